@@ -1,0 +1,115 @@
+//! Claims: what MISP's attributes say, with every fact that policy, merging and rendering read.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::stix::Observable;
+
+/// One attribute's statement that an observable is an indicator. A composite attribute makes
+/// several, told apart by `part`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub attribute: Uuid,
+    /// 0, or 1 for the second observable of a composite.
+    pub part: u8,
+    pub observable: Observable,
+    pub facts: ClaimFacts,
+}
+
+/// What is known of a claim's attribute. Stored in the ledger as JSON: fields are only added.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ClaimFacts {
+    /// MISP's number of the attribute, since tag frames name nothing else.
+    pub attribute_id: i64,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub category: String,
+    pub to_ids: bool,
+    /// MISP `distribution`, 0 to 5; 5 inherits the object's or the event's.
+    pub distribution: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sharing_group_id: i64,
+    /// Unix seconds.
+    pub timestamp: i64,
+    /// Unix microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_seen: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<i64>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectFacts>,
+}
+
+/// The MISP object around an attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ObjectFacts {
+    pub uuid: Uuid,
+    pub name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    pub distribution: i64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub relation: String,
+}
+
+/// A tag of an event or attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tag {
+    pub name: String,
+    /// Local tags count for policy and are never sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local: bool,
+    #[serde(default, skip_serializing_if = "Since::is_published")]
+    pub since: Since,
+}
+
+/// Where a tag stands against the last publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Since {
+    /// Part of the publication.
+    #[default]
+    Published,
+    /// Put on after it.
+    Attached,
+    /// Taken off after it: may forbid at once, allows only by the next publication.
+    Detached,
+}
+
+impl Since {
+    fn is_published(&self) -> bool {
+        *self == Self::Published
+    }
+}
+
+/// What is known of an event. Stored in the ledger as JSON: fields are only added.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EventFacts {
+    /// MISP's number of the event.
+    pub id: i64,
+    pub uuid: Uuid,
+    pub info: String,
+    /// `YYYY-MM-DD`.
+    pub date: String,
+    /// The creator organisation (`Orgc`).
+    pub org_uuid: Option<Uuid>,
+    pub org_name: String,
+    pub threat_level: i64,
+    pub analysis: i64,
+    /// MISP `distribution`, 0 to 4.
+    pub distribution: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sharing_group_id: i64,
+    /// Unix seconds.
+    pub timestamp: i64,
+    pub publish_timestamp: i64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}

@@ -1,0 +1,75 @@
+//! How notices arrive.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::notice::{Notice, Receipt, What};
+
+/// The intakes' end of the ledger writer's inbox. Waiting never blocks an intake: a payload that
+/// does not fit in the memory bound is refused, and the intake records a gap instead.
+#[derive(Debug, Clone)]
+pub struct Inbox {
+    notices: mpsc::Sender<Notice>,
+    memory: Arc<Semaphore>,
+}
+
+/// The inbox is full, or the writer has ended.
+#[derive(Debug)]
+pub struct Full(pub What);
+
+/// Notices that may wait; each small one weighs well under a kilobyte.
+const MAX_NOTICES: usize = 16_384;
+
+impl Inbox {
+    /// An inbox whose payloads may hold `max_bytes`, and its reading end.
+    #[must_use]
+    pub fn new(max_bytes: usize) -> (Self, mpsc::Receiver<Notice>) {
+        let (notices, reader) = mpsc::channel(MAX_NOTICES);
+        let memory = Arc::new(Semaphore::new(max_bytes.min(Semaphore::MAX_PERMITS)));
+        (Self { notices, memory }, reader)
+    }
+
+    /// Puts a notice in line without waiting.
+    ///
+    /// # Errors
+    /// [`Full`] gives the notice back.
+    pub fn offer(&self, what: What, received: Instant) -> Result<(), Full> {
+        self.put(what, received, None)
+    }
+
+    /// As [`Inbox::offer`]; the receipt comes after the commit.
+    ///
+    /// # Errors
+    /// [`Full`] gives the notice back.
+    pub fn offer_and_wait(
+        &self,
+        what: What,
+        received: Instant,
+    ) -> Result<oneshot::Receiver<Receipt>, Full> {
+        let (done, receipt) = oneshot::channel();
+        self.put(what, received, Some(done))?;
+        Ok(receipt)
+    }
+
+    fn put(
+        &self,
+        what: What,
+        received: Instant,
+        done: Option<oneshot::Sender<Receipt>>,
+    ) -> Result<(), Full> {
+        let Ok(memory) = self.reserve(&what) else { return Err(Full(what)) };
+        self.notices
+            .try_send(Notice { what, received, done, memory })
+            .map_err(|refused| Full(refused.into_inner().what))
+    }
+
+    fn reserve(&self, what: &What) -> Result<Option<OwnedSemaphorePermit>, ()> {
+        let (What::Published(body) | What::Announced(body)) = what else {
+            return Ok(None);
+        };
+        let bytes = u32::try_from(body.len()).map_err(|_| ())?;
+        Arc::clone(&self.memory).try_acquire_many_owned(bytes).map(Some).map_err(|_| ())
+    }
+}

@@ -1,0 +1,35 @@
+//! misp-sentinel-relay: from MISP's feed to Microsoft Sentinel, as it is published.
+//!
+//! The modules follow the flow. The two halves meet only in the ledger:
+//!
+//! ```text
+//! intake -> misp -> convert -> ledger (policy, stix) -> deliver
+//! ```
+
+pub mod config;
+
+pub mod notice;
+
+pub mod misp;
+
+pub mod convert;
+
+pub mod policy;
+
+pub mod stix;
+
+pub mod intake;
+
+pub mod ledger;
+
+pub mod deliver;
+
+pub mod admin;
+
+pub mod metrics;
+
+pub mod logging;
+
+pub mod sandbox;
+
+pub mod demo;

@@ -1,0 +1,151 @@
+//! What an intake may say. Every intake (ZeroMQ, webhook, later REST and Kafka) speaks in notices,
+//! and the ledger's writer is their only reader.
+
+use std::time::{Instant, SystemTime};
+
+use axum::body::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use uuid::Uuid;
+
+/// One thing that MISP said, on its way to the ledger.
+#[derive(Debug)]
+pub struct Notice {
+    pub what: What,
+    /// When it arrived: latency is counted from here.
+    pub received: Instant,
+    /// Completed after the commit. `None` where nobody waits.
+    pub done: Option<oneshot::Sender<Receipt>>,
+    /// The memory that the notice holds; given back when it is dropped.
+    pub memory: Option<OwnedSemaphorePermit>,
+}
+
+/// What the ledger did with a notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipt {
+    Committed,
+    /// The body was no event, or held nothing that the ledger could take.
+    Refused,
+    /// The ledger could not be written.
+    Failed,
+}
+
+#[derive(Debug)]
+pub enum What {
+    /// A publication: the JSON document of an event, in any of MISP's shapes.
+    Published(Bytes),
+    /// A webhook's document: kept until a publication of the event confirms it.
+    Announced(Bytes),
+    Withdrawn(Withdrawal),
+    Tagged(TagChange),
+    /// An expiration sighting.
+    Expired(Expiration),
+    Gap(Gap),
+}
+
+/// How a frame names an event: by uuid, or by MISP's number where the frame has nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRef {
+    pub uuid: Option<Uuid>,
+    pub id: Option<i64>,
+}
+
+/// What MISP takes back. Times are MISP's, Unix seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// Soft- or hard-deleted, or `to_ids` switched off.
+    Attribute {
+        event: EventRef,
+        attribute: Uuid,
+        timestamp: i64,
+        cause: Cause,
+    },
+    /// The attribute now says something else: what it said before goes, the new waits for the
+    /// publication.
+    Edited {
+        event: EventRef,
+        attribute: Uuid,
+        timestamp: i64,
+        kind: String,
+        value: String,
+    },
+    /// An object with all its attributes.
+    Object {
+        event: EventRef,
+        object: Uuid,
+        timestamp: i64,
+    },
+    Event {
+        uuid: Uuid,
+        timestamp: i64,
+    },
+}
+
+/// Why an attribute's claims end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    Deleted,
+    ToIdsOff,
+}
+
+/// A tag put on or taken off, with the numbers that MISP's frame gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagChange {
+    pub event_id: i64,
+    /// `None` for a tag of the event itself.
+    pub attribute_id: Option<i64>,
+    pub tag: String,
+    pub local: bool,
+    pub attached: bool,
+}
+
+/// An expiration sighting of an attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiration {
+    pub event: EventRef,
+    pub attribute: Uuid,
+    /// `date_sighting`, Unix seconds.
+    pub at: i64,
+}
+
+/// Something may have been missed: only MISP's REST API can tell what.
+#[derive(Debug, Clone)]
+pub struct Gap {
+    pub reason: GapReason,
+    /// ZeroMQ endpoint, or `webhook`.
+    pub intake: String,
+    /// Since when nothing is certain.
+    pub since: SystemTime,
+    /// The event whose payload was dropped, where it is known.
+    pub event: Option<Uuid>,
+}
+
+/// Why something may have been missed (the label `reason` of the metric and of `status`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GapReason {
+    /// Not connected, from the first attempt of this run on.
+    Disconnected,
+    Silent,
+    /// The publisher's `uptime` fell: it was restarted.
+    PublisherRestarted,
+    MalformedFrame,
+    FrameTooLarge,
+    /// The bound on waiting publications was reached.
+    MemoryFull,
+    LedgerFailed,
+}
+
+impl GapReason {
+    /// The word in metrics, status and logs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::Silent => "silent",
+            Self::PublisherRestarted => "publisher_restarted",
+            Self::MalformedFrame => "malformed_frame",
+            Self::FrameTooLarge => "frame_too_large",
+            Self::MemoryFull => "memory_full",
+            Self::LedgerFailed => "ledger_failed",
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What may leave, as one pure function over a claim and its event.
+
+mod tlp;
+
+pub use tlp::Tlp;
+
+/// The rules of a view. An empty list allows all.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Policy {
+    pub tlp_max: Tlp,
+    /// What an event and attribute without any `tlp:` tag counts as.
+    pub tlp_untagged: Tlp,
+    /// `true`: only attributes with `to_ids`.
+    pub to_ids: bool,
+    /// Tags with `*` as wildcard; one of these must be on the event or attribute.
+    pub tags_include: Vec<String>,
+    /// None of these may be on either.
+    pub tags_exclude: Vec<String>,
+    /// Names or uuids of creator organisations.
+    pub orgs_include: Vec<String>,
+    pub orgs_exclude: Vec<String>,
+    /// MISP attribute types, with wildcards.
+    pub types_include: Vec<String>,
+    pub types_exclude: Vec<String>,
+    pub categories_include: Vec<String>,
+    pub categories_exclude: Vec<String>,
+    /// MISP `threat_level_id` values, 1 (high) to 4 (undefined).
+    pub threat_levels: Vec<i64>,
+    /// MISP `analysis` values, 0 (initial) to 2 (completed).
+    pub analysis: Vec<i64>,
+    /// MISP `distribution` values of the attribute after inheritance, 0 to 4.
+    pub distributions: Vec<i64>,
+    /// Values that never leave, whatever claims them.
+    pub never: Vec<String>,
+}

@@ -1,0 +1,59 @@
+//! What we say: observables, patterns and indicators as STIX 2.1 spells them.
+
+mod observable;
+
+use uuid::Uuid;
+
+pub use observable::Observable;
+
+use crate::config::DaysByType;
+use crate::policy::Tlp;
+
+/// How admitted claims become an indicator: everything that shapes its bytes.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Rendering {
+    pub identity: Identity,
+    /// Namespace of the UUIDv5 ids.
+    pub namespace: Uuid,
+    /// Base of the links back to MISP, without a slash at the end.
+    pub public_url: String,
+    /// 0 to 100, where no tag says one.
+    pub default_confidence: u8,
+    pub tlp_untagged: Tlp,
+    pub expiry: Expiry,
+    /// Tags that are never labels, with wildcards.
+    pub labels_ignore: Vec<String>,
+    /// Taxonomies (what stands before `:`) whose tags become labels; empty: all.
+    pub labels_taxonomies: Vec<String>,
+}
+
+/// What an indicator's id is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub enum Identity {
+    /// `UUIDv5(namespace, observable)`.
+    Observable,
+    /// The attribute's own UUID.
+    Attribute,
+}
+
+/// How long an indicator is valid.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Expiry {
+    pub default_days: u32,
+    /// By observable path or its object type.
+    pub days: DaysByType,
+    pub from: ExpireFrom,
+    /// `last_seen` ends the validity (misp2sentinel's mode).
+    pub last_seen_is_expiry: bool,
+    /// Under `first_seen_by_relay`: extend at half-life while still claimed.
+    pub renew: bool,
+}
+
+/// What the days are counted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub enum ExpireFrom {
+    /// The attribute's timestamp.
+    Timestamp,
+    LastSeen,
+    FirstSeenByRelay,
+}

@@ -1,0 +1,50 @@
+//! Observables: a STIX object path and a value, what is matched in logs.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+/// What an indicator matches: one equality comparison of a STIX object path with a value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Observable {
+    /// e.g. `ipv4-addr:value`, `file:hashes.'SHA-256'`.
+    pub path: Cow<'static, str>,
+    /// Canonical for its path.
+    pub value: String,
+}
+
+impl Observable {
+    #[must_use]
+    pub fn new(path: &'static str, value: impl Into<String>) -> Self {
+        Self { path: Cow::Borrowed(path), value: value.into() }
+    }
+
+    /// The STIX 2.1 pattern, e.g. `[ipv4-addr:value = '198.51.100.7']`. In a string literal a
+    /// backslash and a quote are escaped by a backslash, and nothing else is (STIX 2.1, 9.2
+    /// "Constants").
+    #[must_use]
+    pub fn pattern(&self) -> String {
+        let mut pattern = String::with_capacity(self.path.len() + self.value.len() + 8);
+        pattern.push('[');
+        pattern.push_str(&self.path);
+        pattern.push_str(" = '");
+        for character in self.value.chars() {
+            if matches!(character, '\'' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        pattern.push_str("']");
+        pattern
+    }
+
+    /// The uuid of the indicator: UUIDv5 of `path = value` in the namespace.
+    #[must_use]
+    pub fn id(&self, namespace: &Uuid) -> Uuid {
+        let mut name = String::with_capacity(self.path.len() + self.value.len() + 3);
+        name.push_str(&self.path);
+        name.push_str(" = ");
+        name.push_str(&self.value);
+        Uuid::new_v5(namespace, name.as_bytes())
+    }
+}
