@@ -1,7 +1,9 @@
 //! What may leave, as one pure function over a claim and its event.
 
+mod judge;
 mod tlp;
 
+pub use judge::Judge;
 pub use tlp::Tlp;
 
 /// The rules of a view. An empty list allows all.

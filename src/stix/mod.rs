@@ -1,10 +1,20 @@
 //! What we say: observables, patterns and indicators as STIX 2.1 spells them.
 
+mod context;
+mod envelope;
+mod expiry;
+mod indicator;
+mod marking;
 mod observable;
+mod time;
 
 use uuid::Uuid;
 
+pub use envelope::{live, withdrawn};
+pub use expiry::ClaimTimes;
+pub use indicator::{Admitted, Indicator, Merger};
 pub use observable::Observable;
+pub use time::timestamp;
 
 use crate::config::DaysByType;
 use crate::policy::Tlp;

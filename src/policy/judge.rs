@@ -1,0 +1,204 @@
+//! The verdict on one claim. It fails closed: what forbids counts in whichever state a tag is
+//! (published, put on since, taken off since), what permits only while it is published and still on.
+
+use wildmatch::WildMatch;
+
+use super::{Policy, Tlp};
+use crate::convert::{ClaimFacts, EventFacts, Reason, Since};
+use crate::stix::Observable;
+
+/// MISP `distribution` 5: as the object or event.
+const INHERIT: i64 = 5;
+
+/// A policy made ready to judge many claims.
+#[derive(Debug, Clone)]
+pub struct Judge {
+    policy: Policy,
+    tags: Lists,
+    orgs: Lists,
+    types: Lists,
+    categories: Lists,
+}
+
+impl Judge {
+    #[must_use]
+    pub fn new(policy: &Policy) -> Self {
+        Self {
+            tags: Lists::new(&policy.tags_include, &policy.tags_exclude),
+            orgs: Lists::new(&policy.orgs_include, &policy.orgs_exclude),
+            types: Lists::new(&policy.types_include, &policy.types_exclude),
+            categories: Lists::new(&policy.categories_include, &policy.categories_exclude),
+            policy: policy.clone(),
+        }
+    }
+
+    /// Whether a claim may count in this view.
+    ///
+    /// # Errors
+    /// The first reason why not.
+    pub fn admit(
+        &self,
+        event: &EventFacts,
+        claim: &ClaimFacts,
+        observable: &Observable,
+    ) -> Result<(), Reason> {
+        let policy = &self.policy;
+        let tags = || event.tags.iter().chain(&claim.tags);
+        require(claim.to_ids || !policy.to_ids, Reason::ToIdsOff)?;
+        require(
+            Tlp::strictest(tags(), policy.tlp_untagged) <= policy.tlp_max,
+            Reason::TlpTooStrict,
+        )?;
+        require(!tags().any(|tag| self.tags.excludes(&tag.name)), Reason::TagExcluded)?;
+        let mut standing = tags().filter(|tag| tag.since == Since::Published);
+        require(
+            self.tags.include.is_empty() || standing.any(|tag| self.tags.includes(&tag.name)),
+            Reason::TagMissing,
+        )?;
+        require(self.admits_org(event), Reason::OrgExcluded)?;
+        require(self.types.allow(&claim.kind), Reason::TypeExcluded)?;
+        require(self.categories.allow(&claim.category), Reason::CategoryExcluded)?;
+        require(allows(&policy.threat_levels, event.threat_level), Reason::ThreatLevel)?;
+        require(allows(&policy.analysis, event.analysis), Reason::Analysis)?;
+        require(allows(&policy.distributions, distribution(event, claim)), Reason::Distribution)?;
+        let never = policy.never.iter().any(|value| value.eq_ignore_ascii_case(&observable.value));
+        require(!never, Reason::Never)
+    }
+
+    fn admits_org(&self, event: &EventFacts) -> bool {
+        let uuid = event.org_uuid.map(|uuid| uuid.to_string()).unwrap_or_default();
+        let excluded = self.orgs.excludes(&event.org_name) || self.orgs.excludes(&uuid);
+        let included = self.orgs.include.is_empty()
+            || self.orgs.includes(&event.org_name)
+            || self.orgs.includes(&uuid);
+        included && !excluded
+    }
+}
+
+/// The attribute's distribution after inheritance from its object and event.
+fn distribution(event: &EventFacts, claim: &ClaimFacts) -> i64 {
+    let of_object = claim.object.as_ref().map_or(INHERIT, |object| object.distribution);
+    [claim.distribution, of_object]
+        .into_iter()
+        .find(|level| *level != INHERIT)
+        .unwrap_or(event.distribution)
+}
+
+fn require(holds: bool, otherwise: Reason) -> Result<(), Reason> {
+    if holds { Ok(()) } else { Err(otherwise) }
+}
+
+fn allows(list: &[i64], value: i64) -> bool {
+    list.is_empty() || list.contains(&value)
+}
+
+/// What must and what must not match.
+#[derive(Debug, Clone)]
+struct Lists {
+    include: Vec<WildMatch>,
+    exclude: Vec<WildMatch>,
+}
+
+impl Lists {
+    fn new(include: &[String], exclude: &[String]) -> Self {
+        let compile = |list: &[String]| {
+            list.iter().map(|pattern| WildMatch::new_case_insensitive(pattern)).collect()
+        };
+        Self { include: compile(include), exclude: compile(exclude) }
+    }
+
+    fn includes(&self, text: &str) -> bool {
+        self.include.iter().any(|pattern| pattern.matches(text))
+    }
+
+    fn excludes(&self, text: &str) -> bool {
+        self.exclude.iter().any(|pattern| pattern.matches(text))
+    }
+
+    fn allow(&self, text: &str) -> bool {
+        (self.include.is_empty() || self.includes(text)) && !self.excludes(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::Tag;
+
+    fn open_policy() -> Policy {
+        Policy {
+            tlp_max: Tlp::AmberStrict,
+            tlp_untagged: Tlp::Clear,
+            to_ids: true,
+            tags_include: vec![],
+            tags_exclude: vec![],
+            orgs_include: vec![],
+            orgs_exclude: vec![],
+            types_include: vec![],
+            types_exclude: vec![],
+            categories_include: vec![],
+            categories_exclude: vec![],
+            threat_levels: vec![],
+            analysis: vec![],
+            distributions: vec![],
+            never: vec![],
+        }
+    }
+
+    fn tag(name: &str, since: Since) -> Tag {
+        Tag { name: name.into(), local: false, since }
+    }
+
+    fn verdict(policy: &Policy, event_tags: Vec<Tag>, claim_tags: Vec<Tag>) -> Result<(), Reason> {
+        let event = EventFacts { tags: event_tags, ..EventFacts::default() };
+        let claim = ClaimFacts { to_ids: true, tags: claim_tags, ..ClaimFacts::default() };
+        let observable = Observable::new("ipv4-addr:value", "198.51.100.7");
+        Judge::new(policy).admit(&event, &claim, &observable)
+    }
+
+    #[test]
+    fn the_strictest_tlp_of_event_and_attribute_decides() {
+        let policy = open_policy();
+        let amber = || vec![tag("tlp:amber", Since::Published)];
+        let red = || vec![tag("tlp:red", Since::Published)];
+        assert_eq!(verdict(&policy, amber(), vec![]), Ok(()));
+        assert_eq!(verdict(&policy, amber(), red()), Err(Reason::TlpTooStrict));
+        assert_eq!(verdict(&policy, red(), amber()), Err(Reason::TlpTooStrict));
+    }
+
+    #[test]
+    fn untagged_is_judged_as_configured() {
+        let strict = Policy { tlp_untagged: Tlp::Red, ..open_policy() };
+        assert_eq!(verdict(&strict, vec![], vec![]), Err(Reason::TlpTooStrict));
+    }
+
+    #[test]
+    fn a_forbidding_tag_counts_from_the_moment_it_is_attached_until_a_publication_without_it() {
+        let policy = Policy { tags_exclude: vec!["workflow:*".into()], ..open_policy() };
+        for since in [Since::Published, Since::Attached, Since::Detached] {
+            let tags = vec![tag("workflow:state=\"draft\"", since)];
+            assert_eq!(verdict(&policy, tags, vec![]), Err(Reason::TagExcluded), "{since:?}");
+        }
+    }
+
+    #[test]
+    fn a_required_tag_counts_only_while_published_and_still_on() {
+        let policy = Policy { tags_include: vec!["share:soc".into()], ..open_policy() };
+        let with = |since| verdict(&policy, vec![tag("share:soc", since)], vec![]);
+        assert_eq!(with(Since::Published), Ok(()));
+        assert_eq!(with(Since::Attached), Err(Reason::TagMissing));
+        assert_eq!(with(Since::Detached), Err(Reason::TagMissing));
+    }
+
+    #[test]
+    fn distribution_is_inherited_from_object_then_event() {
+        let policy = Policy { distributions: vec![3], ..open_policy() };
+        let event = EventFacts { distribution: 3, ..EventFacts::default() };
+        let mut claim = ClaimFacts { to_ids: true, distribution: 5, ..ClaimFacts::default() };
+        let observable = Observable::new("ipv4-addr:value", "198.51.100.7");
+        let judge = Judge::new(&policy);
+        assert_eq!(judge.admit(&event, &claim, &observable), Ok(()));
+        claim.object = Some(crate::convert::ObjectFacts { distribution: 0, ..Default::default() });
+        assert_eq!(judge.admit(&event, &claim, &observable), Err(Reason::Distribution));
+    }
+}

@@ -1,0 +1,24 @@
+//! The last touches before sending: the members of an indicator that are outside its fingerprint.
+
+use super::time::push_member;
+
+/// The object as sent: the body with `valid_until`, `created` and `modified`, Unix milliseconds.
+/// The same arguments give the same bytes, so that a repeat is byte-identical.
+#[must_use]
+pub fn live(body: &str, valid_until: i64, created: i64, modified: i64) -> String {
+    let mut object = String::with_capacity(body.len() + 128);
+    object.push_str(body.strip_suffix('}').unwrap_or(body));
+    push_member(&mut object, "valid_until", valid_until);
+    push_member(&mut object, "created", created);
+    push_member(&mut object, "modified", modified);
+    object.push('}');
+    object
+}
+
+/// A withdrawal by expiry: the same object, its validity ended at `at` (at least one second after
+/// `valid_from`, since STIX wants `valid_until` to be later). It can be undone, and is safe with a
+/// lost ledger.
+#[must_use]
+pub fn withdrawn(body: &str, valid_from: i64, at: i64, created: i64) -> String {
+    live(body, at.max(valid_from.saturating_add(1_000)), created, at)
+}

@@ -1,0 +1,103 @@
+//! How long a claim holds: pure, so that a rerun gives the same date.
+
+use super::{ExpireFrom, Expiry, Observable};
+
+const DAY: i64 = 86_400_000;
+
+/// What expiry reads of a claim. Unix milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimTimes {
+    pub timestamp: i64,
+    pub first_seen: Option<i64>,
+    pub last_seen: Option<i64>,
+    /// When the relay first saw the claim.
+    pub claimed_at: i64,
+    /// The date of an expiration sighting.
+    pub expires_at: Option<i64>,
+}
+
+impl ClaimTimes {
+    /// `first_seen`, else the attribute's timestamp.
+    #[must_use]
+    pub fn valid_from(&self) -> i64 {
+        self.first_seen.unwrap_or(self.timestamp)
+    }
+
+    /// An expiration sighting, else `last_seen` where it ends the validity, else the days of the
+    /// observable's type.
+    #[must_use]
+    pub fn valid_until(&self, observable: &Observable, expiry: &Expiry) -> i64 {
+        if let Some(at) = self.expires_at {
+            return at;
+        }
+        if let (true, Some(at)) = (expiry.last_seen_is_expiry, self.last_seen) {
+            return at;
+        }
+        let from = match expiry.from {
+            ExpireFrom::Timestamp => self.timestamp,
+            ExpireFrom::LastSeen => self.last_seen.unwrap_or(self.timestamp).max(self.timestamp),
+            ExpireFrom::FirstSeenByRelay => self.claimed_at,
+        };
+        from.saturating_add(i64::from(expiry.days_for(observable)) * DAY)
+    }
+}
+
+impl Expiry {
+    /// Days for the whole path (`file:hashes.MD5`), else for the object type (`file`), else the
+    /// default.
+    #[must_use]
+    pub fn days_for(&self, observable: &Observable) -> u32 {
+        let kind = observable.path.split(':').next().unwrap_or_default();
+        let days = self.days.get(observable.path.as_ref()).or_else(|| self.days.get(kind));
+        days.copied().unwrap_or(self.default_days)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn expiry(from: ExpireFrom) -> Expiry {
+        Expiry {
+            default_days: 50,
+            days: BTreeMap::from([("ipv4-addr".into(), 150)]),
+            from,
+            last_seen_is_expiry: false,
+            renew: false,
+        }
+    }
+
+    const TIMES: ClaimTimes = ClaimTimes {
+        timestamp: 1_000 * DAY,
+        first_seen: Some(900 * DAY),
+        last_seen: Some(950 * DAY),
+        claimed_at: 1_010 * DAY,
+        expires_at: None,
+    };
+
+    #[test]
+    fn days_of_the_type_are_counted_from_where_the_operator_says() {
+        let address = Observable::new("ipv4-addr:value", "198.51.100.7");
+        let url = Observable::new("url:value", "http://evil.example/");
+        let until = |observable, from| TIMES.valid_until(observable, &expiry(from));
+        assert_eq!(until(&address, ExpireFrom::Timestamp), 1_150 * DAY);
+        assert_eq!(until(&url, ExpireFrom::Timestamp), 1_050 * DAY);
+        assert_eq!(until(&url, ExpireFrom::FirstSeenByRelay), 1_060 * DAY);
+    }
+
+    #[test]
+    fn an_old_last_seen_does_not_shorten_life_unless_asked_to() {
+        let url = Observable::new("url:value", "http://evil.example/");
+        assert_eq!(TIMES.valid_until(&url, &expiry(ExpireFrom::LastSeen)), 1_050 * DAY);
+        let ends = Expiry { last_seen_is_expiry: true, ..expiry(ExpireFrom::Timestamp) };
+        assert_eq!(TIMES.valid_until(&url, &ends), 950 * DAY);
+    }
+
+    #[test]
+    fn an_expiration_sighting_outranks_everything() {
+        let url = Observable::new("url:value", "http://evil.example/");
+        let sighted = ClaimTimes { expires_at: Some(1_001 * DAY), ..TIMES };
+        assert_eq!(sighted.valid_until(&url, &expiry(ExpireFrom::Timestamp)), 1_001 * DAY);
+    }
+}

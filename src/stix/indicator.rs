@@ -1,0 +1,350 @@
+//! Merging: the admitted claims of one observable become one indicator, the same bytes whatever
+//! their order.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::context::{self, Labels};
+use super::expiry::ClaimTimes;
+use super::{Identity, Observable, Rendering, marking, time};
+use crate::convert::{ClaimFacts, EventFacts};
+use crate::policy::Tlp;
+
+/// STIX has no limit; an indicator claimed by thousands of events must stay small.
+const MAX_REFERENCES: usize = 10;
+
+/// `valid_until` must be later than `valid_from` (STIX 2.1, 4.7).
+const SHORTEST_LIFE: i64 = 1_000;
+
+/// An admitted claim with its event.
+#[derive(Debug, Clone, Copy)]
+pub struct Admitted<'a> {
+    pub event: &'a EventFacts,
+    pub attribute: Uuid,
+    pub claim: &'a ClaimFacts,
+    pub times: ClaimTimes,
+}
+
+/// An indicator as the ledger keeps it. `created`, `modified` and the time of a withdrawal are
+/// assigned at the first sending, so they are not in the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Indicator {
+    /// JSON object without `created`, `modified` and `valid_until`.
+    pub body: String,
+    /// Unix milliseconds.
+    pub valid_from: i64,
+    pub valid_until: i64,
+    /// Of body and `valid_until`; never 0, which stands for a withdrawal.
+    pub fingerprint: i64,
+}
+
+/// Merges claims into indicators.
+#[derive(Debug, Clone)]
+pub struct Merger {
+    rendering: Rendering,
+    labels: Labels,
+}
+
+impl Merger {
+    #[must_use]
+    pub fn new(rendering: &Rendering) -> Self {
+        Self { rendering: rendering.clone(), labels: Labels::new(rendering) }
+    }
+
+    /// The STIX uuid of a claim's indicator.
+    #[must_use]
+    pub fn stix_id(&self, observable: &Observable, attribute: Uuid, part: u8) -> Uuid {
+        match (self.rendering.identity, part) {
+            (Identity::Observable, _) => observable.id(&self.rendering.namespace),
+            (Identity::Attribute, 0) => attribute,
+            (Identity::Attribute, _) => observable.id(&attribute),
+        }
+    }
+
+    /// The key that one indicator has in the ledger. Under `identity = "attribute"` an attribute
+    /// whose value changes keeps its STIX id, but the old and the new indicator are two objects:
+    /// the old one is withdrawn before the new one is sent.
+    #[must_use]
+    pub fn object_key(&self, observable: &Observable, attribute: Uuid) -> Uuid {
+        match self.rendering.identity {
+            Identity::Observable => observable.id(&self.rendering.namespace),
+            Identity::Attribute => observable.id(&attribute),
+        }
+    }
+
+    /// The indicator that these claims of one observable add up to; `None` without any.
+    #[must_use]
+    pub fn merge(
+        &self,
+        id: Uuid,
+        observable: &Observable,
+        claims: &[Admitted<'_>],
+    ) -> Option<Indicator> {
+        let newest = claims.iter().max_by_key(|claim| by_age(claim))?;
+        let oldest = claims.iter().min_by_key(|claim| by_age(claim))?;
+        let expiry = &self.rendering.expiry;
+        let valid_from = claims.iter().map(|claim| claim.times.valid_from()).min()?;
+        let valid_until =
+            claims.iter().map(|claim| claim.times.valid_until(observable, expiry)).max()?;
+        let valid_until = valid_until.max(valid_from.saturating_add(SHORTEST_LIFE));
+        let tlp = claims.iter().map(|claim| self.tlp(claim)).max()?;
+        let document = Document {
+            kind: "indicator",
+            spec_version: "2.1",
+            id: format!("indicator--{id}"),
+            created_by_ref: oldest.event.org_uuid.map(|uuid| format!("identity--{uuid}")),
+            labels: self.labels(claims, tlp),
+            confidence: claims.iter().map(|claim| self.confidence(claim)).max()?,
+            external_references: self.references(claims),
+            object_marking_refs: [marking::marking(tlp)],
+            name: &newest.event.info,
+            description: description(newest),
+            indicator_types: union(claims, context::indicator_type),
+            pattern: observable.pattern(),
+            pattern_type: "stix",
+            pattern_version: "2.1",
+            kill_chain_phases: phases(claims),
+            valid_from: time::timestamp(valid_from),
+        };
+        // Strings and numbers only: serialising cannot fail.
+        let body = serde_json::to_string(&document).ok()?;
+        let fingerprint = fingerprint(&body, valid_until);
+        Some(Indicator { body, valid_from, valid_until, fingerprint })
+    }
+
+    fn tlp(&self, claim: &Admitted<'_>) -> Tlp {
+        Tlp::strictest(
+            claim.event.tags.iter().chain(&claim.claim.tags),
+            self.rendering.tlp_untagged,
+        )
+    }
+
+    fn confidence(&self, claim: &Admitted<'_>) -> u8 {
+        context::confidence(&claim.event.tags, &claim.claim.tags)
+            .unwrap_or(self.rendering.default_confidence)
+    }
+
+    fn labels(&self, claims: &[Admitted<'_>], tlp: Tlp) -> BTreeSet<String> {
+        let mut labels = union(claims, |tag| self.labels.label(tag));
+        labels.insert(format!("tlp:{}", tlp.name()));
+        labels
+    }
+
+    /// One per event, that of the newest claim first.
+    fn references(&self, claims: &[Admitted<'_>]) -> Vec<Reference> {
+        let mut newest_first: Vec<&Admitted<'_>> = claims.iter().collect();
+        newest_first.sort_by_key(|claim| std::cmp::Reverse(by_age(claim)));
+        let mut seen = BTreeSet::new();
+        let events = newest_first.into_iter().map(|claim| claim.event);
+        let reference = |event: &EventFacts| Reference {
+            source_name: "MISP",
+            description: format!("MISP event: {}", event.info),
+            url: format!("{}/events/view/{}", self.rendering.public_url, event.uuid),
+            external_id: event.uuid,
+        };
+        events.filter(|event| seen.insert(event.uuid)).take(MAX_REFERENCES).map(reference).collect()
+    }
+}
+
+/// By the attribute's timestamp, then the uuids: a total order, so that merging has one result.
+fn by_age(claim: &Admitted<'_>) -> (i64, Uuid, Uuid) {
+    (claim.claim.timestamp, claim.event.uuid, claim.attribute)
+}
+
+/// What the shown tags of all claims and their events say, each once, in order.
+fn union(claims: &[Admitted<'_>], of: impl Fn(&str) -> Option<String>) -> BTreeSet<String> {
+    let tags = claims
+        .iter()
+        .flat_map(|claim| context::sent(&claim.event.tags).chain(context::sent(&claim.claim.tags)));
+    tags.filter_map(|tag| of(&tag.name)).collect()
+}
+
+fn phases(claims: &[Admitted<'_>]) -> Vec<Phase> {
+    union(claims, context::kill_chain_phase)
+        .into_iter()
+        .map(|phase_name| Phase { kill_chain_name: "lockheed-martin-cyber-kill-chain", phase_name })
+        .collect()
+}
+
+/// The attribute's comment and the event's name, as misp2sentinel writes it.
+fn description(claim: &Admitted<'_>) -> String {
+    match claim.claim.comment.trim() {
+        "" => claim.event.info.clone(),
+        comment => format!("{comment} - {}", claim.event.info),
+    }
+}
+
+fn fingerprint(body: &str, valid_until: i64) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(body.as_bytes()).update(&valid_until.to_le_bytes());
+    let mut bytes = [0; 8];
+    hasher.finalize_xof().fill(&mut bytes);
+    match i64::from_le_bytes(bytes) {
+        0 => 1,
+        fingerprint => fingerprint,
+    }
+}
+
+/// The wire form (STIX 2.1, 4.7 Indicator), in a fixed order of members.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    spec_version: &'static str,
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by_ref: Option<String>,
+    labels: BTreeSet<String>,
+    confidence: u8,
+    external_references: Vec<Reference>,
+    object_marking_refs: [&'static str; 1],
+    name: &'a str,
+    description: String,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    indicator_types: BTreeSet<String>,
+    pattern: String,
+    pattern_type: &'static str,
+    pattern_version: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kill_chain_phases: Vec<Phase>,
+    valid_from: String,
+}
+
+#[derive(Serialize)]
+struct Reference {
+    source_name: &'static str,
+    description: String,
+    url: String,
+    external_id: Uuid,
+}
+
+#[derive(Serialize)]
+struct Phase {
+    kill_chain_name: &'static str,
+    phase_name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::Tag;
+    use crate::stix::{ExpireFrom, Expiry};
+
+    fn merger() -> Merger {
+        Merger::new(&Rendering {
+            identity: Identity::Observable,
+            namespace: Uuid::nil(),
+            public_url: "https://misp.example".into(),
+            default_confidence: 50,
+            tlp_untagged: Tlp::Clear,
+            expiry: Expiry {
+                default_days: 50,
+                days: std::collections::BTreeMap::new(),
+                from: ExpireFrom::Timestamp,
+                last_seen_is_expiry: false,
+                renew: false,
+            },
+            labels_ignore: vec!["misp-galaxy:*".into()],
+            labels_taxonomies: vec![],
+        })
+    }
+
+    fn tags(names: &[&str]) -> Vec<Tag> {
+        names.iter().map(|name| Tag { name: (*name).into(), ..Tag::default() }).collect()
+    }
+
+    fn event(number: u128, timestamp: i64, names: &[&str]) -> EventFacts {
+        EventFacts {
+            uuid: Uuid::from_u128(number),
+            info: format!("event {number}"),
+            org_uuid: Some(Uuid::from_u128(1_000 + number)),
+            timestamp,
+            tags: tags(names),
+            ..EventFacts::default()
+        }
+    }
+
+    fn claim(timestamp: i64, names: &[&str]) -> ClaimFacts {
+        ClaimFacts { timestamp, to_ids: true, tags: tags(names), ..ClaimFacts::default() }
+    }
+
+    fn admitted<'a>(event: &'a EventFacts, claim: &'a ClaimFacts, number: u128) -> Admitted<'a> {
+        let times = ClaimTimes {
+            timestamp: claim.timestamp * 1_000,
+            first_seen: None,
+            last_seen: None,
+            claimed_at: 0,
+            expires_at: None,
+        };
+        Admitted { event, attribute: Uuid::from_u128(number), claim, times }
+    }
+
+    #[test]
+    fn merging_takes_the_strictest_marking_the_highest_confidence_and_the_longest_validity() {
+        let (old, new) =
+            (event(1, 100, &["tlp:amber+strict", "a:b"]), event(2, 200, &["tlp:green"]));
+        let first = claim(100, &["misp:confidence-level=\"usually-confident\""]);
+        let second = claim(200, &["sentinel-threattype:C2", "misp-galaxy:x=\"y\""]);
+        let claims = [admitted(&old, &first, 7), admitted(&new, &second, 8)];
+        let observable = Observable::new("domain-name:value", "evil.example");
+        let merged = merger().merge(Uuid::nil(), &observable, &claims).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&merged.body).unwrap();
+        assert_eq!(json["confidence"], 75);
+        assert_eq!(json["object_marking_refs"][0], marking::marking(Tlp::Amber));
+        assert!(json["labels"].as_array().unwrap().contains(&"tlp:amber+strict".into()));
+        assert!(!merged.body.contains("misp-galaxy"));
+        assert_eq!(json["name"], "event 2");
+        assert_eq!(json["created_by_ref"], format!("identity--{}", Uuid::from_u128(1_001)));
+        assert_eq!(json["indicator_types"][0], "C2");
+        assert_eq!(json["external_references"][0]["external_id"], Uuid::from_u128(2).to_string());
+        assert_eq!(json["external_references"].as_array().unwrap().len(), 2);
+        assert_eq!(json["valid_from"], "1970-01-01T00:01:40.000Z");
+        assert_eq!(merged.valid_until, 200_000 + 50 * 86_400_000);
+    }
+
+    #[test]
+    fn the_same_claims_in_any_order_give_the_same_bytes() {
+        let events: Vec<_> = (1..=4).map(|n| event(n, 100, &["tlp:green", "x:y"])).collect();
+        let facts: Vec<_> =
+            (1..=4).map(|n| claim(100, &["kill-chain:Delivery"][..n % 2])).collect();
+        let mut claims: Vec<_> =
+            (0..4).map(|n| admitted(&events[n], &facts[n], n as u128)).collect();
+        let observable = Observable::new("domain-name:value", "evil.example");
+        let first = merger().merge(Uuid::nil(), &observable, &claims);
+        for turn in 0..4 {
+            claims.rotate_left(1);
+            claims.swap(turn % 3, 3);
+            assert_eq!(merger().merge(Uuid::nil(), &observable, &claims), first);
+        }
+    }
+
+    #[test]
+    fn an_indicator_claimed_by_many_events_names_the_ten_newest() {
+        let events: Vec<_> = (1..=15).map(|n| event(n, n as i64, &[])).collect();
+        let facts: Vec<_> = (1..=15).map(|n| claim(n, &[])).collect();
+        let claims: Vec<_> = (0..15).map(|n| admitted(&events[n], &facts[n], 1)).collect();
+        let observable = Observable::new("domain-name:value", "evil.example");
+        let merged = merger().merge(Uuid::nil(), &observable, &claims).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&merged.body).unwrap();
+        let references = json["external_references"].as_array().unwrap();
+        assert_eq!(references.len(), 10);
+        assert_eq!(references[0]["description"], "MISP event: event 15");
+    }
+
+    #[test]
+    fn local_tags_count_for_the_marking_and_are_never_shown() {
+        let mut source = event(1, 1, &[]);
+        source.tags = vec![
+            Tag { name: "tlp:amber".into(), local: true, ..Tag::default() },
+            Tag { name: "secret:note".into(), local: true, ..Tag::default() },
+        ];
+        let facts = claim(1, &[]);
+        let observable = Observable::new("domain-name:value", "evil.example");
+        let merged =
+            merger().merge(Uuid::nil(), &observable, &[admitted(&source, &facts, 1)]).unwrap();
+        assert!(merged.body.contains(marking::marking(Tlp::Amber)));
+        assert!(!merged.body.contains("secret:note"));
+    }
+}
