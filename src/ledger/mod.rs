@@ -1,1 +1,162 @@
-//! Placeholder.
+//! The memory on disk, and the only meeting point of the two halves: notices come in, objects go
+//! out. All SQL of the program is in this folder.
+//!
+//! `events` and `claims` hold what MISP said; `wanted` what the admitted claims of a view add up
+//! to; `queue` the changes that a target has not fully taken; `delivered` what a target was sent.
+
+mod apply;
+mod delivered;
+mod open;
+mod queue;
+mod start;
+mod status;
+mod tags;
+mod wanted;
+mod withdraw;
+mod writer;
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+pub use delivered::{Sending, Settlement};
+pub use open::OpenError;
+pub use queue::{OpenChange, Pending};
+pub use start::{StartError, TargetEntry};
+
+use crate::policy::{Judge, Policy};
+use crate::stix::{Merger, Rendering};
+
+/// A cheap handle on the ledger. Writing goes through one connection, reading through a few.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Wakes the senders after a commit that changed something.
+    changed: Notify,
+    /// Notices that wait or are being applied: more may be about to change.
+    arriving: AtomicUsize,
+    /// Held for its lock.
+    _lock: File,
+}
+
+/// A transaction of the one writing connection.
+type Writing = Transaction<'static, Sqlite>;
+
+impl Ledger {
+    fn new(writer: SqlitePool, readers: SqlitePool, lock: File) -> Self {
+        let shared = Shared { changed: Notify::new(), arriving: AtomicUsize::new(0), _lock: lock };
+        Self { writer, readers, shared: Arc::new(shared) }
+    }
+
+    async fn begin(&self) -> sqlx::Result<Writing> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    /// Waits for the next commit that changes what is wanted.
+    pub async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+
+    /// Whether notices wait or are being applied.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.shared.arriving.load(Ordering::Relaxed) > 0
+    }
+
+    /// Writes back what SQLite still holds and closes all connections.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// The targets that see one merged set of indicators, and how it is made.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub name: String,
+    pub targets: Vec<String>,
+    judge: Judge,
+    merger: Merger,
+    /// Of everything that shapes the wanted objects: policy, rendering, mapping.
+    fingerprint: i64,
+}
+
+/// Raised when the conversion of the same input changes.
+const MAPPING_VERSION: u32 = 1;
+
+impl View {
+    #[must_use]
+    pub fn new(name: &str, targets: Vec<String>, policy: &Policy, rendering: &Rendering) -> Self {
+        // Plain data with string keys: serialising cannot fail.
+        let shape = serde_json::to_vec(&(policy, rendering, MAPPING_VERSION)).unwrap_or_default();
+        Self {
+            name: name.to_owned(),
+            targets,
+            judge: Judge::new(policy),
+            merger: Merger::new(rendering),
+            fingerprint: hash([shape.as_slice()]),
+        }
+    }
+}
+
+/// The order in which changes are sent (design: withdrawals before live, live before backlog).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    Withdrawals,
+    Live,
+    Backlog,
+}
+
+impl Lane {
+    /// All of them, the highest first.
+    pub const ALL: [Self; 3] = [Self::Withdrawals, Self::Live, Self::Backlog];
+
+    /// The word in metrics, status and logs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Withdrawals => "withdrawals",
+            Self::Live => "live",
+            Self::Backlog => "backlog",
+        }
+    }
+
+    fn number(self) -> i16 {
+        match self {
+            Self::Withdrawals => 0,
+            Self::Live => 1,
+            Self::Backlog => 2,
+        }
+    }
+}
+
+/// 64 bits of BLAKE3 over the parts, each with its length.
+fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    let mut bytes = [0; 8];
+    hasher.finalize_xof().fill(&mut bytes);
+    i64::from_le_bytes(bytes)
+}
+
+/// Appends `words (id, id, …)`.
+fn push_uuids(query: &mut QueryBuilder<Sqlite>, words: &str, ids: &[Uuid]) {
+    query.push(words).push("(");
+    let mut list = query.separated(", ");
+    for id in ids {
+        list.push_bind(*id);
+    }
+    query.push(")");
+}

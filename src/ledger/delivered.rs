@@ -1,0 +1,240 @@
+//! What targets were sent. `created` and `modified` are assigned when a version is first sent and
+//! stored before sending, so that a repeat after a crash or a lost answer is byte-identical.
+
+use std::collections::HashMap;
+
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use uuid::Uuid;
+
+use super::wanted::WITHDRAWN;
+use super::{Ledger, Pending, Writing, push_uuids};
+use crate::stix;
+
+/// An object on its way to a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sending {
+    pub object: Uuid,
+    pub stix_id: Uuid,
+    pub is_withdrawal: bool,
+    /// The STIX object as it goes over the wire.
+    pub json: String,
+}
+
+/// How a request ended for its objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement<'a> {
+    Accepted(&'a [Uuid]),
+    /// With Sentinel's words.
+    Rejected(&'a [(Uuid, String)]),
+    /// Surely not processed: as if never sent.
+    Returned(&'a [Uuid]),
+}
+
+impl Ledger {
+    /// Stores that these objects are being sent and renders them. Those that changed since they
+    /// were picked are left out: their new version is in another change.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn mark_sending(
+        &self,
+        target: &str,
+        picked: &[Pending],
+        now: i64,
+    ) -> sqlx::Result<Vec<Sending>> {
+        let mut tx = self.begin().await?;
+        let times = mark(&mut tx, target, picked, now).await?;
+        tx.commit().await?;
+        let render = |pending: &Pending| {
+            let (created, modified) = *times.get(&pending.object)?;
+            Some(sending(pending, created, modified))
+        };
+        Ok(picked.iter().filter_map(render).collect())
+    }
+
+    /// Stores how a request ended. `resend_at`: when the final version of an object goes once more
+    /// whose older version may still arrive.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn settle(
+        &self,
+        target: &str,
+        settlements: &[Settlement<'_>],
+        now: i64,
+        resend_at: i64,
+    ) -> sqlx::Result<()> {
+        let mut tx = self.begin().await?;
+        for settlement in settlements {
+            match settlement {
+                Settlement::Accepted(objects) => {
+                    accept(&mut tx, target, objects, (now, resend_at)).await?;
+                }
+                Settlement::Rejected(objects) => reject(&mut tx, target, objects).await?,
+                Settlement::Returned(objects) => give_back(&mut tx, target, objects).await?,
+            }
+        }
+        tx.commit().await
+    }
+
+    /// Puts what a target (or every target) rejected back into the queue; returns how many objects.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn retry_rejected(&self, target: Option<&str>, now: i64) -> sqlx::Result<u64> {
+        let mut tx = self.begin().await?;
+        let targets: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT target FROM delivered
+             WHERE rejected IS NOT NULL AND ($1 IS NULL OR target = $1)",
+        )
+        .bind(target)
+        .fetch_all(&mut *tx)
+        .await?;
+        let retried = sqlx::query(
+            "UPDATE delivered SET rejected = NULL, words = NULL
+             WHERE rejected IS NOT NULL AND ($1 IS NULL OR target = $1)",
+        )
+        .bind(target)
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        for target in targets {
+            queue_everything(&mut tx, &target, now).await?;
+        }
+        tx.commit().await?;
+        self.shared.changed.notify_waiters();
+        Ok(retried)
+    }
+
+    /// Takes back the rejection of objects of a target that turned out to be misconfigured.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn unreject(&self, target: &str, objects: &[Uuid], now: i64) -> sqlx::Result<()> {
+        let mut tx = self.begin().await?;
+        for object in objects {
+            sqlx::query(
+                "UPDATE delivered SET rejected = NULL, words = NULL
+                 WHERE target = $1 AND object = $2",
+            )
+            .bind(target)
+            .bind(object)
+            .execute(&mut *tx)
+            .await?;
+        }
+        queue_everything(&mut tx, target, now).await?;
+        tx.commit().await
+    }
+}
+
+/// Change 0 in the backlog lane: whatever the target does not hold is sent.
+pub(super) async fn queue_everything(
+    tx: &mut SqliteConnection,
+    target: &str,
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO queue (target, change, lane, opened_at, summary)
+         VALUES ($1, 0, 2, $2, '{}') ON CONFLICT (target, change) DO NOTHING",
+    )
+    .bind(target)
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// `created` and `modified` of each object that is still wanted as it was picked.
+async fn mark(
+    tx: &mut Writing,
+    target: &str,
+    picked: &[Pending],
+    now: i64,
+) -> sqlx::Result<HashMap<Uuid, (i64, i64)>> {
+    let mut times = HashMap::with_capacity(picked.len());
+    for pending in picked {
+        let row: Option<(i64, i64)> = sqlx::query_as(
+            "INSERT INTO delivered (target, object, created, modified, sending, valid_until)
+             SELECT $1, object, $2, $2, version, CASE version WHEN 0 THEN 0 ELSE valid_until END
+             FROM wanted WHERE object = $3 AND version = $4
+                 AND view = (SELECT view FROM targets WHERE target = $1)
+             ON CONFLICT (target, object) DO UPDATE SET
+                 doubt = CASE WHEN delivered.sending <> excluded.sending
+                         THEN delivered.sending ELSE delivered.doubt END,
+                 modified = CASE WHEN delivered.sending = excluded.sending
+                                   OR delivered.accepted = excluded.sending
+                            THEN delivered.modified ELSE excluded.modified END,
+                 valid_until = CASE WHEN delivered.valid_until > excluded.valid_until
+                               THEN delivered.valid_until ELSE excluded.valid_until END,
+                 sending = excluded.sending
+             RETURNING created, modified",
+        )
+        .bind(target)
+        .bind(now)
+        .bind(pending.object)
+        .bind(pending.version)
+        .fetch_optional(&mut **tx)
+        .await?;
+        times.extend(row.map(|row| (pending.object, row)));
+    }
+    Ok(times)
+}
+
+fn sending(pending: &Pending, created: i64, modified: i64) -> Sending {
+    let is_withdrawal = pending.version == WITHDRAWN;
+    let json = if is_withdrawal {
+        stix::withdrawn(&pending.body, pending.valid_from, modified, created)
+    } else {
+        stix::live(&pending.body, pending.valid_until, created, modified)
+    };
+    Sending { object: pending.object, stix_id: pending.stix_id, is_withdrawal, json }
+}
+
+async fn accept(
+    tx: &mut Writing,
+    target: &str,
+    objects: &[Uuid],
+    (now, resend_at): (i64, i64),
+) -> sqlx::Result<()> {
+    if objects.is_empty() {
+        return Ok(());
+    }
+    let mut query = QueryBuilder::<Sqlite>::new("UPDATE delivered SET accepted_at = ");
+    query.push_bind(now).push(
+        ", accepted = COALESCE(sending, accepted), sending = NULL, rejected = NULL, words = NULL,
+         valid_until = CASE WHEN sending = 0 THEN 0 ELSE valid_until END,
+         resend_at = CASE WHEN doubt IS NOT NULL THEN ",
+    );
+    query.push_bind(resend_at).push(" END, doubt = NULL WHERE target = ").push_bind(target);
+    push_uuids(&mut query, " AND object IN ", objects);
+    query.build().execute(&mut **tx).await?;
+    Ok(())
+}
+
+async fn reject(tx: &mut Writing, target: &str, objects: &[(Uuid, String)]) -> sqlx::Result<()> {
+    for (object, words) in objects {
+        sqlx::query(
+            "UPDATE delivered SET rejected = sending, words = $1, sending = NULL
+             WHERE target = $2 AND object = $3 AND sending IS NOT NULL",
+        )
+        .bind(words)
+        .bind(target)
+        .bind(object)
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn give_back(tx: &mut Writing, target: &str, objects: &[Uuid]) -> sqlx::Result<()> {
+    if objects.is_empty() {
+        return Ok(());
+    }
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "UPDATE delivered SET sending = doubt, doubt = NULL WHERE target = ",
+    );
+    query.push_bind(target);
+    push_uuids(&mut query, " AND object IN ", objects);
+    query.build().execute(&mut **tx).await?;
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! Opening the ledger: one file, one relay at a time, and a clear word for whatever is wrong.
+
+use std::borrow::Cow;
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{SqlSafeStr, SqlitePool};
+use thiserror::Error;
+
+use super::Ledger;
+use crate::config::LedgerConfig;
+
+const MIGRATIONS: [(i64, &str, &str); 1] =
+    [(1, "ledger", include_str!("migrations/0001_ledger.sql"))];
+
+/// Pages that SQLite keeps in memory, KiB: the writer's, and each reader's.
+const WRITER_CACHE: &str = "-8000";
+const READER_CACHE: &str = "-1000";
+const READERS: u32 = 3;
+
+/// Why the ledger cannot be used.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    #[error(
+        "cannot create the data folder {path}: {error}\n  hint: set ledger.data_dir to a folder that this user may write"
+    )]
+    Folder { path: PathBuf, error: std::io::Error },
+    #[error(
+        "another relay (process {holder}) uses the ledger in {path}\n  hint: stop it first; two relays on one ledger would send everything twice"
+    )]
+    InUse { path: PathBuf, holder: String },
+    #[error(
+        "the ledger {path} was written by a newer release (schema {found}, this one knows {known})\n  hint: run the newer release, or move the file away: a resync rebuilds it"
+    )]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error(
+        "the ledger {path} is damaged: {words}\n  hint: restore it from a backup, or move it away: a resync rebuilds it and the ids stay the same"
+    )]
+    Corrupt { path: PathBuf, words: String },
+    #[error(
+        "the ledger {path} cannot be written: {words}\n  hint: make the file and its folder writable for this user, on a file system that is not mounted read-only"
+    )]
+    ReadOnly { path: PathBuf, words: String },
+    #[error("no room for the ledger {path}: {words}\n  hint: free disk space; nothing is lost")]
+    DiskFull { path: PathBuf, words: String },
+    #[error("cannot open the ledger {path}: {words}")]
+    Other { path: PathBuf, words: String },
+}
+
+impl Ledger {
+    /// Opens or creates `ledger.db` in the data folder and takes the lock on it.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong with which file, and what to do.
+    pub async fn open(config: &LedgerConfig) -> Result<Self, OpenError> {
+        let folder = &config.data_dir;
+        fs::create_dir_all(folder)
+            .map_err(|error| OpenError::Folder { path: folder.clone(), error })?;
+        let lock = lock(folder)?;
+        let path = folder.join("ledger.db");
+        let describe = |error: sqlx::Error| OpenError::of(&path, &error);
+        let writer = pool(&path, config.fsync, WRITER_CACHE, 1).await.map_err(describe)?;
+        migrate(&writer, &path).await?;
+        check(&writer).await.map_err(describe)?;
+        let readers = pool(&path, config.fsync, READER_CACHE, READERS).await.map_err(describe)?;
+        Ok(Self::new(writer, readers, lock))
+    }
+}
+
+impl OpenError {
+    fn of(path: &Path, error: &sqlx::Error) -> Self {
+        let path = path.to_path_buf();
+        let words = error.to_string();
+        // SQLite's primary result codes, https://sqlite.org/rescode.html
+        match primary_code(error) {
+            Some(8 | 14) => Self::ReadOnly { path, words },
+            Some(11 | 26) => Self::Corrupt { path, words },
+            Some(13) => Self::DiskFull { path, words },
+            Some(_) | None => Self::Other { path, words },
+        }
+    }
+}
+
+/// SQLite's primary result code, the low byte of the extended one.
+pub(super) fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?;
+    code.parse::<u32>().ok().map(|code| code & 0xff)
+}
+
+async fn pool(
+    path: &Path,
+    fsync: bool,
+    cache: &'static str,
+    connections: u32,
+) -> Result<SqlitePool, sqlx::Error> {
+    let synchronous = if fsync { SqliteSynchronous::Full } else { SqliteSynchronous::Normal };
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(synchronous)
+        .busy_timeout(Duration::from_secs(10))
+        .pragma("cache_size", cache)
+        .pragma("temp_store", "MEMORY")
+        .pragma("journal_size_limit", "67108864");
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .min_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options)
+        .await
+}
+
+async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), OpenError> {
+    let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or_default();
+    let migrations = MIGRATIONS
+        .iter()
+        .map(|(version, name, sql)| {
+            let sql = sql.into_sql_str();
+            Migration::new(*version, Cow::Borrowed(*name), MigrationType::Simple, sql, false)
+        })
+        .collect();
+    match Migrator::with_migrations(migrations).run(writer).await {
+        Ok(()) => Ok(()),
+        Err(MigrateError::VersionMissing(found)) => {
+            Err(OpenError::Newer { path: path.to_path_buf(), found, known })
+        }
+        Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
+            Err(OpenError::of(path, &error))
+        }
+        Err(other) => Err(OpenError::Other { path: path.to_path_buf(), words: other.to_string() }),
+    }
+}
+
+/// Proves that the file can be read and written.
+async fn check(writer: &SqlitePool) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE counters SET value = value WHERE name = 'change'").execute(writer).await?;
+    sqlx::query("SELECT count(*) FROM queue").fetch_one(writer).await?;
+    Ok(())
+}
+
+/// Takes `relay.lock` for as long as the file stays open; the holder's process id is in it.
+fn lock(folder: &Path) -> Result<File, OpenError> {
+    let path = folder.join("relay.lock");
+    let unusable = |error| OpenError::Folder { path: path.clone(), error };
+    let mut file = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let read = file.read_to_string(&mut holder);
+            let holder = read.map_or_else(|_| "unknown".into(), |_| holder.trim().to_owned());
+            return Err(OpenError::InUse { path: folder.to_path_buf(), holder });
+        }
+        Err(TryLockError::Error(error)) => return Err(unusable(error)),
+    }
+    file.set_len(0).map_err(unusable)?;
+    write!(file, "{}", std::process::id()).map_err(unusable)?;
+    Ok(file)
+}

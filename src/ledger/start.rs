@@ -1,0 +1,178 @@
+//! What a start compares with the last run: the namespace, the targets, and whether policy,
+//! rendering or mapping changed, in which case the whole ledger is judged anew before anything is
+//! sent.
+
+use sqlx::SqliteConnection;
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::apply::STEP;
+use super::delivered::queue_everything;
+use super::wanted::{Change, refresh};
+use super::{Lane, Ledger, View};
+
+/// A target as the ledger remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct TargetEntry {
+    pub target: String,
+    pub mode: String,
+    pub workspace: String,
+    pub sourcesystem: String,
+}
+
+/// Why a start is refused.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error(
+        "{key} was {before} and is now {now}: Sentinel would hold every indicator twice\n  hint: set it back, or start once with --rehome to send everything anew under the new value (what was sent before stays until its valid_until)"
+    )]
+    Moved { key: String, before: String, now: String },
+    #[error("the ledger cannot be read or written: {0}")]
+    Ledger(#[from] sqlx::Error),
+}
+
+impl Ledger {
+    /// Compares identity and targets with the last run. `rehome` accepts a new identity.
+    ///
+    /// # Errors
+    /// [`StartError::Moved`] when namespace, source system or workspace changed without `rehome`.
+    pub async fn register(
+        &self,
+        view: &View,
+        identity: &str,
+        targets: &[TargetEntry],
+        rehome: bool,
+        now: i64,
+    ) -> Result<(), StartError> {
+        let mut tx = self.begin().await?;
+        let before = setting(&mut tx, "identity").await?;
+        if let Some(before) = before.filter(|before| before != identity && !rehome) {
+            let (key, now) = ("indicator.identity and namespace".into(), identity.into());
+            return Err(StartError::Moved { key, before, now });
+        }
+        store_setting(&mut tx, "identity", identity).await?;
+        for target in targets {
+            register_target(&mut tx, view, target, rehome, now).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Judges and merges all claims anew if the view's making changed since the last run; `progress`
+    /// hears the number of objects done. Returns whether it was needed.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn reevaluate(
+        &self,
+        view: &View,
+        now: i64,
+        mut progress: impl FnMut(usize),
+    ) -> sqlx::Result<bool> {
+        let name = format!("view {}", view.name);
+        let fingerprint = view.fingerprint.to_string();
+        let mut tx = self.begin().await?;
+        if setting(&mut tx, &name).await?.as_ref() == Some(&fingerprint) {
+            return Ok(false);
+        }
+        tx.commit().await?;
+        let (mut after, mut done) = (Uuid::nil(), 0);
+        loop {
+            let objects = self.objects_after(after).await?;
+            let Some(last) = objects.last() else { break };
+            after = *last;
+            done += objects.len();
+            let mut tx = self.begin().await?;
+            let mut change = Change::new(view, None, now);
+            change.lane = Lane::Backlog;
+            refresh(&mut tx, &objects, &mut change).await?;
+            tx.commit().await?;
+            progress(done);
+        }
+        let mut tx = self.begin().await?;
+        store_setting(&mut tx, &name, &fingerprint).await?;
+        tx.commit().await?;
+        Ok(done > 0)
+    }
+
+    async fn objects_after(&self, after: Uuid) -> sqlx::Result<Vec<Uuid>> {
+        sqlx::query_scalar(
+            "SELECT DISTINCT object FROM claims WHERE object > $1 ORDER BY object LIMIT $2",
+        )
+        .bind(after)
+        .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
+        .fetch_all(&self.readers)
+        .await
+    }
+}
+
+async fn register_target(
+    tx: &mut SqliteConnection,
+    view: &View,
+    target: &TargetEntry,
+    rehome: bool,
+    now: i64,
+) -> Result<(), StartError> {
+    let before: Option<TargetEntry> = sqlx::query_as(
+        "SELECT target, mode, workspace, sourcesystem FROM targets WHERE target = $1",
+    )
+    .bind(&target.target)
+    .fetch_optional(&mut *tx)
+    .await?;
+    if before.as_ref() == Some(target) {
+        return Ok(());
+    }
+    if let Some(before) = before {
+        if !rehome && before.mode == target.mode {
+            return Err(moved(&before, target));
+        }
+        // What was sent elsewhere, or only written to a file, was never sent here.
+        sqlx::query("DELETE FROM delivered WHERE target = $1")
+            .bind(&target.target)
+            .execute(&mut *tx)
+            .await?;
+    }
+    sqlx::query(
+        "INSERT INTO targets (target, view, mode, workspace, sourcesystem)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (target) DO UPDATE SET view = excluded.view, mode = excluded.mode,
+             workspace = excluded.workspace, sourcesystem = excluded.sourcesystem",
+    )
+    .bind(&target.target)
+    .bind(&view.name)
+    .bind(&target.mode)
+    .bind(&target.workspace)
+    .bind(&target.sourcesystem)
+    .execute(&mut *tx)
+    .await?;
+    Ok(queue_everything(tx, &target.target, now).await?)
+}
+
+fn moved(before: &TargetEntry, now: &TargetEntry) -> StartError {
+    let key = |name| format!("target.{}.{name}", now.target);
+    if before.workspace == now.workspace {
+        let (before, now_) = (before.sourcesystem.clone(), now.sourcesystem.clone());
+        return StartError::Moved { key: key("sourcesystem"), before, now: now_ };
+    }
+    let (before, now_) = (before.workspace.clone(), now.workspace.clone());
+    StartError::Moved { key: key("workspace_id"), before, now: now_ }
+}
+
+async fn setting(tx: &mut SqliteConnection, name: &str) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
+        .bind(name)
+        .fetch_optional(tx)
+        .await
+}
+
+async fn store_setting(tx: &mut SqliteConnection, name: &str, value: &str) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO settings (name, value) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )
+    .bind(name)
+    .bind(value)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

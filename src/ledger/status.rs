@@ -1,0 +1,165 @@
+//! What the ledger can tell an operator.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Lane, Ledger};
+use crate::notice::Gap;
+
+/// Figures of the ledger, for `status` and metrics.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerStatus {
+    pub events: i64,
+    pub deleted_events: i64,
+    pub claims: i64,
+    /// Wanted objects that are not withdrawn.
+    pub wanted: i64,
+    /// Webhook publications that nothing confirmed yet.
+    pub announced: i64,
+    /// Events whose notices could not be judged without REST.
+    pub awaiting_rest: i64,
+    pub gaps: Vec<GapStatus>,
+    pub targets: Vec<TargetStatus>,
+    pub bytes: i64,
+}
+
+/// Something may have been missed, and nothing has healed it yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+pub struct GapStatus {
+    pub intake: String,
+    pub reason: String,
+    /// Unix milliseconds.
+    pub since: i64,
+    pub until: i64,
+    pub times: i64,
+}
+
+/// What a target holds and waits for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetStatus {
+    pub target: String,
+    /// Indicators that Sentinel accepted and that were not withdrawn since.
+    pub delivered: i64,
+    pub withdrawn: i64,
+    pub rejected: i64,
+    /// Open changes per lane: withdrawals, live, backlog.
+    pub queue: [i64; 3],
+    /// Objects that Sentinel refused, in its words; the first few.
+    pub refusals: Vec<Refusal>,
+}
+
+/// An object that Sentinel refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+pub struct Refusal {
+    pub stix_id: Uuid,
+    pub words: String,
+}
+
+impl Ledger {
+    /// Counts everything; a scan of the tables, so for commands, not for loops.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn status(&self) -> sqlx::Result<LedgerStatus> {
+        let names: Vec<String> = sqlx::query_scalar("SELECT target FROM targets ORDER BY target")
+            .fetch_all(&self.readers)
+            .await?;
+        let mut targets = Vec::with_capacity(names.len());
+        for name in names {
+            targets.push(self.target_status(name).await?);
+        }
+        Ok(LedgerStatus {
+            events: self.count("SELECT count(*) FROM events WHERE deleted_at IS NULL").await?,
+            deleted_events: self
+                .count("SELECT count(*) FROM events WHERE deleted_at IS NOT NULL")
+                .await?,
+            claims: self.count("SELECT count(*) FROM claims").await?,
+            wanted: self.count("SELECT count(*) FROM wanted WHERE version <> 0").await?,
+            announced: self.count("SELECT count(*) FROM announced").await?,
+            awaiting_rest: self.count("SELECT count(*) FROM events WHERE reread").await?,
+            gaps: self.gaps().await?,
+            targets,
+            bytes: self.bytes().await?,
+        })
+    }
+
+    /// Open changes of a target per lane.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn queue_depth(&self, target: &str) -> sqlx::Result<[i64; 3]> {
+        let rows: Vec<(i16, i64)> =
+            sqlx::query_as("SELECT lane, count(*) FROM queue WHERE target = $1 GROUP BY lane")
+                .bind(target)
+                .fetch_all(&self.readers)
+                .await?;
+        Ok(Lane::ALL.map(|lane| {
+            rows.iter().find(|(number, _)| *number == lane.number()).map_or(0, |(_, count)| *count)
+        }))
+    }
+
+    async fn target_status(&self, target: String) -> sqlx::Result<TargetStatus> {
+        let (delivered, withdrawn, rejected): (i64, i64, i64) = sqlx::query_as(
+            "SELECT COALESCE(SUM(accepted <> 0), 0), COALESCE(SUM(accepted = 0), 0),
+                    COALESCE(SUM(rejected IS NOT NULL), 0) FROM delivered WHERE target = $1",
+        )
+        .bind(&target)
+        .fetch_one(&self.readers)
+        .await?;
+        let refusals = sqlx::query_as(
+            "SELECT w.stix_id, d.words FROM delivered d
+             JOIN targets t ON t.target = d.target
+             JOIN wanted w ON w.view = t.view AND w.object = d.object
+             WHERE d.target = $1 AND d.rejected IS NOT NULL AND d.words IS NOT NULL LIMIT 10",
+        )
+        .bind(&target)
+        .fetch_all(&self.readers)
+        .await?;
+        let queue = self.queue_depth(&target).await?;
+        Ok(TargetStatus { target, delivered, withdrawn, rejected, queue, refusals })
+    }
+
+    async fn gaps(&self) -> sqlx::Result<Vec<GapStatus>> {
+        sqlx::query_as(
+            "SELECT intake, reason, MIN(since) AS since, MAX(until) AS until, SUM(times) AS times
+             FROM gaps GROUP BY intake, reason ORDER BY until DESC",
+        )
+        .fetch_all(&self.readers)
+        .await
+    }
+
+    async fn bytes(&self) -> sqlx::Result<i64> {
+        // SQLite's own table functions; PostgreSQL has pg_database_size().
+        self.count("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
+            .await
+    }
+
+    async fn count(&self, query: &'static str) -> sqlx::Result<i64> {
+        sqlx::query_scalar(query).fetch_one(&self.readers).await
+    }
+
+    /// Records that something may have been missed until `now`, Unix milliseconds.
+    pub(super) async fn record_gap(
+        &self,
+        source: &str,
+        gap: &Gap,
+        since: i64,
+        now: i64,
+    ) -> sqlx::Result<()> {
+        sqlx::query(
+            "INSERT INTO gaps (source, intake, reason, event, since, until, times)
+             VALUES ($1, $2, $3, $4, $5, $6, 1)
+             ON CONFLICT (source, intake, reason, event) DO UPDATE SET until = excluded.until,
+                 times = gaps.times + 1",
+        )
+        .bind(source)
+        .bind(&gap.intake)
+        .bind(gap.reason.word())
+        .bind(gap.event.unwrap_or(Uuid::nil()))
+        .bind(since)
+        .bind(now)
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,303 @@
+//! From claims to wanted objects: what policy admits is merged, and a version that differs from the
+//! wanted one becomes part of a change.
+
+use std::collections::HashMap;
+
+use sqlx::{QueryBuilder, Sqlite};
+use uuid::Uuid;
+
+use super::{Lane, View, Writing, push_uuids};
+use crate::convert::{ClaimFacts, EventFacts};
+use crate::stix::{Admitted, ClaimTimes, Indicator, Observable};
+
+/// Objects judged at a time: 500 ids a statement.
+const CHUNK: usize = 500;
+
+/// The version of a withdrawn object.
+pub(super) const WITHDRAWN: i64 = 0;
+
+/// What one notice alters, in at most two lanes. A change gets its number, and its place in each
+/// target's queue, when the first object joins it.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    pub view: &'a View,
+    pub event: Option<Uuid>,
+    /// When the notice arrived, Unix milliseconds.
+    pub opened_at: i64,
+    /// JSON for the log line of the event.
+    pub summary: String,
+    /// The lane of what is added or altered; what is withdrawn has its own.
+    pub lane: Lane,
+    numbers: [Option<i64>; 2],
+    pub altered: usize,
+    pub withdrawn: usize,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn new(view: &'a View, event: Option<Uuid>, opened_at: i64) -> Self {
+        Self {
+            view,
+            event,
+            opened_at,
+            summary: "{}".into(),
+            lane: Lane::Live,
+            numbers: [None; 2],
+            altered: 0,
+            withdrawn: 0,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.altered + self.withdrawn == 0
+    }
+
+    async fn number(&mut self, tx: &mut Writing, lane: Lane) -> sqlx::Result<i64> {
+        let slot = usize::from(lane != Lane::Withdrawals);
+        if let Some(number) = self.numbers.get(slot).copied().flatten() {
+            return Ok(number);
+        }
+        let number: i64 = sqlx::query_scalar(
+            "UPDATE counters SET value = value + 1 WHERE name = 'change' RETURNING value",
+        )
+        .fetch_one(&mut **tx)
+        .await?;
+        for target in &self.view.targets {
+            sqlx::query(
+                "INSERT INTO queue (target, change, lane, event, opened_at, summary)
+                 VALUES ($1, $2, $3, $4, $5, $6)",
+            )
+            .bind(target)
+            .bind(number)
+            .bind(lane.number())
+            .bind(self.event)
+            .bind(self.opened_at)
+            .bind(&self.summary)
+            .execute(&mut **tx)
+            .await?;
+        }
+        if let Some(kept) = self.numbers.get_mut(slot) {
+            *kept = Some(number);
+        }
+        Ok(number)
+    }
+}
+
+/// Judges and merges anew everything that counts for these objects.
+pub(super) async fn refresh(
+    tx: &mut Writing,
+    objects: &[Uuid],
+    change: &mut Change<'_>,
+) -> sqlx::Result<()> {
+    let mut events = HashMap::new();
+    for objects in objects.chunks(CHUNK) {
+        let claims = claims_of(tx, objects).await?;
+        load_events(tx, &claims, &mut events).await?;
+        let stored = versions_of(tx, &change.view.name, objects).await?;
+        let merged = merge(change.view, &claims, &events);
+        let (altered, withdrawn) = compare(objects, merged, &stored);
+        store(tx, &altered, change).await?;
+        withdraw(tx, &withdrawn, change).await?;
+    }
+    Ok(())
+}
+
+type EventsByKey = HashMap<(String, Uuid), EventFacts>;
+
+#[derive(Debug, sqlx::FromRow)]
+struct ClaimRow {
+    source: String,
+    event: Uuid,
+    attribute: Uuid,
+    part: i16,
+    object: Uuid,
+    path: String,
+    value: String,
+    claimed_at: i64,
+    expires_at: Option<i64>,
+    facts: String,
+}
+
+/// In the order of objects.
+async fn claims_of(tx: &mut Writing, objects: &[Uuid]) -> sqlx::Result<Vec<ClaimRow>> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT source, event, attribute, part, object, path, value, claimed_at, expires_at, facts
+         FROM claims WHERE",
+    );
+    push_uuids(&mut query, " object IN ", objects);
+    query.push(" ORDER BY object");
+    query.build_query_as().fetch_all(&mut **tx).await
+}
+
+async fn load_events(
+    tx: &mut Writing,
+    claims: &[ClaimRow],
+    events: &mut EventsByKey,
+) -> sqlx::Result<()> {
+    for claim in claims {
+        let key = (claim.source.clone(), claim.event);
+        if events.contains_key(&key) {
+            continue;
+        }
+        let facts: String =
+            sqlx::query_scalar("SELECT facts FROM events WHERE source = $1 AND event = $2")
+                .bind(&claim.source)
+                .bind(claim.event)
+                .fetch_one(&mut **tx)
+                .await?;
+        events.insert(key, decode(&facts)?);
+    }
+    Ok(())
+}
+
+async fn versions_of(
+    tx: &mut Writing,
+    view: &str,
+    objects: &[Uuid],
+) -> sqlx::Result<HashMap<Uuid, i64>> {
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT object, version FROM wanted WHERE view = ");
+    query.push_bind(view);
+    push_uuids(&mut query, " AND object IN ", objects);
+    let rows: Vec<(Uuid, i64)> = query.build_query_as().fetch_all(&mut **tx).await?;
+    Ok(rows.into_iter().collect())
+}
+
+#[derive(Debug)]
+struct Merged {
+    object: Uuid,
+    stix_id: Uuid,
+    indicator: Indicator,
+}
+
+/// The indicators of the admitted claims.
+fn merge(view: &View, claims: &[ClaimRow], events: &EventsByKey) -> Vec<Merged> {
+    claims
+        .chunk_by(|a, b| a.object == b.object)
+        .filter_map(|claims| merge_one(view, claims, events))
+        .collect()
+}
+
+fn merge_one(view: &View, claims: &[ClaimRow], events: &EventsByKey) -> Option<Merged> {
+    let first = claims.first()?;
+    let observable = Observable { path: first.path.clone().into(), value: first.value.clone() };
+    let facts: Vec<(&ClaimRow, ClaimFacts)> = claims
+        .iter()
+        .filter_map(|row| Some((row, serde_json::from_str(&row.facts).ok()?)))
+        .collect();
+    let admitted: Vec<Admitted<'_>> = facts
+        .iter()
+        .filter_map(|(row, claim)| {
+            let event = events.get(&(row.source.clone(), row.event))?;
+            view.judge.admit(event, claim, &observable).ok()?;
+            Some(Admitted { event, attribute: row.attribute, claim, times: times(row, claim) })
+        })
+        .collect();
+    let id = view.merger.stix_id(
+        &observable,
+        first.attribute,
+        u8::try_from(first.part).unwrap_or_default(),
+    );
+    let indicator = view.merger.merge(id, &observable, &admitted)?;
+    Some(Merged { object: first.object, stix_id: id, indicator })
+}
+
+fn times(row: &ClaimRow, claim: &ClaimFacts) -> ClaimTimes {
+    ClaimTimes {
+        timestamp: claim.timestamp.saturating_mul(1_000),
+        first_seen: claim.first_seen.map(|micros| micros / 1_000),
+        last_seen: claim.last_seen.map(|micros| micros / 1_000),
+        claimed_at: row.claimed_at,
+        expires_at: row.expires_at,
+    }
+}
+
+/// What differs from what was wanted so far: altered objects, and those that nothing claims.
+fn compare(
+    objects: &[Uuid],
+    merged: Vec<Merged>,
+    stored: &HashMap<Uuid, i64>,
+) -> (Vec<Merged>, Vec<Uuid>) {
+    let mut unclaimed: HashMap<Uuid, i64> =
+        objects.iter().filter_map(|object| Some((*object, *stored.get(object)?))).collect();
+    for one in &merged {
+        unclaimed.remove(&one.object);
+    }
+    let altered = merged
+        .into_iter()
+        .filter(|one| stored.get(&one.object) != Some(&one.indicator.fingerprint))
+        .collect();
+    let mut withdrawn: Vec<Uuid> = unclaimed
+        .into_iter()
+        .filter(|(_, version)| *version != WITHDRAWN)
+        .map(|(object, _)| object)
+        .collect();
+    withdrawn.sort_unstable();
+    (altered, withdrawn)
+}
+
+async fn store(tx: &mut Writing, altered: &[Merged], change: &mut Change<'_>) -> sqlx::Result<()> {
+    if altered.is_empty() {
+        return Ok(());
+    }
+    let number = change.number(tx, change.lane).await?;
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO wanted
+         (view, object, kind, stix_id, body, valid_from, valid_until, version, change) ",
+    );
+    query.push_values(altered, |mut row, one| {
+        row.push_bind(change.view.name.as_str())
+            .push_bind(one.object)
+            .push_bind("indicator")
+            .push_bind(one.stix_id)
+            .push_bind(one.indicator.body.as_str())
+            .push_bind(one.indicator.valid_from)
+            .push_bind(one.indicator.valid_until)
+            .push_bind(one.indicator.fingerprint)
+            .push_bind(number);
+    });
+    query.push(
+        " ON CONFLICT (view, object) DO UPDATE SET body = excluded.body,
+          valid_from = excluded.valid_from, valid_until = excluded.valid_until,
+          version = excluded.version, change = excluded.change",
+    );
+    query.build().execute(&mut **tx).await?;
+    change.altered += altered.len();
+    Ok(())
+}
+
+/// What no target was ever sent is forgotten; the rest keeps its body, which the withdrawal repeats.
+async fn withdraw(tx: &mut Writing, objects: &[Uuid], change: &mut Change<'_>) -> sqlx::Result<()> {
+    for object in objects {
+        let forgotten = sqlx::query(
+            "DELETE FROM wanted WHERE view = $1 AND object = $2
+             AND NOT EXISTS (SELECT 1 FROM delivered WHERE delivered.object = $2
+                             AND delivered.target IN (SELECT target FROM targets WHERE view = $1))",
+        )
+        .bind(&change.view.name)
+        .bind(object)
+        .execute(&mut **tx)
+        .await?
+        .rows_affected();
+        if forgotten > 0 {
+            continue;
+        }
+        let number = change.number(tx, Lane::Withdrawals).await?;
+        sqlx::query("UPDATE wanted SET version = 0, change = $1 WHERE view = $2 AND object = $3")
+            .bind(number)
+            .bind(&change.view.name)
+            .bind(object)
+            .execute(&mut **tx)
+            .await?;
+        change.withdrawn += 1;
+    }
+    Ok(())
+}
+
+/// Reads a JSON column of ours.
+pub(super) fn decode<T: serde::de::DeserializeOwned>(json: &str) -> sqlx::Result<T> {
+    serde_json::from_str(json).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+/// Writes a JSON column of ours.
+pub(super) fn encode<T: serde::Serialize>(value: &T) -> sqlx::Result<String> {
+    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
+}

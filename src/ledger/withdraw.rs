@@ -1,0 +1,219 @@
+//! What MISP takes back. Withdrawals count at once, match by uuid and never by value, and leave a
+//! tombstone, so that a snapshot from before them brings nothing back.
+
+use std::collections::HashSet;
+
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use super::Writing;
+use super::apply::STEP;
+use super::wanted::{Change, refresh};
+use crate::notice::EventRef;
+
+/// What became of a withdrawal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Withdrawn {
+    /// Claims that ended.
+    Claims(usize),
+    /// It looks older than the claim: only a REST read of the event can tell, which is noted.
+    Older,
+}
+
+/// The uuid of the event that a frame names, where the ledger knows it.
+pub(super) async fn find_event(
+    tx: &mut Writing,
+    source: &str,
+    event: &EventRef,
+) -> sqlx::Result<Option<Uuid>> {
+    if let Some(uuid) = event.uuid {
+        let known = "SELECT event FROM events WHERE source = $1 AND event = $2";
+        return sqlx::query_scalar(known).bind(source).bind(uuid).fetch_optional(&mut **tx).await;
+    }
+    let Some(id) = event.id else { return Ok(None) };
+    sqlx::query_scalar("SELECT event FROM events WHERE source = $1 AND misp_id = $2")
+        .bind(source)
+        .bind(id)
+        .fetch_optional(&mut **tx)
+        .await
+}
+
+/// Claims of an event that a withdrawal may end.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Which {
+    Attribute(Uuid),
+    /// By the uuid of the MISP object around them.
+    Object(Uuid),
+}
+
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+struct Found {
+    attribute: Uuid,
+    part: i16,
+    object: Uuid,
+    timestamp: i64,
+}
+
+/// Ends the claims of an attribute or object, except those whose observable is among `keep` (an
+/// edit that still says the same). `timestamp` is MISP's, of the withdrawal.
+pub(super) async fn withdraw(
+    tx: &mut Writing,
+    event: (&str, Uuid),
+    which: Which,
+    timestamp: i64,
+    keep: &[Uuid],
+    change: &mut Change<'_>,
+) -> sqlx::Result<Withdrawn> {
+    let found = find(tx, event, which).await?;
+    let ending: Vec<Found> =
+        found.into_iter().filter(|claim| !keep.contains(&claim.object)).collect();
+    if ending.iter().any(|claim| claim.timestamp > timestamp) {
+        mark_for_reread(tx, event).await?;
+        return Ok(Withdrawn::Older);
+    }
+    for claim in &ending {
+        let object = if keep.is_empty() { Uuid::nil() } else { claim.object };
+        bury(tx, event.0, claim.attribute, object, timestamp, change.opened_at).await?;
+        delete(tx, event, claim).await?;
+    }
+    if !ending.is_empty() {
+        touch(tx, event).await?;
+    }
+    let objects: HashSet<Uuid> = ending.iter().map(|claim| claim.object).collect();
+    refresh(tx, &objects.into_iter().collect::<Vec<_>>(), change).await?;
+    Ok(Withdrawn::Claims(ending.len()))
+}
+
+async fn find(
+    tx: &mut Writing,
+    (source, event): (&str, Uuid),
+    which: Which,
+) -> sqlx::Result<Vec<Found>> {
+    let (condition, uuid) = match which {
+        Which::Attribute(uuid) => ("attribute = $3", uuid),
+        Which::Object(uuid) => ("misp_object = $3", uuid),
+    };
+    let query = format!(
+        "SELECT attribute, part, object, timestamp FROM claims
+         WHERE source = $1 AND event = $2 AND {condition}"
+    );
+    sqlx::query_as(AssertSqlSafe(query))
+        .bind(source)
+        .bind(event)
+        .bind(uuid)
+        .fetch_all(&mut **tx)
+        .await
+}
+
+async fn delete(tx: &mut Writing, event: (&str, Uuid), claim: &Found) -> sqlx::Result<()> {
+    sqlx::query(
+        "DELETE FROM claims WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4",
+    )
+    .bind(event.0)
+    .bind(event.1)
+    .bind(claim.attribute)
+    .bind(claim.part)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Writes a tombstone; the later of two withdrawals counts.
+pub(super) async fn bury(
+    tx: &mut Writing,
+    source: &str,
+    attribute: Uuid,
+    object: Uuid,
+    timestamp: i64,
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO tombstones (source, attribute, object, timestamp, withdrawn_at)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (source, attribute, object) DO UPDATE SET
+             timestamp = CASE WHEN excluded.timestamp > tombstones.timestamp
+                         THEN excluded.timestamp ELSE tombstones.timestamp END,
+             withdrawn_at = excluded.withdrawn_at",
+    )
+    .bind(source)
+    .bind(attribute)
+    .bind(object)
+    .bind(timestamp)
+    .bind(now)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// A notice was applied: the stored content is no longer that of a snapshot.
+pub(super) async fn touch(tx: &mut Writing, (source, event): (&str, Uuid)) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE events SET sequence = sequence + 1, content = NULL
+         WHERE source = $1 AND event = $2",
+    )
+    .bind(source)
+    .bind(event)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn mark_for_reread(tx: &mut Writing, (source, event): (&str, Uuid)) -> sqlx::Result<()> {
+    sqlx::query("UPDATE events SET reread = TRUE WHERE source = $1 AND event = $2")
+        .bind(source)
+        .bind(event)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Marks an event as deleted, known or not; its claims end by [`end_claims`].
+pub(super) async fn delete_event(
+    tx: &mut Writing,
+    (source, event): (&str, Uuid),
+    timestamp: i64,
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO events
+         (source, event, misp_id, timestamp, sequence, generation, deleted_at, facts)
+         VALUES ($1, $2, 0, $3, 1, 1, $4, '{}')
+         ON CONFLICT (source, event) DO UPDATE SET deleted_at = excluded.deleted_at,
+             content = NULL, sequence = events.sequence + 1, generation = events.generation + 1",
+    )
+    .bind(source)
+    .bind(event)
+    .bind(timestamp)
+    .bind(now)
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query("DELETE FROM announced WHERE source = $1 AND event = $2")
+        .bind(source)
+        .bind(event)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Ends at most [`STEP`] claims of a deleted event; returns how many.
+pub(super) async fn end_claims(
+    tx: &mut Writing,
+    (source, event): (&str, Uuid),
+    change: &mut Change<'_>,
+) -> sqlx::Result<usize> {
+    let rows: Vec<(Uuid, i16, Uuid)> = sqlx::query_as(
+        "SELECT attribute, part, object FROM claims WHERE source = $1 AND event = $2 LIMIT $3",
+    )
+    .bind(source)
+    .bind(event)
+    .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
+    .fetch_all(&mut **tx)
+    .await?;
+    for (attribute, part, object) in &rows {
+        let claim = Found { attribute: *attribute, part: *part, object: *object, timestamp: 0 };
+        delete(tx, (source, event), &claim).await?;
+    }
+    let objects: HashSet<Uuid> = rows.iter().map(|(.., object)| *object).collect();
+    refresh(tx, &objects.into_iter().collect::<Vec<_>>(), change).await?;
+    Ok(rows.len())
+}
