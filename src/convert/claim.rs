@@ -1,5 +1,7 @@
 //! Claims: what MISP's attributes say, with every fact that policy, merging and rendering read.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -22,8 +24,8 @@ pub struct ClaimFacts {
     /// MISP's number of the attribute, since tag frames name nothing else.
     pub attribute_id: i64,
     #[serde(rename = "type")]
-    pub kind: String,
-    pub category: String,
+    pub kind: Cow<'static, str>,
+    pub category: Cow<'static, str>,
     pub to_ids: bool,
     /// MISP `distribution`, 0 to 5; 5 inherits the object's or the event's.
     pub distribution: i64,

@@ -1,1 +1,20 @@
-//! Placeholder.
+//! What MISP says: events, attributes, objects and tags, read leniently from borrowed bytes.
+//!
+//! Reading is in two passes: the head of the event with its lists cut into elements, then each
+//! element on its own.
+
+mod attribute;
+mod document;
+mod event;
+mod head;
+mod lenient;
+mod object;
+mod tag;
+mod time;
+
+pub use attribute::{Attribute, Malformed};
+pub use document::{Events, NotAnEvent, events};
+pub use event::Event;
+pub use head::event_uuid;
+pub use object::Object;
+pub use tag::Tag;

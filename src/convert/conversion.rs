@@ -1,0 +1,124 @@
+//! One attribute's claims, and a whole event's.
+
+use std::collections::BTreeMap;
+
+use super::claim::{Claim, ClaimFacts};
+use super::facts;
+use super::network;
+use super::skipped::Reason;
+use super::types::{self, Kind, Shape};
+use super::url;
+use crate::misp::{Attribute, Event, Object};
+use crate::stix::Observable;
+
+/// The claims of one attribute: one, or two of a composite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    pub first: Claim,
+    pub second: Option<Claim>,
+}
+
+impl IntoIterator for Claims {
+    type Item = Claim;
+    type IntoIter = std::iter::Chain<std::iter::Once<Claim>, std::option::IntoIter<Claim>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::once(self.first).chain(self.second)
+    }
+}
+
+/// What `attribute` (in `object`) claims. Attributes without `to_ids` claim too: that is for policy.
+///
+/// # Errors
+/// The [`Reason`] why it claims nothing: `Deleted`, `UnsupportedType` or `InvalidValue`.
+pub fn claims(attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Result<Claims, Reason> {
+    if attribute.deleted || object.is_some_and(|object| object.deleted) {
+        return Err(Reason::Deleted);
+    }
+    let (kind, shape) = types::find(&attribute.kind).ok_or(Reason::UnsupportedType)?;
+    let (first, second) = observables(shape, attribute.value.trim()).ok_or(Reason::InvalidValue)?;
+    let facts = facts::of_attribute(attribute, object, kind);
+    let claim = |part: u8, observable: Observable, facts: ClaimFacts| Claim {
+        attribute: attribute.uuid,
+        part,
+        observable,
+        facts,
+    };
+    let second = second.map(|observable| claim(1, observable, facts.clone()));
+    Ok(Claims { first: claim(0, first, facts), second })
+}
+
+fn observables(shape: Shape, value: &str) -> Option<(Observable, Option<Observable>)> {
+    match shape {
+        Shape::Whole(kind) => Some((observable(kind, value)?, None)),
+        Shape::Before(kind) => Some((observable(kind, value.rsplit_once('|')?.0)?, None)),
+        Shape::Behind(kind) => Some((observable(kind, value.rsplit_once('|')?.1)?, None)),
+        Shape::Both(before, behind) => {
+            let halves = value.rsplit_once('|')?;
+            Some((observable(before, halves.0)?, Some(observable(behind, halves.1)?)))
+        }
+    }
+}
+
+fn observable(kind: Kind, value: &str) -> Option<Observable> {
+    let value = value.trim();
+    match kind {
+        Kind::Ip => network::ip(value),
+        Kind::Domain => network::domain(value),
+        Kind::Url => url::url(value),
+        Kind::Email => network::email(value),
+        Kind::File(hash) => hash.observable(value),
+    }
+}
+
+/// What an event gives: each of its attributes is in `claims` or counted in `skipped`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conversion {
+    pub claims: Vec<Claim>,
+    pub skipped: Skipped,
+    /// Attributes read, those of objects and unreadable ones included.
+    pub attributes: u64,
+}
+
+/// Converts all attributes of an event.
+#[must_use]
+pub fn event(event: &Event<'_>) -> Conversion {
+    let mut conversion =
+        Conversion { claims: Vec::with_capacity(event.listed()), ..Conversion::default() };
+    for read in event.attributes() {
+        conversion.attributes += 1;
+        match read.map_or(Err(Reason::Malformed), |(attribute, object)| claims(&attribute, object))
+        {
+            Ok(claims) => conversion.claims.extend(claims),
+            Err(reason) => conversion.skipped.add(reason),
+        }
+    }
+    conversion
+}
+
+/// Skipped attributes of an event, counted by reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(transparent)]
+pub struct Skipped(BTreeMap<Reason, u64>);
+
+impl Skipped {
+    /// Counts one more.
+    pub fn add(&mut self, reason: Reason) {
+        *self.0.entry(reason).or_default() += 1;
+    }
+
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    #[must_use]
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.0.get(&reason).copied().unwrap_or_default()
+    }
+
+    /// The reasons that occur, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> {
+        self.0.iter().map(|(reason, count)| (*reason, *count))
+    }
+}

@@ -1,0 +1,153 @@
+//! One attribute, read on its own, so that a bad one harms only itself.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::{Uuid, Variant};
+
+use super::lenient::{self, Flag, Number, Text};
+use super::tag::{self, Tag, Tags};
+use super::time::Moment;
+
+/// MISP `distribution` 5: as the object's, else the event's.
+pub(super) const INHERIT: i64 = 5;
+
+/// An attribute as MISP's core format has it. Texts borrow from the document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attribute<'a> {
+    pub uuid: Uuid,
+    /// MISP's number; 0 where the document has none.
+    pub id: i64,
+    /// `type`, e.g. `ip-dst`.
+    pub kind: Cow<'a, str>,
+    pub category: Cow<'a, str>,
+    pub value: Cow<'a, str>,
+    pub to_ids: bool,
+    /// Soft-deleted.
+    pub deleted: bool,
+    /// 0 to 5; 5 (also where it is missing) inherits.
+    pub distribution: i64,
+    pub sharing_group_id: i64,
+    /// Unix seconds.
+    pub timestamp: i64,
+    /// Unix microseconds.
+    pub first_seen: Option<i64>,
+    pub last_seen: Option<i64>,
+    pub comment: Cow<'a, str>,
+    /// `object_relation`: its role in the object around it.
+    pub relation: Cow<'a, str>,
+    pub tags: Vec<Tag<'a>>,
+}
+
+/// What stands in a list of attributes or objects and cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed<'a> {
+    /// The element as it stands in the document.
+    pub json: &'a str,
+    /// Its uuid, where that much can be read.
+    pub uuid: Option<Uuid>,
+    pub problem: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    uuid: Option<Text<'a>>,
+    id: Number,
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    category: Text<'a>,
+    #[serde(borrow)]
+    value: Option<Text<'a>>,
+    to_ids: Flag,
+    deleted: Flag,
+    distribution: Number,
+    sharing_group_id: Number,
+    timestamp: Number,
+    first_seen: Moment,
+    last_seen: Moment,
+    #[serde(borrow)]
+    comment: Text<'a>,
+    #[serde(borrow)]
+    object_relation: Text<'a>,
+    #[serde(borrow, rename = "Tag")]
+    tags: Tags<'a>,
+    #[serde(borrow, rename = "AttributeTag")]
+    attribute_tags: Tags<'a>,
+}
+
+impl<'a> Attribute<'a> {
+    /// Reads an element of a list of attributes. `None` is a phantom: MISP puts elements without
+    /// uuid, type and value between the attributes of an object when `includeGranularCorrelations`
+    /// is asked for.
+    ///
+    /// # Errors
+    /// [`Malformed`]: no object, a field of another kind, no value, or no RFC 4122 uuid.
+    pub fn parse(raw: &'a RawValue) -> Option<Result<Self, Malformed<'a>>> {
+        match Fields::parse(raw) {
+            Ok(fields) if fields.is_phantom() => None,
+            Ok(fields) => Some(Self::from_fields(fields, raw)),
+            Err(malformed) => Some(Err(malformed)),
+        }
+    }
+
+    fn from_fields(fields: Fields<'a>, raw: &'a RawValue) -> Result<Self, Malformed<'a>> {
+        let uuid = fields
+            .uuid
+            .and_then(|Text(uuid)| lenient::uuid(&uuid))
+            .filter(|uuid| uuid.get_variant() == Variant::RFC4122)
+            .ok_or_else(|| Malformed::new(raw, "it has no RFC 4122 uuid"))?;
+        let kind = fields.kind.ok_or_else(|| Malformed::new(raw, "it has no type"))?;
+        let value = fields.value.ok_or_else(|| Malformed::new(raw, "it has no value"))?;
+        let mut tags = Vec::new();
+        tag::collect(fields.tags, &mut tags);
+        tag::collect(fields.attribute_tags, &mut tags);
+        Ok(Self {
+            uuid,
+            id: fields.id.or_zero(),
+            kind: kind.0,
+            category: fields.category.0,
+            value: value.0,
+            to_ids: fields.to_ids.0,
+            deleted: fields.deleted.0,
+            distribution: fields.distribution.0.unwrap_or(INHERIT),
+            sharing_group_id: fields.sharing_group_id.or_zero(),
+            timestamp: fields.timestamp.or_zero(),
+            first_seen: fields.first_seen.0,
+            last_seen: fields.last_seen.0,
+            comment: fields.comment.0,
+            relation: fields.object_relation.0,
+            tags,
+        })
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn parse(raw: &'a RawValue) -> Result<Self, Malformed<'a>> {
+        if !raw.get().starts_with('{') {
+            return Err(Malformed::new(raw, "it is no object"));
+        }
+        serde_json::from_str(raw.get()).map_err(|error| Malformed::new(raw, &error.to_string()))
+    }
+
+    fn is_phantom(&self) -> bool {
+        self.uuid.is_none() && self.kind.is_none() && self.value.is_none()
+    }
+}
+
+impl<'a> Malformed<'a> {
+    pub(super) fn new(raw: &'a RawValue, problem: &str) -> Self {
+        #[derive(Deserialize)]
+        struct Named<'a> {
+            #[serde(borrow)]
+            uuid: Text<'a>,
+        }
+        let uuid = serde_json::from_str::<Named<'_>>(raw.get())
+            .ok()
+            .and_then(|named| lenient::uuid(&named.uuid.0));
+        Self { json: raw.get(), uuid, problem: problem.to_owned() }
+    }
+}

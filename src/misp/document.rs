@@ -1,0 +1,223 @@
+//! The documents that events come in: publications, webhook bodies, Kafka messages and restSearch
+//! answers.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::str::Utf8Error;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::event::{Body, Event, Org};
+use super::lenient::{List, Maybe, Text};
+use super::tag::{self, Tags};
+
+/// Why a document gives no event.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAnEvent {
+    #[error("not UTF-8: {0}")]
+    NotUtf8(#[from] Utf8Error),
+    #[error("not JSON: {0}")]
+    NotJson(serde_json::Error),
+    /// JSON of another shape; says which.
+    #[error("JSON, but no MISP event: {0}")]
+    Other(String),
+}
+
+impl From<serde_json::Error> for NotAnEvent {
+    fn from(error: serde_json::Error) -> Self {
+        if error.is_data() { Self::Other(error.to_string()) } else { Self::NotJson(error) }
+    }
+}
+
+/// The top of a document. Kafka puts the event's lists beside `Event`, all others into it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Top<'a> {
+    #[serde(borrow, rename = "Event")]
+    event: Maybe<Body<'a>>,
+    #[serde(borrow, rename = "Attribute")]
+    attributes: Option<&'a RawValue>,
+    #[serde(borrow, rename = "Object")]
+    objects: Option<&'a RawValue>,
+    #[serde(borrow, rename = "EventTag")]
+    event_tags: Option<&'a RawValue>,
+    #[serde(borrow, rename = "Orgc")]
+    creator: Option<&'a RawValue>,
+    #[serde(borrow)]
+    action: Text<'a>,
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
+}
+
+/// Whether an event must list its attributes or objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    Required,
+    /// As in restSearch answers with `metadata`.
+    Optional,
+}
+
+/// Reads a document that holds one whole event.
+pub(super) fn single(document: &[u8]) -> Result<Event<'_>, NotAnEvent> {
+    let text = std::str::from_utf8(document)?;
+    event(top(text)?, text, Lists::Required)
+}
+
+/// Walks the events of a document of any shape: a single event, or an answer of `/events`,
+/// `/attributes` or `/objects/restSearch`. An answer's attribute or object comes as an event of its
+/// own that holds only it; what the answer does not tell of the event is empty or 0.
+///
+/// # Errors
+/// [`NotAnEvent`] if the document is none of these.
+pub fn events(document: &[u8]) -> Result<Events<'_>, NotAnEvent> {
+    let text = std::str::from_utf8(document)?;
+    if text.trim_ascii_start().starts_with('[') {
+        let List(answers) = serde_json::from_str(text)?;
+        return Ok(Events(Inner::Answers(answers.into_iter())));
+    }
+    let top = top(text)?;
+    match top.response {
+        Some(response) => Ok(Events(answers(response)?)),
+        None => Ok(Events(Inner::One(Some(Box::new(event(top, text, Lists::Optional)?))))),
+    }
+}
+
+/// The events of a document, read when asked for. A broken one does not end the walk.
+#[derive(Debug)]
+pub struct Events<'a>(Inner<'a>);
+
+#[derive(Debug)]
+enum Inner<'a> {
+    One(Option<Box<Event<'a>>>),
+    /// `[{"Event": …}, …]` or `[{"Object": …}, …]`
+    Answers(std::vec::IntoIter<&'a RawValue>),
+    /// `{"Attribute": […]}`
+    Attributes(std::vec::IntoIter<&'a RawValue>),
+}
+
+impl<'a> Iterator for Events<'a> {
+    type Item = Result<Event<'a>, NotAnEvent>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Inner::One(event) => event.take().map(|event| Ok(*event)),
+            Inner::Answers(answers) => answers.next().map(answer),
+            Inner::Attributes(attributes) => attributes.next().map(around_attribute),
+        }
+    }
+}
+
+fn top(text: &str) -> Result<Top<'_>, NotAnEvent> {
+    let found = match text.trim_ascii_start().bytes().next() {
+        None => "nothing",
+        Some(b'[') => "a list",
+        Some(b'"') => "a text",
+        Some(_) => return Ok(serde_json::from_str(text)?),
+    };
+    Err(NotAnEvent::Other(format!("found {found}")))
+}
+
+fn answers(response: &RawValue) -> Result<Inner<'_>, NotAnEvent> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Attributes<'a> {
+        #[serde(borrow, rename = "Attribute")]
+        attributes: Option<List<&'a RawValue>>,
+    }
+    if response.get().starts_with('{') {
+        let Attributes { attributes } = serde_json::from_str(response.get())?;
+        if let Some(List(attributes)) = attributes {
+            return Ok(Inner::Attributes(attributes.into_iter()));
+        }
+    }
+    let List(answers) = serde_json::from_str(response.get())?;
+    Ok(Inner::Answers(answers.into_iter()))
+}
+
+fn answer(raw: &RawValue) -> Result<Event<'_>, NotAnEvent> {
+    let top = top(raw.get())?;
+    match (&top.event, top.objects) {
+        (Maybe(None), Some(object)) => around_object(object),
+        _ => event(top, raw.get(), Lists::Optional),
+    }
+}
+
+fn event<'a>(top: Top<'a>, text: &str, lists: Lists) -> Result<Event<'a>, NotAnEvent> {
+    if !matches!(top.action.0.as_ref(), "" | "publish") {
+        let what = format!("it tells of the action `{}`, which is no publication", top.action.0);
+        return Err(NotAnEvent::Other(what));
+    }
+    let Some(mut body) = top.event.0 else {
+        return Err(NotAnEvent::Other(format!("no `Event` in it; found {}", keys(text))));
+    };
+    if let Some(beside) = top.attributes {
+        body.attributes = Some(serde_json::from_str(beside.get())?);
+    }
+    if let Some(beside) = top.objects {
+        body.objects = Some(serde_json::from_str(beside.get())?);
+    }
+    if let (Maybe(None), Some(beside)) = (&body.creator, top.creator) {
+        body.creator = serde_json::from_str::<Maybe<Org<'a>>>(beside.get())?;
+    }
+    if lists == Lists::Required && body.attributes.is_none() && body.objects.is_none() {
+        let what = "the event lists neither `Attribute` nor `Object`";
+        return Err(NotAnEvent::Other(what.to_owned()));
+    }
+    let mut event = Event::from_body(body);
+    if event.uuid.is_nil() {
+        return Err(NotAnEvent::Other("the event has no uuid".to_owned()));
+    }
+    if let Some(beside) = top.event_tags {
+        tag::collect(serde_json::from_str::<Tags<'a>>(beside.get())?, &mut event.tags);
+    }
+    Ok(event)
+}
+
+/// `/attributes/restSearch`: each attribute carries a small event, and its object's distribution.
+fn around_attribute(raw: &RawValue) -> Result<Event<'_>, NotAnEvent> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Around<'a> {
+        #[serde(borrow, rename = "Event")]
+        event: Maybe<Body<'a>>,
+        #[serde(borrow, rename = "Object")]
+        object: Option<&'a RawValue>,
+    }
+    let Around { event, object } = if raw.get().starts_with('{') {
+        serde_json::from_str(raw.get())?
+    } else {
+        Around::default()
+    };
+    let mut event = Event::from_body(event.0.unwrap_or_default());
+    match object {
+        Some(object) => event.hold_attribute(object, raw),
+        None => event.attributes = vec![raw],
+    }
+    Ok(event)
+}
+
+/// `/objects/restSearch`: each object carries a small event, without its uuid.
+fn around_object(raw: &RawValue) -> Result<Event<'_>, NotAnEvent> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Around<'a> {
+        #[serde(borrow, rename = "Event")]
+        event: Maybe<Body<'a>>,
+    }
+    let Around { event } = serde_json::from_str(raw.get())?;
+    let mut event = Event::from_body(event.0.unwrap_or_default());
+    event.hold(vec![raw]);
+    Ok(event)
+}
+
+/// The keys of a JSON object, as words for an error.
+fn keys(text: &str) -> String {
+    let keys: BTreeMap<Cow<'_, str>, IgnoredAny> = serde_json::from_str(text).unwrap_or_default();
+    if keys.is_empty() {
+        return "no keys".to_owned();
+    }
+    let keys: Vec<_> = keys.into_keys().take(8).map(|key| format!("`{key}`")).collect();
+    keys.join(", ")
+}

@@ -1,0 +1,194 @@
+//! An event: its head, and its attributes still to be read one by one.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::attribute::{Attribute, Malformed};
+use super::document::{self, NotAnEvent};
+use super::lenient::{self, Flag, List, Maybe, Number, Text};
+use super::object::Object;
+use super::tag::{self, Tag, Tags};
+
+/// An event in any of MISP's shapes. Everything borrows from the document.
+#[derive(Debug, Clone, Default)]
+pub struct Event<'a> {
+    /// Nil only where an objects answer of restSearch names none.
+    pub uuid: Uuid,
+    /// MISP's number; 0 where the document has none.
+    pub id: i64,
+    pub info: Cow<'a, str>,
+    /// `YYYY-MM-DD`.
+    pub date: Cow<'a, str>,
+    /// The creator organisation (`Orgc`).
+    pub org_uuid: Option<Uuid>,
+    pub org_name: Cow<'a, str>,
+    pub threat_level: i64,
+    pub analysis: i64,
+    /// 0 to 4; 0 where it is missing.
+    pub distribution: i64,
+    pub sharing_group_id: i64,
+    /// Not to be trusted in pushed documents: they are snapshots from before the publication is
+    /// saved.
+    pub published: bool,
+    /// Unix seconds.
+    pub timestamp: i64,
+    /// Unix seconds; 0 if never published.
+    pub publish_timestamp: i64,
+    pub tags: Vec<Tag<'a>>,
+    pub(super) attributes: Vec<&'a RawValue>,
+    pub(super) objects: Vec<Result<Object<'a>, Malformed<'a>>>,
+    pub(super) raw_objects: Vec<&'a RawValue>,
+}
+
+/// The fields of `Event`, as every endpoint and topic spells them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Body<'a> {
+    #[serde(borrow)]
+    uuid: Text<'a>,
+    id: Number,
+    #[serde(borrow)]
+    info: Text<'a>,
+    #[serde(borrow)]
+    date: Text<'a>,
+    threat_level_id: Number,
+    analysis: Number,
+    distribution: Number,
+    sharing_group_id: Number,
+    published: Flag,
+    timestamp: Number,
+    publish_timestamp: Number,
+    #[serde(borrow, rename = "Orgc")]
+    pub(super) creator: Maybe<Org<'a>>,
+    #[serde(borrow, rename = "Attribute")]
+    pub(super) attributes: Option<List<&'a RawValue>>,
+    #[serde(borrow, rename = "Object")]
+    pub(super) objects: Option<List<&'a RawValue>>,
+    #[serde(borrow, rename = "Tag")]
+    tags: Tags<'a>,
+    #[serde(borrow, rename = "EventTag")]
+    event_tags: Tags<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Org<'a> {
+    #[serde(borrow)]
+    uuid: Text<'a>,
+    #[serde(borrow)]
+    name: Text<'a>,
+}
+
+impl<'a> Event<'a> {
+    /// Reads a document that holds one whole event: a `misp_json` publication, a webhook's body, a
+    /// Kafka `misp_event_publish` message, or an answer of `/events/view`.
+    ///
+    /// # Errors
+    /// [`NotAnEvent`] says what was found instead. An event that lists neither attributes nor
+    /// objects is none, nor is a Kafka message whose `action` is another than `publish`: read as an
+    /// empty publication it would withdraw everything.
+    pub fn parse(document: &'a [u8]) -> Result<Self, NotAnEvent> {
+        document::single(document)
+    }
+
+    pub(super) fn from_body(body: Body<'a>) -> Self {
+        let creator = body.creator.0.unwrap_or_default();
+        let mut tags = Vec::new();
+        tag::collect(body.tags, &mut tags);
+        tag::collect(body.event_tags, &mut tags);
+        let mut event = Self {
+            uuid: lenient::uuid(&body.uuid.0).unwrap_or_default(),
+            id: body.id.or_zero(),
+            info: body.info.0,
+            date: body.date.0,
+            org_uuid: lenient::uuid(&creator.uuid.0),
+            org_name: creator.name.0,
+            threat_level: body.threat_level_id.or_zero(),
+            analysis: body.analysis.or_zero(),
+            distribution: body.distribution.or_zero(),
+            sharing_group_id: body.sharing_group_id.or_zero(),
+            published: body.published.0,
+            timestamp: body.timestamp.or_zero(),
+            publish_timestamp: body.publish_timestamp.or_zero(),
+            tags,
+            attributes: body.attributes.unwrap_or_default().0,
+            objects: Vec::new(),
+            raw_objects: Vec::new(),
+        };
+        event.hold(body.objects.unwrap_or_default().0);
+        event
+    }
+
+    /// Takes `objects` in, each read on its own.
+    pub(super) fn hold(&mut self, objects: Vec<&'a RawValue>) {
+        self.objects = objects.iter().map(|raw| Object::parse(raw)).collect();
+        self.raw_objects = objects;
+    }
+
+    /// Every attribute, those of objects included, in the document's order. Proposals
+    /// (`ShadowAttribute`) are none. What cannot be read, attribute or whole object, is one
+    /// [`Malformed`].
+    pub fn attributes(
+        &self,
+    ) -> impl Iterator<Item = Result<(Attribute<'a>, Option<&Object<'a>>), Malformed<'a>>> {
+        let alone = self.attributes.iter().map(|raw| (Ok(*raw), None));
+        let held = self.objects.iter().flat_map(|object| {
+            let (object, broken) = match object {
+                Ok(object) => (Some(object), None),
+                Err(malformed) => (None, Some((Err(malformed.clone()), None))),
+            };
+            let attributes = object.into_iter().flat_map(|object| {
+                object.attributes.iter().map(move |raw| (Ok(*raw), Some(object)))
+            });
+            broken.into_iter().chain(attributes)
+        });
+        alone.chain(held).filter_map(|(raw, object)| match raw {
+            Ok(raw) => Attribute::parse(raw).map(|read| read.map(|attribute| (attribute, object))),
+            Err(malformed) => Some(Err(malformed)),
+        })
+    }
+
+    /// How many attributes are listed, phantoms included: for sizing.
+    #[must_use]
+    pub fn listed(&self) -> usize {
+        let held: usize = self.objects.iter().flatten().map(|object| object.attributes.len()).sum();
+        self.attributes.len() + held
+    }
+
+    /// Gives `take` everything of the event that counts, piece by piece, for hashing. `published`
+    /// and `publish_timestamp` are left out, so that a republication without change gives the same
+    /// pieces. Each piece is preceded by its length.
+    pub fn content(&self, mut take: impl FnMut(&[u8])) {
+        let mut piece = |bytes: &[u8]| {
+            take(&bytes.len().to_le_bytes());
+            take(bytes);
+        };
+        piece(self.uuid.as_bytes());
+        piece(self.org_uuid.unwrap_or_default().as_bytes());
+        for number in [
+            self.id,
+            self.timestamp,
+            self.threat_level,
+            self.analysis,
+            self.distribution,
+            self.sharing_group_id,
+        ] {
+            piece(&number.to_le_bytes());
+        }
+        for text in [&self.info, &self.date, &self.org_name] {
+            piece(text.as_bytes());
+        }
+        piece(&self.tags.len().to_le_bytes());
+        for tag in &self.tags {
+            piece(tag.name.as_bytes());
+            piece(&[u8::from(tag.local)]);
+        }
+        piece(&self.attributes.len().to_le_bytes());
+        for raw in self.attributes.iter().chain(&self.raw_objects) {
+            piece(raw.get().as_bytes());
+        }
+    }
+}

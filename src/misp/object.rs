@@ -1,0 +1,88 @@
+//! MISP objects: what holds several attributes together.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::attribute::{INHERIT, Malformed};
+use super::lenient::{self, Flag, List, Number, Text};
+use super::time::Moment;
+
+/// An object, with its attributes still to be read.
+#[derive(Debug, Clone)]
+pub struct Object<'a> {
+    /// Nil where an attributes answer gives no more than the object's distribution.
+    pub uuid: Uuid,
+    /// The template's name, e.g. `file`.
+    pub name: Cow<'a, str>,
+    pub comment: Cow<'a, str>,
+    /// 0 to 5; 5 (also where it is missing) inherits the event's.
+    pub distribution: i64,
+    pub sharing_group_id: i64,
+    /// Soft-deleted, and all its attributes with it.
+    pub deleted: bool,
+    /// Unix seconds.
+    pub timestamp: i64,
+    /// Unix microseconds; attributes without their own inherit it.
+    pub first_seen: Option<i64>,
+    pub last_seen: Option<i64>,
+    pub(super) attributes: Vec<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    uuid: Text<'a>,
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    comment: Text<'a>,
+    distribution: Number,
+    sharing_group_id: Number,
+    deleted: Flag,
+    timestamp: Number,
+    first_seen: Moment,
+    last_seen: Moment,
+    #[serde(borrow, rename = "Attribute")]
+    attributes: List<&'a RawValue>,
+}
+
+impl<'a> Object<'a> {
+    /// Reads an element of a list of objects.
+    ///
+    /// # Errors
+    /// [`Malformed`]: no object, a field of another kind, or attributes that are no list.
+    pub fn parse(raw: &'a RawValue) -> Result<Self, Malformed<'a>> {
+        if !raw.get().starts_with('{') {
+            return Err(Malformed::new(raw, "it is no object"));
+        }
+        let fields: Fields<'_> = serde_json::from_str(raw.get())
+            .map_err(|error| Malformed::new(raw, &error.to_string()))?;
+        Ok(Self {
+            uuid: lenient::uuid(&fields.uuid.0).unwrap_or_default(),
+            name: fields.name.0,
+            comment: fields.comment.0,
+            distribution: fields.distribution.0.unwrap_or(INHERIT),
+            sharing_group_id: fields.sharing_group_id.or_zero(),
+            deleted: fields.deleted.0,
+            timestamp: fields.timestamp.or_zero(),
+            first_seen: fields.first_seen.0,
+            last_seen: fields.last_seen.0,
+            attributes: fields.attributes.0,
+        })
+    }
+}
+
+impl<'a> super::Event<'a> {
+    /// Takes in an attribute of an attributes answer, with what that tells of its object.
+    pub(super) fn hold_attribute(&mut self, object: &'a RawValue, attribute: &'a RawValue) {
+        self.objects = vec![Object::parse(object).map(|mut object| {
+            object.attributes = vec![attribute];
+            object
+        })];
+        self.raw_objects = vec![object, attribute];
+    }
+}

@@ -1,0 +1,48 @@
+//! Tags: `Tag[]` in publications, `EventTag[].Tag` and `AttributeTag[].Tag` from Kafka.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::lenient::{Flag, List, Maybe, Text};
+
+/// A tag of an event or attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag<'a> {
+    pub name: Cow<'a, str>,
+    /// Put on by this MISP for itself; not shared with others.
+    pub local: bool,
+}
+
+/// A list of tags in either spelling.
+pub(super) type Tags<'a> = List<Maybe<Row<'a>>>;
+
+/// A tag, or the row that joins one to its event or attribute.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Row<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    local: Flag,
+    #[serde(borrow, rename = "Tag")]
+    tag: Maybe<Joined<'a>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Joined<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    local: Flag,
+}
+
+/// Adds the tags of `rows`; rows whose tag no longer exists are none.
+pub(super) fn collect<'a>(rows: Tags<'a>, tags: &mut Vec<Tag<'a>>) {
+    for row in rows.0.into_iter().filter_map(|Maybe(row)| row) {
+        let joined = row.tag.0.unwrap_or_default();
+        let name = if row.name.0.is_empty() { joined.name.0 } else { row.name.0 };
+        if !name.is_empty() {
+            tags.push(Tag { name, local: row.local.0 || joined.local.0 });
+        }
+    }
+}
