@@ -1,1 +1,232 @@
-//! Placeholder.
+//! A stand-in for Entra and for Sentinel's upload API: over TLS, with Microsoft's documented rules
+//! and faults on order. For the demo, for trying the relay, and for its tests.
+
+mod certificate;
+mod connection;
+mod entra;
+mod fault;
+mod page;
+mod quota;
+mod settings;
+mod state;
+mod upload;
+mod validate;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use axum_server::Handle;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use serde_json::Value;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+pub use fault::{Fault, SignInFault};
+pub use settings::{Account, Settings};
+pub use state::{Held, Upload};
+
+use certificate::Certificates;
+use connection::Connections;
+use state::World;
+
+/// Why the sandbox does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    #[error("the sandbox cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("the sandbox's certificate could not be made: {0}")]
+    Certificate(String),
+    #[error("the sandbox's certificate authority could not be written to {}: {source}", file.display())]
+    CaFile { file: PathBuf, source: io::Error },
+}
+
+/// A running stand-in. Dropped, it is gone at once, open connections included.
+#[derive(Debug)]
+pub struct Sandbox {
+    address: SocketAddr,
+    certificates: Certificates,
+    world: Arc<World>,
+    connections: Connections,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    handle: Handle<SocketAddr>,
+    tasks: JoinSet<io::Result<()>>,
+}
+
+impl Sandbox {
+    /// Starts the stand-in; it listens when this returns.
+    ///
+    /// # Errors
+    /// [`SandboxError`].
+    pub async fn start(settings: Settings) -> Result<Self, SandboxError> {
+        let certificates = Certificates::make(&settings)?;
+        let mut sandbox = Self {
+            address: settings.listen,
+            certificates,
+            world: Arc::new(World::new(settings)),
+            connections: Connections::default(),
+            running: None,
+        };
+        sandbox.restart().await?;
+        Ok(sandbox)
+    }
+
+    /// Goes down: the port refuses, connections are closed in the middle of anything. What it
+    /// holds is kept for [`Sandbox::restart`].
+    pub async fn stop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            running.handle.shutdown();
+            while running.tasks.join_next().await.is_some() {}
+        }
+    }
+
+    /// Comes back on the same port. While running, a stop first.
+    ///
+    /// # Errors
+    /// [`SandboxError::Listen`].
+    pub async fn restart(&mut self) -> Result<(), SandboxError> {
+        self.stop().await;
+        let address = self.address;
+        let failed = |source| SandboxError::Listen { address, source };
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        self.address = listener.local_addr().map_err(failed)?;
+
+        let handle = Handle::new();
+        let tls = RustlsConfig::from_config(self.certificates.server());
+        let acceptor = RustlsAcceptor::new(tls).acceptor(self.connections.clone());
+        let server = axum_server::from_tcp(listener).map_err(failed)?;
+        let server = server.acceptor(acceptor).handle(handle.clone());
+        let app = app(Arc::clone(&self.world), self.connections.clone());
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server.serve(app));
+        self.running = Some(Running { handle, tasks });
+        Ok(())
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `https://localhost:<port>`: authority and upload endpoint alike.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("https://localhost:{}", self.address.port())
+    }
+
+    /// Its certificate authority, PEM.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        self.certificates.ca_pem()
+    }
+
+    /// The file that holds [`Sandbox::ca_pem`], for `azure.ca_file` or `SSL_CERT_FILE`.
+    #[must_use]
+    pub fn ca_file(&self) -> &Path {
+        self.certificates.ca_file()
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.world.settings
+    }
+
+    /// What `workspace` holds, in the order of source system and id.
+    #[must_use]
+    pub fn objects(&self, workspace: Uuid) -> Vec<Held> {
+        self.world.with(|state| state.objects(workspace))
+    }
+
+    /// Every upload request so far, in the order of arrival.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Upload> {
+        self.world.with(|state| state.uploads.clone())
+    }
+
+    /// How many sign-ins were asked for so far, refused ones included.
+    #[must_use]
+    pub fn sign_ins(&self) -> usize {
+        self.world.with(|state| state.sign_ins)
+    }
+
+    /// Scripts the next upload requests, one fault each, after those scripted before.
+    pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.world.with(|state| state.faults.next.extend(faults));
+    }
+
+    /// The fault of every request that no script covers, until `None` is set.
+    pub fn always(&self, fault: Option<Fault>) {
+        self.world.with(|state| state.faults.always = fault);
+    }
+
+    /// Scripts the next sign-ins.
+    pub fn script_sign_ins(&self, faults: impl IntoIterator<Item = SignInFault>) {
+        self.world.with(|state| state.faults.sign_ins.extend(faults));
+    }
+
+    /// Every request that holds one of these STIX ids is answered 400 as a whole.
+    pub fn poison(&self, ids: impl IntoIterator<Item = String>) {
+        self.world.with(|state| state.faults.poison.extend(ids));
+    }
+
+    /// Objects for which `judge` gives a reason are rejected by `recordIndex` with it.
+    pub fn reject_where(&self, judge: impl Fn(&Value) -> Option<String> + Send + Sync + 'static) {
+        self.world.with(|state| state.faults.rejections.push(fault::Rejection(Arc::new(judge))));
+    }
+
+    /// Takes back every fault, script, poison and rejection.
+    pub fn heal(&self) {
+        self.world.with(|state| state.faults = fault::Faults::default());
+    }
+
+    /// Forgets all tokens: those in use are answered 401.
+    pub fn invalidate_tokens(&self) {
+        self.world.with(|state| state.tokens.clear());
+    }
+
+    /// The relay's settings for this sandbox, as environment variables, for each workspace.
+    #[must_use]
+    pub fn relay_environment(&self) -> String {
+        settings::relay_environment(&self.world.settings, &self.base_url(), self.ca_file())
+    }
+}
+
+/// Runs a sandbox until `stop` completes, and tells on `out` how to use it.
+///
+/// # Errors
+/// Not started ([`SandboxError`]), or `out` cannot be written.
+pub async fn serve_until(
+    settings: Settings,
+    out: &mut (dyn io::Write + Send),
+    stop: impl Future<Output = ()> + Send,
+) -> anyhow::Result<()> {
+    let mut sandbox = Sandbox::start(settings).await?;
+    let address = sandbox.address();
+    writeln!(out, "Sandbox for Entra and Microsoft Sentinel on {address}")?;
+    writeln!(out, "What it holds: {}/ (and {0}/objects)", sandbox.base_url())?;
+    writeln!(out, "Its certificate authority: {}", sandbox.ca_file().display())?;
+    writeln!(out, "\nTo point a relay at it:\n\n{}", sandbox.relay_environment())?;
+    out.flush()?;
+    stop.await;
+    sandbox.stop().await;
+    Ok(())
+}
+
+fn app(world: Arc<World>, connections: Connections) -> Router {
+    let place = upload::Place { world: Arc::clone(&world), connections };
+    let uploads = Router::new().route("/workspaces/{id}/{action}", post(upload::upload));
+    let uploads = uploads.with_state(place.clone());
+    let sign_in = Router::new().route("/{tenant}/oauth2/v2.0/token", post(entra::token));
+    let pages = Router::new().route("/", get(page::page)).route("/objects", get(page::objects));
+    uploads.merge(sign_in.with_state(place)).merge(pages.with_state(world))
+}

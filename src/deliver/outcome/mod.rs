@@ -1,0 +1,149 @@
+//! What an answer means. Pure: an answer in, an [`Outcome`] out; what to do about it is decided
+//! where outcomes are matched.
+//!
+//! Answers: <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>, read together with
+//! its swagger (`ThreatIntelligence.json`, 2024-02-01-preview), which names some fields otherwise.
+
+mod read;
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+/// An HTTP answer, as far as it matters here.
+#[derive(Debug, Clone, Default)]
+pub struct Reply {
+    pub status: u16,
+    /// The header `Retry-After`.
+    pub retry_after: Option<String>,
+    /// The header `Date`.
+    pub date: Option<String>,
+    /// The header `x-ms-error-code`.
+    pub error_code: Option<String>,
+    /// The body, cut at the reader's cap.
+    pub body: Vec<u8>,
+}
+
+/// No answer, or half of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoReply {
+    pub why: String,
+    /// Whether Sentinel may have taken the request nevertheless.
+    pub ambiguous: bool,
+}
+
+/// What became of one upload request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Taken, except the records named: position in the request and Sentinel's words.
+    Accepted {
+        rejected: Vec<(usize, String)>,
+        /// Complaints that name no record of the request: to be logged, they reject nothing.
+        stray: Vec<String>,
+    },
+    /// 429. `wait` as Sentinel tells it, at most an hour; `None` where it does not.
+    Throttled { wait: Option<Duration> },
+    /// 5xx, 408, no answer, or an answer that is not Sentinel's: the same request may succeed
+    /// later. `ambiguous` where it may have been taken already; `wait` where a header asks for one.
+    Transient { why: String, ambiguous: bool, wait: Option<Duration> },
+    /// 401: the token is not, or no longer, good.
+    Unauthorized { why: String },
+    /// 403: the application may not write to this workspace.
+    Forbidden { why: String },
+    /// 413.
+    TooLarge { why: String },
+    /// 400: the request, or a record in it, is not understood.
+    BadRequest { why: String },
+    /// 404 and every other status that repeating the same request will not mend: the target's
+    /// settings are wrong.
+    Misconfigured { why: String },
+}
+
+/// What was asked, for reading the answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub workspace: Uuid,
+    /// Objects in the request.
+    pub objects: usize,
+}
+
+impl Outcome {
+    /// Reads an answer, or the lack of one.
+    #[must_use]
+    pub fn of(answer: &Result<Reply, NoReply>, asked: Asked) -> Self {
+        match answer {
+            Ok(reply) => Self::of_reply(reply, asked),
+            Err(none) => {
+                Self::Transient { why: none.why.clone(), ambiguous: none.ambiguous, wait: None }
+            }
+        }
+    }
+
+    fn of_reply(reply: &Reply, asked: Asked) -> Self {
+        let said = || read::words(reply);
+        let workspace = asked.workspace;
+        match reply.status {
+            200..=299 => accepted(reply, asked.objects),
+            400 | 422 => Self::BadRequest { why: said() },
+            401 => Self::Unauthorized { why: unauthorized(reply, workspace) },
+            403 => Self::Forbidden { why: format!("{}; {}", said(), role_remedy(workspace)) },
+            404 => Self::Misconfigured {
+                why: format!(
+                    "{}; check workspace_id {workspace} (the workspace's own ID, not its name or \
+                     resource ID), endpoint, path and api_version of the target",
+                    said()
+                ),
+            },
+            413 => Self::TooLarge { why: said() },
+            429 => Self::Throttled { wait: read::wait(reply) },
+            408 | 425 | 500..=599 => {
+                Self::Transient { why: said(), ambiguous: true, wait: read::wait(reply) }
+            }
+            300..=399 => Self::Misconfigured {
+                why: format!("{}: redirects are not followed; check endpoint and proxy", said()),
+            },
+            _ => Self::Misconfigured { why: format!("{}: not an answer of this API", said()) },
+        }
+    }
+}
+
+fn accepted(reply: &Reply, objects: usize) -> Outcome {
+    let Some(complaints) = read::complaints(&reply.body) else {
+        let why =
+            format!("{}: not an answer of this API; is a proxy in the way?", read::words(reply));
+        return Outcome::Transient { why, ambiguous: true, wait: None };
+    };
+    let mut rejected: Vec<(usize, String)> = Vec::new();
+    let mut stray = Vec::new();
+    for complaint in complaints {
+        let words = complaint.words();
+        match complaint.record().filter(|index| *index < objects) {
+            Some(index) => match rejected.iter_mut().find(|(known, _)| *known == index) {
+                Some((_, text)) => *text = format!("{text}; {words}"),
+                None => rejected.push((index, words)),
+            },
+            None => stray.push(format!("record {}: {words}", complaint.place())),
+        }
+    }
+    Outcome::Accepted { rejected, stray }
+}
+
+fn unauthorized(reply: &Reply, workspace: Uuid) -> String {
+    let said = read::words(reply);
+    // Seen for a missing role: https://github.com/cudeso/misp2sentinel/issues/154
+    if said.contains("UnauthorizedAccess") {
+        format!("{said}; {}", role_remedy(workspace))
+    } else {
+        said
+    }
+}
+
+fn role_remedy(workspace: Uuid) -> String {
+    format!(
+        "give the application the role \"Microsoft Sentinel Contributor\" on the workspace \
+         {workspace} (a new role takes some minutes to count)"
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! The documented and the observed bodies, and what they mean.
+
+use super::*;
+
+const WORKSPACE: Uuid = Uuid::from_u128(0x11);
+
+fn reply(status: u16, body: &str) -> Reply {
+    Reply { status, body: body.as_bytes().to_vec(), ..Reply::default() }
+}
+
+fn outcome(reply: Reply) -> Outcome {
+    Outcome::of(&Ok(reply), Asked { workspace: WORKSPACE, objects: 100 })
+}
+
+fn accepted_with(rejected: &[(usize, &str)]) -> Outcome {
+    let rejected = rejected.iter().map(|(index, text)| (*index, (*text).to_owned())).collect();
+    Outcome::Accepted { rejected, stray: Vec::new() }
+}
+
+#[test]
+fn empty_body_accepts_everything() {
+    for body in ["", "  \r\n", "null", "{}", r#"{"errors":[]}"#, r#"{"errors":null}"#] {
+        assert_eq!(outcome(reply(200, body)), accepted_with(&[]), "{body:?}");
+    }
+}
+
+#[test]
+fn both_names_of_the_message_list_are_read() {
+    let missing = "Error for Property=id: Required property is missing. Actual value: NULL.";
+    for name in ["errorMessages", "validationErrorMessages"] {
+        let body = format!(r#"{{"errors":[{{"recordIndex":3,"{name}":["{missing}"]}}]}}"#);
+        assert_eq!(outcome(reply(200, &body)), accepted_with(&[(3, missing)]));
+    }
+}
+
+#[test]
+fn messages_of_one_record_are_joined() {
+    let body = r#"{"errors":[
+        {"recordIndex":0,"errorMessages":["a","b"]},
+        {"recordIndex":99,"errorMessages":[]},
+        {"recordIndex":0,"validationErrorMessages":["c"]}]}"#;
+    let expected = accepted_with(&[(0, "a; b; c"), (99, "no reason given")]);
+    assert_eq!(outcome(reply(200, body)), expected);
+}
+
+#[test]
+fn complaint_about_no_record_of_the_request_rejects_nothing() {
+    let body = r#"{"errors":[{"recordIndex":100,"errorMessages":["x"]},
+        {"recordIndex":-1,"errorMessages":["y"]},{"errorMessages":["z"]},
+        {"recordIndex":"7","errorMessages":["w"]}]}"#;
+    let stray = ["record 100: x", "record -1: y", "record null: z"].map(str::to_owned).to_vec();
+    let rejected = vec![(7, "w".to_owned())];
+    assert_eq!(outcome(reply(200, body)), Outcome::Accepted { rejected, stray });
+}
+
+#[test]
+fn page_of_a_proxy_is_not_an_acceptance() {
+    let page = "<html><title>Sign in</title><body>Hotel WLAN</body></html>";
+    let Outcome::Transient { why, ambiguous: true, wait: None } = outcome(reply(200, page)) else {
+        panic!("a login page was taken for Sentinel's answer");
+    };
+    assert!(why.contains("Hotel WLAN") && !why.contains('<'), "{why}");
+}
+
+const THROTTLED: &str =
+    r#"{"statusCode":429,"message":"Rate limit is exceeded. Try again in 17 seconds."}"#;
+
+fn throttled(header: Option<&str>, date: Option<&str>, body: &str) -> Option<u64> {
+    let reply = Reply {
+        retry_after: header.map(str::to_owned),
+        date: date.map(str::to_owned),
+        ..reply(429, body)
+    };
+    let Outcome::Throttled { wait } = outcome(reply) else { panic!("429 is throttled") };
+    wait.map(|wait| wait.as_secs())
+}
+
+#[test]
+fn throttled_waits_for_the_header_then_the_message() {
+    assert_eq!(throttled(Some("5"), None, THROTTLED), Some(5));
+    assert_eq!(throttled(None, None, THROTTLED), Some(17));
+    assert_eq!(throttled(Some("soon"), None, THROTTLED), Some(17));
+    assert_eq!(throttled(None, None, "<html>slow down</html>"), None);
+    assert_eq!(throttled(None, None, ""), None);
+    assert_eq!(throttled(Some("86400"), None, ""), Some(3600));
+}
+
+#[test]
+fn date_in_retry_after_counts_from_the_answers_own_date() {
+    let until = Some("Fri, 13 Nov 2026 10:00:42 GMT");
+    assert_eq!(throttled(until, Some("Fri, 13 Nov 2026 10:00:02 GMT"), ""), Some(40));
+    assert_eq!(throttled(until, Some("Fri, 13 Nov 2026 10:05:00 GMT"), ""), Some(0));
+    assert_eq!(throttled(until, None, THROTTLED), Some(17));
+}
+
+#[test]
+fn server_error_keeps_the_activity_id() {
+    let body = r#"{"statusCode":500,"message":"Internal server error",
+        "activityId":"1bc9b1f0-0000-4000-8000-000000000001"}"#;
+    let Outcome::Transient { why, ambiguous: true, wait: None } = outcome(reply(500, body)) else {
+        panic!("500 is transient");
+    };
+    assert_eq!(
+        why,
+        "HTTP 500: Internal server error (activityId 1bc9b1f0-0000-4000-8000-000000000001)"
+    );
+    let unavailable = Reply { retry_after: Some("9".to_owned()), ..reply(503, "") };
+    let nine = Some(Duration::from_secs(9));
+    let expected = Outcome::Transient { why: "HTTP 503".to_owned(), ambiguous: true, wait: nine };
+    assert_eq!(outcome(unavailable), expected);
+}
+
+#[test]
+fn missing_role_is_named_under_401_and_403() {
+    let body = r#"{"error":{"code":"UnauthorizedAccess","message":"The Object ID [1] does not have required permission to perform this action on the workspace [2].","details":[],"target":null,"additionalInfo":null}}"#;
+    let (Outcome::Unauthorized { why: by_401 }, Outcome::Forbidden { why: by_403 }) =
+        (outcome(reply(401, body)), outcome(reply(403, body)))
+    else {
+        panic!("401 is unauthorized, 403 forbidden");
+    };
+    for why in [by_401, by_403] {
+        assert!(why.contains("does not have required permission"), "{why}");
+        assert!(why.contains("Microsoft Sentinel Contributor"), "{why}");
+        assert!(why.contains(&WORKSPACE.to_string()), "{why}");
+    }
+}
+
+#[test]
+fn html_403_is_quoted_without_markup() {
+    let page = "<html><head><style>p{}</style></head><body><h1>You do not have permission to view \
+                this directory or page.</h1></body></html>";
+    let Outcome::Forbidden { why } = outcome(reply(403, page)) else { panic!("403 is forbidden") };
+    assert!(why.contains("You do not have permission to view this directory or page."), "{why}");
+    assert!(!why.contains('<'), "{why}");
+}
+
+#[test]
+fn plain_401_does_not_speak_of_roles() {
+    let denied =
+        r#"{"statusCode":401,"message":"Unauthorized. Access token is missing or invalid."}"#;
+    let Outcome::Unauthorized { why } = outcome(reply(401, denied)) else { panic!("401") };
+    assert_eq!(why, "HTTP 401: Unauthorized. Access token is missing or invalid.");
+    let bare = Reply { error_code: Some("InvalidToken".to_owned()), ..reply(401, "") };
+    assert_eq!(outcome(bare), Outcome::Unauthorized { why: "HTTP 401 InvalidToken".to_owned() });
+}
+
+#[test]
+fn other_statuses_are_what_they_call_for() {
+    let bad = r#"{"error":{"code":"BadRequest","message":"stixobjects is required"}}"#;
+    let why = "HTTP 400 BadRequest: stixobjects is required".to_owned();
+    assert_eq!(outcome(reply(400, bad)), Outcome::BadRequest { why });
+    let listed = r#"{"errors":[{"recordIndex":0,"errorMessages":["no id"]}]}"#;
+    let why = "HTTP 400: record 0: no id".to_owned();
+    assert_eq!(outcome(reply(400, listed)), Outcome::BadRequest { why });
+    assert!(matches!(outcome(reply(413, "")), Outcome::TooLarge { .. }));
+    assert!(matches!(outcome(reply(408, "")), Outcome::Transient { .. }));
+    for status in [302, 404, 405, 415, 451] {
+        assert!(matches!(outcome(reply(status, "")), Outcome::Misconfigured { .. }), "{status}");
+    }
+    let Outcome::Misconfigured { why } = outcome(reply(404, "")) else { panic!("404") };
+    assert!(why.contains(&WORKSPACE.to_string()), "{why}");
+}
+
+#[test]
+fn no_reply_keeps_its_doubt() {
+    for ambiguous in [true, false] {
+        let none = NoReply { why: "connection reset".to_owned(), ambiguous };
+        let asked = Asked { workspace: WORKSPACE, objects: 1 };
+        let expected =
+            Outcome::Transient { why: "connection reset".to_owned(), ambiguous, wait: None };
+        assert_eq!(Outcome::of(&Err(none), asked), expected);
+    }
+}
+
+#[test]
+fn long_and_broken_bodies_are_cut() {
+    let body = vec![0xff; 100_000];
+    let Outcome::BadRequest { why } = outcome(Reply { status: 400, body, ..Reply::default() })
+    else {
+        panic!("400 is a bad request");
+    };
+    assert!(why.chars().count() < 400, "{} characters", why.chars().count());
+}

@@ -1,0 +1,203 @@
+//! When the next request may leave. Pure: the time comes in.
+//!
+//! Invariant: no more than `requests` slots in any `window`, also across a restart.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+
+/// The quota of one credential (Microsoft: 100 requests a minute per user, see
+/// <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>), spread evenly: GCRA with a
+/// burst of one. It starts empty, so that a restart continues the rhythm instead of adding to it.
+#[derive(Debug)]
+pub struct Pacer {
+    start: Instant,
+    now: PassedIn,
+    limiter: Option<Limiter>,
+    held_until: Option<Instant>,
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, PassedIn, NoOpMiddleware<Nanos>>;
+
+/// governor's clock, standing at the time that the caller last named: nanoseconds since the start.
+#[derive(Debug, Clone, Default)]
+struct PassedIn(Arc<AtomicU64>);
+
+impl Clock for PassedIn {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::new(self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl Pacer {
+    /// A pacer for `requests` in any `window`; 0 requests, or no window, is no limit. The first
+    /// slot opens one interval after `start`.
+    #[must_use]
+    pub fn new(requests: u32, window: Duration, start: Instant) -> Self {
+        let now = PassedIn::default();
+        let limiter = interval(requests, window).and_then(|interval| {
+            let quota = Quota::with_period(interval)?.allow_burst(NonZeroU32::MIN);
+            let limiter = RateLimiter::direct_with_clock(quota, now.clone());
+            // Spends the cell that a fresh limiter holds.
+            let _spent = limiter.check();
+            Some(limiter)
+        });
+        Self { start, now, limiter, held_until: None }
+    }
+
+    /// Takes the slot that is open at `now`. To be called when a request is ready to leave: a slot
+    /// taken early and used late would fall together with the next.
+    ///
+    /// # Errors
+    /// How long to wait before asking again; nothing was taken.
+    pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        if let Some(until) = self.held_until {
+            if now < until {
+                return Err(until - now);
+            }
+            self.held_until = None;
+        }
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        let since = u64::try_from(now.saturating_duration_since(self.start).as_nanos());
+        let since = since.unwrap_or(u64::MAX);
+        self.now.0.fetch_max(since, Ordering::Relaxed);
+        limiter.check().map_err(|closed| closed.wait_time_from(self.now.now()))
+    }
+
+    /// Opens no slot before `until` (Sentinel answered 429). A shorter hold changes nothing.
+    pub fn hold(&mut self, until: Instant) {
+        self.held_until = self.held_until.max(Some(until));
+    }
+}
+
+/// One request's share of the window, rounded up so that the shares never fit once too often.
+fn interval(requests: u32, window: Duration) -> Option<Duration> {
+    if requests == 0 || window.is_zero() {
+        return None;
+    }
+    let nanos = window.as_nanos().div_ceil(u128::from(requests));
+    Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// A sender that always has work and wakes up to `late` too late. Times since the start.
+    fn departures(pacer: &mut Pacer, start: Instant, until: Duration, late: u64) -> Vec<Duration> {
+        let mut now = start;
+        let mut left = Vec::new();
+        let mut dice = 7_u64;
+        while now - start < until {
+            match pacer.take(now) {
+                Ok(()) => left.push(now - start),
+                Err(wait) => {
+                    dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let oversleep = if late == 0 { 0 } else { (dice >> 33) % late };
+                    now += wait + Duration::from_micros(oversleep);
+                }
+            }
+        }
+        left
+    }
+
+    /// The most departures in any `window`, both ends counted.
+    fn most_in_any(window: Duration, times: &[Duration]) -> usize {
+        let mut most = 0;
+        let mut first = 0;
+        for (last, time) in times.iter().enumerate() {
+            while *time - times[first] > window {
+                first += 1;
+            }
+            most = most.max(last - first + 1);
+        }
+        most
+    }
+
+    #[test]
+    fn hours_of_full_load_keep_the_quota_and_use_it() {
+        let start = Instant::now();
+        let hours = 6;
+        let mut pacer = Pacer::new(99, MINUTE, start);
+        let left = departures(&mut pacer, start, MINUTE * 60 * hours, 10_000);
+        assert!(most_in_any(MINUTE, &left) <= 100);
+        let possible = 99 * 60 * hours as usize;
+        assert!(left.len() * 100 >= possible * 98, "{} of {possible}", left.len());
+    }
+
+    #[test]
+    fn punctual_sender_never_reaches_the_hundredth() {
+        let start = Instant::now();
+        let left = departures(&mut Pacer::new(99, MINUTE, start), start, MINUTE * 120, 0);
+        assert_eq!(most_in_any(MINUTE, &left), 99);
+    }
+
+    #[test]
+    fn restarts_at_any_moment_keep_the_quota() {
+        let start = Instant::now();
+        let mut all = Vec::new();
+        let mut begun = Duration::ZERO;
+        for life in [100, 700, 45_000, 61, 5_000, 650, 650, 650, 90_000, 30_000] {
+            let life = Duration::from_millis(life);
+            let mut pacer = Pacer::new(99, MINUTE, start + begun);
+            let left = departures(&mut pacer, start + begun, life, 0);
+            all.extend(left.into_iter().map(|time| time + begun));
+            begun += life;
+        }
+        assert!(all.len() > 200);
+        assert!(most_in_any(MINUTE, &all) <= 100);
+    }
+
+    #[test]
+    fn first_slot_opens_one_interval_after_the_start() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(60, MINUTE, start);
+        assert_eq!(pacer.take(start), Err(Duration::from_secs(1)));
+        assert_eq!(pacer.take(start + Duration::from_secs(1)), Ok(()));
+        assert_eq!(
+            pacer.take(start + Duration::from_millis(1_500)),
+            Err(Duration::from_millis(500))
+        );
+    }
+
+    #[test]
+    fn idle_time_saves_no_slots() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(60, MINUTE, start);
+        let later = start + MINUTE * 60;
+        assert_eq!(pacer.take(later), Ok(()));
+        assert_eq!(pacer.take(later), Err(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn hold_closes_every_slot_until_its_end_and_then_opens_one() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(60, MINUTE, start);
+        let second = Duration::from_secs(1);
+        pacer.hold(start + second * 30);
+        pacer.hold(start + second * 10);
+        assert_eq!(pacer.take(start + second * 20), Err(second * 10));
+        assert_eq!(pacer.take(start + second * 30), Ok(()));
+        assert_eq!(pacer.take(start + second * 30), Err(second));
+    }
+
+    #[test]
+    fn zero_requests_is_no_limit_but_a_hold_still_counts() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(0, MINUTE, start);
+        assert_eq!((0..1_000).filter(|_| pacer.take(start).is_ok()).count(), 1_000);
+        pacer.hold(start + MINUTE);
+        assert_eq!(pacer.take(start), Err(MINUTE));
+    }
+}

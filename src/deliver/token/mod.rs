@@ -1,0 +1,214 @@
+//! Sign-in: a bearer token per credential, through azure_identity over our own HTTP client.
+//!
+//! The SDK caches a token until five minutes before its end and has no way to drop it: a fresh
+//! token is a new credential object. Its retries are off; one deadline holds for the whole.
+
+mod refusal;
+mod transport;
+
+use std::error::Error as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
+use azure_core::credentials::{AccessToken, TokenCredential};
+use azure_core::http::{ClientOptions, RetryOptions, Transport};
+use azure_identity::{ClientSecretCredential, ClientSecretCredentialOptions};
+
+pub use refusal::Refusal;
+use transport::Failure;
+
+use crate::config::{Secret, Target};
+
+/// After a failed renewal of a token that is still good, the next one is tried this much later.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(20);
+
+/// A token is used until this close to its end.
+const MARGIN: Duration = Duration::from_secs(30);
+
+/// Who signs in, where, and for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    pub tenant_id: String,
+    pub client_id: String,
+    pub secret: Secret,
+    /// e.g. `https://login.microsoftonline.com`; https only.
+    pub authority: String,
+    /// e.g. `https://management.azure.com/.default`.
+    pub scope: String,
+}
+
+impl Credential {
+    /// The credential of a target.
+    #[must_use]
+    pub fn of(target: &Target) -> Self {
+        Self {
+            tenant_id: target.tenant_id.clone(),
+            client_id: target.client_id.clone(),
+            secret: target.client_secret.clone(),
+            authority: target.authority.clone(),
+            scope: target.scope.clone(),
+        }
+    }
+}
+
+/// Why there is no token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignInError {
+    /// Entra says no: somebody must change something.
+    #[error("Entra refuses the sign-in: {0}")]
+    Refused(Refusal),
+    /// No answer, or one that may be another in a moment.
+    #[error("Entra cannot be reached: {0}")]
+    Unreachable(String),
+    /// The settings cannot be used to sign in at all.
+    #[error("sign-in is not possible: {0}")]
+    Settings(String),
+}
+
+/// Tokens for one credential.
+#[derive(Debug)]
+pub struct TokenSource {
+    credential: Credential,
+    http: reqwest::Client,
+    timeout: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    signer: Arc<ClientSecretCredential>,
+    last: Option<AccessToken>,
+    /// No renewal before this.
+    paused_until: Option<Instant>,
+}
+
+impl TokenSource {
+    /// A source that signs in when it is first asked; `timeout` is for a whole sign-in.
+    ///
+    /// # Errors
+    /// [`SignInError::Settings`].
+    pub fn new(
+        credential: Credential,
+        http: reqwest::Client,
+        timeout: Duration,
+    ) -> Result<Self, SignInError> {
+        let signer = signer(&credential, &http)?;
+        let state = Mutex::new(State { signer, last: None, paused_until: None });
+        Ok(Self { credential, http, timeout, state })
+    }
+
+    /// A token that is good now: the cached one, or a new one.
+    ///
+    /// # Errors
+    /// [`SignInError`]; none while the cached token is still good.
+    pub async fn token(&self) -> Result<Secret, SignInError> {
+        let (signer, last, paused) = self.with(|state| {
+            let paused = state.paused_until.is_some_and(|until| Instant::now() < until);
+            (Arc::clone(&state.signer), state.last.clone().filter(good), paused)
+        });
+        if let (true, Some(token)) = (paused, &last) {
+            return Ok(Secret::new(token.token.secret()));
+        }
+        match self.sign_in(&signer).await {
+            Ok(token) => {
+                let secret = Secret::new(token.token.secret());
+                self.remember(&signer, Some(token), None);
+                Ok(secret)
+            }
+            Err(error) => match last {
+                Some(token) => {
+                    let secret = Secret::new(token.token.secret());
+                    self.remember(&signer, Some(token), Some(Instant::now() + RENEWAL_PAUSE));
+                    Ok(secret)
+                }
+                None => Err(error),
+            },
+        }
+    }
+
+    /// Forgets the cached token: the next one is fresh.
+    ///
+    /// # Errors
+    /// [`SignInError::Settings`], which [`TokenSource::new`] would have given too.
+    pub fn renew(&self) -> Result<(), SignInError> {
+        let signer = signer(&self.credential, &self.http)?;
+        self.with(|state| *state = State { signer, last: None, paused_until: None });
+        Ok(())
+    }
+
+    async fn sign_in(&self, signer: &ClientSecretCredential) -> Result<AccessToken, SignInError> {
+        let scopes = [self.credential.scope.as_str()];
+        let answer = tokio::time::timeout(self.timeout, signer.get_token(&scopes, None)).await;
+        match answer {
+            Ok(Ok(token)) if token.token.secret().is_empty() => {
+                Err(SignInError::Unreachable("the answer holds no token".to_owned()))
+            }
+            Ok(Ok(token)) => Ok(token),
+            Ok(Err(error)) => Err(self.explain(&error)),
+            Err(_) => {
+                let timeout = humantime::format_duration(self.timeout);
+                let authority = &self.credential.authority;
+                let why = format!("no answer from {authority} within {timeout}");
+                Err(SignInError::Unreachable(why))
+            }
+        }
+    }
+
+    /// Our transport's own error, which the SDK wraps. Anything else is the SDK's trouble with the
+    /// body of a token answer, whose words could quote the token.
+    fn explain(&self, error: &azure_core::Error) -> SignInError {
+        let mut next = error.source();
+        while let Some(cause) = next {
+            if let Some(failure) = cause.downcast_ref::<Failure>() {
+                return failure.explain(&self.credential);
+            }
+            next = cause.source();
+        }
+        SignInError::Unreachable("the answer is not one of Entra".to_owned())
+    }
+
+    fn remember(
+        &self,
+        signer: &Arc<ClientSecretCredential>,
+        last: Option<AccessToken>,
+        paused_until: Option<Instant>,
+    ) {
+        self.with(|state| {
+            // Not after a renew() in the meantime.
+            if Arc::ptr_eq(&state.signer, signer) {
+                state.last = last;
+                state.paused_until = paused_until;
+            }
+        });
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn good(token: &AccessToken) -> bool {
+    SystemTime::from(token.expires_on) > SystemTime::now() + MARGIN
+}
+
+fn signer(
+    credential: &Credential,
+    http: &reqwest::Client,
+) -> Result<Arc<ClientSecretCredential>, SignInError> {
+    let mut cloud = CustomConfiguration::default();
+    cloud.authority_host.clone_from(&credential.authority);
+    let client_options = ClientOptions {
+        retry: RetryOptions::none(),
+        transport: Some(Transport::new(Arc::new(transport::OurClient(http.clone())))),
+        cloud: Some(Arc::new(CloudConfiguration::Custom(cloud))),
+        ..ClientOptions::default()
+    };
+    ClientSecretCredential::new(
+        &credential.tenant_id,
+        credential.client_id.clone(),
+        credential.secret.expose().to_owned().into(),
+        Some(ClientSecretCredentialOptions { client_options }),
+    )
+    .map_err(|error| SignInError::Settings(error.to_string()))
+}

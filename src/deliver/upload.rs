@@ -1,0 +1,140 @@
+//! One upload request, from bytes to the answer as it came. Knows HTTP, and no policy.
+//!
+//! `POST {endpoint}{path}?api-version={api_version}`, see
+//! <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::{Response, Url};
+
+use super::http::explain;
+use super::outcome::{NoReply, Reply};
+use crate::config::{Secret, Target};
+
+/// Of an answer's body, bytes; what follows is not read.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// A target's upload address.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    url: Url,
+    timeout: Duration,
+}
+
+/// Endpoint, path and version do not make an https address.
+#[derive(Debug, thiserror::Error)]
+#[error("target {target}: {address} is no https address ({why}); check endpoint and path")]
+pub struct BadEndpoint {
+    target: String,
+    address: String,
+    why: String,
+}
+
+impl Client {
+    /// A client for `target`; `timeout` is for one request, from connect to the answer's last byte.
+    ///
+    /// # Errors
+    /// [`BadEndpoint`].
+    pub fn new(
+        http: reqwest::Client,
+        target: &Target,
+        timeout: Duration,
+    ) -> Result<Self, BadEndpoint> {
+        let path = target.path.replace("{workspace_id}", &target.workspace_id.to_string());
+        let endpoint = target.endpoint.trim_end_matches('/');
+        let address = format!("{endpoint}/{}", path.trim_start_matches('/'));
+        let wrong = |why: String| BadEndpoint {
+            target: target.name.clone(),
+            address: address.clone(),
+            why,
+        };
+        let mut url = Url::parse(&address).map_err(|error| wrong(error.to_string()))?;
+        if url.scheme() != "https" {
+            return Err(wrong("the scheme is another".to_owned()));
+        }
+        url.query_pairs_mut().append_pair("api-version", &target.api_version);
+        Ok(Self { http, url, timeout })
+    }
+
+    /// Where requests go.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Sends one request (see [`body`]).
+    ///
+    /// # Errors
+    /// [`NoReply`] where no whole answer came.
+    pub async fn send(&self, token: &Secret, body: Bytes) -> Result<Reply, NoReply> {
+        let request = self
+            .http
+            .post(self.url.clone())
+            .bearer_auth(token.expose())
+            .header(CONTENT_TYPE, "application/json")
+            .timeout(self.timeout)
+            .body(body);
+        let response = request.send().await.map_err(|error| NoReply {
+            why: explain(&error),
+            ambiguous: !error.is_connect() && !error.is_builder(),
+        })?;
+        read(response).await
+    }
+}
+
+async fn read(mut response: Response) -> Result<Reply, NoReply> {
+    let mut reply = Reply {
+        status: response.status().as_u16(),
+        retry_after: header(response.headers(), RETRY_AFTER.as_str()),
+        date: header(response.headers(), DATE.as_str()),
+        error_code: header(response.headers(), "x-ms-error-code"),
+        body: Vec::new(),
+    };
+    while reply.body.len() < MAX_ANSWER {
+        let chunk = response.chunk().await;
+        let chunk = chunk.map_err(|error| NoReply { why: explain(&error), ambiguous: true })?;
+        let Some(chunk) = chunk else { break };
+        let room = MAX_ANSWER - reply.body.len();
+        reply.body.extend(chunk.iter().take(room));
+    }
+    Ok(reply)
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// The body of a request: `{"sourcesystem":…,"stixobjects":[…]}`, from objects that are JSON
+/// already and are copied as they are.
+#[must_use]
+pub fn body(sourcesystem: &str, objects: &[impl AsRef<str>]) -> Bytes {
+    let size: usize = objects.iter().map(|object| object.as_ref().len() + 1).sum();
+    let mut body = String::with_capacity(size + sourcesystem.len() + 64);
+    body.push_str("{\"sourcesystem\":");
+    body.push_str(&serde_json::Value::from(sourcesystem).to_string());
+    body.push_str(",\"stixobjects\":[");
+    for (position, object) in objects.iter().enumerate() {
+        if position > 0 {
+            body.push(',');
+        }
+        body.push_str(object.as_ref());
+    }
+    body.push_str("]}");
+    Bytes::from(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn body_copies_the_objects_and_escapes_the_source() {
+        let objects = [r#"{"id": "a",  "n":1e2}"#, r#"{"id":"b"}"#];
+        let text = r#"{"sourcesystem":"a \"b\"","stixobjects":[{"id": "a",  "n":1e2},{"id":"b"}]}"#;
+        assert_eq!(body(r#"a "b""#, &objects), text);
+        assert_eq!(body("s", &[] as &[&str]), r#"{"sourcesystem":"s","stixobjects":[]}"#);
+    }
+}

@@ -1,0 +1,94 @@
+//! Faults on order.
+
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// What happens to an upload request instead of, or beside, its ordinary treatment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing: a place in the script for a request that goes well.
+    None,
+    /// 429 whose message names `seconds`, or is empty; `header` adds `Retry-After`.
+    Throttled { seconds: Option<u64>, header: Option<u64> },
+    /// 500 with an `activityId`.
+    ServerError,
+    /// The connection is reset, nothing was processed.
+    ResetBefore,
+    /// The request is processed, then the connection is reset.
+    ResetAfter,
+    /// The request is read, and then nothing.
+    NeverAnswers,
+    /// 401, and the token is worth nothing any more.
+    TokenRefused,
+    /// 400 for the whole request.
+    BadRequest,
+    /// 403 in the words seen for a missing role.
+    Forbidden,
+    /// 403 as the HTML page that was seen too.
+    ForbiddenPage,
+    /// 404.
+    UnknownWorkspace,
+    /// 413.
+    TooLarge,
+    /// Processed and answered as usual, this much later.
+    Late(Duration),
+    /// Any other answer, without processing.
+    Answer { status: u16, body: String },
+}
+
+/// What happens to a sign-in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignInFault {
+    /// 503.
+    Unavailable,
+    NeverAnswers,
+    Reset,
+    Answer {
+        status: u16,
+        body: String,
+    },
+}
+
+/// All that is on order.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) next: VecDeque<Fault>,
+    pub(super) always: Option<Fault>,
+    pub(super) sign_ins: VecDeque<SignInFault>,
+    pub(super) poison: HashSet<String>,
+    pub(super) rejections: Vec<Rejection>,
+}
+
+impl Faults {
+    /// The fault of the request that arrives now.
+    pub(super) fn take(&mut self) -> Fault {
+        self.next.pop_front().or_else(|| self.always.clone()).unwrap_or(Fault::None)
+    }
+
+    /// Why `object` is rejected beyond the documented rules.
+    pub(super) fn rejection(&self, object: &Value) -> Option<String> {
+        self.rejections.iter().find_map(|rejection| rejection.0(object))
+    }
+
+    pub(super) fn poisons(&self, objects: &[Value]) -> bool {
+        objects
+            .iter()
+            .filter_map(|object| object.get("id")?.as_str())
+            .any(|id| self.poison.contains(id))
+    }
+}
+
+type Judge = dyn Fn(&Value) -> Option<String> + Send + Sync;
+
+/// Gives the reason why an object is rejected.
+pub(super) struct Rejection(pub(super) Arc<Judge>);
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rejection")
+    }
+}

@@ -1,0 +1,127 @@
+//! What the sandbox holds, for people and for scripts.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Html;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::state::{self, Held, World};
+
+/// `GET /objects`: all objects of all workspaces.
+pub(super) async fn objects(State(world): State<Arc<World>>) -> Json<Vec<InWorkspace>> {
+    let workspaces = &world.settings.workspaces;
+    let all = workspaces.iter().flat_map(|workspace| {
+        let held = world.with(|state| state.objects(*workspace));
+        held.into_iter().map(|held| InWorkspace { workspace: *workspace, held })
+    });
+    Json(all.collect())
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct InWorkspace {
+    workspace: Uuid,
+    #[serde(flatten)]
+    held: Held,
+}
+
+/// `GET /`
+pub(super) async fn page(State(world): State<Arc<World>>) -> Html<String> {
+    Html(world.with(|state| render(state, &world.settings.workspaces)))
+}
+
+fn render(state: &state::State, workspaces: &[Uuid]) -> String {
+    let mut page = String::from(
+        "<!DOCTYPE html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=2>\
+         <title>Sandbox</title><style>body{font:15px system-ui;margin:2em}table{border-collapse:\
+         collapse}td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left}</style>\
+         <h1>Microsoft Sentinel sandbox</h1>\
+         <table><tr><th>workspace<th>objects<th>indicators active<th>expired<th>revoked<th>writes",
+    );
+    for workspace in workspaces {
+        let objects = state.objects(*workspace);
+        let now = chrono::Utc::now();
+        let count =
+            |state: Life| objects.iter().filter(|held| Life::of(held, now) == Some(state)).count();
+        row(
+            &mut page,
+            &[
+                workspace.to_string(),
+                objects.len().to_string(),
+                count(Life::Active).to_string(),
+                count(Life::Expired).to_string(),
+                count(Life::Revoked).to_string(),
+                objects.iter().map(|held| held.writes).sum::<usize>().to_string(),
+            ],
+        );
+    }
+    let (sign_ins, uploads) = (state.sign_ins, state.uploads.len());
+    // Writing to a String cannot fail.
+    let _written = write!(
+        page,
+        "</table><p>{sign_ins} sign-ins, {uploads} upload requests; <a href=/objects>all objects \
+         as JSON</a></p><h2>Last accepted</h2>\
+         <table><tr><th>id<th>source<th>pattern<th>valid_until<th>revoked<th>writes"
+    );
+    for held in state.latest.iter().rev() {
+        let text = |property: &str| match held.json.get(property) {
+            Some(serde_json::Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        };
+        row(
+            &mut page,
+            &[
+                held.id.clone(),
+                held.sourcesystem.clone(),
+                text("pattern"),
+                text("valid_until"),
+                text("revoked"),
+                held.writes.to_string(),
+            ],
+        );
+    }
+    page.push_str("</table></html>");
+    page
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Active,
+    Expired,
+    Revoked,
+}
+
+impl Life {
+    /// `None` for what is no indicator.
+    fn of(held: &Held, now: chrono::DateTime<chrono::Utc>) -> Option<Self> {
+        let property = |name: &str| held.json.get(name);
+        if property("type")?.as_str()? != "indicator" {
+            return None;
+        }
+        if property("revoked").and_then(serde_json::Value::as_bool).unwrap_or_default() {
+            return Some(Self::Revoked);
+        }
+        let until = property("valid_until").and_then(serde_json::Value::as_str);
+        let until = until.and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
+        let over = until.is_some_and(|until| until <= now);
+        Some(if over { Self::Expired } else { Self::Active })
+    }
+}
+
+fn row(page: &mut String, cells: &[String]) {
+    page.push_str("<tr>");
+    for cell in cells {
+        page.push_str("<td>");
+        for character in cell.chars() {
+            match character {
+                '<' => page.push_str("&lt;"),
+                '&' => page.push_str("&amp;"),
+                other => page.push(other),
+            }
+        }
+    }
+}

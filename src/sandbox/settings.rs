@@ -1,0 +1,86 @@
+//! What a sandbox knows and how strict it is.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::config::Secret;
+
+/// The defaults are Microsoft's documented limits, one account and one workspace, on a free port
+/// of the loopback interface.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    /// Host names and addresses of the certificate, besides localhost, 127.0.0.1 and ::1.
+    pub names: Vec<String>,
+    /// Where the certificate authority is written, PEM; `None` is a temporary file that goes with
+    /// the sandbox.
+    pub ca_file: Option<PathBuf>,
+    pub accounts: Vec<Account>,
+    pub workspaces: Vec<Uuid>,
+    /// Requests in any `quota_window`, per client id; 0 is no limit.
+    pub quota_requests: u32,
+    pub quota_window: Duration,
+    /// Whether a 429 has a `Retry-After` header.
+    pub retry_after: bool,
+    pub max_objects: usize,
+    /// Bytes a request. Microsoft documents no limit.
+    pub max_bytes: usize,
+    pub token_lifetime: Duration,
+}
+
+/// An application registered in a tenant.
+#[derive(Debug, Clone)]
+pub struct Account {
+    pub tenant_id: String,
+    pub client_id: String,
+    pub client_secret: Secret,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let id = |n: u128| Uuid::from_u128(0x5a0d_b0c5_0000_4000_8000_0000_0000_0000 | n);
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            names: Vec::new(),
+            ca_file: None,
+            accounts: vec![Account {
+                tenant_id: id(1).to_string(),
+                client_id: id(2).to_string(),
+                client_secret: Secret::new("sandbox-secret"),
+            }],
+            workspaces: vec![id(3)],
+            quota_requests: 100,
+            quota_window: Duration::from_secs(60),
+            retry_after: false,
+            max_objects: 100,
+            max_bytes: 8 << 20,
+            token_lifetime: Duration::from_secs(3599),
+        }
+    }
+}
+
+/// The relay's environment for a sandbox: one target for each workspace, all of the first account.
+pub(super) fn relay_environment(settings: &Settings, base_url: &str, ca_file: &Path) -> String {
+    let mut text = format!("MSR_AZURE__CA_FILE={}\n", ca_file.display());
+    let Some(account) = settings.accounts.first() else { return text };
+    for (number, workspace) in settings.workspaces.iter().enumerate() {
+        let target =
+            if number == 0 { "SANDBOX".to_owned() } else { format!("SANDBOX_{}", number + 1) };
+        for (key, value) in [
+            ("WORKSPACE_ID", workspace.to_string().as_str()),
+            ("TENANT_ID", &account.tenant_id),
+            ("CLIENT_ID", &account.client_id),
+            ("CLIENT_SECRET", account.client_secret.expose()),
+            ("AUTHORITY", base_url),
+            ("ENDPOINT", base_url),
+        ] {
+            // Writing to a String cannot fail.
+            let _written = writeln!(text, "MSR_TARGET__{target}__{key}={value}");
+        }
+    }
+    text
+}

@@ -1,0 +1,113 @@
+//! What the sandbox remembers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::fault::Faults;
+use super::quota::Quota;
+use super::settings::Settings;
+
+/// A stored object: Sentinel keeps one for each id and source system, the newest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Held {
+    pub id: String,
+    pub sourcesystem: String,
+    /// As it was last accepted.
+    pub json: Value,
+    /// How often it was accepted: each is a billed row.
+    pub writes: usize,
+}
+
+/// An upload request.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// When its headers had arrived.
+    pub arrived: Instant,
+    /// `None` where the token names nobody.
+    pub client_id: Option<String>,
+    /// `None` while, or because, there is no answer.
+    pub status: Option<u16>,
+    pub bytes: usize,
+    pub objects: usize,
+    pub accepted: usize,
+}
+
+/// A token that was issued.
+#[derive(Debug, Clone)]
+pub(super) struct Token {
+    pub(super) client_id: String,
+    pub(super) ends: Instant,
+}
+
+/// The settings, and behind one lock all that changes.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) settings: Settings,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) tokens: HashMap<String, Token>,
+    pub(super) sign_ins: usize,
+    pub(super) quota: Quota,
+    pub(super) faults: Faults,
+    pub(super) uploads: Vec<Upload>,
+    /// By workspace, source system and id.
+    held: BTreeMap<(Uuid, String, String), Held>,
+    /// The last accepted, newest last.
+    pub(super) latest: Vec<Held>,
+}
+
+/// How many of the last accepted objects the page shows.
+const LATEST: usize = 20;
+
+impl World {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { settings, state: Mutex::default() }
+    }
+
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl State {
+    /// Notes a request, and returns its number.
+    pub(super) fn arrived(&mut self, upload: Upload) -> usize {
+        self.uploads.push(upload);
+        self.uploads.len() - 1
+    }
+
+    pub(super) fn change(&mut self, number: usize, change: impl FnOnce(&mut Upload)) {
+        if let Some(upload) = self.uploads.get_mut(number) {
+            change(upload);
+        }
+    }
+
+    pub(super) fn store(&mut self, workspace: Uuid, sourcesystem: &str, id: &str, json: Value) {
+        let key = (workspace, sourcesystem.to_owned(), id.to_owned());
+        let held = self.held.entry(key).or_insert_with(|| Held {
+            id: id.to_owned(),
+            sourcesystem: sourcesystem.to_owned(),
+            json: Value::Null,
+            writes: 0,
+        });
+        held.json = json;
+        held.writes += 1;
+        if self.latest.len() >= LATEST {
+            self.latest.remove(0);
+        }
+        self.latest.push(held.clone());
+    }
+
+    pub(super) fn objects(&self, workspace: Uuid) -> Vec<Held> {
+        let all = self.held.iter().filter(|((place, _, _), _)| *place == workspace);
+        all.map(|(_, held)| held.clone()).collect()
+    }
+}

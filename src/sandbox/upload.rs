@@ -1,0 +1,273 @@
+//! The upload endpoint, with the rules and bodies of
+//! <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>, and the faults on order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::connection::Connections;
+use super::entra::pairs;
+use super::fault::Fault;
+use super::state::{self, World};
+use super::validate::{self, Batch};
+
+const ACTION: &str = "threat-intelligence-stix-objects:upload";
+
+const API_VERSION: &str = "2024-02-01-preview";
+
+/// What a handler needs: the world, and the means to cut its own connection.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) world: Arc<World>,
+    pub(super) connections: Connections,
+}
+
+/// An answer before it is HTTP.
+#[derive(Debug, Default)]
+struct Answer {
+    status: u16,
+    body: String,
+    retry_after: Option<u64>,
+    objects: usize,
+    accepted: usize,
+}
+
+/// `POST /workspaces/{id}/threat-intelligence-stix-objects:upload?api-version=…`
+pub(super) async fn upload(
+    State(place): State<Place>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path((workspace, action)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    let world = &place.world;
+    let number = world.with(|state| {
+        state.arrived(state::Upload {
+            arrived: Instant::now(),
+            client_id: None,
+            status: None,
+            bytes: 0,
+            objects: 0,
+            accepted: 0,
+        })
+    });
+    let (head, body) = request.into_parts();
+    let Some(body) = read(body, world.settings.max_bytes).await else {
+        return finish(world, number, too_large());
+    };
+    world.with(|state| state.change(number, |upload| upload.bytes = body.len()));
+    let bearer = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let asked = Asked {
+        token: bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default(),
+        workspace: &workspace,
+        action: &action,
+        query: head.uri.query().unwrap_or_default(),
+        body: &body,
+    };
+    let fault = match world.with(|state| admit(world, state, number, asked.token)) {
+        Ok(fault) => fault,
+        Err(refusal) => return finish(world, number, refusal),
+    };
+    if let Some(answer) = scripted(world, &fault, asked.token) {
+        return finish(world, number, answer);
+    }
+    if fault == Fault::NeverAnswers {
+        return std::future::pending().await;
+    }
+    if fault == Fault::ResetBefore {
+        return reset(&place, peer);
+    }
+    if let Fault::Late(delay) = fault {
+        tokio::time::sleep(delay).await;
+    }
+    let answer = process(world, &asked);
+    if fault == Fault::ResetAfter {
+        world.with(|state| {
+            state.change(number, |upload| {
+                (upload.objects, upload.accepted) = (answer.objects, answer.accepted);
+            });
+        });
+        return reset(&place, peer);
+    }
+    finish(world, number, answer)
+}
+
+struct Asked<'r> {
+    token: &'r str,
+    workspace: &'r str,
+    action: &'r str,
+    query: &'r str,
+    body: &'r [u8],
+}
+
+async fn read(body: Body, max_bytes: usize) -> Option<Bytes> {
+    to_bytes(body, max_bytes).await.ok()
+}
+
+/// Token and quota, then the fault of this request.
+fn admit(
+    world: &World,
+    state: &mut state::State,
+    number: usize,
+    token: &str,
+) -> Result<Fault, Answer> {
+    let now = Instant::now();
+    let owner = state.tokens.get(token).filter(|token| token.ends > now);
+    let Some(client_id) = owner.map(|token| token.client_id.clone()) else {
+        return Err(unauthorized());
+    };
+    state.change(number, |upload| upload.client_id = Some(client_id.clone()));
+    let (requests, window) = (world.settings.quota_requests, world.settings.quota_window);
+    state.quota.admit(&client_id, now, requests, window).map_err(|wait| {
+        let seconds = whole_seconds(wait);
+        throttled(Some(seconds), world.settings.retry_after.then_some(seconds))
+    })?;
+    Ok(state.faults.take())
+}
+
+/// The first whole second after the wait.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + 1
+}
+
+/// The answer of a fault that is one; `None` where the request is processed.
+fn scripted(world: &World, fault: &Fault, token: &str) -> Option<Answer> {
+    Some(match fault {
+        Fault::Throttled { seconds, header } => throttled(*seconds, *header),
+        Fault::ServerError => Answer {
+            status: 500,
+            body: json!({
+                "statusCode": 500,
+                "message": "Internal server error",
+                "activityId": Uuid::new_v4(),
+            })
+            .to_string(),
+            ..Answer::default()
+        },
+        Fault::TokenRefused => {
+            world.with(|state| state.tokens.remove(token));
+            unauthorized()
+        }
+        Fault::BadRequest => error(400, "BadRequest", "The request is not valid."),
+        Fault::Forbidden => error(
+            403,
+            "UnauthorizedAccess",
+            "The Object ID [00000000-0000-4000-8000-00000000000a] does not have required \
+             permission to perform this action on the workspace.",
+        ),
+        Fault::ForbiddenPage => Answer {
+            status: 403,
+            body: "<!DOCTYPE html><html><head><title>403</title></head><body><h2>You do not have \
+                   permission to view this directory or page.</h2></body></html>"
+                .to_owned(),
+            ..Answer::default()
+        },
+        Fault::UnknownWorkspace => unknown_workspace(),
+        Fault::TooLarge => too_large(),
+        Fault::Answer { status, body } => {
+            Answer { status: *status, body: body.clone(), ..Answer::default() }
+        }
+        Fault::None
+        | Fault::ResetBefore
+        | Fault::ResetAfter
+        | Fault::NeverAnswers
+        | Fault::Late(_) => return None,
+    })
+}
+
+/// What Sentinel does with a request that it lets in.
+fn process(world: &World, asked: &Asked<'_>) -> Answer {
+    if asked.action != ACTION {
+        return error(404, "NotFound", "Resource not found.");
+    }
+    let version = pairs(asked.query).into_iter().find(|(key, _)| key == "api-version");
+    if version.is_none_or(|(_, version)| version != API_VERSION) {
+        let text = format!("The api-version is missing or unknown; supported: {API_VERSION}.");
+        return error(400, "InvalidApiVersionParameter", &text);
+    }
+    let workspace = Uuid::parse_str(asked.workspace).ok();
+    let known = workspace.filter(|workspace| world.settings.workspaces.contains(workspace));
+    let Some(workspace) = known else { return unknown_workspace() };
+    match validate::batch(asked.body, world.settings.max_objects) {
+        Ok(batch) => world.with(|state| take(state, workspace, batch)),
+        Err(problem) => error(400, "BadRequest", &problem),
+    }
+}
+
+fn take(state: &mut state::State, workspace: Uuid, batch: Batch) -> Answer {
+    let objects = batch.objects.len();
+    if state.faults.poisons(&batch.objects) {
+        let refusal = error(400, "BadRequest", "One of the objects is not valid.");
+        return Answer { objects, ..refusal };
+    }
+    let mut errors = Vec::new();
+    for (index, object) in batch.objects.into_iter().enumerate() {
+        let mut wrong = validate::object(&object);
+        wrong.extend(state.faults.rejection(&object));
+        let id = object.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if wrong.is_empty() {
+            state.store(workspace, &batch.sourcesystem, &id, object);
+        } else {
+            errors.push(json!({"recordIndex": index, "errorMessages": wrong}));
+        }
+    }
+    let accepted = objects - errors.len();
+    let status = if accepted == 0 { 400 } else { 200 };
+    let body =
+        if errors.is_empty() { String::new() } else { json!({"errors": errors}).to_string() };
+    Answer { status, body, objects, accepted, ..Answer::default() }
+}
+
+fn error(status: u16, code: &str, message: &str) -> Answer {
+    let body = json!({"error": {"code": code, "message": message}}).to_string();
+    Answer { status, body, ..Answer::default() }
+}
+
+fn unauthorized() -> Answer {
+    error(401, "Unauthorized", "Access token is missing, invalid or expired.")
+}
+
+fn unknown_workspace() -> Answer {
+    error(404, "WorkspaceNotFound", "The workspace could not be found.")
+}
+
+fn too_large() -> Answer {
+    error(413, "RequestEntityTooLarge", "The request is too large.")
+}
+
+fn throttled(seconds: Option<u64>, header: Option<u64>) -> Answer {
+    let body = seconds.map_or_else(String::new, |seconds| {
+        let message = format!("Rate limit is exceeded. Try again in {seconds} seconds.");
+        json!({"statusCode": 429, "message": message}).to_string()
+    });
+    Answer { status: 429, body, retry_after: header, ..Answer::default() }
+}
+
+/// The response is never written: the connection is reset in its place.
+fn reset(place: &Place, peer: SocketAddr) -> Response {
+    place.connections.cut(peer);
+    StatusCode::OK.into_response()
+}
+
+fn finish(world: &World, number: usize, answer: Answer) -> Response {
+    world.with(|state| {
+        state.change(number, |upload| {
+            upload.status = Some(answer.status);
+            (upload.objects, upload.accepted) = (answer.objects, answer.accepted);
+        });
+    });
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let kind = if answer.body.starts_with('<') { "text/html" } else { "application/json" };
+    let mut response = (status, [(CONTENT_TYPE, kind)], answer.body).into_response();
+    if let Some(seconds) = answer.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}
