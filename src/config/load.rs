@@ -10,8 +10,8 @@ use super::layers::{Layers, lay};
 use super::mistake::Mistakes;
 use super::reader::{Problem, Reader};
 use super::{
-    Admin, Azure, Config, Delivery, LedgerConfig, Log, LogFormat, Misp, Plain, TlsFiles, Webhook,
-    ZeroMq, check, target,
+    Admin, Azure, Config, Delivery, LedgerConfig, Log, LogFormat, Misp, Plain, Rules, TlsFiles,
+    Webhook, ZeroMq, check, target,
 };
 use crate::policy::{Policy, Tlp};
 use crate::stix::{ExpireFrom, Expiry, Identity, Rendering};
@@ -34,7 +34,8 @@ pub fn load(
     let mut reader = Reader::new(leaves);
     let policy = policy(&mut reader);
     let ledger = ledger(&mut reader);
-    let rendering = rendering(&mut reader, policy.tlp_untagged);
+    let public_url = required_url(&mut reader);
+    let rendering = Rendering { public_url, ..rendering(&mut reader, policy.tlp_untagged) };
     let config = Config {
         misp: misp(&mut reader),
         targets: targets.iter().map(|name| target::read(&mut reader, name, &ledger)).collect(),
@@ -49,6 +50,29 @@ pub fn load(
     check::across(&config, &mut reader);
     match reader.finish() {
         none if none.is_empty() => Ok(config),
+        mistakes => Err(Mistakes::new(mistakes)),
+    }
+}
+
+/// As [`load`], only what shapes indicators; intakes, targets and their secrets may be missing or
+/// wrong. Without an address of MISP the links lead to `https://misp.example.org`.
+///
+/// # Errors
+/// Every mistake of the sections that are read.
+pub fn load_rules(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Rules, Mistakes> {
+    let Layers { leaves, .. } = lay(file, environment).map_err(Mistakes::new)?;
+    let mut reader = Reader::new(leaves);
+    let policy = policy(&mut reader);
+    let address = public_url(&mut reader);
+    let rendering = rendering(&mut reader, policy.tlp_untagged);
+    let public_url = address.unwrap_or_else(|| "https://misp.example.org".to_owned());
+    match reader.into_mistakes() {
+        none if none.is_empty() => {
+            Ok(Rules { policy, rendering: Rendering { public_url, ..rendering } })
+        }
         mistakes => Err(Mistakes::new(mistakes)),
     }
 }
@@ -195,7 +219,7 @@ fn rendering(reader: &mut Reader, tlp_untagged: Tlp) -> Rendering {
     Rendering {
         identity: reader.word("indicator.identity", &identities, Identity::Observable),
         namespace: reader.parsed("indicator.namespace", Uuid::nil(), "a uuid", target::uuid),
-        public_url: public_url(reader),
+        public_url: String::new(),
         default_confidence: reader.number("indicator.default_confidence", 0..=100),
         tlp_untagged,
         expiry: expiry(reader),
@@ -204,17 +228,23 @@ fn rendering(reader: &mut Reader, tlp_untagged: Tlp) -> Rendering {
     }
 }
 
+const PUBLIC_URL: &str = "misp.public_url";
+
 /// `misp.public_url`, or `misp.url` where a browser is likely to reach it.
-fn public_url(reader: &mut Reader) -> String {
-    const KEY: &str = "misp.public_url";
+fn public_url(reader: &mut Reader) -> Option<String> {
     const ALLOWED: &str = "an http or https URL without user or password";
     let own = reader.optional("misp.url", ALLOWED, target::web_address);
-    let public = reader.optional(KEY, ALLOWED, target::web_address);
+    let public = reader.optional(PUBLIC_URL, ALLOWED, target::web_address);
     let derived = own.filter(|url| url.host_str().is_some_and(|host| host.contains('.')));
-    if public.is_none() && derived.is_none() && reader.sound(KEY) && reader.sound("misp.url") {
-        reader.missing(KEY, "links back to MISP need an address that browsers reach");
+    public.or(derived).map(|url| url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn required_url(reader: &mut Reader) -> String {
+    let url = public_url(reader);
+    if url.is_none() && reader.sound(PUBLIC_URL) && reader.sound("misp.url") {
+        reader.missing(PUBLIC_URL, "links back to MISP need an address that browsers reach");
     }
-    public.or(derived).map(|url| url.as_str().trim_end_matches('/').to_owned()).unwrap_or_default()
+    url.unwrap_or_default()
 }
 
 fn expiry(reader: &mut Reader) -> Expiry {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 pub use layers::{DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
-pub use load::load;
+pub use load::{load, load_rules};
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use secret::Secret;
 pub use warnings::warnings;
@@ -43,6 +43,13 @@ pub struct Config {
     pub targets: Vec<Target>,
     pub admin: Admin,
     pub log: Log,
+}
+
+/// What shapes indicators: all that `convert` needs of the configuration.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub policy: Policy,
+    pub rendering: Rendering,
 }
 
 /// The MISP instance that is relayed: one source.

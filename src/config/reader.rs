@@ -187,6 +187,11 @@ impl Reader {
         self.mistakes.push(more(Mistake::new(key, origin, problem)));
     }
 
+    /// The mistakes of the keys that were read.
+    pub(super) fn into_mistakes(self) -> Vec<Mistake> {
+        self.mistakes
+    }
+
     /// Every mistake, the unknown keys included.
     pub(super) fn finish(mut self) -> Vec<Mistake> {
         for (key, leaf) in std::mem::take(&mut self.left) {

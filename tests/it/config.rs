@@ -59,30 +59,28 @@ fn flat(prefix: &str, table: &toml::Table) -> Vec<(String, String)> {
     let mut variables = Vec::new();
     for (key, value) in table {
         let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        match value {
-            toml::Value::Table(inner) => variables.extend(flat(&path, inner)),
-            toml::Value::String(text) => variables.push((config::variable(&path), text.clone())),
-            toml::Value::Array(items) => {
-                let items: Vec<String> = items.iter().map(|item| item_text(item)).collect();
-                variables.push((config::variable(&path), format!("[{}]", items.join(", "))));
-            }
-            toml::Value::Integer(number) => {
-                variables.push((config::variable(&path), number.to_string()));
-            }
-            toml::Value::Boolean(flag) => {
-                variables.push((config::variable(&path), flag.to_string()));
-            }
-            other => panic!("{other:?}"),
+        if let Some(inner) = value.as_table() {
+            variables.extend(flat(&path, inner));
+            continue;
         }
+        let text = value.as_array().map_or_else(
+            || word(value),
+            |items| format!("[{}]", items.iter().map(quoted).collect::<Vec<_>>().join(", ")),
+        );
+        variables.push((config::variable(&path), text));
     }
     variables
 }
 
-fn item_text(item: &toml::Value) -> String {
-    match item {
-        toml::Value::String(text) => format!("{text:?}"),
-        other => other.as_integer().unwrap().to_string(),
-    }
+fn quoted(item: &toml::Value) -> String {
+    item.as_str().map_or_else(|| word(item), |text| format!("{text:?}"))
+}
+
+/// A scalar as one writes it in a shell.
+fn word(value: &toml::Value) -> String {
+    let text = value.as_str().map(str::to_owned);
+    let number = || value.as_integer().map(|number| number.to_string());
+    text.or_else(number).or_else(|| value.as_bool().map(|flag| flag.to_string())).unwrap()
 }
 
 fn problems(result: Result<Config, Mistakes>) -> BTreeMap<String, String> {
@@ -98,7 +96,7 @@ fn problem(path: &str, value: &str) -> String {
 }
 
 #[test]
-fn the_least_configuration_takes_everything_else_from_the_example() {
+fn the_example_gives_what_the_least_configuration_leaves_out() {
     let config = load(LEAST, &[]).unwrap();
     assert_eq!(config.misp.name, "misp");
     assert_eq!(config.misp.zeromq.endpoints, ["tcp://misp-core:50000"]);
@@ -107,6 +105,13 @@ fn the_least_configuration_takes_everything_else_from_the_example() {
     assert!(config.misp.zeromq.credentials.is_none());
     assert!(config.misp.webhook.is_none());
     assert_eq!(config.rendering.public_url, "https://misp.example.org");
+    assert!(config.admin.listen.ip().is_loopback());
+    assert_eq!(config::warnings(&config), Vec::<String>::new());
+}
+
+#[test]
+fn the_example_gives_policy_and_expiry() {
+    let config = load(LEAST, &[]).unwrap();
     assert_eq!(config.policy.tlp_max, Tlp::AmberStrict);
     assert_eq!(config.policy.tlp_untagged, Tlp::Clear);
     assert!(config.policy.to_ids);
@@ -114,6 +119,11 @@ fn the_least_configuration_takes_everything_else_from_the_example() {
     assert_eq!(config.rendering.expiry.default_days, 50);
     assert_eq!(config.rendering.expiry.days["ipv4-addr"], 150);
     assert_eq!(config.rendering.expiry.days["url"], 400);
+}
+
+#[test]
+fn the_example_gives_delivery_and_the_public_cloud() {
+    let config = load(LEAST, &[]).unwrap();
     assert_eq!(config.delivery.max_objects, 100);
     assert_eq!(config.delivery.quota_requests, 99);
     assert_eq!(config.delivery.quota_window, Duration::from_secs(60));
@@ -126,8 +136,6 @@ fn the_least_configuration_takes_everything_else_from_the_example() {
     assert_eq!(target.endpoint, "https://api.ti.sentinel.azure.com");
     assert_eq!(target.api_version, "2024-02-01-preview");
     assert_eq!(target.client_secret.expose(), "s3cret-value");
-    assert!(config.admin.listen.ip().is_loopback());
-    assert_eq!(config::warnings(&config), Vec::<String>::new());
 }
 
 #[test]
@@ -462,4 +470,15 @@ fn a_section_given_a_value_is_told_as_such() {
     assert!(load(&format!("[expiry.days]\n{LEAST}"), &[]).is_ok());
     let unknown = problems(load(&format!("[polcy]\n{LEAST}"), &[]));
     assert!(unknown["polcy"].contains("unknown key"));
+}
+
+#[test]
+fn rules_for_convert_need_neither_intake_nor_target() {
+    let own = file("[policy]\ntlp_max = 'green'\n[target.soc]\nclient_secret_file = '/no/file'\n");
+    let rules = config::load_rules(Some(own.path()), std::iter::empty()).unwrap();
+    assert_eq!(rules.policy.tlp_max, Tlp::Green);
+    assert_eq!(rules.rendering.public_url, "https://misp.example.org");
+    let own = file("[policy]\ntlp_max = 'greem'\n");
+    let mistakes = config::load_rules(Some(own.path()), std::iter::empty()).unwrap_err();
+    assert_eq!(mistakes.list().len(), 1);
 }
