@@ -33,3 +33,9 @@ pub mod logging;
 pub mod sandbox;
 
 pub mod demo;
+
+pub mod app;
+
+pub mod cli;
+
+pub mod healthcheck;

@@ -3,7 +3,15 @@
 //! The defaults are `config.toml.example`, which is compiled in. [`load`] lays the operator's file
 //! and the environment over it and reports every mistake at once.
 
+mod check;
+mod layers;
+mod load;
+mod mistake;
+mod reader;
 mod secret;
+mod target;
+mod values;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,7 +20,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+pub use layers::{DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
+pub use load::{load, load_rules};
+pub use mistake::{Mistake, Mistakes, Origin};
 pub use secret::Secret;
+pub use warnings::warnings;
 
 use crate::policy::Policy;
 use crate::stix::Rendering;
@@ -31,6 +43,13 @@ pub struct Config {
     pub targets: Vec<Target>,
     pub admin: Admin,
     pub log: Log,
+}
+
+/// What shapes indicators: all that `convert` needs of the configuration.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub policy: Policy,
+    pub rendering: Rendering,
 }
 
 /// The MISP instance that is relayed: one source.

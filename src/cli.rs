@@ -1,0 +1,249 @@
+//! The commands: what each takes, and who does it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config, Mistakes};
+use crate::{app, healthcheck, logging, metrics};
+
+/// Pushes MISP threat indicators to Microsoft Sentinel the moment they are published.
+///
+/// An event published in MISP is accepted by Sentinel's upload API within a second; what is
+/// withdrawn in MISP is withdrawn in Sentinel as fast. Settings come from a TOML file and from
+/// MSR_ environment variables: see config.toml.example.
+#[derive(Debug, Parser)]
+#[command(version, verbatim_doc_comment, after_long_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Configuration file; else $MSR_CONFIG, else /etc/misp-sentinel-relay/config.toml if it exists
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  misp-sentinel-relay demo                       see it work, with nothing installed
+  misp-sentinel-relay check-config               every mistake in the settings at once
+  misp-sentinel-relay run                        relay until SIGTERM
+  misp-sentinel-relay convert event.json         what would be sent for an event
+  misp-sentinel-relay status --json              what is delivered, pending and rejected
+
+Exit codes:
+  0  done, or stopped as asked
+  1  something failed while running
+  2  wrong usage, or mistakes in the configuration";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Relay until SIGTERM or Ctrl-C; a second signal stops at once
+    ///
+    /// Reads MISP's ZeroMQ feed and webhook, remembers what it said in a ledger on disk, and keeps
+    /// each target in Sentinel like it. Safe to kill at any time.
+    #[command(verbatim_doc_comment)]
+    Run(RunOptions),
+
+    /// Watch indicators from recorded MISP events arrive in a stand-in for Sentinel
+    ///
+    /// Starts the sandbox and a MISP feed on loopback, runs the relay between them and prints what
+    /// happens. Needs no configuration and reaches nothing outside this machine.
+    #[command(verbatim_doc_comment)]
+    Demo(DemoOptions),
+
+    /// Show what would be sent for a MISP event
+    ///
+    /// Takes an event, a restSearch answer or a recorded ZeroMQ frame. Prints a STIX 2.1 bundle on
+    /// standard output, and each skipped attribute with its reason as a line of JSON on standard
+    /// error. Policy, expiry and identity are those of the configuration; targets are not needed.
+    #[command(verbatim_doc_comment)]
+    Convert(ConvertOptions),
+
+    /// Tell what is delivered, pending, skipped and rejected, and what is degraded
+    Status(StatusOptions),
+
+    /// Send once more what Sentinel rejected
+    RetryRejected(RetryOptions),
+
+    /// Stand in for Entra and Sentinel's upload API, over TLS with a certificate of its own
+    ///
+    /// Keeps Microsoft's documented rules: 100 objects a request, 100 requests in any 60 s, required
+    /// properties, errors by record. Point a target's authority and endpoint at it.
+    #[command(verbatim_doc_comment)]
+    Sandbox(SandboxOptions),
+
+    /// Name every mistake in the configuration, open nothing
+    CheckConfig,
+
+    /// Ask the running relay whether it lives: for Docker's HEALTHCHECK
+    Healthcheck(HealthOptions),
+}
+
+/// What the operator allows at this start only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct RunOptions {
+    /// Accept another indicator.namespace or sourcesystem than the ledger remembers: every
+    /// indicator is sent as a new one, and the old ones stay until they expire
+    #[arg(long)]
+    pub rehome: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct DemoOptions {
+    /// End when all has arrived as expected (exit code 0) or has not (1)
+    #[arg(long)]
+    pub once: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ConvertOptions {
+    /// The file, or - for standard input
+    #[arg(value_name = "FILE|-")]
+    pub file: PathBuf,
+
+    /// Convert what has expired as well
+    #[arg(long)]
+    pub no_expiry: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct StatusOptions {
+    /// One JSON object in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct RetryOptions {
+    /// Only this target
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct SandboxOptions {
+    /// Address and port
+    #[arg(long, default_value = "127.0.0.1:9443")]
+    pub listen: SocketAddr,
+
+    /// Host names of the certificate, besides those of this machine
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "localhost,127.0.0.1")]
+    pub names: Vec<String>,
+
+    /// Where to write the certificate that clients must trust, PEM (for SSL_CERT_FILE)
+    #[arg(long, value_name = "FILE", default_value = "sandbox.pem")]
+    pub certificate: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+struct HealthOptions {
+    /// Ask whether it is ready, not only whether it lives
+    #[arg(long)]
+    ready: bool,
+}
+
+/// Why a command failed: decides the exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("{0}")]
+    Configuration(#[from] Mistakes),
+    #[error("error: {0:#}")]
+    Fault(#[from] anyhow::Error),
+}
+
+impl Failure {
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Configuration(_) => 2,
+            Self::Fault(_) => 1,
+        }
+    }
+}
+
+/// Does what the command line says. `environment` is where `MSR_` variables are looked for.
+///
+/// # Errors
+/// The configuration is wrong, or the command failed.
+pub async fn execute(
+    cli: Cli,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<(), Failure> {
+    let file = cli.config.as_deref();
+    match cli.command {
+        Command::Run(options) => {
+            let config = config::load(file, environment)?;
+            Ok(run(config, options).await?)
+        }
+        Command::Demo(options) => Ok(app::demo(options).await?),
+        Command::Convert(options) => {
+            let rules = config::load_rules(file, environment)?;
+            Ok(app::convert(&rules, &options)?)
+        }
+        Command::Status(options) => {
+            let config = config::load(file, environment)?;
+            Ok(app::status(&config, options).await?)
+        }
+        Command::RetryRejected(options) => {
+            let config = config::load(file, environment)?;
+            Ok(app::retry_rejected(&config, &options).await?)
+        }
+        Command::Sandbox(options) => Ok(app::sandbox(options).await?),
+        Command::CheckConfig => Ok(report(&config::load(file, environment)?)?),
+        Command::Healthcheck(options) => {
+            let config = config::load(file, environment)?;
+            let path = if options.ready { "/readyz" } else { "/livez" };
+            Ok(healthcheck::ask(config.admin.listen, path).await?)
+        }
+    }
+}
+
+async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
+    logging::install(&config.log)?;
+    let recorded = metrics::install()?;
+    for warning in config::warnings(&config) {
+        tracing::warn!("{warning}");
+    }
+    app::run(config, options, recorded).await
+}
+
+/// What `check-config` says of a configuration without mistakes.
+fn report(config: &Config) -> anyhow::Result<()> {
+    use std::io::Write;
+
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "The configuration is valid.")?;
+    for endpoint in &config.misp.zeromq.endpoints {
+        writeln!(out, "  feed     {endpoint}")?;
+    }
+    if let Some(webhook) = &config.misp.webhook {
+        writeln!(out, "  webhook  {}{}", webhook.listen, webhook.path)?;
+    }
+    for target in &config.targets {
+        let state = match (target.enabled, target.mode) {
+            (false, _) => "not enabled",
+            (true, config::Mode::Live) => "live",
+            (true, config::Mode::DryRun) => "dry run",
+        };
+        writeln!(out, "  target   {} ({state}) {}", target.name, target.endpoint)?;
+    }
+    writeln!(out, "  ledger   {}", config.ledger.data_dir.display())?;
+    for warning in config::warnings(config) {
+        writeln!(out, "  warning  {warning}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,140 @@
+//! Rules across keys. Each speaks only where its keys were read without a mistake.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::reader::Reader;
+use super::{Config, Mode, Target};
+use crate::stix::ExpireFrom;
+
+const SHORTEST_SECRET: usize = 16;
+const SENTINEL_WINDOW: Duration = Duration::from_secs(60);
+/// Domains of Microsoft's clouds: what answers there keeps Microsoft's limits.
+const MICROSOFT: [&str; 3] = [".azure.com", ".azure.us", ".azure.cn"];
+
+pub(super) fn across(config: &Config, reader: &mut Reader) {
+    intakes(config, reader);
+    webhook(config, reader);
+    memory(config, reader);
+    expiry(config, reader);
+    pauses(config, reader);
+    quota(config, reader);
+    targets(config, reader);
+}
+
+fn intakes(config: &Config, reader: &mut Reader) {
+    let (endpoints, listen) = ("misp.zeromq.endpoints", "misp.webhook.listen");
+    let none = config.misp.zeromq.endpoints.is_empty() && config.misp.webhook.is_none();
+    if none && reader.sound(endpoints) && reader.sound(listen) {
+        reader.missing(endpoints, "the relay needs MISP's ZeroMQ feed or a webhook to listen to");
+    }
+}
+
+fn webhook(config: &Config, reader: &mut Reader) {
+    const SECRET: &str = "misp.webhook.secret";
+    let Some(webhook) = &config.misp.webhook else { return };
+    let length = webhook.secret.expose().chars().count();
+    if length == 0 && reader.sound(SECRET) {
+        reader.missing(SECRET, "whoever reaches the webhook could publish");
+    } else if length < SHORTEST_SECRET && reader.sound(SECRET) {
+        let allowed = format!("at least {SHORTEST_SECRET} characters");
+        let hint = "for example the output of: openssl rand -hex 24";
+        reader.fault(SECRET, |mistake| mistake.allowed(allowed).hint(hint), "too short");
+    }
+    for file in webhook.tls.iter().flat_map(|tls| {
+        [("tls_certificate", tls.certificate.clone()), ("tls_key", tls.key.clone())]
+    }) {
+        readable(reader, &format!("misp.webhook.{}", file.0), &file.1);
+    }
+}
+
+/// A part may not be larger than the whole.
+fn memory(config: &Config, reader: &mut Reader) {
+    let zeromq = &config.misp.zeromq;
+    let frame = ("misp.zeromq.max_frame", zeromq.max_frame);
+    not_above(reader, frame, ("misp.zeromq.max_waiting", zeromq.max_waiting));
+    if let Some(webhook) = &config.misp.webhook {
+        let body = ("misp.webhook.max_body", webhook.max_body);
+        not_above(reader, body, ("misp.webhook.max_total", webhook.max_total));
+    }
+    if let Some(file) = &config.azure.ca_file {
+        readable(reader, "azure.ca_file", file);
+    }
+}
+
+fn expiry(config: &Config, reader: &mut Reader) {
+    let expiry = &config.rendering.expiry;
+    if expiry.renew && expiry.from != ExpireFrom::FirstSeenByRelay {
+        let hint = "set expiry.from = \"first_seen_by_relay\", or expiry.renew = false";
+        reader.fault(
+            "expiry.renew",
+            |mistake| mistake.value("true").hint(hint),
+            "only from the first sight of the relay can be renewed",
+        );
+    }
+}
+
+fn pauses(config: &Config, reader: &mut Reader) {
+    let delivery = &config.delivery;
+    not_above(
+        reader,
+        ("delivery.backoff_min", delivery.backoff_min),
+        ("delivery.backoff_max", delivery.backoff_max),
+    );
+}
+
+/// A shorter window is for stand-ins: Sentinel itself would answer 429.
+fn quota(config: &Config, reader: &mut Reader) {
+    const WINDOW: &str = "delivery.quota_window";
+    let short = config.delivery.quota_window < SENTINEL_WINDOW && reader.sound(WINDOW);
+    let real = live(config).find(|target| {
+        let host = target.endpoint.split('/').nth(2).unwrap_or_default();
+        MICROSOFT.iter().any(|domain| host.ends_with(domain))
+    });
+    if let (true, Some(target)) = (short, real) {
+        let problem =
+            format!("too short for {}, which target {} uses", target.endpoint, target.name);
+        let value = humantime::format_duration(config.delivery.quota_window).to_string();
+        reader.fault(WINDOW, |m| m.value(&value).allowed("60s or more"), problem);
+    }
+}
+
+fn targets(config: &Config, reader: &mut Reader) {
+    if !config.targets.iter().any(|target| target.enabled) {
+        let hint = match config.targets.is_empty() {
+            true => "write a section [target.NAME], e.g. [target.soc]",
+            false => "set enabled = true in one of them",
+        };
+        reader.fault("target", |mistake| mistake.hint(hint), "no target is enabled");
+    }
+    let mut seen: BTreeMap<(&str, uuid::Uuid, &str), &str> = BTreeMap::new();
+    for target in live(config).filter(|target| !target.workspace_id.is_nil()) {
+        let same = (target.endpoint.as_str(), target.workspace_id, target.sourcesystem.as_str());
+        let Some(first) = seen.insert(same, &target.name) else { continue };
+        let key = format!("target.{}.workspace_id", target.name);
+        let value = target.workspace_id.to_string();
+        let problem = format!("the same workspace and sourcesystem as target {first}");
+        let hint = "they would overwrite each other: remove one, or give it another sourcesystem";
+        reader.fault(&key, |mistake| mistake.value(&value).hint(hint), problem);
+    }
+}
+
+fn live(config: &Config) -> impl Iterator<Item = &Target> {
+    config.targets.iter().filter(|target| target.enabled && target.mode == Mode::Live)
+}
+
+fn not_above<T: PartialOrd + Copy>(reader: &mut Reader, part: (&str, T), whole: (&str, T)) {
+    if part.1 > whole.1 && reader.sound(part.0) && reader.sound(whole.0) {
+        let changed = if reader.is_set(part.0) { part.0 } else { whole.0 };
+        let problem = format!("{} is larger than {}", part.0, whole.0);
+        reader.fault(changed, |mistake| mistake, problem);
+    }
+}
+
+fn readable(reader: &mut Reader, key: &str, file: &std::path::Path) {
+    if let Err(error) = std::fs::File::open(file) {
+        let value = file.display().to_string();
+        let problem = format!("cannot read the file: {error}");
+        reader.fault(key, |mistake| mistake.value(&value), problem);
+    }
+}

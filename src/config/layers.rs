@@ -1,0 +1,206 @@
+//! Defaults, the operator's file and the environment, each as dotted paths and values, laid over
+//! one another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::mistake::{Mistake, Origin};
+
+/// The defaults: every key with its documentation.
+pub const EXAMPLE: &str = include_str!("../../config.toml.example");
+
+/// The file that is read when it exists and no other is named.
+pub const DEFAULT_FILE: &str = "/etc/misp-sentinel-relay/config.toml";
+
+/// The environment variable that names another file.
+pub const FILE_VARIABLE: &str = "MSR_CONFIG";
+
+/// The block of the example whose lines are the defaults of each target.
+const TEMPLATE: &str = "target.sentinel.";
+
+const PREFIX: &str = "MSR_";
+
+/// A leaf as it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Raw {
+    Toml(toml::Value),
+    /// From the environment: its type is the reader's.
+    Text(String),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Leaf {
+    pub(super) raw: Raw,
+    pub(super) origin: Origin,
+}
+
+impl Leaf {
+    /// A table without a line in it.
+    pub(super) fn is_section(&self) -> bool {
+        matches!(self.raw, Raw::Toml(toml::Value::Table(_)))
+    }
+}
+
+pub(super) type Leaves = BTreeMap<String, Leaf>;
+
+/// The layers as one map, and the names of the targets in it.
+#[derive(Debug)]
+pub(super) struct Layers {
+    pub(super) leaves: Leaves,
+    pub(super) targets: BTreeSet<String>,
+}
+
+/// Lays `file` and `environment` over the defaults.
+///
+/// # Errors
+/// The mistakes of a file that cannot be read as TOML: nothing can be said of the rest then.
+pub(super) fn lay(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Layers, Vec<Mistake>> {
+    let environment: BTreeMap<String, String> =
+        environment.filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    let file = choose_file(file, &environment);
+    let mut own = file.as_deref().map(read_file).transpose()?.unwrap_or_default();
+
+    let (template, mut leaves) = defaults()?;
+    let known: Vec<String> = leaves.keys().chain(own.keys()).cloned().collect();
+    own.extend(from_environment(environment, &known));
+
+    let targets: BTreeSet<String> =
+        own.iter().filter_map(|(path, leaf)| target_of(path, leaf)).map(str::to_owned).collect();
+    for name in &targets {
+        for (key, leaf) in &template {
+            leaves.insert(format!("target.{name}.{key}"), leaf.clone());
+        }
+    }
+    leaves.extend(own);
+    drop_empty_sections(&mut leaves);
+    Ok(Layers { leaves, targets })
+}
+
+/// `[expiry.days]` without a line is no key. An unknown section stays, and is a mistake.
+fn drop_empty_sections(leaves: &mut Leaves) {
+    let empty: Vec<String> =
+        leaves.iter().filter(|(_, leaf)| leaf.is_section()).map(|(path, _)| path.clone()).collect();
+    for path in empty {
+        let inside = format!("{path}.");
+        if leaves.keys().any(|other| other.starts_with(&inside)) {
+            leaves.remove(&path);
+        }
+    }
+}
+
+fn choose_file(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let named = environment.get(FILE_VARIABLE).filter(|path| !path.is_empty());
+    file.map(Path::to_path_buf).or_else(|| named.map(PathBuf::from)).or_else(|| {
+        let usual = PathBuf::from(DEFAULT_FILE);
+        usual.exists().then_some(usual)
+    })
+}
+
+/// The example's lines: those of a target (their keys without the target's name), and all others.
+fn defaults() -> Result<(Leaves, Leaves), Vec<Mistake>> {
+    let mut template = Leaves::new();
+    let mut leaves = Leaves::new();
+    for (path, leaf) in parse(EXAMPLE, &Origin::Default)? {
+        match path.strip_prefix(TEMPLATE) {
+            Some(key) => template.insert(key.to_owned(), leaf),
+            None => leaves.insert(path, leaf),
+        };
+    }
+    Ok((template, leaves))
+}
+
+fn read_file(path: &Path) -> Result<Leaves, Vec<Mistake>> {
+    let origin = Origin::File(path.to_path_buf());
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text, &origin),
+        Err(error) => {
+            let key = path.display().to_string();
+            let problem = format!("cannot read the file: {error}");
+            Err(vec![Mistake::new(&key, Origin::Default, problem)])
+        }
+    }
+}
+
+/// The message of a syntax error is taken without the line it quotes: that may hold a secret.
+fn parse(text: &str, origin: &Origin) -> Result<Leaves, Vec<Mistake>> {
+    let table: toml::Table = toml::from_str(text).map_err(|error| {
+        let (line, column) = position(text, error.span().map_or(0, |span| span.start));
+        let key = format!("line {line}, column {column}");
+        vec![Mistake::new(&key, origin.clone(), format!("no TOML: {}", summary(&error)))]
+    })?;
+    let mut leaves = Leaves::new();
+    flatten("", table, origin, &mut leaves);
+    Ok(leaves)
+}
+
+fn summary(error: &toml::de::Error) -> String {
+    error.message().lines().next().unwrap_or_default().to_owned()
+}
+
+/// Line and column, from 1, in characters.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let column = before.chars().rev().take_while(|character| *character != '\n').count();
+    (before.matches('\n').count() + 1, column + 1)
+}
+
+fn flatten(prefix: &str, table: toml::Table, origin: &Origin, leaves: &mut Leaves) {
+    for (key, value) in table {
+        let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+        if let toml::Value::Table(inner) = &value
+            && !inner.is_empty()
+        {
+            flatten(&path, inner.clone(), origin, leaves);
+            continue;
+        }
+        leaves.insert(path, Leaf { raw: Raw::Toml(value), origin: origin.clone() });
+    }
+}
+
+fn from_environment(environment: BTreeMap<String, String>, known: &[String]) -> Leaves {
+    let names: BTreeMap<String, &String> =
+        known.iter().map(|path| (variable(path), path)).collect();
+    environment
+        .into_iter()
+        .filter(|(name, _)| name != FILE_VARIABLE)
+        .map(|(name, text)| {
+            let path = names.get(&name).map_or_else(|| path_of(&name), |path| (*path).clone());
+            (path, Leaf { raw: Raw::Text(text), origin: Origin::Environment(name) })
+        })
+        .collect()
+}
+
+/// The environment variable of a path: `misp.zeromq.silence` is `MSR_MISP__ZEROMQ__SILENCE`.
+#[must_use]
+pub fn variable(path: &str) -> String {
+    let name = path.replace('.', "__").replace('-', "_").to_uppercase();
+    format!("{PREFIX}{name}")
+}
+
+/// The path of a variable that names no path known so far: a target that only the environment
+/// has, a key of one, an observable's days, or a mistake.
+fn path_of(variable: &str) -> String {
+    let lower = variable.trim_start_matches(PREFIX).to_lowercase();
+    let levels: Vec<&str> = lower.split("__").collect();
+    match levels.as_slice() {
+        ["target", name, rest @ ..] if !rest.is_empty() => {
+            format!("target.{}.{}", name.replace('_', "-"), rest.join("."))
+        }
+        ["expiry", "days", rest @ ..] => {
+            format!("expiry.days.{}", rest.join(".").replace('_', "-"))
+        }
+        other => other.join("."),
+    }
+}
+
+/// The target that a path belongs to.
+fn target_of<'p>(path: &'p str, leaf: &Leaf) -> Option<&'p str> {
+    let rest = path.strip_prefix("target.")?;
+    match rest.split_once('.') {
+        Some((name, _)) => Some(name),
+        None => leaf.is_section().then_some(rest),
+    }
+}

@@ -1,0 +1,332 @@
+//! From the layers to a checked [`Config`], or to all mistakes at once.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::layers::{Layers, lay};
+use super::mistake::Mistakes;
+use super::reader::{Problem, Reader};
+use super::{
+    Admin, Azure, Config, Delivery, LedgerConfig, Log, LogFormat, Misp, Plain, Rules, TlsFiles,
+    Webhook, ZeroMq, check, target,
+};
+use crate::policy::{Policy, Tlp};
+use crate::stix::{ExpireFrom, Expiry, Identity, Rendering};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const KIB: u64 = 1 << 10;
+const GIB: u64 = 1 << 30;
+
+/// Reads the configuration: the defaults, over them `file` (or else the file that `MSR_CONFIG`
+/// names, or else [`super::DEFAULT_FILE`] if it exists), over them the `MSR_` variables of
+/// `environment`. Opens no more than that file and those of the secrets.
+///
+/// # Errors
+/// Every mistake that the layers hold.
+pub fn load(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Config, Mistakes> {
+    let Layers { leaves, targets } = lay(file, environment).map_err(Mistakes::new)?;
+    let mut reader = Reader::new(leaves);
+    let policy = policy(&mut reader);
+    let ledger = ledger(&mut reader);
+    let public_url = required_url(&mut reader);
+    let rendering = Rendering { public_url, ..rendering(&mut reader, policy.tlp_untagged) };
+    let config = Config {
+        misp: misp(&mut reader),
+        targets: targets.iter().map(|name| target::read(&mut reader, name, &ledger)).collect(),
+        policy,
+        rendering,
+        ledger,
+        delivery: delivery(&mut reader),
+        azure: azure(&mut reader),
+        admin: admin(&mut reader),
+        log: log(&mut reader),
+    };
+    check::across(&config, &mut reader);
+    match reader.finish() {
+        none if none.is_empty() => Ok(config),
+        mistakes => Err(Mistakes::new(mistakes)),
+    }
+}
+
+/// As [`load`], only what shapes indicators; intakes, targets and their secrets may be missing or
+/// wrong. Without an address of MISP the links lead to `https://misp.example.org`.
+///
+/// # Errors
+/// Every mistake of the sections that are read.
+pub fn load_rules(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Rules, Mistakes> {
+    let Layers { leaves, .. } = lay(file, environment).map_err(Mistakes::new)?;
+    let mut reader = Reader::new(leaves);
+    let policy = policy(&mut reader);
+    let address = public_url(&mut reader);
+    let rendering = rendering(&mut reader, policy.tlp_untagged);
+    let public_url = address.unwrap_or_else(|| "https://misp.example.org".to_owned());
+    match reader.into_mistakes() {
+        none if none.is_empty() => {
+            Ok(Rules { policy, rendering: Rendering { public_url, ..rendering } })
+        }
+        mistakes => Err(Mistakes::new(mistakes)),
+    }
+}
+
+fn misp(reader: &mut Reader) -> Misp {
+    let name = reader.required("misp.name", "the source needs a name");
+    let zeromq = zeromq(reader);
+    let webhook = webhook(reader);
+    Misp { name, zeromq, webhook }
+}
+
+fn zeromq(reader: &mut Reader) -> ZeroMq {
+    ZeroMq {
+        endpoints: endpoints(reader),
+        credentials: plain(reader),
+        connect_timeout: reader.duration("misp.zeromq.connect_timeout", MILLISECOND),
+        reconnect_max: reader.duration("misp.zeromq.reconnect_max", MILLISECOND),
+        silence: reader.duration("misp.zeromq.silence", MILLISECOND),
+        max_frame: reader.bytes("misp.zeromq.max_frame", KIB..=GIB),
+        max_waiting: reader.bytes("misp.zeromq.max_waiting", KIB..=2 * GIB),
+    }
+}
+
+fn endpoints(reader: &mut Reader) -> Vec<String> {
+    const KEY: &str = "misp.zeromq.endpoints";
+    let endpoints = reader.texts(KEY);
+    for endpoint in &endpoints {
+        if !is_endpoint(endpoint) {
+            let problem = "not the address of a ZeroMQ publisher";
+            let example = "tcp://host:port, e.g. tcp://misp-core:50000";
+            reader.fault(KEY, |mistake| mistake.value(endpoint).allowed(example), problem);
+        }
+    }
+    endpoints
+}
+
+fn is_endpoint(text: &str) -> bool {
+    let Some((host, port)) = text.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':'))
+    else {
+        return false;
+    };
+    let plain = !host.is_empty() && !host.contains(['/', '@', '*']) && !host.contains(' ');
+    plain && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+fn plain(reader: &mut Reader) -> Option<Plain> {
+    const USERNAME: &str = "misp.zeromq.username";
+    const PASSWORD: &str = "misp.zeromq.password";
+    let username = reader.text(USERNAME);
+    let password = reader.secret(PASSWORD);
+    match (username.is_empty(), password.expose().is_empty()) {
+        (true, true) => return None,
+        (false, true) if reader.sound(PASSWORD) => {
+            reader.missing(PASSWORD, "misp.zeromq.username is set");
+        }
+        (true, false) => reader.missing(USERNAME, "misp.zeromq.password is set"),
+        _ => {}
+    }
+    Some(Plain { username, password })
+}
+
+fn webhook(reader: &mut Reader) -> Option<Webhook> {
+    let listen = reader.address("misp.webhook.listen");
+    let certificate = reader.path("misp.webhook.tls_certificate");
+    let key = reader.path("misp.webhook.tls_key");
+    let webhook = Webhook {
+        listen: listen.unwrap_or(([127, 0, 0, 1], 0).into()),
+        path: reader.parsed("misp.webhook.path", String::new(), "a path, e.g. /misp", url_path),
+        secret_header: reader.parsed(
+            "misp.webhook.secret_header",
+            String::new(),
+            "the name of an HTTP header",
+            header_name,
+        ),
+        secret: reader.secret("misp.webhook.secret"),
+        max_body: reader.bytes("misp.webhook.max_body", KIB..=GIB),
+        max_total: reader.bytes("misp.webhook.max_total", KIB..=2 * GIB),
+        answer_within: reader.duration("misp.webhook.answer_within", MILLISECOND),
+        confirm_within: reader.duration("misp.webhook.confirm_within", MILLISECOND),
+        tls: tls(reader, certificate, key),
+    };
+    listen.map(|_| webhook)
+}
+
+fn tls(
+    reader: &mut Reader,
+    certificate: Option<std::path::PathBuf>,
+    key: Option<std::path::PathBuf>,
+) -> Option<TlsFiles> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => return Some(TlsFiles { certificate, key }),
+        (Some(_), None) => reader.missing("misp.webhook.tls_key", "tls_certificate is set"),
+        (None, Some(_)) => reader.missing("misp.webhook.tls_certificate", "tls_key is set"),
+        (None, None) => {}
+    }
+    None
+}
+
+fn url_path(text: &str) -> Result<String, Problem> {
+    match text.starts_with('/') && !text.contains(['?', '#', '{', '*', ' ']) {
+        true => Ok(text.to_owned()),
+        false => Err(Problem::new("no plain path that begins with /")),
+    }
+}
+
+fn header_name(text: &str) -> Result<String, Problem> {
+    let name = axum::http::HeaderName::try_from(text);
+    name.map(|_| text.to_owned()).map_err(|_| Problem::new("no name of a header"))
+}
+
+fn policy(reader: &mut Reader) -> Policy {
+    Policy {
+        tlp_max: tlp(reader, "policy.tlp_max"),
+        tlp_untagged: tlp(reader, "policy.tlp_untagged"),
+        to_ids: reader.flag("policy.to_ids"),
+        tags_include: reader.texts("policy.tags_include"),
+        tags_exclude: reader.texts("policy.tags_exclude"),
+        orgs_include: reader.texts("policy.orgs_include"),
+        orgs_exclude: reader.texts("policy.orgs_exclude"),
+        types_include: reader.texts("policy.types_include"),
+        types_exclude: reader.texts("policy.types_exclude"),
+        categories_include: reader.texts("policy.categories_include"),
+        categories_exclude: reader.texts("policy.categories_exclude"),
+        threat_levels: reader.numbers("policy.threat_levels", 1..=4),
+        analysis: reader.numbers("policy.analysis", 0..=2),
+        distributions: reader.numbers("policy.distributions", 0..=4),
+        never: reader.texts("policy.never"),
+    }
+}
+
+fn tlp(reader: &mut Reader, key: &str) -> Tlp {
+    let words = [
+        ("clear", Tlp::Clear),
+        ("green", Tlp::Green),
+        ("amber", Tlp::Amber),
+        ("amber+strict", Tlp::AmberStrict),
+        ("red", Tlp::Red),
+    ];
+    reader.word(key, &words, Tlp::Clear)
+}
+
+fn rendering(reader: &mut Reader, tlp_untagged: Tlp) -> Rendering {
+    let identities = [("observable", Identity::Observable), ("attribute", Identity::Attribute)];
+    Rendering {
+        identity: reader.word("indicator.identity", &identities, Identity::Observable),
+        namespace: reader.parsed("indicator.namespace", Uuid::nil(), "a uuid", target::uuid),
+        public_url: String::new(),
+        default_confidence: reader.number("indicator.default_confidence", 0..=100),
+        tlp_untagged,
+        expiry: expiry(reader),
+        labels_ignore: reader.texts("indicator.labels_ignore"),
+        labels_taxonomies: reader.texts("indicator.labels_taxonomies"),
+    }
+}
+
+const PUBLIC_URL: &str = "misp.public_url";
+
+/// `misp.public_url`, or `misp.url` where a browser is likely to reach it.
+fn public_url(reader: &mut Reader) -> Option<String> {
+    const ALLOWED: &str = "an http or https URL without user or password";
+    let own = reader.optional("misp.url", ALLOWED, target::web_address);
+    let public = reader.optional(PUBLIC_URL, ALLOWED, target::web_address);
+    let derived = own.filter(|url| url.host_str().is_some_and(|host| host.contains('.')));
+    public.or(derived).map(|url| url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn required_url(reader: &mut Reader) -> String {
+    let url = public_url(reader);
+    if url.is_none() && reader.sound(PUBLIC_URL) && reader.sound("misp.url") {
+        reader.missing(PUBLIC_URL, "links back to MISP need an address that browsers reach");
+    }
+    url.unwrap_or_default()
+}
+
+fn expiry(reader: &mut Reader) -> Expiry {
+    let from = [
+        ("timestamp", ExpireFrom::Timestamp),
+        ("last_seen", ExpireFrom::LastSeen),
+        ("first_seen_by_relay", ExpireFrom::FirstSeenByRelay),
+    ];
+    Expiry {
+        default_days: reader.number("expiry.default_days", 1..=3650),
+        days: days(reader),
+        from: reader.word("expiry.from", &from, ExpireFrom::Timestamp),
+        last_seen_is_expiry: reader.flag("expiry.last_seen_is_expiry"),
+        renew: reader.flag("expiry.renew"),
+    }
+}
+
+fn days(reader: &mut Reader) -> BTreeMap<String, u32> {
+    let paths = reader.keys_below("expiry.days");
+    let days = paths
+        .into_iter()
+        .map(|path| (reader.number(&format!("expiry.days.{path}"), 0..=3650), path));
+    days.filter(|(days, _)| *days > 0).map(|(days, path)| (path, days)).collect()
+}
+
+fn ledger(reader: &mut Reader) -> LedgerConfig {
+    LedgerConfig {
+        data_dir: reader.required("ledger.data_dir", "the ledger needs a folder").into(),
+        fsync: reader.flag("ledger.fsync"),
+        tombstones: reader.duration("ledger.tombstones", MILLISECOND),
+    }
+}
+
+fn delivery(reader: &mut Reader) -> Delivery {
+    Delivery {
+        linger: reader.duration("delivery.linger", Duration::ZERO),
+        max_objects: reader.number("delivery.max_objects", 1..=100_u16).into(),
+        max_bytes: reader.bytes("delivery.max_bytes", 16 * KIB..=GIB),
+        quota_requests: reader.number("delivery.quota_requests", 0..=99),
+        quota_window: reader.duration("delivery.quota_window", MILLISECOND),
+        max_in_flight: reader.number("delivery.max_in_flight", 1..=16_u16).into(),
+        request_timeout: reader.duration("delivery.request_timeout", MILLISECOND),
+        backoff_min: reader.duration("delivery.backoff_min", MILLISECOND),
+        backoff_max: reader.duration("delivery.backoff_max", MILLISECOND),
+        throttled_default: reader.duration("delivery.throttled_default", MILLISECOND),
+        degraded_retry: reader.duration("delivery.degraded_retry", MILLISECOND),
+        resend_after: reader.duration("delivery.resend_after", MILLISECOND),
+        grace: reader.duration("delivery.grace", Duration::ZERO),
+    }
+}
+
+fn azure(reader: &mut Reader) -> Azure {
+    let allowed = "an http or https URL without user or password";
+    let proxy = reader.optional("azure.proxy", allowed, |text| {
+        target::web_address(text).map_err(|problem| {
+            problem.hint("a proxy with user and password goes into HTTPS_PROXY of the environment")
+        })
+    });
+    Azure {
+        ca_file: reader.path("azure.ca_file"),
+        proxy: proxy.map(String::from),
+        connect_timeout: reader.duration("azure.connect_timeout", MILLISECOND),
+        token_timeout: reader.duration("azure.token_timeout", MILLISECOND),
+    }
+}
+
+fn admin(reader: &mut Reader) -> Admin {
+    const KEY: &str = "admin.listen";
+    let listen = reader.address(KEY);
+    if listen.is_none() && reader.sound(KEY) {
+        reader.missing(KEY, "health and metrics need an address");
+    }
+    Admin { listen: listen.unwrap_or(([127, 0, 0, 1], 0).into()) }
+}
+
+fn log(reader: &mut Reader) -> Log {
+    let formats = [("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
+    let allowed = "error, warn, info, debug, trace, also by module";
+    Log {
+        format: reader.word("log.format", &formats, LogFormat::Pretty),
+        level: reader.parsed("log.level", String::new(), allowed, |text| {
+            crate::logging::filter(text).map(|_| text.to_owned()).map_err(Problem::new)
+        }),
+    }
+}

@@ -1,0 +1,122 @@
+//! What is wrong with a configuration: data, collected and reported together.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// `config.toml.example`.
+    Default,
+    File(PathBuf),
+    /// The name of the environment variable.
+    Environment(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+        }
+    }
+}
+
+/// One thing the operator has to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Dotted path, e.g. `misp.zeromq.silence`.
+    pub key: String,
+    pub origin: Origin,
+    /// As written. Never that of a secret or of an unknown key.
+    pub value: Option<String>,
+    pub problem: String,
+    pub allowed: Option<String>,
+    pub hint: Option<String>,
+}
+
+impl Mistake {
+    pub(super) fn new(key: &str, origin: Origin, problem: impl Into<String>) -> Self {
+        let (value, allowed, hint) = (None, None, None);
+        Self { key: key.to_owned(), origin, value, problem: problem.into(), allowed, hint }
+    }
+
+    pub(super) fn value(mut self, value: &str) -> Self {
+        let bare = value.parse::<f64>().is_ok() || value.parse::<bool>().is_ok();
+        let value = without_credentials(value);
+        self.value = Some(if bare { value } else { format!("{value:?}") });
+        self
+    }
+
+    pub(super) fn allowed(mut self, allowed: impl Into<String>) -> Self {
+        self.allowed = Some(allowed.into());
+        self
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.key)?;
+        if let Some(value) = &self.value {
+            write!(f, " = {value}")?;
+        }
+        write!(f, ": {}", self.problem)?;
+        if self.origin != Origin::Default {
+            write!(f, " ({})", self.origin)?;
+        }
+        if let Some(allowed) = &self.allowed {
+            write!(f, "\n    allowed: {allowed}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n    hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// All mistakes of a configuration, sorted by key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    pub(super) fn new(mut mistakes: Vec<Mistake>) -> Self {
+        mistakes.sort_by(|a, b| (&a.key, &a.problem).cmp(&(&b.key, &b.problem)));
+        mistakes.dedup();
+        Self(mistakes)
+    }
+
+    #[must_use]
+    pub fn list(&self) -> &[Mistake] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => f.write_str("1 mistake in the configuration:")?,
+            many => write!(f, "{many} mistakes in the configuration:")?,
+        }
+        for mistake in &self.0 {
+            write!(f, "\n  {mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// `scheme://user:password@host` without what stands before the `@`.
+fn without_credentials(value: &str) -> String {
+    match (value.split_once("://"), value.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://[redacted]@{host}"),
+        (None, Some((_, host))) if value.contains(':') => format!("[redacted]@{host}"),
+        _ => value.to_owned(),
+    }
+}

@@ -1,0 +1,263 @@
+//! Typed access to the layers. Each accessor takes its key out and notes what is wrong with it, so
+//! that one run names every mistake; what is left at the end is unknown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::layers::{Leaf, Leaves, Raw};
+use super::mistake::{Mistake, Origin};
+use super::secret::Secret;
+
+/// What a Key Vault reference looks like that nobody resolved.
+pub(super) const KEY_VAULT: &str = "@Microsoft.KeyVault(";
+
+#[derive(Debug)]
+pub(super) struct Reader {
+    left: Leaves,
+    /// Taken so far, and where each came from.
+    taken: BTreeMap<String, Origin>,
+    wrong: BTreeSet<String>,
+    mistakes: Vec<Mistake>,
+}
+
+/// Why a value is none of its type.
+#[derive(Debug)]
+pub(super) struct Problem {
+    text: String,
+    hint: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), hint: None }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl Reader {
+    pub(super) fn new(leaves: Leaves) -> Self {
+        let (taken, wrong, mistakes) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+        Self { left: leaves, taken, wrong, mistakes }
+    }
+
+    /// A string; `""` where nothing is set.
+    pub(super) fn text(&mut self, key: &str) -> String {
+        self.parsed(key, String::new(), "a string", |text| Ok(text.to_owned()))
+    }
+
+    /// A string that is anything but empty.
+    pub(super) fn required(&mut self, key: &str, hint: &str) -> String {
+        let text = self.text(key);
+        if text.is_empty() && self.sound(key) {
+            self.missing(key, hint);
+        }
+        text
+    }
+
+    /// A string as `parse` understands it. The placeholder stands in for a mistake.
+    pub(super) fn parsed<T>(
+        &mut self,
+        key: &str,
+        placeholder: T,
+        allowed: &str,
+        parse: impl FnOnce(&str) -> Result<T, Problem>,
+    ) -> T {
+        let Some(leaf) = self.take(key) else { return placeholder };
+        let text = match &leaf.raw {
+            Raw::Text(text) | Raw::Toml(toml::Value::String(text)) => text,
+            Raw::Toml(other) => {
+                self.mistype(key, allowed, other);
+                return placeholder;
+            }
+        };
+        let result = match text.contains(KEY_VAULT) {
+            true => Err(unresolved()),
+            false => parse(text),
+        };
+        result.unwrap_or_else(|problem| {
+            self.refuse(key, text, allowed, problem);
+            placeholder
+        })
+    }
+
+    /// As [`Reader::parsed`]; `None` for `""`.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &str,
+        allowed: &str,
+        parse: impl FnOnce(&str) -> Result<T, Problem>,
+    ) -> Option<T> {
+        self.parsed(key, None, allowed, |text| match text {
+            "" => Ok(None),
+            some => parse(some).map(Some),
+        })
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)], placeholder: T) -> T {
+        let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let find = |text: &str| {
+            let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+            found.map(|(_, value)| *value).ok_or_else(|| {
+                let near = nearest(text, allowed.iter().copied());
+                Problem { text: "not one of the words".to_owned(), hint: near.map(did_you_mean) }
+            })
+        };
+        self.parsed(key, placeholder, &allowed.join(", "), find)
+    }
+
+    /// The secret at `key`, or in the file that `key_file` names; empty where neither is set.
+    pub(super) fn secret(&mut self, key: &str) -> Secret {
+        let file_key = format!("{key}_file");
+        let direct = self.hidden_text(key);
+        let Some(file) = self.path(&file_key) else { return Secret::new(direct) };
+        if !direct.is_empty() {
+            let problem = format!("set together with {file_key}");
+            self.fault(key, |mistake| mistake.hint("keep one of the two"), problem);
+            return Secret::new(direct);
+        }
+        match std::fs::read_to_string(&file) {
+            Ok(text) => Secret::new(text.trim_end_matches(['\n', '\r'])),
+            Err(error) => {
+                let problem = format!("cannot read the file: {error}");
+                let path = file.display().to_string();
+                self.fault(&file_key, |mistake| mistake.value(&path), problem);
+                self.wrong.insert(key.to_owned());
+                Secret::new("")
+            }
+        }
+    }
+
+    fn hidden_text(&mut self, key: &str) -> String {
+        let Some(leaf) = self.take(key) else { return String::new() };
+        match leaf.raw {
+            Raw::Text(text) | Raw::Toml(toml::Value::String(text)) => {
+                if text.contains(KEY_VAULT) {
+                    let Problem { text: problem, hint } = unresolved();
+                    self.fault(key, |m| m.hint(hint.unwrap_or_default()), problem);
+                }
+                text
+            }
+            Raw::Toml(other) => {
+                let problem = format!("is of type {}", other.type_str());
+                self.fault(key, |mistake| mistake.allowed("a string"), problem);
+                String::new()
+            }
+        }
+    }
+
+    /// The keys below `section`, without it.
+    pub(super) fn keys_below(&self, section: &str) -> Vec<String> {
+        let prefix = format!("{section}.");
+        self.left.keys().filter_map(|key| key.strip_prefix(&prefix)).map(str::to_owned).collect()
+    }
+
+    /// Whether the key was read without a mistake, so that rules across keys make sense.
+    pub(super) fn sound(&self, key: &str) -> bool {
+        !self.wrong.contains(key)
+    }
+
+    /// Whether somebody else than the defaults set the key.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.taken.get(key).is_some_and(|origin| *origin != Origin::Default)
+    }
+
+    /// Notes that nothing is set where something must be.
+    pub(super) fn missing(&mut self, key: &str, hint: &str) {
+        let name = super::layers::variable(key);
+        let hint = match hint {
+            "" => format!("set {key}, or {name} in the environment"),
+            some => format!("{some}; set {key}, or {name} in the environment"),
+        };
+        self.fault(key, |mistake| mistake.hint(hint), "required, and not set");
+    }
+
+    /// Notes a mistake of a key that was read.
+    pub(super) fn fault(
+        &mut self,
+        key: &str,
+        more: impl FnOnce(Mistake) -> Mistake,
+        problem: impl Into<String>,
+    ) {
+        let origin = self.taken.get(key).cloned().unwrap_or(Origin::Default);
+        self.wrong.insert(key.to_owned());
+        self.mistakes.push(more(Mistake::new(key, origin, problem)));
+    }
+
+    /// The mistakes of the keys that were read.
+    pub(super) fn into_mistakes(self) -> Vec<Mistake> {
+        self.mistakes
+    }
+
+    /// Every mistake, the unknown keys included.
+    pub(super) fn finish(mut self) -> Vec<Mistake> {
+        for (key, leaf) in std::mem::take(&mut self.left) {
+            let inside = format!("{key}.");
+            let known = self.taken.keys().map(String::as_str);
+            let hint = match self.taken.keys().any(|known| known.starts_with(&inside)) {
+                true => Some(format!("this is a section: [{key}]")),
+                false => nearest(&key, known).map(did_you_mean),
+            };
+            let mut mistake = Mistake::new(&key, leaf.origin, "unknown key");
+            mistake.hint = hint;
+            self.mistakes.push(mistake);
+        }
+        self.mistakes
+    }
+
+    pub(super) fn take(&mut self, key: &str) -> Option<Leaf> {
+        let Some(leaf) = self.left.remove(key) else {
+            self.fault(key, |mistake| mistake, "has no default in config.toml.example");
+            return None;
+        };
+        self.taken.insert(key.to_owned(), leaf.origin.clone());
+        Some(leaf)
+    }
+
+    pub(super) fn mistype(&mut self, key: &str, allowed: &str, value: &toml::Value) {
+        let problem = Problem::new(format!("is of type {}", value.type_str()));
+        self.refuse(key, &shown(value), allowed, problem);
+    }
+
+    /// Notes that the value of a key that was read is none.
+    pub(super) fn refuse(&mut self, key: &str, value: &str, allowed: &str, why: Problem) {
+        let Problem { text, hint } = why;
+        let more = |mistake: Mistake| Mistake { hint, ..mistake.value(value).allowed(allowed) };
+        self.fault(key, more, text);
+    }
+}
+
+pub(super) fn unresolved() -> Problem {
+    Problem::new("is a Key Vault reference that was not resolved")
+        .hint("App Service resolves these; elsewhere give the secret itself, or a file with it")
+}
+
+/// A value of TOML as an operator would write it.
+pub(super) fn shown(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Float(number) => number.to_string(),
+        toml::Value::Boolean(flag) => flag.to_string(),
+        toml::Value::Datetime(time) => time.to_string(),
+        toml::Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(", "),
+        toml::Value::Table(_) => "a section".to_owned(),
+    }
+}
+
+fn did_you_mean(word: &str) -> String {
+    format!("did you mean {word}?")
+}
+
+/// The most similar of `words`, if it is similar at all.
+fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    let lower = word.to_lowercase();
+    words
+        .map(|known| (strsim::damerau_levenshtein(&lower, known), known))
+        .filter(|(distance, known)| *distance <= 1 + known.len() / 5)
+        .min()
+        .map(|(_, known)| known)
+}

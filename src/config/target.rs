@@ -1,0 +1,145 @@
+//! A target: its keys, and what a live one cannot do without.
+
+use reqwest::Url;
+use uuid::Uuid;
+
+use super::reader::{Problem, Reader};
+use super::{LedgerConfig, Mode, Target};
+
+const RESERVED_SOURCE: &str = "Microsoft Sentinel";
+const LONGEST_SOURCE: usize = 256;
+const HTTPS: &str = "an https URL without user or password";
+
+pub(super) fn read(reader: &mut Reader, name: &str, ledger: &LedgerConfig) -> Target {
+    let key = |leaf: &str| format!("target.{name}.{leaf}");
+    check_name(reader, name);
+    let modes = [("live", Mode::Live), ("dry-run", Mode::DryRun)];
+    let enabled = reader.flag(&key("enabled"));
+    let mode = reader.word(&key("mode"), &modes, Mode::Live);
+    let workspace = reader.optional(&key("workspace_id"), "a uuid", uuid);
+    let target = Target {
+        name: name.to_owned(),
+        enabled,
+        mode,
+        workspace_id: workspace.unwrap_or_default(),
+        tenant_id: reader.parsed(
+            &key("tenant_id"),
+            String::new(),
+            "a uuid, or a domain such as example.onmicrosoft.com",
+            tenant,
+        ),
+        client_id: reader.text(&key("client_id")),
+        client_secret: reader.secret(&key("client_secret")),
+        sourcesystem: reader.parsed(
+            &key("sourcesystem"),
+            String::new(),
+            "1 to 256 characters, not \"Microsoft Sentinel\"",
+            source,
+        ),
+        authority: https(reader, &key("authority")),
+        scope: reader.parsed(&key("scope"), String::new(), "URL/.default", scope),
+        endpoint: https(reader, &key("endpoint")),
+        path: reader.parsed(
+            &key("path"),
+            String::new(),
+            "a path that begins with / and holds {workspace_id}",
+            upload_path,
+        ),
+        api_version: reader.required(&key("api_version"), "the upload API is versioned"),
+        dry_run_file: reader
+            .path(&key("dry_run_file"))
+            .unwrap_or_else(|| ledger.data_dir.join(format!("dry-run-{name}.ndjson"))),
+    };
+    if enabled && mode == Mode::Live {
+        check_credentials(reader, &target, workspace.is_some());
+    }
+    target
+}
+
+fn check_name(reader: &mut Reader, name: &str) {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || !name.chars().all(allowed) {
+        let section = format!("target.{name}");
+        let problem = "not a name for a target";
+        reader.fault(&section, |mistake| mistake.allowed("a to z, 0 to 9 and -"), problem);
+    }
+}
+
+/// Named one by one: what a live target needs and nobody set.
+fn check_credentials(reader: &mut Reader, target: &Target, has_workspace: bool) {
+    let needs = [
+        ("workspace_id", has_workspace, "the uuid on the workspace's Overview page"),
+        ("tenant_id", !target.tenant_id.is_empty(), "Directory (tenant) ID of the app"),
+        ("client_id", !target.client_id.is_empty(), "Application (client) ID of the app"),
+        ("client_secret", !target.client_secret.expose().is_empty(), "a client secret's Value"),
+    ];
+    for (leaf, given, hint) in needs {
+        let key = format!("target.{}.{leaf}", target.name);
+        if !given && reader.sound(&key) {
+            reader.missing(&key, hint);
+        }
+    }
+}
+
+pub(super) fn uuid(text: &str) -> Result<Uuid, Problem> {
+    match Uuid::try_parse(text) {
+        Ok(uuid) if !uuid.is_nil() => Ok(uuid),
+        Ok(_) => Err(Problem::new("is the nil uuid")),
+        Err(_) => Err(Problem::new("no uuid")),
+    }
+}
+
+/// An http or https URL; a user or password in it would end up in logs.
+pub(super) fn web_address(text: &str) -> Result<Url, Problem> {
+    let url = Url::parse(text).map_err(|error| Problem::new(format!("no URL: {error}")))?;
+    match (url.scheme(), url.username(), url.password()) {
+        ("http" | "https", "", None) => Ok(url),
+        ("http" | "https", ..) => Err(Problem::new("holds a user or password")),
+        _ => Err(Problem::new("neither http nor https")),
+    }
+}
+
+fn https(reader: &mut Reader, key: &str) -> String {
+    reader.parsed(key, String::new(), HTTPS, |text| {
+        let url = web_address(text)?;
+        match url.scheme() {
+            "https" => Ok(url.as_str().trim_end_matches('/').to_owned()),
+            _ => {
+                Err(Problem::new("not https")
+                    .hint("tokens and indicators do not travel in the clear"))
+            }
+        }
+    })
+}
+
+fn tenant(text: &str) -> Result<String, Problem> {
+    match text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.') {
+        true => Ok(text.to_owned()),
+        false => Err(Problem::new("no tenant")),
+    }
+}
+
+fn source(text: &str) -> Result<String, Problem> {
+    match text.trim() {
+        "" => Err(Problem::new("required, and not set")),
+        name if name.eq_ignore_ascii_case(RESERVED_SOURCE) => {
+            Err(Problem::new("is reserved by Microsoft"))
+        }
+        _ if text.chars().count() > LONGEST_SOURCE => Err(Problem::new("is too long")),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+fn scope(text: &str) -> Result<String, Problem> {
+    match text.strip_suffix("/.default") {
+        Some(resource) if resource.contains("://") => Ok(text.to_owned()),
+        _ => Err(Problem::new("no scope of an application").hint("it ends with /.default")),
+    }
+}
+
+fn upload_path(text: &str) -> Result<String, Problem> {
+    match text.starts_with('/') && text.contains("{workspace_id}") {
+        true => Ok(text.to_owned()),
+        false => Err(Problem::new("no path of the upload API")),
+    }
+}

@@ -1,0 +1,164 @@
+//! The reader's types: paths, addresses, times, sizes, numbers and lists.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::layers::Raw;
+use super::reader::{KEY_VAULT, Problem, Reader, shown, unresolved};
+
+/// No wait is longer: beyond it clocks overflow.
+const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
+
+impl Reader {
+    pub(super) fn path(&mut self, key: &str) -> Option<PathBuf> {
+        self.optional(key, "a path", |text| Ok(PathBuf::from(text)))
+    }
+
+    pub(super) fn address(&mut self, key: &str) -> Option<SocketAddr> {
+        self.optional(key, "an IP address and a port, e.g. 127.0.0.1:9477", |text| {
+            text.parse().map_err(|_| Problem::new("no IP address with a port"))
+        })
+    }
+
+    /// A time of `least` or more.
+    pub(super) fn duration(&mut self, key: &str, least: Duration) -> Duration {
+        let (low, high) = (humantime::format_duration(least), humantime::format_duration(LONGEST));
+        let allowed =
+            format!("a time with a unit, such as 200ms, 60s, 5m or 30d, from {low} to {high}");
+        self.parsed(key, least, &allowed, |text| {
+            let time = humantime::parse_duration(text).map_err(|error| {
+                let problem = Problem::new(format!("no time: {error}"));
+                match text.chars().all(|character| character.is_ascii_digit()) {
+                    true => problem.hint(format!("add the unit, e.g. \"{text}s\"")),
+                    false => problem,
+                }
+            })?;
+            match (least..=LONGEST).contains(&time) {
+                true => Ok(time),
+                false => Err(Problem::new("out of range")),
+            }
+        })
+    }
+
+    /// A size in bytes.
+    pub(super) fn bytes(&mut self, key: &str, range: RangeInclusive<u64>) -> usize {
+        let [low, high] = [*range.start(), *range.end()].map(bytesize::ByteSize);
+        let allowed = format!("a size with a unit, such as 512KiB or 64MiB, from {low} to {high}");
+        self.parsed(key, 0, &allowed, |text| {
+            let size: bytesize::ByteSize =
+                text.parse().map_err(|_| Problem::new("no size with a known unit"))?;
+            let bytes = range.contains(&size.0).then(|| usize::try_from(size.0).ok()).flatten();
+            bytes.ok_or_else(|| Problem::new("out of range"))
+        })
+    }
+
+    /// A whole number.
+    pub(super) fn number<T>(&mut self, key: &str, range: RangeInclusive<T>) -> T
+    where
+        T: Copy + PartialOrd + TryFrom<i64> + std::fmt::Display,
+    {
+        let placeholder = *range.start();
+        let allowed = format!("a whole number from {} to {}", range.start(), range.end());
+        let Some(leaf) = self.take(key) else { return placeholder };
+        let (number, shown) = match &leaf.raw {
+            Raw::Toml(toml::Value::Integer(number)) => (Some(*number), number.to_string()),
+            Raw::Text(text) => (text.trim().parse().ok(), text.clone()),
+            Raw::Toml(other) => {
+                self.mistype(key, &allowed, other);
+                return placeholder;
+            }
+        };
+        let fits = number.and_then(|n| T::try_from(n).ok()).filter(|n| range.contains(n));
+        fits.unwrap_or_else(|| {
+            let problem = if number.is_some() { "out of range" } else { "no whole number" };
+            self.refuse(key, &shown, &allowed, Problem::new(problem));
+            placeholder
+        })
+    }
+
+    pub(super) fn flag(&mut self, key: &str) -> bool {
+        const ALLOWED: &str = "true or false";
+        let Some(leaf) = self.take(key) else { return false };
+        match &leaf.raw {
+            Raw::Toml(toml::Value::Boolean(flag)) => *flag,
+            Raw::Text(text) => text.trim().to_lowercase().parse().unwrap_or_else(|_| {
+                let problem = Problem::new("neither true nor false");
+                self.refuse(key, text, ALLOWED, problem);
+                false
+            }),
+            Raw::Toml(other) => {
+                self.mistype(key, ALLOWED, other);
+                false
+            }
+        }
+    }
+
+    /// Strings: a TOML array, or separated by commas in the environment.
+    pub(super) fn texts(&mut self, key: &str) -> Vec<String> {
+        const ALLOWED: &str = "a list of strings";
+        self.list(key, ALLOWED, |item| match item.as_str() {
+            Some(text) if text.contains(KEY_VAULT) => Err(unresolved()),
+            Some(text) if !text.trim().is_empty() => Ok(text.to_owned()),
+            Some(_) => Err(Problem::new("an empty string in the list")),
+            None => Err(Problem::new(format!("one is of type {}", item.type_str()))),
+        })
+    }
+
+    /// Whole numbers: a TOML array, or separated by commas in the environment.
+    pub(super) fn numbers(&mut self, key: &str, range: RangeInclusive<i64>) -> Vec<i64> {
+        let allowed = format!("a list of numbers from {} to {}", range.start(), range.end());
+        self.list(key, &allowed, |item| {
+            let text = item.as_str().map(str::trim);
+            let number = item.as_integer().or_else(|| text?.parse().ok());
+            let number =
+                number.ok_or_else(|| Problem::new(format!("{} is no number", shown(item))))?;
+            match range.contains(&number) {
+                true => Ok(number),
+                false => Err(Problem::new(format!("{number} is out of range"))),
+            }
+        })
+    }
+
+    fn list<T>(
+        &mut self,
+        key: &str,
+        allowed: &str,
+        parse: impl Fn(&toml::Value) -> Result<T, Problem>,
+    ) -> Vec<T> {
+        let Some(leaf) = self.take(key) else { return Vec::new() };
+        let items = match &leaf.raw {
+            Raw::Toml(toml::Value::Array(items)) => items.clone(),
+            Raw::Text(text) => split(text),
+            Raw::Toml(other) => {
+                self.mistype(key, allowed, other);
+                return Vec::new();
+            }
+        };
+        let mut values = Vec::with_capacity(items.len());
+        for item in &items {
+            match parse(item) {
+                Ok(value) => values.push(value),
+                Err(problem) => {
+                    let list = items.iter().map(shown).collect::<Vec<_>>().join(", ");
+                    self.refuse(key, &list, allowed, problem);
+                    return Vec::new();
+                }
+            }
+        }
+        values
+    }
+}
+
+/// A list as the environment spells it.
+fn split(text: &str) -> Vec<toml::Value> {
+    if text.trim_start().starts_with('[')
+        && let Ok(mut table) = toml::from_str::<toml::Table>(&format!("list = {text}"))
+        && let Some(toml::Value::Array(items)) = table.remove("list")
+    {
+        return items;
+    }
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| toml::Value::String(part.to_owned())).collect()
+}

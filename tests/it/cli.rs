@@ -1,0 +1,114 @@
+//! The binary itself: exit codes, what it prints, and the health check.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+const LEAST: &[(&str, &str)] = &[
+    ("MSR_MISP__PUBLIC_URL", "https://misp.example.org"),
+    ("MSR_MISP__ZEROMQ__ENDPOINTS", "tcp://misp-core:50000"),
+    ("MSR_TARGET__SOC__WORKSPACE_ID", "11111111-2222-4333-8444-555555555555"),
+    ("MSR_TARGET__SOC__TENANT_ID", "example.onmicrosoft.com"),
+    ("MSR_TARGET__SOC__CLIENT_ID", "66666666-7777-4888-9999-000000000000"),
+    ("MSR_TARGET__SOC__CLIENT_SECRET", "canary-3f9c"),
+];
+
+fn relay(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"))
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_valid_configuration_is_reported_with_exit_0_and_without_secrets() {
+    let output = relay(&["check-config"], LEAST);
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(out.contains("valid") && out.contains("tcp://misp-core:50000"), "{out}");
+    assert!(!out.contains("canary"), "{out}");
+}
+
+#[test]
+fn mistakes_end_every_command_that_needs_the_configuration_with_exit_2() {
+    for command in ["check-config", "run", "status", "retry-rejected", "healthcheck"] {
+        let output = relay(&[command], &[("MSR_LOG__FORMAT", "xml")]);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command}: {told}");
+        for key in ["log.format", "misp.zeromq.endpoints", "misp.public_url", "target"] {
+            assert!(told.contains(key), "{command}: no {key} in {told}");
+        }
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_2_and_help_and_version_are_exit_0() {
+    assert_eq!(relay(&["rum"], &[]).status.code(), Some(2));
+    assert_eq!(relay(&[], &[]).status.code(), Some(2));
+    assert_eq!(relay(&["convert"], &[]).status.code(), Some(2));
+    let version = relay(&["--version"], &[]);
+    assert_eq!(version.status.code(), Some(0));
+    let expected = format!("misp-sentinel-relay {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(text(&version.stdout), expected);
+    let help = text(&relay(&["--help"], &[]).stdout);
+    for command in ["run", "demo", "convert", "status", "retry-rejected", "sandbox"] {
+        assert!(help.contains(command), "{help}");
+    }
+}
+
+/// Answers one request with `answer`, and gives the request line back.
+fn answer_once(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut buffer = [0; 1024];
+        let length = stream.read(&mut buffer).unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
+        text(&buffer[..length]).lines().next().unwrap().to_owned()
+    });
+    (address, server)
+}
+
+fn healthcheck(arguments: &[&str], listen: &str) -> Output {
+    let environment: Vec<_> =
+        LEAST.iter().copied().chain([("MSR_ADMIN__LISTEN", listen)]).collect();
+    relay(arguments, &environment)
+}
+
+#[test]
+fn the_health_check_follows_the_answer_of_the_listener() {
+    let (address, server) = answer_once("HTTP/1.0 200 OK\r\n\r\nok");
+    assert_eq!(healthcheck(&["healthcheck"], &address).status.code(), Some(0));
+    assert_eq!(server.join().unwrap(), "GET /livez HTTP/1.0");
+
+    let refused = "HTTP/1.1 503 Service Unavailable\r\n\r\nledger not writable";
+    let (address, server) = answer_once(refused);
+    let output = healthcheck(&["healthcheck", "--ready"], &address);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("503 Service Unavailable ledger not writable"));
+    assert_eq!(server.join().unwrap(), "GET /readyz HTTP/1.0");
+}
+
+#[test]
+fn the_health_check_fails_where_nothing_listens() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let output = healthcheck(&["healthcheck"], &free);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains(&free));
+}
+
+#[test]
+fn a_listener_on_all_interfaces_is_asked_over_loopback() {
+    let (address, server) = answer_once("HTTP/1.0 200 OK\r\n\r\n");
+    let everywhere = address.replace("127.0.0.1", "0.0.0.0");
+    assert_eq!(healthcheck(&["healthcheck"], &everywhere).status.code(), Some(0));
+    server.join().unwrap();
+}

@@ -1,0 +1,484 @@
+//! Configuration: layers, types, rules across keys, and every mistake at once.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use misp_sentinel_relay::config::{self, Config, Mistakes, Mode, Origin};
+use misp_sentinel_relay::policy::Tlp;
+
+const CANARY: &str = "canary-3f9c";
+
+/// The least that a relay needs.
+const LEAST: &str = r#"
+[misp]
+url = "https://misp.example.org"
+[misp.zeromq]
+endpoints = ["tcp://misp-core:50000"]
+[target.soc]
+workspace_id = "11111111-2222-4333-8444-555555555555"
+tenant_id = "example.onmicrosoft.com"
+client_id = "66666666-7777-4888-9999-000000000000"
+client_secret = "s3cret-value"
+"#;
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, Mistakes> {
+    let file = file(text);
+    let environment =
+        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    config::load(Some(file.path()), environment)
+}
+
+/// Loads `text` after the least configuration, with the keys of its sections added.
+fn with(lines: &[(&str, &str)]) -> Result<Config, Mistakes> {
+    let mut table: toml::Table = LEAST.parse().unwrap();
+    for (path, value) in lines {
+        let mut here = &mut table;
+        let (sections, key) = path.rsplit_once('.').unwrap_or(("", path));
+        for section in sections.split('.').filter(|section| !section.is_empty()) {
+            let next = here.entry(section).or_insert_with(|| toml::Table::new().into());
+            here = next.as_table_mut().unwrap();
+        }
+        let parsed: toml::Table = format!("value = {value}").parse().unwrap();
+        here.insert(key.to_owned(), parsed["value"].clone());
+    }
+    let environment = flat("", &table).into_iter();
+    let file = file("");
+    config::load(Some(file.path()), environment)
+}
+
+/// The same by environment variables: TOML's arrays are one of the forms that lists take there.
+fn flat(prefix: &str, table: &toml::Table) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    for (key, value) in table {
+        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        if let Some(inner) = value.as_table() {
+            variables.extend(flat(&path, inner));
+            continue;
+        }
+        let text = value.as_array().map_or_else(
+            || word(value),
+            |items| format!("[{}]", items.iter().map(quoted).collect::<Vec<_>>().join(", ")),
+        );
+        variables.push((config::variable(&path), text));
+    }
+    variables
+}
+
+fn quoted(item: &toml::Value) -> String {
+    item.as_str().map_or_else(|| word(item), |text| format!("{text:?}"))
+}
+
+/// A scalar as one writes it in a shell.
+fn word(value: &toml::Value) -> String {
+    let text = value.as_str().map(str::to_owned);
+    let number = || value.as_integer().map(|number| number.to_string());
+    text.or_else(number).or_else(|| value.as_bool().map(|flag| flag.to_string())).unwrap()
+}
+
+fn problems(result: Result<Config, Mistakes>) -> BTreeMap<String, String> {
+    let mistakes = result.expect_err("a mistake");
+    mistakes.list().iter().map(|m| (m.key.clone(), m.to_string())).collect()
+}
+
+/// The one mistake that changing one key of a sound configuration makes.
+fn problem(path: &str, value: &str) -> String {
+    let problems = problems(with(&[(path, value)]));
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    problems.into_values().next().unwrap()
+}
+
+#[test]
+fn the_example_gives_what_the_least_configuration_leaves_out() {
+    let config = load(LEAST, &[]).unwrap();
+    assert_eq!(config.misp.name, "misp");
+    assert_eq!(config.misp.zeromq.endpoints, ["tcp://misp-core:50000"]);
+    assert_eq!(config.misp.zeromq.silence, Duration::from_secs(60));
+    assert_eq!(config.misp.zeromq.max_frame, 64 << 20);
+    assert!(config.misp.zeromq.credentials.is_none());
+    assert!(config.misp.webhook.is_none());
+    assert_eq!(config.rendering.public_url, "https://misp.example.org");
+    assert!(config.admin.listen.ip().is_loopback());
+    assert_eq!(config::warnings(&config), Vec::<String>::new());
+}
+
+#[test]
+fn the_example_gives_policy_and_expiry() {
+    let config = load(LEAST, &[]).unwrap();
+    assert_eq!(config.policy.tlp_max, Tlp::AmberStrict);
+    assert_eq!(config.policy.tlp_untagged, Tlp::Clear);
+    assert!(config.policy.to_ids);
+    assert_eq!(config.rendering.default_confidence, 50);
+    assert_eq!(config.rendering.expiry.default_days, 50);
+    assert_eq!(config.rendering.expiry.days["ipv4-addr"], 150);
+    assert_eq!(config.rendering.expiry.days["url"], 400);
+}
+
+#[test]
+fn the_example_gives_delivery_and_the_public_cloud() {
+    let config = load(LEAST, &[]).unwrap();
+    assert_eq!(config.delivery.max_objects, 100);
+    assert_eq!(config.delivery.quota_requests, 99);
+    assert_eq!(config.delivery.quota_window, Duration::from_secs(60));
+    assert_eq!(config.delivery.linger, Duration::from_millis(200));
+    assert_eq!(config.delivery.max_in_flight, 4);
+    let [target] = config.targets.as_slice() else { panic!("{:?}", config.targets) };
+    assert_eq!(target.name, "soc");
+    assert!(target.enabled && target.mode == Mode::Live);
+    assert_eq!(target.sourcesystem, "misp-sentinel-relay");
+    assert_eq!(target.endpoint, "https://api.ti.sentinel.azure.com");
+    assert_eq!(target.api_version, "2024-02-01-preview");
+    assert_eq!(target.client_secret.expose(), "s3cret-value");
+}
+
+#[test]
+fn environment_wins_over_the_file_and_the_file_over_the_defaults() {
+    let own = format!("[delivery]\nlinger = \"1s\"\ngrace = \"3s\"\n{LEAST}");
+    let environment = [
+        ("MSR_DELIVERY__LINGER", "0s"),
+        ("MSR_MISP__ZEROMQ__ENDPOINTS", "tcp://a:1, tcp://b:2"),
+        ("MSR_POLICY__THREAT_LEVELS", "[1, 2]"),
+        ("MSR_POLICY__TO_IDS", "false"),
+        ("MSR_EXPIRY__DAYS__IPV4_ADDR", "7"),
+        ("MSR_EXPIRY__DAYS__EMAIL_ADDR", "8"),
+        ("MSR_TARGET__SOC__SOURCESYSTEM", "soc-feed"),
+        ("PATH", "/usr/bin"),
+    ];
+    let config = load(&own, &environment).unwrap();
+    assert_eq!(config.delivery.linger, Duration::ZERO);
+    assert_eq!(config.delivery.grace, Duration::from_secs(3));
+    assert_eq!(config.delivery.max_objects, 100);
+    assert_eq!(config.misp.zeromq.endpoints, ["tcp://a:1", "tcp://b:2"]);
+    assert_eq!(config.policy.threat_levels, [1, 2]);
+    assert!(!config.policy.to_ids);
+    assert_eq!(config.rendering.expiry.days["ipv4-addr"], 7);
+    assert_eq!(config.rendering.expiry.days["email-addr"], 8);
+    assert_eq!(config.rendering.expiry.days["domain-name"], 300);
+    assert_eq!(config.targets[0].sourcesystem, "soc-feed");
+}
+
+#[test]
+fn a_target_may_live_in_the_environment_alone_and_names_keep_their_dash() {
+    let config = with(&[
+        ("target.soc-eu.workspace_id", "'aaaaaaaa-2222-4333-8444-555555555555'"),
+        ("target.soc-eu.tenant_id", "'t'"),
+        ("target.soc-eu.client_id", "'c'"),
+        ("target.soc-eu.client_secret", "'s'"),
+    ])
+    .unwrap();
+    let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!(names, ["soc", "soc-eu"]);
+    assert_eq!(config.targets[1].authority, "https://login.microsoftonline.com");
+}
+
+#[test]
+fn the_block_of_the_example_is_no_target_and_its_name_is_free() {
+    let own = LEAST.replace("[target.soc]", "[target.sentinel]");
+    let config = load(&own, &[]).unwrap();
+    assert_eq!(config.targets.len(), 1);
+    assert_eq!(config.targets[0].name, "sentinel");
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_place_and_a_hint() {
+    let own = r#"
+        [misp.zeromq]
+        endpoints = ["misp-core:50000"]
+        silence = "60"
+        max_frame = "64 MegaBananas"
+        silense = "5s"
+        [policy]
+        tlp_max = "ambre"
+        analysis = [0, 7]
+        [delivery]
+        max_objects = 500
+        [target.soc]
+        enabled = "yes"
+        endpoint = "http://api.ti.sentinel.azure.com"
+    "#;
+    let environment = [("MSR_DELIVERY__QUOTA_REQUESTS", "200"), ("MSR_LOG__LEVL", "debug")];
+    let mistakes = load(own, &environment).unwrap_err();
+    let text = mistakes.to_string();
+    let keys: Vec<&str> = mistakes.list().iter().map(|mistake| mistake.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "delivery.max_objects",
+            "delivery.quota_requests",
+            "log.levl",
+            "misp.public_url",
+            "misp.zeromq.endpoints",
+            "misp.zeromq.max_frame",
+            "misp.zeromq.silence",
+            "misp.zeromq.silense",
+            "policy.analysis",
+            "policy.tlp_max",
+            "target",
+            "target.soc.enabled",
+            "target.soc.endpoint",
+        ],
+        "{text}"
+    );
+    let has = |part: &str| assert!(text.contains(part), "no {part:?} in\n{text}");
+    has("13 mistakes");
+    has("did you mean misp.zeromq.silence?");
+    has("did you mean amber?");
+    has("did you mean log.level?");
+    has("add the unit, e.g. \"60s\"");
+    has("environment variable MSR_DELIVERY__QUOTA_REQUESTS");
+    has("delivery.max_objects = 500: out of range");
+    has("allowed: a whole number from 1 to 100");
+    has("7 is out of range");
+}
+
+#[test]
+fn what_must_be_set_is_asked_for_by_name() {
+    let problems = problems(load("[target.soc]\n", &[]));
+    let keys: Vec<&str> = problems.keys().map(String::as_str).collect();
+    assert_eq!(
+        keys,
+        [
+            "misp.public_url",
+            "misp.zeromq.endpoints",
+            "target.soc.client_id",
+            "target.soc.client_secret",
+            "target.soc.tenant_id",
+            "target.soc.workspace_id",
+        ]
+    );
+    assert!(problems["target.soc.client_secret"].contains("MSR_TARGET__SOC__CLIENT_SECRET"));
+}
+
+#[test]
+fn without_a_target_that_is_said() {
+    let (own, _) = LEAST.split_once("[target.soc]").unwrap();
+    assert!(problems(load(own, &[]))["target"].contains("[target.NAME]"));
+    assert!(problem("target.soc.enabled", "false").contains("enabled = true"));
+}
+
+#[test]
+fn a_syntax_error_has_its_line_and_column_and_does_not_quote_the_line() {
+    let own = format!("[misp]\nname = \"misp\"\n  [target.soc\nclient_secret = \"{CANARY}\"\n");
+    let mistakes = load(&own, &[]).unwrap_err();
+    assert_eq!(mistakes.list()[0].key, "line 3, column 14");
+    let own = format!("[target.soc]\nclient_secret = \"{CANARY}\nclient_id = \"x\"\n");
+    let text = load(&own, &[]).unwrap_err().to_string();
+    assert!(text.contains("line 2, column"), "{text}");
+    assert!(!text.contains(CANARY), "{text}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_mistake() {
+    let missing = Path::new("/nonexistent/relay.toml");
+    let text = config::load(Some(missing), std::iter::empty()).unwrap_err().to_string();
+    assert!(text.contains("/nonexistent/relay.toml"), "{text}");
+}
+
+#[test]
+fn the_environment_names_the_file_unless_the_command_line_does() {
+    let named = file(LEAST);
+    let path = named.path().display().to_string();
+    let environment = || [("MSR_CONFIG".to_owned(), path.clone())].into_iter();
+    assert!(config::load(None, environment()).is_ok());
+    let other = file("[misp]\nname = \"\"\n");
+    let mistakes = config::load(Some(other.path()), environment()).unwrap_err();
+    let name = mistakes.list().iter().find(|mistake| mistake.key == "misp.name").unwrap();
+    assert_eq!(name.origin, Origin::File(other.path().to_path_buf()));
+}
+
+#[test]
+fn secrets_come_from_files_without_their_last_line_break() {
+    let secret = file("from-a-file\n");
+    let path = format!("'{}'", secret.path().display());
+    let own =
+        LEAST.replace("client_secret = \"s3cret-value\"", &format!("client_secret_file = {path}"));
+    assert_eq!(load(&own, &[]).unwrap().targets[0].client_secret.expose(), "from-a-file");
+
+    let both = problem("target.soc.client_secret_file", &path);
+    assert!(both.contains("target.soc.client_secret: set together with"), "{both}");
+    let gone = LEAST.replace("client_secret = \"s3cret-value\"", "client_secret_file = '/no/file'");
+    let problems = problems(load(&gone, &[]));
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems["target.soc.client_secret_file"].contains("/no/file"));
+}
+
+#[test]
+fn no_output_holds_a_secret() {
+    let own = format!(
+        r#"{LEAST}
+        client_secrt = "{CANARY}"
+        [misp.webhook]
+        listen = "127.0.0.1:0"
+        secret = "{CANARY}"
+        [azure]
+        proxy = "http://user:{CANARY}@proxy:3128"
+        "#
+    );
+    let own = own.replace("endpoints = [", &format!("password = \"{CANARY}\"\nendpoints = ["));
+    let environment = [("MSR_TARGET__SOC__CLIENT_ID__SECRET", CANARY), ("MSR_SECRET", CANARY)];
+    let mistakes = load(&own, &environment).unwrap_err();
+    assert!(mistakes.list().len() >= 5, "{mistakes}");
+    assert!(!format!("{mistakes} {mistakes:?} {mistakes:#?}").contains(CANARY), "{mistakes}");
+
+    let long = format!("{CANARY}{CANARY}{CANARY}");
+    let config = with(&[
+        ("target.soc.client_secret", &format!("'{long}'")),
+        ("misp.zeromq.username", "'feed'"),
+        ("misp.zeromq.password", &format!("'{long}'")),
+        ("misp.webhook.listen", "'127.0.0.1:0'"),
+        ("misp.webhook.secret", &format!("'{long}'")),
+    ])
+    .unwrap();
+    assert_eq!(config.misp.webhook.as_ref().unwrap().secret.expose(), long);
+    assert!(!format!("{config:?} {config:#?}").contains(CANARY));
+}
+
+#[test]
+fn a_secret_of_the_wrong_type_is_told_without_its_value() {
+    let own = LEAST.replace("\"s3cret-value\"", "42424242");
+    let problems = problems(load(&own, &[]));
+    assert!(problems["target.soc.client_secret"].contains("of type integer"));
+    assert!(!problems["target.soc.client_secret"].contains("42424242"));
+}
+
+#[test]
+fn rules_of_one_key() {
+    let cases = [
+        ("misp.zeromq.endpoints", "['tcp://misp']", "not the address"),
+        ("misp.zeromq.endpoints", "['tcp://user:pw@misp:50000']", "not the address"),
+        ("misp.zeromq.password", "'pw'", "misp.zeromq.password is set"),
+        ("misp.zeromq.silence", "'0s'", "out of range"),
+        ("misp.public_url", "'ftp://misp'", "neither http nor https"),
+        ("misp.webhook.path", "'misp'", "begins with /"),
+        ("misp.webhook.secret_header", "'a b'", "no name of a header"),
+        ("misp.webhook.tls_key", "'/key.pem'", "tls_key is set"),
+        ("policy.distributions", "[5]", "out of range"),
+        ("policy.threat_levels", "['high']", "is no number"),
+        ("policy.to_ids", "'maybe'", "neither true nor false"),
+        ("indicator.namespace", "'misp'", "no uuid"),
+        ("indicator.default_confidence", "101", "out of range"),
+        ("indicator.identity", "'value'", "observable, attribute"),
+        ("expiry.renew", "true", "first_seen_by_relay"),
+        ("expiry.days.url", "-1", "out of range"),
+        ("delivery.max_objects", "101", "from 1 to 100"),
+        ("delivery.quota_requests", "100", "from 0 to 99"),
+        ("delivery.quota_window", "'59s'", "too short for https://api.ti.sentinel.azure.com"),
+        ("delivery.backoff_min", "'2m'", "larger than delivery.backoff_max"),
+        ("misp.zeromq.max_frame", "'65MiB'", "larger than misp.zeromq.max_waiting"),
+        ("azure.ca_file", "'/no/ca.pem'", "cannot read"),
+        ("target.soc.sourcesystem", "'microsoft sentinel'", "reserved"),
+        ("target.soc.workspace_id", "'my workspace'", "no uuid"),
+        ("target.soc.authority", "'http://127.0.0.1:1'", "not https"),
+        ("target.soc.scope", "'https://management.azure.com'", "ends with /.default"),
+        ("target.soc.path", "'/upload'", "{workspace_id}"),
+        ("target.soc.client_secret", "'@Microsoft.KeyVault(SecretUri=x)'", "Key Vault reference"),
+        ("target.soc.client_id", "'@Microsoft.KeyVault(SecretUri=x)'", "Key Vault reference"),
+        ("admin.listen", "'localhost'", "an IP address and a port"),
+        ("log.level", "'verbose'", "names no level"),
+        ("log.format", "'jason'", "did you mean json?"),
+    ];
+    for (key, value, expected) in cases {
+        let text = problem(key, value);
+        assert!(text.contains(expected), "{key} = {value}: {text}");
+    }
+    let long = format!("'{}'", "x".repeat(257));
+    assert!(problem("target.soc.sourcesystem", &long).contains("too long"));
+}
+
+#[test]
+fn the_webhook_needs_a_secret_worth_the_name() {
+    let listen = ("misp.webhook.listen", "'0.0.0.0:8443'");
+    assert!(problems(with(&[listen]))["misp.webhook.secret"].contains("required"));
+    let short = ("misp.webhook.secret", "'fifteen letters'");
+    assert!(problems(with(&[listen, short]))["misp.webhook.secret"].contains("at least 16"));
+    let long = ("misp.webhook.secret", "'sixteen letters!'");
+    let webhook = with(&[listen, long]).unwrap().misp.webhook.unwrap();
+    assert_eq!((webhook.max_body, webhook.max_total), (128 << 20, 256 << 20));
+    assert_eq!(webhook.path, "/misp");
+}
+
+#[test]
+fn links_need_an_address_that_browsers_reach() {
+    let url = |text: &str| with(&[("misp.url", &format!("'{text}'"))]);
+    assert!(problems(url("https://misp-core"))["misp.public_url"].contains("required"));
+    let given = with(&[("misp.url", "'https://misp-core'"), ("misp.public_url", "'https://m/x/'")]);
+    assert_eq!(given.unwrap().rendering.public_url, "https://m/x");
+}
+
+#[test]
+fn two_targets_must_not_overwrite_each_other() {
+    let second = |workspace: &str, source: &str| {
+        with(&[
+            ("target.two.workspace_id", &format!("'{workspace}'")),
+            ("target.two.tenant_id", "'t'"),
+            ("target.two.client_id", "'c'"),
+            ("target.two.client_secret", "'s'"),
+            ("target.two.sourcesystem", &format!("'{source}'")),
+        ])
+    };
+    let same = "11111111-2222-4333-8444-555555555555";
+    let text = problems(second(same, "misp-sentinel-relay"));
+    assert!(text["target.two.workspace_id"].contains("as target soc"), "{text:?}");
+    assert!(second(same, "other").is_ok());
+    assert!(second("22222222-2222-4333-8444-555555555555", "misp-sentinel-relay").is_ok());
+}
+
+#[test]
+fn dry_run_and_disabled_targets_need_no_credentials() {
+    let own =
+        LEAST.to_owned() + "[target.trial]\nmode = \"dry-run\"\n[target.later]\nenabled = false\n";
+    let config = load(&own, &[]).unwrap();
+    let trial = config.targets.iter().find(|target| target.name == "trial").unwrap();
+    assert!(trial.mode == Mode::DryRun);
+    assert_eq!(trial.dry_run_file, config.ledger.data_dir.join("dry-run-trial.ndjson"));
+}
+
+#[test]
+fn a_name_for_a_target_is_plain() {
+    let own = LEAST.replace("[target.soc]", "[target.SOC]");
+    assert!(problems(load(&own, &[]))["target.SOC"].contains("a to z"));
+}
+
+#[test]
+fn stand_ins_may_use_a_short_window_and_that_is_warned() {
+    let lines =
+        [("target.soc.endpoint", "'https://127.0.0.1:9443'"), ("delivery.quota_window", "'60ms'")];
+    let config = with(&lines).unwrap();
+    assert!(config::warnings(&config)[0].contains("quota_window"));
+    let off = with(&[("delivery.quota_requests", "0")]).unwrap();
+    assert!(config::warnings(&off)[0].contains("quota_requests"));
+}
+
+#[test]
+fn a_secret_id_in_place_of_the_secret_is_warned() {
+    let id = "'66666666-7777-4888-9999-000000000001'";
+    let config = with(&[("target.soc.client_secret", id)]).unwrap();
+    assert!(config::warnings(&config)[0].contains("Secret ID"));
+}
+
+#[test]
+fn a_section_given_a_value_is_told_as_such() {
+    let text = problems(load(&format!("ledger = 3\n{LEAST}"), &[]));
+    assert!(text["ledger"].contains("this is a section: [ledger]"), "{text:?}");
+    assert!(load(&format!("[expiry.days]\n{LEAST}"), &[]).is_ok());
+    let unknown = problems(load(&format!("[polcy]\n{LEAST}"), &[]));
+    assert!(unknown["polcy"].contains("unknown key"));
+}
+
+#[test]
+fn rules_for_convert_need_neither_intake_nor_target() {
+    let own = file("[policy]\ntlp_max = 'green'\n[target.soc]\nclient_secret_file = '/no/file'\n");
+    let rules = config::load_rules(Some(own.path()), std::iter::empty()).unwrap();
+    assert_eq!(rules.policy.tlp_max, Tlp::Green);
+    assert_eq!(rules.rendering.public_url, "https://misp.example.org");
+    let own = file("[policy]\ntlp_max = 'greem'\n");
+    let mistakes = config::load_rules(Some(own.path()), std::iter::empty()).unwrap_err();
+    assert_eq!(mistakes.list().len(), 1);
+}

@@ -1,0 +1,258 @@
+//! The rules of CONTRIBUTING.md that a machine can check.
+
+#[cfg(test)]
+mod tidy {
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+
+    use misp_sentinel_relay::config::{EXAMPLE, FILE_VARIABLE, variable};
+    use misp_sentinel_relay::metrics::METRICS;
+
+    const LONGEST_FILE: usize = 400;
+
+    /// No I/O, no clock, no log: the same input gives the same output.
+    const PURE: [&str; 8] = [
+        "src/misp/",
+        "src/convert/",
+        "src/policy/",
+        "src/stix/",
+        "src/deliver/outcome",
+        "src/deliver/pacer",
+        "src/deliver/backoff",
+        "src/intake/frame",
+    ];
+
+    /// What a pure room does not name.
+    const IMPURE: [&str; 18] = [
+        "tokio",
+        "sqlx",
+        "reqwest",
+        "axum",
+        "zeromq",
+        "zmq::",
+        "tracing",
+        "metrics::",
+        "std::fs",
+        "std::net",
+        "std::env",
+        "std::thread",
+        "std::process",
+        "crate::ledger",
+        "Instant::now",
+        "SystemTime::now",
+        "Utc::now",
+        "new_v4",
+    ];
+
+    struct Source {
+        path: String,
+        text: String,
+    }
+
+    impl Source {
+        /// What is compiled into the program: all before the tests.
+        fn production(&self) -> &str {
+            self.text.split("\n#[cfg(test)]\nmod tests {").next().unwrap()
+        }
+
+        /// Production lines that are no comment.
+        fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+            let lines = self.production().lines().enumerate();
+            lines
+                .map(|(index, line)| (index + 1, line.trim()))
+                .filter(|(_, l)| !l.starts_with("//"))
+        }
+    }
+
+    fn root() -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    }
+
+    fn sources() -> Vec<Source> {
+        let mut found = Vec::new();
+        collect(&root().join("src"), &mut found);
+        assert!(found.len() > 20, "only {} files in src", found.len());
+        found
+    }
+
+    fn collect(folder: &Path, found: &mut Vec<Source>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.ends_with("tests.rs") {
+                continue;
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let path = path.strip_prefix(root()).unwrap().display().to_string();
+                found.push(Source { path, text });
+            }
+        }
+    }
+
+    /// All offences at once, each with its place.
+    fn none(offences: &[String]) {
+        assert!(offences.is_empty(), "\n{}", offences.join("\n"));
+    }
+
+    fn is_pure(path: &str) -> bool {
+        PURE.iter().any(|room| path.starts_with(room))
+    }
+
+    #[test]
+    fn every_file_says_what_it_is_for() {
+        let bare = sources().into_iter().filter(|source| !source.text.starts_with("//! "));
+        none(
+            &bare.map(|source| format!("{}: begins without //!", source.path)).collect::<Vec<_>>(),
+        );
+    }
+
+    #[test]
+    fn no_file_is_long() {
+        let long = sources().into_iter().filter_map(|source| {
+            let lines = source.production().lines().count();
+            (lines > LONGEST_FILE).then(|| format!("{}: {lines} lines", source.path))
+        });
+        none(&long.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn pure_rooms_touch_nothing_outside() {
+        let mut offences = Vec::new();
+        for source in sources().iter().filter(|source| is_pure(&source.path)) {
+            for (number, line) in source.code() {
+                let named = IMPURE.iter().filter(|word| line.contains(*word));
+                offences.extend(named.map(|word| format!("{}:{number}: {word}", source.path)));
+            }
+        }
+        none(&offences);
+    }
+
+    #[test]
+    fn only_the_application_starts_tasks() {
+        let mut offences = Vec::new();
+        for source in sources().iter().filter(|source| source.path != "src/app.rs") {
+            let starts = source.code().filter(|(_, line)| line.contains("tokio::spawn"));
+            offences.extend(starts.map(|(number, _)| format!("{}:{number}", source.path)));
+        }
+        none(&offences);
+    }
+
+    /// A rename must not switch a rule off. A folder with nothing but its `mod.rs` is still to be
+    /// built.
+    #[test]
+    fn the_rules_name_rooms_that_exist() {
+        let files: BTreeSet<String> = sources().into_iter().map(|source| source.path).collect();
+        for room in PURE {
+            let (folder, _) = room.rsplit_once('/').unwrap();
+            let built = files.iter().filter(|file| file.starts_with(folder)).count() > 1;
+            assert!(!built || files.iter().any(|file| file.starts_with(room)), "{room}");
+        }
+    }
+
+    #[test]
+    fn every_key_of_the_example_has_a_comment() {
+        let mut offences = Vec::new();
+        let mut before = "";
+        for (index, line) in EXAMPLE.lines().enumerate() {
+            let is_key = line.contains(" = ") && !line.starts_with('#');
+            if is_key && !before.starts_with('#') {
+                offences.push(format!("config.toml.example:{}: {line}", index + 1));
+            }
+            before = line;
+        }
+        none(&offences);
+    }
+
+    /// Every key is read (a key that nobody reads would be an unknown one), and every key that the
+    /// code reads is there (a missing one is a mistake by itself).
+    #[test]
+    fn the_example_and_the_code_know_the_same_keys() {
+        let least = [
+            ("MSR_MISP__PUBLIC_URL", "https://misp.example.org"),
+            ("MSR_MISP__ZEROMQ__ENDPOINTS", "tcp://misp-core:50000"),
+            ("MSR_TARGET__SOC__WORKSPACE_ID", "11111111-2222-4333-8444-555555555555"),
+            ("MSR_TARGET__SOC__TENANT_ID", "t"),
+            ("MSR_TARGET__SOC__CLIENT_ID", "c"),
+            ("MSR_TARGET__SOC__CLIENT_SECRET", "s"),
+        ];
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let environment = least.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        if let Err(mistakes) = misp_sentinel_relay::config::load(Some(empty.path()), environment) {
+            panic!("{mistakes}");
+        }
+    }
+
+    fn readme() -> Option<String> {
+        std::fs::read_to_string(root().join("README.md")).ok()
+    }
+
+    /// The first cells of the table below `## Metrics`: "`name` | ...".
+    fn documented(readme: &str) -> BTreeSet<String> {
+        let (_, after) = readme.split_once("\n## Metrics").expect("README.md has \"## Metrics\"");
+        let section = after.split("\n## ").next().unwrap();
+        let cells = section.lines().filter_map(|line| line.strip_prefix('|')?.split('|').next());
+        let names = cells.map(|cell| cell.trim().trim_matches('`'));
+        names.filter(|name| name.starts_with("relay_")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_readme_documents_every_metric_and_no_other() {
+        let Some(readme) = readme() else { return };
+        let declared: BTreeSet<String> = METRICS.iter().map(|m| m.name.to_owned()).collect();
+        assert_eq!(documented(&readme), declared);
+    }
+
+    #[test]
+    fn metrics_are_recorded_in_one_file_only() {
+        let mut offences = Vec::new();
+        for source in sources().iter().filter(|source| source.path != "src/metrics.rs") {
+            for macros in ["counter!(", "gauge!(", "histogram!("] {
+                let used = source.code().filter(|(_, line)| line.contains(macros));
+                offences.extend(used.map(|(number, _)| format!("{}:{number}", source.path)));
+            }
+        }
+        none(&offences);
+    }
+
+    /// The variables of the documents are those of the configuration.
+    #[test]
+    fn every_variable_in_the_readme_exists() {
+        let Some(readme) = readme() else { return };
+        let known = variables();
+        let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        let mut offences = Vec::new();
+        for (start, _) in readme.match_indices("MSR_") {
+            let rest = &readme[start..];
+            let name = &rest[..rest.find(|c| !is_name(c)).unwrap_or(rest.len())];
+            let exists = name == "MSR_" || name == FILE_VARIABLE || is_known(name, &known);
+            if !exists {
+                offences.push(format!("README.md: {name}"));
+            }
+        }
+        none(&offences);
+    }
+
+    /// The variables of the example; for targets, what comes after the target's name.
+    fn variables() -> BTreeSet<String> {
+        let table: toml::Table = EXAMPLE.parse().unwrap();
+        let mut paths = Vec::new();
+        walk("", &table, &mut paths);
+        paths.iter().map(|path| variable(path).replace("MSR_TARGET__SENTINEL__", "")).collect()
+    }
+
+    fn walk(prefix: &str, table: &toml::Table, paths: &mut Vec<String>) {
+        for (key, value) in table {
+            let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            match value.as_table() {
+                Some(inner) => walk(&path, inner, paths),
+                None => paths.push(path),
+            }
+        }
+    }
+
+    fn is_known(name: &str, known: &BTreeSet<String>) -> bool {
+        let target = name.strip_prefix("MSR_TARGET__").and_then(|rest| rest.split_once("__"));
+        target.map_or_else(|| known.contains(name), |(_, key)| known.contains(key))
+    }
+}
