@@ -48,6 +48,14 @@ pub fn claims(attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Result<
     Ok(Claims { first: claim(0, first, facts), second })
 }
 
+/// What an attribute of this type and value would match; nothing where it makes no claim.
+#[must_use]
+pub fn said(kind: &str, value: &str) -> Vec<Observable> {
+    types::find(kind)
+        .and_then(|(_, shape)| observables(shape, value.trim()))
+        .map_or_else(Vec::new, |(first, second)| std::iter::once(first).chain(second).collect())
+}
+
 fn observables(shape: Shape, value: &str) -> Option<(Observable, Option<Observable>)> {
     match shape {
         Shape::Whole(kind) => Some((observable(kind, value)?, None)),

@@ -10,5 +10,5 @@ mod types;
 mod url;
 
 pub use claim::{Claim, ClaimFacts, EventFacts, ObjectFacts, Since, Tag};
-pub use conversion::{Claims, Conversion, Skipped, claims, event};
+pub use conversion::{Claims, Conversion, Skipped, claims, event, said};
 pub use skipped::Reason;

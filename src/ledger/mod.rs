@@ -6,8 +6,11 @@
 
 mod apply;
 mod delivered;
+mod events;
 mod open;
 mod queue;
+mod small;
+mod snapshot;
 mod start;
 mod status;
 mod tags;
@@ -17,7 +20,8 @@ mod writer;
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
 use tokio::sync::Notify;
@@ -27,6 +31,8 @@ pub use delivered::{Sending, Settlement};
 pub use open::OpenError;
 pub use queue::{OpenChange, Pending};
 pub use start::{StartError, TargetEntry};
+pub use status::{GapStatus, LedgerStatus, Refusal, TargetStatus};
+pub use writer::{Writer, WriterSettings};
 
 use crate::policy::{Judge, Policy};
 use crate::stix::{Merger, Rendering};
@@ -45,6 +51,8 @@ struct Shared {
     changed: Notify,
     /// Notices that wait or are being applied: more may be about to change.
     arriving: AtomicUsize,
+    /// Whether the last transaction went well.
+    writable: AtomicBool,
     /// Held for its lock.
     _lock: File,
 }
@@ -71,6 +79,18 @@ impl Ledger {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.shared.arriving.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the last transaction went well.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.shared.writable.load(Ordering::Relaxed)
+    }
+
+    /// Unix milliseconds.
+    #[must_use]
+    pub fn now() -> i64 {
+        writer::unix(SystemTime::now())
     }
 
     /// Writes back what SQLite still holds and closes all connections.

@@ -16,16 +16,14 @@ const CHUNK: usize = 500;
 /// The version of a withdrawn object.
 pub(super) const WITHDRAWN: i64 = 0;
 
-/// What one notice alters, in at most two lanes. A change gets its number, and its place in each
-/// target's queue, when the first object joins it.
+/// What one transaction alters, in at most two lanes. A change gets its number, and its place in
+/// each target's queue, when the first object joins it.
 #[derive(Debug)]
 pub(super) struct Change<'a> {
     pub view: &'a View,
     pub event: Option<Uuid>,
     /// When the notice arrived, Unix milliseconds.
     pub opened_at: i64,
-    /// JSON for the log line of the event.
-    pub summary: String,
     /// The lane of what is added or altered; what is withdrawn has its own.
     pub lane: Lane,
     numbers: [Option<i64>; 2],
@@ -39,7 +37,6 @@ impl<'a> Change<'a> {
             view,
             event,
             opened_at,
-            summary: "{}".into(),
             lane: Lane::Live,
             numbers: [None; 2],
             altered: 0,
@@ -49,6 +46,18 @@ impl<'a> Change<'a> {
 
     pub(super) fn is_empty(&self) -> bool {
         self.altered + self.withdrawn == 0
+    }
+
+    /// Puts the words for the event's log line beside its places in the queues.
+    pub(super) async fn summarise(&self, tx: &mut Writing, summary: &str) -> sqlx::Result<()> {
+        for number in self.numbers.iter().flatten() {
+            sqlx::query("UPDATE queue SET summary = $1 WHERE change = $2")
+                .bind(summary)
+                .bind(number)
+                .execute(&mut **tx)
+                .await?;
+        }
+        Ok(())
     }
 
     async fn number(&mut self, tx: &mut Writing, lane: Lane) -> sqlx::Result<i64> {
@@ -64,14 +73,13 @@ impl<'a> Change<'a> {
         for target in &self.view.targets {
             sqlx::query(
                 "INSERT INTO queue (target, change, lane, event, opened_at, summary)
-                 VALUES ($1, $2, $3, $4, $5, $6)",
+                 VALUES ($1, $2, $3, $4, $5, '{}')",
             )
             .bind(target)
             .bind(number)
             .bind(lane.number())
             .bind(self.event)
             .bind(self.opened_at)
-            .bind(&self.summary)
             .execute(&mut **tx)
             .await?;
         }

@@ -27,6 +27,9 @@ CREATE TABLE events (
     -- Counts begun snapshots: an older one in progress gives way.
     generation BIGINT NOT NULL,
     deleted_at BIGINT,
+    -- Work of a notice that needs several transactions: 0 none, 1 merge its objects anew, 2 end its
+    -- claims. Taken up again after a crash.
+    unfinished SMALLINT NOT NULL DEFAULT 0,
     -- A notice could not be judged: only a REST read of the event tells.
     reread     BOOLEAN NOT NULL DEFAULT FALSE,
     facts      TEXT NOT NULL,
@@ -35,6 +38,7 @@ CREATE TABLE events (
 );
 CREATE INDEX events_by_misp_id ON events (source, misp_id);
 CREATE INDEX events_deleted ON events (deleted_at) WHERE deleted_at IS NOT NULL;
+CREATE INDEX events_unfinished ON events (source) WHERE unfinished <> 0;
 CREATE INDEX events_reread ON events (source) WHERE reread;
 
 CREATE TABLE claims (
@@ -87,6 +91,7 @@ CREATE TABLE queue (
     PRIMARY KEY (target, change)
 );
 CREATE INDEX queue_by_lane ON queue (target, lane, change);
+CREATE INDEX queue_by_change ON queue (change);
 
 -- What each target was sent, from the first attempt on.
 CREATE TABLE delivered (

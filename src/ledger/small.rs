@@ -1,0 +1,276 @@
+//! Notices that name a few claims: withdrawals, tags, expiration sightings, webhook publications,
+//! gaps; and the pruning of what is long over.
+
+use std::time::{Instant, SystemTime};
+
+use axum::body::Bytes;
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+use super::tags::{self, Affected};
+use super::wanted::{Change, refresh};
+use super::withdraw::{self, Which, Withdrawn};
+use super::writer::{Writer, unix};
+use super::{Writing, events};
+use crate::convert;
+use crate::metrics;
+use crate::misp;
+use crate::notice::{Cause, EventRef, Expiration, Gap, Receipt, TagChange, What, Withdrawal};
+
+/// Work on a whole event that may need several transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whole {
+    /// Merge its objects anew.
+    Refresh,
+    /// End its claims.
+    End,
+}
+
+/// Applies small notices in one transaction; what concerns a whole large event goes on in others.
+pub(super) async fn apply(writer: &mut Writer, batch: Vec<(What, Instant)>) -> sqlx::Result<()> {
+    let view = std::sync::Arc::clone(&writer.view);
+    let mut tx = writer.ledger.begin().await?;
+    let mut whole = Vec::new();
+    let mut last = Change::new(&view, None, 0);
+    for (what, received) in batch {
+        let heard = unix(SystemTime::now() - received.elapsed());
+        let mut change = Change::new(&view, None, heard);
+        whole.extend(one(writer, &mut tx, what, &mut change).await?);
+        last.altered += change.altered;
+        last.withdrawn += change.withdrawn;
+    }
+    writer.ledger.commit(tx, &last).await?;
+    for event in whole {
+        writer.go_through(event).await?;
+    }
+    Ok(())
+}
+
+/// The event that still has to be gone through, if any.
+async fn one(
+    writer: &Writer,
+    tx: &mut Writing,
+    what: What,
+    change: &mut Change<'_>,
+) -> sqlx::Result<Option<Uuid>> {
+    let source = writer.settings.source.as_str();
+    let event = match what {
+        What::Withdrawn(Withdrawal::Event { uuid, timestamp }) => {
+            withdraw::delete_event(tx, (source, uuid), timestamp, change.opened_at).await?;
+            tracing::info!(event = %uuid, "event deleted in MISP: its claims end");
+            events::begin_whole(tx, (source, uuid), Whole::End).await?;
+            writer.applied.invalidate(&uuid);
+            return events::step(tx, (source, uuid), change)
+                .await
+                .map(|done| (!done).then_some(uuid));
+        }
+        What::Withdrawn(withdrawal) => withdrawn(tx, source, withdrawal, change).await?,
+        What::Expired(expiration) => expired(tx, source, &expiration, change).await?,
+        What::Tagged(tag) => return tagged(writer, tx, &tag, change).await,
+        What::Published(_) | What::Announced(_) | What::Gap(_) => None,
+    };
+    if let Some(event) = event {
+        writer.applied.invalidate(&event);
+    }
+    Ok(None)
+}
+
+/// The event whose claims it concerned.
+async fn withdrawn(
+    tx: &mut Writing,
+    source: &str,
+    withdrawal: Withdrawal,
+    change: &mut Change<'_>,
+) -> sqlx::Result<Option<Uuid>> {
+    let now = change.opened_at;
+    let (event, which, timestamp, keep, why) = match withdrawal {
+        Withdrawal::Attribute { event, attribute, timestamp, cause } => {
+            let why = match cause {
+                Cause::Deleted => "attribute deleted",
+                Cause::ToIdsOff => "to_ids switched off",
+            };
+            // What was never published needs no tombstone for its to_ids: there are floods of them.
+            if cause == Cause::Deleted || withdraw::find_event(tx, source, &event).await?.is_some()
+            {
+                withdraw::bury(tx, source, attribute, Uuid::nil(), timestamp, now).await?;
+            }
+            (event, Which::Attribute(attribute), timestamp, vec![], why)
+        }
+        Withdrawal::Edited { event, attribute, timestamp, kind, value } => {
+            let said = convert::said(&kind, &value);
+            let key = |observable| change.view.merger.object_key(observable, attribute);
+            let keep = said.iter().map(key).collect();
+            (event, Which::Attribute(attribute), timestamp, keep, "type or value edited")
+        }
+        Withdrawal::Object { event, object, timestamp } => {
+            (event, Which::Object(object), timestamp, vec![], "object deleted")
+        }
+        Withdrawal::Event { .. } => return Ok(None),
+    };
+    let Some(uuid) = withdraw::find_event(tx, source, &event).await? else { return Ok(None) };
+    change.event = Some(uuid);
+    match withdraw::withdraw(tx, (source, uuid), which, timestamp, &keep, change).await? {
+        Withdrawn::Claims(0) => {}
+        Withdrawn::Claims(claims) => {
+            metrics::claims("gone", claims as u64);
+            tracing::info!(event = %uuid, claims, withdrawn = change.withdrawn, why, "withdrawal");
+        }
+        Withdrawn::Older => {
+            tracing::warn!(event = %uuid, why, "a withdrawal looks older than its claim: only a REST read of the event can judge it");
+        }
+    }
+    Ok(Some(uuid))
+}
+
+async fn expired(
+    tx: &mut Writing,
+    source: &str,
+    expiration: &Expiration,
+    change: &mut Change<'_>,
+) -> sqlx::Result<Option<Uuid>> {
+    let Some(event) = withdraw::find_event(tx, source, &expiration.event).await? else {
+        return Ok(None);
+    };
+    change.event = Some(event);
+    let at = expiration.at.saturating_mul(1_000);
+    let claims = tags::expire(tx, (source, event), expiration.attribute, at, change).await?;
+    tracing::info!(%event, attribute = %expiration.attribute, claims, "expiration sighting");
+    Ok(Some(event))
+}
+
+async fn tagged(
+    writer: &Writer,
+    tx: &mut Writing,
+    tag: &TagChange,
+    change: &mut Change<'_>,
+) -> sqlx::Result<Option<Uuid>> {
+    let source = writer.settings.source.as_str();
+    let by_number = EventRef { uuid: None, id: Some(tag.event_id) };
+    let Some(event) = withdraw::find_event(tx, source, &by_number).await? else {
+        return Ok(None);
+    };
+    writer.applied.invalidate(&event);
+    change.event = Some(event);
+    let affected = tags::apply(tx, (source, event), tag).await?;
+    let unfinished = match affected {
+        Affected::Nothing => None,
+        Affected::Objects(objects) => {
+            refresh(tx, &objects, change).await?;
+            None
+        }
+        Affected::Event => {
+            events::begin_whole(tx, (source, event), Whole::Refresh).await?;
+            let done = events::step(tx, (source, event), change).await?;
+            (!done).then_some(event)
+        }
+    };
+    if !change.is_empty() {
+        let attached = tag.attached;
+        tracing::info!(%event, tag = tag.tag, attached, altered = change.altered, withdrawn = change.withdrawn, "tag changed");
+    }
+    Ok(unfinished)
+}
+
+/// A publication of the event came: what a webhook announced is no longer needed.
+pub(super) async fn confirm(
+    tx: &mut SqliteConnection,
+    source: &str,
+    event: Uuid,
+) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM announced WHERE source = $1 AND event = $2")
+        .bind(source)
+        .bind(event)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+impl Writer {
+    /// Stores a webhook's publication until ZeroMQ confirms it; if the confirmation came first and
+    /// its payload was dropped, it is applied at once.
+    pub(super) async fn announce(&mut self, body: Bytes, now: i64) -> sqlx::Result<Receipt> {
+        let event = match misp::Event::parse(&body) {
+            Ok(event) => event.uuid,
+            Err(_) => return Ok(Receipt::Refused),
+        };
+        sqlx::query(
+            "INSERT INTO announced (source, event, received_at, body) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (source, event) DO UPDATE SET received_at = excluded.received_at,
+                 body = excluded.body",
+        )
+        .bind(&self.settings.source)
+        .bind(event)
+        .bind(now)
+        .bind(body.as_ref())
+        .execute(&self.ledger.writer)
+        .await?;
+        let within = i64::try_from(self.settings.confirm_within.as_millis()).unwrap_or(i64::MAX);
+        let dropped: Option<i64> = sqlx::query_scalar(
+            "SELECT until FROM gaps WHERE source = $1 AND event = $2 AND until > $3",
+        )
+        .bind(&self.settings.source)
+        .bind(event)
+        .bind(now.saturating_sub(within))
+        .fetch_optional(&self.ledger.readers)
+        .await?;
+        if dropped.is_some() {
+            self.use_announced(event).await?;
+        }
+        Ok(Receipt::Committed)
+    }
+
+    pub(super) async fn gap(&mut self, gap: Gap, now: i64) -> sqlx::Result<Receipt> {
+        let since = unix(gap.since);
+        self.ledger.record_gap(&self.settings.source, &gap, since, now).await?;
+        if let Some(event) = gap.event {
+            self.use_announced(event).await?;
+        }
+        Ok(Receipt::Committed)
+    }
+
+    /// A publication of this event came, and its payload could not be kept: the webhook's is as
+    /// good.
+    async fn use_announced(&mut self, event: Uuid) -> sqlx::Result<()> {
+        let body: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT body FROM announced WHERE source = $1 AND event = $2")
+                .bind(&self.settings.source)
+                .bind(event)
+                .fetch_optional(&self.ledger.readers)
+                .await?;
+        let Some(body) = body else { return Ok(()) };
+        self.publish(body.into(), Instant::now()).await?;
+        sqlx::query("DELETE FROM gaps WHERE source = $1 AND event = $2")
+            .bind(&self.settings.source)
+            .bind(event)
+            .execute(&self.ledger.writer)
+            .await?;
+        tracing::info!(%event, "the webhook's publication stands in for a dropped one");
+        Ok(())
+    }
+
+    /// Forgets what is over: unconfirmed webhook publications and old tombstones.
+    pub(super) async fn prune(&self) {
+        let now = unix(SystemTime::now());
+        let before =
+            |age: std::time::Duration| now - i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        let unconfirmed = sqlx::query("DELETE FROM announced WHERE received_at < $1")
+            .bind(before(self.settings.confirm_within))
+            .execute(&self.ledger.writer)
+            .await;
+        let tombstones = sqlx::query("DELETE FROM tombstones WHERE withdrawn_at < $1")
+            .bind(before(self.settings.tombstones))
+            .execute(&self.ledger.writer)
+            .await;
+        match unconfirmed {
+            Ok(done) if done.rows_affected() > 0 => tracing::warn!(
+                publications = done.rows_affected(),
+                "webhook publications were never confirmed by ZeroMQ: dropped"
+            ),
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "cannot prune the ledger"),
+        }
+        if let Err(error) = tombstones {
+            tracing::error!(%error, "cannot prune the ledger");
+        }
+    }
+}
