@@ -61,6 +61,12 @@ struct Running {
     tasks: JoinSet<io::Result<()>>,
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.handle.shutdown();
+    }
+}
+
 impl Sandbox {
     /// Starts the stand-in; it listens when this returns.
     ///
