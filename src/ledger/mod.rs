@@ -62,7 +62,12 @@ type Writing = Transaction<'static, Sqlite>;
 
 impl Ledger {
     fn new(writer: SqlitePool, readers: SqlitePool, lock: File) -> Self {
-        let shared = Shared { changed: Notify::new(), arriving: AtomicUsize::new(0), _lock: lock };
+        let shared = Shared {
+            changed: Notify::new(),
+            arriving: AtomicUsize::new(0),
+            writable: AtomicBool::new(true),
+            _lock: lock,
+        };
         Self { writer, readers, shared: Arc::new(shared) }
     }
 

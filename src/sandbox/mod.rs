@@ -22,6 +22,7 @@ use axum::routing::{get, post};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -58,6 +59,12 @@ pub struct Sandbox {
 struct Running {
     handle: Handle<SocketAddr>,
     tasks: JoinSet<io::Result<()>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.handle.shutdown();
+    }
 }
 
 impl Sandbox {
@@ -151,6 +158,12 @@ impl Sandbox {
     #[must_use]
     pub fn requests(&self) -> Vec<Upload> {
         self.world.with(|state| state.uploads.clone())
+    }
+
+    /// Changes each time an upload request is read, stored or answered.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.world.changes.subscribe()
     }
 
     /// How many sign-ins were asked for so far, refused ones included.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::fault::Faults;
@@ -28,9 +29,11 @@ pub struct Held {
 pub struct Upload {
     /// When its headers had arrived.
     pub arrived: Instant,
+    /// When its answer was ready; `None` while, or because, there is none.
+    pub answered: Option<Instant>,
     /// `None` where the token names nobody.
     pub client_id: Option<String>,
-    /// `None` while, or because, there is no answer.
+    /// `None` as `answered`.
     pub status: Option<u16>,
     pub bytes: usize,
     pub objects: usize,
@@ -49,6 +52,8 @@ pub(super) struct Token {
 pub(super) struct World {
     pub(super) settings: Settings,
     state: Mutex<State>,
+    /// Counts what happened to upload requests.
+    pub(super) changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -69,11 +74,19 @@ const LATEST: usize = 20;
 
 impl World {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, state: Mutex::default() }
+        Self { settings, state: Mutex::default(), changes: watch::Sender::default() }
     }
 
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl World {
+    /// Adds to what is known of an upload request, and tells those who wait for changes.
+    pub(super) fn note(&self, number: usize, change: impl FnOnce(&mut Upload)) {
+        self.with(|state| state.change(number, change));
+        self.changes.send_modify(|count| *count += 1);
     }
 }
 

@@ -51,6 +51,7 @@ pub(super) async fn upload(
     let number = world.with(|state| {
         state.arrived(state::Upload {
             arrived: Instant::now(),
+            answered: None,
             client_id: None,
             status: None,
             bytes: 0,
@@ -62,7 +63,7 @@ pub(super) async fn upload(
     let Some(body) = read(body, world.settings.max_bytes).await else {
         return finish(world, number, too_large());
     };
-    world.with(|state| state.change(number, |upload| upload.bytes = body.len()));
+    world.note(number, |upload| upload.bytes = body.len());
     let bearer = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let asked = Asked {
         token: bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default(),
@@ -89,10 +90,8 @@ pub(super) async fn upload(
     }
     let answer = process(world, &asked);
     if fault == Fault::ResetAfter {
-        world.with(|state| {
-            state.change(number, |upload| {
-                (upload.objects, upload.accepted) = (answer.objects, answer.accepted);
-            });
+        world.note(number, |upload| {
+            (upload.objects, upload.accepted) = (answer.objects, answer.accepted);
         });
         return reset(&place, peer);
     }
@@ -257,11 +256,10 @@ fn reset(place: &Place, peer: SocketAddr) -> Response {
 }
 
 fn finish(world: &World, number: usize, answer: Answer) -> Response {
-    world.with(|state| {
-        state.change(number, |upload| {
-            upload.status = Some(answer.status);
-            (upload.objects, upload.accepted) = (answer.objects, answer.accepted);
-        });
+    world.note(number, |upload| {
+        upload.answered = Some(Instant::now());
+        upload.status = Some(answer.status);
+        (upload.objects, upload.accepted) = (answer.objects, answer.accepted);
     });
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let kind = if answer.body.starts_with('<') { "text/html" } else { "application/json" };

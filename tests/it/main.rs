@@ -1,6 +1,12 @@
-//! The program as its users meet it: one test binary, one module for each side.
+//! The program as its users meet it, on real sockets and real protocols: one test binary, one
+//! module for each side.
 
 // `cfg(test)` tells clippy that helpers may unwrap as well.
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod azure;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
@@ -9,3 +15,5 @@ mod config;
 mod kitchen_sink;
 #[cfg(test)]
 mod recordings;
+#[cfg(test)]
+mod sandbox;

@@ -66,6 +66,18 @@ pub enum SignInError {
     Settings(String),
 }
 
+impl SignInError {
+    /// The word in metrics.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Unreachable(_) => "unreachable",
+            Self::Settings(_) => "settings",
+        }
+    }
+}
+
 /// Tokens for one credential.
 #[derive(Debug)]
 pub struct TokenSource {
@@ -110,21 +122,23 @@ impl TokenSource {
         if let (true, Some(token)) = (paused, &last) {
             return Ok(Secret::new(token.token.secret()));
         }
-        match self.sign_in(&signer).await {
-            Ok(token) => {
-                let secret = Secret::new(token.token.secret());
-                self.remember(&signer, Some(token), None);
-                Ok(secret)
-            }
-            Err(error) => match last {
-                Some(token) => {
-                    let secret = Secret::new(token.token.secret());
-                    self.remember(&signer, Some(token), Some(Instant::now() + RENEWAL_PAUSE));
-                    Ok(secret)
+        let (token, paused_until) = match (self.sign_in(&signer).await, last) {
+            (Ok(token), last) => {
+                if last.is_none_or(|last| last.token.secret() != token.token.secret()) {
+                    count("ok");
                 }
-                None => Err(error),
-            },
-        }
+                (token, None)
+            }
+            (Err(error), last) => {
+                count(error.word());
+                let token = last.ok_or_else(|| error.clone())?;
+                tracing::warn!(%error, "sign-in renewal failed; the present token is still good");
+                (token, Some(Instant::now() + RENEWAL_PAUSE))
+            }
+        };
+        let secret = Secret::new(token.token.secret());
+        self.remember(&signer, token, paused_until);
+        Ok(secret)
     }
 
     /// Forgets the cached token: the next one is fresh.
@@ -141,9 +155,6 @@ impl TokenSource {
         let scopes = [self.credential.scope.as_str()];
         let answer = tokio::time::timeout(self.timeout, signer.get_token(&scopes, None)).await;
         match answer {
-            Ok(Ok(token)) if token.token.secret().is_empty() => {
-                Err(SignInError::Unreachable("the answer holds no token".to_owned()))
-            }
             Ok(Ok(token)) => Ok(token),
             Ok(Err(error)) => Err(self.explain(&error)),
             Err(_) => {
@@ -171,13 +182,13 @@ impl TokenSource {
     fn remember(
         &self,
         signer: &Arc<ClientSecretCredential>,
-        last: Option<AccessToken>,
+        token: AccessToken,
         paused_until: Option<Instant>,
     ) {
         self.with(|state| {
             // Not after a renew() in the meantime.
             if Arc::ptr_eq(&state.signer, signer) {
-                state.last = last;
+                state.last = Some(token);
                 state.paused_until = paused_until;
             }
         });
@@ -186,6 +197,10 @@ impl TokenSource {
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn count(result: &'static str) {
+    metrics::counter!("relay_sign_ins_total", "result" => result).increment(1);
 }
 
 fn good(token: &AccessToken) -> bool {

@@ -1,12 +1,14 @@
 //! Our HTTP client as the SDK's transport. It reads refusals itself: the SDK cannot read an
 //! `error_description` with escapes in it (line breaks, quotes), which Entra sends.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
 use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request, StatusCode};
 use azure_core::{Error, error::ErrorKind};
+use serde::Deserialize;
 
 use super::refusal::Refusal;
 use super::{Credential, SignInError};
@@ -76,9 +78,22 @@ impl HttpClient for OurClient {
         if !response.status().is_success() {
             return Err(Failure::Refused { status, body }.into());
         }
+        if !holds_token(&body) {
+            return Err(Failure::NoAnswer("the answer holds no token".to_owned()).into());
+        }
         let headers = headers(response.headers());
         Ok(AsyncRawResponse::from_bytes(StatusCode::from(status), headers, body))
     }
+}
+
+/// The SDK takes an answer without a token for an empty token, and caches it.
+fn holds_token(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Answer<'b> {
+        #[serde(borrow)]
+        access_token: Cow<'b, str>,
+    }
+    serde_json::from_slice::<Answer<'_>>(body).is_ok_and(|answer| !answer.access_token.is_empty())
 }
 
 fn headers(map: &reqwest::header::HeaderMap) -> Headers {

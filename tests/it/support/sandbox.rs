@@ -1,0 +1,120 @@
+//! A sandbox and the relay's own client pointed at it.
+
+use std::time::Duration;
+
+use misp_sentinel_relay::config::{Azure, Mode, Secret, Target};
+use misp_sentinel_relay::deliver::outcome::{Asked, NoReply, Outcome, Reply};
+use misp_sentinel_relay::deliver::token::{Credential, TokenSource};
+use misp_sentinel_relay::deliver::{http, upload};
+use misp_sentinel_relay::sandbox::{Sandbox, Settings};
+use uuid::Uuid;
+
+pub(crate) const SOURCE: &str = "misp-sentinel-relay";
+
+/// Long enough for a busy machine, short enough for a test that fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The way to a sandbox, trusting its authority.
+pub(crate) fn azure(sandbox: &Sandbox) -> Azure {
+    Azure {
+        ca_file: Some(sandbox.ca_file().to_owned()),
+        proxy: None,
+        connect_timeout: PATIENCE,
+        token_timeout: PATIENCE,
+    }
+}
+
+/// The sandbox's first account and workspace as a target.
+pub(crate) fn target(sandbox: &Sandbox) -> Target {
+    let account = &sandbox.settings().accounts[0];
+    Target {
+        name: "sandbox".to_owned(),
+        enabled: true,
+        mode: Mode::Live,
+        workspace_id: sandbox.settings().workspaces[0],
+        tenant_id: account.tenant_id.clone(),
+        client_id: account.client_id.clone(),
+        client_secret: account.client_secret.clone(),
+        sourcesystem: SOURCE.to_owned(),
+        authority: sandbox.base_url(),
+        scope: "https://management.azure.com/.default".to_owned(),
+        endpoint: sandbox.base_url(),
+        path: "/workspaces/{workspace_id}/threat-intelligence-stix-objects:upload".to_owned(),
+        api_version: "2024-02-01-preview".to_owned(),
+        dry_run_file: "unused".into(),
+    }
+}
+
+/// The STIX id of the `n`th test indicator.
+pub(crate) fn id(n: usize) -> String {
+    format!("indicator--{}", Uuid::from_u128(0x4000_8000_0000_0000_0000 + n as u128))
+}
+
+/// The `n`th test indicator, as JSON.
+pub(crate) fn indicator(n: usize) -> String {
+    format!(
+        r#"{{"type":"indicator","spec_version":"2.1","id":"{}","created":"2026-11-01T00:00:00Z","modified":"2026-11-01T00:00:00Z","pattern":"[ipv4-addr:value = '198.51.100.{}']","pattern_type":"stix","valid_from":"2026-11-01T00:00:00Z","valid_until":"2027-11-01T00:00:00Z"}}"#,
+        id(n),
+        n % 256,
+    )
+}
+
+/// The upload client and its tokens, with the policy of a test: none.
+pub(crate) struct Uploader {
+    pub(crate) client: upload::Client,
+    pub(crate) tokens: TokenSource,
+    pub(crate) workspace: Uuid,
+}
+
+impl Uploader {
+    pub(crate) fn new(sandbox: &Sandbox) -> Self {
+        Self::with_timeout(sandbox, PATIENCE)
+    }
+
+    pub(crate) fn with_timeout(sandbox: &Sandbox, timeout: Duration) -> Self {
+        Self::of(&target(sandbox), &azure(sandbox), timeout)
+    }
+
+    pub(crate) fn of(target: &Target, azure: &Azure, timeout: Duration) -> Self {
+        let http = http::client(azure).unwrap();
+        let client = upload::Client::new(http.clone(), target, timeout).unwrap();
+        let tokens = TokenSource::new(Credential::of(target), http, azure.token_timeout).unwrap();
+        Self { client, tokens, workspace: target.workspace_id }
+    }
+
+    pub(crate) async fn send(&self, objects: &[String]) -> Outcome {
+        let token = self.tokens.token().await.unwrap();
+        let answer = self.post(&token, objects).await;
+        Outcome::of(&answer, Asked { workspace: self.workspace, objects: objects.len() })
+    }
+
+    pub(crate) async fn post(&self, token: &Secret, objects: &[String]) -> Result<Reply, NoReply> {
+        self.client.send(token, upload::body(SOURCE, objects)).await
+    }
+}
+
+/// A sandbox without a quota.
+pub(crate) async fn start() -> Sandbox {
+    start_with(Settings { quota_requests: 0, ..Settings::default() }).await
+}
+
+pub(crate) async fn start_with(settings: Settings) -> Sandbox {
+    Sandbox::start(settings).await.unwrap()
+}
+
+/// Waits until the sandbox is as `reached` says, and fails with what it holds when it never is.
+pub(crate) async fn eventually(sandbox: &Sandbox, reached: impl Fn(&Sandbox) -> bool) {
+    let mut changes = sandbox.changes();
+    let wait = async {
+        while !reached(sandbox) {
+            changes.changed().await.unwrap();
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, wait).await;
+    assert!(in_time.is_ok(), "never reached; requests: {:#?}", sandbox.requests());
+}
+
+/// All were accepted.
+pub(crate) fn all_well() -> Outcome {
+    Outcome::Accepted { rejected: Vec::new(), stray: Vec::new() }
+}
