@@ -1,0 +1,226 @@
+//! Finding the bad record behind a 400 or 413: halves are sent until it is alone. Pure.
+//!
+//! If both halves fail alike, or three lone records in a row, it is not the records but the target.
+
+use uuid::Uuid;
+
+/// Lone refusals in a row that speak against the target.
+const TOO_MANY: usize = 3;
+
+/// What a refusal leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ruling {
+    /// Smaller parts are to be sent: see [`Halving::part`].
+    Smaller,
+    /// These records are bad: each was refused alone while others were accepted.
+    Reject(Vec<Uuid>),
+    /// The target refuses whatever it is sent; the rejections named were not the records' fault.
+    Misconfigured(Vec<Uuid>),
+}
+
+/// The search in one target.
+#[derive(Debug, Default)]
+pub struct Halving {
+    /// Refused sets of two or more, still to be halved.
+    refused: Vec<Vec<Uuid>>,
+    pair: Option<Pair>,
+    /// Records rejected since the target last accepted anything.
+    lone: Vec<Uuid>,
+    /// The target accepted something since it was suspected: it cannot be all wrong.
+    proven: bool,
+}
+
+#[derive(Debug)]
+struct Pair {
+    halves: [Vec<Uuid>; 2],
+    /// What became of the first half, once it is known.
+    first_refused: Option<bool>,
+}
+
+impl Halving {
+    /// The part to be sent next; while there is one, nothing else is.
+    pub fn part(&mut self) -> Option<&[Uuid]> {
+        if self.pair.is_none() {
+            let mut first = self.refused.pop()?;
+            let second = first.split_off(first.len() / 2);
+            self.pair = Some(Pair { halves: [first, second], first_refused: None });
+        }
+        let pair = self.pair.as_ref()?;
+        let [first, second] = &pair.halves;
+        Some(if pair.first_refused.is_none() { first } else { second })
+    }
+
+    /// Whether a search is under way.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.pair.is_some() || !self.refused.is_empty()
+    }
+
+    /// The target accepted what it was sent last.
+    pub fn accepted(&mut self) -> Ruling {
+        self.lone.clear();
+        self.proven = self.is_active();
+        self.note(false, false)
+    }
+
+    /// The target is known to accept something: both halves may be bad.
+    pub fn prove(&mut self) {
+        self.lone.clear();
+        self.proven = true;
+    }
+
+    /// The target refused `objects`, the part or a batch of its own; `too_large`: for its size.
+    pub fn refused(&mut self, objects: &[Uuid], too_large: bool) -> Ruling {
+        if self.pair.is_some() {
+            return self.note(true, too_large);
+        }
+        match objects {
+            [] => Ruling::Smaller,
+            [lone] => self.reject(vec![*lone]),
+            _ => {
+                self.refused.push(objects.to_vec());
+                Ruling::Smaller
+            }
+        }
+    }
+
+    /// Forgets the search: its objects are picked again from the ledger.
+    pub fn give_up(&mut self) {
+        *self = Self::default();
+    }
+
+    fn note(&mut self, refused: bool, too_large: bool) -> Ruling {
+        let Some(mut pair) = self.pair.take() else { return Ruling::Smaller };
+        let Some(first_refused) = pair.first_refused else {
+            pair.first_refused = Some(refused);
+            self.pair = Some(pair);
+            return Ruling::Smaller;
+        };
+        if first_refused && refused && !self.proven && !too_large {
+            return self.misconfigured();
+        }
+        let [first, second] = pair.halves;
+        let mut alone = Vec::new();
+        for half in [(first, first_refused), (second, refused)] {
+            match half {
+                (_, false) => {}
+                (half, true) if half.len() > 1 => self.refused.push(half),
+                (half, true) => alone.extend(half),
+            }
+        }
+        if alone.is_empty() { Ruling::Smaller } else { self.reject(alone) }
+    }
+
+    fn reject(&mut self, alone: Vec<Uuid>) -> Ruling {
+        self.lone.extend(&alone);
+        if self.lone.len() >= TOO_MANY && !self.proven {
+            return self.misconfigured();
+        }
+        Ruling::Reject(alone)
+    }
+
+    fn misconfigured(&mut self) -> Ruling {
+        let lone = std::mem::take(&mut self.lone);
+        self.give_up();
+        Ruling::Misconfigured(lone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(count: u128) -> Vec<Uuid> {
+        (1..=count).map(Uuid::from_u128).collect()
+    }
+
+    /// Sends a batch to a target that refuses every part with a bad record; returns the rejected
+    /// ones and the number of requests.
+    fn search(batch: &[Uuid], bad: &[Uuid]) -> (Vec<Uuid>, usize) {
+        let mut halving = Halving::default();
+        let mut rejected = Vec::new();
+        let mut requests = 1;
+        assert_eq!(halving.refused(batch, false), Ruling::Smaller);
+        while let Some(part) = halving.part().map(<[Uuid]>::to_vec) {
+            requests += 1;
+            assert!(requests < 100, "no end");
+            let is_bad = part.iter().any(|id| bad.contains(id));
+            let ruling = if is_bad { halving.refused(&part, false) } else { halving.accepted() };
+            match ruling {
+                Ruling::Smaller => {}
+                Ruling::Reject(ids) => rejected.extend(ids),
+                Ruling::Misconfigured(_) => panic!("the target is fine"),
+            }
+        }
+        (rejected, requests)
+    }
+
+    #[test]
+    fn one_bad_record_among_a_hundred_is_found_in_few_requests() {
+        let batch = ids(100);
+        for bad in [0, 49, 50, 99] {
+            let (rejected, requests) = search(&batch, &batch[bad..=bad]);
+            assert_eq!(rejected, [batch[bad]]);
+            assert!(requests <= 15, "{requests}");
+        }
+    }
+
+    #[test]
+    fn two_bad_records_in_one_half_are_both_found() {
+        let batch = ids(64);
+        let (mut rejected, _) = search(&batch, &[batch[3], batch[17]]);
+        rejected.sort();
+        assert_eq!(rejected, [batch[3], batch[17]]);
+    }
+
+    #[test]
+    fn both_halves_failing_alike_speak_against_the_target() {
+        let batch = ids(10);
+        let mut halving = Halving::default();
+        halving.refused(&batch, false);
+        let first = halving.part().unwrap().to_vec();
+        assert_eq!(halving.refused(&first, false), Ruling::Smaller);
+        let second = halving.part().unwrap().to_vec();
+        assert_eq!(halving.refused(&second, false), Ruling::Misconfigured(vec![]));
+        assert!(!halving.is_active());
+    }
+
+    #[test]
+    fn a_target_that_accepted_a_probe_is_searched_to_the_end() {
+        let batch = ids(10);
+        let mut halving = Halving::default();
+        halving.prove();
+        halving.refused(&batch, false);
+        let mut rejected = Vec::new();
+        while let Some(part) = halving.part().map(<[Uuid]>::to_vec) {
+            let bad = part.contains(&batch[0]) || part.contains(&batch[9]);
+            let ruling = if bad { halving.refused(&part, false) } else { halving.accepted() };
+            if let Ruling::Reject(ids) = ruling {
+                rejected.extend(ids);
+            }
+        }
+        rejected.sort();
+        assert_eq!(rejected, [batch[0], batch[9]]);
+    }
+
+    #[test]
+    fn three_lone_refusals_in_a_row_are_taken_back() {
+        let mut halving = Halving::default();
+        let [a, b, c] = [1, 2, 3].map(Uuid::from_u128);
+        assert_eq!(halving.refused(&[a], false), Ruling::Reject(vec![a]));
+        assert_eq!(halving.refused(&[b], false), Ruling::Reject(vec![b]));
+        assert_eq!(halving.refused(&[c], false), Ruling::Misconfigured(vec![a, b, c]));
+    }
+
+    #[test]
+    fn two_halves_that_are_both_too_large_are_halved_further() {
+        let batch = ids(4);
+        let mut halving = Halving::default();
+        halving.refused(&batch, true);
+        for _ in 0..2 {
+            let part = halving.part().unwrap().to_vec();
+            assert_eq!(halving.refused(&part, true), Ruling::Smaller);
+        }
+        assert_eq!(halving.part().unwrap().len(), 1);
+    }
+}
