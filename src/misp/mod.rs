@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What MISP writes, in all its spellings.
+
+pub mod notification;
