@@ -216,6 +216,7 @@ impl Endpoint {
     }
 
     fn refuse_large(&self, topic: &str, size: usize, now: Moment) {
+        let topic = start_of(topic);
         tracing::warn!(
             endpoint = %self.address, topic, size,
             "a ZeroMQ frame is larger than misp.zeromq.max_frame ({} bytes): dropped",
@@ -226,6 +227,7 @@ impl Endpoint {
     }
 
     fn refuse_malformed(&self, topic: &str, size: usize, why: &Malformed, now: Moment) {
+        let topic = start_of(topic);
         let missed = Missed { reason: GapReason::MalformedFrame, since: now.time };
         if self.gaps.record_malformed(missed, now.at) {
             tracing::warn!(
@@ -272,6 +274,11 @@ fn count_frame(endpoint: &str, topic: &str) {
         "relay_zeromq_frames_total", "endpoint" => endpoint.to_owned(), "topic" => known
     )
     .increment(1);
+}
+
+/// A topic as it may stand in a log, whatever a publisher sends.
+fn start_of(topic: &str) -> &str {
+    topic.char_indices().nth(64).and_then(|(end, _)| topic.get(..end)).unwrap_or(topic)
 }
 
 /// MISP's topics: a label's values must be few, whatever a publisher sends.

@@ -45,16 +45,14 @@ impl PlainSocket {
     pub(crate) async fn connect(
         address: SocketAddr,
         prefix: &'static str,
+        credentials: &Plain,
         config: &ZeroMq,
     ) -> Result<Self, SocketError> {
-        let Some(credentials) = config.credentials.clone() else {
-            return Err(SocketError::CredentialsWanted);
-        };
         let (tell, mut steps) = mpsc::channel(HANDED_OVER);
         let subscriber = Subscriber {
             address,
             prefix,
-            credentials,
+            credentials: credentials.clone(),
             connect_timeout: config.connect_timeout,
             max_frame: config.max_frame,
             tell,

@@ -2,7 +2,6 @@
 //! comes after an end is decided by the caller; no library reconnects here.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -23,8 +22,8 @@ pub(crate) enum SocketError {
     #[error("cannot reach MISP's ZeroMQ: {0}")]
     Unreachable(#[source] io::Error),
     #[error(
-        "the peer accepted the connection and did not answer within {0:?}: \
-         is this the port of Plugin.ZeroMQ_port, and is MISP's publisher alive?"
+        "MISP's ZeroMQ did not answer within {0:?}: compare the port with Plugin.ZeroMQ_port, and \
+         see that MISP's publisher runs and no firewall is between"
     )]
     Mute(Duration),
     #[error("what answers there is no ZeroMQ publisher: compare the port with Plugin.ZeroMQ_port")]
@@ -43,6 +42,7 @@ pub(crate) enum SocketError {
         "MISP refused the ZeroMQ username or password: \
          compare misp.zeromq.username/password with Plugin.ZeroMQ_username/password"
     )]
+    #[cfg(feature = "plain")]
     CredentialsRefused,
     #[error("the publisher wants the ZeroMQ mechanism {0}, which MISP does not have")]
     Mechanism(String),
@@ -50,7 +50,7 @@ pub(crate) enum SocketError {
         "this build cannot sign in to ZeroMQ: use one with the cargo feature \"plain\", or empty \
          misp.zeromq.username"
     )]
-    #[cfg_attr(feature = "plain", expect(dead_code, reason = "for builds without it"))]
+    #[cfg(not(feature = "plain"))]
     PlainNotBuilt,
     #[error("MISP's ZeroMQ closed the connection")]
     Closed,
@@ -78,6 +78,10 @@ impl Socket {
         prefix: &'static str,
         config: &ZeroMq,
     ) -> Result<Self, SocketError> {
+        #[cfg(not(feature = "plain"))]
+        if config.credentials.is_some() {
+            return Err(SocketError::PlainNotBuilt);
+        }
         timeout(config.connect_timeout, Self::shake_hands(endpoint, prefix, config))
             .await
             .unwrap_or(Err(SocketError::Mute(config.connect_timeout)))
@@ -94,26 +98,16 @@ impl Socket {
                 let socket = NativeSocket::connect(peer.address, prefix, config).await?;
                 Ok(Self::Native(Box::new(socket)))
             }
-            (Mechanism::Plain, Some(_)) => Self::sign_in(peer.address, prefix, config).await,
-            (Mechanism::Plain, None) => Err(SocketError::CredentialsWanted),
+            #[cfg(feature = "plain")]
+            (Mechanism::Plain, Some(credentials)) => {
+                PlainSocket::connect(peer.address, prefix, credentials, config)
+                    .await
+                    .map(Self::Plain)
+            }
+            (Mechanism::Plain, _) => Err(SocketError::CredentialsWanted),
             (Mechanism::Null, Some(_)) => Err(SocketError::CredentialsUnwanted),
             (Mechanism::Other(name), _) => Err(SocketError::Mechanism(name)),
         }
-    }
-
-    #[cfg(feature = "plain")]
-    async fn sign_in(
-        address: SocketAddr,
-        prefix: &'static str,
-        config: &ZeroMq,
-    ) -> Result<Self, SocketError> {
-        PlainSocket::connect(address, prefix, config).await.map(Self::Plain)
-    }
-
-    #[cfg(not(feature = "plain"))]
-    #[expect(clippy::unused_async, reason = "the same call as with the feature")]
-    async fn sign_in(_: SocketAddr, _: &'static str, _: &ZeroMq) -> Result<Self, SocketError> {
-        Err(SocketError::PlainNotBuilt)
     }
 
     /// The next frame. Dropping the future loses nothing.
