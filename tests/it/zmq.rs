@@ -26,7 +26,7 @@ fn config(endpoint: String) -> ZeroMq {
     ZeroMq {
         endpoints: vec![endpoint],
         credentials: None,
-        connect_timeout: Duration::from_millis(500),
+        connect_timeout: Duration::from_secs(5),
         reconnect_max: Duration::from_millis(50),
         silence: Duration::from_secs(30),
         max_frame: 64 * MEGABYTE,
@@ -369,6 +369,30 @@ async fn the_right_password_is_let_in() {
 }
 
 #[tokio::test]
+async fn frames_that_come_with_the_handshake_do_not_end_it() {
+    let publisher = Publisher::bind_plain("misp", "secret");
+    let chatter = async {
+        loop {
+            publisher.send(publication(EVENT).as_bytes()).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let connections = async {
+        for _ in 0..20 {
+            let mut intake = Intake::start(with_credentials(publisher.endpoint(), "secret"));
+            intake.publication().await;
+            let status = intake.wait_until(|all| all[0].connected()).await;
+            assert_eq!(status.error, None);
+            intake.stop().await;
+        }
+    };
+    tokio::select! {
+        () = connections => {}
+        () = chatter => {}
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_named() {
     let publisher = Publisher::bind_plain("misp", "secret");
     let mut intake = Intake::start(with_credentials(publisher.endpoint(), "guess"));
@@ -409,14 +433,15 @@ async fn until_hung_up(mut stream: TcpStream) -> Duration {
 
 #[tokio::test]
 async fn a_peer_that_accepts_and_stays_mute_is_left() {
+    let connect_timeout = Duration::from_millis(200);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
-    let intake = Intake::start(config(endpoint));
+    let intake = Intake::start(ZeroMq { connect_timeout, ..config(endpoint) });
     for _ in 0..4 {
         let held = until_hung_up(accept(&listener).await).await;
         assert!(held < Duration::from_secs(2), "held for {held:?}");
     }
-    intake.wait_for_error("did not answer within 500ms").await;
+    intake.wait_for_error("did not answer within 200ms").await;
     intake.stop().await;
 }
 
@@ -426,15 +451,16 @@ async fn a_peer_that_falls_mute_after_its_greeting_is_left() {
         b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
         \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     assert_eq!(GREETING.len(), 64);
+    let connect_timeout = Duration::from_millis(200);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
-    let intake = Intake::start(config(endpoint));
+    let intake = Intake::start(ZeroMq { connect_timeout, ..config(endpoint) });
     for _ in 0..8 {
         let mut stream = accept(&listener).await;
         stream.write_all(GREETING).await.unwrap();
         tokio::spawn(until_hung_up(stream));
     }
-    intake.wait_for_error("did not answer within 500ms").await;
+    intake.wait_for_error("did not answer within 200ms").await;
     intake.stop().await;
 }
 

@@ -107,25 +107,38 @@ impl Subscriber {
         let monitor = context.socket(zmq::PAIR)?;
         monitor.connect(MONITOR)?;
         socket.connect(&format!("tcp://{}", self.address))?;
+        match self.follow(&monitor, None)? {
+            Progress::Connected if self.tell.blocking_send(Step::Connected).is_ok() => {}
+            Progress::Ended(error) => return Ok(Some(error)),
+            Progress::Connected | Progress::Unwanted => return Ok(None),
+        }
+        match self.follow(&monitor, Some(&socket))? {
+            Progress::Ended(error) => Ok(Some(error)),
+            Progress::Connected | Progress::Unwanted => Ok(None),
+        }
+    }
+
+    /// Follows the monitor to the end of the handshake, or, with the socket to read, to the end of
+    /// the connection.
+    fn follow(
+        &self,
+        monitor: &zmq::Socket,
+        connected: Option<&zmq::Socket>,
+    ) -> zmq::Result<Progress> {
         while !self.tell.is_closed() {
-            let mut items = [socket.as_poll_item(POLLIN), monitor.as_poll_item(POLLIN)];
-            if let Err(error) =
-                zmq::poll(&mut items, i64::try_from(LOOK_UP.as_millis()).unwrap_or(0))
-                && error != zmq::Error::EINTR
+            wait(monitor, connected)?;
+            let progress = next_progress(monitor)?;
+            // Frames that came before a loss are still good.
+            if let Some(socket) = connected
+                && self.hand_over(socket)?.is_break()
             {
-                return Err(error);
+                return Ok(Progress::Unwanted);
             }
-            // Frames first: those that came before a loss are still good.
-            if self.hand_over(&socket)?.is_break() {
-                return Ok(None);
-            }
-            if let Some(event) = event(&monitor)?
-                && let ControlFlow::Break(error) = self.judge(event)
-            {
-                return Ok(error);
+            if let Some(progress) = progress {
+                return Ok(progress);
             }
         }
-        Ok(None)
+        Ok(Progress::Unwanted)
     }
 
     fn socket(&self, context: &Context) -> zmq::Result<zmq::Socket> {
@@ -168,35 +181,54 @@ impl Subscriber {
             }
         }
     }
+}
 
-    fn judge(&self, event: u16) -> ControlFlow<Option<SocketError>> {
-        let is = |kind: SocketEvent| kind.to_raw() == event;
-        if is(SocketEvent::HANDSHAKE_SUCCEEDED) {
-            return match self.tell.blocking_send(Step::Connected) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(None),
-            };
-        }
-        if is(SocketEvent::HANDSHAKE_FAILED_AUTH) {
-            return ControlFlow::Break(Some(SocketError::CredentialsRefused));
-        }
-        if is(SocketEvent::HANDSHAKE_FAILED_PROTOCOL) {
-            return ControlFlow::Break(Some(SocketError::Broken(
-                "the handshake failed".to_owned(),
-            )));
-        }
-        let over = [
-            SocketEvent::DISCONNECTED,
-            SocketEvent::CLOSED,
-            SocketEvent::HANDSHAKE_FAILED_NO_DETAIL,
-            SocketEvent::MONITOR_STOPPED,
-        ];
-        match over.into_iter().any(is) {
-            true => ControlFlow::Break(Some(SocketError::Closed)),
-            false => ControlFlow::Continue(()),
-        }
+/// How far a connection got.
+enum Progress {
+    Connected,
+    Ended(SocketError),
+    /// Nobody listens any more.
+    Unwanted,
+}
+
+fn wait(monitor: &zmq::Socket, socket: Option<&zmq::Socket>) -> zmq::Result<()> {
+    let sockets = [Some(monitor), socket];
+    let mut items: Vec<_> =
+        sockets.into_iter().flatten().map(|socket| socket.as_poll_item(POLLIN)).collect();
+    match zmq::poll(&mut items, i64::try_from(LOOK_UP.as_millis()).unwrap_or(0)) {
+        Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+        Err(error) => Err(error),
     }
 }
+
+/// What the monitor's waiting events add up to.
+fn next_progress(monitor: &zmq::Socket) -> zmq::Result<Option<Progress>> {
+    while let Some(event) = event(monitor)? {
+        let is = |kind: SocketEvent| kind.to_raw() == event;
+        if is(SocketEvent::HANDSHAKE_SUCCEEDED) {
+            return Ok(Some(Progress::Connected));
+        }
+        if is(SocketEvent::HANDSHAKE_FAILED_AUTH) {
+            return Ok(Some(Progress::Ended(SocketError::CredentialsRefused)));
+        }
+        if is(SocketEvent::HANDSHAKE_FAILED_PROTOCOL) {
+            let broken = SocketError::Broken("the handshake failed".to_owned());
+            return Ok(Some(Progress::Ended(broken)));
+        }
+        if OVER.into_iter().any(is) {
+            return Ok(Some(Progress::Ended(SocketError::Closed)));
+        }
+    }
+    Ok(None)
+}
+
+/// After any of these libzmq, which must not reconnect, does nothing more.
+const OVER: [SocketEvent; 4] = [
+    SocketEvent::DISCONNECTED,
+    SocketEvent::CLOSED,
+    SocketEvent::HANDSHAKE_FAILED_NO_DETAIL,
+    SocketEvent::MONITOR_STOPPED,
+];
 
 /// The next event of a socket monitor: its number stands in the first two octets of the first frame,
 /// in the machine's order; the second frame is the address (`zmq_socket_monitor(3)`).
