@@ -1,5 +1,8 @@
 //! How notices arrive.
 
+pub mod frame;
+pub mod zmq;
+
 use std::sync::Arc;
 use std::time::Instant;
 

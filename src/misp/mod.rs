@@ -8,6 +8,7 @@ mod document;
 mod event;
 mod head;
 mod lenient;
+pub mod notification;
 mod object;
 mod tag;
 mod time;

@@ -17,3 +17,5 @@ mod kitchen_sink;
 mod recordings;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod zmq;

@@ -1,0 +1,278 @@
+//! One ZeroMQ frame, `topic SPACE json`, and what it says. Pure.
+
+use axum::body::Bytes;
+use serde::Deserialize;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::misp::notification::{
+    AttributeMessage, EventMessage, EventName, Heartbeat, Number, ObjectMessage, SightingMessage,
+    TagMessage,
+};
+use crate::notice::{Cause, EventRef, Expiration, TagChange, Withdrawal};
+
+/// The topic of publications.
+pub const PUBLICATION: &str = "misp_json";
+
+/// What a frame says. Every frame also says that its publisher is alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// An event was published: its JSON document, not yet parsed.
+    Published(Bytes),
+    Withdrawn(Withdrawal),
+    Tagged(TagChange),
+    Expired(Expiration),
+    /// A warninglist was changed, switched on or off.
+    WarninglistChanged,
+    /// Seconds since the publisher started.
+    Heartbeat(i64),
+    /// Nothing that the relay acts on.
+    Alive,
+}
+
+/// Why a frame cannot be read.
+#[derive(Debug, Error)]
+pub enum Malformed {
+    #[error("it has no space between topic and JSON")]
+    NoTopic,
+    #[error("its topic is not UTF-8")]
+    TopicNotText,
+    #[error("a publication is a JSON object, this is not")]
+    NotAnObject,
+    #[error("its JSON cannot be read: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("it names no {0}")]
+    Missing(&'static str),
+}
+
+/// The topic of a frame: what stands before the first space.
+///
+/// # Errors
+/// [`Malformed`] where there is no space, or no UTF-8 before it.
+pub fn topic(frame: &[u8]) -> Result<&str, Malformed> {
+    let end = frame.iter().position(|byte| *byte == b' ').ok_or(Malformed::NoTopic)?;
+    let topic = frame.get(..end).unwrap_or_default();
+    std::str::from_utf8(topic).map_err(|_| Malformed::TopicNotText)
+}
+
+/// Reads a frame of MISP's ZeroMQ publisher. A publication's document shares the frame's memory and
+/// is only looked at from outside; small messages are read whole.
+///
+/// # Errors
+/// [`Malformed`] says why it cannot be acted on.
+pub fn read(frame: &Bytes) -> Result<Said, Malformed> {
+    let topic = topic(frame)?;
+    let json = frame.slice(topic.len() + 1..);
+    match topic {
+        PUBLICATION => publication(json),
+        "misp_json_attribute" => attribute(&json),
+        "misp_json_object" => object(&json),
+        "misp_json_event" => event(&json),
+        "misp_json_tag" => tag(&json),
+        "misp_json_sighting" => sighting(&json),
+        "misp_json_warninglist" => Ok(Said::WarninglistChanged),
+        "misp_json_self" => parse::<Heartbeat>(&json).map(|beat| Said::Heartbeat(beat.uptime.0)),
+        _ => Ok(Said::Alive),
+    }
+}
+
+fn publication(json: Bytes) -> Result<Said, Malformed> {
+    let trimmed = json.trim_ascii();
+    match (trimmed.first(), trimmed.last()) {
+        (Some(b'{'), Some(b'}')) => Ok(Said::Published(json)),
+        _ => Err(Malformed::NotAnObject),
+    }
+}
+
+fn attribute(json: &[u8]) -> Result<Said, Malformed> {
+    let AttributeMessage { attribute, event, action } = parse(json)?;
+    let deleted = attribute.deleted.0 || is_deletion(&action);
+    if !deleted && action != "edit" {
+        return Ok(Said::Alive);
+    }
+    let event = event_ref(event, attribute.event_id);
+    let (uuid, timestamp) = (attribute.uuid, attribute.timestamp.0);
+    let ended = |event, cause| Withdrawal::Attribute { event, attribute: uuid, timestamp, cause };
+    Ok(Said::Withdrawn(match attribute.to_ids {
+        _ if deleted => ended(event, Cause::Deleted),
+        Some(to_ids) if !to_ids.0 => ended(event, Cause::ToIdsOff),
+        _ => Withdrawal::Edited {
+            event,
+            attribute: uuid,
+            timestamp,
+            kind: attribute.kind.0.clone(),
+            value: attribute.value(),
+        },
+    }))
+}
+
+fn object(json: &[u8]) -> Result<Said, Malformed> {
+    let ObjectMessage { object, event, action } = parse(json)?;
+    if !object.deleted.0 && !is_deletion(&action) {
+        return Ok(Said::Alive);
+    }
+    Ok(Said::Withdrawn(Withdrawal::Object {
+        event: event_ref(event, object.event_id),
+        object: object.uuid,
+        timestamp: object.timestamp.0,
+    }))
+}
+
+fn event(json: &[u8]) -> Result<Said, Malformed> {
+    let EventMessage { event, action } = parse(json)?;
+    Ok(match action.as_str() {
+        "delete" => {
+            Said::Withdrawn(Withdrawal::Event { uuid: event.uuid, timestamp: event.timestamp.0 })
+        }
+        _ => Said::Alive,
+    })
+}
+
+fn tag(json: &[u8]) -> Result<Said, Malformed> {
+    let TagMessage { tag, action } = parse(json)?;
+    let (attached, of_attribute) = match action.as_str() {
+        "attached to event" => (true, false),
+        "attached to attribute" => (true, true),
+        "detached from event" => (false, false),
+        "detached from attribute" => (false, true),
+        _ => return Ok(Said::Alive),
+    };
+    let attribute_id = match tag.attribute_id {
+        Some(id) if of_attribute => Some(id.0),
+        None if of_attribute => return Err(Malformed::Missing("attribute_id")),
+        _ => None,
+    };
+    let event_id = tag.event_id.ok_or(Malformed::Missing("event_id"))?.0;
+    let (tag, local) = (tag.name.0, tag.local.0);
+    Ok(Said::Tagged(TagChange { event_id, attribute_id, tag, local, attached }))
+}
+
+/// MISP's sighting type of an expiration.
+const EXPIRATION: Number = Number(2);
+
+fn sighting(json: &[u8]) -> Result<Said, Malformed> {
+    let SightingMessage { sighting, action } = parse(json)?;
+    if sighting.kind != EXPIRATION || action == "delete" {
+        return Ok(Said::Alive);
+    }
+    Ok(Said::Expired(Expiration {
+        event: event_ref(sighting.event, sighting.event_id),
+        attribute: sighting.attribute.ok_or(Malformed::Missing("attribute"))?.uuid,
+        at: sighting.date_sighting.0,
+    }))
+}
+
+fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Malformed> {
+    Ok(serde_json::from_slice(json)?)
+}
+
+fn is_deletion(action: &str) -> bool {
+    matches!(action, "delete" | "soft-delete")
+}
+
+/// A hard delete names its event by `event_id` alone.
+fn event_ref(event: Option<EventName>, event_id: Number) -> EventRef {
+    let uuid: Option<Uuid> = event.as_ref().and_then(|event| event.uuid);
+    let id = event.and_then(|event| event.id).unwrap_or(event_id).0;
+    EventRef { uuid, id: (id != 0).then_some(id) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(frame: &str) -> Result<Said, Malformed> {
+        super::read(&Bytes::copy_from_slice(frame.as_bytes()))
+    }
+
+    const UUID: &str = "a160e450-8e78-43c3-8e29-3aa32bcc86c0";
+
+    fn attribute_frame(fields: &str, action: &str) -> String {
+        format!(
+            r#"misp_json_attribute {{"Attribute":{{"uuid":"{UUID}",{fields}}},"action":"{action}"}}"#
+        )
+    }
+
+    #[test]
+    fn a_publication_keeps_the_memory_of_its_frame() {
+        let frame = Bytes::from_static(br#"misp_json {"Event":{}}"#);
+        let Said::Published(document) = super::read(&frame).unwrap() else { panic!() };
+        assert_eq!(document, &b"{\"Event\":{}}"[..]);
+        assert_eq!(document.as_ptr(), frame[10..].as_ptr());
+    }
+
+    #[test]
+    fn what_is_no_frame_is_malformed() {
+        for frame in ["", "misp_json", "misp_json ", "misp_json []", "misp_json {\"Event\":"] {
+            assert!(read(frame).is_err(), "{frame:?}");
+        }
+        assert!(super::read(&Bytes::from_static(b"misp\xff_json {}")).is_err());
+        for topic in ["attribute", "object", "event", "tag", "sighting", "self"] {
+            assert!(read(&format!("misp_json_{topic} {{")).is_err(), "{topic}");
+            assert!(read(&format!("misp_json_{topic} \u{fffd}")).is_err(), "{topic}");
+        }
+    }
+
+    #[test]
+    fn deleted_is_understood_in_every_spelling() {
+        for deleted in ["true", "1", "\"1\""] {
+            let fields = format!(r#""event_id":8,"timestamp":5,"deleted":{deleted}"#);
+            let said = read(&attribute_frame(&fields, "edit")).unwrap();
+            let expected = Withdrawal::Attribute {
+                event: EventRef { uuid: None, id: Some(8) },
+                attribute: UUID.parse().unwrap(),
+                timestamp: 5,
+                cause: Cause::Deleted,
+            };
+            assert_eq!(said, Said::Withdrawn(expected), "{deleted}");
+        }
+    }
+
+    #[test]
+    fn an_edit_says_what_the_attribute_is_now() {
+        let fields =
+            r#""event_id":"8","timestamp":"5","to_ids":"1","type":"domain","value":"b.example""#;
+        let Said::Withdrawn(Withdrawal::Edited { kind, value, .. }) =
+            read(&attribute_frame(fields, "edit")).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!((kind.as_str(), value.as_str()), ("domain", "b.example"));
+    }
+
+    #[test]
+    fn to_ids_off_withdraws_and_an_addition_does_not() {
+        let off = r#""to_ids":"0","deleted":"0""#;
+        let said = read(&attribute_frame(off, "edit")).unwrap();
+        assert!(matches!(
+            said,
+            Said::Withdrawn(Withdrawal::Attribute { cause: Cause::ToIdsOff, .. })
+        ));
+        assert_eq!(read(&attribute_frame(off, "add")).unwrap(), Said::Alive);
+    }
+
+    #[test]
+    fn an_empty_event_is_the_list_that_php_writes() {
+        let frame = format!(
+            r#"misp_json_object {{"Object":{{"uuid":"{UUID}","event_id":3}},"Event":[],"action":"delete"}}"#
+        );
+        let Said::Withdrawn(Withdrawal::Object { event, .. }) = read(&frame).unwrap() else {
+            panic!()
+        };
+        assert_eq!(event, EventRef { uuid: None, id: Some(3) });
+    }
+
+    #[test]
+    fn an_expiration_without_its_attribute_is_malformed() {
+        assert!(read(r#"misp_json_sighting {"Sighting":{"type":"2"},"action":"add"}"#).is_err());
+        assert_eq!(
+            read(r#"misp_json_sighting {"Sighting":{"type":1},"action":"add"}"#).unwrap(),
+            Said::Alive
+        );
+    }
+
+    #[test]
+    fn unknown_topics_only_say_that_the_publisher_lives() {
+        assert_eq!(read("misp_json_workflow whatever").unwrap(), Said::Alive);
+    }
+}

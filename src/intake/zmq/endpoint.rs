@@ -1,0 +1,316 @@
+//! One publisher and its two sockets: connect, read, judge, connect anew.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use thiserror::Error;
+use tokio::time::{MissedTickBehavior, interval};
+use uuid::Uuid;
+
+use super::Feed;
+use super::gaps::Gaps;
+use super::retry::{Backoff, Repeats};
+use super::socket::{Socket, SocketError};
+use super::status::StatusLine;
+use super::watch::{Missed, Moment, Silence, Watch};
+use crate::config::ZeroMq;
+use crate::intake::frame::{self, Malformed, PUBLICATION, Said};
+use crate::intake::{Full, Inbox};
+use crate::misp::notification::event_uuid;
+use crate::notice::{GapReason, What, Withdrawal};
+
+/// A publisher, shared by the tasks of its sockets.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    address: String,
+    config: Arc<ZeroMq>,
+    inbox: Inbox,
+    gaps: Gaps,
+    watch: Mutex<Watch>,
+    status: StatusLine,
+}
+
+/// Why a socket is replaced.
+#[derive(Debug, Error)]
+enum End {
+    #[error(transparent)]
+    NotConnected(SocketError),
+    #[error(transparent)]
+    Lost(SocketError),
+    #[error("MISP's ZeroMQ said nothing for {0:?}: is its publisher alive, and is Redis?")]
+    Silent(Duration),
+    #[error("a publication came on the other socket and not on this one")]
+    Starved,
+}
+
+impl End {
+    fn reason(&self) -> GapReason {
+        match self {
+            Self::NotConnected(_) | Self::Lost(_) => GapReason::Disconnected,
+            Self::Silent(_) | Self::Starved => GapReason::Silent,
+        }
+    }
+}
+
+impl Endpoint {
+    pub(super) fn new(
+        address: String,
+        config: Arc<ZeroMq>,
+        inbox: Inbox,
+        status: StatusLine,
+    ) -> Self {
+        let watch = Watch::new(config.silence, Moment::now());
+        let gaps = Gaps::new(address.clone(), inbox.clone());
+        let endpoint = Self { address, config, inbox, gaps, watch: Mutex::new(watch), status };
+        for feed in Feed::BOTH {
+            endpoint.gauge_connected(feed, false);
+        }
+        endpoint
+    }
+
+    /// Holds one socket connected; never ends.
+    pub(super) async fn keep_connected(self: Arc<Self>, feed: Feed) {
+        let mut backoff = Backoff::new(self.config.reconnect_max);
+        let mut repeats = Repeats::default();
+        loop {
+            let (end, lasted) = self.session(feed).await;
+            if lasted >= self.config.reconnect_max {
+                backoff.reset();
+            }
+            let pause = backoff.next();
+            self.ended(feed, &end, repeats.is_news(&end.to_string(), Instant::now()));
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Offers gaps that did not fit into the inbox; never ends.
+    pub(super) async fn offer_kept_gaps(self: Arc<Self>) {
+        self.gaps.offer_kept().await;
+    }
+
+    /// One connection, from the attempt to its end, and how long it was connected.
+    async fn session(&self, feed: Feed) -> (End, Duration) {
+        let socket = match Socket::connect(&self.address, feed.prefix(), &self.config).await {
+            Ok(socket) => socket,
+            Err(error) => return (End::NotConnected(error), Duration::ZERO),
+        };
+        let connected = Instant::now();
+        self.connected(feed);
+        let end = self.read(feed, socket).await;
+        (end, connected.elapsed())
+    }
+
+    async fn read(&self, feed: Feed, mut socket: Socket) -> End {
+        let mut look = interval((self.config.silence / 16).max(Duration::from_millis(1)));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                frame = socket.next() => match frame {
+                    Ok(frame) => self.frame(feed, &frame),
+                    Err(error) => return End::Lost(error),
+                },
+                _ = look.tick() => match self.watch().verdict(feed, Moment::now()) {
+                    Some(Silence::Endpoint) => return End::Silent(self.config.silence),
+                    Some(Silence::Publications) => return End::Starved,
+                    None => {}
+                },
+            }
+        }
+    }
+
+    fn connected(&self, feed: Feed) {
+        tracing::info!(endpoint = %self.address, socket = feed.word(), "ZeroMQ connected");
+        self.gauge_connected(feed, true);
+        self.status.connected(feed);
+        let missed = self.watch().connected(feed, Moment::now());
+        if let Some(missed) = missed {
+            self.gaps.record(missed, None);
+        }
+    }
+
+    fn ended(&self, feed: Feed, end: &End, is_news: bool) {
+        if is_news {
+            tracing::warn!(
+                endpoint = %self.address, socket = feed.word(), why = %end,
+                "ZeroMQ not connected; trying again, at least every {:?}", self.config.reconnect_max,
+            );
+        }
+        self.lost(feed, end);
+    }
+
+    fn lost(&self, feed: Feed, end: &End) {
+        self.gauge_connected(feed, false);
+        self.status.lost(feed, end.to_string());
+        let missed = self.watch().lost(feed, end.reason());
+        if let Some(missed) = missed {
+            self.gaps.record(missed, None);
+        }
+    }
+
+    /// Never waits: what does not fit into the inbox becomes a gap.
+    fn frame(&self, feed: Feed, frame: &Bytes) {
+        let now = Moment::now();
+        self.count_bytes(feed, frame.len());
+        self.heard(now);
+        let topic = frame::topic(frame).unwrap_or_default();
+        if feed == Feed::Others && topic == PUBLICATION {
+            self.watch().publication_elsewhere(now);
+            return;
+        }
+        count_frame(&self.address, topic);
+        if topic == PUBLICATION {
+            self.watch().publication(now);
+            self.status.publication(now.time);
+        }
+        if frame.len() > self.config.max_frame {
+            self.refuse_large(topic, frame.len(), now);
+            return;
+        }
+        match frame::read(frame) {
+            Ok(said) => self.act(said, now),
+            Err(malformed) => self.refuse_malformed(topic, frame.len(), &malformed, now),
+        }
+    }
+
+    fn heard(&self, now: Moment) {
+        self.status.frame(now.time);
+        self.gauge_last_frame(now);
+        self.watch().heard(now);
+    }
+
+    fn act(&self, said: Said, now: Moment) {
+        match said {
+            Said::Published(document) => self.offer(What::Published(document), now),
+            Said::Withdrawn(withdrawal) => self.offer(What::Withdrawn(withdrawal), now),
+            Said::Tagged(change) => self.offer(What::Tagged(change), now),
+            Said::Expired(expiration) => self.offer(What::Expired(expiration), now),
+            Said::Heartbeat(uptime) => self.heartbeat(uptime, now),
+            Said::WarninglistChanged => {
+                tracing::info!(endpoint = %self.address, "a warninglist changed in MISP");
+            }
+            Said::Alive => {}
+        }
+    }
+
+    fn offer(&self, what: What, now: Moment) {
+        let Err(Full(what)) = self.inbox.offer(what, now.at) else { return };
+        let event = event_of(&what);
+        let missed = Missed { reason: GapReason::MemoryFull, since: now.time };
+        if self.gaps.record_dropped(missed, event, now.at) {
+            tracing::warn!(
+                endpoint = %self.address, event = event.map(tracing::field::display),
+                "the ledger is behind and misp.zeromq.max_waiting is reached: notices are dropped \
+                 and recorded as gaps (logged once a minute)",
+            );
+        }
+    }
+
+    fn heartbeat(&self, uptime: i64, now: Moment) {
+        self.status.uptime(uptime);
+        let missed = self.watch().heartbeat(uptime, now);
+        if let Some(missed) = missed {
+            tracing::warn!(endpoint = %self.address, uptime, "MISP's ZeroMQ publisher was restarted");
+            self.gaps.record(missed, None);
+        }
+    }
+
+    fn refuse_large(&self, topic: &str, size: usize, now: Moment) {
+        let topic = start_of(topic);
+        tracing::warn!(
+            endpoint = %self.address, topic, size,
+            "a ZeroMQ frame is larger than misp.zeromq.max_frame ({} bytes): dropped",
+            self.config.max_frame,
+        );
+        let missed = Missed { reason: GapReason::FrameTooLarge, since: now.time };
+        self.gaps.record(missed, None);
+    }
+
+    fn refuse_malformed(&self, topic: &str, size: usize, why: &Malformed, now: Moment) {
+        let topic = start_of(topic);
+        let missed = Missed { reason: GapReason::MalformedFrame, since: now.time };
+        if self.gaps.record_malformed(missed, now.at) {
+            tracing::warn!(
+                endpoint = %self.address, topic, size, %why,
+                "a ZeroMQ frame cannot be read (logged once a minute)",
+            );
+        }
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `relay_zeromq_connected`: 1 or 0 for each socket.
+    fn gauge_connected(&self, feed: Feed, connected: bool) {
+        metrics::gauge!(
+            "relay_zeromq_connected", "endpoint" => self.address.clone(), "socket" => feed.word()
+        )
+        .set(f64::from(u8::from(connected)));
+    }
+
+    /// `relay_zeromq_last_frame_timestamp_seconds`: when the last frame came, Unix time.
+    fn gauge_last_frame(&self, now: Moment) {
+        let age = now.time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        metrics::gauge!(
+            "relay_zeromq_last_frame_timestamp_seconds", "endpoint" => self.address.clone()
+        )
+        .set(age.as_secs_f64());
+    }
+
+    /// `relay_zeromq_bytes_total`: bytes of frames received on each socket.
+    fn count_bytes(&self, feed: Feed, bytes: usize) {
+        metrics::counter!(
+            "relay_zeromq_bytes_total", "endpoint" => self.address.clone(), "socket" => feed.word()
+        )
+        .increment(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+}
+
+/// `relay_zeromq_frames_total`: frames by topic, each counted on the socket that uses it.
+fn count_frame(endpoint: &str, topic: &str) {
+    let known = TOPICS.into_iter().find(|known| *known == topic).unwrap_or("unknown");
+    metrics::counter!(
+        "relay_zeromq_frames_total", "endpoint" => endpoint.to_owned(), "topic" => known
+    )
+    .increment(1);
+}
+
+/// A topic as it may stand in a log, whatever a publisher sends.
+fn start_of(topic: &str) -> &str {
+    topic.char_indices().nth(64).and_then(|(end, _)| topic.get(..end)).unwrap_or(topic)
+}
+
+/// MISP's topics: a label's values must be few, whatever a publisher sends.
+const TOPICS: [&str; 14] = [
+    PUBLICATION,
+    "misp_json_attribute",
+    "misp_json_audit",
+    "misp_json_conversation",
+    "misp_json_event",
+    "misp_json_object",
+    "misp_json_object_reference",
+    "misp_json_organisation",
+    "misp_json_self",
+    "misp_json_sighting",
+    "misp_json_tag",
+    "misp_json_user",
+    "misp_json_warninglist",
+    "misp_json_workflow",
+];
+
+/// The event whose notice was dropped, where the notice names it.
+fn event_of(what: &What) -> Option<Uuid> {
+    match what {
+        What::Published(document) | What::Announced(document) => event_uuid(document),
+        What::Withdrawn(
+            Withdrawal::Attribute { event, .. }
+            | Withdrawal::Edited { event, .. }
+            | Withdrawal::Object { event, .. },
+        ) => event.uuid,
+        What::Withdrawn(Withdrawal::Event { uuid, .. }) => Some(*uuid),
+        What::Expired(expiration) => expiration.event.uuid,
+        What::Gap(gap) => gap.event,
+        What::Tagged(_) => None,
+    }
+}

@@ -1,0 +1,83 @@
+//! MISP's ZeroMQ publishers: two sockets each, always connected or about to be.
+//!
+//! One socket takes the publications, so that a flood on the other topics never costs one; the other
+//! takes all topics, and tells by its traffic that the publisher lives.
+
+mod endpoint;
+mod gaps;
+mod greeting;
+mod native;
+#[cfg(feature = "plain")]
+mod plain;
+mod retry;
+mod socket;
+mod status;
+mod watch;
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use status::{EndpointStatus, ZeroMqStatus};
+
+use crate::config::ZeroMq;
+use crate::intake::Inbox;
+use endpoint::Endpoint;
+
+/// One of an endpoint's two sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feed {
+    Publications,
+    /// All topics; publications on it only show that the other socket should have them.
+    Others,
+}
+
+impl Feed {
+    const BOTH: [Self; 2] = [Self::Publications, Self::Others];
+
+    /// The subscription: a prefix, so the space is what keeps the other topics out.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Publications => "misp_json ",
+            Self::Others => "misp_json",
+        }
+    }
+
+    /// The word in metrics and logs.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Publications => "publications",
+            Self::Others => "others",
+        }
+    }
+}
+
+/// Reads all endpoints into the inbox until `stop`. Neither an absent publisher nor a full inbox
+/// ends or blocks it: what may have been missed is told as a gap. `status` must have been made for
+/// the same configuration.
+///
+/// # Panics
+/// Hands on a panic of one of its tasks.
+pub async fn run(config: ZeroMq, inbox: Inbox, status: ZeroMqStatus, stop: CancellationToken) {
+    let config = Arc::new(config);
+    let mut tasks = JoinSet::new();
+    for (index, address) in config.endpoints.iter().enumerate() {
+        let line = status.line(index);
+        let endpoint =
+            Arc::new(Endpoint::new(address.clone(), Arc::clone(&config), inbox.clone(), line));
+        for feed in Feed::BOTH {
+            tasks.spawn(Arc::clone(&endpoint).keep_connected(feed));
+        }
+        tasks.spawn(endpoint.offer_kept_gaps());
+    }
+    tokio::select! {
+        () = stop.cancelled() => {}
+        Some(Err(failed)) = tasks.join_next() => {
+            if let Ok(panic) = failed.try_into_panic() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    tasks.shutdown().await;
+}

@@ -1,0 +1,128 @@
+//! How the endpoints are, for `status` and for tests that wait on it.
+
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+
+use super::Feed;
+use crate::config::ZeroMq;
+
+/// One endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct EndpointStatus {
+    /// `tcp://host:port`.
+    pub endpoint: String,
+    /// Whether the socket for publications is connected.
+    pub publications: bool,
+    /// Whether the socket for all other topics is connected.
+    pub others: bool,
+    /// When the last frame came, on either socket.
+    pub last_frame: Option<SystemTime>,
+    pub last_publication: Option<SystemTime>,
+    /// The publisher's age in seconds by its last heartbeat.
+    pub uptime: Option<i64>,
+    /// Why it is not connected, or was last lost, with the remedy; empty once both sockets are
+    /// connected and a frame has come.
+    pub error: Option<String>,
+}
+
+impl EndpointStatus {
+    /// Both sockets are connected.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        self.publications && self.others
+    }
+}
+
+/// A shared view of all endpoints, in the order of the configuration.
+#[derive(Debug, Clone)]
+pub struct ZeroMqStatus(watch::Sender<Vec<EndpointStatus>>);
+
+impl ZeroMqStatus {
+    /// All endpoints, none connected yet.
+    #[must_use]
+    pub fn new(config: &ZeroMq) -> Self {
+        let endpoint = |endpoint: &String| EndpointStatus {
+            endpoint: endpoint.clone(),
+            ..EndpointStatus::default()
+        };
+        Self(watch::Sender::new(config.endpoints.iter().map(endpoint).collect()))
+    }
+
+    /// How the endpoints are now.
+    #[must_use]
+    pub fn now(&self) -> Vec<EndpointStatus> {
+        self.0.borrow().clone()
+    }
+
+    /// Waits for changes; frames that change nothing but a time wake nobody.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Vec<EndpointStatus>> {
+        self.0.subscribe()
+    }
+
+    /// The part of one endpoint.
+    pub(super) fn line(&self, index: usize) -> StatusLine {
+        StatusLine { all: self.0.clone(), index }
+    }
+}
+
+/// One endpoint's writing end.
+#[derive(Debug)]
+pub(super) struct StatusLine {
+    all: watch::Sender<Vec<EndpointStatus>>,
+    index: usize,
+}
+
+impl StatusLine {
+    pub(super) fn connected(&self, feed: Feed) {
+        self.update(|status| {
+            *connection(status, feed) = true;
+            true
+        });
+    }
+
+    pub(super) fn lost(&self, feed: Feed, error: String) {
+        self.update(|status| {
+            *connection(status, feed) = false;
+            status.error = Some(error);
+            true
+        });
+    }
+
+    pub(super) fn frame(&self, time: SystemTime) {
+        self.update(|status| {
+            status.last_frame = Some(time);
+            let recovered = status.connected() && status.error.is_some();
+            if recovered {
+                status.error = None;
+            }
+            recovered
+        });
+    }
+
+    pub(super) fn publication(&self, time: SystemTime) {
+        self.update(|status| {
+            status.last_publication = Some(time);
+            false
+        });
+    }
+
+    pub(super) fn uptime(&self, uptime: i64) {
+        self.update(|status| {
+            status.uptime = Some(uptime);
+            false
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut EndpointStatus) -> bool) {
+        self.all.send_if_modified(|all| all.get_mut(self.index).is_some_and(change));
+    }
+}
+
+fn connection(status: &mut EndpointStatus, feed: Feed) -> &mut bool {
+    match feed {
+        Feed::Publications => &mut status.publications,
+        Feed::Others => &mut status.others,
+    }
+}

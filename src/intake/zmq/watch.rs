@@ -1,0 +1,257 @@
+//! Judges one endpoint: when it is whole, silent or restarted, and what may have been missed.
+//! Pure: every moment is an argument.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Feed;
+use crate::notice::GapReason;
+
+/// One moment on both clocks: the steady one to measure with, the calendar's to tell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) at: Instant,
+    pub(crate) time: SystemTime,
+}
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        Self { at: Instant::now(), time: SystemTime::now() }
+    }
+}
+
+/// Something may have been missed since a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Missed {
+    pub(crate) reason: GapReason,
+    pub(crate) since: SystemTime,
+}
+
+/// Why a connected socket is to be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// Neither socket of the endpoint received anything.
+    Endpoint,
+    /// The other socket saw a publication that this one never got.
+    Publications,
+}
+
+/// What is known of one endpoint over both its sockets.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    silence: Duration,
+    publications_since: Option<Instant>,
+    others_since: Option<Instant>,
+    heard: Moment,
+    last_publication: Option<Instant>,
+    owed: Option<Moment>,
+    /// The last uptime and when it was told.
+    heartbeat: Option<(i64, SystemTime)>,
+    /// From the first loss until both sockets are connected again.
+    outage: Option<Outage>,
+}
+
+#[derive(Debug)]
+struct Outage {
+    missed: Missed,
+    told: bool,
+}
+
+impl Watch {
+    /// An endpoint that was never connected: nothing is certain since the start of the run.
+    pub(crate) fn new(silence: Duration, now: Moment) -> Self {
+        let missed = Missed { reason: GapReason::Disconnected, since: now.time };
+        Self {
+            silence,
+            publications_since: None,
+            others_since: None,
+            heard: now,
+            last_publication: None,
+            owed: None,
+            heartbeat: None,
+            outage: Some(Outage { missed, told: false }),
+        }
+    }
+
+    /// A socket is connected. Once both are, the outage is over, and only now can what was missed
+    /// be asked for completely: the answer is told even if the beginning was.
+    pub(crate) fn connected(&mut self, feed: Feed, now: Moment) -> Option<Missed> {
+        self.set_since(feed, Some(now.at));
+        if feed == Feed::Publications {
+            self.owed = None;
+        }
+        if !self.is_whole() {
+            return None;
+        }
+        self.outage.take().map(|outage| outage.missed)
+    }
+
+    /// A socket is lost, or could not be connected. Told once an outage.
+    pub(crate) fn lost(&mut self, feed: Feed, reason: GapReason) -> Option<Missed> {
+        self.set_since(feed, None);
+        let missed = Missed { reason, since: self.heard.time };
+        let outage = self.outage.get_or_insert(Outage { missed, told: false });
+        let first = !outage.told;
+        outage.told = true;
+        first.then_some(outage.missed)
+    }
+
+    /// Both sockets are connected.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.publications_since.is_some() && self.others_since.is_some()
+    }
+
+    /// A frame arrived on either socket.
+    pub(crate) fn heard(&mut self, now: Moment) {
+        self.heard = now;
+    }
+
+    /// A publication arrived on the socket for publications.
+    pub(crate) fn publication(&mut self, now: Moment) {
+        self.last_publication = Some(now.at);
+        self.owed = None;
+    }
+
+    /// A publication arrived on the other socket: the one for publications owes it, unless it has
+    /// just brought one or is itself new.
+    pub(crate) fn publication_elsewhere(&mut self, now: Moment) {
+        let recent = |at: Option<Instant>| {
+            at.is_some_and(|at| now.at.saturating_duration_since(at) < self.patience())
+        };
+        let excused = recent(self.last_publication) || recent(self.publications_since);
+        if !excused && self.owed.is_none() {
+            self.owed = Some(now);
+        }
+    }
+
+    /// The publisher told its uptime; a smaller one than at the last heartbeat means that it was
+    /// restarted, and what it sent since then is uncertain.
+    pub(crate) fn heartbeat(&mut self, uptime: i64, now: Moment) -> Option<Missed> {
+        let (uptime_before, since) = self.heartbeat.replace((uptime, now.time))?;
+        let missed = Missed { reason: GapReason::PublisherRestarted, since };
+        (uptime < uptime_before).then_some(missed)
+    }
+
+    /// Whether a connected socket has been silent for too long.
+    pub(crate) fn verdict(&self, feed: Feed, now: Moment) -> Option<Silence> {
+        let connected = self.since(feed)?;
+        let quiet_since = self.heard.at.max(connected);
+        if now.at.saturating_duration_since(quiet_since) >= self.silence {
+            return Some(Silence::Endpoint);
+        }
+        let owed = self.owed.filter(|_| feed == Feed::Publications)?;
+        let overdue = now.at.saturating_duration_since(owed.at) >= self.patience();
+        overdue.then_some(Silence::Publications)
+    }
+
+    /// How much later a publication may arrive on one socket than on the other: a large frame on a
+    /// slow line takes seconds, and both carry it at the same time.
+    fn patience(&self) -> Duration {
+        self.silence / 4
+    }
+
+    fn since(&self, feed: Feed) -> Option<Instant> {
+        match feed {
+            Feed::Publications => self.publications_since,
+            Feed::Others => self.others_since,
+        }
+    }
+
+    fn set_since(&mut self, feed: Feed, since: Option<Instant>) {
+        match feed {
+            Feed::Publications => self.publications_since = since,
+            Feed::Others => self.others_since = since,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SILENCE: Duration = Duration::from_secs(60);
+
+    fn second(n: u64) -> impl Fn(Moment) -> Moment {
+        let step = Duration::from_secs(n);
+        move |start| Moment { at: start.at + step, time: start.time + step }
+    }
+
+    fn connected() -> (Watch, Moment) {
+        let start = Moment::now();
+        let mut watch = Watch::new(SILENCE, start);
+        for feed in Feed::BOTH {
+            watch.connected(feed, start);
+        }
+        (watch, start)
+    }
+
+    #[test]
+    fn an_outage_is_told_at_its_start_and_when_both_sockets_are_back() {
+        let start = Moment::now();
+        let mut watch = Watch::new(SILENCE, start);
+        let since_start = Some(Missed { reason: GapReason::Disconnected, since: start.time });
+        assert_eq!(watch.connected(Feed::Others, start), None);
+        assert_eq!(watch.connected(Feed::Publications, start), since_start);
+
+        let last = second(5)(start);
+        watch.heard(last);
+        let since_last = Some(Missed { reason: GapReason::Disconnected, since: last.time });
+        assert_eq!(watch.lost(Feed::Publications, GapReason::Disconnected), since_last);
+        assert_eq!(watch.lost(Feed::Others, GapReason::Disconnected), None);
+        assert_eq!(watch.connected(Feed::Publications, last), None);
+        assert_eq!(watch.connected(Feed::Others, last), since_last);
+    }
+
+    #[test]
+    fn a_publisher_absent_at_start_is_told_once() {
+        let start = Moment::now();
+        let mut watch = Watch::new(SILENCE, start);
+        assert!(watch.lost(Feed::Others, GapReason::Disconnected).is_some());
+        assert!(watch.lost(Feed::Publications, GapReason::Disconnected).is_none());
+        assert!(watch.lost(Feed::Others, GapReason::Disconnected).is_none());
+    }
+
+    #[test]
+    fn silence_counts_over_both_sockets_and_from_the_connection_on() {
+        let (mut watch, start) = connected();
+        assert_eq!(watch.verdict(Feed::Others, second(59)(start)), None);
+        assert_eq!(watch.verdict(Feed::Others, second(60)(start)), Some(Silence::Endpoint));
+        watch.heard(second(30)(start));
+        assert_eq!(watch.verdict(Feed::Publications, second(89)(start)), None);
+        assert_eq!(watch.verdict(Feed::Publications, second(90)(start)), Some(Silence::Endpoint));
+        watch.lost(Feed::Publications, GapReason::Silent);
+        watch.connected(Feed::Publications, second(90)(start));
+        assert_eq!(watch.verdict(Feed::Publications, second(149)(start)), None);
+    }
+
+    #[test]
+    fn a_publication_seen_only_by_the_other_socket_is_owed() {
+        let (mut watch, start) = connected();
+        watch.publication_elsewhere(second(20)(start));
+        watch.heard(second(34)(start));
+        assert_eq!(watch.verdict(Feed::Publications, second(34)(start)), None);
+        let late = second(35)(start);
+        assert_eq!(watch.verdict(Feed::Publications, late), Some(Silence::Publications));
+        assert_eq!(watch.verdict(Feed::Others, late), None);
+        watch.publication(late);
+        assert_eq!(watch.verdict(Feed::Publications, late), None);
+    }
+
+    #[test]
+    fn a_publication_that_came_first_on_its_own_socket_is_not_owed() {
+        let (mut watch, start) = connected();
+        watch.publication(second(20)(start));
+        watch.publication_elsewhere(second(21)(start));
+        watch.heard(second(59)(start));
+        assert_eq!(watch.verdict(Feed::Publications, second(59)(start)), None);
+    }
+
+    #[test]
+    fn a_falling_uptime_is_a_restart() {
+        let (mut watch, start) = connected();
+        assert!(watch.heartbeat(41, start).is_none());
+        let last = second(10)(start);
+        assert!(watch.heartbeat(51, last).is_none());
+        let restarted = Missed { reason: GapReason::PublisherRestarted, since: last.time };
+        assert_eq!(watch.heartbeat(11, second(30)(start)), Some(restarted));
+    }
+}
