@@ -95,6 +95,10 @@ pub struct DemoOptions {
     /// End when all has arrived as expected (exit code 0) or has not (1)
     #[arg(long)]
     pub once: bool,
+
+    /// Only publish the recorded events over ZeroMQ at this address, again and again
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
+    pub feed: Option<SocketAddr>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -128,13 +132,13 @@ pub struct SandboxOptions {
     #[arg(long, default_value = "127.0.0.1:9443")]
     pub listen: SocketAddr,
 
-    /// Host names of the certificate, besides those of this machine
-    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "localhost,127.0.0.1")]
+    /// Host names of the certificate, besides localhost, 127.0.0.1 and ::1
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub names: Vec<String>,
 
-    /// Where to write the certificate that clients must trust, PEM (for SSL_CERT_FILE)
-    #[arg(long, value_name = "FILE", default_value = "sandbox.pem")]
-    pub certificate: PathBuf,
+    /// Where to write the certificate authority that clients must trust, PEM (for azure.ca_file)
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
@@ -142,6 +146,10 @@ struct HealthOptions {
     /// Ask whether it is ready, not only whether it lives
     #[arg(long)]
     ready: bool,
+
+    /// Only whether this address accepts a connection: for the sandbox and the demo's feed
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "ready")]
+    connect: Option<SocketAddr>,
 }
 
 /// Why a command failed: decides the exit code.
@@ -192,6 +200,9 @@ pub async fn execute(
         }
         Command::Sandbox(options) => Ok(app::sandbox(options).await?),
         Command::CheckConfig => Ok(report(&config::load(file, environment)?)?),
+        Command::Healthcheck(HealthOptions { connect: Some(address), .. }) => {
+            Ok(healthcheck::connect(address).await?)
+        }
         Command::Healthcheck(options) => {
             let config = config::load(file, environment)?;
             let path = if options.ready { "/readyz" } else { "/livez" };

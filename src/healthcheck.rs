@@ -32,6 +32,18 @@ pub async fn ask(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Succeeds when `address` accepts a connection.
+///
+/// # Errors
+/// It does not, or not within 3 s.
+pub async fn connect(address: SocketAddr) -> anyhow::Result<()> {
+    let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
+    connected
+        .with_context(|| format!("{address} did not answer within 3 s"))?
+        .with_context(|| format!("connect to {address}"))?;
+    Ok(())
+}
+
 async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(address)
         .await

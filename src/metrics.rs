@@ -60,7 +60,7 @@ declare! {
     WITHDRAWN = Counter "relay_objects_withdrawn_total" ["target"] Count: "Accepted objects that were withdrawals";
     REQUESTS = Counter "relay_requests_total" ["target", "outcome"] Count: "Upload requests by outcome";
     REQUEST_TIME = Histogram "relay_request_seconds" ["target"] Seconds: "Time of an upload request";
-    SIGN_INS = Counter "relay_sign_ins_total" ["target", "outcome"] Count: "Tokens asked for: granted, refused or failed";
+    SIGN_INS = Counter "relay_sign_ins_total" ["outcome"] Count: "Tokens asked for, by outcome";
     ACCEPT_TIME = Histogram "relay_time_to_accepted_seconds" ["target", "lane"] Seconds: "From MISP's frame to Sentinel's acceptance";
     DEGRADED = Gauge "relay_degraded" ["part", "reason"] Count: "1 while a part of the relay works less than promised, else 0";
 }
@@ -186,9 +186,9 @@ pub fn request(target: &str, outcome: &'static str, took: Duration) {
     histogram!(REQUEST_TIME, "target" => target.to_owned()).record(took);
 }
 
-/// A token was `granted`, `refused`, or asking for it `failed`.
-pub fn sign_in(target: &str, outcome: &'static str) {
-    counter!(SIGN_INS, "target" => target.to_owned(), "outcome" => outcome).increment(1);
+/// A token was asked for, with the outcome, one of the words of `deliver::token`.
+pub fn sign_in(outcome: &'static str) {
+    counter!(SIGN_INS, "outcome" => outcome).increment(1);
 }
 
 /// From the arrival of MISP's frame to Sentinel's 200.
@@ -230,7 +230,7 @@ mod tests {
         rejected(target, 1);
         withdrawn(target, 1);
         request(target, "accepted", second);
-        sign_in(target, "granted");
+        sign_in("granted");
         time_to_accepted(target, lane, Duration::from_millis(40));
         degraded("rest", "not_configured", true);
     }

@@ -22,7 +22,7 @@ const GIB: u64 = 1 << 30;
 
 /// Reads the configuration: the defaults, over them `file` (or else the file that `MSR_CONFIG`
 /// names, or else [`super::DEFAULT_FILE`] if it exists), over them the `MSR_` variables of
-/// `environment`. Opens no more than that file and those of the secrets.
+/// `environment`. Opens no more than that file and those that it names.
 ///
 /// # Errors
 /// Every mistake that the layers hold.

@@ -112,3 +112,12 @@ fn a_listener_on_all_interfaces_is_asked_over_loopback() {
     assert_eq!(healthcheck(&["healthcheck"], &everywhere).status.code(), Some(0));
     server.join().unwrap();
 }
+
+#[test]
+fn any_address_can_be_checked_without_a_configuration() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let check = format!("--connect={}", listener.local_addr().unwrap());
+    assert_eq!(relay(&["healthcheck", &check], &[]).status.code(), Some(0));
+    drop(listener);
+    assert_eq!(relay(&["healthcheck", &check], &[]).status.code(), Some(1));
+}
