@@ -208,12 +208,12 @@ impl Sender {
         Ok(())
     }
 
-    async fn give_back(&self, answer: &Answer) -> sqlx::Result<()> {
+    async fn give_back(&mut self, answer: &Answer) -> sqlx::Result<()> {
         let objects: Vec<Uuid> = answer.sending.iter().map(|one| one.object).collect();
         self.store(answer, &[Settlement::Returned(&objects)]).await
     }
 
-    async fn store(&self, answer: &Answer, settlements: &[Settlement<'_>]) -> sqlx::Result<()> {
+    async fn store(&mut self, answer: &Answer, settlements: &[Settlement<'_>]) -> sqlx::Result<()> {
         let Some(line) = self.lines.get(answer.line) else { return Ok(()) };
         let now = Ledger::now();
         let resend = i64::try_from(self.delivery.resend_after.as_millis()).unwrap_or(i64::MAX);
