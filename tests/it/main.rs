@@ -14,6 +14,8 @@ mod config;
 #[cfg(test)]
 mod kitchen_sink;
 #[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
 mod recordings;
 #[cfg(test)]
 mod sandbox;
