@@ -221,18 +221,21 @@ pub async fn ask(data_dir: &Path, request: &Request) -> anyhow::Result<Option<Re
     let path = data_dir.join(SOCKET);
     let stream = match UnixStream::connect(&path).await {
         Ok(stream) => stream,
+        Err(error) if no_relay(&error) => return Ok(None),
         Err(error) => {
-            return match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
-                _ => Err(error).with_context(|| {
-                    format!("ask the relay over {} (as the user that runs it)", path.display())
-                }),
-            };
+            return Err(error).with_context(|| {
+                format!("ask the relay over {} (as the user that runs it)", path.display())
+            });
         }
     };
     let answered = timeout(PATIENCE, exchange(stream, request)).await;
     let answered = answered.unwrap_or_else(|_| bail!("no answer within {PATIENCE:?}"));
     answered.map(Some).with_context(|| format!("ask the relay over {}", path.display()))
+}
+
+/// A dead relay's socket refuses.
+fn no_relay(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 async fn exchange(stream: UnixStream, request: &Request) -> anyhow::Result<Response> {

@@ -6,6 +6,8 @@
 mod support;
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod azure;
 #[cfg(test)]
 mod cli;
@@ -17,5 +19,7 @@ mod kitchen_sink;
 mod recordings;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod webhook;
 #[cfg(test)]
 mod zmq;

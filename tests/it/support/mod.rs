@@ -1,4 +1,6 @@
 //! What tests share.
 
+pub(crate) mod ledger;
 pub(crate) mod publisher;
 pub(crate) mod sandbox;
+pub(crate) mod webhook;
