@@ -132,7 +132,7 @@ async fn the_secret_has_to_be_the_whole_one() {
         (format!("X-Relay-Secret: bearer {SECRET}"), 200),
         (format!("X-Relay-Secret: Basic {SECRET}"), 401),
         (format!("X-Relay-Secret: {SECRET}x"), 401),
-        (format!("X-Relay-Secret: {}", &SECRET[1..]), 401),
+        (format!("X-Relay-Secret: {}", SECRET.trim_start_matches('c')), 401),
         (format!("X-Relay-Secret: {}", SECRET.to_uppercase()), 401),
         ("X-Relay-Secret: ".to_owned(), 401),
         ("X-Relay-Secret: Bearer ".to_owned(), 401),
@@ -207,19 +207,12 @@ async fn bodies_in_progress_are_bounded_together() {
     let listening = listen(Webhook { max_total: 10_000, max_body: 10_000, ..config() }, inbox);
     let request = small();
     let mut slow = Client::connect(listening.address).await;
-    slow.write(request.head.as_bytes()).await;
+    let waiting = small().with("Expect: 100-continue\r\n");
+    slow.write(waiting.head.as_bytes()).await;
+    slow.is_continued().await;
     slow.write(&request.body[..100]).await;
 
-    // The second is refused as soon as the first has its room.
-    let refused = loop {
-        let reply = tokio::select! {
-            reply = async { send(listening.address, &request).await } => reply,
-            _ = async { loop { ledger.announced(Receipt::Committed).await; } } => unreachable!(),
-        };
-        if reply.status != 200 {
-            break reply;
-        }
-    };
+    let refused = send(listening.address, &request).await;
     assert_eq!(refused.status, 503, "{}", refused.text);
     let gap = ledger.gap().await;
     assert_eq!((gap.reason, gap.intake.as_str()), (GapReason::MemoryFull, "webhook"));
@@ -442,6 +435,8 @@ async fn the_log_has_a_line_a_request_and_no_secret() {
     let subscriber =
         tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
+    // While only one is alive, tracing takes what another test's thread wants for what all want.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     replay("webhook/0002_POST.http", HEADER).await;
     replay("webhook/0002_POST.http", &format!("X-Relay-Secret: {SECRET}x\r\n")).await;
     replay("webhook/0009_POST.http", HEADER).await;

@@ -64,10 +64,9 @@ impl FakeLedger {
     }
 
     pub(crate) async fn gap(&mut self) -> Gap {
-        match self.next().await.what {
-            What::Gap(gap) => gap,
-            other => panic!("{other:?}"),
-        }
+        let what = self.next().await.what;
+        let What::Gap(gap) = what else { panic!("{what:?}") };
+        gap
     }
 
     /// Takes one announcement, gives the receipt and returns the document.
@@ -174,6 +173,12 @@ impl Client {
         self.0.read_exact(&mut body).await.unwrap();
         text.push_str(std::str::from_utf8(&body).unwrap());
         Reply { status, text, continued }
+    }
+
+    /// Waits for `100 Continue`: the body is about to be read.
+    pub(crate) async fn is_continued(&mut self) {
+        assert_eq!(self.status().await, 100);
+        assert_eq!(self.line().await, "\r\n");
     }
 
     pub(crate) async fn reply(&mut self) -> Reply {
