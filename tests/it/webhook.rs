@@ -418,6 +418,20 @@ async fn a_stored_publication_stands_in_for_a_dropped_frame() {
     assert!(status.gaps.is_empty(), "{status:?}");
 }
 
+/// What the webhook itself could not hand over is no word of ZeroMQ's.
+#[tokio::test]
+async fn a_gap_of_the_webhook_confirms_nothing() {
+    let relay = Relay::start().await;
+    let listening = listen(config(), relay.inbox.clone());
+    assert_eq!(send(listening.address, &small()).await.status, 200);
+    relay.gap_of(webhook::INTAKE, TAG_HOLES).await;
+    let status = relay.ledger.status().await.unwrap();
+    assert_eq!((status.announced, status.events), (1, 0), "{status:?}");
+    assert_eq!(send(listening.address, &small()).await.status, 200);
+    let status = relay.ledger.status().await.unwrap();
+    assert_eq!((status.announced, status.events), (1, 0), "{status:?}");
+}
+
 #[tokio::test]
 async fn an_unwritable_ledger_is_told_and_nothing_is_called_stored() {
     let relay = Relay::start().await;

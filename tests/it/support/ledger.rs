@@ -76,9 +76,13 @@ impl Relay {
 
     /// A ZeroMQ frame of this event came and found the memory full.
     pub(crate) async fn dropped_frame(&self, event: Uuid) {
+        self.gap_of("tcp://misp:50000", event).await;
+    }
+
+    pub(crate) async fn gap_of(&self, intake: &str, event: Uuid) {
         let gap = Gap {
             reason: GapReason::MemoryFull,
-            intake: "tcp://misp:50000".to_owned(),
+            intake: intake.to_owned(),
             since: SystemTime::now(),
             event: Some(event),
         };
