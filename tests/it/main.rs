@@ -6,6 +6,8 @@
 mod support;
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod azure;
 #[cfg(test)]
 mod cli;
@@ -19,5 +21,7 @@ mod lifecycle;
 mod recordings;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod webhook;
 #[cfg(test)]
 mod zmq;
