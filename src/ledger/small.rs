@@ -13,7 +13,6 @@ use super::withdraw::{self, Which, Withdrawn};
 use super::writer::{Writer, unix};
 use super::{Writing, events};
 use crate::convert;
-use crate::intake::webhook;
 use crate::metrics;
 use crate::misp;
 use crate::notice::{Cause, EventRef, Expiration, Gap, Receipt, TagChange, What, Withdrawal};
@@ -172,17 +171,19 @@ async fn tagged(
     Ok(unfinished)
 }
 
-/// A publication of the event came: what a webhook announced is no longer needed.
+/// A publication of the event came: what a webhook announced is no longer needed, and gaps that
+/// name the event are healed.
 pub(super) async fn confirm(
     tx: &mut SqliteConnection,
     source: &str,
     event: Uuid,
 ) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM announced WHERE source = $1 AND event = $2")
-        .bind(source)
-        .bind(event)
-        .execute(tx)
-        .await?;
+    for table in [
+        "DELETE FROM announced WHERE source = $1 AND event = $2",
+        "DELETE FROM gaps WHERE source = $1 AND event = $2",
+    ] {
+        sqlx::query(table).bind(source).bind(event).execute(&mut *tx).await?;
+    }
     Ok(())
 }
 
@@ -208,12 +209,11 @@ impl Writer {
         let within = i64::try_from(self.settings.confirm_within.as_millis()).unwrap_or(i64::MAX);
         let dropped: Option<i64> = sqlx::query_scalar(
             "SELECT until FROM gaps
-             WHERE source = $1 AND event = $2 AND until > $3 AND intake <> $4",
+             WHERE source = $1 AND event = $2 AND until > $3 AND publication",
         )
         .bind(&self.settings.source)
         .bind(event)
         .bind(now.saturating_sub(within))
-        .bind(webhook::INTAKE)
         .fetch_optional(&self.ledger.readers)
         .await?;
         if dropped.is_some() {
@@ -225,8 +225,7 @@ impl Writer {
     pub(super) async fn gap(&mut self, gap: Gap, now: i64) -> sqlx::Result<Receipt> {
         let since = unix(gap.since);
         self.ledger.record_gap(&self.settings.source, &gap, since, now).await?;
-        // What the webhook could not hand over is no word of ZeroMQ's.
-        if let Some(event) = gap.event.filter(|_| gap.intake != webhook::INTAKE) {
+        if let Some(event) = gap.event.filter(|_| gap.publication) {
             self.use_announced(event).await?;
         }
         Ok(Receipt::Committed)
@@ -243,11 +242,6 @@ impl Writer {
                 .await?;
         let Some(body) = body else { return Ok(()) };
         self.publish(body.into(), Instant::now()).await?;
-        sqlx::query("DELETE FROM gaps WHERE source = $1 AND event = $2")
-            .bind(&self.settings.source)
-            .bind(event)
-            .execute(&self.ledger.writer)
-            .await?;
         tracing::info!(%event, "the webhook's publication stands in for a dropped one");
         Ok(())
     }

@@ -158,6 +158,7 @@ impl Writer {
                     intake: "ledger".into(),
                     since: SystemTime::now(),
                     event: None,
+                    publication: false,
                 };
                 if let Err(error) =
                     self.ledger.record_gap(&self.settings.source, &gap, now, now).await
@@ -254,7 +255,13 @@ impl Writer {
 
     async fn note_gap(&self, reason: GapReason) -> sqlx::Result<()> {
         let now = SystemTime::now();
-        let gap = Gap { reason, intake: "publication".into(), since: now, event: None };
+        let gap = Gap {
+            reason,
+            intake: "publication".into(),
+            since: now,
+            event: None,
+            publication: false,
+        };
         self.ledger.record_gap(&self.settings.source, &gap, unix(now), unix(now)).await
     }
 }

@@ -34,7 +34,13 @@ impl Gaps {
     /// Tells the ledger, now or when the inbox has room, that a body did not reach it.
     pub(super) fn record(&self, reason: GapReason, event: Option<Uuid>) {
         metrics::gap(INTAKE, reason);
-        let gap = Gap { reason, intake: INTAKE.to_owned(), since: SystemTime::now(), event };
+        let gap = Gap {
+            reason,
+            intake: INTAKE.to_owned(),
+            since: SystemTime::now(),
+            event,
+            publication: false,
+        };
         keep(&mut self.lock(), gap);
         if !self.offer_all() {
             self.some_kept.notify_one();

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use super::Feed;
-use super::gaps::Gaps;
+use super::gaps::{Dropped, Gaps};
 use super::retry::{Backoff, Repeats};
 use super::socket::{Socket, SocketError};
 use super::status::StatusLine;
@@ -125,7 +125,7 @@ impl Endpoint {
         self.status.connected(feed);
         let missed = self.watch().connected(feed, Moment::now());
         if let Some(missed) = missed {
-            self.gaps.record(missed, None);
+            self.gaps.record(missed, Dropped::default());
         }
     }
 
@@ -144,7 +144,7 @@ impl Endpoint {
         self.status.lost(feed, end.to_string());
         let missed = self.watch().lost(feed, end.reason());
         if let Some(missed) = missed {
-            self.gaps.record(missed, None);
+            self.gaps.record(missed, Dropped::default());
         }
     }
 
@@ -195,9 +195,11 @@ impl Endpoint {
 
     fn offer(&self, what: What, now: Moment) {
         let Err(Full(what)) = self.inbox.offer(what, now.at) else { return };
+        let publication = matches!(what, What::Published(_));
         let event = event_of(&what);
+        let dropped = Dropped { event, publication };
         let missed = Missed { reason: GapReason::MemoryFull, since: now.time };
-        if self.gaps.record_dropped(missed, event, now.at) {
+        if self.gaps.record_dropped(missed, dropped, now.at) {
             tracing::warn!(
                 endpoint = %self.address, event = event.map(tracing::field::display),
                 "the ledger is behind and misp.zeromq.max_waiting is reached: notices are dropped \
@@ -211,7 +213,7 @@ impl Endpoint {
         let missed = self.watch().heartbeat(uptime, now);
         if let Some(missed) = missed {
             tracing::warn!(endpoint = %self.address, uptime, "MISP's ZeroMQ publisher was restarted");
-            self.gaps.record(missed, None);
+            self.gaps.record(missed, Dropped::default());
         }
     }
 
@@ -223,7 +225,7 @@ impl Endpoint {
             self.config.max_frame,
         );
         let missed = Missed { reason: GapReason::FrameTooLarge, since: now.time };
-        self.gaps.record(missed, None);
+        self.gaps.record(missed, Dropped::default());
     }
 
     fn refuse_malformed(&self, topic: &str, size: usize, why: &Malformed, now: Moment) {

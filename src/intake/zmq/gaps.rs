@@ -27,6 +27,14 @@ const MAX_KEPT: usize = 4_096;
 /// How often kept gaps are offered again.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// What a dropped notice was about, as far as it tells.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Dropped {
+    pub event: Option<Uuid>,
+    /// It was the event's publication.
+    pub publication: bool,
+}
+
 /// What comes in floods and is told once a minute.
 #[derive(Debug, Default)]
 struct Floods {
@@ -60,10 +68,11 @@ impl Gaps {
     }
 
     /// Tells the ledger that something may have been missed, now or when it has room.
-    pub(crate) fn record(&self, missed: Missed, event: Option<Uuid>) {
+    pub(crate) fn record(&self, missed: Missed, dropped: Dropped) {
         let Missed { reason, since } = missed;
         count(&self.endpoint, reason);
-        let gap = Gap { reason, intake: self.endpoint.clone(), since, event };
+        let Dropped { event, publication } = dropped;
+        let gap = Gap { reason, intake: self.endpoint.clone(), since, event, publication };
         let mut kept = lock(&self.kept);
         if kept.is_empty() {
             let Err(gap) = self.offer(gap) else { return };
@@ -80,15 +89,15 @@ impl Gaps {
     pub(crate) fn record_malformed(&self, missed: Missed, now: Instant) -> bool {
         let first = lock(&self.floods).malformed.is_first(now);
         if first {
-            self.record(missed, None);
+            self.record(missed, Dropped::default());
         }
         first
     }
 
     /// As [`Gaps::record`], for a notice that found the inbox full. Says whether it was the first in
     /// a minute.
-    pub(crate) fn record_dropped(&self, missed: Missed, event: Option<Uuid>, now: Instant) -> bool {
-        self.record(missed, event);
+    pub(crate) fn record_dropped(&self, missed: Missed, dropped: Dropped, now: Instant) -> bool {
+        self.record(missed, dropped);
         lock(&self.floods).dropped.is_first(now)
     }
 
@@ -122,6 +131,7 @@ impl Gaps {
 fn keep(kept: &mut VecDeque<Gap>, mut gap: Gap) {
     if kept.len() >= MAX_KEPT {
         gap.event = None;
+        gap.publication = false;
     }
     let same = |other: &Gap| other.reason == gap.reason && other.event == gap.event;
     if !kept.iter().any(same) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use misp_sentinel_relay::config::{self, Config, LedgerConfig};
-use misp_sentinel_relay::intake::Inbox;
+use misp_sentinel_relay::intake::{Inbox, webhook};
 use misp_sentinel_relay::ledger::{Ledger, TargetEntry, View, Writer, WriterSettings};
 use misp_sentinel_relay::notice::{Gap, GapReason, Receipt, What};
 use tempfile::TempDir;
@@ -57,7 +57,7 @@ impl Relay {
             workspace: "w".to_owned(),
             sourcesystem: "s".to_owned(),
         };
-        ledger.register(&view, "identity", &[entry], false, Ledger::now()).await.unwrap();
+        ledger.register(&view, "identity", &[entry], false).await.unwrap();
         let (inbox, reader) = Inbox::new(1 << 26);
         let settings = WriterSettings {
             source: "misp".to_owned(),
@@ -85,6 +85,7 @@ impl Relay {
             intake: intake.to_owned(),
             since: SystemTime::now(),
             event: Some(event),
+            publication: intake != webhook::INTAKE,
         };
         self.commit(What::Gap(gap)).await;
     }
