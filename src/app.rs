@@ -1,19 +1,322 @@
 //! Builds every part, starts every task and owns the one shutdown.
+//!
+//! Stages: open the ledger, bind sockets, build senders; then run; then stop in the order of the
+//! flow, so that what was received is committed and what was sent is settled.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use crate::cli::{
-    ConvertOptions, DemoOptions, RetryOptions, RunOptions, SandboxOptions, StatusOptions,
-};
-use crate::config::{Config, Rules};
+use crate::cli::{DemoOptions, RunOptions, SandboxOptions};
+use crate::config::{Config, Mode};
+use crate::deliver::{self, Health, Sender};
+use crate::intake::Inbox;
+use crate::intake::zmq::{self, ZeroMqStatus};
+use crate::ledger::{Lane, Ledger, TargetEntry, View, Writer, WriterSettings};
+use crate::metrics;
+use crate::notice::Notice;
 
-/// Relays until SIGTERM or SIGINT.
+/// The view of all targets, until targets have policies of their own.
+const VIEW: &str = "default";
+
+/// How often gauges are refreshed and histograms drained.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// A relay whose parts are built and whose sockets are bound, but that does nothing yet.
+#[derive(Debug)]
+pub struct Relay {
+    config: Config,
+    ledger: Ledger,
+    view: Arc<View>,
+    inbox: Inbox,
+    notices: mpsc::Receiver<Notice>,
+    senders: Vec<Sender>,
+    feed: ZeroMqStatus,
+    health: Health,
+}
+
+/// Relays until SIGTERM or SIGINT; a second signal ends the process at once.
 ///
 /// # Errors
 /// The ledger cannot be opened, a listener cannot be bound, or a task ended by itself.
-#[expect(clippy::unused_async, reason = "not built in this step")]
-pub async fn run(_: Config, _: RunOptions, _: PrometheusHandle) -> anyhow::Result<()> {
-    not_built()
+pub async fn run(
+    config: Config,
+    options: RunOptions,
+    recorded: PrometheusHandle,
+) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let relay = Relay::build(config, options.rehome).await?;
+    let stop = CancellationToken::new();
+    let mut signals = JoinSet::new();
+    signals.spawn(watch_signals(stop.clone())?);
+    tracing::info!(
+        ready_after_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "relay ready"
+    );
+    relay.run(recorded, stop).await
+}
+
+/// Cancels `stop` at the first signal and ends the process at the second.
+fn watch_signals(stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    Ok(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if stop.is_cancelled() {
+                tracing::warn!("second signal: ending at once; what was committed is safe");
+                end_now();
+            }
+            tracing::info!("stopping: finishing what is in hand");
+            stop.cancel();
+        }
+    })
+}
+
+#[expect(clippy::exit, reason = "the operator asked twice")]
+fn end_now() -> ! {
+    std::process::exit(1)
+}
+
+impl Relay {
+    /// Opens the ledger and builds all parts. Nothing is sent or received yet.
+    ///
+    /// # Errors
+    /// What is wrong, with its remedy.
+    pub async fn build(config: Config, rehome: bool) -> anyhow::Result<Self> {
+        let ledger = Ledger::open(&config.ledger).await?;
+        let names = config.targets.iter().map(|target| target.name.clone()).collect();
+        let view = Arc::new(View::new(VIEW, names, &config.policy, &config.rendering));
+        register(&config, &ledger, &view, rehome).await?;
+        let health = Health::default();
+        let http = deliver::http::client(&config.azure)?;
+        let senders = deliver::senders(&config, VIEW, &ledger, &http, &health)?;
+        let (inbox, notices) = Inbox::new(memory(&config));
+        let feed = ZeroMqStatus::new(&config.misp.zeromq);
+        Ok(Self { config, ledger, view, inbox, notices, senders, feed, health })
+    }
+
+    /// The ledger, for looking on.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// How the ZeroMQ endpoints are.
+    #[must_use]
+    pub fn feed(&self) -> &ZeroMqStatus {
+        &self.feed
+    }
+
+    /// How the targets are.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Runs until `stop` or until a part fails. Stops in the order of the flow, within the grace
+    /// time.
+    ///
+    /// # Errors
+    /// A part ended by itself.
+    pub async fn run(
+        self,
+        recorded: PrometheusHandle,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let grace = self.config.delivery.grace;
+        let ledger = self.ledger.clone();
+        let mut tasks = Tasks::start(self, recorded, &stop);
+        let fault = tokio::select! {
+            () = stop.cancelled() => None,
+            ended = tasks.first_end() => Some(ended),
+        };
+        stop.cancel();
+        if tokio::time::timeout(grace, tasks.end()).await.is_err() {
+            tracing::warn!(
+                grace_s = grace.as_secs_f64(),
+                "not all parts ended within the grace time: what was committed is safe, objects in requests are sent again"
+            );
+        }
+        ledger.close().await;
+        match fault {
+            Some(Err(error)) => Err(error),
+            Some(Ok(name)) => anyhow::bail!("{name} ended by itself"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Identity and targets, compared with the last run.
+async fn register(
+    config: &Config,
+    ledger: &Ledger,
+    view: &View,
+    rehome: bool,
+) -> anyhow::Result<()> {
+    let rendering = &config.rendering;
+    let identity = format!("{:?} in {}", rendering.identity, rendering.namespace);
+    let entry = |target: &crate::config::Target| TargetEntry {
+        target: target.name.clone(),
+        mode: match target.mode {
+            Mode::Live => "live".into(),
+            Mode::DryRun => "dry-run".into(),
+        },
+        workspace: target.workspace_id.to_string(),
+        sourcesystem: target.sourcesystem.clone(),
+    };
+    let targets: Vec<TargetEntry> = config.targets.iter().map(entry).collect();
+    Ok(ledger.register(view, &identity, &targets, rehome).await?)
+}
+
+/// What publications may hold in memory: the feed's bound, and room for one webhook body.
+fn memory(config: &Config) -> usize {
+    let webhook = config.misp.webhook.as_ref().map_or(0, |webhook| webhook.max_body);
+    config.misp.zeromq.max_waiting.saturating_add(webhook)
+}
+
+/// The running parts, in the groups in which they stop.
+#[derive(Debug)]
+struct Tasks {
+    intakes: JoinSet<anyhow::Result<&'static str>>,
+    /// Ends when all intakes have ended and what they gave is committed.
+    writer: JoinSet<anyhow::Result<&'static str>>,
+    senders: JoinSet<anyhow::Result<&'static str>>,
+    stop_senders: CancellationToken,
+}
+
+impl Tasks {
+    fn start(relay: Relay, recorded: PrometheusHandle, stop: &CancellationToken) -> Self {
+        let stop_senders = CancellationToken::new();
+        let (mut intakes, mut writer, mut senders) =
+            (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        intakes.spawn(feed(&relay, stop.clone()));
+        let settings = WriterSettings {
+            source: relay.config.misp.name.clone(),
+            confirm_within: relay
+                .config
+                .misp
+                .webhook
+                .as_ref()
+                .map_or(Duration::from_secs(120), |webhook| webhook.confirm_within),
+            tombstones: relay.config.ledger.tombstones,
+        };
+        let (ledger, view) = (relay.ledger.clone(), Arc::clone(&relay.view));
+        let writing = Writer::new(ledger.clone(), Arc::clone(&view), settings, relay.notices);
+        writer.spawn(async move {
+            writing.run().await;
+            Ok("writer")
+        });
+        senders.spawn(deliver_all(ledger.clone(), view, relay.senders, stop_senders.clone()));
+        let names = relay.config.targets.iter().map(|target| target.name.clone()).collect();
+        senders.spawn(upkeep(ledger, names, recorded, stop_senders.clone()));
+        Self { intakes, writer, senders, stop_senders }
+    }
+
+    /// The first part that ends, which none should before the stop.
+    async fn first_end(&mut self) -> anyhow::Result<&'static str> {
+        let ended = tokio::select! {
+            Some(ended) = self.intakes.join_next() => ended,
+            Some(ended) = self.writer.join_next() => ended,
+            Some(ended) = self.senders.join_next() => ended,
+        };
+        ended.context("a part of the relay failed")?
+    }
+
+    /// Waits for all parts in the order of the flow: nothing received is left uncommitted, nothing
+    /// sent is left unsettled.
+    async fn end(&mut self) {
+        for group in [&mut self.intakes, &mut self.writer] {
+            drain(group).await;
+        }
+        self.stop_senders.cancel();
+        drain(&mut self.senders).await;
+    }
+}
+
+async fn drain(group: &mut JoinSet<anyhow::Result<&'static str>>) {
+    while let Some(ended) = group.join_next().await {
+        match ended {
+            Ok(Ok(name)) => tracing::debug!(name, "ended"),
+            Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "a part failed"),
+            Err(error) => tracing::error!(%error, "a part failed"),
+        }
+    }
+}
+
+fn feed(
+    relay: &Relay,
+    stop: CancellationToken,
+) -> impl Future<Output = anyhow::Result<&'static str>> + use<> {
+    let (config, inbox, status) =
+        (relay.config.misp.zeromq.clone(), relay.inbox.clone(), relay.feed.clone());
+    async move {
+        if config.endpoints.is_empty() {
+            stop.cancelled().await;
+        } else {
+            zmq::run(config, inbox, status, stop).await;
+        }
+        Ok("ZeroMQ intake")
+    }
+}
+
+/// First the whole ledger is judged anew if the policy changed, so that nothing leaves that it now
+/// forbids; then all senders run until `stop`.
+async fn deliver_all(
+    ledger: Ledger,
+    view: Arc<View>,
+    senders: Vec<Sender>,
+    stop: CancellationToken,
+) -> anyhow::Result<&'static str> {
+    let progress = |done| {
+        tracing::info!(objects = done, "judging the ledger anew: policy or rendering changed")
+    };
+    ledger.reevaluate(&view, Ledger::now(), progress).await.context("judge the ledger anew")?;
+    let mut running = JoinSet::new();
+    for sender in senders {
+        running.spawn(sender.run(stop.clone()));
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.context("a sender failed")?.context("read or write the ledger")?;
+    }
+    stop.cancelled().await;
+    Ok("senders")
+}
+
+/// Refreshes gauges and drains histograms.
+async fn upkeep(
+    ledger: Ledger,
+    targets: Vec<String>,
+    recorded: PrometheusHandle,
+    stop: CancellationToken,
+) -> anyhow::Result<&'static str> {
+    let mut tick = tokio::time::interval(UPKEEP);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok("upkeep"),
+            _ = tick.tick() => {}
+        }
+        recorded.run_upkeep();
+        for target in &targets {
+            match ledger.queue_depth(target).await {
+                Ok(depths) => {
+                    for (lane, depth) in Lane::ALL.iter().zip(depths) {
+                        metrics::queued(target, lane.word(), depth as f64);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "cannot read the ledger"),
+            }
+        }
+    }
 }
 
 /// Runs the relay between recorded events and the sandbox.
@@ -22,33 +325,7 @@ pub async fn run(_: Config, _: RunOptions, _: PrometheusHandle) -> anyhow::Resul
 /// With `once`: not all has arrived as expected.
 #[expect(clippy::unused_async, reason = "not built in this step")]
 pub async fn demo(_: DemoOptions) -> anyhow::Result<()> {
-    not_built()
-}
-
-/// Prints the STIX bundle for a MISP event.
-///
-/// # Errors
-/// The file cannot be read, or holds no event.
-pub fn convert(_: &Rules, _: &ConvertOptions) -> anyhow::Result<()> {
-    not_built()
-}
-
-/// Prints what the ledger holds, as the running relay or the ledger itself tells it.
-///
-/// # Errors
-/// The ledger cannot be read.
-#[expect(clippy::unused_async, reason = "not built in this step")]
-pub async fn status(_: &Config, _: StatusOptions) -> anyhow::Result<()> {
-    not_built()
-}
-
-/// Makes rejected objects pending again.
-///
-/// # Errors
-/// There is no such target, or the ledger cannot be written.
-#[expect(clippy::unused_async, reason = "not built in this step")]
-pub async fn retry_rejected(_: &Config, _: &RetryOptions) -> anyhow::Result<()> {
-    not_built()
+    anyhow::bail!("not built in this step")
 }
 
 /// Serves the stand-in for Entra and Sentinel until a signal comes.
@@ -57,9 +334,31 @@ pub async fn retry_rejected(_: &Config, _: &RetryOptions) -> anyhow::Result<()> 
 /// The address cannot be bound, or the certificate cannot be written.
 #[expect(clippy::unused_async, reason = "not built in this step")]
 pub async fn sandbox(_: SandboxOptions) -> anyhow::Result<()> {
-    not_built()
+    anyhow::bail!("not built in this step")
 }
 
-fn not_built() -> anyhow::Result<()> {
+/// Prints the STIX bundle for a MISP event.
+///
+/// # Errors
+/// The file cannot be read, or holds no event.
+pub fn convert(_: &crate::config::Rules, _: &crate::cli::ConvertOptions) -> anyhow::Result<()> {
+    anyhow::bail!("not built in this step")
+}
+
+/// Prints what the ledger holds.
+///
+/// # Errors
+/// The ledger cannot be read.
+#[expect(clippy::unused_async, reason = "not built in this step")]
+pub async fn status(_: &Config, _: crate::cli::StatusOptions) -> anyhow::Result<()> {
+    anyhow::bail!("not built in this step")
+}
+
+/// Makes rejected objects pending again.
+///
+/// # Errors
+/// There is no such target, or the ledger cannot be written.
+#[expect(clippy::unused_async, reason = "not built in this step")]
+pub async fn retry_rejected(_: &Config, _: &crate::cli::RetryOptions) -> anyhow::Result<()> {
     anyhow::bail!("not built in this step")
 }

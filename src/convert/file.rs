@@ -4,9 +4,9 @@ use crate::stix::Observable;
 
 /// A hash algorithm: its STIX object path and its length in hexadecimal digits.
 ///
-/// Names are those of STIX 2.1, 10.6 "Hashing Algorithm Vocabulary"; SHA-224 and SHA-384, which it
+/// Names are those of STIX 2.1, "Hashing Algorithm Vocabulary"; SHA-224 and SHA-384, which it
 /// lacks (it is open), are spelled as in STIX 2.0's. A key with a hyphen must be quoted in an object
-/// path, MD5 need not be (STIX 2.1, 9.7 "Object Path Syntax").
+/// path, MD5 need not be (STIX 2.1, "Object Path Syntax").
 #[derive(Debug)]
 pub(super) struct Hash {
     path: &'static str,

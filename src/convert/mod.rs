@@ -9,6 +9,15 @@ mod skipped;
 mod types;
 mod url;
 
+#[cfg(test)]
+mod tests;
+
 pub use claim::{Claim, ClaimFacts, EventFacts, ObjectFacts, Since, Tag};
 pub use conversion::{Claims, Conversion, Skipped, claims, event, said};
 pub use skipped::Reason;
+
+/// The types that are converted.
+#[cfg(test)]
+pub(crate) fn type_names() -> Vec<&'static str> {
+    types::names().collect()
+}

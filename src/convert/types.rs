@@ -82,3 +82,8 @@ pub(super) static CATEGORIES: &[&str] = &[
     "Internal reference",
     "Other",
 ];
+
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    TYPES.iter().map(|(name, _)| *name)
+}

@@ -9,7 +9,7 @@ const TOO_MANY: usize = 3;
 
 /// What a refusal leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ruling {
+pub(super) enum Ruling {
     /// Smaller parts are to be sent: see [`Halving::part`].
     Smaller,
     /// These records are bad: each was refused alone while others were accepted.
@@ -20,7 +20,7 @@ pub enum Ruling {
 
 /// The search in one target.
 #[derive(Debug, Default)]
-pub struct Halving {
+pub(super) struct Halving {
     /// Refused sets of two or more, still to be halved.
     refused: Vec<Vec<Uuid>>,
     pair: Option<Pair>,
@@ -39,7 +39,7 @@ struct Pair {
 
 impl Halving {
     /// The part to be sent next; while there is one, nothing else is.
-    pub fn part(&mut self) -> Option<&[Uuid]> {
+    pub(super) fn part(&mut self) -> Option<&[Uuid]> {
         if self.pair.is_none() {
             let mut first = self.refused.pop()?;
             let second = first.split_off(first.len() / 2);
@@ -52,25 +52,25 @@ impl Halving {
 
     /// Whether a search is under way.
     #[must_use]
-    pub fn is_active(&self) -> bool {
+    pub(super) fn is_active(&self) -> bool {
         self.pair.is_some() || !self.refused.is_empty()
     }
 
     /// The target accepted what it was sent last.
-    pub fn accepted(&mut self) -> Ruling {
+    pub(super) fn accepted(&mut self) -> Ruling {
         self.lone.clear();
         self.proven = self.is_active();
         self.note(false, false)
     }
 
     /// The target is known to accept something: both halves may be bad.
-    pub fn prove(&mut self) {
+    pub(super) fn prove(&mut self) {
         self.lone.clear();
         self.proven = true;
     }
 
     /// The target refused `objects`, the part or a batch of its own; `too_large`: for its size.
-    pub fn refused(&mut self, objects: &[Uuid], too_large: bool) -> Ruling {
+    pub(super) fn refused(&mut self, objects: &[Uuid], too_large: bool) -> Ruling {
         if self.pair.is_some() {
             return self.note(true, too_large);
         }
@@ -85,7 +85,7 @@ impl Halving {
     }
 
     /// Forgets the search: its objects are picked again from the ledger.
-    pub fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self) {
         *self = Self::default();
     }
 

@@ -145,7 +145,8 @@ impl Lanes {
                 let limit = i64::try_from(room.objects).unwrap_or(i64::MAX);
                 let change = turn.open.change;
                 let at = (Ledger::now(), limit);
-                let found = ledger.pending(&self.view, &self.target, change, turn.after, at).await?;
+                let found =
+                    ledger.pending(&self.view, &self.target, change, turn.after, at).await?;
                 let full = found.len() == room.objects;
                 let (mut after, mut blocked, mut cut) = (turn.after, false, false);
                 for pending in found {

@@ -1,13 +1,20 @@
 //! From the ledger's queue to Sentinel's answer.
+//!
+//! One sender loop per credential picks batches, keeps the quota and settles answers; the rooms
+//! around it know one thing each.
 
 pub mod backoff;
-
+mod halving;
+mod health;
 pub mod http;
-
+mod lanes;
+mod line;
 pub mod outcome;
-
 pub mod pacer;
-
+mod sender;
+mod settle;
 pub mod token;
-
 pub mod upload;
+
+pub use health::{Health, TargetHealth};
+pub use sender::{BuildError, Sender, senders};

@@ -77,6 +77,33 @@ impl Ledger {
         tx.commit().await
     }
 
+    /// Rejects objects that were found to be bad when they were in no request any more: the version
+    /// that is wanted now.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn reject_wanted(
+        &self,
+        target: &str,
+        objects: &[(Uuid, String)],
+    ) -> sqlx::Result<()> {
+        let mut tx = self.begin().await?;
+        for (object, words) in objects {
+            sqlx::query(
+                "UPDATE delivered SET words = $1, resend_at = NULL, rejected = (
+                     SELECT version FROM wanted WHERE object = $2
+                     AND view = (SELECT view FROM targets WHERE target = $3))
+                 WHERE target = $3 AND object = $2",
+            )
+            .bind(words)
+            .bind(object)
+            .bind(target)
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await
+    }
+
     /// Puts what a target (or every target) rejected back into the queue; returns how many objects.
     ///
     /// # Errors
@@ -214,7 +241,7 @@ async fn accept(
 async fn reject(tx: &mut Writing, target: &str, objects: &[(Uuid, String)]) -> sqlx::Result<()> {
     for (object, words) in objects {
         sqlx::query(
-            "UPDATE delivered SET rejected = sending, words = $1, sending = NULL
+            "UPDATE delivered SET rejected = sending, words = $1, sending = NULL, resend_at = NULL
              WHERE target = $2 AND object = $3 AND sending IS NOT NULL",
         )
         .bind(words)

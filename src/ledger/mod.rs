@@ -25,6 +25,7 @@ use std::time::SystemTime;
 
 use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use uuid::Uuid;
 
 pub use delivered::{Sending, Settlement};
@@ -75,9 +76,9 @@ impl Ledger {
         self.writer.begin_with("BEGIN IMMEDIATE").await
     }
 
-    /// Waits for the next commit that changes what is wanted.
-    pub async fn changed(&self) {
-        self.shared.changed.notified().await;
+    /// Completes with the next commit that changes what is wanted, counted from this call.
+    pub fn changed(&self) -> Notified<'_> {
+        self.shared.changed.notified()
     }
 
     /// Whether notices wait or are being applied.

@@ -2,10 +2,12 @@
 //! wanted version is not the delivered one. An index on the change finds them, so that picking a
 //! batch costs the same among a hundred and a million objects.
 
-use sqlx::AssertSqlSafe;
+use std::collections::HashSet;
+
+use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite};
 use uuid::Uuid;
 
-use super::{Lane, Ledger};
+use super::{Lane, Ledger, push_uuids};
 
 /// A change that a target has not fully taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +115,24 @@ impl Ledger {
              WHERE d.target = $1 AND d.resend_at <= $2 ORDER BY d.resend_at LIMIT 100"
         );
         sqlx::query_as(AssertSqlSafe(sql)).bind(target).bind(now).fetch_all(&self.readers).await
+    }
+
+    /// These objects as they are wanted now.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn wanted_now(
+        &self,
+        target: &str,
+        objects: &HashSet<Uuid>,
+    ) -> sqlx::Result<Vec<Pending>> {
+        let mut query = QueryBuilder::<Sqlite>::new(format!(
+            "SELECT {PENDING} FROM wanted w WHERE w.view = (SELECT view FROM targets WHERE target = "
+        ));
+        query.push_bind(target).push(")");
+        let objects: Vec<Uuid> = objects.iter().copied().collect();
+        push_uuids(&mut query, " AND w.object IN ", &objects);
+        query.build_query_as().fetch_all(&self.readers).await
     }
 
     /// Takes a change off a target's queue, unless it still has something to send.

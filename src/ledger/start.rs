@@ -42,8 +42,8 @@ impl Ledger {
         identity: &str,
         targets: &[TargetEntry],
         rehome: bool,
-        now: i64,
     ) -> Result<(), StartError> {
+        let now = Self::now();
         let mut tx = self.begin().await?;
         let before = setting(&mut tx, "identity").await?;
         if let Some(before) = before.filter(|before| before != identity && !rehome) {

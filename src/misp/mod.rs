@@ -13,6 +13,9 @@ mod object;
 mod tag;
 mod time;
 
+#[cfg(test)]
+mod tests;
+
 pub use attribute::{Attribute, Malformed};
 pub use document::{Events, NotAnEvent, events};
 pub use event::Event;

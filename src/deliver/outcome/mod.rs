@@ -68,6 +68,27 @@ pub struct Asked {
 }
 
 impl Outcome {
+    /// All of it was taken.
+    #[must_use]
+    pub fn accepted_all() -> Self {
+        Self::Accepted { rejected: Vec::new(), stray: Vec::new() }
+    }
+
+    /// The word in metrics.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "accepted",
+            Self::Throttled { .. } => "throttled",
+            Self::Transient { .. } => "transient",
+            Self::Unauthorized { .. } => "unauthorized",
+            Self::Forbidden { .. } => "forbidden",
+            Self::TooLarge { .. } => "too_large",
+            Self::BadRequest { .. } => "bad_request",
+            Self::Misconfigured { .. } => "misconfigured",
+        }
+    }
+
     /// Reads an answer, or the lack of one.
     #[must_use]
     pub fn of(answer: &Result<Reply, NoReply>, asked: Asked) -> Self {

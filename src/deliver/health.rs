@@ -1,0 +1,38 @@
+//! How each target is doing, for `status` and metrics.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use crate::metrics;
+
+/// A target's state, as its sender sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TargetHealth {
+    /// What is wrong and what to do; `None` while all is well.
+    pub degraded: Option<String>,
+    pub last_accepted: Option<SystemTime>,
+    /// When it is tried again, while it is held back.
+    pub next_try: Option<SystemTime>,
+    /// Requests without an answer yet.
+    pub in_flight: usize,
+}
+
+/// The health of all targets; a cheap handle.
+#[derive(Debug, Clone, Default)]
+pub struct Health(Arc<Mutex<BTreeMap<String, TargetHealth>>>);
+
+impl Health {
+    /// A copy, by target.
+    #[must_use]
+    pub fn now(&self) -> BTreeMap<String, TargetHealth> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn update(&self, target: &str, change: impl FnOnce(&mut TargetHealth)) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let health = all.entry(target.to_owned()).or_default();
+        change(health);
+        metrics::degraded(target, "target", health.degraded.is_some());
+    }
+}

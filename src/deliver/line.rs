@@ -1,0 +1,208 @@
+//! One target as its sender sees it: the way to it, its lanes, and what holds it back.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use uuid::Uuid;
+
+use super::halving::Halving;
+use super::health::Health;
+use super::lanes::{Lanes, Picked, Progress, Room};
+use super::upload;
+use crate::ledger::{Lane, Ledger, Pending};
+
+/// How objects reach a target.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    Upload(upload::Client),
+    /// `mode = "dry-run"`.
+    File(PathBuf),
+}
+
+/// A target and everything that the sender remembers of it.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub name: String,
+    pub workspace: Uuid,
+    pub sourcesystem: String,
+    pub way: Way,
+    pub lanes: Lanes,
+    pub halving: Halving,
+    /// The target refuses everything: single objects are tried, slowly.
+    pub probing: bool,
+    probes: usize,
+    /// Something may be due to be sent once more.
+    pub check_due: bool,
+    /// Failures in a row, for the back-off.
+    pub failures: u32,
+    pub blocked_until: Option<Instant>,
+    /// Objects and STIX ids in requests without an answer.
+    busy: HashSet<Uuid>,
+    pub in_flight: usize,
+    pub health: Health,
+    /// `identity = "attribute"`: withdrawals are settled before anything else is sent, since an old
+    /// and a new pattern can share an id.
+    pub withdrawals_first: bool,
+}
+
+/// A batch that can be sent.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub picked: Vec<Picked>,
+    pub progress: Progress,
+    /// More would fit.
+    pub has_room: bool,
+}
+
+impl Line {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a plain constructor of what a target is made of"
+    )]
+    pub(super) fn new(
+        name: &str,
+        view: &str,
+        workspace: Uuid,
+        sourcesystem: &str,
+        way: Way,
+        health: Health,
+        withdrawals_first: bool,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            workspace,
+            sourcesystem: sourcesystem.to_owned(),
+            way,
+            lanes: Lanes::new(name, view),
+            halving: Halving::default(),
+            probing: false,
+            probes: 0,
+            check_due: true,
+            failures: 0,
+            blocked_until: None,
+            busy: HashSet::new(),
+            in_flight: 0,
+            health,
+            withdrawals_first,
+        }
+    }
+
+    /// The highest lane that waits, unless something holds the target back.
+    pub(super) fn ready(&self, now: Instant) -> Option<Lane> {
+        if self.blocked_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        // A search for a bad record, and a probe, are one request at a time.
+        let alone = self.halving.is_active() || self.probing;
+        if alone && self.in_flight > 0 {
+            return None;
+        }
+        if self.halving.is_active() {
+            return Some(Lane::Withdrawals);
+        }
+        if self.check_due {
+            return Some(Lane::Live);
+        }
+        let lane = self.lanes.highest()?;
+        let barred = self.withdrawals_first && lane > self.lowest();
+        (!barred).then_some(lane)
+    }
+
+    fn lowest(&self) -> Lane {
+        let withdrawals = self.withdrawals_first && self.lanes.has_withdrawals();
+        if withdrawals { Lane::Withdrawals } else { Lane::Backlog }
+    }
+
+    /// The next batch, from the search for a bad record, else what is due again, else the lanes.
+    pub(super) async fn pick(&mut self, ledger: &Ledger, room: Room) -> sqlx::Result<Batch> {
+        if let Some(part) = self.halving.part() {
+            let part: HashSet<Uuid> = part.iter().copied().collect();
+            let found = ledger.wanted_now(&self.name, &part).await?;
+            if !found.is_empty() {
+                return Ok(Batch::alone(found));
+            }
+            // All of it was altered since: there is nothing left to search in.
+            self.halving.give_up();
+        }
+        if std::mem::take(&mut self.check_due) {
+            let due = ledger.due_again(&self.name, Ledger::now()).await?;
+            let due: Vec<Pending> = due.into_iter().filter(|one| !self.is_busy(one)).collect();
+            if !due.is_empty() {
+                return Ok(Batch::alone(due));
+            }
+        }
+        let (mut picked, progress) =
+            self.lanes.pick(ledger, room, self.lowest(), |one| self.is_busy(one)).await?;
+        if self.probing && !picked.is_empty() {
+            let probe = self.probes % picked.len();
+            picked = picked.drain(probe..=probe).collect();
+            self.probes += 1;
+            return Ok(Batch { picked, progress: Progress::default(), has_room: false });
+        }
+        let has_room = picked.len() < room.objects;
+        Ok(Batch { picked, progress, has_room })
+    }
+
+    fn is_busy(&self, pending: &Pending) -> bool {
+        self.busy.contains(&pending.object) || self.busy.contains(&pending.stix_id)
+    }
+
+    /// A batch leaves.
+    pub(super) fn sent(&mut self, batch: Batch) -> Vec<Picked> {
+        for one in &batch.picked {
+            self.busy.extend([one.pending.object, one.pending.stix_id]);
+        }
+        self.in_flight += 1;
+        self.lanes.sent(&batch.picked, batch.progress);
+        let in_flight = self.in_flight;
+        self.health.update(&self.name, |health| health.in_flight = in_flight);
+        batch.picked
+    }
+
+    /// Its answer came; `settled`: nothing of it stays pending.
+    pub(super) fn answered(&mut self, picked: &[Picked], settled: bool) {
+        for one in picked {
+            self.busy.remove(&one.pending.object);
+            self.busy.remove(&one.pending.stix_id);
+        }
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.lanes.answered(picked, settled);
+        let in_flight = self.in_flight;
+        self.health.update(&self.name, |health| health.in_flight = in_flight);
+    }
+
+    /// The target accepted something.
+    pub(super) fn well(&mut self) {
+        self.failures = 0;
+        self.blocked_until = None;
+        self.probing = false;
+        self.health.update(&self.name, |health| {
+            health.degraded = None;
+            health.next_try = None;
+            health.last_accepted = Some(SystemTime::now());
+        });
+    }
+
+    /// Nothing is sent to the target for `pause`. `why` is told to the operator.
+    pub(super) fn hold(&mut self, now: Instant, pause: Duration, why: Option<String>) {
+        self.blocked_until = Some(now + pause);
+        self.health.update(&self.name, |health| {
+            health.next_try = Some(SystemTime::now() + pause);
+            if why.is_some() {
+                health.degraded = why;
+            }
+        });
+    }
+}
+
+impl Batch {
+    /// Objects that belong to no change of the lanes.
+    fn alone(found: Vec<Pending>) -> Self {
+        let picked = found
+            .into_iter()
+            .map(|pending| Picked { pending, lane: Lane::Backlog, change: -1 })
+            .collect();
+        Self { picked, progress: Progress::default(), has_room: false }
+    }
+}

@@ -1,0 +1,326 @@
+//! The loop that sends: one per credential, since the quota is the credential's.
+//!
+//! A slot goes to the highest lane that waits in any of its targets. Every request, also a repeat,
+//! pays the pacer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::health::Health;
+use super::lanes::{Picked, Room};
+use super::line::{Batch, Line, Way};
+use super::outcome::{Asked, Outcome};
+use super::pacer::Pacer;
+use super::token::{Credential, SignInError, TokenSource};
+use super::upload;
+use crate::config::{Config, Delivery, Mode, Target};
+use crate::ledger::{Ledger, Sending};
+use crate::metrics;
+use crate::stix::Identity;
+
+/// Why no sender can be built.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    Endpoint(#[from] upload::BadEndpoint),
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
+}
+
+/// Sends to all targets of one credential.
+#[derive(Debug)]
+pub struct Sender {
+    pub(super) ledger: Ledger,
+    pub(super) delivery: Delivery,
+    /// `None` for dry-run targets.
+    pub(super) token: Option<Arc<TokenSource>>,
+    pub(super) pacer: Pacer,
+    pub(super) backoff: Backoff,
+    pub(super) lines: Vec<Line>,
+    /// Sign-in failures in a row.
+    pub(super) sign_in_failures: u32,
+    /// Nothing is sent before: sign-in failed.
+    pub(super) held_until: Option<Instant>,
+    in_flight: FuturesUnordered<BoxFuture<'static, (Answer, Reached)>>,
+    /// When the next slot opens, as far as is known.
+    slot_opens: Option<Instant>,
+    /// Since when a batch that is not full waits for more.
+    lingering_since: Option<Instant>,
+    /// Which target is asked first: they take turns.
+    first: usize,
+}
+
+/// A request that has ended.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub line: usize,
+    pub picked: Vec<Picked>,
+    pub sending: Vec<Sending>,
+    pub took: Duration,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Reached {
+    Sentinel(Outcome),
+    NoToken(SignInError),
+}
+
+/// While a batch waits for more, how often it is looked whether more is still arriving.
+const LINGER_LOOK: Duration = Duration::from_millis(10);
+
+/// The senders for all enabled targets, those of one credential together.
+///
+/// # Errors
+/// A target's address or credential cannot be used.
+pub fn senders(
+    config: &Config,
+    view: &str,
+    ledger: &Ledger,
+    http: &reqwest::Client,
+    health: &Health,
+) -> Result<Vec<Sender>, BuildError> {
+    let mut senders: Vec<(Option<Credential>, Sender)> = Vec::new();
+    for target in config.targets.iter().filter(|target| target.enabled) {
+        let credential = (target.mode == Mode::Live).then(|| Credential::of(target));
+        let line = line(config, view, target, http, health)?;
+        if let Some((_, sender)) = senders.iter_mut().find(|(known, _)| *known == credential) {
+            sender.lines.push(line);
+            continue;
+        }
+        let timeout = config.azure.token_timeout;
+        let token = match &credential {
+            Some(credential) => {
+                Some(Arc::new(TokenSource::new(credential.clone(), http.clone(), timeout)?))
+            }
+            None => None,
+        };
+        senders.push((credential, Sender::new(config, ledger, token, line)));
+    }
+    Ok(senders.into_iter().map(|(_, sender)| sender).collect())
+}
+
+fn line(
+    config: &Config,
+    view: &str,
+    target: &Target,
+    http: &reqwest::Client,
+    health: &Health,
+) -> Result<Line, BuildError> {
+    let way = match target.mode {
+        Mode::Live => {
+            Way::Upload(upload::Client::new(http.clone(), target, config.delivery.request_timeout)?)
+        }
+        Mode::DryRun => Way::File(target.dry_run_file.clone()),
+    };
+    let withdrawals_first = config.rendering.identity == Identity::Attribute;
+    health.update(&target.name, |_| {});
+    Ok(Line::new(
+        &target.name,
+        view,
+        target.workspace_id,
+        &target.sourcesystem,
+        way,
+        health.clone(),
+        withdrawals_first,
+    ))
+}
+
+impl Sender {
+    fn new(config: &Config, ledger: &Ledger, token: Option<Arc<TokenSource>>, line: Line) -> Self {
+        let delivery = config.delivery.clone();
+        // What is written to a file has no quota.
+        let requests = if token.is_some() { delivery.quota_requests } else { 0 };
+        Self {
+            ledger: ledger.clone(),
+            pacer: Pacer::new(requests, delivery.quota_window, Instant::now()),
+            backoff: Backoff::new(delivery.backoff_min, delivery.backoff_max),
+            delivery,
+            token,
+            lines: vec![line],
+            sign_in_failures: 0,
+            held_until: None,
+            in_flight: FuturesUnordered::new(),
+            slot_opens: None,
+            lingering_since: None,
+            first: 0,
+        }
+    }
+
+    /// Sends until `stop`, then waits for the answers of the requests in flight.
+    ///
+    /// # Errors
+    /// The ledger can no longer be read or written.
+    pub async fn run(mut self, stop: CancellationToken) -> sqlx::Result<()> {
+        let ledger = self.ledger.clone();
+        let tick = self.delivery.resend_after.min(Duration::from_secs(2)) / 2;
+        let mut due = tokio::time::interval(tick.max(Duration::from_millis(1)));
+        due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !stop.is_cancelled() {
+            let changed = ledger.changed();
+            self.refill().await?;
+            let wake = self.send_what_can_be_sent().await?;
+            let sleep = tokio::time::sleep(wake.unwrap_or(tick));
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some((answer, reached)) = self.in_flight.next() => self.settle(answer, reached).await?,
+                () = changed => {}
+                () = sleep, if wake.is_some() => {}
+                _ = due.tick() => self.lines.iter_mut().for_each(|line| line.check_due = true),
+            }
+        }
+        while let Some((answer, reached)) = self.in_flight.next().await {
+            self.settle(answer, reached).await?;
+        }
+        Ok(())
+    }
+
+    async fn refill(&mut self) -> sqlx::Result<()> {
+        for line in &mut self.lines {
+            line.lanes.refill(&self.ledger).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends batches until no slot is open or nothing waits; returns when to look again, if time
+    /// alone can change something.
+    async fn send_what_can_be_sent(&mut self) -> sqlx::Result<Option<Duration>> {
+        loop {
+            self.close_finished().await?;
+            let now = Instant::now();
+            if let Some(wait) = self.must_wait(now) {
+                return Ok(wait);
+            }
+            let Some(line) = self.next_line(now) else { return Ok(self.next_unblocked(now)) };
+            let Some(batch) = self.batch_of(line).await? else { continue };
+            if let Some(wait) = self.lingers(&batch, now) {
+                return Ok(Some(wait));
+            }
+            if let Err(wait) = self.pacer.take(Instant::now()) {
+                self.slot_opens = Some(Instant::now() + wait);
+                return Ok(Some(wait));
+            }
+            self.lingering_since = None;
+            self.send(line, batch).await?;
+        }
+    }
+
+    /// Whether no request may leave now, and how long that lasts, if time alone ends it.
+    fn must_wait(&mut self, now: Instant) -> Option<Option<Duration>> {
+        if self.in_flight.len() >= self.delivery.max_in_flight {
+            return Some(None);
+        }
+        let until = [self.slot_opens, self.held_until].into_iter().flatten().max()?;
+        if now < until {
+            return Some(Some(until - now));
+        }
+        self.slot_opens = None;
+        None
+    }
+
+    /// The target with the highest waiting lane; equal ones take turns.
+    fn next_line(&self, now: Instant) -> Option<usize> {
+        let count = self.lines.len();
+        let ready = |line: &usize| self.lines.get(*line).and_then(|one| one.ready(now));
+        (0..count)
+            .map(|offset| (self.first + offset) % count)
+            .filter_map(|line| Some((ready(&line)?, line)))
+            .min_by_key(|(lane, _)| *lane)
+            .map(|(_, line)| line)
+    }
+
+    fn next_unblocked(&self, now: Instant) -> Option<Duration> {
+        let blocked = self.lines.iter().filter_map(|line| line.blocked_until);
+        blocked.filter(|until| *until > now).min().map(|until| until - now)
+    }
+
+    /// `None`: nothing of what waited has to be sent.
+    async fn batch_of(&mut self, line: usize) -> sqlx::Result<Option<Batch>> {
+        let room = Room { objects: self.delivery.max_objects, bytes: self.delivery.max_bytes };
+        let Some(line) = self.lines.get_mut(line) else { return Ok(None) };
+        let batch = line.pick(&self.ledger, room).await?;
+        if batch.picked.is_empty() {
+            line.lanes.advance(batch.progress);
+            return Ok(None);
+        }
+        Ok(Some(batch))
+    }
+
+    /// A batch with room waits while more is arriving, at most the linger time.
+    fn lingers(&mut self, batch: &Batch, now: Instant) -> Option<Duration> {
+        if !batch.has_room || !self.ledger.is_busy() {
+            return None;
+        }
+        let since = *self.lingering_since.get_or_insert(now);
+        let left = self.delivery.linger.checked_sub(now - since)?;
+        (!left.is_zero()).then(|| left.min(LINGER_LOOK))
+    }
+
+    async fn send(&mut self, index: usize, batch: Batch) -> sqlx::Result<()> {
+        self.first = index + 1;
+        let Some(line) = self.lines.get_mut(index) else { return Ok(()) };
+        let pending: Vec<_> = batch.picked.iter().map(|one| one.pending.clone()).collect();
+        let sending = self.ledger.mark_sending(&line.name, &pending, Ledger::now()).await?;
+        let picked = line.sent(batch);
+        for one in &picked {
+            metrics::sent(&line.name, one.lane.word(), 1);
+        }
+        let objects: Vec<&str> = sending.iter().map(|one| one.json.as_str()).collect();
+        let body = upload::body(&line.sourcesystem, &objects);
+        let asked = Asked { workspace: line.workspace, objects: objects.len() };
+        let (way, token) = (line.way.clone(), self.token.clone());
+        let started = Instant::now();
+        self.in_flight.push(Box::pin(async move {
+            let reached = match sending.is_empty() {
+                true => Reached::Sentinel(Outcome::accepted_all()),
+                false => reach(way, token, body, asked).await,
+            };
+            (Answer { line: index, picked, sending, took: started.elapsed() }, reached)
+        }));
+        Ok(())
+    }
+}
+
+/// One request.
+async fn reach(
+    way: Way,
+    token: Option<Arc<TokenSource>>,
+    body: axum::body::Bytes,
+    asked: Asked,
+) -> Reached {
+    let client = match way {
+        Way::Upload(client) => client,
+        Way::File(path) => return Reached::Sentinel(write_down(&path, &body).await),
+    };
+    let Some(token) = token else {
+        return Reached::NoToken(SignInError::Settings("no credential".into()));
+    };
+    match token.token().await {
+        Ok(token) => Reached::Sentinel(Outcome::of(&client.send(&token, body).await, asked)),
+        Err(error) => Reached::NoToken(error),
+    }
+}
+
+/// A dry run: the request's body as a line of the target's file.
+async fn write_down(path: &std::path::Path, body: &[u8]) -> Outcome {
+    use tokio::io::AsyncWriteExt;
+    let appended = async {
+        let mut file = tokio::fs::File::options().create(true).append(true).open(path).await?;
+        file.write_all(&[body, b"\n"].concat()).await?;
+        file.flush().await
+    };
+    match appended.await {
+        Ok(()) => Outcome::accepted_all(),
+        Err(error) => Outcome::Transient {
+            why: format!("cannot write dry_run_file {}: {error}", path.display()),
+            ambiguous: false,
+            wait: None,
+        },
+    }
+}

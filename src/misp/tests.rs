@@ -1,0 +1,269 @@
+//! The shapes of MISP's documents that recordings do not hold, and input that is none of MISP's.
+
+use std::hint::black_box;
+
+use proptest::prelude::*;
+
+use super::{Attribute, Event, event_uuid, events};
+
+const EVENT: &str = "62724408-1cb5-4198-8ceb-3e542ad28bcd";
+const UUID: &str = "58634bba-6203-49db-85e0-06c10dc6430e";
+
+/// An event whose `Attribute` is `list`.
+fn with(list: &str) -> String {
+    format!(r#"{{"Event":{{"uuid":"{EVENT}","Attribute":{list},"Object":[]}}}}"#)
+}
+
+fn attribute(more: &str) -> String {
+    format!(r#"{{"uuid":"{UUID}","type":"domain","value":"evil.example"{more}}}"#)
+}
+
+/// The only attribute of an event that lists `element`.
+fn one(document: &str) -> Attribute<'_> {
+    let event = Event::parse(document.as_bytes()).unwrap();
+    let mut attributes = event.attributes();
+    let (attribute, _) = attributes.next().unwrap().unwrap();
+    assert!(attributes.next().is_none());
+    attribute
+}
+
+fn refusal(document: &[u8]) -> String {
+    Event::parse(document).unwrap_err().to_string()
+}
+
+#[test]
+fn texts_without_escapes_are_borrowed() {
+    let document = with(&format!("[{}]", attribute(r#","comment":"a\"b""#)));
+    let attribute = one(&document);
+    assert!(matches!(attribute.value, std::borrow::Cow::Borrowed("evil.example")));
+    assert_eq!(attribute.comment, "a\"b");
+}
+
+#[test]
+fn numbers_and_booleans_are_read_in_every_spelling() {
+    for (id, flag) in [("74", "true"), ("\"74\"", "\"1\""), (" 74", "1"), ("\" 74 \"", "\"true\"")]
+    {
+        let more = format!(r#","id":{id},"to_ids":{flag},"timestamp":{id},"distribution":{id}"#);
+        let document = with(&format!("[{}]", attribute(&more)));
+        let attribute = one(&document);
+        assert_eq!((attribute.id, attribute.timestamp, attribute.distribution), (74, 74, 74));
+        assert!(attribute.to_ids);
+    }
+    let document = with(&format!(r#"[{{"uuid":"{UUID}","type":"AS","value":64500}}]"#));
+    assert_eq!(one(&document).value, "64500");
+}
+
+#[test]
+fn what_is_missing_or_null_has_the_strict_or_neutral_meaning() {
+    let nulls = r#","id":null,"to_ids":null,"deleted":null,"distribution":null,"timestamp":null,
+        "first_seen":null,"comment":null,"object_relation":null,"Tag":null,"category":null"#;
+    for more in ["", nulls] {
+        let document = with(&format!("[{}]", attribute(more)));
+        let attribute = one(&document);
+        assert!(!attribute.to_ids && !attribute.deleted);
+        assert_eq!((attribute.id, attribute.timestamp, attribute.distribution), (0, 0, 5));
+        assert_eq!((attribute.comment.as_ref(), attribute.first_seen), ("", None));
+        assert!(attribute.tags.is_empty());
+    }
+    let document = with("null");
+    let event = Event::parse(document.as_bytes()).unwrap();
+    assert_eq!((event.distribution, event.timestamp, event.listed()), (0, 0, 0));
+}
+
+#[test]
+fn a_bad_attribute_is_one_malformed_and_harms_no_other() {
+    let bad = [
+        "null",
+        "7",
+        "\"text\"",
+        "[]",
+        r#"["58634bba-6203-49db-85e0-06c10dc6430e"]"#,
+        r#"{"type":"domain","value":"evil.example"}"#,
+        r#"{"uuid":"","type":"domain","value":"evil.example"}"#,
+        r#"{"uuid":"586","type":"domain","value":"evil.example"}"#,
+        r#"{"uuid":"58634bba-6203-49db-c5e0-06c10dc6430e","type":"domain","value":"a.example"}"#,
+        r#"{"uuid":"00000000-0000-0000-0000-000000000000","type":"domain","value":"a.example"}"#,
+        &format!(r#"{{"uuid":"{UUID}","value":"evil.example"}}"#),
+        &format!(r#"{{"uuid":"{UUID}","type":"domain"}}"#),
+        &format!(r#"{{"uuid":"{UUID}","type":"domain","value":["evil.example"]}}"#),
+        &format!(r#"{{"uuid":"{UUID}","type":"domain","value":"lone \ud800 surrogate"}}"#),
+        &attribute(r#","timestamp":"yesterday""#),
+        &attribute(r#","distribution":1e99"#),
+        &attribute(r#","to_ids":"perhaps""#),
+        &attribute(r#","Tag":"tlp:red""#),
+        &attribute(r#","Tag":[{"name":["tlp:red"]}]"#),
+    ];
+    for bad in bad {
+        let document = with(&format!("[{},{bad},{}]", attribute(""), attribute("")));
+        let event = Event::parse(document.as_bytes()).unwrap();
+        let read: Vec<_> = event.attributes().map(|read| read.is_ok()).collect();
+        assert_eq!(read, [true, false, true], "{bad}");
+        let malformed = event.attributes().nth(1).unwrap().unwrap_err();
+        assert_eq!(malformed.json, bad);
+        assert!(!malformed.problem.is_empty());
+    }
+}
+
+#[test]
+fn a_malformed_attribute_is_named_where_it_can_be() {
+    let document = with(&format!("[{}]", attribute(r#","timestamp":"yesterday""#)));
+    let event = Event::parse(document.as_bytes()).unwrap();
+    let malformed = event.attributes().next().unwrap().unwrap_err();
+    assert_eq!(malformed.uuid.unwrap().to_string(), UUID);
+    assert!(malformed.problem.contains("yesterday"), "{}", malformed.problem);
+}
+
+#[test]
+fn an_unreadable_moment_costs_no_attribute() {
+    for seen in ["\"long ago\"", "[1]", "{\"a\":1}", "true", "1.5"] {
+        let document = with(&format!("[{}]", attribute(&format!(r#","first_seen":{seen}"#))));
+        assert_eq!(one(&document).first_seen, None);
+    }
+}
+
+#[test]
+fn a_list_with_holes_is_an_object_and_phantoms_in_it_are_no_attributes() {
+    let list = format!(r#"{{"0":{},"4":{{"RelatedAttribute":[{{"id":"1"}}]}}}}"#, attribute(""));
+    assert_eq!(one(&with(&list)).value, "evil.example");
+    let list = format!(r#"[{},{{"RelatedAttribute":[]}}]"#, attribute(""));
+    assert_eq!(one(&with(&list)).value, "evil.example");
+    let tags = r#","Tag":{"0":{"name":"tlp:red"},"3":{"name":"x","local":"1"}}"#;
+    let document = with(&format!("[{}]", attribute(tags)));
+    let tags: Vec<_> = one(&document).tags;
+    assert_eq!(tags.iter().map(|tag| tag.local).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn rows_whose_tag_is_gone_are_no_tags() {
+    let tags =
+        r#","AttributeTag":[{"id":"1","Tag":[]},{"id":"2"},{"local":true,"Tag":{"name":"a"}}]"#;
+    let document = with(&format!("[{}]", attribute(tags)));
+    let tags = one(&document).tags;
+    assert_eq!(tags.len(), 1);
+    assert_eq!((tags[0].name.as_ref(), tags[0].local), ("a", true));
+}
+
+#[test]
+fn proposals_are_never_attributes() {
+    let document = format!(
+        r#"{{"Event":{{"uuid":"{EVENT}","ShadowAttribute":[{0}],"Attribute":[],
+        "Object":[{{"uuid":"{UUID}","name":"file","ShadowAttribute":[{0}],"Attribute":[]}}]}}}}"#,
+        attribute("")
+    );
+    assert_eq!(Event::parse(document.as_bytes()).unwrap().attributes().count(), 0);
+}
+
+#[test]
+fn a_bad_object_is_one_malformed_and_harms_no_other() {
+    let object = format!(r#"{{"uuid":"{UUID}","name":"file","Attribute":[{}]}}"#, attribute(""));
+    for bad in ["null", "[]", r#"{"distribution":"x"}"#, r#"{"Attribute":"none"}"#] {
+        let document =
+            format!(r#"{{"Event":{{"uuid":"{EVENT}","Object":[{object},{bad},{object}]}}}}"#);
+        let event = Event::parse(document.as_bytes()).unwrap();
+        let read: Vec<_> = event.attributes().map(|read| read.is_ok()).collect();
+        assert_eq!(read, [true, false, true], "{bad}");
+    }
+}
+
+#[test]
+fn a_refusal_says_what_was_found_instead() {
+    let cases: [(&[u8], &str); 13] = [
+        (b"", "found nothing"),
+        (b"  ", "found nothing"),
+        (b"\xff", "not UTF-8"),
+        (b"GIF89a", "not JSON"),
+        (br#"{"Event":{"uuid":"#, "not JSON"),
+        (b"[]", "found a list"),
+        (b"106", "invalid type: integer `106`"),
+        (br#"{"name":"Authentication failed.","url":"/"}"#, "found `name`, `url`"),
+        (br#"{"response":[]}"#, "found `response`"),
+        (br#"{"Event":12}"#, "integer `12`"),
+        (br#"{"Event":{"Attribute":[]}}"#, "no uuid"),
+        (br#"{"Event":{"uuid":"x","Attribute":"none"}}"#, "expected a list"),
+        (br#"{"Event":{"uuid":"x","Attribute":{"id":"1"}}}"#, "the key \"id\""),
+    ];
+    for (document, expected) in cases {
+        let refusal = refusal(document);
+        assert!(refusal.contains(expected), "{refusal:?} lacks {expected:?}");
+    }
+}
+
+#[test]
+fn an_event_without_any_list_is_no_publication() {
+    let document = format!(r#"{{"Event":{{"uuid":"{EVENT}","info":"x"}},"action":"edit"}}"#);
+    assert!(refusal(document.as_bytes()).contains("action `edit`"));
+    let document = format!(r#"{{"Event":{{"uuid":"{EVENT}","info":"x"}}}}"#);
+    assert!(refusal(document.as_bytes()).contains("neither"));
+    assert_eq!(events(document.as_bytes()).unwrap().count(), 1, "an answer with `metadata`");
+}
+
+#[test]
+fn a_bad_event_in_an_answer_ends_nothing() {
+    let event = with("[]");
+    let document = format!(r#"{{"response":[{event},{{"Event":{{}}}},7,{event}]}}"#);
+    let read: Vec<_> = events(document.as_bytes()).unwrap().map(|event| event.is_ok()).collect();
+    assert_eq!(read, [true, false, false, true]);
+    let document = format!("[{event},{event}]");
+    assert_eq!(events(document.as_bytes()).unwrap().flatten().count(), 2);
+}
+
+#[test]
+fn deep_nesting_is_passed_over() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let document = with(&format!("[{},{deep}]", attribute(&format!(r#","Galaxy":{deep}"#))));
+    let event = Event::parse(document.as_bytes()).unwrap();
+    assert_eq!(event.attributes().filter(Result::is_ok).count(), 1);
+}
+
+/// Reads everything there is to read.
+fn exhaust(document: &[u8]) {
+    black_box(event_uuid(document));
+    let Ok(events) = events(document) else { return };
+    for event in events.flatten() {
+        black_box(event.facts());
+        black_box(crate::convert::event(&event));
+        event.content(|_| {});
+    }
+    if let Ok(event) = Event::parse(document) {
+        black_box(crate::convert::event(&event));
+    }
+}
+
+fn recorded(name: &str) -> Vec<u8> {
+    let path = format!("{}/tests/recordings/{name}", env!("CARGO_MANIFEST_DIR"));
+    let bytes = std::fs::read(path).unwrap();
+    bytes.strip_prefix(b"misp_json ").unwrap_or(&bytes).to_vec()
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(document in proptest::collection::vec(any::<u8>(), 0..200)) {
+        exhaust(&document);
+    }
+
+    #[test]
+    fn no_mutilated_publication_panics(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in any::<prop::sample::Index>(),
+        whole in any::<bool>(),
+    ) {
+        let mut document = recorded("zmq-more/000120_misp_json.bin");
+        for (at, byte) in changes {
+            let at = at.index(document.len());
+            document[at] = byte;
+        }
+        if !whole {
+            document.truncate(cut.index(document.len()));
+        }
+        exhaust(&document);
+    }
+
+    #[test]
+    fn no_value_of_any_type_panics(
+        kind in prop::sample::select(crate::convert::type_names()),
+        value in "\\PC{0,40}|[\\[\\]:./|@hx0-9a-f?#-]{0,40}",
+    ) {
+        let attribute = serde_json::json!({"uuid": UUID, "type": kind, "value": value});
+        exhaust(with(&format!("[{attribute}]")).as_bytes());
+    }
+}
