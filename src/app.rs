@@ -337,14 +337,6 @@ pub async fn sandbox(_: SandboxOptions) -> anyhow::Result<()> {
     anyhow::bail!("not built in this step")
 }
 
-/// Prints the STIX bundle for a MISP event.
-///
-/// # Errors
-/// The file cannot be read, or holds no event.
-pub fn convert(_: &crate::config::Rules, _: &crate::cli::ConvertOptions) -> anyhow::Result<()> {
-    anyhow::bail!("not built in this step")
-}
-
 /// Prints what the ledger holds.
 ///
 /// # Errors
