@@ -18,7 +18,7 @@ use crate::config::{Config, Mode};
 use crate::deliver::{self, Health, Sender};
 use crate::intake::Inbox;
 use crate::intake::zmq::{self, ZeroMqStatus};
-use crate::ledger::{Lane, Ledger, TargetEntry, View, Writer, WriterSettings};
+use crate::ledger::{DRY_RUN, Lane, Ledger, TargetEntry, View, Writer, WriterSettings};
 use crate::metrics;
 use crate::notice::Notice;
 
@@ -169,7 +169,7 @@ async fn register(
         target: target.name.clone(),
         mode: match target.mode {
             Mode::Live => "live".into(),
-            Mode::DryRun => "dry-run".into(),
+            Mode::DryRun => DRY_RUN.into(),
         },
         workspace: target.workspace_id.to_string(),
         sourcesystem: target.sourcesystem.clone(),

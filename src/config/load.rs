@@ -254,7 +254,7 @@ fn expiry(reader: &mut Reader) -> Expiry {
         ("first_seen_by_relay", ExpireFrom::FirstSeenByRelay),
     ];
     Expiry {
-        default_days: reader.number("expiry.default_days", 1..=3650),
+        default_days: reader.number("expiry.default_days", 1..=36500),
         days: days(reader),
         from: reader.word("expiry.from", &from, ExpireFrom::Timestamp),
         last_seen_is_expiry: reader.flag("expiry.last_seen_is_expiry"),
@@ -266,7 +266,7 @@ fn days(reader: &mut Reader) -> BTreeMap<String, u32> {
     let paths = reader.keys_below("expiry.days");
     let days = paths
         .into_iter()
-        .map(|path| (reader.number(&format!("expiry.days.{path}"), 0..=3650), path));
+        .map(|path| (reader.number(&format!("expiry.days.{path}"), 0..=36500), path));
     days.filter(|(days, _)| *days > 0).map(|(days, path)| (path, days)).collect()
 }
 

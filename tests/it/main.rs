@@ -16,6 +16,8 @@ mod convert;
 #[cfg(test)]
 mod kitchen_sink;
 #[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
 mod recordings;
 #[cfg(test)]
 mod sandbox;

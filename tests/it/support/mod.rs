@@ -1,4 +1,5 @@
 //! What tests share.
 
 pub(crate) mod publisher;
+pub(crate) mod relay;
 pub(crate) mod sandbox;

@@ -1,0 +1,172 @@
+//! The built binary, between a publisher and a sandbox.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use misp_sentinel_relay::sandbox::{Held, Sandbox};
+use tempfile::TempDir;
+
+use super::publisher::Publisher;
+
+/// A relay process; killed when dropped.
+pub(crate) struct Relay {
+    child: Child,
+    folder: TempDir,
+    settings: Vec<(String, String)>,
+}
+
+/// What every test wants: no quota, waits of milliseconds, indicators that never expire.
+const FAST: [(&str, &str); 19] = [
+    ("MSR_MISP__PUBLIC_URL", "https://misp.example"),
+    ("MSR_MISP__ZEROMQ__CONNECT_TIMEOUT", "500ms"),
+    ("MSR_MISP__ZEROMQ__RECONNECT_MAX", "50ms"),
+    ("MSR_EXPIRY__DEFAULT_DAYS", "36500"),
+    ("MSR_EXPIRY__DAYS__IPV4_ADDR", "36500"),
+    ("MSR_EXPIRY__DAYS__IPV6_ADDR", "36500"),
+    ("MSR_EXPIRY__DAYS__DOMAIN_NAME", "36500"),
+    ("MSR_EXPIRY__DAYS__URL", "36500"),
+    ("MSR_LEDGER__FSYNC", "false"),
+    ("MSR_DELIVERY__QUOTA_REQUESTS", "0"),
+    ("MSR_DELIVERY__LINGER", "0ms"),
+    ("MSR_DELIVERY__REQUEST_TIMEOUT", "2s"),
+    ("MSR_DELIVERY__BACKOFF_MIN", "20ms"),
+    ("MSR_DELIVERY__BACKOFF_MAX", "200ms"),
+    ("MSR_DELIVERY__THROTTLED_DEFAULT", "200ms"),
+    ("MSR_DELIVERY__DEGRADED_RETRY", "200ms"),
+    ("MSR_DELIVERY__RESEND_AFTER", "500ms"),
+    ("MSR_ADMIN__LISTEN", "127.0.0.1:0"),
+    ("MSR_LOG__FORMAT", "json"),
+];
+
+impl Relay {
+    /// Starts a relay with its own empty ledger and waits until it hears the publisher.
+    pub(crate) async fn start(
+        sandbox: &Sandbox,
+        publisher: &Publisher,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut all: Vec<(String, String)> =
+            FAST.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        all.extend(environment(sandbox));
+        all.push(("MSR_MISP__ZEROMQ__ENDPOINTS".into(), publisher.endpoint()));
+        all.push(("MSR_LEDGER__DATA_DIR".into(), folder.path().display().to_string()));
+        all.extend(settings.iter().map(|(key, value)| ((*key).into(), (*value).into())));
+        let child = spawn(&all, folder.path());
+        let relay = Self { child, folder, settings: all };
+        publisher.wait_for_subscriptions(2).await;
+        relay
+    }
+
+    /// Starts again on the same ledger, after [`Relay::kill`] or [`Relay::stop`].
+    pub(crate) async fn restart(&mut self, publisher: &Publisher) {
+        self.child = spawn(&self.settings, self.folder.path());
+        publisher.wait_for_subscriptions(2).await;
+    }
+
+    /// The folder of ledger, control socket and log.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(log_file(self.folder.path())).unwrap()
+    }
+
+    /// Runs another command of the binary with the same settings.
+    pub(crate) fn command(&self, arguments: &[&str]) -> std::process::Output {
+        Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"))
+            .args(arguments)
+            .env_clear()
+            .envs(self.settings.iter().cloned())
+            .output()
+            .unwrap()
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal by name, e.g. `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// SIGTERM; returns the exit code and how long it took.
+    pub(crate) fn stop(&mut self) -> (Option<i32>, Duration) {
+        let started = Instant::now();
+        self.signal("TERM");
+        let status = self.child.wait().unwrap();
+        (status.code(), started.elapsed())
+    }
+
+    /// Whether the process still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
+
+fn environment(sandbox: &Sandbox) -> Vec<(String, String)> {
+    sandbox
+        .relay_environment()
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned()))
+        .collect()
+}
+
+fn log_file(folder: &Path) -> PathBuf {
+    folder.join("relay.log")
+}
+
+fn spawn(settings: &[(String, String)], folder: &Path) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(log_file(folder)).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"))
+        .arg("run")
+        .env_clear()
+        .envs(settings.iter().cloned())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// What the sandbox holds as STIX patterns: live ones, in order.
+pub(crate) fn live_patterns(sandbox: &Sandbox) -> Vec<String> {
+    let now = chrono::Utc::now();
+    let mut patterns: Vec<String> = held(sandbox)
+        .into_iter()
+        .filter(|held| valid_until(held) > now)
+        .map(|held| held.json["pattern"].as_str().unwrap().to_owned())
+        .collect();
+    patterns.sort();
+    patterns
+}
+
+/// Everything that the sandbox holds in its first workspace.
+pub(crate) fn held(sandbox: &Sandbox) -> Vec<Held> {
+    sandbox.objects(sandbox.settings().workspaces[0])
+}
+
+fn valid_until(held: &Held) -> chrono::DateTime<chrono::Utc> {
+    held.json["valid_until"].as_str().unwrap().parse().unwrap()
+}
