@@ -13,6 +13,7 @@ use super::withdraw::{self, Which, Withdrawn};
 use super::writer::{Writer, unix};
 use super::{Writing, events};
 use crate::convert;
+use crate::intake::webhook;
 use crate::metrics;
 use crate::misp;
 use crate::notice::{Cause, EventRef, Expiration, Gap, Receipt, TagChange, What, Withdrawal};
@@ -206,11 +207,13 @@ impl Writer {
         .await?;
         let within = i64::try_from(self.settings.confirm_within.as_millis()).unwrap_or(i64::MAX);
         let dropped: Option<i64> = sqlx::query_scalar(
-            "SELECT until FROM gaps WHERE source = $1 AND event = $2 AND until > $3",
+            "SELECT until FROM gaps
+             WHERE source = $1 AND event = $2 AND until > $3 AND intake <> $4",
         )
         .bind(&self.settings.source)
         .bind(event)
         .bind(now.saturating_sub(within))
+        .bind(webhook::INTAKE)
         .fetch_optional(&self.ledger.readers)
         .await?;
         if dropped.is_some() {
@@ -222,7 +225,8 @@ impl Writer {
     pub(super) async fn gap(&mut self, gap: Gap, now: i64) -> sqlx::Result<Receipt> {
         let since = unix(gap.since);
         self.ledger.record_gap(&self.settings.source, &gap, since, now).await?;
-        if let Some(event) = gap.event {
+        // What the webhook could not hand over is no word of ZeroMQ's.
+        if let Some(event) = gap.event.filter(|_| gap.intake != webhook::INTAKE) {
             self.use_announced(event).await?;
         }
         Ok(Receipt::Committed)

@@ -6,6 +6,8 @@
 mod support;
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod azure;
 #[cfg(test)]
 mod cli;
@@ -21,5 +23,7 @@ mod lifecycle;
 mod recordings;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod webhook;
 #[cfg(test)]
 mod zmq;
