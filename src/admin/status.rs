@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::health;
+use crate::config::Mode;
+use crate::deliver;
 use crate::intake::zmq;
 use crate::ledger::LedgerStatus;
 
@@ -66,6 +68,21 @@ pub struct TargetHealth {
     pub last_accepted: Option<DateTime<Utc>>,
     /// When the pause after a failure ends.
     pub next_try: Option<DateTime<Utc>>,
+}
+
+impl TargetHealth {
+    /// A target as its sender sees it.
+    #[must_use]
+    pub fn new(target: &str, mode: Mode, health: deliver::TargetHealth) -> Self {
+        Self {
+            target: target.to_owned(),
+            mode: mode.word().to_owned(),
+            degraded: health.degraded,
+            in_flight: health.in_flight,
+            last_accepted: health.last_accepted.map(Into::into),
+            next_try: health.next_try.map(Into::into),
+        }
+    }
 }
 
 impl Status {

@@ -14,6 +14,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod convert;
+#[cfg(test)]
 mod kitchen_sink;
 #[cfg(test)]
 mod lifecycle;

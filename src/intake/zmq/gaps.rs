@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::watch::Missed;
 use crate::intake::Inbox;
-use crate::notice::{Gap, GapReason, What};
+use crate::metrics;
+use crate::notice::{Gap, What};
 
 /// One endpoint's gaps.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Gaps {
     /// Tells the ledger that something may have been missed, now or when it has room.
     pub(crate) fn record(&self, missed: Missed, dropped: Dropped) {
         let Missed { reason, since } = missed;
-        count(&self.endpoint, reason);
+        metrics::gap(&self.endpoint, reason);
         let Dropped { event, publication } = dropped;
         let gap = Gap { reason, intake: self.endpoint.clone(), since, event, publication };
         let mut kept = lock(&self.kept);
@@ -137,12 +138,6 @@ fn keep(kept: &mut VecDeque<Gap>, mut gap: Gap) {
     if !kept.iter().any(same) {
         kept.push_back(gap);
     }
-}
-
-/// `relay_gaps_total`: what may have been missed, by intake and reason.
-fn count(endpoint: &str, reason: GapReason) {
-    metrics::counter!("relay_gaps_total", "intake" => endpoint.to_owned(), "reason" => reason.word())
-        .increment(1);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
