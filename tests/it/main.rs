@@ -18,6 +18,8 @@ mod convert;
 #[cfg(test)]
 mod kitchen_sink;
 #[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod recordings;
