@@ -38,7 +38,57 @@ impl Turn {
 
 /// What to remember once a picked batch is really sent.
 #[derive(Debug, Default)]
-pub(super) struct Progress(Vec<(Lane, i64, Option<Uuid>, bool, bool)>);
+pub(super) struct Progress(Vec<Step>);
+
+/// How far picking a batch has come in one change.
+#[derive(Debug)]
+struct Step {
+    lane: Lane,
+    change: i64,
+    after: Option<Uuid>,
+    exhausted: bool,
+    blocked: bool,
+}
+
+/// What one change gave to a batch.
+#[derive(Debug)]
+struct Taken {
+    picked: Vec<Picked>,
+    after: Option<Uuid>,
+    blocked: bool,
+    /// The bytes of the request are used up.
+    is_full: bool,
+}
+
+/// Takes what fits. The first object of a request always does.
+fn take(
+    turn: &Turn,
+    found: Vec<Pending>,
+    room: &mut Room,
+    busy: impl Fn(&Pending) -> bool,
+) -> Taken {
+    let (lane, change) = (turn.open.lane, turn.open.change);
+    let mut taken = Taken { picked: Vec::new(), after: turn.after, blocked: false, is_full: false };
+    for pending in found {
+        let size = pending.body.len() + ENVELOPE;
+        if size > room.bytes && !room.is_untouched {
+            taken.is_full = true;
+            break;
+        }
+        taken.after = Some(pending.object);
+        if busy(&pending) {
+            taken.blocked = true;
+            continue;
+        }
+        *room = Room {
+            objects: room.objects.saturating_sub(1),
+            bytes: room.bytes.saturating_sub(size),
+            is_untouched: false,
+        };
+        taken.picked.push(Picked { pending, lane, change });
+    }
+    taken
+}
 
 /// The open changes of one target.
 #[derive(Debug)]
@@ -56,6 +106,8 @@ pub(super) struct Lanes {
 pub(super) struct Room {
     pub objects: usize,
     pub bytes: usize,
+    /// Nothing is in it yet.
+    pub is_untouched: bool,
 }
 
 /// Members added at sending, and the comma.
@@ -137,39 +189,28 @@ impl Lanes {
         busy: impl Fn(&Pending) -> bool,
     ) -> sqlx::Result<(Vec<Picked>, Progress)> {
         let (mut picked, mut progress) = (Vec::new(), Progress::default());
-        for lane in Lane::ALL.into_iter().filter(|lane| *lane <= lowest) {
-            for turn in self.of(lane).iter().filter(|turn| turn.waits()) {
-                if room.objects == 0 {
-                    return Ok((picked, progress));
-                }
-                let limit = i64::try_from(room.objects).unwrap_or(i64::MAX);
-                let change = turn.open.change;
-                let at = (Ledger::now(), limit);
-                let found =
-                    ledger.pending(&self.view, &self.target, change, turn.after, at).await?;
-                let full = found.len() == room.objects;
-                let (mut after, mut blocked, mut cut) = (turn.after, false, false);
-                for pending in found {
-                    let size = pending.body.len() + ENVELOPE;
-                    if size > room.bytes && !picked.is_empty() {
-                        cut = true;
-                        break;
-                    }
-                    after = Some(pending.object);
-                    if busy(&pending) {
-                        blocked = true;
-                        continue;
-                    }
-                    room = Room {
-                        objects: room.objects.saturating_sub(1),
-                        bytes: room.bytes.saturating_sub(size),
-                    };
-                    picked.push(Picked { pending, lane, change });
-                }
-                progress.0.push((lane, change, after, !full && !cut, blocked));
-                if cut {
-                    return Ok((picked, progress));
-                }
+        let lanes = Lane::ALL.into_iter().filter(|lane| *lane <= lowest);
+        let turns = lanes.flat_map(|lane| self.of(lane)).filter(|turn| turn.waits());
+        for turn in turns {
+            if room.objects == 0 {
+                break;
+            }
+            let at = (Ledger::now(), i64::try_from(room.objects).unwrap_or(i64::MAX));
+            let change = turn.open.change;
+            let found = ledger.pending(&self.view, &self.target, change, turn.after, at).await?;
+            let is_all = found.len() < room.objects;
+            let taken = take(turn, found, &mut room, &busy);
+            let is_full = taken.is_full;
+            progress.0.push(Step {
+                lane: turn.open.lane,
+                change,
+                after: taken.after,
+                exhausted: is_all && !is_full,
+                blocked: taken.blocked,
+            });
+            picked.extend(taken.picked);
+            if is_full {
+                break;
             }
         }
         Ok((picked, progress))
@@ -186,7 +227,7 @@ impl Lanes {
 
     /// Remembers how far changes have come that had nothing to send.
     pub(super) fn advance(&mut self, progress: Progress) {
-        for (lane, change, after, exhausted, blocked) in progress.0 {
+        for Step { lane, change, after, exhausted, blocked } in progress.0 {
             let turns = self.of_mut(lane);
             let Some(position) = turns.iter().position(|turn| turn.open.change == change) else {
                 continue;
@@ -235,25 +276,28 @@ impl Lanes {
         &mut self,
         ledger: &Ledger,
     ) -> sqlx::Result<Vec<OpenChange>> {
-        let mut closed = Vec::new();
+        let finished: Vec<i64> = self
+            .lanes
+            .iter()
+            .flatten()
+            .filter(|turn| turn.exhausted && !turn.blocked)
+            .map(|turn| turn.open.change)
+            .filter(|change| !self.in_flight.contains_key(change))
+            .collect();
+        if finished.is_empty() {
+            return Ok(Vec::new());
+        }
+        let over = ledger.close_changes(&self.view, &self.target, &finished).await?;
+        let mut closed = Vec::with_capacity(over.len());
         for turns in &mut self.lanes {
-            let mut kept = VecDeque::with_capacity(turns.len());
-            for mut turn in std::mem::take(turns) {
-                let change = turn.open.change;
-                if !turn.exhausted || turn.blocked || self.in_flight.contains_key(&change) {
-                    kept.push_back(turn);
-                } else if ledger
-                    .close_change(&self.view, &self.target, change, Ledger::now())
-                    .await?
-                {
-                    closed.push(turn.open);
-                } else {
-                    turn.after = None;
-                    turn.exhausted = false;
-                    kept.push_back(turn);
-                }
-            }
+            let (gone, kept): (VecDeque<Turn>, VecDeque<Turn>) = std::mem::take(turns)
+                .into_iter()
+                .partition(|turn| over.contains(&turn.open.change));
+            closed.extend(gone.into_iter().map(|turn| turn.open));
             *turns = kept;
+        }
+        for change in finished.iter().filter(|change| !over.contains(change)) {
+            Lane::ALL.into_iter().for_each(|lane| self.rewind(lane, *change));
         }
         Ok(closed)
     }

@@ -135,25 +135,34 @@ impl Ledger {
         query.build_query_as().fetch_all(&self.readers).await
     }
 
-    /// Takes a change off a target's queue, unless it still has something to send.
+    /// Takes those changes off a target's queue of which nothing is pending; returns them.
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub async fn close_change(
+    pub async fn close_changes(
         &self,
         view: &str,
         target: &str,
-        change: i64,
-        now: i64,
-    ) -> sqlx::Result<bool> {
-        if !self.pending(view, target, change, None, (now, 1)).await?.is_empty() {
-            return Ok(false);
+        changes: &[i64],
+    ) -> sqlx::Result<HashSet<i64>> {
+        let mut over = HashSet::new();
+        for change in changes {
+            let at = (Self::now(), 1);
+            if self.pending(view, target, *change, None, at).await?.is_empty() {
+                over.insert(*change);
+            }
         }
-        sqlx::query("DELETE FROM queue WHERE target = $1 AND change = $2")
-            .bind(target)
-            .bind(change)
-            .execute(&self.writer)
-            .await?;
-        Ok(true)
+        if over.is_empty() {
+            return Ok(over);
+        }
+        let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM queue WHERE target = ");
+        query.push_bind(target).push(" AND change IN (");
+        let mut list = query.separated(", ");
+        for change in &over {
+            list.push_bind(*change);
+        }
+        query.push(")");
+        query.build().execute(&self.writer).await?;
+        Ok(over)
     }
 }
