@@ -54,17 +54,38 @@ struct Found {
     timestamp: i64,
 }
 
-/// Ends the claims of an attribute or object, except those whose observable is among `keep` (an
-/// edit that still says the same). `timestamp` is MISP's, of the withdrawal.
+/// A withdrawal, made ready for the ledger.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub which: Which,
+    /// MISP's, of the withdrawal, Unix seconds.
+    pub timestamp: i64,
+    /// Objects that an edited attribute still claims.
+    pub keep: Vec<Uuid>,
+    /// See [`Tombstone`].
+    pub ids_only: bool,
+    /// For people.
+    pub why: &'static str,
+}
+
+/// Ends the claims of an attribute or object, except those that are kept.
+///
+/// An attribute without claims may be on its way in a snapshot from before: what is older than the
+/// withdrawal stays out.
 pub(super) async fn withdraw(
     tx: &mut Writing,
     event: (&str, Uuid),
-    which: Which,
-    timestamp: i64,
-    keep: &[Uuid],
+    withdrawal: &Ending,
     change: &mut Change<'_>,
 ) -> sqlx::Result<Withdrawn> {
-    let found = find(tx, event, which).await?;
+    let Ending { timestamp, ids_only, .. } = *withdrawal;
+    let keep = &withdrawal.keep;
+    let found = find(tx, event, withdrawal.which).await?;
+    if let (true, Which::Attribute(attribute)) = (found.is_empty(), withdrawal.which) {
+        let before = Tombstone::of(attribute, timestamp.saturating_sub(1));
+        bury(tx, event.0, &before, change.opened_at).await?;
+        return Ok(Withdrawn::Claims(0));
+    }
     let ending: Vec<Found> =
         found.into_iter().filter(|claim| !keep.contains(&claim.object)).collect();
     if ending.iter().any(|claim| claim.timestamp > timestamp) {
@@ -73,7 +94,8 @@ pub(super) async fn withdraw(
     }
     for claim in &ending {
         let object = if keep.is_empty() { Uuid::nil() } else { claim.object };
-        bury(tx, event.0, claim.attribute, object, timestamp, change.opened_at).await?;
+        let tombstone = Tombstone { attribute: claim.attribute, object, timestamp, ids_only };
+        bury(tx, event.0, &tombstone, change.opened_at).await?;
         delete(tx, event, claim).await?;
     }
     if !ending.is_empty() {
@@ -118,27 +140,50 @@ async fn delete(tx: &mut Writing, event: (&str, Uuid), claim: &Found) -> sqlx::R
     Ok(())
 }
 
-/// Writes a tombstone; the later of two withdrawals counts.
+/// What keeps a snapshot from before a withdrawal from undoing it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tombstone {
+    pub attribute: Uuid,
+    /// Nil: whatever the attribute claims.
+    pub object: Uuid,
+    /// MISP's, of the withdrawal, Unix seconds.
+    pub timestamp: i64,
+    /// `to_ids` was switched off, and nothing else.
+    pub ids_only: bool,
+}
+
+impl Tombstone {
+    /// For whatever the attribute claims.
+    pub(super) fn of(attribute: Uuid, timestamp: i64) -> Self {
+        Self { attribute, object: Uuid::nil(), timestamp, ids_only: false }
+    }
+}
+
+/// Writes a tombstone; the later of two withdrawals counts, of the same second the stricter.
 pub(super) async fn bury(
     tx: &mut Writing,
     source: &str,
-    attribute: Uuid,
-    object: Uuid,
-    timestamp: i64,
+    tombstone: &Tombstone,
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO tombstones (source, attribute, object, timestamp, withdrawn_at)
-         VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO tombstones (source, attribute, object, timestamp, ids_only, withdrawn_at)
+         VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (source, attribute, object) DO UPDATE SET
+             ids_only = CASE WHEN excluded.timestamp > tombstones.timestamp
+                        THEN excluded.ids_only
+                        WHEN excluded.timestamp = tombstones.timestamp
+                        THEN excluded.ids_only AND tombstones.ids_only
+                        ELSE tombstones.ids_only END,
              timestamp = CASE WHEN excluded.timestamp > tombstones.timestamp
                          THEN excluded.timestamp ELSE tombstones.timestamp END,
              withdrawn_at = excluded.withdrawn_at",
     )
     .bind(source)
-    .bind(attribute)
-    .bind(object)
-    .bind(timestamp)
+    .bind(tombstone.attribute)
+    .bind(tombstone.object)
+    .bind(tombstone.timestamp)
+    .bind(tombstone.ids_only)
     .bind(now)
     .execute(&mut **tx)
     .await?;

@@ -14,9 +14,13 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod convergence;
+#[cfg(test)]
 mod convert;
 #[cfg(test)]
 mod kitchen_sink;
+#[cfg(test)]
+mod late_news;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]

@@ -6,4 +6,5 @@ pub(crate) mod publisher;
 pub(crate) mod relay;
 pub(crate) mod sandbox;
 pub(crate) mod scene;
+pub(crate) mod sentinel;
 pub(crate) mod webhook;
