@@ -282,6 +282,12 @@ fn tell_closed(target: &str, closed: &OpenChange) {
     let took = SystemTime::now().duration_since(opened).unwrap_or_default();
     metrics::time_to_accepted(target, closed.lane.word(), took);
     let Some(event) = closed.event else { return };
+    if closed.summary == "{}" {
+        // A withdrawal, or one of the first changes of a large event: the last tells the whole.
+        let (lane, accepted_after_s) = (closed.lane.word(), took.as_secs_f64());
+        tracing::debug!(target_name = target, lane, %event, accepted_after_s, "change accepted");
+        return;
+    }
     let summary: Summary = serde_json::from_str(&closed.summary).unwrap_or_default();
     tracing::info!(
         target_name = target,

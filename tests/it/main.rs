@@ -18,9 +18,13 @@ mod convergence;
 #[cfg(test)]
 mod convert;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod kitchen_sink;
 #[cfg(test)]
 mod late_news;
+#[cfg(test)]
+mod ledger;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
