@@ -433,19 +433,19 @@ struct Play<'a> {
 impl Play<'_> {
     async fn act(&mut self, act: &Act) {
         self.misp.act(act);
-        match act {
-            Act::HearPublication(which) if !self.misp.publications.is_empty() => {
-                let which = which % self.misp.publications.len();
-                let frame = self.misp.publications.remove(which);
-                self.hear(frame).await;
-            }
-            Act::HearOther => {
-                if let Some(frame) = self.misp.others.pop_front() {
-                    self.hear(frame).await;
-                }
-            }
-            Act::Deliver => self.deliver(act).await,
-            _ => {}
+        if let Act::HearPublication(which) = act
+            && let Some(which) = which.checked_rem(self.misp.publications.len())
+        {
+            let frame = self.misp.publications.remove(which);
+            self.hear(frame).await;
+        }
+        if matches!(act, Act::HearOther)
+            && let Some(frame) = self.misp.others.pop_front()
+        {
+            self.hear(frame).await;
+        }
+        if matches!(act, Act::Deliver) {
+            self.deliver().await;
         }
     }
 
@@ -454,9 +454,9 @@ impl Play<'_> {
         self.relay.hear(&self.misp.wire(frame)).await;
     }
 
-    async fn deliver(&mut self, after: &Act) {
+    async fn deliver(&mut self) {
         self.sentinel.accept_all(self.relay).await;
-        assert_eq!(self.sentinel.live(), self.heard.live(&self.misp), "after {after:?}");
+        assert_eq!(self.sentinel.live(), self.heard.live(&self.misp));
     }
 
     /// All that is on its way arrives, and everything is published once more.

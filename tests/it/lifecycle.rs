@@ -68,7 +68,7 @@ fn count_changes(received: &[Value]) -> BTreeMap<String, usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_recorded_step_leaves_what_its_content_says() {
-    let scene = Scene::set(&[]).await;
+    let mut scene = Scene::set(&[]).await;
     let mut misp = Misp::default();
     let mut publications = BTreeSet::new();
     // Events of 5,000 and 50,000 attributes are a case of their own.
@@ -103,6 +103,7 @@ async fn each_recorded_step_leaves_what_its_content_says() {
     assert!(!all.contains("203.0.113.99"), "TLP red left");
     assert!(!all.contains("local-event-tag"), "a local tag left");
     assert!(!all.contains("cfo@victim.example"), "to_ids off left");
+    assert_eq!(scene.relay.stop().0, Some(0));
 }
 
 /// The document without what changes with every publication.
