@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::small::Whole;
 use super::wanted::{Change, decode, encode, refresh};
-use super::{Writing, events, hash, push_uuids, tags};
+use super::{Writing, events, hash, tags, withdraw};
 use crate::convert::{Claim, ClaimFacts, EventFacts, Skipped};
 
 /// Rows a statement: measured as the fastest on two cores.
@@ -255,27 +255,14 @@ impl Application {
     async fn drop_withdrawn(&mut self, tx: &mut Writing, rows: &mut Vec<Row>) -> sqlx::Result<()> {
         let mut tombstones = HashMap::new();
         for rows in rows.chunks(ROWS) {
-            let mut query = QueryBuilder::<Sqlite>::new(
-                "SELECT attribute, object, timestamp, ids_only FROM tombstones WHERE source = ",
-            );
-            query.push_bind(self.source.as_str());
             let attributes: Vec<Uuid> = rows.iter().map(|row| row.claim.attribute).collect();
-            push_uuids(&mut query, " AND attribute IN ", &attributes);
-            let found: Vec<(Uuid, Uuid, i64, bool)> =
-                query.build_query_as().fetch_all(&mut **tx).await?;
-            tombstones
-                .extend(found.into_iter().map(|(a, object, at, ids)| ((a, object), (at, ids))));
+            tombstones.extend(withdraw::tombstones(tx, &self.source, &attributes).await?);
         }
         let before = rows.len();
         rows.retain(|row| {
-            [Uuid::nil(), row.object]
-                .iter()
-                .filter_map(|object| tombstones.get(&(row.claim.attribute, *object)))
-                .all(|(withdrawn, ids_only)| {
-                    let facts = &row.claim.facts;
-                    facts.timestamp > *withdrawn
-                        || (*ids_only && !facts.to_ids && facts.timestamp == *withdrawn)
-                })
+            let of = |object| tombstones.get(&(row.claim.attribute, object));
+            let mut standing = [of(Uuid::nil()), of(row.object)].into_iter().flatten();
+            !standing.any(|tombstone| tombstone.keeps_out(&row.claim.facts))
         });
         self.counts.withdrawn += before - rows.len();
         Ok(())

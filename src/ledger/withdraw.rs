@@ -1,14 +1,15 @@
 //! What MISP takes back. Withdrawals count at once, match by uuid and never by value, and leave a
 //! tombstone, so that a snapshot from before them brings nothing back.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite};
 use uuid::Uuid;
 
-use super::Writing;
 use super::apply::STEP;
 use super::wanted::{Change, refresh};
+use super::{Writing, push_uuids};
+use crate::convert::ClaimFacts;
 use crate::notice::EventRef;
 
 /// What became of a withdrawal.
@@ -141,7 +142,7 @@ async fn delete(tx: &mut Writing, event: (&str, Uuid), claim: &Found) -> sqlx::R
 }
 
 /// What keeps a snapshot from before a withdrawal from undoing it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
 pub(super) struct Tombstone {
     pub attribute: Uuid,
     /// Nil: whatever the attribute claims.
@@ -157,6 +158,28 @@ impl Tombstone {
     pub(super) fn of(attribute: Uuid, timestamp: i64) -> Self {
         Self { attribute, object: Uuid::nil(), timestamp, ids_only: false }
     }
+
+    /// Whether a snapshot that says this is from before the withdrawal. Of the same second, the
+    /// withdrawal wins.
+    pub(super) fn keeps_out(&self, facts: &ClaimFacts) -> bool {
+        let same_news = self.ids_only && !facts.to_ids;
+        facts.timestamp < self.timestamp || (facts.timestamp == self.timestamp && !same_news)
+    }
+}
+
+/// The tombstones of these attributes, by attribute and object.
+pub(super) async fn tombstones(
+    tx: &mut Writing,
+    source: &str,
+    attributes: &[Uuid],
+) -> sqlx::Result<HashMap<(Uuid, Uuid), Tombstone>> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT attribute, object, timestamp, ids_only FROM tombstones WHERE source = ",
+    );
+    query.push_bind(source);
+    push_uuids(&mut query, " AND attribute IN ", attributes);
+    let found: Vec<Tombstone> = query.build_query_as().fetch_all(&mut **tx).await?;
+    Ok(found.into_iter().map(|one| ((one.attribute, one.object), one)).collect())
 }
 
 /// Writes a tombstone; the later of two withdrawals counts, of the same second the stricter.
