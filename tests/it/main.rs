@@ -14,11 +14,15 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod convergence;
+#[cfg(test)]
 mod convert;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod kitchen_sink;
+#[cfg(test)]
+mod late_news;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
