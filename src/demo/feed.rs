@@ -9,7 +9,7 @@ use chrono::Utc;
 use zeromq::{Endpoint, PubSocket, Socket, SocketSend};
 
 use super::recorded::Recording;
-use super::scenario::{Act, scenario};
+use super::scenario::{Act, red_taken_off, scenario};
 
 /// Between two frames of [`publish_until`]. All frames together must take longer than the recording
 /// is long in the life of one event (35 s), or a round would look older than the one before.
@@ -95,7 +95,9 @@ pub(super) async fn publish_for_ever(
     writeln!(out, "MISP feed of recorded events on {}", feed.endpoint())?;
     loop {
         let recording = Recording::until(Utc::now());
-        for step in scenario(recording)? {
+        let mut steps = scenario(recording)?;
+        steps.push(red_taken_off(recording)?);
+        for step in steps {
             let Act::Send(frames) = step.act else { continue };
             writeln!(out, "{} {} {}", Utc::now().format("%H:%M:%S"), step.did, step.event)?;
             for frame in frames {

@@ -128,18 +128,19 @@ fn small_events(recording: Recording) -> anyhow::Result<Vec<Step>> {
     ])
 }
 
-/// What goes on after the demo, in rounds of five: each ends as it began. The recording has to be
+/// What goes on after the demo, in rounds of six: each ends as it began. The recording has to be
 /// of the moment, so that what comes back is newer than its withdrawal.
 ///
 /// # Errors
 /// Never with the frames at hand.
 pub(super) fn edit(number: usize, recording: Recording, uptime: u64) -> anyhow::Result<Step> {
     let only = ip("203.0.113.62");
-    Ok(match number % 5 {
+    Ok(match number % 6 {
         0 => Step::new("heartbeat", "", vec![recording.heartbeat(uptime)?]),
-        1 => Step::new("published", HOLES, vec![recording.frame("000457")?]).appears(holes()),
-        2 => to_ids_off(recording)?.disappears([only]),
-        3 => Step::new("published", LOCAL, vec![recording.frame("000473")?]).appears([only]),
+        1 => red_taken_off(recording)?,
+        2 => Step::new("published", HOLES, vec![recording.frame("000457")?]).appears(holes()),
+        3 => to_ids_off(recording)?.disappears([only]),
+        4 => Step::new("published", LOCAL, vec![recording.frame("000473")?]).appears([only]),
         _ => tagged_red(recording)?,
     })
 }
@@ -151,6 +152,15 @@ fn holes() -> [String; 3] {
 fn tagged_red(recording: Recording) -> anyhow::Result<Step> {
     let frame = recording.altered("000439", &[("tlp:clear", "tlp:red")])?;
     Ok(Step::new("tag tlp:red attached", HOLES, vec![frame]).disappears(holes()))
+}
+
+/// It forbids at once, and its end permits only with the next publication.
+///
+/// # Errors
+/// Never with the frames at hand.
+pub(super) fn red_taken_off(recording: Recording) -> anyhow::Result<Step> {
+    let words = [("tlp:clear", "tlp:red"), ("attached to event", "detached from event")];
+    Ok(Step::new("tag tlp:red detached", HOLES, vec![recording.altered("000439", &words)?]))
 }
 
 /// Of the one attribute of a small event; the frame is that of another event's.
@@ -180,7 +190,7 @@ mod tests {
         let recording = Recording::until(chrono::Utc::now());
         let mut live = BTreeSet::new();
         let mut steps = scenario(recording).unwrap();
-        steps.extend((0..10).map(|number| edit(number, recording, 60).unwrap()));
+        steps.extend((0..12).map(|number| edit(number, recording, 60).unwrap()));
         for step in steps {
             for pattern in step.disappears {
                 assert!(live.remove(&pattern), "{}: {pattern} was not live", step.did);
