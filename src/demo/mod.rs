@@ -32,6 +32,11 @@ use table::{Screen, seconds};
 /// Between two steps once the demo has been shown.
 const BETWEEN: Duration = Duration::from_secs(4);
 
+/// `--once` was asked to show all.
+#[derive(Debug, thiserror::Error)]
+#[error("the demo was stopped before its end")]
+struct Stopped;
+
 /// Runs the demo, or only its feed.
 ///
 /// # Errors
@@ -59,6 +64,8 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     match shown {
         // Whoever closed it has seen enough.
         Err(error) if !options.once && is_closed_pipe(&error) => Ok(()),
+        // Nothing is wrong, so nothing has to be looked into.
+        Err(error) if error.is::<Stopped>() || is_closed_pipe(&error) => Err(error),
         Err(error) if options.verbose => Err(error),
         Err(error) => {
             let log = stage.keep();
@@ -84,7 +91,7 @@ async fn show(
             anyhow::bail!("the relay ended by itself");
         }
         shown = Box::pin(acts(play, once)) => shown,
-        () = stop => if once { Err(anyhow::anyhow!("stopped before its end")) } else { Ok(()) },
+        () = stop => if once { Err(Stopped.into()) } else { Ok(()) },
     };
     let closed = if shown.is_ok() { closing(play).await } else { Ok(()) };
     stop_relay.cancel();

@@ -71,7 +71,7 @@ async fn rounds_can_follow_each_other_for_ever() {
     for number in 0..10 {
         // The demo itself takes four seconds a step.
         let recording = ago(60 - 4 * i64::try_from(number).unwrap());
-        steps.push(scenario::edit(number, recording, 60).unwrap());
+        steps.push(edit(number, recording, 60).unwrap());
     }
     let (result, shown) = played(steps).await;
     result.unwrap();

@@ -96,6 +96,7 @@ fn a_stopped_demo_has_not_shown_what_it_was_asked_to_show() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("stopped before its end"), "{}", text(&output));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing to look into");
 }
 
 #[tokio::test]
