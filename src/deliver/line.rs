@@ -1,16 +1,19 @@
 //! One target as its sender sees it: the way to it, its lanes, and what holds it back.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use uuid::Uuid;
 
-use super::halving::Halving;
+use super::halving::{Halving, Record};
 use super::health::Health;
 use super::lanes::{Lanes, Picked, Progress, Room};
 use super::upload;
 use crate::ledger::{Lane, Ledger, Pending};
+
+/// Failures in a row after which an unreachable target counts as degraded.
+pub(super) const DEGRADED_AFTER: u32 = 3;
 
 /// How objects reach a target.
 #[derive(Debug, Clone)]
@@ -36,7 +39,11 @@ pub(super) struct Line {
     pub check_due: bool,
     /// Failures in a row, for the back-off.
     pub failures: u32,
+    /// Answers 401 in a row.
+    pub unauthorized: u32,
     pub blocked_until: Option<Instant>,
+    /// Objects that were refused alone, until they are tried again.
+    resting: HashMap<Uuid, Instant>,
     /// Objects and STIX ids in requests without an answer.
     busy: HashSet<Uuid>,
     pub in_flight: usize,
@@ -80,7 +87,9 @@ impl Line {
             probes: 0,
             check_due: true,
             failures: 0,
+            unauthorized: 0,
             blocked_until: None,
+            resting: HashMap::new(),
             busy: HashSet::new(),
             in_flight: 0,
             health,
@@ -93,8 +102,9 @@ impl Line {
         if self.blocked_until.is_some_and(|until| now < until) {
             return None;
         }
-        // A search for a bad record, and a probe, are one request at a time.
-        let alone = self.halving.is_active() || self.probing;
+        // A search for a bad record, and a probe, are one request at a time; so is what is tried on a
+        // target that has not answered for long.
+        let alone = self.halving.is_active() || self.probing || self.failures >= DEGRADED_AFTER;
         if alone && self.in_flight > 0 {
             return None;
         }
@@ -117,8 +127,11 @@ impl Line {
     /// The next batch, from the search for a bad record, else what is due again, else the lanes.
     pub(super) async fn pick(&mut self, ledger: &Ledger, room: Room) -> sqlx::Result<Batch> {
         if let Some(part) = self.halving.part() {
-            let part: HashSet<Uuid> = part.iter().copied().collect();
-            let found = ledger.wanted_now(&self.name, &part).await?;
+            let wanted =
+                |one: &Pending| part.contains(&Record { object: one.object, version: one.version });
+            let objects: Vec<Uuid> = part.iter().map(|record| record.object).collect();
+            let mut found = ledger.pending_of(&self.name, &objects, Ledger::now()).await?;
+            found.retain(wanted);
             if !found.is_empty() {
                 return Ok(Batch::alone(found));
             }
@@ -132,20 +145,45 @@ impl Line {
                 return Ok(Batch::alone(due));
             }
         }
-        let (mut picked, progress) =
-            self.lanes.pick(ledger, room, self.lowest(), |one| self.is_busy(one)).await?;
-        if self.probing && !picked.is_empty() {
-            let probe = self.probes % picked.len();
-            picked = picked.drain(probe..=probe).collect();
-            self.probes += 1;
-            return Ok(Batch { picked, progress: Progress::default(), has_room: false });
+        if self.probing {
+            let attempt = self.probes;
+            self.probes = self.probes.wrapping_add(1);
+            let probe = self.lanes.probe(ledger, attempt, |one| self.is_busy(one)).await?;
+            if let Some(probe) = probe {
+                let progress = Progress::default();
+                return Ok(Batch { picked: vec![probe], progress, has_room: false });
+            }
         }
+        let (picked, progress) =
+            self.lanes.pick(ledger, room, self.lowest(), |one| self.is_busy(one)).await?;
         let has_room = picked.len() < room.objects;
         Ok(Batch { picked, progress, has_room })
     }
 
     fn is_busy(&self, pending: &Pending) -> bool {
-        self.busy.contains(&pending.object) || self.busy.contains(&pending.stix_id)
+        self.busy.contains(&pending.object)
+            || self.busy.contains(&pending.stix_id)
+            || self.resting.contains_key(&pending.object)
+    }
+
+    /// An object is left alone until `until`, or until the target accepts something.
+    pub(super) fn rest(&mut self, object: Uuid, until: Instant) {
+        self.resting.insert(object, until);
+    }
+
+    /// Objects that have rested long enough are tried again.
+    pub(super) fn wake(&mut self, now: Instant) {
+        let before = self.resting.len();
+        self.resting.retain(|_, until| now < *until);
+        if self.resting.len() < before {
+            self.lanes.unblock();
+        }
+    }
+
+    /// When time alone changes something.
+    pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
+        let blocked = self.blocked_until.filter(|until| *until > now);
+        blocked.or_else(|| self.resting.values().min().copied())
     }
 
     /// A batch leaves.
@@ -175,8 +213,13 @@ impl Line {
     /// The target accepted something.
     pub(super) fn well(&mut self) {
         self.failures = 0;
+        self.unauthorized = 0;
         self.blocked_until = None;
         self.probing = false;
+        if !self.resting.is_empty() {
+            self.resting.clear();
+            self.lanes.unblock();
+        }
         self.health.update(&self.name, |health| {
             health.degraded = None;
             health.next_try = None;

@@ -30,9 +30,10 @@ use uuid::Uuid;
 
 pub use delivered::{Sending, Settlement};
 pub use open::OpenError;
-pub use queue::{OpenChange, Pending};
+pub use queue::{OpenChange, Page, Pending};
 pub use start::{StartError, TargetEntry};
 pub use status::{GapStatus, LedgerStatus, Refusal, TargetStatus};
+pub use wanted::WITHDRAWN;
 pub use writer::{Writer, WriterSettings};
 
 use crate::policy::{Judge, Policy};
