@@ -3,8 +3,9 @@
 //! Stages: open the ledger, bind sockets, build senders; then run; then stop in the order of the
 //! flow, so that what was received is committed and what was sent is settled.
 
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -13,11 +14,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{DemoOptions, RunOptions, SandboxOptions};
-use crate::config::{Config, Mode};
+use crate::admin::{self, Overview};
+use crate::cli::RunOptions;
+use crate::config::Config;
 use crate::deliver::{self, Health, Sender};
-use crate::intake::Inbox;
 use crate::intake::zmq::{self, ZeroMqStatus};
+use crate::intake::{Inbox, webhook};
 use crate::ledger::{Lane, Ledger, TargetEntry, View, Writer, WriterSettings};
 use crate::metrics;
 use crate::notice::Notice;
@@ -39,6 +41,15 @@ pub struct Relay {
     senders: Vec<Sender>,
     feed: ZeroMqStatus,
     health: Health,
+    listeners: Listeners,
+}
+
+/// Sockets that are bound before anything runs.
+#[derive(Debug)]
+struct Listeners {
+    admin: TcpListener,
+    webhook: Option<TcpListener>,
+    control: admin::control::Control,
 }
 
 /// Relays until SIGTERM or SIGINT; a second signal ends the process at once.
@@ -100,9 +111,10 @@ impl Relay {
         let health = Health::default();
         let http = deliver::http::client(&config.azure)?;
         let senders = deliver::senders(&config, VIEW, &ledger, &http, &health)?;
+        let listeners = Listeners::bind(&config).await?;
         let (inbox, notices) = Inbox::new(memory(&config));
         let feed = ZeroMqStatus::new(&config.misp.zeromq);
-        Ok(Self { config, ledger, view, inbox, notices, senders, feed, health })
+        Ok(Self { config, ledger, view, inbox, notices, senders, feed, health, listeners })
     }
 
     /// The ledger, for looking on.
@@ -156,6 +168,30 @@ impl Relay {
     }
 }
 
+impl Listeners {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let webhook = config.misp.webhook.as_ref();
+        if let Some(files) = webhook.and_then(|webhook| webhook.tls.as_ref()) {
+            webhook::load(files)?;
+        }
+        Ok(Self {
+            admin: bind("admin.listen", config.admin.listen)?,
+            webhook: webhook
+                .map(|webhook| bind("misp.webhook.listen", webhook.listen))
+                .transpose()?,
+            control: admin::control::bind(&config.ledger.data_dir).await?,
+        })
+    }
+}
+
+fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!("cannot listen on {key} = {address}: another program may use the port")
+    })?;
+    listener.set_nonblocking(true).with_context(|| format!("listen on {address}"))?;
+    Ok(listener)
+}
+
 /// Identity and targets, compared with the last run.
 async fn register(
     config: &Config,
@@ -167,10 +203,7 @@ async fn register(
     let identity = format!("{:?} in {}", rendering.identity, rendering.namespace);
     let entry = |target: &crate::config::Target| TargetEntry {
         target: target.name.clone(),
-        mode: match target.mode {
-            Mode::Live => "live".into(),
-            Mode::DryRun => "dry-run".into(),
-        },
+        mode: target.mode.word().into(),
         workspace: target.workspace_id.to_string(),
         sourcesystem: target.sourcesystem.clone(),
     };
@@ -190,6 +223,7 @@ struct Tasks {
     intakes: JoinSet<anyhow::Result<&'static str>>,
     /// Ends when all intakes have ended and what they gave is committed.
     writer: JoinSet<anyhow::Result<&'static str>>,
+    /// Senders, and what looks on: the last to stop.
     senders: JoinSet<anyhow::Result<&'static str>>,
     stop_senders: CancellationToken,
 }
@@ -199,7 +233,15 @@ impl Tasks {
         let stop_senders = CancellationToken::new();
         let (mut intakes, mut writer, mut senders) =
             (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        let overview = overview(&relay);
         intakes.spawn(feed(&relay, stop.clone()));
+        let Listeners { admin, webhook, control } = relay.listeners;
+        if let (Some(config), Some(listener)) = (relay.config.misp.webhook.clone(), webhook) {
+            let serving = webhook::serve(config, listener, relay.inbox.clone(), stop.clone());
+            intakes.spawn(async move { serving.await.map(|()| "webhook") });
+        }
+        // The writer ends when the last intake drops its end of the inbox.
+        drop(relay.inbox);
         let settings = WriterSettings {
             source: relay.config.misp.name.clone(),
             confirm_within: relay
@@ -218,7 +260,11 @@ impl Tasks {
         });
         senders.spawn(deliver_all(ledger.clone(), view, relay.senders, stop_senders.clone()));
         let names = relay.config.targets.iter().map(|target| target.name.clone()).collect();
-        senders.spawn(upkeep(ledger, names, recorded, stop_senders.clone()));
+        senders.spawn(upkeep(ledger, names, recorded.clone(), stop_senders.clone()));
+        let http = admin::http::serve(admin, overview.clone(), recorded, stop_senders.clone());
+        senders.spawn(async move { http.await.map(|()| "admin listener") });
+        let control = control.serve(overview, stop_senders.clone());
+        senders.spawn(async move { control.await.map(|()| "control socket") });
         Self { intakes, writer, senders, stop_senders }
     }
 
@@ -250,6 +296,28 @@ async fn drain(group: &mut JoinSet<anyhow::Result<&'static str>>) {
             Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "a part failed"),
             Err(error) => tracing::error!(%error, "a part failed"),
         }
+    }
+}
+
+/// What `status` shows of the running parts.
+fn overview(relay: &Relay) -> Overview {
+    let (feed, health) = (relay.feed.clone(), relay.health.clone());
+    let targets = relay.config.targets.clone();
+    Overview {
+        ledger: relay.ledger.clone(),
+        started: SystemTime::now(),
+        webhook: relay.config.misp.webhook.as_ref().map(|webhook| webhook.listen),
+        endpoints: Arc::new(move || feed.now().iter().map(Into::into).collect()),
+        targets: Arc::new(move || {
+            let now = health.now();
+            let enabled = targets.iter().filter(|target| target.enabled);
+            enabled
+                .map(|target| {
+                    let health = now.get(&target.name).cloned().unwrap_or_default();
+                    admin::TargetHealth::new(&target.name, target.mode, health)
+                })
+                .collect()
+        }),
     }
 }
 
@@ -324,7 +392,7 @@ async fn upkeep(
 /// # Errors
 /// With `once`: not all has arrived as expected.
 #[expect(clippy::unused_async, reason = "not built in this step")]
-pub async fn demo(_: DemoOptions) -> anyhow::Result<()> {
+pub async fn demo(_: crate::cli::DemoOptions) -> anyhow::Result<()> {
     anyhow::bail!("not built in this step")
 }
 
@@ -333,32 +401,6 @@ pub async fn demo(_: DemoOptions) -> anyhow::Result<()> {
 /// # Errors
 /// The address cannot be bound, or the certificate cannot be written.
 #[expect(clippy::unused_async, reason = "not built in this step")]
-pub async fn sandbox(_: SandboxOptions) -> anyhow::Result<()> {
-    anyhow::bail!("not built in this step")
-}
-
-/// Prints the STIX bundle for a MISP event.
-///
-/// # Errors
-/// The file cannot be read, or holds no event.
-pub fn convert(_: &crate::config::Rules, _: &crate::cli::ConvertOptions) -> anyhow::Result<()> {
-    anyhow::bail!("not built in this step")
-}
-
-/// Prints what the ledger holds.
-///
-/// # Errors
-/// The ledger cannot be read.
-#[expect(clippy::unused_async, reason = "not built in this step")]
-pub async fn status(_: &Config, _: crate::cli::StatusOptions) -> anyhow::Result<()> {
-    anyhow::bail!("not built in this step")
-}
-
-/// Makes rejected objects pending again.
-///
-/// # Errors
-/// There is no such target, or the ledger cannot be written.
-#[expect(clippy::unused_async, reason = "not built in this step")]
-pub async fn retry_rejected(_: &Config, _: &crate::cli::RetryOptions) -> anyhow::Result<()> {
+pub async fn sandbox(_: crate::cli::SandboxOptions) -> anyhow::Result<()> {
     anyhow::bail!("not built in this step")
 }

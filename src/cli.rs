@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Mistakes};
-use crate::{app, healthcheck, logging, metrics};
+use crate::{admin, app, healthcheck, logging, metrics, preview};
 
 /// Pushes MISP threat indicators to Microsoft Sentinel the moment they are published.
 ///
@@ -56,8 +56,13 @@ enum Command {
     /// Show what would be sent for a MISP event
     ///
     /// Takes an event, a restSearch answer or a recorded ZeroMQ frame. Prints a STIX 2.1 bundle on
-    /// standard output, and each skipped attribute with its reason as a line of JSON on standard
-    /// error. Policy, expiry and identity are those of the configuration; targets are not needed.
+    /// standard output, and what is skipped on standard error: a line of JSON with the reason for
+    /// each attribute, or for each observable of one that makes several. Policy, expiry and identity
+    /// are those of the configuration; targets are not needed.
+    ///
+    /// The same document gives the same bundle: created and modified, which run sets when it sends,
+    /// are here MISP's time of the newest attribute. Exit code 1: the document, or one of its
+    /// events, cannot be read; all other events are converted.
     #[command(verbatim_doc_comment)]
     Convert(ConvertOptions),
 
@@ -188,15 +193,15 @@ pub async fn execute(
         Command::Demo(options) => Ok(app::demo(options).await?),
         Command::Convert(options) => {
             let rules = config::load_rules(file, environment)?;
-            Ok(app::convert(&rules, &options)?)
+            Ok(preview::convert(&rules, &options)?)
         }
         Command::Status(options) => {
             let config = config::load(file, environment)?;
-            Ok(app::status(&config, options).await?)
+            Ok(admin::commands::status(&config, options.json).await?)
         }
         Command::RetryRejected(options) => {
             let config = config::load(file, environment)?;
-            Ok(app::retry_rejected(&config, &options).await?)
+            Ok(admin::commands::retry_rejected(&config, options.target.as_deref()).await?)
         }
         Command::Sandbox(options) => Ok(app::sandbox(options).await?),
         Command::CheckConfig => Ok(report(&config::load(file, environment)?)?),

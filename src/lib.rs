@@ -34,6 +34,8 @@ pub mod sandbox;
 
 pub mod demo;
 
+pub mod preview;
+
 pub mod app;
 
 pub mod cli;

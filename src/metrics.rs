@@ -1,7 +1,7 @@
 //! Every metric, declared once and recorded through one function each. Labels are of bounded
 //! variety: names from the configuration and fixed words, never MISP's values.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -121,9 +121,10 @@ pub fn connected(endpoint: &str, socket: &'static str, yes: bool) {
     gauge!(CONNECTED, "endpoint" => endpoint.to_owned(), "socket" => socket).set(flag(yes));
 }
 
-/// When the newest frame came, Unix seconds.
-pub fn last_frame(endpoint: &str, unix_seconds: f64) {
-    gauge!(LAST_FRAME, "endpoint" => endpoint.to_owned()).set(unix_seconds);
+/// When the newest frame came.
+pub fn last_frame(endpoint: &str, at: SystemTime) {
+    let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    gauge!(LAST_FRAME, "endpoint" => endpoint.to_owned()).set(since_epoch.as_secs_f64());
 }
 
 /// A webhook request, by the HTTP status of our answer.
@@ -186,7 +187,7 @@ pub fn request(target: &str, outcome: &'static str, took: Duration) {
     histogram!(REQUEST_TIME, "target" => target.to_owned()).record(took);
 }
 
-/// A token was asked for, with the outcome, one of the words of `deliver::token`.
+/// A token was asked for: `granted`, or the word of the `SignInError`.
 pub fn sign_in(outcome: &'static str) {
     counter!(SIGN_INS, "outcome" => outcome).increment(1);
 }
@@ -216,7 +217,7 @@ mod tests {
         frame_received("tcp://a:1", "misp_json");
         bytes_received("tcp://a:1", "publications", 7);
         connected("tcp://a:1", "publications", true);
-        last_frame("tcp://a:1", 1.0);
+        last_frame("tcp://a:1", UNIX_EPOCH + second);
         webhook_answered(200);
         gap("webhook", GapReason::Silent);
         waiting_bytes(1.0);

@@ -115,8 +115,11 @@ pub struct Gap {
     pub intake: String,
     /// Since when nothing is certain.
     pub since: SystemTime,
-    /// The event whose payload was dropped, where it is known.
+    /// The event that the dropped notice was about, where it is known.
     pub event: Option<Uuid>,
+    /// The feed's publication of this event was dropped: the event is published, and a webhook's
+    /// copy may stand in.
+    pub publication: bool,
 }
 
 /// Why something may have been missed (the label `reason` of the metric and of `status`).

@@ -200,6 +200,17 @@ pub enum Mode {
     DryRun,
 }
 
+impl Mode {
+    /// As the configuration, `status` and the ledger spell it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::DryRun => "dry-run",
+        }
+    }
+}
+
 /// Where operators and Prometheus look in.
 #[derive(Debug, Clone)]
 pub struct Admin {

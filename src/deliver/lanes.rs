@@ -77,6 +77,8 @@ pub(super) struct Lanes {
 pub(super) struct Room {
     pub objects: usize,
     pub bytes: usize,
+    /// Nothing is in it yet.
+    pub is_untouched: bool,
 }
 
 /// Objects of a change among which a probe is chosen.
@@ -164,17 +166,16 @@ impl Lanes {
         busy: impl Fn(&Pending) -> bool,
     ) -> sqlx::Result<(Vec<Picked>, Progress)> {
         let (mut picked, mut progress) = (Vec::new(), Progress::default());
-        for lane in Lane::ALL.into_iter().filter(|lane| *lane <= lowest) {
-            for turn in self.of(lane).iter().filter(|turn| turn.waits()) {
-                if room.objects == 0 {
-                    return Ok((picked, progress));
-                }
-                let page = self.page(ledger, turn, turn.after, room.objects).await?;
-                let (step, is_full) = take(turn, lane, page, &mut room, &mut picked, &busy);
-                progress.0.push(step);
-                if is_full {
-                    return Ok((picked, progress));
-                }
+        let lanes = Lane::ALL.into_iter().filter(|lane| *lane <= lowest);
+        for turn in lanes.flat_map(|lane| self.of(lane)).filter(|turn| turn.waits()) {
+            if room.objects == 0 {
+                break;
+            }
+            let page = self.page(ledger, turn, room.objects).await?;
+            let (step, is_full) = take(turn, page, &mut room, &mut picked, &busy);
+            progress.0.push(step);
+            if is_full {
+                break;
             }
         }
         Ok((picked, progress))
@@ -188,34 +189,26 @@ impl Lanes {
         attempt: usize,
         busy: impl Fn(&Pending) -> bool,
     ) -> sqlx::Result<Option<Picked>> {
-        let turns: Vec<(Lane, &Turn)> = Lane::ALL
-            .into_iter()
-            .flat_map(|lane| self.of(lane).iter().map(move |turn| (lane, turn)))
-            .filter(|(_, turn)| turn.waits())
-            .collect();
+        let lanes = Lane::ALL.into_iter().flat_map(|lane| self.of(lane));
+        let turns: Vec<&Turn> = lanes.filter(|turn| turn.waits()).collect();
         let count = turns.len().max(1);
-        for (lane, turn) in turns.iter().cycle().skip(attempt % count).take(count) {
-            let page = self.page(ledger, turn, turn.after, PROBED).await?;
+        for turn in turns.iter().cycle().skip(attempt % count).take(count) {
+            let page = self.page(ledger, turn, PROBED).await?;
             let mut free: Vec<Pending> = page.found.into_iter().filter(|one| !busy(one)).collect();
             if free.is_empty() {
                 continue;
             }
             let pending = free.swap_remove((attempt / count) % free.len());
-            return Ok(Some(Picked { pending, lane: *lane, change: turn.open.change }));
+            let OpenChange { lane, change, .. } = turn.open;
+            return Ok(Some(Picked { pending, lane, change }));
         }
         Ok(None)
     }
 
-    async fn page(
-        &self,
-        ledger: &Ledger,
-        turn: &Turn,
-        after: Option<Uuid>,
-        limit: usize,
-    ) -> sqlx::Result<Page> {
+    async fn page(&self, ledger: &Ledger, turn: &Turn, limit: usize) -> sqlx::Result<Page> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let at = (Ledger::now(), limit);
-        ledger.pending(&self.view, &self.target, turn.open.change, after, at).await
+        ledger.pending(&self.view, &self.target, turn.open.change, turn.after, at).await
     }
 
     /// A batch that was picked is on its way: remembers how far its changes have come, and moves
@@ -311,21 +304,21 @@ impl Lanes {
     }
 }
 
-/// Fills the room with a change's objects. Whether the request is full is the second result.
+/// Takes what fits. The first object of a request always does. Whether the request is full is the
+/// second result.
 fn take(
     turn: &Turn,
-    lane: Lane,
     page: Page,
     room: &mut Room,
     picked: &mut Vec<Picked>,
     busy: impl Fn(&Pending) -> bool,
 ) -> (Step, bool) {
-    let change = turn.open.change;
+    let (lane, change) = (turn.open.lane, turn.open.change);
     let clean = page.found.is_empty();
     let mut step = Step { lane, change, after: turn.after, exhausted: false, busy: false, clean };
     for pending in page.found {
         let size = pending.body.len() + ENVELOPE;
-        if size > room.bytes && !picked.is_empty() {
+        if size > room.bytes && !room.is_untouched {
             return (step, true);
         }
         step.after = Some(pending.object);
@@ -333,8 +326,11 @@ fn take(
             step.busy = true;
             continue;
         }
-        room.objects = room.objects.saturating_sub(1);
-        room.bytes = room.bytes.saturating_sub(size);
+        *room = Room {
+            objects: room.objects.saturating_sub(1),
+            bytes: room.bytes.saturating_sub(size),
+            is_untouched: false,
+        };
         picked.push(Picked { pending, lane, change });
     }
     step.after = page.next.or(step.after);

@@ -283,7 +283,8 @@ impl Sender {
 
     /// `None`: nothing of what waited has to be sent.
     async fn batch_of(&mut self, line: usize) -> sqlx::Result<Option<Batch>> {
-        let room = Room { objects: self.delivery.max_objects, bytes: self.delivery.max_bytes };
+        let (objects, bytes) = (self.delivery.max_objects, self.delivery.max_bytes);
+        let room = Room { objects, bytes, is_untouched: true };
         let Some(line) = self.lines.get_mut(line) else { return Ok(None) };
         let batch = line.pick(&self.ledger, room).await?;
         if batch.picked.is_empty() {

@@ -6,7 +6,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::misp::notification::{
-    AttributeMessage, EventMessage, EventName, Heartbeat, Number, ObjectMessage, SightingMessage,
+    AttributeMessage, EventMessage, EventName, Heartbeat, ObjectMessage, SightingMessage,
     TagMessage,
 };
 use crate::notice::{Cause, EventRef, Expiration, TagChange, Withdrawal};
@@ -71,7 +71,7 @@ pub fn read(frame: &Bytes) -> Result<Said, Malformed> {
         "misp_json_tag" => tag(&json),
         "misp_json_sighting" => sighting(&json),
         "misp_json_warninglist" => Ok(Said::WarninglistChanged),
-        "misp_json_self" => parse::<Heartbeat>(&json).map(|beat| Said::Heartbeat(beat.uptime.0)),
+        "misp_json_self" => parse::<Heartbeat>(&json).map(|beat| Said::Heartbeat(beat.uptime)),
         _ => Ok(Said::Alive),
     }
 }
@@ -86,35 +86,32 @@ fn publication(json: Bytes) -> Result<Said, Malformed> {
 
 fn attribute(json: &[u8]) -> Result<Said, Malformed> {
     let AttributeMessage { attribute, event, action } = parse(json)?;
-    let deleted = attribute.deleted.0 || is_deletion(&action);
+    let deleted = attribute.deleted || is_deletion(&action);
     if !deleted && action != "edit" {
         return Ok(Said::Alive);
     }
     let event = event_ref(event, attribute.event_id);
-    let (uuid, timestamp) = (attribute.uuid, attribute.timestamp.0);
+    let (uuid, timestamp) = (attribute.uuid, attribute.timestamp);
     let ended = |event, cause| Withdrawal::Attribute { event, attribute: uuid, timestamp, cause };
-    Ok(Said::Withdrawn(match attribute.to_ids {
-        _ if deleted => ended(event, Cause::Deleted),
-        Some(to_ids) if !to_ids.0 => ended(event, Cause::ToIdsOff),
-        _ => Withdrawal::Edited {
-            event,
-            attribute: uuid,
-            timestamp,
-            kind: attribute.kind.0.clone(),
-            value: attribute.value(),
-        },
+    Ok(Said::Withdrawn(if deleted {
+        ended(event, Cause::Deleted)
+    } else if !attribute.to_ids {
+        ended(event, Cause::ToIdsOff)
+    } else {
+        let kind = attribute.kind.clone();
+        Withdrawal::Edited { event, attribute: uuid, timestamp, kind, value: attribute.value() }
     }))
 }
 
 fn object(json: &[u8]) -> Result<Said, Malformed> {
     let ObjectMessage { object, event, action } = parse(json)?;
-    if !object.deleted.0 && !is_deletion(&action) {
+    if !object.deleted && !is_deletion(&action) {
         return Ok(Said::Alive);
     }
     Ok(Said::Withdrawn(Withdrawal::Object {
         event: event_ref(event, object.event_id),
         object: object.uuid,
-        timestamp: object.timestamp.0,
+        timestamp: object.timestamp,
     }))
 }
 
@@ -122,7 +119,7 @@ fn event(json: &[u8]) -> Result<Said, Malformed> {
     let EventMessage { event, action } = parse(json)?;
     Ok(match action.as_str() {
         "delete" => {
-            Said::Withdrawn(Withdrawal::Event { uuid: event.uuid, timestamp: event.timestamp.0 })
+            Said::Withdrawn(Withdrawal::Event { uuid: event.uuid, timestamp: event.timestamp })
         }
         _ => Said::Alive,
     })
@@ -138,17 +135,16 @@ fn tag(json: &[u8]) -> Result<Said, Malformed> {
         _ => return Ok(Said::Alive),
     };
     let attribute_id = match tag.attribute_id {
-        Some(id) if of_attribute => Some(id.0),
         None if of_attribute => return Err(Malformed::Missing("attribute_id")),
-        _ => None,
+        id => id.filter(|_| of_attribute),
     };
-    let event_id = tag.event_id.ok_or(Malformed::Missing("event_id"))?.0;
-    let (tag, local) = (tag.name.0, tag.local.0);
+    let event_id = tag.event_id.ok_or(Malformed::Missing("event_id"))?;
+    let (tag, local) = (tag.name, tag.local);
     Ok(Said::Tagged(TagChange { event_id, attribute_id, tag, local, attached }))
 }
 
 /// MISP's sighting type of an expiration.
-const EXPIRATION: Number = Number(2);
+const EXPIRATION: i64 = 2;
 
 fn sighting(json: &[u8]) -> Result<Said, Malformed> {
     let SightingMessage { sighting, action } = parse(json)?;
@@ -158,7 +154,7 @@ fn sighting(json: &[u8]) -> Result<Said, Malformed> {
     Ok(Said::Expired(Expiration {
         event: event_ref(sighting.event, sighting.event_id),
         attribute: sighting.attribute.ok_or(Malformed::Missing("attribute"))?.uuid,
-        at: sighting.date_sighting.0,
+        at: sighting.date_sighting,
     }))
 }
 
@@ -171,9 +167,9 @@ fn is_deletion(action: &str) -> bool {
 }
 
 /// A hard delete names its event by `event_id` alone.
-fn event_ref(event: Option<EventName>, event_id: Number) -> EventRef {
+fn event_ref(event: Option<EventName>, event_id: i64) -> EventRef {
     let uuid: Option<Uuid> = event.as_ref().and_then(|event| event.uuid);
-    let id = event.and_then(|event| event.id).unwrap_or(event_id).0;
+    let id = event.and_then(|event| event.id).unwrap_or(event_id);
     EventRef { uuid, id: (id != 0).then_some(id) }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::wanted::{Change, decode, encode, refresh};
 use super::{Writing, hash, push_uuids};
-use crate::convert::{Claim, EventFacts};
+use crate::convert::{Claim, EventFacts, Skipped};
 
 /// Rows a statement: measured as the fastest on two cores.
 const ROWS: usize = 400;
@@ -17,13 +17,15 @@ const ROWS: usize = 400;
 pub(super) const STEP: usize = 5_000;
 
 /// What an event's snapshot did to its claims.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub new: usize,
     pub changed: usize,
     pub gone: usize,
     /// Kept out by a tombstone: withdrawn after this snapshot was taken.
     pub withdrawn: usize,
+    /// What policy does not admit now.
+    pub forbidden: Skipped,
 }
 
 /// Whether a snapshot is to be applied.
@@ -35,7 +37,7 @@ pub(super) enum Begun {
     Stale,
     /// The event was deleted; only a REST read begun after that brings it back.
     Deleted,
-    Started(Application),
+    Started(Box<Application>),
 }
 
 /// A snapshot on its way into the ledger.
@@ -43,6 +45,7 @@ pub(super) enum Begun {
 pub(super) struct Application {
     source: String,
     event: Uuid,
+    facts: EventFacts,
     generation: i64,
     /// Claims of the event that the snapshot has not mentioned so far.
     unseen: HashMap<(Uuid, i16), Stored>,
@@ -97,8 +100,15 @@ pub(super) async fn begin(
     let generation = write_head(tx, source, facts).await?;
     let unseen = stored_claims(tx, source, facts.uuid).await?;
     let counts = Counts::default();
-    let (source, event) = (source.to_owned(), facts.uuid);
-    Ok(Begun::Started(Application { source, event, generation, unseen, event_changed, counts }))
+    Ok(Begun::Started(Box::new(Application {
+        source: source.to_owned(),
+        event: facts.uuid,
+        facts: facts.clone(),
+        generation,
+        unseen,
+        event_changed,
+        counts,
+    })))
 }
 
 /// Whether anything differs that policy or merging reads of an event: its own times are not.
@@ -163,6 +173,11 @@ impl Application {
         }
         let mut rows = Vec::with_capacity(claims.len());
         for claim in claims {
+            if let Err(reason) =
+                change.view.judge.admit(&self.facts, &claim.facts, &claim.observable)
+            {
+                self.counts.forbidden.add(reason);
+            }
             rows.push(row(claim, change)?);
         }
         self.drop_withdrawn(tx, &mut rows).await?;

@@ -31,7 +31,7 @@ use uuid::Uuid;
 pub use delivered::{Sending, Settlement};
 pub use open::OpenError;
 pub use queue::{OpenChange, Page, Pending};
-pub use start::{StartError, TargetEntry};
+pub use start::{DRY_RUN, StartError, TargetEntry};
 pub use status::{GapStatus, LedgerStatus, Refusal, TargetStatus};
 pub use wanted::WITHDRAWN;
 pub use writer::{Writer, WriterSettings};

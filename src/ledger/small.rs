@@ -171,17 +171,19 @@ async fn tagged(
     Ok(unfinished)
 }
 
-/// A publication of the event came: what a webhook announced is no longer needed.
+/// A publication of the event came: what a webhook announced is no longer needed, and gaps that
+/// name the event are healed.
 pub(super) async fn confirm(
     tx: &mut SqliteConnection,
     source: &str,
     event: Uuid,
 ) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM announced WHERE source = $1 AND event = $2")
-        .bind(source)
-        .bind(event)
-        .execute(tx)
-        .await?;
+    for table in [
+        "DELETE FROM announced WHERE source = $1 AND event = $2",
+        "DELETE FROM gaps WHERE source = $1 AND event = $2",
+    ] {
+        sqlx::query(table).bind(source).bind(event).execute(&mut *tx).await?;
+    }
     Ok(())
 }
 
@@ -206,7 +208,8 @@ impl Writer {
         .await?;
         let within = i64::try_from(self.settings.confirm_within.as_millis()).unwrap_or(i64::MAX);
         let dropped: Option<i64> = sqlx::query_scalar(
-            "SELECT until FROM gaps WHERE source = $1 AND event = $2 AND until > $3",
+            "SELECT until FROM gaps
+             WHERE source = $1 AND event = $2 AND until > $3 AND publication",
         )
         .bind(&self.settings.source)
         .bind(event)
@@ -222,7 +225,7 @@ impl Writer {
     pub(super) async fn gap(&mut self, gap: Gap, now: i64) -> sqlx::Result<Receipt> {
         let since = unix(gap.since);
         self.ledger.record_gap(&self.settings.source, &gap, since, now).await?;
-        if let Some(event) = gap.event {
+        if let Some(event) = gap.event.filter(|_| gap.publication) {
             self.use_announced(event).await?;
         }
         Ok(Receipt::Committed)
@@ -239,11 +242,6 @@ impl Writer {
                 .await?;
         let Some(body) = body else { return Ok(()) };
         self.publish(body.into(), Instant::now()).await?;
-        sqlx::query("DELETE FROM gaps WHERE source = $1 AND event = $2")
-            .bind(&self.settings.source)
-            .bind(event)
-            .execute(&self.ledger.writer)
-            .await?;
         tracing::info!(%event, "the webhook's publication stands in for a dropped one");
         Ok(())
     }

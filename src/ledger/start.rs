@@ -11,6 +11,9 @@ use super::delivered::queue_everything;
 use super::wanted::{Change, refresh};
 use super::{Lane, Ledger, View};
 
+/// [`TargetEntry::mode`] of a target that writes to a file.
+pub const DRY_RUN: &str = "dry-run";
+
 /// A target as the ledger remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct TargetEntry {
@@ -54,6 +57,8 @@ impl Ledger {
         for target in targets {
             register_target(&mut tx, view, target, rehome, now).await?;
         }
+        let names: Vec<&str> = targets.iter().map(|target| target.target.as_str()).collect();
+        note_absent(&mut tx, &names).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -123,14 +128,18 @@ async fn register_target(
         return Ok(());
     }
     if let Some(before) = before {
-        if !rehome && before.mode == target.mode {
+        let same_place =
+            before.workspace == target.workspace && before.sourcesystem == target.sourcesystem;
+        if !same_place && !rehome {
             return Err(moved(&before, target));
         }
-        // What was sent elsewhere, or only written to a file, was never sent here.
-        sqlx::query("DELETE FROM delivered WHERE target = $1")
-            .bind(&target.target)
-            .execute(&mut *tx)
-            .await?;
+        if !same_place || before.mode == DRY_RUN {
+            // What was sent elsewhere, or only written to a file, was never sent here.
+            sqlx::query("DELETE FROM delivered WHERE target = $1")
+                .bind(&target.target)
+                .execute(&mut *tx)
+                .await?;
+        }
     }
     sqlx::query(
         "INSERT INTO targets (target, view, mode, workspace, sourcesystem)
@@ -146,6 +155,25 @@ async fn register_target(
     .execute(&mut *tx)
     .await?;
     Ok(queue_everything(tx, &target.target, now).await?)
+}
+
+/// Targets that the configuration no longer names miss changes from now on: if one comes back, it is
+/// compared with everything.
+async fn note_absent(tx: &mut SqliteConnection, names: &[&str]) -> sqlx::Result<()> {
+    let known: Vec<String> =
+        sqlx::query_scalar("SELECT target FROM targets").fetch_all(&mut *tx).await?;
+    for name in known.iter().filter(|name| !names.contains(&name.as_str())) {
+        for statement in [
+            "DELETE FROM queue WHERE target = $1",
+            "DELETE FROM delivered WHERE target = (SELECT target FROM targets
+             WHERE target = $1 AND mode = 'dry-run')",
+            "DELETE FROM targets WHERE target = $1 AND mode = 'dry-run'",
+            "UPDATE targets SET mode = 'absent' WHERE target = $1",
+        ] {
+            sqlx::query(statement).bind(name).execute(&mut *tx).await?;
+        }
+    }
+    Ok(())
 }
 
 fn moved(before: &TargetEntry, now: &TargetEntry) -> StartError {

@@ -147,10 +147,10 @@ impl Ledger {
         now: i64,
     ) -> sqlx::Result<()> {
         sqlx::query(
-            "INSERT INTO gaps (source, intake, reason, event, since, until, times)
-             VALUES ($1, $2, $3, $4, $5, $6, 1)
+            "INSERT INTO gaps (source, intake, reason, event, since, until, times, publication)
+             VALUES ($1, $2, $3, $4, $5, $6, 1, $7)
              ON CONFLICT (source, intake, reason, event) DO UPDATE SET until = excluded.until,
-                 times = gaps.times + 1",
+                 times = gaps.times + 1, publication = gaps.publication OR excluded.publication",
         )
         .bind(source)
         .bind(&gap.intake)
@@ -158,6 +158,7 @@ impl Ledger {
         .bind(gap.event.unwrap_or(Uuid::nil()))
         .bind(since)
         .bind(now)
+        .bind(gap.publication)
         .execute(&self.writer)
         .await?;
         Ok(())

@@ -78,14 +78,14 @@ impl Writer {
                 },
             };
             let Some(notice) = notice else { break };
-            self.mark_busy(1);
-            self.take(notice).await;
             self.mark_busy(0);
+            self.take(notice).await;
         }
     }
 
-    fn mark_busy(&self, in_hand: usize) {
-        let arriving = in_hand + self.waiting.len() + self.inbox.len();
+    /// Tells the senders how much is still to come: `chunks` of the event in hand, and what waits.
+    fn mark_busy(&self, chunks: usize) {
+        let arriving = chunks + self.waiting.len() + self.inbox.len();
         self.ledger.shared.arriving.store(arriving, Ordering::Relaxed);
     }
 
@@ -158,6 +158,7 @@ impl Writer {
                     intake: "ledger".into(),
                     since: SystemTime::now(),
                     event: None,
+                    publication: false,
                 };
                 if let Err(error) =
                     self.ledger.record_gap(&self.settings.source, &gap, now, now).await
@@ -232,6 +233,7 @@ impl Writer {
             change = Change::new(&view, Some(event), heard);
         }
         self.finish(&mut tx, &snapshot, &application, &end, &change).await?;
+        self.mark_busy(0);
         ledger.commit(tx, &change).await?;
         report(&snapshot, &application.counts, &end, received.elapsed());
         Ok(true)
@@ -247,13 +249,19 @@ impl Writer {
     ) -> sqlx::Result<()> {
         let summary = Summary::new(snapshot, &application.counts, end);
         change.summarise(tx, &encode(&summary)?).await?;
-        application.finish(tx, snapshot.content, &encode(&end.skipped)?).await?;
+        application.finish(tx, snapshot.content, &encode(&summary.skipped)?).await?;
         small::confirm(tx, &self.settings.source, snapshot.facts.uuid).await
     }
 
     async fn note_gap(&self, reason: GapReason) -> sqlx::Result<()> {
         let now = SystemTime::now();
-        let gap = Gap { reason, intake: "publication".into(), since: now, event: None };
+        let gap = Gap {
+            reason,
+            intake: "publication".into(),
+            since: now,
+            event: None,
+            publication: false,
+        };
         self.ledger.record_gap(&self.settings.source, &gap, unix(now), unix(now)).await
     }
 }
@@ -290,14 +298,15 @@ impl<'a> Summary<'a> {
             new: counts.new,
             changed: counts.changed,
             gone: counts.gone,
-            skipped: end.skipped.iter().collect(),
+            skipped: end.skipped.iter().chain(counts.forbidden.iter()).collect(),
         }
     }
 }
 
 fn report(snapshot: &Snapshot, counts: &Counts, end: &End, took: Duration) {
+    let left_out = || end.skipped.iter().chain(counts.forbidden.iter());
     let skipped: Vec<String> =
-        end.skipped.iter().map(|(reason, count)| format!("{}={count}", reason.word())).collect();
+        left_out().map(|(reason, count)| format!("{}={count}", reason.word())).collect();
     tracing::info!(
         event = %snapshot.facts.uuid,
         attributes = end.attributes,
@@ -313,7 +322,7 @@ fn report(snapshot: &Snapshot, counts: &Counts, end: &End, took: Duration) {
     metrics::claims("new", counts.new as u64);
     metrics::claims("changed", counts.changed as u64);
     metrics::claims("gone", counts.gone as u64);
-    for (reason, count) in end.skipped.iter() {
+    for (reason, count) in left_out() {
         metrics::skipped(reason.word(), count);
     }
 }

@@ -55,3 +55,22 @@ impl<'de> Visitor<'de> for Search<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uuid_of_a_publication_is_read_from_its_head() {
+        let uuid = "62724408-1cb5-4198-8ceb-3e542ad28bcd";
+        let broken_later =
+            format!(r#"{{"Event":{{"id":"1","info":"a \"b\"","uuid":"{uuid}","Attribute":[{{"#);
+        assert_eq!(event_uuid(broken_later.as_bytes()), Some(uuid.parse().unwrap()));
+        let beside =
+            format!(r#"{{"response":[],"Event":{{"Org":{{"uuid":"x"}},"uuid":"{uuid}"}}}}"#);
+        assert_eq!(event_uuid(beside.as_bytes()), Some(uuid.parse().unwrap()));
+        for without in ["{}", "[]", "", r#"{"Event":{"uuid":7}}"#, r#"{"Event":[]}"#] {
+            assert_eq!(event_uuid(without.as_bytes()), None, "{without}");
+        }
+    }
+}

@@ -265,3 +265,59 @@ pub(super) fn uuid(text: &str) -> Option<Uuid> {
     }
     Uuid::try_parse(text).ok()
 }
+
+/// For fields that are plain numbers: what says none is 0.
+pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    Number::deserialize(deserializer).map(Number::or_zero)
+}
+
+pub(super) fn optional_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<i64>, D::Error> {
+    Number::deserialize(deserializer).map(|number| number.0)
+}
+
+pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Flag::deserialize(deserializer).map(|flag| flag.0)
+}
+
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Text::deserialize(deserializer).map(|text| text.0.into_owned())
+}
+
+pub(super) fn maybe<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Maybe::deserialize(deserializer).map(|maybe| maybe.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_flags_come_in_every_spelling() {
+        for (json, number, flag) in [
+            ("1", Some(1), true),
+            ("\"1\"", Some(1), true),
+            ("true", Some(1), true),
+            ("0", Some(0), false),
+            ("\"0\"", Some(0), false),
+            ("false", Some(0), false),
+            ("null", None, false),
+            ("\"\"", None, false),
+        ] {
+            assert_eq!(serde_json::from_str::<Number>(json).unwrap(), Number(number), "{json}");
+            assert_eq!(serde_json::from_str::<Flag>(json).unwrap(), Flag(flag), "{json}");
+        }
+        assert!(serde_json::from_str::<Number>("\"seven\"").is_err());
+        assert!(serde_json::from_str::<Flag>("\"perhaps\"").is_err());
+    }
+
+    #[test]
+    fn an_object_may_be_missing_in_every_spelling_of_php() {
+        for json in ["null", "[]", "false"] {
+            assert_eq!(serde_json::from_str::<Maybe<Number>>(json).unwrap(), Maybe(None), "{json}");
+        }
+    }
+}

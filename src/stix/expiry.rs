@@ -1,6 +1,7 @@
 //! How long a claim holds: pure, so that a rerun gives the same date.
 
 use super::{ExpireFrom, Expiry, Observable};
+use crate::convert::ClaimFacts;
 
 const DAY: i64 = 86_400_000;
 
@@ -17,6 +18,18 @@ pub struct ClaimTimes {
 }
 
 impl ClaimTimes {
+    /// The times of a claim's attribute, with what only the ledger knows of it.
+    #[must_use]
+    pub fn of(facts: &ClaimFacts, claimed_at: i64, expires_at: Option<i64>) -> Self {
+        Self {
+            timestamp: facts.timestamp.saturating_mul(1_000),
+            first_seen: facts.first_seen.map(|micros| micros / 1_000),
+            last_seen: facts.last_seen.map(|micros| micros / 1_000),
+            claimed_at,
+            expires_at,
+        }
+    }
+
     /// `first_seen`, else the attribute's timestamp.
     #[must_use]
     pub fn valid_from(&self) -> i64 {

@@ -132,12 +132,14 @@ impl Merger {
         labels
     }
 
-    /// One per event, that of the newest claim first.
+    /// One per event, that of the newest claim first; none for an event whose uuid MISP does not tell
+    /// (in objects answers).
     fn references(&self, claims: &[Admitted<'_>]) -> Vec<Reference> {
         let mut newest_first: Vec<&Admitted<'_>> = claims.iter().collect();
         newest_first.sort_by_key(|claim| std::cmp::Reverse(by_age(claim)));
         let mut seen = BTreeSet::new();
-        let events = newest_first.into_iter().map(|claim| claim.event);
+        let events =
+            newest_first.into_iter().map(|claim| claim.event).filter(|event| !event.uuid.is_nil());
         let reference = |event: &EventFacts| Reference {
             source_name: "MISP",
             description: format!("MISP event: {}", event.info),
@@ -198,6 +200,7 @@ struct Document<'a> {
     created_by_ref: Option<String>,
     labels: BTreeSet<String>,
     confidence: u8,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     external_references: Vec<Reference>,
     object_marking_refs: [&'static str; 1],
     name: &'a str,
@@ -331,6 +334,15 @@ mod tests {
         let references = json["external_references"].as_array().unwrap();
         assert_eq!(references.len(), 10);
         assert_eq!(references[0]["description"], "MISP event: event 15");
+    }
+
+    #[test]
+    fn an_event_without_a_uuid_is_not_linked() {
+        let (source, facts) = (event(0, 1, &[]), claim(1, &[]));
+        let observable = Observable::new("domain-name:value", "evil.example");
+        let merged =
+            merger().merge(Uuid::nil(), &observable, &[admitted(&source, &facts, 1)]).unwrap();
+        assert!(!merged.body.contains("external_references"), "{}", merged.body);
     }
 
     #[test]

@@ -6,11 +6,15 @@
 mod support;
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod azure;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
+#[cfg(test)]
+mod convert;
 #[cfg(test)]
 mod kitchen_sink;
 #[cfg(test)]
@@ -19,5 +23,7 @@ mod lifecycle;
 mod recordings;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod webhook;
 #[cfg(test)]
 mod zmq;

@@ -243,7 +243,7 @@ impl Account {
     }
 }
 
-fn elements(list: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn elements(list: &Value) -> impl Iterator<Item = &Value> {
     let entries = list.as_object().into_iter().flat_map(|entries| entries.values());
     list.as_array().into_iter().flatten().chain(entries)
 }
@@ -256,12 +256,12 @@ fn content(document: &[u8]) -> String {
     hasher.finalize().to_string()
 }
 
-fn recording(name: &str) -> PathBuf {
+pub(crate) fn recording(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings").join(name)
 }
 
 /// The recordings of a folder whose names end so, gzipped ones included.
-fn files(folder: &str, end: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &str, end: &str) -> Vec<PathBuf> {
     let mut paths: Vec<_> = std::fs::read_dir(recording(folder))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -272,7 +272,7 @@ fn files(folder: &str, end: &str) -> Vec<PathBuf> {
     paths
 }
 
-fn read(path: &Path) -> Vec<u8> {
+pub(crate) fn read(path: &Path) -> Vec<u8> {
     let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     if path.extension().is_none_or(|extension| extension != "gz") {
         return bytes;
@@ -288,7 +288,7 @@ pub(crate) fn frame(path: &Path) -> Vec<u8> {
 }
 
 /// Head and body of a recorded HTTP message.
-fn http(path: &Path) -> (String, Vec<u8>) {
+pub(crate) fn http(path: &Path) -> (String, Vec<u8>) {
     let bytes = read(path);
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     (String::from_utf8(bytes[..end].to_vec()).unwrap(), bytes[end + 4..].to_vec())

@@ -19,6 +19,7 @@ pub use refusal::Refusal;
 use transport::Failure;
 
 use crate::config::{Secret, Target};
+use crate::metrics;
 
 /// After a failed renewal of a token that is still good, the next one is tried this much later.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(20);
@@ -125,12 +126,12 @@ impl TokenSource {
         let (token, paused_until) = match (self.sign_in(&signer).await, last) {
             (Ok(token), last) => {
                 if last.is_none_or(|last| last.token.secret() != token.token.secret()) {
-                    count("ok");
+                    metrics::sign_in("granted");
                 }
                 (token, None)
             }
             (Err(error), last) => {
-                count(error.word());
+                metrics::sign_in(error.word());
                 let token = last.ok_or_else(|| error.clone())?;
                 tracing::warn!(%error, "sign-in renewal failed; the present token is still good");
                 (token, Some(Instant::now() + RENEWAL_PAUSE))
@@ -197,10 +198,6 @@ impl TokenSource {
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-fn count(result: &'static str) {
-    metrics::counter!("relay_sign_ins_total", "result" => result).increment(1);
 }
 
 fn good(token: &AccessToken) -> bool {

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use super::Feed;
-use super::gaps::Gaps;
+use super::gaps::{Dropped, Gaps};
 use super::retry::{Backoff, Repeats};
 use super::socket::{Socket, SocketError};
 use super::status::StatusLine;
@@ -17,7 +17,8 @@ use super::watch::{Missed, Moment, Silence, Watch};
 use crate::config::ZeroMq;
 use crate::intake::frame::{self, Malformed, PUBLICATION, Said};
 use crate::intake::{Full, Inbox};
-use crate::misp::notification::event_uuid;
+use crate::metrics;
+use crate::misp;
 use crate::notice::{GapReason, What, Withdrawal};
 
 /// A publisher, shared by the tasks of its sockets.
@@ -64,7 +65,7 @@ impl Endpoint {
         let gaps = Gaps::new(address.clone(), inbox.clone());
         let endpoint = Self { address, config, inbox, gaps, watch: Mutex::new(watch), status };
         for feed in Feed::BOTH {
-            endpoint.gauge_connected(feed, false);
+            metrics::connected(&endpoint.address, feed.word(), false);
         }
         endpoint
     }
@@ -121,11 +122,11 @@ impl Endpoint {
 
     fn connected(&self, feed: Feed) {
         tracing::info!(endpoint = %self.address, socket = feed.word(), "ZeroMQ connected");
-        self.gauge_connected(feed, true);
+        metrics::connected(&self.address, feed.word(), true);
         self.status.connected(feed);
         let missed = self.watch().connected(feed, Moment::now());
         if let Some(missed) = missed {
-            self.gaps.record(missed, None);
+            self.gaps.record(missed, Dropped::default());
         }
     }
 
@@ -140,25 +141,25 @@ impl Endpoint {
     }
 
     fn lost(&self, feed: Feed, end: &End) {
-        self.gauge_connected(feed, false);
+        metrics::connected(&self.address, feed.word(), false);
         self.status.lost(feed, end.to_string());
         let missed = self.watch().lost(feed, end.reason());
         if let Some(missed) = missed {
-            self.gaps.record(missed, None);
+            self.gaps.record(missed, Dropped::default());
         }
     }
 
     /// Never waits: what does not fit into the inbox becomes a gap.
     fn frame(&self, feed: Feed, frame: &Bytes) {
         let now = Moment::now();
-        self.count_bytes(feed, frame.len());
+        metrics::bytes_received(&self.address, feed.word(), frame.len() as u64);
         self.heard(now);
         let topic = frame::topic(frame).unwrap_or_default();
         if feed == Feed::Others && topic == PUBLICATION {
             self.watch().publication_elsewhere(now);
             return;
         }
-        count_frame(&self.address, topic);
+        metrics::frame_received(&self.address, label(topic));
         if topic == PUBLICATION {
             self.watch().publication(now);
             self.status.publication(now.time);
@@ -175,7 +176,7 @@ impl Endpoint {
 
     fn heard(&self, now: Moment) {
         self.status.frame(now.time);
-        self.gauge_last_frame(now);
+        metrics::last_frame(&self.address, now.time);
         self.watch().heard(now);
     }
 
@@ -195,9 +196,11 @@ impl Endpoint {
 
     fn offer(&self, what: What, now: Moment) {
         let Err(Full(what)) = self.inbox.offer(what, now.at) else { return };
+        let publication = matches!(what, What::Published(_));
         let event = event_of(&what);
+        let dropped = Dropped { event, publication };
         let missed = Missed { reason: GapReason::MemoryFull, since: now.time };
-        if self.gaps.record_dropped(missed, event, now.at) {
+        if self.gaps.record_dropped(missed, dropped, now.at) {
             tracing::warn!(
                 endpoint = %self.address, event = event.map(tracing::field::display),
                 "the ledger is behind and misp.zeromq.max_waiting is reached: notices are dropped \
@@ -211,7 +214,7 @@ impl Endpoint {
         let missed = self.watch().heartbeat(uptime, now);
         if let Some(missed) = missed {
             tracing::warn!(endpoint = %self.address, uptime, "MISP's ZeroMQ publisher was restarted");
-            self.gaps.record(missed, None);
+            self.gaps.record(missed, Dropped::default());
         }
     }
 
@@ -223,7 +226,7 @@ impl Endpoint {
             self.config.max_frame,
         );
         let missed = Missed { reason: GapReason::FrameTooLarge, since: now.time };
-        self.gaps.record(missed, None);
+        self.gaps.record(missed, Dropped::default());
     }
 
     fn refuse_malformed(&self, topic: &str, size: usize, why: &Malformed, now: Moment) {
@@ -240,40 +243,11 @@ impl Endpoint {
     fn watch(&self) -> MutexGuard<'_, Watch> {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// `relay_zeromq_connected`: 1 or 0 for each socket.
-    fn gauge_connected(&self, feed: Feed, connected: bool) {
-        metrics::gauge!(
-            "relay_zeromq_connected", "endpoint" => self.address.clone(), "socket" => feed.word()
-        )
-        .set(f64::from(u8::from(connected)));
-    }
-
-    /// `relay_zeromq_last_frame_timestamp_seconds`: when the last frame came, Unix time.
-    fn gauge_last_frame(&self, now: Moment) {
-        let age = now.time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        metrics::gauge!(
-            "relay_zeromq_last_frame_timestamp_seconds", "endpoint" => self.address.clone()
-        )
-        .set(age.as_secs_f64());
-    }
-
-    /// `relay_zeromq_bytes_total`: bytes of frames received on each socket.
-    fn count_bytes(&self, feed: Feed, bytes: usize) {
-        metrics::counter!(
-            "relay_zeromq_bytes_total", "endpoint" => self.address.clone(), "socket" => feed.word()
-        )
-        .increment(u64::try_from(bytes).unwrap_or(u64::MAX));
-    }
 }
 
-/// `relay_zeromq_frames_total`: frames by topic, each counted on the socket that uses it.
-fn count_frame(endpoint: &str, topic: &str) {
-    let known = TOPICS.into_iter().find(|known| *known == topic).unwrap_or("unknown");
-    metrics::counter!(
-        "relay_zeromq_frames_total", "endpoint" => endpoint.to_owned(), "topic" => known
-    )
-    .increment(1);
+/// A topic as the label of a metric.
+fn label(topic: &str) -> &'static str {
+    TOPICS.into_iter().find(|known| *known == topic).unwrap_or("unknown")
 }
 
 /// A topic as it may stand in a log, whatever a publisher sends.
@@ -302,7 +276,7 @@ const TOPICS: [&str; 14] = [
 /// The event whose notice was dropped, where the notice names it.
 fn event_of(what: &What) -> Option<Uuid> {
     match what {
-        What::Published(document) | What::Announced(document) => event_uuid(document),
+        What::Published(document) | What::Announced(document) => misp::event_uuid(document),
         What::Withdrawn(
             Withdrawal::Attribute { event, .. }
             | Withdrawal::Edited { event, .. }

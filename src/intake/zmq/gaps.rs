@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::watch::Missed;
 use crate::intake::Inbox;
-use crate::notice::{Gap, GapReason, What};
+use crate::metrics;
+use crate::notice::{Gap, What};
 
 /// One endpoint's gaps.
 #[derive(Debug)]
@@ -26,6 +27,14 @@ const MAX_KEPT: usize = 4_096;
 
 /// How often kept gaps are offered again.
 const RETRY: Duration = Duration::from_millis(50);
+
+/// What a dropped notice was about, as far as it tells.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Dropped {
+    pub event: Option<Uuid>,
+    /// It was the event's publication.
+    pub publication: bool,
+}
 
 /// What comes in floods and is told once a minute.
 #[derive(Debug, Default)]
@@ -60,10 +69,11 @@ impl Gaps {
     }
 
     /// Tells the ledger that something may have been missed, now or when it has room.
-    pub(crate) fn record(&self, missed: Missed, event: Option<Uuid>) {
+    pub(crate) fn record(&self, missed: Missed, dropped: Dropped) {
         let Missed { reason, since } = missed;
-        count(&self.endpoint, reason);
-        let gap = Gap { reason, intake: self.endpoint.clone(), since, event };
+        metrics::gap(&self.endpoint, reason);
+        let Dropped { event, publication } = dropped;
+        let gap = Gap { reason, intake: self.endpoint.clone(), since, event, publication };
         let mut kept = lock(&self.kept);
         if kept.is_empty() {
             let Err(gap) = self.offer(gap) else { return };
@@ -80,15 +90,15 @@ impl Gaps {
     pub(crate) fn record_malformed(&self, missed: Missed, now: Instant) -> bool {
         let first = lock(&self.floods).malformed.is_first(now);
         if first {
-            self.record(missed, None);
+            self.record(missed, Dropped::default());
         }
         first
     }
 
     /// As [`Gaps::record`], for a notice that found the inbox full. Says whether it was the first in
     /// a minute.
-    pub(crate) fn record_dropped(&self, missed: Missed, event: Option<Uuid>, now: Instant) -> bool {
-        self.record(missed, event);
+    pub(crate) fn record_dropped(&self, missed: Missed, dropped: Dropped, now: Instant) -> bool {
+        self.record(missed, dropped);
         lock(&self.floods).dropped.is_first(now)
     }
 
@@ -122,17 +132,12 @@ impl Gaps {
 fn keep(kept: &mut VecDeque<Gap>, mut gap: Gap) {
     if kept.len() >= MAX_KEPT {
         gap.event = None;
+        gap.publication = false;
     }
     let same = |other: &Gap| other.reason == gap.reason && other.event == gap.event;
     if !kept.iter().any(same) {
         kept.push_back(gap);
     }
-}
-
-/// `relay_gaps_total`: what may have been missed, by intake and reason.
-fn count(endpoint: &str, reason: GapReason) {
-    metrics::counter!("relay_gaps_total", "intake" => endpoint.to_owned(), "reason" => reason.word())
-        .increment(1);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

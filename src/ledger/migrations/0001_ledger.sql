@@ -150,8 +150,10 @@ CREATE TABLE gaps (
     source  TEXT NOT NULL,
     intake  TEXT NOT NULL,
     reason  TEXT NOT NULL,
-    -- The event whose payload was dropped; all zero: unknown.
+    -- The event that the dropped notice was about; all zero: unknown.
     event   BLOB NOT NULL,
+    -- The feed's publication of this event was dropped.
+    publication BOOLEAN NOT NULL,
     since   BIGINT NOT NULL,
     until   BIGINT NOT NULL,
     times   BIGINT NOT NULL,

@@ -1,0 +1,252 @@
+//! The Unix socket in the data folder over which commands reach the running relay: JSON requests
+//! and responses, one a line. Whoever may open it may command the relay, so it is the user's only.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{Overview, Status};
+use crate::ledger::Ledger;
+
+/// The socket's name in the data folder.
+pub const SOCKET: &str = "relay.sock";
+
+/// One request with its line end, bytes.
+const LONGEST_REQUEST: u64 = 4 * 1024;
+/// One response, bytes.
+const LONGEST_RESPONSE: u64 = 16 * 1024 * 1024;
+
+const MAX_CLIENTS: usize = 16;
+
+/// How long a client may say nothing.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How long a command waits for the relay: counting a large ledger takes seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a command asks of the running relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Request {
+    Status,
+    /// `target`: only what this one rejected.
+    RetryRejected {
+        #[serde(default)]
+        target: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Response {
+    Status {
+        status: Box<Status>,
+    },
+    /// So many objects are pending again.
+    Retried {
+        objects: u64,
+    },
+    Failed {
+        error: String,
+    },
+}
+
+/// The bound socket; its file goes with it.
+#[derive(Debug)]
+pub struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.path).ok();
+    }
+}
+
+/// Binds the socket, in place of one that a dead relay left. To be called while the ledger's lock is
+/// held.
+///
+/// # Errors
+/// A relay listens there, or the socket cannot be made.
+pub async fn bind(data_dir: &Path) -> anyhow::Result<Control> {
+    let path = data_dir.join(SOCKET);
+    if UnixStream::connect(&path).await.is_ok() {
+        bail!("another relay listens on {}", path.display());
+    }
+    // Made under another name: no moment with the permissions of the umask under the right one.
+    let made = data_dir.join(format!("{SOCKET}.new"));
+    remove(&made).await?;
+    let listener = UnixListener::bind(&made).with_context(|| {
+        format!("make the control socket {} (a path may have 100 bytes at most)", made.display())
+    })?;
+    let private = std::fs::Permissions::from_mode(0o600);
+    tokio::fs::set_permissions(&made, private).await.context("make the control socket private")?;
+    tokio::fs::rename(&made, &path).await.context("put the control socket in place")?;
+    Ok(Control { listener, path })
+}
+
+async fn remove(path: &Path) -> anyhow::Result<()> {
+    match tokio::fs::remove_file(path).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Control {
+    /// Answers until `stop`, then removes the socket.
+    ///
+    /// # Errors
+    /// Never in the middle: a client that fails harms only itself.
+    pub async fn serve(self, overview: Overview, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut clients = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = self.accept(), if clients.len() < MAX_CLIENTS => {
+                    if let Some(stream) = accepted {
+                        clients.spawn(converse(stream, overview.clone()));
+                    }
+                }
+                Some(ended) = clients.join_next() => report(ended),
+            }
+        }
+        drop(self);
+        clients.shutdown().await;
+        Ok(())
+    }
+
+    async fn accept(&self) -> Option<UnixStream> {
+        match self.listener.accept().await {
+            Ok((stream, _)) => Some(stream),
+            Err(error) => {
+                tracing::warn!(%error, "the control socket accepts no client");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                None
+            }
+        }
+    }
+}
+
+/// A client that went away is its own business.
+fn report(ended: Result<io::Result<()>, tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a client of the control socket could not be answered");
+    }
+}
+
+async fn converse(stream: UnixStream, overview: Overview) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        let mut line = Vec::new();
+        let mut bounded = (&mut reader).take(LONGEST_REQUEST);
+        let read = bounded.read_until(b'\n', &mut line);
+        if timeout(IDLE, read).await.map_err(io::Error::other)?? == 0 {
+            return Ok(());
+        }
+        let whole = line.ends_with(b"\n");
+        let response = if whole {
+            answer(&line, &overview).await
+        } else {
+            Response::Failed { error: "a request is one line of at most 4 KiB".to_owned() }
+        };
+        let mut line = serde_json::to_vec(&response)?;
+        line.push(b'\n');
+        writer.write_all(&line).await?;
+        if !whole {
+            return Ok(());
+        }
+    }
+}
+
+async fn answer(line: &[u8], overview: &Overview) -> Response {
+    let request = match serde_json::from_slice(line) {
+        Ok(request) => request,
+        Err(error) => return Response::Failed { error: format!("no request: {error}") },
+    };
+    match request {
+        Request::Status => match overview.status().await {
+            Ok(status) => Response::Status { status: Box::new(status) },
+            Err(error) => Response::Failed { error: format!("the ledger cannot be read: {error}") },
+        },
+        Request::RetryRejected { target } => retry(target.as_deref(), overview).await,
+    }
+}
+
+async fn retry(target: Option<&str>, overview: &Overview) -> Response {
+    let known: Vec<String> = (overview.targets)().into_iter().map(|health| health.target).collect();
+    if let Err(error) = known_target(target, &known) {
+        return Response::Failed { error };
+    }
+    match overview.ledger.retry_rejected(target, Ledger::now()).await {
+        Ok(objects) => {
+            log_retried(target, objects);
+            Response::Retried { objects }
+        }
+        Err(error) => Response::Failed { error: format!("the ledger cannot be written: {error}") },
+    }
+}
+
+fn log_retried(of: Option<&str>, objects: u64) {
+    tracing::info!(of, objects, "rejected objects are pending again, as an operator asked");
+}
+
+/// Whether the target exists; if not, which do.
+pub(super) fn known_target(target: Option<&str>, known: &[String]) -> Result<(), String> {
+    match target {
+        Some(target) if !known.iter().any(|name| name == target) => {
+            Err(format!("there is no enabled target {target:?}; there is: {}", known.join(", ")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Asks the relay that runs on this data folder; `None`: none listens.
+///
+/// # Errors
+/// The socket may not be opened, or what listens does not answer as a relay does.
+pub async fn ask(data_dir: &Path, request: &Request) -> anyhow::Result<Option<Response>> {
+    let path = data_dir.join(SOCKET);
+    let stream = match UnixStream::connect(&path).await {
+        Ok(stream) => stream,
+        Err(error) if no_relay(&error) => return Ok(None),
+        Err(error) => {
+            return Err(error).with_context(|| {
+                format!("ask the relay over {} (as the user that runs it)", path.display())
+            });
+        }
+    };
+    let answered = timeout(PATIENCE, exchange(stream, request)).await;
+    let answered = answered.unwrap_or_else(|_| bail!("no answer within {PATIENCE:?}"));
+    answered.map(Some).with_context(|| format!("ask the relay over {}", path.display()))
+}
+
+/// A dead relay's socket refuses.
+fn no_relay(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+async fn exchange(stream: UnixStream, request: &Request) -> anyhow::Result<Response> {
+    let (reader, mut writer) = stream.into_split();
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    writer.write_all(&line).await?;
+    let mut line = Vec::new();
+    BufReader::new(reader).take(LONGEST_RESPONSE).read_until(b'\n', &mut line).await?;
+    if line.is_empty() {
+        bail!("it hung up: it is being stopped");
+    }
+    serde_json::from_slice(&line).context("understand its answer: is it another version?")
+}

@@ -1,0 +1,81 @@
+//! What works less than promised, in words that name the remedy.
+
+use super::{EndpointStatus, RelayStatus, TargetHealth};
+use crate::ledger::LedgerStatus;
+
+/// The part of the relay, what is wrong with it, and what to do.
+pub(super) fn degraded(relay: Option<&RelayStatus>, ledger: &LedgerStatus) -> Vec<String> {
+    let mut found = Vec::new();
+    match relay {
+        None => found.push("relay: none is running, so nothing is received or sent".to_owned()),
+        Some(relay) => {
+            if !relay.ledger_writable {
+                found.push("ledger: it cannot be written; free disk space or mend ledger.db, the log has SQLite's words".to_owned());
+            }
+            found.extend(relay.endpoints.iter().filter_map(endpoint));
+            found.extend(relay.targets.iter().filter_map(target));
+        }
+    }
+    found.extend(in_ledger(ledger));
+    found.push("rest: this version does not read MISP's REST API, so what is missed stays missed until MISP says it again".to_owned());
+    found
+}
+
+fn endpoint(endpoint: &EndpointStatus) -> Option<String> {
+    let name = &endpoint.endpoint;
+    let reason = endpoint.error.as_deref().unwrap_or("no reason is known yet");
+    match (endpoint.publications_connected, endpoint.others_connected) {
+        (true, true) => endpoint.error.as_ref().map(|error| format!("{name}: {error}")),
+        (false, false) => Some(format!("{name}: not connected: {reason}")),
+        (false, true) => Some(format!("{name}: not connected for publications: {reason}")),
+        (true, false) => Some(format!("{name}: not connected for withdrawals and tags: {reason}")),
+    }
+}
+
+fn target(target: &TargetHealth) -> Option<String> {
+    target.degraded.as_ref().map(|words| format!("{}: {words}", target.target))
+}
+
+fn in_ledger(ledger: &LedgerStatus) -> Vec<String> {
+    let mut found = Vec::new();
+    for target in ledger.targets.iter().filter(|target| target.rejected > 0) {
+        found.push(format!(
+            "{}: Sentinel rejected {} objects; mend the cause, then `retry-rejected --target {0}`",
+            target.target, target.rejected
+        ));
+    }
+    if !ledger.gaps.is_empty() {
+        let times: i64 = ledger.gaps.iter().map(|gap| gap.times).sum();
+        found.push(format!(
+            "gaps: {times} times something may have been missed; publish again in MISP what was published or withdrawn then"
+        ));
+    }
+    if ledger.awaiting_rest > 0 {
+        found.push(format!(
+            "events: {} had a notice that only a REST read could judge; publish them again in MISP",
+            ledger.awaiting_rest
+        ));
+    }
+    found
+}
+
+const WITHOUT_REST: [&str; 10] = [
+    "Lost frames are not healed: what MISP published while the relay was down, disconnected or full arrives when MISP publishes it again.",
+    "Lost withdrawals are not healed either: such an indicator stays in Sentinel until the event is published again, or its valid_until.",
+    "A publication is taken from MISP's payload and not read back: what MISP saved in the end is not compared.",
+    "Publications with distribution 0 or a sharing group cannot be checked against what an API key sees: the feed shows a site administrator's view, and only policy holds them back.",
+    "Warninglists are not enforced: hits are sent.",
+    "A deleted event that comes back stays deleted.",
+    "A restored attribute that is not newer than its withdrawal stays withdrawn while its tombstone is kept.",
+    "A withdrawal that looks older than its claim is not judged: its event waits in the ledger.",
+    "What was published before the relay's first start is not fetched, and a lost ledger is not filled again, until MISP publishes it again.",
+    "Nothing compares the ledger's events with those that exist in MISP.",
+];
+
+const WEBHOOK_WITHOUT_REST: &str = "Webhook publications are confirmed by ZeroMQ only: without its frame within misp.webhook.confirm_within they are dropped.";
+
+/// `announces`: whether a webhook is configured.
+pub(super) fn without_rest(announces: bool) -> Vec<String> {
+    let webhook = announces.then_some(WEBHOOK_WITHOUT_REST);
+    WITHOUT_REST.into_iter().chain(webhook).map(str::to_owned).collect()
+}

@@ -1,0 +1,85 @@
+//! The admin listener: `/livez`, `/readyz`, `/metrics` and `/status`. It has no password, so it
+//! listens on loopback unless the operator says otherwise.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use axum_server::Handle;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Overview;
+
+/// For a request to come, and for the last answers at the end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The content type of Prometheus' text format.
+const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Answers until `stop`.
+///
+/// # Errors
+/// The listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    overview: Overview,
+    recorded: PrometheusHandle,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let handle: Handle<SocketAddr> = Handle::new();
+    let mut server = axum_server::from_tcp(listener)
+        .context("listen for operators")?
+        .http1_only()
+        .first_request_timeout(PATIENCE)
+        .handle(handle.clone());
+    server.http_builder().http1().header_read_timeout(PATIENCE);
+    let serving = server.serve(app(overview, recorded).into_make_service());
+    let stopping = async {
+        stop.cancelled().await;
+        handle.graceful_shutdown(Some(PATIENCE));
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        ended = serving => ended.context("serve operators"),
+        () = stopping => Ok(()),
+    }
+}
+
+fn app(overview: Overview, recorded: PrometheusHandle) -> Router {
+    let metrics = Router::new().route("/metrics", get(metrics)).with_state(recorded);
+    Router::new()
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+        .route("/status", get(status))
+        .with_state(overview)
+        .merge(metrics)
+}
+
+async fn ready(State(overview): State<Overview>) -> Response {
+    match overview.unready() {
+        None => "ready\n".into_response(),
+        Some(reason) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response()
+        }
+    }
+}
+
+async fn metrics(State(recorded): State<PrometheusHandle>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, METRICS_TEXT)], recorded.render())
+}
+
+async fn status(State(overview): State<Overview>) -> Response {
+    match overview.status().await {
+        Ok(status) => Json(status).into_response(),
+        Err(error) => {
+            let words = format!("the ledger cannot be read: {error}\n");
+            (StatusCode::SERVICE_UNAVAILABLE, words).into_response()
+        }
+    }
+}

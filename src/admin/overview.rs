@@ -1,0 +1,58 @@
+//! The running relay's parts, as far as operators may look at them.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::{EndpointStatus, RelayStatus, Status, TargetHealth};
+use crate::ledger::Ledger;
+
+/// A cheap handle on what `status` is made of. The closures are asked each time.
+#[derive(Clone)]
+pub struct Overview {
+    pub ledger: Ledger,
+    pub started: SystemTime,
+    /// Where the webhook listens.
+    pub webhook: Option<SocketAddr>,
+    pub endpoints: Arc<dyn Fn() -> Vec<EndpointStatus> + Send + Sync>,
+    /// Of every enabled target.
+    pub targets: Arc<dyn Fn() -> Vec<TargetHealth> + Send + Sync>,
+}
+
+impl fmt::Debug for Overview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Overview").field("started", &self.started).finish_non_exhaustive()
+    }
+}
+
+impl Overview {
+    /// Everything now; a scan of the ledger's tables.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn status(&self) -> sqlx::Result<Status> {
+        let ledger = self.ledger.status().await?;
+        Ok(Status::new(Some(self.relay()), ledger, self.webhook.is_some()))
+    }
+
+    /// Why the relay is not ready, if it is not.
+    #[must_use]
+    pub fn unready(&self) -> Option<&'static str> {
+        (!self.ledger.is_writable()).then_some(
+            "the ledger cannot be written: free disk space or mend ledger.db; the log has SQLite's words",
+        )
+    }
+
+    fn relay(&self) -> RelayStatus {
+        RelayStatus {
+            process_id: std::process::id(),
+            started_at: self.started.into(),
+            uptime_seconds: self.started.elapsed().unwrap_or_default().as_secs(),
+            ledger_writable: self.ledger.is_writable(),
+            endpoints: (self.endpoints)(),
+            webhook: self.webhook,
+            targets: (self.targets)(),
+        }
+    }
+}

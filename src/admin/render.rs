@@ -1,0 +1,305 @@
+//! `status` for people: what is wrong first, figures below.
+
+use std::fmt::Write;
+
+use chrono::{DateTime, Utc};
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::{EndpointStatus, RelayStatus, Status, TargetHealth};
+use crate::ledger::{LedgerStatus, TargetStatus};
+
+/// The text of `status` at `now`, which ages are counted from.
+#[must_use]
+pub fn text(status: &Status, now: DateTime<Utc>) -> String {
+    let mut page = Page { text: String::new(), now };
+    page.head(status);
+    page.list("Degraded", &status.degraded);
+    if let Some(relay) = &status.relay {
+        page.feeds(relay);
+    }
+    page.targets(status);
+    page.refusals(&status.ledger);
+    page.ledger(&status.ledger);
+    page.list("Without MISP's REST API", &status.without_rest);
+    page.text
+}
+
+struct Page {
+    text: String,
+    now: DateTime<Utc>,
+}
+
+impl Page {
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    fn head(&mut self, status: &Status) {
+        let version = &status.version;
+        let line = match &status.relay {
+            Some(relay) => {
+                let (process, up) = (relay.process_id, age(relay.uptime_seconds));
+                format!("misp-sentinel-relay {version}, process {process}, running for {up}")
+            }
+            None => format!("misp-sentinel-relay {version}: no relay is running"),
+        };
+        self.line(&line);
+    }
+
+    fn list(&mut self, title: &str, lines: &[String]) {
+        if lines.is_empty() {
+            return;
+        }
+        self.line("");
+        self.line(title);
+        for line in lines {
+            self.line(&format!("  - {line}"));
+        }
+    }
+
+    fn table(&mut self, title: &[&str], rows: Vec<Vec<String>>, numbers: &[usize]) {
+        if rows.is_empty() {
+            return;
+        }
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING).set_header(title.iter().copied());
+        table.add_rows(rows);
+        for number in numbers {
+            if let Some(column) = table.column_mut(*number) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        self.line("");
+        for line in table.lines() {
+            self.line(&format!(" {line}"));
+        }
+    }
+
+    fn feeds(&mut self, relay: &RelayStatus) {
+        let title =
+            ["Feed", "Publications", "Others", "Last frame", "Last publication", "Publisher's age"];
+        let rows = relay.endpoints.iter().map(|endpoint| self.feed(endpoint)).collect();
+        self.table(&title, rows, &[]);
+        if let Some(webhook) = relay.webhook {
+            self.line("");
+            self.line(&format!("  Webhook on {webhook}"));
+        }
+    }
+
+    fn feed(&self, endpoint: &EndpointStatus) -> Vec<String> {
+        let word = |connected| if connected { "connected" } else { "lost" }.to_owned();
+        let uptime = endpoint.uptime.and_then(|seconds| u64::try_from(seconds).ok());
+        vec![
+            endpoint.endpoint.clone(),
+            word(endpoint.publications_connected),
+            word(endpoint.others_connected),
+            self.ago(endpoint.last_frame),
+            self.ago(endpoint.last_publication),
+            uptime.map_or_else(|| "-".to_owned(), age),
+        ]
+    }
+
+    fn targets(&mut self, status: &Status) {
+        let title = [
+            "Target",
+            "Mode",
+            "Delivered",
+            "Withdrawn",
+            "Rejected",
+            "Withdrawals",
+            "Live",
+            "Backlog",
+            "In flight",
+            "Last accepted",
+            "Next try",
+        ];
+        let healths = status.relay.as_ref().map(|relay| relay.targets.as_slice());
+        let health = |name: &str| {
+            healths.and_then(|healths| healths.iter().find(|health| health.target == name))
+        };
+        let of_ledger = status.ledger.targets.iter();
+        let rows = of_ledger.map(|target| self.target(target, health(&target.target))).collect();
+        self.table(&title, rows, &[2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    fn target(&self, target: &TargetStatus, health: Option<&TargetHealth>) -> Vec<String> {
+        let figures = [target.delivered, target.withdrawn, target.rejected];
+        let unknown = || "-".to_owned();
+        let mut row =
+            vec![target.target.clone(), health.map_or_else(unknown, |health| health.mode.clone())];
+        row.extend(figures.iter().chain(&target.queue).map(i64::to_string));
+        row.push(health.map_or_else(unknown, |health| health.in_flight.to_string()));
+        row.push(self.ago(health.and_then(|health| health.last_accepted)));
+        row.push(self.ahead(health.and_then(|health| health.next_try)));
+        row
+    }
+
+    fn refusals(&mut self, ledger: &LedgerStatus) {
+        let lines: Vec<String> = ledger
+            .targets
+            .iter()
+            .flat_map(|target| target.refusals.iter().map(|refusal| (&target.target, refusal)))
+            .map(|(target, refusal)| {
+                format!("{target}: indicator--{}: {}", refusal.stix_id, refusal.words)
+            })
+            .collect();
+        self.list("Rejected, in Sentinel's words", &lines);
+    }
+
+    fn ledger(&mut self, ledger: &LedgerStatus) {
+        let size = bytesize::ByteSize::b(u64::try_from(ledger.bytes).unwrap_or_default());
+        let mut line = format!(
+            "  Ledger: {} events, {} deleted events, {} claims, {} indicators wanted, {size}",
+            ledger.events, ledger.deleted_events, ledger.claims, ledger.wanted
+        );
+        if ledger.announced > 0 {
+            // Writing into a String cannot fail.
+            write!(line, ", {} webhook publications not confirmed yet", ledger.announced).ok();
+        }
+        self.line("");
+        self.line(&line);
+        let rows = ledger.gaps.iter().map(|gap| {
+            let (since, until) = (
+                DateTime::from_timestamp_millis(gap.since),
+                DateTime::from_timestamp_millis(gap.until),
+            );
+            let (intake, reason) = (gap.intake.clone(), gap.reason.clone());
+            vec![intake, reason, gap.times.to_string(), self.ago(since), self.ago(until)]
+        });
+        let rows = rows.collect();
+        self.table(&["Gaps of", "Reason", "Times", "First", "Last"], rows, &[2]);
+    }
+
+    fn ago(&self, time: Option<DateTime<Utc>>) -> String {
+        time.map_or_else(|| "-".to_owned(), |time| format!("{} ago", age(seconds(self.now - time))))
+    }
+
+    fn ahead(&self, time: Option<DateTime<Utc>>) -> String {
+        match time {
+            Some(time) if time > self.now => format!("in {}", age(seconds(time - self.now))),
+            Some(_) => "now".to_owned(),
+            None => "-".to_owned(),
+        }
+    }
+}
+
+fn seconds(delta: chrono::TimeDelta) -> u64 {
+    u64::try_from(delta.num_seconds()).unwrap_or_default()
+}
+
+/// In the largest unit that fits.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{GapStatus, Refusal};
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_795_500_000 + second, 0).unwrap()
+    }
+
+    fn relay() -> RelayStatus {
+        RelayStatus {
+            process_id: 4711,
+            started_at: at(-7_200),
+            uptime_seconds: 7_200,
+            ledger_writable: true,
+            endpoints: vec![EndpointStatus {
+                endpoint: "tcp://misp:50000".to_owned(),
+                publications_connected: true,
+                others_connected: false,
+                last_frame: Some(at(-3)),
+                last_publication: Some(at(-600)),
+                uptime: Some(90),
+                error: Some("refused: is Plugin.ZeroMQ_enable on?".to_owned()),
+            }],
+            webhook: Some("127.0.0.1:8443".parse().unwrap()),
+            targets: vec![TargetHealth {
+                target: "soc".to_owned(),
+                mode: "live".to_owned(),
+                degraded: Some("403: give the application the role".to_owned()),
+                in_flight: 1,
+                last_accepted: Some(at(-86_400 * 3)),
+                next_try: Some(at(30)),
+            }],
+        }
+    }
+
+    fn ledger() -> LedgerStatus {
+        let words = "Invalid pattern".to_owned();
+        let refusal = Refusal { stix_id: uuid::Uuid::from_u128(7), words };
+        LedgerStatus {
+            events: 12,
+            announced: 2,
+            gaps: vec![GapStatus {
+                intake: "webhook".to_owned(),
+                reason: "memory_full".to_owned(),
+                since: at(-120).timestamp_millis(),
+                until: at(-60).timestamp_millis(),
+                times: 4,
+            }],
+            targets: vec![TargetStatus {
+                target: "soc".to_owned(),
+                delivered: 345,
+                rejected: 1,
+                queue: [0, 6, 7],
+                refusals: vec![refusal],
+                ..TargetStatus::default()
+            }],
+            ..LedgerStatus::default()
+        }
+    }
+
+    #[test]
+    fn the_text_tells_everything_once() {
+        let status = Status::new(Some(relay()), ledger(), true);
+        let text = text(&status, at(0));
+        for part in [
+            "process 4711, running for 2 h",
+            "- tcp://misp:50000: not connected for withdrawals and tags: refused: is Plugin.ZeroMQ_enable on?",
+            "- soc: 403: give the application the role",
+            "- soc: Sentinel rejected 1 objects; mend the cause, then `retry-rejected --target soc`",
+            "Webhook on 127.0.0.1:8443",
+            "soc: indicator--00000000-0000-0000-0000-000000000007: Invalid pattern",
+            "12 events",
+            "2 webhook publications not confirmed yet",
+            "Warninglists are not enforced",
+        ] {
+            assert_eq!(text.matches(part).count(), 1, "{part}\n{text}");
+        }
+        let row = |first: &str| {
+            let line = text.lines().find(|line| line.trim_start().starts_with(first)).unwrap();
+            line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(row("tcp://"), "tcp://misp:50000 connected lost 3 s ago 10 min ago 90 s");
+        assert_eq!(row("soc  "), "soc live 345 0 1 0 6 7 1 3 days ago in 30 s");
+        assert_eq!(row("webhook  "), "webhook memory_full 4 2 min ago 60 s ago");
+        assert!(text.lines().all(|line| line == line.trim_end()));
+    }
+
+    #[test]
+    fn without_a_relay_it_says_so() {
+        let status = Status::new(None, ledger(), false);
+        let text = text(&status, at(0));
+        assert!(text.starts_with("misp-sentinel-relay "), "{text}");
+        assert!(text.lines().next().unwrap().ends_with(": no relay is running"), "{text}");
+        assert!(!text.contains("Webhook publications are confirmed"), "{text}");
+    }
+
+    #[test]
+    fn json_comes_back_as_it_was() {
+        let status = Status::new(Some(relay()), ledger(), true);
+        let json = serde_json::to_string(&status).unwrap();
+        assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
+        assert!(json.contains("\"started_at\":\"2026-11-24T"), "{json}");
+    }
+}

@@ -1,0 +1,116 @@
+//! What `status` tells, as it goes over the control socket and out of `--json`.
+
+use std::net::SocketAddr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::health;
+use crate::config::Mode;
+use crate::deliver;
+use crate::intake::zmq;
+use crate::ledger::LedgerStatus;
+
+/// Everything at one moment. Times are RFC 3339 in UTC, those of the ledger Unix milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    /// `None`: no relay runs, and the ledger alone was asked.
+    pub relay: Option<RelayStatus>,
+    pub ledger: LedgerStatus,
+    /// What works less than promised, in words, with the remedy.
+    pub degraded: Vec<String>,
+    /// What cannot be promised, since MISP's REST API is not read.
+    pub without_rest: Vec<String>,
+}
+
+/// The running relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayStatus {
+    pub process_id: u32,
+    pub started_at: DateTime<Utc>,
+    pub uptime_seconds: u64,
+    /// Whether the last transaction went well.
+    pub ledger_writable: bool,
+    /// ZeroMQ, in the order of the configuration.
+    pub endpoints: Vec<EndpointStatus>,
+    /// Where the webhook listens.
+    pub webhook: Option<SocketAddr>,
+    pub targets: Vec<TargetHealth>,
+}
+
+/// A ZeroMQ publisher of MISP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// `tcp://host:port`.
+    pub endpoint: String,
+    pub publications_connected: bool,
+    /// The socket of all other topics.
+    pub others_connected: bool,
+    pub last_frame: Option<DateTime<Utc>>,
+    pub last_publication: Option<DateTime<Utc>>,
+    /// The publisher's age by its last heartbeat, seconds.
+    pub uptime: Option<i64>,
+    /// Why it is not connected or was last lost, with the remedy.
+    pub error: Option<String>,
+}
+
+/// How sending to a target goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetHealth {
+    pub target: String,
+    /// `live` or `dry-run`.
+    pub mode: String,
+    /// Why it is tried slowly or not at all, with the remedy.
+    pub degraded: Option<String>,
+    /// Requests in flight.
+    pub in_flight: usize,
+    pub last_accepted: Option<DateTime<Utc>>,
+    /// When the pause after a failure ends.
+    pub next_try: Option<DateTime<Utc>>,
+}
+
+impl TargetHealth {
+    /// A target as its sender sees it.
+    #[must_use]
+    pub fn new(target: &str, mode: Mode, health: deliver::TargetHealth) -> Self {
+        Self {
+            target: target.to_owned(),
+            mode: mode.word().to_owned(),
+            degraded: health.degraded,
+            in_flight: health.in_flight,
+            last_accepted: health.last_accepted.map(Into::into),
+            next_try: health.next_try.map(Into::into),
+        }
+    }
+}
+
+impl Status {
+    /// Judges what it is given. `announces`: whether a webhook is configured.
+    #[must_use]
+    pub fn new(relay: Option<RelayStatus>, ledger: LedgerStatus, announces: bool) -> Self {
+        let degraded = health::degraded(relay.as_ref(), &ledger);
+        let without_rest = health::without_rest(announces);
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            relay,
+            ledger,
+            degraded,
+            without_rest,
+        }
+    }
+}
+
+impl From<&zmq::EndpointStatus> for EndpointStatus {
+    fn from(status: &zmq::EndpointStatus) -> Self {
+        Self {
+            endpoint: status.endpoint.clone(),
+            publications_connected: status.publications,
+            others_connected: status.others,
+            last_frame: status.last_frame.map(DateTime::from),
+            last_publication: status.last_publication.map(DateTime::from),
+            uptime: status.uptime,
+            error: status.error.clone(),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Reading bodies in bounded memory and time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{BodyDataStream, Bytes};
+use futures::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::misp;
+
+/// A body may take so many times the patience in all: 60 s at the default `answer_within`.
+const SLOWEST: u32 = 15;
+
+/// What is read of a refused body, so that its sender gets to the answer: without it, closing the
+/// connection resets it. Longer bodies of curl (MISP) wait for `100 Continue` first.
+const DRAINED: usize = 1024 * 1024;
+const DRAIN_WITHIN: Duration = Duration::from_secs(1);
+
+/// The bounds on bodies.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    room: Arc<Semaphore>,
+    max_body: usize,
+    /// How long a sender may pause.
+    patience: Duration,
+}
+
+/// A whole body, with its share of the memory.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    pub bytes: Bytes,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// Why a body was not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unread {
+    TooLarge,
+    /// Other bodies fill the memory.
+    NoRoom,
+    TooSlow,
+    BrokenOff,
+}
+
+/// An unfinished body; the event is known when its uuid was in what came.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    pub why: Unread,
+    pub event: Option<Uuid>,
+    pub bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Growing {
+    bytes: Vec<u8>,
+    reserved: usize,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Bodies {
+    pub(super) fn new(max_body: usize, max_total: usize, patience: Duration) -> Self {
+        let room = Arc::new(Semaphore::new(max_total.min(Semaphore::MAX_PERMITS)));
+        Self { room, max_body, patience }
+    }
+
+    /// Reads a body whose headers announce `length` bytes; nothing is read of one that is too large
+    /// or has no room.
+    pub(super) async fn read(
+        &self,
+        pieces: &mut BodyDataStream,
+        length: Option<usize>,
+    ) -> Result<Body, Unfinished> {
+        let mut growing = Growing::default();
+        let within = self.patience.saturating_mul(SLOWEST);
+        let read = match self.reserve(&mut growing, length.unwrap_or(0)) {
+            Ok(()) => timeout(within, self.fill(&mut growing, pieces))
+                .await
+                .unwrap_or(Err(Unread::TooSlow)),
+            Err(why) => Err(why),
+        };
+        let Growing { bytes, room, .. } = growing;
+        match read {
+            Ok(()) => Ok(Body { bytes: bytes.into(), room }),
+            Err(why) => {
+                Err(Unfinished { why, event: misp::event_uuid(&bytes), bytes: bytes.len() })
+            }
+        }
+    }
+
+    async fn fill(&self, growing: &mut Growing, pieces: &mut BodyDataStream) -> Result<(), Unread> {
+        loop {
+            let piece = match timeout(self.patience, pieces.next()).await {
+                Ok(Some(Ok(piece))) => piece,
+                Ok(Some(Err(_))) => return Err(Unread::BrokenOff),
+                Ok(None) => return Ok(()),
+                Err(_) => return Err(Unread::TooSlow),
+            };
+            self.reserve(growing, piece.len())?;
+            growing.bytes.extend_from_slice(&piece);
+        }
+    }
+
+    /// Room for `more` bytes; without an announced length it doubles.
+    fn reserve(&self, growing: &mut Growing, more: usize) -> Result<(), Unread> {
+        let needed = growing.bytes.len().saturating_add(more);
+        if needed > self.max_body {
+            return Err(Unread::TooLarge);
+        }
+        if needed <= growing.reserved {
+            return Ok(());
+        }
+        let reserved = needed.max(growing.reserved.saturating_mul(2)).min(self.max_body);
+        let missing = u32::try_from(reserved - growing.reserved).map_err(|_| Unread::TooLarge)?;
+        let room =
+            Arc::clone(&self.room).try_acquire_many_owned(missing).map_err(|_| Unread::NoRoom)?;
+        match &mut growing.room {
+            Some(all) => all.merge(room),
+            none => *none = Some(room),
+        }
+        growing.reserved = reserved;
+        growing.bytes.reserve_exact(reserved - growing.bytes.len());
+        Ok(())
+    }
+}
+
+impl Body {
+    /// Gives the memory back, unless the bytes are held elsewhere too.
+    pub(super) fn give_back(self) {
+        drop(self.bytes);
+        drop(self.room);
+    }
+}
+
+/// Reads on for a moment and drops what comes.
+pub(super) async fn drain(pieces: &mut BodyDataStream) {
+    let read = async {
+        let mut read = 0;
+        while let Some(Ok(piece)) = pieces.next().await {
+            read += piece.len();
+            if read > DRAINED {
+                return;
+            }
+        }
+    };
+    // Whoever sends no further waits for the answer.
+    timeout(DRAIN_WITHIN, read).await.ok();
+}

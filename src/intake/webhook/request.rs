@@ -1,0 +1,158 @@
+//! One request: secret, method, content type, bounds, event, ledger; the first that fails is the
+//! answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use super::answer::Answer;
+use super::body::{self, Bodies, Body, Unfinished, Unread};
+use super::gaps::Gaps;
+use crate::config::Webhook;
+use crate::intake::Inbox;
+use crate::misp;
+use crate::notice::{GapReason, Receipt, What};
+
+/// What every request needs.
+#[derive(Debug)]
+pub(super) struct Desk {
+    config: Webhook,
+    bodies: Bodies,
+    inbox: Inbox,
+    gaps: Arc<Gaps>,
+}
+
+pub(super) async fn answer(
+    State(desk): State<Arc<Desk>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let answer = desk.take(request).await;
+    answer.record(peer);
+    answer.into_response()
+}
+
+impl Desk {
+    pub(super) fn new(config: Webhook, inbox: Inbox, gaps: Arc<Gaps>) -> Self {
+        let bodies = Bodies::new(config.max_body, config.max_total, config.answer_within);
+        Self { config, bodies, inbox, gaps }
+    }
+
+    async fn take(&self, request: Request) -> Answer {
+        let (parts, body) = request.into_parts();
+        let mut pieces = body.into_data_stream();
+        let length = length(&parts.headers);
+        let answer = match self.refuse(&parts) {
+            Some(refusal) => refusal,
+            None => match self.bodies.read(&mut pieces, length).await {
+                Ok(body) => return self.hand_over(body).await,
+                Err(unfinished) => self.give_up(&unfinished),
+            },
+        };
+        // A sender that waits for `100 Continue` has sent nothing, and reading would ask for it.
+        if !parts.headers.contains_key(header::EXPECT) {
+            body::drain(&mut pieces).await;
+        }
+        answer
+    }
+
+    /// What is wrong with a request before its body is read.
+    fn refuse(&self, parts: &Parts) -> Option<Answer> {
+        if parts.uri.path() != self.config.path {
+            return Some(Answer::wrong_path());
+        }
+        let given = parts.headers.get(&self.config.secret_header).map(|value| value.as_bytes());
+        if !given.is_some_and(|given| self.is_secret(given)) {
+            return Some(Answer::wrong_secret(&self.config.secret_header, given.is_some()));
+        }
+        if parts.method != Method::POST && parts.method != Method::PUT {
+            return Some(Answer::wrong_method(parts.method.as_str()));
+        }
+        is_form(&parts.headers).then(Answer::form)
+    }
+
+    /// Bare, or after `Bearer`. Both sides are hashed, so that not even the length shows in the
+    /// time that it takes.
+    fn is_secret(&self, given: &[u8]) -> bool {
+        let secret = blake3::hash(self.config.secret.expose().as_bytes());
+        let equals = |given: &[u8]| secret.as_bytes().ct_eq(blake3::hash(given).as_bytes());
+        let (scheme, rest) = given.split_at_checked("Bearer ".len()).unwrap_or((given, b""));
+        let bearer = scheme.eq_ignore_ascii_case(b"Bearer ");
+        (equals(given) | (equals(rest) & u8::from(bearer).into())).into()
+    }
+
+    /// An event that was not read is a gap.
+    fn give_up(&self, unfinished: &Unfinished) -> Answer {
+        let Unfinished { why, event, bytes } = *unfinished;
+        let (answer, reason) = match why {
+            Unread::TooLarge => (Answer::too_large(self.config.max_body), GapReason::FrameTooLarge),
+            Unread::NoRoom => (Answer::no_room(), GapReason::MemoryFull),
+            Unread::TooSlow => (Answer::too_slow(), GapReason::MalformedFrame),
+            Unread::BrokenOff => (Answer::broken_off(), GapReason::MalformedFrame),
+        };
+        self.gaps.record(reason, event);
+        answer.of(bytes, event)
+    }
+
+    async fn hand_over(&self, body: Body) -> Answer {
+        let deadline = Instant::now() + self.config.answer_within;
+        let bytes = body.bytes.len();
+        if bytes == 0 {
+            return Answer::empty();
+        }
+        let event = match event_in(body.bytes.clone()).await {
+            Ok(event) => event,
+            Err(found) => return Answer::no_event(&found).of(bytes, None),
+        };
+        let answer = self.store(body, event, deadline).await;
+        answer.of(bytes, Some(event))
+    }
+
+    async fn store(&self, body: Body, event: Uuid, deadline: Instant) -> Answer {
+        let announced = What::Announced(body.bytes.clone());
+        let Ok(receipt) = self.inbox.offer_and_wait(announced, std::time::Instant::now()) else {
+            self.gaps.record(GapReason::MemoryFull, Some(event));
+            return Answer::no_room();
+        };
+        // From here on the inbox accounts for the bytes.
+        body.give_back();
+        match timeout_at(deadline, receipt).await {
+            Ok(Ok(Receipt::Committed)) => Answer::stored(),
+            Ok(Ok(Receipt::Refused)) => Answer::no_event("the ledger cannot take it"),
+            // Failed, the writer has ended, or it takes too long.
+            Ok(Ok(Receipt::Failed) | Err(_)) | Err(_) => {
+                self.gaps.record(GapReason::LedgerFailed, Some(event));
+                Answer::ledger_failed()
+            }
+        }
+    }
+}
+
+/// The event's uuid, or what is found instead. Large events take a tenth of a second.
+async fn event_in(body: Bytes) -> Result<Uuid, String> {
+    let read = move || match misp::Event::parse(&body) {
+        Ok(event) => Ok(event.uuid),
+        Err(found) => Err(found.to_string()),
+    };
+    spawn_blocking(read).await.unwrap_or_else(|_| Err("it could not be read".to_owned()))
+}
+
+fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// `multipart/form-data`, whatever it calls itself: MISP labels it `x-www-form-urlencoded`.
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or_default().to_ascii_lowercase();
+    kind.starts_with("application/x-www-form-urlencoded") || kind.starts_with("multipart/")
+}

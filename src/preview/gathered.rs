@@ -1,0 +1,163 @@
+//! The admitted claims of a document, by indicator, in the order of the document.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use uuid::Uuid;
+
+use super::skipped::{Named, SkippedLines};
+use crate::config::Rules;
+use crate::convert::{self, Claim, ClaimFacts, EventFacts};
+use crate::misp::{Attribute, Event};
+use crate::policy::Judge;
+use crate::stix::{Admitted, ClaimTimes, Indicator, Merger, Observable};
+
+/// All that is kept of a document until its last event is read, since any event may claim what
+/// another claimed before.
+#[derive(Debug)]
+pub(super) struct Gathered<'d> {
+    judge: Judge,
+    merger: Merger,
+    /// When the relay first sees the claims, Unix milliseconds.
+    now: i64,
+    pub namespace: Uuid,
+    events: Vec<EventFacts>,
+    pub objects: Vec<Object<'d>>,
+    /// Where in `objects` the one with this key is.
+    places: HashMap<Uuid, usize>,
+}
+
+/// The claims of one indicator.
+#[derive(Debug)]
+pub(super) struct Object<'d> {
+    pub observable: Observable,
+    pub stix_id: Uuid,
+    claims: Vec<Admissible<'d>>,
+}
+
+#[derive(Debug)]
+struct Admissible<'d> {
+    /// Where in `events` its event is.
+    event: usize,
+    attribute: Uuid,
+    facts: ClaimFacts,
+    /// As MISP has it, both halves of a composite.
+    value: Cow<'d, str>,
+}
+
+impl<'d> Gathered<'d> {
+    pub(super) fn new(rules: &Rules, now: i64) -> Self {
+        Self {
+            judge: Judge::new(&rules.policy),
+            merger: Merger::new(&rules.rendering),
+            now,
+            namespace: rules.rendering.namespace,
+            events: Vec::new(),
+            objects: Vec::new(),
+            places: HashMap::new(),
+        }
+    }
+
+    /// Takes in the claims of an event that policy admits.
+    ///
+    /// # Errors
+    /// A line cannot be written.
+    pub(super) fn take(
+        &mut self,
+        event: &Event<'d>,
+        skipped: &mut SkippedLines<impl Write>,
+    ) -> io::Result<()> {
+        self.hold(event.facts());
+        for read in event.attributes() {
+            let (attribute, object) = match read {
+                Ok(read) => read,
+                Err(malformed) => {
+                    skipped.malformed(event.uuid, malformed)?;
+                    continue;
+                }
+            };
+            match convert::claims(&attribute, object) {
+                Ok(claims) => self.judge(event.uuid, &attribute, claims, skipped)?,
+                Err(reason) => skipped.attribute(Named::new(event.uuid, &attribute), reason)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// An attributes answer repeats its event for each attribute.
+    fn hold(&mut self, event: EventFacts) {
+        if self.events.last() != Some(&event) {
+            self.events.push(event);
+        }
+    }
+
+    fn judge(
+        &mut self,
+        event: Uuid,
+        attribute: &Attribute<'d>,
+        claims: impl IntoIterator<Item = Claim>,
+        skipped: &mut SkippedLines<impl Write>,
+    ) -> io::Result<()> {
+        let Some(facts) = self.events.last() else { return Ok(()) };
+        let mut admitted = Vec::new();
+        for claim in claims {
+            match self.judge.admit(facts, &claim.facts, &claim.observable) {
+                Ok(()) => admitted.push(claim),
+                Err(reason) => {
+                    skipped.claim(Named::new(event, attribute), &claim.observable, reason)?;
+                }
+            }
+        }
+        for claim in admitted {
+            self.admit(claim, attribute.value.clone());
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, claim: Claim, value: Cow<'d, str>) {
+        let Claim { attribute, part, observable, facts } = claim;
+        let admissible =
+            Admissible { event: self.events.len().saturating_sub(1), attribute, facts, value };
+        let key = self.merger.object_key(&observable, attribute);
+        let place = *self.places.entry(key).or_insert(self.objects.len());
+        if let Some(object) = self.objects.get_mut(place) {
+            object.claims.push(admissible);
+            return;
+        }
+        let stix_id = self.merger.stix_id(&observable, attribute, part);
+        self.objects.push(Object { observable, stix_id, claims: vec![admissible] });
+    }
+
+    /// The indicator that the claims of `object` add up to.
+    pub(super) fn indicator(&self, object: &Object<'_>) -> Option<Indicator> {
+        let admitted: Vec<Admitted<'_>> = object
+            .claims
+            .iter()
+            .filter_map(|claim| {
+                let times = ClaimTimes::of(&claim.facts, self.now, None);
+                let event = self.events.get(claim.event)?;
+                Some(Admitted { event, attribute: claim.attribute, claim: &claim.facts, times })
+            })
+            .collect();
+        self.merger.merge(object.stix_id, &object.observable, &admitted)
+    }
+
+    /// The attributes that claim `object`.
+    pub(super) fn claimants<'o>(&self, object: &'o Object<'_>) -> impl Iterator<Item = Named<'o>> {
+        object.claims.iter().map(|claim| Named {
+            event: self.events.get(claim.event).map(|event| event.uuid).unwrap_or_default(),
+            attribute: claim.attribute,
+            kind: &claim.facts.kind,
+            value: &claim.value,
+        })
+    }
+}
+
+impl Object<'_> {
+    /// When MISP last changed an attribute that claims it, Unix milliseconds.
+    pub(super) fn changed_at(&self) -> i64 {
+        let newest = self.claims.iter().map(|claim| claim.facts.timestamp).max();
+        newest.unwrap_or_default().saturating_mul(1_000)
+    }
+}

@@ -1,0 +1,54 @@
+//! The document that is converted: a file or standard input, with or without a frame's topic.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+
+use crate::intake::frame::{self, PUBLICATION};
+
+/// The bytes of the file, or of standard input for `-`.
+///
+/// # Errors
+/// They cannot be read.
+pub(super) fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    if file.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).context("read standard input")?;
+        return Ok(bytes);
+    }
+    std::fs::read(file).with_context(|| format!("read {}", file.display()))
+}
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// How gzip begins (RFC 1952, 2.3.1).
+const GZIP: &[u8] = b"\x1f\x8b";
+
+/// The JSON of the input, without the topic that a recorded frame begins with.
+///
+/// # Errors
+/// It is neither JSON nor a publication's frame: says what it begins with.
+pub(super) fn document(input: &[u8]) -> anyhow::Result<&[u8]> {
+    let text = input.strip_prefix(BYTE_ORDER_MARK).unwrap_or(input).trim_ascii();
+    match text.first() {
+        None => bail!("no MISP event: found nothing"),
+        Some(b'{' | b'[' | b'"') => return Ok(text),
+        Some(_) if text.starts_with(GZIP) => bail!("no MISP event: found gzip; unpack it first"),
+        Some(_) => {}
+    }
+    match frame::topic(text) {
+        Ok(PUBLICATION) => Ok(text.get(PUBLICATION.len()..).unwrap_or_default()),
+        Ok(topic) if topic.starts_with(PUBLICATION) => {
+            bail!("no MISP event: found a frame of the topic `{topic}`, which is no publication")
+        }
+        _ => bail!(
+            "no MISP event: found neither a JSON document nor a frame, but {:?}",
+            beginning(text)
+        ),
+    }
+}
+
+fn beginning(text: &[u8]) -> String {
+    String::from_utf8_lossy(text.get(..48).unwrap_or(text)).into_owned()
+}

@@ -1,0 +1,84 @@
+//! The command `convert`: what would be sent for a document of MISP, as a STIX bundle.
+//!
+//! It goes the way of `run`, with no ledger: what was withdrawn or sighted before is not known.
+
+mod bundle;
+mod gathered;
+mod input;
+mod skipped;
+
+use std::io::{self, BufWriter, Write};
+
+use anyhow::Context;
+
+use self::gathered::Gathered;
+use self::skipped::SkippedLines;
+use crate::cli::ConvertOptions;
+use crate::config::Rules;
+use crate::misp;
+
+/// Writes the bundle of the document that `options` names to standard output, and a line of JSON
+/// for each attribute or observable that is left out to standard error.
+///
+/// # Errors
+/// The document cannot be read or is none of MISP's: says what was found instead. Also when some of
+/// its events cannot be read, after all others are written.
+pub fn convert(rules: &Rules, options: &ConvertOptions) -> anyhow::Result<()> {
+    let bytes = input::read(&options.file)?;
+    let now = chrono::Utc::now().timestamp_millis();
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut skipped = SkippedLines::new(BufWriter::new(io::stderr().lock()));
+    let broken = Preview { rules, now, no_expiry: options.no_expiry }
+        .write(&bytes, &mut out, &mut skipped)
+        .or_else(unless_reader_left)?;
+    anyhow::ensure!(
+        broken == 0,
+        "events of the document that cannot be read: {broken} (see above)"
+    );
+    Ok(())
+}
+
+/// Who reads no further, as `head` does, has seen enough.
+fn unless_reader_left(error: anyhow::Error) -> anyhow::Result<u64> {
+    match error.downcast_ref::<io::Error>() {
+        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+        _ => Err(error),
+    }
+}
+
+/// How a document is converted.
+#[derive(Debug)]
+struct Preview<'r> {
+    rules: &'r Rules,
+    /// Unix milliseconds.
+    now: i64,
+    no_expiry: bool,
+}
+
+impl Preview<'_> {
+    /// Gives back how many events could not be read.
+    fn write(
+        &self,
+        input: &[u8],
+        out: &mut impl Write,
+        skipped: &mut SkippedLines<impl Write>,
+    ) -> anyhow::Result<u64> {
+        let document = input::document(input)?;
+        let mut gathered = Gathered::new(self.rules, self.now);
+        let mut broken = 0;
+        for (position, event) in misp::events(document).context("read the document")?.enumerate() {
+            match event {
+                Ok(event) => gathered.take(&event, skipped)?,
+                Err(problem) => {
+                    broken += 1;
+                    skipped.event(position, &problem)?;
+                }
+            }
+        }
+        let sent_after = if self.no_expiry { i64::MIN } else { self.now };
+        bundle::write(&gathered, sent_after, out, skipped)?;
+        out.flush()?;
+        skipped.flush()?;
+        Ok(broken)
+    }
+}

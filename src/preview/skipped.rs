@@ -1,0 +1,122 @@
+//! What is left out, and why: lines of JSON, one for each attribute, or for each observable of an
+//! attribute that makes claims.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::convert::Reason;
+use crate::misp::{Attribute, Malformed, NotAnEvent};
+use crate::stix::Observable;
+
+/// Members that are not known are `null`; `pattern` and `problem` are there where they say more.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    event: Option<Uuid>,
+    attribute: Option<Uuid>,
+    #[serde(rename = "type")]
+    kind: Option<&'a str>,
+    value: Option<&'a str>,
+    /// Of the observable that is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<String>,
+    reason: Reason,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+/// An attribute, as lines name it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named<'a> {
+    pub event: Uuid,
+    pub attribute: Uuid,
+    pub kind: &'a str,
+    pub value: &'a str,
+}
+
+impl<'a> Named<'a> {
+    pub(super) fn new(event: Uuid, attribute: &'a Attribute<'_>) -> Self {
+        Self { event, attribute: attribute.uuid, kind: &attribute.kind, value: &attribute.value }
+    }
+}
+
+/// Where the lines go.
+#[derive(Debug)]
+pub(super) struct SkippedLines<W>(W);
+
+impl<W: Write> SkippedLines<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self(out)
+    }
+
+    /// An attribute that makes no claim.
+    pub(super) fn attribute(&mut self, named: Named<'_>, reason: Reason) -> io::Result<()> {
+        self.write(&Line::new(named, reason))
+    }
+
+    /// A claim that makes no indicator.
+    pub(super) fn claim(
+        &mut self,
+        named: Named<'_>,
+        observable: &Observable,
+        reason: Reason,
+    ) -> io::Result<()> {
+        let pattern = Some(observable.pattern());
+        self.write(&Line { pattern, ..Line::new(named, reason) })
+    }
+
+    /// An attribute or object that cannot be read.
+    pub(super) fn malformed(&mut self, event: Uuid, malformed: Malformed<'_>) -> io::Result<()> {
+        self.write(&Line {
+            event: known(event),
+            attribute: malformed.uuid,
+            ..Line::malformed(malformed.problem)
+        })
+    }
+
+    /// An event that cannot be read, the one at `position` of the document.
+    pub(super) fn event(&mut self, position: usize, problem: &NotAnEvent) -> io::Result<()> {
+        let number = position + 1;
+        self.write(&Line::malformed(format!("event {number} of the document: {problem}")))
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+
+    fn write(&mut self, line: &Line<'_>) -> io::Result<()> {
+        serde_json::to_writer(&mut self.0, line)?;
+        self.0.write_all(b"\n")
+    }
+}
+
+impl<'a> Line<'a> {
+    fn new(named: Named<'a>, reason: Reason) -> Self {
+        Self {
+            event: known(named.event),
+            attribute: Some(named.attribute),
+            kind: Some(named.kind),
+            value: Some(named.value),
+            pattern: None,
+            reason,
+            problem: None,
+        }
+    }
+
+    fn malformed(problem: String) -> Self {
+        Self {
+            event: None,
+            attribute: None,
+            kind: None,
+            value: None,
+            pattern: None,
+            reason: Reason::Malformed,
+            problem: Some(problem),
+        }
+    }
+}
+
+fn known(event: Uuid) -> Option<Uuid> {
+    (!event.is_nil()).then_some(event)
+}

@@ -1,0 +1,537 @@
+//! `convert`: what is printed for recorded and for hand-written documents. What a document holds is
+//! counted in a `serde_json::Value` here, and what is expected of it follows from MISP's values, the
+//! default policy and STIX 2.1, not from the code under test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::recordings::{elements, files, http, publication, read, recording};
+
+type Setting = (&'static str, &'static str);
+
+/// What `convert` printed, and how it ended.
+struct Converted {
+    bundle: String,
+    skipped: String,
+    code: Option<i32>,
+}
+
+impl Converted {
+    fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let code = output.status.code();
+        Self { bundle: text(output.stdout), skipped: text(output.stderr), code }
+    }
+
+    fn objects(&self) -> Vec<Value> {
+        let bundle: Value = serde_json::from_str(&self.bundle).unwrap();
+        elements(&bundle["objects"]).cloned().collect()
+    }
+
+    fn patterns(&self) -> Vec<String> {
+        self.objects().iter().map(|object| text(&object["pattern"])).collect()
+    }
+
+    /// The lines of JSON; an error in words stands behind them.
+    fn lines(&self) -> Vec<Value> {
+        let lines = self.skipped.lines().filter(|line| line.starts_with('{'));
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn reasons(&self) -> BTreeMap<String, u64> {
+        let mut reasons = BTreeMap::new();
+        for line in self.lines() {
+            *reasons.entry(text(&line["reason"])).or_default() += 1;
+        }
+        reasons
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+fn command(arguments: &[&str], settings: &[Setting]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"));
+    command.arg("convert").args(arguments).env_clear().envs(settings.iter().copied());
+    command
+}
+
+/// Converts what is written to standard input.
+fn convert(document: &[u8], arguments: &[&str], settings: &[Setting]) -> Converted {
+    let arguments: Vec<&str> = ["-"].iter().chain(arguments).copied().collect();
+    let mut child = command(&arguments, settings)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(document).unwrap();
+    Converted::of(child.wait_with_output().unwrap())
+}
+
+/// Whatever its age.
+fn ageless(document: &[u8]) -> Converted {
+    convert(document, &["--no-expiry"], &[])
+}
+
+// Recorded documents.
+
+/// Larger ones cost seconds in a debug build.
+const LARGEST: usize = 4_000_000;
+
+#[test]
+fn recorded_frames_give_a_valid_bundle_and_a_line_for_all_that_is_left_out() {
+    let mut frames = 0;
+    for folder in ["zmq", "zmq-more", "zmq-variants"] {
+        for path in files(folder, "_misp_json.bin") {
+            frames += u64::from(assert_accounted_for(&path, &read(&path), b"misp_json "));
+        }
+    }
+    assert!(frames >= 60, "{frames}");
+}
+
+#[test]
+fn recorded_rest_search_answers_give_one_too() {
+    let mut answers = 0;
+    for path in files("rest", ".response.http") {
+        let (head, body) = http(&path);
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if head.starts_with("HTTP/1.1 200") && !name.starts_with("at_rs_count") {
+            answers += u64::from(assert_accounted_for(&path, &body, b""));
+        } else {
+            assert_eq!(ageless(&body).code, Some(1), "{name}");
+        }
+    }
+    assert!(answers >= 80, "{answers}");
+}
+
+/// `false` if the document is too large for this test.
+fn assert_accounted_for(path: &Path, input: &[u8], topic: &[u8]) -> bool {
+    if input.len() > LARGEST {
+        return false;
+    }
+    let converted = ageless(input);
+    assert_eq!(converted.code, Some(0), "{}: {}", path.display(), converted.skipped);
+    let mut expected = Expected::default();
+    expected.document(&serde_json::from_slice(&input[topic.len()..]).unwrap());
+    assert_eq!(converted.reasons(), expected.skipped, "{}", path.display());
+    assert_eq!(converted.objects().len(), expected.observables.len(), "{}", path.display());
+    assert_valid(&converted.bundle);
+    true
+}
+
+/// What the default policy lets through, and what is left out.
+#[derive(Debug, Default)]
+struct Expected {
+    /// Kind of observable and value.
+    observables: BTreeSet<(&'static str, String)>,
+    skipped: BTreeMap<String, u64>,
+}
+
+impl Expected {
+    fn document(&mut self, document: &Value) {
+        let response = &document["response"];
+        for attribute in elements(&response["Attribute"]) {
+            self.attribute(attribute, &Value::Null, &attribute["Event"]);
+        }
+        let answers: Vec<&Value> = match response.as_array() {
+            Some(answers) => answers.iter().collect(),
+            None => vec![document],
+        };
+        for answer in answers {
+            let event = &answer["Event"];
+            elements(&event["Attribute"])
+                .for_each(|attribute| self.attribute(attribute, &Value::Null, event));
+            elements(&event["Object"]).for_each(|object| self.object(object, event));
+            // Answers of /objects/restSearch.
+            if answer["Object"]["uuid"].is_string() {
+                self.object(&answer["Object"], &answer["Object"]["Event"]);
+            }
+        }
+    }
+
+    fn object(&mut self, object: &Value, event: &Value) {
+        elements(&object["Attribute"])
+            .for_each(|attribute| self.attribute(attribute, object, event));
+    }
+
+    fn attribute(&mut self, attribute: &Value, object: &Value, event: &Value) {
+        // Phantoms of includeGranularCorrelations.
+        if attribute["uuid"].is_null() {
+            return;
+        }
+        let (kind, value) = (text(&attribute["type"]), text(&attribute["value"]));
+        let observables = observables(&kind, &value);
+        let each = observables.len() as u64;
+        if attribute["deleted"] == true || object["deleted"] == true {
+            self.skip("deleted", 1);
+        } else if observables.is_empty() {
+            self.skip("unsupported_type", 1);
+        } else if attribute["to_ids"] != true {
+            self.skip("to_ids_off", each);
+        } else if is_red(attribute) || is_red(event) {
+            self.skip("tlp_too_strict", each);
+        } else {
+            self.observables.extend(observables);
+        }
+    }
+
+    fn skip(&mut self, reason: &str, count: u64) {
+        *self.skipped.entry(reason.to_owned()).or_default() += count;
+    }
+}
+
+fn is_red(holder: &Value) -> bool {
+    elements(&holder["Tag"]).any(|tag| tag["name"] == "tlp:red")
+}
+
+/// The kinds and values that an attribute of a converted type is about.
+fn observables(kind: &str, value: &str) -> Vec<(&'static str, String)> {
+    let lower = value.to_lowercase();
+    let halves = lower.rsplit_once('|').map(|(a, b)| (a.to_owned(), b.to_owned()));
+    let before = || halves.clone().unwrap().0;
+    let behind = || halves.clone().unwrap().1;
+    match kind {
+        "ip-src" | "ip-dst" => vec![("ip", lower)],
+        "ip-src|port" | "ip-dst|port" => vec![("ip", before())],
+        "domain" | "hostname" => vec![("domain", lower)],
+        "hostname|port" => vec![("domain", before())],
+        "domain|ip" => vec![("domain", before()), ("ip", behind())],
+        "url" => vec![("url", value.to_owned())],
+        "email" | "email-src" | "email-dst" => vec![("email", lower)],
+        "md5" => vec![("md5", lower)],
+        "sha1" => vec![("sha1", lower)],
+        "sha224" => vec![("sha224", lower)],
+        "sha256" => vec![("sha256", lower)],
+        "sha384" => vec![("sha384", lower)],
+        "sha512" => vec![("sha512", lower)],
+        "filename|md5" | "malware-sample" => vec![("md5", behind())],
+        "filename|sha1" => vec![("sha1", behind())],
+        "filename|sha224" => vec![("sha224", behind())],
+        "filename|sha256" => vec![("sha256", behind())],
+        "filename|sha384" => vec![("sha384", behind())],
+        "filename|sha512" => vec![("sha512", behind())],
+        _ => vec![],
+    }
+}
+
+/// STIX 2.1: 8 "STIX Bundle Object", 4.7 "Indicator", 2.9 "List" (never empty), 2.10 "Object Identifier".
+fn assert_valid(bundle: &str) {
+    let bundle: Value = serde_json::from_str(bundle).unwrap();
+    assert_eq!(bundle["type"], "bundle");
+    assert_id(&bundle["id"], "bundle");
+    assert!(bundle.get("objects").is_none_or(|objects| !objects.as_array().unwrap().is_empty()));
+    let mut ids = BTreeSet::new();
+    for object in elements(&bundle["objects"]) {
+        assert_eq!(object["type"], "indicator");
+        assert_eq!(object["spec_version"], "2.1");
+        assert_eq!(object["pattern_type"], "stix");
+        assert_id(&object["id"], "indicator");
+        assert!(ids.insert(text(&object["id"])), "twice: {object}");
+        let [from, until, created, modified] =
+            ["valid_from", "valid_until", "created", "modified"].map(|key| time(&object[key]));
+        assert!(from < until && created <= modified, "{object}");
+        assert_no_empty_list(object);
+    }
+}
+
+fn assert_id(id: &Value, kind: &str) {
+    let uuid = text(id).strip_prefix(&format!("{kind}--")).unwrap().to_owned();
+    let uuid: Uuid = uuid.parse().unwrap();
+    assert_eq!(uuid.get_variant(), uuid::Variant::RFC4122);
+}
+
+/// RFC 3339 in UTC with milliseconds, which sorts as text.
+fn time(value: &Value) -> String {
+    let time = text(value);
+    assert!(time.len() == 24 && time.ends_with('Z'), "{time}");
+    time
+}
+
+fn assert_no_empty_list(object: &Value) {
+    for (key, value) in object.as_object().unwrap() {
+        assert!(!value.is_null() && *value != json!([]) && *value != json!(""), "{key}: {object}");
+    }
+}
+
+// Golden files: reviewed by hand against MISP's values and STIX 2.1; UPDATE_GOLDEN=1 rewrites them.
+
+#[test]
+fn recorded_events_are_converted_byte_for_byte_as_reviewed() {
+    for (case, recorded) in [
+        ("kitchen_sink", "000332"),
+        ("only_an_object", "000419"),
+        ("tags", "000480"),
+        ("local_tag", "000473"),
+    ] {
+        assert_golden(case, &publication(recorded));
+    }
+    let (_, body) = http(&recording("rest/ev_rs_page2.response.http"));
+    assert_golden("rest_search", &body);
+}
+
+fn assert_golden(case: &str, document: &[u8]) {
+    let converted = ageless(document);
+    assert_valid(&converted.bundle);
+    compare(&format!("{case}.stix.json"), &converted.bundle);
+    compare(&format!("{case}.skipped.ndjson"), &converted.skipped);
+}
+
+fn compare(name: &str, printed: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() && !printed.is_empty() {
+        std::fs::write(&path, printed).unwrap();
+    }
+    // Nothing printed has no file.
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(printed == golden, "{name} differs; UPDATE_GOLDEN=1 rewrites it:\n{printed}");
+}
+
+// How documents come.
+
+#[test]
+fn a_frame_its_document_and_a_file_of_it_give_the_same_bytes() {
+    let path = recording("zmq/000480_misp_json.bin");
+    let path = path.to_str().unwrap();
+    let of_file = Converted::of(command(&[path, "--no-expiry"], &[]).output().unwrap());
+    assert!(of_file.bundle.contains("203.0.113.61"), "{}", of_file.bundle);
+    let document = publication("000480");
+    let marked = [b"\xef\xbb\xbf\n  ".as_slice(), &document, b"\n"].concat();
+    for input in [&read(Path::new(path)), &document, &marked] {
+        let converted = ageless(input);
+        assert_eq!(converted.bundle, of_file.bundle);
+        assert_eq!(converted.skipped, of_file.skipped);
+    }
+}
+
+#[test]
+fn a_broken_document_ends_with_exit_1_and_says_what_was_found() {
+    let gzip = [0x1f, 0x8b, 8, 0];
+    let attribute = read(&recording("zmq/000092_misp_json_attribute_add.bin"));
+    let cases: [(&[u8], &str); 9] = [
+        (b"", "nothing"),
+        (b"HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK"),
+        (b"{\"Event\":{\"uuid\"", "not JSON"),
+        (b"\"a text\"", "a text"),
+        (b"{\"name\":\"x\",\"url\":\"/events\"}", "`name`, `url`"),
+        (b"{\"Event\":{\"info\":\"without\"}}", "no uuid"),
+        (b"misp_json [", "not JSON"),
+        (&attribute, "`misp_json_attribute`"),
+        (&gzip, "gzip"),
+    ];
+    for (input, found) in cases {
+        let converted = ageless(input);
+        assert_eq!(converted.code, Some(1), "{}", converted.skipped);
+        assert!(converted.skipped.contains(found), "{found}: {}", converted.skipped);
+        assert_eq!(converted.bundle, "");
+    }
+    let missing = Converted::of(command(&["/nowhere/event.json"], &[]).output().unwrap());
+    assert_eq!(missing.code, Some(1));
+    assert!(missing.skipped.contains("/nowhere/event.json"), "{}", missing.skipped);
+}
+
+#[test]
+fn a_broken_event_or_attribute_harms_only_itself() {
+    let good = |value: &str| {
+        event(&[
+            json!({"uuid": EVENT, "type": "domain", "to_ids": true, "timestamp": 1}),
+            attribute(2, "domain", value, 1_700_000_000),
+        ])
+    };
+    let answer = json!({"response": [
+        good("first.example"), {"Event": [1]}, 7, good("second.example"),
+    ]});
+    let converted = ageless(answer.to_string().as_bytes());
+    assert_eq!(converted.code, Some(1), "{}", converted.skipped);
+    let expected = ["first", "second"].map(|n| format!("[domain-name:value = '{n}.example']"));
+    assert_eq!(converted.patterns(), expected);
+    let problems: Vec<_> = converted
+        .lines()
+        .iter()
+        .map(|line| (text(&line["reason"]), text(&line["problem"])))
+        .collect();
+    assert_eq!(problems.len(), 4, "{}", converted.skipped);
+    assert!(problems.iter().all(|(reason, _)| reason == "malformed"));
+    assert!(problems[0].1.contains("no value"), "{}", problems[0].1);
+    assert!(problems[1].1.starts_with("event 2 of the document"), "{}", problems[1].1);
+    assert!(problems[2].1.starts_with("event 3 of the document"), "{}", problems[2].1);
+}
+
+#[test]
+fn an_event_without_attributes_gives_a_bundle_without_objects() {
+    let converted = ageless(event(&[]).to_string().as_bytes());
+    let bundle: Value = serde_json::from_str(&converted.bundle).unwrap();
+    assert_eq!(bundle.as_object().unwrap().keys().collect::<Vec<_>>(), ["id", "type"]);
+    assert_eq!((converted.code, converted.skipped.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let path = recording("zmq/000332_misp_json.bin");
+    let mut child = command(&[path.to_str().unwrap(), "--no-expiry"], &[])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let converted = Converted::of(child.wait_with_output().unwrap());
+    assert_eq!(converted.code, Some(0), "{}", converted.skipped);
+}
+
+// What is made of them.
+
+const EVENT: Uuid = Uuid::from_u128(0x6272_4408_1cb5_4198_8ceb_3e54_2ad2_8bcd);
+
+fn event(attributes: &[Value]) -> Value {
+    json!({"Event": {"uuid": EVENT, "info": "hand-written", "Attribute": attributes, "Object": []}})
+}
+
+/// `timestamp` in Unix seconds.
+fn attribute(number: u128, kind: &str, value: &str, timestamp: u64) -> Value {
+    let uuid = Uuid::from_u128(0x5000_8000_0000_0000_0000 + number);
+    json!({"uuid": uuid, "type": kind, "value": value, "to_ids": true, "timestamp": timestamp})
+}
+
+#[test]
+fn claims_of_one_observable_in_attributes_and_events_are_one_indicator() {
+    let mut first = event(&[
+        attribute(1, "domain", "Evil.Example", 1_700_000_000),
+        attribute(2, "hostname", "evil.example", 1_700_000_300),
+    ]);
+    first["Event"]["Tag"] = json!([{"name": "tlp:amber"}, {"name": "a:b"}]);
+    let mut second = event(&[attribute(3, "domain", "evil.example", 1_700_000_600)]);
+    second["Event"]["uuid"] = json!(Uuid::from_u128(7));
+    second["Event"]["info"] = json!("second");
+    second["Event"]["Tag"] = json!([
+        {"name": "tlp:green"}, {"name": "misp:confidence-level=\"completely-confident\""},
+    ]);
+    let answer = json!({"response": [first, second]}).to_string();
+    let settings = [("MSR_MISP__PUBLIC_URL", "https://misp.soc.example")];
+    let converted = convert(answer.as_bytes(), &["--no-expiry"], &settings);
+    assert_eq!(converted.skipped, "");
+    let objects = converted.objects();
+    assert_eq!(objects.len(), 1, "{}", converted.bundle);
+    let indicator = &objects[0];
+    assert_eq!(indicator["pattern"], "[domain-name:value = 'evil.example']");
+    assert_eq!(indicator["confidence"], 100);
+    // STIX 2.1, 7.2.1.4: TLP amber.
+    let amber = "marking-definition--f88d31f6-486f-44da-b317-01333bde0b82";
+    assert_eq!(indicator["object_marking_refs"], json!([amber]));
+    let labels =
+        ["a:b", "misp:confidence-level=\"completely-confident\"", "tlp:amber"].map(Value::from);
+    assert_eq!(indicator["labels"], json!(labels));
+    assert_eq!(indicator["name"], "second");
+    let links: Vec<_> =
+        elements(&indicator["external_references"]).map(|one| text(&one["url"])).collect();
+    let link = |uuid: Uuid| format!("https://misp.soc.example/events/view/{uuid}");
+    assert_eq!(links, [link(Uuid::from_u128(7)), link(EVENT)]);
+    // date -u -d @1700000000, @1700000600, and 300 days (domains) after the latter.
+    assert_eq!(indicator["valid_from"], "2023-11-14T22:13:20.000Z");
+    assert_eq!(indicator["modified"], "2023-11-14T22:23:20.000Z");
+    assert_eq!(indicator["created"], indicator["modified"]);
+    assert_eq!(indicator["valid_until"], "2024-09-09T22:23:20.000Z");
+}
+
+#[test]
+fn what_has_expired_is_skipped_unless_asked_for() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let long_ago = 1_000_000_000;
+    let document = event(&[
+        attribute(1, "domain", "fresh.example", now),
+        attribute(2, "domain", "old.example", long_ago),
+        attribute(3, "domain", "renewed.example", long_ago),
+        attribute(4, "hostname", "renewed.example", now),
+        // Domains are valid for 300 days, addresses for 150.
+        attribute(5, "domain|ip", "half.example|198.51.100.9", now - 200 * 86_400),
+    ])
+    .to_string();
+    let pattern = |name: &str| format!("[domain-name:value = '{name}.example']");
+    let converted = convert(document.as_bytes(), &[], &[]);
+    assert_eq!(converted.code, Some(0));
+    assert_eq!(converted.patterns(), ["fresh", "renewed", "half"].map(pattern));
+    let address = "[ipv4-addr:value = '198.51.100.9']";
+    let line = |number: u128, kind: &str, value: &str, pattern: &str| {
+        json!({
+            "event": EVENT, "attribute": attribute(number, "", "", 0)["uuid"], "type": kind,
+            "value": value, "pattern": pattern, "reason": "expired",
+        })
+    };
+    let expected = [
+        line(2, "domain", "old.example", &pattern("old")),
+        line(5, "domain|ip", "half.example|198.51.100.9", address),
+    ];
+    assert_eq!(converted.lines(), expected);
+
+    let everything = ageless(document.as_bytes());
+    assert_eq!(everything.patterns().len(), 5, "{}", everything.bundle);
+    assert_eq!(everything.skipped, "");
+}
+
+#[test]
+fn what_policy_does_not_admit_is_told_with_its_observable() {
+    let document = event(&[
+        attribute(1, "domain|ip", "good.example|192.0.2.1", 1_700_000_000),
+        attribute(2, "md5", "d41d8cd98f00b204e9800998ecf8427e", 1_700_000_000),
+        attribute(3, "yara", "rule x {}", 1_700_000_000),
+        attribute(4, "ip-dst", "not an address", 1_700_000_000),
+    ]);
+    let settings = [("MSR_POLICY__NEVER", "192.0.2.1"), ("MSR_POLICY__TYPES_EXCLUDE", "md5")];
+    let converted = convert(document.to_string().as_bytes(), &["--no-expiry"], &settings);
+    assert_eq!(converted.patterns(), ["[domain-name:value = 'good.example']"]);
+    let lines: Vec<_> = converted
+        .lines()
+        .iter()
+        .map(|line| (text(&line["value"]), text(&line["reason"]), line["pattern"].clone()))
+        .collect();
+    let line = |value: &str, reason: &str, pattern: Value| (value.into(), reason.into(), pattern);
+    let expected: [(String, String, Value); 4] = [
+        line("good.example|192.0.2.1", "never", json!("[ipv4-addr:value = '192.0.2.1']")),
+        line(
+            "d41d8cd98f00b204e9800998ecf8427e",
+            "type_excluded",
+            json!("[file:hashes.MD5 = 'd41d8cd98f00b204e9800998ecf8427e']"),
+        ),
+        line("rule x {}", "unsupported_type", Value::Null),
+        line("not an address", "invalid_value", Value::Null),
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn identity_by_attribute_keeps_the_uuids_of_misp() {
+    let document = event(&[
+        attribute(1, "domain", "evil.example", 1_700_000_000),
+        attribute(2, "domain|ip", "evil.example|192.0.2.1", 1_700_000_000),
+    ]);
+    let settings = [("MSR_INDICATOR__IDENTITY", "attribute")];
+    let converted = convert(document.to_string().as_bytes(), &["--no-expiry"], &settings);
+    let uuid = |number| text(&attribute(number, "", "", 0)["uuid"]).parse::<Uuid>().unwrap();
+    // The second half of a composite: UUIDv5 of the observable in the attribute's uuid.
+    let half = Uuid::new_v5(&uuid(2), b"ipv4-addr:value = 192.0.2.1");
+    let expected = [uuid(1), uuid(2), half].map(|uuid| format!("indicator--{uuid}"));
+    let ids: Vec<_> = converted.objects().iter().map(|object| text(&object["id"])).collect();
+    assert_eq!(ids, expected);
+}
+
+#[test]
+fn the_bundles_id_is_that_of_its_content() {
+    let id = |document: &Value| {
+        let converted = ageless(document.to_string().as_bytes());
+        text(&serde_json::from_str::<Value>(&converted.bundle).unwrap()["id"])
+    };
+    let document = event(&[attribute(1, "domain", "evil.example", 1_700_000_000)]);
+    let mut republished = document.clone();
+    republished["Event"]["publish_timestamp"] = json!(1_700_000_900);
+    republished["Event"]["published"] = json!(true);
+    assert_eq!(id(&document), id(&republished));
+    let mut renamed = document.clone();
+    renamed["Event"]["info"] = json!("renamed");
+    assert_ne!(id(&document), id(&renamed));
+}

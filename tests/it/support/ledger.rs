@@ -1,0 +1,97 @@
+//! A real ledger and its writer, with the inbox in the test's hands.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use misp_sentinel_relay::config::{self, Config, LedgerConfig};
+use misp_sentinel_relay::intake::{Inbox, webhook};
+use misp_sentinel_relay::ledger::{Ledger, TargetEntry, View, Writer, WriterSettings};
+use misp_sentinel_relay::notice::{Gap, GapReason, Receipt, What};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+pub(crate) const TARGET: &str = "soc";
+
+/// The least configuration, with the ledger in `folder`.
+pub(crate) fn config(folder: &TempDir) -> Config {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let data_dir = folder.path().to_str().unwrap();
+    let environment = [
+        ("MSR_MISP__PUBLIC_URL", "https://misp.example.org"),
+        ("MSR_MISP__ZEROMQ__ENDPOINTS", "tcp://misp-core:50000"),
+        ("MSR_TARGET__SOC__WORKSPACE_ID", "11111111-2222-4333-8444-555555555555"),
+        ("MSR_TARGET__SOC__TENANT_ID", "t"),
+        ("MSR_TARGET__SOC__CLIENT_ID", "c"),
+        ("MSR_TARGET__SOC__CLIENT_SECRET", "s"),
+        ("MSR_LEDGER__DATA_DIR", data_dir),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    config::load(Some(file.path()), environment.into_iter()).unwrap()
+}
+
+pub(crate) struct Relay {
+    pub(crate) ledger: Ledger,
+    pub(crate) inbox: Inbox,
+    pub(crate) config: Config,
+    writer: JoinHandle<()>,
+    _folder: TempDir,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.writer.abort();
+    }
+}
+
+impl Relay {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(&folder);
+        let unsafe_but_fast = LedgerConfig { fsync: false, ..config.ledger.clone() };
+        let ledger = Ledger::open(&unsafe_but_fast).await.unwrap();
+        let view = View::new("view", vec![TARGET.to_owned()], &config.policy, &config.rendering);
+        let entry = TargetEntry {
+            target: TARGET.to_owned(),
+            mode: "live".to_owned(),
+            workspace: "w".to_owned(),
+            sourcesystem: "s".to_owned(),
+        };
+        ledger.register(&view, "identity", &[entry], false).await.unwrap();
+        let (inbox, reader) = Inbox::new(1 << 26);
+        let settings = WriterSettings {
+            source: "misp".to_owned(),
+            confirm_within: Duration::from_secs(60),
+            tombstones: config.ledger.tombstones,
+        };
+        let writer = Writer::new(ledger.clone(), Arc::new(view), settings, reader);
+        let writer = tokio::spawn(writer.run());
+        Self { ledger, inbox, config, writer, _folder: folder }
+    }
+
+    /// As a ZeroMQ frame would.
+    pub(crate) async fn publish(&self, event: Vec<u8>) {
+        self.commit(What::Published(event.into())).await;
+    }
+
+    /// A ZeroMQ frame of this event came and found the memory full.
+    pub(crate) async fn dropped_frame(&self, event: Uuid) {
+        self.gap_of("tcp://misp:50000", event).await;
+    }
+
+    pub(crate) async fn gap_of(&self, intake: &str, event: Uuid) {
+        let gap = Gap {
+            reason: GapReason::MemoryFull,
+            intake: intake.to_owned(),
+            since: SystemTime::now(),
+            event: Some(event),
+            publication: intake != webhook::INTAKE,
+        };
+        self.commit(What::Gap(gap)).await;
+    }
+
+    async fn commit(&self, what: What) {
+        let receipt = self.inbox.offer_and_wait(what, Instant::now()).unwrap();
+        assert_eq!(receipt.await.unwrap(), Receipt::Committed);
+    }
+}
