@@ -148,7 +148,9 @@ impl Relay {
         let grace = self.config.delivery.grace;
         let ledger = self.ledger.clone();
         let mut tasks = Tasks::start(self, recorded, &stop);
+        // In this order: a part that ends because of the stop is no fault.
         let fault = tokio::select! {
+            biased;
             () = stop.cancelled() => None,
             ended = tasks.first_end() => Some(ended),
         };

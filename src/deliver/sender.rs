@@ -181,7 +181,7 @@ impl Sender {
         while let Some((answer, outcome)) = self.in_flight.next().await {
             self.settle(answer, outcome).await?;
         }
-        Ok(())
+        self.close_finished().await
     }
 
     async fn refill(&mut self) -> sqlx::Result<()> {

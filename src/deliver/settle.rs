@@ -309,13 +309,9 @@ fn tell_closed(target: &str, closed: &OpenChange) {
     metrics::time_to_accepted(target, closed.lane.word(), took);
     let Some(event) = closed.event else { return };
     if closed.summary == NO_SUMMARY {
-        tracing::info!(
-            target_name = target,
-            lane = closed.lane.word(),
-            %event,
-            accepted_after_s = took.as_secs_f64(),
-            "change accepted"
-        );
+        // A withdrawal that MISP announced by itself.
+        let (lane, accepted_after_s) = (closed.lane.word(), took.as_secs_f64());
+        tracing::debug!(target_name = target, lane, %event, accepted_after_s, "change accepted");
         return;
     }
     let summary: Summary = serde_json::from_str(&closed.summary).unwrap_or_default();

@@ -7,6 +7,7 @@
 mod apply;
 mod delivered;
 mod events;
+mod fault;
 mod open;
 mod queue;
 mod small;
@@ -75,6 +76,19 @@ impl Ledger {
 
     async fn begin(&self) -> sqlx::Result<Writing> {
         self.writer.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    /// Replaces the writing connection after a fault: SQLite ends a transaction by itself when the
+    /// disk is full, and the connection still believes in it.
+    pub async fn renew_writer(&self) {
+        match self.writer.acquire().await {
+            Ok(connection) => {
+                if let Err(error) = connection.close().await {
+                    tracing::debug!(%error, "the ledger's connection did not close in order");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot open the ledger anew"),
+        }
     }
 
     /// Completes with the next commit that changes what is wanted, counted from this call.

@@ -40,6 +40,8 @@ pub struct Writer {
     waiting: VecDeque<Notice>,
     /// The last applied content of recent events: repeats cost no disk access.
     pub(super) applied: Cache<Uuid, i64>,
+    /// A gap that could not be recorded yet.
+    pub(super) unrecorded: Option<Gap>,
 }
 
 /// Weight bound of the cache of applied contents, bytes; an entry takes about a hundred.
@@ -61,7 +63,8 @@ impl Writer {
     ) -> Self {
         let applied =
             Cache::builder().weigher(|_, _| ENTRY_BYTES).max_capacity(CACHE_BYTES).build();
-        Self { ledger, view, settings, inbox, waiting: VecDeque::new(), applied }
+        let waiting = VecDeque::new();
+        Self { ledger, view, settings, inbox, waiting, applied, unrecorded: None }
     }
 
     /// Runs until every [`crate::intake::Inbox`] is dropped and what they gave is written. A fault
@@ -137,37 +140,6 @@ impl Writer {
             self.receipt(result).await;
         }
         self.mark_busy(1);
-    }
-
-    /// Turns a fault into a gap: what the notice said is lost until REST reads it again.
-    async fn receipt(&mut self, result: sqlx::Result<Receipt>) -> Receipt {
-        match result {
-            Ok(receipt) => {
-                if !self.ledger.shared.writable.swap(true, Ordering::Relaxed) {
-                    tracing::info!("the ledger can be written again");
-                }
-                receipt
-            }
-            Err(error) => {
-                self.ledger.shared.writable.store(false, Ordering::Relaxed);
-                tracing::error!(%error, "cannot write the ledger: a notice is lost and a gap is noted; free disk space or mend the file");
-                metrics::gap("ledger", GapReason::LedgerFailed);
-                let now = unix(SystemTime::now());
-                let gap = Gap {
-                    reason: GapReason::LedgerFailed,
-                    intake: "ledger".into(),
-                    since: SystemTime::now(),
-                    event: None,
-                    publication: false,
-                };
-                if let Err(error) =
-                    self.ledger.record_gap(&self.settings.source, &gap, now, now).await
-                {
-                    tracing::debug!(%error, "the gap could not be recorded either");
-                }
-                Receipt::Failed
-            }
-        }
     }
 
     pub(super) async fn publish(

@@ -10,7 +10,7 @@ async fn a_recorded_publication_arrives() {
     let publisher = Publisher::bind();
     let mut relay = Relay::start(&sandbox, &publisher, &[]).await;
     publisher.send(&recorded_frame("zmq", "000332_misp_json.bin").frame).await;
-    eventually(&sandbox, |sandbox| held(sandbox).len() == 53).await;
+    eventually(&sandbox, |sandbox| held(sandbox).len() == 50).await;
     let (code, _) = relay.stop();
     assert_eq!(code, Some(0));
 }

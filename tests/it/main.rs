@@ -20,6 +20,8 @@ mod faults;
 #[cfg(test)]
 mod kitchen_sink;
 #[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod recordings;

@@ -15,6 +15,8 @@ use misp_sentinel_relay::config::LedgerConfig;
 use misp_sentinel_relay::ledger::{Ledger, TargetStatus};
 use misp_sentinel_relay::sandbox::{Held, Sandbox};
 use serde_json::json;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use uuid::Uuid;
 
 use crate::support::publisher::Publisher;
@@ -66,8 +68,25 @@ impl Scene {
         requests.iter().map(|request| request.status.unwrap_or_default()).collect()
     }
 
-    /// Stops the relay and reads its ledger.
+    /// Waits until nothing is left in the queues of a running relay.
+    async fn drained(&self) {
+        let file = SqliteConnectOptions::new().filename(self.relay.folder().join("ledger.db"));
+        let mut ledger = file.read_only(true).connect().await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while sqlx::query_scalar::<_, i64>("SELECT count(*) FROM queue")
+            .fetch_one(&mut ledger)
+            .await
+            .unwrap()
+            > 0
+        {
+            assert!(Instant::now() < deadline, "the queue is never empty");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Stops the relay once nothing is left to do, and reads its ledger.
     async fn status(&mut self) -> TargetStatus {
+        self.drained().await;
         assert_eq!(self.relay.stop().0, Some(0));
         let ledger = self.ledger().await;
         let status = ledger.status().await.unwrap();

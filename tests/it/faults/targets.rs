@@ -228,7 +228,7 @@ async fn stricter_policy_withdraws_at_the_start_before_anything_else_leaves() {
     scene.sandbox.always(Some(Fault::ServerError));
     scene.publish(&Event::new(3, 0..10).tagged("tlp:amber")).await;
     scene.publish(&Event::new(4, 0..10)).await;
-    scene.logs("Event 4").await;
+    scene.logs(&super::uuid(4 << 64).to_string()).await;
     scene.relay.stop();
     scene.sandbox.heal();
 

@@ -18,7 +18,7 @@ pub(crate) struct Relay {
 }
 
 /// What every test wants: no quota, waits of milliseconds, indicators that never expire.
-const FAST: [(&str, &str); 19] = [
+pub(crate) const FAST: [(&str, &str); 19] = [
     ("MSR_MISP__PUBLIC_URL", "https://misp.example"),
     ("MSR_MISP__ZEROMQ__CONNECT_TIMEOUT", "500ms"),
     ("MSR_MISP__ZEROMQ__RECONNECT_MAX", "50ms"),
@@ -141,7 +141,7 @@ impl Drop for Relay {
     }
 }
 
-fn environment(sandbox: &Sandbox) -> Vec<(String, String)> {
+pub(crate) fn environment(sandbox: &Sandbox) -> Vec<(String, String)> {
     sandbox
         .relay_environment()
         .lines()

@@ -1,0 +1,196 @@
+//! A ledger that cannot be used: the operator is told what is wrong with which file, and nothing is
+//! lost.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use misp_sentinel_relay::config::LedgerConfig;
+use misp_sentinel_relay::ledger::Ledger;
+use sqlx::{Connection, SqliteConnection};
+use tempfile::TempDir;
+
+use super::support::publisher::{Publisher, recorded_frame};
+use super::support::relay::{FAST, environment};
+use super::support::sandbox::start;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_misp-sentinel-relay");
+
+async fn create(folder: &Path) {
+    let config = LedgerConfig {
+        data_dir: folder.to_owned(),
+        fsync: false,
+        tombstones: Duration::from_secs(1),
+    };
+    Ledger::open(&config).await.unwrap().close().await;
+}
+
+async fn connect(folder: &Path) -> SqliteConnection {
+    let url = format!("sqlite://{}", folder.join("ledger.db").display());
+    SqliteConnection::connect(&url).await.unwrap()
+}
+
+/// `run` with just enough configuration, which has to fail.
+fn run(folder: &Path, as_user: Option<u32>) -> Output {
+    let mut command = Command::new(BINARY);
+    command
+        .arg("run")
+        .env_clear()
+        .envs(FAST)
+        .env("MSR_MISP__ZEROMQ__ENDPOINTS", "tcp://127.0.0.1:1")
+        .env("MSR_TARGET__SOC__WORKSPACE_ID", "11111111-2222-4333-8444-555555555555")
+        .env("MSR_TARGET__SOC__TENANT_ID", "t")
+        .env("MSR_TARGET__SOC__CLIENT_ID", "c")
+        .env("MSR_TARGET__SOC__CLIENT_SECRET", "s")
+        .env("MSR_LEDGER__DATA_DIR", folder);
+    if let Some(user) = as_user {
+        command.uid(user).gid(user);
+    }
+    command.output().unwrap()
+}
+
+fn told(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn a_ledger_of_a_newer_release_is_left_alone() {
+    let folder = TempDir::new().unwrap();
+    create(folder.path()).await;
+    let mut database = connect(folder.path()).await;
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (99, 'future', TRUE, x'00', 0)",
+    )
+    .execute(&mut database)
+    .await
+    .unwrap();
+    database.close().await.unwrap();
+    let told = told(&run(folder.path(), None));
+    assert!(told.contains("newer release (schema 99"), "{told}");
+    assert!(told.contains("hint:"), "{told}");
+}
+
+#[tokio::test]
+async fn a_damaged_ledger_is_named_and_kept() {
+    let folder = TempDir::new().unwrap();
+    create(folder.path()).await;
+    let file = folder.path().join("ledger.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[..4096].fill(0xaa);
+    std::fs::write(&file, &bytes).unwrap();
+    let told = told(&run(folder.path(), None));
+    assert!(told.contains("ledger.db is damaged"), "{told}");
+    assert_eq!(std::fs::read(&file).unwrap(), bytes, "the file is evidence");
+}
+
+/// As root, file modes forbid nothing, so the relay runs as nobody there.
+#[tokio::test]
+async fn a_ledger_that_may_not_be_written_is_named() {
+    let folder = TempDir::new().unwrap();
+    create(folder.path()).await;
+    for name in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+        let path = folder.path().join(name);
+        if path.exists() {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o444)).unwrap();
+        }
+    }
+    let lock = folder.path().join("relay.lock");
+    std::fs::set_permissions(lock, PermissionsExt::from_mode(0o666)).unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let told = told(&run(folder.path(), is_root().then_some(65_534)));
+    assert!(told.contains("ledger.db cannot be written"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_relay_on_one_ledger_is_refused_and_names_the_first() {
+    let folder = TempDir::new().unwrap();
+    let config = LedgerConfig {
+        data_dir: folder.path().to_owned(),
+        fsync: false,
+        tombstones: Duration::from_secs(1),
+    };
+    let ledger = Ledger::open(&config).await.unwrap();
+    let told = told(&run(folder.path(), None));
+    assert!(told.contains("another relay"), "{told}");
+    assert!(told.contains(&std::process::id().to_string()), "{told}");
+    ledger.close().await;
+}
+
+/// A file system of its own that is too small, and grows later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_costs_no_more_than_a_gap_and_heals() {
+    if !is_root() {
+        println!("skipped: only root can mount a small file system");
+        return;
+    }
+    let sandbox = start().await;
+    let publisher = Publisher::bind();
+    let folder = TempDir::new().unwrap();
+    let disk = folder.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let log = folder.path().join("relay.log");
+    let script = format!(
+        "mount -t tmpfs -o size=900k none {disk} && exec {BINARY} run",
+        disk = disk.display()
+    );
+    let mut relay = Command::new("unshare")
+        .args(["-m", "sh", "-c", &script])
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .envs(FAST)
+        .envs(environment(&sandbox))
+        .env("MSR_MISP__ZEROMQ__ENDPOINTS", publisher.endpoint())
+        .env("MSR_LEDGER__DATA_DIR", &disk)
+        .stderr(std::fs::File::create(&log).unwrap())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    publisher.wait_for_subscriptions(2).await;
+    publisher.send(&recorded_frame("zmq", "010616_misp_json.bin").frame).await;
+    wait_for(&log, "cannot write the ledger").await;
+    let grown = Command::new("nsenter")
+        .args(["-t", &relay.id().to_string(), "-m", "mount", "-o", "remount,size=200m"])
+        .arg(&disk)
+        .status()
+        .unwrap();
+    assert!(grown.success());
+    publisher.send(&recorded_frame("zmq", "000332_misp_json.bin").frame).await;
+    wait_for(&log, "the ledger can be written again").await;
+    publisher.send(&recorded_frame("zmq", "010616_misp_json.bin").frame).await;
+    wait_for(&log, "\"attributes\":5000").await;
+    let copied = Command::new("nsenter")
+        .args(["-t", &relay.id().to_string(), "-m", "cp", "-r"])
+        .args([&disk, &folder.path().join("copy")])
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    relay.kill().unwrap();
+    relay.wait().unwrap();
+    let mut database = connect(&folder.path().join("copy")).await;
+    let sound: String =
+        sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut database).await.unwrap();
+    assert_eq!(sound, "ok");
+    let gaps: i64 = sqlx::query_scalar("SELECT count(*) FROM gaps WHERE reason = 'ledger_failed'")
+        .fetch_one(&mut database)
+        .await
+        .unwrap();
+    assert_eq!(gaps, 1);
+}
+
+async fn wait_for(log: &Path, words: &str) {
+    let started = Instant::now();
+    while !std::fs::read_to_string(log).unwrap().contains(words) {
+        let text = || std::fs::read_to_string(log).unwrap();
+        assert!(started.elapsed() < Duration::from_secs(20), "no {words:?} in {}", text());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output().unwrap();
+    output.stdout == b"0\n"
+}
