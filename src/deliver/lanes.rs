@@ -322,7 +322,11 @@ fn take(
             return (step, true);
         }
         step.after = Some(pending.object);
-        if busy(&pending) {
+        // Two changes can lead to one object: change 0 leads to all.
+        let is_here = |one: &Picked| {
+            one.pending.object == pending.object || one.pending.stix_id == pending.stix_id
+        };
+        if busy(&pending) || picked.iter().any(is_here) {
             step.busy = true;
             continue;
         }

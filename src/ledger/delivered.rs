@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::wanted::WITHDRAWN;
@@ -107,14 +107,14 @@ impl Ledger {
     ) -> sqlx::Result<()> {
         let mut tx = self.begin().await?;
         for (object, version) in versions {
-            sqlx::query(
-                "UPDATE delivered SET words = $1, resend_at = NULL, rejected = $2
-                 WHERE target = $3 AND object = $4",
-            )
+            sqlx::query(AssertSqlSafe(format!(
+                "UPDATE delivered SET words = $1, resend_at = NULL, rejected = $4,
+                     rejected_in = {CHANGE} WHERE target = $2 AND object = $3"
+            )))
             .bind(words)
-            .bind(version)
             .bind(target)
             .bind(object)
+            .bind(version)
             .execute(&mut *tx)
             .await?;
         }
@@ -275,12 +275,17 @@ async fn accept(
     Ok(())
 }
 
+/// The change that the object of a delivery is part of now.
+const CHANGE: &str = "(SELECT w.change FROM targets t JOIN wanted w ON w.view = t.view
+    WHERE t.target = delivered.target AND w.object = delivered.object)";
+
 async fn reject(tx: &mut Writing, target: &str, objects: &[(Uuid, String)]) -> sqlx::Result<()> {
     for (object, words) in objects {
-        sqlx::query(
-            "UPDATE delivered SET rejected = sending, words = $1, sending = NULL, resend_at = NULL
-             WHERE target = $2 AND object = $3 AND sending IS NOT NULL",
-        )
+        sqlx::query(AssertSqlSafe(format!(
+            "UPDATE delivered SET words = $1, resend_at = NULL, rejected = sending,
+                 rejected_in = {CHANGE}, sending = NULL
+                 WHERE target = $2 AND object = $3 AND sending IS NOT NULL"
+        )))
         .bind(words)
         .bind(target)
         .bind(object)

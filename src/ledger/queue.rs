@@ -48,7 +48,7 @@ const STRIDE: i64 = 2_000;
 /// What has expired unsent is no longer sent, and what has expired at the target needs no upload.
 const UNSETTLED: &str = "
     (w.version <> COALESCE(d.accepted, 0) OR d.sending IS NOT NULL)
-    AND w.version <> COALESCE(d.rejected, -1)
+    AND (d.rejected IS NULL OR w.version <> d.rejected OR w.change <> d.rejected_in)
     AND (d.valid_until > $1 OR w.version <> 0 AND w.valid_until > $1)";
 
 const PENDING: &str = "w.object, w.stix_id, w.body, w.valid_from, w.valid_until, w.version";

@@ -92,6 +92,7 @@ async fn partial_errors_reject_only_the_records_named() {
     let ledger = scene.ledger().await;
     assert_eq!(ledger.retry_rejected(None, Ledger::now()).await.unwrap(), 2);
     ledger.close().await;
+    drop(ledger);
     scene.restart().await;
     scene.holds(10).await;
     assert_eq!(scene.requests(), 3);
@@ -266,5 +267,16 @@ async fn rejected_withdrawal_is_an_alarm_and_is_tried_again_on_the_next_one() {
     );
     assert_eq!(scene.status().await.rejected, 1);
     assert_eq!(live_patterns(&scene.sandbox).len(), 2);
+
+    // Published again it is what Sentinel holds anyway; withdrawn again it is another withdrawal.
+    scene.restart().await;
+    scene.commit(&event.only([0]).only([0, 1])).await;
+    assert_eq!(scene.status().await.rejected, 0);
+    scene.sandbox.heal();
+    scene.restart().await;
+    scene.publish(&event.only([0]).only([0, 1]).only([0])).await;
+    scene.holds(1).await;
+    assert_eq!(scene.statuses(), [200, 400, 200]);
+    assert_eq!(scene.status().await.rejected, 0);
     assert_eq!(held(&scene.sandbox).len(), 2);
 }

@@ -48,6 +48,18 @@ impl Scene {
         self.publisher.send(&event.frame()).await;
     }
 
+    /// Publishes, and waits until the ledger has it.
+    async fn commit(&self, event: &Event) {
+        let committed = |relay: &Relay| relay.log().matches("event committed").count();
+        let before = committed(&self.relay);
+        self.publish(event).await;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while committed(&self.relay) == before {
+            assert!(Instant::now() < deadline, "never committed");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Waits until the sandbox holds so many live indicators.
     async fn holds(&self, live: usize) {
         eventually(&self.sandbox, |sandbox| live_patterns(sandbox).len() == live).await;

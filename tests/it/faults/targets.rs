@@ -225,10 +225,9 @@ async fn stricter_policy_withdraws_at_the_start_before_anything_else_leaves() {
     scene.publish(&Event::new(2, 0..10)).await;
     scene.holds(260).await;
     // Still in the queue when the policy changes: must not leave.
-    scene.sandbox.always(Some(Fault::ServerError));
-    scene.publish(&Event::new(3, 0..10).tagged("tlp:amber")).await;
-    scene.publish(&Event::new(4, 0..10)).await;
-    scene.logs(&super::uuid(4 << 64).to_string()).await;
+    scene.sandbox.always(Some(Fault::Forbidden));
+    scene.commit(&Event::new(3, 0..10).tagged("tlp:amber")).await;
+    scene.commit(&Event::new(4, 0..10)).await;
     scene.relay.stop();
     scene.sandbox.heal();
 
