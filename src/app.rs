@@ -148,8 +148,8 @@ impl Relay {
         let grace = self.config.delivery.grace;
         let ledger = self.ledger.clone();
         let mut tasks = Tasks::start(self, recorded, &stop);
-        // In this order: a part that ends because of the stop is no fault.
         let fault = tokio::select! {
+            // Parts that end because of the stop are no fault.
             biased;
             () = stop.cancelled() => None,
             ended = tasks.first_end() => Some(ended),
@@ -387,22 +387,4 @@ async fn upkeep(
             }
         }
     }
-}
-
-/// Runs the relay between recorded events and the sandbox.
-///
-/// # Errors
-/// With `once`: not all has arrived as expected.
-#[expect(clippy::unused_async, reason = "not built in this step")]
-pub async fn demo(_: crate::cli::DemoOptions) -> anyhow::Result<()> {
-    anyhow::bail!("not built in this step")
-}
-
-/// Serves the stand-in for Entra and Sentinel until a signal comes.
-///
-/// # Errors
-/// The address cannot be bound, or the certificate cannot be written.
-#[expect(clippy::unused_async, reason = "not built in this step")]
-pub async fn sandbox(_: crate::cli::SandboxOptions) -> anyhow::Result<()> {
-    anyhow::bail!("not built in this step")
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Mistakes};
-use crate::{admin, app, healthcheck, logging, metrics, preview};
+use crate::{admin, app, demo, healthcheck, logging, metrics, preview, sandbox, signals};
 
 /// Pushes MISP threat indicators to Microsoft Sentinel the moment they are published.
 ///
@@ -104,6 +104,10 @@ pub struct DemoOptions {
     /// Only publish the recorded events over ZeroMQ at this address, again and again
     #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
     pub feed: Option<SocketAddr>,
+
+    /// Show the relay's log on standard error
+    #[arg(long, short)]
+    pub verbose: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -190,7 +194,7 @@ pub async fn execute(
             let config = config::load(file, environment)?;
             Ok(run(config, options).await?)
         }
-        Command::Demo(options) => Ok(app::demo(options).await?),
+        Command::Demo(options) => Ok(demo::run(options).await?),
         Command::Convert(options) => {
             let rules = config::load_rules(file, environment)?;
             Ok(preview::convert(&rules, &options)?)
@@ -203,7 +207,7 @@ pub async fn execute(
             let config = config::load(file, environment)?;
             Ok(admin::commands::retry_rejected(&config, options.target.as_deref()).await?)
         }
-        Command::Sandbox(options) => Ok(app::sandbox(options).await?),
+        Command::Sandbox(options) => Ok(serve_sandbox(options).await?),
         Command::CheckConfig => Ok(report(&config::load(file, environment)?)?),
         Command::Healthcheck(HealthOptions { connect: Some(address), .. }) => {
             Ok(healthcheck::connect(address).await?)
@@ -223,6 +227,13 @@ async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     app::run(config, options, recorded).await
+}
+
+async fn serve_sandbox(options: SandboxOptions) -> anyhow::Result<()> {
+    let SandboxOptions { listen, names, ca_file } = options;
+    let settings = sandbox::Settings { listen, names, ca_file, ..sandbox::Settings::default() };
+    let stop = signals::stop_asked()?;
+    sandbox::serve_until(settings, &mut std::io::stdout(), stop).await
 }
 
 /// What `check-config` says of a configuration without mistakes.

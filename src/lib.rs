@@ -32,6 +32,8 @@ pub mod logging;
 
 pub mod sandbox;
 
+pub mod signals;
+
 pub mod demo;
 
 pub mod preview;

@@ -1,7 +1,9 @@
 //! Logs on standard error: compact for people, or one JSON object a line. What is logged is the
 //! business of each room; secrets are of a type that does not print.
 
+use std::fs::File;
 use std::io::IsTerminal;
+use std::sync::Mutex;
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
@@ -33,6 +35,15 @@ pub fn install(log: &Log) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As [`install`], into a file.
+///
+/// # Errors
+/// The level is none, or a logger was installed before.
+pub fn install_in_file(log: &Log, file: File) -> anyhow::Result<()> {
+    subscriber(log, false, Mutex::new(file))?.try_init()?;
+    Ok(())
+}
+
 type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
 
 fn subscriber<W>(log: &Log, colours: bool, writer: W) -> anyhow::Result<Subscriber>
@@ -57,7 +68,7 @@ where
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use super::*;
 

@@ -296,16 +296,22 @@ fn delivery(reader: &mut Reader) -> Delivery {
     }
 }
 
+/// The word for `azure.proxy` that forbids any.
+const NO_PROXY: &str = "none";
+
 fn azure(reader: &mut Reader) -> Azure {
-    let allowed = "an http or https URL without user or password";
+    let allowed = "an http or https URL without user or password, or \"none\"";
     let proxy = reader.optional("azure.proxy", allowed, |text| {
-        target::web_address(text).map_err(|problem| {
+        if text == NO_PROXY {
+            return Ok(text.to_owned());
+        }
+        target::web_address(text).map(String::from).map_err(|problem| {
             problem.hint("a proxy with user and password goes into HTTPS_PROXY of the environment")
         })
     });
     Azure {
         ca_file: reader.path("azure.ca_file"),
-        proxy: proxy.map(String::from),
+        proxy,
         connect_timeout: reader.duration("azure.connect_timeout", MILLISECOND),
         token_timeout: reader.duration("azure.token_timeout", MILLISECOND),
     }

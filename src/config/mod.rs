@@ -162,7 +162,8 @@ pub struct Delivery {
 pub struct Azure {
     /// Extra certificate authorities, PEM; the system's are always used.
     pub ca_file: Option<PathBuf>,
-    /// Proxy URL; `None` takes `HTTPS_PROXY` and `NO_PROXY` from the environment.
+    /// Proxy URL, or `none` for no proxy whatever the environment says; `None` takes `HTTPS_PROXY`
+    /// and `NO_PROXY` from the environment.
     pub proxy: Option<String>,
     pub connect_timeout: Duration,
     /// The whole of a sign-in, the SDK's retries included.

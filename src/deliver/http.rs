@@ -41,9 +41,11 @@ pub fn client(azure: &Azure) -> Result<reqwest::Client, HttpError> {
         .redirect(Policy::none())
         .connect_timeout(azure.connect_timeout)
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
-    if let Some(address) = &azure.proxy {
-        builder = builder.proxy(proxy(address)?);
-    }
+    builder = match azure.proxy.as_deref() {
+        None => builder,
+        Some("none") => builder.no_proxy(),
+        Some(address) => builder.proxy(proxy(address)?),
+    };
     builder.build().map_err(|error| HttpError::Tls(chain(&error)))
 }
 

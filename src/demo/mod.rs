@@ -1,1 +1,174 @@
-//! Placeholder.
+//! The relay at work between a MISP feed of recorded events and the sandbox, on real sockets of
+//! the loopback interface.
+
+mod check;
+mod feed;
+mod play;
+mod recorded;
+mod scenario;
+mod stage;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, ErrorKind, IsTerminal};
+use std::time::Duration;
+
+use chrono::Utc;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::Relay;
+use crate::cli::DemoOptions;
+use crate::signals::stop_asked;
+use crate::{logging, metrics};
+use play::Play;
+use recorded::Recording;
+use scenario::{edit, scenario};
+use stage::Stage;
+use table::{Screen, seconds};
+
+/// Between two steps once the demo has been shown.
+const BETWEEN: Duration = Duration::from_secs(4);
+
+/// Runs the demo, or only its feed.
+///
+/// # Errors
+/// Sentinel's stand-in does not hold what MISP says; or a part could not be started.
+pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
+    let stop = stop_asked()?;
+    let mut out = io::stdout();
+    if let Some(address) = options.feed {
+        return tokio::select! {
+            ended = feed::publish_for_ever(address, &mut out) => ended,
+            () = stop => Ok(()),
+        };
+    }
+    let recorded = metrics::install()?;
+    let (stage, relay, feed) = Stage::set(recorded.clone()).await?;
+    if options.verbose {
+        logging::install(&stage.config.log)?;
+    } else {
+        logging::install_in_file(&stage.config.log, stage.create_log()?)?;
+    }
+    let screen = Screen::new(&mut out, !options.verbose && understands_ansi());
+    let mut play = Play::new(&stage, feed, screen);
+    let shown = show(&mut play, relay, recorded, options.once, stop).await;
+    drop(play);
+    match shown {
+        // Whoever closed it has seen enough.
+        Err(error) if !options.once && is_closed_pipe(&error) => Ok(()),
+        Err(error) if options.verbose => Err(error),
+        Err(error) => {
+            let log = stage.keep();
+            Err(anyhow::anyhow!("{error:#}\nthe relay's log: {}", log.display()))
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Runs the relay beside the play, and stops it at its end.
+async fn show(
+    play: &mut Play<'_>,
+    relay: Relay,
+    recorded: PrometheusHandle,
+    once: bool,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let stop_relay = CancellationToken::new();
+    let mut running = Box::pin(relay.run(recorded, stop_relay.clone()));
+    let shown = tokio::select! {
+        ended = &mut running => {
+            ended?;
+            anyhow::bail!("the relay ended by itself");
+        }
+        shown = Box::pin(acts(play, once)) => shown,
+        () = stop => if once { Err(anyhow::anyhow!("stopped before its end")) } else { Ok(()) },
+    };
+    let closed = if shown.is_ok() { closing(play).await } else { Ok(()) };
+    stop_relay.cancel();
+    running.await?;
+    shown.and(closed)
+}
+
+async fn acts(play: &mut Play<'_>, once: bool) -> anyhow::Result<()> {
+    opening(play, once)?;
+    play.greet().await?;
+    let recording = Recording::until(Utc::now());
+    play.step(edit(0, recording, play.feed.uptime())?).await?;
+    for step in scenario(recording)? {
+        play.step(step).await?;
+    }
+    if once {
+        return Ok(());
+    }
+    play.screen.text("\nThe demo goes on with small edits until Ctrl-C.\n")?;
+    for number in 0.. {
+        play.step(edit(number, Recording::until(Utc::now()), play.feed.uptime())?).await?;
+        tokio::time::sleep(BETWEEN).await;
+    }
+    Ok(())
+}
+
+fn opening(play: &mut Play<'_>, once: bool) -> io::Result<()> {
+    let sandbox = &play.stage.sandbox;
+    let (feed, url) = (play.feed.endpoint(), sandbox.base_url());
+    let mut text = format!(
+        "Recorded MISP events go through the relay to a stand-in for Microsoft Sentinel.\n\n\
+         \x20 MISP      {feed}   ZeroMQ, recorded frames in the present\n\
+         \x20 Sentinel  {url}   TLS, Microsoft's limits\n"
+    );
+    if !once {
+        let ca = sandbox.ca_file().display().to_string();
+        text.push_str(&format!("  look      curl --cacert {ca} {url}/objects\n"));
+        text.push_str(&format!("  log       {}\n", play.stage.log_file().display()));
+    }
+    play.screen.text(&text)?;
+    play.screen.header()
+}
+
+/// What came of it, and how to go on.
+async fn closing(play: &mut Play<'_>) -> anyhow::Result<()> {
+    let found = check::look(&play.stage.sandbox);
+    let rows = [
+        ("live in the sandbox", format!("{} observables, one indicator each", found.live.len())),
+        ("withdrawn", found.withdrawn.to_string()),
+        ("duplicates", found.duplicates.to_string()),
+        ("objects accepted", found.accepted.to_string()),
+        ("requests used", format!("{} (Sentinel allows 100 a minute)", found.requests)),
+        ("gaps noted", play.gaps().await?.to_string()),
+        ("frame to accepted: publications", spread(&play.publications)),
+        ("frame to accepted: withdrawals", spread(&play.withdrawals)),
+    ];
+    play.screen.text("")?;
+    play.screen.summary(&rows)?;
+    let text = format!(
+        "\nAll {} steps as expected.\n\n\
+         Next:  cp config.toml.example config.toml     and fill in your MISP and workspace\n\
+         \x20      misp-sentinel-relay check-config --config config.toml\n\
+         \x20      misp-sentinel-relay run --config config.toml",
+        play.steps
+    );
+    Ok(play.screen.text(&text)?)
+}
+
+fn spread(times: &[Duration]) -> String {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    match (times.get(times.len() / 2), times.last()) {
+        (Some(median), Some(slowest)) => {
+            format!("{} in the middle, {} the slowest", seconds(*median), seconds(*slowest))
+        }
+        _ => String::new(),
+    }
+}
+
+fn understands_ansi() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    io::stdout().is_terminal() && !dumb && std::env::var_os("NO_COLOR").is_none()
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}

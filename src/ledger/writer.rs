@@ -119,6 +119,7 @@ impl Writer {
                 Err(_) => break,
             }
         }
+        self.mark_busy(0);
         let (batch, done): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|notice| ((notice.what, notice.received), notice.done)).unzip();
         let result = small::apply(self, batch).await;

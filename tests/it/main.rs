@@ -16,6 +16,8 @@ mod config;
 #[cfg(test)]
 mod convert;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod kitchen_sink;

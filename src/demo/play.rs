@@ -1,0 +1,265 @@
+//! Plays steps: MISP does something, the relay carries it, and the sandbox is compared with what
+//! it must hold.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::check::{self, Expected, Found};
+use super::feed::Feed;
+use super::recorded::Recording;
+use super::scenario::{Act, Step};
+use super::stage::Stage;
+use super::table::{Claims, Row, Screen, State};
+use crate::convert;
+use crate::intake::frame;
+use crate::misp::Event;
+
+/// How long a step may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long nothing may come after a step that sends nothing: more than the linger time.
+const QUIET: Duration = Duration::from_millis(400);
+
+/// How long the feed stays down at a restart.
+const DOWN: Duration = Duration::from_millis(1_200);
+
+/// Has no attributes.
+const EMPTY_EVENT: &str = "000411";
+
+/// Sentinel's quota opens a slot every 0.6 s: waiting for it between the steps shows how fast the
+/// relay is, not how the quota is.
+const SLOT: Duration = Duration::from_millis(650);
+
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// Sentinel does not hold what MISP says.
+#[derive(Debug, thiserror::Error)]
+#[error("after \"{did}\" {event:?} Sentinel does not hold what MISP says:\n{differences}")]
+pub(super) struct Unexpected {
+    did: &'static str,
+    event: &'static str,
+    differences: String,
+}
+
+/// The demo as it goes on.
+#[derive(Debug)]
+pub(super) struct Play<'a> {
+    pub stage: &'a Stage,
+    pub feed: Feed,
+    pub screen: Screen<'a>,
+    pub patience: Duration,
+    pub steps: usize,
+    /// From frame to acceptance: of steps that only withdraw, and of the others.
+    pub withdrawals: Vec<Duration>,
+    pub publications: Vec<Duration>,
+    expected: Expected,
+    began: Instant,
+}
+
+impl<'a> Play<'a> {
+    pub(super) fn new(stage: &'a Stage, feed: Feed, screen: Screen<'a>) -> Self {
+        Self {
+            stage,
+            feed,
+            screen,
+            patience: PATIENCE,
+            steps: 0,
+            withdrawals: Vec::new(),
+            publications: Vec::new(),
+            expected: Expected::default(),
+            began: Instant::now(),
+        }
+    }
+
+    /// Does one step, shows it, and checks what came of it.
+    ///
+    /// # Errors
+    /// [`Unexpected`]; or feed, ledger or screen failed.
+    pub(super) async fn step(&mut self, step: Step) -> anyhow::Result<()> {
+        let Step { did, event, act, appears, disappears } = step;
+        if let Some(last) = check::look(&self.stage.sandbox).last {
+            tokio::time::sleep(SLOT.saturating_sub(last.elapsed())).await;
+        }
+        let mut row = Row { at: self.began.elapsed(), did, event, ..Row::default() };
+        self.screen.row(&row)?;
+        let only_withdraws = appears.is_empty() && !disappears.is_empty();
+        self.expected.accepted += appears.len() + disappears.len();
+        self.expected.live.retain(|pattern| !disappears.contains(pattern));
+        self.expected.live.extend(appears);
+        match act {
+            Act::Send(frames) => self.send(frames, &mut row).await?,
+            Act::Restart => self.restart(&mut row).await?,
+        }
+        self.screen.row(&row)?;
+        if row.state == State::Wrong {
+            let differences = self.expected.differs(&check::look(&self.stage.sandbox)).to_string();
+            return Err(Unexpected { did, event, differences }.into());
+        }
+        self.steps += 1;
+        if let (Some(after), false) = (row.after, row.accepted.is_empty()) {
+            let times = if only_withdraws { &mut self.withdrawals } else { &mut self.publications };
+            times.push(after);
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, frames: Vec<String>, row: &mut Row) -> anyhow::Result<()> {
+        let before = check::look(&self.stage.sandbox);
+        let claims = claims(&self.stage.recorded.render());
+        for frame in &frames {
+            self.tell_publication(frame, row);
+        }
+        let sent = Instant::now();
+        let mut heard = SystemTime::now();
+        for frame in frames {
+            heard = SystemTime::now();
+            self.feed.publish(frame).await?;
+        }
+        let found = self.settled(&before, heard, sent).await?;
+        row.claims = since(claims, self::claims(&self.stage.recorded.render()));
+        row.state = if self.expected.is_met_by(&found) { State::AsExpected } else { State::Wrong };
+        row.accepted = changes(&before, &found);
+        if found.accepted > before.accepted {
+            row.after = found.last.map(|last| last.saturating_duration_since(sent));
+        }
+        Ok(())
+    }
+
+    /// Waits until the sandbox is as expected and the relay has nothing more to do, or patience
+    /// ends.
+    async fn settled(
+        &self,
+        before: &Found,
+        heard: SystemTime,
+        sent: Instant,
+    ) -> anyhow::Result<Found> {
+        let sends_nothing = self.expected.accepted == before.accepted;
+        let mut changes = self.stage.sandbox.changes();
+        loop {
+            let found = check::look(&self.stage.sandbox);
+            let quiet = !sends_nothing || sent.elapsed() > QUIET;
+            let met = quiet && self.expected.is_met_by(&found) && self.has_heard(heard);
+            if (met && self.has_sent_all().await?) || sent.elapsed() > self.patience {
+                return Ok(found);
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    fn has_heard(&self, since: SystemTime) -> bool {
+        let endpoints = self.stage.hears.now();
+        endpoints.iter().any(|endpoint| endpoint.last_frame.is_some_and(|last| last >= since))
+    }
+
+    async fn has_sent_all(&self) -> anyhow::Result<bool> {
+        for target in &self.stage.config.targets {
+            if self.stage.ledger.queue_depth(&target.name).await? != [0; 3] {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What is in a publication, by the same pure functions as in the relay.
+    fn tell_publication(&self, frame: &str, row: &mut Row) {
+        let Some((frame::PUBLICATION, document)) = frame.split_once(' ') else { return };
+        let Ok(event) = Event::parse(document.as_bytes()) else { return };
+        let conversion = convert::event(&event);
+        row.attributes = Some(conversion.attributes);
+        let mut skipped: BTreeMap<&'static str, u64> =
+            conversion.skipped.iter().map(|(reason, count)| (reason.word(), count)).collect();
+        let facts = event.facts();
+        for claim in &conversion.claims {
+            if let Err(reason) = self.stage.judge.admit(&facts, &claim.facts, &claim.observable) {
+                *skipped.entry(reason.word()).or_default() += 1;
+            }
+        }
+        row.skipped = skipped.into_iter().collect();
+        row.skipped.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    }
+
+    /// Lets MISP say something harmless on both kinds of topics until the relay hears both: what is
+    /// published before a subscription has arrived is lost.
+    ///
+    /// # Errors
+    /// It hears nothing.
+    pub(super) async fn greet(&mut self) -> anyhow::Result<()> {
+        let (began, since) = (Instant::now(), SystemTime::now());
+        let recording = Recording::until(since.into());
+        while !self.hears_both(since) {
+            anyhow::ensure!(began.elapsed() < self.patience, "the relay does not hear its feed");
+            self.feed.publish(recording.heartbeat(self.feed.uptime())?).await?;
+            self.feed.publish(recording.frame(EMPTY_EVENT)?).await?;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    fn hears_both(&self, since: SystemTime) -> bool {
+        let recent = |time: Option<SystemTime>| time.is_some_and(|time| time >= since);
+        let endpoints = self.stage.hears.now();
+        endpoints
+            .iter()
+            .all(|one| one.connected() && recent(one.last_frame) && recent(one.last_publication))
+    }
+
+    /// The feed goes down and comes back: the relay must reconnect by itself and remember that it
+    /// may have missed something.
+    async fn restart(&mut self, row: &mut Row) -> anyhow::Result<()> {
+        let before = self.gaps().await?;
+        self.feed.close().await;
+        tokio::time::sleep(DOWN).await;
+        self.feed.open().await?;
+        let up = Instant::now();
+        self.greet().await?;
+        row.after = Some(up.elapsed());
+        while self.gaps().await? == before {
+            anyhow::ensure!(up.elapsed() < self.patience, "the relay noted no gap");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        row.accepted = "gap noted".to_owned();
+        row.state = State::AsExpected;
+        Ok(())
+    }
+
+    /// How often the relay noted that it may have missed something.
+    pub(super) async fn gaps(&self) -> anyhow::Result<i64> {
+        let status = self.stage.ledger.status().await?;
+        Ok(status.gaps.iter().map(|gap| gap.times).sum())
+    }
+}
+
+/// What became of the live patterns, in words.
+fn changes(before: &Found, found: &Found) -> String {
+    let new = found.live.difference(&before.live).count();
+    let gone = before.live.difference(&found.live).count();
+    let updated = (found.accepted - before.accepted).saturating_sub(new + gone);
+    let counts = [(new, "new"), (gone, "gone"), (updated, "again")];
+    let words: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    if words.is_empty() { "nothing".to_owned() } else { words.join("\n") }
+}
+
+/// The relay's counters of claims.
+fn claims(metrics: &str) -> Claims {
+    let count = |change: &str| {
+        let series = format!("relay_claims_total{{change=\"{change}\"}} ");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&series));
+        value.and_then(|value| value.parse().ok()).unwrap_or_default()
+    };
+    Claims { new: count("new"), changed: count("changed"), gone: count("gone") }
+}
+
+fn since(before: Claims, now: Claims) -> Claims {
+    Claims {
+        new: now.new.saturating_sub(before.new),
+        changed: now.changed.saturating_sub(before.changed),
+        gone: now.gone.saturating_sub(before.gone),
+    }
+}

@@ -1,0 +1,194 @@
+//! What MISP does in the demo, and what Sentinel must hold after each step. The patterns are
+//! written down from MISP's values, not taken from the relay.
+
+use super::recorded::Recording;
+
+/// One thing that MISP does.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub did: &'static str,
+    /// The event's name in MISP.
+    pub event: &'static str,
+    pub act: Act,
+    /// Patterns that must be live after it and were not before.
+    pub appears: Vec<String>,
+    /// Patterns that were live before it and must not be any more.
+    pub disappears: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(super) enum Act {
+    /// Frames sent one after the other.
+    Send(Vec<String>),
+    /// The feed goes down, and comes back on its port.
+    Restart,
+}
+
+impl Step {
+    fn new(did: &'static str, event: &'static str, frames: Vec<String>) -> Self {
+        let (appears, disappears) = (Vec::new(), Vec::new());
+        Self { did, event, act: Act::Send(frames), appears, disappears }
+    }
+
+    fn appears(mut self, patterns: impl IntoIterator<Item = String>) -> Self {
+        self.appears.extend(patterns);
+        self
+    }
+
+    fn disappears(mut self, patterns: impl IntoIterator<Item = String>) -> Self {
+        self.disappears.extend(patterns);
+        self
+    }
+}
+
+/// The admitted observables of the recorded test event's first publication: of its 102 attributes
+/// 3 that policy would keep back have no `to_ids`, and one is `tlp:red`.
+const KITCHEN_SINK: &str = include_str!("data/kitchen-sink.txt");
+
+/// Attributes of the generated event: three requests.
+const BULK: u32 = 250;
+
+fn ip(address: &str) -> String {
+    format!("[ipv4-addr:value = '{address}']")
+}
+
+fn domain(name: &str) -> String {
+    format!("[domain-name:value = '{name}']")
+}
+
+const SINK: &str = "Kitchen sink";
+const HOLES: &str = "Tag holes";
+const DOOMED: &str = "To be deleted";
+const LOCAL: &str = "Local tag first";
+
+/// All of the demo, in order.
+///
+/// # Errors
+/// Never with the frames at hand.
+pub(super) fn scenario(recording: Recording) -> anyhow::Result<Vec<Step>> {
+    let mut steps = kitchen_sink(recording)?;
+    steps.extend(small_events(recording)?);
+    let bulk = (1..=BULK).map(|number| domain(&format!("bulk-{number}.example")));
+    steps.push(
+        Step::new("250 attributes published", "Bulk import", vec![recording.bulk(BULK)?])
+            .appears(bulk),
+    );
+    steps.push(Step { act: Act::Restart, ..Step::new("feed restarted", "", vec![]) });
+    let frames = vec![recording.frame("000473")?];
+    steps.push(Step::new("published", LOCAL, frames).appears([ip("203.0.113.62")]));
+    Ok(steps)
+}
+
+/// The life of the large test event.
+fn kitchen_sink(recording: Recording) -> anyhow::Result<Vec<Step>> {
+    let step = |did, numbers: &[&str]| -> anyhow::Result<Step> {
+        let frames = numbers.iter().map(|number| recording.frame(number));
+        Ok(Step::new(did, SINK, frames.collect::<anyhow::Result<_>>()?))
+    };
+    let md5 = "[file:hashes.MD5 = 'd95679752134a2d9eb61dbd7b91c4bcc']";
+    Ok(vec![
+        step("published", &["000332"])?.appears(KITCHEN_SINK.lines().map(str::to_owned)),
+        step("attribute added, published", &["000337"])?.appears([ip("203.0.113.130")]),
+        step("to_ids off", &["000339"])?.disappears([ip("203.0.113.45")]),
+        // Another attribute still says c2.evil.example, and c3 waits for the publication.
+        step("value edited", &["000344"])?,
+        step("attribute deleted", &["000347"])?.disappears([domain("evil.example")]),
+        step("published", &["000349"])?.appears([domain("c3.evil.example")]),
+        step("object deleted", &["000352", "000354", "000356", "000358", "000359"])?
+            .disappears([ip("203.0.113.210")]),
+        step("attribute of object deleted", &["000366"])?.disappears([md5.to_owned()]),
+        step("published", &["000370"])?,
+        step("published, unchanged", &["000370"])?,
+    ])
+}
+
+fn small_events(recording: Recording) -> anyhow::Result<Vec<Step>> {
+    let step = |did, event, number| -> anyhow::Result<Step> {
+        Ok(Step::new(did, event, vec![recording.frame(number)?]))
+    };
+    Ok(vec![
+        step("published", "Only object", "000419")?.appears([domain("only-obj.example")]),
+        // The address was withdrawn above: it comes back under its old id.
+        step("published", "Sharing group event", "000429")?
+            .appears([ip("203.0.113.45"), domain("sg.evil.example")]),
+        step("published", HOLES, "000457")?.appears(holes()),
+        tagged_red(recording)?,
+        step("published", DOOMED, "000500")?.appears([
+            ip("203.0.113.65"),
+            ip("203.0.113.66"),
+            ip("203.0.113.67"),
+            domain("del-obj.example"),
+        ]),
+        step("attribute deleted for good", DOOMED, "000501")?.disappears([ip("203.0.113.65")]),
+        step("event deleted", DOOMED, "000507")?.disappears([
+            ip("203.0.113.66"),
+            ip("203.0.113.67"),
+            domain("del-obj.example"),
+        ]),
+    ])
+}
+
+/// What goes on after the demo, in rounds of five: each ends as it began. The recording has to be
+/// of the moment, so that what comes back is newer than its withdrawal.
+///
+/// # Errors
+/// Never with the frames at hand.
+pub(super) fn edit(number: usize, recording: Recording, uptime: u64) -> anyhow::Result<Step> {
+    let only = ip("203.0.113.62");
+    Ok(match number % 5 {
+        0 => Step::new("heartbeat", "", vec![recording.heartbeat(uptime)?]),
+        1 => Step::new("published", HOLES, vec![recording.frame("000457")?]).appears(holes()),
+        2 => to_ids_off(recording)?.disappears([only]),
+        3 => Step::new("published", LOCAL, vec![recording.frame("000473")?]).appears([only]),
+        _ => tagged_red(recording)?,
+    })
+}
+
+fn holes() -> [String; 3] {
+    [ip("203.0.113.61"), ip("8.8.4.4"), domain("holes.evil.example")]
+}
+
+fn tagged_red(recording: Recording) -> anyhow::Result<Step> {
+    let frame = recording.altered("000439", &[("tlp:clear", "tlp:red")])?;
+    Ok(Step::new("tag tlp:red attached", HOLES, vec![frame]).disappears(holes()))
+}
+
+/// Of the one attribute of a small event; the frame is that of another event's.
+fn to_ids_off(recording: Recording) -> anyhow::Result<Step> {
+    let frame = recording.altered(
+        "000339",
+        &[
+            ("\"id\":\"2\"", "\"id\":\"110\""),
+            ("\"event_id\":\"1\"", "\"event_id\":\"6\""),
+            ("589ee01b-423f-4ed8-9790-616079919c17", "032d3194-7a63-4d9f-9b1c-2692950f23da"),
+            ("62724408-1cb5-4198-8ceb-3e542ad28bcd", "2d31b617-1a97-4f27-9f46-583f90789e9e"),
+            ("203.0.113.45", "203.0.113.62"),
+            ("1795499546", "1795499661"),
+        ],
+    )?;
+    Ok(Step::new("to_ids off", LOCAL, vec![frame]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_table_of_expectations_is_sound() {
+        let recording = Recording::until(chrono::Utc::now());
+        let mut live = BTreeSet::new();
+        let mut steps = scenario(recording).unwrap();
+        steps.extend((0..10).map(|number| edit(number, recording, 60).unwrap()));
+        for step in steps {
+            for pattern in step.disappears {
+                assert!(live.remove(&pattern), "{}: {pattern} was not live", step.did);
+            }
+            for pattern in step.appears {
+                assert!(live.insert(pattern.clone()), "{}: {pattern} is live", step.did);
+            }
+        }
+        assert_eq!(KITCHEN_SINK.lines().count(), 50);
+    }
+}

@@ -1,0 +1,91 @@
+//! The demo's three parts before the curtain: a sandbox, a feed, and a relay between them that is
+//! configured as an operator would, by its environment.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tempfile::TempDir;
+
+use super::feed::Feed;
+use crate::app::Relay;
+use crate::config::{self, Config};
+use crate::intake::zmq::ZeroMqStatus;
+use crate::ledger::Ledger;
+use crate::policy::Judge;
+use crate::sandbox::{Sandbox, Settings};
+
+/// All that is looked at while the relay runs.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub sandbox: Sandbox,
+    pub ledger: Ledger,
+    /// How the relay finds its feed.
+    pub hears: ZeroMqStatus,
+    pub judge: Judge,
+    pub recorded: PrometheusHandle,
+    pub config: Config,
+    folder: TempDir,
+}
+
+impl Stage {
+    /// Starts sandbox and feed and builds the relay, which is still to be run.
+    ///
+    /// # Errors
+    /// No free port, or no place for temporary files.
+    pub(super) async fn set(recorded: PrometheusHandle) -> anyhow::Result<(Self, Relay, Feed)> {
+        let folder = TempDir::with_prefix("misp-sentinel-relay-demo-")
+            .context("make a folder for the demo")?;
+        let sandbox = Sandbox::start(Settings::default()).await?;
+        let feed = Feed::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+        let config = configuration(&sandbox, &feed, folder.path())?;
+        let relay = Relay::build(config.clone(), false).await?;
+        let (ledger, hears) = (relay.ledger().clone(), relay.feed().clone());
+        let judge = Judge::new(&config.policy);
+        let stage = Self { sandbox, ledger, hears, judge, recorded, config, folder };
+        Ok((stage, relay, feed))
+    }
+
+    /// Where the relay's log goes.
+    pub(super) fn log_file(&self) -> PathBuf {
+        self.folder.path().join("relay.log")
+    }
+
+    /// # Errors
+    /// It cannot be made.
+    pub(super) fn create_log(&self) -> anyhow::Result<File> {
+        let path = self.log_file();
+        File::create(&path).with_context(|| format!("create {}", path.display()))
+    }
+
+    /// Leaves the folder with log and ledger behind, and returns where the log is.
+    pub(super) fn keep(self) -> PathBuf {
+        let log = self.log_file();
+        drop(self.folder.keep());
+        log
+    }
+}
+
+/// The defaults with what has none. Neither a configuration file nor variables of this machine's
+/// relay count.
+fn configuration(sandbox: &Sandbox, feed: &Feed, folder: &Path) -> anyhow::Result<Config> {
+    let file = folder.join("config.toml");
+    File::create(&file).with_context(|| format!("create {}", file.display()))?;
+    let of_sandbox = sandbox.relay_environment();
+    let variables = of_sandbox.lines().filter_map(|line| line.split_once('='));
+    let mut environment: Vec<(String, String)> =
+        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    for (name, value) in [
+        ("MSR_MISP__PUBLIC_URL", "https://misp.example".to_owned()),
+        ("MSR_MISP__ZEROMQ__ENDPOINTS", feed.endpoint()),
+        ("MSR_LEDGER__DATA_DIR", folder.display().to_string()),
+        ("MSR_ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
+        // The way to loopback leads past the proxy of whoever looks on.
+        ("MSR_AZURE__PROXY", "none".to_owned()),
+    ] {
+        environment.push((name.to_owned(), value));
+    }
+    Ok(config::load(Some(&file), environment.into_iter())?)
+}

@@ -1,0 +1,251 @@
+//! What the demo shows: a table that grows in place on a terminal, plain lines elsewhere.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use comfy_table::presets::{NOTHING, UTF8_HORIZONTAL_ONLY};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
+
+const WIDTH: u16 = 100;
+
+/// With two columns of space behind each; [`WIDTH`] together.
+const COLUMNS: [(&str, u16); 9] = [
+    ("time", 6),
+    ("MISP did", 21),
+    ("event", 16),
+    ("attr.", 7),
+    ("claims", 8),
+    ("skipped", 21),
+    ("accepted", 11),
+    ("after", 8),
+    ("", 2),
+];
+
+/// A step, as far as it has come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Row {
+    /// Since the demo began.
+    pub at: Duration,
+    pub did: &'static str,
+    pub event: &'static str,
+    /// Of a publication.
+    pub attributes: Option<u64>,
+    pub claims: Claims,
+    /// By reason, the most frequent first.
+    pub skipped: Vec<(&'static str, u64)>,
+    /// What Sentinel took, in words.
+    pub accepted: String,
+    /// From the frame to Sentinel's answer.
+    pub after: Option<Duration>,
+    pub state: State,
+}
+
+/// Claims of the ledger, counted by what happened to them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Claims {
+    pub new: u64,
+    pub changed: u64,
+    pub gone: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum State {
+    #[default]
+    Waiting,
+    AsExpected,
+    Wrong,
+}
+
+impl State {
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Waiting => "…",
+            Self::AsExpected => "✓",
+            Self::Wrong => "✗",
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::AsExpected => "ok",
+            Self::Wrong => "WRONG",
+        }
+    }
+}
+
+impl Row {
+    fn cells(&self) -> [String; 9] {
+        let after = self.after.map(seconds).unwrap_or_default();
+        let skipped: Vec<String> =
+            self.skipped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        [
+            format!("{:.1}", self.at.as_secs_f64()),
+            self.did.to_owned(),
+            self.event.to_owned(),
+            self.attributes.map(|count| count.to_string()).unwrap_or_default(),
+            self.claims.to_string(),
+            skipped.join("\n"),
+            self.accepted.clone(),
+            after,
+            self.state.sign().to_owned(),
+        ]
+    }
+
+    /// One line, for logs and pipes.
+    fn line(&self) -> String {
+        let mut line =
+            format!("{:>5.1} s  {:<5}  {}", self.at.as_secs_f64(), self.state.word(), self.did);
+        if !self.event.is_empty() {
+            line.push_str(&format!(" \"{}\"", self.event));
+        }
+        let counted = |(reason, count): &(&str, u64)| format!("{count} {reason}");
+        let skipped: Vec<String> = self.skipped.iter().map(counted).collect();
+        let mut parts = Vec::new();
+        parts.extend(self.attributes.map(|count| match count {
+            1 => "1 attribute".to_owned(),
+            _ => format!("{count} attributes"),
+        }));
+        parts.extend(labelled("claims ", &self.claims.to_string()));
+        parts.extend(labelled("skipped ", &skipped.join(" + ")));
+        parts.extend(labelled("accepted ", &self.accepted.replace('\n', " + ")));
+        parts.extend(self.after.map(|after| format!("after {}", seconds(after))));
+        if !parts.is_empty() {
+            line.push_str(": ");
+            line.push_str(&parts.join(", "));
+        }
+        line
+    }
+}
+
+impl std::fmt::Display for Claims {
+    /// e.g. `+53 ~1 -2`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let counts = [('+', self.new), ('~', self.changed), ('-', self.gone)];
+        let shown: Vec<String> = counts
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(sign, count)| format!("{sign}{count}"))
+            .collect();
+        f.write_str(&shown.join(" "))
+    }
+}
+
+fn labelled(label: &str, text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| format!("{label}{text}"))
+}
+
+pub(super) fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}
+
+/// Where the demo is watched.
+pub(super) struct Screen<'a> {
+    out: &'a mut (dyn Write + Send),
+    /// It understands ANSI.
+    is_terminal: bool,
+    /// Lines of the row that is still waiting.
+    drawn: usize,
+}
+
+impl std::fmt::Debug for Screen<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Screen").field("is_terminal", &self.is_terminal).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Screen<'a> {
+    pub(super) fn new(out: &'a mut (dyn Write + Send), is_terminal: bool) -> Self {
+        Self { out, is_terminal, drawn: 0 }
+    }
+
+    /// # Errors
+    /// It is gone.
+    pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
+        self.drawn = 0;
+        writeln!(self.out, "{text}")?;
+        self.out.flush()
+    }
+
+    /// # Errors
+    /// It is gone.
+    pub(super) fn header(&mut self) -> io::Result<()> {
+        if !self.is_terminal {
+            return Ok(());
+        }
+        let rule = "─".repeat(usize::from(WIDTH));
+        let names = layout(COLUMNS.map(|(name, _)| name.to_owned())).join("\n");
+        self.text(&format!("{rule}\n{names}\n{rule}"))
+    }
+
+    /// Shows a row, in the place of the one that was waiting. Elsewhere than on a terminal only
+    /// finished rows are shown.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(super) fn row(&mut self, row: &Row) -> io::Result<()> {
+        let waits = row.state == State::Waiting;
+        if !self.is_terminal {
+            return if waits { Ok(()) } else { self.text(&row.line()) };
+        }
+        let lines = layout(row.cells());
+        // Without wrapping, a narrow terminal cuts lines and their number stays known.
+        let mut text = String::from("\x1b[?7l");
+        if self.drawn > 0 {
+            text.push_str(&format!("\x1b[{}A\x1b[J", self.drawn));
+        }
+        for line in &lines {
+            text.push_str(&coloured(line));
+            text.push('\n');
+        }
+        text.push_str("\x1b[?7h");
+        self.drawn = if waits { lines.len() } else { 0 };
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()
+    }
+
+    /// A small table of names and values.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(super) fn summary(&mut self, rows: &[(&str, String)]) -> io::Result<()> {
+        if self.is_terminal {
+            let mut table = table(UTF8_HORIZONTAL_ONLY);
+            table.add_rows(rows.iter().map(|(name, value)| [(*name).to_owned(), value.clone()]));
+            let ruled: Vec<String> = table.lines().collect();
+            // Rules between single lines only spread them.
+            let last = ruled.len().saturating_sub(1);
+            let kept = ruled
+                .iter()
+                .enumerate()
+                .filter(|(index, line)| *index == 0 || *index == last || !line.starts_with('─'));
+            let kept: Vec<&str> = kept.map(|(_, line)| line.as_str()).collect();
+            return self.text(&kept.join("\n"));
+        }
+        let lines: Vec<String> =
+            rows.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        self.text(&lines.join("\n"))
+    }
+}
+
+fn layout(cells: [String; 9]) -> Vec<String> {
+    let mut table = table(NOTHING);
+    table.add_row(cells);
+    table
+        .set_constraints(COLUMNS.map(|(_, width)| ColumnConstraint::Absolute(Width::Fixed(width))));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().collect()
+}
+
+fn table(preset: &str) -> Table {
+    let mut table = Table::new();
+    table.load_preset(preset).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(WIDTH);
+    table
+}
+
+fn coloured(line: &str) -> String {
+    line.replace('✓', "\x1b[32m✓\x1b[0m").replace('✗', "\x1b[1;31m✗\x1b[0m")
+}

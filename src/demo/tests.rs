@@ -1,0 +1,64 @@
+//! The demo can fail: real parts, expectations that are wrong on purpose.
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+
+use super::*;
+use scenario::Step;
+
+/// Plays steps with a relay beside, and little patience; returns what the screen showed as well.
+async fn played(steps: Vec<Step>) -> (anyhow::Result<()>, String) {
+    let recorded = PrometheusBuilder::new().build_recorder().handle();
+    let (stage, relay, feed) = Stage::set(recorded.clone()).await.unwrap();
+    let mut shown = Vec::new();
+    let screen = Screen::new(&mut shown, false);
+    let mut play = Play::new(&stage, feed, screen);
+    let stop = CancellationToken::new();
+    let acts = async {
+        play.greet().await.unwrap();
+        play.patience = Duration::from_millis(1_500);
+        let mut result = Ok(());
+        for step in steps {
+            result = play.step(step).await;
+        }
+        stop.cancel();
+        result
+    };
+    let (ended, result) = tokio::join!(relay.run(recorded, stop.clone()), acts);
+    ended.unwrap();
+    drop(play);
+    (result, String::from_utf8(shown).unwrap())
+}
+
+fn steps(numbers: std::ops::Range<usize>) -> Vec<Step> {
+    let mut steps = scenario(Recording::until(Utc::now())).unwrap();
+    steps.drain(numbers).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn right_expectations_are_met() {
+    let (result, shown) = played(steps(0..1)).await;
+    result.unwrap();
+    assert!(shown.contains("ok     published \"Kitchen sink\""), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_arrive_is_named() {
+    let mut steps = steps(0..1);
+    steps[0].appears.push("[domain-name:value = 'never.example']".into());
+    let (result, shown) = played(steps).await;
+    let told = result.unwrap_err().to_string();
+    assert!(told.contains("missing: [domain-name:value = 'never.example']"), "{told}");
+    assert!(told.contains("objects accepted: 50, expected 51"), "{told}");
+    assert!(!told.contains("left over"), "{told}");
+    assert!(shown.contains("WRONG  published \"Kitchen sink\""), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stays_or_comes_unasked_is_named() {
+    let mut steps = steps(0..1);
+    let unasked = steps[0].appears.pop().unwrap();
+    let (result, _) = played(steps).await;
+    let told = result.unwrap_err().to_string();
+    assert!(told.contains(&format!("left over: {unasked}")), "{told}");
+    assert!(!told.contains("missing"), "{told}");
+}

@@ -1,0 +1,131 @@
+//! The demo and the sandbox as a newcomer meets them: the built binary, nothing configured.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use super::support::sandbox::PATIENCE;
+
+fn binary(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"));
+    command
+        .args(arguments)
+        .env_clear()
+        .envs([("HOME", folder), ("TMPDIR", folder)])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+#[test]
+fn the_demo_shows_each_kind_of_change_and_ends_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let started = Instant::now();
+    let mut command = binary(folder.path(), &["demo", "--once"]);
+    let output = command.env("HTTPS_PROXY", "http://127.0.0.1:1").output().unwrap();
+    let told = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    for line in [
+        "ok     published \"Kitchen sink\": 102 attributes, claims +56, skipped 47 unsupported_type + \
+         3 to_ids_off + 1 tlp_too_strict, accepted 50 new",
+        "ok     to_ids off \"Kitchen sink\": claims -1, accepted 1 gone",
+        "ok     published, unchanged \"Kitchen sink\"",
+        "ok     tag tlp:red attached \"Tag holes\": accepted 3 gone",
+        "ok     event deleted \"To be deleted\": accepted 3 gone",
+        "accepted 250 new",
+        "ok     feed restarted: accepted gap noted",
+        "ok     published \"Local tag first\": 1 attribute, claims +1, accepted 1 new",
+        "live in the sandbox: 302 observables",
+        "duplicates: 0",
+        "All 21 steps as expected.",
+        "cp config.toml.example",
+    ] {
+        assert!(told.contains(line), "no {line:?} in\n{told}");
+    }
+    assert!(!told.contains('\u{1b}'), "colours in a pipe");
+    assert!(output.stderr.is_empty(), "{told}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it cleans up behind itself");
+}
+
+#[test]
+fn the_demo_goes_on_until_it_is_stopped_and_takes_no_notice_of_the_operators_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = binary(folder.path(), &["demo"]);
+    let command = command.env("MSR_LOG__FORMAT", "xml").env("MSR_CONFIG", "/nowhere.toml");
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("published \"Kitchen sink\"")));
+    signal(&child, "INT");
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert!(rest.iter().any(|line| line.contains("live in the sandbox: 5")), "{rest:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_demo_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = binary(folder.path(), &["demo"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    drop(lines);
+    let mut told = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert_eq!((child.wait().unwrap().code(), told.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_stopped_demo_has_not_shown_what_it_was_asked_to_show() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = binary(folder.path(), &["demo", "--once"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("heartbeat")));
+    signal(&child, "TERM");
+    lines.for_each(drop);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("stopped before its end"), "{}", text(&output));
+}
+
+#[tokio::test]
+async fn the_sandbox_command_serves_until_it_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    let ca = format!("--ca-file={}", ca_file.display());
+    let arguments = ["sandbox", "--listen=127.0.0.1:0", "--names=sandbox", &ca];
+    let mut child = binary(folder.path(), &arguments).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut value = |name: &str| {
+        let prefix = format!("{name}=");
+        let found = lines.find_map(|line| line.strip_prefix(&prefix).map(str::to_owned));
+        found.unwrap_or_else(|| panic!("no {name}"))
+    };
+    assert_eq!(value("MSR_AZURE__CA_FILE"), ca_file.display().to_string());
+    assert_eq!(value("MSR_TARGET__SANDBOX__CLIENT_SECRET"), "sandbox-secret");
+    let address = value("MSR_TARGET__SANDBOX__ENDPOINT");
+
+    let azure = misp_sentinel_relay::config::Azure {
+        ca_file: Some(ca_file),
+        proxy: Some("none".to_owned()),
+        connect_timeout: PATIENCE,
+        token_timeout: PATIENCE,
+    };
+    let http = misp_sentinel_relay::deliver::http::client(&azure).unwrap();
+    let page = http.get(format!("{address}/")).send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    assert!(page.text().await.unwrap().contains("Sentinel sandbox"));
+
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
