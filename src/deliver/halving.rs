@@ -67,7 +67,7 @@ struct Suspect {
 }
 
 impl Halving {
-    /// The part to be sent next; while there is one, nothing else is.
+    /// The part to be sent next.
     pub(super) fn part(&mut self) -> Option<&[Record]> {
         if self.pair.is_none() {
             let mut first = self.refused.pop()?;
@@ -85,14 +85,27 @@ impl Halving {
         self.pair.is_some() || !self.refused.is_empty()
     }
 
-    /// The target accepted what it was sent last.
+    /// Whether an object is being searched: it goes in no request but the search's.
+    #[must_use]
+    pub(super) fn holds(&self, object: Uuid) -> bool {
+        let halves = self.pair.iter().flat_map(|pair| &pair.halves);
+        self.refused.iter().chain(halves).flatten().any(|record| record.object == object)
+    }
+
+    /// The target accepted the part.
     pub(super) fn accepted(&mut self) -> Ruling {
         self.clear_target();
-        self.proven = self.is_active();
+        self.proven = true;
         self.note(false, false)
     }
 
-    /// The target is known to accept something: both halves may be bad.
+    /// The target accepted a request that was no part of the search.
+    pub(super) fn accepted_other(&mut self) {
+        self.clear_target();
+        self.proven = self.is_active();
+    }
+
+    /// The target, which was suspected, accepted a probe: both halves may be bad.
     pub(super) fn prove(&mut self) {
         self.clear_target();
         self.proven = true;
@@ -103,11 +116,13 @@ impl Halving {
         self.suspects.iter_mut().for_each(|suspect| suspect.others_accepted = true);
     }
 
-    /// The target refused `records`, the part or a batch of its own; `too_large`: for its size.
-    pub(super) fn refused(&mut self, records: &[Record], too_large: bool) -> Ruling {
-        if self.pair.is_some() {
-            return self.note(true, too_large);
-        }
+    /// The target refused the part; `too_large`: for its size.
+    pub(super) fn refused_part(&mut self, too_large: bool) -> Ruling {
+        self.note(true, too_large)
+    }
+
+    /// The target refused `records`, a request that was no part of the search.
+    pub(super) fn refused(&mut self, records: &[Record]) -> Ruling {
         match records {
             [] => Ruling::Smaller,
             [lone] => self.suspect(*lone),
@@ -200,12 +215,12 @@ mod tests {
         let mut halving = Halving::default();
         let mut rejected = Vec::new();
         let mut requests = 1;
-        assert_eq!(halving.refused(batch, false), Ruling::Smaller);
+        assert_eq!(halving.refused(batch), Ruling::Smaller);
         while let Some(part) = halving.part().map(<[Record]>::to_vec) {
             requests += 1;
             assert!(requests < 100, "no end");
             let is_bad = part.iter().any(|id| bad.contains(id));
-            let ruling = if is_bad { halving.refused(&part, false) } else { halving.accepted() };
+            let ruling = if is_bad { halving.refused_part(false) } else { halving.accepted() };
             match ruling {
                 Ruling::Smaller => {}
                 Ruling::Reject(ids) => rejected.extend(ids),
@@ -237,11 +252,11 @@ mod tests {
     fn both_halves_failing_alike_speak_against_the_target() {
         let batch = ids(10);
         let mut halving = Halving::default();
-        halving.refused(&batch, false);
-        let first = halving.part().unwrap().to_vec();
-        assert_eq!(halving.refused(&first, false), Ruling::Smaller);
-        let second = halving.part().unwrap().to_vec();
-        assert_eq!(halving.refused(&second, false), Ruling::Misconfigured(vec![]));
+        halving.refused(&batch);
+        assert!(halving.part().is_some());
+        assert_eq!(halving.refused_part(false), Ruling::Smaller);
+        assert!(halving.part().is_some());
+        assert_eq!(halving.refused_part(false), Ruling::Misconfigured(vec![]));
         assert!(!halving.is_active());
     }
 
@@ -250,11 +265,11 @@ mod tests {
         let batch = ids(10);
         let mut halving = Halving::default();
         halving.prove();
-        halving.refused(&batch, false);
+        halving.refused(&batch);
         let mut rejected = Vec::new();
         while let Some(part) = halving.part().map(<[Record]>::to_vec) {
             let bad = part.contains(&batch[0]) || part.contains(&batch[9]);
-            let ruling = if bad { halving.refused(&part, false) } else { halving.accepted() };
+            let ruling = if bad { halving.refused_part(false) } else { halving.accepted() };
             if let Ruling::Reject(ids) = ruling {
                 rejected.extend(ids);
             }
@@ -267,49 +282,49 @@ mod tests {
     fn three_lone_refusals_in_a_row_speak_against_the_target() {
         let mut halving = Halving::default();
         let [a, b, c] = [1, 2, 3].map(record);
-        assert_eq!(halving.refused(&[a], false), Ruling::Rest(a));
-        assert_eq!(halving.refused(&[b], false), Ruling::Rest(b));
-        assert_eq!(halving.refused(&[c], false), Ruling::Misconfigured(vec![a, b, c]));
+        assert_eq!(halving.refused(&[a]), Ruling::Rest(a));
+        assert_eq!(halving.refused(&[b]), Ruling::Rest(b));
+        assert_eq!(halving.refused(&[c]), Ruling::Misconfigured(vec![a, b, c]));
     }
 
     #[test]
     fn lone_record_is_rejected_only_once_the_target_accepted_another() {
         let mut halving = Halving::default();
         let [a, b] = [1, 2].map(record);
-        assert_eq!(halving.refused(&[a], false), Ruling::Rest(a));
-        halving.accepted();
-        assert_eq!(halving.refused(&[b], false), Ruling::Rest(b), "another record");
-        assert_eq!(halving.refused(&[a], false), Ruling::Reject(vec![a]));
+        assert_eq!(halving.refused(&[a]), Ruling::Rest(a));
+        halving.accepted_other();
+        assert_eq!(halving.refused(&[b]), Ruling::Rest(b), "another record");
+        assert_eq!(halving.refused(&[a]), Ruling::Reject(vec![a]));
     }
 
     #[test]
     fn lone_record_of_a_quiet_target_is_rejected_after_some_tries() {
         let mut halving = Halving::default();
         let a = record(1);
-        assert_eq!(halving.refused(&[a], false), Ruling::Rest(a));
-        assert_eq!(halving.refused(&[a], false), Ruling::Rest(a));
-        assert_eq!(halving.refused(&[a], false), Ruling::Reject(vec![a]));
+        assert_eq!(halving.refused(&[a]), Ruling::Rest(a));
+        assert_eq!(halving.refused(&[a]), Ruling::Rest(a));
+        assert_eq!(halving.refused(&[a]), Ruling::Reject(vec![a]));
     }
 
     #[test]
     fn altered_record_is_another_one() {
         let mut halving = Halving::default();
         let [a, altered] = [7, 8].map(|version| Record { version, ..record(1) });
-        assert_eq!(halving.refused(&[a], false), Ruling::Rest(a));
-        halving.accepted();
-        assert_eq!(halving.refused(&[altered], false), Ruling::Rest(altered));
+        assert_eq!(halving.refused(&[a]), Ruling::Rest(a));
+        halving.accepted_other();
+        assert_eq!(halving.refused(&[altered]), Ruling::Rest(altered));
     }
 
     #[test]
     fn target_that_fails_again_after_a_probe_loses_no_record() {
         let mut halving = Halving::default();
         halving.prove();
-        halving.refused(&ids(100), false);
+        halving.refused(&ids(100));
         let (mut rejected, mut requests) = (Vec::new(), 0);
         let taken_back = loop {
-            let part = halving.part().expect("no end is found").to_vec();
+            assert!(halving.part().is_some(), "no end is found");
             requests += 1;
-            match halving.refused(&part, false) {
+            match halving.refused_part(false) {
                 Ruling::Reject(alone) => rejected.extend(alone),
                 Ruling::Misconfigured(taken_back) => break taken_back,
                 Ruling::Smaller | Ruling::Rest(_) => {}
@@ -323,10 +338,10 @@ mod tests {
     fn two_halves_that_are_both_too_large_are_halved_further() {
         let batch = ids(4);
         let mut halving = Halving::default();
-        halving.refused(&batch, true);
+        halving.refused(&batch);
         for _ in 0..2 {
-            let part = halving.part().unwrap().to_vec();
-            assert_eq!(halving.refused(&part, true), Ruling::Smaller);
+            assert!(halving.part().is_some());
+            assert_eq!(halving.refused_part(true), Ruling::Smaller);
         }
         assert_eq!(halving.part().unwrap().len(), 1);
     }

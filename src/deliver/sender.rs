@@ -70,6 +70,8 @@ pub(super) struct Answer {
     pub took: Duration,
     /// The sender's count when it was sent.
     pub renewals: u64,
+    /// A part of the search for a bad record.
+    pub is_part: bool,
 }
 
 /// While a batch waits for more, how often it is looked whether more is still arriving.
@@ -314,6 +316,7 @@ impl Sender {
         let Some(line) = self.lines.get_mut(index) else { return Ok(()) };
         let pending: Vec<_> = batch.picked.iter().map(|one| one.pending.clone()).collect();
         let sending = self.ledger.mark_sending(&line.name, &pending, Ledger::now()).await?;
+        let is_part = batch.is_part;
         let picked = line.sent(batch);
         if sending.is_empty() {
             // All of it was altered since it was picked.
@@ -330,7 +333,8 @@ impl Sender {
         let started = Instant::now();
         self.in_flight.push(Box::pin(async move {
             let outcome = reach(way, token, body, asked).await;
-            (Answer { line: index, picked, sending, took: started.elapsed(), renewals }, outcome)
+            let took = started.elapsed();
+            (Answer { line: index, picked, sending, took, renewals, is_part }, outcome)
         }));
         Ok(())
     }

@@ -102,13 +102,12 @@ impl Sender {
         }
         tell_refusals(&line.name, named.iter().map(|(one, words)| (record(one), words.as_str())));
         tell_accepted(&line.name, answer, &taken);
-        let ruling = match line.probing {
-            true => {
-                line.halving.prove();
-                Ruling::Smaller
-            }
-            false => line.halving.accepted(),
-        };
+        let ruling = if answer.is_part { line.halving.accepted() } else { Ruling::Smaller };
+        match (answer.is_part, line.probing) {
+            (true, _) => {}
+            (false, true) => line.halving.prove(),
+            (false, false) => line.halving.accepted_other(),
+        }
         line.well();
         self.follow(answer, ruling, "the request was refused whenever it held this record").await
     }
@@ -228,7 +227,10 @@ impl Sender {
         }
         let records: Vec<Record> = answer.sending.iter().map(record).collect();
         tracing::warn!(target_name = line.name, objects = records.len(), %why, "Sentinel refuses a request: looking for the record that it means");
-        let ruling = line.halving.refused(&records, too_large);
+        let ruling = match answer.is_part {
+            true => line.halving.refused_part(too_large),
+            false => line.halving.refused(&records),
+        };
         self.follow(answer, ruling, &why).await
     }
 

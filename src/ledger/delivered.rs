@@ -209,7 +209,9 @@ async fn mark(
                          THEN delivered.sending ELSE delivered.doubt END,
                  modified = CASE WHEN delivered.sending = excluded.sending
                                    OR delivered.accepted = excluded.sending
-                            THEN delivered.modified ELSE excluded.modified END,
+                            THEN delivered.modified
+                            WHEN excluded.modified > delivered.modified THEN excluded.modified
+                            ELSE delivered.modified + 1 END,
                  valid_until = CASE WHEN delivered.valid_until > excluded.valid_until
                                THEN delivered.valid_until ELSE excluded.valid_until END,
                  sending = excluded.sending
@@ -269,7 +271,8 @@ async fn accept(
          valid_until = CASE WHEN sending = 0 THEN 0 ELSE valid_until END,
          resend_at = CASE WHEN doubt IS NOT NULL THEN ",
     );
-    query.push_bind(resend_at).push(" END, doubt = NULL WHERE target = ").push_bind(target);
+    query.push_bind(resend_at).push(" WHEN resend_at > ").push_bind(now);
+    query.push(" THEN resend_at END, doubt = NULL WHERE target = ").push_bind(target);
     push_uuids(&mut query, " AND object IN ", objects);
     query.build().execute(&mut **tx).await?;
     Ok(())

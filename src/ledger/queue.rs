@@ -44,10 +44,12 @@ pub struct Page {
 /// look at it takes long.
 const STRIDE: i64 = 2_000;
 
-/// Versions that differ from what the target holds or refused, and those whose outcome is unknown.
+/// Versions that differ from what the target holds or refused, and those whose outcome is unknown;
+/// withdrawals also of what may have arrived before a refusal.
 /// What has expired unsent is no longer sent, and what has expired at the target needs no upload.
 const UNSETTLED: &str = "
-    (w.version <> COALESCE(d.accepted, 0) OR d.sending IS NOT NULL)
+    (w.version <> COALESCE(d.accepted, 0) OR d.sending IS NOT NULL
+     OR w.version = 0 AND d.doubt IS NOT NULL)
     AND (d.rejected IS NULL OR w.version <> d.rejected OR w.change <> d.rejected_in)
     AND (d.valid_until > $1 OR w.version <> 0 AND w.valid_until > $1)";
 
