@@ -53,7 +53,7 @@ declare! {
     CLAIMS = Counter "relay_claims_total" ["change"] Count: "Claims of the ledger: new, changed or gone";
     SKIPPED = Counter "relay_skipped_total" ["reason"] Count: "Attributes that make no claim, and claims that no policy admits";
     COMMIT = Histogram "relay_ledger_commit_seconds" [] Seconds: "Time of a ledger transaction with its commit";
-    QUEUE = Gauge "relay_queue_objects" ["target", "lane"] Count: "Objects that wait for the target";
+    QUEUE = Gauge "relay_queue_changes" ["target", "lane"] Count: "Open changes of the target: one per event and lane";
     SENT = Counter "relay_objects_sent_total" ["target", "lane"] Count: "Objects sent, repeats included";
     ACCEPTED = Counter "relay_objects_accepted_total" ["target", "lane"] Count: "Objects that Sentinel accepted";
     REJECTED = Counter "relay_objects_rejected_total" ["target"] Count: "Objects that Sentinel rejected";
@@ -160,9 +160,9 @@ pub fn committed(took: Duration) {
     histogram!(COMMIT).record(took);
 }
 
-/// How many objects wait for a target in a lane (`withdrawals`, `live` or `backlog`).
-pub fn queued(target: &str, lane: &'static str, objects: f64) {
-    gauge!(QUEUE, "target" => target.to_owned(), "lane" => lane).set(objects);
+/// How many changes a target has not fully taken, in a lane (`withdrawals`, `live` or `backlog`).
+pub fn queued(target: &str, lane: &'static str, changes: f64) {
+    gauge!(QUEUE, "target" => target.to_owned(), "lane" => lane).set(changes);
 }
 
 pub fn sent(target: &str, lane: &'static str, objects: u64) {

@@ -67,6 +67,9 @@ pub struct Tag {
     pub local: bool,
     #[serde(default, skip_serializing_if = "Since::is_published")]
     pub since: Since,
+    /// When it was heard that the tag was put on, Unix seconds; 0 where it was published.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub heard: i64,
 }
 
 /// Where a tag stands against the last publication.

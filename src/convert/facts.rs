@@ -62,6 +62,7 @@ fn tags(tags: &[misp::Tag<'_>]) -> Vec<Tag> {
             name: tag.name.as_ref().to_owned(),
             local: tag.local,
             since: Since::Published,
+            heard: 0,
         })
         .collect()
 }

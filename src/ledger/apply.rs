@@ -6,9 +6,10 @@ use std::collections::{HashMap, HashSet};
 use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
+use super::small::Whole;
 use super::wanted::{Change, decode, encode, refresh};
-use super::{Writing, hash, push_uuids};
-use crate::convert::{Claim, EventFacts, Skipped};
+use super::{Writing, events, hash, tags, withdraw};
+use crate::convert::{Claim, ClaimFacts, EventFacts, Skipped};
 
 /// Rows a statement: measured as the fastest on two cores.
 const ROWS: usize = 400;
@@ -49,6 +50,8 @@ pub(super) struct Application {
     generation: i64,
     /// Claims of the event that the snapshot has not mentioned so far.
     unseen: HashMap<(Uuid, i16), Stored>,
+    /// Claims that it has mentioned.
+    mentioned: HashSet<(Uuid, i16)>,
     /// The event's own facts changed: all its objects are merged anew.
     event_changed: bool,
     pub counts: Counts,
@@ -57,8 +60,12 @@ pub(super) struct Application {
 #[derive(Debug, Clone, Copy)]
 struct Stored {
     object: Uuid,
+    /// [`ALTERED`], or of what the snapshot said.
     digest: i64,
 }
+
+/// The digest of a claim that is not what a snapshot said: the next one writes it anew.
+pub(super) const ALTERED: i64 = 0;
 
 #[derive(Debug, sqlx::FromRow)]
 struct EventRow {
@@ -84,6 +91,7 @@ pub(super) async fn begin(
     .bind(facts.uuid)
     .fetch_optional(&mut **tx)
     .await?;
+    let mut facts = facts.clone();
     let mut event_changed = false;
     if let Some(row) = stored {
         if row.deleted_at.is_some() {
@@ -95,17 +103,24 @@ pub(super) async fn begin(
         if row.content == Some(content) {
             return Ok(Begun::Unchanged);
         }
-        event_changed = says_more(&decode(&row.facts)?, facts);
+        let before: EventFacts = decode(&row.facts)?;
+        tags::keep_attached(&before.tags, facts.timestamp, &mut facts.tags);
+        event_changed = says_more(&before, &facts);
     }
-    let generation = write_head(tx, source, facts).await?;
+    let generation = write_head(tx, source, &facts).await?;
+    if event_changed {
+        // If this does not come to its end, all claims are judged by the new head nevertheless.
+        events::begin_whole(tx, (source, facts.uuid), Whole::Refresh).await?;
+    }
     let unseen = stored_claims(tx, source, facts.uuid).await?;
     let counts = Counts::default();
     Ok(Begun::Started(Box::new(Application {
         source: source.to_owned(),
         event: facts.uuid,
-        facts: facts.clone(),
+        facts,
         generation,
         unseen,
+        mentioned: HashSet::new(),
         event_changed,
         counts,
     })))
@@ -160,6 +175,12 @@ struct Row {
     facts: String,
 }
 
+impl Row {
+    fn key(&self) -> (Uuid, i16) {
+        (self.claim.attribute, i16::from(self.claim.part))
+    }
+}
+
 impl Application {
     /// Writes a chunk of the snapshot's claims. `false`: a newer snapshot has begun, give way.
     pub(super) async fn add(
@@ -172,13 +193,18 @@ impl Application {
             return Ok(false);
         }
         let mut rows = Vec::with_capacity(claims.len());
-        for claim in claims {
+        for mut claim in claims {
+            let altered = self.keep_tags(tx, &mut claim).await?;
             if let Err(reason) =
                 change.view.judge.admit(&self.facts, &claim.facts, &claim.observable)
             {
                 self.counts.forbidden.add(reason);
             }
-            rows.push(row(claim, change)?);
+            let mut row = row(claim, change)?;
+            if altered {
+                row.digest = ALTERED;
+            }
+            rows.push(row);
         }
         self.drop_withdrawn(tx, &mut rows).await?;
         let touched = self.compare(&mut rows);
@@ -201,25 +227,42 @@ impl Application {
         Ok(generation == Some(self.generation))
     }
 
+    /// Tags that were put on the attribute since its publication stay, if this snapshot may be from
+    /// before them. Whether there are any.
+    async fn keep_tags(&self, tx: &mut Writing, claim: &mut Claim) -> sqlx::Result<bool> {
+        let part = i16::from(claim.part);
+        let stored = self.unseen.get(&(claim.attribute, part));
+        if stored.is_none_or(|stored| stored.digest != ALTERED) {
+            return Ok(false);
+        }
+        let facts: Option<String> = sqlx::query_scalar(
+            "SELECT facts FROM claims
+             WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4",
+        )
+        .bind(&self.source)
+        .bind(self.event)
+        .bind(claim.attribute)
+        .bind(part)
+        .fetch_optional(&mut **tx)
+        .await?;
+        // It may have ended between two chunks.
+        let Some(facts) = facts else { return Ok(false) };
+        let before: ClaimFacts = decode(&facts)?;
+        Ok(tags::keep_attached(&before.tags, self.facts.timestamp, &mut claim.facts.tags))
+    }
+
     /// Takes out what was withdrawn at or after the attribute's time in this snapshot.
     async fn drop_withdrawn(&mut self, tx: &mut Writing, rows: &mut Vec<Row>) -> sqlx::Result<()> {
         let mut tombstones = HashMap::new();
         for rows in rows.chunks(ROWS) {
-            let mut query = QueryBuilder::<Sqlite>::new(
-                "SELECT attribute, object, timestamp FROM tombstones WHERE source = ",
-            );
-            query.push_bind(self.source.as_str());
             let attributes: Vec<Uuid> = rows.iter().map(|row| row.claim.attribute).collect();
-            push_uuids(&mut query, " AND attribute IN ", &attributes);
-            let found: Vec<(Uuid, Uuid, i64)> = query.build_query_as().fetch_all(&mut **tx).await?;
-            tombstones.extend(found.into_iter().map(|(a, object, time)| ((a, object), time)));
+            tombstones.extend(withdraw::tombstones(tx, &self.source, &attributes).await?);
         }
         let before = rows.len();
         rows.retain(|row| {
-            [Uuid::nil(), row.object]
-                .iter()
-                .filter_map(|object| tombstones.get(&(row.claim.attribute, *object)))
-                .all(|withdrawn| row.claim.facts.timestamp > *withdrawn)
+            let of = |object| tombstones.get(&(row.claim.attribute, object));
+            let mut standing = [of(Uuid::nil()), of(row.object)].into_iter().flatten();
+            !standing.any(|tombstone| tombstone.keeps_out(&row.claim.facts))
         });
         self.counts.withdrawn += before - rows.len();
         Ok(())
@@ -228,14 +271,14 @@ impl Application {
     /// Keeps the rows that are new or changed; returns the objects to refresh.
     fn compare(&mut self, rows: &mut Vec<Row>) -> Vec<Uuid> {
         let mut touched = HashSet::new();
-        let mut mentioned = HashSet::with_capacity(rows.len());
         rows.retain(|row| {
-            let key = (row.claim.attribute, i16::from(row.claim.part));
-            if !mentioned.insert(key) {
+            let key = row.key();
+            if !self.mentioned.insert(key) {
                 return false;
             }
             let stored = self.unseen.remove(&key);
-            let same = stored.is_some_and(|stored| stored.digest == row.digest);
+            let same =
+                stored.is_some_and(|stored| stored.digest == row.digest && row.digest != ALTERED);
             if !same || self.event_changed {
                 touched.insert(row.object);
                 touched.extend(stored.map(|stored| stored.object));
@@ -292,7 +335,7 @@ impl Application {
         skipped: &str,
     ) -> sqlx::Result<()> {
         sqlx::query(
-            "UPDATE events SET content = $1, skipped = $2, reread = FALSE
+            "UPDATE events SET content = $1, skipped = $2, reread = FALSE, unfinished = 0
              WHERE source = $3 AND event = $4 AND generation = $5",
         )
         .bind(content)
@@ -313,7 +356,7 @@ fn row(claim: Claim, change: &Change<'_>) -> sqlx::Result<Row> {
     Ok(Row { claim, object, digest, facts })
 }
 
-/// An expiration sighting outlives the publication; `claimed_at` only while the observable stays.
+/// `claimed_at` and an expiration sighting outlive the publication while the observable stays.
 async fn write(
     tx: &mut Writing,
     source: &str,
@@ -346,6 +389,7 @@ async fn write(
         " ON CONFLICT (source, event, attribute, part) DO UPDATE SET
             claimed_at = CASE WHEN claims.object = excluded.object
                          THEN claims.claimed_at ELSE excluded.claimed_at END,
+            expires_at = CASE WHEN claims.object = excluded.object THEN claims.expires_at END,
             object = excluded.object, attribute_id = excluded.attribute_id,
             misp_object = excluded.misp_object, path = excluded.path, value = excluded.value,
             timestamp = excluded.timestamp, digest = excluded.digest, facts = excluded.facts",

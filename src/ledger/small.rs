@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::tags::{self, Affected};
 use super::wanted::{Change, refresh};
-use super::withdraw::{self, Which, Withdrawn};
+use super::withdraw::{self, Ending, Tombstone, Which, Withdrawn};
 use super::writer::{Writer, unix};
 use super::{Writing, events};
 use crate::convert;
@@ -82,34 +82,13 @@ async fn withdrawn(
     withdrawal: Withdrawal,
     change: &mut Change<'_>,
 ) -> sqlx::Result<Option<Uuid>> {
-    let now = change.opened_at;
-    let (event, which, timestamp, keep, why) = match withdrawal {
-        Withdrawal::Attribute { event, attribute, timestamp, cause } => {
-            let why = match cause {
-                Cause::Deleted => "attribute deleted",
-                Cause::ToIdsOff => "to_ids switched off",
-            };
-            // What was never published needs no tombstone for its to_ids: there are floods of them.
-            if cause == Cause::Deleted || withdraw::find_event(tx, source, &event).await?.is_some()
-            {
-                withdraw::bury(tx, source, attribute, Uuid::nil(), timestamp, now).await?;
-            }
-            (event, Which::Attribute(attribute), timestamp, vec![], why)
-        }
-        Withdrawal::Edited { event, attribute, timestamp, kind, value } => {
-            let said = convert::said(&kind, &value);
-            let key = |observable| change.view.merger.object_key(observable, attribute);
-            let keep = said.iter().map(key).collect();
-            (event, Which::Attribute(attribute), timestamp, keep, "type or value edited")
-        }
-        Withdrawal::Object { event, object, timestamp } => {
-            (event, Which::Object(object), timestamp, vec![], "object deleted")
-        }
-        Withdrawal::Event { .. } => return Ok(None),
+    let Some((event, ending)) = ending(tx, source, withdrawal, change).await? else {
+        return Ok(None);
     };
     let Some(uuid) = withdraw::find_event(tx, source, &event).await? else { return Ok(None) };
     change.event = Some(uuid);
-    match withdraw::withdraw(tx, (source, uuid), which, timestamp, &keep, change).await? {
+    let why = ending.why;
+    match withdraw::withdraw(tx, (source, uuid), &ending, change).await? {
         Withdrawn::Claims(0) => {}
         Withdrawn::Claims(claims) => {
             metrics::claims("gone", claims as u64);
@@ -120,6 +99,42 @@ async fn withdrawn(
         }
     }
     Ok(Some(uuid))
+}
+
+/// What is to end; for an attribute, a tombstone is left whether or not it claims anything.
+async fn ending(
+    tx: &mut Writing,
+    source: &str,
+    withdrawal: Withdrawal,
+    change: &Change<'_>,
+) -> sqlx::Result<Option<(EventRef, Ending)>> {
+    Ok(Some(match withdrawal {
+        Withdrawal::Attribute { event, attribute, timestamp, cause } => {
+            let ids_only = cause == Cause::ToIdsOff;
+            // What was never published needs no tombstone for its to_ids: there are floods of them.
+            if !ids_only || withdraw::find_event(tx, source, &event).await?.is_some() {
+                let tombstone = Tombstone { ids_only, ..Tombstone::of(attribute, timestamp) };
+                withdraw::bury(tx, source, &tombstone, change.opened_at).await?;
+            }
+            let why = match cause {
+                Cause::Deleted => "attribute deleted",
+                Cause::ToIdsOff => "to_ids switched off",
+            };
+            let which = Which::Attribute(attribute);
+            (event, Ending { which, timestamp, keep: vec![], ids_only, why })
+        }
+        Withdrawal::Edited { event, attribute, timestamp, kind, value } => {
+            let key = |observable| change.view.merger.object_key(observable, attribute);
+            let keep = convert::said(&kind, &value).iter().map(key).collect();
+            let (which, why) = (Which::Attribute(attribute), "type or value edited");
+            (event, Ending { which, timestamp, keep, ids_only: false, why })
+        }
+        Withdrawal::Object { event, object, timestamp } => {
+            let (which, why) = (Which::Object(object), "object deleted");
+            (event, Ending { which, timestamp, keep: vec![], ids_only: false, why })
+        }
+        Withdrawal::Event { .. } => return Ok(None),
+    }))
 }
 
 async fn expired(
@@ -151,7 +166,7 @@ async fn tagged(
     };
     writer.applied.invalidate(&event);
     change.event = Some(event);
-    let affected = tags::apply(tx, (source, event), tag).await?;
+    let affected = tags::apply(tx, (source, event), tag, change.opened_at / 1_000).await?;
     let unfinished = match affected {
         Affected::Nothing => None,
         Affected::Objects(objects) => {

@@ -10,6 +10,7 @@ use super::apply::STEP;
 use super::delivered::queue_everything;
 use super::wanted::{Change, refresh};
 use super::{Lane, Ledger, View};
+use crate::stix::Observable;
 
 /// [`TargetEntry::mode`] of a target that writes to a file.
 pub const DRY_RUN: &str = "dry-run";
@@ -49,9 +50,12 @@ impl Ledger {
         let now = Self::now();
         let mut tx = self.begin().await?;
         let before = setting(&mut tx, "identity").await?;
-        if let Some(before) = before.filter(|before| before != identity && !rehome) {
-            let (key, now) = ("indicator.identity and namespace".into(), identity.into());
-            return Err(StartError::Moved { key, before, now });
+        if let Some(before) = before.filter(|before| before != identity) {
+            if !rehome {
+                let (key, now) = ("indicator.identity and namespace".into(), identity.into());
+                return Err(StartError::Moved { key, before, now });
+            }
+            rename_objects(&mut tx, view).await?;
         }
         store_setting(&mut tx, "identity", identity).await?;
         for target in targets {
@@ -155,6 +159,56 @@ async fn register_target(
     .execute(&mut *tx)
     .await?;
     Ok(queue_everything(tx, &target.target, now).await?)
+}
+
+/// Gives all claims the keys of another identity or namespace, and forgets what was wanted and sent
+/// under the old ones: the ledger is judged anew after this, since its view changed.
+async fn rename_objects(tx: &mut SqliteConnection, view: &View) -> sqlx::Result<()> {
+    let mut after = (String::new(), Uuid::nil(), Uuid::nil(), -1);
+    loop {
+        let claims: Vec<ClaimKey> = sqlx::query_as(
+            "SELECT source, event, attribute, part, path, value FROM claims
+             WHERE (source, event, attribute, part) > ($1, $2, $3, $4)
+             ORDER BY source, event, attribute, part LIMIT $5",
+        )
+        .bind(&after.0)
+        .bind(after.1)
+        .bind(after.2)
+        .bind(after.3)
+        .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
+        .fetch_all(&mut *tx)
+        .await?;
+        let Some(last) = claims.last() else { break };
+        after = (last.source.clone(), last.event, last.attribute, last.part);
+        for claim in claims {
+            let observable = Observable { path: claim.path.into(), value: claim.value };
+            sqlx::query(
+                "UPDATE claims SET object = $1, digest = 0
+                 WHERE source = $2 AND event = $3 AND attribute = $4 AND part = $5",
+            )
+            .bind(view.merger.object_key(&observable, claim.attribute))
+            .bind(claim.source)
+            .bind(claim.event)
+            .bind(claim.attribute)
+            .bind(claim.part)
+            .execute(&mut *tx)
+            .await?;
+        }
+    }
+    for statement in ["DELETE FROM queue", "DELETE FROM wanted", "DELETE FROM delivered"] {
+        sqlx::query(statement).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct ClaimKey {
+    source: String,
+    event: Uuid,
+    attribute: Uuid,
+    part: i16,
+    path: String,
+    value: String,
 }
 
 /// Targets that the configuration no longer names miss changes from now on: if one comes back, it is

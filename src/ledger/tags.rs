@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::Writing;
-use super::apply::STEP;
+use super::apply::{ALTERED, STEP};
 use super::wanted::{Change, decode, encode, refresh};
 use super::withdraw::touch;
 use crate::convert::{ClaimFacts, EventFacts, Since, Tag};
@@ -19,22 +19,23 @@ pub(super) enum Affected {
 }
 
 /// Records a tag put on or taken off. It forbids at once and permits only by the next publication,
-/// which the policy sees to.
+/// which the policy sees to. `heard` is Unix seconds.
 pub(super) async fn apply(
     tx: &mut Writing,
     event: (&str, Uuid),
     tag: &TagChange,
+    heard: i64,
 ) -> sqlx::Result<Affected> {
     match tag.attribute_id {
-        None => apply_to_event(tx, event, tag).await,
-        Some(attribute_id) => apply_to_attribute(tx, event, attribute_id, tag).await,
+        None => apply_to_event(tx, event, (tag, heard)).await,
+        Some(attribute_id) => apply_to_attribute(tx, event, attribute_id, (tag, heard)).await,
     }
 }
 
 async fn apply_to_event(
     tx: &mut Writing,
     event: (&str, Uuid),
-    tag: &TagChange,
+    (tag, heard): (&TagChange, i64),
 ) -> sqlx::Result<Affected> {
     let facts: String =
         sqlx::query_scalar("SELECT facts FROM events WHERE source = $1 AND event = $2")
@@ -43,7 +44,7 @@ async fn apply_to_event(
             .fetch_one(&mut **tx)
             .await?;
     let Ok(mut facts) = decode::<EventFacts>(&facts) else { return Ok(Affected::Nothing) };
-    if !change_tags(&mut facts.tags, tag) {
+    if !change_tags(&mut facts.tags, tag, heard) {
         return Ok(Affected::Nothing);
     }
     sqlx::query("UPDATE events SET facts = $1 WHERE source = $2 AND event = $3")
@@ -60,7 +61,7 @@ async fn apply_to_attribute(
     tx: &mut Writing,
     event: (&str, Uuid),
     attribute_id: i64,
-    tag: &TagChange,
+    (tag, heard): (&TagChange, i64),
 ) -> sqlx::Result<Affected> {
     let rows: Vec<(Uuid, i16, Uuid, String)> = sqlx::query_as(
         "SELECT attribute, part, object, facts FROM claims
@@ -74,15 +75,15 @@ async fn apply_to_attribute(
     let mut objects = Vec::new();
     for (attribute, part, object, facts) in rows {
         let mut facts: ClaimFacts = decode(&facts)?;
-        if !change_tags(&mut facts.tags, tag) {
+        if !change_tags(&mut facts.tags, tag, heard) {
             continue;
         }
-        // No digest: the next publication writes the claim whatever it says.
         sqlx::query(
-            "UPDATE claims SET facts = $1, digest = 0
-             WHERE source = $2 AND event = $3 AND attribute = $4 AND part = $5",
+            "UPDATE claims SET facts = $1, digest = $2
+             WHERE source = $3 AND event = $4 AND attribute = $5 AND part = $6",
         )
         .bind(encode(&facts)?)
+        .bind(ALTERED)
         .bind(event.0)
         .bind(event.1)
         .bind(attribute)
@@ -99,44 +100,66 @@ async fn apply_to_attribute(
 }
 
 /// Whether anything changed.
-fn change_tags(tags: &mut Vec<Tag>, change: &TagChange) -> bool {
+fn change_tags(tags: &mut Vec<Tag>, change: &TagChange, heard: i64) -> bool {
     let since = if change.attached { Since::Attached } else { Since::Detached };
     let Some(tag) = tags.iter_mut().find(|tag| tag.name == change.tag) else {
         if change.attached {
-            tags.push(Tag { name: change.tag.clone(), local: change.local, since });
+            tags.push(Tag { name: change.tag.clone(), local: change.local, since, heard });
         }
         return change.attached;
     };
     let same = tag.since == since || (change.attached && tag.since == Since::Published);
     if !same {
         tag.since = since;
+        tag.heard = heard;
     }
     !same
 }
 
-/// Merges anew at most [`STEP`] of the event's claims, from `after` on in the order of their
-/// attributes; returns where to go on, `None` at the end.
+/// Adds to a snapshot's `tags` those of `before` that were put on after the snapshot was taken, for
+/// all that can be told: tags have no time in MISP. `taken` is `Event.timestamp`: a snapshot of an
+/// event that changed after a tag was heard of is newer than the tag, whose removal was then not
+/// heard. Whether there are any.
+pub(super) fn keep_attached(before: &[Tag], taken: i64, tags: &mut Vec<Tag>) -> bool {
+    let published = tags.len();
+    for tag in before {
+        let put_on = tag.since == Since::Attached && tag.heard >= taken;
+        if put_on && !tags.iter().any(|known| known.name == tag.name) {
+            tags.push(tag.clone());
+        }
+    }
+    tags.len() > published
+}
+
+/// A claim's place in its event: attribute and part.
+pub(super) type Place = (Uuid, i16);
+
+/// Merges anew at most [`STEP`] of the event's claims, those after `after`; returns where to go on,
+/// `None` at the end.
 pub(super) async fn refresh_event(
     tx: &mut Writing,
     (source, event): (&str, Uuid),
-    after: Option<Uuid>,
+    after: Option<Place>,
     change: &mut Change<'_>,
-) -> sqlx::Result<Option<Uuid>> {
-    let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(
-        "SELECT attribute, object FROM claims
-         WHERE source = $1 AND event = $2 AND attribute > $3 ORDER BY attribute, part LIMIT $4",
+) -> sqlx::Result<Option<Place>> {
+    let (attribute, part) = after.unwrap_or((Uuid::nil(), -1));
+    let rows: Vec<(Uuid, i16, Uuid)> = sqlx::query_as(
+        "SELECT attribute, part, object FROM claims
+         WHERE source = $1 AND event = $2 AND (attribute, part) > ($3, $4)
+         ORDER BY attribute, part LIMIT $5",
     )
     .bind(source)
     .bind(event)
-    .bind(after.unwrap_or(Uuid::nil()))
+    .bind(attribute)
+    .bind(part)
     .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
     .fetch_all(&mut **tx)
     .await?;
-    let mut objects: Vec<Uuid> = rows.iter().map(|(_, object)| *object).collect();
+    let mut objects: Vec<Uuid> = rows.iter().map(|(.., object)| *object).collect();
     objects.sort_unstable();
     objects.dedup();
     refresh(tx, &objects, change).await?;
-    let last = rows.last().map(|(attribute, _)| *attribute);
+    let last = rows.last().map(|(attribute, part, _)| (*attribute, *part));
     Ok(last.filter(|_| rows.len() == STEP))
 }
 
@@ -177,11 +200,24 @@ mod tests {
     #[test]
     fn a_tag_remembers_where_it_stands_against_the_publication() {
         let mut tags = vec![Tag { name: "a:b".into(), ..Tag::default() }];
-        assert!(!change_tags(&mut tags, &change("a:b", true)), "already published");
-        assert!(change_tags(&mut tags, &change("a:b", false)));
+        assert!(!change_tags(&mut tags, &change("a:b", true), 7), "already published");
+        assert!(change_tags(&mut tags, &change("a:b", false), 7));
         assert_eq!(tags[0].since, Since::Detached);
-        assert!(change_tags(&mut tags, &change("tlp:red", true)));
+        assert!(change_tags(&mut tags, &change("tlp:red", true), 7));
         assert_eq!(tags[1].since, Since::Attached);
-        assert!(!change_tags(&mut tags, &change("c:d", false)), "was never on");
+        assert!(!change_tags(&mut tags, &change("c:d", false), 7), "was never on");
+    }
+
+    #[test]
+    fn a_snapshot_from_before_a_tag_does_not_take_it_off() {
+        let tag = |since, heard| Tag { name: "tlp:red".into(), since, heard, ..Tag::default() };
+        let kept = |before, taken| keep_attached(&[before], taken, &mut Vec::new());
+        assert!(kept(tag(Since::Attached, 7), 7));
+        assert!(!kept(tag(Since::Attached, 7), 8), "taken later: it was taken off unheard");
+        assert!(!kept(tag(Since::Detached, 7), 7));
+        assert!(!kept(tag(Since::Published, 0), 0));
+        let mut published = vec![tag(Since::Published, 0)];
+        assert!(!keep_attached(&[tag(Since::Attached, 7)], 7, &mut published));
+        assert_eq!(published, [tag(Since::Published, 0)]);
     }
 }

@@ -1,14 +1,15 @@
 //! What MISP takes back. Withdrawals count at once, match by uuid and never by value, and leave a
 //! tombstone, so that a snapshot from before them brings nothing back.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite};
 use uuid::Uuid;
 
-use super::Writing;
 use super::apply::STEP;
 use super::wanted::{Change, refresh};
+use super::{Writing, push_uuids};
+use crate::convert::ClaimFacts;
 use crate::notice::EventRef;
 
 /// What became of a withdrawal.
@@ -54,17 +55,38 @@ struct Found {
     timestamp: i64,
 }
 
-/// Ends the claims of an attribute or object, except those whose observable is among `keep` (an
-/// edit that still says the same). `timestamp` is MISP's, of the withdrawal.
+/// A withdrawal, made ready for the ledger.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub which: Which,
+    /// MISP's, of the withdrawal, Unix seconds.
+    pub timestamp: i64,
+    /// Objects that an edited attribute still claims.
+    pub keep: Vec<Uuid>,
+    /// See [`Tombstone`].
+    pub ids_only: bool,
+    /// For people.
+    pub why: &'static str,
+}
+
+/// Ends the claims of an attribute or object, except those that are kept.
+///
+/// An attribute without claims may be on its way in a snapshot from before: what is older than the
+/// withdrawal stays out.
 pub(super) async fn withdraw(
     tx: &mut Writing,
     event: (&str, Uuid),
-    which: Which,
-    timestamp: i64,
-    keep: &[Uuid],
+    withdrawal: &Ending,
     change: &mut Change<'_>,
 ) -> sqlx::Result<Withdrawn> {
-    let found = find(tx, event, which).await?;
+    let Ending { timestamp, ids_only, .. } = *withdrawal;
+    let keep = &withdrawal.keep;
+    let found = find(tx, event, withdrawal.which).await?;
+    if let (true, Which::Attribute(attribute)) = (found.is_empty(), withdrawal.which) {
+        let before = Tombstone::of(attribute, timestamp.saturating_sub(1));
+        bury(tx, event.0, &before, change.opened_at).await?;
+        return Ok(Withdrawn::Claims(0));
+    }
     let ending: Vec<Found> =
         found.into_iter().filter(|claim| !keep.contains(&claim.object)).collect();
     if ending.iter().any(|claim| claim.timestamp > timestamp) {
@@ -73,7 +95,8 @@ pub(super) async fn withdraw(
     }
     for claim in &ending {
         let object = if keep.is_empty() { Uuid::nil() } else { claim.object };
-        bury(tx, event.0, claim.attribute, object, timestamp, change.opened_at).await?;
+        let tombstone = Tombstone { attribute: claim.attribute, object, timestamp, ids_only };
+        bury(tx, event.0, &tombstone, change.opened_at).await?;
         delete(tx, event, claim).await?;
     }
     if !ending.is_empty() {
@@ -118,27 +141,72 @@ async fn delete(tx: &mut Writing, event: (&str, Uuid), claim: &Found) -> sqlx::R
     Ok(())
 }
 
-/// Writes a tombstone; the later of two withdrawals counts.
+/// What keeps a snapshot from before a withdrawal from undoing it.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub(super) struct Tombstone {
+    pub attribute: Uuid,
+    /// Nil: whatever the attribute claims.
+    pub object: Uuid,
+    /// MISP's, of the withdrawal, Unix seconds.
+    pub timestamp: i64,
+    /// `to_ids` was switched off, and nothing else.
+    pub ids_only: bool,
+}
+
+impl Tombstone {
+    /// For whatever the attribute claims.
+    pub(super) fn of(attribute: Uuid, timestamp: i64) -> Self {
+        Self { attribute, object: Uuid::nil(), timestamp, ids_only: false }
+    }
+
+    /// Whether a snapshot that says this is from before the withdrawal. Of the same second, the
+    /// withdrawal wins.
+    pub(super) fn keeps_out(&self, facts: &ClaimFacts) -> bool {
+        let same_news = self.ids_only && !facts.to_ids;
+        facts.timestamp < self.timestamp || (facts.timestamp == self.timestamp && !same_news)
+    }
+}
+
+/// The tombstones of these attributes, by attribute and object.
+pub(super) async fn tombstones(
+    tx: &mut Writing,
+    source: &str,
+    attributes: &[Uuid],
+) -> sqlx::Result<HashMap<(Uuid, Uuid), Tombstone>> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT attribute, object, timestamp, ids_only FROM tombstones WHERE source = ",
+    );
+    query.push_bind(source);
+    push_uuids(&mut query, " AND attribute IN ", attributes);
+    let found: Vec<Tombstone> = query.build_query_as().fetch_all(&mut **tx).await?;
+    Ok(found.into_iter().map(|one| ((one.attribute, one.object), one)).collect())
+}
+
+/// Writes a tombstone; the later of two withdrawals counts, of the same second the stricter.
 pub(super) async fn bury(
     tx: &mut Writing,
     source: &str,
-    attribute: Uuid,
-    object: Uuid,
-    timestamp: i64,
+    tombstone: &Tombstone,
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO tombstones (source, attribute, object, timestamp, withdrawn_at)
-         VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO tombstones (source, attribute, object, timestamp, ids_only, withdrawn_at)
+         VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (source, attribute, object) DO UPDATE SET
+             ids_only = CASE WHEN excluded.timestamp > tombstones.timestamp
+                        THEN excluded.ids_only
+                        WHEN excluded.timestamp = tombstones.timestamp
+                        THEN excluded.ids_only AND tombstones.ids_only
+                        ELSE tombstones.ids_only END,
              timestamp = CASE WHEN excluded.timestamp > tombstones.timestamp
                          THEN excluded.timestamp ELSE tombstones.timestamp END,
              withdrawn_at = excluded.withdrawn_at",
     )
     .bind(source)
-    .bind(attribute)
-    .bind(object)
-    .bind(timestamp)
+    .bind(tombstone.attribute)
+    .bind(tombstone.object)
+    .bind(tombstone.timestamp)
+    .bind(tombstone.ids_only)
     .bind(now)
     .execute(&mut **tx)
     .await?;

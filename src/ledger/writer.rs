@@ -161,6 +161,8 @@ impl Writer {
         let event = snapshot.facts.uuid;
         if self.applied.get(&event) == Some(snapshot.content) {
             log_unchanged(event);
+            let mut connection = self.ledger.writer.acquire().await?;
+            small::confirm(&mut connection, &self.settings.source, event).await?;
             return Ok(Receipt::Committed);
         }
         self.applied.invalidate(&event);
@@ -180,6 +182,8 @@ impl Writer {
         let begun =
             apply::begin(&mut tx, &self.settings.source, &snapshot.facts, snapshot.content).await?;
         let Begun::Started(mut application) = begun else {
+            small::confirm(&mut tx, &self.settings.source, event).await?;
+            tx.commit().await?;
             return Ok(log_not_applied(event, &begun));
         };
         let mut end = None;

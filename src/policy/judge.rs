@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn tag(name: &str, since: Since) -> Tag {
-        Tag { name: name.into(), local: false, since }
+        Tag { name: name.into(), since, ..Tag::default() }
     }
 
     fn verdict(policy: &Policy, event_tags: Vec<Tag>, claim_tags: Vec<Tag>) -> Result<(), Reason> {

@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::config::LedgerConfig;
@@ -137,23 +137,25 @@ async fn a_full_disk_costs_no_more_than_a_gap_and_heals() {
         "mount -t tmpfs -o size=900k none {disk} && exec {BINARY} run",
         disk = disk.display()
     );
-    let mut relay = Command::new("unshare")
-        .args(["-m", "sh", "-c", &script])
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .envs(FAST)
-        .envs(environment(&sandbox))
-        .env("MSR_MISP__ZEROMQ__ENDPOINTS", publisher.endpoint())
-        .env("MSR_LEDGER__DATA_DIR", &disk)
-        .stderr(std::fs::File::create(&log).unwrap())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut relay = Killed(
+        Command::new("unshare")
+            .args(["-m", "sh", "-c", &script])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs(FAST)
+            .envs(environment(&sandbox))
+            .env("MSR_MISP__ZEROMQ__ENDPOINTS", publisher.endpoint())
+            .env("MSR_LEDGER__DATA_DIR", &disk)
+            .stderr(std::fs::File::create(&log).unwrap())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
     publisher.wait_for_subscriptions(2).await;
     publisher.send(&recorded_frame("zmq", "010616_misp_json.bin").frame).await;
     wait_for(&log, "cannot write the ledger").await;
     let grown = Command::new("nsenter")
-        .args(["-t", &relay.id().to_string(), "-m", "mount", "-o", "remount,size=200m"])
+        .args(["-t", &relay.0.id().to_string(), "-m", "mount", "-o", "remount,size=200m"])
         .arg(&disk)
         .status()
         .unwrap();
@@ -163,13 +165,13 @@ async fn a_full_disk_costs_no_more_than_a_gap_and_heals() {
     publisher.send(&recorded_frame("zmq", "010616_misp_json.bin").frame).await;
     wait_for(&log, "\"attributes\":5000").await;
     let copied = Command::new("nsenter")
-        .args(["-t", &relay.id().to_string(), "-m", "cp", "-r"])
+        .args(["-t", &relay.0.id().to_string(), "-m", "cp", "-r"])
         .args([&disk, &folder.path().join("copy")])
         .status()
         .unwrap();
     assert!(copied.success());
-    relay.kill().unwrap();
-    relay.wait().unwrap();
+    relay.0.kill().unwrap();
+    relay.0.wait().unwrap();
     let mut database = connect(&folder.path().join("copy")).await;
     let sound: String =
         sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut database).await.unwrap();
@@ -179,6 +181,16 @@ async fn a_full_disk_costs_no_more_than_a_gap_and_heals() {
         .await
         .unwrap();
     assert_eq!(gaps, 1);
+}
+
+/// A process that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
 }
 
 async fn wait_for(log: &Path, words: &str) {

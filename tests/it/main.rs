@@ -14,6 +14,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod convergence;
+#[cfg(test)]
 mod convert;
 #[cfg(test)]
 mod demo;
@@ -21,6 +23,8 @@ mod demo;
 mod faults;
 #[cfg(test)]
 mod kitchen_sink;
+#[cfg(test)]
+mod late_news;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]

@@ -133,6 +133,8 @@ CREATE TABLE tombstones (
     object       BLOB NOT NULL,
     -- MISP's time of the withdrawal, Unix seconds.
     timestamp    BIGINT NOT NULL,
+    -- to_ids was switched off: a snapshot of that very second without to_ids says the same.
+    ids_only     BOOLEAN NOT NULL,
     withdrawn_at BIGINT NOT NULL,
     PRIMARY KEY (source, attribute, object)
 );

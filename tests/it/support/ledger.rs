@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use misp_sentinel_relay::config::{self, Config, LedgerConfig};
+use misp_sentinel_relay::intake::frame::{self, Said};
 use misp_sentinel_relay::intake::{Inbox, webhook};
 use misp_sentinel_relay::ledger::{Ledger, TargetEntry, View, Writer, WriterSettings};
 use misp_sentinel_relay::notice::{Gap, GapReason, Receipt, What};
@@ -12,9 +13,14 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 pub(crate) const TARGET: &str = "soc";
+pub(crate) const VIEW: &str = "view";
 
 /// The least configuration, with the ledger in `folder`.
 pub(crate) fn config(folder: &TempDir) -> Config {
+    config_with(folder, &[])
+}
+
+fn config_with(folder: &TempDir, settings: &[(&str, &str)]) -> Config {
     let file = tempfile::NamedTempFile::new().unwrap();
     let data_dir = folder.path().to_str().unwrap();
     let environment = [
@@ -26,16 +32,29 @@ pub(crate) fn config(folder: &TempDir) -> Config {
         ("MSR_TARGET__SOC__CLIENT_SECRET", "s"),
         ("MSR_LEDGER__DATA_DIR", data_dir),
     ];
-    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    config::load(Some(file.path()), environment.into_iter()).unwrap()
+    let environment = environment.iter().chain(settings);
+    let environment = environment.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    config::load(Some(file.path()), environment).unwrap()
 }
 
 pub(crate) struct Relay {
     pub(crate) ledger: Ledger,
     pub(crate) inbox: Inbox,
     pub(crate) config: Config,
+    view: Arc<View>,
     writer: JoinHandle<()>,
     _folder: TempDir,
+}
+
+fn write(ledger: &Ledger, view: &Arc<View>, config: &Config) -> (Inbox, JoinHandle<()>) {
+    let (inbox, reader) = Inbox::new(1 << 26);
+    let settings = WriterSettings {
+        source: "misp".to_owned(),
+        confirm_within: Duration::from_secs(60),
+        tombstones: config.ledger.tombstones,
+    };
+    let writer = Writer::new(ledger.clone(), Arc::clone(view), settings, reader);
+    (inbox, tokio::spawn(writer.run()))
 }
 
 impl Drop for Relay {
@@ -46,11 +65,16 @@ impl Drop for Relay {
 
 impl Relay {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With settings of the environment.
+    pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = config(&folder);
+        let config = config_with(&folder, settings);
         let unsafe_but_fast = LedgerConfig { fsync: false, ..config.ledger.clone() };
         let ledger = Ledger::open(&unsafe_but_fast).await.unwrap();
-        let view = View::new("view", vec![TARGET.to_owned()], &config.policy, &config.rendering);
+        let view = View::new(VIEW, vec![TARGET.to_owned()], &config.policy, &config.rendering);
         let entry = TargetEntry {
             target: TARGET.to_owned(),
             mode: "live".to_owned(),
@@ -58,20 +82,33 @@ impl Relay {
             sourcesystem: "s".to_owned(),
         };
         ledger.register(&view, "identity", &[entry], false).await.unwrap();
-        let (inbox, reader) = Inbox::new(1 << 26);
-        let settings = WriterSettings {
-            source: "misp".to_owned(),
-            confirm_within: Duration::from_secs(60),
-            tombstones: config.ledger.tombstones,
-        };
-        let writer = Writer::new(ledger.clone(), Arc::new(view), settings, reader);
-        let writer = tokio::spawn(writer.run());
-        Self { ledger, inbox, config, writer, _folder: folder }
+        let view = Arc::new(view);
+        let (inbox, writer) = write(&ledger, &view, &config);
+        Self { ledger, inbox, config, view, writer, _folder: folder }
+    }
+
+    /// The writer dies in the middle of anything, and another one takes over the ledger.
+    pub(crate) async fn crash(&mut self) {
+        self.writer.abort();
+        (&mut self.writer).await.ok();
+        (self.inbox, self.writer) = write(&self.ledger, &self.view, &self.config);
     }
 
     /// As a ZeroMQ frame would.
     pub(crate) async fn publish(&self, event: Vec<u8>) {
         self.commit(What::Published(event.into())).await;
+    }
+
+    /// A ZeroMQ frame, `topic SPACE json`; committed when this returns.
+    pub(crate) async fn hear(&self, bytes: &[u8]) {
+        let what = match frame::read(&bytes.to_vec().into()).unwrap() {
+            Said::Published(document) => What::Published(document),
+            Said::Withdrawn(withdrawal) => What::Withdrawn(withdrawal),
+            Said::Tagged(tag) => What::Tagged(tag),
+            Said::Expired(expiration) => What::Expired(expiration),
+            Said::WarninglistChanged | Said::Heartbeat(_) | Said::Alive => return,
+        };
+        self.commit(what).await;
     }
 
     /// A ZeroMQ frame of this event came and found the memory full.
@@ -90,7 +127,7 @@ impl Relay {
         self.commit(What::Gap(gap)).await;
     }
 
-    async fn commit(&self, what: What) {
+    pub(crate) async fn commit(&self, what: What) {
         let receipt = self.inbox.offer_and_wait(what, Instant::now()).unwrap();
         assert_eq!(receipt.await.unwrap(), Receipt::Committed);
     }

@@ -1,7 +1,10 @@
 //! What tests share.
 
 pub(crate) mod ledger;
+pub(crate) mod misp;
 pub(crate) mod publisher;
 pub(crate) mod relay;
 pub(crate) mod sandbox;
+pub(crate) mod scene;
+pub(crate) mod sentinel;
 pub(crate) mod webhook;

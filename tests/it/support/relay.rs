@@ -167,23 +167,7 @@ fn spawn(settings: &[(String, String)], arguments: &[String], folder: &Path) -> 
         .unwrap()
 }
 
-/// What the sandbox holds as STIX patterns: live ones, in order.
-pub(crate) fn live_patterns(sandbox: &Sandbox) -> Vec<String> {
-    let now = chrono::Utc::now();
-    let mut patterns: Vec<String> = held(sandbox)
-        .into_iter()
-        .filter(|held| valid_until(held) > now)
-        .map(|held| held.json["pattern"].as_str().unwrap().to_owned())
-        .collect();
-    patterns.sort();
-    patterns
-}
-
 /// Everything that the sandbox holds in its first workspace.
 pub(crate) fn held(sandbox: &Sandbox) -> Vec<Held> {
     sandbox.objects(sandbox.settings().workspaces[0])
-}
-
-fn valid_until(held: &Held) -> chrono::DateTime<chrono::Utc> {
-    held.json["valid_until"].as_str().unwrap().parse().unwrap()
 }

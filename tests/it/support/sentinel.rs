@@ -1,0 +1,63 @@
+//! Sentinel as the ledger sees it: takes all that is pending, and remembers every version.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use misp_sentinel_relay::ledger::{Ledger, Settlement};
+use serde_json::Value;
+
+use super::ledger::{Relay, TARGET, VIEW};
+use super::scene::{is_live, references};
+
+#[derive(Debug, Default)]
+pub(crate) struct Sentinel {
+    /// By STIX id, as last accepted.
+    held: BTreeMap<String, Value>,
+    /// How many versions were accepted.
+    pub(crate) writes: usize,
+}
+
+impl Sentinel {
+    /// Accepts all that is pending.
+    pub(crate) async fn accept_all(&mut self, relay: &Relay) {
+        loop {
+            let now = Ledger::now();
+            let pending = relay.ledger.pending(VIEW, TARGET, 0, None, (now, 1_000)).await.unwrap();
+            if pending.is_empty() {
+                return;
+            }
+            let sent = relay.ledger.mark_sending(TARGET, &pending, now).await.unwrap();
+            for one in &sent {
+                self.accept(serde_json::from_str(&one.json).unwrap());
+            }
+            let objects: Vec<_> = sent.iter().map(|one| one.object).collect();
+            let accepted = [Settlement::Accepted(&objects)];
+            relay.ledger.settle(TARGET, &accepted, now, now).await.unwrap();
+        }
+    }
+
+    fn accept(&mut self, object: Value) {
+        let bare = |mut object: Value| {
+            object.as_object_mut().unwrap().remove("modified");
+            object
+        };
+        let before = self.held.insert(object["id"].as_str().unwrap().to_owned(), object.clone());
+        assert_ne!(before.map(bare), Some(bare(object)), "sent twice without a change");
+        self.writes += 1;
+    }
+
+    /// The live values, each with the events that its references name.
+    pub(crate) fn live(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let live = self.held.values().filter(|object| is_live(object));
+        live.map(|object| (value(object), references(object))).collect()
+    }
+
+    /// The held version for a value.
+    pub(crate) fn of(&self, wanted: &str) -> &Value {
+        self.held.values().find(|object| value(object) == wanted).unwrap()
+    }
+}
+
+/// What stands between the quotes of the pattern.
+fn value(object: &Value) -> String {
+    object["pattern"].as_str().unwrap().split('\'').nth_back(1).unwrap().to_owned()
+}
