@@ -208,7 +208,7 @@ impl Lanes {
     async fn page(&self, ledger: &Ledger, turn: &Turn, limit: usize) -> sqlx::Result<Page> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let at = (Ledger::now(), limit);
-        ledger.pending(&self.view, &self.target, turn.open.change, turn.after, at).await
+        ledger.page(&self.view, &self.target, turn.open.change, turn.after, at).await
     }
 
     /// A batch that was picked is on its way: remembers how far its changes have come, and moves

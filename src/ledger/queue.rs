@@ -92,7 +92,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub async fn pending(
+    pub async fn page(
         &self,
         view: &str,
         target: &str,
@@ -120,6 +120,30 @@ impl Ledger {
         let full = i64::try_from(found.len()).is_ok_and(|found| found >= limit);
         let last = found.last().map(|pending| pending.object);
         Ok(Page { found, next: if full { last } else { end } })
+    }
+
+    /// The same from as many pages as it takes.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn pending(
+        &self,
+        view: &str,
+        target: &str,
+        change: i64,
+        mut after: Option<Uuid>,
+        (now, limit): (i64, i64),
+    ) -> sqlx::Result<Vec<Pending>> {
+        let mut all = Vec::new();
+        loop {
+            let room = limit.saturating_sub(i64::try_from(all.len()).unwrap_or(i64::MAX));
+            let page = self.page(view, target, change, after, (now, room)).await?;
+            all.extend(page.found);
+            after = page.next;
+            if after.is_none() || i64::try_from(all.len()).is_ok_and(|found| found >= limit) {
+                return Ok(all);
+            }
+        }
     }
 
     /// The key of the object at the end of a stride; `None` where fewer are left.
@@ -188,7 +212,7 @@ impl Ledger {
         for open in changes.iter().copied() {
             let at = (now, 1);
             let empty = open.change == 0
-                || self.pending(view, target, open.change, None, at).await?.found.is_empty();
+                || self.pending(view, target, open.change, None, at).await?.is_empty();
             done.extend(empty.then_some(open));
         }
         if done.is_empty() {

@@ -154,7 +154,7 @@ async fn reject_one(relay: &Relay) {
     for lane in Lane::ALL {
         for change in ledger.open_changes(TARGET, lane, -1, 10).await.unwrap() {
             picked.extend(
-                ledger.pending("view", TARGET, change.change, None, (now, 1)).await.unwrap().found,
+                ledger.pending("view", TARGET, change.change, None, (now, 1)).await.unwrap(),
             );
         }
     }

@@ -8,6 +8,7 @@ use misp_sentinel_relay::sandbox::Fault;
 use super::{Event, Scene, live_patterns, of_pattern};
 use crate::support::relay::held;
 use crate::support::sandbox::eventually;
+use crate::support::scene::is_live;
 
 /// The pause between the first request and the second, when the first is throttled.
 async fn pause_after(fault: Fault) -> Duration {
@@ -286,11 +287,9 @@ async fn rejected_withdrawal_is_an_alarm_and_is_tried_again_on_the_next_one() {
     let event = Event::new(1, 0..2);
     scene.publish(&event).await;
     scene.holds(2).await;
-    scene.sandbox.reject_where(|object| {
-        let until = object["valid_until"].as_str().unwrap();
-        let is_over = until < chrono::Utc::now().to_rfc3339().as_str();
-        is_over.then(|| "withdrawals are not liked".to_owned())
-    });
+    scene
+        .sandbox
+        .reject_where(|object| (!is_live(object)).then(|| "withdrawals are not liked".to_owned()));
     scene.publish(&event.only([0])).await;
     scene.logs("Sentinel rejects a withdrawal").await;
     assert!(

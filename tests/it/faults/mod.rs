@@ -22,9 +22,10 @@ use uuid::Uuid;
 use crate::support::publisher::Publisher;
 use crate::support::relay::{Relay, held};
 use crate::support::sandbox::{eventually, start};
+use crate::support::scene::is_live;
 
 /// MISP's time of the first edit, Unix seconds.
-const EDITED: i64 = 1_795_000_000;
+const EDITED: i64 = 1_700_000_000;
 
 /// A sandbox, a publisher and a relay between them.
 struct Scene {
@@ -140,9 +141,13 @@ fn assert_written(held: &[Held], times: usize) {
     assert!(odd.is_empty(), "not written {times} times: {odd:#?}");
 }
 
-/// The sorted patterns of what is valid now.
+/// The sorted patterns of what the sandbox holds live.
 fn live_patterns(sandbox: &Sandbox) -> Vec<String> {
-    crate::support::relay::live_patterns(sandbox)
+    let live = held(sandbox).into_iter().filter(|one| is_live(&one.json));
+    let mut patterns: Vec<String> =
+        live.map(|one| one.json["pattern"].as_str().unwrap().to_owned()).collect();
+    patterns.sort();
+    patterns
 }
 
 /// A published event with domains for attributes.
