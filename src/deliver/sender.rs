@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use thiserror::Error;
+use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
@@ -73,6 +74,9 @@ pub(super) struct Answer {
     /// A part of the search for a bad record.
     pub is_part: bool,
 }
+
+/// How long nothing is sent after the ledger could not be read or written.
+const LEDGER_PAUSE: Duration = Duration::from_secs(1);
 
 /// While a batch waits for more, how often it is looked whether more is still arriving.
 const LINGER_LOOK: Duration = Duration::from_millis(10);
@@ -157,33 +161,45 @@ impl Sender {
         }
     }
 
-    /// Sends until `stop`, then waits for the answers of the requests in flight.
-    ///
-    /// # Errors
-    /// The ledger can no longer be read or written.
-    pub async fn run(mut self, stop: CancellationToken) -> sqlx::Result<()> {
-        let ledger = self.ledger.clone();
+    /// Sends until `stop`, then waits for the answers of the requests in flight. While the ledger
+    /// cannot be read or written, nothing is sent; what was sent meanwhile is in doubt and goes again.
+    pub async fn run(mut self, stop: CancellationToken) {
         let tick = self.delivery.resend_after.min(Duration::from_secs(2)) / 2;
         let mut due = tokio::time::interval(tick.max(Duration::from_millis(1)));
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
-            let changed = ledger.changed();
-            self.refill().await?;
-            let wake = self.send_what_can_be_sent().await?;
-            let sleep = tokio::time::sleep(wake.unwrap_or(tick));
-            tokio::select! {
-                () = stop.cancelled() => break,
-                Some((answer, outcome)) = self.in_flight.next() => self.settle(answer, outcome).await?,
-                Some(token) = self.signing_in.next() => self.signed_in(token),
-                () = changed => {}
-                () = sleep, if wake.is_some() => {}
-                _ = due.tick() => self.lines.iter_mut().for_each(|line| line.check_due = true),
+            let turn = self.turn(&stop, &mut due).await;
+            if !self.ledger.judge(turn, "send").await {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(LEDGER_PAUSE) => {}
+                }
             }
         }
         while let Some((answer, outcome)) = self.in_flight.next().await {
-            self.settle(answer, outcome).await?;
+            let settled = self.settle(answer, outcome).await;
+            self.ledger.judge(settled, "settle").await;
         }
-        self.close_finished().await
+        let closed = self.close_finished().await;
+        self.ledger.judge(closed, "settle").await;
+    }
+
+    /// Sends what can be sent, then waits until something happens.
+    async fn turn(&mut self, stop: &CancellationToken, due: &mut Interval) -> sqlx::Result<()> {
+        let ledger = self.ledger.clone();
+        let changed = ledger.changed();
+        self.refill().await?;
+        let wake = self.send_what_can_be_sent().await?;
+        let sleep = tokio::time::sleep(wake.unwrap_or_default());
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some((answer, outcome)) = self.in_flight.next() => self.settle(answer, outcome).await?,
+            Some(token) = self.signing_in.next() => self.signed_in(token),
+            () = changed => {}
+            () = sleep, if wake.is_some() => {}
+            _ = due.tick() => self.lines.iter_mut().for_each(|line| line.check_due = true),
+        }
+        Ok(())
     }
 
     async fn refill(&mut self) -> sqlx::Result<()> {

@@ -25,38 +25,47 @@ enum Next {
 }
 
 impl Sender {
-    /// Settles a request in the ledger and decides how its target goes on.
+    /// Settles a request in the ledger and decides how its target goes on. If the ledger cannot be
+    /// written, the outcome stays unknown and the objects go again.
     pub(super) async fn settle(&mut self, answer: Answer, outcome: Outcome) -> sqlx::Result<()> {
+        let settled = self.settle_outcome(&answer, outcome).await;
+        if let (Err(_), Some(line)) = (&settled, self.lines.get_mut(answer.line)) {
+            line.answered(&answer.picked, false);
+        }
+        settled
+    }
+
+    async fn settle_outcome(&mut self, answer: &Answer, outcome: Outcome) -> sqlx::Result<()> {
         if let Some(line) = self.lines.get(answer.line) {
             metrics::request(&line.name, outcome.word(), answer.took);
         }
         let settled = matches!(outcome, Outcome::Accepted { .. });
         let next = match outcome {
             Outcome::Accepted { rejected, stray } => {
-                self.accepted(&answer, rejected, &stray).await?
+                self.accepted(answer, rejected, &stray).await?
             }
             Outcome::Throttled { wait } => {
-                self.give_back(&answer).await?;
-                self.throttled(&answer, wait)
+                self.give_back(answer).await?;
+                self.throttled(answer, wait)
             }
             Outcome::Transient { why, ambiguous, wait } => {
                 if !ambiguous {
-                    self.give_back(&answer).await?;
+                    self.give_back(answer).await?;
                 }
-                self.transient(&answer, why, wait)
+                self.transient(answer, why, wait)
             }
             Outcome::Unauthorized { why } => {
-                self.give_back(&answer).await?;
-                self.unauthorized(&answer, why)
+                self.give_back(answer).await?;
+                self.unauthorized(answer, why)
             }
             Outcome::Forbidden { why } | Outcome::Misconfigured { why } => {
-                self.give_back(&answer).await?;
-                self.misconfigured(&answer, why)
+                self.give_back(answer).await?;
+                self.misconfigured(answer, why)
             }
-            Outcome::TooLarge { why } => self.refused(&answer, why, true).await?,
-            Outcome::BadRequest { why } => self.refused(&answer, why, false).await?,
+            Outcome::TooLarge { why } => self.refused(answer, why, true).await?,
+            Outcome::BadRequest { why } => self.refused(answer, why, false).await?,
         };
-        self.go_on(&answer, settled, next);
+        self.go_on(answer, settled, next);
         Ok(())
     }
 

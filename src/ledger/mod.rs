@@ -78,19 +78,6 @@ impl Ledger {
         self.writer.begin_with("BEGIN IMMEDIATE").await
     }
 
-    /// Replaces the writing connection after a fault: SQLite ends a transaction by itself when the
-    /// disk is full, and the connection still believes in it.
-    pub async fn renew_writer(&self) {
-        match self.writer.acquire().await {
-            Ok(connection) => {
-                if let Err(error) = connection.close().await {
-                    tracing::debug!(%error, "the ledger's connection did not close in order");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "cannot open the ledger anew"),
-        }
-    }
-
     /// Completes with the next commit that changes what is wanted, counted from this call.
     pub fn changed(&self) -> Notified<'_> {
         self.shared.changed.notified()

@@ -218,6 +218,32 @@ async fn another_sourcesystem_needs_a_word_of_the_operator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_namespace_makes_every_indicator_a_new_one_and_needs_a_word_too() {
+    let mut scene = Scene::start(&[]).await;
+    let event = Event::new(1, 0..10);
+    scene.publish(&event).await;
+    scene.holds(10).await;
+    scene.relay.stop();
+    scene.relay.set("MSR_INDICATOR__NAMESPACE", "0e4d2a5a-4f0c-4f7b-9d54-8f1f1f3f9a11");
+    let refused = scene.relay.command(&["run"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("--rehome"));
+
+    scene.relay.options(&["--rehome"]);
+    scene.restart().await;
+    eventually(&scene.sandbox, |sandbox| held(sandbox).len() == 20).await;
+    // Published again, and edited: the new ids are the only ones that are written.
+    scene.commit(&event).await;
+    scene.publish(&event.only(0..9).commented("edited")).await;
+    eventually(&scene.sandbox, |sandbox| {
+        held(sandbox).iter().map(|one| one.writes).sum::<usize>() == 30
+    })
+    .await;
+    let written_once = held(&scene.sandbox).iter().filter(|one| one.writes == 1).count();
+    assert_eq!(written_once, 10, "those under the old namespace");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stricter_policy_withdraws_at_the_start_before_anything_else_leaves() {
     let mut scene = Scene::start(&[]).await;
     let amber = Event::new(1, 0..250).tagged("tlp:amber");
