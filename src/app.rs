@@ -356,7 +356,7 @@ async fn deliver_all(
         running.spawn(sender.run(stop.clone()));
     }
     while let Some(ended) = running.join_next().await {
-        ended.context("a sender failed")?.context("read or write the ledger")?;
+        ended.context("a sender failed")?;
     }
     stop.cancelled().await;
     Ok("senders")

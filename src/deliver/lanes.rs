@@ -1,13 +1,13 @@
 //! A target's open changes in memory: three lanes, and in the live lane events that take turns.
 //!
 //! The ledger is the queue; this only remembers how far each change has been picked. Invariant: a
-//! change leaves the ledger's queue after a look at the ledger says that nothing of it is pending.
+//! change leaves the ledger's queue only after a look at all of it found nothing pending.
 
 use std::collections::{HashMap, VecDeque};
 
 use uuid::Uuid;
 
-use crate::ledger::{Lane, Ledger, OpenChange, Pending};
+use crate::ledger::{Lane, Ledger, OpenChange, Page, Pending};
 
 /// Changes of a lane held in memory; more are read when these run low.
 const HELD: usize = 512;
@@ -20,75 +20,46 @@ pub(super) struct Picked {
     pub change: i64,
 }
 
-/// How far a change has been picked.
+/// How far a change has been picked, in the present pass over its objects.
 #[derive(Debug)]
 struct Turn {
     open: OpenChange,
     after: Option<Uuid>,
     exhausted: bool,
-    /// Something of it is in another request: nothing to do before an answer comes.
-    blocked: bool,
+    /// Something of it is in another request, or rests: it is gone through again after an answer.
+    busy: bool,
+    /// Nothing was pending in this pass so far.
+    clean: bool,
 }
 
 impl Turn {
+    fn new(open: OpenChange) -> Self {
+        Self { open, after: None, exhausted: false, busy: false, clean: true }
+    }
+
     fn waits(&self) -> bool {
-        !self.exhausted && !self.blocked
+        !self.exhausted
+    }
+
+    fn start_again(&mut self) {
+        (self.after, self.exhausted, self.busy, self.clean) = (None, false, false, true);
     }
 }
 
-/// What to remember once a picked batch is really sent.
-#[derive(Debug, Default)]
-pub(super) struct Progress(Vec<Step>);
-
-/// How far picking a batch has come in one change.
+/// How far one change came in picking a batch.
 #[derive(Debug)]
 struct Step {
     lane: Lane,
     change: i64,
     after: Option<Uuid>,
     exhausted: bool,
-    blocked: bool,
+    busy: bool,
+    clean: bool,
 }
 
-/// What one change gave to a batch.
-#[derive(Debug)]
-struct Taken {
-    picked: Vec<Picked>,
-    after: Option<Uuid>,
-    blocked: bool,
-    /// The bytes of the request are used up.
-    is_full: bool,
-}
-
-/// Takes what fits. The first object of a request always does.
-fn take(
-    turn: &Turn,
-    found: Vec<Pending>,
-    room: &mut Room,
-    busy: impl Fn(&Pending) -> bool,
-) -> Taken {
-    let (lane, change) = (turn.open.lane, turn.open.change);
-    let mut taken = Taken { picked: Vec::new(), after: turn.after, blocked: false, is_full: false };
-    for pending in found {
-        let size = pending.body.len() + ENVELOPE;
-        if size > room.bytes && !room.is_untouched {
-            taken.is_full = true;
-            break;
-        }
-        taken.after = Some(pending.object);
-        if busy(&pending) {
-            taken.blocked = true;
-            continue;
-        }
-        *room = Room {
-            objects: room.objects.saturating_sub(1),
-            bytes: room.bytes.saturating_sub(size),
-            is_untouched: false,
-        };
-        taken.picked.push(Picked { pending, lane, change });
-    }
-    taken
-}
+/// What to remember once a picked batch is really sent.
+#[derive(Debug, Default)]
+pub(super) struct Progress(Vec<Step>);
 
 /// The open changes of one target.
 #[derive(Debug)]
@@ -109,6 +80,12 @@ pub(super) struct Room {
     /// Nothing is in it yet.
     pub is_untouched: bool,
 }
+
+/// Objects of a change among which a probe is chosen.
+const PROBED: usize = 100;
+
+/// What the ledger keeps for a change that is not an event's last.
+pub(super) const NO_SUMMARY: &str = "{}";
 
 /// Members added at sending, and the comma.
 const ENVELOPE: usize = 140;
@@ -133,7 +110,7 @@ impl Lanes {
                 let limit = i64::try_from(HELD).unwrap_or(i64::MAX);
                 let opened = ledger.open_changes(&self.target, lane, *last, limit).await?;
                 *last = opened.last().map_or(*last, |open| open.change);
-                turns.extend(opened.into_iter().map(turn));
+                turns.extend(opened.into_iter().map(Turn::new));
             }
         }
         self.look_for_everything(ledger).await
@@ -146,7 +123,7 @@ impl Lanes {
             return Ok(());
         }
         let first = ledger.open_changes(&self.target, Lane::Backlog, -1, 1).await?;
-        backlog.extend(first.into_iter().filter(|open| open.change == 0).map(turn));
+        backlog.extend(first.into_iter().filter(|open| open.change == 0).map(Turn::new));
         Ok(())
     }
 
@@ -190,30 +167,48 @@ impl Lanes {
     ) -> sqlx::Result<(Vec<Picked>, Progress)> {
         let (mut picked, mut progress) = (Vec::new(), Progress::default());
         let lanes = Lane::ALL.into_iter().filter(|lane| *lane <= lowest);
-        let turns = lanes.flat_map(|lane| self.of(lane)).filter(|turn| turn.waits());
-        for turn in turns {
+        for turn in lanes.flat_map(|lane| self.of(lane)).filter(|turn| turn.waits()) {
             if room.objects == 0 {
                 break;
             }
-            let at = (Ledger::now(), i64::try_from(room.objects).unwrap_or(i64::MAX));
-            let change = turn.open.change;
-            let found = ledger.pending(&self.view, &self.target, change, turn.after, at).await?;
-            let is_all = found.len() < room.objects;
-            let taken = take(turn, found, &mut room, &busy);
-            let is_full = taken.is_full;
-            progress.0.push(Step {
-                lane: turn.open.lane,
-                change,
-                after: taken.after,
-                exhausted: is_all && !is_full,
-                blocked: taken.blocked,
-            });
-            picked.extend(taken.picked);
+            let page = self.page(ledger, turn, room.objects).await?;
+            let (step, is_full) = take(turn, page, &mut room, &mut picked, &busy);
+            progress.0.push(step);
             if is_full {
                 break;
             }
         }
         Ok((picked, progress))
+    }
+
+    /// One object, to try the target with: at each `attempt` of another change, and of a change
+    /// another object.
+    pub(super) async fn probe(
+        &self,
+        ledger: &Ledger,
+        attempt: usize,
+        busy: impl Fn(&Pending) -> bool,
+    ) -> sqlx::Result<Option<Picked>> {
+        let lanes = Lane::ALL.into_iter().flat_map(|lane| self.of(lane));
+        let turns: Vec<&Turn> = lanes.filter(|turn| turn.waits()).collect();
+        let count = turns.len().max(1);
+        for turn in turns.iter().cycle().skip(attempt % count).take(count) {
+            let page = self.page(ledger, turn, PROBED).await?;
+            let mut free: Vec<Pending> = page.found.into_iter().filter(|one| !busy(one)).collect();
+            if free.is_empty() {
+                continue;
+            }
+            let pending = free.swap_remove((attempt / count) % free.len());
+            let OpenChange { lane, change, .. } = turn.open;
+            return Ok(Some(Picked { pending, lane, change }));
+        }
+        Ok(None)
+    }
+
+    async fn page(&self, ledger: &Ledger, turn: &Turn, limit: usize) -> sqlx::Result<Page> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let at = (Ledger::now(), limit);
+        ledger.page(&self.view, &self.target, turn.open.change, turn.after, at).await
     }
 
     /// A batch that was picked is on its way: remembers how far its changes have come, and moves
@@ -227,18 +222,20 @@ impl Lanes {
 
     /// Remembers how far changes have come that had nothing to send.
     pub(super) fn advance(&mut self, progress: Progress) {
-        for Step { lane, change, after, exhausted, blocked } in progress.0 {
-            let turns = self.of_mut(lane);
-            let Some(position) = turns.iter().position(|turn| turn.open.change == change) else {
+        for step in progress.0 {
+            let turns = self.of_mut(step.lane);
+            let Some(position) = turns.iter().position(|turn| turn.open.change == step.change)
+            else {
                 continue;
             };
             let Some(mut turn) = turns.remove(position) else { continue };
-            turn.after = after;
-            turn.exhausted = exhausted;
-            turn.blocked = blocked && exhausted;
+            turn.after = step.after;
+            turn.exhausted = step.exhausted;
+            turn.busy |= step.busy;
+            turn.clean &= step.clean;
             let event = turn.open.event;
             turns.push_back(turn);
-            if lane == Lane::Live && event.is_some() {
+            if step.lane == Lane::Live && event.is_some() {
                 requeue(turns, event);
             }
         }
@@ -256,18 +253,18 @@ impl Lanes {
             }
         }
         self.in_flight.retain(|_, count| *count > 0);
-        for turn in self.lanes.iter_mut().flatten().filter(|turn| turn.blocked) {
-            turn.blocked = false;
-            turn.exhausted = false;
-            turn.after = None;
-        }
+        self.unblock();
+    }
+
+    /// What was in another request, or rested, may be free now.
+    pub(super) fn unblock(&mut self) {
+        self.lanes.iter_mut().flatten().filter(|turn| turn.busy).for_each(Turn::start_again);
     }
 
     fn rewind(&mut self, lane: Lane, change: i64) {
         let turns = self.of_mut(lane);
         if let Some(turn) = turns.iter_mut().find(|turn| turn.open.change == change) {
-            turn.after = None;
-            turn.exhausted = false;
+            turn.start_again();
         }
     }
 
@@ -276,35 +273,85 @@ impl Lanes {
         &mut self,
         ledger: &Ledger,
     ) -> sqlx::Result<Vec<OpenChange>> {
-        let finished: Vec<i64> = self
-            .lanes
-            .iter()
-            .flatten()
-            .filter(|turn| turn.exhausted && !turn.blocked)
-            .map(|turn| turn.open.change)
-            .filter(|change| !self.in_flight.contains_key(change))
-            .collect();
-        if finished.is_empty() {
-            return Ok(Vec::new());
-        }
-        let over = ledger.close_changes(&self.view, &self.target, &finished).await?;
-        let mut closed = Vec::with_capacity(over.len());
+        let in_flight = &self.in_flight;
+        let mut closed = Vec::new();
         for turns in &mut self.lanes {
-            let (gone, kept): (VecDeque<Turn>, VecDeque<Turn>) = std::mem::take(turns)
-                .into_iter()
-                .partition(|turn| over.contains(&turn.open.change));
-            closed.extend(gone.into_iter().map(|turn| turn.open));
+            let is_over = |turn: &Turn| {
+                turn.exhausted && !turn.busy && !in_flight.contains_key(&turn.open.change)
+            };
+            if !turns.iter().any(is_over) {
+                continue;
+            }
+            let (over, kept): (VecDeque<Turn>, VecDeque<Turn>) =
+                std::mem::take(turns).into_iter().partition(is_over);
             *turns = kept;
-        }
-        for change in finished.iter().filter(|change| !over.contains(change)) {
-            Lane::ALL.into_iter().for_each(|lane| self.rewind(lane, *change));
+            let (over, again): (Vec<Turn>, Vec<Turn>) =
+                over.into_iter().partition(|turn| turn.open.change != 0 || turn.clean);
+            let asked: Vec<&OpenChange> = over.iter().map(|turn| &turn.open).collect();
+            let now = Ledger::now();
+            let gone = ledger.close_changes(&self.view, &self.target, &asked, now).await?;
+            let (over, open): (Vec<Turn>, Vec<Turn>) =
+                over.into_iter().partition(|turn| gone.contains(&turn.open.change));
+            // Change 0, if opened anew, is read anew.
+            let open = open.into_iter().filter(|turn| turn.open.change != 0);
+            for mut turn in open.chain(again) {
+                turn.start_again();
+                turns.push_back(turn);
+            }
+            closed.extend(over.into_iter().filter_map(|turn| last_of_event(turns, turn.open)));
         }
         Ok(closed)
     }
 }
 
-fn turn(open: OpenChange) -> Turn {
-    Turn { open, after: None, exhausted: false, blocked: false }
+/// Takes what fits. The first object of a request always does. Whether the request is full is the
+/// second result.
+fn take(
+    turn: &Turn,
+    page: Page,
+    room: &mut Room,
+    picked: &mut Vec<Picked>,
+    busy: impl Fn(&Pending) -> bool,
+) -> (Step, bool) {
+    let (lane, change) = (turn.open.lane, turn.open.change);
+    let clean = page.found.is_empty();
+    let mut step = Step { lane, change, after: turn.after, exhausted: false, busy: false, clean };
+    for pending in page.found {
+        let size = pending.body.len() + ENVELOPE;
+        if size > room.bytes && !room.is_untouched {
+            return (step, true);
+        }
+        step.after = Some(pending.object);
+        // Two changes can lead to one object: change 0 leads to all.
+        let is_here = |one: &Picked| {
+            one.pending.object == pending.object || one.pending.stix_id == pending.stix_id
+        };
+        if busy(&pending) || picked.iter().any(is_here) {
+            step.busy = true;
+            continue;
+        }
+        *room = Room {
+            objects: room.objects.saturating_sub(1),
+            bytes: room.bytes.saturating_sub(size),
+            is_untouched: false,
+        };
+        picked.push(Picked { pending, lane, change });
+    }
+    step.after = page.next.or(step.after);
+    step.exhausted = page.next.is_none();
+    (step, false)
+}
+
+/// A closed change, unless others of its event are still open in the lane: they take its story on,
+/// so that an event is told once, when all of it has arrived.
+fn last_of_event(open: &mut VecDeque<Turn>, closed: OpenChange) -> Option<OpenChange> {
+    let same = |turn: &&mut Turn| turn.open.event.is_some() && turn.open.event == closed.event;
+    let Some(heir) = open.iter_mut().find(same) else { return Some(closed) };
+    heir.open.opened_at = heir.open.opened_at.min(closed.opened_at);
+    if closed.summary != NO_SUMMARY {
+        heir.open.summary = closed.summary;
+    }
+    None
 }
 
 /// Puts the other changes of an event that just had its turn behind those of other events.

@@ -1,16 +1,19 @@
 //! One target as its sender sees it: the way to it, its lanes, and what holds it back.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use uuid::Uuid;
 
-use super::halving::Halving;
+use super::halving::{Halving, Record};
 use super::health::Health;
 use super::lanes::{Lanes, Picked, Progress, Room};
 use super::upload;
 use crate::ledger::{Lane, Ledger, Pending};
+
+/// Failures in a row after which an unreachable target counts as degraded.
+pub(super) const DEGRADED_AFTER: u32 = 3;
 
 /// How objects reach a target.
 #[derive(Debug, Clone)]
@@ -32,11 +35,17 @@ pub(super) struct Line {
     /// The target refuses everything: single objects are tried, slowly.
     pub probing: bool,
     probes: usize,
+    /// The search for a bad record and other requests take turns; it is the search's.
+    search_next: bool,
     /// Something may be due to be sent once more.
     pub check_due: bool,
     /// Failures in a row, for the back-off.
     pub failures: u32,
+    /// Answers 401 in a row.
+    pub unauthorized: u32,
     pub blocked_until: Option<Instant>,
+    /// Objects that were refused alone, until they are tried again.
+    resting: HashMap<Uuid, Instant>,
     /// Objects and STIX ids in requests without an answer.
     busy: HashSet<Uuid>,
     pub in_flight: usize,
@@ -53,6 +62,8 @@ pub(super) struct Batch {
     pub progress: Progress,
     /// More would fit.
     pub has_room: bool,
+    /// A part of the search for a bad record.
+    pub is_part: bool,
 }
 
 impl Line {
@@ -78,9 +89,12 @@ impl Line {
             halving: Halving::default(),
             probing: false,
             probes: 0,
+            search_next: true,
             check_due: true,
             failures: 0,
+            unauthorized: 0,
             blocked_until: None,
+            resting: HashMap::new(),
             busy: HashSet::new(),
             in_flight: 0,
             health,
@@ -93,18 +107,17 @@ impl Line {
         if self.blocked_until.is_some_and(|until| now < until) {
             return None;
         }
-        // A search for a bad record, and a probe, are one request at a time.
-        let alone = self.halving.is_active() || self.probing;
+        // A search for a bad record, and a probe, are one request at a time; so is what is tried on a
+        // target that has not answered for long.
+        let alone = self.halving.is_active() || self.probing || self.failures >= DEGRADED_AFTER;
         if alone && self.in_flight > 0 {
             return None;
         }
-        if self.halving.is_active() {
-            return Some(Lane::Withdrawals);
+        let lane = self.lanes.highest();
+        if self.halving.is_active() || self.check_due {
+            return lane.min(Some(Lane::Live)).or(Some(Lane::Live));
         }
-        if self.check_due {
-            return Some(Lane::Live);
-        }
-        let lane = self.lanes.highest()?;
+        let lane = lane?;
         let barred = self.withdrawals_first && lane > self.lowest();
         (!barred).then_some(lane)
     }
@@ -114,17 +127,39 @@ impl Line {
         if withdrawals { Lane::Withdrawals } else { Lane::Backlog }
     }
 
-    /// The next batch, from the search for a bad record, else what is due again, else the lanes.
+    /// The next batch. Withdrawals go before a part of the search for a bad record, which takes turns
+    /// with the rest; what is due again goes before the lanes.
     pub(super) async fn pick(&mut self, ledger: &Ledger, room: Room) -> sqlx::Result<Batch> {
-        if let Some(part) = self.halving.part() {
-            let part: HashSet<Uuid> = part.iter().copied().collect();
-            let found = ledger.wanted_now(&self.name, &part).await?;
-            if !found.is_empty() {
-                return Ok(Batch::alone(found));
+        let withdraws = self.lanes.highest() == Some(Lane::Withdrawals);
+        if !self.search_next || withdraws {
+            let batch = self.pick_other(ledger, room).await?;
+            if !batch.picked.is_empty() || !self.halving.is_active() {
+                return Ok(batch);
             }
+            self.lanes.advance(batch.progress);
+        }
+        match self.part(ledger).await? {
+            Some(batch) => Ok(batch),
+            None => self.pick_other(ledger, room).await,
+        }
+    }
+
+    /// The part of the search that is to be sent next.
+    async fn part(&mut self, ledger: &Ledger) -> sqlx::Result<Option<Batch>> {
+        let Some(part) = self.halving.part() else { return Ok(None) };
+        let objects: Vec<Uuid> = part.iter().map(|record| record.object).collect();
+        let mut found = ledger.pending_of(&self.name, &objects, Ledger::now()).await?;
+        found.retain(|one| part.contains(&Record { object: one.object, version: one.version }));
+        if found.is_empty() {
             // All of it was altered since: there is nothing left to search in.
             self.halving.give_up();
+            self.lanes.unblock();
+            return Ok(None);
         }
+        Ok(Some(Batch { is_part: true, ..Batch::alone(found) }))
+    }
+
+    async fn pick_other(&mut self, ledger: &Ledger, room: Room) -> sqlx::Result<Batch> {
         if std::mem::take(&mut self.check_due) {
             let due = ledger.due_again(&self.name, Ledger::now()).await?;
             let due: Vec<Pending> = due.into_iter().filter(|one| !self.is_busy(one)).collect();
@@ -132,20 +167,51 @@ impl Line {
                 return Ok(Batch::alone(due));
             }
         }
-        let (mut picked, progress) =
-            self.lanes.pick(ledger, room, self.lowest(), |one| self.is_busy(one)).await?;
-        if self.probing && !picked.is_empty() {
-            let probe = self.probes % picked.len();
-            picked = picked.drain(probe..=probe).collect();
-            self.probes += 1;
-            return Ok(Batch { picked, progress: Progress::default(), has_room: false });
+        if self.probing {
+            let attempt = self.probes;
+            self.probes = self.probes.wrapping_add(1);
+            let probe = self.lanes.probe(ledger, attempt, |one| self.is_busy(one)).await?;
+            if let Some(probe) = probe {
+                let progress = Progress::default();
+                return Ok(Batch {
+                    picked: vec![probe],
+                    progress,
+                    has_room: false,
+                    is_part: false,
+                });
+            }
         }
+        let (picked, progress) =
+            self.lanes.pick(ledger, room, self.lowest(), |one| self.is_busy(one)).await?;
         let has_room = picked.len() < room.objects;
-        Ok(Batch { picked, progress, has_room })
+        Ok(Batch { picked, progress, has_room, is_part: false })
     }
 
     fn is_busy(&self, pending: &Pending) -> bool {
-        self.busy.contains(&pending.object) || self.busy.contains(&pending.stix_id)
+        self.busy.contains(&pending.object)
+            || self.busy.contains(&pending.stix_id)
+            || self.resting.contains_key(&pending.object)
+            || self.halving.holds(pending.object)
+    }
+
+    /// An object is left alone until `until`, or until the target accepts something.
+    pub(super) fn rest(&mut self, object: Uuid, until: Instant) {
+        self.resting.insert(object, until);
+    }
+
+    /// Objects that have rested long enough are tried again.
+    pub(super) fn wake(&mut self, now: Instant) {
+        let before = self.resting.len();
+        self.resting.retain(|_, until| now < *until);
+        if self.resting.len() < before {
+            self.lanes.unblock();
+        }
+    }
+
+    /// When time alone changes something.
+    pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
+        let blocked = self.blocked_until.filter(|until| *until > now);
+        blocked.or_else(|| self.resting.values().min().copied())
     }
 
     /// A batch leaves.
@@ -154,6 +220,7 @@ impl Line {
             self.busy.extend([one.pending.object, one.pending.stix_id]);
         }
         self.in_flight += 1;
+        self.search_next = !batch.is_part;
         self.lanes.sent(&batch.picked, batch.progress);
         let in_flight = self.in_flight;
         self.health.update(&self.name, |health| health.in_flight = in_flight);
@@ -175,8 +242,13 @@ impl Line {
     /// The target accepted something.
     pub(super) fn well(&mut self) {
         self.failures = 0;
+        self.unauthorized = 0;
         self.blocked_until = None;
         self.probing = false;
+        if !self.resting.is_empty() {
+            self.resting.clear();
+            self.lanes.unblock();
+        }
         self.health.update(&self.name, |health| {
             health.degraded = None;
             health.next_try = None;
@@ -203,6 +275,6 @@ impl Batch {
             .into_iter()
             .map(|pending| Picked { pending, lane: Lane::Backlog, change: -1 })
             .collect();
-        Self { picked, progress: Progress::default(), has_room: false }
+        Self { picked, progress: Progress::default(), has_room: false, is_part: false }
     }
 }

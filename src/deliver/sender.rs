@@ -4,11 +4,13 @@
 //! pays the pacer.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use thiserror::Error;
+use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
@@ -19,7 +21,7 @@ use super::outcome::{Asked, Outcome};
 use super::pacer::Pacer;
 use super::token::{Credential, SignInError, TokenSource};
 use super::upload;
-use crate::config::{Config, Delivery, Mode, Target};
+use crate::config::{Config, Delivery, Mode, Secret, Target};
 use crate::ledger::{Ledger, Sending};
 use crate::metrics;
 use crate::stix::Identity;
@@ -47,7 +49,11 @@ pub struct Sender {
     pub(super) sign_in_failures: u32,
     /// Nothing is sent before: sign-in failed.
     pub(super) held_until: Option<Instant>,
-    in_flight: FuturesUnordered<BoxFuture<'static, (Answer, Reached)>>,
+    /// How many tokens were thrown away: tells the answers to the present one from older ones.
+    pub(super) renewals: u64,
+    /// At most one.
+    signing_in: FuturesUnordered<BoxFuture<'static, Result<Secret, SignInError>>>,
+    in_flight: FuturesUnordered<BoxFuture<'static, (Answer, Outcome)>>,
     /// When the next slot opens, as far as is known.
     slot_opens: Option<Instant>,
     /// Since when a batch that is not full waits for more.
@@ -63,14 +69,14 @@ pub(super) struct Answer {
     pub picked: Vec<Picked>,
     pub sending: Vec<Sending>,
     pub took: Duration,
+    /// The sender's count when it was sent.
+    pub renewals: u64,
+    /// A part of the search for a bad record.
+    pub is_part: bool,
 }
 
-/// What came of it.
-#[derive(Debug)]
-pub(super) enum Reached {
-    Sentinel(Outcome),
-    NoToken(SignInError),
-}
+/// How long nothing is sent after the ledger could not be read or written.
+const LEDGER_PAUSE: Duration = Duration::from_secs(1);
 
 /// While a batch waits for more, how often it is looked whether more is still arriving.
 const LINGER_LOOK: Duration = Duration::from_millis(10);
@@ -146,6 +152,8 @@ impl Sender {
             lines: vec![line],
             sign_in_failures: 0,
             held_until: None,
+            renewals: 0,
+            signing_in: FuturesUnordered::new(),
             in_flight: FuturesUnordered::new(),
             slot_opens: None,
             lingering_since: None,
@@ -153,30 +161,43 @@ impl Sender {
         }
     }
 
-    /// Sends until `stop`, then waits for the answers of the requests in flight.
-    ///
-    /// # Errors
-    /// The ledger can no longer be read or written.
-    pub async fn run(mut self, stop: CancellationToken) -> sqlx::Result<()> {
-        let ledger = self.ledger.clone();
+    /// Sends until `stop`, then waits for the answers of the requests in flight. While the ledger
+    /// cannot be read or written, nothing is sent; what was sent meanwhile is in doubt and goes again.
+    pub async fn run(mut self, stop: CancellationToken) {
         let tick = self.delivery.resend_after.min(Duration::from_secs(2)) / 2;
         let mut due = tokio::time::interval(tick.max(Duration::from_millis(1)));
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
-            let changed = ledger.changed();
-            self.refill().await?;
-            let wake = self.send_what_can_be_sent().await?;
-            let sleep = tokio::time::sleep(wake.unwrap_or(tick));
-            tokio::select! {
-                () = stop.cancelled() => break,
-                Some((answer, reached)) = self.in_flight.next() => self.settle(answer, reached).await?,
-                () = changed => {}
-                () = sleep, if wake.is_some() => {}
-                _ = due.tick() => self.lines.iter_mut().for_each(|line| line.check_due = true),
+            let turn = self.turn(&stop, &mut due).await;
+            if !self.ledger.judge(turn, "send").await {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(LEDGER_PAUSE) => {}
+                }
             }
         }
-        while let Some((answer, reached)) = self.in_flight.next().await {
-            self.settle(answer, reached).await?;
+        while let Some((answer, outcome)) = self.in_flight.next().await {
+            let settled = self.settle(answer, outcome).await;
+            self.ledger.judge(settled, "settle").await;
+        }
+        let closed = self.close_finished().await;
+        self.ledger.judge(closed, "settle").await;
+    }
+
+    /// Sends what can be sent, then waits until something happens.
+    async fn turn(&mut self, stop: &CancellationToken, due: &mut Interval) -> sqlx::Result<()> {
+        let ledger = self.ledger.clone();
+        let changed = ledger.changed();
+        self.refill().await?;
+        let wake = self.send_what_can_be_sent().await?;
+        let sleep = tokio::time::sleep(wake.unwrap_or_default());
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some((answer, outcome)) = self.in_flight.next() => self.settle(answer, outcome).await?,
+            Some(token) = self.signing_in.next() => self.signed_in(token),
+            () = changed => {}
+            () = sleep, if wake.is_some() => {}
+            _ = due.tick() => self.lines.iter_mut().for_each(|line| line.check_due = true),
         }
         Ok(())
     }
@@ -189,31 +210,37 @@ impl Sender {
     }
 
     /// Sends batches until no slot is open or nothing waits; returns when to look again, if time
-    /// alone can change something.
+    /// alone can change something. A token is at hand before a slot is taken: slots that wait for a
+    /// sign-in would all be used at once.
     async fn send_what_can_be_sent(&mut self) -> sqlx::Result<Option<Duration>> {
         loop {
             self.close_finished().await?;
             let now = Instant::now();
+            self.lines.iter_mut().for_each(|line| line.wake(now));
             if let Some(wait) = self.must_wait(now) {
                 return Ok(wait);
             }
-            let Some(line) = self.next_line(now) else { return Ok(self.next_unblocked(now)) };
-            let Some(batch) = self.batch_of(line).await? else { continue };
+            let Some(line) = self.next_line(now) else { return Ok(self.next_wake(now)) };
+            // Nothing of it is to be sent: before the next one is asked, answers are heard.
+            let Some(batch) = self.batch_of(line).await? else { return Ok(Some(Duration::ZERO)) };
             if let Some(wait) = self.lingers(&batch, now) {
                 return Ok(Some(wait));
             }
+            let Some(token) = self.token_at_hand().await else { return Ok(Some(Duration::ZERO)) };
             if let Err(wait) = self.pacer.take(Instant::now()) {
                 self.slot_opens = Some(Instant::now() + wait);
                 return Ok(Some(wait));
             }
             self.lingering_since = None;
-            self.send(line, batch).await?;
+            self.send(line, batch, token).await?;
         }
     }
 
     /// Whether no request may leave now, and how long that lasts, if time alone ends it.
     fn must_wait(&mut self, now: Instant) -> Option<Option<Duration>> {
-        if self.in_flight.len() >= self.delivery.max_in_flight {
+        // Each target may have one on its way, whatever the others do.
+        let most = self.delivery.max_in_flight.max(self.lines.len());
+        if self.in_flight.len() >= most || !self.signing_in.is_empty() {
             return Some(None);
         }
         let until = [self.slot_opens, self.held_until].into_iter().flatten().max()?;
@@ -227,7 +254,11 @@ impl Sender {
     /// The target with the highest waiting lane; equal ones take turns.
     fn next_line(&self, now: Instant) -> Option<usize> {
         let count = self.lines.len();
-        let ready = |line: &usize| self.lines.get(*line).and_then(|one| one.ready(now));
+        // A place is kept free for each other target, so that one that hangs stops none.
+        let most = self.delivery.max_in_flight.saturating_sub(count.saturating_sub(1)).max(1);
+        let ready = |line: &usize| {
+            self.lines.get(*line).filter(|one| one.in_flight < most).and_then(|one| one.ready(now))
+        };
         (0..count)
             .map(|offset| (self.first + offset) % count)
             .filter_map(|line| Some((ready(&line)?, line)))
@@ -235,9 +266,37 @@ impl Sender {
             .map(|(_, line)| line)
     }
 
-    fn next_unblocked(&self, now: Instant) -> Option<Duration> {
-        let blocked = self.lines.iter().filter_map(|line| line.blocked_until);
-        blocked.filter(|until| *until > now).min().map(|until| until - now)
+    fn next_wake(&self, now: Instant) -> Option<Duration> {
+        let next = self.lines.iter().filter_map(|line| line.next_wake(now)).min();
+        next.map(|until| until.saturating_duration_since(now))
+    }
+
+    /// The token for a request; `None` while a sign-in is under way, or if one just failed. A
+    /// target that is written to a file needs none.
+    async fn token_at_hand(&mut self) -> Option<Option<Secret>> {
+        let Some(source) = self.token.clone() else { return Some(None) };
+        let mut asked: BoxFuture<'static, _> = Box::pin(async move { source.token().await });
+        match futures::poll!(&mut asked) {
+            Poll::Ready(Ok(token)) => {
+                self.sign_in_failures = 0;
+                Some(Some(token))
+            }
+            Poll::Ready(Err(error)) => {
+                self.no_token(&error);
+                None
+            }
+            Poll::Pending => {
+                self.signing_in.push(asked);
+                None
+            }
+        }
+    }
+
+    fn signed_in(&mut self, token: Result<Secret, SignInError>) {
+        match token {
+            Ok(_) => self.sign_in_failures = 0,
+            Err(error) => self.no_token(&error),
+        }
     }
 
     /// `None`: nothing of what waited has to be sent.
@@ -263,48 +322,46 @@ impl Sender {
         (!left.is_zero()).then(|| left.min(LINGER_LOOK))
     }
 
-    async fn send(&mut self, index: usize, batch: Batch) -> sqlx::Result<()> {
+    async fn send(
+        &mut self,
+        index: usize,
+        batch: Batch,
+        token: Option<Secret>,
+    ) -> sqlx::Result<()> {
         self.first = index + 1;
         let Some(line) = self.lines.get_mut(index) else { return Ok(()) };
         let pending: Vec<_> = batch.picked.iter().map(|one| one.pending.clone()).collect();
         let sending = self.ledger.mark_sending(&line.name, &pending, Ledger::now()).await?;
+        let is_part = batch.is_part;
         let picked = line.sent(batch);
+        if sending.is_empty() {
+            // All of it was altered since it was picked.
+            line.answered(&picked, true);
+            return Ok(());
+        }
         for one in &picked {
             metrics::sent(&line.name, one.lane.word(), 1);
         }
         let objects: Vec<&str> = sending.iter().map(|one| one.json.as_str()).collect();
         let body = upload::body(&line.sourcesystem, &objects);
         let asked = Asked { workspace: line.workspace, objects: objects.len() };
-        let (way, token) = (line.way.clone(), self.token.clone());
+        let (way, renewals) = (line.way.clone(), self.renewals);
         let started = Instant::now();
         self.in_flight.push(Box::pin(async move {
-            let reached = match sending.is_empty() {
-                true => Reached::Sentinel(Outcome::accepted_all()),
-                false => reach(way, token, body, asked).await,
-            };
-            (Answer { line: index, picked, sending, took: started.elapsed() }, reached)
+            let outcome = reach(way, token, body, asked).await;
+            let took = started.elapsed();
+            (Answer { line: index, picked, sending, took, renewals, is_part }, outcome)
         }));
         Ok(())
     }
 }
 
 /// One request.
-async fn reach(
-    way: Way,
-    token: Option<Arc<TokenSource>>,
-    body: axum::body::Bytes,
-    asked: Asked,
-) -> Reached {
-    let client = match way {
-        Way::Upload(client) => client,
-        Way::File(path) => return Reached::Sentinel(write_down(&path, &body).await),
-    };
-    let Some(token) = token else {
-        return Reached::NoToken(SignInError::Settings("no credential".into()));
-    };
-    match token.token().await {
-        Ok(token) => Reached::Sentinel(Outcome::of(&client.send(&token, body).await, asked)),
-        Err(error) => Reached::NoToken(error),
+async fn reach(way: Way, token: Option<Secret>, body: axum::body::Bytes, asked: Asked) -> Outcome {
+    match (way, token) {
+        (Way::Upload(client), Some(token)) => Outcome::of(&client.send(&token, body).await, asked),
+        (Way::File(path), _) => write_down(&path, &body).await,
+        (Way::Upload(_), None) => Outcome::Unauthorized { why: "no credential".into() },
     }
 }
 

@@ -5,15 +5,14 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::halving::Ruling;
+use super::halving::{Record, Ruling};
+use super::lanes::NO_SUMMARY;
+use super::line::DEGRADED_AFTER;
 use super::outcome::Outcome;
-use super::sender::{Answer, Reached, Sender};
+use super::sender::{Answer, Sender};
 use super::token::SignInError;
-use crate::ledger::{Ledger, OpenChange, Settlement};
+use crate::ledger::{Ledger, OpenChange, Sending, Settlement, WITHDRAWN};
 use crate::metrics;
-
-/// Failures in a row after which an unreachable target counts as degraded.
-const DEGRADED_AFTER: u32 = 3;
 
 /// A 429 that asks for no wait at all is not obeyed to the letter.
 const SHORTEST_HOLD: Duration = Duration::from_millis(100);
@@ -26,43 +25,47 @@ enum Next {
 }
 
 impl Sender {
-    /// Settles a request in the ledger and decides how its target goes on.
-    pub(super) async fn settle(&mut self, answer: Answer, reached: Reached) -> sqlx::Result<()> {
-        let outcome = match reached {
-            Reached::Sentinel(outcome) => outcome,
-            Reached::NoToken(error) => return self.no_token(&answer, &error).await,
-        };
+    /// Settles a request in the ledger and decides how its target goes on. If the ledger cannot be
+    /// written, the outcome stays unknown and the objects go again.
+    pub(super) async fn settle(&mut self, answer: Answer, outcome: Outcome) -> sqlx::Result<()> {
+        let settled = self.settle_outcome(&answer, outcome).await;
+        if let (Err(_), Some(line)) = (&settled, self.lines.get_mut(answer.line)) {
+            line.answered(&answer.picked, false);
+        }
+        settled
+    }
+
+    async fn settle_outcome(&mut self, answer: &Answer, outcome: Outcome) -> sqlx::Result<()> {
         if let Some(line) = self.lines.get(answer.line) {
             metrics::request(&line.name, outcome.word(), answer.took);
         }
         let settled = matches!(outcome, Outcome::Accepted { .. });
         let next = match outcome {
             Outcome::Accepted { rejected, stray } => {
-                self.sign_in_failures = 0;
-                self.accepted(&answer, rejected, &stray).await?
+                self.accepted(answer, rejected, &stray).await?
             }
             Outcome::Throttled { wait } => {
-                self.give_back(&answer).await?;
-                self.throttled(&answer, wait)
+                self.give_back(answer).await?;
+                self.throttled(answer, wait)
             }
             Outcome::Transient { why, ambiguous, wait } => {
                 if !ambiguous {
-                    self.give_back(&answer).await?;
+                    self.give_back(answer).await?;
                 }
-                self.transient(&answer, why, wait)
+                self.transient(answer, why, wait)
             }
             Outcome::Unauthorized { why } => {
-                self.give_back(&answer).await?;
-                self.unauthorized(why)
+                self.give_back(answer).await?;
+                self.unauthorized(answer, why)
             }
             Outcome::Forbidden { why } | Outcome::Misconfigured { why } => {
-                self.give_back(&answer).await?;
-                Next::Hold(self.delivery.degraded_retry, Some(why))
+                self.give_back(answer).await?;
+                self.misconfigured(answer, why)
             }
-            Outcome::TooLarge { why } => self.refused(&answer, why, true).await?,
-            Outcome::BadRequest { why } => self.refused(&answer, why, false).await?,
+            Outcome::TooLarge { why } => self.refused(answer, why, true).await?,
+            Outcome::BadRequest { why } => self.refused(answer, why, false).await?,
         };
-        self.go_on(&answer, settled, next);
+        self.go_on(answer, settled, next);
         Ok(())
     }
 
@@ -83,10 +86,12 @@ impl Sender {
         rejected: Vec<(usize, String)>,
         stray: &[String],
     ) -> sqlx::Result<Next> {
-        let refusals: Vec<(Uuid, String)> = rejected
+        let named: Vec<(&Sending, String)> = rejected
             .into_iter()
-            .filter_map(|(index, words)| Some((answer.sending.get(index)?.object, words)))
+            .filter_map(|(index, words)| Some((answer.sending.get(index)?, words)))
             .collect();
+        let refusals: Vec<(Uuid, String)> =
+            named.iter().map(|(one, words)| (one.object, words.clone())).collect();
         let is_refused = |object: Uuid| refusals.iter().any(|(refused, _)| *refused == object);
         let taken: Vec<Uuid> = answer
             .sending
@@ -104,20 +109,44 @@ impl Sender {
                 "Sentinel complains of no record of ours"
             );
         }
-        tell_refusals(&line.name, answer, &refusals);
+        tell_refusals(&line.name, named.iter().map(|(one, words)| (record(one), words.as_str())));
         tell_accepted(&line.name, answer, &taken);
-        if line.probing {
-            line.halving.prove();
+        let ruling = if answer.is_part { line.halving.accepted() } else { Ruling::Smaller };
+        match (answer.is_part, line.probing) {
+            (true, _) => {}
+            (false, true) => line.halving.prove(),
+            (false, false) => line.halving.accepted_other(),
         }
         line.well();
-        match line.halving.accepted() {
-            Ruling::Reject(alone) => {
-                self.reject(answer, alone, "the request was refused whenever it held this record")
-                    .await?;
+        self.follow(answer, ruling, "the request was refused whenever it held this record").await
+    }
+
+    /// What the search for a bad record leads to.
+    async fn follow(&mut self, answer: &Answer, ruling: Ruling, why: &str) -> sqlx::Result<Next> {
+        let Some(line) = self.lines.get_mut(answer.line) else { return Ok(Next::Nothing) };
+        match ruling {
+            Ruling::Smaller => Ok(Next::Nothing),
+            Ruling::Rest(record) => {
+                line.rest(record.object, Instant::now() + self.delivery.degraded_retry);
+                Ok(Next::Nothing)
             }
-            Ruling::Smaller | Ruling::Misconfigured(_) => {}
+            Ruling::Reject(alone) => {
+                let name = line.name.clone();
+                let versions: Vec<_> =
+                    alone.iter().map(|record| (record.object, record.version)).collect();
+                self.ledger.reject_versions(&name, &versions, why).await?;
+                tell_refusals(&name, alone.iter().map(|record| (*record, why)));
+                Ok(Next::Nothing)
+            }
+            Ruling::Misconfigured(not_theirs) => {
+                line.probing = true;
+                let name = line.name.clone();
+                let objects: Vec<Uuid> = not_theirs.iter().map(|record| record.object).collect();
+                self.ledger.unreject(&name, &objects, Ledger::now()).await?;
+                // Two bad records look alike: a single object tells, at once.
+                Ok(Next::Hold(self.delivery.backoff_min, None))
+            }
         }
-        Ok(Next::Nothing)
     }
 
     fn throttled(&mut self, answer: &Answer, wait: Option<Duration>) -> Next {
@@ -135,29 +164,48 @@ impl Sender {
 
     fn transient(&mut self, answer: &Answer, why: String, wait: Option<Duration>) -> Next {
         let Some(line) = self.lines.get_mut(answer.line) else { return Next::Nothing };
-        line.failures = line.failures.saturating_add(1);
+        // Requests that were on their way together fail together: that is one failure.
+        if line.blocked_until.is_none_or(|until| until <= Instant::now()) {
+            line.failures = line.failures.saturating_add(1);
+        }
         let pause = self.backoff.pause(line.failures, rand::random()).max(wait.unwrap_or_default());
         tracing::warn!(target_name = line.name, failures = line.failures, pause_s = pause.as_secs_f64(), %why, "upload failed: it is sent again");
         Next::Hold(pause, (line.failures >= DEGRADED_AFTER).then_some(why))
     }
 
-    fn unauthorized(&mut self, why: String) -> Next {
-        self.sign_in_failures = self.sign_in_failures.saturating_add(1);
+    /// 401: a fresh token, and if that is no better the target waits, not the others of the
+    /// credential.
+    fn unauthorized(&mut self, answer: &Answer, why: String) -> Next {
+        if answer.renewals < self.renewals {
+            // The token was thrown away since.
+            return Next::Nothing;
+        }
+        let Some(line) = self.lines.get_mut(answer.line) else { return Next::Nothing };
+        line.unauthorized = line.unauthorized.saturating_add(1);
+        self.renewals += 1;
         let renewed = self.token.as_ref().map(|token| token.renew());
         if let Some(Err(error)) = renewed {
             return Next::Hold(self.delivery.degraded_retry, Some(error.to_string()));
         }
-        if self.sign_in_failures == 1 {
-            tracing::info!(%why, "Sentinel answers 401: signing in anew");
+        if line.unauthorized == 1 {
+            tracing::info!(target_name = line.name, %why, "Sentinel answers 401: signing in anew");
             return Next::Nothing;
         }
-        let pause = self.backoff.pause(self.sign_in_failures, rand::random());
-        self.held_until = Some(Instant::now() + pause);
+        let pause = self.backoff.pause(line.unauthorized, rand::random());
         Next::Hold(pause, Some(why))
     }
 
-    async fn no_token(&mut self, answer: &Answer, error: &SignInError) -> sqlx::Result<()> {
-        self.give_back(answer).await?;
+    /// The target's settings are wrong: single objects are tried, slowly.
+    fn misconfigured(&mut self, answer: &Answer, why: String) -> Next {
+        if let Some(line) = self.lines.get_mut(answer.line) {
+            line.probing = true;
+            line.halving.give_up();
+        }
+        Next::Hold(self.delivery.degraded_retry, Some(why))
+    }
+
+    /// Sign-in failed: no target of the credential can be sent anything.
+    pub(super) fn no_token(&mut self, error: &SignInError) {
         self.sign_in_failures = self.sign_in_failures.saturating_add(1);
         let pause = match error {
             SignInError::Unreachable(_) => {
@@ -165,9 +213,12 @@ impl Sender {
             }
             SignInError::Refused(_) | SignInError::Settings(_) => self.delivery.degraded_retry,
         };
-        self.held_until = Some(Instant::now() + pause);
-        self.go_on(answer, false, Next::Hold(pause, Some(error.to_string())));
-        Ok(())
+        let now = Instant::now();
+        self.held_until = Some(now + pause);
+        tracing::warn!(%error, pause_s = pause.as_secs_f64(), "sign-in failed: nothing can be sent, everything stays pending");
+        for line in &mut self.lines {
+            line.hold(now, pause, Some(error.to_string()));
+        }
     }
 
     /// 400 or 413: a record in it is bad, or the target is.
@@ -180,37 +231,20 @@ impl Sender {
         self.give_back(answer).await?;
         let Some(line) = self.lines.get_mut(answer.line) else { return Ok(Next::Nothing) };
         if line.probing {
+            let why = format!("every request is refused, whatever it holds: {why}");
             return Ok(Next::Hold(self.delivery.degraded_retry, Some(why)));
         }
-        let objects: Vec<Uuid> = answer.sending.iter().map(|one| one.object).collect();
-        tracing::warn!(target_name = line.name, objects = objects.len(), %why, "Sentinel refuses a request: looking for the record that it means");
-        match line.halving.refused(&objects, too_large) {
-            Ruling::Smaller => Ok(Next::Nothing),
-            Ruling::Reject(alone) => {
-                self.reject(answer, alone, &why).await?;
-                Ok(Next::Nothing)
-            }
-            Ruling::Misconfigured(not_theirs) => {
-                line.probing = true;
-                let name = line.name.clone();
-                self.ledger.unreject(&name, &not_theirs, Ledger::now()).await?;
-                let why = format!("every request is refused, whatever it holds: {why}");
-                Ok(Next::Hold(self.delivery.degraded_retry, Some(why)))
-            }
-        }
-    }
-
-    async fn reject(&mut self, answer: &Answer, alone: Vec<Uuid>, why: &str) -> sqlx::Result<()> {
-        let Some(line) = self.lines.get(answer.line) else { return Ok(()) };
-        let refusals: Vec<_> = alone.into_iter().map(|object| (object, why.to_owned())).collect();
-        self.ledger.reject_wanted(&line.name, &refusals).await?;
-        tell_refusals(&line.name, answer, &refusals);
-        Ok(())
+        let records: Vec<Record> = answer.sending.iter().map(record).collect();
+        tracing::warn!(target_name = line.name, objects = records.len(), %why, "Sentinel refuses a request: looking for the record that it means");
+        let ruling = match answer.is_part {
+            true => line.halving.refused_part(too_large),
+            false => line.halving.refused(&records),
+        };
+        self.follow(answer, ruling, &why).await
     }
 
     async fn give_back(&mut self, answer: &Answer) -> sqlx::Result<()> {
-        let objects: Vec<Uuid> = answer.sending.iter().map(|one| one.object).collect();
-        self.store(answer, &[Settlement::Returned(&objects)]).await
+        self.store(answer, &[Settlement::Returned(&answer.sending)]).await
     }
 
     async fn store(&mut self, answer: &Answer, settlements: &[Settlement<'_>]) -> sqlx::Result<()> {
@@ -240,7 +274,7 @@ fn tell_accepted(target: &str, answer: &Answer, taken: &[Uuid]) {
     let withdrawn = answer
         .sending
         .iter()
-        .filter(|one| one.is_withdrawal && taken.contains(&one.object))
+        .filter(|one| one.is_withdrawal() && taken.contains(&one.object))
         .count();
     metrics::withdrawn(target, withdrawn as u64);
     tracing::debug!(
@@ -252,11 +286,14 @@ fn tell_accepted(target: &str, answer: &Answer, taken: &[Uuid]) {
     );
 }
 
-fn tell_refusals(target: &str, answer: &Answer, refusals: &[(Uuid, String)]) {
+fn record(sending: &Sending) -> Record {
+    Record { object: sending.object, version: sending.version }
+}
+
+fn tell_refusals<'w>(target: &str, refusals: impl ExactSizeIterator<Item = (Record, &'w str)>) {
     metrics::rejected(target, refusals.len() as u64);
-    for (object, words) in refusals {
-        let sent = answer.sending.iter().find(|one| one.object == *object);
-        if sent.is_some_and(|one| one.is_withdrawal) {
+    for (Record { object, version }, words) in refusals {
+        if version == WITHDRAWN {
             tracing::error!(target_name = target, %object, words, "Sentinel rejects a withdrawal: the indicator stays active there until its valid_until");
         } else {
             tracing::warn!(target_name = target, %object, words, "Sentinel rejects an object: kept with its words, see retry-rejected");
@@ -282,8 +319,8 @@ fn tell_closed(target: &str, closed: &OpenChange) {
     let took = SystemTime::now().duration_since(opened).unwrap_or_default();
     metrics::time_to_accepted(target, closed.lane.word(), took);
     let Some(event) = closed.event else { return };
-    if closed.summary == "{}" {
-        // A withdrawal, or one of the first changes of a large event: the last tells the whole.
+    if closed.summary == NO_SUMMARY {
+        // A withdrawal that MISP announced by itself.
         let (lane, accepted_after_s) = (closed.lane.word(), took.as_secs_f64());
         tracing::debug!(target_name = target, lane, %event, accepted_after_s, "change accepted");
         return;

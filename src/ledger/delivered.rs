@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::wanted::WITHDRAWN;
@@ -15,9 +15,26 @@ use crate::stix;
 pub struct Sending {
     pub object: Uuid,
     pub stix_id: Uuid,
-    pub is_withdrawal: bool,
+    /// 0: a withdrawal.
+    pub version: i64,
     /// The STIX object as it goes over the wire.
     pub json: String,
+    before: Before,
+}
+
+impl Sending {
+    /// Whether it ends the indicator.
+    #[must_use]
+    pub fn is_withdrawal(&self) -> bool {
+        self.version == WITHDRAWN
+    }
+}
+
+/// Versions whose outcome was unknown already before this attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Before {
+    sending: Option<i64>,
+    doubt: Option<i64>,
 }
 
 /// How a request ended for its objects.
@@ -26,8 +43,8 @@ pub enum Settlement<'a> {
     Accepted(&'a [Uuid]),
     /// With Sentinel's words.
     Rejected(&'a [(Uuid, String)]),
-    /// Surely not processed: as if never sent.
-    Returned(&'a [Uuid]),
+    /// Surely not processed: as before this attempt.
+    Returned(&'a [Sending]),
 }
 
 impl Ledger {
@@ -43,11 +60,12 @@ impl Ledger {
         now: i64,
     ) -> sqlx::Result<Vec<Sending>> {
         let mut tx = self.begin().await?;
+        let before = in_doubt(&mut tx, target, picked).await?;
         let times = mark(&mut tx, target, picked, now).await?;
         tx.commit().await?;
         let render = |pending: &Pending| {
-            let (created, modified) = *times.get(&pending.object)?;
-            Some(sending(pending, created, modified))
+            let before = before.get(&pending.object).copied().unwrap_or_default();
+            Some(sending(pending, *times.get(&pending.object)?, before))
         };
         Ok(picked.iter().filter_map(render).collect())
     }
@@ -77,27 +95,26 @@ impl Ledger {
         tx.commit().await
     }
 
-    /// Rejects objects that were found to be bad when they were in no request any more: the version
-    /// that is wanted now.
+    /// Rejects versions of objects that were found to be bad when they were in no request any more.
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub async fn reject_wanted(
+    pub async fn reject_versions(
         &self,
         target: &str,
-        objects: &[(Uuid, String)],
+        versions: &[(Uuid, i64)],
+        words: &str,
     ) -> sqlx::Result<()> {
         let mut tx = self.begin().await?;
-        for (object, words) in objects {
-            sqlx::query(
-                "UPDATE delivered SET words = $1, resend_at = NULL, rejected = (
-                     SELECT version FROM wanted WHERE object = $2
-                     AND view = (SELECT view FROM targets WHERE target = $3))
-                 WHERE target = $3 AND object = $2",
-            )
+        for (object, version) in versions {
+            sqlx::query(AssertSqlSafe(format!(
+                "UPDATE delivered SET words = $1, resend_at = NULL, rejected = $4,
+                     rejected_in = {CHANGE} WHERE target = $2 AND object = $3"
+            )))
             .bind(words)
-            .bind(object)
             .bind(target)
+            .bind(object)
+            .bind(version)
             .execute(&mut *tx)
             .await?;
         }
@@ -154,7 +171,8 @@ impl Ledger {
     }
 }
 
-/// Change 0 in the backlog lane: whatever the target does not hold is sent.
+/// Change 0 in the backlog lane: whatever the target does not hold is sent. An open one is marked as
+/// opened anew, so that who is about to close it looks again.
 pub(super) async fn queue_everything(
     tx: &mut SqliteConnection,
     target: &str,
@@ -162,7 +180,8 @@ pub(super) async fn queue_everything(
 ) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO queue (target, change, lane, opened_at, summary)
-         VALUES ($1, 0, 2, $2, '{}') ON CONFLICT (target, change) DO NOTHING",
+         VALUES ($1, 0, 2, $2, '{}')
+         ON CONFLICT (target, change) DO UPDATE SET opened_at = queue.opened_at + 1",
     )
     .bind(target)
     .bind(now)
@@ -190,7 +209,9 @@ async fn mark(
                          THEN delivered.sending ELSE delivered.doubt END,
                  modified = CASE WHEN delivered.sending = excluded.sending
                                    OR delivered.accepted = excluded.sending
-                            THEN delivered.modified ELSE excluded.modified END,
+                            THEN delivered.modified
+                            WHEN excluded.modified > delivered.modified THEN excluded.modified
+                            ELSE delivered.modified + 1 END,
                  valid_until = CASE WHEN delivered.valid_until > excluded.valid_until
                                THEN delivered.valid_until ELSE excluded.valid_until END,
                  sending = excluded.sending
@@ -207,14 +228,32 @@ async fn mark(
     Ok(times)
 }
 
-fn sending(pending: &Pending, created: i64, modified: i64) -> Sending {
-    let is_withdrawal = pending.version == WITHDRAWN;
-    let json = if is_withdrawal {
+/// Those of the picked objects that a request of unknown outcome holds.
+async fn in_doubt(
+    tx: &mut Writing,
+    target: &str,
+    picked: &[Pending],
+) -> sqlx::Result<HashMap<Uuid, Before>> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT object, sending, doubt FROM delivered WHERE sending IS NOT NULL AND target = ",
+    );
+    query.push_bind(target);
+    let objects: Vec<Uuid> = picked.iter().map(|pending| pending.object).collect();
+    push_uuids(&mut query, " AND object IN ", &objects);
+    let rows: Vec<(Uuid, Option<i64>, Option<i64>)> =
+        query.build_query_as().fetch_all(&mut **tx).await?;
+    let before = |(object, sending, doubt)| (object, Before { sending, doubt });
+    Ok(rows.into_iter().map(before).collect())
+}
+
+fn sending(pending: &Pending, (created, modified): (i64, i64), before: Before) -> Sending {
+    let json = if pending.version == WITHDRAWN {
         stix::withdrawn(&pending.body, pending.valid_from, modified, created)
     } else {
         stix::live(&pending.body, pending.valid_until, created, modified)
     };
-    Sending { object: pending.object, stix_id: pending.stix_id, is_withdrawal, json }
+    let Pending { object, stix_id, version, .. } = *pending;
+    Sending { object, stix_id, version, json, before }
 }
 
 async fn accept(
@@ -232,18 +271,24 @@ async fn accept(
          valid_until = CASE WHEN sending = 0 THEN 0 ELSE valid_until END,
          resend_at = CASE WHEN doubt IS NOT NULL THEN ",
     );
-    query.push_bind(resend_at).push(" END, doubt = NULL WHERE target = ").push_bind(target);
+    query.push_bind(resend_at).push(" WHEN resend_at > ").push_bind(now);
+    query.push(" THEN resend_at END, doubt = NULL WHERE target = ").push_bind(target);
     push_uuids(&mut query, " AND object IN ", objects);
     query.build().execute(&mut **tx).await?;
     Ok(())
 }
 
+/// The change that the object of a delivery is part of now.
+const CHANGE: &str = "(SELECT w.change FROM targets t JOIN wanted w ON w.view = t.view
+    WHERE t.target = delivered.target AND w.object = delivered.object)";
+
 async fn reject(tx: &mut Writing, target: &str, objects: &[(Uuid, String)]) -> sqlx::Result<()> {
     for (object, words) in objects {
-        sqlx::query(
-            "UPDATE delivered SET rejected = sending, words = $1, sending = NULL, resend_at = NULL
-             WHERE target = $2 AND object = $3 AND sending IS NOT NULL",
-        )
+        sqlx::query(AssertSqlSafe(format!(
+            "UPDATE delivered SET words = $1, resend_at = NULL, rejected = sending,
+                 rejected_in = {CHANGE}, sending = NULL
+                 WHERE target = $2 AND object = $3 AND sending IS NOT NULL"
+        )))
         .bind(words)
         .bind(target)
         .bind(object)
@@ -253,15 +298,28 @@ async fn reject(tx: &mut Writing, target: &str, objects: &[(Uuid, String)]) -> s
     Ok(())
 }
 
-async fn give_back(tx: &mut Writing, target: &str, objects: &[Uuid]) -> sqlx::Result<()> {
-    if objects.is_empty() {
-        return Ok(());
+async fn give_back(tx: &mut Writing, target: &str, objects: &[Sending]) -> sqlx::Result<()> {
+    let (known, unknown): (Vec<&Sending>, Vec<&Sending>) =
+        objects.iter().partition(|one| one.before == Before::default());
+    if !known.is_empty() {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "UPDATE delivered SET sending = NULL, doubt = NULL WHERE target = ",
+        );
+        query.push_bind(target);
+        let known: Vec<Uuid> = known.iter().map(|one| one.object).collect();
+        push_uuids(&mut query, " AND object IN ", &known);
+        query.build().execute(&mut **tx).await?;
     }
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "UPDATE delivered SET sending = doubt, doubt = NULL WHERE target = ",
-    );
-    query.push_bind(target);
-    push_uuids(&mut query, " AND object IN ", objects);
-    query.build().execute(&mut **tx).await?;
+    for one in unknown {
+        sqlx::query(
+            "UPDATE delivered SET sending = $1, doubt = $2 WHERE target = $3 AND object = $4",
+        )
+        .bind(one.before.sending)
+        .bind(one.before.doubt)
+        .bind(target)
+        .bind(one.object)
+        .execute(&mut **tx)
+        .await?;
+    }
     Ok(())
 }

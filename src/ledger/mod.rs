@@ -31,9 +31,10 @@ use uuid::Uuid;
 
 pub use delivered::{Sending, Settlement};
 pub use open::OpenError;
-pub use queue::{OpenChange, Pending};
+pub use queue::{OpenChange, Page, Pending};
 pub use start::{DRY_RUN, StartError, TargetEntry};
 pub use status::{GapStatus, LedgerStatus, Refusal, TargetStatus};
+pub use wanted::WITHDRAWN;
 pub use writer::{Writer, WriterSettings};
 
 use crate::policy::{Judge, Policy};
@@ -75,19 +76,6 @@ impl Ledger {
 
     async fn begin(&self) -> sqlx::Result<Writing> {
         self.writer.begin_with("BEGIN IMMEDIATE").await
-    }
-
-    /// Replaces the writing connection after a fault: SQLite ends a transaction by itself when the
-    /// disk is full, and the connection still believes in it.
-    pub async fn renew_writer(&self) {
-        match self.writer.acquire().await {
-            Ok(connection) => {
-                if let Err(error) = connection.close().await {
-                    tracing::debug!(%error, "the ledger's connection did not close in order");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "cannot open the ledger anew"),
-        }
     }
 
     /// Completes with the next commit that changes what is wanted, counted from this call.

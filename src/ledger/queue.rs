@@ -2,8 +2,6 @@
 //! wanted version is not the delivered one. An index on the change finds them, so that picking a
 //! batch costs the same among a hundred and a million objects.
 
-use std::collections::HashSet;
-
 use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite};
 use uuid::Uuid;
 
@@ -34,11 +32,25 @@ pub struct Pending {
     pub version: i64,
 }
 
-/// Versions that differ from what the target holds or refused, and those whose outcome is unknown.
+/// Objects of a change, and where the next ones begin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    pub found: Vec<Pending>,
+    /// To go on after; `None`: there is no more.
+    pub next: Option<Uuid>,
+}
+
+/// Change 0 is gone through in steps of so many objects, whether they are pending or not, so that no
+/// look at it takes long.
+const STRIDE: i64 = 2_000;
+
+/// Versions that differ from what the target holds or refused, and those whose outcome is unknown;
+/// withdrawals also of what may have arrived before a refusal.
 /// What has expired unsent is no longer sent, and what has expired at the target needs no upload.
 const UNSETTLED: &str = "
-    (w.version <> COALESCE(d.accepted, 0) OR d.sending IS NOT NULL)
-    AND w.version <> COALESCE(d.rejected, -1)
+    (w.version <> COALESCE(d.accepted, 0) OR d.sending IS NOT NULL
+     OR w.version = 0 AND d.doubt IS NOT NULL)
+    AND (d.rejected IS NULL OR w.version <> d.rejected OR w.change <> d.rejected_in)
     AND (d.valid_until > $1 OR w.version <> 0 AND w.valid_until > $1)";
 
 const PENDING: &str = "w.object, w.stix_id, w.body, w.valid_from, w.valid_until, w.version";
@@ -75,8 +87,42 @@ impl Ledger {
         Ok(rows.into_iter().map(open).collect())
     }
 
-    /// Objects of a change that a target has to be sent, in the order of their keys, those after
-    /// `after`. `now` is Unix milliseconds.
+    /// Objects of a change that a target has to be sent, at most `limit`, in the order of their keys,
+    /// those after `after`. `now` is Unix milliseconds.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn page(
+        &self,
+        view: &str,
+        target: &str,
+        change: i64,
+        after: Option<Uuid>,
+        (now, limit): (i64, i64),
+    ) -> sqlx::Result<Page> {
+        let after = after.unwrap_or(Uuid::nil());
+        let end = if change == 0 { self.stride(view, after).await? } else { None };
+        let which = match (change, end) {
+            (0, Some(_)) => "w.view = $5 AND w.object <= $6",
+            (0, None) => "w.view = $5",
+            _ => "w.change = $5",
+        };
+        let sql = format!(
+            "SELECT {PENDING} FROM wanted w
+             LEFT JOIN delivered d ON d.target = $2 AND d.object = w.object
+             WHERE {which} AND w.object > $3 AND ({UNSETTLED}) ORDER BY w.object LIMIT $4"
+        );
+        let query =
+            sqlx::query_as(AssertSqlSafe(sql)).bind(now).bind(target).bind(after).bind(limit);
+        let query = if change == 0 { query.bind(view) } else { query.bind(change) };
+        let query = if let Some(end) = end { query.bind(end) } else { query };
+        let found: Vec<Pending> = query.fetch_all(&self.readers).await?;
+        let full = i64::try_from(found.len()).is_ok_and(|found| found >= limit);
+        let last = found.last().map(|pending| pending.object);
+        Ok(Page { found, next: if full { last } else { end } })
+    }
+
+    /// The same from as many pages as it takes.
     ///
     /// # Errors
     /// Whatever SQLite says.
@@ -85,22 +131,32 @@ impl Ledger {
         view: &str,
         target: &str,
         change: i64,
-        after: Option<Uuid>,
+        mut after: Option<Uuid>,
         (now, limit): (i64, i64),
     ) -> sqlx::Result<Vec<Pending>> {
-        let which = if change == 0 { "w.view = $5" } else { "w.change = $5" };
-        let sql = format!(
-            "SELECT {PENDING} FROM wanted w
-             LEFT JOIN delivered d ON d.target = $2 AND d.object = w.object
-             WHERE {which} AND w.object > $3 AND ({UNSETTLED}) ORDER BY w.object LIMIT $4"
-        );
-        let query = sqlx::query_as(AssertSqlSafe(sql))
-            .bind(now)
-            .bind(target)
-            .bind(after.unwrap_or(Uuid::nil()))
-            .bind(limit);
-        let query = if change == 0 { query.bind(view) } else { query.bind(change) };
-        query.fetch_all(&self.readers).await
+        let mut all = Vec::new();
+        loop {
+            let room = limit.saturating_sub(i64::try_from(all.len()).unwrap_or(i64::MAX));
+            let page = self.page(view, target, change, after, (now, room)).await?;
+            all.extend(page.found);
+            after = page.next;
+            if after.is_none() || i64::try_from(all.len()).is_ok_and(|found| found >= limit) {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The key of the object at the end of a stride; `None` where fewer are left.
+    async fn stride(&self, view: &str, after: Uuid) -> sqlx::Result<Option<Uuid>> {
+        sqlx::query_scalar(
+            "SELECT object FROM wanted WHERE view = $1 AND object > $2
+             ORDER BY object LIMIT 1 OFFSET $3",
+        )
+        .bind(view)
+        .bind(after)
+        .bind(STRIDE - 1)
+        .fetch_optional(&self.readers)
+        .await
     }
 
     /// Objects whose final version is due to be sent once more.
@@ -117,25 +173,31 @@ impl Ledger {
         sqlx::query_as(AssertSqlSafe(sql)).bind(target).bind(now).fetch_all(&self.readers).await
     }
 
-    /// These objects as they are wanted now.
+    /// These objects as they are wanted now, as far as the target has still to be sent them.
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub async fn wanted_now(
+    pub async fn pending_of(
         &self,
         target: &str,
-        objects: &HashSet<Uuid>,
+        objects: &[Uuid],
+        now: i64,
     ) -> sqlx::Result<Vec<Pending>> {
+        // A builder numbers its own values only.
+        let unsettled = UNSETTLED.replace("$1", &now.to_string());
         let mut query = QueryBuilder::<Sqlite>::new(format!(
-            "SELECT {PENDING} FROM wanted w WHERE w.view = (SELECT view FROM targets WHERE target = "
+            "SELECT {PENDING} FROM targets t
+             JOIN wanted w ON w.view = t.view
+             LEFT JOIN delivered d ON d.target = t.target AND d.object = w.object
+             WHERE ({unsettled}) AND t.target = "
         ));
-        query.push_bind(target).push(")");
-        let objects: Vec<Uuid> = objects.iter().copied().collect();
-        push_uuids(&mut query, " AND w.object IN ", &objects);
+        query.push_bind(target);
+        push_uuids(&mut query, " AND w.object IN ", objects);
         query.build_query_as().fetch_all(&self.readers).await
     }
 
-    /// Takes those changes off a target's queue of which nothing is pending; returns them.
+    /// Takes changes off a target's queue, unless they still have something to send or were opened
+    /// anew. Change 0 is taken off unseen: who asks has gone through it. Returns those that are gone.
     ///
     /// # Errors
     /// Whatever SQLite says.
@@ -143,26 +205,34 @@ impl Ledger {
         &self,
         view: &str,
         target: &str,
-        changes: &[i64],
-    ) -> sqlx::Result<HashSet<i64>> {
-        let mut over = HashSet::new();
-        for change in changes {
-            let at = (Self::now(), 1);
-            if self.pending(view, target, *change, None, at).await?.is_empty() {
-                over.insert(*change);
-            }
+        changes: &[&OpenChange],
+        now: i64,
+    ) -> sqlx::Result<Vec<i64>> {
+        let mut done: Vec<&OpenChange> = Vec::new();
+        for open in changes.iter().copied() {
+            let at = (now, 1);
+            let empty = open.change == 0
+                || self.pending(view, target, open.change, None, at).await?.is_empty();
+            done.extend(empty.then_some(open));
         }
-        if over.is_empty() {
-            return Ok(over);
+        if done.is_empty() {
+            return Ok(Vec::new());
         }
-        let mut query = QueryBuilder::<Sqlite>::new("DELETE FROM queue WHERE target = ");
-        query.push_bind(target).push(" AND change IN (");
-        let mut list = query.separated(", ");
-        for change in &over {
-            list.push_bind(*change);
+        let mut gone = Vec::with_capacity(done.len());
+        let mut tx = self.begin().await?;
+        for open in done {
+            let deleted = sqlx::query(
+                "DELETE FROM queue
+                 WHERE target = $1 AND change = $2 AND ($2 <> 0 OR opened_at = $3)",
+            )
+            .bind(target)
+            .bind(open.change)
+            .bind(open.opened_at)
+            .execute(&mut *tx)
+            .await?;
+            gone.extend((open.change != 0 || deleted.rows_affected() > 0).then_some(open.change));
         }
-        query.push(")");
-        query.build().execute(&self.writer).await?;
-        Ok(over)
+        tx.commit().await?;
+        Ok(gone)
     }
 }

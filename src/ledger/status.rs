@@ -1,6 +1,7 @@
 //! What the ledger can tell an operator.
 
 use serde::{Deserialize, Serialize};
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{Lane, Ledger};
@@ -55,6 +56,12 @@ pub struct Refusal {
     pub words: String,
 }
 
+/// What a target refused and is still wanted so.
+const REFUSED: &str = "FROM delivered d
+    JOIN targets t ON t.target = d.target
+    JOIN wanted w ON w.view = t.view AND w.object = d.object
+    WHERE d.target = $1 AND d.rejected = w.version AND d.rejected_in = w.change";
+
 impl Ledger {
     /// Counts everything; a scan of the tables, so for commands, not for loops.
     ///
@@ -99,22 +106,20 @@ impl Ledger {
     }
 
     async fn target_status(&self, target: String) -> sqlx::Result<TargetStatus> {
-        let (delivered, withdrawn, rejected): (i64, i64, i64) = sqlx::query_as(
-            "SELECT COALESCE(SUM(accepted <> 0), 0), COALESCE(SUM(accepted = 0), 0),
-                    COALESCE(SUM(rejected IS NOT NULL), 0) FROM delivered WHERE target = $1",
+        let (delivered, withdrawn): (i64, i64) = sqlx::query_as(
+            "SELECT COALESCE(SUM(accepted <> 0), 0), COALESCE(SUM(accepted = 0), 0)
+             FROM delivered WHERE target = $1",
         )
         .bind(&target)
         .fetch_one(&self.readers)
         .await?;
-        let refusals = sqlx::query_as(
-            "SELECT w.stix_id, d.words FROM delivered d
-             JOIN targets t ON t.target = d.target
-             JOIN wanted w ON w.view = t.view AND w.object = d.object
-             WHERE d.target = $1 AND d.rejected IS NOT NULL AND d.words IS NOT NULL LIMIT 10",
-        )
-        .bind(&target)
-        .fetch_all(&self.readers)
-        .await?;
+        let rejected = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) {REFUSED}")))
+            .bind(&target)
+            .fetch_one(&self.readers)
+            .await?;
+        let words = format!("SELECT w.stix_id, d.words {REFUSED} AND d.words IS NOT NULL LIMIT 10");
+        let refusals =
+            sqlx::query_as(AssertSqlSafe(words)).bind(&target).fetch_all(&self.readers).await?;
         let queue = self.queue_depth(&target).await?;
         Ok(TargetStatus { target, delivered, withdrawn, rejected, queue, refusals })
     }

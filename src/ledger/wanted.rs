@@ -14,7 +14,7 @@ use crate::stix::{Admitted, ClaimTimes, Indicator, Observable};
 const CHUNK: usize = 500;
 
 /// The version of a withdrawn object.
-pub(super) const WITHDRAWN: i64 = 0;
+pub const WITHDRAWN: i64 = 0;
 
 /// What one transaction alters, in at most two lanes. A change gets its number, and its place in
 /// each target's queue, when the first object joins it.

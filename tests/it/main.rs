@@ -20,6 +20,8 @@ mod convert;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod kitchen_sink;
 #[cfg(test)]
 mod late_news;

@@ -105,7 +105,9 @@ impl Outcome {
         let workspace = asked.workspace;
         match reply.status {
             200..=299 => accepted(reply, asked.objects),
-            400 | 422 => Self::BadRequest { why: said() },
+            400 | 422 => {
+                none_good(reply, asked.objects).unwrap_or_else(|| Self::BadRequest { why: said() })
+            }
             401 => Self::Unauthorized { why: unauthorized(reply, workspace) },
             403 => Self::Forbidden { why: format!("{}; {}", said(), role_remedy(workspace)) },
             404 => Self::Misconfigured {
@@ -129,14 +131,31 @@ impl Outcome {
 }
 
 fn accepted(reply: &Reply, objects: usize) -> Outcome {
-    let Some(complaints) = read::complaints(&reply.body) else {
-        let why =
-            format!("{}: not an answer of this API; is a proxy in the way?", read::words(reply));
-        return Outcome::Transient { why, ambiguous: true, wait: None };
-    };
+    match verdicts(reply, objects) {
+        Some((rejected, stray)) => Outcome::Accepted { rejected, stray },
+        None => {
+            let words = read::words(reply);
+            let why = format!("{words}: not an answer of this API; is a proxy in the way?");
+            Outcome::Transient { why, ambiguous: true, wait: None }
+        }
+    }
+}
+
+/// A 400 that names each record of the request is Sentinel's verdict on each: no record was good, as
+/// at least one is where it answers 200.
+fn none_good(reply: &Reply, objects: usize) -> Option<Outcome> {
+    let (rejected, stray) = verdicts(reply, objects)?;
+    let is_all = objects > 0 && rejected.len() == objects;
+    is_all.then_some(Outcome::Accepted { rejected, stray })
+}
+
+/// Complaints about records of the request, by position, and complaints about none of them.
+type Verdicts = (Vec<(usize, String)>, Vec<String>);
+
+fn verdicts(reply: &Reply, objects: usize) -> Option<Verdicts> {
     let mut rejected: Vec<(usize, String)> = Vec::new();
     let mut stray = Vec::new();
-    for complaint in complaints {
+    for complaint in read::complaints(&reply.body)? {
         let words = complaint.words();
         match complaint.record().filter(|index| *index < objects) {
             Some(index) => match rejected.iter_mut().find(|(known, _)| *known == index) {
@@ -146,7 +165,7 @@ fn accepted(reply: &Reply, objects: usize) -> Outcome {
             None => stray.push(format!("record {}: {words}", complaint.place())),
         }
     }
-    Outcome::Accepted { rejected, stray }
+    Some((rejected, stray))
 }
 
 fn unauthorized(reply: &Reply, workspace: Uuid) -> String {

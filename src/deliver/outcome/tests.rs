@@ -162,6 +162,15 @@ fn other_statuses_are_what_they_call_for() {
 }
 
 #[test]
+fn bad_request_that_names_every_record_rejects_each_with_its_words() {
+    let body = r#"{"errors":[{"recordIndex":1,"errorMessages":["b"]},
+        {"recordIndex":0,"errorMessages":["a"]}]}"#;
+    let of = |objects| Outcome::of(&Ok(reply(400, body)), Asked { workspace: WORKSPACE, objects });
+    assert_eq!(of(2), accepted_with(&[(1, "b"), (0, "a")]));
+    assert!(matches!(of(3), Outcome::BadRequest { .. }), "the third is not named");
+}
+
+#[test]
 fn no_reply_keeps_its_doubt() {
     for ambiguous in [true, false] {
         let none = NoReply { why: "connection reset".to_owned(), ambiguous };

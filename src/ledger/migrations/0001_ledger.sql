@@ -107,6 +107,8 @@ CREATE TABLE delivered (
     accepted_at BIGINT,
     -- The version that Sentinel refused, in its words.
     rejected   BIGINT,
+    -- The change that it was part of: a later change to the same version is tried again.
+    rejected_in BIGINT,
     words      TEXT,
     -- An older version whose request may still arrive; after it, the final one is sent once more.
     doubt      BIGINT,

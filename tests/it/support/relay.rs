@@ -14,6 +14,7 @@ pub(crate) struct Relay {
     child: Child,
     folder: TempDir,
     settings: Vec<(String, String)>,
+    arguments: Vec<String>,
 }
 
 /// What every test wants: no quota, waits of milliseconds, indicators that never expire.
@@ -53,16 +54,31 @@ impl Relay {
         all.push(("MSR_MISP__ZEROMQ__ENDPOINTS".into(), publisher.endpoint()));
         all.push(("MSR_LEDGER__DATA_DIR".into(), folder.path().display().to_string()));
         all.extend(settings.iter().map(|(key, value)| ((*key).into(), (*value).into())));
-        let child = spawn(&all, folder.path());
-        let relay = Self { child, folder, settings: all };
+        let child = spawn(&all, &[], folder.path());
+        let relay = Self { child, folder, settings: all, arguments: Vec::new() };
         publisher.wait_for_subscriptions(2).await;
         relay
     }
 
     /// Starts again on the same ledger, after [`Relay::kill`] or [`Relay::stop`].
     pub(crate) async fn restart(&mut self, publisher: &Publisher) {
-        self.child = spawn(&self.settings, self.folder.path());
+        self.child = spawn(&self.settings, &self.arguments, self.folder.path());
         publisher.wait_for_subscriptions(2).await;
+    }
+
+    /// Changes a setting for the next start.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.settings.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// Takes settings away, those whose key begins so, for the next start; returns them.
+    pub(crate) fn unset(&mut self, beginning: &str) -> Vec<(String, String)> {
+        self.settings.extract_if(.., |(key, _)| key.starts_with(beginning)).collect()
+    }
+
+    /// Options of the command `run` for the next start.
+    pub(crate) fn options(&mut self, options: &[&str]) {
+        self.arguments = options.iter().map(|option| (*option).to_owned()).collect();
     }
 
     /// The folder of ledger, control socket and log.
@@ -138,10 +154,11 @@ fn log_file(folder: &Path) -> PathBuf {
     folder.join("relay.log")
 }
 
-fn spawn(settings: &[(String, String)], folder: &Path) -> Child {
+fn spawn(settings: &[(String, String)], arguments: &[String], folder: &Path) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(log_file(folder)).unwrap();
     Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"))
         .arg("run")
+        .args(arguments)
         .env_clear()
         .envs(settings.iter().cloned())
         .stdout(Stdio::null())

@@ -1,0 +1,133 @@
+//! The quota, and who goes first under it.
+
+use std::time::{Duration, Instant};
+
+use misp_sentinel_relay::sandbox::{Sandbox, Settings, Upload};
+
+use super::{Event, Scene, live_patterns};
+use crate::support::publisher::recorded_frame;
+use crate::support::relay::held;
+use crate::support::sandbox::{eventually, start_with};
+
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// As in real life the relay allows itself one request less than Sentinel does.
+const RELAY: (&str, &str) = ("MSR_DELIVERY__QUOTA_REQUESTS", "19");
+const SENTINEL: u32 = 20;
+
+const SETTINGS: [(&str, &str); 2] = [RELAY, ("MSR_DELIVERY__QUOTA_WINDOW", "1s")];
+
+async fn strict(workspaces: usize) -> Sandbox {
+    let mut settings =
+        Settings { quota_requests: SENTINEL, quota_window: WINDOW, ..Settings::default() };
+    for number in 1..workspaces {
+        settings.workspaces.push(uuid::Uuid::from_u128(0x77 + number as u128));
+    }
+    start_with(settings).await
+}
+
+/// The most arrivals in any window.
+fn most_in_any_window(requests: &[Upload]) -> usize {
+    let most = requests.iter().map(|first| {
+        let is_in = |other: &&Upload| {
+            other.arrived >= first.arrived && other.arrived - first.arrived <= WINDOW
+        };
+        requests.iter().filter(is_in).count()
+    });
+    most.max().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quota_is_kept_in_any_window_also_across_a_restart() {
+    let mut scene = Scene::with(strict(1).await, &SETTINGS).await;
+    scene.publish(&Event::new(1, 0..4_000)).await;
+    eventually(&scene.sandbox, |sandbox| held(sandbox).len() >= 1_500).await;
+    scene.relay.stop();
+    scene.restart().await;
+    eventually(&scene.sandbox, |sandbox| held(sandbox).len() == 4_000).await;
+    scene.assert_written(1);
+    assert!(scene.statuses().iter().all(|status| *status == 200), "{:?}", scene.statuses());
+    let requests = scene.sandbox.requests();
+    assert!(most_in_any_window(&requests) <= 20, "{}", most_in_any_window(&requests));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_that_pass_while_signing_in_are_not_used_at_once() {
+    let sandbox = strict(1).await;
+    sandbox.script_sign_ins([misp_sentinel_relay::sandbox::SignInFault::NeverAnswers]);
+    let settings = [SETTINGS[0], SETTINGS[1], ("MSR_AZURE__TOKEN_TIMEOUT", "500ms")];
+    let scene = Scene::with(sandbox, &settings).await;
+    scene.publish(&Event::new(1, 0..2_500)).await;
+    eventually(&scene.sandbox, |sandbox| held(sandbox).len() == 2_500).await;
+    assert!(scene.statuses().iter().all(|status| *status == 200), "{:?}", scene.statuses());
+}
+
+/// How many requests arrive, and how long it takes, until the sandbox is as told.
+async fn overtakes(
+    scene: &Scene,
+    event: &Event,
+    reached: impl Fn(&Sandbox) -> bool,
+) -> (usize, Duration) {
+    let (before, published) = (scene.requests(), Instant::now());
+    scene.publish(event).await;
+    eventually(&scene.sandbox, reached).await;
+    (scene.requests() - before, published.elapsed())
+}
+
+fn has(event: &Event, domain: u32) -> impl Fn(&Sandbox) -> bool + use<> {
+    let pattern = event.pattern(domain);
+    move |sandbox| live_patterns(sandbox).contains(&pattern)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn withdrawals_and_small_events_overtake_a_large_event() {
+    let scene = Scene::with(strict(1).await, &SETTINGS).await;
+    let first = Event::new(1, 0..3);
+    scene.publish(&first).await;
+    scene.holds(3).await;
+    scene.publisher.send(&recorded_frame("zmq", "010616_misp_json.bin").frame).await;
+    eventually(&scene.sandbox, |sandbox| held(sandbox).len() >= 1_000).await;
+
+    let small = Event::new(2, 0..3);
+    let (requests, took) = overtakes(&scene, &small, has(&small, 0)).await;
+    // What is on its way, and the large event's turn.
+    assert!(requests <= 6, "{requests} requests, {took:?}");
+    assert!(took < Duration::from_millis(500), "{took:?}");
+
+    let withdrawn = has(&first, 2);
+    let (requests, took) =
+        overtakes(&scene, &first.only(0..2), move |sandbox| !withdrawn(sandbox)).await;
+    assert!(requests <= 5, "{requests} requests, {took:?}");
+    assert!(held(&scene.sandbox).len() < 4_500, "the large event was still under way");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_events_overtake_the_backlog_of_a_new_target() {
+    let (sandbox, publisher) = (strict(2).await, crate::support::publisher::Publisher::bind());
+    let second = sandbox.settings().workspaces[1];
+    let fast = [("MSR_TARGET__SANDBOX_2__ENABLED", "false")];
+    let relay = crate::support::relay::Relay::start(&sandbox, &publisher, &fast).await;
+    let mut scene = Scene { sandbox, publisher, relay };
+    scene.relay.stop();
+    let all = scene.relay.unset("MSR_TARGET__SANDBOX_2__");
+    scene.restart().await;
+    SETTINGS.iter().for_each(|(key, value)| scene.relay.set(key, value));
+    scene.publish(&Event::new(1, 0..1_900)).await;
+    eventually(&scene.sandbox, |sandbox| held(sandbox).len() == 1_900).await;
+    scene.relay.stop();
+
+    all.iter().filter(|(key, _)| !key.ends_with("ENABLED")).for_each(|(key, value)| {
+        scene.relay.set(key, value);
+    });
+    scene.restart().await;
+    eventually(&scene.sandbox, |sandbox| sandbox.objects(second).len() >= 300).await;
+    let small = Event::new(2, 0..3);
+    let (requests, took) = overtakes(&scene, &small, |sandbox| {
+        let pattern = Event::new(2, []).pattern(0);
+        sandbox.objects(second).iter().any(|one| one.json["pattern"] == *pattern)
+    })
+    .await;
+    assert!(requests <= 6, "{requests} requests, {took:?}");
+    assert!(scene.sandbox.objects(second).len() < 1_800, "the backlog was still under way");
+    eventually(&scene.sandbox, |sandbox| sandbox.objects(second).len() == 1_903).await;
+}
