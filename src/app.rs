@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Overview};
 use crate::cli::RunOptions;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::deliver::{self, Health, Sender};
 use crate::intake::zmq::{self, ZeroMqStatus};
 use crate::intake::{Inbox, webhook};
@@ -103,7 +103,11 @@ impl Relay {
     ///
     /// # Errors
     /// What is wrong, with its remedy.
-    pub async fn build(config: Config, rehome: bool) -> anyhow::Result<Self> {
+    pub async fn build(mut config: Config, rehome: bool) -> anyhow::Result<Self> {
+        // What was only written to a file must not be taken for sent: a memory of its own.
+        for target in config.targets.iter_mut().filter(|target| target.mode == Mode::DryRun) {
+            target.name.push_str("/dry-run");
+        }
         let ledger = Ledger::open(&config.ledger).await?;
         let names = config.targets.iter().map(|target| target.name.clone()).collect();
         let view = Arc::new(View::new(VIEW, names, &config.policy, &config.rendering));
