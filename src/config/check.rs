@@ -83,7 +83,7 @@ fn expiry(config: &Config, reader: &mut Reader) {
         if !OBSERVABLES.contains(&kind) {
             reader.fault(
                 &format!("expiry.days.{path}"),
-                |mistake| mistake.allowed(&OBSERVABLES.join(", ")),
+                |mistake| mistake.allowed(OBSERVABLES.join(", ")),
                 "no observable type of the relay",
             );
         }
