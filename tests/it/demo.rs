@@ -50,7 +50,7 @@ fn the_demo_shows_each_kind_of_change_and_ends_well() {
         "live in the sandbox: 302 observables",
         "duplicates: 0",
         "All 21 steps as expected.",
-        "cp config.toml.example",
+        "Run it",
     ] {
         assert!(told.contains(line), "no {line:?} in\n{told}");
     }
