@@ -9,20 +9,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Overview};
 use crate::cli::RunOptions;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::deliver::{self, Health, Sender};
 use crate::intake::zmq::{self, ZeroMqStatus};
 use crate::intake::{Inbox, webhook};
 use crate::ledger::{Lane, Ledger, TargetEntry, View, Writer, WriterSettings};
 use crate::metrics;
 use crate::notice::Notice;
+use crate::signals;
 
 /// The view of all targets, until targets have policies of their own.
 const VIEW: &str = "default";
@@ -64,8 +64,8 @@ pub async fn run(
     let started = Instant::now();
     let relay = Relay::build(config, options.rehome).await?;
     let stop = CancellationToken::new();
-    let mut signals = JoinSet::new();
-    signals.spawn(watch_signals(stop.clone())?);
+    let mut watching = JoinSet::new();
+    watching.spawn(signals::cancel(stop.clone())?);
     tracing::info!(
         ready_after_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "relay ready"
@@ -73,37 +73,16 @@ pub async fn run(
     relay.run(recorded, stop).await
 }
 
-/// Cancels `stop` at the first signal and ends the process at the second.
-fn watch_signals(stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    Ok(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if stop.is_cancelled() {
-                tracing::warn!("second signal: ending at once; what was committed is safe");
-                end_now();
-            }
-            tracing::info!("stopping: finishing what is in hand");
-            stop.cancel();
-        }
-    })
-}
-
-#[expect(clippy::exit, reason = "the operator asked twice")]
-fn end_now() -> ! {
-    std::process::exit(1)
-}
-
 impl Relay {
     /// Opens the ledger and builds all parts. Nothing is sent or received yet.
     ///
     /// # Errors
     /// What is wrong, with its remedy.
-    pub async fn build(config: Config, rehome: bool) -> anyhow::Result<Self> {
+    pub async fn build(mut config: Config, rehome: bool) -> anyhow::Result<Self> {
+        // What was only written to a file must not be taken for sent: a memory of its own.
+        for target in config.targets.iter_mut().filter(|target| target.mode == Mode::DryRun) {
+            target.name.push_str("/dry-run");
+        }
         let ledger = Ledger::open(&config.ledger).await?;
         let names = config.targets.iter().map(|target| target.name.clone()).collect();
         let view = Arc::new(View::new(VIEW, names, &config.policy, &config.rendering));
@@ -262,7 +241,8 @@ impl Tasks {
         });
         senders.spawn(deliver_all(ledger.clone(), view, relay.senders, stop_senders.clone()));
         let names = relay.config.targets.iter().map(|target| target.name.clone()).collect();
-        senders.spawn(upkeep(ledger, names, recorded.clone(), stop_senders.clone()));
+        let feed = relay.feed.clone();
+        senders.spawn(upkeep(ledger, names, feed, recorded.clone(), stop_senders.clone()));
         let http = admin::http::serve(admin, overview.clone(), recorded, stop_senders.clone());
         senders.spawn(async move { http.await.map(|()| "admin listener") });
         let control = control.serve(overview, stop_senders.clone());
@@ -366,6 +346,7 @@ async fn deliver_all(
 async fn upkeep(
     ledger: Ledger,
     targets: Vec<String>,
+    feed: ZeroMqStatus,
     recorded: PrometheusHandle,
     stop: CancellationToken,
 ) -> anyhow::Result<&'static str> {
@@ -376,6 +357,11 @@ async fn upkeep(
             _ = tick.tick() => {}
         }
         recorded.run_upkeep();
+        for endpoint in feed.now() {
+            metrics::degraded(&endpoint.endpoint, "feed", !endpoint.connected());
+        }
+        metrics::degraded("ledger", "not_writable", !ledger.is_writable());
+        metrics::degraded("rest", "absent", true);
         for target in &targets {
             match ledger.queue_depth(target).await {
                 Ok(depths) => {

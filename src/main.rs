@@ -18,11 +18,19 @@ fn main() -> ExitCode {
     };
     match start(cli) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read standard output has seen enough (`| head`).
+        Err(Failure::Fault(error)) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(failure) => {
             writeln!(std::io::stderr(), "{failure}").ok();
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn start(cli: Cli) -> Result<(), Failure> {

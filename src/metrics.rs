@@ -48,8 +48,7 @@ declare! {
     LAST_FRAME = Gauge "relay_zeromq_last_frame_timestamp_seconds" ["endpoint"] Seconds: "Unix time of the newest frame";
     WEBHOOK = Counter "relay_webhook_requests_total" ["status"] Count: "Webhook requests by the HTTP status of our answer";
     GAPS = Counter "relay_gaps_total" ["intake", "reason"] Count: "Times at which something may have been missed";
-    WAITING = Gauge "relay_waiting_bytes" [] Bytes: "Publications in memory that wait for the ledger";
-    EVENTS = Counter "relay_events_total" ["outcome"] Count: "Publications read: applied, unchanged or refused";
+    EVENTS = Counter "relay_events_total" ["outcome"] Count: "Publications read: applied, unchanged, stale, deleted or refused";
     CLAIMS = Counter "relay_claims_total" ["change"] Count: "Claims of the ledger: new, changed or gone";
     SKIPPED = Counter "relay_skipped_total" ["reason"] Count: "Attributes that make no claim, and claims that no policy admits";
     COMMIT = Histogram "relay_ledger_commit_seconds" [] Seconds: "Time of a ledger transaction with its commit";
@@ -136,11 +135,6 @@ pub fn gap(intake: &str, reason: GapReason) {
     counter!(GAPS, "intake" => intake.to_owned(), "reason" => reason.word()).increment(1);
 }
 
-/// The memory that publications hold until the ledger takes them.
-pub fn waiting_bytes(bytes: f64) {
-    gauge!(WAITING).set(bytes);
-}
-
 /// A publication was `applied`, `unchanged` or `refused`.
 pub fn event_read(outcome: &'static str) {
     counter!(EVENTS, "outcome" => outcome).increment(1);
@@ -220,7 +214,6 @@ mod tests {
         last_frame("tcp://a:1", UNIX_EPOCH + second);
         webhook_answered(200);
         gap("webhook", GapReason::Silent);
-        waiting_bytes(1.0);
         event_read("applied");
         claims("new", 3);
         skipped("deleted", 2);

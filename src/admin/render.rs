@@ -159,6 +159,10 @@ impl Page {
         }
         self.line("");
         self.line(&line);
+        if !ledger.skipped.is_empty() {
+            let skipped = ledger.skipped.iter().map(|(reason, count)| format!("{count} {reason}"));
+            self.line(&format!("  Skipped: {}", skipped.collect::<Vec<_>>().join(", ")));
+        }
         let rows = ledger.gaps.iter().map(|gap| {
             let (since, until) = (
                 DateTime::from_timestamp_millis(gap.since),

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::{Config, Mode, Target};
-use crate::stix::ExpireFrom;
 
 const SHORTEST_SECRET: usize = 16;
 const SENTINEL_WINDOW: Duration = Duration::from_secs(60);
@@ -25,8 +24,15 @@ pub(super) fn across(config: &Config, reader: &mut Reader) {
 fn intakes(config: &Config, reader: &mut Reader) {
     let (endpoints, listen) = ("misp.zeromq.endpoints", "misp.webhook.listen");
     let none = config.misp.zeromq.endpoints.is_empty() && config.misp.webhook.is_none();
+    let unconfirmed = config.misp.zeromq.endpoints.is_empty() && config.misp.webhook.is_some();
+    if unconfirmed && reader.sound(endpoints) {
+        reader.missing(
+            endpoints,
+            "a webhook only announces: an event is sent once the ZeroMQ feed confirms it",
+        );
+    }
     if none && reader.sound(endpoints) && reader.sound(listen) {
-        reader.missing(endpoints, "the relay needs MISP's ZeroMQ feed or a webhook to listen to");
+        reader.missing(endpoints, "the relay needs MISP's ZeroMQ feed to listen to");
     }
 }
 
@@ -63,16 +69,30 @@ fn memory(config: &Config, reader: &mut Reader) {
 }
 
 fn expiry(config: &Config, reader: &mut Reader) {
-    let expiry = &config.rendering.expiry;
-    if expiry.renew && expiry.from != ExpireFrom::FirstSeenByRelay {
-        let hint = "set expiry.from = \"first_seen_by_relay\", or expiry.renew = false";
+    if config.rendering.expiry.renew {
+        let hint = "set it to false and give first_seen_by_relay enough days";
         reader.fault(
             "expiry.renew",
             |mistake| mistake.value("true").hint(hint),
-            "only from the first sight of the relay can be renewed",
+            "this version does not renew indicators yet",
         );
     }
+    // Observable types are a closed set: another word would be a setting without effect.
+    for path in config.rendering.expiry.days.keys() {
+        let kind = path.split(':').next().unwrap_or_default();
+        if !OBSERVABLES.contains(&kind) {
+            reader.fault(
+                &format!("expiry.days.{path}"),
+                |mistake| mistake.allowed(OBSERVABLES.join(", ")),
+                "no observable type of the relay",
+            );
+        }
+    }
 }
+
+/// STIX types of the observables that the relay makes.
+const OBSERVABLES: [&str; 6] =
+    ["ipv4-addr", "ipv6-addr", "domain-name", "url", "email-addr", "file"];
 
 fn pauses(config: &Config, reader: &mut Reader) {
     let delivery = &config.delivery;

@@ -120,6 +120,12 @@ impl Reader {
             return Secret::new(direct);
         }
         match std::fs::read_to_string(&file) {
+            Ok(text) if text.trim().is_empty() => {
+                let path = file.display().to_string();
+                self.fault(&file_key, |mistake| mistake.value(&path), "the file is empty");
+                self.wrong.insert(key.to_owned());
+                Secret::new("")
+            }
             Ok(text) => Secret::new(text.trim_end_matches(['\n', '\r'])),
             Err(error) => {
                 let problem = format!("cannot read the file: {error}");

@@ -21,12 +21,6 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if config.misp.zeromq.endpoints.is_empty() {
-        warnings.push(
-            "misp.zeromq.endpoints is empty: nothing confirms what the webhook announces"
-                .to_owned(),
-        );
-    }
     for target in &config.targets {
         if Uuid::try_parse(target.client_secret.expose()).is_ok() {
             warnings.push(format!(

@@ -292,7 +292,13 @@ impl Lanes {
                 over.into_iter().partition(|turn| turn.open.change != 0 || turn.clean);
             let asked: Vec<&OpenChange> = over.iter().map(|turn| &turn.open).collect();
             let now = Ledger::now();
-            let gone = ledger.close_changes(&self.view, &self.target, &asked, now).await?;
+            let gone = match ledger.close_changes(&self.view, &self.target, &asked, now).await {
+                Ok(gone) => gone,
+                Err(error) => {
+                    turns.extend(over.into_iter().chain(again));
+                    return Err(error);
+                }
+            };
             let (over, open): (Vec<Turn>, Vec<Turn>) =
                 over.into_iter().partition(|turn| gone.contains(&turn.open.change));
             // Change 0, if opened anew, is read anew.

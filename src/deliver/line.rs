@@ -161,7 +161,8 @@ impl Line {
 
     async fn pick_other(&mut self, ledger: &Ledger, room: Room) -> sqlx::Result<Batch> {
         if std::mem::take(&mut self.check_due) {
-            let due = ledger.due_again(&self.name, Ledger::now()).await?;
+            let limit = i64::try_from(room.objects).unwrap_or(i64::MAX);
+            let due = ledger.due_again(&self.name, (Ledger::now(), limit)).await?;
             let due: Vec<Pending> = due.into_iter().filter(|one| !self.is_busy(one)).collect();
             if !due.is_empty() {
                 return Ok(Batch::alone(due));

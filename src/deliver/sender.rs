@@ -369,7 +369,8 @@ async fn reach(way: Way, token: Option<Secret>, body: axum::body::Bytes, asked: 
 async fn write_down(path: &std::path::Path, body: &[u8]) -> Outcome {
     use tokio::io::AsyncWriteExt;
     let appended = async {
-        let mut file = tokio::fs::File::options().create(true).append(true).open(path).await?;
+        let mut file =
+            tokio::fs::File::options().create(true).append(true).mode(0o600).open(path).await?;
         file.write_all(&[body, b"\n"].concat()).await?;
         file.flush().await
     };

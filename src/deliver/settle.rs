@@ -322,7 +322,7 @@ fn tell_closed(target: &str, closed: &OpenChange) {
     if closed.summary == NO_SUMMARY {
         // A withdrawal that MISP announced by itself.
         let (lane, accepted_after_s) = (closed.lane.word(), took.as_secs_f64());
-        tracing::debug!(target_name = target, lane, %event, accepted_after_s, "change accepted");
+        tracing::info!(target_name = target, lane, %event, accepted_after_s, "change accepted");
         return;
     }
     let summary: Summary = serde_json::from_str(&closed.summary).unwrap_or_default();

@@ -152,9 +152,7 @@ async fn closing(play: &mut Play<'_>) -> anyhow::Result<()> {
     play.screen.summary(&rows)?;
     let text = format!(
         "\nAll {} steps as expected.\n\n\
-         Next:  cp config.toml.example config.toml     and fill in your MISP and workspace\n\
-         \x20      misp-sentinel-relay check-config --config config.toml\n\
-         \x20      misp-sentinel-relay run --config config.toml",
+         Next: \"Run it\" in README.md: ten lines of configuration, then check-config and run.",
         play.steps
     );
     Ok(play.screen.text(&text)?)

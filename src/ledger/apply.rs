@@ -133,11 +133,13 @@ fn says_more(stored: &EventFacts, now: &EventFacts) -> bool {
     without_times(stored) != without_times(now)
 }
 
+/// Until the snapshot is wholly applied, the event counts as one to be read again: a crash in between
+/// leaves a part of it.
 async fn write_head(tx: &mut Writing, source: &str, facts: &EventFacts) -> sqlx::Result<i64> {
     sqlx::query_scalar(
-        "INSERT INTO events (source, event, misp_id, timestamp, sequence, generation, facts)
-         VALUES ($1, $2, $3, $4, 1, 1, $5)
-         ON CONFLICT (source, event) DO UPDATE SET misp_id = excluded.misp_id,
+        "INSERT INTO events (source, event, misp_id, timestamp, sequence, generation, facts, reread)
+         VALUES ($1, $2, $3, $4, 1, 1, $5, TRUE)
+         ON CONFLICT (source, event) DO UPDATE SET misp_id = excluded.misp_id, reread = TRUE,
              timestamp = excluded.timestamp, facts = excluded.facts, content = NULL,
              sequence = events.sequence + 1, generation = events.generation + 1
          RETURNING generation",

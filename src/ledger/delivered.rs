@@ -63,6 +63,7 @@ impl Ledger {
         let before = in_doubt(&mut tx, target, picked).await?;
         let times = mark(&mut tx, target, picked, now).await?;
         tx.commit().await?;
+        self.note_written();
         let render = |pending: &Pending| {
             let before = before.get(&pending.object).copied().unwrap_or_default();
             Some(sending(pending, *times.get(&pending.object)?, before))
@@ -235,7 +236,8 @@ async fn in_doubt(
     picked: &[Pending],
 ) -> sqlx::Result<HashMap<Uuid, Before>> {
     let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT object, sending, doubt FROM delivered WHERE sending IS NOT NULL AND target = ",
+        "SELECT object, sending, doubt FROM delivered
+         WHERE (sending IS NOT NULL OR doubt IS NOT NULL) AND target = ",
     );
     query.push_bind(target);
     let objects: Vec<Uuid> = picked.iter().map(|pending| pending.object).collect();

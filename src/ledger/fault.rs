@@ -14,12 +14,7 @@ impl Ledger {
     /// connection is replaced: SQLite ends a transaction by itself when the disk is full, and the
     /// connection still believes in it.
     pub async fn judge<T>(&self, result: sqlx::Result<T>, doing: &str) -> bool {
-        let Err(error) = result else {
-            if !self.shared.writable.swap(true, Ordering::Relaxed) {
-                tracing::info!("the ledger can be written again");
-            }
-            return true;
-        };
+        let Err(error) = result else { return true };
         if self.shared.writable.swap(false, Ordering::Relaxed) {
             tracing::error!(%error, doing, "cannot write the ledger: notices are lost and a gap is noted; free disk space or mend the file");
         } else {
@@ -27,6 +22,13 @@ impl Ledger {
         }
         self.renew_writer().await;
         false
+    }
+
+    /// A transaction was committed.
+    pub(super) fn note_written(&self) {
+        if !self.shared.writable.swap(true, Ordering::Relaxed) {
+            tracing::info!("the ledger can be written again");
+        }
     }
 
     async fn renew_writer(&self) {

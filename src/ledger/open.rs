@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,10 +59,16 @@ impl Ledger {
     /// [`OpenError`] says what is wrong with which file, and what to do.
     pub async fn open(config: &LedgerConfig) -> Result<Self, OpenError> {
         let folder = &config.data_dir;
-        fs::create_dir_all(folder)
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
             .map_err(|error| OpenError::Folder { path: folder.clone(), error })?;
         let lock = lock(folder)?;
         let path = folder.join("ledger.db");
+        // Not for other users: it holds what policy keeps home. SQLite gives its other files the same
+        // mode; whatever is wrong with the file is told by SQLite below.
+        File::options().create(true).append(true).mode(0o600).open(&path).ok();
         let describe = |error: sqlx::Error| OpenError::of(&path, &error);
         let writer = pool(&path, config.fsync, WRITER_CACHE, 1).await.map_err(describe)?;
         migrate(&writer, &path).await?;

@@ -158,14 +158,23 @@ impl Ledger {
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub async fn due_again(&self, target: &str, now: i64) -> sqlx::Result<Vec<Pending>> {
+    pub async fn due_again(
+        &self,
+        target: &str,
+        (now, limit): (i64, i64),
+    ) -> sqlx::Result<Vec<Pending>> {
         let sql = format!(
             "SELECT {PENDING} FROM delivered d
              JOIN targets t ON t.target = d.target
              JOIN wanted w ON w.view = t.view AND w.object = d.object
-             WHERE d.target = $1 AND d.resend_at <= $2 ORDER BY d.resend_at LIMIT 100"
+             WHERE d.target = $1 AND d.resend_at <= $2 ORDER BY d.resend_at LIMIT $3"
         );
-        sqlx::query_as(AssertSqlSafe(sql)).bind(target).bind(now).fetch_all(&self.readers).await
+        sqlx::query_as(AssertSqlSafe(sql))
+            .bind(target)
+            .bind(now)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
     }
 
     /// These objects as they are wanted now, as far as the target has still to be sent them.

@@ -162,7 +162,7 @@ async fn register_target(
 }
 
 /// Gives all claims the keys of another identity or namespace, and forgets what was wanted and sent
-/// under the old ones: the ledger is judged anew after this, since its view changed.
+/// under the old ones, and how the view was made: the ledger is judged anew after this.
 async fn rename_objects(tx: &mut SqliteConnection, view: &View) -> sqlx::Result<()> {
     let mut after = (String::new(), Uuid::nil(), Uuid::nil(), -1);
     loop {
@@ -195,7 +195,12 @@ async fn rename_objects(tx: &mut SqliteConnection, view: &View) -> sqlx::Result<
             .await?;
         }
     }
-    for statement in ["DELETE FROM queue", "DELETE FROM wanted", "DELETE FROM delivered"] {
+    for statement in [
+        "DELETE FROM queue",
+        "DELETE FROM wanted",
+        "DELETE FROM delivered",
+        "DELETE FROM settings WHERE name LIKE 'view %'",
+    ] {
         sqlx::query(statement).execute(&mut *tx).await?;
     }
     Ok(())

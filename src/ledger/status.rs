@@ -1,9 +1,12 @@
 //! What the ledger can tell an operator.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
+use super::wanted::decode;
 use super::{Lane, Ledger};
 use crate::notice::Gap;
 
@@ -13,6 +16,8 @@ pub struct LedgerStatus {
     pub events: i64,
     pub deleted_events: i64,
     pub claims: i64,
+    /// Attributes of the applied events that make no indicator, by reason.
+    pub skipped: BTreeMap<String, u64>,
     /// Wanted objects that are not withdrawn.
     pub wanted: i64,
     /// Webhook publications that nothing confirmed yet.
@@ -81,6 +86,7 @@ impl Ledger {
                 .count("SELECT count(*) FROM events WHERE deleted_at IS NOT NULL")
                 .await?,
             claims: self.count("SELECT count(*) FROM claims").await?,
+            skipped: self.skipped().await?,
             wanted: self.count("SELECT count(*) FROM wanted WHERE version <> 0").await?,
             announced: self.count("SELECT count(*) FROM announced").await?,
             awaiting_rest: self.count("SELECT count(*) FROM events WHERE reread").await?,
@@ -131,6 +137,20 @@ impl Ledger {
         )
         .fetch_all(&self.readers)
         .await
+    }
+
+    async fn skipped(&self) -> sqlx::Result<BTreeMap<String, u64>> {
+        let events: Vec<String> =
+            sqlx::query_scalar("SELECT skipped FROM events WHERE deleted_at IS NULL")
+                .fetch_all(&self.readers)
+                .await?;
+        let mut total = BTreeMap::new();
+        for event in events {
+            for (reason, count) in decode::<BTreeMap<String, u64>>(&event)? {
+                *total.entry(reason).or_default() += count;
+            }
+        }
+        Ok(total)
     }
 
     async fn bytes(&self) -> sqlx::Result<i64> {

@@ -116,19 +116,31 @@ fn change_tags(tags: &mut Vec<Tag>, change: &TagChange, heard: i64) -> bool {
     !same
 }
 
+/// By how much the relay's clock may be behind MISP's, seconds: tags have no time of MISP's.
+const CLOCKS: i64 = 120;
+
 /// Adds to a snapshot's `tags` those of `before` that were put on after the snapshot was taken, for
 /// all that can be told: tags have no time in MISP. `taken` is `Event.timestamp`: a snapshot of an
-/// event that changed after a tag was heard of is newer than the tag, whose removal was then not
-/// heard. Whether there are any.
+/// event that changed well after a tag was heard of is newer than the tag, whose removal was then not
+/// heard. A tag that was taken off stays off against such a snapshot too. Whether there are any.
 pub(super) fn keep_attached(before: &[Tag], taken: i64, tags: &mut Vec<Tag>) -> bool {
     let published = tags.len();
+    let mut kept = false;
     for tag in before {
-        let put_on = tag.since == Since::Attached && tag.heard >= taken;
-        if put_on && !tags.iter().any(|known| known.name == tag.name) {
-            tags.push(tag.clone());
+        if tag.heard.saturating_add(CLOCKS) < taken {
+            continue;
+        }
+        match (tag.since, tags.iter_mut().find(|known| known.name == tag.name)) {
+            (Since::Attached, None) => tags.push(tag.clone()),
+            (Since::Detached, Some(known)) => {
+                known.since = Since::Detached;
+                known.heard = tag.heard;
+                kept = true;
+            }
+            (Since::Published | Since::Attached | Since::Detached, _) => {}
         }
     }
-    tags.len() > published
+    kept || tags.len() > published
 }
 
 /// A claim's place in its event: attribute and part.
@@ -213,11 +225,17 @@ mod tests {
         let tag = |since, heard| Tag { name: "tlp:red".into(), since, heard, ..Tag::default() };
         let kept = |before, taken| keep_attached(&[before], taken, &mut Vec::new());
         assert!(kept(tag(Since::Attached, 7), 7));
-        assert!(!kept(tag(Since::Attached, 7), 8), "taken later: it was taken off unheard");
+        assert!(
+            !kept(tag(Since::Attached, 7), 8 + CLOCKS),
+            "taken later: it was taken off unheard"
+        );
+        assert!(kept(tag(Since::Attached, 7), 8), "the clocks may differ");
         assert!(!kept(tag(Since::Detached, 7), 7));
         assert!(!kept(tag(Since::Published, 0), 0));
         let mut published = vec![tag(Since::Published, 0)];
         assert!(!keep_attached(&[tag(Since::Attached, 7)], 7, &mut published));
         assert_eq!(published, [tag(Since::Published, 0)]);
+        assert!(keep_attached(&[tag(Since::Detached, 7)], 7, &mut published));
+        assert_eq!(published, [tag(Since::Detached, 7)], "permits no more");
     }
 }

@@ -248,6 +248,7 @@ impl Ledger {
     pub(super) async fn commit(&self, tx: super::Writing, change: &Change<'_>) -> sqlx::Result<()> {
         let started = Instant::now();
         tx.commit().await?;
+        self.note_written();
         metrics::committed(started.elapsed());
         if !change.is_empty() {
             self.shared.changed.notify_waiters();

@@ -1,19 +1,26 @@
 //! The verdict on one claim. It fails closed: what forbids counts in whichever state a tag is
 //! (published, put on since, taken off since), what permits only while it is published and still on.
 
+use std::collections::HashSet;
+
 use wildmatch::WildMatch;
 
 use super::{Policy, Tlp};
-use crate::convert::{ClaimFacts, EventFacts, Reason, Since};
+use crate::convert::{self, ClaimFacts, EventFacts, Reason, Since};
 use crate::stix::Observable;
 
 /// MISP `distribution` 5: as the object or event.
 const INHERIT: i64 = 5;
 
+/// The attribute types by which a value in `never` is read.
+const KINDS: [&str; 4] = ["ip-dst", "domain", "url", "email"];
+
 /// A policy made ready to judge many claims.
 #[derive(Debug, Clone)]
 pub struct Judge {
     policy: Policy,
+    /// As written and as claims spell them, in lower case.
+    never: HashSet<String>,
     tags: Lists,
     orgs: Lists,
     types: Lists,
@@ -23,7 +30,13 @@ pub struct Judge {
 impl Judge {
     #[must_use]
     pub fn new(policy: &Policy) -> Self {
+        let spelled = |value: &String| {
+            let said = KINDS.iter().flat_map(|kind| convert::said(kind, value));
+            said.map(|observable| observable.value).chain([value.clone()]).collect::<Vec<_>>()
+        };
+        let never = policy.never.iter().flat_map(spelled).map(|v| v.to_ascii_lowercase());
         Self {
+            never: never.collect(),
             tags: Lists::new(&policy.tags_include, &policy.tags_exclude),
             orgs: Lists::new(&policy.orgs_include, &policy.orgs_exclude),
             types: Lists::new(&policy.types_include, &policy.types_exclude),
@@ -61,8 +74,7 @@ impl Judge {
         require(allows(&policy.threat_levels, event.threat_level), Reason::ThreatLevel)?;
         require(allows(&policy.analysis, event.analysis), Reason::Analysis)?;
         require(allows(&policy.distributions, distribution(event, claim)), Reason::Distribution)?;
-        let never = policy.never.iter().any(|value| value.eq_ignore_ascii_case(&observable.value));
-        require(!never, Reason::Never)
+        require(!self.never.contains(&observable.value.to_ascii_lowercase()), Reason::Never)
     }
 
     fn admits_org(&self, event: &EventFacts) -> bool {
@@ -191,6 +203,22 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_must_never_leave_is_recognised_in_any_spelling() {
+        let event = EventFacts::default();
+        let claim = ClaimFacts { to_ids: true, ..ClaimFacts::default() };
+        for (written, observable) in [
+            ("2001:DB8:0::1", Observable::new("ipv6-addr:value", "2001:db8::1")),
+            ("10.0.0.5/32", Observable::new("ipv4-addr:value", "10.0.0.5")),
+            ("Host.Example.", Observable::new("domain-name:value", "host.example")),
+            ("evil[.]example", Observable::new("domain-name:value", "evil.example")),
+        ] {
+            let policy = Policy { never: vec![written.into()], ..open_policy() };
+            let verdict = Judge::new(&policy).admit(&event, &claim, &observable);
+            assert_eq!(verdict, Err(Reason::Never), "{written}");
+        }
+    }
+
+    #[test]
     fn distribution_is_inherited_from_object_then_event() {
         let policy = Policy { distributions: vec![3], ..open_policy() };
         let event = EventFacts { distribution: 3, ..EventFacts::default() };
@@ -198,7 +226,7 @@ mod tests {
         let observable = Observable::new("ipv4-addr:value", "198.51.100.7");
         let judge = Judge::new(&policy);
         assert_eq!(judge.admit(&event, &claim, &observable), Ok(()));
-        claim.object = Some(crate::convert::ObjectFacts { distribution: 0, ..Default::default() });
+        claim.object = Some(convert::ObjectFacts { distribution: 0, ..Default::default() });
         assert_eq!(judge.admit(&event, &claim, &observable), Err(Reason::Distribution));
     }
 }

@@ -228,7 +228,14 @@ pub async fn serve_until(
     writeln!(out, "Sandbox for Entra and Microsoft Sentinel on {address}")?;
     writeln!(out, "What it holds: {}/ (and {0}/objects)", sandbox.base_url())?;
     writeln!(out, "Its certificate authority: {}", sandbox.ca_file().display())?;
-    writeln!(out, "\nTo point a relay at it:\n\n{}", sandbox.relay_environment())?;
+    writeln!(out, "\nTo point a relay at it:\n")?;
+    for line in sandbox.relay_environment().lines() {
+        writeln!(out, "export {line}")?;
+    }
+    writeln!(
+        out,
+        "\nIt also needs MSR_MISP__PUBLIC_URL and MSR_MISP__ZEROMQ__ENDPOINTS (try demo --feed 127.0.0.1:50000)."
+    )?;
     out.flush()?;
     stop.await;
     sandbox.stop().await;

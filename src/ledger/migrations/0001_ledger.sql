@@ -61,6 +61,10 @@ CREATE TABLE claims (
     PRIMARY KEY (source, event, attribute, part)
 );
 CREATE INDEX claims_by_object ON claims (object);
+-- Tag frames name the attribute by its number, object frames by the MISP object.
+CREATE INDEX claims_by_attribute_id ON claims (source, event, attribute_id);
+CREATE INDEX claims_by_misp_object ON claims (source, event, misp_object)
+    WHERE misp_object IS NOT NULL;
 
 -- What each view wants to exist: the merged claims.
 CREATE TABLE wanted (
