@@ -82,7 +82,7 @@ pub(super) struct Room {
 }
 
 /// Objects of a change among which a probe is chosen.
-const PROBED: usize = 100;
+const PROBED: i64 = 100;
 
 /// What the ledger keeps for a change that is not an event's last.
 pub(super) const NO_SUMMARY: &str = "{}";
@@ -172,9 +172,11 @@ impl Lanes {
                 break;
             }
             let page = self.page(ledger, turn, room.objects).await?;
+            // A look that passes over what was sent already is enough for once.
+            let is_barren = page.found.is_empty() && page.next.is_some() && picked.is_empty();
             let (step, is_full) = take(turn, page, &mut room, &mut picked, &busy);
             progress.0.push(step);
-            if is_full {
+            if is_full || is_barren {
                 break;
             }
         }
@@ -193,8 +195,9 @@ impl Lanes {
         let turns: Vec<&Turn> = lanes.filter(|turn| turn.waits()).collect();
         let count = turns.len().max(1);
         for turn in turns.iter().cycle().skip(attempt % count).take(count) {
-            let page = self.page(ledger, turn, PROBED).await?;
-            let mut free: Vec<Pending> = page.found.into_iter().filter(|one| !busy(one)).collect();
+            let (change, at) = (turn.open.change, (Ledger::now(), PROBED));
+            let found = ledger.pending(&self.view, &self.target, change, turn.after, at).await?;
+            let mut free: Vec<Pending> = found.into_iter().filter(|one| !busy(one)).collect();
             if free.is_empty() {
                 continue;
             }

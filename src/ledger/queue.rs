@@ -40,9 +40,9 @@ pub struct Page {
     pub next: Option<Uuid>,
 }
 
-/// Change 0 is gone through in steps of so many objects, whether they are pending or not, so that no
+/// A change is gone through in steps of so many objects, whether they are pending or not, so that no
 /// look at it takes long.
-const STRIDE: i64 = 2_000;
+const STRIDE: i64 = 500;
 
 /// Versions that differ from what the target holds or refused, and those whose outcome is unknown;
 /// withdrawals also of what may have arrived before a refusal.
@@ -101,21 +101,17 @@ impl Ledger {
         (now, limit): (i64, i64),
     ) -> sqlx::Result<Page> {
         let after = after.unwrap_or(Uuid::nil());
-        let end = if change == 0 { self.stride(view, after).await? } else { None };
-        let which = match (change, end) {
-            (0, Some(_)) => "w.view = $5 AND w.object <= $6",
-            (0, None) => "w.view = $5",
-            _ => "w.change = $5",
-        };
+        let end = self.stride(view, change, after).await?;
+        let which = if change == 0 { "w.view = $6" } else { "w.change = $6" };
         let sql = format!(
             "SELECT {PENDING} FROM wanted w
              LEFT JOIN delivered d ON d.target = $2 AND d.object = w.object
-             WHERE {which} AND w.object > $3 AND ({UNSETTLED}) ORDER BY w.object LIMIT $4"
+             WHERE {which} AND w.object > $3 AND w.object <= $4 AND ({UNSETTLED})
+             ORDER BY w.object LIMIT $5"
         );
-        let query =
-            sqlx::query_as(AssertSqlSafe(sql)).bind(now).bind(target).bind(after).bind(limit);
+        let query = sqlx::query_as(AssertSqlSafe(sql)).bind(now).bind(target).bind(after);
+        let query = query.bind(end.unwrap_or(Uuid::max())).bind(limit);
         let query = if change == 0 { query.bind(view) } else { query.bind(change) };
-        let query = if let Some(end) = end { query.bind(end) } else { query };
         let found: Vec<Pending> = query.fetch_all(&self.readers).await?;
         let full = i64::try_from(found.len()).is_ok_and(|found| found >= limit);
         let last = found.last().map(|pending| pending.object);
@@ -147,16 +143,15 @@ impl Ledger {
     }
 
     /// The key of the object at the end of a stride; `None` where fewer are left.
-    async fn stride(&self, view: &str, after: Uuid) -> sqlx::Result<Option<Uuid>> {
-        sqlx::query_scalar(
-            "SELECT object FROM wanted WHERE view = $1 AND object > $2
-             ORDER BY object LIMIT 1 OFFSET $3",
-        )
-        .bind(view)
-        .bind(after)
-        .bind(STRIDE - 1)
-        .fetch_optional(&self.readers)
-        .await
+    async fn stride(&self, view: &str, change: i64, after: Uuid) -> sqlx::Result<Option<Uuid>> {
+        let which = if change == 0 { "view = $3" } else { "change = $3" };
+        let sql = format!(
+            "SELECT object FROM wanted WHERE {which} AND object > $1
+             ORDER BY object LIMIT 1 OFFSET $2"
+        );
+        let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(after).bind(STRIDE - 1);
+        let query = if change == 0 { query.bind(view) } else { query.bind(change) };
+        query.fetch_optional(&self.readers).await
     }
 
     /// Objects whose final version is due to be sent once more.

@@ -81,7 +81,8 @@ CREATE TABLE wanted (
     change      BIGINT NOT NULL,
     PRIMARY KEY (view, object)
 );
-CREATE INDEX wanted_by_change ON wanted (change, object);
+-- With what tells whether an object is pending, so that others are passed over without their rows.
+CREATE INDEX wanted_by_change ON wanted (change, object, version, valid_until);
 
 -- Changes that a target has not fully taken yet. Change 0 stands for all that the view wants.
 CREATE TABLE queue (

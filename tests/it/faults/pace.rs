@@ -86,7 +86,7 @@ async fn withdrawals_and_small_events_overtake_a_large_event() {
     scene.publish(&first).await;
     scene.holds(3).await;
     scene.publisher.send(&recorded_frame("zmq", "010616_misp_json.bin").frame).await;
-    eventually(&scene.sandbox, |sandbox| held(sandbox).len() >= 1_000).await;
+    scene.logs("\"attributes\":5000").await;
 
     let small = Event::new(2, 0..3);
     let (requests, took) = overtakes(&scene, &small, has(&small, 0)).await;

@@ -90,6 +90,7 @@ async fn target_that_refuses_the_credential_stops_no_other_of_it() {
     let (_file, authorities) = authorities([&first, &second]);
     settings.push(authorities);
     let scene = scene(first, &settings).await;
+    let begun = std::time::Instant::now();
     scene.publish(&Event::new(1, 0..1_000)).await;
     scene.holds(1_000).await;
     for number in 2..12 {
@@ -98,9 +99,12 @@ async fn target_that_refuses_the_credential_stops_no_other_of_it() {
     }
     scene.holds(1_010).await;
     scene.assert_written(1);
+    // A few at first, then one each 100 to 200 ms, each with a token of its own.
     let refused = second.requests().len();
-    assert!((2..=20).contains(&refused), "{refused}");
-    assert!(scene.sandbox.sign_ins() <= 20, "{}", scene.sandbox.sign_ins());
+    let most = 8 + usize::try_from(begun.elapsed().as_millis() / 100).unwrap();
+    assert!((2..=most).contains(&refused), "{refused} of {most}");
+    let sign_ins = scene.sandbox.sign_ins();
+    assert!(sign_ins <= refused + 3, "{sign_ins} for {refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,7 +141,7 @@ async fn dry_run_writes_what_it_would_send() {
         assert!(std::time::Instant::now() < deadline, "{}", lines());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let sizes: Vec<usize> = lines()
+    let mut sizes: Vec<usize> = lines()
         .lines()
         .map(|line| {
             let request: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -145,7 +149,9 @@ async fn dry_run_writes_what_it_would_send() {
             request["stixobjects"].as_array().unwrap().len()
         })
         .collect();
-    assert_eq!(sizes, [100, 50, 1]);
+    // Two requests are written at the same time.
+    sizes[..2].sort();
+    assert_eq!(sizes, [50, 100, 1]);
     assert!(scene.sandbox.objects(second).is_empty());
 }
 
