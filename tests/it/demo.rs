@@ -108,7 +108,7 @@ async fn the_sandbox_command_serves_until_it_is_stopped() {
     let mut child = binary(folder.path(), &arguments).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut value = |name: &str| {
-        let prefix = format!("{name}=");
+        let prefix = format!("export {name}=");
         let found = lines.find_map(|line| line.strip_prefix(&prefix).map(str::to_owned));
         found.unwrap_or_else(|| panic!("no {name}"))
     };
