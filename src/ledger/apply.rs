@@ -133,8 +133,7 @@ fn says_more(stored: &EventFacts, now: &EventFacts) -> bool {
     without_times(stored) != without_times(now)
 }
 
-/// Until the snapshot is wholly applied, the event counts as one to be read again: a crash in between
-/// leaves a part of it.
+/// Until it is wholly applied, the event counts as one to be read again: a crash leaves a part.
 async fn write_head(tx: &mut Writing, source: &str, facts: &EventFacts) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "INSERT INTO events (source, event, misp_id, timestamp, sequence, generation, facts, reread)
