@@ -196,7 +196,12 @@ fn merge_one(view: &View, claims: &[ClaimRow], events: &EventsByKey) -> Option<M
         .filter_map(|(row, claim)| {
             let event = events.get(&(row.source.clone(), row.event))?;
             view.judge.admit(event, claim, &observable).ok()?;
-            Some(Admitted { event, attribute: row.attribute, claim, times: times(row, claim) })
+            Some(Admitted {
+                event,
+                attribute: row.attribute,
+                claim,
+                times: ClaimTimes::of(claim, row.claimed_at, row.expires_at),
+            })
         })
         .collect();
     let id = view.merger.stix_id(
@@ -206,16 +211,6 @@ fn merge_one(view: &View, claims: &[ClaimRow], events: &EventsByKey) -> Option<M
     );
     let indicator = view.merger.merge(id, &observable, &admitted)?;
     Some(Merged { object: first.object, stix_id: id, indicator })
-}
-
-fn times(row: &ClaimRow, claim: &ClaimFacts) -> ClaimTimes {
-    ClaimTimes {
-        timestamp: claim.timestamp.saturating_mul(1_000),
-        first_seen: claim.first_seen.map(|micros| micros / 1_000),
-        last_seen: claim.last_seen.map(|micros| micros / 1_000),
-        claimed_at: row.claimed_at,
-        expires_at: row.expires_at,
-    }
 }
 
 /// What differs from what was wanted so far: altered objects, and those that nothing claims.

@@ -190,7 +190,7 @@ impl Writer {
         while let Some(Chunk { claims, end: last }) = snapshot.chunks.recv().await {
             let mut change = Change::new(&view, Some(event), heard);
             if !application.add(&mut tx, claims, &mut change).await? {
-                tracing::info!(%event, "a newer snapshot overtakes this one");
+                tracing::info!(%event, "the event was deleted while its snapshot was being applied: given up");
                 return Ok(false);
             }
             if let Some(last) = last {
