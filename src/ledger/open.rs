@@ -15,8 +15,10 @@ use thiserror::Error;
 use super::Ledger;
 use crate::config::LedgerConfig;
 
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "ledger", include_str!("migrations/0001_ledger.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "ledger", include_str!("migrations/0001_ledger.sql")),
+    (2, "rest", include_str!("migrations/0002_rest.sql")),
+];
 
 /// Pages that SQLite keeps in memory, KiB: the writer's, and each reader's.
 const WRITER_CACHE: &str = "-8000";

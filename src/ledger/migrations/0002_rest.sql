@@ -1,0 +1,58 @@
+-- What REST settles: the queue of reads, and what the guard holds.
+
+-- Events that are to be read whole over REST, and when. Whatever asks only writes here; one task
+-- works it down, so that every asking survives a crash and many askings are one read.
+CREATE TABLE reads (
+    source   TEXT NOT NULL,
+    event    BLOB NOT NULL,
+    -- 0 urgent, 1 read-back or confirmation of a publication, 2 backlog.
+    lane     SMALLINT NOT NULL,
+    due_at   BIGINT NOT NULL,
+    -- When it was first asked for: askings move due_at on, but not for ever.
+    asked_at BIGINT NOT NULL,
+    -- Counts the askings: a read that began before the last one settles nothing.
+    asked    BIGINT NOT NULL,
+    -- Reads that did not settle it.
+    attempts BIGINT NOT NULL DEFAULT 0,
+    -- A publication that counts only if a read shows it: tried again as often as configured.
+    confirm  BOOLEAN NOT NULL DEFAULT FALSE,
+    -- A full resync waits for it.
+    resync   BOOLEAN NOT NULL DEFAULT FALSE,
+    -- Attributes, as far as known.
+    weight   BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (source, event)
+);
+CREATE INDEX reads_by_lane ON reads (source, lane, due_at);
+CREATE INDEX reads_of_resync ON reads (source) WHERE resync;
+
+-- What the last read of the event showed, Unix seconds of MISP: catch-up passes over an event whose
+-- head has not changed since. `read_at` is MISP's clock at that read.
+ALTER TABLE events ADD COLUMN read_timestamp BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE events ADD COLUMN read_publication BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE events ADD COLUMN read_published BOOLEAN NOT NULL DEFAULT FALSE;
+ALTER TABLE events ADD COLUMN read_at BIGINT NOT NULL DEFAULT 0;
+
+-- Claims that MISP shows no longer, without saying that it deleted them: beyond the guard's measure
+-- they stand until an operator releases them.
+CREATE TABLE held (
+    source    TEXT NOT NULL,
+    event     BLOB NOT NULL,
+    attribute BLOB NOT NULL,
+    part      SMALLINT NOT NULL,
+    since     BIGINT NOT NULL,
+    PRIMARY KEY (source, event, attribute, part)
+);
+
+-- Indicators withdrawn because of an absence, for the guard's measure.
+CREATE TABLE inferred (
+    source  TEXT NOT NULL,
+    view    TEXT NOT NULL,
+    at      BIGINT NOT NULL,
+    objects BIGINT NOT NULL
+);
+
+-- withdraw = "revoke": an observable that returns is another object of the next generation;
+-- `claimed` is then the key that its claims count for (else `object` is).
+ALTER TABLE wanted ADD COLUMN generation SMALLINT NOT NULL DEFAULT 0;
+ALTER TABLE wanted ADD COLUMN claimed BLOB;
+CREATE INDEX wanted_by_claimed ON wanted (view, claimed) WHERE claimed IS NOT NULL;
