@@ -248,6 +248,9 @@ fn report(config: &Config) -> anyhow::Result<()> {
     if let Some(webhook) = &config.misp.webhook {
         writeln!(out, "  webhook  {}{}", webhook.listen, webhook.path)?;
     }
+    if let Some(rest) = &config.misp.rest {
+        writeln!(out, "  rest     {}", rest.url)?;
+    }
     for target in &config.targets {
         let state = match (target.enabled, target.mode) {
             (false, _) => "not enabled",
