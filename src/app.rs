@@ -232,6 +232,7 @@ impl Tasks {
                 .as_ref()
                 .map_or(Duration::from_secs(120), |webhook| webhook.confirm_within),
             tombstones: relay.config.ledger.tombstones,
+            rest: None,
         };
         let (ledger, view) = (relay.ledger.clone(), Arc::clone(&relay.view));
         let writing = Writer::new(ledger.clone(), Arc::clone(&view), settings, relay.notices);

@@ -5,11 +5,17 @@
 //! to; `queue` the changes that a target has not fully taken; `delivered` what a target was sent.
 
 mod apply;
+mod claims;
 mod delivered;
 mod events;
 mod fault;
+mod guard;
+mod judgement;
 mod open;
+mod publish;
 mod queue;
+mod read;
+mod reads;
 mod small;
 mod snapshot;
 mod start;
@@ -30,12 +36,14 @@ use tokio::sync::futures::Notified;
 use uuid::Uuid;
 
 pub use delivered::{Sending, Settlement};
+pub use guard::Held;
 pub use open::OpenError;
 pub use queue::{OpenChange, Page, Pending};
+pub use reads::{Candidate, DueRead, ResyncCount};
 pub use start::{DRY_RUN, StartError, TargetEntry};
 pub use status::{GapStatus, LedgerStatus, Refusal, TargetStatus};
 pub use wanted::WITHDRAWN;
-pub use writer::{Writer, WriterSettings};
+pub use writer::{KeyView, RestRules, Writer, WriterSettings};
 
 use crate::policy::{Judge, Policy};
 use crate::stix::{Merger, Rendering};
@@ -52,6 +60,8 @@ pub struct Ledger {
 struct Shared {
     /// Wakes the senders after a commit that changed something.
     changed: Notify,
+    /// Wakes the task that reads over REST after something was asked for.
+    asked: Notify,
     /// Notices that wait or are being applied: more may be about to change.
     arriving: AtomicUsize,
     /// Whether the last transaction went well.
@@ -67,6 +77,7 @@ impl Ledger {
     fn new(writer: SqlitePool, readers: SqlitePool, lock: File) -> Self {
         let shared = Shared {
             changed: Notify::new(),
+            asked: Notify::new(),
             arriving: AtomicUsize::new(0),
             writable: AtomicBool::new(true),
             _lock: lock,

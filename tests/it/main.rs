@@ -30,6 +30,7 @@ mod ledger;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod reads;
 mod recordings;
 #[cfg(test)]
 mod sandbox;
