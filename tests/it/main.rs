@@ -28,6 +28,8 @@ mod late_news;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod ledger_care;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod reads;

@@ -43,7 +43,7 @@ pub(crate) struct Relay {
     pub(crate) ledger: Ledger,
     pub(crate) inbox: Inbox,
     pub(crate) config: Config,
-    view: Arc<View>,
+    pub(crate) view: Arc<View>,
     writer: JoinHandle<()>,
     _folder: TempDir,
 }
