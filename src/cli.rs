@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use uuid::Uuid;
 
 use crate::config::{self, Config, Mistakes};
 use crate::{admin, app, demo, healthcheck, logging, metrics, preview, sandbox, signals};
@@ -69,6 +70,19 @@ enum Command {
     /// Tell what is delivered, pending, skipped and rejected, and what is degraded
     Status(StatusOptions),
 
+    /// Read everything in MISP anew over REST, and put right whatever differs
+    ///
+    /// Finds what is missing, changed or gone, also what left no trace in MISP's timestamps. It goes
+    /// on after a restart, and live events overtake it.
+    #[command(verbatim_doc_comment)]
+    Resync(ResyncOptions),
+
+    /// Show what is gone from MISP without having been deleted, beyond what the guard lets go
+    Held,
+
+    /// Let go what `held` shows
+    Release(ReleaseOptions),
+
     /// Send once more what Sentinel rejected
     RetryRejected(RetryOptions),
 
@@ -91,12 +105,17 @@ enum Command {
 }
 
 /// What the operator allows at this start only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub struct RunOptions {
     /// Accept another indicator.namespace or sourcesystem than the ledger remembers: every
     /// indicator is sent as a new one, and the old ones stay until they expire
     #[arg(long)]
     pub rehome: bool,
+
+    /// Accept that misp.key belongs to another user, organisation or role than the ledger was filled
+    /// with: what it does not see is withdrawn
+    #[arg(long)]
+    pub accept_new_view: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
@@ -130,6 +149,36 @@ pub struct StatusOptions {
     /// One JSON object in place of text
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct ResyncOptions {
+    /// Only this event
+    #[arg(long, value_name = "UUID", conflicts_with = "since")]
+    pub event: Option<Uuid>,
+
+    /// Only what was touched in MISP within this time, e.g. 30d
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<humantime::Duration>,
+
+    /// Print what would be sent and withdrawn, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Do not wait for the end
+    #[arg(long, conflicts_with = "dry_run")]
+    pub detach: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct ReleaseOptions {
+    /// Only of this event
+    #[arg(long, value_name = "UUID", conflicts_with = "empty")]
+    pub event: Option<Uuid>,
+
+    /// MISP is right to show none of the events that the ledger holds
+    #[arg(long)]
+    pub empty: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -242,6 +291,18 @@ pub async fn execute(
         Command::Status(options) => {
             let config = config::load(file, environment)?;
             Ok(admin::commands::status(&config, options.json).await?)
+        }
+        Command::Resync(options) => {
+            let config = config::load(file, environment)?;
+            Ok(admin::resync::resync(&config, &options).await?)
+        }
+        Command::Held => {
+            let config = config::load(file, environment)?;
+            Ok(admin::resync::held(&config).await?)
+        }
+        Command::Release(options) => {
+            let config = config::load(file, environment)?;
+            Ok(admin::resync::release(&config, &options).await?)
         }
         Command::RetryRejected(options) => {
             let config = config::load(file, environment)?;

@@ -175,6 +175,8 @@ pub enum GapReason {
     /// The bound on waiting publications was reached.
     MemoryFull,
     LedgerFailed,
+    /// An operator had MISP looked at again.
+    Asked,
 }
 
 impl GapReason {
@@ -189,6 +191,7 @@ impl GapReason {
             Self::FrameTooLarge => "frame_too_large",
             Self::MemoryFull => "memory_full",
             Self::LedgerFailed => "ledger_failed",
+            Self::Asked => "asked",
         }
     }
 }

@@ -228,8 +228,7 @@ impl Ledger {
         .await
     }
 
-    /// Asks for the reads of what a listing named, and stores how far the listing has come: both or
-    /// neither. `resync`: a full resync waits for them.
+    /// Asks for the reads of what a listing named. `resync`: a full resync waits for them.
     ///
     /// # Errors
     /// Whatever SQLite says.
@@ -237,7 +236,6 @@ impl Ledger {
         &self,
         source: &str,
         candidates: &[Candidate],
-        cursor: Option<(&str, i64)>,
         (resync, now): (bool, i64),
     ) -> sqlx::Result<()> {
         let mut tx = self.begin().await?;
@@ -260,9 +258,6 @@ impl Ledger {
                   resync = reads.resync OR excluded.resync, weight = excluded.weight",
             );
             query.build().execute(&mut *tx).await?;
-        }
-        if let Some((name, value)) = cursor {
-            store_cursor(&mut tx, source, name, value).await?;
         }
         tx.commit().await?;
         self.note_written();
@@ -327,7 +322,7 @@ impl Ledger {
 /// Rows a statement.
 const ROWS: usize = 400;
 
-async fn store_cursor(
+pub(super) async fn store_cursor(
     connection: &mut SqliteConnection,
     source: &str,
     name: &str,

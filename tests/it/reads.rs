@@ -88,7 +88,7 @@ impl Stage {
                 let candidate = misp_sentinel_relay::ledger::Candidate { event: EVENT, weight: 0 };
                 let now = Ledger::now();
                 let ledger = &self.relay.ledger;
-                ledger.ask_for("misp", &[candidate], None, (false, now)).await.unwrap();
+                ledger.ask_for("misp", &[candidate], (false, now)).await.unwrap();
                 return Box::pin(self.asked()).await;
             }
         };
