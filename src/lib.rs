@@ -10,6 +10,8 @@ pub mod config;
 
 pub mod notice;
 
+pub mod http;
+
 pub mod misp;
 
 pub mod convert;
@@ -17,6 +19,8 @@ pub mod convert;
 pub mod policy;
 
 pub mod stix;
+
+pub mod rest;
 
 pub mod intake;
 
