@@ -84,8 +84,7 @@ impl Relay {
             target.name.push_str("/dry-run");
         }
         let ledger = Ledger::open(&config.ledger).await?;
-        let names = config.targets.iter().map(|target| target.name.clone()).collect();
-        let view = Arc::new(View::new(VIEW, names, &config.policy, &config.rendering));
+        let view = Arc::new(view(&config));
         register(&config, &ledger, &view, rehome).await?;
         let health = Health::default();
         let http = deliver::http::client(&config.azure)?;
@@ -165,6 +164,13 @@ impl Listeners {
     }
 }
 
+/// The view of all targets.
+#[must_use]
+pub fn view(config: &Config) -> View {
+    let names = config.targets.iter().map(|target| target.name.clone()).collect();
+    View::new(VIEW, names, &config.policy, &config.rendering)
+}
+
 fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).with_context(|| {
         format!("cannot listen on {key} = {address}: another program may use the port")
@@ -232,6 +238,7 @@ impl Tasks {
                 .as_ref()
                 .map_or(Duration::from_secs(120), |webhook| webhook.confirm_within),
             tombstones: relay.config.ledger.tombstones,
+            rest: None,
         };
         let (ledger, view) = (relay.ledger.clone(), Arc::clone(&relay.view));
         let writing = Writer::new(ledger.clone(), Arc::clone(&view), settings, relay.notices);
@@ -287,6 +294,7 @@ fn overview(relay: &Relay) -> Overview {
     let targets = relay.config.targets.clone();
     Overview {
         ledger: relay.ledger.clone(),
+        view: Arc::clone(&relay.view),
         started: SystemTime::now(),
         webhook: relay.config.misp.webhook.as_ref().map(|webhook| webhook.listen),
         endpoints: Arc::new(move || feed.now().iter().map(Into::into).collect()),

@@ -72,6 +72,10 @@ enum Command {
     /// Send once more what Sentinel rejected
     RetryRejected(RetryOptions),
 
+    /// Look into the relay's memory on disk, and care for it
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+
     /// Stand in for Entra and Sentinel's upload API, over TLS with a certificate of its own
     ///
     /// Keeps Microsoft's documented rules: 100 objects a request, 100 requests in any 60 s, required
@@ -133,6 +137,42 @@ pub struct RetryOptions {
     /// Only this target
     #[arg(long, value_name = "NAME")]
     pub target: Option<String>,
+}
+
+/// Carried out by the running relay; without one, on the ledger itself.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+enum LedgerCommand {
+    /// Print every row as a line of JSON, from one moment
+    ///
+    /// {"table":"claims","source":"misp",...}: columns are named as in the tables (ARCHITECTURE.md),
+    /// ids are uuids, JSON columns are JSON. Times are Unix milliseconds; those of MISP (columns
+    /// `timestamp`, `read_...`) are Unix seconds. The relay goes on meanwhile. Take the lines
+    /// quickly, best with --out: until they are taken, what is written stays in the WAL, and a
+    /// command that takes nothing for 30 s is hung up on.
+    #[command(verbatim_doc_comment)]
+    Export {
+        /// Write to this file, which appears once it is whole
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+
+    /// Check what must always be true of the ledger; exit code 1 if something is not
+    ///
+    /// Each invariant by name, and for one that is broken the rows and a remedy.
+    #[command(verbatim_doc_comment)]
+    Check {
+        /// Have the next start judge every claim anew, and compare each target with the result
+        #[arg(long)]
+        repair: bool,
+    },
+
+    /// Give free pages back to the file system
+    ///
+    /// A running relay does it in small steps (and by itself, when much is free). Without one the
+    /// file is rewritten, which needs as much room again; a file of release 0.1 can give pages back
+    /// only after that.
+    #[command(verbatim_doc_comment)]
+    Vacuum,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -207,6 +247,10 @@ pub async fn execute(
             let config = config::load(file, environment)?;
             Ok(admin::commands::retry_rejected(&config, options.target.as_deref()).await?)
         }
+        Command::Ledger(command) => {
+            let config = config::load(file, environment)?;
+            Ok(ledger(&config, command).await?)
+        }
         Command::Sandbox(options) => Ok(serve_sandbox(options).await?),
         Command::CheckConfig => Ok(report(&config::load(file, environment)?)?),
         Command::Healthcheck(HealthOptions { connect: Some(address), .. }) => {
@@ -229,6 +273,14 @@ async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     app::run(config, options, recorded).await
 }
 
+async fn ledger(config: &Config, command: LedgerCommand) -> anyhow::Result<()> {
+    match command {
+        LedgerCommand::Export { out } => admin::ledger::export(config, out.as_deref()).await,
+        LedgerCommand::Check { repair } => admin::ledger::check(config, repair).await,
+        LedgerCommand::Vacuum => admin::ledger::vacuum(config).await,
+    }
+}
+
 async fn serve_sandbox(options: SandboxOptions) -> anyhow::Result<()> {
     let SandboxOptions { listen, names, ca_file } = options;
     let settings = sandbox::Settings { listen, names, ca_file, ..sandbox::Settings::default() };
@@ -247,6 +299,9 @@ fn report(config: &Config) -> anyhow::Result<()> {
     }
     if let Some(webhook) = &config.misp.webhook {
         writeln!(out, "  webhook  {}{}", webhook.listen, webhook.path)?;
+    }
+    if let Some(rest) = &config.misp.rest {
+        writeln!(out, "  rest     {}", rest.url)?;
     }
     for target in &config.targets {
         let state = match (target.enabled, target.mode) {

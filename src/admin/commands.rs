@@ -19,7 +19,7 @@ pub async fn status(config: &Config, json: bool) -> anyhow::Result<()> {
     let status = match control::ask(&config.ledger.data_dir, &Request::Status).await? {
         Some(Response::Status { status }) => *status,
         Some(Response::Failed { error }) => bail!("the relay answers: {error}"),
-        Some(Response::Retried { .. }) => bail!("the relay answers something else"),
+        Some(other) => bail!("the relay answers {other:?}"),
         None => offline(config).await?,
     };
     let text = if json {
@@ -51,7 +51,7 @@ pub async fn retry_rejected(config: &Config, target: Option<&str>) -> anyhow::Re
             print(&format!("{objects} rejected objects are pending again.\n"))
         }
         Some(Response::Failed { error }) => bail!("the relay answers: {error}"),
-        Some(Response::Status { .. }) => bail!("the relay answers something else"),
+        Some(other) => bail!("the relay answers {other:?}"),
         None => {
             let ledger = open(&config.ledger).await?;
             let retried = ledger.retry_rejected(target, Ledger::now()).await;
@@ -65,7 +65,7 @@ pub async fn retry_rejected(config: &Config, target: Option<&str>) -> anyhow::Re
 }
 
 /// Opens the ledger in place of a relay; never makes one.
-async fn open(config: &LedgerConfig) -> anyhow::Result<Ledger> {
+pub(super) async fn open(config: &LedgerConfig) -> anyhow::Result<Ledger> {
     let file = config.data_dir.join("ledger.db");
     ensure!(
         file.exists(),
@@ -83,7 +83,7 @@ async fn open(config: &LedgerConfig) -> anyhow::Result<Ledger> {
 }
 
 /// A reader that has seen enough, such as `head`, is no error.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -1,21 +1,26 @@
 //! The Unix socket in the data folder over which commands reach the running relay: JSON requests
-//! and responses, one a line. Whoever may open it may command the relay, so it is the user's only.
+//! and responses, one a line; a long answer is many lines before its response. Whoever may open it
+//! may command the relay, so it is the user's only.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::stream::{self, Long};
 use super::{Overview, Status};
-use crate::ledger::Ledger;
+use crate::ledger::{Given, Ledger};
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "relay.sock";
@@ -33,6 +38,9 @@ const IDLE: Duration = Duration::from_secs(30);
 /// How long a command waits for the relay: counting a large ledger takes seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The same for the next line of a long answer: SQLite's own check of a large file takes minutes.
+const LONG_PATIENCE: Duration = Duration::from_secs(600);
+
 /// What a command asks of the running relay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
@@ -43,7 +51,17 @@ pub enum Request {
         #[serde(default)]
         target: Option<String>,
     },
+    /// The answer is a line for each row, then [`Response::End`].
+    LedgerExport,
+    /// The answer is a line for each invariant, then [`Response::End`].
+    LedgerCheck,
+    /// Has the next start judge all claims anew.
+    LedgerRepair,
+    LedgerVacuum,
 }
+
+/// The lines of a long answer never begin like this.
+const RESPONSE: &[u8] = b"{\"answer\":";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
@@ -54,6 +72,12 @@ pub enum Response {
     /// So many objects are pending again.
     Retried {
         objects: u64,
+    },
+    /// All lines of a long answer were sent.
+    End,
+    Repaired,
+    Vacuumed {
+        given: Given,
     },
     Failed {
         error: String,
@@ -111,12 +135,13 @@ impl Control {
     /// Never in the middle: a client that fails harms only itself.
     pub async fn serve(self, overview: Overview, stop: CancellationToken) -> anyhow::Result<()> {
         let mut clients = JoinSet::new();
+        let long = Arc::new(Semaphore::new(1));
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = self.accept(), if clients.len() < MAX_CLIENTS => {
                     if let Some(stream) = accepted {
-                        clients.spawn(converse(stream, overview.clone()));
+                        clients.spawn(converse(stream, overview.clone(), Arc::clone(&long)));
                     }
                 }
                 Some(ended) = clients.join_next() => report(ended),
@@ -146,7 +171,7 @@ fn report(ended: Result<io::Result<()>, tokio::task::JoinError>) {
     }
 }
 
-async fn converse(stream: UnixStream, overview: Overview) -> io::Result<()> {
+async fn converse(stream: UnixStream, overview: Overview, long: Arc<Semaphore>) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
@@ -157,10 +182,10 @@ async fn converse(stream: UnixStream, overview: Overview) -> io::Result<()> {
             return Ok(());
         }
         let whole = line.ends_with(b"\n");
-        let response = if whole {
-            answer(&line, &overview).await
-        } else {
-            Response::Failed { error: "a request is one line of at most 4 KiB".to_owned() }
+        let response = match serde_json::from_slice(&line) {
+            _ if !whole => failed("a request is one line of at most 4 KiB"),
+            Err(error) => failed(&format!("no request: {error}")),
+            Ok(request) => answer(request, &overview, &mut writer, &long).await?,
         };
         let mut line = serde_json::to_vec(&response)?;
         line.push(b'\n');
@@ -171,18 +196,64 @@ async fn converse(stream: UnixStream, overview: Overview) -> io::Result<()> {
     }
 }
 
-async fn answer(line: &[u8], overview: &Overview) -> Response {
-    let request = match serde_json::from_slice(line) {
-        Ok(request) => request,
-        Err(error) => return Response::Failed { error: format!("no request: {error}") },
-    };
-    match request {
+fn failed(error: &str) -> Response {
+    Response::Failed { error: error.to_owned() }
+}
+
+async fn answer(
+    request: Request,
+    overview: &Overview,
+    writer: &mut OwnedWriteHalf,
+    long: &Semaphore,
+) -> io::Result<Response> {
+    let unwritable = |error| failed(&format!("the ledger cannot be written: {error}"));
+    Ok(match request {
         Request::Status => match overview.status().await {
             Ok(status) => Response::Status { status: Box::new(status) },
-            Err(error) => Response::Failed { error: format!("the ledger cannot be read: {error}") },
+            Err(error) => failed(&format!("the ledger cannot be read: {error}")),
         },
         Request::RetryRejected { target } => retry(target.as_deref(), overview).await,
-    }
+        Request::LedgerExport => say_all(Long::Export, overview, writer, long).await?,
+        Request::LedgerCheck => say_all(Long::Check, overview, writer, long).await?,
+        Request::LedgerRepair => {
+            match overview.ledger.judge_anew(&overview.view, Ledger::now()).await {
+                Ok(()) => Response::Repaired,
+                Err(error) => unwritable(error),
+            }
+        }
+        Request::LedgerVacuum => match overview.ledger.give_back().await {
+            Ok(given) => Response::Vacuumed { given },
+            Err(error) => unwritable(error),
+        },
+    })
+}
+
+/// One at a time: each keeps one of the ledger's few readers. A client that takes nothing for a
+/// while is hung up on, since its snapshot keeps the WAL growing.
+async fn say_all(
+    what: Long,
+    overview: &Overview,
+    writer: &mut OwnedWriteHalf,
+    long: &Semaphore,
+) -> io::Result<Response> {
+    let Ok(_turn) = long.try_acquire() else {
+        return Ok(failed("another export or check is running: try again when it has ended"));
+    };
+    let (chunks, mut made) = mpsc::channel(2);
+    let making = stream::make(what, &overview.ledger, &overview.view, chunks);
+    let writing = async move {
+        while let Some(chunk) = made.recv().await {
+            let written = timeout(IDLE, writer.write_all(&chunk)).await;
+            written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        }
+        Ok::<_, io::Error>(())
+    };
+    let (made, written) = tokio::join!(making, writing);
+    written?;
+    Ok(match made {
+        Ok(()) => Response::End,
+        Err(error) => failed(&format!("the ledger cannot be read: {error}")),
+    })
 }
 
 async fn retry(target: Option<&str>, overview: &Overview) -> Response {
@@ -218,6 +289,19 @@ pub(super) fn known_target(target: Option<&str>, known: &[String]) -> Result<(),
 /// # Errors
 /// The socket may not be opened, or what listens does not answer as a relay does.
 pub async fn ask(data_dir: &Path, request: &Request) -> anyhow::Result<Option<Response>> {
+    let (lines, _) = mpsc::channel(1);
+    ask_long(data_dir, request, lines).await
+}
+
+/// As [`ask`]; the lines before the response go to `lines` as they come, until nobody takes them.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_long(
+    data_dir: &Path,
+    request: &Request,
+    lines: mpsc::Sender<Vec<u8>>,
+) -> anyhow::Result<Option<Response>> {
     let path = data_dir.join(SOCKET);
     let stream = match UnixStream::connect(&path).await {
         Ok(stream) => stream,
@@ -228,8 +312,7 @@ pub async fn ask(data_dir: &Path, request: &Request) -> anyhow::Result<Option<Re
             });
         }
     };
-    let answered = timeout(PATIENCE, exchange(stream, request)).await;
-    let answered = answered.unwrap_or_else(|_| bail!("no answer within {PATIENCE:?}"));
+    let answered = exchange(stream, request, lines).await;
     answered.map(Some).with_context(|| format!("ask the relay over {}", path.display()))
 }
 
@@ -238,15 +321,35 @@ fn no_relay(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
-async fn exchange(stream: UnixStream, request: &Request) -> anyhow::Result<Response> {
+async fn exchange(
+    stream: UnixStream,
+    request: &Request,
+    lines: mpsc::Sender<Vec<u8>>,
+) -> anyhow::Result<Response> {
     let (reader, mut writer) = stream.into_split();
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     writer.write_all(&line).await?;
-    let mut line = Vec::new();
-    BufReader::new(reader).take(LONGEST_RESPONSE).read_until(b'\n', &mut line).await?;
-    if line.is_empty() {
-        bail!("it hung up: it is being stopped");
+    let quick = matches!(request, Request::Status | Request::RetryRejected { .. });
+    let patience = if quick { PATIENCE } else { LONG_PATIENCE };
+    let mut reader = BufReader::with_capacity(64 << 10, reader);
+    loop {
+        let mut line = Vec::new();
+        let mut bounded = (&mut reader).take(LONGEST_RESPONSE);
+        let read = timeout(patience, bounded.read_until(b'\n', &mut line)).await;
+        match read {
+            Err(_) => bail!("no answer within {patience:?}"),
+            Ok(read) => read?,
+        };
+        if line.is_empty() {
+            bail!("it hung up: it is being stopped, or this command took its lines too slowly");
+        }
+        if line.starts_with(RESPONSE) {
+            return serde_json::from_slice(&line)
+                .context("understand its answer: is it another version?");
+        }
+        if lines.send(line).await.is_err() {
+            return Ok(Response::End);
+        }
     }
-    serde_json::from_slice(&line).context("understand its answer: is it another version?")
 }

@@ -5,9 +5,11 @@ pub mod commands;
 pub mod control;
 mod health;
 pub mod http;
+pub mod ledger;
 mod overview;
 mod render;
 mod status;
+mod stream;
 
 pub use overview::Overview;
 pub use render::text;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{EndpointStatus, RelayStatus, Status, TargetHealth};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, View};
 
 /// A cheap handle on what `status` is made of. The closures are asked each time.
 #[derive(Clone)]
 pub struct Overview {
     pub ledger: Ledger,
+    /// How claims are judged and merged.
+    pub view: Arc<View>,
     pub started: SystemTime,
     /// Where the webhook listens.
     pub webhook: Option<SocketAddr>,

@@ -5,11 +5,21 @@
 //! to; `queue` the changes that a target has not fully taken; `delivered` what a target was sent.
 
 mod apply;
+mod check;
+mod claims;
 mod delivered;
 mod events;
+mod export;
 mod fault;
+mod guard;
+mod judged;
+mod judgement;
 mod open;
+mod publish;
 mod queue;
+mod read;
+mod reads;
+mod room;
 mod small;
 mod snapshot;
 mod start;
@@ -20,6 +30,7 @@ mod withdraw;
 mod writer;
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -29,13 +40,17 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use uuid::Uuid;
 
+pub use check::Finding;
 pub use delivered::{Sending, Settlement};
+pub use guard::Held;
 pub use open::OpenError;
 pub use queue::{OpenChange, Page, Pending};
+pub use reads::{Candidate, DueRead, ResyncCount};
+pub use room::{Given, Room};
 pub use start::{DRY_RUN, StartError, TargetEntry};
 pub use status::{GapStatus, LedgerStatus, Refusal, TargetStatus};
 pub use wanted::WITHDRAWN;
-pub use writer::{Writer, WriterSettings};
+pub use writer::{KeyView, RestRules, Writer, WriterSettings};
 
 use crate::policy::{Judge, Policy};
 use crate::stix::{Merger, Rendering};
@@ -52,10 +67,14 @@ pub struct Ledger {
 struct Shared {
     /// Wakes the senders after a commit that changed something.
     changed: Notify,
+    /// Wakes the task that reads over REST after something was asked for.
+    asked: Notify,
     /// Notices that wait or are being applied: more may be about to change.
     arriving: AtomicUsize,
     /// Whether the last transaction went well.
     writable: AtomicBool,
+    /// Where the file is.
+    folder: PathBuf,
     /// Held for its lock.
     _lock: File,
 }
@@ -64,11 +83,13 @@ struct Shared {
 type Writing = Transaction<'static, Sqlite>;
 
 impl Ledger {
-    fn new(writer: SqlitePool, readers: SqlitePool, lock: File) -> Self {
+    fn new(writer: SqlitePool, readers: SqlitePool, folder: PathBuf, lock: File) -> Self {
         let shared = Shared {
             changed: Notify::new(),
+            asked: Notify::new(),
             arriving: AtomicUsize::new(0),
             writable: AtomicBool::new(true),
+            folder,
             _lock: lock,
         };
         Self { writer, readers, shared: Arc::new(shared) }

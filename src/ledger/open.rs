@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{SqlSafeStr, SqlitePool};
 use thiserror::Error;
 
@@ -76,7 +78,7 @@ impl Ledger {
         migrate(&writer, &path).await?;
         check(&writer).await.map_err(describe)?;
         let readers = pool(&path, config.fsync, READER_CACHE, READERS).await.map_err(describe)?;
-        Ok(Self::new(writer, readers, lock))
+        Ok(Self::new(writer, readers, folder.clone(), lock))
     }
 }
 
@@ -110,6 +112,8 @@ async fn pool(
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
+        // Of a new file only; see room.rs for older ones.
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(synchronous)
         .busy_timeout(Duration::from_secs(10))

@@ -47,7 +47,7 @@ const STRIDE: i64 = 500;
 /// Versions that differ from what the target holds or refused, and those whose outcome is unknown;
 /// withdrawals also of what may have arrived before a refusal.
 /// What has expired unsent is no longer sent, and what has expired at the target needs no upload.
-const UNSETTLED: &str = "
+pub(super) const UNSETTLED: &str = "
     (w.version <> COALESCE(d.accepted, 0) OR d.sending IS NOT NULL
      OR w.version = 0 AND d.doubt IS NOT NULL)
     AND (d.rejected IS NULL OR w.version <> d.rejected OR w.change <> d.rejected_in)

@@ -78,10 +78,8 @@ impl Ledger {
         now: i64,
         mut progress: impl FnMut(usize),
     ) -> sqlx::Result<bool> {
-        let name = format!("view {}", view.name);
-        let fingerprint = view.fingerprint.to_string();
         let mut tx = self.begin().await?;
-        if setting(&mut tx, &name).await?.as_ref() == Some(&fingerprint) {
+        if is_judged(&mut tx, view).await? {
             return Ok(false);
         }
         tx.commit().await?;
@@ -99,7 +97,8 @@ impl Ledger {
             progress(done);
         }
         let mut tx = self.begin().await?;
-        store_setting(&mut tx, &name, &fingerprint).await?;
+        let (name, judged) = (format!("view {}", view.name), view.fingerprint.to_string());
+        store_setting(&mut tx, &name, &judged).await?;
         tx.commit().await?;
         Ok(done > 0)
     }
@@ -195,15 +194,22 @@ async fn rename_objects(tx: &mut SqliteConnection, view: &View) -> sqlx::Result<
             .await?;
         }
     }
-    for statement in [
-        "DELETE FROM queue",
-        "DELETE FROM wanted",
-        "DELETE FROM delivered",
-        "DELETE FROM settings WHERE name LIKE 'view %'",
-    ] {
+    for statement in ["DELETE FROM queue", "DELETE FROM wanted", "DELETE FROM delivered"] {
         sqlx::query(statement).execute(&mut *tx).await?;
     }
+    forget_views(tx).await
+}
+
+/// All claims are judged anew at the next start.
+pub(super) async fn forget_views(tx: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM settings WHERE name LIKE 'view %'").execute(tx).await?;
     Ok(())
+}
+
+/// Whether all claims were judged as this view does.
+pub(super) async fn is_judged(tx: &mut SqliteConnection, view: &View) -> sqlx::Result<bool> {
+    let judged = setting(tx, &format!("view {}", view.name)).await?;
+    Ok(judged.is_some_and(|fingerprint| fingerprint == view.fingerprint.to_string()))
 }
 
 #[derive(Debug, sqlx::FromRow)]
@@ -252,7 +258,11 @@ async fn setting(tx: &mut SqliteConnection, name: &str) -> sqlx::Result<Option<S
         .await
 }
 
-async fn store_setting(tx: &mut SqliteConnection, name: &str, value: &str) -> sqlx::Result<()> {
+pub(super) async fn store_setting(
+    tx: &mut SqliteConnection,
+    name: &str,
+    value: &str,
+) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO settings (name, value) VALUES ($1, $2)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",

@@ -22,7 +22,7 @@ pub struct LedgerStatus {
     pub wanted: i64,
     /// Webhook publications that nothing confirmed yet.
     pub announced: i64,
-    /// Events whose notices could not be judged without REST.
+    /// Events that are to be read over REST.
     pub awaiting_rest: i64,
     pub gaps: Vec<GapStatus>,
     pub targets: Vec<TargetStatus>,
@@ -89,7 +89,7 @@ impl Ledger {
             skipped: self.skipped().await?,
             wanted: self.count("SELECT count(*) FROM wanted WHERE version <> 0").await?,
             announced: self.count("SELECT count(*) FROM announced").await?,
-            awaiting_rest: self.count("SELECT count(*) FROM events WHERE reread").await?,
+            awaiting_rest: self.count("SELECT count(*) FROM reads").await?,
             gaps: self.gaps().await?,
             targets,
             bytes: self.bytes().await?,

@@ -44,6 +44,10 @@ impl<'a> Change<'a> {
         }
     }
 
+    pub(super) fn in_lane(self, lane: Lane) -> Self {
+        Self { lane, ..self }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.altered + self.withdrawn == 0
     }
@@ -109,24 +113,30 @@ pub(super) async fn refresh(
     Ok(())
 }
 
-type EventsByKey = HashMap<(String, Uuid), EventFacts>;
+pub(super) type EventsByKey = HashMap<(String, Uuid), EventFacts>;
 
 #[derive(Debug, sqlx::FromRow)]
-struct ClaimRow {
-    source: String,
-    event: Uuid,
-    attribute: Uuid,
-    part: i16,
-    object: Uuid,
-    path: String,
-    value: String,
+pub(super) struct ClaimRow {
+    pub source: String,
+    pub event: Uuid,
+    pub attribute: Uuid,
+    pub part: i16,
+    pub object: Uuid,
+    pub path: String,
+    pub value: String,
     claimed_at: i64,
     expires_at: Option<i64>,
-    facts: String,
+    pub facts: String,
+}
+
+impl ClaimRow {
+    pub(super) fn observable(&self) -> Observable {
+        Observable { path: self.path.clone().into(), value: self.value.clone() }
+    }
 }
 
 /// In the order of objects.
-async fn claims_of(tx: &mut Writing, objects: &[Uuid]) -> sqlx::Result<Vec<ClaimRow>> {
+pub(super) async fn claims_of(tx: &mut Writing, objects: &[Uuid]) -> sqlx::Result<Vec<ClaimRow>> {
     let mut query = QueryBuilder::<Sqlite>::new(
         "SELECT source, event, attribute, part, object, path, value, claimed_at, expires_at, facts
          FROM claims WHERE",
@@ -136,7 +146,7 @@ async fn claims_of(tx: &mut Writing, objects: &[Uuid]) -> sqlx::Result<Vec<Claim
     query.build_query_as().fetch_all(&mut **tx).await
 }
 
-async fn load_events(
+pub(super) async fn load_events(
     tx: &mut Writing,
     claims: &[ClaimRow],
     events: &mut EventsByKey,
@@ -146,12 +156,14 @@ async fn load_events(
         if events.contains_key(&key) {
             continue;
         }
-        let facts: String =
+        let facts: Option<String> =
             sqlx::query_scalar("SELECT facts FROM events WHERE source = $1 AND event = $2")
                 .bind(&claim.source)
                 .bind(claim.event)
-                .fetch_one(&mut **tx)
+                .fetch_optional(&mut **tx)
                 .await?;
+        // A claim whose event is not there is not admitted.
+        let Some(facts) = facts else { continue };
         events.insert(key, decode(&facts)?);
     }
     Ok(())
@@ -170,14 +182,14 @@ async fn versions_of(
 }
 
 #[derive(Debug)]
-struct Merged {
-    object: Uuid,
-    stix_id: Uuid,
-    indicator: Indicator,
+pub(super) struct Merged {
+    pub object: Uuid,
+    pub stix_id: Uuid,
+    pub indicator: Indicator,
 }
 
 /// The indicators of the admitted claims.
-fn merge(view: &View, claims: &[ClaimRow], events: &EventsByKey) -> Vec<Merged> {
+pub(super) fn merge(view: &View, claims: &[ClaimRow], events: &EventsByKey) -> Vec<Merged> {
     claims
         .chunk_by(|a, b| a.object == b.object)
         .filter_map(|claims| merge_one(view, claims, events))
@@ -186,7 +198,7 @@ fn merge(view: &View, claims: &[ClaimRow], events: &EventsByKey) -> Vec<Merged> 
 
 fn merge_one(view: &View, claims: &[ClaimRow], events: &EventsByKey) -> Option<Merged> {
     let first = claims.first()?;
-    let observable = Observable { path: first.path.clone().into(), value: first.value.clone() };
+    let observable = first.observable();
     let facts: Vec<(&ClaimRow, ClaimFacts)> = claims
         .iter()
         .filter_map(|row| Some((row, serde_json::from_str(&row.facts).ok()?)))

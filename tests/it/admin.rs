@@ -35,6 +35,7 @@ fn overview(relay: &Relay) -> Overview {
     };
     Overview {
         ledger: relay.ledger.clone(),
+        view: Arc::clone(&relay.view),
         started: SystemTime::now(),
         webhook: Some("127.0.0.1:8443".parse().unwrap()),
         endpoints: Arc::new(move || vec![endpoint.clone()]),

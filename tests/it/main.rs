@@ -28,8 +28,11 @@ mod late_news;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod ledger_care;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod reads;
 mod recordings;
 #[cfg(test)]
 mod sandbox;

@@ -1,0 +1,294 @@
+//! What must be true of a ledger at any moment, whatever was killed and when: each invariant has a
+//! name, and a remedy for when it does not hold.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+use sqlx::AssertSqlSafe;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::apply::STEP;
+use super::delivered::queue_everything;
+use super::judged::Judging;
+use super::queue::UNSETTLED;
+use super::wanted::{Change, refresh};
+use super::{Ledger, View, Writing, export, start};
+
+/// Examples told of a broken invariant.
+pub(super) const EXAMPLES: usize = 5;
+
+/// How an invariant fares.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Its name, e.g. `claims-have-events`.
+    pub invariant: String,
+    /// How many rows break it.
+    pub broken: u64,
+    /// The first few of them, each a JSON object.
+    pub examples: Vec<String>,
+    /// What to do if it is broken.
+    pub remedy: String,
+    /// Why it could not be judged now.
+    pub left_out: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn new(invariant: &str, remedy: &str) -> Self {
+        Self { invariant: invariant.into(), remedy: remedy.into(), ..Self::default() }
+    }
+
+    pub(super) fn add(&mut self, example: impl FnOnce() -> String) {
+        self.broken += 1;
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(example());
+        }
+    }
+
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.broken == 0
+    }
+}
+
+/// An invariant that a query can break: `rows` are those that break it, shown by `columns`.
+struct Rule {
+    invariant: &'static str,
+    columns: &'static str,
+    rows: &'static str,
+    remedy: &'static str,
+}
+
+const REREAD: &str = "`resync --event UUID` reads the event anew";
+const REPAIR: &str = "`ledger check --repair`, then restart the relay: it judges every claim anew and compares each target with the result";
+
+const RULES: [Rule; 9] = [
+    Rule {
+        invariant: "claims-have-events",
+        columns: "c.source, c.event, c.attribute, c.part",
+        rows: "FROM claims c LEFT JOIN events e ON e.source = c.source AND e.event = c.event
+               WHERE e.event IS NULL",
+        remedy: REREAD,
+    },
+    Rule {
+        invariant: "deleted-events-claim-nothing",
+        columns: "c.source, c.event, c.attribute, c.part",
+        rows: "FROM events e JOIN claims c ON c.source = e.source AND c.event = e.event
+               WHERE e.deleted_at IS NOT NULL AND e.unfinished = 0",
+        remedy: REREAD,
+    },
+    Rule {
+        invariant: "wanted-objects-are-claimed",
+        columns: "w.view, w.object, w.stix_id",
+        rows: "FROM wanted w WHERE w.version <> 0
+               AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.object = COALESCE(w.claimed, w.object))",
+        remedy: REPAIR,
+    },
+    // Where an id is not that of the object, the index has them in order.
+    Rule {
+        invariant: "no-id-twice",
+        columns: "a.view, a.stix_id, a.object",
+        rows: "FROM wanted a WHERE a.version <> 0 AND a.stix_id <> a.object
+               AND EXISTS (SELECT 1 FROM wanted b WHERE b.view = a.view AND b.stix_id = a.stix_id
+                           AND b.stix_id <> b.object AND b.object <> a.object AND b.version <> 0)",
+        remedy: REPAIR,
+    },
+    Rule {
+        invariant: "delivered-rows-have-targets",
+        columns: "d.target, d.object",
+        rows: "FROM delivered d WHERE d.target NOT IN (SELECT target FROM targets)",
+        remedy: "configure a target of that name once, or take the name's rows for lost: its indicators stay in Sentinel until their valid_until",
+    },
+    Rule {
+        invariant: "queues-have-targets",
+        columns: "q.target, q.change, q.lane",
+        rows: "FROM queue q WHERE q.target NOT IN (SELECT target FROM targets)
+               OR q.lane NOT IN (0, 1, 2) OR q.change < 0",
+        remedy: "restart the relay: it drops the queues of unknown targets",
+    },
+    Rule {
+        invariant: "changes-are-counted",
+        columns: "w.view, w.object, w.change",
+        rows: "FROM wanted w WHERE w.change > (SELECT value FROM counters WHERE name = 'change')",
+        remedy: REPAIR,
+    },
+    Rule {
+        invariant: "held-claims-exist",
+        columns: "h.source, h.event, h.attribute, h.part",
+        rows: "FROM held h LEFT JOIN claims c ON c.source = h.source AND c.event = h.event
+                   AND c.attribute = h.attribute AND c.part = h.part
+               WHERE c.event IS NULL",
+        remedy: REREAD,
+    },
+    Rule {
+        invariant: "reads-are-sound",
+        columns: "r.source, r.event, r.lane, r.asked, r.attempts, r.weight",
+        rows: "FROM reads r WHERE r.lane NOT IN (0, 1, 2) OR r.asked < 1 OR r.attempts < 0
+               OR r.weight < 0 OR r.due_at <= 0",
+        remedy: REREAD,
+    },
+];
+
+const TOMBSTONES: Rule = Rule {
+    invariant: "tombstones-are-sound",
+    columns: "t.source, t.attribute, t.object, t.timestamp, t.withdrawn_at",
+    rows: "FROM tombstones t WHERE t.timestamp < 0 OR t.withdrawn_at <= 0",
+    remedy: "none needed: such a tombstone ends by itself",
+};
+
+impl Ledger {
+    /// Judges every invariant on one snapshot, the cheap ones last, and tells each as it is done.
+    /// The writer is not held up; memory stays small whatever the size of the ledger.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn check(
+        &self,
+        view: &View,
+        now: i64,
+        findings: mpsc::Sender<Finding>,
+    ) -> sqlx::Result<()> {
+        let mut snapshot = self.readers.begin().await?;
+        // Whoever asked may be gone: the next check ends early then.
+        let tell = async |finding: Finding| findings.send(finding).await.is_ok();
+        if !tell(sound(&mut snapshot).await?).await {
+            return Ok(());
+        }
+        for finding in judged(&mut snapshot, view).await? {
+            tell(finding).await;
+        }
+        for rule in RULES.iter().chain([&TOMBSTONES]) {
+            if !tell(apply(&mut snapshot, rule).await?).await {
+                return Ok(());
+            }
+        }
+        tell(queued(&mut snapshot, view, now).await?).await;
+        Ok(())
+    }
+
+    /// Has the next start judge all claims anew and compare every target with the result; what
+    /// nothing claims is withdrawn at once.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn judge_anew(&self, view: &View, now: i64) -> sqlx::Result<()> {
+        let mut tx = self.begin().await?;
+        start::forget_views(&mut tx).await?;
+        sqlx::query(
+            "UPDATE counters SET value = (SELECT COALESCE(MAX(change), 0) FROM wanted)
+             WHERE name = 'change' AND value < (SELECT MAX(change) FROM wanted)",
+        )
+        .execute(&mut *tx)
+        .await?;
+        let targets: Vec<String> =
+            sqlx::query_scalar("SELECT target FROM targets WHERE mode <> 'absent'")
+                .fetch_all(&mut *tx)
+                .await?;
+        for target in targets {
+            queue_everything(&mut tx, &target, now).await?;
+        }
+        tx.commit().await?;
+        while self.withdraw_unclaimed(view, now).await? {}
+        self.shared.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// A step of it; whether there may be more.
+    async fn withdraw_unclaimed(&self, view: &View, now: i64) -> sqlx::Result<bool> {
+        let mut tx = self.begin().await?;
+        let unclaimed: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT COALESCE(w.claimed, w.object) FROM wanted w
+             WHERE w.view = $1 AND w.version <> 0 AND NOT EXISTS
+                 (SELECT 1 FROM claims c WHERE c.object = COALESCE(w.claimed, w.object))
+             LIMIT $2",
+        )
+        .bind(&view.name)
+        .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut change = Change::new(view, None, now);
+        refresh(&mut tx, &unclaimed, &mut change).await?;
+        tx.commit().await?;
+        Ok(!unclaimed.is_empty())
+    }
+}
+
+/// SQLite's own check of the file.
+async fn sound(tx: &mut Writing) -> sqlx::Result<Finding> {
+    let mut finding = Finding::new(
+        "file-is-sound",
+        "stop the relay and restore ledger.db from a backup, or move it away: a resync rebuilds it and the ids stay the same",
+    );
+    let told: Vec<String> =
+        sqlx::query_scalar("PRAGMA integrity_check").fetch_all(&mut **tx).await?;
+    for words in told.iter().filter(|words| *words != "ok") {
+        finding.add(|| words.clone());
+    }
+    Ok(finding)
+}
+
+async fn apply(tx: &mut Writing, rule: &Rule) -> sqlx::Result<Finding> {
+    let Rule { invariant, columns, rows, remedy } = rule;
+    let mut finding = Finding::new(invariant, remedy);
+    let count = AssertSqlSafe(format!("SELECT count(*) {rows}"));
+    let broken: i64 = sqlx::query_scalar(count).fetch_one(&mut **tx).await?;
+    finding.broken = broken.unsigned_abs();
+    if broken > 0 {
+        let some = AssertSqlSafe(format!("SELECT {columns} {rows} LIMIT {EXAMPLES}"));
+        let found = sqlx::query(some).fetch_all(&mut **tx).await?;
+        finding.examples = found.iter().map(export::object).collect::<sqlx::Result<_>>()?;
+    }
+    Ok(finding)
+}
+
+/// Every wanted object is what its claims give now, and the other way round.
+async fn judged(tx: &mut Writing, view: &View) -> sqlx::Result<Vec<Finding>> {
+    let unfinished: Vec<(String, Uuid)> =
+        sqlx::query_as("SELECT source, event FROM events WHERE unfinished <> 0")
+            .fetch_all(&mut **tx)
+            .await?;
+    let is_current = start::is_judged(tx, view).await?;
+    let mut judging = Judging::new(unfinished.into_iter().collect::<HashSet<_>>());
+    if !is_current {
+        judging.wanted.left_out = Some(
+            "the configuration is not the one of the last run, or its claims are still being judged anew: the next start does that first".into(),
+        );
+    }
+    judging.go(tx, view).await?;
+    Ok(vec![judging.keys, judging.readable, judging.wanted])
+}
+
+/// What a target has still to be sent is where its sender looks for it.
+async fn queued(tx: &mut Writing, view: &View, now: i64) -> sqlx::Result<Finding> {
+    let mut finding = Finding::new("pending-objects-are-queued", REPAIR);
+    let targets: Vec<String> =
+        sqlx::query_scalar("SELECT target FROM targets WHERE view = $1 AND mode <> 'absent'")
+            .bind(&view.name)
+            .fetch_all(&mut **tx)
+            .await?;
+    let rows = format!(
+        "FROM wanted w LEFT JOIN delivered d ON d.target = $2 AND d.object = w.object
+         WHERE w.view = $3 AND {UNSETTLED}
+         AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.target = $2 AND q.change IN (0, w.change))"
+    );
+    for target in targets {
+        let broken: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) {rows}")))
+            .bind(now)
+            .bind(&target)
+            .bind(&view.name)
+            .fetch_one(&mut **tx)
+            .await?;
+        finding.broken += broken.unsigned_abs();
+        if broken == 0 {
+            continue;
+        }
+        let columns = "$2 AS target, w.object, w.stix_id, w.change";
+        let some = AssertSqlSafe(format!("SELECT {columns} {rows} LIMIT {EXAMPLES}"));
+        let found =
+            sqlx::query(some).bind(now).bind(&target).bind(&view.name).fetch_all(&mut **tx).await?;
+        for row in &found {
+            finding.examples.push(export::object(row)?);
+        }
+    }
+    Ok(finding)
+}

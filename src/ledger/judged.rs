@@ -1,0 +1,156 @@
+//! All claims judged and merged once more, for `ledger check`: what is wanted has to be the result.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::json;
+use sqlx::{QueryBuilder, Sqlite};
+use uuid::Uuid;
+
+use super::check::Finding;
+use super::wanted::{ClaimRow, Merged, WITHDRAWN, claims_of, load_events, merge};
+use super::{View, Writing, push_uuids};
+use crate::convert::ClaimFacts;
+
+/// Objects at a time: 500 ids a statement.
+const CHUNK: i64 = 500;
+
+/// The invariants that need a look at every claim.
+#[derive(Debug)]
+pub(super) struct Judging {
+    pub keys: Finding,
+    pub readable: Finding,
+    pub wanted: Finding,
+    /// Events whose claims are being merged anew: they may differ for a while.
+    unfinished: HashSet<(String, Uuid)>,
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct WantedRow {
+    object: Uuid,
+    stix_id: Uuid,
+    body: String,
+    valid_from: i64,
+    valid_until: i64,
+    version: i64,
+}
+
+impl WantedRow {
+    fn is(&self, merged: &Merged) -> bool {
+        let indicator = &merged.indicator;
+        self.version == indicator.fingerprint
+            && self.stix_id == merged.stix_id
+            && self.body == indicator.body
+            && self.valid_from == indicator.valid_from
+            && self.valid_until == indicator.valid_until
+    }
+}
+
+impl Judging {
+    pub(super) fn new(unfinished: HashSet<(String, Uuid)>) -> Self {
+        Self {
+            keys: Finding::new(
+                "claims-have-their-keys",
+                "set indicator.identity and indicator.namespace back, or start once with --rehome",
+            ),
+            readable: Finding::new(
+                "claims-are-readable",
+                "`resync --event UUID` reads the event anew",
+            ),
+            wanted: Finding::new(
+                "wanted-is-what-claims-give",
+                "`ledger check --repair`, then restart the relay: it judges every claim anew",
+            ),
+            unfinished,
+        }
+    }
+
+    /// Goes through all claims in the order of their objects.
+    pub(super) async fn go(&mut self, tx: &mut Writing, view: &View) -> sqlx::Result<()> {
+        let mut after = Uuid::nil();
+        loop {
+            let objects: Vec<Uuid> = sqlx::query_scalar(
+                "SELECT DISTINCT object FROM claims WHERE object > $1 ORDER BY object LIMIT $2",
+            )
+            .bind(after)
+            .bind(CHUNK)
+            .fetch_all(&mut **tx)
+            .await?;
+            let Some(last) = objects.last() else { return Ok(()) };
+            after = *last;
+            let claims = claims_of(tx, &objects).await?;
+            self.look_at(view, &claims);
+            if self.wanted.left_out.is_none() {
+                self.compare(tx, view, &objects, &claims).await?;
+            }
+        }
+    }
+
+    fn look_at(&mut self, view: &View, claims: &[ClaimRow]) {
+        for claim in claims {
+            let place = || {
+                json!({"source": claim.source, "event": claim.event, "attribute": claim.attribute,
+                       "part": claim.part, "object": claim.object})
+                .to_string()
+            };
+            if view.merger.object_key(&claim.observable(), claim.attribute) != claim.object {
+                self.keys.add(place);
+            }
+            if serde_json::from_str::<ClaimFacts>(&claim.facts).is_err() {
+                self.readable.add(place);
+            }
+        }
+    }
+
+    async fn compare(
+        &mut self,
+        tx: &mut Writing,
+        view: &View,
+        objects: &[Uuid],
+        claims: &[ClaimRow],
+    ) -> sqlx::Result<()> {
+        let mut events = HashMap::new();
+        load_events(tx, claims, &mut events).await?;
+        let mut merged: HashMap<Uuid, Merged> = merge(view, claims, &events)
+            .into_iter()
+            .map(|merged| (merged.object, merged))
+            .collect();
+        let wanted = wanted_of(tx, &view.name, objects).await?;
+        let moving: HashSet<Uuid> = claims
+            .iter()
+            .filter(|claim| self.unfinished.contains(&(claim.source.clone(), claim.event)))
+            .map(|claim| claim.object)
+            .collect();
+        for object in objects.iter().filter(|object| !moving.contains(*object)) {
+            let (merged, wanted) = (merged.remove(object), wanted.get(object));
+            let holds = match (&merged, wanted) {
+                (Some(merged), Some(wanted)) => wanted.is(merged),
+                (None, Some(wanted)) => wanted.version == WITHDRAWN,
+                (Some(_), None) => false,
+                (None, None) => true,
+            };
+            if !holds {
+                self.wanted.add(|| {
+                    json!({"object": object, "stix_id": wanted.map(|wanted| wanted.stix_id),
+                           "wanted": wanted.map(|wanted| wanted.version),
+                           "claims_give": merged.map(|merged| merged.indicator.fingerprint)})
+                    .to_string()
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn wanted_of(
+    tx: &mut Writing,
+    view: &str,
+    objects: &[Uuid],
+) -> sqlx::Result<HashMap<Uuid, WantedRow>> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT object, stix_id, body, valid_from, valid_until, version FROM wanted WHERE view = ",
+    );
+    query.push_bind(view);
+    push_uuids(&mut query, " AND object IN ", objects);
+    let rows: Vec<WantedRow> = query.build_query_as().fetch_all(&mut **tx).await?;
+    Ok(rows.into_iter().map(|row| (row.object, row)).collect())
+}

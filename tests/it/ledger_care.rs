@@ -1,0 +1,265 @@
+//! Looking into the ledger and caring for it: export, check, vacuum; by the running relay and
+//! without one.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+
+use misp_sentinel_relay::ledger::{Finding, Ledger};
+use serde_json::Value;
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::support::ledger::{Relay, TARGET};
+use super::support::publisher::recorded_frames;
+use super::support::scene::Scene;
+use super::support::sentinel::Sentinel;
+
+/// Publications, withdrawals, tags, a deletion.
+const FRAMES: [&str; 6] = ["000332", "000337", "000339", "000429", "000500", "000507"];
+
+fn frame(number: &str) -> Vec<u8> {
+    let frames = recorded_frames("zmq");
+    frames.into_iter().find(|frame| frame.name.starts_with(number)).unwrap().frame
+}
+
+/// A ledger with a past; the last events are not delivered.
+async fn filled() -> Relay {
+    let relay = Relay::start().await;
+    relay.ledger.reevaluate(&relay.view, Ledger::now(), |_| {}).await.unwrap();
+    let mut sentinel = Sentinel::default();
+    for (index, number) in FRAMES.into_iter().enumerate() {
+        relay.hear(&frame(number)).await;
+        if index < 3 {
+            sentinel.accept_all(&relay).await;
+        }
+    }
+    relay
+}
+
+async fn connect(relay: &Relay) -> SqliteConnection {
+    let file = relay.config.ledger.data_dir.join("ledger.db");
+    SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap()
+}
+
+async fn check(relay: &Relay) -> Vec<Finding> {
+    findings_of(&relay.ledger, relay).await
+}
+
+async fn findings_of(ledger: &Ledger, relay: &Relay) -> Vec<Finding> {
+    let (findings, mut told) = mpsc::channel(100);
+    ledger.check(&relay.view, Ledger::now(), findings).await.unwrap();
+    let mut all = Vec::new();
+    while let Some(finding) = told.recv().await {
+        all.push(finding);
+    }
+    all
+}
+
+fn broken(findings: &[Finding]) -> Vec<&str> {
+    let broken = findings.iter().filter(|finding| !finding.holds());
+    broken.map(|finding| finding.invariant.as_str()).collect()
+}
+
+/// Each breaks what its name says, and perhaps something else.
+const DAMAGES: [(&str, &str); 15] = [
+    ("claims-have-events", "DELETE FROM events WHERE event IN (SELECT event FROM claims LIMIT 1)"),
+    (
+        "deleted-events-claim-nothing",
+        "UPDATE events SET deleted_at = 1 WHERE event IN (SELECT event FROM claims LIMIT 1)",
+    ),
+    (
+        "claims-have-their-keys",
+        "UPDATE claims SET value = 'elsewhere.example' WHERE attribute IN (SELECT attribute FROM claims LIMIT 1)",
+    ),
+    (
+        "claims-are-readable",
+        "UPDATE claims SET facts = '{' WHERE attribute IN (SELECT attribute FROM claims LIMIT 1)",
+    ),
+    (
+        "wanted-is-what-claims-give",
+        "UPDATE wanted SET version = version + 1 WHERE object IN (SELECT object FROM claims LIMIT 1)",
+    ),
+    (
+        "wanted-is-what-claims-give",
+        "DELETE FROM wanted WHERE object IN (SELECT object FROM claims LIMIT 1)",
+    ),
+    ("wanted-objects-are-claimed", "DELETE FROM claims"),
+    (
+        "no-id-twice",
+        "INSERT INTO wanted (view, object, kind, stix_id, body, valid_from, valid_until, version, change)
+         VALUES ('view', x'01', 'indicator', x'03', '{}', 1, 2, 3, 1), ('view', x'02', 'indicator', x'03', '{}', 1, 2, 3, 1)",
+    ),
+    ("delivered-rows-have-targets", "UPDATE delivered SET target = 'nobody'"),
+    ("queues-have-targets", "UPDATE queue SET lane = 3 WHERE change > 0"),
+    ("changes-are-counted", "UPDATE counters SET value = 0"),
+    ("pending-objects-are-queued", "DELETE FROM queue"),
+    (
+        "held-claims-exist",
+        "INSERT INTO held (source, event, attribute, part, since) VALUES ('misp', x'01', x'02', 0, 1)",
+    ),
+    (
+        "reads-are-sound",
+        "INSERT INTO reads (source, event, lane, due_at, asked_at, asked) VALUES ('misp', x'01', 3, 1, 1, 1)",
+    ),
+    (
+        "tombstones-are-sound",
+        "UPDATE tombstones SET timestamp = -1 WHERE attribute IN (SELECT attribute FROM tombstones LIMIT 1)",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_invariant_is_named_when_it_breaks_and_only_then() {
+    let relay = filled().await;
+    let findings = check(&relay).await;
+    assert_eq!(findings.len(), 15);
+    assert_eq!(broken(&findings), Vec::<&str>::new(), "{findings:#?}");
+    assert!(findings.iter().all(|finding| finding.left_out.is_none()), "{findings:#?}");
+    for (invariant, damage) in DAMAGES {
+        let copy = copy_of(&relay).await;
+        let mut database = connect_to(copy.path()).await;
+        let altered = sqlx::query(damage).execute(&mut database).await.unwrap().rows_affected();
+        assert!(altered > 0, "{damage}");
+        database.close().await.unwrap();
+        let findings = check_in(&relay, copy.path()).await;
+        let finding = findings.iter().find(|finding| finding.invariant == invariant).unwrap();
+        assert!(!finding.holds(), "{damage}: {findings:#?}");
+        assert!(!finding.examples.is_empty() && !finding.remedy.is_empty(), "{finding:?}");
+    }
+}
+
+async fn copy_of(relay: &Relay) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let into = format!("VACUUM INTO '{}'", copy.path().join("ledger.db").display());
+    sqlx::query(sqlx::AssertSqlSafe(into)).execute(&mut connect(relay).await).await.unwrap();
+    copy
+}
+
+async fn connect_to(folder: &std::path::Path) -> SqliteConnection {
+    let file = folder.join("ledger.db");
+    SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap()
+}
+
+async fn check_in(relay: &Relay, folder: &std::path::Path) -> Vec<Finding> {
+    let mut config = relay.config.ledger.clone();
+    config.data_dir = folder.to_owned();
+    let ledger = Ledger::open(&config).await.unwrap();
+    let findings = findings_of(&ledger, relay).await;
+    ledger.close().await;
+    findings
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_broken_is_repaired_by_judging_anew() {
+    let relay = filled().await;
+    let mut database = connect(&relay).await;
+    for damage in [
+        "UPDATE wanted SET version = 7 WHERE object IN (SELECT object FROM wanted LIMIT 20)",
+        "DELETE FROM wanted WHERE object IN (SELECT object FROM claims LIMIT 3)",
+        "UPDATE counters SET value = 1",
+        "DELETE FROM queue",
+    ] {
+        sqlx::query(damage).execute(&mut database).await.unwrap();
+    }
+    assert!(broken(&check(&relay).await).len() >= 3);
+    relay.ledger.judge_anew(&relay.view, Ledger::now()).await.unwrap();
+    let wanted = |findings: Vec<Finding>| {
+        findings.into_iter().find(|one| one.invariant == "wanted-is-what-claims-give").unwrap()
+    };
+    assert!(wanted(check(&relay).await).left_out.is_some(), "it waits for the next start");
+    relay.ledger.reevaluate(&relay.view, Ledger::now(), |_| {}).await.unwrap();
+    assert_eq!(broken(&check(&relay).await), Vec::<&str>::new());
+}
+
+async fn export(relay: &Relay) -> Vec<Value> {
+    let (chunks, mut told) = mpsc::channel::<Vec<u8>>(2);
+    let reading = async move {
+        let mut all = Vec::new();
+        while let Some(chunk) = told.recv().await {
+            all.extend(chunk);
+        }
+        all
+    };
+    let (rows, bytes) = tokio::join!(relay.ledger.export(chunks), reading);
+    let text = String::from_utf8(bytes).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len() as u64, rows.unwrap());
+    lines
+}
+
+fn per_table(lines: &[Value]) -> BTreeMap<String, i64> {
+    let mut counts = BTreeMap::new();
+    for line in lines {
+        *counts.entry(line["table"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_holds_every_row_as_people_read_it() {
+    let relay = filled().await;
+    let lines = export(&relay).await;
+    let counts = per_table(&lines);
+    let mut database = connect(&relay).await;
+    for table in ["events", "claims", "wanted", "delivered", "queue", "tombstones", "settings"] {
+        let query = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+        let count: i64 = sqlx::query_scalar(query).fetch_one(&mut database).await.unwrap();
+        assert!(count > 0, "{table}");
+        assert_eq!(counts[table], count, "{table}");
+    }
+    let of = |table: &'static str| lines.iter().filter(move |line| line["table"] == table).cloned();
+    let event = of("events").find(|event| event["deleted_at"].is_null()).unwrap();
+    let json: Value = serde_json::from_slice(&frame("000332")["misp_json ".len()..]).unwrap();
+    let uuid = json["Event"]["uuid"].as_str().unwrap();
+    assert!(of("events").any(|event| event["event"] == uuid));
+    assert!(event["facts"]["info"].is_string() && event["skipped"].is_object(), "{event:#}");
+    assert!(event["reread"].is_boolean() && event["timestamp"].is_i64(), "{event:#}");
+    let wanted = of("wanted").next().unwrap();
+    assert!(wanted["object"].as_str().unwrap().parse::<Uuid>().is_ok(), "{wanted:#}");
+    assert_eq!(wanted["body"]["type"], "indicator");
+    assert!(of("delivered").all(|row| row["target"] == TARGET && row["created"].is_i64()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_running_relay_exports_checks_and_vacuums() {
+    let mut scene = Scene::set(&[]).await;
+    scene.publisher.send(&frame("000332")).await;
+    scene.settle().await;
+    let out = scene.relay.folder().join("export.ndjson");
+    let path = out.to_str().unwrap();
+    for running in [true, false] {
+        std::fs::remove_file(&out).ok();
+        let checked = scene.relay.command(&["ledger", "check"]);
+        let told = String::from_utf8(checked.stdout.clone()).unwrap();
+        assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+        assert_eq!(told.lines().filter(|line| line.starts_with("holds ")).count(), 15, "{told}");
+        let exported = scene.relay.command(&["ledger", "export", "--out", path]);
+        assert_eq!(exported.status.code(), Some(0), "{exported:?}");
+        let text = std::fs::read_to_string(&out).unwrap();
+        let mode = std::fs::metadata(&out).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "it holds what policy keeps home");
+        assert!(text.contains("{\"table\":\"claims\",\"source\":\"misp\""), "{text}");
+        let printed = scene.relay.command(&["ledger", "export"]);
+        let lines = |text: &[u8]| text.split(|byte| *byte == b'\n').count();
+        assert_eq!(lines(&printed.stdout), lines(text.as_bytes()));
+        let vacuumed = scene.relay.command(&["ledger", "vacuum"]);
+        assert_eq!(vacuumed.status.code(), Some(0), "{vacuumed:?}");
+        let told = String::from_utf8(vacuumed.stdout).unwrap();
+        assert!(told.starts_with("The ledger had ") && !told.contains("stop the relay"), "{told}");
+        if running {
+            assert!(scene.relay.runs());
+            assert_eq!(scene.relay.stop().0, Some(0));
+        }
+    }
+    let mut database = connect_to(scene.relay.folder()).await;
+    sqlx::query("UPDATE counters SET value = 0").execute(&mut database).await.unwrap();
+    database.close().await.unwrap();
+    let checked = scene.relay.command(&["ledger", "check", "--repair"]);
+    let told = String::from_utf8(checked.stdout.clone()).unwrap();
+    assert_eq!(checked.status.code(), Some(1), "{checked:?}");
+    assert!(told.contains("BROKEN   changes-are-counted") && told.contains("remedy:"), "{told}");
+    scene.relay.restart(&scene.publisher).await;
+    scene.settle().await;
+    let checked = scene.relay.command(&["ledger", "check"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+}
