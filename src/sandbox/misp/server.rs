@@ -100,7 +100,7 @@ impl Default for MispSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            keys: vec![Key::site_admin("misp-sandbox-site-administrators-key-000")],
+            keys: vec![Key::site_admin("SiteAdministratorsKeyOfTheMispStandIn000")],
         }
     }
 }
