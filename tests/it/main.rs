@@ -37,6 +37,8 @@ mod recordings;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]
+mod sandbox_misp;
+#[cfg(test)]
 mod webhook;
 #[cfg(test)]
 mod zmq;
