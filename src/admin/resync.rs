@@ -160,10 +160,13 @@ async fn dry_run(config: &Config, what: (Option<Uuid>, Option<i64>)) -> anyhow::
     }
     let copied =
         crate::config::LedgerConfig { data_dir: folder.path().to_owned(), ..config.ledger.clone() };
-    let ledger = Ledger::open(&copied).await?;
-    ledger.forget_resync(&config.misp.name).await?;
-    let before = ledger.last_change().await?;
-    ledger.close().await;
+    let before = {
+        let ledger = Ledger::open(&copied).await?;
+        ledger.forget_resync(&config.misp.name).await?;
+        let before = ledger.last_change().await?;
+        ledger.close().await;
+        before
+    };
     let (reading, done) = read(config, folder.path(), what).await?;
     let ledger = reading.end().await;
     let told = tell_altered(&ledger, before, config).await;

@@ -374,7 +374,7 @@ impl Application {
         Ok(self.ended.is_empty())
     }
 
-    /// Marks the snapshot as wholly applied.
+    /// Marks the snapshot as wholly applied. While claims are held, the same snapshot is compared anew.
     pub(super) async fn finish(
         &self,
         tx: &mut Writing,
@@ -385,7 +385,7 @@ impl Application {
             "UPDATE events SET content = $1, skipped = $2, unfinished = 0
              WHERE source = $3 AND event = $4 AND generation = $5",
         )
-        .bind(content)
+        .bind((self.counts.held == 0).then_some(content))
         .bind(skipped)
         .bind(&self.source)
         .bind(self.event)

@@ -40,6 +40,8 @@ mod sandbox;
 #[cfg(test)]
 mod sandbox_misp;
 #[cfg(test)]
+mod truth;
+#[cfg(test)]
 mod webhook;
 #[cfg(test)]
 mod zmq;

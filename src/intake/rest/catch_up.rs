@@ -89,6 +89,7 @@ impl RestIntake {
             let resync = if resyncing { Duration::from_millis(500) } else { LONGEST_SLEEP };
             return Ok(until(round.at).min(resync));
         }
+        self.judge_key().await?;
         let named: Vec<Candidate> = gaps
             .iter()
             .filter_map(|gap| Some(Candidate { event: gap.event()?, weight: 0 }))

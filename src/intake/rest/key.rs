@@ -16,15 +16,8 @@ impl RestIntake {
         }
     }
 
-    /// Asks now and then: a role may change while the relay runs.
-    pub(super) async fn watch_key(&self) {
-        loop {
-            tokio::time::sleep(self.rest.existence_every).await;
-            self.learn_key().await;
-        }
-    }
-
-    async fn judge_key(&self) -> Result<(), Fault> {
+    /// Asks once: before each catch-up, since a role may change while the relay runs.
+    pub(super) async fn judge_key(&self) -> Result<(), Fault> {
         let key = self.client.key().await?;
         self.status.succeeded();
         let name = format!("key {}", self.source());

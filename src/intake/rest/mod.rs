@@ -1,8 +1,8 @@
 //! The intake that asks: whatever the feed only hinted at, or may have missed, is read over MISP's
 //! REST API.
 //!
-//! Three loops: `key` watches whose view the key shows, `catch_up` and `resync` find out which events
-//! to read, `reader` reads them and hands the answers to the ledger.
+//! Two loops: `catch_up` and `resync` find out which events to read, `reader` reads them and hands the
+//! answers to the ledger. `key` watches whose view the key shows.
 
 mod catch_up;
 mod key;
@@ -67,7 +67,7 @@ impl RestIntake {
         let work = async {
             // Until it is known what the key sees, an absence means nothing.
             self.learn_key().await;
-            tokio::join!(self.watch_key(), self.read_due(), self.keep_up());
+            tokio::join!(self.read_due(), self.keep_up());
         };
         tokio::select! {
             () = stop.cancelled() => {}
