@@ -254,7 +254,10 @@ impl Ledger {
                     .push_bind(candidate.weight);
             });
             query.push(
-                " ON CONFLICT (source, event) DO UPDATE SET asked = reads.asked + 1,
+                // A listing that names what is being read already asks nothing new: what the read
+                // misses differs from the next listing. A resync reads what it asks for.
+                " ON CONFLICT (source, event) DO UPDATE SET
+                  asked = reads.asked + CASE WHEN excluded.resync THEN 1 ELSE 0 END,
                   resync = reads.resync OR excluded.resync, weight = excluded.weight",
             );
             query.build().execute(&mut *tx).await?;

@@ -139,7 +139,7 @@ async fn the_socket_tells_the_status_and_what_is_degraded() {
     for words in [
         "tcp://misp-core:50000: not connected: refused: is Plugin.ZeroMQ_enable on?",
         "soc: 403: it lacks a role",
-        "rest: this version does not read MISP's REST API",
+        "rest: misp.key is not set",
     ] {
         assert!(status.degraded.iter().any(|line| line.starts_with(words)), "{status:#?}");
     }

@@ -10,6 +10,7 @@ use misp_sentinel_relay::sandbox::misp::{
     RestFault,
 };
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 
 use super::support::publisher::Publisher;
@@ -94,6 +95,14 @@ impl Stage {
         lost(self).await;
         self.publisher.start();
         self.publisher.wait_for_subscriptions(2).await;
+    }
+
+    async fn logged(&self, words: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.relay.log().contains(words) {
+            assert!(Instant::now() < deadline, "never logged: {words}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     fn requests(&self) -> usize {
@@ -290,4 +299,94 @@ async fn a_dry_run_tells_and_changes_nothing() {
     let output = stage.relay.command(&["resync"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     stage.becomes(&["2.2.2.2", "3.3.3.3"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_alone_is_confirmed_by_reads() {
+    let (misp, event, _) = misp(&["1.1.1.1"]);
+    misp.advance(100);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listen = free.to_string();
+    let settings = [
+        ("MSR_MISP__REST__CATCH_UP_EVERY", "1h"),
+        ("MSR_MISP__WEBHOOK__LISTEN", listen.as_str()),
+        ("MSR_MISP__WEBHOOK__SECRET", "a secret of enough characters"),
+    ];
+    let stage = Stage::set(misp, &settings).await;
+    stage.becomes(&["1.1.1.1"]).await;
+    let announce = async || {
+        let body = format!(r#"{{"Event":{{"uuid":"{event}","id":"1","Attribute":[]}}}}"#);
+        let request = format!(
+            "POST /misp HTTP/1.1\r\nHost: relay\r\nX-Relay-Secret: a secret of enough characters\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let mut answer = String::new();
+        let mut stream = tokio::net::TcpStream::connect(&listen).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
+    };
+    // MISP's module fires before the publication is saved.
+    stage.lose(stage.misp.add_attribute(event, address("2.2.2.2")));
+    announce().await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stage.lose(stage.misp.publish(event));
+    stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
+    // And one that is blocked after all.
+    stage.lose(stage.misp.add_attribute(event, address("3.3.3.3")));
+    announce().await;
+    stage.stays(&["1.1.1.1", "2.2.2.2"], Duration::from_millis(900)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resync_that_is_killed_goes_on_where_it_was() {
+    let misp = Misp::new(now() - 10_000);
+    let mut expected = 0;
+    for event in 0..60 {
+        let of = |n: usize| address(&format!("10.{event}.{}.{}", n / 250, n % 250 + 1));
+        let new = NewEvent { attributes: (0..100).map(of).collect(), ..NewEvent::default() };
+        let uuid = new.uuid;
+        misp.add_event(new);
+        misp.publish(uuid);
+        misp.advance(1);
+        expected += 100;
+    }
+    misp.advance(1_000);
+    let mut stage = Stage::set(misp, &[("MSR_MISP__REST__PAGE_EVENTS", "5")]).await;
+    stage.logged("the listing is complete").await;
+    for kill in 0..3 {
+        let read = stage.read_events();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while stage.read_events() < read + 10 && stage.read_events() < 60 {
+            assert!(Instant::now() < deadline, "kill {kill}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        stage.relay.kill();
+        stage.relay.restart(&stage.publisher).await;
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while stage.live().len() < expected {
+        assert!(Instant::now() < deadline, "{} of {expected}", stage.live().len());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let read = stage.read_events();
+    // Five at each kill, and as many that a listing named while they were settled.
+    let in_hand = 2 * 3 * 5;
+    assert!(read <= 60 + in_hand, "{read} reads of 60 events: only those in hand are read again");
+    let sent = stage.uploaded();
+    let in_flight = 3 * 4 * 100;
+    assert!(sent <= expected + in_flight, "{sent} sent, {expected} wanted");
+}
+
+impl Stage {
+    /// Events that were asked for whole.
+    fn read_events(&self) -> usize {
+        let requests = self.rest.requests();
+        let whole = |body: &str| {
+            let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+            let asked = body["uuid"].as_array().map_or(0, Vec::len);
+            if body.get("metadata").is_some() { 0 } else { asked }
+        };
+        requests.iter().map(|request| whole(&request.body)).sum()
+    }
 }

@@ -18,7 +18,8 @@ use crate::rest::HeadsPage;
 const PUBLICATION: &str = "publication";
 const TIMESTAMP: &str = "timestamp";
 
-/// How far before its cursor a listing begins, seconds: MISP shows a change after it was made.
+/// How far before its cursor a listing begins at least, seconds: MISP shows a change after it was
+/// made.
 const OVERLAP: i64 = 300;
 
 /// Events checked for existence in one request.
@@ -125,12 +126,14 @@ impl RestIntake {
         let (Some(publication), Some(timestamp)) = cursors else {
             return self.begin_resync(None).await;
         };
+        // Twice around, so that what a read in flight just missed is listed once more.
+        let overlap = OVERLAP + 2 * millis(self.rest.catch_up_every) / 1_000;
         let published = self.news(json!({
-            "published": 1, "publish_timestamp": publication - OVERLAP,
+            "published": 1, "publish_timestamp": publication - overlap,
         }));
         let published = published.await?;
         let touched = self.news(json!({
-            "published": [0, 1], "timestamp": timestamp - OVERLAP,
+            "published": [0, 1], "timestamp": timestamp - overlap,
         }));
         let touched = touched.await?;
         let moved = [
