@@ -42,6 +42,8 @@ pub enum What {
     Tagged(TagChange),
     /// An expiration sighting.
     Expired(Expiration),
+    /// The event was edited or unpublished: only a read tells how.
+    Touched(Uuid),
     Gap(Gap),
     /// What MISP answered when it was asked about an event.
     Read(Read),

@@ -22,6 +22,8 @@ pub enum Said {
     Withdrawn(Withdrawal),
     Tagged(TagChange),
     Expired(Expiration),
+    /// An event was edited or unpublished: the frame does not say which.
+    Touched(Uuid),
     /// A warninglist was changed, switched on or off.
     WarninglistChanged,
     /// Seconds since the publisher started.
@@ -121,6 +123,7 @@ fn event(json: &[u8]) -> Result<Said, Malformed> {
         "delete" => {
             Said::Withdrawn(Withdrawal::Event { uuid: event.uuid, timestamp: event.timestamp })
         }
+        "edit" => Said::Touched(event.uuid),
         _ => Said::Alive,
     })
 }

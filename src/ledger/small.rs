@@ -67,6 +67,10 @@ async fn one(
         }
         What::Withdrawn(withdrawal) => withdrawn(tx, source, withdrawal, change).await?,
         What::Expired(expiration) => expired(tx, source, &expiration, change).await?,
+        What::Touched(event) => {
+            look_again(writer, tx, event, change).await?;
+            None
+        }
         What::Tagged(tag) => return tagged(writer, tx, &tag, change).await,
         What::Published(_) | What::Announced(_) | What::Gap(_) | What::Read(_) => None,
     };
@@ -154,6 +158,23 @@ async fn expired(
     Ok(Some(event))
 }
 
+/// Has a known event read: what was heard has no time of MISP's, or does not say what changed.
+async fn look_again(
+    writer: &Writer,
+    tx: &mut Writing,
+    event: Uuid,
+    change: &Change<'_>,
+) -> sqlx::Result<()> {
+    let Some(rest) = &writer.settings.rest else { return Ok(()) };
+    let source = writer.settings.source.as_str();
+    let known = EventRef { uuid: Some(event), id: None };
+    if withdraw::find_event(tx, source, &known).await?.is_none() {
+        return Ok(());
+    }
+    let asking = Asking::soon(&rest.times, change.opened_at);
+    reads::ask(tx, (source, event), asking, change.opened_at).await
+}
+
 async fn tagged(
     writer: &Writer,
     tx: &mut Writing,
@@ -168,10 +189,7 @@ async fn tagged(
     writer.applied.invalidate(&event);
     change.event = Some(event);
     let affected = tags::apply(tx, (source, event), tag, change.opened_at / 1_000).await?;
-    if let Some(rest) = &writer.settings.rest {
-        let asking = Asking::soon(&rest.times, change.opened_at);
-        reads::ask(tx, (source, event), asking, change.opened_at).await?;
-    }
+    look_again(writer, tx, event, change).await?;
     let unfinished = match affected {
         Affected::Nothing => None,
         Affected::Objects(objects) => {

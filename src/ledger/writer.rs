@@ -138,7 +138,7 @@ impl Writer {
             What::Announced(body) => self.announce(body, unix(heard)).await,
             What::Gap(gap) => self.gap(gap, unix(heard)).await,
             What::Read(read) => self.read(read, received).await,
-            what @ (What::Withdrawn(_) | What::Tagged(_) | What::Expired(_)) => {
+            what @ (What::Withdrawn(_) | What::Tagged(_) | What::Expired(_) | What::Touched(_)) => {
                 let first = Notice { what, received, done: None, memory: None };
                 self.take_small(first).await.map(|()| Receipt::Committed)
             }
@@ -170,22 +170,22 @@ impl Writer {
         result
     }
 
+    fn next_waiting(&mut self) -> Option<Notice> {
+        self.waiting.pop_front().or_else(|| self.inbox.try_recv().ok())
+    }
+
     /// Lets withdrawals and tags through between two chunks of a large event. Behind a publication
     /// in work everything else waits its turn; a read of the backlog lets publications pass as well.
     pub(super) async fn breathe(&mut self, lane: Lane) {
-        while self.waiting.is_empty() {
-            let Ok(notice) = self.inbox.try_recv() else { break };
-            match notice.what {
-                What::Withdrawn(_) | What::Tagged(_) | What::Expired(_) => {
-                    let result = self.take_small(notice).await.map(|()| Receipt::Committed);
-                    self.receipt(result).await;
-                }
-                What::Published(_) if lane == Lane::Backlog => {
-                    Box::pin(self.take(notice)).await;
-                }
-                What::Published(_) | What::Announced(_) | What::Gap(_) | What::Read(_) => {
-                    self.waiting.push_back(notice);
-                }
+        while let Some(notice) = self.next_waiting() {
+            if is_small(&notice.what) {
+                let result = self.take_small(notice).await.map(|()| Receipt::Committed);
+                self.receipt(result).await;
+            } else if lane == Lane::Backlog && matches!(notice.what, What::Published(_)) {
+                Box::pin(self.take(notice)).await;
+            } else {
+                self.waiting.push_front(notice);
+                break;
             }
         }
         self.mark_busy(1);
@@ -207,7 +207,7 @@ impl Ledger {
 }
 
 fn is_small(what: &What) -> bool {
-    matches!(what, What::Withdrawn(_) | What::Tagged(_) | What::Expired(_))
+    matches!(what, What::Withdrawn(_) | What::Tagged(_) | What::Expired(_) | What::Touched(_))
 }
 
 fn acknowledge(done: Option<oneshot::Sender<Receipt>>, receipt: Receipt) {

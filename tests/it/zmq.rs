@@ -140,6 +140,7 @@ fn every_recorded_frame_is_read() {
             Said::Withdrawn(Withdrawal::Event { .. }) => "event deleted",
             Said::Tagged(_) => "tagged",
             Said::Expired(_) => "expired",
+            Said::Touched(_) => "touched",
             Said::WarninglistChanged => "warninglist",
             Said::Heartbeat(_) => "heartbeat",
             Said::Alive => "alive",
@@ -159,7 +160,8 @@ fn every_recorded_frame_is_read() {
         ("expired", 1),
         ("warninglist", 6),
         ("heartbeat", 12),
-        ("alive", 60 + 3 + 17 + 4 + 10 + 1 + 1 + 3 + 21 + 8),
+        ("touched", 4),
+        ("alive", 60 + 3 + 17 + 4 + 10 + 1 + 1 + 3 + 17 + 8),
     ];
     assert_eq!(said, BTreeMap::from(expected));
 }
@@ -254,7 +256,9 @@ async fn every_recorded_frame_arrives_as_its_notice() {
         publisher.send(&recorded.frame).await;
         match frame::read(&Bytes::copy_from_slice(&recorded.frame)).unwrap() {
             Said::Published(_) => publications.push(recorded.json()),
-            Said::Withdrawn(_) | Said::Tagged(_) | Said::Expired(_) => others += 1,
+            Said::Withdrawn(_) | Said::Tagged(_) | Said::Expired(_) | Said::Touched(_) => {
+                others += 1
+            }
             Said::WarninglistChanged | Said::Heartbeat(_) | Said::Alive => {}
         }
     }
@@ -266,7 +270,9 @@ async fn every_recorded_frame_arrives_as_its_notice() {
             What::Published(document) => {
                 assert!(document == publications.next().expect("one more"), "out of order");
             }
-            What::Withdrawn(_) | What::Tagged(_) | What::Expired(_) => arrived += 1,
+            What::Withdrawn(_) | What::Tagged(_) | What::Expired(_) | What::Touched(_) => {
+                arrived += 1
+            }
             What::Gap(gap) if gap.reason == GapReason::PublisherRestarted => restarts += 1,
             What::Gap(gap) => assert_eq!(gap.reason, GapReason::Disconnected, "the start's"),
             What::Announced(_) | What::Read(_) => panic!("not of this intake"),

@@ -186,6 +186,7 @@ impl Endpoint {
             Said::Withdrawn(withdrawal) => self.offer(What::Withdrawn(withdrawal), now),
             Said::Tagged(change) => self.offer(What::Tagged(change), now),
             Said::Expired(expiration) => self.offer(What::Expired(expiration), now),
+            Said::Touched(event) => self.offer(What::Touched(event), now),
             Said::Heartbeat(uptime) => self.heartbeat(uptime, now),
             Said::WarninglistChanged => {
                 tracing::info!(endpoint = %self.address, "a warninglist changed in MISP");
@@ -282,7 +283,7 @@ fn event_of(what: &What) -> Option<Uuid> {
             | Withdrawal::Edited { event, .. }
             | Withdrawal::Object { event, .. },
         ) => event.uuid,
-        What::Withdrawn(Withdrawal::Event { uuid, .. }) => Some(*uuid),
+        What::Withdrawn(Withdrawal::Event { uuid, .. }) | What::Touched(uuid) => Some(*uuid),
         What::Expired(expiration) => expiration.event.uuid,
         What::Gap(gap) => gap.event,
         What::Read(read) => Some(read.event),

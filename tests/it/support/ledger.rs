@@ -121,6 +121,7 @@ impl Relay {
             Said::Withdrawn(withdrawal) => What::Withdrawn(withdrawal),
             Said::Tagged(tag) => What::Tagged(tag),
             Said::Expired(expiration) => What::Expired(expiration),
+            Said::Touched(event) => What::Touched(event),
             Said::WarninglistChanged | Said::Heartbeat(_) | Said::Alive => return,
         };
         self.commit(what).await;
