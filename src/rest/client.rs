@@ -251,14 +251,14 @@ impl Client {
             return Ok(Reply::new(self.clone(), path.to_owned(), response));
         }
         let headers = response.headers();
-        let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
-        let location = location.map(str::to_owned);
+        let location = headers.get(LOCATION).map(|value| self.without_key(value.as_bytes()));
         let wait = wait(headers).unwrap_or(self.0.config.backoff_max);
         if status == 429 {
             self.limit().refused(wait, Instant::now());
         }
         let body = beginning(response).await;
-        Err(self.refusal(path, status, location.as_deref(), wait, &body))
+        let location = location.as_deref().and_then(|location| str::from_utf8(location).ok());
+        Err(self.refusal(path, status, location, wait, &body))
     }
 
     fn refusal(
@@ -315,8 +315,12 @@ impl Client {
             return RestError::Html { path, status: 200, title: refusal::title(&body) };
         }
         let why = match refusal::words(&body) {
-            Some(words) => format!("{why} ({words})"),
-            None => why.to_owned(),
+            Some(words) => format!("{why}: {words}"),
+            None if body.is_empty() => why.to_owned(),
+            None => {
+                let begun = refusal::shortened(&String::from_utf8_lossy(&body));
+                format!("{why}, it begins {begun:?}")
+            }
         };
         RestError::Malformed { path, why }
     }

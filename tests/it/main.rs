@@ -32,6 +32,12 @@ mod lifecycle;
 #[cfg(test)]
 mod recordings;
 #[cfg(test)]
+mod rest;
+#[cfg(test)]
+mod rest_faults;
+#[cfg(test)]
+mod rest_tls;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod webhook;
