@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::client::{Ask, Client};
+use super::client::{Ask, Client, SEARCH};
 use super::elements::Element;
 use super::key::{flag, number};
 use super::listing::{Listing, Window};
@@ -97,7 +97,7 @@ impl Heads {
                 Err("a head that is larger than misp.rest.max_event".to_owned())
             }
         };
-        head.map_err(|why| self.client.malformed(super::client::SEARCH, &why, &[]))
+        head.map_err(|why| self.client.faults(SEARCH).malformed(&why, &[]))
     }
 }
 

@@ -193,6 +193,14 @@ async fn failures_of_the_server_pass_or_are_told_with_its_words() {
         assert!(error.to_string().contains(expected), "{error}");
         assert_eq!(misp.requests().len(), 4, "asked, and three times again");
     }
+    let late = vec![Part::Bytes(response("504 Gateway Time-out", "", b""))];
+    let misp = in_turn(vec![late, vec![Part::Bytes(ok("", &two()))]]).await;
+    let client = misp.client();
+    assert!(all(&client).await.1.unwrap().may_pass(), "several events: the caller asks for less");
+    assert_eq!(all(&client).await, (whole(), None));
+    let down = vec![Part::Bytes(response("503 Service Unavailable", "", b""))];
+    let misp = in_turn(vec![down, vec![Part::Bytes(ok("", &two()))]]).await;
+    assert_eq!(all(&misp.client()).await, (whole(), None));
     let misp = in_turn(vec![vec![Part::Bytes(response("501 Not Implemented", "", b""))]]).await;
     assert!(!misp.client().read(&[FIRST]).await.unwrap_err().may_pass());
     assert_eq!(misp.requests().len(), 1);
