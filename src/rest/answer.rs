@@ -117,7 +117,7 @@ impl Answer {
 }
 
 async fn search(client: &Client, events: &[Uuid], deleted: Deleted) -> Result<Reply, RestError> {
-    client.ask(&Ask::search(&search::events(events, deleted), events.len() > 1)).await
+    client.ask(&Ask::search(search::events(events, deleted), events.len() > 1)).await
 }
 
 fn unasked(client: &Client) -> RestError {

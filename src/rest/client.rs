@@ -22,6 +22,7 @@ use super::search;
 use crate::config::Rest;
 use crate::deliver::backoff::Backoff;
 use crate::http::{HttpError, Trust, Way, chain};
+use crate::metrics;
 
 const SECTION: &str = "misp";
 pub(super) const SEARCH: &str = "/events/restSearch";
@@ -49,7 +50,7 @@ impl fmt::Debug for Client {
 pub(super) struct Ask {
     method: Method,
     path: String,
-    body: Option<Vec<u8>>,
+    body: Option<String>,
     /// The caller can ask for less at once: what took too long is not repeated as it was.
     divisible: bool,
 }
@@ -59,9 +60,9 @@ impl Ask {
         Self { method: Method::GET, path: path.into(), body: None, divisible: false }
     }
 
-    pub(super) fn search(query: &Map<String, Value>, divisible: bool) -> Self {
-        let body = serde_json::to_vec(query).unwrap_or_default();
-        Self { method: Method::POST, path: SEARCH.to_owned(), body: Some(body), divisible }
+    pub(super) fn search(query: Map<String, Value>, divisible: bool) -> Self {
+        let body = Some(Value::Object(query).to_string());
+        Self { method: Method::POST, path: SEARCH.to_owned(), body, divisible }
     }
 
     /// MISP counts searches, and nothing else.
@@ -148,7 +149,7 @@ impl Client {
         while !rest.is_empty() {
             let (chunk, behind) = rest.split_at(self.page().events.min(rest.len()));
             rest = behind;
-            let ask = Ask::search(&search::selected(search, chunk), false);
+            let ask = Ask::search(search::selected(search, chunk), false);
             let mut stream = self.ask(&ask).await?.elements();
             while let Some(element) = stream.next().await? {
                 selected.extend(heads::uuid(&element).filter(|uuid| asked.contains(uuid)));
@@ -166,21 +167,26 @@ impl Client {
         let path = format!("/events/view/{event}");
         let mut failures = 0;
         loop {
-            let response = match self.send(&Ask::get(path.as_str())).await {
-                Ok(response) if response.status() == 404 => {
-                    let body = faults::beginning(response).await;
-                    if refusal::is_no_such_event(&path, &body) {
-                        return Ok(true);
-                    }
-                    Err(self.faults(&path).refused(404, None, Duration::ZERO, &body))
-                }
-                Ok(response) => self.accept(&path, response).await,
+            let exists = match self.send(&Ask::get(path.as_str())).await {
+                Ok(response) => self.exists(&path, response).await,
                 Err(error) => Err(error),
             };
-            match response {
-                Ok(reply) => return reply.begins_as_json().await.map(|()| false),
+            metrics::rest_request(exists.as_ref().map_or_else(RestError::word, |_| "answered"));
+            match exists {
+                Ok(exists) => return Ok(!exists),
                 Err(error) => failures = self.again(failures, error).await?,
             }
+        }
+    }
+
+    async fn exists(&self, path: &str, response: Response) -> Result<bool, RestError> {
+        if response.status() != 404 {
+            return self.accept(path, response).await?.begins_as_json().await.map(|()| true);
+        }
+        let body = faults::beginning(response).await;
+        match refusal::is_no_such_event(path, &body) {
+            true => Ok(false),
+            false => Err(self.faults(path).refused(404, None, Duration::ZERO, &body)),
         }
     }
 
@@ -222,6 +228,7 @@ impl Client {
             Ok(response) => self.accept(&ask.path, response).await,
             Err(error) => Err(error),
         };
+        metrics::rest_request(answered.as_ref().map_or_else(RestError::word, |_| "answered"));
         match answered {
             Err(error) if ask.is_search() => self.settle(Err(error)),
             other => other,

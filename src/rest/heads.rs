@@ -80,7 +80,7 @@ impl Heads {
 
     async fn page(&self, window: &Window) -> Result<(HeadsPage, Option<usize>), RestError> {
         let query = search::heads(&self.query, window.page, window.limit);
-        let reply = self.client.once(&Ask::search(&query, true)).await?;
+        let reply = self.client.once(&Ask::search(query, true)).await?;
         let (date, total) = (reply.date(), reply.total());
         let mut stream = reply.elements();
         let mut heads = Vec::with_capacity(window.limit);

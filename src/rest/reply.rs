@@ -8,6 +8,7 @@ use reqwest::header::{DATE, HeaderMap};
 use super::client::Client;
 use super::elements::{Element, Elements};
 use super::refusal::{self, RestError};
+use crate::metrics;
 
 /// Status 200; the body is read piece by piece.
 #[derive(Debug)]
@@ -93,6 +94,14 @@ pub(super) struct Stream {
 impl Stream {
     /// `None` only after the end of a complete answer.
     pub(super) async fn next(&mut self) -> Result<Option<Element>, RestError> {
+        let next = self.next_element().await;
+        if let Err(error) = &next {
+            metrics::rest_request(error.word());
+        }
+        next
+    }
+
+    async fn next_element(&mut self) -> Result<Option<Element>, RestError> {
         loop {
             let taken = self.elements.take(&mut self.rest);
             if let Some(element) = taken.map_err(|error| self.malformed(&error))? {

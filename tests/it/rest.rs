@@ -354,3 +354,14 @@ async fn an_address_that_nobody_answers_at_is_told_as_such() {
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_proxy_is_gone_through() {
+    let proxy = FakeRest::saying(recorded("servers_getVersion")).await;
+    let client = proxy.client_with(|rest| {
+        rest.proxy = Some(std::mem::replace(&mut rest.url, "http://misp.invalid/misp".to_owned()));
+    });
+    assert_eq!(client.version().await.unwrap(), "2.5.1");
+    let [request] = &proxy.requests()[..] else { panic!() };
+    assert_eq!(request.line, "GET http://misp.invalid/misp/servers/getVersion HTTP/1.1");
+}

@@ -148,7 +148,7 @@ async fn an_answer_that_is_slow_is_waited_for() {
         .chunks(full.len() / 8 + 1)
         .flat_map(|piece| [Part::Bytes(piece.to_vec()), Part::Pause(Duration::from_millis(100))]);
     let misp = in_turn(vec![pieces.collect()]).await;
-    let client = misp.client_with(|rest| rest.request_timeout = Duration::from_millis(400));
+    let client = misp.client_with(|rest| rest.request_timeout = Duration::from_secs(1));
     assert_eq!(all(&client).await, (whole(), None));
 }
 
