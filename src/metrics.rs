@@ -47,6 +47,7 @@ declare! {
     CONNECTED = Gauge "relay_zeromq_connected" ["endpoint", "socket"] Count: "1 while the socket is connected, else 0";
     LAST_FRAME = Gauge "relay_zeromq_last_frame_timestamp_seconds" ["endpoint"] Seconds: "Unix time of the newest frame";
     WEBHOOK = Counter "relay_webhook_requests_total" ["status"] Count: "Webhook requests by the HTTP status of our answer";
+    REST = Counter "relay_rest_requests_total" ["outcome"] Count: "Requests to MISP's REST API: answered, or what went wrong, also later in the answer";
     GAPS = Counter "relay_gaps_total" ["intake", "reason"] Count: "Times at which something may have been missed";
     EVENTS = Counter "relay_events_total" ["outcome"] Count: "Snapshots of events: applied, unchanged, stale, deleted, refused, read (over REST) or overtaken";
     CLAIMS = Counter "relay_claims_total" ["change"] Count: "Claims of the ledger: new, changed or gone";
@@ -132,6 +133,11 @@ pub fn last_frame(endpoint: &str, at: SystemTime) {
 /// A webhook request, by the HTTP status of our answer.
 pub fn webhook_answered(status: u16) {
     counter!(WEBHOOK, "status" => status.to_string()).increment(1);
+}
+
+/// A request to MISP was `answered`, or why not.
+pub fn rest_request(outcome: &'static str) {
+    counter!(REST, "outcome" => outcome).increment(1);
 }
 
 pub fn gap(intake: &str, reason: GapReason) {

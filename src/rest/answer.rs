@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use axum::body::Bytes;
 use uuid::Uuid;
 
-use super::client::{Ask, Client};
+use super::client::{Ask, Client, SEARCH};
 use super::elements::Element;
 use super::refusal::RestError;
 use super::reply::{Reply, Stream};
@@ -117,16 +117,16 @@ impl Answer {
 }
 
 async fn search(client: &Client, events: &[Uuid], deleted: Deleted) -> Result<Reply, RestError> {
-    client.ask(&Ask::search(&search::events(events, deleted), events.len() > 1)).await
+    client.ask(&Ask::search(search::events(events, deleted), events.len() > 1)).await
 }
 
 fn unasked(client: &Client) -> RestError {
     let why = "it holds events that were not asked for: something on the way to MISP drops the \
                request's body or its headers Accept and Content-Type";
-    client.malformed(super::client::SEARCH, why, &[])
+    client.faults(SEARCH).malformed(why, &[])
 }
 
 fn failed_before() -> RestError {
-    let path = super::client::SEARCH.to_owned();
+    let path = SEARCH.to_owned();
     RestError::BrokeOff { path, why: "it failed before".to_owned() }
 }

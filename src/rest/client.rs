@@ -11,16 +11,18 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::answer::Answer;
+use super::faults::{self, Faults};
 use super::heads::{self, Heads};
 use super::key::Key;
 use super::limit::{Limit, Told};
 use super::page::{Page, Pages};
-use super::refusal::{self, RestError, Said};
+use super::refusal::{self, RestError};
 use super::reply::{Reply, header};
 use super::search;
 use crate::config::Rest;
 use crate::deliver::backoff::Backoff;
-use crate::http::{HttpError, Trust, Way, certificate_error, chain};
+use crate::http::{HttpError, Trust, Way, chain};
+use crate::metrics;
 
 const SECTION: &str = "misp";
 pub(super) const SEARCH: &str = "/events/restSearch";
@@ -48,8 +50,8 @@ impl fmt::Debug for Client {
 pub(super) struct Ask {
     method: Method,
     path: String,
-    body: Option<Vec<u8>>,
-    /// The caller can ask for less at once: what was too much is not repeated as it was.
+    body: Option<String>,
+    /// The caller can ask for less at once: what took too long is not repeated as it was.
     divisible: bool,
 }
 
@@ -58,9 +60,9 @@ impl Ask {
         Self { method: Method::GET, path: path.into(), body: None, divisible: false }
     }
 
-    pub(super) fn search(query: &Map<String, Value>, divisible: bool) -> Self {
-        let body = serde_json::to_vec(query).unwrap_or_default();
-        Self { method: Method::POST, path: SEARCH.to_owned(), body: Some(body), divisible }
+    pub(super) fn search(query: Map<String, Value>, divisible: bool) -> Self {
+        let body = Some(Value::Object(query).to_string());
+        Self { method: Method::POST, path: SEARCH.to_owned(), body, divisible }
     }
 
     /// MISP counts searches, and nothing else.
@@ -102,7 +104,7 @@ impl Client {
     pub async fn key(&self) -> Result<Key, RestError> {
         const PATH: &str = "/users/view/me";
         let answer = self.ask(&Ask::get(PATH)).await?.json().await?;
-        Key::read(&answer).ok_or_else(|| self.malformed(PATH, "no user and role in it", &[]))
+        Key::read(&answer).ok_or_else(|| self.faults(PATH).malformed("no user and role in it", &[]))
     }
 
     /// MISP's version, e.g. `2.5.1`.
@@ -113,7 +115,7 @@ impl Client {
         const PATH: &str = "/servers/getVersion";
         let answer = self.ask(&Ask::get(PATH)).await?.json().await?;
         let version = answer.get("version").and_then(Value::as_str).map(str::to_owned);
-        version.ok_or_else(|| self.malformed(PATH, "no version in it", &[]))
+        version.ok_or_else(|| self.faults(PATH).malformed("no version in it", &[]))
     }
 
     /// The heads of the events that `query` (parameters of restSearch) finds, page by page, in the
@@ -147,7 +149,7 @@ impl Client {
         while !rest.is_empty() {
             let (chunk, behind) = rest.split_at(self.page().events.min(rest.len()));
             rest = behind;
-            let ask = Ask::search(&search::selected(search, chunk), false);
+            let ask = Ask::search(search::selected(search, chunk), false);
             let mut stream = self.ask(&ask).await?.elements();
             while let Some(element) = stream.next().await? {
                 selected.extend(heads::uuid(&element).filter(|uuid| asked.contains(uuid)));
@@ -165,21 +167,26 @@ impl Client {
         let path = format!("/events/view/{event}");
         let mut failures = 0;
         loop {
-            let response = match self.send(&Ask::get(path.as_str())).await {
-                Ok(response) if response.status() == 404 => {
-                    let body = beginning(response).await;
-                    if refusal::is_no_such_event(&path, &body) {
-                        return Ok(true);
-                    }
-                    Err(self.refusal(&path, 404, None, self.0.config.backoff_max, &body))
-                }
-                Ok(response) => self.accept(&path, response).await,
+            let exists = match self.send(&Ask::get(path.as_str())).await {
+                Ok(response) => self.exists(&path, response).await,
                 Err(error) => Err(error),
             };
-            match response {
-                Ok(reply) => return reply.begins_as_json().await.map(|()| false),
+            metrics::rest_request(exists.as_ref().map_or_else(RestError::word, |_| "answered"));
+            match exists {
+                Ok(exists) => return Ok(!exists),
                 Err(error) => failures = self.again(failures, error).await?,
             }
+        }
+    }
+
+    async fn exists(&self, path: &str, response: Response) -> Result<bool, RestError> {
+        if response.status() != 404 {
+            return self.accept(path, response).await?.begins_as_json().await.map(|()| true);
+        }
+        let body = faults::beginning(response).await;
+        match refusal::is_no_such_event(path, &body) {
+            true => Ok(false),
+            false => Err(self.faults(path).refused(404, None, Duration::ZERO, &body)),
         }
     }
 
@@ -195,7 +202,7 @@ impl Client {
         loop {
             match self.once(ask).await {
                 Ok(reply) => return Ok(reply),
-                Err(error) if ask.divisible && error.is_too_much() => return Err(error),
+                Err(error) if ask.divisible && error.took_long() => return Err(error),
                 Err(error) => failures = self.again(failures, error).await?,
             }
         }
@@ -221,10 +228,11 @@ impl Client {
             Ok(response) => self.accept(&ask.path, response).await,
             Err(error) => Err(error),
         };
-        if answered.as_ref().is_err_and(|error| ask.is_search() && error.is_too_much()) {
-            self.pages().failed();
+        metrics::rest_request(answered.as_ref().map_or_else(RestError::word, |_| "answered"));
+        match answered {
+            Err(error) if ask.is_search() => self.settle(Err(error)),
+            other => other,
         }
-        answered
     }
 
     async fn send(&self, ask: &Ask) -> Result<Response, RestError> {
@@ -234,7 +242,8 @@ impl Client {
             request = request.body(body.clone());
         }
         let began = Instant::now();
-        let response = request.send().await.map_err(|error| self.unanswered(&ask.path, &error))?;
+        let response =
+            request.send().await.map_err(|error| self.faults(&ask.path).unanswered(&error))?;
         let (path, status) = (ask.path.as_str(), response.status().as_u16());
         tracing::debug!(path, status, elapsed = ?began.elapsed(), "MISP answered");
         let headers = response.headers();
@@ -251,26 +260,13 @@ impl Client {
             return Ok(Reply::new(self.clone(), path.to_owned(), response));
         }
         let headers = response.headers();
-        let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
-        let location = location.map(str::to_owned);
-        let wait = wait(headers).unwrap_or(self.0.config.backoff_max);
+        let location = headers.get(LOCATION).map(|value| value.as_bytes().to_vec());
+        let wait = faults::wait(headers).unwrap_or(self.0.config.backoff_max);
         if status == 429 {
             self.limit().refused(wait, Instant::now());
         }
-        let body = beginning(response).await;
-        Err(self.refusal(path, status, location.as_deref(), wait, &body))
-    }
-
-    fn refusal(
-        &self,
-        path: &str,
-        status: u16,
-        location: Option<&str>,
-        wait: Duration,
-        body: &[u8],
-    ) -> RestError {
-        let body = self.without_key(body);
-        refusal::refusal(&Said { path, status, location, wait, body: &body })
+        let body = faults::beginning(response).await;
+        Err(self.faults(path).refused(status, location.as_deref(), wait, &body))
     }
 
     /// Waits for a limit that is nearly over; one that lasts longer is the caller's to wait for.
@@ -284,51 +280,20 @@ impl Client {
         Ok(())
     }
 
-    /// No answer began.
-    fn unanswered(&self, path: &str, error: &reqwest::Error) -> RestError {
-        let (path, why) = (path.to_owned(), chain(error));
-        if let Some(certificate) = certificate_error(error) {
-            let advice = remedy(certificate);
-            return RestError::Untrusted { path, why, advice };
-        }
-        match error.is_timeout() && !error.is_connect() {
-            true => RestError::Silent { path, waited: self.0.config.request_timeout },
-            false => RestError::Unreachable { path, why },
-        }
+    /// What goes wrong at a path, in words.
+    pub(super) fn faults<'a>(&'a self, path: &'a str) -> Faults<'a> {
+        let Rest { key, request_timeout, .. } = &self.0.config;
+        Faults { path, key: key.expose(), silence: *request_timeout }
     }
 
-    /// The answer broke off.
-    pub(super) fn broken(&self, path: &str, error: &reqwest::Error) -> RestError {
-        let path = path.to_owned();
-        if !error.is_timeout() {
-            return RestError::BrokeOff { path, why: chain(error) };
+    /// An answer was read to its end, or broke off.
+    pub(super) fn settle<T>(&self, ended: Result<T, RestError>) -> Result<T, RestError> {
+        match &ended {
+            Ok(_) => self.pages().succeeded(),
+            Err(error) if error.is_too_much() => self.pages().failed(),
+            Err(_) => {}
         }
-        self.pages().failed();
-        RestError::Silent { path, waited: self.0.config.request_timeout }
-    }
-
-    /// `body`: as much of it as is there; a web page is named as such.
-    pub(super) fn malformed(&self, path: &str, why: &str, body: &[u8]) -> RestError {
-        let body = self.without_key(body);
-        let path = path.to_owned();
-        if refusal::is_html(&body) {
-            return RestError::Html { path, status: 200, title: refusal::title(&body) };
-        }
-        let why = match refusal::words(&body) {
-            Some(words) => format!("{why} ({words})"),
-            None => why.to_owned(),
-        };
-        RestError::Malformed { path, why }
-    }
-
-    /// Some proxies show the request in their error pages.
-    fn without_key(&self, body: &[u8]) -> Vec<u8> {
-        let text = String::from_utf8_lossy(body);
-        text.replace(self.0.config.key.expose(), "[redacted]").into_bytes()
-    }
-
-    pub(super) fn managed(&self) {
-        self.pages().succeeded();
+        ended
     }
 
     pub(super) fn max_event(&self) -> usize {
@@ -351,36 +316,4 @@ fn headers(config: &Rest) -> Result<HeaderMap, HttpError> {
     key.set_sensitive(true);
     let json = HeaderValue::from_static("application/json");
     Ok(HeaderMap::from_iter([(AUTHORIZATION, key), (ACCEPT, json.clone()), (CONTENT_TYPE, json)]))
-}
-
-/// As an answer of 429 says; MISP gives no `Retry-After`, but a proxy may.
-fn wait(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: Option<u64> =
-        header(headers, "X-Rate-Limit-Reset").or_else(|| header(headers, "Retry-After"));
-    seconds.map(Duration::from_secs)
-}
-
-/// As much of a refusal's body as is worth reading.
-async fn beginning(mut response: Response) -> Vec<u8> {
-    const MOST: usize = 16 << 10;
-    let mut body = Vec::new();
-    while let Ok(Some(piece)) = response.chunk().await {
-        body.extend_from_slice(&piece);
-        if body.len() >= MOST {
-            break;
-        }
-    }
-    body
-}
-
-fn remedy(certificate: &rustls::CertificateError) -> &'static str {
-    use rustls::CertificateError as Cause;
-    if matches!(certificate, Cause::NotValidForName | Cause::NotValidForNameContext { .. }) {
-        return "write the name that it was issued for into misp.url, or put the certificate itself \
-                into misp.ca_file";
-    }
-    if matches!(certificate, Cause::Expired | Cause::ExpiredContext { .. }) {
-        return "renew it, and look at the clocks";
-    }
-    "put the authority that signed it, or the certificate itself, into misp.ca_file (PEM)"
 }

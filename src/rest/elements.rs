@@ -26,6 +26,9 @@ enum At {
 /// What every answer begins with, whitespace between the parts aside.
 const OPENING: [&[u8]; 4] = [b"{", b"\"response\"", b":", b"["];
 
+/// How much of a piece is searched for the uuid of an event that is too large, bytes.
+const HEAD: usize = 64 << 10;
+
 /// One element of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Element {
@@ -38,10 +41,10 @@ pub enum Element {
 /// Why the bytes are no such answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnAnswer {
-    #[error("the answer ends in the middle")]
+    #[error("it ends in the middle")]
     Truncated,
-    #[error("no list of events, but: {0}")]
-    Other(String),
+    #[error("no list of events")]
+    Other,
 }
 
 /// The state between two pieces.
@@ -113,7 +116,7 @@ impl Elements {
             return Ok(());
         }
         self.at = match (self.at, byte) {
-            (At::Opening(part), _) => self.opening(part, byte).ok_or_else(|| other(piece))?,
+            (At::Opening(part), _) => self.opening(part, byte).ok_or(NotAnAnswer::Other)?,
             (At::Before { .. }, b'{') => {
                 // The bracket is the element's first byte.
                 self.at = At::Inside;
@@ -122,7 +125,7 @@ impl Elements {
             (At::Before { first: true } | At::Behind, b']') => At::Closing,
             (At::Behind, b',') => At::Before { first: false },
             (At::Closing, b'}') => At::End,
-            _ => return Err(other(piece)),
+            _ => return Err(NotAnAnswer::Other),
         };
         drop(piece.split_to(1));
         Ok(())
@@ -181,8 +184,11 @@ impl Elements {
         }
         if self.collected.len() + part.len() > self.most {
             self.skipping = !ends;
-            let head = std::mem::take(&mut self.collected);
-            let uuid = misp::event_uuid(if head.is_empty() { &part } else { &head });
+            let mut head = std::mem::take(&mut self.collected);
+            let uuid = misp::event_uuid(&head).or_else(|| {
+                head.extend_from_slice(part.get(..HEAD).unwrap_or(&part));
+                misp::event_uuid(&head)
+            });
             return Some(Element::TooLarge(uuid));
         }
         if ends && self.collected.is_empty() {
@@ -193,9 +199,160 @@ impl Elements {
     }
 }
 
-/// The first words of what should have been something else.
-fn other(piece: &[u8]) -> NotAnAnswer {
-    const SHOWN: usize = 80;
-    let shown = piece.get(..SHOWN.min(piece.len())).unwrap_or_default();
-    NotAnAnswer::Other(format!("{:?}", String::from_utf8_lossy(shown)))
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MOST: usize = 1 << 20;
+
+    /// Feeds `answer` in pieces that end at `cuts`.
+    fn split(answer: &[u8], cuts: &[usize], most: usize) -> Result<Vec<Element>, NotAnAnswer> {
+        let mut elements = Elements::new(most);
+        let mut found = Vec::new();
+        let mut begin = 0;
+        for end in cuts.iter().copied().chain([answer.len()]) {
+            let end = end.clamp(begin, answer.len());
+            let mut piece = Bytes::copy_from_slice(&answer[begin..end]);
+            while let Some(element) = elements.take(&mut piece)? {
+                found.push(element);
+            }
+            begin = end;
+        }
+        elements.finish().map(|()| found)
+    }
+
+    fn whole(texts: &[&str]) -> Vec<Element> {
+        texts.iter().map(|text| Element::Whole(Bytes::copy_from_slice(text.as_bytes()))).collect()
+    }
+
+    /// Brackets, quotes and escapes inside of strings are none.
+    const FIRST: &str = r#"{"Event":{"info":"a } ] \" { \\","Tag":[{"n":"ü\u007d🦀"}]}}"#;
+    const SECOND: &str = r#"{"Event": {"Attribute": [[], {}, "\\\\\""], "x": null}}"#;
+
+    #[test]
+    fn every_split_in_two_gives_the_same_elements() {
+        let answer = format!(" {{ \"response\" :\n[{FIRST} ,\t{SECOND}\r\n] }}\n");
+        let expected = whole(&[FIRST, SECOND]);
+        for cut in 0..=answer.len() {
+            assert_eq!(split(answer.as_bytes(), &[cut], MOST).unwrap(), expected, "{cut}");
+        }
+        let every: Vec<usize> = (0..answer.len()).collect();
+        assert_eq!(split(answer.as_bytes(), &every, MOST).unwrap(), expected);
+    }
+
+    #[test]
+    fn no_part_of_an_answer_is_complete() {
+        let answer = format!("{{\"response\":[{FIRST},{SECOND}]}}");
+        for end in 0..answer.len() {
+            let part = split(&answer.as_bytes()[..end], &[], MOST);
+            assert_eq!(part, Err(NotAnAnswer::Truncated), "{end}");
+        }
+        assert_eq!(split(br#"{"response": []}"#, &[], MOST), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn other_documents_are_refused() {
+        for other in [
+            "[]",
+            "null",
+            "\"response\"",
+            "<html>",
+            r#"{"name":"Invalid","message":"Invalid"}"#,
+            r#"{"response":{"Attribute":[]}}"#,
+            r#"{"response":null}"#,
+            r#"{"response":[1]}"#,
+            r#"{"response":["a"]}"#,
+            r#"{"response":[[]]}"#,
+            r#"{"response":[,]}"#,
+            r#"{"response":[{},]}"#,
+            r#"{"response":[{}{}]}"#,
+            r#"{"response":[{}]]}"#,
+            r#"{"response":[]} x"#,
+            r#"{"response":[]}{"response":[]}"#,
+            r#"{"response ":[]}"#,
+            r#"{"respons e":[]}"#,
+            r#"{"errors":"x","response":[]}"#,
+        ] {
+            let found = split(other.as_bytes(), &[], MOST);
+            assert_eq!(found, Err(NotAnAnswer::Other), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_element_that_is_too_large_is_named_and_passed_over() {
+        let uuid = "62724408-1cb5-4198-8ceb-3e542ad28bcd";
+        let long = format!(r#"{{"Event":{{"uuid":"{uuid}","info":"{}"}}}}"#, "}]".repeat(100));
+        let answer = format!(r#"{{"response":[{FIRST},{long},{SECOND},{long}]}}"#);
+        let too_large = Element::TooLarge(Some(uuid.parse().unwrap()));
+        let [first, second] = <[Element; 2]>::try_from(whole(&[FIRST, SECOND])).unwrap();
+        let expected = vec![first, too_large.clone(), second, too_large];
+        let every: Vec<usize> = (0..answer.len()).collect();
+        for cuts in [&[][..], &[150], &[95, 200, 210], &every] {
+            let found = split(answer.as_bytes(), cuts, 100).unwrap();
+            assert_eq!(found, expected, "{cuts:?}");
+        }
+        assert_eq!(split(answer.as_bytes(), &[], long.len()).unwrap()[1], whole(&[&long])[0]);
+        let cut = &answer.as_bytes()[..200];
+        assert_eq!(split(cut, &[], 100), Err(NotAnAnswer::Truncated));
+        // The head is not there yet when it is too long already.
+        let found = split(answer.as_bytes(), &every, 20).unwrap();
+        assert!(found.iter().all(|element| *element == Element::TooLarge(None)), "{found:?}");
+    }
+
+    #[derive(Debug, Clone)]
+    struct Json(String);
+
+    fn json() -> impl Strategy<Value = Json> {
+        let text = any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap());
+        let number = any::<i64>().prop_map(|number| number.to_string());
+        let leaf = prop_oneof![text, number, Just("null".to_owned()), Just("true".to_owned())];
+        let tree = leaf.prop_recursive(4, 24, 4, |inner| {
+            let list = prop::collection::vec(inner.clone(), 0..4);
+            let map = prop::collection::vec((any::<String>(), inner), 0..4);
+            prop_oneof![
+                list.prop_map(|items| format!("[{}]", items.join(" , "))),
+                map.prop_map(|items| object(&items)),
+            ]
+        });
+        prop::collection::vec((any::<String>(), tree), 0..4).prop_map(|items| Json(object(&items)))
+    }
+
+    fn object(items: &[(String, String)]) -> String {
+        let pair = |(key, value): &(String, String)| {
+            format!("{}: {value}", serde_json::to_string(key).unwrap())
+        };
+        format!("{{{}}}", items.iter().map(pair).collect::<Vec<_>>().join(","))
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_any_list_gives_the_list(
+            list in prop::collection::vec(json(), 0..6),
+            cuts in prop::collection::vec(0_usize..2000, 0..12),
+        ) {
+            let texts: Vec<&str> = list.iter().map(|json| json.0.as_str()).collect();
+            let answer = format!("{{\"response\": [{}]}}", texts.join(",\n"));
+            let mut cuts = cuts;
+            cuts.sort_unstable();
+            prop_assert_eq!(split(answer.as_bytes(), &cuts, MOST).unwrap(), whole(&texts));
+        }
+
+        #[test]
+        fn no_bytes_break_it(
+            mut answer in prop::collection::vec(any::<u8>(), 0..200),
+            behind in any::<bool>(),
+            most in 0_usize..50,
+            cuts in prop::collection::vec(0_usize..220, 0..8),
+        ) {
+            if behind {
+                answer.splice(0..0, br#"{"response":["#.iter().copied());
+            }
+            let mut cuts = cuts;
+            cuts.sort_unstable();
+            let cut = split(&answer, &cuts, most);
+            prop_assert_eq!(cut.is_ok(), split(&answer, &[], most).is_ok());
+        }
+    }
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::client::{Ask, Client};
+use super::client::{Ask, Client, SEARCH};
 use super::elements::Element;
 use super::key::{flag, number};
 use super::listing::{Listing, Window};
@@ -80,7 +80,7 @@ impl Heads {
 
     async fn page(&self, window: &Window) -> Result<(HeadsPage, Option<usize>), RestError> {
         let query = search::heads(&self.query, window.page, window.limit);
-        let reply = self.client.once(&Ask::search(&query, true)).await?;
+        let reply = self.client.once(&Ask::search(query, true)).await?;
         let (date, total) = (reply.date(), reply.total());
         let mut stream = reply.elements();
         let mut heads = Vec::with_capacity(window.limit);
@@ -97,7 +97,7 @@ impl Heads {
                 Err("a head that is larger than misp.rest.max_event".to_owned())
             }
         };
-        head.map_err(|why| self.client.malformed(super::client::SEARCH, &why, &[]))
+        head.map_err(|why| self.client.faults(SEARCH).malformed(&why, &[]))
     }
 }
 

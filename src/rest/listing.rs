@@ -13,6 +13,9 @@ pub(super) struct Window {
     pub(super) start: usize,
 }
 
+/// Rows that have to go, and as many to come, before a page that begins too late is believed.
+const WIDE: usize = 16;
+
 /// How far the listing is.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
@@ -39,9 +42,10 @@ impl Listing {
 
     /// The next page to ask for, of `most` rows.
     pub(super) fn window(&self, most: usize) -> Window {
-        let most = most.max(2);
-        let overlap = if self.wide { most / 2 } else { 1 };
-        window(self.rank, overlap, most)
+        match self.wide {
+            true => window(self.rank, WIDE.max(most / 2), most.max(2 * WIDE)),
+            false => window(self.rank, 1, most.max(2)),
+        }
     }
 
     /// Takes the ids of a page's rows; gives the number of rows at its beginning that are known.
@@ -64,6 +68,7 @@ impl Listing {
                 self.go_back(window, total)?;
                 return Ok(ids.len());
             }
+            self.astray = self.astray.saturating_sub(1);
         }
         self.wide = false;
         self.total = total;
@@ -76,7 +81,7 @@ impl Listing {
         let end = window.start + window.limit;
         self.ended = match total {
             Some(total) => total <= end,
-            None => new == 0,
+            None => new == 0 && ids.len() < window.limit,
         };
         // MISP may hide rows that it counts: a short page is not the last one.
         let short = ids.len() < window.limit && new > 0;
@@ -119,4 +124,156 @@ fn window(rank: usize, overlap: usize, most: usize) -> Window {
     let longer = || (most + 1..=rank + 1).map(of_length).find(|window| reach(window) > 0);
     let found = usual.filter(|window| reach(window) > 0).or_else(longer);
     found.unwrap_or(Window { page: 1, limit: rank + 1, start: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// MISP's rows: LIMIT and OFFSET over what matches, of which some are not shown.
+    #[derive(Debug, Clone)]
+    struct Rows {
+        ids: Vec<i64>,
+        hidden: Vec<i64>,
+    }
+
+    impl Rows {
+        fn page(&self, window: &Window) -> Vec<i64> {
+            let start = (window.page - 1) * window.limit;
+            let page = self.ids.iter().skip(start).take(window.limit);
+            page.copied().filter(|id| !self.hidden.contains(id)).collect()
+        }
+    }
+
+    /// Lists everything, with `change` between two pages.
+    fn list(
+        rows: &mut Rows,
+        most: usize,
+        counted: bool,
+        mut change: impl FnMut(&mut Rows, usize),
+    ) -> Result<Vec<i64>, Unstable> {
+        let mut listing = Listing::default();
+        let mut listed = Vec::new();
+        for number in 0.. {
+            if listing.has_ended() {
+                break;
+            }
+            assert!(number < 10_000, "no end: {listing:?}");
+            let window = listing.window(most);
+            assert_eq!(window.start, (window.page - 1) * window.limit);
+            let ids = rows.page(&window);
+            let total = counted.then_some(rows.ids.len());
+            let known = listing.take(&window, &ids, total)?;
+            listed.extend(&ids[known..]);
+            change(rows, number);
+        }
+        Ok(listed)
+    }
+
+    #[test]
+    fn a_still_listing_costs_few_pages_more_than_its_rows_need() {
+        let mut rows = Rows { ids: (1..=10_000).collect(), hidden: Vec::new() };
+        let mut pages = 0;
+        let listed = list(&mut rows, 100, true, |_, _| pages += 1).unwrap();
+        assert_eq!(listed, (1..=10_000).collect::<Vec<_>>());
+        assert!(pages <= 120, "{pages} pages");
+    }
+
+    #[test]
+    fn a_row_that_goes_hides_no_other() {
+        let mut rows = Rows { ids: (1..=30).collect(), hidden: Vec::new() };
+        // Gone after the first page, while as many come at the end: the total stays the same.
+        let listed = list(&mut rows, 10, true, |rows, number| {
+            if number == 0 {
+                rows.ids.drain(2..5);
+                rows.ids.extend([31, 32, 33]);
+            }
+        });
+        assert_eq!(listed.unwrap(), (1..=33).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_short_and_an_empty_page_are_not_the_end() {
+        let hidden: Vec<i64> = (1..=10).chain(15..=18).chain(40..=75).collect();
+        let mut rows = Rows { ids: (1..=90).collect(), hidden: hidden.clone() };
+        let listed = list(&mut rows, 10, true, |_, _| {}).unwrap();
+        let expected: Vec<i64> = (1..=90).filter(|id| !hidden.contains(id)).collect();
+        assert_eq!(listed, expected);
+    }
+
+    #[test]
+    fn rows_that_never_rest_end_the_listing_with_an_error() {
+        let mut listing = Listing { rank: 5000, last: Some(7), ..Listing::default() };
+        let tries = (0..20).map(|number| {
+            let window = listing.window(10);
+            listing.take(&window, &[8, 9], Some(9000 + number))
+        });
+        let taken: Vec<_> = tries.collect();
+        assert_eq!(taken[0], Ok(2), "nothing of it is new");
+        assert!(taken.last().unwrap().is_err(), "{taken:?}");
+
+        let mut listing = Listing::default();
+        let window = listing.window(10);
+        assert!(listing.take(&window, &[3, 2], Some(2)).is_err());
+        assert!(listing.take(&window, &[2, 2], Some(2)).is_err());
+    }
+
+    fn changes() -> impl Strategy<Value = Vec<(usize, Vec<i64>, Vec<i64>)>> {
+        let ids = || prop::collection::vec(1_i64..400, 0..4);
+        prop::collection::vec((0_usize..20, ids(), ids()), 0..5)
+    }
+
+    proptest! {
+        /// What matches all the time is listed once, whatever else comes and goes.
+        #[test]
+        fn what_stays_is_listed_once(
+            ids in prop::collection::btree_set(1_i64..400, 0..150),
+            most in 1_usize..40,
+            counted in any::<bool>(),
+            changes in changes(),
+        ) {
+            let mut rows = Rows { ids: ids.iter().copied().collect(), hidden: Vec::new() };
+            let staying: Vec<i64> = {
+                let gone: Vec<i64> = changes.iter().flat_map(|(_, gone, _)| gone.clone()).collect();
+                ids.iter().copied().filter(|id| !gone.contains(id)).collect()
+            };
+            let listed = list(&mut rows, most, counted, |rows, number| {
+                for (_, gone, come) in changes.iter().filter(|(at, _, _)| *at == number) {
+                    rows.ids.retain(|id| !gone.contains(id));
+                    rows.ids.extend(come);
+                    rows.ids.sort_unstable();
+                    rows.ids.dedup();
+                }
+            });
+            if let Ok(listed) = listed {
+                prop_assert!(listed.is_sorted_by(|a, b| a < b), "{listed:?}");
+                let missed: Vec<&i64> = staying.iter().filter(|id| !listed.contains(id)).collect();
+                prop_assert!(missed.is_empty(), "missed {missed:?}");
+            }
+        }
+
+        #[test]
+        fn rows_that_are_counted_and_not_shown_stop_nothing(
+            ids in prop::collection::btree_set(1_i64..400, 0..200),
+            hidden in prop::collection::vec(1_i64..400, 0..300),
+            most in 1_usize..40,
+        ) {
+            let mut rows = Rows { ids: ids.iter().copied().collect(), hidden };
+            let shown: Vec<i64> =
+                ids.iter().copied().filter(|id| !rows.hidden.contains(id)).collect();
+            prop_assert_eq!(list(&mut rows, most, true, |_, _| {}).unwrap(), shown);
+        }
+
+        #[test]
+        fn windows_overlap_and_go_on(rank in 0_usize..5000, most in 1_usize..300) {
+            for wide in [false, true] {
+                let listing = Listing { rank, wide, ..Listing::default() };
+                let window = listing.window(most);
+                prop_assert!(window.start < rank.max(1));
+                prop_assert!(window.start + window.limit > rank);
+            }
+        }
+    }
 }

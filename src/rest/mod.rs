@@ -4,6 +4,7 @@
 mod answer;
 mod client;
 mod elements;
+mod faults;
 mod heads;
 mod key;
 mod limit;

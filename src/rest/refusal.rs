@@ -107,10 +107,17 @@ impl RestError {
 
     /// Whether less at once may help: MISP ran out of memory or time.
     pub(super) fn is_too_much(&self) -> bool {
-        matches!(self, Self::Silent { .. })
+        self.took_long()
             || matches!(self, Self::Failed { status, .. } if OVERLOADED.contains(status))
     }
+
+    pub(super) fn took_long(&self) -> bool {
+        matches!(self, Self::Silent { .. } | Self::Failed { status: GATEWAY_TIMEOUT, .. })
+    }
 }
+
+/// The status of a proxy that waited in vain.
+const GATEWAY_TIMEOUT: u16 = 504;
 
 /// What MISP, its web server or a proxy answers when a request was too much, or MISP is away.
 const OVERLOADED: [u16; 4] = [500, 502, 503, 504];
@@ -241,7 +248,7 @@ fn without_tags(page: &str) -> String {
 }
 
 /// The first words in one line, without control characters.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     const SHOWN: usize = 160;
     let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).collect();
     let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");

@@ -8,6 +8,7 @@ use reqwest::header::{DATE, HeaderMap};
 use super::client::Client;
 use super::elements::{Element, Elements};
 use super::refusal::{self, RestError};
+use crate::metrics;
 
 /// Status 200; the body is read piece by piece.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Reply {
 
     async fn piece(&mut self) -> Result<Option<Bytes>, RestError> {
         let piece = self.response.chunk().await;
-        piece.map_err(|error| self.client.broken(&self.path, &error))
+        piece.map_err(|error| self.client.faults(&self.path).broken(&error))
     }
 
     /// The whole body of a small answer.
@@ -64,7 +65,7 @@ impl Reply {
     }
 
     fn malformed(&self, why: &str, body: &[u8]) -> RestError {
-        self.client.malformed(&self.path, why, body)
+        self.client.faults(&self.path).malformed(why, body)
     }
 
     /// The events of the list.
@@ -93,25 +94,35 @@ pub(super) struct Stream {
 impl Stream {
     /// `None` only after the end of a complete answer.
     pub(super) async fn next(&mut self) -> Result<Option<Element>, RestError> {
+        let next = self.next_element().await;
+        if let Err(error) = &next {
+            metrics::rest_request(error.word());
+        }
+        next
+    }
+
+    async fn next_element(&mut self) -> Result<Option<Element>, RestError> {
         loop {
             let taken = self.elements.take(&mut self.rest);
             if let Some(element) = taken.map_err(|error| self.malformed(&error))? {
                 return Ok(Some(element));
             }
-            let Some(piece) = self.reply.piece().await? else { break };
-            self.note_beginning(&piece)?;
-            self.rest = piece;
-        }
-        match self.elements.finish() {
-            Ok(()) => {
-                self.reply.client.managed();
-                Ok(None)
-            }
-            Err(error) if self.begun.is_none() => Err(self.malformed(&error)),
-            Err(error) => {
-                Err(RestError::BrokeOff { path: self.reply.path.clone(), why: error.to_string() })
+            match self.reply.piece().await {
+                Ok(None) => break,
+                Ok(Some(piece)) => {
+                    self.note_beginning(&piece)?;
+                    self.rest = piece;
+                }
+                Err(error) => return self.reply.client.settle(Err(error)),
             }
         }
+        let ended = self.elements.finish().map_err(|error| match &self.begun {
+            None => self.malformed(&error),
+            Some(_) => {
+                RestError::BrokeOff { path: self.reply.path.clone(), why: error.to_string() }
+            }
+        });
+        self.reply.client.settle(ended.map(|()| None))
     }
 
     fn note_beginning(&mut self, piece: &[u8]) -> Result<(), RestError> {

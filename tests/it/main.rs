@@ -36,6 +36,12 @@ mod reads;
 #[cfg(test)]
 mod recordings;
 #[cfg(test)]
+mod rest;
+#[cfg(test)]
+mod rest_faults;
+#[cfg(test)]
+mod rest_tls;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod sandbox_misp;

@@ -4,6 +4,7 @@ pub(crate) mod ledger;
 pub(crate) mod misp;
 pub(crate) mod publisher;
 pub(crate) mod relay;
+pub(crate) mod rest;
 pub(crate) mod sandbox;
 pub(crate) mod scene;
 pub(crate) mod sentinel;

@@ -1,0 +1,115 @@
+//! From what a connection did to what an operator reads.
+
+use std::time::Duration;
+
+use reqwest::Response;
+use reqwest::header::HeaderMap;
+
+use super::refusal::{self, RestError, Said};
+use super::reply::header;
+use crate::http::{certificate_error, chain};
+
+/// What went wrong when this was asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Faults<'a> {
+    pub(super) path: &'a str,
+    /// Shown nowhere, even where an answer repeats the request.
+    pub(super) key: &'a str,
+    /// The longest silence.
+    pub(super) silence: Duration,
+}
+
+impl Faults<'_> {
+    /// Any status but 200.
+    pub(super) fn refused(
+        &self,
+        status: u16,
+        location: Option<&[u8]>,
+        wait: Duration,
+        body: &[u8],
+    ) -> RestError {
+        let body = self.without_key(body);
+        let location = location.map(|location| self.without_key(location));
+        refusal::refusal(&Said {
+            path: self.path,
+            status,
+            location: location.as_deref(),
+            wait,
+            body: body.as_bytes(),
+        })
+    }
+
+    /// No answer began.
+    pub(super) fn unanswered(&self, error: &reqwest::Error) -> RestError {
+        let (path, why) = (self.path.to_owned(), chain(error));
+        if let Some(certificate) = certificate_error(error) {
+            return RestError::Untrusted { path, why, advice: remedy(certificate) };
+        }
+        match error.is_timeout() && !error.is_connect() {
+            true => RestError::Silent { path, waited: self.silence },
+            false => RestError::Unreachable { path, why },
+        }
+    }
+
+    /// The answer did not go on.
+    pub(super) fn broken(&self, error: &reqwest::Error) -> RestError {
+        let path = self.path.to_owned();
+        match error.is_timeout() {
+            true => RestError::Silent { path, waited: self.silence },
+            false => RestError::BrokeOff { path, why: chain(error) },
+        }
+    }
+
+    /// `body`: as much of it as is there; a web page is named as such.
+    pub(super) fn malformed(&self, why: &str, body: &[u8]) -> RestError {
+        let path = self.path.to_owned();
+        let body = self.without_key(body);
+        if refusal::is_html(body.as_bytes()) {
+            let title = refusal::title(body.as_bytes());
+            return RestError::Html { path, status: 200, title };
+        }
+        let why = match refusal::words(body.as_bytes()) {
+            Some(words) => format!("{why}: {words}"),
+            None if body.is_empty() => why.to_owned(),
+            None => format!("{why}, it begins {:?}", refusal::shortened(&body)),
+        };
+        RestError::Malformed { path, why }
+    }
+
+    /// Some proxies show the request in their error pages.
+    fn without_key(&self, text: &[u8]) -> String {
+        String::from_utf8_lossy(text).replace(self.key, "[redacted]")
+    }
+}
+
+/// As an answer of 429 says; MISP gives no `Retry-After`, but a proxy may.
+pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: Option<u64> =
+        header(headers, "X-Rate-Limit-Reset").or_else(|| header(headers, "Retry-After"));
+    seconds.map(Duration::from_secs)
+}
+
+/// As much of a refusal's body as is worth reading.
+pub(super) async fn beginning(mut response: Response) -> Vec<u8> {
+    const MOST: usize = 16 << 10;
+    let mut body = Vec::new();
+    while let Ok(Some(piece)) = response.chunk().await {
+        body.extend_from_slice(&piece);
+        if body.len() >= MOST {
+            break;
+        }
+    }
+    body
+}
+
+fn remedy(certificate: &rustls::CertificateError) -> &'static str {
+    use rustls::CertificateError as Cause;
+    if matches!(certificate, Cause::NotValidForName | Cause::NotValidForNameContext { .. }) {
+        return "write the name that it was issued for into misp.url, or put the certificate itself \
+                into misp.ca_file";
+    }
+    if matches!(certificate, Cause::Expired | Cause::ExpiredContext { .. }) {
+        return "renew it, and look at the clocks";
+    }
+    "put the authority that signed it, or the certificate itself, into misp.ca_file (PEM)"
+}
