@@ -62,7 +62,7 @@ pub async fn run(
     recorded: PrometheusHandle,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
-    let relay = Relay::build(config, options.rehome).await?;
+    let relay = Relay::build(config, options).await?;
     let stop = CancellationToken::new();
     let mut watching = JoinSet::new();
     watching.spawn(signals::cancel(stop.clone())?);
@@ -78,14 +78,14 @@ impl Relay {
     ///
     /// # Errors
     /// What is wrong, with its remedy.
-    pub async fn build(mut config: Config, rehome: bool) -> anyhow::Result<Self> {
+    pub async fn build(mut config: Config, options: RunOptions) -> anyhow::Result<Self> {
         // What was only written to a file must not be taken for sent: a memory of its own.
         for target in config.targets.iter_mut().filter(|target| target.mode == Mode::DryRun) {
             target.name.push_str("/dry-run");
         }
         let ledger = Ledger::open(&config.ledger).await?;
         let view = Arc::new(view(&config));
-        register(&config, &ledger, &view, rehome).await?;
+        register(&config, &ledger, &view, options).await?;
         let health = Health::default();
         let http = deliver::http::client(&config.azure)?;
         let senders = deliver::senders(&config, VIEW, &ledger, &http, &health)?;
@@ -184,7 +184,7 @@ async fn register(
     config: &Config,
     ledger: &Ledger,
     view: &View,
-    rehome: bool,
+    options: RunOptions,
 ) -> anyhow::Result<()> {
     let rendering = &config.rendering;
     let identity = format!("{:?} in {}", rendering.identity, rendering.namespace);
@@ -195,7 +195,10 @@ async fn register(
         sourcesystem: target.sourcesystem.clone(),
     };
     let targets: Vec<TargetEntry> = config.targets.iter().map(entry).collect();
-    Ok(ledger.register(view, &identity, &targets, rehome).await?)
+    if !options.accept_duplicates {
+        ledger.knows_generations(view, &targets).await?;
+    }
+    Ok(ledger.register(view, &identity, &targets, options.rehome).await?)
 }
 
 /// What publications may hold in memory: the feed's bound, and room for one webhook body.

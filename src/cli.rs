@@ -91,12 +91,17 @@ enum Command {
 }
 
 /// What the operator allows at this start only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub struct RunOptions {
     /// Accept another indicator.namespace or sourcesystem than the ledger remembers: every
     /// indicator is sent as a new one, and the old ones stay until they expire
     #[arg(long)]
     pub rehome: bool,
+
+    /// Start with an empty ledger under indicator.withdraw = "revoke": what was revoked in Sentinel
+    /// before comes back under its old id, and what had come back is there twice until it expires
+    #[arg(long)]
+    pub accept_duplicates: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]

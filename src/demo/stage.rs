@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::feed::Feed;
 use crate::app::Relay;
+use crate::cli::RunOptions;
 use crate::config::{self, Config};
 use crate::intake::zmq::ZeroMqStatus;
 use crate::ledger::Ledger;
@@ -41,7 +42,7 @@ impl Stage {
         let sandbox = Sandbox::start(Settings::default()).await?;
         let feed = Feed::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
         let config = configuration(&sandbox, &feed, folder.path())?;
-        let relay = Relay::build(config.clone(), false).await?;
+        let relay = Relay::build(config.clone(), RunOptions::default()).await?;
         let (ledger, hears) = (relay.ledger().clone(), relay.feed().clone());
         let judge = Judge::new(&config.policy);
         let stage = Self { sandbox, ledger, hears, judge, recorded, config, folder };

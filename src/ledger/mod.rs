@@ -10,6 +10,7 @@ mod delivered;
 mod events;
 mod export;
 mod fault;
+mod generations;
 mod judged;
 mod open;
 mod queue;

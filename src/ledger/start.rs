@@ -10,7 +10,7 @@ use super::apply::STEP;
 use super::delivered::queue_everything;
 use super::wanted::{Change, refresh};
 use super::{Lane, Ledger, View};
-use crate::stix::Observable;
+use crate::stix::{Observable, Withdraw};
 
 /// [`TargetEntry::mode`] of a target that writes to a file.
 pub const DRY_RUN: &str = "dry-run";
@@ -31,11 +31,35 @@ pub enum StartError {
         "{key} was {before} and is now {now}: Sentinel would hold every indicator twice\n  hint: set it back, or start once with --rehome to send everything anew under the new value (what was sent before stays until its valid_until)"
     )]
     Moved { key: String, before: String, now: String },
+    #[error(
+        "the ledger is empty, and indicator.withdraw = \"revoke\" needs to know what was revoked before: a revoked id cannot come back, and only the ledger knows the id that follows it\n  hint: bring the ledger back from a backup; if nothing was ever sent to these workspaces under this sourcesystem, or duplicates until valid_until are acceptable, start once with --accept-duplicates; or set indicator.withdraw = \"expire\""
+    )]
+    Forgotten,
     #[error("the ledger cannot be read or written: {0}")]
     Ledger(#[from] sqlx::Error),
 }
 
 impl Ledger {
+    /// Whether the ledger can know which ids are used up.
+    ///
+    /// # Errors
+    /// [`StartError::Forgotten`]: it may not, since it has never sent anything anywhere.
+    pub async fn knows_generations(
+        &self,
+        view: &View,
+        targets: &[TargetEntry],
+    ) -> Result<(), StartError> {
+        let is_live = targets.iter().any(|target| target.mode != DRY_RUN);
+        if view.merger.withdraw() == Withdraw::Expire || !is_live {
+            return Ok(());
+        }
+        let known: i64 = sqlx::query_scalar("SELECT count(*) FROM targets WHERE mode <> $1")
+            .bind(DRY_RUN)
+            .fetch_one(&self.readers)
+            .await?;
+        if known == 0 { Err(StartError::Forgotten) } else { Ok(()) }
+    }
+
     /// Compares identity and targets with the last run. `rehome` accepts a new identity.
     ///
     /// # Errors

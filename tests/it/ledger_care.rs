@@ -62,7 +62,7 @@ fn broken(findings: &[Finding]) -> Vec<&str> {
 }
 
 /// Each breaks what its name says, and perhaps something else.
-const DAMAGES: [(&str, &str); 15] = [
+const DAMAGES: [(&str, &str); 16] = [
     ("claims-have-events", "DELETE FROM events WHERE event IN (SELECT event FROM claims LIMIT 1)"),
     (
         "deleted-events-claim-nothing",
@@ -90,6 +90,11 @@ const DAMAGES: [(&str, &str); 15] = [
         "INSERT INTO wanted (view, object, kind, stix_id, body, valid_from, valid_until, version, change)
          VALUES ('view', x'01', 'indicator', x'03', '{}', 1, 2, 3, 1), ('view', x'02', 'indicator', x'03', '{}', 1, 2, 3, 1)",
     ),
+    (
+        "only-the-newest-generation-lives",
+        "INSERT INTO wanted (view, object, kind, stix_id, body, valid_from, valid_until, version, change, generation, claimed)
+         SELECT view, randomblob(16), kind, randomblob(16), body, valid_from, valid_until, 0, 1, 1, object FROM wanted WHERE version <> 0 LIMIT 1",
+    ),
     ("delivered-rows-have-targets", "UPDATE delivered SET target = 'nobody'"),
     ("queues-have-targets", "UPDATE queue SET lane = 3 WHERE change > 0"),
     ("changes-are-counted", "UPDATE counters SET value = 0"),
@@ -112,7 +117,7 @@ const DAMAGES: [(&str, &str); 15] = [
 async fn each_invariant_is_named_when_it_breaks_and_only_then() {
     let relay = filled().await;
     let findings = check(&relay).await;
-    assert_eq!(findings.len(), 15);
+    assert_eq!(findings.len(), 16);
     assert_eq!(broken(&findings), Vec::<&str>::new(), "{findings:#?}");
     assert!(findings.iter().all(|finding| finding.left_out.is_none()), "{findings:#?}");
     for (invariant, damage) in DAMAGES {
@@ -232,7 +237,7 @@ async fn the_running_relay_exports_checks_and_vacuums() {
         let checked = scene.relay.command(&["ledger", "check"]);
         let told = String::from_utf8(checked.stdout.clone()).unwrap();
         assert_eq!(checked.status.code(), Some(0), "{checked:?}");
-        assert_eq!(told.lines().filter(|line| line.starts_with("holds ")).count(), 15, "{told}");
+        assert_eq!(told.lines().filter(|line| line.starts_with("holds ")).count(), 16, "{told}");
         let exported = scene.relay.command(&["ledger", "export", "--out", path]);
         assert_eq!(exported.status.code(), Some(0), "{exported:?}");
         let text = std::fs::read_to_string(&out).unwrap();

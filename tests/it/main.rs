@@ -34,6 +34,8 @@ mod lifecycle;
 #[cfg(test)]
 mod recordings;
 #[cfg(test)]
+mod revoke;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod webhook;

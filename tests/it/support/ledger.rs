@@ -43,7 +43,16 @@ pub(crate) struct Relay {
     pub(crate) config: Config,
     pub(crate) view: Arc<View>,
     writer: JoinHandle<()>,
-    _folder: TempDir,
+    folder: TempDir,
+}
+
+fn entry(target: &str) -> TargetEntry {
+    TargetEntry {
+        target: target.to_owned(),
+        mode: "live".to_owned(),
+        workspace: "w".to_owned(),
+        sourcesystem: "s".to_owned(),
+    }
 }
 
 fn write(ledger: &Ledger, view: &Arc<View>, config: &Config) -> (Inbox, JoinHandle<()>) {
@@ -75,22 +84,37 @@ impl Relay {
         let unsafe_but_fast = LedgerConfig { fsync: false, ..config.ledger.clone() };
         let ledger = Ledger::open(&unsafe_but_fast).await.unwrap();
         let view = View::new(VIEW, vec![TARGET.to_owned()], &config.policy, &config.rendering);
-        let entry = TargetEntry {
-            target: TARGET.to_owned(),
-            mode: "live".to_owned(),
-            workspace: "w".to_owned(),
-            sourcesystem: "s".to_owned(),
-        };
-        ledger.register(&view, "identity", &[entry], false).await.unwrap();
+        ledger.register(&view, "identity", &[entry(TARGET)], false).await.unwrap();
         let view = Arc::new(view);
         let (inbox, writer) = write(&ledger, &view, &config);
-        Self { ledger, inbox, config, view, writer, _folder: folder }
+        Self { ledger, inbox, config, view, writer, folder }
     }
 
     /// The writer dies in the middle of anything, and another one takes over the ledger.
     pub(crate) async fn crash(&mut self) {
         self.writer.abort();
         (&mut self.writer).await.ok();
+        (self.inbox, self.writer) = write(&self.ledger, &self.view, &self.config);
+    }
+
+    /// Ends, and starts again with these targets.
+    pub(crate) async fn retarget(&mut self, targets: &[&str]) {
+        let names = targets.iter().map(|target| (*target).to_owned()).collect();
+        let view = View::new(VIEW, names, &self.config.policy, &self.config.rendering);
+        let entries: Vec<TargetEntry> = targets.iter().map(|target| entry(target)).collect();
+        self.ledger.register(&view, "identity", &entries, false).await.unwrap();
+        self.view = Arc::new(view);
+        self.crash().await;
+    }
+
+    /// Ends, and starts again with other settings: all claims are judged anew.
+    pub(crate) async fn reconfigure(&mut self, settings: &[(&str, &str)]) {
+        self.writer.abort();
+        (&mut self.writer).await.ok();
+        self.config = config_with(&self.folder, settings);
+        let targets = self.view.targets.clone();
+        self.view = Arc::new(View::new(VIEW, targets, &self.config.policy, &self.config.rendering));
+        self.ledger.reevaluate(&self.view, Ledger::now(), |_| {}).await.unwrap();
         (self.inbox, self.writer) = write(&self.ledger, &self.view, &self.config);
     }
 
