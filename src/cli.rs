@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use uuid::Uuid;
 
 use crate::config::{self, Config, Mistakes};
 use crate::{admin, app, demo, healthcheck, logging, metrics, preview, sandbox, signals};
@@ -69,6 +70,19 @@ enum Command {
     /// Tell what is delivered, pending, skipped and rejected, and what is degraded
     Status(StatusOptions),
 
+    /// Read everything in MISP anew over REST, and put right whatever differs
+    ///
+    /// Finds what is missing, changed or gone, also what left no trace in MISP's timestamps. It goes
+    /// on after a restart, and live events overtake it.
+    #[command(verbatim_doc_comment)]
+    Resync(ResyncOptions),
+
+    /// Show what is gone from MISP without having been deleted, beyond what the guard lets go
+    Held,
+
+    /// Let go what `held` shows
+    Release(ReleaseOptions),
+
     /// Send once more what Sentinel rejected
     RetryRejected(RetryOptions),
 
@@ -102,6 +116,11 @@ pub struct RunOptions {
     /// before comes back under its old id, and what had come back is there twice until it expires
     #[arg(long)]
     pub accept_duplicates: bool,
+
+    /// Accept that misp.key belongs to another user, organisation or role than the ledger was filled
+    /// with: what it does not see is withdrawn
+    #[arg(long)]
+    pub accept_new_view: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
@@ -135,6 +154,36 @@ pub struct StatusOptions {
     /// One JSON object in place of text
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct ResyncOptions {
+    /// Only this event
+    #[arg(long, value_name = "UUID", conflicts_with = "since")]
+    pub event: Option<Uuid>,
+
+    /// Only what was touched in MISP within this time, e.g. 30d
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<humantime::Duration>,
+
+    /// Print what would be sent and withdrawn, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Do not wait for the end
+    #[arg(long, conflicts_with = "dry_run")]
+    pub detach: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct ReleaseOptions {
+    /// Only of this event
+    #[arg(long, value_name = "UUID", conflicts_with = "empty")]
+    pub event: Option<Uuid>,
+
+    /// MISP is right to show none of the events that the ledger holds
+    #[arg(long)]
+    pub empty: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -248,6 +297,18 @@ pub async fn execute(
             let config = config::load(file, environment)?;
             Ok(admin::commands::status(&config, options.json).await?)
         }
+        Command::Resync(options) => {
+            let config = config::load(file, environment)?;
+            Ok(admin::resync::resync(&config, &options).await?)
+        }
+        Command::Held => {
+            let config = config::load(file, environment)?;
+            Ok(admin::resync::held(&config).await?)
+        }
+        Command::Release(options) => {
+            let config = config::load(file, environment)?;
+            Ok(admin::resync::release(&config, &options).await?)
+        }
         Command::RetryRejected(options) => {
             let config = config::load(file, environment)?;
             Ok(admin::commands::retry_rejected(&config, options.target.as_deref()).await?)
@@ -304,6 +365,9 @@ fn report(config: &Config) -> anyhow::Result<()> {
     }
     if let Some(webhook) = &config.misp.webhook {
         writeln!(out, "  webhook  {}{}", webhook.listen, webhook.path)?;
+    }
+    if let Some(rest) = &config.misp.rest {
+        writeln!(out, "  rest     {}", rest.url)?;
     }
     for target in &config.targets {
         let state = match (target.enabled, target.mode) {

@@ -18,6 +18,8 @@ pub mod policy;
 
 pub mod stix;
 
+pub mod rest;
+
 pub mod intake;
 
 pub mod ledger;

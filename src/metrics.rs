@@ -48,9 +48,12 @@ declare! {
     LAST_FRAME = Gauge "relay_zeromq_last_frame_timestamp_seconds" ["endpoint"] Seconds: "Unix time of the newest frame";
     WEBHOOK = Counter "relay_webhook_requests_total" ["status"] Count: "Webhook requests by the HTTP status of our answer";
     GAPS = Counter "relay_gaps_total" ["intake", "reason"] Count: "Times at which something may have been missed";
-    EVENTS = Counter "relay_events_total" ["outcome"] Count: "Publications read: applied, unchanged, stale, deleted or refused";
+    EVENTS = Counter "relay_events_total" ["outcome"] Count: "Snapshots of events: applied, unchanged, stale, deleted, refused, read (over REST) or overtaken";
     CLAIMS = Counter "relay_claims_total" ["change"] Count: "Claims of the ledger: new, changed or gone";
     SKIPPED = Counter "relay_skipped_total" ["reason"] Count: "Attributes that make no claim, and claims that no policy admits";
+    REST = Counter "relay_rest_requests_total" ["outcome"] Count: "Rounds of asking MISP over REST: ok or failed";
+    READS = Gauge "relay_reads_waiting" [] Count: "Events that are to be read over REST";
+    HELD = Gauge "relay_held_claims" [] Count: "Claims that the guard keeps until an operator releases them";
     COMMIT = Histogram "relay_ledger_commit_seconds" [] Seconds: "Time of a ledger transaction with its commit";
     QUEUE = Gauge "relay_queue_changes" ["target", "lane"] Count: "Open changes of the target: one per event and lane";
     SENT = Counter "relay_objects_sent_total" ["target", "lane"] Count: "Objects sent, repeats included";
@@ -186,6 +189,15 @@ pub fn sign_in(outcome: &'static str) {
     counter!(SIGN_INS, "outcome" => outcome).increment(1);
 }
 
+pub fn rest_request(outcome: &'static str) {
+    counter!(REST, "outcome" => outcome).increment(1);
+}
+
+pub fn waiting(reads: f64, held: f64) {
+    gauge!(READS).set(reads);
+    gauge!(HELD).set(held);
+}
+
 /// From the arrival of MISP's frame to Sentinel's 200.
 pub fn time_to_accepted(target: &str, lane: &'static str, took: Duration) {
     histogram!(ACCEPT_TIME, "target" => target.to_owned(), "lane" => lane).record(took);
@@ -227,6 +239,8 @@ mod tests {
         sign_in("granted");
         time_to_accepted(target, lane, Duration::from_millis(40));
         degraded("rest", "not_configured", true);
+        rest_request("ok");
+        waiting(1.0, 0.0);
     }
 
     fn rendered() -> String {

@@ -25,6 +25,9 @@ pub enum Receipt {
     Committed,
     /// The body was no event, or held nothing that the ledger could take.
     Refused,
+    /// A read that settles nothing: the event changed meanwhile, or MISP has not saved it yet. It is
+    /// asked for again.
+    Again,
     /// The ledger could not be written.
     Failed,
 }
@@ -40,6 +43,43 @@ pub enum What {
     /// An expiration sighting.
     Expired(Expiration),
     Gap(Gap),
+    /// What MISP answered when it was asked about an event.
+    Read(Read),
+}
+
+/// The answer of a direct, unfiltered read of one event over REST: the judge of what was pushed.
+#[derive(Debug, Clone)]
+pub struct Read {
+    pub event: Uuid,
+    /// When the request began.
+    pub began: SystemTime,
+    /// The event's sequence in the ledger at that moment: if it moved since, the answer is from
+    /// before something that is known already.
+    pub sequence: i64,
+    /// Which asking it answers.
+    pub asked: i64,
+    /// How often it was asked for in vain before.
+    pub attempts: i64,
+    /// Asked for by a publication that counts only if MISP shows it.
+    pub confirm: bool,
+    /// Asked for by catch-up or resync, not by news.
+    pub backlog: bool,
+    /// MISP's clock, Unix seconds.
+    pub date: i64,
+    pub answer: Answer,
+}
+
+/// What MISP shows of an event.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// The event with its live and deleted attributes, as `{"Event": …}`.
+    Event {
+        document: Bytes,
+        /// `misp.search` selects it, or is empty: it may add indicators.
+        selected: bool,
+    },
+    /// MISP says that there is no such event.
+    Gone,
 }
 
 /// How a frame names an event: by uuid, or by MISP's number where the frame has nothing else.
@@ -135,6 +175,8 @@ pub enum GapReason {
     /// The bound on waiting publications was reached.
     MemoryFull,
     LedgerFailed,
+    /// An operator had MISP looked at again.
+    Asked,
 }
 
 impl GapReason {
@@ -149,6 +191,7 @@ impl GapReason {
             Self::FrameTooLarge => "frame_too_large",
             Self::MemoryFull => "memory_full",
             Self::LedgerFailed => "ledger_failed",
+            Self::Asked => "asked",
         }
     }
 }

@@ -250,7 +250,8 @@ mod tidy {
     fn walk(prefix: &str, table: &toml::Table, paths: &mut Vec<String>) {
         for (key, value) in table {
             let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-            match value.as_table() {
+            // An empty table is MISP's own: one variable.
+            match value.as_table().filter(|inner| !inner.is_empty()) {
                 Some(inner) => walk(&path, inner, paths),
                 None => paths.push(path),
             }

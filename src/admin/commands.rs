@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use anyhow::{bail, ensure};
 use chrono::Utc;
 
+use super::answer;
 use super::control::{self, Request, Response, SOCKET};
-use super::{Status, render};
+use super::{Means, Status, render};
 use crate::config::{Config, LedgerConfig};
 use crate::ledger::{Ledger, OpenError};
 
@@ -34,7 +35,9 @@ async fn offline(config: &Config) -> anyhow::Result<Status> {
     let ledger = open(&config.ledger).await?;
     let status = ledger.status().await;
     ledger.close().await;
-    Ok(Status::new(None, status?, config.misp.webhook.is_some()))
+    let webhook = config.misp.webhook.is_some();
+    let means = Means { webhook, rest: config.misp.rest.is_some() };
+    Ok(Status::new(None, status?, means))
 }
 
 /// Makes what Sentinel rejected pending again, of one target or of all.
@@ -44,7 +47,7 @@ async fn offline(config: &Config) -> anyhow::Result<Status> {
 pub async fn retry_rejected(config: &Config, target: Option<&str>) -> anyhow::Result<()> {
     let enabled = config.targets.iter().filter(|target| target.enabled);
     let known: Vec<String> = enabled.map(|target| target.name.clone()).collect();
-    control::known_target(target, &known).map_err(anyhow::Error::msg)?;
+    answer::known_target(target, &known).map_err(anyhow::Error::msg)?;
     let request = Request::RetryRejected { target: target.map(str::to_owned) };
     match control::ask(&config.ledger.data_dir, &request).await? {
         Some(Response::Retried { objects }) => {

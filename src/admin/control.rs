@@ -11,16 +11,16 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::stream::{self, Long};
-use super::{Overview, Status};
-use crate::ledger::{Given, Ledger};
+use super::answer::{answer, failed};
+use super::{Overview, Progress, Status};
+use crate::ledger::{Given, Held};
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "relay.sock";
@@ -33,7 +33,7 @@ const LONGEST_RESPONSE: u64 = 16 * 1024 * 1024;
 const MAX_CLIENTS: usize = 16;
 
 /// How long a client may say nothing.
-const IDLE: Duration = Duration::from_secs(30);
+pub(super) const IDLE: Duration = Duration::from_secs(30);
 
 /// How long a command waits for the relay: counting a large ledger takes seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,6 +58,27 @@ pub enum Request {
     /// Has the next start judge all claims anew.
     LedgerRepair,
     LedgerVacuum,
+    /// Begins a full resync, of one event or of what was touched since (MISP's time, Unix seconds).
+    Resync {
+        #[serde(default)]
+        event: Option<Uuid>,
+        #[serde(default)]
+        since: Option<i64>,
+    },
+    /// How far the resync has come, and what is queued.
+    Progress,
+    /// Writes a copy of the ledger.
+    Copy {
+        to: PathBuf,
+    },
+    Held,
+    /// `empty`: MISP may be as empty as it says.
+    Release {
+        #[serde(default)]
+        event: Option<Uuid>,
+        #[serde(default)]
+        empty: bool,
+    },
 }
 
 /// The lines of a long answer never begin like this.
@@ -78,6 +99,17 @@ pub enum Response {
     Repaired,
     Vacuumed {
         given: Given,
+    },
+    /// Done, and there is nothing to tell.
+    Done,
+    Progress {
+        progress: Option<Progress>,
+    },
+    Held {
+        held: Vec<Held>,
+    },
+    Released {
+        claims: usize,
     },
     Failed {
         error: String,
@@ -193,94 +225,6 @@ async fn converse(stream: UnixStream, overview: Overview, long: Arc<Semaphore>) 
         if !whole {
             return Ok(());
         }
-    }
-}
-
-fn failed(error: &str) -> Response {
-    Response::Failed { error: error.to_owned() }
-}
-
-async fn answer(
-    request: Request,
-    overview: &Overview,
-    writer: &mut OwnedWriteHalf,
-    long: &Semaphore,
-) -> io::Result<Response> {
-    let unwritable = |error| failed(&format!("the ledger cannot be written: {error}"));
-    Ok(match request {
-        Request::Status => match overview.status().await {
-            Ok(status) => Response::Status { status: Box::new(status) },
-            Err(error) => failed(&format!("the ledger cannot be read: {error}")),
-        },
-        Request::RetryRejected { target } => retry(target.as_deref(), overview).await,
-        Request::LedgerExport => say_all(Long::Export, overview, writer, long).await?,
-        Request::LedgerCheck => say_all(Long::Check, overview, writer, long).await?,
-        Request::LedgerRepair => {
-            match overview.ledger.judge_anew(&overview.view, Ledger::now()).await {
-                Ok(()) => Response::Repaired,
-                Err(error) => unwritable(error),
-            }
-        }
-        Request::LedgerVacuum => match overview.ledger.give_back().await {
-            Ok(given) => Response::Vacuumed { given },
-            Err(error) => unwritable(error),
-        },
-    })
-}
-
-/// One at a time: each keeps one of the ledger's few readers. A client that takes nothing for a
-/// while is hung up on, since its snapshot keeps the WAL growing.
-async fn say_all(
-    what: Long,
-    overview: &Overview,
-    writer: &mut OwnedWriteHalf,
-    long: &Semaphore,
-) -> io::Result<Response> {
-    let Ok(_turn) = long.try_acquire() else {
-        return Ok(failed("another export or check is running: try again when it has ended"));
-    };
-    let (chunks, mut made) = mpsc::channel(2);
-    let making = stream::make(what, &overview.ledger, &overview.view, chunks);
-    let writing = async move {
-        while let Some(chunk) = made.recv().await {
-            let written = timeout(IDLE, writer.write_all(&chunk)).await;
-            written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        }
-        Ok::<_, io::Error>(())
-    };
-    let (made, written) = tokio::join!(making, writing);
-    written?;
-    Ok(match made {
-        Ok(()) => Response::End,
-        Err(error) => failed(&format!("the ledger cannot be read: {error}")),
-    })
-}
-
-async fn retry(target: Option<&str>, overview: &Overview) -> Response {
-    let known: Vec<String> = (overview.targets)().into_iter().map(|health| health.target).collect();
-    if let Err(error) = known_target(target, &known) {
-        return Response::Failed { error };
-    }
-    match overview.ledger.retry_rejected(target, Ledger::now()).await {
-        Ok(objects) => {
-            log_retried(target, objects);
-            Response::Retried { objects }
-        }
-        Err(error) => Response::Failed { error: format!("the ledger cannot be written: {error}") },
-    }
-}
-
-fn log_retried(of: Option<&str>, objects: u64) {
-    tracing::info!(of, objects, "rejected objects are pending again, as an operator asked");
-}
-
-/// Whether the target exists; if not, which do.
-pub(super) fn known_target(target: Option<&str>, known: &[String]) -> Result<(), String> {
-    match target {
-        Some(target) if !known.iter().any(|name| name == target) => {
-            Err(format!("there is no enabled target {target:?}; there is: {}", known.join(", ")))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -1,10 +1,15 @@
 //! What works less than promised, in words that name the remedy.
 
-use super::{EndpointStatus, RelayStatus, TargetHealth};
+use super::{EndpointStatus, Means, RelayStatus, TargetHealth};
+use crate::intake::rest::RestState;
 use crate::ledger::LedgerStatus;
 
 /// The part of the relay, what is wrong with it, and what to do.
-pub(super) fn degraded(relay: Option<&RelayStatus>, ledger: &LedgerStatus) -> Vec<String> {
+pub(super) fn degraded(
+    relay: Option<&RelayStatus>,
+    ledger: &LedgerStatus,
+    means: Means,
+) -> Vec<String> {
     let mut found = Vec::new();
     match relay {
         None => found.push("relay: none is running, so nothing is received or sent".to_owned()),
@@ -13,11 +18,17 @@ pub(super) fn degraded(relay: Option<&RelayStatus>, ledger: &LedgerStatus) -> Ve
                 found.push("ledger: it cannot be written; free disk space or mend ledger.db, the log has SQLite's words".to_owned());
             }
             found.extend(relay.endpoints.iter().filter_map(endpoint));
+            found.extend(relay.rest.iter().flat_map(rest));
             found.extend(relay.targets.iter().filter_map(target));
         }
     }
-    found.extend(in_ledger(ledger));
-    found.push("rest: this version does not read MISP's REST API, so what is missed stays missed until MISP says it again".to_owned());
+    found.extend(in_ledger(ledger, means));
+    if !means.rest {
+        found.push(
+            "rest: misp.key is not set, so what is missed stays missed until MISP says it again"
+                .to_owned(),
+        );
+    }
     found
 }
 
@@ -36,7 +47,21 @@ fn target(target: &TargetHealth) -> Option<String> {
     target.degraded.as_ref().map(|words| format!("{}: {words}", target.target))
 }
 
-fn in_ledger(ledger: &LedgerStatus) -> Vec<String> {
+fn rest(rest: &RestState) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(error) = &rest.error {
+        found.push(format!("rest: {error}"));
+    }
+    if rest.other_view {
+        found.push("rest: misp.key is not the key that the ledger was filled with: what it does not see is not withdrawn; start once with --accept-new-view if that is right".to_owned());
+    }
+    if rest.empty {
+        found.push("rest: MISP returns none of the events that the ledger holds, so nothing is withdrawn; mend MISP or the key, or `release --empty` if it is meant so".to_owned());
+    }
+    found
+}
+
+fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<String> {
     let mut found = Vec::new();
     for target in ledger.targets.iter().filter(|target| target.rejected > 0) {
         found.push(format!(
@@ -44,13 +69,21 @@ fn in_ledger(ledger: &LedgerStatus) -> Vec<String> {
             target.target, target.rejected
         ));
     }
-    if !ledger.gaps.is_empty() {
-        let times: i64 = ledger.gaps.iter().map(|gap| gap.times).sum();
+    if ledger.held > 0 {
         found.push(format!(
-            "gaps: {times} times something may have been missed; publish again in MISP what was published or withdrawn then"
+            "held: {} claims are gone from MISP without having been deleted, more than the guard allows; look with `held`, then `release` them or mend MISP",
+            ledger.held
         ));
     }
-    if ledger.awaiting_rest > 0 {
+    if !ledger.gaps.is_empty() {
+        let times: i64 = ledger.gaps.iter().map(|gap| gap.times).sum();
+        let remedy = match means.rest {
+            true => "catch-up heals it",
+            false => "publish again in MISP what was published or withdrawn then",
+        };
+        found.push(format!("gaps: {times} times something may have been missed; {remedy}"));
+    }
+    if !means.rest && ledger.awaiting_rest > 0 {
         found.push(format!(
             "events: {} had a notice that only a REST read could judge; publish them again in MISP",
             ledger.awaiting_rest

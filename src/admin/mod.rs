@@ -1,16 +1,20 @@
 //! Where operators and Prometheus look in: the HTTP listener, the control socket, and the commands
 //! that use it.
 
+mod answer;
 pub mod commands;
 pub mod control;
 mod health;
 pub mod http;
 pub mod ledger;
 mod overview;
+mod progress;
 mod render;
+pub mod resync;
 mod status;
 mod stream;
 
 pub use overview::Overview;
+pub use progress::Progress;
 pub use render::text;
-pub use status::{EndpointStatus, RelayStatus, Status, TargetHealth};
+pub use status::{EndpointStatus, Means, RelayStatus, Status, TargetHealth};

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{EndpointStatus, RelayStatus, Status, TargetHealth};
+use super::{EndpointStatus, Means, RelayStatus, Status, TargetHealth};
+use crate::intake::rest::RestStatus;
 use crate::ledger::{Ledger, View};
 
 /// A cheap handle on what `status` is made of. The closures are asked each time.
@@ -17,6 +18,10 @@ pub struct Overview {
     pub started: SystemTime,
     /// Where the webhook listens.
     pub webhook: Option<SocketAddr>,
+    /// Name of the source in the ledger.
+    pub source: String,
+    /// `None` without a key.
+    pub rest: Option<RestStatus>,
     pub endpoints: Arc<dyn Fn() -> Vec<EndpointStatus> + Send + Sync>,
     /// Of every enabled target.
     pub targets: Arc<dyn Fn() -> Vec<TargetHealth> + Send + Sync>,
@@ -35,7 +40,8 @@ impl Overview {
     /// Whatever SQLite says.
     pub async fn status(&self) -> sqlx::Result<Status> {
         let ledger = self.ledger.status().await?;
-        Ok(Status::new(Some(self.relay()), ledger, self.webhook.is_some()))
+        let means = Means { webhook: self.webhook.is_some(), rest: self.rest.is_some() };
+        Ok(Status::new(Some(self.relay()), ledger, means))
     }
 
     /// Why the relay is not ready, if it is not.
@@ -54,6 +60,7 @@ impl Overview {
             ledger_writable: self.ledger.is_writable(),
             endpoints: (self.endpoints)(),
             webhook: self.webhook,
+            rest: self.rest.as_ref().map(RestStatus::now),
             targets: (self.targets)(),
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::health;
 use crate::config::Mode;
 use crate::deliver;
+use crate::intake::rest::RestState;
 use crate::intake::zmq;
 use crate::ledger::LedgerStatus;
 
@@ -20,8 +21,16 @@ pub struct Status {
     pub ledger: LedgerStatus,
     /// What works less than promised, in words, with the remedy.
     pub degraded: Vec<String>,
-    /// What cannot be promised, since MISP's REST API is not read.
+    /// What cannot be promised without a key for MISP's REST API.
     pub without_rest: Vec<String>,
+}
+
+/// The ways to MISP that are configured besides the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Means {
+    pub webhook: bool,
+    /// There is a key.
+    pub rest: bool,
 }
 
 /// The running relay.
@@ -36,6 +45,9 @@ pub struct RelayStatus {
     pub endpoints: Vec<EndpointStatus>,
     /// Where the webhook listens.
     pub webhook: Option<SocketAddr>,
+    /// Asking MISP over REST; `None` without a key.
+    #[serde(default)]
+    pub rest: Option<RestState>,
     pub targets: Vec<TargetHealth>,
 }
 
@@ -86,11 +98,12 @@ impl TargetHealth {
 }
 
 impl Status {
-    /// Judges what it is given. `announces`: whether a webhook is configured.
+    /// Judges what it is given.
     #[must_use]
-    pub fn new(relay: Option<RelayStatus>, ledger: LedgerStatus, announces: bool) -> Self {
-        let degraded = health::degraded(relay.as_ref(), &ledger);
-        let without_rest = health::without_rest(announces);
+    pub fn new(relay: Option<RelayStatus>, ledger: LedgerStatus, means: Means) -> Self {
+        let degraded = health::degraded(relay.as_ref(), &ledger, means);
+        let without_rest =
+            if means.rest { Vec::new() } else { health::without_rest(means.webhook) };
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             relay,

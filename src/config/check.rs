@@ -17,18 +17,23 @@ pub(super) fn across(config: &Config, reader: &mut Reader) {
     memory(config, reader);
     expiry(config, reader);
     pauses(config, reader);
+    rest(config, reader);
     quota(config, reader);
     targets(config, reader);
 }
 
 fn intakes(config: &Config, reader: &mut Reader) {
+    if config.misp.rest.is_some() || !reader.sound("misp.key") {
+        return;
+    }
     let (endpoints, listen) = ("misp.zeromq.endpoints", "misp.webhook.listen");
     let none = config.misp.zeromq.endpoints.is_empty() && config.misp.webhook.is_none();
     let unconfirmed = config.misp.zeromq.endpoints.is_empty() && config.misp.webhook.is_some();
     if unconfirmed && reader.sound(endpoints) {
         reader.missing(
             endpoints,
-            "a webhook only announces: an event is sent once the ZeroMQ feed confirms it",
+            "a webhook only announces: an event is sent once the ZeroMQ feed or, with misp.key, a \
+             REST read confirms it",
         );
     }
     if none && reader.sound(endpoints) && reader.sound(listen) {
@@ -101,6 +106,27 @@ fn pauses(config: &Config, reader: &mut Reader) {
         ("delivery.backoff_min", delivery.backoff_min),
         ("delivery.backoff_max", delivery.backoff_max),
     );
+}
+
+fn rest(config: &Config, reader: &mut Reader) {
+    const KEY: &str = "misp.key";
+    let Some(rest) = &config.misp.rest else {
+        if !config.misp.search.is_empty() && reader.sound(KEY) {
+            reader.missing(KEY, "misp.search is set, and only MISP can say what it finds");
+        }
+        return;
+    };
+    let pairs = [
+        ("backoff_min", rest.backoff_min, "backoff_max", rest.backoff_max),
+        ("read_back_after", rest.read_back_after, "read_back_within", rest.read_back_within),
+    ];
+    for (part, shorter, whole, longer) in pairs {
+        let key = |leaf: &str| format!("misp.rest.{leaf}");
+        not_above(reader, (&key(part), shorter), (&key(whole), longer));
+    }
+    if let Some(file) = &rest.ca_file {
+        readable(reader, "misp.ca_file", file);
+    }
 }
 
 /// A shorter window is for stand-ins: Sentinel itself would answer 429.

@@ -18,6 +18,9 @@ pub const FILE_VARIABLE: &str = "MSR_CONFIG";
 /// The block of the example whose lines are the defaults of each target.
 const TEMPLATE: &str = "target.sentinel.";
 
+/// A table that is MISP's: it is one value, whatever stands in it.
+pub(super) const VERBATIM: &str = "misp.search";
+
 const PREFIX: &str = "MSR_";
 
 /// A leaf as it was written.
@@ -152,6 +155,7 @@ fn flatten(prefix: &str, table: toml::Table, origin: &Origin, leaves: &mut Leave
         let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
         if let toml::Value::Table(inner) = &value
             && !inner.is_empty()
+            && path != VERBATIM
         {
             flatten(&path, inner.clone(), origin, leaves);
             continue;

@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use reqwest::Url;
 use uuid::Uuid;
 
 use super::layers::{Layers, lay};
 use super::mistake::Mistakes;
 use super::reader::{Problem, Reader};
 use super::{
-    Admin, Azure, Config, Delivery, LedgerConfig, Log, LogFormat, Misp, Plain, Rules, TlsFiles,
-    Webhook, ZeroMq, check, target,
+    Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, check, misp, target,
 };
 use crate::policy::{Policy, Tlp};
 use crate::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
 
-const MILLISECOND: Duration = Duration::from_millis(1);
-const KIB: u64 = 1 << 10;
-const GIB: u64 = 1 << 30;
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const KIB: u64 = 1 << 10;
+pub(super) const GIB: u64 = 1 << 30;
 
 /// Reads the configuration: the defaults, over them `file` (or else the file that `MSR_CONFIG`
 /// names, or else [`super::DEFAULT_FILE`] if it exists), over them the `MSR_` variables of
@@ -34,14 +34,16 @@ pub fn load(
     let mut reader = Reader::new(leaves);
     let policy = policy(&mut reader);
     let ledger = ledger(&mut reader);
-    let public_url = required_url(&mut reader);
+    let own = misp::url(&mut reader);
+    let public_url = required_url(&mut reader, own.as_ref());
     let rendering = Rendering { public_url, ..rendering(&mut reader, policy.tlp_untagged) };
     let config = Config {
-        misp: misp(&mut reader),
+        misp: misp::read(&mut reader, own.as_ref()),
         targets: targets.iter().map(|name| target::read(&mut reader, name, &ledger)).collect(),
         policy,
         rendering,
         ledger,
+        guard: guard(&mut reader),
         delivery: delivery(&mut reader),
         azure: azure(&mut reader),
         admin: admin(&mut reader),
@@ -66,7 +68,8 @@ pub fn load_rules(
     let Layers { leaves, .. } = lay(file, environment).map_err(Mistakes::new)?;
     let mut reader = Reader::new(leaves);
     let policy = policy(&mut reader);
-    let address = public_url(&mut reader);
+    let own = misp::url(&mut reader);
+    let address = public_url(&mut reader, own.as_ref());
     let rendering = rendering(&mut reader, policy.tlp_untagged);
     let public_url = address.unwrap_or_else(|| "https://misp.example.org".to_owned());
     match reader.into_mistakes() {
@@ -75,112 +78,6 @@ pub fn load_rules(
         }
         mistakes => Err(Mistakes::new(mistakes)),
     }
-}
-
-fn misp(reader: &mut Reader) -> Misp {
-    let name = reader.required("misp.name", "the source needs a name");
-    let zeromq = zeromq(reader);
-    let webhook = webhook(reader);
-    Misp { name, zeromq, webhook }
-}
-
-fn zeromq(reader: &mut Reader) -> ZeroMq {
-    ZeroMq {
-        endpoints: endpoints(reader),
-        credentials: plain(reader),
-        connect_timeout: reader.duration("misp.zeromq.connect_timeout", MILLISECOND),
-        reconnect_max: reader.duration("misp.zeromq.reconnect_max", MILLISECOND),
-        silence: reader.duration("misp.zeromq.silence", MILLISECOND),
-        max_frame: reader.bytes("misp.zeromq.max_frame", KIB..=GIB),
-        max_waiting: reader.bytes("misp.zeromq.max_waiting", KIB..=2 * GIB),
-    }
-}
-
-fn endpoints(reader: &mut Reader) -> Vec<String> {
-    const KEY: &str = "misp.zeromq.endpoints";
-    let endpoints = reader.texts(KEY);
-    for endpoint in &endpoints {
-        if !is_endpoint(endpoint) {
-            let problem = "not the address of a ZeroMQ publisher";
-            let example = "tcp://host:port, e.g. tcp://misp-core:50000";
-            reader.fault(KEY, |mistake| mistake.value(endpoint).allowed(example), problem);
-        }
-    }
-    endpoints
-}
-
-fn is_endpoint(text: &str) -> bool {
-    let Some((host, port)) = text.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':'))
-    else {
-        return false;
-    };
-    let plain = !host.is_empty() && !host.contains(['/', '@', '*']) && !host.contains(' ');
-    plain && port.parse::<u16>().is_ok_and(|port| port > 0)
-}
-
-fn plain(reader: &mut Reader) -> Option<Plain> {
-    const USERNAME: &str = "misp.zeromq.username";
-    const PASSWORD: &str = "misp.zeromq.password";
-    let username = reader.text(USERNAME);
-    let password = reader.secret(PASSWORD);
-    match (username.is_empty(), password.expose().is_empty()) {
-        (true, true) => return None,
-        (false, true) if reader.sound(PASSWORD) => {
-            reader.missing(PASSWORD, "misp.zeromq.username is set");
-        }
-        (true, false) => reader.missing(USERNAME, "misp.zeromq.password is set"),
-        _ => {}
-    }
-    Some(Plain { username, password })
-}
-
-fn webhook(reader: &mut Reader) -> Option<Webhook> {
-    let listen = reader.address("misp.webhook.listen");
-    let certificate = reader.path("misp.webhook.tls_certificate");
-    let key = reader.path("misp.webhook.tls_key");
-    let webhook = Webhook {
-        listen: listen.unwrap_or(([127, 0, 0, 1], 0).into()),
-        path: reader.parsed("misp.webhook.path", String::new(), "a path, e.g. /misp", url_path),
-        secret_header: reader.parsed(
-            "misp.webhook.secret_header",
-            String::new(),
-            "the name of an HTTP header",
-            header_name,
-        ),
-        secret: reader.secret("misp.webhook.secret"),
-        max_body: reader.bytes("misp.webhook.max_body", KIB..=GIB),
-        max_total: reader.bytes("misp.webhook.max_total", KIB..=2 * GIB),
-        answer_within: reader.duration("misp.webhook.answer_within", MILLISECOND),
-        confirm_within: reader.duration("misp.webhook.confirm_within", MILLISECOND),
-        tls: tls(reader, certificate, key),
-    };
-    listen.map(|_| webhook)
-}
-
-fn tls(
-    reader: &mut Reader,
-    certificate: Option<std::path::PathBuf>,
-    key: Option<std::path::PathBuf>,
-) -> Option<TlsFiles> {
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => return Some(TlsFiles { certificate, key }),
-        (Some(_), None) => reader.missing("misp.webhook.tls_key", "tls_certificate is set"),
-        (None, Some(_)) => reader.missing("misp.webhook.tls_certificate", "tls_key is set"),
-        (None, None) => {}
-    }
-    None
-}
-
-fn url_path(text: &str) -> Result<String, Problem> {
-    match text.starts_with('/') && !text.contains(['?', '#', '{', '*', ' ']) {
-        true => Ok(text.to_owned()),
-        false => Err(Problem::new("no plain path that begins with /")),
-    }
-}
-
-fn header_name(text: &str) -> Result<String, Problem> {
-    let name = axum::http::HeaderName::try_from(text);
-    name.map(|_| text.to_owned()).map_err(|_| Problem::new("no name of a header"))
 }
 
 fn policy(reader: &mut Reader) -> Policy {
@@ -233,16 +130,14 @@ fn rendering(reader: &mut Reader, tlp_untagged: Tlp) -> Rendering {
 const PUBLIC_URL: &str = "misp.public_url";
 
 /// `misp.public_url`, or `misp.url` where a browser is likely to reach it.
-fn public_url(reader: &mut Reader) -> Option<String> {
-    const ALLOWED: &str = "an http or https URL without user or password";
-    let own = reader.optional("misp.url", ALLOWED, target::web_address);
-    let public = reader.optional(PUBLIC_URL, ALLOWED, target::web_address);
-    let derived = own.filter(|url| url.host_str().is_some_and(|host| host.contains('.')));
+fn public_url(reader: &mut Reader, own: Option<&Url>) -> Option<String> {
+    let public = reader.optional(PUBLIC_URL, misp::WEB_ADDRESS, target::web_address);
+    let derived = own.cloned().filter(|url| url.host_str().is_some_and(|host| host.contains('.')));
     public.or(derived).map(|url| url.as_str().trim_end_matches('/').to_owned())
 }
 
-fn required_url(reader: &mut Reader) -> String {
-    let url = public_url(reader);
+fn required_url(reader: &mut Reader, own: Option<&Url>) -> String {
+    let url = public_url(reader, own);
     if url.is_none() && reader.sound(PUBLIC_URL) && reader.sound("misp.url") {
         reader.missing(PUBLIC_URL, "links back to MISP need an address that browsers reach");
     }
@@ -280,6 +175,14 @@ fn ledger(reader: &mut Reader) -> LedgerConfig {
     }
 }
 
+fn guard(reader: &mut Reader) -> Guard {
+    Guard {
+        max: reader.number("guard.max", 0..=1_000_000_000),
+        percent: reader.number("guard.percent", 0..=100),
+        window: reader.duration("guard.window", MILLISECOND),
+    }
+}
+
 fn delivery(reader: &mut Reader) -> Delivery {
     Delivery {
         linger: reader.duration("delivery.linger", Duration::ZERO),
@@ -298,22 +201,25 @@ fn delivery(reader: &mut Reader) -> Delivery {
     }
 }
 
-/// The word for `azure.proxy` that forbids any.
+/// The word for a proxy that forbids any.
 const NO_PROXY: &str = "none";
 
-fn azure(reader: &mut Reader) -> Azure {
+pub(super) fn proxy(reader: &mut Reader, key: &str) -> Option<String> {
     let allowed = "an http or https URL without user or password, or \"none\"";
-    let proxy = reader.optional("azure.proxy", allowed, |text| {
+    reader.optional(key, allowed, |text| {
         if text == NO_PROXY {
             return Ok(text.to_owned());
         }
         target::web_address(text).map(String::from).map_err(|problem| {
             problem.hint("a proxy with user and password goes into HTTPS_PROXY of the environment")
         })
-    });
+    })
+}
+
+fn azure(reader: &mut Reader) -> Azure {
     Azure {
         ca_file: reader.path("azure.ca_file"),
-        proxy,
+        proxy: proxy(reader, "azure.proxy"),
         connect_timeout: reader.duration("azure.connect_timeout", MILLISECOND),
         token_timeout: reader.duration("azure.token_timeout", MILLISECOND),
     }

@@ -6,8 +6,11 @@
 mod check;
 mod layers;
 mod load;
+mod misp;
 mod mistake;
 mod reader;
+mod rest;
+mod schedule;
 mod secret;
 mod target;
 mod values;
@@ -23,6 +26,7 @@ use uuid::Uuid;
 pub use layers::{DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
 pub use load::{load, load_rules};
 pub use mistake::{Mistake, Mistakes, Origin};
+pub use schedule::Schedule;
 pub use secret::Secret;
 pub use warnings::warnings;
 
@@ -37,6 +41,7 @@ pub struct Config {
     /// How claims become indicators: identity, confidence, expiry, links.
     pub rendering: Rendering,
     pub ledger: LedgerConfig,
+    pub guard: Guard,
     pub delivery: Delivery,
     pub azure: Azure,
     /// By name, in the order of names.
@@ -60,6 +65,74 @@ pub struct Misp {
     pub zeromq: ZeroMq,
     /// `None` when `misp.webhook.listen` is empty.
     pub webhook: Option<Webhook>,
+    /// `None` without `misp.key`.
+    pub rest: Option<Rest>,
+    pub on_unpublish: OnUnpublish,
+    /// How far back `publish_timestamp` may lie in what is fetched; `None`: all.
+    pub window: Option<Duration>,
+    /// `misp.search`: parameters of restSearch that an event must meet besides; empty: none.
+    pub search: serde_json::Map<String, serde_json::Value>,
+    /// When a full resync begins by itself; `None`: never.
+    pub resync: Option<Schedule>,
+}
+
+/// What becomes of an event that is no longer published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnpublish {
+    /// Its last published attributes stay, as far as MISP still shows them.
+    Keep,
+    Withdraw,
+}
+
+/// MISP's REST API, and how it is asked.
+#[derive(Debug, Clone)]
+pub struct Rest {
+    /// Without a slash at the end, e.g. `https://misp.example.org`.
+    pub url: String,
+    /// The authentication key: goes into the header `Authorization`, and nowhere else.
+    pub key: Secret,
+    /// `false`: certificates are not looked at.
+    pub verify_tls: bool,
+    /// Extra certificate authorities, PEM; the system's are always used.
+    pub ca_file: Option<PathBuf>,
+    /// As [`Azure::proxy`].
+    pub proxy: Option<String>,
+    pub connect_timeout: Duration,
+    /// The longest silence: before an answer begins, and between two parts of it.
+    pub request_timeout: Duration,
+    /// Larger events are passed over, bytes.
+    pub max_event: usize,
+    /// Events asked for at once, at most.
+    pub page_events: usize,
+    /// Attributes asked for at once, at most, as far as their number is known; one event is always
+    /// asked for.
+    pub page_attributes: usize,
+    /// When a publication is read back, and how long further ones may put that off.
+    pub read_back_after: Duration,
+    pub read_back_within: Duration,
+    /// When a webhook's publication is looked for, each counted from its arrival.
+    pub confirm_after: Vec<Duration>,
+    pub catch_up_every: Duration,
+    /// How often the ledger's events are checked for existence.
+    pub existence_every: Duration,
+    /// How long after a gap's end catch-up begins, and how far before its start it looks.
+    pub gap_settle: Duration,
+    pub gap_grace: Duration,
+    /// Back-off: first and longest pause.
+    pub backoff_min: Duration,
+    pub backoff_max: Duration,
+    /// Repeats of a request whose answer did not begin.
+    pub retries: u32,
+}
+
+/// How many withdrawals may be inferred before an operator is asked: the larger of the two.
+#[derive(Debug, Clone, Copy)]
+pub struct Guard {
+    /// Indicators in `window`.
+    pub max: u64,
+    /// Of the source's live indicators in `window`.
+    pub percent: u32,
+    pub window: Duration,
 }
 
 /// MISP's ZeroMQ publishers and how closely they are watched.

@@ -24,21 +24,19 @@ impl Reader {
 
     /// A time of `least` or more.
     pub(super) fn duration(&mut self, key: &str, least: Duration) -> Duration {
-        let (low, high) = (humantime::format_duration(least), humantime::format_duration(LONGEST));
-        let allowed =
-            format!("a time with a unit, such as 200ms, 60s, 5m or 30d, from {low} to {high}");
-        self.parsed(key, least, &allowed, |text| {
-            let time = humantime::parse_duration(text).map_err(|error| {
-                let problem = Problem::new(format!("no time: {error}"));
-                match text.chars().all(|character| character.is_ascii_digit()) {
-                    true => problem.hint(format!("add the unit, e.g. \"{text}s\"")),
-                    false => problem,
-                }
-            })?;
-            match (least..=LONGEST).contains(&time) {
-                true => Ok(time),
-                false => Err(Problem::new("out of range")),
-            }
+        self.parsed(key, least, &times(least), |text| time(text, least))
+    }
+
+    /// As [`Reader::duration`]; `None` for `""`.
+    pub(super) fn optional_duration(&mut self, key: &str, least: Duration) -> Option<Duration> {
+        self.optional(key, &times(least), |text| time(text, least))
+    }
+
+    /// Times of `least` or more: a TOML array, or separated by commas in the environment.
+    pub(super) fn durations(&mut self, key: &str, least: Duration) -> Vec<Duration> {
+        self.list(key, &format!("a list; each {}", times(least)), |item| match item.as_str() {
+            Some(text) => time(text, least),
+            None => Err(Problem::new(format!("one is of type {}", item.type_str()))),
         })
     }
 
@@ -148,6 +146,25 @@ impl Reader {
             }
         }
         values
+    }
+}
+
+fn times(least: Duration) -> String {
+    let (low, high) = (humantime::format_duration(least), humantime::format_duration(LONGEST));
+    format!("a time with a unit, such as 200ms, 60s, 5m or 30d, from {low} to {high}")
+}
+
+fn time(text: &str, least: Duration) -> Result<Duration, Problem> {
+    let time = humantime::parse_duration(text).map_err(|error| {
+        let problem = Problem::new(format!("no time: {error}"));
+        match text.chars().all(|character| character.is_ascii_digit()) {
+            true => problem.hint(format!("add the unit, e.g. \"{text}s\"")),
+            false => problem,
+        }
+    })?;
+    match (least..=LONGEST).contains(&time) {
+        true => Ok(time),
+        false => Err(Problem::new("out of range")),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::Config;
+use super::{Config, Rest};
 
 /// A sentence for each doubtful setting.
 #[must_use]
@@ -21,6 +21,9 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if let Some(rest) = &config.misp.rest {
+        warnings.extend(of_rest(rest, config.misp.zeromq.endpoints.is_empty()));
+    }
     for target in &config.targets {
         if Uuid::try_parse(target.client_secret.expose()).is_ok() {
             warnings.push(format!(
@@ -36,4 +39,34 @@ pub fn warnings(config: &Config) -> Vec<String> {
         warnings.push("admin.listen is open to every network that reaches this host".to_owned());
     }
     warnings
+}
+
+fn of_rest(rest: &Rest, without_feed: bool) -> Vec<String> {
+    const KEY_LENGTH: usize = 40;
+    let key = rest.key.expose();
+    let is_usual = key.len() == KEY_LENGTH && key.chars().all(|c| c.is_ascii_alphanumeric());
+    let every = humantime::format_duration(rest.catch_up_every);
+    let doubts = [
+        (
+            !rest.verify_tls,
+            "misp.verify_tls = false: ANYONE on the way to MISP can read misp.key and put \
+             indicators into Sentinel, or withdraw them; set misp.ca_file instead"
+                .to_owned(),
+        ),
+        (
+            rest.url.starts_with("http://"),
+            "misp.url is http: misp.key and all events travel in the clear; use https unless MISP \
+             is on this host or in the same private network"
+                .to_owned(),
+        ),
+        (!is_usual, "misp.key is not 40 letters and digits, as MISP's keys are".to_owned()),
+        (
+            without_feed,
+            format!(
+                "misp.zeromq.endpoints is empty: without the feed news arrives by the webhook, if \
+                 there is one, and by catch-up every {every}"
+            ),
+        ),
+    ];
+    doubts.into_iter().filter(|(doubted, _)| *doubted).map(|(_, words)| words).collect()
 }

@@ -1,6 +1,7 @@
 //! How notices arrive.
 
 pub mod frame;
+pub mod rest;
 pub mod webhook;
 pub mod zmq;
 

@@ -3,16 +3,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
+use super::claims::{self, ALTERED, Place, ROWS, Row, Stored};
+use super::judgement::{Origin, Shown};
 use super::small::Whole;
 use super::wanted::{Change, decode, encode, refresh};
-use super::{Writing, events, hash, tags, withdraw};
-use crate::convert::{Claim, ClaimFacts, EventFacts, Skipped};
-
-/// Rows a statement: measured as the fastest on two cores.
-const ROWS: usize = 400;
+use super::{Writing, events, guard, tags, withdraw};
+use crate::config::Guard;
+use crate::convert::{Claim, EventFacts, Skipped};
+use crate::stix::Observable;
 
 /// Objects refreshed in one transaction.
 pub(super) const STEP: usize = 5_000;
@@ -25,6 +25,8 @@ pub(super) struct Counts {
     pub gone: usize,
     /// Kept out by a tombstone: withdrawn after this snapshot was taken.
     pub withdrawn: usize,
+    /// Gone without a word from MISP, and kept by the guard.
+    pub held: usize,
     /// What policy does not admit now.
     pub forbidden: Skipped,
 }
@@ -38,6 +40,8 @@ pub(super) enum Begun {
     Stale,
     /// The event was deleted; only a REST read begun after that brings it back.
     Deleted,
+    /// The read began before something that the ledger knows.
+    Overtaken,
     Started(Box<Application>),
 }
 
@@ -46,33 +50,43 @@ pub(super) enum Begun {
 pub(super) struct Application {
     source: String,
     event: Uuid,
+    origin: Origin,
     facts: EventFacts,
     generation: i64,
     /// Claims of the event that the snapshot has not mentioned so far.
-    unseen: HashMap<(Uuid, i16), Stored>,
+    unseen: HashMap<Place, Stored>,
     /// Claims that it has mentioned.
-    mentioned: HashSet<(Uuid, i16)>,
+    mentioned: HashSet<Place>,
+    /// Claims that it ends in so many words.
+    ended: Vec<(Place, Stored)>,
     /// The event's own facts changed: all its objects are merged anew.
     event_changed: bool,
     pub counts: Counts,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Stored {
-    object: Uuid,
-    /// [`ALTERED`], or of what the snapshot said.
-    digest: i64,
-}
-
-/// The digest of a claim that is not what a snapshot said: the next one writes it anew.
-pub(super) const ALTERED: i64 = 0;
-
 #[derive(Debug, sqlx::FromRow)]
 struct EventRow {
     timestamp: i64,
     content: Option<i64>,
+    sequence: i64,
     deleted_at: Option<i64>,
     facts: String,
+}
+
+impl EventRow {
+    /// Why a snapshot is not to be applied.
+    fn objection(&self, origin: &Origin, facts: &EventFacts, content: i64) -> Option<Begun> {
+        if origin.is_overtaken(self.sequence, self.deleted_at) {
+            return Some(Begun::Overtaken);
+        }
+        if self.deleted_at.is_some() && !origin.is_read() {
+            return Some(Begun::Deleted);
+        }
+        if self.deleted_at.is_none() && facts.timestamp < self.timestamp {
+            return Some(Begun::Stale);
+        }
+        (self.content == Some(content)).then_some(Begun::Unchanged)
+    }
 }
 
 /// Compares a snapshot's head with the ledger and, if it is to be applied, writes the head.
@@ -81,11 +95,12 @@ struct EventRow {
 pub(super) async fn begin(
     tx: &mut Writing,
     source: &str,
-    facts: &EventFacts,
-    content: i64,
+    (facts, content): (&EventFacts, i64),
+    origin: Origin,
 ) -> sqlx::Result<Begun> {
     let stored: Option<EventRow> = sqlx::query_as(
-        "SELECT timestamp, content, deleted_at, facts FROM events WHERE source = $1 AND event = $2",
+        "SELECT timestamp, content, sequence, deleted_at, facts FROM events
+         WHERE source = $1 AND event = $2",
     )
     .bind(source)
     .bind(facts.uuid)
@@ -94,17 +109,12 @@ pub(super) async fn begin(
     let mut facts = facts.clone();
     let mut event_changed = false;
     if let Some(row) = stored {
-        if row.deleted_at.is_some() {
-            return Ok(Begun::Deleted);
+        if let Some(objection) = row.objection(&origin, &facts, content) {
+            return Ok(objection);
         }
-        if facts.timestamp < row.timestamp {
-            return Ok(Begun::Stale);
-        }
-        if row.content == Some(content) {
-            return Ok(Begun::Unchanged);
-        }
-        let before: EventFacts = decode(&row.facts)?;
-        tags::keep_attached(&before.tags, facts.timestamp, &mut facts.tags);
+        // A deleted event has lost its facts.
+        let before: EventFacts = decode(&row.facts).unwrap_or_default();
+        origin.keep_tags(&before.tags, facts.timestamp, &mut facts.tags);
         event_changed = says_more(&before, &facts);
     }
     let generation = write_head(tx, source, &facts).await?;
@@ -112,17 +122,18 @@ pub(super) async fn begin(
         // If this does not come to its end, all claims are judged by the new head nevertheless.
         events::begin_whole(tx, (source, facts.uuid), Whole::Refresh).await?;
     }
-    let unseen = stored_claims(tx, source, facts.uuid).await?;
-    let counts = Counts::default();
+    let unseen = claims::stored_claims(tx, source, facts.uuid).await?;
     Ok(Begun::Started(Box::new(Application {
         source: source.to_owned(),
         event: facts.uuid,
+        origin,
         facts,
         generation,
         unseen,
         mentioned: HashSet::new(),
+        ended: Vec::new(),
         event_changed,
-        counts,
+        counts: Counts::default(),
     })))
 }
 
@@ -133,13 +144,13 @@ fn says_more(stored: &EventFacts, now: &EventFacts) -> bool {
     without_times(stored) != without_times(now)
 }
 
-/// Until it is wholly applied, the event counts as one to be read again: a crash leaves a part.
 async fn write_head(tx: &mut Writing, source: &str, facts: &EventFacts) -> sqlx::Result<i64> {
     sqlx::query_scalar(
-        "INSERT INTO events (source, event, misp_id, timestamp, sequence, generation, facts, reread)
-         VALUES ($1, $2, $3, $4, 1, 1, $5, TRUE)
-         ON CONFLICT (source, event) DO UPDATE SET misp_id = excluded.misp_id, reread = TRUE,
+        "INSERT INTO events (source, event, misp_id, timestamp, sequence, generation, facts)
+         VALUES ($1, $2, $3, $4, 1, 1, $5)
+         ON CONFLICT (source, event) DO UPDATE SET misp_id = excluded.misp_id,
              timestamp = excluded.timestamp, facts = excluded.facts, content = NULL,
+             deleted_at = NULL,
              sequence = events.sequence + 1, generation = events.generation + 1
          RETURNING generation",
     )
@@ -150,36 +161,6 @@ async fn write_head(tx: &mut Writing, source: &str, facts: &EventFacts) -> sqlx:
     .bind(encode(facts)?)
     .fetch_one(&mut **tx)
     .await
-}
-
-async fn stored_claims(
-    tx: &mut Writing,
-    source: &str,
-    event: Uuid,
-) -> sqlx::Result<HashMap<(Uuid, i16), Stored>> {
-    let rows: Vec<(Uuid, i16, Uuid, i64)> = sqlx::query_as(
-        "SELECT attribute, part, object, digest FROM claims WHERE source = $1 AND event = $2",
-    )
-    .bind(source)
-    .bind(event)
-    .fetch_all(&mut **tx)
-    .await?;
-    let keyed = |(attribute, part, object, digest)| ((attribute, part), Stored { object, digest });
-    Ok(rows.into_iter().map(keyed).collect())
-}
-
-/// A claim ready to be written.
-struct Row {
-    claim: Claim,
-    object: Uuid,
-    digest: i64,
-    facts: String,
-}
-
-impl Row {
-    fn key(&self) -> (Uuid, i16) {
-        (self.claim.attribute, i16::from(self.claim.part))
-    }
 }
 
 impl Application {
@@ -194,26 +175,30 @@ impl Application {
             return Ok(false);
         }
         let mut rows = Vec::with_capacity(claims.len());
-        for mut claim in claims {
-            let altered = self.keep_tags(tx, &mut claim).await?;
-            if let Err(reason) =
-                change.view.judge.admit(&self.facts, &claim.facts, &claim.observable)
-            {
-                self.counts.forbidden.add(reason);
-            }
-            let mut row = row(claim, change)?;
-            if altered {
-                row.digest = ALTERED;
-            }
-            rows.push(row);
+        for claim in claims {
+            rows.extend(self.row(tx, claim, change).await?);
         }
         self.drop_withdrawn(tx, &mut rows).await?;
         let touched = self.compare(&mut rows);
         for rows in rows.chunks(ROWS) {
-            write(tx, &self.source, self.event, rows, change.opened_at).await?;
+            claims::write(tx, &self.source, self.event, rows, change.opened_at).await?;
         }
         refresh(tx, &touched, change).await?;
         Ok(true)
+    }
+
+    /// Attributes that the snapshot shows and that claim nothing (any more): what they claimed ends
+    /// by MISP's word, not by an absence.
+    pub(super) fn tell(&mut self, attributes: &[Uuid]) {
+        for attribute in attributes {
+            for part in 0..2 {
+                self.end((*attribute, part));
+            }
+        }
+    }
+
+    fn end(&mut self, place: Place) {
+        self.ended.extend(self.unseen.remove(&place).map(|stored| (place, stored)));
     }
 
     async fn is_current(&self, tx: &mut Writing) -> sqlx::Result<bool> {
@@ -228,42 +213,87 @@ impl Application {
         Ok(generation == Some(self.generation))
     }
 
+    /// The claim as it counts; `None`: it does not count before the next publication.
+    async fn row(
+        &mut self,
+        tx: &mut Writing,
+        mut claim: Claim,
+        change: &Change<'_>,
+    ) -> sqlx::Result<Option<Row>> {
+        let altered = match self.origin {
+            Origin::Push => self.keep_tags(tx, &mut claim).await?,
+            Origin::Read(shown) if shown.counts(&claim.facts) => false,
+            Origin::Read(shown) => {
+                if !self.keep_published(tx, (&mut claim, shown), change).await? {
+                    self.end((claim.attribute, i16::from(claim.part)));
+                    return Ok(None);
+                }
+                false
+            }
+        };
+        if let Err(reason) = change.view.judge.admit(&self.facts, &claim.facts, &claim.observable) {
+            self.counts.forbidden.add(reason);
+        }
+        let mut row = claims::row(claim, change)?;
+        if altered {
+            row.digest = ALTERED;
+        }
+        Ok(Some(row))
+    }
+
     /// Tags that were put on the attribute since its publication stay, if this snapshot may be from
     /// before them. Whether there are any.
     async fn keep_tags(&self, tx: &mut Writing, claim: &mut Claim) -> sqlx::Result<bool> {
-        let part = i16::from(claim.part);
-        let stored = self.unseen.get(&(claim.attribute, part));
-        if stored.is_none_or(|stored| stored.digest != ALTERED) {
+        let place = (claim.attribute, i16::from(claim.part));
+        if self.unseen.get(&place).is_none_or(|stored| stored.digest != ALTERED) {
             return Ok(false);
         }
-        let facts: Option<String> = sqlx::query_scalar(
-            "SELECT facts FROM claims
-             WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4",
-        )
-        .bind(&self.source)
-        .bind(self.event)
-        .bind(claim.attribute)
-        .bind(part)
-        .fetch_optional(&mut **tx)
-        .await?;
+        let before = claims::stored_facts(tx, (&self.source, self.event), place).await?;
         // It may have ended between two chunks.
-        let Some(facts) = facts else { return Ok(false) };
-        let before: ClaimFacts = decode(&facts)?;
+        let Some(before) = before else { return Ok(false) };
         Ok(tags::keep_attached(&before.tags, self.facts.timestamp, &mut claim.facts.tags))
     }
 
-    /// Takes out what was withdrawn at or after the attribute's time in this snapshot.
+    /// What was published of an attribute that was touched since: its claim, if it still says the
+    /// same, less what was taken back. Whether there is such a claim.
+    async fn keep_published(
+        &self,
+        tx: &mut Writing,
+        (claim, shown): (&mut Claim, Shown),
+        change: &Change<'_>,
+    ) -> sqlx::Result<bool> {
+        let place = (claim.attribute, i16::from(claim.part));
+        let object = self.key(&claim.observable, claim.attribute, change);
+        let same = self.unseen.get(&place).is_some_and(|stored| stored.object == object);
+        if !same || !shown.keeps_published() {
+            return Ok(false);
+        }
+        let before = claims::stored_facts(tx, (&self.source, self.event), place).await?;
+        let Some(before) = before else { return Ok(false) };
+        claim.facts = shown.less_taken_back(before, &claim.facts);
+        Ok(true)
+    }
+
+    fn key(&self, observable: &Observable, attribute: Uuid, change: &Change<'_>) -> Uuid {
+        change.view.merger.object_key(observable, attribute)
+    }
+
+    /// Takes out what was withdrawn at or after the attribute's time in this snapshot. A read that
+    /// began after a withdrawal ends its tombstone instead.
     async fn drop_withdrawn(&mut self, tx: &mut Writing, rows: &mut Vec<Row>) -> sqlx::Result<()> {
-        let mut tombstones = HashMap::new();
+        let mut standing = HashMap::new();
         for rows in rows.chunks(ROWS) {
             let attributes: Vec<Uuid> = rows.iter().map(|row| row.claim.attribute).collect();
-            tombstones.extend(withdraw::tombstones(tx, &self.source, &attributes).await?);
+            standing.extend(withdraw::tombstones(tx, &self.source, &attributes).await?);
+        }
+        for (attribute, object) in self.origin.outdated(&mut standing) {
+            withdraw::unbury(tx, &self.source, attribute, object).await?;
         }
         let before = rows.len();
         rows.retain(|row| {
-            let of = |object| tombstones.get(&(row.claim.attribute, object));
-            let mut standing = [of(Uuid::nil()), of(row.object)].into_iter().flatten();
-            !standing.any(|tombstone| tombstone.keeps_out(&row.claim.facts))
+            let of = |object| standing.get(&(row.claim.attribute, object));
+            let mut both = [of(Uuid::nil()), of(row.object)].into_iter().flatten();
+            !both.any(|tombstone| tombstone.keeps_out(&row.claim.facts))
         });
         self.counts.withdrawn += before - rows.len();
         Ok(())
@@ -273,11 +303,11 @@ impl Application {
     fn compare(&mut self, rows: &mut Vec<Row>) -> Vec<Uuid> {
         let mut touched = HashSet::new();
         rows.retain(|row| {
-            let key = row.key();
-            if !self.mentioned.insert(key) {
+            let place = row.place();
+            if !self.mentioned.insert(place) {
                 return false;
             }
-            let stored = self.unseen.remove(&key);
+            let stored = self.unseen.remove(&place);
             let same =
                 stored.is_some_and(|stored| stored.digest == row.digest && row.digest != ALTERED);
             if !same || self.event_changed {
@@ -296,8 +326,34 @@ impl Application {
         touched
     }
 
-    /// Removes what the snapshot does not hold, at most [`STEP`] claims; `false`: call again.
-    pub(super) async fn remove_unseen(
+    /// Decides on the claims that the snapshot does not mention: a publication ends them, a read
+    /// within the guard's measure.
+    pub(super) async fn judge_absent(
+        &mut self,
+        tx: &mut Writing,
+        measure: Option<&Guard>,
+        change: &Change<'_>,
+    ) -> sqlx::Result<()> {
+        let absent: Vec<(Place, Stored)> = self.unseen.drain().collect();
+        let event = (self.source.as_str(), self.event);
+        let kept = match (&self.origin, measure) {
+            (Origin::Push, _) | (_, None) => Vec::new(),
+            (Origin::Read(shown), Some(_)) if !shown.absence_counts => {
+                absent.iter().map(|(place, _)| *place).collect()
+            }
+            (Origin::Read(_), Some(measure)) => {
+                guard::hold(tx, event, (&absent, measure), change).await?
+            }
+        };
+        self.counts.held = kept.len();
+        let kept: HashSet<Place> = kept.into_iter().collect();
+        let going = absent.into_iter().filter(|(place, _)| !kept.contains(place));
+        self.ended.extend(going);
+        Ok(())
+    }
+
+    /// Ends claims, at most [`STEP`]; `false`: call again.
+    pub(super) async fn end_some(
         &mut self,
         tx: &mut Writing,
         change: &mut Change<'_>,
@@ -305,27 +361,17 @@ impl Application {
         if !self.is_current(tx).await? {
             return Ok(true);
         }
-        let gone: Vec<((Uuid, i16), Stored)> =
-            self.unseen.iter().take(STEP).map(|(key, stored)| (*key, *stored)).collect();
-        for ((attribute, part), _) in &gone {
-            self.unseen.remove(&(*attribute, *part));
-            sqlx::query(
-                "DELETE FROM claims
-                 WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4",
-            )
-            .bind(&self.source)
-            .bind(self.event)
-            .bind(attribute)
-            .bind(part)
-            .execute(&mut **tx)
-            .await?;
+        let rest = self.ended.len().saturating_sub(STEP);
+        let going = self.ended.split_off(rest);
+        for (place, _) in &going {
+            claims::delete(tx, (&self.source, self.event), *place).await?;
         }
-        self.counts.gone += gone.len();
-        let mut objects: Vec<Uuid> = gone.iter().map(|(_, stored)| stored.object).collect();
+        self.counts.gone += going.len();
+        let mut objects: Vec<Uuid> = going.iter().map(|(_, stored)| stored.object).collect();
         objects.sort_unstable();
         objects.dedup();
         refresh(tx, &objects, change).await?;
-        Ok(self.unseen.is_empty())
+        Ok(self.ended.is_empty())
     }
 
     /// Marks the snapshot as wholly applied.
@@ -336,7 +382,7 @@ impl Application {
         skipped: &str,
     ) -> sqlx::Result<()> {
         sqlx::query(
-            "UPDATE events SET content = $1, skipped = $2, reread = FALSE, unfinished = 0
+            "UPDATE events SET content = $1, skipped = $2, unfinished = 0
              WHERE source = $3 AND event = $4 AND generation = $5",
         )
         .bind(content)
@@ -348,53 +394,4 @@ impl Application {
         .await?;
         Ok(())
     }
-}
-
-fn row(claim: Claim, change: &Change<'_>) -> sqlx::Result<Row> {
-    let facts = encode(&claim.facts)?;
-    let object = change.view.merger.object_key(&claim.observable, claim.attribute);
-    let digest = hash([object.as_bytes().as_slice(), facts.as_bytes()]);
-    Ok(Row { claim, object, digest, facts })
-}
-
-/// `claimed_at` and an expiration sighting outlive the publication while the observable stays.
-async fn write(
-    tx: &mut Writing,
-    source: &str,
-    event: Uuid,
-    rows: &[Row],
-    now: i64,
-) -> sqlx::Result<()> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO claims (source, event, attribute, part, object, attribute_id, misp_object,
-         path, value, timestamp, claimed_at, digest, facts) ",
-    );
-    query.push_values(rows, |mut values, row| {
-        let facts = &row.claim.facts;
-        values
-            .push_bind(source)
-            .push_bind(event)
-            .push_bind(row.claim.attribute)
-            .push_bind(i16::from(row.claim.part))
-            .push_bind(row.object)
-            .push_bind(facts.attribute_id)
-            .push_bind(facts.object.as_ref().map(|object| object.uuid))
-            .push_bind(row.claim.observable.path.as_ref())
-            .push_bind(row.claim.observable.value.as_str())
-            .push_bind(facts.timestamp)
-            .push_bind(now)
-            .push_bind(row.digest)
-            .push_bind(row.facts.as_str());
-    });
-    query.push(
-        " ON CONFLICT (source, event, attribute, part) DO UPDATE SET
-            claimed_at = CASE WHEN claims.object = excluded.object
-                         THEN claims.claimed_at ELSE excluded.claimed_at END,
-            expires_at = CASE WHEN claims.object = excluded.object THEN claims.expires_at END,
-            object = excluded.object, attribute_id = excluded.attribute_id,
-            misp_object = excluded.misp_object, path = excluded.path, value = excluded.value,
-            timestamp = excluded.timestamp, digest = excluded.digest, facts = excluded.facts",
-    );
-    query.build().execute(&mut **tx).await?;
-    Ok(())
 }

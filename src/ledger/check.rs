@@ -132,7 +132,7 @@ const RULES: [Rule; 10] = [
         invariant: "reads-are-sound",
         columns: "r.source, r.event, r.lane, r.asked, r.attempts, r.weight",
         rows: "FROM reads r WHERE r.lane NOT IN (0, 1, 2) OR r.asked < 1 OR r.attempts < 0
-               OR r.weight < 0 OR r.due_at <= 0",
+               OR r.weight < 0 OR r.due_at < 0",
         remedy: REREAD,
     },
 ];

@@ -6,14 +6,23 @@
 
 mod apply;
 mod check;
+mod claims;
+mod copy;
 mod delivered;
 mod events;
 mod export;
 mod fault;
 mod generations;
+mod guard;
+mod heal;
 mod judged;
+mod judgement;
 mod open;
+mod publish;
 mod queue;
+mod read;
+mod reads;
+mod resync;
 mod room;
 mod small;
 mod snapshot;
@@ -36,14 +45,19 @@ use tokio::sync::futures::Notified;
 use uuid::Uuid;
 
 pub use check::Finding;
+pub use copy::{Alteration, Altered};
 pub use delivered::{Sending, Settlement};
+pub use guard::Held;
+pub use heal::{Head, OpenGap};
 pub use open::OpenError;
 pub use queue::{OpenChange, Page, Pending};
+pub use reads::{Candidate, DueRead, ResyncCount};
+pub use resync::{Resync, ResyncPhase, may_empty};
 pub use room::{Given, Room};
 pub use start::{DRY_RUN, StartError, TargetEntry};
-pub use status::{GapStatus, LedgerStatus, Refusal, TargetStatus};
+pub use status::{GapStatus, LedgerStatus, Refusal, ResyncStatus, TargetStatus};
 pub use wanted::WITHDRAWN;
-pub use writer::{Writer, WriterSettings};
+pub use writer::{KeyView, RestRules, Writer, WriterSettings};
 
 use crate::policy::{Judge, Policy};
 use crate::stix::{Merger, Rendering};
@@ -60,6 +74,8 @@ pub struct Ledger {
 struct Shared {
     /// Wakes the senders after a commit that changed something.
     changed: Notify,
+    /// Wakes the task that reads over REST after something was asked for.
+    asked: Notify,
     /// Notices that wait or are being applied: more may be about to change.
     arriving: AtomicUsize,
     /// Whether the last transaction went well.
@@ -77,6 +93,7 @@ impl Ledger {
     fn new(writer: SqlitePool, readers: SqlitePool, folder: PathBuf, lock: File) -> Self {
         let shared = Shared {
             changed: Notify::new(),
+            asked: Notify::new(),
             arriving: AtomicUsize::new(0),
             writable: AtomicBool::new(true),
             folder,

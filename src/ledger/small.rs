@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
+use super::reads::{self, Asking};
 use super::tags::{self, Affected};
 use super::wanted::{Change, refresh};
 use super::withdraw::{self, Ending, Tombstone, Which, Withdrawn};
@@ -67,7 +68,7 @@ async fn one(
         What::Withdrawn(withdrawal) => withdrawn(tx, source, withdrawal, change).await?,
         What::Expired(expiration) => expired(tx, source, &expiration, change).await?,
         What::Tagged(tag) => return tagged(writer, tx, &tag, change).await,
-        What::Published(_) | What::Announced(_) | What::Gap(_) => None,
+        What::Published(_) | What::Announced(_) | What::Gap(_) | What::Read(_) => None,
     };
     if let Some(event) = event {
         writer.applied.invalidate(&event);
@@ -167,6 +168,10 @@ async fn tagged(
     writer.applied.invalidate(&event);
     change.event = Some(event);
     let affected = tags::apply(tx, (source, event), tag, change.opened_at / 1_000).await?;
+    if let Some(rest) = &writer.settings.rest {
+        let asking = Asking::soon(&rest.times, change.opened_at);
+        reads::ask(tx, (source, event), asking, change.opened_at).await?;
+    }
     let unfinished = match affected {
         Affected::Nothing => None,
         Affected::Objects(objects) => {
@@ -203,13 +208,17 @@ pub(super) async fn confirm(
 }
 
 impl Writer {
-    /// Stores a webhook's publication until ZeroMQ confirms it; if the confirmation came first and
-    /// its payload was dropped, it is applied at once.
+    /// Has a webhook's publication confirmed by REST; without a key, stores it until ZeroMQ confirms
+    /// it, or applies it at once if the confirmation came first and its payload was dropped.
     pub(super) async fn announce(&mut self, body: Bytes, now: i64) -> sqlx::Result<Receipt> {
         let event = match misp::Event::parse(&body) {
             Ok(event) => event.uuid,
             Err(_) => return Ok(Receipt::Refused),
         };
+        if self.settings.rest.is_some() {
+            self.ask_confirmation(event).await?;
+            return Ok(Receipt::Committed);
+        }
         sqlx::query(
             "INSERT INTO announced (source, event, received_at, body) VALUES ($1, $2, $3, $4)
              ON CONFLICT (source, event) DO UPDATE SET received_at = excluded.received_at,

@@ -5,14 +5,31 @@ use axum::body::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use uuid::Uuid;
+
 use super::apply::STEP;
+use super::judgement::{Asked, Origin, Shown};
+use crate::config::OnUnpublish;
 use crate::convert::{self, Claim, EventFacts, Reason, Skipped};
 use crate::misp::{Event, NotAnEvent};
+
+/// How a document came.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source {
+    /// `weigh`: whether to look for what not every key may see.
+    Push {
+        weigh: bool,
+    },
+    Read(Asked, OnUnpublish),
+}
 
 /// An event on its way from bytes to claims.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub facts: EventFacts,
+    pub origin: Origin,
+    /// Something in it is for one organisation or a sharing group only.
+    pub restricted: bool,
     /// Fingerprint of all that counts in the event, and of the view that judges it.
     pub content: i64,
     pub chunks: mpsc::Receiver<Chunk>,
@@ -22,6 +39,8 @@ pub(super) struct Snapshot {
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub claims: Vec<Claim>,
+    /// Attributes that are shown and claim nothing: deleted, of no type or value of ours.
+    pub silent: Vec<Uuid>,
     /// What was left out, with the last chunk.
     pub end: Option<End>,
 }
@@ -33,7 +52,7 @@ pub(super) struct End {
 }
 
 /// Starts reading; `salt` goes into the content's fingerprint.
-pub(super) async fn read(body: Bytes, salt: i64) -> Result<Snapshot, NotAnEvent> {
+pub(super) async fn read(body: Bytes, salt: i64, source: Source) -> Result<Snapshot, NotAnEvent> {
     // One chunk in the writer's hands, one waiting, one being made.
     let (chunks, reader) = mpsc::channel(1);
     let (head, started) = tokio::sync::oneshot::channel();
@@ -42,20 +61,34 @@ pub(super) async fn read(body: Bytes, salt: i64) -> Result<Snapshot, NotAnEvent>
             Ok(event) => event,
             Err(refusal) => return drop(head.send(Err(refusal))),
         };
-        if head.send(Ok((event.facts(), content(&event, salt)))).is_ok() {
+        let (origin, restricted) = match source {
+            Source::Push { weigh } => (Origin::Push, weigh && event.is_restricted()),
+            Source::Read(asked, on_unpublish) => {
+                (Origin::Read(Shown::new(&event, asked, on_unpublish)), false)
+            }
+        };
+        let content = content(&event, salt, &origin);
+        if head.send(Ok((event.facts(), origin, restricted, content))).is_ok() {
             convert(&event, &chunks);
         }
     });
     match started.await {
-        Ok(Ok((facts, content))) => Ok(Snapshot { facts, content, chunks: reader }),
+        Ok(Ok((facts, origin, restricted, content))) => {
+            Ok(Snapshot { facts, origin, restricted, content, chunks: reader })
+        }
         Ok(Err(refusal)) => Err(refusal),
         Err(_) => Err(NotAnEvent::Other("its reading ended early".into())),
     }
 }
 
-fn content(event: &Event<'_>, salt: i64) -> i64 {
+fn content(event: &Event<'_>, salt: i64, origin: &Origin) -> i64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&salt.to_le_bytes());
+    if let Origin::Read(shown) = origin {
+        shown.salt().iter().for_each(|number| {
+            hasher.update(&number.to_le_bytes());
+        });
+    }
     event.content(|piece| {
         hasher.update(piece);
     });
@@ -67,23 +100,24 @@ fn content(event: &Event<'_>, salt: i64) -> i64 {
 /// Ends early when the writer has no use for the rest.
 fn convert(event: &Event<'_>, chunks: &mpsc::Sender<Chunk>) {
     let mut end = End::default();
-    let mut claims = Vec::new();
+    let mut chunk = Chunk::default();
     for read in event.attributes() {
         end.attributes += 1;
-        let made = read.map_or(Err(Reason::Malformed), |(attribute, object)| {
-            convert::claims(&attribute, object)
-        });
-        match made {
-            Ok(made) => claims.extend(made),
-            Err(reason) => end.skipped.add(reason),
-        }
-        if claims.len() >= STEP {
-            let full = Chunk { claims: std::mem::take(&mut claims), end: None };
-            if chunks.blocking_send(full).is_err() {
-                return;
+        let Ok((attribute, object)) = read else {
+            end.skipped.add(Reason::Malformed);
+            continue;
+        };
+        match convert::claims(&attribute, object) {
+            Ok(claims) => chunk.claims.extend(claims),
+            Err(reason) => {
+                end.skipped.add(reason);
+                chunk.silent.push(attribute.uuid);
             }
+        }
+        if chunk.claims.len() >= STEP && chunks.blocking_send(std::mem::take(&mut chunk)).is_err() {
+            return;
         }
     }
     // A closed channel means that nobody wants it.
-    drop(chunks.blocking_send(Chunk { claims, end: Some(end) }));
+    drop(chunks.blocking_send(Chunk { end: Some(end), ..chunk }));
 }

@@ -282,7 +282,11 @@ async fn setting(tx: &mut SqliteConnection, name: &str) -> sqlx::Result<Option<S
         .await
 }
 
-async fn store_setting(tx: &mut SqliteConnection, name: &str, value: &str) -> sqlx::Result<()> {
+pub(super) async fn store_setting(
+    tx: &mut SqliteConnection,
+    name: &str,
+    value: &str,
+) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO settings (name, value) VALUES ($1, $2)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",

@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::wanted::decode;
-use super::{Lane, Ledger};
+use super::{Lane, Ledger, Resync, ResyncCount};
 use crate::notice::Gap;
 
 /// Figures of the ledger, for `status` and metrics.
@@ -22,11 +22,25 @@ pub struct LedgerStatus {
     pub wanted: i64,
     /// Webhook publications that nothing confirmed yet.
     pub announced: i64,
-    /// Events whose notices could not be judged without REST.
+    /// Events that are to be read over REST.
     pub awaiting_rest: i64,
+    /// Claims that the guard keeps.
+    #[serde(default)]
+    pub held: i64,
+    /// The last full resync, under way or done.
+    #[serde(default)]
+    pub resync: Option<ResyncStatus>,
     pub gaps: Vec<GapStatus>,
     pub targets: Vec<TargetStatus>,
     pub bytes: i64,
+}
+
+/// How far a full resync has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResyncStatus {
+    #[serde(flatten)]
+    pub resync: Resync,
+    pub left: ResyncCount,
 }
 
 /// Something may have been missed, and nothing has healed it yet.
@@ -73,9 +87,7 @@ impl Ledger {
     /// # Errors
     /// Whatever SQLite says.
     pub async fn status(&self) -> sqlx::Result<LedgerStatus> {
-        let names: Vec<String> = sqlx::query_scalar("SELECT target FROM targets ORDER BY target")
-            .fetch_all(&self.readers)
-            .await?;
+        let names = self.targets().await?;
         let mut targets = Vec::with_capacity(names.len());
         for name in names {
             targets.push(self.target_status(name).await?);
@@ -89,11 +101,34 @@ impl Ledger {
             skipped: self.skipped().await?,
             wanted: self.count("SELECT count(*) FROM wanted WHERE version <> 0").await?,
             announced: self.count("SELECT count(*) FROM announced").await?,
-            awaiting_rest: self.count("SELECT count(*) FROM events WHERE reread").await?,
+            awaiting_rest: self.count("SELECT count(*) FROM reads").await?,
+            held: self.count("SELECT count(*) FROM held").await?,
+            resync: self.resync_status().await?,
             gaps: self.gaps().await?,
             targets,
             bytes: self.bytes().await?,
         })
+    }
+
+    /// Events that are to be read over REST, and claims that the guard keeps.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn waiting(&self) -> sqlx::Result<(i64, i64)> {
+        let reads = self.count("SELECT count(*) FROM reads").await?;
+        Ok((reads, self.count("SELECT count(*) FROM held").await?))
+    }
+
+    async fn resync_status(&self) -> sqlx::Result<Option<ResyncStatus>> {
+        let name: Option<String> =
+            sqlx::query_scalar("SELECT name FROM settings WHERE name LIKE 'resync %' LIMIT 1")
+                .fetch_optional(&self.readers)
+                .await?;
+        let Some(source) = name.as_deref().and_then(|name| name.strip_prefix("resync ")) else {
+            return Ok(None);
+        };
+        let progress = self.resync_progress(source).await?;
+        Ok(progress.map(|(resync, left)| ResyncStatus { resync, left }))
     }
 
     /// Open changes of a target per lane.

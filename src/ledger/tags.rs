@@ -3,7 +3,8 @@
 use uuid::Uuid;
 
 use super::Writing;
-use super::apply::{ALTERED, STEP};
+use super::apply::STEP;
+use super::claims::{ALTERED, Place};
 use super::wanted::{Change, decode, encode, refresh};
 use super::withdraw::touch;
 use crate::convert::{ClaimFacts, EventFacts, Since, Tag};
@@ -143,8 +144,24 @@ pub(super) fn keep_attached(before: &[Tag], taken: i64, tags: &mut Vec<Tag>) -> 
     kept || tags.len() > published
 }
 
-/// A claim's place in its event: attribute and part.
-pub(super) type Place = (Uuid, i16);
+/// Marks in `tags`, which an unpublished event shows, how they differ from those `before` it was
+/// touched: what was put on forbids at once, what was taken off permits only by the next publication.
+/// `heard` is Unix seconds.
+pub(super) fn mark_changed(before: &[Tag], heard: i64, tags: &mut Vec<Tag>) {
+    for tag in tags.iter_mut() {
+        match before.iter().find(|known| known.name == tag.name) {
+            None => (tag.since, tag.heard) = (Since::Attached, heard),
+            Some(known) if known.since == Since::Attached => *tag = known.clone(),
+            Some(_) => {}
+        }
+    }
+    for known in before {
+        if known.since != Since::Attached && tags.iter().all(|tag| tag.name != known.name) {
+            let heard = if known.since == Since::Detached { known.heard } else { heard };
+            tags.push(Tag { since: Since::Detached, heard, ..known.clone() });
+        }
+    }
+}
 
 /// Merges anew at most [`STEP`] of the event's claims, those after `after`; returns where to go on,
 /// `None` at the end.

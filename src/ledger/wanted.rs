@@ -45,6 +45,10 @@ impl<'a> Change<'a> {
         }
     }
 
+    pub(super) fn in_lane(self, lane: Lane) -> Self {
+        Self { lane, ..self }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.altered + self.withdrawn == 0
     }

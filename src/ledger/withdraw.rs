@@ -7,8 +7,9 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use super::apply::STEP;
+use super::reads::{self, Asking};
 use super::wanted::{Change, refresh};
-use super::{Writing, push_uuids};
+use super::{Writing, claims, push_uuids};
 use crate::convert::ClaimFacts;
 use crate::notice::EventRef;
 
@@ -90,14 +91,14 @@ pub(super) async fn withdraw(
     let ending: Vec<Found> =
         found.into_iter().filter(|claim| !keep.contains(&claim.object)).collect();
     if ending.iter().any(|claim| claim.timestamp > timestamp) {
-        mark_for_reread(tx, event).await?;
+        reads::ask(tx, event, Asking::at_once(change.opened_at), change.opened_at).await?;
         return Ok(Withdrawn::Older);
     }
     for claim in &ending {
         let object = if keep.is_empty() { Uuid::nil() } else { claim.object };
-        let tombstone = Tombstone { attribute: claim.attribute, object, timestamp, ids_only };
+        let tombstone = Tombstone { object, ids_only, ..Tombstone::of(claim.attribute, timestamp) };
         bury(tx, event.0, &tombstone, change.opened_at).await?;
-        delete(tx, event, claim).await?;
+        claims::delete(tx, event, (claim.attribute, claim.part)).await?;
     }
     if !ending.is_empty() {
         touch(tx, event).await?;
@@ -128,19 +129,6 @@ async fn find(
         .await
 }
 
-async fn delete(tx: &mut Writing, event: (&str, Uuid), claim: &Found) -> sqlx::Result<()> {
-    sqlx::query(
-        "DELETE FROM claims WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4",
-    )
-    .bind(event.0)
-    .bind(event.1)
-    .bind(claim.attribute)
-    .bind(claim.part)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
 /// What keeps a snapshot from before a withdrawal from undoing it.
 #[derive(Debug, Clone, Copy, sqlx::FromRow)]
 pub(super) struct Tombstone {
@@ -151,12 +139,14 @@ pub(super) struct Tombstone {
     pub timestamp: i64,
     /// `to_ids` was switched off, and nothing else.
     pub ids_only: bool,
+    /// When the relay heard of it, Unix milliseconds.
+    pub withdrawn_at: i64,
 }
 
 impl Tombstone {
     /// For whatever the attribute claims.
     pub(super) fn of(attribute: Uuid, timestamp: i64) -> Self {
-        Self { attribute, object: Uuid::nil(), timestamp, ids_only: false }
+        Self { attribute, object: Uuid::nil(), timestamp, ids_only: false, withdrawn_at: 0 }
     }
 
     /// Whether a snapshot that says this is from before the withdrawal. Of the same second, the
@@ -174,7 +164,7 @@ pub(super) async fn tombstones(
     attributes: &[Uuid],
 ) -> sqlx::Result<HashMap<(Uuid, Uuid), Tombstone>> {
     let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT attribute, object, timestamp, ids_only FROM tombstones WHERE source = ",
+        "SELECT attribute, object, timestamp, ids_only, withdrawn_at FROM tombstones WHERE source = ",
     );
     query.push_bind(source);
     push_uuids(&mut query, " AND attribute IN ", attributes);
@@ -226,10 +216,17 @@ pub(super) async fn touch(tx: &mut Writing, (source, event): (&str, Uuid)) -> sq
     Ok(())
 }
 
-async fn mark_for_reread(tx: &mut Writing, (source, event): (&str, Uuid)) -> sqlx::Result<()> {
-    sqlx::query("UPDATE events SET reread = TRUE WHERE source = $1 AND event = $2")
+/// Ends a tombstone.
+pub(super) async fn unbury(
+    tx: &mut Writing,
+    source: &str,
+    attribute: Uuid,
+    object: Uuid,
+) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM tombstones WHERE source = $1 AND attribute = $2 AND object = $3")
         .bind(source)
-        .bind(event)
+        .bind(attribute)
+        .bind(object)
         .execute(&mut **tx)
         .await?;
     Ok(())
@@ -277,9 +274,8 @@ pub(super) async fn end_claims(
     .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
     .fetch_all(&mut **tx)
     .await?;
-    for (attribute, part, object) in &rows {
-        let claim = Found { attribute: *attribute, part: *part, object: *object, timestamp: 0 };
-        delete(tx, (source, event), &claim).await?;
+    for (attribute, part, _) in &rows {
+        claims::delete(tx, (source, event), (*attribute, *part)).await?;
     }
     let objects: HashSet<Uuid> = rows.iter().map(|(.., object)| *object).collect();
     refresh(tx, &objects.into_iter().collect::<Vec<_>>(), change).await?;

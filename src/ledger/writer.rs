@@ -1,22 +1,20 @@
 //! The one writer: it takes notices from the inbox in their order and makes each a transaction, or
 //! a few for a large event.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use moka::sync::Cache;
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::apply::{self, Application, Begun, Counts};
-use super::snapshot::{self, Chunk, End, Snapshot};
-use super::wanted::{Change, encode};
-use super::{Ledger, View, small};
+use super::wanted::Change;
+use super::{Lane, Ledger, View, small};
+use crate::config::{Guard, OnUnpublish, Rest};
 use crate::metrics;
-use crate::notice::{Gap, GapReason, Notice, Receipt, What};
+use crate::notice::{Gap, Notice, Receipt, What};
 
 /// What the writer has to know.
 #[derive(Debug)]
@@ -27,6 +25,46 @@ pub struct WriterSettings {
     pub confirm_within: Duration,
     /// How long tombstones are kept.
     pub tombstones: Duration,
+    /// `None` without a key for MISP's REST API.
+    pub rest: Option<RestRules>,
+}
+
+/// How REST judges what was pushed.
+#[derive(Debug, Clone)]
+pub struct RestRules {
+    pub times: Rest,
+    pub key: KeyView,
+    /// `misp.search` is set: a publication adds nothing before it selects the event.
+    pub searches: bool,
+    pub on_unpublish: OnUnpublish,
+    pub guard: Guard,
+}
+
+/// What the key sees, as the task that asks MISP finds out. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct KeyView(Arc<AtomicU8>);
+
+impl KeyView {
+    const SEES_ALL: u8 = 1;
+    const ACCEPTED: u8 = 2;
+
+    /// Whether it is a site administrator's, who sees what the feed shows.
+    #[must_use]
+    pub fn sees_all(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & Self::SEES_ALL != 0
+    }
+
+    /// Whether it is the key whose view the ledger holds: else an absence means nothing.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & Self::ACCEPTED != 0
+    }
+
+    /// Stores what was found.
+    pub fn set(&self, sees_all: bool, accepted: bool) {
+        let bits = u8::from(sees_all) * Self::SEES_ALL + u8::from(accepted) * Self::ACCEPTED;
+        self.0.store(bits, Ordering::Relaxed);
+    }
 }
 
 /// Applies notices to the ledger until all intakes are gone.
@@ -87,7 +125,7 @@ impl Writer {
     }
 
     /// Tells the senders how much is still to come: `chunks` of the event in hand, and what waits.
-    fn mark_busy(&self, chunks: usize) {
+    pub(super) fn mark_busy(&self, chunks: usize) {
         let arriving = chunks + self.waiting.len() + self.inbox.len();
         self.ledger.shared.arriving.store(arriving, Ordering::Relaxed);
     }
@@ -99,6 +137,7 @@ impl Writer {
             What::Published(body) => self.publish(body, received).await,
             What::Announced(body) => self.announce(body, unix(heard)).await,
             What::Gap(gap) => self.gap(gap, unix(heard)).await,
+            What::Read(read) => self.read(read, received).await,
             what @ (What::Withdrawn(_) | What::Tagged(_) | What::Expired(_)) => {
                 let first = Notice { what, received, done: None, memory: None };
                 self.take_small(first).await.map(|()| Receipt::Committed)
@@ -106,6 +145,9 @@ impl Writer {
         };
         drop(memory);
         let receipt = self.receipt(result).await;
+        if self.settings.rest.is_some() {
+            self.ledger.shared.asked.notify_waiters();
+        }
         acknowledge(done, receipt);
     }
 
@@ -128,118 +170,25 @@ impl Writer {
         result
     }
 
-    /// Lets withdrawals and tags through between two chunks of a large event; a publication behind
-    /// them waits its turn, and what came behind that waits too.
-    async fn breathe(&mut self) {
+    /// Lets withdrawals and tags through between two chunks of a large event. Behind a publication
+    /// in work everything else waits its turn; a read of the backlog lets publications pass as well.
+    pub(super) async fn breathe(&mut self, lane: Lane) {
         while self.waiting.is_empty() {
             let Ok(notice) = self.inbox.try_recv() else { break };
-            if !is_small(&notice.what) {
-                self.waiting.push_back(notice);
-                break;
+            match notice.what {
+                What::Withdrawn(_) | What::Tagged(_) | What::Expired(_) => {
+                    let result = self.take_small(notice).await.map(|()| Receipt::Committed);
+                    self.receipt(result).await;
+                }
+                What::Published(_) if lane == Lane::Backlog => {
+                    Box::pin(self.take(notice)).await;
+                }
+                What::Published(_) | What::Announced(_) | What::Gap(_) | What::Read(_) => {
+                    self.waiting.push_back(notice);
+                }
             }
-            let result = self.take_small(notice).await.map(|()| Receipt::Committed);
-            self.receipt(result).await;
         }
         self.mark_busy(1);
-    }
-
-    pub(super) async fn publish(
-        &mut self,
-        body: axum::body::Bytes,
-        received: Instant,
-    ) -> sqlx::Result<Receipt> {
-        let bytes = body.len();
-        let snapshot = match snapshot::read(body, self.view.fingerprint).await {
-            Ok(snapshot) => snapshot,
-            Err(refusal) => {
-                tracing::warn!(bytes, %refusal, "a publication cannot be read: skipped, a gap is noted");
-                metrics::event_read("refused");
-                self.note_gap(GapReason::MalformedFrame).await?;
-                return Ok(Receipt::Refused);
-            }
-        };
-        let event = snapshot.facts.uuid;
-        if self.applied.get(&event) == Some(snapshot.content) {
-            log_unchanged(event);
-            let mut connection = self.ledger.writer.acquire().await?;
-            small::confirm(&mut connection, &self.settings.source, event).await?;
-            return Ok(Receipt::Committed);
-        }
-        self.applied.invalidate(&event);
-        let content = snapshot.content;
-        if self.apply(snapshot, received).await? {
-            self.applied.insert(event, content);
-        }
-        Ok(Receipt::Committed)
-    }
-
-    /// Whether the ledger now holds exactly this snapshot.
-    async fn apply(&mut self, mut snapshot: Snapshot, received: Instant) -> sqlx::Result<bool> {
-        let (ledger, view) = (self.ledger.clone(), Arc::clone(&self.view));
-        let event = snapshot.facts.uuid;
-        let heard = unix(SystemTime::now() - received.elapsed());
-        let mut tx = ledger.begin().await?;
-        let begun =
-            apply::begin(&mut tx, &self.settings.source, &snapshot.facts, snapshot.content).await?;
-        let Begun::Started(mut application) = begun else {
-            small::confirm(&mut tx, &self.settings.source, event).await?;
-            tx.commit().await?;
-            return Ok(log_not_applied(event, &begun));
-        };
-        let mut end = None;
-        while let Some(Chunk { claims, end: last }) = snapshot.chunks.recv().await {
-            let mut change = Change::new(&view, Some(event), heard);
-            if !application.add(&mut tx, claims, &mut change).await? {
-                tracing::info!(%event, "the event was deleted while its snapshot was being applied: given up");
-                return Ok(false);
-            }
-            if let Some(last) = last {
-                end = Some((last, change));
-                break;
-            }
-            ledger.commit(tx, &change).await?;
-            self.breathe().await;
-            tx = ledger.begin().await?;
-        }
-        // Without an end the reading thread died: the event stays unfinished and is told again.
-        let Some((end, mut change)) = end else { return Ok(false) };
-        while !application.remove_unseen(&mut tx, &mut change).await? {
-            ledger.commit(tx, &change).await?;
-            self.breathe().await;
-            tx = ledger.begin().await?;
-            change = Change::new(&view, Some(event), heard);
-        }
-        self.finish(&mut tx, &snapshot, &application, &end, &change).await?;
-        self.mark_busy(0);
-        ledger.commit(tx, &change).await?;
-        report(&snapshot, &application.counts, &end, received.elapsed());
-        Ok(true)
-    }
-
-    async fn finish(
-        &self,
-        tx: &mut super::Writing,
-        snapshot: &Snapshot,
-        application: &Application,
-        end: &End,
-        change: &Change<'_>,
-    ) -> sqlx::Result<()> {
-        let summary = Summary::new(snapshot, &application.counts, end);
-        change.summarise(tx, &encode(&summary)?).await?;
-        application.finish(tx, snapshot.content, &encode(&summary.skipped)?).await?;
-        small::confirm(tx, &self.settings.source, snapshot.facts.uuid).await
-    }
-
-    async fn note_gap(&self, reason: GapReason) -> sqlx::Result<()> {
-        let now = SystemTime::now();
-        let gap = Gap {
-            reason,
-            intake: "publication".into(),
-            since: now,
-            event: None,
-            publication: false,
-        };
-        self.ledger.record_gap(&self.settings.source, &gap, unix(now), unix(now)).await
     }
 }
 
@@ -257,80 +206,6 @@ impl Ledger {
     }
 }
 
-/// What the line about an accepted event tells, kept beside its changes.
-#[derive(Debug, Serialize)]
-struct Summary<'a> {
-    info: &'a str,
-    attributes: u64,
-    new: usize,
-    changed: usize,
-    gone: usize,
-    skipped: BTreeMap<crate::convert::Reason, u64>,
-}
-
-impl<'a> Summary<'a> {
-    fn new(snapshot: &'a Snapshot, counts: &Counts, end: &End) -> Self {
-        Self {
-            info: &snapshot.facts.info,
-            attributes: end.attributes,
-            new: counts.new,
-            changed: counts.changed,
-            gone: counts.gone,
-            skipped: end.skipped.iter().chain(counts.forbidden.iter()).collect(),
-        }
-    }
-}
-
-fn report(snapshot: &Snapshot, counts: &Counts, end: &End, took: Duration) {
-    let left_out = || end.skipped.iter().chain(counts.forbidden.iter());
-    let skipped: Vec<String> =
-        left_out().map(|(reason, count)| format!("{}={count}", reason.word())).collect();
-    tracing::info!(
-        event = %snapshot.facts.uuid,
-        attributes = end.attributes,
-        new = counts.new,
-        changed = counts.changed,
-        gone = counts.gone,
-        withdrawn_before = counts.withdrawn,
-        skipped = skipped.join(" "),
-        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        "event committed"
-    );
-    metrics::event_read("applied");
-    metrics::claims("new", counts.new as u64);
-    metrics::claims("changed", counts.changed as u64);
-    metrics::claims("gone", counts.gone as u64);
-    for (reason, count) in left_out() {
-        metrics::skipped(reason.word(), count);
-    }
-}
-
-fn log_unchanged(event: Uuid) {
-    metrics::event_read("unchanged");
-    tracing::info!(%event, "event published again without change");
-}
-
-/// Whether the ledger holds the snapshot already.
-fn log_not_applied(event: Uuid, begun: &Begun) -> bool {
-    match begun {
-        Begun::Unchanged => {
-            log_unchanged(event);
-            true
-        }
-        Begun::Stale => {
-            metrics::event_read("stale");
-            tracing::info!(%event, "an older snapshot than the one applied: ignored");
-            false
-        }
-        Begun::Deleted => {
-            metrics::event_read("deleted");
-            tracing::info!(%event, "a snapshot of a deleted event: ignored, only REST could tell that it is back");
-            false
-        }
-        Begun::Started(_) => false,
-    }
-}
-
 fn is_small(what: &What) -> bool {
     matches!(what, What::Withdrawn(_) | What::Tagged(_) | What::Expired(_))
 }
@@ -340,6 +215,10 @@ fn acknowledge(done: Option<oneshot::Sender<Receipt>>, receipt: Receipt) {
         // Whoever waited may be gone: a webhook that was answered in time with 503.
         done.send(receipt).ok();
     }
+}
+
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Unix milliseconds.

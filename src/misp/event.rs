@@ -151,6 +151,18 @@ impl<'a> Event<'a> {
         })
     }
 
+    /// Whether anything in it is for the own organisation (distribution 0) or a sharing group (4)
+    /// only: a key of another organisation may not see it.
+    #[must_use]
+    pub fn is_restricted(&self) -> bool {
+        let restricts = |distribution| matches!(distribution, 0 | 4);
+        restricts(self.distribution)
+            || self.attributes().flatten().any(|(attribute, object)| {
+                restricts(attribute.distribution)
+                    || object.is_some_and(|object| restricts(object.distribution))
+            })
+    }
+
     /// How many attributes are listed, phantoms included: for sizing.
     #[must_use]
     pub fn listed(&self) -> usize {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use misp_sentinel_relay::config::{self, Config, Mistakes, Mode, Origin};
+use misp_sentinel_relay::config::{self, Config, Mistakes, Mode, OnUnpublish, Origin};
 use misp_sentinel_relay::policy::Tlp;
 
 const CANARY: &str = "canary-3f9c";
@@ -322,6 +322,7 @@ fn no_output_holds_a_secret() {
         "#
     );
     let own = own.replace("endpoints = [", &format!("password = \"{CANARY}\"\nendpoints = ["));
+    let own = own.replace("[misp]\n", &format!("[misp]\nkey = \"{CANARY} x\"\n"));
     let environment = [("MSR_TARGET__SOC__CLIENT_ID__SECRET", CANARY), ("MSR_SECRET", CANARY)];
     let mistakes = load(&own, &environment).unwrap_err();
     assert!(mistakes.list().len() >= 5, "{mistakes}");
@@ -330,6 +331,7 @@ fn no_output_holds_a_secret() {
     let long = format!("{CANARY}{CANARY}{CANARY}");
     let config = with(&[
         ("target.soc.client_secret", &format!("'{long}'")),
+        ("misp.key", &format!("'{long}'")),
         ("misp.zeromq.username", "'feed'"),
         ("misp.zeromq.password", &format!("'{long}'")),
         ("misp.webhook.listen", "'127.0.0.1:0'"),
@@ -359,6 +361,21 @@ fn rules_of_one_key() {
         ("misp.webhook.path", "'misp'", "begins with /"),
         ("misp.webhook.secret_header", "'a b'", "no name of a header"),
         ("misp.webhook.tls_key", "'/key.pem'", "tls_key is set"),
+        ("misp.key", "'Bearer abcdef'", "without \"Bearer\""),
+        ("misp.key", "'with\u{e4}'", "characters that no key has"),
+        ("misp.proxy", "'http://user:pw@proxy:3128'", "HTTPS_PROXY"),
+        ("misp.on_unpublish", "'kepe'", "did you mean keep?"),
+        ("misp.window", "'30'", "add the unit"),
+        ("misp.rest.retries", "-1", "out of range"),
+        ("misp.rest.page_events", "0", "from 1 to 10000"),
+        ("misp.rest.confirm_after", "['2s', '1']", "no time"),
+        ("misp.rest.confirm_after", "[5]", "of type integer"),
+        ("misp.rest.max_event", "'2GiB'", "out of range"),
+        ("misp.resync.schedule", "'daily'", "no schedule"),
+        ("misp.resync.schedule", "'0 0 30 2 *'", "no such day"),
+        ("misp.search", "'tags'", "a JSON object"),
+        ("guard.percent", "101", "from 0 to 100"),
+        ("guard.window", "'0s'", "out of range"),
         ("policy.distributions", "[5]", "out of range"),
         ("policy.threat_levels", "['high']", "is no number"),
         ("policy.to_ids", "'maybe'", "neither true nor false"),
@@ -391,6 +408,100 @@ fn rules_of_one_key() {
     }
     let long = format!("'{}'", "x".repeat(257));
     assert!(problem("target.soc.sourcesystem", &long).contains("too long"));
+}
+
+const KEY: &str = "'0123456789abcdefghijABCDEFGHIJ0123456789'";
+
+#[test]
+fn a_key_turns_rest_on_with_the_times_of_the_example() {
+    let config = load(LEAST, &[]).unwrap();
+    assert!(config.misp.rest.is_none());
+    assert_eq!((config.misp.on_unpublish, config.misp.window), (OnUnpublish::Keep, None));
+    assert_eq!(config.misp.resync.as_ref().unwrap().to_string(), "17 3 * * *");
+    assert_eq!((config.guard.max, config.guard.percent), (25, 5));
+    assert_eq!(config.guard.window, Duration::from_secs(86_400));
+
+    let config = with(&[("misp.key", KEY)]).unwrap();
+    let rest = config.misp.rest.as_ref().unwrap();
+    assert_eq!(rest.url, "https://misp.example.org");
+    assert_eq!(rest.key.expose(), KEY.trim_matches('\''));
+    assert!(rest.verify_tls && rest.ca_file.is_none() && rest.proxy.is_none());
+    assert_eq!(rest.request_timeout, Duration::from_secs(300));
+    assert_eq!((rest.page_events, rest.page_attributes), (100, 50_000));
+    assert_eq!((rest.max_event, rest.retries), (256 << 20, 3));
+    let confirm = [500, 2_000, 10_000, 60_000].map(Duration::from_millis);
+    assert_eq!(rest.confirm_after, confirm);
+    assert_eq!(config::warnings(&config), Vec::<String>::new());
+}
+
+#[test]
+fn rest_needs_an_address_and_times_that_fit() {
+    let nowhere = [("misp.url", "''"), ("misp.public_url", "'https://m'")];
+    let cases = [
+        (nowhere.as_slice(), "misp.url", "misp.key is set"),
+        (&[("misp.ca_file", "'/no/ca.pem'")], "misp.ca_file", "cannot read"),
+        (&[("misp.rest.backoff_min", "'2m'")], "misp.rest.backoff_min", "larger than"),
+        (&[("misp.rest.read_back_within", "'1s'")], "misp.rest.read_back_within", "larger than"),
+        (&[("misp.rest.confirm_after", "['2s', '1s']")], "misp.rest.confirm_after", "later than"),
+        (&[("misp.rest.confirm_after", "[]")], "misp.rest.confirm_after", "never be looked for"),
+    ];
+    for (lines, key, expected) in cases {
+        let lines: Vec<_> = lines.iter().copied().chain([("misp.key", KEY)]).collect();
+        let problems = problems(with(&lines));
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        assert!(problems[key].contains(expected), "{problems:#?}");
+    }
+}
+
+#[test]
+fn with_a_key_the_webhook_needs_no_feed() {
+    let lines = [
+        ("misp.zeromq.endpoints", "[]"),
+        ("misp.webhook.listen", "'127.0.0.1:0'"),
+        ("misp.webhook.secret", "'sixteen letters!'"),
+    ];
+    assert!(problems(with(&lines))["misp.zeromq.endpoints"].contains("misp.key"));
+    let lines: Vec<_> = lines.into_iter().chain([("misp.key", KEY)]).collect();
+    let config = with(&lines).unwrap();
+    assert!(config::warnings(&config)[0].contains("catch-up every 5m"));
+}
+
+#[test]
+fn what_weakens_the_way_to_misp_is_told_loudly() {
+    let warnings = |line| config::warnings(&with(&[("misp.key", KEY), line]).unwrap());
+    let [unverified] = &warnings(("misp.verify_tls", "false"))[..] else { panic!() };
+    assert!(unverified.contains("ANYONE") && unverified.contains("misp.ca_file"), "{unverified}");
+    let [clear] = &warnings(("misp.url", "'http://misp.example.org'"))[..] else { panic!() };
+    assert!(clear.contains("in the clear"), "{clear}");
+    let [short] = &warnings(("misp.key", "'short'"))[..] else { panic!() };
+    assert!(short.contains("40 letters and digits") && !short.contains("'short'"), "{short}");
+}
+
+#[test]
+fn the_search_is_passed_on_as_it_stands() {
+    let table = r#"
+        tags = ["!internal", "tlp:green"]
+        "x.y" = 1
+        org = "CIRCL"
+        [misp.search.category]
+        NOT = { a = [true, 1.5] }
+    "#;
+    let own = format!("[misp.search]\n{table}\n{LEAST}");
+    let own = own.replace("[misp]\n", &format!("[misp]\nkey = {KEY}\n"));
+    let search = load(&own, &[]).unwrap().misp.search;
+    let expected = serde_json::json!({
+        "tags": ["!internal", "tlp:green"], "x.y": 1, "org": "CIRCL",
+        "category": {"NOT": {"a": [true, 1.5]}},
+    });
+    assert_eq!(serde_json::Value::Object(search), expected);
+
+    let key = ("MSR_MISP__KEY", KEY.trim_matches('\''));
+    let config = load(LEAST, &[key, ("MSR_MISP__SEARCH", r#"{"tags": "a"}"#)]).unwrap();
+    assert_eq!(serde_json::Value::Object(config.misp.search), serde_json::json!({"tags": "a"}));
+    let text = problems(load(LEAST, &[key, ("MSR_MISP__SEARCH", r#"{"page": 2}"#)]));
+    assert!(text["misp.search"].contains("page is set by the relay itself"), "{text:?}");
+    let text = problems(load(LEAST, &[("MSR_MISP__SEARCH", r#"{"tags": "a"}"#)]));
+    assert!(text["misp.key"].contains("misp.search is set"), "{text:?}");
 }
 
 #[test]

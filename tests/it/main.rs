@@ -32,6 +32,7 @@ mod ledger_care;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod reads;
 mod recordings;
 #[cfg(test)]
 mod revoke;

@@ -269,7 +269,7 @@ async fn every_recorded_frame_arrives_as_its_notice() {
             What::Withdrawn(_) | What::Tagged(_) | What::Expired(_) => arrived += 1,
             What::Gap(gap) if gap.reason == GapReason::PublisherRestarted => restarts += 1,
             What::Gap(gap) => assert_eq!(gap.reason, GapReason::Disconnected, "the start's"),
-            What::Announced(_) => panic!("that is the webhook's"),
+            What::Announced(_) | What::Read(_) => panic!("not of this intake"),
         }
     }
     assert_eq!(restarts, 0, "uptimes rise within a recording");

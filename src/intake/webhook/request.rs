@@ -129,7 +129,7 @@ impl Desk {
             Ok(Ok(Receipt::Committed)) => Answer::stored(),
             Ok(Ok(Receipt::Refused)) => Answer::no_event("the ledger cannot take it"),
             // Failed, the writer has ended, or it takes too long.
-            Ok(Ok(Receipt::Failed) | Err(_)) | Err(_) => {
+            Ok(Ok(Receipt::Failed | Receipt::Again) | Err(_)) | Err(_) => {
                 self.gaps.record(GapReason::LedgerFailed, Some(event));
                 Answer::ledger_failed()
             }

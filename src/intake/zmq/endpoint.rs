@@ -285,6 +285,7 @@ fn event_of(what: &What) -> Option<Uuid> {
         What::Withdrawn(Withdrawal::Event { uuid, .. }) => Some(*uuid),
         What::Expired(expiration) => expiration.event.uuid,
         What::Gap(gap) => gap.event,
+        What::Read(read) => Some(read.event),
         What::Tagged(_) => None,
     }
 }

@@ -8,7 +8,9 @@ CREATE TABLE reads (
     -- 0 urgent, 1 read-back or confirmation of a publication, 2 backlog.
     lane     SMALLINT NOT NULL,
     due_at   BIGINT NOT NULL,
-    -- When it was first asked for: askings move due_at on, but not for ever.
+    -- A read that begins before this tells nothing: MISP saves a publication after telling of it.
+    not_before BIGINT NOT NULL DEFAULT 0,
+    -- When it was first asked for: publications move not_before on, but not for ever.
     asked_at BIGINT NOT NULL,
     -- Counts the askings: a read that began before the last one settles nothing.
     asked    BIGINT NOT NULL,
@@ -22,8 +24,14 @@ CREATE TABLE reads (
     weight   BIGINT NOT NULL DEFAULT 0,
     PRIMARY KEY (source, event)
 );
+INSERT INTO reads (source, event, lane, due_at, asked_at, asked)
+    SELECT source, event, 0, 0, 0, 1 FROM events WHERE reread;
 CREATE INDEX reads_by_lane ON reads (source, lane, due_at);
 CREATE INDEX reads_of_resync ON reads (source) WHERE resync;
+
+-- An event that is to be read again has a row there now.
+DROP INDEX events_reread;
+ALTER TABLE events DROP COLUMN reread;
 
 -- What the last read of the event showed, Unix seconds of MISP: catch-up passes over an event whose
 -- head has not changed since. `read_at` is MISP's clock at that read.

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use misp_sentinel_relay::config::{self, Config, LedgerConfig};
 use misp_sentinel_relay::intake::frame::{self, Said};
 use misp_sentinel_relay::intake::{Inbox, webhook};
-use misp_sentinel_relay::ledger::{Ledger, TargetEntry, View, Writer, WriterSettings};
+use misp_sentinel_relay::ledger::{
+    KeyView, Ledger, RestRules, TargetEntry, View, Writer, WriterSettings,
+};
 use misp_sentinel_relay::notice::{Gap, GapReason, Receipt, What};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -55,12 +57,25 @@ fn entry(target: &str) -> TargetEntry {
     }
 }
 
+fn sees_all() -> KeyView {
+    let key = KeyView::default();
+    key.set(true, true);
+    key
+}
+
 fn write(ledger: &Ledger, view: &Arc<View>, config: &Config) -> (Inbox, JoinHandle<()>) {
     let (inbox, reader) = Inbox::new(1 << 26);
     let settings = WriterSettings {
         source: "misp".to_owned(),
         confirm_within: Duration::from_secs(60),
         tombstones: config.ledger.tombstones,
+        rest: config.misp.rest.clone().map(|times| RestRules {
+            times,
+            key: sees_all(),
+            searches: !config.misp.search.is_empty(),
+            on_unpublish: config.misp.on_unpublish,
+            guard: config.guard,
+        }),
     };
     let writer = Writer::new(ledger.clone(), Arc::clone(view), settings, reader);
     (inbox, tokio::spawn(writer.run()))
@@ -154,5 +169,10 @@ impl Relay {
     pub(crate) async fn commit(&self, what: What) {
         let receipt = self.inbox.offer_and_wait(what, Instant::now()).unwrap();
         assert_eq!(receipt.await.unwrap(), Receipt::Committed);
+    }
+
+    /// Ends what the guard holds.
+    pub(crate) async fn release(&self) -> usize {
+        self.ledger.release(&self.view, None, Ledger::now()).await.unwrap()
     }
 }

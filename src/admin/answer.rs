@@ -1,0 +1,167 @@
+//! What the running relay does for each command.
+
+use std::io;
+
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::control::{IDLE, Request, Response};
+use super::stream::{self, Long};
+use super::{Overview, Progress};
+use crate::ledger::{Ledger, View, may_empty};
+
+pub(super) fn failed(error: &str) -> Response {
+    Response::Failed { error: error.to_owned() }
+}
+
+/// Does what a command asks.
+pub(super) async fn answer(
+    request: Request,
+    overview: &Overview,
+    writer: &mut OwnedWriteHalf,
+    long: &Semaphore,
+) -> io::Result<Response> {
+    let unwritable = |error| failed(&format!("the ledger cannot be written: {error}"));
+    Ok(match request {
+        Request::Status => match overview.status().await {
+            Ok(status) => Response::Status { status: Box::new(status) },
+            Err(error) => failed(&format!("the ledger cannot be read: {error}")),
+        },
+        Request::RetryRejected { target } => retry(target.as_deref(), overview).await,
+        Request::LedgerExport => say_all(Long::Export, overview, writer, long).await?,
+        Request::LedgerCheck => say_all(Long::Check, overview, writer, long).await?,
+        Request::LedgerRepair => {
+            match overview.ledger.judge_anew(&overview.view, Ledger::now()).await {
+                Ok(()) => Response::Repaired,
+                Err(error) => unwritable(error),
+            }
+        }
+        Request::LedgerVacuum => match overview.ledger.give_back().await {
+            Ok(given) => Response::Vacuumed { given },
+            Err(error) => unwritable(error),
+        },
+        Request::Resync { event, since } => match resync(overview, event, since).await {
+            Ok(true) => Response::Done,
+            Ok(false) => failed("a resync reads MISP over REST: set misp.key"),
+            Err(error) => unwritable(error),
+        },
+        Request::Progress => match Progress::of(&overview.ledger, &overview.source).await {
+            Ok(progress) => Response::Progress { progress },
+            Err(error) => failed(&format!("the ledger cannot be read: {error}")),
+        },
+        Request::Copy { to } => match overview.ledger.copy_to(&to).await {
+            Ok(()) => Response::Done,
+            Err(error) => failed(&format!("the ledger cannot be copied: {error}")),
+        },
+        Request::Held => match overview.ledger.held().await {
+            Ok(held) => Response::Held { held },
+            Err(error) => failed(&format!("the ledger cannot be read: {error}")),
+        },
+        Request::Release { event, empty } => {
+            let ledger = &overview.ledger;
+            match release(ledger, &overview.view, (&overview.source, event, empty)).await {
+                Ok(claims) => Response::Released { claims },
+                Err(error) => unwritable(error),
+            }
+        }
+    })
+}
+
+/// Whether there is a key to read with.
+async fn resync(
+    overview: &Overview,
+    event: Option<Uuid>,
+    since: Option<i64>,
+) -> sqlx::Result<bool> {
+    if overview.rest.is_none() {
+        return Ok(false);
+    }
+    let (ledger, source, now) = (&overview.ledger, &overview.source, Ledger::now());
+    match event {
+        Some(event) => ledger.resync_event(source, event, now).await?,
+        None => ledger.begin_resync(source, since, now).await?,
+    }
+    tracing::info!(
+        event = event.map(tracing::field::display),
+        since,
+        "full resync, as an operator asked"
+    );
+    Ok(true)
+}
+
+/// Ends what the guard holds; how many claims.
+pub(super) async fn release(
+    ledger: &Ledger,
+    view: &View,
+    (source, event, empty): (&str, Option<Uuid>, bool),
+) -> sqlx::Result<usize> {
+    if empty {
+        ledger.remember(&may_empty(source), &Value::Bool(true)).await?;
+        ledger.look_again(source, Ledger::now()).await?;
+        tracing::warn!("MISP may be empty, as an operator says");
+        return Ok(0);
+    }
+    let claims = ledger.release(view, event, Ledger::now()).await?;
+    tracing::warn!(claims, "held claims end, as an operator asked");
+    Ok(claims)
+}
+
+/// One at a time: each keeps one of the ledger's few readers. A client that takes nothing for a
+/// while is hung up on, since its snapshot keeps the WAL growing.
+async fn say_all(
+    what: Long,
+    overview: &Overview,
+    writer: &mut OwnedWriteHalf,
+    long: &Semaphore,
+) -> io::Result<Response> {
+    let Ok(_turn) = long.try_acquire() else {
+        return Ok(failed("another export or check is running: try again when it has ended"));
+    };
+    let (chunks, mut made) = mpsc::channel(2);
+    let making = stream::make(what, &overview.ledger, &overview.view, chunks);
+    let writing = async move {
+        while let Some(chunk) = made.recv().await {
+            let written = timeout(IDLE, writer.write_all(&chunk)).await;
+            written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        }
+        Ok::<_, io::Error>(())
+    };
+    let (made, written) = tokio::join!(making, writing);
+    written?;
+    Ok(match made {
+        Ok(()) => Response::End,
+        Err(error) => failed(&format!("the ledger cannot be read: {error}")),
+    })
+}
+
+async fn retry(target: Option<&str>, overview: &Overview) -> Response {
+    let known: Vec<String> = (overview.targets)().into_iter().map(|health| health.target).collect();
+    if let Err(error) = known_target(target, &known) {
+        return Response::Failed { error };
+    }
+    match overview.ledger.retry_rejected(target, Ledger::now()).await {
+        Ok(objects) => {
+            log_retried(target, objects);
+            Response::Retried { objects }
+        }
+        Err(error) => Response::Failed { error: format!("the ledger cannot be written: {error}") },
+    }
+}
+
+fn log_retried(of: Option<&str>, objects: u64) {
+    tracing::info!(of, objects, "rejected objects are pending again, as an operator asked");
+}
+
+/// Whether the target exists; if not, which do.
+pub(super) fn known_target(target: Option<&str>, known: &[String]) -> Result<(), String> {
+    match target {
+        Some(target) if !known.iter().any(|name| name == target) => {
+            Err(format!("there is no enabled target {target:?}; there is: {}", known.join(", ")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,68 @@
+//! How far a full resync has come, and the bar that shows it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::{Lane, Ledger, Resync, ResyncCount, ResyncPhase};
+
+/// A moment of a resync.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub resync: Resync,
+    pub left: ResyncCount,
+    /// Open changes of all targets, by lane: withdrawals, live, backlog.
+    pub queued: [i64; 3],
+}
+
+impl Progress {
+    /// `None`: there never was a resync.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn of(ledger: &Ledger, source: &str) -> sqlx::Result<Option<Self>> {
+        let Some((resync, left)) = ledger.resync_progress(source).await? else { return Ok(None) };
+        let mut queued = [0; 3];
+        for target in ledger.targets().await? {
+            for (sum, depth) in queued.iter_mut().zip(ledger.queue_depth(&target).await?) {
+                *sum += depth;
+            }
+        }
+        Ok(Some(Self { resync, left, queued }))
+    }
+
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.resync.phase == ResyncPhase::Done
+    }
+
+    /// Events and attributes that were read.
+    #[must_use]
+    pub fn read(&self) -> (i64, i64) {
+        let ResyncCount { events, attributes } = self.left;
+        ((self.resync.events - events).max(0), (self.resync.attributes - attributes).max(0))
+    }
+
+    /// One line for people, `elapsed` after its beginning.
+    #[must_use]
+    pub fn line(&self, elapsed: Duration) -> String {
+        let queued: Vec<String> = Lane::ALL
+            .iter()
+            .zip(self.queued)
+            .filter(|(_, count)| *count > 0)
+            .map(|(lane, count)| format!("{count} {}", lane.word()))
+            .collect();
+        let queued = if queued.is_empty() { "nothing".to_owned() } else { queued.join(", ") };
+        match self.resync.phase {
+            ResyncPhase::Listing => "asking MISP which events there are".to_owned(),
+            ResyncPhase::Reading | ResyncPhase::Done => {
+                let (events, attributes) = self.read();
+                let rate = attributes as f64 / elapsed.as_secs_f64().max(0.001);
+                format!(
+                    "{events} of {} events, {attributes} of {} attributes, {rate:.0} attributes/s, queued: {queued}",
+                    self.resync.events, self.resync.attributes
+                )
+            }
+        }
+    }
+}

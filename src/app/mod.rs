@@ -1,0 +1,214 @@
+//! Builds every part, starts every task and owns the one shutdown.
+//!
+//! Stages: open the ledger, bind sockets, build senders; then run; then stop in the order of the
+//! flow, so that what was received is committed and what was sent is settled.
+
+mod reading;
+mod tasks;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin;
+use crate::cli::RunOptions;
+use crate::config::{Config, Mode};
+use crate::deliver::{self, Health, Sender};
+use crate::intake::rest::RestIntake;
+use crate::intake::zmq::ZeroMqStatus;
+use crate::intake::{Inbox, webhook};
+use crate::ledger::{Ledger, TargetEntry, View};
+use crate::notice::Notice;
+use crate::signals;
+use tasks::Tasks;
+
+pub use reading::Reading;
+
+/// The view of all targets, until targets have policies of their own.
+const VIEW: &str = "default";
+
+/// A relay whose parts are built and whose sockets are bound, but that does nothing yet.
+#[derive(Debug)]
+pub struct Relay {
+    config: Config,
+    ledger: Ledger,
+    view: Arc<View>,
+    inbox: Inbox,
+    notices: mpsc::Receiver<Notice>,
+    senders: Vec<Sender>,
+    feed: ZeroMqStatus,
+    /// `None` without a key.
+    rest: Option<RestIntake>,
+    health: Health,
+    listeners: Listeners,
+}
+
+/// Sockets that are bound before anything runs.
+#[derive(Debug)]
+struct Listeners {
+    admin: TcpListener,
+    webhook: Option<TcpListener>,
+    control: admin::control::Control,
+}
+
+/// Relays until SIGTERM or SIGINT; a second signal ends the process at once.
+///
+/// # Errors
+/// The ledger cannot be opened, a listener cannot be bound, or a task ended by itself.
+pub async fn run(
+    config: Config,
+    options: RunOptions,
+    recorded: PrometheusHandle,
+) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let relay = Relay::build(config, options).await?;
+    let stop = CancellationToken::new();
+    let mut watching = JoinSet::new();
+    watching.spawn(signals::cancel(stop.clone())?);
+    tracing::info!(
+        ready_after_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "relay ready"
+    );
+    relay.run(recorded, stop).await
+}
+
+impl Relay {
+    /// Opens the ledger and builds all parts. Nothing is sent or received yet.
+    ///
+    /// # Errors
+    /// What is wrong, with its remedy.
+    pub async fn build(mut config: Config, options: RunOptions) -> anyhow::Result<Self> {
+        // What was only written to a file must not be taken for sent: a memory of its own.
+        for target in config.targets.iter_mut().filter(|target| target.mode == Mode::DryRun) {
+            target.name.push_str("/dry-run");
+        }
+        let ledger = Ledger::open(&config.ledger).await?;
+        let view = Arc::new(view(&config));
+        register(&config, &ledger, &view, options).await?;
+        let health = Health::default();
+        let http = deliver::http::client(&config.azure)?;
+        let senders = deliver::senders(&config, VIEW, &ledger, &http, &health)?;
+        let listeners = Listeners::bind(&config).await?;
+        let (inbox, notices) = Inbox::new(memory(&config));
+        let feed = ZeroMqStatus::new(&config.misp.zeromq);
+        let rest = reading::intake(&config, &ledger, &inbox, options.accept_new_view)?;
+        Ok(Self { config, ledger, view, inbox, notices, senders, feed, rest, health, listeners })
+    }
+
+    /// The ledger, for looking on.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// How the ZeroMQ endpoints are.
+    #[must_use]
+    pub fn feed(&self) -> &ZeroMqStatus {
+        &self.feed
+    }
+
+    /// How the targets are.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Runs until `stop` or until a part fails. Stops in the order of the flow, within the grace
+    /// time.
+    ///
+    /// # Errors
+    /// A part ended by itself.
+    pub async fn run(
+        self,
+        recorded: PrometheusHandle,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let grace = self.config.delivery.grace;
+        let ledger = self.ledger.clone();
+        let mut tasks = Tasks::start(self, recorded, &stop);
+        let fault = tokio::select! {
+            // Parts that end because of the stop are no fault.
+            biased;
+            () = stop.cancelled() => None,
+            ended = tasks.first_end() => Some(ended),
+        };
+        stop.cancel();
+        if tokio::time::timeout(grace, tasks.end()).await.is_err() {
+            tracing::warn!(
+                grace_s = grace.as_secs_f64(),
+                "not all parts ended within the grace time: what was committed is safe, objects in requests are sent again"
+            );
+        }
+        ledger.close().await;
+        match fault {
+            Some(Err(error)) => Err(error),
+            Some(Ok(name)) => anyhow::bail!("{name} ended by itself"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let webhook = config.misp.webhook.as_ref();
+        if let Some(files) = webhook.and_then(|webhook| webhook.tls.as_ref()) {
+            webhook::load(files)?;
+        }
+        Ok(Self {
+            admin: bind("admin.listen", config.admin.listen)?,
+            webhook: webhook
+                .map(|webhook| bind("misp.webhook.listen", webhook.listen))
+                .transpose()?,
+            control: admin::control::bind(&config.ledger.data_dir).await?,
+        })
+    }
+}
+
+/// The view of all targets.
+#[must_use]
+pub fn view(config: &Config) -> View {
+    let names = config.targets.iter().map(|target| target.name.clone()).collect();
+    View::new(VIEW, names, &config.policy, &config.rendering)
+}
+
+fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!("cannot listen on {key} = {address}: another program may use the port")
+    })?;
+    listener.set_nonblocking(true).with_context(|| format!("listen on {address}"))?;
+    Ok(listener)
+}
+
+/// Identity and targets, compared with the last run.
+async fn register(
+    config: &Config,
+    ledger: &Ledger,
+    view: &View,
+    options: RunOptions,
+) -> anyhow::Result<()> {
+    let rendering = &config.rendering;
+    let identity = format!("{:?} in {}", rendering.identity, rendering.namespace);
+    let entry = |target: &crate::config::Target| TargetEntry {
+        target: target.name.clone(),
+        mode: target.mode.word().into(),
+        workspace: target.workspace_id.to_string(),
+        sourcesystem: target.sourcesystem.clone(),
+    };
+    let targets: Vec<TargetEntry> = config.targets.iter().map(entry).collect();
+    if !options.accept_duplicates {
+        ledger.knows_generations(view, &targets).await?;
+    }
+    Ok(ledger.register(view, &identity, &targets, options.rehome).await?)
+}
+
+/// What publications may hold in memory: the feed's bound, and room for one webhook body.
+fn memory(config: &Config) -> usize {
+    let webhook = config.misp.webhook.as_ref().map_or(0, |webhook| webhook.max_body);
+    config.misp.zeromq.max_waiting.saturating_add(webhook)
+}

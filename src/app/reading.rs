@@ -1,0 +1,118 @@
+//! The inbound half: what tells the ledger, and for commands the same without feed and senders.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::view;
+use crate::config::Config;
+use crate::intake::Inbox;
+use crate::intake::rest::{RestIntake, RestStatus};
+use crate::ledger::{KeyView, Ledger, RestRules, Writer, WriterSettings};
+use crate::rest::Client;
+
+/// The intake that asks, where there is a key.
+pub(super) fn intake(
+    config: &Config,
+    ledger: &Ledger,
+    inbox: &Inbox,
+    accept_new_view: bool,
+) -> anyhow::Result<Option<RestIntake>> {
+    let Some(rest) = config.misp.rest.clone() else { return Ok(None) };
+    Ok(Some(RestIntake {
+        client: Client::new(&rest)?,
+        ledger: ledger.clone(),
+        inbox: inbox.clone(),
+        misp: Arc::new(config.misp.clone()),
+        rest: Arc::new(rest),
+        guard: config.guard,
+        key: KeyView::default(),
+        status: RestStatus::default(),
+        accept_new_view,
+    }))
+}
+
+/// How the writer takes what it is told by REST.
+fn rules(asking: &RestIntake) -> RestRules {
+    RestRules {
+        times: (*asking.rest).clone(),
+        key: asking.key.clone(),
+        searches: !asking.misp.search.is_empty(),
+        on_unpublish: asking.misp.on_unpublish,
+        guard: asking.guard,
+    }
+}
+
+/// What the ledger's writer has to know.
+pub(super) fn writer_settings(config: &Config, rest: Option<&RestIntake>) -> WriterSettings {
+    let webhook = config.misp.webhook.as_ref();
+    WriterSettings {
+        source: config.misp.name.clone(),
+        confirm_within: webhook.map_or(Duration::from_secs(120), |webhook| webhook.confirm_within),
+        tombstones: config.ledger.tombstones,
+        rest: rest.map(rules),
+    }
+}
+
+/// A ledger that is told by REST alone, for a command while no relay runs or on a copy.
+#[derive(Debug)]
+pub struct Reading {
+    pub ledger: Ledger,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+    status: RestStatus,
+}
+
+impl Reading {
+    /// Opens the ledger in `data_dir` and begins a full resync, of one event or of what was touched
+    /// since (MISP's time, Unix seconds).
+    ///
+    /// # Errors
+    /// There is no key, or the ledger cannot be opened.
+    pub async fn begin(
+        config: &Config,
+        data_dir: &Path,
+        (event, since): (Option<Uuid>, Option<i64>),
+    ) -> anyhow::Result<Self> {
+        ensure!(config.misp.rest.is_some(), "a resync reads MISP over REST: set misp.key");
+        let mut config = config.clone();
+        config.ledger.data_dir = data_dir.to_owned();
+        // Only what was asked for.
+        config.misp.resync = None;
+        let ledger = Ledger::open(&config.ledger).await?;
+        let source = &config.misp.name;
+        match event {
+            Some(event) => ledger.resync_event(source, event, Ledger::now()).await?,
+            None => ledger.begin_resync(source, since, Ledger::now()).await?,
+        }
+        let (inbox, notices) = Inbox::new(0);
+        let asking = intake(&config, &ledger, &inbox, false)?.context("a key")?;
+        drop(inbox);
+        let view = Arc::new(view(&config));
+        let settings = writer_settings(&config, Some(&asking));
+        let writer = Writer::new(ledger.clone(), view, settings, notices);
+        let (stop, status) = (CancellationToken::new(), asking.status.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(asking.run(stop.clone()));
+        tasks.spawn(writer.run());
+        Ok(Self { ledger, tasks, stop, status })
+    }
+
+    /// Why MISP cannot be asked now, if it cannot.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.status.now().error
+    }
+
+    /// Stops; what was committed stays.
+    pub async fn end(mut self) -> Ledger {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        self.ledger
+    }
+}

@@ -1,0 +1,226 @@
+//! The running parts, and the order in which they stop.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Listeners, Relay, reading};
+use crate::admin::{self, Overview};
+use crate::deliver::Sender;
+use crate::intake::rest::RestStatus;
+use crate::intake::webhook;
+use crate::intake::zmq::{self, ZeroMqStatus};
+use crate::ledger::{Lane, Ledger, View, Writer};
+use crate::metrics;
+
+/// How often gauges are refreshed and histograms drained.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The running parts, in the groups in which they stop.
+#[derive(Debug)]
+pub(super) struct Tasks {
+    intakes: JoinSet<anyhow::Result<&'static str>>,
+    /// Ends when all intakes have ended and what they gave is committed.
+    writer: JoinSet<anyhow::Result<&'static str>>,
+    /// Senders, and what looks on: the last to stop.
+    senders: JoinSet<anyhow::Result<&'static str>>,
+    stop_senders: CancellationToken,
+}
+
+impl Tasks {
+    pub(super) fn start(
+        relay: Relay,
+        recorded: PrometheusHandle,
+        stop: &CancellationToken,
+    ) -> Self {
+        let stop_senders = CancellationToken::new();
+        let (mut intakes, mut writer, mut senders) =
+            (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        let overview = overview(&relay);
+        intakes.spawn(feed(&relay, stop.clone()));
+        let Listeners { admin, webhook, control } = relay.listeners;
+        if let (Some(config), Some(listener)) = (relay.config.misp.webhook.clone(), webhook) {
+            let serving = webhook::serve(config, listener, relay.inbox.clone(), stop.clone());
+            intakes.spawn(async move { serving.await.map(|()| "webhook") });
+        }
+        if let Some(asking) = relay.rest.clone() {
+            let stop = stop.clone();
+            intakes.spawn(async move {
+                asking.run(stop).await;
+                Ok("REST intake")
+            });
+        }
+        // The writer ends when the last intake drops its end of the inbox.
+        let rest = relay.rest.as_ref().map(|asking| asking.status.clone());
+        let settings = reading::writer_settings(&relay.config, relay.rest.as_ref());
+        drop((relay.inbox, relay.rest));
+        let (ledger, view) = (relay.ledger.clone(), Arc::clone(&relay.view));
+        let writing = Writer::new(ledger.clone(), Arc::clone(&view), settings, relay.notices);
+        writer.spawn(async move {
+            writing.run().await;
+            Ok("writer")
+        });
+        senders.spawn(deliver_all(ledger.clone(), view, relay.senders, stop_senders.clone()));
+        let targets = relay.config.targets.iter().map(|target| target.name.clone()).collect();
+        let watched = Watched { ledger, targets, feed: relay.feed.clone(), rest };
+        senders.spawn(upkeep(watched, recorded.clone(), stop_senders.clone()));
+        let http = admin::http::serve(admin, overview.clone(), recorded, stop_senders.clone());
+        senders.spawn(async move { http.await.map(|()| "admin listener") });
+        let control = control.serve(overview, stop_senders.clone());
+        senders.spawn(async move { control.await.map(|()| "control socket") });
+        Self { intakes, writer, senders, stop_senders }
+    }
+
+    /// The first part that ends, which none should before the stop.
+    pub(super) async fn first_end(&mut self) -> anyhow::Result<&'static str> {
+        let ended = tokio::select! {
+            Some(ended) = self.intakes.join_next() => ended,
+            Some(ended) = self.writer.join_next() => ended,
+            Some(ended) = self.senders.join_next() => ended,
+        };
+        ended.context("a part of the relay failed")?
+    }
+
+    /// Waits for all parts in the order of the flow: nothing received is left uncommitted, nothing
+    /// sent is left unsettled.
+    pub(super) async fn end(&mut self) {
+        for group in [&mut self.intakes, &mut self.writer] {
+            drain(group).await;
+        }
+        self.stop_senders.cancel();
+        drain(&mut self.senders).await;
+    }
+}
+
+async fn drain(group: &mut JoinSet<anyhow::Result<&'static str>>) {
+    while let Some(ended) = group.join_next().await {
+        match ended {
+            Ok(Ok(name)) => tracing::debug!(name, "ended"),
+            Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "a part failed"),
+            Err(error) => tracing::error!(%error, "a part failed"),
+        }
+    }
+}
+
+/// What `status` shows of the running parts.
+fn overview(relay: &Relay) -> Overview {
+    let (feed, health) = (relay.feed.clone(), relay.health.clone());
+    let targets = relay.config.targets.clone();
+    Overview {
+        ledger: relay.ledger.clone(),
+        view: Arc::clone(&relay.view),
+        started: SystemTime::now(),
+        webhook: relay.config.misp.webhook.as_ref().map(|webhook| webhook.listen),
+        source: relay.config.misp.name.clone(),
+        rest: relay.rest.as_ref().map(|asking| asking.status.clone()),
+        endpoints: Arc::new(move || feed.now().iter().map(Into::into).collect()),
+        targets: Arc::new(move || {
+            let now = health.now();
+            let enabled = targets.iter().filter(|target| target.enabled);
+            enabled
+                .map(|target| {
+                    let health = now.get(&target.name).cloned().unwrap_or_default();
+                    admin::TargetHealth::new(&target.name, target.mode, health)
+                })
+                .collect()
+        }),
+    }
+}
+
+fn feed(
+    relay: &Relay,
+    stop: CancellationToken,
+) -> impl Future<Output = anyhow::Result<&'static str>> + use<> {
+    let (config, inbox, status) =
+        (relay.config.misp.zeromq.clone(), relay.inbox.clone(), relay.feed.clone());
+    async move {
+        if config.endpoints.is_empty() {
+            stop.cancelled().await;
+        } else {
+            zmq::run(config, inbox, status, stop).await;
+        }
+        Ok("ZeroMQ intake")
+    }
+}
+
+/// First the whole ledger is judged anew if the policy changed, so that nothing leaves that it now
+/// forbids; then all senders run until `stop`.
+async fn deliver_all(
+    ledger: Ledger,
+    view: Arc<View>,
+    senders: Vec<Sender>,
+    stop: CancellationToken,
+) -> anyhow::Result<&'static str> {
+    let progress = |done| {
+        tracing::info!(objects = done, "judging the ledger anew: policy or rendering changed")
+    };
+    ledger.reevaluate(&view, Ledger::now(), progress).await.context("judge the ledger anew")?;
+    let mut running = JoinSet::new();
+    for sender in senders {
+        running.spawn(sender.run(stop.clone()));
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.context("a sender failed")?;
+    }
+    stop.cancelled().await;
+    Ok("senders")
+}
+
+/// What gauges show.
+struct Watched {
+    ledger: Ledger,
+    targets: Vec<String>,
+    feed: ZeroMqStatus,
+    rest: Option<RestStatus>,
+}
+
+/// Refreshes gauges and drains histograms.
+async fn upkeep(
+    watched: Watched,
+    recorded: PrometheusHandle,
+    stop: CancellationToken,
+) -> anyhow::Result<&'static str> {
+    let mut tick = tokio::time::interval(UPKEEP);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok("upkeep"),
+            _ = tick.tick() => {}
+        }
+        recorded.run_upkeep();
+        watched.parts();
+        if let Err(error) = watched.ledger().await {
+            tracing::warn!(%error, "cannot read the ledger");
+        }
+    }
+}
+
+impl Watched {
+    fn parts(&self) {
+        for endpoint in self.feed.now() {
+            metrics::degraded(&endpoint.endpoint, "feed", !endpoint.connected());
+        }
+        metrics::degraded("ledger", "not_writable", !self.ledger.is_writable());
+        metrics::degraded("rest", "not_configured", self.rest.is_none());
+        let rest = self.rest.as_ref().map(RestStatus::now).unwrap_or_default();
+        metrics::degraded("rest", "failing", rest.error.is_some());
+        metrics::degraded("rest", "other_view", rest.other_view);
+        metrics::degraded("rest", "empty", rest.empty);
+    }
+
+    async fn ledger(&self) -> sqlx::Result<()> {
+        let (reads, held) = self.ledger.waiting().await?;
+        metrics::waiting(reads as f64, held as f64);
+        metrics::degraded("ledger", "held", held > 0);
+        for target in &self.targets {
+            let depths = self.ledger.queue_depth(target).await?;
+            for (lane, depth) in Lane::ALL.iter().zip(depths) {
+                metrics::queued(target, lane.word(), depth as f64);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! The MISP instance: its feed, its webhook, and what REST adds to them.
+
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::load::{GIB, KIB, MILLISECOND};
+use super::reader::{Problem, Reader};
+use super::{Misp, OnUnpublish, Plain, Schedule, TlsFiles, Webhook, ZeroMq, rest, target};
+
+pub(super) const WEB_ADDRESS: &str = "an http or https URL without user or password";
+
+/// `misp.url`: where REST is, and the default of `misp.public_url`.
+pub(super) fn url(reader: &mut Reader) -> Option<Url> {
+    reader.optional("misp.url", WEB_ADDRESS, target::web_address)
+}
+
+pub(super) fn read(reader: &mut Reader, url: Option<&Url>) -> Misp {
+    let words = [("keep", OnUnpublish::Keep), ("withdraw", OnUnpublish::Withdraw)];
+    Misp {
+        name: reader.required("misp.name", "the source needs a name"),
+        zeromq: zeromq(reader),
+        webhook: webhook(reader),
+        rest: rest::read(reader, url),
+        on_unpublish: reader.word("misp.on_unpublish", &words, OnUnpublish::Keep),
+        window: reader.optional_duration("misp.window", Duration::from_secs(1)),
+        search: rest::search(reader),
+        resync: schedule(reader),
+    }
+}
+
+fn schedule(reader: &mut Reader) -> Option<Schedule> {
+    let allowed = "minute, hour, day of month, month, day of week; UTC";
+    reader.optional("misp.resync.schedule", allowed, |text| {
+        Schedule::parse(text).map_err(|why| Problem::new(format!("no schedule: {why}")))
+    })
+}
+
+fn zeromq(reader: &mut Reader) -> ZeroMq {
+    ZeroMq {
+        endpoints: endpoints(reader),
+        credentials: plain(reader),
+        connect_timeout: reader.duration("misp.zeromq.connect_timeout", MILLISECOND),
+        reconnect_max: reader.duration("misp.zeromq.reconnect_max", MILLISECOND),
+        silence: reader.duration("misp.zeromq.silence", MILLISECOND),
+        max_frame: reader.bytes("misp.zeromq.max_frame", KIB..=GIB),
+        max_waiting: reader.bytes("misp.zeromq.max_waiting", KIB..=2 * GIB),
+    }
+}
+
+fn endpoints(reader: &mut Reader) -> Vec<String> {
+    const KEY: &str = "misp.zeromq.endpoints";
+    let endpoints = reader.texts(KEY);
+    for endpoint in &endpoints {
+        if !is_endpoint(endpoint) {
+            let problem = "not the address of a ZeroMQ publisher";
+            let example = "tcp://host:port, e.g. tcp://misp-core:50000";
+            reader.fault(KEY, |mistake| mistake.value(endpoint).allowed(example), problem);
+        }
+    }
+    endpoints
+}
+
+fn is_endpoint(text: &str) -> bool {
+    let Some((host, port)) = text.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':'))
+    else {
+        return false;
+    };
+    let plain = !host.is_empty() && !host.contains(['/', '@', '*']) && !host.contains(' ');
+    plain && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+fn plain(reader: &mut Reader) -> Option<Plain> {
+    const USERNAME: &str = "misp.zeromq.username";
+    const PASSWORD: &str = "misp.zeromq.password";
+    let username = reader.text(USERNAME);
+    let password = reader.secret(PASSWORD);
+    match (username.is_empty(), password.expose().is_empty()) {
+        (true, true) => return None,
+        (false, true) if reader.sound(PASSWORD) => {
+            reader.missing(PASSWORD, "misp.zeromq.username is set");
+        }
+        (true, false) => reader.missing(USERNAME, "misp.zeromq.password is set"),
+        _ => {}
+    }
+    Some(Plain { username, password })
+}
+
+fn webhook(reader: &mut Reader) -> Option<Webhook> {
+    let listen = reader.address("misp.webhook.listen");
+    let certificate = reader.path("misp.webhook.tls_certificate");
+    let key = reader.path("misp.webhook.tls_key");
+    let webhook = Webhook {
+        listen: listen.unwrap_or(([127, 0, 0, 1], 0).into()),
+        path: reader.parsed("misp.webhook.path", String::new(), "a path, e.g. /misp", url_path),
+        secret_header: reader.parsed(
+            "misp.webhook.secret_header",
+            String::new(),
+            "the name of an HTTP header",
+            header_name,
+        ),
+        secret: reader.secret("misp.webhook.secret"),
+        max_body: reader.bytes("misp.webhook.max_body", KIB..=GIB),
+        max_total: reader.bytes("misp.webhook.max_total", KIB..=2 * GIB),
+        answer_within: reader.duration("misp.webhook.answer_within", MILLISECOND),
+        confirm_within: reader.duration("misp.webhook.confirm_within", MILLISECOND),
+        tls: tls(reader, certificate, key),
+    };
+    listen.map(|_| webhook)
+}
+
+fn tls(
+    reader: &mut Reader,
+    certificate: Option<std::path::PathBuf>,
+    key: Option<std::path::PathBuf>,
+) -> Option<TlsFiles> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => return Some(TlsFiles { certificate, key }),
+        (Some(_), None) => reader.missing("misp.webhook.tls_key", "tls_certificate is set"),
+        (None, Some(_)) => reader.missing("misp.webhook.tls_certificate", "tls_key is set"),
+        (None, None) => {}
+    }
+    None
+}
+
+fn url_path(text: &str) -> Result<String, Problem> {
+    match text.starts_with('/') && !text.contains(['?', '#', '{', '*', ' ']) {
+        true => Ok(text.to_owned()),
+        false => Err(Problem::new("no plain path that begins with /")),
+    }
+}
+
+fn header_name(text: &str) -> Result<String, Problem> {
+    let name = axum::http::HeaderName::try_from(text);
+    name.map(|_| text.to_owned()).map_err(|_| Problem::new("no name of a header"))
+}

@@ -1,0 +1,114 @@
+//! MISP's REST API: the key, how it is asked, and the operator's own search.
+
+use reqwest::Url;
+use serde_json::{Map, Value};
+
+use super::layers::{Raw, VERBATIM};
+use super::load::{GIB, KIB, MILLISECOND, proxy};
+use super::reader::{Problem, Reader};
+use super::{Rest, Secret};
+
+const KEY: &str = "misp.key";
+
+/// Parameters of restSearch that the relay sets itself: in `misp.search` they would be lost.
+const OWN: [&str; 7] = ["returnFormat", "page", "limit", "order", "metadata", "uuid", "deleted"];
+
+/// `None` without a key.
+pub(super) fn read(reader: &mut Reader, url: Option<&Url>) -> Option<Rest> {
+    let rest = Rest {
+        url: url.map(|url| url.as_str().trim_end_matches('/').to_owned()).unwrap_or_default(),
+        key: key(reader),
+        verify_tls: reader.flag("misp.verify_tls"),
+        ca_file: reader.path("misp.ca_file"),
+        proxy: proxy(reader, "misp.proxy"),
+        connect_timeout: reader.duration("misp.rest.connect_timeout", MILLISECOND),
+        request_timeout: reader.duration("misp.rest.request_timeout", MILLISECOND),
+        max_event: reader.bytes("misp.rest.max_event", KIB..=GIB),
+        page_events: reader.number("misp.rest.page_events", 1..=10_000_u16).into(),
+        page_attributes: count(reader.number("misp.rest.page_attributes", 1..=10_000_000)),
+        read_back_after: reader.duration("misp.rest.read_back_after", MILLISECOND),
+        read_back_within: reader.duration("misp.rest.read_back_within", MILLISECOND),
+        confirm_after: reader.durations("misp.rest.confirm_after", MILLISECOND),
+        catch_up_every: reader.duration("misp.rest.catch_up_every", MILLISECOND),
+        existence_every: reader.duration("misp.rest.existence_every", MILLISECOND),
+        gap_settle: reader.duration("misp.rest.gap_settle", MILLISECOND),
+        gap_grace: reader.duration("misp.rest.gap_grace", MILLISECOND),
+        backoff_min: reader.duration("misp.rest.backoff_min", MILLISECOND),
+        backoff_max: reader.duration("misp.rest.backoff_max", MILLISECOND),
+        retries: reader.number("misp.rest.retries", 0..=20),
+    };
+    if rest.key.expose().is_empty() {
+        return None;
+    }
+    check(reader, &rest);
+    Some(rest)
+}
+
+fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn key(reader: &mut Reader) -> Secret {
+    let key = reader.secret(KEY);
+    let plain = key.expose().chars().all(|character| character.is_ascii_graphic());
+    if !plain && reader.sound(KEY) {
+        let hint = "the key alone, without \"Bearer\" or line breaks";
+        let allowed = "an authentication key of MISP: 40 letters and digits";
+        let more = |mistake: super::Mistake| mistake.allowed(allowed).hint(hint);
+        reader.fault(KEY, more, "holds characters that no key has");
+    }
+    key
+}
+
+fn check(reader: &mut Reader, rest: &Rest) {
+    const CONFIRM: &str = "misp.rest.confirm_after";
+    if rest.url.is_empty() && reader.sound("misp.url") {
+        reader.missing("misp.url", "misp.key is set, and it must be known where MISP is");
+    }
+    if rest.confirm_after.is_empty() && reader.sound(CONFIRM) {
+        reader.missing(CONFIRM, "a webhook's publication would never be looked for");
+    }
+    if !rest.confirm_after.is_sorted() && reader.sound(CONFIRM) {
+        reader.fault(CONFIRM, |mistake| mistake, "each time must be later than the one before");
+    }
+}
+
+/// The table as JSON; in the environment one JSON object.
+pub(super) fn search(reader: &mut Reader) -> Map<String, Value> {
+    const ALLOWED: &str = "a table of restSearch parameters; in the environment a JSON object";
+    let Some(leaf) = reader.take(VERBATIM) else { return Map::new() };
+    let table = match leaf.raw {
+        Raw::Toml(toml::Value::Table(table)) => object(table),
+        Raw::Toml(other) => {
+            reader.mistype(VERBATIM, ALLOWED, &other);
+            return Map::new();
+        }
+        Raw::Text(text) if text.is_empty() => Map::new(),
+        Raw::Text(text) => serde_json::from_str(&text).unwrap_or_else(|error| {
+            let problem = Problem::new(format!("no JSON object: {error}"));
+            reader.refuse(VERBATIM, &text, ALLOWED, problem);
+            Map::new()
+        }),
+    };
+    for key in OWN.iter().filter(|key| table.contains_key(**key)) {
+        let problem = format!("{key} is set by the relay itself");
+        reader.fault(VERBATIM, |mistake| mistake.hint(format!("remove {key}")), problem);
+    }
+    table
+}
+
+fn object(table: toml::Table) -> Map<String, Value> {
+    table.into_iter().map(|(key, value)| (key, json(value))).collect()
+}
+
+fn json(value: toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => Value::String(text),
+        toml::Value::Integer(number) => number.into(),
+        toml::Value::Float(number) => number.into(),
+        toml::Value::Boolean(flag) => Value::Bool(flag),
+        toml::Value::Datetime(time) => Value::String(time.to_string()),
+        toml::Value::Array(items) => items.into_iter().map(json).collect(),
+        toml::Value::Table(table) => Value::Object(object(table)),
+    }
+}

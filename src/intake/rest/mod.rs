@@ -1,0 +1,108 @@
+//! The intake that asks: whatever the feed only hinted at, or may have missed, is read over MISP's
+//! REST API.
+//!
+//! Three loops: `key` watches whose view the key shows, `catch_up` and `resync` find out which events
+//! to read, `reader` reads them and hands the answers to the ledger.
+
+mod catch_up;
+mod key;
+mod plan;
+mod reader;
+mod resync;
+mod status;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+pub use status::{RestState, RestStatus};
+
+use crate::config::{Guard, Misp, Rest};
+use crate::deliver::backoff::Backoff;
+use crate::intake::Inbox;
+use crate::ledger::{KeyView, Ledger};
+use crate::rest::{Client, RestError};
+
+/// Asks one MISP.
+#[derive(Debug, Clone)]
+pub struct RestIntake {
+    pub client: Client,
+    pub ledger: Ledger,
+    pub inbox: Inbox,
+    pub misp: Arc<Misp>,
+    pub rest: Arc<Rest>,
+    pub guard: Guard,
+    /// Filled in here, read by the ledger's writer.
+    pub key: KeyView,
+    pub status: RestStatus,
+    /// Another key than the ledger remembers is accepted.
+    pub accept_new_view: bool,
+}
+
+/// What ends a round.
+#[derive(Debug, Error)]
+enum Fault {
+    #[error("{0}")]
+    Misp(#[from] RestError),
+    #[error("the ledger: {0}")]
+    Ledger(#[from] sqlx::Error),
+}
+
+impl Fault {
+    /// How long MISP asked to be left alone.
+    fn asks_for(&self) -> Option<Duration> {
+        match self {
+            Self::Misp(error) => error.retry_after(),
+            Self::Ledger(_) => None,
+        }
+    }
+}
+
+impl RestIntake {
+    /// Runs until `stop`. What is in hand then is asked for again by the next run.
+    pub async fn run(self, stop: CancellationToken) {
+        let work = async {
+            // Until it is known what the key sees, an absence means nothing.
+            self.learn_key().await;
+            tokio::join!(self.watch_key(), self.read_due(), self.keep_up());
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    fn source(&self) -> &str {
+        &self.misp.name
+    }
+
+    /// Notes a fault and waits before the next attempt: `failures` in a row.
+    async fn pause(&self, fault: &Fault, failures: u32, doing: &'static str) {
+        let backoff = Backoff::new(self.rest.backoff_min, self.rest.backoff_max);
+        let own = backoff.pause(failures, rand::random());
+        let pause = fault.asks_for().map_or(own, |asked| asked.max(own));
+        self.status.failed(doing, &fault.to_string(), SystemTime::now() + pause);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Unix milliseconds.
+fn now() -> i64 {
+    Ledger::now()
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn until(at: i64) -> Duration {
+    Duration::from_millis(u64::try_from(at.saturating_sub(now())).unwrap_or_default())
+}
+
+/// Unix seconds, where MISP's clock is not told.
+fn own_clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,79 @@
+//! When MISP is asked what changed. Pure: the time is an argument.
+
+use std::time::Duration;
+
+/// The waits of catch-up (`misp.rest`).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waits {
+    /// After a gap's end.
+    pub settle: Duration,
+    /// A gap counts as healed by a catch-up that began so long after its end: MISP may save what it
+    /// told of a little later.
+    pub grace: Duration,
+    pub catch_up_every: Duration,
+    pub existence_every: Duration,
+}
+
+/// When the last rounds began, Unix milliseconds; 0: never.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rounds {
+    pub caught_up: i64,
+    pub existence: i64,
+}
+
+/// The next round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Round {
+    /// Unix milliseconds.
+    pub at: i64,
+    /// Whether the events of the ledger are checked for existence as well.
+    pub existence: bool,
+}
+
+/// `gaps`: when each open gap ended, Unix milliseconds.
+pub(super) fn next(gaps: &[i64], rounds: Rounds, waits: &Waits) -> Round {
+    let after = |moment: i64, wait: Duration| moment.saturating_add(super::millis(wait));
+    let for_gap = |until: &i64| {
+        let wait = if *until >= rounds.caught_up { waits.settle } else { waits.grace };
+        after(*until, wait).max(rounds.caught_up)
+    };
+    let regular = after(rounds.caught_up, waits.catch_up_every);
+    let at = gaps.iter().map(for_gap).fold(regular, i64::min);
+    let existence = !gaps.is_empty() || after(rounds.existence, waits.existence_every) <= at;
+    Round { at, existence }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAITS: Waits = Waits {
+        settle: Duration::from_secs(2),
+        grace: Duration::from_secs(60),
+        catch_up_every: Duration::from_secs(300),
+        existence_every: Duration::from_secs(3_600),
+    };
+
+    fn rounds(caught_up: i64, existence: i64) -> Rounds {
+        Rounds { caught_up, existence }
+    }
+
+    #[test]
+    fn the_first_round_is_due_and_complete() {
+        let round = next(&[], rounds(0, 0), &WAITS);
+        assert!(round.at <= 3_600_000);
+        assert!(next(&[], rounds(10_000_000, 0), &WAITS).existence);
+    }
+
+    #[test]
+    fn a_gap_is_looked_at_soon_after_its_end_and_once_more_when_all_is_saved() {
+        let began = 10_000_000;
+        let quiet = next(&[], rounds(began, began), &WAITS);
+        assert_eq!(quiet, Round { at: began + 300_000, existence: false });
+        let gap = began + 1_000;
+        let soon = Round { at: gap + 2_000, existence: true };
+        assert_eq!(next(&[gap], rounds(began, began), &WAITS), soon);
+        let again = next(&[gap], rounds(gap + 2_000, gap + 2_000), &WAITS);
+        assert_eq!(again, Round { at: gap + 60_000, existence: true });
+    }
+}

@@ -1,0 +1,82 @@
+//! How asking MISP goes, for `status`, metrics and log.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::metrics;
+
+/// Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct RestStatus(Arc<Mutex<RestState>>);
+
+/// How it is at a moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestState {
+    /// Whose key it is, in words; `None` before MISP told.
+    pub key: Option<String>,
+    /// The ledger was filled with another key's view: absence withdraws nothing.
+    pub other_view: bool,
+    /// MISP returns none of the events that the ledger holds: nothing is withdrawn.
+    pub empty: bool,
+    /// When the last catch-up began.
+    pub caught_up_at: Option<DateTime<Utc>>,
+    /// What failed last and was not followed by a success, with the remedy.
+    pub error: Option<String>,
+    pub next_try: Option<DateTime<Utc>>,
+}
+
+impl RestStatus {
+    #[must_use]
+    pub fn now(&self) -> RestState {
+        self.with(|state| state.clone())
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut RestState) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn failed(&self, doing: &'static str, error: &str, next: SystemTime) {
+        let news = self.with(|state| {
+            let news = state.error.as_deref() != Some(error);
+            state.error = Some(error.to_owned());
+            state.next_try = Some(next.into());
+            news
+        });
+        metrics::rest_request("failed");
+        if news {
+            tracing::warn!(error, doing, "MISP cannot be asked");
+        } else {
+            tracing::debug!(error, doing, "MISP can still not be asked");
+        }
+    }
+
+    pub(super) fn succeeded(&self) {
+        metrics::rest_request("ok");
+        let mended = self.with(|state| {
+            state.next_try = None;
+            state.error.take().is_some()
+        });
+        if mended {
+            tracing::info!("MISP can be asked again");
+        }
+    }
+
+    pub(super) fn caught_up(&self, at: SystemTime) {
+        self.with(|state| state.caught_up_at = Some(at.into()));
+    }
+
+    /// Whether it was not so before.
+    pub(super) fn set_empty(&self, empty: bool) -> bool {
+        self.with(|state| std::mem::replace(&mut state.empty, empty) != empty)
+    }
+
+    pub(super) fn set_key(&self, words: &str, other_view: bool) {
+        self.with(|state| {
+            state.key = Some(words.to_owned());
+            state.other_view = other_view;
+        });
+    }
+}

@@ -1,0 +1,160 @@
+//! The rows of the table `claims`: reading, writing and ending them in bulk.
+
+use std::collections::HashMap;
+
+use sqlx::{QueryBuilder, Sqlite};
+use uuid::Uuid;
+
+use super::wanted::{Change, encode};
+use super::{Writing, hash};
+use crate::convert::{Claim, ClaimFacts};
+
+/// Rows a statement: measured as the fastest on two cores.
+pub(super) const ROWS: usize = 400;
+
+/// A claim's place in its event: attribute and part.
+pub(super) type Place = (Uuid, i16);
+
+/// What the ledger holds of a claim.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stored {
+    pub object: Uuid,
+    /// [`ALTERED`], or of what the snapshot said.
+    pub digest: i64,
+}
+
+/// The digest of a claim that is not what a snapshot said: the next one writes it anew.
+pub(super) const ALTERED: i64 = 0;
+
+pub(super) async fn stored_claims(
+    tx: &mut Writing,
+    source: &str,
+    event: Uuid,
+) -> sqlx::Result<HashMap<Place, Stored>> {
+    let rows: Vec<(Uuid, i16, Uuid, i64)> = sqlx::query_as(
+        "SELECT attribute, part, object, digest FROM claims WHERE source = $1 AND event = $2",
+    )
+    .bind(source)
+    .bind(event)
+    .fetch_all(&mut **tx)
+    .await?;
+    let keyed = |(attribute, part, object, digest)| ((attribute, part), Stored { object, digest });
+    Ok(rows.into_iter().map(keyed).collect())
+}
+
+/// What a stored claim says.
+pub(super) async fn stored_facts(
+    tx: &mut Writing,
+    (source, event): (&str, Uuid),
+    (attribute, part): Place,
+) -> sqlx::Result<Option<ClaimFacts>> {
+    let facts: Option<String> = sqlx::query_scalar(
+        "SELECT facts FROM claims
+         WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4",
+    )
+    .bind(source)
+    .bind(event)
+    .bind(attribute)
+    .bind(part)
+    .fetch_optional(&mut **tx)
+    .await?;
+    facts.map(|facts| super::wanted::decode(&facts)).transpose()
+}
+
+pub(super) async fn object_of(
+    tx: &mut Writing,
+    (source, event): (&str, Uuid),
+    (attribute, part): Place,
+) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query_scalar(
+        "SELECT object FROM claims
+         WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4",
+    )
+    .bind(source)
+    .bind(event)
+    .bind(attribute)
+    .bind(part)
+    .fetch_optional(&mut **tx)
+    .await
+}
+
+pub(super) async fn delete(
+    tx: &mut Writing,
+    (source, event): (&str, Uuid),
+    (attribute, part): Place,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "DELETE FROM claims WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4",
+    )
+    .bind(source)
+    .bind(event)
+    .bind(attribute)
+    .bind(part)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// A claim ready to be written.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub claim: Claim,
+    pub object: Uuid,
+    pub digest: i64,
+    facts: String,
+}
+
+impl Row {
+    pub(super) fn place(&self) -> Place {
+        (self.claim.attribute, i16::from(self.claim.part))
+    }
+}
+
+pub(super) fn row(claim: Claim, change: &Change<'_>) -> sqlx::Result<Row> {
+    let facts = encode(&claim.facts)?;
+    let object = change.view.merger.object_key(&claim.observable, claim.attribute);
+    let digest = hash([object.as_bytes().as_slice(), facts.as_bytes()]);
+    Ok(Row { claim, object, digest, facts })
+}
+
+/// `claimed_at` and an expiration sighting outlive the publication while the observable stays.
+pub(super) async fn write(
+    tx: &mut Writing,
+    source: &str,
+    event: Uuid,
+    rows: &[Row],
+    now: i64,
+) -> sqlx::Result<()> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO claims (source, event, attribute, part, object, attribute_id, misp_object,
+         path, value, timestamp, claimed_at, digest, facts) ",
+    );
+    query.push_values(rows, |mut values, row| {
+        let facts = &row.claim.facts;
+        values
+            .push_bind(source)
+            .push_bind(event)
+            .push_bind(row.claim.attribute)
+            .push_bind(i16::from(row.claim.part))
+            .push_bind(row.object)
+            .push_bind(facts.attribute_id)
+            .push_bind(facts.object.as_ref().map(|object| object.uuid))
+            .push_bind(row.claim.observable.path.as_ref())
+            .push_bind(row.claim.observable.value.as_str())
+            .push_bind(facts.timestamp)
+            .push_bind(now)
+            .push_bind(row.digest)
+            .push_bind(row.facts.as_str());
+    });
+    query.push(
+        " ON CONFLICT (source, event, attribute, part) DO UPDATE SET
+            claimed_at = CASE WHEN claims.object = excluded.object
+                         THEN claims.claimed_at ELSE excluded.claimed_at END,
+            expires_at = CASE WHEN claims.object = excluded.object THEN claims.expires_at END,
+            object = excluded.object, attribute_id = excluded.attribute_id,
+            misp_object = excluded.misp_object, path = excluded.path, value = excluded.value,
+            timestamp = excluded.timestamp, digest = excluded.digest, facts = excluded.facts",
+    );
+    query.build().execute(&mut **tx).await?;
+    Ok(())
+}

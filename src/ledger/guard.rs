@@ -1,0 +1,223 @@
+//! The guard: what MISP shows no longer, without saying that it was deleted, ends only within a
+//! measure. Beyond it the claims stand until an operator releases them, so that a MISP that answers
+//! wrongly never empties a SIEM.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+use sqlx::{QueryBuilder, Sqlite};
+use uuid::Uuid;
+
+use super::apply::STEP;
+use super::claims::{self, Place, ROWS, Stored};
+use super::wanted::{Change, decode, refresh};
+use super::withdraw::touch;
+use super::writer::millis;
+use super::{Ledger, View, Writing};
+use crate::config::Guard;
+use crate::convert::EventFacts;
+
+/// Which of the absent claims stand: all of them, or those that an operator has not released yet.
+pub(super) async fn hold(
+    tx: &mut Writing,
+    (source, event): (&str, Uuid),
+    (absent, measure): (&[(Place, Stored)], &Guard),
+    change: &Change<'_>,
+) -> sqlx::Result<Vec<Place>> {
+    let held = held_of(tx, source, event).await?;
+    let (mut kept, fresh): (Vec<_>, Vec<_>) =
+        absent.iter().copied().partition(|(place, _)| held.contains(place));
+    let objects: HashSet<Uuid> = fresh.iter().map(|(_, stored)| stored.object).collect();
+    let objects = i64::try_from(objects.len()).unwrap_or(i64::MAX);
+    if objects > 0 && objects <= allowance(tx, source, measure, change).await? {
+        infer(tx, source, objects, change).await?;
+    } else {
+        kept.extend(fresh);
+    }
+    let kept: Vec<Place> = kept.into_iter().map(|(place, _)| place).collect();
+    if !(held.is_empty() && kept.is_empty()) {
+        store_held(tx, (source, event), &kept, change.opened_at).await?;
+    }
+    if kept.len() > held.len() {
+        tracing::error!(
+            %event, claims = kept.len(),
+            "MISP shows these claims no longer without having deleted them, more than guard.max and guard.percent allow: they stand; look with `held`, then `release` them or mend MISP"
+        );
+    }
+    Ok(kept)
+}
+
+async fn held_of(tx: &mut Writing, source: &str, event: Uuid) -> sqlx::Result<HashSet<Place>> {
+    let rows: Vec<Place> =
+        sqlx::query_as("SELECT attribute, part FROM held WHERE source = $1 AND event = $2")
+            .bind(source)
+            .bind(event)
+            .fetch_all(&mut **tx)
+            .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// What may still be withdrawn by inference now.
+async fn allowance(
+    tx: &mut Writing,
+    source: &str,
+    measure: &Guard,
+    change: &Change<'_>,
+) -> sqlx::Result<i64> {
+    let since = change.opened_at.saturating_sub(millis(measure.window));
+    let view = change.view.name.as_str();
+    let used: i64 = sqlx::query_scalar(
+        "SELECT COALESCE(SUM(objects), 0) FROM inferred
+         WHERE source = $1 AND view = $2 AND at > $3",
+    )
+    .bind(source)
+    .bind(view)
+    .bind(since)
+    .fetch_one(&mut **tx)
+    .await?;
+    let live: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM wanted WHERE view = $1 AND version <> 0")
+            .bind(view)
+            .fetch_one(&mut **tx)
+            .await?;
+    let share = live.saturating_mul(i64::from(measure.percent)) / 100;
+    Ok(share.max(i64::try_from(measure.max).unwrap_or(i64::MAX)).saturating_sub(used))
+}
+
+async fn infer(
+    tx: &mut Writing,
+    source: &str,
+    objects: i64,
+    change: &Change<'_>,
+) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO inferred (source, view, at, objects) VALUES ($1, $2, $3, $4)")
+        .bind(source)
+        .bind(&change.view.name)
+        .bind(change.opened_at)
+        .bind(objects)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Stores which claims of the event are held, and since when those that were not before.
+async fn store_held(
+    tx: &mut Writing,
+    (source, event): (&str, Uuid),
+    places: &[Place],
+    now: i64,
+) -> sqlx::Result<()> {
+    let before: Vec<(Uuid, i16, i64)> = sqlx::query_as(
+        "DELETE FROM held WHERE source = $1 AND event = $2 RETURNING attribute, part, since",
+    )
+    .bind(source)
+    .bind(event)
+    .fetch_all(&mut **tx)
+    .await?;
+    let since = |place: &Place| {
+        let known = before.iter().find(|(attribute, part, _)| (*attribute, *part) == *place);
+        known.map_or(now, |(.., since)| *since)
+    };
+    for places in places.chunks(ROWS) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO held (source, event, attribute, part, since) ",
+        );
+        query.push_values(places, |mut row, place| {
+            row.push_bind(source)
+                .push_bind(event)
+                .push_bind(place.0)
+                .push_bind(place.1)
+                .push_bind(since(place));
+        });
+        query.build().execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+/// Claims of an event that the guard keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub event: Uuid,
+    pub info: String,
+    pub claims: i64,
+    /// Unix milliseconds.
+    pub since: i64,
+    /// One of the values.
+    pub example: String,
+}
+
+impl Ledger {
+    /// Events with held claims, the oldest first.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn held(&self) -> sqlx::Result<Vec<Held>> {
+        let rows: Vec<(Uuid, i64, i64, Option<String>, Option<String>)> = sqlx::query_as(
+            "SELECT h.event, count(*), MIN(h.since) AS since, MIN(c.value), MIN(e.facts)
+             FROM held h
+             LEFT JOIN events e ON e.source = h.source AND e.event = h.event
+             LEFT JOIN claims c ON c.source = h.source AND c.event = h.event
+                 AND c.attribute = h.attribute AND c.part = h.part
+             GROUP BY h.event ORDER BY since",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        let held =
+            |(event, claims, since, example, facts): (_, _, _, Option<_>, Option<String>)| {
+                let facts = facts.and_then(|facts| decode::<EventFacts>(&facts).ok());
+                let info = facts.unwrap_or_default().info;
+                Held { event, info, claims, since, example: example.unwrap_or_default() }
+            };
+        Ok(rows.into_iter().map(held).collect())
+    }
+
+    /// Ends the held claims, of one event or of all; returns how many.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn release(&self, view: &View, event: Option<Uuid>, now: i64) -> sqlx::Result<usize> {
+        let mut released = 0;
+        loop {
+            let mut tx = self.begin().await?;
+            let going: Vec<(String, Uuid, Uuid, i16)> = sqlx::query_as(
+                "SELECT source, event, attribute, part FROM held
+                 WHERE $1 IS NULL OR event = $1 LIMIT $2",
+            )
+            .bind(event)
+            .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
+            .fetch_all(&mut *tx)
+            .await?;
+            if going.is_empty() {
+                return Ok(released);
+            }
+            released += going.len();
+            let mut change = Change::new(view, event, now);
+            end_held(&mut tx, &going, &mut change).await?;
+            self.commit(tx, &change).await?;
+        }
+    }
+}
+
+async fn end_held(
+    tx: &mut Writing,
+    going: &[(String, Uuid, Uuid, i16)],
+    change: &mut Change<'_>,
+) -> sqlx::Result<()> {
+    let mut objects = HashSet::new();
+    for (source, event, attribute, part) in going {
+        let (event, place) = ((source.as_str(), *event), (*attribute, *part));
+        objects.extend(claims::object_of(tx, event, place).await?);
+        claims::delete(tx, event, place).await?;
+        touch(tx, event).await?;
+        sqlx::query(
+            "DELETE FROM held WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4",
+        )
+        .bind(event.0)
+        .bind(event.1)
+        .bind(place.0)
+        .bind(place.1)
+        .execute(&mut **tx)
+        .await?;
+    }
+    refresh(tx, &objects.into_iter().collect::<Vec<_>>(), change).await
+}

@@ -1,0 +1,133 @@
+//! How far a snapshot counts: what was pushed is a hint from before something; what was read is
+//! MISP's answer, and counts by what it shows of the publication.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::tags;
+use super::withdraw::Tombstone;
+use crate::config::OnUnpublish;
+use crate::convert::{ClaimFacts, Tag};
+use crate::misp::Event;
+
+/// Who says what a snapshot says.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Origin {
+    /// A publication from the feed.
+    Push,
+    /// A direct REST read.
+    Read(Shown),
+}
+
+/// What a read shows besides the event itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown {
+    /// When the request began, Unix milliseconds.
+    pub began: i64,
+    /// Of the event in the ledger, when the request began.
+    pub sequence: i64,
+    /// MISP's clock, Unix seconds.
+    pub date: i64,
+    pub published: bool,
+    /// Unix seconds; 0: never published.
+    pub publication: i64,
+    /// Whether the key sees all that it saw when what it misses now was stored.
+    pub absence_counts: bool,
+    /// Attributes up to this time are as they were published, Unix seconds.
+    as_published_until: i64,
+    keeps_published: bool,
+}
+
+/// How the answer came about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub began: i64,
+    pub sequence: i64,
+    pub date: i64,
+    pub selected: bool,
+    pub absence_counts: bool,
+}
+
+impl Shown {
+    pub(super) fn new(event: &Event<'_>, asked: Asked, on_unpublish: OnUnpublish) -> Self {
+        let Asked { began, sequence, date, selected, absence_counts } = asked;
+        let published = event.published;
+        let publication = event.publish_timestamp;
+        let keeps_published = published || publication > 0 && on_unpublish == OnUnpublish::Keep;
+        let as_published_until = match (selected && keeps_published, published) {
+            (false, _) => i64::MIN,
+            (true, true) => i64::MAX,
+            (true, false) => publication,
+        };
+        Self {
+            began,
+            sequence,
+            date,
+            published,
+            publication,
+            absence_counts,
+            as_published_until,
+            keeps_published,
+        }
+    }
+
+    /// Whether an attribute is shown as it was published: untouched since.
+    pub(super) fn counts(&self, facts: &ClaimFacts) -> bool {
+        facts.timestamp <= self.as_published_until
+    }
+
+    /// Whether what was published stands at all.
+    pub(super) fn keeps_published(&self) -> bool {
+        self.keeps_published
+    }
+
+    /// A published claim, less what was taken back by what MISP shows `now`.
+    pub(super) fn less_taken_back(&self, before: ClaimFacts, now: &ClaimFacts) -> ClaimFacts {
+        let mut tags = now.tags.clone();
+        tags::mark_changed(&before.tags, self.began / 1_000, &mut tags);
+        ClaimFacts { to_ids: before.to_ids && now.to_ids, tags, ..before }
+    }
+
+    /// What goes into the content's fingerprint: the same attributes count differently.
+    pub(super) fn salt(&self) -> [i64; 2] {
+        [self.as_published_until, i64::from(self.keeps_published) + 1]
+    }
+}
+
+/// How long after an event's deletion a read must have begun to bring it back, milliseconds.
+const AFTER_DELETION: i64 = 2_000;
+
+impl Origin {
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self, Self::Read(_))
+    }
+
+    /// Whether the read began before something that the ledger knows.
+    pub(super) fn is_overtaken(&self, sequence: i64, deleted_at: Option<i64>) -> bool {
+        let Self::Read(shown) = self else { return false };
+        sequence != shown.sequence
+            || deleted_at.is_some_and(|at| shown.began < at.saturating_add(AFTER_DELETION))
+    }
+
+    /// Reconciles a snapshot's event `tags` with those that the ledger knows.
+    pub(super) fn keep_tags(&self, before: &[Tag], taken: i64, tags: &mut Vec<Tag>) {
+        match self {
+            Self::Push => {
+                tags::keep_attached(before, taken, tags);
+            }
+            Self::Read(shown) if shown.as_published_until == i64::MAX => {}
+            Self::Read(shown) => tags::mark_changed(before, shown.began / 1_000, tags),
+        }
+    }
+
+    /// Takes out the tombstones that this read outdates: it began after their withdrawal.
+    pub(super) fn outdated(
+        &self,
+        standing: &mut HashMap<(Uuid, Uuid), Tombstone>,
+    ) -> Vec<(Uuid, Uuid)> {
+        let Self::Read(shown) = self else { return Vec::new() };
+        let outdated = standing.extract_if(|_, tombstone| tombstone.withdrawn_at < shown.began);
+        outdated.map(|(key, _)| key).collect()
+    }
+}

@@ -1,0 +1,184 @@
+//! What REST answers about an event: the judge of everything that was pushed.
+
+use std::time::Instant;
+
+use axum::body::Bytes;
+use uuid::Uuid;
+
+use super::judgement::{Asked, Origin, Shown};
+use super::publish::Applied;
+use super::small::Whole;
+use super::snapshot::{self, Source};
+use super::wanted::Change;
+use super::writer::{RestRules, Writer, millis, unix};
+use super::{Lane, Ledger, Writing, events, reads, withdraw};
+use crate::metrics;
+use crate::notice::{Answer, Read, Receipt};
+
+/// What was published so recently goes with the live, whatever found it, seconds.
+const RECENT: i64 = 600;
+
+impl Writer {
+    /// Applies an answer, unless something was heard since the request began.
+    pub(super) async fn read(&mut self, read: Read, received: Instant) -> sqlx::Result<Receipt> {
+        let Some(rest) = self.settings.rest.clone() else { return Ok(Receipt::Refused) };
+        match read.answer.clone() {
+            Answer::Gone => self.gone(&read, &rest).await,
+            Answer::Event { document, selected } => {
+                self.shown(&read, &rest, (document, selected), received).await
+            }
+        }
+    }
+
+    async fn shown(
+        &mut self,
+        read: &Read,
+        rest: &RestRules,
+        (document, selected): (Bytes, bool),
+        received: Instant,
+    ) -> sqlx::Result<Receipt> {
+        let asked = Asked {
+            began: unix(read.began),
+            sequence: read.sequence,
+            date: read.date,
+            selected,
+            absence_counts: rest.key.is_accepted(),
+        };
+        let source = Source::Read(asked, rest.on_unpublish);
+        let snapshot = match snapshot::read(document, self.view.fingerprint, source).await {
+            Ok(snapshot) if snapshot.facts.uuid == read.event => snapshot,
+            Ok(snapshot) => {
+                let other = snapshot.facts.uuid;
+                tracing::error!(event = %read.event, %other, "MISP answers with another event than asked for");
+                return self.settle(read).await;
+            }
+            Err(refusal) => {
+                tracing::error!(event = %read.event, %refusal, "MISP's answer about an event cannot be read: skipped");
+                metrics::event_read("refused");
+                return self.settle(read).await;
+            }
+        };
+        let Origin::Read(shown) = snapshot.origin else { return Ok(Receipt::Refused) };
+        if read.confirm && !shown.published && self.postpone_confirmation(read, rest).await? {
+            return Ok(Receipt::Again);
+        }
+        self.applied.invalidate(&read.event);
+        let facts_timestamp = snapshot.facts.timestamp;
+        let lane = lane(read, &shown);
+        match self.apply(snapshot, received, lane).await? {
+            Applied::Wholly => self.settle_shown(read, &shown, facts_timestamp).await,
+            Applied::Refused => self.settle(read).await,
+            Applied::Overtaken | Applied::GivenUp => self.again(read, rest).await,
+        }
+    }
+
+    /// The publication is not saved yet, or was blocked: whether it is looked for once more.
+    async fn postpone_confirmation(&self, read: &Read, rest: &RestRules) -> sqlx::Result<bool> {
+        let next = usize::try_from(read.attempts + 1).unwrap_or(usize::MAX);
+        let times = &rest.times.confirm_after;
+        let Some((before, at)) = times.get(next - 1).zip(times.get(next)) else {
+            return Ok(false);
+        };
+        let after = at.saturating_sub(*before);
+        let mut tx = self.ledger.begin().await?;
+        let due_at = Ledger::now() + millis(after);
+        reads::postpone(&mut tx, (&self.settings.source, read.event), due_at).await?;
+        tx.commit().await?;
+        tracing::debug!(event = %read.event, ?after, "not published in MISP (yet): asked again");
+        Ok(true)
+    }
+
+    async fn again(&self, read: &Read, rest: &RestRules) -> sqlx::Result<Receipt> {
+        let after = rest.times.confirm_after.first().copied().unwrap_or_default();
+        let mut tx = self.ledger.begin().await?;
+        let due_at = Ledger::now() + millis(after);
+        reads::postpone(&mut tx, (&self.settings.source, read.event), due_at).await?;
+        tx.commit().await?;
+        metrics::event_read("overtaken");
+        Ok(Receipt::Again)
+    }
+
+    async fn settle(&self, read: &Read) -> sqlx::Result<Receipt> {
+        let mut tx = self.ledger.begin().await?;
+        reads::settle(&mut tx, (&self.settings.source, read.event), read.asked).await?;
+        tx.commit().await?;
+        Ok(Receipt::Committed)
+    }
+
+    async fn settle_shown(
+        &self,
+        read: &Read,
+        shown: &Shown,
+        timestamp: i64,
+    ) -> sqlx::Result<Receipt> {
+        let mut tx = self.ledger.begin().await?;
+        reads::settle(&mut tx, (&self.settings.source, read.event), read.asked).await?;
+        sqlx::query(
+            "UPDATE events SET read_timestamp = $1, read_publication = $2, read_published = $3,
+                 read_at = $4 WHERE source = $5 AND event = $6",
+        )
+        .bind(timestamp)
+        .bind(shown.publication)
+        .bind(shown.published)
+        .bind(shown.date)
+        .bind(&self.settings.source)
+        .bind(read.event)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        metrics::event_read("read");
+        Ok(Receipt::Committed)
+    }
+
+    /// MISP says that there is no such event.
+    async fn gone(&mut self, read: &Read, rest: &RestRules) -> sqlx::Result<Receipt> {
+        let view = std::sync::Arc::clone(&self.view);
+        let key = (self.settings.source.clone(), read.event);
+        let key = (key.0.as_str(), key.1);
+        let mut tx = self.ledger.begin().await?;
+        let (sequence, timestamp, known) = state(&mut tx, key).await?;
+        if sequence != read.sequence {
+            tx.rollback().await?;
+            return self.again(read, rest).await;
+        }
+        reads::settle(&mut tx, key, read.asked).await?;
+        if !known {
+            tx.commit().await?;
+            return Ok(Receipt::Committed);
+        }
+        if !rest.key.is_accepted() {
+            tracing::warn!(event = %read.event, "the key does not see the event; it may see less than the key before: nothing is withdrawn (run --accept-new-view)");
+            tx.commit().await?;
+            return Ok(Receipt::Committed);
+        }
+        let mut change = Change::new(&view, Some(read.event), Ledger::now());
+        withdraw::delete_event(&mut tx, key, timestamp, change.opened_at).await?;
+        tracing::info!(event = %read.event, "MISP confirms that the event does not exist: its claims end");
+        events::begin_whole(&mut tx, key, Whole::End).await?;
+        self.applied.invalidate(&read.event);
+        let done = events::step(&mut tx, key, &mut change).await?;
+        self.ledger.commit(tx, &change).await?;
+        if !done {
+            self.go_through(read.event).await?;
+        }
+        Ok(Receipt::Committed)
+    }
+}
+
+/// Sequence, `Event.timestamp`, and whether the ledger holds the event.
+async fn state(tx: &mut Writing, (source, event): (&str, Uuid)) -> sqlx::Result<(i64, i64, bool)> {
+    let row: Option<(i64, i64, bool)> = sqlx::query_as(
+        "SELECT sequence, timestamp, deleted_at IS NULL FROM events
+         WHERE source = $1 AND event = $2",
+    )
+    .bind(source)
+    .bind(event)
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.unwrap_or((0, 0, false)))
+}
+
+fn lane(read: &Read, shown: &Shown) -> Lane {
+    let recent = shown.published && shown.publication >= read.date.saturating_sub(RECENT);
+    if read.backlog && !recent { Lane::Backlog } else { Lane::Live }
+}

@@ -1,0 +1,341 @@
+//! The queue of events that only a REST read can settle. Whatever asks writes a row; one task works
+//! the rows down. So an asking survives a crash, and many askings are one read.
+
+use serde_json::Value;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use uuid::Uuid;
+
+use super::Ledger;
+use super::writer::millis;
+use crate::config::Rest;
+
+/// How soon an event is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Urgency {
+    /// A gap, or a withdrawal that cannot be judged.
+    Now,
+    /// What was pushed is read back.
+    ReadBack,
+    /// Catch-up and resync.
+    Backlog,
+}
+
+impl Urgency {
+    fn number(self) -> i16 {
+        match self {
+            Self::Now => 0,
+            Self::ReadBack => 1,
+            Self::Backlog => 2,
+        }
+    }
+}
+
+/// An asking for a read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asking {
+    pub urgency: Urgency,
+    /// Earliest, Unix milliseconds.
+    pub due_at: i64,
+    /// The event was just published: nothing that began before `due_at` tells, and a later
+    /// publication moves the read on, up to this.
+    pub publication: Option<i64>,
+    /// The publication counts only if a read shows it.
+    pub confirm: bool,
+}
+
+impl Asking {
+    /// The read of what was just pushed.
+    pub(super) fn read_back(times: &Rest, now: i64) -> Self {
+        Self {
+            urgency: Urgency::ReadBack,
+            due_at: now + millis(times.read_back_after),
+            publication: Some(millis(times.read_back_within)),
+            confirm: true,
+        }
+    }
+
+    /// The read of a publication that nothing else may add.
+    pub(super) fn confirmation(times: &Rest, now: i64) -> Self {
+        let first = times.confirm_after.first().copied().unwrap_or_default();
+        let due_at = now + millis(first);
+        Self { urgency: Urgency::Now, due_at, publication: None, confirm: true }
+    }
+
+    /// The read that settles news which cannot be judged.
+    pub(super) fn at_once(now: i64) -> Self {
+        Self { urgency: Urgency::Now, due_at: now, publication: None, confirm: false }
+    }
+
+    /// The read that follows news without a time of MISP's, such as tags: many come together.
+    pub(super) fn soon(times: &Rest, now: i64) -> Self {
+        Self { publication: None, confirm: false, ..Self::read_back(times, now) }
+    }
+}
+
+/// Asks for a read. An earlier asking keeps what is stricter of both.
+pub(super) async fn ask(
+    connection: &mut SqliteConnection,
+    (source, event): (&str, Uuid),
+    asking: Asking,
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO reads (source, event, lane, due_at, not_before, asked_at, asked, confirm)
+         VALUES ($1, $2, $3, $4, CASE WHEN $5 THEN $4 ELSE 0 END, $6, 1, $7)
+         ON CONFLICT (source, event) DO UPDATE SET
+             asked = reads.asked + 1, attempts = 0,
+             lane = CASE WHEN excluded.lane < reads.lane THEN excluded.lane ELSE reads.lane END,
+             confirm = reads.confirm OR excluded.confirm,
+             not_before = CASE WHEN NOT $5 THEN reads.not_before
+                          WHEN excluded.due_at < reads.asked_at + $8 THEN excluded.due_at
+                          ELSE reads.asked_at + $8 END,
+             due_at = CASE WHEN excluded.due_at < reads.due_at THEN excluded.due_at
+                      ELSE reads.due_at END",
+    )
+    .bind(source)
+    .bind(event)
+    .bind(asking.urgency.number())
+    .bind(asking.due_at)
+    .bind(asking.publication.is_some())
+    .bind(now)
+    .bind(asking.confirm)
+    .bind(asking.publication.unwrap_or_default())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A read that is due.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct DueRead {
+    pub event: Uuid,
+    lane: i16,
+    /// Which asking it answers.
+    pub asked: i64,
+    pub attempts: i64,
+    pub confirm: bool,
+    /// Attributes, as far as known.
+    pub weight: i64,
+    /// Of the event in the ledger; 0 where it is unknown.
+    pub sequence: i64,
+}
+
+impl DueRead {
+    /// Nobody waits for it in particular.
+    #[must_use]
+    pub fn is_backlog(&self) -> bool {
+        self.lane == Urgency::Backlog.number()
+    }
+}
+
+/// The read answered: it is asked for no more, unless it was asked for again meanwhile.
+pub(super) async fn settle(
+    connection: &mut SqliteConnection,
+    (source, event): (&str, Uuid),
+    asked: i64,
+) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM reads WHERE source = $1 AND event = $2 AND asked = $3")
+        .bind(source)
+        .bind(event)
+        .bind(asked)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// What was pushed is wholly applied, and nothing will read it.
+pub(super) async fn forget(
+    connection: &mut SqliteConnection,
+    (source, event): (&str, Uuid),
+) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM reads WHERE source = $1 AND event = $2")
+        .bind(source)
+        .bind(event)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The read settled nothing: it is due again.
+pub(super) async fn postpone(
+    connection: &mut SqliteConnection,
+    (source, event): (&str, Uuid),
+    due_at: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE reads SET due_at = $1, attempts = attempts + 1 WHERE source = $2 AND event = $3",
+    )
+    .bind(due_at)
+    .bind(source)
+    .bind(event)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// An event that a listing names as one to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    pub event: Uuid,
+    /// Attributes.
+    pub weight: i64,
+}
+
+/// How far a full resync has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ResyncCount {
+    /// Events still to be read, and their attributes as far as known.
+    pub events: i64,
+    pub attributes: i64,
+}
+
+impl Ledger {
+    /// Reads that are due, the most urgent and oldest first.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn due_reads(
+        &self,
+        source: &str,
+        now: i64,
+        limit: usize,
+    ) -> sqlx::Result<Vec<DueRead>> {
+        sqlx::query_as(
+            "SELECT r.event, r.lane, r.asked, r.attempts, r.confirm, r.weight,
+                 COALESCE(e.sequence, 0) AS sequence
+             FROM reads r LEFT JOIN events e ON e.source = r.source AND e.event = r.event
+             WHERE r.source = $1 AND r.due_at <= $2 AND r.not_before <= $2
+             ORDER BY r.lane, r.due_at LIMIT $3",
+        )
+        .bind(source)
+        .bind(now)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.readers)
+        .await
+    }
+
+    /// When the next read is due, Unix milliseconds.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn next_read(&self, source: &str) -> sqlx::Result<Option<i64>> {
+        sqlx::query_scalar(
+            "SELECT MIN(CASE WHEN due_at < not_before THEN not_before ELSE due_at END)
+             FROM reads WHERE source = $1",
+        )
+        .bind(source)
+        .fetch_one(&self.readers)
+        .await
+    }
+
+    /// Asks for the reads of what a listing named. `resync`: a full resync waits for them.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn ask_for(
+        &self,
+        source: &str,
+        candidates: &[Candidate],
+        (resync, now): (bool, i64),
+    ) -> sqlx::Result<()> {
+        let mut tx = self.begin().await?;
+        for rows in candidates.chunks(ROWS) {
+            let mut query = QueryBuilder::<Sqlite>::new(
+                "INSERT INTO reads (source, event, lane, due_at, asked_at, asked, resync, weight) ",
+            );
+            query.push_values(rows, |mut row, candidate| {
+                row.push_bind(source)
+                    .push_bind(candidate.event)
+                    .push_bind(Urgency::Backlog.number())
+                    .push_bind(now)
+                    .push_bind(now)
+                    .push_bind(1_i64)
+                    .push_bind(resync)
+                    .push_bind(candidate.weight);
+            });
+            query.push(
+                " ON CONFLICT (source, event) DO UPDATE SET asked = reads.asked + 1,
+                  resync = reads.resync OR excluded.resync, weight = excluded.weight",
+            );
+            query.build().execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        self.note_written();
+        self.shared.asked.notify_waiters();
+        Ok(())
+    }
+
+    /// Completes with the next asking for a read, counted from this call.
+    pub fn asked(&self) -> tokio::sync::futures::Notified<'_> {
+        self.shared.asked.notified()
+    }
+
+    /// What a resync still waits for.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn resync_left(&self, source: &str) -> sqlx::Result<ResyncCount> {
+        let (events, attributes) = sqlx::query_as(
+            "SELECT count(*), COALESCE(SUM(weight), 0) FROM reads WHERE source = $1 AND resync",
+        )
+        .bind(source)
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(ResyncCount { events, attributes })
+    }
+
+    /// How far a listing has come, in MISP's time.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn cursor(&self, source: &str, name: &str) -> sqlx::Result<Option<i64>> {
+        sqlx::query_scalar("SELECT value FROM cursors WHERE source = $1 AND name = $2")
+            .bind(source)
+            .bind(name)
+            .fetch_optional(&self.readers)
+            .await
+    }
+
+    /// Stores a value under a name, for the tasks that talk to MISP.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn remember(&self, name: &str, value: &Value) -> sqlx::Result<()> {
+        let mut tx = self.begin().await?;
+        super::start::store_setting(&mut tx, name, &value.to_string()).await?;
+        tx.commit().await
+    }
+
+    /// What [`Ledger::remember`] stored.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn remembered(&self, name: &str) -> sqlx::Result<Option<Value>> {
+        let text: Option<String> = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
+            .bind(name)
+            .fetch_optional(&self.readers)
+            .await?;
+        text.map(|text| super::wanted::decode(&text)).transpose()
+    }
+}
+
+/// Rows a statement.
+const ROWS: usize = 400;
+
+pub(super) async fn store_cursor(
+    connection: &mut SqliteConnection,
+    source: &str,
+    name: &str,
+    value: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO cursors (source, name, value) VALUES ($1, $2, $3)
+         ON CONFLICT (source, name) DO UPDATE SET value = excluded.value",
+    )
+    .bind(source)
+    .bind(name)
+    .bind(value)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
