@@ -10,6 +10,8 @@ pub mod config;
 
 pub mod notice;
 
+pub mod http;
+
 pub mod misp;
 
 pub mod convert;

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{EndpointStatus, RelayStatus, Status, TargetHealth};
-use crate::ledger::{LedgerStatus, TargetStatus};
+use crate::intake::rest::RestState;
+use crate::ledger::{LedgerStatus, ResyncPhase, ResyncStatus, TargetStatus};
 
 /// The text of `status` at `now`, which ages are counted from.
 #[must_use]
@@ -16,6 +17,7 @@ pub fn text(status: &Status, now: DateTime<Utc>) -> String {
     page.list("Degraded", &status.degraded);
     if let Some(relay) = &status.relay {
         page.feeds(relay);
+        relay.rest.iter().for_each(|rest| page.rest(rest));
     }
     page.targets(status);
     page.refusals(&status.ledger);
@@ -147,6 +149,36 @@ impl Page {
         self.list("Rejected, in Sentinel's words", &lines);
     }
 
+    fn rest(&mut self, rest: &RestState) {
+        let key = rest.key.as_deref().unwrap_or("MISP has not told yet whose key it is");
+        let caught_up = match rest.caught_up_at {
+            Some(at) => format!("caught up {} ago", age(self.seconds_since(at))),
+            None => "not caught up yet".to_owned(),
+        };
+        self.line("");
+        self.line(&format!("  REST: {key}; {caught_up}"));
+    }
+
+    fn resync(&mut self, status: &ResyncStatus) {
+        let ResyncStatus { resync, left } = status;
+        let ended = |at: i64| DateTime::from_timestamp_millis(at).unwrap_or_default();
+        self.line(&match (resync.phase, resync.finished_at) {
+            (ResyncPhase::Listing, _) => "  Resync: asking MISP which events there are".to_owned(),
+            (ResyncPhase::Done, Some(at)) => format!(
+                "  Resync: {} events compared, {} ago",
+                resync.events,
+                age(self.seconds_since(ended(at)))
+            ),
+            (ResyncPhase::Reading | ResyncPhase::Done, _) => {
+                format!("  Resync: {} of {} events still to be read", left.events, resync.events)
+            }
+        });
+    }
+
+    fn seconds_since(&self, at: DateTime<Utc>) -> u64 {
+        u64::try_from((self.now - at).num_seconds()).unwrap_or_default()
+    }
+
     fn ledger(&mut self, ledger: &LedgerStatus) {
         let size = bytesize::ByteSize::b(u64::try_from(ledger.bytes).unwrap_or_default());
         let mut line = format!(
@@ -159,6 +191,7 @@ impl Page {
         }
         self.line("");
         self.line(&line);
+        ledger.resync.iter().for_each(|resync| self.resync(resync));
         if !ledger.skipped.is_empty() {
             let skipped = ledger.skipped.iter().map(|(reason, count)| format!("{count} {reason}"));
             self.line(&format!("  Skipped: {}", skipped.collect::<Vec<_>>().join(", ")));
@@ -205,7 +238,11 @@ fn age(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::Means;
     use crate::ledger::{GapStatus, Refusal};
+
+    const WEBHOOK: Means = Means { webhook: true, rest: false };
+    const NEITHER: Means = Means { webhook: false, rest: false };
 
     fn at(second: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_795_500_000 + second, 0).unwrap()
@@ -214,6 +251,7 @@ mod tests {
     fn relay() -> RelayStatus {
         RelayStatus {
             process_id: 4711,
+            rest: None,
             started_at: at(-7_200),
             uptime_seconds: 7_200,
             ledger_writable: true,
@@ -265,7 +303,7 @@ mod tests {
 
     #[test]
     fn the_text_tells_everything_once() {
-        let status = Status::new(Some(relay()), ledger(), true);
+        let status = Status::new(Some(relay()), ledger(), WEBHOOK);
         let text = text(&status, at(0));
         for part in [
             "process 4711, running for 2 h",
@@ -292,7 +330,7 @@ mod tests {
 
     #[test]
     fn without_a_relay_it_says_so() {
-        let status = Status::new(None, ledger(), false);
+        let status = Status::new(None, ledger(), NEITHER);
         let text = text(&status, at(0));
         assert!(text.starts_with("misp-sentinel-relay "), "{text}");
         assert!(text.lines().next().unwrap().ends_with(": no relay is running"), "{text}");
@@ -301,7 +339,7 @@ mod tests {
 
     #[test]
     fn json_comes_back_as_it_was() {
-        let status = Status::new(Some(relay()), ledger(), true);
+        let status = Status::new(Some(relay()), ledger(), WEBHOOK);
         let json = serde_json::to_string(&status).unwrap();
         assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
         assert!(json.contains("\"started_at\":\"2026-11-24T"), "{json}");

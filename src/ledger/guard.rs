@@ -146,14 +146,33 @@ pub struct Held {
     pub example: String,
 }
 
+#[derive(Debug, sqlx::FromRow)]
+struct HeldRow {
+    event: Uuid,
+    claims: i64,
+    since: i64,
+    example: Option<String>,
+    facts: Option<String>,
+}
+
+impl HeldRow {
+    fn told(self) -> Held {
+        let facts = self.facts.and_then(|facts| decode::<EventFacts>(&facts).ok());
+        let Self { event, claims, since, example, .. } = self;
+        let info = facts.unwrap_or_default().info;
+        Held { event, info, claims, since, example: example.unwrap_or_default() }
+    }
+}
+
 impl Ledger {
     /// Events with held claims, the oldest first.
     ///
     /// # Errors
     /// Whatever SQLite says.
     pub async fn held(&self) -> sqlx::Result<Vec<Held>> {
-        let rows: Vec<(Uuid, i64, i64, Option<String>, Option<String>)> = sqlx::query_as(
-            "SELECT h.event, count(*), MIN(h.since) AS since, MIN(c.value), MIN(e.facts)
+        let rows: Vec<HeldRow> = sqlx::query_as(
+            "SELECT h.event, count(*) AS claims, MIN(h.since) AS since, MIN(c.value) AS example,
+                 MIN(e.facts) AS facts
              FROM held h
              LEFT JOIN events e ON e.source = h.source AND e.event = h.event
              LEFT JOIN claims c ON c.source = h.source AND c.event = h.event
@@ -162,13 +181,7 @@ impl Ledger {
         )
         .fetch_all(&self.readers)
         .await?;
-        let held =
-            |(event, claims, since, example, facts): (_, _, _, Option<_>, Option<String>)| {
-                let facts = facts.and_then(|facts| decode::<EventFacts>(&facts).ok());
-                let info = facts.unwrap_or_default().info;
-                Held { event, info, claims, since, example: example.unwrap_or_default() }
-            };
-        Ok(rows.into_iter().map(held).collect())
+        Ok(rows.into_iter().map(HeldRow::told).collect())
     }
 
     /// Ends the held claims, of one event or of all; returns how many.

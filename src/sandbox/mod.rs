@@ -5,6 +5,7 @@ mod certificate;
 mod connection;
 mod entra;
 mod fault;
+pub mod misp;
 mod page;
 mod quota;
 mod settings;

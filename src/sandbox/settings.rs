@@ -30,6 +30,8 @@ pub struct Settings {
     /// Bytes a request. Microsoft documents no limit.
     pub max_bytes: usize,
     pub token_lifetime: Duration,
+    /// Keeps the body of each upload request in [`Upload::body`](super::Upload::body).
+    pub keep_bodies: bool,
 }
 
 /// An application registered in a tenant.
@@ -59,6 +61,7 @@ impl Default for Settings {
             max_objects: 100,
             max_bytes: 8 << 20,
             token_lifetime: Duration::from_secs(3599),
+            keep_bodies: false,
         }
     }
 }

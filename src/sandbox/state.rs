@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use axum::body::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::fault::Faults;
+use super::fault::{Fault, Faults};
 use super::quota::Quota;
 use super::settings::Settings;
 
@@ -38,6 +39,30 @@ pub struct Upload {
     pub bytes: usize,
     pub objects: usize,
     pub accepted: usize,
+    /// The places in `stixobjects` of those that were rejected by `recordIndex`.
+    pub rejected: Vec<usize>,
+    /// What the request met; [`Fault::None`] until that is known.
+    pub fault: Fault,
+    /// Empty unless [`Settings::keep_bodies`].
+    pub body: Bytes,
+}
+
+impl Upload {
+    /// Of which nothing else is known yet.
+    pub(super) fn arrives_now() -> Self {
+        Self {
+            arrived: Instant::now(),
+            answered: None,
+            client_id: None,
+            status: None,
+            bytes: 0,
+            objects: 0,
+            accepted: 0,
+            rejected: Vec::new(),
+            fault: Fault::None,
+            body: Bytes::new(),
+        }
+    }
 }
 
 /// A token that was issued.

@@ -38,6 +38,7 @@ struct Answer {
     retry_after: Option<u64>,
     objects: usize,
     accepted: usize,
+    rejected: Vec<usize>,
 }
 
 /// `POST /workspaces/{id}/threat-intelligence-stix-objects:upload?api-version=…`
@@ -48,22 +49,17 @@ pub(super) async fn upload(
     request: Request,
 ) -> Response {
     let world = &place.world;
-    let number = world.with(|state| {
-        state.arrived(state::Upload {
-            arrived: Instant::now(),
-            answered: None,
-            client_id: None,
-            status: None,
-            bytes: 0,
-            objects: 0,
-            accepted: 0,
-        })
-    });
+    let number = world.with(|state| state.arrived(state::Upload::arrives_now()));
     let (head, body) = request.into_parts();
     let Some(body) = read(body, world.settings.max_bytes).await else {
         return finish(world, number, too_large());
     };
-    world.note(number, |upload| upload.bytes = body.len());
+    world.note(number, |upload| {
+        upload.bytes = body.len();
+        if world.settings.keep_bodies {
+            upload.body = body.clone();
+        }
+    });
     let bearer = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let asked = Asked {
         token: bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default(),
@@ -76,6 +72,7 @@ pub(super) async fn upload(
         Ok(fault) => fault,
         Err(refusal) => return finish(world, number, refusal),
     };
+    world.with(|state| state.change(number, |upload| upload.fault = fault.clone()));
     if let Some(answer) = scripted(world, &fault, asked.token) {
         return finish(world, number, answer);
     }
@@ -92,6 +89,7 @@ pub(super) async fn upload(
     if fault == Fault::ResetAfter {
         world.note(number, |upload| {
             (upload.objects, upload.accepted) = (answer.objects, answer.accepted);
+            upload.rejected.clone_from(&answer.rejected);
         });
         return reset(&place, peer);
     }
@@ -206,7 +204,7 @@ fn take(state: &mut state::State, workspace: Uuid, batch: Batch) -> Answer {
         let refusal = error(400, "BadRequest", "One of the objects is not valid.");
         return Answer { objects, ..refusal };
     }
-    let mut errors = Vec::new();
+    let (mut errors, mut rejected) = (Vec::new(), Vec::new());
     for (index, object) in batch.objects.into_iter().enumerate() {
         let mut wrong = validate::object(&object);
         wrong.extend(state.faults.rejection(&object));
@@ -215,13 +213,14 @@ fn take(state: &mut state::State, workspace: Uuid, batch: Batch) -> Answer {
             state.store(workspace, &batch.sourcesystem, &id, object);
         } else {
             errors.push(json!({"recordIndex": index, "errorMessages": wrong}));
+            rejected.push(index);
         }
     }
     let accepted = objects - errors.len();
     let status = if accepted == 0 { 400 } else { 200 };
     let body =
         if errors.is_empty() { String::new() } else { json!({"errors": errors}).to_string() };
-    Answer { status, body, objects, accepted, ..Answer::default() }
+    Answer { status, body, objects, accepted, rejected, ..Answer::default() }
 }
 
 fn error(status: u16, code: &str, message: &str) -> Answer {
@@ -260,6 +259,7 @@ fn finish(world: &World, number: usize, answer: Answer) -> Response {
         upload.answered = Some(Instant::now());
         upload.status = Some(answer.status);
         (upload.objects, upload.accepted) = (answer.objects, answer.accepted);
+        upload.rejected.clone_from(&answer.rejected);
     });
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let kind = if answer.body.starts_with('<') { "text/html" } else { "application/json" };

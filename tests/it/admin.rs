@@ -34,6 +34,8 @@ fn overview(relay: &Relay) -> Overview {
         ..TargetHealth::default()
     };
     Overview {
+        source: "misp".to_owned(),
+        rest: None,
         ledger: relay.ledger.clone(),
         view: Arc::clone(&relay.view),
         started: SystemTime::now(),

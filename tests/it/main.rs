@@ -39,6 +39,8 @@ mod revoke;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]
+mod sandbox_misp;
+#[cfg(test)]
 mod webhook;
 #[cfg(test)]
 mod zmq;

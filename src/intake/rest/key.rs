@@ -51,5 +51,5 @@ impl RestIntake {
 }
 
 fn view(key: &Key) -> Value {
-    json!({"user": key.user, "org": key.org, "role": key.role})
+    json!({"user": key.user, "org": key.organisation, "role": key.role})
 }

@@ -54,7 +54,8 @@ impl Fault {
     /// How long MISP asked to be left alone.
     fn asks_for(&self) -> Option<Duration> {
         match self {
-            Self::Misp(error) => error.retry_after(),
+            Self::Misp(RestError::RateLimited { after }) => Some(*after),
+            Self::Misp(_) => None,
             Self::Ledger(_) => None,
         }
     }

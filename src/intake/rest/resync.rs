@@ -37,11 +37,8 @@ impl RestIntake {
     }
 
     async fn list_everything(&self, resync: Resync) -> Result<(), Fault> {
-        let mut query = json!({"published": [0, 1]});
-        if let Some(since) = resync.since {
-            query["timestamp"] = json!(since);
-        }
-        let mut query = self.narrowed(query);
+        let mut query = self.narrowed(json!({"published": [0, 1]}));
+        query.extend(resync.since.map(|since| ("timestamp".to_owned(), json!(since))));
         query.extend(self.misp.search.clone());
         let mut heads = self.client.heads(query);
         let (mut events, mut attributes, mut newest_seen) = (0, 0, 0);

@@ -1,0 +1,213 @@
+//! HTTP clients, to Azure and to MISP: the same proxies, time-outs and certificate authorities.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{NoProxy, Proxy};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+
+mod trust;
+
+/// Why no client could be made. All are mistakes of the configuration or the image.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    #[error(
+        "no usable certificate authority was found, so certificates cannot be verified: {why}. \
+         Install the package ca-certificates, or point SSL_CERT_FILE (a PEM file) or SSL_CERT_DIR \
+         at them, or set {section}.ca_file"
+    )]
+    NoAuthorities { section: &'static str, why: String },
+    #[error("{section}.ca_file {}: {why}; it must hold certificates in PEM form", file.display())]
+    CaFile { section: &'static str, file: PathBuf, why: String },
+    #[error("{section}.proxy: {why}; expected http://host:port or https://host:port")]
+    Proxy { section: &'static str, why: &'static str },
+    #[error("{section}: TLS could not be set up: {why}")]
+    Tls { section: &'static str, why: String },
+    #[error("{section}.key cannot be sent: it holds characters that no header may")]
+    Key { section: &'static str },
+}
+
+/// Whose certificates are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Those that an authority signed for the host's name.
+    Authorities,
+    /// Besides, exactly those that stand in `ca_file`, under any name and at any time: a server's
+    /// own self-signed certificate.
+    Own,
+    /// Any at all.
+    Anything,
+}
+
+/// How the other side is reached.
+#[derive(Debug)]
+pub struct Way<'a> {
+    /// Of the configuration, for errors.
+    pub section: &'static str,
+    pub https_only: bool,
+    pub trust: Trust,
+    /// Extra certificate authorities, PEM; the system's are always used.
+    pub ca_file: Option<&'a Path>,
+    /// As [`crate::config::Azure::proxy`].
+    pub proxy: Option<&'a str>,
+    pub connect_timeout: Duration,
+}
+
+impl Way<'_> {
+    /// A client to be; it follows no redirect.
+    ///
+    /// # Errors
+    /// [`HttpError`], each with its remedy.
+    pub fn builder(&self) -> Result<reqwest::ClientBuilder, HttpError> {
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(self.tls()?)
+            .https_only(self.https_only)
+            .redirect(Policy::none())
+            .connect_timeout(self.connect_timeout)
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
+        Ok(match self.proxy {
+            None => builder,
+            Some("none") => builder.no_proxy(),
+            Some(address) => builder.proxy(self.proxy(address)?),
+        })
+    }
+
+    fn proxy(&self, address: &str) -> Result<Proxy, HttpError> {
+        // The address may hold a password, so errors do not repeat it.
+        let wrong = |why| HttpError::Proxy { section: self.section, why };
+        let known = ["http://", "https://"].iter().any(|scheme| address.starts_with(scheme));
+        if !known {
+            return Err(wrong("unknown kind of proxy"));
+        }
+        let proxy = Proxy::all(address).map_err(|_| wrong("not an address"))?;
+        Ok(proxy.no_proxy(NoProxy::from_env()))
+    }
+
+    fn tls(&self) -> Result<ClientConfig, HttpError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| self.broken(&error))?;
+        if self.trust == Trust::Anything {
+            let verifier = trust::Verifier::of_anything(&provider);
+            return Ok(trust::with(builder, verifier));
+        }
+        let own = self.own_certificates()?;
+        let authorities = self.authorities(&own)?;
+        if self.trust == Trust::Authorities || own.is_empty() || authorities.is_empty() {
+            return Ok(builder.with_root_certificates(authorities).with_no_client_auth());
+        }
+        let verifier = self.verifier(authorities, own, &provider)?;
+        Ok(trust::with(builder, verifier))
+    }
+
+    fn verifier(
+        &self,
+        authorities: RootCertStore,
+        own: Vec<CertificateDer<'static>>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<trust::Verifier, HttpError> {
+        trust::Verifier::of_authorities(authorities, own, provider)
+            .map_err(|error| self.broken(&error))
+    }
+
+    fn broken(&self, error: &dyn Error) -> HttpError {
+        HttpError::Tls { section: self.section, why: error.to_string() }
+    }
+
+    /// The system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` say where, else the usual
+    /// places), and those of `ca_file`.
+    fn authorities(&self, own: &[CertificateDer<'static>]) -> Result<RootCertStore, HttpError> {
+        let mut store = RootCertStore::empty();
+        let system = rustls_native_certs::load_native_certs();
+        let (_, refused) = store.add_parsable_certificates(system.certs);
+        for certificate in own {
+            let added = store.add(certificate.clone());
+            added.map_err(|error| self.unusable(error.to_string()))?;
+        }
+        if !store.is_empty() || !self.https_only {
+            return Ok(store);
+        }
+        let mut reasons: Vec<String> = system.errors.iter().map(ToString::to_string).collect();
+        if refused > 0 {
+            reasons.push(format!("{refused} certificates could not be read"));
+        }
+        if reasons.is_empty() {
+            reasons.push("the system has none".to_owned());
+        }
+        Err(HttpError::NoAuthorities { section: self.section, why: reasons.join("; ") })
+    }
+
+    /// The certificates of `ca_file`.
+    fn own_certificates(&self) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+        let Some(file) = self.ca_file else { return Ok(Vec::new()) };
+        let pem = std::fs::read(file).map_err(|error| self.unusable(error.to_string()))?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let certificates = certificates.map_err(|error| self.unusable(error.to_string()))?;
+        match certificates.is_empty() {
+            true => Err(self.unusable("no certificate in it".to_owned())),
+            false => Ok(certificates),
+        }
+    }
+
+    fn unusable(&self, why: String) -> HttpError {
+        let file = self.ca_file.unwrap_or(Path::new("")).to_owned();
+        HttpError::CaFile { section: self.section, file, why }
+    }
+}
+
+/// What is wrong with the other side's certificate, if that is the cause.
+#[must_use]
+pub fn certificate_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e CertificateError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
+            return Some(why);
+        }
+        // What an I/O error holds is not among its sources.
+        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match held {
+            Some(held) => Some(held),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// An error and its causes, without repeating what is contained already, and without the address.
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let words = match error.downcast_ref::<reqwest::Error>() {
+            Some(error) => without_address(error),
+            None => error.to_string(),
+        };
+        if !text.contains(&words) {
+            let joint = if text.is_empty() { "" } else { ": " };
+            text = format!("{text}{joint}{words}");
+        }
+        next = error.source();
+    }
+    text
+}
+
+fn without_address(error: &reqwest::Error) -> String {
+    let kind = if error.is_connect() {
+        "could not connect"
+    } else if error.is_timeout() {
+        "timed out"
+    } else if error.is_body() || error.is_decode() {
+        "answer broke off"
+    } else {
+        "request failed"
+    };
+    kind.to_owned()
+}

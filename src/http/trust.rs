@@ -1,0 +1,93 @@
+//! Certificates that the operator trusts by name of a file, or by not looking at all.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    WantsVerifier,
+};
+
+/// The other side proves in any case that it holds the key of the certificate it shows.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    /// `None`: any certificate will do.
+    authorities: Option<Arc<WebPkiServerVerifier>>,
+    /// Trusted as they stand.
+    own: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Verifier {
+    pub(super) fn of_anything(provider: &Arc<CryptoProvider>) -> Self {
+        Self { authorities: None, own: Vec::new(), provider: Arc::clone(provider) }
+    }
+
+    pub(super) fn of_authorities(
+        authorities: RootCertStore,
+        own: Vec<CertificateDer<'static>>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, VerifierBuilderError> {
+        let authorities = Arc::new(authorities);
+        let builder =
+            WebPkiServerVerifier::builder_with_provider(authorities, Arc::clone(provider));
+        Ok(Self { authorities: Some(builder.build()?), own, provider: Arc::clone(provider) })
+    }
+}
+
+pub(super) fn with(
+    builder: ConfigBuilder<ClientConfig, WantsVerifier>,
+    verifier: Verifier,
+) -> ClientConfig {
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    builder.with_no_client_auth()
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match &self.authorities {
+            Some(authorities) if !self.own.contains(end_entity) => authorities.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            ),
+            _ => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

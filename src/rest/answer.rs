@@ -1,0 +1,132 @@
+//! Whole events, one at a time, never the answer as a whole.
+
+use std::collections::HashSet;
+
+use axum::body::Bytes;
+use uuid::Uuid;
+
+use super::client::{Ask, Client};
+use super::elements::Element;
+use super::refusal::RestError;
+use super::reply::{Reply, Stream};
+use super::search::{self, Deleted};
+use crate::misp;
+
+/// The answer to [`Client::read`], while it arrives.
+#[derive(Debug)]
+pub struct Answer {
+    /// MISP's clock when the answer began, Unix seconds.
+    pub date: Option<i64>,
+    client: Client,
+    /// Asked for, and not seen so far.
+    missing: HashSet<Uuid>,
+    asked: usize,
+    /// Events that nobody asked for.
+    strangers: usize,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// With the deleted attributes.
+    First(Box<Stream>),
+    /// What the first answer did not hold.
+    Second(Box<Stream>),
+    Ended,
+    Failed,
+}
+
+impl Answer {
+    pub(super) async fn ask(client: Client, events: &[Uuid]) -> Result<Self, RestError> {
+        let missing: HashSet<Uuid> = events.iter().copied().collect();
+        let asked = missing.len();
+        // Without a uuid the filter would be none, and the answer everything.
+        let (date, state) = match missing.is_empty() {
+            true => (None, State::Ended),
+            false => {
+                let reply = search(&client, events, Deleted::Shown).await?;
+                (reply.date(), State::First(Box::new(reply.elements())))
+            }
+        };
+        Ok(Self { date, client, missing, asked, strangers: 0, state })
+    }
+
+    /// The next event's JSON, `{"Event": {…}}`, as it arrived; `None` only after a complete and
+    /// well-formed answer.
+    ///
+    /// # Errors
+    /// After [`RestError::TooLarge`] the next call goes on with the next event; after any other
+    /// every call fails.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, RestError> {
+        loop {
+            let found = match &mut self.state {
+                State::First(stream) | State::Second(stream) => stream.next().await,
+                State::Ended => return Ok(None),
+                State::Failed => return Err(failed_before()),
+            };
+            let taken = match found {
+                Ok(Some(element)) => self.take(element),
+                Ok(None) => self.go_on().await.map(|()| None),
+                Err(error) => Err(error),
+            };
+            match taken {
+                Ok(None) => {}
+                Ok(some) => return Ok(some),
+                Err(error) => {
+                    if !matches!(error, RestError::TooLarge { .. }) {
+                        self.state = State::Failed;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// MISP also finds events by the uuids of their attributes: those are passed over.
+    fn take(&mut self, element: Element) -> Result<Option<Bytes>, RestError> {
+        let event = match element {
+            Element::Whole(event) => event,
+            Element::TooLarge(event) => {
+                if let Some(event) = event {
+                    self.missing.remove(&event);
+                }
+                return Err(RestError::TooLarge { event, most: self.client.max_event() });
+            }
+        };
+        let asked_for = misp::event_uuid(&event).is_some_and(|uuid| self.missing.remove(&uuid));
+        if asked_for {
+            return Ok(Some(event));
+        }
+        self.strangers += 1;
+        match self.strangers > self.asked {
+            true => Err(unasked(&self.client)),
+            false => Ok(None),
+        }
+    }
+
+    /// Events without any attribute are found only without their deleted ones.
+    async fn go_on(&mut self) -> Result<(), RestError> {
+        let was = std::mem::replace(&mut self.state, State::Ended);
+        if matches!(was, State::First(_)) && !self.missing.is_empty() {
+            let missing: Vec<Uuid> = self.missing.iter().copied().collect();
+            let reply = search(&self.client, &missing, Deleted::Left).await?;
+            self.state = State::Second(Box::new(reply.elements()));
+        }
+        Ok(())
+    }
+}
+
+async fn search(client: &Client, events: &[Uuid], deleted: Deleted) -> Result<Reply, RestError> {
+    client.ask(&Ask::search(&search::events(events, deleted), events.len() > 1)).await
+}
+
+fn unasked(client: &Client) -> RestError {
+    let why = "it holds events that were not asked for: something on the way to MISP drops the \
+               request's body or its headers Accept and Content-Type";
+    client.malformed(super::client::SEARCH, why, &[])
+}
+
+fn failed_before() -> RestError {
+    let path = super::client::SEARCH.to_owned();
+    RestError::BrokeOff { path, why: "it failed before".to_owned() }
+}

@@ -1,0 +1,139 @@
+//! Listings of events: only their heads, without attributes.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::client::{Ask, Client};
+use super::elements::Element;
+use super::key::{flag, number};
+use super::listing::{Listing, Window};
+use super::refusal::RestError;
+use super::search;
+use crate::misp;
+
+/// What a listing says of an event. Times are Unix seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    pub uuid: Uuid,
+    /// MISP's number.
+    pub id: i64,
+    pub timestamp: i64,
+    /// 0: never published.
+    pub publish_timestamp: i64,
+    pub published: bool,
+    /// Live ones, as MISP counts them.
+    pub attributes: usize,
+}
+
+/// A page of a listing: the heads that no page before held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadsPage {
+    pub heads: Vec<Head>,
+    /// MISP's clock at the page, Unix seconds.
+    pub date: Option<i64>,
+}
+
+/// A listing, page by page.
+#[derive(Debug)]
+pub struct Heads {
+    client: Client,
+    query: Map<String, Value>,
+    listing: Listing,
+}
+
+impl Heads {
+    pub(super) fn new(client: Client, query: Map<String, Value>) -> Self {
+        Self { client, query, listing: Listing::default() }
+    }
+
+    /// The next page, in the order of MISP's ids; `None` after the last.
+    ///
+    /// # Errors
+    /// [`RestError`]; [`RestError::Unstable`] if events come and go faster than they are listed.
+    /// The next call tries the same page again.
+    pub async fn next(&mut self) -> Result<Option<HeadsPage>, RestError> {
+        while !self.listing.has_ended() {
+            let (window, mut page, total) = self.fetch().await?;
+            let ids: Vec<i64> = page.heads.iter().map(|head| head.id).collect();
+            let taken = self.listing.take(&window, &ids, total);
+            let known = taken.map_err(|why| RestError::Unstable { why: why.0 })?;
+            page.heads.drain(..known.min(ids.len()));
+            if !page.heads.is_empty() {
+                return Ok(Some(page));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A page that is too much for MISP is asked for again, and smaller.
+    async fn fetch(&self) -> Result<(Window, HeadsPage, Option<usize>), RestError> {
+        let mut failures = 0;
+        loop {
+            let window = self.listing.window(self.client.page().events);
+            match self.page(&window).await {
+                Ok((page, total)) => return Ok((window, page, total)),
+                Err(error) => failures = self.client.again(failures, error).await?,
+            }
+        }
+    }
+
+    async fn page(&self, window: &Window) -> Result<(HeadsPage, Option<usize>), RestError> {
+        let query = search::heads(&self.query, window.page, window.limit);
+        let reply = self.client.once(&Ask::search(&query, true)).await?;
+        let (date, total) = (reply.date(), reply.total());
+        let mut stream = reply.elements();
+        let mut heads = Vec::with_capacity(window.limit);
+        while let Some(element) = stream.next().await? {
+            heads.push(self.head(&element)?);
+        }
+        Ok((HeadsPage { heads, date }, total))
+    }
+
+    fn head(&self, element: &Element) -> Result<Head, RestError> {
+        let head = match element {
+            Element::Whole(event) => read(event),
+            Element::TooLarge(_) => {
+                Err("a head that is larger than misp.rest.max_event".to_owned())
+            }
+        };
+        head.map_err(|why| self.client.malformed(super::client::SEARCH, &why, &[]))
+    }
+}
+
+pub(super) fn uuid(element: &Element) -> Option<Uuid> {
+    match element {
+        Element::Whole(event) => misp::event_uuid(event),
+        Element::TooLarge(event) => *event,
+    }
+}
+
+fn read(event: &[u8]) -> Result<Head, String> {
+    #[derive(Deserialize)]
+    struct Around {
+        #[serde(rename = "Event")]
+        event: Fields,
+    }
+    #[derive(Deserialize)]
+    struct Fields {
+        uuid: Uuid,
+        id: Value,
+        timestamp: Value,
+        #[serde(default)]
+        publish_timestamp: Value,
+        #[serde(default)]
+        published: Value,
+        #[serde(default)]
+        attribute_count: Value,
+    }
+    let Around { event } = serde_json::from_slice(event).map_err(|error| error.to_string())?;
+    let attributes = number(&event.attribute_count).and_then(|count| usize::try_from(count).ok());
+    Ok(Head {
+        uuid: event.uuid,
+        id: number(&event.id).ok_or("an event without id")?,
+        timestamp: number(&event.timestamp).ok_or("an event without timestamp")?,
+        publish_timestamp: number(&event.publish_timestamp).unwrap_or(0),
+        published: flag(&event.published),
+        attributes: attributes.unwrap_or(0),
+    })
+}

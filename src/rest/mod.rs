@@ -1,0 +1,22 @@
+//! MISP's REST API, as a judge that is asked: it knows HTTP and MISP's answers, no ledger and no
+//! STIX.
+
+mod answer;
+mod client;
+mod elements;
+mod heads;
+mod key;
+mod limit;
+mod listing;
+mod page;
+mod refusal;
+mod reply;
+mod search;
+
+pub use answer::Answer;
+pub use client::Client;
+pub use elements::{Element, Elements, NotAnAnswer};
+pub use heads::{Head, Heads, HeadsPage};
+pub use key::Key;
+pub use page::Page;
+pub use refusal::RestError;

@@ -1,0 +1,78 @@
+//! How much to ask of MISP at once: what it manages, as far as its answers show. Pure.
+
+/// The most to ask for in one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    pub events: usize,
+    /// As far as their number is known; one event may always be asked for.
+    pub attributes: usize,
+}
+
+/// Halved by every answer that MISP did not manage, and grown by a sixteenth of the whole by every
+/// other: a size that fails is tried again only after a while.
+#[derive(Debug)]
+pub(super) struct Pages {
+    most: Page,
+    now: Page,
+}
+
+const STEPS: usize = 16;
+
+impl Pages {
+    pub(super) fn new(most: Page) -> Self {
+        Self { most, now: most }
+    }
+
+    pub(super) fn now(&self) -> Page {
+        self.now
+    }
+
+    pub(super) fn failed(&mut self) {
+        let Page { events, attributes } = self.now;
+        self.now = Page { events: (events / 2).max(1), attributes: (attributes / 2).max(1) };
+    }
+
+    pub(super) fn succeeded(&mut self) {
+        self.now = Page {
+            events: grown(self.now.events, self.most.events),
+            attributes: grown(self.now.attributes, self.most.attributes),
+        };
+    }
+}
+
+fn grown(now: usize, most: usize) -> usize {
+    (now + (most / STEPS).max(1)).min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_halved_down_to_one_and_grows_again() {
+        let most = Page { events: 100, attributes: 50_000 };
+        let mut pages = Pages::new(most);
+        pages.succeeded();
+        assert_eq!(pages.now(), most);
+        pages.failed();
+        assert_eq!(pages.now(), Page { events: 50, attributes: 25_000 });
+        for _ in 0..20 {
+            pages.failed();
+        }
+        assert_eq!(pages.now(), Page { events: 1, attributes: 1 });
+        pages.succeeded();
+        assert_eq!(pages.now(), Page { events: 7, attributes: 3126 });
+        for _ in 0..20 {
+            pages.succeeded();
+        }
+        assert_eq!(pages.now(), most);
+    }
+
+    #[test]
+    fn a_page_of_one_stays_one() {
+        let mut pages = Pages::new(Page { events: 1, attributes: 1 });
+        pages.failed();
+        pages.succeeded();
+        assert_eq!(pages.now(), Page { events: 1, attributes: 1 });
+    }
+}

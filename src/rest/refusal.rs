@@ -1,0 +1,252 @@
+//! What MISP, or something in front of it, said instead of an answer. Pure.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Why a request gave nothing. Holds no key and no body beyond MISP's own words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestError {
+    /// 401, 403 or 405: the key, its user or its role.
+    #[error("MISP refuses {path} ({status}): {words}; {advice}")]
+    Refused { path: String, status: u16, words: String, advice: &'static str },
+    /// Redirected to the login page.
+    #[error(
+        "MISP is not live: {path} leads to its login page; only site administrators get in until \
+         MISP.live is true again (or misp.url is not MISP itself)"
+    )]
+    NotLive { path: String },
+    #[error(
+        "{path} is redirected to {to}; set misp.url to the address that MISP itself answers at"
+    )]
+    Redirected { path: String, to: String },
+    #[error(
+        "MISP's rate limit for the key's role is used up for {}; raise rate_limit_count of the \
+         role, or take the limit off it",
+        humantime::format_duration(Duration::from_secs(after.as_secs()))
+    )]
+    RateLimited { after: Duration },
+    #[error(
+        "{path} is answered with a web page ({status}, {title:?}) instead of JSON; misp.url must \
+         lead to MISP past the sign-in of any reverse proxy"
+    )]
+    Html { path: String, status: u16, title: String },
+    /// 5xx.
+    #[error("MISP failed at {path} ({status}): {words}; app/tmp/logs/error.log of MISP says why")]
+    Failed { path: String, status: u16, words: String },
+    /// Any other status.
+    #[error("MISP does not accept {path} ({status}): {words}; is misp.url the address of MISP?")]
+    Unexpected { path: String, status: u16, words: String },
+    #[error("MISP is not reached at {path}: {why}; check misp.url, name resolution and the proxy")]
+    Unreachable { path: String, why: String },
+    #[error("MISP's certificate is not trusted at {path}: {why}; {advice}")]
+    Untrusted { path: String, why: String, advice: &'static str },
+    #[error(
+        "MISP said nothing at {path} for {}; ask for less (misp.rest.page_attributes) or wait \
+         longer (misp.rest.request_timeout)",
+        humantime::format_duration(*waited)
+    )]
+    Silent { path: String, waited: Duration },
+    /// Cut off: by a reset, by the end of the connection, or inside the compression.
+    #[error("the answer to {path} broke off: {why}")]
+    BrokeOff { path: String, why: String },
+    #[error("the answer to {path} is not MISP's: {why}")]
+    Malformed { path: String, why: String },
+    /// This event is passed over, the answer goes on.
+    #[error(
+        "{} is larger than misp.rest.max_event ({} bytes)",
+        event.map_or_else(|| "an event".to_owned(), |uuid| format!("event {uuid}")),
+        most
+    )]
+    TooLarge { event: Option<Uuid>, most: usize },
+    #[error("MISP's listing changes under the relay: {why}; it is listed again later")]
+    Unstable { why: &'static str },
+}
+
+impl RestError {
+    /// The word in metrics and status.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "refused",
+            Self::NotLive { .. } => "not_live",
+            Self::Redirected { .. } => "redirected",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Html { .. } => "html",
+            Self::Failed { .. } => "failed",
+            Self::Unexpected { .. } => "unexpected",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Untrusted { .. } => "untrusted",
+            Self::Silent { .. } => "silent",
+            Self::BrokeOff { .. } => "broke_off",
+            Self::Malformed { .. } => "malformed",
+            Self::TooLarge { .. } => "too_large",
+            Self::Unstable { .. } => "unstable",
+        }
+    }
+
+    /// A fault of network or server that may be gone in a moment, and no refusal.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Failed { status, .. } => OVERLOADED.contains(status),
+            Self::Unreachable { .. } | Self::Silent { .. } | Self::BrokeOff { .. } => true,
+            Self::Refused { .. }
+            | Self::NotLive { .. }
+            | Self::Redirected { .. }
+            | Self::RateLimited { .. }
+            | Self::Html { .. }
+            | Self::Unexpected { .. }
+            | Self::Untrusted { .. }
+            | Self::Malformed { .. }
+            | Self::TooLarge { .. }
+            | Self::Unstable { .. } => false,
+        }
+    }
+
+    /// Whether less at once may help: MISP ran out of memory or time.
+    pub(super) fn is_too_much(&self) -> bool {
+        matches!(self, Self::Silent { .. })
+            || matches!(self, Self::Failed { status, .. } if OVERLOADED.contains(status))
+    }
+}
+
+/// What MISP, its web server or a proxy answers when a request was too much, or MISP is away.
+const OVERLOADED: [u16; 4] = [500, 502, 503, 504];
+
+/// The parts of an answer that decide.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub(super) path: &'a str,
+    pub(super) status: u16,
+    /// The header `Location`.
+    pub(super) location: Option<&'a str>,
+    /// How long to wait, as a header says; else as configured.
+    pub(super) wait: Duration,
+    /// The first bytes of the body.
+    pub(super) body: &'a [u8],
+}
+
+/// What any status but 200 means.
+pub(super) fn refusal(said: &Said<'_>) -> RestError {
+    let path = said.path.to_owned();
+    let status = said.status;
+    match status {
+        300..=399 => redirect(path, said.location.unwrap_or_default()),
+        429 => RestError::RateLimited { after: said.wait },
+        500..=599 => RestError::Failed { path, status, words: any_words(said.body) },
+        _ if is_html(said.body) => RestError::Html { path, status, title: title(said.body) },
+        401 | 403 => refused(path, status, any_words(said.body)),
+        405 => match words(said.body) {
+            // MISP's status for a role that may not search at all (rate_limit_count 0).
+            Some(words) => refused(path, status, words),
+            None => RestError::Unexpected { path, status, words: any_words(said.body) },
+        },
+        _ => RestError::Unexpected { path, status, words: any_words(said.body) },
+    }
+}
+
+fn refused(path: String, status: u16, words: String) -> RestError {
+    let advice = advice(&words);
+    RestError::Refused { path, status, words, advice }
+}
+
+fn redirect(path: String, location: &str) -> RestError {
+    // What stands behind the address is of nobody's interest, and may be secret.
+    let to = location.split(['?', '#']).next().unwrap_or_default();
+    match to.trim_end_matches('/').ends_with("/users/login") {
+        true => RestError::NotLive { path },
+        false => RestError::Redirected { path, to: shortened(to) },
+    }
+}
+
+/// For people only: MISP gives the same status for a wrong key and for a lack of rights.
+fn advice(words: &str) -> &'static str {
+    let lower = words.to_lowercase();
+    let is_about = |word: &str| lower.contains(word);
+    if is_about("permission") || is_about("not authorised") || is_about("not allowed") {
+        "the role of the key's user does not allow it: give it a role with \"Auth key access\", \
+         such as Read Only"
+    } else if is_about("ip address") {
+        "add the relay's address to the key's allowed IPs"
+    } else if is_about("disabled") {
+        "enable the user, or use the key of another"
+    } else {
+        "set misp.key to a valid authentication key (Global Actions > My Profile > Auth keys); it \
+         may be expired or mistyped"
+    }
+}
+
+/// MISP's words, or the page's title, or the beginning of the body.
+fn any_words(body: &[u8]) -> String {
+    if is_html(body) {
+        return format!("a web page, {:?}", title(body));
+    }
+    words(body).unwrap_or_else(|| match body.trim_ascii() {
+        [] => "no words".to_owned(),
+        some => shortened(&String::from_utf8_lossy(some)),
+    })
+}
+
+/// The words of MISP's own errors: `{"name": …, "message": …, "url": …}`.
+pub(super) fn words(body: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let text = |key: &str| answer.get(key).and_then(Value::as_str);
+    text("message").or_else(|| text("name")).map(shortened)
+}
+
+/// MISP says that there is no such event: its JSON for this very path.
+pub(super) fn is_no_such_event(path: &str, body: &[u8]) -> bool {
+    let Ok(answer) = serde_json::from_slice::<Value>(body) else { return false };
+    let text = |key: &str| answer.get(key).and_then(Value::as_str);
+    // "Not Found" is said of addresses that no MISP has. Other words are in MISP's language.
+    let named = text("name").is_some_and(|name| name != "Not Found");
+    named && text("message").is_some() && text("url").is_some_and(|url| url.ends_with(path))
+}
+
+/// Whether a body begins as a web page does (or PHP's warnings): JSON never begins so.
+pub(super) fn is_html(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'<')
+}
+
+/// The title of a web page, or else its first words.
+pub(super) fn title(body: &[u8]) -> String {
+    let page = String::from_utf8_lossy(body);
+    let lower = page.to_ascii_lowercase();
+    let inside = lower.find("<title").and_then(|at| {
+        let begin = at + lower.get(at..)?.find('>')? + 1;
+        let end = begin + lower.get(begin..)?.find("</title")?;
+        page.get(begin..end)
+    });
+    let shown = inside.map(shortened).filter(|title| !title.is_empty());
+    shown.unwrap_or_else(|| shortened(&without_tags(&page)))
+}
+
+fn without_tags(page: &str) -> String {
+    let mut text = String::new();
+    let mut in_tag = false;
+    for character in page.chars() {
+        match character {
+            '<' => in_tag = true,
+            '>' => {
+                in_tag = false;
+                text.push(' ');
+            }
+            other if !in_tag => text.push(other),
+            _ => {}
+        }
+    }
+    text
+}
+
+/// The first words in one line, without control characters.
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 160;
+    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).collect();
+    let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}

@@ -1,0 +1,72 @@
+//! The bodies of restSearch requests. Pure.
+//!
+//! Never an empty one: MISP then gives everything. What MISP does not know it ignores, so a
+//! misspelt parameter is none.
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+/// Whole events. MISP leaves out what is deleted unless it is asked for; with `deleted` however it
+/// leaves out events that hold no attribute at all, deleted or not (`Event::filterEventIds` joins
+/// the attributes): they are found without.
+pub(super) fn events(uuids: &[Uuid], deleted: Deleted) -> Map<String, Value> {
+    let mut query = of_uuids(uuids);
+    query.extend([
+        ("published".to_owned(), json!([0, 1])),
+        // A sync user is not shown local tags unless it asks, and they may forbid.
+        ("excludeLocalTags".to_owned(), json!(0)),
+        ("noEventReports".to_owned(), json!(1)),
+        ("noShadowAttributes".to_owned(), json!(1)),
+    ]);
+    if deleted == Deleted::Shown {
+        query.insert("deleted".to_owned(), json!([0, 1]));
+    }
+    query
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deleted {
+    Shown,
+    Left,
+}
+
+/// The heads of those of the events that the operator's search selects.
+pub(super) fn selected(search: &Map<String, Value>, uuids: &[Uuid]) -> Map<String, Value> {
+    let mut query = search.clone();
+    query.extend(of_uuids(uuids));
+    query.extend(metadata());
+    query
+}
+
+/// A page of a listing of heads.
+pub(super) fn heads(query: &Map<String, Value>, page: usize, limit: usize) -> Map<String, Value> {
+    let mut query = query.clone();
+    // As in `events`: it would hide the events without attributes, and heads hold none anyway.
+    query.remove("deleted");
+    query.extend(metadata());
+    query.extend(paged(page, limit));
+    query
+}
+
+/// MISP looks for the uuids among events and among attributes.
+fn of_uuids(uuids: &[Uuid]) -> Map<String, Value> {
+    let mut query = paged(1, uuids.len());
+    query.insert("uuid".to_owned(), json!(uuids));
+    query
+}
+
+fn metadata() -> Map<String, Value> {
+    let pairs =
+        [("metadata", json!(1)), ("excludeGalaxy", json!(1)), ("sgReferenceOnly", json!(1))];
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn paged(page: usize, limit: usize) -> Map<String, Value> {
+    let pairs = [
+        ("returnFormat", json!("json")),
+        ("order", json!("Event.id asc")),
+        ("page", json!(page)),
+        ("limit", json!(limit.max(1))),
+    ];
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}

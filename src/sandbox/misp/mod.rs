@@ -1,0 +1,22 @@
+//! A stand-in for MISP 2.5: its events with MISP's semantics, the ZeroMQ frames that it would send,
+//! and its REST API with faults on order.
+
+mod answer;
+mod body;
+mod change;
+mod fault;
+mod frame;
+mod model;
+mod render;
+mod search;
+mod server;
+mod store;
+mod tagging;
+mod wire;
+
+pub use change::Edit;
+pub use fault::{Chance, RestFault};
+pub use frame::Frame;
+pub use model::{Attribute, Event, NewAttribute, NewEvent, NewObject, Object, Organisation, Tag};
+pub use server::{AskedFor, Key, MispServer, MispSettings};
+pub use store::Misp;
