@@ -218,7 +218,7 @@ async fn an_export_holds_every_row_as_people_read_it() {
     let uuid = json["Event"]["uuid"].as_str().unwrap();
     assert!(of("events").any(|event| event["event"] == uuid));
     assert!(event["facts"]["info"].is_string() && event["skipped"].is_object(), "{event:#}");
-    assert!(event["reread"].is_boolean() && event["timestamp"].is_i64(), "{event:#}");
+    assert!(event["read_published"].is_boolean() && event["timestamp"].is_i64(), "{event:#}");
     let wanted = of("wanted").next().unwrap();
     assert!(wanted["object"].as_str().unwrap().parse::<Uuid>().is_ok(), "{wanted:#}");
     assert_eq!(wanted["body"]["type"], "indicator");

@@ -33,6 +33,7 @@ mod ledger_care;
 mod lifecycle;
 #[cfg(test)]
 mod reads;
+#[cfg(test)]
 mod recordings;
 #[cfg(test)]
 mod revoke;
