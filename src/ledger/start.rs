@@ -15,6 +15,10 @@ use crate::stix::{Observable, Withdraw};
 /// [`TargetEntry::mode`] of a target that writes to a file.
 pub const DRY_RUN: &str = "dry-run";
 
+/// [`TargetEntry::mode`] of a target that is configured and not enabled: no change is queued for it,
+/// and once it is enabled it is compared with everything.
+pub const DISABLED: &str = "disabled";
+
 /// A target as the ledger remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct TargetEntry {
@@ -49,15 +53,21 @@ impl Ledger {
         view: &View,
         targets: &[TargetEntry],
     ) -> Result<(), StartError> {
-        let is_live = targets.iter().any(|target| target.mode != DRY_RUN);
+        let is_live = targets.iter().any(|target| ![DRY_RUN, DISABLED].contains(&&*target.mode));
         if view.merger.withdraw() == Withdraw::Expire || !is_live {
             return Ok(());
         }
-        let known: i64 = sqlx::query_scalar("SELECT count(*) FROM targets WHERE mode <> $1")
-            .bind(DRY_RUN)
-            .fetch_one(&self.readers)
-            .await?;
-        if known == 0 { Err(StartError::Forgotten) } else { Ok(()) }
+        // A disabled target may have been used; one that only writes to a file was not.
+        let known: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM targets WHERE mode NOT IN ($1, $2))
+                 OR EXISTS (SELECT 1 FROM targets t JOIN delivered d ON d.target = t.target
+                            WHERE t.mode = $2 AND t.target NOT LIKE '%/dry-run')",
+        )
+        .bind(DRY_RUN)
+        .bind(DISABLED)
+        .fetch_one(&self.readers)
+        .await?;
+        if known { Ok(()) } else { Err(StartError::Forgotten) }
     }
 
     /// Compares identity and targets with the last run. `rehome` accepts a new identity.
@@ -181,6 +191,12 @@ async fn register_target(
     .bind(&target.sourcesystem)
     .execute(&mut *tx)
     .await?;
+    if target.mode == DISABLED {
+        sqlx::query("DELETE FROM queue WHERE target = $1 AND change <> 0")
+            .bind(&target.target)
+            .execute(&mut *tx)
+            .await?;
+    }
     Ok(queue_everything(tx, &target.target, now).await?)
 }
 
@@ -275,7 +291,7 @@ fn moved(before: &TargetEntry, now: &TargetEntry) -> StartError {
     StartError::Moved { key: key("workspace_id"), before, now: now_ }
 }
 
-async fn setting(tx: &mut SqliteConnection, name: &str) -> sqlx::Result<Option<String>> {
+pub(super) async fn setting(tx: &mut SqliteConnection, name: &str) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
         .bind(name)
         .fetch_optional(tx)

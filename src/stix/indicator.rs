@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::context::{self, Labels};
 use super::expiry::ClaimTimes;
-use super::{Identity, Observable, Rendering, Withdraw, marking, time};
+use super::{Expiry, Identity, Observable, Rendering, Withdraw, marking, time};
 use crate::convert::{ClaimFacts, EventFacts};
 use crate::policy::Tlp;
 
@@ -86,6 +86,11 @@ impl Merger {
     #[must_use]
     pub fn identity(&self) -> Identity {
         self.rendering.identity
+    }
+
+    #[must_use]
+    pub fn expiry(&self) -> &Expiry {
+        &self.rendering.expiry
     }
 
     #[must_use]
@@ -252,7 +257,7 @@ struct Phase {
 mod tests {
     use super::*;
     use crate::convert::Tag;
-    use crate::stix::{ExpireFrom, Expiry};
+    use crate::stix::ExpireFrom;
 
     fn merger() -> Merger {
         Merger::new(&Rendering {

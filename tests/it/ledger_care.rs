@@ -268,3 +268,49 @@ async fn the_running_relay_exports_checks_and_vacuums() {
     let checked = scene.relay.command(&["ledger", "check"]);
     assert_eq!(checked.status.code(), Some(0), "{checked:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_an_older_release_is_converted_by_the_first_vacuum() {
+    let relay = filled().await;
+    let copy = copy_of(&relay).await;
+    let mut database = connect_to(copy.path()).await;
+    for statement in ["PRAGMA auto_vacuum = NONE", "VACUUM"] {
+        sqlx::query(statement).execute(&mut database).await.unwrap();
+    }
+    database.close().await.unwrap();
+    let mut config = relay.config.ledger.clone();
+    config.data_dir = copy.path().to_owned();
+    let ledger = Ledger::open(&config).await.unwrap();
+    assert!(ledger.give_back().await.unwrap().needs_stop, "a running relay cannot");
+    assert!(!ledger.vacuum().await.unwrap().needs_stop);
+    ledger.close().await;
+    drop(ledger);
+    let mut database = connect_to(copy.path()).await;
+    sqlx::query("DELETE FROM wanted").execute(&mut database).await.unwrap();
+    database.close().await.unwrap();
+    let ledger = Ledger::open(&config).await.unwrap();
+    let given = ledger.give_back().await.unwrap();
+    assert!(!given.needs_stop && given.after < given.before, "{given:?}");
+    assert_eq!(ledger.room().await.unwrap().free, 0);
+    ledger.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_relay_is_refused_and_commands_go_to_the_first() {
+    let mut scene = Scene::set(&[]).await;
+    let process = scene.relay.pid().to_string();
+    let refused = scene.relay.command(&["run"]);
+    let words = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{words}");
+    assert!(words.contains(&format!("another relay (process {process})")), "{words}");
+    let told = |arguments: &[&str]| {
+        let done = scene.relay.command(arguments);
+        assert_eq!(done.status.code(), Some(0), "{done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    assert!(told(&["status"]).contains(&format!("process {process}, running for")));
+    assert_eq!(told(&["retry-rejected"]), "0 rejected objects are pending again.\n");
+    assert!(told(&["ledger", "check"]).contains("holds    file-is-sound"));
+    assert!(told(&["ledger", "export"]).lines().all(|line| line.starts_with("{\"table\":")));
+    assert!(scene.relay.runs());
+}

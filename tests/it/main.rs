@@ -42,6 +42,8 @@ mod sandbox;
 #[cfg(test)]
 mod sandbox_misp;
 #[cfg(test)]
+mod upkeep;
+#[cfg(test)]
 mod webhook;
 #[cfg(test)]
 mod zmq;

@@ -7,7 +7,7 @@ use misp_sentinel_relay::config::{self, Config, LedgerConfig};
 use misp_sentinel_relay::intake::frame::{self, Said};
 use misp_sentinel_relay::intake::{Inbox, webhook};
 use misp_sentinel_relay::ledger::{
-    KeyView, Ledger, RestRules, TargetEntry, View, Writer, WriterSettings,
+    DISABLED, KeyView, Ledger, RestRules, TargetEntry, Upkeep, View, Writer, WriterSettings,
 };
 use misp_sentinel_relay::notice::{Gap, GapReason, Receipt, What};
 use tempfile::TempDir;
@@ -63,9 +63,8 @@ fn sees_all() -> KeyView {
     key
 }
 
-fn write(ledger: &Ledger, view: &Arc<View>, config: &Config) -> (Inbox, JoinHandle<()>) {
-    let (inbox, reader) = Inbox::new(1 << 26);
-    let settings = WriterSettings {
+fn settings(config: &Config) -> WriterSettings {
+    WriterSettings {
         source: "misp".to_owned(),
         confirm_within: Duration::from_secs(60),
         tombstones: config.ledger.tombstones,
@@ -76,8 +75,12 @@ fn write(ledger: &Ledger, view: &Arc<View>, config: &Config) -> (Inbox, JoinHand
             on_unpublish: config.misp.on_unpublish,
             guard: config.guard,
         }),
-    };
-    let writer = Writer::new(ledger.clone(), Arc::clone(view), settings, reader);
+    }
+}
+
+fn write(ledger: &Ledger, view: &Arc<View>, config: &Config) -> (Inbox, JoinHandle<()>) {
+    let (inbox, reader) = Inbox::new(1 << 26);
+    let writer = Writer::new(ledger.clone(), Arc::clone(view), settings(config), reader);
     (inbox, tokio::spawn(writer.run()))
 }
 
@@ -114,9 +117,16 @@ impl Relay {
 
     /// Ends, and starts again with these targets.
     pub(crate) async fn retarget(&mut self, targets: &[&str]) {
+        self.retarget_with(targets, &[]).await;
+    }
+
+    /// The same, with others that are configured and not enabled.
+    pub(crate) async fn retarget_with(&mut self, targets: &[&str], disabled: &[&str]) {
         let names = targets.iter().map(|target| (*target).to_owned()).collect();
         let view = View::new(VIEW, names, &self.config.policy, &self.config.rendering);
-        let entries: Vec<TargetEntry> = targets.iter().map(|target| entry(target)).collect();
+        let off = |target: &&str| TargetEntry { mode: DISABLED.to_owned(), ..entry(target) };
+        let entries: Vec<TargetEntry> =
+            targets.iter().map(|target| entry(target)).chain(disabled.iter().map(off)).collect();
         self.ledger.register(&view, "identity", &entries, false).await.unwrap();
         self.view = Arc::new(view);
         self.crash().await;
@@ -131,6 +141,11 @@ impl Relay {
         self.view = Arc::new(View::new(VIEW, targets, &self.config.policy, &self.config.rendering));
         self.ledger.reevaluate(&self.view, Ledger::now(), |_| {}).await.unwrap();
         (self.inbox, self.writer) = write(&self.ledger, &self.view, &self.config);
+    }
+
+    /// What the writer uses to care for the ledger.
+    pub(crate) fn upkeep(&self) -> Upkeep {
+        Upkeep::new(&settings(&self.config))
     }
 
     /// As a ZeroMQ frame would.

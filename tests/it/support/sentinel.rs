@@ -24,8 +24,12 @@ impl Sentinel {
 
     /// Accepts all that is pending for a target.
     pub(crate) async fn accept_all_of(&mut self, relay: &Relay, target: &str) {
+        self.accept_all_at(relay, target, Ledger::now()).await;
+    }
+
+    /// The same at another time, Unix milliseconds.
+    pub(crate) async fn accept_all_at(&mut self, relay: &Relay, target: &str, now: i64) {
         loop {
-            let now = Ledger::now();
             let pending = relay.ledger.pending(VIEW, target, 0, None, (now, 1_000)).await.unwrap();
             if pending.is_empty() {
                 return;
