@@ -112,6 +112,11 @@ pub struct RunOptions {
     #[arg(long)]
     pub rehome: bool,
 
+    /// Start with an empty ledger under indicator.withdraw = "revoke": what was revoked in Sentinel
+    /// before comes back under its old id, and what had come back is there twice until it expires
+    #[arg(long)]
+    pub accept_duplicates: bool,
+
     /// Accept that misp.key belongs to another user, organisation or role than the ledger was filled
     /// with: what it does not see is withdrawn
     #[arg(long)]

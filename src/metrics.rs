@@ -52,10 +52,10 @@ declare! {
     EVENTS = Counter "relay_events_total" ["outcome"] Count: "Snapshots of events: applied, unchanged, stale, deleted, refused, read (over REST) or overtaken";
     CLAIMS = Counter "relay_claims_total" ["change"] Count: "Claims of the ledger: new, changed or gone";
     SKIPPED = Counter "relay_skipped_total" ["reason"] Count: "Attributes that make no claim, and claims that no policy admits";
-    REST = Counter "relay_rest_requests_total" ["outcome"] Count: "Rounds of asking MISP over REST: ok or failed";
     READS = Gauge "relay_reads_waiting" [] Count: "Events that are to be read over REST";
     HELD = Gauge "relay_held_claims" [] Count: "Claims that the guard keeps until an operator releases them";
     COMMIT = Histogram "relay_ledger_commit_seconds" [] Seconds: "Time of a ledger transaction with its commit";
+    LEDGER_SIZE = Gauge "relay_ledger_bytes" ["part"] Bytes: "Size of the ledger: its file, its WAL, and what of the file is free";
     QUEUE = Gauge "relay_queue_changes" ["target", "lane"] Count: "Open changes of the target: one per event and lane";
     SENT = Counter "relay_objects_sent_total" ["target", "lane"] Count: "Objects sent, repeats included";
     ACCEPTED = Counter "relay_objects_accepted_total" ["target", "lane"] Count: "Objects that Sentinel accepted";
@@ -163,6 +163,11 @@ pub fn committed(took: Duration) {
     histogram!(COMMIT).record(took);
 }
 
+/// `part` is `file`, `wal` or `free`.
+pub fn ledger_size(part: &'static str, bytes: f64) {
+    gauge!(LEDGER_SIZE, "part" => part).set(bytes);
+}
+
 /// How many changes a target has not fully taken, in a lane (`withdrawals`, `live` or `backlog`).
 pub fn queued(target: &str, lane: &'static str, changes: f64) {
     gauge!(QUEUE, "target" => target.to_owned(), "lane" => lane).set(changes);
@@ -193,10 +198,6 @@ pub fn request(target: &str, outcome: &'static str, took: Duration) {
 /// A token was asked for: `granted`, or the word of the `SignInError`.
 pub fn sign_in(outcome: &'static str) {
     counter!(SIGN_INS, "outcome" => outcome).increment(1);
-}
-
-pub fn rest_request(outcome: &'static str) {
-    counter!(REST, "outcome" => outcome).increment(1);
 }
 
 pub fn waiting(reads: f64, held: f64) {
@@ -236,6 +237,7 @@ mod tests {
         claims("new", 3);
         skipped("deleted", 2);
         committed(second);
+        ledger_size("file", 4096.0);
         queued(target, lane, 1.0);
         sent(target, lane, 1);
         accepted(target, lane, 1);

@@ -177,6 +177,9 @@ pub enum GapReason {
     /// The bound on waiting publications was reached.
     MemoryFull,
     LedgerFailed,
+    /// The last run was killed, or its stop outlasted its grace time: what it had received and not
+    /// committed is lost.
+    Interrupted,
     /// An operator had MISP looked at again.
     Asked,
 }
@@ -193,6 +196,7 @@ impl GapReason {
             Self::FrameTooLarge => "frame_too_large",
             Self::MemoryFull => "memory_full",
             Self::LedgerFailed => "ledger_failed",
+            Self::Interrupted => "interrupted",
             Self::Asked => "asked",
         }
     }

@@ -180,9 +180,11 @@ impl Page {
     }
 
     fn ledger(&mut self, ledger: &LedgerStatus) {
-        let size = bytesize::ByteSize::b(u64::try_from(ledger.bytes).unwrap_or_default());
+        let size = |bytes| bytesize::ByteSize::b(u64::try_from(bytes).unwrap_or_default());
+        let (file, wal, free) = (ledger.room.file, ledger.room.wal, ledger.room.free);
+        let (size, wal, free) = (size(file), size(wal), size(free));
         let mut line = format!(
-            "  Ledger: {} events, {} deleted events, {} claims, {} indicators wanted, {size}",
+            "  Ledger: {} events, {} deleted events, {} claims, {} indicators wanted, {size} ({free} of it free) and {wal} of WAL",
             ledger.events, ledger.deleted_events, ledger.claims, ledger.wanted
         );
         if ledger.announced > 0 {

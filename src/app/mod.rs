@@ -23,7 +23,7 @@ use crate::deliver::{self, Health, Sender};
 use crate::intake::rest::RestIntake;
 use crate::intake::zmq::ZeroMqStatus;
 use crate::intake::{Inbox, webhook};
-use crate::ledger::{Ledger, TargetEntry, View};
+use crate::ledger::{DISABLED, Ledger, TargetEntry, View};
 use crate::notice::Notice;
 use crate::signals;
 use tasks::Tasks;
@@ -91,6 +91,7 @@ impl Relay {
         let ledger = Ledger::open(&config.ledger).await?;
         let view = Arc::new(view(&config));
         register(&config, &ledger, &view, options).await?;
+        ledger.begin_run(&config.misp.name, Ledger::now()).await?;
         let health = Health::default();
         let http = deliver::http::client(&config.azure)?;
         let senders = deliver::senders(&config, VIEW, &ledger, &http, &health)?;
@@ -145,6 +146,10 @@ impl Relay {
                 "not all parts ended within the grace time: what was committed is safe, objects in requests are sent again"
             );
         }
+        if tasks.has_committed_all() {
+            let ended = ledger.end_run().await;
+            ledger.judge(ended, "end the run").await;
+        }
         ledger.close().await;
         match fault {
             Some(Err(error)) => Err(error),
@@ -170,10 +175,11 @@ impl Listeners {
     }
 }
 
-/// The view of all targets.
+/// The view of all targets. Changes are queued for those that are enabled.
 #[must_use]
 pub fn view(config: &Config) -> View {
-    let names = config.targets.iter().map(|target| target.name.clone()).collect();
+    let enabled = config.targets.iter().filter(|target| target.enabled);
+    let names = enabled.map(|target| target.name.clone()).collect();
     View::new(VIEW, names, &config.policy, &config.rendering)
 }
 
@@ -196,11 +202,14 @@ async fn register(
     let identity = format!("{:?} in {}", rendering.identity, rendering.namespace);
     let entry = |target: &crate::config::Target| TargetEntry {
         target: target.name.clone(),
-        mode: target.mode.word().into(),
+        mode: if target.enabled { target.mode.word() } else { DISABLED }.into(),
         workspace: target.workspace_id.to_string(),
         sourcesystem: target.sourcesystem.clone(),
     };
     let targets: Vec<TargetEntry> = config.targets.iter().map(entry).collect();
+    if !options.accept_duplicates {
+        ledger.knows_generations(view, &targets).await?;
+    }
     Ok(ledger.register(view, &identity, &targets, options.rehome).await?)
 }
 

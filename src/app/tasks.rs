@@ -14,7 +14,7 @@ use crate::deliver::Sender;
 use crate::intake::rest::RestStatus;
 use crate::intake::webhook;
 use crate::intake::zmq::{self, ZeroMqStatus};
-use crate::ledger::{Lane, Ledger, View, Writer};
+use crate::ledger::{Lane, Ledger, Room, View, Writer};
 use crate::metrics;
 
 /// How often gauges are refreshed and histograms drained.
@@ -93,6 +93,13 @@ impl Tasks {
         }
         self.stop_senders.cancel();
         drain(&mut self.senders).await;
+    }
+}
+
+impl Tasks {
+    /// Whether everything that came in is committed; to be asked after [`Tasks::end`].
+    pub(super) fn has_committed_all(&self) -> bool {
+        self.intakes.is_empty() && self.writer.is_empty()
     }
 }
 
@@ -214,6 +221,10 @@ impl Watched {
     async fn ledger(&self) -> sqlx::Result<()> {
         let (reads, held) = self.ledger.waiting().await?;
         metrics::waiting(reads as f64, held as f64);
+        let Room { file, wal, free } = self.ledger.room().await?;
+        for (part, bytes) in [("file", file), ("wal", wal), ("free", free)] {
+            metrics::ledger_size(part, bytes as f64);
+        }
         metrics::degraded("ledger", "held", held > 0);
         for target in &self.targets {
             let depths = self.ledger.queue_depth(target).await?;

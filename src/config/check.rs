@@ -74,12 +74,13 @@ fn memory(config: &Config, reader: &mut Reader) {
 }
 
 fn expiry(config: &Config, reader: &mut Reader) {
-    if config.rendering.expiry.renew {
-        let hint = "set it to false and give first_seen_by_relay enough days";
+    let expiry = &config.rendering.expiry;
+    if expiry.renew && !expiry.renews() && reader.sound("expiry.from") {
+        let hint = "set expiry.from = \"first_seen_by_relay\", or renew = false: under timestamp and last_seen MISP's own times say how long an indicator holds";
         reader.fault(
             "expiry.renew",
             |mistake| mistake.value("true").hint(hint),
-            "this version does not renew indicators yet",
+            "only what is counted from first_seen_by_relay can be renewed",
         );
     }
     // Observable types are a closed set: another word would be a setting without effect.

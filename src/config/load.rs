@@ -14,7 +14,7 @@ use super::{
     Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, check, misp, target,
 };
 use crate::policy::{Policy, Tlp};
-use crate::stix::{ExpireFrom, Expiry, Identity, Rendering};
+use crate::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const KIB: u64 = 1 << 10;
@@ -113,8 +113,10 @@ fn tlp(reader: &mut Reader, key: &str) -> Tlp {
 
 fn rendering(reader: &mut Reader, tlp_untagged: Tlp) -> Rendering {
     let identities = [("observable", Identity::Observable), ("attribute", Identity::Attribute)];
+    let withdrawals = [("expire", Withdraw::Expire), ("revoke", Withdraw::Revoke)];
     Rendering {
         identity: reader.word("indicator.identity", &identities, Identity::Observable),
+        withdraw: reader.word("indicator.withdraw", &withdrawals, Withdraw::Expire),
         namespace: reader.parsed("indicator.namespace", Uuid::nil(), "a uuid", target::uuid),
         public_url: String::new(),
         default_confidence: reader.number("indicator.default_confidence", 0..=100),

@@ -62,7 +62,7 @@ struct Rule {
 const REREAD: &str = "`resync --event UUID` reads the event anew";
 const REPAIR: &str = "`ledger check --repair`, then restart the relay: it judges every claim anew and compares each target with the result";
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     Rule {
         invariant: "claims-have-events",
         columns: "c.source, c.event, c.attribute, c.part",
@@ -91,6 +91,14 @@ const RULES: [Rule; 9] = [
         rows: "FROM wanted a WHERE a.version <> 0 AND a.stix_id <> a.object
                AND EXISTS (SELECT 1 FROM wanted b WHERE b.view = a.view AND b.stix_id = a.stix_id
                            AND b.stix_id <> b.object AND b.object <> a.object AND b.version <> 0)",
+        remedy: REPAIR,
+    },
+    Rule {
+        invariant: "only-the-newest-generation-lives",
+        columns: "a.view, a.object, a.claimed, a.generation",
+        rows: "FROM wanted b JOIN wanted a ON a.view = b.view AND a.object <> b.object
+                   AND (a.object = b.claimed OR a.claimed = b.claimed)
+               WHERE b.claimed IS NOT NULL AND a.version <> 0 AND a.generation <= b.generation",
         remedy: REPAIR,
     },
     Rule {
@@ -124,7 +132,7 @@ const RULES: [Rule; 9] = [
         invariant: "reads-are-sound",
         columns: "r.source, r.event, r.lane, r.asked, r.attempts, r.weight",
         rows: "FROM reads r WHERE r.lane NOT IN (0, 1, 2) OR r.asked < 1 OR r.attempts < 0
-               OR r.weight < 0 OR r.due_at <= 0",
+               OR r.weight < 0 OR r.due_at < 0",
         remedy: REREAD,
     },
 ];

@@ -201,8 +201,10 @@ async fn mark(
     let mut times = HashMap::with_capacity(picked.len());
     for pending in picked {
         let row: Option<(i64, i64)> = sqlx::query_as(
-            "INSERT INTO delivered (target, object, created, modified, sending, valid_until)
-             SELECT $1, object, $2, $2, version, CASE version WHEN 0 THEN 0 ELSE valid_until END
+            "INSERT INTO delivered
+                 (target, object, created, modified, sending, valid_until, revoked)
+             SELECT $1, object, $2, $2, version, CASE version WHEN 0 THEN 0 ELSE valid_until END,
+                 version = 0 AND revoke
              FROM wanted WHERE object = $3 AND version = $4
                  AND view = (SELECT view FROM targets WHERE target = $1)
              ON CONFLICT (target, object) DO UPDATE SET
@@ -215,7 +217,9 @@ async fn mark(
                             ELSE delivered.modified + 1 END,
                  valid_until = CASE WHEN delivered.valid_until > excluded.valid_until
                                THEN delivered.valid_until ELSE excluded.valid_until END,
-                 sending = excluded.sending
+                 sending = excluded.sending,
+                 revoked = CASE WHEN excluded.revoked = 0 THEN delivered.revoked
+                           WHEN delivered.revoked = 0 THEN 1 ELSE 2 END
              RETURNING created, modified",
         )
         .bind(target)
@@ -249,10 +253,10 @@ async fn in_doubt(
 }
 
 fn sending(pending: &Pending, (created, modified): (i64, i64), before: Before) -> Sending {
-    let json = if pending.version == WITHDRAWN {
-        stix::withdrawn(&pending.body, pending.valid_from, modified, created)
-    } else {
-        stix::live(&pending.body, pending.valid_until, created, modified)
+    let json = match (pending.version, pending.revoke) {
+        (WITHDRAWN, true) => stix::revoked(&pending.body, pending.valid_until, created, modified),
+        (WITHDRAWN, false) => stix::withdrawn(&pending.body, pending.valid_from, modified, created),
+        _ => stix::live(&pending.body, pending.valid_until, created, modified),
     };
     let Pending { object, stix_id, version, .. } = *pending;
     Sending { object, stix_id, version, json, before }
@@ -271,6 +275,7 @@ async fn accept(
     query.push_bind(now).push(
         ", accepted = COALESCE(sending, accepted), sending = NULL, rejected = NULL, words = NULL,
          valid_until = CASE WHEN sending = 0 THEN 0 ELSE valid_until END,
+         revoked = CASE WHEN revoked = 1 THEN 2 ELSE revoked END,
          resend_at = CASE WHEN doubt IS NOT NULL THEN ",
     );
     query.push_bind(resend_at).push(" WHEN resend_at > ").push_bind(now);
@@ -284,11 +289,14 @@ async fn accept(
 const CHANGE: &str = "(SELECT w.change FROM targets t JOIN wanted w ON w.view = t.view
     WHERE t.target = delivered.target AND w.object = delivered.object)";
 
+/// A revocation that surely did not happen leaves the id as it was.
+const NOT_REVOKED: &str = "revoked = CASE WHEN revoked = 1 THEN 0 ELSE revoked END";
+
 async fn reject(tx: &mut Writing, target: &str, objects: &[(Uuid, String)]) -> sqlx::Result<()> {
     for (object, words) in objects {
         sqlx::query(AssertSqlSafe(format!(
             "UPDATE delivered SET words = $1, resend_at = NULL, rejected = sending,
-                 rejected_in = {CHANGE}, sending = NULL
+                 rejected_in = {CHANGE}, sending = NULL, {NOT_REVOKED}
                  WHERE target = $2 AND object = $3 AND sending IS NOT NULL"
         )))
         .bind(words)
@@ -304,18 +312,19 @@ async fn give_back(tx: &mut Writing, target: &str, objects: &[Sending]) -> sqlx:
     let (known, unknown): (Vec<&Sending>, Vec<&Sending>) =
         objects.iter().partition(|one| one.before == Before::default());
     if !known.is_empty() {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "UPDATE delivered SET sending = NULL, doubt = NULL WHERE target = ",
-        );
+        let mut query = QueryBuilder::<Sqlite>::new(format!(
+            "UPDATE delivered SET sending = NULL, doubt = NULL, {NOT_REVOKED} WHERE target = "
+        ));
         query.push_bind(target);
         let known: Vec<Uuid> = known.iter().map(|one| one.object).collect();
         push_uuids(&mut query, " AND object IN ", &known);
         query.build().execute(&mut **tx).await?;
     }
     for one in unknown {
-        sqlx::query(
-            "UPDATE delivered SET sending = $1, doubt = $2 WHERE target = $3 AND object = $4",
-        )
+        sqlx::query(AssertSqlSafe(format!(
+            "UPDATE delivered SET sending = $1, doubt = $2, {NOT_REVOKED}
+             WHERE target = $3 AND object = $4"
+        )))
         .bind(one.before.sending)
         .bind(one.before.doubt)
         .bind(target)

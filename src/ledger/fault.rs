@@ -65,7 +65,7 @@ impl Writer {
     }
 
     /// Records the gap of a fault that is over.
-    async fn record_kept(&mut self) {
+    pub(super) async fn record_kept(&mut self) {
         let Some(gap) = self.unrecorded.take() else { return };
         let (since, now) = (unix(gap.since), unix(SystemTime::now()));
         let recorded = self.ledger.record_gap(&self.settings.source, &gap, since, now).await;

@@ -7,6 +7,7 @@ use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use super::check::Finding;
+use super::generations::{self, Newest, newest};
 use super::wanted::{ClaimRow, Merged, WITHDRAWN, claims_of, load_events, merge};
 use super::{View, Writing, push_uuids};
 use crate::convert::ClaimFacts;
@@ -26,6 +27,7 @@ pub(super) struct Judging {
 
 #[derive(Debug, sqlx::FromRow)]
 struct WantedRow {
+    key: Uuid,
     object: Uuid,
     stix_id: Uuid,
     body: String,
@@ -38,7 +40,8 @@ impl WantedRow {
     fn is(&self, merged: &Merged) -> bool {
         let indicator = &merged.indicator;
         self.version == indicator.fingerprint
-            && self.stix_id == merged.stix_id
+            && self.object == merged.place.object
+            && self.stix_id == merged.place.stix_id
             && self.body == indicator.body
             && self.valid_from == indicator.valid_from
             && self.valid_until == indicator.valid_until
@@ -110,11 +113,12 @@ impl Judging {
     ) -> sqlx::Result<()> {
         let mut events = HashMap::new();
         load_events(tx, claims, &mut events).await?;
-        let mut merged: HashMap<Uuid, Merged> = merge(view, claims, &events)
-            .into_iter()
-            .map(|merged| (merged.object, merged))
-            .collect();
-        let wanted = wanted_of(tx, &view.name, objects).await?;
+        let newest = newest(tx, &view.name, objects).await?;
+        let place =
+            |first: &ClaimRow| generations::place(view, first, newest.get(&first.object), false);
+        let merged = merge(view, claims, &events, place).into_iter();
+        let mut merged: HashMap<Uuid, Merged> = merged.map(|one| (one.key, one)).collect();
+        let wanted = wanted_of(tx, &view.name, &newest).await?;
         let moving: HashSet<Uuid> = claims
             .iter()
             .filter(|claim| self.unfinished.contains(&(claim.source.clone(), claim.event)))
@@ -141,16 +145,19 @@ impl Judging {
     }
 }
 
+/// The newest objects, by the key of their claims.
 async fn wanted_of(
     tx: &mut Writing,
     view: &str,
-    objects: &[Uuid],
+    newest: &HashMap<Uuid, Newest>,
 ) -> sqlx::Result<HashMap<Uuid, WantedRow>> {
+    let objects: Vec<Uuid> = newest.values().map(|known| known.object).collect();
     let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT object, stix_id, body, valid_from, valid_until, version FROM wanted WHERE view = ",
+        "SELECT object, stix_id, body, valid_from, valid_until, version,
+             COALESCE(claimed, object) AS key FROM wanted WHERE view = ",
     );
     query.push_bind(view);
-    push_uuids(&mut query, " AND object IN ", objects);
+    push_uuids(&mut query, " AND object IN ", &objects);
     let rows: Vec<WantedRow> = query.build_query_as().fetch_all(&mut **tx).await?;
-    Ok(rows.into_iter().map(|row| (row.object, row)).collect())
+    Ok(rows.into_iter().map(|row| (row.key, row)).collect())
 }

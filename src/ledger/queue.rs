@@ -30,6 +30,8 @@ pub struct Pending {
     pub valid_until: i64,
     /// 0: a withdrawal.
     pub version: i64,
+    /// Withdrawn by `revoked`.
+    pub revoke: bool,
 }
 
 /// Objects of a change, and where the next ones begin.
@@ -53,7 +55,8 @@ pub(super) const UNSETTLED: &str = "
     AND (d.rejected IS NULL OR w.version <> d.rejected OR w.change <> d.rejected_in)
     AND (d.valid_until > $1 OR w.version <> 0 AND w.valid_until > $1)";
 
-const PENDING: &str = "w.object, w.stix_id, w.body, w.valid_from, w.valid_until, w.version";
+const PENDING: &str =
+    "w.object, w.stix_id, w.body, w.valid_from, w.valid_until, w.version, w.revoke";
 
 impl Ledger {
     /// The oldest open changes of a target in a lane, those after `after`.

@@ -1,5 +1,5 @@
 //! Notices that name a few claims: withdrawals, tags, expiration sightings, webhook publications,
-//! gaps; and the pruning of what is long over.
+//! gaps.
 
 use std::time::{Instant, SystemTime};
 
@@ -286,31 +286,5 @@ impl Writer {
         self.publish(body.into(), Instant::now()).await?;
         tracing::info!(%event, "the webhook's publication stands in for a dropped one");
         Ok(())
-    }
-
-    /// Forgets what is over: unconfirmed webhook publications and old tombstones.
-    pub(super) async fn prune(&self) {
-        let now = unix(SystemTime::now());
-        let before =
-            |age: std::time::Duration| now - i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        let unconfirmed = sqlx::query("DELETE FROM announced WHERE received_at < $1")
-            .bind(before(self.settings.confirm_within))
-            .execute(&self.ledger.writer)
-            .await;
-        let tombstones = sqlx::query("DELETE FROM tombstones WHERE withdrawn_at < $1")
-            .bind(before(self.settings.tombstones))
-            .execute(&self.ledger.writer)
-            .await;
-        match unconfirmed {
-            Ok(done) if done.rows_affected() > 0 => tracing::warn!(
-                publications = done.rows_affected(),
-                "webhook publications were never confirmed by ZeroMQ: dropped"
-            ),
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "cannot prune the ledger"),
-        }
-        if let Err(error) = tombstones {
-            tracing::error!(%error, "cannot prune the ledger");
-        }
     }
 }

@@ -10,10 +10,14 @@ use super::apply::STEP;
 use super::delivered::queue_everything;
 use super::wanted::{Change, refresh};
 use super::{Lane, Ledger, View};
-use crate::stix::Observable;
+use crate::stix::{Observable, Withdraw};
 
 /// [`TargetEntry::mode`] of a target that writes to a file.
 pub const DRY_RUN: &str = "dry-run";
+
+/// [`TargetEntry::mode`] of a target that is configured and not enabled: no change is queued for it,
+/// and once it is enabled it is compared with everything.
+pub const DISABLED: &str = "disabled";
 
 /// A target as the ledger remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -31,11 +35,41 @@ pub enum StartError {
         "{key} was {before} and is now {now}: Sentinel would hold every indicator twice\n  hint: set it back, or start once with --rehome to send everything anew under the new value (what was sent before stays until its valid_until)"
     )]
     Moved { key: String, before: String, now: String },
+    #[error(
+        "the ledger is empty, and indicator.withdraw = \"revoke\" needs to know what was revoked before: a revoked id cannot come back, and only the ledger knows the id that follows it\n  hint: bring the ledger back from a backup; if nothing was ever sent to these workspaces under this sourcesystem, or duplicates until valid_until are acceptable, start once with --accept-duplicates; or set indicator.withdraw = \"expire\""
+    )]
+    Forgotten,
     #[error("the ledger cannot be read or written: {0}")]
     Ledger(#[from] sqlx::Error),
 }
 
 impl Ledger {
+    /// Whether the ledger can know which ids are used up.
+    ///
+    /// # Errors
+    /// [`StartError::Forgotten`]: it may not, since it has never sent anything anywhere.
+    pub async fn knows_generations(
+        &self,
+        view: &View,
+        targets: &[TargetEntry],
+    ) -> Result<(), StartError> {
+        let is_live = targets.iter().any(|target| ![DRY_RUN, DISABLED].contains(&&*target.mode));
+        if view.merger.withdraw() == Withdraw::Expire || !is_live {
+            return Ok(());
+        }
+        // A disabled target may have been used; one that only writes to a file was not.
+        let known: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM targets WHERE mode NOT IN ($1, $2))
+                 OR EXISTS (SELECT 1 FROM targets t JOIN delivered d ON d.target = t.target
+                            WHERE t.mode = $2 AND t.target NOT LIKE '%/dry-run')",
+        )
+        .bind(DRY_RUN)
+        .bind(DISABLED)
+        .fetch_one(&self.readers)
+        .await?;
+        if known { Ok(()) } else { Err(StartError::Forgotten) }
+    }
+
     /// Compares identity and targets with the last run. `rehome` accepts a new identity.
     ///
     /// # Errors
@@ -157,6 +191,12 @@ async fn register_target(
     .bind(&target.sourcesystem)
     .execute(&mut *tx)
     .await?;
+    if target.mode == DISABLED {
+        sqlx::query("DELETE FROM queue WHERE target = $1 AND change <> 0")
+            .bind(&target.target)
+            .execute(&mut *tx)
+            .await?;
+    }
     Ok(queue_everything(tx, &target.target, now).await?)
 }
 
@@ -251,7 +291,7 @@ fn moved(before: &TargetEntry, now: &TargetEntry) -> StartError {
     StartError::Moved { key: key("workspace_id"), before, now: now_ }
 }
 
-async fn setting(tx: &mut SqliteConnection, name: &str) -> sqlx::Result<Option<String>> {
+pub(super) async fn setting(tx: &mut SqliteConnection, name: &str) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
         .bind(name)
         .fetch_optional(tx)

@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::wanted::decode;
-use super::{Lane, Ledger, Resync, ResyncCount};
+use super::{Lane, Ledger, Resync, ResyncCount, Room};
 use crate::notice::Gap;
 
 /// Figures of the ledger, for `status` and metrics.
@@ -32,7 +32,9 @@ pub struct LedgerStatus {
     pub resync: Option<ResyncStatus>,
     pub gaps: Vec<GapStatus>,
     pub targets: Vec<TargetStatus>,
-    pub bytes: i64,
+    /// On disk.
+    #[serde(default)]
+    pub room: Room,
 }
 
 /// How far a full resync has come.
@@ -106,7 +108,7 @@ impl Ledger {
             resync: self.resync_status().await?,
             gaps: self.gaps().await?,
             targets,
-            bytes: self.bytes().await?,
+            room: self.room().await?,
         })
     }
 
@@ -186,12 +188,6 @@ impl Ledger {
             }
         }
         Ok(total)
-    }
-
-    async fn bytes(&self) -> sqlx::Result<i64> {
-        // SQLite's own table functions; PostgreSQL has pg_database_size().
-        self.count("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
-            .await
     }
 
     async fn count(&self, query: &'static str) -> sqlx::Result<i64> {

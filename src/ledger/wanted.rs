@@ -1,14 +1,15 @@
 //! From claims to wanted objects: what policy admits is merged, and a version that differs from the
 //! wanted one becomes part of a change.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
+use super::generations::{self, Newest, Place, newest, taken};
 use super::{Lane, View, Writing, push_uuids};
 use crate::convert::{ClaimFacts, EventFacts};
-use crate::stix::{Admitted, ClaimTimes, Indicator, Observable};
+use crate::stix::{Admitted, ClaimTimes, Indicator, Observable, Withdraw};
 
 /// Objects judged at a time: 500 ids a statement.
 const CHUNK: usize = 500;
@@ -104,9 +105,14 @@ pub(super) async fn refresh(
     for objects in objects.chunks(CHUNK) {
         let claims = claims_of(tx, objects).await?;
         load_events(tx, &claims, &mut events).await?;
-        let stored = versions_of(tx, &change.view.name, objects).await?;
-        let merged = merge(change.view, &claims, &events);
-        let (altered, withdrawn) = compare(objects, merged, &stored);
+        let newest = newest(tx, &change.view.name, objects).await?;
+        let taken = taken(tx, change.view, &claims, &newest).await?;
+        let place = |first: &ClaimRow| {
+            let is_taken = taken.contains(&first.object);
+            generations::place(change.view, first, newest.get(&first.object), is_taken)
+        };
+        let merged = merge(change.view, &claims, &events, place);
+        let (altered, withdrawn) = compare(merged, &newest);
         store(tx, &altered, change).await?;
         withdraw(tx, &withdrawn, change).await?;
     }
@@ -169,34 +175,33 @@ pub(super) async fn load_events(
     Ok(())
 }
 
-async fn versions_of(
-    tx: &mut Writing,
-    view: &str,
-    objects: &[Uuid],
-) -> sqlx::Result<HashMap<Uuid, i64>> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT object, version FROM wanted WHERE view = ");
-    query.push_bind(view);
-    push_uuids(&mut query, " AND object IN ", objects);
-    let rows: Vec<(Uuid, i64)> = query.build_query_as().fetch_all(&mut **tx).await?;
-    Ok(rows.into_iter().collect())
-}
-
 #[derive(Debug)]
 pub(super) struct Merged {
-    pub object: Uuid,
-    pub stix_id: Uuid,
+    /// Of the claims.
+    pub key: Uuid,
+    pub place: Place,
     pub indicator: Indicator,
 }
 
-/// The indicators of the admitted claims.
-pub(super) fn merge(view: &View, claims: &[ClaimRow], events: &EventsByKey) -> Vec<Merged> {
+/// The indicators of the admitted claims, each for the object that `place` says.
+pub(super) fn merge(
+    view: &View,
+    claims: &[ClaimRow],
+    events: &EventsByKey,
+    place: impl Fn(&ClaimRow) -> Place,
+) -> Vec<Merged> {
     claims
         .chunk_by(|a, b| a.object == b.object)
-        .filter_map(|claims| merge_one(view, claims, events))
+        .filter_map(|claims| merge_one(view, claims, events, &place))
         .collect()
 }
 
-fn merge_one(view: &View, claims: &[ClaimRow], events: &EventsByKey) -> Option<Merged> {
+fn merge_one(
+    view: &View,
+    claims: &[ClaimRow],
+    events: &EventsByKey,
+    place: impl Fn(&ClaimRow) -> Place,
+) -> Option<Merged> {
     let first = claims.first()?;
     let observable = first.observable();
     let facts: Vec<(&ClaimRow, ClaimFacts)> = claims
@@ -216,35 +221,23 @@ fn merge_one(view: &View, claims: &[ClaimRow], events: &EventsByKey) -> Option<M
             })
         })
         .collect();
-    let id = view.merger.stix_id(
-        &observable,
-        first.attribute,
-        u8::try_from(first.part).unwrap_or_default(),
-    );
-    let indicator = view.merger.merge(id, &observable, &admitted)?;
-    Some(Merged { object: first.object, stix_id: id, indicator })
+    let place = place(first);
+    let indicator = view.merger.merge(place.stix_id, &observable, &admitted)?;
+    Some(Merged { key: first.object, place, indicator })
 }
 
 /// What differs from what was wanted so far: altered objects, and those that nothing claims.
-fn compare(
-    objects: &[Uuid],
-    merged: Vec<Merged>,
-    stored: &HashMap<Uuid, i64>,
-) -> (Vec<Merged>, Vec<Uuid>) {
-    let mut unclaimed: HashMap<Uuid, i64> =
-        objects.iter().filter_map(|object| Some((*object, *stored.get(object)?))).collect();
-    for one in &merged {
-        unclaimed.remove(&one.object);
-    }
-    let altered = merged
-        .into_iter()
-        .filter(|one| stored.get(&one.object) != Some(&one.indicator.fingerprint))
-        .collect();
-    let mut withdrawn: Vec<Uuid> = unclaimed
-        .into_iter()
-        .filter(|(_, version)| *version != WITHDRAWN)
-        .map(|(object, _)| object)
-        .collect();
+fn compare(merged: Vec<Merged>, newest: &HashMap<Uuid, Newest>) -> (Vec<Merged>, Vec<Uuid>) {
+    let claimed: HashSet<Uuid> = merged.iter().map(|one| one.key).collect();
+    let is_new = |one: &Merged| {
+        newest.get(&one.key).is_none_or(|known| {
+            known.object != one.place.object || known.version != one.indicator.fingerprint
+        })
+    };
+    let altered = merged.into_iter().filter(is_new).collect();
+    let unclaimed = newest.values().filter(|known| !claimed.contains(&known.key));
+    let mut withdrawn: Vec<Uuid> =
+        unclaimed.filter(|known| known.is_live()).map(|known| known.object).collect();
     withdrawn.sort_unstable();
     (altered, withdrawn)
 }
@@ -256,23 +249,26 @@ async fn store(tx: &mut Writing, altered: &[Merged], change: &mut Change<'_>) ->
     let number = change.number(tx, change.lane).await?;
     let mut query = QueryBuilder::<Sqlite>::new(
         "INSERT INTO wanted
-         (view, object, kind, stix_id, body, valid_from, valid_until, version, change) ",
+         (view, object, kind, stix_id, body, valid_from, valid_until, version, change, generation,
+          claimed) ",
     );
     query.push_values(altered, |mut row, one| {
         row.push_bind(change.view.name.as_str())
-            .push_bind(one.object)
+            .push_bind(one.place.object)
             .push_bind("indicator")
-            .push_bind(one.stix_id)
+            .push_bind(one.place.stix_id)
             .push_bind(one.indicator.body.as_str())
             .push_bind(one.indicator.valid_from)
             .push_bind(one.indicator.valid_until)
             .push_bind(one.indicator.fingerprint)
-            .push_bind(number);
+            .push_bind(number)
+            .push_bind(one.place.generation)
+            .push_bind((one.place.object != one.key).then_some(one.key));
     });
     query.push(
         " ON CONFLICT (view, object) DO UPDATE SET body = excluded.body,
           valid_from = excluded.valid_from, valid_until = excluded.valid_until,
-          version = excluded.version, change = excluded.change",
+          version = excluded.version, change = excluded.change, revoke = FALSE",
     );
     query.build().execute(&mut **tx).await?;
     change.altered += altered.len();
@@ -296,10 +292,13 @@ async fn withdraw(tx: &mut Writing, objects: &[Uuid], change: &mut Change<'_>) -
             continue;
         }
         let number = change.number(tx, Lane::Withdrawals).await?;
-        sqlx::query("UPDATE wanted SET version = 0, change = $1 WHERE view = $2 AND object = $3")
+        let withdraw = "UPDATE wanted SET version = 0, change = $1, revoke = $4
+             WHERE view = $2 AND object = $3";
+        sqlx::query(withdraw)
             .bind(number)
             .bind(&change.view.name)
             .bind(object)
+            .bind(change.view.merger.withdraw() == Withdraw::Revoke)
             .execute(&mut **tx)
             .await?;
         change.withdrawn += 1;

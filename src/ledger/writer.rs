@@ -10,6 +10,7 @@ use moka::sync::Cache;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::upkeep::Upkeep;
 use super::wanted::Change;
 use super::{Lane, Ledger, View, small};
 use crate::config::{Guard, OnUnpublish, Rest};
@@ -80,6 +81,7 @@ pub struct Writer {
     pub(super) applied: Cache<Uuid, i64>,
     /// A gap that could not be recorded yet.
     pub(super) unrecorded: Option<Gap>,
+    upkeep: Upkeep,
 }
 
 /// Weight bound of the cache of applied contents, bytes; an entry takes about a hundred.
@@ -89,7 +91,10 @@ const ENTRY_BYTES: u32 = 100;
 /// Small notices that share a transaction.
 const SMALL_BATCH: usize = 256;
 
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const UPKEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// After a fault.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 impl Writer {
     #[must_use]
@@ -102,25 +107,51 @@ impl Writer {
         let applied =
             Cache::builder().weigher(|_, _| ENTRY_BYTES).max_capacity(CACHE_BYTES).build();
         let waiting = VecDeque::new();
-        Self { ledger, view, settings, inbox, waiting, applied, unrecorded: None }
+        let upkeep = Upkeep::new(&settings);
+        Self { ledger, view, settings, inbox, waiting, applied, unrecorded: None, upkeep }
     }
 
     /// Runs until every [`crate::intake::Inbox`] is dropped and what they gave is written. A fault
     /// of the disk costs the notice, which becomes a gap, and never ends the writer.
     pub async fn run(mut self) {
         self.resume().await;
-        let mut prune = tokio::time::interval(PRUNE_EVERY);
+        let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
         loop {
             let notice = match self.waiting.pop_front() {
                 Some(notice) => Some(notice),
                 None => tokio::select! {
                     notice = self.inbox.recv() => notice,
-                    _ = prune.tick() => { self.prune().await; continue; }
+                    _ = upkeep.tick() => {
+                        if !self.care().await {
+                            upkeep.reset_after(TRY_AGAIN);
+                        }
+                        continue;
+                    }
                 },
             };
             let Some(notice) = notice else { break };
             self.mark_busy(0);
             self.take(notice).await;
+            if !self.ledger.is_writable() {
+                upkeep.reset_after(TRY_AGAIN);
+            }
+        }
+    }
+
+    /// Step by step, for as long as there is something to do and no notice waits. Whether it went
+    /// well; after a fault, that tells that the ledger can be written again.
+    async fn care(&mut self) -> bool {
+        loop {
+            let step = self.upkeep.step(&self.ledger, &self.view, Ledger::now()).await;
+            let more = matches!(step, Ok(true));
+            if !self.ledger.judge(step, "care for the ledger").await {
+                return false;
+            }
+            self.ledger.note_written();
+            self.record_kept().await;
+            if !more || !self.inbox.is_empty() {
+                return true;
+            }
         }
     }
 

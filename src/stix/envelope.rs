@@ -22,3 +22,13 @@ pub fn live(body: &str, valid_until: i64, created: i64, modified: i64) -> String
 pub fn withdrawn(body: &str, valid_from: i64, at: i64, created: i64) -> String {
     live(body, at.max(valid_from.saturating_add(1_000)), created, at)
 }
+
+/// A withdrawal by revocation: the same object, `revoked`. STIX knows no way back (STIX 2.1, 3.2
+/// "Common Properties", revoked): the id is used up.
+#[must_use]
+pub fn revoked(body: &str, valid_until: i64, created: i64, modified: i64) -> String {
+    let mut object = live(body, valid_until, created, modified);
+    object.pop();
+    object.push_str(",\"revoked\":true}");
+    object
+}

@@ -56,6 +56,27 @@ impl ClaimTimes {
 }
 
 impl Expiry {
+    /// Whether time alone moves the end of an indicator's validity.
+    #[must_use]
+    pub fn renews(&self) -> bool {
+        self.renew && self.from == ExpireFrom::FirstSeenByRelay
+    }
+
+    /// From when the days of a claim are counted at `now` while it is still claimed: `claimed_at`
+    /// moved on by as many whole half-lives as have passed, so that at least half of the life is
+    /// left.
+    #[must_use]
+    pub fn renewed(&self, times: &ClaimTimes, observable: &Observable, now: i64) -> i64 {
+        let ends_otherwise =
+            times.expires_at.is_some() || (self.last_seen_is_expiry && times.last_seen.is_some());
+        let half = i64::from(self.days_for(observable)).saturating_mul(DAY) / 2;
+        if !self.renews() || ends_otherwise || half == 0 {
+            return times.claimed_at;
+        }
+        let halves = now.saturating_sub(times.claimed_at).max(0) / half;
+        times.claimed_at.saturating_add(halves.saturating_mul(half))
+    }
+
     /// Days for the whole path (`file:hashes.MD5`), else for the object type (`file`), else the
     /// default.
     #[must_use]
@@ -105,6 +126,26 @@ mod tests {
         assert_eq!(TIMES.valid_until(&url, &expiry(ExpireFrom::LastSeen)), 1_050 * DAY);
         let ends = Expiry { last_seen_is_expiry: true, ..expiry(ExpireFrom::Timestamp) };
         assert_eq!(TIMES.valid_until(&url, &ends), 950 * DAY);
+    }
+
+    #[test]
+    fn at_half_life_a_claim_is_renewed_by_whole_steps() {
+        let url = Observable::new("url:value", "http://evil.example/");
+        let renewing = Expiry { renew: true, ..expiry(ExpireFrom::FirstSeenByRelay) };
+        // 50 days from day 1,010.
+        for (day, from) in
+            [(1_010, 1_010), (1_034, 1_010), (1_035, 1_035), (1_160, 1_160), (1_184, 1_160)]
+        {
+            assert_eq!(renewing.renewed(&TIMES, &url, day * DAY), from * DAY, "day {day}");
+            let step = ClaimTimes { claimed_at: from * DAY, ..TIMES };
+            assert_eq!(renewing.renewed(&step, &url, day * DAY), from * DAY, "day {day} again");
+        }
+        let sighted = ClaimTimes { expires_at: Some(1_020 * DAY), ..TIMES };
+        assert_eq!(renewing.renewed(&sighted, &url, 2_000 * DAY), TIMES.claimed_at);
+        let other = Expiry { from: ExpireFrom::Timestamp, ..renewing.clone() };
+        assert_eq!(other.renewed(&TIMES, &url, 2_000 * DAY), TIMES.claimed_at);
+        let ends = Expiry { last_seen_is_expiry: true, ..renewing };
+        assert_eq!(ends.renewed(&TIMES, &url, 2_000 * DAY), TIMES.claimed_at);
     }
 
     #[test]

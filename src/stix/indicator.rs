@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::context::{self, Labels};
 use super::expiry::ClaimTimes;
-use super::{Identity, Observable, Rendering, marking, time};
+use super::{Expiry, Identity, Observable, Rendering, Withdraw, marking, time};
 use crate::convert::{ClaimFacts, EventFacts};
 use crate::policy::Tlp;
 
@@ -72,6 +72,30 @@ impl Merger {
             Identity::Observable => observable.id(&self.rendering.namespace),
             Identity::Attribute => observable.id(&attribute),
         }
+    }
+
+    /// Id and key of an indicator whose predecessors under the same observable were revoked.
+    #[must_use]
+    pub fn successor(&self, observable: &Observable, attribute: Uuid, generation: i16) -> Uuid {
+        match self.rendering.identity {
+            Identity::Observable => observable.successor(&self.rendering.namespace, generation),
+            Identity::Attribute => observable.successor(&attribute, generation),
+        }
+    }
+
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.rendering.identity
+    }
+
+    #[must_use]
+    pub fn expiry(&self) -> &Expiry {
+        &self.rendering.expiry
+    }
+
+    #[must_use]
+    pub fn withdraw(&self) -> Withdraw {
+        self.rendering.withdraw
     }
 
     /// The indicator that these claims of one observable add up to; `None` without any.
@@ -233,11 +257,12 @@ struct Phase {
 mod tests {
     use super::*;
     use crate::convert::Tag;
-    use crate::stix::{ExpireFrom, Expiry};
+    use crate::stix::ExpireFrom;
 
     fn merger() -> Merger {
         Merger::new(&Rendering {
             identity: Identity::Observable,
+            withdraw: Withdraw::Expire,
             namespace: Uuid::nil(),
             public_url: "https://misp.example".into(),
             default_confidence: 50,

@@ -10,7 +10,7 @@ mod time;
 
 use uuid::Uuid;
 
-pub use envelope::{live, withdrawn};
+pub use envelope::{live, revoked, withdrawn};
 pub use expiry::ClaimTimes;
 pub use indicator::{Admitted, Indicator, Merger};
 pub use observable::Observable;
@@ -23,6 +23,7 @@ use crate::policy::Tlp;
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Rendering {
     pub identity: Identity,
+    pub withdraw: Withdraw,
     /// Namespace of the UUIDv5 ids.
     pub namespace: Uuid,
     /// Base of the links back to MISP, without a slash at the end.
@@ -44,6 +45,15 @@ pub enum Identity {
     Observable,
     /// The attribute's own UUID.
     Attribute,
+}
+
+/// How an indicator ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub enum Withdraw {
+    /// Its validity ends: reversible, and safe with a lost ledger.
+    Expire,
+    /// `revoked`: permanent, so an observable that returns gets another id.
+    Revoke,
 }
 
 /// How long an indicator is valid.

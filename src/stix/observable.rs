@@ -47,4 +47,11 @@ impl Observable {
         name.push_str(&self.value);
         Uuid::new_v5(namespace, name.as_bytes())
     }
+    /// The uuid of the `generation`th successor of a revoked indicator, 1 the first: UUIDv5 of
+    /// `generation N of path = value` in the namespace. No observable's own name begins so.
+    #[must_use]
+    pub fn successor(&self, namespace: &Uuid, generation: i16) -> Uuid {
+        let name = format!("generation {generation} of {} = {}", self.path, self.value);
+        Uuid::new_v5(namespace, name.as_bytes())
+    }
 }

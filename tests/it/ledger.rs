@@ -133,6 +133,7 @@ async fn a_full_disk_costs_no_more_than_a_gap_and_heals() {
     let disk = folder.path().join("disk");
     std::fs::create_dir(&disk).unwrap();
     let log = folder.path().join("relay.log");
+    let admin = free_address();
     let script = format!(
         "mount -t tmpfs -o size=900k none {disk} && exec {BINARY} run",
         disk = disk.display()
@@ -146,6 +147,7 @@ async fn a_full_disk_costs_no_more_than_a_gap_and_heals() {
             .envs(environment(&sandbox))
             .env("MSR_MISP__ZEROMQ__ENDPOINTS", publisher.endpoint())
             .env("MSR_LEDGER__DATA_DIR", &disk)
+            .env("MSR_ADMIN__LISTEN", &admin)
             .stderr(std::fs::File::create(&log).unwrap())
             .stdout(Stdio::null())
             .spawn()
@@ -154,25 +156,19 @@ async fn a_full_disk_costs_no_more_than_a_gap_and_heals() {
     publisher.wait_for_subscriptions(2).await;
     publisher.send(&recorded_frame("zmq", "010616_misp_json.bin").frame).await;
     wait_for(&log, "cannot write the ledger").await;
-    let grown = Command::new("nsenter")
-        .args(["-t", &relay.0.id().to_string(), "-m", "mount", "-o", "remount,size=200m"])
-        .arg(&disk)
-        .status()
-        .unwrap();
-    assert!(grown.success());
-    publisher.send(&recorded_frame("zmq", "000332_misp_json.bin").frame).await;
+    assert!(!is_ready(&admin), "there is no room");
+    let disk_of_relay = disk.to_str().unwrap();
+    inside(&relay, &["mount", "-o", "remount,size=200m", disk_of_relay]);
+    // No restart and no notice: it looks for itself.
     wait_for(&log, "the ledger can be written again").await;
+    assert!(is_ready(&admin));
     publisher.send(&recorded_frame("zmq", "010616_misp_json.bin").frame).await;
     wait_for(&log, "\"attributes\":5000").await;
-    let copied = Command::new("nsenter")
-        .args(["-t", &relay.0.id().to_string(), "-m", "cp", "-r"])
-        .args([&disk, &folder.path().join("copy")])
-        .status()
-        .unwrap();
-    assert!(copied.success());
+    let copy = folder.path().join("copy");
+    inside(&relay, &["cp", "-r", disk_of_relay, copy.to_str().unwrap()]);
     relay.0.kill().unwrap();
     relay.0.wait().unwrap();
-    let mut database = connect(&folder.path().join("copy")).await;
+    let mut database = connect(&copy).await;
     let sound: String =
         sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut database).await.unwrap();
     assert_eq!(sound, "ok");
@@ -181,6 +177,34 @@ async fn a_full_disk_costs_no_more_than_a_gap_and_heals() {
         .await
         .unwrap();
     assert_eq!(gaps, 1);
+}
+
+/// A command among the mounts of the relay.
+fn inside(relay: &Killed, command: &[&str]) {
+    let process = relay.0.id().to_string();
+    let done = Command::new("nsenter").args(["-t", &process, "-m"]).args(command).status();
+    assert!(done.unwrap().success());
+}
+
+/// An address that nobody listens on.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+fn is_ready(admin: &str) -> bool {
+    let asked = Command::new(BINARY)
+        .args(["healthcheck", "--ready"])
+        .env_clear()
+        .envs(FAST)
+        .env("MSR_MISP__ZEROMQ__ENDPOINTS", "tcp://127.0.0.1:1")
+        .env("MSR_TARGET__SOC__WORKSPACE_ID", "11111111-2222-4333-8444-555555555555")
+        .env("MSR_TARGET__SOC__TENANT_ID", "t")
+        .env("MSR_TARGET__SOC__CLIENT_ID", "c")
+        .env("MSR_TARGET__SOC__CLIENT_SECRET", "s")
+        .env("MSR_ADMIN__LISTEN", admin)
+        .output();
+    asked.unwrap().status.success()
 }
 
 /// A process that does not outlive its test.

@@ -62,7 +62,7 @@ fn broken(findings: &[Finding]) -> Vec<&str> {
 }
 
 /// Each breaks what its name says, and perhaps something else.
-const DAMAGES: [(&str, &str); 15] = [
+const DAMAGES: [(&str, &str); 16] = [
     ("claims-have-events", "DELETE FROM events WHERE event IN (SELECT event FROM claims LIMIT 1)"),
     (
         "deleted-events-claim-nothing",
@@ -90,6 +90,11 @@ const DAMAGES: [(&str, &str); 15] = [
         "INSERT INTO wanted (view, object, kind, stix_id, body, valid_from, valid_until, version, change)
          VALUES ('view', x'01', 'indicator', x'03', '{}', 1, 2, 3, 1), ('view', x'02', 'indicator', x'03', '{}', 1, 2, 3, 1)",
     ),
+    (
+        "only-the-newest-generation-lives",
+        "INSERT INTO wanted (view, object, kind, stix_id, body, valid_from, valid_until, version, change, generation, claimed)
+         SELECT view, randomblob(16), kind, randomblob(16), body, valid_from, valid_until, 0, 1, 1, object FROM wanted WHERE version <> 0 LIMIT 1",
+    ),
     ("delivered-rows-have-targets", "UPDATE delivered SET target = 'nobody'"),
     ("queues-have-targets", "UPDATE queue SET lane = 3 WHERE change > 0"),
     ("changes-are-counted", "UPDATE counters SET value = 0"),
@@ -112,7 +117,7 @@ const DAMAGES: [(&str, &str); 15] = [
 async fn each_invariant_is_named_when_it_breaks_and_only_then() {
     let relay = filled().await;
     let findings = check(&relay).await;
-    assert_eq!(findings.len(), 15);
+    assert_eq!(findings.len(), 16);
     assert_eq!(broken(&findings), Vec::<&str>::new(), "{findings:#?}");
     assert!(findings.iter().all(|finding| finding.left_out.is_none()), "{findings:#?}");
     for (invariant, damage) in DAMAGES {
@@ -232,7 +237,7 @@ async fn the_running_relay_exports_checks_and_vacuums() {
         let checked = scene.relay.command(&["ledger", "check"]);
         let told = String::from_utf8(checked.stdout.clone()).unwrap();
         assert_eq!(checked.status.code(), Some(0), "{checked:?}");
-        assert_eq!(told.lines().filter(|line| line.starts_with("holds ")).count(), 15, "{told}");
+        assert_eq!(told.lines().filter(|line| line.starts_with("holds ")).count(), 16, "{told}");
         let exported = scene.relay.command(&["ledger", "export", "--out", path]);
         assert_eq!(exported.status.code(), Some(0), "{exported:?}");
         let text = std::fs::read_to_string(&out).unwrap();
@@ -262,4 +267,50 @@ async fn the_running_relay_exports_checks_and_vacuums() {
     scene.settle().await;
     let checked = scene.relay.command(&["ledger", "check"]);
     assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_an_older_release_is_converted_by_the_first_vacuum() {
+    let relay = filled().await;
+    let copy = copy_of(&relay).await;
+    let mut database = connect_to(copy.path()).await;
+    for statement in ["PRAGMA auto_vacuum = NONE", "VACUUM"] {
+        sqlx::query(statement).execute(&mut database).await.unwrap();
+    }
+    database.close().await.unwrap();
+    let mut config = relay.config.ledger.clone();
+    config.data_dir = copy.path().to_owned();
+    let ledger = Ledger::open(&config).await.unwrap();
+    assert!(ledger.give_back().await.unwrap().needs_stop, "a running relay cannot");
+    assert!(!ledger.vacuum().await.unwrap().needs_stop);
+    ledger.close().await;
+    drop(ledger);
+    let mut database = connect_to(copy.path()).await;
+    sqlx::query("DELETE FROM wanted").execute(&mut database).await.unwrap();
+    database.close().await.unwrap();
+    let ledger = Ledger::open(&config).await.unwrap();
+    let given = ledger.give_back().await.unwrap();
+    assert!(!given.needs_stop && given.after < given.before, "{given:?}");
+    assert_eq!(ledger.room().await.unwrap().free, 0);
+    ledger.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_relay_is_refused_and_commands_go_to_the_first() {
+    let mut scene = Scene::set(&[]).await;
+    let process = scene.relay.pid().to_string();
+    let refused = scene.relay.command(&["run"]);
+    let words = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{words}");
+    assert!(words.contains(&format!("another relay (process {process})")), "{words}");
+    let told = |arguments: &[&str]| {
+        let done = scene.relay.command(arguments);
+        assert_eq!(done.status.code(), Some(0), "{done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    assert!(told(&["status"]).contains(&format!("process {process}, running for")));
+    assert_eq!(told(&["retry-rejected"]), "0 rejected objects are pending again.\n");
+    assert!(told(&["ledger", "check"]).contains("holds    file-is-sound"));
+    assert!(told(&["ledger", "export"]).lines().all(|line| line.starts_with("{\"table\":")));
+    assert!(scene.relay.runs());
 }

@@ -42,11 +42,15 @@ mod rest_faults;
 #[cfg(test)]
 mod rest_tls;
 #[cfg(test)]
+mod revoke;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod sandbox_misp;
 #[cfg(test)]
 mod truth;
+#[cfg(test)]
+mod upkeep;
 #[cfg(test)]
 mod webhook;
 #[cfg(test)]

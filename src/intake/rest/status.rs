@@ -6,8 +6,6 @@ use std::time::SystemTime;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::metrics;
-
 /// Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct RestStatus(Arc<Mutex<RestState>>);
@@ -45,7 +43,6 @@ impl RestStatus {
             state.next_try = Some(next.into());
             news
         });
-        metrics::rest_request("failed");
         if news {
             tracing::warn!(error, doing, "MISP cannot be asked");
         } else {
@@ -54,7 +51,6 @@ impl RestStatus {
     }
 
     pub(super) fn succeeded(&self) {
-        metrics::rest_request("ok");
         let mended = self.with(|state| {
             state.next_try = None;
             state.error.take().is_some()

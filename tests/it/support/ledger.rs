@@ -7,7 +7,7 @@ use misp_sentinel_relay::config::{self, Config, LedgerConfig};
 use misp_sentinel_relay::intake::frame::{self, Said};
 use misp_sentinel_relay::intake::{Inbox, webhook};
 use misp_sentinel_relay::ledger::{
-    KeyView, Ledger, RestRules, TargetEntry, View, Writer, WriterSettings,
+    DISABLED, KeyView, Ledger, RestRules, TargetEntry, Upkeep, View, Writer, WriterSettings,
 };
 use misp_sentinel_relay::notice::{Gap, GapReason, Receipt, What};
 use tempfile::TempDir;
@@ -45,7 +45,16 @@ pub(crate) struct Relay {
     pub(crate) config: Config,
     pub(crate) view: Arc<View>,
     writer: JoinHandle<()>,
-    _folder: TempDir,
+    folder: TempDir,
+}
+
+fn entry(target: &str) -> TargetEntry {
+    TargetEntry {
+        target: target.to_owned(),
+        mode: "live".to_owned(),
+        workspace: "w".to_owned(),
+        sourcesystem: "s".to_owned(),
+    }
 }
 
 fn sees_all() -> KeyView {
@@ -54,9 +63,8 @@ fn sees_all() -> KeyView {
     key
 }
 
-fn write(ledger: &Ledger, view: &Arc<View>, config: &Config) -> (Inbox, JoinHandle<()>) {
-    let (inbox, reader) = Inbox::new(1 << 26);
-    let settings = WriterSettings {
+fn settings(config: &Config) -> WriterSettings {
+    WriterSettings {
         source: "misp".to_owned(),
         confirm_within: Duration::from_secs(60),
         tombstones: config.ledger.tombstones,
@@ -67,8 +75,12 @@ fn write(ledger: &Ledger, view: &Arc<View>, config: &Config) -> (Inbox, JoinHand
             on_unpublish: config.misp.on_unpublish,
             guard: config.guard,
         }),
-    };
-    let writer = Writer::new(ledger.clone(), Arc::clone(view), settings, reader);
+    }
+}
+
+fn write(ledger: &Ledger, view: &Arc<View>, config: &Config) -> (Inbox, JoinHandle<()>) {
+    let (inbox, reader) = Inbox::new(1 << 26);
+    let writer = Writer::new(ledger.clone(), Arc::clone(view), settings(config), reader);
     (inbox, tokio::spawn(writer.run()))
 }
 
@@ -90,16 +102,10 @@ impl Relay {
         let unsafe_but_fast = LedgerConfig { fsync: false, ..config.ledger.clone() };
         let ledger = Ledger::open(&unsafe_but_fast).await.unwrap();
         let view = View::new(VIEW, vec![TARGET.to_owned()], &config.policy, &config.rendering);
-        let entry = TargetEntry {
-            target: TARGET.to_owned(),
-            mode: "live".to_owned(),
-            workspace: "w".to_owned(),
-            sourcesystem: "s".to_owned(),
-        };
-        ledger.register(&view, "identity", &[entry], false).await.unwrap();
+        ledger.register(&view, "identity", &[entry(TARGET)], false).await.unwrap();
         let view = Arc::new(view);
         let (inbox, writer) = write(&ledger, &view, &config);
-        Self { ledger, inbox, config, view, writer, _folder: folder }
+        Self { ledger, inbox, config, view, writer, folder }
     }
 
     /// The writer dies in the middle of anything, and another one takes over the ledger.
@@ -107,6 +113,39 @@ impl Relay {
         self.writer.abort();
         (&mut self.writer).await.ok();
         (self.inbox, self.writer) = write(&self.ledger, &self.view, &self.config);
+    }
+
+    /// Ends, and starts again with these targets.
+    pub(crate) async fn retarget(&mut self, targets: &[&str]) {
+        self.retarget_with(targets, &[]).await;
+    }
+
+    /// The same, with others that are configured and not enabled.
+    pub(crate) async fn retarget_with(&mut self, targets: &[&str], disabled: &[&str]) {
+        let names = targets.iter().map(|target| (*target).to_owned()).collect();
+        let view = View::new(VIEW, names, &self.config.policy, &self.config.rendering);
+        let off = |target: &&str| TargetEntry { mode: DISABLED.to_owned(), ..entry(target) };
+        let entries: Vec<TargetEntry> =
+            targets.iter().map(|target| entry(target)).chain(disabled.iter().map(off)).collect();
+        self.ledger.register(&view, "identity", &entries, false).await.unwrap();
+        self.view = Arc::new(view);
+        self.crash().await;
+    }
+
+    /// Ends, and starts again with other settings: all claims are judged anew.
+    pub(crate) async fn reconfigure(&mut self, settings: &[(&str, &str)]) {
+        self.writer.abort();
+        (&mut self.writer).await.ok();
+        self.config = config_with(&self.folder, settings);
+        let targets = self.view.targets.clone();
+        self.view = Arc::new(View::new(VIEW, targets, &self.config.policy, &self.config.rendering));
+        self.ledger.reevaluate(&self.view, Ledger::now(), |_| {}).await.unwrap();
+        (self.inbox, self.writer) = write(&self.ledger, &self.view, &self.config);
+    }
+
+    /// What the writer uses to care for the ledger.
+    pub(crate) fn upkeep(&self) -> Upkeep {
+        Upkeep::new(&settings(&self.config))
     }
 
     /// As a ZeroMQ frame would.

@@ -110,7 +110,9 @@ impl Scene {
 pub(crate) fn is_live(object: &Value) -> bool {
     let time = |member: &str| object[member].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
     let until = time("valid_until");
-    until > Utc::now() && until > time("valid_from") + TimeDelta::seconds(1)
+    object["revoked"] != true
+        && until > Utc::now()
+        && until > time("valid_from") + TimeDelta::seconds(1)
 }
 
 /// The uuids of the events that an indicator refers to.

@@ -19,19 +19,28 @@ pub(crate) struct Sentinel {
 impl Sentinel {
     /// Accepts all that is pending.
     pub(crate) async fn accept_all(&mut self, relay: &Relay) {
+        self.accept_all_of(relay, TARGET).await;
+    }
+
+    /// Accepts all that is pending for a target.
+    pub(crate) async fn accept_all_of(&mut self, relay: &Relay, target: &str) {
+        self.accept_all_at(relay, target, Ledger::now()).await;
+    }
+
+    /// The same at another time, Unix milliseconds.
+    pub(crate) async fn accept_all_at(&mut self, relay: &Relay, target: &str, now: i64) {
         loop {
-            let now = Ledger::now();
-            let pending = relay.ledger.pending(VIEW, TARGET, 0, None, (now, 1_000)).await.unwrap();
+            let pending = relay.ledger.pending(VIEW, target, 0, None, (now, 1_000)).await.unwrap();
             if pending.is_empty() {
                 return;
             }
-            let sent = relay.ledger.mark_sending(TARGET, &pending, now).await.unwrap();
+            let sent = relay.ledger.mark_sending(target, &pending, now).await.unwrap();
             for one in &sent {
                 self.accept(serde_json::from_str(&one.json).unwrap());
             }
             let objects: Vec<_> = sent.iter().map(|one| one.object).collect();
             let accepted = [Settlement::Accepted(&objects)];
-            relay.ledger.settle(TARGET, &accepted, now, now).await.unwrap();
+            relay.ledger.settle(target, &accepted, now, now).await.unwrap();
         }
     }
 
@@ -49,6 +58,11 @@ impl Sentinel {
     pub(crate) fn live(&self) -> BTreeMap<String, BTreeSet<String>> {
         let live = self.held.values().filter(|object| is_live(object));
         live.map(|object| (value(object), references(object))).collect()
+    }
+
+    /// All versions held, one for each id.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Value> {
+        self.held.values()
     }
 
     /// The held version for a value.

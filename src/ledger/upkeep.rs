@@ -1,0 +1,70 @@
+//! What time alone changes: some is forgotten, some is renewed, free room is given back. Step by step,
+//! each a few transactions of bounded size.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::renew::ClaimKey;
+use super::writer::millis;
+use super::{Ledger, View, WriterSettings};
+
+/// Cares for a ledger.
+#[derive(Debug)]
+pub struct Upkeep {
+    /// How long a webhook's publication waits for its confirmation.
+    confirm_within: Duration,
+    /// For how long what is over is remembered.
+    remember: Duration,
+    /// For how long withdrawals by inference count.
+    inferred: Duration,
+    /// How far the walk over the claims has come.
+    claims: Option<ClaimKey>,
+    /// The same over the withdrawn objects.
+    withdrawn: Uuid,
+}
+
+impl Upkeep {
+    #[must_use]
+    pub fn new(settings: &WriterSettings) -> Self {
+        let guard = settings.rest.as_ref().map_or(Duration::ZERO, |rest| rest.guard.window);
+        Self {
+            confirm_within: settings.confirm_within,
+            remember: settings.tombstones,
+            inferred: settings.tombstones.max(guard),
+            claims: None,
+            withdrawn: Uuid::nil(),
+        }
+    }
+
+    /// A step at `now`, Unix milliseconds. Whether it changed anything: there is likely to be more.
+    /// Walks over large tables go on where the last step ended, a few thousand rows a step.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn step(&mut self, ledger: &Ledger, view: &View, now: i64) -> sqlx::Result<bool> {
+        let ago = |age| now.saturating_sub(millis(age));
+        ledger.note_running(now).await?;
+        let unconfirmed = ledger.drop_unconfirmed(ago(self.confirm_within)).await?;
+        if unconfirmed > 0 {
+            tracing::warn!(
+                publications = unconfirmed,
+                "webhook publications were never confirmed by ZeroMQ: dropped"
+            );
+        }
+        let mut changed = ledger.forget_notes(ago(self.remember), ago(self.inferred)).await?;
+        let (next, forgotten) =
+            ledger.forget_withdrawn(view, self.withdrawn, ago(self.remember)).await?;
+        self.withdrawn = next;
+        changed += forgotten;
+        if view.merger.expiry().renews() {
+            let (next, renewed) = ledger.renew(view, self.claims.take(), now).await?;
+            self.claims = next;
+            changed += renewed;
+            if renewed > 0 {
+                tracing::info!(claims = renewed, "claims are at half of their life: renewed");
+            }
+        }
+        Ok(ledger.give_some_back().await? || changed > 0)
+    }
+}

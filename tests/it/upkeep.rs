@@ -1,0 +1,265 @@
+//! What time alone changes: renewal, forgetting, giving room back; and how a run ends.
+
+use std::collections::BTreeMap;
+
+use misp_sentinel_relay::ledger::{Ledger, Upkeep};
+use serde_json::Value;
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::mpsc;
+
+use super::support::ledger::{Relay, TARGET, VIEW};
+use super::support::publisher::recorded_frame;
+use super::support::scene::Scene;
+use super::support::sentinel::Sentinel;
+
+const EVENT: &str = "00000001-0000-4000-8000-000000000003";
+const DAY: i64 = 86_400_000;
+
+/// `count` domains, last seen at the same time.
+fn publication(timestamp: i64, count: usize) -> Vec<u8> {
+    let seen = "2026-11-01T00:00:00.000000+00:00";
+    let attributes: Vec<String> = (1..=count)
+        .map(|number| {
+            format!(
+                r#"{{"id":"{number}","event_id":"7","uuid":"{number:08x}-0000-4000-9000-000000000003","type":"domain","category":"Network activity","value":"d{number}.example","to_ids":true,"deleted":false,"last_seen":"{seen}","timestamp":"{timestamp}"}}"#
+            )
+        })
+        .collect();
+    format!(
+        r#"misp_json {{"Event":{{"id":"7","uuid":"{EVENT}","info":"x","timestamp":"{timestamp}","Attribute":[{}],"Object":[]}}}}"#,
+        attributes.join(",")
+    )
+    .into_bytes()
+}
+
+fn deletion() -> Vec<u8> {
+    format!(
+        r#"misp_json_event {{"Event":{{"id":"7","uuid":"{EVENT}","timestamp":"{}"}},"action":"delete"}}"#,
+        then() + 10
+    )
+    .into_bytes()
+}
+
+/// Some days ago, so that nothing has expired.
+fn then() -> i64 {
+    Ledger::now() / 1_000 - 100_000
+}
+
+/// All that is to do at that time.
+async fn care(relay: &Relay, upkeep: &mut Upkeep, now: i64) {
+    while upkeep.step(&relay.ledger, &relay.view, now).await.unwrap() {}
+}
+
+async fn check(relay: &Relay) {
+    relay.ledger.reevaluate(&relay.view, Ledger::now(), |_| {}).await.unwrap();
+    let (findings, mut told) = mpsc::channel(100);
+    relay.ledger.check(&relay.view, Ledger::now(), findings).await.unwrap();
+    while let Some(finding) = told.recv().await {
+        assert!(finding.holds() && finding.left_out.is_none(), "{finding:#?}");
+    }
+}
+
+async fn rows(relay: &Relay) -> BTreeMap<&'static str, i64> {
+    let file = relay.config.ledger.data_dir.join("ledger.db");
+    let mut database =
+        SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+    let mut counts = BTreeMap::new();
+    for table in ["events", "claims", "wanted", "delivered", "tombstones", "queue"] {
+        let query = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+        counts.insert(table, sqlx::query_scalar(query).fetch_one(&mut database).await.unwrap());
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_year_of_upkeep_sends_nothing_unless_renewal_is_asked_for() {
+    for from in ["timestamp", "last_seen", "first_seen_by_relay"] {
+        let relay = Relay::start_with(&[("MSR_EXPIRY__FROM", from)]).await;
+        let mut sentinel = Sentinel::default();
+        relay.hear(&publication(then(), 3)).await;
+        sentinel.accept_all(&relay).await;
+        let (mut upkeep, start) = (relay.upkeep(), Ledger::now());
+        for day in 0..=365 {
+            let now = start + day * DAY;
+            care(&relay, &mut upkeep, now).await;
+            sentinel.accept_all_at(&relay, TARGET, now).await;
+            assert_eq!(sentinel.writes, 3, "{from}, day {day}");
+        }
+        let left = rows(&relay).await;
+        assert_eq!((left["claims"], left["wanted"], left["delivered"]), (3, 3, 3), "{from}");
+        check(&relay).await;
+    }
+}
+
+fn valid_until(object: &Value) -> i64 {
+    let time: chrono::DateTime<chrono::Utc> =
+        object["valid_until"].as_str().unwrap().parse().unwrap();
+    time.timestamp_millis()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_still_claimed_is_renewed_at_half_life() {
+    let settings = [
+        ("MSR_EXPIRY__FROM", "first_seen_by_relay"),
+        ("MSR_EXPIRY__RENEW", "true"),
+        ("MSR_EXPIRY__DAYS__DOMAIN_NAME", "50"),
+    ];
+    let mut relay = Relay::start_with(&settings).await;
+    let mut sentinel = Sentinel::default();
+    let before = Ledger::now();
+    relay.hear(&publication(then(), 2)).await;
+    sentinel.accept_all(&relay).await;
+    let first = valid_until(sentinel.of("d1.example"));
+    assert!((before + 50 * DAY..=Ledger::now() + 50 * DAY).contains(&first));
+    let start = first - 50 * DAY;
+    let mut upkeep = relay.upkeep();
+    for day in 0..=200 {
+        let now = start + day * DAY;
+        care(&relay, &mut upkeep, now).await;
+        sentinel.accept_all_at(&relay, TARGET, now).await;
+        let until = valid_until(sentinel.of("d1.example"));
+        assert_eq!(until, first + day / 25 * 25 * DAY, "day {day}");
+        assert_eq!(sentinel.writes, 2 + 2 * usize::try_from(day / 25).unwrap(), "day {day}");
+        if day % 60 == 0 {
+            relay.crash().await;
+            upkeep = relay.upkeep();
+        }
+    }
+    // A relay that slept for two years renews at once, and by whole steps.
+    let now = start + 1_000 * DAY + 1;
+    care(&relay, &mut upkeep, now).await;
+    sentinel.accept_all_at(&relay, TARGET, now).await;
+    assert_eq!(valid_until(sentinel.of("d1.example")), first + 1_000 * DAY);
+    check(&relay).await;
+    relay.hear(&deletion()).await;
+    sentinel.accept_all_at(&relay, TARGET, now).await;
+    let writes = sentinel.writes;
+    care(&relay, &mut upkeep, now + 40 * DAY).await;
+    sentinel.accept_all_at(&relay, TARGET, now + 40 * DAY).await;
+    assert_eq!(sentinel.writes, writes, "what is claimed no more is renewed no more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_over_everywhere_is_forgotten_and_its_room_given_back() {
+    let relay = Relay::start().await;
+    let mut sentinel = Sentinel::default();
+    relay.hear(&publication(then(), 6_000)).await;
+    sentinel.accept_all(&relay).await;
+    relay.hear(&deletion()).await;
+    sentinel.accept_all(&relay).await;
+    assert_eq!(sentinel.live().len(), 0);
+    let full = relay.ledger.room().await.unwrap();
+    let mut upkeep = relay.upkeep();
+    let now = Ledger::now();
+    care(&relay, &mut upkeep, now + 29 * DAY).await;
+    let kept = rows(&relay).await;
+    assert_eq!((kept["events"], kept["wanted"], kept["delivered"]), (1, 6_000, 6_000));
+    // A walk of one thousand a step, with a pause wherever nothing was found.
+    for _ in 0..10 {
+        care(&relay, &mut upkeep, now + 31 * DAY).await;
+    }
+    let left = rows(&relay).await;
+    for table in ["events", "claims", "wanted", "delivered", "tombstones"] {
+        assert_eq!(left[table], 0, "{left:?}");
+    }
+    let room = relay.ledger.room().await.unwrap();
+    assert!(room.file < full.file / 2 && room.free < 1 << 20, "{full:?} then {room:?}");
+    check(&relay).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_that_a_target_has_not_taken_is_remembered_until_all_is_over() {
+    let mut relay = Relay::start_with(&[("MSR_EXPIRY__DAYS__DOMAIN_NAME", "100")]).await;
+    relay.retarget(&[TARGET, "down"]).await;
+    let mut sentinel = Sentinel::default();
+    let mut down = Sentinel::default();
+    relay.hear(&publication(then(), 2)).await;
+    sentinel.accept_all(&relay).await;
+    down.accept_all_of(&relay, "down").await;
+    relay.hear(&deletion()).await;
+    sentinel.accept_all(&relay).await;
+    let (mut upkeep, now) = (relay.upkeep(), Ledger::now());
+    for (days, kept) in [(31, 2), (99, 2), (128, 2), (131, 0)] {
+        care(&relay, &mut upkeep, now + days * DAY).await;
+        assert_eq!(rows(&relay).await["wanted"], kept, "after {days} days");
+    }
+    check(&relay).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_revoked_is_remembered_for_ever() {
+    let relay = Relay::start_with(&[("MSR_INDICATOR__WITHDRAW", "revoke")]).await;
+    let mut sentinel = Sentinel::default();
+    let (mut upkeep, now) = (relay.upkeep(), Ledger::now());
+    for round in 0..3 {
+        relay.hear(&publication(then() + round * 2, 1)).await;
+        sentinel.accept_all(&relay).await;
+        assert_eq!(sentinel.live().len(), 1);
+        relay.hear(&publication(then() + round * 2 + 1, 0)).await;
+        sentinel.accept_all(&relay).await;
+        for _ in 0..3 {
+            care(&relay, &mut upkeep, now + 1_000 * DAY).await;
+        }
+        assert_eq!(rows(&relay).await["wanted"], 1, "only the last one");
+        assert_eq!(sentinel.all().count(), usize::try_from(round).unwrap() + 1, "another id");
+    }
+    check(&relay).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_not_enabled_costs_one_row_and_misses_nothing() {
+    let mut relay = Relay::start().await;
+    relay.retarget_with(&[TARGET], &["off"]).await;
+    for round in 0..10 {
+        relay.hear(&publication(then() + round, usize::try_from(round).unwrap() + 1)).await;
+    }
+    let of_off =
+        async |relay: &Relay| relay.ledger.queue_depth("off").await.unwrap().iter().sum::<i64>();
+    assert_eq!(of_off(&relay).await, 1);
+    assert!(rows(&relay).await["queue"] >= 10);
+    check(&relay).await;
+    // Off, on, off again with a queue of its own.
+    relay.retarget(&[TARGET, "off"]).await;
+    let at = (Ledger::now(), 100);
+    assert_eq!(relay.ledger.pending(VIEW, "off", 0, None, at).await.unwrap().len(), 10);
+    relay.hear(&publication(then() + 20, 12)).await;
+    assert!(of_off(&relay).await > 1);
+    relay.retarget_with(&[TARGET], &["off"]).await;
+    assert_eq!(of_off(&relay).await, 1);
+    check(&relay).await;
+}
+
+fn gaps(scene: &Scene) -> Vec<String> {
+    let status = scene.relay.command(&["status", "--json"]);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    let gaps = status["ledger"]["gaps"].as_array().unwrap();
+    gaps.iter().map(|gap| gap["reason"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_did_not_end_in_order_leaves_a_gap() {
+    let mut scene = Scene::set(&[]).await;
+    let interrupted = "interrupted".to_owned();
+    assert!(!gaps(&scene).contains(&interrupted));
+    assert_eq!(scene.relay.stop().0, Some(0));
+    scene.relay.restart(&scene.publisher).await;
+    assert!(!gaps(&scene).contains(&interrupted), "stopped in order");
+    // Its inbox holds a publication of 5,000 attributes when the grace time is over.
+    scene.relay.stop();
+    scene.relay.set("MSR_DELIVERY__GRACE", "0ms");
+    scene.relay.restart(&scene.publisher).await;
+    assert!(!gaps(&scene).contains(&interrupted));
+    scene.publisher.send(&recorded_frame("zmq", "010616_misp_json.bin").frame).await;
+    assert_eq!(scene.relay.stop().0, Some(0));
+    scene.relay.set("MSR_DELIVERY__GRACE", "8s");
+    scene.relay.restart(&scene.publisher).await;
+    assert!(gaps(&scene).contains(&interrupted), "stopped too early");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_leaves_a_gap() {
+    let mut scene = Scene::set(&[]).await;
+    scene.relay.kill();
+    scene.relay.restart(&scene.publisher).await;
+    assert!(gaps(&scene).contains(&"interrupted".to_owned()));
+}
