@@ -42,4 +42,6 @@ mod sandbox_misp;
 #[cfg(test)]
 mod webhook;
 #[cfg(test)]
+mod world;
+#[cfg(test)]
 mod zmq;
