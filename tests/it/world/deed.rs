@@ -34,9 +34,10 @@ pub(super) const VALUES: [(&str, &str); 18] = [
 ];
 
 /// Tags that policy looks at, and one that it does not.
-const TAGS: [&str; 7] = [
+const TAGS: [&str; 8] = [
     "tlp:red",
-    "tlp:red",
+    "tlp:clear",
+    "tlp:green",
     "tlp:green",
     "tlp:amber",
     "tlp:amber+strict",
@@ -48,7 +49,7 @@ const TAGS: [&str; 7] = [
 pub(super) const LOCAL_ONLY: &str = "relay:for-us-alone";
 
 const MOST_EVENTS: usize = 6;
-const MOST_ATTRIBUTES: usize = 8;
+const MOST_ATTRIBUTES: usize = 10;
 
 /// One operation.
 #[derive(Debug, Clone)]
@@ -83,14 +84,14 @@ impl Deed {
         }
         let event = &events[draw.random_range(0..events.len())];
         // Publications are what everything else is measured by.
-        if draw.random_ratio(if event.published { 1 } else { 5 }, 16) {
+        if draw.random_ratio(if event.published { 1 } else { 6 }, 16) {
             return Self::Publish(event.uuid);
         }
         let drawn = match draw.random_range(0..100) {
             0..12 => Self::of_event(draw, event),
             12..17 => Self::of_object(draw, event),
             17..25 => Self::addition(draw, event, outsider),
-            25..37 => Some(Self::event_tag(draw, event)),
+            25..33 => Some(Self::event_tag(draw, event)),
             _ => Self::of_attribute(draw, event, outsider),
         };
         drawn.unwrap_or(Self::Publish(event.uuid))
@@ -332,7 +333,7 @@ fn untag(draw: &mut StdRng, on: &[String]) -> Option<String> {
 }
 
 fn some_tags(draw: &mut StdRng) -> Vec<(String, bool)> {
-    if draw.random_ratio(3, 4) { Vec::new() } else { vec![tag(draw)] }
+    if draw.random_ratio(5, 6) { Vec::new() } else { vec![tag(draw)] }
 }
 
 fn distribution(draw: &mut StdRng, outsider: bool, otherwise: u8) -> u8 {
@@ -356,7 +357,7 @@ fn new_object(draw: &mut StdRng, outsider: bool) -> NewObject {
 }
 
 fn new_event(draw: &mut StdRng, outsider: bool) -> NewEvent {
-    let attributes = (0..draw.random_range(0..=3)).map(|_| new_attribute(draw, outsider)).collect();
+    let attributes = (0..draw.random_range(0..=5)).map(|_| new_attribute(draw, outsider)).collect();
     let objects = (0..draw.random_range(0..=1)).map(|_| new_object(draw, outsider)).collect();
     let hides = outsider && draw.random_ratio(1, 3);
     NewEvent {

@@ -36,7 +36,7 @@ impl Plan {
         let mut one_of = |choices: &[u32]| choices[draw.random_range(0..choices.len())];
         let mut plan = Self {
             seed,
-            operations: one_of(&[25, 40, 60]) as usize,
+            operations: one_of(&[40, 60, 90]) as usize,
             kills,
             binary: kills || std::env::var_os("MSR_BINARY").is_some(),
             rest,

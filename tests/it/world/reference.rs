@@ -15,8 +15,9 @@ use super::deed::Deed;
 /// are, with the time of their last change, and the time of the last publication. *Either* is the
 /// verdict where two histories with different reference sets look the same there:
 ///
-/// - an attribute was touched since the publication (edited, restored, tagged) and says the same
-///   observable again: who missed the publication cannot tell it from one that is new;
+/// - an attribute was touched since the publication (edited, restored, tagged) and says an observable
+///   that it said in this publication, or in an earlier one: who missed some of it cannot tell
+///   whether it said so all the time, is new, or was taken back and is said again;
 /// - it was touched, or is new, in the very second of the publication or before it by a clock that
 ///   was set back: who asks MISP takes it for published as it is;
 /// - tags of the event, or local ones, were changed and permit now what they forbade, or did so for
@@ -43,6 +44,17 @@ pub(super) enum Untraced {
     ClockSetBack,
 }
 
+impl Untraced {
+    /// How the report counts it.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::ObjectRemoved => "left to the resync: object deleted for good",
+            Self::LocalTag => "left to the resync: local tag",
+            Self::ClockSetBack => "left to the resync: clock set back",
+        }
+    }
+}
+
 /// Everything that must be remembered of MISP's past.
 #[derive(Debug)]
 pub(super) struct Reference {
@@ -60,6 +72,8 @@ pub(super) struct Reference {
 #[derive(Debug)]
 struct Past {
     published: Arc<Event>,
+    /// What its attributes claimed in any publication so far, and while the event was published.
+    claimed: BTreeSet<(Uuid, String)>,
     /// Attributes changed or added since.
     touched: HashSet<Uuid>,
     /// The event's own tags were changed since.
@@ -88,14 +102,22 @@ impl Reference {
         match (deed, &after) {
             (_, None) => drop(self.past.remove(&uuid)),
             (Deed::Publish(_), Some(event)) => {
+                let earlier = self.past.remove(&uuid).map(|past| past.claimed);
                 let published = Arc::clone(event);
-                let past = Past { published, touched: HashSet::new(), tags_touched: false };
+                let past = Past {
+                    claimed: earlier.into_iter().flatten().chain(self.claims(event)).collect(),
+                    published,
+                    touched: HashSet::new(),
+                    tags_touched: false,
+                };
                 self.past.insert(uuid, past);
             }
             (_, Some(after)) => {
+                let claims = if after.published { self.claims(after) } else { Vec::new() };
                 if let (Some(past), Some(before)) = (self.past.get_mut(&uuid), before) {
                     past.tags_touched |= before.tags != after.tags;
                     past.touched.extend(changed(&before, after));
+                    past.claimed.extend(claims);
                 }
             }
         }
@@ -185,24 +207,27 @@ impl Reference {
         let Some(past) = self.past.get(&event.uuid) else { return all(Verdict::Not) };
         let looks_published = one.timestamp <= event.publish_timestamp;
         let addition = if looks_published { Verdict::Either } else { Verdict::Not };
-        let Some((old_object, old)) = past.published.attribute(one.uuid) else {
-            return all(addition);
-        };
-        let was_admitted = self.admits(&past.published, old_object, old);
-        if !past.touched.contains(&one.uuid) && !past.tags_touched {
-            let certain = was_admitted && looks_published;
+        let touched = past.touched.contains(&one.uuid) || past.tags_touched;
+        if let Some((old_object, old)) = past.published.attribute(one.uuid).filter(|_| !touched) {
+            let certain = looks_published && self.admits(&past.published, old_object, old);
             return all(if certain { Verdict::Must } else { Verdict::Either });
         }
-        if !was_admitted {
-            return all(addition);
-        }
-        let published = observables(&old.kind, &old.value);
         let said = observables(&one.kind, &one.value).into_iter();
         said.map(|said| {
-            let verdict = if published.contains(&said) { Verdict::Either } else { addition };
-            (said, verdict)
+            let claimed = past.claimed.contains(&(one.uuid, said.clone()));
+            (said, if claimed { Verdict::Either } else { addition })
         })
         .collect()
+    }
+
+    fn claims(&self, event: &Event) -> Vec<(Uuid, String)> {
+        let admitted = event.all().filter(|(object, one)| self.admits(event, *object, one));
+        let said = |one: &Attribute| {
+            let said = observables(&one.kind, &one.value).into_iter();
+            let uuid = one.uuid;
+            said.map(move |said| (uuid, said))
+        };
+        admitted.flat_map(|(_, one)| said(one)).collect()
     }
 
     /// To whoever reads with the relay's key, under the default policy.

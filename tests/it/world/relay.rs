@@ -160,6 +160,11 @@ impl Relay {
         self.ask(&["resync"]).await.map(drop)
     }
 
+    /// The ledger's invariants, once the relay has stopped.
+    pub(super) async fn check_ledger(&self) -> Result<(), String> {
+        self.ask(&["ledger", "check"]).await.map(drop)
+    }
+
     /// Runs another command of the binary against the running relay.
     async fn ask(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = self.command();

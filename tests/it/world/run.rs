@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -101,9 +103,14 @@ impl World {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let misp = Misp::new(i64::try_from(now).unwrap() - 10_000);
         let key = if plan.outsider { Key::read_only(KEY) } else { Key::site_admin(KEY) };
-        let settings = MispSettings { keys: vec![key], ..MispSettings::default() };
+        let settings = MispSettings { keys: vec![key], listen: lasting_address() };
         let server = MispServer::start(misp.clone(), settings).await.unwrap();
-        let settings = Settings { quota_requests: 0, keep_bodies: true, ..Settings::default() };
+        let settings = Settings {
+            listen: lasting_address(),
+            quota_requests: 0,
+            keep_bodies: true,
+            ..Settings::default()
+        };
         let sandbox = Sandbox::start(settings).await.unwrap();
         let wire = Wire::new(plan.frame_faults);
         let relay = Relay::new(&plan, &wire.publisher().endpoint(), &sandbox, &server);
@@ -171,7 +178,9 @@ impl World {
             self.report.log.push(format!("{step:>3} {} {deed}", self.misp.now()));
             self.act(deed).await;
             self.wire.step().await;
-            let pause = self.draw.random_range(0..12);
+            // Long enough that a relay that was killed is sometimes up again.
+            let longest = if self.plan.kills { 40 } else { 12 };
+            let pause = self.draw.random_range(0..longest);
             sleep(Duration::from_millis(pause)).await;
         }
         self.count("operations", self.plan.operations);
@@ -302,6 +311,7 @@ impl World {
         // Two rounds of catch-up have begun after the quiet did.
         let rounds = if self.plan.rest { CATCH_UP * 5 / 2 } else { Duration::from_millis(50) };
         self.reach("after catch-up", rounds, Self::differs_after_catch_up).await;
+        self.count_untraced();
         if self.plan.rest {
             match self.relay.resync().await {
                 Ok(()) => self.reach("after a full resync", Duration::ZERO, Self::differs).await,
@@ -343,6 +353,20 @@ impl World {
         differences
     }
 
+    /// Counts what only a full resync can find, where it was not found before.
+    fn count_untraced(&mut self) {
+        let differences = self.differs();
+        let untraced = self.reference.untraced();
+        let causes: Vec<_> = differences
+            .iter()
+            .filter_map(|words| untraced.iter().find(|(pattern, _)| words.contains(**pattern)))
+            .map(|(_, cause)| cause.words())
+            .collect();
+        for cause in causes {
+            self.count(cause, 1);
+        }
+    }
+
     fn differs(&self) -> Vec<String> {
         let (live, verdicts) = (sent::live(&self.sandbox), self.reference.verdicts(&self.misp));
         let mut differences = two_ids(&live);
@@ -380,6 +404,9 @@ impl World {
         if let Err(error) = self.relay.stop().await {
             self.violation(error);
         }
+        if let Err(error) = self.relay.check_ledger().await {
+            self.violation(error);
+        }
         let wrong = sent::violations(&self.sandbox, &self.reference, &self.stops);
         self.report.violations.extend(wrong);
         let uploads = self.sandbox.requests();
@@ -409,6 +436,20 @@ impl World {
 
     fn violation(&mut self, words: String) {
         self.report.violations.push(words);
+    }
+}
+
+/// A port that nobody else gets while its server is down: below those that the system gives to
+/// whoever connects.
+fn lasting_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 12_000 + u16::try_from(std::process::id() % 8_000).unwrap();
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 12_000;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
     }
 }
 

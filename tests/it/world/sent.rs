@@ -51,13 +51,25 @@ pub(super) fn violations(
     stops: &[Instant],
 ) -> Vec<String> {
     let mut history = History::default();
-    for upload in sandbox.requests() {
-        let certain = is_certain(&upload, stops);
+    let uploads = sandbox.requests();
+    let began = uploads.first().map(|upload| upload.arrived);
+    for upload in &uploads {
         let Ok(body) = serde_json::from_slice::<Value>(&upload.body) else { continue };
+        let certain = is_certain(upload, stops);
+        let after = began.map_or(Duration::ZERO, |began| upload.arrived.duration_since(began));
+        let words = format!(
+            "{:>6} ms {:?} {:?}{}",
+            after.as_millis(),
+            upload.status,
+            upload.fault,
+            if certain { "" } else { " in doubt" }
+        );
         let objects = body["stixobjects"].as_array().cloned().unwrap_or_default();
         for (index, object) in objects.into_iter().enumerate() {
             let accepted = upload.status == Some(200) && !upload.rejected.contains(&index);
-            history.sent(object, accepted, certain, reference);
+            let stops = stops.iter().filter(|stop| **stop < upload.arrived).count();
+            let sending = Sending { accepted, certain, stops, words: &words };
+            history.sent(object, &sending, reference);
         }
     }
     history.wrong
@@ -82,17 +94,33 @@ struct History {
     wrong: Vec<String>,
 }
 
+/// An object on its way.
+#[derive(Debug)]
+struct Sending<'w> {
+    accepted: bool,
+    /// Whether sender and receiver know the same of it.
+    certain: bool,
+    /// How often the relay or the sandbox was stopped before: each may have cut off a request of
+    /// which the sandbox knows nothing.
+    stops: usize,
+    words: &'w str,
+}
+
 #[derive(Debug, Default)]
 struct Past {
     pattern: String,
     /// What was certainly accepted last, unless something else may have been since.
     accepted: Option<Value>,
-    /// How many requests were in doubt and explain no repeat so far.
+    /// How many requests were in doubt.
     doubts: usize,
+    /// How many repeats that explained.
+    repeats: usize,
+    /// Every sending, in words.
+    sendings: Vec<String>,
 }
 
 impl History {
-    fn sent(&mut self, object: Value, accepted: bool, certain: bool, reference: &Reference) {
+    fn sent(&mut self, object: Value, sending: &Sending<'_>, reference: &Reference) {
         let (id, pattern) = (text(&object["id"]), text(&object["pattern"]));
         if pattern.contains(ANCHOR) {
             return;
@@ -106,16 +134,18 @@ impl History {
         if past.pattern != pattern {
             self.wrong.push(format!("{id} was {} and then {pattern}", past.pattern));
         }
+        past.sendings.push(format!("{} {content}", sending.words));
         if past.accepted.as_ref() == Some(&content) {
-            match past.doubts.checked_sub(1) {
-                Some(left) => past.doubts = left,
-                None => self.wrong.push(format!("{pattern} was sent again, unchanged: {content}")),
+            past.repeats += 1;
+            if past.repeats > past.doubts + sending.stops {
+                let all = past.sendings.join("\n    ");
+                self.wrong.push(format!("{pattern} was sent again, unchanged:\n    {all}"));
             }
         }
-        if !certain {
+        if !sending.certain {
             past.doubts += 1;
             past.accepted = None;
-        } else if accepted {
+        } else if sending.accepted {
             past.accepted = Some(content);
         }
     }
