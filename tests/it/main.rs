@@ -54,4 +54,6 @@ mod upkeep;
 #[cfg(test)]
 mod webhook;
 #[cfg(test)]
+mod world;
+#[cfg(test)]
 mod zmq;

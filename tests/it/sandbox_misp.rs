@@ -634,3 +634,24 @@ async fn the_same_seed_gives_the_same_faults() {
     assert_ne!(courses[0], courses[2]);
     assert!([200, 500, 503].iter().all(|status| courses[0].contains(status)));
 }
+
+/// `cargo test --release --test it a_million_attributes -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn a_million_attributes_are_served_fast() {
+    let rest = Rest::start().await;
+    for event in 0..100 {
+        let value = |n| format!("{n}.{event}.example");
+        let attributes = (0..10_000).map(|n| new("domain", &value(n))).collect();
+        rest.misp.load_event(NewEvent { attributes, ..NewEvent::default() });
+    }
+    let begun = Instant::now();
+    let asked = rest.request(ADMIN, "POST", "/events/restSearch").json(&json!({"deleted": [0, 1]}));
+    let mut answer = asked.send().await.unwrap();
+    let mut bytes = 0;
+    while let Some(piece) = answer.chunk().await.unwrap() {
+        bytes += piece.len();
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("1,000,000 attributes, {bytes} bytes in {seconds:.2} s: {:.0}/s", 1e6 / seconds);
+}

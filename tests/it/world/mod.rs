@@ -1,0 +1,123 @@
+//! The convergence test: a seeded world of a model MISP, a feed that loses, repeats and reorders, a
+//! REST API and a Sentinel that fail, and the real relay between them, killed or not. When the world
+//! is quiet, Sentinel must be equal to MISP.
+//!
+//! ```text
+//! MSR_SEEDS=1000 cargo test --release --test it convergence_long -- --ignored --nocapture
+//! ```
+//!
+//! `MSR_FIRST_SEED` (default 1) is where it begins, `MSR_PARALLEL` (8) how many run at once. One
+//! seed by itself: `MSR_FIRST_SEED=4711 MSR_SEEDS=1`. Every fourth seed kills the built binary; with
+//! `MSR_BINARY=1` all seeds run it, so that there is a log (`MSR_KEEP=1` keeps its folder).
+
+mod deed;
+mod plan;
+mod reference;
+mod relay;
+mod run;
+mod sent;
+mod weather;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+
+use plan::Plan;
+use run::Report;
+
+/// Seeds that the ordinary test command runs.
+const FAST: std::ops::RangeInclusive<u64> = 1..=21;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinel_becomes_equal_to_misp_whatever_happens() {
+    let seeds = FAST.map(Plan::of).filter(|plan| !plan.kills);
+    all(seeds.collect(), 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinel_becomes_equal_to_misp_whenever_the_relay_is_killed() {
+    let seeds = FAST.map(Plan::of).filter(|plan| plan.kills);
+    all(seeds.collect(), 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a run of its own, see the module"]
+async fn convergence_long() {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).map_or(default, |text| text.parse().expect(name))
+    };
+    let first = number("MSR_FIRST_SEED", 1);
+    let seeds = first..first + number("MSR_SEEDS", 1_000);
+    let parallel = usize::try_from(number("MSR_PARALLEL", 8)).unwrap();
+    all(seeds.map(Plan::of).collect(), parallel).await;
+}
+
+/// Runs them all, tells how it goes, and fails with every violation.
+async fn all(plans: Vec<Plan>, parallel: usize) {
+    let (begun, count) = (Instant::now(), plans.len());
+    let runs = futures::stream::iter(plans).map(|plan| {
+        let seed = plan.seed;
+        let run = tokio::spawn(run::seed(plan));
+        async move { (seed, run.await) }
+    });
+    let mut runs = runs.buffer_unordered(parallel);
+    let mut sum = Sum::default();
+    let mut told = Instant::now();
+    while let Some((seed, ended)) = runs.next().await {
+        let report = ended.unwrap_or_else(|error| Report::panicked(seed, &error));
+        if !report.violations.is_empty() {
+            println!("{}", report.words());
+        }
+        sum.add(&report);
+        if told.elapsed() > Duration::from_secs(10) {
+            told = Instant::now();
+            println!(
+                "{} of {count} seeds after {:.0?}: {}",
+                sum.seeds,
+                begun.elapsed(),
+                sum.words()
+            );
+        }
+    }
+    println!("{} seeds in {:.1?}: {}", sum.seeds, begun.elapsed(), sum.words());
+    for (kind, number) in &sum.counts {
+        println!("  {number:>8} {kind}");
+    }
+    assert!(sum.failed.is_empty(), "violations in seeds {:?}", sum.failed);
+}
+
+/// What all seeds so far add up to.
+#[derive(Debug, Default)]
+struct Sum {
+    seeds: usize,
+    violations: usize,
+    failed: Vec<u64>,
+    counts: BTreeMap<&'static str, usize>,
+}
+
+impl Sum {
+    fn add(&mut self, report: &Report) {
+        self.seeds += 1;
+        self.violations += report.violations.len();
+        if !report.violations.is_empty() {
+            self.failed.push(report.seed);
+        }
+        for (kind, number) in &report.counts {
+            *self.counts.entry(kind).or_default() += number;
+        }
+    }
+
+    fn words(&self) -> String {
+        let of = |kind| self.counts.get(kind).copied().unwrap_or_default();
+        format!(
+            "{} operations, {} uploads, {} kills, {} either, {} violations",
+            of("operations"),
+            of("uploads"),
+            of("kills"),
+            of("verdicts: either"),
+            self.violations
+        )
+    }
+}

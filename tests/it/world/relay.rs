@@ -1,0 +1,210 @@
+//! The real relay, in this process or as the built binary, on a ledger of its own.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use misp_sentinel_relay::app;
+use misp_sentinel_relay::cli::RunOptions;
+use misp_sentinel_relay::config;
+use misp_sentinel_relay::sandbox::Sandbox;
+use misp_sentinel_relay::sandbox::misp::MispServer;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::plan::Plan;
+use crate::support::relay::{FAST, environment};
+
+/// How often the relay looks after MISP; what the world waits for is measured in it.
+pub(super) const CATCH_UP: Duration = Duration::from_millis(400);
+
+/// With which the relay asks MISP.
+pub(super) const KEY: &str = "TheRelaysOwnKeyInTheConvergenceTest00000";
+
+/// Besides [`FAST`].
+const SETTINGS: [(&str, &str); 3] = [
+    ("MSR_DELIVERY__REQUEST_TIMEOUT", "1s"),
+    ("MSR_DELIVERY__RESEND_AFTER", "300ms"),
+    ("MSR_DELIVERY__THROTTLED_DEFAULT", "100ms"),
+];
+
+/// For the way to MISP: the ratios of the defaults, in milliseconds.
+const REST: [(&str, &str); 12] = [
+    ("MSR_MISP__KEY", KEY),
+    ("MSR_MISP__REST__REQUEST_TIMEOUT", "400ms"),
+    ("MSR_MISP__REST__READ_BACK_AFTER", "50ms"),
+    ("MSR_MISP__REST__READ_BACK_WITHIN", "300ms"),
+    ("MSR_MISP__REST__CATCH_UP_EVERY", "400ms"),
+    ("MSR_MISP__REST__EXISTENCE_EVERY", "400ms"),
+    ("MSR_MISP__REST__GAP_SETTLE", "20ms"),
+    ("MSR_MISP__REST__GAP_GRACE", "300ms"),
+    ("MSR_MISP__REST__CONFIRM_AFTER", "20ms,60ms,200ms,500ms"),
+    ("MSR_MISP__REST__BACKOFF_MIN", "10ms"),
+    ("MSR_MISP__REST__BACKOFF_MAX", "100ms"),
+    // Convergence is the question here, the guard has tests of its own.
+    ("MSR_GUARD__MAX", "1000000"),
+];
+
+pub(super) struct Relay {
+    settings: Vec<(String, String)>,
+    folder: TempDir,
+    binary: bool,
+    running: Option<Running>,
+}
+
+enum Running {
+    Here { stop: CancellationToken, task: JoinHandle<anyhow::Result<()>> },
+    Process(Child),
+}
+
+impl Relay {
+    /// Not started yet.
+    pub(super) fn new(plan: &Plan, endpoint: &str, sandbox: &Sandbox, misp: &MispServer) -> Self {
+        let folder = TempDir::with_prefix("convergence-").unwrap();
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let mut settings: Vec<_> = FAST.iter().chain(&SETTINGS).map(owned).collect();
+        if plan.rest {
+            settings.extend(REST.iter().map(owned));
+            settings.push(("MSR_MISP__URL".to_owned(), misp.base_url()));
+        }
+        settings.extend(environment(sandbox));
+        settings.push(("MSR_MISP__ZEROMQ__ENDPOINTS".to_owned(), endpoint.to_owned()));
+        settings.push(("MSR_LEDGER__DATA_DIR".to_owned(), folder.path().display().to_string()));
+        Self { settings, folder, binary: plan.binary, running: None }
+    }
+
+    /// Starts on the same ledger as before.
+    pub(super) async fn start(&mut self) {
+        assert!(self.running.is_none());
+        self.running = Some(if self.binary { self.process() } else { self.here().await });
+    }
+
+    async fn here(&self) -> Running {
+        let file = self.folder.path().join("config.toml");
+        std::fs::write(&file, "").unwrap();
+        let config = config::load(Some(&file), self.settings.iter().cloned()).unwrap();
+        let relay = app::Relay::build(config, RunOptions::default()).await.unwrap();
+        let stop = CancellationToken::new();
+        let recorded = PrometheusBuilder::new().build_recorder().handle();
+        let task = tokio::spawn(relay.run(recorded, stop.clone()));
+        Running::Here { stop, task }
+    }
+
+    fn process(&self) -> Running {
+        let log = self.folder.path().join("relay.log");
+        let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
+        let child = self
+            .command()
+            .arg("run")
+            .env("MSR_LOG__LEVEL", "info,misp_sentinel_relay=debug")
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Running::Process(child)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"));
+        command.env_clear().envs(self.settings.iter().cloned());
+        command
+    }
+
+    /// `kill -9`.
+    pub(super) fn kill(&mut self) {
+        let Some(Running::Process(mut child)) = self.running.take() else {
+            panic!("no process to kill");
+        };
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Stops it as asked, and says what went wrong in its life.
+    pub(super) async fn stop(&mut self) -> Result<(), String> {
+        match self.running.take() {
+            None => Ok(()),
+            Some(Running::Here { stop, task }) => {
+                let ended_before = task.is_finished();
+                stop.cancel();
+                match task.await {
+                    Ok(Ok(())) if !ended_before => Ok(()),
+                    ended => Err(format!("the relay ended with {ended:?}")),
+                }
+            }
+            Some(Running::Process(mut child)) => {
+                let ended = child.try_wait().unwrap();
+                let sent =
+                    Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status();
+                let told = sent.unwrap().success();
+                let status =
+                    tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+                let clean = ended.is_none() && told && status.code() == Some(0);
+                clean.then_some(()).ok_or_else(|| format!("the relay ended with {status}"))
+            }
+        }
+    }
+
+    /// What Sentinel rejected is pending again, as an operator would ask for.
+    pub(super) async fn retry_rejected(&self) {
+        self.ask(&["retry-rejected"]).await.unwrap();
+    }
+
+    /// Has everything read anew, and returns when it was.
+    pub(super) async fn resync(&self) -> Result<(), String> {
+        self.ask(&["resync"]).await.map(drop)
+    }
+
+    /// The ledger's invariants, once the relay has stopped.
+    pub(super) async fn check_ledger(&self) -> Result<(), String> {
+        self.ask(&["ledger", "check"]).await.map(drop)
+    }
+
+    /// Runs another command of the binary against the running relay.
+    async fn ask(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = self.command();
+        command.args(arguments);
+        let asked = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = asked.await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            Err(format!("{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr)))
+        }
+    }
+
+    /// The last lines of its log; nothing where it runs in this process.
+    pub(super) fn log(&self, lines: usize) -> String {
+        let log = std::fs::read_to_string(self.folder.path().join("relay.log")).unwrap_or_default();
+        let all: Vec<_> = log.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    /// Leaves ledger and log behind.
+    pub(super) fn keep(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        match self.running.take() {
+            Some(Running::Here { stop, task }) => {
+                stop.cancel();
+                task.abort();
+            }
+            Some(Running::Process(mut child)) => {
+                child.kill().ok();
+                child.wait().ok();
+            }
+            None => {}
+        }
+    }
+}

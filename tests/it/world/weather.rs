@@ -1,0 +1,132 @@
+//! What goes wrong around the relay, drawn from the seed: it begins at a step and is over some steps
+//! later.
+
+use std::time::Duration;
+
+use misp_sentinel_relay::sandbox::Fault;
+use misp_sentinel_relay::sandbox::misp::RestFault;
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+
+use super::plan::Plan;
+
+/// Something that begins now.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Weather {
+    /// The publisher stalls, then sends topic by topic.
+    FeedStalls,
+    /// The publisher dies and comes back; what is said meanwhile waits for it, or is lost.
+    FeedStops {
+        queued: bool,
+    },
+    /// These happen to the next uploads.
+    Uploads(Vec<Fault>),
+    /// Sentinel is gone.
+    SentinelStops,
+    /// Sentinel answers every request so.
+    SentinelAnswers(Fault),
+    /// Sentinel rejects this observable wherever it stands in a request.
+    Rejects(String),
+    /// These happen to the next REST requests.
+    Rest(Vec<RestFault>),
+    /// MISP's web server is gone.
+    MispStops,
+    ClockJumps(i64),
+    /// `kill -9`; started again when it is over.
+    Kill,
+}
+
+impl Weather {
+    /// Draws what begins at this step and how many steps it lasts.
+    pub(super) fn draw(plan: &Plan, draw: &mut StdRng) -> Option<(Self, u32)> {
+        if plan.kills && draw.random_ratio(1, 20) {
+            return Some((Self::Kill, draw.random_range(0..4)));
+        }
+        if plan.clock_jumps && draw.random_ratio(1, 25) {
+            let far = draw.random_range(1..7_200);
+            return Some((Self::ClockJumps(if draw.random_bool(0.5) { far } else { -far }), 0));
+        }
+        if draw.random_range(0..100) >= plan.weather {
+            return None;
+        }
+        let lasts = draw.random_range(1..6);
+        let weather = match draw.random_range(0..100) {
+            0..12 => Self::FeedStalls,
+            12..30 => Self::FeedStops { queued: draw.random_bool(0.5) },
+            30..50 => Self::Uploads((0..draw.random_range(1..4)).map(|_| upload(draw)).collect()),
+            50..57 => Self::SentinelStops,
+            57..64 => Self::SentinelAnswers(always(draw)),
+            64..72 => Self::Rejects(rejected(draw)),
+            72..90 => Self::Rest((0..draw.random_range(1..5)).map(|_| rest_fault(draw)).collect()),
+            _ => Self::MispStops,
+        };
+        Some((weather, lasts))
+    }
+
+    /// How the report counts it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::FeedStalls | Self::FeedStops { .. } => "weather: feed",
+            Self::Uploads(_) => "weather: upload faults",
+            Self::SentinelStops | Self::SentinelAnswers(_) => "weather: Sentinel outages",
+            Self::Rejects(_) => "weather: partial errors",
+            Self::Rest(_) => "weather: REST faults",
+            Self::MispStops => "weather: MISP outages",
+            Self::ClockJumps(_) => "clock jumps",
+            Self::Kill => "kills",
+        }
+    }
+}
+
+fn upload(draw: &mut StdRng) -> Fault {
+    match draw.random_range(0..20) {
+        0..3 => Fault::Throttled { seconds: None, header: None },
+        3..6 => Fault::ServerError,
+        6..9 => Fault::ResetBefore,
+        9..13 => Fault::ResetAfter,
+        13 => Fault::NeverAnswers,
+        14 => Fault::TokenRefused,
+        15 => Fault::BadRequest,
+        16 => Fault::TooLarge,
+        17 => Fault::Late(Duration::from_millis(draw.random_range(1..150))),
+        18 => Fault::Answer { status: 503, body: "<html>not now</html>".to_owned() },
+        _ => Fault::None,
+    }
+}
+
+fn always(draw: &mut StdRng) -> Fault {
+    match draw.random_range(0..5) {
+        0 => Fault::Throttled { seconds: None, header: None },
+        1 => Fault::ServerError,
+        2 => Fault::ResetBefore,
+        3 => Fault::Forbidden,
+        _ => Fault::ResetAfter,
+    }
+}
+
+fn rejected(draw: &mut StdRng) -> String {
+    let (kind, value) = super::deed::VALUES[draw.random_range(0..super::deed::VALUES.len())];
+    let observables = super::reference::observables(kind, value);
+    observables.into_iter().next().unwrap_or_default()
+}
+
+/// One that MISP's REST API shows now and then.
+pub(super) fn rest_fault(draw: &mut StdRng) -> RestFault {
+    let after = draw.random_range(0..3_000);
+    match draw.random_range(0..16) {
+        0 => RestFault::Status(500),
+        1 => RestFault::Status(502),
+        2 => RestFault::Status(503),
+        3 => RestFault::Status(504),
+        4 => RestFault::RateLimited { reset: 0 },
+        5 => RestFault::LoginRedirect,
+        6 => RestFault::HtmlPage,
+        7 | 8 => RestFault::Truncated { after },
+        9 | 10 => RestFault::CutShort { after },
+        11 => RestFault::Late(Duration::from_millis(draw.random_range(1..150))),
+        12 => RestFault::Stall { after, pause: Duration::from_millis(draw.random_range(1..600)) },
+        13 => RestFault::Reset,
+        14 => RestFault::Empty,
+        _ => RestFault::EndsEarly { missing: draw.random_range(1..3) },
+    }
+}
