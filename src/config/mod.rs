@@ -115,7 +115,7 @@ pub struct Rest {
     pub catch_up_every: Duration,
     /// How often the ledger's events are checked for existence.
     pub existence_every: Duration,
-    /// How long after a gap's end catch-up begins, and how far before its start it looks.
+    /// How long after a gap's end catch-up begins, and after which time one counts as having healed it.
     pub gap_settle: Duration,
     pub gap_grace: Duration,
     /// Back-off: first and longest pause.

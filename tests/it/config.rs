@@ -622,7 +622,7 @@ fn the_compose_files_give_a_configuration_without_mistakes() {
         ("compose.yaml", &["azure.ca_file"][..]),
         (
             "compose.misp.yaml",
-            &["misp.zeromq.password_file", "target.sentinel.client_secret_file"][..],
+            &["misp.key_file", "misp.zeromq.password_file", "target.sentinel.client_secret_file"][..],
         ),
     ] {
         let empty = tempfile::NamedTempFile::new().unwrap();
