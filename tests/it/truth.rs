@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::sandbox::Sandbox;
 use misp_sentinel_relay::sandbox::misp::{
-    Edit, Frame, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, Organisation,
-    RestFault,
+    Edit, Frame, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, NewObject,
+    Organisation, RestFault,
 };
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -98,8 +98,12 @@ impl Stage {
     }
 
     async fn logged(&self, words: &str) {
+        self.logged_times(words, 1).await;
+    }
+
+    async fn logged_times(&self, words: &str, times: usize) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !self.relay.log().contains(words) {
+        while self.relay.log().matches(words).count() < times {
             assert!(Instant::now() < deadline, "never logged: {words}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -389,4 +393,92 @@ impl Stage {
         };
         requests.iter().map(|request| whole(&request.body)).sum()
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_ledger_is_filled_again_without_duplicates() {
+    let (misp, event, attributes) = misp(&["1.1.1.1", "2.2.2.2", "3.3.3.3"]);
+    misp.advance(100);
+    let mut stage = Stage::set(misp, &[]).await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2", "3.3.3.3"]).await;
+    stage.logged("all events are read and compared").await;
+    let before: BTreeSet<String> = held(&stage.sandbox).into_iter().map(|held| held.id).collect();
+    // An edit unpublishes the event; what it did not touch is still what was published.
+    let comment = Edit::Comment("touched".to_owned());
+    stage.lose(stage.misp.edit_attribute(event, attributes[0], comment));
+    stage.relay.kill();
+    for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+        std::fs::remove_file(stage.relay.folder().join(file)).ok();
+    }
+    stage.relay.restart(&stage.publisher).await;
+    stage.logged_times("all events are read and compared", 2).await;
+    let status = stage.status();
+    assert_eq!(status["ledger"]["wanted"], 2, "{status}");
+    let after: BTreeSet<String> = held(&stage.sandbox).into_iter().map(|held| held.id).collect();
+    assert_eq!(after, before, "the same ids");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_misp_empties_sentinel_only_when_told() {
+    let (misp, event, _) = misp(&["1.1.1.1", "2.2.2.2"]);
+    misp.advance(100);
+    let stage = Stage::set(misp, &[("MSR_MISP__REST__EXISTENCE_EVERY", "100ms")]).await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
+    stage.lose(stage.misp.delete_event(event));
+    stage.stays(&["1.1.1.1", "2.2.2.2"], Duration::from_millis(1_500)).await;
+    let degraded = stage.status()["degraded"].to_string();
+    assert!(degraded.contains("release --empty"), "{degraded}");
+    let output = stage.relay.command(&["release", "--empty"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    stage.becomes(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schedule_and_the_operator_find_what_leaves_no_trace() {
+    let misp = Misp::new(now() - 1_000);
+    let (event, object) = (Uuid::new_v4(), Uuid::new_v4());
+    let of = |value: &str| NewObject {
+        uuid: object,
+        attributes: vec![address(value)],
+        ..NewObject::default()
+    };
+    let attributes = vec![address("1.1.1.1")];
+    misp.add_event(NewEvent { uuid: event, attributes, ..NewEvent::default() });
+    misp.add_object(event, of("2.2.2.2"));
+    misp.publish(event);
+    misp.advance(100);
+    let every_second = [("MSR_MISP__RESYNC__SCHEDULE", "* * * * * *")];
+    let stage = Stage::set(misp.clone(), &every_second).await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
+    stage.lose(stage.misp.remove_object(event, object));
+    stage.becomes(&["1.1.1.1"]).await;
+    drop(stage);
+    misp.add_object(event, of("3.3.3.3"));
+    misp.publish(event);
+    misp.advance(100);
+    let stage = Stage::set(misp, &[]).await;
+    stage.becomes(&["1.1.1.1", "3.3.3.3"]).await;
+    stage.lose(stage.misp.remove_object(event, object));
+    let output = stage.relay.command(&["resync", "--event", &event.to_string()]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("1 of 1 events"), "{text}");
+    stage.becomes(&["1.1.1.1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unpublished_event_goes_where_the_operator_wants_that() {
+    let (misp, event, _) = misp(&["1.1.1.1"]);
+    misp.advance(100);
+    let settings =
+        [("MSR_MISP__ON_UNPUBLISH", "withdraw"), ("MSR_MISP__REST__CATCH_UP_EVERY", "1h")];
+    let stage = Stage::set(misp, &settings).await;
+    stage.becomes(&["1.1.1.1"]).await;
+    let frames = stage.misp.unpublish(event);
+    stage.send(frames).await;
+    stage.becomes(&[]).await;
+    stage.misp.advance(1);
+    let frames = stage.misp.publish(event);
+    stage.send(frames).await;
+    stage.becomes(&["1.1.1.1"]).await;
 }
