@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -33,7 +34,7 @@ pub(super) fn intake(
         guard: config.guard,
         key: KeyView::default(),
         status: RestStatus::default(),
-        accept_new_view,
+        accept_new_view: Arc::new(AtomicBool::new(accept_new_view)),
     }))
 }
 

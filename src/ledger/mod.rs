@@ -55,7 +55,7 @@ pub use guard::Held;
 pub use heal::{Head, OpenGap};
 pub use open::OpenError;
 pub use queue::{OpenChange, Page, Pending};
-pub use reads::{Candidate, DueRead, ResyncCount};
+pub use reads::{Candidate, DueRead, Listing, ResyncCount};
 pub use resync::{Resync, ResyncPhase, may_empty};
 pub use room::{Given, Room};
 pub use start::{DISABLED, DRY_RUN, StartError, TargetEntry};

@@ -82,7 +82,8 @@ impl Writer {
         let after = at.saturating_sub(*before);
         let mut tx = self.ledger.begin().await?;
         let due_at = Ledger::now() + millis(after);
-        reads::postpone(&mut tx, (&self.settings.source, read.event), due_at).await?;
+        let event = (self.settings.source.as_str(), read.event);
+        reads::postpone(&mut tx, event, (read.asked, due_at, 1)).await?;
         tx.commit().await?;
         tracing::debug!(event = %read.event, ?after, "not published in MISP (yet): asked again");
         Ok(true)
@@ -92,7 +93,8 @@ impl Writer {
         let after = rest.times.confirm_after.first().copied().unwrap_or_default();
         let mut tx = self.ledger.begin().await?;
         let due_at = Ledger::now() + millis(after);
-        reads::postpone(&mut tx, (&self.settings.source, read.event), due_at).await?;
+        let event = (self.settings.source.as_str(), read.event);
+        reads::postpone(&mut tx, event, (read.asked, due_at, 0)).await?;
         tx.commit().await?;
         metrics::event_read("overtaken");
         Ok(Receipt::Again)

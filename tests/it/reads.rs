@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
-use misp_sentinel_relay::ledger::Ledger;
+use misp_sentinel_relay::ledger::{Candidate, Ledger, Listing};
 use misp_sentinel_relay::notice::{
     Answer, Cause, EventRef, Read, Receipt, TagChange, What, Withdrawal,
 };
@@ -85,10 +85,10 @@ impl Stage {
         let (sequence, asked, attempts, confirm) = match due.first() {
             Some(due) => (due.sequence, due.asked, due.attempts, due.confirm),
             None => {
-                let candidate = misp_sentinel_relay::ledger::Candidate { event: EVENT, weight: 0 };
+                let candidate = Candidate { event: EVENT, weight: 0 };
                 let now = Ledger::now();
                 let ledger = &self.relay.ledger;
-                ledger.ask_for("misp", &[candidate], (false, now)).await.unwrap();
+                ledger.ask_for("misp", &[candidate], (Listing::CatchUp, now)).await.unwrap();
                 return Box::pin(self.asked()).await;
             }
         };
