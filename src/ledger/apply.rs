@@ -82,7 +82,7 @@ impl EventRow {
         if self.deleted_at.is_some() && !origin.is_read() {
             return Some(Begun::Deleted);
         }
-        if self.deleted_at.is_none() && facts.timestamp < self.timestamp {
+        if self.deleted_at.is_none() && !origin.is_read() && facts.timestamp < self.timestamp {
             return Some(Begun::Stale);
         }
         (self.content == Some(content)).then_some(Begun::Unchanged)

@@ -164,6 +164,15 @@ async fn a_publication_that_misp_has_not_saved_yet_is_looked_for_again() {
 }
 
 #[tokio::test]
+async fn a_read_counts_also_when_misps_clock_was_set_back() {
+    let mut stage = Stage::set(&[]).await;
+    assert_eq!(stage.push(5_000, &[shown(1, "1.1.1.1", 5_000)]).await, ["1.1.1.1"]);
+    let now = [shown(1, "2.2.2.2", 100)];
+    assert_eq!(stage.push(100, &now).await, ["1.1.1.1"], "a snapshot may be late");
+    assert_eq!(stage.read((100, true, 101), &now).await, ["2.2.2.2"], "a read is not");
+}
+
+#[tokio::test]
 async fn withdrawals_that_nothing_told_of_are_found() {
     let mut stage = Stage::set(&[]).await;
     let all = [1, 2, 3, 4, 5].map(|n| {
