@@ -248,10 +248,7 @@ impl RestIntake {
 
 /// Parameters of a search.
 pub(super) fn object(query: Value) -> Map<String, Value> {
-    match query {
-        Value::Object(query) => query,
-        _ => Map::new(),
-    }
+    if let Value::Object(query) = query { query } else { Map::new() }
 }
 
 fn seconds(duration: Duration) -> i64 {

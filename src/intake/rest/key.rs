@@ -39,7 +39,8 @@ impl RestIntake {
             );
             self.ledger.restart_resync(self.source(), None, now()).await?;
         }
-        if !accepted && self.key.is_accepted() || self.status.now().key.is_none() && !accepted {
+        let news = self.key.is_accepted() || self.status.now().key.is_none();
+        if news && !accepted {
             tracing::error!(key = key.words, before = %before.unwrap_or_default(), "the key is another than the ledger was filled with: what it does not see is not withdrawn; start once with --accept-new-view if that is right");
         }
         self.key.set(key.site_admin, accepted);
