@@ -108,6 +108,9 @@ pub(super) async fn begin(
     .await?;
     let mut facts = facts.clone();
     let mut event_changed = false;
+    if stored.is_none() && origin.is_of_known() {
+        return Ok(Begun::Overtaken);
+    }
     if let Some(row) = stored {
         if let Some(objection) = row.objection(&origin, &facts, content) {
             return Ok(objection);

@@ -117,6 +117,11 @@ impl Origin {
         sequence != shown.sequence || deleted_at.is_some_and(just)
     }
 
+    /// Whether it is a read of an event that the ledger knew when the request began.
+    pub(super) fn is_of_known(&self) -> bool {
+        matches!(self, Self::Read(shown) if shown.sequence > 0)
+    }
+
     /// Up to when what was announced or missed is told by this, Unix milliseconds.
     pub(super) fn told_at(&self) -> i64 {
         match self {

@@ -128,7 +128,8 @@ pub struct DueRead {
     pub confirm: bool,
     /// Attributes, as far as known.
     pub weight: i64,
-    /// Of the event in the ledger; 0 where it is unknown.
+    /// Of the event in the ledger; negative or 0 where it is unknown, moved by notices about unknown
+    /// events.
     pub sequence: i64,
 }
 
@@ -218,7 +219,7 @@ impl Ledger {
     ) -> sqlx::Result<Vec<DueRead>> {
         sqlx::query_as(
             "SELECT r.event, r.lane, r.asked, r.attempts, r.confirm, r.weight,
-                 COALESCE(e.sequence, 0) AS sequence
+                 COALESCE(e.sequence, $4) AS sequence
              FROM reads r LEFT JOIN events e ON e.source = r.source AND e.event = r.event
              WHERE r.source = $1 AND r.due_at <= $2 AND r.not_before <= $2
              ORDER BY r.lane, r.due_at LIMIT $3",
@@ -226,6 +227,7 @@ impl Ledger {
         .bind(source)
         .bind(now)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(self.strange())
         .fetch_all(&self.readers)
         .await
     }

@@ -176,3 +176,19 @@ impl Ledger {
 fn name(source: &str) -> String {
     format!("resync {source}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resync_that_compares_less_stands_in_no_others_way() {
+        let full = Resync::begun(None, None, 0);
+        assert!(full.covers(None) && full.covers(Some(7)));
+        let partial = Resync::begun(Some(5), None, 0);
+        assert!(partial.covers(Some(7)) && !partial.covers(Some(3)) && !partial.covers(None));
+        let event = Resync::begun(None, Some(Uuid::nil()), 0);
+        assert!(!event.covers(None) && !event.covers(Some(7)));
+        assert!(!Resync { phase: ResyncPhase::Done, ..full }.covers(None));
+    }
+}

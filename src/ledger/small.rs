@@ -184,6 +184,7 @@ async fn tagged(
     let source = writer.settings.source.as_str();
     let by_number = EventRef { uuid: None, id: Some(tag.event_id) };
     let Some(event) = withdraw::find_event(tx, source, &by_number).await? else {
+        writer.ledger.note_strange();
         return Ok(None);
     };
     writer.applied.invalidate(&event);
