@@ -2,13 +2,14 @@
 //! withdrawn because MISP answers wrongly.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::sandbox::Sandbox;
 use misp_sentinel_relay::sandbox::misp::{
     Edit, Frame, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, NewObject,
     Organisation, RestFault,
 };
+use misp_sentinel_relay::sandbox::{Fault, Sandbox};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
@@ -573,4 +574,32 @@ async fn a_rate_limit_in_the_middle_of_a_listing_is_waited_for() {
     stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     stage.logged("gaps healed").await;
+}
+
+/// An upload arrives and its answer is lost; the repeat is refused. Sentinel holds it all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrived_before_a_refusal_is_withdrawn_all_the_same() {
+    let (misp, event, _) = misp(&["1.1.1.1"]);
+    misp.advance(100);
+    let stage = Stage::set(misp, &[]).await;
+    stage.becomes(&["1.1.1.1"]).await;
+    let doubtful = address("2.2.2.2");
+    let attribute = doubtful.uuid;
+    stage.sandbox.script([Fault::ResetAfter]);
+    let seen = AtomicUsize::new(0);
+    stage.sandbox.reject_where(move |object| {
+        let is_it = object["pattern"] == pattern("2.2.2.2");
+        let again = is_it && seen.fetch_add(1, Ordering::Relaxed) == 1;
+        again.then(|| "not this time".to_owned())
+    });
+    let frames = stage.misp.add_attribute(event, doubtful);
+    stage.send(frames).await;
+    let frames = stage.misp.publish(event);
+    stage.send(frames).await;
+    stage.logged("not this time").await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
+    stage.misp.advance(1);
+    let frames = stage.misp.delete_attribute(event, attribute);
+    stage.send(frames).await;
+    stage.becomes(&["1.1.1.1"]).await;
 }
