@@ -1,0 +1,159 @@
+//! MISP answers wrongly, or as somebody else: nothing is withdrawn for that.
+
+use std::time::{Duration, Instant};
+
+use misp_sentinel_relay::sandbox::misp::{Key, NewAttribute, NewEvent, RestFault};
+use serde_json::json;
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_withdrawn_because_misp_answers_wrongly() {
+    let (misp, event, _) = misp(&["1.1.1.1", "2.2.2.2"]);
+    misp.advance(100);
+    let stage = Stage::set(
+        misp,
+        &[("MSR_MISP__REST__EXISTENCE_EVERY", "50ms"), ("MSR_MISP__REST__CATCH_UP_EVERY", "50ms")],
+    )
+    .await;
+    let all = ["1.1.1.1", "2.2.2.2"];
+    stage.becomes(&all).await;
+    let faults = [
+        RestFault::Empty,
+        RestFault::HtmlPage,
+        RestFault::LoginRedirect,
+        RestFault::Truncated { after: 300 },
+        RestFault::CutShort { after: 300 },
+        RestFault::EndsEarly { missing: 1 },
+        RestFault::Status(500),
+        RestFault::Reset,
+        RestFault::AnswerAs(Key::read_only(OTHER_KEY)),
+    ];
+    let attribute = NewAttribute { distribution: 0, ..address("7.7.7.7") };
+    stage.send(stage.misp.add_attribute(event, attribute)).await;
+    stage.send(stage.misp.publish(event)).await;
+    let all = [all[0], all[1], "7.7.7.7"];
+    stage.becomes(&all).await;
+    for fault in faults {
+        stage.rest.always(Some(fault.clone()));
+        let before = stage.requests();
+        stage.relay.command(&["resync", "--detach"]);
+        stage.stays(&all, Duration::from_millis(400)).await;
+        assert!(stage.requests() > before, "{fault:?}: MISP was not even asked");
+        stage.rest.heal();
+    }
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while stage.status()["degraded"] != json!([]) {
+        assert!(Instant::now() < deadline, "all is well again: {}", stage.status());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_key_withdraws_nothing_until_it_is_accepted() {
+    let (misp, event, _) = misp(&["1.1.1.1"]);
+    let attribute = NewAttribute { distribution: 0, ..address("7.7.7.7") };
+    misp.add_attribute(event, attribute);
+    misp.publish(event);
+    misp.advance(100);
+    let mut stage = Stage::set(misp, &[]).await;
+    let all = ["1.1.1.1", "7.7.7.7"];
+    stage.becomes(&all).await;
+    stage.relay.stop();
+    stage.relay.set("MSR_MISP__KEY", OTHER_KEY);
+    stage.relay.restart(&stage.publisher).await;
+    stage.relay.command(&["resync"]);
+    stage.stays(&all, Duration::from_millis(300)).await;
+    assert_eq!(stage.status()["relay"]["rest"]["other_view"], true);
+    stage.relay.stop();
+    stage.relay.options(&["--accept-new-view"]);
+    stage.relay.restart(&stage.publisher).await;
+    stage.becomes(&["1.1.1.1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_misp_empties_sentinel_only_when_told() {
+    let (misp, event, _) = misp(&["1.1.1.1", "2.2.2.2"]);
+    misp.advance(100);
+    let stage = Stage::set(misp, &[("MSR_MISP__REST__EXISTENCE_EVERY", "100ms")]).await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
+    stage.lose(stage.misp.delete_event(event));
+    stage.stays(&["1.1.1.1", "2.2.2.2"], Duration::from_millis(1_500)).await;
+    let degraded = stage.status()["degraded"].to_string();
+    assert!(degraded.contains("release --empty"), "{degraded}");
+    let output = stage.relay.command(&["release", "--empty"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    stage.becomes(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_misp_cannot_serve_stops_no_other() {
+    let (misp, event, _) = misp(&["1.1.1.1"]);
+    for value in ["2.2.2.2", "3.3.3.3", "4.4.4.4"] {
+        let new = NewEvent { attributes: vec![address(value)], ..NewEvent::default() };
+        let uuid = new.uuid;
+        misp.add_event(new);
+        misp.publish(uuid);
+    }
+    misp.advance(100);
+    let settings = [("MSR_MISP__REST__BACKOFF_MAX", "30ms"), ("MSR_MISP__REST__RETRIES", "0")];
+    let mut stage = Stage::set(misp, &settings).await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2", "3.3.3.3", "4.4.4.4"]).await;
+    stage.logged("all events are read and compared").await;
+    stage.relay.kill();
+    for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+        std::fs::remove_file(stage.relay.folder().join(file)).ok();
+    }
+    for fault in [RestFault::Status(500), RestFault::Truncated { after: 100 }] {
+        stage.rest.poison(event, fault);
+    }
+    stage.relay.restart(&stage.publisher).await;
+    stage.logged_times("all events are read and compared", 2).await;
+    stage.logged("a resync goes on without this event").await;
+    assert_eq!(stage.status()["ledger"]["wanted"], 3);
+    stage.rest.heal();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while stage.status()["ledger"]["wanted"] != 4 {
+        assert!(Instant::now() < deadline, "it is read once MISP can serve it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_withdraws_nothing_while_misp_shows_no_event() {
+    let (misp, event, _) = misp(&["1.1.1.1"]);
+    let new = NewEvent { attributes: vec![address("2.2.2.2")], ..NewEvent::default() };
+    let other = new.uuid;
+    misp.add_event(new);
+    misp.publish(other);
+    misp.advance(100);
+    let stage = Stage::set(misp, &[("MSR_MISP__REST__CATCH_UP_EVERY", "1h")]).await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
+    stage.logged("gaps healed").await;
+    stage.lose(stage.misp.delete_event(event));
+    stage.lose(stage.misp.delete_event(other));
+    stage.relay.command(&["resync", "--detach", "--event", &event.to_string()]);
+    stage.stays(&["1.1.1.1", "2.2.2.2"], Duration::from_millis(500)).await;
+    let degraded = stage.status()["degraded"].to_string();
+    assert!(degraded.contains("release --empty"), "{degraded}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_limit_in_the_middle_of_a_listing_is_waited_for() {
+    let (misp, ..) = misp(&["1.1.1.1"]);
+    misp.advance(100);
+    let mut stage = Stage::set(misp, &[]).await;
+    stage.becomes(&["1.1.1.1"]).await;
+    stage.relay.stop();
+    let new = NewEvent { attributes: vec![address("2.2.2.2")], ..NewEvent::default() };
+    let uuid = new.uuid;
+    stage.lose(stage.misp.add_event(new));
+    stage.lose(stage.misp.publish(uuid));
+    let limited = [RestFault::None, RestFault::RateLimited { reset: 1 }];
+    stage.rest.script_for("/events/restSearch", limited);
+    let began = Instant::now();
+    stage.relay.restart(&stage.publisher).await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    stage.logged("gaps healed").await;
+}
