@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::claims::{self, ALTERED, Place, ROWS, Row, Stored};
 use super::judgement::{Origin, Shown};
 use super::small::Whole;
-use super::wanted::{Change, decode, encode, refresh};
-use super::{Writing, events, guard, tags, withdraw};
+use super::wanted::{Change, decode, refresh};
+use super::{Writing, events, guard, head, tags, withdraw};
 use crate::config::Guard;
 use crate::convert::{Claim, EventFacts, Skipped};
 use crate::stix::Observable;
@@ -118,9 +118,9 @@ pub(super) async fn begin(
         // A deleted event has lost its facts.
         let before: EventFacts = decode(&row.facts).unwrap_or_default();
         origin.keep_tags(&before.tags, facts.timestamp, &mut facts.tags);
-        event_changed = says_more(&before, &facts);
+        event_changed = head::says_more(&before, &facts);
     }
-    let generation = write_head(tx, source, &facts).await?;
+    let generation = head::write_head(tx, source, &facts).await?;
     if event_changed {
         // If this does not come to its end, all claims are judged by the new head nevertheless.
         events::begin_whole(tx, (source, facts.uuid), Whole::Refresh).await?;
@@ -138,32 +138,6 @@ pub(super) async fn begin(
         event_changed,
         counts: Counts::default(),
     })))
-}
-
-/// Whether anything differs that policy or merging reads of an event: its own times are not.
-fn says_more(stored: &EventFacts, now: &EventFacts) -> bool {
-    let without_times =
-        |facts: &EventFacts| EventFacts { timestamp: 0, publish_timestamp: 0, ..facts.clone() };
-    without_times(stored) != without_times(now)
-}
-
-async fn write_head(tx: &mut Writing, source: &str, facts: &EventFacts) -> sqlx::Result<i64> {
-    sqlx::query_scalar(
-        "INSERT INTO events (source, event, misp_id, timestamp, sequence, generation, facts)
-         VALUES ($1, $2, $3, $4, 1, 1, $5)
-         ON CONFLICT (source, event) DO UPDATE SET misp_id = excluded.misp_id,
-             timestamp = excluded.timestamp, facts = excluded.facts, content = NULL,
-             deleted_at = NULL,
-             sequence = events.sequence + 1, generation = events.generation + 1
-         RETURNING generation",
-    )
-    .bind(source)
-    .bind(facts.uuid)
-    .bind(facts.id)
-    .bind(facts.timestamp)
-    .bind(encode(facts)?)
-    .fetch_one(&mut **tx)
-    .await
 }
 
 impl Application {

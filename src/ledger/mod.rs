@@ -14,6 +14,7 @@ mod export;
 mod fault;
 mod generations;
 mod guard;
+mod head;
 mod heal;
 mod judged;
 mod judgement;

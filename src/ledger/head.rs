@@ -1,0 +1,36 @@
+//! The row of an event: what a snapshot's head says of it.
+
+use super::Writing;
+use super::wanted::encode;
+use crate::convert::EventFacts;
+
+/// Whether anything differs that policy or merging reads of an event: its own times are not.
+pub(super) fn says_more(stored: &EventFacts, now: &EventFacts) -> bool {
+    let without_times =
+        |facts: &EventFacts| EventFacts { timestamp: 0, publish_timestamp: 0, ..facts.clone() };
+    without_times(stored) != without_times(now)
+}
+
+/// Writes the head of a snapshot that begins; returns its generation.
+pub(super) async fn write_head(
+    tx: &mut Writing,
+    source: &str,
+    facts: &EventFacts,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "INSERT INTO events (source, event, misp_id, timestamp, sequence, generation, facts)
+         VALUES ($1, $2, $3, $4, 1, 1, $5)
+         ON CONFLICT (source, event) DO UPDATE SET misp_id = excluded.misp_id,
+             timestamp = excluded.timestamp, facts = excluded.facts, content = NULL,
+             deleted_at = NULL,
+             sequence = events.sequence + 1, generation = events.generation + 1
+         RETURNING generation",
+    )
+    .bind(source)
+    .bind(facts.uuid)
+    .bind(facts.id)
+    .bind(facts.timestamp)
+    .bind(encode(facts)?)
+    .fetch_one(&mut **tx)
+    .await
+}
