@@ -164,7 +164,8 @@ mod tidy {
         let mut offences = Vec::new();
         let mut before = "";
         for (index, line) in EXAMPLE.lines().enumerate() {
-            let is_key = line.contains(" = ") && !line.starts_with('#');
+            // The rows of a table of tags explain themselves.
+            let is_key = line.contains(" = ") && !line.starts_with(['#', '\'', '"']);
             if is_key && !before.starts_with('#') {
                 offences.push(format!("config.toml.example:{}: {line}", index + 1));
             }

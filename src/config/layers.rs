@@ -18,8 +18,8 @@ pub const FILE_VARIABLE: &str = "MSR_CONFIG";
 /// The block of the example whose lines are the defaults of each target.
 const TEMPLATE: &str = "target.sentinel.";
 
-/// A table that is MISP's: it is one value, whatever stands in it.
-pub(super) const VERBATIM: &str = "misp.search";
+/// Tables that are one value, whatever stands in them.
+pub(super) const VERBATIM: [&str; 3] = ["misp.search", "convert.types", "indicator.threat_types"];
 
 const PREFIX: &str = "MSR_";
 
@@ -155,7 +155,7 @@ fn flatten(prefix: &str, table: toml::Table, origin: &Origin, leaves: &mut Leave
         let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
         if let toml::Value::Table(inner) = &value
             && !inner.is_empty()
-            && path != VERBATIM
+            && !VERBATIM.contains(&path.as_str())
         {
             flatten(&path, inner.clone(), origin, leaves);
             continue;

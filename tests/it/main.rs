@@ -32,6 +32,8 @@ mod ledger_care;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod mapping;
+#[cfg(test)]
 mod reads;
 #[cfg(test)]
 mod recordings;
