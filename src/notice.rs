@@ -1,4 +1,4 @@
-//! What an intake may say. Every intake (ZeroMQ, webhook, later REST and Kafka) speaks in notices,
+//! What an intake may say. Every intake (ZeroMQ, webhook, REST, later Kafka) speaks in notices,
 //! and the ledger's writer is their only reader.
 
 use std::time::{Instant, SystemTime};
@@ -36,7 +36,7 @@ pub enum Receipt {
 pub enum What {
     /// A publication: the JSON document of an event, in any of MISP's shapes.
     Published(Bytes),
-    /// A webhook's document: kept until a publication of the event confirms it.
+    /// A webhook's document: counts once a REST read, or without a key the feed, confirms it.
     Announced(Bytes),
     Withdrawn(Withdrawal),
     Tagged(TagChange),

@@ -18,6 +18,9 @@ pub(super) fn failed(error: &str) -> Response {
     Response::Failed { error: error.to_owned() }
 }
 
+/// For how long MISP may be as empty as an operator says, milliseconds.
+const LEAVE: i64 = 600_000;
+
 /// Does what a command asks.
 pub(super) async fn answer(
     request: Request,
@@ -100,7 +103,7 @@ pub(super) async fn release(
     (source, event, empty): (&str, Option<Uuid>, bool),
 ) -> sqlx::Result<usize> {
     if empty {
-        ledger.remember(&may_empty(source), &Value::Bool(true)).await?;
+        ledger.remember(&may_empty(source), &Value::from(Ledger::now() + LEAVE)).await?;
         ledger.look_again(source, Ledger::now()).await?;
         tracing::warn!("MISP may be empty, as an operator says");
         return Ok(0);

@@ -53,6 +53,8 @@ pub async fn resync(config: &Config, options: &ResyncOptions) -> anyhow::Result<
         Some(Response::Failed { error }) => bail!("the relay answers: {error}"),
         Some(other) => bail!("the relay answers {other:?}"),
         None => {
+            // Never makes one.
+            open(&config.ledger).await?.close().await;
             let data_dir = config.ledger.data_dir.clone();
             let (reading, done) = read(config, &data_dir, (options.event, since)).await?;
             reading.end().await.close().await;

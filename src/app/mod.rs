@@ -84,10 +84,7 @@ impl Relay {
     /// # Errors
     /// What is wrong, with its remedy.
     pub async fn build(mut config: Config, options: RunOptions) -> anyhow::Result<Self> {
-        // What was only written to a file must not be taken for sent: a memory of its own.
-        for target in config.targets.iter_mut().filter(|target| target.mode == Mode::DryRun) {
-            target.name.push_str("/dry-run");
-        }
+        name_as_remembered(&mut config);
         let ledger = Ledger::open(&config.ledger).await?;
         let view = Arc::new(view(&config));
         register(&config, &ledger, &view, options).await?;
@@ -189,6 +186,16 @@ fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     })?;
     listener.set_nonblocking(true).with_context(|| format!("listen on {address}"))?;
     Ok(listener)
+}
+
+/// What was only written to a file must not be taken for sent: a dry-run target has a memory of its
+/// own.
+fn name_as_remembered(config: &mut Config) {
+    const SUFFIX: &str = "/dry-run";
+    let dry = config.targets.iter_mut().filter(|target| target.mode == Mode::DryRun);
+    for target in dry.filter(|target| !target.name.ends_with(SUFFIX)) {
+        target.name.push_str(SUFFIX);
+    }
 }
 
 /// Identity and targets, compared with the last run.

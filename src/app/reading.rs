@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::view;
+use crate::cli::RunOptions;
 use crate::config::Config;
 use crate::intake::Inbox;
 use crate::intake::rest::{RestIntake, RestStatus};
@@ -33,7 +35,7 @@ pub(super) fn intake(
         guard: config.guard,
         key: KeyView::default(),
         status: RestStatus::default(),
-        accept_new_view,
+        accept_new_view: Arc::new(AtomicBool::new(accept_new_view)),
     }))
 }
 
@@ -84,7 +86,12 @@ impl Reading {
         config.ledger.data_dir = data_dir.to_owned();
         // Only what was asked for.
         config.misp.resync = None;
+        super::name_as_remembered(&mut config);
         let ledger = Ledger::open(&config.ledger).await?;
+        let view = Arc::new(view(&config));
+        // As a start does: what it would refuse is refused, what it would judge anew is.
+        super::register(&config, &ledger, &view, RunOptions::default()).await?;
+        ledger.reevaluate(&view, Ledger::now(), |_| {}).await?;
         let source = &config.misp.name;
         match event {
             Some(event) => ledger.resync_event(source, event, Ledger::now()).await?,
@@ -93,7 +100,6 @@ impl Reading {
         let (inbox, notices) = Inbox::new(0);
         let asking = intake(&config, &ledger, &inbox, false)?.context("a key")?;
         drop(inbox);
-        let view = Arc::new(view(&config));
         let settings = writer_settings(&config, Some(&asking));
         let writer = Writer::new(ledger.clone(), view, settings, notices);
         let (stop, status) = (CancellationToken::new(), asking.status.clone());

@@ -119,6 +119,8 @@ pub struct Rest {
     /// How long after a gap's end catch-up begins, and after which time one counts as having healed it.
     pub gap_settle: Duration,
     pub gap_grace: Duration,
+    /// How far before its cursor a listing begins.
+    pub overlap: Duration,
     /// Back-off: first and longest pause.
     pub backoff_min: Duration,
     pub backoff_max: Duration,

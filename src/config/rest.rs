@@ -34,6 +34,7 @@ pub(super) fn read(reader: &mut Reader, url: Option<&Url>) -> Option<Rest> {
         existence_every: reader.duration("misp.rest.existence_every", MILLISECOND),
         gap_settle: reader.duration("misp.rest.gap_settle", MILLISECOND),
         gap_grace: reader.duration("misp.rest.gap_grace", MILLISECOND),
+        overlap: reader.duration("misp.rest.overlap", MILLISECOND),
         backoff_min: reader.duration("misp.rest.backoff_min", MILLISECOND),
         backoff_max: reader.duration("misp.rest.backoff_max", MILLISECOND),
         retries: reader.number("misp.rest.retries", 0..=20),

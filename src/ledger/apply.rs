@@ -82,7 +82,7 @@ impl EventRow {
         if self.deleted_at.is_some() && !origin.is_read() {
             return Some(Begun::Deleted);
         }
-        if self.deleted_at.is_none() && facts.timestamp < self.timestamp {
+        if self.deleted_at.is_none() && !origin.is_read() && facts.timestamp < self.timestamp {
             return Some(Begun::Stale);
         }
         (self.content == Some(content)).then_some(Begun::Unchanged)
@@ -108,6 +108,9 @@ pub(super) async fn begin(
     .await?;
     let mut facts = facts.clone();
     let mut event_changed = false;
+    if stored.is_none() && origin.is_of_known() {
+        return Ok(Begun::Overtaken);
+    }
     if let Some(row) = stored {
         if let Some(objection) = row.objection(&origin, &facts, content) {
             return Ok(objection);
@@ -332,7 +335,7 @@ impl Application {
         &mut self,
         tx: &mut Writing,
         measure: Option<&Guard>,
-        change: &Change<'_>,
+        change: &mut Change<'_>,
     ) -> sqlx::Result<()> {
         let absent: Vec<(Place, Stored)> = self.unseen.drain().collect();
         let event = (self.source.as_str(), self.event);
@@ -347,6 +350,12 @@ impl Application {
         };
         self.counts.held = kept.len();
         let kept: HashSet<Place> = kept.into_iter().collect();
+        if self.event_changed {
+            // Judged by the event as it is now: a tag may forbid what stands.
+            let still = absent.iter().filter(|(place, _)| kept.contains(place));
+            let objects: HashSet<Uuid> = still.map(|(_, stored)| stored.object).collect();
+            refresh(tx, &objects.into_iter().collect::<Vec<_>>(), change).await?;
+        }
         let going = absent.into_iter().filter(|(place, _)| !kept.contains(place));
         self.ended.extend(going);
         Ok(())
@@ -365,6 +374,9 @@ impl Application {
         let going = self.ended.split_off(rest);
         for (place, _) in &going {
             claims::delete(tx, (&self.source, self.event), *place).await?;
+        }
+        if !going.is_empty() {
+            guard::forget_gone(tx, (&self.source, self.event)).await?;
         }
         self.counts.gone += going.len();
         let mut objects: Vec<Uuid> = going.iter().map(|(_, stored)| stored.object).collect();

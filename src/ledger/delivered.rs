@@ -209,6 +209,7 @@ async fn mark(
                  AND view = (SELECT view FROM targets WHERE target = $1)
              ON CONFLICT (target, object) DO UPDATE SET
                  doubt = CASE WHEN delivered.sending <> excluded.sending
+                           OR delivered.doubt IS NULL
                          THEN delivered.sending ELSE delivered.doubt END,
                  modified = CASE WHEN delivered.sending = excluded.sending
                                    OR delivered.accepted = excluded.sending
@@ -276,7 +277,7 @@ async fn accept(
         ", accepted = COALESCE(sending, accepted), sending = NULL, rejected = NULL, words = NULL,
          valid_until = CASE WHEN sending = 0 THEN 0 ELSE valid_until END,
          revoked = CASE WHEN revoked = 1 THEN 2 ELSE revoked END,
-         resend_at = CASE WHEN doubt IS NOT NULL THEN ",
+         resend_at = CASE WHEN doubt <> sending THEN ",
     );
     query.push_bind(resend_at).push(" WHEN resend_at > ").push_bind(now);
     query.push(" THEN resend_at END, doubt = NULL WHERE target = ").push_bind(target);

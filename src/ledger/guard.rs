@@ -29,7 +29,7 @@ pub(super) async fn hold(
         absent.iter().copied().partition(|(place, _)| held.contains(place));
     let objects: HashSet<Uuid> = fresh.iter().map(|(_, stored)| stored.object).collect();
     let objects = i64::try_from(objects.len()).unwrap_or(i64::MAX);
-    if objects > 0 && objects <= allowance(tx, source, measure, change).await? {
+    if objects > 0 && allows(tx, (source, objects), measure, change).await? {
         infer(tx, source, objects, change).await?;
     } else {
         kept.extend(fresh);
@@ -57,13 +57,30 @@ async fn held_of(tx: &mut Writing, source: &str, event: Uuid) -> sqlx::Result<Ha
     Ok(rows.into_iter().collect())
 }
 
-/// What may still be withdrawn by inference now.
-async fn allowance(
+/// Forgets that claims of the event are held which are no longer there.
+pub(super) async fn forget_gone(
     tx: &mut Writing,
-    source: &str,
+    (source, event): (&str, Uuid),
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "DELETE FROM held WHERE source = $1 AND event = $2 AND NOT EXISTS (
+             SELECT 1 FROM claims c WHERE c.source = held.source AND c.event = held.event
+             AND c.attribute = held.attribute AND c.part = held.part)",
+    )
+    .bind(source)
+    .bind(event)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Whether so many indicators may be withdrawn by inference now.
+async fn allows(
+    tx: &mut Writing,
+    (source, objects): (&str, i64),
     measure: &Guard,
     change: &Change<'_>,
-) -> sqlx::Result<i64> {
+) -> sqlx::Result<bool> {
     let since = change.opened_at.saturating_sub(millis(measure.window));
     let view = change.view.name.as_str();
     let used: i64 = sqlx::query_scalar(
@@ -75,13 +92,16 @@ async fn allowance(
     .bind(since)
     .fetch_one(&mut **tx)
     .await?;
+    let wanted = used.saturating_add(objects);
+    if wanted <= i64::try_from(measure.max).unwrap_or(i64::MAX) {
+        return Ok(true);
+    }
     let live: i64 =
         sqlx::query_scalar("SELECT count(*) FROM wanted WHERE view = $1 AND version <> 0")
             .bind(view)
             .fetch_one(&mut **tx)
             .await?;
-    let share = live.saturating_mul(i64::from(measure.percent)) / 100;
-    Ok(share.max(i64::try_from(measure.max).unwrap_or(i64::MAX)).saturating_sub(used))
+    Ok(wanted <= live.saturating_mul(i64::from(measure.percent)) / 100)
 }
 
 async fn infer(

@@ -98,17 +98,24 @@ impl Ledger {
     }
 
     /// Those of the heads that say something else than the last read of their event, or of which no
-    /// read is known; what was never published counts only where the ledger holds something of it.
+    /// read is known; what was never published, or not since `window` (Unix seconds), counts only
+    /// where the ledger holds something of it.
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub async fn news(&self, source: &str, heads: &[Head]) -> sqlx::Result<Vec<Head>> {
+    pub async fn news(
+        &self,
+        source: &str,
+        heads: &[Head],
+        window: Option<i64>,
+    ) -> sqlx::Result<Vec<Head>> {
+        let within = |head: &Head| window.is_none_or(|since| head.publication >= since);
         let mut news = Vec::new();
         for heads in heads.chunks(CHUNK) {
             let known = self.known(source, heads).await?;
             news.extend(heads.iter().filter(|head| match known.get(&head.event) {
                 Some(known) => !known.is_same(head),
-                None => head.published || head.publication > 0,
+                None => (head.published || head.publication > 0) && within(head),
             }));
         }
         Ok(news)
@@ -189,9 +196,14 @@ impl Ledger {
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub async fn put_off_read(&self, source: &str, event: Uuid, due_at: i64) -> sqlx::Result<()> {
+    pub async fn put_off_read(
+        &self,
+        source: &str,
+        read: &super::DueRead,
+        due_at: i64,
+    ) -> sqlx::Result<()> {
         let mut tx = self.begin().await?;
-        super::reads::postpone(&mut tx, (source, event), due_at).await?;
+        super::reads::postpone(&mut tx, (source, read.event), (read.asked, due_at, 0)).await?;
         tx.commit().await
     }
 

@@ -98,16 +98,36 @@ impl Shown {
 /// How long after an event's deletion a read must have begun to bring it back, milliseconds.
 const AFTER_DELETION: i64 = 2_000;
 
+/// A difference that no request lasts, milliseconds.
+const CLOCK: i64 = 3_600_000;
+
 impl Origin {
     pub(super) fn is_read(&self) -> bool {
         matches!(self, Self::Read(_))
     }
 
-    /// Whether the read began before something that the ledger knows.
+    /// Whether the read began before something that the ledger knows. A deletion in the future is one
+    /// from before the relay's clock was set back.
     pub(super) fn is_overtaken(&self, sequence: i64, deleted_at: Option<i64>) -> bool {
         let Self::Read(shown) = self else { return false };
-        sequence != shown.sequence
-            || deleted_at.is_some_and(|at| shown.began < at.saturating_add(AFTER_DELETION))
+        let just = |at: i64| {
+            let after = shown.began.saturating_sub(at);
+            (-CLOCK..AFTER_DELETION).contains(&after)
+        };
+        sequence != shown.sequence || deleted_at.is_some_and(just)
+    }
+
+    /// Whether it is a read of an event that the ledger knew when the request began.
+    pub(super) fn is_of_known(&self) -> bool {
+        matches!(self, Self::Read(shown) if shown.sequence > 0)
+    }
+
+    /// Up to when what was announced or missed is told by this, Unix milliseconds.
+    pub(super) fn told_at(&self) -> i64 {
+        match self {
+            Self::Push => i64::MAX,
+            Self::Read(shown) => shown.began,
+        }
     }
 
     /// Reconciles a snapshot's event `tags` with those that the ledger knows.

@@ -40,7 +40,7 @@ mod writer;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
@@ -55,7 +55,7 @@ pub use guard::Held;
 pub use heal::{Head, OpenGap};
 pub use open::OpenError;
 pub use queue::{OpenChange, Page, Pending};
-pub use reads::{Candidate, DueRead, ResyncCount};
+pub use reads::{Candidate, DueRead, Listing, ResyncCount};
 pub use resync::{Resync, ResyncPhase, may_empty};
 pub use room::{Given, Room};
 pub use start::{DISABLED, DRY_RUN, StartError, TargetEntry};
@@ -81,6 +81,9 @@ struct Shared {
     changed: Notify,
     /// Wakes the task that reads over REST after something was asked for.
     asked: Notify,
+    /// Counts notices about events that the ledger does not know: they say something of what is being
+    /// read for the first time.
+    strange: AtomicI64,
     /// Notices that wait or are being applied: more may be about to change.
     arriving: AtomicUsize,
     /// Whether the last transaction went well.
@@ -99,6 +102,7 @@ impl Ledger {
         let shared = Shared {
             changed: Notify::new(),
             asked: Notify::new(),
+            strange: AtomicI64::new(0),
             arriving: AtomicUsize::new(0),
             writable: AtomicBool::new(true),
             folder,
@@ -126,6 +130,16 @@ impl Ledger {
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.shared.writable.load(Ordering::Relaxed)
+    }
+
+    /// The sequence of events that the ledger does not know: moved by notices about any of them, and
+    /// never that of a known one.
+    pub(super) fn strange(&self) -> i64 {
+        -self.shared.strange.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_strange(&self) {
+        self.shared.strange.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Unix milliseconds.

@@ -15,7 +15,7 @@ use super::reads::{self, Asking};
 use super::snapshot::{self, Chunk, End, Snapshot, Source};
 use super::wanted::{Change, encode};
 use super::writer::{Writer, unix};
-use super::{Lane, Writing, small};
+use super::{Lane, Ledger, Writing, small};
 use crate::metrics;
 use crate::notice::{Gap, GapReason, Receipt};
 
@@ -61,7 +61,7 @@ impl Writer {
         if self.applied.get(&event) == Some(snapshot.content) {
             log_unchanged(event);
             let mut tx = self.ledger.begin().await?;
-            small::confirm(&mut tx, &self.settings.source, event).await?;
+            small::confirm(&mut tx, &self.settings.source, (event, Ledger::now())).await?;
             self.ask_read_back(&mut tx, event).await?;
             tx.commit().await?;
             return Ok(Receipt::Committed);
@@ -132,7 +132,7 @@ impl Writer {
         // Without an end the reading thread died: the event stays asked for.
         let Some((end, mut change)) = end else { return Ok(Applied::GivenUp) };
         let measure = self.settings.rest.as_ref().map(|rest| &rest.guard);
-        application.judge_absent(&mut tx, measure, &change).await?;
+        application.judge_absent(&mut tx, measure, &mut change).await?;
         while !application.end_some(&mut tx, &mut change).await? {
             ledger.commit(tx, &change).await?;
             self.breathe(lane).await;
@@ -168,9 +168,9 @@ impl Writer {
         begun: &Begun,
     ) -> sqlx::Result<Applied> {
         if !matches!(begun, Begun::Overtaken) {
-            small::confirm(&mut tx, &self.settings.source, event).await?;
+            small::confirm(&mut tx, &self.settings.source, (event, origin.told_at())).await?;
         }
-        if matches!(begun, Begun::Unchanged) && !origin.is_read() {
+        if matches!(begun, Begun::Unchanged | Begun::Stale) && !origin.is_read() {
             self.ask_read_back(&mut tx, event).await?;
         }
         tx.commit().await?;
@@ -195,7 +195,7 @@ impl Writer {
         if self.settings.rest.is_none() {
             reads::forget(tx, event).await?;
         }
-        small::confirm(tx, event.0, event.1).await
+        small::confirm(tx, event.0, (event.1, snapshot.origin.told_at())).await
     }
 
     async fn note_gap(&self, reason: GapReason) -> sqlx::Result<()> {

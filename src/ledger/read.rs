@@ -58,6 +58,9 @@ impl Writer {
                 return self.settle(read).await;
             }
         };
+        if read.sequence <= 0 && read.sequence != self.ledger.strange() {
+            return self.again(read, rest).await;
+        }
         let Origin::Read(shown) = snapshot.origin else { return Ok(Receipt::Refused) };
         if read.confirm && !shown.published && self.postpone_confirmation(read, rest).await? {
             return Ok(Receipt::Again);
@@ -82,7 +85,8 @@ impl Writer {
         let after = at.saturating_sub(*before);
         let mut tx = self.ledger.begin().await?;
         let due_at = Ledger::now() + millis(after);
-        reads::postpone(&mut tx, (&self.settings.source, read.event), due_at).await?;
+        let event = (self.settings.source.as_str(), read.event);
+        reads::postpone(&mut tx, event, (read.asked, due_at, 1)).await?;
         tx.commit().await?;
         tracing::debug!(event = %read.event, ?after, "not published in MISP (yet): asked again");
         Ok(true)
@@ -92,7 +96,8 @@ impl Writer {
         let after = rest.times.confirm_after.first().copied().unwrap_or_default();
         let mut tx = self.ledger.begin().await?;
         let due_at = Ledger::now() + millis(after);
-        reads::postpone(&mut tx, (&self.settings.source, read.event), due_at).await?;
+        let event = (self.settings.source.as_str(), read.event);
+        reads::postpone(&mut tx, event, (read.asked, due_at, 0)).await?;
         tx.commit().await?;
         metrics::event_read("overtaken");
         Ok(Receipt::Again)
@@ -136,7 +141,11 @@ impl Writer {
         let key = (self.settings.source.clone(), read.event);
         let key = (key.0.as_str(), key.1);
         let mut tx = self.ledger.begin().await?;
-        let (sequence, timestamp, known) = state(&mut tx, key).await?;
+        let Some((sequence, timestamp, known)) = state(&mut tx, key).await? else {
+            reads::settle(&mut tx, key, read.asked).await?;
+            tx.commit().await?;
+            return Ok(Receipt::Committed);
+        };
         if sequence != read.sequence {
             tx.rollback().await?;
             return self.again(read, rest).await;
@@ -165,17 +174,19 @@ impl Writer {
     }
 }
 
-/// Sequence, `Event.timestamp`, and whether the ledger holds the event.
-async fn state(tx: &mut Writing, (source, event): (&str, Uuid)) -> sqlx::Result<(i64, i64, bool)> {
-    let row: Option<(i64, i64, bool)> = sqlx::query_as(
+/// Sequence, `Event.timestamp`, and whether it is not deleted, of an event that the ledger knows.
+async fn state(
+    tx: &mut Writing,
+    (source, event): (&str, Uuid),
+) -> sqlx::Result<Option<(i64, i64, bool)>> {
+    sqlx::query_as(
         "SELECT sequence, timestamp, deleted_at IS NULL FROM events
          WHERE source = $1 AND event = $2",
     )
     .bind(source)
     .bind(event)
     .fetch_optional(&mut **tx)
-    .await?;
-    Ok(row.unwrap_or((0, 0, false)))
+    .await
 }
 
 fn lane(read: &Read, shown: &Shown) -> Lane {

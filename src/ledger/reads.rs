@@ -16,8 +16,18 @@ pub(super) enum Urgency {
     Now,
     /// What was pushed is read back.
     ReadBack,
-    /// Catch-up and resync.
-    Backlog,
+    /// Catch-up and existence.
+    CatchUp,
+    Resync,
+}
+
+/// What listed an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// Catch-up, or the check of existence.
+    CatchUp,
+    /// A full resync, which waits for the reads.
+    Resync,
 }
 
 impl Urgency {
@@ -25,7 +35,8 @@ impl Urgency {
         match self {
             Self::Now => 0,
             Self::ReadBack => 1,
-            Self::Backlog => 2,
+            Self::CatchUp => 2,
+            Self::Resync => 3,
         }
     }
 }
@@ -109,14 +120,16 @@ pub(super) async fn ask(
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct DueRead {
     pub event: Uuid,
-    lane: i16,
+    /// How urgent it is: 0 the most.
+    pub lane: i16,
     /// Which asking it answers.
     pub asked: i64,
     pub attempts: i64,
     pub confirm: bool,
     /// Attributes, as far as known.
     pub weight: i64,
-    /// Of the event in the ledger; 0 where it is unknown.
+    /// Of the event in the ledger; negative or 0 where it is unknown, moved by notices about unknown
+    /// events.
     pub sequence: i64,
 }
 
@@ -124,7 +137,7 @@ impl DueRead {
     /// Nobody waits for it in particular.
     #[must_use]
     pub fn is_backlog(&self) -> bool {
-        self.lane == Urgency::Backlog.number()
+        self.lane >= Urgency::CatchUp.number()
     }
 }
 
@@ -156,18 +169,22 @@ pub(super) async fn forget(
     Ok(())
 }
 
-/// The read settled nothing: it is due again.
+/// The read settled nothing: it is due again, unless it was asked for anew meanwhile. `attempts`: how
+/// many more of those that confirm a publication are over.
 pub(super) async fn postpone(
     connection: &mut SqliteConnection,
     (source, event): (&str, Uuid),
-    due_at: i64,
+    (asked, due_at, attempts): (i64, i64, i64),
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "UPDATE reads SET due_at = $1, attempts = attempts + 1 WHERE source = $2 AND event = $3",
+        "UPDATE reads SET due_at = $1, attempts = attempts + $5
+         WHERE source = $2 AND event = $3 AND asked = $4",
     )
     .bind(due_at)
     .bind(source)
     .bind(event)
+    .bind(asked)
+    .bind(attempts)
     .execute(connection)
     .await?;
     Ok(())
@@ -202,7 +219,7 @@ impl Ledger {
     ) -> sqlx::Result<Vec<DueRead>> {
         sqlx::query_as(
             "SELECT r.event, r.lane, r.asked, r.attempts, r.confirm, r.weight,
-                 COALESCE(e.sequence, 0) AS sequence
+                 COALESCE(e.sequence, $4) AS sequence
              FROM reads r LEFT JOIN events e ON e.source = r.source AND e.event = r.event
              WHERE r.source = $1 AND r.due_at <= $2 AND r.not_before <= $2
              ORDER BY r.lane, r.due_at LIMIT $3",
@@ -210,6 +227,7 @@ impl Ledger {
         .bind(source)
         .bind(now)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(self.strange())
         .fetch_all(&self.readers)
         .await
     }
@@ -228,7 +246,7 @@ impl Ledger {
         .await
     }
 
-    /// Asks for the reads of what a listing named. `resync`: a full resync waits for them.
+    /// Asks for the reads of what a listing named.
     ///
     /// # Errors
     /// Whatever SQLite says.
@@ -236,8 +254,10 @@ impl Ledger {
         &self,
         source: &str,
         candidates: &[Candidate],
-        (resync, now): (bool, i64),
+        (listing, now): (Listing, i64),
     ) -> sqlx::Result<()> {
+        let resync = listing == Listing::Resync;
+        let urgency = if resync { Urgency::Resync } else { Urgency::CatchUp };
         let mut tx = self.begin().await?;
         for rows in candidates.chunks(ROWS) {
             let mut query = QueryBuilder::<Sqlite>::new(
@@ -246,7 +266,7 @@ impl Ledger {
             query.push_values(rows, |mut row, candidate| {
                 row.push_bind(source)
                     .push_bind(candidate.event)
-                    .push_bind(Urgency::Backlog.number())
+                    .push_bind(urgency.number())
                     .push_bind(now)
                     .push_bind(now)
                     .push_bind(1_i64)
@@ -258,7 +278,11 @@ impl Ledger {
                 // misses differs from the next listing. A resync reads what it asks for.
                 " ON CONFLICT (source, event) DO UPDATE SET
                   asked = reads.asked + CASE WHEN excluded.resync THEN 1 ELSE 0 END,
-                  resync = reads.resync OR excluded.resync, weight = excluded.weight",
+                  lane = CASE WHEN excluded.lane < reads.lane THEN excluded.lane
+                         ELSE reads.lane END,
+                  resync = reads.resync OR excluded.resync,
+                  weight = CASE WHEN excluded.weight > reads.weight THEN excluded.weight
+                           ELSE reads.weight END",
             );
             query.build().execute(&mut *tx).await?;
         }

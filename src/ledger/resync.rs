@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Candidate, Ledger, ResyncCount};
+use super::wanted::{decode, encode};
+use super::{Candidate, Ledger, Listing, ResyncCount};
 
 /// A full resync.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +12,9 @@ pub struct Resync {
     pub phase: ResyncPhase,
     /// Only what was touched since, MISP's time, Unix seconds.
     pub since: Option<i64>,
+    /// Only this event.
+    #[serde(default)]
+    pub event: Option<Uuid>,
     /// Unix milliseconds.
     pub began_at: i64,
     pub finished_at: Option<i64>,
@@ -29,14 +33,31 @@ pub enum ResyncPhase {
     Done,
 }
 
-/// Under which name the ledger remembers that an operator takes an empty MISP for true.
+/// Under which name the ledger remembers until when an operator takes an empty MISP for true.
 #[must_use]
 pub fn may_empty(source: &str) -> String {
     format!("may empty {source}")
 }
 
+impl Resync {
+    fn begun(since: Option<i64>, event: Option<Uuid>, now: i64) -> Self {
+        let (phase, events) = match event {
+            None => (ResyncPhase::Listing, 0),
+            Some(_) => (ResyncPhase::Reading, 1),
+        };
+        Self { phase, since, event, began_at: now, finished_at: None, events, attributes: 0 }
+    }
+
+    /// Whether what another one would compare is part of it.
+    fn covers(&self, since: Option<i64>) -> bool {
+        self.phase != ResyncPhase::Done
+            && self.event.is_none()
+            && (self.since.is_none() || since.is_some_and(|wanted| self.since <= Some(wanted)))
+    }
+}
+
 impl Ledger {
-    /// Begins a full resync, unless one is under way, which then goes on.
+    /// Begins a full resync, unless one is under way that compares as much, which then goes on.
     ///
     /// # Errors
     /// Whatever SQLite says.
@@ -46,20 +67,23 @@ impl Ledger {
         since: Option<i64>,
         now: i64,
     ) -> sqlx::Result<()> {
-        let under_way = self.resync(source).await?.filter(|one| one.phase != ResyncPhase::Done);
-        // A full one covers what a partial one would have.
-        if under_way.is_some_and(|one| one.since.is_none() || since.is_some()) {
-            return Ok(());
+        if !self.resync(source).await?.is_some_and(|one| one.covers(since)) {
+            self.restart_resync(source, since, now).await?;
         }
-        let resync = Resync {
-            phase: ResyncPhase::Listing,
-            since,
-            began_at: now,
-            finished_at: None,
-            events: 0,
-            attributes: 0,
-        };
-        self.store_resync(source, &resync).await?;
+        Ok(())
+    }
+
+    /// Begins a full resync in place of any that is under way.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn restart_resync(
+        &self,
+        source: &str,
+        since: Option<i64>,
+        now: i64,
+    ) -> sqlx::Result<()> {
+        self.store_resync(source, &Resync::begun(since, None, now)).await?;
         self.shared.asked.notify_waiters();
         Ok(())
     }
@@ -69,19 +93,11 @@ impl Ledger {
     /// # Errors
     /// Whatever SQLite says.
     pub async fn resync_event(&self, source: &str, event: Uuid, now: i64) -> sqlx::Result<()> {
-        self.ask_for(source, &[Candidate { event, weight: 0 }], (true, now)).await?;
-        let resync = Resync {
-            phase: ResyncPhase::Reading,
-            since: None,
-            began_at: now,
-            finished_at: None,
-            events: 1,
-            attributes: 0,
-        };
+        self.ask_for(source, &[Candidate { event, weight: 0 }], (Listing::Resync, now)).await?;
         let under_way =
             self.resync(source).await?.is_some_and(|one| one.phase != ResyncPhase::Done);
         if !under_way {
-            self.store_resync(source, &resync).await?;
+            self.store_resync(source, &Resync::begun(None, Some(event), now)).await?;
         }
         self.shared.asked.notify_waiters();
         Ok(())
@@ -92,8 +108,32 @@ impl Ledger {
     /// # Errors
     /// Whatever SQLite says.
     pub async fn resync(&self, source: &str) -> sqlx::Result<Option<Resync>> {
-        let stored = self.remembered(&name(source)).await?;
-        Ok(stored.and_then(|stored| serde_json::from_value(stored).ok()))
+        let stored: Option<String> =
+            sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
+                .bind(name(source))
+                .fetch_optional(&self.readers)
+                .await?;
+        Ok(stored.and_then(|stored| decode(&stored).ok()))
+    }
+
+    /// Stores how it goes on, unless another was begun in its place meanwhile.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn advance_resync(
+        &self,
+        source: &str,
+        before: &Resync,
+        now: &Resync,
+    ) -> sqlx::Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE settings SET value = $1 WHERE name = $2 AND value = $3")
+            .bind(encode(now)?)
+            .bind(name(source))
+            .bind(encode(before)?)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
     }
 
     /// Stores how it stands.
@@ -101,9 +141,23 @@ impl Ledger {
     /// # Errors
     /// Whatever SQLite says.
     pub async fn store_resync(&self, source: &str, resync: &Resync) -> sqlx::Result<()> {
-        let value =
-            serde_json::to_value(resync).map_err(|error| sqlx::Error::Encode(error.into()))?;
-        self.remember(&name(source), &value).await
+        let mut tx = self.begin().await?;
+        super::start::store_setting(&mut tx, &name(source), &encode(resync)?).await?;
+        tx.commit().await
+    }
+
+    /// A resync waits no longer for this event.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn resync_without(&self, source: &str, event: Uuid) -> sqlx::Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE reads SET resync = FALSE WHERE source = $1 AND event = $2")
+            .bind(source)
+            .bind(event)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
     }
 
     /// How far the resync has come.
@@ -121,4 +175,20 @@ impl Ledger {
 
 fn name(source: &str) -> String {
     format!("resync {source}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resync_that_compares_less_stands_in_no_others_way() {
+        let full = Resync::begun(None, None, 0);
+        assert!(full.covers(None) && full.covers(Some(7)));
+        let partial = Resync::begun(Some(5), None, 0);
+        assert!(partial.covers(Some(7)) && !partial.covers(Some(3)) && !partial.covers(None));
+        let event = Resync::begun(None, Some(Uuid::nil()), 0);
+        assert!(!event.covers(None) && !event.covers(Some(7)));
+        assert!(!Resync { phase: ResyncPhase::Done, ..full }.covers(None));
+    }
 }

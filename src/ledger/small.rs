@@ -184,6 +184,7 @@ async fn tagged(
     let source = writer.settings.source.as_str();
     let by_number = EventRef { uuid: None, id: Some(tag.event_id) };
     let Some(event) = withdraw::find_event(tx, source, &by_number).await? else {
+        writer.ledger.note_strange();
         return Ok(None);
     };
     writer.applied.invalidate(&event);
@@ -214,13 +215,13 @@ async fn tagged(
 pub(super) async fn confirm(
     tx: &mut SqliteConnection,
     source: &str,
-    event: Uuid,
+    (event, told_at): (Uuid, i64),
 ) -> sqlx::Result<()> {
     for table in [
-        "DELETE FROM announced WHERE source = $1 AND event = $2",
-        "DELETE FROM gaps WHERE source = $1 AND event = $2",
+        "DELETE FROM announced WHERE source = $1 AND event = $2 AND received_at <= $3",
+        "DELETE FROM gaps WHERE source = $1 AND event = $2 AND until <= $3",
     ] {
-        sqlx::query(table).bind(source).bind(event).execute(&mut *tx).await?;
+        sqlx::query(table).bind(source).bind(event).bind(told_at).execute(&mut *tx).await?;
     }
     Ok(())
 }

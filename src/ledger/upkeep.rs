@@ -49,7 +49,7 @@ impl Upkeep {
         if unconfirmed > 0 {
             tracing::warn!(
                 publications = unconfirmed,
-                "webhook publications were never confirmed by ZeroMQ: dropped"
+                "webhook publications were never confirmed: dropped"
             );
         }
         let mut changed = ledger.forget_notes(ago(self.remember), ago(self.inferred)).await?;

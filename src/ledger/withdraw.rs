@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::apply::STEP;
 use super::reads::{self, Asking};
 use super::wanted::{Change, refresh};
-use super::{Writing, claims, push_uuids};
+use super::{Writing, claims, guard, push_uuids};
 use crate::convert::ClaimFacts;
 use crate::notice::EventRef;
 
@@ -101,6 +101,7 @@ pub(super) async fn withdraw(
         claims::delete(tx, event, (claim.attribute, claim.part)).await?;
     }
     if !ending.is_empty() {
+        guard::forget_gone(tx, event).await?;
         touch(tx, event).await?;
     }
     let objects: HashSet<Uuid> = ending.iter().map(|claim| claim.object).collect();
@@ -277,6 +278,7 @@ pub(super) async fn end_claims(
     for (attribute, part, _) in &rows {
         claims::delete(tx, (source, event), (*attribute, *part)).await?;
     }
+    guard::forget_gone(tx, (source, event)).await?;
     let objects: HashSet<Uuid> = rows.iter().map(|(.., object)| *object).collect();
     refresh(tx, &objects.into_iter().collect::<Vec<_>>(), change).await?;
     Ok(rows.len())

@@ -149,6 +149,7 @@ impl Writer {
             }
             self.ledger.note_written();
             self.record_kept().await;
+            self.resume().await;
             if !more || !self.inbox.is_empty() {
                 return true;
             }

@@ -86,6 +86,21 @@ impl RestError {
         }
     }
 
+    /// Whether it may be the doing of one of the events that were asked for: MISP fails at it, or says
+    /// something else than JSON in the middle of its answer.
+    #[must_use]
+    pub fn may_be_of_one_event(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed { .. }
+                | Self::Silent { .. }
+                | Self::BrokeOff { .. }
+                | Self::Malformed { .. }
+                | Self::Html { .. }
+                | Self::Unexpected { .. }
+        )
+    }
+
     /// A fault of network or server that may be gone in a moment, and no refusal.
     #[must_use]
     pub fn may_pass(&self) -> bool {

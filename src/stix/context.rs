@@ -157,9 +157,10 @@ fn is_same(tag: &str, row: &str) -> bool {
     tag.map(|byte| byte.to_ascii_lowercase()).eq(row.bytes())
 }
 
-/// Tags that may be shown: local ones never leave, those taken off no longer count.
+/// Tags that may be shown: local ones never leave, those taken off no longer count, and of those put
+/// on since the publication MISP's frame may not say whether they are local.
 pub(super) fn sent(tags: &[Tag]) -> impl Iterator<Item = &Tag> {
-    tags.iter().filter(|tag| !tag.local && tag.since != Since::Detached)
+    tags.iter().filter(|tag| !tag.local && tag.since == Since::Published)
 }
 
 /// Which tags become labels.

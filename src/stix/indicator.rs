@@ -273,7 +273,7 @@ struct Phase {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::Tag;
+    use crate::convert::{Since, Tag};
     use crate::stix::{ExpireFrom, TagRules};
 
     fn merger() -> Merger {
@@ -406,5 +406,21 @@ mod tests {
             merger().merge(Uuid::nil(), &observable, &[admitted(&source, &facts, 1)]).unwrap();
         assert!(merged.body.contains(marking::marking(Tlp::Amber)));
         assert!(!merged.body.contains("secret:note"));
+    }
+
+    /// MISP's frame for a tag put on an attribute does not say whether it is a local one.
+    #[test]
+    fn a_tag_put_on_since_the_publication_counts_and_is_not_shown_yet() {
+        let source = event(1, 1, &[]);
+        let mut facts = claim(1, &[]);
+        let since = Since::Attached;
+        facts.tags = ["tlp:amber", "perhaps:local"]
+            .map(|name| Tag { name: name.into(), since, ..Tag::default() })
+            .into();
+        let observable = Observable::new("domain-name:value", "evil.example");
+        let merged =
+            merger().merge(Uuid::nil(), &observable, &[admitted(&source, &facts, 1)]).unwrap();
+        assert!(merged.body.contains(marking::marking(Tlp::Amber)));
+        assert!(!merged.body.contains("perhaps:local"));
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
-use misp_sentinel_relay::ledger::Ledger;
+use misp_sentinel_relay::ledger::{Candidate, Ledger, Listing};
 use misp_sentinel_relay::notice::{
     Answer, Cause, EventRef, Read, Receipt, TagChange, What, Withdrawal,
 };
@@ -85,10 +85,10 @@ impl Stage {
         let (sequence, asked, attempts, confirm) = match due.first() {
             Some(due) => (due.sequence, due.asked, due.attempts, due.confirm),
             None => {
-                let candidate = misp_sentinel_relay::ledger::Candidate { event: EVENT, weight: 0 };
+                let candidate = Candidate { event: EVENT, weight: 0 };
                 let now = Ledger::now();
                 let ledger = &self.relay.ledger;
-                ledger.ask_for("misp", &[candidate], (false, now)).await.unwrap();
+                ledger.ask_for("misp", &[candidate], (Listing::CatchUp, now)).await.unwrap();
                 return Box::pin(self.asked()).await;
             }
         };
@@ -161,6 +161,15 @@ async fn a_publication_that_misp_has_not_saved_yet_is_looked_for_again() {
     assert_eq!(read.attempts, 1);
     assert_eq!(stage.answer(read, unsaved()).await, Receipt::Committed);
     assert!(stage.live().await.is_empty(), "never saved, so never published");
+}
+
+#[tokio::test]
+async fn a_read_counts_also_when_misps_clock_was_set_back() {
+    let mut stage = Stage::set(&[]).await;
+    assert_eq!(stage.push(5_000, &[shown(1, "1.1.1.1", 5_000)]).await, ["1.1.1.1"]);
+    let now = [shown(1, "2.2.2.2", 100)];
+    assert_eq!(stage.push(100, &now).await, ["1.1.1.1"], "a snapshot may be late");
+    assert_eq!(stage.read((100, true, 101), &now).await, ["2.2.2.2"], "a read is not");
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::sandbox::Sandbox;
 use misp_sentinel_relay::sandbox::misp::{
-    Edit, Frame, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, Organisation,
-    RestFault,
+    Edit, Frame, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, NewObject,
+    Organisation, RestFault,
 };
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -98,8 +98,12 @@ impl Stage {
     }
 
     async fn logged(&self, words: &str) {
+        self.logged_times(words, 1).await;
+    }
+
+    async fn logged_times(&self, words: &str, times: usize) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !self.relay.log().contains(words) {
+        while self.relay.log().matches(words).count() < times {
             assert!(Instant::now() < deadline, "never logged: {words}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -389,4 +393,184 @@ impl Stage {
         };
         requests.iter().map(|request| whole(&request.body)).sum()
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_ledger_is_filled_again_without_duplicates() {
+    let (misp, event, attributes) = misp(&["1.1.1.1", "2.2.2.2", "3.3.3.3"]);
+    misp.advance(100);
+    let mut stage = Stage::set(misp, &[]).await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2", "3.3.3.3"]).await;
+    stage.logged("all events are read and compared").await;
+    let before: BTreeSet<String> = held(&stage.sandbox).into_iter().map(|held| held.id).collect();
+    // An edit unpublishes the event; what it did not touch is still what was published.
+    let comment = Edit::Comment("touched".to_owned());
+    stage.lose(stage.misp.edit_attribute(event, attributes[0], comment));
+    stage.relay.kill();
+    for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+        std::fs::remove_file(stage.relay.folder().join(file)).ok();
+    }
+    stage.relay.restart(&stage.publisher).await;
+    stage.logged_times("all events are read and compared", 2).await;
+    let status = stage.status();
+    assert_eq!(status["ledger"]["wanted"], 2, "{status}");
+    let after: BTreeSet<String> = held(&stage.sandbox).into_iter().map(|held| held.id).collect();
+    assert_eq!(after, before, "the same ids");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_misp_empties_sentinel_only_when_told() {
+    let (misp, event, _) = misp(&["1.1.1.1", "2.2.2.2"]);
+    misp.advance(100);
+    let stage = Stage::set(misp, &[("MSR_MISP__REST__EXISTENCE_EVERY", "100ms")]).await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
+    stage.lose(stage.misp.delete_event(event));
+    stage.stays(&["1.1.1.1", "2.2.2.2"], Duration::from_millis(1_500)).await;
+    let degraded = stage.status()["degraded"].to_string();
+    assert!(degraded.contains("release --empty"), "{degraded}");
+    let output = stage.relay.command(&["release", "--empty"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    stage.becomes(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schedule_and_the_operator_find_what_leaves_no_trace() {
+    let misp = Misp::new(now() - 1_000);
+    let (event, object) = (Uuid::new_v4(), Uuid::new_v4());
+    let of = |value: &str| NewObject {
+        uuid: object,
+        attributes: vec![address(value)],
+        ..NewObject::default()
+    };
+    let attributes = vec![address("1.1.1.1")];
+    misp.add_event(NewEvent { uuid: event, attributes, ..NewEvent::default() });
+    misp.add_object(event, of("2.2.2.2"));
+    misp.publish(event);
+    misp.advance(100);
+    let every_second = [("MSR_MISP__RESYNC__SCHEDULE", "* * * * * *")];
+    let stage = Stage::set(misp.clone(), &every_second).await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
+    stage.lose(stage.misp.remove_object(event, object));
+    stage.becomes(&["1.1.1.1"]).await;
+    drop(stage);
+    misp.add_object(event, of("3.3.3.3"));
+    misp.publish(event);
+    misp.advance(100);
+    let stage = Stage::set(misp, &[]).await;
+    stage.becomes(&["1.1.1.1", "3.3.3.3"]).await;
+    stage.lose(stage.misp.remove_object(event, object));
+    let output = stage.relay.command(&["resync", "--event", &event.to_string()]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("1 of 1 events"), "{text}");
+    stage.becomes(&["1.1.1.1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unpublished_event_goes_where_the_operator_wants_that() {
+    let (misp, event, _) = misp(&["1.1.1.1"]);
+    misp.advance(100);
+    let settings =
+        [("MSR_MISP__ON_UNPUBLISH", "withdraw"), ("MSR_MISP__REST__CATCH_UP_EVERY", "1h")];
+    let stage = Stage::set(misp, &settings).await;
+    stage.becomes(&["1.1.1.1"]).await;
+    let frames = stage.misp.unpublish(event);
+    stage.send(frames).await;
+    stage.becomes(&[]).await;
+    stage.misp.advance(1);
+    let frames = stage.misp.publish(event);
+    stage.send(frames).await;
+    stage.becomes(&["1.1.1.1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_misp_cannot_serve_stops_no_other() {
+    let (misp, event, _) = misp(&["1.1.1.1"]);
+    for value in ["2.2.2.2", "3.3.3.3", "4.4.4.4"] {
+        let new = NewEvent { attributes: vec![address(value)], ..NewEvent::default() };
+        let uuid = new.uuid;
+        misp.add_event(new);
+        misp.publish(uuid);
+    }
+    misp.advance(100);
+    let settings = [("MSR_MISP__REST__BACKOFF_MAX", "30ms"), ("MSR_MISP__REST__RETRIES", "0")];
+    let mut stage = Stage::set(misp, &settings).await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2", "3.3.3.3", "4.4.4.4"]).await;
+    stage.logged("all events are read and compared").await;
+    stage.relay.kill();
+    for file in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+        std::fs::remove_file(stage.relay.folder().join(file)).ok();
+    }
+    for fault in [RestFault::Status(500), RestFault::Truncated { after: 100 }] {
+        stage.rest.poison(event, fault);
+    }
+    stage.relay.restart(&stage.publisher).await;
+    stage.logged_times("all events are read and compared", 2).await;
+    stage.logged("a resync goes on without this event").await;
+    assert_eq!(stage.status()["ledger"]["wanted"], 3);
+    stage.rest.heal();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while stage.status()["ledger"]["wanted"] != 4 {
+        assert!(Instant::now() < deadline, "it is read once MISP can serve it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_withdraws_nothing_while_misp_shows_no_event() {
+    let (misp, event, _) = misp(&["1.1.1.1"]);
+    let new = NewEvent { attributes: vec![address("2.2.2.2")], ..NewEvent::default() };
+    let other = new.uuid;
+    misp.add_event(new);
+    misp.publish(other);
+    misp.advance(100);
+    let stage = Stage::set(misp, &[("MSR_MISP__REST__CATCH_UP_EVERY", "1h")]).await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
+    stage.logged("gaps healed").await;
+    stage.lose(stage.misp.delete_event(event));
+    stage.lose(stage.misp.delete_event(other));
+    stage.relay.command(&["resync", "--detach", "--event", &event.to_string()]);
+    stage.stays(&["1.1.1.1", "2.2.2.2"], Duration::from_millis(500)).await;
+    let degraded = stage.status()["degraded"].to_string();
+    assert!(degraded.contains("release --empty"), "{degraded}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_window_bounds_what_is_fetched_and_not_what_is_taken_back() {
+    let (misp, event, attributes) = misp(&["1.1.1.1", "2.2.2.2"]);
+    let mut stage = Stage::set(misp, &[]).await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
+    stage.relay.stop();
+    let new = NewEvent { attributes: vec![address("3.3.3.3")], ..NewEvent::default() };
+    let old = new.uuid;
+    stage.lose(stage.misp.add_event(new));
+    stage.lose(stage.misp.publish(old));
+    stage.misp.set_clock(now());
+    stage.lose(stage.misp.edit_attribute(event, attributes[0], Edit::ToIds(false)));
+    stage.relay.set("MSR_MISP__WINDOW", "500s");
+    stage.relay.restart(&stage.publisher).await;
+    stage.becomes(&["2.2.2.2"]).await;
+    let output = stage.relay.command(&["resync"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    stage.stays(&["2.2.2.2"], Duration::from_millis(200)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_limit_in_the_middle_of_a_listing_is_waited_for() {
+    let (misp, ..) = misp(&["1.1.1.1"]);
+    misp.advance(100);
+    let mut stage = Stage::set(misp, &[]).await;
+    stage.becomes(&["1.1.1.1"]).await;
+    stage.relay.stop();
+    let new = NewEvent { attributes: vec![address("2.2.2.2")], ..NewEvent::default() };
+    let uuid = new.uuid;
+    stage.lose(stage.misp.add_event(new));
+    stage.lose(stage.misp.publish(uuid));
+    let limited = [RestFault::None, RestFault::RateLimited { reset: 1 }];
+    stage.rest.script_for("/events/restSearch", limited);
+    let began = Instant::now();
+    stage.relay.restart(&stage.publisher).await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    stage.logged("gaps healed").await;
 }

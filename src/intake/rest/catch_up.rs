@@ -11,19 +11,15 @@ use uuid::Uuid;
 
 use super::plan::{self, Rounds, Waits};
 use super::{Fault, RestIntake, millis, now, own_clock, until};
-use crate::ledger::{Candidate, Head};
-use crate::rest::HeadsPage;
+use crate::ledger::{Candidate, Head, Listing};
+use crate::rest::{Heads, HeadsPage, RestError};
 
 /// Cursors, and what a listing asks for.
 const PUBLICATION: &str = "publication";
 const TIMESTAMP: &str = "timestamp";
 
-/// How far before its cursor a listing begins at least, seconds: MISP shows a change after it was
-/// made.
-const OVERLAP: i64 = 300;
-
 /// Events checked for existence in one request.
-const EXISTENCE: usize = 500;
+pub(super) const EXISTENCE: usize = 500;
 
 /// Between two looks at what is to be done.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
@@ -31,29 +27,38 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 /// What a listing saw.
 #[derive(Debug, Default)]
-struct Seen {
-    /// The newest of MISP's times that are not in its future, Unix seconds.
-    newest: i64,
-    candidates: usize,
+pub(super) struct Seen {
+    /// MISP's clock when it began.
+    began: Option<i64>,
+    /// The newest of MISP's times up to then, Unix seconds: what was changed while it went on may
+    /// have been listed before.
+    pub newest: i64,
+}
+
+impl Seen {
+    pub(super) fn take(&mut self, page: &HeadsPage) {
+        let began = *self.began.get_or_insert(page.date.unwrap_or_else(own_clock));
+        let times = page.heads.iter().flat_map(|head| [head.timestamp, head.publish_timestamp]);
+        self.newest = times.filter(|time| *time <= began).fold(self.newest, i64::max);
+    }
 }
 
 impl RestIntake {
-    /// Asks at start, after each gap, and now and then; begins and ends full resyncs. Never ends.
+    /// Asks at start, after each gap, and now and then. Never ends.
     pub(super) async fn keep_up(&self) {
         let mut rounds = Rounds::default();
-        let mut scheduled = self.next_resync();
         let mut failures = 0;
         loop {
             let asked = self.ledger.asked();
             tokio::pin!(asked);
             asked.as_mut().enable();
-            match self.look(&mut rounds, &mut scheduled).await {
+            match self.look(&mut rounds).await {
                 Ok(sleep) => {
                     failures = 0;
                     tokio::time::sleep(SHORTEST_SLEEP).await;
                     tokio::select! {
                         () = asked => {}
-                        () = tokio::time::sleep(sleep) => {}
+                        () = tokio::time::sleep(sleep.min(LONGEST_SLEEP)) => {}
                     }
                 }
                 Err(fault) => {
@@ -65,16 +70,7 @@ impl RestIntake {
     }
 
     /// Does what is due now; returns how long nothing is.
-    async fn look(
-        &self,
-        rounds: &mut Rounds,
-        scheduled: &mut Option<SystemTime>,
-    ) -> Result<Duration, Fault> {
-        if scheduled.is_some_and(|at| at <= SystemTime::now()) {
-            *scheduled = self.next_resync();
-            self.begin_resync(None).await?;
-        }
-        let resyncing = self.drive_resync().await?;
+    async fn look(&self, rounds: &mut Rounds) -> Result<Duration, Fault> {
         let gaps = self.ledger.open_gaps(self.source()).await?;
         let ends: Vec<i64> = gaps.iter().map(|gap| gap.until).collect();
         let rest = &self.rest;
@@ -84,22 +80,22 @@ impl RestIntake {
             catch_up_every: rest.catch_up_every,
             existence_every: rest.existence_every,
         };
-        let round = plan::next(&ends, *rounds, &waits);
         let began = now();
+        *rounds = rounds.not_after(began);
+        let round = plan::next(&ends, *rounds, &waits);
         if round.at > began {
-            let resync = if resyncing { Duration::from_millis(500) } else { LONGEST_SLEEP };
-            return Ok(until(round.at).min(resync));
+            return Ok(until(round.at));
         }
         self.judge_key().await?;
         let named: Vec<Candidate> = gaps
             .iter()
             .filter_map(|gap| Some(Candidate { event: gap.event()?, weight: 0 }))
             .collect();
-        self.ledger.ask_for(self.source(), &named, (false, began)).await?;
+        self.ledger.ask_for(self.source(), &named, (Listing::CatchUp, began)).await?;
         self.catch_up().await?;
         rounds.caught_up = began;
         if round.existence {
-            self.check_existence(false).await?;
+            self.check_existence().await?;
             rounds.existence = began;
         }
         let grace = millis(rest.gap_grace);
@@ -124,51 +120,21 @@ impl RestIntake {
             self.ledger.cursor(source, TIMESTAMP).await?,
         );
         let (Some(publication), Some(timestamp)) = cursors else {
-            return self.begin_resync(None).await;
+            return Ok(self.ledger.begin_resync(source, None, now()).await?);
         };
         // Twice around, so that what a read in flight just missed is listed once more.
-        let overlap = OVERLAP + 2 * millis(self.rest.catch_up_every) / 1_000;
-        let published = self.news(json!({
-            "published": 1, "publish_timestamp": publication - overlap,
-        }));
-        let published = published.await?;
-        let touched = self.news(json!({
-            "published": [0, 1], "timestamp": timestamp - overlap,
-        }));
-        let touched = touched.await?;
+        let overlap = seconds(self.rest.overlap + 2 * self.rest.catch_up_every);
+        let published = json!({"published": 1, "publish_timestamp": publication - overlap});
+        let published = self.news(published).await?;
+        let touched = json!({"published": [0, 1], "timestamp": timestamp - overlap});
+        let touched = self.news(touched).await?;
         let moved = [
             (PUBLICATION, published.newest.max(publication)),
             (TIMESTAMP, touched.newest.max(timestamp)),
         ];
         self.ledger.move_cursors(source, &moved).await?;
         self.status.succeeded();
-        let candidates = published.candidates + touched.candidates;
-        tracing::debug!(candidates, "caught up");
         Ok(())
-    }
-
-    async fn news(&self, query: Value) -> Result<Seen, Fault> {
-        let mut heads = self.client.heads(self.narrowed(query));
-        let mut seen = Seen::default();
-        while let Some(page) = heads.next().await? {
-            let heads = shown(&page);
-            seen.newest = seen.newest.max(newest(&page));
-            let news = self.ledger.news(self.source(), &heads).await?;
-            seen.candidates += news.len();
-            self.ledger.ask_for(self.source(), &candidates(&news), (false, now())).await?;
-        }
-        Ok(seen)
-    }
-
-    /// A listing within `misp.window`.
-    pub(super) fn narrowed(&self, query: Value) -> Map<String, Value> {
-        let Value::Object(mut query) = query else { return Map::new() };
-        if let (Some(window), None) = (self.misp.window, query.get("publish_timestamp")) {
-            let seconds = i64::try_from(window.as_secs()).unwrap_or(i64::MAX);
-            let since = own_clock().saturating_sub(seconds);
-            query.insert("publish_timestamp".to_owned(), json!(since));
-        }
-        query
     }
 
     /// Where catch-up begins after a listing of everything.
@@ -177,9 +143,38 @@ impl RestIntake {
         Ok(self.ledger.move_cursors(self.source(), &cursors).await?)
     }
 
-    /// Asks for a read of each event of the ledger that MISP does not list. If it lists none at all,
-    /// something is wrong with MISP rather than with all events.
-    pub(super) async fn check_existence(&self, resync: bool) -> Result<(), Fault> {
+    async fn news(&self, query: Value) -> Result<Seen, Fault> {
+        let mut heads = self.client.heads(object(query));
+        let mut seen = Seen::default();
+        let window = self.window();
+        while let Some(page) = self.next_page(&mut heads).await? {
+            seen.take(&page);
+            let news = self.ledger.news(self.source(), &shown(&page), window).await?;
+            let candidates = candidates(&news);
+            self.ledger.ask_for(self.source(), &candidates, (Listing::CatchUp, now())).await?;
+        }
+        Ok(seen)
+    }
+
+    /// The next page of a listing; a rate limit is waited for, and the listing goes on.
+    pub(super) async fn next_page(&self, heads: &mut Heads) -> Result<Option<HeadsPage>, Fault> {
+        loop {
+            match heads.next().await {
+                Err(error @ RestError::RateLimited { .. }) => {
+                    self.pause(&error.into(), 1, "list events").await;
+                }
+                page => return Ok(page?),
+            }
+        }
+    }
+
+    /// The oldest publication of `misp.window`, Unix seconds.
+    pub(super) fn window(&self) -> Option<i64> {
+        self.misp.window.map(|window| own_clock().saturating_sub(seconds(window)))
+    }
+
+    /// Asks for a read of each event of the ledger that MISP does not list.
+    async fn check_existence(&self) -> Result<(), Fault> {
         let (mut after, mut known, mut missing) = (Uuid::nil(), 0, Vec::new());
         loop {
             let events = self.ledger.live_events(self.source(), after, EXISTENCE).await?;
@@ -190,18 +185,9 @@ impl RestIntake {
             missing.extend(events.into_iter().filter(|event| !found.contains(event)));
         }
         self.status.succeeded();
-        let nothing_left = known > 0 && missing.len() == known;
-        if nothing_left && self.ledger.has_claims(self.source()).await? && !self.may_empty().await?
-        {
-            if self.status.set_empty(true) {
-                tracing::error!(
-                    known,
-                    "MISP returns none of the events that the ledger holds: nothing is withdrawn; mend MISP or the key, or `release --empty` if it is meant so"
-                );
-            }
+        if self.looks_empty(known > 0 && missing.len() == known).await? {
             return Ok(());
         }
-        self.status.set_empty(false);
         let gone: Vec<Candidate> =
             missing.into_iter().map(|event| Candidate { event, weight: 0 }).collect();
         if !gone.is_empty() {
@@ -210,29 +196,63 @@ impl RestIntake {
                 "MISP does not list these events any more: each is read"
             );
         }
-        Ok(self.ledger.ask_for(self.source(), &gone, (resync, now())).await?)
+        Ok(self.ledger.ask_for(self.source(), &gone, (Listing::CatchUp, now())).await?)
     }
 
-    async fn listed(&self, events: &[Uuid]) -> Result<HashSet<Uuid>, Fault> {
-        let query = json!({"uuid": events, "published": [0, 1]});
-        let Value::Object(query) = query else { return Ok(HashSet::new()) };
+    /// If MISP shows none of the known events, something is wrong with MISP rather than with all of
+    /// them, unless an operator says so.
+    pub(super) async fn looks_empty(&self, none_shown: bool) -> Result<bool, Fault> {
+        let empty = none_shown
+            && self.ledger.has_claims(self.source()).await?
+            && !self.may_be_empty().await?;
+        if self.status.set_empty(empty) && empty {
+            tracing::error!(
+                "MISP returns none of the events that the ledger holds: nothing is withdrawn; mend MISP or the key, or `release --empty` if it is meant so"
+            );
+        }
+        Ok(empty)
+    }
+
+    /// Whether MISP shows events of the ledger besides these, or has leave not to.
+    pub(super) async fn shows_others(&self, events: &[Uuid]) -> Result<bool, Fault> {
+        let some = EXISTENCE.min(events.len() + 20);
+        let known = self.ledger.live_events(self.source(), Uuid::nil(), some).await?;
+        let others: Vec<Uuid> = known.into_iter().filter(|one| !events.contains(one)).collect();
+        let nothing = match others.is_empty() {
+            true => self.shows_nothing().await?,
+            false => self.listed(&others).await?.is_empty(),
+        };
+        Ok(!self.looks_empty(nothing).await?)
+    }
+
+    async fn shows_nothing(&self) -> Result<bool, Fault> {
+        let mut heads = self.client.heads(object(json!({"published": [0, 1]})));
+        Ok(self.next_page(&mut heads).await?.is_none())
+    }
+
+    pub(super) async fn listed(&self, events: &[Uuid]) -> Result<HashSet<Uuid>, Fault> {
         let mut found = HashSet::new();
-        let mut heads = self.client.heads(query);
-        while let Some(page) = heads.next().await? {
+        let mut heads = self.client.heads(object(json!({"uuid": events, "published": [0, 1]})));
+        while let Some(page) = self.next_page(&mut heads).await? {
             found.extend(page.heads.iter().map(|head| head.uuid));
         }
         Ok(found)
     }
 
-    /// Whether an operator said that MISP is empty. Counts once.
-    async fn may_empty(&self) -> Result<bool, Fault> {
-        let name = crate::ledger::may_empty(self.source());
-        let allowed = self.ledger.remembered(&name).await? == Some(Value::Bool(true));
-        if allowed {
-            self.ledger.remember(&name, &Value::Bool(false)).await?;
-        }
-        Ok(allowed)
+    /// Whether an operator said so lately.
+    async fn may_be_empty(&self) -> Result<bool, Fault> {
+        let until = self.ledger.remembered(&crate::ledger::may_empty(self.source())).await?;
+        Ok(until.and_then(|until| until.as_i64()).is_some_and(|until| now() < until))
     }
+}
+
+/// Parameters of a search.
+pub(super) fn object(query: Value) -> Map<String, Value> {
+    if let Value::Object(query) = query { query } else { Map::new() }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 pub(super) fn shown(page: &HeadsPage) -> Vec<Head> {
@@ -250,11 +270,4 @@ pub(super) fn shown(page: &HeadsPage) -> Vec<Head> {
 
 pub(super) fn candidates(heads: &[Head]) -> Vec<Candidate> {
     heads.iter().map(|head| Candidate { event: head.event, weight: head.weight }).collect()
-}
-
-/// The newest of MISP's times on a page; one in MISP's own future would hide what comes before it.
-pub(super) fn newest(page: &HeadsPage) -> i64 {
-    let date = page.date.unwrap_or_else(own_clock);
-    let times = page.heads.iter().flat_map(|head| [head.timestamp, head.publish_timestamp]);
-    times.filter(|time| *time <= date).max().unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! The intake that asks: whatever the feed only hinted at, or may have missed, is read over MISP's
 //! REST API.
 //!
-//! Two loops: `catch_up` and `resync` find out which events to read, `reader` reads them and hands the
+//! Three loops: `catch_up` and `resync` find out which events to read, `reader` reads them and hands the
 //! answers to the ledger. `key` watches whose view the key shows.
 
 mod catch_up;
@@ -12,6 +12,7 @@ mod resync;
 mod status;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
@@ -25,6 +26,9 @@ use crate::intake::Inbox;
 use crate::ledger::{KeyView, Ledger};
 use crate::rest::{Client, RestError};
 
+/// Whatever a header says.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+
 /// Asks one MISP.
 #[derive(Debug, Clone)]
 pub struct RestIntake {
@@ -37,8 +41,8 @@ pub struct RestIntake {
     /// Filled in here, read by the ledger's writer.
     pub key: KeyView,
     pub status: RestStatus,
-    /// Another key than the ledger remembers is accepted.
-    pub accept_new_view: bool,
+    /// Another key than the ledger remembers is accepted, once.
+    pub accept_new_view: Arc<AtomicBool>,
 }
 
 /// What ends a round.
@@ -67,7 +71,7 @@ impl RestIntake {
         let work = async {
             // Until it is known what the key sees, an absence means nothing.
             self.learn_key().await;
-            tokio::join!(self.read_due(), self.keep_up());
+            tokio::join!(self.read_due(), self.keep_up(), self.keep_resyncing());
         };
         tokio::select! {
             () = stop.cancelled() => {}
@@ -83,7 +87,7 @@ impl RestIntake {
     async fn pause(&self, fault: &Fault, failures: u32, doing: &'static str) {
         let backoff = Backoff::new(self.rest.backoff_min, self.rest.backoff_max);
         let own = backoff.pause(failures, rand::random());
-        let pause = fault.asks_for().map_or(own, |asked| asked.max(own));
+        let pause = fault.asks_for().map_or(own, |asked| asked.max(own)).min(LONGEST_PAUSE);
         self.status.failed(doing, &fault.to_string(), SystemTime::now() + pause);
         tokio::time::sleep(pause).await;
     }

@@ -21,6 +21,13 @@ pub(super) struct Rounds {
     pub existence: i64,
 }
 
+impl Rounds {
+    /// As after a clock that was set back to `now`.
+    pub(super) fn not_after(self, now: i64) -> Self {
+        Self { caught_up: self.caught_up.min(now), existence: self.existence.min(now) }
+    }
+}
+
 /// The next round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Round {
@@ -39,7 +46,9 @@ pub(super) fn next(gaps: &[i64], rounds: Rounds, waits: &Waits) -> Round {
     };
     let regular = after(rounds.caught_up, waits.catch_up_every);
     let at = gaps.iter().map(for_gap).fold(regular, i64::min);
-    let existence = !gaps.is_empty() || after(rounds.existence, waits.existence_every) <= at;
+    let existence = rounds.existence == 0
+        || !gaps.is_empty()
+        || after(rounds.existence, waits.existence_every) <= at;
     Round { at, existence }
 }
 
@@ -61,8 +70,14 @@ mod tests {
     #[test]
     fn the_first_round_is_due_and_complete() {
         let round = next(&[], rounds(0, 0), &WAITS);
-        assert!(round.at <= 3_600_000);
-        assert!(next(&[], rounds(10_000_000, 0), &WAITS).existence);
+        assert!(round.at < 10_000_000 && round.existence);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_stops_nothing() {
+        let now = 10_000_000;
+        let rounds = rounds(now + 3_600_000, now + 3_600_000).not_after(now);
+        assert_eq!(next(&[], rounds, &WAITS).at, now + 300_000);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use axum::body::Bytes;
 use uuid::Uuid;
 
-use super::{Fault, RestIntake, now, own_clock, until};
+use super::{Fault, RestIntake, millis, now, own_clock, until};
 use crate::ledger::DueRead;
 use crate::misp;
 use crate::notice::{Answer, Read, Receipt, What};
@@ -19,27 +19,46 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// How long it leaves a full inbox alone.
 const INBOX_FULL: Duration = Duration::from_millis(20);
 
-/// How long an event is left alone that MISP neither shows nor denies.
-const UNCLEAR: i64 = 60_000;
+/// After so many vain reads of an event, a resync goes on without it.
+const VAIN: u32 = 10;
 
 /// A request about some events.
 struct Request {
     due: HashMap<Uuid, DueRead>,
     selected: Option<HashSet<Uuid>>,
     began: SystemTime,
+    /// MISP's clock when the request began.
     date: i64,
+}
+
+/// What the reader remembers of its failures.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// Requests that failed in a row.
+    failures: u32,
+    /// Events asked for at once: halved with each failure, so that one that cannot be read is found.
+    most: Option<usize>,
+    /// Vain reads of single events.
+    vain: HashMap<Uuid, u32>,
+}
+
+impl Trouble {
+    fn over(&mut self) {
+        self.failures = 0;
+        self.most = self.most.and_then(|most| most.checked_mul(2)).filter(|most| *most < 10_000);
+    }
 }
 
 impl RestIntake {
     /// Reads what is due; never ends.
     pub(super) async fn read_due(&self) {
-        let mut failures = 0;
+        let mut trouble = Trouble::default();
         loop {
             let asked = self.ledger.asked();
             tokio::pin!(asked);
             asked.as_mut().enable();
-            match self.read_some().await {
-                Ok(true) => failures = 0,
+            match self.read_some(&mut trouble).await {
+                Ok(true) => trouble.over(),
                 Ok(false) => {
                     let sleep = self.until_next_read().await;
                     tokio::select! {
@@ -48,8 +67,8 @@ impl RestIntake {
                     }
                 }
                 Err(fault) => {
-                    failures += 1;
-                    self.pause(&fault, failures, "read events").await;
+                    trouble.failures += 1;
+                    self.pause(&fault, trouble.failures, "read events").await;
                 }
             }
         }
@@ -62,13 +81,28 @@ impl RestIntake {
     }
 
     /// One request. Whether anything was due.
-    async fn read_some(&self) -> Result<bool, Fault> {
+    async fn read_some(&self, trouble: &mut Trouble) -> Result<bool, Fault> {
         let page = self.client.page();
-        let due = self.ledger.due_reads(self.source(), now(), page.events).await?;
+        let most = trouble.most.map_or(page.events, |most| most.min(page.events));
+        let due = self.ledger.due_reads(self.source(), now(), most).await?;
         let due = take(due, page.attributes);
         if due.is_empty() {
             return Ok(false);
         }
+        let asked_for = due.clone();
+        let read = self.read(due, trouble).await;
+        if let Err(Fault::Misp(error)) = &read
+            && error.may_be_of_one_event()
+        {
+            trouble.most = Some((asked_for.len() / 2).max(1));
+            if let [alone] = asked_for.as_slice() {
+                self.put_off(alone, trouble, &error.to_string()).await?;
+            }
+        }
+        read.map(|()| true)
+    }
+
+    async fn read(&self, due: Vec<DueRead>, trouble: &mut Trouble) -> Result<(), Fault> {
         let events: Vec<Uuid> = due.iter().map(|read| read.event).collect();
         let began = SystemTime::now();
         let selected = match self.misp.search.is_empty() {
@@ -76,15 +110,16 @@ impl RestIntake {
             false => Some(self.client.selected(&self.misp.search, &events).await?),
         };
         let mut answer = self.client.read(&events).await?;
+        let lasted = i64::try_from(began.elapsed().unwrap_or_default().as_secs()).unwrap_or(0) + 1;
         let mut request = Request {
             due: due.into_iter().map(|read| (read.event, read)).collect(),
             selected,
             began,
-            date: answer.date.unwrap_or_else(own_clock),
+            date: answer.date.unwrap_or_else(own_clock).saturating_sub(lasted),
         };
         loop {
             match answer.next().await {
-                Ok(Some(document)) => self.take(&mut request, document).await,
+                Ok(Some(document)) => self.take(&mut request, document, trouble).await,
                 Ok(None) => break,
                 Err(RestError::TooLarge { event, .. }) => {
                     self.too_large(&mut request, event).await?;
@@ -93,18 +128,17 @@ impl RestIntake {
             }
         }
         self.status.succeeded();
-        for read in std::mem::take(&mut request.due).into_values() {
-            self.look_for(&request, read).await?;
-        }
-        Ok(true)
+        let missing: Vec<DueRead> = std::mem::take(&mut request.due).into_values().collect();
+        self.look_for(&request, missing, trouble).await
     }
 
-    async fn take(&self, request: &mut Request, document: Bytes) {
+    async fn take(&self, request: &mut Request, document: Bytes, trouble: &mut Trouble) {
         let event = misp::event_uuid(&document);
         let Some(due) = event.and_then(|event| request.due.remove(&event)) else {
             tracing::debug!(?event, "MISP answers with an event that was not asked for");
             return;
         };
+        trouble.vain.remove(&due.event);
         let selected = request.selected.as_ref().is_none_or(|all| all.contains(&due.event));
         self.hand_over(request, &due, Answer::Event { document, selected }).await;
     }
@@ -151,27 +185,71 @@ impl RestIntake {
         Ok(())
     }
 
-    /// The answer does not hold the event: either there is none, or the listing ended early.
-    async fn look_for(&self, request: &Request, due: DueRead) -> Result<(), Fault> {
-        if self.client.is_gone(due.event).await? {
-            self.hand_over(request, &due, Answer::Gone).await;
+    /// The answer does not hold these events. There are none only if MISP says so, the key is still
+    /// the one whose view the ledger holds, and MISP shows others.
+    async fn look_for(
+        &self,
+        request: &Request,
+        missing: Vec<DueRead>,
+        trouble: &mut Trouble,
+    ) -> Result<(), Fault> {
+        let (gone, unclear) = self.told_gone(missing).await?;
+        for due in unclear {
+            self.put_off(&due, trouble, "MISP knows the event and does not show it").await?;
+        }
+        if gone.is_empty() {
             return Ok(());
         }
-        tracing::warn!(event = %due.event, "MISP knows the event and did not show it: asked for again");
-        self.ledger.put_off_read(self.source(), due.event, now() + UNCLEAR).await?;
+        self.judge_key().await?;
+        let events: Vec<Uuid> = gone.iter().map(|due| due.event).collect();
+        let whole = self.shows_others(&events).await?;
+        for due in gone {
+            match whole {
+                true => self.hand_over(request, &due, Answer::Gone).await,
+                false => self.put_off(&due, trouble, "MISP shows no event at all").await?,
+            }
+        }
         Ok(())
+    }
+
+    async fn told_gone(
+        &self,
+        missing: Vec<DueRead>,
+    ) -> Result<(Vec<DueRead>, Vec<DueRead>), Fault> {
+        let (mut gone, mut unclear) = (Vec::new(), Vec::new());
+        for due in missing {
+            match self.client.is_gone(due.event).await? {
+                true => gone.push(due),
+                false => unclear.push(due),
+            }
+        }
+        Ok((gone, unclear))
+    }
+
+    /// A read told nothing: later reads of this event come ever later, and a resync waits for it no
+    /// longer.
+    async fn put_off(&self, due: &DueRead, trouble: &mut Trouble, why: &str) -> Result<(), Fault> {
+        let vain = trouble.vain.entry(due.event).or_default();
+        *vain += 1;
+        let wait = self.rest.backoff_max.saturating_mul(*vain).min(super::LONGEST_PAUSE);
+        tracing::warn!(event = %due.event, why, times = *vain, "an event cannot be read: tried again later");
+        if *vain == VAIN {
+            tracing::error!(event = %due.event, why, "a resync goes on without this event");
+            self.ledger.resync_without(self.source(), due.event).await?;
+        }
+        Ok(self.ledger.put_off_read(self.source(), due, now() + millis(wait)).await?)
     }
 }
 
-/// What goes into one request: reads of the same urgency as the first, as many as `attributes` allow.
+/// What goes into one request: reads as urgent as the first, as many as `attributes` allow.
 fn take(due: Vec<DueRead>, attributes: usize) -> Vec<DueRead> {
-    let Some(backlog) = due.first().map(DueRead::is_backlog) else { return due };
+    let Some(lane) = due.first().map(|first| first.lane) else { return due };
     let mut room = i64::try_from(attributes).unwrap_or(i64::MAX);
     let mut first = true;
     due.into_iter()
         .take_while(|read| {
             room = room.saturating_sub(read.weight);
-            let fits = read.is_backlog() == backlog && (first || room >= 0);
+            let fits = read.lane == lane && (first || room >= 0);
             first = false;
             fits
         })

@@ -1,78 +1,130 @@
 //! The full resync: every event of the window is read and compared. It survives a restart: the
 //! events still to be read are rows of the ledger.
 
-use std::time::SystemTime;
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
 
 use chrono::Utc;
 use serde_json::json;
+use uuid::Uuid;
 
-use super::catch_up::{candidates, newest, shown};
+use super::catch_up::{EXISTENCE, Seen, candidates, object, shown};
 use super::{Fault, RestIntake, now};
-use crate::ledger::{Resync, ResyncPhase};
+use crate::ledger::{Candidate, Listing, Resync, ResyncPhase};
+
+/// How often it is looked whether a resync was asked for, or all its events are read.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What a listing named.
+#[derive(Debug, Default)]
+struct Named {
+    events: HashSet<Uuid>,
+    attributes: i64,
+}
 
 impl RestIntake {
+    /// Begins full resyncs by the schedule, and carries out those that were asked for. Never ends.
+    pub(super) async fn keep_resyncing(&self) {
+        let mut scheduled = self.next_resync();
+        let mut failures = 0;
+        loop {
+            match self.drive_resync(&mut scheduled).await {
+                Ok(()) => {
+                    failures = 0;
+                    tokio::time::sleep(LOOK).await;
+                }
+                Err(fault) => {
+                    failures += 1;
+                    self.pause(&fault, failures, "resync").await;
+                }
+            }
+        }
+    }
+
     /// When the schedule begins the next one.
-    pub(super) fn next_resync(&self) -> Option<SystemTime> {
+    fn next_resync(&self) -> Option<SystemTime> {
         let next = self.misp.resync.as_ref()?.after(Utc::now())?;
         Some(next.into())
     }
 
-    /// Begins a resync of what was touched since `since` (Unix seconds), or of everything; one that
-    /// is under way goes on instead.
-    pub(super) async fn begin_resync(&self, since: Option<i64>) -> Result<(), Fault> {
-        Ok(self.ledger.begin_resync(self.source(), since, now()).await?)
-    }
-
-    /// Does the next part of a resync. Whether one is under way.
-    pub(super) async fn drive_resync(&self) -> Result<bool, Fault> {
-        let Some(resync) = self.ledger.resync(self.source()).await? else { return Ok(false) };
+    async fn drive_resync(&self, scheduled: &mut Option<SystemTime>) -> Result<(), Fault> {
+        if scheduled.is_some_and(|at| at <= SystemTime::now()) {
+            *scheduled = self.next_resync();
+            self.ledger.begin_resync(self.source(), None, now()).await?;
+        }
+        let Some(resync) = self.ledger.resync(self.source()).await? else { return Ok(()) };
         match resync.phase {
-            ResyncPhase::Done => Ok(false),
-            ResyncPhase::Listing => {
-                self.list_everything(resync).await?;
-                Ok(true)
-            }
+            ResyncPhase::Done => Ok(()),
+            ResyncPhase::Listing => self.list_everything(resync).await,
             ResyncPhase::Reading => self.finish_resync(resync).await,
         }
     }
 
     async fn list_everything(&self, resync: Resync) -> Result<(), Fault> {
-        let mut query = self.narrowed(json!({"published": [0, 1]}));
+        let mut query = object(json!({"published": [0, 1]}));
+        query.extend(self.window().map(|since| ("publish_timestamp".to_owned(), json!(since))));
         query.extend(resync.since.map(|since| ("timestamp".to_owned(), json!(since))));
         query.extend(self.misp.search.clone());
         let mut heads = self.client.heads(query);
-        let (mut events, mut attributes, mut newest_seen) = (0, 0, 0);
-        while let Some(page) = heads.next().await? {
-            newest_seen = newest_seen.max(newest(&page));
+        let (mut named, mut seen) = (Named::default(), Seen::default());
+        while let Some(page) = self.next_page(&mut heads).await? {
+            seen.take(&page);
             let worth = self.ledger.worth_reading(self.source(), &shown(&page)).await?;
-            events += worth.len();
-            attributes += worth.iter().map(|head| head.weight).sum::<i64>();
-            self.ledger.ask_for(self.source(), &candidates(&worth), (true, now())).await?;
+            named.events.extend(worth.iter().map(|head| head.event));
+            named.attributes += worth.iter().map(|head| head.weight).sum::<i64>();
+            self.ledger
+                .ask_for(self.source(), &candidates(&worth), (Listing::Resync, now()))
+                .await?;
         }
         if resync.since.is_none() {
-            self.check_existence(true).await?;
-            self.start_cursors(newest_seen).await?;
+            self.ask_for_unlisted(&mut named).await?;
+            self.start_cursors(seen.newest).await?;
         }
+        let (events, attributes) = (named.events.len(), named.attributes);
         tracing::info!(events, attributes, "full resync: the listing is complete");
         let events = i64::try_from(events).unwrap_or(i64::MAX);
-        let reading = Resync { phase: ResyncPhase::Reading, events, attributes, ..resync };
-        Ok(self.ledger.store_resync(self.source(), &reading).await?)
+        let phase = ResyncPhase::Reading;
+        let reading = Resync { phase, events, attributes, ..resync.clone() };
+        Ok(self.ledger.advance_resync(self.source(), &resync, &reading).await?)
     }
 
-    async fn finish_resync(&self, resync: Resync) -> Result<bool, Fault> {
-        let left = self.ledger.resync_left(self.source()).await?;
-        if left.events > 0 {
-            return Ok(true);
+    /// Known events that the listing does not name are beyond the window or the search, or gone: only
+    /// a read tells. If MISP shows none of the known ones, something is wrong with MISP.
+    async fn ask_for_unlisted(&self, named: &mut Named) -> Result<(), Fault> {
+        let (mut after, mut known, mut unlisted) = (Uuid::nil(), 0, Vec::new());
+        loop {
+            let events = self.ledger.live_events(self.source(), after, EXISTENCE).await?;
+            let Some(last) = events.last() else { break };
+            after = *last;
+            known += events.len();
+            unlisted.extend(events.into_iter().filter(|event| !named.events.contains(event)));
         }
-        let done = Resync { phase: ResyncPhase::Done, finished_at: Some(now()), ..resync };
-        self.ledger.store_resync(self.source(), &done).await?;
-        let seconds = (now() - done.began_at) / 1_000;
+        if known > 0 && unlisted.len() == known {
+            let some = unlisted.get(..EXISTENCE).unwrap_or(&unlisted);
+            let shown = self.listed(some).await?;
+            if self.looks_empty(shown.is_empty()).await? {
+                return Ok(());
+            }
+        }
+        let asked: Vec<Candidate> =
+            unlisted.iter().map(|event| Candidate { event: *event, weight: 0 }).collect();
+        named.events.extend(unlisted);
+        Ok(self.ledger.ask_for(self.source(), &asked, (Listing::Resync, now())).await?)
+    }
+
+    async fn finish_resync(&self, resync: Resync) -> Result<(), Fault> {
+        if self.ledger.resync_left(self.source()).await?.events > 0 {
+            return Ok(());
+        }
+        let phase = ResyncPhase::Done;
+        let done = Resync { phase, finished_at: Some(now()), ..resync.clone() };
+        self.ledger.advance_resync(self.source(), &resync, &done).await?;
         tracing::info!(
             events = done.events,
             attributes = done.attributes,
-            seconds,
+            seconds = (now() - done.began_at) / 1_000,
             "full resync: all events are read and compared"
         );
-        Ok(false)
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@
 CREATE TABLE reads (
     source   TEXT NOT NULL,
     event    BLOB NOT NULL,
-    -- 0 urgent, 1 read-back or confirmation of a publication, 2 backlog.
+    -- 0 urgent, 1 read-back of a publication, 2 catch-up, 3 full resync.
     lane     SMALLINT NOT NULL,
     due_at   BIGINT NOT NULL,
     -- A read that begins before this tells nothing: MISP saves a publication after telling of it.

@@ -56,10 +56,19 @@ pub(super) struct Faults {
     /// With the beginning of the path that an entry waits for.
     pub(super) script: VecDeque<(String, RestFault)>,
     pub(super) always: Option<RestFault>,
+    /// By event.
+    pub(super) poisoned: Vec<(String, RestFault)>,
     chance: Option<(StdRng, Chance)>,
 }
 
 impl Faults {
+    /// The fault of a search that names a poisoned event and wants more than its head.
+    pub(super) fn poison(&self, search: &str) -> Option<RestFault> {
+        let named = |(event, _): &&(String, RestFault)| search.contains(event.as_str());
+        let whole = !search.contains("\"metadata\"");
+        self.poisoned.iter().find(named).filter(|_| whole).map(|(_, fault)| fault.clone())
+    }
+
     pub(super) fn by_chance(&mut self, chance: Chance) {
         self.chance = Some((StdRng::seed_from_u64(chance.seed), chance));
     }

@@ -227,6 +227,11 @@ impl MispServer {
         self.place.with(|shared| shared.faults.always = fault);
     }
 
+    /// The fault of every search for this event with its attributes.
+    pub fn poison(&self, event: Uuid, fault: RestFault) {
+        self.place.with(|shared| shared.faults.poisoned.push((event.to_string(), fault)));
+    }
+
     /// From now on, faults by chance for requests that no script covers.
     pub fn by_chance(&self, chance: Chance) {
         self.place.with(|shared| shared.faults.by_chance(chance));
@@ -247,12 +252,14 @@ impl Place {
     fn arrived(&self, head: &Parts, body: &Bytes) -> RestFault {
         let path = head.uri.path();
         self.with(|shared| {
-            let fault = shared.faults.take(path);
+            let text = String::from_utf8_lossy(body).into_owned();
+            let poison = shared.faults.poison(&text);
+            let fault = poison.unwrap_or_else(|| shared.faults.take(path));
             shared.asked.push(AskedFor {
                 at: Instant::now(),
                 method: head.method.to_string(),
                 path: path.to_owned(),
-                body: String::from_utf8_lossy(body).into_owned(),
+                body: text,
                 fault: fault.clone(),
             });
             fault

@@ -74,7 +74,7 @@ async fn stop_does_not_wait_for_an_answer_that_never_comes() {
 async fn second_signal_ends_it_at_once() {
     let mut scene = under_way(&[("MSR_DELIVERY__REQUEST_TIMEOUT", "30s")]).await;
     scene.sandbox.always(Some(Fault::NeverAnswers));
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     scene.relay.signal("TERM");
     scene.logs("stopping").await;
     assert!(scene.relay.runs());

@@ -89,9 +89,9 @@ impl Deed {
         }
         let drawn = match draw.random_range(0..100) {
             0..12 => Self::of_event(draw, event),
-            12..17 => Self::of_object(draw, event),
-            17..25 => Self::addition(draw, event, outsider),
-            25..33 => Some(Self::event_tag(draw, event)),
+            12..22 => Self::of_object(draw, event),
+            22..29 => Self::addition(draw, event, outsider),
+            29..37 => Some(Self::event_tag(draw, event)),
             _ => Self::of_attribute(draw, event, outsider),
         };
         drawn.unwrap_or(Self::Publish(event.uuid))
@@ -358,7 +358,7 @@ fn new_object(draw: &mut StdRng, outsider: bool) -> NewObject {
 
 fn new_event(draw: &mut StdRng, outsider: bool) -> NewEvent {
     let attributes = (0..draw.random_range(0..=5)).map(|_| new_attribute(draw, outsider)).collect();
-    let objects = (0..draw.random_range(0..=1)).map(|_| new_object(draw, outsider)).collect();
+    let objects = (0..draw.random_range(0..=2)).map(|_| new_object(draw, outsider)).collect();
     let hides = outsider && draw.random_ratio(1, 3);
     NewEvent {
         uuid: uuid(draw),

@@ -21,7 +21,8 @@ use super::deed::Deed;
 /// - it was touched, or is new, in the very second of the publication or before it by a clock that
 ///   was set back: who asks MISP takes it for published as it is;
 /// - tags of the event, or local ones, were changed and permit now what they forbade, or did so for
-///   a while: that leaves no time in the attribute;
+///   a while: that leaves no time in the attribute. Who missed the last publication cannot tell
+///   whether a tag was taken off before it or since, and lets it forbid;
 /// - its type was changed and the observable stays;
 /// - it was not touched, but its time lies after the publication's, by a clock that was set back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,8 +73,11 @@ pub(super) struct Reference {
 #[derive(Debug)]
 struct Past {
     published: Arc<Event>,
-    /// What its attributes claimed in any publication so far, and while the event was published.
+    /// What its attributes may have been taken to claim at any time so far.
     claimed: BTreeSet<(Uuid, String)>,
+    /// Of what a tag that forbids was taken off at any time so far without a trace in its time:
+    /// attributes, and the event itself.
+    permitted: HashSet<Uuid>,
     /// Attributes changed or added since.
     touched: HashSet<Uuid>,
     /// The event's own tags were changed since.
@@ -102,24 +106,25 @@ impl Reference {
         match (deed, &after) {
             (_, None) => drop(self.past.remove(&uuid)),
             (Deed::Publish(_), Some(event)) => {
-                let earlier = self.past.remove(&uuid).map(|past| past.claimed);
                 let published = Arc::clone(event);
-                let past = Past {
-                    claimed: earlier.into_iter().flatten().chain(self.claims(event)).collect(),
-                    published,
-                    touched: HashSet::new(),
-                    tags_touched: false,
-                };
+                let (touched, tags_touched) = (HashSet::new(), false);
+                let earlier = self.past.remove(&uuid);
+                let (claimed, permitted) =
+                    earlier.map(|past| (past.claimed, past.permitted)).unwrap_or_default();
+                let past = Past { published, claimed, permitted, touched, tags_touched };
                 self.past.insert(uuid, past);
             }
             (_, Some(after)) => {
-                let claims = if after.published { self.claims(after) } else { Vec::new() };
                 if let (Some(past), Some(before)) = (self.past.get_mut(&uuid), before) {
                     past.tags_touched |= before.tags != after.tags;
                     past.touched.extend(changed(&before, after));
-                    past.claimed.extend(claims);
+                    past.permitted.extend(permitted(&before, after));
                 }
             }
+        }
+        if let Some(event) = after {
+            let claims = self.claims(&event);
+            self.past.entry(uuid).and_modify(|past| past.claimed.extend(claims));
         }
         let verdicts = self.verdicts(misp);
         self.allowed.extend(verdicts.into_keys());
@@ -209,7 +214,10 @@ impl Reference {
         let addition = if looks_published { Verdict::Either } else { Verdict::Not };
         let touched = past.touched.contains(&one.uuid) || past.tags_touched;
         if let Some((old_object, old)) = past.published.attribute(one.uuid).filter(|_| !touched) {
-            let certain = looks_published && self.admits(&past.published, old_object, old);
+            let certain = looks_published
+                && self.admits(&past.published, old_object, old)
+                && !past.permitted.contains(&event.uuid)
+                && !past.permitted.contains(&one.uuid);
             return all(if certain { Verdict::Must } else { Verdict::Either });
         }
         let said = observables(&one.kind, &one.value).into_iter();
@@ -220,14 +228,15 @@ impl Reference {
         .collect()
     }
 
+    /// What may be taken to be claimed of an event now.
     fn claims(&self, event: &Event) -> Vec<(Uuid, String)> {
-        let admitted = event.all().filter(|(object, one)| self.admits(event, *object, one));
-        let said = |one: &Attribute| {
-            let said = observables(&one.kind, &one.value).into_iter();
+        let all = event.all().flat_map(|(object, one)| {
+            let said = self.of_attribute(event, object, one).into_iter();
             let uuid = one.uuid;
-            said.map(move |said| (uuid, said))
-        };
-        admitted.flat_map(|(_, one)| said(one)).collect()
+            said.map(move |(said, verdict)| (uuid, said, verdict))
+        });
+        let claimed = all.filter(|(_, _, verdict)| *verdict != Verdict::Not);
+        claimed.map(|(uuid, said, _)| (uuid, said)).collect()
     }
 
     /// To whoever reads with the relay's key, under the default policy.
@@ -245,6 +254,24 @@ impl Reference {
 fn is_red(tag: &str) -> bool {
     const KNOWN: [&str; 4] = ["clear", "green", "amber", "amber+strict"];
     tag.strip_prefix("tlp:").is_some_and(|colour| !KNOWN.contains(&colour))
+}
+
+/// Of what a forbidding tag is taken off: a local one, or any of the event itself.
+fn permitted(before: &Event, after: &Event) -> Vec<Uuid> {
+    let lost = |before: &[Tag], after: &[Tag], local_only: bool| {
+        let red = before.iter().filter(|tag| is_red(&tag.name) && (tag.local || !local_only));
+        red.into_iter().any(|tag| !after.contains(tag))
+    };
+    let mut all = Vec::new();
+    if lost(&before.tags, &after.tags, false) {
+        all.push(before.uuid);
+    }
+    for (_, old) in before.all() {
+        if after.attribute(old.uuid).is_some_and(|(_, one)| lost(&old.tags, &one.tags, true)) {
+            all.push(old.uuid);
+        }
+    }
+    all
 }
 
 /// Attributes that differ, and those that are new.
