@@ -267,6 +267,10 @@ mod tidy {
     }
 
     fn is_known(name: &str, known: &BTreeSet<String>) -> bool {
+        if let Some(kind) = name.strip_prefix("MSR_CONVERT__TYPES__") {
+            let types = misp_sentinel_relay::convert::types().iter();
+            return types.map(|row| variable(row.name)).any(|name| name == format!("MSR_{kind}"));
+        }
         let target = name.strip_prefix("MSR_TARGET__").and_then(|rest| rest.split_once("__"));
         target.map_or_else(|| known.contains(name), |(_, key)| known.contains(key))
     }

@@ -84,8 +84,9 @@ pub(super) fn lay(
 
 /// `[expiry.days]` without a line is no key. An unknown section stays, and is a mistake.
 fn drop_empty_sections(leaves: &mut Leaves) {
+    let sections = leaves.iter().filter(|(_, leaf)| leaf.is_section()).map(|(path, _)| path);
     let empty: Vec<String> =
-        leaves.iter().filter(|(_, leaf)| leaf.is_section()).map(|(path, _)| path.clone()).collect();
+        sections.filter(|path| !VERBATIM.contains(&path.as_str())).cloned().collect();
     for path in empty {
         let inside = format!("{path}.");
         if leaves.keys().any(|other| other.starts_with(&inside)) {

@@ -511,6 +511,20 @@ fn what_policy_does_not_admit_is_told_with_its_observable() {
 }
 
 #[test]
+fn by_default_what_leads_nowhere_is_kept_back() {
+    let document = event(&[
+        attribute(1, "ip-dst", "192.168.1.10", 1_700_000_000),
+        attribute(2, "domain|ip", "evil.com|10.0.0.1", 1_700_000_000),
+        attribute(3, "url", "http://localhost:8080/x", 1_700_000_000),
+        attribute(4, "ip-dst|port", "8.8.8.8|53", 1_700_000_000),
+    ]);
+    let converted = convert(document.to_string().as_bytes(), &["--no-expiry"], &[]);
+    let expected = ["[domain-name:value = 'evil.com']", "[ipv4-addr:value = '8.8.8.8']"];
+    assert_eq!(converted.patterns(), expected);
+    assert_eq!(converted.reasons(), BTreeMap::from([("non_routable".to_owned(), 3)]));
+}
+
+#[test]
 fn identity_by_attribute_keeps_the_uuids_of_misp() {
     let document = event(&[
         attribute(1, "domain", "evil.example", 1_700_000_000),

@@ -30,6 +30,8 @@ mod ledger;
 #[cfg(test)]
 mod ledger_care;
 #[cfg(test)]
+mod libraries;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod mapping;

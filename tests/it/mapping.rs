@@ -4,11 +4,14 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::convert::{self, Row, Trust};
 use serde_json::Value;
 
 use crate::recordings::{elements, http, recording};
+use crate::support::publisher::recorded_frames;
+use crate::support::scene::Scene;
 
 /// Written down for each type of MISP: whether it is on by default, off, or skipped; and its object
 /// paths, or the reason.
@@ -291,6 +294,52 @@ fn the_document_says_what_the_table_says() {
     assert!(written == document, "docs/mapping.md differs; UPDATE_MAPPING=1 writes it");
 }
 
+/// The relay never hears of the event again: the claims are kept, on or off.
+#[tokio::test(flavor = "multi_thread")]
+async fn switching_types_and_routability_needs_no_word_from_misp() {
+    let mut scene = Scene::set(&[]).await;
+    let sink = recorded_frames("zmq").into_iter().find(|frame| frame.name.starts_with("000332"));
+    scene.publisher.send(&sink.unwrap().frame).await;
+    scene.settle().await;
+    let before: BTreeSet<String> = scene.live().into_keys().collect();
+    assert_eq!(before.len(), 62);
+    let at = |path: &str| before.iter().filter(|one| one.contains(path)).cloned().collect();
+    // Attributes 1 to 9, 14, 69, 76, 77, 88, 89, 95 and 101, and the URL of 19; not 8.8.8.8.
+    let mut local: BTreeSet<String> = at("-addr:value = '");
+    local.retain(|one| !one.contains("email") && !one.contains("8.8.8.8"));
+    local.extend(at("url:value = 'http://203.0.113.9:8081/gate.php'"));
+    assert_eq!(local.len(), 18);
+    let md5: BTreeSet<String> = at("hashes.MD5 = '");
+    assert_eq!(md5.len(), 5, "of three types");
+    // That of a malware-sample is off with it.
+    let names =
+        [r#"evil "quoted" name.exe"#, r"%PUBLIC%\\evil.dll", "invoice.pdf.exe", "dropper.exe"]
+            .map(|name| format!("[file:name = '{name}']"));
+
+    let off = r#"{"*md5": false, "malware-sample": false, "filename": true}"#;
+    let steps = [(off, "false"), ("", "true")];
+    for (types, routable) in steps {
+        scene.relay.stop();
+        scene.relay.set("MSR_CONVERT__TYPES", types);
+        scene.relay.set("MSR_POLICY__ALLOW_NON_ROUTABLE", routable);
+        scene.relay.restart(&scene.publisher).await;
+        scene.settle().await;
+        let mut expected = before.clone();
+        if routable == "false" {
+            expected.retain(|one| !local.contains(one) && !md5.contains(one));
+            expected.extend(names.clone());
+        }
+        let live = || scene.live().into_keys().collect::<BTreeSet<String>>();
+        // In the backlog, behind the probe.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while live() != expected {
+            let wrong: Vec<String> = live().symmetric_difference(&expected).cloned().collect();
+            assert!(Instant::now() < deadline, "{types}: {wrong:#?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
 const HEAD: &str = "\
 # What each MISP attribute type becomes
 
@@ -304,7 +353,8 @@ an observable of its own, under the switch of `filename` besides its own.
 
 Trust: *high*, the same thing, and Sentinel's built-in rules compare it; *medium*, the same thing, and
 queries of your own compare it; *low*, less than the attribute says, a name that is not in STIX's
-vocabulary, or something that Sentinel's logs hardly show.
+vocabulary, or something that Sentinel's logs hardly show. How Sentinel stores numbers, and paths into
+extensions and lists, was not seen in a live workspace; all patterns are valid STIX 2.1.
 
 ## Converted
 
@@ -320,7 +370,7 @@ const REASONS: &str = "
 ";
 
 const WORDS: &str = "
-`context` tells of an event, a tool or an actor and is seen in no log. `no_observable`: STIX has no
+`context`: tells of an event, a tool or an actor, and is seen in no log. `no_observable`: STIX has no
 object for it. `no_hash_name`: a hash that neither STIX nor misp-stix names. `not_exact`: a pattern or
 free text, where an indicator compares for equality. `no_pattern_type`: a rule in a language that STIX
 has no pattern type for. `personal_data` and `victim` say what they are.
@@ -359,9 +409,10 @@ fn line(row: &Row) -> String {
     let observables: Vec<String> = row
         .paths()
         .into_iter()
-        .map(|path| match path.contains(':') {
-            true => code(path),
-            false => format!("pattern type `{path}`"),
+        .map(|path| match path {
+            "stix" => "what it compares".to_owned(),
+            rule if !rule.contains(':') => format!("pattern type `{rule}`"),
+            path => code(path),
         })
         .collect();
     let default = if row.is_on() { "on" } else { "off" };
