@@ -680,7 +680,8 @@ fn filled_in(name: &str, value: &str) -> String {
         Some(variable) if variable.contains(":-") => String::new(),
         Some(_) if name.ends_with("_URL") => "https://misp.example.org".to_owned(),
         Some(_) => "11111111-2222-4333-8444-555555555555".to_owned(),
-        None => value.to_owned(),
+        // Compose wants words such as true in quotes.
+        None => value.trim_matches('"').to_owned(),
     }
 }
 
