@@ -164,7 +164,8 @@ mod tidy {
         let mut offences = Vec::new();
         let mut before = "";
         for (index, line) in EXAMPLE.lines().enumerate() {
-            let is_key = line.contains(" = ") && !line.starts_with('#');
+            // The rows of a table of tags explain themselves.
+            let is_key = line.contains(" = ") && !line.starts_with(['#', '\'', '"']);
             if is_key && !before.starts_with('#') {
                 offences.push(format!("config.toml.example:{}: {line}", index + 1));
             }
@@ -266,6 +267,10 @@ mod tidy {
     }
 
     fn is_known(name: &str, known: &BTreeSet<String>) -> bool {
+        if let Some(kind) = name.strip_prefix("MSR_CONVERT__TYPES__") {
+            let types = misp_sentinel_relay::convert::types().iter();
+            return types.map(|row| variable(row.name)).any(|name| name == format!("MSR_{kind}"));
+        }
         let target = name.strip_prefix("MSR_TARGET__").and_then(|rest| rest.split_once("__"));
         target.map_or_else(|| known.contains(name), |(_, key)| known.contains(key))
     }

@@ -1,10 +1,11 @@
 //! Rules across keys. Each speaks only where its keys were read without a mistake.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::reader::Reader;
 use super::{Config, Mode, Target};
+use crate::convert;
 
 const SHORTEST_SECRET: usize = 16;
 const SENTINEL_WINDOW: Duration = Duration::from_secs(60);
@@ -84,21 +85,25 @@ fn expiry(config: &Config, reader: &mut Reader) {
         );
     }
     // Observable types are a closed set: another word would be a setting without effect.
+    let observables = observables();
     for path in config.rendering.expiry.days.keys() {
         let kind = path.split(':').next().unwrap_or_default();
-        if !OBSERVABLES.contains(&kind) {
+        if !observables.contains(kind) {
+            let allowed = observables.iter().copied().collect::<Vec<_>>().join(", ");
             reader.fault(
                 &format!("expiry.days.{path}"),
-                |mistake| mistake.allowed(OBSERVABLES.join(", ")),
+                |mistake| mistake.allowed(allowed),
                 "no observable type of the relay",
             );
         }
     }
 }
 
-/// STIX types of the observables that the relay makes.
-const OBSERVABLES: [&str; 6] =
-    ["ipv4-addr", "ipv6-addr", "domain-name", "url", "email-addr", "file"];
+/// STIX types of the observables that the relay makes, and languages of rules.
+fn observables() -> BTreeSet<&'static str> {
+    let paths = convert::types().iter().flat_map(convert::Row::paths);
+    paths.filter_map(|path| path.split(':').next()).filter(|kind| *kind != "stix").collect()
+}
 
 fn pauses(config: &Config, reader: &mut Reader) {
     let delivery = &config.delivery;

@@ -18,8 +18,8 @@ pub const FILE_VARIABLE: &str = "MSR_CONFIG";
 /// The block of the example whose lines are the defaults of each target.
 const TEMPLATE: &str = "target.sentinel.";
 
-/// A table that is MISP's: it is one value, whatever stands in it.
-pub(super) const VERBATIM: &str = "misp.search";
+/// Tables that are one value, whatever stands in them.
+pub(super) const VERBATIM: [&str; 3] = ["misp.search", "convert.types", "indicator.threat_types"];
 
 const PREFIX: &str = "MSR_";
 
@@ -84,8 +84,9 @@ pub(super) fn lay(
 
 /// `[expiry.days]` without a line is no key. An unknown section stays, and is a mistake.
 fn drop_empty_sections(leaves: &mut Leaves) {
+    let sections = leaves.iter().filter(|(_, leaf)| leaf.is_section()).map(|(path, _)| path);
     let empty: Vec<String> =
-        leaves.iter().filter(|(_, leaf)| leaf.is_section()).map(|(path, _)| path.clone()).collect();
+        sections.filter(|path| !VERBATIM.contains(&path.as_str())).cloned().collect();
     for path in empty {
         let inside = format!("{path}.");
         if leaves.keys().any(|other| other.starts_with(&inside)) {
@@ -155,7 +156,7 @@ fn flatten(prefix: &str, table: toml::Table, origin: &Origin, leaves: &mut Leave
         let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
         if let toml::Value::Table(inner) = &value
             && !inner.is_empty()
-            && path != VERBATIM
+            && !VERBATIM.contains(&path.as_str())
         {
             flatten(&path, inner.clone(), origin, leaves);
             continue;

@@ -11,7 +11,8 @@ use super::layers::{Layers, lay};
 use super::mistake::Mistakes;
 use super::reader::{Problem, Reader};
 use super::{
-    Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, check, misp, target,
+    Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, check, mapping,
+    misp, target,
 };
 use crate::policy::{Policy, Tlp};
 use crate::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
@@ -85,6 +86,8 @@ fn policy(reader: &mut Reader) -> Policy {
         tlp_max: tlp(reader, "policy.tlp_max"),
         tlp_untagged: tlp(reader, "policy.tlp_untagged"),
         to_ids: reader.flag("policy.to_ids"),
+        allow_non_routable: reader.flag("policy.allow_non_routable"),
+        types: mapping::types(reader),
         tags_include: reader.texts("policy.tags_include"),
         tags_exclude: reader.texts("policy.tags_exclude"),
         orgs_include: reader.texts("policy.orgs_include"),
@@ -122,6 +125,7 @@ fn rendering(reader: &mut Reader, tlp_untagged: Tlp) -> Rendering {
         default_confidence: reader.number("indicator.default_confidence", 0..=100),
         tlp_untagged,
         expiry: expiry(reader),
+        tags: mapping::tags(reader),
         labels_ignore: reader.texts("indicator.labels_ignore"),
         labels_taxonomies: reader.texts("indicator.labels_taxonomies"),
     }

@@ -6,6 +6,7 @@
 mod check;
 mod layers;
 mod load;
+mod mapping;
 mod misp;
 mod mistake;
 mod reader;

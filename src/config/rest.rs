@@ -3,12 +3,13 @@
 use reqwest::Url;
 use serde_json::{Map, Value};
 
-use super::layers::{Raw, VERBATIM};
+use super::layers::Raw;
 use super::load::{GIB, KIB, MILLISECOND, proxy};
 use super::reader::{Problem, Reader};
 use super::{Rest, Secret};
 
 const KEY: &str = "misp.key";
+const SEARCH: &str = "misp.search";
 
 /// Parameters of restSearch that the relay sets itself: in `misp.search` they would be lost.
 const OWN: [&str; 7] = ["returnFormat", "page", "limit", "order", "metadata", "uuid", "deleted"];
@@ -77,25 +78,30 @@ fn check(reader: &mut Reader, rest: &Rest) {
 /// The table as JSON; in the environment one JSON object.
 pub(super) fn search(reader: &mut Reader) -> Map<String, Value> {
     const ALLOWED: &str = "a table of restSearch parameters; in the environment a JSON object";
-    let Some(leaf) = reader.take(VERBATIM) else { return Map::new() };
-    let table = match leaf.raw {
+    let table = verbatim(reader, SEARCH, ALLOWED);
+    for key in OWN.iter().filter(|key| table.contains_key(**key)) {
+        let problem = format!("{key} is set by the relay itself");
+        reader.fault(SEARCH, |mistake| mistake.hint(format!("remove {key}")), problem);
+    }
+    table
+}
+
+/// A table that is one value.
+pub(super) fn verbatim(reader: &mut Reader, key: &str, allowed: &str) -> Map<String, Value> {
+    let Some(leaf) = reader.take(key) else { return Map::new() };
+    match leaf.raw {
         Raw::Toml(toml::Value::Table(table)) => object(table),
         Raw::Toml(other) => {
-            reader.mistype(VERBATIM, ALLOWED, &other);
-            return Map::new();
+            reader.mistype(key, allowed, &other);
+            Map::new()
         }
         Raw::Text(text) if text.is_empty() => Map::new(),
         Raw::Text(text) => serde_json::from_str(&text).unwrap_or_else(|error| {
             let problem = Problem::new(format!("no JSON object: {error}"));
-            reader.refuse(VERBATIM, &text, ALLOWED, problem);
+            reader.refuse(key, &text, allowed, problem);
             Map::new()
         }),
-    };
-    for key in OWN.iter().filter(|key| table.contains_key(**key)) {
-        let problem = format!("{key} is set by the relay itself");
-        reader.fault(VERBATIM, |mistake| mistake.hint(format!("remove {key}")), problem);
     }
-    table
 }
 
 fn object(table: toml::Table) -> Map<String, Value> {

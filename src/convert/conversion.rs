@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use super::claim::{Claim, ClaimFacts};
 use super::facts;
-use super::network;
 use super::skipped::Reason;
-use super::types::{self, Kind, Shape};
-use super::url;
+use super::types::{self, Shape};
 use crate::misp::{Attribute, Event, Object};
 use crate::stix::Observable;
 
@@ -30,14 +28,14 @@ impl IntoIterator for Claims {
 /// What `attribute` (in `object`) claims. Attributes without `to_ids` claim too: that is for policy.
 ///
 /// # Errors
-/// The [`Reason`] why it claims nothing: `Deleted`, `UnsupportedType` or `InvalidValue`.
+/// The [`Reason`] why it claims nothing: it is deleted, of its type's row, or of its value.
 pub fn claims(attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Result<Claims, Reason> {
     if attribute.deleted || object.is_some_and(|object| object.deleted) {
         return Err(Reason::Deleted);
     }
-    let (kind, shape) = types::find(&attribute.kind).ok_or(Reason::UnsupportedType)?;
-    let (first, second) = observables(shape, attribute.value.trim()).ok_or(Reason::InvalidValue)?;
-    let facts = facts::of_attribute(attribute, object, kind);
+    let row = types::find(&attribute.kind).ok_or(Reason::UnknownType)?;
+    let (first, second) = observables(row.shape()?, attribute.value.trim())?;
+    let facts = facts::of_attribute(attribute, object, row.name);
     let claim = |part: u8, observable: Observable, facts: ClaimFacts| Claim {
         attribute: attribute.uuid,
         part,
@@ -51,31 +49,29 @@ pub fn claims(attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Result<
 /// What an attribute of this type and value would match; nothing where it makes no claim.
 #[must_use]
 pub fn said(kind: &str, value: &str) -> Vec<Observable> {
-    types::find(kind)
-        .and_then(|(_, shape)| observables(shape, value.trim()))
-        .map_or_else(Vec::new, |(first, second)| std::iter::once(first).chain(second).collect())
+    let read = types::find(kind)
+        .and_then(|row| row.shape().ok())
+        .and_then(|shape| observables(shape, value.trim()).ok());
+    read.map_or_else(Vec::new, |(first, second)| std::iter::once(first).chain(second).collect())
 }
 
-fn observables(shape: Shape, value: &str) -> Option<(Observable, Option<Observable>)> {
+fn observables(shape: Shape, value: &str) -> Result<(Observable, Option<Observable>), Reason> {
+    let halves = || value.rsplit_once('|').ok_or(Reason::InvalidValue);
     match shape {
-        Shape::Whole(kind) => Some((observable(kind, value)?, None)),
-        Shape::Before(kind) => Some((observable(kind, value.rsplit_once('|')?.0)?, None)),
-        Shape::Behind(kind) => Some((observable(kind, value.rsplit_once('|')?.1)?, None)),
-        Shape::Both(before, behind) => {
-            let halves = value.rsplit_once('|')?;
-            Some((observable(before, halves.0)?, Some(observable(behind, halves.1)?)))
+        Shape::Whole(kind) => Ok((kind.observable(value)?, None)),
+        Shape::Before(kind) => Ok((kind.observable(halves()?.0)?, None)),
+        Shape::BeforeFirst(kind) => {
+            let (before, _) = value.split_once('|').ok_or(Reason::InvalidValue)?;
+            Ok((kind.observable(before)?, None))
         }
-    }
-}
-
-fn observable(kind: Kind, value: &str) -> Option<Observable> {
-    let value = value.trim();
-    match kind {
-        Kind::Ip => network::ip(value),
-        Kind::Domain => network::domain(value),
-        Kind::Url => url::url(value),
-        Kind::Email => network::email(value),
-        Kind::File(hash) => hash.observable(value),
+        Shape::Both(before, behind) => {
+            let halves = halves()?;
+            Ok((before.observable(halves.0)?, Some(behind.observable(halves.1)?)))
+        }
+        Shape::Named(behind, before) => {
+            let halves = halves()?;
+            Ok((behind.observable(halves.1)?, before.observable(halves.0).ok()))
+        }
     }
 }
 

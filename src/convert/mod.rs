@@ -4,8 +4,12 @@ mod claim;
 mod conversion;
 mod facts;
 mod file;
+mod kind;
 mod network;
+mod rule;
 mod skipped;
+mod table;
+mod text;
 mod types;
 mod url;
 
@@ -15,9 +19,4 @@ mod tests;
 pub use claim::{Claim, ClaimFacts, EventFacts, ObjectFacts, Since, Tag};
 pub use conversion::{Claims, Conversion, Skipped, claims, event, said};
 pub use skipped::Reason;
-
-/// The types that are converted.
-#[cfg(test)]
-pub(crate) fn type_names() -> Vec<&'static str> {
-    types::names().collect()
-}
+pub use types::{Row, Trust, types};

@@ -5,16 +5,36 @@ use serde::{Serialize, Serializer};
 /// The reason, as metrics, logs and `convert` spell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
-    /// Conversion: no observable of ours for this attribute type.
-    UnsupportedType,
+    /// Conversion: an attribute type that the table does not have.
+    UnknownType,
+    /// Conversion: of an event, a tool or an actor; seen in no log.
+    Context,
+    /// Conversion: STIX has no object for it.
+    NoObservable,
+    /// Conversion: a hash without a name in STIX or misp-stix.
+    NoHashName,
+    /// Conversion: what only resembles, or a part; an indicator compares for equality.
+    NotExact,
+    /// Conversion: a rule in a language without a pattern type in STIX.
+    NoPatternType,
+    /// Conversion: about a person.
+    PersonalData,
+    /// Conversion: who or what was attacked.
+    Victim,
     /// Conversion: the value is not what the type says.
     InvalidValue,
+    /// Conversion: a STIX pattern that is more than one comparison with a known path.
+    ComplexPattern,
     /// Conversion: soft-deleted.
     Deleted,
     /// Conversion: the attribute's JSON cannot be read.
     Malformed,
     /// Policy, from here on.
     ToIdsOff,
+    /// The type is off, by its row or by `[convert.types]`.
+    TypeOff,
+    /// An address or host that no packet of the internet comes from.
+    NonRoutable,
     TlpTooStrict,
     TagExcluded,
     TagMissing,
@@ -40,11 +60,21 @@ impl Reason {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::UnsupportedType => "unsupported_type",
+            Self::UnknownType => "unknown_type",
+            Self::Context => "context",
+            Self::NoObservable => "no_observable",
+            Self::NoHashName => "no_hash_name",
+            Self::NotExact => "not_exact",
+            Self::NoPatternType => "no_pattern_type",
+            Self::PersonalData => "personal_data",
+            Self::Victim => "victim",
             Self::InvalidValue => "invalid_value",
+            Self::ComplexPattern => "complex_pattern",
             Self::Deleted => "deleted",
             Self::Malformed => "malformed",
             Self::ToIdsOff => "to_ids_off",
+            Self::TypeOff => "type_off",
+            Self::NonRoutable => "non_routable",
             Self::TlpTooStrict => "tlp_too_strict",
             Self::TagExcluded => "tag_excluded",
             Self::TagMissing => "tag_missing",

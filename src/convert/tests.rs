@@ -72,6 +72,7 @@ fn addresses_are_in_their_shortest_form() {
 fn what_is_no_address_is_invalid() {
     let values =
         ["", "198.51.100", "198.51.100.256", "198.51.100.07", "198.51.100.7/33", "fe80::1%eth0"];
+    assert_invalid("ip-dst", &["0.0.0.0/0", "::/0"]);
     assert_invalid("ip-dst", &values);
     assert_invalid("ip-dst", &["evil.example", "2001:db8::/129", "2001:db8::1::2", "|", "[::1"]);
 }
@@ -109,6 +110,10 @@ fn domain_names_are_in_lower_case_and_ascii() {
     ];
     assert_converts("hostname", &cases);
     assert_converts("domain", &cases);
+    assert_converts("domain", &[("localhost", "domain-name:value localhost")]);
+    for defanged in ["evil(.)example", "evil[dot]example", "evil{.}example", "evil(dot)example"] {
+        assert_converts("domain", &[(defanged, "domain-name:value evil.example")]);
+    }
     assert_converts("domain", &[(&long, &format!("domain-name:value {long}"))]);
 }
 
@@ -119,7 +124,6 @@ fn what_is_no_domain_name_is_invalid() {
     let values = [
         "",
         ".",
-        "localhost",
         "evil..example",
         ".evil.example",
         "-evil.example",
@@ -194,6 +198,13 @@ fn what_is_no_url_is_invalid() {
 fn hashes_are_of_their_algorithms_length_and_in_lower_case() {
     let cases = [
         ("md5", 32, "file:hashes.MD5"),
+        ("sha3-224", 56, "file:hashes.'SHA3-224'"),
+        ("sha3-256", 64, "file:hashes.'SHA3-256'"),
+        ("sha3-384", 96, "file:hashes.'SHA3-384'"),
+        ("sha3-512", 128, "file:hashes.'SHA3-512'"),
+        ("authentihash", 64, "file:hashes.AUTHENTIHASH"),
+        ("imphash", 32, "file:hashes.IMPHASH"),
+        ("pehash", 40, "file:hashes.PEHASH"),
         ("sha1", 40, "file:hashes.'SHA-1'"),
         ("sha224", 56, "file:hashes.'SHA-224'"),
         ("sha256", 64, "file:hashes.'SHA-256'"),
@@ -205,31 +216,42 @@ fn hashes_are_of_their_algorithms_length_and_in_lower_case() {
         let expected = format!("{path} {lower}");
         assert_converts(kind, &[(&value, &expected)]);
         let with_name = format!("C:\\a|b \"quoted\".exe|{value}");
-        assert_converts(&format!("filename|{kind}"), &[(&with_name, &expected)]);
+        let name = "file:name C:\\a|b \"quoted\".exe".to_owned();
+        assert_eq!(convert(&format!("filename|{kind}"), &with_name), Ok(vec![expected, name]));
         assert_invalid(
             kind,
             &[value.get(1..).unwrap(), &format!("{value}0"), &"g".repeat(digits), &with_name],
         );
         assert_invalid(&format!("filename|{kind}"), &[&value, "name|", "name|name"]);
     }
+    assert_eq!(
+        convert("malware-sample", "mal.exe|F3F0456428B06F87A9CBEBC38DD3B2E2"),
+        Ok(vec![
+            "file:hashes.MD5 f3f0456428b06f87a9cbebc38dd3b2e2".to_owned(),
+            "file:name mal.exe".to_owned()
+        ])
+    );
+    // Without a name there is still the hash.
     assert_converts(
-        "malware-sample",
+        "filename|md5",
         &[(
-            "mal.exe|F3F0456428B06F87A9CBEBC38DD3B2E2",
-            "file:hashes.MD5 f3f0456428b06f87a9cbebc38dd3b2e2",
+            "|D41D8CD98F00B204E9800998ECF8427E",
+            "file:hashes.MD5 d41d8cd98f00b204e9800998ecf8427e",
         )],
     );
 }
 
 #[test]
-fn e_mail_addresses_are_in_lower_case() {
-    for kind in ["email", "email-src", "email-dst"] {
+fn the_domains_of_e_mail_addresses_are_in_lower_case() {
+    for kind in ["email", "email-src", "email-dst", "email-reply-to", "dns-soa-email"] {
         assert_converts(
             kind,
             &[
-                ("Phisher@Evil.EXAMPLE", "email-addr:value phisher@evil.example"),
+                ("Phisher@Evil.EXAMPLE", "email-addr:value Phisher@evil.example"),
                 ("o'hara+x@bücher.example", "email-addr:value o'hara+x@xn--bcher-kva.example"),
                 ("phisher@evil[.]example", "email-addr:value phisher@evil.example"),
+                ("phisher[@]evil[.]example", "email-addr:value phisher@evil.example"),
+                ("phisher[at]evil[dot]example", "email-addr:value phisher@evil.example"),
             ],
         );
         let invalid =
@@ -240,9 +262,9 @@ fn e_mail_addresses_are_in_lower_case() {
 }
 
 #[test]
-fn types_that_are_not_in_the_table_are_unsupported() {
-    for kind in ["uri", "filename", "ssdeep", "email-subject", "ip-dst ", "IP-DST", ""] {
-        assert_eq!(convert(kind, "198.51.100.7"), Err(Reason::UnsupportedType));
+fn types_that_are_not_in_the_table_are_unknown() {
+    for kind in ["ip", "sha", "ip-dst ", "IP-DST", "as", "ip-dst|port|x", ""] {
+        assert_eq!(convert(kind, "198.51.100.7"), Err(Reason::UnknownType));
     }
 }
 
@@ -265,25 +287,347 @@ fn deleted_attributes_and_those_of_deleted_objects_claim_nothing() {
 
 #[test]
 fn no_type_is_in_the_table_twice() {
-    let mut names: Vec<_> = super::types::names().collect();
+    let mut names: Vec<_> = super::types().iter().map(|row| row.name).collect();
     let all = names.len();
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), all);
 }
 
+#[test]
+fn hashes_that_resemble_are_checked_by_their_own_forms() {
+    let digits = "a4c1d5e2f6".repeat(7);
+    let cases = [
+        (
+            "ssdeep",
+            "3:AXGBicFlgVNhBGcL6wCrFQEv:AXGHsNhxLsr2C",
+            "file:hashes.SSDEEP 3:AXGBicFlgVNhBGcL6wCrFQEv:AXGHsNhxLsr2C",
+        ),
+        (
+            "vhash",
+            "115056655D15151138z66hz1021z55z66z3",
+            "file:hashes.VHASH 115056655d15151138z66hz1021z55z66z3",
+        ),
+    ];
+    for (kind, value, expected) in cases {
+        assert_converts(kind, &[(value, expected)]);
+    }
+    for kind in ["tlsh", "telfhash"] {
+        let expected = format!("file:hashes.{} t1{digits}", kind.to_uppercase());
+        assert_converts(kind, &[(&digits, &expected), (&format!("T1{digits}"), &expected)]);
+        assert_invalid(kind, &["", "t1", digits.get(1..).unwrap(), &format!("t2{digits}")]);
+    }
+    assert_invalid("ssdeep", &["", "3:", ":a:b", "3:a", "3:a:b:c", "x:a:b", "3:a b:c"]);
+    assert_invalid("vhash", &["", "a-b"]);
+}
+
+#[test]
+fn fingerprints_may_have_colons() {
+    let colons = ["AB"; 20].join(":");
+    let expected = format!("x509-certificate:hashes.'SHA-1' {}", "ab".repeat(20));
+    assert_converts(
+        "x509-fingerprint-sha1",
+        &[(&colons, &expected), (&"AB".repeat(20), &expected)],
+    );
+    assert_invalid("x509-fingerprint-sha1", &[colons.get(1..).unwrap(), &colons.replace(':', "-")]);
+}
+
+#[test]
+fn autonomous_systems_have_letters_or_none() {
+    let path = "autonomous-system:number";
+    for (value, number) in [
+        ("64500", "64500"),
+        ("AS64500", "64500"),
+        ("as64500", "64500"),
+        ("ASN64500", "64500"),
+        ("AS 064500", "64500"),
+        // RFC 5396: 1 * 65536 + 10.
+        ("1.10", "65546"),
+        ("AS65535.65535", "4294967295"),
+    ] {
+        assert_converts("AS", &[(value, &format!("{path} {number}"))]);
+    }
+    assert_invalid(
+        "AS",
+        &["", "AS", "0", "-1", "4294967296", "1.65536", "AS64500 Evil Inc", "1.2.3"],
+    );
+}
+
+#[test]
+fn registry_keys_have_their_hives_in_full() {
+    let cases = [
+        (r"HKLM\SOFTWARE\Evil", r"HKEY_LOCAL_MACHINE\SOFTWARE\Evil"),
+        (r"hklm\Software\Evil\", r"HKEY_LOCAL_MACHINE\Software\Evil"),
+        (r"HKLM:\SOFTWARE\Evil", r"HKEY_LOCAL_MACHINE\SOFTWARE\Evil"),
+        (r"HKEY_LOCAL_MACHINE\SOFTWARE\Evil", r"HKEY_LOCAL_MACHINE\SOFTWARE\Evil"),
+        (r"HKCU\Software\Evil", r"HKEY_CURRENT_USER\Software\Evil"),
+        (r"HKCR\.evil", r"HKEY_CLASSES_ROOT\.evil"),
+        (r"HKU\S-1-5-21\Evil", r"HKEY_USERS\S-1-5-21\Evil"),
+        (r"HKCC\Evil", r"HKEY_CURRENT_CONFIG\Evil"),
+        (r"\REGISTRY\MACHINE\SOFTWARE\Evil", r"HKEY_LOCAL_MACHINE\SOFTWARE\Evil"),
+        (r"\Registry\User\S-1-5-21\Evil", r"HKEY_USERS\S-1-5-21\Evil"),
+        (r"Computer\HKLM\SOFTWARE\\Evil", r"HKEY_LOCAL_MACHINE\SOFTWARE\Evil"),
+    ];
+    for (value, key) in cases {
+        let expected = format!("windows-registry-key:key {key}");
+        assert_converts("regkey", &[(value, &expected)]);
+        assert_converts("regkey|value", &[(&format!("{value}|\"C:\\evil.exe\" | x"), &expected)]);
+        assert_invalid("regkey|value", &[value]);
+    }
+    assert_invalid(
+        "regkey",
+        &["", "HKLM", r"HKLM\", r"SOFTWARE\Evil", r"HKXX\Evil", r"HKLMX\Evil"],
+    );
+}
+
+#[test]
+fn mac_addresses_are_in_lower_case_with_colons() {
+    for value in ["00:1A:2B:3C:4D:5E", "00-1a-2b-3c-4d-5e", "001a.2b3c.4d5e", "001A2B3C4D5E"] {
+        assert_converts("mac-address", &[(value, "mac-addr:value 00:1a:2b:3c:4d:5e")]);
+    }
+    assert_invalid(
+        "mac-address",
+        &["", "00:1a:2b:3c:4d", "00:1a:2b:3c:4d:5e:6f", "00:1g:2b:3c:4d:5e"],
+    );
+}
+
+#[test]
+fn text_stays_as_it_is() {
+    const AGENT: &str = "network-traffic:extensions.'http-request-ext'.request_header.'User-Agent'";
+    let cases = [
+        ("mutex", r"Global\{8F6F}", "mutex:name"),
+        ("user-agent", "Mozilla/5.0 (\"x\")", AGENT),
+        ("email-subject", "RE: Überfällig №42 – \"urgent\"", "email-message:subject"),
+        ("email-x-mailer", "The Bat!", "email-message:additional_header_fields.'X-Mailer'"),
+        ("email-src-display-name", "The Boss", "email-message:from_ref.display_name"),
+        ("email-attachment", "invoice's.pdf", "email-message:body_multipart[*].body_raw_ref.name"),
+        (
+            "windows-service-name",
+            "EvilSvc",
+            "process:extensions.'windows-service-ext'.service_name",
+        ),
+        ("filename", r"%PUBLIC%\evil.dll", "file:name"),
+        ("github-username", "Evil", "user-account:account_login"),
+    ];
+    for (kind, value, path) in cases {
+        assert_converts(kind, &[(value, &format!("{path} {value}"))]);
+        assert_invalid(kind, &["", " ", "a\nb", "a\0"]);
+    }
+}
+
+#[test]
+fn what_has_a_form_of_its_own_is_brought_into_it() {
+    let cases = [
+        ("named pipe", r"evil", r"file:name \\.\pipe\evil"),
+        ("named pipe", r"\\.\PIPE\evil", r"file:name \\.\pipe\evil"),
+        ("named pipe", r"\evil", r"file:name \\.\pipe\evil"),
+        ("email-message-id", "<1@evil.example>", "email-message:message_id 1@evil.example"),
+        ("port", "0443", "network-traffic:dst_port 443"),
+        ("size-in-bytes", "4096", "file:size 4096"),
+        ("phone-number", "+352 (247) 88-444", "phone-number:value +35224788444"),
+        ("phone-number", "0035224788444", "phone-number:value +35224788444"),
+        ("iban", "gb82 west 1234 5698 7654 32", "bank-account:iban GB82WEST12345698765432"),
+        ("bic", "cccclulL", "bank-account:bic CCCCLULL"),
+        (
+            "btc",
+            "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa",
+            "cryptocurrency-wallet:value 1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa",
+        ),
+        (
+            "uri",
+            "/gate.php?id=1",
+            "network-traffic:extensions.'http-request-ext'.request_value /gate.php?id=1",
+        ),
+        ("uri", "hxxp://Evil.example/Gate", "url:value http://evil.example/Gate"),
+    ];
+    for (kind, value, expected) in cases {
+        assert_converts(kind, &[(value, expected)]);
+    }
+    assert_invalid("port", &["", "0", "65536", "http"]);
+    assert_invalid("size-in-bytes", &["", "-1", "4kB"]);
+    assert_invalid("phone-number", &["", "+", "call me", "+0123456"]);
+    assert_invalid("iban", &["", "GB83WEST12345698765432", "GB82", "8282WEST12345698765432"]);
+    assert_invalid("email-message-id", &["", "<>", "a b"]);
+}
+
+#[test]
+fn an_onion_address_has_its_suffix() {
+    let name = "abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrstuvwx";
+    let expected = format!("domain-name:value {name}.onion");
+    assert_converts("onion-address", &[(name, &expected), (&format!("{name}.ONION"), &expected)]);
+    assert_invalid("onion-address", &["", "evil.example", "abc"]);
+}
+
+#[test]
+fn rules_are_their_own_pattern() {
+    let rule = "rule Evil {\n\tstrings: $a = \"it's\\\\\"\n\tcondition: $a\n}";
+    for language in ["yara", "sigma", "snort", "suricata"] {
+        let said = super::said(language, rule);
+        let [observable] = said.as_slice() else { panic!("{said:?}") };
+        assert_eq!((observable.pattern_type(), observable.pattern().as_str()), (language, rule));
+    }
+    assert_invalid("yara", &["", "a\0b"]);
+}
+
+#[test]
+fn numbers_are_compared_as_numbers() {
+    let pattern = |kind, value| super::said(kind, value)[0].pattern();
+    assert_eq!(pattern("AS", "AS64500"), "[autonomous-system:number = 64500]");
+    assert_eq!(pattern("size-in-bytes", "4096"), "[file:size = 4096]");
+    assert_eq!(pattern("port", "443"), "[network-traffic:dst_port = 443]");
+}
+
+#[test]
+fn a_stix_pattern_of_one_comparison_is_what_it_compares() {
+    let cases = [
+        ("[ipv4-addr:value = '198.51.100.7/32']", "ipv4-addr:value 198.51.100.7"),
+        ("[ domain-name:value='Evil.EXAMPLE' ]", "domain-name:value evil.example"),
+        (r"[file:name = 'it\'s \\ here']", r"file:name it's \ here"),
+        ("[file:hashes.SHA-256 = 'AA']", ""),
+        ("[autonomous-system:number = 64500]", "autonomous-system:number 64500"),
+    ];
+    for (value, expected) in cases.into_iter().filter(|(_, expected)| !expected.is_empty()) {
+        assert_converts("stix2-pattern", &[(value, expected)]);
+    }
+    let hash = format!("[file:hashes.SHA-256 = '{}']", "AB".repeat(32));
+    let expected = format!("file:hashes.'SHA-256' {}", "ab".repeat(32));
+    assert_converts("stix2-pattern", &[(&hash, &expected)]);
+    assert_invalid("stix2-pattern", &["[ipv4-addr:value = 'evil']", cases[3].0]);
+    for complex in [
+        "",
+        "ipv4-addr:value = '198.51.100.7'",
+        "[ipv4-addr:value = '198.51.100.7' OR ipv4-addr:value = '198.51.100.8']",
+        "[ipv4-addr:value != '198.51.100.7']",
+        "[ipv4-addr:value IN ('198.51.100.7')]",
+        "[x-thing:value = 'a']",
+        r"[file:name = 'a\']",
+        r"[file:name = 'a\b']",
+        "[yara = 'x']",
+    ] {
+        assert_eq!(convert("stix2-pattern", complex), Err(Reason::ComplexPattern), "{complex}");
+    }
+}
+
+/// Values that look like those of every type, and values that look like nothing.
+fn anything() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "\\PC{0,40}",
+        "[A-Za-z0-9.:/@_\\-\\[\\]()#?|=\\\\' üΣİß]{1,40}",
+        "[0-9.]{7,15}(/[0-9]{1,2})?(\\|[0-9]{1,5})?",
+        "[0-9A-Fa-f:]{2,39}(/[0-9]{1,3})?",
+        "(\\PC{1,9}\\|)?([0-9A-F]{32}|[0-9a-f]{40}|[0-9a-f]{64}|(T1|t1)?[0-9A-F]{70})",
+        "[a-zA-Z]{1,9}(\\[\\.\\]|\\.)[a-zü]{2,5}\\.?",
+        "\\PC{1,9}(@|\\[at\\])[A-Za-zÜ]{1,9}\\.[a-z]{2}",
+        "(HKLM|hkcu|HKEY_USERS|\\\\REGISTRY\\\\MACHINE)(\\\\[a-z \\\\]{0,6}){1,3}(\\|.{0,5})?",
+        "(\\+|00)?[0-9 ()./-]{5,18}",
+        "\\[[a-z0-9-]{3,12}:[a-z_.]{4,9} ?= ?'\\PC{0,9}'\\]",
+        "hxxps?(://|\\[:\\]//)[a-z0-9.@:\\[\\]]{1,12}(/\\PC{0,9})?",
+    ]
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2048))]
+
+    /// Whatever a type's value is, it becomes valid patterns or a reason.
+    #[test]
+    fn every_pattern_is_one_valid_comparison(
+        kind in prop::sample::select(super::types()).prop_map(|row| row.name),
+        value in anything(),
+    ) {
+        let row = super::types().iter().find(|row| row.name == kind).unwrap();
+        match convert(kind, &value) {
+            Ok(_) => {
+                let paths = row.paths();
+                for observable in super::said(kind, &value) {
+                    let pattern = observable.pattern();
+                    match observable.pattern_type() {
+                        "stix" => prop_assert_eq!(grammar(&pattern), Ok(()), "{}", pattern),
+                        language => prop_assert_eq!(language, kind),
+                    }
+                    let named = kind == "stix2-pattern" || paths.contains(&observable.path.as_ref());
+                    prop_assert!(named, "{} is not in the row of {}", observable.path, kind);
+                }
+            }
+            Err(reason) => {
+                let of_value = matches!(reason, Reason::InvalidValue | Reason::ComplexPattern);
+                prop_assert!(of_value || Some(reason) == row.skipped(), "{reason:?}");
+            }
+        }
+    }
+
     /// Else one observable would have two ids.
     #[test]
     fn a_canonical_value_is_its_own_canonical_value(
-        kind in prop::sample::select(vec!["ip-dst", "domain", "url", "md5", "email"]),
-        value in "[A-Za-z0-9.:/@_\\-\\[\\]#?üΣİß]{1,24}|[0-9.]{7,15}(/[0-9]{1,2})?|\
-            [0-9A-Fa-f:]{2,39}(/[0-9]{1,3})?|[0-9A-F]{32}|\
-            [a-zA-Z]{1,9}(\\[\\.\\]|\\.)[a-zü]{2,5}\\.?|\\PC{1,9}@[A-Za-zÜ]{1,9}\\.[a-z]{2}",
+        row in prop::sample::select(super::types()),
+        value in anything(),
     ) {
-        if let Ok(converted) = convert(kind, &value) {
-            let canonical = converted[0].split_once(' ').unwrap().1;
-            prop_assert_eq!(convert(kind, canonical), Ok(converted.clone()));
+        let converted = convert(row.name, &value).unwrap_or_default();
+        for (path, canonical) in converted.iter().filter_map(|one| one.split_once(' ')) {
+            if let Some(whole) = whole(row.name, path) {
+                let again = convert(whole, canonical);
+                prop_assert_eq!(again, Ok(vec![format!("{path} {canonical}")]));
+            }
         }
     }
+}
+
+/// The type whose whole value is what `kind` has at `path`.
+fn whole<'k>(kind: &'k str, path: &str) -> Option<&'k str> {
+    match (kind, path) {
+        ("stix2-pattern", _) => None,
+        ("malware-sample", "file:name") => Some("filename"),
+        ("malware-sample", _) => Some("md5"),
+        ("regkey|value", _) => Some("regkey"),
+        ("domain|ip", "domain-name:value") => Some("domain"),
+        ("domain|ip", _) => Some("ip-dst"),
+        _ => match kind.split_once('|') {
+            None => Some(kind),
+            Some((before, "port")) => Some(before),
+            Some((before, _)) if path == "file:name" => Some(before),
+            Some((_, behind)) => Some(behind),
+        },
+    }
+}
+
+/// One comparison as STIX 2.1, 9.8 and its ANTLR grammar have it: `[type:path = constant]`.
+fn grammar(pattern: &str) -> Result<(), String> {
+    let inside = pattern.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let inside = inside.ok_or("no brackets")?;
+    let (path, constant) = inside.split_once(" = ").ok_or("no comparison")?;
+    let (object, property) = path.split_once(':').ok_or("no object type")?;
+    let is_type = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if object.is_empty() || !object.starts_with(|c: char| c.is_ascii_lowercase()) {
+        return Err(format!("object type {object}"));
+    }
+    if !object.chars().all(is_type) {
+        return Err(format!("object type {object}"));
+    }
+    for step in property.split('.') {
+        let step = step.strip_suffix("[*]").unwrap_or(step);
+        let quoted = step.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+        let bare = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let sound = match quoted {
+            Some(key) => !key.is_empty() && !key.contains(['\'', '\\']),
+            None => step.starts_with(|c: char| c.is_ascii_alphabetic()) && step.chars().all(bare),
+        };
+        if !sound {
+            return Err(format!("step {step}"));
+        }
+    }
+    if constant.bytes().all(|byte| byte.is_ascii_digit()) {
+        let number = constant == "0" || !constant.starts_with('0');
+        return if number { Ok(()) } else { Err(format!("number {constant}")) };
+    }
+    let text = constant.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    let mut characters = text.ok_or("no string")?.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\'' => return Err("a bare quote".to_owned()),
+            '\\' if !matches!(characters.next(), Some('\'' | '\\')) => {
+                return Err("a bare backslash".to_owned());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }

@@ -1,66 +1,136 @@
-//! Which MISP attribute types make claims, and of what: one line a type.
+//! What a row of the table says: what an attribute type claims, or why it claims nothing.
 
-use super::file::Hash;
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
-/// What a value, or one half of it, is.
+use super::kind::Kind;
+use super::skipped::Reason;
+use super::table::TABLE;
+
+/// An attribute type of MISP, and its fate.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
-    /// IPv4, IPv6 or a network of either.
-    Ip,
-    Domain,
-    Url,
-    Email,
-    File(&'static Hash),
+pub struct Row {
+    /// As MISP spells it.
+    pub name: &'static str,
+    /// What an operator should know besides; may be empty.
+    pub note: &'static str,
+    pub(super) fate: Fate,
 }
 
-/// What of an attribute's value makes claims. Halves are told apart by the last `|`: file names and
-/// IPv6 addresses may hold what looks like a separator, hashes, ports and addresses never do.
+/// What becomes of attributes of a type.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fate {
+    Converted {
+        shape: Shape,
+        /// Whether its claims count where `[convert.types]` says nothing.
+        on: bool,
+        trust: Trust,
+    },
+    Skipped(Reason),
+}
+
+/// How well the observable says what MISP's attribute means, and Sentinel's logs can show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// The same thing, and Sentinel's built-in rules compare it.
+    High,
+    /// The same thing; queries of one's own compare it.
+    Medium,
+    /// Less than the attribute says, no name in STIX's vocabulary, or nothing that logs show.
+    Low,
+}
+
+impl Trust {
+    /// The word in documentation.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Medium => "medium",
+            Self::Low => "low",
+        }
+    }
+}
+
+/// What of an attribute's value makes claims. Most halves are told apart by the last `|`: file names
+/// and IPv6 addresses may hold what looks like a separator, hashes, ports and addresses never do.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Shape {
     Whole(Kind),
     /// The half before the last `|`.
     Before(Kind),
-    /// The half behind it.
-    Behind(Kind),
+    /// The half before the first `|`.
+    BeforeFirst(Kind),
     /// Both: part 0 and part 1.
     Both(Kind, Kind),
+    /// The half behind as part 0; the half before as part 1 where it is one, under its own switch.
+    Named(Kind, Kind),
 }
 
-use Kind::{Domain, Email, File, Ip, Url};
-use Shape::{Before, Behind, Both, Whole};
+impl Shape {
+    fn paths(self) -> Vec<&'static str> {
+        match self {
+            Self::Whole(kind) | Self::Before(kind) | Self::BeforeFirst(kind) => kind.paths(),
+            Self::Both(first, second) | Self::Named(first, second) => {
+                [first.paths(), second.paths()].concat()
+            }
+        }
+    }
+}
 
-/// MISP's types (`describeTypes`) that are converted.
-static TYPES: &[(&str, Shape)] = &[
-    ("ip-dst", Whole(Ip)),
-    ("ip-src", Whole(Ip)),
-    ("domain", Whole(Domain)),
-    ("hostname", Whole(Domain)),
-    ("url", Whole(Url)),
-    ("sha256", Whole(File(&Hash::SHA256))),
-    ("sha1", Whole(File(&Hash::SHA1))),
-    ("md5", Whole(File(&Hash::MD5))),
-    ("sha224", Whole(File(&Hash::SHA224))),
-    ("sha384", Whole(File(&Hash::SHA384))),
-    ("sha512", Whole(File(&Hash::SHA512))),
-    ("filename|sha256", Behind(File(&Hash::SHA256))),
-    ("filename|sha1", Behind(File(&Hash::SHA1))),
-    ("filename|md5", Behind(File(&Hash::MD5))),
-    ("filename|sha224", Behind(File(&Hash::SHA224))),
-    ("filename|sha384", Behind(File(&Hash::SHA384))),
-    ("filename|sha512", Behind(File(&Hash::SHA512))),
-    ("malware-sample", Behind(File(&Hash::MD5))),
-    ("ip-dst|port", Before(Ip)),
-    ("ip-src|port", Before(Ip)),
-    ("hostname|port", Before(Domain)),
-    ("domain|ip", Both(Domain, Ip)),
-    ("email", Whole(Email)),
-    ("email-src", Whole(Email)),
-    ("email-dst", Whole(Email)),
-];
+impl Row {
+    /// What its attributes claim.
+    ///
+    /// # Errors
+    /// Why they claim nothing.
+    pub(super) fn shape(&self) -> Result<Shape, Reason> {
+        match self.fate {
+            Fate::Converted { shape, .. } => Ok(shape),
+            Fate::Skipped(reason) => Err(reason),
+        }
+    }
 
-/// The name and shape of a type of ours.
-pub(super) fn find(kind: &str) -> Option<(&'static str, Shape)> {
-    TYPES.iter().find(|(name, _)| *name == kind).copied()
+    /// The object paths of its claims, part 0 first; the language where it claims a rule. Empty
+    /// where it claims nothing.
+    #[must_use]
+    pub fn paths(&self) -> Vec<&'static str> {
+        self.shape().map_or_else(|_| Vec::new(), Shape::paths)
+    }
+
+    /// Why it claims nothing; `None` where it does.
+    #[must_use]
+    pub fn skipped(&self) -> Option<Reason> {
+        self.shape().err()
+    }
+
+    /// Whether its claims count where `[convert.types]` says nothing.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        matches!(self.fate, Fate::Converted { on: true, .. })
+    }
+
+    /// `None` where it claims nothing.
+    #[must_use]
+    pub fn trust(&self) -> Option<Trust> {
+        match self.fate {
+            Fate::Converted { trust, .. } => Some(trust),
+            Fate::Skipped(_) => None,
+        }
+    }
+}
+
+static BY_NAME: LazyLock<HashMap<&'static str, &'static Row>> =
+    LazyLock::new(|| TABLE.iter().map(|row| (row.name, row)).collect());
+
+/// The row of a type; types are spelled as in the table.
+pub(super) fn find(kind: &str) -> Option<&'static Row> {
+    BY_NAME.get(kind).copied()
+}
+
+/// Every type that has a row.
+#[must_use]
+pub fn types() -> &'static [Row] {
+    TABLE
 }
 
 /// MISP's attribute categories (`describeTypes`).
@@ -82,8 +152,3 @@ pub(super) static CATEGORIES: &[&str] = &[
     "Internal reference",
     "Other",
 ];
-
-#[cfg(test)]
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    TYPES.iter().map(|(name, _)| *name)
-}

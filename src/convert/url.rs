@@ -5,6 +5,19 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::network::{host_name, refang};
 use crate::stix::Observable;
 
+pub(super) const URL: &str = "url:value";
+/// Of a request, what stands behind the host (STIX 2.1, 6.12.3 "HTTP Request Extension").
+pub(super) const REQUEST: &str = "network-traffic:extensions.'http-request-ext'.request_value";
+
+/// A URL, or where it begins with a slash the part behind the host.
+pub(super) fn uri(value: &str) -> Option<Observable> {
+    let is_path = value.starts_with('/') && !value.starts_with("//");
+    if !is_path {
+        return url(value);
+    }
+    (!value.contains(char::is_control)).then(|| Observable::new(REQUEST, value))
+}
+
 /// A URL. Where it has no scheme it gets `http://`; `hxxp`, `[:]` and `[.]` in front of the path are
 /// undone.
 pub(super) fn url(value: &str) -> Option<Observable> {
@@ -31,7 +44,7 @@ pub(super) fn url(value: &str) -> Option<Observable> {
     url.push_str(&canonical_host(host)?);
     url.push_str(port);
     url.push_str(tail);
-    Some(Observable::new("url:value", url))
+    Some(Observable::new(URL, url))
 }
 
 /// What stands before `://` (or its defanged spellings), if anything does, and what behind it.

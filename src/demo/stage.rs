@@ -83,6 +83,8 @@ fn configuration(sandbox: &Sandbox, feed: &Feed, folder: &Path) -> anyhow::Resul
         ("MSR_MISP__ZEROMQ__ENDPOINTS", feed.endpoint()),
         ("MSR_LEDGER__DATA_DIR", folder.display().to_string()),
         ("MSR_ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
+        // The recorded events are made of documentation addresses.
+        ("MSR_POLICY__ALLOW_NON_ROUTABLE", "true".to_owned()),
         // The way to loopback leads past the proxy of whoever looks on.
         ("MSR_AZURE__PROXY", "none".to_owned()),
     ] {

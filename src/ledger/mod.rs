@@ -168,7 +168,7 @@ pub struct View {
 }
 
 /// Raised when the conversion of the same input changes.
-const MAPPING_VERSION: u32 = 1;
+const MAPPING_VERSION: u32 = 2;
 
 impl View {
     #[must_use]

@@ -1,10 +1,11 @@
 //! The verdict on one claim. It fails closed: what forbids counts in whichever state a tag is
 //! (published, put on since, taken off since), what permits only while it is published and still on.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use wildmatch::WildMatch;
 
+use super::routable::is_routable;
 use super::{Policy, Tlp};
 use crate::convert::{self, ClaimFacts, EventFacts, Reason, Since};
 use crate::stix::Observable;
@@ -13,7 +14,10 @@ use crate::stix::Observable;
 const INHERIT: i64 = 5;
 
 /// The attribute types by which a value in `never` is read.
-const KINDS: [&str; 4] = ["ip-dst", "domain", "url", "email"];
+const KINDS: [&str; 6] = ["ip-dst", "domain", "url", "email", "mac-address", "regkey"];
+
+/// The type whose switch the names in composites are under, and their object path.
+const NAMES: (&str, &str) = ("filename", "file:name");
 
 /// A policy made ready to judge many claims.
 #[derive(Debug, Clone)]
@@ -25,6 +29,8 @@ pub struct Judge {
     orgs: Lists,
     types: Lists,
     categories: Lists,
+    /// Attribute types that are switched off.
+    off: HashSet<&'static str>,
 }
 
 impl Judge {
@@ -41,6 +47,7 @@ impl Judge {
             orgs: Lists::new(&policy.orgs_include, &policy.orgs_exclude),
             types: Lists::new(&policy.types_include, &policy.types_exclude),
             categories: Lists::new(&policy.categories_include, &policy.categories_exclude),
+            off: switched_off(&policy.types),
             policy: policy.clone(),
         }
     }
@@ -58,6 +65,7 @@ impl Judge {
         let policy = &self.policy;
         let tags = || event.tags.iter().chain(&claim.tags);
         require(claim.to_ids || !policy.to_ids, Reason::ToIdsOff)?;
+        require(self.is_on(claim, observable), Reason::TypeOff)?;
         require(
             Tlp::strictest(tags(), policy.tlp_untagged) <= policy.tlp_max,
             Reason::TlpTooStrict,
@@ -74,7 +82,16 @@ impl Judge {
         require(allows(&policy.threat_levels, event.threat_level), Reason::ThreatLevel)?;
         require(allows(&policy.analysis, event.analysis), Reason::Analysis)?;
         require(allows(&policy.distributions, distribution(event, claim)), Reason::Distribution)?;
+        require(policy.allow_non_routable || is_routable(observable), Reason::NonRoutable)?;
         require(!self.never.contains(&observable.value.to_ascii_lowercase()), Reason::Never)
+    }
+
+    /// A composite's file name also needs file names to be on.
+    fn is_on(&self, claim: &ClaimFacts, observable: &Observable) -> bool {
+        let is_name = observable.path == NAMES.1
+            && (claim.kind.starts_with("filename|") || claim.kind == "malware-sample");
+        let is_off = |kind: &str| self.off.contains(kind);
+        !(is_off(&claim.kind) || is_name && is_off(NAMES.0))
     }
 
     fn admits_org(&self, event: &EventFacts) -> bool {
@@ -85,6 +102,20 @@ impl Judge {
             || self.orgs.includes(&uuid);
         included && !excluded
     }
+}
+
+/// The types that are off: by the most telling switch, else by their rows.
+fn switched_off(switches: &BTreeMap<String, bool>) -> HashSet<&'static str> {
+    let compiled: Vec<(WildMatch, &str, bool)> = switches
+        .iter()
+        .map(|(types, on)| (WildMatch::new_case_insensitive(types), types.as_str(), *on))
+        .collect();
+    let is_on = |row: &convert::Row| {
+        let matching = compiled.iter().filter(|(types, ..)| types.matches(row.name));
+        let telling = matching.max_by_key(|(_, types, _)| (!types.contains('*'), types.len()));
+        telling.map_or_else(|| row.is_on(), |(.., on)| *on)
+    };
+    convert::types().iter().filter(|row| !is_on(row)).map(|row| row.name).collect()
 }
 
 /// The attribute's distribution after inheritance from its object and event.
@@ -142,6 +173,8 @@ mod tests {
             tlp_max: Tlp::AmberStrict,
             tlp_untagged: Tlp::Clear,
             to_ids: true,
+            allow_non_routable: true,
+            types: BTreeMap::new(),
             tags_include: vec![],
             tags_exclude: vec![],
             orgs_include: vec![],
@@ -228,5 +261,58 @@ mod tests {
         assert_eq!(judge.admit(&event, &claim, &observable), Ok(()));
         claim.object = Some(convert::ObjectFacts { distribution: 0, ..Default::default() });
         assert_eq!(judge.admit(&event, &claim, &observable), Err(Reason::Distribution));
+    }
+
+    /// The verdict on a claim of `kind`, of a file's name or of what else `path` says.
+    fn of_type(
+        switches: &[(&str, bool)],
+        kind: &'static str,
+        path: &'static str,
+    ) -> Result<(), Reason> {
+        let types = switches.iter().map(|(types, on)| ((*types).to_owned(), *on)).collect();
+        let policy = Policy { types, ..open_policy() };
+        let claim = ClaimFacts { to_ids: true, kind: kind.into(), ..ClaimFacts::default() };
+        Judge::new(&policy).admit(&EventFacts::default(), &claim, &Observable::new(path, "x"))
+    }
+
+    #[test]
+    fn types_are_on_or_off_as_their_rows_say_until_switched() {
+        const OFF: Result<(), Reason> = Err(Reason::TypeOff);
+        const MD5: &str = "file:hashes.MD5";
+        const NAME: &str = "file:name";
+        assert_eq!(of_type(&[], "md5", MD5), Ok(()));
+        assert_eq!(of_type(&[], "filename", NAME), OFF);
+        assert_eq!(of_type(&[("filename", true)], "filename", NAME), Ok(()));
+        assert_eq!(of_type(&[("*", false)], "md5", MD5), OFF);
+        assert_eq!(of_type(&[("*", false), ("md5", true)], "md5", MD5), Ok(()));
+        assert_eq!(of_type(&[("*md5", true), ("*", false)], "md5", MD5), Ok(()));
+        assert_eq!(of_type(&[("MD5", false)], "md5", MD5), OFF);
+        assert_eq!(of_type(&[("hassh*", true)], "hasshserver-md5", "hassh:value"), Ok(()));
+    }
+
+    #[test]
+    fn the_file_name_of_a_composite_is_under_both_switches() {
+        const OFF: Result<(), Reason> = Err(Reason::TypeOff);
+        for kind in ["filename|md5", "malware-sample"] {
+            assert_eq!(of_type(&[], kind, "file:hashes.MD5"), Ok(()));
+            assert_eq!(of_type(&[], kind, "file:name"), OFF);
+            assert_eq!(of_type(&[("filename", true)], kind, "file:name"), Ok(()));
+            let both = [("filename", true), (kind, false)];
+            assert_eq!(of_type(&both, kind, "file:name"), OFF);
+            assert_eq!(of_type(&both, kind, "file:hashes.MD5"), OFF);
+        }
+        assert_eq!(of_type(&[("named pipe", true)], "named pipe", "file:name"), Ok(()));
+    }
+
+    #[test]
+    fn what_leads_nowhere_stays_unless_allowed() {
+        let claim = ClaimFacts { to_ids: true, kind: "ip-dst".into(), ..ClaimFacts::default() };
+        let observable = Observable::new("ipv4-addr:value", "10.0.0.1");
+        let judge = |allow_non_routable| {
+            let policy = Policy { allow_non_routable, ..open_policy() };
+            Judge::new(&policy).admit(&EventFacts::default(), &claim, &observable)
+        };
+        assert_eq!(judge(true), Ok(()));
+        assert_eq!(judge(false), Err(Reason::NonRoutable));
     }
 }

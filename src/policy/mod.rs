@@ -1,6 +1,9 @@
 //! What may leave, as one pure function over a claim and its event.
 
+use std::collections::BTreeMap;
+
 mod judge;
+mod routable;
 mod tlp;
 
 pub use judge::Judge;
@@ -14,6 +17,11 @@ pub struct Policy {
     pub tlp_untagged: Tlp,
     /// `true`: only attributes with `to_ids`.
     pub to_ids: bool,
+    /// `true`: also addresses and hosts of private networks.
+    pub allow_non_routable: bool,
+    /// `[convert.types]`: attribute types, with wildcards, that are switched on or off; the others
+    /// are as the table of types says. A name outranks wildcards, a longer wildcard a shorter one.
+    pub types: BTreeMap<String, bool>,
     /// Tags with `*` as wildcard; one of these must be on the event or attribute.
     pub tags_include: Vec<String>,
     /// None of these may be on either.

@@ -1,62 +1,160 @@
-//! What MISP's tags say about an indicator: confidence, threat type, kill chain, labels.
+//! What MISP's tags and category say about an indicator: confidence, threat type, kill chain, labels.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use wildmatch::WildMatch;
 
 use super::Rendering;
-use crate::convert::{Since, Tag};
+use crate::convert::{ClaimFacts, EventFacts, Since, Tag};
 use crate::policy::Tlp;
 
-/// `misp:confidence-level` of the MISP taxonomy, as the taxonomy's own numerical values.
-const CONFIDENCE: [(&str, u8); 6] = [
-    ("completely-confident", 100),
-    ("usually-confident", 75),
-    ("fairly-confident", 50),
-    ("rarely-confident", 25),
-    ("unconfident", 0),
-    ("confidence-cannot-be-evalued", 50),
+/// The kill chain of phases that name no other: Lockheed Martin's, as STIX 2.1, 2.6 spells it.
+const KILL_CHAIN: &str = "lockheed-martin-cyber-kill-chain";
+
+/// What misp-stix calls MISP's categories as phases.
+const CATEGORIES: &str = "misp-category";
+
+/// The taxonomy whose predicates are Sentinel's threat types.
+const THREAT_TYPES: &str = "sentinel-threattype";
+
+/// MISP's own taxonomy for an event's threat level, by `threat_level_id`; 4, undefined, says
+/// nothing.
+const THREAT_LEVELS: [(i64, &str); 3] = [
+    (1, "misp:threat-level=\"high-risk\""),
+    (2, "misp:threat-level=\"medium-risk\""),
+    (3, "misp:threat-level=\"low-risk\""),
 ];
 
-/// The `kill-chain` taxonomy: Lockheed Martin's phases.
-const KILL_CHAIN: [&str; 7] = [
-    "Reconnaissance",
-    "Weaponization",
-    "Delivery",
-    "Exploitation",
-    "Installation",
-    "Command and Control",
-    "Actions on Objectives",
-];
+/// A phase as STIX writes it, and the chain that it belongs to.
+pub(super) type Phase = (String, String);
 
-/// The confidence of the attribute's tags, else of the event's; the highest where several say one.
-pub(super) fn confidence(event: &[Tag], attribute: &[Tag]) -> Option<u8> {
-    let of = |tags: &[Tag]| sent(tags).filter_map(|tag| confidence_of(&tag.name)).max();
-    of(attribute).or_else(|| of(event))
+/// How tags are read: the operator's tables, made ready to read many.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    /// Place in the order of scales, tag and value.
+    confidence: Vec<(usize, String, u8)>,
+    kill_chain: Vec<(String, Phase)>,
+    category_phases: bool,
+    threat_types: Vec<(String, String)>,
+    default_threat_type: Option<String>,
+    threat_level_labels: bool,
+    labels: Labels,
 }
 
-fn confidence_of(tag: &str) -> Option<u8> {
-    let level = tag.strip_prefix("misp:confidence-level=")?.trim_matches('"');
-    CONFIDENCE.iter().find(|(name, _)| name.eq_ignore_ascii_case(level)).map(|(_, value)| *value)
+impl Context {
+    pub(super) fn new(rendering: &Rendering) -> Self {
+        let rules = &rendering.tags;
+        let scales = || rules.confidence_from.iter().map(|scale| comparable(scale)).enumerate();
+        let confidence = rules.confidence.iter().filter_map(|(tag, value)| {
+            let tag = comparable(tag);
+            let (place, _) = scales().find(|(_, scale)| tag.starts_with(scale.as_str()))?;
+            Some((place, tag, *value))
+        });
+        Self {
+            confidence: confidence.collect(),
+            kill_chain: rows(&rules.kill_chain)
+                .filter(|(_, name)| !name.is_empty())
+                .map(|(tag, name)| (tag, phase(name)))
+                .collect(),
+            category_phases: rules.category_phases,
+            threat_types: rows(&rules.threat_types).map(|(t, kind)| (t, kind.clone())).collect(),
+            default_threat_type: rules.default_threat_type.clone(),
+            threat_level_labels: rules.threat_level_labels,
+            labels: Labels::new(rendering),
+        }
+    }
+
+    /// The confidence of the attribute's tags, else of the event's: of the first scale that says
+    /// one; the highest where that says several.
+    pub(super) fn confidence(&self, event: &EventFacts, claim: &ClaimFacts) -> Option<u8> {
+        let of = |tags: &[Tag]| {
+            let said = sent(tags).filter_map(|tag| {
+                self.confidence.iter().find(|(_, row, _)| is_same(&tag.name, row))
+            });
+            said.map(|(place, _, value)| (std::cmp::Reverse(*place), *value)).max()
+        };
+        of(&claim.tags).or_else(|| of(&event.tags)).map(|(_, value)| value)
+    }
+
+    /// Sentinel's threat types: those of the attribute's tags, else of the event's.
+    pub(super) fn threat_types<'t>(
+        &'t self,
+        event: &'t EventFacts,
+        claim: &'t ClaimFacts,
+    ) -> impl Iterator<Item = &'t str> {
+        let of = |tags: &'t [Tag]| sent(tags).filter_map(|tag| self.threat_type(&tag.name));
+        let from = if of(&claim.tags).next().is_some() { &claim.tags } else { &event.tags };
+        of(from)
+    }
+
+    fn threat_type<'t>(&'t self, tag: &'t str) -> Option<&'t str> {
+        let row = self.threat_types.iter().find(|(row, _)| is_same(tag, row));
+        row.map(|(_, kind)| kind.as_str()).or_else(|| own_threat_type(tag))
+    }
+
+    /// The threat type of indicators that no tag gives one.
+    pub(super) fn default_threat_type(&self) -> Option<&str> {
+        self.default_threat_type.as_deref()
+    }
+
+    /// The phases that the tags and the category name.
+    pub(super) fn phases(
+        &self,
+        event: &EventFacts,
+        claim: &ClaimFacts,
+        phases: &mut BTreeSet<Phase>,
+    ) {
+        for tag in sent(&event.tags).chain(sent(&claim.tags)) {
+            let row = self.kill_chain.iter().find(|(row, _)| is_same(&tag.name, row));
+            phases.extend(row.map(|(_, phase)| phase.clone()));
+        }
+        if self.category_phases && !claim.category.is_empty() {
+            phases.insert((CATEGORIES.to_owned(), hyphenated(&claim.category)));
+        }
+    }
+
+    /// The tag as a label. TLP tags are none: the merged level has its own label.
+    pub(super) fn label(&self, tag: &str) -> Option<String> {
+        self.labels.label(tag)
+    }
+
+    /// The event's threat level as a label.
+    pub(super) fn threat_level(&self, event: &EventFacts) -> Option<String> {
+        let level = THREAT_LEVELS.iter().find(|(level, _)| *level == event.threat_level)?;
+        self.threat_level_labels.then(|| self.label(level.1)).flatten()
+    }
 }
 
-/// `sentinel-threattype:C2` is the indicator type `C2`, which Sentinel shows as threat type.
-pub(super) fn indicator_type(tag: &str) -> Option<String> {
-    machine_value(tag, "sentinel-threattype").map(str::to_owned)
-}
-
-/// `kill-chain:Command and Control` is the phase `command-and-control` (STIX 2.1, 2.6: phase names
-/// are lower case with hyphens).
-pub(super) fn kill_chain_phase(tag: &str) -> Option<String> {
-    let phase = machine_value(tag, "kill-chain")?;
-    KILL_CHAIN
-        .iter()
-        .find(|known| known.eq_ignore_ascii_case(phase))
-        .map(|known| known.to_ascii_lowercase().replace(' ', "-"))
-}
-
-fn machine_value<'a>(tag: &'a str, taxonomy: &str) -> Option<&'a str> {
-    let rest = tag.strip_prefix(taxonomy)?.strip_prefix(':')?;
-    let value = rest.trim().trim_matches('"');
+/// `sentinel-threattype:C2` is the threat type `C2`.
+fn own_threat_type(tag: &str) -> Option<&str> {
+    let value = tag.strip_prefix(THREAT_TYPES)?.strip_prefix(':')?.trim().trim_matches('"');
     (!value.is_empty()).then_some(value)
+}
+
+fn rows(table: &BTreeMap<String, String>) -> impl Iterator<Item = (String, &String)> {
+    table.iter().map(|(tag, says)| (comparable(tag), says))
+}
+
+/// `chain/phase`, or the phase alone.
+fn phase(name: &str) -> Phase {
+    let (chain, phase) = name.split_once('/').unwrap_or((KILL_CHAIN, name));
+    (chain.trim().to_owned(), hyphenated(phase))
+}
+
+/// Phases are in lower case, with hyphens for spaces (STIX 2.1, 2.6).
+fn hyphenated(name: &str) -> String {
+    name.trim().to_ascii_lowercase().replace(' ', "-")
+}
+
+/// A tag without what is spelled in more than one way: quotes and case.
+fn comparable(tag: &str) -> String {
+    tag.trim().replace('"', "").to_ascii_lowercase()
+}
+
+/// Whether a tag is that of a row.
+fn is_same(tag: &str, row: &str) -> bool {
+    let tag = tag.trim().bytes().filter(|byte| *byte != b'"');
+    tag.map(|byte| byte.to_ascii_lowercase()).eq(row.bytes())
 }
 
 /// Tags that may be shown: local ones never leave, those taken off no longer count, and of those put
@@ -67,13 +165,13 @@ pub(super) fn sent(tags: &[Tag]) -> impl Iterator<Item = &Tag> {
 
 /// Which tags become labels.
 #[derive(Debug, Clone)]
-pub(super) struct Labels {
+struct Labels {
     ignore: Vec<WildMatch>,
     taxonomies: Vec<String>,
 }
 
 impl Labels {
-    pub(super) fn new(rendering: &Rendering) -> Self {
+    fn new(rendering: &Rendering) -> Self {
         let ignore = rendering
             .labels_ignore
             .iter()
@@ -82,42 +180,194 @@ impl Labels {
         Self { ignore, taxonomies: rendering.labels_taxonomies.clone() }
     }
 
-    /// The tag as a label. TLP tags are none: the merged level has its own label.
-    pub(super) fn label(&self, tag: &str) -> Option<String> {
+    fn label(&self, tag: &str) -> Option<String> {
         let shown = Tlp::from_tag(tag).is_none()
             && !self.ignore.iter().any(|pattern| pattern.matches(tag))
             && self.allows_taxonomy(tag);
         shown.then(|| tag.to_owned())
     }
 
+    /// A tag of a taxonomy begins with its name and a colon.
     fn allows_taxonomy(&self, tag: &str) -> bool {
-        let taxonomy = tag.split(':').next().unwrap_or_default();
+        let taxonomy = tag.split_once(':').map(|(taxonomy, _)| taxonomy);
         self.taxonomies.is_empty()
-            || self.taxonomies.iter().any(|allowed| allowed.eq_ignore_ascii_case(taxonomy))
+            || self.taxonomies.iter().any(|allowed| {
+                taxonomy.is_some_and(|taxonomy| allowed.eq_ignore_ascii_case(taxonomy))
+            })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stix::TagRules;
+
+    /// The defaults, as an operator's program has them.
+    fn context(change: impl FnOnce(&mut Rendering)) -> Context {
+        let none = tempfile::NamedTempFile::new().unwrap();
+        let rules = crate::config::load_rules(Some(none.path()), std::iter::empty()).unwrap();
+        let mut rendering = rules.rendering;
+        change(&mut rendering);
+        Context::new(&rendering)
+    }
 
     fn tags(names: &[&str]) -> Vec<Tag> {
         names.iter().map(|name| Tag { name: (*name).into(), ..Tag::default() }).collect()
     }
 
-    #[test]
-    fn the_attributes_confidence_outranks_the_events() {
-        let event = tags(&["misp:confidence-level=\"completely-confident\""]);
-        let attribute = tags(&["misp:confidence-level=\"rarely-confident\""]);
-        assert_eq!(confidence(&event, &attribute), Some(25));
-        assert_eq!(confidence(&event, &[]), Some(100));
-        assert_eq!(confidence(&[], &tags(&["tlp:red"])), None);
+    fn event(names: &[&str]) -> EventFacts {
+        EventFacts { tags: tags(names), ..EventFacts::default() }
+    }
+
+    fn claim(names: &[&str]) -> ClaimFacts {
+        ClaimFacts { tags: tags(names), ..ClaimFacts::default() }
+    }
+
+    fn confidence(event_tags: &[&str], claim_tags: &[&str]) -> Option<u8> {
+        context(|_| {}).confidence(&event(event_tags), &claim(claim_tags))
     }
 
     #[test]
-    fn kill_chain_tags_become_stix_phase_names() {
-        let phase = kill_chain_phase("kill-chain:Command and Control");
-        assert_eq!(phase.as_deref(), Some("command-and-control"));
-        assert_eq!(kill_chain_phase("kill-chain:Nonsense"), None);
+    fn the_attributes_confidence_outranks_the_events() {
+        let of_event = ["misp:confidence-level=\"completely-confident\""];
+        assert_eq!(
+            confidence(&of_event, &["misp:confidence-level=\"rarely-confident\""]),
+            Some(25)
+        );
+        assert_eq!(confidence(&of_event, &[]), Some(100));
+        assert_eq!(confidence(&[], &["tlp:red"]), None);
+        // The taxonomy's numbers.
+        for (level, number) in [
+            ("usually-confident", 75),
+            ("fairly-confident", 50),
+            ("unconfident", 0),
+            ("confidence-cannot-be-evalued", 50),
+        ] {
+            let tag = format!("misp:confidence-level=\"{level}\"");
+            assert_eq!(confidence(&[], &[&tag]), Some(number), "{tag}");
+        }
+        assert_eq!(confidence(&[], &["misp:confidence-level=\"nonsense\""]), None);
+    }
+
+    #[test]
+    fn other_scales_count_where_misp_says_nothing() {
+        // STIX 2.1, appendix A: Admiralty credibility and the DNI scale.
+        let credible = "admiralty-scale:information-credibility=\"2\"";
+        let likely = "estimative-language:likelihood-probability=\"almost-certain\"";
+        let reliable = "admiralty-scale:source-reliability=\"c\"";
+        assert_eq!(confidence(&[], &[credible]), Some(70));
+        assert_eq!(confidence(&[likely], &[]), Some(95));
+        assert_eq!(confidence(&[reliable], &[]), Some(50));
+        assert_eq!(confidence(&[], &[likely, credible, reliable]), Some(70));
+        let misp = "misp:confidence-level=\"rarely-confident\"";
+        assert_eq!(confidence(&[], &[credible, misp, likely]), Some(25));
+        // "Truth cannot be judged" is no confidence.
+        let unjudged = "admiralty-scale:information-credibility=\"6\"";
+        assert_eq!(confidence(&[], &[unjudged, likely]), Some(95));
+    }
+
+    #[test]
+    fn an_operators_own_levels_and_scales_count() {
+        let own = context(|rendering| {
+            rendering.tags = TagRules {
+                confidence_from: vec!["house:trust".into()],
+                confidence: [("house:trust=\"High\"".into(), 88)].into(),
+                ..TagRules::default()
+            };
+        });
+        let tags = ["HOUSE:trust=high", "misp:confidence-level=\"unconfident\""];
+        assert_eq!(own.confidence(&event(&[]), &claim(&tags)), Some(88));
+    }
+
+    #[test]
+    fn an_attributes_threat_type_replaces_its_events() {
+        let context = context(|rendering| {
+            rendering.tags.threat_types.insert("malware:ransomware".into(), "Malware".into());
+        });
+        let types = |event_tags: &[&str], claim_tags: &[&str]| {
+            let (event, claim) = (event(event_tags), claim(claim_tags));
+            context.threat_types(&event, &claim).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let of_event = ["sentinel-threattype:Botnet"];
+        assert_eq!(types(&of_event, &["sentinel-threattype:C2"]), ["C2"]);
+        assert_eq!(types(&of_event, &["tlp:red"]), ["Botnet"]);
+        assert_eq!(types(&[], &["malware:Ransomware"]), ["Malware"]);
+        assert!(types(&["sentinel-threattype:"], &[]).is_empty());
+    }
+
+    fn phases(context: &Context, tags: &[&str], category: &'static str) -> Vec<String> {
+        let claim = ClaimFacts { category: category.into(), ..claim(&[]) };
+        let mut phases = BTreeSet::new();
+        context.phases(&event(tags), &claim, &mut phases);
+        phases.into_iter().map(|(chain, phase)| format!("{chain}/{phase}")).collect()
+    }
+
+    #[test]
+    fn kill_chain_tags_and_the_category_become_phases() {
+        let defaults = context(|_| {});
+        let of = |tags: &[&str], category| phases(&defaults, tags, category);
+        let lockheed = |phase: &str| format!("lockheed-martin-cyber-kill-chain/{phase}");
+        for (tag, phase) in [
+            ("kill-chain:Reconnaissance", "reconnaissance"),
+            ("kill-chain:Weaponization", "weaponization"),
+            ("kill-chain:Weaponisation", "weaponization"),
+            ("kill-chain:Delivery", "delivery"),
+            ("kill-chain:Exploitation", "exploitation"),
+            ("kill-chain:Installation", "installation"),
+            ("kill-chain:\"Command and Control\"", "command-and-control"),
+            ("kill-chain:Actions on Objectives", "actions-on-objectives"),
+        ] {
+            assert_eq!(of(&[tag], ""), [lockheed(phase)], "{tag}");
+        }
+        assert!(of(&["kill-chain:Nonsense"], "").is_empty());
+        assert_eq!(of(&[], "Network activity"), ["misp-category/network-activity"]);
+        let own = context(|rendering| {
+            rendering.tags.category_phases = false;
+            let table = &mut rendering.tags.kill_chain;
+            table.insert("house:stage=\"1\"".into(), "mitre-attack/Initial Access".into());
+            table.insert("kill-chain:Delivery".into(), String::new());
+        });
+        let tags = ["house:stage=\"1\"", "kill-chain:Delivery"];
+        assert_eq!(phases(&own, &tags, "Network activity"), ["mitre-attack/initial-access"]);
+    }
+
+    #[test]
+    fn labels_are_the_tags_that_nobody_ignores() {
+        let defaults = context(|_| {});
+        for shown in ["diamond-model:Infrastructure", "type:OSINT", "misp-galaxy:tool=\"X\""] {
+            assert_eq!(defaults.label(shown).as_deref(), Some(shown));
+        }
+        for hidden in ["TLP:Amber", "misp:tool=\"MISP-STIX-Converter\"", "misp:to_ids=\"True\""] {
+            assert_eq!(defaults.label(hidden), None, "{hidden}");
+        }
+        let strict = context(|rendering| rendering.labels_taxonomies = vec!["type".into()]);
+        assert_eq!(strict.label("type:OSINT").as_deref(), Some("type:OSINT"));
+        for other in ["typed:x", "type", "admiralty-scale:source-reliability=\"a\""] {
+            assert_eq!(strict.label(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_threat_level_is_a_label_of_misps_taxonomy() {
+        let level = |context: &Context, threat_level| {
+            context.threat_level(&EventFacts { threat_level, ..EventFacts::default() })
+        };
+        let defaults = context(|_| {});
+        assert_eq!(level(&defaults, 1).as_deref(), Some("misp:threat-level=\"high-risk\""));
+        assert_eq!(level(&defaults, 3).as_deref(), Some("misp:threat-level=\"low-risk\""));
+        assert_eq!(level(&defaults, 4), None);
+        let quiet = context(|rendering| rendering.tags.threat_level_labels = false);
+        assert_eq!(level(&quiet, 1), None);
+    }
+
+    #[test]
+    fn local_tags_say_nothing() {
+        let mut source = event(&["sentinel-threattype:C2", "kill-chain:Delivery"]);
+        source.tags.iter_mut().for_each(|tag| tag.local = true);
+        let (context, claim) = (context(|_| {}), claim(&[]));
+        assert_eq!(context.threat_types(&source, &claim).next(), None);
+        let mut phases = BTreeSet::new();
+        context.phases(&source, &claim, &mut phases);
+        assert!(phases.is_empty());
     }
 }

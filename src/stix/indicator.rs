@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::context::{self, Labels};
+use super::context::{self, Context};
 use super::expiry::ClaimTimes;
 use super::{Expiry, Identity, Observable, Rendering, Withdraw, marking, time};
 use crate::convert::{ClaimFacts, EventFacts};
@@ -44,13 +44,13 @@ pub struct Indicator {
 #[derive(Debug, Clone)]
 pub struct Merger {
     rendering: Rendering,
-    labels: Labels,
+    context: Context,
 }
 
 impl Merger {
     #[must_use]
     pub fn new(rendering: &Rendering) -> Self {
-        Self { rendering: rendering.clone(), labels: Labels::new(rendering) }
+        Self { rendering: rendering.clone(), context: Context::new(rendering) }
     }
 
     /// The STIX uuid of a claim's indicator.
@@ -125,11 +125,11 @@ impl Merger {
             object_marking_refs: [marking::marking(tlp)],
             name: &newest.event.info,
             description: description(newest),
-            indicator_types: union(claims, context::indicator_type),
+            indicator_types: self.threat_types(claims),
             pattern: observable.pattern(),
-            pattern_type: "stix",
-            pattern_version: "2.1",
-            kill_chain_phases: phases(claims),
+            pattern_type: observable.pattern_type(),
+            pattern_version: (observable.pattern_type() == "stix").then_some("2.1"),
+            kill_chain_phases: self.phases(claims),
             valid_from: time::timestamp(valid_from),
         };
         // Strings and numbers only: serialising cannot fail.
@@ -146,14 +146,37 @@ impl Merger {
     }
 
     fn confidence(&self, claim: &Admitted<'_>) -> u8 {
-        context::confidence(&claim.event.tags, &claim.claim.tags)
+        self.context
+            .confidence(claim.event, claim.claim)
             .unwrap_or(self.rendering.default_confidence)
     }
 
     fn labels(&self, claims: &[Admitted<'_>], tlp: Tlp) -> BTreeSet<String> {
-        let mut labels = union(claims, |tag| self.labels.label(tag));
+        let mut labels = union(claims, |tag| self.context.label(tag));
+        labels.extend(claims.iter().filter_map(|claim| self.context.threat_level(claim.event)));
         labels.insert(format!("tlp:{}", tlp.name()));
         labels
+    }
+
+    fn threat_types(&self, claims: &[Admitted<'_>]) -> BTreeSet<String> {
+        let of = |claim: &Admitted<'_>| {
+            let types = self.context.threat_types(claim.event, claim.claim);
+            types.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let types: BTreeSet<String> = claims.iter().flat_map(of).collect();
+        if types.is_empty() {
+            return self.context.default_threat_type().map(str::to_owned).into_iter().collect();
+        }
+        types
+    }
+
+    fn phases(&self, claims: &[Admitted<'_>]) -> Vec<Phase> {
+        let mut phases = BTreeSet::new();
+        for claim in claims {
+            self.context.phases(claim.event, claim.claim, &mut phases);
+        }
+        let phase = |(kill_chain_name, phase_name)| Phase { kill_chain_name, phase_name };
+        phases.into_iter().map(phase).collect()
     }
 
     /// One per event, that of the newest claim first; none for an event whose uuid MISP does not tell
@@ -185,13 +208,6 @@ fn union(claims: &[Admitted<'_>], of: impl Fn(&str) -> Option<String>) -> BTreeS
         .iter()
         .flat_map(|claim| context::sent(&claim.event.tags).chain(context::sent(&claim.claim.tags)));
     tags.filter_map(|tag| of(&tag.name)).collect()
-}
-
-fn phases(claims: &[Admitted<'_>]) -> Vec<Phase> {
-    union(claims, context::kill_chain_phase)
-        .into_iter()
-        .map(|phase_name| Phase { kill_chain_name: "lockheed-martin-cyber-kill-chain", phase_name })
-        .collect()
 }
 
 /// The attribute's comment and the event's name, as misp2sentinel writes it.
@@ -233,7 +249,8 @@ struct Document<'a> {
     indicator_types: BTreeSet<String>,
     pattern: String,
     pattern_type: &'static str,
-    pattern_version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern_version: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     kill_chain_phases: Vec<Phase>,
     valid_from: String,
@@ -249,7 +266,7 @@ struct Reference {
 
 #[derive(Serialize)]
 struct Phase {
-    kill_chain_name: &'static str,
+    kill_chain_name: String,
     phase_name: String,
 }
 
@@ -257,7 +274,7 @@ struct Phase {
 mod tests {
     use super::*;
     use crate::convert::{Since, Tag};
-    use crate::stix::ExpireFrom;
+    use crate::stix::{ExpireFrom, TagRules};
 
     fn merger() -> Merger {
         Merger::new(&Rendering {
@@ -273,6 +290,12 @@ mod tests {
                 from: ExpireFrom::Timestamp,
                 last_seen_is_expiry: false,
                 renew: false,
+            },
+            tags: TagRules {
+                confidence_from: vec!["misp:confidence-level".into()],
+                confidence: [("misp:confidence-level=\"usually-confident\"".into(), 75)].into(),
+                kill_chain: [("kill-chain:Delivery".into(), "delivery".into())].into(),
+                ..TagRules::default()
             },
             labels_ignore: vec!["misp-galaxy:*".into()],
             labels_taxonomies: vec![],

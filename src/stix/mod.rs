@@ -8,6 +8,8 @@ mod marking;
 mod observable;
 mod time;
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 pub use envelope::{live, revoked, withdrawn};
@@ -32,10 +34,30 @@ pub struct Rendering {
     pub default_confidence: u8,
     pub tlp_untagged: Tlp,
     pub expiry: Expiry,
+    pub tags: TagRules,
     /// Tags that are never labels, with wildcards.
     pub labels_ignore: Vec<String>,
     /// Taxonomies (what stands before `:`) whose tags become labels; empty: all.
     pub labels_taxonomies: Vec<String>,
+}
+
+/// What is read out of tags. Tags are compared without quotes, whatever their case.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct TagRules {
+    /// Beginnings of tags: the scales of `confidence` that count, the first that says one first.
+    pub confidence_from: Vec<String>,
+    /// By tag, 0 to 100.
+    pub confidence: BTreeMap<String, u8>,
+    /// By tag: a phase of Lockheed Martin's kill chain, or `chain/phase`; empty: none.
+    pub kill_chain: BTreeMap<String, String>,
+    /// MISP's categories are phases of the chain `misp-category`.
+    pub category_phases: bool,
+    /// By tag: Sentinel's threat type. Tags of `sentinel-threattype` name their own.
+    pub threat_types: BTreeMap<String, String>,
+    /// Where no tag names one.
+    pub default_threat_type: Option<String>,
+    /// The event's threat level is a label of MISP's own taxonomy.
+    pub threat_level_labels: bool,
 }
 
 /// What an indicator's id is made of.

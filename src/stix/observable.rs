@@ -4,12 +4,18 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
+/// Languages of rules that are patterns by themselves.
+const LANGUAGES: [&str; 4] = ["sigma", "snort", "suricata", "yara"];
+
+/// Paths of whole numbers: a string there would compare with nothing (STIX 2.1, 9.2 "Constants").
+const NUMBERS: [&str; 3] = ["autonomous-system:number", "file:size", "network-traffic:dst_port"];
+
 /// What an indicator matches: one equality comparison of a STIX object path with a value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Observable {
-    /// e.g. `ipv4-addr:value`, `file:hashes.'SHA-256'`.
+    /// e.g. `ipv4-addr:value`, `file:hashes.'SHA-256'`; the language of a rule, e.g. `yara`.
     pub path: Cow<'static, str>,
-    /// Canonical for its path.
+    /// Canonical for its path; the whole of a rule.
     pub value: String,
 }
 
@@ -19,23 +25,40 @@ impl Observable {
         Self { path: Cow::Borrowed(path), value: value.into() }
     }
 
-    /// The STIX 2.1 pattern, e.g. `[ipv4-addr:value = '198.51.100.7']`. In a string literal a
-    /// backslash and a quote are escaped by a backslash, and nothing else is (STIX 2.1, 9.2
-    /// "Constants").
+    /// The STIX 2.1 pattern, e.g. `[ipv4-addr:value = '198.51.100.7']`; a rule in another language
+    /// is its own pattern. In a string literal a backslash and a quote are escaped by a backslash,
+    /// and nothing else is (STIX 2.1, 9.2 "Constants").
     #[must_use]
     pub fn pattern(&self) -> String {
+        if self.language().is_some() {
+            return self.value.clone();
+        }
+        let quote = if NUMBERS.contains(&self.path.as_ref()) { "" } else { "'" };
         let mut pattern = String::with_capacity(self.path.len() + self.value.len() + 8);
         pattern.push('[');
         pattern.push_str(&self.path);
-        pattern.push_str(" = '");
+        pattern.push_str(" = ");
+        pattern.push_str(quote);
         for character in self.value.chars() {
             if matches!(character, '\'' | '\\') {
                 pattern.push('\\');
             }
             pattern.push(character);
         }
-        pattern.push_str("']");
+        pattern.push_str(quote);
+        pattern.push(']');
         pattern
+    }
+
+    /// What the pattern is written in (STIX 2.1, 10.13 "Pattern Type Vocabulary").
+    #[must_use]
+    pub fn pattern_type(&self) -> &'static str {
+        self.language().unwrap_or("stix")
+    }
+
+    /// The language of a rule, which stands in place of the path.
+    fn language(&self) -> Option<&'static str> {
+        LANGUAGES.into_iter().find(|language| *language == self.path)
     }
 
     /// The uuid of the indicator: UUIDv5 of `path = value` in the namespace.
@@ -47,6 +70,7 @@ impl Observable {
         name.push_str(&self.value);
         Uuid::new_v5(namespace, name.as_bytes())
     }
+
     /// The uuid of the `generation`th successor of a revoked indicator, 1 the first: UUIDv5 of
     /// `generation N of path = value` in the namespace. No observable's own name begins so.
     #[must_use]

@@ -122,6 +122,75 @@ fn the_example_gives_policy_and_expiry() {
 }
 
 #[test]
+fn the_example_gives_what_tags_and_types_mean() {
+    let config = load(LEAST, &[]).unwrap();
+    assert!(!config.policy.allow_non_routable);
+    assert!(config.policy.types.is_empty());
+    let tags = &config.rendering.tags;
+    assert_eq!(tags.confidence_from[0], "misp:confidence-level");
+    assert_eq!(tags.confidence["misp:confidence-level=\"usually-confident\""], 75);
+    assert_eq!(tags.kill_chain["kill-chain:Command and Control"], "command-and-control");
+    assert!(tags.category_phases && tags.threat_level_labels && tags.threat_types.is_empty());
+    assert_eq!(tags.default_threat_type, None);
+    assert_eq!(config.rendering.labels_ignore.len(), 7);
+}
+
+#[test]
+fn attribute_types_are_switched_in_the_file_and_in_the_environment() {
+    let own = format!("[convert.types]\n\"filename\" = true\n\"hassh*\" = true\n{LEAST}");
+    let types = |own: &str, environment: &[(&str, &str)]| {
+        load(own, environment).unwrap().policy.types.into_iter().collect::<Vec<_>>()
+    };
+    let pair = |name: &str, on| (name.to_owned(), on);
+    assert_eq!(types(&own, &[]), [pair("filename", true), pair("hassh*", true)]);
+    // The table is one value; a variable for a type comes on top.
+    let json = ("MSR_CONVERT__TYPES", r#"{"filename|md5": false}"#);
+    assert_eq!(types(&own, &[json]), [pair("filename|md5", false)]);
+    let named = [("MSR_CONVERT__TYPES__AS", "false"), ("MSR_CONVERT__TYPES__NAMED_PIPE", "true")];
+    let expected =
+        [pair("AS", false), pair("filename", true), pair("hassh*", true), pair("named pipe", true)];
+    assert_eq!(types(&own, &named), expected);
+}
+
+#[test]
+fn a_switch_without_effect_is_a_mistake() {
+    for (types, problem) in [
+        ("\"file name\" = true", "no attribute type of MISP"),
+        ("\"comment\" = true", "is never converted: context"),
+        ("\"target-*\" = true", "is never converted: victim"),
+        ("\"md5\" = \"yes\"", "neither true nor false"),
+    ] {
+        let own = format!("[convert.types]\n{types}\n{LEAST}");
+        let text = load(&own, &[]).unwrap_err().to_string();
+        assert!(text.contains(problem), "{text}");
+    }
+    for name in ["MSR_CONVERT__TYPES__COMMENT", "MSR_CONVERT__TYPES__NONSENSE"] {
+        let text = load(LEAST, &[(name, "true")]).unwrap_err().to_string();
+        assert!(text.contains("no type that is converted"), "{text}");
+    }
+}
+
+#[test]
+fn tables_of_tags_are_added_to_and_checked() {
+    let own = format!(
+        "[indicator]\nconfidence_from = ['house:trust']\n\
+         [indicator.confidence]\n'house:trust=\"v1.0\"' = 80\n\
+         [indicator.kill_chain]\n'kill-chain:Delivery' = ''\n\
+         [indicator.threat_types]\n'house:bot' = 'Botnet'\n{LEAST}"
+    );
+    let tags = load(&own, &[]).unwrap().rendering.tags;
+    assert_eq!(tags.confidence["house:trust=\"v1.0\""], 80);
+    assert_eq!(tags.confidence.len(), 6 + 5 + 5 + 7 + 1);
+    assert_eq!(tags.kill_chain["kill-chain:Delivery"], "");
+    assert_eq!(tags.threat_types["house:bot"], "Botnet");
+    let own = format!(
+        "[indicator.confidence]\n'a:b' = 101\n[indicator.threat_types]\n'a:b' = ''\n{LEAST}"
+    );
+    let text = load(&own, &[]).unwrap_err().to_string();
+    assert!(text.contains("out of range") && text.contains("no threat type"), "{text}");
+}
+
+#[test]
 fn the_example_gives_delivery_and_the_public_cloud() {
     let config = load(LEAST, &[]).unwrap();
     assert_eq!(config.delivery.max_objects, 100);
@@ -611,7 +680,8 @@ fn filled_in(name: &str, value: &str) -> String {
         Some(variable) if variable.contains(":-") => String::new(),
         Some(_) if name.ends_with("_URL") => "https://misp.example.org".to_owned(),
         Some(_) => "11111111-2222-4333-8444-555555555555".to_owned(),
-        None => value.to_owned(),
+        // Compose wants words such as true in quotes.
+        None => value.trim_matches('"').to_owned(),
     }
 }
 

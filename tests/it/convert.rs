@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::mapping;
 use crate::recordings::{elements, files, http, publication, read, recording};
 
 type Setting = (&'static str, &'static str);
@@ -76,9 +77,12 @@ fn convert(document: &[u8], arguments: &[&str], settings: &[Setting]) -> Convert
     Converted::of(child.wait_with_output().unwrap())
 }
 
+/// The recordings are made of documentation addresses.
+const ANYWHERE: Setting = ("MSR_POLICY__ALLOW_NON_ROUTABLE", "true");
+
 /// Whatever its age.
 fn ageless(document: &[u8]) -> Converted {
-    convert(document, &["--no-expiry"], &[])
+    convert(document, &["--no-expiry"], &[ANYWHERE])
 }
 
 // Recorded documents.
@@ -130,8 +134,8 @@ fn assert_accounted_for(path: &Path, input: &[u8], topic: &[u8]) -> bool {
 /// What the default policy lets through, and what is left out.
 #[derive(Debug, Default)]
 struct Expected {
-    /// Kind of observable and value.
-    observables: BTreeSet<(&'static str, String)>,
+    /// Object path (of either kind of address `ip`) and value, in lower case but for URLs.
+    observables: BTreeSet<(String, String)>,
     skipped: BTreeMap<String, u64>,
 }
 
@@ -168,23 +172,27 @@ impl Expected {
             return;
         }
         let (kind, value) = (text(&attribute["type"]), text(&attribute["value"]));
-        let observables = observables(&kind, &value);
-        let each = observables.len() as u64;
         if attribute["deleted"] == true || object["deleted"] == true {
-            self.skip("deleted", 1);
-        } else if observables.is_empty() {
-            self.skip("unsupported_type", 1);
-        } else if attribute["to_ids"] != true {
-            self.skip("to_ids_off", each);
-        } else if is_red(attribute) || is_red(event) {
-            self.skip("tlp_too_strict", each);
-        } else {
-            self.observables.extend(observables);
+            return self.skip("deleted");
+        }
+        let Some(observables) = observables(&kind, &value) else {
+            return self.skip("context");
+        };
+        for (is_on, path, value) in observables {
+            if attribute["to_ids"] != true {
+                self.skip("to_ids_off");
+            } else if !is_on {
+                self.skip("type_off");
+            } else if is_red(attribute) || is_red(event) {
+                self.skip("tlp_too_strict");
+            } else {
+                self.observables.insert((path, value));
+            }
         }
     }
 
-    fn skip(&mut self, reason: &str, count: u64) {
-        *self.skipped.entry(reason.to_owned()).or_default() += count;
+    fn skip(&mut self, reason: &str) {
+        *self.skipped.entry(reason.to_owned()).or_default() += 1;
     }
 }
 
@@ -192,34 +200,31 @@ fn is_red(holder: &Value) -> bool {
     elements(&holder["Tag"]).any(|tag| tag["name"] == "tlp:red")
 }
 
-/// The kinds and values that an attribute of a converted type is about.
-fn observables(kind: &str, value: &str) -> Vec<(&'static str, String)> {
-    let lower = value.to_lowercase();
-    let halves = lower.rsplit_once('|').map(|(a, b)| (a.to_owned(), b.to_owned()));
-    let before = || halves.clone().unwrap().0;
-    let behind = || halves.clone().unwrap().1;
-    match kind {
-        "ip-src" | "ip-dst" => vec![("ip", lower)],
-        "ip-src|port" | "ip-dst|port" => vec![("ip", before())],
-        "domain" | "hostname" => vec![("domain", lower)],
-        "hostname|port" => vec![("domain", before())],
-        "domain|ip" => vec![("domain", before()), ("ip", behind())],
-        "url" => vec![("url", value.to_owned())],
-        "email" | "email-src" | "email-dst" => vec![("email", lower)],
-        "md5" => vec![("md5", lower)],
-        "sha1" => vec![("sha1", lower)],
-        "sha224" => vec![("sha224", lower)],
-        "sha256" => vec![("sha256", lower)],
-        "sha384" => vec![("sha384", lower)],
-        "sha512" => vec![("sha512", lower)],
-        "filename|md5" | "malware-sample" => vec![("md5", behind())],
-        "filename|sha1" => vec![("sha1", behind())],
-        "filename|sha224" => vec![("sha224", behind())],
-        "filename|sha256" => vec![("sha256", behind())],
-        "filename|sha384" => vec![("sha384", behind())],
-        "filename|sha512" => vec![("sha512", behind())],
-        _ => vec![],
+/// What an attribute is about, and whether that is on; `None` where it is about nothing.
+fn observables(kind: &str, value: &str) -> Option<Vec<(bool, String, String)>> {
+    let (_, fate, paths) = mapping::FATES.iter().find(|(name, ..)| *name == kind)?;
+    if *fate == "skip" {
+        return None;
     }
+    let halves = value.rsplit_once('|').unwrap_or((value, value));
+    let one = |value: &str| {
+        let path = paths.split(' ').next().unwrap().replace("ipv4-addr:value", "ip");
+        let value = if kind == "url" { value.to_owned() } else { value.to_lowercase() };
+        vec![(*fate == "on", path, value)]
+    };
+    Some(match kind {
+        "domain|ip" => {
+            let address = (true, "ip".to_owned(), halves.1.to_lowercase());
+            [one(halves.0), vec![address]].concat()
+        }
+        "regkey|value" => one(value.split_once('|').unwrap().0),
+        _ if kind.ends_with("|port") => one(halves.0),
+        _ if kind.starts_with("filename|") || kind == "malware-sample" => {
+            // File names are off.
+            [one(halves.1), vec![(false, "file:name".to_owned(), halves.0.to_owned())]].concat()
+        }
+        _ => one(value),
+    })
 }
 
 /// STIX 2.1: 8 "STIX Bundle Object", 4.7 "Indicator", 2.9 "List" (never empty), 2.10 "Object Identifier".
@@ -300,7 +305,7 @@ fn compare(name: &str, printed: &str) {
 fn a_frame_its_document_and_a_file_of_it_give_the_same_bytes() {
     let path = recording("zmq/000480_misp_json.bin");
     let path = path.to_str().unwrap();
-    let of_file = Converted::of(command(&[path, "--no-expiry"], &[]).output().unwrap());
+    let of_file = Converted::of(command(&[path, "--no-expiry"], &[ANYWHERE]).output().unwrap());
     assert!(of_file.bundle.contains("203.0.113.61"), "{}", of_file.bundle);
     let document = publication("000480");
     let marked = [b"\xef\xbb\xbf\n  ".as_slice(), &document, b"\n"].concat();
@@ -413,7 +418,7 @@ fn claims_of_one_observable_in_attributes_and_events_are_one_indicator() {
         {"name": "tlp:green"}, {"name": "misp:confidence-level=\"completely-confident\""},
     ]);
     let answer = json!({"response": [first, second]}).to_string();
-    let settings = [("MSR_MISP__PUBLIC_URL", "https://misp.soc.example")];
+    let settings = [("MSR_MISP__PUBLIC_URL", "https://misp.soc.example"), ANYWHERE];
     let converted = convert(answer.as_bytes(), &["--no-expiry"], &settings);
     assert_eq!(converted.skipped, "");
     let objects = converted.objects();
@@ -453,7 +458,7 @@ fn what_has_expired_is_skipped_unless_asked_for() {
     ])
     .to_string();
     let pattern = |name: &str| format!("[domain-name:value = '{name}.example']");
-    let converted = convert(document.as_bytes(), &[], &[]);
+    let converted = convert(document.as_bytes(), &[], &[ANYWHERE]);
     assert_eq!(converted.code, Some(0));
     assert_eq!(converted.patterns(), ["fresh", "renewed", "half"].map(pattern));
     let address = "[ipv4-addr:value = '198.51.100.9']";
@@ -482,7 +487,8 @@ fn what_policy_does_not_admit_is_told_with_its_observable() {
         attribute(3, "yara", "rule x {}", 1_700_000_000),
         attribute(4, "ip-dst", "not an address", 1_700_000_000),
     ]);
-    let settings = [("MSR_POLICY__NEVER", "192.0.2.1"), ("MSR_POLICY__TYPES_EXCLUDE", "md5")];
+    let settings =
+        [ANYWHERE, ("MSR_POLICY__NEVER", "192.0.2.1"), ("MSR_POLICY__TYPES_EXCLUDE", "md5")];
     let converted = convert(document.to_string().as_bytes(), &["--no-expiry"], &settings);
     assert_eq!(converted.patterns(), ["[domain-name:value = 'good.example']"]);
     let lines: Vec<_> = converted
@@ -498,10 +504,24 @@ fn what_policy_does_not_admit_is_told_with_its_observable() {
             "type_excluded",
             json!("[file:hashes.MD5 = 'd41d8cd98f00b204e9800998ecf8427e']"),
         ),
-        line("rule x {}", "unsupported_type", Value::Null),
+        line("rule x {}", "type_off", json!("rule x {}")),
         line("not an address", "invalid_value", Value::Null),
     ];
     assert_eq!(lines, expected);
+}
+
+#[test]
+fn by_default_what_leads_nowhere_is_kept_back() {
+    let document = event(&[
+        attribute(1, "ip-dst", "192.168.1.10", 1_700_000_000),
+        attribute(2, "domain|ip", "evil.com|10.0.0.1", 1_700_000_000),
+        attribute(3, "url", "http://localhost:8080/x", 1_700_000_000),
+        attribute(4, "ip-dst|port", "8.8.8.8|53", 1_700_000_000),
+    ]);
+    let converted = convert(document.to_string().as_bytes(), &["--no-expiry"], &[]);
+    let expected = ["[domain-name:value = 'evil.com']", "[ipv4-addr:value = '8.8.8.8']"];
+    assert_eq!(converted.patterns(), expected);
+    assert_eq!(converted.reasons(), BTreeMap::from([("non_routable".to_owned(), 3)]));
 }
 
 #[test]
@@ -510,7 +530,7 @@ fn identity_by_attribute_keeps_the_uuids_of_misp() {
         attribute(1, "domain", "evil.example", 1_700_000_000),
         attribute(2, "domain|ip", "evil.example|192.0.2.1", 1_700_000_000),
     ]);
-    let settings = [("MSR_INDICATOR__IDENTITY", "attribute")];
+    let settings = [("MSR_INDICATOR__IDENTITY", "attribute"), ANYWHERE];
     let converted = convert(document.to_string().as_bytes(), &["--no-expiry"], &settings);
     let uuid = |number| text(&attribute(number, "", "", 0)["uuid"]).parse::<Uuid>().unwrap();
     // The second half of a composite: UUIDv5 of the observable in the attribute's uuid.

@@ -8,6 +8,13 @@ use misp_sentinel_relay::misp::Event;
 
 use crate::recordings::publication;
 
+const REQUEST: &str = "network-traffic:extensions.'http-request-ext'.request_value";
+const USER_AGENT: &str =
+    "network-traffic:extensions.'http-request-ext'.request_header.'User-Agent'";
+const COOKIE: &str = "network-traffic:extensions.'http-request-ext'.request_header.Cookie";
+const PORT: &str = "network-traffic:dst_port";
+const REGISTRY: &str = "windows-registry-key:key";
+
 /// MISP's number of the attribute, and what it claims.
 const EXPECTED: &[(i64, &str, &str)] = &[
     (1, "ipv4-addr:value", "198.51.100.7"),
@@ -30,6 +37,7 @@ const EXPECTED: &[(i64, &str, &str)] = &[
     (17, "url:value", "http://evil.example/no-scheme/x.exe"),
     (18, "url:value", "http://evil.example/defanged"),
     (19, "url:value", "http://203.0.113.9:8081/gate.php"),
+    (20, REQUEST, "/gate.php?id=1"),
     (21, "file:hashes.MD5", "0cc175b9c0f1b6a831c399e269772661"),
     (22, "file:hashes.MD5", "92eb5ffee6ae2fec3ad71c777531578f"),
     (23, "file:hashes.'SHA-1'", "86f7e437faa5a7fce15d1ddcb9eaeaea377667b8"),
@@ -49,15 +57,72 @@ const EXPECTED: &[(i64, &str, &str)] = &[
         "file:hashes.'SHA-512'",
         "1f40fc92da241694750979ee6cf582f2d5d7d28e18335de05abc54d0560e0f5302860c652bf08d560252aa5e74210546f369fbbbce8c12cfc7957b2652fe9a75",
     ),
+    (
+        28,
+        "file:hashes.SSDEEP",
+        "96:sTRVLUNFiM6z5P6tWqCuRTBLdVfVPDHp2EKHmBgl:sTgFiM6NPdqCuRTBLvd2XHmBg",
+    ),
+    (
+        29,
+        "file:hashes.TLSH",
+        "t1a4c1d5e2f6b3a2918d5e4c3b2a190807f6e5d4c3b2a19081726354453627180910a1b2",
+    ),
+    (30, "file:hashes.IMPHASH", "72bb0a20dbae84efcc752cb287357197"),
+    (
+        31,
+        "file:hashes.AUTHENTIHASH",
+        "bdf49c3c3882102fc017ffb661108c63a836d065888a4093994398cc55c2ea2f",
+    ),
+    (32, "file:name", "evil \"quoted\" name.exe"),
+    (33, "file:name", "%PUBLIC%\\evil.dll"),
     (34, "file:hashes.MD5", "8fa14cdd754f91cc6554c9e71929cce7"),
+    (34, "file:name", "invoice.pdf.exe"),
     (35, "file:hashes.'SHA-1'", "4a0a19218e082a343a1b17e5333409af9d98f0f5"),
+    (35, "file:name", "invoice.pdf.exe"),
     (
         36,
         "file:hashes.'SHA-256'",
         "252f10c83610ebca1a059c0bae8255eba2f95be4d1d7bcfa89d7248a82d9f111",
     ),
+    (36, "file:name", "invoice.pdf.exe"),
     (37, "email-addr:value", "phisher@evil.example"),
     (38, "email-addr:value", "victim@victim.example"),
+    (39, "email-message:subject", "RE: Überfällige Rechnung №42 – \"urgent\""),
+    (40, "mutex:name", "Global\\{8F6F0AC4-B9A1-45fd-A8CF-727220DE7100}"),
+    (41, REGISTRY, r"HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Windows\CurrentVersion\Run\Evil"),
+    (42, REGISTRY, r"HKEY_CURRENT_USER\Software\Evil"),
+    (43, USER_AGENT, "Mozilla/5.0 (Windows NT 10.0; Win64; x64) EvilBot/1.0 \"x\""),
+    (44, "autonomous-system:number", "64500"),
+    (45, "ja3:value", "6407eab466f27556146fdaefcf768231"),
+    (46, "jarm:value", "2ad2ad16d2ad2ad00042d42d00042ddb04deffa1705e2edc44cae1ed24a4da"),
+    (47, "hassh:value", "5b9cce2e35e99538573d774bfda7acc1"),
+    (
+        48,
+        "yara",
+        "rule Evil {\n  strings:\n    $a = \"evil\\\\path\" ascii\n    $b = { 4D 5A 90 }\n  condition:\n    all of them\n}",
+    ),
+    (
+        49,
+        "sigma",
+        "title: Evil\nid: 5f113a8f-8b61-41ca-b90f-d374fa7e4a39\ndetection:\n  sel:\n    Image|endswith: '\\evil.exe'\n  condition: sel",
+    ),
+    (
+        50,
+        "snort",
+        "alert tcp any any -> 203.0.113.45 443 (msg:\"Evil C2; \\\"x\\\"\"; content:\"|90 90|\"; sid:1000001; rev:1;)",
+    ),
+    (51, "bank-account:iban", "GB82WEST12345698765432"),
+    (52, "cryptocurrency-wallet:value", "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"),
+    (53, "mac-addr:value", "00:1a:2b:3c:4d:5e"),
+    (54, "x509-certificate:hashes.'SHA-1'", "0b48d5df660d7eae4d751fb0902c903ec767443b"),
+    (
+        55,
+        "x509-certificate:hashes.'SHA-256'",
+        "5f9039b4bf56cdefd3e2d319e9f7c2bc8d69e394fcda6c0e6477a24a4b0a48ae",
+    ),
+    (56, PORT, "8443"),
+    (62, "file:size", "123456"),
+    (67, COOKIE, "SESSID=abc; path=/"),
     (68, "ipv4-addr:value", "8.8.8.8"),
     (69, "ipv4-addr:value", "192.168.1.10"),
     (70, "domain-name:value", "google.com"),
@@ -69,6 +134,8 @@ const EXPECTED: &[(i64, &str, &str)] = &[
     (76, "ipv4-addr:value", "203.0.113.120"),
     (77, "ipv4-addr:value", "203.0.113.121"),
     (78, "file:hashes.MD5", "f3f0456428b06f87a9cbebc38dd3b2e2"),
+    (78, "file:name", "mal.exe"),
+    (80, "file:name", "dropper.exe"),
     (81, "file:hashes.MD5", "d95679752134a2d9eb61dbd7b91c4bcc"),
     (82, "file:hashes.'SHA-1'", "7a81af3e591ac713f81ea1efe93dcf36157d8376"),
     (
@@ -76,15 +143,21 @@ const EXPECTED: &[(i64, &str, &str)] = &[
         "file:hashes.'SHA-256'",
         "65c74c15a686187bb6bbf9958f494fc6b80068034a659a9ad44991b08c58f2d2",
     ),
+    (84, "file:hashes.SSDEEP", "3:AXGBicFlgVNhBGcL6wCrFQEv:AXGHsNhxLsr2C"),
+    (85, "file:size", "4096"),
     (87, "domain-name:value", "obj.evil.example"),
     (88, "ipv4-addr:value", "203.0.113.201"),
     (89, "ipv6-addr:value", "2001:db8::201"),
+    (90, PORT, "443"),
     (91, "url:value", "http://obj.evil.example:8080/a/b.bin"),
     (92, "domain-name:value", "obj.evil.example"),
+    (93, PORT, "8080"),
     (94, "ipv4-addr:value", "198.51.100.9"),
     (95, "ipv4-addr:value", "203.0.113.210"),
+    (96, PORT, "9001"),
     (98, "email-addr:value", "boss@evil.example"),
     (99, "email-addr:value", "cfo@victim.example"),
+    (100, "email-message:subject", "Wire transfer"),
     (101, "ipv4-addr:value", "203.0.113.220"),
 ];
 
@@ -103,7 +176,10 @@ fn each_attribute_claims_exactly_what_misp_says() {
     assert_eq!(claimed, EXPECTED);
     let attributes: BTreeSet<_> = EXPECTED.iter().map(|(number, ..)| number).collect();
     let skipped = 102 - attributes.len() as u64;
-    assert_eq!(conversion.skipped.of(Reason::UnsupportedType), skipped);
+    // vulnerability, comment, link, threat-actor, boolean, datetime, counter, attachment, two floats
+    // and three texts.
+    assert_eq!(skipped, 13);
+    assert_eq!(conversion.skipped.of(Reason::Context), skipped);
     assert_eq!(conversion.skipped.total(), skipped);
 }
 

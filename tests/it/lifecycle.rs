@@ -330,7 +330,7 @@ async fn ids_of_attributes_withdraw_the_old_pattern_before_the_new_one_comes() {
     let json: Value = serde_json::from_slice(frame("000332").json()).unwrap();
     let ids: BTreeMap<String, String> =
         scene.received().iter().map(|one| (text(&one["id"]), text(&one["pattern"]))).collect();
-    assert_eq!(ids.len(), 52, "one for each claim: two values are said twice");
+    assert_eq!(ids.len(), 64, "one for each claim: two values are said twice");
     let composite: Uuid = attribute_uuid("000332", "14").parse().unwrap();
     let second = Uuid::new_v5(&composite, b"ipv4-addr:value = 203.0.113.50");
     let mut expected = BTreeSet::from([format!("indicator--{second}")]);

@@ -30,7 +30,11 @@ mod ledger;
 #[cfg(test)]
 mod ledger_care;
 #[cfg(test)]
+mod libraries;
+#[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod mapping;
 #[cfg(test)]
 mod reads;
 #[cfg(test)]

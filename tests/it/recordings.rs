@@ -9,34 +9,7 @@ use misp_sentinel_relay::convert::{self, Reason};
 use misp_sentinel_relay::misp::{self, Event};
 use serde_json::Value;
 
-/// MISP's types of the first table of conversions, and the claims that each makes.
-const CONVERTED: &[(&str, u64)] = &[
-    ("ip-src", 1),
-    ("ip-dst", 1),
-    ("ip-src|port", 1),
-    ("ip-dst|port", 1),
-    ("domain", 1),
-    ("hostname", 1),
-    ("hostname|port", 1),
-    ("domain|ip", 2),
-    ("url", 1),
-    ("md5", 1),
-    ("sha1", 1),
-    ("sha224", 1),
-    ("sha256", 1),
-    ("sha384", 1),
-    ("sha512", 1),
-    ("filename|md5", 1),
-    ("filename|sha1", 1),
-    ("filename|sha224", 1),
-    ("filename|sha256", 1),
-    ("filename|sha384", 1),
-    ("filename|sha512", 1),
-    ("malware-sample", 1),
-    ("email", 1),
-    ("email-src", 1),
-    ("email-dst", 1),
-];
+use crate::mapping;
 
 #[test]
 fn every_recorded_publication_converts_with_every_attribute_accounted_for() {
@@ -230,9 +203,9 @@ impl Account {
             *self.skipped.entry(Reason::Deleted).or_default() += 1;
             return;
         }
-        match CONVERTED.iter().find(|(converted, _)| *converted == kind) {
-            Some((_, claims)) => self.claims += claims,
-            None => *self.skipped.entry(Reason::UnsupportedType).or_default() += 1,
+        match mapping::claims(kind) {
+            Some(claims) => self.claims += claims,
+            None => *self.skipped.entry(Reason::Context).or_default() += 1,
         }
     }
 

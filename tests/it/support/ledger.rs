@@ -33,6 +33,7 @@ fn config_with(folder: &TempDir, settings: &[(&str, &str)]) -> Config {
         ("MSR_TARGET__SOC__CLIENT_ID", "c"),
         ("MSR_TARGET__SOC__CLIENT_SECRET", "s"),
         ("MSR_LEDGER__DATA_DIR", data_dir),
+        ("MSR_POLICY__ALLOW_NON_ROUTABLE", "true"),
     ];
     let environment = environment.iter().chain(settings);
     let environment = environment.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

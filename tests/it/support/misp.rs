@@ -164,7 +164,7 @@ fn number(json: &Value) -> i64 {
 }
 
 /// The patterns of an attribute as MISP recorded it: its values are canonical already, but for a
-/// URL's missing scheme.
+/// URL's missing scheme and the short names of hives.
 fn patterns(kind: &str, value: &str) -> Vec<String> {
     let (before, behind) = value.rsplit_once('|').unwrap_or((value, value));
     let found = match kind {
@@ -182,9 +182,30 @@ fn patterns(kind: &str, value: &str) -> Vec<String> {
         "sha256" | "filename|sha256" => vec![("file:hashes.'SHA-256'", behind.to_owned())],
         "sha384" | "filename|sha384" => vec![("file:hashes.'SHA-384'", behind.to_owned())],
         "sha512" | "filename|sha512" => vec![("file:hashes.'SHA-512'", behind.to_owned())],
+        "ssdeep" => vec![("file:hashes.SSDEEP", value.to_owned())],
+        "tlsh" => vec![("file:hashes.TLSH", value.to_owned())],
+        "imphash" => vec![("file:hashes.IMPHASH", value.to_owned())],
+        "authentihash" => vec![("file:hashes.AUTHENTIHASH", value.to_owned())],
+        "email-subject" => vec![("email-message:subject", value.to_owned())],
+        "mutex" => vec![("mutex:name", value.to_owned())],
+        "regkey" => vec![("windows-registry-key:key", full_key(value))],
+        "regkey|value" => {
+            vec![("windows-registry-key:key", full_key(value.split_once('|').unwrap().0))]
+        }
+        "user-agent" => vec![(
+            "network-traffic:extensions.'http-request-ext'.request_header.'User-Agent'",
+            value.to_owned(),
+        )],
+        "x509-fingerprint-sha1" => vec![("x509-certificate:hashes.'SHA-1'", value.to_owned())],
+        "x509-fingerprint-sha256" => vec![("x509-certificate:hashes.'SHA-256'", value.to_owned())],
         _ => vec![],
     };
-    found.into_iter().map(|(path, value)| format!("[{path} = '{value}']")).collect()
+    let escaped = |value: String| value.replace('\\', r"\\").replace('\'', r"\'");
+    found.into_iter().map(|(path, value)| format!("[{path} = '{}']", escaped(value))).collect()
+}
+
+fn full_key(key: &str) -> String {
+    key.replace("HKLM", "HKEY_LOCAL_MACHINE").replace("HKCU", "HKEY_CURRENT_USER")
 }
 
 fn ip(address: &str) -> (&'static str, String) {

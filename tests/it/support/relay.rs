@@ -17,8 +17,9 @@ pub(crate) struct Relay {
     arguments: Vec<String>,
 }
 
-/// What every test wants: no quota, waits of milliseconds, indicators that never expire.
-pub(crate) const FAST: [(&str, &str); 19] = [
+/// What every test wants: no quota, waits of milliseconds, indicators that never expire, and the
+/// documentation addresses of the recordings.
+pub(crate) const FAST: [(&str, &str); 20] = [
     ("MSR_MISP__PUBLIC_URL", "https://misp.example"),
     ("MSR_MISP__ZEROMQ__CONNECT_TIMEOUT", "500ms"),
     ("MSR_MISP__ZEROMQ__RECONNECT_MAX", "50ms"),
@@ -37,6 +38,7 @@ pub(crate) const FAST: [(&str, &str); 19] = [
     ("MSR_DELIVERY__DEGRADED_RETRY", "200ms"),
     ("MSR_DELIVERY__RESEND_AFTER", "500ms"),
     ("MSR_ADMIN__LISTEN", "127.0.0.1:0"),
+    ("MSR_POLICY__ALLOW_NON_ROUTABLE", "true"),
     ("MSR_LOG__FORMAT", "json"),
 ];
 

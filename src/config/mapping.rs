@@ -1,0 +1,103 @@
+//! What MISP's words mean: the attribute types that count, and the tables of tags.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use wildmatch::WildMatch;
+
+use super::reader::{Problem, Reader};
+use super::rest::verbatim;
+use crate::convert::{self, Row};
+use crate::stix::TagRules;
+
+const TYPES: &str = "convert.types";
+
+/// The switches of `[convert.types]`, in the environment one JSON object, or a variable for a type:
+/// `MSR_CONVERT__TYPES__FILENAME_MD5` is that of `filename|md5`.
+pub(super) fn types(reader: &mut Reader) -> BTreeMap<String, bool> {
+    const ALLOWED: &str = "a table of attribute types, each true or false; in the environment a \
+                           JSON object";
+    let table = verbatim(reader, TYPES, ALLOWED);
+    let mut switches = BTreeMap::new();
+    for (types, on) in table {
+        match (on, unknown(&types)) {
+            (Value::Bool(on), None) => drop(switches.insert(types, on)),
+            (Value::Bool(_), Some(problem)) => reader.refuse(TYPES, &types, ALLOWED, problem),
+            (other, _) => {
+                let problem = Problem::new(format!("{other} is neither true nor false"));
+                reader.refuse(TYPES, &types, ALLOWED, problem);
+            }
+        }
+    }
+    for name in reader.keys_below(TYPES) {
+        let key = format!("{TYPES}.{name}");
+        let on = reader.flag(&key);
+        match convert::types().iter().find(|row| variable(row.name) == name) {
+            Some(row) if row.skipped().is_none() => drop(switches.insert(row.name.to_owned(), on)),
+            _ => reader.refuse(&key, &name, ALLOWED, Problem::new("no type that is converted")),
+        }
+    }
+    switches
+}
+
+/// A type as a variable of the environment ends, in lower case.
+fn variable(name: &str) -> String {
+    let character = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    name.chars().map(character).collect()
+}
+
+/// Why a switch would have no effect.
+fn unknown(types: &str) -> Option<Problem> {
+    let pattern = WildMatch::new_case_insensitive(types);
+    let named = || convert::types().iter().filter(|row| pattern.matches(row.name));
+    if named().any(|row| row.skipped().is_none()) {
+        return None;
+    }
+    let reason = named().next().and_then(Row::skipped);
+    Some(match reason {
+        Some(reason) => Problem::new(format!("is never converted: {}", reason.word()))
+            .hint("docs/mapping.md has the reasons"),
+        None => Problem::new("no attribute type of MISP").hint("docs/mapping.md lists them"),
+    })
+}
+
+/// What is read out of tags.
+pub(super) fn tags(reader: &mut Reader) -> TagRules {
+    let default = reader.text("indicator.default_threat_type");
+    TagRules {
+        confidence_from: reader.texts("indicator.confidence_from"),
+        confidence: table(reader, "indicator.confidence", |reader, key| {
+            reader.number(key, 0..=100_u8)
+        }),
+        kill_chain: table(reader, "indicator.kill_chain", Reader::text),
+        category_phases: reader.flag("indicator.category_phases"),
+        threat_types: threat_types(reader),
+        default_threat_type: (!default.is_empty()).then_some(default),
+        threat_level_labels: reader.flag("indicator.threat_level_labels"),
+    }
+}
+
+fn threat_types(reader: &mut Reader) -> BTreeMap<String, String> {
+    const KEY: &str = "indicator.threat_types";
+    const ALLOWED: &str =
+        "a table of tags, each with a threat type; in the environment a JSON object";
+    let mut types = BTreeMap::new();
+    for (tag, kind) in verbatim(reader, KEY, ALLOWED) {
+        if let Some(kind) = kind.as_str().filter(|kind| !kind.trim().is_empty()) {
+            types.insert(tag, kind.to_owned());
+        } else {
+            let problem = Problem::new(format!("{kind} is no threat type"));
+            reader.refuse(KEY, &tag, ALLOWED, problem);
+        }
+    }
+    types
+}
+
+fn table<T>(
+    reader: &mut Reader,
+    section: &str,
+    read: impl Fn(&mut Reader, &str) -> T,
+) -> BTreeMap<String, T> {
+    let tags = reader.keys_below(section);
+    tags.into_iter().map(|tag| (tag.clone(), read(reader, &format!("{section}.{tag}")))).collect()
+}

@@ -1,0 +1,427 @@
+//! The table of types against MISP's own list of them (the recorded describeTypes), and the document
+//! that is made of it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use misp_sentinel_relay::convert::{self, Row, Trust};
+use serde_json::Value;
+
+use crate::recordings::{elements, http, recording};
+use crate::support::publisher::recorded_frames;
+use crate::support::scene::Scene;
+
+/// Written down for each type of MISP: whether it is on by default, off, or skipped; and its object
+/// paths, or the reason.
+pub(crate) const FATES: &[(&str, &str, &str)] = &[
+    // Addresses, names and URLs.
+    ("ip-dst", "on", "ipv4-addr:value ipv6-addr:value"),
+    ("ip-src", "on", "ipv4-addr:value ipv6-addr:value"),
+    ("domain", "on", "domain-name:value"),
+    ("hostname", "on", "domain-name:value"),
+    ("url", "on", "url:value"),
+    ("ip-dst|port", "on", "ipv4-addr:value ipv6-addr:value"),
+    ("ip-src|port", "on", "ipv4-addr:value ipv6-addr:value"),
+    ("hostname|port", "on", "domain-name:value"),
+    ("domain|ip", "on", "domain-name:value ipv4-addr:value ipv6-addr:value"),
+    ("onion-address", "on", "domain-name:value"),
+    ("uri", "on", "url:value network-traffic:extensions.'http-request-ext'.request_value"),
+    ("port", "off", "network-traffic:dst_port"),
+    ("AS", "on", "autonomous-system:number"),
+    ("mac-address", "on", "mac-addr:value"),
+    ("mac-eui-64", "skip", "no_observable"),
+    (
+        "user-agent",
+        "on",
+        "network-traffic:extensions.'http-request-ext'.request_header.'User-Agent'",
+    ),
+    ("http-method", "off", "network-traffic:extensions.'http-request-ext'.request_method"),
+    ("cookie", "off", "network-traffic:extensions.'http-request-ext'.request_header.Cookie"),
+    // Files, by their hashes; of a name with a hash the name too, where file names are on.
+    ("sha256", "on", "file:hashes.'SHA-256'"),
+    ("sha1", "on", "file:hashes.'SHA-1'"),
+    ("md5", "on", "file:hashes.MD5"),
+    ("sha224", "on", "file:hashes.'SHA-224'"),
+    ("sha384", "on", "file:hashes.'SHA-384'"),
+    ("sha512", "on", "file:hashes.'SHA-512'"),
+    ("sha3-224", "on", "file:hashes.'SHA3-224'"),
+    ("sha3-256", "on", "file:hashes.'SHA3-256'"),
+    ("sha3-384", "on", "file:hashes.'SHA3-384'"),
+    ("sha3-512", "on", "file:hashes.'SHA3-512'"),
+    ("sha512/224", "skip", "no_hash_name"),
+    ("sha512/256", "skip", "no_hash_name"),
+    ("authentihash", "on", "file:hashes.AUTHENTIHASH"),
+    ("imphash", "on", "file:hashes.IMPHASH"),
+    ("pehash", "on", "file:hashes.PEHASH"),
+    ("vhash", "on", "file:hashes.VHASH"),
+    ("ssdeep", "on", "file:hashes.SSDEEP"),
+    ("tlsh", "on", "file:hashes.TLSH"),
+    ("telfhash", "on", "file:hashes.TELFHASH"),
+    ("impfuzzy", "skip", "no_hash_name"),
+    ("cdhash", "skip", "no_hash_name"),
+    ("filename", "off", "file:name"),
+    ("filename|sha256", "on", "file:hashes.'SHA-256' file:name"),
+    ("filename|sha1", "on", "file:hashes.'SHA-1' file:name"),
+    ("filename|md5", "on", "file:hashes.MD5 file:name"),
+    ("malware-sample", "on", "file:hashes.MD5 file:name"),
+    ("filename|sha224", "on", "file:hashes.'SHA-224' file:name"),
+    ("filename|sha384", "on", "file:hashes.'SHA-384' file:name"),
+    ("filename|sha512", "on", "file:hashes.'SHA-512' file:name"),
+    ("filename|sha3-224", "on", "file:hashes.'SHA3-224' file:name"),
+    ("filename|sha3-256", "on", "file:hashes.'SHA3-256' file:name"),
+    ("filename|sha3-384", "on", "file:hashes.'SHA3-384' file:name"),
+    ("filename|sha3-512", "on", "file:hashes.'SHA3-512' file:name"),
+    ("filename|sha512/224", "skip", "no_hash_name"),
+    ("filename|sha512/256", "skip", "no_hash_name"),
+    ("filename|authentihash", "on", "file:hashes.AUTHENTIHASH file:name"),
+    ("filename|imphash", "on", "file:hashes.IMPHASH file:name"),
+    ("filename|pehash", "on", "file:hashes.PEHASH file:name"),
+    ("filename|vhash", "on", "file:hashes.VHASH file:name"),
+    ("filename|ssdeep", "on", "file:hashes.SSDEEP file:name"),
+    ("filename|tlsh", "on", "file:hashes.TLSH file:name"),
+    ("filename|impfuzzy", "skip", "no_hash_name"),
+    ("size-in-bytes", "off", "file:size"),
+    ("mime-type", "off", "file:mime_type"),
+    ("attachment", "skip", "context"),
+    ("pdb", "skip", "no_observable"),
+    // What runs on a machine.
+    ("mutex", "on", "mutex:name"),
+    ("named pipe", "off", "file:name"),
+    ("regkey", "on", "windows-registry-key:key"),
+    ("regkey|value", "on", "windows-registry-key:key"),
+    ("windows-service-name", "on", "process:extensions.'windows-service-ext'.service_name"),
+    ("windows-service-displayname", "on", "process:extensions.'windows-service-ext'.display_name"),
+    ("windows-scheduled-task", "skip", "no_observable"),
+    ("process-state", "skip", "no_observable"),
+    ("mobile-application-id", "skip", "no_observable"),
+    ("azure-application-id", "skip", "no_observable"),
+    ("chrome-extension-id", "skip", "no_observable"),
+    // Electronic mail.
+    ("email", "on", "email-addr:value"),
+    ("email-src", "on", "email-addr:value"),
+    ("email-dst", "on", "email-addr:value"),
+    ("email-reply-to", "on", "email-addr:value"),
+    ("email-subject", "on", "email-message:subject"),
+    ("email-message-id", "on", "email-message:message_id"),
+    ("email-attachment", "on", "email-message:body_multipart[*].body_raw_ref.name"),
+    ("email-x-mailer", "on", "email-message:additional_header_fields.'X-Mailer'"),
+    ("email-src-display-name", "on", "email-message:from_ref.display_name"),
+    ("email-dst-display-name", "off", "email-message:to_refs[*].display_name"),
+    ("email-thread-index", "off", "email-message:additional_header_fields.'Thread-Index'"),
+    ("dkim-signature", "off", "email-message:additional_header_fields.'DKIM-Signature'"),
+    ("email-mime-boundary", "skip", "no_observable"),
+    ("email-header", "skip", "not_exact"),
+    ("email-body", "skip", "not_exact"),
+    ("dkim", "skip", "no_observable"),
+    ("whois-registrant-email", "off", "email-addr:value"),
+    ("dns-soa-email", "off", "email-addr:value"),
+    // Certificates and fingerprints of connections.
+    ("x509-fingerprint-sha1", "on", "x509-certificate:hashes.'SHA-1'"),
+    ("x509-fingerprint-sha256", "on", "x509-certificate:hashes.'SHA-256'"),
+    ("x509-fingerprint-md5", "on", "x509-certificate:hashes.MD5"),
+    ("ja3-fingerprint-md5", "off", "ja3:value"),
+    ("jarm-fingerprint", "off", "jarm:value"),
+    ("hassh-md5", "off", "hassh:value"),
+    ("hasshserver-md5", "off", "hassh-server:value"),
+    ("favicon-mmh3", "skip", "no_observable"),
+    ("dom-hash", "skip", "no_observable"),
+    ("community-id", "skip", "no_observable"),
+    ("ssh-fingerprint", "skip", "no_observable"),
+    // Accounts and money.
+    ("btc", "off", "cryptocurrency-wallet:value"),
+    ("dash", "off", "cryptocurrency-wallet:value"),
+    ("xmr", "off", "cryptocurrency-wallet:value"),
+    ("iban", "off", "bank-account:iban"),
+    ("bic", "off", "bank-account:bic"),
+    ("bank-account-nr", "off", "bank-account:account_number"),
+    ("phone-number", "off", "phone-number:value"),
+    ("prtn", "off", "phone-number:value"),
+    ("aba-rtn", "skip", "no_observable"),
+    ("bin", "skip", "no_observable"),
+    ("cc-number", "skip", "personal_data"),
+    ("eppn", "off", "user-account:account_login"),
+    ("jabber-id", "off", "user-account:account_login"),
+    ("twitter-id", "off", "user-account:account_login"),
+    ("github-username", "off", "user-account:account_login"),
+    ("github-repository", "skip", "no_observable"),
+    ("github-organisation", "skip", "no_observable"),
+    // Rules and patterns.
+    ("yara", "off", "yara"),
+    ("sigma", "off", "sigma"),
+    ("snort", "off", "snort"),
+    ("suricata", "off", "suricata"),
+    ("stix2-pattern", "on", "stix"),
+    ("bro", "skip", "no_pattern_type"),
+    ("zeek", "skip", "no_pattern_type"),
+    ("gene", "skip", "no_pattern_type"),
+    ("kusto-query", "skip", "no_pattern_type"),
+    ("pattern-in-file", "skip", "not_exact"),
+    ("pattern-in-traffic", "skip", "not_exact"),
+    ("pattern-in-memory", "skip", "not_exact"),
+    ("filename-pattern", "skip", "not_exact"),
+    // What tells of an event and matches nothing.
+    ("link", "skip", "context"),
+    ("comment", "skip", "context"),
+    ("text", "skip", "context"),
+    ("other", "skip", "context"),
+    ("hex", "skip", "context"),
+    ("float", "skip", "context"),
+    ("integer", "skip", "context"),
+    ("counter", "skip", "context"),
+    ("boolean", "skip", "context"),
+    ("datetime", "skip", "context"),
+    ("anonymised", "skip", "context"),
+    ("cortex", "skip", "context"),
+    ("git-commit-id", "skip", "context"),
+    ("vulnerability", "skip", "context"),
+    ("weakness", "skip", "context"),
+    ("cpe", "skip", "context"),
+    ("threat-actor", "skip", "context"),
+    ("campaign-name", "skip", "context"),
+    ("campaign-id", "skip", "context"),
+    ("malware-type", "skip", "context"),
+    ("whois-registrant-phone", "skip", "context"),
+    ("whois-registrant-name", "skip", "context"),
+    ("whois-registrant-org", "skip", "context"),
+    ("whois-registrar", "skip", "context"),
+    ("whois-creation-date", "skip", "context"),
+    ("pgp-public-key", "skip", "context"),
+    ("pgp-private-key", "skip", "context"),
+    // Who or what was attacked.
+    ("target-user", "skip", "victim"),
+    ("target-email", "skip", "victim"),
+    ("target-machine", "skip", "victim"),
+    ("target-org", "skip", "victim"),
+    ("target-location", "skip", "victim"),
+    ("target-external", "skip", "victim"),
+    // Persons.
+    ("identity-card-number", "skip", "personal_data"),
+    ("first-name", "skip", "personal_data"),
+    ("middle-name", "skip", "personal_data"),
+    ("last-name", "skip", "personal_data"),
+    ("full-name", "skip", "personal_data"),
+    ("date-of-birth", "skip", "personal_data"),
+    ("place-of-birth", "skip", "personal_data"),
+    ("gender", "skip", "personal_data"),
+    ("passport-number", "skip", "personal_data"),
+    ("passport-country", "skip", "personal_data"),
+    ("passport-expiration", "skip", "personal_data"),
+    ("redress-number", "skip", "personal_data"),
+    ("nationality", "skip", "personal_data"),
+    ("visa-number", "skip", "personal_data"),
+    ("issue-date-of-the-visa", "skip", "personal_data"),
+    ("primary-residence", "skip", "personal_data"),
+    ("country-of-residence", "skip", "personal_data"),
+    ("special-service-request", "skip", "personal_data"),
+    ("frequent-flyer-number", "skip", "personal_data"),
+    ("travel-details", "skip", "personal_data"),
+    ("payment-details", "skip", "personal_data"),
+    ("place-port-of-original-embarkation", "skip", "personal_data"),
+    ("place-port-of-clearance", "skip", "personal_data"),
+    ("place-port-of-onward-foreign-destination", "skip", "personal_data"),
+    ("passenger-name-record-locator-number", "skip", "personal_data"),
+];
+
+/// How many claims an attribute of a type makes, values being sound; `None`: it is skipped.
+pub(crate) fn claims(kind: &str) -> Option<u64> {
+    let (_, fate, _) = FATES.iter().find(|(name, ..)| *name == kind)?;
+    let halves = kind == "domain|ip" || kind == "malware-sample" || kind.starts_with("filename|");
+    (*fate != "skip").then_some(1 + u64::from(halves))
+}
+
+/// What the row of a type says, in the words of [`FATES`].
+fn said(row: &Row) -> (&'static str, String) {
+    match row.skipped() {
+        Some(reason) => ("skip", reason.word().to_owned()),
+        None => (if row.is_on() { "on" } else { "off" }, row.paths().join(" ")),
+    }
+}
+
+fn described() -> Value {
+    let (_, body) = http(&recording("lists-and-settings/describeTypes.response.http"));
+    serde_json::from_slice::<Value>(&body).unwrap()["result"].clone()
+}
+
+#[test]
+fn every_type_that_misp_describes_has_its_row() {
+    let described = described();
+    let types: Vec<&str> = elements(&described["types"]).map(|one| one.as_str().unwrap()).collect();
+    assert_eq!(types.len(), 191);
+    for kind in &types {
+        let row = convert::types().iter().find(|row| row.name == *kind);
+        let row = row.unwrap_or_else(|| panic!("{kind} has no row"));
+        let fate = FATES.iter().find(|(name, ..)| name == kind);
+        let (_, fate, says) = fate.unwrap_or_else(|| panic!("nothing was written down for {kind}"));
+        assert_eq!(said(row), (*fate, (*says).to_owned()), "{kind}");
+        assert_eq!(row.trust().is_none(), *fate == "skip", "{kind}");
+    }
+    // misp-stix converts it, and later releases of MISP may have it.
+    let more: Vec<&str> =
+        convert::types().iter().map(|row| row.name).filter(|name| !types.contains(name)).collect();
+    assert_eq!(more, ["suricata"]);
+}
+
+/// A type that MISP itself marks for detection by default is not skipped for being mere context.
+#[test]
+fn what_misp_marks_for_detection_is_converted_or_cannot_be() {
+    let described = described();
+    let skipped: BTreeSet<&str> = described["sane_defaults"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(_, default)| default["to_ids"] == 1)
+        .filter_map(|(kind, _)| {
+            let (_, fate, reason) = FATES.iter().find(|(name, ..)| name == kind)?;
+            (*fate == "skip").then_some(*reason)
+        })
+        .collect();
+    let cannot = ["no_hash_name", "no_observable", "no_pattern_type", "not_exact", "personal_data"];
+    assert_eq!(skipped, BTreeSet::from(cannot));
+}
+
+/// `docs/mapping.md` is what the table says; UPDATE_MAPPING=1 writes it.
+#[test]
+fn the_document_says_what_the_table_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/mapping.md");
+    let document = document();
+    if std::env::var_os("UPDATE_MAPPING").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &document).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == document, "docs/mapping.md differs; UPDATE_MAPPING=1 writes it");
+}
+
+/// The relay never hears of the event again: the claims are kept, on or off.
+#[tokio::test(flavor = "multi_thread")]
+async fn switching_types_and_routability_needs_no_word_from_misp() {
+    let mut scene = Scene::set(&[]).await;
+    let sink = recorded_frames("zmq").into_iter().find(|frame| frame.name.starts_with("000332"));
+    scene.publisher.send(&sink.unwrap().frame).await;
+    scene.settle().await;
+    let before: BTreeSet<String> = scene.live().into_keys().collect();
+    assert_eq!(before.len(), 62);
+    let at = |path: &str| before.iter().filter(|one| one.contains(path)).cloned().collect();
+    // Attributes 1 to 9, 14, 69, 76, 77, 88, 89, 95 and 101, and the URL of 19; not 8.8.8.8.
+    let mut local: BTreeSet<String> = at("-addr:value = '");
+    local.retain(|one| !one.contains("email") && !one.contains("8.8.8.8"));
+    local.extend(at("url:value = 'http://203.0.113.9:8081/gate.php'"));
+    assert_eq!(local.len(), 18);
+    let md5: BTreeSet<String> = at("hashes.MD5 = '");
+    assert_eq!(md5.len(), 5, "of three types");
+    // That of a malware-sample is off with it.
+    let names =
+        [r#"evil "quoted" name.exe"#, r"%PUBLIC%\\evil.dll", "invoice.pdf.exe", "dropper.exe"]
+            .map(|name| format!("[file:name = '{name}']"));
+
+    let off = r#"{"*md5": false, "malware-sample": false, "filename": true}"#;
+    let steps = [(off, "false"), ("", "true")];
+    for (types, routable) in steps {
+        scene.relay.stop();
+        scene.relay.set("MSR_CONVERT__TYPES", types);
+        scene.relay.set("MSR_POLICY__ALLOW_NON_ROUTABLE", routable);
+        scene.relay.restart(&scene.publisher).await;
+        scene.settle().await;
+        let mut expected = before.clone();
+        if routable == "false" {
+            expected.retain(|one| !local.contains(one) && !md5.contains(one));
+            expected.extend(names.clone());
+        }
+        let live = || scene.live().into_keys().collect::<BTreeSet<String>>();
+        // In the backlog, behind the probe.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while live() != expected {
+            let wrong: Vec<String> = live().symmetric_difference(&expected).cloned().collect();
+            assert!(Instant::now() < deadline, "{types}: {wrong:#?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+const HEAD: &str = "\
+# What each MISP attribute type becomes
+
+Made from the table in `src/convert/table.rs` by a test; do not edit. It has every type of MISP 2.5.1
+(`describeTypes`). A type that it does not have is skipped as `unknown_type`.
+
+Each observable is one indicator with one equality comparison, the only form that Sentinel reduces to
+`ObservableKey` and `ObservableValue`. Types that are *off* are remembered and not sent (`type_off`)
+until `[convert.types]` switches them on, which needs no word from MISP. A file name beside a hash is
+an observable of its own, under the switch of `filename` besides its own.
+
+Trust: *high*, the same thing, and Sentinel's built-in rules compare it; *medium*, the same thing, and
+queries of your own compare it; *low*, less than the attribute says, a name that is not in STIX's
+vocabulary, or something that Sentinel's logs hardly show. How Sentinel stores numbers, and paths into
+extensions and lists, was not seen in a live workspace; all patterns are valid STIX 2.1.
+
+## Converted
+
+| MISP type | default | observable | trust | note |
+|---|---|---|---|---|
+";
+
+const REASONS: &str = "
+## Skipped
+
+| reason | MISP types |
+|---|---|
+";
+
+const WORDS: &str = "
+`context`: tells of an event, a tool or an actor, and is seen in no log. `no_observable`: STIX has no
+object for it. `no_hash_name`: a hash that neither STIX nor misp-stix names. `not_exact`: a pattern or
+free text, where an indicator compares for equality. `no_pattern_type`: a rule in a language that STIX
+has no pattern type for. `personal_data` and `victim` say what they are.
+
+Of a type that is converted, a value that is none is skipped as `invalid_value`, and a STIX pattern of
+more than one comparison as `complex_pattern`. Addresses, hosts and URLs that lead nowhere on the
+internet are kept back as `non_routable` unless `policy.allow_non_routable` is set.
+";
+
+fn document() -> String {
+    let mut text = HEAD.to_owned();
+    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+    for row in convert::types() {
+        let Some(reason) = row.skipped() else {
+            writeln!(text, "{}", line(row)).unwrap();
+            continue;
+        };
+        let name = match row.note {
+            "" => code(row.name),
+            note => format!("{} ({note})", code(row.name)),
+        };
+        match reasons.iter_mut().find(|(word, _)| *word == reason.word()) {
+            Some((_, names)) => names.push(name),
+            None => reasons.push((reason.word(), vec![name])),
+        }
+    }
+    text.push_str(REASONS);
+    for (word, names) in reasons {
+        writeln!(text, "| `{word}` | {} |", names.join(", ")).unwrap();
+    }
+    text.push_str(WORDS);
+    text
+}
+
+fn line(row: &Row) -> String {
+    let observables: Vec<String> = row
+        .paths()
+        .into_iter()
+        .map(|path| match path {
+            "stix" => "what it compares".to_owned(),
+            rule if !rule.contains(':') => format!("pattern type `{rule}`"),
+            path => code(path),
+        })
+        .collect();
+    let default = if row.is_on() { "on" } else { "off" };
+    let trust = row.trust().map_or("", Trust::word);
+    let name = code(row.name);
+    format!("| {name} | {default} | {} | {trust} | {} |", observables.join(", "), row.note)
+}
+
+/// In a table a bar must be escaped, also in code.
+fn code(text: &str) -> String {
+    format!("`{}`", text.replace('|', "\\|"))
+}
