@@ -42,8 +42,8 @@ Exit codes:
 enum Command {
     /// Relay until SIGTERM or Ctrl-C; a second signal stops at once
     ///
-    /// Reads MISP's ZeroMQ feed and webhook, remembers what it said in a ledger on disk, and keeps
-    /// each target in Sentinel like it. Safe to kill at any time.
+    /// Reads MISP's ZeroMQ feed, webhook and REST API, remembers what it said in a ledger on disk, and
+    /// keeps each target in Sentinel like it. Safe to kill at any time.
     #[command(verbatim_doc_comment)]
     Run(RunOptions),
 

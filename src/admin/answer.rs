@@ -53,7 +53,10 @@ pub(super) async fn answer(
             Err(error) => unwritable(error),
         },
         Request::Progress => match Progress::of(&overview.ledger, &overview.source).await {
-            Ok(progress) => Response::Progress { progress },
+            Ok(progress) => {
+                let fault = overview.rest.as_ref().and_then(|rest| rest.now().error);
+                Response::Progress { progress: progress.map(|one| Progress { fault, ..one }) }
+            }
             Err(error) => failed(&format!("the ledger cannot be read: {error}")),
         },
         Request::Copy { to } => match overview.ledger.copy_to(&to).await {
@@ -64,6 +67,9 @@ pub(super) async fn answer(
             Ok(held) => Response::Held { held },
             Err(error) => failed(&format!("the ledger cannot be read: {error}")),
         },
+        Request::Release { empty: true, .. } if !shows_empty(overview) => failed(
+            "MISP shows events that the ledger holds: nothing is kept back for its being empty",
+        ),
         Request::Release { event, empty } => {
             let ledger = &overview.ledger;
             match release(ledger, &overview.view, (&overview.source, event, empty)).await {
@@ -72,6 +78,10 @@ pub(super) async fn answer(
             }
         }
     })
+}
+
+fn shows_empty(overview: &Overview) -> bool {
+    overview.rest.as_ref().is_some_and(|rest| rest.now().empty)
 }
 
 /// Whether there is a key to read with.

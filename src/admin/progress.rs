@@ -13,6 +13,9 @@ pub struct Progress {
     pub left: ResyncCount,
     /// Open changes of all targets, by lane: withdrawals, live, backlog.
     pub queued: [i64; 3],
+    /// Why MISP cannot be asked now, if it cannot.
+    #[serde(default)]
+    pub fault: Option<String>,
 }
 
 impl Progress {
@@ -28,7 +31,7 @@ impl Progress {
                 *sum += depth;
             }
         }
-        Ok(Some(Self { resync, left, queued }))
+        Ok(Some(Self { resync, left, queued, fault: None }))
     }
 
     #[must_use]

@@ -21,6 +21,7 @@ use crate::app::{self, Reading};
 use crate::cli::{ReleaseOptions, ResyncOptions};
 use crate::config::Config;
 use crate::ledger::{Alteration, Altered, Held, Ledger};
+use crate::rest::Client;
 
 /// How often the progress is looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -48,7 +49,10 @@ pub async fn resync(config: &Config, options: &ResyncOptions) -> anyhow::Result<
         }
         Some(Response::Done) => {
             let done = follow(async || running(config).await).await?;
-            print(&format!("{done}\nWhat differs is queued; `status` tells what is delivered.\n"))
+            print(&format!(
+                "{done}\nAll is compared; what differed is being sent, as `status` and the log tell.\n"
+            ))?;
+            notes(config, options.event).await
         }
         Some(Response::Failed { error }) => bail!("the relay answers: {error}"),
         Some(other) => bail!("the relay answers {other:?}"),
@@ -65,6 +69,21 @@ pub async fn resync(config: &Config, options: &ResyncOptions) -> anyhow::Result<
 
 fn seconds(age: Duration) -> i64 {
     i64::try_from(age.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// What kept anything from being put right.
+async fn notes(config: &Config, event: Option<Uuid>) -> anyhow::Result<()> {
+    if let (Some(event), Some(rest)) = (event, &config.misp.rest)
+        && Client::new(rest)?.is_gone(event).await?
+    {
+        print(&format!("MISP has no event {event}, or does not show it to this key.\n"))?;
+    }
+    let answer = control::ask(&config.ledger.data_dir, &Request::Status).await?;
+    let Some(Response::Status { status }) = answer else { return Ok(()) };
+    let kept = |line: &&String| line.starts_with("rest:") || line.starts_with("held:");
+    let notes: String =
+        status.degraded.iter().filter(kept).map(|line| format!("note: {line}\n")).collect();
+    print(&notes)
 }
 
 async fn running(config: &Config) -> anyhow::Result<Option<Progress>> {
@@ -105,6 +124,7 @@ async fn follow(
     look: impl AsyncFn() -> anyhow::Result<Option<Progress>>,
 ) -> anyhow::Result<String> {
     let bar = bar();
+    let mut fault = None;
     let (began, mut told) = (Instant::now(), Instant::now());
     loop {
         let progress = look().await?;
@@ -113,6 +133,11 @@ async fn follow(
             bar.set_length(u64::try_from(progress.resync.attributes).unwrap_or_default());
             bar.set_position(u64::try_from(progress.read().1).unwrap_or_default());
             bar.set_message(line.clone());
+            if progress.fault != fault {
+                fault = progress.fault.clone();
+                let words = fault.iter().map(|fault| format!("{fault}; it is tried again"));
+                words.for_each(|words| bar.suspend(|| tell(&words)));
+            }
             if progress.is_done() {
                 bar.finish_and_clear();
                 return Ok(line);

@@ -34,6 +34,7 @@ pub(super) fn intake(
         rest: Arc::new(rest),
         guard: config.guard,
         key: KeyView::default(),
+        catches_up: true,
         status: RestStatus::default(),
         accept_new_view: Arc::new(AtomicBool::new(accept_new_view)),
     }))
@@ -99,6 +100,7 @@ impl Reading {
         }
         let (inbox, notices) = Inbox::new(0);
         let asking = intake(&config, &ledger, &inbox, false)?.context("a key")?;
+        let asking = RestIntake { catches_up: false, ..asking };
         drop(inbox);
         let settings = writer_settings(&config, Some(&asking));
         let writer = Writer::new(ledger.clone(), view, settings, notices);

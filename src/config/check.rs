@@ -38,7 +38,10 @@ fn intakes(config: &Config, reader: &mut Reader) {
         );
     }
     if none && reader.sound(endpoints) && reader.sound(listen) {
-        reader.missing(endpoints, "the relay needs MISP's ZeroMQ feed to listen to");
+        reader.missing(
+            endpoints,
+            "the relay needs MISP's ZeroMQ feed to listen to, or misp.key to ask with",
+        );
     }
 }
 

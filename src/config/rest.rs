@@ -12,7 +12,8 @@ const KEY: &str = "misp.key";
 const SEARCH: &str = "misp.search";
 
 /// Parameters of restSearch that the relay sets itself: in `misp.search` they would be lost.
-const OWN: [&str; 7] = ["returnFormat", "page", "limit", "order", "metadata", "uuid", "deleted"];
+const OWN: [&str; 8] =
+    ["published", "returnFormat", "page", "limit", "order", "metadata", "uuid", "deleted"];
 
 /// `None` without a key.
 pub(super) fn read(reader: &mut Reader, url: Option<&Url>) -> Option<Rest> {

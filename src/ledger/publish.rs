@@ -177,6 +177,10 @@ impl Writer {
         if matches!(begun, Begun::Deleted) {
             self.ask_confirmation(event).await?;
         }
+        if origin.is_read() && matches!(begun, Begun::Unchanged) {
+            tracing::debug!(%event, "compared with MISP: no change");
+            return Ok(Applied::Wholly);
+        }
         Ok(log_not_applied(event, begun))
     }
 

@@ -235,7 +235,7 @@ pub async fn serve_until(
     }
     writeln!(
         out,
-        "\nIt also needs MSR_MISP__PUBLIC_URL and MSR_MISP__ZEROMQ__ENDPOINTS (try demo --feed 127.0.0.1:50000, \
+        "\nIt also needs MSR_MISP__PUBLIC_URL and MSR_MISP__ZEROMQ__ENDPOINTS or MSR_MISP__URL and _KEY (try demo --feed 127.0.0.1:50000, \
          whose addresses need MSR_POLICY__ALLOW_NON_ROUTABLE=true)."
     )?;
     out.flush()?;

@@ -202,6 +202,13 @@ impl RestIntake {
     /// If MISP shows none of the known events, something is wrong with MISP rather than with all of
     /// them, unless an operator says so.
     pub(super) async fn looks_empty(&self, none_shown: bool) -> Result<bool, Fault> {
+        if !none_shown {
+            // The operator's word counted for what MISP showed then.
+            let name = crate::ledger::may_empty(self.source());
+            if self.ledger.remembered(&name).await?.is_some_and(|until| until != 0) {
+                self.ledger.remember(&name, &Value::from(0)).await?;
+            }
+        }
         let empty = none_shown
             && self.ledger.has_claims(self.source()).await?
             && !self.may_be_empty().await?;

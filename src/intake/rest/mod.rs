@@ -41,6 +41,8 @@ pub struct RestIntake {
     /// Filled in here, read by the ledger's writer.
     pub key: KeyView,
     pub status: RestStatus,
+    /// Whether it looks by itself for what changed; else only for what is asked.
+    pub catches_up: bool,
     /// Another key than the ledger remembers is accepted, once.
     pub accept_new_view: Arc<AtomicBool>,
 }
@@ -71,7 +73,12 @@ impl RestIntake {
         let work = async {
             // Until it is known what the key sees, an absence means nothing.
             self.learn_key().await;
-            tokio::join!(self.read_due(), self.keep_up(), self.keep_resyncing());
+            let keep_up = async {
+                if self.catches_up {
+                    self.keep_up().await;
+                }
+            };
+            tokio::join!(self.read_due(), keep_up, self.keep_resyncing());
         };
         tokio::select! {
             () = stop.cancelled() => {}
