@@ -444,9 +444,9 @@ impl World {
 fn lasting_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Another run of the tests at the same time has ports of its own, most often.
-    let first = 12_000 + u16::try_from(std::process::id() % 20).unwrap() * 1_000;
+    let first = 12_000 + u16::try_from(std::process::id() % 4).unwrap() * 5_000;
     loop {
-        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 1_000;
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 5_000;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         if TcpListener::bind(address).is_ok() {
             return address;
