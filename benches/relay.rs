@@ -17,9 +17,12 @@
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
+mod measure;
+
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
+use measure::memory;
 use support::publisher::{Publisher, recorded_frame};
 use support::relay::{Relay, held};
 use support::sandbox::start;
@@ -59,7 +62,7 @@ async fn small_events(linger: &str) {
     let relay = Relay::start(&sandbox, &publisher, &settings).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     println!("start to ready: {} ms", ready_after(&relay));
-    println!("idle RSS: {:.1} MB", memory(&relay, "VmRSS"));
+    println!("idle RSS: {:.1} MB", memory(relay.pid(), "VmRSS"));
     let mut taken = Vec::new();
     for run in 0..RUNS + 5 {
         let frame = small_event(run);
@@ -97,13 +100,13 @@ async fn large_event() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     println!("50,000 attributes: frame to committed {:.2} s", sent.elapsed().as_secs_f64());
-    println!("  peak RSS at commit: {:.1} MB", memory(&relay, "VmHWM"));
+    println!("  peak RSS at commit: {:.1} MB", memory(relay.pid(), "VmHWM"));
     let mut changes = sandbox.changes();
     while held(&sandbox).len() < LARGE {
         tokio::time::timeout(Duration::from_secs(120), changes.changed()).await.unwrap().unwrap();
     }
     println!("  frame to all accepted {:.2} s (no quota)", sent.elapsed().as_secs_f64());
-    println!("  peak RSS: {:.1} MB", memory(&relay, "VmHWM"));
+    println!("  peak RSS: {:.1} MB", memory(relay.pid(), "VmHWM"));
     let ledger = std::fs::metadata(relay.folder().join("ledger.db")).unwrap().len();
     println!("  ledger: {:.1} MB", ledger as f64 / 1e6);
 }
@@ -132,14 +135,6 @@ fn ready_after(relay: &Relay) -> u64 {
     let log = relay.log();
     let line = log.lines().find(|line| line.contains("relay ready")).unwrap();
     serde_json::from_str::<serde_json::Value>(line).unwrap()["ready_after_ms"].as_u64().unwrap()
-}
-
-/// A line of `/proc/PID/status`, MB.
-fn memory(relay: &Relay, line: &str) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", relay.pid())).unwrap();
-    let line = status.lines().find(|candidate| candidate.starts_with(line)).unwrap();
-    let kilobytes: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kilobytes * 1024.0 / 1e6
 }
 
 fn report(what: &str, times: &mut [Duration]) {

@@ -16,8 +16,11 @@
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
+mod measure;
+
 use std::time::{Duration, Instant};
 
+use measure::memory;
 use misp_sentinel_relay::sandbox::misp::{Misp, MispServer, MispSettings, NewAttribute, NewEvent};
 use support::publisher::Publisher;
 use support::relay::{Relay, held};
@@ -59,7 +62,7 @@ async fn measure(attributes: usize) {
         "{attributes} attributes: filled from an empty ledger in {:.1} s, {:.0} attributes/s, peak RSS {:.1} MB",
         filled_after.as_secs_f64(),
         attributes as f64 / filled_after.as_secs_f64(),
-        memory(&relay, "VmHWM")
+        memory(relay.pid(), "VmHWM")
     );
     let sends = attributes <= SENT;
     while sends && held(&sandbox).len() < attributes {
@@ -83,7 +86,7 @@ async fn measure(attributes: usize) {
         attributes as f64 / took.as_secs_f64(),
         serving.as_secs_f64(),
         served as f64 / 1e6,
-        memory(&relay, "VmHWM")
+        memory(relay.pid(), "VmHWM")
     );
     let ledger = std::fs::metadata(relay.folder().join("ledger.db")).unwrap().len();
     println!("  ledger: {:.1} MB", ledger as f64 / 1e6);
@@ -166,12 +169,4 @@ async fn finished(relay: &Relay, times: usize) {
         assert!(began.elapsed() < Duration::from_secs(900), "{}", relay.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-/// A line of `/proc/PID/status`, MB.
-fn memory(relay: &Relay, line: &str) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", relay.pid())).unwrap();
-    let line = status.lines().find(|candidate| candidate.starts_with(line)).unwrap();
-    let kilobytes: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kilobytes * 1024.0 / 1e6
 }

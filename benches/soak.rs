@@ -19,9 +19,12 @@
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
+mod measure;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use measure::memory;
 use misp_sentinel_relay::sandbox::misp::{
     Chance, Edit, Frame, Misp, MispServer, MispSettings, NewAttribute, NewEvent, RestFault,
 };
@@ -220,12 +223,6 @@ impl Soak {
     }
 
     fn tell(&self, relay: &Relay, minute: u64) {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", relay.pid())).unwrap();
-        let memory = |name: &str| {
-            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-            let kilobytes: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-            kilobytes * 1024.0 / 1e6
-        };
         let files = std::fs::read_dir(format!("/proc/{}/fd", relay.pid())).unwrap().count();
         let size = |name: &str| {
             std::fs::metadata(relay.folder().join(name)).map_or(0, |file| file.len()) as f64 / 1e6
@@ -234,8 +231,8 @@ impl Soak {
         let throttled = requests.iter().filter(|request| request.status == Some(429)).count();
         println!(
             "minute {minute}: RSS {:.1} MB, peak {:.1} MB, {files} files, ledger {:.1} MB + WAL {:.1} MB; {} deeds, {} uploads, {throttled} answers of 429",
-            memory("VmRSS"),
-            memory("VmHWM"),
+            memory(relay.pid(), "VmRSS"),
+            memory(relay.pid(), "VmHWM"),
             size("ledger.db"),
             size("ledger.db-wal"),
             self.deeds,

@@ -10,6 +10,8 @@ pub mod config;
 
 pub mod notice;
 
+pub mod backoff;
+
 pub mod http;
 
 pub mod misp;

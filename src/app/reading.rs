@@ -32,23 +32,11 @@ pub(super) fn intake(
         inbox: inbox.clone(),
         misp: Arc::new(config.misp.clone()),
         rest: Arc::new(rest),
-        guard: config.guard,
         key: KeyView::default(),
         catches_up: true,
         status: RestStatus::default(),
         accept_new_view: Arc::new(AtomicBool::new(accept_new_view)),
     }))
-}
-
-/// How the writer takes what it is told by REST.
-fn rules(asking: &RestIntake) -> RestRules {
-    RestRules {
-        times: (*asking.rest).clone(),
-        key: asking.key.clone(),
-        searches: !asking.misp.search.is_empty(),
-        on_unpublish: asking.misp.on_unpublish,
-        guard: asking.guard,
-    }
 }
 
 /// What the ledger's writer has to know.
@@ -58,7 +46,13 @@ pub(super) fn writer_settings(config: &Config, rest: Option<&RestIntake>) -> Wri
         source: config.misp.name.clone(),
         confirm_within: webhook.map_or(Duration::from_secs(120), |webhook| webhook.confirm_within),
         tombstones: config.ledger.tombstones,
-        rest: rest.map(rules),
+        rest: rest.map(|asking| RestRules {
+            times: (*asking.rest).clone(),
+            key: asking.key.clone(),
+            searches: !config.misp.search.is_empty(),
+            on_unpublish: config.misp.on_unpublish,
+            guard: config.guard,
+        }),
     }
 }
 

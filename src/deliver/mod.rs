@@ -3,7 +3,6 @@
 //! One sender loop per credential picks batches, keeps the quota and settles answers; the rooms
 //! around it know one thing each.
 
-pub mod backoff;
 mod halving;
 mod health;
 pub mod http;

@@ -13,7 +13,6 @@ use thiserror::Error;
 use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::health::Health;
 use super::lanes::{Picked, Room};
 use super::line::{Batch, Line, Way};
@@ -21,6 +20,7 @@ use super::outcome::{Asked, Outcome};
 use super::pacer::Pacer;
 use super::token::{Credential, SignInError, TokenSource};
 use super::upload;
+use crate::backoff::Backoff;
 use crate::config::{Config, Delivery, Mode, Secret, Target};
 use crate::ledger::{Ledger, Sending};
 use crate::metrics;

@@ -250,7 +250,7 @@ impl Sender {
     async fn store(&mut self, answer: &Answer, settlements: &[Settlement<'_>]) -> sqlx::Result<()> {
         let Some(line) = self.lines.get(answer.line) else { return Ok(()) };
         let now = Ledger::now();
-        let resend = i64::try_from(self.delivery.resend_after.as_millis()).unwrap_or(i64::MAX);
+        let resend = crate::ledger::millis(self.delivery.resend_after);
         self.ledger.settle(&line.name, settlements, now, now.saturating_add(resend)).await
     }
 

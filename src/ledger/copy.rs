@@ -63,11 +63,14 @@ impl Ledger {
             .await
     }
 
-    /// Forgets a resync under way: what it still had to read is part of the next one.
+    /// Forgets a resync under way and all that is to be read: a copy reads what it is asked for.
     ///
     /// # Errors
     /// Whatever SQLite says.
     pub async fn forget_resync(&self, source: &str) -> sqlx::Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query("DELETE FROM reads WHERE source = $1").bind(source).execute(&mut *tx).await?;
+        tx.commit().await?;
         let Some(resync) = self.resync(source).await? else { return Ok(()) };
         self.store_resync(source, &Resync { phase: ResyncPhase::Done, ..resync }).await
     }

@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use sqlx::{QueryBuilder, Sqlite};
+use serde_json::Value;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{Ledger, push_uuids};
@@ -182,31 +183,6 @@ impl Ledger {
         Ok(one.is_some())
     }
 
-    /// A read that cannot succeed is asked for no more.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn give_up_read(&self, source: &str, event: Uuid, asked: i64) -> sqlx::Result<()> {
-        let mut tx = self.begin().await?;
-        super::reads::settle(&mut tx, (source, event), asked).await?;
-        tx.commit().await
-    }
-
-    /// A read told nothing: it is tried again at `due_at`, Unix milliseconds.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn put_off_read(
-        &self,
-        source: &str,
-        read: &super::DueRead,
-        due_at: i64,
-    ) -> sqlx::Result<()> {
-        let mut tx = self.begin().await?;
-        super::reads::postpone(&mut tx, (source, read.event), (read.asked, due_at, 0)).await?;
-        tx.commit().await
-    }
-
     /// Has catch-up look again at once, as after a gap.
     ///
     /// # Errors
@@ -232,8 +208,60 @@ impl Ledger {
     pub async fn move_cursors(&self, source: &str, cursors: &[(&str, i64)]) -> sqlx::Result<()> {
         let mut tx = self.begin().await?;
         for (name, value) in cursors {
-            super::reads::store_cursor(&mut tx, source, name, *value).await?;
+            store_cursor(&mut tx, source, name, *value).await?;
         }
         tx.commit().await
     }
+
+    /// How far a listing has come, in MISP's time.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn cursor(&self, source: &str, name: &str) -> sqlx::Result<Option<i64>> {
+        sqlx::query_scalar("SELECT value FROM cursors WHERE source = $1 AND name = $2")
+            .bind(source)
+            .bind(name)
+            .fetch_optional(&self.readers)
+            .await
+    }
+
+    /// Stores a value under a name, for the tasks that talk to MISP.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn remember(&self, name: &str, value: &Value) -> sqlx::Result<()> {
+        let mut tx = self.begin().await?;
+        super::start::store_setting(&mut tx, name, &value.to_string()).await?;
+        tx.commit().await
+    }
+
+    /// What [`Ledger::remember`] stored.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn remembered(&self, name: &str) -> sqlx::Result<Option<Value>> {
+        let text: Option<String> = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
+            .bind(name)
+            .fetch_optional(&self.readers)
+            .await?;
+        text.map(|text| super::wanted::decode(&text)).transpose()
+    }
+}
+
+async fn store_cursor(
+    connection: &mut SqliteConnection,
+    source: &str,
+    name: &str,
+    value: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO cursors (source, name, value) VALUES ($1, $2, $3)
+         ON CONFLICT (source, name) DO UPDATE SET value = excluded.value",
+    )
+    .bind(source)
+    .bind(name)
+    .bind(value)
+    .execute(connection)
+    .await?;
+    Ok(())
 }

@@ -63,7 +63,7 @@ pub use start::{DISABLED, DRY_RUN, StartError, TargetEntry};
 pub use status::{GapStatus, LedgerStatus, Refusal, ResyncStatus, TargetStatus};
 pub use upkeep::Upkeep;
 pub use wanted::WITHDRAWN;
-pub use writer::{KeyView, RestRules, Writer, WriterSettings};
+pub use writer::{KeyView, RestRules, Writer, WriterSettings, millis};
 
 use crate::policy::{Judge, Policy};
 use crate::stix::{Merger, Rendering};

@@ -138,8 +138,8 @@ impl Writer {
     /// MISP says that there is no such event.
     async fn gone(&mut self, read: &Read, rest: &RestRules) -> sqlx::Result<Receipt> {
         let view = std::sync::Arc::clone(&self.view);
-        let key = (self.settings.source.clone(), read.event);
-        let key = (key.0.as_str(), key.1);
+        let source = self.settings.source.clone();
+        let key = (source.as_str(), read.event);
         let mut tx = self.ledger.begin().await?;
         let Some((sequence, timestamp, known)) = state(&mut tx, key).await? else {
             reads::settle(&mut tx, key, read.asked).await?;

@@ -1,7 +1,6 @@
 //! The queue of events that only a REST read can settle. Whatever asks writes a row; one task works
 //! the rows down. So an asking survives a crash, and many askings are one read.
 
-use serde_json::Value;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
@@ -311,58 +310,31 @@ impl Ledger {
         Ok(ResyncCount { events, attributes })
     }
 
-    /// How far a listing has come, in MISP's time.
+    /// A read that cannot succeed is asked for no more.
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub async fn cursor(&self, source: &str, name: &str) -> sqlx::Result<Option<i64>> {
-        sqlx::query_scalar("SELECT value FROM cursors WHERE source = $1 AND name = $2")
-            .bind(source)
-            .bind(name)
-            .fetch_optional(&self.readers)
-            .await
-    }
-
-    /// Stores a value under a name, for the tasks that talk to MISP.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn remember(&self, name: &str, value: &Value) -> sqlx::Result<()> {
+    pub async fn give_up_read(&self, source: &str, event: Uuid, asked: i64) -> sqlx::Result<()> {
         let mut tx = self.begin().await?;
-        super::start::store_setting(&mut tx, name, &value.to_string()).await?;
+        settle(&mut tx, (source, event), asked).await?;
         tx.commit().await
     }
 
-    /// What [`Ledger::remember`] stored.
+    /// A read told nothing: it is tried again at `due_at`, Unix milliseconds.
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub async fn remembered(&self, name: &str) -> sqlx::Result<Option<Value>> {
-        let text: Option<String> = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
-            .bind(name)
-            .fetch_optional(&self.readers)
-            .await?;
-        text.map(|text| super::wanted::decode(&text)).transpose()
+    pub async fn put_off_read(
+        &self,
+        source: &str,
+        read: &DueRead,
+        due_at: i64,
+    ) -> sqlx::Result<()> {
+        let mut tx = self.begin().await?;
+        postpone(&mut tx, (source, read.event), (read.asked, due_at, 0)).await?;
+        tx.commit().await
     }
 }
 
 /// Rows a statement.
 const ROWS: usize = 400;
-
-pub(super) async fn store_cursor(
-    connection: &mut SqliteConnection,
-    source: &str,
-    name: &str,
-    value: i64,
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO cursors (source, name, value) VALUES ($1, $2, $3)
-         ON CONFLICT (source, name) DO UPDATE SET value = excluded.value",
-    )
-    .bind(source)
-    .bind(name)
-    .bind(value)
-    .execute(connection)
-    .await?;
-    Ok(())
-}

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::wanted::{decode, encode};
+use super::wanted::encode;
 use super::{Candidate, Ledger, Listing, ResyncCount};
 
 /// A full resync.
@@ -108,12 +108,8 @@ impl Ledger {
     /// # Errors
     /// Whatever SQLite says.
     pub async fn resync(&self, source: &str) -> sqlx::Result<Option<Resync>> {
-        let stored: Option<String> =
-            sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
-                .bind(name(source))
-                .fetch_optional(&self.readers)
-                .await?;
-        Ok(stored.and_then(|stored| decode(&stored).ok()))
+        let stored = self.remembered(&name(source)).await?;
+        Ok(stored.and_then(|stored| serde_json::from_value(stored).ok()))
     }
 
     /// Stores how it goes on, unless another was begun in its place meanwhile.

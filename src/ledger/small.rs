@@ -11,7 +11,7 @@ use super::reads::{self, Asking};
 use super::tags::{self, Affected};
 use super::wanted::{Change, refresh};
 use super::withdraw::{self, Ending, Tombstone, Which, Withdrawn};
-use super::writer::{Writer, unix};
+use super::writer::{Writer, millis, unix};
 use super::{Writing, events};
 use crate::convert;
 use crate::metrics;
@@ -249,7 +249,7 @@ impl Writer {
         .bind(body.as_ref())
         .execute(&self.ledger.writer)
         .await?;
-        let within = i64::try_from(self.settings.confirm_within.as_millis()).unwrap_or(i64::MAX);
+        let within = millis(self.settings.confirm_within);
         let dropped: Option<i64> = sqlx::query_scalar(
             "SELECT until FROM gaps
              WHERE source = $1 AND event = $2 AND until > $3 AND publication",

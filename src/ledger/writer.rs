@@ -249,7 +249,9 @@ fn acknowledge(done: Option<oneshot::Sender<Receipt>>, receipt: Receipt) {
     }
 }
 
-pub(super) fn millis(duration: Duration) -> i64 {
+/// A duration in milliseconds, as the ledger counts.
+#[must_use]
+pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -19,8 +19,8 @@ use super::page::{Page, Pages};
 use super::refusal::{self, RestError};
 use super::reply::{Reply, header};
 use super::search;
+use crate::backoff::Backoff;
 use crate::config::Rest;
-use crate::deliver::backoff::Backoff;
 use crate::http::{HttpError, Trust, Way, chain};
 use crate::metrics;
 

@@ -247,7 +247,7 @@ async fn a_deleted_event_comes_back_only_by_a_read_that_began_well_after() {
 }
 
 #[tokio::test]
-async fn an_event_that_misp_does_not_know_ends_unless_the_key_changed() {
+async fn an_event_that_misp_does_not_know_ends_unless_something_was_heard_meanwhile() {
     let mut stage = Stage::set(&[]).await;
     stage.push(10, &[shown(1, "1.1.1.1", 10)]).await;
     let stale = Read { sequence: 0, ..stage.asked().await };

@@ -13,17 +13,17 @@ mod status;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 pub use status::{RestState, RestStatus};
 
-use crate::config::{Guard, Misp, Rest};
-use crate::deliver::backoff::Backoff;
+use crate::backoff::Backoff;
+use crate::config::{Misp, Rest};
 use crate::intake::Inbox;
-use crate::ledger::{KeyView, Ledger};
+use crate::ledger::{KeyView, Ledger, millis};
 use crate::rest::{Client, RestError};
 
 /// Whatever a header says.
@@ -37,7 +37,6 @@ pub struct RestIntake {
     pub inbox: Inbox,
     pub misp: Arc<Misp>,
     pub rest: Arc<Rest>,
-    pub guard: Guard,
     /// Filled in here, read by the ledger's writer.
     pub key: KeyView,
     pub status: RestStatus,
@@ -61,8 +60,7 @@ impl Fault {
     fn asks_for(&self) -> Option<Duration> {
         match self {
             Self::Misp(RestError::RateLimited { after }) => Some(*after),
-            Self::Misp(_) => None,
-            Self::Ledger(_) => None,
+            Self::Misp(_) | Self::Ledger(_) => None,
         }
     }
 }
@@ -105,16 +103,11 @@ fn now() -> i64 {
     Ledger::now()
 }
 
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
 fn until(at: i64) -> Duration {
     Duration::from_millis(u64::try_from(at.saturating_sub(now())).unwrap_or_default())
 }
 
 /// Unix seconds, where MISP's clock is not told.
 fn own_clock() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    now() / 1_000
 }
