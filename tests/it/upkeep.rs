@@ -250,6 +250,8 @@ async fn a_run_that_did_not_end_in_order_leaves_a_gap() {
     scene.relay.restart(&scene.publisher).await;
     assert!(!gaps(&scene).contains(&interrupted));
     scene.publisher.send(&recorded_frame("zmq", "010616_misp_json.bin").frame).await;
+    // It has arrived by then, and writing it takes some hundred milliseconds.
+    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
     assert_eq!(scene.relay.stop().0, Some(0));
     scene.relay.set("MSR_DELIVERY__GRACE", "8s");
     scene.relay.restart(&scene.publisher).await;
