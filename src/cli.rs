@@ -147,6 +147,25 @@ pub struct ConvertOptions {
     /// Convert what has expired as well
     #[arg(long)]
     pub no_expiry: bool,
+
+    /// Tell of each attribute what becomes of it and why, in place of the bundle
+    #[arg(long)]
+    pub explain: bool,
+
+    #[command(flatten)]
+    pub telling: TellingOptions,
+}
+
+/// How `explain` tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub struct TellingOptions {
+    /// With the indicators as STIX JSON
+    #[arg(long)]
+    pub stix: bool,
+
+    /// One JSON object a line for each attribute, in place of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
