@@ -44,6 +44,17 @@ pub struct ClaimFacts {
     pub tags: Vec<Tag>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<ObjectFacts>,
+    /// The attribute's whole value as MISP wrote it, where that is not the observable's value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
+}
+
+impl ClaimFacts {
+    /// The attribute's whole value as MISP wrote it; both halves of a composite.
+    #[must_use]
+    pub fn written<'a>(&'a self, observable: &'a Observable) -> &'a str {
+        self.raw.as_deref().unwrap_or(&observable.value)
+    }
 }
 
 /// The MISP object around an attribute.

@@ -36,11 +36,10 @@ pub fn claims(attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Result<
     let row = types::find(&attribute.kind).ok_or(Reason::UnknownType)?;
     let (first, second) = observables(row.shape()?, attribute.value.trim())?;
     let facts = facts::of_attribute(attribute, object, row.name);
-    let claim = |part: u8, observable: Observable, facts: ClaimFacts| Claim {
-        attribute: attribute.uuid,
-        part,
-        observable,
-        facts,
+    let claim = |part: u8, observable: Observable, facts: ClaimFacts| {
+        let raw =
+            (attribute.value != observable.value).then(|| attribute.value.as_ref().to_owned());
+        Claim { attribute: attribute.uuid, part, observable, facts: ClaimFacts { raw, ..facts } }
     };
     let second = second.map(|observable| claim(1, observable, facts.clone()));
     Ok(Claims { first: claim(0, first, facts), second })

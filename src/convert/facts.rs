@@ -53,6 +53,7 @@ pub(super) fn of_attribute(
             distribution: object.distribution,
             relation: attribute.relation.as_ref().to_owned(),
         }),
+        raw: None,
     }
 }
 

@@ -46,6 +46,31 @@ fn assert_invalid(kind: &str, values: &[&str]) {
 }
 
 #[test]
+fn what_misp_wrote_is_kept_where_the_observable_says_it_otherwise() {
+    let written = |kind: &str, value: &str| {
+        let attribute = serde_json::json!({
+            "uuid": "58634bba-6203-49db-85e0-06c10dc6430e",
+            "type": kind,
+            "value": value,
+        });
+        let document = serde_json::json!({"Event": {
+            "uuid": "62724408-1cb5-4198-8ceb-3e542ad28bcd",
+            "Attribute": [attribute],
+        }});
+        let document = document.to_string();
+        let claims = super::event(&Event::parse(document.as_bytes()).unwrap()).claims;
+        for claim in &claims {
+            assert_eq!(claim.facts.written(&claim.observable), value);
+        }
+        claims.into_iter().map(|claim| claim.facts.raw).collect::<Vec<_>>()
+    };
+    assert_eq!(written("domain", "evil.example"), [None]);
+    assert_eq!(written("domain", "Evil.Example"), [Some("Evil.Example".to_owned())]);
+    let both = "evil.example|198.51.100.7";
+    assert_eq!(written("domain|ip", both), [Some(both.to_owned()), Some(both.to_owned())]);
+}
+
+#[test]
 fn addresses_are_in_their_shortest_form() {
     let cases = [
         ("198.51.100.7", "ipv4-addr:value 198.51.100.7"),
