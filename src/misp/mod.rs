@@ -6,6 +6,7 @@
 mod attribute;
 mod document;
 mod event;
+mod galaxy;
 mod head;
 mod lenient;
 pub mod notification;
@@ -19,6 +20,7 @@ mod tests;
 pub use attribute::{Attribute, Malformed};
 pub use document::{Events, NotAnEvent, events};
 pub use event::Event;
+pub use galaxy::Cluster;
 pub use head::event_uuid;
 pub use object::Object;
 pub use tag::Tag;

@@ -14,10 +14,11 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod context;
+#[cfg(test)]
 mod convergence;
 #[cfg(test)]
 mod convert;
-#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod explain;
