@@ -25,7 +25,7 @@ pub struct View {
 }
 
 /// Raised when the conversion of the same input changes.
-const MAPPING_VERSION: u32 = 2;
+const MAPPING_VERSION: u32 = 3;
 
 /// The view of the targets without a policy of their own.
 const DEFAULT: &str = "default";
@@ -47,12 +47,13 @@ impl View {
         let rendering = Rendering { tlp_untagged: policy.tlp_untagged, ..rendering.clone() };
         // Plain data with string keys: serialising cannot fail.
         let shape = serde_json::to_vec(&(policy, &rendering, MAPPING_VERSION)).unwrap_or_default();
+        let judge = Judge::new(policy);
         Self {
             name: name.to_owned(),
             targets,
             disabled: Vec::new(),
-            judge: Judge::new(policy),
-            merger: Merger::new(&rendering),
+            merger: Merger::new(&rendering, &judge),
+            judge,
             fingerprint: hash([shape.as_slice()]),
         }
     }
@@ -88,17 +89,15 @@ impl Views {
                 list.push(member.target.clone());
             }
         }
-        Self::of(found.into_iter().map(|(_, view)| Arc::new(view)).collect(), rendering)
+        let views = found.into_iter().map(|(_, view)| Arc::new(view)).collect();
+        Self { views, keys: Arc::new(Merger::new(rendering, &Judge::new(base))) }
     }
 
     /// One view of all targets.
     #[must_use]
-    pub fn single(view: View, rendering: &Rendering) -> Self {
-        Self::of(vec![Arc::new(view)], rendering)
-    }
-
-    fn of(views: Vec<Arc<View>>, rendering: &Rendering) -> Self {
-        Self { views, keys: Arc::new(Merger::new(rendering)) }
+    pub fn single(view: View) -> Self {
+        let keys = Arc::new(view.merger.clone());
+        Self { views: vec![Arc::new(view)], keys }
     }
 
     /// Some of these views.

@@ -88,7 +88,7 @@ fn write(ledger: &Ledger, views: &Arc<Views>, config: &Config) -> (Inbox, JoinHa
 fn one_view(targets: &[&str], config: &Config) -> Arc<Views> {
     let targets = targets.iter().map(|target| (*target).to_owned()).collect();
     let view = View::new(VIEW, targets, &config.policy, &config.rendering);
-    Arc::new(Views::single(view, &config.rendering))
+    Arc::new(Views::single(view))
 }
 
 impl Drop for Relay {
