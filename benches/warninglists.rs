@@ -81,7 +81,7 @@ fn name(number: u32) -> String {
 }
 
 fn attribute(mix: &str, number: u32) -> (&'static str, String) {
-    let random = mixed(number.wrapping_add(77));
+    let random = mixed(number + (1 << 30));
     let address = std::net::Ipv4Addr::from(random);
     let place = match mix {
         "addresses" => number % 3,
@@ -140,8 +140,8 @@ fn entry(kind: Kind, types: &[&str], number: u32) -> String {
         Kind::String if types[0] == "md5" => format!("{:064x}", mixed(number + 77)),
         Kind::String | Kind::Hostname => name(number),
         Kind::Cidr => {
-            let prefix = 17 + number % 16;
-            let network = mixed(number) & (u32::MAX << (32 - prefix));
+            let prefix = 24 + number % 9;
+            let network = mixed(number + 1_000_000) & (u32::MAX << (32 - prefix));
             format!("{}/{prefix}", std::net::Ipv4Addr::from(network))
         }
         Kind::Substring => format!("@{}", name(number)),

@@ -123,7 +123,7 @@ impl List {
     pub(super) fn find(&self, part: &Part<'_>) -> Option<String> {
         match &self.matcher {
             Matcher::Whole(texts) => {
-                texts.contains(part.text, part.hashed()).then(|| part.text.to_owned())
+                texts.contains(part.text, part.whole()?).then(|| part.text.to_owned())
             }
             Matcher::Host(texts) => part
                 .domains()
@@ -139,6 +139,14 @@ impl List {
                 .iter()
                 .find(|(_, regex)| regex.is_match(part.text.as_bytes()))
                 .map(|(entry, _)| entry.clone()),
+        }
+    }
+
+    /// The texts that are looked up whole.
+    pub(super) fn texts(&self) -> Option<&Texts> {
+        match &self.matcher {
+            Matcher::Whole(texts) | Matcher::Host(texts) => Some(texts),
+            Matcher::Inside(_) | Matcher::Anywhere { .. } | Matcher::Like(_) => None,
         }
     }
 

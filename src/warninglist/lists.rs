@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::list::List;
+use super::sieve::Sieve;
+use super::texts::Hashed;
 use super::value::parts;
 
 /// The enabled lists, in the order in which MISP asks them. Cheap to make anew: lists are shared.
@@ -14,6 +16,8 @@ pub struct Lists {
     by_type: HashMap<String, Vec<usize>>,
     /// For every other type.
     of_all: Vec<usize>,
+    /// Of the texts of all lists.
+    pub(super) sieve: Sieve,
 }
 
 /// A list that an attribute is on.
@@ -38,7 +42,8 @@ impl Lists {
         let named = lists.iter().flat_map(|list| &list.head.types);
         let by_type = named.map(|kind| (kind.clone(), applying(kind))).collect();
         let of_all = applying("ALL");
-        Self { by_type, of_all, lists }
+        let sieve = sieve(&lists);
+        Self { by_type, of_all, sieve, lists }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<List>> {
@@ -63,7 +68,7 @@ impl Lists {
 
     /// The lists that an attribute of the type `kind` with this value, as MISP wrote it, is on.
     pub fn hits<'a>(&'a self, kind: &str, value: &'a str) -> impl Iterator<Item = Hit<'a>> {
-        let parts = parts(kind, value);
+        let parts = parts(kind, value, &self.sieve);
         let places = self.by_type.get(kind).unwrap_or(&self.of_all);
         places.iter().filter_map(move |place| {
             let list = self.lists.get(*place)?;
@@ -84,4 +89,11 @@ impl Lists {
         });
         *hasher.finalize().as_bytes()
     }
+}
+
+fn sieve(lists: &[Arc<List>]) -> Sieve {
+    let texts = || lists.iter().filter_map(|list| list.texts());
+    let mut sieve = Sieve::new(texts().map(|texts| texts.len()).sum());
+    texts().flat_map(|texts| texts.iter()).for_each(|text| sieve.add(Hashed::of(text)));
+    sieve
 }

@@ -8,6 +8,7 @@ mod head;
 mod list;
 mod lists;
 mod pattern;
+mod sieve;
 mod store;
 mod texts;
 mod value;

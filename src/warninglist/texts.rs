@@ -12,6 +12,10 @@ impl Hashed {
         hasher.write(text.as_bytes());
         Self(hasher.finish())
     }
+
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// Texts of this length and longer have it in four bytes behind the first.

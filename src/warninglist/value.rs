@@ -3,43 +3,56 @@
 use std::cell::OnceCell;
 
 use super::cidr::Asked;
+use super::sieve::Sieve;
 use super::texts::Hashed;
 
 /// A value, or one of the two of a composite.
 #[derive(Debug)]
 pub(super) struct Part<'a> {
     pub(super) text: &'a str,
-    hashed: OnceCell<Hashed>,
+    sieve: &'a Sieve,
+    whole: OnceCell<Option<Hashed>>,
     address: OnceCell<Option<Asked<'a>>>,
     domains: OnceCell<Vec<(&'a str, Hashed)>>,
 }
 
-/// The parts of a value. MISP splits by the type, at the first `|`.
-pub(super) fn parts<'a>(kind: &str, value: &'a str) -> Vec<Part<'a>> {
+/// The parts of a value, asked of lists whose texts are in `sieve`. MISP splits by the type, at the
+/// first `|`.
+pub(super) fn parts<'a>(kind: &str, value: &'a str, sieve: &'a Sieve) -> Vec<Part<'a>> {
     let split = kind == "malware-sample" || kind.contains('|');
     match value.split_once('|').filter(|_| split) {
-        Some((first, second)) => vec![Part::new(first), Part::new(second)],
-        None => vec![Part::new(value)],
+        Some((first, second)) => vec![Part::new(first, sieve), Part::new(second, sieve)],
+        None => vec![Part::new(value, sieve)],
     }
 }
 
 impl<'a> Part<'a> {
-    fn new(text: &'a str) -> Self {
-        Self { text, hashed: OnceCell::new(), address: OnceCell::new(), domains: OnceCell::new() }
+    fn new(text: &'a str, sieve: &'a Sieve) -> Self {
+        Self {
+            text,
+            sieve,
+            whole: OnceCell::new(),
+            address: OnceCell::new(),
+            domains: OnceCell::new(),
+        }
     }
 
-    pub(super) fn hashed(&self) -> Hashed {
-        *self.hashed.get_or_init(|| Hashed::of(self.text))
+    /// What a list of whole values is asked for; `None` where none has it.
+    pub(super) fn whole(&self) -> Option<Hashed> {
+        let hashed = || Some(Hashed::of(self.text)).filter(|text| self.sieve.passes(*text));
+        *self.whole.get_or_init(hashed)
     }
 
     pub(super) fn address(&self) -> Option<&Asked<'a>> {
         self.address.get_or_init(|| Asked::read(self.text)).as_ref()
     }
 
-    /// What a hostname list is asked for, in MISP's order.
+    /// What a hostname list is asked for, in MISP's order, without what none has.
     pub(super) fn domains(&self) -> &[(&'a str, Hashed)] {
-        let hashed = |domain| (domain, Hashed::of(domain));
-        self.domains.get_or_init(|| domains(self.text).into_iter().map(hashed).collect())
+        self.domains.get_or_init(|| {
+            let hashed = domains(self.text).into_iter().map(|domain| (domain, Hashed::of(domain)));
+            hashed.filter(|(_, domain)| self.sieve.passes(*domain)).collect()
+        })
     }
 }
 
@@ -109,8 +122,9 @@ mod tests {
 
     #[test]
     fn only_composite_types_are_split_and_only_once() {
+        let sieve = Sieve::default();
         let texts = |kind, value| -> Vec<&str> {
-            parts(kind, value).iter().map(|part| part.text).collect()
+            parts(kind, value, &sieve).iter().map(|part| part.text).collect()
         };
         assert_eq!(texts("domain|ip", "a.example|192.0.2.1"), ["a.example", "192.0.2.1"]);
         assert_eq!(texts("malware-sample", "a.exe|0123"), ["a.exe", "0123"]);
