@@ -44,6 +44,8 @@ pub mod signals;
 
 pub mod demo;
 
+pub mod explain;
+
 pub mod preview;
 
 pub mod app;

@@ -15,6 +15,7 @@ mod tidy {
         "src/misp/",
         "src/convert/",
         "src/policy/",
+        "src/explain/",
         "src/stix/",
         "src/deliver/outcome",
         "src/deliver/pacer",

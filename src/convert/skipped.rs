@@ -88,4 +88,49 @@ impl Reason {
             Self::Expired => "expired",
         }
     }
+
+    /// Why, and what an operator can do about it.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::UnknownType => {
+                "the table of attribute types (docs/mapping.md) does not have this type"
+            }
+            Self::Context => {
+                "this type tells of the event, a tool or an actor: logs do not show it"
+            }
+            Self::NoObservable => "STIX has no object for this type",
+            Self::NoHashName => "neither STIX nor misp-stix has a name for this hash",
+            Self::NotExact => {
+                "the value only resembles or is a part, and an indicator compares for equality"
+            }
+            Self::NoPatternType => "a rule in a language that STIX has no pattern type for",
+            Self::PersonalData => "this type is about a person",
+            Self::Victim => "this type tells who or what was attacked",
+            Self::InvalidValue => "the value is not what its type says",
+            Self::ComplexPattern => {
+                "a STIX pattern that is more than one comparison: Sentinel matches only one"
+            }
+            Self::Deleted => "deleted in MISP",
+            Self::Malformed => "its JSON cannot be read",
+            Self::ToIdsOff => "it has no to_ids, and policy.to_ids asks for it",
+            Self::TypeOff => "its type is off: switch it on in [convert.types]",
+            Self::NonRoutable => "it leads nowhere on the internet: see policy.allow_non_routable",
+            Self::TlpTooStrict => "the strictest tlp: tag is stricter than policy.tlp_max",
+            Self::TagExcluded => "a tag of attribute or event is in policy.tags_exclude",
+            Self::TagMissing => "no published tag of attribute or event is in policy.tags_include",
+            Self::OrgExcluded => {
+                "policy.orgs_include or orgs_exclude keeps the creator organisation back"
+            }
+            Self::TypeExcluded => "policy.types_include or types_exclude keeps its type back",
+            Self::CategoryExcluded => {
+                "policy.categories_include or categories_exclude keeps its category back"
+            }
+            Self::ThreatLevel => "the event's threat level is not in policy.threat_levels",
+            Self::Analysis => "the event's state of analysis is not in policy.analysis",
+            Self::Distribution => "its distribution is not in policy.distributions",
+            Self::Never => "the value is in policy.never",
+            Self::Expired => "valid_until has passed: see [expiry]",
+        }
+    }
 }

@@ -168,18 +168,19 @@ pub struct View {
 }
 
 /// Raised when the conversion of the same input changes.
-const MAPPING_VERSION: u32 = 2;
+const MAPPING_VERSION: u32 = 3;
 
 impl View {
     #[must_use]
     pub fn new(name: &str, targets: Vec<String>, policy: &Policy, rendering: &Rendering) -> Self {
         // Plain data with string keys: serialising cannot fail.
         let shape = serde_json::to_vec(&(policy, rendering, MAPPING_VERSION)).unwrap_or_default();
+        let judge = Judge::new(policy);
         Self {
             name: name.to_owned(),
             targets,
-            judge: Judge::new(policy),
-            merger: Merger::new(rendering),
+            merger: Merger::new(rendering, &judge),
+            judge,
             fingerprint: hash([shape.as_slice()]),
         }
     }

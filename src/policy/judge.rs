@@ -7,7 +7,7 @@ use wildmatch::WildMatch;
 
 use super::routable::is_routable;
 use super::{Policy, Tlp};
-use crate::convert::{self, ClaimFacts, EventFacts, Reason, Since};
+use crate::convert::{self, ClaimFacts, EventFacts, Reason, Sibling, Since};
 use crate::stix::Observable;
 
 /// MISP `distribution` 5: as the object or event.
@@ -84,6 +84,14 @@ impl Judge {
         require(allows(&policy.distributions, distribution(event, claim)), Reason::Distribution)?;
         require(policy.allow_non_routable || is_routable(observable), Reason::NonRoutable)?;
         require(!self.never.contains(&observable.value.to_ascii_lowercase()), Reason::Never)
+    }
+
+    /// Whether another attribute of a claim's object may be told beside it.
+    #[must_use]
+    pub fn tells(&self, sibling: &Sibling) -> bool {
+        self.types.allow(&sibling.kind)
+            && self.categories.allow(&sibling.category)
+            && !self.never.contains(&sibling.value.to_ascii_lowercase())
     }
 
     /// A composite's file name also needs file names to be on.

@@ -48,9 +48,10 @@ struct Admissible<'d> {
 
 impl<'d> Gathered<'d> {
     pub(super) fn new(rules: &Rules, now: i64) -> Self {
+        let judge = Judge::new(&rules.policy);
         Self {
-            judge: Judge::new(&rules.policy),
-            merger: Merger::new(&rules.rendering),
+            merger: Merger::new(&rules.rendering, &judge),
+            judge,
             now,
             namespace: rules.rendering.namespace,
             events: Vec::new(),

@@ -6,6 +6,7 @@ mod bundle;
 mod gathered;
 mod input;
 mod skipped;
+mod stories;
 
 use std::io::{self, BufWriter, Write};
 
@@ -27,10 +28,19 @@ pub fn convert(rules: &Rules, options: &ConvertOptions) -> anyhow::Result<()> {
     let bytes = input::read(&options.file)?;
     let now = chrono::Utc::now().timestamp_millis();
     let mut out = BufWriter::new(io::stdout().lock());
+    if options.explain {
+        return stories::write(rules, (&bytes, now), options.telling, &mut out)
+            .or_else(unless_reader_left)
+            .and_then(all_read);
+    }
     let mut skipped = SkippedLines::new(BufWriter::new(io::stderr().lock()));
     let broken = Preview { rules, now, no_expiry: options.no_expiry }
         .write(&bytes, &mut out, &mut skipped)
         .or_else(unless_reader_left)?;
+    all_read(broken)
+}
+
+fn all_read(broken: u64) -> anyhow::Result<()> {
     anyhow::ensure!(
         broken == 0,
         "events of the document that cannot be read: {broken} (see above)"

@@ -20,6 +20,8 @@ mod convert;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod kitchen_sink;

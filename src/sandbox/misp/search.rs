@@ -1,7 +1,7 @@
 //! restSearch of events: its parameters, leniently, and what they select. Unknown parameters are
 //! ignored, as MISP does.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -21,6 +21,7 @@ pub(super) struct Search {
     /// Inclusive, Unix seconds.
     timestamp: (i64, i64),
     publish_timestamp: (i64, i64),
+    values: Vec<String>,
     tags: Vec<String>,
     not_tags: Vec<String>,
     organisations: Vec<String>,
@@ -73,6 +74,7 @@ impl Search {
             published: both(asked.get("published"), (true, true)),
             timestamp: range(asked.get("timestamp"), now),
             publish_timestamp: range(asked.get("publish_timestamp"), now),
+            values: words("value"),
             tags,
             not_tags: not_tags
                 .iter()
@@ -90,10 +92,17 @@ impl Search {
     pub(super) fn run(&self, store: &Store) -> Found {
         let mut events: Vec<Arc<Event>> = match &self.uuids {
             Some(uuids) => {
-                let mut numbers: Vec<_> =
-                    uuids.iter().filter_map(|uuid| store.numbers.get(uuid)).collect();
-                numbers.sort_unstable();
-                numbers.into_iter().filter_map(|number| store.events.get(number)).cloned().collect()
+                // As MISP does: of events, and of attributes.
+                let of_attribute = |event: &&Arc<Event>| {
+                    event.all().any(|(_, attribute)| uuids.contains(&attribute.uuid))
+                };
+                let mut numbers: BTreeSet<u64> =
+                    uuids.iter().filter_map(|uuid| store.numbers.get(uuid)).copied().collect();
+                if numbers.len() < uuids.len() {
+                    numbers.extend(store.events.values().filter(of_attribute).map(|one| one.id));
+                }
+                let found = numbers.iter().filter_map(|number| store.events.get(number));
+                found.cloned().collect()
             }
             None => store.events.values().cloned().collect(),
         };
@@ -124,6 +133,7 @@ impl Search {
             && self.numbers.as_ref().is_none_or(|numbers| numbers.contains(&event.id))
             && within(self.timestamp, event.timestamp)
             && within(self.publish_timestamp, event.publish_timestamp)
+            && (self.values.is_empty() || holds(event, &self.values))
             && (self.tags.is_empty() || tagged(event, &self.tags))
             && !tagged(event, &self.not_tags)
             && (self.organisations.is_empty()
@@ -133,6 +143,15 @@ impl Search {
                         || *word == event.organisation.uuid.to_string()
                 }))
     }
+}
+
+/// Whether an attribute has one of these values, or a half of a composite has.
+fn holds(event: &Event, wanted: &[String]) -> bool {
+    let is_wanted = |value: &str| wanted.iter().any(|wanted| wanted == value);
+    event.all().any(|(_, attribute)| {
+        let value = attribute.value.as_str();
+        is_wanted(value) || value.split_once('|').is_some_and(|(a, b)| is_wanted(a) || is_wanted(b))
+    })
 }
 
 /// Whether one of these tags, `%` as a wildcard, is on the event or an attribute.

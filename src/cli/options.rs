@@ -1,0 +1,141 @@
+//! What each command takes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use uuid::Uuid;
+
+/// What the operator allows at this start only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub struct RunOptions {
+    /// Accept another indicator.namespace or sourcesystem than the ledger remembers: every
+    /// indicator is sent as a new one, and the old ones stay until they expire
+    #[arg(long)]
+    pub rehome: bool,
+
+    /// Start with an empty ledger under indicator.withdraw = "revoke": what was revoked in Sentinel
+    /// before comes back under its old id, and what had come back is there twice until it expires
+    #[arg(long)]
+    pub accept_duplicates: bool,
+
+    /// Accept that misp.key belongs to another user, organisation or role than the ledger was filled
+    /// with: what it does not see is withdrawn
+    #[arg(long)]
+    pub accept_new_view: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct DemoOptions {
+    /// End when all has arrived as expected (exit code 0) or has not (1)
+    #[arg(long)]
+    pub once: bool,
+
+    /// Only publish the recorded events over ZeroMQ at this address, again and again
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
+    pub feed: Option<SocketAddr>,
+
+    /// Show the relay's log on standard error
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ConvertOptions {
+    /// The file, or - for standard input
+    #[arg(value_name = "FILE|-")]
+    pub file: PathBuf,
+
+    /// Convert what has expired as well
+    #[arg(long)]
+    pub no_expiry: bool,
+
+    /// Tell of each attribute what becomes of it and why, in place of the bundle
+    #[arg(long)]
+    pub explain: bool,
+
+    #[command(flatten)]
+    pub telling: TellingOptions,
+}
+
+/// How `explain` tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub struct TellingOptions {
+    /// With the indicators as STIX JSON
+    #[arg(long)]
+    pub stix: bool,
+
+    /// One JSON object a line for each attribute, in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct StatusOptions {
+    /// One JSON object in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct ResyncOptions {
+    /// Only this event
+    #[arg(long, value_name = "UUID", conflicts_with = "since")]
+    pub event: Option<Uuid>,
+
+    /// Only what was touched in MISP within this time, e.g. 30d
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<humantime::Duration>,
+
+    /// Print what would be sent and withdrawn, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Do not wait for the end
+    #[arg(long, conflicts_with = "dry_run")]
+    pub detach: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct ReleaseOptions {
+    /// Only of this event
+    #[arg(long, value_name = "UUID", conflicts_with = "empty")]
+    pub event: Option<Uuid>,
+
+    /// MISP is right to show none of the events that the ledger holds
+    #[arg(long)]
+    pub empty: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct RetryOptions {
+    /// Only this target
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct SandboxOptions {
+    /// Address and port
+    #[arg(long, default_value = "127.0.0.1:9443")]
+    pub listen: SocketAddr,
+
+    /// Host names of the certificate, besides localhost, 127.0.0.1 and ::1
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub names: Vec<String>,
+
+    /// Where to write the certificate authority that clients must trust, PEM (for azure.ca_file)
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub(super) struct HealthOptions {
+    /// Ask whether it is ready, not only whether it lives
+    #[arg(long)]
+    pub(super) ready: bool,
+
+    /// Only whether this address accepts a connection: for the sandbox and the demo's feed
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "ready")]
+    pub(super) connect: Option<SocketAddr>,
+}
