@@ -19,6 +19,7 @@ mod context;
 mod convergence;
 #[cfg(test)]
 mod convert;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod explain;
