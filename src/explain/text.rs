@@ -158,6 +158,7 @@ fn standing(at: &At) -> String {
         State::Withdrawn => format!("withdrawn: Sentinel accepted that{when}"),
         State::Expired => "its validity is over: nothing is sent".to_owned(),
         State::NeverSent => "never sent".to_owned(),
+        State::Disabled => "the target is not enabled: nothing is sent".to_owned(),
     };
     if at.in_doubt {
         words.push_str("; a request is on its way, or its answer was lost");
