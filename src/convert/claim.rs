@@ -67,6 +67,21 @@ pub struct ObjectFacts {
     pub distribution: i64,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub relation: String,
+    /// What the object says besides, to whoever may see this attribute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub siblings: Vec<Sibling>,
+}
+
+/// Another attribute of the same object.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sibling {
+    #[serde(rename = "type")]
+    pub kind: Cow<'static, str>,
+    pub category: Cow<'static, str>,
+    /// Its role in the object; else its type.
+    pub relation: String,
+    /// Cut to what a description bears.
+    pub value: String,
 }
 
 /// A tag of an event or attribute.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::claim::{ClaimFacts, EventFacts, ObjectFacts, Since, Tag};
-use super::types;
+use super::{object, types};
 use crate::misp::{self, Attribute, Event, Object};
 
 impl Event<'_> {
@@ -52,6 +52,7 @@ pub(super) fn of_attribute(
             comment: object.comment.as_ref().to_owned(),
             distribution: object.distribution,
             relation: attribute.relation.as_ref().to_owned(),
+            siblings: object::siblings(attribute, object),
         }),
         raw: None,
     }
@@ -69,7 +70,7 @@ fn tags(tags: &[misp::Tag<'_>]) -> Vec<Tag> {
 }
 
 /// MISP's own categories cost no allocation.
-fn category(name: &str) -> Cow<'static, str> {
+pub(super) fn category(name: &str) -> Cow<'static, str> {
     match types::CATEGORIES.iter().find(|known| **known == name) {
         Some(known) => Cow::Borrowed(known),
         None => Cow::Owned(name.to_owned()),

@@ -6,6 +6,7 @@ mod facts;
 mod file;
 mod kind;
 mod network;
+mod object;
 mod rule;
 mod skipped;
 mod table;
@@ -16,7 +17,7 @@ mod url;
 #[cfg(test)]
 mod tests;
 
-pub use claim::{Claim, ClaimFacts, EventFacts, ObjectFacts, Since, Tag};
+pub use claim::{Claim, ClaimFacts, EventFacts, ObjectFacts, Sibling, Since, Tag};
 pub use conversion::{Claims, Conversion, Skipped, claims, event, said};
 pub use skipped::Reason;
 pub use types::{Row, Trust, types};

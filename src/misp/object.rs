@@ -1,14 +1,18 @@
 //! MISP objects: what holds several attributes together.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::attribute::{INHERIT, Malformed};
+use super::attribute::{Attribute, INHERIT, Malformed};
 use super::lenient::{self, Flag, List, Number, Text};
 use super::time::Moment;
+
+/// Of an object with thousands of attributes no more are kept for the others' sake.
+const MAX_BESIDE: usize = 16;
 
 /// An object, with its attributes still to be read.
 #[derive(Debug, Clone)]
@@ -29,6 +33,7 @@ pub struct Object<'a> {
     pub first_seen: Option<i64>,
     pub last_seen: Option<i64>,
     pub(super) attributes: Vec<&'a RawValue>,
+    beside: OnceLock<Vec<Attribute<'a>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -72,6 +77,16 @@ impl<'a> Object<'a> {
             first_seen: fields.first_seen.0,
             last_seen: fields.last_seen.0,
             attributes: fields.attributes.0,
+            beside: OnceLock::new(),
+        })
+    }
+
+    /// The first attributes that `chosen` takes, for what they say of the others. Read at the first
+    /// call, whose choice stands: once for an object, not once for each of its attributes.
+    pub fn beside(&self, chosen: fn(&Attribute<'_>) -> bool) -> &[Attribute<'a>] {
+        self.beside.get_or_init(|| {
+            let read = self.attributes.iter().filter_map(|raw| Attribute::parse(raw)?.ok());
+            read.filter(chosen).take(MAX_BESIDE).collect()
         })
     }
 }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashSet};
 use wildmatch::WildMatch;
 
 use super::routable::is_routable;
-use super::{Policy, Tlp};
-use crate::convert::{self, ClaimFacts, EventFacts, Reason, Since};
+use super::{Beside, Policy, Tlp};
+use crate::convert::{self, ClaimFacts, EventFacts, Reason, Sibling, Since};
 use crate::stix::Observable;
 
 /// MISP `distribution` 5: as the object or event.
@@ -61,6 +61,7 @@ impl Judge {
         event: &EventFacts,
         claim: &ClaimFacts,
         observable: &Observable,
+        _beside: &Beside,
     ) -> Result<(), Reason> {
         let policy = &self.policy;
         let tags = || event.tags.iter().chain(&claim.tags);
@@ -84,6 +85,14 @@ impl Judge {
         require(allows(&policy.distributions, distribution(event, claim)), Reason::Distribution)?;
         require(policy.allow_non_routable || is_routable(observable), Reason::NonRoutable)?;
         require(!self.never.contains(&observable.value.to_ascii_lowercase()), Reason::Never)
+    }
+
+    /// Whether another attribute of a claim's object may be told beside it.
+    #[must_use]
+    pub fn tells(&self, sibling: &Sibling) -> bool {
+        self.types.allow(&sibling.kind)
+            && self.categories.allow(&sibling.category)
+            && !self.never.contains(&sibling.value.to_ascii_lowercase())
     }
 
     /// A composite's file name also needs file names to be on.
@@ -198,7 +207,7 @@ mod tests {
         let event = EventFacts { tags: event_tags, ..EventFacts::default() };
         let claim = ClaimFacts { to_ids: true, tags: claim_tags, ..ClaimFacts::default() };
         let observable = Observable::new("ipv4-addr:value", "198.51.100.7");
-        Judge::new(policy).admit(&event, &claim, &observable)
+        Judge::new(policy).admit(&event, &claim, &observable, &Beside::default())
     }
 
     #[test]
@@ -246,7 +255,8 @@ mod tests {
             ("evil[.]example", Observable::new("domain-name:value", "evil.example")),
         ] {
             let policy = Policy { never: vec![written.into()], ..open_policy() };
-            let verdict = Judge::new(&policy).admit(&event, &claim, &observable);
+            let verdict =
+                Judge::new(&policy).admit(&event, &claim, &observable, &Beside::default());
             assert_eq!(verdict, Err(Reason::Never), "{written}");
         }
     }
@@ -258,9 +268,12 @@ mod tests {
         let mut claim = ClaimFacts { to_ids: true, distribution: 5, ..ClaimFacts::default() };
         let observable = Observable::new("ipv4-addr:value", "198.51.100.7");
         let judge = Judge::new(&policy);
-        assert_eq!(judge.admit(&event, &claim, &observable), Ok(()));
+        assert_eq!(judge.admit(&event, &claim, &observable, &Beside::default()), Ok(()));
         claim.object = Some(convert::ObjectFacts { distribution: 0, ..Default::default() });
-        assert_eq!(judge.admit(&event, &claim, &observable), Err(Reason::Distribution));
+        assert_eq!(
+            judge.admit(&event, &claim, &observable, &Beside::default()),
+            Err(Reason::Distribution)
+        );
     }
 
     /// The verdict on a claim of `kind`, of a file's name or of what else `path` says.
@@ -272,7 +285,12 @@ mod tests {
         let types = switches.iter().map(|(types, on)| ((*types).to_owned(), *on)).collect();
         let policy = Policy { types, ..open_policy() };
         let claim = ClaimFacts { to_ids: true, kind: kind.into(), ..ClaimFacts::default() };
-        Judge::new(&policy).admit(&EventFacts::default(), &claim, &Observable::new(path, "x"))
+        Judge::new(&policy).admit(
+            &EventFacts::default(),
+            &claim,
+            &Observable::new(path, "x"),
+            &Beside::default(),
+        )
     }
 
     #[test]
@@ -310,7 +328,12 @@ mod tests {
         let observable = Observable::new("ipv4-addr:value", "10.0.0.1");
         let judge = |allow_non_routable| {
             let policy = Policy { allow_non_routable, ..open_policy() };
-            Judge::new(&policy).admit(&EventFacts::default(), &claim, &observable)
+            Judge::new(&policy).admit(
+                &EventFacts::default(),
+                &claim,
+                &observable,
+                &Beside::default(),
+            )
         };
         assert_eq!(judge(true), Ok(()));
         assert_eq!(judge(false), Err(Reason::NonRoutable));

@@ -20,7 +20,8 @@ pub(super) fn write(
     out: &mut impl Write,
 ) -> anyhow::Result<u64> {
     let document = input::document(bytes)?;
-    let (judge, merger) = (Judge::new(&rules.policy), Merger::new(&rules.rendering));
+    let judge = Judge::new(&rules.policy);
+    let merger = Merger::new(&rules.rendering, &judge);
     let mut told = Told::default();
     let mut broken = 0;
     for (position, event) in misp::events(document).context("read the document")?.enumerate() {

@@ -1,6 +1,7 @@
 //! Merging: the admitted claims of one observable become one indicator, the same bytes whatever
 //! their order.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -8,9 +9,9 @@ use uuid::Uuid;
 
 use super::context::{self, Context};
 use super::expiry::ClaimTimes;
-use super::{Expiry, Identity, Observable, Rendering, Withdraw, marking, time};
+use super::{Expiry, Identity, Observable, Rendering, Withdraw, description, marking, time};
 use crate::convert::{ClaimFacts, EventFacts};
-use crate::policy::Tlp;
+use crate::policy::{Judge, Tlp};
 
 /// STIX has no limit; an indicator claimed by thousands of events must stay small.
 const MAX_REFERENCES: usize = 10;
@@ -45,12 +46,16 @@ pub struct Indicator {
 pub struct Merger {
     rendering: Rendering,
     context: Context,
+    /// Of what stands beside the claims.
+    judge: Judge,
 }
 
 impl Merger {
+    /// A merger of claims that `judge` admits.
     #[must_use]
-    pub fn new(rendering: &Rendering) -> Self {
-        Self { rendering: rendering.clone(), context: Context::new(rendering) }
+    pub fn new(rendering: &Rendering, judge: &Judge) -> Self {
+        let context = Context::new(rendering);
+        Self { rendering: rendering.clone(), context, judge: judge.clone() }
     }
 
     /// The STIX uuid of a claim's indicator.
@@ -124,7 +129,7 @@ impl Merger {
             external_references: self.references(claims),
             object_marking_refs: [marking::marking(tlp)],
             name: &newest.event.info,
-            description: description(newest),
+            description: description::description(newest, &self.judge),
             indicator_types: self.threat_types(claims),
             pattern: observable.pattern(),
             pattern_type: observable.pattern_type(),
@@ -210,14 +215,6 @@ fn union(claims: &[Admitted<'_>], of: impl Fn(&str) -> Option<String>) -> BTreeS
     tags.filter_map(|tag| of(&tag.name)).collect()
 }
 
-/// The attribute's comment and the event's name, as misp2sentinel writes it.
-fn description(claim: &Admitted<'_>) -> String {
-    match claim.claim.comment.trim() {
-        "" => claim.event.info.clone(),
-        comment => format!("{comment} - {}", claim.event.info),
-    }
-}
-
 fn fingerprint(body: &str, valid_until: i64) -> i64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(body.as_bytes()).update(&valid_until.to_le_bytes());
@@ -244,7 +241,7 @@ struct Document<'a> {
     external_references: Vec<Reference>,
     object_marking_refs: [&'static str; 1],
     name: &'a str,
-    description: String,
+    description: Cow<'a, str>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     indicator_types: BTreeSet<String>,
     pattern: String,
@@ -277,7 +274,7 @@ mod tests {
     use crate::stix::{ExpireFrom, TagRules};
 
     fn merger() -> Merger {
-        Merger::new(&Rendering {
+        let rendering = Rendering {
             identity: Identity::Observable,
             withdraw: Withdraw::Expire,
             namespace: Uuid::nil(),
@@ -299,7 +296,15 @@ mod tests {
             },
             labels_ignore: vec!["misp-galaxy:*".into()],
             labels_taxonomies: vec![],
-        })
+        };
+        Merger::new(&rendering, &default_judge())
+    }
+
+    /// That of an operator who changes nothing.
+    fn default_judge() -> Judge {
+        let none = tempfile::NamedTempFile::new().unwrap();
+        let rules = crate::config::load_rules(Some(none.path()), std::iter::empty()).unwrap();
+        Judge::new(&rules.policy)
     }
 
     fn tags(names: &[&str]) -> Vec<Tag> {

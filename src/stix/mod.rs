@@ -1,6 +1,7 @@
 //! What we say: observables, patterns and indicators as STIX 2.1 spells them.
 
 mod context;
+mod description;
 mod envelope;
 mod expiry;
 mod indicator;

@@ -263,4 +263,13 @@ fn a_claim_carries_the_facts_of_its_attribute_and_object() {
     assert_eq!(object.uuid.to_string(), "9d19ba7f-706f-4cb2-acfc-7ea26e0e3d42");
     assert_eq!((object.name.as_str(), object.comment.as_str()), ("file", "dropper"));
     assert_eq!((object.relation.as_str(), object.distribution), ("md5", 0));
+    let siblings: Vec<_> = object
+        .siblings
+        .iter()
+        .map(|other| (other.relation.as_str(), other.value.as_str()))
+        .collect();
+    assert_eq!(
+        siblings,
+        [("filename", "dropper.exe"), ("size-in-bytes", "4096"), ("entropy", "7.5")]
+    );
 }
