@@ -16,7 +16,7 @@ use crate::cli::ExplainOptions;
 use crate::config::{Config, Rest};
 use crate::convert;
 use crate::explain::{Line, Story, Teller, Told};
-use crate::ledger::{Ledger, Telling};
+use crate::ledger::Ledger;
 use crate::misp;
 use crate::rest::{Client, RestError};
 
@@ -35,7 +35,9 @@ pub async fn explain(config: &Config, options: &ExplainOptions) -> anyhow::Resul
     if is_uuid || telling.known.is_empty() {
         match &config.misp.rest {
             Some(rest) => fault = from_misp(config, rest, options, &mut telling).await?,
-            None if telling.known.is_empty() => fault = Some("set misp.key, and MISP is asked as well".into()),
+            None if telling.known.is_empty() => {
+                fault = Some("set misp.key, and MISP is asked as well".into())
+            }
             None => {}
         }
     }

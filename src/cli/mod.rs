@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 
 use options::HealthOptions;
 pub use options::{
-    ConvertOptions, DemoOptions, ExplainOptions, ReleaseOptions, ResyncOptions, RetryOptions, RunOptions,
-    SandboxOptions, StatusOptions, TellingOptions,
+    ConvertOptions, DemoOptions, ExplainOptions, ReleaseOptions, ResyncOptions, RetryOptions,
+    RunOptions, SandboxOptions, StatusOptions, TellingOptions,
 };
 
 use crate::config::{self, Config, Mistakes};

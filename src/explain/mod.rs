@@ -179,7 +179,11 @@ pub enum Line {
 impl Story {
     /// Of an attribute that claims something, `value` as MISP wrote it.
     #[must_use]
-    pub fn of_claim(event: &EventFacts, attribute: Uuid, (facts, value): (&ClaimFacts, &str)) -> Self {
+    pub fn of_claim(
+        event: &EventFacts,
+        attribute: Uuid,
+        (facts, value): (&ClaimFacts, &str),
+    ) -> Self {
         Self {
             event: event.into(),
             attribute,

@@ -3,19 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::DateTime;
-use sqlx::{QueryBuilder, Sqlite};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::claimed::{Claimed, EventsByKey, claims_of, load_events};
 use super::generations::newest;
 use super::judged::{WantedRow, wanted_of};
-use super::queue::UNSETTLED;
-use super::start::{ABSENT, DISABLED};
+use super::standing::standings;
 use super::wanted::{WITHDRAWN, decode};
-use super::{Lane, Ledger, View, Views, Writing, push_uuids};
+use super::{Ledger, View, Views, Writing};
 use crate::convert::{self, ClaimFacts, EventFacts};
-use crate::explain::{At, Indicated, Line, MAX_OTHERS, Other, Rules, Seen, State, Story, Why};
+use crate::explain::{At, Indicated, Line, MAX_OTHERS, Other, Rules, Seen, Story, Why};
 use crate::stix::Observable;
 
 /// Attributes whose stories are made together.
@@ -38,18 +36,17 @@ pub struct Telling {
     pub stix: bool,
 }
 
+impl View {
+    fn rules(&self, now: i64, stix: bool) -> Rules<'_> {
+        Rules { judge: &self.judge, merger: &self.merger, targets: &self.targets, now, stix }
+    }
+}
+
 impl Views {
     /// For stories of what the ledger does not keep.
     #[must_use]
     pub fn rules(&self, now: i64, stix: bool) -> Vec<Rules<'_>> {
-        let rules = |view: &'_ View| Rules {
-            judge: &view.judge,
-            merger: &view.merger,
-            targets: &view.targets,
-            now,
-            stix,
-        };
-        self.iter().map(rules).collect()
+        self.iter().map(|view| view.rules(now, stix)).collect()
     }
 }
 
@@ -121,12 +118,11 @@ async fn find_uuid(tx: &mut Writing, uuid: Uuid) -> sqlx::Result<(Vec<Place>, Ve
     if !of_event.is_empty() || !notes.is_empty() {
         return Ok((of_event, notes));
     }
-    let of_attribute: Vec<Place> = sqlx::query_as(
-        "SELECT DISTINCT source, event, attribute FROM claims WHERE attribute = $1",
-    )
-    .bind(uuid)
-    .fetch_all(&mut **tx)
-    .await?;
+    let of_attribute: Vec<Place> =
+        sqlx::query_as("SELECT DISTINCT source, event, attribute FROM claims WHERE attribute = $1")
+            .bind(uuid)
+            .fetch_all(&mut **tx)
+            .await?;
     let buried: Vec<(i64, bool)> = sqlx::query_as(
         "SELECT withdrawn_at, ids_only FROM tombstones WHERE attribute = $1 ORDER BY withdrawn_at",
     )
@@ -163,10 +159,12 @@ async fn event_notes(tx: &mut Writing, event: Uuid) -> sqlx::Result<Vec<String>>
             skipped.iter().map(|(reason, count)| format!("{reason}={count}")).collect();
         let skipped = if skipped.is_empty() { "none".to_owned() } else { skipped.join(" ") };
         notes.push(format!("event {event}: skipped attributes: {skipped}"));
-        let deleted = row.deleted_at.map(|at| format!("event {event}: deleted in MISP {}", time(at)));
+        let deleted =
+            row.deleted_at.map(|at| format!("event {event}: deleted in MISP {}", time(at)));
         notes.extend(deleted);
-        let read =
-            row.due_at.map(|at| format!("event {event}: MISP is to be asked about it, {}", time(at)));
+        let read = row
+            .due_at
+            .map(|at| format!("event {event}: MISP is to be asked about it, {}", time(at)));
         notes.extend(read);
     }
     Ok(notes)
@@ -267,85 +265,6 @@ impl<'v> InView<'v> {
     }
 }
 
-/// An object at a target.
-#[derive(Debug, sqlx::FromRow)]
-struct Standing {
-    object: Uuid,
-    target: String,
-    mode: String,
-    version: i64,
-    wanted_until: i64,
-    change: i64,
-    accepted: Option<i64>,
-    accepted_at: Option<i64>,
-    rejected: Option<i64>,
-    rejected_in: Option<i64>,
-    words: Option<String>,
-    in_doubt: bool,
-    pending: bool,
-    lane: Option<i16>,
-}
-
-impl Standing {
-    fn told(self, now: i64) -> At {
-        let state = self.state(now);
-        let lane = match state {
-            State::Pending | State::Withdrawing => Some(self.lane.map_or(Lane::Backlog, Lane::of)),
-            _ => None,
-        };
-        At {
-            target: self.target,
-            state,
-            at: self.accepted_at,
-            words: self.words,
-            lane: lane.map(|lane| lane.word().to_owned()),
-            in_doubt: self.in_doubt,
-        }
-    }
-
-    fn state(&self, now: i64) -> State {
-        let is_withdrawn = self.version == WITHDRAWN;
-        let is_rejected =
-            self.rejected == Some(self.version) && self.rejected_in == Some(self.change);
-        match (is_rejected, self.pending, self.accepted) {
-            (true, ..) => State::Rejected,
-            (_, true, _) if self.mode == DISABLED => State::Disabled,
-            (_, true, _) if is_withdrawn => State::Withdrawing,
-            (_, true, _) => State::Pending,
-            (.., None) if is_withdrawn || self.wanted_until > now => State::NeverSent,
-            (.., Some(WITHDRAWN)) if is_withdrawn => State::Withdrawn,
-            (.., Some(accepted)) if accepted == self.version && self.wanted_until > now => {
-                State::Delivered
-            }
-            _ => State::Expired,
-        }
-    }
-}
-
-async fn standings(
-    tx: &mut Writing,
-    view: &str,
-    objects: &[Uuid],
-    now: i64,
-) -> sqlx::Result<Vec<Standing>> {
-    // A builder numbers its own values only.
-    let unsettled = UNSETTLED.replace("$1", &now.to_string());
-    let mut query = QueryBuilder::<Sqlite>::new(format!(
-        "SELECT w.object, t.target, t.mode, w.version, w.valid_until AS wanted_until, w.change,
-             d.accepted, d.accepted_at, d.rejected, d.rejected_in, d.words,
-             d.sending IS NOT NULL OR d.doubt IS NOT NULL AS in_doubt, ({unsettled}) AS pending,
-             q.lane
-         FROM targets t JOIN wanted w ON w.view = t.view
-         LEFT JOIN delivered d ON d.target = t.target AND d.object = w.object
-         LEFT JOIN queue q ON q.target = t.target AND q.change = w.change
-         WHERE t.mode <> "
-    ));
-    query.push_bind(ABSENT).push(" AND t.view = ").push_bind(view);
-    push_uuids(&mut query, " AND w.object IN ", objects);
-    query.push(" ORDER BY t.target");
-    query.build_query_as().fetch_all(&mut **tx).await
-}
-
 /// All that is known of some objects.
 struct Known<'k> {
     /// In the order of objects.
@@ -372,10 +291,7 @@ impl Known<'_> {
 
     fn claimed(&self, own: &Claimed) -> crate::explain::Claimed {
         let views = self.views.iter().map(|view| self.seen(view, own));
-        crate::explain::Claimed {
-            pattern: own.row.observable().pattern(),
-            views: views.collect(),
-        }
+        crate::explain::Claimed { pattern: own.row.observable().pattern(), views: views.collect() }
     }
 
     fn seen(&self, within: &InView<'_>, own: &Claimed) -> Seen {
@@ -384,7 +300,8 @@ impl Known<'_> {
             claim.row.attribute == own.row.attribute && claim.row.event == own.row.event
         };
         let mut others: Vec<&Claimed> = of_object.filter(|claim| !is_own(claim)).collect();
-        others.sort_by_key(|claim| std::cmp::Reverse(claim.facts.as_ref().map(|one| one.timestamp)));
+        others
+            .sort_by_key(|claim| std::cmp::Reverse(claim.facts.as_ref().map(|one| one.timestamp)));
         let listed = others.iter().take(MAX_OTHERS).filter_map(|claim| {
             let event = self.event(claim)?;
             Some(Other {

@@ -2,6 +2,7 @@
 //! withdrawn because MISP answers wrongly.
 
 mod answers;
+mod explain;
 mod feed;
 mod resync;
 
