@@ -18,6 +18,8 @@ pub mod misp;
 
 pub mod convert;
 
+pub mod warninglist;
+
 pub mod policy;
 
 pub mod stix;

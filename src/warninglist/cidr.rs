@@ -1,0 +1,240 @@
+//! Networks, as MISP's `CidrTool` reads and compares them.
+
+use std::cmp::Ordering;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The networks of a list. Of nested ones only the widest is kept: it is the one that MISP finds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Networks {
+    v4: Vec<(u32, u8)>,
+    v6: Vec<(u128, u8)>,
+}
+
+/// A value of a cidr list's attribute: an address, and what stands behind a `/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked<'a> {
+    address: IpAddr,
+    prefix: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    /// `None`: no address.
+    pub(super) fn read(value: &'a str) -> Option<Self> {
+        let mut parts = value.split('/');
+        let address = parts.next()?.parse().ok()?;
+        Some(Self { address, prefix: parts.next() })
+    }
+}
+
+impl Networks {
+    /// Whether the entry can ever match. MISP looks up the network of an address, so an IPv4 entry
+    /// with bits behind its prefix (`10.1.2.3/8`), or written in another way, never does; an IPv6
+    /// entry does.
+    pub(super) fn push(&mut self, entry: &str) -> bool {
+        let (address, prefix) = match entry.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (entry, None),
+        };
+        match address.parse() {
+            Ok(IpAddr::V4(address)) => self.push_v4(address, prefix),
+            Ok(IpAddr::V6(address)) => self.push_v6(address, prefix),
+            Err(_) => false,
+        }
+    }
+
+    fn push_v4(&mut self, address: Ipv4Addr, prefix: Option<&str>) -> bool {
+        let bits = u32::from(address);
+        let Some(length) = prefix.map_or(Some(32), canonical).filter(|length| *length <= 32) else {
+            return false;
+        };
+        let canonical = bits & mask_v4(length) == bits;
+        if canonical {
+            self.v4.push((bits, length));
+        }
+        canonical
+    }
+
+    fn push_v6(&mut self, address: Ipv6Addr, prefix: Option<&str>) -> bool {
+        let number = |text: &str| text.trim().parse::<u8>().ok();
+        let Some(length) = prefix.map_or(Some(128), number).filter(|length| *length <= 128) else {
+            return false;
+        };
+        self.v6.push((u128::from(address) & mask_v6(length), length));
+        true
+    }
+
+    /// Makes the networks findable.
+    pub(super) fn seal(&mut self) {
+        self.v4.sort_unstable();
+        self.v4.dedup_by(|next, kept| next.0 & mask_v4(kept.1) == kept.0);
+        self.v4.shrink_to_fit();
+        self.v6.sort_unstable();
+        self.v6.dedup_by(|next, kept| next.0 & mask_v6(kept.1) == kept.0);
+        self.v6.shrink_to_fit();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    /// The network around an address. A range is looked up by its address; it must then not be
+    /// wider than the network, unless its prefix is 0 or empty, which MISP does not look at.
+    pub(super) fn find(&self, asked: &Asked<'_>) -> Option<String> {
+        let (network, length) = match asked.address {
+            IpAddr::V4(address) => self.find_v4(address)?,
+            IpAddr::V6(address) => self.find_v6(address)?,
+        };
+        let prefix = asked.prefix.filter(|prefix| !prefix.is_empty() && *prefix != "0");
+        let wider = prefix.is_some_and(|prefix| is_less(prefix, length));
+        (!wider).then(|| format!("{network}/{length}"))
+    }
+
+    fn find_v4(&self, address: Ipv4Addr) -> Option<(IpAddr, u8)> {
+        let bits = u32::from(address);
+        let behind = self.v4.partition_point(|(network, _)| *network <= bits);
+        let (network, length) = *self.v4.get(behind.checked_sub(1)?)?;
+        let inside = bits & mask_v4(length) == network;
+        inside.then(|| (Ipv4Addr::from(network).into(), length))
+    }
+
+    fn find_v6(&self, address: Ipv6Addr) -> Option<(IpAddr, u8)> {
+        let bits = u128::from(address);
+        let behind = self.v6.partition_point(|(network, _)| *network <= bits);
+        let (network, length) = *self.v6.get(behind.checked_sub(1)?)?;
+        let inside = bits & mask_v6(length) == network;
+        inside.then(|| (Ipv6Addr::from(network).into(), length))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = String> {
+        let v4 = self.v4.iter().map(|(bits, length)| format!("{}/{length}", Ipv4Addr::from(*bits)));
+        let v6 = self.v6.iter().map(|(bits, length)| format!("{}/{length}", Ipv6Addr::from(*bits)));
+        v4.chain(v6)
+    }
+}
+
+/// A prefix as MISP itself would write it.
+fn canonical(prefix: &str) -> Option<u8> {
+    let number: u8 = prefix.parse().ok()?;
+    (number.to_string() == prefix).then_some(number)
+}
+
+/// PHP's `$prefix < "$length"`: by number if both are, else by bytes.
+fn is_less(prefix: &str, length: u8) -> bool {
+    let number = |text: &str| -> Option<f64> {
+        let text = text.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
+        let plain = |byte: u8| byte.is_ascii_digit() || b"+-.eE".contains(&byte);
+        text.parse().ok().filter(|_| text.bytes().all(plain))
+    };
+    match number(prefix) {
+        Some(number) => number < f64::from(length),
+        None => prefix.as_bytes().cmp(length.to_string().as_bytes()) == Ordering::Less,
+    }
+}
+
+fn mask_v4(length: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)
+}
+
+fn mask_v6(length: u8) -> u128 {
+    u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn networks(entries: &[&str]) -> Networks {
+        let mut networks = Networks::default();
+        for entry in entries {
+            networks.push(entry);
+        }
+        networks.seal();
+        networks
+    }
+
+    fn find(entries: &[&str], value: &str) -> Option<String> {
+        networks(entries).find(&Asked::read(value)?)
+    }
+
+    /// Every case is derived from `CidrTool::contains` and `filterInputList`.
+    #[test]
+    fn an_address_is_found_in_the_widest_network_around_it() {
+        let list = ["10.1.0.0/16", "10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "2001:db8:1::/48"];
+        let cases = [
+            ("10.1.2.3", Some("10.0.0.0/8")),
+            ("11.0.0.0", None),
+            ("9.255.255.255", None),
+            ("192.0.2.7", Some("192.0.2.7/32")),
+            ("192.0.2.8", None),
+            ("2001:db8:1::5", Some("2001:db8::/32")),
+            ("2001:DB8::1", Some("2001:db8::/32")),
+            ("2001:db9::", None),
+            ("::ffff:10.1.2.3", None),
+            ("010.1.2.3", None),
+            (" 10.1.2.3", None),
+            ("10.1.2", None),
+            ("example.com", None),
+            ("", None),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(find(&list, value).as_deref(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_range_must_not_be_wider_than_the_network() {
+        let list = ["10.0.0.0/8", "8.8.8.8", "2001:db8::/32"];
+        let cases = [
+            ("10.0.0.0/8", true),
+            ("10.0.0.0/7", false),
+            ("10.0.0.0/24", true),
+            ("8.8.8.0/24", false),
+            ("8.8.8.8/32", true),
+            ("8.8.8.8/24", false),
+            ("2001:db8::/32", true),
+            ("2001:db8::/16", false),
+            // PHP: "0" and "" are false, so the prefix is not compared.
+            ("10.0.0.0/0", true),
+            ("10.0.0.0/", true),
+            // By bytes: "p" is greater than "8".
+            ("10.0.0.1/path", true),
+            // "+" is less than "8"; as a number " 24" is not.
+            ("10.0.0.1/+x", false),
+            ("10.0.0.1/ 24", true),
+            // What stands behind a second slash is not looked at.
+            ("10.0.0.1/24/7", true),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(find(&list, value).is_some(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn entries_that_misp_can_never_find_are_none() {
+        for entry in [
+            "10.1.2.3/8",
+            "10.0.0.0/08",
+            "10.0.0.0/33",
+            "10.0.0.0/x",
+            "10.0.0.0/",
+            "010.0.0.0/8",
+            "10.0.0/8",
+            "2001:db8::/129",
+            "2001:db8::/x",
+            "example.com",
+            "",
+        ] {
+            assert!(!Networks::default().push(entry), "{entry}");
+        }
+        // Behind the prefix of an IPv6 entry nothing is compared.
+        assert!(find(&["2001:db8::5/32"], "2001:db8::6").is_some());
+    }
+
+    #[test]
+    fn the_network_of_everything_holds_everything_of_its_family() {
+        assert_eq!(find(&["0.0.0.0/0", "10.0.0.0/8"], "10.0.0.1").as_deref(), Some("0.0.0.0/0"));
+        assert_eq!(find(&["0.0.0.0/0"], "255.255.255.255").as_deref(), Some("0.0.0.0/0"));
+        assert_eq!(find(&["0.0.0.0/0"], "::1"), None);
+        assert_eq!(find(&["::/0"], "ffff::").as_deref(), Some("::/0"));
+    }
+}

@@ -1,0 +1,133 @@
+//! What MISP's index says of a warninglist (`GET /warninglists/index`).
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How a list's entries match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The whole value.
+    String,
+    /// Anywhere in the value.
+    Substring,
+    /// The value's host or a domain above it.
+    Hostname,
+    /// A Perl-compatible regular expression with delimiters.
+    Regex,
+    /// An address or network that is inside.
+    Cidr,
+}
+
+impl Kind {
+    /// As MISP writes it; another kind never hits there.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "string" => Some(Self::String),
+            "substring" => Some(Self::Substring),
+            "hostname" => Some(Self::Hostname),
+            "regex" => Some(Self::Regex),
+            "cidr" => Some(Self::Cidr),
+            _ => None,
+        }
+    }
+}
+
+/// A list without its entries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// MISP's number of the list.
+    pub id: u64,
+    pub name: String,
+    pub kind: Kind,
+    /// `false_positive` or `known`: MISP enforces both.
+    pub category: String,
+    pub version: String,
+    /// Entries, as MISP counts them, where it does.
+    pub entries: Option<u64>,
+    /// The attribute types that it applies to; `ALL` is every one.
+    pub types: Vec<String>,
+}
+
+/// The answer is no index of warninglists.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no index of warninglists: {0}")]
+pub struct NotAnIndex(pub String);
+
+#[derive(Deserialize)]
+struct Index {
+    #[serde(rename = "Warninglists")]
+    lists: Vec<Around>,
+}
+
+#[derive(Deserialize)]
+struct Around {
+    #[serde(rename = "Warninglist")]
+    list: Fields,
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    id: Value,
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    category: Value,
+    #[serde(default)]
+    version: Value,
+    enabled: Value,
+    #[serde(default)]
+    warninglist_entry_count: Value,
+    valid_attributes: String,
+}
+
+/// The enabled lists of an index, by their ids, which is the order in which MISP asks them. Lists of
+/// a kind that MISP 2.5.1 does not know are left out: there they never hit.
+///
+/// # Errors
+/// [`NotAnIndex`]: another document, or a list without what is needed to match it.
+pub fn read_index(answer: &[u8]) -> Result<Vec<Head>, NotAnIndex> {
+    let index: Index =
+        serde_json::from_slice(answer).map_err(|error| NotAnIndex(error.to_string()))?;
+    let enabled = index.lists.into_iter().filter(|around| is_on(&around.list.enabled));
+    let heads: Result<Vec<Option<Head>>, NotAnIndex> =
+        enabled.map(|around| around.list.head()).collect();
+    let mut heads: Vec<Head> = heads?.into_iter().flatten().collect();
+    heads.sort_by_key(|head| head.id);
+    Ok(heads)
+}
+
+impl Fields {
+    fn head(self) -> Result<Option<Head>, NotAnIndex> {
+        let id = number(&self.id).ok_or_else(|| NotAnIndex("a list without id".to_owned()))?;
+        let Some(kind) = Kind::named(&self.kind) else { return Ok(None) };
+        let types = self.valid_attributes.split(", ").filter(|name| !name.is_empty());
+        Ok(Some(Head {
+            id,
+            kind,
+            category: text(&self.category),
+            version: text(&self.version),
+            entries: number(&self.warninglist_entry_count),
+            types: types.map(str::to_owned).collect(),
+            name: self.name,
+        }))
+    }
+}
+
+/// `true`, `1` or `"1"`.
+fn is_on(value: &Value) -> bool {
+    value.as_bool().unwrap_or_else(|| number(value).is_some_and(|number| number != 0))
+}
+
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(
+        || if value.is_null() { String::new() } else { value.to_string() },
+        str::to_owned,
+    )
+}

@@ -1,0 +1,189 @@
+//! One warninglist with its entries, ready to match.
+
+use std::collections::BTreeMap;
+
+use aho_corasick::AhoCorasick;
+use regex::bytes::Regex;
+
+use super::cidr::Networks;
+use super::head::{Head, Kind};
+use super::pattern::Pattern;
+use super::texts::Texts;
+use super::value::Part;
+
+/// A warninglist, ready to match.
+#[derive(Debug)]
+pub struct List {
+    pub head: Head,
+    /// Entries that MISP may match and this program cannot read: regular expressions with
+    /// look-around, back references or possessive quantifiers.
+    pub unreadable: Vec<String>,
+    pub(super) fingerprint: [u8; 32],
+    matcher: Matcher,
+}
+
+#[derive(Debug)]
+enum Matcher {
+    Whole(Texts),
+    Host(Texts),
+    Inside(Networks),
+    Anywhere { texts: Texts, finder: Option<AhoCorasick> },
+    Like(Vec<(String, Regex)>),
+}
+
+/// A list whose entries are still coming.
+#[derive(Debug)]
+pub struct Builder {
+    list: List,
+    /// The sum of the entries' hashes, so that their order does not matter.
+    sum: u128,
+}
+
+impl Builder {
+    #[must_use]
+    pub fn new(head: Head) -> Self {
+        let matcher = match head.kind {
+            Kind::String => Matcher::Whole(Texts::default()),
+            Kind::Hostname => Matcher::Host(Texts::default()),
+            Kind::Cidr => Matcher::Inside(Networks::default()),
+            Kind::Substring => Matcher::Anywhere { texts: Texts::default(), finder: None },
+            Kind::Regex => Matcher::Like(Vec::new()),
+        };
+        let list = List { head, unreadable: Vec::new(), fingerprint: [0; 32], matcher };
+        Self { list, sum: 0 }
+    }
+
+    /// Takes an entry as MISP stores it.
+    pub fn push(&mut self, entry: &str) {
+        let fits = match &mut self.list.matcher {
+            Matcher::Whole(texts) | Matcher::Anywhere { texts, .. } => texts.push(entry),
+            Matcher::Host(texts) => texts.push(&entry.trim_matches('.').to_ascii_lowercase()),
+            Matcher::Inside(networks) => {
+                networks.push(entry);
+                true
+            }
+            Matcher::Like(patterns) => match Pattern::read(entry) {
+                Pattern::Matches(regex) => {
+                    patterns.push((entry.to_owned(), regex));
+                    true
+                }
+                Pattern::Dead => true,
+                Pattern::Unknown => false,
+            },
+        };
+        if !fits {
+            self.list.unreadable.push(entry.to_owned());
+        }
+    }
+
+    /// The list, if this program can match it.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn finish(mut self) -> Result<List, String> {
+        let sum = &mut self.sum;
+        match &mut self.list.matcher {
+            Matcher::Whole(texts) | Matcher::Host(texts) => {
+                texts.seal();
+                texts.iter().for_each(|text| add(sum, text));
+            }
+            Matcher::Inside(networks) => {
+                networks.seal();
+                networks.iter().for_each(|network| add(sum, &network));
+            }
+            Matcher::Anywhere { texts, finder } => {
+                texts.iter().for_each(|text| add(sum, text));
+                let built = AhoCorasick::new(texts.iter()).map_err(|error| error.to_string())?;
+                *finder = Some(built);
+            }
+            Matcher::Like(patterns) => patterns.iter().for_each(|(text, _)| add(sum, text)),
+        }
+        let mut hasher = blake3::Hasher::new();
+        let head = &self.list.head;
+        let types: BTreeMap<&str, ()> = head.types.iter().map(|kind| (kind.as_str(), ())).collect();
+        for text in [head.name.as_str()].into_iter().chain(types.into_keys()) {
+            hasher.update(&text.len().to_le_bytes()).update(text.as_bytes());
+        }
+        hasher.update(&[head.kind as u8]).update(&self.sum.to_le_bytes());
+        self.list.fingerprint = *hasher.finalize().as_bytes();
+        Ok(self.list)
+    }
+}
+
+/// A repeated entry counts twice: a list may look changed without need, and never unchanged.
+fn add(sum: &mut u128, text: &str) {
+    let hash = blake3::hash(text.as_bytes());
+    let (low, _) = hash.as_bytes().split_at(16);
+    let low = <[u8; 16]>::try_from(low).map_or(0, u128::from_le_bytes);
+    *sum = sum.wrapping_add(low);
+}
+
+impl List {
+    /// The entry that the part of a value matches.
+    pub(super) fn find(&self, part: &Part<'_>) -> Option<String> {
+        match &self.matcher {
+            Matcher::Whole(texts) => {
+                texts.contains(part.text, part.whole()?).then(|| part.text.to_owned())
+            }
+            Matcher::Host(texts) => part
+                .domains()
+                .iter()
+                .find(|(domain, hashed)| texts.contains(domain, *hashed))
+                .map(|(domain, _)| (*domain).to_owned()),
+            Matcher::Inside(networks) => networks.find(part.address()?),
+            Matcher::Anywhere { texts, finder } => {
+                let found = finder.as_ref()?.find(part.text)?;
+                texts.iter().nth(found.pattern().as_usize()).map(str::to_owned)
+            }
+            Matcher::Like(patterns) => patterns
+                .iter()
+                .find(|(_, regex)| regex.is_match(part.text.as_bytes()))
+                .map(|(entry, _)| entry.clone()),
+        }
+    }
+
+    /// The texts that are looked up whole.
+    pub(super) fn texts(&self) -> Option<&Texts> {
+        match &self.matcher {
+            Matcher::Whole(texts) | Matcher::Host(texts) => Some(texts),
+            Matcher::Inside(_) | Matcher::Anywhere { .. } | Matcher::Like(_) => None,
+        }
+    }
+
+    pub(super) fn applies_to(&self, kind: &str) -> bool {
+        self.head.types.iter().any(|one| one == "ALL" || one == kind)
+    }
+
+    /// How many entries can match here: repeats of a network count once.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.matcher {
+            Matcher::Whole(texts) | Matcher::Host(texts) | Matcher::Anywhere { texts, .. } => {
+                texts.len()
+            }
+            Matcher::Inside(networks) => networks.len(),
+            Matcher::Like(patterns) => patterns.len(),
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The entries, such that a builder makes the same list of them.
+    pub(super) fn entries(&self) -> Box<dyn Iterator<Item = std::borrow::Cow<'_, str>> + '_> {
+        use std::borrow::Cow;
+        let unreadable = self.unreadable.iter().map(|entry| Cow::Borrowed(entry.as_str()));
+        match &self.matcher {
+            Matcher::Whole(texts) | Matcher::Host(texts) | Matcher::Anywhere { texts, .. } => {
+                Box::new(texts.iter().map(Cow::Borrowed).chain(unreadable))
+            }
+            Matcher::Inside(networks) => Box::new(networks.iter().map(Cow::Owned)),
+            Matcher::Like(patterns) => {
+                let known = patterns.iter().map(|(entry, _)| Cow::Borrowed(entry.as_str()));
+                Box::new(known.chain(unreadable))
+            }
+        }
+    }
+}

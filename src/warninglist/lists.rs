@@ -1,0 +1,99 @@
+//! All enabled lists of one MISP, and their verdict on an attribute.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::list::List;
+use super::sieve::Sieve;
+use super::texts::Hashed;
+use super::value::parts;
+
+/// The enabled lists, in the order in which MISP asks them. Cheap to make anew: lists are shared.
+#[derive(Debug, Default)]
+pub struct Lists {
+    lists: Vec<Arc<List>>,
+    /// Places in `lists`, by attribute type.
+    by_type: HashMap<String, Vec<usize>>,
+    /// For every other type.
+    of_all: Vec<usize>,
+    /// Of the texts of all lists.
+    pub(super) sieve: Sieve,
+}
+
+/// A list that an attribute is on.
+#[derive(Debug)]
+pub struct Hit<'a> {
+    pub list: &'a List,
+    /// The part of the value that matched.
+    pub value: &'a str,
+    /// The entry that it matched, as MISP reports it.
+    pub entry: String,
+}
+
+impl Lists {
+    /// By their ids.
+    #[must_use]
+    pub fn new(mut lists: Vec<Arc<List>>) -> Self {
+        lists.sort_by_key(|list| list.head.id);
+        let applying = |kind: &str| -> Vec<usize> {
+            let places = lists.iter().enumerate();
+            places.filter(|(_, list)| list.applies_to(kind)).map(|(place, _)| place).collect()
+        };
+        let named = lists.iter().flat_map(|list| &list.head.types);
+        let by_type = named.map(|kind| (kind.clone(), applying(kind))).collect();
+        let of_all = applying("ALL");
+        let sieve = sieve(&lists);
+        Self { by_type, of_all, sieve, lists }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<List>> {
+        self.lists.iter()
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lists.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lists.is_empty()
+    }
+
+    /// Entries of all lists.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.lists.iter().map(|list| list.len()).sum()
+    }
+
+    /// The lists that an attribute of the type `kind` with this value, as MISP wrote it, is on.
+    pub fn hits<'a>(&'a self, kind: &str, value: &'a str) -> impl Iterator<Item = Hit<'a>> {
+        let parts = parts(kind, value, &self.sieve);
+        let places = self.by_type.get(kind).unwrap_or(&self.of_all);
+        places.iter().filter_map(move |place| {
+            let list = self.lists.get(*place)?;
+            let (value, entry) =
+                parts.iter().find_map(|part| Some((part.text, list.find(part)?)))?;
+            Some(Hit { list, value, entry })
+        })
+    }
+
+    /// Of what decides the verdicts: names, kinds, types and entries. Not of order and versions.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut each: Vec<[u8; 32]> = self.lists.iter().map(|list| list.fingerprint).collect();
+        each.sort_unstable();
+        let mut hasher = blake3::Hasher::new();
+        each.iter().for_each(|one| {
+            hasher.update(one);
+        });
+        *hasher.finalize().as_bytes()
+    }
+}
+
+fn sieve(lists: &[Arc<List>]) -> Sieve {
+    let texts = || lists.iter().filter_map(|list| list.texts());
+    let mut sieve = Sieve::new(texts().map(|texts| texts.len()).sum());
+    texts().flat_map(|texts| texts.iter()).for_each(|text| sieve.add(Hashed::of(text)));
+    sieve
+}
