@@ -5,6 +5,7 @@ mod answers;
 mod explain;
 mod feed;
 mod resync;
+mod samples;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
