@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use options::HealthOptions;
 pub use options::{
     ConvertOptions, DemoOptions, ReleaseOptions, ResyncOptions, RetryOptions, RunOptions,
-    SandboxOptions, StatusOptions, TellingOptions,
+    SandboxOptions, StatusOptions, SuppressOptions, TellingOptions,
 };
 
 use crate::config::{self, Config, Mistakes};
@@ -88,6 +88,24 @@ enum Command {
 
     /// Let go what `held` shows
     Release(ReleaseOptions),
+
+    /// Withhold a value from every target, whatever claims it
+    ///
+    /// Its indicators end at once, and none comes back before the time is over or `unsuppress`. The
+    /// value counts in any spelling, and exactly: a network does not cover its addresses, nor a
+    /// domain its hosts. The running relay does it; without one, the next start sends it.
+    #[command(verbatim_doc_comment)]
+    Suppress(SuppressOptions),
+
+    /// Let a suppressed value count again
+    Unsuppress {
+        /// The value, in any spelling
+        #[arg(value_name = "VALUE")]
+        value: String,
+    },
+
+    /// List what is suppressed: since and until when, why, and how many claims it withholds
+    Suppressed(StatusOptions),
 
     /// Send once more what Sentinel rejected
     RetryRejected(RetryOptions),
@@ -199,6 +217,18 @@ pub async fn execute(
         Command::Release(options) => {
             let config = config::load(file, environment)?;
             Ok(admin::resync::release(&config, &options).await?)
+        }
+        Command::Suppress(options) => {
+            let config = config::load(file, environment)?;
+            Ok(admin::suppress::suppress(&config, &options).await?)
+        }
+        Command::Unsuppress { value } => {
+            let config = config::load(file, environment)?;
+            Ok(admin::suppress::unsuppress(&config, &value).await?)
+        }
+        Command::Suppressed(options) => {
+            let config = config::load(file, environment)?;
+            Ok(admin::suppress::suppressed(&config, options.json).await?)
         }
         Command::RetryRejected(options) => {
             let config = config::load(file, environment)?;

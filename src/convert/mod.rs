@@ -17,7 +17,7 @@ mod url;
 #[cfg(test)]
 mod tests;
 
-pub use claim::{Claim, ClaimFacts, EventFacts, ObjectFacts, Sibling, Since, Tag};
+pub use claim::{Claim, ClaimFacts, EventFacts, ObjectFacts, SharingGroup, Sibling, Since, Tag};
 pub use conversion::{Claims, Conversion, Skipped, claims, event, said};
 pub use skipped::Reason;
 pub use types::{Row, Trust, types};

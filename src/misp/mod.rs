@@ -10,6 +10,7 @@ mod head;
 mod lenient;
 pub mod notification;
 mod object;
+mod sharing_group;
 mod tag;
 mod time;
 
@@ -21,4 +22,5 @@ pub use document::{Events, NotAnEvent, events};
 pub use event::Event;
 pub use head::event_uuid;
 pub use object::Object;
+pub use sharing_group::SharingGroup;
 pub use tag::Tag;
