@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 
 use options::HealthOptions;
 pub use options::{
-    ConvertOptions, DemoOptions, ReleaseOptions, ResyncOptions, RetryOptions, RunOptions,
-    SandboxOptions, StatusOptions, SuppressOptions, TellingOptions,
+    ConvertOptions, DemoOptions, ExplainOptions, ReleaseOptions, ResyncOptions, RetryOptions,
+    RunOptions, SandboxOptions, StatusOptions, SuppressOptions, TellingOptions,
 };
 
 use crate::config::{self, Config, Mistakes};
@@ -37,6 +37,7 @@ Examples:
   misp-sentinel-relay check-config               every mistake in the settings at once
   misp-sentinel-relay run                        relay until SIGTERM
   misp-sentinel-relay convert event.json         what would be sent for an event
+  misp-sentinel-relay explain evil.example       why a value is in Sentinel, or is not
   misp-sentinel-relay status --json              what is delivered, pending and rejected
 
 Exit codes:
@@ -72,6 +73,15 @@ enum Command {
     /// events, cannot be read; all other events are converted.
     #[command(verbatim_doc_comment)]
     Convert(ConvertOptions),
+
+    /// Tell what became of an event, an attribute or a value, and why
+    ///
+    /// Each attribute's way from MISP to Sentinel: what it claims, what policy says to that for each
+    /// target, who else claims the same, the indicator, and where it stands at each target. The ledger
+    /// tells of what claims something; with misp.key, MISP is asked for the rest, which is told with
+    /// the reason why it is skipped. Exit code 1: nothing is known of it.
+    #[command(verbatim_doc_comment)]
+    Explain(ExplainOptions),
 
     /// Tell what is delivered, pending, skipped and rejected, and what is degraded
     Status(StatusOptions),
@@ -192,59 +202,39 @@ pub async fn execute(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<(), Failure> {
     let file = cli.config.as_deref();
+    let environment: Vec<(String, String)> = environment.collect();
+    let load = || config::load(file, environment.iter().cloned());
     match cli.command {
         Command::Run(options) => {
-            let config = config::load(file, environment)?;
+            let config = load()?;
             Ok(run(config, options).await?)
         }
         Command::Demo(options) => Ok(demo::run(options).await?),
         Command::Convert(options) => {
-            let rules = config::load_rules(file, environment)?;
+            let rules = config::load_rules(file, environment.iter().cloned())?;
             Ok(preview::convert(&rules, &options)?)
         }
-        Command::Status(options) => {
-            let config = config::load(file, environment)?;
-            Ok(admin::commands::status(&config, options.json).await?)
-        }
-        Command::Resync(options) => {
-            let config = config::load(file, environment)?;
-            Ok(admin::resync::resync(&config, &options).await?)
-        }
-        Command::Held => {
-            let config = config::load(file, environment)?;
-            Ok(admin::resync::held(&config).await?)
-        }
-        Command::Release(options) => {
-            let config = config::load(file, environment)?;
-            Ok(admin::resync::release(&config, &options).await?)
-        }
-        Command::Suppress(options) => {
-            let config = config::load(file, environment)?;
-            Ok(admin::suppress::suppress(&config, &options).await?)
-        }
-        Command::Unsuppress { value } => {
-            let config = config::load(file, environment)?;
-            Ok(admin::suppress::unsuppress(&config, &value).await?)
-        }
+        Command::Explain(options) => Ok(admin::explain::explain(&load()?, &options).await?),
+        Command::Status(options) => Ok(admin::commands::status(&load()?, options.json).await?),
+        Command::Resync(options) => Ok(admin::resync::resync(&load()?, &options).await?),
+        Command::Held => Ok(admin::resync::held(&load()?).await?),
+        Command::Release(options) => Ok(admin::resync::release(&load()?, &options).await?),
+        Command::Suppress(options) => Ok(admin::suppress::suppress(&load()?, &options).await?),
+        Command::Unsuppress { value } => Ok(admin::suppress::unsuppress(&load()?, &value).await?),
         Command::Suppressed(options) => {
-            let config = config::load(file, environment)?;
-            Ok(admin::suppress::suppressed(&config, options.json).await?)
+            Ok(admin::suppress::suppressed(&load()?, options.json).await?)
         }
         Command::RetryRejected(options) => {
-            let config = config::load(file, environment)?;
-            Ok(admin::commands::retry_rejected(&config, options.target.as_deref()).await?)
+            Ok(admin::commands::retry_rejected(&load()?, options.target.as_deref()).await?)
         }
-        Command::Ledger(command) => {
-            let config = config::load(file, environment)?;
-            Ok(ledger(&config, command).await?)
-        }
+        Command::Ledger(command) => Ok(ledger(&load()?, command).await?),
         Command::Sandbox(options) => Ok(serve_sandbox(options).await?),
-        Command::CheckConfig => Ok(report(&config::load(file, environment)?)?),
+        Command::CheckConfig => Ok(report(&load()?)?),
         Command::Healthcheck(HealthOptions { connect: Some(address), .. }) => {
             Ok(healthcheck::connect(address).await?)
         }
         Command::Healthcheck(options) => {
-            let config = config::load(file, environment)?;
+            let config = load()?;
             let path = if options.ready { "/readyz" } else { "/livez" };
             Ok(healthcheck::ask(config.admin.listen, path).await?)
         }

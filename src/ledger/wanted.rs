@@ -84,8 +84,7 @@ fn merge_one(
 ) -> Option<Merged> {
     let first = &claims.first()?.row;
     let observable = first.observable();
-    let mut facts = claims.iter().filter_map(|claim| claim.facts.as_ref());
-    let disputed = facts.any(|claim| view.judge.disputes(claim));
+    let disputed = disputed(view, claims);
     let admitted: Vec<Admitted<'_>> = claims
         .iter()
         .filter_map(|Claimed { row, facts, beside }| {
@@ -100,6 +99,12 @@ fn merge_one(
     let place = place(first);
     let indicator = view.merger.merge(place.stix_id, &observable, &admitted)?;
     Some(Merged { key: first.object, place, indicator })
+}
+
+/// Whether any of these claims of one observable marks it as a false positive.
+pub(super) fn disputed<'c>(view: &View, claims: impl IntoIterator<Item = &'c Claimed>) -> bool {
+    let mut facts = claims.into_iter().filter_map(|claim| claim.facts.as_ref());
+    facts.any(|claim| view.judge.disputes(claim))
 }
 
 /// What differs from what was wanted so far: altered objects, and those that nothing claims.
