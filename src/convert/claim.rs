@@ -154,6 +154,40 @@ pub struct EventFacts {
     pub publish_timestamp: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
+    /// What MISP tells of the techniques and actors whose tags are on the event or its attributes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<Cluster>,
+}
+
+/// A cluster of a galaxy. It counts where its tag does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    pub tag: String,
+    pub uuid: Uuid,
+    pub kind: ClusterKind,
+    /// Without the number that MITRE's names end with.
+    pub name: String,
+    /// Cut to what an object bears.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// MITRE's number, e.g. `T1566.001`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// `platform:phase`, as MISP writes it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kill_chain: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub synonyms: Vec<String>,
+}
+
+/// What a cluster is, of what is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClusterKind {
+    AttackPattern,
+    ThreatActor,
 }
 
 fn is_zero(number: &i64) -> bool {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::claim::{ClaimFacts, EventFacts, ObjectFacts, SharingGroup, Since, Tag};
-use super::{object, types};
+use super::{galaxy, object, types};
 use crate::misp::{self, Attribute, Event, Object};
 
 impl Event<'_> {
@@ -25,6 +25,7 @@ impl Event<'_> {
             timestamp: self.timestamp,
             publish_timestamp: self.publish_timestamp,
             tags: tags(&self.tags),
+            clusters: galaxy::clusters(&self.clusters()),
         }
     }
 }

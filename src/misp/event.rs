@@ -43,6 +43,7 @@ pub struct Event<'a> {
     pub(super) attributes: Vec<&'a RawValue>,
     pub(super) objects: Vec<Result<Object<'a>, Malformed<'a>>>,
     pub(super) raw_objects: Vec<&'a RawValue>,
+    pub(super) galaxies: Option<&'a RawValue>,
 }
 
 /// The fields of `Event`, as every endpoint and topic spells them.
@@ -75,6 +76,8 @@ pub(super) struct Body<'a> {
     tags: Tags<'a>,
     #[serde(borrow, rename = "EventTag")]
     event_tags: Tags<'a>,
+    #[serde(borrow, rename = "Galaxy")]
+    galaxies: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -122,6 +125,7 @@ impl<'a> Event<'a> {
             attributes: body.attributes.unwrap_or_default().0,
             objects: Vec::new(),
             raw_objects: Vec::new(),
+            galaxies: body.galaxies,
         };
         event.hold(body.objects.unwrap_or_default().0);
         event

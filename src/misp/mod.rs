@@ -6,6 +6,7 @@
 mod attribute;
 mod document;
 mod event;
+mod galaxy;
 mod head;
 mod lenient;
 pub mod notification;
@@ -20,6 +21,7 @@ mod tests;
 pub use attribute::{Attribute, Malformed};
 pub use document::{Events, NotAnEvent, events};
 pub use event::Event;
+pub use galaxy::Cluster;
 pub use head::event_uuid;
 pub use object::Object;
 pub use sharing_group::SharingGroup;

@@ -14,6 +14,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod context;
+#[cfg(test)]
 mod convergence;
 #[cfg(test)]
 mod convert;
