@@ -45,7 +45,7 @@ pub struct ClaimFacts {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub object: Option<ObjectFacts>,
+    pub object: Option<Box<ObjectFacts>>,
     /// The attribute's whole value as MISP wrote it, where that is not the observable's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::claim::{Claim, ClaimFacts};
+use super::claim::Claim;
 use super::facts;
+use super::kind::trimmed;
 use super::skipped::Reason;
 use super::types::{self, Shape};
 use crate::misp::{Attribute, Event, Object};
@@ -13,7 +14,7 @@ use crate::stix::Observable;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
     pub first: Claim,
-    pub second: Option<Claim>,
+    pub second: Option<Box<Claim>>,
 }
 
 impl IntoIterator for Claims {
@@ -21,7 +22,7 @@ impl IntoIterator for Claims {
     type IntoIter = std::iter::Chain<std::iter::Once<Claim>, std::option::IntoIter<Claim>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        std::iter::once(self.first).chain(self.second)
+        std::iter::once(self.first).chain(self.second.map(|second| *second))
     }
 }
 
@@ -34,15 +35,16 @@ pub fn claims(attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Result<
         return Err(Reason::Deleted);
     }
     let row = types::find(&attribute.kind).ok_or(Reason::UnknownType)?;
-    let (first, second) = observables(row.shape()?, attribute.value.trim())?;
-    let facts = facts::of_attribute(attribute, object, row.name);
-    let claim = |part: u8, observable: Observable, facts: ClaimFacts| {
-        let raw =
-            (attribute.value != observable.value).then(|| attribute.value.as_ref().to_owned());
-        Claim { attribute: attribute.uuid, part, observable, facts: ClaimFacts { raw, ..facts } }
+    let (first, second) = observables(row.shape()?, trimmed(&attribute.value))?;
+    let claim = |part: u8, observable: Observable| {
+        let mut facts = facts::of_attribute(attribute, object, row.name);
+        if attribute.value != observable.value {
+            facts.raw = Some(attribute.value.as_ref().to_owned());
+        }
+        Claim { attribute: attribute.uuid, part, observable, facts }
     };
-    let second = second.map(|observable| claim(1, observable, facts.clone()));
-    Ok(Claims { first: claim(0, first, facts), second })
+    let second = second.map(|observable| Box::new(claim(1, observable)));
+    Ok(Claims { first: claim(0, first), second })
 }
 
 /// What an attribute of this type and value would match; nothing where it makes no claim.
@@ -92,7 +94,10 @@ pub fn event(event: &Event<'_>) -> Conversion {
         conversion.attributes += 1;
         match read.map_or(Err(Reason::Malformed), |(attribute, object)| claims(&attribute, object))
         {
-            Ok(claims) => conversion.claims.extend(claims),
+            Ok(Claims { first, second }) => {
+                conversion.claims.push(first);
+                conversion.claims.extend(second.map(|second| *second));
+            }
             Err(reason) => conversion.skipped.add(reason),
         }
     }

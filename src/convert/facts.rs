@@ -49,22 +49,26 @@ pub(super) fn of_attribute(
         last_seen: attribute.last_seen.or_else(|| object?.last_seen),
         comment: attribute.comment.as_ref().to_owned(),
         tags: tags(&attribute.tags),
-        object: object.map(|object| ObjectFacts {
-            uuid: object.uuid,
-            name: object.name.as_ref().to_owned(),
-            comment: object.comment.as_ref().to_owned(),
-            distribution: object.distribution,
-            sharing_group_id: object.sharing_group_id,
-            sharing_group: sharing_group(object.sharing_group.as_ref()),
-            relation: attribute.relation.as_ref().to_owned(),
-            siblings: object::siblings(attribute, object),
-        }),
+        object: object.map(|object| of_object(object, attribute).into()),
         raw: None,
     }
 }
 
 fn sharing_group(group: Option<&misp::SharingGroup<'_>>) -> Option<SharingGroup> {
     group.map(|group| SharingGroup { uuid: group.uuid, name: group.name.as_ref().to_owned() })
+}
+
+fn of_object(object: &Object<'_>, attribute: &Attribute<'_>) -> ObjectFacts {
+    ObjectFacts {
+        uuid: object.uuid,
+        name: object.name.as_ref().to_owned(),
+        comment: object.comment.as_ref().to_owned(),
+        distribution: object.distribution,
+        sharing_group_id: object.sharing_group_id,
+        sharing_group: sharing_group(object.sharing_group.as_ref()),
+        relation: attribute.relation.as_ref().to_owned(),
+        siblings: object::siblings(attribute, object),
+    }
 }
 
 fn tags(tags: &[misp::Tag<'_>]) -> Vec<Tag> {

@@ -31,7 +31,7 @@ impl Kind {
     /// # Errors
     /// `InvalidValue`; for a STIX pattern also `ComplexPattern`.
     pub(super) fn observable(self, value: &str) -> Result<Observable, Reason> {
-        let value = value.trim();
+        let value = trimmed(value);
         let observable = match self {
             Self::Ip => network::ip(value),
             Self::Domain => network::domain(value),
@@ -63,4 +63,11 @@ impl Kind {
             Self::Pattern => vec!["stix"],
         }
     }
+}
+
+/// The value without white space around it, which most have not.
+pub(super) fn trimmed(value: &str) -> &str {
+    let is_black = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+    let bytes = value.as_bytes();
+    if is_black(bytes.first()) && is_black(bytes.last()) { value } else { value.trim() }
 }

@@ -9,7 +9,7 @@ use super::{Claimed, EventOf, Indicated, MAX_OTHERS, Other, Seen, Story, Why};
 use crate::convert::{self, Claim, EventFacts, Reason, Since, Tag};
 use crate::misp::{Attribute, Event, Malformed, Object};
 use crate::policy::{Beside, Judge};
-use crate::stix::{self, Admitted, ClaimTimes, Merger};
+use crate::stix::{self, Admitted, ClaimTimes, Memo, Merger};
 
 /// One policy, and how what it admits is merged.
 #[derive(Debug, Clone, Copy)]
@@ -163,7 +163,7 @@ impl Told {
             })
             .collect();
         let id = rules.merger.stix_id(&first.observable, first.attribute, first.part);
-        let merged = rules.merger.merge(id, &first.observable, &admitted)?;
+        let merged = rules.merger.merge(&mut Memo::default(), id, &first.observable, &admitted)?;
         let changed_at = claims.iter().map(|(_, claim)| claim.facts.timestamp).max()?;
         let at = changed_at.saturating_mul(1_000);
         let stix = rules.stix.then(|| stix::live(&merged.body, merged.valid_until, at, at));

@@ -12,7 +12,7 @@ use super::context::{self, Need};
 use super::generations::{self, Newest, Place, newest, taken};
 use super::{Lane, View, Writing};
 use crate::policy::Beside;
-use crate::stix::{Admitted, Indicator, Withdraw};
+use crate::stix::{Admitted, Indicator, Memo, Withdraw};
 
 /// Objects judged at a time: 500 ids a statement.
 const CHUNK: usize = 500;
@@ -73,16 +73,17 @@ pub(super) fn merge(
     events: &EventsByKey,
     place: impl Fn(&ClaimRow) -> Place,
 ) -> Vec<Merged> {
+    let mut memo = Memo::default();
     claims
         .chunk_by(|a, b| a.row.object == b.row.object)
-        .filter_map(|claims| merge_one(view, claims, events, &place))
+        .filter_map(|claims| merge_one(view, &mut memo, (claims, events), &place))
         .collect()
 }
 
-fn merge_one(
+fn merge_one<'a>(
     view: &View,
-    claims: &[Claimed],
-    events: &EventsByKey,
+    memo: &mut Memo<'a>,
+    (claims, events): (&'a [Claimed], &'a EventsByKey),
     place: impl Fn(&ClaimRow) -> Place,
 ) -> Option<Merged> {
     let first = &claims.first()?.row;
@@ -100,7 +101,7 @@ fn merge_one(
         })
         .collect();
     let place = place(first);
-    let indicator = view.merger.merge(place.stix_id, &observable, &admitted)?;
+    let indicator = view.merger.merge(memo, place.stix_id, &observable, &admitted)?;
     let needs = context::needs(view, place.stix_id, &admitted);
     Some(Merged { key: first.object, place, indicator, needs })
 }

@@ -397,7 +397,8 @@ mod tests {
         let observable = Observable::new("ipv4-addr:value", "198.51.100.7");
         let judge = Judge::new(&policy);
         assert_eq!(judge.admit(&event, &claim, &observable, &Beside::default()), Ok(()));
-        claim.object = Some(convert::ObjectFacts { distribution: 0, ..Default::default() });
+        let object = convert::ObjectFacts { distribution: 0, ..Default::default() };
+        claim.object = Some(object.into());
         assert_eq!(
             judge.admit(&event, &claim, &observable, &Beside::default()),
             Err(Reason::Distribution)

@@ -11,7 +11,9 @@ use crate::config::Rules;
 use crate::convert::{self, Claim, ClaimFacts, EventFacts};
 use crate::misp::{Attribute, Event};
 use crate::policy::{Beside, Judge};
-use crate::stix::{Admitted, ClaimTimes, ContextObject, Indicator, Merger, Needed, Observable};
+use crate::stix::{
+    Admitted, ClaimTimes, ContextObject, Indicator, Memo, Merger, Needed, Observable,
+};
 
 /// All that is kept of a document until its last event is read, since any event may claim what
 /// another claimed before.
@@ -132,7 +134,12 @@ impl<'d> Gathered<'d> {
 
     /// The indicator that the claims of `object` add up to.
     pub(super) fn indicator(&self, object: &Object<'_>) -> Option<Indicator> {
-        self.merger.merge(object.stix_id, &object.observable, &self.admitted(object))
+        self.merger.merge(
+            &mut Memo::default(),
+            object.stix_id,
+            &object.observable,
+            &self.admitted(object),
+        )
     }
 
     /// The context objects that the indicator of `object` needs.

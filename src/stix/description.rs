@@ -63,11 +63,13 @@ mod tests {
 
     fn describe(comment: &str, object: Option<(&str, &str, &[Sibling])>, judge: &Judge) -> String {
         let event = EventFacts { info: "Campaign".into(), ..EventFacts::default() };
-        let object = object.map(|(name, comment, siblings)| ObjectFacts {
-            name: name.into(),
-            comment: comment.into(),
-            siblings: siblings.to_vec(),
-            ..ObjectFacts::default()
+        let object = object.map(|(name, comment, siblings)| {
+            Box::new(ObjectFacts {
+                name: name.into(),
+                comment: comment.into(),
+                siblings: siblings.to_vec(),
+                ..ObjectFacts::default()
+            })
         });
         let claim = ClaimFacts { comment: comment.into(), object, ..ClaimFacts::default() };
         let times = ClaimTimes::of(&claim, 0, None);

@@ -1,5 +1,6 @@
 //! What we say: observables, patterns and indicators as STIX 2.1 spells them.
 
+mod body;
 mod context;
 mod description;
 mod envelope;
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+pub use body::Memo;
 pub use envelope::{context, live, revoked, withdrawn};
 pub use expiry::ClaimTimes;
 pub use indicator::{Admitted, Indicator, Merger};

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
+use sha1::{Digest, Sha1};
 use uuid::Uuid;
 
 /// Languages of rules that are patterns by themselves.
@@ -39,12 +41,17 @@ impl Observable {
         pattern.push_str(&self.path);
         pattern.push_str(" = ");
         pattern.push_str(quote);
-        for character in self.value.chars() {
-            if matches!(character, '\'' | '\\') {
-                pattern.push('\\');
-            }
-            pattern.push(character);
+        let mut rest = self.value.as_str();
+        while let Some((plain, escaped)) =
+            memchr2(b'\'', b'\\', rest.as_bytes()).and_then(|place| rest.split_at_checked(place))
+        {
+            pattern.push_str(plain);
+            pattern.push('\\');
+            let (special, behind) = escaped.split_at_checked(1).unwrap_or((escaped, ""));
+            pattern.push_str(special);
+            rest = behind;
         }
+        pattern.push_str(rest);
         pattern.push_str(quote);
         pattern.push(']');
         pattern
@@ -61,14 +68,16 @@ impl Observable {
         LANGUAGES.into_iter().find(|language| *language == self.path)
     }
 
-    /// The uuid of the indicator: UUIDv5 of `path = value` in the namespace.
+    /// The uuid of the indicator: UUIDv5 of `path = value` in the namespace. Hashed piece by piece,
+    /// by the processor's own instructions where it has them: it is done for every claim.
     #[must_use]
     pub fn id(&self, namespace: &Uuid) -> Uuid {
-        let mut name = String::with_capacity(self.path.len() + self.value.len() + 3);
-        name.push_str(&self.path);
-        name.push_str(" = ");
-        name.push_str(&self.value);
-        Uuid::new_v5(namespace, name.as_bytes())
+        let name = [self.path.as_bytes(), b" = ", self.value.as_bytes()];
+        let mut hasher = Sha1::new_with_prefix(namespace);
+        name.iter().for_each(|piece| hasher.update(piece));
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(hasher.finalize()).for_each(|(to, from)| *to = from);
+        uuid::Builder::from_sha1_bytes(bytes).into_uuid()
     }
 
     /// The uuid of the `generation`th successor of a revoked indicator, 1 the first: UUIDv5 of

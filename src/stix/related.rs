@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::indicator::{Merger, Phase, fingerprint};
+use super::body::Phase;
+use super::indicator::{Merger, fingerprint};
 use super::{Admitted, context};
 use crate::convert::{Cluster, ClusterKind, EventFacts};
 
