@@ -93,7 +93,8 @@ impl Way {
 
 fn admitted<'a>(event: &'a EventFacts, claim: &'a Claim) -> Admitted<'a> {
     let times = ClaimTimes::of(&claim.facts, 0, None);
-    Admitted { event, attribute: claim.attribute, claim: &claim.facts, times }
+    let (attribute, beside) = (claim.attribute, Beside::default());
+    Admitted { event, attribute, claim: &claim.facts, times, beside }
 }
 
 /// The processor time that this thread has used.

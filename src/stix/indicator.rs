@@ -11,7 +11,7 @@ use super::context::{self, Context};
 use super::expiry::ClaimTimes;
 use super::{Expiry, Identity, Observable, Rendering, Withdraw, description, marking};
 use crate::convert::{ClaimFacts, EventFacts};
-use crate::policy::{Judge, Tlp};
+use crate::policy::{Beside, Judge, Tlp};
 
 /// STIX has no limit; an indicator claimed by thousands of events must stay small.
 const MAX_REFERENCES: usize = 10;
@@ -26,6 +26,8 @@ pub struct Admitted<'a> {
     pub attribute: Uuid,
     pub claim: &'a ClaimFacts,
     pub times: ClaimTimes,
+    /// What is known of it beside its publication.
+    pub beside: Beside,
 }
 
 /// An indicator as the ledger keeps it. `created`, `modified` and the time of a withdrawal are
@@ -119,7 +121,7 @@ impl Merger {
             claims.iter().map(|claim| claim.times.valid_until(observable, expiry)).max()?;
         let valid_until = valid_until.max(valid_from.saturating_add(SHORTEST_LIFE));
         let parts = match claims {
-            [one] if one.claim.tags.is_empty() => {
+            [one] if is_plain(one) => {
                 memo.parts(one.event, &one.claim.category, || self.parts(claims))?
             }
             several => self.parts(several)?.into(),
@@ -165,9 +167,10 @@ impl Merger {
     }
 
     fn confidence(&self, claim: &Admitted<'_>) -> u8 {
-        self.context
-            .confidence(claim.event, claim.claim)
-            .unwrap_or(self.rendering.default_confidence)
+        let said = self.context.confidence(claim.event, claim.claim);
+        let confidence = said.unwrap_or(self.rendering.default_confidence);
+        let doubts = u8::try_from(claim.beside.false_positives).unwrap_or(u8::MAX);
+        confidence.saturating_sub(self.rendering.false_positive_points.saturating_mul(doubts))
     }
 
     fn labels(&self, claims: &[Admitted<'_>], tlp: Tlp) -> BTreeSet<String> {
@@ -218,6 +221,12 @@ impl Merger {
     }
 }
 
+/// Whether all that its tags and event say is said by the event. Its confidence is never remembered.
+fn is_plain(claim: &Admitted<'_>) -> bool {
+    let doubted = Beside { false_positives: claim.beside.false_positives, ..Beside::default() };
+    claim.claim.tags.is_empty() && claim.beside == doubted
+}
+
 /// By the attribute's timestamp, then the uuids: a total order, so that merging has one result.
 fn by_age(claim: &Admitted<'_>) -> (i64, Uuid, Uuid) {
     (claim.claim.timestamp, claim.event.uuid, claim.attribute)
@@ -260,6 +269,7 @@ mod tests {
             public_url: "https://misp.example".into(),
             default_confidence: 50,
             tlp_untagged: Tlp::Clear,
+            false_positive_points: 10,
             expiry: Expiry {
                 default_days: 50,
                 days: std::collections::BTreeMap::new(),
@@ -315,7 +325,13 @@ mod tests {
             expires_at: None,
             counts_until: None,
         };
-        Admitted { event, attribute: Uuid::from_u128(number), claim, times }
+        Admitted {
+            event,
+            attribute: Uuid::from_u128(number),
+            claim,
+            times,
+            beside: Beside::default(),
+        }
     }
 
     #[test]
@@ -340,6 +356,28 @@ mod tests {
         assert_eq!(json["external_references"].as_array().unwrap().len(), 2);
         assert_eq!(json["valid_from"], "1970-01-01T00:01:40.000Z");
         assert_eq!(merged.valid_until, 200_000 + 50 * 86_400_000);
+    }
+
+    #[test]
+    fn false_positives_lower_the_confidence_of_their_own_claim() {
+        let source = event(1, 1, &[]);
+        let facts = claim(1, &["misp:confidence-level=\"usually-confident\""]);
+        let observable = Observable::new("domain-name:value", "evil.example");
+        let confidence = |counts: &[u32]| {
+            let claims: Vec<_> = counts
+                .iter()
+                .map(|count| Admitted {
+                    beside: Beside { false_positives: *count, ..Beside::default() },
+                    ..admitted(&source, &facts, u128::from(*count))
+                })
+                .collect();
+            let merged =
+                merger().merge(&mut Memo::default(), Uuid::nil(), &observable, &claims).unwrap();
+            serde_json::from_str::<serde_json::Value>(&merged.body).unwrap()["confidence"].clone()
+        };
+        assert_eq!(confidence(&[2]), 55);
+        assert_eq!(confidence(&[300]), 0);
+        assert_eq!(confidence(&[2, 0]), 75);
     }
 
     #[test]
@@ -382,8 +420,9 @@ mod tests {
                 .collect();
             let (merger, observable) = (merger(), Observable::new("url:value", "http://x/'\\\"\u{7}é"));
             let mut memo = Memo::default();
-            for ((event, ..), facts) in claims.iter().zip(&facts) {
-                let one = admitted(&events[*event], facts, 1);
+            for ((event, doubts, ..), facts) in claims.iter().zip(&facts) {
+                let mut one = admitted(&events[*event], facts, 1);
+                one.beside.false_positives = u32::try_from(*doubts).unwrap();
                 let remembered = merger.merge(&mut memo, Uuid::nil(), &observable, &[one]).unwrap();
                 let anew = merger.merge(&mut Memo::default(), Uuid::nil(), &observable, &[one, one]);
                 prop_assert_eq!(Some(&remembered), anew.as_ref());
