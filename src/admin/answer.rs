@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::control::{IDLE, Request, Response};
 use super::stream::{self, Long};
 use super::{Overview, Progress};
-use crate::ledger::{Ledger, Views, may_empty};
+use crate::ledger::{Ledger, Suppression, Views, may_empty};
 
 pub(super) fn failed(error: &str) -> Response {
     Response::Failed { error: error.to_owned() }
@@ -80,6 +80,11 @@ pub(super) async fn answer(
                 Err(error) => unwritable(error),
             }
         }
+        Request::Suppress { value, until, reason } => {
+            suppression(suppress(overview, (&value, &reason), until).await)
+        }
+        Request::Unsuppress { value } => suppression(unsuppress(overview, &value).await),
+        Request::Suppressed => suppressed(overview).await,
     })
 }
 
@@ -126,6 +131,39 @@ pub(super) async fn release(
     Ok(claims)
 }
 
+async fn suppress(
+    overview: &Overview,
+    (value, reason): (&str, &str),
+    until: Option<i64>,
+) -> sqlx::Result<Suppression> {
+    let (ledger, now) = (&overview.ledger, Ledger::now());
+    let done = ledger.suppress(&overview.views, (value, reason), until, now).await?;
+    let Suppression { claims, indicators, .. } = done;
+    tracing::warn!(value, reason, until, claims, indicators, "suppressed, as an operator asked");
+    Ok(done)
+}
+
+async fn unsuppress(overview: &Overview, value: &str) -> sqlx::Result<Suppression> {
+    let done = overview.ledger.unsuppress(&overview.views, value, Ledger::now()).await?;
+    let Suppression { claims, indicators, .. } = done;
+    tracing::warn!(value, claims, indicators, "no longer suppressed, as an operator asked");
+    Ok(done)
+}
+
+fn suppression(done: sqlx::Result<Suppression>) -> Response {
+    match done {
+        Ok(done) => Response::Suppression { done },
+        Err(error) => failed(&format!("the ledger cannot be written: {error}")),
+    }
+}
+
+async fn suppressed(overview: &Overview) -> Response {
+    match overview.ledger.suppressed().await {
+        Ok(suppressed) => Response::Suppressed { suppressed },
+        Err(error) => failed(&format!("the ledger cannot be read: {error}")),
+    }
+}
+
 /// One at a time: each keeps one of the ledger's few readers. A client that takes nothing for a
 /// while is hung up on, since its snapshot keeps the WAL growing.
 async fn say_all(
@@ -134,11 +172,11 @@ async fn say_all(
     writer: &mut OwnedWriteHalf,
     long: &Semaphore,
 ) -> io::Result<Response> {
-    let Ok(_turn) = long.try_acquire() else {
-        return Ok(failed(
-            "another export, check or explanation is running: try again when it has ended",
-        ));
-    };
+    let is_short = matches!(what, Long::Explain { .. });
+    let turn = if is_short { None } else { long.try_acquire().ok() };
+    if turn.is_none() && !is_short {
+        return Ok(failed("another export or check is running: try again when it has ended"));
+    }
     let (chunks, mut made) = mpsc::channel(2);
     let making = stream::make(what, &overview.ledger, &overview.views, chunks);
     let writing = async move {

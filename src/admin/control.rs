@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::answer::{answer, failed};
 use super::{Overview, Progress, Status};
-use crate::ledger::{Given, Held};
+use crate::ledger::{Given, Held, Suppressed, Suppression};
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "relay.sock";
@@ -85,6 +85,18 @@ pub enum Request {
         #[serde(default)]
         empty: bool,
     },
+    /// Withholds a value, until then (Unix milliseconds) or until it is taken back.
+    Suppress {
+        value: String,
+        #[serde(default)]
+        until: Option<i64>,
+        #[serde(default)]
+        reason: String,
+    },
+    Unsuppress {
+        value: String,
+    },
+    Suppressed,
 }
 
 /// The lines of a long answer never begin like this.
@@ -116,6 +128,12 @@ pub enum Response {
     },
     Released {
         claims: usize,
+    },
+    Suppression {
+        done: Suppression,
+    },
+    Suppressed {
+        suppressed: Vec<Suppressed>,
     },
     Failed {
         error: String,

@@ -31,6 +31,8 @@ pub struct ClaimFacts {
     pub distribution: i64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sharing_group_id: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing_group: Option<SharingGroup>,
     /// Unix seconds.
     pub timestamp: i64,
     /// Unix microseconds.
@@ -65,6 +67,10 @@ pub struct ObjectFacts {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub comment: String,
     pub distribution: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sharing_group_id: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing_group: Option<SharingGroup>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub relation: String,
     /// What the object says besides, to whoever may see this attribute.
@@ -82,6 +88,13 @@ pub struct Sibling {
     pub relation: String,
     /// Cut to what a description bears.
     pub value: String,
+}
+
+/// A sharing group, as far as a document names it beside its number.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SharingGroup {
+    pub uuid: Uuid,
+    pub name: String,
 }
 
 /// A tag of an event or attribute.
@@ -134,6 +147,8 @@ pub struct EventFacts {
     pub distribution: i64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sharing_group_id: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing_group: Option<SharingGroup>,
     /// Unix seconds.
     pub timestamp: i64,
     pub publish_timestamp: i64,

@@ -19,7 +19,8 @@ mod url;
 mod tests;
 
 pub use claim::{
-    Claim, ClaimFacts, Cluster, ClusterKind, EventFacts, ObjectFacts, Sibling, Since, Tag,
+    Claim, ClaimFacts, Cluster, ClusterKind, EventFacts, ObjectFacts, SharingGroup, Sibling, Since,
+    Tag,
 };
 pub use conversion::{Claims, Conversion, Skipped, claims, event, said};
 pub use galaxy::actor;

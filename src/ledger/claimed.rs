@@ -32,6 +32,7 @@ pub(super) struct ClaimRow {
     pub value: String,
     claimed_at: i64,
     expires_at: Option<i64>,
+    suppressed: bool,
     facts: String,
 }
 
@@ -48,7 +49,9 @@ impl ClaimRow {
 /// In the order of objects.
 pub(super) async fn claims_of(tx: &mut Writing, objects: &[Uuid]) -> sqlx::Result<Vec<Claimed>> {
     let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT source, event, attribute, part, object, path, value, claimed_at, expires_at, facts
+        "SELECT source, event, attribute, part, object, path, value, claimed_at, expires_at, facts,
+             EXISTS (SELECT 1 FROM suppressed_spellings s WHERE s.spelling = lower(claims.value))
+                 AS suppressed
          FROM claims WHERE",
     );
     push_uuids(&mut query, " object IN ", objects);
@@ -56,7 +59,8 @@ pub(super) async fn claims_of(tx: &mut Writing, objects: &[Uuid]) -> sqlx::Resul
     let rows: Vec<ClaimRow> = query.build_query_as().fetch_all(&mut **tx).await?;
     let claimed = |row: ClaimRow| {
         let facts = serde_json::from_str(&row.facts).ok();
-        Claimed { row, facts, beside: Beside::default() }
+        let beside = Beside { suppressed: row.suppressed, ..Beside::default() };
+        Claimed { row, facts, beside }
     };
     Ok(rows.into_iter().map(claimed).collect())
 }

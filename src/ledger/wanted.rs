@@ -10,6 +10,7 @@ use super::change::Change;
 use super::claimed::{ClaimRow, Claimed, EventsByKey, claims_of, load_events};
 use super::generations::{self, Newest, Place, newest, taken};
 use super::{Lane, View, Writing};
+use crate::policy::Beside;
 use crate::stix::{Admitted, Indicator, Withdraw};
 
 /// Objects judged at a time: 500 ids a statement.
@@ -83,18 +84,27 @@ fn merge_one(
 ) -> Option<Merged> {
     let first = &claims.first()?.row;
     let observable = first.observable();
+    let disputed = disputed(view, claims);
     let admitted: Vec<Admitted<'_>> = claims
         .iter()
         .filter_map(|Claimed { row, facts, beside }| {
             let claim = facts.as_ref()?;
             let event = events.get(&(row.source.clone(), row.event))?;
-            view.judge.admit(event, claim, &observable, beside).ok()?;
-            Some(Admitted { event, attribute: row.attribute, claim, times: row.times(claim) })
+            let beside = Beside { disputed, ..*beside };
+            view.judge.admit(event, claim, &observable, &beside).ok()?;
+            let times = row.times(claim).until(view.judge.counts_until(claim));
+            Some(Admitted { event, attribute: row.attribute, claim, times })
         })
         .collect();
     let place = place(first);
     let indicator = view.merger.merge(place.stix_id, &observable, &admitted)?;
     Some(Merged { key: first.object, place, indicator })
+}
+
+/// Whether any of these claims of one observable marks it as a false positive.
+pub(super) fn disputed<'c>(view: &View, claims: impl IntoIterator<Item = &'c Claimed>) -> bool {
+    let mut facts = claims.into_iter().filter_map(|claim| claim.facts.as_ref());
+    facts.any(|claim| view.judge.disputes(claim))
 }
 
 /// What differs from what was wanted so far: altered objects, and those that nothing claims.

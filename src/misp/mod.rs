@@ -11,6 +11,7 @@ mod head;
 mod lenient;
 pub mod notification;
 mod object;
+mod sharing_group;
 mod tag;
 mod time;
 
@@ -23,4 +24,5 @@ pub use event::Event;
 pub use galaxy::Cluster;
 pub use head::event_uuid;
 pub use object::Object;
+pub use sharing_group::SharingGroup;
 pub use tag::Tag;

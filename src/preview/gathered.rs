@@ -146,7 +146,8 @@ impl<'d> Gathered<'d> {
             .claims
             .iter()
             .filter_map(|claim| {
-                let times = ClaimTimes::of(&claim.facts, self.now, None);
+                let times = ClaimTimes::of(&claim.facts, self.now, None)
+                    .until(self.judge.counts_until(&claim.facts));
                 let event = self.events.get(claim.event)?;
                 Some(Admitted { event, attribute: claim.attribute, claim: &claim.facts, times })
             })

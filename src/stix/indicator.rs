@@ -341,6 +341,7 @@ mod tests {
             last_seen: None,
             claimed_at: 0,
             expires_at: None,
+            counts_until: None,
         };
         Admitted { event, attribute: Uuid::from_u128(number), claim, times }
     }
