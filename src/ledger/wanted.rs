@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::change::Change;
 use super::claimed::{ClaimRow, Claimed, EventsByKey, claims_of, load_events};
+use super::context::{self, Need};
 use super::generations::{self, Newest, Place, newest, taken};
 use super::{Lane, View, Writing};
 use crate::policy::Beside;
@@ -50,6 +51,7 @@ async fn refresh_view<'a>(
         generations::place(view, first, newest.get(&first.object), is_taken)
     };
     let merged = merge(view, claims, events, place);
+    context::refresh(tx, view, (&newest, &merged), change).await?;
     let (altered, withdrawn) = compare(merged, &newest);
     store(tx, view, &altered, change).await?;
     withdraw(tx, view, &withdrawn, change).await
@@ -61,6 +63,7 @@ pub(super) struct Merged {
     pub key: Uuid,
     pub place: Place,
     pub indicator: Indicator,
+    pub needs: Vec<Need>,
 }
 
 /// The indicators of the claims that the view admits, each for the object that `place` says.
@@ -98,7 +101,8 @@ fn merge_one(
         .collect();
     let place = place(first);
     let indicator = view.merger.merge(place.stix_id, &observable, &admitted)?;
-    Some(Merged { key: first.object, place, indicator })
+    let needs = context::needs(view, place.stix_id, &admitted);
+    Some(Merged { key: first.object, place, indicator, needs })
 }
 
 /// Whether any of these claims of one observable marks it as a false positive.
