@@ -96,7 +96,7 @@ fn merge_one(
             let beside = Beside { disputed, ..*beside };
             view.judge.admit(event, claim, &observable, &beside).ok()?;
             let times = row.times(claim).until(view.judge.counts_until(claim));
-            Some(Admitted { event, attribute: row.attribute, claim, times })
+            Some(Admitted { event, attribute: row.attribute, claim, times, beside })
         })
         .collect();
     let place = place(first);

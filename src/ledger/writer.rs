@@ -170,7 +170,7 @@ impl Writer {
             What::Announced(body) => self.announce(body, unix(heard)).await,
             What::Gap(gap) => self.gap(gap, unix(heard)).await,
             What::Read(read) => self.read(read, received).await,
-            what @ (What::Withdrawn(_) | What::Tagged(_) | What::Expired(_) | What::Touched(_)) => {
+            what @ (What::Withdrawn(_) | What::Tagged(_) | What::Sighted(_) | What::Touched(_)) => {
                 let first = Notice { what, received, done: None, memory: None };
                 self.take_small(first).await.map(|()| Receipt::Committed)
             }
@@ -239,7 +239,7 @@ impl Ledger {
 }
 
 fn is_small(what: &What) -> bool {
-    matches!(what, What::Withdrawn(_) | What::Tagged(_) | What::Expired(_) | What::Touched(_))
+    matches!(what, What::Withdrawn(_) | What::Tagged(_) | What::Sighted(_) | What::Touched(_))
 }
 
 fn acknowledge(done: Option<oneshot::Sender<Receipt>>, receipt: Receipt) {

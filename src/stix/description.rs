@@ -41,6 +41,7 @@ fn words(object: &ObjectFacts, comment: &str, judge: &Judge) -> String {
 mod tests {
     use super::*;
     use crate::convert::{ClaimFacts, EventFacts, Sibling};
+    use crate::policy::Beside;
     use crate::stix::ClaimTimes;
     use uuid::Uuid;
 
@@ -71,7 +72,13 @@ mod tests {
         });
         let claim = ClaimFacts { comment: comment.into(), object, ..ClaimFacts::default() };
         let times = ClaimTimes::of(&claim, 0, None);
-        let admitted = Admitted { event: &event, attribute: Uuid::nil(), claim: &claim, times };
+        let admitted = Admitted {
+            event: &event,
+            attribute: Uuid::nil(),
+            claim: &claim,
+            times,
+            beside: Beside::default(),
+        };
         description(&admitted, judge).into_owned()
     }
 
