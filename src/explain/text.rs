@@ -38,8 +38,12 @@ impl Teller {
     }
 }
 
-/// The block of one story. Times are UTC.
+/// The block of one story. Times are UTC. What would command a terminal is not passed on.
 fn text(story: &Story) -> String {
+    block(story).chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+fn block(story: &Story) -> String {
     let mut block = Block(String::new());
     block.attribute(story);
     for claimed in &story.claims {

@@ -116,8 +116,8 @@ fn sides(value: &Literal) -> Option<(Vec<Value>, Vec<Value>)> {
         for (word, values) in logic {
             let (wanted, unwanted) = self::sides(values)?;
             match word.to_ascii_uppercase().as_str() {
-                "OR" => sides.0.extend(wanted),
-                "AND" if wanted.len() < 2 => sides.0.extend(wanted),
+                "OR" if sides.0.is_empty() => sides.0.extend(wanted),
+                "AND" if wanted.len() < 2 && sides.0.is_empty() => sides.0.extend(wanted),
                 "NOT" => sides.1.extend(wanted),
                 _ => return None,
             }

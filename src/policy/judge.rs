@@ -16,7 +16,7 @@ const INHERIT: i64 = 5;
 /// MISP `distribution` 4.
 const SHARING_GROUP: i64 = 4;
 
-/// The attribute types by which a value in `never` is read.
+/// The types whose values have several spellings.
 const KINDS: [&str; 6] = ["ip-dst", "domain", "url", "email", "mac-address", "regkey"];
 
 /// The type whose switch the names in composites are under, and their object path.
@@ -94,10 +94,15 @@ impl Judge {
         require(!self.never.contains(&observable.value.to_ascii_lowercase()), Reason::Never)
     }
 
-    /// Whether another attribute of a claim's object may be told beside it.
+    /// Whether another attribute of a claim's object may be told beside it: it has no tags of its own,
+    /// so its event's speak for it.
     #[must_use]
-    pub fn tells(&self, sibling: &Sibling) -> bool {
-        self.types.allow(&sibling.kind)
+    pub fn tells(&self, event: &EventFacts, sibling: &Sibling) -> bool {
+        let policy = &self.policy;
+        let mut standing = event.tags.iter().filter(|tag| tag.since == Since::Published);
+        Tlp::strictest(event.tags.iter(), policy.tlp_untagged) <= policy.tlp_max
+            && (self.tags.include.is_empty() || standing.any(|tag| self.tags.includes(&tag.name)))
+            && self.types.allow(&sibling.kind)
             && self.categories.allow(&sibling.category)
             && !self.never.contains(&sibling.value.to_ascii_lowercase())
     }
@@ -115,18 +120,18 @@ impl Judge {
         Some(claim.timestamp.saturating_mul(1_000).saturating_add(age))
     }
 
-    /// What is for a sharing group needs one of those that may, by whatever the document names it.
+    /// What event, object or attribute is for a sharing group: each of them must be one that may, by
+    /// whatever the document names it. MISP shows an attribute only to who may see all three.
     fn admits_sharing_group(&self, event: &EventFacts, claim: &ClaimFacts) -> bool {
-        if self.sharing_groups.include.is_empty() || distribution(event, claim) != SHARING_GROUP {
-            return true;
-        }
-        let (number, group) = sharing_group(event, claim);
-        // MISP names a group in full once; elsewhere there may be its number only.
-        let of_event = event.sharing_group.as_ref().filter(|_| event.sharing_group_id == number);
-        let group = group.or(of_event);
-        let named = group.map(|group| [group.name.clone(), group.uuid.to_string()]);
-        let mut names = named.into_iter().flatten().chain([number.to_string()]);
-        names.any(|name| self.sharing_groups.includes(&name))
+        self.sharing_groups.include.is_empty()
+            || sharing_groups(event, claim).all(|(number, group)| {
+                // MISP names a group in full once; elsewhere there may be its number only.
+                let of_event = event.sharing_group.as_ref();
+                let known = of_event.filter(|_| event.sharing_group_id == number);
+                let named = group.or(known).map(|one| [one.name.clone(), one.uuid.to_string()]);
+                let mut names = named.into_iter().flatten().chain([number.to_string()]);
+                names.any(|name| self.sharing_groups.includes(&name))
+            })
     }
 
     /// A composite's file name also needs file names to be on.
@@ -161,27 +166,38 @@ fn switched_off(switches: &BTreeMap<String, bool>) -> HashSet<&'static str> {
     convert::types().iter().filter(|row| !is_on(row)).map(|row| row.name).collect()
 }
 
-/// The number of the sharing group that says who may see the attribute, and what else is known of it.
-fn sharing_group<'f>(
+/// The sharing groups that event, object and attribute are for: their numbers, and what else is known.
+fn sharing_groups<'f>(
     event: &'f EventFacts,
     claim: &'f ClaimFacts,
-) -> (i64, Option<&'f SharingGroup>) {
-    if claim.distribution != INHERIT {
-        return (claim.sharing_group_id, claim.sharing_group.as_ref());
-    }
-    match claim.object.as_ref().filter(|object| object.distribution != INHERIT) {
-        Some(object) => (object.sharing_group_id, object.sharing_group.as_ref()),
-        None => (event.sharing_group_id, event.sharing_group.as_ref()),
-    }
+) -> impl Iterator<Item = (i64, Option<&'f SharingGroup>)> {
+    let object = claim.object.as_ref();
+    let levels = [
+        Some((event.distribution, event.sharing_group_id, event.sharing_group.as_ref())),
+        object.map(|one| (one.distribution, one.sharing_group_id, one.sharing_group.as_ref())),
+        Some((claim.distribution, claim.sharing_group_id, claim.sharing_group.as_ref())),
+    ];
+    let restricted = levels.into_iter().flatten().filter(|(level, ..)| *level == SHARING_GROUP);
+    restricted.map(|(_, number, group)| (number, group))
 }
 
-/// How claims spell a value, in lower case: as it is written, and as the types of [`KINDS`] read it.
+/// How claims spell a value, in lower case: as it is written, and as any type reads it.
 #[must_use]
-pub fn spellings(value: &str) -> Vec<String> {
-    let said = KINDS.iter().flat_map(|kind| convert::said(kind, value));
-    let all = said.map(|observable| observable.value).chain([value.to_owned()]);
-    let all: BTreeSet<String> = all.map(|spelling| spelling.to_ascii_lowercase()).collect();
-    all.into_iter().collect()
+pub fn spellings(value: &str) -> BTreeSet<String> {
+    let types = convert::types().iter().map(|row| row.name);
+    readings(value, types).into_iter().chain([value.to_ascii_lowercase()]).collect()
+}
+
+/// Whether two texts spell one value.
+#[must_use]
+pub fn is_same(one: &str, other: &str) -> bool {
+    let read = readings(one, KINDS);
+    one.eq_ignore_ascii_case(other) || !read.is_empty() && read == readings(other, KINDS)
+}
+
+fn readings(value: &str, types: impl IntoIterator<Item = &'static str>) -> BTreeSet<String> {
+    let said = types.into_iter().flat_map(|kind| convert::said(kind, value));
+    said.map(|observable| observable.value.to_ascii_lowercase()).collect()
 }
 
 /// The attribute's distribution after inheritance from its object and event.
