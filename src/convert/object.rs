@@ -161,6 +161,7 @@ mod tests {
             attribute(5, "email-dst", "cfo@victim.example", &json!({})),
             attribute(6, "domain", "c2.example", &json!({})),
             attribute(7, "phone-number", "+352 1", &json!({})),
+            attribute(8, "text", "j.doe", &json!({"object_relation": "UserName"})),
         ];
         let of = |also: &Value| {
             let first = attribute(1, "md5", md5, also);

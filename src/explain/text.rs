@@ -31,19 +31,20 @@ impl Teller {
         }
         let before = self.event.replace(story.event.uuid);
         let gap = if before.is_some() { "\n" } else { "" };
-        match before == Some(story.event.uuid) {
+        plain(&match before == Some(story.event.uuid) {
             true => format!("{gap}{}", text(story)),
             false => format!("{gap}{}\n{}", heading(&story.event), text(story)),
-        }
+        })
     }
 }
 
-/// The block of one story. Times are UTC. What would command a terminal is not passed on.
-fn text(story: &Story) -> String {
-    block(story).chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+/// What would command a terminal is not passed on.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
-fn block(story: &Story) -> String {
+/// The block of one story. Times are UTC.
+fn text(story: &Story) -> String {
     let mut block = Block(String::new());
     block.attribute(story);
     for claimed in &story.claims {

@@ -184,20 +184,19 @@ fn sharing_groups<'f>(
 /// How claims spell a value, in lower case: as it is written, and as any type reads it.
 #[must_use]
 pub fn spellings(value: &str) -> BTreeSet<String> {
-    let types = convert::types().iter().map(|row| row.name);
-    readings(value, types).into_iter().chain([value.to_ascii_lowercase()]).collect()
+    let said = convert::types().iter().flat_map(|row| convert::said(row.name, value));
+    let all = said.map(|observable| observable.value).chain([value.to_owned()]);
+    all.map(|spelling| spelling.to_ascii_lowercase()).collect()
 }
 
-/// Whether two texts spell one value.
+/// Whether two texts spell one value: the first type that reads both reads the same.
 #[must_use]
 pub fn is_same(one: &str, other: &str) -> bool {
-    let read = readings(one, KINDS);
-    one.eq_ignore_ascii_case(other) || !read.is_empty() && read == readings(other, KINDS)
-}
-
-fn readings(value: &str, types: impl IntoIterator<Item = &'static str>) -> BTreeSet<String> {
-    let said = types.into_iter().flat_map(|kind| convert::said(kind, value));
-    said.map(|observable| observable.value.to_ascii_lowercase()).collect()
+    let read = |value: &str| {
+        let said = KINDS.iter().flat_map(|kind| convert::said(kind, value)).next();
+        said.map_or(value.to_ascii_lowercase(), |observable| observable.value.to_ascii_lowercase())
+    };
+    read(one) == read(other)
 }
 
 /// The attribute's distribution after inheritance from its object and event.
@@ -402,8 +401,9 @@ mod tests {
         let other = ClaimFacts { distribution: 4, sharing_group_id: 8, ..inherits.clone() };
         assert_eq!(verdict(number, &event, &other), Err(Reason::SharingGroup));
         let named = ClaimFacts { sharing_group: Some(group("Other", 9)), ..other };
-        assert_eq!(verdict("other", &event, &named), Ok(()));
         let for_all = EventFacts { distribution: 3, ..EventFacts::default() };
+        assert_eq!(verdict("other", &for_all, &named), Ok(()));
+        assert_eq!(verdict("other", &event, &named), Err(Reason::SharingGroup), "the event's too");
         assert_eq!(verdict("other", &for_all, &inherits), Ok(()), "for no sharing group");
     }
 
@@ -491,5 +491,69 @@ mod tests {
         };
         assert_eq!(judge(true), Ok(()));
         assert_eq!(judge(false), Err(Reason::NonRoutable));
+    }
+
+    #[test]
+    fn a_group_of_event_or_object_holds_whatever_the_attribute_says() {
+        let policy = Policy { sharing_groups: vec!["7".into()], ..open_policy() };
+        let judge = Judge::new(&policy);
+        let observable = Observable::new("ipv4-addr:value", "198.51.100.7");
+        let of = |event: (i64, i64), object: (i64, i64), claim: (i64, i64)| {
+            let event = EventFacts {
+                distribution: event.0,
+                sharing_group_id: event.1,
+                ..EventFacts::default()
+            };
+            let object = convert::ObjectFacts {
+                distribution: object.0,
+                sharing_group_id: object.1,
+                ..Default::default()
+            };
+            let claim = ClaimFacts {
+                to_ids: true,
+                distribution: claim.0,
+                sharing_group_id: claim.1,
+                object: Some(object),
+                ..ClaimFacts::default()
+            };
+            judge.admit(&event, &claim, &observable, &Beside::default())
+        };
+        assert_eq!(of((3, 0), (5, 0), (5, 0)), Ok(()));
+        assert_eq!(of((4, 7), (5, 0), (3, 0)), Ok(()));
+        for levels in [((4, 8), (5, 0), (3, 0)), ((3, 0), (4, 8), (3, 0)), ((4, 7), (5, 0), (4, 8))]
+        {
+            assert_eq!(of(levels.0, levels.1, levels.2), Err(Reason::SharingGroup), "{levels:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_an_attribute_is_judged_by_the_events_tags() {
+        let sibling =
+            Sibling { kind: "filename".into(), value: "a.exe".into(), ..Sibling::default() };
+        let tells = |change: fn(&mut Policy), tags: Vec<Tag>| {
+            let mut policy = open_policy();
+            change(&mut policy);
+            let event = EventFacts { tags, ..EventFacts::default() };
+            Judge::new(&policy).tells(&event, &sibling)
+        };
+        let tagged = |name: &str| vec![tag(name, Since::Published)];
+        assert!(tells(|_| {}, vec![]));
+        assert!(!tells(|policy| policy.tlp_untagged = Tlp::Red, vec![]));
+        assert!(tells(|policy| policy.tlp_untagged = Tlp::Red, tagged("tlp:green")));
+        let include = |policy: &mut Policy| policy.tags_include = vec!["share:*".into()];
+        assert!(!tells(include, vec![]));
+        assert!(tells(include, tagged("share:soc")));
+        assert!(!tells(|policy| policy.never = vec!["A.EXE".into()], vec![]));
+    }
+
+    #[test]
+    fn one_value_in_two_spellings_is_known_and_a_part_of_it_is_another() {
+        assert!(is_same("evil[.]example", "EVIL.example."));
+        assert!(is_same("10.0.0.5/32", "10.0.0.5"));
+        assert!(!is_same("http://198.51.100.7", "198.51.100.7"));
+        assert!(!is_same("http://evil.example", "evil.example"));
+        // As claims of every type spell it.
+        assert!(spellings("AS64500").contains("64500"));
+        assert!(spellings("198.51.100.7|443").contains("198.51.100.7"));
     }
 }

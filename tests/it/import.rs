@@ -264,3 +264,18 @@ fn a_file_that_is_no_python_is_refused_with_its_line() {
     assert!(error.contains("line 2 is no Python"), "{error}");
     assert!(output.stdout.is_empty());
 }
+
+#[test]
+fn tags_that_policy_cannot_say_stay_with_misp() {
+    let of = |tags: &str| import(&[&format!("misp_event_filters = {{'tags': {tags}}}\n")]).1;
+    let said = of("{'OR': ['a', 'b'], 'NOT': ['c']}");
+    assert_eq!(at(&said, "policy/tags_include"), &vec!["a", "b"].into());
+    assert_eq!(at(&said, "policy/tags_exclude"), &vec!["c"].into());
+    for both in
+        ["{'AND': ['a'], 'OR': ['b', 'c']}", "{'OR': ['b'], 'AND': ['a']}", "{'AND': ['a', 'b']}"]
+    {
+        let said = of(both);
+        assert!(said["policy"].get("tags_include").is_none(), "{both}");
+        assert!(at(&said, "misp/search/tags").get("AND").is_some(), "{both}");
+    }
+}
