@@ -58,6 +58,8 @@ mod truth;
 #[cfg(test)]
 mod upkeep;
 #[cfg(test)]
+mod warninglists;
+#[cfg(test)]
 mod webhook;
 #[cfg(test)]
 mod world;
