@@ -12,7 +12,7 @@ use allocation_counter::AllocationInfo;
 use misp_sentinel_relay::config::{self, Rules};
 use misp_sentinel_relay::convert::{self, Claim};
 use misp_sentinel_relay::misp::Event;
-use misp_sentinel_relay::policy::Judge;
+use misp_sentinel_relay::policy::{Beside, Judge};
 use misp_sentinel_relay::stix::{Admitted, ClaimTimes, Merger};
 
 const RECORDING: &str = "tests/recordings/zmq/010630_misp_json.bin.gz";
@@ -44,7 +44,8 @@ impl Way {
         let facts = event.facts();
         let mut objects: HashMap<uuid::Uuid, Vec<&Claim>> = HashMap::new();
         for claim in &conversion.claims {
-            if self.judge.admit(&facts, &claim.facts, &claim.observable).is_ok() {
+            if self.judge.admit(&facts, &claim.facts, &claim.observable, &Beside::default()).is_ok()
+            {
                 let key = self.merger.object_key(&claim.observable, claim.attribute);
                 objects.entry(key).or_default().push(claim);
             }

@@ -275,6 +275,12 @@ mod tidy {
             return types.map(|row| variable(row.name)).any(|name| name == format!("MSR_{kind}"));
         }
         let target = name.strip_prefix("MSR_TARGET__").and_then(|rest| rest.split_once("__"));
-        target.map_or_else(|| known.contains(name), |(_, key)| known.contains(key))
+        // A target lays its own policy over the common one.
+        let own = target.filter(|(_, key)| key.starts_with("POLICY__"));
+        match (own, target) {
+            (Some((_, key)), _) => known.contains(&format!("MSR_{key}")),
+            (None, Some((_, key))) => known.contains(key),
+            (None, None) => known.contains(name),
+        }
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::control::{IDLE, Request, Response};
 use super::stream::{self, Long};
 use super::{Overview, Progress};
-use crate::ledger::{Ledger, View, may_empty};
+use crate::ledger::{Ledger, Views, may_empty};
 
 pub(super) fn failed(error: &str) -> Response {
     Response::Failed { error: error.to_owned() }
@@ -38,7 +38,7 @@ pub(super) async fn answer(
         Request::LedgerExport => say_all(Long::Export, overview, writer, long).await?,
         Request::LedgerCheck => say_all(Long::Check, overview, writer, long).await?,
         Request::LedgerRepair => {
-            match overview.ledger.judge_anew(&overview.view, Ledger::now()).await {
+            match overview.ledger.judge_anew(&overview.views, Ledger::now()).await {
                 Ok(()) => Response::Repaired,
                 Err(error) => unwritable(error),
             }
@@ -72,7 +72,7 @@ pub(super) async fn answer(
         ),
         Request::Release { event, empty } => {
             let ledger = &overview.ledger;
-            match release(ledger, &overview.view, (&overview.source, event, empty)).await {
+            match release(ledger, &overview.views, (&overview.source, event, empty)).await {
                 Ok(claims) => Response::Released { claims },
                 Err(error) => unwritable(error),
             }
@@ -109,7 +109,7 @@ async fn resync(
 /// Ends what the guard holds; how many claims.
 pub(super) async fn release(
     ledger: &Ledger,
-    view: &View,
+    views: &Views,
     (source, event, empty): (&str, Option<Uuid>, bool),
 ) -> sqlx::Result<usize> {
     if empty {
@@ -118,7 +118,7 @@ pub(super) async fn release(
         tracing::warn!("MISP may be empty, as an operator says");
         return Ok(0);
     }
-    let claims = ledger.release(view, event, Ledger::now()).await?;
+    let claims = ledger.release(views, event, Ledger::now()).await?;
     tracing::warn!(claims, "held claims end, as an operator asked");
     Ok(claims)
 }
@@ -135,7 +135,7 @@ async fn say_all(
         return Ok(failed("another export or check is running: try again when it has ended"));
     };
     let (chunks, mut made) = mpsc::channel(2);
-    let making = stream::make(what, &overview.ledger, &overview.view, chunks);
+    let making = stream::make(what, &overview.ledger, &overview.views, chunks);
     let writing = async move {
         while let Some(chunk) = made.recv().await {
             let written = timeout(IDLE, writer.write_all(&chunk)).await;

@@ -106,7 +106,7 @@ async fn repair(config: &Config) -> anyhow::Result<()> {
         Some(other) => bail!("the relay answers {other:?}"),
         None => {
             let ledger = open(&config.ledger).await?;
-            let repaired = ledger.judge_anew(&app::view(config), Ledger::now()).await;
+            let repaired = ledger.judge_anew(&app::views(config), Ledger::now()).await;
             ledger.close().await;
             repaired?;
             print("The next start judges all claims anew before it sends anything.\n")
@@ -143,7 +143,7 @@ async fn ask(
         Some(other) => bail!("the relay answers {other:?}"),
         None => {
             let ledger = open(&config.ledger).await?;
-            let made = stream::make(what, &ledger, &app::view(config), lines).await;
+            let made = stream::make(what, &ledger, &app::views(config), lines).await;
             ledger.close().await;
             Ok(made?)
         }

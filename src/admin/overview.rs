@@ -7,14 +7,14 @@ use std::time::SystemTime;
 
 use super::{EndpointStatus, Means, RelayStatus, Status, TargetHealth};
 use crate::intake::rest::RestStatus;
-use crate::ledger::{Ledger, View};
+use crate::ledger::{Ledger, Views};
 
 /// A cheap handle on what `status` is made of. The closures are asked each time.
 #[derive(Clone)]
 pub struct Overview {
     pub ledger: Ledger,
     /// How claims are judged and merged.
-    pub view: Arc<View>,
+    pub views: Arc<Views>,
     pub started: SystemTime,
     /// Where the webhook listens.
     pub webhook: Option<SocketAddr>,

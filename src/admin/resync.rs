@@ -295,7 +295,7 @@ pub async fn release(config: &Config, options: &ReleaseOptions) -> anyhow::Resul
             None => {
                 let ledger = open(&config.ledger).await?;
                 let what = (config.misp.name.as_str(), event, empty);
-                let released = answer::release(&ledger, &app::view(config), what).await;
+                let released = answer::release(&ledger, &app::views(config), what).await;
                 ledger.close().await;
                 released?
             }

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use crate::ledger::{Ledger, View};
+use crate::ledger::{Ledger, Views};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Long {
@@ -17,7 +17,7 @@ pub(super) enum Long {
 pub(super) async fn make(
     what: Long,
     ledger: &Ledger,
-    view: &View,
+    views: &Views,
     chunks: mpsc::Sender<Vec<u8>>,
 ) -> sqlx::Result<()> {
     match what {
@@ -34,7 +34,7 @@ pub(super) async fn make(
                     }
                 }
             };
-            tokio::join!(ledger.check(view, Ledger::now(), findings), telling).0
+            tokio::join!(ledger.check(views, Ledger::now(), findings), telling).0
         }
     }
 }

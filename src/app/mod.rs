@@ -18,27 +18,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::cli::RunOptions;
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, Target};
 use crate::deliver::{self, Health, Sender};
 use crate::intake::rest::RestIntake;
 use crate::intake::zmq::ZeroMqStatus;
 use crate::intake::{Inbox, webhook};
-use crate::ledger::{DISABLED, Ledger, TargetEntry, View};
+use crate::ledger::{DISABLED, Ledger, Member, TargetEntry, Views};
 use crate::notice::Notice;
 use crate::signals;
 use tasks::Tasks;
 
 pub use reading::Reading;
 
-/// The view of all targets, until targets have policies of their own.
-const VIEW: &str = "default";
-
 /// A relay whose parts are built and whose sockets are bound, but that does nothing yet.
 #[derive(Debug)]
 pub struct Relay {
     config: Config,
     ledger: Ledger,
-    view: Arc<View>,
+    views: Arc<Views>,
     inbox: Inbox,
     notices: mpsc::Receiver<Notice>,
     senders: Vec<Sender>,
@@ -86,17 +83,17 @@ impl Relay {
     pub async fn build(mut config: Config, options: RunOptions) -> anyhow::Result<Self> {
         name_as_remembered(&mut config);
         let ledger = Ledger::open(&config.ledger).await?;
-        let view = Arc::new(view(&config));
-        register(&config, &ledger, &view, options).await?;
+        let views = Arc::new(views(&config));
+        register(&config, &ledger, &views, options).await?;
         ledger.begin_run(&config.misp.name, Ledger::now()).await?;
         let health = Health::default();
         let http = deliver::http::client(&config.azure)?;
-        let senders = deliver::senders(&config, VIEW, &ledger, &http, &health)?;
+        let senders = deliver::senders(&config, &views, &ledger, &http, &health)?;
         let listeners = Listeners::bind(&config).await?;
         let (inbox, notices) = Inbox::new(memory(&config));
         let feed = ZeroMqStatus::new(&config.misp.zeromq);
         let rest = reading::intake(&config, &ledger, &inbox, options.accept_new_view)?;
-        Ok(Self { config, ledger, view, inbox, notices, senders, feed, rest, health, listeners })
+        Ok(Self { config, ledger, views, inbox, notices, senders, feed, rest, health, listeners })
     }
 
     /// The ledger, for looking on.
@@ -172,12 +169,18 @@ impl Listeners {
     }
 }
 
-/// The view of all targets. Changes are queued for those that are enabled.
+/// What shares a policy shares a view. Changes are queued for the targets that are enabled.
 #[must_use]
-pub fn view(config: &Config) -> View {
-    let enabled = config.targets.iter().filter(|target| target.enabled);
-    let names = enabled.map(|target| target.name.clone()).collect();
-    View::new(VIEW, names, &config.policy, &config.rendering)
+pub fn views(config: &Config) -> Views {
+    let members: Vec<Member<'_>> = config
+        .targets
+        .iter()
+        .map(|target| {
+            let (enabled, policy) = (target.enabled, &target.policy);
+            Member { target: remembered(target), name: configured(target), enabled, policy }
+        })
+        .collect();
+    Views::new(&members, &config.policy, &config.rendering)
 }
 
 fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -188,26 +191,40 @@ fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
+/// Ends the names of targets that write to a file.
+const DRY_RUN: &str = "/dry-run";
+
 /// What was only written to a file must not be taken for sent: a dry-run target has a memory of its
 /// own.
 fn name_as_remembered(config: &mut Config) {
-    const SUFFIX: &str = "/dry-run";
-    let dry = config.targets.iter_mut().filter(|target| target.mode == Mode::DryRun);
-    for target in dry.filter(|target| !target.name.ends_with(SUFFIX)) {
-        target.name.push_str(SUFFIX);
+    for target in &mut config.targets {
+        target.name = remembered(target);
     }
+}
+
+/// The target's name in the ledger.
+fn remembered(target: &Target) -> String {
+    match target.mode {
+        Mode::Live => target.name.clone(),
+        Mode::DryRun => format!("{}{DRY_RUN}", configured(target)),
+    }
+}
+
+/// The target's name in the configuration.
+fn configured(target: &Target) -> &str {
+    target.name.strip_suffix(DRY_RUN).unwrap_or(&target.name)
 }
 
 /// Identity and targets, compared with the last run.
 async fn register(
     config: &Config,
     ledger: &Ledger,
-    view: &View,
+    views: &Views,
     options: RunOptions,
 ) -> anyhow::Result<()> {
     let rendering = &config.rendering;
     let identity = format!("{:?} in {}", rendering.identity, rendering.namespace);
-    let entry = |target: &crate::config::Target| TargetEntry {
+    let entry = |target: &Target| TargetEntry {
         target: target.name.clone(),
         mode: if target.enabled { target.mode.word() } else { DISABLED }.into(),
         workspace: target.workspace_id.to_string(),
@@ -215,9 +232,9 @@ async fn register(
     };
     let targets: Vec<TargetEntry> = config.targets.iter().map(entry).collect();
     if !options.accept_duplicates {
-        ledger.knows_generations(view, &targets).await?;
+        ledger.knows_generations(views, &targets).await?;
     }
-    Ok(ledger.register(view, &identity, &targets, options.rehome).await?)
+    Ok(ledger.register(views, &identity, &targets, options.rehome).await?)
 }
 
 /// What publications may hold in memory: the feed's bound, and room for one webhook body.

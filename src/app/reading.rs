@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::view;
+use super::views;
 use crate::cli::RunOptions;
 use crate::config::Config;
 use crate::intake::Inbox;
@@ -83,10 +83,10 @@ impl Reading {
         config.misp.resync = None;
         super::name_as_remembered(&mut config);
         let ledger = Ledger::open(&config.ledger).await?;
-        let view = Arc::new(view(&config));
+        let views = Arc::new(views(&config));
         // As a start does: what it would refuse is refused, what it would judge anew is.
-        super::register(&config, &ledger, &view, RunOptions::default()).await?;
-        ledger.reevaluate(&view, Ledger::now(), |_| {}).await?;
+        super::register(&config, &ledger, &views, RunOptions::default()).await?;
+        ledger.reevaluate(&views, Ledger::now(), |_| {}).await?;
         let source = &config.misp.name;
         match event {
             Some(event) => ledger.resync_event(source, event, Ledger::now()).await?,
@@ -97,7 +97,7 @@ impl Reading {
         let asking = RestIntake { catches_up: false, ..asking };
         drop(inbox);
         let settings = writer_settings(&config, Some(&asking));
-        let writer = Writer::new(ledger.clone(), view, settings, notices);
+        let writer = Writer::new(ledger.clone(), views, settings, notices);
         let (stop, status) = (CancellationToken::new(), asking.status.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(asking.run(stop.clone()));

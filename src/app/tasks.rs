@@ -14,7 +14,7 @@ use crate::deliver::Sender;
 use crate::intake::rest::RestStatus;
 use crate::intake::webhook;
 use crate::intake::zmq::{self, ZeroMqStatus};
-use crate::ledger::{Lane, Ledger, Room, View, Writer};
+use crate::ledger::{Lane, Ledger, Room, Views, Writer};
 use crate::metrics;
 
 /// How often gauges are refreshed and histograms drained.
@@ -58,13 +58,13 @@ impl Tasks {
         let rest = relay.rest.as_ref().map(|asking| asking.status.clone());
         let settings = reading::writer_settings(&relay.config, relay.rest.as_ref());
         drop((relay.inbox, relay.rest));
-        let (ledger, view) = (relay.ledger.clone(), Arc::clone(&relay.view));
-        let writing = Writer::new(ledger.clone(), Arc::clone(&view), settings, relay.notices);
+        let (ledger, views) = (relay.ledger.clone(), Arc::clone(&relay.views));
+        let writing = Writer::new(ledger.clone(), Arc::clone(&views), settings, relay.notices);
         writer.spawn(async move {
             writing.run().await;
             Ok("writer")
         });
-        senders.spawn(deliver_all(ledger.clone(), view, relay.senders, stop_senders.clone()));
+        senders.spawn(deliver_all(ledger.clone(), views, relay.senders, stop_senders.clone()));
         let targets = relay.config.targets.iter().map(|target| target.name.clone()).collect();
         let watched = Watched { ledger, targets, feed: relay.feed.clone(), rest };
         senders.spawn(upkeep(watched, recorded.clone(), stop_senders.clone()));
@@ -119,7 +119,7 @@ fn overview(relay: &Relay) -> Overview {
     let targets = relay.config.targets.clone();
     Overview {
         ledger: relay.ledger.clone(),
-        view: Arc::clone(&relay.view),
+        views: Arc::clone(&relay.views),
         started: SystemTime::now(),
         webhook: relay.config.misp.webhook.as_ref().map(|webhook| webhook.listen),
         source: relay.config.misp.name.clone(),
@@ -158,14 +158,14 @@ fn feed(
 /// forbids; then all senders run until `stop`.
 async fn deliver_all(
     ledger: Ledger,
-    view: Arc<View>,
+    views: Arc<Views>,
     senders: Vec<Sender>,
     stop: CancellationToken,
 ) -> anyhow::Result<&'static str> {
     let progress = |done| {
         tracing::info!(objects = done, "judging the ledger anew: policy or rendering changed")
     };
-    ledger.reevaluate(&view, Ledger::now(), progress).await.context("judge the ledger anew")?;
+    ledger.reevaluate(&views, Ledger::now(), progress).await.context("judge the ledger anew")?;
     let mut running = JoinSet::new();
     for sender in senders {
         running.spawn(sender.run(stop.clone()));

@@ -89,7 +89,8 @@ fn drop_empty_sections(leaves: &mut Leaves) {
         sections.filter(|path| !VERBATIM.contains(&path.as_str())).cloned().collect();
     for path in empty {
         let inside = format!("{path}.");
-        if leaves.keys().any(|other| other.starts_with(&inside)) {
+        let may_be_empty = path.starts_with("target.") && path.ends_with(".policy");
+        if may_be_empty || leaves.keys().any(|other| other.starts_with(&inside)) {
             leaves.remove(&path);
         }
     }

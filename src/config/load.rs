@@ -12,9 +12,9 @@ use super::mistake::Mistakes;
 use super::reader::{Problem, Reader};
 use super::{
     Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, check, mapping,
-    misp, target,
+    misp, policy, target,
 };
-use crate::policy::{Policy, Tlp};
+use crate::policy::Tlp;
 use crate::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
@@ -33,14 +33,17 @@ pub fn load(
 ) -> Result<Config, Mistakes> {
     let Layers { leaves, targets } = lay(file, environment).map_err(Mistakes::new)?;
     let mut reader = Reader::new(leaves);
-    let policy = policy(&mut reader);
+    let policy = policy::read(&mut reader);
     let ledger = ledger(&mut reader);
     let own = misp::url(&mut reader);
     let public_url = required_url(&mut reader, own.as_ref());
     let rendering = Rendering { public_url, ..rendering(&mut reader, policy.tlp_untagged) };
     let config = Config {
         misp: misp::read(&mut reader, own.as_ref()),
-        targets: targets.iter().map(|name| target::read(&mut reader, name, &ledger)).collect(),
+        targets: targets
+            .iter()
+            .map(|name| target::read(&mut reader, name, (&ledger, &policy)))
+            .collect(),
         policy,
         rendering,
         ledger,
@@ -68,7 +71,7 @@ pub fn load_rules(
 ) -> Result<Rules, Mistakes> {
     let Layers { leaves, .. } = lay(file, environment).map_err(Mistakes::new)?;
     let mut reader = Reader::new(leaves);
-    let policy = policy(&mut reader);
+    let policy = policy::read(&mut reader);
     let own = misp::url(&mut reader);
     let address = public_url(&mut reader, own.as_ref());
     let rendering = rendering(&mut reader, policy.tlp_untagged);
@@ -79,39 +82,6 @@ pub fn load_rules(
         }
         mistakes => Err(Mistakes::new(mistakes)),
     }
-}
-
-fn policy(reader: &mut Reader) -> Policy {
-    Policy {
-        tlp_max: tlp(reader, "policy.tlp_max"),
-        tlp_untagged: tlp(reader, "policy.tlp_untagged"),
-        to_ids: reader.flag("policy.to_ids"),
-        allow_non_routable: reader.flag("policy.allow_non_routable"),
-        types: mapping::types(reader),
-        tags_include: reader.texts("policy.tags_include"),
-        tags_exclude: reader.texts("policy.tags_exclude"),
-        orgs_include: reader.texts("policy.orgs_include"),
-        orgs_exclude: reader.texts("policy.orgs_exclude"),
-        types_include: reader.texts("policy.types_include"),
-        types_exclude: reader.texts("policy.types_exclude"),
-        categories_include: reader.texts("policy.categories_include"),
-        categories_exclude: reader.texts("policy.categories_exclude"),
-        threat_levels: reader.numbers("policy.threat_levels", 1..=4),
-        analysis: reader.numbers("policy.analysis", 0..=2),
-        distributions: reader.numbers("policy.distributions", 0..=4),
-        never: reader.texts("policy.never"),
-    }
-}
-
-fn tlp(reader: &mut Reader, key: &str) -> Tlp {
-    let words = [
-        ("clear", Tlp::Clear),
-        ("green", Tlp::Green),
-        ("amber", Tlp::Amber),
-        ("amber+strict", Tlp::AmberStrict),
-        ("red", Tlp::Red),
-    ];
-    reader.word(key, &words, Tlp::Clear)
 }
 
 fn rendering(reader: &mut Reader, tlp_untagged: Tlp) -> Rendering {

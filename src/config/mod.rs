@@ -9,6 +9,7 @@ mod load;
 mod mapping;
 mod misp;
 mod mistake;
+mod policy;
 mod reader;
 mod rest;
 mod schedule;
@@ -38,6 +39,7 @@ use crate::stix::Rendering;
 #[derive(Debug, Clone)]
 pub struct Config {
     pub misp: Misp,
+    /// Of the targets without one of their own.
     pub policy: Policy,
     /// How claims become indicators: identity, confidence, expiry, links.
     pub rendering: Rendering,
@@ -268,6 +270,8 @@ pub struct Target {
     pub api_version: String,
     /// Where a `dry-run` target writes what it would send, NDJSON.
     pub dry_run_file: PathBuf,
+    /// `[policy]`, and over it the target's own.
+    pub policy: Policy,
 }
 
 /// Whether a target's objects are sent or written to a file.

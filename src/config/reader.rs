@@ -16,6 +16,8 @@ pub(super) struct Reader {
     /// Taken so far, and where each came from.
     taken: BTreeMap<String, Origin>,
     wrong: BTreeSet<String>,
+    /// Known, and not set.
+    open: BTreeSet<String>,
     mistakes: Vec<Mistake>,
 }
 
@@ -39,8 +41,13 @@ impl Problem {
 
 impl Reader {
     pub(super) fn new(leaves: Leaves) -> Self {
-        let (taken, wrong, mistakes) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-        Self { left: leaves, taken, wrong, mistakes }
+        Self {
+            left: leaves,
+            taken: BTreeMap::new(),
+            wrong: BTreeSet::new(),
+            open: BTreeSet::new(),
+            mistakes: Vec::new(),
+        }
     }
 
     /// A string; `""` where nothing is set.
@@ -161,6 +168,15 @@ impl Reader {
         self.left.keys().filter_map(|key| key.strip_prefix(&prefix)).map(str::to_owned).collect()
     }
 
+    /// Whether the key, which may be left out, is set.
+    pub(super) fn holds(&mut self, key: &str) -> bool {
+        let holds = self.left.contains_key(key);
+        if !holds {
+            self.open.insert(key.to_owned());
+        }
+        holds
+    }
+
     /// Whether the key was read without a mistake, so that rules across keys make sense.
     pub(super) fn sound(&self, key: &str) -> bool {
         !self.wrong.contains(key)
@@ -202,7 +218,7 @@ impl Reader {
     pub(super) fn finish(mut self) -> Vec<Mistake> {
         for (key, leaf) in std::mem::take(&mut self.left) {
             let inside = format!("{key}.");
-            let known = self.taken.keys().map(String::as_str);
+            let known = self.taken.keys().chain(&self.open).map(String::as_str);
             let hint = match self.taken.keys().any(|known| known.starts_with(&inside)) {
                 true => Some(format!("this is a section: [{key}]")),
                 false => nearest(&key, known).map(did_you_mean),

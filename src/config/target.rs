@@ -4,13 +4,18 @@ use reqwest::Url;
 use uuid::Uuid;
 
 use super::reader::{Problem, Reader};
-use super::{LedgerConfig, Mode, Target};
+use super::{LedgerConfig, Mode, Target, policy};
+use crate::policy::Policy;
 
 const RESERVED_SOURCE: &str = "Microsoft Sentinel";
 const LONGEST_SOURCE: usize = 256;
 const HTTPS: &str = "an https URL without user or password";
 
-pub(super) fn read(reader: &mut Reader, name: &str, ledger: &LedgerConfig) -> Target {
+pub(super) fn read(
+    reader: &mut Reader,
+    name: &str,
+    (ledger, base): (&LedgerConfig, &Policy),
+) -> Target {
     let key = |leaf: &str| format!("target.{name}.{leaf}");
     check_name(reader, name);
     let modes = [("live", Mode::Live), ("dry-run", Mode::DryRun)];
@@ -49,6 +54,7 @@ pub(super) fn read(reader: &mut Reader, name: &str, ledger: &LedgerConfig) -> Ta
         dry_run_file: reader
             .path(&key("dry_run_file"))
             .unwrap_or_else(|| ledger.data_dir.join(format!("dry-run-{name}.ndjson"))),
+        policy: policy::of_target(reader, name, base),
     };
     if enabled && mode == Mode::Live {
         check_credentials(reader, &target, workspace.is_some());

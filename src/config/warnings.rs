@@ -25,6 +25,13 @@ pub fn warnings(config: &Config) -> Vec<String> {
         warnings.extend(of_rest(rest, config.misp.zeromq.endpoints.is_empty()));
     }
     for target in &config.targets {
+        let policy = &target.policy;
+        if *policy != config.policy && policy.tlp_untagged > policy.tlp_max {
+            warnings.push(format!(
+                "target.{}.policy: tlp_untagged is stricter than tlp_max: what has no tlp: tag never leaves",
+                target.name
+            ));
+        }
         if Uuid::try_parse(target.client_secret.expose()).is_ok() {
             warnings.push(format!(
                 "target.{}.client_secret looks like a Secret ID; Entra wants the secret's Value",

@@ -22,7 +22,7 @@ use super::token::{Credential, SignInError, TokenSource};
 use super::upload;
 use crate::backoff::Backoff;
 use crate::config::{Config, Delivery, Mode, Secret, Target};
-use crate::ledger::{Ledger, Sending};
+use crate::ledger::{Ledger, Sending, Views};
 use crate::metrics;
 use crate::stix::Identity;
 
@@ -87,7 +87,7 @@ const LINGER_LOOK: Duration = Duration::from_millis(10);
 /// A target's address or credential cannot be used.
 pub fn senders(
     config: &Config,
-    view: &str,
+    views: &Views,
     ledger: &Ledger,
     http: &reqwest::Client,
     health: &Health,
@@ -95,7 +95,7 @@ pub fn senders(
     let mut senders: Vec<(Option<Credential>, Sender)> = Vec::new();
     for target in config.targets.iter().filter(|target| target.enabled) {
         let credential = (target.mode == Mode::Live).then(|| Credential::of(target));
-        let line = line(config, view, target, http, health)?;
+        let line = line(config, views.name_of(&target.name), target, http, health)?;
         if let Some((_, sender)) = senders.iter_mut().find(|(known, _)| *known == credential) {
             sender.lines.push(line);
             continue;

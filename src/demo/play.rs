@@ -13,6 +13,7 @@ use super::table::{Claims, Row, Screen, State};
 use crate::convert;
 use crate::intake::frame;
 use crate::misp::Event;
+use crate::policy::Beside;
 
 /// How long a step may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -173,7 +174,9 @@ impl<'a> Play<'a> {
             conversion.skipped.iter().map(|(reason, count)| (reason.word(), count)).collect();
         let facts = event.facts();
         for claim in &conversion.claims {
-            if let Err(reason) = self.stage.judge.admit(&facts, &claim.facts, &claim.observable) {
+            if let Err(reason) =
+                self.stage.judge.admit(&facts, &claim.facts, &claim.observable, &Beside::default())
+            {
                 *skipped.entry(reason.word()).or_default() += 1;
             }
         }

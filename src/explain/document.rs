@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Claimed, EventOf, Indicated, MAX_OTHERS, Other, Seen, Story, Why};
 use crate::convert::{self, Claim, EventFacts, Reason, Since, Tag};
 use crate::misp::{Attribute, Event, Malformed, Object};
-use crate::policy::Judge;
+use crate::policy::{Beside, Judge};
 use crate::stix::{self, Admitted, ClaimTimes, Merger};
 
 /// One policy, and how what it admits is merged.
@@ -114,7 +114,13 @@ impl Told {
         let (_, own) = claims.iter().find(|(of, _)| *of == place)?;
         let verdict = |of: &usize, claim: &Claim| {
             let event = self.event_of(*of)?;
-            Some(rules.judge.admit(event, &claim.facts, &claim.observable).err().map(Why::from))
+            Some(
+                rules
+                    .judge
+                    .admit(event, &claim.facts, &claim.observable, &Beside::default())
+                    .err()
+                    .map(Why::from),
+            )
         };
         let others = claims.iter().filter(|(of, _)| *of != place);
         let other = |(of, claim): &(usize, Claim)| {
@@ -143,7 +149,7 @@ impl Told {
         let (_, first) = claims.first()?;
         let admitted = |(of, claim): &'_ (usize, Claim)| {
             let event = self.event_of(*of)?;
-            rules.judge.admit(event, &claim.facts, &claim.observable).ok()?;
+            rules.judge.admit(event, &claim.facts, &claim.observable, &Beside::default()).ok()?;
             Some((event, claim.attribute))
         };
         let admitted: Vec<Admitted<'_>> = claims

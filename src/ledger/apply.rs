@@ -5,13 +5,15 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
+use super::change::Change;
 use super::claims::{self, ALTERED, Place, ROWS, Row, Stored};
 use super::judgement::{Origin, Shown};
 use super::small::Whole;
-use super::wanted::{Change, decode, refresh};
+use super::wanted::{decode, refresh};
 use super::{Writing, events, guard, head, tags, withdraw};
 use crate::config::Guard;
-use crate::convert::{Claim, EventFacts, Skipped};
+use crate::convert::{Claim, EventFacts, Reason, Skipped};
+use crate::policy::Beside;
 use crate::stix::Observable;
 
 /// Objects refreshed in one transaction.
@@ -27,7 +29,7 @@ pub(super) struct Counts {
     pub withdrawn: usize,
     /// Gone without a word from MISP, and kept by the guard.
     pub held: usize,
-    /// What policy does not admit now.
+    /// What no view admits now.
     pub forbidden: Skipped,
 }
 
@@ -208,7 +210,7 @@ impl Application {
                 false
             }
         };
-        if let Err(reason) = change.view.judge.admit(&self.facts, &claim.facts, &claim.observable) {
+        if let Some(reason) = self.objection(&claim, change) {
             self.counts.forbidden.add(reason);
         }
         let mut row = claims::row(claim, change)?;
@@ -216,6 +218,11 @@ impl Application {
             row.digest = ALTERED;
         }
         Ok(Some(row))
+    }
+
+    fn objection(&self, claim: &Claim, change: &Change<'_>) -> Option<Reason> {
+        let Claim { facts, observable, .. } = claim;
+        change.views.objection(&self.facts, facts, observable, &Beside::default())
     }
 
     /// Tags that were put on the attribute since its publication stay, if this snapshot may be from
@@ -252,7 +259,7 @@ impl Application {
     }
 
     fn key(&self, observable: &Observable, attribute: Uuid, change: &Change<'_>) -> Uuid {
-        change.view.merger.object_key(observable, attribute)
+        change.views.object_key(observable, attribute)
     }
 
     /// Takes out what was withdrawn at or after the attribute's time in this snapshot. A read that

@@ -9,11 +9,12 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::apply::STEP;
+use super::change::Change;
 use super::delivered::queue_everything;
 use super::judged::Judging;
 use super::queue::UNSETTLED;
-use super::wanted::{Change, refresh};
-use super::{Ledger, View, Writing, export, start};
+use super::wanted::refresh;
+use super::{Ledger, Views, Writing, export, start};
 
 /// Examples told of a broken invariant.
 pub(super) const EXAMPLES: usize = 5;
@@ -152,7 +153,7 @@ impl Ledger {
     /// Whatever SQLite says.
     pub async fn check(
         &self,
-        view: &View,
+        views: &Views,
         now: i64,
         findings: mpsc::Sender<Finding>,
     ) -> sqlx::Result<()> {
@@ -162,7 +163,7 @@ impl Ledger {
         if !tell(sound(&mut snapshot).await?).await {
             return Ok(());
         }
-        for finding in judged(&mut snapshot, view).await? {
+        for finding in judged(&mut snapshot, views).await? {
             tell(finding).await;
         }
         for rule in RULES.iter().chain([&TOMBSTONES]) {
@@ -170,7 +171,7 @@ impl Ledger {
                 return Ok(());
             }
         }
-        tell(queued(&mut snapshot, view, now).await?).await;
+        tell(queued(&mut snapshot, now).await?).await;
         Ok(())
     }
 
@@ -179,7 +180,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub async fn judge_anew(&self, view: &View, now: i64) -> sqlx::Result<()> {
+    pub async fn judge_anew(&self, views: &Views, now: i64) -> sqlx::Result<()> {
         let mut tx = self.begin().await?;
         start::forget_views(&mut tx).await?;
         sqlx::query(
@@ -196,13 +197,15 @@ impl Ledger {
             queue_everything(&mut tx, &target, now).await?;
         }
         tx.commit().await?;
-        while self.withdraw_unclaimed(view, now).await? {}
+        for view in views.iter() {
+            while self.withdraw_unclaimed(views, &view.name, now).await? {}
+        }
         self.shared.changed.notify_waiters();
         Ok(())
     }
 
-    /// A step of it; whether there may be more.
-    async fn withdraw_unclaimed(&self, view: &View, now: i64) -> sqlx::Result<bool> {
+    /// A step of it in one of the views; whether there may be more.
+    async fn withdraw_unclaimed(&self, views: &Views, view: &str, now: i64) -> sqlx::Result<bool> {
         let mut tx = self.begin().await?;
         let unclaimed: Vec<Uuid> = sqlx::query_scalar(
             "SELECT COALESCE(w.claimed, w.object) FROM wanted w
@@ -210,11 +213,11 @@ impl Ledger {
                  (SELECT 1 FROM claims c WHERE c.object = COALESCE(w.claimed, w.object))
              LIMIT $2",
         )
-        .bind(&view.name)
+        .bind(view)
         .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
         .fetch_all(&mut *tx)
         .await?;
-        let mut change = Change::new(view, None, now);
+        let mut change = Change::new(views, None, now);
         refresh(&mut tx, &unclaimed, &mut change).await?;
         tx.commit().await?;
         Ok(!unclaimed.is_empty())
@@ -250,28 +253,27 @@ async fn apply(tx: &mut Writing, rule: &Rule) -> sqlx::Result<Finding> {
 }
 
 /// Every wanted object is what its claims give now, and the other way round.
-async fn judged(tx: &mut Writing, view: &View) -> sqlx::Result<Vec<Finding>> {
+async fn judged(tx: &mut Writing, views: &Views) -> sqlx::Result<Vec<Finding>> {
     let unfinished: Vec<(String, Uuid)> =
         sqlx::query_as("SELECT source, event FROM events WHERE unfinished <> 0")
             .fetch_all(&mut **tx)
             .await?;
-    let is_current = start::is_judged(tx, view).await?;
+    let are_current = start::unjudged(tx, views).await?.is_empty();
     let mut judging = Judging::new(unfinished.into_iter().collect::<HashSet<_>>());
-    if !is_current {
+    if !are_current {
         judging.wanted.left_out = Some(
             "the configuration is not the one of the last run, or its claims are still being judged anew: the next start does that first".into(),
         );
     }
-    judging.go(tx, view).await?;
+    judging.go(tx, views).await?;
     Ok(vec![judging.keys, judging.readable, judging.wanted])
 }
 
 /// What a target has still to be sent is where its sender looks for it.
-async fn queued(tx: &mut Writing, view: &View, now: i64) -> sqlx::Result<Finding> {
+async fn queued(tx: &mut Writing, now: i64) -> sqlx::Result<Finding> {
     let mut finding = Finding::new("pending-objects-are-queued", REPAIR);
-    let targets: Vec<String> =
-        sqlx::query_scalar("SELECT target FROM targets WHERE view = $1 AND mode <> 'absent'")
-            .bind(&view.name)
+    let targets: Vec<(String, String)> =
+        sqlx::query_as("SELECT target, view FROM targets WHERE mode <> 'absent'")
             .fetch_all(&mut **tx)
             .await?;
     let rows = format!(
@@ -279,11 +281,11 @@ async fn queued(tx: &mut Writing, view: &View, now: i64) -> sqlx::Result<Finding
          WHERE w.view = $3 AND {UNSETTLED}
          AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.target = $2 AND q.change IN (0, w.change))"
     );
-    for target in targets {
+    for (target, view) in targets {
         let broken: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) {rows}")))
             .bind(now)
             .bind(&target)
-            .bind(&view.name)
+            .bind(&view)
             .fetch_one(&mut **tx)
             .await?;
         finding.broken += broken.unsigned_abs();
@@ -293,7 +295,7 @@ async fn queued(tx: &mut Writing, view: &View, now: i64) -> sqlx::Result<Finding
         let columns = "$2 AS target, w.object, w.stix_id, w.change";
         let some = AssertSqlSafe(format!("SELECT {columns} {rows} LIMIT {EXAMPLES}"));
         let found =
-            sqlx::query(some).bind(now).bind(&target).bind(&view.name).fetch_all(&mut **tx).await?;
+            sqlx::query(some).bind(now).bind(&target).bind(&view).fetch_all(&mut **tx).await?;
         for row in &found {
             finding.examples.push(export::object(row)?);
         }

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
-use super::wanted::{Change, encode};
+use super::change::Change;
+use super::wanted::encode;
 use super::{Writing, hash};
 use crate::convert::{Claim, ClaimFacts};
 
@@ -112,7 +113,7 @@ impl Row {
 
 pub(super) fn row(claim: Claim, change: &Change<'_>) -> sqlx::Result<Row> {
     let facts = encode(&claim.facts)?;
-    let object = change.view.merger.object_key(&claim.observable, claim.attribute);
+    let object = change.views.object_key(&claim.observable, claim.attribute);
     let digest = hash([object.as_bytes().as_slice(), facts.as_bytes()]);
     Ok(Row { claim, object, digest, facts })
 }

@@ -5,9 +5,9 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::apply::STEP;
+use super::change::Change;
 use super::small::Whole;
 use super::tags::refresh_event;
-use super::wanted::Change;
 use super::withdraw::end_claims;
 use super::writer::Writer;
 use super::{Ledger, Writing};
@@ -75,12 +75,12 @@ async fn end_whole(tx: &mut SqliteConnection, (source, event): (&str, Uuid)) -> 
 impl Writer {
     /// Goes through all claims of an event that [`begin_whole`] noted.
     pub(super) async fn go_through(&mut self, event: Uuid) -> sqlx::Result<()> {
-        let (ledger, view) = (self.ledger.clone(), std::sync::Arc::clone(&self.view));
+        let (ledger, views) = (self.ledger.clone(), std::sync::Arc::clone(&self.views));
         let key = (self.settings.source.as_str(), event);
         let mut after = None;
         loop {
             let mut tx = ledger.begin().await?;
-            let mut change = Change::new(&view, Some(event), Ledger::now());
+            let mut change = Change::new(&views, Some(event), Ledger::now());
             let done = match unfinished(&mut tx, key).await? {
                 2 => end_claims(&mut tx, key, &mut change).await? < STEP,
                 1 => {

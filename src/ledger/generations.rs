@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet};
 use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
-use super::wanted::{ClaimRow, WITHDRAWN};
+use super::claimed::{ClaimRow, Claimed};
+use super::wanted::WITHDRAWN;
 use super::{View, Writing, push_uuids};
 use crate::stix::{Identity, Withdraw};
 
@@ -72,15 +73,15 @@ pub(super) async fn newest(
 pub(super) async fn taken(
     tx: &mut Writing,
     view: &View,
-    claims: &[ClaimRow],
+    claims: &[Claimed],
     newest: &HashMap<Uuid, Newest>,
 ) -> sqlx::Result<HashSet<Uuid>> {
     let mut taken = HashSet::new();
     if view.merger.identity() == Identity::Observable {
         return Ok(taken);
     }
-    for claims in claims.chunk_by(|a, b| a.object == b.object) {
-        let Some(first) = claims.first() else { continue };
+    for claims in claims.chunk_by(|a, b| a.row.object == b.row.object) {
+        let Some(Claimed { row: first, .. }) = claims.first() else { continue };
         if newest.get(&first.object).is_some_and(Newest::is_live) {
             continue;
         }

@@ -9,11 +9,12 @@ use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use super::apply::STEP;
+use super::change::Change;
 use super::claims::{self, Place, ROWS, Stored};
-use super::wanted::{Change, decode, refresh};
+use super::wanted::{decode, refresh};
 use super::withdraw::touch;
 use super::writer::millis;
-use super::{Ledger, View, Writing};
+use super::{Ledger, Views, Writing, push_uuids};
 use crate::config::Guard;
 use crate::convert::EventFacts;
 
@@ -28,10 +29,8 @@ pub(super) async fn hold(
     let (mut kept, fresh): (Vec<_>, Vec<_>) =
         absent.iter().copied().partition(|(place, _)| held.contains(place));
     let objects: HashSet<Uuid> = fresh.iter().map(|(_, stored)| stored.object).collect();
-    let objects = i64::try_from(objects.len()).unwrap_or(i64::MAX);
-    if objects > 0 && allows(tx, (source, objects), measure, change).await? {
-        infer(tx, source, objects, change).await?;
-    } else {
+    let objects: Vec<Uuid> = objects.into_iter().collect();
+    if !(objects.is_empty() || infer(tx, (source, &objects), measure, change).await?) {
         kept.extend(fresh);
     }
     let kept: Vec<Place> = kept.into_iter().map(|(place, _)| place).collect();
@@ -74,15 +73,56 @@ pub(super) async fn forget_gone(
     Ok(())
 }
 
-/// Whether so many indicators may be withdrawn by inference now.
-async fn allows(
+/// Whether these objects may be withdrawn by inference now: in each view, those of them that it
+/// holds live are within the measure. If so, they are counted.
+async fn infer(
     tx: &mut Writing,
-    (source, objects): (&str, i64),
+    (source, objects): (&str, &[Uuid]),
     measure: &Guard,
     change: &Change<'_>,
 ) -> sqlx::Result<bool> {
-    let since = change.opened_at.saturating_sub(millis(measure.window));
-    let view = change.view.name.as_str();
+    let mut inferred = Vec::new();
+    for view in change.views.iter() {
+        let going = count_live(tx, &view.name, objects).await?;
+        let since = change.opened_at.saturating_sub(millis(measure.window));
+        if !allows(tx, (source, &view.name), (going, since), measure).await? {
+            return Ok(false);
+        }
+        inferred.push((&view.name, going));
+    }
+    for (view, objects) in inferred {
+        sqlx::query("INSERT INTO inferred (source, view, at, objects) VALUES ($1, $2, $3, $4)")
+            .bind(source)
+            .bind(view)
+            .bind(change.opened_at)
+            .bind(objects)
+            .execute(&mut **tx)
+            .await?;
+    }
+    Ok(true)
+}
+
+async fn count_live(tx: &mut Writing, view: &str, objects: &[Uuid]) -> sqlx::Result<i64> {
+    let mut live = 0;
+    for objects in objects.chunks(ROWS) {
+        for column in ["object", "claimed"] {
+            let mut query = QueryBuilder::<Sqlite>::new(
+                "SELECT count(*) FROM wanted WHERE version <> 0 AND view = ",
+            );
+            query.push_bind(view);
+            push_uuids(&mut query, &format!(" AND {column} IN "), objects);
+            live += query.build_query_scalar::<i64>().fetch_one(&mut **tx).await?;
+        }
+    }
+    Ok(live)
+}
+
+async fn allows(
+    tx: &mut Writing,
+    (source, view): (&str, &str),
+    (going, since): (i64, i64),
+    measure: &Guard,
+) -> sqlx::Result<bool> {
     let used: i64 = sqlx::query_scalar(
         "SELECT COALESCE(SUM(objects), 0) FROM inferred
          WHERE source = $1 AND view = $2 AND at > $3",
@@ -92,8 +132,8 @@ async fn allows(
     .bind(since)
     .fetch_one(&mut **tx)
     .await?;
-    let wanted = used.saturating_add(objects);
-    if wanted <= i64::try_from(measure.max).unwrap_or(i64::MAX) {
+    let wanted = used.saturating_add(going);
+    if going == 0 || wanted <= i64::try_from(measure.max).unwrap_or(i64::MAX) {
         return Ok(true);
     }
     let live: i64 =
@@ -102,22 +142,6 @@ async fn allows(
             .fetch_one(&mut **tx)
             .await?;
     Ok(wanted <= live.saturating_mul(i64::from(measure.percent)) / 100)
-}
-
-async fn infer(
-    tx: &mut Writing,
-    source: &str,
-    objects: i64,
-    change: &Change<'_>,
-) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO inferred (source, view, at, objects) VALUES ($1, $2, $3, $4)")
-        .bind(source)
-        .bind(&change.view.name)
-        .bind(change.opened_at)
-        .bind(objects)
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
 }
 
 /// Stores which claims of the event are held, and since when those that were not before.
@@ -208,7 +232,12 @@ impl Ledger {
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub async fn release(&self, view: &View, event: Option<Uuid>, now: i64) -> sqlx::Result<usize> {
+    pub async fn release(
+        &self,
+        views: &Views,
+        event: Option<Uuid>,
+        now: i64,
+    ) -> sqlx::Result<usize> {
         let mut released = 0;
         loop {
             let mut tx = self.begin().await?;
@@ -224,7 +253,7 @@ impl Ledger {
                 return Ok(released);
             }
             released += going.len();
-            let mut change = Change::new(view, event, now);
+            let mut change = Change::new(views, event, now);
             end_held(&mut tx, &going, &mut change).await?;
             self.commit(tx, &change).await?;
         }

@@ -7,10 +7,10 @@ use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use super::check::Finding;
+use super::claimed::{ClaimRow, Claimed, claims_of, load_events};
 use super::generations::{self, Newest, newest};
-use super::wanted::{ClaimRow, Merged, WITHDRAWN, claims_of, load_events, merge};
-use super::{View, Writing, push_uuids};
-use crate::convert::ClaimFacts;
+use super::wanted::{Merged, WITHDRAWN, merge};
+use super::{View, Views, Writing, push_uuids};
 
 /// Objects at a time: 500 ids a statement.
 const CHUNK: i64 = 500;
@@ -68,7 +68,7 @@ impl Judging {
     }
 
     /// Goes through all claims in the order of their objects.
-    pub(super) async fn go(&mut self, tx: &mut Writing, view: &View) -> sqlx::Result<()> {
+    pub(super) async fn go(&mut self, tx: &mut Writing, views: &Views) -> sqlx::Result<()> {
         let mut after = Uuid::nil();
         loop {
             let objects: Vec<Uuid> = sqlx::query_scalar(
@@ -81,24 +81,25 @@ impl Judging {
             let Some(last) = objects.last() else { return Ok(()) };
             after = *last;
             let claims = claims_of(tx, &objects).await?;
-            self.look_at(view, &claims);
-            if self.wanted.left_out.is_none() {
+            self.look_at(views, &claims);
+            let views = views.iter().filter(|_| self.wanted.left_out.is_none());
+            for view in views.collect::<Vec<_>>() {
                 self.compare(tx, view, &objects, &claims).await?;
             }
         }
     }
 
-    fn look_at(&mut self, view: &View, claims: &[ClaimRow]) {
-        for claim in claims {
+    fn look_at(&mut self, views: &Views, claims: &[Claimed]) {
+        for Claimed { row: claim, facts, .. } in claims {
             let place = || {
                 json!({"source": claim.source, "event": claim.event, "attribute": claim.attribute,
                        "part": claim.part, "object": claim.object})
                 .to_string()
             };
-            if view.merger.object_key(&claim.observable(), claim.attribute) != claim.object {
+            if views.object_key(&claim.observable(), claim.attribute) != claim.object {
                 self.keys.add(place);
             }
-            if serde_json::from_str::<ClaimFacts>(&claim.facts).is_err() {
+            if facts.is_none() {
                 self.readable.add(place);
             }
         }
@@ -109,7 +110,7 @@ impl Judging {
         tx: &mut Writing,
         view: &View,
         objects: &[Uuid],
-        claims: &[ClaimRow],
+        claims: &[Claimed],
     ) -> sqlx::Result<()> {
         let mut events = HashMap::new();
         load_events(tx, claims, &mut events).await?;
@@ -121,6 +122,7 @@ impl Judging {
         let wanted = wanted_of(tx, &view.name, &newest).await?;
         let moving: HashSet<Uuid> = claims
             .iter()
+            .map(|claim| &claim.row)
             .filter(|claim| self.unfinished.contains(&(claim.source.clone(), claim.event)))
             .map(|claim| claim.object)
             .collect();
@@ -134,7 +136,8 @@ impl Judging {
             };
             if !holds {
                 self.wanted.add(|| {
-                    json!({"object": object, "stix_id": wanted.map(|wanted| wanted.stix_id),
+                    json!({"view": view.name, "object": object,
+                           "stix_id": wanted.map(|wanted| wanted.stix_id),
                            "wanted": wanted.map(|wanted| wanted.version),
                            "claims_give": merged.map(|merged| merged.indicator.fingerprint)})
                     .to_string()

@@ -5,7 +5,9 @@
 //! to; `queue` the changes that a target has not fully taken; `delivered` what a target was sent.
 
 mod apply;
+mod change;
 mod check;
+mod claimed;
 mod claims;
 mod copy;
 mod delivered;
@@ -33,7 +35,9 @@ mod snapshot;
 mod start;
 mod status;
 mod tags;
+mod targets;
 mod upkeep;
+mod views;
 mod wanted;
 mod withdraw;
 mod writer;
@@ -62,11 +66,9 @@ pub use room::{Given, Room};
 pub use start::{DISABLED, DRY_RUN, StartError, TargetEntry};
 pub use status::{GapStatus, LedgerStatus, Refusal, ResyncStatus, TargetStatus};
 pub use upkeep::Upkeep;
+pub use views::{Member, View, Views};
 pub use wanted::WITHDRAWN;
 pub use writer::{KeyView, RestRules, Writer, WriterSettings, millis};
-
-use crate::policy::{Judge, Policy};
-use crate::stix::{Merger, Rendering};
 
 /// A cheap handle on the ledger. Writing goes through one connection, reading through a few.
 #[derive(Debug, Clone)]
@@ -153,36 +155,6 @@ impl Ledger {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
-    }
-}
-
-/// The targets that see one merged set of indicators, and how it is made.
-#[derive(Debug, Clone)]
-pub struct View {
-    pub name: String,
-    pub targets: Vec<String>,
-    judge: Judge,
-    merger: Merger,
-    /// Of everything that shapes the wanted objects: policy, rendering, mapping.
-    fingerprint: i64,
-}
-
-/// Raised when the conversion of the same input changes.
-const MAPPING_VERSION: u32 = 3;
-
-impl View {
-    #[must_use]
-    pub fn new(name: &str, targets: Vec<String>, policy: &Policy, rendering: &Rendering) -> Self {
-        // Plain data with string keys: serialising cannot fail.
-        let shape = serde_json::to_vec(&(policy, rendering, MAPPING_VERSION)).unwrap_or_default();
-        let judge = Judge::new(policy);
-        Self {
-            name: name.to_owned(),
-            targets,
-            merger: Merger::new(rendering, &judge),
-            judge,
-            fingerprint: hash([shape.as_slice()]),
-        }
     }
 }
 

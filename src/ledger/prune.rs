@@ -3,7 +3,7 @@
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::{Ledger, View, push_uuids};
+use super::{Ledger, push_uuids};
 
 /// Rows a transaction.
 const STEP: i64 = 1_000;
@@ -67,7 +67,7 @@ impl Ledger {
     /// Whatever SQLite says.
     pub(super) async fn forget_withdrawn(
         &self,
-        view: &View,
+        view: &str,
         after: Uuid,
         before: i64,
     ) -> sqlx::Result<(Uuid, u64)> {
@@ -75,7 +75,7 @@ impl Ledger {
             "SELECT object FROM wanted WHERE view = $1 AND version = 0 AND object > $2
              ORDER BY object LIMIT $3",
         )
-        .bind(&view.name)
+        .bind(view)
         .bind(after)
         .bind(STEP)
         .fetch_all(&self.readers)
@@ -96,7 +96,7 @@ impl Ledger {
         );
         let mut tx = self.begin().await?;
         let forgotten: Vec<Uuid> = sqlx::query_scalar(AssertSqlSafe(statement))
-            .bind(&view.name)
+            .bind(view)
             .bind(after)
             .bind(last)
             .bind(before)
@@ -106,7 +106,7 @@ impl Ledger {
             let mut query = sqlx::QueryBuilder::new(
                 "DELETE FROM delivered WHERE target IN (SELECT target FROM targets WHERE view = ",
             );
-            query.push_bind(&view.name);
+            query.push_bind(view);
             push_uuids(&mut query, ") AND object IN ", &forgotten);
             query.build().execute(&mut *tx).await?;
         }

@@ -10,10 +10,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::apply::{self, Application, Begun, Counts};
+use super::change::Change;
 use super::judgement::Origin;
 use super::reads::{self, Asking};
 use super::snapshot::{self, Chunk, End, Snapshot, Source};
-use super::wanted::{Change, encode};
+use super::wanted::encode;
 use super::writer::{Writer, unix};
 use super::{Lane, Ledger, Writing, small};
 use crate::metrics;
@@ -42,7 +43,7 @@ impl Writer {
         let bytes = body.len();
         let weigh = self.settings.rest.as_ref().is_some_and(|rest| !rest.key.sees_all());
         let source = Source::Push { weigh };
-        let snapshot = match snapshot::read(body, self.view.fingerprint, source).await {
+        let snapshot = match snapshot::read(body, self.views.fingerprint(), source).await {
             Ok(snapshot) => snapshot,
             Err(refusal) => {
                 tracing::warn!(bytes, %refusal, "a publication cannot be read: skipped, a gap is noted");
@@ -102,10 +103,10 @@ impl Writer {
         received: Instant,
         lane: Lane,
     ) -> sqlx::Result<Applied> {
-        let (ledger, view) = (self.ledger.clone(), Arc::clone(&self.view));
+        let (ledger, views) = (self.ledger.clone(), Arc::clone(&self.views));
         let event = snapshot.facts.uuid;
         let heard = unix(SystemTime::now() - received.elapsed());
-        let new_change = || Change::new(&view, Some(event), heard).in_lane(lane);
+        let new_change = || Change::new(&views, Some(event), heard).in_lane(lane);
         let mut tx = ledger.begin().await?;
         let head = (&snapshot.facts, snapshot.content);
         let begun = apply::begin(&mut tx, &self.settings.source, head, snapshot.origin).await?;

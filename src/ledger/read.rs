@@ -5,11 +5,11 @@ use std::time::Instant;
 use axum::body::Bytes;
 use uuid::Uuid;
 
+use super::change::Change;
 use super::judgement::{Asked, Origin, Shown};
 use super::publish::Applied;
 use super::small::Whole;
 use super::snapshot::{self, Source};
-use super::wanted::Change;
 use super::writer::{RestRules, Writer, millis, unix};
 use super::{Lane, Ledger, Writing, events, reads, withdraw};
 use crate::metrics;
@@ -45,7 +45,7 @@ impl Writer {
             absence_counts: rest.key.is_accepted(),
         };
         let source = Source::Read(asked, rest.on_unpublish);
-        let snapshot = match snapshot::read(document, self.view.fingerprint, source).await {
+        let snapshot = match snapshot::read(document, self.views.fingerprint(), source).await {
             Ok(snapshot) if snapshot.facts.uuid == read.event => snapshot,
             Ok(snapshot) => {
                 let other = snapshot.facts.uuid;
@@ -137,7 +137,7 @@ impl Writer {
 
     /// MISP says that there is no such event.
     async fn gone(&mut self, read: &Read, rest: &RestRules) -> sqlx::Result<Receipt> {
-        let view = std::sync::Arc::clone(&self.view);
+        let views = std::sync::Arc::clone(&self.views);
         let source = self.settings.source.clone();
         let key = (source.as_str(), read.event);
         let mut tx = self.ledger.begin().await?;
@@ -160,7 +160,7 @@ impl Writer {
             tx.commit().await?;
             return Ok(Receipt::Committed);
         }
-        let mut change = Change::new(&view, Some(read.event), Ledger::now());
+        let mut change = Change::new(&views, Some(read.event), Ledger::now());
         withdraw::delete_event(&mut tx, key, timestamp, change.opened_at).await?;
         tracing::info!(event = %read.event, "MISP confirms that the event does not exist: its claims end");
         events::begin_whole(&mut tx, key, Whole::End).await?;

@@ -3,8 +3,9 @@
 
 use uuid::Uuid;
 
-use super::wanted::{Change, decode, refresh};
-use super::{Lane, Ledger, View};
+use super::change::Change;
+use super::wanted::{decode, refresh};
+use super::{Lane, Ledger, Views};
 use crate::convert::ClaimFacts;
 use crate::stix::{ClaimTimes, Observable};
 
@@ -40,11 +41,11 @@ impl Row {
         ClaimKey { source: source.clone(), event: *event, attribute: *attribute, part: *part }
     }
 
-    fn renewed(&self, view: &View, now: i64) -> sqlx::Result<i64> {
+    fn renewed(&self, views: &Views, now: i64) -> sqlx::Result<i64> {
         let facts: ClaimFacts = decode(&self.facts)?;
         let times = ClaimTimes::of(&facts, self.claimed_at, self.expires_at);
         let observable = Observable { path: self.path.clone().into(), value: self.value.clone() };
-        Ok(view.merger.expiry().renewed(&times, &observable, now))
+        Ok(views.expiry().renewed(&times, &observable, now))
     }
 }
 
@@ -56,7 +57,7 @@ impl Ledger {
     /// Whatever SQLite says.
     pub(super) async fn renew(
         &self,
-        view: &View,
+        views: &Views,
         after: Option<ClaimKey>,
         now: i64,
     ) -> sqlx::Result<(Option<ClaimKey>, u64)> {
@@ -65,7 +66,7 @@ impl Ledger {
         let next = next.filter(|_| i64::try_from(rows.len()).is_ok_and(|rows| rows >= STEP));
         let mut due = Vec::new();
         for row in rows {
-            let from = row.renewed(view, now)?;
+            let from = row.renewed(views, now)?;
             if from != row.claimed_at {
                 due.push((row, from));
             }
@@ -95,7 +96,7 @@ impl Ledger {
         }
         objects.sort_unstable();
         objects.dedup();
-        let mut change = Change::new(view, None, now);
+        let mut change = Change::new(views, None, now);
         change.lane = Lane::Backlog;
         refresh(&mut tx, &objects, &mut change).await?;
         self.commit(tx, &change).await?;

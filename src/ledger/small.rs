@@ -7,9 +7,10 @@ use axum::body::Bytes;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
+use super::change::Change;
 use super::reads::{self, Asking};
 use super::tags::{self, Affected};
-use super::wanted::{Change, refresh};
+use super::wanted::refresh;
 use super::withdraw::{self, Ending, Tombstone, Which, Withdrawn};
 use super::writer::{Writer, millis, unix};
 use super::{Writing, events};
@@ -29,13 +30,13 @@ pub(super) enum Whole {
 
 /// Applies small notices in one transaction; what concerns a whole large event goes on in others.
 pub(super) async fn apply(writer: &mut Writer, batch: Vec<(What, Instant)>) -> sqlx::Result<()> {
-    let view = std::sync::Arc::clone(&writer.view);
+    let views = std::sync::Arc::clone(&writer.views);
     let mut tx = writer.ledger.begin().await?;
     let mut whole = Vec::new();
-    let mut last = Change::new(&view, None, 0);
+    let mut last = Change::new(&views, None, 0);
     for (what, received) in batch {
         let heard = unix(SystemTime::now() - received.elapsed());
-        let mut change = Change::new(&view, None, heard);
+        let mut change = Change::new(&views, None, heard);
         whole.extend(one(writer, &mut tx, what, &mut change).await?);
         last.altered += change.altered;
         last.withdrawn += change.withdrawn;
@@ -129,7 +130,7 @@ async fn ending(
             (event, Ending { which, timestamp, keep: vec![], ids_only, why })
         }
         Withdrawal::Edited { event, attribute, timestamp, kind, value } => {
-            let key = |observable| change.view.merger.object_key(observable, attribute);
+            let key = |observable| change.views.object_key(observable, attribute);
             let keep = convert::said(&kind, &value).iter().map(key).collect();
             let (which, why) = (Which::Attribute(attribute), "type or value edited");
             (event, Ending { which, timestamp, keep, ids_only: false, why })

@@ -7,9 +7,9 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::apply::STEP;
-use super::delivered::queue_everything;
-use super::wanted::{Change, refresh};
-use super::{Lane, Ledger, View};
+use super::change::Change;
+use super::wanted::refresh;
+use super::{Lane, Ledger, Views, targets};
 use crate::stix::{Observable, Withdraw};
 
 /// [`TargetEntry::mode`] of a target that writes to a file.
@@ -50,11 +50,11 @@ impl Ledger {
     /// [`StartError::Forgotten`]: it may not, since it has never sent anything anywhere.
     pub async fn knows_generations(
         &self,
-        view: &View,
+        views: &Views,
         targets: &[TargetEntry],
     ) -> Result<(), StartError> {
         let is_live = targets.iter().any(|target| ![DRY_RUN, DISABLED].contains(&&*target.mode));
-        if view.merger.withdraw() == Withdraw::Expire || !is_live {
+        if views.withdraw() == Withdraw::Expire || !is_live {
             return Ok(());
         }
         // A disabled target may have been used; one that only writes to a file was not.
@@ -76,7 +76,7 @@ impl Ledger {
     /// [`StartError::Moved`] when namespace, source system or workspace changed without `rehome`.
     pub async fn register(
         &self,
-        view: &View,
+        views: &Views,
         identity: &str,
         targets: &[TargetEntry],
         rehome: bool,
@@ -89,34 +89,31 @@ impl Ledger {
                 let (key, now) = ("indicator.identity and namespace".into(), identity.into());
                 return Err(StartError::Moved { key, before, now });
             }
-            rename_objects(&mut tx, view).await?;
+            rename_objects(&mut tx, views).await?;
         }
         store_setting(&mut tx, "identity", identity).await?;
-        for target in targets {
-            register_target(&mut tx, view, target, rehome, now).await?;
-        }
-        let names: Vec<&str> = targets.iter().map(|target| target.target.as_str()).collect();
-        note_absent(&mut tx, &names).await?;
+        targets::register(&mut tx, views, targets, (rehome, now)).await?;
         tx.commit().await?;
         Ok(())
     }
 
-    /// Judges and merges all claims anew if the view's making changed since the last run; `progress`
-    /// hears the number of objects done. Returns whether it was needed.
+    /// Judges and merges all claims anew in the views whose making changed since the last run;
+    /// `progress` hears the number of objects done. Returns whether it was needed.
     ///
     /// # Errors
     /// Whatever SQLite says.
     pub async fn reevaluate(
         &self,
-        view: &View,
+        views: &Views,
         now: i64,
         mut progress: impl FnMut(usize),
     ) -> sqlx::Result<bool> {
         let mut tx = self.begin().await?;
-        if is_judged(&mut tx, view).await? {
+        let views = unjudged(&mut tx, views).await?;
+        tx.commit().await?;
+        if views.is_empty() {
             return Ok(false);
         }
-        tx.commit().await?;
         let (mut after, mut done) = (Uuid::nil(), 0);
         loop {
             let objects = self.objects_after(after).await?;
@@ -124,15 +121,16 @@ impl Ledger {
             after = *last;
             done += objects.len();
             let mut tx = self.begin().await?;
-            let mut change = Change::new(view, None, now);
-            change.lane = Lane::Backlog;
+            let mut change = Change::new(&views, None, now).in_lane(Lane::Backlog);
             refresh(&mut tx, &objects, &mut change).await?;
             tx.commit().await?;
             progress(done);
         }
         let mut tx = self.begin().await?;
-        let (name, judged) = (format!("view {}", view.name), view.fingerprint.to_string());
-        store_setting(&mut tx, &name, &judged).await?;
+        for view in views.iter() {
+            let judged = view.fingerprint.to_string();
+            store_setting(&mut tx, &judged_name(&view.name), &judged).await?;
+        }
         tx.commit().await?;
         Ok(done > 0)
     }
@@ -148,61 +146,9 @@ impl Ledger {
     }
 }
 
-async fn register_target(
-    tx: &mut SqliteConnection,
-    view: &View,
-    target: &TargetEntry,
-    rehome: bool,
-    now: i64,
-) -> Result<(), StartError> {
-    let before: Option<TargetEntry> = sqlx::query_as(
-        "SELECT target, mode, workspace, sourcesystem FROM targets WHERE target = $1",
-    )
-    .bind(&target.target)
-    .fetch_optional(&mut *tx)
-    .await?;
-    if before.as_ref() == Some(target) {
-        return Ok(());
-    }
-    if let Some(before) = before {
-        let same_place =
-            before.workspace == target.workspace && before.sourcesystem == target.sourcesystem;
-        if !same_place && !rehome {
-            return Err(moved(&before, target));
-        }
-        if !same_place || before.mode == DRY_RUN {
-            // What was sent elsewhere, or only written to a file, was never sent here.
-            sqlx::query("DELETE FROM delivered WHERE target = $1")
-                .bind(&target.target)
-                .execute(&mut *tx)
-                .await?;
-        }
-    }
-    sqlx::query(
-        "INSERT INTO targets (target, view, mode, workspace, sourcesystem)
-         VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (target) DO UPDATE SET view = excluded.view, mode = excluded.mode,
-             workspace = excluded.workspace, sourcesystem = excluded.sourcesystem",
-    )
-    .bind(&target.target)
-    .bind(&view.name)
-    .bind(&target.mode)
-    .bind(&target.workspace)
-    .bind(&target.sourcesystem)
-    .execute(&mut *tx)
-    .await?;
-    if target.mode == DISABLED {
-        sqlx::query("DELETE FROM queue WHERE target = $1 AND change <> 0")
-            .bind(&target.target)
-            .execute(&mut *tx)
-            .await?;
-    }
-    Ok(queue_everything(tx, &target.target, now).await?)
-}
-
 /// Gives all claims the keys of another identity or namespace, and forgets what was wanted and sent
 /// under the old ones, and how the view was made: the ledger is judged anew after this.
-async fn rename_objects(tx: &mut SqliteConnection, view: &View) -> sqlx::Result<()> {
+async fn rename_objects(tx: &mut SqliteConnection, views: &Views) -> sqlx::Result<()> {
     let mut after = (String::new(), Uuid::nil(), Uuid::nil(), -1);
     loop {
         let claims: Vec<ClaimKey> = sqlx::query_as(
@@ -225,7 +171,7 @@ async fn rename_objects(tx: &mut SqliteConnection, view: &View) -> sqlx::Result<
                 "UPDATE claims SET object = $1, digest = 0
                  WHERE source = $2 AND event = $3 AND attribute = $4 AND part = $5",
             )
-            .bind(view.merger.object_key(&observable, claim.attribute))
+            .bind(views.object_key(&observable, claim.attribute))
             .bind(claim.source)
             .bind(claim.event)
             .bind(claim.attribute)
@@ -246,10 +192,21 @@ pub(super) async fn forget_views(tx: &mut SqliteConnection) -> sqlx::Result<()> 
     Ok(())
 }
 
-/// Whether all claims were judged as this view does.
-pub(super) async fn is_judged(tx: &mut SqliteConnection, view: &View) -> sqlx::Result<bool> {
-    let judged = setting(tx, &format!("view {}", view.name)).await?;
-    Ok(judged.is_some_and(|fingerprint| fingerprint == view.fingerprint.to_string()))
+/// Those of the views by which not all claims were judged as they are made now.
+pub(super) async fn unjudged(tx: &mut SqliteConnection, views: &Views) -> sqlx::Result<Views> {
+    let judged: Vec<(String, String)> =
+        sqlx::query_as("SELECT name, value FROM settings WHERE name LIKE 'view %'")
+            .fetch_all(tx)
+            .await?;
+    Ok(views.only(|view| {
+        let now = (judged_name(&view.name), view.fingerprint.to_string());
+        !judged.contains(&now)
+    }))
+}
+
+/// Under which name the ledger remembers how a view judged all claims.
+pub(super) fn judged_name(view: &str) -> String {
+    format!("view {view}")
 }
 
 #[derive(Debug, sqlx::FromRow)]
@@ -260,35 +217,6 @@ struct ClaimKey {
     part: i16,
     path: String,
     value: String,
-}
-
-/// Targets that the configuration no longer names miss changes from now on: if one comes back, it is
-/// compared with everything.
-async fn note_absent(tx: &mut SqliteConnection, names: &[&str]) -> sqlx::Result<()> {
-    let known: Vec<String> =
-        sqlx::query_scalar("SELECT target FROM targets").fetch_all(&mut *tx).await?;
-    for name in known.iter().filter(|name| !names.contains(&name.as_str())) {
-        for statement in [
-            "DELETE FROM queue WHERE target = $1",
-            "DELETE FROM delivered WHERE target = (SELECT target FROM targets
-             WHERE target = $1 AND mode = 'dry-run')",
-            "DELETE FROM targets WHERE target = $1 AND mode = 'dry-run'",
-            "UPDATE targets SET mode = 'absent' WHERE target = $1",
-        ] {
-            sqlx::query(statement).bind(name).execute(&mut *tx).await?;
-        }
-    }
-    Ok(())
-}
-
-fn moved(before: &TargetEntry, now: &TargetEntry) -> StartError {
-    let key = |name| format!("target.{}.{name}", now.target);
-    if before.workspace == now.workspace {
-        let (before, now_) = (before.sourcesystem.clone(), now.sourcesystem.clone());
-        return StartError::Moved { key: key("sourcesystem"), before, now: now_ };
-    }
-    let (before, now_) = (before.workspace.clone(), now.workspace.clone());
-    StartError::Moved { key: key("workspace_id"), before, now: now_ }
 }
 
 pub(super) async fn setting(tx: &mut SqliteConnection, name: &str) -> sqlx::Result<Option<String>> {

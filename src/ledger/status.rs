@@ -18,7 +18,7 @@ pub struct LedgerStatus {
     pub claims: i64,
     /// Attributes of the applied events that make no indicator, by reason.
     pub skipped: BTreeMap<String, u64>,
-    /// Wanted objects that are not withdrawn.
+    /// Wanted objects that are not withdrawn, of all views.
     pub wanted: i64,
     /// Webhook publications that nothing confirmed yet.
     pub announced: i64,
@@ -60,6 +60,9 @@ pub struct GapStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetStatus {
     pub target: String,
+    /// The view that it sees.
+    #[serde(default)]
+    pub view: String,
     /// Indicators that Sentinel accepted and that were not withdrawn since.
     pub delivered: i64,
     pub withdrawn: i64,
@@ -89,10 +92,13 @@ impl Ledger {
     /// # Errors
     /// Whatever SQLite says.
     pub async fn status(&self) -> sqlx::Result<LedgerStatus> {
-        let names = self.targets().await?;
-        let mut targets = Vec::with_capacity(names.len());
-        for name in names {
-            targets.push(self.target_status(name).await?);
+        let known: Vec<(String, String)> =
+            sqlx::query_as("SELECT target, view FROM targets ORDER BY target")
+                .fetch_all(&self.readers)
+                .await?;
+        let mut targets = Vec::with_capacity(known.len());
+        for (name, view) in known {
+            targets.push(self.target_status(name, view).await?);
         }
         Ok(LedgerStatus {
             events: self.count("SELECT count(*) FROM events WHERE deleted_at IS NULL").await?,
@@ -148,7 +154,7 @@ impl Ledger {
         }))
     }
 
-    async fn target_status(&self, target: String) -> sqlx::Result<TargetStatus> {
+    async fn target_status(&self, target: String, view: String) -> sqlx::Result<TargetStatus> {
         let (delivered, withdrawn): (i64, i64) = sqlx::query_as(
             "SELECT COALESCE(SUM(accepted <> 0), 0), COALESCE(SUM(accepted = 0), 0)
              FROM delivered WHERE target = $1",
@@ -164,7 +170,7 @@ impl Ledger {
         let refusals =
             sqlx::query_as(AssertSqlSafe(words)).bind(&target).fetch_all(&self.readers).await?;
         let queue = self.queue_depth(&target).await?;
-        Ok(TargetStatus { target, delivered, withdrawn, rejected, queue, refusals })
+        Ok(TargetStatus { target, view, delivered, withdrawn, rejected, queue, refusals })
     }
 
     async fn gaps(&self) -> sqlx::Result<Vec<GapStatus>> {

@@ -4,8 +4,9 @@ use uuid::Uuid;
 
 use super::Writing;
 use super::apply::STEP;
+use super::change::Change;
 use super::claims::{ALTERED, Place};
-use super::wanted::{Change, decode, encode, refresh};
+use super::wanted::{decode, encode, refresh};
 use super::withdraw::touch;
 use crate::convert::{ClaimFacts, EventFacts, Since, Tag};
 use crate::notice::TagChange;

@@ -1,13 +1,14 @@
 //! What time alone changes: some is forgotten, some is renewed, free room is given back. Step by step,
 //! each a few transactions of bounded size.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::renew::ClaimKey;
 use super::writer::millis;
-use super::{Ledger, View, WriterSettings};
+use super::{Ledger, Views, WriterSettings};
 
 /// Cares for a ledger.
 #[derive(Debug)]
@@ -20,8 +21,8 @@ pub struct Upkeep {
     inferred: Duration,
     /// How far the walk over the claims has come.
     claims: Option<ClaimKey>,
-    /// The same over the withdrawn objects.
-    withdrawn: Uuid,
+    /// The same over the withdrawn objects of each view.
+    withdrawn: HashMap<String, Uuid>,
 }
 
 impl Upkeep {
@@ -33,7 +34,7 @@ impl Upkeep {
             remember: settings.tombstones,
             inferred: settings.tombstones.max(guard),
             claims: None,
-            withdrawn: Uuid::nil(),
+            withdrawn: HashMap::new(),
         }
     }
 
@@ -42,7 +43,7 @@ impl Upkeep {
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub async fn step(&mut self, ledger: &Ledger, view: &View, now: i64) -> sqlx::Result<bool> {
+    pub async fn step(&mut self, ledger: &Ledger, views: &Views, now: i64) -> sqlx::Result<bool> {
         let ago = |age| now.saturating_sub(millis(age));
         ledger.note_running(now).await?;
         let unconfirmed = ledger.drop_unconfirmed(ago(self.confirm_within)).await?;
@@ -53,12 +54,15 @@ impl Upkeep {
             );
         }
         let mut changed = ledger.forget_notes(ago(self.remember), ago(self.inferred)).await?;
-        let (next, forgotten) =
-            ledger.forget_withdrawn(view, self.withdrawn, ago(self.remember)).await?;
-        self.withdrawn = next;
-        changed += forgotten;
-        if view.merger.expiry().renews() {
-            let (next, renewed) = ledger.renew(view, self.claims.take(), now).await?;
+        for view in ledger.known_views().await? {
+            let after = self.withdrawn.get(&view).copied().unwrap_or(Uuid::nil());
+            let (next, forgotten) =
+                ledger.forget_withdrawn(&view, after, ago(self.remember)).await?;
+            self.withdrawn.insert(view, next);
+            changed += forgotten;
+        }
+        if views.expiry().renews() {
+            let (next, renewed) = ledger.renew(views, self.claims.take(), now).await?;
             self.claims = next;
             changed += renewed;
             if renewed > 0 {

@@ -7,8 +7,9 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use super::apply::STEP;
+use super::change::Change;
 use super::reads::{self, Asking};
-use super::wanted::{Change, refresh};
+use super::wanted::refresh;
 use super::{Writing, claims, guard, push_uuids};
 use crate::convert::ClaimFacts;
 use crate::notice::EventRef;

@@ -10,9 +10,9 @@ use moka::sync::Cache;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::change::Change;
 use super::upkeep::Upkeep;
-use super::wanted::Change;
-use super::{Lane, Ledger, View, small};
+use super::{Lane, Ledger, Views, small};
 use crate::config::{Guard, OnUnpublish, Rest};
 use crate::metrics;
 use crate::notice::{Gap, Notice, Receipt, What};
@@ -72,7 +72,7 @@ impl KeyView {
 #[derive(Debug)]
 pub struct Writer {
     pub(super) ledger: Ledger,
-    pub(super) view: Arc<View>,
+    pub(super) views: Arc<Views>,
     pub(super) settings: WriterSettings,
     inbox: mpsc::Receiver<Notice>,
     /// Taken from the inbox while a large event was being written, and still to do.
@@ -100,7 +100,7 @@ impl Writer {
     #[must_use]
     pub fn new(
         ledger: Ledger,
-        view: Arc<View>,
+        views: Arc<Views>,
         settings: WriterSettings,
         inbox: mpsc::Receiver<Notice>,
     ) -> Self {
@@ -108,7 +108,7 @@ impl Writer {
             Cache::builder().weigher(|_, _| ENTRY_BYTES).max_capacity(CACHE_BYTES).build();
         let waiting = VecDeque::new();
         let upkeep = Upkeep::new(&settings);
-        Self { ledger, view, settings, inbox, waiting, applied, unrecorded: None, upkeep }
+        Self { ledger, views, settings, inbox, waiting, applied, unrecorded: None, upkeep }
     }
 
     /// Runs until every [`crate::intake::Inbox`] is dropped and what they gave is written. A fault
@@ -142,7 +142,7 @@ impl Writer {
     /// well; after a fault, that tells that the ledger can be written again.
     async fn care(&mut self) -> bool {
         loop {
-            let step = self.upkeep.step(&self.ledger, &self.view, Ledger::now()).await;
+            let step = self.upkeep.step(&self.ledger, &self.views, Ledger::now()).await;
             let more = matches!(step, Ok(true));
             if !self.ledger.judge(step, "care for the ledger").await {
                 return false;

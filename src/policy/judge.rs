@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use wildmatch::WildMatch;
 
 use super::routable::is_routable;
-use super::{Policy, Tlp};
+use super::{Beside, Policy, Tlp};
 use crate::convert::{self, ClaimFacts, EventFacts, Reason, Sibling, Since};
 use crate::stix::Observable;
 
@@ -61,6 +61,7 @@ impl Judge {
         event: &EventFacts,
         claim: &ClaimFacts,
         observable: &Observable,
+        _beside: &Beside,
     ) -> Result<(), Reason> {
         let policy = &self.policy;
         let tags = || event.tags.iter().chain(&claim.tags);
@@ -206,7 +207,7 @@ mod tests {
         let event = EventFacts { tags: event_tags, ..EventFacts::default() };
         let claim = ClaimFacts { to_ids: true, tags: claim_tags, ..ClaimFacts::default() };
         let observable = Observable::new("ipv4-addr:value", "198.51.100.7");
-        Judge::new(policy).admit(&event, &claim, &observable)
+        Judge::new(policy).admit(&event, &claim, &observable, &Beside::default())
     }
 
     #[test]
@@ -254,7 +255,8 @@ mod tests {
             ("evil[.]example", Observable::new("domain-name:value", "evil.example")),
         ] {
             let policy = Policy { never: vec![written.into()], ..open_policy() };
-            let verdict = Judge::new(&policy).admit(&event, &claim, &observable);
+            let verdict =
+                Judge::new(&policy).admit(&event, &claim, &observable, &Beside::default());
             assert_eq!(verdict, Err(Reason::Never), "{written}");
         }
     }
@@ -266,9 +268,12 @@ mod tests {
         let mut claim = ClaimFacts { to_ids: true, distribution: 5, ..ClaimFacts::default() };
         let observable = Observable::new("ipv4-addr:value", "198.51.100.7");
         let judge = Judge::new(&policy);
-        assert_eq!(judge.admit(&event, &claim, &observable), Ok(()));
+        assert_eq!(judge.admit(&event, &claim, &observable, &Beside::default()), Ok(()));
         claim.object = Some(convert::ObjectFacts { distribution: 0, ..Default::default() });
-        assert_eq!(judge.admit(&event, &claim, &observable), Err(Reason::Distribution));
+        assert_eq!(
+            judge.admit(&event, &claim, &observable, &Beside::default()),
+            Err(Reason::Distribution)
+        );
     }
 
     /// The verdict on a claim of `kind`, of a file's name or of what else `path` says.
@@ -280,7 +285,12 @@ mod tests {
         let types = switches.iter().map(|(types, on)| ((*types).to_owned(), *on)).collect();
         let policy = Policy { types, ..open_policy() };
         let claim = ClaimFacts { to_ids: true, kind: kind.into(), ..ClaimFacts::default() };
-        Judge::new(&policy).admit(&EventFacts::default(), &claim, &Observable::new(path, "x"))
+        Judge::new(&policy).admit(
+            &EventFacts::default(),
+            &claim,
+            &Observable::new(path, "x"),
+            &Beside::default(),
+        )
     }
 
     #[test]
@@ -318,7 +328,12 @@ mod tests {
         let observable = Observable::new("ipv4-addr:value", "10.0.0.1");
         let judge = |allow_non_routable| {
             let policy = Policy { allow_non_routable, ..open_policy() };
-            Judge::new(&policy).admit(&EventFacts::default(), &claim, &observable)
+            Judge::new(&policy).admit(
+                &EventFacts::default(),
+                &claim,
+                &observable,
+                &Beside::default(),
+            )
         };
         assert_eq!(judge(true), Ok(()));
         assert_eq!(judge(false), Err(Reason::NonRoutable));

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+mod beside;
 mod judge;
 mod routable;
 mod tlp;
 
+pub use beside::Beside;
 pub use judge::Judge;
 pub use tlp::Tlp;
 

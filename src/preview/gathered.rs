@@ -10,7 +10,7 @@ use super::skipped::{Named, SkippedLines};
 use crate::config::Rules;
 use crate::convert::{self, Claim, ClaimFacts, EventFacts};
 use crate::misp::{Attribute, Event};
-use crate::policy::Judge;
+use crate::policy::{Beside, Judge};
 use crate::stix::{Admitted, ClaimTimes, Indicator, Merger, Observable};
 
 /// All that is kept of a document until its last event is read, since any event may claim what
@@ -103,7 +103,7 @@ impl<'d> Gathered<'d> {
         let Some(facts) = self.events.last() else { return Ok(()) };
         let mut admitted = Vec::new();
         for claim in claims {
-            match self.judge.admit(facts, &claim.facts, &claim.observable) {
+            match self.judge.admit(facts, &claim.facts, &claim.observable, &Beside::default()) {
                 Ok(()) => admitted.push(claim),
                 Err(reason) => {
                     skipped.claim(Named::new(event, attribute), &claim.observable, reason)?;

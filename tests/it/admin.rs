@@ -37,7 +37,7 @@ fn overview(relay: &Relay) -> Overview {
         source: "misp".to_owned(),
         rest: None,
         ledger: relay.ledger.clone(),
-        view: Arc::clone(&relay.view),
+        views: Arc::clone(&relay.views),
         started: SystemTime::now(),
         webhook: Some("127.0.0.1:8443".parse().unwrap()),
         endpoints: Arc::new(move || vec![endpoint.clone()]),

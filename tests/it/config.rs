@@ -248,6 +248,42 @@ fn a_target_may_live_in_the_environment_alone_and_names_keep_their_dash() {
 }
 
 #[test]
+fn a_target_lays_its_own_policy_over_the_common_one_key_by_key() {
+    let own = format!(
+        "[policy]\ntlp_max = \"amber\"\nnever = [\"a.example\"]\n{LEAST}
+         [target.soc.policy]\nnever = []\nthreat_levels = [1]\n
+         [target.soc-eu]\nenabled = false\n[target.soc-us]\nenabled = false\n
+         [target.soc-us.policy]\n"
+    );
+    let environment = [
+        ("MSR_TARGET__SOC__POLICY__TLP_MAX", "green"),
+        ("MSR_TARGET__SOC_EU__POLICY__TAGS_EXCLUDE", "a:*, b"),
+    ];
+    let config = load(&own, &environment).unwrap();
+    let [soc, eu, us] = &config.targets[..] else { panic!() };
+    assert_eq!(soc.policy.tlp_max, Tlp::Green);
+    assert_eq!((&soc.policy.threat_levels[..], soc.policy.never.len()), (&[1][..], 0));
+    assert_eq!((eu.policy.tlp_max, &eu.policy.never[..]), (Tlp::Amber, &["a.example".into()][..]));
+    assert_eq!(eu.policy.tags_exclude, ["a:*", "b"]);
+    assert_eq!(us.policy, config.policy);
+    assert_eq!(config.policy.tags_exclude, Vec::<String>::new());
+}
+
+#[test]
+fn mistakes_in_a_targets_policy_are_told_beside_the_others() {
+    let own = "[policy]\ntlp_max = \"ambre\"\n[target.soc.policy]\ntlp_mx = \"green\"\nanalysis = [7]\n[target.soc.policy.never]\n";
+    let environment = [("MSR_TARGET__SOC__POLICY__TO_IDS", "perhaps")];
+    let mistakes = load(&format!("{LEAST}{own}"), &environment).unwrap_err();
+    let text = mistakes.to_string();
+    let keys: Vec<&str> = mistakes.list().iter().map(|mistake| mistake.key.as_str()).collect();
+    let expected = ["analysis", "never", "tlp_mx", "to_ids"];
+    let expected = expected.map(|key| format!("target.soc.policy.{key}"));
+    assert_eq!(keys, [&["policy.tlp_max".to_owned()][..], &expected[..]].concat(), "{text}");
+    assert!(text.contains("did you mean target.soc.policy.tlp_max?"), "{text}");
+    assert!(text.contains("MSR_TARGET__SOC__POLICY__TO_IDS"), "{text}");
+}
+
+#[test]
 fn the_block_of_the_example_is_no_target_and_its_name_is_free() {
     let own = LEAST.replace("[target.soc]", "[target.sentinel]");
     let config = load(&own, &[]).unwrap();

@@ -26,7 +26,7 @@ fn frame(number: &str) -> Vec<u8> {
 /// A ledger with a past; the last events are not delivered.
 async fn filled() -> Relay {
     let relay = Relay::start().await;
-    relay.ledger.reevaluate(&relay.view, Ledger::now(), |_| {}).await.unwrap();
+    relay.ledger.reevaluate(&relay.views, Ledger::now(), |_| {}).await.unwrap();
     let mut sentinel = Sentinel::default();
     for (index, number) in FRAMES.into_iter().enumerate() {
         relay.hear(&frame(number)).await;
@@ -48,7 +48,7 @@ async fn check(relay: &Relay) -> Vec<Finding> {
 
 async fn findings_of(ledger: &Ledger, relay: &Relay) -> Vec<Finding> {
     let (findings, mut told) = mpsc::channel(100);
-    ledger.check(&relay.view, Ledger::now(), findings).await.unwrap();
+    ledger.check(&relay.views, Ledger::now(), findings).await.unwrap();
     let mut all = Vec::new();
     while let Some(finding) = told.recv().await {
         all.push(finding);
@@ -167,12 +167,12 @@ async fn what_is_broken_is_repaired_by_judging_anew() {
         sqlx::query(damage).execute(&mut database).await.unwrap();
     }
     assert!(broken(&check(&relay).await).len() >= 3);
-    relay.ledger.judge_anew(&relay.view, Ledger::now()).await.unwrap();
+    relay.ledger.judge_anew(&relay.views, Ledger::now()).await.unwrap();
     let wanted = |findings: Vec<Finding>| {
         findings.into_iter().find(|one| one.invariant == "wanted-is-what-claims-give").unwrap()
     };
     assert!(wanted(check(&relay).await).left_out.is_some(), "it waits for the next start");
-    relay.ledger.reevaluate(&relay.view, Ledger::now(), |_| {}).await.unwrap();
+    relay.ledger.reevaluate(&relay.views, Ledger::now(), |_| {}).await.unwrap();
     assert_eq!(broken(&check(&relay).await), Vec::<&str>::new());
 }
 

@@ -58,6 +58,8 @@ mod truth;
 #[cfg(test)]
 mod upkeep;
 #[cfg(test)]
+mod views;
+#[cfg(test)]
 mod warninglists;
 #[cfg(test)]
 mod webhook;

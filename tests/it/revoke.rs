@@ -305,7 +305,7 @@ impl World {
 
     async fn check(&self) {
         let (findings, mut told) = mpsc::channel(100);
-        self.relay.ledger.check(&self.relay.view, Ledger::now(), findings).await.unwrap();
+        self.relay.ledger.check(&self.relay.views, Ledger::now(), findings).await.unwrap();
         while let Some(finding) = told.recv().await {
             assert!(finding.holds() && finding.left_out.is_none(), "{finding:#?}");
         }

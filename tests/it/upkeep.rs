@@ -47,13 +47,13 @@ fn then() -> i64 {
 
 /// All that is to do at that time.
 async fn care(relay: &Relay, upkeep: &mut Upkeep, now: i64) {
-    while upkeep.step(&relay.ledger, &relay.view, now).await.unwrap() {}
+    while upkeep.step(&relay.ledger, &relay.views, now).await.unwrap() {}
 }
 
 async fn check(relay: &Relay) {
-    relay.ledger.reevaluate(&relay.view, Ledger::now(), |_| {}).await.unwrap();
+    relay.ledger.reevaluate(&relay.views, Ledger::now(), |_| {}).await.unwrap();
     let (findings, mut told) = mpsc::channel(100);
-    relay.ledger.check(&relay.view, Ledger::now(), findings).await.unwrap();
+    relay.ledger.check(&relay.views, Ledger::now(), findings).await.unwrap();
     while let Some(finding) = told.recv().await {
         assert!(finding.holds() && finding.left_out.is_none(), "{finding:#?}");
     }

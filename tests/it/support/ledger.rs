@@ -7,7 +7,7 @@ use misp_sentinel_relay::config::{self, Config, LedgerConfig};
 use misp_sentinel_relay::intake::frame::{self, Said};
 use misp_sentinel_relay::intake::{Inbox, webhook};
 use misp_sentinel_relay::ledger::{
-    DISABLED, KeyView, Ledger, RestRules, TargetEntry, Upkeep, View, Writer, WriterSettings,
+    DISABLED, KeyView, Ledger, RestRules, TargetEntry, Upkeep, View, Views, Writer, WriterSettings,
 };
 use misp_sentinel_relay::notice::{Gap, GapReason, Receipt, What};
 use tempfile::TempDir;
@@ -44,7 +44,7 @@ pub(crate) struct Relay {
     pub(crate) ledger: Ledger,
     pub(crate) inbox: Inbox,
     pub(crate) config: Config,
-    pub(crate) view: Arc<View>,
+    pub(crate) views: Arc<Views>,
     writer: JoinHandle<()>,
     folder: TempDir,
 }
@@ -79,10 +79,16 @@ fn settings(config: &Config) -> WriterSettings {
     }
 }
 
-fn write(ledger: &Ledger, view: &Arc<View>, config: &Config) -> (Inbox, JoinHandle<()>) {
+fn write(ledger: &Ledger, views: &Arc<Views>, config: &Config) -> (Inbox, JoinHandle<()>) {
     let (inbox, reader) = Inbox::new(1 << 26);
-    let writer = Writer::new(ledger.clone(), Arc::clone(view), settings(config), reader);
+    let writer = Writer::new(ledger.clone(), Arc::clone(views), settings(config), reader);
     (inbox, tokio::spawn(writer.run()))
+}
+
+fn one_view(targets: &[&str], config: &Config) -> Arc<Views> {
+    let targets = targets.iter().map(|target| (*target).to_owned()).collect();
+    let view = View::new(VIEW, targets, &config.policy, &config.rendering);
+    Arc::new(Views::single(view))
 }
 
 impl Drop for Relay {
@@ -102,18 +108,17 @@ impl Relay {
         let config = config_with(&folder, settings);
         let unsafe_but_fast = LedgerConfig { fsync: false, ..config.ledger.clone() };
         let ledger = Ledger::open(&unsafe_but_fast).await.unwrap();
-        let view = View::new(VIEW, vec![TARGET.to_owned()], &config.policy, &config.rendering);
-        ledger.register(&view, "identity", &[entry(TARGET)], false).await.unwrap();
-        let view = Arc::new(view);
-        let (inbox, writer) = write(&ledger, &view, &config);
-        Self { ledger, inbox, config, view, writer, folder }
+        let views = one_view(&[TARGET], &config);
+        ledger.register(&views, "identity", &[entry(TARGET)], false).await.unwrap();
+        let (inbox, writer) = write(&ledger, &views, &config);
+        Self { ledger, inbox, config, views, writer, folder }
     }
 
     /// The writer dies in the middle of anything, and another one takes over the ledger.
     pub(crate) async fn crash(&mut self) {
         self.writer.abort();
         (&mut self.writer).await.ok();
-        (self.inbox, self.writer) = write(&self.ledger, &self.view, &self.config);
+        (self.inbox, self.writer) = write(&self.ledger, &self.views, &self.config);
     }
 
     /// Ends, and starts again with these targets.
@@ -123,13 +128,11 @@ impl Relay {
 
     /// The same, with others that are configured and not enabled.
     pub(crate) async fn retarget_with(&mut self, targets: &[&str], disabled: &[&str]) {
-        let names = targets.iter().map(|target| (*target).to_owned()).collect();
-        let view = View::new(VIEW, names, &self.config.policy, &self.config.rendering);
+        self.views = one_view(targets, &self.config);
         let off = |target: &&str| TargetEntry { mode: DISABLED.to_owned(), ..entry(target) };
         let entries: Vec<TargetEntry> =
             targets.iter().map(|target| entry(target)).chain(disabled.iter().map(off)).collect();
-        self.ledger.register(&view, "identity", &entries, false).await.unwrap();
-        self.view = Arc::new(view);
+        self.ledger.register(&self.views, "identity", &entries, false).await.unwrap();
         self.crash().await;
     }
 
@@ -138,10 +141,11 @@ impl Relay {
         self.writer.abort();
         (&mut self.writer).await.ok();
         self.config = config_with(&self.folder, settings);
-        let targets = self.view.targets.clone();
-        self.view = Arc::new(View::new(VIEW, targets, &self.config.policy, &self.config.rendering));
-        self.ledger.reevaluate(&self.view, Ledger::now(), |_| {}).await.unwrap();
-        (self.inbox, self.writer) = write(&self.ledger, &self.view, &self.config);
+        let targets = self.views.iter().next().unwrap().targets.clone();
+        let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+        self.views = one_view(&targets, &self.config);
+        self.ledger.reevaluate(&self.views, Ledger::now(), |_| {}).await.unwrap();
+        (self.inbox, self.writer) = write(&self.ledger, &self.views, &self.config);
     }
 
     /// What the writer uses to care for the ledger.
@@ -190,6 +194,6 @@ impl Relay {
 
     /// Ends what the guard holds.
     pub(crate) async fn release(&self) -> usize {
-        self.ledger.release(&self.view, None, Ledger::now()).await.unwrap()
+        self.ledger.release(&self.views, None, Ledger::now()).await.unwrap()
     }
 }

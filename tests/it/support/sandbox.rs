@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use misp_sentinel_relay::config::{Azure, Mode, Secret, Target};
+use misp_sentinel_relay::config::{self, Azure, Mode, Secret, Target};
 use misp_sentinel_relay::deliver::outcome::{Asked, NoReply, Outcome, Reply};
 use misp_sentinel_relay::deliver::token::{Credential, TokenSource};
 use misp_sentinel_relay::deliver::{http, upload};
@@ -42,6 +42,7 @@ pub(crate) fn target(sandbox: &Sandbox) -> Target {
         path: "/workspaces/{workspace_id}/threat-intelligence-stix-objects:upload".to_owned(),
         api_version: "2024-02-01-preview".to_owned(),
         dry_run_file: "unused".into(),
+        policy: config::load_rules(None, std::iter::empty()).unwrap().policy,
     }
 }
 

@@ -1,0 +1,84 @@
+//! `[policy]`, and what `[target.NAME.policy]` lays over it.
+
+use super::mapping;
+use super::reader::Reader;
+use crate::policy::{Policy, Tlp};
+
+/// `[policy]`.
+pub(super) fn read(reader: &mut Reader) -> Policy {
+    let types = mapping::types(reader);
+    section(&mut Section { reader, prefix: "policy".to_owned(), base: None }, types)
+}
+
+/// The policy of a target: `base`, but for the keys that its own section sets.
+pub(super) fn of_target(reader: &mut Reader, name: &str, base: &Policy) -> Policy {
+    let prefix = format!("target.{name}.policy");
+    section(&mut Section { reader, prefix, base: Some(base) }, base.types.clone())
+}
+
+/// A section of policy's keys, and what its missing ones are taken from.
+struct Section<'r, 'p> {
+    reader: &'r mut Reader,
+    prefix: String,
+    base: Option<&'p Policy>,
+}
+
+impl Section<'_, '_> {
+    fn get<T: Clone>(
+        &mut self,
+        leaf: &str,
+        inherited: impl Fn(&Policy) -> &T,
+        read: impl Fn(&mut Reader, &str) -> T,
+    ) -> T {
+        let key = format!("{}.{leaf}", self.prefix);
+        match self.base {
+            Some(base) if !self.reader.holds(&key) => inherited(base).clone(),
+            _ => read(self.reader, &key),
+        }
+    }
+}
+
+fn section(keys: &mut Section<'_, '_>, types: std::collections::BTreeMap<String, bool>) -> Policy {
+    Policy {
+        tlp_max: keys.get("tlp_max", |p| &p.tlp_max, tlp),
+        tlp_untagged: keys.get("tlp_untagged", |p| &p.tlp_untagged, tlp),
+        to_ids: keys.get("to_ids", |p| &p.to_ids, Reader::flag),
+        allow_non_routable: keys.get("allow_non_routable", |p| &p.allow_non_routable, Reader::flag),
+        types,
+        tags_include: keys.get("tags_include", |p| &p.tags_include, Reader::texts),
+        tags_exclude: keys.get("tags_exclude", |p| &p.tags_exclude, Reader::texts),
+        orgs_include: keys.get("orgs_include", |p| &p.orgs_include, Reader::texts),
+        orgs_exclude: keys.get("orgs_exclude", |p| &p.orgs_exclude, Reader::texts),
+        types_include: keys.get("types_include", |p| &p.types_include, Reader::texts),
+        types_exclude: keys.get("types_exclude", |p| &p.types_exclude, Reader::texts),
+        categories_include: keys.get(
+            "categories_include",
+            |p| &p.categories_include,
+            Reader::texts,
+        ),
+        categories_exclude: keys.get(
+            "categories_exclude",
+            |p| &p.categories_exclude,
+            Reader::texts,
+        ),
+        threat_levels: keys.get("threat_levels", |p| &p.threat_levels, numbers(1, 4)),
+        analysis: keys.get("analysis", |p| &p.analysis, numbers(0, 2)),
+        distributions: keys.get("distributions", |p| &p.distributions, numbers(0, 4)),
+        never: keys.get("never", |p| &p.never, Reader::texts),
+    }
+}
+
+fn numbers(low: i64, high: i64) -> impl Fn(&mut Reader, &str) -> Vec<i64> {
+    move |reader, key| reader.numbers(key, low..=high)
+}
+
+fn tlp(reader: &mut Reader, key: &str) -> Tlp {
+    let words = [
+        ("clear", Tlp::Clear),
+        ("green", Tlp::Green),
+        ("amber", Tlp::Amber),
+        ("amber+strict", Tlp::AmberStrict),
+        ("red", Tlp::Red),
+    ];
+    reader.word(key, &words, Tlp::Clear)
+}

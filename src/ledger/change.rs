@@ -1,0 +1,108 @@
+//! What a notice alters, on its way into the queues of the targets that it concerns.
+
+use uuid::Uuid;
+
+use super::views::{View, Views};
+use super::{Lane, Writing};
+
+/// What one transaction alters. In each view that it alters it has a number for each of at most two
+/// lanes; a number, and its place in the queue of each of the view's targets, is made when the first
+/// object joins it.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    pub views: &'a Views,
+    pub event: Option<Uuid>,
+    /// When the notice arrived, Unix milliseconds.
+    pub opened_at: i64,
+    /// The lane of what is added or altered; what is withdrawn has its own.
+    pub lane: Lane,
+    numbers: Vec<Number<'a>>,
+    /// Objects of all views.
+    pub altered: usize,
+    pub withdrawn: usize,
+}
+
+#[derive(Debug)]
+struct Number<'a> {
+    view: &'a str,
+    withdraws: bool,
+    number: i64,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn new(views: &'a Views, event: Option<Uuid>, opened_at: i64) -> Self {
+        let (numbers, lane) = (Vec::new(), Lane::Live);
+        Self { views, event, opened_at, lane, numbers, altered: 0, withdrawn: 0 }
+    }
+
+    pub(super) fn in_lane(self, lane: Lane) -> Self {
+        Self { lane, ..self }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.altered + self.withdrawn == 0
+    }
+
+    /// Puts the words for the event's log line beside its places in the queues.
+    pub(super) async fn summarise(&self, tx: &mut Writing, summary: &str) -> sqlx::Result<()> {
+        for Number { number, .. } in &self.numbers {
+            sqlx::query("UPDATE queue SET summary = $1 WHERE change = $2")
+                .bind(summary)
+                .bind(number)
+                .execute(&mut **tx)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Its number in a view, in the lane of withdrawals or its own.
+    pub(super) async fn number(
+        &mut self,
+        tx: &mut Writing,
+        view: &'a View,
+        lane: Lane,
+    ) -> sqlx::Result<i64> {
+        let withdraws = lane == Lane::Withdrawals;
+        let mut known = self.numbers.iter();
+        if let Some(known) = known.find(|one| one.view == view.name && one.withdraws == withdraws) {
+            return Ok(known.number);
+        }
+        let number = next(tx).await?;
+        for target in &view.targets {
+            queue(tx, target, (number, lane), self.event, self.opened_at).await?;
+        }
+        self.numbers.push(Number { view: &view.name, withdraws, number });
+        Ok(number)
+    }
+}
+
+/// The number of a new change.
+pub(super) async fn next(tx: &mut Writing) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "UPDATE counters SET value = value + 1 WHERE name = 'change' RETURNING value",
+    )
+    .fetch_one(&mut **tx)
+    .await
+}
+
+/// Puts a change into a target's queue.
+pub(super) async fn queue(
+    tx: &mut Writing,
+    target: &str,
+    (number, lane): (i64, Lane),
+    event: Option<Uuid>,
+    opened_at: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO queue (target, change, lane, event, opened_at, summary)
+         VALUES ($1, $2, $3, $4, $5, '{}')",
+    )
+    .bind(target)
+    .bind(number)
+    .bind(lane.number())
+    .bind(event)
+    .bind(opened_at)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! What claims objects: stored claims as the merge needs them, with what is known beside them.
+
+use std::collections::HashMap;
+
+use sqlx::{QueryBuilder, Sqlite};
+use uuid::Uuid;
+
+use super::wanted::decode;
+use super::{Writing, push_uuids};
+use crate::convert::{ClaimFacts, EventFacts};
+use crate::policy::Beside;
+use crate::stix::{ClaimTimes, Observable};
+
+/// A stored claim.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    pub row: ClaimRow,
+    /// `None`: unreadable, and not admitted.
+    pub facts: Option<ClaimFacts>,
+    /// What is known of it beside its publication.
+    pub beside: Beside,
+}
+
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct ClaimRow {
+    pub source: String,
+    pub event: Uuid,
+    pub attribute: Uuid,
+    pub part: i16,
+    pub object: Uuid,
+    pub path: String,
+    pub value: String,
+    claimed_at: i64,
+    expires_at: Option<i64>,
+    facts: String,
+}
+
+impl ClaimRow {
+    pub(super) fn observable(&self) -> Observable {
+        Observable { path: self.path.clone().into(), value: self.value.clone() }
+    }
+
+    pub(super) fn times(&self, facts: &ClaimFacts) -> ClaimTimes {
+        ClaimTimes::of(facts, self.claimed_at, self.expires_at)
+    }
+}
+
+/// In the order of objects.
+pub(super) async fn claims_of(tx: &mut Writing, objects: &[Uuid]) -> sqlx::Result<Vec<Claimed>> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT source, event, attribute, part, object, path, value, claimed_at, expires_at, facts
+         FROM claims WHERE",
+    );
+    push_uuids(&mut query, " object IN ", objects);
+    query.push(" ORDER BY object");
+    let rows: Vec<ClaimRow> = query.build_query_as().fetch_all(&mut **tx).await?;
+    let claimed = |row: ClaimRow| {
+        let facts = serde_json::from_str(&row.facts).ok();
+        Claimed { row, facts, beside: Beside::default() }
+    };
+    Ok(rows.into_iter().map(claimed).collect())
+}
+
+pub(super) type EventsByKey = HashMap<(String, Uuid), EventFacts>;
+
+/// The facts of the claims' events, as far as they are not known yet.
+pub(super) async fn load_events(
+    tx: &mut Writing,
+    claims: &[Claimed],
+    events: &mut EventsByKey,
+) -> sqlx::Result<()> {
+    for Claimed { row: claim, .. } in claims {
+        let key = (claim.source.clone(), claim.event);
+        if events.contains_key(&key) {
+            continue;
+        }
+        let facts: Option<String> =
+            sqlx::query_scalar("SELECT facts FROM events WHERE source = $1 AND event = $2")
+                .bind(&claim.source)
+                .bind(claim.event)
+                .fetch_optional(&mut **tx)
+                .await?;
+        // A claim whose event is not there is not admitted.
+        let Some(facts) = facts else { continue };
+        events.insert(key, decode(&facts)?);
+    }
+    Ok(())
+}

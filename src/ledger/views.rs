@@ -1,0 +1,170 @@
+//! The views: targets with one policy see one merged set of wanted objects. Identity, namespace and
+//! withdrawal are the same in all of them, so a claim counts for one object whatever the view.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::hash;
+use crate::convert::{ClaimFacts, EventFacts, Reason};
+use crate::policy::{Beside, Judge, Policy};
+use crate::stix::{Expiry, Merger, Observable, Rendering, Withdraw};
+
+/// The targets that see one merged set of indicators, and how it is made.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub name: String,
+    /// Those that changes are queued for: the enabled ones.
+    pub targets: Vec<String>,
+    /// The others.
+    disabled: Vec<String>,
+    pub(super) judge: Judge,
+    pub(super) merger: Merger,
+    /// Of everything that shapes the wanted objects: policy, rendering, mapping.
+    pub(super) fingerprint: i64,
+}
+
+/// Raised when the conversion of the same input changes.
+const MAPPING_VERSION: u32 = 3;
+
+/// The view of the targets without a policy of their own.
+const DEFAULT: &str = "default";
+
+/// A configured target.
+#[derive(Debug, Clone)]
+pub struct Member<'p> {
+    /// As the ledger names it.
+    pub target: String,
+    /// As the configuration names it.
+    pub name: &'p str,
+    pub enabled: bool,
+    pub policy: &'p Policy,
+}
+
+impl View {
+    #[must_use]
+    pub fn new(name: &str, targets: Vec<String>, policy: &Policy, rendering: &Rendering) -> Self {
+        let rendering = Rendering { tlp_untagged: policy.tlp_untagged, ..rendering.clone() };
+        // Plain data with string keys: serialising cannot fail.
+        let shape = serde_json::to_vec(&(policy, &rendering, MAPPING_VERSION)).unwrap_or_default();
+        let judge = Judge::new(policy);
+        Self {
+            name: name.to_owned(),
+            targets,
+            disabled: Vec::new(),
+            merger: Merger::new(&rendering, &judge),
+            judge,
+            fingerprint: hash([shape.as_slice()]),
+        }
+    }
+
+    fn has(&self, target: &str) -> bool {
+        self.targets.iter().chain(&self.disabled).any(|known| known == target)
+    }
+}
+
+/// All views: the closed list of them.
+#[derive(Debug, Clone)]
+pub struct Views {
+    views: Vec<Arc<View>>,
+    /// What gives claims their keys.
+    keys: Arc<Merger>,
+}
+
+impl Views {
+    /// The views of these targets: that of `base`, and one for every other policy, named after the
+    /// first of its targets.
+    #[must_use]
+    pub fn new(members: &[Member<'_>], base: &Policy, rendering: &Rendering) -> Self {
+        let mut found: Vec<(&Policy, View)> = Vec::new();
+        for member in members {
+            let known = found.iter().position(|(policy, _)| *policy == member.policy);
+            let place = known.unwrap_or_else(|| {
+                let name = name(member, base);
+                found.push((member.policy, View::new(&name, vec![], member.policy, rendering)));
+                found.len() - 1
+            });
+            if let Some((_, view)) = found.get_mut(place) {
+                let list = if member.enabled { &mut view.targets } else { &mut view.disabled };
+                list.push(member.target.clone());
+            }
+        }
+        let views = found.into_iter().map(|(_, view)| Arc::new(view)).collect();
+        Self { views, keys: Arc::new(Merger::new(rendering, &Judge::new(base))) }
+    }
+
+    /// One view of all targets.
+    #[must_use]
+    pub fn single(view: View) -> Self {
+        let keys = Arc::new(view.merger.clone());
+        Self { views: vec![Arc::new(view)], keys }
+    }
+
+    /// Some of these views.
+    pub(super) fn only(&self, which: impl Fn(&View) -> bool) -> Self {
+        let views = self.views.iter().filter(|view| which(view)).cloned().collect();
+        Self { views, keys: Arc::clone(&self.keys) }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &View> {
+        self.views.iter().map(AsRef::as_ref)
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.views.is_empty()
+    }
+
+    /// The name of the view that a target sees; one that was not named sees the first.
+    #[must_use]
+    pub fn name_of(&self, target: &str) -> &str {
+        let view = self.iter().find(|view| view.has(target)).or_else(|| self.iter().next());
+        view.map_or(DEFAULT, |view| &view.name)
+    }
+
+    /// Of everything that shapes what is wanted, in any view.
+    pub(super) fn fingerprint(&self) -> i64 {
+        let all: Vec<[u8; 8]> = self.iter().map(|view| view.fingerprint.to_le_bytes()).collect();
+        hash(all.iter().map(<[u8; 8]>::as_slice))
+    }
+
+    /// The key of the object that a claim counts for.
+    pub(super) fn object_key(&self, observable: &Observable, attribute: Uuid) -> Uuid {
+        self.keys.object_key(observable, attribute)
+    }
+
+    pub(super) fn withdraw(&self) -> Withdraw {
+        self.keys.withdraw()
+    }
+
+    pub(super) fn expiry(&self) -> &Expiry {
+        self.keys.expiry()
+    }
+
+    /// Why no view admits a claim, in the first one's words; `None` if any does.
+    pub(super) fn objection(
+        &self,
+        event: &EventFacts,
+        claim: &ClaimFacts,
+        observable: &Observable,
+        beside: &Beside,
+    ) -> Option<Reason> {
+        let mut first = None;
+        for view in self.iter() {
+            match view.judge.admit(event, claim, observable, beside) {
+                Ok(()) => return None,
+                Err(reason) => first = first.or(Some(reason)),
+            }
+        }
+        first
+    }
+}
+
+/// A target may be called `default` and have a policy of its own.
+fn name(member: &Member<'_>, base: &Policy) -> String {
+    match (member.policy == base, member.name) {
+        (true, _) => DEFAULT.to_owned(),
+        (false, DEFAULT) => format!("{DEFAULT}/own"),
+        (false, name) => name.to_owned(),
+    }
+}

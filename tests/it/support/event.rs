@@ -1,0 +1,65 @@
+//! A small event of domains, made by hand, with its frames.
+
+use misp_sentinel_relay::ledger::Ledger;
+
+pub(crate) const EVENT: &str = "00000001-0000-4000-8000-000000000007";
+
+/// An attribute of the event: its number, value and tags.
+pub(crate) type Attribute<'a> = (usize, &'a str, &'a [&'a str]);
+
+/// Yesterday or so, Unix seconds, so that nothing has expired.
+pub(crate) fn then() -> i64 {
+    Ledger::now() / 1_000 - 100_000
+}
+
+pub(crate) fn attribute_uuid(number: usize) -> String {
+    format!("{number:08x}-0000-4000-9000-000000000007")
+}
+
+/// A frame of `misp_json` with these domains.
+pub(crate) fn publication(timestamp: i64, attributes: &[Attribute<'_>]) -> Vec<u8> {
+    tagged_publication(timestamp, &[], attributes)
+}
+
+/// The same with tags of the event.
+pub(crate) fn tagged_publication(
+    timestamp: i64,
+    event_tags: &[&str],
+    attributes: &[Attribute<'_>],
+) -> Vec<u8> {
+    let attributes: Vec<String> = attributes
+        .iter()
+        .map(|(number, value, attribute_tags)| {
+            let (uuid, tags) = (attribute_uuid(*number), tags(attribute_tags));
+            format!(
+                r#"{{"id":"{number}","event_id":"7","uuid":"{uuid}","type":"domain","category":"Network activity","value":"{value}","to_ids":true,"deleted":false,"timestamp":"{timestamp}","Tag":[{tags}]}}"#
+            )
+        })
+        .collect();
+    let (attributes, tags) = (attributes.join(","), tags(event_tags));
+    format!(
+        r#"misp_json {{"Event":{{"id":"7","uuid":"{EVENT}","info":"x","timestamp":"{timestamp}","Tag":[{tags}],"Attribute":[{attributes}],"Object":[]}}}}"#
+    )
+    .into_bytes()
+}
+
+fn tags(names: &[&str]) -> String {
+    let tags = names.iter().map(|name| format!(r#"{{"name":{name:?}}}"#));
+    tags.collect::<Vec<_>>().join(",")
+}
+
+/// A tag put on an attribute of the event, or taken off.
+pub(crate) fn tagged(number: usize, tag: &str, on: bool) -> Vec<u8> {
+    let action = if on { "attached to" } else { "detached from" };
+    format!(
+        r#"misp_json_tag {{"Tag":{{"name":{tag:?},"event_id":"7","attribute_id":"{number}"}},"action":"{action} attribute"}}"#
+    )
+    .into_bytes()
+}
+
+pub(crate) fn deletion(timestamp: i64) -> Vec<u8> {
+    format!(
+        r#"misp_json_event {{"Event":{{"id":"7","uuid":"{EVENT}","timestamp":"{timestamp}"}},"action":"delete"}}"#
+    )
+    .into_bytes()
+}
