@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::control::{IDLE, Request, Response};
 use super::stream::{self, Long};
 use super::{Overview, Progress};
-use crate::ledger::{Ledger, Views, may_empty};
+use crate::ledger::{AdoptError, Adopted, Ledger, Views, may_empty};
 
 pub(super) fn failed(error: &str) -> Response {
     Response::Failed { error: error.to_owned() }
@@ -77,7 +77,31 @@ pub(super) async fn answer(
                 Err(error) => unwritable(error),
             }
         }
+        Request::ReleaseWarninglists => {
+            let (ledger, source) = (&overview.ledger, &overview.source);
+            match release_warninglists(ledger, &overview.views, source).await {
+                Ok(withdrawn) => Response::ReleasedWarninglists { withdrawn },
+                Err(error) => failed(&error.to_string()),
+            }
+        }
     })
+}
+
+/// Puts the waiting warninglists into force; how many indicators they withdraw, if any wait.
+pub(super) async fn release_warninglists(
+    ledger: &Ledger,
+    views: &Views,
+    source: &str,
+) -> Result<Option<usize>, AdoptError> {
+    let adopted = ledger.release_warninglists(views, source).await?;
+    let withdrawn = adopted.map(|adopted| match adopted {
+        Adopted::InForce { withdrawn, .. } => withdrawn,
+        Adopted::Same | Adopted::First | Adopted::Waiting { .. } => 0,
+    });
+    if let Some(withdrawn) = withdrawn {
+        tracing::warn!(withdrawn, "MISP's warninglists are in force, as an operator asked");
+    }
+    Ok(withdrawn)
 }
 
 fn shows_empty(overview: &Overview) -> bool {

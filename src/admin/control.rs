@@ -79,6 +79,8 @@ pub enum Request {
         #[serde(default)]
         empty: bool,
     },
+    /// Puts the warninglists into force that the guard keeps waiting.
+    ReleaseWarninglists,
 }
 
 /// The lines of a long answer never begin like this.
@@ -110,6 +112,10 @@ pub enum Response {
     },
     Released {
         claims: usize,
+    },
+    /// `None`: no warninglists wait.
+    ReleasedWarninglists {
+        withdrawn: Option<usize>,
     },
     Failed {
         error: String,

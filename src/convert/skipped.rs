@@ -45,6 +45,10 @@ pub enum Reason {
     Analysis,
     Distribution,
     Never,
+    /// It is on one of MISP's warninglists.
+    Warninglist,
+    /// MISP's warninglists are not loaded yet: it waits.
+    WarninglistsPending,
     /// `valid_until` has passed.
     Expired,
 }
@@ -85,6 +89,8 @@ impl Reason {
             Self::Analysis => "analysis",
             Self::Distribution => "distribution",
             Self::Never => "never",
+            Self::Warninglist => "warninglist",
+            Self::WarninglistsPending => "warninglists_pending",
             Self::Expired => "expired",
         }
     }
@@ -130,6 +136,10 @@ impl Reason {
             Self::Analysis => "the event's state of analysis is not in policy.analysis",
             Self::Distribution => "its distribution is not in policy.distributions",
             Self::Never => "the value is in policy.never",
+            Self::Warninglist => "it is on one of MISP's warninglists: see policy.warninglists",
+            Self::WarninglistsPending => {
+                "it waits for MISP's warninglists, which were never read: see `status`"
+            }
             Self::Expired => "valid_until has passed: see [expiry]",
         }
     }

@@ -158,7 +158,7 @@ impl Told {
                 let (event, attribute) = admitted(of)?;
                 let claim = &of.1.facts;
                 let times = ClaimTimes::of(claim, rules.now, None);
-                Some(Admitted { event, attribute, claim, times })
+                Some(Admitted { event, attribute, claim, times, warninglists: &[] })
             })
             .collect();
         let id = rules.merger.stix_id(&first.observable, first.attribute, first.part);

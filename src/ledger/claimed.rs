@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use super::wanted::decode;
-use super::{Writing, push_uuids};
+use super::{Views, Writing, push_uuids};
 use crate::convert::{ClaimFacts, EventFacts};
 use crate::policy::Beside;
 use crate::stix::{ClaimTimes, Observable};
@@ -46,7 +46,11 @@ impl ClaimRow {
 }
 
 /// In the order of objects.
-pub(super) async fn claims_of(tx: &mut Writing, objects: &[Uuid]) -> sqlx::Result<Vec<Claimed>> {
+pub(super) async fn claims_of(
+    tx: &mut Writing,
+    objects: &[Uuid],
+    views: &Views,
+) -> sqlx::Result<Vec<Claimed>> {
     let mut query = QueryBuilder::<Sqlite>::new(
         "SELECT source, event, attribute, part, object, path, value, claimed_at, expires_at, facts
          FROM claims WHERE",
@@ -54,9 +58,11 @@ pub(super) async fn claims_of(tx: &mut Writing, objects: &[Uuid]) -> sqlx::Resul
     push_uuids(&mut query, " object IN ", objects);
     query.push(" ORDER BY object");
     let rows: Vec<ClaimRow> = query.build_query_as().fetch_all(&mut **tx).await?;
+    let lists = views.warninglists().now();
     let claimed = |row: ClaimRow| {
-        let facts = serde_json::from_str(&row.facts).ok();
-        Claimed { row, facts, beside: Beside::default() }
+        let facts: Option<ClaimFacts> = serde_json::from_str(&row.facts).ok();
+        let warned = facts.as_ref().map(|facts| lists.warned(facts, &row.observable()));
+        Claimed { row, beside: Beside { warned: warned.unwrap_or_default() }, facts }
     };
     Ok(rows.into_iter().map(claimed).collect())
 }

@@ -39,6 +39,7 @@ mod targets;
 mod upkeep;
 mod views;
 mod wanted;
+mod warninglists;
 mod withdraw;
 mod writer;
 
@@ -68,6 +69,10 @@ pub use status::{GapStatus, LedgerStatus, Refusal, ResyncStatus, TargetStatus};
 pub use upkeep::Upkeep;
 pub use views::{Member, View, Views};
 pub use wanted::WITHDRAWN;
+pub use warninglists::{
+    AdoptError, Adopted, InForce, ListsState, Warninglists, copy as copy_warninglists,
+    load as load_warninglists,
+};
 pub use writer::{KeyView, RestRules, Writer, WriterSettings, millis};
 
 /// A cheap handle on the ledger. Writing goes through one connection, reading through a few.
@@ -91,6 +96,8 @@ struct Shared {
     arriving: AtomicUsize,
     /// Whether the last transaction went well.
     writable: AtomicBool,
+    /// What MISP said of its warninglists.
+    told: warninglists::Told,
     /// Where the file is.
     folder: PathBuf,
     /// Held for its lock.
@@ -108,6 +115,7 @@ impl Ledger {
             strange: AtomicI64::new(0),
             arriving: AtomicUsize::new(0),
             writable: AtomicBool::new(true),
+            told: warninglists::Told::default(),
             folder,
             _lock: lock,
         };

@@ -27,6 +27,9 @@ pub struct LedgerStatus {
     /// Claims that the guard keeps.
     #[serde(default)]
     pub held: i64,
+    /// Live indicators that warninglists would withdraw which the guard keeps waiting.
+    #[serde(default)]
+    pub warninglists_waiting: Option<i64>,
     /// The last full resync, under way or done.
     #[serde(default)]
     pub resync: Option<ResyncStatus>,
@@ -111,6 +114,7 @@ impl Ledger {
             announced: self.count("SELECT count(*) FROM announced").await?,
             awaiting_rest: self.count("SELECT count(*) FROM reads").await?,
             held: self.count("SELECT count(*) FROM held").await?,
+            warninglists_waiting: self.waiting_warninglists().await?,
             resync: self.resync_status().await?,
             gaps: self.gaps().await?,
             targets,

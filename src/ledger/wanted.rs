@@ -10,6 +10,7 @@ use super::change::Change;
 use super::claimed::{ClaimRow, Claimed, EventsByKey, claims_of, load_events};
 use super::generations::{self, Newest, Place, newest, taken};
 use super::{Lane, View, Writing};
+use crate::convert::Reason;
 use crate::stix::{Admitted, Indicator, Withdraw};
 
 /// Objects judged at a time: 500 ids a statement.
@@ -27,7 +28,7 @@ pub(super) async fn refresh(
     let mut events = HashMap::new();
     let views = change.views;
     for objects in objects.chunks(CHUNK) {
-        let claims = claims_of(tx, objects).await?;
+        let claims = claims_of(tx, objects, views).await?;
         load_events(tx, &claims, &mut events).await?;
         for view in views.iter() {
             refresh_view(tx, view, (objects, &claims, &events), change).await?;
@@ -48,8 +49,9 @@ async fn refresh_view<'a>(
         let is_taken = taken.contains(&first.object);
         generations::place(view, first, newest.get(&first.object), is_taken)
     };
-    let merged = merge(view, claims, events, place);
-    let (altered, withdrawn) = compare(merged, &newest);
+    let outcome = merge(view, claims, events, place);
+    let withdrawn = outcome.withdrawn(&newest);
+    let altered = outcome.altered(&newest);
     store(tx, view, &altered, change).await?;
     withdraw(tx, view, &withdrawn, change).await
 }
@@ -62,55 +64,88 @@ pub(super) struct Merged {
     pub indicator: Indicator,
 }
 
+/// What the claims of some objects come to.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub merged: Vec<Merged>,
+    /// Keys of which it is not known yet whether their claims are admitted: they stay as they are.
+    pub waiting: HashSet<Uuid>,
+}
+
 /// The indicators of the claims that the view admits, each for the object that `place` says.
 pub(super) fn merge(
     view: &View,
     claims: &[Claimed],
     events: &EventsByKey,
     place: impl Fn(&ClaimRow) -> Place,
-) -> Vec<Merged> {
-    claims
-        .chunk_by(|a, b| a.row.object == b.row.object)
-        .filter_map(|claims| merge_one(view, claims, events, &place))
-        .collect()
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    for claims in claims.chunk_by(|a, b| a.row.object == b.row.object) {
+        match merge_one(view, claims, events, &place) {
+            Ok(merged) => outcome.merged.extend(merged),
+            Err(Waits(key)) => drop(outcome.waiting.insert(key)),
+        }
+    }
+    outcome
 }
+
+/// The key of claims that wait.
+struct Waits(Uuid);
 
 fn merge_one(
     view: &View,
     claims: &[Claimed],
     events: &EventsByKey,
     place: impl Fn(&ClaimRow) -> Place,
-) -> Option<Merged> {
-    let first = &claims.first()?.row;
+) -> Result<Option<Merged>, Waits> {
+    let Some(Claimed { row: first, .. }) = claims.first() else { return Ok(None) };
     let observable = first.observable();
-    let admitted: Vec<Admitted<'_>> = claims
-        .iter()
-        .filter_map(|Claimed { row, facts, beside }| {
-            let claim = facts.as_ref()?;
-            let event = events.get(&(row.source.clone(), row.event))?;
-            view.judge.admit(event, claim, &observable, beside).ok()?;
-            Some(Admitted { event, attribute: row.attribute, claim, times: row.times(claim) })
-        })
-        .collect();
+    let (mut admitted, mut waits) = (Vec::with_capacity(claims.len()), false);
+    for Claimed { row, facts, beside } in claims {
+        let event = events.get(&(row.source.clone(), row.event));
+        let (Some(claim), Some(event)) = (facts, event) else { continue };
+        match view.judge.admit(event, claim, &observable, beside) {
+            Ok(()) => admitted.push(Admitted {
+                event,
+                attribute: row.attribute,
+                claim,
+                times: row.times(claim),
+                warninglists: view.judge.labels(beside),
+            }),
+            Err(reason) => waits |= reason == Reason::WarninglistsPending,
+        }
+    }
+    if waits && admitted.is_empty() {
+        return Err(Waits(first.object));
+    }
     let place = place(first);
-    let indicator = view.merger.merge(place.stix_id, &observable, &admitted)?;
-    Some(Merged { key: first.object, place, indicator })
+    let indicator = view.merger.merge(place.stix_id, &observable, &admitted);
+    Ok(indicator.map(|indicator| Merged { key: first.object, place, indicator }))
 }
 
-/// What differs from what was wanted so far: altered objects, and those that nothing claims.
-fn compare(merged: Vec<Merged>, newest: &HashMap<Uuid, Newest>) -> (Vec<Merged>, Vec<Uuid>) {
-    let claimed: HashSet<Uuid> = merged.iter().map(|one| one.key).collect();
-    let is_new = |one: &Merged| {
-        newest.get(&one.key).is_none_or(|known| {
-            known.object != one.place.object || known.version != one.indicator.fingerprint
-        })
-    };
-    let altered = merged.into_iter().filter(is_new).collect();
-    let unclaimed = newest.values().filter(|known| !claimed.contains(&known.key));
-    let mut withdrawn: Vec<Uuid> =
-        unclaimed.filter(|known| known.is_live()).map(|known| known.object).collect();
-    withdrawn.sort_unstable();
-    (altered, withdrawn)
+impl Outcome {
+    /// What differs from what was wanted so far.
+    fn altered(self, newest: &HashMap<Uuid, Newest>) -> Vec<Merged> {
+        let is_new = |one: &Merged| {
+            newest.get(&one.key).is_none_or(|known| {
+                known.object != one.place.object || known.version != one.indicator.fingerprint
+            })
+        };
+        self.merged.into_iter().filter(is_new).collect()
+    }
+
+    /// Live objects that nothing claims.
+    pub(super) fn withdrawn(&self, newest: &HashMap<Uuid, Newest>) -> Vec<Uuid> {
+        let claimed: HashSet<Uuid> = self.merged.iter().map(|one| one.key).collect();
+        let mut withdrawn: Vec<Uuid> = newest
+            .values()
+            .filter(|known| known.is_live() && !claimed.contains(&known.key))
+            .filter(|known| !self.waiting.contains(&known.key))
+            .map(|known| known.object)
+            .collect();
+        withdrawn.sort_unstable();
+        withdrawn
+    }
 }
 
 async fn store<'a>(

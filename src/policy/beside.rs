@@ -1,5 +1,22 @@
 //! What is known of a claim beside its publication.
 
 /// What is known of a claim beside what was published of it. The default: nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Beside {}
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Beside {
+    pub warned: Warned,
+}
+
+/// What MISP's warninglists say of a claim's attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warned {
+    /// They are not loaded yet.
+    Pending,
+    /// It is on these lists, by their names.
+    On(Vec<String>),
+}
+
+impl Default for Warned {
+    fn default() -> Self {
+        Self::On(Vec::new())
+    }
+}

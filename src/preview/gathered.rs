@@ -138,7 +138,13 @@ impl<'d> Gathered<'d> {
             .filter_map(|claim| {
                 let times = ClaimTimes::of(&claim.facts, self.now, None);
                 let event = self.events.get(claim.event)?;
-                Some(Admitted { event, attribute: claim.attribute, claim: &claim.facts, times })
+                Some(Admitted {
+                    event,
+                    attribute: claim.attribute,
+                    claim: &claim.facts,
+                    times,
+                    warninglists: &[],
+                })
             })
             .collect();
         self.merger.merge(object.stix_id, &object.observable, &admitted)

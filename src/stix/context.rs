@@ -118,6 +118,11 @@ impl Context {
         self.labels.label(tag)
     }
 
+    /// One of MISP's warninglists as a label, in the manner of MISP's own taxonomy.
+    pub(super) fn warninglist(&self, name: &str) -> Option<String> {
+        self.label(&format!("misp:warninglist=\"{name}\""))
+    }
+
     /// The event's threat level as a label.
     pub(super) fn threat_level(&self, event: &EventFacts) -> Option<String> {
         let level = THREAT_LEVELS.iter().find(|(level, _)| *level == event.threat_level)?;

@@ -71,7 +71,13 @@ mod tests {
         });
         let claim = ClaimFacts { comment: comment.into(), object, ..ClaimFacts::default() };
         let times = ClaimTimes::of(&claim, 0, None);
-        let admitted = Admitted { event: &event, attribute: Uuid::nil(), claim: &claim, times };
+        let admitted = Admitted {
+            event: &event,
+            attribute: Uuid::nil(),
+            claim: &claim,
+            times,
+            warninglists: &[],
+        };
         description(&admitted, judge).into_owned()
     }
 

@@ -26,6 +26,8 @@ pub struct Admitted<'a> {
     pub attribute: Uuid,
     pub claim: &'a ClaimFacts,
     pub times: ClaimTimes,
+    /// The names of MISP's warninglists that it is labelled with.
+    pub warninglists: &'a [String],
 }
 
 /// An indicator as the ledger keeps it. `created`, `modified` and the time of a withdrawal are
@@ -159,6 +161,8 @@ impl Merger {
     fn labels(&self, claims: &[Admitted<'_>], tlp: Tlp) -> BTreeSet<String> {
         let mut labels = union(claims, |tag| self.context.label(tag));
         labels.extend(claims.iter().filter_map(|claim| self.context.threat_level(claim.event)));
+        let lists = claims.iter().flat_map(|claim| claim.warninglists);
+        labels.extend(lists.filter_map(|list| self.context.warninglist(list)));
         labels.insert(format!("tlp:{}", tlp.name()));
         labels
     }
@@ -334,7 +338,7 @@ mod tests {
             claimed_at: 0,
             expires_at: None,
         };
-        Admitted { event, attribute: Uuid::from_u128(number), claim, times }
+        Admitted { event, attribute: Uuid::from_u128(number), claim, times, warninglists: &[] }
     }
 
     #[test]

@@ -141,7 +141,7 @@ fn every_recorded_frame_is_read() {
             Said::Tagged(_) => "tagged",
             Said::Expired(_) => "expired",
             Said::Touched(_) => "touched",
-            Said::WarninglistChanged => "warninglist",
+            Said::Warninglist(_) => "warninglist",
             Said::Heartbeat(_) => "heartbeat",
             Said::Alive => "alive",
         };
@@ -259,7 +259,7 @@ async fn every_recorded_frame_arrives_as_its_notice() {
             Said::Withdrawn(_) | Said::Tagged(_) | Said::Expired(_) | Said::Touched(_) => {
                 others += 1
             }
-            Said::WarninglistChanged | Said::Heartbeat(_) | Said::Alive => {}
+            Said::Warninglist(_) | Said::Heartbeat(_) | Said::Alive => {}
         }
     }
     let mut publications = publications.into_iter();

@@ -166,7 +166,7 @@ impl Relay {
             Said::Tagged(tag) => What::Tagged(tag),
             Said::Expired(expiration) => What::Expired(expiration),
             Said::Touched(event) => What::Touched(event),
-            Said::WarninglistChanged | Said::Heartbeat(_) | Said::Alive => return,
+            Said::Warninglist(_) | Said::Heartbeat(_) | Said::Alive => return,
         };
         self.commit(what).await;
     }
