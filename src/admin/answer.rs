@@ -37,6 +37,9 @@ pub(super) async fn answer(
         Request::RetryRejected { target } => retry(target.as_deref(), overview).await,
         Request::LedgerExport => say_all(Long::Export, overview, writer, long).await?,
         Request::LedgerCheck => say_all(Long::Check, overview, writer, long).await?,
+        Request::Explain { what, stix } => {
+            say_all(Long::Explain { what, stix }, overview, writer, long).await?
+        }
         Request::LedgerRepair => {
             match overview.ledger.judge_anew(&overview.views, Ledger::now()).await {
                 Ok(()) => Response::Repaired,
@@ -156,7 +159,9 @@ async fn say_all(
     long: &Semaphore,
 ) -> io::Result<Response> {
     let Ok(_turn) = long.try_acquire() else {
-        return Ok(failed("another export or check is running: try again when it has ended"));
+        return Ok(failed(
+            "another export, check or explanation is running: try again when it has ended",
+        ));
     };
     let (chunks, mut made) = mpsc::channel(2);
     let making = stream::make(what, &overview.ledger, &overview.views, chunks);

@@ -55,6 +55,12 @@ pub enum Request {
     LedgerExport,
     /// The answer is a line for each invariant, then [`Response::End`].
     LedgerCheck,
+    /// The answer is a line for each story and note, then [`Response::End`].
+    Explain {
+        what: String,
+        #[serde(default)]
+        stix: bool,
+    },
     /// Has the next start judge all claims anew.
     LedgerRepair,
     LedgerVacuum,

@@ -21,13 +21,15 @@ use crate::ledger::{Finding, Given, Ledger};
 /// Neither a relay nor the ledger can tell, or the lines cannot be written.
 pub async fn export(config: &Config, file: Option<&Path>) -> anyhow::Result<()> {
     let (lines, written) = mpsc::channel(2);
-    let (asked, written) =
-        tokio::join!(ask(config, &Request::LedgerExport, Long::Export, lines), async move {
+    let (asked, written) = tokio::join!(
+        stream::ask(config, &Request::LedgerExport, Long::Export, lines),
+        async move {
             match file {
                 Some(file) => write_file(file, written).await,
                 None => write_out(written).await,
             }
-        });
+        }
+    );
     let keep = written?;
     asked?;
     match (keep, file) {
@@ -84,7 +86,7 @@ pub async fn check(config: &Config, repair: bool) -> anyhow::Result<()> {
         }
         anyhow::Ok(broken)
     };
-    let asking = ask(config, &Request::LedgerCheck, Long::Check, lines);
+    let asking = stream::ask(config, &Request::LedgerCheck, Long::Check, lines);
     let (asked, broken) = tokio::join!(asking, telling);
     let broken = broken?;
     asked?;
@@ -128,26 +130,6 @@ fn words(finding: &Finding) -> String {
     }
     text.push_str(&format!("         remedy: {remedy}\n"));
     text
-}
-
-/// The lines of a long answer, from the running relay or from the ledger itself.
-async fn ask(
-    config: &Config,
-    request: &Request,
-    what: Long,
-    lines: mpsc::Sender<Vec<u8>>,
-) -> anyhow::Result<()> {
-    match control::ask_long(&config.ledger.data_dir, request, lines.clone()).await? {
-        Some(Response::End) => Ok(()),
-        Some(Response::Failed { error }) => bail!("the relay answers: {error}"),
-        Some(other) => bail!("the relay answers {other:?}"),
-        None => {
-            let ledger = open(&config.ledger).await?;
-            let made = stream::make(what, &ledger, &app::views(config), lines).await;
-            ledger.close().await;
-            Ok(made?)
-        }
-    }
 }
 
 /// Gives free pages back to the file system.

@@ -4,6 +4,7 @@
 mod answer;
 pub mod commands;
 pub mod control;
+pub mod explain;
 mod health;
 pub mod http;
 pub mod ledger;

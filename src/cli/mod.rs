@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 
 use options::HealthOptions;
 pub use options::{
-    ConvertOptions, DemoOptions, ReleaseOptions, ResyncOptions, RetryOptions, RunOptions,
-    SandboxOptions, StatusOptions, TellingOptions,
+    ConvertOptions, DemoOptions, ExplainOptions, ReleaseOptions, ResyncOptions, RetryOptions,
+    RunOptions, SandboxOptions, StatusOptions, TellingOptions,
 };
 
 use crate::config::{self, Config, Mistakes};
@@ -37,6 +37,7 @@ Examples:
   misp-sentinel-relay check-config               every mistake in the settings at once
   misp-sentinel-relay run                        relay until SIGTERM
   misp-sentinel-relay convert event.json         what would be sent for an event
+  misp-sentinel-relay explain evil.example       why a value is in Sentinel, or is not
   misp-sentinel-relay status --json              what is delivered, pending and rejected
 
 Exit codes:
@@ -72,6 +73,15 @@ enum Command {
     /// events, cannot be read; all other events are converted.
     #[command(verbatim_doc_comment)]
     Convert(ConvertOptions),
+
+    /// Tell what became of an event, an attribute or a value, and why
+    ///
+    /// Each attribute's way from MISP to Sentinel: what it claims, what policy says to that for each
+    /// target, who else claims the same, the indicator, and where it stands at each target. The ledger
+    /// tells of what claims something; with misp.key, MISP is asked for the rest, which is told with
+    /// the reason why it is skipped. Exit code 1: nothing is known of it.
+    #[command(verbatim_doc_comment)]
+    Explain(ExplainOptions),
 
     /// Tell what is delivered, pending, skipped and rejected, and what is degraded
     Status(StatusOptions),
@@ -183,6 +193,10 @@ pub async fn execute(
         Command::Convert(options) => {
             let rules = config::load_rules(file, environment)?;
             Ok(preview::convert(&rules, &options)?)
+        }
+        Command::Explain(options) => {
+            let config = config::load(file, environment)?;
+            Ok(admin::explain::explain(&config, &options).await?)
         }
         Command::Status(options) => {
             let config = config::load(file, environment)?;

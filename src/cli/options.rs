@@ -58,6 +58,16 @@ pub struct ConvertOptions {
     pub telling: TellingOptions,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ExplainOptions {
+    /// Uuid of an event or an attribute, or a value in any spelling, e.g. evil[.]example
+    #[arg(value_name = "UUID|VALUE")]
+    pub what: String,
+
+    #[command(flatten)]
+    pub telling: TellingOptions,
+}
+
 /// How `explain` tells.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub struct TellingOptions {

@@ -178,10 +178,6 @@ impl Told {
 }
 
 fn story(event: &EventFacts, attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Story {
-    let mut tags: Vec<String> = event.tags.iter().map(spelled).collect();
-    tags.extend(attribute.tags.iter().map(|tag| tag.name.as_ref().to_owned()));
-    let mut seen = HashSet::new();
-    tags.retain(|tag| seen.insert(tag.clone()));
     Story {
         event: event.into(),
         attribute: attribute.uuid,
@@ -190,7 +186,7 @@ fn story(event: &EventFacts, attribute: &Attribute<'_>, object: Option<&Object<'
         value: attribute.value.as_ref().to_owned(),
         to_ids: attribute.to_ids,
         timestamp: attribute.timestamp,
-        tags,
+        tags: tags(event, attribute.tags.iter().map(|tag| tag.name.as_ref().to_owned())),
         object: object.map(|object| object.name.as_ref().to_owned()),
         ..Story::default()
     }
@@ -208,8 +204,15 @@ impl From<&EventFacts> for EventOf {
     }
 }
 
+/// Those of the event first, each once.
+pub(super) fn tags(event: &EventFacts, of_attribute: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let all = event.tags.iter().map(spelled).chain(of_attribute);
+    all.filter(|tag| seen.insert(tag.clone())).collect()
+}
+
 /// A tag, with what policy makes of where it stands.
-fn spelled(tag: &Tag) -> String {
+pub(super) fn spelled(tag: &Tag) -> String {
     let name = &tag.name;
     let local = if tag.local { " (local)" } else { "" };
     match tag.since {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub use document::{Rules, Told};
 pub use text::Teller;
 
-use crate::convert::Reason;
+use crate::convert::{ClaimFacts, EventFacts, Reason};
 
 /// What one attribute of MISP became.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,6 +163,40 @@ pub enum State {
     Expired,
     /// The target was never sent it.
     NeverSent,
+    /// The target is configured and not enabled.
+    Disabled,
+}
+
+/// What the ledger tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Line {
+    Story(Box<Story>),
+    /// Of an event, or of an attribute that claims nothing any more.
+    Note(String),
+}
+
+impl Story {
+    /// Of an attribute that claims something, `value` as MISP wrote it.
+    #[must_use]
+    pub fn of_claim(
+        event: &EventFacts,
+        attribute: Uuid,
+        (facts, value): (&ClaimFacts, &str),
+    ) -> Self {
+        Self {
+            event: event.into(),
+            attribute,
+            kind: facts.kind.clone().into_owned(),
+            category: facts.category.clone().into_owned(),
+            value: value.to_owned(),
+            to_ids: facts.to_ids,
+            timestamp: facts.timestamp,
+            tags: document::tags(event, facts.tags.iter().map(document::spelled)),
+            object: facts.object.as_ref().map(|object| object.name.clone()),
+            ..Self::default()
+        }
+    }
 }
 
 fn is_zero(number: &usize) -> bool {

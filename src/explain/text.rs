@@ -29,9 +29,12 @@ impl Teller {
             // Strings and numbers with string keys: serialising cannot fail.
             return serde_json::to_string(story).unwrap_or_default() + "\n";
         }
-        let is_new = self.event.replace(story.event.uuid) != Some(story.event.uuid);
-        let heading = if is_new { heading(&story.event) } else { String::new() };
-        format!("{heading}\n{}", text(story))
+        let before = self.event.replace(story.event.uuid);
+        let gap = if before.is_some() { "\n" } else { "" };
+        match before == Some(story.event.uuid) {
+            true => format!("{gap}{}", text(story)),
+            false => format!("{gap}{}\n{}", heading(&story.event), text(story)),
+        }
     }
 }
 
@@ -158,6 +161,7 @@ fn standing(at: &At) -> String {
         State::Withdrawn => format!("withdrawn: Sentinel accepted that{when}"),
         State::Expired => "its validity is over: nothing is sent".to_owned(),
         State::NeverSent => "never sent".to_owned(),
+        State::Disabled => "the target is not enabled: nothing is sent".to_owned(),
     };
     if at.in_doubt {
         words.push_str("; a request is on its way, or its answer was lost");

@@ -26,14 +26,14 @@ pub(super) struct Judging {
 }
 
 #[derive(Debug, sqlx::FromRow)]
-struct WantedRow {
+pub(super) struct WantedRow {
     key: Uuid,
-    object: Uuid,
-    stix_id: Uuid,
-    body: String,
-    valid_from: i64,
-    valid_until: i64,
-    version: i64,
+    pub object: Uuid,
+    pub stix_id: Uuid,
+    pub body: String,
+    pub valid_from: i64,
+    pub valid_until: i64,
+    pub version: i64,
 }
 
 impl WantedRow {
@@ -151,7 +151,7 @@ impl Judging {
 }
 
 /// The newest objects, by the key of their claims.
-async fn wanted_of(
+pub(super) async fn wanted_of(
     tx: &mut Writing,
     view: &str,
     newest: &HashMap<Uuid, Newest>,

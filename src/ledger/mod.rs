@@ -12,6 +12,7 @@ mod claims;
 mod copy;
 mod delivered;
 mod events;
+mod explain;
 mod export;
 mod fault;
 mod generations;
@@ -32,6 +33,7 @@ mod room;
 mod running;
 mod small;
 mod snapshot;
+mod standing;
 mod start;
 mod status;
 mod tags;
@@ -57,6 +59,7 @@ use uuid::Uuid;
 pub use check::Finding;
 pub use copy::{Alteration, Altered};
 pub use delivered::{Sending, Settlement};
+pub use explain::Telling;
 pub use guard::Held;
 pub use heal::{Head, OpenGap};
 pub use open::OpenError;
@@ -185,6 +188,14 @@ impl Lane {
             Self::Withdrawals => "withdrawals",
             Self::Live => "live",
             Self::Backlog => "backlog",
+        }
+    }
+
+    fn of(number: i16) -> Self {
+        match number {
+            0 => Self::Withdrawals,
+            1 => Self::Live,
+            _ => Self::Backlog,
         }
     }
 

@@ -2,8 +2,10 @@
 //! withdrawn because MISP answers wrongly.
 
 mod answers;
+mod explain;
 mod feed;
 mod resync;
+mod samples;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,0 +1,87 @@
+//! Where objects stand at the targets of a view.
+
+use sqlx::{QueryBuilder, Sqlite};
+use uuid::Uuid;
+
+use super::queue::UNSETTLED;
+use super::start::DISABLED;
+use super::wanted::WITHDRAWN;
+use super::{Lane, Writing, push_uuids};
+use crate::explain::{At, State};
+
+/// An object at a target.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Standing {
+    pub object: Uuid,
+    target: String,
+    mode: String,
+    version: i64,
+    wanted_until: i64,
+    change: i64,
+    accepted: Option<i64>,
+    accepted_at: Option<i64>,
+    rejected: Option<i64>,
+    rejected_in: Option<i64>,
+    words: Option<String>,
+    in_doubt: bool,
+    pending: bool,
+    lane: Option<i16>,
+}
+
+impl Standing {
+    pub(super) fn told(self, now: i64) -> At {
+        let state = self.state(now);
+        let waits = matches!(state, State::Pending | State::Withdrawing);
+        let lane = waits.then(|| self.lane.map_or(Lane::Backlog, Lane::of));
+        At {
+            target: self.target,
+            state,
+            at: self.accepted_at,
+            words: self.words,
+            lane: lane.map(|lane| lane.word().to_owned()),
+            in_doubt: self.in_doubt,
+        }
+    }
+
+    fn state(&self, now: i64) -> State {
+        let is_withdrawn = self.version == WITHDRAWN;
+        let is_rejected =
+            self.rejected == Some(self.version) && self.rejected_in == Some(self.change);
+        match (is_rejected, self.pending, self.accepted) {
+            (true, ..) => State::Rejected,
+            (_, true, _) if self.mode == DISABLED => State::Disabled,
+            (_, true, _) if is_withdrawn => State::Withdrawing,
+            (_, true, _) => State::Pending,
+            (.., None) if is_withdrawn || self.wanted_until > now => State::NeverSent,
+            (.., Some(WITHDRAWN)) if is_withdrawn => State::Withdrawn,
+            (.., Some(accepted)) if accepted == self.version && self.wanted_until > now => {
+                State::Delivered
+            }
+            _ => State::Expired,
+        }
+    }
+}
+
+pub(super) async fn standings(
+    tx: &mut Writing,
+    view: &str,
+    objects: &[Uuid],
+    now: i64,
+) -> sqlx::Result<Vec<Standing>> {
+    // A builder numbers its own values only.
+    let unsettled = UNSETTLED.replace("$1", &now.to_string());
+    let mut query = QueryBuilder::<Sqlite>::new(format!(
+        "SELECT w.object, t.target, t.mode, w.version, w.valid_until AS wanted_until, w.change,
+             d.accepted, d.accepted_at, d.rejected, d.rejected_in, d.words,
+             d.sending IS NOT NULL OR d.doubt IS NOT NULL AS in_doubt, ({unsettled}) AS pending,
+             q.lane
+         FROM targets t JOIN wanted w ON w.view = t.view
+         LEFT JOIN delivered d ON d.target = t.target AND d.object = w.object
+         LEFT JOIN queue q ON q.target = t.target AND q.change = w.change
+         WHERE t.mode <> 'absent' AND t.view = "
+    ));
+    query.push_bind(view);
+    push_uuids(&mut query, " AND w.object IN ", objects);
+    query.push(" ORDER BY t.target");
+    query.build_query_as().fetch_all(&mut **tx).await
+}
