@@ -70,16 +70,7 @@ pub(super) async fn answer(
             Ok(held) => Response::Held { held },
             Err(error) => failed(&format!("the ledger cannot be read: {error}")),
         },
-        Request::Release { empty: true, .. } if !shows_empty(overview) => failed(
-            "MISP shows events that the ledger holds: nothing is kept back for its being empty",
-        ),
-        Request::Release { event, empty } => {
-            let ledger = &overview.ledger;
-            match release(ledger, &overview.views, (&overview.source, event, empty)).await {
-                Ok(claims) => Response::Released { claims },
-                Err(error) => unwritable(error),
-            }
-        }
+        Request::Release { event, empty } => released(overview, event, empty).await,
         Request::ReleaseWarninglists => {
             let (ledger, source) = (&overview.ledger, &overview.source);
             match release_warninglists(ledger, &overview.views, source).await {
@@ -88,6 +79,19 @@ pub(super) async fn answer(
             }
         }
     })
+}
+
+async fn released(overview: &Overview, event: Option<Uuid>, empty: bool) -> Response {
+    if empty && !shows_empty(overview) {
+        return failed(
+            "MISP shows events that the ledger holds: nothing is kept back for its being empty",
+        );
+    }
+    let ledger = &overview.ledger;
+    match release(ledger, &overview.views, (&overview.source, event, empty)).await {
+        Ok(claims) => Response::Released { claims },
+        Err(error) => failed(&format!("the ledger cannot be written: {error}")),
+    }
 }
 
 /// Puts the waiting warninglists into force; how many indicators they withdraw, if any wait.

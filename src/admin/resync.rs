@@ -287,8 +287,8 @@ fn line(held: &Held) -> String {
 async fn release_warninglists(config: &Config) -> anyhow::Result<()> {
     let request = Request::ReleaseWarninglists;
     let withdrawn = match control::ask(&config.ledger.data_dir, &request).await? {
-        Some(Response::ReleasedWarninglists { withdrawn }) => withdrawn,
         Some(Response::Failed { error }) => bail!("the relay answers: {error}"),
+        Some(Response::ReleasedWarninglists { withdrawn }) => withdrawn,
         Some(other) => bail!("the relay answers {other:?}"),
         None => {
             let ledger = open(&config.ledger).await?;

@@ -361,14 +361,14 @@ mod tests {
             (OnHit::Off, &Warned::Pending, Ok(()), 0),
         ] {
             let judge = Judge::new(&Policy { warninglists, ..open_policy() });
-            let beside = Beside { warned: warned.clone(), ..Beside::default() };
+            let beside = Beside { warned: warned.clone() };
             let found = judge.admit(&EventFacts::default(), &claim, &observable, &beside);
             assert_eq!(found, verdict, "{warninglists:?} {warned:?}");
             assert_eq!(judge.labels(&beside).len(), labels, "{warninglists:?} {warned:?}");
         }
         // What else forbids it comes first: it need not wait for lists.
         let judge = Judge::new(&Policy { never: vec!["8.8.8.8".into()], ..open_policy() });
-        let beside = Beside { warned: Warned::Pending, ..Beside::default() };
+        let beside = Beside { warned: Warned::Pending };
         let verdict = judge.admit(&EventFacts::default(), &claim, &observable, &beside);
         assert_eq!(verdict, Err(Reason::Never));
     }

@@ -101,32 +101,32 @@ fn tell_unreadable(lists: &Lists) {
 }
 
 fn tell(lists: &Lists, adopted: Adopted, began: SystemTime) {
-    let (count, entries) = (lists.len(), lists.entries());
+    let (altered, withdrawn) = match adopted {
+        Adopted::Same => return,
+        Adopted::Waiting { going, news } => return tell_waiting(going, news),
+        // All claims were judged.
+        Adopted::First => (None, None),
+        Adopted::InForce { altered, withdrawn } => (Some(altered), Some(withdrawn)),
+    };
+    let (lists, entries) = (lists.len(), lists.entries());
     let took_ms = u64::try_from(began.elapsed().unwrap_or_default().as_millis()).unwrap_or(0);
-    match adopted {
-        Adopted::Same => tracing::debug!(lists = count, "MISP's warninglists are as before"),
-        Adopted::First => tracing::info!(
-            lists = count,
-            entries,
-            took_ms,
-            "MISP's warninglists are in force: all claims were judged by them"
-        ),
-        Adopted::InForce { altered, withdrawn } => tracing::info!(
-            lists = count,
-            entries,
-            altered,
-            withdrawn,
-            took_ms,
-            "MISP's warninglists changed: what they concern was judged anew"
-        ),
-        Adopted::Waiting { going, news: true } => tracing::error!(
-            lists = count,
-            entries,
+    tracing::info!(
+        lists,
+        entries,
+        altered,
+        withdrawn,
+        took_ms,
+        "MISP's warninglists are in force: what they concern was judged anew"
+    );
+}
+
+fn tell_waiting(going: i64, news: bool) {
+    if news {
+        tracing::error!(
             going,
             "MISP's warninglists would withdraw more indicators than guard.max and guard.percent allow: the ones before stay in force; look at them in MISP, then `release --warninglists`"
-        ),
-        Adopted::Waiting { going, news: false } => {
-            tracing::debug!(going, "MISP's warninglists still wait for a release");
-        }
+        );
+    } else {
+        tracing::debug!(going, "MISP's warninglists still wait for a release");
     }
 }
