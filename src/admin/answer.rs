@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::control::{IDLE, Request, Response};
 use super::stream::{self, Long};
 use super::{Overview, Progress};
-use crate::ledger::{AdoptError, Adopted, Ledger, Views, may_empty};
+use crate::ledger::{AdoptError, Adopted, Ledger, Suppression, Views, may_empty};
 
 pub(super) fn failed(error: &str) -> Response {
     Response::Failed { error: error.to_owned() }
@@ -78,6 +78,11 @@ pub(super) async fn answer(
                 Err(error) => failed(&error.to_string()),
             }
         }
+        Request::Suppress { value, until, reason } => {
+            suppression(suppress(overview, (&value, &reason), until).await)
+        }
+        Request::Unsuppress { value } => suppression(unsuppress(overview, &value).await),
+        Request::Suppressed => suppressed(overview).await,
     })
 }
 
@@ -152,6 +157,39 @@ pub(super) async fn release(
     let claims = ledger.release(views, event, Ledger::now()).await?;
     tracing::warn!(claims, "held claims end, as an operator asked");
     Ok(claims)
+}
+
+async fn suppress(
+    overview: &Overview,
+    (value, reason): (&str, &str),
+    until: Option<i64>,
+) -> sqlx::Result<Suppression> {
+    let (ledger, now) = (&overview.ledger, Ledger::now());
+    let done = ledger.suppress(&overview.views, (value, reason), until, now).await?;
+    let Suppression { claims, indicators, .. } = done;
+    tracing::warn!(value, reason, until, claims, indicators, "suppressed, as an operator asked");
+    Ok(done)
+}
+
+async fn unsuppress(overview: &Overview, value: &str) -> sqlx::Result<Suppression> {
+    let done = overview.ledger.unsuppress(&overview.views, value, Ledger::now()).await?;
+    let Suppression { claims, indicators, .. } = done;
+    tracing::warn!(value, claims, indicators, "no longer suppressed, as an operator asked");
+    Ok(done)
+}
+
+fn suppression(done: sqlx::Result<Suppression>) -> Response {
+    match done {
+        Ok(done) => Response::Suppression { done },
+        Err(error) => failed(&format!("the ledger cannot be written: {error}")),
+    }
+}
+
+async fn suppressed(overview: &Overview) -> Response {
+    match overview.ledger.suppressed().await {
+        Ok(suppressed) => Response::Suppressed { suppressed },
+        Err(error) => failed(&format!("the ledger cannot be read: {error}")),
+    }
 }
 
 /// One at a time: each keeps one of the ledger's few readers. A client that takes nothing for a

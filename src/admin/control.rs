@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::answer::{answer, failed};
 use super::{Overview, Progress, Status};
-use crate::ledger::{Given, Held};
+use crate::ledger::{Given, Held, Suppressed, Suppression};
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "relay.sock";
@@ -87,6 +87,18 @@ pub enum Request {
     },
     /// Puts the warninglists into force that the guard keeps waiting.
     ReleaseWarninglists,
+    /// Withholds a value, until then (Unix milliseconds) or until it is taken back.
+    Suppress {
+        value: String,
+        #[serde(default)]
+        until: Option<i64>,
+        #[serde(default)]
+        reason: String,
+    },
+    Unsuppress {
+        value: String,
+    },
+    Suppressed,
 }
 
 /// The lines of a long answer never begin like this.
@@ -122,6 +134,12 @@ pub enum Response {
     /// `None`: no warninglists wait.
     ReleasedWarninglists {
         withdrawn: Option<usize>,
+    },
+    Suppression {
+        done: Suppression,
+    },
+    Suppressed {
+        suppressed: Vec<Suppressed>,
     },
     Failed {
         error: String,

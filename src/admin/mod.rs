@@ -14,6 +14,7 @@ mod render;
 pub mod resync;
 mod status;
 mod stream;
+pub mod suppress;
 
 pub use overview::Overview;
 pub use progress::Progress;

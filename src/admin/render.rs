@@ -205,6 +205,9 @@ impl Page {
             // Writing into a String cannot fail.
             write!(line, ", {} webhook publications not confirmed yet", ledger.announced).ok();
         }
+        if ledger.suppressed > 0 {
+            write!(line, ", {} suppressed values", ledger.suppressed).ok();
+        }
         self.line("");
         self.line(&line);
         ledger.resync.iter().for_each(|resync| self.resync(resync));

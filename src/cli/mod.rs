@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use options::HealthOptions;
 pub use options::{
     ConvertOptions, DemoOptions, ExplainOptions, ReleaseOptions, ResyncOptions, RetryOptions,
-    RunOptions, SandboxOptions, StatusOptions, TellingOptions,
+    RunOptions, SandboxOptions, StatusOptions, SuppressOptions, TellingOptions,
 };
 
 use crate::config::{self, Config, Mistakes};
@@ -99,6 +99,24 @@ enum Command {
     /// Let go what `held` shows
     Release(ReleaseOptions),
 
+    /// Withhold a value from every target, whatever claims it
+    ///
+    /// Its indicators end at once, and none comes back before the time is over or `unsuppress`. The
+    /// value counts in any spelling, and exactly: a network does not cover its addresses, nor a
+    /// domain its hosts. The running relay does it; without one, the next start sends it.
+    #[command(verbatim_doc_comment)]
+    Suppress(SuppressOptions),
+
+    /// Let a suppressed value count again
+    Unsuppress {
+        /// The value, in any spelling
+        #[arg(value_name = "VALUE")]
+        value: String,
+    },
+
+    /// List what is suppressed: since and until when, why, and how many claims it withholds
+    Suppressed(StatusOptions),
+
     /// Send once more what Sentinel rejected
     RetryRejected(RetryOptions),
 
@@ -184,51 +202,39 @@ pub async fn execute(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<(), Failure> {
     let file = cli.config.as_deref();
+    let environment: Vec<(String, String)> = environment.collect();
+    let load = || config::load(file, environment.iter().cloned());
     match cli.command {
         Command::Run(options) => {
-            let config = config::load(file, environment)?;
+            let config = load()?;
             Ok(run(config, options).await?)
         }
         Command::Demo(options) => Ok(demo::run(options).await?),
         Command::Convert(options) => {
-            let rules = config::load_rules(file, environment)?;
+            let rules = config::load_rules(file, environment.iter().cloned())?;
             Ok(preview::convert(&rules, &options)?)
         }
-        Command::Explain(options) => {
-            let config = config::load(file, environment)?;
-            Ok(admin::explain::explain(&config, &options).await?)
-        }
-        Command::Status(options) => {
-            let config = config::load(file, environment)?;
-            Ok(admin::commands::status(&config, options.json).await?)
-        }
-        Command::Resync(options) => {
-            let config = config::load(file, environment)?;
-            Ok(admin::resync::resync(&config, &options).await?)
-        }
-        Command::Held => {
-            let config = config::load(file, environment)?;
-            Ok(admin::resync::held(&config).await?)
-        }
-        Command::Release(options) => {
-            let config = config::load(file, environment)?;
-            Ok(admin::resync::release(&config, &options).await?)
+        Command::Explain(options) => Ok(admin::explain::explain(&load()?, &options).await?),
+        Command::Status(options) => Ok(admin::commands::status(&load()?, options.json).await?),
+        Command::Resync(options) => Ok(admin::resync::resync(&load()?, &options).await?),
+        Command::Held => Ok(admin::resync::held(&load()?).await?),
+        Command::Release(options) => Ok(admin::resync::release(&load()?, &options).await?),
+        Command::Suppress(options) => Ok(admin::suppress::suppress(&load()?, &options).await?),
+        Command::Unsuppress { value } => Ok(admin::suppress::unsuppress(&load()?, &value).await?),
+        Command::Suppressed(options) => {
+            Ok(admin::suppress::suppressed(&load()?, options.json).await?)
         }
         Command::RetryRejected(options) => {
-            let config = config::load(file, environment)?;
-            Ok(admin::commands::retry_rejected(&config, options.target.as_deref()).await?)
+            Ok(admin::commands::retry_rejected(&load()?, options.target.as_deref()).await?)
         }
-        Command::Ledger(command) => {
-            let config = config::load(file, environment)?;
-            Ok(ledger(&config, command).await?)
-        }
+        Command::Ledger(command) => Ok(ledger(&load()?, command).await?),
         Command::Sandbox(options) => Ok(serve_sandbox(options).await?),
-        Command::CheckConfig => Ok(report(&config::load(file, environment)?)?),
+        Command::CheckConfig => Ok(report(&load()?)?),
         Command::Healthcheck(HealthOptions { connect: Some(address), .. }) => {
             Ok(healthcheck::connect(address).await?)
         }
         Command::Healthcheck(options) => {
-            let config = config::load(file, environment)?;
+            let config = load()?;
             let path = if options.ready { "/readyz" } else { "/livez" };
             Ok(healthcheck::ask(config.admin.listen, path).await?)
         }

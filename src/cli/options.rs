@@ -122,6 +122,21 @@ pub struct ReleaseOptions {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct SuppressOptions {
+    /// The value, in any spelling, e.g. 198.51.100.7 or evil[.]example
+    #[arg(value_name = "VALUE")]
+    pub value: String,
+
+    /// For so long, e.g. 30d; else until `unsuppress`
+    #[arg(long = "for", value_name = "TIME")]
+    pub within: Option<humantime::Duration>,
+
+    /// Why, for who reads `suppressed` later
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct RetryOptions {
     /// Only this target
     #[arg(long, value_name = "NAME")]

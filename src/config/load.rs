@@ -98,6 +98,7 @@ fn rendering(reader: &mut Reader, tlp_untagged: Tlp) -> Rendering {
         tags: mapping::tags(reader),
         labels_ignore: reader.texts("indicator.labels_ignore"),
         labels_taxonomies: reader.texts("indicator.labels_taxonomies"),
+        context: mapping::context(reader),
     }
 }
 

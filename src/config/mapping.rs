@@ -1,14 +1,14 @@
 //! What MISP's words mean: the attribute types that count, and the tables of tags.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use wildmatch::WildMatch;
 
-use super::reader::{Problem, Reader};
+use super::reader::{Problem, Reader, shown};
 use super::rest::verbatim;
 use crate::convert::{self, Row};
-use crate::stix::TagRules;
+use crate::stix::{ContextKind, TagRules};
 
 const TYPES: &str = "convert.types";
 
@@ -75,6 +75,17 @@ pub(super) fn tags(reader: &mut Reader) -> TagRules {
         default_threat_type: (!default.is_empty()).then_some(default),
         threat_level_labels: reader.flag("indicator.threat_level_labels"),
     }
+}
+
+/// The kinds of objects that go beside indicators.
+pub(super) fn context(reader: &mut Reader) -> BTreeSet<ContextKind> {
+    const ALLOWED: &str = "a list of \"identity\", \"attack-pattern\", \"threat-actor\"";
+    let kinds = reader.list("indicator.context", ALLOWED, |item| {
+        let kind = item.as_str().and_then(ContextKind::from_word);
+        kind.filter(|kind| *kind != ContextKind::Relationship)
+            .ok_or_else(|| Problem::new(format!("{} is none of them", shown(item))))
+    });
+    kinds.into_iter().collect()
 }
 
 fn threat_types(reader: &mut Reader) -> BTreeMap<String, String> {

@@ -1,5 +1,6 @@
 //! `[policy]`, and what `[target.NAME.policy]` lays over it.
 
+use super::load::MILLISECOND;
 use super::mapping;
 use super::reader::Reader;
 use crate::policy::{OnHit, Policy, Tlp};
@@ -64,6 +65,17 @@ fn section(keys: &mut Section<'_, '_>, types: std::collections::BTreeMap<String,
         threat_levels: keys.get("threat_levels", |p| &p.threat_levels, numbers(1, 4)),
         analysis: keys.get("analysis", |p| &p.analysis, numbers(0, 2)),
         distributions: keys.get("distributions", |p| &p.distributions, numbers(0, 4)),
+        sharing_groups: keys.get("sharing_groups", |p| &p.sharing_groups, Reader::texts),
+        false_positive_tags: keys.get(
+            "false_positive_tags",
+            |p| &p.false_positive_tags,
+            Reader::texts,
+        ),
+        max_age: keys.get(
+            "max_age",
+            |p| &p.max_age,
+            |reader, key| reader.optional_duration(key, MILLISECOND),
+        ),
         never: keys.get("never", |p| &p.never, Reader::texts),
         warninglists: keys.get("warninglists", |p| &p.warninglists, on_hit),
     }

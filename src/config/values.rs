@@ -119,7 +119,8 @@ impl Reader {
         })
     }
 
-    fn list<T>(
+    /// A TOML array, or separated by commas in the environment.
+    pub(super) fn list<T>(
         &mut self,
         key: &str,
         allowed: &str,

@@ -31,6 +31,8 @@ pub struct ClaimFacts {
     pub distribution: i64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sharing_group_id: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing_group: Option<SharingGroup>,
     /// Unix seconds.
     pub timestamp: i64,
     /// Unix microseconds.
@@ -65,6 +67,10 @@ pub struct ObjectFacts {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub comment: String,
     pub distribution: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sharing_group_id: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing_group: Option<SharingGroup>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub relation: String,
     /// What the object says besides, to whoever may see this attribute.
@@ -82,6 +88,13 @@ pub struct Sibling {
     pub relation: String,
     /// Cut to what a description bears.
     pub value: String,
+}
+
+/// A sharing group, as far as a document names it beside its number.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SharingGroup {
+    pub uuid: Uuid,
+    pub name: String,
 }
 
 /// A tag of an event or attribute.
@@ -134,11 +147,47 @@ pub struct EventFacts {
     pub distribution: i64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sharing_group_id: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing_group: Option<SharingGroup>,
     /// Unix seconds.
     pub timestamp: i64,
     pub publish_timestamp: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
+    /// What MISP tells of the techniques and actors whose tags are on the event or its attributes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<Cluster>,
+}
+
+/// A cluster of a galaxy. It counts where its tag does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    pub tag: String,
+    pub uuid: Uuid,
+    pub kind: ClusterKind,
+    /// Without the number that MITRE's names end with.
+    pub name: String,
+    /// Cut to what an object bears.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// MITRE's number, e.g. `T1566.001`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// `platform:phase`, as MISP writes it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kill_chain: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub synonyms: Vec<String>,
+}
+
+/// What a cluster is, of what is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClusterKind {
+    AttackPattern,
+    ThreatActor,
 }
 
 fn is_zero(number: &i64) -> bool {

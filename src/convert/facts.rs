@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::claim::{ClaimFacts, EventFacts, ObjectFacts, Since, Tag};
-use super::{object, types};
+use super::claim::{ClaimFacts, EventFacts, ObjectFacts, SharingGroup, Since, Tag};
+use super::{galaxy, object, types};
 use crate::misp::{self, Attribute, Event, Object};
 
 impl Event<'_> {
@@ -21,9 +21,11 @@ impl Event<'_> {
             analysis: self.analysis,
             distribution: self.distribution,
             sharing_group_id: self.sharing_group_id,
+            sharing_group: sharing_group(self.sharing_group.as_ref()),
             timestamp: self.timestamp,
             publish_timestamp: self.publish_timestamp,
             tags: tags(&self.tags),
+            clusters: galaxy::clusters(&self.clusters()),
         }
     }
 }
@@ -41,6 +43,7 @@ pub(super) fn of_attribute(
         to_ids: attribute.to_ids,
         distribution: attribute.distribution,
         sharing_group_id: attribute.sharing_group_id,
+        sharing_group: sharing_group(attribute.sharing_group.as_ref()),
         timestamp: attribute.timestamp,
         first_seen: attribute.first_seen.or_else(|| object?.first_seen),
         last_seen: attribute.last_seen.or_else(|| object?.last_seen),
@@ -51,11 +54,17 @@ pub(super) fn of_attribute(
             name: object.name.as_ref().to_owned(),
             comment: object.comment.as_ref().to_owned(),
             distribution: object.distribution,
+            sharing_group_id: object.sharing_group_id,
+            sharing_group: sharing_group(object.sharing_group.as_ref()),
             relation: attribute.relation.as_ref().to_owned(),
             siblings: object::siblings(attribute, object),
         }),
         raw: None,
     }
+}
+
+fn sharing_group(group: Option<&misp::SharingGroup<'_>>) -> Option<SharingGroup> {
+    group.map(|group| SharingGroup { uuid: group.uuid, name: group.name.as_ref().to_owned() })
 }
 
 fn tags(tags: &[misp::Tag<'_>]) -> Vec<Tag> {

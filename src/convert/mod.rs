@@ -4,6 +4,7 @@ mod claim;
 mod conversion;
 mod facts;
 mod file;
+mod galaxy;
 mod kind;
 mod network;
 mod object;
@@ -17,7 +18,11 @@ mod url;
 #[cfg(test)]
 mod tests;
 
-pub use claim::{Claim, ClaimFacts, EventFacts, ObjectFacts, Sibling, Since, Tag};
+pub use claim::{
+    Claim, ClaimFacts, Cluster, ClusterKind, EventFacts, ObjectFacts, SharingGroup, Sibling, Since,
+    Tag,
+};
 pub use conversion::{Claims, Conversion, Skipped, claims, event, said};
+pub use galaxy::actor;
 pub use skipped::Reason;
 pub use types::{Row, Trust, types};

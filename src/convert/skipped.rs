@@ -29,7 +29,10 @@ pub enum Reason {
     Deleted,
     /// Conversion: the attribute's JSON cannot be read.
     Malformed,
-    /// Policy, from here on.
+    /// Policy, from here on. An operator withholds the value (`suppress`).
+    Suppressed,
+    /// A tag of `policy.false_positive_tags` is on it.
+    FalsePositive,
     ToIdsOff,
     /// The type is off, by its row or by `[convert.types]`.
     TypeOff,
@@ -44,6 +47,8 @@ pub enum Reason {
     ThreatLevel,
     Analysis,
     Distribution,
+    /// For a sharing group that is not in `policy.sharing_groups`.
+    SharingGroup,
     Never,
     /// It is on one of MISP's warninglists.
     Warninglist,
@@ -76,6 +81,8 @@ impl Reason {
             Self::ComplexPattern => "complex_pattern",
             Self::Deleted => "deleted",
             Self::Malformed => "malformed",
+            Self::Suppressed => "suppressed",
+            Self::FalsePositive => "false_positive",
             Self::ToIdsOff => "to_ids_off",
             Self::TypeOff => "type_off",
             Self::NonRoutable => "non_routable",
@@ -88,6 +95,7 @@ impl Reason {
             Self::ThreatLevel => "threat_level",
             Self::Analysis => "analysis",
             Self::Distribution => "distribution",
+            Self::SharingGroup => "sharing_group",
             Self::Never => "never",
             Self::Warninglist => "warninglist",
             Self::WarninglistsPending => "warninglists_pending",
@@ -119,6 +127,10 @@ impl Reason {
             }
             Self::Deleted => "deleted in MISP",
             Self::Malformed => "its JSON cannot be read",
+            Self::Suppressed => "an operator withholds the value: see `suppressed`",
+            Self::FalsePositive => {
+                "marked as a false positive by a tag of policy.false_positive_tags"
+            }
             Self::ToIdsOff => "it has no to_ids, and policy.to_ids asks for it",
             Self::TypeOff => "its type is off: switch it on in [convert.types]",
             Self::NonRoutable => "it leads nowhere on the internet: see policy.allow_non_routable",
@@ -135,6 +147,7 @@ impl Reason {
             Self::ThreatLevel => "the event's threat level is not in policy.threat_levels",
             Self::Analysis => "the event's state of analysis is not in policy.analysis",
             Self::Distribution => "its distribution is not in policy.distributions",
+            Self::SharingGroup => "its sharing group is not in policy.sharing_groups",
             Self::Never => "the value is in policy.never",
             Self::Warninglist => "it is on one of MISP's warninglists: see policy.warninglists",
             Self::WarninglistsPending => {

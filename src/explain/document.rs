@@ -157,7 +157,8 @@ impl Told {
             .filter_map(|of| {
                 let (event, attribute) = admitted(of)?;
                 let claim = &of.1.facts;
-                let times = ClaimTimes::of(claim, rules.now, None);
+                let times =
+                    ClaimTimes::of(claim, rules.now, None).until(rules.judge.counts_until(claim));
                 Some(Admitted { event, attribute, claim, times, warninglists: &[] })
             })
             .collect();

@@ -32,6 +32,7 @@ pub(super) struct ClaimRow {
     pub value: String,
     claimed_at: i64,
     expires_at: Option<i64>,
+    suppressed: bool,
     facts: String,
 }
 
@@ -52,7 +53,9 @@ pub(super) async fn claims_of(
     views: &Views,
 ) -> sqlx::Result<Vec<Claimed>> {
     let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT source, event, attribute, part, object, path, value, claimed_at, expires_at, facts
+        "SELECT source, event, attribute, part, object, path, value, claimed_at, expires_at, facts,
+             EXISTS (SELECT 1 FROM suppressed_spellings s WHERE s.spelling = lower(claims.value))
+                 AS suppressed
          FROM claims WHERE",
     );
     push_uuids(&mut query, " object IN ", objects);
@@ -62,7 +65,9 @@ pub(super) async fn claims_of(
     let claimed = |row: ClaimRow| {
         let facts: Option<ClaimFacts> = serde_json::from_str(&row.facts).ok();
         let warned = facts.as_ref().map(|facts| lists.warned(facts, &row.observable()));
-        Claimed { row, beside: Beside { warned: warned.unwrap_or_default() }, facts }
+        let warned = warned.unwrap_or_default();
+        let beside = Beside { suppressed: row.suppressed, warned, ..Beside::default() };
+        Claimed { row, facts, beside }
     };
     Ok(rows.into_iter().map(claimed).collect())
 }

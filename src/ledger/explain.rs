@@ -10,10 +10,11 @@ use super::claimed::{Claimed, EventsByKey, claims_of, load_events};
 use super::generations::newest;
 use super::judged::{WantedRow, wanted_of};
 use super::standing::standings;
-use super::wanted::{WITHDRAWN, decode};
+use super::wanted::{WITHDRAWN, decode, disputed};
 use super::{Ledger, View, Views, Writing};
 use crate::convert::{self, ClaimFacts, EventFacts};
 use crate::explain::{At, Indicated, Line, MAX_OTHERS, Other, Rules, Seen, Story, Why};
+use crate::policy::Beside;
 use crate::stix::Observable;
 
 /// Attributes whose stories are made together.
@@ -93,7 +94,8 @@ async fn find(tx: &mut Writing, what: &str) -> sqlx::Result<(Vec<Place>, Vec<Str
     let mut places = Vec::new();
     for Observable { path, value } in readings {
         let found: Vec<Place> = sqlx::query_as(
-            "SELECT DISTINCT source, event, attribute FROM claims WHERE value = $1 AND path = $2
+            "SELECT DISTINCT source, event, attribute FROM claims
+             WHERE lower(value) = lower($1) AND value = $1 AND path = $2
              ORDER BY timestamp DESC, attribute",
         )
         .bind(value)
@@ -322,8 +324,10 @@ impl Known<'_> {
 
     fn withheld(&self, view: &View, claim: &Claimed) -> Option<Why> {
         let (facts, event): (&ClaimFacts, _) = (claim.facts.as_ref()?, self.event(claim)?);
-        let verdict = view.judge.admit(event, facts, &claim.row.observable(), &claim.beside);
-        verdict.err().map(|reason| Why::beside(reason, &claim.beside))
+        let same = self.claims.iter().filter(|one| one.row.object == claim.row.object);
+        let beside = Beside { disputed: disputed(view, same), ..claim.beside.clone() };
+        let verdict = view.judge.admit(event, facts, &claim.row.observable(), &beside);
+        verdict.err().map(|reason| Why::beside(reason, &beside))
     }
 }
 

@@ -12,7 +12,7 @@ use super::Ledger;
 
 /// All tables, those first that explain the others. A webhook's unconfirmed bodies are told by their
 /// size: they may be of 100 MB, and nothing of them counts yet.
-const TABLES: [(&str, &str); 15] = [
+const TABLES: [(&str, &str); 17] = [
     ("settings", "*"),
     ("counters", "*"),
     ("cursors", "*"),
@@ -28,6 +28,8 @@ const TABLES: [(&str, &str); 15] = [
     ("reads", "*"),
     ("held", "*"),
     ("inferred", "*"),
+    ("suppressed", "*"),
+    ("suppressed_spellings", "*"),
 ];
 
 /// Text columns that hold JSON.

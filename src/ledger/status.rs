@@ -30,6 +30,9 @@ pub struct LedgerStatus {
     /// Live indicators that warninglists would withdraw which the guard keeps waiting.
     #[serde(default)]
     pub warninglists_waiting: Option<i64>,
+    /// Values that an operator withholds.
+    #[serde(default)]
+    pub suppressed: i64,
     /// The last full resync, under way or done.
     #[serde(default)]
     pub resync: Option<ResyncStatus>,
@@ -115,6 +118,7 @@ impl Ledger {
             awaiting_rest: self.count("SELECT count(*) FROM reads").await?,
             held: self.count("SELECT count(*) FROM held").await?,
             warninglists_waiting: self.waiting_warninglists().await?,
+            suppressed: self.count("SELECT count(*) FROM suppressed").await?,
             resync: self.resync_status().await?,
             gaps: self.gaps().await?,
             targets,

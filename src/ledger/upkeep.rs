@@ -54,13 +54,8 @@ impl Upkeep {
             );
         }
         let mut changed = ledger.forget_notes(ago(self.remember), ago(self.inferred)).await?;
-        for view in ledger.known_views().await? {
-            let after = self.withdrawn.get(&view).copied().unwrap_or(Uuid::nil());
-            let (next, forgotten) =
-                ledger.forget_withdrawn(&view, after, ago(self.remember)).await?;
-            self.withdrawn.insert(view, next);
-            changed += forgotten;
-        }
+        changed += self.forget_withdrawn(ledger, ago(self.remember)).await?;
+        changed += end_suppressions(ledger, views, now).await?;
         if views.expiry().renews() {
             let (next, renewed) = ledger.renew(views, self.claims.take(), now).await?;
             self.claims = next;
@@ -71,4 +66,23 @@ impl Upkeep {
         }
         Ok(ledger.give_some_back().await? || changed > 0)
     }
+
+    async fn forget_withdrawn(&mut self, ledger: &Ledger, before: i64) -> sqlx::Result<u64> {
+        let mut all = 0;
+        for view in ledger.known_views().await? {
+            let after = self.withdrawn.get(&view).copied().unwrap_or(Uuid::nil());
+            let (next, forgotten) = ledger.forget_withdrawn(&view, after, before).await?;
+            self.withdrawn.insert(view, next);
+            all += forgotten;
+        }
+        Ok(all)
+    }
+}
+
+async fn end_suppressions(ledger: &Ledger, views: &Views, now: i64) -> sqlx::Result<u64> {
+    let over = ledger.end_suppressions(views, now).await?;
+    for value in &over {
+        tracing::info!(value, "the time of a suppression is over: the value counts again");
+    }
+    Ok(over.len() as u64)
 }

@@ -178,7 +178,8 @@ impl Views {
         claim: &ClaimFacts,
         observable: &Observable,
     ) -> Option<Reason> {
-        let beside = &Beside { warned: self.lists.now().warned(claim, observable) };
+        let warned = self.lists.now().warned(claim, observable);
+        let beside = &Beside { warned, ..Beside::default() };
         let mut first = None;
         for view in self.iter() {
             match view.judge.admit(event, claim, observable, beside) {

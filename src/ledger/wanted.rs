@@ -11,6 +11,7 @@ use super::claimed::{ClaimRow, Claimed, EventsByKey, claims_of, load_events};
 use super::generations::{self, Newest, Place, newest, taken};
 use super::{Lane, View, Writing};
 use crate::convert::Reason;
+use crate::policy::Beside;
 use crate::stix::{Admitted, Indicator, Withdraw};
 
 /// Objects judged at a time: 500 ids a statement.
@@ -100,16 +101,18 @@ fn merge_one(
 ) -> Result<Option<Merged>, Waits> {
     let Some(Claimed { row: first, .. }) = claims.first() else { return Ok(None) };
     let observable = first.observable();
+    let disputed = disputed(view, claims);
     let (mut admitted, mut waits) = (Vec::with_capacity(claims.len()), false);
     for Claimed { row, facts, beside } in claims {
         let event = events.get(&(row.source.clone(), row.event));
         let (Some(claim), Some(event)) = (facts, event) else { continue };
-        match view.judge.admit(event, claim, &observable, beside) {
+        let known = Beside { disputed, ..beside.clone() };
+        match view.judge.admit(event, claim, &observable, &known) {
             Ok(()) => admitted.push(Admitted {
                 event,
                 attribute: row.attribute,
                 claim,
-                times: row.times(claim),
+                times: row.times(claim).until(view.judge.counts_until(claim)),
                 warninglists: view.judge.labels(beside),
             }),
             Err(reason) => waits |= reason == Reason::WarninglistsPending,
@@ -121,6 +124,12 @@ fn merge_one(
     let place = place(first);
     let indicator = view.merger.merge(place.stix_id, &observable, &admitted);
     Ok(indicator.map(|indicator| Merged { key: first.object, place, indicator }))
+}
+
+/// Whether any of these claims of one observable marks it as a false positive.
+pub(super) fn disputed<'c>(view: &View, claims: impl IntoIterator<Item = &'c Claimed>) -> bool {
+    let mut facts = claims.into_iter().filter_map(|claim| claim.facts.as_ref());
+    facts.any(|claim| view.judge.disputes(claim))
 }
 
 impl Outcome {

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::{Uuid, Variant};
 
-use super::lenient::{self, Flag, Number, Text};
+use super::lenient::{self, Flag, Maybe, Number, Text};
+use super::sharing_group::{self, SharingGroup};
 use super::tag::{self, Tag, Tags};
 use super::time::Moment;
 
@@ -29,6 +30,7 @@ pub struct Attribute<'a> {
     /// 0 to 5; 5 (also where it is missing) inherits.
     pub distribution: i64,
     pub sharing_group_id: i64,
+    pub sharing_group: Option<SharingGroup<'a>>,
     /// Unix seconds.
     pub timestamp: i64,
     /// Unix microseconds.
@@ -66,6 +68,8 @@ struct Fields<'a> {
     deleted: Flag,
     distribution: Number,
     sharing_group_id: Number,
+    #[serde(borrow, rename = "SharingGroup")]
+    sharing_group: Maybe<sharing_group::Fields<'a>>,
     timestamp: Number,
     first_seen: Moment,
     last_seen: Moment,
@@ -115,6 +119,7 @@ impl<'a> Attribute<'a> {
             deleted: fields.deleted.0,
             distribution: fields.distribution.0.unwrap_or(INHERIT),
             sharing_group_id: fields.sharing_group_id.or_zero(),
+            sharing_group: sharing_group::Fields::read(fields.sharing_group),
             timestamp: fields.timestamp.or_zero(),
             first_seen: fields.first_seen.0,
             last_seen: fields.last_seen.0,

@@ -10,6 +10,7 @@ use super::attribute::{Attribute, Malformed};
 use super::document::{self, NotAnEvent};
 use super::lenient::{self, Flag, List, Maybe, Number, Text};
 use super::object::Object;
+use super::sharing_group::{self, SharingGroup};
 use super::tag::{self, Tag, Tags};
 
 /// An event in any of MISP's shapes. Everything borrows from the document.
@@ -30,6 +31,7 @@ pub struct Event<'a> {
     /// 0 to 4; 0 where it is missing.
     pub distribution: i64,
     pub sharing_group_id: i64,
+    pub sharing_group: Option<SharingGroup<'a>>,
     /// Not to be trusted in pushed documents: they are snapshots from before the publication is
     /// saved.
     pub published: bool,
@@ -41,6 +43,7 @@ pub struct Event<'a> {
     pub(super) attributes: Vec<&'a RawValue>,
     pub(super) objects: Vec<Result<Object<'a>, Malformed<'a>>>,
     pub(super) raw_objects: Vec<&'a RawValue>,
+    pub(super) galaxies: Option<&'a RawValue>,
 }
 
 /// The fields of `Event`, as every endpoint and topic spells them.
@@ -58,6 +61,8 @@ pub(super) struct Body<'a> {
     analysis: Number,
     distribution: Number,
     sharing_group_id: Number,
+    #[serde(borrow, rename = "SharingGroup")]
+    sharing_group: Maybe<sharing_group::Fields<'a>>,
     published: Flag,
     timestamp: Number,
     publish_timestamp: Number,
@@ -71,6 +76,8 @@ pub(super) struct Body<'a> {
     tags: Tags<'a>,
     #[serde(borrow, rename = "EventTag")]
     event_tags: Tags<'a>,
+    #[serde(borrow, rename = "Galaxy")]
+    galaxies: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -110,6 +117,7 @@ impl<'a> Event<'a> {
             analysis: body.analysis.or_zero(),
             distribution: body.distribution.or_zero(),
             sharing_group_id: body.sharing_group_id.or_zero(),
+            sharing_group: sharing_group::Fields::read(body.sharing_group),
             published: body.published.0,
             timestamp: body.timestamp.or_zero(),
             publish_timestamp: body.publish_timestamp.or_zero(),
@@ -117,6 +125,7 @@ impl<'a> Event<'a> {
             attributes: body.attributes.unwrap_or_default().0,
             objects: Vec::new(),
             raw_objects: Vec::new(),
+            galaxies: body.galaxies,
         };
         event.hold(body.objects.unwrap_or_default().0);
         event
@@ -192,6 +201,10 @@ impl<'a> Event<'a> {
         }
         for text in [&self.info, &self.date, &self.org_name] {
             piece(text.as_bytes());
+        }
+        if let Some(group) = &self.sharing_group {
+            piece(group.uuid.as_bytes());
+            piece(group.name.as_bytes());
         }
         piece(&self.tags.len().to_le_bytes());
         for tag in &self.tags {

@@ -6,10 +6,12 @@
 mod attribute;
 mod document;
 mod event;
+mod galaxy;
 mod head;
 mod lenient;
 pub mod notification;
 mod object;
+mod sharing_group;
 mod tag;
 mod time;
 
@@ -19,6 +21,8 @@ mod tests;
 pub use attribute::{Attribute, Malformed};
 pub use document::{Events, NotAnEvent, events};
 pub use event::Event;
+pub use galaxy::Cluster;
 pub use head::event_uuid;
 pub use object::Object;
+pub use sharing_group::SharingGroup;
 pub use tag::Tag;

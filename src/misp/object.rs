@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::attribute::{Attribute, INHERIT, Malformed};
-use super::lenient::{self, Flag, List, Number, Text};
+use super::lenient::{self, Flag, List, Maybe, Number, Text};
+use super::sharing_group::{self, SharingGroup};
 use super::time::Moment;
 
 /// Of an object with thousands of attributes no more are kept for the others' sake.
@@ -25,6 +26,7 @@ pub struct Object<'a> {
     /// 0 to 5; 5 (also where it is missing) inherits the event's.
     pub distribution: i64,
     pub sharing_group_id: i64,
+    pub sharing_group: Option<SharingGroup<'a>>,
     /// Soft-deleted, and all its attributes with it.
     pub deleted: bool,
     /// Unix seconds.
@@ -47,6 +49,8 @@ struct Fields<'a> {
     comment: Text<'a>,
     distribution: Number,
     sharing_group_id: Number,
+    #[serde(borrow, rename = "SharingGroup")]
+    sharing_group: Maybe<sharing_group::Fields<'a>>,
     deleted: Flag,
     timestamp: Number,
     first_seen: Moment,
@@ -72,6 +76,7 @@ impl<'a> Object<'a> {
             comment: fields.comment.0,
             distribution: fields.distribution.0.unwrap_or(INHERIT),
             sharing_group_id: fields.sharing_group_id.or_zero(),
+            sharing_group: sharing_group::Fields::read(fields.sharing_group),
             deleted: fields.deleted.0,
             timestamp: fields.timestamp.or_zero(),
             first_seen: fields.first_seen.0,

@@ -32,6 +32,22 @@ fn refusal(document: &[u8]) -> String {
 }
 
 #[test]
+fn a_sharing_group_is_named_where_misp_names_it() {
+    let group = r#","distribution":"4","sharing_group_id":"7","SharingGroup":"#;
+    let of = |what: &str| {
+        let document = with(&format!("[{}]", attribute(&format!("{group}{what}"))));
+        let attribute = one(&document);
+        assert_eq!((attribute.distribution, attribute.sharing_group_id), (4, 7));
+        attribute.sharing_group.map(|group| (group.uuid.to_string(), group.name.into_owned()))
+    };
+    let named = format!(r#"{{"id":"7","uuid":"{EVENT}","name":"SG 1","active":true}}"#);
+    assert_eq!(of(&named), Some((EVENT.to_owned(), "SG 1".to_owned())));
+    for none in ["[]", "null", "false", r#"{"id":"7"}"#] {
+        assert_eq!(of(none), None, "{none}");
+    }
+}
+
+#[test]
 fn texts_without_escapes_are_borrowed() {
     let document = with(&format!("[{}]", attribute(r#","comment":"a\"b""#)));
     let attribute = one(&document);

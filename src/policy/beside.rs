@@ -3,6 +3,10 @@
 /// What is known of a claim beside what was published of it. The default: nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Beside {
+    /// An operator withholds its observable.
+    pub suppressed: bool,
+    /// An attribute that claims its observable, this one or another, is marked as a false positive.
+    pub disputed: bool,
     pub warned: Warned,
 }
 

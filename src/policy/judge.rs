@@ -1,17 +1,20 @@
 //! The verdict on one claim. It fails closed: what forbids counts in whichever state a tag is
 //! (published, put on since, taken off since), what permits only while it is published and still on.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use wildmatch::WildMatch;
 
 use super::routable::is_routable;
 use super::{Beside, OnHit, Policy, Tlp, Warned};
-use crate::convert::{self, ClaimFacts, EventFacts, Reason, Sibling, Since};
+use crate::convert::{self, ClaimFacts, EventFacts, Reason, SharingGroup, Sibling, Since};
 use crate::stix::Observable;
 
 /// MISP `distribution` 5: as the object or event.
 const INHERIT: i64 = 5;
+
+/// MISP `distribution` 4.
+const SHARING_GROUP: i64 = 4;
 
 /// The attribute types by which a value in `never` is read.
 const KINDS: [&str; 6] = ["ip-dst", "domain", "url", "email", "mac-address", "regkey"];
@@ -29,6 +32,8 @@ pub struct Judge {
     orgs: Lists,
     types: Lists,
     categories: Lists,
+    sharing_groups: Lists,
+    false_positives: Lists,
     /// Attribute types that are switched off.
     off: HashSet<&'static str>,
 }
@@ -36,17 +41,14 @@ pub struct Judge {
 impl Judge {
     #[must_use]
     pub fn new(policy: &Policy) -> Self {
-        let spelled = |value: &String| {
-            let said = KINDS.iter().flat_map(|kind| convert::said(kind, value));
-            said.map(|observable| observable.value).chain([value.clone()]).collect::<Vec<_>>()
-        };
-        let never = policy.never.iter().flat_map(spelled).map(|v| v.to_ascii_lowercase());
         Self {
-            never: never.collect(),
+            never: policy.never.iter().flat_map(|value| spellings(value)).collect(),
             tags: Lists::new(&policy.tags_include, &policy.tags_exclude),
             orgs: Lists::new(&policy.orgs_include, &policy.orgs_exclude),
             types: Lists::new(&policy.types_include, &policy.types_exclude),
             categories: Lists::new(&policy.categories_include, &policy.categories_exclude),
+            sharing_groups: Lists::new(&policy.sharing_groups, &[]),
+            false_positives: Lists::new(&policy.false_positive_tags, &[]),
             off: switched_off(&policy.types),
             policy: policy.clone(),
         }
@@ -65,6 +67,9 @@ impl Judge {
     ) -> Result<(), Reason> {
         let policy = &self.policy;
         let tags = || event.tags.iter().chain(&claim.tags);
+        require(!beside.suppressed, Reason::Suppressed)?;
+        let disputed = tags().any(|tag| self.false_positives.includes(&tag.name));
+        require(!(disputed || beside.disputed), Reason::FalsePositive)?;
         require(claim.to_ids || !policy.to_ids, Reason::ToIdsOff)?;
         require(self.is_on(claim, observable), Reason::TypeOff)?;
         require(
@@ -83,6 +88,7 @@ impl Judge {
         require(allows(&policy.threat_levels, event.threat_level), Reason::ThreatLevel)?;
         require(allows(&policy.analysis, event.analysis), Reason::Analysis)?;
         require(allows(&policy.distributions, distribution(event, claim)), Reason::Distribution)?;
+        require(self.admits_sharing_group(event, claim), Reason::SharingGroup)?;
         require(policy.allow_non_routable || is_routable(observable), Reason::NonRoutable)?;
         require(!self.never.contains(&observable.value.to_ascii_lowercase()), Reason::Never)?;
         match (policy.warninglists, &beside.warned) {
@@ -116,6 +122,33 @@ impl Judge {
             && !self.never.contains(&sibling.value.to_ascii_lowercase())
     }
 
+    /// Whether a claim's own tags mark its observable as a false positive, whatever else claims it.
+    #[must_use]
+    pub fn disputes(&self, claim: &ClaimFacts) -> bool {
+        claim.tags.iter().any(|tag| self.false_positives.includes(&tag.name))
+    }
+
+    /// When a claim becomes too old to count, Unix milliseconds.
+    #[must_use]
+    pub fn counts_until(&self, claim: &ClaimFacts) -> Option<i64> {
+        let age = i64::try_from(self.policy.max_age?.as_millis()).unwrap_or(i64::MAX);
+        Some(claim.timestamp.saturating_mul(1_000).saturating_add(age))
+    }
+
+    /// What is for a sharing group needs one of those that may, by whatever the document names it.
+    fn admits_sharing_group(&self, event: &EventFacts, claim: &ClaimFacts) -> bool {
+        if self.sharing_groups.include.is_empty() || distribution(event, claim) != SHARING_GROUP {
+            return true;
+        }
+        let (number, group) = sharing_group(event, claim);
+        // MISP names a group in full once; elsewhere there may be its number only.
+        let of_event = event.sharing_group.as_ref().filter(|_| event.sharing_group_id == number);
+        let group = group.or(of_event);
+        let named = group.map(|group| [group.name.clone(), group.uuid.to_string()]);
+        let mut names = named.into_iter().flatten().chain([number.to_string()]);
+        names.any(|name| self.sharing_groups.includes(&name))
+    }
+
     /// A composite's file name also needs file names to be on.
     fn is_on(&self, claim: &ClaimFacts, observable: &Observable) -> bool {
         let is_name = observable.path == NAMES.1
@@ -146,6 +179,29 @@ fn switched_off(switches: &BTreeMap<String, bool>) -> HashSet<&'static str> {
         telling.map_or_else(|| row.is_on(), |(.., on)| *on)
     };
     convert::types().iter().filter(|row| !is_on(row)).map(|row| row.name).collect()
+}
+
+/// The number of the sharing group that says who may see the attribute, and what else is known of it.
+fn sharing_group<'f>(
+    event: &'f EventFacts,
+    claim: &'f ClaimFacts,
+) -> (i64, Option<&'f SharingGroup>) {
+    if claim.distribution != INHERIT {
+        return (claim.sharing_group_id, claim.sharing_group.as_ref());
+    }
+    match claim.object.as_ref().filter(|object| object.distribution != INHERIT) {
+        Some(object) => (object.sharing_group_id, object.sharing_group.as_ref()),
+        None => (event.sharing_group_id, event.sharing_group.as_ref()),
+    }
+}
+
+/// How claims spell a value, in lower case: as it is written, and as the types of [`KINDS`] read it.
+#[must_use]
+pub fn spellings(value: &str) -> Vec<String> {
+    let said = KINDS.iter().flat_map(|kind| convert::said(kind, value));
+    let all = said.map(|observable| observable.value).chain([value.to_owned()]);
+    let all: BTreeSet<String> = all.map(|spelling| spelling.to_ascii_lowercase()).collect();
+    all.into_iter().collect()
 }
 
 /// The attribute's distribution after inheritance from its object and event.
@@ -216,6 +272,9 @@ mod tests {
             threat_levels: vec![],
             analysis: vec![],
             distributions: vec![],
+            sharing_groups: vec![],
+            false_positive_tags: vec![],
+            max_age: None,
             never: vec![],
             warninglists: OnHit::Enforce,
         }
@@ -281,6 +340,75 @@ mod tests {
                 Judge::new(&policy).admit(&event, &claim, &observable, &Beside::default());
             assert_eq!(verdict, Err(Reason::Never), "{written}");
         }
+    }
+
+    #[test]
+    fn what_is_known_beside_a_publication_outranks_policy() {
+        let judge = Judge::new(&open_policy());
+        let claim = ClaimFacts { to_ids: true, ..ClaimFacts::default() };
+        let observable = Observable::new("domain-name:value", "a.example");
+        let verdict =
+            |beside| judge.admit(&EventFacts::default(), &claim, &observable, &beside).unwrap_err();
+        let suppressed = Beside { suppressed: true, ..Beside::default() };
+        assert_eq!(verdict(suppressed), Reason::Suppressed);
+        let disputed = Beside { disputed: true, ..Beside::default() };
+        assert_eq!(verdict(disputed), Reason::FalsePositive);
+    }
+
+    #[test]
+    fn a_false_positive_tag_forbids_in_whichever_state_and_place_it_is() {
+        let marks = vec!["false-positive:confirmed=\"true\"".to_owned(), "fp*".to_owned()];
+        let policy = Policy { false_positive_tags: marks, ..open_policy() };
+        for since in [Since::Published, Since::Attached, Since::Detached] {
+            let tags = || vec![tag("False-Positive:confirmed=\"true\"", since)];
+            assert_eq!(verdict(&policy, tags(), vec![]), Err(Reason::FalsePositive));
+            assert_eq!(verdict(&policy, vec![], tags()), Err(Reason::FalsePositive));
+        }
+        let other = vec![tag("false-positive:risk=\"low\"", Since::Published)];
+        assert_eq!(verdict(&policy, other, vec![]), Ok(()));
+    }
+
+    #[test]
+    fn a_sharing_group_is_known_by_uuid_name_or_number_and_else_kept_back() {
+        let group = |name: &str, number| SharingGroup {
+            uuid: uuid::Uuid::from_u128(number),
+            name: name.into(),
+        };
+        let partners = group("Partners EU", 0x53d0);
+        let number = "00000000-0000-0000-0000-0000000053d0";
+        let observable = Observable::new("domain-name:value", "a.example");
+        let verdict = |list: &str, event: &EventFacts, claim: &ClaimFacts| {
+            let policy = Policy { sharing_groups: vec![list.into()], ..open_policy() };
+            Judge::new(&policy).admit(event, claim, &observable, &Beside::default())
+        };
+        let event = EventFacts {
+            distribution: 4,
+            sharing_group_id: 7,
+            sharing_group: Some(partners),
+            ..EventFacts::default()
+        };
+        let inherits = ClaimFacts { to_ids: true, distribution: 5, ..ClaimFacts::default() };
+        for named in [number, "partners *", "7"] {
+            assert_eq!(verdict(named, &event, &inherits), Ok(()), "{named}");
+        }
+        assert_eq!(verdict("8", &event, &inherits), Err(Reason::SharingGroup));
+        // Told by its number only, and by that of the event.
+        let same = ClaimFacts { distribution: 4, sharing_group_id: 7, ..inherits.clone() };
+        assert_eq!(verdict(number, &event, &same), Ok(()));
+        let other = ClaimFacts { distribution: 4, sharing_group_id: 8, ..inherits.clone() };
+        assert_eq!(verdict(number, &event, &other), Err(Reason::SharingGroup));
+        let named = ClaimFacts { sharing_group: Some(group("Other", 9)), ..other };
+        assert_eq!(verdict("other", &event, &named), Ok(()));
+        let for_all = EventFacts { distribution: 3, ..EventFacts::default() };
+        assert_eq!(verdict("other", &for_all, &inherits), Ok(()), "for no sharing group");
+    }
+
+    #[test]
+    fn an_attribute_counts_for_its_age_after_its_timestamp() {
+        let claim = ClaimFacts { timestamp: 100, ..ClaimFacts::default() };
+        let aged = Policy { max_age: Some(std::time::Duration::from_secs(5)), ..open_policy() };
+        assert_eq!(Judge::new(&aged).counts_until(&claim), Some(105_000));
+        assert_eq!(Judge::new(&open_policy()).counts_until(&claim), None);
     }
 
     #[test]
@@ -361,14 +489,14 @@ mod tests {
             (OnHit::Off, &Warned::Pending, Ok(()), 0),
         ] {
             let judge = Judge::new(&Policy { warninglists, ..open_policy() });
-            let beside = Beside { warned: warned.clone() };
+            let beside = Beside { warned: warned.clone(), ..Beside::default() };
             let found = judge.admit(&EventFacts::default(), &claim, &observable, &beside);
             assert_eq!(found, verdict, "{warninglists:?} {warned:?}");
             assert_eq!(judge.labels(&beside).len(), labels, "{warninglists:?} {warned:?}");
         }
         // What else forbids it comes first: it need not wait for lists.
         let judge = Judge::new(&Policy { never: vec!["8.8.8.8".into()], ..open_policy() });
-        let beside = Beside { warned: Warned::Pending };
+        let beside = Beside { warned: Warned::Pending, ..Beside::default() };
         let verdict = judge.admit(&EventFacts::default(), &claim, &observable, &beside);
         assert_eq!(verdict, Err(Reason::Never));
     }

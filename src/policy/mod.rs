@@ -1,6 +1,7 @@
 //! What may leave, as one pure function over a claim and its event.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 mod beside;
 mod judge;
@@ -8,7 +9,7 @@ mod routable;
 mod tlp;
 
 pub use beside::{Beside, Warned};
-pub use judge::Judge;
+pub use judge::{Judge, spellings};
 pub use tlp::Tlp;
 
 /// The rules of a view. An empty list allows all.
@@ -42,6 +43,14 @@ pub struct Policy {
     pub analysis: Vec<i64>,
     /// MISP `distribution` values of the attribute after inheritance, 0 to 4.
     pub distributions: Vec<i64>,
+    /// Names, uuids or numbers of sharing groups, with wildcards: of what is for a sharing group, only
+    /// what is for one of these.
+    pub sharing_groups: Vec<String>,
+    /// Tags, with wildcards, that mark a false positive: on an attribute, for whatever claims its
+    /// observable; on an event, for its own claims.
+    pub false_positive_tags: Vec<String>,
+    /// How long after its timestamp an attribute counts.
+    pub max_age: Option<Duration>,
     /// Values that never leave, whatever claims them.
     pub never: Vec<String>,
     pub warninglists: OnHit,

@@ -1,8 +1,12 @@
-//! The bundle (STIX 2.1, 8 "STIX Bundle Object"), written object by object.
+//! The bundle (STIX 2.1, 8 "STIX Bundle Object"), written object by object: the indicators, then the
+//! context objects that they need.
 //!
 //! The same claims give the same bytes at any time: `created` and `modified`, which `run` sets when it
-//! sends, are MISP's time of the newest attribute, and the bundle's id is made of what is in it.
+//! sends, are MISP's time of the newest attribute or event, and the bundle's id is made of what is in
+//! it.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, Write};
 
 use uuid::Uuid;
@@ -10,7 +14,10 @@ use uuid::Uuid;
 use super::gathered::{Gathered, Object};
 use super::skipped::SkippedLines;
 use crate::convert::Reason;
-use crate::stix::{self, Indicator};
+use crate::stix::{self, ContextKind, ContextObject, Indicator};
+
+/// With the time that they are as of, Unix milliseconds.
+type Related = BTreeMap<(ContextKind, Uuid), (i64, ContextObject)>;
 
 /// Writes the indicators that are valid after `valid_after` (Unix milliseconds), one a line, and
 /// tells of the others. A bundle without any has no `objects`, since STIX knows no empty lists.
@@ -23,7 +30,7 @@ pub(super) fn write(
     out: &mut impl Write,
     skipped: &mut SkippedLines<impl Write>,
 ) -> io::Result<()> {
-    let id = id(gathered, valid_after);
+    let (id, related) = survey(gathered, valid_after);
     write!(out, "{{\"type\":\"bundle\",\"id\":\"bundle--{id}\"")?;
     let mut before = ",\"objects\":[\n";
     for object in &gathered.objects {
@@ -37,21 +44,51 @@ pub(super) fn write(
         write!(out, "{before}{}", stix::live(&indicator.body, indicator.valid_until, at, at))?;
         before = ",\n";
     }
+    for (at, object) in related.values() {
+        write!(out, "{before}{}", stix::plain(&object.body, *at, *at))?;
+        before = ",\n";
+    }
     let has_objects = before == ",\n";
     writeln!(out, "{}", if has_objects { "\n]}" } else { "}" })
 }
 
-/// UUIDv5 of all that is in the bundle. Merging twice is cheaper than keeping every object.
-fn id(gathered: &Gathered<'_>, valid_after: i64) -> Uuid {
+/// The bundle's id, UUIDv5 of all that is in it, and what its indicators need. Merging twice is cheaper
+/// than keeping every object.
+fn survey(gathered: &Gathered<'_>, valid_after: i64) -> (Uuid, Related) {
+    let mut related = Related::new();
     let mut content = blake3::Hasher::new();
     for object in &gathered.objects {
-        if let Some(indicator) = indicator(gathered, object, valid_after) {
-            content.update(object.stix_id.as_bytes());
-            content.update(&indicator.fingerprint.to_le_bytes());
-            content.update(&object.changed_at().to_le_bytes());
+        let Some(indicator) = indicator(gathered, object, valid_after) else { continue };
+        let changed_at = object.changed_at();
+        content.update(object.stix_id.as_bytes());
+        content.update(&indicator.fingerprint.to_le_bytes());
+        content.update(&changed_at.to_le_bytes());
+        for needed in gathered.needed(object) {
+            relate(&mut related, needed, changed_at);
         }
     }
-    Uuid::new_v5(&gathered.namespace, content.finalize().as_bytes())
+    for (at, object) in related.values() {
+        content.update(&object.fingerprint.to_le_bytes()).update(&at.to_le_bytes());
+    }
+    (Uuid::new_v5(&gathered.namespace, content.finalize().as_bytes()), related)
+}
+
+/// What is as old as its event, or as the indicator where that is not known.
+fn relate(related: &mut Related, needed: ContextObject, changed_at: i64) {
+    let at = match needed.timestamp {
+        0 => changed_at,
+        timestamp => timestamp.saturating_mul(1_000),
+    };
+    match related.entry((needed.kind, needed.id)) {
+        Entry::Vacant(place) => drop(place.insert((at, needed))),
+        Entry::Occupied(mut place) => {
+            let (known_at, known) = place.get_mut();
+            *known_at = at.max(*known_at);
+            if needed.outranks(known) {
+                *known = needed;
+            }
+        }
+    }
 }
 
 /// `None` if it has expired: what has is never sent.

@@ -11,7 +11,7 @@ use crate::config::Rules;
 use crate::convert::{self, Claim, ClaimFacts, EventFacts};
 use crate::misp::{Attribute, Event};
 use crate::policy::{Beside, Judge};
-use crate::stix::{Admitted, ClaimTimes, Indicator, Merger, Observable};
+use crate::stix::{Admitted, ClaimTimes, ContextObject, Indicator, Merger, Observable};
 
 /// All that is kept of a document until its last event is read, since any event may claim what
 /// another claimed before.
@@ -132,11 +132,22 @@ impl<'d> Gathered<'d> {
 
     /// The indicator that the claims of `object` add up to.
     pub(super) fn indicator(&self, object: &Object<'_>) -> Option<Indicator> {
-        let admitted: Vec<Admitted<'_>> = object
+        self.merger.merge(object.stix_id, &object.observable, &self.admitted(object))
+    }
+
+    /// The context objects that the indicator of `object` needs.
+    pub(super) fn needed(&self, object: &Object<'_>) -> Vec<ContextObject> {
+        let needed = self.merger.needed(object.stix_id, &self.admitted(object));
+        needed.iter().filter_map(|one| one.render(one.id)).collect()
+    }
+
+    fn admitted<'o>(&'o self, object: &'o Object<'_>) -> Vec<Admitted<'o>> {
+        object
             .claims
             .iter()
             .filter_map(|claim| {
-                let times = ClaimTimes::of(&claim.facts, self.now, None);
+                let times = ClaimTimes::of(&claim.facts, self.now, None)
+                    .until(self.judge.counts_until(&claim.facts));
                 let event = self.events.get(claim.event)?;
                 Some(Admitted {
                     event,
@@ -146,8 +157,7 @@ impl<'d> Gathered<'d> {
                     warninglists: &[],
                 })
             })
-            .collect();
-        self.merger.merge(object.stix_id, &object.observable, &admitted)
+            .collect()
     }
 
     /// The attributes that claim `object`.

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use uuid::Uuid;
 use wildmatch::WildMatch;
 
 use super::Rendering;
-use crate::convert::{ClaimFacts, EventFacts, Since, Tag};
+use crate::convert::{self, ClaimFacts, EventFacts, Since, Tag};
 use crate::policy::Tlp;
 
 /// The kill chain of phases that name no other: Lockheed Martin's, as STIX 2.1, 2.6 spells it.
@@ -16,6 +17,9 @@ const CATEGORIES: &str = "misp-category";
 
 /// The taxonomy whose predicates are Sentinel's threat types.
 const THREAT_TYPES: &str = "sentinel-threattype";
+
+/// How labels begin that name an actor.
+const ACTIVITY_GROUP: &str = "ActivityGroup:";
 
 /// MISP's own taxonomy for an event's threat level, by `threat_level_id`; 4, undefined, says
 /// nothing.
@@ -123,11 +127,33 @@ impl Context {
         self.label(&format!("misp:warninglist=\"{name}\""))
     }
 
+    /// The actors whose tags are on the claim or its event, as Sentinel's rules read them out of
+    /// labels: `ActivityGroup:(\S+)`, so without white space.
+    pub(super) fn actors(&self, event: &EventFacts, claim: &ClaimFacts) -> Vec<String> {
+        let tags = sent(&event.tags).chain(sent(&claim.tags));
+        let labels = tags.filter_map(|tag| actor(event, &tag.name)).map(|name| {
+            let words: Vec<&str> = name.split_whitespace().collect();
+            format!("{ACTIVITY_GROUP}{}", words.join("-"))
+        });
+        labels.filter(|label| !self.labels.ignores(label)).collect()
+    }
+
     /// The event's threat level as a label.
     pub(super) fn threat_level(&self, event: &EventFacts) -> Option<String> {
         let level = THREAT_LEVELS.iter().find(|(level, _)| *level == event.threat_level)?;
         self.threat_level_labels.then(|| self.label(level.1)).flatten()
     }
+}
+
+/// The name of the actor that a tag puts on. An instance's own clusters have a uuid in their tag, and
+/// a name only where MISP tells it.
+fn actor<'t>(event: &'t EventFacts, tag: &'t str) -> Option<&'t str> {
+    let named = convert::actor(tag)?;
+    if Uuid::try_parse(named).is_err() {
+        return Some(named);
+    }
+    let cluster = event.clusters.iter().find(|cluster| cluster.tag == tag)?;
+    Some(cluster.name.as_str()).filter(|name| !name.trim().is_empty())
 }
 
 /// `sentinel-threattype:C2` is the threat type `C2`.
@@ -186,10 +212,12 @@ impl Labels {
     }
 
     fn label(&self, tag: &str) -> Option<String> {
-        let shown = Tlp::from_tag(tag).is_none()
-            && !self.ignore.iter().any(|pattern| pattern.matches(tag))
-            && self.allows_taxonomy(tag);
+        let shown = Tlp::from_tag(tag).is_none() && !self.ignores(tag) && self.allows_taxonomy(tag);
         shown.then(|| tag.to_owned())
+    }
+
+    fn ignores(&self, label: &str) -> bool {
+        self.ignore.iter().any(|pattern| pattern.matches(label))
     }
 
     /// A tag of a taxonomy begins with its name and a colon.

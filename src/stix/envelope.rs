@@ -15,6 +15,17 @@ pub fn live(body: &str, valid_until: i64, created: i64, modified: i64) -> String
     object
 }
 
+/// A context object as sent, which has no end: the body with `created` and `modified`.
+#[must_use]
+pub fn plain(body: &str, created: i64, modified: i64) -> String {
+    let mut object = String::with_capacity(body.len() + 96);
+    object.push_str(body.strip_suffix('}').unwrap_or(body));
+    push_member(&mut object, "created", created);
+    push_member(&mut object, "modified", modified);
+    object.push('}');
+    object
+}
+
 /// A withdrawal by expiry: the same object, its validity ended at `at` (at least one second after
 /// `valid_from`, since STIX wants `valid_until` to be later). It can be undone, and is safe with a
 /// lost ledger.

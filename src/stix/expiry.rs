@@ -15,6 +15,8 @@ pub struct ClaimTimes {
     pub claimed_at: i64,
     /// The date of an expiration sighting.
     pub expires_at: Option<i64>,
+    /// When the attribute becomes too old to count.
+    pub counts_until: Option<i64>,
 }
 
 impl ClaimTimes {
@@ -27,7 +29,14 @@ impl ClaimTimes {
             last_seen: facts.last_seen.map(|micros| micros / 1_000),
             claimed_at,
             expires_at,
+            counts_until: None,
         }
+    }
+
+    /// The same of an attribute that counts until then, Unix milliseconds.
+    #[must_use]
+    pub fn until(self, counts_until: Option<i64>) -> Self {
+        Self { counts_until, ..self }
     }
 
     /// `first_seen`, else the attribute's timestamp.
@@ -37,9 +46,14 @@ impl ClaimTimes {
     }
 
     /// An expiration sighting, else `last_seen` where it ends the validity, else the days of the
-    /// observable's type.
+    /// observable's type; but no longer than the attribute counts.
     #[must_use]
     pub fn valid_until(&self, observable: &Observable, expiry: &Expiry) -> i64 {
+        let until = self.holds_until(observable, expiry);
+        self.counts_until.map_or(until, |at| until.min(at))
+    }
+
+    fn holds_until(&self, observable: &Observable, expiry: &Expiry) -> i64 {
         if let Some(at) = self.expires_at {
             return at;
         }
@@ -108,6 +122,7 @@ mod tests {
         last_seen: Some(950 * DAY),
         claimed_at: 1_010 * DAY,
         expires_at: None,
+        counts_until: None,
     };
 
     #[test]

@@ -46,7 +46,7 @@ pub struct Indicator {
 /// Merges claims into indicators.
 #[derive(Debug, Clone)]
 pub struct Merger {
-    rendering: Rendering,
+    pub(super) rendering: Rendering,
     context: Context,
     /// Of what stands beside the claims.
     judge: Judge,
@@ -114,7 +114,7 @@ impl Merger {
         claims: &[Admitted<'_>],
     ) -> Option<Indicator> {
         let newest = claims.iter().max_by_key(|claim| by_age(claim))?;
-        let oldest = claims.iter().min_by_key(|claim| by_age(claim))?;
+        let oldest = Self::oldest(claims)?;
         let expiry = &self.rendering.expiry;
         let valid_from = claims.iter().map(|claim| claim.times.valid_from()).min()?;
         let valid_until =
@@ -145,6 +145,11 @@ impl Merger {
         Some(Indicator { body, valid_from, valid_until, fingerprint })
     }
 
+    /// The claim whose event's organisation is the creator.
+    pub(super) fn oldest<'c, 'a>(claims: &'c [Admitted<'a>]) -> Option<&'c Admitted<'a>> {
+        claims.iter().min_by_key(|claim| by_age(claim))
+    }
+
     fn tlp(&self, claim: &Admitted<'_>) -> Tlp {
         Tlp::strictest(
             claim.event.tags.iter().chain(&claim.claim.tags),
@@ -163,6 +168,8 @@ impl Merger {
         labels.extend(claims.iter().filter_map(|claim| self.context.threat_level(claim.event)));
         let lists = claims.iter().flat_map(|claim| claim.warninglists);
         labels.extend(lists.filter_map(|list| self.context.warninglist(list)));
+        labels
+            .extend(claims.iter().flat_map(|claim| self.context.actors(claim.event, claim.claim)));
         labels.insert(format!("tlp:{}", tlp.name()));
         labels
     }
@@ -219,7 +226,7 @@ fn union(claims: &[Admitted<'_>], of: impl Fn(&str) -> Option<String>) -> BTreeS
     tags.filter_map(|tag| of(&tag.name)).collect()
 }
 
-fn fingerprint(body: &str, valid_until: i64) -> i64 {
+pub(super) fn fingerprint(body: &str, valid_until: i64) -> i64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(body.as_bytes()).update(&valid_until.to_le_bytes());
     let mut bytes = [0; 8];
@@ -266,9 +273,9 @@ struct Reference {
 }
 
 #[derive(Serialize)]
-struct Phase {
-    kill_chain_name: String,
-    phase_name: String,
+pub(super) struct Phase {
+    pub kill_chain_name: String,
+    pub phase_name: String,
 }
 
 #[cfg(test)]
@@ -300,6 +307,7 @@ mod tests {
             },
             labels_ignore: vec!["misp-galaxy:*".into()],
             labels_taxonomies: vec![],
+            context: BTreeSet::new(),
         };
         Merger::new(&rendering, &default_judge())
     }
@@ -337,6 +345,7 @@ mod tests {
             last_seen: None,
             claimed_at: 0,
             expires_at: None,
+            counts_until: None,
         };
         Admitted { event, attribute: Uuid::from_u128(number), claim, times, warninglists: &[] }
     }

@@ -7,16 +7,18 @@ mod expiry;
 mod indicator;
 mod marking;
 mod observable;
+mod related;
 mod time;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-pub use envelope::{live, revoked, withdrawn};
+pub use envelope::{live, plain, revoked, withdrawn};
 pub use expiry::ClaimTimes;
 pub use indicator::{Admitted, Indicator, Merger};
 pub use observable::Observable;
+pub use related::{ContextKind, ContextObject, Needed};
 pub use time::timestamp;
 
 use crate::config::DaysByType;
@@ -40,6 +42,8 @@ pub struct Rendering {
     pub labels_ignore: Vec<String>,
     /// Taxonomies (what stands before `:`) whose tags become labels; empty: all.
     pub labels_taxonomies: Vec<String>,
+    /// Which objects go beside the indicators that need them; relationships with what they point to.
+    pub context: BTreeSet<ContextKind>,
 }
 
 /// What is read out of tags. Tags are compared without quotes, whatever their case.

@@ -14,13 +14,13 @@ use uuid::Uuid;
 use crate::mapping;
 use crate::recordings::{elements, files, http, publication, read, recording};
 
-type Setting = (&'static str, &'static str);
+pub(crate) type Setting = (&'static str, &'static str);
 
 /// What `convert` printed, and how it ended.
-struct Converted {
-    bundle: String,
-    skipped: String,
-    code: Option<i32>,
+pub(crate) struct Converted {
+    pub(crate) bundle: String,
+    pub(crate) skipped: String,
+    pub(crate) code: Option<i32>,
 }
 
 impl Converted {
@@ -30,9 +30,18 @@ impl Converted {
         Self { bundle: text(output.stdout), skipped: text(output.stderr), code }
     }
 
-    fn objects(&self) -> Vec<Value> {
+    pub(crate) fn all(&self) -> Vec<Value> {
         let bundle: Value = serde_json::from_str(&self.bundle).unwrap();
         elements(&bundle["objects"]).cloned().collect()
+    }
+
+    /// The indicators.
+    pub(crate) fn objects(&self) -> Vec<Value> {
+        self.kind("indicator")
+    }
+
+    pub(crate) fn kind(&self, kind: &str) -> Vec<Value> {
+        self.all().into_iter().filter(|object| object["type"] == kind).collect()
     }
 
     fn patterns(&self) -> Vec<String> {
@@ -54,7 +63,7 @@ impl Converted {
     }
 }
 
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
@@ -65,7 +74,7 @@ fn command(arguments: &[&str], settings: &[Setting]) -> Command {
 }
 
 /// Converts what is written to standard input.
-fn convert(document: &[u8], arguments: &[&str], settings: &[Setting]) -> Converted {
+pub(crate) fn convert(document: &[u8], arguments: &[&str], settings: &[Setting]) -> Converted {
     let arguments: Vec<&str> = ["-"].iter().chain(arguments).copied().collect();
     let mut child = command(&arguments, settings)
         .stdin(Stdio::piped())
@@ -78,7 +87,7 @@ fn convert(document: &[u8], arguments: &[&str], settings: &[Setting]) -> Convert
 }
 
 /// The recordings are made of documentation addresses.
-const ANYWHERE: Setting = ("MSR_POLICY__ALLOW_NON_ROUTABLE", "true");
+pub(crate) const ANYWHERE: Setting = ("MSR_POLICY__ALLOW_NON_ROUTABLE", "true");
 
 /// Whatever its age.
 fn ageless(document: &[u8]) -> Converted {
@@ -227,23 +236,35 @@ fn observables(kind: &str, value: &str) -> Option<Vec<(bool, String, String)>> {
     })
 }
 
-/// STIX 2.1: 8 "STIX Bundle Object", 4.7 "Indicator", 2.9 "List" (never empty), 2.10 "Object Identifier".
-fn assert_valid(bundle: &str) {
+/// STIX 2.1: 8 "STIX Bundle Object", 4.1 "Attack Pattern", 4.5 "Identity", 4.7 "Indicator", 4.17
+/// "Threat Actor", 5.1 "Relationship", 2.9 "List" (never empty), 2.10 "Object Identifier".
+pub(crate) fn assert_valid(bundle: &str) {
     let bundle: Value = serde_json::from_str(bundle).unwrap();
     assert_eq!(bundle["type"], "bundle");
     assert_id(&bundle["id"], "bundle");
     assert!(bundle.get("objects").is_none_or(|objects| !objects.as_array().unwrap().is_empty()));
     let mut ids = BTreeSet::new();
     for object in elements(&bundle["objects"]) {
-        assert_eq!(object["type"], "indicator");
+        let kind = text(&object["type"]);
         assert_eq!(object["spec_version"], "2.1");
-        assert_eq!(object["pattern_type"], "stix");
-        assert_id(&object["id"], "indicator");
+        assert_id(&object["id"], &kind);
         assert!(ids.insert(text(&object["id"])), "twice: {object}");
-        let [from, until, created, modified] =
-            ["valid_from", "valid_until", "created", "modified"].map(|key| time(&object[key]));
-        assert!(from < until && created <= modified, "{object}");
+        assert!(time(&object["created"]) <= time(&object["modified"]), "{object}");
+        match kind.as_str() {
+            "indicator" => {
+                assert_eq!(object["pattern_type"], "stix");
+                assert!(time(&object["valid_from"]) < time(&object["valid_until"]), "{object}");
+            }
+            "identity" | "attack-pattern" | "threat-actor" => drop(text(&object["name"])),
+            "relationship" => assert_eq!(object["relationship_type"], "indicates"),
+            other => panic!("{other} is nothing that Sentinel takes"),
+        }
         assert_no_empty_list(object);
+    }
+    for object in elements(&bundle["objects"]).filter(|object| object["type"] == "relationship") {
+        for end in ["source_ref", "target_ref"] {
+            assert!(ids.contains(object[end].as_str().unwrap()), "{end} leads nowhere: {object}");
+        }
     }
 }
 

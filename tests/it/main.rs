@@ -14,6 +14,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod context;
+#[cfg(test)]
 mod convergence;
 #[cfg(test)]
 mod convert;
@@ -53,6 +55,8 @@ mod revoke;
 mod sandbox;
 #[cfg(test)]
 mod sandbox_misp;
+#[cfg(test)]
+mod suppress;
 #[cfg(test)]
 mod truth;
 #[cfg(test)]

@@ -63,3 +63,10 @@ pub(crate) fn deletion(timestamp: i64) -> Vec<u8> {
     )
     .into_bytes()
 }
+
+/// The frame of another event that says the same.
+pub(crate) fn of_another_event(frame: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8(frame.to_vec()).unwrap();
+    let other = text.replace("-000000000007", "-000000000008");
+    other.replace(r#""id":"7""#, r#""id":"8""#).replace(r#"id":"7""#, r#"id":"8""#).into_bytes()
+}

@@ -1,0 +1,117 @@
+//! The commands `suppress`, `unsuppress` and `suppressed`: by the running relay, or on the ledger
+//! without one.
+
+use anyhow::{bail, ensure};
+use chrono::{DateTime, SecondsFormat};
+
+use super::commands::{open, print};
+use super::control::{self, Request, Response};
+use crate::app;
+use crate::cli::SuppressOptions;
+use crate::config::Config;
+use crate::ledger::{Ledger, Suppressed, Suppression, millis};
+
+/// A value or a reason, bytes: both go over the control socket, escaped.
+const LONGEST: usize = 1_500;
+
+/// Withholds a value.
+///
+/// # Errors
+/// The value is empty, neither a relay nor the ledger can do it, or standard output is closed.
+pub async fn suppress(config: &Config, options: &SuppressOptions) -> anyhow::Result<()> {
+    let value = checked(&options.value)?;
+    let until = options.within.map(|within| Ledger::now().saturating_add(millis(*within)));
+    let reason = options.reason.clone().unwrap_or_default();
+    ensure!(reason.len() <= LONGEST, "the reason is too long");
+    let request = Request::Suppress { value: value.clone(), until, reason: reason.clone() };
+    let done = match control::ask(&config.ledger.data_dir, &request).await? {
+        Some(answer) => told(answer)?,
+        None => {
+            let ledger = open(&config.ledger).await?;
+            let (what, now) = ((value.as_str(), reason.as_str()), Ledger::now());
+            let done = ledger.suppress(&app::views(config), what, until, now).await;
+            ledger.close().await;
+            done?
+        }
+    };
+    let Suppression { claims, indicators, .. } = done;
+    let end =
+        until.map_or_else(|| "until `unsuppress`".to_owned(), |at| format!("until {}", time(at)));
+    print(&format!(
+        "{value} is withheld {end}: {claims} claims count for nothing, {indicators} indicators end.\n"
+    ))
+}
+
+/// Takes a suppression back.
+///
+/// # Errors
+/// The value is not suppressed, neither a relay nor the ledger can do it, or standard output is
+/// closed.
+pub async fn unsuppress(config: &Config, value: &str) -> anyhow::Result<()> {
+    let value = checked(value)?;
+    let request = Request::Unsuppress { value: value.clone() };
+    let done = match control::ask(&config.ledger.data_dir, &request).await? {
+        Some(answer) => told(answer)?,
+        None => {
+            let ledger = open(&config.ledger).await?;
+            let done = ledger.unsuppress(&app::views(config), &value, Ledger::now()).await;
+            ledger.close().await;
+            done?
+        }
+    };
+    ensure!(done.before > 0, "{value} is not suppressed\n  hint: `suppressed` lists what is");
+    let Suppression { claims, indicators, .. } = done;
+    print(&format!(
+        "{value} is withheld no more: {claims} claims, {indicators} indicators come back.\n"
+    ))
+}
+
+/// Lists what is withheld.
+///
+/// # Errors
+/// Neither a relay nor the ledger can tell, or standard output is closed.
+pub async fn suppressed(config: &Config, json: bool) -> anyhow::Result<()> {
+    let list = match control::ask(&config.ledger.data_dir, &Request::Suppressed).await? {
+        Some(Response::Suppressed { suppressed }) => suppressed,
+        Some(Response::Failed { error }) => bail!("the relay answers: {error}"),
+        Some(other) => bail!("the relay answers {other:?}"),
+        None => {
+            let ledger = open(&config.ledger).await?;
+            let list = ledger.suppressed().await;
+            ledger.close().await;
+            list?
+        }
+    };
+    match (json, list.is_empty()) {
+        (true, _) => print(&format!("{}\n", serde_json::to_string(&list)?)),
+        (false, true) => print("Nothing is suppressed.\n"),
+        (false, false) => print(&list.iter().map(line).collect::<String>()),
+    }
+}
+
+fn line(one: &Suppressed) -> String {
+    let Suppressed { value, since, until, reason, claims } = one;
+    let end = until.map_or_else(String::new, |at| format!(" until {}", time(at)));
+    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    format!("{value} since {}{end}, {claims} claims{reason}\n", time(*since))
+}
+
+fn checked(value: &str) -> anyhow::Result<String> {
+    let value = value.trim();
+    ensure!(!value.is_empty(), "no value to withhold\n  hint: suppress 198.51.100.7");
+    ensure!(value.len() <= LONGEST, "the value is too long\n  hint: write it into policy.never");
+    Ok(value.to_owned())
+}
+
+fn told(answer: Response) -> anyhow::Result<Suppression> {
+    if let Response::Failed { error } = answer {
+        bail!("the relay answers: {error}");
+    }
+    let Response::Suppression { done } = answer else { bail!("the relay answers {answer:?}") };
+    Ok(done)
+}
+
+fn time(at: i64) -> String {
+    let at = DateTime::from_timestamp_millis(at).unwrap_or_default();
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

@@ -1,0 +1,182 @@
+//! Values that an operator withholds: what claims them counts for nothing until the suppression ends.
+
+use serde::{Deserialize, Serialize};
+use sqlx::{QueryBuilder, Sqlite};
+use uuid::Uuid;
+
+use super::change::Change;
+use super::wanted::refresh;
+use super::{Ledger, Views, Writing};
+use crate::policy;
+
+/// A value that is withheld.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+pub struct Suppressed {
+    /// As the operator wrote it.
+    pub value: String,
+    /// Unix milliseconds.
+    pub since: i64,
+    /// `None`: until it is taken back.
+    pub until: Option<i64>,
+    pub reason: String,
+    /// How many claims it withholds now.
+    pub claims: i64,
+}
+
+/// What a suppression, or its end, did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suppression {
+    /// Values that were suppressed before, in any spelling of this one.
+    pub before: usize,
+    /// Claims of the value.
+    pub claims: i64,
+    /// Indicators that end, or come back, in all views.
+    pub indicators: usize,
+}
+
+impl Ledger {
+    /// Withholds a value, in whichever spelling claims have it, until `until` (Unix milliseconds) or
+    /// until it is taken back. An earlier suppression of it is replaced.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn suppress(
+        &self,
+        views: &Views,
+        (value, reason): (&str, &str),
+        until: Option<i64>,
+        now: i64,
+    ) -> sqlx::Result<Suppression> {
+        let spellings = policy::spellings(value);
+        let mut tx = self.begin().await?;
+        let before = lift(&mut tx, &spellings).await?;
+        sqlx::query("INSERT INTO suppressed (value, since, until, reason) VALUES ($1, $2, $3, $4)")
+            .bind(value)
+            .bind(now)
+            .bind(until)
+            .bind(reason)
+            .execute(&mut *tx)
+            .await?;
+        for spelling in &spellings {
+            sqlx::query("INSERT INTO suppressed_spellings (spelling, value) VALUES ($1, $2)")
+                .bind(spelling)
+                .bind(value)
+                .execute(&mut *tx)
+                .await?;
+        }
+        let spellings = [spellings, before.spellings].concat();
+        let (claims, change) = self.judge_again(tx, views, &spellings, now).await?;
+        Ok(Suppression { before: before.values, claims, indicators: change })
+    }
+
+    /// Takes back the suppression of a value, in whichever spelling it was.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn unsuppress(
+        &self,
+        views: &Views,
+        value: &str,
+        now: i64,
+    ) -> sqlx::Result<Suppression> {
+        let mut tx = self.begin().await?;
+        let before = lift(&mut tx, &policy::spellings(value)).await?;
+        let (claims, indicators) = self.judge_again(tx, views, &before.spellings, now).await?;
+        Ok(Suppression { before: before.values, claims, indicators })
+    }
+
+    /// Takes back the suppressions whose time is over; returns their values.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub(super) async fn end_suppressions(
+        &self,
+        views: &Views,
+        now: i64,
+    ) -> sqlx::Result<Vec<String>> {
+        let over: Vec<String> =
+            sqlx::query_scalar("SELECT value FROM suppressed WHERE until <= $1 LIMIT 100")
+                .bind(now)
+                .fetch_all(&self.readers)
+                .await?;
+        for value in &over {
+            let mut tx = self.begin().await?;
+            let spellings = take_off(&mut tx, value).await?;
+            self.judge_again(tx, views, &spellings, now).await?;
+        }
+        Ok(over)
+    }
+
+    /// All suppressions, the newest first.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn suppressed(&self) -> sqlx::Result<Vec<Suppressed>> {
+        sqlx::query_as(
+            "SELECT value, since, until, reason,
+                 (SELECT count(*) FROM claims c WHERE lower(c.value) IN
+                     (SELECT spelling FROM suppressed_spellings s WHERE s.value = suppressed.value))
+                 AS claims
+             FROM suppressed ORDER BY since DESC, value",
+        )
+        .fetch_all(&self.readers)
+        .await
+    }
+
+    /// Judges all claims of a value anew and commits: how many claims, and how many indicators changed.
+    async fn judge_again(
+        &self,
+        mut tx: Writing,
+        views: &Views,
+        spellings: &[String],
+        now: i64,
+    ) -> sqlx::Result<(i64, usize)> {
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT object, count(*) FROM claims WHERE");
+        push_texts(&mut query, " lower(value) IN ", spellings);
+        query.push(" GROUP BY object");
+        let found: Vec<(Uuid, i64)> = query.build_query_as().fetch_all(&mut *tx).await?;
+        let objects: Vec<Uuid> = found.iter().map(|(object, _)| *object).collect();
+        let mut change = Change::new(views, None, now);
+        refresh(&mut tx, &objects, &mut change).await?;
+        self.commit(tx, &change).await?;
+        let claims = found.iter().map(|(_, claims)| claims).sum();
+        Ok((claims, change.altered + change.withdrawn))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Lifted {
+    values: usize,
+    spellings: Vec<String>,
+}
+
+/// Takes off every suppression that meets one of these spellings.
+async fn lift(tx: &mut Writing, spellings: &[String]) -> sqlx::Result<Lifted> {
+    let mut query =
+        QueryBuilder::<Sqlite>::new("SELECT DISTINCT value FROM suppressed_spellings WHERE");
+    push_texts(&mut query, " spelling IN ", spellings);
+    let values: Vec<String> = query.build_query_scalar().fetch_all(&mut **tx).await?;
+    let mut lifted = Lifted { values: values.len(), ..Lifted::default() };
+    for value in values {
+        lifted.spellings.extend(take_off(tx, &value).await?);
+    }
+    Ok(lifted)
+}
+
+/// The spellings of a suppression that is no more.
+async fn take_off(tx: &mut Writing, value: &str) -> sqlx::Result<Vec<String>> {
+    sqlx::query("DELETE FROM suppressed WHERE value = $1").bind(value).execute(&mut **tx).await?;
+    sqlx::query_scalar("DELETE FROM suppressed_spellings WHERE value = $1 RETURNING spelling")
+        .bind(value)
+        .fetch_all(&mut **tx)
+        .await
+}
+
+fn push_texts(query: &mut QueryBuilder<Sqlite>, words: &str, texts: &[String]) {
+    query.push(words).push("(");
+    let mut list = query.separated(", ");
+    for text in texts {
+        list.push_bind(text.clone());
+    }
+    query.push(")");
+}

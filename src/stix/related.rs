@@ -1,0 +1,497 @@
+//! Context objects: the identity that made an indicator, the techniques and actors that it indicates,
+//! and the relationships between them.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::indicator::{Merger, Phase, fingerprint};
+use super::{Admitted, context};
+use crate::convert::{Cluster, ClusterKind, EventFacts};
+
+/// A kind of object that is no indicator. In the order in which one needs another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContextKind {
+    Identity,
+    AttackPattern,
+    ThreatActor,
+    Relationship,
+}
+
+impl ContextKind {
+    /// The STIX type.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::AttackPattern => "attack-pattern",
+            Self::ThreatActor => "threat-actor",
+            Self::Relationship => "relationship",
+        }
+    }
+
+    /// The kind of a STIX type.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        let all = [Self::Identity, Self::AttackPattern, Self::ThreatActor, Self::Relationship];
+        all.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+/// A context object that an indicator needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Needed<'a> {
+    pub kind: ContextKind,
+    /// Its STIX uuid.
+    pub id: Uuid,
+    said: Said<'a>,
+    /// The event that says it, Unix seconds of MISP.
+    timestamp: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Said<'a> {
+    Identity(&'a EventFacts),
+    Cluster(&'a Cluster),
+    /// Of the indicator with this uuid.
+    Indicates(Uuid, ContextKind, Uuid),
+}
+
+/// A context object as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextObject {
+    pub kind: ContextKind,
+    pub id: Uuid,
+    /// JSON object without `created` and `modified`.
+    pub body: String,
+    /// Of the body; never 0.
+    pub fingerprint: i64,
+    /// Of what several events say of one thing the newest counts: Unix seconds of MISP.
+    pub timestamp: i64,
+}
+
+impl ContextObject {
+    /// Whether this is what counts, of two that say the same thing: a total order, so that it does
+    /// not matter which is heard first.
+    #[must_use]
+    pub fn outranks(&self, other: &Self) -> bool {
+        (self.timestamp, &self.body) > (other.timestamp, &other.body)
+    }
+}
+
+impl Merger {
+    /// Which context objects the indicator with the STIX uuid `indicator` needs, each once: the
+    /// identity that it names as its creator, and what the tags of its claims say it indicates.
+    #[must_use]
+    pub fn needed<'a>(&self, indicator: Uuid, claims: &[Admitted<'a>]) -> Vec<Needed<'a>> {
+        let wanted = &self.rendering.context;
+        let mut needed = Vec::new();
+        if wanted.contains(&ContextKind::Identity) {
+            needed.extend(Self::oldest(claims).and_then(|oldest| identity(oldest.event)));
+        }
+        let pattern = wanted.contains(&ContextKind::AttackPattern);
+        let actor = wanted.contains(&ContextKind::ThreatActor);
+        if pattern || actor {
+            for found in clusters(claims).filter(|found| wanted.contains(&found.kind)) {
+                keep_newest(&mut needed, found);
+            }
+            let targets: Vec<_> = needed.iter().filter(|one| one.is_indicated()).copied().collect();
+            needed.extend(targets.into_iter().map(|target| self.indicates(indicator, target)));
+        }
+        needed
+    }
+
+    fn indicates<'a>(&self, indicator: Uuid, target: Needed<'a>) -> Needed<'a> {
+        Needed {
+            kind: ContextKind::Relationship,
+            id: self.relationship(indicator, (target.kind, target.id), 0),
+            said: Said::Indicates(indicator, target.kind, target.id),
+            timestamp: 0,
+        }
+    }
+
+    /// The uuid of the relationship from an indicator to what it indicates: UUIDv5 of `indicates
+    /// SOURCE TARGET` in the namespace; of `generation N of …` where predecessors were revoked.
+    #[must_use]
+    pub fn relationship(
+        &self,
+        indicator: Uuid,
+        (kind, target): (ContextKind, Uuid),
+        generation: i16,
+    ) -> Uuid {
+        let name = format!("indicates indicator--{indicator} {}--{target}", kind.word());
+        let name = match generation {
+            0 => name,
+            generation => format!("generation {generation} of {name}"),
+        };
+        Uuid::new_v5(&self.rendering.namespace, name.as_bytes())
+    }
+}
+
+impl<'a> Needed<'a> {
+    fn is_indicated(&self) -> bool {
+        matches!(self.kind, ContextKind::AttackPattern | ContextKind::ThreatActor)
+    }
+
+    /// What a relationship points to.
+    #[must_use]
+    pub fn target(&self) -> Option<(ContextKind, Uuid)> {
+        match self.said {
+            Said::Indicates(_, kind, target) => Some((kind, target)),
+            Said::Identity(_) | Said::Cluster(_) => None,
+        }
+    }
+
+    /// The object; a relationship under the uuid `id`, which need not be its first.
+    #[must_use]
+    pub fn render(&self, id: Uuid) -> Option<ContextObject> {
+        let mut document = Document::new(self.kind, id);
+        match self.said {
+            Said::Identity(event) => {
+                document.name = Some(&event.org_name);
+                document.identity_class = Some("organization");
+            }
+            Said::Cluster(cluster) => document.describe(cluster),
+            Said::Indicates(indicator, kind, target) => {
+                document.relationship_type = Some("indicates");
+                document.source_ref = Some(format!("indicator--{indicator}"));
+                document.target_ref = Some(format!("{}--{target}", kind.word()));
+            }
+        }
+        // Strings only: serialising cannot fail.
+        let body = serde_json::to_string(&document).ok()?;
+        let fingerprint = fingerprint(&body, 0);
+        Some(ContextObject { kind: self.kind, id, body, fingerprint, timestamp: self.timestamp })
+    }
+}
+
+/// The organisation that made the event, under MISP's own uuid.
+fn identity(event: &EventFacts) -> Option<Needed<'_>> {
+    let id = event.org_uuid.filter(|_| !event.org_name.trim().is_empty())?;
+    let timestamp = event.timestamp;
+    Some(Needed { kind: ContextKind::Identity, id, said: Said::Identity(event), timestamp })
+}
+
+/// The clusters whose tags are on the claims or their events, and are sent.
+fn clusters<'a>(claims: &[Admitted<'a>]) -> impl Iterator<Item = Needed<'a>> {
+    claims.iter().flat_map(|claim| {
+        let (event, claim) = (claim.event, claim.claim);
+        let is_on = move |cluster: &&Cluster| {
+            let mut tags = context::sent(&event.tags).chain(context::sent(&claim.tags));
+            tags.any(|tag| tag.name == cluster.tag)
+        };
+        event.clusters.iter().filter(is_on).map(|cluster| Needed {
+            kind: match cluster.kind {
+                ClusterKind::AttackPattern => ContextKind::AttackPattern,
+                ClusterKind::ThreatActor => ContextKind::ThreatActor,
+            },
+            id: cluster.uuid,
+            said: Said::Cluster(cluster),
+            timestamp: event.timestamp,
+        })
+    })
+}
+
+fn keep_newest<'a>(needed: &mut Vec<Needed<'a>>, found: Needed<'a>) {
+    match needed.iter_mut().find(|known| (known.kind, known.id) == (found.kind, found.id)) {
+        None => needed.push(found),
+        Some(known) => {
+            let body = |one: &Needed<'_>| one.render(one.id).map(|object| object.body);
+            if found.timestamp > known.timestamp
+                || (found.timestamp == known.timestamp && body(&found) > body(known))
+            {
+                *known = found;
+            }
+        }
+    }
+}
+
+/// The wire form (STIX 2.1: 4.1 Attack Pattern, 4.5 Identity, 4.17 Threat Actor, 5.1 Relationship), in
+/// a fixed order of members.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    spec_version: &'static str,
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity_class: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    aliases: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    external_references: Vec<Reference<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kill_chain_phases: Vec<Phase>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relationship_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_ref: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_ref: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Reference<'a> {
+    source_name: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<&'a str>,
+}
+
+impl<'a> Document<'a> {
+    fn new(kind: ContextKind, id: Uuid) -> Self {
+        Self {
+            kind: kind.word(),
+            spec_version: "2.1",
+            id: format!("{}--{id}", kind.word()),
+            name: None,
+            description: None,
+            identity_class: None,
+            aliases: Vec::new(),
+            external_references: Vec::new(),
+            kill_chain_phases: Vec::new(),
+            relationship_type: None,
+            source_ref: None,
+            target_ref: None,
+        }
+    }
+
+    fn describe(&mut self, cluster: &'a Cluster) {
+        self.name = Some(&cluster.name);
+        self.description = Some(cluster.description.as_str()).filter(|text| !text.is_empty());
+        let (url, external_id) = (cluster.url.as_deref(), cluster.external_id.as_deref());
+        if url.or(external_id).is_some() {
+            let source_name = external_id.map_or("misp-galaxy", source_name);
+            self.external_references.push(Reference { source_name, url, external_id });
+        }
+        match cluster.kind {
+            ClusterKind::AttackPattern => {
+                let phases: BTreeSet<_> =
+                    cluster.kill_chain.iter().filter_map(|p| phase(p)).collect();
+                let phase = |(kill_chain_name, phase_name)| Phase { kill_chain_name, phase_name };
+                self.kill_chain_phases = phases.into_iter().map(phase).collect();
+            }
+            ClusterKind::ThreatActor => {
+                let others = cluster.synonyms.iter().filter(|synonym| **synonym != cluster.name);
+                self.aliases = others.map(String::as_str).collect();
+            }
+        }
+    }
+}
+
+/// Who numbers so (MITRE writes `mitre-attack` for all of ATT&CK).
+fn source_name(external_id: &str) -> &'static str {
+    if external_id.starts_with("AML.") { "mitre-atlas" } else { "mitre-attack" }
+}
+
+/// misp-galaxy writes MITRE's chains without `mitre-` and with the platform:
+/// `attack-Linux:initial-access`, `mobile-attack-iOS:impact`; older ones with the domain,
+/// `mitre-attack:enterprise-attack:impact`.
+fn phase(written: &str) -> Option<(String, String)> {
+    let (chain, rest) = written.split_once(':')?;
+    let phase = rest.rsplit(':').next().map(str::trim).filter(|phase| !phase.is_empty())?;
+    let bare = chain.trim().strip_prefix("mitre-").unwrap_or(chain.trim());
+    let is_of = |known: &&str| {
+        bare.strip_prefix(*known).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let known = ["attack", "mobile-attack", "pre-attack", "ics-attack", "atlas"];
+    let chain = known.iter().find(|known| is_of(known)).map(|known| format!("mitre-{known}"));
+    Some((chain.unwrap_or_else(|| bare.to_owned()), phase.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convert::{ClaimFacts, Since, Tag};
+    use crate::policy::Judge;
+    use crate::stix::ClaimTimes;
+
+    fn merger(context: &[ContextKind]) -> Merger {
+        let none = tempfile::NamedTempFile::new().unwrap();
+        let mut rules = crate::config::load_rules(Some(none.path()), std::iter::empty()).unwrap();
+        assert_eq!(rules.rendering.context, [ContextKind::Identity].into(), "the default");
+        rules.rendering.context = context.iter().copied().collect();
+        Merger::new(&rules.rendering, &Judge::new(&rules.policy))
+    }
+
+    const ALL: [ContextKind; 3] =
+        [ContextKind::Identity, ContextKind::AttackPattern, ContextKind::ThreatActor];
+
+    fn cluster(number: u128, kind: ClusterKind, name: &str) -> Cluster {
+        Cluster {
+            tag: format!("misp-galaxy:x=\"{number}\""),
+            uuid: Uuid::from_u128(number),
+            kind,
+            name: name.into(),
+            description: String::new(),
+            external_id: None,
+            url: None,
+            kill_chain: vec![],
+            synonyms: vec![],
+        }
+    }
+
+    fn tag(number: u128) -> Tag {
+        Tag { name: format!("misp-galaxy:x=\"{number}\""), ..Tag::default() }
+    }
+
+    /// Of the organisation 100, with a technique 1 and an actor 2.
+    fn event(timestamp: i64, tags: Vec<Tag>) -> EventFacts {
+        EventFacts {
+            uuid: Uuid::from_u128(50 + timestamp.unsigned_abs() as u128),
+            org_uuid: Some(Uuid::from_u128(100)),
+            org_name: format!("CERT {timestamp}"),
+            timestamp,
+            tags,
+            clusters: vec![
+                cluster(1, ClusterKind::AttackPattern, &format!("technique {timestamp}")),
+                cluster(2, ClusterKind::ThreatActor, "actor"),
+            ],
+            ..EventFacts::default()
+        }
+    }
+
+    /// Kind, id and what is said, of what two claims need.
+    fn needed(merger: &Merger, claims: &[(&EventFacts, ClaimFacts)]) -> Vec<(ContextKind, String)> {
+        let admitted: Vec<Admitted<'_>> = claims
+            .iter()
+            .enumerate()
+            .map(|(number, (event, claim))| Admitted {
+                event,
+                attribute: Uuid::from_u128(number as u128),
+                claim,
+                times: ClaimTimes::of(claim, 0, None),
+                warninglists: &[],
+            })
+            .collect();
+        let objects = merger.needed(Uuid::from_u128(9), &admitted).into_iter();
+        objects
+            .map(|one| {
+                let object: serde_json::Value =
+                    serde_json::from_str(&one.render(one.id).unwrap().body).unwrap();
+                let said = object.get("name").or(object.get("target_ref")).unwrap();
+                (one.kind, said.as_str().unwrap().to_owned())
+            })
+            .collect()
+    }
+
+    fn at(timestamp: i64, tags: Vec<Tag>) -> ClaimFacts {
+        ClaimFacts { timestamp, tags, ..ClaimFacts::default() }
+    }
+
+    #[test]
+    fn an_indicator_needs_its_creator_and_what_its_tags_put_on() {
+        let source = event(7, vec![tag(1)]);
+        let all = merger(&ALL);
+        let technique = "attack-pattern--00000000-0000-0000-0000-000000000001";
+        let actor = "threat-actor--00000000-0000-0000-0000-000000000002";
+        let own = at(1, vec![tag(2), tag(2), tag(3)]);
+        assert_eq!(
+            needed(&all, &[(&source, own)]),
+            [
+                (ContextKind::Identity, "CERT 7".into()),
+                (ContextKind::AttackPattern, "technique 7".into()),
+                (ContextKind::ThreatActor, "actor".into()),
+                (ContextKind::Relationship, technique.into()),
+                (ContextKind::Relationship, actor.into()),
+            ]
+        );
+        assert_eq!(needed(&all, &[(&source, at(1, vec![]))]).len(), 3);
+        let only_actors = merger(&[ContextKind::ThreatActor]);
+        let both = at(1, vec![tag(2)]);
+        assert_eq!(
+            needed(&only_actors, &[(&source, both)]),
+            [(ContextKind::ThreatActor, "actor".into()), (ContextKind::Relationship, actor.into())]
+        );
+        assert!(needed(&merger(&[]), &[(&source, at(1, vec![tag(2)]))]).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_sent_is_not_needed() {
+        let merger = merger(&ALL);
+        let local = Tag { local: true, ..tag(1) };
+        let off = Tag { since: Since::Detached, ..tag(2) };
+        let on_later = Tag { since: Since::Attached, ..tag(2) };
+        let source = event(7, vec![local, off]);
+        let nameless = EventFacts { org_name: " ".into(), ..source.clone() };
+        assert_eq!(needed(&merger, &[(&source, at(1, vec![on_later]))]).len(), 1);
+        assert!(needed(&merger, &[(&nameless, at(1, vec![]))]).is_empty());
+    }
+
+    #[test]
+    fn the_newest_event_says_what_a_thing_is_whatever_the_order() {
+        let merger = merger(&ALL);
+        let (old, new) = (event(7, vec![tag(1)]), event(8, vec![tag(1)]));
+        let names = |claims: &[(&EventFacts, ClaimFacts)]| {
+            let names = needed(&merger, claims).into_iter().map(|(_, said)| said);
+            names.take(2).collect::<Vec<_>>()
+        };
+        // The creator is that of the oldest claim.
+        let (first, second) = ((&new, at(1, vec![])), (&old, at(2, vec![])));
+        assert_eq!(names(&[first.clone(), second.clone()]), ["CERT 8", "technique 8"]);
+        assert_eq!(names(&[second, first]), ["CERT 8", "technique 8"]);
+    }
+
+    #[test]
+    fn ids_are_functions_of_what_is_said() {
+        let merger = merger(&ALL);
+        let (source, target) = (Uuid::from_u128(9), Uuid::from_u128(1));
+        let id = |kind, generation| merger.relationship(source, (kind, target), generation);
+        let pattern = id(ContextKind::AttackPattern, 0);
+        // python3 -c "import uuid; print(uuid.uuid5(uuid.UUID('NAMESPACE'), 'indicates …'))"
+        let name = "indicates indicator--00000000-0000-0000-0000-000000000009 \
+                    attack-pattern--00000000-0000-0000-0000-000000000001";
+        assert_eq!(pattern, Uuid::new_v5(&merger.rendering.namespace, name.as_bytes()));
+        let others = [id(ContextKind::AttackPattern, 1), id(ContextKind::ThreatActor, 0)];
+        assert!(!others.contains(&pattern));
+    }
+
+    #[test]
+    fn phases_are_mitres_whatever_the_platform() {
+        for (written, read) in [
+            ("attack-Linux:initial-access", Some(("mitre-attack", "initial-access"))),
+            ("attack-Office-365:impact", Some(("mitre-attack", "impact"))),
+            ("attack:impact", Some(("mitre-attack", "impact"))),
+            ("mobile-attack-iOS:impact", Some(("mitre-mobile-attack", "impact"))),
+            ("pre-attack:launch", Some(("mitre-pre-attack", "launch"))),
+            ("mitre-attack:enterprise-attack:impact", Some(("mitre-attack", "impact"))),
+            ("mitre-mobile-attack:mobile-attack:impact", Some(("mitre-mobile-attack", "impact"))),
+            ("mitre-atlas:reconnaissance", Some(("mitre-atlas", "reconnaissance"))),
+            ("house:stage", Some(("house", "stage"))),
+            ("attack:", None),
+            ("impact", None),
+        ] {
+            let expected = read.map(|(chain, phase)| (chain.to_owned(), phase.to_owned()));
+            assert_eq!(phase(written), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn of_two_versions_one_counts_whichever_is_heard_first() {
+        let merger = merger(&ALL);
+        let version = |timestamp, name: &str| {
+            let source = EventFacts { org_name: name.into(), ..event(timestamp, vec![]) };
+            let claim = at(1, vec![]);
+            let admitted = Admitted {
+                event: &source,
+                attribute: Uuid::nil(),
+                claim: &claim,
+                times: ClaimTimes::of(&claim, 0, None),
+                warninglists: &[],
+            };
+            let needed = merger.needed(Uuid::nil(), &[admitted]);
+            needed[0].render(needed[0].id).unwrap()
+        };
+        for (low, high) in [((7, "b"), (8, "a")), ((7, "a"), (7, "b"))] {
+            let (low, high) = (version(low.0, low.1), version(high.0, high.1));
+            assert!(high.outranks(&low) && !low.outranks(&high) && !high.outranks(&high));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What is withheld whatever claims it: suppressed values, false positives, what is too old.
+
+use serde_json::Value;
+
+use super::support::event::{of_another_event, publication, tagged, tagged_publication, then};
+use super::support::ledger::{Relay, TARGET};
+use super::support::sandbox::eventually;
+use super::support::scene::Scene;
+use super::support::sentinel::Sentinel;
+
+const FALSE_POSITIVE: &str = "false-positive:confirmed=\"true\"";
+
+fn pattern(value: &str) -> String {
+    format!("[domain-name:value = '{value}']")
+}
+
+fn two() -> Vec<u8> {
+    publication(then(), &[(1, "a.example", &[]), (2, "b.example", &[])])
+}
+
+/// The standard output of a command that ends well.
+fn told(scene: &Scene, arguments: &[&str]) -> String {
+    let output = scene.relay.command(arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_is_withheld_in_any_spelling_with_and_without_a_relay() {
+    let mut scene = Scene::set(&[]).await;
+    scene.publisher.send(&two()).await;
+    scene.settle().await;
+    assert!(scene.is_live(&pattern("a.example")) && scene.is_live(&pattern("b.example")));
+    let withheld = ["suppress", "A[.]Example.", "--for", "30d", "--reason", "our own"];
+    let words = told(&scene, &withheld);
+    assert!(words.contains("1 claims count for nothing, 1 indicators end"), "{words}");
+    eventually(&scene.sandbox, |_| !scene.is_live(&pattern("a.example"))).await;
+    // Neither another publication nor another event brings it back.
+    let again = publication(then() + 1, &[(1, "a.example", &[]), (2, "b.example", &[])]);
+    scene.publisher.send(&of_another_event(&again)).await;
+    scene.publisher.send(&again).await;
+    scene.settle().await;
+    assert!(!scene.is_live(&pattern("a.example")));
+    let listed: Value = serde_json::from_str(&told(&scene, &["suppressed", "--json"])).unwrap();
+    assert_eq!(listed[0]["value"], "A[.]Example.");
+    assert_eq!((&listed[0]["reason"], &listed[0]["claims"]), (&"our own".into(), &2.into()));
+    assert!(told(&scene, &["suppressed"]).contains("2 claims: our own"));
+    assert!(told(&scene, &["ledger", "check"]).contains("wanted-is-what-claims-give"));
+
+    assert_eq!(scene.relay.stop().0, Some(0));
+    assert!(
+        told(&scene, &["unsuppress", "a.example"]).contains("2 claims, 1 indicators come back")
+    );
+    assert_eq!(told(&scene, &["suppressed"]), "Nothing is suppressed.\n");
+    told(&scene, &["suppress", "b.example"]);
+    scene.relay.restart(&scene.publisher).await;
+    eventually(&scene.sandbox, |_| scene.is_live(&pattern("a.example"))).await;
+    eventually(&scene.sandbox, |_| !scene.is_live(&pattern("b.example"))).await;
+    told(&scene, &["unsuppress", "B.EXAMPLE"]);
+    eventually(&scene.sandbox, |_| scene.is_live(&pattern("b.example"))).await;
+    told(&scene, &["ledger", "check"]);
+    let again = scene.relay.command(&["unsuppress", "b.example"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8(again.stderr).unwrap().contains("b.example is not suppressed"));
+}
+
+#[tokio::test]
+async fn the_end_of_a_suppression_lets_the_value_count_again() {
+    let relay = Relay::start().await;
+    let mut sentinel = Sentinel::default();
+    relay.hear(&two()).await;
+    let now = misp_sentinel_relay::ledger::Ledger::now();
+    let what = ("a.example", "");
+    let done = relay.ledger.suppress(&relay.views, what, Some(now + 1_000), now).await.unwrap();
+    assert_eq!((done.before, done.claims, done.indicators), (0, 1, 0), "nothing was sent yet");
+    sentinel.accept_all(&relay).await;
+    assert!(sentinel.live().keys().eq(["b.example"]));
+    let mut upkeep = relay.upkeep();
+    while upkeep.step(&relay.ledger, &relay.views, now + 999).await.unwrap() {}
+    assert_eq!(relay.ledger.suppressed().await.unwrap().len(), 1);
+    while upkeep.step(&relay.ledger, &relay.views, now + 1_000).await.unwrap() {}
+    assert_eq!(relay.ledger.suppressed().await.unwrap(), []);
+    sentinel.accept_all(&relay).await;
+    assert!(sentinel.live().keys().eq(["a.example", "b.example"]));
+}
+
+#[tokio::test]
+async fn a_later_suppression_of_a_value_replaces_the_one_before() {
+    let relay = Relay::start().await;
+    let suppress = async |value: &str, until| {
+        relay.ledger.suppress(&relay.views, (value, "x"), until, 7).await.unwrap()
+    };
+    suppress("198.51.100.7/32", Some(10)).await;
+    assert_eq!(suppress("198.51.100.7", None).await.before, 1);
+    let all = relay.ledger.suppressed().await.unwrap();
+    assert_eq!(all.len(), 1);
+    assert_eq!((all[0].value.as_str(), all[0].until), ("198.51.100.7", None));
+}
+
+#[tokio::test]
+async fn a_false_positive_is_of_the_value_on_an_attribute_and_of_the_event_on_an_event() {
+    let relay = Relay::start().await;
+    let mut sentinel = Sentinel::default();
+    relay.hear(&two()).await;
+    relay.hear(&of_another_event(&two())).await;
+    sentinel.accept_all(&relay).await;
+    assert!(sentinel.live().keys().eq(["a.example", "b.example"]));
+    relay.hear(&tagged(1, FALSE_POSITIVE, true)).await;
+    sentinel.accept_all(&relay).await;
+    assert!(sentinel.live().keys().eq(["b.example"]), "the other event claims it too");
+    let marked = tagged_publication(then() + 1, &[FALSE_POSITIVE], &[(2, "b.example", &[])]);
+    relay.hear(&of_another_event(&marked)).await;
+    sentinel.accept_all(&relay).await;
+    assert_eq!(sentinel.live()["b.example"].len(), 1, "claimed by the event without the tag");
+    relay.hear(&publication(then() + 100_300, &[(1, "a.example", &[])])).await;
+    sentinel.accept_all(&relay).await;
+    assert!(sentinel.live().keys().eq(["a.example"]), "published without the tag");
+}
+
+#[tokio::test]
+async fn what_is_too_old_ends_with_its_age() {
+    let mut relay = Relay::start_with(&[("MSR_POLICY__MAX_AGE", "30d")]).await;
+    let mut sentinel = Sentinel::default();
+    let old = then() - 40 * 86_400;
+    relay.hear(&publication(old, &[(1, "a.example", &[])])).await;
+    relay.hear(&of_another_event(&publication(then(), &[(2, "b.example", &[])]))).await;
+    sentinel.accept_all(&relay).await;
+    assert!(sentinel.live().keys().eq(["b.example"]));
+    let until = |sentinel: &Sentinel| {
+        let until = sentinel.of("b.example")["valid_until"].as_str().unwrap().to_owned();
+        until.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp()
+    };
+    assert_eq!(until(&sentinel), then_of(&sentinel) + 30 * 86_400);
+    relay.reconfigure(&[]).await;
+    sentinel.accept_all_of(&relay, TARGET).await;
+    assert!(sentinel.live().keys().eq(["a.example", "b.example"]), "300 days by its type");
+    relay.reconfigure(&[("MSR_POLICY__MAX_AGE", "1h")]).await;
+    sentinel.accept_all_of(&relay, TARGET).await;
+    assert!(sentinel.live().is_empty());
+}
+
+fn then_of(sentinel: &Sentinel) -> i64 {
+    let from = sentinel.of("b.example")["valid_from"].as_str().unwrap();
+    from.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp()
+}
