@@ -201,6 +201,10 @@ impl Page {
             "  Ledger: {} events, {} deleted events, {} claims, {} indicators wanted, {size} ({free} of it free) and {wal} of WAL",
             ledger.events, ledger.deleted_events, ledger.claims, ledger.wanted
         );
+        if ledger.context > 0 {
+            // Writing into a String cannot fail.
+            write!(line, ", {} objects beside them", ledger.context).ok();
+        }
         if ledger.announced > 0 {
             // Writing into a String cannot fail.
             write!(line, ", {} webhook publications not confirmed yet", ledger.announced).ok();

@@ -5,8 +5,7 @@ use uuid::Uuid;
 use super::views::{View, Views};
 use super::{Lane, Writing};
 
-/// What one transaction alters. In each view that it alters it has a number for each of at most two
-/// lanes; a number, and its place in the queue of each of the view's targets, is made when the first
+/// What one transaction alters. In each view that it alters it has a number for each lane; a number, and its place in the queue of each of the view's targets, is made when the first
 /// object joins it.
 #[derive(Debug)]
 pub(super) struct Change<'a> {
@@ -20,19 +19,21 @@ pub(super) struct Change<'a> {
     /// Objects of all views.
     pub altered: usize,
     pub withdrawn: usize,
+    /// Objects beside indicators, added, altered or revoked.
+    pub context: usize,
 }
 
 #[derive(Debug)]
 struct Number<'a> {
     view: &'a str,
-    withdraws: bool,
+    lane: Lane,
     number: i64,
 }
 
 impl<'a> Change<'a> {
     pub(super) fn new(views: &'a Views, event: Option<Uuid>, opened_at: i64) -> Self {
         let (numbers, lane) = (Vec::new(), Lane::Live);
-        Self { views, event, opened_at, lane, numbers, altered: 0, withdrawn: 0 }
+        Self { views, event, opened_at, lane, numbers, altered: 0, withdrawn: 0, context: 0 }
     }
 
     pub(super) fn in_lane(self, lane: Lane) -> Self {
@@ -40,13 +41,13 @@ impl<'a> Change<'a> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.altered + self.withdrawn == 0
+        self.altered + self.withdrawn + self.context == 0
     }
 
     /// Puts the words for the event's log line beside its places in the queues.
     pub(super) async fn summarise(&self, tx: &mut Writing, summary: &str) -> sqlx::Result<()> {
         for Number { number, .. } in &self.numbers {
-            sqlx::query("UPDATE queue SET summary = $1 WHERE change = $2")
+            sqlx::query("UPDATE queue SET summary = $1 WHERE change = $2 AND event IS NOT NULL")
                 .bind(summary)
                 .bind(number)
                 .execute(&mut **tx)
@@ -55,23 +56,25 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// Its number in a view, in the lane of withdrawals or its own.
+    /// Its number in a view and a lane. What it brings into the backlog besides (context) is no
+    /// part of the event's story.
     pub(super) async fn number(
         &mut self,
         tx: &mut Writing,
         view: &'a View,
         lane: Lane,
     ) -> sqlx::Result<i64> {
-        let withdraws = lane == Lane::Withdrawals;
         let mut known = self.numbers.iter();
-        if let Some(known) = known.find(|one| one.view == view.name && one.withdraws == withdraws) {
+        if let Some(known) = known.find(|one| one.view == view.name && one.lane == lane) {
             return Ok(known.number);
         }
         let number = next(tx).await?;
+        let is_own = lane == Lane::Withdrawals || lane == self.lane;
+        let event = self.event.filter(|_| is_own);
         for target in &view.targets {
-            queue(tx, target, (number, lane), self.event, self.opened_at).await?;
+            queue(tx, target, (number, lane), event, self.opened_at).await?;
         }
-        self.numbers.push(Number { view: &view.name, withdraws, number });
+        self.numbers.push(Number { view: &view.name, lane, number });
         Ok(number)
     }
 }

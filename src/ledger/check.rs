@@ -63,7 +63,7 @@ struct Rule {
 const REREAD: &str = "`resync --event UUID` reads the event anew";
 const REPAIR: &str = "`ledger check --repair`, then restart the relay: it judges every claim anew and compares each target with the result";
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 12] = [
     Rule {
         invariant: "claims-have-events",
         columns: "c.source, c.event, c.attribute, c.part",
@@ -81,7 +81,7 @@ const RULES: [Rule; 10] = [
     Rule {
         invariant: "wanted-objects-are-claimed",
         columns: "w.view, w.object, w.stix_id",
-        rows: "FROM wanted w WHERE w.version <> 0
+        rows: "FROM wanted w WHERE w.version <> 0 AND w.kind = 'indicator'
                AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.object = COALESCE(w.claimed, w.object))",
         remedy: REPAIR,
     },
@@ -91,7 +91,7 @@ const RULES: [Rule; 10] = [
         columns: "a.view, a.stix_id, a.object",
         rows: "FROM wanted a WHERE a.version <> 0 AND a.stix_id <> a.object
                AND EXISTS (SELECT 1 FROM wanted b WHERE b.view = a.view AND b.stix_id = a.stix_id
-                           AND b.stix_id <> b.object AND b.object <> a.object AND b.version <> 0)",
+                           AND b.kind = a.kind AND b.stix_id <> b.object AND b.object <> a.object AND b.version <> 0)",
         remedy: REPAIR,
     },
     Rule {
@@ -100,6 +100,22 @@ const RULES: [Rule; 10] = [
         rows: "FROM wanted b JOIN wanted a ON a.view = b.view AND a.object <> b.object
                    AND (a.object = b.claimed OR a.claimed = b.claimed)
                WHERE b.claimed IS NOT NULL AND a.version <> 0 AND a.generation <= b.generation",
+        remedy: REPAIR,
+    },
+    Rule {
+        invariant: "relationships-have-their-ends",
+        columns: "w.view, w.object, w.source",
+        rows: "FROM wanted w WHERE w.kind = 'relationship' AND w.version <> 0
+               AND (w.source IS NULL OR NOT EXISTS
+                   (SELECT 1 FROM wanted i WHERE i.view = w.view AND i.object = w.source
+                    AND i.kind = 'indicator' AND i.version <> 0))",
+        remedy: REPAIR,
+    },
+    Rule {
+        invariant: "only-relationships-end",
+        columns: "w.view, w.object, w.kind",
+        rows: "FROM wanted w WHERE w.kind NOT IN ('indicator', 'relationship') AND w.version = 0
+               OR w.kind = 'relationship' AND w.version = 0 AND NOT w.revoke",
         remedy: REPAIR,
     },
     Rule {
@@ -163,7 +179,7 @@ impl Ledger {
         if !tell(sound(&mut snapshot).await?).await {
             return Ok(());
         }
-        for finding in judged(&mut snapshot, views).await? {
+        for finding in judged(&mut snapshot, views, now).await? {
             tell(finding).await;
         }
         for rule in RULES.iter().chain([&TOMBSTONES]) {
@@ -209,7 +225,7 @@ impl Ledger {
         let mut tx = self.begin().await?;
         let unclaimed: Vec<Uuid> = sqlx::query_scalar(
             "SELECT COALESCE(w.claimed, w.object) FROM wanted w
-             WHERE w.view = $1 AND w.version <> 0 AND NOT EXISTS
+             WHERE w.view = $1 AND w.version <> 0 AND w.kind = 'indicator' AND NOT EXISTS
                  (SELECT 1 FROM claims c WHERE c.object = COALESCE(w.claimed, w.object))
              LIMIT $2",
         )
@@ -253,20 +269,21 @@ async fn apply(tx: &mut Writing, rule: &Rule) -> sqlx::Result<Finding> {
 }
 
 /// Every wanted object is what its claims give now, and the other way round.
-async fn judged(tx: &mut Writing, views: &Views) -> sqlx::Result<Vec<Finding>> {
+async fn judged(tx: &mut Writing, views: &Views, now: i64) -> sqlx::Result<Vec<Finding>> {
     let unfinished: Vec<(String, Uuid)> =
         sqlx::query_as("SELECT source, event FROM events WHERE unfinished <> 0")
             .fetch_all(&mut **tx)
             .await?;
     let are_current = start::unjudged(tx, views).await?.is_empty();
-    let mut judging = Judging::new(unfinished.into_iter().collect::<HashSet<_>>());
+    let mut judging = Judging::new(unfinished.into_iter().collect::<HashSet<_>>(), now);
     if !are_current {
         judging.wanted.left_out = Some(
             "the configuration is not the one of the last run, or its claims are still being judged anew: the next start does that first".into(),
         );
     }
+    judging.context.left_out.clone_from(&judging.wanted.left_out);
     judging.go(tx, views).await?;
-    Ok(vec![judging.keys, judging.readable, judging.wanted])
+    Ok(vec![judging.keys, judging.readable, judging.wanted, judging.context])
 }
 
 /// What a target has still to be sent is where its sender looks for it.

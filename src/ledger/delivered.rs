@@ -202,9 +202,9 @@ async fn mark(
     for pending in picked {
         let row: Option<(i64, i64)> = sqlx::query_as(
             "INSERT INTO delivered
-                 (target, object, created, modified, sending, valid_until, revoked)
+                 (target, object, created, modified, sending, valid_until, revoked, context)
              SELECT $1, object, $2, $2, version, CASE version WHEN 0 THEN 0 ELSE valid_until END,
-                 version = 0 AND revoke
+                 version = 0 AND revoke, kind <> 'indicator'
              FROM wanted WHERE object = $3 AND version = $4
                  AND view = (SELECT view FROM targets WHERE target = $1)
              ON CONFLICT (target, object) DO UPDATE SET
@@ -255,6 +255,9 @@ async fn in_doubt(
 
 fn sending(pending: &Pending, (created, modified): (i64, i64), before: Before) -> Sending {
     let json = match (pending.version, pending.revoke) {
+        (version, _) if pending.context => {
+            stix::context(&pending.body, version == WITHDRAWN, created, modified)
+        }
         (WITHDRAWN, true) => stix::revoked(&pending.body, pending.valid_until, created, modified),
         (WITHDRAWN, false) => stix::withdrawn(&pending.body, pending.valid_from, modified, created),
         _ => stix::live(&pending.body, pending.valid_until, created, modified),

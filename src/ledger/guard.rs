@@ -110,7 +110,7 @@ async fn count_live(tx: &mut Writing, view: &str, objects: &[Uuid]) -> sqlx::Res
     for objects in objects.chunks(ROWS) {
         for column in ["object", "claimed"] {
             let mut query = QueryBuilder::<Sqlite>::new(
-                "SELECT count(*) FROM wanted WHERE version <> 0 AND view = ",
+                "SELECT count(*) FROM wanted WHERE version <> 0 AND kind = 'indicator' AND view = ",
             );
             query.push_bind(view);
             push_uuids(&mut query, &format!(" AND {column} IN "), objects);
@@ -139,11 +139,12 @@ async fn allows(
     if going == 0 || wanted <= i64::try_from(measure.max).unwrap_or(i64::MAX) {
         return Ok(true);
     }
-    let live: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM wanted WHERE view = $1 AND version <> 0")
-            .bind(view)
-            .fetch_one(&mut **tx)
-            .await?;
+    let live: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM wanted WHERE view = $1 AND version <> 0 AND kind = 'indicator'",
+    )
+    .bind(view)
+    .fetch_one(&mut **tx)
+    .await?;
     Ok(wanted <= live.saturating_mul(i64::from(measure.percent)) / 100)
 }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::check::Finding;
 use super::claimed::{ClaimRow, Claimed, claims_of, load_events};
+use super::context;
 use super::generations::{self, Newest, newest};
 use super::wanted::{Merged, WITHDRAWN, merge};
 use super::{View, Views, Writing, push_uuids};
@@ -21,8 +22,11 @@ pub(super) struct Judging {
     pub keys: Finding,
     pub readable: Finding,
     pub wanted: Finding,
+    pub context: Finding,
     /// Events whose claims are being merged anew: they may differ for a while.
     unfinished: HashSet<(String, Uuid)>,
+    /// Unix milliseconds.
+    now: i64,
 }
 
 #[derive(Debug, sqlx::FromRow)]
@@ -49,7 +53,7 @@ impl WantedRow {
 }
 
 impl Judging {
-    pub(super) fn new(unfinished: HashSet<(String, Uuid)>) -> Self {
+    pub(super) fn new(unfinished: HashSet<(String, Uuid)>, now: i64) -> Self {
         Self {
             keys: Finding::new(
                 "claims-have-their-keys",
@@ -63,7 +67,12 @@ impl Judging {
                 "wanted-is-what-claims-give",
                 "`ledger check --repair`, then restart the relay: it judges every claim anew",
             ),
+            context: Finding::new(
+                "context-is-what-indicators-need",
+                "`ledger check --repair`, then restart the relay: it judges every claim anew",
+            ),
             unfinished,
+            now,
         }
     }
 
@@ -128,6 +137,12 @@ impl Judging {
             .map(|claim| claim.object)
             .chain(outcome.waiting)
             .collect();
+        let standing: Vec<&Merged> =
+            merged.values().filter(|one| !moving.contains(&one.key)).collect();
+        for (object, needed) in context::astray(tx, view, &standing, self.now).await? {
+            let example = json!({"view": view.name, "object": object, "context": needed});
+            self.context.add(|| example.to_string());
+        }
         for object in objects.iter().filter(|object| !moving.contains(*object)) {
             let (merged, wanted) = (merged.remove(object), wanted.get(object));
             let holds = match (&merged, wanted) {

@@ -9,6 +9,7 @@ mod change;
 mod check;
 mod claimed;
 mod claims;
+mod context;
 mod copy;
 mod delivered;
 mod events;

@@ -32,6 +32,8 @@ pub struct Pending {
     pub version: i64,
     /// Withdrawn by `revoked`.
     pub revoke: bool,
+    /// No indicator: it has no validity.
+    pub context: bool,
 }
 
 /// Objects of a change, and where the next ones begin.
@@ -56,7 +58,8 @@ pub(super) const UNSETTLED: &str = "
     AND (d.valid_until > $1 OR w.version <> 0 AND w.valid_until > $1)";
 
 const PENDING: &str =
-    "w.object, w.stix_id, w.body, w.valid_from, w.valid_until, w.version, w.revoke";
+    "w.object, w.stix_id, w.body, w.valid_from, w.valid_until, w.version, w.revoke,
+     w.kind <> 'indicator' AS context";
 
 impl Ledger {
     /// The oldest open changes of a target in a lane, those after `after`.

@@ -18,8 +18,11 @@ pub struct LedgerStatus {
     pub claims: i64,
     /// Attributes of the applied events that make no indicator, by reason.
     pub skipped: BTreeMap<String, u64>,
-    /// Wanted objects that are not withdrawn, of all views.
+    /// Wanted indicators that are not withdrawn, of all views.
     pub wanted: i64,
+    /// Wanted objects beside them: identities, techniques, actors, relationships.
+    #[serde(default)]
+    pub context: i64,
     /// Webhook publications that nothing confirmed yet.
     pub announced: i64,
     /// Events that are to be read over REST.
@@ -113,7 +116,12 @@ impl Ledger {
                 .await?,
             claims: self.count("SELECT count(*) FROM claims").await?,
             skipped: self.skipped().await?,
-            wanted: self.count("SELECT count(*) FROM wanted WHERE version <> 0").await?,
+            wanted: self
+                .count("SELECT count(*) FROM wanted WHERE version <> 0 AND kind = 'indicator'")
+                .await?,
+            context: self
+                .count("SELECT count(*) FROM wanted WHERE version <> 0 AND kind <> 'indicator'")
+                .await?,
             announced: self.count("SELECT count(*) FROM announced").await?,
             awaiting_rest: self.count("SELECT count(*) FROM reads").await?,
             held: self.count("SELECT count(*) FROM held").await?,
@@ -165,7 +173,7 @@ impl Ledger {
     async fn target_status(&self, target: String, view: String) -> sqlx::Result<TargetStatus> {
         let (delivered, withdrawn): (i64, i64) = sqlx::query_as(
             "SELECT COALESCE(SUM(accepted <> 0), 0), COALESCE(SUM(accepted = 0), 0)
-             FROM delivered WHERE target = $1",
+             FROM delivered WHERE target = $1 AND NOT context",
         )
         .bind(&target)
         .fetch_one(&self.readers)

@@ -111,11 +111,13 @@ async fn change_view(
     let number = next(tx).await?;
     let brought = sqlx::query(
         "INSERT INTO wanted (view, object, kind, stix_id, body, valid_from, valid_until, version,
-             change, generation, claimed, revoke)
+             change, generation, claimed, revoke, source, said_at)
          SELECT $1, w.object, w.kind, w.stix_id, w.body, w.valid_from, w.valid_until, 0, $2,
-             w.generation, w.claimed, CASE w.version WHEN 0 THEN w.revoke ELSE $3 END
+             w.generation, w.claimed,
+             CASE w.version WHEN 0 THEN w.revoke ELSE $3 OR w.kind = 'relationship' END,
+             w.source, w.said_at
          FROM delivered d JOIN wanted w ON w.view = $4 AND w.object = d.object
-         WHERE d.target = $5
+         WHERE d.target = $5 AND w.kind IN ('indicator', 'relationship')
          ON CONFLICT (view, object) DO NOTHING",
     )
     .bind(&to.name)
@@ -155,7 +157,7 @@ async fn end_used_up(
     }
     let number = next(tx).await?;
     let ended = sqlx::query(
-        "UPDATE wanted SET version = 0, change = $1, revoke = $2
+        "UPDATE wanted SET version = 0, change = $1, revoke = $2 OR kind = 'relationship'
          WHERE view = $3 AND version <> 0 AND (
              EXISTS (SELECT 1 FROM delivered d WHERE d.target = $4 AND d.object = wanted.object
                      AND d.revoked > 0)
@@ -218,7 +220,8 @@ async fn close_views(tx: &mut Writing, views: &Views) -> sqlx::Result<()> {
             "DELETE FROM wanted WHERE view = $1 AND NOT EXISTS
                  (SELECT 1 FROM delivered d WHERE d.object = wanted.object
                   AND d.target IN (SELECT target FROM targets WHERE view = $1))",
-            "UPDATE wanted SET version = 0, revoke = $2 WHERE view = $1 AND version <> 0",
+            "UPDATE wanted SET version = 0, revoke = $2 OR kind = 'relationship'
+             WHERE view = $1 AND version <> 0 AND kind IN ('indicator', 'relationship')",
         ] {
             sqlx::query(AssertSqlSafe(statement))
                 .bind(view)

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::change::Change;
 use super::claimed::{ClaimRow, Claimed, EventsByKey, claims_of, load_events};
+use super::context::{self, Need};
 use super::generations::{self, Newest, Place, newest, taken};
 use super::{Lane, View, Writing};
 use crate::convert::Reason;
@@ -44,13 +45,15 @@ async fn refresh_view<'a>(
     (objects, claims, events): (&[Uuid], &[Claimed], &EventsByKey),
     change: &mut Change<'a>,
 ) -> sqlx::Result<()> {
-    let newest = newest(tx, &view.name, objects).await?;
+    let mut newest = newest(tx, &view.name, objects).await?;
     let taken = taken(tx, view, claims, &newest).await?;
     let place = |first: &ClaimRow| {
         let is_taken = taken.contains(&first.object);
         generations::place(view, first, newest.get(&first.object), is_taken)
     };
     let outcome = merge(view, claims, events, place);
+    newest.retain(|key, _| !outcome.waiting.contains(key));
+    context::refresh(tx, view, (&newest, &outcome.merged), change).await?;
     let withdrawn = outcome.withdrawn(&newest);
     let altered = outcome.altered(&newest);
     store(tx, view, &altered, change).await?;
@@ -63,6 +66,7 @@ pub(super) struct Merged {
     pub key: Uuid,
     pub place: Place,
     pub indicator: Indicator,
+    pub needs: Vec<Need>,
 }
 
 /// What the claims of some objects come to.
@@ -123,7 +127,10 @@ fn merge_one(
     }
     let place = place(first);
     let indicator = view.merger.merge(place.stix_id, &observable, &admitted);
-    Ok(indicator.map(|indicator| Merged { key: first.object, place, indicator }))
+    Ok(indicator.map(|indicator| {
+        let needs = context::needs(view, place.stix_id, &admitted);
+        Merged { key: first.object, place, indicator, needs }
+    }))
 }
 
 /// Whether any of these claims of one observable marks it as a false positive.
@@ -143,13 +150,12 @@ impl Outcome {
         self.merged.into_iter().filter(is_new).collect()
     }
 
-    /// Live objects that nothing claims.
+    /// Live objects that nothing claims, of those that do not wait.
     pub(super) fn withdrawn(&self, newest: &HashMap<Uuid, Newest>) -> Vec<Uuid> {
         let claimed: HashSet<Uuid> = self.merged.iter().map(|one| one.key).collect();
         let mut withdrawn: Vec<Uuid> = newest
             .values()
             .filter(|known| known.is_live() && !claimed.contains(&known.key))
-            .filter(|known| !self.waiting.contains(&known.key))
             .map(|known| known.object)
             .collect();
         withdrawn.sort_unstable();

@@ -45,7 +45,7 @@ pub(super) fn write(
         before = ",\n";
     }
     for (at, object) in related.values() {
-        write!(out, "{before}{}", stix::plain(&object.body, *at, *at))?;
+        write!(out, "{before}{}", stix::context(&object.body, false, *at, *at))?;
         before = ",\n";
     }
     let has_objects = before == ",\n";

@@ -11,7 +11,7 @@ use crate::config::Rules;
 use crate::convert::{self, Claim, ClaimFacts, EventFacts};
 use crate::misp::{Attribute, Event};
 use crate::policy::{Beside, Judge};
-use crate::stix::{Admitted, ClaimTimes, ContextObject, Indicator, Merger, Observable};
+use crate::stix::{Admitted, ClaimTimes, ContextObject, Indicator, Merger, Needed, Observable};
 
 /// All that is kept of a document until its last event is read, since any event may claim what
 /// another claimed before.
@@ -138,7 +138,7 @@ impl<'d> Gathered<'d> {
     /// The context objects that the indicator of `object` needs.
     pub(super) fn needed(&self, object: &Object<'_>) -> Vec<ContextObject> {
         let needed = self.merger.needed(object.stix_id, &self.admitted(object));
-        needed.iter().filter_map(|one| one.render(one.id)).collect()
+        needed.iter().filter_map(Needed::render).collect()
     }
 
     fn admitted<'o>(&'o self, object: &'o Object<'_>) -> Vec<Admitted<'o>> {

@@ -65,8 +65,12 @@ pub(super) fn object(value: &Value) -> Vec<String> {
         check.complain("modified", "Must not be before created.", &modified.to_rfc3339());
     }
     check.common();
-    if kind == "indicator" {
-        check.indicator();
+    match kind.as_str() {
+        "indicator" => check.indicator(),
+        "relationship" => check.relationship(),
+        // STIX 2.1: 4.1 Attack Pattern, 4.5 Identity, 4.17 Threat Actor.
+        "attack-pattern" | "identity" | "threat-actor" => drop(check.text("name")),
+        _ => {}
     }
     check.wrong
 }
@@ -134,6 +138,18 @@ impl<'o> Check<'o> {
         let value = self.object.get(property).filter(|value| !value.is_null());
         if let Some(value) = value.filter(|value| !fits(value)) {
             self.complain(property, problem, &value.to_string());
+        }
+    }
+
+    /// STIX 2.1, 5.1.
+    fn relationship(&mut self) {
+        let _type = self.text("relationship_type");
+        for end in ["source_ref", "target_ref"] {
+            let Some(reference) = self.text(end) else { continue };
+            let uuid = reference.split_once("--").and_then(|(_, uuid)| Uuid::parse_str(uuid).ok());
+            if uuid.is_none() {
+                self.complain(end, "Must be the id of an object.", reference);
+            }
         }
     }
 
@@ -219,15 +235,38 @@ mod tests {
     }
 
     #[test]
-    fn other_types_need_only_the_common_properties() {
-        let identity = json!({
-            "type": "identity",
-            "id": "identity--10000003-71a2-445c-ab86-927291df48f8",
-            "created": "2010-02-26T18:29:07.778Z",
-            "modified": "2010-02-26T18:29:07.778Z",
-            "name": "CERT",
+    fn each_type_has_what_stix_requires_of_it() {
+        let end = "indicator--10000003-71a2-445c-ab86-927291df48f8";
+        for (kind, required) in [
+            ("identity", json!({"name": "CERT"})),
+            ("attack-pattern", json!({"name": "Phishing"})),
+            ("threat-actor", json!({"name": "APT29"})),
+            (
+                "relationship",
+                json!({"relationship_type": "indicates", "source_ref": end, "target_ref": end}),
+            ),
+        ] {
+            let mut sound = json!({
+                "type": kind,
+                "id": format!("{kind}--10000003-71a2-445c-ab86-927291df48f8"),
+                "created": "2010-02-26T18:29:07.778Z",
+                "modified": "2010-02-26T18:29:07.778Z",
+            });
+            let required = required.as_object().unwrap();
+            sound.as_object_mut().unwrap().extend(required.clone());
+            assert_eq!(object(&sound), [""; 0]);
+            for property in required.keys() {
+                let mut without = sound.clone();
+                without.as_object_mut().unwrap().remove(property);
+                assert!(object(&without)[0].contains(property), "{kind} without {property}");
+            }
+        }
+        let nowhere = json!({
+            "type": "relationship", "id": "relationship--10000003-71a2-445c-ab86-927291df48f8",
+            "created": "2010-02-26T18:29:07.778Z", "modified": "2010-02-26T18:29:07.778Z",
+            "relationship_type": "indicates", "source_ref": "indicator", "target_ref": end,
         });
-        assert_eq!(object(&identity), [""; 0]);
+        assert!(object(&nowhere)[0].contains("source_ref"));
     }
 
     #[test]

@@ -15,14 +15,15 @@ pub fn live(body: &str, valid_until: i64, created: i64, modified: i64) -> String
     object
 }
 
-/// A context object as sent, which has no end: the body with `created` and `modified`.
+/// A context object as sent, which has no validity: the body with `created` and `modified`, and
+/// `revoked` where it is over.
 #[must_use]
-pub fn plain(body: &str, created: i64, modified: i64) -> String {
+pub fn context(body: &str, revoked: bool, created: i64, modified: i64) -> String {
     let mut object = String::with_capacity(body.len() + 96);
     object.push_str(body.strip_suffix('}').unwrap_or(body));
     push_member(&mut object, "created", created);
     push_member(&mut object, "modified", modified);
-    object.push('}');
+    object.push_str(if revoked { ",\"revoked\":true}" } else { "}" });
     object
 }
 

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-pub use envelope::{live, plain, revoked, withdrawn};
+pub use envelope::{context, live, revoked, withdrawn};
 pub use expiry::ClaimTimes;
 pub use indicator::{Admitted, Indicator, Merger};
 pub use observable::Observable;

@@ -106,16 +106,29 @@ impl Merger {
     fn indicates<'a>(&self, indicator: Uuid, target: Needed<'a>) -> Needed<'a> {
         Needed {
             kind: ContextKind::Relationship,
-            id: self.relationship(indicator, (target.kind, target.id), 0),
+            id: self.relationship_id(indicator, (target.kind, target.id), 0),
             said: Said::Indicates(indicator, target.kind, target.id),
             timestamp: 0,
         }
     }
 
-    /// The uuid of the relationship from an indicator to what it indicates: UUIDv5 of `indicates
-    /// SOURCE TARGET` in the namespace; of `generation N of …` where predecessors were revoked.
+    /// The relationship of a generation from an indicator to what it indicates. A revocation uses its
+    /// id up, so that one that returns is of the next generation.
     #[must_use]
     pub fn relationship(
+        &self,
+        indicator: Uuid,
+        target: (ContextKind, Uuid),
+        generation: i16,
+    ) -> Option<ContextObject> {
+        let id = self.relationship_id(indicator, target, generation);
+        let said = Said::Indicates(indicator, target.0, target.1);
+        Needed { kind: ContextKind::Relationship, id, said, timestamp: 0 }.render()
+    }
+
+    /// UUIDv5 of `indicates SOURCE TARGET` in the namespace; of `generation N of …` where predecessors
+    /// were revoked.
+    fn relationship_id(
         &self,
         indicator: Uuid,
         (kind, target): (ContextKind, Uuid),
@@ -126,6 +139,16 @@ impl Merger {
             0 => name,
             generation => format!("generation {generation} of {name}"),
         };
+        Uuid::new_v5(&self.rendering.namespace, name.as_bytes())
+    }
+
+    /// The key of a context object in the ledger: two kinds may have one uuid.
+    #[must_use]
+    pub fn context_key(&self, kind: ContextKind, id: Uuid) -> Uuid {
+        if kind == ContextKind::Relationship {
+            return id;
+        }
+        let name = format!("{}--{id}", kind.word());
         Uuid::new_v5(&self.rendering.namespace, name.as_bytes())
     }
 }
@@ -144,10 +167,10 @@ impl<'a> Needed<'a> {
         }
     }
 
-    /// The object; a relationship under the uuid `id`, which need not be its first.
+    /// The object.
     #[must_use]
-    pub fn render(&self, id: Uuid) -> Option<ContextObject> {
-        let mut document = Document::new(self.kind, id);
+    pub fn render(&self) -> Option<ContextObject> {
+        let mut document = Document::new(self.kind, self.id);
         match self.said {
             Said::Identity(event) => {
                 document.name = Some(&event.org_name);
@@ -163,7 +186,8 @@ impl<'a> Needed<'a> {
         // Strings only: serialising cannot fail.
         let body = serde_json::to_string(&document).ok()?;
         let fingerprint = fingerprint(&body, 0);
-        Some(ContextObject { kind: self.kind, id, body, fingerprint, timestamp: self.timestamp })
+        let Self { kind, id, timestamp, .. } = *self;
+        Some(ContextObject { kind, id, body, fingerprint, timestamp })
     }
 }
 
@@ -198,7 +222,7 @@ fn keep_newest<'a>(needed: &mut Vec<Needed<'a>>, found: Needed<'a>) {
     match needed.iter_mut().find(|known| (known.kind, known.id) == (found.kind, found.id)) {
         None => needed.push(found),
         Some(known) => {
-            let body = |one: &Needed<'_>| one.render(one.id).map(|object| object.body);
+            let body = |one: &Needed<'_>| one.render().map(|object| object.body);
             if found.timestamp > known.timestamp
                 || (found.timestamp == known.timestamp && body(&found) > body(known))
             {
@@ -375,7 +399,7 @@ mod tests {
         objects
             .map(|one| {
                 let object: serde_json::Value =
-                    serde_json::from_str(&one.render(one.id).unwrap().body).unwrap();
+                    serde_json::from_str(&one.render().unwrap().body).unwrap();
                 let said = object.get("name").or(object.get("target_ref")).unwrap();
                 (one.kind, said.as_str().unwrap().to_owned())
             })
@@ -443,7 +467,8 @@ mod tests {
     fn ids_are_functions_of_what_is_said() {
         let merger = merger(&ALL);
         let (source, target) = (Uuid::from_u128(9), Uuid::from_u128(1));
-        let id = |kind, generation| merger.relationship(source, (kind, target), generation);
+        let id =
+            |kind, generation| merger.relationship(source, (kind, target), generation).unwrap().id;
         let pattern = id(ContextKind::AttackPattern, 0);
         // python3 -c "import uuid; print(uuid.uuid5(uuid.UUID('NAMESPACE'), 'indicates …'))"
         let name = "indicates indicator--00000000-0000-0000-0000-000000000009 \
@@ -451,6 +476,10 @@ mod tests {
         assert_eq!(pattern, Uuid::new_v5(&merger.rendering.namespace, name.as_bytes()));
         let others = [id(ContextKind::AttackPattern, 1), id(ContextKind::ThreatActor, 0)];
         assert!(!others.contains(&pattern));
+        assert_ne!(
+            merger.context_key(ContextKind::Identity, source),
+            merger.context_key(ContextKind::ThreatActor, source)
+        );
     }
 
     #[test]
@@ -487,7 +516,7 @@ mod tests {
                 warninglists: &[],
             };
             let needed = merger.needed(Uuid::nil(), &[admitted]);
-            needed[0].render(needed[0].id).unwrap()
+            needed[0].render().unwrap()
         };
         for (low, high) in [((7, "b"), (8, "a")), ((7, "a"), (7, "b"))] {
             let (low, high) = (version(low.0, low.1), version(high.0, high.1));

@@ -16,6 +16,8 @@ mod config;
 #[cfg(test)]
 mod context;
 #[cfg(test)]
+mod context_sent;
+#[cfg(test)]
 mod convergence;
 #[cfg(test)]
 mod convert;

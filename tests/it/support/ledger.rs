@@ -34,6 +34,7 @@ fn config_with(folder: &TempDir, settings: &[(&str, &str)]) -> Config {
         ("MSR_TARGET__SOC__CLIENT_SECRET", "s"),
         ("MSR_LEDGER__DATA_DIR", data_dir),
         ("MSR_POLICY__ALLOW_NON_ROUTABLE", "true"),
+        ("MSR_INDICATOR__CONTEXT", ""),
     ];
     let environment = environment.iter().chain(settings);
     let environment = environment.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

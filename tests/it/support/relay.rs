@@ -19,7 +19,7 @@ pub(crate) struct Relay {
 
 /// What every test wants: no quota, waits of milliseconds, indicators that never expire, and the
 /// documentation addresses of the recordings.
-pub(crate) const FAST: [(&str, &str); 20] = [
+pub(crate) const FAST: [(&str, &str); 21] = [
     ("MSR_MISP__PUBLIC_URL", "https://misp.example"),
     ("MSR_MISP__ZEROMQ__CONNECT_TIMEOUT", "500ms"),
     ("MSR_MISP__ZEROMQ__RECONNECT_MAX", "50ms"),
@@ -28,6 +28,7 @@ pub(crate) const FAST: [(&str, &str); 20] = [
     ("MSR_EXPIRY__DAYS__IPV6_ADDR", "36500"),
     ("MSR_EXPIRY__DAYS__DOMAIN_NAME", "36500"),
     ("MSR_EXPIRY__DAYS__URL", "36500"),
+    ("MSR_INDICATOR__CONTEXT", ""),
     ("MSR_LEDGER__FSYNC", "false"),
     ("MSR_DELIVERY__QUOTA_REQUESTS", "0"),
     ("MSR_DELIVERY__LINGER", "0ms"),

@@ -77,7 +77,8 @@ impl Scene {
     /// What is live at the sandbox: each pattern with the events that its references name.
     pub(crate) fn live(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut live = BTreeMap::new();
-        for object in held(&self.sandbox).into_iter().map(|held| held.json) {
+        let indicators = held(&self.sandbox).into_iter().map(|held| held.json);
+        for object in indicators.filter(|object| object["type"] == "indicator") {
             let pattern = text(&object["pattern"]);
             if is_live(&object) && !pattern.contains(PROBE) {
                 let twice = live.insert(pattern, references(&object));
@@ -96,7 +97,8 @@ impl Scene {
     /// All objects that the sandbox was ever sent, in their order, without those of probes.
     pub(crate) fn received(&self) -> Vec<Value> {
         let all = self.received.lock().unwrap();
-        all.iter().filter(|one| !text(&one["pattern"]).contains(PROBE)).cloned().collect()
+        let is_probe = |one: &&Value| one["pattern"].as_str().is_some_and(|p| p.contains(PROBE));
+        all.iter().filter(|one| !is_probe(one)).cloned().collect()
     }
 
     /// The versions of one STIX id, in the order of their arrival.
