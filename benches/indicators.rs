@@ -59,7 +59,7 @@ impl Way {
                     attribute: claim.attribute,
                     claim: &claim.facts,
                     times: ClaimTimes::of(&claim.facts, 0, None),
-                    warninglists: &[],
+                    beside: Beside::default(),
                 })
                 .collect();
             let first = claims.first().map(|claim| &claim.observable);

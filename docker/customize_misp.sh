@@ -21,7 +21,7 @@ setting Plugin.ZeroMQ_event_notifications_enable true       # events deleted
 setting Plugin.ZeroMQ_object_notifications_enable true      # objects deleted
 setting Plugin.ZeroMQ_attribute_notifications_enable true   # attributes deleted, edited, to_ids off
 setting Plugin.ZeroMQ_tag_notifications_enable true         # tags and TLP changed
-setting Plugin.ZeroMQ_sighting_notifications_enable true    # expiration sightings
+setting Plugin.ZeroMQ_sighting_notifications_enable true    # false positives and expirations
 setting Plugin.ZeroMQ_warninglist_notifications_enable true # warninglists changed
 
 # Last, so that the publisher starts with all of the above.

@@ -7,6 +7,8 @@ use axum::body::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
+use crate::misp::Sighting;
+
 /// One thing that MISP said, on its way to the ledger.
 #[derive(Debug)]
 pub struct Notice {
@@ -40,8 +42,8 @@ pub enum What {
     Announced(Bytes),
     Withdrawn(Withdrawal),
     Tagged(TagChange),
-    /// An expiration sighting.
-    Expired(Expiration),
+    /// A false positive or an expiration.
+    Sighted(Box<Sighted>),
     /// The event was edited or unpublished: only a read tells how.
     Touched(Uuid),
     /// A warninglist changed, or was switched on or off: its number, where MISP tells it.
@@ -142,13 +144,16 @@ pub struct TagChange {
     pub attached: bool,
 }
 
-/// An expiration sighting of an attribute.
+/// A false positive or expiration that was reported of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expiration {
+pub struct Sighted {
     pub event: EventRef,
     pub attribute: Uuid,
-    /// `date_sighting`, Unix seconds.
-    pub at: i64,
+    /// The attribute's type and value; `None`: the frame has only its uuid.
+    pub said: Option<(String, String)>,
+    pub sighting: Sighting,
+    /// It was deleted.
+    pub taken_back: bool,
 }
 
 /// Something may have been missed: only MISP's REST API can tell what.

@@ -94,6 +94,7 @@ fn rendering(reader: &mut Reader, tlp_untagged: Tlp) -> Rendering {
         public_url: String::new(),
         default_confidence: reader.number("indicator.default_confidence", 0..=100),
         tlp_untagged,
+        false_positive_points: reader.number("sightings.false_positive_points", 0..=100),
         expiry: expiry(reader),
         tags: mapping::tags(reader),
         labels_ignore: reader.texts("indicator.labels_ignore"),

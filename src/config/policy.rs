@@ -1,5 +1,7 @@
 //! `[policy]`, and what `[target.NAME.policy]` lays over it.
 
+use std::collections::BTreeMap;
+
 use super::load::MILLISECOND;
 use super::mapping;
 use super::reader::Reader;
@@ -8,13 +10,16 @@ use crate::policy::{OnHit, Policy, Tlp};
 /// `[policy]`.
 pub(super) fn read(reader: &mut Reader) -> Policy {
     let types = mapping::types(reader);
-    section(&mut Section { reader, prefix: "policy".to_owned(), base: None }, types)
+    let withdraw_at = reader.number("sightings.withdraw_at", 0..=1_000_000);
+    let prefix = "policy".to_owned();
+    section(&mut Section { reader, prefix, base: None }, (types, withdraw_at))
 }
 
 /// The policy of a target: `base`, but for the keys that its own section sets.
 pub(super) fn of_target(reader: &mut Reader, name: &str, base: &Policy) -> Policy {
     let prefix = format!("target.{name}.policy");
-    section(&mut Section { reader, prefix, base: Some(base) }, base.types.clone())
+    let common = (base.types.clone(), base.withdraw_at);
+    section(&mut Section { reader, prefix, base: Some(base) }, common)
 }
 
 /// A section of policy's keys, and what its missing ones are taken from.
@@ -39,13 +44,18 @@ impl Section<'_, '_> {
     }
 }
 
-fn section(keys: &mut Section<'_, '_>, types: std::collections::BTreeMap<String, bool>) -> Policy {
+/// What is in `common` is the same for all targets.
+fn section(
+    keys: &mut Section<'_, '_>,
+    (types, withdraw_at): (BTreeMap<String, bool>, u32),
+) -> Policy {
     Policy {
         tlp_max: keys.get("tlp_max", |p| &p.tlp_max, tlp),
         tlp_untagged: keys.get("tlp_untagged", |p| &p.tlp_untagged, tlp),
         to_ids: keys.get("to_ids", |p| &p.to_ids, Reader::flag),
         allow_non_routable: keys.get("allow_non_routable", |p| &p.allow_non_routable, Reader::flag),
         types,
+        withdraw_at,
         tags_include: keys.get("tags_include", |p| &p.tags_include, Reader::texts),
         tags_exclude: keys.get("tags_exclude", |p| &p.tags_exclude, Reader::texts),
         orgs_include: keys.get("orgs_include", |p| &p.orgs_include, Reader::texts),

@@ -159,7 +159,8 @@ impl Told {
                 let claim = &of.1.facts;
                 let times =
                     ClaimTimes::of(claim, rules.now, None).until(rules.judge.counts_until(claim));
-                Some(Admitted { event, attribute, claim, times, warninglists: &[] })
+                let beside = Beside::default();
+                Some(Admitted { event, attribute, claim, times, beside })
             })
             .collect();
         let id = rules.merger.stix_id(&first.observable, first.attribute, first.part);

@@ -9,7 +9,8 @@ use crate::misp::notification::{
     AttributeMessage, EventMessage, EventName, Heartbeat, ObjectMessage, SightingMessage,
     TagMessage, WarninglistMessage,
 };
-use crate::notice::{Cause, EventRef, Expiration, TagChange, Withdrawal};
+use crate::misp::{Sighting, SightingKind};
+use crate::notice::{Cause, EventRef, Sighted, TagChange, Withdrawal};
 
 /// The topic of publications.
 pub const PUBLICATION: &str = "misp_json";
@@ -21,7 +22,7 @@ pub enum Said {
     Published(Bytes),
     Withdrawn(Withdrawal),
     Tagged(TagChange),
-    Expired(Expiration),
+    Sighted(Sighted),
     /// An event was edited or unpublished: the frame does not say which.
     Touched(Uuid),
     /// A warninglist was changed, switched on or off: its number, where the frame tells it.
@@ -148,18 +149,18 @@ fn tag(json: &[u8]) -> Result<Said, Malformed> {
     Ok(Said::Tagged(TagChange { event_id, attribute_id, tag, local, attached }))
 }
 
-/// MISP's sighting type of an expiration.
-const EXPIRATION: i64 = 2;
-
 fn sighting(json: &[u8]) -> Result<Said, Malformed> {
-    let SightingMessage { sighting, action } = parse(json)?;
-    if sighting.kind != EXPIRATION || action == "delete" {
-        return Ok(Said::Alive);
-    }
-    Ok(Said::Expired(Expiration {
-        event: event_ref(sighting.event, sighting.event_id),
-        attribute: sighting.attribute.ok_or(Malformed::Missing("attribute"))?.uuid,
-        at: sighting.date_sighting,
+    let SightingMessage { sighting: said, action } = parse(json)?;
+    let Some(kind) = SightingKind::of(said.kind) else { return Ok(Said::Alive) };
+    let attribute = said.attribute.ok_or(Malformed::Missing("attribute"))?;
+    let uuid = Uuid::try_parse(&said.uuid).ok();
+    let is_told = !(attribute.kind.is_empty() || attribute.value.is_empty());
+    Ok(Said::Sighted(Sighted {
+        event: event_ref(said.event, said.event_id),
+        attribute: attribute.uuid,
+        sighting: Sighting::new(attribute.uuid, uuid, kind, (said.id, said.date_sighting)),
+        said: is_told.then_some((attribute.kind, attribute.value)),
+        taken_back: action == "delete",
     }))
 }
 
@@ -264,10 +265,14 @@ mod tests {
     }
 
     #[test]
-    fn an_expiration_without_its_attribute_is_malformed() {
-        assert!(read(r#"misp_json_sighting {"Sighting":{"type":"2"},"action":"add"}"#).is_err());
+    fn a_false_positive_or_expiration_without_its_attribute_is_malformed() {
+        for kind in ["1", "\"2\""] {
+            let frame =
+                format!(r#"misp_json_sighting {{"Sighting":{{"type":{kind}}},"action":"add"}}"#);
+            assert!(read(&frame).is_err(), "{kind}");
+        }
         assert_eq!(
-            read(r#"misp_json_sighting {"Sighting":{"type":1},"action":"add"}"#).unwrap(),
+            read(r#"misp_json_sighting {"Sighting":{"type":"0"},"action":"add"}"#).unwrap(),
             Said::Alive
         );
     }

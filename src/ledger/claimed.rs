@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
+use super::sightings::{EXPIRES_AT, FALSE_POSITIVES};
 use super::wanted::decode;
 use super::{Views, Writing, push_uuids};
 use crate::convert::{ClaimFacts, EventFacts};
@@ -33,6 +34,7 @@ pub(super) struct ClaimRow {
     claimed_at: i64,
     expires_at: Option<i64>,
     suppressed: bool,
+    false_positives: u32,
     facts: String,
 }
 
@@ -52,12 +54,13 @@ pub(super) async fn claims_of(
     objects: &[Uuid],
     views: &Views,
 ) -> sqlx::Result<Vec<Claimed>> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT source, event, attribute, part, object, path, value, claimed_at, expires_at, facts,
+    let mut query = QueryBuilder::<Sqlite>::new(format!(
+        "SELECT source, event, attribute, part, object, path, value, claimed_at, facts,
              EXISTS (SELECT 1 FROM suppressed_spellings s WHERE s.spelling = lower(claims.value))
-                 AS suppressed
-         FROM claims WHERE",
-    );
+                 AS suppressed,
+             {EXPIRES_AT} AS expires_at, {FALSE_POSITIVES} AS false_positives
+         FROM claims WHERE"
+    ));
     push_uuids(&mut query, " object IN ", objects);
     query.push(" ORDER BY object");
     let rows: Vec<ClaimRow> = query.build_query_as().fetch_all(&mut **tx).await?;
@@ -66,7 +69,8 @@ pub(super) async fn claims_of(
         let facts: Option<ClaimFacts> = serde_json::from_str(&row.facts).ok();
         let warned = facts.as_ref().map(|facts| lists.warned(facts, &row.observable()));
         let warned = warned.unwrap_or_default();
-        let beside = Beside { suppressed: row.suppressed, warned, ..Beside::default() };
+        let ClaimRow { suppressed, false_positives, .. } = row;
+        let beside = Beside { suppressed, false_positives, warned, ..Beside::default() };
         Claimed { row, facts, beside }
     };
     Ok(rows.into_iter().map(claimed).collect())

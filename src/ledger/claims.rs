@@ -118,7 +118,7 @@ pub(super) fn row(claim: Claim, change: &Change<'_>) -> sqlx::Result<Row> {
     Ok(Row { claim, object, digest, facts })
 }
 
-/// `claimed_at` and an expiration sighting outlive the publication while the observable stays.
+/// `claimed_at` outlives the publication while the observable stays.
 pub(super) async fn write(
     tx: &mut Writing,
     source: &str,
@@ -151,7 +151,6 @@ pub(super) async fn write(
         " ON CONFLICT (source, event, attribute, part) DO UPDATE SET
             claimed_at = CASE WHEN claims.object = excluded.object
                          THEN claims.claimed_at ELSE excluded.claimed_at END,
-            expires_at = CASE WHEN claims.object = excluded.object THEN claims.expires_at END,
             object = excluded.object, attribute_id = excluded.attribute_id,
             misp_object = excluded.misp_object, path = excluded.path, value = excluded.value,
             timestamp = excluded.timestamp, digest = excluded.digest, facts = excluded.facts",

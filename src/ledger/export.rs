@@ -12,7 +12,7 @@ use super::Ledger;
 
 /// All tables, those first that explain the others. A webhook's unconfirmed bodies are told by their
 /// size: they may be of 100 MB, and nothing of them counts yet.
-const TABLES: [(&str, &str); 17] = [
+const TABLES: [(&str, &str); 18] = [
     ("settings", "*"),
     ("counters", "*"),
     ("cursors", "*"),
@@ -28,6 +28,7 @@ const TABLES: [(&str, &str); 17] = [
     ("reads", "*"),
     ("held", "*"),
     ("inferred", "*"),
+    ("sightings", "*"),
     ("suppressed", "*"),
     ("suppressed_spellings", "*"),
 ];

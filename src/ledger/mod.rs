@@ -32,6 +32,7 @@ mod renew;
 mod resync;
 mod room;
 mod running;
+mod sightings;
 mod small;
 mod snapshot;
 mod standing;

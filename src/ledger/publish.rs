@@ -1,7 +1,7 @@
 //! Snapshots of events on their way into the ledger: publications from the feed, and what REST
 //! answers about them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,7 +16,7 @@ use super::reads::{self, Asking};
 use super::snapshot::{self, Chunk, End, Snapshot, Source};
 use super::wanted::encode;
 use super::writer::{Writer, unix};
-use super::{Lane, Ledger, Writing, small};
+use super::{Lane, Ledger, Writing, sightings, small};
 use crate::metrics;
 use crate::notice::{Gap, GapReason, Receipt};
 
@@ -114,14 +114,18 @@ impl Writer {
             return self.not_applied(tx, (event, snapshot.origin), &begun).await;
         };
         self.note_begun(&mut tx, &snapshot).await?;
-        let mut end = None;
-        while let Some(Chunk { claims, silent, end: last }) = snapshot.chunks.recv().await {
+        let (mut end, mut shown) = (None, HashSet::new());
+        while let Some(chunk) = snapshot.chunks.recv().await {
+            let Chunk { claims, silent, sighted, end: last } = chunk;
             let mut change = new_change();
             application.tell(&silent);
             if !application.add(&mut tx, claims, &mut change).await? {
                 tracing::info!(%event, "the event changed while its snapshot was being applied: given up");
                 return Ok(Applied::GivenUp);
             }
+            shown.extend(sighted.iter().map(|one| one.sighting.uuid));
+            let place = (self.settings.source.as_str(), event);
+            sightings::take_in(&mut tx, place, &sighted, &mut change).await?;
             if let Some(last) = last {
                 end = Some((last, change));
                 break;
@@ -132,6 +136,8 @@ impl Writer {
         }
         // Without an end the reading thread died: the event stays asked for.
         let Some((end, mut change)) = end else { return Ok(Applied::GivenUp) };
+        let read = (event, snapshot.origin);
+        self.take_back_unshown(&mut tx, read, &shown, &mut change).await?;
         let measure = self.settings.rest.as_ref().map(|rest| &rest.guard);
         application.judge_absent(&mut tx, measure, &mut change).await?;
         while !application.end_some(&mut tx, &mut change).await? {

@@ -1,9 +1,11 @@
 //! `expiry.renew`: what MISP still claims at half of its life lives on. A claim's `claimed_at` moves on
 //! by whole half-lives, so that the same moment gives the same date, whenever it is looked at.
 
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::change::Change;
+use super::sightings::EXPIRES_AT;
 use super::wanted::{decode, refresh};
 use super::{Lane, Ledger, Views};
 use crate::convert::ClaimFacts;
@@ -110,12 +112,12 @@ impl Ledger {
             attribute: Uuid::nil(),
             part: -1,
         });
-        sqlx::query_as(
-            "SELECT source, event, attribute, part, object, path, value, claimed_at, expires_at,
-                 facts
+        sqlx::query_as(AssertSqlSafe(format!(
+            "SELECT source, event, attribute, part, object, path, value, claimed_at, facts,
+                 {EXPIRES_AT} AS expires_at
              FROM claims WHERE (source, event, attribute, part) > ($1, $2, $3, $4)
-             ORDER BY source, event, attribute, part LIMIT $5",
-        )
+             ORDER BY source, event, attribute, part LIMIT $5"
+        )))
         .bind(&after.source)
         .bind(after.event)
         .bind(after.attribute)

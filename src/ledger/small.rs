@@ -1,5 +1,4 @@
-//! Notices that name a few claims: withdrawals, tags, expiration sightings, webhook publications,
-//! gaps.
+//! Notices that name a few claims: withdrawals, tags, sightings, webhook publications, gaps.
 
 use std::time::{Instant, SystemTime};
 
@@ -9,6 +8,7 @@ use uuid::Uuid;
 
 use super::change::Change;
 use super::reads::{self, Asking};
+use super::sightings::{self, Sighted};
 use super::tags::{self, Affected};
 use super::wanted::refresh;
 use super::withdraw::{self, Ending, Tombstone, Which, Withdrawn};
@@ -17,7 +17,7 @@ use super::{Writing, events};
 use crate::convert;
 use crate::metrics;
 use crate::misp;
-use crate::notice::{Cause, EventRef, Expiration, Gap, Receipt, TagChange, What, Withdrawal};
+use crate::notice::{Cause, EventRef, Gap, Receipt, Sighted as Heard, TagChange, What, Withdrawal};
 
 /// Work on a whole event that may need several transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ async fn one(
                 .map(|done| (!done).then_some(uuid));
         }
         What::Withdrawn(withdrawal) => withdrawn(tx, source, withdrawal, change).await?,
-        What::Expired(expiration) => expired(tx, source, &expiration, change).await?,
+        What::Sighted(heard) => sighted(tx, source, *heard, change).await?,
         What::Touched(event) => {
             look_again(writer, tx, event, change).await?;
             None
@@ -147,20 +147,31 @@ async fn ending(
     }))
 }
 
-async fn expired(
+/// The event of the attribute, where the ledger knows it.
+async fn sighted(
     tx: &mut Writing,
     source: &str,
-    expiration: &Expiration,
+    heard: Heard,
     change: &mut Change<'_>,
 ) -> sqlx::Result<Option<Uuid>> {
-    let Some(event) = withdraw::find_event(tx, source, &expiration.event).await? else {
-        return Ok(None);
+    let Heard { event, attribute, said, sighting, taken_back } = heard;
+    let known = withdraw::find_event(tx, source, &event).await?;
+    change.event = known;
+    let place = (source, known.or(event.uuid).unwrap_or_default());
+    let is_news = if taken_back {
+        sightings::take_back(tx, place, (attribute, sighting.uuid), change).await?
+    } else {
+        let observables = said.map(|(kind, value)| convert::said(&kind, &value));
+        let values = observables.into_iter().flatten().map(|one| one.value).collect();
+        let one = Sighted { attribute, sighting, values };
+        sightings::take_in(tx, place, &[one], change).await? > 0
     };
-    change.event = Some(event);
-    let at = expiration.at.saturating_mul(1_000);
-    let claims = tags::expire(tx, (source, event), expiration.attribute, at, change).await?;
-    tracing::info!(%event, attribute = %expiration.attribute, claims, "expiration sighting");
-    Ok(Some(event))
+    if let (Some(event), true) = (known, is_news) {
+        withdraw::touch(tx, (source, event)).await?;
+        let (kind, withdrawn) = (sighting.kind, change.withdrawn);
+        tracing::info!(%event, %attribute, ?kind, taken_back, altered = change.altered, withdrawn, "sighting");
+    }
+    Ok(known)
 }
 
 /// Has a known event read: what was heard has no time of MISP's, or does not say what changed.

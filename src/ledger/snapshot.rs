@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use super::apply::STEP;
 use super::judgement::{Asked, Origin, Shown};
+use super::sightings::Sighted;
 use crate::config::OnUnpublish;
-use crate::convert::{self, Claim, EventFacts, Reason, Skipped};
-use crate::misp::{Event, NotAnEvent};
+use crate::convert::{self, Claim, Claims, EventFacts, Reason, Skipped};
+use crate::misp::{Attribute, Event, NotAnEvent};
 
 /// How a document came.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +42,8 @@ pub(super) struct Chunk {
     pub claims: Vec<Claim>,
     /// Attributes that are shown and claim nothing: deleted, of no type or value of ours.
     pub silent: Vec<Uuid>,
+    /// False positives and expirations of those that claim something.
+    pub sighted: Vec<Sighted>,
     /// What was left out, with the last chunk.
     pub end: Option<End>,
 }
@@ -108,7 +111,10 @@ fn convert(event: &Event<'_>, chunks: &mpsc::Sender<Chunk>) {
             continue;
         };
         match convert::claims(&attribute, object) {
-            Ok(claims) => chunk.claims.extend(claims),
+            Ok(claims) => {
+                chunk.sighted.extend(sighted(&attribute, &claims));
+                chunk.claims.extend(claims);
+            }
             Err(reason) => {
                 end.skipped.add(reason);
                 chunk.silent.push(attribute.uuid);
@@ -120,4 +126,13 @@ fn convert(event: &Event<'_>, chunks: &mpsc::Sender<Chunk>) {
     }
     // A closed channel means that nobody wants it.
     drop(chunks.blocking_send(Chunk { end: Some(end), ..chunk }));
+}
+
+fn sighted(attribute: &Attribute<'_>, claims: &Claims) -> Vec<Sighted> {
+    let values = || {
+        let both = std::iter::once(&claims.first).chain(&claims.second);
+        both.map(|claim| claim.observable.value.clone()).collect()
+    };
+    let of = |sighting| Sighted { attribute: attribute.uuid, sighting, values: values() };
+    attribute.sightings().into_iter().map(of).collect()
 }

@@ -1,4 +1,4 @@
-//! What changes a claim without a publication: tags put on and taken off, expiration sightings.
+//! What changes a claim without a publication: tags put on and taken off.
 
 use uuid::Uuid;
 
@@ -191,32 +191,6 @@ pub(super) async fn refresh_event(
     refresh(tx, &objects, change).await?;
     let last = rows.last().map(|(attribute, part, _)| (*attribute, *part));
     Ok(last.filter(|_| rows.len() == STEP))
-}
-
-/// An expiration sighting ends the claims of an attribute at `at`, Unix milliseconds; it is kept
-/// across publications.
-pub(super) async fn expire(
-    tx: &mut Writing,
-    event: (&str, Uuid),
-    attribute: Uuid,
-    at: i64,
-    change: &mut Change<'_>,
-) -> sqlx::Result<usize> {
-    let objects: Vec<Uuid> = sqlx::query_scalar(
-        "UPDATE claims SET expires_at = $1
-         WHERE source = $2 AND event = $3 AND attribute = $4 RETURNING object",
-    )
-    .bind(at)
-    .bind(event.0)
-    .bind(event.1)
-    .bind(attribute)
-    .fetch_all(&mut **tx)
-    .await?;
-    if !objects.is_empty() {
-        touch(tx, event).await?;
-    }
-    refresh(tx, &objects, change).await?;
-    Ok(objects.len())
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub struct Upkeep {
     claims: Option<ClaimKey>,
     /// The same over the withdrawn objects of each view.
     withdrawn: HashMap<String, Uuid>,
+    /// The same over the sightings, by the time at which they were heard of.
+    sightings: i64,
 }
 
 impl Upkeep {
@@ -35,6 +37,7 @@ impl Upkeep {
             inferred: settings.tombstones.max(guard),
             claims: None,
             withdrawn: HashMap::new(),
+            sightings: 0,
         }
     }
 
@@ -55,6 +58,9 @@ impl Upkeep {
         }
         let mut changed = ledger.forget_notes(ago(self.remember), ago(self.inferred)).await?;
         changed += self.forget_withdrawn(ledger, ago(self.remember)).await?;
+        let (next, forgotten) = ledger.forget_sightings(self.sightings, ago(self.remember)).await?;
+        self.sightings = next;
+        changed += forgotten;
         changed += end_suppressions(ledger, views, now).await?;
         if views.expiry().renews() {
             let (next, renewed) = ledger.renew(views, self.claims.take(), now).await?;

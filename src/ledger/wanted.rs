@@ -110,15 +110,12 @@ fn merge_one(
     for Claimed { row, facts, beside } in claims {
         let event = events.get(&(row.source.clone(), row.event));
         let (Some(claim), Some(event)) = (facts, event) else { continue };
-        let known = Beside { disputed, ..beside.clone() };
-        match view.judge.admit(event, claim, &observable, &known) {
-            Ok(()) => admitted.push(Admitted {
-                event,
-                attribute: row.attribute,
-                claim,
-                times: row.times(claim).until(view.judge.counts_until(claim)),
-                warninglists: view.judge.labels(beside),
-            }),
+        let beside = Beside { disputed, ..beside.clone() };
+        match view.judge.admit(event, claim, &observable, &beside) {
+            Ok(()) => {
+                let times = row.times(claim).until(view.judge.counts_until(claim));
+                admitted.push(Admitted { event, attribute: row.attribute, claim, times, beside });
+            }
             Err(reason) => waits |= reason == Reason::WarninglistsPending,
         }
     }

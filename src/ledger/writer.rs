@@ -174,7 +174,7 @@ impl Writer {
                 self.ledger.note_warninglist(id);
                 Ok(Receipt::Committed)
             }
-            what @ (What::Withdrawn(_) | What::Tagged(_) | What::Expired(_) | What::Touched(_)) => {
+            what @ (What::Withdrawn(_) | What::Tagged(_) | What::Sighted(_) | What::Touched(_)) => {
                 let first = Notice { what, received, done: None, memory: None };
                 self.take_small(first).await.map(|()| Receipt::Committed)
             }
@@ -243,7 +243,7 @@ impl Ledger {
 }
 
 fn is_small(what: &What) -> bool {
-    matches!(what, What::Withdrawn(_) | What::Tagged(_) | What::Expired(_) | What::Touched(_))
+    matches!(what, What::Withdrawn(_) | What::Tagged(_) | What::Sighted(_) | What::Touched(_))
 }
 
 fn acknowledge(done: Option<oneshot::Sender<Receipt>>, receipt: Receipt) {

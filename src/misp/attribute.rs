@@ -8,6 +8,7 @@ use uuid::{Uuid, Variant};
 
 use super::lenient::{self, Flag, Maybe, Number, Text};
 use super::sharing_group::{self, SharingGroup};
+use super::sighting::{self, Sighting};
 use super::tag::{self, Tag, Tags};
 use super::time::Moment;
 
@@ -40,6 +41,8 @@ pub struct Attribute<'a> {
     /// `object_relation`: its role in the object around it.
     pub relation: Cow<'a, str>,
     pub tags: Vec<Tag<'a>>,
+    /// The list `Sighting`, unread; empty: none.
+    sightings: &'a str,
 }
 
 /// What stands in a list of attributes or objects and cannot be read.
@@ -81,6 +84,8 @@ struct Fields<'a> {
     tags: Tags<'a>,
     #[serde(borrow, rename = "AttributeTag")]
     attribute_tags: Tags<'a>,
+    #[serde(borrow, rename = "Sighting")]
+    sightings: Option<&'a RawValue>,
 }
 
 impl<'a> Attribute<'a> {
@@ -126,7 +131,17 @@ impl<'a> Attribute<'a> {
             comment: fields.comment.0,
             relation: fields.object_relation.0,
             tags,
+            sightings: fields.sightings.map_or("", RawValue::get),
         })
+    }
+
+    /// The false positives and expirations that were reported of it.
+    #[must_use]
+    pub fn sightings(&self) -> Vec<Sighting> {
+        match self.sightings {
+            "" | "[]" => Vec::new(),
+            list => sighting::of_attribute(self.uuid, list),
+        }
     }
 }
 

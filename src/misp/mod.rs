@@ -12,6 +12,7 @@ mod lenient;
 pub mod notification;
 mod object;
 mod sharing_group;
+mod sighting;
 mod tag;
 mod time;
 
@@ -25,4 +26,5 @@ pub use galaxy::Cluster;
 pub use head::event_uuid;
 pub use object::Object;
 pub use sharing_group::SharingGroup;
+pub use sighting::{Sighting, SightingKind};
 pub use tag::Tag;

@@ -144,6 +144,12 @@ pub struct SightingState {
     /// 0 sighting, 1 false positive, 2 expiration.
     #[serde(rename = "type", default, deserialize_with = "number")]
     pub kind: i64,
+    /// MISP's number of it.
+    #[serde(default, deserialize_with = "number")]
+    pub id: i64,
+    #[serde(default, deserialize_with = "text")]
+    pub uuid: String,
+    /// When it was seen; of an expiration, the date.
     #[serde(default, deserialize_with = "number")]
     pub date_sighting: i64,
     #[serde(default, deserialize_with = "number")]
@@ -158,6 +164,10 @@ pub struct SightingState {
 #[derive(Debug, Deserialize)]
 pub struct AttributeName {
     pub uuid: Uuid,
+    #[serde(rename = "type", default, deserialize_with = "text")]
+    pub kind: String,
+    #[serde(default, deserialize_with = "text")]
+    pub value: String,
 }
 
 /// `misp_json_warninglist`: a list without its entries.

@@ -69,7 +69,8 @@ impl Judge {
         let tags = || event.tags.iter().chain(&claim.tags);
         require(!beside.suppressed, Reason::Suppressed)?;
         let disputed = tags().any(|tag| self.false_positives.includes(&tag.name));
-        require(!(disputed || beside.disputed), Reason::FalsePositive)?;
+        let sighted = policy.withdraw_at > 0 && beside.false_positives >= policy.withdraw_at;
+        require(!(disputed || beside.disputed || sighted), Reason::FalsePositive)?;
         require(claim.to_ids || !policy.to_ids, Reason::ToIdsOff)?;
         require(self.is_on(claim, observable), Reason::TypeOff)?;
         require(
@@ -275,6 +276,7 @@ mod tests {
             sharing_groups: vec![],
             false_positive_tags: vec![],
             max_age: None,
+            withdraw_at: 3,
             never: vec![],
             warninglists: OnHit::Enforce,
         }
@@ -353,6 +355,14 @@ mod tests {
         assert_eq!(verdict(suppressed), Reason::Suppressed);
         let disputed = Beside { disputed: true, ..Beside::default() };
         assert_eq!(verdict(disputed), Reason::FalsePositive);
+        let sighted = |count| Beside { false_positives: count, ..Beside::default() };
+        assert_eq!(verdict(sighted(3)), Reason::FalsePositive);
+        let judge = |withdraw_at| Judge::new(&Policy { withdraw_at, ..open_policy() });
+        let admits = |withdraw_at, count| {
+            let event = EventFacts::default();
+            judge(withdraw_at).admit(&event, &claim, &observable, &sighted(count)).is_ok()
+        };
+        assert!(admits(3, 2) && admits(0, 9) && !admits(1, 1));
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Policy {
     /// Tags, with wildcards, that mark a false positive: on an attribute, for whatever claims its
     /// observable; on an event, for its own claims.
     pub false_positive_tags: Vec<String>,
+    /// `[sightings]`: so many false positives of an attribute forbid its claims; 0: never.
+    pub withdraw_at: u32,
     /// How long after its timestamp an attribute counts.
     pub max_age: Option<Duration>,
     /// Values that never leave, whatever claims them.

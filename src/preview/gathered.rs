@@ -149,13 +149,8 @@ impl<'d> Gathered<'d> {
                 let times = ClaimTimes::of(&claim.facts, self.now, None)
                     .until(self.judge.counts_until(&claim.facts));
                 let event = self.events.get(claim.event)?;
-                Some(Admitted {
-                    event,
-                    attribute: claim.attribute,
-                    claim: &claim.facts,
-                    times,
-                    warninglists: &[],
-                })
+                let (attribute, claim) = (claim.attribute, &claim.facts);
+                Some(Admitted { event, attribute, claim, times, beside: Beside::default() })
             })
             .collect()
     }

@@ -41,6 +41,7 @@ fn words(object: &ObjectFacts, comment: &str, judge: &Judge) -> String {
 mod tests {
     use super::*;
     use crate::convert::{ClaimFacts, EventFacts, Sibling};
+    use crate::policy::Beside;
     use crate::stix::ClaimTimes;
     use uuid::Uuid;
 
@@ -76,7 +77,7 @@ mod tests {
             attribute: Uuid::nil(),
             claim: &claim,
             times,
-            warninglists: &[],
+            beside: Beside::default(),
         };
         description(&admitted, judge).into_owned()
     }

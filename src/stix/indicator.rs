@@ -11,7 +11,7 @@ use super::context::{self, Context};
 use super::expiry::ClaimTimes;
 use super::{Expiry, Identity, Observable, Rendering, Withdraw, description, marking, time};
 use crate::convert::{ClaimFacts, EventFacts};
-use crate::policy::{Judge, Tlp};
+use crate::policy::{Beside, Judge, Tlp};
 
 /// STIX has no limit; an indicator claimed by thousands of events must stay small.
 const MAX_REFERENCES: usize = 10;
@@ -20,14 +20,14 @@ const MAX_REFERENCES: usize = 10;
 const SHORTEST_LIFE: i64 = 1_000;
 
 /// An admitted claim with its event.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Admitted<'a> {
     pub event: &'a EventFacts,
     pub attribute: Uuid,
     pub claim: &'a ClaimFacts,
     pub times: ClaimTimes,
-    /// The names of MISP's warninglists that it is labelled with.
-    pub warninglists: &'a [String],
+    /// What is known of it beside its publication.
+    pub beside: Beside,
 }
 
 /// An indicator as the ledger keeps it. `created`, `modified` and the time of a withdrawal are
@@ -158,15 +158,16 @@ impl Merger {
     }
 
     fn confidence(&self, claim: &Admitted<'_>) -> u8 {
-        self.context
-            .confidence(claim.event, claim.claim)
-            .unwrap_or(self.rendering.default_confidence)
+        let said = self.context.confidence(claim.event, claim.claim);
+        let confidence = said.unwrap_or(self.rendering.default_confidence);
+        let doubts = u8::try_from(claim.beside.false_positives).unwrap_or(u8::MAX);
+        confidence.saturating_sub(self.rendering.false_positive_points.saturating_mul(doubts))
     }
 
     fn labels(&self, claims: &[Admitted<'_>], tlp: Tlp) -> BTreeSet<String> {
         let mut labels = union(claims, |tag| self.context.label(tag));
         labels.extend(claims.iter().filter_map(|claim| self.context.threat_level(claim.event)));
-        let lists = claims.iter().flat_map(|claim| claim.warninglists);
+        let lists = claims.iter().flat_map(|claim| self.judge.labels(&claim.beside));
         labels.extend(lists.filter_map(|list| self.context.warninglist(list)));
         labels
             .extend(claims.iter().flat_map(|claim| self.context.actors(claim.event, claim.claim)));
@@ -292,6 +293,7 @@ mod tests {
             public_url: "https://misp.example".into(),
             default_confidence: 50,
             tlp_untagged: Tlp::Clear,
+            false_positive_points: 10,
             expiry: Expiry {
                 default_days: 50,
                 days: std::collections::BTreeMap::new(),
@@ -347,7 +349,13 @@ mod tests {
             expires_at: None,
             counts_until: None,
         };
-        Admitted { event, attribute: Uuid::from_u128(number), claim, times, warninglists: &[] }
+        Admitted {
+            event,
+            attribute: Uuid::from_u128(number),
+            claim,
+            times,
+            beside: Beside::default(),
+        }
     }
 
     #[test]
@@ -371,6 +379,27 @@ mod tests {
         assert_eq!(json["external_references"].as_array().unwrap().len(), 2);
         assert_eq!(json["valid_from"], "1970-01-01T00:01:40.000Z");
         assert_eq!(merged.valid_until, 200_000 + 50 * 86_400_000);
+    }
+
+    #[test]
+    fn false_positives_lower_the_confidence_of_their_own_claim() {
+        let source = event(1, 1, &[]);
+        let facts = claim(1, &["misp:confidence-level=\"usually-confident\""]);
+        let observable = Observable::new("domain-name:value", "evil.example");
+        let confidence = |counts: &[u32]| {
+            let claims: Vec<_> = counts
+                .iter()
+                .map(|count| Admitted {
+                    beside: Beside { false_positives: *count, ..Beside::default() },
+                    ..admitted(&source, &facts, u128::from(*count))
+                })
+                .collect();
+            let merged = merger().merge(Uuid::nil(), &observable, &claims).unwrap();
+            serde_json::from_str::<serde_json::Value>(&merged.body).unwrap()["confidence"].clone()
+        };
+        assert_eq!(confidence(&[2]), 55);
+        assert_eq!(confidence(&[300]), 0);
+        assert_eq!(confidence(&[2, 0]), 75);
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Rendering {
     /// 0 to 100, where no tag says one.
     pub default_confidence: u8,
     pub tlp_untagged: Tlp,
+    /// By how much each false positive that was reported of an attribute lowers its confidence.
+    pub false_positive_points: u8,
     pub expiry: Expiry,
     pub tags: TagRules,
     /// Tags that are never labels, with wildcards.

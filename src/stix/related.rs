@@ -334,7 +334,7 @@ fn phase(written: &str) -> Option<(String, String)> {
 mod tests {
     use super::*;
     use crate::convert::{ClaimFacts, Since, Tag};
-    use crate::policy::Judge;
+    use crate::policy::{Beside, Judge};
     use crate::stix::ClaimTimes;
 
     fn merger(context: &[ContextKind]) -> Merger {
@@ -392,7 +392,7 @@ mod tests {
                 attribute: Uuid::from_u128(number as u128),
                 claim,
                 times: ClaimTimes::of(claim, 0, None),
-                warninglists: &[],
+                beside: Beside::default(),
             })
             .collect();
         let objects = merger.needed(Uuid::from_u128(9), &admitted).into_iter();
@@ -513,7 +513,7 @@ mod tests {
                 attribute: Uuid::nil(),
                 claim: &claim,
                 times: ClaimTimes::of(&claim, 0, None),
-                warninglists: &[],
+                beside: Beside::default(),
             };
             let needed = merger.needed(Uuid::nil(), &[admitted]);
             needed[0].render().unwrap()

@@ -121,6 +121,10 @@ fn the_example_gives_policy_and_expiry() {
     assert_eq!(config.policy.tlp_max, Tlp::AmberStrict);
     assert_eq!(config.policy.tlp_untagged, Tlp::Clear);
     assert!(config.policy.to_ids);
+    assert_eq!(config.policy.withdraw_at, 3);
+    assert_eq!(config.policy.false_positive_tags, ["false-positive:confirmed=\"true\""]);
+    assert_eq!(config.policy.max_age, None);
+    assert_eq!(config.rendering.false_positive_points, 10);
     assert_eq!(config.rendering.default_confidence, 50);
     assert_eq!(config.rendering.expiry.default_days, 50);
     assert_eq!(config.rendering.expiry.days["ipv4-addr"], 150);
@@ -490,6 +494,10 @@ fn rules_of_one_key() {
         ("policy.distributions", "[5]", "out of range"),
         ("policy.threat_levels", "['high']", "is no number"),
         ("policy.to_ids", "'maybe'", "neither true nor false"),
+        ("policy.max_age", "'180'", "add the unit"),
+        ("policy.sharing_groups", "[7]", "of type integer"),
+        ("sightings.false_positive_points", "101", "from 0 to 100"),
+        ("sightings.withdraw_at", "-1", "out of range"),
         ("indicator.namespace", "'misp'", "no uuid"),
         ("indicator.default_confidence", "101", "out of range"),
         ("indicator.identity", "'value'", "observable, attribute"),

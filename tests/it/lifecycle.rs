@@ -225,6 +225,7 @@ async fn an_expiration_sighting_ends_a_claim_and_outlives_publications() {
         "000383",
         &[
             ("002a1a24-d008-4c35-ae4b-cad8cf94787a", &uuid),
+            ("203.0.113.99", "203.0.113.120"),
             (r#""date_sighting":"1795585967""#, r#""date_sighting":"4102444800""#),
         ],
     );

@@ -58,6 +58,8 @@ mod sandbox;
 #[cfg(test)]
 mod sandbox_misp;
 #[cfg(test)]
+mod sightings;
+#[cfg(test)]
 mod suppress;
 #[cfg(test)]
 mod truth;

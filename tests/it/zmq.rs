@@ -8,8 +8,9 @@ use misp_sentinel_relay::config::{Plain, Secret, ZeroMq};
 use misp_sentinel_relay::intake::Inbox;
 use misp_sentinel_relay::intake::frame::{self, Said};
 use misp_sentinel_relay::intake::zmq::{EndpointStatus, ZeroMqStatus, run};
+use misp_sentinel_relay::misp::{Sighting, SightingKind};
 use misp_sentinel_relay::notice::{
-    Cause, EventRef, Expiration, Gap, GapReason, Notice, TagChange, What, Withdrawal,
+    Cause, EventRef, Gap, GapReason, Notice, Sighted, TagChange, What, Withdrawal,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -139,7 +140,7 @@ fn every_recorded_frame_is_read() {
             Said::Withdrawn(Withdrawal::Object { .. }) => "object deleted",
             Said::Withdrawn(Withdrawal::Event { .. }) => "event deleted",
             Said::Tagged(_) => "tagged",
-            Said::Expired(_) => "expired",
+            Said::Sighted(_) => "sighted",
             Said::Touched(_) => "touched",
             Said::Warninglist(_) => "warninglist",
             Said::Heartbeat(_) => "heartbeat",
@@ -148,7 +149,8 @@ fn every_recorded_frame_is_read() {
         *said.entry(what).or_default() += 1;
     }
     // Counted by the files' names, in which topic and action stand. Of the five edits three have
-    // "to_ids":false (000339, 000375, zmq-more/000094); of the four sightings 000383 has type 2.
+    // "to_ids":false (000339, 000375, zmq-more/000094); of the four sightings 000382 has type 1 and
+    // 000383 type 2.
     let expected = [
         ("published", 69),
         ("deleted", 12 + 1),
@@ -157,11 +159,11 @@ fn every_recorded_frame_is_read() {
         ("object deleted", 1),
         ("event deleted", 3),
         ("tagged", 15 + 18 + 1),
-        ("expired", 1),
+        ("sighted", 2),
         ("warninglist", 6),
         ("heartbeat", 12),
         ("touched", 4),
-        ("alive", 60 + 3 + 17 + 4 + 10 + 1 + 1 + 3 + 17 + 8),
+        ("alive", 60 + 3 + 17 + 4 + 10 + 1 + 1 + 2 + 17 + 8),
     ];
     assert_eq!(said, BTreeMap::from(expected));
 }
@@ -235,10 +237,17 @@ fn recorded_tags_and_sightings_say_what_they_are_about() {
     );
     assert_eq!(
         read("000383_misp_json_sighting_add.bin"),
-        Said::Expired(Expiration {
+        Said::Sighted(Sighted {
             event: event_1(),
             attribute: "002a1a24-d008-4c35-ae4b-cad8cf94787a".parse().unwrap(),
-            at: 1_795_585_967,
+            said: Some(("ip-dst".to_owned(), "203.0.113.99".to_owned())),
+            sighting: Sighting {
+                uuid: "33289d6e-a535-4cc0-91a0-7c1685b7cd1f".parse().unwrap(),
+                number: 3,
+                kind: SightingKind::Expiration,
+                at: 1_795_585_967,
+            },
+            taken_back: false,
         })
     );
 }
@@ -258,7 +267,7 @@ async fn every_recorded_frame_arrives_as_its_notice() {
             Said::Published(_) => publications.push(recorded.json()),
             Said::Withdrawn(_)
             | Said::Tagged(_)
-            | Said::Expired(_)
+            | Said::Sighted(_)
             | Said::Touched(_)
             | Said::Warninglist(_) => others += 1,
             Said::Heartbeat(_) | Said::Alive => {}
@@ -274,7 +283,7 @@ async fn every_recorded_frame_arrives_as_its_notice() {
             }
             What::Withdrawn(_)
             | What::Tagged(_)
-            | What::Expired(_)
+            | What::Sighted(_)
             | What::Touched(_)
             | What::Warninglist(_) => arrived += 1,
             What::Gap(gap) if gap.reason == GapReason::PublisherRestarted => restarts += 1,

@@ -185,7 +185,7 @@ impl Endpoint {
             Said::Published(document) => self.offer(What::Published(document), now),
             Said::Withdrawn(withdrawal) => self.offer(What::Withdrawn(withdrawal), now),
             Said::Tagged(change) => self.offer(What::Tagged(change), now),
-            Said::Expired(expiration) => self.offer(What::Expired(expiration), now),
+            Said::Sighted(sighted) => self.offer(What::Sighted(Box::new(sighted)), now),
             Said::Touched(event) => self.offer(What::Touched(event), now),
             Said::Heartbeat(uptime) => self.heartbeat(uptime, now),
             Said::Warninglist(id) => {
@@ -285,7 +285,7 @@ fn event_of(what: &What) -> Option<Uuid> {
             | Withdrawal::Object { event, .. },
         ) => event.uuid,
         What::Withdrawn(Withdrawal::Event { uuid, .. }) | What::Touched(uuid) => Some(*uuid),
-        What::Expired(expiration) => expiration.event.uuid,
+        What::Sighted(sighted) => sighted.event.uuid,
         What::Gap(gap) => gap.event,
         What::Read(read) => Some(read.event),
         What::Tagged(_) | What::Warninglist(_) => None,

@@ -70,3 +70,35 @@ pub(crate) fn of_another_event(frame: &[u8]) -> Vec<u8> {
     let other = text.replace("-000000000007", "-000000000008");
     other.replace(r#""id":"7""#, r#""id":"8""#).replace(r#"id":"7""#, r#"id":"8""#).into_bytes()
 }
+
+/// A sighting of an attribute of the event: its number, type and date.
+pub(crate) type Seen = (usize, usize, i64);
+
+fn sighting_uuid(number: usize) -> String {
+    format!("{number:08x}-0000-4000-a000-000000000007")
+}
+
+/// The frame of a sighting of an attribute, with its value; `action` is `add` or `delete`.
+pub(crate) fn sighted(attribute: (usize, &str), (number, kind, at): Seen, action: &str) -> Vec<u8> {
+    let (uuid, of) = (sighting_uuid(number), attribute_uuid(attribute.0));
+    let value = attribute.1;
+    format!(
+        r#"misp_json_sighting {{"Sighting":{{"id":"{number}","event_id":"7","date_sighting":"{at}","uuid":"{uuid}","type":"{kind}","Event":{{"id":"7","uuid":"{EVENT}"}},"Attribute":{{"uuid":"{of}","type":"domain","value":"{value}"}}}},"action":"{action}"}}"#
+    )
+    .into_bytes()
+}
+
+/// The same document, in which these sightings stand beside an attribute.
+pub(crate) fn with_sightings(frame: &[u8], attribute: usize, sightings: &[Seen]) -> Vec<u8> {
+    let list: Vec<String> = sightings
+        .iter()
+        .map(|(number, kind, at)| {
+            let uuid = sighting_uuid(*number);
+            format!(r#"{{"id":"{number}","date_sighting":"{at}","uuid":"{uuid}","type":"{kind}"}}"#)
+        })
+        .collect();
+    let named = format!(r#""uuid":"{}","#, attribute_uuid(attribute));
+    let text = String::from_utf8(frame.to_vec()).unwrap();
+    assert!(text.contains(&named));
+    text.replace(&named, &format!(r#"{named}"Sighting":[{}],"#, list.join(","))).into_bytes()
+}

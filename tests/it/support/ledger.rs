@@ -165,7 +165,7 @@ impl Relay {
             Said::Published(document) => What::Published(document),
             Said::Withdrawn(withdrawal) => What::Withdrawn(withdrawal),
             Said::Tagged(tag) => What::Tagged(tag),
-            Said::Expired(expiration) => What::Expired(expiration),
+            Said::Sighted(sighted) => What::Sighted(Box::new(sighted)),
             Said::Touched(event) => What::Touched(event),
             Said::Warninglist(_) | Said::Heartbeat(_) | Said::Alive => return,
         };
