@@ -152,7 +152,7 @@ impl Told {
                 rules.judge.admit(event, claim, &first.observable, &beside).ok()?;
                 let times = ClaimTimes::of(claim, rules.now, None);
                 let times = times.until(rules.judge.counts_until(claim));
-                Some(Admitted { event, attribute, claim, times, beside })
+                Some(Admitted { event, attribute, claim, times, beside: beside.clone() })
             })
             .collect();
         let id = rules.merger.stix_id(&first.observable, first.attribute, first.part);

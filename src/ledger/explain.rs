@@ -204,7 +204,7 @@ async fn stories(
         objects.extend(objects_of(tx, place).await?);
     }
     let objects: Vec<Uuid> = objects.into_iter().collect();
-    let claims = claims_of(tx, &objects).await?;
+    let claims = claims_of(tx, &objects, views).await?;
     let mut events = HashMap::new();
     load_events(tx, &claims, &mut events).await?;
     let mut told = Vec::new();
@@ -348,9 +348,9 @@ impl Known<'_> {
             return Some(Reason::Malformed.into());
         };
         let same = self.claims.iter().filter(|one| one.row.object == claim.row.object);
-        let beside = Beside { disputed: disputed(view, same), ..claim.beside };
+        let beside = Beside { disputed: disputed(view, same), ..claim.beside.clone() };
         let verdict = view.judge.admit(event, facts, &claim.row.observable(), &beside);
-        verdict.err().map(Why::from)
+        verdict.err().map(|reason| Why::beside(reason, &beside))
     }
 }
 
