@@ -11,6 +11,7 @@ pub use document::{Rules, Told};
 pub use text::Teller;
 
 use crate::convert::{ClaimFacts, EventFacts, Reason};
+use crate::policy::{Beside, Warned};
 
 /// What one attribute of MISP became.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +68,20 @@ impl From<Reason> for Why {
     }
 }
 
+impl Why {
+    /// With what is known beside the claim.
+    #[must_use]
+    pub fn beside(reason: Reason, beside: &Beside) -> Self {
+        let why = Self::from(reason);
+        match (&beside.warned, reason) {
+            (Warned::On(lists), Reason::Warninglist) => {
+                Self { words: format!("{}; {}", why.words, lists.join(", ")), ..why }
+            }
+            _ => why,
+        }
+    }
+}
+
 /// An observable that the attribute claims.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimed {
@@ -118,7 +133,7 @@ pub struct Indicated {
     /// Its validity is over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expired: bool,
-    /// As it is sent, where that was asked for.
+    /// As it is sent, but for `created` and `modified`, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stix: Option<Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

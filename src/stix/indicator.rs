@@ -20,7 +20,7 @@ const MAX_REFERENCES: usize = 10;
 const SHORTEST_LIFE: i64 = 1_000;
 
 /// An admitted claim with its event.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Admitted<'a> {
     pub event: &'a EventFacts,
     pub attribute: Uuid,
@@ -176,6 +176,8 @@ impl Merger {
     fn labels(&self, claims: &[Admitted<'_>], tlp: Tlp) -> BTreeSet<String> {
         let mut labels = union(claims, |tag| self.context.label(tag));
         labels.extend(claims.iter().filter_map(|claim| self.context.threat_level(claim.event)));
+        let lists = claims.iter().flat_map(|claim| self.judge.labels(&claim.beside));
+        labels.extend(lists.filter_map(|list| self.context.warninglist(list)));
         labels
             .extend(claims.iter().flat_map(|claim| self.context.actors(claim.event, claim.claim)));
         labels.insert(format!("tlp:{}", tlp.name()));
@@ -423,8 +425,9 @@ mod tests {
             for ((event, doubts, ..), facts) in claims.iter().zip(&facts) {
                 let mut one = admitted(&events[*event], facts, 1);
                 one.beside.false_positives = u32::try_from(*doubts).unwrap();
-                let remembered = merger.merge(&mut memo, Uuid::nil(), &observable, &[one]).unwrap();
-                let anew = merger.merge(&mut Memo::default(), Uuid::nil(), &observable, &[one, one]);
+                let remembered = merger.merge(&mut memo, Uuid::nil(), &observable, std::slice::from_ref(&one)).unwrap();
+                let twice = [one.clone(), one.clone()];
+                let anew = merger.merge(&mut Memo::default(), Uuid::nil(), &observable, &twice);
                 prop_assert_eq!(Some(&remembered), anew.as_ref());
                 let json: serde_json::Value = serde_json::from_str(&remembered.body).unwrap();
                 prop_assert_eq!(json["pattern"].as_str().unwrap(), observable.pattern());

@@ -106,7 +106,13 @@ fn the_example_gives_what_the_least_configuration_leaves_out() {
     assert!(config.misp.webhook.is_none());
     assert_eq!(config.rendering.public_url, "https://misp.example.org");
     assert!(config.admin.listen.ip().is_loopback());
-    assert_eq!(config::warnings(&config), Vec::<String>::new());
+    // Without a key one thing cannot be had that the defaults ask for.
+    let [lists] = &config::warnings(&config)[..] else { panic!() };
+    assert!(lists.contains("policy.warninglists needs misp.key"), "{lists}");
+    let with_key = with(&[("misp.key", KEY)]).unwrap();
+    assert_eq!(config::warnings(&with_key), Vec::<String>::new());
+    let off = with(&[("policy.warninglists", "'off'")]).unwrap();
+    assert_eq!(config::warnings(&off), Vec::<String>::new());
 }
 
 #[test]
@@ -685,7 +691,7 @@ fn stand_ins_may_use_a_short_window_and_that_is_warned() {
 fn a_secret_id_in_place_of_the_secret_is_warned() {
     let id = "'66666666-7777-4888-9999-000000000001'";
     let config = with(&[("target.soc.client_secret", id)]).unwrap();
-    assert!(config::warnings(&config)[0].contains("Secret ID"));
+    assert!(config::warnings(&config).iter().any(|line| line.contains("Secret ID")));
 }
 
 #[test]
@@ -746,4 +752,35 @@ fn the_compose_files_give_a_configuration_without_mistakes() {
         let keys: Vec<&str> = mistakes.list().iter().map(|m| m.key.as_str()).collect();
         assert_eq!(keys, mounted, "{file}: {mistakes}");
     }
+}
+
+#[test]
+fn each_cloud_has_its_addresses_and_any_of_them_may_be_another() {
+    let of = |lines: &[(&str, &str)]| {
+        let config = with(lines).unwrap();
+        let target = config.targets[0].clone();
+        (target.authority, target.scope, target.endpoint, target.path)
+    };
+    let upload = "/workspaces/{workspace_id}/threat-intelligence-stix-objects:upload";
+    for (cloud, authority, scope, endpoint) in [
+        ("public", "microsoftonline.com", "azure.com", "azure.com"),
+        ("us-government", "microsoftonline.us", "usgovcloudapi.net", "azure.us"),
+        ("china", "chinacloudapi.cn", "chinacloudapi.cn", "azure.cn"),
+    ] {
+        let expected = (
+            format!("https://login.{authority}"),
+            format!("https://management.{scope}/.default"),
+            format!("https://api.ti.sentinel.{endpoint}"),
+            upload.to_owned(),
+        );
+        assert_eq!(of(&[("target.soc.cloud", &format!("'{cloud}'"))]), expected);
+    }
+    let own = of(&[
+        ("target.soc.cloud", "'china'"),
+        ("target.soc.endpoint", "'https://upload.example/'"),
+        ("target.soc.path", "'/x/{workspace_id}'"),
+    ]);
+    assert_eq!(own.0, "https://login.chinacloudapi.cn");
+    assert_eq!((own.2.as_str(), own.3.as_str()), ("https://upload.example", "/x/{workspace_id}"));
+    assert!(problems(with(&[("target.soc.cloud", "'germany'")])).contains_key("target.soc.cloud"));
 }

@@ -28,6 +28,8 @@ mod explain;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod independent;
 #[cfg(test)]
 mod kitchen_sink;
@@ -69,6 +71,8 @@ mod truth;
 mod upkeep;
 #[cfg(test)]
 mod views;
+#[cfg(test)]
+mod warninglists;
 #[cfg(test)]
 mod webhook;
 #[cfg(test)]
