@@ -35,8 +35,10 @@ pub(super) fn write(
     let mut before = ",\"objects\":[\n";
     for object in &gathered.objects {
         let Some(indicator) = indicator(gathered, object, valid_after) else {
+            let disputed = gathered.is_disputed(object);
+            let reason = if disputed { Reason::FalsePositive } else { Reason::Expired };
             for named in gathered.claimants(object) {
-                skipped.claim(named, &object.observable, Reason::Expired)?;
+                skipped.claim(named, &object.observable, reason)?;
             }
             continue;
         };

@@ -1,7 +1,7 @@
 //! The admitted claims of a document, by indicator, in the order of the document.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
 use uuid::Uuid;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::skipped::{Named, SkippedLines};
 use crate::config::Rules;
 use crate::convert::{self, Claim, ClaimFacts, EventFacts};
-use crate::misp::{Attribute, Event};
+use crate::misp::{self, Attribute, Event};
 use crate::policy::{Beside, Judge};
 use crate::stix::{Admitted, ClaimTimes, ContextObject, Indicator, Merger, Needed, Observable};
 
@@ -26,6 +26,8 @@ pub(super) struct Gathered<'d> {
     pub objects: Vec<Object<'d>>,
     /// Where in `objects` the one with this key is.
     places: HashMap<Uuid, usize>,
+    /// Keys of what an attribute marks as a false positive.
+    disputed: HashSet<Uuid>,
 }
 
 /// The claims of one indicator.
@@ -33,6 +35,7 @@ pub(super) struct Gathered<'d> {
 pub(super) struct Object<'d> {
     pub observable: Observable,
     pub stix_id: Uuid,
+    key: Uuid,
     claims: Vec<Admissible<'d>>,
 }
 
@@ -42,8 +45,26 @@ struct Admissible<'d> {
     event: usize,
     attribute: Uuid,
     facts: ClaimFacts,
+    seen: Seen,
     /// As MISP has it, both halves of a composite.
     value: Cow<'d, str>,
+}
+
+/// What the sightings of an attribute say.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    beside: Beside,
+    /// Unix milliseconds.
+    expires_at: Option<i64>,
+}
+
+impl Seen {
+    fn of(attribute: &Attribute<'_>) -> Self {
+        let sightings = attribute.sightings();
+        let false_positives = misp::false_positives(&sightings);
+        let beside = Beside { false_positives, ..Beside::default() };
+        Self { beside, expires_at: misp::expires_at(&sightings) }
+    }
 }
 
 impl<'d> Gathered<'d> {
@@ -57,6 +78,7 @@ impl<'d> Gathered<'d> {
             events: Vec::new(),
             objects: Vec::new(),
             places: HashMap::new(),
+            disputed: HashSet::new(),
         }
     }
 
@@ -101,9 +123,14 @@ impl<'d> Gathered<'d> {
         skipped: &mut SkippedLines<impl Write>,
     ) -> io::Result<()> {
         let Some(facts) = self.events.last() else { return Ok(()) };
+        let seen = Seen::of(attribute);
         let mut admitted = Vec::new();
         for claim in claims {
-            match self.judge.admit(facts, &claim.facts, &claim.observable, &Beside::default()) {
+            if self.judge.disputes(&claim.facts) {
+                let key = self.merger.object_key(&claim.observable, claim.attribute);
+                self.disputed.insert(key);
+            }
+            match self.judge.admit(facts, &claim.facts, &claim.observable, &seen.beside) {
                 Ok(()) => admitted.push(claim),
                 Err(reason) => {
                     skipped.claim(Named::new(event, attribute), &claim.observable, reason)?;
@@ -111,15 +138,15 @@ impl<'d> Gathered<'d> {
             }
         }
         for claim in admitted {
-            self.admit(claim, attribute.value.clone());
+            self.admit(claim, attribute.value.clone(), seen);
         }
         Ok(())
     }
 
-    fn admit(&mut self, claim: Claim, value: Cow<'d, str>) {
+    fn admit(&mut self, claim: Claim, value: Cow<'d, str>, seen: Seen) {
         let Claim { attribute, part, observable, facts } = claim;
-        let admissible =
-            Admissible { event: self.events.len().saturating_sub(1), attribute, facts, value };
+        let event = self.events.len().saturating_sub(1);
+        let admissible = Admissible { event, attribute, facts, seen, value };
         let key = self.merger.object_key(&observable, attribute);
         let place = *self.places.entry(key).or_insert(self.objects.len());
         if let Some(object) = self.objects.get_mut(place) {
@@ -127,7 +154,7 @@ impl<'d> Gathered<'d> {
             return;
         }
         let stix_id = self.merger.stix_id(&observable, attribute, part);
-        self.objects.push(Object { observable, stix_id, claims: vec![admissible] });
+        self.objects.push(Object { observable, stix_id, key, claims: vec![admissible] });
     }
 
     /// The indicator that the claims of `object` add up to.
@@ -141,16 +168,25 @@ impl<'d> Gathered<'d> {
         needed.iter().filter_map(Needed::render).collect()
     }
 
+    /// Whether an attribute marks what `object` says as a false positive, whatever else claims it.
+    pub(super) fn is_disputed(&self, object: &Object<'_>) -> bool {
+        self.disputed.contains(&object.key)
+    }
+
     fn admitted<'o>(&'o self, object: &'o Object<'_>) -> Vec<Admitted<'o>> {
+        if self.is_disputed(object) {
+            return Vec::new();
+        }
         object
             .claims
             .iter()
             .filter_map(|claim| {
-                let times = ClaimTimes::of(&claim.facts, self.now, None)
+                let Seen { beside, expires_at } = claim.seen;
+                let times = ClaimTimes::of(&claim.facts, self.now, expires_at)
                     .until(self.judge.counts_until(&claim.facts));
                 let event = self.events.get(claim.event)?;
                 let (attribute, claim) = (claim.attribute, &claim.facts);
-                Some(Admitted { event, attribute, claim, times, beside: Beside::default() })
+                Some(Admitted { event, attribute, claim, times, beside })
             })
             .collect()
     }
