@@ -54,6 +54,7 @@ declare! {
     SKIPPED = Counter "relay_skipped_total" ["reason"] Count: "Attributes that make no claim, and claims that no policy admits";
     READS = Gauge "relay_reads_waiting" [] Count: "Events that are to be read over REST";
     HELD = Gauge "relay_held_claims" [] Count: "Claims that the guard keeps until an operator releases them";
+    LISTS = Gauge "relay_warninglist_entries" [] Count: "Entries of MISP's warninglists that are in force";
     COMMIT = Histogram "relay_ledger_commit_seconds" [] Seconds: "Time of a ledger transaction with its commit";
     LEDGER_SIZE = Gauge "relay_ledger_bytes" ["part"] Bytes: "Size of the ledger: its file, its WAL, and what of the file is free";
     QUEUE = Gauge "relay_queue_changes" ["target", "lane"] Count: "Open changes of the target: one per event and lane";
@@ -205,6 +206,10 @@ pub fn waiting(reads: f64, held: f64) {
     gauge!(HELD).set(held);
 }
 
+pub fn warninglist_entries(entries: f64) {
+    gauge!(LISTS).set(entries);
+}
+
 /// From the arrival of MISP's frame to Sentinel's 200.
 pub fn time_to_accepted(target: &str, lane: &'static str, took: Duration) {
     histogram!(ACCEPT_TIME, "target" => target.to_owned(), "lane" => lane).record(took);
@@ -249,6 +254,7 @@ mod tests {
         degraded("rest", "not_configured", true);
         rest_request("ok");
         waiting(1.0, 0.0);
+        warninglist_entries(2.0);
     }
 
     fn rendered() -> String {

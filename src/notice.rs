@@ -46,6 +46,8 @@ pub enum What {
     Sighted(Box<Sighted>),
     /// The event was edited or unpublished: only a read tells how.
     Touched(Uuid),
+    /// A warninglist changed, or was switched on or off: its number, where MISP tells it.
+    Warninglist(Option<u64>),
     Gap(Gap),
     /// What MISP answered when it was asked about an event.
     Read(Read),

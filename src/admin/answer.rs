@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::control::{IDLE, Request, Response};
 use super::stream::{self, Long};
 use super::{Overview, Progress};
-use crate::ledger::{Ledger, Suppression, Views, may_empty};
+use crate::ledger::{AdoptError, Adopted, Ledger, Suppression, Views, may_empty};
 
 pub(super) fn failed(error: &str) -> Response {
     Response::Failed { error: error.to_owned() }
@@ -70,14 +70,12 @@ pub(super) async fn answer(
             Ok(held) => Response::Held { held },
             Err(error) => failed(&format!("the ledger cannot be read: {error}")),
         },
-        Request::Release { empty: true, .. } if !shows_empty(overview) => failed(
-            "MISP shows events that the ledger holds: nothing is kept back for its being empty",
-        ),
-        Request::Release { event, empty } => {
-            let ledger = &overview.ledger;
-            match release(ledger, &overview.views, (&overview.source, event, empty)).await {
-                Ok(claims) => Response::Released { claims },
-                Err(error) => unwritable(error),
+        Request::Release { event, empty } => released(overview, event, empty).await,
+        Request::ReleaseWarninglists => {
+            let (ledger, source) = (&overview.ledger, &overview.source);
+            match release_warninglists(ledger, &overview.views, source).await {
+                Ok(withdrawn) => Response::ReleasedWarninglists { withdrawn },
+                Err(error) => failed(&error.to_string()),
             }
         }
         Request::Suppress { value, until, reason } => {
@@ -86,6 +84,36 @@ pub(super) async fn answer(
         Request::Unsuppress { value } => suppression(unsuppress(overview, &value).await),
         Request::Suppressed => suppressed(overview).await,
     })
+}
+
+async fn released(overview: &Overview, event: Option<Uuid>, empty: bool) -> Response {
+    if empty && !shows_empty(overview) {
+        return failed(
+            "MISP shows events that the ledger holds: nothing is kept back for its being empty",
+        );
+    }
+    let ledger = &overview.ledger;
+    match release(ledger, &overview.views, (&overview.source, event, empty)).await {
+        Ok(claims) => Response::Released { claims },
+        Err(error) => failed(&format!("the ledger cannot be written: {error}")),
+    }
+}
+
+/// Puts the waiting warninglists into force; how many indicators they withdraw, if any wait.
+pub(super) async fn release_warninglists(
+    ledger: &Ledger,
+    views: &Views,
+    source: &str,
+) -> Result<Option<usize>, AdoptError> {
+    let adopted = ledger.release_warninglists(views, source).await?;
+    let withdrawn = adopted.map(|adopted| match adopted {
+        Adopted::InForce { withdrawn, .. } => withdrawn,
+        Adopted::Same | Adopted::First | Adopted::Waiting { .. } => 0,
+    });
+    if let Some(withdrawn) = withdrawn {
+        tracing::warn!(withdrawn, "MISP's warninglists are in force, as an operator asked");
+    }
+    Ok(withdrawn)
 }
 
 fn shows_empty(overview: &Overview) -> bool {

@@ -85,6 +85,8 @@ pub enum Request {
         #[serde(default)]
         empty: bool,
     },
+    /// Puts the warninglists into force that the guard keeps waiting.
+    ReleaseWarninglists,
     /// Withholds a value, until then (Unix milliseconds) or until it is taken back.
     Suppress {
         value: String,
@@ -128,6 +130,10 @@ pub enum Response {
     },
     Released {
         claims: usize,
+    },
+    /// `None`: no warninglists wait.
+    ReleasedWarninglists {
+        withdrawn: Option<usize>,
     },
     Suppression {
         done: Suppression,

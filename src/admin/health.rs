@@ -2,7 +2,7 @@
 
 use super::{EndpointStatus, Means, RelayStatus, TargetHealth};
 use crate::intake::rest::RestState;
-use crate::ledger::LedgerStatus;
+use crate::ledger::{LedgerStatus, ListsState};
 
 /// The part of the relay, what is wrong with it, and what to do.
 pub(super) fn degraded(
@@ -19,6 +19,8 @@ pub(super) fn degraded(
             }
             found.extend(relay.endpoints.iter().filter_map(endpoint));
             found.extend(relay.rest.iter().flat_map(rest));
+            let lists = relay.warninglists.iter();
+            found.extend(lists.flat_map(|lists| warninglists(lists, ledger.claims)));
             found.extend(relay.targets.iter().filter_map(target));
         }
     }
@@ -61,6 +63,25 @@ fn rest(rest: &RestState) -> Vec<String> {
     found
 }
 
+fn warninglists(lists: &ListsState, claims: i64) -> Vec<String> {
+    let mut found = Vec::new();
+    if lists.pending {
+        found.push(format!(
+            "warninglists: they were never read, so {claims} claims wait and nothing new leaves; mend the way to MISP, or set policy.warninglists = \"off\""
+        ));
+    }
+    if let Some(error) = &lists.error {
+        found.push(format!("warninglists: {error}"));
+    }
+    if !lists.unreadable.is_empty() {
+        found.push(format!(
+            "warninglists: regular expressions that this program cannot read (look-around, back references) are skipped in {}",
+            lists.unreadable.join(", ")
+        ));
+    }
+    found
+}
+
 fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<String> {
     let mut found = Vec::new();
     for target in ledger.targets.iter().filter(|target| target.rejected > 0) {
@@ -73,6 +94,11 @@ fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<String> {
         found.push(format!(
             "held: {} claims are gone from MISP without having been deleted, more than the guard allows; look with `held`, then `release` them or mend MISP",
             ledger.held
+        ));
+    }
+    if let Some(going) = ledger.warninglists_waiting {
+        found.push(format!(
+            "warninglists: the ones that MISP has now would withdraw {going} live indicators, more than the guard allows, so the ones before stay in force; look at them in MISP, then `release --warninglists`"
         ));
     }
     if !ledger.gaps.is_empty() {
@@ -97,7 +123,7 @@ const WITHOUT_REST: [&str; 10] = [
     "Lost withdrawals are not healed either: such an indicator stays in Sentinel until the event is published again, or its valid_until.",
     "A publication is taken from MISP's payload and not read back: what MISP saved in the end is not compared.",
     "Publications with distribution 0 or a sharing group cannot be checked against what an API key sees: the feed shows a site administrator's view, and only policy holds them back.",
-    "Warninglists are not enforced: hits are sent.",
+    "Warninglists are not enforced, whatever policy.warninglists says: hits are sent. (Those that were in force when there was a key still are, and are not refreshed.)",
     "A deleted event that comes back stays deleted.",
     "A restored attribute that is not newer than its withdrawal stays withdrawn while its tombstone is kept.",
     "A withdrawal that looks older than its claim is not judged: its event waits in the ledger.",

@@ -61,6 +61,7 @@ impl Overview {
             endpoints: (self.endpoints)(),
             webhook: self.webhook,
             rest: self.rest.as_ref().map(RestStatus::now),
+            warninglists: self.views.warninglists().state(),
             targets: (self.targets)(),
         }
     }

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::{EndpointStatus, RelayStatus, Status, TargetHealth};
 use crate::intake::rest::RestState;
-use crate::ledger::{LedgerStatus, ResyncPhase, ResyncStatus, TargetStatus};
+use crate::ledger::{LedgerStatus, ListsState, ResyncPhase, ResyncStatus, TargetStatus};
 
 /// The text of `status` at `now`, which ages are counted from.
 #[must_use]
@@ -18,6 +18,7 @@ pub fn text(status: &Status, now: DateTime<Utc>) -> String {
     if let Some(relay) = &status.relay {
         page.feeds(relay);
         relay.rest.iter().for_each(|rest| page.rest(rest));
+        relay.warninglists.iter().for_each(|lists| page.warninglists(lists));
     }
     page.targets(status);
     page.refusals(&status.ledger);
@@ -159,6 +160,19 @@ impl Page {
         self.line(&format!("  REST: {key}; {caught_up}"));
     }
 
+    fn warninglists(&mut self, lists: &ListsState) {
+        if lists.pending {
+            return;
+        }
+        let read = lists.read_at.and_then(DateTime::from_timestamp_millis);
+        let read = match read {
+            Some(at) => format!("asked for {} ago", age(self.seconds_since(at))),
+            None => "as kept on disk, MISP was not asked yet".to_owned(),
+        };
+        let (lists, entries) = (lists.lists, lists.entries);
+        self.line(&format!("  Warninglists: {lists} with {entries} entries; {read}"));
+    }
+
     fn resync(&mut self, status: &ResyncStatus) {
         let ResyncStatus { resync, left } = status;
         let ended = |at: i64| DateTime::from_timestamp_millis(at).unwrap_or_default();
@@ -261,6 +275,7 @@ mod tests {
         RelayStatus {
             process_id: 4711,
             rest: None,
+            warninglists: None,
             started_at: at(-7_200),
             uptime_seconds: 7_200,
             ledger_writable: true,

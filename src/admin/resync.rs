@@ -185,6 +185,9 @@ async fn dry_run(config: &Config, what: (Option<Uuid>, Option<i64>)) -> anyhow::
             copied.context("copy the ledger")?;
         }
     }
+    crate::ledger::copy_warninglists(&config.ledger.data_dir, folder.path())
+        .await
+        .context("copy the warninglists in force")?;
     let copied =
         crate::config::LedgerConfig { data_dir: folder.path().to_owned(), ..config.ledger.clone() };
     let before = {
@@ -281,12 +284,37 @@ fn line(held: &Held) -> String {
     format!("event {event} {info:?}: {claims} claims since {since}, such as {example}\n")
 }
 
+async fn release_warninglists(config: &Config) -> anyhow::Result<()> {
+    let request = Request::ReleaseWarninglists;
+    let withdrawn = match control::ask(&config.ledger.data_dir, &request).await? {
+        Some(Response::Failed { error }) => bail!("the relay answers: {error}"),
+        Some(Response::ReleasedWarninglists { withdrawn }) => withdrawn,
+        Some(other) => bail!("the relay answers {other:?}"),
+        None => {
+            let ledger = open(&config.ledger).await?;
+            let views = app::views(config);
+            let released = answer::release_warninglists(&ledger, &views, &config.misp.name).await;
+            ledger.close().await;
+            released?
+        }
+    };
+    match withdrawn {
+        None => print("No warninglists wait.\n"),
+        Some(count) => {
+            print(&format!("The warninglists are in force; {count} indicators are withdrawn.\n"))
+        }
+    }
+}
+
 /// Ends what the guard keeps, or says that MISP is as empty as it looks.
 ///
 /// # Errors
 /// Neither a relay nor the ledger can do it, or standard output is closed.
 pub async fn release(config: &Config, options: &ReleaseOptions) -> anyhow::Result<()> {
-    let ReleaseOptions { event, empty } = *options;
+    let ReleaseOptions { event, empty, warninglists } = *options;
+    if warninglists {
+        return release_warninglists(config).await;
+    }
     let released =
         match control::ask(&config.ledger.data_dir, &Request::Release { event, empty }).await? {
             Some(Response::Released { claims }) => claims,

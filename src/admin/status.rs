@@ -10,7 +10,7 @@ use crate::config::Mode;
 use crate::deliver;
 use crate::intake::rest::RestState;
 use crate::intake::zmq;
-use crate::ledger::LedgerStatus;
+use crate::ledger::{LedgerStatus, ListsState};
 
 /// Everything at one moment. Times are RFC 3339 in UTC, those of the ledger Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct RelayStatus {
     /// Asking MISP over REST; `None` without a key.
     #[serde(default)]
     pub rest: Option<RestState>,
+    /// MISP's warninglists; `None`: no policy asks for them, or there is no key to read them with.
+    #[serde(default)]
+    pub warninglists: Option<ListsState>,
     pub targets: Vec<TargetHealth>,
 }
 

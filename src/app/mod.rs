@@ -23,7 +23,7 @@ use crate::deliver::{self, Health, Sender};
 use crate::intake::rest::RestIntake;
 use crate::intake::zmq::ZeroMqStatus;
 use crate::intake::{Inbox, webhook};
-use crate::ledger::{DISABLED, Ledger, Member, TargetEntry, Views};
+use crate::ledger::{DISABLED, InForce, Ledger, Member, TargetEntry, Views, load_warninglists};
 use crate::notice::Notice;
 use crate::signals;
 use tasks::Tasks;
@@ -92,7 +92,7 @@ impl Relay {
         let listeners = Listeners::bind(&config).await?;
         let (inbox, notices) = Inbox::new(memory(&config));
         let feed = ZeroMqStatus::new(&config.misp.zeromq);
-        let rest = reading::intake(&config, &ledger, &inbox, options.accept_new_view)?;
+        let rest = reading::intake(&config, (&ledger, &views), &inbox, options.accept_new_view)?;
         Ok(Self { config, ledger, views, inbox, notices, senders, feed, rest, health, listeners })
     }
 
@@ -169,7 +169,8 @@ impl Listeners {
     }
 }
 
-/// What shares a policy shares a view. Changes are queued for the targets that are enabled.
+/// What shares a policy shares a view. Changes are queued for the targets that are enabled. They judge
+/// by the warninglists that were in force last; without any and without a key, by none.
 #[must_use]
 pub fn views(config: &Config) -> Views {
     let members: Vec<Member<'_>> = config
@@ -180,7 +181,16 @@ pub fn views(config: &Config) -> Views {
             Member { target: remembered(target), name: configured(target), enabled, policy }
         })
         .collect();
-    Views::new(&members, &config.policy, &config.rendering)
+    let views = Views::new(&members, &config.policy, &config.rendering);
+    if !views.use_warninglists() {
+        return views;
+    }
+    let lists = match load_warninglists(&config.ledger.data_dir) {
+        Some(lists) => InForce::Lists(lists),
+        None if config.misp.rest.is_some() => InForce::Pending,
+        None => InForce::Unused,
+    };
+    views.under(lists)
 }
 
 fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -15,13 +15,13 @@ use crate::cli::RunOptions;
 use crate::config::Config;
 use crate::intake::Inbox;
 use crate::intake::rest::{RestIntake, RestStatus};
-use crate::ledger::{KeyView, Ledger, RestRules, Writer, WriterSettings};
+use crate::ledger::{KeyView, Ledger, RestRules, Views, Writer, WriterSettings};
 use crate::rest::Client;
 
 /// The intake that asks, where there is a key.
 pub(super) fn intake(
     config: &Config,
-    ledger: &Ledger,
+    (ledger, views): (&Ledger, &Arc<Views>),
     inbox: &Inbox,
     accept_new_view: bool,
 ) -> anyhow::Result<Option<RestIntake>> {
@@ -35,6 +35,8 @@ pub(super) fn intake(
         key: KeyView::default(),
         catches_up: true,
         status: RestStatus::default(),
+        views: Arc::clone(views),
+        guard: config.guard,
         accept_new_view: Arc::new(AtomicBool::new(accept_new_view)),
     }))
 }
@@ -93,7 +95,7 @@ impl Reading {
             None => ledger.begin_resync(source, since, Ledger::now()).await?,
         }
         let (inbox, notices) = Inbox::new(0);
-        let asking = intake(&config, &ledger, &inbox, false)?.context("a key")?;
+        let asking = intake(&config, (&ledger, &views), &inbox, false)?.context("a key")?;
         let asking = RestIntake { catches_up: false, ..asking };
         drop(inbox);
         let settings = writer_settings(&config, Some(&asking));

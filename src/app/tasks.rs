@@ -64,9 +64,14 @@ impl Tasks {
             writing.run().await;
             Ok("writer")
         });
-        senders.spawn(deliver_all(ledger.clone(), views, relay.senders, stop_senders.clone()));
+        senders.spawn(deliver_all(
+            ledger.clone(),
+            Arc::clone(&views),
+            relay.senders,
+            stop_senders.clone(),
+        ));
         let targets = relay.config.targets.iter().map(|target| target.name.clone()).collect();
-        let watched = Watched { ledger, targets, feed: relay.feed.clone(), rest };
+        let watched = Watched { ledger, views, targets, feed: relay.feed.clone(), rest };
         senders.spawn(upkeep(watched, recorded.clone(), stop_senders.clone()));
         let http = admin::http::serve(admin, overview.clone(), recorded, stop_senders.clone());
         senders.spawn(async move { http.await.map(|()| "admin listener") });
@@ -180,6 +185,7 @@ async fn deliver_all(
 /// What gauges show.
 struct Watched {
     ledger: Ledger,
+    views: Arc<Views>,
     targets: Vec<String>,
     feed: ZeroMqStatus,
     rest: Option<RestStatus>,
@@ -216,6 +222,11 @@ impl Watched {
         metrics::degraded("rest", "failing", rest.error.is_some());
         metrics::degraded("rest", "other_view", rest.other_view);
         metrics::degraded("rest", "empty", rest.empty);
+        let lists = self.views.warninglists().state().unwrap_or_default();
+        metrics::warninglist_entries(lists.entries as f64);
+        metrics::degraded("warninglists", "pending", lists.pending);
+        metrics::degraded("warninglists", "failing", lists.error.is_some());
+        metrics::degraded("warninglists", "unreadable", !lists.unreadable.is_empty());
     }
 
     async fn ledger(&self) -> sqlx::Result<()> {
@@ -226,6 +237,8 @@ impl Watched {
             metrics::ledger_size(part, bytes as f64);
         }
         metrics::degraded("ledger", "held", held > 0);
+        let waiting = self.ledger.waiting_warninglists().await?.is_some();
+        metrics::degraded("warninglists", "waiting", waiting);
         for target in &self.targets {
             let depths = self.ledger.queue_depth(target).await?;
             for (lane, depth) in Lane::ALL.iter().zip(depths) {

@@ -115,6 +115,10 @@ pub struct ReleaseOptions {
     /// MISP is right to show none of the events that the ledger holds
     #[arg(long)]
     pub empty: bool,
+
+    /// MISP's warninglists are right: those that wait come into force
+    #[arg(long, conflicts_with_all = ["event", "empty"])]
+    pub warninglists: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]

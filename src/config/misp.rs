@@ -6,7 +6,9 @@ use reqwest::Url;
 
 use super::load::{GIB, KIB, MILLISECOND};
 use super::reader::{Problem, Reader};
-use super::{Misp, OnUnpublish, Plain, Schedule, TlsFiles, Webhook, ZeroMq, rest, target};
+use super::{
+    Misp, OnUnpublish, Plain, Schedule, TlsFiles, Warninglists, Webhook, ZeroMq, rest, target,
+};
 
 pub(super) const WEB_ADDRESS: &str = "an http or https URL without user or password";
 
@@ -26,6 +28,10 @@ pub(super) fn read(reader: &mut Reader, url: Option<&Url>) -> Misp {
         window: reader.optional_duration("misp.window", Duration::from_secs(1)),
         search: rest::search(reader),
         resync: schedule(reader),
+        warninglists: Warninglists {
+            refresh_every: reader.duration("misp.warninglists.refresh_every", MILLISECOND),
+            max_list: reader.bytes("misp.warninglists.max_list", KIB..=GIB),
+        },
     }
 }
 

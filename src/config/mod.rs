@@ -77,6 +77,15 @@ pub struct Misp {
     pub search: serde_json::Map<String, serde_json::Value>,
     /// When a full resync begins by itself; `None`: never.
     pub resync: Option<Schedule>,
+    pub warninglists: Warninglists,
+}
+
+/// How MISP's warninglists are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Warninglists {
+    pub refresh_every: Duration,
+    /// Larger lists are an error, bytes of MISP's answer.
+    pub max_list: usize,
 }
 
 /// What becomes of an event that is no longer published.

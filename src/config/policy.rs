@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::load::MILLISECOND;
 use super::mapping;
 use super::reader::Reader;
-use crate::policy::{Policy, Tlp};
+use crate::policy::{OnHit, Policy, Tlp};
 
 /// `[policy]`.
 pub(super) fn read(reader: &mut Reader) -> Policy {
@@ -87,11 +87,17 @@ fn section(
             |reader, key| reader.optional_duration(key, MILLISECOND),
         ),
         never: keys.get("never", |p| &p.never, Reader::texts),
+        warninglists: keys.get("warninglists", |p| &p.warninglists, on_hit),
     }
 }
 
 fn numbers(low: i64, high: i64) -> impl Fn(&mut Reader, &str) -> Vec<i64> {
     move |reader, key| reader.numbers(key, low..=high)
+}
+
+fn on_hit(reader: &mut Reader, key: &str) -> OnHit {
+    let words = [("enforce", OnHit::Enforce), ("label", OnHit::Label), ("off", OnHit::Off)];
+    reader.word(key, &words, OnHit::Enforce)
 }
 
 fn tlp(reader: &mut Reader, key: &str) -> Tlp {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{Config, Rest};
+use crate::policy::OnHit;
 
 /// A sentence for each doubtful setting.
 #[must_use]
@@ -18,6 +19,13 @@ pub fn warnings(config: &Config) -> Vec<String> {
     if config.policy.tlp_untagged > config.policy.tlp_max {
         warnings.push(
             "policy.tlp_untagged is stricter than policy.tlp_max: what has no tlp: tag never leaves"
+                .to_owned(),
+        );
+    }
+    let policies = config.targets.iter().map(|target| &target.policy).chain([&config.policy]);
+    if config.misp.rest.is_none() && policies.clone().any(|p| p.warninglists != OnHit::Off) {
+        warnings.push(
+            "policy.warninglists needs misp.key, without which MISP's warninglists cannot be read: hits are sent"
                 .to_owned(),
         );
     }

@@ -50,6 +50,10 @@ pub enum Reason {
     /// For a sharing group that is not in `policy.sharing_groups`.
     SharingGroup,
     Never,
+    /// It is on one of MISP's warninglists.
+    Warninglist,
+    /// MISP's warninglists are not loaded yet: it waits.
+    WarninglistsPending,
     /// `valid_until` has passed.
     Expired,
 }
@@ -93,6 +97,8 @@ impl Reason {
             Self::Distribution => "distribution",
             Self::SharingGroup => "sharing_group",
             Self::Never => "never",
+            Self::Warninglist => "warninglist",
+            Self::WarninglistsPending => "warninglists_pending",
             Self::Expired => "expired",
         }
     }
@@ -143,6 +149,10 @@ impl Reason {
             Self::Distribution => "its distribution is not in policy.distributions",
             Self::SharingGroup => "its sharing group is not in policy.sharing_groups",
             Self::Never => "the value is in policy.never",
+            Self::Warninglist => "it is on one of MISP's warninglists: see policy.warninglists",
+            Self::WarninglistsPending => {
+                "it waits for MISP's warninglists, which were never read: see `status`"
+            }
             Self::Expired => "valid_until has passed: see [expiry]",
         }
     }

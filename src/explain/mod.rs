@@ -11,6 +11,7 @@ pub use document::{Rules, Told};
 pub use text::Teller;
 
 use crate::convert::{ClaimFacts, EventFacts, Reason};
+use crate::policy::{Beside, Warned};
 
 /// What one attribute of MISP became.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,20 @@ pub struct Why {
 impl From<Reason> for Why {
     fn from(reason: Reason) -> Self {
         Self { reason: reason.word().to_owned(), words: reason.sentence().to_owned() }
+    }
+}
+
+impl Why {
+    /// With what is known beside the claim.
+    #[must_use]
+    pub fn beside(reason: Reason, beside: &Beside) -> Self {
+        let why = Self::from(reason);
+        match (&beside.warned, reason) {
+            (Warned::On(lists), Reason::Warninglist) => {
+                Self { words: format!("{}; {}", why.words, lists.join(", ")), ..why }
+            }
+            _ => why,
+        }
     }
 }
 

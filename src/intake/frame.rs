@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::misp::notification::{
     AttributeMessage, EventMessage, EventName, Heartbeat, ObjectMessage, SightingMessage,
-    TagMessage,
+    TagMessage, WarninglistMessage,
 };
 use crate::misp::{Sighting, SightingKind};
 use crate::notice::{Cause, EventRef, Sighted, TagChange, Withdrawal};
@@ -25,8 +25,8 @@ pub enum Said {
     Sighted(Sighted),
     /// An event was edited or unpublished: the frame does not say which.
     Touched(Uuid),
-    /// A warninglist was changed, switched on or off.
-    WarninglistChanged,
+    /// A warninglist was changed, switched on or off: its number, where the frame tells it.
+    Warninglist(Option<u64>),
     /// Seconds since the publisher started.
     Heartbeat(i64),
     /// Nothing that the relay acts on.
@@ -73,7 +73,9 @@ pub fn read(frame: &Bytes) -> Result<Said, Malformed> {
         "misp_json_event" => event(&json),
         "misp_json_tag" => tag(&json),
         "misp_json_sighting" => sighting(&json),
-        "misp_json_warninglist" => Ok(Said::WarninglistChanged),
+        "misp_json_warninglist" => {
+            parse::<WarninglistMessage>(&json).map(|message| Said::Warninglist(message.id()))
+        }
         "misp_json_self" => parse::<Heartbeat>(&json).map(|beat| Said::Heartbeat(beat.uptime)),
         _ => Ok(Said::Alive),
     }

@@ -13,7 +13,6 @@ use super::wanted::{decode, refresh};
 use super::{Writing, events, guard, head, tags, withdraw};
 use crate::config::Guard;
 use crate::convert::{Claim, EventFacts, Reason, Skipped};
-use crate::policy::Beside;
 use crate::stix::Observable;
 
 /// Objects refreshed in one transaction.
@@ -29,6 +28,8 @@ pub(super) struct Counts {
     pub withdrawn: usize,
     /// Gone without a word from MISP, and kept by the guard.
     pub held: usize,
+    /// What waits for MISP's warninglists.
+    pub pending: usize,
     /// What no view admits now.
     pub forbidden: Skipped,
 }
@@ -210,8 +211,10 @@ impl Application {
                 false
             }
         };
-        if let Some(reason) = self.objection(&claim, change) {
-            self.counts.forbidden.add(reason);
+        match self.objection(&claim, change) {
+            Some(Reason::WarninglistsPending) => self.counts.pending += 1,
+            Some(reason) => self.counts.forbidden.add(reason),
+            None => {}
         }
         let mut row = claims::row(claim, change)?;
         if altered {
@@ -222,7 +225,7 @@ impl Application {
 
     fn objection(&self, claim: &Claim, change: &Change<'_>) -> Option<Reason> {
         let Claim { facts, observable, .. } = claim;
-        change.views.objection(&self.facts, facts, observable, &Beside::default())
+        change.views.objection(&self.facts, facts, observable)
     }
 
     /// Tags that were put on the attribute since its publication stay, if this snapshot may be from

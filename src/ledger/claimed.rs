@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::sightings::{EXPIRES_AT, FALSE_POSITIVES};
 use super::wanted::decode;
-use super::{Writing, push_uuids};
+use super::{Views, Writing, push_uuids};
 use crate::convert::{ClaimFacts, EventFacts};
 use crate::policy::Beside;
 use crate::stix::{ClaimTimes, Observable};
@@ -49,7 +49,11 @@ impl ClaimRow {
 }
 
 /// In the order of objects.
-pub(super) async fn claims_of(tx: &mut Writing, objects: &[Uuid]) -> sqlx::Result<Vec<Claimed>> {
+pub(super) async fn claims_of(
+    tx: &mut Writing,
+    objects: &[Uuid],
+    views: &Views,
+) -> sqlx::Result<Vec<Claimed>> {
     let mut query = QueryBuilder::<Sqlite>::new(format!(
         "SELECT source, event, attribute, part, object, path, value, claimed_at, facts,
              EXISTS (SELECT 1 FROM suppressed_spellings s WHERE s.spelling = lower(claims.value))
@@ -60,10 +64,13 @@ pub(super) async fn claims_of(tx: &mut Writing, objects: &[Uuid]) -> sqlx::Resul
     push_uuids(&mut query, " object IN ", objects);
     query.push(" ORDER BY object");
     let rows: Vec<ClaimRow> = query.build_query_as().fetch_all(&mut **tx).await?;
+    let lists = views.warninglists().now();
     let claimed = |row: ClaimRow| {
-        let facts = serde_json::from_str(&row.facts).ok();
+        let facts: Option<ClaimFacts> = serde_json::from_str(&row.facts).ok();
+        let warned = facts.as_ref().map(|facts| lists.warned(facts, &row.observable()));
+        let warned = warned.unwrap_or_default();
         let ClaimRow { suppressed, false_positives, .. } = row;
-        let beside = Beside { suppressed, false_positives, ..Beside::default() };
+        let beside = Beside { suppressed, false_positives, warned, ..Beside::default() };
         Claimed { row, facts, beside }
     };
     Ok(rows.into_iter().map(claimed).collect())

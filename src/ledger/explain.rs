@@ -183,7 +183,7 @@ async fn stories(
         objects.extend(objects_of(tx, place).await?);
     }
     let objects: Vec<Uuid> = objects.into_iter().collect();
-    let claims = claims_of(tx, &objects).await?;
+    let claims = claims_of(tx, &objects, views).await?;
     let mut events = HashMap::new();
     load_events(tx, &claims, &mut events).await?;
     let mut told = Vec::new();
@@ -325,9 +325,9 @@ impl Known<'_> {
     fn withheld(&self, view: &View, claim: &Claimed) -> Option<Why> {
         let (facts, event): (&ClaimFacts, _) = (claim.facts.as_ref()?, self.event(claim)?);
         let same = self.claims.iter().filter(|one| one.row.object == claim.row.object);
-        let beside = Beside { disputed: disputed(view, same), ..claim.beside };
+        let beside = Beside { disputed: disputed(view, same), ..claim.beside.clone() };
         let verdict = view.judge.admit(event, facts, &claim.row.observable(), &beside);
-        verdict.err().map(Why::from)
+        verdict.err().map(|reason| Why::beside(reason, &beside))
     }
 }
 

@@ -30,8 +30,14 @@ pub(super) async fn hold(
         absent.iter().copied().partition(|(place, _)| held.contains(place));
     let objects: HashSet<Uuid> = fresh.iter().map(|(_, stored)| stored.object).collect();
     let objects: Vec<Uuid> = objects.into_iter().collect();
-    if !(objects.is_empty() || infer(tx, (source, &objects), measure, change).await?) {
-        kept.extend(fresh);
+    if !objects.is_empty() {
+        let mut going = Vec::new();
+        for view in change.views.iter() {
+            going.push((view.name.clone(), count_live(tx, &view.name, &objects).await?));
+        }
+        if !infer(tx, (source, &going), measure, change.opened_at).await? {
+            kept.extend(fresh);
+        }
     }
     let kept: Vec<Place> = kept.into_iter().map(|(place, _)| place).collect();
     if !(held.is_empty() && kept.is_empty()) {
@@ -73,28 +79,25 @@ pub(super) async fn forget_gone(
     Ok(())
 }
 
-/// Whether these objects may be withdrawn by inference now: in each view, those of them that it
-/// holds live are within the measure. If so, they are counted.
-async fn infer(
+/// Whether so many live objects may be withdrawn by inference now: in each view, with what went
+/// before, no more than the measure. If so, they are counted.
+pub(super) async fn infer(
     tx: &mut Writing,
-    (source, objects): (&str, &[Uuid]),
+    (source, going): (&str, &[(String, i64)]),
     measure: &Guard,
-    change: &Change<'_>,
+    now: i64,
 ) -> sqlx::Result<bool> {
-    let mut inferred = Vec::new();
-    for view in change.views.iter() {
-        let going = count_live(tx, &view.name, objects).await?;
-        let since = change.opened_at.saturating_sub(millis(measure.window));
-        if !allows(tx, (source, &view.name), (going, since), measure).await? {
+    let since = now.saturating_sub(millis(measure.window));
+    for (view, going) in going {
+        if !allows(tx, (source, view), (*going, since), measure).await? {
             return Ok(false);
         }
-        inferred.push((&view.name, going));
     }
-    for (view, objects) in inferred {
+    for (view, objects) in going {
         sqlx::query("INSERT INTO inferred (source, view, at, objects) VALUES ($1, $2, $3, $4)")
             .bind(source)
             .bind(view)
-            .bind(change.opened_at)
+            .bind(now)
             .bind(objects)
             .execute(&mut **tx)
             .await?;

@@ -89,7 +89,7 @@ impl Judging {
             .await?;
             let Some(last) = objects.last() else { return Ok(()) };
             after = *last;
-            let claims = claims_of(tx, &objects).await?;
+            let claims = claims_of(tx, &objects, views).await?;
             self.look_at(views, &claims);
             let views = views.iter().filter(|_| self.wanted.left_out.is_none());
             for view in views.collect::<Vec<_>>() {
@@ -126,7 +126,8 @@ impl Judging {
         let newest = newest(tx, &view.name, objects).await?;
         let place =
             |first: &ClaimRow| generations::place(view, first, newest.get(&first.object), false);
-        let merged = merge(view, claims, &events, place).into_iter();
+        let outcome = merge(view, claims, &events, place);
+        let merged = outcome.merged.into_iter();
         let mut merged: HashMap<Uuid, Merged> = merged.map(|one| (one.key, one)).collect();
         let wanted = wanted_of(tx, &view.name, &newest).await?;
         let moving: HashSet<Uuid> = claims
@@ -134,6 +135,7 @@ impl Judging {
             .map(|claim| &claim.row)
             .filter(|claim| self.unfinished.contains(&(claim.source.clone(), claim.event)))
             .map(|claim| claim.object)
+            .chain(outcome.waiting)
             .collect();
         let standing: Vec<&Merged> =
             merged.values().filter(|one| !moving.contains(&one.key)).collect();

@@ -44,6 +44,7 @@ mod targets;
 mod upkeep;
 mod views;
 mod wanted;
+mod warninglists;
 mod withdraw;
 mod writer;
 
@@ -75,6 +76,10 @@ pub use suppressed::{Suppressed, Suppression};
 pub use upkeep::Upkeep;
 pub use views::{Member, View, Views};
 pub use wanted::WITHDRAWN;
+pub use warninglists::{
+    AdoptError, Adopted, InForce, ListsState, Warninglists, copy as copy_warninglists,
+    load as load_warninglists,
+};
 pub use writer::{KeyView, RestRules, Writer, WriterSettings, millis};
 
 /// A cheap handle on the ledger. Writing goes through one connection, reading through a few.
@@ -98,6 +103,8 @@ struct Shared {
     arriving: AtomicUsize,
     /// Whether the last transaction went well.
     writable: AtomicBool,
+    /// What MISP said of its warninglists.
+    told: warninglists::Told,
     /// Where the file is.
     folder: PathBuf,
     /// Held for its lock.
@@ -115,6 +122,7 @@ impl Ledger {
             strange: AtomicI64::new(0),
             arriving: AtomicUsize::new(0),
             writable: AtomicBool::new(true),
+            told: warninglists::Told::default(),
             folder,
             _lock: lock,
         };

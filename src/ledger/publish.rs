@@ -230,6 +230,8 @@ struct Summary<'a> {
     new: usize,
     changed: usize,
     gone: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    pending: usize,
     skipped: BTreeMap<crate::convert::Reason, u64>,
 }
 
@@ -241,9 +243,15 @@ impl<'a> Summary<'a> {
             new: counts.new,
             changed: counts.changed,
             gone: counts.gone,
+            pending: counts.pending,
             skipped: end.skipped.iter().chain(counts.forbidden.iter()).collect(),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 fn report(snapshot: &Snapshot, counts: &Counts, end: &End, took: Duration) {
@@ -256,6 +264,7 @@ fn report(snapshot: &Snapshot, counts: &Counts, end: &End, took: Duration) {
         new = counts.new,
         changed = counts.changed,
         gone = counts.gone,
+        pending = counts.pending,
         withdrawn_before = counts.withdrawn,
         skipped = skipped.join(" "),
         took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),

@@ -73,7 +73,11 @@ async fn one(
             None
         }
         What::Tagged(tag) => return tagged(writer, tx, &tag, change).await,
-        What::Published(_) | What::Announced(_) | What::Gap(_) | What::Read(_) => None,
+        What::Published(_)
+        | What::Announced(_)
+        | What::Gap(_)
+        | What::Read(_)
+        | What::Warninglist(_) => None,
     };
     if let Some(event) = event {
         writer.applied.invalidate(&event);

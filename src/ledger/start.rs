@@ -114,6 +114,7 @@ impl Ledger {
         if views.is_empty() {
             return Ok(false);
         }
+        let judged: Vec<String> = views.iter().map(|view| views.judged_as(view)).collect();
         let (mut after, mut done) = (Uuid::nil(), 0);
         loop {
             let objects = self.objects_after(after).await?;
@@ -123,13 +124,15 @@ impl Ledger {
             let mut tx = self.begin().await?;
             let mut change = Change::new(&views, None, now).in_lane(Lane::Backlog);
             refresh(&mut tx, &objects, &mut change).await?;
-            tx.commit().await?;
+            self.commit(tx, &change).await?;
             progress(done);
         }
         let mut tx = self.begin().await?;
-        for view in views.iter() {
-            let judged = view.fingerprint.to_string();
-            store_setting(&mut tx, &judged_name(&view.name), &judged).await?;
+        for (view, judged) in views.iter().zip(&judged) {
+            // Other warninglists may have come into force meanwhile: who brought them sees to it.
+            if views.judged_as(view) == *judged {
+                store_setting(&mut tx, &judged_name(&view.name), judged).await?;
+            }
         }
         tx.commit().await?;
         Ok(done > 0)
@@ -199,7 +202,7 @@ pub(super) async fn unjudged(tx: &mut SqliteConnection, views: &Views) -> sqlx::
             .fetch_all(tx)
             .await?;
     Ok(views.only(|view| {
-        let now = (judged_name(&view.name), view.fingerprint.to_string());
+        let now = (judged_name(&view.name), views.judged_as(view));
         !judged.contains(&now)
     }))
 }

@@ -30,6 +30,9 @@ pub struct LedgerStatus {
     /// Claims that the guard keeps.
     #[serde(default)]
     pub held: i64,
+    /// Live indicators that warninglists would withdraw which the guard keeps waiting.
+    #[serde(default)]
+    pub warninglists_waiting: Option<i64>,
     /// Values that an operator withholds.
     #[serde(default)]
     pub suppressed: i64,
@@ -122,6 +125,7 @@ impl Ledger {
             announced: self.count("SELECT count(*) FROM announced").await?,
             awaiting_rest: self.count("SELECT count(*) FROM reads").await?,
             held: self.count("SELECT count(*) FROM held").await?,
+            warninglists_waiting: self.waiting_warninglists().await?,
             suppressed: self.count("SELECT count(*) FROM suppressed").await?,
             resync: self.resync_status().await?,
             gaps: self.gaps().await?,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::hash;
+use super::warninglists::{InForce, Warninglists};
 use crate::convert::{ClaimFacts, EventFacts, Reason};
 use crate::policy::{Beside, Judge, Policy};
 use crate::stix::{Expiry, Merger, Observable, Rendering, Withdraw};
@@ -69,6 +70,7 @@ pub struct Views {
     views: Vec<Arc<View>>,
     /// What gives claims their keys.
     keys: Arc<Merger>,
+    lists: Warninglists,
 }
 
 impl Views {
@@ -90,20 +92,48 @@ impl Views {
             }
         }
         let views = found.into_iter().map(|(_, view)| Arc::new(view)).collect();
-        Self { views, keys: Arc::new(Merger::new(rendering, &Judge::new(base))) }
+        let keys = Arc::new(Merger::new(rendering, &Judge::new(base)));
+        Self { views, keys, lists: Warninglists::default() }
     }
 
     /// One view of all targets.
     #[must_use]
     pub fn single(view: View) -> Self {
         let keys = Arc::new(view.merger.clone());
-        Self { views: vec![Arc::new(view)], keys }
+        Self { views: vec![Arc::new(view)], keys, lists: Warninglists::default() }
+    }
+
+    /// The same views, judging by these warninglists.
+    #[must_use]
+    pub fn under(&self, lists: InForce) -> Self {
+        Self { lists: Warninglists::new(lists), ..self.clone() }
+    }
+
+    /// The warninglists by which all of them judge.
+    #[must_use]
+    pub fn warninglists(&self) -> &Warninglists {
+        &self.lists
+    }
+
+    /// Whether any view asks for them.
+    #[must_use]
+    pub fn use_warninglists(&self) -> bool {
+        self.iter().any(|view| view.judge.uses_warninglists())
+    }
+
+    /// By what a view judges now, as the ledger remembers it.
+    pub(super) fn judged_as(&self, view: &View) -> String {
+        let lists = self.lists.now().mark();
+        match view.judge.uses_warninglists() && !lists.is_empty() {
+            true => format!("{} {lists}", view.fingerprint),
+            false => view.fingerprint.to_string(),
+        }
     }
 
     /// Some of these views.
     pub(super) fn only(&self, which: impl Fn(&View) -> bool) -> Self {
         let views = self.views.iter().filter(|view| which(view)).cloned().collect();
-        Self { views, keys: Arc::clone(&self.keys) }
+        Self { views, ..self.clone() }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &View> {
@@ -147,8 +177,9 @@ impl Views {
         event: &EventFacts,
         claim: &ClaimFacts,
         observable: &Observable,
-        beside: &Beside,
     ) -> Option<Reason> {
+        let warned = self.lists.now().warned(claim, observable);
+        let beside = &Beside { warned, ..Beside::default() };
         let mut first = None;
         for view in self.iter() {
             match view.judge.admit(event, claim, observable, beside) {

@@ -11,6 +11,7 @@ use super::claimed::{ClaimRow, Claimed, EventsByKey, claims_of, load_events};
 use super::context::{self, Need};
 use super::generations::{self, Newest, Place, newest, taken};
 use super::{Lane, View, Writing};
+use crate::convert::Reason;
 use crate::policy::Beside;
 use crate::stix::{Admitted, Indicator, Withdraw};
 
@@ -29,7 +30,7 @@ pub(super) async fn refresh(
     let mut events = HashMap::new();
     let views = change.views;
     for objects in objects.chunks(CHUNK) {
-        let claims = claims_of(tx, objects).await?;
+        let claims = claims_of(tx, objects, views).await?;
         load_events(tx, &claims, &mut events).await?;
         for view in views.iter() {
             refresh_view(tx, view, (objects, &claims, &events), change).await?;
@@ -44,15 +45,17 @@ async fn refresh_view<'a>(
     (objects, claims, events): (&[Uuid], &[Claimed], &EventsByKey),
     change: &mut Change<'a>,
 ) -> sqlx::Result<()> {
-    let newest = newest(tx, &view.name, objects).await?;
+    let mut newest = newest(tx, &view.name, objects).await?;
     let taken = taken(tx, view, claims, &newest).await?;
     let place = |first: &ClaimRow| {
         let is_taken = taken.contains(&first.object);
         generations::place(view, first, newest.get(&first.object), is_taken)
     };
-    let merged = merge(view, claims, events, place);
-    context::refresh(tx, view, (&newest, &merged), change).await?;
-    let (altered, withdrawn) = compare(merged, &newest);
+    let outcome = merge(view, claims, events, place);
+    newest.retain(|key, _| !outcome.waiting.contains(key));
+    context::refresh(tx, view, (&newest, &outcome.merged), change).await?;
+    let withdrawn = outcome.withdrawn(&newest);
+    let altered = outcome.altered(&newest);
     store(tx, view, &altered, change).await?;
     withdraw(tx, view, &withdrawn, change).await
 }
@@ -66,43 +69,65 @@ pub(super) struct Merged {
     pub needs: Vec<Need>,
 }
 
+/// What the claims of some objects come to.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub merged: Vec<Merged>,
+    /// Keys of which it is not known yet whether their claims are admitted: they stay as they are.
+    pub waiting: HashSet<Uuid>,
+}
+
 /// The indicators of the claims that the view admits, each for the object that `place` says.
 pub(super) fn merge(
     view: &View,
     claims: &[Claimed],
     events: &EventsByKey,
     place: impl Fn(&ClaimRow) -> Place,
-) -> Vec<Merged> {
-    claims
-        .chunk_by(|a, b| a.row.object == b.row.object)
-        .filter_map(|claims| merge_one(view, claims, events, &place))
-        .collect()
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    for claims in claims.chunk_by(|a, b| a.row.object == b.row.object) {
+        match merge_one(view, claims, events, &place) {
+            Ok(merged) => outcome.merged.extend(merged),
+            Err(Waits(key)) => drop(outcome.waiting.insert(key)),
+        }
+    }
+    outcome
 }
+
+/// The key of claims that wait.
+struct Waits(Uuid);
 
 fn merge_one(
     view: &View,
     claims: &[Claimed],
     events: &EventsByKey,
     place: impl Fn(&ClaimRow) -> Place,
-) -> Option<Merged> {
-    let first = &claims.first()?.row;
+) -> Result<Option<Merged>, Waits> {
+    let Some(Claimed { row: first, .. }) = claims.first() else { return Ok(None) };
     let observable = first.observable();
     let disputed = disputed(view, claims);
-    let admitted: Vec<Admitted<'_>> = claims
-        .iter()
-        .filter_map(|Claimed { row, facts, beside }| {
-            let claim = facts.as_ref()?;
-            let event = events.get(&(row.source.clone(), row.event))?;
-            let beside = Beside { disputed, ..*beside };
-            view.judge.admit(event, claim, &observable, &beside).ok()?;
-            let times = row.times(claim).until(view.judge.counts_until(claim));
-            Some(Admitted { event, attribute: row.attribute, claim, times, beside })
-        })
-        .collect();
+    let (mut admitted, mut waits) = (Vec::with_capacity(claims.len()), false);
+    for Claimed { row, facts, beside } in claims {
+        let event = events.get(&(row.source.clone(), row.event));
+        let (Some(claim), Some(event)) = (facts, event) else { continue };
+        let beside = Beside { disputed, ..beside.clone() };
+        match view.judge.admit(event, claim, &observable, &beside) {
+            Ok(()) => {
+                let times = row.times(claim).until(view.judge.counts_until(claim));
+                admitted.push(Admitted { event, attribute: row.attribute, claim, times, beside });
+            }
+            Err(reason) => waits |= reason == Reason::WarninglistsPending,
+        }
+    }
+    if waits && admitted.is_empty() {
+        return Err(Waits(first.object));
+    }
     let place = place(first);
-    let indicator = view.merger.merge(place.stix_id, &observable, &admitted)?;
-    let needs = context::needs(view, place.stix_id, &admitted);
-    Some(Merged { key: first.object, place, indicator, needs })
+    let indicator = view.merger.merge(place.stix_id, &observable, &admitted);
+    Ok(indicator.map(|indicator| {
+        let needs = context::needs(view, place.stix_id, &admitted);
+        Merged { key: first.object, place, indicator, needs }
+    }))
 }
 
 /// Whether any of these claims of one observable marks it as a false positive.
@@ -111,20 +136,28 @@ pub(super) fn disputed<'c>(view: &View, claims: impl IntoIterator<Item = &'c Cla
     facts.any(|claim| view.judge.disputes(claim))
 }
 
-/// What differs from what was wanted so far: altered objects, and those that nothing claims.
-fn compare(merged: Vec<Merged>, newest: &HashMap<Uuid, Newest>) -> (Vec<Merged>, Vec<Uuid>) {
-    let claimed: HashSet<Uuid> = merged.iter().map(|one| one.key).collect();
-    let is_new = |one: &Merged| {
-        newest.get(&one.key).is_none_or(|known| {
-            known.object != one.place.object || known.version != one.indicator.fingerprint
-        })
-    };
-    let altered = merged.into_iter().filter(is_new).collect();
-    let unclaimed = newest.values().filter(|known| !claimed.contains(&known.key));
-    let mut withdrawn: Vec<Uuid> =
-        unclaimed.filter(|known| known.is_live()).map(|known| known.object).collect();
-    withdrawn.sort_unstable();
-    (altered, withdrawn)
+impl Outcome {
+    /// What differs from what was wanted so far.
+    fn altered(self, newest: &HashMap<Uuid, Newest>) -> Vec<Merged> {
+        let is_new = |one: &Merged| {
+            newest.get(&one.key).is_none_or(|known| {
+                known.object != one.place.object || known.version != one.indicator.fingerprint
+            })
+        };
+        self.merged.into_iter().filter(is_new).collect()
+    }
+
+    /// Live objects that nothing claims, of those that do not wait.
+    pub(super) fn withdrawn(&self, newest: &HashMap<Uuid, Newest>) -> Vec<Uuid> {
+        let claimed: HashSet<Uuid> = self.merged.iter().map(|one| one.key).collect();
+        let mut withdrawn: Vec<Uuid> = newest
+            .values()
+            .filter(|known| known.is_live() && !claimed.contains(&known.key))
+            .map(|known| known.object)
+            .collect();
+        withdrawn.sort_unstable();
+        withdrawn
+    }
 }
 
 async fn store<'a>(

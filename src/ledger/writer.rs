@@ -170,6 +170,10 @@ impl Writer {
             What::Announced(body) => self.announce(body, unix(heard)).await,
             What::Gap(gap) => self.gap(gap, unix(heard)).await,
             What::Read(read) => self.read(read, received).await,
+            What::Warninglist(id) => {
+                self.ledger.note_warninglist(id);
+                Ok(Receipt::Committed)
+            }
             what @ (What::Withdrawn(_) | What::Tagged(_) | What::Sighted(_) | What::Touched(_)) => {
                 let first = Notice { what, received, done: None, memory: None };
                 self.take_small(first).await.map(|()| Receipt::Committed)

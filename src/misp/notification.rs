@@ -170,6 +170,27 @@ pub struct AttributeName {
     pub value: String,
 }
 
+/// `misp_json_warninglist`: a list without its entries.
+#[derive(Debug, Deserialize)]
+pub struct WarninglistMessage {
+    #[serde(rename = "Warninglist", default, deserialize_with = "maybe")]
+    list: Option<WarninglistState>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WarninglistState {
+    #[serde(default, deserialize_with = "number")]
+    id: i64,
+}
+
+impl WarninglistMessage {
+    /// MISP's number of the list, where it tells it.
+    #[must_use]
+    pub fn id(&self) -> Option<u64> {
+        u64::try_from(self.list.as_ref()?.id).ok().filter(|id| *id != 0)
+    }
+}
+
 /// `misp_json_self`: the publisher's heartbeat, sent after 10 s without anything else.
 #[derive(Debug, Deserialize)]
 pub struct Heartbeat {

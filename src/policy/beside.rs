@@ -1,7 +1,7 @@
 //! What is known of a claim beside its publication.
 
 /// What is known of a claim beside what was published of it. The default: nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Beside {
     /// An operator withholds its observable.
     pub suppressed: bool,
@@ -9,4 +9,20 @@ pub struct Beside {
     pub false_positives: u32,
     /// An attribute that claims its observable, this one or another, is marked as a false positive.
     pub disputed: bool,
+    pub warned: Warned,
+}
+
+/// What MISP's warninglists say of a claim's attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warned {
+    /// They are not loaded yet.
+    Pending,
+    /// It is on these lists, by their names.
+    On(Vec<String>),
+}
+
+impl Default for Warned {
+    fn default() -> Self {
+        Self::On(Vec::new())
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use wildmatch::WildMatch;
 
 use super::routable::is_routable;
-use super::{Beside, Policy, Tlp};
+use super::{Beside, OnHit, Policy, Tlp, Warned};
 use crate::convert::{self, ClaimFacts, EventFacts, Reason, SharingGroup, Sibling, Since};
 use crate::stix::Observable;
 
@@ -91,7 +91,28 @@ impl Judge {
         require(allows(&policy.distributions, distribution(event, claim)), Reason::Distribution)?;
         require(self.admits_sharing_group(event, claim), Reason::SharingGroup)?;
         require(policy.allow_non_routable || is_routable(observable), Reason::NonRoutable)?;
-        require(!self.never.contains(&observable.value.to_ascii_lowercase()), Reason::Never)
+        require(!self.never.contains(&observable.value.to_ascii_lowercase()), Reason::Never)?;
+        match (policy.warninglists, &beside.warned) {
+            (OnHit::Off, _) => Ok(()),
+            (_, Warned::Pending) => Err(Reason::WarninglistsPending),
+            (OnHit::Label, Warned::On(_)) => Ok(()),
+            (OnHit::Enforce, Warned::On(lists)) => require(lists.is_empty(), Reason::Warninglist),
+        }
+    }
+
+    /// The warninglists that an admitted claim is labelled with.
+    #[must_use]
+    pub fn labels<'b>(&self, beside: &'b Beside) -> &'b [String] {
+        match (self.policy.warninglists, &beside.warned) {
+            (OnHit::Label, Warned::On(lists)) => lists,
+            (OnHit::Label, Warned::Pending) | (OnHit::Enforce | OnHit::Off, _) => &[],
+        }
+    }
+
+    /// Whether warninglists decide anything.
+    #[must_use]
+    pub fn uses_warninglists(&self) -> bool {
+        self.policy.warninglists != OnHit::Off
     }
 
     /// Whether another attribute of a claim's object may be told beside it.
@@ -257,6 +278,7 @@ mod tests {
             max_age: None,
             withdraw_at: 3,
             never: vec![],
+            warninglists: OnHit::Enforce,
         }
     }
 
@@ -458,6 +480,35 @@ mod tests {
             assert_eq!(of_type(&both, kind, "file:hashes.MD5"), OFF);
         }
         assert_eq!(of_type(&[("named pipe", true)], "named pipe", "file:name"), Ok(()));
+    }
+
+    #[test]
+    fn a_claim_on_a_warninglist_stays_or_is_labelled_and_waits_while_they_are_unknown() {
+        let claim = ClaimFacts { to_ids: true, ..ClaimFacts::default() };
+        let observable = Observable::new("ipv4-addr:value", "8.8.8.8");
+        let none = Warned::default();
+        let listed = Warned::On(vec!["Resolvers".into()]);
+        for (warninglists, warned, verdict, labels) in [
+            (OnHit::Enforce, &none, Ok(()), 0),
+            (OnHit::Enforce, &listed, Err(Reason::Warninglist), 0),
+            (OnHit::Enforce, &Warned::Pending, Err(Reason::WarninglistsPending), 0),
+            (OnHit::Label, &none, Ok(()), 0),
+            (OnHit::Label, &listed, Ok(()), 1),
+            (OnHit::Label, &Warned::Pending, Err(Reason::WarninglistsPending), 0),
+            (OnHit::Off, &listed, Ok(()), 0),
+            (OnHit::Off, &Warned::Pending, Ok(()), 0),
+        ] {
+            let judge = Judge::new(&Policy { warninglists, ..open_policy() });
+            let beside = Beside { warned: warned.clone(), ..Beside::default() };
+            let found = judge.admit(&EventFacts::default(), &claim, &observable, &beside);
+            assert_eq!(found, verdict, "{warninglists:?} {warned:?}");
+            assert_eq!(judge.labels(&beside).len(), labels, "{warninglists:?} {warned:?}");
+        }
+        // What else forbids it comes first: it need not wait for lists.
+        let judge = Judge::new(&Policy { never: vec!["8.8.8.8".into()], ..open_policy() });
+        let beside = Beside { warned: Warned::Pending, ..Beside::default() };
+        let verdict = judge.admit(&EventFacts::default(), &claim, &observable, &beside);
+        assert_eq!(verdict, Err(Reason::Never));
     }
 
     #[test]

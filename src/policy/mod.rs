@@ -8,7 +8,7 @@ mod judge;
 mod routable;
 mod tlp;
 
-pub use beside::Beside;
+pub use beside::{Beside, Warned};
 pub use judge::{Judge, spellings};
 pub use tlp::Tlp;
 
@@ -55,4 +55,16 @@ pub struct Policy {
     pub max_age: Option<Duration>,
     /// Values that never leave, whatever claims them.
     pub never: Vec<String>,
+    pub warninglists: OnHit,
+}
+
+/// What becomes of an attribute that is on one of MISP's warninglists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub enum OnHit {
+    /// It stays, as with MISP's `enforceWarninglist`.
+    Enforce,
+    /// It leaves with a label for each list.
+    Label,
+    /// Nobody looks.
+    Off,
 }

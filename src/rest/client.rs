@@ -56,7 +56,7 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    fn get(path: impl Into<String>) -> Self {
+    pub(super) fn get(path: impl Into<String>) -> Self {
         Self { method: Method::GET, path: path.into(), body: None, divisible: false }
     }
 

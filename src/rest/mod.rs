@@ -13,6 +13,7 @@ mod page;
 mod refusal;
 mod reply;
 mod search;
+mod warninglists;
 
 pub use answer::Answer;
 pub use client::Client;

@@ -1,14 +1,24 @@
 //! An answer of MISP whose body is still to come.
 
+use std::io::{self, Read};
+
 use axum::body::Bytes;
 use chrono::DateTime;
 use reqwest::Response;
 use reqwest::header::{DATE, HeaderMap};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::client::Client;
 use super::elements::{Element, Elements};
 use super::refusal::{self, RestError};
 use crate::metrics;
+
+/// Of a body, in errors.
+const SHOWN: usize = 4 << 10;
+
+/// Pieces that arrived and are not read yet.
+const PIECES_AHEAD: usize = 4;
 
 /// Status 200; the body is read piece by piece.
 #[derive(Debug)]
@@ -40,19 +50,64 @@ impl Reply {
     }
 
     /// The whole body of a small answer.
-    pub(super) async fn json(mut self) -> Result<serde_json::Value, RestError> {
+    pub(super) async fn json(self) -> Result<serde_json::Value, RestError> {
         const MOST: usize = 1 << 20;
+        self.read_as(MOST, |body| {
+            serde_json::from_slice(body).map_err(|error| format!("no JSON: {error}"))
+        })
+        .await
+    }
+
+    /// What `read` makes of the whole body, which has at most so many bytes.
+    pub(super) async fn read_as<T>(
+        mut self,
+        most: usize,
+        read: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<T, RestError> {
         let mut body = Vec::new();
         while let Some(piece) = self.piece().await? {
             body.extend_from_slice(&piece);
-            if body.len() > MOST {
+            if body.len() > most {
                 return Err(self.malformed("it is too long", &body));
             }
         }
-        serde_json::from_slice(&body).map_err(|error| match body.is_empty() {
+        read(&body).map_err(|why| match body.is_empty() {
             true => self.malformed("it is empty", &body),
-            false => self.malformed(&format!("no JSON: {error}"), &body),
+            false => self.malformed(&why, &body),
         })
+    }
+
+    /// What `read` makes of the body while it arrives, on a thread of its own: only a few pieces are
+    /// ever in memory.
+    pub(super) async fn read_along<T: Send + 'static>(
+        mut self,
+        most: usize,
+        read: impl FnOnce(Pieces) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, RestError> {
+        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+        let mut reading = JoinSet::new();
+        reading.spawn_blocking(|| read(Pieces { pieces, piece: Bytes::new() }));
+        let (mut begun, mut bytes) = (Vec::new(), 0_usize);
+        while let Some(piece) = self.piece().await? {
+            if begun.is_empty() {
+                begun = piece.get(..SHOWN.min(piece.len())).unwrap_or_default().to_vec();
+            }
+            bytes = bytes.saturating_add(piece.len());
+            if bytes > most {
+                return Err(self.malformed(&format!("it is larger than {most} bytes"), &begun));
+            }
+            // Whoever reads may have seen enough.
+            if sender.send(piece).await.is_err() {
+                break;
+            }
+        }
+        drop(sender);
+        let read = match reading.join_next().await {
+            Some(Ok(read)) => read,
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err("nobody read it".to_owned()),
+        };
+        read.map_err(|why| self.malformed(&why, &begun))
     }
 
     /// Whether the body is JSON, as far as its beginning shows. The rest is left.
@@ -72,6 +127,27 @@ impl Reply {
     pub(super) fn elements(self) -> Stream {
         let elements = Elements::new(self.client.max_event());
         Stream { reply: self, elements, rest: Bytes::new(), begun: None }
+    }
+}
+
+/// A body for those who read without waiting.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    pieces: mpsc::Receiver<Bytes>,
+    piece: Bytes,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            let Some(piece) = self.pieces.blocking_recv() else { return Ok(0) };
+            self.piece = piece;
+        }
+        let now = self.piece.split_to(into.len().min(self.piece.len()));
+        if let Some(place) = into.get_mut(..now.len()) {
+            place.copy_from_slice(&now);
+        }
+        Ok(now.len())
     }
 }
 
@@ -126,7 +202,6 @@ impl Stream {
     }
 
     fn note_beginning(&mut self, piece: &[u8]) -> Result<(), RestError> {
-        const SHOWN: usize = 4 << 10;
         if self.begun.is_some() {
             return Ok(());
         }

@@ -122,6 +122,11 @@ impl Context {
         self.labels.label(tag)
     }
 
+    /// One of MISP's warninglists as a label, in the manner of MISP's own taxonomy.
+    pub(super) fn warninglist(&self, name: &str) -> Option<String> {
+        self.label(&format!("misp:warninglist=\"{name}\""))
+    }
+
     /// The actors whose tags are on the claim or its event, as Sentinel's rules read them out of
     /// labels: `ActivityGroup:(\S+)`, so without white space.
     pub(super) fn actors(&self, event: &EventFacts, claim: &ClaimFacts) -> Vec<String> {

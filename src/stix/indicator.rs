@@ -20,7 +20,7 @@ const MAX_REFERENCES: usize = 10;
 const SHORTEST_LIFE: i64 = 1_000;
 
 /// An admitted claim with its event.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Admitted<'a> {
     pub event: &'a EventFacts,
     pub attribute: Uuid,
@@ -167,6 +167,8 @@ impl Merger {
     fn labels(&self, claims: &[Admitted<'_>], tlp: Tlp) -> BTreeSet<String> {
         let mut labels = union(claims, |tag| self.context.label(tag));
         labels.extend(claims.iter().filter_map(|claim| self.context.threat_level(claim.event)));
+        let lists = claims.iter().flat_map(|claim| self.judge.labels(&claim.beside));
+        labels.extend(lists.filter_map(|list| self.context.warninglist(list)));
         labels
             .extend(claims.iter().flat_map(|claim| self.context.actors(claim.event, claim.claim)));
         labels.insert(format!("tlp:{}", tlp.name()));

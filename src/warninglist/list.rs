@@ -120,7 +120,7 @@ fn add(sum: &mut u128, text: &str) {
 
 impl List {
     /// The entry that the part of a value matches.
-    pub(super) fn find(&self, part: &Part<'_>) -> Option<String> {
+    pub(super) fn find(&self, part: &Part<'_, '_>) -> Option<String> {
         match &self.matcher {
             Matcher::Whole(texts) => {
                 texts.contains(part.text, part.whole()?).then(|| part.text.to_owned())

@@ -22,10 +22,10 @@ pub struct Lists {
 
 /// A list that an attribute is on.
 #[derive(Debug)]
-pub struct Hit<'a> {
-    pub list: &'a List,
+pub struct Hit<'l, 'v> {
+    pub list: &'l List,
     /// The part of the value that matched.
-    pub value: &'a str,
+    pub value: &'v str,
     /// The entry that it matched, as MISP reports it.
     pub entry: String,
 }
@@ -67,7 +67,7 @@ impl Lists {
     }
 
     /// The lists that an attribute of the type `kind` with this value, as MISP wrote it, is on.
-    pub fn hits<'a>(&'a self, kind: &str, value: &'a str) -> impl Iterator<Item = Hit<'a>> {
+    pub fn hits<'l, 'v>(&'l self, kind: &str, value: &'v str) -> impl Iterator<Item = Hit<'l, 'v>> {
         let parts = parts(kind, value, &self.sieve);
         let places = self.by_type.get(kind).unwrap_or(&self.of_all);
         places.iter().filter_map(move |place| {

@@ -8,9 +8,9 @@ use super::texts::Hashed;
 
 /// A value, or one of the two of a composite.
 #[derive(Debug)]
-pub(super) struct Part<'a> {
+pub(super) struct Part<'a, 's> {
     pub(super) text: &'a str,
-    sieve: &'a Sieve,
+    sieve: &'s Sieve,
     whole: OnceCell<Option<Hashed>>,
     address: OnceCell<Option<Asked<'a>>>,
     domains: OnceCell<Vec<(&'a str, Hashed)>>,
@@ -18,7 +18,7 @@ pub(super) struct Part<'a> {
 
 /// The parts of a value, asked of lists whose texts are in `sieve`. MISP splits by the type, at the
 /// first `|`.
-pub(super) fn parts<'a>(kind: &str, value: &'a str, sieve: &'a Sieve) -> Vec<Part<'a>> {
+pub(super) fn parts<'a, 's>(kind: &str, value: &'a str, sieve: &'s Sieve) -> Vec<Part<'a, 's>> {
     let split = kind == "malware-sample" || kind.contains('|');
     match value.split_once('|').filter(|_| split) {
         Some((first, second)) => vec![Part::new(first, sieve), Part::new(second, sieve)],
@@ -26,8 +26,8 @@ pub(super) fn parts<'a>(kind: &str, value: &'a str, sieve: &'a Sieve) -> Vec<Par
     }
 }
 
-impl<'a> Part<'a> {
-    fn new(text: &'a str, sieve: &'a Sieve) -> Self {
+impl<'a, 's> Part<'a, 's> {
+    fn new(text: &'a str, sieve: &'s Sieve) -> Self {
         Self {
             text,
             sieve,

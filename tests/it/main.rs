@@ -68,6 +68,8 @@ mod upkeep;
 #[cfg(test)]
 mod views;
 #[cfg(test)]
+mod warninglists;
+#[cfg(test)]
 mod webhook;
 #[cfg(test)]
 mod world;

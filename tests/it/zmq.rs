@@ -142,7 +142,7 @@ fn every_recorded_frame_is_read() {
             Said::Tagged(_) => "tagged",
             Said::Sighted(_) => "sighted",
             Said::Touched(_) => "touched",
-            Said::WarninglistChanged => "warninglist",
+            Said::Warninglist(_) => "warninglist",
             Said::Heartbeat(_) => "heartbeat",
             Said::Alive => "alive",
         };
@@ -265,10 +265,12 @@ async fn every_recorded_frame_arrives_as_its_notice() {
         publisher.send(&recorded.frame).await;
         match frame::read(&Bytes::copy_from_slice(&recorded.frame)).unwrap() {
             Said::Published(_) => publications.push(recorded.json()),
-            Said::Withdrawn(_) | Said::Tagged(_) | Said::Sighted(_) | Said::Touched(_) => {
-                others += 1
-            }
-            Said::WarninglistChanged | Said::Heartbeat(_) | Said::Alive => {}
+            Said::Withdrawn(_)
+            | Said::Tagged(_)
+            | Said::Sighted(_)
+            | Said::Touched(_)
+            | Said::Warninglist(_) => others += 1,
+            Said::Heartbeat(_) | Said::Alive => {}
         }
     }
     let mut publications = publications.into_iter();
@@ -279,9 +281,11 @@ async fn every_recorded_frame_arrives_as_its_notice() {
             What::Published(document) => {
                 assert!(document == publications.next().expect("one more"), "out of order");
             }
-            What::Withdrawn(_) | What::Tagged(_) | What::Sighted(_) | What::Touched(_) => {
-                arrived += 1
-            }
+            What::Withdrawn(_)
+            | What::Tagged(_)
+            | What::Sighted(_)
+            | What::Touched(_)
+            | What::Warninglist(_) => arrived += 1,
             What::Gap(gap) if gap.reason == GapReason::PublisherRestarted => restarts += 1,
             What::Gap(gap) => assert_eq!(gap.reason, GapReason::Disconnected, "the start's"),
             What::Announced(_) | What::Read(_) => panic!("not of this intake"),

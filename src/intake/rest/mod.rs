@@ -2,10 +2,11 @@
 //! REST API.
 //!
 //! Three loops: `catch_up` and `resync` find out which events to read, `reader` reads them and hands the
-//! answers to the ledger. `key` watches whose view the key shows.
+//! answers to the ledger. `key` watches whose view the key shows, `lists` keeps MISP's warninglists.
 
 mod catch_up;
 mod key;
+mod lists;
 mod plan;
 mod reader;
 mod resync;
@@ -21,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 pub use status::{RestState, RestStatus};
 
 use crate::backoff::Backoff;
-use crate::config::{Misp, Rest};
+use crate::config::{Guard, Misp, Rest};
 use crate::intake::Inbox;
-use crate::ledger::{KeyView, Ledger, millis};
+use crate::ledger::{AdoptError, KeyView, Ledger, Views, millis};
 use crate::rest::{Client, RestError};
 
 /// Whatever a header says.
@@ -40,6 +41,10 @@ pub struct RestIntake {
     /// Filled in here, read by the ledger's writer.
     pub key: KeyView,
     pub status: RestStatus,
+    /// Whose warninglists are kept.
+    pub views: Arc<Views>,
+    /// What a refresh of them may withdraw.
+    pub guard: Guard,
     /// Whether it looks by itself for what changed; else only for what is asked.
     pub catches_up: bool,
     /// Another key than the ledger remembers is accepted, once.
@@ -53,6 +58,8 @@ enum Fault {
     Misp(#[from] RestError),
     #[error("the ledger: {0}")]
     Ledger(#[from] sqlx::Error),
+    #[error("{0}")]
+    Lists(#[from] AdoptError),
 }
 
 impl Fault {
@@ -60,7 +67,7 @@ impl Fault {
     fn asks_for(&self) -> Option<Duration> {
         match self {
             Self::Misp(RestError::RateLimited { after }) => Some(*after),
-            Self::Misp(_) | Self::Ledger(_) => None,
+            Self::Misp(_) | Self::Ledger(_) | Self::Lists(_) => None,
         }
     }
 }
@@ -68,7 +75,7 @@ impl Fault {
 impl RestIntake {
     /// Runs until `stop`. What is in hand then is asked for again by the next run.
     pub async fn run(self, stop: CancellationToken) {
-        let work = async {
+        let read = async {
             // Until it is known what the key sees, an absence means nothing.
             self.learn_key().await;
             let keep_up = async {
@@ -80,7 +87,7 @@ impl RestIntake {
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = work => {}
+            _ = futures::future::join(read, self.keep_lists()) => {}
         }
     }
 

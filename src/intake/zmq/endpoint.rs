@@ -188,8 +188,9 @@ impl Endpoint {
             Said::Sighted(sighted) => self.offer(What::Sighted(Box::new(sighted)), now),
             Said::Touched(event) => self.offer(What::Touched(event), now),
             Said::Heartbeat(uptime) => self.heartbeat(uptime, now),
-            Said::WarninglistChanged => {
-                tracing::info!(endpoint = %self.address, "a warninglist changed in MISP");
+            Said::Warninglist(id) => {
+                tracing::info!(endpoint = %self.address, id, "a warninglist changed in MISP");
+                self.offer(What::Warninglist(id), now);
             }
             Said::Alive => {}
         }
@@ -287,6 +288,6 @@ fn event_of(what: &What) -> Option<Uuid> {
         What::Sighted(sighted) => sighted.event.uuid,
         What::Gap(gap) => gap.event,
         What::Read(read) => Some(read.event),
-        What::Tagged(_) => None,
+        What::Tagged(_) | What::Warninglist(_) => None,
     }
 }

@@ -1,4 +1,4 @@
-//! The body of a restSearch, written as it is read and broken off where a fault says so.
+//! Bodies, written as they are read and broken off where a fault says so.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +18,20 @@ const PIECE: usize = 64 << 10;
 /// `{"response": [{"Event":{…}},…]}`.
 pub(super) fn of(events: Vec<Arc<Event>>, shown: Shown, fault: &RestFault) -> Body {
     let part = Part::Begin;
-    let pieces = Pieces { events: events.into_iter(), writing: None, written: 0, shown, part };
+    send(Pieces { events: events.into_iter(), writing: None, written: 0, shown, part }, fault)
+}
+
+/// A body of these bytes.
+pub(super) fn of_bytes(bytes: Vec<u8>, fault: &RestFault) -> Body {
+    let mut rest = Bytes::from(bytes);
+    let pieces = std::iter::from_fn(move || {
+        let piece = rest.split_to(PIECE.min(rest.len()));
+        (!piece.is_empty()).then_some(piece)
+    });
+    send(pieces, fault)
+}
+
+fn send(pieces: impl Iterator<Item = Bytes> + Send + 'static, fault: &RestFault) -> Body {
     match Break::of(fault) {
         Some(at) => Body::from_stream(broken(pieces, at)),
         None => Body::from_stream(stream::iter(pieces.map(Ok::<_, io::Error>))),
@@ -115,8 +128,8 @@ impl Break {
 }
 
 /// A body in progress.
-struct Course {
-    pieces: Pieces,
+struct Course<I> {
+    pieces: I,
     /// Bytes until the break; `None` once it is behind.
     left: Option<usize>,
     /// What of a piece comes after the break.
@@ -124,7 +137,7 @@ struct Course {
 }
 
 fn broken(
-    pieces: Pieces,
+    pieces: impl Iterator<Item = Bytes> + Send + 'static,
     Break { after, how }: Break,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     let course = Course { pieces, left: Some(after), kept: None };

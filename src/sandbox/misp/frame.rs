@@ -42,6 +42,14 @@ impl Frame {
         })
     }
 
+    /// `misp_json_warninglist`: the list without its entries.
+    pub(super) fn warninglist(list: &serde_json::Value, action: &str) -> Self {
+        Self::new("misp_json_warninglist", |json| {
+            json.raw(r#"{"Warninglist":"#).raw(&list.to_string());
+            end(json, action);
+        })
+    }
+
     /// `misp_json_attribute` with the event as `published` says, or without for a hard delete.
     pub(super) fn attribute(
         event: &Event,

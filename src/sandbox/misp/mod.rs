@@ -12,6 +12,7 @@ mod search;
 mod server;
 mod store;
 mod tagging;
+mod warninglists;
 mod wire;
 
 pub use change::Edit;
@@ -20,3 +21,4 @@ pub use frame::Frame;
 pub use model::{Attribute, Event, NewAttribute, NewEvent, NewObject, Object, Organisation, Tag};
 pub use server::{AskedFor, Key, MispServer, MispSettings};
 pub use store::Misp;
+pub use warninglists::Warninglist;

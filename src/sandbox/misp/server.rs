@@ -21,6 +21,7 @@ use super::fault::{Chance, Faults, RestFault};
 use super::render::Shown;
 use super::search::Search;
 use super::store::Misp;
+use super::warninglists;
 use crate::config::Secret;
 use crate::sandbox::SandboxError;
 use crate::sandbox::connection::Connections;
@@ -334,6 +335,9 @@ fn ask(misp: &Misp, key: &Key, head: &Parts, body: &Bytes, fault: &RestFault) ->
             Err(problem) => answer::error(405, problem, path),
         },
         (&Method::GET, _) if path.starts_with("/events/view/") => view(misp, key, path),
+        (&Method::GET, _) if path.starts_with("/warninglists/") => {
+            warninglists::answer(misp, path, fault)
+        }
         _ => answer::error(404, "Not Found", path),
     }
 }

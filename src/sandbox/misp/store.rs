@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::frame::Frame;
 use super::model::{Attribute, Event, NewAttribute, NewEvent, NewObject, Object, Tag};
+use super::warninglists::Warninglist;
 
 /// MISP: a handle that is cheap to clone.
 ///
@@ -41,6 +42,8 @@ pub(super) struct Store {
     pub(super) numbers: HashMap<Uuid, u64>,
     /// Every tag's number by its name.
     tags: HashMap<String, u64>,
+    /// By number.
+    pub(super) warninglists: BTreeMap<u64, Warninglist>,
     last_event: u64,
     last_attribute: u64,
     last_object: u64,
@@ -55,6 +58,7 @@ impl Misp {
             events: BTreeMap::new(),
             numbers: HashMap::new(),
             tags: HashMap::new(),
+            warninglists: BTreeMap::new(),
             last_event: 0,
             last_attribute: 0,
             last_object: 0,

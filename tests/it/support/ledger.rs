@@ -167,7 +167,7 @@ impl Relay {
             Said::Tagged(tag) => What::Tagged(tag),
             Said::Sighted(sighted) => What::Sighted(Box::new(sighted)),
             Said::Touched(event) => What::Touched(event),
-            Said::WarninglistChanged | Said::Heartbeat(_) | Said::Alive => return,
+            Said::Warninglist(_) | Said::Heartbeat(_) | Said::Alive => return,
         };
         self.commit(what).await;
     }

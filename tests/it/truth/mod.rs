@@ -4,6 +4,7 @@
 mod answers;
 mod explain;
 mod feed;
+mod lists;
 mod resync;
 mod samples;
 
@@ -49,9 +50,19 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn set(misp: Misp, settings: &[(&str, &str)]) -> Self {
+        Self::set_with(misp, settings, |_| {}).await
+    }
+
+    /// With faults that MISP has from the beginning.
+    pub(super) async fn set_with(
+        misp: Misp,
+        settings: &[(&str, &str)],
+        faults: impl FnOnce(&MispServer),
+    ) -> Self {
         let keys = vec![Key::site_admin(KEY), Key::read_only(OTHER_KEY)];
         let serving = MispSettings { keys, ..MispSettings::default() };
         let rest = MispServer::start(misp.clone(), serving).await.unwrap();
+        faults(&rest);
         let (publisher, sandbox) = (Publisher::bind(), start().await);
         let url = rest.base_url();
         let mut all = vec![("MSR_MISP__URL", url.as_str())];

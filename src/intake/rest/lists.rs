@@ -1,0 +1,132 @@
+//! MISP's warninglists: read at start, now and then, and when the feed tells that one changed.
+
+use std::collections::{BTreeSet, HashMap};
+use std::future;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::{Fault, RestIntake, now};
+use crate::backoff::Backoff;
+use crate::ledger::{Adopted, InForce};
+use crate::warninglist::{List, Lists};
+
+impl RestIntake {
+    /// Keeps the lists in force as MISP has them. Never ends.
+    pub(super) async fn keep_lists(&self) {
+        if !self.views.use_warninglists() {
+            return future::pending().await;
+        }
+        let (mut failures, mut told) = (0, BTreeSet::new());
+        loop {
+            told.extend(self.ledger.take_told());
+            match self.refresh_lists(&told).await {
+                Ok(()) => {
+                    failures = 0;
+                    told.clear();
+                    if self.views.warninglists().succeeded(now()) {
+                        tracing::info!("MISP's warninglists can be read again");
+                    }
+                    tokio::select! {
+                        () = self.news_of_lists() => {}
+                        () = tokio::time::sleep(self.misp.warninglists.refresh_every) => {}
+                    }
+                }
+                Err(fault) => {
+                    failures += 1;
+                    self.pause_lists(&fault, failures).await;
+                }
+            }
+        }
+    }
+
+    /// MISP tells of a change before it has saved it, and of many one by one.
+    async fn news_of_lists(&self) {
+        self.ledger.warninglist_told().await;
+        tokio::time::sleep(self.rest.read_back_after).await;
+    }
+
+    /// As `pause`, but what fails here is told apart: all else may go well.
+    async fn pause_lists(&self, fault: &Fault, failures: u32) {
+        let backoff = Backoff::new(self.rest.backoff_min, self.rest.backoff_max);
+        let own = backoff.pause(failures, rand::random());
+        let pause = fault.asks_for().map_or(own, |asked| asked.max(own)).min(super::LONGEST_PAUSE);
+        let error = fault.to_string();
+        if self.views.warninglists().failed(&error) {
+            tracing::warn!(
+                error,
+                "MISP's warninglists cannot be read: the last ones stay in force, or claims wait for the first"
+            );
+        }
+        tokio::time::sleep(pause).await;
+    }
+
+    /// Reads what is new; lists that are as the index says stay, unless MISP told of them.
+    async fn refresh_lists(&self, told: &BTreeSet<u64>) -> Result<(), Fault> {
+        let known: HashMap<u64, Arc<List>> = match self.views.warninglists().now() {
+            InForce::Unused | InForce::Pending => HashMap::new(),
+            InForce::Lists(lists) => {
+                lists.iter().map(|list| (list.head.id, Arc::clone(list))).collect()
+            }
+        };
+        let mut lists = Vec::new();
+        for head in self.client.warninglists().await? {
+            let same = known.get(&head.id).filter(|list| list.head == head);
+            lists.push(match same.filter(|_| !told.contains(&head.id)) {
+                Some(list) => Arc::clone(list),
+                None => {
+                    let most = self.misp.warninglists.max_list;
+                    Arc::new(self.client.warninglist(head, most).await?)
+                }
+            });
+        }
+        drop(known);
+        let lists = Arc::new(Lists::new(lists));
+        tell_unreadable(&lists);
+        let began = SystemTime::now();
+        let adopting = (self.source(), Some(&self.guard));
+        let adopted = self.ledger.adopt(&self.views, Arc::clone(&lists), adopting).await?;
+        tell(&lists, adopted, began);
+        Ok(())
+    }
+}
+
+fn tell_unreadable(lists: &Lists) {
+    for list in lists.iter().filter(|list| !list.unreadable.is_empty()) {
+        tracing::debug!(
+            list = list.head.name,
+            patterns = list.unreadable.len(),
+            "regular expressions that this program cannot read"
+        );
+    }
+}
+
+fn tell(lists: &Lists, adopted: Adopted, began: SystemTime) {
+    let (altered, withdrawn) = match adopted {
+        Adopted::Same => return,
+        Adopted::Waiting { going, news } => return tell_waiting(going, news),
+        // All claims were judged.
+        Adopted::First => (None, None),
+        Adopted::InForce { altered, withdrawn } => (Some(altered), Some(withdrawn)),
+    };
+    let (lists, entries) = (lists.len(), lists.entries());
+    let took_ms = u64::try_from(began.elapsed().unwrap_or_default().as_millis()).unwrap_or(0);
+    tracing::info!(
+        lists,
+        entries,
+        altered,
+        withdrawn,
+        took_ms,
+        "MISP's warninglists are in force: what they concern was judged anew"
+    );
+}
+
+fn tell_waiting(going: i64, news: bool) {
+    if news {
+        tracing::error!(
+            going,
+            "MISP's warninglists would withdraw more indicators than guard.max and guard.percent allow: the ones before stay in force; look at them in MISP, then `release --warninglists`"
+        );
+    } else {
+        tracing::debug!(going, "MISP's warninglists still wait for a release");
+    }
+}

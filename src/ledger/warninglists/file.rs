@@ -1,0 +1,70 @@
+//! The files of the lists beside the ledger: those in force, and those that the guard keeps waiting.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::warninglist::Lists;
+
+/// In the data folder.
+pub(super) const IN_FORCE: &str = "warninglists";
+pub(super) const WAITING: &str = "warninglists.waiting";
+
+/// The lists that were in force last; `None` where there are none. A file that cannot be read counts
+/// as none, with a warning: MISP is asked again.
+#[must_use]
+pub fn load(data_dir: &Path) -> Option<Arc<Lists>> {
+    read(data_dir, IN_FORCE)
+}
+
+pub(super) fn read(data_dir: &Path, name: &str) -> Option<Arc<Lists>> {
+    let path = data_dir.join(name);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "the kept warninglists cannot be read: MISP is asked for all");
+            return None;
+        }
+    };
+    match Lists::read(BufReader::with_capacity(1 << 20, file)) {
+        Ok(lists) => Some(Arc::new(lists)),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "the kept warninglists cannot be read: MISP is asked for all");
+            None
+        }
+    }
+}
+
+/// Written beside it first, then put in its place.
+pub(super) async fn write(data_dir: &Path, name: &str, lists: &Arc<Lists>) -> io::Result<()> {
+    let (path, lists) = (data_dir.join(name), Arc::clone(lists));
+    let made = path.with_extension("new");
+    let writing = move || {
+        let file = File::create(&made)?;
+        let mut writer = BufWriter::with_capacity(1 << 20, file);
+        lists.write(&mut writer)?;
+        writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        std::fs::rename(&made, &path)
+    };
+    tokio::task::spawn_blocking(writing).await?
+}
+
+pub(super) async fn remove(data_dir: &Path, name: &str) -> io::Result<()> {
+    match tokio::fs::remove_file(data_dir.join(name)).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Copies the lists in force into another data folder, for a copy of the ledger.
+///
+/// # Errors
+/// What the disk says.
+pub async fn copy(data_dir: &Path, to: &Path) -> io::Result<()> {
+    match tokio::fs::copy(data_dir.join(IN_FORCE), to.join(IN_FORCE)).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,167 @@
+//! The warninglists in force: what every judgement of a claim reads, and how others take their place.
+
+mod adopt;
+mod file;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+pub use adopt::{AdoptError, Adopted};
+pub use file::{copy, load};
+
+use super::Ledger;
+use crate::convert::ClaimFacts;
+use crate::policy::Warned;
+use crate::stix::Observable;
+use crate::warninglist::Lists;
+
+/// The lists by which claims are judged.
+#[derive(Debug, Clone, Default)]
+pub enum InForce {
+    /// No policy asks for them, or there is no way to get them.
+    #[default]
+    Unused,
+    /// They were never loaded: claims wait.
+    Pending,
+    Lists(Arc<Lists>),
+}
+
+impl InForce {
+    /// What they say of a claim.
+    #[must_use]
+    pub fn warned(&self, claim: &ClaimFacts, observable: &Observable) -> Warned {
+        match self {
+            Self::Unused => Warned::default(),
+            Self::Pending => Warned::Pending,
+            Self::Lists(lists) => {
+                let hits = lists.hits(&claim.kind, claim.written(observable));
+                Warned::On(hits.map(|hit| hit.list.head.name.clone()).collect())
+            }
+        }
+    }
+
+    /// By which the ledger remembers what it was judged by.
+    pub(super) fn mark(&self) -> String {
+        match self {
+            Self::Unused => String::new(),
+            Self::Pending => "pending".to_owned(),
+            Self::Lists(lists) => mark(lists),
+        }
+    }
+}
+
+fn mark(lists: &Lists) -> String {
+    blake3::Hash::from_bytes(lists.fingerprint()).to_hex().to_string()
+}
+
+/// How it is with the lists, for `status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListsState {
+    /// Claims wait until they are loaded.
+    pub pending: bool,
+    pub lists: usize,
+    pub entries: usize,
+    /// When MISP was last asked for them with success, Unix milliseconds.
+    pub read_at: Option<i64>,
+    /// Why MISP cannot be asked for them, with the remedy.
+    pub error: Option<String>,
+    /// Lists with regular expressions that this program cannot read.
+    pub unreadable: Vec<String>,
+}
+
+/// A handle on the lists in force. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Warninglists(Arc<Mutex<Shared>>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    in_force: InForce,
+    read_at: Option<i64>,
+    error: Option<String>,
+}
+
+impl Warninglists {
+    #[must_use]
+    pub fn new(in_force: InForce) -> Self {
+        Self(Arc::new(Mutex::new(Shared { in_force, ..Shared::default() })))
+    }
+
+    #[must_use]
+    pub fn now(&self) -> InForce {
+        self.shared().in_force.clone()
+    }
+
+    pub(super) fn set(&self, in_force: InForce) {
+        self.shared().in_force = in_force;
+    }
+
+    /// MISP was asked, with success; whether it failed before.
+    pub fn succeeded(&self, at: i64) -> bool {
+        let mut shared = self.shared();
+        shared.read_at = Some(at);
+        shared.error.take().is_some()
+    }
+
+    /// MISP was asked in vain; whether that is news.
+    pub fn failed(&self, error: &str) -> bool {
+        self.shared().error.replace(error.to_owned()).as_deref() != Some(error)
+    }
+
+    /// `None`: they are not used.
+    #[must_use]
+    pub fn state(&self) -> Option<ListsState> {
+        let shared = self.shared();
+        let state = |pending| ListsState {
+            pending,
+            read_at: shared.read_at,
+            error: shared.error.clone(),
+            ..ListsState::default()
+        };
+        match &shared.in_force {
+            InForce::Unused => None,
+            InForce::Pending => Some(state(true)),
+            InForce::Lists(lists) => {
+                let unreadable = lists.iter().filter(|list| !list.unreadable.is_empty());
+                Some(ListsState {
+                    lists: lists.len(),
+                    entries: lists.entries(),
+                    unreadable: unreadable.map(|list| list.head.name.clone()).collect(),
+                    ..state(false)
+                })
+            }
+        }
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lists of which MISP said that they changed, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    ids: Mutex<BTreeSet<u64>>,
+    news: tokio::sync::Notify,
+}
+
+impl Ledger {
+    /// MISP says that a list changed, or was switched on or off.
+    pub(super) fn note_warninglist(&self, id: Option<u64>) {
+        let told = &self.shared.told;
+        told.ids.lock().unwrap_or_else(PoisonError::into_inner).extend(id);
+        told.news.notify_one();
+    }
+
+    /// Completes when MISP has said that a list changed, now or since the last call.
+    pub async fn warninglist_told(&self) {
+        self.shared.told.news.notified().await;
+    }
+
+    /// The lists of which MISP said so since the last call.
+    #[must_use]
+    pub fn take_told(&self) -> BTreeSet<u64> {
+        std::mem::take(&mut *self.shared.told.ids.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

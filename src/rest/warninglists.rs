@@ -1,0 +1,29 @@
+//! Warninglists: the index of the enabled ones, and each whole. A read-only key may read both.
+
+use super::client::{Ask, Client};
+use super::refusal::RestError;
+use crate::warninglist::{Head, List, read_index, read_view};
+
+/// The index of a thousand lists is about half a megabyte.
+const LONGEST_INDEX: usize = 16 << 20;
+
+impl Client {
+    /// The enabled warninglists, without their entries.
+    ///
+    /// # Errors
+    /// [`RestError`]
+    pub async fn warninglists(&self) -> Result<Vec<Head>, RestError> {
+        let reply = self.ask(&Ask::get("/warninglists/index/enabled:1.json")).await?;
+        reply.read_as(LONGEST_INDEX, |body| read_index(body).map_err(|no| no.to_string())).await
+    }
+
+    /// A whole list, as the index announced it; its answer has at most `most` bytes.
+    ///
+    /// # Errors
+    /// [`RestError`]; also where the list is no longer what the index said.
+    pub async fn warninglist(&self, head: Head, most: usize) -> Result<List, RestError> {
+        let reply = self.ask(&Ask::get(format!("/warninglists/view/{}.json", head.id))).await?;
+        let read = |pieces| read_view(head, pieces).map_err(|no| no.to_string());
+        reply.read_along(most, read).await
+    }
+}
