@@ -51,7 +51,7 @@ struct Admissible<'d> {
 }
 
 /// What the sightings of an attribute say.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Seen {
     beside: Beside,
     /// Unix milliseconds.
@@ -138,7 +138,7 @@ impl<'d> Gathered<'d> {
             }
         }
         for claim in admitted {
-            self.admit(claim, attribute.value.clone(), seen);
+            self.admit(claim, attribute.value.clone(), seen.clone());
         }
         Ok(())
     }
@@ -181,7 +181,7 @@ impl<'d> Gathered<'d> {
             .claims
             .iter()
             .filter_map(|claim| {
-                let Seen { beside, expires_at } = claim.seen;
+                let Seen { beside, expires_at } = claim.seen.clone();
                 let times = ClaimTimes::of(&claim.facts, self.now, expires_at)
                     .until(self.judge.counts_until(&claim.facts));
                 let event = self.events.get(claim.event)?;
