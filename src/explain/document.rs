@@ -114,15 +114,15 @@ impl Told {
 
     fn seen(&self, place: usize, claims: &[(usize, Claim)], rules: Rules<'_>) -> Option<Seen> {
         let (_, own) = claims.iter().find(|(of, _)| *of == place)?;
-        let verdict = |of: &usize, claim: &Claim| {
-            let (event, beside) = (self.event_of(*of)?, self.beside(*of, claims, rules));
+        let verdict = |of: usize, claim: &Claim| {
+            let (event, beside) = (self.event_of(of)?, self.beside(of, claims, rules));
             let verdict = rules.judge.admit(event, &claim.facts, &claim.observable, &beside);
             Some(verdict.err().map(Why::from))
         };
         let others = claims.iter().filter(|(of, _)| *of != place);
         let other = |(of, claim): &(usize, Claim)| {
             let event = self.event_of(*of)?;
-            let withheld = verdict(of, claim)?;
+            let withheld = verdict(*of, claim)?;
             let (info, attribute) = (event.info.clone(), claim.attribute);
             Some(Other { event: event.uuid, info, attribute, withheld })
         };
@@ -131,7 +131,7 @@ impl Told {
         others.truncate(MAX_OTHERS);
         Some(Seen {
             targets: rules.targets.to_vec(),
-            withheld: verdict(&place, own)?,
+            withheld: verdict(place, own)?,
             others,
             more,
             indicator: self.indicated(claims, rules),
@@ -142,7 +142,7 @@ impl Told {
         self.events.get(self.attributes.get(attribute)?.event)
     }
 
-    /// What the document says beside the attribute itself.
+    /// What the document tells beside the attribute itself; `same`: of one observable.
     fn beside(&self, attribute: usize, same: &[(usize, Claim)], rules: Rules<'_>) -> Beside {
         let false_positives = misp::false_positives(self.sightings(attribute));
         let disputed = same.iter().any(|(_, claim)| rules.judge.disputes(&claim.facts));
@@ -155,19 +155,16 @@ impl Told {
 
     fn indicated(&self, claims: &[(usize, Claim)], rules: Rules<'_>) -> Option<Indicated> {
         let (_, first) = claims.first()?;
-        let admitted = |(of, claim): &'_ (usize, Claim)| {
-            let (event, beside) = (self.event_of(*of)?, self.beside(*of, claims, rules));
-            rules.judge.admit(event, &claim.facts, &claim.observable, &beside).ok()?;
-            Some((event, claim.attribute, beside))
-        };
         let admitted: Vec<Admitted<'_>> = claims
             .iter()
-            .filter_map(|of| {
-                let (event, attribute, beside) = admitted(of)?;
-                let claim = &of.1.facts;
-                let times =
-                    ClaimTimes::of(claim, rules.now, misp::expires_at(self.sightings(of.0)))
-                        .until(rules.judge.counts_until(claim));
+            .filter_map(|(of, claim)| {
+                let (event, attribute, claim) =
+                    (self.event_of(*of)?, claim.attribute, &claim.facts);
+                let beside = self.beside(*of, claims, rules);
+                rules.judge.admit(event, claim, &first.observable, &beside).ok()?;
+                let expires_at = misp::expires_at(self.sightings(*of));
+                let times = ClaimTimes::of(claim, rules.now, expires_at);
+                let times = times.until(rules.judge.counts_until(claim));
                 Some(Admitted { event, attribute, claim, times, beside })
             })
             .collect();

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::skipped::{Named, SkippedLines};
 use crate::config::Rules;
-use crate::convert::{self, Claim, ClaimFacts, EventFacts};
+use crate::convert::{self, Claim, ClaimFacts, EventFacts, Reason};
 use crate::misp::{self, Attribute, Event};
 use crate::policy::{Beside, Judge};
 use crate::stix::{Admitted, ClaimTimes, ContextObject, Indicator, Merger, Needed, Observable};
@@ -127,8 +127,7 @@ impl<'d> Gathered<'d> {
         let mut admitted = Vec::new();
         for claim in claims {
             if self.judge.disputes(&claim.facts) {
-                let key = self.merger.object_key(&claim.observable, claim.attribute);
-                self.disputed.insert(key);
+                self.disputed.insert(self.merger.object_key(&claim.observable, claim.attribute));
             }
             match self.judge.admit(facts, &claim.facts, &claim.observable, &seen.beside) {
                 Ok(()) => admitted.push(claim),
@@ -157,9 +156,21 @@ impl<'d> Gathered<'d> {
         self.objects.push(Object { observable, stix_id, key, claims: vec![admissible] });
     }
 
-    /// The indicator that the claims of `object` add up to.
-    pub(super) fn indicator(&self, object: &Object<'_>) -> Option<Indicator> {
-        self.merger.merge(object.stix_id, &object.observable, &self.admitted(object))
+    /// The indicator that the claims of `object` add up to, if it is valid after `valid_after`, Unix
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn indicator(
+        &self,
+        object: &Object<'_>,
+        valid_after: i64,
+    ) -> Result<Indicator, Reason> {
+        if self.disputed.contains(&object.key) {
+            return Err(Reason::FalsePositive);
+        }
+        let merged = self.merger.merge(object.stix_id, &object.observable, &self.admitted(object));
+        merged.filter(|indicator| indicator.valid_until > valid_after).ok_or(Reason::Expired)
     }
 
     /// The context objects that the indicator of `object` needs.
@@ -168,15 +179,7 @@ impl<'d> Gathered<'d> {
         needed.iter().filter_map(Needed::render).collect()
     }
 
-    /// Whether an attribute marks what `object` says as a false positive, whatever else claims it.
-    pub(super) fn is_disputed(&self, object: &Object<'_>) -> bool {
-        self.disputed.contains(&object.key)
-    }
-
     fn admitted<'o>(&'o self, object: &'o Object<'_>) -> Vec<Admitted<'o>> {
-        if self.is_disputed(object) {
-            return Vec::new();
-        }
         object
             .claims
             .iter()
