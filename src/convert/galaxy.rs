@@ -17,9 +17,15 @@ const MAX_SYNONYMS: usize = 20;
 /// MISP `distribution`: for the own organisation only, and for a sharing group.
 const RESTRICTED: [i64; 2] = [0, 4];
 
-/// The clusters that are read, of those that anyone may see who sees the event.
+/// The clusters that are read, of those that anyone may see who sees the event; of too many the same ones
+/// whatever their order.
 pub(super) fn clusters(clusters: &[misp::Cluster<'_>]) -> Vec<Cluster> {
-    clusters.iter().filter_map(cluster).take(MAX_CLUSTERS).collect()
+    let mut read: Vec<Cluster> = clusters.iter().filter_map(cluster).collect();
+    if read.len() > MAX_CLUSTERS {
+        read.sort_by(|one, other| one.tag.cmp(&other.tag));
+        read.truncate(MAX_CLUSTERS);
+    }
+    read
 }
 
 fn cluster(cluster: &misp::Cluster<'_>) -> Option<Cluster> {

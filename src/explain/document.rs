@@ -1,5 +1,4 @@
-//! The stories of a document of MISP, with no ledger: what was sent, withdrawn or sighted before is
-//! not known.
+//! The stories of a document of MISP, with no ledger: what was sent or withdrawn before is not known.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Claimed, EventOf, Indicated, MAX_OTHERS, Other, Seen, Story, Why};
 use crate::convert::{self, Claim, EventFacts, Reason, Since, Tag};
-use crate::misp::{Attribute, Event, Malformed, Object};
+use crate::misp::{self, Attribute, Event, Malformed, Object, Sighting};
 use crate::policy::{Beside, Judge};
 use crate::stix::{self, Admitted, ClaimTimes, Memo, Merger};
 
@@ -40,6 +39,7 @@ struct Attributed {
     story: Story,
     /// Of its claims.
     keys: Vec<Uuid>,
+    sightings: Vec<Sighting>,
 }
 
 impl Told {
@@ -78,7 +78,8 @@ impl Told {
             }
         }
         let event = self.events.len().saturating_sub(1);
-        self.attributes.push(Attributed { event, story, keys });
+        let sightings = attribute.sightings();
+        self.attributes.push(Attributed { event, story, keys, sightings });
     }
 
     fn malformed(&mut self, malformed: &Malformed<'_>) {
@@ -91,7 +92,8 @@ impl Told {
             ..Story::default()
         };
         let event = self.events.len().saturating_sub(1);
-        self.attributes.push(Attributed { event, story, keys: Vec::new() });
+        let (keys, sightings) = (Vec::new(), Vec::new());
+        self.attributes.push(Attributed { event, story, keys, sightings });
     }
 
     /// The stories, in the order of the document, under each of the policies.
@@ -112,9 +114,8 @@ impl Told {
 
     fn seen(&self, place: usize, claims: &[(usize, Claim)], rules: Rules<'_>) -> Option<Seen> {
         let (_, own) = claims.iter().find(|(of, _)| *of == place)?;
-        let beside = beside(claims, rules);
         let verdict = |of: usize, claim: &Claim| {
-            let event = self.event_of(of)?;
+            let (event, beside) = (self.event_of(of)?, self.beside(of, claims, rules));
             let verdict = rules.judge.admit(event, &claim.facts, &claim.observable, &beside);
             Some(verdict.err().map(Why::from))
         };
@@ -141,18 +142,30 @@ impl Told {
         self.events.get(self.attributes.get(attribute)?.event)
     }
 
+    /// What the document tells beside the attribute itself; `same`: of one observable.
+    fn beside(&self, attribute: usize, same: &[(usize, Claim)], rules: Rules<'_>) -> Beside {
+        let false_positives = misp::false_positives(self.sightings(attribute));
+        let disputed = same.iter().any(|(_, claim)| rules.judge.disputes(&claim.facts));
+        Beside { false_positives, disputed, ..Beside::default() }
+    }
+
+    fn sightings(&self, attribute: usize) -> &[Sighting] {
+        self.attributes.get(attribute).map_or(&[], |one| &one.sightings)
+    }
+
     fn indicated(&self, claims: &[(usize, Claim)], rules: Rules<'_>) -> Option<Indicated> {
         let (_, first) = claims.first()?;
-        let beside = beside(claims, rules);
         let admitted: Vec<Admitted<'_>> = claims
             .iter()
             .filter_map(|(of, claim)| {
                 let (event, attribute, claim) =
                     (self.event_of(*of)?, claim.attribute, &claim.facts);
+                let beside = self.beside(*of, claims, rules);
                 rules.judge.admit(event, claim, &first.observable, &beside).ok()?;
-                let times = ClaimTimes::of(claim, rules.now, None);
+                let expires_at = misp::expires_at(self.sightings(*of));
+                let times = ClaimTimes::of(claim, rules.now, expires_at);
                 let times = times.until(rules.judge.counts_until(claim));
-                Some(Admitted { event, attribute, claim, times, beside: beside.clone() })
+                Some(Admitted { event, attribute, claim, times, beside })
             })
             .collect();
         let id = rules.merger.stix_id(&first.observable, first.attribute, first.part);
@@ -169,12 +182,6 @@ impl Told {
             ..Indicated::default()
         })
     }
-}
-
-/// What a document tells of the claims of one observable, beside each.
-fn beside(claims: &[(usize, Claim)], rules: Rules<'_>) -> Beside {
-    let disputed = claims.iter().any(|(_, claim)| rules.judge.disputes(&claim.facts));
-    Beside { disputed, ..Beside::default() }
 }
 
 fn story(event: &EventFacts, attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Story {

@@ -72,21 +72,18 @@ pub(super) async fn refresh<'a>(
     name(tx, view, &live, change).await?;
     let mut sources: Vec<Uuid> = newest.values().map(|known| known.object).collect();
     sources.extend(live.iter().map(|one| one.place.object));
-    let known = relationships(tx, &view.name, &sources).await?;
+    let needed: HashSet<Uuid> =
+        live.iter().flat_map(|one| &one.needs).map(|need| need.key).collect();
+    let keys: Vec<Uuid> = needed.iter().copied().collect();
+    let known = relationships(tx, &view.name, (&sources, &keys)).await?;
     let expired: HashSet<Uuid> = merged
         .iter()
         .filter(|one| one.indicator.valid_until <= change.opened_at)
         .map(|one| one.place.object)
         .collect();
     relate(tx, view, (&live, &known), change).await?;
-    let needed: HashSet<(Uuid, Uuid)> = live
-        .iter()
-        .flat_map(|one| one.needs.iter().map(|need| (one.place.object, need.key)))
-        .collect();
     let over = known.iter().filter(|one| {
-        one.version != WITHDRAWN
-            && !needed.contains(&(one.source, one.key))
-            && !expired.contains(&one.source)
+        one.version != WITHDRAWN && !needed.contains(&one.key) && !expired.contains(&one.source)
     });
     let over: Vec<Uuid> = over.map(|one| one.object).collect();
     revoke(tx, view, &over, change).await
@@ -138,23 +135,32 @@ async fn name<'a>(
     store(tx, view, &rows, change).await
 }
 
-/// The relationships that start at these indicators, revoked ones and all generations among them.
+/// The relationships that start at these indicators or have these keys, revoked ones and all generations
+/// among them. Under `identity = "attribute"` one may have started at another object with the same id.
 async fn relationships(
     tx: &mut Writing,
     view: &str,
-    sources: &[Uuid],
+    (sources, keys): (&[Uuid], &[Uuid]),
 ) -> sqlx::Result<Vec<Relationship>> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT COALESCE(claimed, object) AS key, object, source, version, generation,
-             version = 0 AND EXISTS (SELECT 1 FROM delivered d
-                 WHERE d.object = wanted.object AND d.revoked > 0
-                 AND d.target IN (SELECT target FROM targets t WHERE t.view = wanted.view))
-                 AS revoked
-         FROM wanted WHERE view = ",
-    );
-    query.push_bind(view);
-    push_uuids(&mut query, " AND source IN ", sources);
-    query.build_query_as().fetch_all(&mut **tx).await
+    let mut found: HashMap<Uuid, Relationship> = HashMap::new();
+    for (column, ids) in [("source", sources), ("object", keys), ("claimed", keys)] {
+        if ids.is_empty() {
+            continue;
+        }
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT COALESCE(claimed, object) AS key, object, source, version, generation,
+                 version = 0 AND EXISTS (SELECT 1 FROM delivered d
+                     WHERE d.object = wanted.object AND d.revoked > 0
+                     AND d.target IN (SELECT target FROM targets t WHERE t.view = wanted.view))
+                     AS revoked
+             FROM wanted WHERE source IS NOT NULL AND view = ",
+        );
+        query.push_bind(view);
+        push_uuids(&mut query, &format!(" AND {column} IN "), ids);
+        let rows: Vec<Relationship> = query.build_query_as().fetch_all(&mut **tx).await?;
+        found.extend(rows.into_iter().map(|row| (row.object, row)));
+    }
+    Ok(found.into_values().collect())
 }
 
 /// Relationships that are needed and not there.
@@ -177,7 +183,10 @@ async fn relate<'a>(
             let Some(target) = need.target else { continue };
             let known = newest.get(&need.key);
             let generation = match known {
-                Some(known) if known.version != WITHDRAWN => continue,
+                Some(known) if known.version != WITHDRAWN => {
+                    hand_over(tx, view, known, one.place.object).await?;
+                    continue;
+                }
                 Some(known) if known.revoked => known.generation.saturating_add(1),
                 Some(known) => known.generation,
                 None => 0,
@@ -193,6 +202,21 @@ async fn relate<'a>(
     };
     let rows: Vec<Row<'_>> = objects.iter().map(row).collect();
     store(tx, view, &rows, change).await
+}
+
+/// It points from the same id, whichever object has that now.
+async fn hand_over(
+    tx: &mut Writing,
+    view: &View,
+    relationship: &Relationship,
+    source: Uuid,
+) -> sqlx::Result<()> {
+    if relationship.source == source {
+        return Ok(());
+    }
+    let hand_over = "UPDATE wanted SET source = $1 WHERE view = $2 AND object = $3";
+    let query = sqlx::query(hand_over).bind(source).bind(&view.name).bind(relationship.object);
+    query.execute(&mut **tx).await.map(drop)
 }
 
 async fn store<'a>(
@@ -227,7 +251,7 @@ async fn store<'a>(
         query.push(
             " ON CONFLICT (view, object) DO UPDATE SET body = excluded.body,
               version = excluded.version, change = excluded.change, revoke = FALSE,
-              said_at = excluded.said_at",
+              source = excluded.source, said_at = excluded.said_at",
         );
         query.build().execute(&mut **tx).await?;
         change.context += rows.len();
@@ -295,7 +319,7 @@ pub(super) async fn astray(
         }
     }
     let sources: Vec<Uuid> = live.iter().map(|one| one.place.object).collect();
-    let known = relationships(tx, &view.name, &sources).await?.into_iter();
+    let known = relationships(tx, &view.name, (&sources, &[])).await?.into_iter();
     let unneeded = known
         .filter(|one| one.version != WITHDRAWN && !needed.contains(&(one.source, one.key)))
         .map(|one| (one.source, one.key));

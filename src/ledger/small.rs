@@ -40,6 +40,7 @@ pub(super) async fn apply(writer: &mut Writer, batch: Vec<(What, Instant)>) -> s
         whole.extend(one(writer, &mut tx, what, &mut change).await?);
         last.altered += change.altered;
         last.withdrawn += change.withdrawn;
+        last.context += change.context;
     }
     writer.ledger.commit(tx, &last).await?;
     for event in whole {

@@ -175,6 +175,15 @@ async fn end_used_up(
     if ended == 0 {
         return Ok(());
     }
+    sqlx::query(
+        "UPDATE wanted SET version = 0, change = $1, revoke = TRUE
+         WHERE view = $2 AND version <> 0 AND source IN
+             (SELECT object FROM wanted e WHERE e.view = $2 AND e.version = 0 AND e.change = $1)",
+    )
+    .bind(number)
+    .bind(&to.name)
+    .execute(&mut **tx)
+    .await?;
     for target in &to.targets {
         queue(tx, target, (number, Lane::Withdrawals), None, now).await?;
     }
@@ -209,8 +218,13 @@ async fn note_absent(tx: &mut SqliteConnection, names: &[&str]) -> sqlx::Result<
 /// view is judged anew. What nobody was sent is forgotten.
 async fn close_views(tx: &mut Writing, views: &Views) -> sqlx::Result<()> {
     let known: Vec<String> = sqlx::query_scalar(
-        "SELECT view FROM targets UNION SELECT substr(name, 6) FROM settings
-         WHERE name LIKE 'view %'",
+        // Also those of which a start was cut short. Each is found in the index by the one before.
+        "WITH RECURSIVE wanted_by (view) AS (
+             SELECT MIN(view) FROM wanted
+             UNION ALL SELECT (SELECT MIN(w.view) FROM wanted w WHERE w.view > wanted_by.view)
+             FROM wanted_by WHERE wanted_by.view IS NOT NULL)
+         SELECT view FROM targets UNION SELECT substr(name, 6) FROM settings
+         WHERE name LIKE 'view %' UNION SELECT view FROM wanted_by WHERE view IS NOT NULL",
     )
     .fetch_all(&mut **tx)
     .await?;

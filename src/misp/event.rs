@@ -211,6 +211,7 @@ impl<'a> Event<'a> {
             piece(tag.name.as_bytes());
             piece(&[u8::from(tag.local)]);
         }
+        piece(self.galaxies.map_or("", RawValue::get).as_bytes());
         piece(&self.attributes.len().to_le_bytes());
         for raw in self.attributes.iter().chain(&self.raw_objects) {
             piece(raw.get().as_bytes());

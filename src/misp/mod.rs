@@ -26,5 +26,5 @@ pub use galaxy::Cluster;
 pub use head::event_uuid;
 pub use object::Object;
 pub use sharing_group::SharingGroup;
-pub use sighting::{Sighting, SightingKind};
+pub use sighting::{Sighting, SightingKind, expires_at, false_positives};
 pub use tag::Tag;

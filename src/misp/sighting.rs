@@ -51,6 +51,21 @@ impl Sighting {
     }
 }
 
+/// How many of them say that it is none.
+#[must_use]
+pub fn false_positives(sightings: &[Sighting]) -> u32 {
+    let all = sightings.iter().filter(|one| one.kind == SightingKind::FalsePositive);
+    u32::try_from(all.count()).unwrap_or(u32::MAX)
+}
+
+/// The date of the newest expiration among them, Unix milliseconds.
+#[must_use]
+pub fn expires_at(sightings: &[Sighting]) -> Option<i64> {
+    let expirations = sightings.iter().filter(|one| one.kind == SightingKind::Expiration);
+    let newest = expirations.max_by_key(|one| (one.number, one.at))?;
+    Some(newest.at.saturating_mul(1_000))
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Fields<'a> {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::skipped::{Named, SkippedLines};
 use crate::config::Rules;
 use crate::convert::{self, Claim, ClaimFacts, EventFacts, Reason};
-use crate::misp::{Attribute, Event};
+use crate::misp::{self, Attribute, Event};
 use crate::policy::{Beside, Judge};
 use crate::stix::{
     Admitted, ClaimTimes, ContextObject, Indicator, Memo, Merger, Needed, Observable,
@@ -47,8 +47,26 @@ struct Admissible<'d> {
     event: usize,
     attribute: Uuid,
     facts: ClaimFacts,
+    seen: Seen,
     /// As MISP has it, both halves of a composite.
     value: Cow<'d, str>,
+}
+
+/// What the sightings of an attribute say.
+#[derive(Debug, Clone)]
+struct Seen {
+    beside: Beside,
+    /// Unix milliseconds.
+    expires_at: Option<i64>,
+}
+
+impl Seen {
+    fn of(attribute: &Attribute<'_>) -> Self {
+        let sightings = attribute.sightings();
+        let false_positives = misp::false_positives(&sightings);
+        let beside = Beside { false_positives, ..Beside::default() };
+        Self { beside, expires_at: misp::expires_at(&sightings) }
+    }
 }
 
 impl<'d> Gathered<'d> {
@@ -107,12 +125,13 @@ impl<'d> Gathered<'d> {
         skipped: &mut SkippedLines<impl Write>,
     ) -> io::Result<()> {
         let Some(facts) = self.events.last() else { return Ok(()) };
+        let seen = Seen::of(attribute);
         let mut admitted = Vec::new();
         for claim in claims {
             if self.judge.disputes(&claim.facts) {
                 self.disputed.insert(self.merger.object_key(&claim.observable, claim.attribute));
             }
-            match self.judge.admit(facts, &claim.facts, &claim.observable, &Beside::default()) {
+            match self.judge.admit(facts, &claim.facts, &claim.observable, &seen.beside) {
                 Ok(()) => admitted.push(claim),
                 Err(reason) => {
                     skipped.claim(Named::new(event, attribute), &claim.observable, reason)?;
@@ -120,15 +139,15 @@ impl<'d> Gathered<'d> {
             }
         }
         for claim in admitted {
-            self.admit(claim, attribute.value.clone());
+            self.admit(claim, attribute.value.clone(), seen.clone());
         }
         Ok(())
     }
 
-    fn admit(&mut self, claim: Claim, value: Cow<'d, str>) {
+    fn admit(&mut self, claim: Claim, value: Cow<'d, str>, seen: Seen) {
         let Claim { attribute, part, observable, facts } = claim;
-        let admissible =
-            Admissible { event: self.events.len().saturating_sub(1), attribute, facts, value };
+        let event = self.events.len().saturating_sub(1);
+        let admissible = Admissible { event, attribute, facts, seen, value };
         let key = self.merger.object_key(&observable, attribute);
         let place = *self.places.entry(key).or_insert(self.objects.len());
         if let Some(object) = self.objects.get_mut(place) {
@@ -169,11 +188,12 @@ impl<'d> Gathered<'d> {
             .claims
             .iter()
             .filter_map(|claim| {
-                let times = ClaimTimes::of(&claim.facts, self.now, None)
+                let Seen { beside, expires_at } = claim.seen.clone();
+                let times = ClaimTimes::of(&claim.facts, self.now, expires_at)
                     .until(self.judge.counts_until(&claim.facts));
                 let event = self.events.get(claim.event)?;
                 let (attribute, claim) = (claim.attribute, &claim.facts);
-                Some(Admitted { event, attribute, claim, times, beside: Beside::default() })
+                Some(Admitted { event, attribute, claim, times, beside })
             })
             .collect()
     }

@@ -1,6 +1,6 @@
 //! The command `convert`: what would be sent for a document of MISP, as a STIX bundle.
 //!
-//! It goes the way of `run`, with no ledger: what was withdrawn or sighted before is not known.
+//! It goes the way of `run`, with no ledger: what was withdrawn before is not known.
 
 mod bundle;
 mod gathered;

@@ -131,6 +131,7 @@ impl Context {
     /// labels: `ActivityGroup:(\S+)`, so without white space.
     pub(super) fn actors(&self, event: &EventFacts, claim: &ClaimFacts) -> Vec<String> {
         let tags = sent(&event.tags).chain(sent(&claim.tags));
+        let tags = tags.filter(|tag| self.labels.allows_taxonomy(&tag.name));
         let labels = tags.filter_map(|tag| actor(event, &tag.name)).map(|name| {
             let words: Vec<&str> = name.split_whitespace().collect();
             format!("{ACTIVITY_GROUP}{}", words.join("-"))

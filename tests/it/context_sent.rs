@@ -275,3 +275,38 @@ async fn a_lost_ledger_gives_the_same_ids_and_bytes() {
     }
     assert_eq!(said[0], said[1]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_the_attributes_identity_a_relationship_outlives_another_value() {
+    let scene = Scene::set(&[ALL, ("MSR_INDICATOR__IDENTITY", "attribute")]).await;
+    let t = then();
+    // The same attribute with another value: both have the attribute's id.
+    let named = |timestamp, from: &str, to: &str| {
+        let frame = String::from_utf8(event(1, timestamp, "CERT", &[("a.example", true)])).unwrap();
+        frame.replace(from, to).into_bytes()
+    };
+    let relationships = |live: &BTreeMap<String, Value>| {
+        live.keys().filter(|id| id.starts_with("relationship--")).cloned().collect::<Vec<_>>()
+    };
+    let pattern = |live: &BTreeMap<String, Value>, domain: &str| {
+        let pattern = format!("[domain-name:value = '{domain}']");
+        live.values().any(|one| one["pattern"] == *pattern && one.get("valid_until").is_some())
+    };
+    scene.publisher.send(&named(t, "a.example", "a.example")).await;
+    until(&scene, |live| relationships(live).len() == 1 && pattern(live, "a.example")).await;
+    let first = relationships(&live(&scene));
+    scene.publisher.send(&named(t + 1, "a.example", "z.example")).await;
+    until(&scene, |live| pattern(live, "z.example")).await;
+    scene.settle().await;
+    assert_eq!(relationships(&live(&scene)), first, "its ends are what they were");
+    assert_eq!(times_sent(&scene)[&first[0]], 1);
+    assert_sound(&scene);
+    scene.publisher.send(&event(1, t + 2, "CERT", &[("other.example", false)])).await;
+    until(&scene, |live| relationships(live).is_empty()).await;
+    assert_sound(&scene);
+    // It returns under another id.
+    scene.publisher.send(&named(t + 3, "a.example", "a.example")).await;
+    until(&scene, |live| relationships(live).len() == 1).await;
+    assert_ne!(relationships(&live(&scene)), first);
+    assert_sound(&scene);
+}

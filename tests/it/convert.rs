@@ -532,6 +532,38 @@ fn what_policy_does_not_admit_is_told_with_its_observable() {
 }
 
 #[test]
+fn what_the_documents_sightings_and_tags_say_of_false_positives_counts() {
+    let time = 1_700_000_000;
+    let tagged = |number, value, name: &str| {
+        let mut attribute = attribute(number, "domain", value, time);
+        attribute["Tag"] = json!([{"name": name}]);
+        attribute
+    };
+    let sighted = |number, value, kinds: &[&str]| {
+        let mut attribute = attribute(number, "domain", value, time);
+        let one = |(id, kind): (usize, &&str)| {
+            let uuid = Uuid::from_u128(number * 100 + id as u128);
+            json!({"id": id, "uuid": uuid, "type": kind, "date_sighting": "4102444800"})
+        };
+        let list: Vec<Value> = kinds.iter().enumerate().map(one).collect();
+        attribute["Sighting"] = list.into();
+        attribute
+    };
+    let document = event(&[
+        attribute(1, "domain", "a.example", time),
+        tagged(2, "a.example", "false-positive:confirmed=\"true\""),
+        sighted(3, "b.example", &["1", "0", "2", "1"]),
+        sighted(4, "c.example", &["1", "1", "1"]),
+    ]);
+    let converted = convert(document.to_string().as_bytes(), &[], &[]);
+    let [sighted] = &converted.objects()[..] else { panic!("{}", converted.bundle) };
+    assert_eq!(sighted["pattern"], "[domain-name:value = 'b.example']");
+    assert_eq!(sighted["confidence"], 30);
+    assert_eq!(sighted["valid_until"], "2100-01-01T00:00:00.000Z");
+    assert_eq!(converted.reasons(), BTreeMap::from([("false_positive".to_owned(), 3)]));
+}
+
+#[test]
 fn by_default_what_leads_nowhere_is_kept_back() {
     let document = event(&[
         attribute(1, "ip-dst", "192.168.1.10", 1_700_000_000),
