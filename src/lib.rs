@@ -46,6 +46,8 @@ pub mod demo;
 
 pub mod explain;
 
+pub mod import;
+
 pub mod preview;
 
 pub mod app;

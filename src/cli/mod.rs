@@ -13,7 +13,7 @@ pub use options::{
 };
 
 use crate::config::{self, Config, Mistakes};
-use crate::{admin, app, demo, healthcheck, logging, metrics, preview, sandbox, signals};
+use crate::{admin, app, demo, healthcheck, import, logging, metrics, preview, sandbox, signals};
 
 /// Pushes MISP threat indicators to Microsoft Sentinel the moment they are published.
 ///
@@ -134,6 +134,17 @@ enum Command {
     /// Name every mistake in the configuration, open nothing
     CheckConfig,
 
+    /// Make a configuration of misp2sentinel's config.py
+    ///
+    /// Prints TOML, with a comment that tells where each value comes from, and one on each setting that
+    /// has no counterpart. Name constants.py as well if you changed it. The files are parsed and never
+    /// run; secrets that stand in them stand in what is printed.
+    #[command(verbatim_doc_comment)]
+    ImportConfig {
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+    },
+
     /// Ask the running relay whether it lives: for Docker's HEALTHCHECK
     Healthcheck(HealthOptions),
 }
@@ -230,6 +241,13 @@ pub async fn execute(
         Command::Ledger(command) => Ok(ledger(&load()?, command).await?),
         Command::Sandbox(options) => Ok(serve_sandbox(options).await?),
         Command::CheckConfig => Ok(report(&load()?)?),
+        Command::ImportConfig { files } => {
+            use std::io::Write;
+
+            let text = import::import(&files)?;
+            std::io::stdout().write_all(text.as_bytes()).map_err(anyhow::Error::from)?;
+            Ok(())
+        }
         Command::Healthcheck(HealthOptions { connect: Some(address), .. }) => {
             Ok(healthcheck::connect(address).await?)
         }

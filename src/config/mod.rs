@@ -4,6 +4,7 @@
 //! and the environment over it and reports every mistake at once.
 
 mod check;
+mod cloud;
 mod layers;
 mod load;
 mod mapping;

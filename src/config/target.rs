@@ -4,7 +4,7 @@ use reqwest::Url;
 use uuid::Uuid;
 
 use super::reader::{Problem, Reader};
-use super::{LedgerConfig, Mode, Target, policy};
+use super::{LedgerConfig, Mode, Target, cloud, policy};
 use crate::policy::Policy;
 
 const RESERVED_SOURCE: &str = "Microsoft Sentinel";
@@ -21,6 +21,7 @@ pub(super) fn read(
     let modes = [("live", Mode::Live), ("dry-run", Mode::DryRun)];
     let enabled = reader.flag(&key("enabled"));
     let mode = reader.word(&key("mode"), &modes, Mode::Live);
+    let cloud = cloud::read(reader, &key("cloud"));
     let workspace = reader.optional(&key("workspace_id"), "a uuid", uuid);
     let target = Target {
         name: name.to_owned(),
@@ -41,15 +42,18 @@ pub(super) fn read(
             "1 to 256 characters, not \"Microsoft Sentinel\"",
             source,
         ),
-        authority: https(reader, &key("authority")),
-        scope: reader.parsed(&key("scope"), String::new(), "URL/.default", scope),
-        endpoint: https(reader, &key("endpoint")),
-        path: reader.parsed(
-            &key("path"),
-            String::new(),
-            "a path that begins with / and holds {workspace_id}",
-            upload_path,
-        ),
+        authority: https(reader, &key("authority"), cloud.authority),
+        scope: reader
+            .optional(&key("scope"), "URL/.default", scope)
+            .unwrap_or_else(|| cloud.scope.to_owned()),
+        endpoint: https(reader, &key("endpoint"), cloud.endpoint),
+        path: reader
+            .optional(
+                &key("path"),
+                "a path that begins with / and holds {workspace_id}",
+                upload_path,
+            )
+            .unwrap_or_else(|| cloud.path.to_owned()),
         api_version: reader.required(&key("api_version"), "the upload API is versioned"),
         dry_run_file: reader
             .path(&key("dry_run_file"))
@@ -105,17 +109,17 @@ pub(super) fn web_address(text: &str) -> Result<Url, Problem> {
     }
 }
 
-fn https(reader: &mut Reader, key: &str) -> String {
-    reader.parsed(key, String::new(), HTTPS, |text| {
-        let url = web_address(text)?;
-        match url.scheme() {
-            "https" => Ok(url.as_str().trim_end_matches('/').to_owned()),
-            _ => {
-                Err(Problem::new("not https")
-                    .hint("tokens and indicators do not travel in the clear"))
+fn https(reader: &mut Reader, key: &str, otherwise: &str) -> String {
+    let given =
+        reader.optional(key, HTTPS, |text| {
+            let url = web_address(text)?;
+            match url.scheme() {
+                "https" => Ok(url.as_str().trim_end_matches('/').to_owned()),
+                _ => Err(Problem::new("not https")
+                    .hint("tokens and indicators do not travel in the clear")),
             }
-        }
-    })
+        });
+    given.unwrap_or_else(|| otherwise.to_owned())
 }
 
 fn tenant(text: &str) -> Result<String, Problem> {

@@ -86,6 +86,9 @@ pub struct Sibling {
     pub category: Cow<'static, str>,
     /// Its role in the object; else its type.
     pub relation: String,
+    /// Unix seconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub timestamp: i64,
     /// Cut to what a description bears.
     pub value: String,
 }

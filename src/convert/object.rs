@@ -43,8 +43,28 @@ pub(super) fn siblings(attribute: &Attribute<'_>, object: &Object<'_>) -> Vec<Si
     told.into_iter().take(MAX_SIBLINGS).map(|(place, other)| sibling(place, other)).collect()
 }
 
+/// What relations of free texts are called that are about people or their accounts.
+const PEOPLE: [&str; 10] = [
+    "user",
+    "account",
+    "password",
+    "credential",
+    "login",
+    "name",
+    "owner",
+    "victim",
+    "person",
+    "phone",
+];
+
+fn is_about_people(attribute: &Attribute<'_>) -> bool {
+    let relation = attribute.relation.to_ascii_lowercase();
+    attribute.kind == "text" && PEOPLE.iter().any(|word| relation.contains(word))
+}
+
 fn is_told(attribute: &Attribute<'_>) -> bool {
     !attribute.deleted
+        && !is_about_people(attribute)
         && attribute.tags.is_empty()
         && !attribute.value.trim().is_empty()
         && place(&attribute.kind).is_some()
@@ -61,6 +81,7 @@ fn sibling(place: usize, attribute: &Attribute<'_>) -> Sibling {
         kind: Cow::Borrowed(kind),
         category: facts::category(&attribute.category),
         relation: relation.to_owned(),
+        timestamp: attribute.timestamp,
         value: short(&attribute.value),
     }
 }
@@ -140,6 +161,7 @@ mod tests {
             attribute(5, "email-dst", "cfo@victim.example", &json!({})),
             attribute(6, "domain", "c2.example", &json!({})),
             attribute(7, "phone-number", "+352 1", &json!({})),
+            attribute(8, "text", "j.doe", &json!({"object_relation": "UserName"})),
         ];
         let of = |also: &Value| {
             let first = attribute(1, "md5", md5, also);

@@ -112,20 +112,16 @@ impl Told {
 
     fn seen(&self, place: usize, claims: &[(usize, Claim)], rules: Rules<'_>) -> Option<Seen> {
         let (_, own) = claims.iter().find(|(of, _)| *of == place)?;
-        let verdict = |of: &usize, claim: &Claim| {
-            let event = self.event_of(*of)?;
-            Some(
-                rules
-                    .judge
-                    .admit(event, &claim.facts, &claim.observable, &Beside::default())
-                    .err()
-                    .map(Why::from),
-            )
+        let beside = beside(claims, rules);
+        let verdict = |of: usize, claim: &Claim| {
+            let event = self.event_of(of)?;
+            let verdict = rules.judge.admit(event, &claim.facts, &claim.observable, &beside);
+            Some(verdict.err().map(Why::from))
         };
         let others = claims.iter().filter(|(of, _)| *of != place);
         let other = |(of, claim): &(usize, Claim)| {
             let event = self.event_of(*of)?;
-            let withheld = verdict(of, claim)?;
+            let withheld = verdict(*of, claim)?;
             let (info, attribute) = (event.info.clone(), claim.attribute);
             Some(Other { event: event.uuid, info, attribute, withheld })
         };
@@ -134,7 +130,7 @@ impl Told {
         others.truncate(MAX_OTHERS);
         Some(Seen {
             targets: rules.targets.to_vec(),
-            withheld: verdict(&place, own)?,
+            withheld: verdict(place, own)?,
             others,
             more,
             indicator: self.indicated(claims, rules),
@@ -147,20 +143,16 @@ impl Told {
 
     fn indicated(&self, claims: &[(usize, Claim)], rules: Rules<'_>) -> Option<Indicated> {
         let (_, first) = claims.first()?;
-        let admitted = |(of, claim): &'_ (usize, Claim)| {
-            let event = self.event_of(*of)?;
-            rules.judge.admit(event, &claim.facts, &claim.observable, &Beside::default()).ok()?;
-            Some((event, claim.attribute))
-        };
+        let beside = beside(claims, rules);
         let admitted: Vec<Admitted<'_>> = claims
             .iter()
-            .filter_map(|of| {
-                let (event, attribute) = admitted(of)?;
-                let claim = &of.1.facts;
-                let times =
-                    ClaimTimes::of(claim, rules.now, None).until(rules.judge.counts_until(claim));
-                let beside = Beside::default();
-                Some(Admitted { event, attribute, claim, times, beside })
+            .filter_map(|(of, claim)| {
+                let (event, attribute, claim) =
+                    (self.event_of(*of)?, claim.attribute, &claim.facts);
+                rules.judge.admit(event, claim, &first.observable, &beside).ok()?;
+                let times = ClaimTimes::of(claim, rules.now, None);
+                let times = times.until(rules.judge.counts_until(claim));
+                Some(Admitted { event, attribute, claim, times, beside: beside.clone() })
             })
             .collect();
         let id = rules.merger.stix_id(&first.observable, first.attribute, first.part);
@@ -177,6 +169,12 @@ impl Told {
             ..Indicated::default()
         })
     }
+}
+
+/// What a document tells of the claims of one observable, beside each.
+fn beside(claims: &[(usize, Claim)], rules: Rules<'_>) -> Beside {
+    let disputed = claims.iter().any(|(_, claim)| rules.judge.disputes(&claim.facts));
+    Beside { disputed, ..Beside::default() }
 }
 
 fn story(event: &EventFacts, attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Story {

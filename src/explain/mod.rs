@@ -133,7 +133,7 @@ pub struct Indicated {
     /// Its validity is over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expired: bool,
-    /// As it is sent, where that was asked for.
+    /// As it is sent, but for `created` and `modified`, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stix: Option<Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

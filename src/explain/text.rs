@@ -31,11 +31,16 @@ impl Teller {
         }
         let before = self.event.replace(story.event.uuid);
         let gap = if before.is_some() { "\n" } else { "" };
-        match before == Some(story.event.uuid) {
+        plain(&match before == Some(story.event.uuid) {
             true => format!("{gap}{}", text(story)),
             false => format!("{gap}{}\n{}", heading(&story.event), text(story)),
-        }
+        })
     }
+}
+
+/// What would command a terminal is not passed on.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// The block of one story. Times are UTC.

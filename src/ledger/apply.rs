@@ -202,7 +202,10 @@ impl Application {
     ) -> sqlx::Result<Option<Row>> {
         let altered = match self.origin {
             Origin::Push => self.keep_tags(tx, &mut claim).await?,
-            Origin::Read(shown) if shown.counts(&claim.facts) => false,
+            Origin::Read(shown) if shown.counts(&claim.facts) => {
+                shown.less_unpublished(&mut claim.facts);
+                false
+            }
             Origin::Read(shown) => {
                 if !self.keep_published(tx, (&mut claim, shown), change).await? {
                     self.end((claim.attribute, i16::from(claim.part)));

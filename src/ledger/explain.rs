@@ -1,8 +1,9 @@
 //! The stories of attributes out of the ledger: what is claimed, admitted, wanted and delivered.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::DateTime;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -12,10 +13,10 @@ use super::judged::{WantedRow, wanted_of};
 use super::standing::standings;
 use super::wanted::{WITHDRAWN, decode, disputed};
 use super::{Ledger, View, Views, Writing};
-use crate::convert::{self, ClaimFacts, EventFacts};
+use crate::convert::{self, EventFacts, Reason};
 use crate::explain::{At, Indicated, Line, MAX_OTHERS, Other, Rules, Seen, Story, Why};
-use crate::policy::Beside;
-use crate::stix::Observable;
+use crate::policy::{self, Beside};
+use crate::stix::{self, Observable};
 
 /// Attributes whose stories are made together.
 const CHUNK: usize = 200;
@@ -104,8 +105,28 @@ async fn find(tx: &mut Writing, what: &str) -> sqlx::Result<(Vec<Place>, Vec<Str
         .await?;
         places.extend(found);
     }
-    places.dedup();
-    Ok((places, Vec::new()))
+    let mut seen = HashSet::new();
+    places.retain(|place| seen.insert(place.clone()));
+    Ok((places, suppressions(tx, what).await?))
+}
+
+async fn suppressions(tx: &mut Writing, value: &str) -> sqlx::Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for spelling in policy::spellings(value) {
+        let found: Vec<(String, i64, String)> = sqlx::query_as(
+            "SELECT s.value, s.since, s.reason FROM suppressed s
+             JOIN suppressed_spellings p ON p.value = s.value WHERE p.spelling = $1",
+        )
+        .bind(spelling)
+        .fetch_all(&mut **tx)
+        .await?;
+        notes.extend(found.iter().map(|(value, since, reason)| {
+            format!("{value} is suppressed since {}: {reason}", time(*since))
+        }));
+    }
+    notes.sort_unstable();
+    notes.dedup();
+    Ok(notes)
 }
 
 async fn find_uuid(tx: &mut Writing, uuid: Uuid) -> sqlx::Result<(Vec<Place>, Vec<String>)> {
@@ -261,7 +282,7 @@ impl<'v> InView<'v> {
             valid_until: row.valid_until,
             withdrawn,
             expired: !withdrawn && row.valid_until <= telling.now,
-            stix: telling.stix.then(|| serde_json::from_str(&row.body).ok()).flatten(),
+            stix: telling.stix.then(|| rendered(row)).flatten(),
             targets: self.targets.get(&row.object).cloned().unwrap_or_default(),
         })
     }
@@ -314,7 +335,7 @@ impl Known<'_> {
             })
         });
         Seen {
-            targets: within.view.targets.clone(),
+            targets: within.view.members().map(str::to_owned).collect(),
             withheld: self.withheld(within.view, own),
             others: listed.collect(),
             more: others.len().saturating_sub(MAX_OTHERS),
@@ -323,12 +344,24 @@ impl Known<'_> {
     }
 
     fn withheld(&self, view: &View, claim: &Claimed) -> Option<Why> {
-        let (facts, event): (&ClaimFacts, _) = (claim.facts.as_ref()?, self.event(claim)?);
+        let (Some(facts), Some(event)) = (&claim.facts, self.event(claim)) else {
+            return Some(Reason::Malformed.into());
+        };
         let same = self.claims.iter().filter(|one| one.row.object == claim.row.object);
         let beside = Beside { disputed: disputed(view, same), ..claim.beside.clone() };
         let verdict = view.judge.admit(event, facts, &claim.row.observable(), &beside);
         verdict.err().map(|reason| Why::beside(reason, &beside))
     }
+}
+
+/// Without `created` and `modified`, which each target's first sending assigns; of what is withdrawn,
+/// without its end, which the sending of the withdrawal is.
+fn rendered(row: &WantedRow) -> Option<Value> {
+    let mut body: Value = serde_json::from_str(&row.body).ok()?;
+    if row.version != WITHDRAWN {
+        body.as_object_mut()?.insert("valid_until".into(), stix::timestamp(row.valid_until).into());
+    }
+    Some(body)
 }
 
 fn is_of(claim: &Claimed, place: &Place) -> bool {

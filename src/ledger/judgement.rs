@@ -77,6 +77,13 @@ impl Shown {
         facts.timestamp <= self.as_published_until
     }
 
+    /// Takes out what is told beside an attribute and was touched since the publication.
+    pub(super) fn less_unpublished(&self, facts: &mut ClaimFacts) {
+        if let Some(object) = &mut facts.object {
+            object.siblings.retain(|sibling| sibling.timestamp <= self.as_published_until);
+        }
+    }
+
     /// Whether what was published stands at all.
     pub(super) fn keeps_published(&self) -> bool {
         self.keeps_published

@@ -47,9 +47,9 @@ impl Ledger {
         until: Option<i64>,
         now: i64,
     ) -> sqlx::Result<Suppression> {
-        let spellings = policy::spellings(value);
+        let spellings: Vec<String> = policy::spellings(value).into_iter().collect();
         let mut tx = self.begin().await?;
-        let before = lift(&mut tx, &spellings).await?;
+        let before = lift(&mut tx, value).await?;
         sqlx::query("INSERT INTO suppressed (value, since, until, reason) VALUES ($1, $2, $3, $4)")
             .bind(value)
             .bind(now)
@@ -80,7 +80,7 @@ impl Ledger {
         now: i64,
     ) -> sqlx::Result<Suppression> {
         let mut tx = self.begin().await?;
-        let before = lift(&mut tx, &policy::spellings(value)).await?;
+        let before = lift(&mut tx, value).await?;
         let (claims, indicators) = self.judge_again(tx, views, &before.spellings, now).await?;
         Ok(Suppression { before: before.values, claims, indicators })
     }
@@ -150,12 +150,12 @@ struct Lifted {
     spellings: Vec<String>,
 }
 
-/// Takes off every suppression that meets one of these spellings.
-async fn lift(tx: &mut Writing, spellings: &[String]) -> sqlx::Result<Lifted> {
-    let mut query =
-        QueryBuilder::<Sqlite>::new("SELECT DISTINCT value FROM suppressed_spellings WHERE");
-    push_texts(&mut query, " spelling IN ", spellings);
-    let values: Vec<String> = query.build_query_scalar().fetch_all(&mut **tx).await?;
+/// Takes off the suppressions of this value, in whichever spelling. One that covers more, such as that of
+/// a host whose URL this is, stays.
+async fn lift(tx: &mut Writing, value: &str) -> sqlx::Result<Lifted> {
+    let mut values: Vec<String> =
+        sqlx::query_scalar("SELECT value FROM suppressed").fetch_all(&mut **tx).await?;
+    values.retain(|known| policy::is_same(known, value));
     let mut lifted = Lifted { values: values.len(), ..Lifted::default() };
     for value in values {
         lifted.spellings.extend(take_off(tx, &value).await?);

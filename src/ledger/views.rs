@@ -59,8 +59,13 @@ impl View {
         }
     }
 
+    /// All its targets, enabled or not.
+    pub(super) fn members(&self) -> impl Iterator<Item = &str> {
+        self.targets.iter().chain(&self.disabled).map(String::as_str)
+    }
+
     fn has(&self, target: &str) -> bool {
-        self.targets.iter().chain(&self.disabled).any(|known| known == target)
+        self.members().any(|known| known == target)
     }
 }
 

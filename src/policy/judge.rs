@@ -16,7 +16,7 @@ const INHERIT: i64 = 5;
 /// MISP `distribution` 4.
 const SHARING_GROUP: i64 = 4;
 
-/// The attribute types by which a value in `never` is read.
+/// The types whose values have several spellings.
 const KINDS: [&str; 6] = ["ip-dst", "domain", "url", "email", "mac-address", "regkey"];
 
 /// The type whose switch the names in composites are under, and their object path.
@@ -123,10 +123,15 @@ impl Judge {
         self.policy.warninglists != OnHit::Off
     }
 
-    /// Whether another attribute of a claim's object may be told beside it.
+    /// Whether another attribute of a claim's object may be told beside it: it has no tags of its own,
+    /// so its event's speak for it.
     #[must_use]
-    pub fn tells(&self, sibling: &Sibling) -> bool {
-        self.types.allow(&sibling.kind)
+    pub fn tells(&self, event: &EventFacts, sibling: &Sibling) -> bool {
+        let policy = &self.policy;
+        let mut standing = event.tags.iter().filter(|tag| tag.since == Since::Published);
+        Tlp::strictest(event.tags.iter(), policy.tlp_untagged) <= policy.tlp_max
+            && (self.tags.include.is_empty() || standing.any(|tag| self.tags.includes(&tag.name)))
+            && self.types.allow(&sibling.kind)
             && self.categories.allow(&sibling.category)
             && !self.never.contains(&sibling.value.to_ascii_lowercase())
     }
@@ -144,18 +149,18 @@ impl Judge {
         Some(claim.timestamp.saturating_mul(1_000).saturating_add(age))
     }
 
-    /// What is for a sharing group needs one of those that may, by whatever the document names it.
+    /// What event, object or attribute is for a sharing group: each of them must be one that may, by
+    /// whatever the document names it. MISP shows an attribute only to who may see all three.
     fn admits_sharing_group(&self, event: &EventFacts, claim: &ClaimFacts) -> bool {
-        if self.sharing_groups.include.is_empty() || distribution(event, claim) != SHARING_GROUP {
-            return true;
-        }
-        let (number, group) = sharing_group(event, claim);
-        // MISP names a group in full once; elsewhere there may be its number only.
-        let of_event = event.sharing_group.as_ref().filter(|_| event.sharing_group_id == number);
-        let group = group.or(of_event);
-        let named = group.map(|group| [group.name.clone(), group.uuid.to_string()]);
-        let mut names = named.into_iter().flatten().chain([number.to_string()]);
-        names.any(|name| self.sharing_groups.includes(&name))
+        self.sharing_groups.include.is_empty()
+            || sharing_groups(event, claim).all(|(number, group)| {
+                // MISP names a group in full once; elsewhere there may be its number only.
+                let of_event = event.sharing_group.as_ref();
+                let known = of_event.filter(|_| event.sharing_group_id == number);
+                let named = group.or(known).map(|one| [one.name.clone(), one.uuid.to_string()]);
+                let mut names = named.into_iter().flatten().chain([number.to_string()]);
+                names.any(|name| self.sharing_groups.includes(&name))
+            })
     }
 
     /// A composite's file name also needs file names to be on.
@@ -190,27 +195,37 @@ fn switched_off(switches: &BTreeMap<String, bool>) -> HashSet<&'static str> {
     convert::types().iter().filter(|row| !is_on(row)).map(|row| row.name).collect()
 }
 
-/// The number of the sharing group that says who may see the attribute, and what else is known of it.
-fn sharing_group<'f>(
+/// The sharing groups that event, object and attribute are for: their numbers, and what else is known.
+fn sharing_groups<'f>(
     event: &'f EventFacts,
     claim: &'f ClaimFacts,
-) -> (i64, Option<&'f SharingGroup>) {
-    if claim.distribution != INHERIT {
-        return (claim.sharing_group_id, claim.sharing_group.as_ref());
-    }
-    match claim.object.as_ref().filter(|object| object.distribution != INHERIT) {
-        Some(object) => (object.sharing_group_id, object.sharing_group.as_ref()),
-        None => (event.sharing_group_id, event.sharing_group.as_ref()),
-    }
+) -> impl Iterator<Item = (i64, Option<&'f SharingGroup>)> {
+    let object = claim.object.as_ref();
+    let levels = [
+        Some((event.distribution, event.sharing_group_id, event.sharing_group.as_ref())),
+        object.map(|one| (one.distribution, one.sharing_group_id, one.sharing_group.as_ref())),
+        Some((claim.distribution, claim.sharing_group_id, claim.sharing_group.as_ref())),
+    ];
+    let restricted = levels.into_iter().flatten().filter(|(level, ..)| *level == SHARING_GROUP);
+    restricted.map(|(_, number, group)| (number, group))
 }
 
-/// How claims spell a value, in lower case: as it is written, and as the types of [`KINDS`] read it.
+/// How claims spell a value, in lower case: as it is written, and as any type reads it.
 #[must_use]
-pub fn spellings(value: &str) -> Vec<String> {
-    let said = KINDS.iter().flat_map(|kind| convert::said(kind, value));
+pub fn spellings(value: &str) -> BTreeSet<String> {
+    let said = convert::types().iter().flat_map(|row| convert::said(row.name, value));
     let all = said.map(|observable| observable.value).chain([value.to_owned()]);
-    let all: BTreeSet<String> = all.map(|spelling| spelling.to_ascii_lowercase()).collect();
-    all.into_iter().collect()
+    all.map(|spelling| spelling.to_ascii_lowercase()).collect()
+}
+
+/// Whether two texts spell one value: the first type that reads both reads the same.
+#[must_use]
+pub fn is_same(one: &str, other: &str) -> bool {
+    let read = |value: &str| {
+        let said = KINDS.iter().flat_map(|kind| convert::said(kind, value)).next();
+        said.map_or(value.to_ascii_lowercase(), |observable| observable.value.to_ascii_lowercase())
+    };
+    read(one) == read(other)
 }
 
 /// The attribute's distribution after inheritance from its object and event.
@@ -417,8 +432,9 @@ mod tests {
         let other = ClaimFacts { distribution: 4, sharing_group_id: 8, ..inherits.clone() };
         assert_eq!(verdict(number, &event, &other), Err(Reason::SharingGroup));
         let named = ClaimFacts { sharing_group: Some(group("Other", 9)), ..other };
-        assert_eq!(verdict("other", &event, &named), Ok(()));
         let for_all = EventFacts { distribution: 3, ..EventFacts::default() };
+        assert_eq!(verdict("other", &for_all, &named), Ok(()));
+        assert_eq!(verdict("other", &event, &named), Err(Reason::SharingGroup), "the event's too");
         assert_eq!(verdict("other", &for_all, &inherits), Ok(()), "for no sharing group");
     }
 
@@ -535,5 +551,69 @@ mod tests {
         };
         assert_eq!(judge(true), Ok(()));
         assert_eq!(judge(false), Err(Reason::NonRoutable));
+    }
+
+    #[test]
+    fn a_group_of_event_or_object_holds_whatever_the_attribute_says() {
+        let policy = Policy { sharing_groups: vec!["7".into()], ..open_policy() };
+        let judge = Judge::new(&policy);
+        let observable = Observable::new("ipv4-addr:value", "198.51.100.7");
+        let of = |event: (i64, i64), object: (i64, i64), claim: (i64, i64)| {
+            let event = EventFacts {
+                distribution: event.0,
+                sharing_group_id: event.1,
+                ..EventFacts::default()
+            };
+            let object = convert::ObjectFacts {
+                distribution: object.0,
+                sharing_group_id: object.1,
+                ..Default::default()
+            };
+            let claim = ClaimFacts {
+                to_ids: true,
+                distribution: claim.0,
+                sharing_group_id: claim.1,
+                object: Some(object),
+                ..ClaimFacts::default()
+            };
+            judge.admit(&event, &claim, &observable, &Beside::default())
+        };
+        assert_eq!(of((3, 0), (5, 0), (5, 0)), Ok(()));
+        assert_eq!(of((4, 7), (5, 0), (3, 0)), Ok(()));
+        for levels in [((4, 8), (5, 0), (3, 0)), ((3, 0), (4, 8), (3, 0)), ((4, 7), (5, 0), (4, 8))]
+        {
+            assert_eq!(of(levels.0, levels.1, levels.2), Err(Reason::SharingGroup), "{levels:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_an_attribute_is_judged_by_the_events_tags() {
+        let sibling =
+            Sibling { kind: "filename".into(), value: "a.exe".into(), ..Sibling::default() };
+        let tells = |change: fn(&mut Policy), tags: Vec<Tag>| {
+            let mut policy = open_policy();
+            change(&mut policy);
+            let event = EventFacts { tags, ..EventFacts::default() };
+            Judge::new(&policy).tells(&event, &sibling)
+        };
+        let tagged = |name: &str| vec![tag(name, Since::Published)];
+        assert!(tells(|_| {}, vec![]));
+        assert!(!tells(|policy| policy.tlp_untagged = Tlp::Red, vec![]));
+        assert!(tells(|policy| policy.tlp_untagged = Tlp::Red, tagged("tlp:green")));
+        let include = |policy: &mut Policy| policy.tags_include = vec!["share:*".into()];
+        assert!(!tells(include, vec![]));
+        assert!(tells(include, tagged("share:soc")));
+        assert!(!tells(|policy| policy.never = vec!["A.EXE".into()], vec![]));
+    }
+
+    #[test]
+    fn one_value_in_two_spellings_is_known_and_a_part_of_it_is_another() {
+        assert!(is_same("evil[.]example", "EVIL.example."));
+        assert!(is_same("10.0.0.5/32", "10.0.0.5"));
+        assert!(!is_same("http://198.51.100.7", "198.51.100.7"));
+        assert!(!is_same("http://evil.example", "evil.example"));
+        // As claims of every type spell it.
+        assert!(spellings("AS64500").contains("64500"));
+        assert!(spellings("198.51.100.7|443").contains("198.51.100.7"));
     }
 }

@@ -9,7 +9,7 @@ mod routable;
 mod tlp;
 
 pub use beside::{Beside, Warned};
-pub use judge::{Judge, spellings};
+pub use judge::{Judge, is_same, spellings};
 pub use tlp::Tlp;
 
 /// The rules of a view. An empty list allows all.

@@ -11,10 +11,9 @@ use std::io::{self, Write};
 
 use uuid::Uuid;
 
-use super::gathered::{Gathered, Object};
+use super::gathered::Gathered;
 use super::skipped::SkippedLines;
-use crate::convert::Reason;
-use crate::stix::{self, ContextKind, ContextObject, Indicator};
+use crate::stix::{self, ContextKind, ContextObject};
 
 /// With the time that they are as of, Unix milliseconds.
 type Related = BTreeMap<(ContextKind, Uuid), (i64, ContextObject)>;
@@ -34,11 +33,14 @@ pub(super) fn write(
     write!(out, "{{\"type\":\"bundle\",\"id\":\"bundle--{id}\"")?;
     let mut before = ",\"objects\":[\n";
     for object in &gathered.objects {
-        let Some(indicator) = indicator(gathered, object, valid_after) else {
-            for named in gathered.claimants(object) {
-                skipped.claim(named, &object.observable, Reason::Expired)?;
+        let indicator = match gathered.indicator(object, valid_after) {
+            Ok(indicator) => indicator,
+            Err(reason) => {
+                for named in gathered.claimants(object) {
+                    skipped.claim(named, &object.observable, reason)?;
+                }
+                continue;
             }
-            continue;
         };
         let at = object.changed_at();
         write!(out, "{before}{}", stix::live(&indicator.body, indicator.valid_until, at, at))?;
@@ -58,7 +60,7 @@ fn survey(gathered: &Gathered<'_>, valid_after: i64) -> (Uuid, Related) {
     let mut related = Related::new();
     let mut content = blake3::Hasher::new();
     for object in &gathered.objects {
-        let Some(indicator) = indicator(gathered, object, valid_after) else { continue };
+        let Ok(indicator) = gathered.indicator(object, valid_after) else { continue };
         let changed_at = object.changed_at();
         content.update(object.stix_id.as_bytes());
         content.update(&indicator.fingerprint.to_le_bytes());
@@ -89,9 +91,4 @@ fn relate(related: &mut Related, needed: ContextObject, changed_at: i64) {
             }
         }
     }
-}
-
-/// `None` if it has expired: what has is never sent.
-fn indicator(gathered: &Gathered<'_>, object: &Object<'_>, valid_after: i64) -> Option<Indicator> {
-    gathered.indicator(object).filter(|indicator| indicator.valid_until > valid_after)
 }

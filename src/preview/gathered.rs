@@ -1,14 +1,14 @@
 //! The admitted claims of a document, by indicator, in the order of the document.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
 use uuid::Uuid;
 
 use super::skipped::{Named, SkippedLines};
 use crate::config::Rules;
-use crate::convert::{self, Claim, ClaimFacts, EventFacts};
+use crate::convert::{self, Claim, ClaimFacts, EventFacts, Reason};
 use crate::misp::{Attribute, Event};
 use crate::policy::{Beside, Judge};
 use crate::stix::{Admitted, ClaimTimes, ContextObject, Indicator, Merger, Needed, Observable};
@@ -26,6 +26,8 @@ pub(super) struct Gathered<'d> {
     pub objects: Vec<Object<'d>>,
     /// Where in `objects` the one with this key is.
     places: HashMap<Uuid, usize>,
+    /// Keys of what an attribute marks as a false positive.
+    disputed: HashSet<Uuid>,
 }
 
 /// The claims of one indicator.
@@ -33,6 +35,7 @@ pub(super) struct Gathered<'d> {
 pub(super) struct Object<'d> {
     pub observable: Observable,
     pub stix_id: Uuid,
+    key: Uuid,
     claims: Vec<Admissible<'d>>,
 }
 
@@ -57,6 +60,7 @@ impl<'d> Gathered<'d> {
             events: Vec::new(),
             objects: Vec::new(),
             places: HashMap::new(),
+            disputed: HashSet::new(),
         }
     }
 
@@ -103,6 +107,9 @@ impl<'d> Gathered<'d> {
         let Some(facts) = self.events.last() else { return Ok(()) };
         let mut admitted = Vec::new();
         for claim in claims {
+            if self.judge.disputes(&claim.facts) {
+                self.disputed.insert(self.merger.object_key(&claim.observable, claim.attribute));
+            }
             match self.judge.admit(facts, &claim.facts, &claim.observable, &Beside::default()) {
                 Ok(()) => admitted.push(claim),
                 Err(reason) => {
@@ -127,12 +134,24 @@ impl<'d> Gathered<'d> {
             return;
         }
         let stix_id = self.merger.stix_id(&observable, attribute, part);
-        self.objects.push(Object { observable, stix_id, claims: vec![admissible] });
+        self.objects.push(Object { observable, stix_id, key, claims: vec![admissible] });
     }
 
-    /// The indicator that the claims of `object` add up to.
-    pub(super) fn indicator(&self, object: &Object<'_>) -> Option<Indicator> {
-        self.merger.merge(object.stix_id, &object.observable, &self.admitted(object))
+    /// The indicator that the claims of `object` add up to, if it is valid after `valid_after`, Unix
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn indicator(
+        &self,
+        object: &Object<'_>,
+        valid_after: i64,
+    ) -> Result<Indicator, Reason> {
+        if self.disputed.contains(&object.key) {
+            return Err(Reason::FalsePositive);
+        }
+        let merged = self.merger.merge(object.stix_id, &object.observable, &self.admitted(object));
+        merged.filter(|indicator| indicator.valid_until > valid_after).ok_or(Reason::Expired)
     }
 
     /// The context objects that the indicator of `object` needs.

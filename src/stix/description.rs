@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 
 use super::Admitted;
-use crate::convert::ObjectFacts;
+use crate::convert::{ObjectFacts, Sibling};
 use crate::policy::Judge;
 
 /// What there is of `comment - object - event`. Of the object's other attributes only those that
 /// policy lets through.
 pub(super) fn description<'a>(claim: &Admitted<'a>, judge: &Judge) -> Cow<'a, str> {
     let (comment, event) = (claim.claim.comment.trim(), claim.event.info.as_str());
-    let object = claim.claim.object.as_ref().map(|object| words(object, comment, judge));
+    let tells = |sibling: &&Sibling| judge.tells(claim.event, sibling);
+    let object = claim.claim.object.as_ref().map(|object| words(object, comment, tells));
     match (comment, object.filter(|object| !object.is_empty())) {
         ("", None) => Cow::Borrowed(event),
         (comment, None) => Cow::Owned(format!("{comment} - {event}")),
@@ -20,14 +21,14 @@ pub(super) fn description<'a>(claim: &Admitted<'a>, judge: &Judge) -> Cow<'a, st
 }
 
 /// `file: dropper (filename: a.exe, size-in-bytes: 4096)`. The object's comment is said once.
-fn words(object: &ObjectFacts, comment: &str, judge: &Judge) -> String {
+fn words(object: &ObjectFacts, comment: &str, tells: impl Fn(&&Sibling) -> bool) -> String {
     let mut words = object.name.clone();
     let own = object.comment.trim();
     if !own.is_empty() && own != comment {
         words.push_str(if words.is_empty() { "" } else { ": " });
         words.push_str(own);
     }
-    let told = object.siblings.iter().filter(|sibling| judge.tells(sibling));
+    let told = object.siblings.iter().filter(tells);
     let told: Vec<_> = told.map(|other| format!("{}: {}", other.relation, other.value)).collect();
     if !told.is_empty() {
         words.push_str(if words.is_empty() { "(" } else { " (" });
@@ -40,7 +41,7 @@ fn words(object: &ObjectFacts, comment: &str, judge: &Judge) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::{ClaimFacts, EventFacts, Sibling};
+    use crate::convert::{ClaimFacts, EventFacts};
     use crate::policy::Beside;
     use crate::stix::ClaimTimes;
     use uuid::Uuid;
@@ -58,6 +59,7 @@ mod tests {
             kind: kind.into(),
             category: "Payload delivery".into(),
             relation: relation.into(),
+            timestamp: 0,
             value: value.into(),
         }
     }

@@ -753,3 +753,34 @@ fn the_compose_files_give_a_configuration_without_mistakes() {
         assert_eq!(keys, mounted, "{file}: {mistakes}");
     }
 }
+
+#[test]
+fn each_cloud_has_its_addresses_and_any_of_them_may_be_another() {
+    let of = |lines: &[(&str, &str)]| {
+        let config = with(lines).unwrap();
+        let target = config.targets[0].clone();
+        (target.authority, target.scope, target.endpoint, target.path)
+    };
+    let upload = "/workspaces/{workspace_id}/threat-intelligence-stix-objects:upload";
+    for (cloud, authority, scope, endpoint) in [
+        ("public", "microsoftonline.com", "azure.com", "azure.com"),
+        ("us-government", "microsoftonline.us", "usgovcloudapi.net", "azure.us"),
+        ("china", "chinacloudapi.cn", "chinacloudapi.cn", "azure.cn"),
+    ] {
+        let expected = (
+            format!("https://login.{authority}"),
+            format!("https://management.{scope}/.default"),
+            format!("https://api.ti.sentinel.{endpoint}"),
+            upload.to_owned(),
+        );
+        assert_eq!(of(&[("target.soc.cloud", &format!("'{cloud}'"))]), expected);
+    }
+    let own = of(&[
+        ("target.soc.cloud", "'china'"),
+        ("target.soc.endpoint", "'https://upload.example/'"),
+        ("target.soc.path", "'/x/{workspace_id}'"),
+    ]);
+    assert_eq!(own.0, "https://login.chinacloudapi.cn");
+    assert_eq!((own.2.as_str(), own.3.as_str()), ("https://upload.example", "/x/{workspace_id}"));
+    assert!(problems(with(&[("target.soc.cloud", "'germany'")])).contains_key("target.soc.cloud"));
+}

@@ -155,3 +155,19 @@ fn of_a_document_with_several_events_each_names_the_others() {
         assert_eq!(others, [&twin["attribute"]], "{story}");
     }
 }
+
+#[test]
+fn what_a_value_would_command_a_terminal_is_not_passed_on() {
+    let event = serde_json::json!({"Event": {
+        "uuid": "9b1d2f4e-0000-4000-8000-000000000001", "info": "red \u{1b}[31m",
+        "Attribute": [{
+            "uuid": "9b1d2f4e-0000-4000-8000-000000000002", "type": "url", "to_ids": true,
+            "value": "http://evil.example/\u{1b}]0;x\u{7}", "timestamp": "1790000000"
+        }]
+    }});
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), event.to_string()).unwrap();
+    let told = convert(file.path().to_str().unwrap(), &["--explain"]).stdout;
+    assert!(told.starts_with(b"event 9b1d2f4e"));
+    assert!(!told.contains(&0x1b) && !told.contains(&0x07), "{told:?}");
+}

@@ -28,6 +28,8 @@ mod explain;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod kitchen_sink;
 #[cfg(test)]
 mod late_news;

@@ -143,3 +143,20 @@ fn then_of(sentinel: &Sentinel) -> i64 {
     let from = sentinel.of("b.example")["valid_from"].as_str().unwrap();
     from.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp()
 }
+
+#[tokio::test]
+async fn a_narrower_suppression_leaves_the_broader_one_as_it_is() {
+    let relay = Relay::start().await;
+    relay.hear(&two()).await;
+    let now = misp_sentinel_relay::ledger::Ledger::now();
+    relay.ledger.suppress(&relay.views, ("a.example", ""), None, now).await.unwrap();
+    let narrow = ("http://a.example", "");
+    let done = relay.ledger.suppress(&relay.views, narrow, Some(now + 1), now).await.unwrap();
+    assert_eq!(done.before, 0);
+    assert_eq!(relay.ledger.suppressed().await.unwrap().len(), 2);
+    let done = relay.ledger.unsuppress(&relay.views, "http://A.example", now).await.unwrap();
+    assert_eq!(done.before, 1);
+    let mut sentinel = Sentinel::default();
+    sentinel.accept_all(&relay).await;
+    assert!(sentinel.live().keys().eq(["b.example"]));
+}

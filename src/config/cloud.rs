@@ -1,0 +1,44 @@
+//! The clouds of Azure: where a target signs in and uploads to.
+
+use super::reader::Reader;
+
+/// A cloud, by its addresses. Hosts and scopes are those of Azure-Sentinel's upload connectors,
+/// authorities those of the Azure SDK.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cloud {
+    pub authority: &'static str,
+    pub scope: &'static str,
+    pub endpoint: &'static str,
+    /// The connector's text for the US Government writes it without the second hyphen; only this
+    /// spelling works there as well, as users report.
+    pub path: &'static str,
+}
+
+const PATH: &str = "/workspaces/{workspace_id}/threat-intelligence-stix-objects:upload";
+
+const PUBLIC: Cloud = Cloud {
+    authority: "https://login.microsoftonline.com",
+    scope: "https://management.azure.com/.default",
+    endpoint: "https://api.ti.sentinel.azure.com",
+    path: PATH,
+};
+
+const US_GOVERNMENT: Cloud = Cloud {
+    authority: "https://login.microsoftonline.us",
+    scope: "https://management.usgovcloudapi.net/.default",
+    endpoint: "https://api.ti.sentinel.azure.us",
+    path: PATH,
+};
+
+const CHINA: Cloud = Cloud {
+    authority: "https://login.chinacloudapi.cn",
+    scope: "https://management.chinacloudapi.cn/.default",
+    endpoint: "https://api.ti.sentinel.azure.cn",
+    path: PATH,
+};
+
+/// The cloud of a target.
+pub(super) fn read(reader: &mut Reader, key: &str) -> Cloud {
+    let clouds = [("public", PUBLIC), ("us-government", US_GOVERNMENT), ("china", CHINA)];
+    reader.word(key, &clouds, PUBLIC)
+}

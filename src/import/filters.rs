@@ -1,0 +1,147 @@
+//! `misp_event_filters`: parameters of MISP's restSearch. What policy can say goes there, since the feed
+//! does not know restSearch; the rest goes to `misp.search` as it is.
+
+use toml::Value;
+
+use super::page::Page;
+use super::python::{Literal, Setting};
+use super::table::{from, toml};
+
+/// Parameters that the relay sets by itself, or that only shape the answer.
+const ALWAYS: [(&str, &str); 10] = [
+    ("published", "what is published counts, always"),
+    ("includeEventTags", "tags of events always count"),
+    ("includeSightings", "sightings come with the feed"),
+    ("includeDecayScore", "see misp.decay"),
+    ("withAttachments", "attachments are never asked for"),
+    ("limit", "see misp.rest.page_events"),
+    ("page", "pages are the relay's own"),
+    ("returnFormat", "JSON, always"),
+    ("metadata", "whole events are read"),
+    ("deleted", "what is deleted is asked for, to withdraw it"),
+];
+
+/// Parameters and their lists in `[policy]`: what is to be met, and where there is one, what is not.
+const LISTS: [(&str, &str, Option<&str>); 7] = [
+    ("tags", "tags_include", Some("tags_exclude")),
+    ("org", "orgs_include", Some("orgs_exclude")),
+    ("type", "types_include", Some("types_exclude")),
+    ("category", "categories_include", Some("categories_exclude")),
+    ("threat_level_id", "threat_levels", None),
+    ("analysis", "analysis", None),
+    ("distribution", "distributions", None),
+];
+
+/// Puts each parameter into the page.
+pub(super) fn translate(setting: &Setting, page: &mut Page) {
+    let Literal::Table(filters) = &setting.value else {
+        return page.leave(
+            &from(setting),
+            "not a dictionary: set policy, misp.window and misp.search by hand",
+        );
+    };
+    if !filters.iter().any(|(name, _)| name == "enforceWarninglist") {
+        let why = format!("{} does not ask for enforceWarninglist", from(setting));
+        page.set("policy", "warninglists", "off", why);
+    }
+    for (name, value) in filters {
+        filter(
+            (name, value),
+            &from(setting).replacen(&setting.name, &format!("{}[{name:?}]", setting.name), 1),
+            page,
+        );
+    }
+}
+
+fn filter((name, value): (&str, &Literal), from: &str, page: &mut Page) {
+    if let Some((_, why)) = ALWAYS.iter().find(|(always, _)| *always == name) {
+        return page.leave(from, why);
+    }
+    if let Some((_, include, exclude)) = LISTS.iter().find(|(list, ..)| *list == name)
+        && lists((include, *exclude), value, from, page)
+    {
+        return;
+    }
+    match (name, value) {
+        ("enforceWarninglist", value) => {
+            let on = matches!(value, Literal::Flag(true) | Literal::Integer(1));
+            page.set("policy", "warninglists", if on { "enforce" } else { "off" }, from.to_owned());
+        }
+        ("to_ids", Literal::Flag(_) | Literal::Integer(_)) => {
+            let on = matches!(value, Literal::Flag(true) | Literal::Integer(1));
+            page.set("policy", "to_ids", on, from.to_owned());
+        }
+        ("publish_timestamp" | "last", Literal::Text(age)) if is_age(age) => {
+            page.set("misp", "window", age.as_str(), from.to_owned());
+        }
+        _ => match toml(value) {
+            Some(value) => page.set("misp.search", name, value, format!("{from}, as it is")),
+            None => page.leave(from, "made by running the file: set it by hand"),
+        },
+    }
+}
+
+/// `14d`, `12h`, `30m`
+fn is_age(text: &str) -> bool {
+    let mut characters = text.chars();
+    matches!(characters.next_back(), Some('d' | 'h' | 'm'))
+        && !characters.as_str().is_empty()
+        && characters.all(|c| c.is_ascii_digit())
+}
+
+/// Whether the lists of policy can say it: a value, a list of which one must be met, `!value` and
+/// `NOT` for what must not be.
+fn lists(
+    (include, exclude): (&str, Option<&str>),
+    value: &Literal,
+    from: &str,
+    page: &mut Page,
+) -> bool {
+    let Some((wanted, unwanted)) = sides(value) else { return false };
+    if !unwanted.is_empty() && exclude.is_none() {
+        return false;
+    }
+    let sides = [(Some(include), wanted), (exclude, unwanted)];
+    for (key, values) in sides {
+        let Some(key) = key.filter(|_| !values.is_empty()) else { continue };
+        page.set("policy", key, Value::Array(values), from.to_owned());
+    }
+    true
+}
+
+/// `None`: all of several must be met, which the lists of policy do not say.
+fn sides(value: &Literal) -> Option<(Vec<Value>, Vec<Value>)> {
+    if let Literal::Table(logic) = value {
+        let mut sides = (Vec::new(), Vec::new());
+        for (word, values) in logic {
+            let (wanted, unwanted) = self::sides(values)?;
+            match word.to_ascii_uppercase().as_str() {
+                "OR" if sides.0.is_empty() => sides.0.extend(wanted),
+                "AND" if wanted.len() < 2 && sides.0.is_empty() => sides.0.extend(wanted),
+                "NOT" => sides.1.extend(wanted),
+                _ => return None,
+            }
+            sides.1.extend(unwanted);
+        }
+        return Some(sides);
+    }
+    let values =
+        if let Literal::List(values) = value { values } else { std::slice::from_ref(value) };
+    let mut sides = (Vec::new(), Vec::new());
+    for value in values {
+        match (value.text(), value.integer()) {
+            (Some(text), _) => match text.strip_prefix('!') {
+                Some(text) => sides.1.push(wildcard(text)),
+                None => sides.0.push(wildcard(text)),
+            },
+            (None, Some(number)) => sides.0.push(Value::Integer(number)),
+            (None, None) => return None,
+        }
+    }
+    Some(sides)
+}
+
+/// `%` is MISP's.
+fn wildcard(text: &str) -> Value {
+    Value::String(text.replace('%', "*"))
+}

@@ -1,0 +1,31 @@
+//! The command `import-config`: misp2sentinel's config.py (and constants.py) as a configuration of the
+//! relay. The file is parsed and never executed.
+
+mod filters;
+mod page;
+mod python;
+mod table;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use self::page::Page;
+
+/// The configuration that says what these files say, with a comment on each setting that has no
+/// counterpart.
+///
+/// # Errors
+/// A file cannot be read, or is no Python: says where.
+pub fn import(files: &[PathBuf]) -> anyhow::Result<String> {
+    let mut page = Page::default();
+    for file in files {
+        let shown = file.display();
+        let text = std::fs::read_to_string(file).with_context(|| format!("read {shown}"))?;
+        let settings = python::settings(&text).with_context(|| format!("read {shown}"))?;
+        for setting in &settings {
+            table::translate(setting, &mut page);
+        }
+    }
+    Ok(page.text())
+}

@@ -1,0 +1,115 @@
+//! The configuration that is being made: settings by section, each with where it came from, and what
+//! has no counterpart.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use toml::Value;
+
+/// Sections in the order of config.toml.example.
+const SECTIONS: [&str; 12] = [
+    "misp",
+    "misp.search",
+    "misp.rest",
+    "policy",
+    "convert.types",
+    "indicator",
+    "indicator.confidence",
+    "expiry",
+    "expiry.days",
+    "delivery",
+    "target.sentinel",
+    "log",
+];
+
+const HEAD: &str = "\
+# Made by `misp-sentinel-relay import-config` of misp2sentinel's settings; config.toml.example documents
+# every key. Still to be set: [misp.zeromq] endpoints, e.g. [\"tcp://misp-core:50000\"], the fast way in.
+";
+
+/// What was translated so far.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    sections: BTreeMap<usize, Section>,
+    /// A line for each setting without a counterpart.
+    left: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct Section {
+    /// In the order of their first mention.
+    keys: Vec<String>,
+    values: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    value: Value,
+    comments: Vec<String>,
+}
+
+impl Page {
+    /// `section` is one of [`SECTIONS`]. What is set twice has the later value, and both comments.
+    pub(super) fn set(
+        &mut self,
+        section: &str,
+        key: &str,
+        value: impl Into<Value>,
+        comment: String,
+    ) {
+        let place = SECTIONS.iter().position(|one| *one == section).unwrap_or(SECTIONS.len());
+        let section = self.sections.entry(place).or_default();
+        let value = value.into();
+        match section.values.get_mut(key) {
+            Some(entry) => {
+                entry.value = value;
+                entry.comments.push(comment);
+            }
+            None => {
+                section.keys.push(key.to_owned());
+                section.values.insert(key.to_owned(), Entry { value, comments: vec![comment] });
+            }
+        }
+    }
+
+    /// What has no counterpart, and why.
+    pub(super) fn leave(&mut self, what: &str, why: &str) {
+        self.left.push(format!("# {}: {}", one_line(what), one_line(why)));
+    }
+
+    /// The file.
+    pub(super) fn text(&self) -> String {
+        let mut text = HEAD.to_owned();
+        for (place, section) in &self.sections {
+            // Writing to a string cannot fail.
+            writeln!(text, "\n[{}]", SECTIONS.get(*place).copied().unwrap_or_default()).ok();
+            for key in &section.keys {
+                let Some(entry) = section.values.get(key) else { continue };
+                for comment in &entry.comments {
+                    writeln!(text, "# {}", one_line(comment)).ok();
+                }
+                writeln!(text, "{} = {}", quoted(key), entry.value).ok();
+            }
+        }
+        if !self.left.is_empty() {
+            text.push_str("\n# Without a counterpart:\n");
+            text.push_str(&self.left.join("\n"));
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// A comment must not become a setting.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Bare where TOML lets it.
+fn quoted(key: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if !key.is_empty() && key.chars().all(bare) {
+        return key.to_owned();
+    }
+    Value::String(key.to_owned()).to_string()
+}

@@ -1,0 +1,294 @@
+//! Every setting of misp2sentinel (config.py of April 2026, its Graph-era names, and the lists of
+//! constants.py), and what becomes of it.
+
+use toml::Value;
+
+use super::filters;
+use super::page::Page;
+use super::python::{Literal, Setting};
+
+/// Has no counterpart, and why.
+const WITHOUT: [(&[&str], &str); 21] = [
+    (
+        &["ms_api_version"],
+        "belongs to another API; the relay knows its own (target.NAME.api_version)",
+    ),
+    (&["ms_useragent"], "the relay names itself"),
+    (
+        &[
+            "ms_target_product",
+            "targetProduct",
+            "ms_action",
+            "action",
+            "ms_passiveonly",
+            "passiveOnly",
+        ],
+        "Graph API only",
+    ),
+    (&["network_ignore_direction", "write_post_json"], "Graph API only"),
+    (&["ignore_localtags"], "local tags never leave; policy reads them all the same"),
+    (
+        &["misp_flatten_attributes"],
+        "each attribute of an object is an indicator of its own, always",
+    ),
+    (&["misp_remove_eventreports"], "event reports are never asked for"),
+    (
+        &["remove_pipe_from_misp_attribute"],
+        "each half of a composite is treated as what it is: docs/mapping.md",
+    ),
+    (&["log_file"], "the log goes to standard error: systemd or Docker keep it"),
+    (
+        &["write_parsed_indicators"],
+        "`convert FILE` shows what is sent, `explain` why; or set mode = \"dry-run\"",
+    ),
+    (&["write_parsed_eventid"], "the log has a line for each event"),
+    (&["sentinel_write_response"], "Sentinel's words are in the log, in `status` and in `explain`"),
+    (&["ms_check_if_exist_in_sentinel"], "the ledger knows what was sent: nothing is sent twice"),
+    (&["timeframe_toids_change"], "to_ids switched off withdraws at once"),
+    (
+        &["UPLOAD_INDICATOR_API_ACCEPTED_TYPES"],
+        "indicators always; see indicator.context for what else",
+    ),
+    (&["TLP_MARKING_OBJECT_DEFINITION"], "the markings are STIX's own"),
+    (&["MISP_ANALYSIS", "MISP_THREATLEVEL"], "MISP's own words are known"),
+    (&["local_mode"], "only switched misp_verifycert"),
+    (
+        &["keyVaultName", "KVUri", "credential", "client"],
+        "secrets come from files or the environment: misp.key_file, target.sentinel.client_secret_file",
+    ),
+    (
+        &["retrieved_mispkey", "retrieved_clientsecret", "mispkey", "mispurl"],
+        "a step on the way to misp_key, misp_domain or ms_auth",
+    ),
+    (
+        &["tenant_id", "client_id", "client_secret", "workspace_id", "misp_event_filters_raw"],
+        "a step on the way to ms_auth or misp_event_filters",
+    ),
+];
+
+/// Puts what a setting says into the page.
+pub(super) fn translate(setting: &Setting, page: &mut Page) {
+    let Setting { name, value, line, .. } = setting;
+    let from = from(setting);
+    if let Some((_, why)) = WITHOUT.iter().find(|(names, _)| names.contains(&name.as_str())) {
+        page.leave(&format!("{name} (line {line})"), why);
+        return;
+    }
+    let mut put = Put { page, from, name };
+    match (name.as_str(), value) {
+        ("ms_auth" | "graph_auth", _) => sign_in(setting, put.page),
+        ("misp_event_filters", _) => filters::translate(setting, put.page),
+        ("misp_key", _) => put.secret("misp", "key", value),
+        ("misp_domain", _) => put.filled("misp", "url", value),
+        ("misp_verifycert", Literal::Flag(false)) => {
+            put.from.push_str("; better true, with MISP's certificate in ca_file");
+            put.value("misp", "verify_tls", value);
+        }
+        ("misp_verifycert", _) => put.value("misp", "verify_tls", value),
+        ("misp_event_limit_per_page", _) => put.value("misp.rest", "page_events", value),
+        ("default_confidence" | "defaultConfidenceLevel", _) => {
+            put.value("indicator", "default_confidence", value);
+        }
+        ("days_to_expire", _) => put.value("expiry", "default_days", value),
+        ("days_to_expire_start", _) => put.start(value),
+        ("days_to_expire_mapping", Literal::Table(days)) => {
+            days.iter().for_each(|(path, days)| put.value("expiry.days", path, days));
+        }
+        ("days_to_expire_ignore_misp_last_seen", Literal::Flag(ignored)) => {
+            put.value("expiry", "last_seen_is_expiry", &Literal::Flag(!ignored));
+        }
+        ("ms_max_indicators_request", _) => put.at_most("max_objects", value, 100),
+        ("ms_max_requests_minute", _) => put.at_most("quota_requests", value, 99),
+        ("sourcesystem", _) => put.source(value),
+        ("dry_run", Literal::Flag(true)) => put.text("target.sentinel", "mode", "dry-run"),
+        ("verbose_log", Literal::Flag(true)) => put.text("log", "level", "debug"),
+        ("dry_run" | "verbose_log", Literal::Flag(false)) => put.leave("the default"),
+        _ => constants(&mut put, value),
+    }
+}
+
+/// The lists of constants.py that operators edit.
+fn constants(put: &mut Put<'_>, value: &Literal) {
+    match (put.name, value) {
+        ("SENTINEL_DEFAULT_TLP", Literal::Text(tlp)) => {
+            let level = tlp.trim_start_matches("tlp:").replace("white", "clear");
+            put.text("policy", "tlp_untagged", &level);
+        }
+        ("SENTINEL_DEFAULT_THREATTYPE", _) => put.value("indicator", "default_threat_type", value),
+        ("MISP_ALLOWED_TAXONOMIES", _) => put.value("indicator", "labels_taxonomies", value),
+        ("MISP_TAGS_IGNORE", Literal::List(beginnings)) => {
+            let texts = beginnings.iter().filter_map(Literal::text);
+            let patterns = texts.map(|beginning| Literal::Text(format!("{beginning}*")));
+            put.value("indicator", "labels_ignore", &Literal::List(patterns.collect()));
+        }
+        ("MISP_CONFIDENCE", Literal::Table(parts)) => confidence(put, parts),
+        ("UPLOAD_INDICATOR_MISP_ACCEPTED_TYPES", Literal::List(types)) => {
+            put.page.set("convert.types", "*", false, put.from.clone());
+            for kind in types.iter().filter_map(Literal::text) {
+                put.page.set("convert.types", kind, true, put.from.clone());
+            }
+        }
+        ("UPLOAD_INDICATOR_MISP_ACCEPTED_TYPES", _) => {
+            put.leave("the types that are on are in docs/mapping.md; [convert.types] switches them")
+        }
+        (_, Literal::Code(code)) => put.leave(&format!(
+            "its value `{code}` is made by running the file, which is not done: set it by hand"
+        )),
+        _ => put.leave("no setting of misp2sentinel that is known here"),
+    }
+}
+
+/// `{"prefix": "misp:confidence-level", "matches": {"usually-confident": 75, …}}`
+fn confidence(put: &mut Put<'_>, parts: &[(String, Literal)]) {
+    let part = |name: &str| parts.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+    let (Some(Literal::Text(prefix)), Some(Literal::Table(levels))) =
+        (part("prefix"), part("matches"))
+    else {
+        return put.leave("not of the shape that misp2sentinel reads");
+    };
+    for (level, number) in levels {
+        put.value("indicator.confidence", &format!("{prefix}=\"{level}\""), number);
+    }
+}
+
+/// `ms_auth`, or `graph_auth` of the first releases; as a whole or one of its keys.
+fn sign_in(setting: &Setting, page: &mut Page) {
+    let whole = match (&setting.key, &setting.value) {
+        (Some(key), value) => vec![(key.clone(), value.clone())],
+        (None, Literal::Table(parts)) => parts.clone(),
+        (None, _) => {
+            return page.leave(&setting.name, "not the dictionary that misp2sentinel reads");
+        }
+    };
+    for (key, value) in &whole {
+        let name = format!("{}[{key:?}]", setting.name);
+        let mut put =
+            Put { from: from(setting).replacen(&setting.name, &name, 1), page, name: &name };
+        match (key.as_str(), value) {
+            ("tenant", _) => put.filled("target.sentinel", "tenant_id", value),
+            ("client_id" | "workspace_id", _) => put.filled("target.sentinel", key, value),
+            ("client_secret", _) => put.secret("target.sentinel", key, value),
+            ("scope", Literal::Text(scope)) if scope.contains("graph.microsoft.com") => {
+                put.leave("the Graph API is not used; the scope of the upload API is the default");
+            }
+            ("scope", _) => put.value("target.sentinel", "scope", value),
+            ("new_upload_api" | "graph_api", _) => {
+                put.leave("the STIX objects API is used, which is the one that Microsoft keeps");
+            }
+            ("subscription_id" | "resourceGroupName" | "workspaceName", _) => {
+                put.leave("the management plane is not used");
+            }
+            _ => put.leave("no setting of misp2sentinel that is known here"),
+        }
+    }
+}
+
+/// Where a value comes from, in words.
+pub(super) fn from(setting: &Setting) -> String {
+    let Setting { name, line, conditional, .. } = setting;
+    let doubt = if *conditional { "; it stands under a condition there: is it right?" } else { "" };
+    format!("{name}, line {line}{doubt}")
+}
+
+/// Puts one setting into the page.
+struct Put<'p> {
+    page: &'p mut Page,
+    from: String,
+    name: &'p str,
+}
+
+impl Put<'_> {
+    fn value(&mut self, section: &str, key: &str, value: &Literal) {
+        match toml(value) {
+            Some(value) => self.page.set(section, key, value, self.from.clone()),
+            None => self.unknown(section, key, value),
+        }
+    }
+
+    fn text(&mut self, section: &str, key: &str, text: &str) {
+        self.page.set(section, key, text, self.from.clone());
+    }
+
+    /// What must be there: a `<placeholder>` is not.
+    fn filled(&mut self, section: &str, key: &str, value: &Literal) {
+        if value.text().is_some_and(is_placeholder) {
+            self.from.push_str(" has no value yet");
+            return self.text(section, key, "");
+        }
+        self.value(section, key, value);
+    }
+
+    fn secret(&mut self, section: &str, key: &str, value: &Literal) {
+        if value.text().is_some_and(|text| !is_placeholder(text)) {
+            self.from
+                .push_str(&format!("; a secret: better in a file of its own, named by {key}_file"));
+        }
+        self.filled(section, key, value);
+    }
+
+    /// A value that only the environment, or running the file, would tell.
+    fn unknown(&mut self, section: &str, key: &str, value: &Literal) {
+        let from = &self.from;
+        let why = if let Literal::Environment(variable) = value {
+            let ours = format!("{section}__{key}").replace('.', "__").to_uppercase();
+            format!("{from}: the environment variable {variable}; the relay's is MSR_{ours}")
+        } else {
+            format!("{from}: made by running the file, which is not done; set it by hand")
+        };
+        let is_text = ["misp", "target.sentinel"].contains(&section) && key != "verify_tls";
+        match is_text {
+            true => self.page.set(section, key, "", why),
+            false => self.page.leave(&format!("{section}.{key}"), &why),
+        }
+    }
+
+    fn start(&mut self, value: &Literal) {
+        match value.text() {
+            Some("valid_from") => self.text("expiry", "from", "timestamp"),
+            Some("current_date") => self.text("expiry", "from", "first_seen_by_relay"),
+            _ => self.leave("neither \"valid_from\" nor \"current_date\""),
+        }
+    }
+
+    fn at_most(&mut self, key: &str, value: &Literal, most: i64) {
+        let number = value.integer().filter(|number| *number > most);
+        if let Some(number) = number {
+            self.from.push_str(&format!(" says {number}; {most} is the most"));
+            return self.value("delivery", key, &Literal::Integer(most));
+        }
+        self.value("delivery", key, value);
+    }
+
+    /// Under the old source the relay goes on with the old ids, as far as they are the attributes'.
+    fn source(&mut self, value: &Literal) {
+        self.from.push_str(
+            "; to leave the old indicators alone until they expire, take this and indicator.identity out",
+        );
+        self.value("target.sentinel", "sourcesystem", value);
+        self.text("indicator", "identity", "attribute");
+    }
+
+    fn leave(&mut self, why: &str) {
+        self.page.leave(&self.from, why);
+    }
+}
+
+fn is_placeholder(text: &str) -> bool {
+    text.starts_with('<')
+}
+
+/// `None`: it holds what only running the file would tell.
+pub(super) fn toml(value: &Literal) -> Option<Value> {
+    match value {
+        Literal::Text(text) => Some(Value::String(text.clone())),
+        Literal::Integer(number) => Some(Value::Integer(*number)),
+        Literal::Float(number) => Some(Value::Float(*number)),
+        Literal::Flag(flag) => Some(Value::Boolean(*flag)),
+        Literal::List(list) => list.iter().map(toml).collect::<Option<Vec<_>>>().map(Value::Array),
+        Literal::Table(table) => {
+            let pairs = table.iter().map(|(key, value)| Some((key.clone(), toml(value)?)));
+            pairs.collect::<Option<toml::Table>>().map(Value::Table)
+        }
+        Literal::None | Literal::Environment(_) | Literal::Code(_) => None,
+    }
+}
