@@ -39,7 +39,7 @@ pub fn load(
     let public_url = required_url(&mut reader, own.as_ref());
     let rendering = Rendering { public_url, ..rendering(&mut reader, policy.tlp_untagged) };
     let config = Config {
-        misp: misp::read(&mut reader, own.as_ref()),
+        misp: misp::read(&mut reader, own.as_ref(), policy.decay),
         targets: targets
             .iter()
             .map(|name| target::read(&mut reader, name, (&ledger, &policy)))

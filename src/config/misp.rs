@@ -17,13 +17,13 @@ pub(super) fn url(reader: &mut Reader) -> Option<Url> {
     reader.optional("misp.url", WEB_ADDRESS, target::web_address)
 }
 
-pub(super) fn read(reader: &mut Reader, url: Option<&Url>) -> Misp {
+pub(super) fn read(reader: &mut Reader, url: Option<&Url>, decay: bool) -> Misp {
     let words = [("keep", OnUnpublish::Keep), ("withdraw", OnUnpublish::Withdraw)];
     Misp {
         name: reader.required("misp.name", "the source needs a name"),
         zeromq: zeromq(reader),
         webhook: webhook(reader),
-        rest: rest::read(reader, url),
+        rest: rest::read(reader, url, decay),
         on_unpublish: reader.word("misp.on_unpublish", &words, OnUnpublish::Keep),
         window: reader.optional_duration("misp.window", Duration::from_secs(1)),
         search: rest::search(reader),

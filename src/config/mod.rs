@@ -138,6 +138,8 @@ pub struct Rest {
     pub backoff_max: Duration,
     /// Repeats of a request whose answer did not begin.
     pub retries: u32,
+    /// `misp.decay`: events are read with the scores of decaying models.
+    pub decay: bool,
 }
 
 /// How many withdrawals may be inferred before an operator is asked: the larger of the two.

@@ -12,13 +12,14 @@ pub(super) fn read(reader: &mut Reader) -> Policy {
     let types = mapping::types(reader);
     let withdraw_at = reader.number("sightings.withdraw_at", 0..=1_000_000);
     let prefix = "policy".to_owned();
-    section(&mut Section { reader, prefix, base: None }, (types, withdraw_at))
+    let decay = reader.flag("misp.decay");
+    section(&mut Section { reader, prefix, base: None }, (types, withdraw_at, decay))
 }
 
 /// The policy of a target: `base`, but for the keys that its own section sets.
 pub(super) fn of_target(reader: &mut Reader, name: &str, base: &Policy) -> Policy {
     let prefix = format!("target.{name}.policy");
-    let common = (base.types.clone(), base.withdraw_at);
+    let common = (base.types.clone(), base.withdraw_at, base.decay);
     section(&mut Section { reader, prefix, base: Some(base) }, common)
 }
 
@@ -47,7 +48,7 @@ impl Section<'_, '_> {
 /// What is in `common` is the same for all targets.
 fn section(
     keys: &mut Section<'_, '_>,
-    (types, withdraw_at): (BTreeMap<String, bool>, u32),
+    (types, withdraw_at, decay): (BTreeMap<String, bool>, u32, bool),
 ) -> Policy {
     Policy {
         tlp_max: keys.get("tlp_max", |p| &p.tlp_max, tlp),
@@ -56,6 +57,7 @@ fn section(
         allow_non_routable: keys.get("allow_non_routable", |p| &p.allow_non_routable, Reader::flag),
         types,
         withdraw_at,
+        decay,
         tags_include: keys.get("tags_include", |p| &p.tags_include, Reader::texts),
         tags_exclude: keys.get("tags_exclude", |p| &p.tags_exclude, Reader::texts),
         orgs_include: keys.get("orgs_include", |p| &p.orgs_include, Reader::texts),

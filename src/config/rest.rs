@@ -16,7 +16,7 @@ const OWN: [&str; 8] =
     ["published", "returnFormat", "page", "limit", "order", "metadata", "uuid", "deleted"];
 
 /// `None` without a key.
-pub(super) fn read(reader: &mut Reader, url: Option<&Url>) -> Option<Rest> {
+pub(super) fn read(reader: &mut Reader, url: Option<&Url>, decay: bool) -> Option<Rest> {
     let rest = Rest {
         url: url.map(|url| url.as_str().trim_end_matches('/').to_owned()).unwrap_or_default(),
         key: key(reader),
@@ -39,6 +39,7 @@ pub(super) fn read(reader: &mut Reader, url: Option<&Url>) -> Option<Rest> {
         backoff_min: reader.duration("misp.rest.backoff_min", MILLISECOND),
         backoff_max: reader.duration("misp.rest.backoff_max", MILLISECOND),
         retries: reader.number("misp.rest.retries", 0..=20),
+        decay,
     };
     if rest.key.expose().is_empty() {
         return None;

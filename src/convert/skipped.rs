@@ -52,6 +52,8 @@ pub enum Reason {
     Never,
     /// It is on one of MISP's warninglists.
     Warninglist,
+    /// All of MISP's decaying models that apply say so.
+    Decayed,
     /// MISP's warninglists are not loaded yet: it waits.
     WarninglistsPending,
     /// `valid_until` has passed.
@@ -98,6 +100,7 @@ impl Reason {
             Self::SharingGroup => "sharing_group",
             Self::Never => "never",
             Self::Warninglist => "warninglist",
+            Self::Decayed => "decayed",
             Self::WarninglistsPending => "warninglists_pending",
             Self::Expired => "expired",
         }
@@ -150,6 +153,7 @@ impl Reason {
             Self::SharingGroup => "its sharing group is not in policy.sharing_groups",
             Self::Never => "the value is in policy.never",
             Self::Warninglist => "it is on one of MISP's warninglists: see policy.warninglists",
+            Self::Decayed => "MISP's decaying models say that it is over: see misp.decay",
             Self::WarninglistsPending => {
                 "it waits for MISP's warninglists, which were never read: see `status`"
             }

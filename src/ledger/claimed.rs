@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
+use super::decay::{DECAYED, SCORE};
 use super::sightings::{EXPIRES_AT, FALSE_POSITIVES};
 use super::wanted::decode;
 use super::{Views, Writing, push_uuids};
 use crate::convert::{ClaimFacts, EventFacts};
+use crate::misp::Decay;
 use crate::policy::Beside;
 use crate::stix::{ClaimTimes, Observable};
 
@@ -35,12 +37,18 @@ pub(super) struct ClaimRow {
     expires_at: Option<i64>,
     suppressed: bool,
     false_positives: u32,
+    score: Option<u8>,
+    decayed: Option<bool>,
     facts: String,
 }
 
 impl ClaimRow {
     pub(super) fn observable(&self) -> Observable {
         Observable { path: self.path.clone().into(), value: self.value.clone() }
+    }
+
+    fn decay(&self) -> Option<Decay> {
+        Some(Decay { decayed: self.decayed?, score: self.score? })
     }
 
     pub(super) fn times(&self, facts: &ClaimFacts) -> ClaimTimes {
@@ -58,7 +66,8 @@ pub(super) async fn claims_of(
         "SELECT source, event, attribute, part, object, path, value, claimed_at, facts,
              EXISTS (SELECT 1 FROM suppressed_spellings s WHERE s.spelling = lower(claims.value))
                  AS suppressed,
-             {EXPIRES_AT} AS expires_at, {FALSE_POSITIVES} AS false_positives
+             {EXPIRES_AT} AS expires_at, {FALSE_POSITIVES} AS false_positives,
+             {SCORE} AS score, {DECAYED} AS decayed
          FROM claims WHERE"
     ));
     push_uuids(&mut query, " object IN ", objects);
@@ -70,7 +79,8 @@ pub(super) async fn claims_of(
         let warned = facts.as_ref().map(|facts| lists.warned(facts, &row.observable()));
         let warned = warned.unwrap_or_default();
         let ClaimRow { suppressed, false_positives, .. } = row;
-        let beside = Beside { suppressed, false_positives, warned, ..Beside::default() };
+        let decay = row.decay();
+        let beside = Beside { suppressed, false_positives, warned, decay, ..Beside::default() };
         Claimed { row, facts, beside }
     };
     Ok(rows.into_iter().map(claimed).collect())

@@ -12,7 +12,7 @@ use super::Ledger;
 
 /// All tables, those first that explain the others. A webhook's unconfirmed bodies are told by their
 /// size: they may be of 100 MB, and nothing of them counts yet.
-const TABLES: [(&str, &str); 18] = [
+const TABLES: [(&str, &str); 19] = [
     ("settings", "*"),
     ("counters", "*"),
     ("cursors", "*"),
@@ -29,6 +29,7 @@ const TABLES: [(&str, &str); 18] = [
     ("held", "*"),
     ("inferred", "*"),
     ("sightings", "*"),
+    ("decay", "*"),
     ("suppressed", "*"),
     ("suppressed_spellings", "*"),
 ];

@@ -11,6 +11,7 @@ mod claimed;
 mod claims;
 mod context;
 mod copy;
+mod decay;
 mod delivered;
 mod events;
 mod explain;

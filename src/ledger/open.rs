@@ -17,13 +17,14 @@ use thiserror::Error;
 use super::Ledger;
 use crate::config::LedgerConfig;
 
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "ledger", include_str!("migrations/0001_ledger.sql")),
     (2, "rest", include_str!("migrations/0002_rest.sql")),
     (3, "care", include_str!("migrations/0003_care.sql")),
     (4, "suppressed", include_str!("migrations/0004_suppressed.sql")),
     (5, "sightings", include_str!("migrations/0005_sightings.sql")),
     (7, "context", include_str!("migrations/0007_context.sql")),
+    (8, "decay", include_str!("migrations/0008_decay.sql")),
 ];
 
 /// Pages that SQLite keeps in memory, KiB: the writer's, and each reader's.

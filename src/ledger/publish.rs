@@ -16,7 +16,7 @@ use super::reads::{self, Asking};
 use super::snapshot::{self, Chunk, End, Snapshot, Source};
 use super::wanted::encode;
 use super::writer::{Writer, unix};
-use super::{Lane, Ledger, Writing, sightings, small};
+use super::{Lane, Ledger, Writing, decay, sightings, small};
 use crate::metrics;
 use crate::notice::{Gap, GapReason, Receipt};
 
@@ -116,7 +116,7 @@ impl Writer {
         self.note_begun(&mut tx, &snapshot).await?;
         let (mut end, mut shown) = (None, HashSet::new());
         while let Some(chunk) = snapshot.chunks.recv().await {
-            let Chunk { claims, silent, sighted, end: last } = chunk;
+            let Chunk { claims, silent, sighted, decays, end: last } = chunk;
             let mut change = new_change();
             application.tell(&silent);
             if !application.add(&mut tx, claims, &mut change).await? {
@@ -126,6 +126,9 @@ impl Writer {
             shown.extend(sighted.iter().map(|one| one.sighting.uuid));
             let place = (self.settings.source.as_str(), event);
             sightings::take_in(&mut tx, place, &sighted, &mut change).await?;
+            if self.settings.rest.as_ref().is_some_and(|rest| rest.times.decay) {
+                decay::take_in(&mut tx, place, &decays, &mut change).await?;
+            }
             if let Some(last) = last {
                 end = Some((last, change));
                 break;

@@ -88,7 +88,7 @@ async fn take_back_unshown(
     merge_anew(tx, event, &touched, change).await
 }
 
-async fn merge_anew(
+pub(super) async fn merge_anew(
     tx: &mut Writing,
     (source, event): (&str, Uuid),
     attributes: &HashSet<Uuid>,

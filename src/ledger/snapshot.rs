@@ -12,7 +12,7 @@ use super::judgement::{Asked, Origin, Shown};
 use super::sightings::Sighted;
 use crate::config::OnUnpublish;
 use crate::convert::{self, Claim, Claims, EventFacts, Reason, Skipped};
-use crate::misp::{Attribute, Event, NotAnEvent};
+use crate::misp::{Attribute, Decay, Event, NotAnEvent};
 
 /// How a document came.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,8 @@ pub(super) struct Chunk {
     pub silent: Vec<Uuid>,
     /// False positives and expirations of those that claim something.
     pub sighted: Vec<Sighted>,
+    /// What decaying models say of those, in a read.
+    pub decays: Vec<(Uuid, Option<Decay>)>,
     /// What was left out, with the last chunk.
     pub end: Option<End>,
 }
@@ -72,7 +74,7 @@ pub(super) async fn read(body: Bytes, salt: i64, source: Source) -> Result<Snaps
         };
         let content = content(&event, salt, &origin);
         if head.send(Ok((event.facts(), origin, restricted, content))).is_ok() {
-            convert(&event, &chunks);
+            convert(&event, matches!(origin, Origin::Read(_)), &chunks);
         }
     });
     match started.await {
@@ -101,7 +103,7 @@ fn content(event: &Event<'_>, salt: i64, origin: &Origin) -> i64 {
 }
 
 /// Ends early when the writer has no use for the rest.
-fn convert(event: &Event<'_>, chunks: &mpsc::Sender<Chunk>) {
+fn convert(event: &Event<'_>, is_read: bool, chunks: &mpsc::Sender<Chunk>) {
     let mut end = End::default();
     let mut chunk = Chunk::default();
     for read in event.attributes() {
@@ -113,6 +115,9 @@ fn convert(event: &Event<'_>, chunks: &mpsc::Sender<Chunk>) {
         match convert::claims(&attribute, object) {
             Ok(claims) => {
                 chunk.sighted.extend(sighted(&attribute, &claims));
+                if is_read {
+                    chunk.decays.push((attribute.uuid, attribute.decay()));
+                }
                 chunk.claims.extend(claims);
             }
             Err(reason) => {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::{Uuid, Variant};
 
+use super::decay::{self, Decay};
 use super::lenient::{self, Flag, Maybe, Number, Text};
 use super::sharing_group::{self, SharingGroup};
 use super::sighting::{self, Sighting};
@@ -43,6 +44,7 @@ pub struct Attribute<'a> {
     pub tags: Vec<Tag<'a>>,
     /// The list `Sighting`, unread; empty: none.
     sightings: &'a str,
+    decay: &'a str,
 }
 
 /// What stands in a list of attributes or objects and cannot be read.
@@ -86,6 +88,8 @@ struct Fields<'a> {
     attribute_tags: Tags<'a>,
     #[serde(borrow, rename = "Sighting")]
     sightings: Option<&'a RawValue>,
+    #[serde(borrow)]
+    decay_score: Option<&'a RawValue>,
 }
 
 impl<'a> Attribute<'a> {
@@ -132,7 +136,14 @@ impl<'a> Attribute<'a> {
             relation: fields.object_relation.0,
             tags,
             sightings: fields.sightings.map_or("", RawValue::get),
+            decay: fields.decay_score.map_or("", RawValue::get),
         })
+    }
+
+    /// What decaying models say of it, where any apply and the read asked for them.
+    #[must_use]
+    pub fn decay(&self) -> Option<Decay> {
+        if self.decay.is_empty() { None } else { decay::of_attribute(self.decay) }
     }
 
     /// The false positives and expirations that were reported of it.

@@ -4,6 +4,7 @@
 //! element on its own.
 
 mod attribute;
+mod decay;
 mod document;
 mod event;
 mod galaxy;
@@ -20,6 +21,7 @@ mod time;
 mod tests;
 
 pub use attribute::{Attribute, Malformed};
+pub use decay::Decay;
 pub use document::{Events, NotAnEvent, events};
 pub use event::Event;
 pub use galaxy::Cluster;

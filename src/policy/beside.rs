@@ -1,5 +1,7 @@
 //! What is known of a claim beside its publication.
 
+use crate::misp::Decay;
+
 /// What is known of a claim beside what was published of it. The default: nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Beside {
@@ -10,6 +12,8 @@ pub struct Beside {
     /// An attribute that claims its observable, this one or another, is marked as a false positive.
     pub disputed: bool,
     pub warned: Warned,
+    /// What MISP's decaying models said of its attribute at the last read.
+    pub decay: Option<Decay>,
 }
 
 /// What MISP's warninglists say of a claim's attribute.

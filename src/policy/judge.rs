@@ -92,6 +92,8 @@ impl Judge {
         require(self.admits_sharing_group(event, claim), Reason::SharingGroup)?;
         require(policy.allow_non_routable || is_routable(observable), Reason::NonRoutable)?;
         require(!self.never.contains(&observable.value.to_ascii_lowercase()), Reason::Never)?;
+        let decayed = beside.decay.is_some_and(|decay| decay.decayed);
+        require(!(policy.decay && decayed), Reason::Decayed)?;
         match (policy.warninglists, &beside.warned) {
             (OnHit::Off, _) => Ok(()),
             (_, Warned::Pending) => Err(Reason::WarninglistsPending),
@@ -107,6 +109,12 @@ impl Judge {
             (OnHit::Label, Warned::On(lists)) => lists,
             (OnHit::Label, Warned::Pending) | (OnHit::Enforce | OnHit::Off, _) => &[],
         }
+    }
+
+    /// The score of decaying models, where it counts.
+    #[must_use]
+    pub fn score(&self, beside: &Beside) -> Option<u8> {
+        beside.decay.filter(|_| self.policy.decay).map(|decay| decay.score)
     }
 
     /// Whether warninglists decide anything.
@@ -292,6 +300,7 @@ mod tests {
             false_positive_tags: vec![],
             max_age: None,
             withdraw_at: 3,
+            decay: false,
             never: vec![],
             warninglists: OnHit::Enforce,
         }

@@ -51,6 +51,8 @@ pub struct Policy {
     pub false_positive_tags: Vec<String>,
     /// `[sightings]`: so many false positives of an attribute forbid its claims; 0: never.
     pub withdraw_at: u32,
+    /// `misp.decay`: what decaying models say counts.
+    pub decay: bool,
     /// How long after its timestamp an attribute counts.
     pub max_age: Option<Duration>,
     /// Values that never leave, whatever claims them.

@@ -117,7 +117,8 @@ impl Answer {
 }
 
 async fn search(client: &Client, events: &[Uuid], deleted: Deleted) -> Result<Reply, RestError> {
-    client.ask(&Ask::search(search::events(events, deleted), events.len() > 1)).await
+    let query = search::events(events, deleted, client.reads_decay());
+    client.ask(&Ask::search(query, events.len() > 1)).await
 }
 
 fn unasked(client: &Client) -> RestError {

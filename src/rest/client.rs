@@ -300,6 +300,10 @@ impl Client {
         self.0.config.max_event
     }
 
+    pub(super) fn reads_decay(&self) -> bool {
+        self.0.config.decay
+    }
+
     fn pages(&self) -> MutexGuard<'_, Pages> {
         self.0.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// Whole events. MISP leaves out what is deleted unless it is asked for; with `deleted` however it
 /// leaves out events that hold no attribute at all, deleted or not (`Event::filterEventIds` joins
 /// the attributes): they are found without.
-pub(super) fn events(uuids: &[Uuid], deleted: Deleted) -> Map<String, Value> {
+pub(super) fn events(uuids: &[Uuid], deleted: Deleted, decay: bool) -> Map<String, Value> {
     let mut query = of_uuids(uuids);
     query.extend([
         ("published".to_owned(), json!([0, 1])),
@@ -18,6 +18,9 @@ pub(super) fn events(uuids: &[Uuid], deleted: Deleted) -> Map<String, Value> {
         ("noEventReports".to_owned(), json!(1)),
         ("noShadowAttributes".to_owned(), json!(1)),
     ]);
+    if decay {
+        query.insert("includeDecayScore".to_owned(), json!(1));
+    }
     if deleted == Deleted::Shown {
         query.insert("deleted".to_owned(), json!([0, 1]));
     }

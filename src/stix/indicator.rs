@@ -167,7 +167,8 @@ impl Merger {
     }
 
     fn confidence(&self, claim: &Admitted<'_>) -> u8 {
-        let said = self.context.confidence(claim.event, claim.claim);
+        let score = self.judge.score(&claim.beside);
+        let said = score.or_else(|| self.context.confidence(claim.event, claim.claim));
         let confidence = said.unwrap_or(self.rendering.default_confidence);
         let doubts = u8::try_from(claim.beside.false_positives).unwrap_or(u8::MAX);
         confidence.saturating_sub(self.rendering.false_positive_points.saturating_mul(doubts))

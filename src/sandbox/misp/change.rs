@@ -70,6 +70,16 @@ impl Misp {
         })
     }
 
+    /// Time passes: what the decaying model says now, of which MISP tells nobody.
+    pub fn set_decay(&self, event: Uuid, attribute: Uuid, score: u8, decayed: bool) {
+        self.with(|store| {
+            let found = store.event_mut(event).and_then(|event| event.attribute_mut(attribute));
+            if let Some(attribute) = found {
+                attribute.decay = Some((score, decayed));
+            }
+        });
+    }
+
     /// The attribute's frame may still say that the event is published, though no longer true.
     pub fn edit_attribute(&self, event: Uuid, attribute: Uuid, edit: Edit) -> Vec<Frame> {
         self.change_attribute(event, attribute, "edit", |one| {

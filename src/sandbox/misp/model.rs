@@ -42,6 +42,8 @@ pub struct Attribute {
     /// As the event's; 5 is inherited.
     pub distribution: u8,
     pub timestamp: i64,
+    /// What the one decaying model says: score and whether it is decayed.
+    pub decay: Option<(u8, bool)>,
     /// `object_relation`.
     pub relation: Option<String>,
     pub tags: Vec<Tag>,

@@ -10,6 +10,8 @@ pub(super) struct Shown {
     pub(super) metadata: bool,
     pub(super) live: bool,
     pub(super) deleted: bool,
+    /// With the scores of the decaying model.
+    pub(super) decay: bool,
     /// Only attributes with this `to_ids`.
     pub(super) to_ids: Option<bool>,
     /// The reader's organisation; `None` for a site administrator, who sees all.
@@ -18,8 +20,14 @@ pub(super) struct Shown {
 
 impl Shown {
     /// What ZeroMQ carries: all that is not deleted, whatever its distribution.
-    pub(super) const PUBLICATION: Self =
-        Self { metadata: false, live: true, deleted: false, to_ids: None, reader: None };
+    pub(super) const PUBLICATION: Self = Self {
+        metadata: false,
+        live: true,
+        deleted: false,
+        decay: false,
+        to_ids: None,
+        reader: None,
+    };
 
     /// Whether the reader may know of the event.
     pub(super) fn event(&self, event: &Event) -> bool {
@@ -102,7 +110,7 @@ pub(super) fn write_on(
             Step::Attributes(next, before) => match event.attributes.get(next) {
                 Some(one) if shown.attribute(event, one) => {
                     comma(json, before);
-                    attribute(json, event, None, one);
+                    attribute(json, event, None, (one, shown.decay));
                     Step::Attributes(next + 1, before + 1)
                 }
                 Some(_) => Step::Attributes(next + 1, before),
@@ -160,7 +168,7 @@ fn object(json: &mut Json, event: &Event, object: &Object, shown: &Shown) {
     object_head(json, event, object);
     json.raw(r#","ObjectReference":[],"Attribute":"#);
     let attributes = object.attributes.iter().filter(|one| shown.attribute(event, one));
-    json.list(attributes, |json, one| attribute(json, event, Some(object), one));
+    json.list(attributes, |json, one| attribute(json, event, Some(object), (one, shown.decay)));
     json.raw("}");
 }
 
@@ -179,7 +187,12 @@ pub(super) fn object_head(json: &mut Json, event: &Event, object: &Object) {
 }
 
 /// An attribute as it stands in an event.
-fn attribute(json: &mut Json, event: &Event, object: Option<&Object>, one: &Attribute) {
+fn attribute(
+    json: &mut Json,
+    event: &Event,
+    object: Option<&Object>,
+    (one, decays): (&Attribute, bool),
+) {
     json.raw(r#"{"id":"#).number(one.id);
     json.raw(r#","type":"#).text(&one.kind);
     json.raw(r#","category":"#).text(&one.category);
@@ -200,6 +213,12 @@ fn attribute(json: &mut Json, event: &Event, object: Option<&Object>, one: &Attr
     json.raw(r#","first_seen":null,"last_seen":null,"value":"#).text(&one.value);
     json.raw(r#","Galaxy":[],"ShadowAttribute":[]"#);
     tags(json, &one.tags);
+    if let Some((score, decayed)) = one.decay.filter(|_| decays) {
+        let model = r#""DecayingModel":{"id":"1","name":"A model"}"#;
+        json.raw(&format!(
+            r#","decay_score":[{{"score":{score}.3,"base_score":100,"decayed":{decayed},{model}}}]"#
+        ));
+    }
     json.raw("}");
 }
 

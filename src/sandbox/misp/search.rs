@@ -66,6 +66,7 @@ impl Search {
                 metadata: is_true(asked.get("metadata")),
                 live,
                 deleted,
+                decay: is_true(asked.get("includeDecayScore")),
                 to_ids: (off != on).then_some(on),
                 reader,
             },

@@ -273,6 +273,7 @@ impl Store {
             deleted: false,
             distribution: new.distribution,
             timestamp: self.clock,
+            decay: None,
             relation: None,
             tags,
         }

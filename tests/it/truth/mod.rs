@@ -2,6 +2,7 @@
 //! withdrawn because MISP answers wrongly.
 
 mod answers;
+mod decay;
 mod explain;
 mod feed;
 mod lists;
