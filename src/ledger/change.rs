@@ -5,8 +5,8 @@ use uuid::Uuid;
 use super::views::{View, Views};
 use super::{Lane, Writing};
 
-/// What one transaction alters. In each view that it alters it has a number for each lane; a number, and its place in the queue of each of the view's targets, is made when the first
-/// object joins it.
+/// What one transaction alters. In each view that it alters it has a number for each lane: made, with a
+/// place in the queue of each of the view's targets, when the first object joins it.
 #[derive(Debug)]
 pub(super) struct Change<'a> {
     pub views: &'a Views,

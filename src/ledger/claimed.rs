@@ -88,12 +88,18 @@ pub(super) async fn claims_of(
 
 pub(super) type EventsByKey = HashMap<(String, Uuid), EventFacts>;
 
-/// The facts of the claims' events, as far as they are not known yet.
+/// Facts kept for the next claims; those of an event may take tens of kilobytes.
+const MAX_EVENTS: usize = 500;
+
+/// The facts of the claims' events, as far as they are not known yet. Of many, only these are kept.
 pub(super) async fn load_events(
     tx: &mut Writing,
     claims: &[Claimed],
     events: &mut EventsByKey,
 ) -> sqlx::Result<()> {
+    if events.len() > MAX_EVENTS {
+        events.clear();
+    }
     for Claimed { row: claim, .. } in claims {
         let key = (claim.source.clone(), claim.event);
         if events.contains_key(&key) {

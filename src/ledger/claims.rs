@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use sqlx::{QueryBuilder, Sqlite};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, FromRow, QueryBuilder, Sqlite, SqliteExecutor};
 use uuid::Uuid;
 
 use super::change::Change;
@@ -26,6 +27,47 @@ pub(super) struct Stored {
 
 /// The digest of a claim that is not what a snapshot said: the next one writes it anew.
 pub(super) const ALTERED: i64 = 0;
+
+/// A claim's primary key: where a walk over all claims stands.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub(super) struct ClaimKey {
+    pub source: String,
+    pub event: Uuid,
+    pub attribute: Uuid,
+    pub part: i16,
+}
+
+impl ClaimKey {
+    /// Before the first claim.
+    pub(super) fn least() -> Self {
+        Self { source: String::new(), event: Uuid::nil(), attribute: Uuid::nil(), part: -1 }
+    }
+}
+
+/// The next claims behind `place` in the order of their keys, which each row begins with; `columns`
+/// are what else it holds.
+pub(super) async fn behind<'c, R>(
+    connection: impl SqliteExecutor<'c>,
+    place: &ClaimKey,
+    columns: &str,
+    limit: i64,
+) -> sqlx::Result<Vec<R>>
+where
+    R: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+{
+    sqlx::query_as(AssertSqlSafe(format!(
+        "SELECT source, event, attribute, part, {columns} FROM claims
+         WHERE (source, event, attribute, part) > ($1, $2, $3, $4)
+         ORDER BY source, event, attribute, part LIMIT $5"
+    )))
+    .bind(&place.source)
+    .bind(place.event)
+    .bind(place.attribute)
+    .bind(place.part)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+}
 
 pub(super) async fn stored_claims(
     tx: &mut Writing,

@@ -1,10 +1,10 @@
 //! `expiry.renew`: what MISP still claims at half of its life lives on. A claim's `claimed_at` moves on
 //! by whole half-lives, so that the same moment gives the same date, whenever it is looked at.
 
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::change::Change;
+use super::claims::{ClaimKey, behind};
 use super::sightings::EXPIRES_AT;
 use super::wanted::{decode, refresh};
 use super::{Lane, Ledger, Views};
@@ -14,21 +14,10 @@ use crate::stix::{ClaimTimes, Observable};
 /// Claims looked at in a step.
 const STEP: i64 = 2_500;
 
-/// A claim's primary key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ClaimKey {
-    source: String,
-    event: Uuid,
-    attribute: Uuid,
-    part: i16,
-}
-
 #[derive(Debug, sqlx::FromRow)]
 struct Row {
-    source: String,
-    event: Uuid,
-    attribute: Uuid,
-    part: i16,
+    #[sqlx(flatten)]
+    key: ClaimKey,
     object: Uuid,
     path: String,
     value: String,
@@ -38,11 +27,6 @@ struct Row {
 }
 
 impl Row {
-    fn key(&self) -> ClaimKey {
-        let Self { source, event, attribute, part, .. } = self;
-        ClaimKey { source: source.clone(), event: *event, attribute: *attribute, part: *part }
-    }
-
     fn renewed(&self, views: &Views, now: i64) -> sqlx::Result<i64> {
         let facts: ClaimFacts = decode(&self.facts)?;
         let times = ClaimTimes::of(&facts, self.claimed_at, self.expires_at);
@@ -63,8 +47,10 @@ impl Ledger {
         after: Option<ClaimKey>,
         now: i64,
     ) -> sqlx::Result<(Option<ClaimKey>, u64)> {
-        let rows = self.claims_after(after).await?;
-        let next = rows.last().map(Row::key);
+        let place = after.unwrap_or_else(ClaimKey::least);
+        let columns = format!("object, path, value, claimed_at, facts, {EXPIRES_AT} AS expires_at");
+        let rows: Vec<Row> = behind(&self.readers, &place, &columns, STEP).await?;
+        let next = rows.last().map(|row| row.key.clone());
         let next = next.filter(|_| i64::try_from(rows.len()).is_ok_and(|rows| rows >= STEP));
         let mut due = Vec::new();
         for row in rows {
@@ -86,10 +72,10 @@ impl Ledger {
                  AND object = $6 AND claimed_at = $7 RETURNING object",
             )
             .bind(from)
-            .bind(&row.source)
-            .bind(row.event)
-            .bind(row.attribute)
-            .bind(row.part)
+            .bind(&row.key.source)
+            .bind(row.key.event)
+            .bind(row.key.attribute)
+            .bind(row.key.part)
             .bind(row.object)
             .bind(row.claimed_at)
             .fetch_optional(&mut *tx)
@@ -103,27 +89,5 @@ impl Ledger {
         refresh(&mut tx, &objects, &mut change).await?;
         self.commit(tx, &change).await?;
         Ok((next, due.len() as u64))
-    }
-
-    async fn claims_after(&self, after: Option<ClaimKey>) -> sqlx::Result<Vec<Row>> {
-        let after = after.unwrap_or(ClaimKey {
-            source: String::new(),
-            event: Uuid::nil(),
-            attribute: Uuid::nil(),
-            part: -1,
-        });
-        sqlx::query_as(AssertSqlSafe(format!(
-            "SELECT source, event, attribute, part, object, path, value, claimed_at, facts,
-                 {EXPIRES_AT} AS expires_at
-             FROM claims WHERE (source, event, attribute, part) > ($1, $2, $3, $4)
-             ORDER BY source, event, attribute, part LIMIT $5"
-        )))
-        .bind(&after.source)
-        .bind(after.event)
-        .bind(after.attribute)
-        .bind(after.part)
-        .bind(STEP)
-        .fetch_all(&self.readers)
-        .await
     }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::apply::STEP;
 use super::change::Change;
+use super::claims::{ClaimKey, behind};
 use super::wanted::refresh;
 use super::{Lane, Ledger, Views, targets};
 use crate::stix::{Observable, Withdraw};
@@ -152,33 +153,22 @@ impl Ledger {
 /// Gives all claims the keys of another identity or namespace, and forgets what was wanted and sent
 /// under the old ones, and how the view was made: the ledger is judged anew after this.
 async fn rename_objects(tx: &mut SqliteConnection, views: &Views) -> sqlx::Result<()> {
-    let mut after = (String::new(), Uuid::nil(), Uuid::nil(), -1);
+    let (mut place, step) = (ClaimKey::least(), i64::try_from(STEP).unwrap_or(i64::MAX));
     loop {
-        let claims: Vec<ClaimKey> = sqlx::query_as(
-            "SELECT source, event, attribute, part, path, value FROM claims
-             WHERE (source, event, attribute, part) > ($1, $2, $3, $4)
-             ORDER BY source, event, attribute, part LIMIT $5",
-        )
-        .bind(&after.0)
-        .bind(after.1)
-        .bind(after.2)
-        .bind(after.3)
-        .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
-        .fetch_all(&mut *tx)
-        .await?;
+        let claims: Vec<Named> = behind(&mut *tx, &place, "path, value", step).await?;
         let Some(last) = claims.last() else { break };
-        after = (last.source.clone(), last.event, last.attribute, last.part);
-        for claim in claims {
-            let observable = Observable { path: claim.path.into(), value: claim.value };
+        place = last.key.clone();
+        for Named { key, path, value } in claims {
+            let observable = Observable { path: path.into(), value };
             sqlx::query(
                 "UPDATE claims SET object = $1, digest = 0
                  WHERE source = $2 AND event = $3 AND attribute = $4 AND part = $5",
             )
-            .bind(views.object_key(&observable, claim.attribute))
-            .bind(claim.source)
-            .bind(claim.event)
-            .bind(claim.attribute)
-            .bind(claim.part)
+            .bind(views.object_key(&observable, key.attribute))
+            .bind(key.source)
+            .bind(key.event)
+            .bind(key.attribute)
+            .bind(key.part)
             .execute(&mut *tx)
             .await?;
         }
@@ -213,11 +203,9 @@ pub(super) fn judged_name(view: &str) -> String {
 }
 
 #[derive(Debug, sqlx::FromRow)]
-struct ClaimKey {
-    source: String,
-    event: Uuid,
-    attribute: Uuid,
-    part: i16,
+struct Named {
+    #[sqlx(flatten)]
+    key: ClaimKey,
     path: String,
     value: String,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::renew::ClaimKey;
+use super::claims::ClaimKey;
 use super::writer::millis;
 use super::{Ledger, Views, WriterSettings};
 

@@ -30,9 +30,6 @@ pub(super) async fn refresh(
     let mut events = HashMap::new();
     let views = change.views;
     for objects in objects.chunks(CHUNK) {
-        if events.len() > CHUNK {
-            events.clear();
-        }
         let claims = claims_of(tx, objects, views).await?;
         load_events(tx, &claims, &mut events).await?;
         for view in views.iter() {

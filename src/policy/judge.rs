@@ -1,11 +1,13 @@
 //! The verdict on one claim. It fails closed: what forbids counts in whichever state a tag is
 //! (published, put on since, taken off since), what permits only while it is published and still on.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use wildmatch::WildMatch;
 
+use super::lists::Lists;
 use super::routable::is_routable;
+use super::spelling::spellings;
 use super::{Beside, OnHit, Policy, Tlp, Warned};
 use crate::convert::{self, ClaimFacts, EventFacts, Reason, SharingGroup, Sibling, Since};
 use crate::stix::Observable;
@@ -15,9 +17,6 @@ const INHERIT: i64 = 5;
 
 /// MISP `distribution` 4.
 const SHARING_GROUP: i64 = 4;
-
-/// The types whose values have several spellings.
-const KINDS: [&str; 6] = ["ip-dst", "domain", "url", "email", "mac-address", "regkey"];
 
 /// The type whose switch the names in composites are under, and their object path.
 const NAMES: (&str, &str) = ("filename", "file:name");
@@ -210,24 +209,6 @@ fn sharing_groups<'f>(
     restricted.map(|(_, number, group)| (number, group))
 }
 
-/// How claims spell a value, in lower case: as it is written, and as any type reads it.
-#[must_use]
-pub fn spellings(value: &str) -> BTreeSet<String> {
-    let said = convert::types().iter().flat_map(|row| convert::said(row.name, value));
-    let all = said.map(|observable| observable.value).chain([value.to_owned()]);
-    all.map(|spelling| spelling.to_ascii_lowercase()).collect()
-}
-
-/// Whether two texts spell one value: the first type that reads both reads the same.
-#[must_use]
-pub fn is_same(one: &str, other: &str) -> bool {
-    let read = |value: &str| {
-        let said = KINDS.iter().flat_map(|kind| convert::said(kind, value)).next();
-        said.map_or(value.to_ascii_lowercase(), |observable| observable.value.to_ascii_lowercase())
-    };
-    read(one) == read(other)
-}
-
 /// The attribute's distribution after inheritance from its object and event.
 fn distribution(event: &EventFacts, claim: &ClaimFacts) -> i64 {
     let of_object = claim.object.as_ref().map_or(INHERIT, |object| object.distribution);
@@ -243,34 +224,6 @@ fn require(holds: bool, otherwise: Reason) -> Result<(), Reason> {
 
 fn allows(list: &[i64], value: i64) -> bool {
     list.is_empty() || list.contains(&value)
-}
-
-/// What must and what must not match.
-#[derive(Debug, Clone)]
-struct Lists {
-    include: Vec<WildMatch>,
-    exclude: Vec<WildMatch>,
-}
-
-impl Lists {
-    fn new(include: &[String], exclude: &[String]) -> Self {
-        let compile = |list: &[String]| {
-            list.iter().map(|pattern| WildMatch::new_case_insensitive(pattern)).collect()
-        };
-        Self { include: compile(include), exclude: compile(exclude) }
-    }
-
-    fn includes(&self, text: &str) -> bool {
-        self.include.iter().any(|pattern| pattern.matches(text))
-    }
-
-    fn excludes(&self, text: &str) -> bool {
-        self.exclude.iter().any(|pattern| pattern.matches(text))
-    }
-
-    fn allow(&self, text: &str) -> bool {
-        (self.include.is_empty() || self.includes(text)) && !self.excludes(text)
-    }
 }
 
 #[cfg(test)]
@@ -605,16 +558,5 @@ mod tests {
         assert!(!tells(include, vec![]));
         assert!(tells(include, tagged("share:soc")));
         assert!(!tells(|policy| policy.never = vec!["A.EXE".into()], vec![]));
-    }
-
-    #[test]
-    fn one_value_in_two_spellings_is_known_and_a_part_of_it_is_another() {
-        assert!(is_same("evil[.]example", "EVIL.example."));
-        assert!(is_same("10.0.0.5/32", "10.0.0.5"));
-        assert!(!is_same("http://198.51.100.7", "198.51.100.7"));
-        assert!(!is_same("http://evil.example", "evil.example"));
-        // As claims of every type spell it.
-        assert!(spellings("AS64500").contains("64500"));
-        assert!(spellings("198.51.100.7|443").contains("198.51.100.7"));
     }
 }

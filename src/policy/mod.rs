@@ -5,11 +5,14 @@ use std::time::Duration;
 
 mod beside;
 mod judge;
+mod lists;
 mod routable;
+mod spelling;
 mod tlp;
 
 pub use beside::{Beside, Warned};
-pub use judge::{Judge, is_same, spellings};
+pub use judge::Judge;
+pub use spelling::{is_same, spellings};
 pub use tlp::Tlp;
 
 /// The rules of a view. An empty list allows all.

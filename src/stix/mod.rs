@@ -3,6 +3,7 @@
 mod body;
 mod context;
 mod description;
+mod document;
 mod envelope;
 mod expiry;
 mod indicator;

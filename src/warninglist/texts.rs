@@ -2,6 +2,8 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
+use hashbrown::HashTable;
+
 /// The hash by which every [`Texts`] finds a text: one hash serves all lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hashed(u64);
@@ -20,15 +22,14 @@ impl Hashed {
 
 /// Texts of this length and longer have it in four bytes behind the first.
 const LONG: u8 = u8::MAX;
-const FREE: u32 = u32::MAX;
 
 /// Texts in the order in which they were put in, each behind its length.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Texts {
     run: Vec<u8>,
     count: usize,
-    /// A power of two of offsets into `run`, at most two thirds of them taken.
-    slots: Vec<u32>,
+    /// Offsets into `run`, by the hash of the text there.
+    found: HashTable<u32>,
 }
 
 impl Texts {
@@ -54,26 +55,27 @@ impl Texts {
     /// Makes the texts findable.
     pub(super) fn seal(&mut self) {
         self.run.shrink_to_fit();
-        let room = (self.count + self.count / 2 + 1).next_power_of_two();
-        let mut slots = vec![FREE; room];
+        let mut found = HashTable::with_capacity(self.count);
+        let hash =
+            |at: &u32| self.at(*at as usize).map_or(0, |(text, _)| Hashed::of(text).number());
         let mut offset = 0;
         while let Some((text, next)) = self.at(offset) {
-            let found = probe(&slots, Hashed::of(text), |taken| {
-                self.at(taken as usize).is_some_and(|(known, _)| known == text)
-            });
-            if let Found::Free(place) = found
-                && let (Some(slot), Ok(at)) = (slots.get_mut(place), u32::try_from(offset))
-            {
-                *slot = at;
+            let hashed = Hashed::of(text).number();
+            let is_known = found.find(hashed, |at| self.is_at(*at, text)).is_some();
+            if let (false, Ok(at)) = (is_known, u32::try_from(offset)) {
+                found.insert_unique(hashed, at, hash);
             }
             offset = next;
         }
-        self.slots = slots;
+        self.found = found;
     }
 
     pub(super) fn contains(&self, text: &str, hashed: Hashed) -> bool {
-        let same = |offset: u32| self.at(offset as usize).is_some_and(|(known, _)| known == text);
-        !self.slots.is_empty() && matches!(probe(&self.slots, hashed, same), Found::Taken)
+        self.found.find(hashed.number(), |at| self.is_at(*at, text)).is_some()
+    }
+
+    fn is_at(&self, offset: u32, text: &str) -> bool {
+        self.at(offset as usize).is_some_and(|(known, _)| known == text)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -102,26 +104,6 @@ impl Texts {
         let text = self.run.get(begin..begin + length)?;
         Some((std::str::from_utf8(text).ok()?, begin + length))
     }
-}
-
-enum Found {
-    Taken,
-    Free(usize),
-}
-
-/// Looks from the hash's place on until `same` says yes or a place is free.
-fn probe(slots: &[u32], hashed: Hashed, same: impl Fn(u32) -> bool) -> Found {
-    let mask = slots.len() - 1;
-    let begin = usize::try_from(hashed.0 & mask as u64).unwrap_or(0);
-    for step in 0..slots.len() {
-        let place = (begin + step) & mask;
-        match slots.get(place) {
-            Some(&FREE) | None => return Found::Free(place),
-            Some(&taken) if same(taken) => return Found::Taken,
-            Some(_) => {}
-        }
-    }
-    Found::Free(begin)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::convert::ClaimFacts;
 use crate::ledger::apply::STEP;
 use crate::ledger::change::Change;
 use crate::ledger::claimed::{ClaimRow, claims_of, load_events};
+use crate::ledger::claims::{ClaimKey, behind};
 use crate::ledger::generations::{self, newest};
 use crate::ledger::guard;
 use crate::ledger::start::{judged_name, store_setting};
@@ -48,15 +49,10 @@ pub enum AdoptError {
 /// Under which the ledger remembers that lists wait.
 const SETTING: &str = "warninglists waiting";
 
-/// Where a walk over all claims stands.
-type Place = (String, Uuid, Uuid, i16);
-
 #[derive(Debug, sqlx::FromRow)]
 struct Row {
-    source: String,
-    event: Uuid,
-    attribute: Uuid,
-    part: i16,
+    #[sqlx(flatten)]
+    key: ClaimKey,
     object: Uuid,
     path: String,
     value: String,
@@ -195,32 +191,18 @@ impl Ledger {
     /// The objects of claims on which the lists say something else than those before.
     async fn differing(&self, before: &Lists, after: &Lists) -> sqlx::Result<Vec<Uuid>> {
         let mut objects = Vec::new();
-        let mut place: Place = (String::new(), Uuid::nil(), Uuid::nil(), -1);
+        let (mut place, step) = (ClaimKey::least(), i64::try_from(STEP).unwrap_or(i64::MAX));
         loop {
-            let rows = self.claims_behind(&place).await?;
+            let columns = "object, path, value, facts";
+            let rows: Vec<Row> = behind(&self.readers, &place, columns, step).await?;
             let Some(last) = rows.last() else { break };
-            place = (last.source.clone(), last.event, last.attribute, last.part);
+            place = last.key.clone();
             let differs = |row: &&Row| row.lists(before) != row.lists(after);
             objects.extend(rows.iter().filter(differs).map(|row| row.object));
         }
         objects.sort_unstable();
         objects.dedup();
         Ok(objects)
-    }
-
-    async fn claims_behind(&self, place: &Place) -> sqlx::Result<Vec<Row>> {
-        sqlx::query_as(
-            "SELECT source, event, attribute, part, object, path, value, facts FROM claims
-             WHERE (source, event, attribute, part) > ($1, $2, $3, $4)
-             ORDER BY source, event, attribute, part LIMIT $5",
-        )
-        .bind(&place.0)
-        .bind(place.1)
-        .bind(place.2)
-        .bind(place.3)
-        .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
-        .fetch_all(&self.readers)
-        .await
     }
 }
 

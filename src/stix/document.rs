@@ -1,0 +1,133 @@
+//! Context objects as they go over the wire.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::ContextKind;
+use super::body::Phase;
+use crate::convert::{Cluster, ClusterKind};
+
+/// The wire form (STIX 2.1: 4.1 Attack Pattern, 4.5 Identity, 4.17 Threat Actor, 5.1 Relationship), in
+/// a fixed order of members.
+#[derive(Serialize)]
+pub(super) struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    spec_version: &'static str,
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity_class: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    aliases: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    external_references: Vec<Reference<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kill_chain_phases: Vec<Phase>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relationship_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_ref: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_ref: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Reference<'a> {
+    source_name: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<&'a str>,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(kind: ContextKind, id: Uuid) -> Self {
+        Self {
+            kind: kind.word(),
+            spec_version: "2.1",
+            id: format!("{}--{id}", kind.word()),
+            name: None,
+            description: None,
+            identity_class: None,
+            aliases: Vec::new(),
+            external_references: Vec::new(),
+            kill_chain_phases: Vec::new(),
+            relationship_type: None,
+            source_ref: None,
+            target_ref: None,
+        }
+    }
+
+    pub(super) fn describe(&mut self, cluster: &'a Cluster) {
+        self.name = Some(&cluster.name);
+        self.description = Some(cluster.description.as_str()).filter(|text| !text.is_empty());
+        let (url, external_id) = (cluster.url.as_deref(), cluster.external_id.as_deref());
+        if url.or(external_id).is_some() {
+            let source_name = external_id.map_or("misp-galaxy", source_name);
+            self.external_references.push(Reference { source_name, url, external_id });
+        }
+        match cluster.kind {
+            ClusterKind::AttackPattern => {
+                let phases: BTreeSet<_> =
+                    cluster.kill_chain.iter().filter_map(|p| phase(p)).collect();
+                let phase = |(kill_chain_name, phase_name)| Phase { kill_chain_name, phase_name };
+                self.kill_chain_phases = phases.into_iter().map(phase).collect();
+            }
+            ClusterKind::ThreatActor => {
+                let others = cluster.synonyms.iter().filter(|synonym| **synonym != cluster.name);
+                self.aliases = others.map(String::as_str).collect();
+            }
+        }
+    }
+}
+
+/// Who numbers so (MITRE writes `mitre-attack` for all of ATT&CK).
+fn source_name(external_id: &str) -> &'static str {
+    if external_id.starts_with("AML.") { "mitre-atlas" } else { "mitre-attack" }
+}
+
+/// misp-galaxy writes MITRE's chains without `mitre-` and with the platform:
+/// `attack-Linux:initial-access`, `mobile-attack-iOS:impact`; older ones with the domain,
+/// `mitre-attack:enterprise-attack:impact`.
+fn phase(written: &str) -> Option<(String, String)> {
+    let (chain, rest) = written.split_once(':')?;
+    let phase = rest.rsplit(':').next().map(str::trim).filter(|phase| !phase.is_empty())?;
+    let bare = chain.trim().strip_prefix("mitre-").unwrap_or(chain.trim());
+    let is_of = |known: &&str| {
+        bare.strip_prefix(*known).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let known = ["attack", "mobile-attack", "pre-attack", "ics-attack", "atlas"];
+    let chain = known.iter().find(|known| is_of(known)).map(|known| format!("mitre-{known}"));
+    Some((chain.unwrap_or_else(|| bare.to_owned()), phase.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_are_mitres_whatever_the_platform() {
+        for (written, read) in [
+            ("attack-Linux:initial-access", Some(("mitre-attack", "initial-access"))),
+            ("attack-Office-365:impact", Some(("mitre-attack", "impact"))),
+            ("attack:impact", Some(("mitre-attack", "impact"))),
+            ("mobile-attack-iOS:impact", Some(("mitre-mobile-attack", "impact"))),
+            ("pre-attack:launch", Some(("mitre-pre-attack", "launch"))),
+            ("mitre-attack:enterprise-attack:impact", Some(("mitre-attack", "impact"))),
+            ("mitre-mobile-attack:mobile-attack:impact", Some(("mitre-mobile-attack", "impact"))),
+            ("mitre-atlas:reconnaissance", Some(("mitre-atlas", "reconnaissance"))),
+            ("house:stage", Some(("house", "stage"))),
+            ("attack:", None),
+            ("impact", None),
+        ] {
+            let expected = read.map(|(chain, phase)| (chain.to_owned(), phase.to_owned()));
+            assert_eq!(phase(written), expected, "{written}");
+        }
+    }
+}
