@@ -104,6 +104,28 @@ pub(super) async fn stored_facts(
     facts.map(|facts| super::wanted::decode(&facts)).transpose()
 }
 
+/// Gives a claim facts that no snapshot said so.
+pub(super) async fn alter(
+    tx: &mut Writing,
+    (source, event): (&str, Uuid),
+    (attribute, part): Place,
+    facts: &ClaimFacts,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE claims SET facts = $1, digest = $2
+         WHERE source = $3 AND event = $4 AND attribute = $5 AND part = $6",
+    )
+    .bind(encode(facts)?)
+    .bind(ALTERED)
+    .bind(source)
+    .bind(event)
+    .bind(attribute)
+    .bind(part)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn object_of(
     tx: &mut Writing,
     (source, event): (&str, Uuid),

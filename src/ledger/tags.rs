@@ -2,12 +2,12 @@
 
 use uuid::Uuid;
 
-use super::Writing;
 use super::apply::STEP;
 use super::change::Change;
-use super::claims::{ALTERED, Place};
+use super::claims::Place;
 use super::wanted::{decode, encode, refresh};
 use super::withdraw::touch;
+use super::{Writing, claims};
 use crate::convert::{ClaimFacts, EventFacts, Since, Tag};
 use crate::notice::TagChange;
 
@@ -80,18 +80,7 @@ async fn apply_to_attribute(
         if !change_tags(&mut facts.tags, tag, heard) {
             continue;
         }
-        sqlx::query(
-            "UPDATE claims SET facts = $1, digest = $2
-             WHERE source = $3 AND event = $4 AND attribute = $5 AND part = $6",
-        )
-        .bind(encode(&facts)?)
-        .bind(ALTERED)
-        .bind(event.0)
-        .bind(event.1)
-        .bind(attribute)
-        .bind(part)
-        .execute(&mut **tx)
-        .await?;
+        claims::alter(tx, event, (attribute, part), &facts).await?;
         objects.push(object);
     }
     if objects.is_empty() {

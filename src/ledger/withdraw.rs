@@ -99,7 +99,7 @@ pub(super) async fn withdraw(
         let object = if keep.is_empty() { Uuid::nil() } else { claim.object };
         let tombstone = Tombstone { object, ids_only, ..Tombstone::of(claim.attribute, timestamp) };
         bury(tx, event.0, &tombstone, change.opened_at).await?;
-        claims::delete(tx, event, (claim.attribute, claim.part)).await?;
+        end(tx, event, (claim.attribute, claim.part), (ids_only, change)).await?;
     }
     if !ending.is_empty() {
         guard::forget_gone(tx, event).await?;
@@ -108,6 +108,24 @@ pub(super) async fn withdraw(
     let objects: HashSet<Uuid> = ending.iter().map(|claim| claim.object).collect();
     refresh(tx, &objects.into_iter().collect::<Vec<_>>(), change).await?;
     Ok(Withdrawn::Claims(ending.len()))
+}
+
+/// A claim that marks its value as a false positive goes on doing so without `to_ids`, until MISP shows
+/// the attribute otherwise: switching `to_ids` off is what people do next.
+async fn end(
+    tx: &mut Writing,
+    event: (&str, Uuid),
+    place: claims::Place,
+    (ids_only, change): (bool, &Change<'_>),
+) -> sqlx::Result<()> {
+    let facts = if ids_only { claims::stored_facts(tx, event, place).await? } else { None };
+    match facts.filter(|facts| change.views.iter().any(|view| view.judge.disputes(facts))) {
+        Some(facts) => {
+            let facts = ClaimFacts { to_ids: false, ..facts };
+            claims::alter(tx, event, place, &facts).await
+        }
+        None => claims::delete(tx, event, place).await,
+    }
 }
 
 async fn find(

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::support::event::{of_another_event, publication, tagged, tagged_publication, then};
+use super::support::event::{
+    of_another_event, publication, tagged, tagged_publication, then, to_ids_off,
+};
 use super::support::ledger::{Relay, TARGET};
 use super::support::sandbox::eventually;
 use super::support::scene::Scene;
@@ -115,6 +117,25 @@ async fn a_false_positive_is_of_the_value_on_an_attribute_and_of_the_event_on_an
     relay.hear(&publication(then() + 100_300, &[(1, "a.example", &[])])).await;
     sentinel.accept_all(&relay).await;
     assert!(sentinel.live().keys().eq(["a.example"]), "published without the tag");
+}
+
+#[tokio::test]
+async fn a_false_positive_stays_one_when_its_to_ids_goes_too() {
+    let relay = Relay::start().await;
+    let mut sentinel = Sentinel::default();
+    relay.hear(&two()).await;
+    relay.hear(&of_another_event(&two())).await;
+    relay.hear(&tagged(1, FALSE_POSITIVE, true)).await;
+    relay.hear(&to_ids_off(1, "a.example", then() + 1)).await;
+    sentinel.accept_all(&relay).await;
+    assert!(sentinel.live().keys().eq(["b.example"]), "the other event still claims a.example");
+    // Without the mark, switching to_ids off is of the one attribute.
+    relay.hear(&to_ids_off(2, "b.example", then() + 1)).await;
+    sentinel.accept_all(&relay).await;
+    assert!(sentinel.live().keys().eq(["b.example"]));
+    relay.hear(&publication(then() + 100_300, &[(1, "a.example", &[])])).await;
+    sentinel.accept_all(&relay).await;
+    assert!(sentinel.live().keys().eq(["a.example", "b.example"]), "published without the tag");
 }
 
 #[tokio::test]

@@ -57,6 +57,15 @@ pub(crate) fn tagged(number: usize, tag: &str, on: bool) -> Vec<u8> {
     .into_bytes()
 }
 
+/// An attribute of the event whose `to_ids` is switched off.
+pub(crate) fn to_ids_off(number: usize, value: &str, timestamp: i64) -> Vec<u8> {
+    let uuid = attribute_uuid(number);
+    format!(
+        r#"misp_json_attribute {{"Attribute":{{"id":"{number}","event_id":"7","uuid":"{uuid}","type":"domain","category":"Network activity","value":"{value}","to_ids":false,"deleted":false,"timestamp":"{timestamp}"}},"Event":{{"id":"7","uuid":"{EVENT}"}},"action":"edit"}}"#
+    )
+    .into_bytes()
+}
+
 pub(crate) fn deletion(timestamp: i64) -> Vec<u8> {
     format!(
         r#"misp_json_event {{"Event":{{"id":"7","uuid":"{EVENT}","timestamp":"{timestamp}"}},"action":"delete"}}"#
