@@ -18,7 +18,8 @@ use crate::convert;
 use crate::explain::{Line, Story, Teller, Told};
 use crate::ledger::Ledger;
 use crate::misp;
-use crate::rest::{Client, RestError};
+use crate::policy::spellings;
+use crate::rest::Client;
 
 /// Events that are looked into for a value or an attribute.
 const MOST_EVENTS: usize = 10;
@@ -34,7 +35,7 @@ pub async fn explain(config: &Config, options: &ExplainOptions) -> anyhow::Resul
     let mut fault = None;
     if is_uuid || telling.known.is_empty() {
         match &config.misp.rest {
-            Some(rest) => fault = from_misp(config, rest, options, &mut telling).await?,
+            Some(rest) => fault = from_misp(config, rest, options, &mut telling).await,
             None if telling.known.is_empty() => {
                 fault = Some("set misp.key, and MISP is asked as well".into())
             }
@@ -105,49 +106,31 @@ async fn from_misp(
     rest: &Rest,
     options: &ExplainOptions,
     telling: &mut Output,
-) -> anyhow::Result<Option<String>> {
-    let client = Client::new(rest)?;
-    match read(&client, config, options, telling).await? {
-        Ok(left) if left > 0 => {
-            Ok(Some(format!("{left} more events hold it: name one of them, or the attribute")))
-        }
-        Ok(_) => Ok(None),
-        Err(fault) => Ok(Some(format!("MISP cannot be asked: {fault}"))),
+) -> Option<String> {
+    match read(config, rest, options, telling).await {
+        Ok(0) => None,
+        Ok(left) => Some(format!("{left} more events hold it: name one of them, or the attribute")),
+        Err(fault) => Some(format!("MISP cannot be asked: {fault:#}")),
     }
 }
 
 /// How many events were not looked into.
 async fn read(
-    client: &Client,
     config: &Config,
+    rest: &Rest,
     options: &ExplainOptions,
     telling: &mut Output,
-) -> anyhow::Result<Result<usize, RestError>> {
-    let what = &options.what;
-    let parameter = if Uuid::parse_str(what).is_ok() { "uuid" } else { "value" };
-    let query = Map::from_iter([(parameter.to_owned(), Value::from(what.as_str()))]);
-    let found = match client.heads(query).next().await {
-        Ok(page) => page.map_or_else(Vec::new, |page| page.heads),
-        Err(fault) => return Ok(Err(fault)),
-    };
+) -> anyhow::Result<usize> {
+    let client = Client::new(rest)?;
+    let found = client.heads(query(&options.what)).next().await?;
+    let found = found.map_or_else(Vec::new, |page| page.heads);
     let events: Vec<Uuid> = found.iter().map(|head| head.uuid).take(MOST_EVENTS).collect();
-    if events.is_empty() {
-        return Ok(Ok(0));
-    }
-    let mut answer = match client.read(&events).await {
-        Ok(answer) => answer,
-        Err(fault) => return Ok(Err(fault)),
-    };
     let views = app::views(config);
     let rules = views.rules(Ledger::now(), options.telling.stix);
     let Some(first) = rules.first() else { bail!("there is no target") };
-    let wanted = Wanted::new(what);
-    loop {
-        let event = match answer.next().await {
-            Ok(Some(event)) => event,
-            Ok(None) => return Ok(Ok(found.len().saturating_sub(MOST_EVENTS))),
-            Err(fault) => return Ok(Err(fault)),
-        };
+    let wanted = Wanted::new(&options.what);
+    let mut answer = client.read(&events).await?;
+    while let Some(event) = answer.next().await? {
         let event = misp::Event::parse(&event).context("read MISP's answer")?;
         let mut told = Told::default();
         told.take(&event, first.merger);
@@ -162,6 +145,16 @@ async fn read(
             telling.story(&story)?;
         }
     }
+    Ok(found.len() - events.len())
+}
+
+/// MISP looks for a uuid among events and attributes, and for a value as it is written.
+fn query(what: &str) -> Map<String, Value> {
+    let (parameter, value) = match Uuid::parse_str(what) {
+        Ok(uuid) => ("uuid", Value::from(uuid.to_string())),
+        Err(_) => ("value", spellings(what).into_iter().chain([what.to_owned()]).collect()),
+    };
+    Map::from_iter([(parameter.to_owned(), value)])
 }
 
 /// Of an attribute that MISP shows and that would claim something.

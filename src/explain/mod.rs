@@ -8,7 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub use document::{Rules, Told};
-pub use text::Teller;
+pub use text::{Teller, standing, time};
 
 use crate::convert::{ClaimFacts, EventFacts, Reason};
 use crate::policy::{Beside, Warned};

@@ -155,7 +155,9 @@ fn because(why: &Why) -> String {
     format!("{} ({})", why.reason, why.words)
 }
 
-fn standing(at: &At) -> String {
+/// Where an indicator stands at a target, in words.
+#[must_use]
+pub fn standing(at: &At) -> String {
     let when = at.at.map(|at| format!(" {}", time(at))).unwrap_or_default();
     let lane = at.lane.as_ref().map(|lane| format!(" in the {lane} lane")).unwrap_or_default();
     let mut words = match at.state {
@@ -186,7 +188,8 @@ fn shown(value: &str) -> String {
 }
 
 /// `2026-10-01 10:34:56 UTC`, of Unix milliseconds.
-fn time(milliseconds: i64) -> String {
+#[must_use]
+pub fn time(milliseconds: i64) -> String {
     let time = DateTime::from_timestamp_millis(milliseconds);
     time.map_or_else(
         || format!("{milliseconds} ms"),

@@ -1,8 +1,7 @@
 //! The stories of attributes out of the ledger: what is claimed, admitted, wanted and delivered.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
-use chrono::DateTime;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -10,24 +9,19 @@ use uuid::Uuid;
 use super::claimed::{Claimed, EventsByKey, claims_of, load_events};
 use super::generations::newest;
 use super::judged::{WantedRow, wanted_of};
+use super::named::{Found, Place, find};
 use super::standing::standings;
-use super::wanted::{WITHDRAWN, decode, disputed};
+use super::wanted::{WITHDRAWN, disputed};
 use super::{Ledger, View, Views, Writing};
-use crate::convert::{self, EventFacts, Reason};
-use crate::explain::{At, Indicated, Line, MAX_OTHERS, Other, Rules, Seen, Story, Why};
-use crate::policy::{self, Beside};
+use crate::convert::{EventFacts, Reason};
+use crate::explain::{
+    At, Indicated, Line, MAX_OTHERS, Other, Rules, Seen, Story, Why, standing, time,
+};
+use crate::policy::Beside;
 use crate::stix::{self, Observable};
 
 /// Attributes whose stories are made together.
 const CHUNK: usize = 200;
-
-/// An attribute that claims something.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, sqlx::FromRow)]
-struct Place {
-    source: String,
-    event: Uuid,
-    attribute: Uuid,
-}
 
 /// How the stories are told.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +60,10 @@ impl Ledger {
         lines: mpsc::Sender<Line>,
     ) -> sqlx::Result<()> {
         let mut tx = self.readers.begin().await?;
-        let (places, notes) = find(&mut tx, what).await?;
+        let Found { places, observables, mut notes } = find(&mut tx, what).await?;
+        if places.is_empty() {
+            notes.extend(ended(&mut tx, views, &observables, telling).await?);
+        }
         for places in places.chunks(CHUNK) {
             for story in stories(&mut tx, views, places, telling).await? {
                 if lines.send(Line::Story(Box::new(story))).await.is_err() {
@@ -82,113 +79,30 @@ impl Ledger {
     }
 }
 
-/// The attributes that `what` names and that claim something, and what there is to say besides.
-async fn find(tx: &mut Writing, what: &str) -> sqlx::Result<(Vec<Place>, Vec<String>)> {
-    if let Ok(uuid) = Uuid::parse_str(what) {
-        let (places, notes) = find_uuid(tx, uuid).await?;
-        if !places.is_empty() || !notes.is_empty() {
-            return Ok((places, notes));
+/// Indicators of observables that nothing claims any more, and where they stand.
+async fn ended(
+    tx: &mut Writing,
+    views: &Views,
+    observables: &BTreeSet<Observable>,
+    telling: Telling,
+) -> sqlx::Result<Vec<String>> {
+    // Under `identity = "attribute"` only an attribute's uuid leads to its indicator.
+    let key = |observable| views.object_key(observable, Uuid::nil());
+    let keys: Vec<Uuid> = observables.iter().map(key).collect();
+    let mut notes = Vec::new();
+    for view in views.iter() {
+        let within = InView::load(tx, view, &keys, telling).await?;
+        for (key, observable) in keys.iter().zip(observables) {
+            let Some(Indicated { id, targets, .. }) = within.indicated(*key, telling) else {
+                continue;
+            };
+            let pattern = observable.pattern();
+            let told = targets.iter().map(|at| {
+                let (target, standing) = (&at.target, standing(at));
+                format!("nothing claims {pattern} any more; {id} at {target}: {standing}")
+            });
+            notes.extend(told);
         }
-    }
-    let readings: BTreeSet<Observable> =
-        convert::types().iter().flat_map(|row| convert::said(row.name, what)).collect();
-    let mut places = Vec::new();
-    for Observable { path, value } in readings {
-        let found: Vec<Place> = sqlx::query_as(
-            "SELECT DISTINCT source, event, attribute FROM claims
-             WHERE lower(value) = lower($1) AND value = $1 AND path = $2
-             ORDER BY timestamp DESC, attribute",
-        )
-        .bind(value)
-        .bind(path.as_ref())
-        .fetch_all(&mut **tx)
-        .await?;
-        places.extend(found);
-    }
-    let mut seen = HashSet::new();
-    places.retain(|place| seen.insert(place.clone()));
-    Ok((places, suppressions(tx, what).await?))
-}
-
-async fn suppressions(tx: &mut Writing, value: &str) -> sqlx::Result<Vec<String>> {
-    let mut notes = Vec::new();
-    for spelling in policy::spellings(value) {
-        let found: Vec<(String, i64, String)> = sqlx::query_as(
-            "SELECT s.value, s.since, s.reason FROM suppressed s
-             JOIN suppressed_spellings p ON p.value = s.value WHERE p.spelling = $1",
-        )
-        .bind(spelling)
-        .fetch_all(&mut **tx)
-        .await?;
-        notes.extend(found.iter().map(|(value, since, reason)| {
-            format!("{value} is suppressed since {}: {reason}", time(*since))
-        }));
-    }
-    notes.sort_unstable();
-    notes.dedup();
-    Ok(notes)
-}
-
-async fn find_uuid(tx: &mut Writing, uuid: Uuid) -> sqlx::Result<(Vec<Place>, Vec<String>)> {
-    let of_event: Vec<Place> = sqlx::query_as(
-        "SELECT DISTINCT source, event, attribute FROM claims WHERE event = $1
-         ORDER BY attribute_id, attribute",
-    )
-    .bind(uuid)
-    .fetch_all(&mut **tx)
-    .await?;
-    let mut notes = event_notes(tx, uuid).await?;
-    if !of_event.is_empty() || !notes.is_empty() {
-        return Ok((of_event, notes));
-    }
-    let of_attribute: Vec<Place> =
-        sqlx::query_as("SELECT DISTINCT source, event, attribute FROM claims WHERE attribute = $1")
-            .bind(uuid)
-            .fetch_all(&mut **tx)
-            .await?;
-    let buried: Vec<(i64, bool)> = sqlx::query_as(
-        "SELECT withdrawn_at, ids_only FROM tombstones WHERE attribute = $1 ORDER BY withdrawn_at",
-    )
-    .bind(uuid)
-    .fetch_all(&mut **tx)
-    .await?;
-    notes.extend(buried.iter().map(|(at, ids_only)| {
-        let what = if *ids_only { "switched its to_ids off" } else { "deleted or edited it" };
-        format!("attribute {uuid}: MISP {what} {}", time(*at))
-    }));
-    Ok((of_attribute, notes))
-}
-
-#[derive(Debug, sqlx::FromRow)]
-struct EventNotes {
-    deleted_at: Option<i64>,
-    skipped: String,
-    due_at: Option<i64>,
-}
-
-/// What is to be said of a known event besides its claims.
-async fn event_notes(tx: &mut Writing, event: Uuid) -> sqlx::Result<Vec<String>> {
-    let rows: Vec<EventNotes> = sqlx::query_as(
-        "SELECT e.deleted_at, e.skipped, r.due_at FROM events e
-         LEFT JOIN reads r ON r.source = e.source AND r.event = e.event WHERE e.event = $1",
-    )
-    .bind(event)
-    .fetch_all(&mut **tx)
-    .await?;
-    let mut notes = Vec::new();
-    for row in rows {
-        let skipped: BTreeMap<String, u64> = decode(&row.skipped)?;
-        let skipped: Vec<String> =
-            skipped.iter().map(|(reason, count)| format!("{reason}={count}")).collect();
-        let skipped = if skipped.is_empty() { "none".to_owned() } else { skipped.join(" ") };
-        notes.push(format!("event {event}: skipped attributes: {skipped}"));
-        let deleted =
-            row.deleted_at.map(|at| format!("event {event}: deleted in MISP {}", time(at)));
-        notes.extend(deleted);
-        let read = row
-            .due_at
-            .map(|at| format!("event {event}: MISP is to be asked about it, {}", time(at)));
-        notes.extend(read);
     }
     Ok(notes)
 }
@@ -367,9 +281,4 @@ fn rendered(row: &WantedRow) -> Option<Value> {
 fn is_of(claim: &Claimed, place: &Place) -> bool {
     let row = &claim.row;
     row.attribute == place.attribute && row.event == place.event && row.source == place.source
-}
-
-fn time(milliseconds: i64) -> String {
-    let time = DateTime::from_timestamp_millis(milliseconds);
-    time.map_or_else(String::new, |time| time.format("%F %T UTC").to_string())
 }

@@ -23,6 +23,7 @@ mod head;
 mod heal;
 mod judged;
 mod judgement;
+mod named;
 mod open;
 mod prune;
 mod publish;

@@ -98,6 +98,12 @@ async fn what_the_ledger_does_not_keep_is_asked_of_misp() {
     assert_eq!(withheld["claims"][0]["views"][0]["withheld"]["reason"], "to_ids_off");
     let all = stage.stories(&event.to_string());
     assert_eq!(all.len(), 3);
+    let waiting = Uuid::new_v4();
+    let attributes = vec![address("198.51.100.50")];
+    drop(stage.misp.add_event(NewEvent { uuid: waiting, attributes, ..NewEvent::default() }));
+    let not_kept = stage.story("198[.]51.100.50");
+    assert_eq!(not_kept["event"]["uuid"], json!(waiting));
+    assert!(not_kept["notes"][0].as_str().unwrap().contains("not in the ledger"), "{not_kept}");
     let (code, _, err) = stage.explain(&["198.51.100.99"]);
     assert_eq!(code, Some(1));
     assert!(err.contains("nothing is known of \"198.51.100.99\""), "{err}");
@@ -129,6 +135,15 @@ async fn who_else_claims_a_value_is_named_until_nobody_does() {
     assert!(out.contains("skipped     deleted (deleted in MISP)"), "{out}");
     stage.send(stage.misp.delete_attribute(other, kept)).await;
     stage.becomes(&["198.51.100.2"]).await;
+    let ended = "nothing claims [ipv4-addr:value = '198.51.100.1'] any more; indicator--";
+    for _ in 0..500 {
+        let (code, _, err) = stage.explain(&["198.51.100.1"]);
+        assert!(code == Some(0) && err.contains(ended), "{err}");
+        if err.contains("at sandbox: withdrawn: Sentinel accepted that 20") {
+            return;
+        }
+    }
+    panic!("{:?}", stage.explain(&["198.51.100.1"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
