@@ -1,5 +1,8 @@
 //! Configuration: layers, types, rules across keys, and every mistake at once.
 
+mod misp;
+mod targets;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -109,7 +112,7 @@ fn the_example_gives_what_the_least_configuration_leaves_out() {
     // Without a key one thing cannot be had that the defaults ask for.
     let [lists] = &config::warnings(&config)[..] else { panic!() };
     assert!(lists.contains("policy.warninglists needs misp.key"), "{lists}");
-    let with_key = with(&[("misp.key", KEY)]).unwrap();
+    let with_key = with(&[("misp.key", misp::KEY)]).unwrap();
     assert_eq!(config::warnings(&with_key), Vec::<String>::new());
     let off = with(&[("policy.warninglists", "'off'")]).unwrap();
     assert_eq!(config::warnings(&off), Vec::<String>::new());
@@ -244,64 +247,6 @@ fn environment_wins_over_the_file_and_the_file_over_the_defaults() {
 }
 
 #[test]
-fn a_target_may_live_in_the_environment_alone_and_names_keep_their_dash() {
-    let config = with(&[
-        ("target.soc-eu.workspace_id", "'aaaaaaaa-2222-4333-8444-555555555555'"),
-        ("target.soc-eu.tenant_id", "'t'"),
-        ("target.soc-eu.client_id", "'c'"),
-        ("target.soc-eu.client_secret", "'s'"),
-    ])
-    .unwrap();
-    let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
-    assert_eq!(names, ["soc", "soc-eu"]);
-    assert_eq!(config.targets[1].authority, "https://login.microsoftonline.com");
-}
-
-#[test]
-fn a_target_lays_its_own_policy_over_the_common_one_key_by_key() {
-    let own = format!(
-        "[policy]\ntlp_max = \"amber\"\nnever = [\"a.example\"]\n{LEAST}
-         [target.soc.policy]\nnever = []\nthreat_levels = [1]\n
-         [target.soc-eu]\nenabled = false\n[target.soc-us]\nenabled = false\n
-         [target.soc-us.policy]\n"
-    );
-    let environment = [
-        ("MSR_TARGET__SOC__POLICY__TLP_MAX", "green"),
-        ("MSR_TARGET__SOC_EU__POLICY__TAGS_EXCLUDE", "a:*, b"),
-    ];
-    let config = load(&own, &environment).unwrap();
-    let [soc, eu, us] = &config.targets[..] else { panic!() };
-    assert_eq!(soc.policy.tlp_max, Tlp::Green);
-    assert_eq!((&soc.policy.threat_levels[..], soc.policy.never.len()), (&[1][..], 0));
-    assert_eq!((eu.policy.tlp_max, &eu.policy.never[..]), (Tlp::Amber, &["a.example".into()][..]));
-    assert_eq!(eu.policy.tags_exclude, ["a:*", "b"]);
-    assert_eq!(us.policy, config.policy);
-    assert_eq!(config.policy.tags_exclude, Vec::<String>::new());
-}
-
-#[test]
-fn mistakes_in_a_targets_policy_are_told_beside_the_others() {
-    let own = "[policy]\ntlp_max = \"ambre\"\n[target.soc.policy]\ntlp_mx = \"green\"\nanalysis = [7]\n[target.soc.policy.never]\n";
-    let environment = [("MSR_TARGET__SOC__POLICY__TO_IDS", "perhaps")];
-    let mistakes = load(&format!("{LEAST}{own}"), &environment).unwrap_err();
-    let text = mistakes.to_string();
-    let keys: Vec<&str> = mistakes.list().iter().map(|mistake| mistake.key.as_str()).collect();
-    let expected = ["analysis", "never", "tlp_mx", "to_ids"];
-    let expected = expected.map(|key| format!("target.soc.policy.{key}"));
-    assert_eq!(keys, [&["policy.tlp_max".to_owned()][..], &expected[..]].concat(), "{text}");
-    assert!(text.contains("did you mean target.soc.policy.tlp_max?"), "{text}");
-    assert!(text.contains("MSR_TARGET__SOC__POLICY__TO_IDS"), "{text}");
-}
-
-#[test]
-fn the_block_of_the_example_is_no_target_and_its_name_is_free() {
-    let own = LEAST.replace("[target.soc]", "[target.sentinel]");
-    let config = load(&own, &[]).unwrap();
-    assert_eq!(config.targets.len(), 1);
-    assert_eq!(config.targets[0].name, "sentinel");
-}
-
-#[test]
 fn every_mistake_is_told_at_once_with_its_place_and_a_hint() {
     let own = r#"
         [misp.zeromq]
@@ -369,13 +314,6 @@ fn what_must_be_set_is_asked_for_by_name() {
         ]
     );
     assert!(problems["target.soc.client_secret"].contains("MSR_TARGET__SOC__CLIENT_SECRET"));
-}
-
-#[test]
-fn without_a_target_that_is_said() {
-    let (own, _) = LEAST.split_once("[target.soc]").unwrap();
-    assert!(problems(load(own, &[]))["target"].contains("[target.NAME]"));
-    assert!(problem("target.soc.enabled", "false").contains("enabled = true"));
 }
 
 #[test]
@@ -529,154 +467,6 @@ fn rules_of_one_key() {
     assert!(problem("target.soc.sourcesystem", &long).contains("too long"));
 }
 
-const KEY: &str = "'0123456789abcdefghijABCDEFGHIJ0123456789'";
-
-#[test]
-fn a_key_turns_rest_on_with_the_times_of_the_example() {
-    let config = load(LEAST, &[]).unwrap();
-    assert!(config.misp.rest.is_none());
-    assert_eq!((config.misp.on_unpublish, config.misp.window), (OnUnpublish::Keep, None));
-    assert_eq!(config.misp.resync.as_ref().unwrap().to_string(), "17 3 * * *");
-    assert_eq!((config.guard.max, config.guard.percent), (25, 5));
-    assert_eq!(config.guard.window, Duration::from_secs(86_400));
-
-    let config = with(&[("misp.key", KEY)]).unwrap();
-    let rest = config.misp.rest.as_ref().unwrap();
-    assert_eq!(rest.url, "https://misp.example.org");
-    assert_eq!(rest.key.expose(), KEY.trim_matches('\''));
-    assert!(rest.verify_tls && rest.ca_file.is_none() && rest.proxy.is_none());
-    assert_eq!(rest.request_timeout, Duration::from_secs(300));
-    assert_eq!((rest.page_events, rest.page_attributes), (100, 50_000));
-    assert_eq!((rest.max_event, rest.retries), (256 << 20, 3));
-    let confirm = [500, 2_000, 10_000, 60_000].map(Duration::from_millis);
-    assert_eq!(rest.confirm_after, confirm);
-    assert_eq!(config::warnings(&config), Vec::<String>::new());
-}
-
-#[test]
-fn rest_needs_an_address_and_times_that_fit() {
-    let nowhere = [("misp.url", "''"), ("misp.public_url", "'https://m'")];
-    let cases = [
-        (nowhere.as_slice(), "misp.url", "misp.key is set"),
-        (&[("misp.ca_file", "'/no/ca.pem'")], "misp.ca_file", "cannot read"),
-        (&[("misp.rest.backoff_min", "'2m'")], "misp.rest.backoff_min", "larger than"),
-        (&[("misp.rest.read_back_within", "'1s'")], "misp.rest.read_back_within", "larger than"),
-        (&[("misp.rest.confirm_after", "['2s', '1s']")], "misp.rest.confirm_after", "later than"),
-        (&[("misp.rest.confirm_after", "[]")], "misp.rest.confirm_after", "never be looked for"),
-    ];
-    for (lines, key, expected) in cases {
-        let lines: Vec<_> = lines.iter().copied().chain([("misp.key", KEY)]).collect();
-        let problems = problems(with(&lines));
-        assert_eq!(problems.len(), 1, "{problems:#?}");
-        assert!(problems[key].contains(expected), "{problems:#?}");
-    }
-}
-
-#[test]
-fn with_a_key_the_webhook_needs_no_feed() {
-    let lines = [
-        ("misp.zeromq.endpoints", "[]"),
-        ("misp.webhook.listen", "'127.0.0.1:0'"),
-        ("misp.webhook.secret", "'sixteen letters!'"),
-    ];
-    assert!(problems(with(&lines))["misp.zeromq.endpoints"].contains("misp.key"));
-    let lines: Vec<_> = lines.into_iter().chain([("misp.key", KEY)]).collect();
-    let config = with(&lines).unwrap();
-    assert!(config::warnings(&config)[0].contains("catch-up every 5m"));
-}
-
-#[test]
-fn what_weakens_the_way_to_misp_is_told_loudly() {
-    let warnings = |line| config::warnings(&with(&[("misp.key", KEY), line]).unwrap());
-    let [unverified] = &warnings(("misp.verify_tls", "false"))[..] else { panic!() };
-    assert!(unverified.contains("ANYONE") && unverified.contains("misp.ca_file"), "{unverified}");
-    let [clear] = &warnings(("misp.url", "'http://misp.example.org'"))[..] else { panic!() };
-    assert!(clear.contains("in the clear"), "{clear}");
-    let [short] = &warnings(("misp.key", "'short'"))[..] else { panic!() };
-    assert!(short.contains("40 letters and digits") && !short.contains("'short'"), "{short}");
-}
-
-#[test]
-fn the_search_is_passed_on_as_it_stands() {
-    let table = r#"
-        tags = ["!internal", "tlp:green"]
-        "x.y" = 1
-        org = "CIRCL"
-        [misp.search.category]
-        NOT = { a = [true, 1.5] }
-    "#;
-    let own = format!("[misp.search]\n{table}\n{LEAST}");
-    let own = own.replace("[misp]\n", &format!("[misp]\nkey = {KEY}\n"));
-    let search = load(&own, &[]).unwrap().misp.search;
-    let expected = serde_json::json!({
-        "tags": ["!internal", "tlp:green"], "x.y": 1, "org": "CIRCL",
-        "category": {"NOT": {"a": [true, 1.5]}},
-    });
-    assert_eq!(serde_json::Value::Object(search), expected);
-
-    let key = ("MSR_MISP__KEY", KEY.trim_matches('\''));
-    let config = load(LEAST, &[key, ("MSR_MISP__SEARCH", r#"{"tags": "a"}"#)]).unwrap();
-    assert_eq!(serde_json::Value::Object(config.misp.search), serde_json::json!({"tags": "a"}));
-    let text = problems(load(LEAST, &[key, ("MSR_MISP__SEARCH", r#"{"page": 2}"#)]));
-    assert!(text["misp.search"].contains("page is set by the relay itself"), "{text:?}");
-    let text = problems(load(LEAST, &[("MSR_MISP__SEARCH", r#"{"tags": "a"}"#)]));
-    assert!(text["misp.key"].contains("misp.search is set"), "{text:?}");
-}
-
-#[test]
-fn the_webhook_needs_a_secret_worth_the_name() {
-    let listen = ("misp.webhook.listen", "'0.0.0.0:8443'");
-    assert!(problems(with(&[listen]))["misp.webhook.secret"].contains("required"));
-    let short = ("misp.webhook.secret", "'fifteen letters'");
-    assert!(problems(with(&[listen, short]))["misp.webhook.secret"].contains("at least 16"));
-    let long = ("misp.webhook.secret", "'sixteen letters!'");
-    let webhook = with(&[listen, long]).unwrap().misp.webhook.unwrap();
-    assert_eq!((webhook.max_body, webhook.max_total), (128 << 20, 256 << 20));
-    assert_eq!(webhook.path, "/misp");
-}
-
-#[test]
-fn links_need_an_address_that_browsers_reach() {
-    let url = |text: &str| with(&[("misp.url", &format!("'{text}'"))]);
-    assert!(problems(url("https://misp-core"))["misp.public_url"].contains("required"));
-    let given = with(&[("misp.url", "'https://misp-core'"), ("misp.public_url", "'https://m/x/'")]);
-    assert_eq!(given.unwrap().rendering.public_url, "https://m/x");
-}
-
-#[test]
-fn two_targets_must_not_overwrite_each_other() {
-    let second = |workspace: &str, source: &str| {
-        with(&[
-            ("target.two.workspace_id", &format!("'{workspace}'")),
-            ("target.two.tenant_id", "'t'"),
-            ("target.two.client_id", "'c'"),
-            ("target.two.client_secret", "'s'"),
-            ("target.two.sourcesystem", &format!("'{source}'")),
-        ])
-    };
-    let same = "11111111-2222-4333-8444-555555555555";
-    let text = problems(second(same, "misp-sentinel-relay"));
-    assert!(text["target.two.workspace_id"].contains("as target soc"), "{text:?}");
-    assert!(second(same, "other").is_ok());
-    assert!(second("22222222-2222-4333-8444-555555555555", "misp-sentinel-relay").is_ok());
-}
-
-#[test]
-fn dry_run_and_disabled_targets_need_no_credentials() {
-    let own =
-        LEAST.to_owned() + "[target.trial]\nmode = \"dry-run\"\n[target.later]\nenabled = false\n";
-    let config = load(&own, &[]).unwrap();
-    let trial = config.targets.iter().find(|target| target.name == "trial").unwrap();
-    assert!(trial.mode == Mode::DryRun);
-    assert_eq!(trial.dry_run_file, config.ledger.data_dir.join("dry-run-trial.ndjson"));
-}
-
-#[test]
-fn a_name_for_a_target_is_plain() {
-    let own = LEAST.replace("[target.soc]", "[target.SOC]");
-    assert!(problems(load(&own, &[]))["target.SOC"].contains("a to z"));
-}
-
 #[test]
 fn stand_ins_may_use_a_short_window_and_that_is_warned() {
     let lines =
@@ -685,13 +475,6 @@ fn stand_ins_may_use_a_short_window_and_that_is_warned() {
     assert!(config::warnings(&config)[0].contains("quota_window"));
     let off = with(&[("delivery.quota_requests", "0")]).unwrap();
     assert!(config::warnings(&off)[0].contains("quota_requests"));
-}
-
-#[test]
-fn a_secret_id_in_place_of_the_secret_is_warned() {
-    let id = "'66666666-7777-4888-9999-000000000001'";
-    let config = with(&[("target.soc.client_secret", id)]).unwrap();
-    assert!(config::warnings(&config).iter().any(|line| line.contains("Secret ID")));
 }
 
 #[test]
@@ -752,35 +535,4 @@ fn the_compose_files_give_a_configuration_without_mistakes() {
         let keys: Vec<&str> = mistakes.list().iter().map(|m| m.key.as_str()).collect();
         assert_eq!(keys, mounted, "{file}: {mistakes}");
     }
-}
-
-#[test]
-fn each_cloud_has_its_addresses_and_any_of_them_may_be_another() {
-    let of = |lines: &[(&str, &str)]| {
-        let config = with(lines).unwrap();
-        let target = config.targets[0].clone();
-        (target.authority, target.scope, target.endpoint, target.path)
-    };
-    let upload = "/workspaces/{workspace_id}/threat-intelligence-stix-objects:upload";
-    for (cloud, authority, scope, endpoint) in [
-        ("public", "microsoftonline.com", "azure.com", "azure.com"),
-        ("us-government", "microsoftonline.us", "usgovcloudapi.net", "azure.us"),
-        ("china", "chinacloudapi.cn", "chinacloudapi.cn", "azure.cn"),
-    ] {
-        let expected = (
-            format!("https://login.{authority}"),
-            format!("https://management.{scope}/.default"),
-            format!("https://api.ti.sentinel.{endpoint}"),
-            upload.to_owned(),
-        );
-        assert_eq!(of(&[("target.soc.cloud", &format!("'{cloud}'"))]), expected);
-    }
-    let own = of(&[
-        ("target.soc.cloud", "'china'"),
-        ("target.soc.endpoint", "'https://upload.example/'"),
-        ("target.soc.path", "'/x/{workspace_id}'"),
-    ]);
-    assert_eq!(own.0, "https://login.chinacloudapi.cn");
-    assert_eq!((own.2.as_str(), own.3.as_str()), ("https://upload.example", "/x/{workspace_id}"));
-    assert!(problems(with(&[("target.soc.cloud", "'germany'")])).contains_key("target.soc.cloud"));
 }

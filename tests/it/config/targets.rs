@@ -1,0 +1,140 @@
+//! Targets: their names, clouds, credentials and policies.
+
+use super::*;
+
+#[test]
+fn a_target_may_live_in_the_environment_alone_and_names_keep_their_dash() {
+    let config = with(&[
+        ("target.soc-eu.workspace_id", "'aaaaaaaa-2222-4333-8444-555555555555'"),
+        ("target.soc-eu.tenant_id", "'t'"),
+        ("target.soc-eu.client_id", "'c'"),
+        ("target.soc-eu.client_secret", "'s'"),
+    ])
+    .unwrap();
+    let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!(names, ["soc", "soc-eu"]);
+    assert_eq!(config.targets[1].authority, "https://login.microsoftonline.com");
+}
+
+#[test]
+fn a_target_lays_its_own_policy_over_the_common_one_key_by_key() {
+    let own = format!(
+        "[policy]\ntlp_max = \"amber\"\nnever = [\"a.example\"]\n{LEAST}
+         [target.soc.policy]\nnever = []\nthreat_levels = [1]\n
+         [target.soc-eu]\nenabled = false\n[target.soc-us]\nenabled = false\n
+         [target.soc-us.policy]\n"
+    );
+    let environment = [
+        ("MSR_TARGET__SOC__POLICY__TLP_MAX", "green"),
+        ("MSR_TARGET__SOC_EU__POLICY__TAGS_EXCLUDE", "a:*, b"),
+    ];
+    let config = load(&own, &environment).unwrap();
+    let [soc, eu, us] = &config.targets[..] else { panic!() };
+    assert_eq!(soc.policy.tlp_max, Tlp::Green);
+    assert_eq!((&soc.policy.threat_levels[..], soc.policy.never.len()), (&[1][..], 0));
+    assert_eq!((eu.policy.tlp_max, &eu.policy.never[..]), (Tlp::Amber, &["a.example".into()][..]));
+    assert_eq!(eu.policy.tags_exclude, ["a:*", "b"]);
+    assert_eq!(us.policy, config.policy);
+    assert_eq!(config.policy.tags_exclude, Vec::<String>::new());
+}
+
+#[test]
+fn mistakes_in_a_targets_policy_are_told_beside_the_others() {
+    let own = "[policy]\ntlp_max = \"ambre\"\n[target.soc.policy]\ntlp_mx = \"green\"\nanalysis = [7]\n[target.soc.policy.never]\n";
+    let environment = [("MSR_TARGET__SOC__POLICY__TO_IDS", "perhaps")];
+    let mistakes = load(&format!("{LEAST}{own}"), &environment).unwrap_err();
+    let text = mistakes.to_string();
+    let keys: Vec<&str> = mistakes.list().iter().map(|mistake| mistake.key.as_str()).collect();
+    let expected = ["analysis", "never", "tlp_mx", "to_ids"];
+    let expected = expected.map(|key| format!("target.soc.policy.{key}"));
+    assert_eq!(keys, [&["policy.tlp_max".to_owned()][..], &expected[..]].concat(), "{text}");
+    assert!(text.contains("did you mean target.soc.policy.tlp_max?"), "{text}");
+    assert!(text.contains("MSR_TARGET__SOC__POLICY__TO_IDS"), "{text}");
+}
+
+#[test]
+fn the_block_of_the_example_is_no_target_and_its_name_is_free() {
+    let own = LEAST.replace("[target.soc]", "[target.sentinel]");
+    let config = load(&own, &[]).unwrap();
+    assert_eq!(config.targets.len(), 1);
+    assert_eq!(config.targets[0].name, "sentinel");
+}
+
+#[test]
+fn without_a_target_that_is_said() {
+    let (own, _) = LEAST.split_once("[target.soc]").unwrap();
+    assert!(problems(load(own, &[]))["target"].contains("[target.NAME]"));
+    assert!(problem("target.soc.enabled", "false").contains("enabled = true"));
+}
+
+#[test]
+fn two_targets_must_not_overwrite_each_other() {
+    let second = |workspace: &str, source: &str| {
+        with(&[
+            ("target.two.workspace_id", &format!("'{workspace}'")),
+            ("target.two.tenant_id", "'t'"),
+            ("target.two.client_id", "'c'"),
+            ("target.two.client_secret", "'s'"),
+            ("target.two.sourcesystem", &format!("'{source}'")),
+        ])
+    };
+    let same = "11111111-2222-4333-8444-555555555555";
+    let text = problems(second(same, "misp-sentinel-relay"));
+    assert!(text["target.two.workspace_id"].contains("as target soc"), "{text:?}");
+    assert!(second(same, "other").is_ok());
+    assert!(second("22222222-2222-4333-8444-555555555555", "misp-sentinel-relay").is_ok());
+}
+
+#[test]
+fn dry_run_and_disabled_targets_need_no_credentials() {
+    let own =
+        LEAST.to_owned() + "[target.trial]\nmode = \"dry-run\"\n[target.later]\nenabled = false\n";
+    let config = load(&own, &[]).unwrap();
+    let trial = config.targets.iter().find(|target| target.name == "trial").unwrap();
+    assert!(trial.mode == Mode::DryRun);
+    assert_eq!(trial.dry_run_file, config.ledger.data_dir.join("dry-run-trial.ndjson"));
+}
+
+#[test]
+fn a_name_for_a_target_is_plain() {
+    let own = LEAST.replace("[target.soc]", "[target.SOC]");
+    assert!(problems(load(&own, &[]))["target.SOC"].contains("a to z"));
+}
+
+#[test]
+fn a_secret_id_in_place_of_the_secret_is_warned() {
+    let id = "'66666666-7777-4888-9999-000000000001'";
+    let config = with(&[("target.soc.client_secret", id)]).unwrap();
+    assert!(config::warnings(&config).iter().any(|line| line.contains("Secret ID")));
+}
+
+#[test]
+fn each_cloud_has_its_addresses_and_any_of_them_may_be_another() {
+    let of = |lines: &[(&str, &str)]| {
+        let config = with(lines).unwrap();
+        let target = config.targets[0].clone();
+        (target.authority, target.scope, target.endpoint, target.path)
+    };
+    let upload = "/workspaces/{workspace_id}/threat-intelligence-stix-objects:upload";
+    for (cloud, authority, scope, endpoint) in [
+        ("public", "microsoftonline.com", "azure.com", "azure.com"),
+        ("us-government", "microsoftonline.us", "usgovcloudapi.net", "azure.us"),
+        ("china", "chinacloudapi.cn", "chinacloudapi.cn", "azure.cn"),
+    ] {
+        let expected = (
+            format!("https://login.{authority}"),
+            format!("https://management.{scope}/.default"),
+            format!("https://api.ti.sentinel.{endpoint}"),
+            upload.to_owned(),
+        );
+        assert_eq!(of(&[("target.soc.cloud", &format!("'{cloud}'"))]), expected);
+    }
+    let own = of(&[
+        ("target.soc.cloud", "'china'"),
+        ("target.soc.endpoint", "'https://upload.example/'"),
+        ("target.soc.path", "'/x/{workspace_id}'"),
+    ]);
+    assert_eq!(own.0, "https://login.chinacloudapi.cn");
+    assert_eq!((own.2.as_str(), own.3.as_str()), ("https://upload.example", "/x/{workspace_id}"));
+    assert!(problems(with(&[("target.soc.cloud", "'germany'")])).contains_key("target.soc.cloud"));
+}
