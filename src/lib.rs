@@ -26,6 +26,8 @@ pub mod stix;
 
 pub mod rest;
 
+pub mod azure;
+
 pub mod intake;
 
 pub mod ledger;

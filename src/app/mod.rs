@@ -87,7 +87,7 @@ impl Relay {
         register(&config, &ledger, &views, options).await?;
         ledger.begin_run(&config.misp.name, Ledger::now()).await?;
         let health = Health::default();
-        let http = deliver::http::client(&config.azure)?;
+        let http = crate::azure::http::client(&config.azure)?;
         let senders = deliver::senders(&config, &views, &ledger, &http, &health)?;
         let listeners = Listeners::bind(&config).await?;
         let (inbox, notices) = Inbox::new(memory(&config));

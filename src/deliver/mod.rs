@@ -5,14 +5,12 @@
 
 mod halving;
 mod health;
-pub mod http;
 mod lanes;
 mod line;
 pub mod outcome;
 pub mod pacer;
 mod sender;
 mod settle;
-pub mod token;
 pub mod upload;
 
 pub use health::{Health, TargetHealth};

@@ -10,7 +10,7 @@ use super::lanes::NO_SUMMARY;
 use super::line::DEGRADED_AFTER;
 use super::outcome::Outcome;
 use super::sender::{Answer, Sender};
-use super::token::SignInError;
+use crate::azure::token::SignInError;
 use crate::ledger::{Ledger, OpenChange, Sending, Settlement, WITHDRAWN};
 use crate::metrics;
 

@@ -9,8 +9,8 @@ use axum::body::Bytes;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Response, Url};
 
-use super::http::explain;
 use super::outcome::{NoReply, Reply};
+use crate::azure::http::explain;
 use crate::config::{Secret, Target};
 
 /// Of an answer's body, bytes; what follows is not read.

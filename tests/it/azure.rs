@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use misp_sentinel_relay::azure::http::{self, HttpError};
+use misp_sentinel_relay::azure::token::{Credential, SignInError, TokenSource};
 use misp_sentinel_relay::config::{Azure, Secret};
-use misp_sentinel_relay::deliver::http::{self, HttpError};
 use misp_sentinel_relay::deliver::outcome::Outcome;
-use misp_sentinel_relay::deliver::token::{Credential, SignInError, TokenSource};
 use misp_sentinel_relay::deliver::upload;
 use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings, SignInFault};
 

@@ -122,7 +122,7 @@ async fn the_sandbox_command_serves_until_it_is_stopped() {
         connect_timeout: PATIENCE,
         token_timeout: PATIENCE,
     };
-    let http = misp_sentinel_relay::deliver::http::client(&azure).unwrap();
+    let http = misp_sentinel_relay::azure::http::client(&azure).unwrap();
     let page = http.get(format!("{address}/")).send().await.unwrap();
     assert_eq!(page.status(), 200);
     assert!(page.text().await.unwrap().contains("Sentinel sandbox"));

@@ -194,7 +194,7 @@ async fn pages_show_what_it_holds() {
     let uploader = Uploader::new(&sandbox);
     let withdrawn = indicator(2).replace("2027-11-01T", "2026-11-02T");
     assert_eq!(uploader.send(&[indicator(1), withdrawn]).await, all_well());
-    let http = misp_sentinel_relay::deliver::http::client(&azure(&sandbox)).unwrap();
+    let http = misp_sentinel_relay::azure::http::client(&azure(&sandbox)).unwrap();
     let get = |path: &str| {
         let request = http.get(format!("{}{path}", sandbox.base_url()));
         async { request.send().await.unwrap().text().await.unwrap() }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use misp_sentinel_relay::azure::http;
 use misp_sentinel_relay::config::{Azure, TlsFiles, Webhook};
-use misp_sentinel_relay::deliver::http;
 use misp_sentinel_relay::intake::{Inbox, webhook};
 use misp_sentinel_relay::notice::{GapReason, Receipt, What};
 use uuid::Uuid;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use misp_sentinel_relay::azure::http;
+use misp_sentinel_relay::azure::token::{Credential, TokenSource};
 use misp_sentinel_relay::config::{self, Azure, Mode, Secret, Target};
 use misp_sentinel_relay::deliver::outcome::{Asked, NoReply, Outcome, Reply};
-use misp_sentinel_relay::deliver::token::{Credential, TokenSource};
-use misp_sentinel_relay::deliver::{http, upload};
+use misp_sentinel_relay::deliver::upload;
 use misp_sentinel_relay::sandbox::{Sandbox, Settings};
 use uuid::Uuid;
 

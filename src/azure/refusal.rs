@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::Credential;
+use super::token::Credential;
 
 /// How much of a description is kept, characters.
 const KEPT: usize = 600;

@@ -10,9 +10,9 @@ use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request, StatusCode};
 use azure_core::{Error, error::ErrorKind};
 use serde::Deserialize;
 
+use super::http::explain;
 use super::refusal::Refusal;
-use super::{Credential, SignInError};
-use crate::deliver::http::explain;
+use super::token::{Credential, SignInError};
 
 /// Of an answer's body, bytes.
 const MAX_ANSWER: usize = 1 << 20;

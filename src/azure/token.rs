@@ -3,9 +3,6 @@
 //! The SDK caches a token until five minutes before its end and has no way to drop it: a fresh
 //! token is a new credential object. Its retries are off; one deadline holds for the whole.
 
-mod refusal;
-mod transport;
-
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,9 +12,8 @@ use azure_core::credentials::{AccessToken, TokenCredential};
 use azure_core::http::{ClientOptions, RetryOptions, Transport};
 use azure_identity::{ClientSecretCredential, ClientSecretCredentialOptions};
 
-pub use refusal::Refusal;
-use transport::Failure;
-
+use super::refusal::Refusal;
+use super::transport::{self, Failure};
 use crate::config::{Secret, Target};
 use crate::metrics;
 
