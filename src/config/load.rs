@@ -42,7 +42,7 @@ pub fn load(
         misp: misp::read(&mut reader, own.as_ref(), policy.decay),
         targets: targets
             .iter()
-            .map(|name| target::read(&mut reader, name, (&ledger, &policy)))
+            .map(|name| target::read(&mut reader, name, (&ledger, &policy, &rendering)))
             .collect(),
         policy,
         rendering,
@@ -84,12 +84,15 @@ pub fn load_rules(
     }
 }
 
+pub(super) const IDENTITIES: [(&str, Identity); 2] =
+    [("observable", Identity::Observable), ("attribute", Identity::Attribute)];
+pub(super) const WITHDRAWALS: [(&str, Withdraw); 2] =
+    [("expire", Withdraw::Expire), ("revoke", Withdraw::Revoke)];
+
 fn rendering(reader: &mut Reader, tlp_untagged: Tlp) -> Rendering {
-    let identities = [("observable", Identity::Observable), ("attribute", Identity::Attribute)];
-    let withdrawals = [("expire", Withdraw::Expire), ("revoke", Withdraw::Revoke)];
     Rendering {
-        identity: reader.word("indicator.identity", &identities, Identity::Observable),
-        withdraw: reader.word("indicator.withdraw", &withdrawals, Withdraw::Expire),
+        identity: reader.word("indicator.identity", &IDENTITIES, Identity::Observable),
+        withdraw: reader.word("indicator.withdraw", &WITHDRAWALS, Withdraw::Expire),
         namespace: reader.parsed("indicator.namespace", Uuid::nil(), "a uuid", target::uuid),
         public_url: String::new(),
         default_confidence: reader.number("indicator.default_confidence", 0..=100),

@@ -34,7 +34,7 @@ pub use secret::Secret;
 pub use warnings::warnings;
 
 use crate::policy::Policy;
-use crate::stix::Rendering;
+use crate::stix::{Identity, Rendering, Withdraw};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -42,7 +42,8 @@ pub struct Config {
     pub misp: Misp,
     /// Of the targets without one of their own.
     pub policy: Policy,
-    /// How claims become indicators: identity, confidence, expiry, links.
+    /// How claims become indicators: confidence, expiry, links; identity and withdrawal of the targets
+    /// without a word of their own.
     pub rendering: Rendering,
     pub ledger: LedgerConfig,
     pub guard: Guard,
@@ -284,6 +285,10 @@ pub struct Target {
     pub dry_run_file: PathBuf,
     /// `[policy]`, and over it the target's own.
     pub policy: Policy,
+    /// What its ids are made of.
+    pub identity: Identity,
+    /// How its indicators end.
+    pub withdraw: Withdraw,
 }
 
 /// Whether a target's objects are sent or written to a file.

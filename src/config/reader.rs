@@ -106,14 +106,13 @@ impl Reader {
     /// One of a few words.
     pub(super) fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)], placeholder: T) -> T {
         let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let find = |text: &str| {
-            let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-            found.map(|(_, value)| *value).ok_or_else(|| {
-                let near = nearest(text, allowed.iter().copied());
-                Problem { text: "not one of the words".to_owned(), hint: near.map(did_you_mean) }
-            })
-        };
-        self.parsed(key, placeholder, &allowed.join(", "), find)
+        self.parsed(key, placeholder, &allowed.join(", "), |text| one_of(words, text))
+    }
+
+    /// The same where the key may be empty.
+    pub(super) fn own_word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
+        let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        self.optional(key, &allowed.join(", "), |text| one_of(words, text))
     }
 
     /// The secret at `key`, or in the file that `key_file` names; empty where neither is set.
@@ -250,6 +249,14 @@ impl Reader {
         let more = |mistake: Mistake| Mistake { hint, ..mistake.value(value).allowed(allowed) };
         self.fault(key, more, text);
     }
+}
+
+fn one_of<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, Problem> {
+    let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let near = nearest(text, words.iter().map(|(word, _)| *word));
+        Problem { text: "not one of the words".to_owned(), hint: near.map(did_you_mean) }
+    })
 }
 
 pub(super) fn unresolved() -> Problem {

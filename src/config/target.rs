@@ -3,9 +3,11 @@
 use reqwest::Url;
 use uuid::Uuid;
 
+use super::load::{IDENTITIES, WITHDRAWALS};
 use super::reader::{Problem, Reader};
 use super::{LedgerConfig, Mode, Target, cloud, policy};
 use crate::policy::Policy;
+use crate::stix::Rendering;
 
 const RESERVED_SOURCE: &str = "Microsoft Sentinel";
 const LONGEST_SOURCE: usize = 256;
@@ -14,7 +16,7 @@ const HTTPS: &str = "an https URL without user or password";
 pub(super) fn read(
     reader: &mut Reader,
     name: &str,
-    (ledger, base): (&LedgerConfig, &Policy),
+    (ledger, base, rendering): (&LedgerConfig, &Policy, &Rendering),
 ) -> Target {
     let key = |leaf: &str| format!("target.{name}.{leaf}");
     check_name(reader, name);
@@ -59,6 +61,8 @@ pub(super) fn read(
             .path(&key("dry_run_file"))
             .unwrap_or_else(|| ledger.data_dir.join(format!("dry-run-{name}.ndjson"))),
         policy: policy::of_target(reader, name, base),
+        identity: reader.own_word(&key("identity"), &IDENTITIES).unwrap_or(rendering.identity),
+        withdraw: reader.own_word(&key("withdraw"), &WITHDRAWALS).unwrap_or(rendering.withdraw),
     };
     if enabled && mode == Mode::Live {
         check_credentials(reader, &target, workspace.is_some());

@@ -125,7 +125,7 @@ fn line(
         }
         Mode::DryRun => Way::File(target.dry_run_file.clone()),
     };
-    let withdrawals_first = config.rendering.identity == Identity::Attribute;
+    let withdrawals_first = target.identity == Identity::Attribute;
     health.update(&target.name, |_| {});
     Ok(Line::new(
         &target.name,

@@ -8,6 +8,7 @@ use misp_sentinel_relay::config::{self, Azure, Mode, Secret, Target};
 use misp_sentinel_relay::deliver::outcome::{Asked, NoReply, Outcome, Reply};
 use misp_sentinel_relay::deliver::upload;
 use misp_sentinel_relay::sandbox::{Sandbox, Settings};
+use misp_sentinel_relay::stix::{Identity, Withdraw};
 use uuid::Uuid;
 
 pub(crate) const SOURCE: &str = "misp-sentinel-relay";
@@ -44,6 +45,8 @@ pub(crate) fn target(sandbox: &Sandbox) -> Target {
         api_version: "2024-02-01-preview".to_owned(),
         dry_run_file: "unused".into(),
         policy: config::load_rules(None, std::iter::empty()).unwrap().policy,
+        identity: Identity::Observable,
+        withdraw: Withdraw::Expire,
     }
 }
 
