@@ -31,8 +31,8 @@ pub fn load(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Config, Mistakes> {
-    let Layers { leaves, targets } = lay(file, environment).map_err(Mistakes::new)?;
-    let mut reader = Reader::new(leaves);
+    let Layers { leaves, targets, environment } = lay(file, environment).map_err(Mistakes::new)?;
+    let mut reader = Reader::new(leaves, environment);
     let policy = policy::read(&mut reader);
     let ledger = ledger(&mut reader);
     let own = misp::url(&mut reader);
@@ -69,8 +69,8 @@ pub fn load_rules(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Rules, Mistakes> {
-    let Layers { leaves, .. } = lay(file, environment).map_err(Mistakes::new)?;
-    let mut reader = Reader::new(leaves);
+    let Layers { leaves, environment, .. } = lay(file, environment).map_err(Mistakes::new)?;
+    let mut reader = Reader::new(leaves, environment);
     let policy = policy::read(&mut reader);
     let own = misp::url(&mut reader);
     let address = public_url(&mut reader, own.as_ref());

@@ -5,6 +5,7 @@
 
 mod check;
 mod cloud;
+mod credential;
 mod layers;
 mod load;
 mod mapping;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+pub use credential::{Credential, ManagedIdentity};
 pub use layers::{DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
 pub use load::{load, load_rules};
 pub use mistake::{Mistake, Mistakes, Origin};
@@ -268,9 +270,7 @@ pub struct Target {
     pub enabled: bool,
     pub mode: Mode,
     pub workspace_id: Uuid,
-    pub tenant_id: String,
-    pub client_id: String,
-    pub client_secret: Secret,
+    pub credential: Credential,
     pub sourcesystem: String,
     /// e.g. `https://login.microsoftonline.com`.
     pub authority: String,

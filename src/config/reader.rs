@@ -16,9 +16,13 @@ pub(super) struct Reader {
     /// Taken so far, and where each came from.
     taken: BTreeMap<String, Origin>,
     wrong: BTreeSet<String>,
+    /// Taken, and the empty text.
+    empty: BTreeSet<String>,
     /// Known, and not set.
     open: BTreeSet<String>,
     mistakes: Vec<Mistake>,
+    /// The environment beside `MSR_` variables.
+    environment: BTreeMap<String, String>,
 }
 
 /// Why a value is none of its type.
@@ -40,11 +44,13 @@ impl Problem {
 }
 
 impl Reader {
-    pub(super) fn new(leaves: Leaves) -> Self {
+    pub(super) fn new(leaves: Leaves, environment: BTreeMap<String, String>) -> Self {
         Self {
             left: leaves,
+            environment,
             taken: BTreeMap::new(),
             wrong: BTreeSet::new(),
+            empty: BTreeSet::new(),
             open: BTreeSet::new(),
             mistakes: Vec::new(),
         }
@@ -186,6 +192,16 @@ impl Reader {
         self.taken.get(key).is_some_and(|origin| *origin != Origin::Default)
     }
 
+    /// Whether the key is set to something by somebody else than the defaults.
+    pub(super) fn says_something(&self, key: &str) -> bool {
+        self.is_set(key) && !self.empty.contains(key)
+    }
+
+    /// A variable of the environment that is no key of ours.
+    pub(super) fn environment(&self, name: &str) -> Option<&str> {
+        self.environment.get(name).map(String::as_str)
+    }
+
     /// Notes that nothing is set where something must be.
     pub(super) fn missing(&mut self, key: &str, hint: &str) {
         let name = super::layers::variable(key);
@@ -235,6 +251,9 @@ impl Reader {
             return None;
         };
         self.taken.insert(key.to_owned(), leaf.origin.clone());
+        if leaf.is_empty() {
+            self.empty.insert(key.to_owned());
+        }
         Some(leaf)
     }
 
