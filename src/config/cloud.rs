@@ -8,22 +8,19 @@ use super::reader::Reader;
 pub(super) struct Cloud {
     pub authority: &'static str,
     pub scope: &'static str,
+    /// Of the API for STIX objects.
     pub endpoint: &'static str,
-    /// The connector's text for the US Government writes it without the second hyphen; only this
-    /// spelling works there as well, as users report.
-    pub path: &'static str,
+    pub is_public: bool,
     /// What a managed identity's token must be for, where an application trusts it:
     /// <https://learn.microsoft.com/en-us/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity>.
     pub exchange: &'static str,
 }
 
-const PATH: &str = "/workspaces/{workspace_id}/threat-intelligence-stix-objects:upload";
-
 const PUBLIC: Cloud = Cloud {
     authority: "https://login.microsoftonline.com",
     scope: "https://management.azure.com/.default",
     endpoint: "https://api.ti.sentinel.azure.com",
-    path: PATH,
+    is_public: true,
     exchange: "api://AzureADTokenExchange",
 };
 
@@ -31,7 +28,7 @@ const US_GOVERNMENT: Cloud = Cloud {
     authority: "https://login.microsoftonline.us",
     scope: "https://management.usgovcloudapi.net/.default",
     endpoint: "https://api.ti.sentinel.azure.us",
-    path: PATH,
+    is_public: false,
     exchange: "api://AzureADTokenExchangeUSGov",
 };
 
@@ -39,7 +36,7 @@ const CHINA: Cloud = Cloud {
     authority: "https://login.chinacloudapi.cn",
     scope: "https://management.chinacloudapi.cn/.default",
     endpoint: "https://api.ti.sentinel.azure.cn",
-    path: PATH,
+    is_public: false,
     exchange: "api://AzureADTokenExchangeChina",
 };
 

@@ -34,6 +34,8 @@ pub struct Upload {
     pub answered: Option<Instant>,
     /// `None` where the token names nobody.
     pub client_id: Option<String>,
+    /// The one that the path names, known or not.
+    pub workspace: Option<Uuid>,
     /// `None` as `answered`.
     pub status: Option<u16>,
     pub bytes: usize,
@@ -49,11 +51,12 @@ pub struct Upload {
 
 impl Upload {
     /// Of which nothing else is known yet.
-    pub(super) fn arrives_now() -> Self {
+    pub(super) fn arrives_now(workspace: Option<Uuid>) -> Self {
         Self {
             arrived: Instant::now(),
             answered: None,
             client_id: None,
+            workspace,
             status: None,
             bytes: 0,
             objects: 0,
@@ -142,6 +145,10 @@ impl State {
             self.latest.remove(0);
         }
         self.latest.push(held.clone());
+    }
+
+    pub(super) fn count(&self, workspace: Uuid) -> usize {
+        self.held.keys().filter(|(place, _, _)| *place == workspace).count()
     }
 
     pub(super) fn objects(&self, workspace: Uuid) -> Vec<Held> {
