@@ -4,7 +4,7 @@ use reqwest::Url;
 use uuid::Uuid;
 
 use super::reader::{Problem, Reader};
-use super::{LedgerConfig, Mode, Target, cloud, policy};
+use super::{LedgerConfig, Mode, Target, cloud, management, policy};
 use crate::policy::Policy;
 
 const RESERVED_SOURCE: &str = "Microsoft Sentinel";
@@ -58,6 +58,7 @@ pub(super) fn read(
         dry_run_file: reader
             .path(&key("dry_run_file"))
             .unwrap_or_else(|| ledger.data_dir.join(format!("dry-run-{name}.ndjson"))),
+        managed: management::of_target(reader, name, cloud.management),
         policy: policy::of_target(reader, name, base),
     };
     if enabled && mode == Mode::Live {
@@ -109,7 +110,7 @@ pub(super) fn web_address(text: &str) -> Result<Url, Problem> {
     }
 }
 
-fn https(reader: &mut Reader, key: &str, otherwise: &str) -> String {
+pub(super) fn https(reader: &mut Reader, key: &str, otherwise: &str) -> String {
     let given =
         reader.optional(key, HTTPS, |text| {
             let url = web_address(text)?;

@@ -44,6 +44,8 @@ mod libraries;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod manage;
+#[cfg(test)]
 mod mapping;
 #[cfg(test)]
 mod reads;
