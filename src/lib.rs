@@ -48,6 +48,8 @@ pub mod demo;
 
 pub mod explain;
 
+pub mod verify;
+
 pub mod import;
 
 pub mod preview;
