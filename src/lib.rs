@@ -34,6 +34,8 @@ pub mod ledger;
 
 pub mod deliver;
 
+pub mod readback;
+
 pub mod admin;
 
 pub mod metrics;

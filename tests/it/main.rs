@@ -72,6 +72,8 @@ mod truth;
 #[cfg(test)]
 mod upkeep;
 #[cfg(test)]
+mod verify;
+#[cfg(test)]
 mod views;
 #[cfg(test)]
 mod warninglists;
