@@ -36,6 +36,8 @@ pub mod deliver;
 
 pub mod admin;
 
+pub mod check;
+
 pub mod metrics;
 
 pub mod logging;

@@ -19,6 +19,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::DATE;
+use axum::middleware::map_response_with_state;
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
@@ -198,6 +203,12 @@ impl Sandbox {
         self.world.with(|state| state.faults.rejections.push(fault::Rejection(Arc::new(judge))));
     }
 
+    /// Its clock, which answers tell in their `Date`, is ahead of this machine's from now on; behind
+    /// where `seconds` is negative.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.world.with(|state| state.ahead = seconds);
+    }
+
     /// Takes back every fault, script, poison and rejection.
     pub fn heal(&self) {
         self.world.with(|state| state.faults = fault::Faults::default());
@@ -250,5 +261,13 @@ fn app(world: Arc<World>, connections: Connections) -> Router {
     let uploads = uploads.with_state(place.clone());
     let sign_in = Router::new().route("/{tenant}/oauth2/v2.0/token", post(entra::token));
     let pages = Router::new().route("/", get(page::page)).route("/objects", get(page::objects));
-    uploads.merge(sign_in.with_state(place)).merge(pages.with_state(world))
+    let all = uploads.merge(sign_in.with_state(place)).merge(pages.with_state(Arc::clone(&world)));
+    all.layer(map_response_with_state(world, dated))
+}
+
+async fn dated(State(world): State<Arc<World>>, mut response: Response) -> Response {
+    let now = chrono::Utc::now() + chrono::TimeDelta::seconds(world.with(|state| state.ahead));
+    let date = HeaderValue::from_str(&now.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
+    response.headers_mut().extend(date.ok().map(|date| (DATE, date)));
+    response
 }

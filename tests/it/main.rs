@@ -10,6 +10,8 @@ mod admin;
 #[cfg(test)]
 mod azure;
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
