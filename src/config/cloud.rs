@@ -12,6 +12,9 @@ pub(super) struct Cloud {
     /// The connector's text for the US Government writes it without the second hyphen; only this
     /// spelling works there as well, as users report.
     pub path: &'static str,
+    /// What a managed identity's token must be for, where an application trusts it:
+    /// <https://learn.microsoft.com/en-us/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity>.
+    pub exchange: &'static str,
 }
 
 const PATH: &str = "/workspaces/{workspace_id}/threat-intelligence-stix-objects:upload";
@@ -21,6 +24,7 @@ const PUBLIC: Cloud = Cloud {
     scope: "https://management.azure.com/.default",
     endpoint: "https://api.ti.sentinel.azure.com",
     path: PATH,
+    exchange: "api://AzureADTokenExchange",
 };
 
 const US_GOVERNMENT: Cloud = Cloud {
@@ -28,6 +32,7 @@ const US_GOVERNMENT: Cloud = Cloud {
     scope: "https://management.usgovcloudapi.net/.default",
     endpoint: "https://api.ti.sentinel.azure.us",
     path: PATH,
+    exchange: "api://AzureADTokenExchangeUSGov",
 };
 
 const CHINA: Cloud = Cloud {
@@ -35,6 +40,7 @@ const CHINA: Cloud = Cloud {
     scope: "https://management.chinacloudapi.cn/.default",
     endpoint: "https://api.ti.sentinel.azure.cn",
     path: PATH,
+    exchange: "api://AzureADTokenExchangeChina",
 };
 
 /// The cloud of a target.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 use uuid::Uuid;
 
-use super::{Config, Rest};
+use super::{Config, Credential, Rest};
 use crate::policy::OnHit;
 
 /// A sentence for each doubtful setting.
@@ -42,7 +42,9 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 target.name
             ));
         }
-        if Uuid::try_parse(target.client_secret.expose()).is_ok() {
+        if let Credential::ClientSecret { secret, .. } = &target.credential
+            && Uuid::try_parse(secret.expose()).is_ok()
+        {
             warnings.push(format!(
                 "target.{}.client_secret looks like a Secret ID; Entra wants the secret's Value",
                 target.name
