@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::finding::Finding;
 use super::host::Seen;
-use crate::azure::token::{Credential, SignInError, TokenSource};
+use crate::azure::token::{SignIn, SignInError, TokenSource};
 use crate::config::{Config, Mode, Secret, Target};
 use crate::deliver::outcome::{Asked, Outcome};
 use crate::deliver::upload;
@@ -31,7 +31,7 @@ pub(super) async fn look(
     probe: bool,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut signed_in: Vec<(Credential, Option<Secret>)> = Vec::new();
+    let mut signed_in: Vec<(SignIn, Option<Secret>)> = Vec::new();
     for target in &config.targets {
         if let Some(note) = sends_nothing(target) {
             findings.push(note);
@@ -42,7 +42,7 @@ pub(super) async fn look(
             findings.push(Finding::note("target", &target.name, words));
             continue;
         }
-        let credential = Credential::of(target);
+        let credential = SignIn::of(target);
         let known = signed_in.iter().find(|(known, _)| *known == credential);
         let token = match known {
             Some((_, token)) => token.clone(),
@@ -93,7 +93,7 @@ async fn sign_in(
     findings: &mut Vec<Finding>,
 ) -> Option<Secret> {
     let begun = Instant::now();
-    let source = TokenSource::new(Credential::of(target), http.clone(), config.azure.token_timeout);
+    let source = TokenSource::new(SignIn::of(target), http.clone(), &config.azure);
     let token = match source {
         Ok(source) => source.token().await,
         Err(error) => Err(error),
@@ -251,9 +251,9 @@ impl Asking<'_> {
 fn quotas(config: &Config) -> Vec<Finding> {
     let delivery = &config.delivery;
     let live = config.targets.iter().filter(|target| sends_nothing(target).is_none());
-    let mut shared: Vec<(Credential, String, usize)> = Vec::new();
+    let mut shared: Vec<(SignIn, String, usize)> = Vec::new();
     for target in live {
-        let credential = Credential::of(target);
+        let credential = SignIn::of(target);
         match shared.iter_mut().find(|(known, ..)| *known == credential) {
             Some((_, names, count)) => {
                 *names = format!("{names}, {}", target.name);
@@ -263,7 +263,7 @@ fn quotas(config: &Config) -> Vec<Finding> {
         }
     }
     let per = humantime::format_duration(delivery.quota_window);
-    let tell = |(_, names, count): (Credential, String, usize)| {
+    let tell = |(_, names, count): (SignIn, String, usize)| {
         let figures = format!("{} requests in any {per}", delivery.quota_requests);
         let words = if count > 1 {
             format!("{figures}, shared by {count} targets of one credential")
