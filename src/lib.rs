@@ -38,6 +38,8 @@ pub mod readback;
 
 pub mod admin;
 
+pub mod check;
+
 pub mod metrics;
 
 pub mod logging;

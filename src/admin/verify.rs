@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 use super::commands::{open, print};
 use super::control::{self, Request, Response};
 use crate::azure;
-use crate::azure::token::{Credential, TokenSource};
+use crate::azure::token::{SignIn, TokenSource};
 use crate::cli::VerifyOptions;
 use crate::config::{Config, Mode};
-use crate::readback::{NothingToAsk, Place, Readback};
+use crate::readback::{NothingToAsk, Place, Readback, is_asked};
 use crate::verify::{Line, Report, kql, text};
 
 /// Compares what Sentinel holds with what it accepted, and tells.
@@ -99,9 +99,8 @@ async fn ask(
 pub(super) fn readback(config: &Config) -> anyhow::Result<Readback> {
     let http = azure::http::client(&config.azure)?;
     let mut places = Vec::new();
-    for target in &config.targets {
-        let timeout = config.azure.token_timeout;
-        let tokens = TokenSource::new(Credential::of(target), http.clone(), timeout);
+    for target in config.targets.iter().filter(|target| is_asked(target)) {
+        let tokens = TokenSource::new(SignIn::of(target), http.clone(), &config.azure);
         places.extend(Place::of(config, target, &http, Arc::new(tokens?))?);
     }
     if places.is_empty() {

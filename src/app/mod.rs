@@ -200,16 +200,18 @@ fn readback(
     Ok(Readback::new(places, config.management.ingestion))
 }
 
-/// What shares a policy shares a view. Changes are queued for the targets that are enabled. They judge
-/// by the warninglists that were in force last; without any and without a key, by none.
+/// What shares policy, identity and withdrawal shares a view. Changes are queued for the targets that
+/// are enabled. They judge by the warninglists that were in force last; without any and without a key,
+/// by none.
 #[must_use]
 pub fn views(config: &Config) -> Views {
     let members: Vec<Member<'_>> = config
         .targets
         .iter()
         .map(|target| {
-            let (enabled, policy) = (target.enabled, &target.policy);
-            Member { target: remembered(target), name: configured(target), enabled, policy }
+            let Target { enabled, ref policy, identity, withdraw, .. } = *target;
+            let (target, name) = (remembered(target), configured(target));
+            Member { target, name, enabled, policy, identity, withdraw }
         })
         .collect();
     let views = Views::new(&members, &config.policy, &config.rendering);
@@ -256,26 +258,25 @@ fn configured(target: &Target) -> &str {
     target.name.strip_suffix(DRY_RUN).unwrap_or(&target.name)
 }
 
-/// Identity and targets, compared with the last run.
+/// Namespace and targets, compared with the last run.
 async fn register(
     config: &Config,
     ledger: &Ledger,
     views: &Views,
     options: RunOptions,
 ) -> anyhow::Result<()> {
-    let rendering = &config.rendering;
-    let identity = format!("{:?} in {}", rendering.identity, rendering.namespace);
     let entry = |target: &Target| TargetEntry {
         target: target.name.clone(),
         mode: if target.enabled { target.mode.word() } else { DISABLED }.into(),
         workspace: target.workspace_id.to_string(),
         sourcesystem: target.sourcesystem.clone(),
+        identity: target.identity.word().into(),
     };
     let targets: Vec<TargetEntry> = config.targets.iter().map(entry).collect();
     if !options.accept_duplicates {
         ledger.knows_generations(views, &targets).await?;
     }
-    Ok(ledger.register(views, &identity, &targets, options.rehome).await?)
+    Ok(ledger.register(views, &targets, options.rehome).await?)
 }
 
 /// What publications may hold in memory: the feed's bound, and room for one webhook body.

@@ -6,7 +6,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::token::Credential;
+use super::token::SignIn;
+use crate::config::Credential;
 
 /// How much of a description is kept, characters.
 const KEPT: usize = 600;
@@ -35,17 +36,17 @@ struct Answer {
 
 impl Refusal {
     /// Reads an answer that is no success. The secret is taken out, should Entra repeat it.
-    pub(super) fn read(status: u16, body: &[u8], credential: &Credential) -> Self {
+    pub(super) fn read(status: u16, body: &[u8], sign_in: &SignIn) -> Self {
         let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
         let mut description = answer.error_description.replace(['\r', '\n'], " ");
         if description.is_empty() && answer.error.is_empty() {
             description = String::from_utf8_lossy(body).replace(['\r', '\n'], " ");
         }
-        let description = description.replace(credential.secret.expose(), "[redacted]");
+        let description = redacted(&description, sign_in);
         let description: String = description.chars().take(KEPT).collect();
         let code = code(&answer, &description);
-        let remedy = remedy(&code, status, credential);
-        let error = answer.error.replace(credential.secret.expose(), "[redacted]");
+        let remedy = remedy(&code, status, sign_in);
+        let error = redacted(&answer.error, sign_in);
         Self { status, code, error, description, remedy }
     }
 
@@ -80,8 +81,23 @@ fn code(answer: &Answer, description: &str) -> String {
     number.map(|number| format!("AADSTS{number}")).unwrap_or_default()
 }
 
-fn remedy(code: &str, status: u16, credential: &Credential) -> String {
-    let Credential { tenant_id, client_id, authority, .. } = credential;
+/// Without the secret, should Entra repeat it.
+fn redacted(text: &str, sign_in: &SignIn) -> String {
+    let secret = match &sign_in.credential {
+        Credential::ClientSecret { secret, .. } if secret.is_given() => secret,
+        Credential::ClientSecret { .. }
+        | Credential::Certificate { .. }
+        | Credential::ManagedIdentity(_)
+        | Credential::WorkloadIdentity { .. }
+        | Credential::FederatedManagedIdentity { .. }
+        | Credential::AzureCli { .. } => return text.to_owned(),
+    };
+    text.replace(secret.expose(), "[redacted]")
+}
+
+fn remedy(code: &str, status: u16, sign_in: &SignIn) -> String {
+    let SignIn { credential, authority, .. } = sign_in;
+    let (tenant_id, client_id) = (credential.tenant_id(), credential.client_id());
     match code {
         "AADSTS7000215" => format!(
             "client_secret is not a secret of application {client_id}: use the secret's value, \
@@ -113,18 +129,20 @@ mod tests {
     use super::*;
     use crate::config::Secret;
 
-    fn credential() -> Credential {
-        Credential {
-            tenant_id: "contoso.example".to_owned(),
-            client_id: "c1".to_owned(),
-            secret: Secret::new("hush~hush"),
+    fn sign_in() -> SignIn {
+        SignIn {
+            credential: Credential::ClientSecret {
+                tenant_id: "contoso.example".to_owned(),
+                client_id: "c1".to_owned(),
+                secret: Secret::new("hush~hush"),
+            },
             authority: "https://login.example".to_owned(),
             scope: "https://management.example/.default".to_owned(),
         }
     }
 
     fn read(status: u16, body: &str) -> Refusal {
-        Refusal::read(status, body.as_bytes(), &credential())
+        Refusal::read(status, body.as_bytes(), &sign_in())
     }
 
     #[test]

@@ -14,7 +14,7 @@ use azure_identity::{ClientSecretCredential, ClientSecretCredentialOptions};
 
 use super::refusal::Refusal;
 use super::transport::{self, Failure};
-use crate::config::{Secret, Target};
+use crate::config::{Azure, Credential, Secret, Target};
 use crate::metrics;
 
 /// After a failed renewal of a token that is still good, the next one is tried this much later.
@@ -25,24 +25,20 @@ const MARGIN: Duration = Duration::from_secs(30);
 
 /// Who signs in, where, and for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credential {
-    pub tenant_id: String,
-    pub client_id: String,
-    pub secret: Secret,
+pub struct SignIn {
+    pub credential: Credential,
     /// e.g. `https://login.microsoftonline.com`; https only.
     pub authority: String,
     /// e.g. `https://management.azure.com/.default`.
     pub scope: String,
 }
 
-impl Credential {
-    /// The credential of a target.
+impl SignIn {
+    /// That of a target.
     #[must_use]
     pub fn of(target: &Target) -> Self {
         Self {
-            tenant_id: target.tenant_id.clone(),
-            client_id: target.client_id.clone(),
-            secret: target.client_secret.clone(),
+            credential: target.credential.clone(),
             authority: target.authority.clone(),
             scope: target.scope.clone(),
         }
@@ -78,7 +74,7 @@ impl SignInError {
 /// Tokens for one credential.
 #[derive(Debug)]
 pub struct TokenSource {
-    credential: Credential,
+    sign_in: SignIn,
     http: reqwest::Client,
     timeout: Duration,
     state: Mutex<State>,
@@ -86,25 +82,21 @@ pub struct TokenSource {
 
 #[derive(Debug)]
 struct State {
-    signer: Arc<ClientSecretCredential>,
+    signer: Arc<dyn TokenCredential>,
     last: Option<AccessToken>,
     /// No renewal before this.
     paused_until: Option<Instant>,
 }
 
 impl TokenSource {
-    /// A source that signs in when it is first asked; `timeout` is for a whole sign-in.
+    /// A source that signs in when it is first asked.
     ///
     /// # Errors
     /// [`SignInError::Settings`].
-    pub fn new(
-        credential: Credential,
-        http: reqwest::Client,
-        timeout: Duration,
-    ) -> Result<Self, SignInError> {
-        let signer = signer(&credential, &http)?;
+    pub fn new(sign_in: SignIn, http: reqwest::Client, azure: &Azure) -> Result<Self, SignInError> {
+        let signer = signer(&sign_in, &http)?;
         let state = Mutex::new(State { signer, last: None, paused_until: None });
-        Ok(Self { credential, http, timeout, state })
+        Ok(Self { sign_in, http, timeout: azure.token_timeout, state })
     }
 
     /// A token that is good now: the cached one, or a new one.
@@ -119,7 +111,7 @@ impl TokenSource {
         if let (true, Some(token)) = (paused, &last) {
             return Ok(Secret::new(token.token.secret()));
         }
-        let (token, paused_until) = match (self.sign_in(&signer).await, last) {
+        let (token, paused_until) = match (self.ask(signer.as_ref()).await, last) {
             (Ok(token), last) => {
                 if last.is_none_or(|last| last.token.secret() != token.token.secret()) {
                     metrics::sign_in("granted");
@@ -143,20 +135,20 @@ impl TokenSource {
     /// # Errors
     /// [`SignInError::Settings`], which [`TokenSource::new`] would have given too.
     pub fn renew(&self) -> Result<(), SignInError> {
-        let signer = signer(&self.credential, &self.http)?;
+        let signer = signer(&self.sign_in, &self.http)?;
         self.with(|state| *state = State { signer, last: None, paused_until: None });
         Ok(())
     }
 
-    async fn sign_in(&self, signer: &ClientSecretCredential) -> Result<AccessToken, SignInError> {
-        let scopes = [self.credential.scope.as_str()];
+    async fn ask(&self, signer: &dyn TokenCredential) -> Result<AccessToken, SignInError> {
+        let scopes = [self.sign_in.scope.as_str()];
         let answer = tokio::time::timeout(self.timeout, signer.get_token(&scopes, None)).await;
         match answer {
             Ok(Ok(token)) => Ok(token),
             Ok(Err(error)) => Err(self.explain(&error)),
             Err(_) => {
                 let timeout = humantime::format_duration(self.timeout);
-                let authority = &self.credential.authority;
+                let authority = &self.sign_in.authority;
                 let why = format!("no answer from {authority} within {timeout}");
                 Err(SignInError::Unreachable(why))
             }
@@ -169,7 +161,7 @@ impl TokenSource {
         let mut next = error.source();
         while let Some(cause) = next {
             if let Some(failure) = cause.downcast_ref::<Failure>() {
-                return failure.explain(&self.credential);
+                return failure.explain(&self.sign_in);
             }
             next = cause.source();
         }
@@ -178,7 +170,7 @@ impl TokenSource {
 
     fn remember(
         &self,
-        signer: &Arc<ClientSecretCredential>,
+        signer: &Arc<dyn TokenCredential>,
         token: AccessToken,
         paused_until: Option<Instant>,
     ) {
@@ -201,22 +193,26 @@ fn good(token: &AccessToken) -> bool {
 }
 
 fn signer(
-    credential: &Credential,
+    sign_in: &SignIn,
     http: &reqwest::Client,
-) -> Result<Arc<ClientSecretCredential>, SignInError> {
+) -> Result<Arc<dyn TokenCredential>, SignInError> {
     let mut cloud = CustomConfiguration::default();
-    cloud.authority_host.clone_from(&credential.authority);
+    cloud.authority_host.clone_from(&sign_in.authority);
     let client_options = ClientOptions {
         retry: RetryOptions::none(),
         transport: Some(Transport::new(Arc::new(transport::OurClient(http.clone())))),
         cloud: Some(Arc::new(CloudConfiguration::Custom(cloud))),
         ..ClientOptions::default()
     };
-    ClientSecretCredential::new(
-        &credential.tenant_id,
-        credential.client_id.clone(),
-        credential.secret.expose().to_owned().into(),
+    let Credential::ClientSecret { tenant_id, client_id, secret } = &sign_in.credential else {
+        let word = sign_in.credential.word();
+        return Err(SignInError::Settings(format!("credential = \"{word}\" is not known here")));
+    };
+    let signer = ClientSecretCredential::new(
+        tenant_id,
+        client_id.clone(),
+        secret.expose().to_owned().into(),
         Some(ClientSecretCredentialOptions { client_options }),
-    )
-    .map_err(|error| SignInError::Settings(error.to_string()))
+    );
+    signer.map(|signer| signer as Arc<_>).map_err(|error| SignInError::Settings(error.to_string()))
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::http::explain;
 use super::refusal::Refusal;
-use super::token::{Credential, SignInError};
+use super::token::{SignIn, SignInError};
 
 /// Of an answer's body, bytes.
 const MAX_ANSWER: usize = 1 << 20;
@@ -30,13 +30,13 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) fn explain(&self, credential: &Credential) -> SignInError {
+    pub(super) fn explain(&self, sign_in: &SignIn) -> SignInError {
         match self {
             Self::NoAnswer(why) => {
-                SignInError::Unreachable(format!("{}: {why}", credential.authority))
+                SignInError::Unreachable(format!("{}: {why}", sign_in.authority))
             }
             Self::Refused { status, body } => {
-                let refusal = Refusal::read(*status, body, credential);
+                let refusal = Refusal::read(*status, body, sign_in);
                 if refusal.may_pass() {
                     SignInError::Unreachable(refusal.to_string())
                 } else {

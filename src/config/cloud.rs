@@ -13,6 +13,9 @@ pub(super) struct Cloud {
     /// The connector's text for the US Government writes it without the second hyphen; only this
     /// spelling works there as well, as users report.
     pub path: &'static str,
+    /// What a managed identity's token must be for, where an application trusts it:
+    /// <https://learn.microsoft.com/en-us/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity>.
+    pub exchange: &'static str,
 }
 
 const PATH: &str = "/workspaces/{workspace_id}/threat-intelligence-stix-objects:upload";
@@ -23,6 +26,7 @@ const PUBLIC: Cloud = Cloud {
     management: "https://management.azure.com",
     endpoint: "https://api.ti.sentinel.azure.com",
     path: PATH,
+    exchange: "api://AzureADTokenExchange",
 };
 
 const US_GOVERNMENT: Cloud = Cloud {
@@ -31,6 +35,7 @@ const US_GOVERNMENT: Cloud = Cloud {
     management: "https://management.usgovcloudapi.net",
     endpoint: "https://api.ti.sentinel.azure.us",
     path: PATH,
+    exchange: "api://AzureADTokenExchangeUSGov",
 };
 
 const CHINA: Cloud = Cloud {
@@ -39,6 +44,7 @@ const CHINA: Cloud = Cloud {
     management: "https://management.chinacloudapi.cn",
     endpoint: "https://api.ti.sentinel.azure.cn",
     path: PATH,
+    exchange: "api://AzureADTokenExchangeChina",
 };
 
 /// The cloud of a target.

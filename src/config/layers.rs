@@ -42,6 +42,14 @@ impl Leaf {
     pub(super) fn is_section(&self) -> bool {
         matches!(self.raw, Raw::Toml(toml::Value::Table(_)))
     }
+
+    /// The empty text.
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.raw {
+            Raw::Text(text) | Raw::Toml(toml::Value::String(text)) => text.is_empty(),
+            Raw::Toml(_) => false,
+        }
+    }
 }
 
 pub(super) type Leaves = BTreeMap<String, Leaf>;
@@ -51,6 +59,8 @@ pub(super) type Leaves = BTreeMap<String, Leaf>;
 pub(super) struct Layers {
     pub(super) leaves: Leaves,
     pub(super) targets: BTreeSet<String>,
+    /// Variables that are no keys of ours.
+    pub(super) environment: BTreeMap<String, String>,
 }
 
 /// Lays `file` and `environment` over the defaults.
@@ -61,8 +71,8 @@ pub(super) fn lay(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Layers, Vec<Mistake>> {
-    let environment: BTreeMap<String, String> =
-        environment.filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    let (environment, other): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        environment.partition(|(name, _)| name.starts_with(PREFIX));
     let file = choose_file(file, &environment);
     let mut own = file.as_deref().map(read_file).transpose()?.unwrap_or_default();
 
@@ -79,7 +89,7 @@ pub(super) fn lay(
     }
     leaves.extend(own);
     drop_empty_sections(&mut leaves);
-    Ok(Layers { leaves, targets })
+    Ok(Layers { leaves, targets, environment: other })
 }
 
 /// `[expiry.days]` without a line is no key. An unknown section stays, and is a mistake.

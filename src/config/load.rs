@@ -31,8 +31,8 @@ pub fn load(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Config, Mistakes> {
-    let Layers { leaves, targets } = lay(file, environment).map_err(Mistakes::new)?;
-    let mut reader = Reader::new(leaves);
+    let Layers { leaves, targets, environment } = lay(file, environment).map_err(Mistakes::new)?;
+    let mut reader = Reader::new(leaves, environment);
     let policy = policy::read(&mut reader);
     let ledger = ledger(&mut reader);
     let own = misp::url(&mut reader);
@@ -42,7 +42,7 @@ pub fn load(
         misp: misp::read(&mut reader, own.as_ref(), policy.decay),
         targets: targets
             .iter()
-            .map(|name| target::read(&mut reader, name, (&ledger, &policy)))
+            .map(|name| target::read(&mut reader, name, (&ledger, &policy, &rendering)))
             .collect(),
         policy,
         rendering,
@@ -70,8 +70,8 @@ pub fn load_rules(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Rules, Mistakes> {
-    let Layers { leaves, .. } = lay(file, environment).map_err(Mistakes::new)?;
-    let mut reader = Reader::new(leaves);
+    let Layers { leaves, environment, .. } = lay(file, environment).map_err(Mistakes::new)?;
+    let mut reader = Reader::new(leaves, environment);
     let policy = policy::read(&mut reader);
     let own = misp::url(&mut reader);
     let address = public_url(&mut reader, own.as_ref());
@@ -85,12 +85,15 @@ pub fn load_rules(
     }
 }
 
+pub(super) const IDENTITIES: [(&str, Identity); 2] =
+    [("observable", Identity::Observable), ("attribute", Identity::Attribute)];
+pub(super) const WITHDRAWALS: [(&str, Withdraw); 2] =
+    [("expire", Withdraw::Expire), ("revoke", Withdraw::Revoke)];
+
 fn rendering(reader: &mut Reader, tlp_untagged: Tlp) -> Rendering {
-    let identities = [("observable", Identity::Observable), ("attribute", Identity::Attribute)];
-    let withdrawals = [("expire", Withdraw::Expire), ("revoke", Withdraw::Revoke)];
     Rendering {
-        identity: reader.word("indicator.identity", &identities, Identity::Observable),
-        withdraw: reader.word("indicator.withdraw", &withdrawals, Withdraw::Expire),
+        identity: reader.word("indicator.identity", &IDENTITIES, Identity::Observable),
+        withdraw: reader.word("indicator.withdraw", &WITHDRAWALS, Withdraw::Expire),
         namespace: reader.parsed("indicator.namespace", Uuid::nil(), "a uuid", target::uuid),
         public_url: String::new(),
         default_confidence: reader.number("indicator.default_confidence", 0..=100),

@@ -5,6 +5,7 @@
 
 mod check;
 mod cloud;
+mod credential;
 mod layers;
 mod load;
 mod management;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+pub use credential::{Credential, ManagedIdentity};
 pub use layers::{DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
 pub use load::{load, load_rules};
 pub use management::{ManagedWorkspace, Management};
@@ -36,7 +38,7 @@ pub use secret::Secret;
 pub use warnings::warnings;
 
 use crate::policy::Policy;
-use crate::stix::Rendering;
+use crate::stix::{Identity, Rendering, Withdraw};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -44,7 +46,8 @@ pub struct Config {
     pub misp: Misp,
     /// Of the targets without one of their own.
     pub policy: Policy,
-    /// How claims become indicators: identity, confidence, expiry, links.
+    /// How claims become indicators: confidence, expiry, links; identity and withdrawal of the targets
+    /// without a word of their own.
     pub rendering: Rendering,
     pub ledger: LedgerConfig,
     pub guard: Guard,
@@ -271,9 +274,7 @@ pub struct Target {
     pub enabled: bool,
     pub mode: Mode,
     pub workspace_id: Uuid,
-    pub tenant_id: String,
-    pub client_id: String,
-    pub client_secret: Secret,
+    pub credential: Credential,
     pub sourcesystem: String,
     /// e.g. `https://login.microsoftonline.com`.
     pub authority: String,
@@ -290,6 +291,10 @@ pub struct Target {
     pub dry_run_file: PathBuf,
     /// `[policy]`, and over it the target's own.
     pub policy: Policy,
+    /// What its ids are made of.
+    pub identity: Identity,
+    /// How its indicators end.
+    pub withdraw: Withdraw,
 }
 
 /// Whether a target's objects are sent or written to a file.

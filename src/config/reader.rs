@@ -16,9 +16,13 @@ pub(super) struct Reader {
     /// Taken so far, and where each came from.
     taken: BTreeMap<String, Origin>,
     wrong: BTreeSet<String>,
+    /// Taken, and the empty text.
+    empty: BTreeSet<String>,
     /// Known, and not set.
     open: BTreeSet<String>,
     mistakes: Vec<Mistake>,
+    /// The environment beside `MSR_` variables.
+    environment: BTreeMap<String, String>,
 }
 
 /// Why a value is none of its type.
@@ -40,11 +44,13 @@ impl Problem {
 }
 
 impl Reader {
-    pub(super) fn new(leaves: Leaves) -> Self {
+    pub(super) fn new(leaves: Leaves, environment: BTreeMap<String, String>) -> Self {
         Self {
             left: leaves,
+            environment,
             taken: BTreeMap::new(),
             wrong: BTreeSet::new(),
+            empty: BTreeSet::new(),
             open: BTreeSet::new(),
             mistakes: Vec::new(),
         }
@@ -106,14 +112,13 @@ impl Reader {
     /// One of a few words.
     pub(super) fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)], placeholder: T) -> T {
         let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let find = |text: &str| {
-            let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-            found.map(|(_, value)| *value).ok_or_else(|| {
-                let near = nearest(text, allowed.iter().copied());
-                Problem { text: "not one of the words".to_owned(), hint: near.map(did_you_mean) }
-            })
-        };
-        self.parsed(key, placeholder, &allowed.join(", "), find)
+        self.parsed(key, placeholder, &allowed.join(", "), |text| one_of(words, text))
+    }
+
+    /// The same where the key may be empty.
+    pub(super) fn own_word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
+        let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        self.optional(key, &allowed.join(", "), |text| one_of(words, text))
     }
 
     /// The secret at `key`, or in the file that `key_file` names; empty where neither is set.
@@ -187,6 +192,16 @@ impl Reader {
         self.taken.get(key).is_some_and(|origin| *origin != Origin::Default)
     }
 
+    /// Whether the key is set to something by somebody else than the defaults.
+    pub(super) fn says_something(&self, key: &str) -> bool {
+        self.is_set(key) && !self.empty.contains(key)
+    }
+
+    /// A variable of the environment that is no key of ours.
+    pub(super) fn environment(&self, name: &str) -> Option<&str> {
+        self.environment.get(name).map(String::as_str)
+    }
+
     /// Notes that nothing is set where something must be.
     pub(super) fn missing(&mut self, key: &str, hint: &str) {
         let name = super::layers::variable(key);
@@ -236,6 +251,9 @@ impl Reader {
             return None;
         };
         self.taken.insert(key.to_owned(), leaf.origin.clone());
+        if leaf.is_empty() {
+            self.empty.insert(key.to_owned());
+        }
         Some(leaf)
     }
 
@@ -250,6 +268,14 @@ impl Reader {
         let more = |mistake: Mistake| Mistake { hint, ..mistake.value(value).allowed(allowed) };
         self.fault(key, more, text);
     }
+}
+
+fn one_of<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, Problem> {
+    let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let near = nearest(text, words.iter().map(|(word, _)| *word));
+        Problem { text: "not one of the words".to_owned(), hint: near.map(did_you_mean) }
+    })
 }
 
 pub(super) fn unresolved() -> Problem {

@@ -12,6 +12,12 @@ impl Secret {
         Self(text.into())
     }
 
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// The text itself: for the wire only, never for a log, an error or a file.
     #[must_use]
     pub fn expose(&self) -> &str {

@@ -3,9 +3,11 @@
 use reqwest::Url;
 use uuid::Uuid;
 
+use super::load::{IDENTITIES, WITHDRAWALS};
 use super::reader::{Problem, Reader};
-use super::{LedgerConfig, Mode, Target, cloud, management, policy};
+use super::{LedgerConfig, Mode, Target, cloud, credential, management, policy};
 use crate::policy::Policy;
+use crate::stix::Rendering;
 
 const RESERVED_SOURCE: &str = "Microsoft Sentinel";
 const LONGEST_SOURCE: usize = 256;
@@ -14,13 +16,15 @@ const HTTPS: &str = "an https URL without user or password";
 pub(super) fn read(
     reader: &mut Reader,
     name: &str,
-    (ledger, base): (&LedgerConfig, &Policy),
+    (ledger, base, rendering): (&LedgerConfig, &Policy, &Rendering),
 ) -> Target {
-    let key = |leaf: &str| format!("target.{name}.{leaf}");
+    let section = format!("target.{name}");
+    let key = |leaf: &str| format!("{section}.{leaf}");
     check_name(reader, name);
     let modes = [("live", Mode::Live), ("dry-run", Mode::DryRun)];
     let enabled = reader.flag(&key("enabled"));
     let mode = reader.word(&key("mode"), &modes, Mode::Live);
+    let live = enabled && mode == Mode::Live;
     let cloud = cloud::read(reader, &key("cloud"));
     let workspace = reader.optional(&key("workspace_id"), "a uuid", uuid);
     let target = Target {
@@ -28,14 +32,7 @@ pub(super) fn read(
         enabled,
         mode,
         workspace_id: workspace.unwrap_or_default(),
-        tenant_id: reader.parsed(
-            &key("tenant_id"),
-            String::new(),
-            "a uuid, or a domain such as example.onmicrosoft.com",
-            tenant,
-        ),
-        client_id: reader.text(&key("client_id")),
-        client_secret: reader.secret(&key("client_secret")),
+        credential: credential::read(reader, &section, cloud.exchange, live),
         sourcesystem: reader.parsed(
             &key("sourcesystem"),
             String::new(),
@@ -60,9 +57,11 @@ pub(super) fn read(
             .unwrap_or_else(|| ledger.data_dir.join(format!("dry-run-{name}.ndjson"))),
         managed: management::of_target(reader, name, cloud.management),
         policy: policy::of_target(reader, name, base),
+        identity: reader.own_word(&key("identity"), &IDENTITIES).unwrap_or(rendering.identity),
+        withdraw: reader.own_word(&key("withdraw"), &WITHDRAWALS).unwrap_or(rendering.withdraw),
     };
-    if enabled && mode == Mode::Live {
-        check_credentials(reader, &target, workspace.is_some());
+    if live && workspace.is_none() && reader.sound(&key("workspace_id")) {
+        reader.missing(&key("workspace_id"), "the uuid on the workspace's Overview page");
     }
     target
 }
@@ -73,22 +72,6 @@ fn check_name(reader: &mut Reader, name: &str) {
         let section = format!("target.{name}");
         let problem = "not a name for a target";
         reader.fault(&section, |mistake| mistake.allowed("a to z, 0 to 9 and -"), problem);
-    }
-}
-
-/// Named one by one: what a live target needs and nobody set.
-fn check_credentials(reader: &mut Reader, target: &Target, has_workspace: bool) {
-    let needs = [
-        ("workspace_id", has_workspace, "the uuid on the workspace's Overview page"),
-        ("tenant_id", !target.tenant_id.is_empty(), "Directory (tenant) ID of the app"),
-        ("client_id", !target.client_id.is_empty(), "Application (client) ID of the app"),
-        ("client_secret", !target.client_secret.expose().is_empty(), "a client secret's Value"),
-    ];
-    for (leaf, given, hint) in needs {
-        let key = format!("target.{}.{leaf}", target.name);
-        if !given && reader.sound(&key) {
-            reader.missing(&key, hint);
-        }
     }
 }
 
@@ -121,13 +104,6 @@ pub(super) fn https(reader: &mut Reader, key: &str, otherwise: &str) -> String {
             }
         });
     given.unwrap_or_else(|| otherwise.to_owned())
-}
-
-fn tenant(text: &str) -> Result<String, Problem> {
-    match text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.') {
-        true => Ok(text.to_owned()),
-        false => Err(Problem::new("no tenant")),
-    }
 }
 
 fn source(text: &str) -> Result<String, Problem> {

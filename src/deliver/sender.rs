@@ -19,7 +19,7 @@ use super::line::{Batch, Line, Way};
 use super::outcome::{Asked, Outcome};
 use super::pacer::Pacer;
 use super::upload;
-use crate::azure::token::{Credential, SignInError, TokenSource};
+use crate::azure::token::{SignIn, SignInError, TokenSource};
 use crate::backoff::Backoff;
 use crate::config::{Config, Delivery, Mode, Secret, Target};
 use crate::ledger::{Ledger, Sending, Views};
@@ -92,22 +92,21 @@ pub fn senders(
     http: &reqwest::Client,
     health: &Health,
 ) -> Result<Vec<Sender>, BuildError> {
-    let mut senders: Vec<(Option<Credential>, Sender)> = Vec::new();
+    let mut senders: Vec<(Option<SignIn>, Sender)> = Vec::new();
     for target in config.targets.iter().filter(|target| target.enabled) {
-        let credential = (target.mode == Mode::Live).then(|| Credential::of(target));
+        let sign_in = (target.mode == Mode::Live).then(|| SignIn::of(target));
         let line = line(config, views.name_of(&target.name), target, http, health)?;
-        if let Some((_, sender)) = senders.iter_mut().find(|(known, _)| *known == credential) {
+        if let Some((_, sender)) = senders.iter_mut().find(|(known, _)| *known == sign_in) {
             sender.lines.push(line);
             continue;
         }
-        let timeout = config.azure.token_timeout;
-        let token = match &credential {
-            Some(credential) => {
-                Some(Arc::new(TokenSource::new(credential.clone(), http.clone(), timeout)?))
+        let token = match &sign_in {
+            Some(sign_in) => {
+                Some(Arc::new(TokenSource::new(sign_in.clone(), http.clone(), &config.azure)?))
             }
             None => None,
         };
-        senders.push((credential, Sender::new(config, ledger, token, line)));
+        senders.push((sign_in, Sender::new(config, ledger, token, line)));
     }
     Ok(senders.into_iter().map(|(_, sender)| sender).collect())
 }
@@ -125,7 +124,7 @@ fn line(
         }
         Mode::DryRun => Way::File(target.dry_run_file.clone()),
     };
-    let withdrawals_first = config.rendering.identity == Identity::Attribute;
+    let withdrawals_first = target.identity == Identity::Attribute;
     health.update(&target.name, |_| {});
     Ok(Line::new(
         &target.name,

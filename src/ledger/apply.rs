@@ -13,7 +13,6 @@ use super::wanted::{decode, refresh};
 use super::{Writing, events, guard, head, tags, withdraw};
 use crate::config::Guard;
 use crate::convert::{Claim, EventFacts, Reason, Skipped};
-use crate::stix::Observable;
 
 /// Objects refreshed in one transaction.
 pub(super) const STEP: usize = 5_000;
@@ -253,7 +252,7 @@ impl Application {
         change: &Change<'_>,
     ) -> sqlx::Result<bool> {
         let place = (claim.attribute, i16::from(claim.part));
-        let object = self.key(&claim.observable, claim.attribute, change);
+        let object = change.views.object_key(&claim.observable);
         let same = self.unseen.get(&place).is_some_and(|stored| stored.object == object);
         if !same || !shown.keeps_published() {
             return Ok(false);
@@ -262,10 +261,6 @@ impl Application {
         let Some(before) = before else { return Ok(false) };
         claim.facts = shown.less_taken_back(before, &claim.facts);
         Ok(true)
-    }
-
-    fn key(&self, observable: &Observable, attribute: Uuid, change: &Change<'_>) -> Uuid {
-        change.views.object_key(observable, attribute)
     }
 
     /// Takes out what was withdrawn at or after the attribute's time in this snapshot. A read that
@@ -279,11 +274,17 @@ impl Application {
         for (attribute, object) in self.origin.outdated(&mut standing) {
             withdraw::unbury(tx, &self.source, attribute, object).await?;
         }
+        if standing.is_empty() {
+            return Ok(());
+        }
         let before = rows.len();
         rows.retain(|row| {
-            let of = |object| standing.get(&(row.claim.attribute, object));
-            let mut both = [of(Uuid::nil()), of(row.object)].into_iter().flatten();
-            !both.any(|tombstone| tombstone.keeps_out(&row.claim.facts))
+            let attribute = row.claim.attribute;
+            // Under `identity = "attribute"` older releases named what was withdrawn so.
+            let former = row.claim.observable.id(&attribute);
+            let objects = [Uuid::nil(), row.object, former];
+            let mut found = objects.iter().filter_map(|one| standing.get(&(attribute, *one)));
+            !found.any(|tombstone| tombstone.keeps_out(&row.claim.facts))
         });
         self.counts.withdrawn += before - rows.len();
         Ok(())

@@ -63,7 +63,7 @@ struct Rule {
 const REREAD: &str = "`resync --event UUID` reads the event anew";
 const REPAIR: &str = "`ledger check --repair`, then restart the relay: it judges every claim anew and compares each target with the result";
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     Rule {
         invariant: "claims-have-events",
         columns: "c.source, c.event, c.attribute, c.part",
@@ -82,7 +82,16 @@ const RULES: [Rule; 12] = [
         invariant: "wanted-objects-are-claimed",
         columns: "w.view, w.object, w.stix_id",
         rows: "FROM wanted w WHERE w.version <> 0 AND w.kind = 'indicator'
-               AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.object = COALESCE(w.claimed, w.object))",
+               AND NOT EXISTS (SELECT 1 FROM claims c
+                               WHERE c.object = COALESCE(w.observable, w.claimed, w.object))",
+        remedy: REPAIR,
+    },
+    Rule {
+        invariant: "observables-are-of-views-by-attribute",
+        columns: "w.view, w.object, w.observable",
+        rows: "FROM wanted w WHERE w.version <> 0
+               AND (w.observable IS NOT NULL) <> (w.kind = 'indicator' AND EXISTS
+                   (SELECT 1 FROM targets t WHERE t.view = w.view AND t.identity = 'attribute'))",
         remedy: REPAIR,
     },
     // Where an id is not that of the object, the index has them in order.
@@ -224,9 +233,10 @@ impl Ledger {
     async fn withdraw_unclaimed(&self, views: &Views, view: &str, now: i64) -> sqlx::Result<bool> {
         let mut tx = self.begin().await?;
         let unclaimed: Vec<Uuid> = sqlx::query_scalar(
-            "SELECT COALESCE(w.claimed, w.object) FROM wanted w
+            "SELECT COALESCE(w.observable, w.claimed, w.object) FROM wanted w
              WHERE w.view = $1 AND w.version <> 0 AND w.kind = 'indicator' AND NOT EXISTS
-                 (SELECT 1 FROM claims c WHERE c.object = COALESCE(w.claimed, w.object))
+                 (SELECT 1 FROM claims c
+                  WHERE c.object = COALESCE(w.observable, w.claimed, w.object))
              LIMIT $2",
         )
         .bind(view)

@@ -56,7 +56,7 @@ impl ClaimRow {
     }
 }
 
-/// In the order of objects.
+/// In the order of objects, those of an attribute together.
 pub(super) async fn claims_of(
     tx: &mut Writing,
     objects: &[Uuid],
@@ -71,7 +71,7 @@ pub(super) async fn claims_of(
          FROM claims WHERE"
     ));
     push_uuids(&mut query, " object IN ", objects);
-    query.push(" ORDER BY object");
+    query.push(" ORDER BY object, attribute");
     let rows: Vec<ClaimRow> = query.build_query_as().fetch_all(&mut **tx).await?;
     let lists = views.warninglists().now();
     let claimed = |row: ClaimRow| {

@@ -177,7 +177,7 @@ impl Row {
 
 pub(super) fn row(claim: Claim, change: &Change<'_>) -> sqlx::Result<Row> {
     let facts = encode(&claim.facts)?;
-    let object = change.views.object_key(&claim.observable, claim.attribute);
+    let object = change.views.object_key(&claim.observable);
     let digest = hash([object.as_bytes().as_slice(), facts.as_bytes()]);
     Ok(Row { claim, object, digest, facts })
 }

@@ -8,7 +8,7 @@ use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use super::change::Change;
-use super::generations::Newest;
+use super::generations::{Newest, by_column};
 use super::wanted::{Merged, WITHDRAWN};
 use super::{Lane, View, Writing, push_uuids};
 use crate::stix::{Admitted, ContextKind, ContextObject};
@@ -143,10 +143,8 @@ async fn relationships(
     (sources, keys): (&[Uuid], &[Uuid]),
 ) -> sqlx::Result<Vec<Relationship>> {
     let mut found: HashMap<Uuid, Relationship> = HashMap::new();
-    for (column, ids) in [("source", sources), ("object", keys), ("claimed", keys)] {
-        if ids.is_empty() {
-            continue;
-        }
+    let sources = by_column(&["source"], sources);
+    for (column, ids) in sources.into_iter().chain(by_column(&["object", "claimed"], keys)) {
         let mut query = QueryBuilder::<Sqlite>::new(
             "SELECT COALESCE(claimed, object) AS key, object, source, version, generation,
                  version = 0 AND EXISTS (SELECT 1 FROM delivered d

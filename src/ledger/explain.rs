@@ -86,22 +86,21 @@ async fn ended(
     observables: &BTreeSet<Observable>,
     telling: Telling,
 ) -> sqlx::Result<Vec<String>> {
-    // Under `identity = "attribute"` only an attribute's uuid leads to its indicator.
-    let key = |observable| views.object_key(observable, Uuid::nil());
-    let keys: Vec<Uuid> = observables.iter().map(key).collect();
+    let key = |observable| (views.object_key(observable), observable);
+    let keys: Vec<(Uuid, &Observable)> = observables.iter().map(key).collect();
+    let objects: Vec<Uuid> = keys.iter().map(|(key, _)| *key).collect();
     let mut notes = Vec::new();
     for view in views.iter() {
-        let within = InView::load(tx, view, &keys, telling).await?;
-        for (key, observable) in keys.iter().zip(observables) {
-            let Some(Indicated { id, targets, .. }) = within.indicated(*key, telling) else {
-                continue;
-            };
+        let within = InView::load(tx, view, (&objects, &[]), telling).await?;
+        for (key, observable) in &keys {
             let pattern = observable.pattern();
-            let told = targets.iter().map(|at| {
-                let (target, standing) = (&at.target, standing(at));
-                format!("nothing claims {pattern} any more; {id} at {target}: {standing}")
-            });
-            notes.extend(told);
+            for Indicated { id, targets, .. } in within.indicated_by(*key, telling) {
+                let told = targets.iter().map(|at| {
+                    let (target, standing) = (&at.target, standing(at));
+                    format!("nothing claims {pattern} any more; {id} at {target}: {standing}")
+                });
+                notes.extend(told);
+            }
         }
     }
     Ok(notes)
@@ -123,7 +122,7 @@ async fn stories(
     load_events(tx, &claims, &mut events).await?;
     let mut told = Vec::new();
     for view in views.iter() {
-        told.push(InView::load(tx, view, &objects, telling).await?);
+        told.push(InView::load(tx, view, (&objects, &claims), telling).await?);
     }
     let known = Known { claims: &claims, events: &events, views: &told, telling };
     let mut stories = Vec::with_capacity(places.len());
@@ -164,7 +163,7 @@ async fn notes(tx: &mut Writing, place: &Place) -> sqlx::Result<Vec<String>> {
 /// What a view wants of some objects, and where its targets stand.
 struct InView<'v> {
     view: &'v View,
-    /// By the key of the claims.
+    /// By [`View::key`].
     wanted: HashMap<Uuid, WantedRow>,
     /// By object.
     targets: HashMap<Uuid, Vec<At>>,
@@ -174,10 +173,10 @@ impl<'v> InView<'v> {
     async fn load(
         tx: &mut Writing,
         view: &'v View,
-        keys: &[Uuid],
+        claimed: (&[Uuid], &[Claimed]),
         telling: Telling,
     ) -> sqlx::Result<Self> {
-        let newest = newest(tx, &view.name, keys).await?;
+        let newest = newest(tx, view, claimed).await?;
         let wanted = wanted_of(tx, &view.name, &newest).await?;
         let objects: Vec<Uuid> = wanted.values().map(|row| row.object).collect();
         let mut targets: HashMap<Uuid, Vec<At>> = HashMap::new();
@@ -187,10 +186,17 @@ impl<'v> InView<'v> {
         Ok(Self { view, wanted, targets })
     }
 
-    fn indicated(&self, key: Uuid, telling: Telling) -> Option<Indicated> {
-        let row = self.wanted.get(&key)?;
+    /// Those of an observable, in the order of their ids.
+    fn indicated_by(&self, observable: Uuid, telling: Telling) -> Vec<Indicated> {
+        let rows = self.wanted.values().filter(|row| row.observable == observable);
+        let mut told: Vec<Indicated> = rows.map(|row| self.told(row, telling)).collect();
+        told.sort_by(|one, other| one.id.cmp(&other.id));
+        told
+    }
+
+    fn told(&self, row: &WantedRow, telling: Telling) -> Indicated {
         let withdrawn = row.version == WITHDRAWN;
-        Some(Indicated {
+        Indicated {
             id: format!("indicator--{}", row.stix_id),
             valid_from: row.valid_from,
             valid_until: row.valid_until,
@@ -198,7 +204,7 @@ impl<'v> InView<'v> {
             expired: !withdrawn && row.valid_until <= telling.now,
             stix: telling.stix.then(|| rendered(row)).flatten(),
             targets: self.targets.get(&row.object).cloned().unwrap_or_default(),
-        })
+        }
     }
 }
 
@@ -232,7 +238,8 @@ impl Known<'_> {
     }
 
     fn seen(&self, within: &InView<'_>, own: &Claimed) -> Seen {
-        let of_object = self.claims.iter().filter(|claim| claim.row.object == own.row.object);
+        let view = within.view;
+        let of_object = self.claims.iter().filter(|claim| view.merges(&claim.row, &own.row));
         let is_own = |claim: &&Claimed| {
             claim.row.attribute == own.row.attribute && claim.row.event == own.row.event
         };
@@ -245,15 +252,18 @@ impl Known<'_> {
                 event: claim.row.event,
                 info: event.info.clone(),
                 attribute: claim.row.attribute,
-                withheld: self.withheld(within.view, claim),
+                withheld: self.withheld(view, claim),
             })
         });
         Seen {
-            targets: within.view.members().map(str::to_owned).collect(),
-            withheld: self.withheld(within.view, own),
+            targets: view.members().map(str::to_owned).collect(),
+            withheld: self.withheld(view, own),
             others: listed.collect(),
             more: others.len().saturating_sub(MAX_OTHERS),
-            indicator: within.indicated(own.row.object, self.telling),
+            indicator: within
+                .wanted
+                .get(&view.key(&own.row))
+                .map(|row| within.told(row, self.telling)),
         }
     }
 
@@ -261,7 +271,7 @@ impl Known<'_> {
         let (Some(facts), Some(event)) = (&claim.facts, self.event(claim)) else {
             return Some(Reason::Malformed.into());
         };
-        let same = self.claims.iter().filter(|one| one.row.object == claim.row.object);
+        let same = self.claims.iter().filter(|one| view.merges(&one.row, &claim.row));
         let beside = Beside { disputed: disputed(view, same), ..claim.beside.clone() };
         let verdict = view.judge.admit(event, facts, &claim.row.observable(), &beside);
         verdict.err().map(|reason| Why::beside(reason, &beside))

@@ -10,12 +10,12 @@ use uuid::Uuid;
 use super::claimed::{ClaimRow, Claimed};
 use super::wanted::WITHDRAWN;
 use super::{View, Writing, push_uuids};
-use crate::stix::{Identity, Withdraw};
+use crate::stix::Withdraw;
 
 /// The newest object that claims of a key count for.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct Newest {
-    /// Of the claims.
+    /// See [`View::key`].
     pub key: Uuid,
     pub object: Uuid,
     pub stix_id: Uuid,
@@ -39,23 +39,56 @@ pub(super) struct Place {
     pub generation: i16,
 }
 
-/// The newest objects of these keys.
+/// Keys a statement.
+const CHUNK: usize = 500;
+
+/// The newest objects, by key, of these observables, whose claims are `claims`.
 pub(super) async fn newest(
     tx: &mut Writing,
-    view: &str,
-    keys: &[Uuid],
+    view: &View,
+    (observables, claims): (&[Uuid], &[Claimed]),
 ) -> sqlx::Result<HashMap<Uuid, Newest>> {
-    let mut newest: HashMap<Uuid, Newest> = HashMap::with_capacity(keys.len());
-    for column in ["object", "claimed"] {
-        let mut query = QueryBuilder::<Sqlite>::new(format!(
-            "SELECT {column} AS key, object, stix_id, version, generation,
+    let mut newest = HashMap::with_capacity(observables.len());
+    if !view.is_by_attribute() {
+        find(tx, view, (&["object", "claimed"], observables), &mut newest).await?;
+        return Ok(newest);
+    }
+    find(tx, view, (&["observable"], observables), &mut newest).await?;
+    // Withdrawn rows of older releases know no observable.
+    let own: HashSet<Uuid> = claims.iter().map(|claim| view.key(&claim.row)).collect();
+    let own: Vec<Uuid> = own.into_iter().collect();
+    find(tx, view, (&["object", "claimed"], &own), &mut newest).await?;
+    Ok(newest)
+}
+
+/// Each column with each chunk of the keys.
+pub(super) fn by_column<'k>(
+    columns: &[&'static str],
+    keys: &'k [Uuid],
+) -> Vec<(&'static str, &'k [Uuid])> {
+    let chunks = |column: &&'static str| {
+        let column = *column;
+        keys.chunks(CHUNK).map(move |keys| (column, keys))
+    };
+    columns.iter().flat_map(chunks).collect()
+}
+
+async fn find(
+    tx: &mut Writing,
+    view: &View,
+    (columns, keys): (&[&'static str], &[Uuid]),
+    newest: &mut HashMap<Uuid, Newest>,
+) -> sqlx::Result<()> {
+    for (column, keys) in by_column(columns, keys) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT COALESCE(claimed, object) AS key, object, stix_id, version, generation,
                  version = 0 AND EXISTS (SELECT 1 FROM delivered d
                      WHERE d.object = wanted.object AND d.revoked > 0
                      AND d.target IN (SELECT target FROM targets t WHERE t.view = wanted.view))
                      AS revoked
-             FROM wanted WHERE view = "
-        ));
-        query.push_bind(view);
+             FROM wanted WHERE view = ",
+        );
+        query.push_bind(&view.name);
         push_uuids(&mut query, &format!(" AND {column} IN "), keys);
         let rows: Vec<Newest> = query.build_query_as().fetch_all(&mut **tx).await?;
         for row in rows {
@@ -65,7 +98,7 @@ pub(super) async fn newest(
             }
         }
     }
-    Ok(newest)
+    Ok(())
 }
 
 /// Objects whose ids may not be used although they themselves were not revoked: under
@@ -77,18 +110,19 @@ pub(super) async fn taken(
     newest: &HashMap<Uuid, Newest>,
 ) -> sqlx::Result<HashSet<Uuid>> {
     let mut taken = HashSet::new();
-    if view.merger.identity() == Identity::Observable {
+    if !view.is_by_attribute() {
         return Ok(taken);
     }
-    for claims in claims.chunk_by(|a, b| a.row.object == b.row.object) {
+    for claims in claims.chunk_by(|a, b| view.merges(&a.row, &b.row)) {
         let Some(Claimed { row: first, .. }) = claims.first() else { continue };
-        if newest.get(&first.object).is_some_and(Newest::is_live) {
+        let key = view.key(first);
+        if newest.get(&key).is_some_and(Newest::is_live) {
             continue;
         }
         let first_id = || view.merger.stix_id(&first.observable(), first.attribute, part(first));
         let (object, stix_id) = newest
-            .get(&first.object)
-            .map_or_else(|| (first.object, first_id()), |known| (known.object, known.stix_id));
+            .get(&key)
+            .map_or_else(|| (key, first_id()), |known| (known.object, known.stix_id));
         let is_taken: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM wanted WHERE view = $1 AND stix_id = $2
                  AND stix_id <> object AND object <> $3 AND (revoke OR $4 AND version <> 0))",
@@ -100,7 +134,7 @@ pub(super) async fn taken(
         .fetch_one(&mut **tx)
         .await?;
         if is_taken {
-            taken.insert(first.object);
+            taken.insert(key);
         }
     }
     Ok(taken)
@@ -124,7 +158,7 @@ pub(super) fn place(
         Some(known) => Place { object: known.object, stix_id: known.stix_id, generation },
         None => {
             let stix_id = view.merger.stix_id(&observable, first.attribute, part(first));
-            Place { object: first.object, stix_id, generation }
+            Place { object: view.key(first), stix_id, generation }
         }
     }
 }

@@ -2,7 +2,7 @@
 //! measure. Beyond it the claims stand until an operator releases them, so that a MISP that answers
 //! wrongly never empties a SIEM.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use sqlx::{QueryBuilder, Sqlite};
@@ -11,10 +11,11 @@ use uuid::Uuid;
 use super::apply::STEP;
 use super::change::Change;
 use super::claims::{self, Place, ROWS, Stored};
+use super::generations::by_column;
 use super::wanted::{decode, refresh};
 use super::withdraw::touch;
 use super::writer::millis;
-use super::{Ledger, Views, Writing, push_uuids};
+use super::{Ledger, View, Views, Writing, push_uuids};
 use crate::config::Guard;
 use crate::convert::EventFacts;
 
@@ -28,12 +29,15 @@ pub(super) async fn hold(
     let held = held_of(tx, source, event).await?;
     let (mut kept, fresh): (Vec<_>, Vec<_>) =
         absent.iter().copied().partition(|(place, _)| held.contains(place));
-    let objects: HashSet<Uuid> = fresh.iter().map(|(_, stored)| stored.object).collect();
-    let objects: Vec<Uuid> = objects.into_iter().collect();
-    if !objects.is_empty() {
+    // By observable: how many attributes claim it no longer.
+    let mut attributes: HashMap<Uuid, HashSet<Uuid>> = HashMap::new();
+    for ((attribute, _), stored) in &fresh {
+        attributes.entry(stored.object).or_default().insert(*attribute);
+    }
+    if !attributes.is_empty() {
         let mut going = Vec::new();
         for view in change.views.iter() {
-            going.push((view.name.clone(), count_live(tx, &view.name, &objects).await?));
+            going.push((view.name.clone(), count_live(tx, view, &attributes).await?));
         }
         if !infer(tx, (source, &going), measure, change.opened_at).await? {
             kept.extend(fresh);
@@ -105,16 +109,28 @@ pub(super) async fn infer(
     Ok(true)
 }
 
-async fn count_live(tx: &mut Writing, view: &str, objects: &[Uuid]) -> sqlx::Result<i64> {
+/// How many live indicators lose claims: of an observable, no more than attributes go.
+async fn count_live(
+    tx: &mut Writing,
+    view: &View,
+    attributes: &HashMap<Uuid, HashSet<Uuid>>,
+) -> sqlx::Result<i64> {
+    let objects: Vec<Uuid> = attributes.keys().copied().collect();
+    let columns: &[&'static str] =
+        if view.is_by_attribute() { &["observable"] } else { &["object", "claimed"] };
     let mut live = 0;
-    for objects in objects.chunks(ROWS) {
-        for column in ["object", "claimed"] {
-            let mut query = QueryBuilder::<Sqlite>::new(
-                "SELECT count(*) FROM wanted WHERE version <> 0 AND kind = 'indicator' AND view = ",
-            );
-            query.push_bind(view);
-            push_uuids(&mut query, &format!(" AND {column} IN "), objects);
-            live += query.build_query_scalar::<i64>().fetch_one(&mut **tx).await?;
+    for (column, objects) in by_column(columns, &objects) {
+        let mut query = QueryBuilder::<Sqlite>::new(format!(
+            "SELECT {column}, count(*) FROM wanted
+             WHERE version <> 0 AND kind = 'indicator' AND view = "
+        ));
+        query.push_bind(&view.name);
+        push_uuids(&mut query, &format!(" AND {column} IN "), objects);
+        query.push(format!(" GROUP BY {column}"));
+        let found: Vec<(Uuid, i64)> = query.build_query_as().fetch_all(&mut **tx).await?;
+        for (object, count) in found {
+            let most = attributes.get(&object).map_or(0, HashSet::len);
+            live += count.min(i64::try_from(most).unwrap_or(i64::MAX));
         }
     }
     Ok(live)

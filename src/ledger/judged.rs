@@ -1,6 +1,6 @@
 //! All claims judged and merged once more, for `ledger check`: what is wanted has to be the result.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::json;
 use sqlx::{QueryBuilder, Sqlite};
@@ -32,6 +32,8 @@ pub(super) struct Judging {
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct WantedRow {
     key: Uuid,
+    /// The key of its claims.
+    pub observable: Uuid,
     pub object: Uuid,
     pub stix_id: Uuid,
     pub body: String,
@@ -57,7 +59,7 @@ impl Judging {
         Self {
             keys: Finding::new(
                 "claims-have-their-keys",
-                "set indicator.identity and indicator.namespace back, or start once with --rehome",
+                "set indicator.namespace back, or start once with --rehome",
             ),
             readable: Finding::new(
                 "claims-are-readable",
@@ -105,7 +107,7 @@ impl Judging {
                        "part": claim.part, "object": claim.object})
                 .to_string()
             };
-            if views.object_key(&claim.observable(), claim.attribute) != claim.object {
+            if views.object_key(&claim.observable()) != claim.object {
                 self.keys.add(place);
             }
             if facts.is_none() {
@@ -123,18 +125,18 @@ impl Judging {
     ) -> sqlx::Result<()> {
         let mut events = HashMap::new();
         load_events(tx, claims, &mut events).await?;
-        let newest = newest(tx, &view.name, objects).await?;
+        let newest = newest(tx, view, (objects, claims)).await?;
         let place =
-            |first: &ClaimRow| generations::place(view, first, newest.get(&first.object), false);
+            |key: Uuid, first: &ClaimRow| generations::place(view, first, newest.get(&key), false);
         let outcome = merge(view, claims, &events, place);
         let merged = outcome.merged.into_iter();
         let mut merged: HashMap<Uuid, Merged> = merged.map(|one| (one.key, one)).collect();
         let wanted = wanted_of(tx, &view.name, &newest).await?;
-        let moving: HashSet<Uuid> = claims
+        let moving: BTreeSet<Uuid> = claims
             .iter()
             .map(|claim| &claim.row)
             .filter(|claim| self.unfinished.contains(&(claim.source.clone(), claim.event)))
-            .map(|claim| claim.object)
+            .map(|claim| view.key(claim))
             .chain(outcome.waiting)
             .collect();
         let standing: Vec<&Merged> =
@@ -143,7 +145,8 @@ impl Judging {
             let example = json!({"view": view.name, "object": object, "context": needed});
             self.context.add(|| example.to_string());
         }
-        for object in objects.iter().filter(|object| !moving.contains(*object)) {
+        let keys: BTreeSet<Uuid> = merged.keys().chain(wanted.keys()).copied().collect();
+        for object in keys.difference(&moving) {
             let (merged, wanted) = (merged.remove(object), wanted.get(object));
             let holds = match (&merged, wanted) {
                 (Some(merged), Some(wanted)) => wanted.is(merged),
@@ -172,12 +175,18 @@ pub(super) async fn wanted_of(
     newest: &HashMap<Uuid, Newest>,
 ) -> sqlx::Result<HashMap<Uuid, WantedRow>> {
     let objects: Vec<Uuid> = newest.values().map(|known| known.object).collect();
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT object, stix_id, body, valid_from, valid_until, version,
-             COALESCE(claimed, object) AS key FROM wanted WHERE view = ",
-    );
-    query.push_bind(view);
-    push_uuids(&mut query, " AND object IN ", &objects);
-    let rows: Vec<WantedRow> = query.build_query_as().fetch_all(&mut **tx).await?;
-    Ok(rows.into_iter().map(|row| (row.key, row)).collect())
+    let mut found = HashMap::with_capacity(objects.len());
+    for objects in objects.chunks(500) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT object, stix_id, body, valid_from, valid_until, version,
+                 COALESCE(claimed, object) AS key,
+                 COALESCE(observable, claimed, object) AS observable
+             FROM wanted WHERE view = ",
+        );
+        query.push_bind(view);
+        push_uuids(&mut query, " AND object IN ", objects);
+        let rows: Vec<WantedRow> = query.build_query_as().fetch_all(&mut **tx).await?;
+        found.extend(rows.into_iter().map(|row| (row.key, row)));
+    }
+    Ok(found)
 }

@@ -30,6 +30,7 @@ mod publish;
 mod queue;
 mod read;
 mod reads;
+mod rekey;
 mod renew;
 mod resync;
 mod room;

@@ -14,10 +14,10 @@ use sqlx::sqlite::{
 use sqlx::{SqlSafeStr, SqlitePool};
 use thiserror::Error;
 
-use super::Ledger;
+use super::{Ledger, rekey};
 use crate::config::LedgerConfig;
 
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "ledger", include_str!("migrations/0001_ledger.sql")),
     (2, "rest", include_str!("migrations/0002_rest.sql")),
     (3, "care", include_str!("migrations/0003_care.sql")),
@@ -25,6 +25,7 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (5, "sightings", include_str!("migrations/0005_sightings.sql")),
     (7, "context", include_str!("migrations/0007_context.sql")),
     (8, "decay", include_str!("migrations/0008_decay.sql")),
+    (9, "identity", include_str!("migrations/0009_identity.sql")),
 ];
 
 /// Pages that SQLite keeps in memory, KiB: the writer's, and each reader's.
@@ -81,6 +82,7 @@ impl Ledger {
         let describe = |error: sqlx::Error| OpenError::of(&path, &error);
         let writer = pool(&path, config.fsync, WRITER_CACHE, 1).await.map_err(describe)?;
         migrate(&writer, &path).await?;
+        rekey::settle(&writer).await.map_err(describe)?;
         check(&writer).await.map_err(describe)?;
         let readers = pool(&path, config.fsync, READER_CACHE, READERS).await.map_err(describe)?;
         Ok(Self::new(writer, readers, folder.clone(), lock))

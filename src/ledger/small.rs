@@ -135,7 +135,7 @@ async fn ending(
             (event, Ending { which, timestamp, keep: vec![], ids_only, why })
         }
         Withdrawal::Edited { event, attribute, timestamp, kind, value } => {
-            let key = |observable| change.views.object_key(observable, attribute);
+            let key = |observable| change.views.object_key(observable);
             let keep = convert::said(&kind, &value).iter().map(key).collect();
             let (which, why) = (Which::Attribute(attribute), "type or value edited");
             (event, Ending { which, timestamp, keep, ids_only: false, why })

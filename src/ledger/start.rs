@@ -9,9 +9,10 @@ use uuid::Uuid;
 use super::apply::STEP;
 use super::change::Change;
 use super::claims::{ClaimKey, behind};
+use super::rekey::rename;
 use super::wanted::refresh;
 use super::{Lane, Ledger, Views, targets};
-use crate::stix::{Observable, Withdraw};
+use crate::stix::Observable;
 
 /// [`TargetEntry::mode`] of a target that writes to a file.
 pub const DRY_RUN: &str = "dry-run";
@@ -27,7 +28,12 @@ pub struct TargetEntry {
     pub mode: String,
     pub workspace: String,
     pub sourcesystem: String,
+    /// What its ids are made of, see [`Identity::word`](crate::stix::Identity::word).
+    pub identity: String,
 }
+
+/// The setting that remembers the namespace of all ids.
+pub(super) const NAMESPACE: &str = "namespace";
 
 /// Why a start is refused.
 #[derive(Debug, Error)]
@@ -54,8 +60,10 @@ impl Ledger {
         views: &Views,
         targets: &[TargetEntry],
     ) -> Result<(), StartError> {
-        let is_live = targets.iter().any(|target| ![DRY_RUN, DISABLED].contains(&&*target.mode));
-        if views.withdraw() == Withdraw::Expire || !is_live {
+        let uses_up = |target: &TargetEntry| {
+            ![DRY_RUN, DISABLED].contains(&&*target.mode) && views.revokes(&target.target)
+        };
+        if !targets.iter().any(uses_up) {
             return Ok(());
         }
         // A disabled target may have been used; one that only writes to a file was not.
@@ -71,28 +79,29 @@ impl Ledger {
         if known { Ok(()) } else { Err(StartError::Forgotten) }
     }
 
-    /// Compares identity and targets with the last run. `rehome` accepts a new identity.
+    /// Compares namespace and targets with the last run. `rehome` accepts new ids.
     ///
     /// # Errors
-    /// [`StartError::Moved`] when namespace, source system or workspace changed without `rehome`.
+    /// [`StartError::Moved`] when the namespace, or a target's identity, source system or workspace
+    /// changed without `rehome`.
     pub async fn register(
         &self,
         views: &Views,
-        identity: &str,
         targets: &[TargetEntry],
         rehome: bool,
     ) -> Result<(), StartError> {
         let now = Self::now();
         let mut tx = self.begin().await?;
-        let before = setting(&mut tx, "identity").await?;
-        if let Some(before) = before.filter(|before| before != identity) {
+        let namespace = views.namespace().to_string();
+        let before = setting(&mut tx, NAMESPACE).await?;
+        if let Some(before) = before.filter(|before| *before != namespace) {
             if !rehome {
-                let (key, now) = ("indicator.identity and namespace".into(), identity.into());
+                let (key, now) = ("indicator.namespace".into(), namespace);
                 return Err(StartError::Moved { key, before, now });
             }
             rename_objects(&mut tx, views).await?;
         }
-        store_setting(&mut tx, "identity", identity).await?;
+        store_setting(&mut tx, NAMESPACE, &namespace).await?;
         targets::register(&mut tx, views, targets, (rehome, now)).await?;
         tx.commit().await?;
         Ok(())
@@ -150,8 +159,7 @@ impl Ledger {
     }
 }
 
-/// Gives all claims the keys of another identity or namespace, and forgets what was wanted and sent
-/// under the old ones, and how the view was made: the ledger is judged anew after this.
+/// Gives all claims the keys of another namespace, and forgets what was wanted and sent under the old one, and how the view was made: the ledger is judged anew after this.
 async fn rename_objects(tx: &mut SqliteConnection, views: &Views) -> sqlx::Result<()> {
     let (mut place, step) = (ClaimKey::least(), i64::try_from(STEP).unwrap_or(i64::MAX));
     loop {
@@ -160,17 +168,7 @@ async fn rename_objects(tx: &mut SqliteConnection, views: &Views) -> sqlx::Resul
         place = last.key.clone();
         for Named { key, path, value } in claims {
             let observable = Observable { path: path.into(), value };
-            sqlx::query(
-                "UPDATE claims SET object = $1, digest = 0
-                 WHERE source = $2 AND event = $3 AND attribute = $4 AND part = $5",
-            )
-            .bind(views.object_key(&observable, key.attribute))
-            .bind(key.source)
-            .bind(key.event)
-            .bind(key.attribute)
-            .bind(key.part)
-            .execute(&mut *tx)
-            .await?;
+            rename(tx, &key, views.object_key(&observable)).await?;
         }
     }
     for statement in ["DELETE FROM queue", "DELETE FROM wanted", "DELETE FROM delivered"] {

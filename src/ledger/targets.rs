@@ -39,7 +39,8 @@ async fn register_one(
 ) -> Result<(), StartError> {
     let view = views.name_of(&target.target);
     let before: Option<Known> = sqlx::query_as(
-        "SELECT target, mode, workspace, sourcesystem, view FROM targets WHERE target = $1",
+        "SELECT target, mode, workspace, sourcesystem, identity, view FROM targets
+         WHERE target = $1",
     )
     .bind(&target.target)
     .fetch_optional(&mut **tx)
@@ -48,10 +49,10 @@ async fn register_one(
         return Ok(());
     }
     if let Some(Known { entry: before, .. }) = &before {
-        let same_place =
-            before.workspace == target.workspace && before.sourcesystem == target.sourcesystem;
-        if !same_place && !rehome {
-            return Err(moved(before, target));
+        let moved = moved(before, target);
+        let same_place = moved.is_none();
+        if let (Some(moved), false) = (moved, rehome) {
+            return Err(moved);
         }
         if !same_place || before.mode == DRY_RUN {
             // What was sent elsewhere, or only written to a file, was never sent here.
@@ -67,23 +68,25 @@ async fn register_one(
     }
     if let Some(before) = before.filter(|known| known.view != view) {
         let to = views.iter().find(|one| one.name == view);
-        change_view(tx, (target, &before.view, to), views.withdraw(), now).await?;
+        change_view(tx, (target, &before.view, to), now).await?;
     }
     Ok(queue_everything(tx, &target.target, now).await?)
 }
 
 async fn store(tx: &mut SqliteConnection, target: &TargetEntry, view: &str) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO targets (target, view, mode, workspace, sourcesystem)
-         VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO targets (target, view, mode, workspace, sourcesystem, identity)
+         VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (target) DO UPDATE SET view = excluded.view, mode = excluded.mode,
-             workspace = excluded.workspace, sourcesystem = excluded.sourcesystem",
+             workspace = excluded.workspace, sourcesystem = excluded.sourcesystem,
+             identity = excluded.identity",
     )
     .bind(&target.target)
     .bind(view)
     .bind(&target.mode)
     .bind(&target.workspace)
     .bind(&target.sourcesystem)
+    .bind(&target.identity)
     .execute(tx)
     .await?;
     Ok(())
@@ -103,19 +106,19 @@ async fn forget_queue(tx: &mut SqliteConnection, target: &str) -> sqlx::Result<(
 async fn change_view(
     tx: &mut Writing,
     (target, from, to): (&TargetEntry, &str, Option<&View>),
-    withdraw: Withdraw,
     now: i64,
 ) -> sqlx::Result<()> {
     let Some(to) = to else { return Ok(()) };
+    let withdraw = to.merger.withdraw();
     forget_queue(tx, &target.target).await?;
     let number = next(tx).await?;
     let brought = sqlx::query(
         "INSERT INTO wanted (view, object, kind, stix_id, body, valid_from, valid_until, version,
-             change, generation, claimed, revoke, source, said_at)
+             change, generation, claimed, revoke, source, said_at, observable)
          SELECT $1, w.object, w.kind, w.stix_id, w.body, w.valid_from, w.valid_until, 0, $2,
              w.generation, w.claimed,
              CASE w.version WHEN 0 THEN w.revoke ELSE $3 OR w.kind = 'relationship' END,
-             w.source, w.said_at
+             w.source, w.said_at, w.observable
          FROM delivered d JOIN wanted w ON w.view = $4 AND w.object = d.object
          WHERE d.target = $5 AND w.kind IN ('indicator', 'relationship')
          ON CONFLICT (view, object) DO NOTHING",
@@ -131,7 +134,7 @@ async fn change_view(
     if brought > 0 && target.mode != DISABLED {
         queue(tx, &target.target, (number, Lane::Withdrawals), None, now).await?;
     }
-    tracing::info!(target = target.target, from, to = to.name, "a target's policy is another view");
+    tracing::info!(target = target.target, from, to = to.name, "a target sees another view");
     end_used_up(tx, (&target.target, from, to), withdraw, now).await
 }
 
@@ -247,14 +250,16 @@ async fn close_views(tx: &mut Writing, views: &Views) -> sqlx::Result<()> {
     Ok(())
 }
 
-fn moved(before: &TargetEntry, now: &TargetEntry) -> StartError {
-    let key = |name| format!("target.{}.{name}", now.target);
-    if before.workspace == now.workspace {
-        let (before, now_) = (before.sourcesystem.clone(), now.sourcesystem.clone());
-        return StartError::Moved { key: key("sourcesystem"), before, now: now_ };
-    }
-    let (before, now_) = (before.workspace.clone(), now.workspace.clone());
-    StartError::Moved { key: key("workspace_id"), before, now: now_ }
+/// What makes every indicator of the target another one, if anything does.
+fn moved(before: &TargetEntry, now: &TargetEntry) -> Option<StartError> {
+    let pairs = [
+        ("workspace_id", &before.workspace, &now.workspace),
+        ("sourcesystem", &before.sourcesystem, &now.sourcesystem),
+        ("identity", &before.identity, &now.identity),
+    ];
+    let (name, before, after) = pairs.into_iter().find(|(_, before, now)| before != now)?;
+    let key = format!("target.{}.{name}", now.target);
+    Some(StartError::Moved { key, before: before.clone(), now: after.clone() })
 }
 
 impl Ledger {

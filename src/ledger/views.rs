@@ -1,15 +1,16 @@
-//! The views: targets with one policy see one merged set of wanted objects. Identity, namespace and
-//! withdrawal are the same in all of them, so a claim counts for one object whatever the view.
+//! The views: targets with equal policy, identity and withdrawal see one merged set of wanted objects.
+//! The namespace is one for all, so claims of one observable have one key whatever the view.
 
 use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::claimed::ClaimRow;
 use super::hash;
 use super::warninglists::{InForce, Warninglists};
 use crate::convert::{ClaimFacts, EventFacts, Reason};
 use crate::policy::{Beside, Judge, Policy};
-use crate::stix::{Expiry, Merger, Observable, Rendering, Withdraw};
+use crate::stix::{Expiry, Identity, Merger, Observable, Rendering, Withdraw};
 
 /// The targets that see one merged set of indicators, and how it is made.
 #[derive(Debug, Clone)]
@@ -28,8 +29,12 @@ pub struct View {
 /// Raised when the conversion of the same input changes.
 const MAPPING_VERSION: u32 = 3;
 
-/// The view of the targets without a policy of their own.
+/// The view of the targets without settings of their own.
 const DEFAULT: &str = "default";
+
+/// Ends the names of views with `identity = "attribute"`: no view ever has the ids of another one of
+/// its name.
+pub(super) const BY_ATTRIBUTE: &str = "/attribute";
 
 /// A configured target.
 #[derive(Debug, Clone)]
@@ -40,6 +45,15 @@ pub struct Member<'p> {
     pub name: &'p str,
     pub enabled: bool,
     pub policy: &'p Policy,
+    pub identity: Identity,
+    pub withdraw: Withdraw,
+}
+
+impl Member<'_> {
+    fn shares(&self, other: &Self) -> bool {
+        let settings = |one: &Self| (one.identity, one.withdraw);
+        self.policy == other.policy && settings(self) == settings(other)
+    }
 }
 
 impl View {
@@ -67,28 +81,48 @@ impl View {
     fn has(&self, target: &str) -> bool {
         self.members().any(|known| known == target)
     }
+
+    /// Whether each attribute has an indicator of its own.
+    pub(super) fn is_by_attribute(&self) -> bool {
+        self.merger.identity() == Identity::Attribute
+    }
+
+    /// Whether two claims count for one indicator.
+    pub(super) fn merges(&self, one: &ClaimRow, other: &ClaimRow) -> bool {
+        one.object == other.object && (!self.is_by_attribute() || one.attribute == other.attribute)
+    }
+
+    /// The key of the indicator that a claim counts for.
+    pub(super) fn key(&self, claim: &ClaimRow) -> Uuid {
+        if self.is_by_attribute() {
+            return self.merger.object_key(&claim.observable(), claim.attribute);
+        }
+        claim.object
+    }
 }
 
 /// All views: the closed list of them.
 #[derive(Debug, Clone)]
 pub struct Views {
     views: Vec<Arc<View>>,
-    /// What gives claims their keys.
-    keys: Arc<Merger>,
+    /// What all have in common: namespace, expiry, and what a target without a word of its own has.
+    base: Arc<Rendering>,
     lists: Warninglists,
 }
 
 impl Views {
-    /// The views of these targets: that of `base`, and one for every other policy, named after the
-    /// first of its targets.
+    /// The views of these targets: that of `base` with the identity and withdrawal of `rendering`, and
+    /// one for all others that share these three, named after the first of its targets.
     #[must_use]
     pub fn new(members: &[Member<'_>], base: &Policy, rendering: &Rendering) -> Self {
-        let mut found: Vec<(&Policy, View)> = Vec::new();
+        let mut found: Vec<(&Member<'_>, View)> = Vec::new();
         for member in members {
-            let known = found.iter().position(|(policy, _)| *policy == member.policy);
+            let known = found.iter().position(|(first, _)| first.shares(member));
             let place = known.unwrap_or_else(|| {
-                let name = name(member, base);
-                found.push((member.policy, View::new(&name, vec![], member.policy, rendering)));
+                let Member { identity, withdraw, .. } = *member;
+                let name = name(member, (base, rendering));
+                let rendering = Rendering { identity, withdraw, ..rendering.clone() };
+                found.push((member, View::new(&name, vec![], member.policy, &rendering)));
                 found.len() - 1
             });
             if let Some((_, view)) = found.get_mut(place) {
@@ -97,15 +131,14 @@ impl Views {
             }
         }
         let views = found.into_iter().map(|(_, view)| Arc::new(view)).collect();
-        let keys = Arc::new(Merger::new(rendering, &Judge::new(base)));
-        Self { views, keys, lists: Warninglists::default() }
+        Self { views, base: Arc::new(rendering.clone()), lists: Warninglists::default() }
     }
 
     /// One view of all targets.
     #[must_use]
     pub fn single(view: View) -> Self {
-        let keys = Arc::new(view.merger.clone());
-        Self { views: vec![Arc::new(view)], keys, lists: Warninglists::default() }
+        let base = Arc::new(view.merger.rendering().clone());
+        Self { views: vec![Arc::new(view)], base, lists: Warninglists::default() }
     }
 
     /// The same views, judging by these warninglists.
@@ -153,8 +186,16 @@ impl Views {
     /// The name of the view that a target sees; one that was not named sees the first.
     #[must_use]
     pub fn name_of(&self, target: &str) -> &str {
-        let view = self.iter().find(|view| view.has(target)).or_else(|| self.iter().next());
-        view.map_or(DEFAULT, |view| &view.name)
+        self.of(target).map_or(DEFAULT, |view| &view.name)
+    }
+
+    fn of(&self, target: &str) -> Option<&View> {
+        self.iter().find(|view| view.has(target)).or_else(|| self.iter().next())
+    }
+
+    /// Whether withdrawals use up the ids that a target holds.
+    pub(super) fn revokes(&self, target: &str) -> bool {
+        self.of(target).is_some_and(|view| view.merger.withdraw() == Withdraw::Revoke)
     }
 
     /// Of everything that shapes what is wanted, in any view.
@@ -163,17 +204,22 @@ impl Views {
         hash(all.iter().map(<[u8; 8]>::as_slice))
     }
 
-    /// The key of the object that a claim counts for.
-    pub(super) fn object_key(&self, observable: &Observable, attribute: Uuid) -> Uuid {
-        self.keys.object_key(observable, attribute)
+    /// The key under which the ledger keeps claims of an observable.
+    pub(super) fn object_key(&self, observable: &Observable) -> Uuid {
+        observable.id(&self.base.namespace)
     }
 
+    pub(super) fn namespace(&self) -> Uuid {
+        self.base.namespace
+    }
+
+    /// That of targets without a word of their own.
     pub(super) fn withdraw(&self) -> Withdraw {
-        self.keys.withdraw()
+        self.base.withdraw
     }
 
     pub(super) fn expiry(&self) -> &Expiry {
-        self.keys.expiry()
+        &self.base.expiry
     }
 
     /// Why no view admits a claim, in the first one's words; `None` if any does.
@@ -196,11 +242,16 @@ impl Views {
     }
 }
 
-/// A target may be called `default` and have a policy of its own.
-fn name(member: &Member<'_>, base: &Policy) -> String {
-    match (member.policy == base, member.name) {
+/// A target may be called `default` and have settings of its own.
+fn name(member: &Member<'_>, (policy, rendering): (&Policy, &Rendering)) -> String {
+    let common = (policy, rendering.identity, rendering.withdraw);
+    let name = match ((member.policy, member.identity, member.withdraw) == common, member.name) {
         (true, _) => DEFAULT.to_owned(),
         (false, DEFAULT) => format!("{DEFAULT}/own"),
         (false, name) => name.to_owned(),
+    };
+    match member.identity {
+        Identity::Observable => name,
+        Identity::Attribute => name + BY_ATTRIBUTE,
     }
 }

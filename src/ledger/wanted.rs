@@ -45,25 +45,28 @@ async fn refresh_view<'a>(
     (objects, claims, events): (&[Uuid], &[Claimed], &EventsByKey),
     change: &mut Change<'a>,
 ) -> sqlx::Result<()> {
-    let mut newest = newest(tx, &view.name, objects).await?;
+    let mut newest = newest(tx, view, (objects, claims)).await?;
     let taken = taken(tx, view, claims, &newest).await?;
-    let place = |first: &ClaimRow| {
-        let is_taken = taken.contains(&first.object);
-        generations::place(view, first, newest.get(&first.object), is_taken)
+    let place = |key: Uuid, first: &ClaimRow| {
+        generations::place(view, first, newest.get(&key), taken.contains(&key))
     };
     let outcome = merge(view, claims, events, place);
     newest.retain(|key, _| !outcome.waiting.contains(key));
     context::refresh(tx, view, (&newest, &outcome.merged), change).await?;
     let withdrawn = outcome.withdrawn(&newest);
     let altered = outcome.altered(&newest);
-    store(tx, view, &altered, change).await?;
+    for altered in altered.chunks(CHUNK) {
+        store(tx, view, altered, change).await?;
+    }
     withdraw(tx, view, &withdrawn, change).await
 }
 
 #[derive(Debug)]
 pub(super) struct Merged {
-    /// Of the claims.
+    /// See [`View::key`].
     pub key: Uuid,
+    /// The key of the claims.
+    observable: Uuid,
     pub place: Place,
     pub indicator: Indicator,
     pub needs: Vec<Need>,
@@ -82,10 +85,10 @@ pub(super) fn merge(
     view: &View,
     claims: &[Claimed],
     events: &EventsByKey,
-    place: impl Fn(&ClaimRow) -> Place,
+    place: impl Fn(Uuid, &ClaimRow) -> Place,
 ) -> Outcome {
     let (mut outcome, mut memo) = (Outcome::default(), Memo::default());
-    for claims in claims.chunk_by(|a, b| a.row.object == b.row.object) {
+    for claims in claims.chunk_by(|a, b| view.merges(&a.row, &b.row)) {
         match merge_one(view, &mut memo, (claims, events), &place) {
             Ok(merged) => outcome.merged.extend(merged),
             Err(Waits(key)) => drop(outcome.waiting.insert(key)),
@@ -101,9 +104,10 @@ fn merge_one<'a>(
     view: &View,
     memo: &mut Memo<'a>,
     (claims, events): (&'a [Claimed], &'a EventsByKey),
-    place: impl Fn(&ClaimRow) -> Place,
+    place: impl Fn(Uuid, &ClaimRow) -> Place,
 ) -> Result<Option<Merged>, Waits> {
     let Some(Claimed { row: first, .. }) = claims.first() else { return Ok(None) };
+    let key = view.key(first);
     let observable = first.observable();
     let disputed = disputed(view, claims);
     let (mut admitted, mut waits) = (Vec::with_capacity(claims.len()), false);
@@ -120,17 +124,17 @@ fn merge_one<'a>(
         }
     }
     if waits && admitted.is_empty() {
-        return Err(Waits(first.object));
+        return Err(Waits(key));
     }
-    let place = place(first);
+    let place = place(key, first);
     let indicator = view.merger.merge(memo, place.stix_id, &observable, &admitted);
     Ok(indicator.map(|indicator| {
         let needs = context::needs(view, place.stix_id, &admitted);
-        Merged { key: first.object, place, indicator, needs }
+        Merged { key, observable: first.object, place, indicator, needs }
     }))
 }
 
-/// Whether any of these claims of one observable marks it as a false positive.
+/// Whether any of these claims of one indicator marks it as a false positive.
 pub(super) fn disputed<'c>(view: &View, claims: impl IntoIterator<Item = &'c Claimed>) -> bool {
     let mut facts = claims.into_iter().filter_map(|claim| claim.facts.as_ref());
     facts.any(|claim| view.judge.disputes(claim))
@@ -166,14 +170,11 @@ async fn store<'a>(
     altered: &[Merged],
     change: &mut Change<'a>,
 ) -> sqlx::Result<()> {
-    if altered.is_empty() {
-        return Ok(());
-    }
     let number = change.number(tx, view, change.lane).await?;
     let mut query = QueryBuilder::<Sqlite>::new(
         "INSERT INTO wanted
          (view, object, kind, stix_id, body, valid_from, valid_until, version, change, generation,
-          claimed) ",
+          claimed, observable) ",
     );
     query.push_values(altered, |mut row, one| {
         row.push_bind(view.name.as_str())
@@ -186,12 +187,14 @@ async fn store<'a>(
             .push_bind(one.indicator.fingerprint)
             .push_bind(number)
             .push_bind(one.place.generation)
-            .push_bind((one.place.object != one.key).then_some(one.key));
+            .push_bind((one.place.object != one.key).then_some(one.key))
+            .push_bind(view.is_by_attribute().then_some(one.observable));
     });
     query.push(
         " ON CONFLICT (view, object) DO UPDATE SET body = excluded.body,
           valid_from = excluded.valid_from, valid_until = excluded.valid_until,
-          version = excluded.version, change = excluded.change, revoke = FALSE",
+          version = excluded.version, change = excluded.change, revoke = FALSE,
+          observable = excluded.observable",
     );
     query.build().execute(&mut **tx).await?;
     change.altered += altered.len();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use look::LookError;
-pub use place::Place;
+pub use place::{Place, is_asked};
 
 use crate::ledger::Ledger;
 use crate::verify::{Line, Report};

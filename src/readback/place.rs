@@ -21,7 +21,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// `None` where the target has no workspace names, or is not sent to.
+    /// `None` where the target is not to be asked.
     ///
     /// # Errors
     /// [`BadAddress`].
@@ -31,21 +31,23 @@ impl Place {
         http: &reqwest::Client,
         tokens: Arc<TokenSource>,
     ) -> Result<Option<Self>, BadAddress> {
-        let Some(managed) = target.managed.as_ref().filter(|_| is_asked(target)) else {
+        let Some(managed) = target.managed.as_ref() else { return Ok(None) };
+        if !is_asked(target) {
             return Ok(None);
-        };
-        let rendering = &config.rendering;
+        }
+        let namespace = config.rendering.namespace;
         Ok(Some(Self {
             target: target.name.clone(),
             sourcesystem: target.sourcesystem.clone(),
             client: Client::new(http.clone(), managed, tokens, &config.management)?,
-            namespace: (rendering.identity == Identity::Observable).then_some(rendering.namespace),
-            withdraw: rendering.withdraw,
+            namespace: (target.identity == Identity::Observable).then_some(namespace),
+            withdraw: target.withdraw,
         }))
     }
 }
 
-/// Whether a target is read back, if it has names.
-fn is_asked(target: &Target) -> bool {
-    target.enabled && target.mode == Mode::Live
+/// Whether a target can be read back: it is sent to, and its workspace has names.
+#[must_use]
+pub fn is_asked(target: &Target) -> bool {
+    target.enabled && target.mode == Mode::Live && target.managed.is_some()
 }

@@ -20,6 +20,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::DATE;
+use axum::middleware::map_response_with_state;
+use axum::response::Response;
 use axum::routing::{any, get, post};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
@@ -228,6 +233,12 @@ impl Sandbox {
         self.world.with(|state| state.faults.rejections.push(fault::Rejection(Arc::new(judge))));
     }
 
+    /// Its clock, which answers tell in their `Date`, is ahead of this machine's from now on; behind
+    /// where `seconds` is negative.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.world.with(|state| state.ahead = seconds);
+    }
+
     /// Takes back every fault, script, poison and rejection.
     pub fn heal(&self) {
         self.world.with(|state| state.faults = fault::Faults::default());
@@ -287,5 +298,16 @@ fn app(world: Arc<World>, connections: Connections) -> Router {
         .route(&format!("{threats}/threatintelligence/{{resource}}"), any(manage::resource))
         .with_state(place.clone());
     let pages = Router::new().route("/", get(page::page)).route("/objects", get(page::objects));
-    uploads.merge(management).merge(sign_in.with_state(place)).merge(pages.with_state(world))
+    let all = uploads
+        .merge(management)
+        .merge(sign_in.with_state(place))
+        .merge(pages.with_state(Arc::clone(&world)));
+    all.layer(map_response_with_state(world, dated))
+}
+
+async fn dated(State(world): State<Arc<World>>, mut response: Response) -> Response {
+    let now = chrono::Utc::now() + chrono::TimeDelta::seconds(world.with(|state| state.ahead));
+    let date = HeaderValue::from_str(&now.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
+    response.headers_mut().extend(date.ok().map(|date| (DATE, date)));
+    response
 }

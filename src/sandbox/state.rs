@@ -87,6 +87,8 @@ pub(super) struct World {
 pub(super) struct State {
     pub(super) tokens: HashMap<String, Token>,
     pub(super) sign_ins: usize,
+    /// How many seconds its clock is ahead.
+    pub(super) ahead: i64,
     pub(super) quota: Quota,
     pub(super) faults: Faults,
     pub(super) uploads: Vec<Upload>,

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::body::{Body, Memo, Parts, Phase, Reference, Said};
 use super::context::{self, Context};
 use super::expiry::ClaimTimes;
-use super::{Expiry, Identity, Observable, Rendering, Withdraw, description, marking};
+use super::{Identity, Observable, Rendering, Withdraw, description, marking};
 use crate::convert::{ClaimFacts, EventFacts};
 use crate::policy::{Beside, Judge, Tlp};
 
@@ -96,8 +96,8 @@ impl Merger {
     }
 
     #[must_use]
-    pub fn expiry(&self) -> &Expiry {
-        &self.rendering.expiry
+    pub fn rendering(&self) -> &Rendering {
+        &self.rendering
     }
 
     #[must_use]
@@ -262,6 +262,7 @@ mod tests {
 
     use super::*;
     use crate::convert::{Since, Tag};
+    use crate::stix::Expiry;
     use crate::stix::{ExpireFrom, TagRules};
 
     fn merger() -> Merger {

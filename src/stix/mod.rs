@@ -79,6 +79,17 @@ pub enum Identity {
     Attribute,
 }
 
+impl Identity {
+    /// As the configuration and the ledger spell it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Observable => "observable",
+            Self::Attribute => "attribute",
+        }
+    }
+}
+
 /// How an indicator ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub enum Withdraw {

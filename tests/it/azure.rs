@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::azure::http::{self, HttpError};
-use misp_sentinel_relay::azure::token::{Credential, SignInError, TokenSource};
-use misp_sentinel_relay::config::{Azure, Secret};
+use misp_sentinel_relay::azure::token::{SignIn, SignInError, TokenSource};
+use misp_sentinel_relay::config::{Azure, Credential, Secret};
 use misp_sentinel_relay::deliver::outcome::Outcome;
 use misp_sentinel_relay::deliver::upload;
 use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings, SignInFault};
@@ -20,9 +20,10 @@ const UNKNOWN: &str = "11111111-1111-4111-8111-111111111111";
 const SHORT: Duration = Duration::from_millis(200);
 
 fn tokens(sandbox: &Sandbox, change: impl FnOnce(&mut Credential)) -> TokenSource {
-    let mut credential = Credential::of(&target(sandbox));
-    change(&mut credential);
-    TokenSource::new(credential, http::client(&azure(sandbox)).unwrap(), PATIENCE).unwrap()
+    let mut sign_in = SignIn::of(&target(sandbox));
+    change(&mut sign_in.credential);
+    let azure = azure(sandbox);
+    TokenSource::new(sign_in, http::client(&azure).unwrap(), &azure).unwrap()
 }
 
 #[tokio::test]
@@ -55,7 +56,10 @@ async fn short_lived_token_is_renewed_before_its_end_and_used_while_entra_is_awa
 #[tokio::test]
 async fn wrong_secret_is_named_and_the_sign_in_is_not_repeated() {
     let sandbox = start().await;
-    let tokens = tokens(&sandbox, |credential| credential.secret = Secret::new("the-secret-id"));
+    let tokens = tokens(&sandbox, |credential| {
+        let Credential::ClientSecret { secret, .. } = credential else { unreachable!() };
+        *secret = Secret::new("the-secret-id");
+    });
     let error = tokens.token().await.unwrap_err();
     let SignInError::Refused(refusal) = &error else { panic!("{error}") };
     assert_eq!(refusal.code, "AADSTS7000215");
@@ -73,8 +77,11 @@ async fn unknown_application_and_tenant_are_named() {
         [(None, Some(UNKNOWN), "AADSTS700016"), (Some(UNKNOWN), None, "AADSTS90002")]
     {
         let tokens = tokens(&sandbox, |credential| {
-            credential.tenant_id = tenant.map_or(credential.tenant_id.clone(), str::to_owned);
-            credential.client_id = client.map_or(credential.client_id.clone(), str::to_owned);
+            let Credential::ClientSecret { tenant_id, client_id, .. } = credential else {
+                unreachable!()
+            };
+            *tenant_id = tenant.unwrap_or(tenant_id).to_owned();
+            *client_id = client.unwrap_or(client_id).to_owned();
         });
         let error = tokens.token().await.unwrap_err();
         let SignInError::Refused(refusal) = &error else { panic!("{error}") };
@@ -87,8 +94,9 @@ async fn unknown_application_and_tenant_are_named() {
 async fn silent_and_failing_entra_is_unreachable_within_the_deadline() {
     let sandbox = start().await;
     let source = |timeout| {
-        let http = http::client(&azure(&sandbox)).unwrap();
-        TokenSource::new(Credential::of(&target(&sandbox)), http, timeout).unwrap()
+        let azure = Azure { token_timeout: timeout, ..azure(&sandbox) };
+        let http = http::client(&azure).unwrap();
+        TokenSource::new(SignIn::of(&target(&sandbox)), http, &azure).unwrap()
     };
     sandbox.script_sign_ins([SignInFault::NeverAnswers]);
     let begun = Instant::now();
@@ -116,10 +124,11 @@ async fn silent_and_failing_entra_is_unreachable_within_the_deadline() {
 #[tokio::test]
 async fn authority_without_tls_is_a_settings_error() {
     let sandbox = start().await;
-    let mut credential = Credential::of(&target(&sandbox));
-    credential.authority = "http://localhost:1".to_owned();
-    let http = http::client(&azure(&sandbox)).unwrap();
-    let error = TokenSource::new(credential, http.clone(), PATIENCE).unwrap_err();
+    let mut sign_in = SignIn::of(&target(&sandbox));
+    sign_in.authority = "http://localhost:1".to_owned();
+    let azure = azure(&sandbox);
+    let http = http::client(&azure).unwrap();
+    let error = TokenSource::new(sign_in, http.clone(), &azure).unwrap_err();
     assert!(matches!(&error, SignInError::Settings(why) if why.contains("HTTPS")), "{error}");
 
     let mut plain = target(&sandbox);

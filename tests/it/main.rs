@@ -10,6 +10,8 @@ mod admin;
 #[cfg(test)]
 mod azure;
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
@@ -27,6 +29,8 @@ mod demo;
 mod explain;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod identities;
 #[cfg(test)]
 mod import;
 #[cfg(test)]

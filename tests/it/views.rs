@@ -15,14 +15,14 @@ use super::support::scene::is_live;
 const TLP: &str = "MSR_TARGET__SANDBOX_2__POLICY__TLP_MAX";
 
 /// One relay, the targets `sandbox` and `sandbox-2`.
-struct Stage {
-    sandbox: Sandbox,
-    publisher: Publisher,
-    relay: Relay,
+pub(crate) struct Stage {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) publisher: Publisher,
+    pub(crate) relay: Relay,
 }
 
 impl Stage {
-    async fn set(settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn set(settings: &[(&str, &str)]) -> Self {
         let mut of_sandbox = Settings { quota_requests: 0, ..Settings::default() };
         of_sandbox.workspaces.push(Uuid::from_u128(0x77));
         let sandbox = start_with(of_sandbox).await;
@@ -31,7 +31,7 @@ impl Stage {
         Self { sandbox, publisher, relay }
     }
 
-    async fn restart(&mut self, settings: &[(&str, &str)]) {
+    pub(crate) async fn restart(&mut self, settings: &[(&str, &str)]) {
         assert_eq!(self.relay.stop().0, Some(0));
         for (key, value) in settings {
             self.relay.set(key, value);
@@ -46,6 +46,11 @@ impl Stage {
                 && live(sandbox, 1).into_keys().eq(second.iter().copied())
         };
         eventually(&self.sandbox, both).await;
+        self.check();
+    }
+
+    /// All invariants of the ledger hold.
+    pub(crate) fn check(&self) {
         let checked = self.relay.command(&["ledger", "check"]);
         let told = String::from_utf8(checked.stdout).unwrap();
         assert!(checked.status.success(), "{told}");
@@ -58,7 +63,7 @@ impl Stage {
     }
 }
 
-fn held(sandbox: &Sandbox, target: usize) -> Vec<Held> {
+pub(crate) fn held(sandbox: &Sandbox, target: usize) -> Vec<Held> {
     sandbox.objects(sandbox.settings().workspaces[target])
 }
 

@@ -229,9 +229,9 @@ async fn going(
         let claims = claims_of(tx, objects, views).await?;
         load_events(tx, &claims, &mut events).await?;
         for (view, (_, count)) in views.iter().zip(&mut going) {
-            let newest = newest(tx, &view.name, objects).await?;
-            let place = |first: &ClaimRow| {
-                generations::place(view, first, newest.get(&first.object), false)
+            let newest = newest(tx, view, (objects, &claims)).await?;
+            let place = |key: Uuid, first: &ClaimRow| {
+                generations::place(view, first, newest.get(&key), false)
             };
             let merged = merge(view, &claims, &events, place);
             *count += i64::try_from(merged.withdrawn(&newest).len()).unwrap_or(i64::MAX);

@@ -1,5 +1,6 @@
 //! Configuration: layers, types, rules across keys, and every mistake at once.
 
+mod credentials;
 mod misp;
 mod targets;
 
@@ -8,7 +9,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use misp_sentinel_relay::config::{self, Config, Mistakes, Mode, OnUnpublish, Origin};
+use misp_sentinel_relay::config::{
+    self, Config, Credential, Mistakes, Mode, OnUnpublish, Origin, Target,
+};
 use misp_sentinel_relay::policy::Tlp;
 
 const CANARY: &str = "canary-3f9c";
@@ -73,6 +76,14 @@ fn flat(prefix: &str, table: &toml::Table) -> Vec<(String, String)> {
         variables.push((config::variable(&path), text));
     }
     variables
+}
+
+/// The client secret of a target that has one.
+fn secret_of(target: &Target) -> &str {
+    let Credential::ClientSecret { secret, .. } = &target.credential else {
+        panic!("{:?}", target.credential)
+    };
+    secret.expose()
 }
 
 fn quoted(item: &toml::Value) -> String {
@@ -217,7 +228,7 @@ fn the_example_gives_delivery_and_the_public_cloud() {
     assert_eq!(target.sourcesystem, "misp-sentinel-relay");
     assert_eq!(target.endpoint, "https://api.ti.sentinel.azure.com");
     assert_eq!(target.api_version, "2024-02-01-preview");
-    assert_eq!(target.client_secret.expose(), "s3cret-value");
+    assert_eq!(secret_of(target), "s3cret-value");
 }
 
 #[test]
@@ -352,7 +363,7 @@ fn secrets_come_from_files_without_their_last_line_break() {
     let path = format!("'{}'", secret.path().display());
     let own =
         LEAST.replace("client_secret = \"s3cret-value\"", &format!("client_secret_file = {path}"));
-    assert_eq!(load(&own, &[]).unwrap().targets[0].client_secret.expose(), "from-a-file");
+    assert_eq!(secret_of(&load(&own, &[]).unwrap().targets[0]), "from-a-file");
 
     let both = problem("target.soc.client_secret_file", &path);
     assert!(both.contains("target.soc.client_secret: set together with"), "{both}");

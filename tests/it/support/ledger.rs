@@ -50,12 +50,13 @@ pub(crate) struct Relay {
     folder: TempDir,
 }
 
-fn entry(target: &str) -> TargetEntry {
+fn entry(target: &str, config: &Config) -> TargetEntry {
     TargetEntry {
         target: target.to_owned(),
         mode: "live".to_owned(),
         workspace: "w".to_owned(),
         sourcesystem: "s".to_owned(),
+        identity: config.rendering.identity.word().to_owned(),
     }
 }
 
@@ -110,7 +111,7 @@ impl Relay {
         let unsafe_but_fast = LedgerConfig { fsync: false, ..config.ledger.clone() };
         let ledger = Ledger::open(&unsafe_but_fast).await.unwrap();
         let views = one_view(&[TARGET], &config);
-        ledger.register(&views, "identity", &[entry(TARGET)], false).await.unwrap();
+        ledger.register(&views, &[entry(TARGET, &config)], false).await.unwrap();
         let (inbox, writer) = write(&ledger, &views, &config);
         Self { ledger, inbox, config, views, writer, folder }
     }
@@ -130,10 +131,11 @@ impl Relay {
     /// The same, with others that are configured and not enabled.
     pub(crate) async fn retarget_with(&mut self, targets: &[&str], disabled: &[&str]) {
         self.views = one_view(targets, &self.config);
-        let off = |target: &&str| TargetEntry { mode: DISABLED.to_owned(), ..entry(target) };
+        let on = |target: &&str| entry(target, &self.config);
+        let off = |target: &&str| TargetEntry { mode: DISABLED.to_owned(), ..on(target) };
         let entries: Vec<TargetEntry> =
-            targets.iter().map(|target| entry(target)).chain(disabled.iter().map(off)).collect();
-        self.ledger.register(&self.views, "identity", &entries, false).await.unwrap();
+            targets.iter().map(on).chain(disabled.iter().map(off)).collect();
+        self.ledger.register(&self.views, &entries, false).await.unwrap();
         self.crash().await;
     }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use misp_sentinel_relay::azure::token::{Credential, TokenSource};
+use misp_sentinel_relay::azure::token::{SignIn, TokenSource};
 use misp_sentinel_relay::azure::{http, manage};
 use misp_sentinel_relay::config::{
-    self, Azure, ManagedWorkspace, Management, Mode, Secret, Target,
+    self, Azure, Credential, ManagedWorkspace, Management, Mode, Secret, Target,
 };
 use misp_sentinel_relay::deliver::outcome::{Asked, NoReply, Outcome, Reply};
 use misp_sentinel_relay::deliver::upload;
 use misp_sentinel_relay::sandbox::{Sandbox, Settings};
+use misp_sentinel_relay::stix::{Identity, Withdraw};
 use uuid::Uuid;
 
 pub(crate) const SOURCE: &str = "misp-sentinel-relay";
@@ -70,9 +71,11 @@ pub(crate) fn target(sandbox: &Sandbox) -> Target {
         enabled: true,
         mode: Mode::Live,
         workspace_id: sandbox.settings().workspaces[0],
-        tenant_id: account.tenant_id.clone(),
-        client_id: account.client_id.clone(),
-        client_secret: account.client_secret.clone(),
+        credential: Credential::ClientSecret {
+            tenant_id: account.tenant_id.clone(),
+            client_id: account.client_id.clone(),
+            secret: account.client_secret.clone(),
+        },
         sourcesystem: SOURCE.to_owned(),
         authority: sandbox.base_url(),
         scope: "https://management.azure.com/.default".to_owned(),
@@ -82,6 +85,8 @@ pub(crate) fn target(sandbox: &Sandbox) -> Target {
         managed: Some(managed(sandbox)),
         dry_run_file: "unused".into(),
         policy: config::load_rules(None, std::iter::empty()).unwrap().policy,
+        identity: Identity::Observable,
+        withdraw: Withdraw::Expire,
     }
 }
 
@@ -118,7 +123,7 @@ impl Uploader {
     pub(crate) fn of(target: &Target, azure: &Azure, timeout: Duration) -> Self {
         let http = http::client(azure).unwrap();
         let client = upload::Client::new(http.clone(), target, timeout).unwrap();
-        let tokens = TokenSource::new(Credential::of(target), http, azure.token_timeout).unwrap();
+        let tokens = TokenSource::new(SignIn::of(target), http, azure).unwrap();
         Self { client, tokens, workspace: target.workspace_id }
     }
 

@@ -1,0 +1,123 @@
+//! Credentials: the fields of each kind, and what is said of missing and idle ones.
+
+use std::path::PathBuf;
+
+use misp_sentinel_relay::config::ManagedIdentity;
+
+use super::*;
+
+/// The least configuration, with these lines in place of the client secret's.
+fn of_kind(lines: &str) -> String {
+    let head = LEAST.split("tenant_id").next().unwrap();
+    format!("{head}{lines}\n")
+}
+
+fn credential(lines: &str, environment: &[(&str, &str)]) -> Credential {
+    let config = load(&of_kind(lines), environment).unwrap();
+    config.targets.into_iter().next().unwrap().credential
+}
+
+#[test]
+fn each_kind_takes_its_own_fields() {
+    let app = "tenant_id = 't'\nclient_id = 'c'";
+    let certificate = format!(
+        "credential = 'certificate'\n{app}\ncertificate_file = '/run/app.pfx'\n\
+         certificate_password = 'hush'"
+    );
+    let Credential::Certificate { tenant_id, client_id, file, password } =
+        credential(&certificate, &[])
+    else {
+        panic!()
+    };
+    assert_eq!((tenant_id.as_str(), client_id.as_str()), ("t", "c"));
+    assert_eq!((file, password.expose()), (PathBuf::from("/run/app.pfx"), "hush"));
+
+    let federated = format!(
+        "credential = 'federated-managed-identity'\n{app}\nmanaged_identity = 'client:abc-1'\n\
+         cloud = 'us-government'"
+    );
+    let Credential::FederatedManagedIdentity { client_id, identity, audience, .. } =
+        credential(&federated, &[])
+    else {
+        panic!()
+    };
+    assert_eq!(client_id, "c");
+    assert_eq!(identity, ManagedIdentity::ClientId("abc-1".to_owned()));
+    assert_eq!(audience, "api://AzureADTokenExchangeUSGov");
+
+    let cli = credential("credential = 'azure-cli'", &[]);
+    assert_eq!(cli, Credential::AzureCli { tenant_id: String::new() });
+}
+
+#[test]
+fn managed_identities_are_named_by_the_kind_of_their_id() {
+    let resource = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/n";
+    let cases = [
+        (String::new(), ManagedIdentity::SystemAssigned),
+        ("client:11-aa".to_owned(), ManagedIdentity::ClientId("11-aa".to_owned())),
+        ("object:22-bb".to_owned(), ManagedIdentity::ObjectId("22-bb".to_owned())),
+        (format!("resource:{resource}"), ManagedIdentity::ResourceId(resource.to_owned())),
+    ];
+    for (text, expected) in cases {
+        let lines = format!("credential = 'managed-identity'\nmanaged_identity = '{text}'");
+        assert_eq!(credential(&lines, &[]), Credential::ManagedIdentity(expected));
+    }
+    for (text, hint) in [("11-aa", "client:11-aa"), ("resource:n", "resource:/subscriptions/")] {
+        let lines = format!("credential = 'managed-identity'\nmanaged_identity = '{text}'");
+        let problems = problems(load(&of_kind(&lines), &[]));
+        assert!(problems["target.soc.managed_identity"].contains(hint), "{problems:?}");
+    }
+}
+
+#[test]
+fn workload_identity_is_what_the_pod_says_unless_the_target_says_otherwise() {
+    let pod = [
+        ("AZURE_TENANT_ID", "pod-tenant"),
+        ("AZURE_CLIENT_ID", "pod-client"),
+        ("AZURE_FEDERATED_TOKEN_FILE", "/var/run/token"),
+    ];
+    let expected = |client: &str| Credential::WorkloadIdentity {
+        tenant_id: "pod-tenant".to_owned(),
+        client_id: client.to_owned(),
+        token_file: "/var/run/token".into(),
+    };
+    assert_eq!(credential("credential = 'workload-identity'", &pod), expected("pod-client"));
+    let own = "credential = 'workload-identity'\nclient_id = 'own'";
+    assert_eq!(credential(own, &pod), expected("own"));
+
+    let outside = problems(load(&of_kind("credential = 'workload-identity'"), &[]));
+    let keys: Vec<&str> = outside.keys().map(String::as_str).collect();
+    let missing = ["client_id", "federated_token_file", "tenant_id"];
+    assert_eq!(keys, missing.map(|key| format!("target.soc.{key}")));
+    assert!(outside["target.soc.tenant_id"].contains("azure.workload.identity/use"), "{outside:?}");
+}
+
+#[test]
+fn what_a_kind_needs_is_asked_for_by_name() {
+    for (kind, needs) in [
+        ("certificate", &["certificate_file", "client_id", "tenant_id"][..]),
+        ("federated-managed-identity", &["client_id", "tenant_id"]),
+    ] {
+        let problems = problems(load(&of_kind(&format!("credential = '{kind}'")), &[]));
+        let keys: Vec<&str> = problems.keys().map(String::as_str).collect();
+        let expected: Vec<String> = needs.iter().map(|key| format!("target.soc.{key}")).collect();
+        assert_eq!(keys, expected, "{problems:?}");
+    }
+}
+
+#[test]
+fn a_key_of_another_kind_is_a_mistake_unless_it_is_empty() {
+    let lines = "credential = 'managed-identity'\ntenant_id = ''\nclient_id = 'c'\n\
+                 client_secret_file = '/run/secret'";
+    std::fs::metadata("/run/secret").unwrap_err();
+    let text = load(&of_kind(lines), &[]).unwrap_err().to_string();
+    assert!(text.contains("target.soc.client_id: credential = \"managed-identity\" does not use"));
+    assert!(text.contains("managed_identity = \"client:ID\""), "{text}");
+    assert!(text.contains("target.soc.client_secret_file: credential ="), "{text}");
+    assert!(text.contains("set target.soc.credential to client-secret"), "{text}");
+    assert!(!text.contains("target.soc.tenant_id"), "{text}");
+
+    let near = problems(load(&of_kind("credential = 'manged-identity'"), &[]));
+    assert!(near["target.soc.credential"].contains("did you mean managed-identity?"), "{near:?}");
+    assert_eq!(near.len(), 1, "nothing is said of fields whose kind is unknown: {near:?}");
+}
