@@ -8,6 +8,7 @@ use super::reader::Reader;
 pub(super) struct Cloud {
     pub authority: &'static str,
     pub scope: &'static str,
+    pub management: &'static str,
     /// Of the API for STIX objects.
     pub endpoint: &'static str,
     pub is_public: bool,
@@ -19,6 +20,7 @@ pub(super) struct Cloud {
 const PUBLIC: Cloud = Cloud {
     authority: "https://login.microsoftonline.com",
     scope: "https://management.azure.com/.default",
+    management: "https://management.azure.com",
     endpoint: "https://api.ti.sentinel.azure.com",
     is_public: true,
     exchange: "api://AzureADTokenExchange",
@@ -27,6 +29,7 @@ const PUBLIC: Cloud = Cloud {
 const US_GOVERNMENT: Cloud = Cloud {
     authority: "https://login.microsoftonline.us",
     scope: "https://management.usgovcloudapi.net/.default",
+    management: "https://management.usgovcloudapi.net",
     endpoint: "https://api.ti.sentinel.azure.us",
     is_public: false,
     exchange: "api://AzureADTokenExchangeUSGov",
@@ -35,6 +38,7 @@ const US_GOVERNMENT: Cloud = Cloud {
 const CHINA: Cloud = Cloud {
     authority: "https://login.chinacloudapi.cn",
     scope: "https://management.chinacloudapi.cn/.default",
+    management: "https://management.chinacloudapi.cn",
     endpoint: "https://api.ti.sentinel.azure.cn",
     is_public: false,
     exchange: "api://AzureADTokenExchangeChina",

@@ -12,7 +12,7 @@ use super::mistake::Mistakes;
 use super::reader::{Problem, Reader};
 use super::{
     Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, check, limits,
-    mapping, misp, policy, target,
+    management, mapping, misp, policy, target,
 };
 use crate::policy::Tlp;
 use crate::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
@@ -53,6 +53,7 @@ pub fn load(
         guard: guard(&mut reader),
         delivery,
         azure: azure(&mut reader),
+        management: management::read(&mut reader),
         admin: admin(&mut reader),
         log: log(&mut reader),
     };

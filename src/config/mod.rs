@@ -10,6 +10,7 @@ mod credential;
 mod layers;
 mod limits;
 mod load;
+mod management;
 mod mapping;
 mod misp;
 mod mistake;
@@ -33,6 +34,7 @@ pub use api::Api;
 pub use credential::{Credential, ManagedIdentity};
 pub use layers::{DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
 pub use load::{load, load_rules};
+pub use management::{ManagedWorkspace, Management};
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use schedule::Schedule;
 pub use secret::Secret;
@@ -54,6 +56,8 @@ pub struct Config {
     pub guard: Guard,
     pub delivery: Delivery,
     pub azure: Azure,
+    /// `[azure.management]`
+    pub management: Management,
     /// By name, in the order of names.
     pub targets: Vec<Target>,
     pub admin: Admin,
@@ -294,6 +298,8 @@ pub struct Target {
     pub path: String,
     /// Empty: the API has none.
     pub api_version: String,
+    /// Its workspace on the management plane; `None` without names.
+    pub managed: Option<ManagedWorkspace>,
     /// Where a `dry-run` target writes what it would send, NDJSON.
     pub dry_run_file: PathBuf,
     /// `[policy]`, and over it the target's own.

@@ -5,7 +5,9 @@ use uuid::Uuid;
 
 use super::load::{IDENTITIES, WITHDRAWALS};
 use super::reader::{Problem, Reader};
-use super::{LedgerConfig, Limits, Mode, Target, api, cloud, credential, limits, policy};
+use super::{
+    LedgerConfig, Limits, Mode, Target, api, cloud, credential, limits, management, policy,
+};
 use crate::policy::Policy;
 use crate::stix::Rendering;
 
@@ -60,6 +62,7 @@ pub(super) fn read(
         dry_run_file: reader
             .path(&key("dry_run_file"))
             .unwrap_or_else(|| ledger.data_dir.join(format!("dry-run-{name}.ndjson"))),
+        managed: management::of_target(reader, name, cloud.management),
         policy: policy::of_target(reader, name, base),
         identity: reader.own_word(&key("identity"), &IDENTITIES).unwrap_or(rendering.identity),
         withdraw: reader.own_word(&key("withdraw"), &WITHDRAWALS).unwrap_or(rendering.withdraw),
@@ -101,7 +104,7 @@ pub(super) fn web_address(text: &str) -> Result<Url, Problem> {
     }
 }
 
-fn https(reader: &mut Reader, key: &str, otherwise: &str) -> String {
+pub(super) fn https(reader: &mut Reader, key: &str, otherwise: &str) -> String {
     let given =
         reader.optional(key, HTTPS, |text| {
             let url = web_address(text)?;

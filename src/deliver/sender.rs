@@ -137,8 +137,8 @@ impl Sender {
     ) -> Self {
         let delivery = config.delivery.clone();
         // What is written to a file has no quota.
-        let quotas = lines.iter().map(|line| line.limits.quota_requests).filter(|most| *most > 0);
-        let requests = if token.is_some() { quotas.min().unwrap_or(0) } else { 0 };
+        let quota = Limits::shared_quota(lines.iter().map(|line| &line.limits));
+        let requests = if token.is_some() { quota } else { 0 };
         let in_flight = lines.iter().map(|line| line.limits.max_in_flight).max().unwrap_or(1);
         Self {
             ledger: ledger.clone(),
@@ -158,6 +158,12 @@ impl Sender {
             lingering_since: None,
             first: 0,
         }
+    }
+
+    /// The tokens by which it sends to a target of its own; `None` for another's, or a file.
+    #[must_use]
+    pub fn tokens_of(&self, target: &str) -> Option<Arc<TokenSource>> {
+        self.lines.iter().find(|line| line.name == target).and(self.token.clone())
     }
 
     /// Sends until `stop`, then waits for the answers of the requests in flight. While the ledger
