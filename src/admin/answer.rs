@@ -84,6 +84,19 @@ pub(super) async fn answer(
         }
         Request::Unsuppress { value } => suppression(unsuppress(overview, &value).await),
         Request::Suppressed => suppressed(overview).await,
+        Request::Forget { target } => {
+            match overview.ledger.forget(&target, &overview.configured).await {
+                Ok(done) => {
+                    tracing::warn!(
+                        of = target,
+                        ?done,
+                        "a target is forgotten, as an operator asked"
+                    );
+                    Response::Forgotten { done }
+                }
+                Err(error) => unwritable(error),
+            }
+        }
         Request::Verify { target, repair } => verify((target, repair), overview, writer).await?,
     })
 }

@@ -5,6 +5,7 @@ mod answer;
 pub mod commands;
 pub mod control;
 pub mod explain;
+pub mod forget;
 mod health;
 pub mod http;
 pub mod ledger;

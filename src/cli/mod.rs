@@ -130,6 +130,16 @@ enum Command {
     /// List what is suppressed: since and until when, why, and how many claims it withholds
     Suppressed(StatusOptions),
 
+    /// Forget a target that is no longer configured, and what it was sent
+    ///
+    /// What it was sent stays in Sentinel until its valid_until; if the target is ever configured again,
+    /// everything is sent anew. The running relay does it, or without one this command.
+    #[command(verbatim_doc_comment)]
+    Forget {
+        #[arg(value_name = "TARGET")]
+        target: String,
+    },
+
     /// Compare what Sentinel holds with what it accepted
     ///
     /// For each target with subscription_id, resource_group and workspace_name: what is missing, what
@@ -268,6 +278,7 @@ pub async fn execute(
         Command::Suppressed(options) => {
             Ok(admin::suppress::suppressed(&load()?, options.json).await?)
         }
+        Command::Forget { target } => Ok(admin::forget::forget(&load()?, &target).await?),
         Command::Verify(options) => Ok(admin::verify::verify(&load()?, &options).await?),
         Command::RetryRejected(options) => {
             Ok(admin::commands::retry_rejected(&load()?, options.target.as_deref()).await?)
