@@ -1,5 +1,5 @@
 //! The command `check`: looks at everything between MISP and Sentinel, in the order in which things go
-//! wrong, and says what is wrong and how to mend it. It changes nothing.
+//! wrong, and says what is wrong and how to mend it. It sends nothing that was not asked for.
 
 mod certificate;
 mod clock;

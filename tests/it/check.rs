@@ -558,3 +558,12 @@ async fn settings_of_misp_are_read_as_recorded() {
     }
     assert_eq!(setup.rest.requests()[0].path, format!("/servers/getSetting/{NAME}"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_name_of_the_feed() {
+    let mut setup = Setup::well().await;
+    setup.set("MSR_MISP__ZEROMQ__ENDPOINTS", "tcp://misp-core.invalid:50000");
+    let evidence = ["cannot reach MISP's ZeroMQ", "lookup"];
+    let remedy = ["misp.zeromq.endpoints", "DNS"];
+    setup.check(&[]).one_error("zeromq", "tcp://misp-core.invalid", &evidence, &remedy);
+}
