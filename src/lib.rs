@@ -34,6 +34,8 @@ pub mod ledger;
 
 pub mod deliver;
 
+pub mod readback;
+
 pub mod admin;
 
 pub mod check;
@@ -49,6 +51,8 @@ pub mod signals;
 pub mod demo;
 
 pub mod explain;
+
+pub mod verify;
 
 pub mod import;
 

@@ -1,6 +1,7 @@
-//! The way into Azure: one HTTP client, sign-ins over it, and what refusals mean.
+//! The way into Azure: one HTTP client, sign-ins over it, the management plane, and what refusals mean.
 
 pub mod http;
+pub mod manage;
 mod refusal;
 pub mod token;
 mod transport;

@@ -10,6 +10,7 @@ use options::HealthOptions;
 pub use options::{
     CheckOptions, ConvertOptions, DemoOptions, ExplainOptions, ReleaseOptions, ResyncOptions,
     RetryOptions, RunOptions, SandboxOptions, StatusOptions, SuppressOptions, TellingOptions,
+    VerifyOptions,
 };
 
 use crate::config::{self, Config, Mistakes};
@@ -128,6 +129,18 @@ enum Command {
 
     /// List what is suppressed: since and until when, why, and how many claims it withholds
     Suppressed(StatusOptions),
+
+    /// Compare what Sentinel holds with what it accepted
+    ///
+    /// For each target with subscription_id, resource_group and workspace_name: what is missing, what
+    /// is different and in which properties, and what is left over: an indicator under the target's
+    /// sourcesystem that lives there, was made by this relay, and is wanted no more. Others' are
+    /// listed and left alone. What was accepted within azure.management.ingestion is too new to tell.
+    ///
+    /// The running relay does it; without one, the ledger is opened, and what --repair finds is sent
+    /// by the next start. Exit code 1: something differs and was not repaired.
+    #[command(verbatim_doc_comment)]
+    Verify(VerifyOptions),
 
     /// Send once more what Sentinel rejected
     RetryRejected(RetryOptions),
@@ -255,6 +268,7 @@ pub async fn execute(
         Command::Suppressed(options) => {
             Ok(admin::suppress::suppressed(&load()?, options.json).await?)
         }
+        Command::Verify(options) => Ok(admin::verify::verify(&load()?, &options).await?),
         Command::RetryRejected(options) => {
             Ok(admin::commands::retry_rejected(&load()?, options.target.as_deref()).await?)
         }

@@ -153,6 +153,25 @@ pub struct SuppressOptions {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct VerifyOptions {
+    /// Only this target
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+
+    /// Send what is missing or different again, and withdraw what is left over
+    #[arg(long)]
+    pub repair: bool,
+
+    /// One JSON object for each target, in place of text
+    #[arg(long)]
+    pub json: bool,
+
+    /// Ask nobody: print queries for Log Analytics that show the same
+    #[arg(long, conflicts_with_all = ["repair", "json"])]
+    pub kql: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct RetryOptions {
     /// Only this target
     #[arg(long, value_name = "NAME")]

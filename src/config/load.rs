@@ -11,8 +11,8 @@ use super::layers::{Layers, lay};
 use super::mistake::Mistakes;
 use super::reader::{Problem, Reader};
 use super::{
-    Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, check, mapping,
-    misp, policy, target,
+    Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, check, management,
+    mapping, misp, policy, target,
 };
 use crate::policy::Tlp;
 use crate::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
@@ -50,6 +50,7 @@ pub fn load(
         guard: guard(&mut reader),
         delivery: delivery(&mut reader),
         azure: azure(&mut reader),
+        management: management::read(&mut reader),
         admin: admin(&mut reader),
         log: log(&mut reader),
     };

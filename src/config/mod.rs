@@ -8,6 +8,7 @@ mod cloud;
 mod credential;
 mod layers;
 mod load;
+mod management;
 mod mapping;
 mod misp;
 mod mistake;
@@ -30,6 +31,7 @@ use uuid::Uuid;
 pub use credential::{Credential, ManagedIdentity};
 pub use layers::{DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
 pub use load::{load, load_rules};
+pub use management::{ManagedWorkspace, Management};
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use schedule::Schedule;
 pub use secret::Secret;
@@ -51,6 +53,8 @@ pub struct Config {
     pub guard: Guard,
     pub delivery: Delivery,
     pub azure: Azure,
+    /// `[azure.management]`
+    pub management: Management,
     /// By name, in the order of names.
     pub targets: Vec<Target>,
     pub admin: Admin,
@@ -281,6 +285,8 @@ pub struct Target {
     /// With `{workspace_id}` to fill in.
     pub path: String,
     pub api_version: String,
+    /// Its workspace on the management plane; `None` without names.
+    pub managed: Option<ManagedWorkspace>,
     /// Where a `dry-run` target writes what it would send, NDJSON.
     pub dry_run_file: PathBuf,
     /// `[policy]`, and over it the target's own.

@@ -59,6 +59,8 @@ pub(super) struct Faults {
     pub(super) next: VecDeque<Fault>,
     pub(super) always: Option<Fault>,
     pub(super) sign_ins: VecDeque<SignInFault>,
+    /// Of the next requests to the management plane.
+    pub(super) management: VecDeque<Fault>,
     pub(super) poison: HashSet<String>,
     pub(super) rejections: Vec<Rejection>,
 }

@@ -5,6 +5,7 @@ mod certificate;
 mod connection;
 mod entra;
 mod fault;
+mod manage;
 pub mod misp;
 mod page;
 mod quota;
@@ -24,7 +25,7 @@ use axum::http::HeaderValue;
 use axum::http::header::DATE;
 use axum::middleware::map_response_with_state;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use serde_json::Value;
@@ -33,6 +34,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 pub use fault::{Fault, SignInFault};
+pub use manage::Managed;
 pub use settings::{Account, Settings};
 pub use state::{Held, Upload};
 
@@ -193,6 +195,34 @@ impl Sandbox {
         self.world.with(|state| state.faults.sign_ins.extend(faults));
     }
 
+    /// Scripts the next requests to the management plane; of the faults, those that are answers, and
+    /// [`Fault::ResetBefore`] and [`Fault::NeverAnswers`].
+    pub fn script_management(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.world.with(|state| state.faults.management.extend(faults));
+    }
+
+    /// Every answered request to the management plane so far.
+    #[must_use]
+    pub fn managed(&self) -> Vec<Managed> {
+        self.world.with(|state| state.managed.clone())
+    }
+
+    /// Takes an object out, as Sentinel's users do; whether it was there.
+    pub fn remove(&self, workspace: Uuid, sourcesystem: &str, id: &str) -> bool {
+        self.world.with(|state| state.remove(workspace, sourcesystem, id)).is_some()
+    }
+
+    /// Changes what is held of an id, as Sentinel's users do; whether it was there.
+    pub fn alter(&self, workspace: Uuid, id: &str, change: impl Fn(&mut Value)) -> bool {
+        self.world.with(|state| state.alter(workspace, id, change))
+    }
+
+    /// Holds an object as if another product had uploaded it.
+    pub fn put(&self, workspace: Uuid, sourcesystem: &str, object: Value) {
+        let id = object.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.world.with(|state| state.store(workspace, sourcesystem, &id, object));
+    }
+
     /// Every request that holds one of these STIX ids is answered 400 as a whole.
     pub fn poison(&self, ids: impl IntoIterator<Item = String>) {
         self.world.with(|state| state.faults.poison.extend(ids));
@@ -260,8 +290,18 @@ fn app(world: Arc<World>, connections: Connections) -> Router {
     let uploads = Router::new().route("/workspaces/{id}/{action}", post(upload::upload));
     let uploads = uploads.with_state(place.clone());
     let sign_in = Router::new().route("/{tenant}/oauth2/v2.0/token", post(entra::token));
+    let threats = "/subscriptions/{subscription}/resourceGroups/{group}/providers\
+                   /Microsoft.OperationalInsights/workspaces/{name}/providers\
+                   /Microsoft.SecurityInsights";
+    let management = Router::new()
+        .route(&format!("{threats}/threatIntelligence/main/{{action}}"), any(manage::main))
+        .route(&format!("{threats}/threatintelligence/{{resource}}"), any(manage::resource))
+        .with_state(place.clone());
     let pages = Router::new().route("/", get(page::page)).route("/objects", get(page::objects));
-    let all = uploads.merge(sign_in.with_state(place)).merge(pages.with_state(Arc::clone(&world)));
+    let all = uploads
+        .merge(management)
+        .merge(sign_in.with_state(place))
+        .merge(pages.with_state(Arc::clone(&world)));
     all.layer(map_response_with_state(world, dated))
 }
 

@@ -48,6 +48,8 @@ mod libraries;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod manage;
+#[cfg(test)]
 mod mapping;
 #[cfg(test)]
 mod reads;
@@ -73,6 +75,8 @@ mod suppress;
 mod truth;
 #[cfg(test)]
 mod upkeep;
+#[cfg(test)]
+mod verify;
 #[cfg(test)]
 mod views;
 #[cfg(test)]
