@@ -306,12 +306,13 @@ fn app(world: Arc<World>, connections: Connections) -> Router {
         .route("/{id}/{action}", post(upload::upload_v1));
     let uploads = uploads.with_state(place.clone());
     let sign_in = Router::new().route("/{tenant}/oauth2/v2.0/token", post(entra::token));
-    let threats = "/subscriptions/{subscription}/resourceGroups/{group}/providers\
-                   /Microsoft.OperationalInsights/workspaces/{name}/providers\
-                   /Microsoft.SecurityInsights";
+    let workspace = "/subscriptions/{subscription}/resourceGroups/{group}/providers\
+                     /Microsoft.OperationalInsights/workspaces/{name}";
+    let threats = format!("{workspace}/providers/Microsoft.SecurityInsights");
     let management = Router::new()
         .route(&format!("{threats}/threatIntelligence/main/{{action}}"), any(manage::main))
         .route(&format!("{threats}/threatintelligence/{{resource}}"), any(manage::resource))
+        .route(workspace, get(manage::workspace_itself))
         .with_state(place.clone());
     let pages = Router::new().route("/", get(page::page)).route("/objects", get(page::objects));
     let all = uploads
