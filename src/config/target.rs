@@ -92,7 +92,7 @@ pub(super) fn web_address(text: &str) -> Result<Url, Problem> {
     }
 }
 
-fn https(reader: &mut Reader, key: &str, otherwise: &str) -> String {
+pub(super) fn https(reader: &mut Reader, key: &str, otherwise: &str) -> String {
     let given =
         reader.optional(key, HTTPS, |text| {
             let url = web_address(text)?;

@@ -61,7 +61,8 @@ pub fn warnings(config: &Config) -> Vec<String> {
 fn of_rest(rest: &Rest, without_feed: bool) -> Vec<String> {
     const KEY_LENGTH: usize = 40;
     let key = rest.key.expose();
-    let is_usual = key.len() == KEY_LENGTH && key.chars().all(|c| c.is_ascii_alphanumeric());
+    let is_usual = rest.key.is_unread()
+        || key.len() == KEY_LENGTH && key.chars().all(|c| c.is_ascii_alphanumeric());
     let every = humantime::format_duration(rest.catch_up_every);
     let doubts = [
         (
