@@ -59,6 +59,8 @@ pub(super) struct Faults {
     pub(super) next: VecDeque<Fault>,
     pub(super) always: Option<Fault>,
     pub(super) sign_ins: VecDeque<SignInFault>,
+    /// Of the metadata service.
+    pub(super) metadata: VecDeque<SignInFault>,
     pub(super) poison: HashSet<String>,
     pub(super) rejections: Vec<Rejection>,
 }

@@ -1,10 +1,13 @@
 //! A stand-in for Entra and for Sentinel's upload API: over TLS, with Microsoft's documented rules
 //! and faults on order. For the demo, for trying the relay, and for its tests.
 
+mod access;
+mod assertion;
 mod certificate;
 mod connection;
 mod entra;
 mod fault;
+mod imds;
 pub mod misp;
 mod page;
 mod quota;
@@ -12,6 +15,7 @@ mod settings;
 mod state;
 mod upload;
 mod validate;
+mod vault;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -27,6 +31,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+pub use access::{Federated, Identity};
 pub use fault::{Fault, SignInFault};
 pub use settings::{Account, Settings};
 pub use state::{Held, Upload};
@@ -54,6 +59,8 @@ pub struct Sandbox {
     world: Arc<World>,
     connections: Connections,
     running: Option<Running>,
+    /// Its metadata service, if any.
+    metadata: JoinSet<io::Result<()>>,
 }
 
 #[derive(Debug)]
@@ -81,6 +88,7 @@ impl Sandbox {
             world: Arc::new(World::new(settings)),
             connections: Connections::default(),
             running: None,
+            metadata: JoinSet::new(),
         };
         sandbox.restart().await?;
         Ok(sandbox)
@@ -188,6 +196,11 @@ impl Sandbox {
         self.world.with(|state| state.faults.sign_ins.extend(faults));
     }
 
+    /// Scripts the next requests to the metadata service.
+    pub fn script_metadata(&self, faults: impl IntoIterator<Item = SignInFault>) {
+        self.world.with(|state| state.faults.metadata.extend(faults));
+    }
+
     /// Every request that holds one of these STIX ids is answered 400 as a whole.
     pub fn poison(&self, ids: impl IntoIterator<Item = String>) {
         self.world.with(|state| state.faults.poison.extend(ids));
@@ -249,6 +262,11 @@ fn app(world: Arc<World>, connections: Connections) -> Router {
     let uploads = Router::new().route("/workspaces/{id}/{action}", post(upload::upload));
     let uploads = uploads.with_state(place.clone());
     let sign_in = Router::new().route("/{tenant}/oauth2/v2.0/token", post(entra::token));
+    let vaults = Router::new()
+        .route("/secrets/{name}", get(vault::secret))
+        .route("/secrets/{name}/", get(vault::secret))
+        .route("/secrets/{name}/{version}", get(vault::secret))
+        .with_state(place.clone());
     let pages = Router::new().route("/", get(page::page)).route("/objects", get(page::objects));
-    uploads.merge(sign_in.with_state(place)).merge(pages.with_state(world))
+    uploads.merge(vaults).merge(sign_in.with_state(place)).merge(pages.with_state(world))
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::access::Access;
 use super::fault::{Fault, Faults};
 use super::quota::Quota;
 use super::settings::Settings;
@@ -69,6 +70,8 @@ impl Upload {
 #[derive(Debug, Clone)]
 pub(super) struct Token {
     pub(super) client_id: String,
+    /// e.g. `https://management.azure.com/.default`.
+    pub(super) scope: String,
     pub(super) ends: Instant,
 }
 
@@ -85,6 +88,7 @@ pub(super) struct World {
 pub(super) struct State {
     pub(super) tokens: HashMap<String, Token>,
     pub(super) sign_ins: usize,
+    pub(super) access: Access,
     pub(super) quota: Quota,
     pub(super) faults: Faults,
     pub(super) uploads: Vec<Upload>,
