@@ -56,7 +56,7 @@ async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
 }
 
 /// A listener on all interfaces is reached over loopback.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(listen: SocketAddr) -> SocketAddr {
     let loopback: IpAddr =
         if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
     let ip = if listen.ip().is_unspecified() { loopback } else { listen.ip() };

@@ -34,7 +34,11 @@ pub mod ledger;
 
 pub mod deliver;
 
+pub mod readback;
+
 pub mod admin;
+
+pub mod check;
 
 pub mod metrics;
 
@@ -47,6 +51,8 @@ pub mod signals;
 pub mod demo;
 
 pub mod explain;
+
+pub mod verify;
 
 pub mod import;
 

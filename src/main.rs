@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read standard output has seen enough (`| head`).
         Err(Failure::Fault(error)) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(Failure::Found(code)) => ExitCode::from(code),
         Err(failure) => {
             writeln!(std::io::stderr(), "{failure}").ok();
             ExitCode::from(failure.exit_code())

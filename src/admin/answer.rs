@@ -1,6 +1,7 @@
 //! What the running relay does for each command.
 
 use std::io;
+use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
@@ -83,6 +84,7 @@ pub(super) async fn answer(
         }
         Request::Unsuppress { value } => suppression(unsuppress(overview, &value).await),
         Request::Suppressed => suppressed(overview).await,
+        Request::Verify { target, repair } => verify((target, repair), overview, writer).await?,
     })
 }
 
@@ -219,6 +221,34 @@ async fn say_all(
     Ok(match made {
         Ok(()) => Response::End,
         Err(error) => failed(&format!("the ledger cannot be read: {error}")),
+    })
+}
+
+/// Ends when the client is gone.
+async fn verify(
+    asked: (Option<String>, bool),
+    overview: &Overview,
+    writer: &mut OwnedWriteHalf,
+) -> io::Result<Response> {
+    if asked.1 {
+        tracing::info!(of = asked.0, "Sentinel is compared and repaired, as an operator asked");
+    }
+    let (lines, mut made) = mpsc::channel(8);
+    let verifying = Arc::clone(&overview.readback).verify(overview.ledger.clone(), asked, lines);
+    let writing = async move {
+        while let Some(line) = made.recv().await {
+            let mut line: Vec<u8> = serde_json::to_vec(&line)?;
+            line.push(b'\n');
+            let written = timeout(IDLE, writer.write_all(&line)).await;
+            written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        }
+        Ok::<_, io::Error>(())
+    };
+    let (verified, written) = tokio::join!(verifying, writing);
+    written?;
+    Ok(match verified {
+        Ok(()) => Response::End,
+        Err(error) => failed(&error.to_string()),
     })
 }
 

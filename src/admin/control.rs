@@ -99,6 +99,13 @@ pub enum Request {
         value: String,
     },
     Suppressed,
+    /// The answer is a [`crate::verify::Line`] for each step and target, then [`Response::End`].
+    Verify {
+        #[serde(default)]
+        target: Option<String>,
+        #[serde(default)]
+        repair: bool,
+    },
 }
 
 /// The lines of a long answer never begin like this.

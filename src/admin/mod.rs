@@ -15,6 +15,7 @@ pub mod resync;
 mod status;
 mod stream;
 pub mod suppress;
+pub mod verify;
 
 pub use overview::Overview;
 pub use progress::Progress;

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use super::{EndpointStatus, Means, RelayStatus, Status, TargetHealth};
 use crate::intake::rest::RestStatus;
 use crate::ledger::{Ledger, Views};
+use crate::readback::Readback;
 
 /// A cheap handle on what `status` is made of. The closures are asked each time.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ pub struct Overview {
     /// `None` without a key.
     pub rest: Option<RestStatus>,
     pub endpoints: Arc<dyn Fn() -> Vec<EndpointStatus> + Send + Sync>,
+    /// The targets whose workspaces can be asked what they hold.
+    pub readback: Arc<Readback>,
     /// Of every enabled target.
     pub targets: Arc<dyn Fn() -> Vec<TargetHealth> + Send + Sync>,
 }

@@ -25,6 +25,7 @@ use crate::intake::zmq::ZeroMqStatus;
 use crate::intake::{Inbox, webhook};
 use crate::ledger::{DISABLED, InForce, Ledger, Member, TargetEntry, Views, load_warninglists};
 use crate::notice::Notice;
+use crate::readback::{Place, Readback};
 use crate::signals;
 use tasks::Tasks;
 
@@ -43,6 +44,7 @@ pub struct Relay {
     /// `None` without a key.
     rest: Option<RestIntake>,
     health: Health,
+    readback: Arc<Readback>,
     listeners: Listeners,
 }
 
@@ -89,11 +91,24 @@ impl Relay {
         let health = Health::default();
         let http = crate::azure::http::client(&config.azure)?;
         let senders = deliver::senders(&config, &views, &ledger, &http, &health)?;
+        let readback = Arc::new(readback(&config, &http, &senders)?);
         let listeners = Listeners::bind(&config).await?;
         let (inbox, notices) = Inbox::new(memory(&config));
         let feed = ZeroMqStatus::new(&config.misp.zeromq);
         let rest = reading::intake(&config, (&ledger, &views), &inbox, options.accept_new_view)?;
-        Ok(Self { config, ledger, views, inbox, notices, senders, feed, rest, health, listeners })
+        Ok(Self {
+            config,
+            ledger,
+            views,
+            inbox,
+            notices,
+            senders,
+            feed,
+            rest,
+            health,
+            readback,
+            listeners,
+        })
     }
 
     /// The ledger, for looking on.
@@ -169,8 +184,25 @@ impl Listeners {
     }
 }
 
-/// What shares policy, identity and withdrawal shares a view. Changes are queued for the targets that are enabled. They judge
-/// by the warninglists that were in force last; without any and without a key, by none.
+/// The targets whose workspaces can be asked what they hold, with the tokens of their senders.
+fn readback(
+    config: &Config,
+    http: &reqwest::Client,
+    senders: &[Sender],
+) -> anyhow::Result<Readback> {
+    let mut places = Vec::new();
+    for target in &config.targets {
+        let tokens = senders.iter().find_map(|sender| sender.tokens_of(&target.name));
+        if let Some(tokens) = tokens {
+            places.extend(Place::of(config, target, http, tokens)?);
+        }
+    }
+    Ok(Readback::new(places, config.management.ingestion))
+}
+
+/// What shares policy, identity and withdrawal shares a view. Changes are queued for the targets that
+/// are enabled. They judge by the warninglists that were in force last; without any and without a key,
+/// by none.
 #[must_use]
 pub fn views(config: &Config) -> Views {
     let members: Vec<Member<'_>> = config

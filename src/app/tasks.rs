@@ -129,6 +129,7 @@ fn overview(relay: &Relay) -> Overview {
         webhook: relay.config.misp.webhook.as_ref().map(|webhook| webhook.listen),
         source: relay.config.misp.name.clone(),
         rest: relay.rest.as_ref().map(|asking| asking.status.clone()),
+        readback: Arc::clone(&relay.readback),
         endpoints: Arc::new(move || feed.now().iter().map(Into::into).collect()),
         targets: Arc::new(move || {
             let now = health.now();

@@ -12,16 +12,21 @@ const SECTION: &str = "azure";
 /// # Errors
 /// [`HttpError`], each with its remedy.
 pub fn client(azure: &Azure) -> Result<reqwest::Client, HttpError> {
-    let way = Way {
+    let client = way(azure).builder()?.build();
+    client.map_err(|error| HttpError::Tls { section: SECTION, why: chain(&error) })
+}
+
+/// How Azure is reached.
+#[must_use]
+pub fn way(azure: &Azure) -> Way<'_> {
+    Way {
         section: SECTION,
         https_only: true,
         trust: Trust::Authorities,
         ca_file: azure.ca_file.as_deref(),
         proxy: azure.proxy.as_deref(),
         connect_timeout: azure.connect_timeout,
-    };
-    let client = way.builder()?.build();
-    client.map_err(|error| HttpError::Tls { section: SECTION, why: chain(&error) })
+    }
 }
 
 /// The client for the machine's own metadata service: never through a proxy, and without TLS where

@@ -1,9 +1,10 @@
-//! The way into Azure: one HTTP client, sign-ins over it, and what refusals mean.
+//! The way into Azure: one HTTP client, sign-ins over it, the management plane, and what refusals mean.
 
 mod assertion;
 mod certificate;
 mod credential;
 pub mod http;
+pub mod manage;
 mod refusal;
 mod remedy;
 pub mod token;

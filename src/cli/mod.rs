@@ -9,12 +9,15 @@ use clap::{Parser, Subcommand};
 
 use options::HealthOptions;
 pub use options::{
-    ConvertOptions, DemoOptions, ExplainOptions, ReleaseOptions, ResyncOptions, RetryOptions,
-    RunOptions, SandboxOptions, StatusOptions, SuppressOptions, TellingOptions,
+    CheckOptions, ConvertOptions, DemoOptions, ExplainOptions, ReleaseOptions, ResyncOptions,
+    RetryOptions, RunOptions, SandboxOptions, StatusOptions, SuppressOptions, TellingOptions,
+    VerifyOptions,
 };
 
 use crate::config::{self, Config, Mistakes};
-use crate::{admin, app, demo, healthcheck, import, logging, metrics, preview, sandbox, signals};
+use crate::{
+    admin, app, check, demo, healthcheck, import, logging, metrics, preview, sandbox, signals,
+};
 
 /// Pushes MISP threat indicators to Microsoft Sentinel the moment they are published.
 ///
@@ -36,6 +39,7 @@ const EXAMPLES: &str = "\
 Examples:
   misp-sentinel-relay demo                       see it work, with nothing installed
   misp-sentinel-relay check-config               every mistake in the settings at once
+  misp-sentinel-relay check                      what is wrong on the way, and how to mend it
   misp-sentinel-relay run                        relay until SIGTERM
   misp-sentinel-relay convert event.json         what would be sent for an event
   misp-sentinel-relay explain evil.example       why a value is in Sentinel, or is not
@@ -84,6 +88,15 @@ enum Command {
     #[command(verbatim_doc_comment)]
     Explain(ExplainOptions),
 
+    /// Find what is wrong between MISP and Sentinel, and how to mend it
+    ///
+    /// Walks from the configuration to each workspace: clocks, names, certificates, MISP's key and
+    /// rights, what policy selects, ZeroMQ, webhook, warninglists, ledger, sign-in, role, quota. One
+    /// line for each, with what was seen and what to do. It sends nothing (but see --upload-probe),
+    /// and may be run beside the relay. Exit code 0: all is well; 1: warnings; 2: errors.
+    #[command(verbatim_doc_comment)]
+    Check(CheckOptions),
+
     /// Tell what is delivered, pending, skipped and rejected, and what is degraded
     Status(StatusOptions),
 
@@ -117,6 +130,18 @@ enum Command {
 
     /// List what is suppressed: since and until when, why, and how many claims it withholds
     Suppressed(StatusOptions),
+
+    /// Compare what Sentinel holds with what it accepted
+    ///
+    /// For each target with subscription_id, resource_group and workspace_name: what is missing, what
+    /// is different and in which properties, and what is left over: an indicator under the target's
+    /// sourcesystem that lives there, was made by this relay, and is wanted no more. Others' are
+    /// listed and left alone. What was accepted within azure.management.ingestion is too new to tell.
+    ///
+    /// The running relay does it; without one, the ledger is opened, and what --repair finds is sent
+    /// by the next start. Exit code 1: something differs and was not repaired.
+    #[command(verbatim_doc_comment)]
+    Verify(VerifyOptions),
 
     /// Send once more what Sentinel rejected
     RetryRejected(RetryOptions),
@@ -193,6 +218,9 @@ pub enum Failure {
     Configuration(#[from] Mistakes),
     #[error("error: {0:#}")]
     Fault(#[from] anyhow::Error),
+    /// The command has told what it found, and this exit code is all that is left to say.
+    #[error("exit code {0}")]
+    Found(u8),
 }
 
 impl Failure {
@@ -201,6 +229,7 @@ impl Failure {
         match self {
             Self::Configuration(_) => 2,
             Self::Fault(_) => 1,
+            Self::Found(code) => *code,
         }
     }
 }
@@ -208,7 +237,7 @@ impl Failure {
 /// Does what the command line says. `environment` is where `MSR_` variables are looked for.
 ///
 /// # Errors
-/// The configuration is wrong, or the command failed.
+/// The configuration is wrong, the command failed, or it found what it looked for.
 pub async fn execute(
     cli: Cli,
     environment: impl Iterator<Item = (String, String)>,
@@ -226,6 +255,10 @@ pub async fn execute(
             Ok(preview::convert(&rules, &options)?)
         }
         Command::Explain(options) => Ok(admin::explain::explain(&whole().await?, &options).await?),
+        Command::Check(options) => match check::check(whole().await, &options).await? {
+            0 => Ok(()),
+            code => Err(Failure::Found(code)),
+        },
         Command::Status(options) => Ok(admin::commands::status(&load()?, options.json).await?),
         Command::Resync(options) => Ok(admin::resync::resync(&whole().await?, &options).await?),
         Command::Held => Ok(admin::resync::held(&load()?).await?),
@@ -235,6 +268,7 @@ pub async fn execute(
         Command::Suppressed(options) => {
             Ok(admin::suppress::suppressed(&load()?, options.json).await?)
         }
+        Command::Verify(options) => Ok(admin::verify::verify(&whole().await?, &options).await?),
         Command::RetryRejected(options) => {
             Ok(admin::commands::retry_rejected(&load()?, options.target.as_deref()).await?)
         }

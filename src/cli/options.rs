@@ -88,6 +88,22 @@ pub struct StatusOptions {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct CheckOptions {
+    /// One JSON object a line for each finding, in place of text
+    #[arg(long)]
+    pub json: bool,
+
+    /// How long MISP's feed may say nothing
+    #[arg(long, value_name = "TIME", default_value = "15s")]
+    pub wait: humantime::Duration,
+
+    /// Upload an indicator of a name that nobody has to each target, and withdraw it at once: shows
+    /// that role and workspace are right (two rows in Log Analytics)
+    #[arg(long)]
+    pub upload_probe: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub struct ResyncOptions {
     /// Only this event
     #[arg(long, value_name = "UUID", conflicts_with = "since")]
@@ -134,6 +150,25 @@ pub struct SuppressOptions {
     /// Why, for who reads `suppressed` later
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct VerifyOptions {
+    /// Only this target
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+
+    /// Send what is missing or different again, and withdraw what is left over
+    #[arg(long)]
+    pub repair: bool,
+
+    /// One JSON object for each target, in place of text
+    #[arg(long)]
+    pub json: bool,
+
+    /// Ask nobody: print queries for Log Analytics that show the same
+    #[arg(long, conflicts_with_all = ["repair", "json"])]
+    pub kql: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]

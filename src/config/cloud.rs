@@ -8,6 +8,7 @@ use super::reader::Reader;
 pub(super) struct Cloud {
     pub authority: &'static str,
     pub scope: &'static str,
+    pub management: &'static str,
     pub endpoint: &'static str,
     /// The connector's text for the US Government writes it without the second hyphen; only this
     /// spelling works there as well, as users report.
@@ -22,6 +23,7 @@ const PATH: &str = "/workspaces/{workspace_id}/threat-intelligence-stix-objects:
 const PUBLIC: Cloud = Cloud {
     authority: "https://login.microsoftonline.com",
     scope: "https://management.azure.com/.default",
+    management: "https://management.azure.com",
     endpoint: "https://api.ti.sentinel.azure.com",
     path: PATH,
     exchange: "api://AzureADTokenExchange",
@@ -30,6 +32,7 @@ const PUBLIC: Cloud = Cloud {
 const US_GOVERNMENT: Cloud = Cloud {
     authority: "https://login.microsoftonline.us",
     scope: "https://management.usgovcloudapi.net/.default",
+    management: "https://management.usgovcloudapi.net",
     endpoint: "https://api.ti.sentinel.azure.us",
     path: PATH,
     exchange: "api://AzureADTokenExchangeUSGov",
@@ -38,6 +41,7 @@ const US_GOVERNMENT: Cloud = Cloud {
 const CHINA: Cloud = Cloud {
     authority: "https://login.chinacloudapi.cn",
     scope: "https://management.chinacloudapi.cn/.default",
+    management: "https://management.chinacloudapi.cn",
     endpoint: "https://api.ti.sentinel.azure.cn",
     path: PATH,
     exchange: "api://AzureADTokenExchangeChina",

@@ -13,7 +13,7 @@ use super::reader::{Problem, Reader};
 use super::secret::Found;
 use super::{
     Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, VaultAccess, check,
-    cloud, credential, mapping, misp, policy, target,
+    cloud, credential, management, mapping, misp, policy, target,
 };
 use crate::policy::Tlp;
 use crate::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
@@ -63,6 +63,7 @@ pub fn load_with(
         guard: guard(&mut reader),
         delivery: delivery(&mut reader),
         azure: azure(&mut reader),
+        management: management::read(&mut reader),
         admin: admin(&mut reader),
         log: log(&mut reader),
         vault: vault(&mut reader),

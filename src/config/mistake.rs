@@ -54,6 +54,18 @@ impl Mistake {
         self
     }
 
+    /// Value, problem and where it stands, without the key and what to do.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let value = self.value.as_ref().map_or_else(String::new, |value| format!("{value}: "));
+        match self.origin {
+            Origin::Default => format!("{value}{}", self.problem),
+            Origin::File(_) | Origin::Environment(_) => {
+                format!("{value}{} ({})", self.problem, self.origin)
+            }
+        }
+    }
+
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

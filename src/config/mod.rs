@@ -9,6 +9,7 @@ mod credential;
 mod held;
 mod layers;
 mod load;
+mod management;
 mod mapping;
 mod misp;
 mod mistake;
@@ -33,6 +34,7 @@ pub use credential::{Credential, ManagedIdentity};
 pub use held::{Held, READ_AGAIN};
 pub use layers::{DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
 pub use load::{load, load_rules, load_with};
+pub use management::{ManagedWorkspace, Management};
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use schedule::Schedule;
 pub use secret::{Found, Secret, Vault};
@@ -54,6 +56,8 @@ pub struct Config {
     pub guard: Guard,
     pub delivery: Delivery,
     pub azure: Azure,
+    /// `[azure.management]`
+    pub management: Management,
     /// By name, in the order of names.
     pub targets: Vec<Target>,
     pub admin: Admin,
@@ -298,6 +302,8 @@ pub struct Target {
     /// With `{workspace_id}` to fill in.
     pub path: String,
     pub api_version: String,
+    /// Its workspace on the management plane; `None` without names.
+    pub managed: Option<ManagedWorkspace>,
     /// Where a `dry-run` target writes what it would send, NDJSON.
     pub dry_run_file: PathBuf,
     /// `[policy]`, and over it the target's own.

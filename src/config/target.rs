@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::load::{IDENTITIES, WITHDRAWALS};
 use super::reader::{Problem, Reader};
-use super::{LedgerConfig, Mode, Target, cloud, credential, policy};
+use super::{LedgerConfig, Mode, Target, cloud, credential, management, policy};
 use crate::policy::Policy;
 use crate::stix::Rendering;
 
@@ -55,6 +55,7 @@ pub(super) fn read(
         dry_run_file: reader
             .path(&key("dry_run_file"))
             .unwrap_or_else(|| ledger.data_dir.join(format!("dry-run-{name}.ndjson"))),
+        managed: management::of_target(reader, name, cloud.management),
         policy: policy::of_target(reader, name, base),
         identity: reader.own_word(&key("identity"), &IDENTITIES).unwrap_or(rendering.identity),
         withdraw: reader.own_word(&key("withdraw"), &WITHDRAWALS).unwrap_or(rendering.withdraw),

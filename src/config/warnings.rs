@@ -1,7 +1,9 @@
 //! What is allowed and probably not meant: told at start and by `check-config`.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use reqwest::Url;
 use uuid::Uuid;
 
 use super::{Config, Credential, Rest};
@@ -58,6 +60,14 @@ pub fn warnings(config: &Config) -> Vec<String> {
     warnings
 }
 
+fn is_this_host(url: &str) -> bool {
+    let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host.is_some_and(|host| {
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    })
+}
+
 fn of_rest(rest: &Rest, without_feed: bool) -> Vec<String> {
     const KEY_LENGTH: usize = 40;
     let key = rest.key.expose();
@@ -72,7 +82,7 @@ fn of_rest(rest: &Rest, without_feed: bool) -> Vec<String> {
                 .to_owned(),
         ),
         (
-            rest.url.starts_with("http://"),
+            rest.url.starts_with("http://") && !is_this_host(&rest.url),
             "misp.url is http: misp.key and all events travel in the clear; use https unless MISP \
              is on this host or in the same private network"
                 .to_owned(),

@@ -160,6 +160,12 @@ impl Sender {
         }
     }
 
+    /// The tokens by which it sends to a target of its own; `None` for another's, or a file.
+    #[must_use]
+    pub fn tokens_of(&self, target: &str) -> Option<Arc<TokenSource>> {
+        self.lines.iter().find(|line| line.name == target).and(self.token.clone())
+    }
+
     /// Sends until `stop`, then waits for the answers of the requests in flight. While the ledger
     /// cannot be read or written, nothing is sent; what was sent meanwhile is in doubt and goes again.
     pub async fn run(mut self, stop: CancellationToken) {

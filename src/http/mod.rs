@@ -46,7 +46,7 @@ pub enum Trust {
 }
 
 /// How the other side is reached.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Way<'a> {
     /// Of the configuration, for errors.
     pub section: &'static str,

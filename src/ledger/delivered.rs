@@ -254,16 +254,21 @@ async fn in_doubt(
 }
 
 fn sending(pending: &Pending, (created, modified): (i64, i64), before: Before) -> Sending {
-    let json = match (pending.version, pending.revoke) {
+    let json = rendered(pending, created, modified);
+    let Pending { object, stix_id, version, .. } = *pending;
+    Sending { object, stix_id, version, json, before }
+}
+
+/// The object as it goes over the wire.
+pub(super) fn rendered(pending: &Pending, created: i64, modified: i64) -> String {
+    match (pending.version, pending.revoke) {
         (version, _) if pending.context => {
             stix::context(&pending.body, version == WITHDRAWN, created, modified)
         }
         (WITHDRAWN, true) => stix::revoked(&pending.body, pending.valid_until, created, modified),
         (WITHDRAWN, false) => stix::withdrawn(&pending.body, pending.valid_from, modified, created),
         _ => stix::live(&pending.body, pending.valid_until, created, modified),
-    };
-    let Pending { object, stix_id, version, .. } = *pending;
-    Sending { object, stix_id, version, json, before }
+    }
 }
 
 async fn accept(

@@ -45,6 +45,7 @@ mod suppressed;
 mod tags;
 mod targets;
 mod upkeep;
+mod verify;
 mod views;
 mod wanted;
 mod warninglists;
@@ -77,6 +78,7 @@ pub use start::{DISABLED, DRY_RUN, StartError, TargetEntry};
 pub use status::{GapStatus, LedgerStatus, Refusal, ResyncStatus, TargetStatus};
 pub use suppressed::{Suppressed, Suppression};
 pub use upkeep::Upkeep;
+pub use verify::{Accepted, Delivered, Mending, Stray};
 pub use views::{Member, View, Views};
 pub use wanted::WITHDRAWN;
 pub use warninglists::{

@@ -76,15 +76,7 @@ impl Client {
     /// # Errors
     /// [`HttpError`], each with its remedy.
     pub fn new(config: &Rest) -> Result<Self, HttpError> {
-        let way = Way {
-            section: SECTION,
-            https_only: config.url.starts_with("https://"),
-            trust: if config.verify_tls { Trust::Own } else { Trust::Anything },
-            ca_file: config.ca_file.as_deref(),
-            proxy: config.proxy.as_deref(),
-            connect_timeout: config.connect_timeout,
-        };
-        let builder = way.builder()?.read_timeout(config.request_timeout);
+        let builder = Self::way(config).builder()?.read_timeout(config.request_timeout);
         header_of(&config.key)?;
         let client = builder.default_headers(headers()).build();
         let http =
@@ -98,6 +90,19 @@ impl Client {
             pages: Mutex::new(Pages::new(most)),
             limit: Mutex::default(),
         })))
+    }
+
+    /// How MISP is reached.
+    #[must_use]
+    pub fn way(config: &Rest) -> Way<'_> {
+        Way {
+            section: SECTION,
+            https_only: config.url.starts_with("https://"),
+            trust: if config.verify_tls { Trust::Own } else { Trust::Anything },
+            ca_file: config.ca_file.as_deref(),
+            proxy: config.proxy.as_deref(),
+            connect_timeout: config.connect_timeout,
+        }
     }
 
     /// Who the key belongs to.
@@ -119,6 +124,17 @@ impl Client {
         let answer = self.ask(&Ask::get(PATH)).await?.json().await?;
         let version = answer.get("version").and_then(Value::as_str).map(str::to_owned);
         version.ok_or_else(|| self.faults(PATH).malformed("no version in it", &[]))
+    }
+
+    /// A setting of MISP's, e.g. `Plugin.ZeroMQ_enable`; only a site administrator may see it.
+    ///
+    /// # Errors
+    /// [`RestError`]
+    pub async fn setting(&self, name: &str) -> Result<Value, RestError> {
+        let path = format!("/servers/getSetting/{name}");
+        let mut answer = self.ask(&Ask::get(path.as_str())).await?.json().await?;
+        let value = answer.get_mut("value").map(Value::take);
+        value.ok_or_else(|| self.faults(&path).malformed("no value in it", &[]))
     }
 
     /// The heads of the events that `query` (parameters of restSearch) finds, page by page, in the

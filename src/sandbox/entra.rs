@@ -8,6 +8,7 @@ use axum::extract::{self, ConnectInfo, Path};
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -45,7 +46,8 @@ pub(super) async fn token(
     let endpoint = format!("https://{host}/{tenant}/oauth2/v2.0/token");
     let settings = &place.world.settings;
     let granted = place.world.with(|state| {
-        check(settings, &mut state.access, (&tenant, &endpoint), &form)
+        let now = Utc::now() + chrono::TimeDelta::seconds(state.ahead);
+        check(settings, &mut state.access, (&tenant, &endpoint, now), &form)
             .map(|(client, scope)| remember(state, client, scope, settings.token_lifetime))
     });
     match granted {
@@ -94,7 +96,7 @@ fn issue(token: &str, lifetime: Duration) -> Response {
 fn check(
     settings: &Settings,
     access: &mut Access,
-    (tenant, endpoint): (&str, &str),
+    (tenant, endpoint, now): (&str, &str, DateTime<Utc>),
     form: &str,
 ) -> Result<(String, String), No> {
     let pairs = pairs(form);
@@ -129,7 +131,7 @@ fn check(
                 let text = "The client_assertion_type is not supported.".to_owned();
                 return Err((400, "invalid_request", 50_126, text));
             }
-            assertion::check(access, (client_id, endpoint), assertion, chrono::Utc::now())?;
+            assertion::check(access, (client_id, endpoint), assertion, now)?;
         }
     }
     let scope = field("scope");
@@ -166,7 +168,7 @@ fn secret(access: &Access, account: &Account, given: &str) -> Result<(), No> {
 /// In Entra's shape, line breaks included.
 fn refuse((status, error, code, text): No) -> Response {
     let [trace, correlation] = [Uuid::new_v4(), Uuid::new_v4()];
-    let time = chrono::Utc::now().format("%Y-%m-%d %H:%M:%SZ").to_string();
+    let time = Utc::now().format("%Y-%m-%d %H:%M:%SZ").to_string();
     let body = json!({
         "error": error,
         "error_description": format!(

@@ -61,6 +61,8 @@ pub(super) struct Faults {
     pub(super) sign_ins: VecDeque<SignInFault>,
     /// Of the metadata service.
     pub(super) metadata: VecDeque<SignInFault>,
+    /// Of the next requests to the management plane.
+    pub(super) management: VecDeque<Fault>,
     pub(super) poison: HashSet<String>,
     pub(super) rejections: Vec<Rejection>,
 }

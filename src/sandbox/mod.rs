@@ -8,6 +8,7 @@ mod connection;
 mod entra;
 mod fault;
 mod imds;
+mod manage;
 pub mod misp;
 mod page;
 mod quota;
@@ -23,7 +24,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::DATE;
+use axum::middleware::map_response_with_state;
+use axum::response::Response;
+use axum::routing::{any, get, post};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use serde_json::Value;
@@ -33,6 +39,7 @@ use uuid::Uuid;
 
 pub use access::{Federated, Identity};
 pub use fault::{Fault, SignInFault};
+pub use manage::Managed;
 pub use settings::{Account, Settings};
 pub use state::{Held, Upload};
 
@@ -201,6 +208,34 @@ impl Sandbox {
         self.world.with(|state| state.faults.metadata.extend(faults));
     }
 
+    /// Scripts the next requests to the management plane; of the faults, those that are answers, and
+    /// [`Fault::ResetBefore`] and [`Fault::NeverAnswers`].
+    pub fn script_management(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.world.with(|state| state.faults.management.extend(faults));
+    }
+
+    /// Every answered request to the management plane so far.
+    #[must_use]
+    pub fn managed(&self) -> Vec<Managed> {
+        self.world.with(|state| state.managed.clone())
+    }
+
+    /// Takes an object out, as Sentinel's users do; whether it was there.
+    pub fn remove(&self, workspace: Uuid, sourcesystem: &str, id: &str) -> bool {
+        self.world.with(|state| state.remove(workspace, sourcesystem, id)).is_some()
+    }
+
+    /// Changes what is held of an id, as Sentinel's users do; whether it was there.
+    pub fn alter(&self, workspace: Uuid, id: &str, change: impl Fn(&mut Value)) -> bool {
+        self.world.with(|state| state.alter(workspace, id, change))
+    }
+
+    /// Holds an object as if another product had uploaded it.
+    pub fn put(&self, workspace: Uuid, sourcesystem: &str, object: Value) {
+        let id = object.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.world.with(|state| state.store(workspace, sourcesystem, &id, object));
+    }
+
     /// Every request that holds one of these STIX ids is answered 400 as a whole.
     pub fn poison(&self, ids: impl IntoIterator<Item = String>) {
         self.world.with(|state| state.faults.poison.extend(ids));
@@ -209,6 +244,12 @@ impl Sandbox {
     /// Objects for which `judge` gives a reason are rejected by `recordIndex` with it.
     pub fn reject_where(&self, judge: impl Fn(&Value) -> Option<String> + Send + Sync + 'static) {
         self.world.with(|state| state.faults.rejections.push(fault::Rejection(Arc::new(judge))));
+    }
+
+    /// Its clock, which answers tell in their `Date`, is ahead of this machine's from now on; behind
+    /// where `seconds` is negative.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.world.with(|state| state.ahead = seconds);
     }
 
     /// Takes back every fault, script, poison and rejection.
@@ -267,6 +308,25 @@ fn app(world: Arc<World>, connections: Connections) -> Router {
         .route("/secrets/{name}/", get(vault::secret))
         .route("/secrets/{name}/{version}", get(vault::secret))
         .with_state(place.clone());
+    let threats = "/subscriptions/{subscription}/resourceGroups/{group}/providers\
+                   /Microsoft.OperationalInsights/workspaces/{name}/providers\
+                   /Microsoft.SecurityInsights";
+    let management = Router::new()
+        .route(&format!("{threats}/threatIntelligence/main/{{action}}"), any(manage::main))
+        .route(&format!("{threats}/threatintelligence/{{resource}}"), any(manage::resource))
+        .with_state(place.clone());
     let pages = Router::new().route("/", get(page::page)).route("/objects", get(page::objects));
-    uploads.merge(vaults).merge(sign_in.with_state(place)).merge(pages.with_state(world))
+    let all = uploads
+        .merge(management)
+        .merge(vaults)
+        .merge(sign_in.with_state(place))
+        .merge(pages.with_state(Arc::clone(&world)));
+    all.layer(map_response_with_state(world, dated))
+}
+
+async fn dated(State(world): State<Arc<World>>, mut response: Response) -> Response {
+    let now = chrono::Utc::now() + chrono::TimeDelta::seconds(world.with(|state| state.ahead));
+    let date = HeaderValue::from_str(&now.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
+    response.headers_mut().extend(date.ok().map(|date| (DATE, date)));
+    response
 }

@@ -20,7 +20,13 @@ pub struct Settings {
     /// the sandbox.
     pub ca_file: Option<PathBuf>,
     pub accounts: Vec<Account>,
+    /// On the management plane their names are `workspace-1`, `workspace-2`, … in this order.
     pub workspaces: Vec<Uuid>,
+    /// Where all workspaces are on the management plane.
+    pub subscription_id: Uuid,
+    pub resource_group: String,
+    /// Client ids without a role there.
+    pub unprivileged: Vec<String>,
     /// Requests in any `quota_window`, per client id; 0 is no limit.
     pub quota_requests: u32,
     pub quota_window: Duration,
@@ -55,6 +61,9 @@ impl Default for Settings {
                 client_secret: Secret::new("sandbox-secret"),
             }],
             workspaces: vec![id(3)],
+            subscription_id: id(4),
+            resource_group: "sandbox".to_owned(),
+            unprivileged: Vec::new(),
             quota_requests: 100,
             quota_window: Duration::from_secs(60),
             retry_after: false,
@@ -80,6 +89,10 @@ pub(super) fn relay_environment(settings: &Settings, base_url: &str, ca_file: &P
             ("CLIENT_SECRET", account.client_secret.expose()),
             ("AUTHORITY", base_url),
             ("ENDPOINT", base_url),
+            ("SUBSCRIPTION_ID", &settings.subscription_id.to_string()),
+            ("RESOURCE_GROUP", &settings.resource_group),
+            ("WORKSPACE_NAME", &format!("workspace-{}", number + 1)),
+            ("MANAGEMENT", base_url),
         ] {
             // Writing to a String cannot fail.
             let _written = writeln!(text, "MSR_TARGET__{target}__{key}={value}");

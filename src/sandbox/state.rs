@@ -1,6 +1,7 @@
 //! What the sandbox remembers.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 use super::access::Access;
 use super::fault::{Fault, Faults};
+use super::manage::{Managed, Paging};
 use super::quota::Quota;
 use super::settings::Settings;
 
@@ -89,6 +91,8 @@ pub(super) struct State {
     pub(super) tokens: HashMap<String, Token>,
     pub(super) sign_ins: usize,
     pub(super) access: Access,
+    /// How many seconds its clock is ahead.
+    pub(super) ahead: i64,
     pub(super) quota: Quota,
     pub(super) faults: Faults,
     pub(super) uploads: Vec<Upload>,
@@ -96,6 +100,10 @@ pub(super) struct State {
     held: BTreeMap<(Uuid, String, String), Held>,
     /// The last accepted, newest last.
     pub(super) latest: Vec<Held>,
+    /// Requests to the management plane.
+    pub(super) managed: Vec<Managed>,
+    /// By skip token.
+    pub(super) pagings: HashMap<String, Paging>,
 }
 
 /// How many of the last accepted objects the page shows.
@@ -151,5 +159,45 @@ impl State {
     pub(super) fn objects(&self, workspace: Uuid) -> Vec<Held> {
         let all = self.held.iter().filter(|((place, _, _), _)| *place == workspace);
         all.map(|(_, held)| held.clone()).collect()
+    }
+
+    pub(super) fn remove(&mut self, workspace: Uuid, source: &str, id: &str) -> Option<Held> {
+        self.held.remove(&(workspace, source.to_owned(), id.to_owned()))
+    }
+
+    /// Changes what is held of an id, of any source; returns whether there was any.
+    pub(super) fn alter(&mut self, workspace: Uuid, id: &str, change: impl Fn(&mut Value)) -> bool {
+        let mut found = false;
+        for ((place, _, known), held) in &mut self.held {
+            if *place == workspace && known == id {
+                change(&mut held.json);
+                found = true;
+            }
+        }
+        found
+    }
+
+    /// The first `most` after a source and id, and whether there are more.
+    pub(super) fn page(
+        &self,
+        workspace: Uuid,
+        (source, id): &(String, String),
+        most: usize,
+        holds: impl Fn(&Held) -> bool,
+    ) -> (Vec<Held>, bool) {
+        let after = (workspace, source.clone(), id.clone());
+        let range = self.held.range((Bound::Excluded(after), Bound::Unbounded));
+        let mut found = range
+            .take_while(|((place, ..), _)| *place == workspace)
+            .map(|(_, held)| held)
+            .filter(|held| holds(held));
+        let page = found.by_ref().take(most).cloned().collect();
+        let more = found.next().is_some();
+        (page, more)
+    }
+
+    pub(super) fn count(&self, workspace: Uuid, holds: impl Fn(&Held) -> bool) -> usize {
+        let all = self.held.iter().filter(|((place, ..), _)| *place == workspace);
+        all.filter(|(_, held)| holds(held)).count()
     }
 }

@@ -11,6 +11,7 @@ use misp_sentinel_relay::admin::control::{self, Request, Response};
 use misp_sentinel_relay::admin::{EndpointStatus, Overview, Status, TargetHealth, commands, http};
 use misp_sentinel_relay::ledger::{Lane, Ledger, Settlement};
 use misp_sentinel_relay::notice::What;
+use misp_sentinel_relay::readback::Readback;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
@@ -41,6 +42,7 @@ fn overview(relay: &Relay) -> Overview {
         started: SystemTime::now(),
         webhook: Some("127.0.0.1:8443".parse().unwrap()),
         endpoints: Arc::new(move || vec![endpoint.clone()]),
+        readback: Arc::new(Readback::new(Vec::new(), Duration::ZERO)),
         targets: Arc::new(move || vec![target.clone()]),
     }
 }

@@ -10,6 +10,8 @@ mod admin;
 #[cfg(test)]
 mod azure;
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;
@@ -48,6 +50,8 @@ mod libraries;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod manage;
+#[cfg(test)]
 mod mapping;
 #[cfg(test)]
 mod reads;
@@ -73,6 +77,8 @@ mod suppress;
 mod truth;
 #[cfg(test)]
 mod upkeep;
+#[cfg(test)]
+mod verify;
 #[cfg(test)]
 mod views;
 #[cfg(test)]

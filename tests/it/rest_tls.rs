@@ -15,12 +15,12 @@ use tempfile::NamedTempFile;
 
 use crate::support::rest::settings;
 
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    file: NamedTempFile,
+    pub(crate) file: NamedTempFile,
 }
 
-fn authority(name: &str) -> Authority {
+pub(crate) fn authority(name: &str) -> Authority {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -35,12 +35,12 @@ fn pem(text: &str) -> NamedTempFile {
     file
 }
 
-fn params(names: &[&str]) -> CertificateParams {
+pub(crate) fn params(names: &[&str]) -> CertificateParams {
     CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap()
 }
 
 /// MISP behind TLS, on every name of this machine.
-fn serve(certificate: CertificateDer<'static>, key: &KeyPair) -> SocketAddr {
+pub(crate) fn serve(certificate: CertificateDer<'static>, key: &KeyPair) -> SocketAddr {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
@@ -60,7 +60,7 @@ fn serve(certificate: CertificateDer<'static>, key: &KeyPair) -> SocketAddr {
     address
 }
 
-fn signed(authority: &Authority, names: &[&str]) -> SocketAddr {
+pub(crate) fn signed(authority: &Authority, names: &[&str]) -> SocketAddr {
     let key = KeyPair::generate().unwrap();
     let certificate = params(names).signed_by(&key, &authority.issuer).unwrap();
     serve(certificate.der().clone(), &key)

@@ -24,6 +24,20 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
+impl Reply {
+    /// What it says, in one line: status, code, message, activity id.
+    #[must_use]
+    pub fn words(&self) -> String {
+        read::words(self)
+    }
+
+    /// How long it asks to wait.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        read::wait(self)
+    }
+}
+
 /// No answer, or half of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoReply {

@@ -24,6 +24,7 @@ pub use status::{EndpointStatus, ZeroMqStatus};
 use crate::config::ZeroMq;
 use crate::intake::Inbox;
 use endpoint::Endpoint;
+pub(crate) use socket::{Socket, SocketError};
 
 /// One of an endpoint's two sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ impl Feed {
     const BOTH: [Self; 2] = [Self::Publications, Self::Others];
 
     /// The subscription: a prefix, so the space is what keeps the other topics out.
-    fn prefix(self) -> &'static str {
+    pub(crate) fn prefix(self) -> &'static str {
         match self {
             Self::Publications => "misp_json ",
             Self::Others => "misp_json",

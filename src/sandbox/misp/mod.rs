@@ -10,6 +10,7 @@ mod model;
 mod render;
 mod search;
 mod server;
+mod settings;
 mod store;
 mod tagging;
 mod warninglists;

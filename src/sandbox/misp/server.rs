@@ -20,6 +20,7 @@ use super::answer;
 use super::fault::{Chance, Faults, RestFault};
 use super::render::Shown;
 use super::search::Search;
+use super::settings;
 use super::store::Misp;
 use super::warninglists;
 use crate::config::Secret;
@@ -335,6 +336,9 @@ fn ask(misp: &Misp, key: &Key, head: &Parts, body: &Bytes, fault: &RestFault) ->
             Err(problem) => answer::error(405, problem, path),
         },
         (&Method::GET, _) if path.starts_with("/events/view/") => view(misp, key, path),
+        (&Method::GET, _) if path.starts_with("/servers/getSetting/") => {
+            settings::answer(misp, key, path)
+        }
         (&Method::GET, _) if path.starts_with("/warninglists/") => {
             warninglists::answer(misp, path, fault)
         }

@@ -1,7 +1,7 @@
 //! The stand-in's data and clock behind one lock, and what comes into being and goes as a whole:
 //! events.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
@@ -44,6 +44,8 @@ pub(super) struct Store {
     tags: HashMap<String, u64>,
     /// By number.
     pub(super) warninglists: BTreeMap<u64, Warninglist>,
+    /// Settings that are off.
+    pub(super) off: BTreeSet<String>,
     last_event: u64,
     last_attribute: u64,
     last_object: u64,
@@ -59,6 +61,7 @@ impl Misp {
             numbers: HashMap::new(),
             tags: HashMap::new(),
             warninglists: BTreeMap::new(),
+            off: BTreeSet::new(),
             last_event: 0,
             last_attribute: 0,
             last_object: 0,

@@ -138,3 +138,45 @@ fn each_cloud_has_its_addresses_and_any_of_them_may_be_another() {
     assert_eq!((own.2.as_str(), own.3.as_str()), ("https://upload.example", "/x/{workspace_id}"));
     assert!(problems(with(&[("target.soc.cloud", "'germany'")])).contains_key("target.soc.cloud"));
 }
+
+#[test]
+fn a_workspace_has_all_its_names_on_the_management_plane_or_none() {
+    assert_eq!(with(&[]).unwrap().targets[0].managed, None);
+    let names = [
+        ("target.soc.subscription_id", "'aaaaaaaa-2222-4333-8444-555555555555'"),
+        ("target.soc.resource_group", "'rg_1.(x)'"),
+        ("target.soc.workspace_name", "'soc-eu'"),
+    ];
+    for (cloud, address) in [
+        ("public", "https://management.azure.com"),
+        ("us-government", "https://management.usgovcloudapi.net"),
+        ("china", "https://management.chinacloudapi.cn"),
+    ] {
+        let cloud = format!("'{cloud}'");
+        let all: Vec<_> =
+            names.iter().copied().chain([("target.soc.cloud", cloud.as_str())]).collect();
+        let managed = with(&all).unwrap().targets[0].managed.clone().unwrap();
+        assert_eq!(managed.management, address);
+        assert_eq!((&*managed.resource_group, &*managed.workspace_name), ("rg_1.(x)", "soc-eu"));
+    }
+    for left_out in 0..3 {
+        let mut some = names.to_vec();
+        let (missing, _) = some.remove(left_out);
+        let mistakes = with(&some).unwrap_err();
+        assert_eq!(mistakes.list().len(), 1, "{mistakes}");
+        assert_eq!(mistakes.list()[0].key, missing);
+    }
+    let wrong = [
+        ("target.soc.subscription_id", "'soc'"),
+        ("target.soc.resource_group", "'a/b'"),
+        ("target.soc.workspace_name", "'x y'"),
+        ("target.soc.management", "'http://management.example'"),
+        ("azure.management.page", "0"),
+    ];
+    let mistakes = with(&wrong).unwrap_err();
+    let keys: Vec<&str> = mistakes.list().iter().map(|mistake| mistake.key.as_str()).collect();
+    for (key, _) in wrong {
+        assert!(keys.contains(&key), "{key}: {mistakes}");
+    }
+    assert_eq!(keys.len(), wrong.len(), "{mistakes}");
+}

@@ -191,3 +191,16 @@ async fn sandbox_looks_at_signature_audience_time_and_repetition() {
     let stranger = statement(&two, (&client_id, &endpoint), (Uuid::new_v4(), now)).unwrap();
     assert_eq!(post(&stranger).await, Some(700_027));
 }
+
+#[tokio::test]
+async fn clock_that_is_wrong_is_named() {
+    let sandbox = start().await;
+    sandbox.register_certificate(&application(&sandbox).1, certificate_der("one.crt"));
+    let source = by(&sandbox, certificate_file("one.pem"));
+    sandbox.set_clock_ahead(660);
+    let late = refusal(&source).await;
+    assert_eq!(late.code, "AADSTS700024");
+    assert!(late.remedy.contains("clock is wrong"), "{late}");
+    sandbox.set_clock_ahead(0);
+    source.token().await.unwrap();
+}

@@ -106,6 +106,10 @@ async fn secret_that_no_vault_gives_ends_the_start_with_the_reason() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("secrets/absent") && told.contains("check the secret's name"), "{told}");
+    let output = relay.command(&["check"]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("check the secret's name"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -107,6 +107,11 @@ impl Publisher {
         drop(context);
     }
 
+    /// Whether anybody could subscribe.
+    pub(crate) fn runs(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// Sends one frame, `topic SPACE json`, to all whose subscription has arrived.
     pub(crate) async fn send(&self, frame: &[u8]) {
         self.socket().lock().await.send(frame, 0).unwrap();

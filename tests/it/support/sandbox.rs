@@ -1,10 +1,13 @@
 //! A sandbox and the relay's own client pointed at it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use misp_sentinel_relay::azure::http;
 use misp_sentinel_relay::azure::token::{SignIn, TokenSource};
-use misp_sentinel_relay::config::{self, Azure, Credential, Mode, Secret, Target};
+use misp_sentinel_relay::azure::{http, manage};
+use misp_sentinel_relay::config::{
+    self, Azure, Credential, ManagedWorkspace, Management, Mode, Secret, Target,
+};
 use misp_sentinel_relay::deliver::outcome::{Asked, NoReply, Outcome, Reply};
 use misp_sentinel_relay::deliver::upload;
 use misp_sentinel_relay::sandbox::{Sandbox, Settings};
@@ -30,6 +33,40 @@ pub(crate) fn azure(sandbox: &Sandbox) -> Azure {
     }
 }
 
+/// Small pages and short waits.
+pub(crate) fn management() -> Management {
+    Management {
+        page: 10,
+        request_timeout: PATIENCE,
+        retries: 3,
+        backoff_min: Duration::from_millis(10),
+        backoff_max: Duration::from_millis(50),
+        ingestion: Duration::ZERO,
+        delete_after: Duration::ZERO,
+        delete_pause: Duration::ZERO,
+    }
+}
+
+/// The sandbox's first workspace by its names.
+pub(crate) fn managed(sandbox: &Sandbox) -> ManagedWorkspace {
+    ManagedWorkspace {
+        subscription_id: sandbox.settings().subscription_id,
+        resource_group: sandbox.settings().resource_group.clone(),
+        workspace_name: "workspace-1".to_owned(),
+        management: sandbox.base_url(),
+        api_version: "2025-07-01-preview".to_owned(),
+    }
+}
+
+/// The management plane's client for it.
+pub(crate) fn manager(sandbox: &Sandbox) -> manage::Client {
+    let azure = azure(sandbox);
+    let Uploader { tokens, .. } = Uploader::new(sandbox);
+    let http = http::client(&azure).unwrap();
+    let (workspace, tokens) = (managed(sandbox), Arc::new(tokens));
+    manage::Client::new(http, &workspace, tokens, &management()).unwrap()
+}
+
 /// The sandbox's first account and workspace as a target.
 pub(crate) fn target(sandbox: &Sandbox) -> Target {
     let account = &sandbox.settings().accounts[0];
@@ -49,6 +86,7 @@ pub(crate) fn target(sandbox: &Sandbox) -> Target {
         endpoint: sandbox.base_url(),
         path: "/workspaces/{workspace_id}/threat-intelligence-stix-objects:upload".to_owned(),
         api_version: "2024-02-01-preview".to_owned(),
+        managed: Some(managed(sandbox)),
         dry_run_file: "unused".into(),
         policy: config::load_rules(None, std::iter::empty()).unwrap().policy,
         identity: Identity::Observable,

@@ -1,0 +1,271 @@
+//! The management plane (Azure Resource Manager), as far as it tells what a workspace holds: query,
+//! count, deletion. Shapes: `ThreatIntelligenceQuery.json` and `…Count.json` of the swagger
+//! `Microsoft.SecurityInsights` 2025-07-01-preview.
+
+mod refusal;
+mod shape;
+mod walk;
+
+use std::sync::Arc;
+
+use reqwest::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
+use reqwest::{Method, Response, Url};
+
+pub use shape::{Condition, Found};
+pub use walk::Walk;
+
+use super::http::explain;
+use super::token::{SignInError, TokenSource};
+use crate::backoff::Backoff;
+use crate::config::{ManagedWorkspace, Management};
+use crate::deliver::outcome::Reply;
+
+/// Of an answer's body, bytes: a page of 1,000 indicators is a few MB.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// Why the management plane does not tell.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ManageError {
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
+    /// Somebody must change something; with the remedy.
+    #[error("the management plane refuses: {0}")]
+    Refused(String),
+    /// No answer, or one that may be another later; tried as often as configured.
+    #[error("the management plane cannot be asked: {0}")]
+    Unreachable(String),
+    /// Not an answer of this API.
+    #[error("the management plane answers what nobody can read: {0}")]
+    Unreadable(String),
+}
+
+/// The names do not make an https address.
+#[derive(Debug, thiserror::Error)]
+#[error("management = {address} is no https address")]
+pub struct BadAddress {
+    address: String,
+}
+
+/// Asks about one workspace. A cheap handle.
+#[derive(Debug, Clone)]
+pub struct Client {
+    asked: Arc<Asked>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    http: reqwest::Client,
+    /// Of the workspace, with everything about threats below it.
+    scope: Url,
+    api_version: String,
+    tokens: Arc<TokenSource>,
+    rules: Management,
+}
+
+/// What is sent, and where.
+pub(super) struct Message {
+    pub method: Method,
+    pub url: Url,
+    pub body: Option<String>,
+}
+
+impl Client {
+    /// A client for a workspace; nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`BadAddress`].
+    pub fn new(
+        http: reqwest::Client,
+        workspace: &ManagedWorkspace,
+        tokens: Arc<TokenSource>,
+        rules: &Management,
+    ) -> Result<Self, BadAddress> {
+        let bad = || BadAddress { address: workspace.management.clone() };
+        let mut scope = Url::parse(&workspace.management).map_err(|_| bad())?;
+        if scope.scheme() != "https" {
+            return Err(bad());
+        }
+        let subscription = workspace.subscription_id.to_string();
+        scope.path_segments_mut().map_err(|()| bad())?.pop_if_empty().extend([
+            "subscriptions",
+            &subscription,
+            "resourceGroups",
+            &workspace.resource_group,
+            "providers",
+            "Microsoft.OperationalInsights",
+            "workspaces",
+            &workspace.workspace_name,
+        ]);
+        let api_version = workspace.api_version.clone();
+        let asked = Asked { http, scope, api_version, tokens, rules: rules.clone() };
+        Ok(Self { asked: Arc::new(asked) })
+    }
+
+    /// The workspace's resource id: where roles are given.
+    #[must_use]
+    pub fn scope(&self) -> &str {
+        self.asked.scope.path()
+    }
+
+    /// How many objects meet a condition.
+    ///
+    /// # Errors
+    /// [`ManageError`].
+    pub async fn count(&self, condition: &Condition<'_>) -> Result<u64, ManageError> {
+        let message = self.post("count", shape::count_body(condition));
+        shape::count(&self.send(&message).await?.body)
+    }
+
+    /// The objects that meet a condition, page by page.
+    #[must_use]
+    pub fn walk(&self, condition: &Condition<'_>) -> Walk {
+        let body = shape::query_body(condition, self.asked.rules.page);
+        Walk::new(self.clone(), self.post("query", body))
+    }
+
+    /// Deletes an object; whether it was there.
+    ///
+    /// # Errors
+    /// [`ManageError`]. The plane answers 500 for some ids that it does not know
+    /// (<https://github.com/Azure/Azure-Sentinel/issues/11913>), which is not told apart here.
+    pub async fn delete(&self, resource: &str) -> Result<bool, ManageError> {
+        let mut url = self.asked.scope.join(resource).map_err(|_| foreign(resource))?;
+        let below = format!("{}/", self.scope()).to_ascii_lowercase();
+        if !url.path().to_ascii_lowercase().starts_with(&below) {
+            return Err(foreign(resource));
+        }
+        self.check_host(&url)?;
+        url.query_pairs_mut().append_pair("api-version", &self.asked.api_version);
+        let reply = self.exchange(&Message { method: Method::DELETE, url, body: None }).await?;
+        match reply.status {
+            200..=299 => Ok(reply.status != 204),
+            404 | 410 => Ok(false),
+            _ => Err(self.refused(&reply).await),
+        }
+    }
+
+    fn post(&self, action: &str, body: String) -> Message {
+        let mut url = self.asked.scope.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend([
+                "providers",
+                "Microsoft.SecurityInsights",
+                "threatIntelligence",
+                "main",
+                action,
+            ]);
+        }
+        url.query_pairs_mut().append_pair("api-version", &self.asked.api_version);
+        Message { method: Method::POST, url, body: Some(body) }
+    }
+
+    /// A token is sent to one host only.
+    fn check_host(&self, url: &Url) -> Result<(), ManageError> {
+        let place = |url: &Url| {
+            (
+                url.scheme().to_owned(),
+                url.host_str().map(str::to_owned),
+                url.port_or_known_default(),
+            )
+        };
+        if place(url) == place(&self.asked.scope) { Ok(()) } else { Err(foreign(url.as_str())) }
+    }
+
+    /// One message, until it is answered with success.
+    async fn send(&self, message: &Message) -> Result<Reply, ManageError> {
+        let reply = self.exchange(message).await?;
+        match reply.status {
+            200..=299 => Ok(reply),
+            _ => Err(self.refused(&reply).await),
+        }
+    }
+
+    async fn refused(&self, reply: &Reply) -> ManageError {
+        let token = self.asked.tokens.token().await.ok();
+        refusal::explain(reply, self.scope(), token.as_ref())
+    }
+
+    /// One message: again after a fault or a 429, as often as configured, and once more with a fresh
+    /// token after a 401.
+    async fn exchange(&self, message: &Message) -> Result<Reply, ManageError> {
+        let Management { retries, backoff_min, backoff_max, .. } = self.asked.rules;
+        let backoff = Backoff::new(backoff_min, backoff_max);
+        let (mut failures, mut renewed) = (0, false);
+        loop {
+            let (why, wait) = match self.attempt(message).await? {
+                Ok(reply) if reply.status == 401 && !renewed => {
+                    renewed = true;
+                    self.asked.tokens.renew()?;
+                    continue;
+                }
+                Ok(reply) if matches!(reply.status, 408 | 425 | 429 | 500..=599) => {
+                    (reply.words(), reply.wait())
+                }
+                Ok(reply) => return Ok(reply),
+                Err(why) => (why, None),
+            };
+            failures += 1;
+            if failures > retries {
+                return Err(ManageError::Unreachable(why));
+            }
+            let pause = wait.unwrap_or_else(|| backoff.pause(failures, rand::random()));
+            tracing::warn!(
+                why,
+                wait_s = pause.as_secs_f64(),
+                "the management plane must be asked again"
+            );
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One try; the inner error is that of the network.
+    async fn attempt(&self, message: &Message) -> Result<Result<Reply, String>, ManageError> {
+        let token = self.asked.tokens.token().await?;
+        let mut request = self
+            .asked
+            .http
+            .request(message.method.clone(), message.url.clone())
+            .bearer_auth(token.expose())
+            .timeout(self.asked.rules.request_timeout);
+        if let Some(body) = &message.body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+        }
+        match request.send().await {
+            Ok(response) => read(response).await,
+            Err(error) => Ok(Err(explain(&error))),
+        }
+    }
+}
+
+async fn read(mut response: Response) -> Result<Result<Reply, String>, ManageError> {
+    let header = |name: &str| {
+        let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+        value.map(str::to_owned)
+    };
+    let mut reply = Reply {
+        status: response.status().as_u16(),
+        retry_after: header(RETRY_AFTER.as_str()),
+        date: header(DATE.as_str()),
+        error_code: header("x-ms-error-code"),
+        body: Vec::new(),
+    };
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if reply.body.len() + chunk.len() <= MAX_ANSWER => {
+                reply.body.extend_from_slice(&chunk);
+            }
+            Ok(Some(_)) => {
+                return Err(ManageError::Unreadable(format!(
+                    "an answer of more than {} MiB: set a smaller azure.management.page",
+                    MAX_ANSWER >> 20
+                )));
+            }
+            Ok(None) => return Ok(Ok(reply)),
+            Err(error) => return Ok(Err(explain(&error))),
+        }
+    }
+}
+
+fn foreign(address: &str) -> ManageError {
+    ManageError::Unreadable(format!("it leads to {address}, where no token is sent"))
+}

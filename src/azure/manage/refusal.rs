@@ -1,0 +1,81 @@
+//! What a refusal of the management plane means: which role is missing, where, and for whom.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+
+use super::ManageError;
+use crate::config::Secret;
+use crate::deliver::outcome::Reply;
+
+pub(super) fn explain(reply: &Reply, scope: &str, token: Option<&Secret>) -> ManageError {
+    let said = reply.words();
+    let remedy = match reply.status {
+        401 | 403 => {
+            let who = object_id(&said).or_else(|| oid(token?.expose()));
+            let who = who.map_or_else(String::new, |id| format!(" (object id {id})"));
+            format!(
+                "give the application{who} the role \"Microsoft Sentinel Reader\" (\"Microsoft \
+                 Sentinel Contributor\" for deletions) on {scope}; a new role takes some minutes to \
+                 count"
+            )
+        }
+        404 => format!(
+            "there is no {scope}, or the application may not see it: check subscription_id, \
+             resource_group and workspace_name of the target"
+        ),
+        400 => "check management_api_version of the target".to_owned(),
+        300..=399 => "redirects are not followed: check management and proxy".to_owned(),
+        _ => return ManageError::Unreadable(said),
+    };
+    ManageError::Refused(format!("{said} -- {remedy}"))
+}
+
+/// "The client '…' with object id '…' does not have authorization …"
+fn object_id(said: &str) -> Option<String> {
+    let (_, behind) = said.split_once("object id '")?;
+    let (id, _) = behind.split_once('\'')?;
+    Some(id.to_owned())
+}
+
+/// The claim `oid` of a token: <https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference>.
+fn oid(token: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Claims {
+        oid: String,
+    }
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice::<Claims>(&claims).ok().map(|claims| claims.oid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: u16, body: &str) -> Reply {
+        let body = body.as_bytes().to_vec();
+        Reply { status, retry_after: None, date: None, error_code: None, body }
+    }
+
+    #[test]
+    fn a_missing_role_is_named_with_scope_and_object_id() {
+        let body = r#"{"error":{"code":"AuthorizationFailed","message":"The client 'c' with object id 'o-1' does not have authorization to perform action 'x' over scope '/y' or the scope is invalid."}}"#;
+        let told = explain(&reply(403, body), "/subscriptions/s", None).to_string();
+        for words in ["Sentinel Reader", "/subscriptions/s", "object id o-1", "AuthorizationFailed"]
+        {
+            assert!(told.contains(words), "{told}");
+        }
+    }
+
+    #[test]
+    fn the_token_names_the_object_id_where_the_answer_does_not() {
+        let claims = URL_SAFE_NO_PAD.encode(r#"{"oid":"o-2","tid":"t"}"#);
+        let token = Secret::new(format!("e30.{claims}.sig"));
+        let told = explain(&reply(403, ""), "/s", Some(&token)).to_string();
+        assert!(told.contains("object id o-2"), "{told}");
+        let opaque = Secret::new("opaque");
+        assert!(
+            explain(&reply(403, ""), "/s", Some(&opaque)).to_string().contains("application the")
+        );
+    }
+}

@@ -1,0 +1,156 @@
+//! The bodies of queries and answers.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::ManageError;
+
+/// Which objects are meant: all of a kind, of a source, with one of some ids.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Condition<'a> {
+    /// STIX's word, e.g. `indicator`.
+    pub kind: &'a str,
+    /// The source system; `None`: any.
+    pub source: Option<&'a str>,
+    /// STIX ids; none: any.
+    pub ids: &'a [String],
+}
+
+/// An object as the workspace holds it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Its resource id, for a deletion.
+    pub resource: String,
+    /// The source system that it was uploaded under.
+    pub source: String,
+    /// The STIX object, as Sentinel shows it.
+    pub data: Value,
+}
+
+impl Found {
+    /// Its STIX id; empty where it has none.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.data.get("id").and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+pub(super) struct List {
+    pub found: Vec<Found>,
+    pub next: Option<String>,
+}
+
+fn condition(condition: &Condition<'_>) -> Value {
+    let mut clauses = Vec::new();
+    if let Some(source) = condition.source {
+        clauses.push(json!({"field": "source", "operator": "Equals", "values": [source]}));
+    }
+    if !condition.ids.is_empty() {
+        clauses.push(json!({
+            "clauseConnective": "Or",
+            "field": "id",
+            "operator": "Equals",
+            "values": condition.ids,
+        }));
+    }
+    json!({
+        "stixObjectType": condition.kind,
+        "conditionConnective": "And",
+        "clauses": clauses,
+    })
+}
+
+pub(super) fn query_body(of: &Condition<'_>, page: u32) -> String {
+    json!({"condition": condition(of), "maxPageSize": page}).to_string()
+}
+
+pub(super) fn count_body(of: &Condition<'_>) -> String {
+    json!({"properties": {"condition": condition(of)}}).to_string()
+}
+
+pub(super) fn count(body: &[u8]) -> Result<u64, ManageError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        count: u64,
+    }
+    let answer: Answer = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
+    Ok(answer.count)
+}
+
+/// A page. What is no object of threat intelligence is left out.
+pub(super) fn list(body: &[u8]) -> Result<List, ManageError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer {
+        value: Vec<Value>,
+        next_link: Option<String>,
+    }
+    let answer: Answer = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
+    let found = answer.value.into_iter().filter_map(object).collect();
+    Ok(List { found, next: answer.next_link.filter(|link| !link.is_empty()) })
+}
+
+fn object(mut item: Value) -> Option<Found> {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let resource = text(item.get("id"))?;
+    let properties = item.get_mut("properties")?;
+    let source = text(properties.get("source")).unwrap_or_default();
+    let data = properties.get_mut("data")?.take();
+    Some(Found { resource, source, data })
+}
+
+fn unreadable(error: &serde_json::Error) -> ManageError {
+    ManageError::Unreadable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In the words of the swagger's example.
+    #[test]
+    fn a_query_says_what_is_meant() {
+        let ids = ["indicator--1".to_owned()];
+        let of = Condition { kind: "indicator", source: Some("a \"b\""), ids: &ids };
+        let body: Value = serde_json::from_str(&query_body(&of, 50)).unwrap();
+        let expected = json!({
+            "condition": {
+                "stixObjectType": "indicator",
+                "conditionConnective": "And",
+                "clauses": [
+                    {"field": "source", "operator": "Equals", "values": ["a \"b\""]},
+                    {"clauseConnective": "Or", "field": "id", "operator": "Equals",
+                     "values": ["indicator--1"]},
+                ],
+            },
+            "maxPageSize": 50,
+        });
+        assert_eq!(body, expected);
+        let body: Value = serde_json::from_str(&count_body(&of)).unwrap();
+        assert_eq!(body, json!({"properties": {"condition": expected["condition"]}}));
+    }
+
+    #[test]
+    fn one_strange_object_harms_only_itself() {
+        let body = json!({
+            "value": [
+                {"kind": "Indicator"},
+                7,
+                {"id": "/subscriptions/x", "properties": {"source": "s", "data": {"id": "a"}}},
+            ],
+            "nextLink": "",
+        });
+        let list = list(body.to_string().as_bytes()).unwrap();
+        assert_eq!(list.next, None);
+        assert_eq!(list.found.len(), 1);
+        assert_eq!((list.found[0].id(), &*list.found[0].source), ("a", "s"));
+    }
+
+    #[test]
+    fn another_answer_is_an_error() {
+        assert!(list(b"<html>").is_err());
+        assert!(list(b"{}").is_err());
+        assert!(count(b"{\"count\":-1}").is_err());
+        assert_eq!(count(b"{\"count\":3}").unwrap(), 3);
+    }
+}

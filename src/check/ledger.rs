@@ -1,0 +1,76 @@
+//! The relay's memory: of the running relay, or the file itself.
+
+use super::finding::Finding;
+use crate::admin::Status;
+use crate::admin::control::{self, Request, Response};
+use crate::config::LedgerConfig;
+use crate::ledger::Ledger;
+
+const STEP: &str = "ledger";
+
+/// Asks the relay that runs on this data folder; `None`: none does.
+pub(super) async fn running(config: &LedgerConfig) -> Result<Option<Status>, Finding> {
+    let asked = control::ask(&config.data_dir, &Request::Status).await;
+    let failed = |words: String| {
+        let remedy = "run `check` as the user that runs the relay, and with the same release";
+        Finding::error("relay", "", words, remedy)
+    };
+    match asked {
+        Ok(Some(Response::Status { status })) => Ok(Some(*status)),
+        Ok(None) => Ok(None),
+        Ok(Some(other)) => Err(failed(format!("the relay answers {other:?}"))),
+        Err(error) => Err(failed(format!("{error:#}"))),
+    }
+}
+
+/// What the running relay says of itself.
+pub(super) fn of_relay(status: &Status) -> Vec<Finding> {
+    let ledger = &status.ledger;
+    let figures = format!("{} events, {} claims", ledger.events, ledger.claims);
+    let mut findings = vec![Finding::ok(STEP, "", format!("held by the running relay: {figures}"))];
+    findings.extend(status.degraded.iter().map(|words| Finding::warning("relay", "", words, "")));
+    findings
+}
+
+/// Opens it as `run` would, or looks whether it could be made.
+pub(super) async fn look(config: &LedgerConfig) -> Finding {
+    let file = config.data_dir.join("ledger.db");
+    let subject = file.display().to_string();
+    if !file.exists() {
+        return match probe(config) {
+            Ok(()) => Finding::ok(STEP, &subject, "not there yet; the first `run` makes it"),
+            Err(error) => Finding::error(
+                STEP,
+                &subject,
+                format!("cannot be made: {error}"),
+                "set ledger.data_dir to a folder on a local disk that this user may write",
+            ),
+        };
+    }
+    let ledger = match Ledger::open(config).await {
+        Ok(ledger) => ledger,
+        Err(error) => {
+            let words = error.to_string();
+            let (seen, hint) = words.split_once("\n  hint: ").unwrap_or((&words, ""));
+            return Finding::error(STEP, &subject, seen, hint);
+        }
+    };
+    let status = ledger.status().await;
+    ledger.close().await;
+    match status {
+        Ok(status) => Finding::ok(
+            STEP,
+            &subject,
+            format!("{} events, {} claims", status.events, status.claims),
+        ),
+        Err(error) => {
+            Finding::error(STEP, &subject, error.to_string(), "`ledger check` looks closer")
+        }
+    }
+}
+
+/// The folder, or the nearest one above it that is there, can be written.
+fn probe(config: &LedgerConfig) -> std::io::Result<()> {
+    let folder = config.data_dir.ancestors().find(|folder| folder.is_dir());
+    tempfile::tempfile_in(folder.unwrap_or(&config.data_dir)).map(drop)
+}

@@ -1,0 +1,116 @@
+//! MISP over REST: whose the key is, what it may, and how MISP is set.
+
+use serde_json::Value;
+
+use super::finding::Finding;
+use crate::config::Config;
+use crate::policy::OnHit;
+use crate::rest::{Client, Key, RestError};
+
+/// What the other steps need of it.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub findings: Vec<Finding>,
+    /// `None`: it cannot be asked further.
+    pub client: Option<Client>,
+}
+
+impl Seen {
+    /// Nothing more can be asked.
+    pub(super) fn nothing(finding: Finding) -> Self {
+        Self { findings: vec![finding], client: None }
+    }
+}
+
+/// Key, role, version and rights.
+pub(super) async fn look(client: Client) -> Seen {
+    let key = match client.key().await {
+        Ok(key) => key,
+        Err(error) => return Seen::nothing(refused("misp", "key", &error)),
+    };
+    let mut findings = vec![whose(&key)];
+    match client.version().await {
+        Ok(version) => findings.push(Finding::ok("misp", "version", version)),
+        Err(error) => findings.push(refused("misp", "version", &error)),
+    }
+    Seen { findings, client: Some(client) }
+}
+
+fn whose(key: &Key) -> Finding {
+    let sees = match key.site_admin {
+        true => "a site administrator's key: it sees every event, and so does Sentinel then",
+        false => "it sees what its organisation may see",
+    };
+    let words = format!("{}; {sees}", key.words);
+    match key.site_admin {
+        true => Finding::warning(
+            "misp",
+            "key",
+            words,
+            "use a key of a role such as Read Only, unless what is for one organisation only shall leave as well",
+        ),
+        false => Finding::ok("misp", "key", words),
+    }
+}
+
+/// The warninglists that are enabled, as far as policy asks for them.
+pub(super) async fn warninglists(config: &Config, client: &Client) -> Finding {
+    const STEP: &str = "warninglists";
+    let used = config.targets.iter().any(|target| target.policy.warninglists != OnHit::Off);
+    if !used {
+        return Finding::note(STEP, "", "policy.warninglists = \"off\": nobody looks");
+    }
+    match client.warninglists().await {
+        Ok(lists) if lists.is_empty() => Finding::warning(
+            STEP,
+            "",
+            "none is enabled in MISP, so public resolvers and the like reach Sentinel as indicators",
+            "enable some in MISP (Input Filters > Warninglists), or set policy.warninglists = \"off\"",
+        ),
+        Ok(lists) => {
+            let entries: u64 = lists.iter().filter_map(|list| list.entries).sum();
+            Finding::ok(STEP, "", format!("{} enabled in MISP, {entries} entries", lists.len()))
+        }
+        Err(error) => refused(STEP, "", &error),
+    }
+}
+
+/// Whether settings of MISP are on: `None` where the key may not see them.
+pub(super) async fn settings<const N: usize>(
+    client: &Client,
+    names: [&'static str; N],
+) -> Option<Vec<&'static str>> {
+    let mut off = Vec::new();
+    for name in names {
+        let value = client.setting(name).await.ok()?;
+        if value != Value::Bool(true) {
+            off.push(name);
+        }
+    }
+    Some(off)
+}
+
+/// How a setting of MISP is made.
+pub(super) fn set(names: &[&str]) -> String {
+    let commands: Vec<String> = names
+        .iter()
+        .map(|name| {
+            let (name, value) = name.split_once('=').unwrap_or((name, "true"));
+            format!("docker compose exec -u www-data misp-core /var/www/MISP/app/Console/cake Admin setSetting {name} {value}")
+        })
+        .collect();
+    format!(
+        "set in MISP (Administration > Server Settings, or with misp-docker): {}",
+        commands.join("; ")
+    )
+}
+
+/// An error, with what MISP said and what to do apart.
+pub(super) fn refused(step: &'static str, subject: &str, error: &RestError) -> Finding {
+    let (RestError::Refused { advice, .. } | RestError::Untrusted { advice, .. }) = error else {
+        return Finding::error(step, subject, error.to_string(), "");
+    };
+    let words = error.to_string();
+    let seen = words.strip_suffix(advice).unwrap_or(&words).trim_end_matches("; ");
+    Finding::error(step, subject, seen, *advice)
+}

@@ -1,0 +1,190 @@
+//! The command `check`: looks at everything between MISP and Sentinel, in the order in which things go
+//! wrong, and says what is wrong and how to mend it. It changes nothing.
+
+mod certificate;
+mod clock;
+mod feed;
+mod finding;
+mod host;
+mod ledger;
+mod misp;
+mod policy;
+mod target;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use futures::future::join_all;
+use reqwest::Url;
+use tokio::task::JoinSet;
+
+pub use finding::{Finding, Severity};
+
+use crate::azure;
+use crate::cli::{CheckOptions, Failure};
+use crate::config::{Config, Mistakes, Mode, Rest, warnings};
+use crate::rest::Client;
+use host::{Host, Seen};
+
+/// How long MISP's answers may take here, whatever the relay would wait.
+const MISP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Looks at everything and prints a line for each thing as soon as it is known; gives back the exit
+/// code: 0 well, 1 warnings, 2 errors.
+///
+/// # Errors
+/// Standard output is closed.
+pub async fn check(config: Result<Config, Failure>, options: &CheckOptions) -> anyhow::Result<u8> {
+    let mut report = Report { json: options.json, worst: Severity::Ok, errors: 0, warnings: 0 };
+    match config {
+        Ok(config) => walk(&config, options, &mut report).await?,
+        Err(Failure::Configuration(mistakes)) => report.all(of_mistakes(&mistakes))?,
+        // A secret that no vault gives.
+        Err(Failure::Fault(error)) => {
+            report.all([Finding::error("vault", "", format!("{error:#}"), "")])?;
+        }
+        Err(Failure::Found(code)) => return Ok(code),
+    }
+    report.end()?;
+    Ok(finding::exit_code(report.worst))
+}
+
+/// The feed is listened to while the rest is looked at: MISP may be silent for ten seconds.
+async fn walk(config: &Config, options: &CheckOptions, report: &mut Report) -> io::Result<()> {
+    report.all(of_config(config))?;
+    let mut listening = JoinSet::new();
+    listening.spawn(feed::zeromq(config.misp.zeromq.clone(), options.wait.into()));
+    let hosts = join_all(hosts(config).into_iter().map(Host::look)).await;
+    let clocks: Vec<_> = hosts.iter().filter_map(|seen| Some((seen.part, seen.ahead?))).collect();
+    report.all(clock::judge(&clocks))?;
+    report.all(hosts.iter().map(|seen| seen.finding.clone()))?;
+
+    let misp = misp(config, &hosts).await;
+    report.all(misp.findings)?;
+    if let Some(client) = &misp.client {
+        report.all(policy::look(config, client).await)?;
+    }
+    report.all(listening.join_all().await.into_iter().flatten())?;
+    if let (Some(client), false) = (&misp.client, config.misp.zeromq.endpoints.is_empty()) {
+        report.all(feed::topics(client).await)?;
+    }
+    let running = ledger::running(&config.ledger).await;
+    if let Some(webhook) = &config.misp.webhook {
+        let is_running = matches!(running, Ok(Some(_)));
+        report.all(feed::webhook(webhook, is_running, misp.client.as_ref()).await)?;
+    }
+    if let Some(client) = &misp.client {
+        report.all([misp::warninglists(config, client).await])?;
+    }
+    match running {
+        Ok(Some(status)) => report.all(ledger::of_relay(&status))?,
+        Ok(None) => report.all([ledger::look(&config.ledger).await])?,
+        Err(finding) => report.all([finding])?,
+    }
+    report.all(targets(config, &hosts, options.upload_probe).await)
+}
+
+fn of_mistakes(mistakes: &Mistakes) -> Vec<Finding> {
+    let told = mistakes.list().iter().map(|mistake| {
+        let allowed = mistake.allowed.as_ref().map(|allowed| format!("allowed: {allowed}"));
+        let remedy: Vec<String> = allowed.into_iter().chain(mistake.hint.clone()).collect();
+        Finding::error("config", &mistake.key, mistake.summary(), remedy.join("; "))
+    });
+    let rest = "nothing else is looked at before the configuration is valid";
+    told.chain([Finding::note("config", "", rest)]).collect()
+}
+
+fn of_config(config: &Config) -> Vec<Finding> {
+    let count = config.targets.iter().filter(|target| target.enabled).count();
+    let valid = format!("valid, {count} targets enabled");
+    let doubts =
+        warnings(config).into_iter().map(|words| Finding::warning("config", "", words, ""));
+    [Finding::ok("config", "", valid)].into_iter().chain(doubts).collect()
+}
+
+/// Each server once, however many targets use it.
+fn hosts(config: &Config) -> Vec<Host<'_>> {
+    let mut hosts: Vec<Host<'_>> = Vec::new();
+    let mut add = |part, address: &str, key: String, way| {
+        let Ok(url) = Url::parse(address) else { return };
+        let known = |host: &Host<'_>| host.part == part && host.url.origin() == url.origin();
+        if !hosts.iter().any(known) {
+            hosts.push(Host { part, url, key, way });
+        }
+    };
+    if let Some(rest) = &config.misp.rest {
+        add("MISP", &rest.url, "misp.url".to_owned(), Client::way(rest));
+    }
+    for target in config.targets.iter().filter(|target| target.enabled && target.mode == Mode::Live)
+    {
+        let key = |leaf: &str| format!("target.{}.{leaf}", target.name);
+        let way = || azure::http::way(&config.azure);
+        add("Entra", &target.authority, key("authority"), way());
+        add("Sentinel", &target.endpoint, key("endpoint"), way());
+    }
+    hosts
+}
+
+async fn misp(config: &Config, hosts: &[Seen]) -> misp::Seen {
+    let note = |words: &str| misp::Seen::nothing(Finding::note("misp", "", words));
+    let Some(rest) = &config.misp.rest else {
+        return note(
+            "misp.key is not set: nothing is known of MISP beyond its feed, and what the feed loses stays lost",
+        );
+    };
+    if hosts.iter().any(|seen| seen.part == "MISP" && !seen.is_reached) {
+        return note("not looked at: MISP is not reached");
+    }
+    let request_timeout = rest.request_timeout.min(MISP_PATIENCE);
+    match Client::new(&Rest { retries: 0, request_timeout, ..rest.clone() }) {
+        Ok(client) => misp::look(client).await,
+        Err(error) => misp::Seen::nothing(Finding::error("misp", "", error.to_string(), "")),
+    }
+}
+
+async fn targets(config: &Config, hosts: &[Seen], probe: bool) -> Vec<Finding> {
+    match azure::http::client(&config.azure) {
+        Ok(http) => target::look(config, &http, hosts, probe).await,
+        Err(error) => vec![Finding::error("azure", "", error.to_string(), "")],
+    }
+}
+
+struct Report {
+    json: bool,
+    worst: Severity,
+    errors: usize,
+    warnings: usize,
+}
+
+impl Report {
+    fn all(&mut self, findings: impl IntoIterator<Item = Finding>) -> io::Result<()> {
+        findings.into_iter().try_for_each(|finding| self.one(&finding))
+    }
+
+    fn one(&mut self, finding: &Finding) -> io::Result<()> {
+        self.worst = self.worst.max(finding.severity);
+        match finding.severity {
+            Severity::Error => self.errors += 1,
+            Severity::Warning => self.warnings += 1,
+            Severity::Ok | Severity::Note => {}
+        }
+        let text = if self.json { finding.json()? } else { finding.text() };
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+
+    fn end(&self) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        let Self { errors, warnings, .. } = self;
+        let text = match self.worst {
+            Severity::Ok | Severity::Note => "\nAll is well.\n".to_owned(),
+            Severity::Warning | Severity::Error => {
+                format!("\n{errors} errors, {warnings} warnings.\n")
+            }
+        };
+        io::stdout().lock().write_all(text.as_bytes())
+    }
+}

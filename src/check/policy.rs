@@ -1,0 +1,195 @@
+//! What policy selects right now: the newest published events, judged as the relay would.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::finding::Finding;
+use super::misp::refused;
+use crate::config::{Config, Misp};
+use crate::convert::{self, Reason};
+use crate::misp::Event;
+use crate::policy::{Beside, Judge, Policy};
+use crate::rest::{Client, Head, RestError};
+
+const STEP: &str = "policy";
+
+/// So many events are read, the newest.
+const EVENTS: usize = 20;
+
+/// For the listing, and for reading.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The listing, as far as there was time.
+struct Listed {
+    newest: Vec<Head>,
+    events: usize,
+    is_whole: bool,
+}
+
+/// What becomes of attributes.
+#[derive(Debug, Default)]
+struct Counted {
+    selected: usize,
+    skipped: BTreeMap<Reason, usize>,
+}
+
+/// One finding for each policy.
+pub(super) async fn look(config: &Config, client: &Client) -> Vec<Finding> {
+    let listed = match list(&config.misp, client).await {
+        Ok(listed) => listed,
+        Err(error) => return vec![refused(STEP, "", &error)],
+    };
+    if listed.events == 0 {
+        return vec![nothing_published(&config.misp)];
+    }
+    let policies = policies(config);
+    let judges: Vec<Judge> = policies.iter().map(|(policy, _)| Judge::new(policy)).collect();
+    let mut counted: Vec<Counted> = judges.iter().map(|_| Counted::default()).collect();
+    let read = match read(client, &listed, &judges, &mut counted).await {
+        Ok(read) => read,
+        Err(error) => return vec![refused(STEP, "", &error)],
+    };
+    let found = policies.iter().zip(&counted);
+    found.map(|((_, targets), counted)| tell(targets, counted, (&listed, read))).collect()
+}
+
+/// The policies that differ, with the targets of each.
+fn policies(config: &Config) -> Vec<(&Policy, String)> {
+    let mut policies: Vec<(&Policy, String)> = Vec::new();
+    for target in config.targets.iter().filter(|target| target.enabled) {
+        match policies.iter_mut().find(|(policy, _)| **policy == target.policy) {
+            Some((_, names)) => *names = format!("{names}, {}", target.name),
+            None => policies.push((&target.policy, target.name.clone())),
+        }
+    }
+    policies
+}
+
+async fn list(misp: &Misp, client: &Client) -> Result<Listed, RestError> {
+    let begun = Instant::now();
+    let mut listed = Listed { newest: Vec::new(), events: 0, is_whole: true };
+    let mut heads = client.heads(published(misp));
+    while let Some(page) = heads.next().await? {
+        listed.events += page.heads.len();
+        listed.newest.extend(page.heads);
+        listed.newest.sort_by_key(|head| std::cmp::Reverse(head.publish_timestamp));
+        listed.newest.truncate(EVENTS);
+        if begun.elapsed() > PATIENCE {
+            listed.is_whole = false;
+            break;
+        }
+    }
+    Ok(listed)
+}
+
+fn published(misp: &Misp) -> Map<String, Value> {
+    let mut query = misp.search.clone();
+    query.insert("published".to_owned(), json!(1));
+    if let Some(window) = misp.window {
+        query.insert("publish_timestamp".to_owned(), json!(format!("{}s", window.as_secs())));
+    }
+    query
+}
+
+fn nothing_published(misp: &Misp) -> Finding {
+    let mut causes = vec!["the organisation and role of the key's user"];
+    if misp.window.is_some() {
+        causes.push("misp.window");
+    }
+    if !misp.search.is_empty() {
+        causes.push("misp.search (MISP ignores parameters that it does not know)");
+    }
+    let remedy = format!("publish an event in MISP, or look at {}", causes.join(", "));
+    Finding::warning(STEP, "", "MISP shows this key no published event", remedy)
+}
+
+/// Reads event by event, so that one that cannot be read costs only itself; gives back how many were
+/// read.
+async fn read(
+    client: &Client,
+    listed: &Listed,
+    judges: &[Judge],
+    counted: &mut [Counted],
+) -> Result<usize, RestError> {
+    let begun = Instant::now();
+    let mut read = 0;
+    for head in &listed.newest {
+        if begun.elapsed() > PATIENCE {
+            break;
+        }
+        match event(client, head.uuid).await {
+            Ok(Some(document)) => {
+                let Ok(event) = Event::parse(&document) else { continue };
+                for (judge, counted) in judges.iter().zip(counted.iter_mut()) {
+                    counted.take(&event, judge);
+                }
+                read += 1;
+            }
+            Ok(None) | Err(RestError::TooLarge { .. }) => {}
+            Err(error) if read == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(read)
+}
+
+async fn event(client: &Client, event: Uuid) -> Result<Option<axum::body::Bytes>, RestError> {
+    client.read(&[event]).await?.next().await
+}
+
+impl Counted {
+    /// An attribute counts as selected if any of its claims does.
+    fn take(&mut self, event: &Event<'_>, judge: &Judge) {
+        let facts = event.facts();
+        for read in event.attributes() {
+            let claims = match &read {
+                Ok((attribute, object)) => convert::claims(attribute, *object),
+                Err(_) => Err(Reason::Malformed),
+            };
+            let judged = claims.and_then(|claims| {
+                let mut first = Err(Reason::NoObservable);
+                for claim in claims {
+                    first =
+                        judge.admit(&facts, &claim.facts, &claim.observable, &Beside::default());
+                    if first.is_ok() {
+                        break;
+                    }
+                }
+                first
+            });
+            match judged {
+                Ok(()) => self.selected += 1,
+                Err(reason) => *self.skipped.entry(reason).or_default() += 1,
+            }
+        }
+    }
+}
+
+fn tell(targets: &str, counted: &Counted, (listed, read): (&Listed, usize)) -> Finding {
+    let Counted { selected, skipped } = counted;
+    let mut reasons: Vec<(&Reason, &usize)> = skipped.iter().collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let not: usize = skipped.values().sum();
+    let words: Vec<String> =
+        reasons.iter().map(|(reason, count)| format!("{count} {}", reason.word())).collect();
+    let why = if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) };
+    let more = if listed.is_whole { "" } else { "at least " };
+    let evidence = format!(
+        "{more}{} published events; of the {read} newest, {selected} attributes are for Sentinel and {not} are not{why}",
+        listed.events
+    );
+    match (selected, reasons.first()) {
+        (0, Some((reason, _))) => {
+            let remedy =
+                format!("{} (`explain EVENT-UUID` tells of each attribute)", reason.sentence());
+            Finding::warning(STEP, targets, format!("it selects nothing: {evidence}"), remedy)
+        }
+        (0, None) => {
+            Finding::warning(STEP, targets, evidence, "publish an event that has attributes")
+        }
+        _ => Finding::ok(STEP, targets, evidence),
+    }
+}

@@ -1,0 +1,284 @@
+//! A target: sign-in, workspace, role and quota.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::finding::Finding;
+use super::host::Seen;
+use crate::azure::token::{SignIn, SignInError, TokenSource};
+use crate::config::{Config, Mode, Secret, Target};
+use crate::deliver::outcome::{Asked, Outcome};
+use crate::deliver::upload;
+use crate::stix::Observable;
+
+const TOKEN: &str = "token";
+const WORKSPACE: &str = "workspace";
+const QUOTA: &str = "quota";
+
+/// For one answer of Sentinel's.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Nobody's name: `.invalid` is never given away (RFC 6761).
+const PROBE: &str = "misp-sentinel-relay-upload-probe.invalid";
+
+/// Looks at all targets; those of one credential sign in once.
+pub(super) async fn look(
+    config: &Config,
+    http: &reqwest::Client,
+    hosts: &[Seen],
+    probe: bool,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut signed_in: Vec<(SignIn, Option<Secret>)> = Vec::new();
+    for target in &config.targets {
+        if let Some(note) = sends_nothing(target) {
+            findings.push(note);
+            continue;
+        }
+        if let Some(host) = away(target, hosts) {
+            let words = format!("not looked at: {host} is not reached");
+            findings.push(Finding::note("target", &target.name, words));
+            continue;
+        }
+        let credential = SignIn::of(target);
+        let known = signed_in.iter().find(|(known, _)| *known == credential);
+        let token = match known {
+            Some((_, token)) => token.clone(),
+            None => {
+                let token = sign_in(config, target, http, &mut findings).await;
+                signed_in.push((credential, token.clone()));
+                token
+            }
+        };
+        let Some(token) = token else {
+            findings.push(Finding::note(
+                WORKSPACE,
+                &target.name,
+                "not looked at: there is no token",
+            ));
+            continue;
+        };
+        let asking = Asking { target, http, namespace: &config.rendering.namespace };
+        findings.push(asking.look(&token, probe).await);
+    }
+    findings.extend(quotas(config));
+    findings
+}
+
+fn sends_nothing(target: &Target) -> Option<Finding> {
+    let words = match (target.enabled, target.mode) {
+        (false, _) => "enabled = false: nothing is sent",
+        (true, Mode::DryRun) => "mode = \"dry-run\": what would be sent is written to a file",
+        (true, Mode::Live) => return None,
+    };
+    Some(Finding::note("target", &target.name, words))
+}
+
+/// The first of its servers that is not reached.
+fn away<'h>(target: &Target, hosts: &'h [Seen]) -> Option<&'h str> {
+    let is_of = |seen: &Seen| {
+        let addresses = [&target.authority, &target.endpoint];
+        addresses.iter().any(|address| address.starts_with(&seen.origin))
+    };
+    let away = hosts.iter().find(|seen| !seen.is_reached && is_of(seen));
+    away.map(|seen| seen.origin.as_str())
+}
+
+async fn sign_in(
+    config: &Config,
+    target: &Target,
+    http: &reqwest::Client,
+    findings: &mut Vec<Finding>,
+) -> Option<Secret> {
+    let begun = Instant::now();
+    let source = TokenSource::new(SignIn::of(target), http.clone(), &config.azure);
+    let token = match source {
+        Ok(source) => source.token().await,
+        Err(error) => Err(error),
+    };
+    match token {
+        Ok(token) => {
+            let took = begun.elapsed().as_millis();
+            let object =
+                object_id(&token).map_or_else(String::new, |id| format!(", object id {id}"));
+            findings.push(Finding::ok(
+                TOKEN,
+                &target.name,
+                format!("Entra gave one after {took} ms{object}"),
+            ));
+            Some(token)
+        }
+        Err(error) => {
+            findings.push(refused(&target.name, &error));
+            None
+        }
+    }
+}
+
+fn refused(target: &str, error: &SignInError) -> Finding {
+    match error {
+        SignInError::Refused(refusal) => {
+            let words = error.to_string();
+            let seen = words.strip_suffix(&refusal.remedy).unwrap_or(&words);
+            Finding::error(TOKEN, target, seen.trim_end_matches(" -- "), refusal.remedy.as_str())
+        }
+        SignInError::Unreachable(_) => {
+            Finding::error(TOKEN, target, error.to_string(), "see what is said of the host above")
+        }
+        SignInError::Settings(_) => Finding::error(TOKEN, target, error.to_string(), ""),
+    }
+}
+
+/// Whom Entra gave the token to: the claim `oid` of a JWT, which roles are given to.
+fn object_id(token: &Secret) -> Option<String> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    let claims = token.expose().split('.').nth(1)?;
+    let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    claims.get("oid")?.as_str().map(str::to_owned)
+}
+
+/// A question to a workspace.
+struct Asking<'c> {
+    target: &'c Target,
+    http: &'c reqwest::Client,
+    namespace: &'c uuid::Uuid,
+}
+
+impl Asking<'_> {
+    async fn look(&self, token: &Secret, probe: bool) -> Finding {
+        let name = &self.target.name;
+        let client = match upload::Client::new(self.http.clone(), self.target, PATIENCE) {
+            Ok(client) => client,
+            Err(error) => return Finding::error(WORKSPACE, name, error.to_string(), ""),
+        };
+        if !probe {
+            let outcome = self.upload(&client, token, &[]).await;
+            return self.told(
+                &outcome,
+                token,
+                "an empty request is let in; --upload-probe shows whether an indicator is",
+            );
+        }
+        let now: DateTime<Utc> = SystemTime::now().into();
+        for until in [now + TimeDelta::minutes(5), now + TimeDelta::seconds(1)] {
+            let outcome = self.upload(&client, token, &[self.indicator(now, until)]).await;
+            let is_taken =
+                matches!(&outcome, Outcome::Accepted { rejected, .. } if rejected.is_empty());
+            if !is_taken {
+                return self.told(&outcome, token, "");
+            }
+        }
+        Finding::ok(WORKSPACE, name, format!("took an indicator of {PROBE} and its withdrawal"))
+    }
+
+    async fn upload(&self, client: &upload::Client, token: &Secret, objects: &[String]) -> Outcome {
+        let asked = Asked { workspace: self.target.workspace_id, objects: objects.len() };
+        let body = upload::body(&self.target.sourcesystem, objects);
+        Outcome::of(&client.send(token, body).await, asked)
+    }
+
+    fn told(&self, outcome: &Outcome, token: &Secret, well: &str) -> Finding {
+        let Target { name, workspace_id, .. } = self.target;
+        let error = |why: &str, remedy: String| {
+            let (seen, hint) = why.split_once("; ").unwrap_or((why, ""));
+            let remedy = if remedy.is_empty() { hint.to_owned() } else { remedy };
+            Finding::error(WORKSPACE, name, seen, remedy)
+        };
+        match outcome {
+            Outcome::Accepted { rejected, .. } if rejected.is_empty() => {
+                Finding::ok(WORKSPACE, name, well)
+            }
+            // It is the lack of objects that is refused, behind token, workspace and role.
+            Outcome::BadRequest { .. } if !well.is_empty() => Finding::ok(WORKSPACE, name, well),
+            Outcome::Accepted { rejected, .. } => {
+                let words = rejected.first().map(|(_, words)| words.as_str()).unwrap_or_default();
+                error(
+                    &format!("rejects a sound indicator: {words}"),
+                    "check api_version and path of the target".to_owned(),
+                )
+            }
+            Outcome::Unauthorized { why } | Outcome::Forbidden { why } => {
+                let whom = object_id(token).map_or_else(
+                    || "the application (its service principal)".to_owned(),
+                    |id| format!("object id {id}"),
+                );
+                error(
+                    why,
+                    format!(
+                        "give {whom} the role \"Microsoft Sentinel Contributor\" on the workspace {workspace_id} (Access control (IAM) > Add role assignment; it counts after some minutes)"
+                    ),
+                )
+            }
+            Outcome::Misconfigured { why } => error(why, String::new()),
+            Outcome::Throttled { .. } => Finding::warning(
+                WORKSPACE,
+                name,
+                "too many requests (429)",
+                "another program uses the same application, e.g. misp2sentinel's cron job: give each its own",
+            ),
+            Outcome::BadRequest { why }
+            | Outcome::TooLarge { why }
+            | Outcome::Transient { why, .. } => error(why, String::new()),
+        }
+    }
+
+    /// Harmless: nobody looks up this name, and it is over at once.
+    fn indicator(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> String {
+        let observable = Observable::new("domain-name:value", PROBE);
+        let time = |time: DateTime<Utc>| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+        json!({
+            "type": "indicator",
+            "spec_version": "2.1",
+            "id": format!("indicator--{}", observable.id(self.namespace)),
+            "created": time(from),
+            "modified": time(SystemTime::now().into()),
+            "name": "Upload probe of misp-sentinel-relay: may be ignored",
+            "pattern": observable.pattern(),
+            "pattern_type": "stix",
+            "valid_from": time(from),
+            "valid_until": time(until),
+        })
+        .to_string()
+    }
+}
+
+/// Who shares a credential shares its quota.
+fn quotas(config: &Config) -> Vec<Finding> {
+    let delivery = &config.delivery;
+    let live = config.targets.iter().filter(|target| sends_nothing(target).is_none());
+    let mut shared: Vec<(SignIn, String, usize)> = Vec::new();
+    for target in live {
+        let credential = SignIn::of(target);
+        match shared.iter_mut().find(|(known, ..)| *known == credential) {
+            Some((_, names, count)) => {
+                *names = format!("{names}, {}", target.name);
+                *count += 1;
+            }
+            None => shared.push((credential, target.name.clone(), 1)),
+        }
+    }
+    let per = humantime::format_duration(delivery.quota_window);
+    let tell = |(_, names, count): (SignIn, String, usize)| {
+        let figures = format!("{} requests in any {per}", delivery.quota_requests);
+        let words = if count > 1 {
+            format!("{figures}, shared by {count} targets of one credential")
+        } else {
+            figures
+        };
+        match delivery.quota_requests {
+            0 => Finding::warning(
+                QUOTA,
+                &names,
+                "delivery.quota_requests = 0: no limit, Sentinel will answer 429",
+                "leave it at its default",
+            ),
+            _ => Finding::ok(QUOTA, &names, words),
+        }
+    };
+    shared.into_iter().map(tell).collect()
+}

@@ -1,0 +1,8 @@
+//! What `verify` reads of the ledger and writes into it: how objects stand at a target, and which of
+//! them are to be sent again.
+
+mod look;
+mod mend;
+
+pub use look::{Accepted, Delivered};
+pub use mend::{Mending, Stray};

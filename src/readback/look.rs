@@ -1,0 +1,331 @@
+//! Comparing a target with what its workspace holds. Sentinel is walked page by page, and each page is
+//! looked up in the ledger; what was seen is remembered by 16 bytes an object. Then the ledger is walked
+//! for what was not seen. Whatever looks wrong is looked at once more before it counts.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::Place;
+use super::stray::stray;
+use crate::azure::manage::{Condition, Found, ManageError};
+use crate::ledger::{Accepted, Ledger, Mending, millis};
+use crate::stix::Withdraw;
+use crate::verify::{Example, Line, Ours, Report, Stand, Verdict, judge, lives, time};
+
+/// What is compared. Context objects of other kinds than relationships are never withdrawn.
+const KINDS: [&str; 5] =
+    ["indicator", "identity", "attack-pattern", "threat-actor", "relationship"];
+
+/// Suspects that are asked for by their ids, and so many at a time; more are looked for in another walk.
+const FEW: usize = 2_000;
+const AT_ONCE: usize = 50;
+
+/// Rows of the ledger read at a time, and objects mended in a transaction.
+const STEP: usize = 500;
+
+/// Why a target was not compared to the end.
+#[derive(Debug, Error)]
+pub enum LookError {
+    #[error(transparent)]
+    Manage(#[from] ManageError),
+    #[error("the ledger cannot be used: {0}")]
+    Ledger(#[from] sqlx::Error),
+    #[error("nobody listens any more")]
+    Unheard,
+}
+
+/// Compares one target; progress goes to `lines`.
+pub(super) async fn compare(
+    (ledger, place): (&Ledger, &Place),
+    (ingestion, repair): (Duration, bool),
+    lines: &mpsc::Sender<Line>,
+) -> Report {
+    let report = Report {
+        target: place.target.clone(),
+        sourcesystem: place.sourcesystem.clone(),
+        repaired: repair.then_some(0),
+        ..Report::default()
+    };
+    let shown = Ledger::now().saturating_sub(millis(ingestion));
+    let mut look = Look { ledger, place, shown, lines, report, mending: Mending::default() };
+    let ended = look.all().await;
+    look.report.error = ended.err().map(|error| error.to_string());
+    look.report
+}
+
+struct Look<'a> {
+    ledger: &'a Ledger,
+    place: &'a Place,
+    /// What was accepted after this may not be shown yet.
+    shown: i64,
+    lines: &'a mpsc::Sender<Line>,
+    report: Report,
+    /// Found, and not yet written.
+    mending: Mending,
+}
+
+/// Ids in their order.
+type Ids = Vec<Uuid>;
+
+impl Look<'_> {
+    async fn all(&mut self) -> Result<(), LookError> {
+        for kind in KINDS {
+            let expected = self.count(kind).await?;
+            let suspects = self.first_look(kind, expected).await?;
+            self.second_look(kind, suspects).await?;
+        }
+        self.mend(1).await
+    }
+
+    /// A first answer: how many each side has.
+    async fn count(&self, kind: &'static str) -> Result<u64, LookError> {
+        let sentinel = self.place.client.count(&self.condition(kind, &[])).await?;
+        let ledger = self.ledger.delivered_count(&self.place.target, kind).await?;
+        if kind == "indicator" {
+            let target = self.place.target.clone();
+            self.tell(Line::Counted { target, sentinel, ledger }).await?;
+        }
+        Ok(sentinel)
+    }
+
+    async fn tell(&self, line: Line) -> Result<(), LookError> {
+        self.lines.send(line).await.map_err(|_| LookError::Unheard)
+    }
+
+    fn condition<'c>(&'c self, kind: &'c str, ids: &'c [String]) -> Condition<'c> {
+        Condition { kind, source: Some(&self.place.sourcesystem), ids }
+    }
+
+    /// The ids that look wrong.
+    async fn first_look(&mut self, kind: &'static str, of: u64) -> Result<Ids, LookError> {
+        let (mut seen, mut suspects) = (Ids::new(), Ids::new());
+        let mut walk = self.place.client.walk(&self.condition(kind, &[]));
+        while let Some(page) = walk.page().await? {
+            let page = self.own(kind, page);
+            self.report.looked_at += page.len() as u64;
+            let (target, looked_at) = (self.place.target.clone(), self.report.looked_at);
+            let of = of.max(page.len() as u64);
+            self.tell(Line::Progress { target, looked_at, of }).await?;
+            let known = self.known(kind, page.keys().copied()).await?;
+            for (id, found) in &page {
+                seen.push(*id);
+                if self.is_suspect(*id, found, known.get(id)) {
+                    suspects.push(*id);
+                }
+            }
+        }
+        seen.sort_unstable();
+        self.add_unseen(kind, &seen, &mut suspects).await?;
+        suspects.sort_unstable();
+        suspects.dedup();
+        Ok(suspects)
+    }
+
+    /// What the target accepted and the walk did not see.
+    async fn add_unseen(
+        &self,
+        kind: &str,
+        seen: &Ids,
+        suspects: &mut Ids,
+    ) -> Result<(), LookError> {
+        let (mut after, limit) = (Uuid::nil(), i64::try_from(STEP).unwrap_or(i64::MAX));
+        loop {
+            let place = (self.place.target.as_str(), kind);
+            let rows = self.ledger.delivered_after(place, after, Ledger::now(), limit).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = last.object;
+            let unseen = rows.iter().filter(|row| seen.binary_search(&row.stix_id).is_err());
+            suspects.extend(unseen.map(|row| row.stix_id));
+        }
+    }
+
+    /// What is of this source and kind, by its id.
+    fn own(&self, kind: &str, page: Vec<Found>) -> HashMap<Uuid, Found> {
+        let source = &self.place.sourcesystem;
+        let own = page.into_iter().filter(|found| found.source == *source);
+        own.filter_map(|found| Some((uuid_of(kind, found.id())?, found))).collect()
+    }
+
+    async fn known(
+        &self,
+        kind: &str,
+        ids: impl Iterator<Item = Uuid>,
+    ) -> sqlx::Result<HashMap<Uuid, Accepted>> {
+        let ids: Ids = ids.collect();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        self.ledger.accepted_of(&self.place.target, kind, &ids, Ledger::now()).await
+    }
+
+    /// Whether it has to be looked at again; what needs no second look is counted.
+    fn is_suspect(&mut self, id: Uuid, found: &Found, known: Option<&Accepted>) -> bool {
+        let now = Ledger::now();
+        let Some(known) = known else {
+            let is_live = lives(&found.data, now);
+            let is_ours = is_live && self.ours(id, found).is_some();
+            if is_live && !is_ours {
+                self.report.foreign.add(|| example(found));
+            }
+            return is_ours;
+        };
+        match judge(&known.stand, Some(&found.data), (now, self.shown)) {
+            Verdict::Same => self.report.same += 1,
+            Verdict::Moving => self.report.moving += 1,
+            Verdict::NotYet => self.report.not_yet += 1,
+            Verdict::Missing | Verdict::Different(_) | Verdict::LeftOver => return true,
+        }
+        false
+    }
+
+    fn ours(&self, id: Uuid, found: &Found) -> Option<Ours> {
+        Ours::of(&found.data, id, self.place.namespace.as_ref()?)
+    }
+
+    /// Both sides once more, for the ids that looked wrong.
+    async fn second_look(&mut self, kind: &'static str, suspects: Ids) -> Result<(), LookError> {
+        if suspects.len() > FEW {
+            let mut seen = Ids::new();
+            let mut walk = self.place.client.walk(&self.condition(kind, &[]));
+            while let Some(page) = walk.page().await? {
+                let mut page = self.own(kind, page);
+                page.retain(|id, _| suspects.binary_search(id).is_ok());
+                seen.extend(page.keys());
+                let ids: Ids = page.keys().copied().collect();
+                self.settle(kind, &ids, &page).await?;
+                self.heartbeat().await?;
+            }
+            seen.sort_unstable();
+            let left = suspects.iter().filter(|id| seen.binary_search(id).is_err());
+            let left: Ids = left.copied().collect();
+            for ids in left.chunks(STEP) {
+                self.settle(kind, ids, &HashMap::new()).await?;
+                self.heartbeat().await?;
+            }
+            return Ok(());
+        }
+        for ids in suspects.chunks(AT_ONCE) {
+            let names: Vec<String> = ids.iter().map(|id| format!("{kind}--{id}")).collect();
+            let mut found = HashMap::new();
+            let mut walk = self.place.client.walk(&self.condition(kind, &names));
+            while let Some(page) = walk.page().await? {
+                found.extend(self.own(kind, page));
+            }
+            self.settle(kind, ids, &found).await?;
+            self.heartbeat().await?;
+        }
+        Ok(())
+    }
+
+    async fn heartbeat(&self) -> Result<(), LookError> {
+        let (target, looked_at) = (self.place.target.clone(), self.report.looked_at);
+        self.tell(Line::Progress { target, looked_at, of: looked_at }).await
+    }
+
+    /// Counts these ids, and has them mended.
+    async fn settle(
+        &mut self,
+        kind: &str,
+        ids: &[Uuid],
+        found: &HashMap<Uuid, Found>,
+    ) -> Result<(), LookError> {
+        let known = self.known(kind, ids.iter().copied()).await?;
+        for id in ids {
+            match (known.get(id), found.get(id)) {
+                (Some(known), found) => self.settle_known((kind, *id), known, found),
+                (None, Some(found)) => self.settle_unknown(*id, found),
+                // Gone, as it should.
+                (None, None) => {}
+            }
+        }
+        self.mend(STEP).await
+    }
+
+    fn settle_known(&mut self, (kind, id): (&str, Uuid), known: &Accepted, found: Option<&Found>) {
+        let now = Ledger::now();
+        let held = found.map(|found| &found.data);
+        let named = || match (found, &known.stand) {
+            (Some(found), _) => example(found),
+            (None, Stand::Live { json, .. }) => of_json(json),
+            (None, _) => Example { id: format!("{kind}--{id}"), ..Example::default() },
+        };
+        let accepted = |at: Option<i64>| (known.object, at.unwrap_or_default());
+        match judge(&known.stand, held, (now, self.shown)) {
+            Verdict::Same => self.report.same += u64::from(found.is_some()),
+            Verdict::Moving => self.report.moving += 1,
+            Verdict::NotYet => self.report.not_yet += 1,
+            Verdict::Missing => {
+                self.report.missing.add(named);
+                self.mending.again.push(accepted(known.accepted_at));
+            }
+            Verdict::Different(properties) => {
+                self.report.different.add(|| Example { properties, ..named() });
+                self.mending.again.push(accepted(known.accepted_at));
+            }
+            Verdict::LeftOver => {
+                self.report.left_over.add(named);
+                let Some(found) = found else { return };
+                match (&known.stand, known.accepted_at) {
+                    (Stand::Ended { .. }, Some(at)) => {
+                        let until = time(&found.data, "valid_until").unwrap_or(i64::MAX);
+                        self.mending.ended.push((known.object, at, until));
+                    }
+                    _ => self.mending.strays.push(stray(found, (known.object, id), None)),
+                }
+            }
+        }
+    }
+
+    fn settle_unknown(&mut self, id: Uuid, found: &Found) {
+        if !lives(&found.data, Ledger::now()) {
+            return;
+        }
+        match self.ours(id, found) {
+            Some(ours) => {
+                self.report.left_over.add(|| example(found));
+                self.mending.strays.push(stray(found, (id, id), Some(&ours)));
+            }
+            None => self.report.foreign.add(|| example(found)),
+        }
+    }
+
+    /// Writes what was found once it is so much.
+    async fn mend(&mut self, least: usize) -> Result<(), LookError> {
+        if self.mending.len() < least {
+            return Ok(());
+        }
+        let mending = std::mem::take(&mut self.mending);
+        let Some(repaired) = &mut self.report.repaired else { return Ok(()) };
+        let how = (self.place.withdraw == Withdraw::Revoke, Ledger::now());
+        *repaired += self.ledger.mend(&self.place.target, &mending, how).await?;
+        Ok(())
+    }
+}
+
+/// The uuid of a STIX id of this kind.
+pub(super) fn uuid_of(kind: &str, id: &str) -> Option<Uuid> {
+    let uuid = id.strip_prefix(kind)?.strip_prefix("--")?;
+    Uuid::try_parse(uuid).ok()
+}
+
+fn example(found: &Found) -> Example {
+    shown(&found.data)
+}
+
+fn of_json(json: &str) -> Example {
+    shown(&serde_json::from_str(json).unwrap_or_default())
+}
+
+fn shown(object: &serde_json::Value) -> Example {
+    let text = |member| object.get(member).and_then(serde_json::Value::as_str);
+    let what = text("pattern").or(text("name")).or(text("relationship_type"));
+    Example {
+        id: text("id").unwrap_or_default().to_owned(),
+        what: what.unwrap_or_default().chars().take(120).collect(),
+        properties: Vec::new(),
+    }
+}

@@ -1,0 +1,87 @@
+//! Reading back what Sentinel holds, over the management plane: who can be asked, comparing it with
+//! the ledger, and what follows from it.
+
+mod look;
+mod place;
+mod stray;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+
+pub use look::LookError;
+pub use place::{Place, is_asked};
+
+use crate::ledger::Ledger;
+use crate::verify::{Line, Report};
+
+/// All targets that can be read back. One comparison at a time.
+#[derive(Debug)]
+pub struct Readback {
+    pub places: Vec<Place>,
+    /// How long Sentinel may take to show what it has accepted.
+    pub ingestion: Duration,
+    turn: Semaphore,
+}
+
+/// Why nothing is compared.
+#[derive(Debug, thiserror::Error)]
+pub enum NothingToAsk {
+    #[error(
+        "no target can be read back\n  hint: set subscription_id, resource_group and workspace_name of a target; `verify --kql` needs none of them"
+    )]
+    Nowhere,
+    #[error("target {0:?} cannot be read back; those that can: {1}")]
+    Unknown(String, String),
+    #[error("another comparison is running: try again when it has ended")]
+    Busy,
+}
+
+impl Readback {
+    #[must_use]
+    pub fn new(places: Vec<Place>, ingestion: Duration) -> Self {
+        Self { places, ingestion, turn: Semaphore::new(1) }
+    }
+
+    /// The places to ask: one, or all.
+    ///
+    /// # Errors
+    /// [`NothingToAsk`].
+    pub fn which(&self, target: Option<&str>) -> Result<Vec<&Place>, NothingToAsk> {
+        if self.places.is_empty() {
+            return Err(NothingToAsk::Nowhere);
+        }
+        let Some(target) = target else { return Ok(self.places.iter().collect()) };
+        match self.places.iter().find(|place| place.target == target) {
+            Some(place) => Ok(vec![place]),
+            None => {
+                let names: Vec<&str> = self.places.iter().map(|one| one.target.as_str()).collect();
+                Err(NothingToAsk::Unknown(target.to_owned(), names.join(", ")))
+            }
+        }
+    }
+
+    /// Compares one target, or each, and tells of it; `repair` has the differences sent again or
+    /// withdrawn. Ends early when nobody listens any more.
+    ///
+    /// # Errors
+    /// [`NothingToAsk`]. What goes wrong with a target is in its report.
+    pub async fn verify(
+        self: Arc<Self>,
+        ledger: Ledger,
+        (target, repair): (Option<String>, bool),
+        lines: mpsc::Sender<Line>,
+    ) -> Result<(), NothingToAsk> {
+        let places = self.which(target.as_deref())?;
+        let Ok(_turn) = self.turn.try_acquire() else { return Err(NothingToAsk::Busy) };
+        for place in places {
+            let report: Report =
+                look::compare((&ledger, place), (self.ingestion, repair), &lines).await;
+            if lines.send(Line::Report(Box::new(report))).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

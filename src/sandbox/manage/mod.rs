@@ -1,0 +1,246 @@
+//! The management plane's part for threat intelligence: `query`, `count` and deletion of a resource,
+//! after the swagger 2025-07-01-preview (`ThreatIntelligenceQuery.json`, `…Count.json`) and what
+//! clients of it report.
+
+mod query;
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use axum::body::to_bytes;
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::entra::pairs;
+use super::fault::Fault;
+use super::state::World;
+use super::upload::Place;
+
+pub(super) use query::Paging;
+
+const API_VERSION: &str = "2025-07-01-preview";
+
+/// Of a request's body, bytes.
+const MAX_BYTES: usize = 1 << 20;
+
+/// A request to the management plane.
+#[derive(Debug, Clone)]
+pub struct Managed {
+    pub arrived: Instant,
+    /// `None` where the token names nobody.
+    pub client_id: Option<String>,
+    /// `query`, `count`, or what a deletion names.
+    pub what: String,
+    pub method: String,
+    pub status: u16,
+}
+
+/// An answer before it is HTTP.
+struct Answer {
+    status: u16,
+    body: String,
+    retry_after: Option<u64>,
+}
+
+impl Answer {
+    fn ok(body: &Value) -> Self {
+        Self { status: 200, body: body.to_string(), retry_after: None }
+    }
+}
+
+/// What was asked, as far as every request says it.
+struct Asked {
+    subscription: String,
+    group: String,
+    name: String,
+    query: String,
+    /// As `https://host` leads here.
+    host: String,
+}
+
+/// `POST …/threatIntelligence/main/{query|count}`, and `GET` of a `nextLink`.
+pub(super) async fn main(
+    state: State<Place>,
+    peer: ConnectInfo<SocketAddr>,
+    Path((subscription, group, name, action)): Path<(String, String, String, String)>,
+    request: Request,
+) -> Response {
+    serve(state, peer, ([subscription, group, name], action), request).await
+}
+
+/// `DELETE …/threatIntelligence/{resource}`: a resource id as `query` gave it.
+pub(super) async fn resource(
+    state: State<Place>,
+    peer: ConnectInfo<SocketAddr>,
+    Path((subscription, group, name, resource)): Path<(String, String, String, String)>,
+    request: Request,
+) -> Response {
+    serve(state, peer, ([subscription, group, name], resource), request).await
+}
+
+async fn serve(
+    State(place): State<Place>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ([subscription, group, name], what): ([String; 3], String),
+    request: Request,
+) -> Response {
+    let world = &place.world;
+    let (head, body) = request.into_parts();
+    let bearer = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let asked = Asked {
+        subscription,
+        group,
+        name,
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        host: header("host").unwrap_or("localhost").to_owned(),
+    };
+    let body = to_bytes(body, MAX_BYTES).await.unwrap_or_default();
+    let (fault, owner) = world.with(|state| {
+        let now = Instant::now();
+        let owner = state.tokens.get(token).filter(|token| token.ends > now);
+        let owner = owner.map(|token| token.client_id.clone());
+        (state.faults.management.pop_front().unwrap_or(Fault::None), owner)
+    });
+    if fault == Fault::NeverAnswers {
+        return std::future::pending().await;
+    }
+    if fault == Fault::ResetBefore {
+        place.connections.cut(peer);
+        return StatusCode::OK.into_response();
+    }
+    let called = (what.as_str(), &head.method, body.as_ref());
+    let answer = answer(world, &asked, called, (&fault, owner.as_deref(), token));
+    let (arrived, method) = (Instant::now(), head.method.to_string());
+    let done = Managed { arrived, client_id: owner, what, method, status: answer.status };
+    world.with(|state| state.managed.push(done));
+    respond(answer)
+}
+
+fn answer(
+    world: &World,
+    asked: &Asked,
+    (what, method, body): (&str, &Method, &[u8]),
+    (fault, owner, token): (&Fault, Option<&str>, &str),
+) -> Answer {
+    let Some(owner) = owner else {
+        return error(401, "ExpiredAuthenticationToken", "The access token expiry is in the past.");
+    };
+    if let Some(answer) = scripted(world, fault, token) {
+        return answer;
+    }
+    if world.settings.unprivileged.iter().any(|client| client == owner) {
+        return forbidden(asked, what, owner);
+    }
+    let version = pairs(&asked.query).into_iter().find(|(key, _)| key == "api-version");
+    if version.is_none_or(|(_, version)| version != API_VERSION) {
+        return error(400, "InvalidApiVersionParameter", "The api-version is missing or unknown.");
+    }
+    let Some(workspace) = workspace(world, asked) else {
+        let text = format!(
+            "The Resource 'Microsoft.OperationalInsights/workspaces/{}' under resource group '{}' \
+             was not found.",
+            asked.name, asked.group
+        );
+        return error(404, "ResourceNotFound", &text);
+    };
+    match (what, method) {
+        ("query", &Method::POST) => query::query(world, workspace, asked, body),
+        ("query", &Method::GET) => query::next_page(world, workspace, asked),
+        ("count", &Method::POST) => query::count(world, workspace, body),
+        (name, &Method::DELETE) => delete(world, workspace, name),
+        _ => error(405, "MethodNotAllowed", "The method is not allowed."),
+    }
+}
+
+fn scripted(world: &World, fault: &Fault, token: &str) -> Option<Answer> {
+    Some(match fault {
+        Fault::Throttled { header, .. } => Answer {
+            retry_after: *header,
+            ..error(429, "TooManyRequests", "The request is being throttled.")
+        },
+        Fault::ServerError => error(500, "InternalServerError", "Internal server error"),
+        Fault::TokenRefused => {
+            world.with(|state| state.tokens.remove(token));
+            error(401, "InvalidAuthenticationToken", "The access token is invalid.")
+        }
+        Fault::Answer { status, body } => {
+            Answer { status: *status, body: body.clone(), retry_after: None }
+        }
+        Fault::None
+        | Fault::ResetBefore
+        | Fault::ResetAfter
+        | Fault::NeverAnswers
+        | Fault::BadRequest
+        | Fault::Forbidden
+        | Fault::ForbiddenPage
+        | Fault::UnknownWorkspace
+        | Fault::TooLarge
+        | Fault::Late(_) => return None,
+    })
+}
+
+/// In the words of Azure Resource Manager.
+fn forbidden(asked: &Asked, what: &str, client: &str) -> Answer {
+    let object = Uuid::new_v5(&Uuid::NAMESPACE_OID, client.as_bytes());
+    let (action, scope) = (format!("{what}/action"), scope(asked));
+    let text = format!(
+        "The client '{client}' with object id '{object}' does not have authorization to perform \
+         action 'Microsoft.SecurityInsights/threatIntelligence/{action}' over scope '{scope}' or \
+         the scope is invalid. If access was recently granted, please refresh your credentials."
+    );
+    error(403, "AuthorizationFailed", &text)
+}
+
+fn scope(asked: &Asked) -> String {
+    let Asked { subscription, group, name, .. } = asked;
+    format!(
+        "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.OperationalInsights/workspaces/{name}/providers/Microsoft.SecurityInsights"
+    )
+}
+
+/// The workspace of these names.
+fn workspace(world: &World, asked: &Asked) -> Option<Uuid> {
+    let settings = &world.settings;
+    let same = asked.subscription == settings.subscription_id.to_string()
+        && asked.group.eq_ignore_ascii_case(&settings.resource_group);
+    let number: usize = asked.name.strip_prefix("workspace-").filter(|_| same)?.parse().ok()?;
+    settings.workspaces.get(number.checked_sub(1)?).copied()
+}
+
+/// A resource's name, as rows of Log Analytics have it: the source in base64, `---`, the STIX id.
+fn resource_name(source: &str, id: &str) -> String {
+    format!("{}---{id}", BASE64.encode(source))
+}
+
+fn delete(world: &World, workspace: Uuid, name: &str) -> Answer {
+    let named = name
+        .split_once("---")
+        .and_then(|(source, id)| Some((String::from_utf8(BASE64.decode(source).ok()?).ok()?, id)));
+    let gone = named.is_some_and(|(source, id)| {
+        world.with(|state| state.remove(workspace, &source, id)).is_some()
+    });
+    let status = if gone { 200 } else { 204 };
+    Answer { status, body: String::new(), retry_after: None }
+}
+
+fn error(status: u16, code: &str, message: &str) -> Answer {
+    let body = json!({"error": {"code": code, "message": message}}).to_string();
+    Answer { status, body, retry_after: None }
+}
+
+fn respond(answer: Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, [(CONTENT_TYPE, "application/json")], answer.body).into_response();
+    if let Some(seconds) = answer.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}

@@ -1,0 +1,198 @@
+//! Which objects a query means, and how the management plane shows them: with members of its own,
+//! and times with more digits than they were sent with.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::super::entra::pairs;
+use super::super::state::{Held, World};
+use super::{API_VERSION, Answer, Asked, error, resource_name, scope};
+
+const LARGEST_PAGE: usize = 1_000;
+
+const TIMES: [&str; 4] = ["created", "modified", "valid_from", "valid_until"];
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Query {
+    condition: Condition,
+    max_page_size: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CountQuery {
+    properties: CountProperties,
+}
+
+#[derive(Debug, Deserialize)]
+struct CountProperties {
+    condition: Condition,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Condition {
+    stix_object_type: Option<String>,
+    clauses: Vec<Clause>,
+    condition_connective: Option<Connective>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+enum Connective {
+    And,
+    Or,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Clause {
+    clause_connective: Option<Connective>,
+    field: Field,
+    operator: Operator,
+    values: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Field {
+    Id,
+    Source,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+enum Operator {
+    Equals,
+    NotEquals,
+}
+
+impl Clause {
+    fn holds(&self, held: &Held) -> bool {
+        let value = match self.field {
+            Field::Id => &held.id,
+            Field::Source => &held.sourcesystem,
+        };
+        let matches = |wanted: &String| (wanted == value) == (self.operator == Operator::Equals);
+        match self.clause_connective {
+            Some(Connective::Or) => self.values.iter().any(matches),
+            Some(Connective::And) | None => self.values.iter().all(matches),
+        }
+    }
+}
+
+impl Condition {
+    fn holds(&self, held: &Held) -> bool {
+        let mut clauses = self.clauses.iter();
+        let of_type = self.stix_object_type.as_ref().is_none_or(|wanted| wanted == kind(held));
+        of_type
+            && match self.condition_connective {
+                Some(Connective::Or) => clauses.any(|clause| clause.holds(held)),
+                Some(Connective::And) | None => clauses.all(|clause| clause.holds(held)),
+            }
+    }
+}
+
+/// A query that is not at its end.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Paging {
+    condition: Condition,
+    page: usize,
+    after: (String, String),
+}
+
+pub(super) fn query(world: &World, workspace: Uuid, asked: &Asked, body: &[u8]) -> Answer {
+    let query: Query = match serde_json::from_slice(body) {
+        Ok(query) => query,
+        Err(wrong) => return error(400, "BadRequest", &wrong.to_string()),
+    };
+    let page = query.max_page_size.unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
+    let after = (String::new(), String::new());
+    show(world, workspace, asked, Paging { condition: query.condition, page, after })
+}
+
+pub(super) fn next_page(world: &World, workspace: Uuid, asked: &Asked) -> Answer {
+    let token = pairs(&asked.query).into_iter().find(|(key, _)| key == "$skipToken");
+    let token = token.map(|(_, token)| token).unwrap_or_default();
+    match world.with(|state| state.pagings.get(&token).cloned()) {
+        Some(paging) => show(world, workspace, asked, paging),
+        None => error(400, "BadRequest", "The skip token is unknown."),
+    }
+}
+
+fn show(world: &World, workspace: Uuid, asked: &Asked, paging: Paging) -> Answer {
+    let Paging { condition, page, after } = paging;
+    let (mut found, more) =
+        world.with(|state| state.page(workspace, &after, page, |held| condition.holds(held)));
+    let value: Vec<Value> = found.iter().map(|held| resource(asked, held)).collect();
+    let mut next = Value::Null;
+    if let (true, Some(last)) = (more, found.pop()) {
+        let token = Uuid::new_v4().simple().to_string();
+        let paging = Paging { condition, page, after: (last.sourcesystem, last.id) };
+        world.with(|state| state.pagings.insert(token.clone(), paging));
+        next = Value::from(format!(
+            "https://{}{}/threatIntelligence/main/query?api-version={API_VERSION}&$skipToken={token}",
+            asked.host,
+            scope(asked)
+        ));
+    }
+    Answer::ok(&json!({"value": value, "nextLink": next}))
+}
+
+pub(super) fn count(world: &World, workspace: Uuid, body: &[u8]) -> Answer {
+    let condition = match serde_json::from_slice::<CountQuery>(body) {
+        Ok(query) => query.properties.condition,
+        Err(wrong) => return error(400, "BadRequest", &wrong.to_string()),
+    };
+    let count = world.with(|state| state.count(workspace, |held| condition.holds(held)));
+    Answer::ok(&json!({"count": count}))
+}
+
+fn kind(held: &Held) -> &str {
+    held.json.get("type").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn resource(asked: &Asked, held: &Held) -> Value {
+    let name = resource_name(&held.sourcesystem, &held.id);
+    let kind = match kind(held) {
+        "attack-pattern" => "AttackPattern",
+        "identity" => "Identity",
+        "relationship" => "Relationship",
+        "threat-actor" => "ThreatActor",
+        _ => "Indicator",
+    };
+    let nobody = json!({"name": "", "email": "", "objectId": Uuid::nil()});
+    json!({
+        "id": format!("{}/threatintelligence/{name}", scope(asked)),
+        "name": name,
+        "type": "Microsoft.SecurityInsights/threatintelligence",
+        "kind": kind,
+        "properties": {
+            "createdBy": nobody,
+            "data": data(&held.json),
+            "ingestionRulesVersion": Uuid::nil(),
+            "lastModifiedBy": nobody,
+            "lastUpdateMethod": "Upload API",
+            "relationshipHints": null,
+            "source": held.sourcesystem,
+        }
+    })
+}
+
+fn data(stored: &Value) -> Value {
+    let mut data: Map<String, Value> = stored.as_object().cloned().unwrap_or_default();
+    for time in TIMES {
+        let said = data.get(time).and_then(Value::as_str);
+        let said = said.and_then(|text| text.parse::<DateTime<Utc>>().ok());
+        if let Some(said) = said {
+            data.insert(time.to_owned(), said.format("%Y-%m-%dT%H:%M:%S%.6f0Z").to_string().into());
+        }
+    }
+    if data.get("revoked") == Some(&Value::Bool(false)) {
+        data.remove("revoked");
+    }
+    data.insert("granular_markings".to_owned(), Value::Null);
+    data.insert("lang".to_owned(), Value::Null);
+    data.insert("extensions".to_owned(), json!({"sentinel-ext": {"severity": null}}));
+    Value::Object(data)
+}

@@ -1,0 +1,149 @@
+//! In which properties an object that Sentinel shows differs from the one that was sent. Only what was
+//! sent counts: Sentinel adds members, leaves out defaults, and writes times in its own way.
+
+use chrono::TimeDelta;
+use serde_json::{Map, Value};
+
+use super::instant;
+
+/// When it was said and by which version of STIX is no content.
+const IGNORED: [&str; 3] = ["created", "modified", "spec_version"];
+
+const TIMES: [&str; 4] = ["valid_from", "valid_until", "first_seen", "last_seen"];
+
+/// The names of the properties that differ, in the order of their names.
+#[must_use]
+pub fn differences(sent: &Value, held: &Value) -> Vec<String> {
+    let (Some(sent), Some(held)) = (sent.as_object(), held.as_object()) else {
+        return vec!["type".to_owned()];
+    };
+    let mut different: Vec<String> = sent
+        .iter()
+        .filter(|(name, _)| !IGNORED.contains(&name.as_str()))
+        .filter(|(name, value)| !same_member(name, value, held.get(*name)))
+        .map(|(name, _)| name.clone())
+        .collect();
+    // What is not sent is not revoked.
+    if held.get("revoked") == Some(&Value::Bool(true)) && !sent.contains_key("revoked") {
+        different.push("revoked".to_owned());
+    }
+    different.sort_unstable();
+    different
+}
+
+fn same_member(name: &str, sent: &Value, held: Option<&Value>) -> bool {
+    let held = held.unwrap_or(&Value::Null);
+    if held.is_null() {
+        return is_default(name, sent);
+    }
+    match (sent, held) {
+        (Value::String(sent), Value::String(held)) if TIMES.contains(&name) => {
+            same_time(sent, held)
+        }
+        _ => same(sent, held),
+    }
+}
+
+fn is_default(name: &str, sent: &Value) -> bool {
+    match sent {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(list) => list.is_empty(),
+        Value::String(text) => text.is_empty() || name == "pattern_version",
+        Value::Bool(true) | Value::Number(_) | Value::Object(_) => false,
+    }
+}
+
+/// Of equal instants, as far as the coarser of the two tells.
+fn same_time(sent: &str, held: &str) -> bool {
+    let (Some(one), Some(other)) = (instant(sent), instant(held)) else { return sent == held };
+    let is_whole = |text: &str| !text.contains('.');
+    let within = if is_whole(sent) || is_whole(held) {
+        TimeDelta::seconds(1)
+    } else {
+        TimeDelta::milliseconds(1)
+    };
+    (one - other).abs() < within
+}
+
+fn same(sent: &Value, held: &Value) -> bool {
+    match (sent, held) {
+        (Value::Number(sent), Value::Number(held)) => {
+            sent == held || sent.as_f64().is_some_and(|sent| held.as_f64() == Some(sent))
+        }
+        (Value::Array(sent), Value::Array(held)) => same_list(sent, held),
+        (Value::Object(sent), Value::Object(held)) => same_object(sent, held),
+        _ => sent == held,
+    }
+}
+
+/// In any order.
+fn same_list(sent: &[Value], held: &[Value]) -> bool {
+    let mut left: Vec<&Value> = held.iter().collect();
+    let found = sent.iter().all(|one| {
+        let place = left.iter().position(|other| same(one, other));
+        place.map(|place| left.swap_remove(place)).is_some()
+    });
+    found && left.is_empty()
+}
+
+fn same_object(sent: &Map<String, Value>, held: &Map<String, Value>) -> bool {
+    sent.iter().all(|(name, value)| same_member(name, value, held.get(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn sent() -> Value {
+        json!({
+            "type": "indicator",
+            "spec_version": "2.1",
+            "id": "indicator--1",
+            "created": "2026-11-01T00:00:00.123Z",
+            "modified": "2026-11-01T00:00:00.123Z",
+            "labels": ["a", "b"],
+            "confidence": 50,
+            "pattern": "[ipv4-addr:value = '198.51.100.7']",
+            "pattern_version": "2.1",
+            "external_references": [{"source_name": "misp", "url": "https://m/1"}],
+            "valid_from": "2026-11-01T00:00:00.120Z",
+            "valid_until": "2027-11-01T00:00:00.120Z",
+        })
+    }
+
+    #[test]
+    fn what_sentinel_makes_of_it_is_the_same() {
+        let mut held = sent();
+        held["labels"] = json!(["b", "a"]);
+        held["confidence"] = json!(50.0);
+        held["valid_from"] = json!("2026-11-01T00:00:00.1200000Z");
+        held["valid_until"] = json!("2027-11-01T00:00:00");
+        held["modified"] = json!("2026-11-02T00:00:00Z");
+        held["external_references"][0]["hashes"] = Value::Null;
+        held["extensions"] = json!({"sentinel-ext": {"severity": null}});
+        held["revoked"] = json!(false);
+        held.as_object_mut().unwrap().remove("pattern_version");
+        held.as_object_mut().unwrap().remove("spec_version");
+        assert_eq!(differences(&sent(), &held), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_altered_is_named() {
+        let mut held = sent();
+        held["labels"] = json!(["a", "b", "c"]);
+        held["confidence"] = json!(51);
+        held["valid_until"] = json!("2027-11-01T00:00:01.120Z");
+        held["external_references"][0]["url"] = json!("https://m/2");
+        held["revoked"] = json!(true);
+        held.as_object_mut().unwrap().remove("pattern");
+        let named =
+            ["confidence", "external_references", "labels", "pattern", "revoked", "valid_until"];
+        assert_eq!(differences(&sent(), &held), named);
+        assert_eq!(differences(&sent(), &json!([])), ["type"]);
+        held = sent();
+        held["labels"] = json!(["a", "a"]);
+        assert_eq!(differences(&sent(), &held), ["labels"]);
+    }
+}

@@ -1,0 +1,131 @@
+//! Whether Sentinel holds what it accepted: what counts as a difference, which indicators are ours,
+//! and how it is told.
+
+mod compare;
+pub mod kql;
+mod ours;
+mod report;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+pub use compare::differences;
+pub use ours::{Ours, observable};
+pub use report::{Example, Line, Listed, Report, text};
+
+/// How an object stands at a target, by the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stand {
+    /// Something of it is still to be sent, is on its way, or was refused: nothing can be told.
+    Moving,
+    /// Accepted as it is wanted: this STIX object.
+    Live { json: String, accepted_at: i64 },
+    /// Accepted as it is wanted, and over since.
+    Expired,
+    /// Its withdrawal was accepted.
+    Ended { accepted_at: i64 },
+    /// Nobody wants it, and this target was never sent it.
+    NeverSent,
+}
+
+/// What a look at one object finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Same,
+    /// See [`Stand::Moving`].
+    Moving,
+    /// It differs, and was accepted so lately that Sentinel may not show it yet.
+    NotYet,
+    Missing,
+    /// In these properties.
+    Different(Vec<String>),
+    /// It lives there, and nobody wants it.
+    LeftOver,
+}
+
+/// Judges an object that the ledger knows by what Sentinel shows of it. What was accepted after
+/// `shown` may not be there yet; both times are Unix milliseconds.
+#[must_use]
+pub fn judge(stand: &Stand, held: Option<&Value>, (now, shown): (i64, i64)) -> Verdict {
+    let later = |at: &i64, verdict| if *at > shown { Verdict::NotYet } else { verdict };
+    match (stand, held) {
+        (Stand::Moving, _) => Verdict::Moving,
+        (Stand::Live { accepted_at, .. }, None) => later(accepted_at, Verdict::Missing),
+        (Stand::Live { json, accepted_at }, Some(held)) => {
+            // Our own column: it is JSON.
+            let sent = serde_json::from_str(json).unwrap_or_default();
+            match differences(&sent, held) {
+                none if none.is_empty() => Verdict::Same,
+                properties => later(accepted_at, Verdict::Different(properties)),
+            }
+        }
+        (Stand::Ended { accepted_at }, Some(held)) if lives(held, now) => {
+            later(accepted_at, Verdict::LeftOver)
+        }
+        (Stand::NeverSent, Some(held)) if lives(held, now) => Verdict::LeftOver,
+        (Stand::Expired | Stand::Ended { .. } | Stand::NeverSent, _) => Verdict::Same,
+    }
+}
+
+/// Whether an object is neither revoked nor over; without `valid_until` it lives.
+#[must_use]
+pub fn lives(object: &Value, now: i64) -> bool {
+    let is_revoked = object.get("revoked").and_then(Value::as_bool).unwrap_or_default();
+    !is_revoked && time(object, "valid_until").is_none_or(|until| until > now)
+}
+
+/// A time of an object, Unix milliseconds.
+#[must_use]
+pub fn time(object: &Value, member: &str) -> Option<i64> {
+    let text = object.get(member)?.as_str()?;
+    instant(text).map(|instant| instant.timestamp_millis())
+}
+
+/// STIX's times, and Sentinel's, which may lack the zone: they are UTC.
+fn instant(text: &str) -> Option<DateTime<Utc>> {
+    text.parse().or_else(|_| format!("{text}Z").parse()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000_000;
+
+    fn live(accepted_at: i64) -> Stand {
+        let json = json!({"id": "indicator--1", "name": "a"}).to_string();
+        Stand::Live { json, accepted_at }
+    }
+
+    fn judged(stand: &Stand, held: Option<&Value>) -> Verdict {
+        judge(stand, held, (NOW, NOW - 1_000))
+    }
+
+    #[test]
+    fn what_was_accepted_lately_may_not_be_there_yet() {
+        let other = json!({"id": "indicator--1", "name": "b"});
+        assert_eq!(judged(&live(NOW - 2_000), None), Verdict::Missing);
+        assert_eq!(judged(&live(NOW - 500), None), Verdict::NotYet);
+        let different = Verdict::Different(vec!["name".to_owned()]);
+        assert_eq!(judged(&live(NOW - 2_000), Some(&other)), different);
+        assert_eq!(judged(&live(NOW - 500), Some(&other)), Verdict::NotYet);
+        let ended = |accepted_at| judged(&Stand::Ended { accepted_at }, Some(&other));
+        assert_eq!(ended(NOW - 2_000), Verdict::LeftOver);
+        assert_eq!(ended(NOW - 500), Verdict::NotYet);
+    }
+
+    #[test]
+    fn what_is_over_or_revoked_is_not_left_over() {
+        let over = json!({"valid_until": "2020-01-01T00:00:00.0000000"});
+        let revoked = json!({"revoked": true});
+        for held in [&over, &revoked] {
+            assert_eq!(judged(&Stand::Ended { accepted_at: 0 }, Some(held)), Verdict::Same);
+            assert_eq!(judged(&Stand::NeverSent, Some(held)), Verdict::Same);
+        }
+        assert_eq!(judged(&Stand::NeverSent, Some(&json!({}))), Verdict::LeftOver);
+        assert_eq!(judged(&Stand::Expired, None), Verdict::Same);
+        assert_eq!(judged(&Stand::Ended { accepted_at: 0 }, None), Verdict::Same);
+    }
+}

@@ -1,0 +1,289 @@
+//! `verify`: what Sentinel holds, compared with what it accepted, and repaired.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Output;
+
+use chrono::{DateTime, Utc};
+use misp_sentinel_relay::ledger::Ledger;
+use misp_sentinel_relay::sandbox::{Fault, Sandbox};
+use misp_sentinel_relay::verify::Report;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::support::relay::held;
+use super::support::sandbox::{SOURCE, eventually};
+use super::support::scene::Scene;
+
+const NAMESPACE: &str = "8c500619-d1c3-41e9-8c16-d5239cb5451c";
+const AT_ONCE: (&str, &str) = ("MSR_AZURE__MANAGEMENT__INGESTION", "0s");
+const EVENT: &str = "00000005-0000-4000-8000-000000000002";
+
+/// The event with domains of these numbers.
+fn publication(timestamp: i64, numbers: impl Iterator<Item = usize>) -> Vec<u8> {
+    let attributes: Vec<String> = numbers
+        .map(|number| {
+            format!(
+                r#"{{"id":"{number}","event_id":"7","uuid":"{number:08x}-0000-4000-9000-000000000005","type":"domain","category":"Network activity","value":"{}","to_ids":true,"deleted":false,"timestamp":"{timestamp}"}}"#,
+                value(number)
+            )
+        })
+        .collect();
+    format!(
+        r#"misp_json {{"Event":{{"id":"7","uuid":"{EVENT}","info":"x","timestamp":"{timestamp}","Attribute":[{}],"Object":[]}}}}"#,
+        attributes.join(",")
+    )
+    .into_bytes()
+}
+
+fn value(number: usize) -> String {
+    format!("n{number}.example")
+}
+
+fn then() -> i64 {
+    Ledger::now() / 1_000 - 100_000
+}
+
+/// The id that the README promises for a domain.
+fn id_of(value: &str) -> String {
+    let namespace: Uuid = NAMESPACE.parse().unwrap();
+    let name = format!("domain-name:value = {value}");
+    format!("indicator--{}", Uuid::new_v5(&namespace, name.as_bytes()))
+}
+
+fn id(number: usize) -> String {
+    id_of(&value(number))
+}
+
+/// So many domains, delivered.
+async fn scene(count: usize, settings: &[(&str, &str)]) -> Scene {
+    let mut all = vec![AT_ONCE];
+    all.extend(settings);
+    let scene = Scene::set(&all).await;
+    scene.publisher.send(&publication(then(), 0..count)).await;
+    scene.settle().await;
+    eventually(&scene.sandbox, |_| scene.live().len() == count).await;
+    scene
+}
+
+fn workspace(sandbox: &Sandbox) -> Uuid {
+    sandbox.settings().workspaces[0]
+}
+
+fn remove(scene: &Scene, number: usize) {
+    assert!(scene.sandbox.remove(workspace(&scene.sandbox), SOURCE, &id(number)));
+}
+
+fn alter(scene: &Scene, number: usize, change: impl Fn(&mut Value)) {
+    assert!(scene.sandbox.alter(workspace(&scene.sandbox), &id(number), change));
+}
+
+/// Runs `verify --json`; exit code and the report of the one target.
+fn verify(scene: &Scene, options: &[&str]) -> (Option<i32>, Report) {
+    let mut arguments = vec!["verify", "--json"];
+    arguments.extend(options);
+    let output = scene.relay.command(&arguments);
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let report = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{output:?}"));
+    (output.status.code(), report)
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+/// What the sandbox holds of ours, by id.
+fn all(scene: &Scene) -> BTreeMap<String, Value> {
+    let own = held(&scene.sandbox).into_iter().filter(|held| held.sourcesystem == SOURCE);
+    own.map(|held| (held.id, held.json)).collect()
+}
+
+/// The issue's own measure.
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_removed_and_ten_altered_are_found_and_repaired_and_nothing_else_is_sent() {
+    let scene = scene(300, &[]).await;
+    let before = all(&scene);
+    let sent = scene.received().len();
+    let (clean, report) = verify(&scene, &[]);
+    assert_eq!((clean, report.differing(), report.same), (Some(0), 0, 301), "{report:#?}");
+
+    (100..150).for_each(|number| remove(&scene, number));
+    (200..205).for_each(|number| alter(&scene, number, |held| held["confidence"] = json!(1)));
+    (205..210).for_each(|number| {
+        alter(&scene, number, |held| {
+            held["labels"] = json!(["tampered"]);
+            held["valid_until"] = json!("2026-01-01T00:00:00Z");
+        });
+    });
+    let (found, report) = verify(&scene, &[]);
+    assert_eq!(found, Some(1), "{report:#?}");
+    assert_eq!((report.missing.count, report.different.count, report.left_over.count), (50, 10, 0));
+    let properties: BTreeSet<&[String]> =
+        report.different.examples.iter().map(|one| &one.properties[..]).collect();
+    let named: [&[String]; 2] =
+        [&["confidence".to_owned()], &["labels".to_owned(), "valid_until".to_owned()]];
+    assert_eq!(properties, BTreeSet::from(named));
+    assert_eq!(scene.received().len(), sent, "looking sends nothing");
+
+    let (repaired, report) = verify(&scene, &["--repair"]);
+    assert_eq!((repaired, report.repaired), (Some(0), Some(60)), "{report:#?}");
+    scene.settle().await;
+    // The probe of settle() has come and gone.
+    let mut after = all(&scene);
+    after.retain(|id, _| before.contains_key(id));
+    assert_eq!(after, before, "byte for byte as before");
+    let again: BTreeSet<String> = scene.received()[sent..].iter().map(id_in).collect();
+    let expected: BTreeSet<String> = (100..150).chain(200..210).map(id).collect();
+    assert_eq!(again, expected);
+    assert_eq!(scene.received().len(), sent + 60);
+    assert_eq!(verify(&scene, &[]).0, Some(0));
+    let checked = scene.relay.command(&["ledger", "check"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+}
+
+fn id_in(object: &Value) -> String {
+    object["id"].as_str().unwrap().to_owned()
+}
+
+fn ends(object: &Value) -> DateTime<Utc> {
+    object["valid_until"].as_str().unwrap().parse().unwrap()
+}
+
+/// Left over: ours and unwanted. Everything else is left alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_over_is_withdrawn_and_what_others_wrote_is_listed() {
+    let scene = scene(5, &[]).await;
+    let place = workspace(&scene.sandbox);
+    let live = all(&scene);
+    // Withdrawn since, and somebody brought it back to life.
+    scene.publisher.send(&publication(then() + 10, 1..5)).await;
+    scene.settle().await;
+    let kept = all(&scene)[&id(1)].clone();
+    assert!(ends(&all(&scene)[&id(0)]) <= Utc::now());
+    scene.sandbox.put(place, SOURCE, live[&id(0)].clone());
+    // Of a ledger that was lost: ids made of their own observables.
+    let mut lost = live[&id(1)].clone();
+    lost["id"] = json!(id_of("lost.example"));
+    lost["pattern"] = json!("[domain-name:value = 'lost.example']");
+    scene.sandbox.put(place, SOURCE, lost.clone());
+    // Another's, under our name: the id does not follow from the pattern.
+    let mut foreign = lost.clone();
+    foreign["id"] = json!(format!("indicator--{}", Uuid::from_u128(5)));
+    scene.sandbox.put(place, SOURCE, foreign.clone());
+    // The same id under another source system is another object.
+    scene.sandbox.put(place, "another", lost.clone());
+    let sent = scene.received().len();
+
+    let (_, report) = verify(&scene, &[]);
+    assert_eq!((report.left_over.count, report.foreign.count, report.differing()), (2, 1, 2));
+    let (code, report) = verify(&scene, &["--repair"]);
+    assert_eq!((code, report.repaired), (Some(0), Some(2)), "{report:#?}");
+    scene.settle().await;
+    let received = scene.received();
+    let again: BTreeSet<String> = received[sent..].iter().map(id_in).collect();
+    assert_eq!(again, BTreeSet::from([id(0), id_of("lost.example")]));
+    let now = all(&scene);
+    for id in &again {
+        assert!(ends(&now[id]) <= Utc::now(), "{id}");
+    }
+    for (member, value) in lost.as_object().unwrap() {
+        if !["modified", "valid_until"].contains(&member.as_str()) {
+            assert_eq!(now[&id_of("lost.example")][member], *value, "{member}");
+        }
+    }
+    assert_eq!(now[&id(1)], kept);
+    let others: Vec<Value> = held(&scene.sandbox)
+        .into_iter()
+        .filter(|one| one.sourcesystem == "another")
+        .map(|one| one.json)
+        .collect();
+    assert_eq!(others, [lost]);
+    assert_eq!(now[foreign["id"].as_str().unwrap()], foreign);
+    assert_eq!(verify(&scene, &[]).0, Some(0));
+
+    // It may come back under its id.
+    scene.publisher.send(&publication(then() + 20, 0..5)).await;
+    scene.settle().await;
+    assert!(ends(&all(&scene)[&id(0)]) > Utc::now());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_new_or_on_its_way_is_no_difference() {
+    let scene = scene(3, &[("MSR_AZURE__MANAGEMENT__INGESTION", "1h")]).await;
+    remove(&scene, 0);
+    alter(&scene, 1, |held| held["confidence"] = json!(1));
+    let (code, report) = verify(&scene, &["--repair"]);
+    assert_eq!((code, report.not_yet, report.repaired), (Some(0), 2, Some(0)), "{report:#?}");
+    // Not delivered at all.
+    scene.sandbox.always(Some(Fault::ServerError));
+    scene.publisher.send(&publication(then() + 10, 2..9)).await;
+    scene.commit().await;
+    let (code, report) = verify(&scene, &["--repair"]);
+    assert_eq!((code, report.differing(), report.repaired), (Some(0), 0, Some(0)), "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_relay_the_next_start_repairs() {
+    let mut scene = scene(30, &[]).await;
+    (0..20).for_each(|number| remove(&scene, number));
+    assert_eq!(scene.relay.stop().0, Some(0));
+    let sent = scene.received().len();
+    let output = scene.relay.command(&["verify", "--repair"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for words in ["20  missing", "20 of 20 are sent again", "its next start sends it"] {
+        assert!(told(&output).contains(words), "{words}: {}", told(&output));
+    }
+    // A kill right after the start changes nothing.
+    scene.sandbox.always(Some(Fault::ServerError));
+    scene.relay.restart(&scene.publisher).await;
+    scene.commit().await;
+    scene.relay.kill();
+    scene.sandbox.always(None);
+    scene.relay.restart(&scene.publisher).await;
+    scene.settle().await;
+    assert_eq!(scene.live().len(), 30);
+    let again: BTreeSet<String> = scene.received()[sent..].iter().map(id_in).collect();
+    assert_eq!(again, (0..20).map(id).collect());
+    assert_eq!(verify(&scene, &[]).0, Some(0));
+}
+
+/// More suspects than are asked for by their ids: another walk looks for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_workspace_is_filled_again() {
+    let scene = scene(2_500, &[("MSR_AZURE__MANAGEMENT__PAGE", "500")]).await;
+    let before = all(&scene);
+    (0..2_500).filter(|number| number % 50 != 0).for_each(|number| remove(&scene, number));
+    let (code, report) = verify(&scene, &["--repair"]);
+    assert_eq!((code, report.missing.count, report.repaired), (Some(0), 2_450, Some(2_450)));
+    eventually(&scene.sandbox, |_| all(&scene).len() == before.len()).await;
+    assert_eq!(all(&scene), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_and_refusals_are_told() {
+    let scene = scene(3, &[("MSR_AZURE__MANAGEMENT__RETRIES", "0")]).await;
+    let forbidden = json!({"error": {"code": "AuthorizationFailed", "message": "no 'Microsoft.SecurityInsights/x' with object id 'o-7' there"}});
+    scene.sandbox.script_management([Fault::Answer { status: 403, body: forbidden.to_string() }]);
+    let (code, report) = verify(&scene, &[]);
+    let error = report.error.unwrap();
+    assert_eq!(code, Some(1));
+    for words in ["Microsoft Sentinel Reader", "object id o-7", "/workspaces/workspace-1"] {
+        assert!(error.contains(words), "{error}");
+    }
+    // In the middle: nothing is taken for missing.
+    scene.sandbox.script_management([Fault::None, Fault::ServerError]);
+    let (code, report) = verify(&scene, &["--repair"]);
+    assert_eq!((code, report.differing(), report.repaired), (Some(1), 0, Some(0)), "{report:#?}");
+    let output = scene.relay.command(&["verify", "--target", "nowhere"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told(&output).contains("those that can: sandbox"), "{}", told(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_for_the_portal_need_nobody() {
+    let mut scene = Scene::set(&[("MSR_TARGET__SANDBOX__SOURCESYSTEM", "a \"b\"")]).await;
+    scene.relay.stop();
+    let output = scene.relay.command(&["verify", "--kql"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(told(&output).contains(r#"SourceSystem == "a \"b\"""#), "{}", told(&output));
+    assert!(scene.sandbox.managed().is_empty());
+}
