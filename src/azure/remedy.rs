@@ -108,7 +108,7 @@ fn not_trusted(code: &str, credential: &Credential) -> String {
     };
     let shown = match credential {
         Credential::FederatedManagedIdentity { identity, audience, .. } => format!(
-            "issuer is the managed identity's tenant (https://login.microsoftonline.com/TENANT/v2.0), \
+            "issuer is the managed identity's tenant (e.g. https://login.microsoftonline.com/TENANT/v2.0), \
              subject its object ID, audience {audience}; or check managed_identity {}",
             word(identity)
         ),

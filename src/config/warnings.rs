@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 use uuid::Uuid;
 
-use super::{Config, Credential, Rest};
+use super::{Config, Credential, ManagedIdentity, Rest};
 use crate::policy::OnHit;
 
 /// A sentence for each doubtful setting.
@@ -47,6 +47,14 @@ pub fn warnings(config: &Config) -> Vec<String> {
         {
             warnings.push(format!(
                 "target.{}.client_secret looks like a Secret ID; Entra wants the secret's Value",
+                target.name
+            ));
+        }
+        if let Credential::FederatedManagedIdentity { identity, .. } = &target.credential
+            && *identity == ManagedIdentity::SystemAssigned
+        {
+            warnings.push(format!(
+                "target.{}.managed_identity is empty: Entra lets applications trust user-assigned identities only",
                 target.name
             ));
         }

@@ -45,6 +45,10 @@ fn each_kind_takes_its_own_fields() {
     assert_eq!(identity, ManagedIdentity::ClientId("abc-1".to_owned()));
     assert_eq!(audience, "api://AzureADTokenExchangeUSGov");
 
+    let system = federated.replace("client:abc-1", "");
+    let warnings = config::warnings(&load(&of_kind(&system), &[]).unwrap());
+    assert!(warnings.iter().any(|warning| warning.contains("user-assigned")), "{warnings:?}");
+
     let cli = credential("credential = 'azure-cli'", &[]);
     assert_eq!(cli, Credential::AzureCli { tenant_id: String::new() });
 }
