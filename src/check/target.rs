@@ -8,7 +8,7 @@ use serde_json::json;
 use super::finding::Finding;
 use super::host::Seen;
 use crate::azure::token::{SignIn, SignInError, TokenSource};
-use crate::config::{Config, Mode, Secret, Target};
+use crate::config::{Config, Limits, Mode, Secret, Target};
 use crate::deliver::outcome::{Asked, Outcome};
 use crate::deliver::upload;
 use crate::stix::Observable;
@@ -178,7 +178,7 @@ impl Asking<'_> {
 
     async fn upload(&self, client: &upload::Client, token: &Secret, objects: &[String]) -> Outcome {
         let asked = Asked { workspace: self.target.workspace_id, objects: objects.len() };
-        let body = upload::body(&self.target.sourcesystem, objects);
+        let body = upload::body(self.target.api, &self.target.sourcesystem, objects);
         Outcome::of(&client.send(token, body).await, asked)
     }
 
@@ -251,26 +251,27 @@ impl Asking<'_> {
 fn quotas(config: &Config) -> Vec<Finding> {
     let delivery = &config.delivery;
     let live = config.targets.iter().filter(|target| sends_nothing(target).is_none());
-    let mut shared: Vec<(SignIn, String, usize)> = Vec::new();
+    let mut shared: Vec<(SignIn, String, Vec<Limits>)> = Vec::new();
     for target in live {
         let credential = SignIn::of(target);
         match shared.iter_mut().find(|(known, ..)| *known == credential) {
-            Some((_, names, count)) => {
+            Some((_, names, limits)) => {
                 *names = format!("{names}, {}", target.name);
-                *count += 1;
+                limits.push(target.limits);
             }
-            None => shared.push((credential, target.name.clone(), 1)),
+            None => shared.push((credential, target.name.clone(), vec![target.limits])),
         }
     }
     let per = humantime::format_duration(delivery.quota_window);
-    let tell = |(_, names, count): (SignIn, String, usize)| {
-        let figures = format!("{} requests in any {per}", delivery.quota_requests);
+    let tell = |(_, names, limits): (SignIn, String, Vec<Limits>)| {
+        let (count, requests) = (limits.len(), Limits::shared_quota(&limits));
+        let figures = format!("{requests} requests in any {per}");
         let words = if count > 1 {
             format!("{figures}, shared by {count} targets of one credential")
         } else {
             figures
         };
-        match delivery.quota_requests {
+        match requests {
             0 => Finding::warning(
                 QUOTA,
                 &names,
