@@ -10,6 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use azure_core::credentials::{AccessToken, TokenCredential};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::credential::Tools;
 use super::refusal::Refusal;
 use super::transport::Failure;
@@ -244,6 +247,18 @@ impl TokenSource {
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Whom Entra gave a token to, which roles are given to: the claim `oid`
+/// (<https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference>).
+#[must_use]
+pub fn object_id(token: &Secret) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        oid: String,
+    }
+    let claims = URL_SAFE_NO_PAD.decode(token.expose().split('.').nth(1)?).ok()?;
+    serde_json::from_slice::<Claims>(&claims).ok().map(|claims| claims.oid)
 }
 
 fn lasts(token: &AccessToken, margin: Duration) -> bool {

@@ -324,12 +324,13 @@ fn app(world: Arc<World>, connections: Connections) -> Router {
         .route("/secrets/{name}/", get(vault::secret))
         .route("/secrets/{name}/{version}", get(vault::secret))
         .with_state(place.clone());
-    let threats = "/subscriptions/{subscription}/resourceGroups/{group}/providers\
-                   /Microsoft.OperationalInsights/workspaces/{name}/providers\
-                   /Microsoft.SecurityInsights";
+    let workspace = "/subscriptions/{subscription}/resourceGroups/{group}/providers\
+                     /Microsoft.OperationalInsights/workspaces/{name}";
+    let threats = format!("{workspace}/providers/Microsoft.SecurityInsights");
     let management = Router::new()
         .route(&format!("{threats}/threatIntelligence/main/{{action}}"), any(manage::main))
         .route(&format!("{threats}/threatintelligence/{{resource}}"), any(manage::resource))
+        .route(workspace, get(manage::workspace_itself))
         .with_state(place.clone());
     let pages = Router::new().route("/", get(page::page)).route("/objects", get(page::objects));
     let all = uploads
