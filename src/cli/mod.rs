@@ -1,6 +1,7 @@
 //! The commands: what each takes, and who does it.
 
 mod options;
+mod secrets;
 
 use std::path::PathBuf;
 
@@ -254,54 +255,66 @@ pub async fn execute(
     let file = cli.config.as_deref();
     let environment: Vec<(String, String)> = environment.collect();
     let load = || config::load(file, environment.iter().cloned());
+    // With the secrets that lie in vaults.
+    let whole = || secrets::load(file, &environment);
+    // With all targets.
+    let known = || secrets::load_targets(file, &environment);
     match cli.command {
-        Command::Run(options) => {
-            let config = load()?;
-            Ok(run(config, options).await?)
-        }
+        Command::Run(options) => Ok(run(whole().await?, options).await?),
         Command::Demo(options) => Ok(demo::run(options).await?),
         Command::Convert(options) => {
             let rules = config::load_rules(file, environment.iter().cloned())?;
             Ok(preview::convert(&rules, &options)?)
         }
-        Command::Check(options) => match check::check(load(), &options).await? {
-            0 => Ok(()),
-            code => Err(Failure::Found(code)),
-        },
-        Command::Explain(options) => Ok(admin::explain::explain(&load()?, &options).await?),
+        Command::Explain(options) => Ok(admin::explain::explain(&whole().await?, &options).await?),
+        Command::Check(options) => found(check::check(whole().await, &options).await?),
         Command::Status(options) => Ok(admin::commands::status(&load()?, options.json).await?),
-        Command::Resync(options) => Ok(admin::resync::resync(&load()?, &options).await?),
+        Command::Resync(options) => Ok(admin::resync::resync(&whole().await?, &options).await?),
         Command::Held => Ok(admin::resync::held(&load()?).await?),
-        Command::Release(options) => Ok(admin::resync::release(&load()?, &options).await?),
-        Command::Suppress(options) => Ok(admin::suppress::suppress(&load()?, &options).await?),
-        Command::Unsuppress { value } => Ok(admin::suppress::unsuppress(&load()?, &value).await?),
+        Command::Release(options) => Ok(admin::resync::release(&known().await?, &options).await?),
+        Command::Suppress(options) => {
+            Ok(admin::suppress::suppress(&known().await?, &options).await?)
+        }
+        Command::Unsuppress { value } => {
+            Ok(admin::suppress::unsuppress(&known().await?, &value).await?)
+        }
         Command::Suppressed(options) => {
             Ok(admin::suppress::suppressed(&load()?, options.json).await?)
         }
-        Command::Forget { target } => Ok(admin::forget::forget(&load()?, &target).await?),
-        Command::Verify(options) => Ok(admin::verify::verify(&load()?, &options).await?),
+        Command::Forget { target } => Ok(admin::forget::forget(&known().await?, &target).await?),
+        Command::Verify(options) => Ok(admin::verify::verify(&whole().await?, &options).await?),
         Command::RetryRejected(options) => {
-            Ok(admin::commands::retry_rejected(&load()?, options.target.as_deref()).await?)
+            Ok(admin::commands::retry_rejected(&known().await?, options.target.as_deref()).await?)
         }
-        Command::Ledger(command) => Ok(ledger(&load()?, command).await?),
+        Command::Ledger(command) => Ok(ledger(&known().await?, command).await?),
         Command::Sandbox(options) => Ok(serve_sandbox(options).await?),
         Command::CheckConfig => Ok(report(&load()?)?),
-        Command::ImportConfig { files } => {
-            use std::io::Write;
-
-            let text = import::import(&files)?;
-            std::io::stdout().write_all(text.as_bytes()).map_err(anyhow::Error::from)?;
-            Ok(())
-        }
-        Command::Healthcheck(HealthOptions { connect: Some(address), .. }) => {
-            Ok(healthcheck::connect(address).await?)
-        }
-        Command::Healthcheck(options) => {
-            let config = load()?;
-            let path = if options.ready { "/readyz" } else { "/livez" };
-            Ok(healthcheck::ask(config.admin.listen, path).await?)
-        }
+        Command::ImportConfig { files } => Ok(import_config(&files)?),
+        Command::Healthcheck(options) => lives(&options, load).await,
     }
+}
+
+fn found(code: u8) -> Result<(), Failure> {
+    if code == 0 { Ok(()) } else { Err(Failure::Found(code)) }
+}
+
+async fn lives(
+    options: &HealthOptions,
+    load: impl Fn() -> Result<Config, Mistakes>,
+) -> Result<(), Failure> {
+    if let Some(address) = options.connect {
+        return Ok(healthcheck::connect(address).await?);
+    }
+    let path = if options.ready { "/readyz" } else { "/livez" };
+    Ok(healthcheck::ask(load()?.admin.listen, path).await?)
+}
+
+fn import_config(files: &[PathBuf]) -> anyhow::Result<()> {
+    use std::io::Write;
+
+    let text = import::import(files)?;
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(())
 }
 
 async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
@@ -352,6 +365,9 @@ fn report(config: &Config) -> anyhow::Result<()> {
         writeln!(out, "  target   {} ({state}) {}", target.name, target.endpoint)?;
     }
     writeln!(out, "  ledger   {}", config.ledger.data_dir.display())?;
+    for address in &config.lookups {
+        writeln!(out, "  vault    {address} (looked up at start)")?;
+    }
     for warning in config::warnings(config) {
         writeln!(out, "  warning  {warning}")?;
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use misp_sentinel_relay::sandbox::{Sandbox, Settings};
+use misp_sentinel_relay::config::Secret;
+use misp_sentinel_relay::sandbox::{Account, Sandbox, Settings};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -127,4 +128,49 @@ async fn a_target_that_was_removed_is_forgotten_only_on_command() {
     let anew = |sandbox: &Sandbox| [1, 2].map(|at| writes(sandbox, at)) == before.map(|n| n + 1);
     eventually(&stage.sandbox, anew).await;
     stage.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_azure_functions_list_of_tenants_fills_each_workspace_with_its_own_application() {
+    let workspaces =
+        [0xaaaa_aaaa_u128, 0xbbbb_bbbb].map(|n| Uuid::from_u128(n << 96 | 0x4000_8000 << 32 | 7));
+    let account = |number: usize| Account {
+        tenant_id: format!("tenant-{number}.example"),
+        client_id: format!("app-{number}"),
+        client_secret: Secret::new(format!("secret-{number}")),
+        workspaces: vec![workspaces[number]],
+    };
+    let settings = Settings { quota_requests: 0, ..Settings::default() };
+    let sandbox = start_with(Settings {
+        accounts: vec![account(0), account(1)],
+        workspaces: workspaces.to_vec(),
+        ..settings
+    })
+    .await;
+    let entries = [1, 0].map(|number| {
+        serde_json::json!({
+            "tenantId": format!("tenant-{number}.example"), "id": format!("app-{number}"),
+            "secret": format!("secret-{number}"), "workspaceId": workspaces[number],
+        })
+    });
+    let list = Value::from(entries.to_vec()).to_string();
+    let publisher = Publisher::bind();
+    let mut relay = Relay::start(&sandbox, &publisher, &[]).await;
+    assert_eq!(relay.stop().0, Some(0));
+    relay.unset("MSR_TARGET__");
+    relay.set("MSR_TENANTS", &list);
+    let url = sandbox.base_url();
+    for target in ["TENANT_AAAAAAAA", "TENANT_BBBBBBBB"] {
+        relay.set(&format!("MSR_TARGET__{target}__AUTHORITY"), &url);
+        relay.set(&format!("MSR_TARGET__{target}__ENDPOINT"), &url);
+    }
+    relay.restart(&publisher).await;
+    publisher.send(&event()).await;
+    eventually(&sandbox, |sandbox| [0, 1].iter().all(|at| live(sandbox, *at).len() == 3)).await;
+    let by: BTreeSet<_> =
+        sandbox.requests().into_iter().map(|one| (one.workspace, one.client_id)).collect();
+    let expected = [0, 1].map(|number| (Some(workspaces[number]), Some(format!("app-{number}"))));
+    assert_eq!(by, expected.into());
+    assert_eq!(mode(&relay, "tenant-aaaaaaaa").as_deref(), Some("live"));
+    assert!(!relay.log().contains("secret-"));
 }
