@@ -7,7 +7,7 @@ use super::load::{IDENTITIES, WITHDRAWALS};
 use super::reader::{Problem, Reader};
 use super::{LedgerConfig, Mode, Target, cloud, credential, management, policy};
 use crate::policy::Policy;
-use crate::stix::Rendering;
+use crate::stix::{Rendering, Withdraw};
 
 const RESERVED_SOURCE: &str = "Microsoft Sentinel";
 const LONGEST_SOURCE: usize = 256;
@@ -62,6 +62,12 @@ pub(super) fn read(
     };
     if live && workspace.is_none() && reader.sound(&key("workspace_id")) {
         reader.missing(&key("workspace_id"), "the uuid on the workspace's Overview page");
+    }
+    if live && target.withdraw == Withdraw::Delete && target.managed.is_none() {
+        let name = key("workspace_name");
+        if reader.sound(&name) {
+            reader.missing(&name, "withdraw = \"delete\" goes over the management plane: set subscription_id, resource_group and workspace_name");
+        }
     }
     target
 }

@@ -1,6 +1,7 @@
 //! Reading back what Sentinel holds, over the management plane: who can be asked, comparing it with
 //! the ledger, and what follows from it.
 
+mod delete;
 mod look;
 mod place;
 mod stray;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
+pub use delete::delete_withdrawn;
 pub use look::LookError;
 pub use place::{Place, is_asked};
 
