@@ -4,6 +4,7 @@
 mod delete;
 mod look;
 mod place;
+mod recover;
 mod stray;
 
 use std::sync::Arc;
