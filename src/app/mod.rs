@@ -187,18 +187,19 @@ impl Listeners {
     }
 }
 
-/// What shares policy, identity and withdrawal shares a view. Changes are queued for the targets that
-/// are enabled. They judge by the warninglists that were in force last; without any and without a key,
-/// by none.
+/// What shares policy, identity and withdrawal shares a view, if it takes the same kinds of objects.
+/// Changes are queued for the targets that are enabled. They judge by the warninglists that were in force
+/// last; without any and without a key, by none.
 #[must_use]
 pub fn views(config: &Config) -> Views {
     let members: Vec<Member<'_>> = config
         .targets
         .iter()
         .map(|target| {
-            let Target { enabled, ref policy, identity, withdraw, .. } = *target;
+            let Target { enabled, ref policy, identity, withdraw, api, .. } = *target;
             let (target, name) = (remembered(target), configured(target));
-            Member { target, name, enabled, policy, identity, withdraw }
+            let only_indicators = api.takes_only_indicators();
+            Member { target, name, enabled, policy, identity, withdraw, only_indicators }
         })
         .collect();
     let views = Views::new(&members, &config.policy, &config.rendering);

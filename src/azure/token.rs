@@ -12,6 +12,9 @@ use azure_core::credentials::{AccessToken, TokenCredential};
 use azure_core::http::{ClientOptions, RetryOptions, Transport};
 use azure_identity::{ClientSecretCredential, ClientSecretCredentialOptions};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::refusal::Refusal;
 use super::transport::{self, Failure};
 use crate::config::{Azure, Credential, Secret, Target};
@@ -186,6 +189,18 @@ impl TokenSource {
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Whom Entra gave a token to, which roles are given to: the claim `oid`
+/// (<https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference>).
+#[must_use]
+pub fn object_id(token: &Secret) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        oid: String,
+    }
+    let claims = URL_SAFE_NO_PAD.decode(token.expose().split('.').nth(1)?).ok()?;
+    serde_json::from_slice::<Claims>(&claims).ok().map(|claims| claims.oid)
 }
 
 fn good(token: &AccessToken) -> bool {

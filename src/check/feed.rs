@@ -1,5 +1,6 @@
 //! What MISP pushes: the ZeroMQ feed, and the workflow webhook.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
@@ -72,7 +73,11 @@ async fn listen(endpoint: &str, config: &ZeroMq, wait: Duration) -> Finding {
 
 fn not_connected(endpoint: &str, error: &SocketError) -> Finding {
     let words = error.to_string();
-    if matches!(error, SocketError::Unreachable(_)) {
+    if let SocketError::Unreachable(error) = error {
+        if error.kind() != ErrorKind::ConnectionRefused {
+            let remedy = "check misp.zeromq.endpoints, the DNS of this machine (in a container, its network), and firewalls";
+            return Finding::error(ZEROMQ, endpoint, words, remedy);
+        }
         let remedy = format!(
             "{}; and check the port, and that it is published or in the relay's network",
             set(&["Plugin.ZeroMQ_enable", "Plugin.ZeroMQ_host=0.0.0.0"])

@@ -87,16 +87,18 @@ impl Host<'_> {
     }
 
     fn reached(&self, answer: &Response, took: Duration) -> String {
-        let tls = if self.url.scheme() == "https" { "TLS is good, " } else { "no TLS, " };
-        let tls =
-            if self.way.trust == Trust::Anything { "certificate not looked at, " } else { tls };
+        let tls = match (self.url.scheme(), self.way.trust) {
+            ("https", Trust::Anything) => "certificate not looked at",
+            ("https", _) => "TLS is good",
+            _ => "no TLS",
+        };
         let way = match (self.proxy(), answer.remote_addr()) {
             (Some(proxy), _) => format!(" through the proxy {proxy}"),
             (None, Some(address)) => format!(" at {}", address.ip()),
             (None, None) => String::new(),
         };
         let (status, took) = (answer.status().as_u16(), took.as_millis());
-        format!("reached{way}: {tls}HTTP {status} after {took} ms")
+        format!("reached{way}: {tls}, HTTP {status} after {took} ms")
     }
 
     async fn explain(&self, error: &reqwest::Error) -> Finding {

@@ -1,5 +1,5 @@
 //! The command `check`: looks at everything between MISP and Sentinel, in the order in which things go
-//! wrong, and says what is wrong and how to mend it. It changes nothing.
+//! wrong, and says what is wrong and how to mend it. It sends nothing that was not asked for.
 
 mod certificate;
 mod clock;
@@ -22,7 +22,7 @@ pub use finding::{Finding, Severity};
 
 use crate::azure;
 use crate::cli::CheckOptions;
-use crate::config::{Config, Mistakes, Mode, Rest, warnings};
+use crate::config::{Config, Credential, Mistakes, Mode, Rest, warnings};
 use crate::rest::Client;
 use host::{Host, Seen};
 
@@ -114,10 +114,20 @@ fn hosts(config: &Config) -> Vec<Host<'_>> {
     {
         let key = |leaf: &str| format!("target.{}.{leaf}", target.name);
         let way = || azure::http::way(&config.azure);
-        add("Entra", &target.authority, key("authority"), way());
+        if signs_in_at_entra(&target.credential) {
+            add("Entra", &target.authority, key("authority"), way());
+        }
         add("Sentinel", &target.endpoint, key("endpoint"), way());
+        if let Some(managed) = &target.managed {
+            add("management", &managed.management, key("management"), way());
+        }
     }
     hosts
+}
+
+/// Others are asked on this machine, and go to Entra themselves if at all.
+fn signs_in_at_entra(credential: &Credential) -> bool {
+    !matches!(credential, Credential::ManagedIdentity(_) | Credential::AzureCli { .. })
 }
 
 async fn misp(config: &Config, hosts: &[Seen]) -> misp::Seen {

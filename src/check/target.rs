@@ -1,20 +1,24 @@
 //! A target: sign-in, workspace, role and quota.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::finding::Finding;
 use super::host::Seen;
-use crate::azure::token::{SignIn, SignInError, TokenSource};
-use crate::config::{Config, Mode, Secret, Target};
+use crate::azure::manage::{self, Condition, ManageError};
+use crate::azure::token::{SignIn, SignInError, TokenSource, object_id};
+use crate::config::{Config, Limits, Mode, Secret, Target};
 use crate::deliver::outcome::{Asked, Outcome};
 use crate::deliver::upload;
 use crate::stix::Observable;
 
 const TOKEN: &str = "token";
 const WORKSPACE: &str = "workspace";
+const READ_BACK: &str = "read-back";
 const QUOTA: &str = "quota";
 
 /// For one answer of Sentinel's.
@@ -22,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Nobody's name: `.invalid` is never given away (RFC 6761).
 const PROBE: &str = "misp-sentinel-relay-upload-probe.invalid";
+
+/// A credential's token, and where the next one comes from; `None`: there is none.
+type SignedIn = Option<(Secret, Arc<TokenSource>)>;
 
 /// Looks at all targets; those of one credential sign in once.
 pub(super) async fn look(
@@ -31,7 +38,7 @@ pub(super) async fn look(
     probe: bool,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut signed_in: Vec<(SignIn, Option<Secret>)> = Vec::new();
+    let mut known: Vec<(SignIn, SignedIn)> = Vec::new();
     for target in &config.targets {
         if let Some(note) = sends_nothing(target) {
             findings.push(note);
@@ -42,26 +49,24 @@ pub(super) async fn look(
             findings.push(Finding::note("target", &target.name, words));
             continue;
         }
-        let credential = SignIn::of(target);
-        let known = signed_in.iter().find(|(known, _)| *known == credential);
-        let token = match known {
-            Some((_, token)) => token.clone(),
+        let sign_in = SignIn::of(target);
+        let place = match known.iter().position(|(one, _)| *one == sign_in) {
+            Some(place) => place,
             None => {
-                let token = sign_in(config, target, http, &mut findings).await;
-                signed_in.push((credential, token.clone()));
-                token
+                let signed_in = signed_in(config, target, http, &mut findings).await;
+                known.push((sign_in, signed_in));
+                known.len() - 1
             }
         };
-        let Some(token) = token else {
-            findings.push(Finding::note(
-                WORKSPACE,
-                &target.name,
-                "not looked at: there is no token",
-            ));
+        let Some((token, tokens)) = known.get(place).and_then(|(_, signed_in)| signed_in.clone())
+        else {
+            let words = "not looked at: there is no token";
+            findings.push(Finding::note(WORKSPACE, &target.name, words));
             continue;
         };
-        let asking = Asking { target, http, namespace: &config.rendering.namespace };
+        let asking = Asking { config, target, http };
         findings.push(asking.look(&token, probe).await);
+        findings.extend(asking.read_back(tokens).await);
     }
     findings.extend(quotas(config));
     findings
@@ -86,29 +91,25 @@ fn away<'h>(target: &Target, hosts: &'h [Seen]) -> Option<&'h str> {
     away.map(|seen| seen.origin.as_str())
 }
 
-async fn sign_in(
+async fn signed_in(
     config: &Config,
     target: &Target,
     http: &reqwest::Client,
     findings: &mut Vec<Finding>,
-) -> Option<Secret> {
+) -> SignedIn {
     let begun = Instant::now();
-    let source = TokenSource::new(SignIn::of(target), http.clone(), &config.azure);
-    let token = match source {
-        Ok(source) => source.token().await,
+    let asked = match TokenSource::new(SignIn::of(target), http.clone(), &config.azure) {
+        Ok(tokens) => tokens.token().await.map(|token| (token, Arc::new(tokens))),
         Err(error) => Err(error),
     };
-    match token {
-        Ok(token) => {
-            let took = begun.elapsed().as_millis();
-            let object =
-                object_id(&token).map_or_else(String::new, |id| format!(", object id {id}"));
-            findings.push(Finding::ok(
-                TOKEN,
-                &target.name,
-                format!("Entra gave one after {took} ms{object}"),
-            ));
-            Some(token)
+    match asked {
+        Ok((token, tokens)) => {
+            let (how, took) = (target.credential.word(), begun.elapsed().as_millis());
+            let whom =
+                object_id(&token).map_or_else(String::new, |id| format!(", to object id {id}"));
+            let words = format!("given for the {how} after {took} ms{whom}");
+            findings.push(Finding::ok(TOKEN, &target.name, words));
+            Some((token, tokens))
         }
         Err(error) => {
             findings.push(refused(&target.name, &error));
@@ -131,22 +132,11 @@ fn refused(target: &str, error: &SignInError) -> Finding {
     }
 }
 
-/// Whom Entra gave the token to: the claim `oid` of a JWT, which roles are given to.
-fn object_id(token: &Secret) -> Option<String> {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
-    let claims = token.expose().split('.').nth(1)?;
-    let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
-    claims.get("oid")?.as_str().map(str::to_owned)
-}
-
 /// A question to a workspace.
 struct Asking<'c> {
+    config: &'c Config,
     target: &'c Target,
     http: &'c reqwest::Client,
-    namespace: &'c uuid::Uuid,
 }
 
 impl Asking<'_> {
@@ -176,9 +166,50 @@ impl Asking<'_> {
         Finding::ok(WORKSPACE, name, format!("took an indicator of {PROBE} and its withdrawal"))
     }
 
+    /// The management plane's word, where the workspace's names are given.
+    async fn read_back(&self, tokens: Arc<TokenSource>) -> Option<Finding> {
+        let Target { name, workspace_id, sourcesystem, managed, .. } = self.target;
+        let managed = managed.as_ref()?;
+        let client =
+            manage::Client::new(self.http.clone(), managed, tokens, &self.config.management);
+        let client = match client {
+            Ok(client) => client,
+            Err(error) => return Some(Finding::error(READ_BACK, name, error.to_string(), "")),
+        };
+        Some(match self.told_by(&client).await {
+            Ok((found, _)) if found != *workspace_id => Finding::error(
+                READ_BACK,
+                name,
+                format!(
+                    "{} has the workspace ID {found}, and uploads go to {workspace_id}",
+                    client.scope()
+                ),
+                format!(
+                    "set target.{name}.workspace_id to {found}, or the names to those of the other workspace"
+                ),
+            ),
+            Ok((_, count)) => Finding::ok(
+                READ_BACK,
+                name,
+                format!("Sentinel holds {count} indicators of {sourcesystem}"),
+            ),
+            Err(error) => {
+                let words = error.to_string();
+                let (seen, remedy) = words.split_once(" -- ").unwrap_or((&words, ""));
+                Finding::error(READ_BACK, name, seen, remedy)
+            }
+        })
+    }
+
+    async fn told_by(&self, client: &manage::Client) -> Result<(Uuid, u64), ManageError> {
+        let source = Some(self.target.sourcesystem.as_str());
+        let condition = Condition { kind: "indicator", source, ids: &[] };
+        Ok((client.workspace_id().await?, client.count(&condition).await?))
+    }
+
     async fn upload(&self, client: &upload::Client, token: &Secret, objects: &[String]) -> Outcome {
         let asked = Asked { workspace: self.target.workspace_id, objects: objects.len() };
-        let body = upload::body(&self.target.sourcesystem, objects);
+        let body = upload::body(self.target.api, &self.target.sourcesystem, objects);
         Outcome::of(&client.send(token, body).await, asked)
     }
 
@@ -234,7 +265,7 @@ impl Asking<'_> {
         json!({
             "type": "indicator",
             "spec_version": "2.1",
-            "id": format!("indicator--{}", observable.id(self.namespace)),
+            "id": format!("indicator--{}", observable.id(&self.config.rendering.namespace)),
             "created": time(from),
             "modified": time(SystemTime::now().into()),
             "name": "Upload probe of misp-sentinel-relay: may be ignored",
@@ -251,26 +282,27 @@ impl Asking<'_> {
 fn quotas(config: &Config) -> Vec<Finding> {
     let delivery = &config.delivery;
     let live = config.targets.iter().filter(|target| sends_nothing(target).is_none());
-    let mut shared: Vec<(SignIn, String, usize)> = Vec::new();
+    let mut shared: Vec<(SignIn, String, Vec<Limits>)> = Vec::new();
     for target in live {
         let credential = SignIn::of(target);
         match shared.iter_mut().find(|(known, ..)| *known == credential) {
-            Some((_, names, count)) => {
+            Some((_, names, limits)) => {
                 *names = format!("{names}, {}", target.name);
-                *count += 1;
+                limits.push(target.limits);
             }
-            None => shared.push((credential, target.name.clone(), 1)),
+            None => shared.push((credential, target.name.clone(), vec![target.limits])),
         }
     }
     let per = humantime::format_duration(delivery.quota_window);
-    let tell = |(_, names, count): (SignIn, String, usize)| {
-        let figures = format!("{} requests in any {per}", delivery.quota_requests);
+    let tell = |(_, names, limits): (SignIn, String, Vec<Limits>)| {
+        let (count, requests) = (limits.len(), Limits::shared_quota(&limits));
+        let figures = format!("{requests} requests in any {per}");
         let words = if count > 1 {
             format!("{figures}, shared by {count} targets of one credential")
         } else {
             figures
         };
-        match delivery.quota_requests {
+        match requests {
             0 => Finding::warning(
                 QUOTA,
                 &names,

@@ -10,7 +10,7 @@ use crate::convert;
 const SHORTEST_SECRET: usize = 16;
 const SENTINEL_WINDOW: Duration = Duration::from_secs(60);
 /// Domains of Microsoft's clouds: what answers there keeps Microsoft's limits.
-const MICROSOFT: [&str; 3] = [".azure.com", ".azure.us", ".azure.cn"];
+const MICROSOFT: [&str; 4] = [".azure.com", ".azure.us", ".azure.cn", ".azure-api.net"];
 
 pub(super) fn across(config: &Config, reader: &mut Reader) {
     intakes(config, reader);

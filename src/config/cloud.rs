@@ -9,23 +9,20 @@ pub(super) struct Cloud {
     pub authority: &'static str,
     pub scope: &'static str,
     pub management: &'static str,
+    /// Of the API for STIX objects.
     pub endpoint: &'static str,
-    /// The connector's text for the US Government writes it without the second hyphen; only this
-    /// spelling works there as well, as users report.
-    pub path: &'static str,
+    pub is_public: bool,
     /// What a managed identity's token must be for, where an application trusts it:
     /// <https://learn.microsoft.com/en-us/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity>.
     pub exchange: &'static str,
 }
-
-const PATH: &str = "/workspaces/{workspace_id}/threat-intelligence-stix-objects:upload";
 
 const PUBLIC: Cloud = Cloud {
     authority: "https://login.microsoftonline.com",
     scope: "https://management.azure.com/.default",
     management: "https://management.azure.com",
     endpoint: "https://api.ti.sentinel.azure.com",
-    path: PATH,
+    is_public: true,
     exchange: "api://AzureADTokenExchange",
 };
 
@@ -34,7 +31,7 @@ const US_GOVERNMENT: Cloud = Cloud {
     scope: "https://management.usgovcloudapi.net/.default",
     management: "https://management.usgovcloudapi.net",
     endpoint: "https://api.ti.sentinel.azure.us",
-    path: PATH,
+    is_public: false,
     exchange: "api://AzureADTokenExchangeUSGov",
 };
 
@@ -43,7 +40,7 @@ const CHINA: Cloud = Cloud {
     scope: "https://management.chinacloudapi.cn/.default",
     management: "https://management.chinacloudapi.cn",
     endpoint: "https://api.ti.sentinel.azure.cn",
-    path: PATH,
+    is_public: false,
     exchange: "api://AzureADTokenExchangeChina",
 };
 

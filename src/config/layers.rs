@@ -99,7 +99,9 @@ fn drop_empty_sections(leaves: &mut Leaves) {
         sections.filter(|path| !VERBATIM.contains(&path.as_str())).cloned().collect();
     for path in empty {
         let inside = format!("{path}.");
-        let may_be_empty = path.starts_with("target.") && path.ends_with(".policy");
+        let overlays = [".policy", ".delivery"];
+        let may_be_empty =
+            path.starts_with("target.") && overlays.iter().any(|end| path.ends_with(end));
         if may_be_empty || leaves.keys().any(|other| other.starts_with(&inside)) {
             leaves.remove(&path);
         }

@@ -11,8 +11,8 @@ use super::layers::{Layers, lay};
 use super::mistake::Mistakes;
 use super::reader::{Problem, Reader};
 use super::{
-    Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, check, management,
-    mapping, misp, policy, target,
+    Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, check, limits,
+    management, mapping, misp, policy, target,
 };
 use crate::policy::Tlp;
 use crate::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
@@ -38,17 +38,20 @@ pub fn load(
     let own = misp::url(&mut reader);
     let public_url = required_url(&mut reader, own.as_ref());
     let rendering = Rendering { public_url, ..rendering(&mut reader, policy.tlp_untagged) };
+    let delivery = delivery(&mut reader);
     let config = Config {
         misp: misp::read(&mut reader, own.as_ref(), policy.decay),
         targets: targets
             .iter()
-            .map(|name| target::read(&mut reader, name, (&ledger, &policy, &rendering)))
+            .map(|name| {
+                target::read(&mut reader, name, (&ledger, &policy, &rendering, delivery.limits))
+            })
             .collect(),
         policy,
         rendering,
         ledger,
         guard: guard(&mut reader),
-        delivery: delivery(&mut reader),
+        delivery,
         azure: azure(&mut reader),
         management: management::read(&mut reader),
         admin: admin(&mut reader),
@@ -166,11 +169,8 @@ fn guard(reader: &mut Reader) -> Guard {
 fn delivery(reader: &mut Reader) -> Delivery {
     Delivery {
         linger: reader.duration("delivery.linger", Duration::ZERO),
-        max_objects: reader.number("delivery.max_objects", 1..=100_u16).into(),
-        max_bytes: reader.bytes("delivery.max_bytes", 16 * KIB..=GIB),
-        quota_requests: reader.number("delivery.quota_requests", 0..=99),
+        limits: limits::read(reader),
         quota_window: reader.duration("delivery.quota_window", MILLISECOND),
-        max_in_flight: reader.number("delivery.max_in_flight", 1..=16_u16).into(),
         request_timeout: reader.duration("delivery.request_timeout", MILLISECOND),
         backoff_min: reader.duration("delivery.backoff_min", MILLISECOND),
         backoff_max: reader.duration("delivery.backoff_max", MILLISECOND),

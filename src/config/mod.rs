@@ -3,10 +3,12 @@
 //! The defaults are `config.toml.example`, which is compiled in. [`load`] lays the operator's file
 //! and the environment over it and reports every mistake at once.
 
+mod api;
 mod check;
 mod cloud;
 mod credential;
 mod layers;
+mod limits;
 mod load;
 mod management;
 mod mapping;
@@ -28,6 +30,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+pub use api::Api;
 pub use credential::{Credential, ManagedIdentity};
 pub use layers::{DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
 pub use load::{load, load_rules};
@@ -224,20 +227,14 @@ pub struct LedgerConfig {
     pub tombstones: Duration,
 }
 
-/// How objects leave: the same for all targets.
+/// How objects leave.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     /// How long a batch that is not full waits for more.
     pub linger: Duration,
-    /// Objects a request, at most 100.
-    pub max_objects: usize,
-    /// Bytes a request.
-    pub max_bytes: usize,
-    /// Requests in any `quota_window` per credential, at most 99; 0 is no limit (tests only).
-    pub quota_requests: u32,
+    /// Those of targets without their own.
+    pub limits: Limits,
     pub quota_window: Duration,
-    /// Requests in flight per credential.
-    pub max_in_flight: usize,
     /// One request, from connect to the last byte of the answer.
     pub request_timeout: Duration,
     /// Back-off after 5xx, time-outs, resets: first and longest pause.
@@ -252,6 +249,20 @@ pub struct Delivery {
     pub resend_after: Duration,
     /// How long SIGTERM waits for what is in hand.
     pub grace: Duration,
+}
+
+/// How much a target is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Objects a request, at most 100.
+    pub max_objects: usize,
+    /// Bytes a request.
+    pub max_bytes: usize,
+    /// Requests in any `quota_window`, at most 99; 0 is no limit (tests only). Targets that share a
+    /// credential share the smallest of theirs.
+    pub quota_requests: u32,
+    /// Requests in flight; targets that share a credential share the largest of theirs.
+    pub max_in_flight: usize,
 }
 
 /// The way to Azure, common to all targets.
@@ -280,10 +291,12 @@ pub struct Target {
     pub authority: String,
     /// e.g. `https://management.azure.com/.default`.
     pub scope: String,
+    pub api: Api,
     /// e.g. `https://api.ti.sentinel.azure.com`.
     pub endpoint: String,
     /// With `{workspace_id}` to fill in.
     pub path: String,
+    /// Empty: the API has none.
     pub api_version: String,
     /// Its workspace on the management plane; `None` without names.
     pub managed: Option<ManagedWorkspace>,
@@ -295,6 +308,8 @@ pub struct Target {
     pub identity: Identity,
     /// How its indicators end.
     pub withdraw: Withdraw,
+    /// `[delivery]`'s, and over them the target's own.
+    pub limits: Limits,
 }
 
 /// Whether a target's objects are sent or written to a file.

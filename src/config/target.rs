@@ -5,7 +5,9 @@ use uuid::Uuid;
 
 use super::load::{IDENTITIES, WITHDRAWALS};
 use super::reader::{Problem, Reader};
-use super::{LedgerConfig, Mode, Target, cloud, credential, management, policy};
+use super::{
+    LedgerConfig, Limits, Mode, Target, api, cloud, credential, limits, management, policy,
+};
 use crate::policy::Policy;
 use crate::stix::{Rendering, Withdraw};
 
@@ -16,7 +18,7 @@ const HTTPS: &str = "an https URL without user or password";
 pub(super) fn read(
     reader: &mut Reader,
     name: &str,
-    (ledger, base, rendering): (&LedgerConfig, &Policy, &Rendering),
+    (ledger, base, rendering, limits): (&LedgerConfig, &Policy, &Rendering, Limits),
 ) -> Target {
     let section = format!("target.{name}");
     let key = |leaf: &str| format!("{section}.{leaf}");
@@ -26,6 +28,8 @@ pub(super) fn read(
     let mode = reader.word(&key("mode"), &modes, Mode::Live);
     let live = enabled && mode == Mode::Live;
     let cloud = cloud::read(reader, &key("cloud"));
+    let api = api::read(reader, &key("api"));
+    let endpoint = api.endpoint(&cloud);
     let workspace = reader.optional(&key("workspace_id"), "a uuid", uuid);
     let target = Target {
         name: name.to_owned(),
@@ -43,15 +47,18 @@ pub(super) fn read(
         scope: reader
             .optional(&key("scope"), "URL/.default", scope)
             .unwrap_or_else(|| cloud.scope.to_owned()),
-        endpoint: https(reader, &key("endpoint"), cloud.endpoint),
+        api,
+        endpoint: https(reader, &key("endpoint"), endpoint.unwrap_or_default()),
         path: reader
             .optional(
                 &key("path"),
                 "a path that begins with / and holds {workspace_id}",
                 upload_path,
             )
-            .unwrap_or_else(|| cloud.path.to_owned()),
-        api_version: reader.required(&key("api_version"), "the upload API is versioned"),
+            .unwrap_or_else(|| api.path().to_owned()),
+        api_version: reader
+            .optional(&key("api_version"), "a version", |text| Ok(text.to_owned()))
+            .unwrap_or_else(|| api.version().to_owned()),
         dry_run_file: reader
             .path(&key("dry_run_file"))
             .unwrap_or_else(|| ledger.data_dir.join(format!("dry-run-{name}.ndjson"))),
@@ -59,17 +66,27 @@ pub(super) fn read(
         policy: policy::of_target(reader, name, base),
         identity: reader.own_word(&key("identity"), &IDENTITIES).unwrap_or(rendering.identity),
         withdraw: reader.own_word(&key("withdraw"), &WITHDRAWALS).unwrap_or(rendering.withdraw),
+        limits: limits::of_target(reader, name, limits),
     };
+    if live && target.endpoint.is_empty() && reader.sound(&key("endpoint")) {
+        reader.missing(&key("endpoint"), "no address of this API is known in this cloud");
+    }
     if live && workspace.is_none() && reader.sound(&key("workspace_id")) {
         reader.missing(&key("workspace_id"), "the uuid on the workspace's Overview page");
     }
-    if live && target.withdraw == Withdraw::Delete && target.managed.is_none() {
-        let name = key("workspace_name");
-        if reader.sound(&name) {
-            reader.missing(&name, "withdraw = \"delete\" goes over the management plane: set subscription_id, resource_group and workspace_name");
-        }
+    if live {
+        check_deletions(reader, &target);
     }
     target
+}
+
+/// Deletions go over the management plane.
+fn check_deletions(reader: &mut Reader, target: &Target) {
+    let key = format!("target.{}.workspace_name", target.name);
+    if target.withdraw == Withdraw::Delete && target.managed.is_none() && reader.sound(&key) {
+        let hint = "withdraw = \"delete\" goes over the management plane: set subscription_id, resource_group and workspace_name";
+        reader.missing(&key, hint);
+    }
 }
 
 fn check_name(reader: &mut Reader, name: &str) {

@@ -13,7 +13,7 @@ use crate::policy::OnHit;
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
-    if config.delivery.quota_requests == 0 {
+    if config.delivery.limits.quota_requests == 0 {
         warnings.push("delivery.quota_requests = 0: no limit, Sentinel will answer 429".to_owned());
     } else if config.delivery.quota_window < Duration::from_secs(60) {
         warnings.push("delivery.quota_window is shorter than Sentinel's 60s".to_owned());

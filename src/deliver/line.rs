@@ -10,7 +10,9 @@ use super::halving::{Halving, Record};
 use super::health::Health;
 use super::lanes::{Lanes, Picked, Progress, Room};
 use super::upload;
+use crate::config::{Api, Limits, Target};
 use crate::ledger::{Lane, Ledger, Pending};
+use crate::stix::Identity;
 
 /// Failures in a row after which an unreachable target counts as degraded.
 pub(super) const DEGRADED_AFTER: u32 = 3;
@@ -29,6 +31,7 @@ pub(super) struct Line {
     pub name: String,
     pub workspace: Uuid,
     pub sourcesystem: String,
+    pub api: Api,
     pub way: Way,
     pub lanes: Lanes,
     pub halving: Halving,
@@ -43,6 +46,11 @@ pub(super) struct Line {
     pub failures: u32,
     /// Answers 401 in a row.
     pub unauthorized: u32,
+    /// Answers 429 in a row.
+    pub throttled: u32,
+    /// Until when the last of them asked to wait.
+    pub throttled_until: Option<Instant>,
+    pub limits: Limits,
     pub blocked_until: Option<Instant>,
     /// Objects that were refused alone, until they are tried again.
     resting: HashMap<Uuid, Instant>,
@@ -67,25 +75,14 @@ pub(super) struct Batch {
 }
 
 impl Line {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a plain constructor of what a target is made of"
-    )]
-    pub(super) fn new(
-        name: &str,
-        view: &str,
-        workspace: Uuid,
-        sourcesystem: &str,
-        way: Way,
-        health: Health,
-        withdrawals_first: bool,
-    ) -> Self {
+    pub(super) fn new(target: &Target, view: &str, way: Way, health: Health) -> Self {
         Self {
-            name: name.to_owned(),
-            workspace,
-            sourcesystem: sourcesystem.to_owned(),
+            name: target.name.clone(),
+            workspace: target.workspace_id,
+            sourcesystem: target.sourcesystem.clone(),
+            api: target.api,
             way,
-            lanes: Lanes::new(name, view),
+            lanes: Lanes::new(&target.name, view),
             halving: Halving::default(),
             probing: false,
             probes: 0,
@@ -93,12 +90,15 @@ impl Line {
             check_due: true,
             failures: 0,
             unauthorized: 0,
+            throttled: 0,
+            throttled_until: None,
+            limits: target.limits,
             blocked_until: None,
             resting: HashMap::new(),
             busy: HashSet::new(),
             in_flight: 0,
             health,
-            withdrawals_first,
+            withdrawals_first: target.identity == Identity::Attribute,
         }
     }
 
@@ -244,7 +244,10 @@ impl Line {
     pub(super) fn well(&mut self) {
         self.failures = 0;
         self.unauthorized = 0;
-        self.blocked_until = None;
+        // What was on its way before a 429 does not shorten the wait.
+        self.throttled_until = self.throttled_until.filter(|until| Instant::now() < *until);
+        self.throttled = if self.throttled_until.is_some() { self.throttled } else { 0 };
+        self.blocked_until = self.throttled_until;
         self.probing = false;
         if !self.resting.is_empty() {
             self.resting.clear();

@@ -21,10 +21,9 @@ use super::pacer::Pacer;
 use super::upload;
 use crate::azure::token::{SignIn, SignInError, TokenSource};
 use crate::backoff::Backoff;
-use crate::config::{Config, Delivery, Mode, Secret, Target};
+use crate::config::{Config, Delivery, Limits, Mode, Secret, Target};
 use crate::ledger::{Ledger, Sending, Views};
 use crate::metrics;
-use crate::stix::Identity;
 
 /// Why no sender can be built.
 #[derive(Debug, Error)]
@@ -45,6 +44,8 @@ pub struct Sender {
     pub(super) pacer: Pacer,
     pub(super) backoff: Backoff,
     pub(super) lines: Vec<Line>,
+    /// Requests of all targets together.
+    max_in_flight: usize,
     /// Sign-in failures in a row.
     pub(super) sign_in_failures: u32,
     /// Nothing is sent before: sign-in failed.
@@ -92,23 +93,22 @@ pub fn senders(
     http: &reqwest::Client,
     health: &Health,
 ) -> Result<Vec<Sender>, BuildError> {
-    let mut senders: Vec<(Option<SignIn>, Sender)> = Vec::new();
+    let mut credentials: Vec<(Option<SignIn>, Vec<Line>)> = Vec::new();
     for target in config.targets.iter().filter(|target| target.enabled) {
         let sign_in = (target.mode == Mode::Live).then(|| SignIn::of(target));
         let line = line(config, views.name_of(&target.name), target, http, health)?;
-        if let Some((_, sender)) = senders.iter_mut().find(|(known, _)| *known == sign_in) {
-            sender.lines.push(line);
-            continue;
+        match credentials.iter_mut().find(|(known, _)| *known == sign_in) {
+            Some((_, lines)) => lines.push(line),
+            None => credentials.push((sign_in, vec![line])),
         }
-        let token = match &sign_in {
-            Some(sign_in) => {
-                Some(Arc::new(TokenSource::new(sign_in.clone(), http.clone(), &config.azure)?))
-            }
-            None => None,
-        };
-        senders.push((sign_in, Sender::new(config, ledger, token, line)));
     }
-    Ok(senders.into_iter().map(|(_, sender)| sender).collect())
+    let mut senders = Vec::with_capacity(credentials.len());
+    for (sign_in, lines) in credentials {
+        let token = sign_in.map(|one| TokenSource::new(one, http.clone(), &config.azure));
+        let token = token.transpose()?.map(Arc::new);
+        senders.push(Sender::new(config, ledger, token, lines));
+    }
+    Ok(senders)
 }
 
 fn line(
@@ -124,31 +124,31 @@ fn line(
         }
         Mode::DryRun => Way::File(target.dry_run_file.clone()),
     };
-    let withdrawals_first = target.identity == Identity::Attribute;
     health.update(&target.name, |_| {});
-    Ok(Line::new(
-        &target.name,
-        view,
-        target.workspace_id,
-        &target.sourcesystem,
-        way,
-        health.clone(),
-        withdrawals_first,
-    ))
+    Ok(Line::new(target, view, way, health.clone()))
 }
 
 impl Sender {
-    fn new(config: &Config, ledger: &Ledger, token: Option<Arc<TokenSource>>, line: Line) -> Self {
+    fn new(
+        config: &Config,
+        ledger: &Ledger,
+        token: Option<Arc<TokenSource>>,
+        lines: Vec<Line>,
+    ) -> Self {
         let delivery = config.delivery.clone();
         // What is written to a file has no quota.
-        let requests = if token.is_some() { delivery.quota_requests } else { 0 };
+        let quota = Limits::shared_quota(lines.iter().map(|line| &line.limits));
+        let requests = if token.is_some() { quota } else { 0 };
+        let in_flight = lines.iter().map(|line| line.limits.max_in_flight).max().unwrap_or(1);
         Self {
             ledger: ledger.clone(),
             pacer: Pacer::new(requests, delivery.quota_window, Instant::now()),
             backoff: Backoff::new(delivery.backoff_min, delivery.backoff_max),
             delivery,
             token,
-            lines: vec![line],
+            // Each target may have one on its way, whatever the others do.
+            max_in_flight: in_flight.max(lines.len()),
+            lines,
             sign_in_failures: 0,
             held_until: None,
             renewals: 0,
@@ -243,9 +243,7 @@ impl Sender {
 
     /// Whether no request may leave now, and how long that lasts, if time alone ends it.
     fn must_wait(&mut self, now: Instant) -> Option<Option<Duration>> {
-        // Each target may have one on its way, whatever the others do.
-        let most = self.delivery.max_in_flight.max(self.lines.len());
-        if self.in_flight.len() >= most || !self.signing_in.is_empty() {
+        if self.in_flight.len() >= self.max_in_flight || !self.signing_in.is_empty() {
             return Some(None);
         }
         let until = [self.slot_opens, self.held_until].into_iter().flatten().max()?;
@@ -260,9 +258,11 @@ impl Sender {
     fn next_line(&self, now: Instant) -> Option<usize> {
         let count = self.lines.len();
         // A place is kept free for each other target, so that one that hangs stops none.
-        let most = self.delivery.max_in_flight.saturating_sub(count.saturating_sub(1)).max(1);
+        let most = self.max_in_flight.saturating_sub(count.saturating_sub(1)).max(1);
         let ready = |line: &usize| {
-            self.lines.get(*line).filter(|one| one.in_flight < most).and_then(|one| one.ready(now))
+            let line = self.lines.get(*line)?;
+            let has_place = line.in_flight < most.min(line.limits.max_in_flight);
+            if has_place { line.ready(now) } else { None }
         };
         (0..count)
             .map(|offset| (self.first + offset) % count)
@@ -306,9 +306,9 @@ impl Sender {
 
     /// `None`: nothing of what waited has to be sent.
     async fn batch_of(&mut self, line: usize) -> sqlx::Result<Option<Batch>> {
-        let (objects, bytes) = (self.delivery.max_objects, self.delivery.max_bytes);
-        let room = Room { objects, bytes, is_untouched: true };
         let Some(line) = self.lines.get_mut(line) else { return Ok(None) };
+        let Limits { max_objects: objects, max_bytes: bytes, .. } = line.limits;
+        let room = Room { objects, bytes, is_untouched: true };
         let batch = line.pick(&self.ledger, room).await?;
         if batch.picked.is_empty() {
             line.lanes.advance(batch.progress);
@@ -348,7 +348,7 @@ impl Sender {
             metrics::sent(&line.name, one.lane.word(), 1);
         }
         let objects: Vec<&str> = sending.iter().map(|one| one.json.as_str()).collect();
-        let body = upload::body(&line.sourcesystem, &objects);
+        let body = upload::body(line.api, &line.sourcesystem, &objects);
         let asked = Asked { workspace: line.workspace, objects: objects.len() };
         let (way, renewals) = (line.way.clone(), self.renewals);
         let started = Instant::now();

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::halving::{Record, Ruling};
 use super::lanes::NO_SUMMARY;
-use super::line::DEGRADED_AFTER;
+use super::line::{DEGRADED_AFTER, Line};
 use super::outcome::Outcome;
 use super::sender::{Answer, Sender};
 use crate::azure::token::SignInError;
@@ -149,17 +149,36 @@ impl Sender {
         }
     }
 
+    /// 429: the target waits as told. If another one of the credential is told to wait as well, it is
+    /// the credential's quota that is used up, by whomever, and all of them wait. Microsoft says that
+    /// the quota is a user's; a workspace that is throttled alone must not stop the others.
     fn throttled(&mut self, answer: &Answer, wait: Option<Duration>) -> Next {
+        let now = Instant::now();
         let wait = wait.unwrap_or(self.delivery.throttled_default).max(SHORTEST_HOLD);
-        self.pacer.hold(Instant::now() + wait);
-        if let Some(line) = self.lines.get(answer.line) {
-            tracing::warn!(
-                target_name = line.name,
-                wait_s = wait.as_secs_f64(),
-                "Sentinel answers 429: waiting as told, nothing is lost"
-            );
+        let waits = |line: &Line| line.throttled_until.is_some_and(|until| now < until);
+        let mut others = self.lines.iter().enumerate().filter(|(at, _)| *at != answer.line);
+        let is_alone = !others.any(|(_, line)| waits(line));
+        let shared = self.lines.len() > 1;
+        let Some(line) = self.lines.get_mut(answer.line) else { return Next::Nothing };
+        // Requests that were on their way together are throttled together: that is one answer.
+        if !waits(line) {
+            line.throttled = line.throttled.saturating_add(1);
         }
-        Next::Nothing
+        line.throttled_until = line.throttled_until.max(Some(now + wait));
+        tracing::warn!(
+            target_name = line.name,
+            wait_s = wait.as_secs_f64(),
+            "Sentinel answers 429: waiting as told, nothing is lost"
+        );
+        if !(shared && is_alone) {
+            self.pacer.hold(now + wait);
+            return Next::Nothing;
+        }
+        // Each try is a slot of the others: again and again it is tried ever more slowly.
+        let slower = wait.saturating_mul(1_u32 << line.throttled.saturating_sub(1).min(16));
+        let why = (line.throttled >= DEGRADED_AFTER)
+            .then(|| "Sentinel throttles it again and again (429), and no other target".to_owned());
+        Next::Hold(slower.min(self.delivery.backoff_max).max(wait), why)
     }
 
     fn transient(&mut self, answer: &Answer, why: String, wait: Option<Duration>) -> Next {

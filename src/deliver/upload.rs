@@ -1,7 +1,7 @@
 //! One upload request, from bytes to the answer as it came. Knows HTTP, and no policy.
 //!
-//! `POST {endpoint}{path}?api-version={api_version}`, see
-//! <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>.
+//! `POST {endpoint}{path}?api-version={api_version}`, by whichever of Sentinel's upload APIs, see
+//! [`Api`].
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use reqwest::{Response, Url};
 
 use super::outcome::{NoReply, Reply};
 use crate::azure::http::explain;
-use crate::config::{Secret, Target};
+use crate::config::{Api, Secret, Target};
 
 /// Of an answer's body, bytes; what follows is not read.
 const MAX_ANSWER: usize = 1 << 20;
@@ -55,7 +55,9 @@ impl Client {
         if url.scheme() != "https" {
             return Err(wrong("the scheme is another".to_owned()));
         }
-        url.query_pairs_mut().append_pair("api-version", &target.api_version);
+        if !target.api_version.is_empty() {
+            url.query_pairs_mut().append_pair("api-version", &target.api_version);
+        }
         Ok(Self { http, url, timeout })
     }
 
@@ -107,15 +109,17 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-/// The body of a request: `{"sourcesystem":…,"stixobjects":[…]}`, from objects that are JSON
+/// The body of a request, e.g. `{"sourcesystem":…,"stixobjects":[…]}`, from objects that are JSON
 /// already and are copied as they are.
 #[must_use]
-pub fn body(sourcesystem: &str, objects: &[impl AsRef<str>]) -> Bytes {
+pub fn body(api: Api, sourcesystem: &str, objects: &[impl AsRef<str>]) -> Bytes {
     let size: usize = objects.iter().map(|object| object.as_ref().len() + 1).sum();
     let mut body = String::with_capacity(size + sourcesystem.len() + 64);
     body.push_str("{\"sourcesystem\":");
     body.push_str(&serde_json::Value::from(sourcesystem).to_string());
-    body.push_str(",\"stixobjects\":[");
+    body.push_str(",\"");
+    body.push_str(api.list());
+    body.push_str("\":[");
     for (position, object) in objects.iter().enumerate() {
         if position > 0 {
             body.push(',');
@@ -134,7 +138,9 @@ mod tests {
     fn body_copies_the_objects_and_escapes_the_source() {
         let objects = [r#"{"id": "a",  "n":1e2}"#, r#"{"id":"b"}"#];
         let text = r#"{"sourcesystem":"a \"b\"","stixobjects":[{"id": "a",  "n":1e2},{"id":"b"}]}"#;
-        assert_eq!(body(r#"a "b""#, &objects), text);
-        assert_eq!(body("s", &[] as &[&str]), r#"{"sourcesystem":"s","stixobjects":[]}"#);
+        assert_eq!(body(Api::StixObjects, r#"a "b""#, &objects), text);
+        let empty = |api| body(api, "s", &[] as &[&str]);
+        assert_eq!(empty(Api::IndicatorsV2), r#"{"sourcesystem":"s","indicators":[]}"#);
+        assert_eq!(empty(Api::IndicatorsV1), r#"{"sourcesystem":"s","value":[]}"#);
     }
 }

@@ -120,7 +120,7 @@ async fn change_view(
              CASE w.version WHEN 0 THEN w.revoke ELSE $3 OR w.kind = 'relationship' END,
              w.source, w.said_at, w.observable
          FROM delivered d JOIN wanted w ON w.view = $4 AND w.object = d.object
-         WHERE d.target = $5 AND w.kind IN ('indicator', 'relationship')
+         WHERE d.target = $5 AND w.kind IN ('indicator', $6)
          ON CONFLICT (view, object) DO NOTHING",
     )
     .bind(&to.name)
@@ -128,6 +128,7 @@ async fn change_view(
     .bind(withdraw == Withdraw::Revoke)
     .bind(from)
     .bind(&target.target)
+    .bind(if to.only_indicators { "indicator" } else { "relationship" })
     .execute(&mut **tx)
     .await?
     .rows_affected();

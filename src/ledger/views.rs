@@ -1,6 +1,7 @@
 //! The views: targets with equal policy, identity and withdrawal see one merged set of wanted objects.
 //! The namespace is one for all, so claims of one observable have one key whatever the view.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -16,6 +17,8 @@ use crate::stix::{Expiry, Identity, Merger, Observable, Rendering, Withdraw};
 #[derive(Debug, Clone)]
 pub struct View {
     pub name: String,
+    /// Nothing goes beside the indicators.
+    pub(super) only_indicators: bool,
     /// Those that changes are queued for: the enabled ones.
     pub targets: Vec<String>,
     /// The others.
@@ -36,6 +39,9 @@ const DEFAULT: &str = "default";
 /// its name.
 pub(super) const BY_ATTRIBUTE: &str = "/attribute";
 
+/// Ends the names of views of targets that take nothing but indicators.
+const ONLY_INDICATORS: &str = "/indicators";
+
 /// A configured target.
 #[derive(Debug, Clone)]
 pub struct Member<'p> {
@@ -47,12 +53,23 @@ pub struct Member<'p> {
     pub policy: &'p Policy,
     pub identity: Identity,
     pub withdraw: Withdraw,
+    /// Nothing goes beside the indicators: its API takes nothing else.
+    pub only_indicators: bool,
 }
 
 impl Member<'_> {
     fn shares(&self, other: &Self) -> bool {
-        let settings = |one: &Self| (one.identity, one.withdraw);
+        let settings = |one: &Self| (one.identity, one.withdraw, one.only_indicators);
         self.policy == other.policy && settings(self) == settings(other)
+    }
+
+    fn rendering(&self, common: &Rendering) -> Rendering {
+        let Self { identity, withdraw, .. } = *self;
+        let context = match self.only_indicators {
+            true => BTreeSet::new(),
+            false => common.context.clone(),
+        };
+        Rendering { identity, withdraw, context, ..common.clone() }
     }
 }
 
@@ -65,6 +82,7 @@ impl View {
         let judge = Judge::new(policy);
         Self {
             name: name.to_owned(),
+            only_indicators: name.ends_with(ONLY_INDICATORS),
             targets,
             disabled: Vec::new(),
             merger: Merger::new(&rendering, &judge),
@@ -119,9 +137,8 @@ impl Views {
         for member in members {
             let known = found.iter().position(|(first, _)| first.shares(member));
             let place = known.unwrap_or_else(|| {
-                let Member { identity, withdraw, .. } = *member;
                 let name = name(member, (base, rendering));
-                let rendering = Rendering { identity, withdraw, ..rendering.clone() };
+                let rendering = member.rendering(rendering);
                 found.push((member, View::new(&name, vec![], member.policy, &rendering)));
                 found.len() - 1
             });
@@ -245,13 +262,17 @@ impl Views {
 /// A target may be called `default` and have settings of its own.
 fn name(member: &Member<'_>, (policy, rendering): (&Policy, &Rendering)) -> String {
     let common = (policy, rendering.identity, rendering.withdraw);
-    let name = match ((member.policy, member.identity, member.withdraw) == common, member.name) {
+    let mut name = match ((member.policy, member.identity, member.withdraw) == common, member.name)
+    {
         (true, _) => DEFAULT.to_owned(),
         (false, DEFAULT) => format!("{DEFAULT}/own"),
         (false, name) => name.to_owned(),
     };
-    match member.identity {
-        Identity::Observable => name,
-        Identity::Attribute => name + BY_ATTRIBUTE,
+    if member.identity == Identity::Attribute {
+        name.push_str(BY_ATTRIBUTE);
     }
+    if member.only_indicators {
+        name.push_str(ONLY_INDICATORS);
+    }
+    name
 }

@@ -1,11 +1,12 @@
 //! Faults on order.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use uuid::Uuid;
 
 /// What happens to an upload request instead of, or beside, its ordinary treatment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub enum SignInFault {
 pub(super) struct Faults {
     pub(super) next: VecDeque<Fault>,
     pub(super) always: Option<Fault>,
+    /// That of every request to a workspace, before all others.
+    pub(super) always_for: HashMap<Uuid, Fault>,
     pub(super) sign_ins: VecDeque<SignInFault>,
     /// Of the next requests to the management plane.
     pub(super) management: VecDeque<Fault>,
@@ -67,7 +70,10 @@ pub(super) struct Faults {
 
 impl Faults {
     /// The fault of the request that arrives now.
-    pub(super) fn take(&mut self) -> Fault {
+    pub(super) fn take(&mut self, workspace: Option<Uuid>) -> Fault {
+        if let Some(fault) = workspace.and_then(|workspace| self.always_for.get(&workspace)) {
+            return fault.clone();
+        }
         self.next.pop_front().or_else(|| self.always.clone()).unwrap_or(Fault::None)
     }
 

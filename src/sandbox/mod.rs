@@ -162,6 +162,12 @@ impl Sandbox {
         self.world.with(|state| state.objects(workspace))
     }
 
+    /// How many objects `workspace` holds.
+    #[must_use]
+    pub fn count(&self, workspace: Uuid) -> usize {
+        self.world.with(|state| state.count(workspace, |_| true))
+    }
+
     /// Every upload request so far, in the order of arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<Upload> {
@@ -188,6 +194,14 @@ impl Sandbox {
     /// The fault of every request that no script covers, until `None` is set.
     pub fn always(&self, fault: Option<Fault>) {
         self.world.with(|state| state.faults.always = fault);
+    }
+
+    /// The fault of every request to one workspace, until `None` is set.
+    pub fn always_for(&self, workspace: Uuid, fault: Option<Fault>) {
+        self.world.with(|state| match fault {
+            Some(fault) => drop(state.faults.always_for.insert(workspace, fault)),
+            None => drop(state.faults.always_for.remove(&workspace)),
+        });
     }
 
     /// Scripts the next sign-ins.
@@ -287,15 +301,18 @@ pub async fn serve_until(
 
 fn app(world: Arc<World>, connections: Connections) -> Router {
     let place = upload::Place { world: Arc::clone(&world), connections };
-    let uploads = Router::new().route("/workspaces/{id}/{action}", post(upload::upload));
+    let uploads = Router::new()
+        .route("/workspaces/{id}/{action}", post(upload::upload))
+        .route("/{id}/{action}", post(upload::upload_v1));
     let uploads = uploads.with_state(place.clone());
     let sign_in = Router::new().route("/{tenant}/oauth2/v2.0/token", post(entra::token));
-    let threats = "/subscriptions/{subscription}/resourceGroups/{group}/providers\
-                   /Microsoft.OperationalInsights/workspaces/{name}/providers\
-                   /Microsoft.SecurityInsights";
+    let workspace = "/subscriptions/{subscription}/resourceGroups/{group}/providers\
+                     /Microsoft.OperationalInsights/workspaces/{name}";
+    let threats = format!("{workspace}/providers/Microsoft.SecurityInsights");
     let management = Router::new()
         .route(&format!("{threats}/threatIntelligence/main/{{action}}"), any(manage::main))
         .route(&format!("{threats}/threatintelligence/{{resource}}"), any(manage::resource))
+        .route(workspace, get(manage::workspace_itself))
         .with_state(place.clone());
     let pages = Router::new().route("/", get(page::page)).route("/objects", get(page::objects));
     let all = uploads

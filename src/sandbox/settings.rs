@@ -46,6 +46,14 @@ pub struct Account {
     pub tenant_id: String,
     pub client_id: String,
     pub client_secret: Secret,
+    /// Where it has the role to upload; empty: everywhere.
+    pub workspaces: Vec<Uuid>,
+}
+
+impl Account {
+    pub(super) fn may_upload_to(&self, workspace: Uuid) -> bool {
+        self.workspaces.is_empty() || self.workspaces.contains(&workspace)
+    }
 }
 
 impl Default for Settings {
@@ -59,6 +67,7 @@ impl Default for Settings {
                 tenant_id: id(1).to_string(),
                 client_id: id(2).to_string(),
                 client_secret: Secret::new("sandbox-secret"),
+                workspaces: Vec::new(),
             }],
             workspaces: vec![id(3)],
             subscription_id: id(4),
@@ -75,11 +84,15 @@ impl Default for Settings {
     }
 }
 
-/// The relay's environment for a sandbox: one target for each workspace, all of the first account.
+/// The relay's environment for a sandbox: one target for each workspace, of the first account that may
+/// upload to it.
 pub(super) fn relay_environment(settings: &Settings, base_url: &str, ca_file: &Path) -> String {
     let mut text = format!("MSR_AZURE__CA_FILE={}\n", ca_file.display());
-    let Some(account) = settings.accounts.first() else { return text };
     for (number, workspace) in settings.workspaces.iter().enumerate() {
+        let mut accounts = settings.accounts.iter();
+        let Some(account) = accounts.find(|account| account.may_upload_to(*workspace)) else {
+            continue;
+        };
         let target =
             if number == 0 { "SANDBOX".to_owned() } else { format!("SANDBOX_{}", number + 1) };
         for (key, value) in [

@@ -36,6 +36,8 @@ pub struct Upload {
     pub answered: Option<Instant>,
     /// `None` where the token names nobody.
     pub client_id: Option<String>,
+    /// The one that the path names, known or not.
+    pub workspace: Option<Uuid>,
     /// `None` as `answered`.
     pub status: Option<u16>,
     pub bytes: usize,
@@ -51,11 +53,12 @@ pub struct Upload {
 
 impl Upload {
     /// Of which nothing else is known yet.
-    pub(super) fn arrives_now() -> Self {
+    pub(super) fn arrives_now(workspace: Option<Uuid>) -> Self {
         Self {
             arrived: Instant::now(),
             answered: None,
             client_id: None,
+            workspace,
             status: None,
             bytes: 0,
             objects: 0,

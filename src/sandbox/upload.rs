@@ -19,9 +19,36 @@ use super::fault::Fault;
 use super::state::{self, World};
 use super::validate::{self, Batch};
 
-const ACTION: &str = "threat-intelligence-stix-objects:upload";
+/// An upload API: what ends its path, its version, and the list in its body. The older two are those of
+/// <https://learn.microsoft.com/en-us/azure/sentinel/upload-indicators-api>.
+#[derive(Debug, Clone, Copy)]
+struct Api {
+    action: &'static str,
+    version: Option<&'static str>,
+    list: &'static str,
+    only_indicators: bool,
+}
 
-const API_VERSION: &str = "2024-02-01-preview";
+const APIS: [Api; 3] = [
+    Api {
+        action: "threat-intelligence-stix-objects:upload",
+        version: Some("2024-02-01-preview"),
+        list: "stixobjects",
+        only_indicators: false,
+    },
+    Api {
+        action: "threatintelligenceindicators:upload",
+        version: Some("2022-07-01"),
+        list: "indicators",
+        only_indicators: true,
+    },
+    Api {
+        action: "threatintelligence:upload-indicators",
+        version: None,
+        list: "value",
+        only_indicators: true,
+    },
+];
 
 /// What a handler needs: the world, and the means to cut its own connection.
 #[derive(Debug, Clone)]
@@ -41,15 +68,40 @@ struct Answer {
     rejected: Vec<usize>,
 }
 
-/// `POST /workspaces/{id}/threat-intelligence-stix-objects:upload?api-version=…`
+/// `POST /workspaces/{id}/threat-intelligence-stix-objects:upload?api-version=…`, and the second of the
+/// older APIs.
 pub(super) async fn upload(
-    State(place): State<Place>,
+    place: State<Place>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path((workspace, action)): Path<(String, String)>,
     request: Request,
 ) -> Response {
+    let mut apis = APIS.into_iter().filter(|api| api.version.is_some());
+    let api = apis.find(|api| api.action == action);
+    answer(place.0, peer, (&workspace, api), request).await
+}
+
+/// `POST /{id}/threatintelligence:upload-indicators`
+pub(super) async fn upload_v1(
+    place: State<Place>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path((workspace, action)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    let mut apis = APIS.into_iter().filter(|api| api.version.is_none());
+    let api = apis.find(|api| api.action == action);
+    answer(place.0, peer, (&workspace, api), request).await
+}
+
+async fn answer(
+    place: Place,
+    peer: SocketAddr,
+    (workspace, api): (&str, Option<Api>),
+    request: Request,
+) -> Response {
     let world = &place.world;
-    let number = world.with(|state| state.arrived(state::Upload::arrives_now()));
+    let workspace = Uuid::parse_str(workspace).ok();
+    let number = world.with(|state| state.arrived(state::Upload::arrives_now(workspace)));
     let (head, body) = request.into_parts();
     let Some(body) = read(body, world.settings.max_bytes).await else {
         return finish(world, number, too_large());
@@ -63,12 +115,12 @@ pub(super) async fn upload(
     let bearer = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let asked = Asked {
         token: bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default(),
-        workspace: &workspace,
-        action: &action,
+        workspace,
+        api,
         query: head.uri.query().unwrap_or_default(),
         body: &body,
     };
-    let fault = match world.with(|state| admit(world, state, number, asked.token)) {
+    let fault = match world.with(|state| admit(world, state, number, &asked)) {
         Ok(fault) => fault,
         Err(refusal) => return finish(world, number, refusal),
     };
@@ -98,8 +150,8 @@ pub(super) async fn upload(
 
 struct Asked<'r> {
     token: &'r str,
-    workspace: &'r str,
-    action: &'r str,
+    workspace: Option<Uuid>,
+    api: Option<Api>,
     query: &'r str,
     body: &'r [u8],
 }
@@ -113,10 +165,10 @@ fn admit(
     world: &World,
     state: &mut state::State,
     number: usize,
-    token: &str,
+    asked: &Asked<'_>,
 ) -> Result<Fault, Answer> {
     let now = Instant::now();
-    let owner = state.tokens.get(token).filter(|token| token.ends > now);
+    let owner = state.tokens.get(asked.token).filter(|token| token.ends > now);
     let Some(client_id) = owner.map(|token| token.client_id.clone()) else {
         return Err(unauthorized());
     };
@@ -126,7 +178,7 @@ fn admit(
         let seconds = whole_seconds(wait);
         throttled(Some(seconds), world.settings.retry_after.then_some(seconds))
     })?;
-    Ok(state.faults.take())
+    Ok(state.faults.take(asked.workspace))
 }
 
 /// The first whole second after the wait.
@@ -181,24 +233,30 @@ fn scripted(world: &World, fault: &Fault, token: &str) -> Option<Answer> {
 
 /// What Sentinel does with a request that it lets in.
 fn process(world: &World, asked: &Asked<'_>) -> Answer {
-    if asked.action != ACTION {
+    let Some(api) = asked.api else {
         return error(404, "NotFound", "Resource not found.");
-    }
+    };
     let version = pairs(asked.query).into_iter().find(|(key, _)| key == "api-version");
-    if version.is_none_or(|(_, version)| version != API_VERSION) {
-        let text = format!("The api-version is missing or unknown; supported: {API_VERSION}.");
+    let version = version.as_ref().map(|(_, version)| version.as_str());
+    if let Some(supported) = api.version.filter(|supported| version != Some(supported)) {
+        let text = format!("The api-version is missing or unknown; supported: {supported}.");
         return error(400, "InvalidApiVersionParameter", &text);
     }
-    let workspace = Uuid::parse_str(asked.workspace).ok();
-    let known = workspace.filter(|workspace| world.settings.workspaces.contains(workspace));
+    let known = asked.workspace.filter(|workspace| world.settings.workspaces.contains(workspace));
     let Some(workspace) = known else { return unknown_workspace() };
-    match validate::batch(asked.body, world.settings.max_objects) {
-        Ok(batch) => world.with(|state| take(state, workspace, batch)),
+    let client_id = world.with(|state| Some(state.tokens.get(asked.token)?.client_id.clone()));
+    let mut accounts = world.settings.accounts.iter();
+    let account = accounts.find(|one| Some(&one.client_id) == client_id.as_ref());
+    if account.is_some_and(|account| !account.may_upload_to(workspace)) {
+        return no_role(client_id.as_deref().unwrap_or_default(), workspace);
+    }
+    match validate::batch(asked.body, api.list, world.settings.max_objects) {
+        Ok(batch) => world.with(|state| take(state, (workspace, api), batch)),
         Err(problem) => error(400, "BadRequest", &problem),
     }
 }
 
-fn take(state: &mut state::State, workspace: Uuid, batch: Batch) -> Answer {
+fn take(state: &mut state::State, (workspace, api): (Uuid, Api), batch: Batch) -> Answer {
     let objects = batch.objects.len();
     if state.faults.poisons(&batch.objects) {
         let refusal = error(400, "BadRequest", "One of the objects is not valid.");
@@ -207,6 +265,9 @@ fn take(state: &mut state::State, workspace: Uuid, batch: Batch) -> Answer {
     let (mut errors, mut rejected) = (Vec::new(), Vec::new());
     for (index, object) in batch.objects.into_iter().enumerate() {
         let mut wrong = validate::object(&object);
+        if api.only_indicators && object.get("type").and_then(Value::as_str) != Some("indicator") {
+            wrong.push("Error for Property=type: Object type is not supported.".to_owned());
+        }
         wrong.extend(state.faults.rejection(&object));
         let id = object.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
         if wrong.is_empty() {
@@ -226,6 +287,22 @@ fn take(state: &mut state::State, workspace: Uuid, batch: Batch) -> Answer {
 fn error(status: u16, code: &str, message: &str) -> Answer {
     let body = json!({"error": {"code": code, "message": message}}).to_string();
     Answer { status, body, ..Answer::default() }
+}
+
+/// As it was seen: <https://github.com/cudeso/misp2sentinel/issues/154>.
+fn no_role(object_id: &str, workspace: Uuid) -> Answer {
+    let message = format!(
+        "The Object ID [{object_id}] does not have required permission to perform this action on \
+         the workspace [{workspace}]."
+    );
+    let body = json!({"error": {
+        "code": "UnauthorizedAccess",
+        "message": message,
+        "details": [],
+        "target": null,
+        "additionalInfo": null,
+    }});
+    Answer { status: 403, body: body.to_string(), ..Answer::default() }
 }
 
 fn unauthorized() -> Answer {

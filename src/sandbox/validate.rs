@@ -20,8 +20,8 @@ pub(super) struct Batch {
     pub(super) objects: Vec<Value>,
 }
 
-/// Reads a body, or says why the whole of it is a bad request.
-pub(super) fn batch(body: &[u8], max_objects: usize) -> Result<Batch, String> {
+/// Reads a body whose objects are in `list`, or says why the whole of it is a bad request.
+pub(super) fn batch(body: &[u8], list: &str, max_objects: usize) -> Result<Batch, String> {
     let body: Value =
         serde_json::from_slice(body).map_err(|error| format!("The body is not JSON: {error}."))?;
     let Value::Object(mut body) = body else {
@@ -37,11 +37,11 @@ pub(super) fn batch(body: &[u8], max_objects: usize) -> Result<Batch, String> {
     if sourcesystem.eq_ignore_ascii_case(RESERVED) {
         return Err(format!("sourcesystem \"{RESERVED}\" is reserved."));
     }
-    let Some(Value::Array(objects)) = body.remove("stixobjects") else {
-        return Err("stixobjects is required.".to_owned());
+    let Some(Value::Array(objects)) = body.remove(list) else {
+        return Err(format!("{list} is required."));
     };
     if objects.is_empty() || objects.len() > max_objects {
-        return Err(format!("stixobjects must hold 1 to {max_objects} objects."));
+        return Err(format!("{list} must hold 1 to {max_objects} objects."));
     }
     Ok(Batch { sourcesystem, objects })
 }
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn whole_request_is_checked_first() {
-        let refused = |body: &str| batch(body.as_bytes(), 2).unwrap_err();
+        let refused = |body: &str| batch(body.as_bytes(), "stixobjects", 2).unwrap_err();
         assert!(refused("{").contains("not JSON"));
         assert!(refused("[]").contains("JSON object"));
         assert!(refused(r#"{"stixobjects":[{}]}"#).contains("sourcesystem"));
@@ -282,6 +282,6 @@ mod tests {
         assert!(refused(reserved).contains("reserved"));
         let long = format!(r#"{{"sourcesystem":"{}","stixobjects":[{{}}]}}"#, "x".repeat(257));
         assert!(refused(&long).contains("256"));
-        assert!(batch(br#"{"sourcesystem":"x","stixobjects":[{},{}]}"#, 2).is_ok());
+        assert!(batch(br#"{"sourcesystem":"x","stixobjects":[{},{}]}"#, "stixobjects", 2).is_ok());
     }
 }

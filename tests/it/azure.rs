@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::azure::http::{self, HttpError};
 use misp_sentinel_relay::azure::token::{SignIn, SignInError, TokenSource};
-use misp_sentinel_relay::config::{Azure, Credential, Secret};
+use misp_sentinel_relay::config::{Api, Azure, Credential, Secret};
 use misp_sentinel_relay::deliver::outcome::Outcome;
 use misp_sentinel_relay::deliver::upload;
 use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings, SignInFault};
@@ -296,7 +296,10 @@ async fn upload_arrives_as_it_was_written() {
     }
     let requests = sandbox.requests();
     assert_eq!(requests.iter().map(|r| r.objects).collect::<Vec<_>>(), [100, 1]);
-    assert_eq!(requests[0].bytes, upload::body("misp-sentinel-relay", &objects).len());
+    assert_eq!(
+        requests[0].bytes,
+        upload::body(Api::StixObjects, "misp-sentinel-relay", &objects).len()
+    );
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use misp_sentinel_relay::rest::Client;
 use misp_sentinel_relay::sandbox::misp::{
     Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, Warninglist,
 };
-use misp_sentinel_relay::sandbox::{Fault, Sandbox, SignInFault};
+use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings, SignInFault};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -18,7 +18,7 @@ use crate::rest_tls::{authority, params, serve, signed};
 use crate::support::publisher::Publisher;
 use crate::support::relay::{FAST, Relay, environment};
 use crate::support::rest::{FakeRest, settings};
-use crate::support::sandbox::start;
+use crate::support::sandbox::{start, start_with};
 
 const ADMIN: &str = "SiteAdministratorsKeyOfTheMispStandIn000";
 const READER: &str = "AReadOnlyKeyOfTheMispStandIn000000000000";
@@ -180,6 +180,7 @@ async fn a_sound_set_up_is_well_in_every_step() {
         "ledger",
         "token",
         "workspace",
+        "read-back",
         "quota",
     ];
     assert_eq!(order, expected);
@@ -346,8 +347,14 @@ async fn topics_off() {
 async fn wrong_workspace() {
     let mut setup = Setup::well().await;
     setup.set("MSR_TARGET__SANDBOX__WORKSPACE_ID", UNKNOWN);
-    let evidence = ["could not be found"];
-    setup.check(&[]).one_error("workspace", "sandbox", &evidence, &["check workspace_id", UNKNOWN]);
+    let told = setup.check(&[]);
+    let [upload, read_back] = told.of("error")[..] else { panic!("{:#?}", told.findings) };
+    let remedy = ["check workspace_id", UNKNOWN];
+    matches(upload, ("workspace", "sandbox"), &["could not be found"], &remedy);
+    let right = setup.sandbox.settings().workspaces[0].to_string();
+    let evidence = ["/workspaces/workspace-1 has the workspace ID", &right, UNKNOWN];
+    let remedy = [&*format!("set target.sandbox.workspace_id to {right}")];
+    matches(read_back, ("read-back", "sandbox"), &evidence, &remedy);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -413,7 +420,7 @@ async fn unknown_authority() {
     setup.set("MSR_AZURE__CA_FILE", other.ca_file().display().to_string());
     let told = setup.check(&[]);
     let errors = told.of("error");
-    let parts = [("host", "Entra localhost:"), ("host", "Sentinel localhost:")];
+    let parts = ["Entra", "Sentinel", "management"].map(|part| ("host", part));
     assert_eq!(errors.len(), parts.len(), "{:#?}", told.findings);
     for (error, part) in errors.into_iter().zip(parts) {
         let evidence = ["signed by CN=misp-sentinel-relay sandbox CA", "does not know"];
@@ -557,4 +564,26 @@ async fn settings_of_misp_are_read_as_recorded() {
         assert_eq!(said.is_ok(), suffix.is_empty(), "{said:?}");
     }
     assert_eq!(setup.rest.requests()[0].path, format!("/servers/getSetting/{NAME}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_name_of_the_feed() {
+    let mut setup = Setup::well().await;
+    setup.set("MSR_MISP__ZEROMQ__ENDPOINTS", "tcp://misp-core.invalid:50000");
+    let evidence = ["cannot reach MISP's ZeroMQ", "lookup"];
+    let remedy = ["misp.zeromq.endpoints", "DNS"];
+    setup.check(&[]).one_error("zeromq", "tcp://misp-core.invalid", &evidence, &remedy);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_role_on_the_workspace() {
+    let account = Settings::default().accounts[0].client_id.clone();
+    let sandbox = start_with(Settings { unprivileged: vec![account], ..Settings::default() }).await;
+    let setup = Setup::with(Publisher::bind(), sandbox).await;
+    let told = setup.check(&[]);
+    let read_back = told.find("read-back", "sandbox");
+    let remedy =
+        ["Microsoft Sentinel Reader", "object id ", "/resourceGroups/", "/workspaces/workspace-1"];
+    matches(read_back, ("read-back", "sandbox"), &["does not have authorization"], &remedy);
+    assert_eq!(told.code, Some(2));
 }

@@ -11,7 +11,8 @@ use super::support::relay::held;
 use super::support::sandbox::{PATIENCE, eventually};
 use super::support::scene::Scene;
 
-const ALL: (&str, &str) = ("MSR_INDICATOR__CONTEXT", "identity,attack-pattern,threat-actor");
+pub(crate) const ALL: (&str, &str) =
+    ("MSR_INDICATOR__CONTEXT", "identity,attack-pattern,threat-actor");
 const IDENTITY: (&str, &str) = ("MSR_INDICATOR__CONTEXT", "identity");
 const ORG: &str = "11111111-1111-4111-8111-111111111111";
 const TECHNIQUE: &str = "a62a8db3-f23a-4d8f-afd6-9dbc77e7813b";
@@ -19,7 +20,7 @@ const TAG: &str = "misp-galaxy:mitre-attack-pattern=\"Phishing - T1566\"";
 const NAMESPACE: &str = "8c500619-d1c3-41e9-8c16-d5239cb5451c";
 
 /// Some days ago, so that nothing has expired.
-fn then() -> i64 {
+pub(crate) fn then() -> i64 {
     Ledger::now() / 1_000 - 100_000
 }
 
@@ -29,7 +30,7 @@ fn event_uuid(number: u32) -> String {
 
 /// An event of the organisation, which calls itself `name`: each domain with or without the
 /// technique's tag.
-fn event(number: u32, timestamp: i64, name: &str, domains: &[(&str, bool)]) -> Vec<u8> {
+pub(crate) fn event(number: u32, timestamp: i64, name: &str, domains: &[(&str, bool)]) -> Vec<u8> {
     let galaxies = json!([{"type": "mitre-attack-pattern", "GalaxyCluster": [{
         "uuid": TECHNIQUE, "type": "mitre-attack-pattern", "tag_name": TAG, "default": true,
         "value": "Phishing - T1566", "description": "d", "meta": {"external_id": ["T1566"]},

@@ -38,6 +38,8 @@ mod import;
 #[cfg(test)]
 mod independent;
 #[cfg(test)]
+mod isolation;
+#[cfg(test)]
 mod kitchen_sink;
 #[cfg(test)]
 mod late_news;
@@ -45,6 +47,8 @@ mod late_news;
 mod ledger;
 #[cfg(test)]
 mod ledger_care;
+#[cfg(test)]
+mod legacy;
 #[cfg(test)]
 mod libraries;
 #[cfg(test)]

@@ -4,11 +4,13 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use misp_sentinel_relay::config::Api;
 use misp_sentinel_relay::deliver::outcome::Outcome;
 use misp_sentinel_relay::sandbox::{Fault, Settings, serve_until};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use uuid::Uuid;
 
 use crate::support::sandbox::{
     PATIENCE, SOURCE, Uploader, all_well, azure, indicator, start, start_with, target,
@@ -85,7 +87,7 @@ async fn address_and_token_are_checked() {
     let sandbox = start().await;
     let objects = [indicator(1)];
     let mut foreign = target(&sandbox);
-    foreign.workspace_id = uuid::Uuid::from_u128(9);
+    foreign.workspace_id = Uuid::from_u128(9);
     let mut old = target(&sandbox);
     old.api_version = "2022-07-01".to_owned();
     let mut misspelled = target(&sandbox);
@@ -111,7 +113,8 @@ async fn same_id_of_another_source_is_another_object_and_the_newest_stays() {
     let changed = indicator(1).replace("2027-11-01", "2026-12-01");
     assert_eq!(uploader.send(std::slice::from_ref(&changed)).await, all_well());
     let token = uploader.tokens.token().await.unwrap();
-    let body = misp_sentinel_relay::deliver::upload::body("other", &[indicator(1)]);
+    let body =
+        misp_sentinel_relay::deliver::upload::body(Api::StixObjects, "other", &[indicator(1)]);
     assert_eq!(uploader.client.send(&token, body).await.unwrap().status, 200);
     let held = sandbox.objects(uploader.workspace);
     let newest: serde_json::Value = serde_json::from_str(&changed).unwrap();
@@ -154,7 +157,8 @@ async fn reset_is_one_of_tcp() {
     let config = Arc::new(config);
     for fault in [Fault::ResetBefore, Fault::ResetAfter] {
         sandbox.script([fault]);
-        let body = misp_sentinel_relay::deliver::upload::body(SOURCE, &[indicator(1)]);
+        let body =
+            misp_sentinel_relay::deliver::upload::body(Api::StixObjects, SOURCE, &[indicator(1)]);
         let head = format!(
             "POST {}?{} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
              Content-Length: {}\r\n\r\n",
@@ -222,4 +226,20 @@ async fn serving_tells_how_to_use_it_and_ends_when_told() {
     assert!(out.contains(&format!("MSR_TARGET__SANDBOX__WORKSPACE_ID={workspace}")), "{out}");
     assert!(out.contains("MSR_TARGET__SANDBOX__AUTHORITY=https://localhost:"), "{out}");
     assert!(std::fs::read_to_string(ca_file).unwrap().contains("BEGIN CERTIFICATE"));
+}
+
+#[tokio::test]
+async fn an_account_without_a_role_is_told_so_and_names_the_workspace() {
+    let mut settings = Settings { quota_requests: 0, ..Settings::default() };
+    let (own, other) = (settings.workspaces[0], Uuid::from_u128(0x77));
+    settings.workspaces.push(other);
+    settings.accounts[0].workspaces = vec![own];
+    let sandbox = start_with(settings).await;
+    assert_eq!(Uploader::new(&sandbox).send(&[indicator(1)]).await, all_well());
+    let mut target = target(&sandbox);
+    target.workspace_id = other;
+    let refused = Uploader::of(&target, &azure(&sandbox), PATIENCE).send(&[indicator(1)]).await;
+    let Outcome::Forbidden { why } = refused else { panic!("{refused:?}") };
+    assert!(why.contains(&other.to_string()), "{why}");
+    assert_eq!((sandbox.count(own), sandbox.count(other)), (1, 0));
 }

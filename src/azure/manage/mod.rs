@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use reqwest::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
 use reqwest::{Method, Response, Url};
+use uuid::Uuid;
 
 pub use shape::{Condition, Found};
 pub use walk::Walk;
@@ -22,6 +23,9 @@ use crate::deliver::outcome::Reply;
 
 /// Of an answer's body, bytes: a page of 1,000 indicators is a few MB.
 const MAX_ANSWER: usize = 64 << 20;
+
+/// Of `Microsoft.OperationalInsights/workspaces`.
+const WORKSPACE_VERSION: &str = "2023-09-01";
 
 /// Why the management plane does not tell.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -105,6 +109,17 @@ impl Client {
     #[must_use]
     pub fn scope(&self) -> &str {
         self.asked.scope.path()
+    }
+
+    /// The workspace's own ID, which uploads name.
+    ///
+    /// # Errors
+    /// [`ManageError`].
+    pub async fn workspace_id(&self) -> Result<Uuid, ManageError> {
+        let mut url = self.asked.scope.clone();
+        url.query_pairs_mut().append_pair("api-version", WORKSPACE_VERSION);
+        let reply = self.send(&Message { method: Method::GET, url, body: None }).await?;
+        shape::workspace_id(&reply.body)
     }
 
     /// How many objects meet a condition.

@@ -1,10 +1,7 @@
 //! What a refusal of the management plane means: which role is missing, where, and for whom.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
-
 use super::ManageError;
+use crate::azure::token;
 use crate::config::Secret;
 use crate::deliver::outcome::Reply;
 
@@ -12,7 +9,7 @@ pub(super) fn explain(reply: &Reply, scope: &str, token: Option<&Secret>) -> Man
     let said = reply.words();
     let remedy = match reply.status {
         401 | 403 => {
-            let who = object_id(&said).or_else(|| oid(token?.expose()));
+            let who = object_id(&said).or_else(|| token::object_id(token?));
             let who = who.map_or_else(String::new, |id| format!(" (object id {id})"));
             format!(
                 "give the application{who} the role \"Microsoft Sentinel Reader\" (\"Microsoft \
@@ -38,18 +35,11 @@ fn object_id(said: &str) -> Option<String> {
     Some(id.to_owned())
 }
 
-/// The claim `oid` of a token: <https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference>.
-fn oid(token: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Claims {
-        oid: String,
-    }
-    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    serde_json::from_slice::<Claims>(&claims).ok().map(|claims| claims.oid)
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     fn reply(status: u16, body: &str) -> Reply {

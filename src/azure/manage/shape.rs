@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::ManageError;
 
@@ -97,6 +98,20 @@ fn object(mut item: Value) -> Option<Found> {
     let source = text(properties.get("source")).unwrap_or_default();
     let data = properties.get_mut("data")?.take();
     Some(Found { resource, source, data })
+}
+
+pub(super) fn workspace_id(body: &[u8]) -> Result<Uuid, ManageError> {
+    #[derive(Deserialize)]
+    struct Workspace {
+        properties: Properties,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Properties {
+        customer_id: Uuid,
+    }
+    let read = serde_json::from_slice::<Workspace>(body).map_err(|error| unreadable(&error))?;
+    Ok(read.properties.customer_id)
 }
 
 fn unreadable(error: &serde_json::Error) -> ManageError {

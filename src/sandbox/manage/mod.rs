@@ -26,6 +26,9 @@ pub(super) use query::Paging;
 
 const API_VERSION: &str = "2025-07-01-preview";
 
+/// Of workspaces themselves.
+const WORKSPACE_VERSION: &str = "2023-09-01";
+
 /// Of a request's body, bytes.
 const MAX_BYTES: usize = 1 << 20;
 
@@ -72,6 +75,16 @@ pub(super) async fn main(
     request: Request,
 ) -> Response {
     serve(state, peer, ([subscription, group, name], action), request).await
+}
+
+/// `GET …/workspaces/{name}`: the workspace itself.
+pub(super) async fn workspace_itself(
+    state: State<Place>,
+    peer: ConnectInfo<SocketAddr>,
+    Path((subscription, group, name)): Path<(String, String, String)>,
+    request: Request,
+) -> Response {
+    serve(state, peer, ([subscription, group, name], String::new()), request).await
 }
 
 /// `DELETE …/threatIntelligence/{resource}`: a resource id as `query` gave it.
@@ -140,7 +153,8 @@ fn answer(
         return forbidden(asked, what, owner);
     }
     let version = pairs(&asked.query).into_iter().find(|(key, _)| key == "api-version");
-    if version.is_none_or(|(_, version)| version != API_VERSION) {
+    let known = if what.is_empty() { WORKSPACE_VERSION } else { API_VERSION };
+    if version.is_none_or(|(_, version)| version != known) {
         return error(400, "InvalidApiVersionParameter", "The api-version is missing or unknown.");
     }
     let Some(workspace) = workspace(world, asked) else {
@@ -152,6 +166,11 @@ fn answer(
         return error(404, "ResourceNotFound", &text);
     };
     match (what, method) {
+        ("", &Method::GET) => Answer::ok(&json!({
+            "name": asked.name,
+            "type": "Microsoft.OperationalInsights/workspaces",
+            "properties": {"customerId": workspace, "provisioningState": "Succeeded"},
+        })),
         ("query", &Method::POST) => query::query(world, workspace, asked, body),
         ("query", &Method::GET) => query::next_page(world, workspace, asked),
         ("count", &Method::POST) => query::count(world, workspace, body),

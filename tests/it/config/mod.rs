@@ -217,11 +217,11 @@ fn tables_of_tags_are_added_to_and_checked() {
 #[test]
 fn the_example_gives_delivery_and_the_public_cloud() {
     let config = load(LEAST, &[]).unwrap();
-    assert_eq!(config.delivery.max_objects, 100);
-    assert_eq!(config.delivery.quota_requests, 99);
+    assert_eq!(config.delivery.limits.max_objects, 100);
+    assert_eq!(config.delivery.limits.quota_requests, 99);
     assert_eq!(config.delivery.quota_window, Duration::from_secs(60));
     assert_eq!(config.delivery.linger, Duration::from_millis(200));
-    assert_eq!(config.delivery.max_in_flight, 4);
+    assert_eq!(config.delivery.limits.max_in_flight, 4);
     let [target] = config.targets.as_slice() else { panic!("{:?}", config.targets) };
     assert_eq!(target.name, "soc");
     assert!(target.enabled && target.mode == Mode::Live);
@@ -247,7 +247,7 @@ fn environment_wins_over_the_file_and_the_file_over_the_defaults() {
     let config = load(&own, &environment).unwrap();
     assert_eq!(config.delivery.linger, Duration::ZERO);
     assert_eq!(config.delivery.grace, Duration::from_secs(3));
-    assert_eq!(config.delivery.max_objects, 100);
+    assert_eq!(config.delivery.limits.max_objects, 100);
     assert_eq!(config.misp.zeromq.endpoints, ["tcp://a:1", "tcp://b:2"]);
     assert_eq!(config.policy.threat_levels, [1, 2]);
     assert!(!config.policy.to_ids);
@@ -450,7 +450,7 @@ fn rules_of_one_key() {
         ("indicator.namespace", "'misp'", "no uuid"),
         ("indicator.default_confidence", "101", "out of range"),
         ("indicator.identity", "'value'", "observable, attribute"),
-        ("indicator.withdraw", "'delete'", "expire, revoke"),
+        ("indicator.withdraw", "'remove'", "expire, revoke, delete"),
         ("expiry.renew", "true", "first_seen_by_relay"),
         ("expiry.days.url", "-1", "out of range"),
         ("delivery.max_objects", "101", "from 1 to 100"),

@@ -1,6 +1,7 @@
 //! Targets: their names, clouds, credentials and policies.
 
-use misp_sentinel_relay::stix::Withdraw;
+use misp_sentinel_relay::config::Limits;
+use misp_sentinel_relay::stix::{Identity, Withdraw};
 
 use super::*;
 
@@ -139,6 +140,51 @@ fn each_cloud_has_its_addresses_and_any_of_them_may_be_another() {
     assert_eq!(own.0, "https://login.chinacloudapi.cn");
     assert_eq!((own.2.as_str(), own.3.as_str()), ("https://upload.example", "/x/{workspace_id}"));
     assert!(problems(with(&[("target.soc.cloud", "'germany'")])).contains_key("target.soc.cloud"));
+}
+
+#[test]
+fn a_target_lays_its_own_limits_identity_and_withdrawal_over_the_common_ones() {
+    let own = format!(
+        "[delivery]\nmax_objects = 50\n[indicator]\nidentity = \"attribute\"\n{LEAST}
+         identity = \"observable\"\nwithdraw = \"revoke\"\n
+         [target.soc.delivery]\nquota_requests = 20\nmax_bytes = \"64KiB\"\n
+         [target.soc-eu]\nenabled = false\n[target.soc-eu.delivery]\n"
+    );
+    let config = load(&own, &[("MSR_TARGET__SOC_EU__DELIVERY__MAX_IN_FLIGHT", "2")]).unwrap();
+    let [soc, eu] = &config.targets[..] else { panic!() };
+    let common = config.delivery.limits;
+    assert_eq!((common.max_objects, common.quota_requests), (50, 99));
+    assert_eq!(soc.limits, Limits { quota_requests: 20, max_bytes: 64 << 10, ..common });
+    assert_eq!(eu.limits, Limits { max_in_flight: 2, ..common });
+    assert_eq!((soc.identity, soc.withdraw), (Identity::Observable, Withdraw::Revoke));
+    assert_eq!((eu.identity, eu.withdraw), (Identity::Attribute, Withdraw::Expire));
+    let wrong = format!(
+        "{LEAST}identity = \"attributes\"\n[target.soc.delivery]\nmax_objects = 101\nquota = 3\n"
+    );
+    let mistakes = load(&wrong, &[]).unwrap_err().to_string();
+    for words in ["did you mean attribute?", "1 to 100", "target.soc.delivery.quota"] {
+        assert!(mistakes.contains(words), "{words}: {mistakes}");
+    }
+}
+
+#[test]
+fn each_upload_api_has_its_address_where_one_is_known() {
+    let of = |lines: &[(&str, &str)]| {
+        let target = with(lines).unwrap().targets[0].clone();
+        [target.endpoint, target.path, target.api_version]
+    };
+    let new = "/workspaces/{workspace_id}/threat-intelligence-stix-objects:upload";
+    assert_eq!(of(&[]), ["https://api.ti.sentinel.azure.com", new, "2024-02-01-preview"]);
+    let api = "target.soc.api";
+    let legacy = "https://sentinelus.azure-api.net";
+    let second = "/workspaces/{workspace_id}/threatintelligenceindicators:upload";
+    assert_eq!(of(&[(api, "'indicators-v2'")]), [legacy, second, "2022-07-01"]);
+    let first = "/{workspace_id}/threatintelligence:upload-indicators";
+    assert_eq!(of(&[(api, "'indicators-v1'")]), [legacy, first, ""]);
+    let elsewhere = [(api, "'indicators-v2'"), ("target.soc.cloud", "'china'")];
+    assert!(problems(with(&elsewhere)).contains_key("target.soc.endpoint"));
+    let short = [(api, "'indicators-v1'"), ("delivery.quota_window", "'1s'")];
+    assert!(problems(with(&short)).contains_key("delivery.quota_window"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use misp_sentinel_relay::azure::token::{SignIn, TokenSource};
 use misp_sentinel_relay::azure::{http, manage};
 use misp_sentinel_relay::config::{
-    self, Azure, Credential, ManagedWorkspace, Management, Mode, Secret, Target,
+    self, Api, Azure, Credential, Limits, ManagedWorkspace, Management, Mode, Secret, Target,
 };
 use misp_sentinel_relay::deliver::outcome::{Asked, NoReply, Outcome, Reply};
 use misp_sentinel_relay::deliver::upload;
@@ -79,6 +79,7 @@ pub(crate) fn target(sandbox: &Sandbox) -> Target {
         sourcesystem: SOURCE.to_owned(),
         authority: sandbox.base_url(),
         scope: "https://management.azure.com/.default".to_owned(),
+        api: Api::StixObjects,
         endpoint: sandbox.base_url(),
         path: "/workspaces/{workspace_id}/threat-intelligence-stix-objects:upload".to_owned(),
         api_version: "2024-02-01-preview".to_owned(),
@@ -87,6 +88,12 @@ pub(crate) fn target(sandbox: &Sandbox) -> Target {
         policy: config::load_rules(None, std::iter::empty()).unwrap().policy,
         identity: Identity::Observable,
         withdraw: Withdraw::Expire,
+        limits: Limits {
+            max_objects: 100,
+            max_bytes: 1 << 20,
+            quota_requests: 0,
+            max_in_flight: 4,
+        },
     }
 }
 
@@ -134,7 +141,7 @@ impl Uploader {
     }
 
     pub(crate) async fn post(&self, token: &Secret, objects: &[String]) -> Result<Reply, NoReply> {
-        self.client.send(token, upload::body(SOURCE, objects)).await
+        self.client.send(token, upload::body(Api::StixObjects, SOURCE, objects)).await
     }
 }
 

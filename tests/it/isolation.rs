@@ -1,0 +1,157 @@
+//! Many targets over a few credentials: one that is down, throttled or misconfigured slows no other.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use misp_sentinel_relay::config::Secret;
+use misp_sentinel_relay::sandbox::{Account, Fault, Sandbox, Settings};
+use uuid::Uuid;
+
+use super::support::event::{Attribute, publication, then};
+use super::support::publisher::Publisher;
+use super::support::relay::Relay;
+use super::support::sandbox::start_with;
+
+const TARGETS: usize = 20;
+const CREDENTIALS: usize = 5;
+const OBJECTS: usize = 300;
+/// In each window: what the relay allows itself, and what the sandbox allows.
+const QUOTA: (u32, u32) = (38, 40);
+/// Of Sentinel's minute a twelfth, and so are the relay's pauses.
+const WINDOW: Duration = Duration::from_secs(5);
+const SETTINGS: [(&str, &str); 8] = [
+    ("MSR_DELIVERY__QUOTA_REQUESTS", "38"),
+    ("MSR_DELIVERY__QUOTA_WINDOW", "5s"),
+    ("MSR_DELIVERY__MAX_OBJECTS", "15"),
+    ("MSR_DELIVERY__REQUEST_TIMEOUT", "2500ms"),
+    ("MSR_DELIVERY__BACKOFF_MIN", "80ms"),
+    ("MSR_DELIVERY__BACKOFF_MAX", "5s"),
+    ("MSR_DELIVERY__DEGRADED_RETRY", "5s"),
+    ("MSR_DELIVERY__THROTTLED_DEFAULT", "5s"),
+];
+
+/// Of three credentials the first target each.
+const DOWN: usize = 0;
+const THROTTLED: usize = 4;
+const MISCONFIGURED: usize = 8;
+const BAD: [usize; 3] = [DOWN, THROTTLED, MISCONFIGURED];
+
+fn workspace(target: usize) -> Uuid {
+    Uuid::from_u128(0x4000_8000_0000_0000_0100 + target as u128)
+}
+
+fn credential(target: usize) -> usize {
+    target * CREDENTIALS / TARGETS
+}
+
+async fn sandbox() -> Sandbox {
+    let account = |number: usize| Account {
+        tenant_id: Uuid::from_u128(0x4000_8000_0000_0000_0200 + number as u128).to_string(),
+        client_id: format!("client-{number}"),
+        client_secret: Secret::new(format!("secret-{number}")),
+        workspaces: (0..TARGETS)
+            .filter(|target| credential(*target) == number)
+            .map(workspace)
+            .collect(),
+    };
+    start_with(Settings {
+        accounts: (0..CREDENTIALS).map(account).collect(),
+        workspaces: (0..TARGETS).map(workspace).collect(),
+        quota_requests: QUOTA.1,
+        quota_window: WINDOW,
+        ..Settings::default()
+    })
+    .await
+}
+
+fn setting(target: usize, key: &str) -> String {
+    let name = if target == 0 { "SANDBOX".to_owned() } else { format!("SANDBOX_{}", target + 1) };
+    format!("MSR_TARGET__{name}__{key}")
+}
+
+/// How long it takes, for each credential, until its good targets hold everything.
+async fn run(with_bad_ones: bool) -> BTreeMap<usize, Duration> {
+    let sandbox = sandbox().await;
+    sandbox.always_for(workspace(DOWN), Some(Fault::NeverAnswers));
+    let throttled = Fault::Throttled { seconds: Some(1), header: None };
+    sandbox.always_for(workspace(THROTTLED), Some(throttled.clone()));
+    let publisher = Publisher::bind();
+    let nobody = Uuid::from_u128(0x4000_8000_0000_0000_0999).to_string();
+    let (wrong, enabled) =
+        (setting(MISCONFIGURED, "WORKSPACE_ID"), BAD.map(|bad| setting(bad, "ENABLED")));
+    let mut settings = SETTINGS.to_vec();
+    if with_bad_ones {
+        settings.push((&wrong, &nobody));
+    } else {
+        settings.extend(enabled.iter().map(|key| (key.as_str(), "false")));
+    }
+    let relay = Relay::start(&sandbox, &publisher, &settings).await;
+    let values: Vec<String> = (0..OBJECTS).map(|number| format!("host-{number}.example")).collect();
+    let numbered = values.iter().enumerate();
+    let attributes: Vec<Attribute<'_>> =
+        numbered.map(|(number, value)| (number + 1, value.as_str(), &[][..])).collect();
+    let began = Instant::now();
+    publisher.send(&publication(then(), &attributes)).await;
+    let good: Vec<usize> = (0..TARGETS).filter(|target| !BAD.contains(target)).collect();
+    let mut took = BTreeMap::new();
+    let mut changes = sandbox.changes();
+    while took.len() < good.len() {
+        let in_time = tokio::time::timeout(Duration::from_secs(20), changes.changed()).await;
+        assert!(in_time.is_ok(), "nothing arrives any more; done: {took:?}");
+        for target in &good {
+            if !took.contains_key(target) && sandbox.count(workspace(*target)) == OBJECTS {
+                took.insert(*target, began.elapsed());
+            }
+        }
+    }
+    let over: Vec<_> = sandbox
+        .requests()
+        .into_iter()
+        .filter(|upload| upload.status == Some(429) && upload.fault != throttled)
+        .collect();
+    assert!(over.is_empty(), "the quota of a credential was exceeded: {over:#?}");
+    let bad = sandbox
+        .requests()
+        .into_iter()
+        .filter(|upload| !good.iter().any(|target| upload.workspace == Some(workspace(*target))));
+    let tried = bad.count();
+    assert_eq!(tried > 0, with_bad_ones, "{tried}");
+    if with_bad_ones {
+        tells_of_the_bad_ones(&relay);
+    }
+    let mut by_credential = BTreeMap::new();
+    for (target, time) in took {
+        let last: &mut Duration = by_credential.entry(credential(target)).or_default();
+        *last = time.max(*last);
+    }
+    by_credential
+}
+
+fn tells_of_the_bad_ones(relay: &Relay) {
+    let status = relay.command(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let targets = status["relay"]["targets"].as_array().unwrap();
+    let told = |target: usize| {
+        let name = setting(target, "").to_lowercase().replace("msr_target__", "");
+        let name = name.trim_end_matches('_').replace('_', "-");
+        targets.iter().find(|one| one["target"] == name).unwrap_or_else(|| panic!("{status:#}"))
+    };
+    for target in 0..TARGETS {
+        let degraded = !told(target)["degraded"].is_null();
+        let may_be = BAD.contains(&target);
+        assert!(may_be || !degraded, "{:#}", told(target));
+        assert!(target != MISCONFIGURED || degraded, "{:#}", told(target));
+        assert!(told(target)["next_try"].is_null() != BAD.contains(&target), "{:#}", told(target));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_twenty_targets_three_bad_ones_slow_none_of_the_others() {
+    let without = run(false).await;
+    let with = run(true).await;
+    println!("seconds per credential without the bad ones: {without:.1?}, with them: {with:.1?}");
+    for (credential, time) in &with {
+        let bound = without[credential].mul_f64(1.1);
+        assert!(*time <= bound, "credential {credential}: {time:?}, without bad ones {without:?}");
+    }
+}
