@@ -29,6 +29,24 @@ pub fn way(azure: &Azure) -> Way<'_> {
     }
 }
 
+/// The client for the machine's own metadata service: never through a proxy, and without TLS where
+/// the address says so.
+///
+/// # Errors
+/// [`HttpError`]
+pub(super) fn metadata_client(azure: &Azure) -> Result<reqwest::Client, HttpError> {
+    let way = Way {
+        section: SECTION,
+        https_only: false,
+        trust: Trust::Authorities,
+        ca_file: azure.ca_file.as_deref(),
+        proxy: Some("none"),
+        connect_timeout: azure.connect_timeout,
+    };
+    let client = way.builder()?.build();
+    client.map_err(|error| HttpError::Tls { section: SECTION, why: chain(&error) })
+}
+
 /// A transport error in one line, with the remedy where the certificate is the cause.
 #[must_use]
 pub fn explain(error: &reqwest::Error) -> String {

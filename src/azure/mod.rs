@@ -1,9 +1,16 @@
 //! The way into Azure: one HTTP client, sign-ins over it, the management plane, and what refusals mean.
 
+mod assertion;
+mod certificate;
+mod credential;
 pub mod http;
 pub mod manage;
 mod refusal;
+mod remedy;
 pub mod token;
 mod transport;
+pub mod vault;
 
-pub use refusal::Refusal;
+pub use assertion::statement;
+pub use certificate::{Certificate, CertificateError};
+pub use refusal::{Refusal, Who};

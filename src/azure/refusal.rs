@@ -1,26 +1,49 @@
-//! Entra's refusals in plain words: what it said, and what to do.
+//! Refusals in plain words: what was said, and what to do.
 //!
-//! Codes: <https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes>.
+//! Codes of Entra: <https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes>.
 
 use std::fmt;
 
 use serde::Deserialize;
 
+use super::remedy::remedy;
 use super::token::SignIn;
-use crate::config::Credential;
 
 /// How much of a description is kept, characters.
 const KEPT: usize = 600;
 
-/// What Entra said about a sign-in.
+/// A shorter word that begins as tokens do is none.
+const SHORTEST_TOKEN: usize = 40;
+
+/// Who was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    Entra,
+    /// The metadata service of the machine, or App Service's endpoint.
+    ManagedIdentity,
+    KeyVault,
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Entra => "Entra",
+            Self::ManagedIdentity => "the managed identity endpoint",
+            Self::KeyVault => "Key Vault",
+        })
+    }
+}
+
+/// What was said about a sign-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
+    pub who: Who,
     pub status: u16,
     /// e.g. `AADSTS7000215`; empty where the answer has none.
     pub code: String,
     /// OAuth's word, e.g. `invalid_client`; empty where the answer has none.
     pub error: String,
-    /// Entra's own sentence, trace and correlation id included.
+    /// Their own sentence, trace and correlation id included.
     pub description: String,
     /// What to do about it; empty where we do not know.
     pub remedy: String,
@@ -32,28 +55,37 @@ struct Answer {
     error: String,
     error_description: String,
     error_codes: Vec<u64>,
+    /// App Service's word for `error_description`.
+    message: String,
 }
 
 impl Refusal {
-    /// Reads an answer that is no success. The secret is taken out, should Entra repeat it.
-    pub(super) fn read(status: u16, body: &[u8], sign_in: &SignIn) -> Self {
+    /// Reads an answer that is no success. Secrets are taken out, should they be repeated.
+    pub(super) fn read(who: Who, status: u16, body: &[u8], sign_in: &SignIn) -> Self {
         let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
-        let mut description = answer.error_description.replace(['\r', '\n'], " ");
+        let said = match answer.error_description.is_empty() {
+            true => &answer.message,
+            false => &answer.error_description,
+        };
+        let mut description = said.replace(['\r', '\n'], " ");
         if description.is_empty() && answer.error.is_empty() {
             description = String::from_utf8_lossy(body).replace(['\r', '\n'], " ");
         }
         let description = redacted(&description, sign_in);
         let description: String = description.chars().take(KEPT).collect();
         let code = code(&answer, &description);
-        let remedy = remedy(&code, status, sign_in);
         let error = redacted(&answer.error, sign_in);
-        Self { status, code, error, description, remedy }
+        let mut refusal = Self { who, status, code, error, description, remedy: String::new() };
+        refusal.remedy = remedy(&refusal, sign_in);
+        refusal
     }
 
-    /// Whether the same sign-in may succeed in a moment.
+    /// Whether the same sign-in may succeed in a moment. The metadata service says 404 and 410 while
+    /// it is being updated.
     pub(super) fn may_pass(&self) -> bool {
         matches!(self.status, 408 | 429 | 500..=599)
             || matches!(self.error.as_str(), "temporarily_unavailable" | "server_error")
+            || (self.who == Who::ManagedIdentity && matches!(self.status, 404 | 410))
     }
 }
 
@@ -81,68 +113,54 @@ fn code(answer: &Answer, description: &str) -> String {
     number.map(|number| format!("AADSTS{number}")).unwrap_or_default()
 }
 
-/// Without the secret, should Entra repeat it.
+/// Without the secret, and without anything that looks like a token or an assertion.
 fn redacted(text: &str, sign_in: &SignIn) -> String {
-    let secret = match &sign_in.credential {
-        Credential::ClientSecret { secret, .. } if secret.is_given() => secret,
-        Credential::ClientSecret { .. }
-        | Credential::Certificate { .. }
-        | Credential::ManagedIdentity(_)
-        | Credential::WorkloadIdentity { .. }
-        | Credential::FederatedManagedIdentity { .. }
-        | Credential::AzureCli { .. } => return text.to_owned(),
+    let mut credential = sign_in.credential.clone();
+    let secret = credential.secret_mut().filter(|secret| !secret.expose().is_empty());
+    let text = match secret {
+        Some(secret) => text.replace(secret.expose(), "[redacted]"),
+        None => text.to_owned(),
     };
-    text.replace(secret.expose(), "[redacted]")
-}
-
-fn remedy(code: &str, status: u16, sign_in: &SignIn) -> String {
-    let SignIn { credential, authority, .. } = sign_in;
-    let (tenant_id, client_id) = (credential.tenant_id(), credential.client_id());
-    match code {
-        "AADSTS7000215" => format!(
-            "client_secret is not a secret of application {client_id}: use the secret's value, \
-             not its secret ID (the value is shown only once, when the secret is made)"
-        ),
-        "AADSTS7000222" => format!(
-            "the secret of application {client_id} has expired: make a new one under \
-             Certificates & secrets and set client_secret"
-        ),
-        "AADSTS700016" => format!(
-            "tenant {tenant_id} knows no application {client_id}: check client_id (the Application \
-             (client) ID, not the object ID) and tenant_id"
-        ),
-        "AADSTS90002" | "AADSTS900023" => format!(
-            "{authority} knows no tenant {tenant_id}: check tenant_id (the Directory (tenant) ID), \
-             and the authority if the tenant is in another cloud"
-        ),
-        "AADSTS7000112" => format!("application {client_id} is disabled: enable it in Entra"),
-        "AADSTS500011" | "AADSTS70011" | "AADSTS1002012" => format!(
-            "check scope: it must be the resource of the cloud at {authority}, ending in /.default"
-        ),
-        _ if code.is_empty() && status == 404 => format!("check authority {authority}"),
-        _ => String::new(),
-    }
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let words = text.split_inclusive(|c| !is_part(c)).map(|word| {
+        let token = word.trim_end_matches(|c| !is_part(c));
+        match token.len() >= SHORTEST_TOKEN && token.starts_with("eyJ") {
+            true => word.replace(token, "[redacted]"),
+            false => word.to_owned(),
+        }
+    });
+    words.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
+    use crate::config::{Credential, ManagedIdentity, Secret};
 
-    fn sign_in() -> SignIn {
+    fn secret() -> Credential {
+        Credential::ClientSecret {
+            tenant_id: "contoso.example".to_owned(),
+            client_id: "c1".to_owned(),
+            secret: Secret::new("hush~hush"),
+        }
+    }
+
+    fn sign_in(credential: Credential) -> SignIn {
         SignIn {
-            credential: Credential::ClientSecret {
-                tenant_id: "contoso.example".to_owned(),
-                client_id: "c1".to_owned(),
-                secret: Secret::new("hush~hush"),
-            },
+            credential,
             authority: "https://login.example".to_owned(),
             scope: "https://management.example/.default".to_owned(),
         }
     }
 
     fn read(status: u16, body: &str) -> Refusal {
-        Refusal::read(status, body.as_bytes(), &sign_in())
+        Refusal::read(Who::Entra, status, body.as_bytes(), &sign_in(secret()))
+    }
+
+    fn coded(number: &str, credential: &Credential) -> Refusal {
+        let body =
+            format!(r#"{{"error":"invalid_client","error_description":"AADSTS{number}: words"}}"#);
+        Refusal::read(Who::Entra, 401, body.as_bytes(), &sign_in(credential.clone()))
     }
 
     #[test]
@@ -157,19 +175,62 @@ mod tests {
     }
 
     #[test]
-    fn common_causes_have_a_remedy() {
-        for (number, hint) in [
-            ("7000222", "has expired"),
-            ("700016", "knows no application c1"),
-            ("90002", "knows no tenant contoso.example"),
+    fn common_causes_have_a_remedy_that_names_the_field() {
+        let (tenant_id, client_id) = ("contoso.example".to_owned(), "c1".to_owned());
+        let certificate = Credential::Certificate {
+            tenant_id: tenant_id.clone(),
+            client_id: client_id.clone(),
+            file: "/run/app.pem".into(),
+            password: Secret::new(""),
+        };
+        let pod = Credential::WorkloadIdentity {
+            tenant_id: tenant_id.clone(),
+            client_id: client_id.clone(),
+            token_file: "/var/run/token".into(),
+        };
+        let federated = Credential::FederatedManagedIdentity {
+            tenant_id,
+            client_id,
+            identity: ManagedIdentity::ClientId("m1".to_owned()),
+            audience: "api://AzureADTokenExchange".to_owned(),
+        };
+        for (number, credential, hint) in [
+            ("7000222", &secret(), "has expired"),
+            ("7000222", &certificate, "certificate_file"),
+            ("700016", &secret(), "knows no application c1"),
+            ("90002", &secret(), "knows no tenant contoso.example"),
+            ("700027", &certificate, "/run/app.pem"),
+            ("700027", &certificate, "Certificates & secrets"),
+            ("700024", &certificate, "clock"),
+            ("700024", &pod, "/var/run/token"),
+            ("70021", &pod, "federated credential"),
+            ("700211", &pod, "issuer"),
+            ("700213", &pod, "subject"),
+            ("700213", &federated, "managed_identity"),
+            ("700212", &federated, "api://AzureADTokenExchange"),
+            ("53003", &secret(), "conditional access"),
+            ("7000112", &secret(), "disabled"),
         ] {
-            let body = format!(
-                r#"{{"error":"invalid_request","error_description":"AADSTS{number}: words"}}"#
-            );
-            let refusal = read(400, &body);
+            let refusal = coded(number, credential);
             assert_eq!(refusal.code, format!("AADSTS{number}"));
-            assert!(refusal.to_string().contains(hint), "{refusal}");
+            assert!(refusal.to_string().contains(hint), "{hint}: {refusal}");
         }
+    }
+
+    #[test]
+    fn identity_that_the_machine_does_not_have_is_named() {
+        let identity = ManagedIdentity::ClientId("m1".to_owned());
+        let sign_in = sign_in(Credential::ManagedIdentity(identity));
+        let body = br#"{"error":"invalid_request","error_description":"Identity not found"}"#;
+        let refusal = Refusal::read(Who::ManagedIdentity, 400, body, &sign_in);
+        assert!(!refusal.may_pass());
+        assert!(refusal.remedy.contains("client:m1"), "{refusal}");
+        assert!(refusal.remedy.contains("assign"), "{refusal}");
+        assert!(Refusal::read(Who::ManagedIdentity, 404, b"", &sign_in).may_pass());
+        assert!(Refusal::read(Who::ManagedIdentity, 410, b"", &sign_in).may_pass());
+        let app_service = br#"{"statusCode":400,"message":"No User Assigned found"}"#;
+        let refusal = Refusal::read(Who::ManagedIdentity, 400, app_service, &sign_in);
+        assert_eq!(refusal.description, "No User Assigned found");
     }
 
     #[test]
@@ -177,6 +238,20 @@ mod tests {
         let body = r#"{"error":"invalid_request","error_description":"Application with identifier 'hush~hush' was not found"}"#;
         assert!(!format!("{0} {0:?}", read(400, body)).contains("hush~hush"));
         assert!(!read(400, "you sent hush~hush").to_string().contains("hush~hush"));
+    }
+
+    #[test]
+    fn assertions_are_never_repeated() {
+        let token = format!("eyJhbGciOiJQUzI1NiJ9.{}.c2lnbmF0dXJl-_", "QUJD".repeat(20));
+        let body = serde_json::json!({
+            "error": "invalid_client",
+            "error_description": format!("AADSTS50027: JWT '{token}' is invalid, says eyJsomebody."),
+        });
+        let refusal = read(401, &body.to_string());
+        assert_eq!(
+            refusal.description,
+            "AADSTS50027: JWT '[redacted]' is invalid, says eyJsomebody."
+        );
     }
 
     #[test]
@@ -193,5 +268,6 @@ mod tests {
         assert!(read(429, "").may_pass());
         assert!(read(400, r#"{"error":"temporarily_unavailable"}"#).may_pass());
         assert!(!read(400, r#"{"error":"unauthorized_client"}"#).may_pass());
+        assert!(!read(404, "").may_pass());
     }
 }

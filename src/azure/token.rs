@@ -2,21 +2,20 @@
 //!
 //! The SDK caches a token until five minutes before its end and has no way to drop it: a fresh
 //! token is a new credential object. Its retries are off; one deadline holds for the whole.
+//! A refused sign-in reads the secret again, where it came from, and tries a new one at once.
 
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::{AccessToken, TokenCredential};
-use azure_core::http::{ClientOptions, RetryOptions, Transport};
-use azure_identity::{ClientSecretCredential, ClientSecretCredentialOptions};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::credential::Tools;
 use super::refusal::Refusal;
-use super::transport::{self, Failure};
+use super::transport::Failure;
 use crate::config::{Azure, Credential, Secret, Target};
 use crate::metrics;
 
@@ -25,6 +24,9 @@ const RENEWAL_PAUSE: Duration = Duration::from_secs(20);
 
 /// A token is used until this close to its end.
 const MARGIN: Duration = Duration::from_secs(30);
+
+/// From this close to its end on, another one is asked for. The SDK's own caches keep it too.
+const RENEWAL: Duration = Duration::from_secs(300);
 
 /// Who signs in, where, and for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,11 +53,11 @@ impl SignIn {
 /// Why there is no token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignInError {
-    /// Entra says no: somebody must change something.
-    #[error("Entra refuses the sign-in: {0}")]
+    /// Entra, or whoever stands before it, says no: somebody must change something.
+    #[error("{who} refuses the sign-in: {0}", who = .0.who)]
     Refused(Refusal),
     /// No answer, or one that may be another in a moment.
-    #[error("Entra cannot be reached: {0}")]
+    #[error("{0}")]
     Unreachable(String),
     /// The settings cannot be used to sign in at all.
     #[error("sign-in is not possible: {0}")]
@@ -77,14 +79,15 @@ impl SignInError {
 /// Tokens for one credential.
 #[derive(Debug)]
 pub struct TokenSource {
-    sign_in: SignIn,
-    http: reqwest::Client,
+    tools: Tools,
     timeout: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
+    /// With the secret as it was last read.
+    sign_in: SignIn,
     signer: Arc<dyn TokenCredential>,
     last: Option<AccessToken>,
     /// No renewal before this.
@@ -97,9 +100,10 @@ impl TokenSource {
     /// # Errors
     /// [`SignInError::Settings`].
     pub fn new(sign_in: SignIn, http: reqwest::Client, azure: &Azure) -> Result<Self, SignInError> {
-        let signer = signer(&sign_in, &http)?;
-        let state = Mutex::new(State { signer, last: None, paused_until: None });
-        Ok(Self { sign_in, http, timeout: azure.token_timeout, state })
+        let tools = Tools::new(http, azure);
+        let signer = tools.signer(&sign_in)?;
+        let state = Mutex::new(State { sign_in, signer, last: None, paused_until: None });
+        Ok(Self { tools, timeout: azure.token_timeout, state })
     }
 
     /// A token that is good now: the cached one, or a new one.
@@ -107,14 +111,21 @@ impl TokenSource {
     /// # Errors
     /// [`SignInError`]; none while the cached token is still good.
     pub async fn token(&self) -> Result<Secret, SignInError> {
+        self.access().await.map(|token| Secret::new(token.token.secret()))
+    }
+
+    /// As [`TokenSource::token`], with the time of its end.
+    pub(super) async fn access(&self) -> Result<AccessToken, SignInError> {
         let (signer, last, paused) = self.with(|state| {
             let paused = state.paused_until.is_some_and(|until| Instant::now() < until);
-            (Arc::clone(&state.signer), state.last.clone().filter(good), paused)
+            (Arc::clone(&state.signer), state.last.clone(), paused)
         });
-        if let (true, Some(token)) = (paused, &last) {
-            return Ok(Secret::new(token.token.secret()));
+        let good = last.filter(|token| lasts(token, MARGIN));
+        if let Some(token) = good.as_ref().filter(|token| paused || lasts(token, RENEWAL)) {
+            return Ok(token.clone());
         }
-        let (token, paused_until) = match (self.ask(signer.as_ref()).await, last) {
+        let (signer, answer) = self.sign_in(signer).await;
+        let (token, paused_until) = match (answer, good) {
             (Ok(token), last) => {
                 if last.is_none_or(|last| last.token.secret() != token.token.secret()) {
                     metrics::sign_in("granted");
@@ -128,9 +139,8 @@ impl TokenSource {
                 (token, Some(Instant::now() + RENEWAL_PAUSE))
             }
         };
-        let secret = Secret::new(token.token.secret());
-        self.remember(&signer, token, paused_until);
-        Ok(secret)
+        self.remember(&signer, token.clone(), paused_until);
+        Ok(token)
     }
 
     /// Forgets the cached token: the next one is fresh.
@@ -138,37 +148,85 @@ impl TokenSource {
     /// # Errors
     /// [`SignInError::Settings`], which [`TokenSource::new`] would have given too.
     pub fn renew(&self) -> Result<(), SignInError> {
-        let signer = signer(&self.sign_in, &self.http)?;
-        self.with(|state| *state = State { signer, last: None, paused_until: None });
-        Ok(())
+        let sign_in = self.with(|state| state.sign_in.clone());
+        self.replace(sign_in).map(drop)
     }
 
-    async fn ask(&self, signer: &dyn TokenCredential) -> Result<AccessToken, SignInError> {
-        let scopes = [self.sign_in.scope.as_str()];
+    /// Whether it signs in like that.
+    pub(super) fn is_of(&self, sign_in: &SignIn) -> bool {
+        self.with(|state| state.sign_in == *sign_in)
+    }
+
+    /// Signs in; refused, once more with the secret that is there now, if it is another one. Returns
+    /// the signer that is in use then.
+    async fn sign_in(
+        &self,
+        signer: Arc<dyn TokenCredential>,
+    ) -> (Arc<dyn TokenCredential>, Result<AccessToken, SignInError>) {
+        let sign_in = self.with(|state| state.sign_in.clone());
+        let refused = match self.ask(signer.as_ref(), &sign_in).await {
+            Err(error @ (SignInError::Refused(_) | SignInError::Settings(_))) => error,
+            answer => return (signer, answer),
+        };
+        let Some(sign_in) = self.read_again(sign_in).await else { return (signer, Err(refused)) };
+        match self.replace(sign_in.clone()) {
+            Ok(signer) => {
+                let answer = self.ask(signer.as_ref(), &sign_in).await;
+                (signer, answer)
+            }
+            Err(error) => (signer, Err(error)),
+        }
+    }
+
+    /// The same with another secret, if there is one.
+    async fn read_again(&self, mut sign_in: SignIn) -> Option<SignIn> {
+        let secret = sign_in.credential.secret_mut()?;
+        match tokio::time::timeout(self.timeout, secret.read_again()).await {
+            Ok(Ok(Some(new))) => {
+                tracing::info!("sign-in refused, and the secret is another one now: trying that");
+                *secret = new;
+                Some(sign_in)
+            }
+            Ok(Ok(None)) => None,
+            Ok(Err(why)) => {
+                tracing::warn!(%why, "the secret of a refused sign-in cannot be read again");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn replace(&self, sign_in: SignIn) -> Result<Arc<dyn TokenCredential>, SignInError> {
+        let signer = self.tools.signer(&sign_in)?;
+        let held = Arc::clone(&signer);
+        self.with(|state| *state = State { sign_in, signer, last: None, paused_until: None });
+        Ok(held)
+    }
+
+    async fn ask(
+        &self,
+        signer: &dyn TokenCredential,
+        sign_in: &SignIn,
+    ) -> Result<AccessToken, SignInError> {
+        let scopes = [sign_in.scope.as_str()];
         let answer = tokio::time::timeout(self.timeout, signer.get_token(&scopes, None)).await;
         match answer {
             Ok(Ok(token)) => Ok(token),
-            Ok(Err(error)) => Err(self.explain(&error)),
+            Ok(Err(error)) => Err(explain(&error, sign_in)),
             Err(_) => {
                 let timeout = humantime::format_duration(self.timeout);
-                let authority = &self.sign_in.authority;
-                let why = format!("no answer from {authority} within {timeout}");
+                let asked = match &sign_in.credential {
+                    Credential::ManagedIdentity(_) => "the managed identity endpoint",
+                    Credential::AzureCli { .. } => "az",
+                    Credential::ClientSecret { .. }
+                    | Credential::Certificate { .. }
+                    | Credential::WorkloadIdentity { .. }
+                    | Credential::FederatedManagedIdentity { .. } => &sign_in.authority,
+                };
+                let why = format!("no sign-in within {timeout}: {asked} does not answer");
                 Err(SignInError::Unreachable(why))
             }
         }
-    }
-
-    /// Our transport's own error, which the SDK wraps. Anything else is the SDK's trouble with the
-    /// body of a token answer, whose words could quote the token.
-    fn explain(&self, error: &azure_core::Error) -> SignInError {
-        let mut next = error.source();
-        while let Some(cause) = next {
-            if let Some(failure) = cause.downcast_ref::<Failure>() {
-                return failure.explain(&self.sign_in);
-            }
-            next = cause.source();
-        }
-        SignInError::Unreachable("the answer is not one of Entra".to_owned())
     }
 
     fn remember(
@@ -203,31 +261,32 @@ pub fn object_id(token: &Secret) -> Option<String> {
     serde_json::from_slice::<Claims>(&claims).ok().map(|claims| claims.oid)
 }
 
-fn good(token: &AccessToken) -> bool {
-    SystemTime::from(token.expires_on) > SystemTime::now() + MARGIN
+fn lasts(token: &AccessToken, margin: Duration) -> bool {
+    SystemTime::from(token.expires_on) > SystemTime::now() + margin
 }
 
-fn signer(
-    sign_in: &SignIn,
-    http: &reqwest::Client,
-) -> Result<Arc<dyn TokenCredential>, SignInError> {
-    let mut cloud = CustomConfiguration::default();
-    cloud.authority_host.clone_from(&sign_in.authority);
-    let client_options = ClientOptions {
-        retry: RetryOptions::none(),
-        transport: Some(Transport::new(Arc::new(transport::OurClient(http.clone())))),
-        cloud: Some(Arc::new(CloudConfiguration::Custom(cloud))),
-        ..ClientOptions::default()
+/// Our own failure, which the SDK wraps. Anything else is the SDK's trouble with the body of a
+/// token answer, whose words could quote the token.
+fn explain(error: &azure_core::Error, sign_in: &SignIn) -> SignInError {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = error.source();
+    while let Some(cause) = next {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return failure.explain(sign_in);
+        }
+        // What an I/O error holds is not among its sources.
+        let held = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match held {
+            Some(held) => Some(held),
+            None => cause.source(),
+        };
+    }
+    let who = match sign_in.credential {
+        Credential::AzureCli { .. } => "az, of which version 2.54 or newer is needed",
+        Credential::ManagedIdentity(_) => "the managed identity endpoint",
+        Credential::ClientSecret { .. }
+        | Credential::Certificate { .. }
+        | Credential::WorkloadIdentity { .. }
+        | Credential::FederatedManagedIdentity { .. } => "Entra",
     };
-    let Credential::ClientSecret { tenant_id, client_id, secret } = &sign_in.credential else {
-        let word = sign_in.credential.word();
-        return Err(SignInError::Settings(format!("credential = \"{word}\" is not known here")));
-    };
-    let signer = ClientSecretCredential::new(
-        tenant_id,
-        client_id.clone(),
-        secret.expose().to_owned().into(),
-        Some(ClientSecretCredentialOptions { client_options }),
-    );
-    signer.map(|signer| signer as Arc<_>).map_err(|error| SignInError::Settings(error.to_string()))
+    SignInError::Unreachable(format!("the answer is not one of {who}"))
 }

@@ -1,48 +1,67 @@
 //! Our HTTP client as the SDK's transport. It reads refusals itself: the SDK cannot read an
-//! `error_description` with escapes in it (line breaks, quotes), which Entra sends.
+//! `error_description` with escapes in it (line breaks, quotes), which Entra sends. An error of its
+//! own is none that the SDK repeats, so that each sign-in is one request, whatever the SDK's policy.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
-use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request, StatusCode};
+use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request, StatusCode, Url};
 use azure_core::{Error, error::ErrorKind};
 use serde::Deserialize;
 
 use super::http::explain;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Who};
 use super::token::{SignIn, SignInError};
 
 /// Of an answer's body, bytes.
 const MAX_ANSWER: usize = 1 << 20;
 
+/// The address that the SDK knows of the metadata service.
+const METADATA_HOST: &str = "169.254.169.254";
+
 #[derive(Debug)]
-pub(super) struct OurClient(pub(super) reqwest::Client);
+pub(super) struct OurClient {
+    http: reqwest::Client,
+    role: Role,
+}
+
+#[derive(Debug)]
+enum Role {
+    Entra,
+    /// Where the metadata service is.
+    Metadata(Url),
+    KeyVault,
+}
 
 /// What the SDK carries back to us inside its own error.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    #[error("{0}")]
-    NoAnswer(String),
+    #[error("{why}")]
+    NoAnswer { who: Who, address: String, why: String },
     #[error("HTTP {status}")]
-    Refused { status: u16, body: Vec<u8> },
+    Refused { who: Who, status: u16, body: Vec<u8> },
+    /// Nobody was asked: what is here is not enough.
+    #[error("{0}")]
+    Settings(String),
 }
 
 impl Failure {
     pub(super) fn explain(&self, sign_in: &SignIn) -> SignInError {
         match self {
-            Self::NoAnswer(why) => {
-                SignInError::Unreachable(format!("{}: {why}", sign_in.authority))
+            Self::NoAnswer { who, address, why } => {
+                SignInError::Unreachable(format!("{who} cannot be reached: {address}: {why}"))
             }
-            Self::Refused { status, body } => {
-                let refusal = Refusal::read(*status, body, sign_in);
+            Self::Refused { who, status, body } => {
+                let refusal = Refusal::read(*who, *status, body, sign_in);
                 if refusal.may_pass() {
-                    SignInError::Unreachable(refusal.to_string())
+                    SignInError::Unreachable(format!("{who} cannot be reached: {refusal}"))
                 } else {
                     SignInError::Refused(refusal)
                 }
             }
+            Self::Settings(why) => SignInError::Settings(why.clone()),
         }
     }
 }
@@ -53,33 +72,76 @@ impl From<Failure> for Error {
     }
 }
 
+impl OurClient {
+    pub(super) fn to_entra(http: reqwest::Client) -> Self {
+        Self { http, role: Role::Entra }
+    }
+
+    /// `http` must be one that uses no proxy.
+    pub(super) fn to_metadata(http: reqwest::Client, endpoint: Url) -> Self {
+        Self { http, role: Role::Metadata(endpoint) }
+    }
+
+    /// Its refusals are the SDK's to read: one is the challenge that tells where to sign in.
+    pub(super) fn to_key_vault(http: reqwest::Client) -> Self {
+        Self { http, role: Role::KeyVault }
+    }
+
+    fn who(&self) -> Who {
+        match self.role {
+            Role::Entra => Who::Entra,
+            Role::Metadata(_) => Who::ManagedIdentity,
+            Role::KeyVault => Who::KeyVault,
+        }
+    }
+
+    /// Where the request goes in truth.
+    fn address(&self, asked: &Url) -> Url {
+        let mut address = asked.clone();
+        if let Role::Metadata(endpoint) = &self.role
+            && asked.host_str() == Some(METADATA_HOST)
+        {
+            address = endpoint.clone();
+            address.set_path(asked.path());
+            address.set_query(asked.query());
+        }
+        address
+    }
+}
+
 #[async_trait]
 impl HttpClient for OurClient {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let method = reqwest::Method::from_bytes(request.method().as_str().as_bytes())
             .map_err(|error| Error::new(ErrorKind::DataConversion, error))?;
-        let mut builder = self.0.request(method, request.url().clone());
+        let address = self.address(request.url());
+        let mut builder = self.http.request(method, address.clone());
         for (name, value) in request.headers().iter() {
             builder = builder.header(name.as_str(), value.as_str());
         }
         if let Body::Bytes(bytes) = request.body() {
             builder = builder.body(bytes.clone());
         }
-        let no_answer = |error: reqwest::Error| Failure::NoAnswer(explain(&error));
+        let silent = |why: String| {
+            let address = address.origin().ascii_serialization();
+            Failure::NoAnswer { who: self.who(), address, why }
+        };
+        let no_answer = |error: reqwest::Error| silent(explain(&error));
         let mut response = builder.send().await.map_err(no_answer)?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
             if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(Failure::NoAnswer("the answer is too long".to_owned()).into());
+                return Err(silent("the answer is too long".to_owned()).into());
             }
             body.extend_from_slice(&chunk);
         }
         let status = response.status().as_u16();
-        if !response.status().is_success() {
-            return Err(Failure::Refused { status, body }.into());
+        let is_challenge = matches!(self.role, Role::KeyVault) && status == 401;
+        if !response.status().is_success() && !is_challenge {
+            return Err(Failure::Refused { who: self.who(), status, body }.into());
         }
-        if !holds_token(&body) {
-            return Err(Failure::NoAnswer("the answer holds no token".to_owned()).into());
+        if !matches!(self.role, Role::KeyVault) && !holds_token(&body) {
+            return Err(silent("the answer holds no token".to_owned()).into());
         }
         let headers = headers(response.headers());
         Ok(AsyncRawResponse::from_bytes(StatusCode::from(status), headers, body))

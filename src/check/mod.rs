@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 pub use finding::{Finding, Severity};
 
 use crate::azure;
-use crate::cli::CheckOptions;
+use crate::cli::{CheckOptions, Failure};
 use crate::config::{Config, Credential, Mistakes, Mode, Rest, warnings};
 use crate::rest::Client;
 use host::{Host, Seen};
@@ -34,11 +34,16 @@ const MISP_PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// Standard output is closed.
-pub async fn check(config: Result<Config, Mistakes>, options: &CheckOptions) -> anyhow::Result<u8> {
+pub async fn check(config: Result<Config, Failure>, options: &CheckOptions) -> anyhow::Result<u8> {
     let mut report = Report { json: options.json, worst: Severity::Ok, errors: 0, warnings: 0 };
     match config {
         Ok(config) => walk(&config, options, &mut report).await?,
-        Err(mistakes) => report.all(of_mistakes(&mistakes))?,
+        Err(Failure::Configuration(mistakes)) => report.all(of_mistakes(&mistakes))?,
+        // A secret that no vault gives.
+        Err(Failure::Fault(error)) => {
+            report.all([Finding::error("vault", "", format!("{error:#}"), "")])?;
+        }
+        Err(Failure::Found(code)) => return Ok(code),
     }
     report.end()?;
     Ok(finding::exit_code(report.worst))

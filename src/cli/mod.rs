@@ -1,6 +1,7 @@
 //! The commands: what each takes, and who does it.
 
 mod options;
+mod secrets;
 
 use std::path::PathBuf;
 
@@ -244,23 +245,22 @@ pub async fn execute(
     let file = cli.config.as_deref();
     let environment: Vec<(String, String)> = environment.collect();
     let load = || config::load(file, environment.iter().cloned());
+    // With the secrets that lie in vaults.
+    let whole = || secrets::load(file, &environment);
     match cli.command {
-        Command::Run(options) => {
-            let config = load()?;
-            Ok(run(config, options).await?)
-        }
+        Command::Run(options) => Ok(run(whole().await?, options).await?),
         Command::Demo(options) => Ok(demo::run(options).await?),
         Command::Convert(options) => {
             let rules = config::load_rules(file, environment.iter().cloned())?;
             Ok(preview::convert(&rules, &options)?)
         }
-        Command::Check(options) => match check::check(load(), &options).await? {
+        Command::Explain(options) => Ok(admin::explain::explain(&whole().await?, &options).await?),
+        Command::Check(options) => match check::check(whole().await, &options).await? {
             0 => Ok(()),
             code => Err(Failure::Found(code)),
         },
-        Command::Explain(options) => Ok(admin::explain::explain(&load()?, &options).await?),
         Command::Status(options) => Ok(admin::commands::status(&load()?, options.json).await?),
-        Command::Resync(options) => Ok(admin::resync::resync(&load()?, &options).await?),
+        Command::Resync(options) => Ok(admin::resync::resync(&whole().await?, &options).await?),
         Command::Held => Ok(admin::resync::held(&load()?).await?),
         Command::Release(options) => Ok(admin::resync::release(&load()?, &options).await?),
         Command::Suppress(options) => Ok(admin::suppress::suppress(&load()?, &options).await?),
@@ -268,7 +268,7 @@ pub async fn execute(
         Command::Suppressed(options) => {
             Ok(admin::suppress::suppressed(&load()?, options.json).await?)
         }
-        Command::Verify(options) => Ok(admin::verify::verify(&load()?, &options).await?),
+        Command::Verify(options) => Ok(admin::verify::verify(&whole().await?, &options).await?),
         Command::RetryRejected(options) => {
             Ok(admin::commands::retry_rejected(&load()?, options.target.as_deref()).await?)
         }
@@ -341,6 +341,9 @@ fn report(config: &Config) -> anyhow::Result<()> {
         writeln!(out, "  target   {} ({state}) {}", target.name, target.endpoint)?;
     }
     writeln!(out, "  ledger   {}", config.ledger.data_dir.display())?;
+    for address in &config.lookups {
+        writeln!(out, "  vault    {address} (looked up at start)")?;
+    }
     for warning in config::warnings(config) {
         writeln!(out, "  warning  {warning}")?;
     }

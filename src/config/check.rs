@@ -49,7 +49,9 @@ fn webhook(config: &Config, reader: &mut Reader) {
     const SECRET: &str = "misp.webhook.secret";
     let Some(webhook) = &config.misp.webhook else { return };
     let length = webhook.secret.expose().chars().count();
-    if length == 0 && reader.sound(SECRET) {
+    if webhook.secret.is_unread() {
+        // Its length is looked at once it is known.
+    } else if length == 0 && reader.sound(SECRET) {
         reader.missing(SECRET, "whoever reaches the webhook could publish");
     } else if length < SHORTEST_SECRET && reader.sound(SECRET) {
         let allowed = format!("at least {SHORTEST_SECRET} characters");

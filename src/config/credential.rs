@@ -65,6 +65,18 @@ impl Credential {
         }
     }
 
+    /// The secret that it signs in with, where it has one.
+    pub fn secret_mut(&mut self) -> Option<&mut Secret> {
+        match self {
+            Self::ClientSecret { secret, .. } => Some(secret),
+            Self::Certificate { password, .. } => Some(password),
+            Self::ManagedIdentity(_)
+            | Self::WorkloadIdentity { .. }
+            | Self::FederatedManagedIdentity { .. }
+            | Self::AzureCli { .. } => None,
+        }
+    }
+
     /// The tenant that is signed in to; empty where somebody else decides it.
     #[must_use]
     pub fn tenant_id(&self) -> &str {

@@ -1,6 +1,6 @@
 //! From the layers to a checked [`Config`], or to all mistakes at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,9 +10,10 @@ use uuid::Uuid;
 use super::layers::{Layers, lay};
 use super::mistake::Mistakes;
 use super::reader::{Problem, Reader};
+use super::secret::Found;
 use super::{
-    Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, check, limits,
-    management, mapping, misp, policy, target,
+    Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, VaultAccess, check,
+    cloud, credential, limits, management, mapping, misp, policy, target,
 };
 use crate::policy::Tlp;
 use crate::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
@@ -31,15 +32,27 @@ pub fn load(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Config, Mistakes> {
+    load_with(file, environment, Found::default())
+}
+
+/// As [`load`], with the secrets of Key Vaults that were `found` already.
+///
+/// # Errors
+/// Every mistake that the layers hold.
+pub fn load_with(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+    found: Found,
+) -> Result<Config, Mistakes> {
     let Layers { leaves, targets, environment } = lay(file, environment).map_err(Mistakes::new)?;
-    let mut reader = Reader::new(leaves, environment);
+    let mut reader = Reader::new(leaves, environment, found);
     let policy = policy::read(&mut reader);
     let ledger = ledger(&mut reader);
     let own = misp::url(&mut reader);
     let public_url = required_url(&mut reader, own.as_ref());
     let rendering = Rendering { public_url, ..rendering(&mut reader, policy.tlp_untagged) };
     let delivery = delivery(&mut reader);
-    let config = Config {
+    let mut config = Config {
         misp: misp::read(&mut reader, own.as_ref(), policy.decay),
         targets: targets
             .iter()
@@ -56,7 +69,10 @@ pub fn load(
         management: management::read(&mut reader),
         admin: admin(&mut reader),
         log: log(&mut reader),
+        vault: vault(&mut reader),
+        lookups: BTreeSet::new(),
     };
+    config.lookups.clone_from(&reader.lookups);
     check::across(&config, &mut reader);
     match reader.finish() {
         none if none.is_empty() => Ok(config),
@@ -74,7 +90,7 @@ pub fn load_rules(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Rules, Mistakes> {
     let Layers { leaves, environment, .. } = lay(file, environment).map_err(Mistakes::new)?;
-    let mut reader = Reader::new(leaves, environment);
+    let mut reader = Reader::new(leaves, environment, Found::default());
     let policy = policy::read(&mut reader);
     let own = misp::url(&mut reader);
     let address = public_url(&mut reader, own.as_ref());
@@ -202,7 +218,31 @@ fn azure(reader: &mut Reader) -> Azure {
         proxy: proxy(reader, "azure.proxy"),
         connect_timeout: reader.duration("azure.connect_timeout", MILLISECOND),
         token_timeout: reader.duration("azure.token_timeout", MILLISECOND),
+        metadata_endpoint: reader.parsed(
+            "azure.metadata_endpoint",
+            String::new(),
+            "an http or https URL",
+            |text| target::web_address(text).map(String::from),
+        ),
     }
+}
+
+/// Read last: it is needed where another secret lies in a vault.
+fn vault(reader: &mut Reader) -> VaultAccess {
+    const SECTION: &str = "azure.vault";
+    let cloud = cloud::read(reader, &format!("{SECTION}.cloud"));
+    let needed = !reader.lookups.is_empty() || reader.found.vault.is_some();
+    let others = reader.lookups.clone();
+    let mut credential = credential::read(reader, SECTION, cloud.exchange, needed);
+    if credential.secret_mut().is_some_and(|secret| secret.is_unread()) {
+        let key = format!("{SECTION}.credential");
+        let hint = "give it as a file or variable, or use a managed identity";
+        let problem = "its secret lies in a vault that cannot be opened without it";
+        reader.fault(&key, |mistake| mistake.hint(hint), problem);
+    }
+    reader.lookups = others;
+    let authority = target::https(reader, &format!("{SECTION}.authority"), cloud.authority);
+    VaultAccess { credential, authority }
 }
 
 fn admin(reader: &mut Reader) -> Admin {

@@ -7,7 +7,8 @@ use reqwest::Url;
 use super::load::{GIB, KIB, MILLISECOND};
 use super::reader::{Problem, Reader};
 use super::{
-    Misp, OnUnpublish, Plain, Schedule, TlsFiles, Warninglists, Webhook, ZeroMq, rest, target,
+    Misp, OnUnpublish, Plain, Schedule, Secret, TlsFiles, Warninglists, Webhook, ZeroMq, rest,
+    target,
 };
 
 pub(super) const WEB_ADDRESS: &str = "an http or https URL without user or password";
@@ -54,6 +55,16 @@ fn zeromq(reader: &mut Reader) -> ZeroMq {
     }
 }
 
+impl ZeroMq {
+    /// The same with another password, where there are credentials.
+    #[must_use]
+    pub fn with_password(&self, password: Secret) -> Self {
+        let credentials = self.credentials.clone();
+        let credentials = credentials.map(|plain| Plain { password, ..plain });
+        Self { credentials, ..self.clone() }
+    }
+}
+
 fn endpoints(reader: &mut Reader) -> Vec<String> {
     const KEY: &str = "misp.zeromq.endpoints";
     let endpoints = reader.texts(KEY);
@@ -81,7 +92,7 @@ fn plain(reader: &mut Reader) -> Option<Plain> {
     const PASSWORD: &str = "misp.zeromq.password";
     let username = reader.text(USERNAME);
     let password = reader.secret(PASSWORD);
-    match (username.is_empty(), password.expose().is_empty()) {
+    match (username.is_empty(), !password.is_given()) {
         (true, true) => return None,
         (false, true) if reader.sound(PASSWORD) => {
             reader.missing(PASSWORD, "misp.zeromq.username is set");

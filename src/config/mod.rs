@@ -7,6 +7,7 @@ mod api;
 mod check;
 mod cloud;
 mod credential;
+mod held;
 mod layers;
 mod limits;
 mod load;
@@ -16,6 +17,7 @@ mod misp;
 mod mistake;
 mod policy;
 mod reader;
+mod reference;
 mod rest;
 mod schedule;
 mod secret;
@@ -23,7 +25,7 @@ mod target;
 mod values;
 mod warnings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,12 +34,13 @@ use uuid::Uuid;
 
 pub use api::Api;
 pub use credential::{Credential, ManagedIdentity};
+pub use held::{Held, READ_AGAIN};
 pub use layers::{DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
-pub use load::{load, load_rules};
+pub use load::{load, load_rules, load_with};
 pub use management::{ManagedWorkspace, Management};
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use schedule::Schedule;
-pub use secret::Secret;
+pub use secret::{Found, Secret, Vault};
 pub use warnings::warnings;
 
 use crate::policy::Policy;
@@ -62,6 +65,10 @@ pub struct Config {
     pub targets: Vec<Target>,
     pub admin: Admin,
     pub log: Log,
+    /// How Key Vaults are signed in to.
+    pub vault: VaultAccess,
+    /// Addresses of secrets that are not looked up yet: those have no text.
+    pub lookups: BTreeSet<String>,
 }
 
 /// What shapes indicators: all that `convert` needs of the configuration.
@@ -274,8 +281,18 @@ pub struct Azure {
     /// and `NO_PROXY` from the environment.
     pub proxy: Option<String>,
     pub connect_timeout: Duration,
-    /// The whole of a sign-in, the SDK's retries included.
+    /// The whole of a sign-in.
     pub token_timeout: Duration,
+    /// Where managed identities are asked for, unless App Service names an address.
+    pub metadata_endpoint: String,
+}
+
+/// Who signs in to Key Vaults, and where.
+#[derive(Debug, Clone)]
+pub struct VaultAccess {
+    pub credential: Credential,
+    /// As [`Target::authority`].
+    pub authority: String,
 }
 
 /// A Sentinel workspace.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::layers::{Leaf, Leaves, Raw};
 use super::mistake::{Mistake, Origin};
-use super::secret::Secret;
+use super::secret::Found;
 
 /// What a Key Vault reference looks like that nobody resolved.
 pub(super) const KEY_VAULT: &str = "@Microsoft.KeyVault(";
@@ -23,13 +23,17 @@ pub(super) struct Reader {
     mistakes: Vec<Mistake>,
     /// The environment beside `MSR_` variables.
     environment: BTreeMap<String, String>,
+    /// Secrets that were looked up already.
+    pub(super) found: Found,
+    /// Addresses of those that still have to be.
+    pub(super) lookups: BTreeSet<String>,
 }
 
 /// Why a value is none of its type.
 #[derive(Debug)]
 pub(super) struct Problem {
-    text: String,
-    hint: Option<String>,
+    pub(super) text: String,
+    pub(super) hint: Option<String>,
 }
 
 impl Problem {
@@ -44,10 +48,12 @@ impl Problem {
 }
 
 impl Reader {
-    pub(super) fn new(leaves: Leaves, environment: BTreeMap<String, String>) -> Self {
+    pub(super) fn new(leaves: Leaves, environment: BTreeMap<String, String>, found: Found) -> Self {
         Self {
             left: leaves,
             environment,
+            found,
+            lookups: BTreeSet::new(),
             taken: BTreeMap::new(),
             wrong: BTreeSet::new(),
             empty: BTreeSet::new(),
@@ -121,52 +127,6 @@ impl Reader {
         self.optional(key, &allowed.join(", "), |text| one_of(words, text))
     }
 
-    /// The secret at `key`, or in the file that `key_file` names; empty where neither is set.
-    pub(super) fn secret(&mut self, key: &str) -> Secret {
-        let file_key = format!("{key}_file");
-        let direct = self.hidden_text(key);
-        let Some(file) = self.path(&file_key) else { return Secret::new(direct) };
-        if !direct.is_empty() {
-            let problem = format!("set together with {file_key}");
-            self.fault(key, |mistake| mistake.hint("keep one of the two"), problem);
-            return Secret::new(direct);
-        }
-        match std::fs::read_to_string(&file) {
-            Ok(text) if text.trim().is_empty() => {
-                let path = file.display().to_string();
-                self.fault(&file_key, |mistake| mistake.value(&path), "the file is empty");
-                self.wrong.insert(key.to_owned());
-                Secret::new("")
-            }
-            Ok(text) => Secret::new(text.trim_end_matches(['\n', '\r'])),
-            Err(error) => {
-                let problem = format!("cannot read the file: {error}");
-                let path = file.display().to_string();
-                self.fault(&file_key, |mistake| mistake.value(&path), problem);
-                self.wrong.insert(key.to_owned());
-                Secret::new("")
-            }
-        }
-    }
-
-    fn hidden_text(&mut self, key: &str) -> String {
-        let Some(leaf) = self.take(key) else { return String::new() };
-        match leaf.raw {
-            Raw::Text(text) | Raw::Toml(toml::Value::String(text)) => {
-                if text.contains(KEY_VAULT) {
-                    let Problem { text: problem, hint } = unresolved();
-                    self.fault(key, |m| m.hint(hint.unwrap_or_default()), problem);
-                }
-                text
-            }
-            Raw::Toml(other) => {
-                let problem = format!("is of type {}", other.type_str());
-                self.fault(key, |mistake| mistake.allowed("a string"), problem);
-                String::new()
-            }
-        }
-    }
-
     /// The keys below `section`, without it.
     pub(super) fn keys_below(&self, section: &str) -> Vec<String> {
         let prefix = format!("{section}.");
@@ -185,6 +145,11 @@ impl Reader {
     /// Whether the key was read without a mistake, so that rules across keys make sense.
     pub(super) fn sound(&self, key: &str) -> bool {
         !self.wrong.contains(key)
+    }
+
+    /// Notes that the key has a mistake, which is told of another key.
+    pub(super) fn wrong(&mut self, key: &str) {
+        self.wrong.insert(key.to_owned());
     }
 
     /// Whether somebody else than the defaults set the key.
@@ -279,8 +244,10 @@ fn one_of<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, Problem> {
 }
 
 pub(super) fn unresolved() -> Problem {
-    Problem::new("is a Key Vault reference that was not resolved")
-        .hint("App Service resolves these; elsewhere give the secret itself, or a file with it")
+    Problem::new("is a Key Vault reference that was not resolved").hint(
+        "App Service resolves these; elsewhere a secret is looked up as \
+             \"vault:https://NAME.vault.azure.net/secrets/SECRET\"",
+    )
 }
 
 /// A value of TOML as an operator would write it.

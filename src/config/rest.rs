@@ -41,7 +41,7 @@ pub(super) fn read(reader: &mut Reader, url: Option<&Url>, decay: bool) -> Optio
         retries: reader.number("misp.rest.retries", 0..=20),
         decay,
     };
-    if rest.key.expose().is_empty() {
+    if !rest.key.is_given() {
         return None;
     }
     check(reader, &rest);

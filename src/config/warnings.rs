@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 use uuid::Uuid;
 
-use super::{Config, Credential, Rest};
+use super::{Config, Credential, ManagedIdentity, Rest};
 use crate::policy::OnHit;
 
 /// A sentence for each doubtful setting.
@@ -50,6 +50,14 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 target.name
             ));
         }
+        if let Credential::FederatedManagedIdentity { identity, .. } = &target.credential
+            && *identity == ManagedIdentity::SystemAssigned
+        {
+            warnings.push(format!(
+                "target.{}.managed_identity is empty: Entra lets applications trust user-assigned identities only",
+                target.name
+            ));
+        }
         if !target.enabled {
             warnings.push(format!("target.{} is not enabled", target.name));
         }
@@ -71,7 +79,8 @@ fn is_this_host(url: &str) -> bool {
 fn of_rest(rest: &Rest, without_feed: bool) -> Vec<String> {
     const KEY_LENGTH: usize = 40;
     let key = rest.key.expose();
-    let is_usual = key.len() == KEY_LENGTH && key.chars().all(|c| c.is_ascii_alphanumeric());
+    let is_usual = rest.key.is_unread()
+        || key.len() == KEY_LENGTH && key.chars().all(|c| c.is_ascii_alphanumeric());
     let every = humantime::format_duration(rest.catch_up_every);
     let doubts = [
         (

@@ -20,7 +20,7 @@ use super::refusal::{self, RestError};
 use super::reply::{Reply, header};
 use super::search;
 use crate::backoff::Backoff;
-use crate::config::Rest;
+use crate::config::{Held, Rest, Secret};
 use crate::http::{HttpError, Trust, Way, chain};
 use crate::metrics;
 
@@ -34,6 +34,7 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     http: reqwest::Client,
     config: Rest,
+    key: Held,
     backoff: Backoff,
     pages: Mutex<Pages>,
     limit: Mutex<Limit>,
@@ -76,13 +77,15 @@ impl Client {
     /// [`HttpError`], each with its remedy.
     pub fn new(config: &Rest) -> Result<Self, HttpError> {
         let builder = Self::way(config).builder()?.read_timeout(config.request_timeout);
-        let client = builder.default_headers(headers(config)?).build();
+        header_of(&config.key)?;
+        let client = builder.default_headers(headers()).build();
         let http =
             client.map_err(|error| HttpError::Tls { section: SECTION, why: chain(&error) })?;
         let most = Page { events: config.page_events, attributes: config.page_attributes };
         Ok(Self(Arc::new(Inner {
             http,
             backoff: Backoff::new(config.backoff_min, config.backoff_max),
+            key: Held::new(config.key.clone()),
             config: config.clone(),
             pages: Mutex::new(Pages::new(most)),
             limit: Mutex::default(),
@@ -251,9 +254,26 @@ impl Client {
         }
     }
 
+    /// A refused key may be another one by now.
     async fn send(&self, ask: &Ask) -> Result<Response, RestError> {
+        let key = self.0.key.now();
+        let response = self.send_with(ask, &key).await?;
+        if !matches!(response.status().as_u16(), 401 | 403) {
+            return Ok(response);
+        }
+        match self.0.key.other_than(&key, "misp.key").await {
+            Some(key) => self.send_with(ask, &key).await,
+            None => Ok(response),
+        }
+    }
+
+    async fn send_with(&self, ask: &Ask, key: &Secret) -> Result<Response, RestError> {
         let url = format!("{}{}", self.0.config.url, ask.path);
         let mut request = self.0.http.request(ask.method.clone(), url);
+        // One that no header may hold is refused by MISP for want of it.
+        if let Ok(key) = header_of(key) {
+            request = request.header(AUTHORIZATION, key);
+        }
         if let Some(body) = &ask.body {
             request = request.body(body.clone());
         }
@@ -298,8 +318,8 @@ impl Client {
 
     /// What goes wrong at a path, in words.
     pub(super) fn faults<'a>(&'a self, path: &'a str) -> Faults<'a> {
-        let Rest { key, request_timeout, .. } = &self.0.config;
-        Faults { path, key: key.expose(), silence: *request_timeout }
+        let silence = self.0.config.request_timeout;
+        Faults { path, key: self.0.key.now(), silence }
     }
 
     /// An answer was read to its end, or broke off.
@@ -330,10 +350,14 @@ impl Client {
 }
 
 /// On every request: without both types MISP gives everything, whatever the body says.
-fn headers(config: &Rest) -> Result<HeaderMap, HttpError> {
-    let mut key = HeaderValue::from_str(config.key.expose())
-        .map_err(|_| HttpError::Key { section: SECTION })?;
-    key.set_sensitive(true);
+fn headers() -> HeaderMap {
     let json = HeaderValue::from_static("application/json");
-    Ok(HeaderMap::from_iter([(AUTHORIZATION, key), (ACCEPT, json.clone()), (CONTENT_TYPE, json)]))
+    HeaderMap::from_iter([(ACCEPT, json.clone()), (CONTENT_TYPE, json)])
+}
+
+fn header_of(key: &Secret) -> Result<HeaderValue, HttpError> {
+    let mut key =
+        HeaderValue::from_str(key.expose()).map_err(|_| HttpError::Key { section: SECTION })?;
+    key.set_sensitive(true);
+    Ok(key)
 }

@@ -7,14 +7,15 @@ use reqwest::header::HeaderMap;
 
 use super::refusal::{self, RestError, Said};
 use super::reply::header;
+use crate::config::Secret;
 use crate::http::{certificate_error, chain};
 
 /// What went wrong when this was asked for.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Faults<'a> {
     pub(super) path: &'a str,
     /// Shown nowhere, even where an answer repeats the request.
-    pub(super) key: &'a str,
+    pub(super) key: Secret,
     /// The longest silence.
     pub(super) silence: Duration,
 }
@@ -78,7 +79,7 @@ impl Faults<'_> {
 
     /// Some proxies show the request in their error pages.
     fn without_key(&self, text: &[u8]) -> String {
-        String::from_utf8_lossy(text).replace(self.key, "[redacted]")
+        String::from_utf8_lossy(text).replace(self.key.expose(), "[redacted]")
     }
 }
 

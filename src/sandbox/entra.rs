@@ -2,59 +2,86 @@
 //! <https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-client-creds-grant-flow>.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use axum::extract::{ConnectInfo, Path, State};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::extract::{self, ConnectInfo, Path};
+use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::access::{Access, Secrets};
+use super::assertion;
 use super::fault::SignInFault;
-use super::settings::Settings;
-use super::state::Token;
+use super::settings::{Account, Settings};
+use super::state::{State, Token};
 use super::upload::Place;
 
+const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
 /// A refusal: status, OAuth's word, code and sentence.
-type No = (u16, &'static str, u32, String);
+pub(super) type No = (u16, &'static str, u32, String);
 
 /// `POST /{tenant}/oauth2/v2.0/token`
 pub(super) async fn token(
-    State(place): State<Place>,
+    extract::State(place): extract::State<Place>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path(tenant): Path<String>,
+    headers: HeaderMap,
     form: String,
 ) -> Response {
     let fault = place.world.with(|state| {
         state.sign_ins += 1;
         state.faults.sign_ins.pop_front()
     });
-    match fault {
-        Some(SignInFault::NeverAnswers) => return std::future::pending().await,
-        Some(SignInFault::Reset) => {
+    if let Some(fault) = fault {
+        if fault == SignInFault::Reset {
             place.connections.cut(peer);
-            return StatusCode::OK.into_response();
         }
-        Some(SignInFault::Unavailable) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
-        Some(SignInFault::Answer { status, body }) => return answer(status, body),
-        None => {}
+        return faulty(fault).await;
     }
-    match check(&place.world.settings, &tenant, &form) {
-        Ok(client_id) => issue(&place, client_id),
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let endpoint = format!("https://{host}/{tenant}/oauth2/v2.0/token");
+    let settings = &place.world.settings;
+    let granted = place.world.with(|state| {
+        let now = Utc::now() + chrono::TimeDelta::seconds(state.ahead);
+        check(settings, &mut state.access, (&tenant, &endpoint, now), &form)
+            .map(|(client, scope)| remember(state, client, scope, settings.token_lifetime))
+    });
+    match granted {
+        Ok(token) => issue(&token, settings.token_lifetime),
         Err(no) => refuse(no),
     }
 }
 
-fn issue(place: &Place, client_id: String) -> Response {
-    let lifetime = place.world.settings.token_lifetime;
+/// What a fault looks like; a reset is made at the connection.
+pub(super) async fn faulty(fault: SignInFault) -> Response {
+    match fault {
+        SignInFault::NeverAnswers => std::future::pending().await,
+        SignInFault::Reset => StatusCode::OK.into_response(),
+        SignInFault::Unavailable => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        SignInFault::Answer { status, body } => answer(status, body),
+    }
+}
+
+/// A new token.
+pub(super) fn remember(
+    state: &mut State,
+    client_id: String,
+    scope: String,
+    lifetime: Duration,
+) -> String {
     let token = format!("sandbox.{}", Uuid::new_v4().simple());
-    let ends = Instant::now() + lifetime;
-    place.world.with(|state| {
-        let now = Instant::now();
-        state.tokens.retain(|_, token| token.ends > now);
-        state.tokens.insert(token.clone(), Token { client_id, ends });
-    });
+    let now = Instant::now();
+    state.tokens.retain(|_, token| token.ends > now);
+    let held = Token { client_id, scope, ends: now + lifetime };
+    state.tokens.insert(token.clone(), held);
+    token
+}
+
+fn issue(token: &str, lifetime: Duration) -> Response {
     let seconds = lifetime.as_secs();
     let body = json!({
         "token_type": "Bearer",
@@ -65,8 +92,13 @@ fn issue(place: &Place, client_id: String) -> Response {
     answer(200, body.to_string())
 }
 
-/// The client id, where everything is right.
-fn check(settings: &Settings, tenant: &str, form: &str) -> Result<String, No> {
+/// Client id and scope, where everything is right.
+fn check(
+    settings: &Settings,
+    access: &mut Access,
+    (tenant, endpoint, now): (&str, &str, DateTime<Utc>),
+    form: &str,
+) -> Result<(String, String), No> {
     let pairs = pairs(form);
     let field = |name: &str| {
         let found = pairs.iter().find(|(key, _)| key == name);
@@ -92,25 +124,51 @@ fn check(settings: &Settings, tenant: &str, form: &str) -> Result<String, No> {
         );
         return Err((400, "unauthorized_client", 700_016, text));
     };
-    if account.client_secret.expose() != field("client_secret") {
-        let text = format!(
-            "Invalid client secret provided. Ensure the secret being sent in the request is the \
-             client secret value, not the client secret ID, for a secret added to app '{client_id}'."
-        );
-        return Err((401, "invalid_client", 7_000_215, text));
+    match field("client_assertion") {
+        "" => secret(access, account, field("client_secret"))?,
+        assertion => {
+            if field("client_assertion_type") != ASSERTION {
+                let text = "The client_assertion_type is not supported.".to_owned();
+                return Err((400, "invalid_request", 50_126, text));
+            }
+            assertion::check(access, (client_id, endpoint), assertion, now)?;
+        }
     }
     let scope = field("scope");
     if !scope.ends_with("/.default") {
         let text = format!("The provided value for scope {scope} is not valid.");
         return Err((400, "invalid_scope", 1_002_012, text));
     }
-    Ok(client_id.to_owned())
+    Ok((client_id.to_owned(), scope.to_owned()))
+}
+
+fn secret(access: &Access, account: &Account, given: &str) -> Result<(), No> {
+    let client_id = &account.client_id;
+    let rotated = access.secrets.get(client_id).cloned();
+    let first = || Secrets { good: vec![account.client_secret.clone()], expired: Vec::new() };
+    let Secrets { good, expired } = rotated.unwrap_or_else(first);
+    if good.iter().any(|secret| secret.expose() == given) {
+        return Ok(());
+    }
+    if expired.iter().any(|secret| secret.expose() == given) {
+        let text = format!(
+            "The provided client secret keys for app '{client_id}' are expired. Visit the Azure \
+             portal to create new keys for your app: https://aka.ms/NewClientSecret, or consider \
+             using certificate credentials for added security: https://aka.ms/certCreds."
+        );
+        return Err((401, "invalid_client", 7_000_222, text));
+    }
+    let text = format!(
+        "Invalid client secret provided. Ensure the secret being sent in the request is the \
+         client secret value, not the client secret ID, for a secret added to app '{client_id}'."
+    );
+    Err((401, "invalid_client", 7_000_215, text))
 }
 
 /// In Entra's shape, line breaks included.
 fn refuse((status, error, code, text): No) -> Response {
     let [trace, correlation] = [Uuid::new_v4(), Uuid::new_v4()];
-    let time = chrono::Utc::now().format("%Y-%m-%d %H:%M:%SZ").to_string();
+    let time = Utc::now().format("%Y-%m-%d %H:%M:%SZ").to_string();
     let body = json!({
         "error": error,
         "error_description": format!(
@@ -126,7 +184,7 @@ fn refuse((status, error, code, text): No) -> Response {
     answer(status, body.to_string())
 }
 
-fn answer(status: u16, body: String) -> Response {
+pub(super) fn answer(status: u16, body: String) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response()
 }

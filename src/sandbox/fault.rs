@@ -62,6 +62,8 @@ pub(super) struct Faults {
     /// That of every request to a workspace, before all others.
     pub(super) always_for: HashMap<Uuid, Fault>,
     pub(super) sign_ins: VecDeque<SignInFault>,
+    /// Of the metadata service.
+    pub(super) metadata: VecDeque<SignInFault>,
     /// Of the next requests to the management plane.
     pub(super) management: VecDeque<Fault>,
     pub(super) poison: HashSet<String>,

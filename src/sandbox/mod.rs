@@ -1,10 +1,13 @@
 //! A stand-in for Entra and for Sentinel's upload API: over TLS, with Microsoft's documented rules
 //! and faults on order. For the demo, for trying the relay, and for its tests.
 
+mod access;
+mod assertion;
 mod certificate;
 mod connection;
 mod entra;
 mod fault;
+mod imds;
 mod manage;
 pub mod misp;
 mod page;
@@ -13,6 +16,7 @@ mod settings;
 mod state;
 mod upload;
 mod validate;
+mod vault;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -33,6 +37,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+pub use access::{Federated, Identity};
 pub use fault::{Fault, SignInFault};
 pub use manage::Managed;
 pub use settings::{Account, Settings};
@@ -61,6 +66,8 @@ pub struct Sandbox {
     world: Arc<World>,
     connections: Connections,
     running: Option<Running>,
+    /// Its metadata service, if any.
+    metadata: JoinSet<io::Result<()>>,
 }
 
 #[derive(Debug)]
@@ -88,6 +95,7 @@ impl Sandbox {
             world: Arc::new(World::new(settings)),
             connections: Connections::default(),
             running: None,
+            metadata: JoinSet::new(),
         };
         sandbox.restart().await?;
         Ok(sandbox)
@@ -209,6 +217,11 @@ impl Sandbox {
         self.world.with(|state| state.faults.sign_ins.extend(faults));
     }
 
+    /// Scripts the next requests to the metadata service.
+    pub fn script_metadata(&self, faults: impl IntoIterator<Item = SignInFault>) {
+        self.world.with(|state| state.faults.metadata.extend(faults));
+    }
+
     /// Scripts the next requests to the management plane; of the faults, those that are answers, and
     /// [`Fault::ResetBefore`] and [`Fault::NeverAnswers`].
     pub fn script_management(&self, faults: impl IntoIterator<Item = Fault>) {
@@ -306,6 +319,11 @@ fn app(world: Arc<World>, connections: Connections) -> Router {
         .route("/{id}/{action}", post(upload::upload_v1));
     let uploads = uploads.with_state(place.clone());
     let sign_in = Router::new().route("/{tenant}/oauth2/v2.0/token", post(entra::token));
+    let vaults = Router::new()
+        .route("/secrets/{name}", get(vault::secret))
+        .route("/secrets/{name}/", get(vault::secret))
+        .route("/secrets/{name}/{version}", get(vault::secret))
+        .with_state(place.clone());
     let workspace = "/subscriptions/{subscription}/resourceGroups/{group}/providers\
                      /Microsoft.OperationalInsights/workspaces/{name}";
     let threats = format!("{workspace}/providers/Microsoft.SecurityInsights");
@@ -317,6 +335,7 @@ fn app(world: Arc<World>, connections: Connections) -> Router {
     let pages = Router::new().route("/", get(page::page)).route("/objects", get(page::objects));
     let all = uploads
         .merge(management)
+        .merge(vaults)
         .merge(sign_in.with_state(place))
         .merge(pages.with_state(Arc::clone(&world)));
     all.layer(map_response_with_state(world, dated))

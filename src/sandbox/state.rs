@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::access::Access;
 use super::fault::{Fault, Faults};
 use super::manage::{Managed, Paging};
 use super::quota::Quota;
@@ -74,6 +75,8 @@ impl Upload {
 #[derive(Debug, Clone)]
 pub(super) struct Token {
     pub(super) client_id: String,
+    /// e.g. `https://management.azure.com/.default`.
+    pub(super) scope: String,
     pub(super) ends: Instant,
 }
 
@@ -90,6 +93,7 @@ pub(super) struct World {
 pub(super) struct State {
     pub(super) tokens: HashMap<String, Token>,
     pub(super) sign_ins: usize,
+    pub(super) access: Access,
     /// How many seconds its clock is ahead.
     pub(super) ahead: i64,
     pub(super) quota: Quota,

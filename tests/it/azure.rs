@@ -11,8 +11,10 @@ use misp_sentinel_relay::deliver::outcome::Outcome;
 use misp_sentinel_relay::deliver::upload;
 use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings, SignInFault};
 
+use crate::support::proxy::Proxy;
 use crate::support::sandbox::{
-    PATIENCE, Uploader, all_well, azure, eventually, id, indicator, start, start_with, target,
+    METADATA, PATIENCE, Uploader, all_well, azure, eventually, id, indicator, start, start_with,
+    target,
 };
 
 const UNKNOWN: &str = "11111111-1111-4111-8111-111111111111";
@@ -160,6 +162,7 @@ async fn unusable_ca_files_are_named() {
         proxy: None,
         connect_timeout: PATIENCE,
         token_timeout: PATIENCE,
+        metadata_endpoint: METADATA.to_owned(),
     };
     let missing = folder.path().join("missing.pem");
     let empty = folder.path().join("empty.pem");
@@ -180,6 +183,7 @@ fn machine_without_authorities_is_told_what_to_do() {
             proxy: None,
             connect_timeout: PATIENCE,
             token_timeout: PATIENCE,
+            metadata_endpoint: METADATA.to_owned(),
         };
         let error = http::client(&way).unwrap_err();
         assert!(matches!(error, HttpError::NoAuthorities { .. }), "{error}");
@@ -210,6 +214,7 @@ fn authority_from_the_environment_is_enough() {
             proxy: None,
             connect_timeout: PATIENCE,
             token_timeout: PATIENCE,
+            metadata_endpoint: METADATA.to_owned(),
         };
         let http = http::client(&way).unwrap();
         let page = runtime.block_on(async { http.get(url).send().await.unwrap().status() });
@@ -233,6 +238,7 @@ fn proxy_of_an_unknown_kind_is_refused_without_its_password() {
         proxy: Some(proxy.to_owned()),
         connect_timeout: PATIENCE,
         token_timeout: PATIENCE,
+        metadata_endpoint: METADATA.to_owned(),
     };
     for address in ["socks5://u:hush@proxy:1080", "proxy.example:3128", "http://u:hush@:::"] {
         let error = http::client(&way(address)).unwrap_err();
@@ -243,39 +249,21 @@ fn proxy_of_an_unknown_kind_is_refused_without_its_password() {
 
 #[tokio::test]
 async fn proxy_carries_sign_in_and_upload() {
-    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional};
-    use tokio::net::{TcpListener, TcpStream};
-
     // A name that only the proxy can find, and that no NO_PROXY names.
     let names = vec!["sentinel.sandbox.example".to_owned()];
     let sandbox = start_with(Settings { names, ..Settings::default() }).await;
     let address = sandbox.address();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut proxy = Proxy::to(address).await;
     let mut way = azure(&sandbox);
-    way.proxy = Some(format!("http://u:p@{}", listener.local_addr().unwrap()));
-    let (asked, mut seen) = tokio::sync::mpsc::channel(8);
-    let proxy = tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let mut stream = BufReader::new(stream);
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") {
-                assert!(stream.read_line(&mut head).await.unwrap() > 0);
-            }
-            asked.send(head).await.unwrap();
-            let mut up = TcpStream::connect(address).await.unwrap();
-            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-            tokio::spawn(async move { copy_bidirectional(&mut stream, &mut up).await });
-        }
-    });
+    way.proxy = Some(format!("http://u:p@{}", proxy.address));
     let mut far = target(&sandbox);
     far.authority = format!("https://sentinel.sandbox.example:{}", address.port());
     far.endpoint.clone_from(&far.authority);
     let uploader = Uploader::of(&far, &way, PATIENCE);
     assert_eq!(uploader.send(&[indicator(1)]).await, all_well());
-    let head = seen.recv().await.unwrap();
+    let head = proxy.asked.recv().await.unwrap();
     assert!(head.starts_with("CONNECT sentinel.sandbox.example:"), "{head}");
     assert!(head.to_lowercase().contains("proxy-authorization: basic dtpw"), "{head}");
-    proxy.abort();
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::support::sandbox::PATIENCE;
+use super::support::sandbox::{METADATA, PATIENCE};
 
 fn binary(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"));
@@ -121,6 +121,7 @@ async fn the_sandbox_command_serves_until_it_is_stopped() {
         proxy: Some("none".to_owned()),
         connect_timeout: PATIENCE,
         token_timeout: PATIENCE,
+        metadata_endpoint: METADATA.to_owned(),
     };
     let http = misp_sentinel_relay::azure::http::client(&azure).unwrap();
     let page = http.get(format!("{address}/")).send().await.unwrap();

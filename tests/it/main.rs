@@ -24,6 +24,8 @@ mod convergence;
 #[cfg(test)]
 mod convert;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod delete;
 #[cfg(test)]
 mod demo;

@@ -10,7 +10,7 @@ use misp_sentinel_relay::notice::{GapReason, Receipt, What};
 use uuid::Uuid;
 
 use crate::support::ledger::Relay;
-use crate::support::sandbox::PATIENCE;
+use crate::support::sandbox::{METADATA, PATIENCE};
 use crate::support::webhook::{
     Client, HEADER, Recorded, Reply, SECRET, config, inbox, listen, recorded, send,
 };
@@ -343,6 +343,7 @@ async fn it_speaks_tls() {
         proxy: None,
         connect_timeout: PATIENCE,
         token_timeout: PATIENCE,
+        metadata_endpoint: METADATA.to_owned(),
     };
     let sent = http::client(&trusting)
         .unwrap()
@@ -481,4 +482,36 @@ impl std::io::Write for Page {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+#[tokio::test]
+async fn a_secret_that_changes_in_its_file_is_read_again_but_not_for_every_guess() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, format!("{SECRET}\n")).unwrap();
+    let secret = misp_sentinel_relay::config::Secret::from_file(&file).unwrap();
+    let (inbox, mut ledger) = inbox();
+    let path = small().path();
+    let listening = listen(Webhook { path, secret, ..config() }, inbox);
+    let with = |secret: &str| {
+        let header = format!("X-Relay-Secret: {secret}\r\n");
+        recorded("webhook/0002_POST.http").with(&header)
+    };
+    let said = async |secret: &str| send(listening.address, &with(secret)).await.status;
+    let taking = async {
+        loop {
+            ledger.announced(Receipt::Committed).await;
+        }
+    };
+    let asking = async {
+        assert_eq!(said(SECRET).await, 200);
+        std::fs::write(&file, "the-next-one-0123456789").unwrap();
+        assert_eq!(said("the-next-one-0123456789").await, 200);
+        assert_eq!(said(SECRET).await, 401, "the old one is over");
+        // That was read less than ten seconds ago, whatever is guessed.
+        std::fs::write(&file, "the-last-one-0123456789").unwrap();
+        assert_eq!(said("the-last-one-0123456789").await, 401);
+        assert_eq!(said("the-next-one-0123456789").await, 200);
+    };
+    tokio::select! { () = asking => {}, () = taking => unreachable!() }
 }

@@ -388,6 +388,29 @@ async fn the_right_password_is_let_in() {
 }
 
 #[tokio::test]
+async fn a_password_that_changes_in_its_file_is_read_again_when_refused() {
+    let mut publisher = Publisher::bind_plain("misp", "secret");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "secret\n").unwrap();
+    let password = Secret::from_file(&file).unwrap();
+    let credentials = Some(Plain { username: "misp".to_owned(), password });
+    let config = ZeroMq { credentials, ..config(publisher.endpoint()) };
+    let mut intake = Intake::start(config);
+    publisher.wait_for_subscriptions(2).await;
+
+    publisher.stop();
+    intake.wait_until(|all| !all[0].connected()).await;
+    publisher.set_password("the-next-one");
+    std::fs::write(&file, "the-next-one\n").unwrap();
+    publisher.start();
+    publisher.wait_for_subscriptions(2).await;
+    publisher.send(publication(EVENT).as_bytes()).await;
+    intake.publication().await;
+    intake.stop().await;
+}
+
+#[tokio::test]
 async fn frames_that_come_with_the_handshake_do_not_end_it() {
     let publisher = Publisher::bind_plain("misp", "secret");
     let chatter = async {

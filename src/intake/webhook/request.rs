@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::answer::Answer;
 use super::body::{self, Bodies, Body, Unfinished, Unread};
 use super::gaps::Gaps;
-use crate::config::Webhook;
+use crate::config::{Held, Secret, Webhook};
 use crate::intake::Inbox;
 use crate::misp;
 use crate::notice::{GapReason, Receipt, What};
@@ -26,6 +26,7 @@ use crate::notice::{GapReason, Receipt, What};
 #[derive(Debug)]
 pub(super) struct Desk {
     config: Webhook,
+    secret: Held,
     bodies: Bodies,
     inbox: Inbox,
     gaps: Arc<Gaps>,
@@ -44,14 +45,15 @@ pub(super) async fn answer(
 impl Desk {
     pub(super) fn new(config: Webhook, inbox: Inbox, gaps: Arc<Gaps>) -> Self {
         let bodies = Bodies::new(config.max_body, config.max_total, config.answer_within);
-        Self { config, bodies, inbox, gaps }
+        let secret = Held::new(config.secret.clone());
+        Self { config, secret, bodies, inbox, gaps }
     }
 
     async fn take(&self, request: Request) -> Answer {
         let (parts, body) = request.into_parts();
         let mut pieces = body.into_data_stream();
         let length = length(&parts.headers);
-        let answer = match self.refuse(&parts) {
+        let answer = match self.refuse(&parts).await {
             Some(refusal) => refusal,
             None => match self.bodies.read(&mut pieces, length).await {
                 Ok(body) => return self.hand_over(body).await,
@@ -66,12 +68,16 @@ impl Desk {
     }
 
     /// What is wrong with a request before its body is read.
-    fn refuse(&self, parts: &Parts) -> Option<Answer> {
+    async fn refuse(&self, parts: &Parts) -> Option<Answer> {
         if parts.uri.path() != self.config.path {
             return Some(Answer::wrong_path());
         }
         let given = parts.headers.get(&self.config.secret_header).map(|value| value.as_bytes());
-        if !given.is_some_and(|given| self.is_secret(given)) {
+        let is_known = match given {
+            Some(given) => self.knows(given).await,
+            None => false,
+        };
+        if !is_known {
             return Some(Answer::wrong_secret(&self.config.secret_header, given.is_some()));
         }
         if parts.method != Method::POST && parts.method != Method::PUT {
@@ -80,14 +86,14 @@ impl Desk {
         is_form(&parts.headers).then(Answer::form)
     }
 
-    /// Bare, or after `Bearer`. Both sides are hashed, so that not even the length shows in the
-    /// time that it takes.
-    fn is_secret(&self, given: &[u8]) -> bool {
-        let secret = blake3::hash(self.config.secret.expose().as_bytes());
-        let equals = |given: &[u8]| secret.as_bytes().ct_eq(blake3::hash(given).as_bytes());
-        let (scheme, rest) = given.split_at_checked("Bearer ".len()).unwrap_or((given, b""));
-        let bearer = scheme.eq_ignore_ascii_case(b"Bearer ");
-        (equals(given) | (equals(rest) & u8::from(bearer).into())).into()
+    /// Whether it is the secret, or the one that has taken its place.
+    async fn knows(&self, given: &[u8]) -> bool {
+        let secret = self.secret.now();
+        if is_secret(given, &secret) {
+            return true;
+        }
+        let other = self.secret.other_than(&secret, "misp.webhook.secret").await;
+        other.is_some_and(|other| is_secret(given, &other))
     }
 
     /// An event that was not read is a gap.
@@ -135,6 +141,16 @@ impl Desk {
             }
         }
     }
+}
+
+/// Bare, or after `Bearer`. Both sides are hashed, so that not even the length shows in the time that
+/// it takes.
+fn is_secret(given: &[u8], secret: &Secret) -> bool {
+    let secret = blake3::hash(secret.expose().as_bytes());
+    let equals = |given: &[u8]| secret.as_bytes().ct_eq(blake3::hash(given).as_bytes());
+    let (scheme, rest) = given.split_at_checked("Bearer ".len()).unwrap_or((given, b""));
+    let bearer = scheme.eq_ignore_ascii_case(b"Bearer ");
+    (equals(given) | (equals(rest) & u8::from(bearer).into())).into()
 }
 
 /// The event's uuid, or what is found instead. Large events take a tenth of a second.

@@ -14,7 +14,7 @@ use super::retry::{Backoff, Repeats};
 use super::socket::{Socket, SocketError};
 use super::status::StatusLine;
 use super::watch::{Missed, Moment, Silence, Watch};
-use crate::config::ZeroMq;
+use crate::config::{Held, Secret, ZeroMq};
 use crate::intake::frame::{self, Malformed, PUBLICATION, Said};
 use crate::intake::{Full, Inbox};
 use crate::metrics;
@@ -26,6 +26,8 @@ use crate::notice::{GapReason, What, Withdrawal};
 pub(super) struct Endpoint {
     address: String,
     config: Arc<ZeroMq>,
+    /// The password of `config`, as it was last read.
+    password: Option<Held>,
     inbox: Inbox,
     gaps: Gaps,
     watch: Mutex<Watch>,
@@ -63,7 +65,9 @@ impl Endpoint {
     ) -> Self {
         let watch = Watch::new(config.silence, Moment::now());
         let gaps = Gaps::new(address.clone(), inbox.clone());
-        let endpoint = Self { address, config, inbox, gaps, watch: Mutex::new(watch), status };
+        let password = config.credentials.as_ref().map(|plain| Held::new(plain.password.clone()));
+        let watch = Mutex::new(watch);
+        let endpoint = Self { address, config, password, inbox, gaps, watch, status };
         for feed in Feed::BOTH {
             metrics::connected(&endpoint.address, feed.word(), false);
         }
@@ -92,7 +96,7 @@ impl Endpoint {
 
     /// One connection, from the attempt to its end, and how long it was connected.
     async fn session(&self, feed: Feed) -> (End, Duration) {
-        let socket = match Socket::connect(&self.address, feed.prefix(), &self.config).await {
+        let socket = match self.connect(feed).await {
             Ok(socket) => socket,
             Err(error) => return (End::NotConnected(error), Duration::ZERO),
         };
@@ -100,6 +104,25 @@ impl Endpoint {
         self.connected(feed);
         let end = self.read(feed, socket).await;
         (end, connected.elapsed())
+    }
+
+    /// A refused password may be another one by now.
+    async fn connect(&self, feed: Feed) -> Result<Socket, SocketError> {
+        let (address, prefix) = (&self.address, feed.prefix());
+        let Some(held) = &self.password else {
+            return Socket::connect(address, prefix, &self.config).await;
+        };
+        let password = held.now();
+        let with = |password: Secret| self.config.with_password(password);
+        match Socket::connect(address, prefix, &with(password.clone())).await {
+            Err(SocketError::CredentialsRefused) => {
+                match held.other_than(&password, "misp.zeromq.password").await {
+                    Some(other) => Socket::connect(address, prefix, &with(other)).await,
+                    None => Err(SocketError::CredentialsRefused),
+                }
+            }
+            other => other,
+        }
     }
 
     async fn read(&self, feed: Feed, mut socket: Socket) -> End {

@@ -45,6 +45,10 @@ fn each_kind_takes_its_own_fields() {
     assert_eq!(identity, ManagedIdentity::ClientId("abc-1".to_owned()));
     assert_eq!(audience, "api://AzureADTokenExchangeUSGov");
 
+    let system = federated.replace("client:abc-1", "");
+    let warnings = config::warnings(&load(&of_kind(&system), &[]).unwrap());
+    assert!(warnings.iter().any(|warning| warning.contains("user-assigned")), "{warnings:?}");
+
     let cli = credential("credential = 'azure-cli'", &[]);
     assert_eq!(cli, Credential::AzureCli { tenant_id: String::new() });
 }
@@ -120,4 +124,89 @@ fn a_key_of_another_kind_is_a_mistake_unless_it_is_empty() {
     let near = problems(load(&of_kind("credential = 'manged-identity'"), &[]));
     assert!(near["target.soc.credential"].contains("did you mean managed-identity?"), "{near:?}");
     assert_eq!(near.len(), 1, "nothing is said of fields whose kind is unknown: {near:?}");
+}
+
+#[test]
+fn a_secret_may_lie_in_a_variable_or_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    std::fs::write(&path, "from-a-file\n").unwrap();
+    let app = "tenant_id = 't'\nclient_id = 'c'";
+    for reference in [format!("file:{}", path.display()), format!("file://{}", path.display())] {
+        let own = of_kind(&format!("{app}\nclient_secret = '{reference}'"));
+        assert_eq!(secret_of(&load(&own, &[]).unwrap().targets[0]), "from-a-file");
+    }
+    let own = of_kind(&format!("{app}\nclient_secret = 'env:ENTRA_SECRET'"));
+    let config = load(&own, &[("ENTRA_SECRET", "from-a-variable")]).unwrap();
+    assert_eq!(secret_of(&config.targets[0]), "from-a-variable");
+
+    let problems = problems(load(&own, &[]));
+    assert!(problems["target.soc.client_secret"].contains("no variable ENTRA_SECRET"));
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let gone = of_kind(&format!("{app}\nclient_secret = 'file:/no/file'"));
+    let text = load(&gone, &[]).unwrap_err().to_string();
+    assert!(text.contains("target.soc.client_secret") && text.contains("/no/file"), "{text}");
+}
+
+#[test]
+fn a_secret_in_a_vault_is_named_and_not_looked_up() {
+    let address = "https://kv-soc.vault.azure.net/secrets/entra";
+    let lines = format!("tenant_id = 't'\nclient_id = 'c'\nclient_secret = 'vault:{address}'");
+    let own = of_kind(&lines)
+        .replace("[misp]", "[misp]\nkey = 'vault:https://k.vault.azure.net/secrets/a/1'");
+    let config = load(
+        &own,
+        &[
+            ("MSR_MISP__WEBHOOK__LISTEN", "127.0.0.1:1"),
+            ("MSR_MISP__WEBHOOK__SECRET", "vault:https://k.vault.azure.net/secrets/b"),
+        ],
+    )
+    .unwrap();
+    let lookups: Vec<&str> = config.lookups.iter().map(String::as_str).collect();
+    assert_eq!(
+        lookups,
+        ["https://k.vault.azure.net/secrets/a/1", "https://k.vault.azure.net/secrets/b", address]
+    );
+    assert_eq!(
+        config.vault.credential,
+        Credential::ManagedIdentity(ManagedIdentity::SystemAssigned)
+    );
+    assert_eq!(secret_of(&config.targets[0]), "");
+    assert!(config.misp.rest.is_some() && config.misp.webhook.is_some());
+    assert!(config::warnings(&config).iter().all(|warning| !warning.contains("40 letters")));
+}
+
+#[test]
+fn addresses_and_credentials_of_vaults_are_checked() {
+    let lines = |secret: &str| {
+        of_kind(&format!("tenant_id = 't'\nclient_id = 'c'\nclient_secret = '{secret}'"))
+    };
+    for wrong in [
+        "vault:http://kv.vault.azure.net/secrets/a",
+        "vault:https://kv.vault.azure.net/keys/a",
+        "vault:https://kv.vault.azure.net/secrets/",
+        "vault:https://kv.vault.azure.net/secrets/a/1/2",
+        "vault:https://localhost/secrets/a",
+        "vault:entra",
+    ] {
+        let problems = problems(load(&lines(wrong), &[]));
+        let told = &problems["target.soc.client_secret"];
+        assert!(told.contains("vault:https://NAME.vault.azure.net/secrets/SECRET"), "{told}");
+    }
+    let good = lines("vault:https://kv.vault.azure.net/secrets/a");
+    let needed = [("MSR_AZURE__VAULT__CREDENTIAL", "client-secret")];
+    let problems_of = problems(load(&good, &needed));
+    let keys: Vec<&str> = problems_of.keys().map(String::as_str).collect();
+    let expected = ["client_id", "client_secret", "tenant_id"];
+    assert_eq!(keys, expected.map(|key| format!("azure.vault.{key}")));
+    let circle = [
+        ("MSR_AZURE__VAULT__CREDENTIAL", "client-secret"),
+        ("MSR_AZURE__VAULT__TENANT_ID", "t"),
+        ("MSR_AZURE__VAULT__CLIENT_ID", "c"),
+        ("MSR_AZURE__VAULT__CLIENT_SECRET", "vault:https://kv.vault.azure.net/secrets/b"),
+    ];
+    let problems = problems(load(&good, &circle));
+    assert!(problems["azure.vault.credential"].contains("cannot be opened"), "{problems:?}");
+    let hint = load(&lines("@Microsoft.KeyVault(SecretUri=x)"), &[]).unwrap_err().to_string();
+    assert!(hint.contains("vault:https://NAME.vault.azure.net/secrets/SECRET"), "{hint}");
 }

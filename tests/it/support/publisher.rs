@@ -92,6 +92,12 @@ impl Publisher {
         self.running = Some(Running { socket: Mutex::new(socket), context, doorkeeper });
     }
 
+    /// Asks for another password from the next start on.
+    pub(crate) fn set_password(&mut self, password: &str) {
+        let (_, held) = self.credentials.as_mut().unwrap();
+        password.clone_into(held);
+    }
+
     /// Stops as if killed: connections close, queued frames are lost, the port is free on return.
     pub(crate) fn stop(&mut self) {
         let Some(running) = self.running.take() else { return };

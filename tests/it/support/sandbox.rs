@@ -19,6 +19,9 @@ pub(crate) const SOURCE: &str = "misp-sentinel-relay";
 /// Long enough for a busy machine, short enough for a test that fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Where nothing listens.
+pub(crate) const METADATA: &str = "http://127.0.0.1:1";
+
 /// The way to a sandbox, trusting its authority.
 pub(crate) fn azure(sandbox: &Sandbox) -> Azure {
     Azure {
@@ -26,6 +29,7 @@ pub(crate) fn azure(sandbox: &Sandbox) -> Azure {
         proxy: None,
         connect_timeout: PATIENCE,
         token_timeout: PATIENCE,
+        metadata_endpoint: METADATA.to_owned(),
     }
 }
 

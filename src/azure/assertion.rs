@@ -1,0 +1,123 @@
+//! What an application shows to Entra in place of a secret: a statement that its certificate's key
+//! signed, the token of another issuer, or the token of a managed identity.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azure_core::credentials::TokenCredential;
+use azure_core::http::ClientMethodOptions;
+use azure_identity::ClientAssertion;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::certificate::{Certificate, CertificateError};
+use super::transport::Failure;
+use crate::config::Secret;
+
+/// How long a statement holds, seconds. Entra takes no longer one.
+const LIFETIME: i64 = 600;
+
+/// From here on the log reminds of a certificate's end, days.
+const REMINDER: i64 = 30;
+
+/// A statement in the form of
+/// <https://learn.microsoft.com/en-us/entra/identity-platform/certificate-credentials>.
+///
+/// # Errors
+/// The key does not sign.
+pub fn statement(
+    certificate: &Certificate,
+    (client_id, audience): (&str, &str),
+    (id, now): (Uuid, DateTime<Utc>),
+) -> Result<String, CertificateError> {
+    let header = json!({"alg": "PS256", "typ": "JWT", "x5t#S256": certificate.thumbprint()});
+    let now = now.timestamp();
+    let claims = json!({
+        "aud": audience,
+        "iss": client_id,
+        "sub": client_id,
+        "jti": id,
+        "nbf": now,
+        "iat": now,
+        "exp": now + LIFETIME,
+    });
+    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    let signed = format!("{header}.{claims}");
+    let signature = URL_SAFE_NO_PAD.encode(certificate.sign(signed.as_bytes())?);
+    Ok(format!("{signed}.{signature}"))
+}
+
+/// By a certificate, whose file is read anew for each sign-in: a new one may lie there.
+#[derive(Debug)]
+pub(super) struct BySignature {
+    pub(super) file: PathBuf,
+    pub(super) password: Secret,
+    pub(super) client_id: String,
+    /// The address of the token endpoint.
+    pub(super) audience: String,
+}
+
+#[async_trait]
+impl ClientAssertion for BySignature {
+    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
+        let file = self.file.display();
+        let unusable = |why: String| Failure::Settings(format!("certificate_file {file}: {why}"));
+        let content = tokio::fs::read(&self.file).await;
+        let content = content.map_err(|error| unusable(format!("cannot be read: {error}")))?;
+        let now = Utc::now();
+        let certificate = Certificate::read(&content, self.password.expose(), now)
+            .map_err(|error| unusable(error.to_string()))?;
+        let left = certificate.ends() - now;
+        if left < TimeDelta::days(REMINDER) {
+            tracing::warn!(%file, days = left.num_days(), "the certificate ends soon: make a new one");
+        }
+        let (who, when) =
+            ((self.client_id.as_str(), self.audience.as_str()), (Uuid::new_v4(), now));
+        let statement = statement(&certificate, who, when);
+        Ok(statement.map_err(|error| unusable(error.to_string()))?)
+    }
+}
+
+/// By the token in a file, which its issuer replaces. Read anew for each sign-in: the SDK's own
+/// credential keeps it for ten minutes, and cannot be made before the file is there.
+#[derive(Debug)]
+pub(super) struct ByFile(pub(super) PathBuf);
+
+#[async_trait]
+impl ClientAssertion for ByFile {
+    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
+        let file = self.0.display();
+        let missing = |why: &dyn std::fmt::Display| {
+            Failure::Settings(format!(
+                "federated_token_file {file}: {why}; on AKS the pod needs the label \
+                 azure.workload.identity/use: \"true\" and its service account the annotation \
+                 azure.workload.identity/client-id"
+            ))
+        };
+        let token = tokio::fs::read_to_string(&self.0).await.map_err(|error| missing(&error))?;
+        match token.trim() {
+            "" => Err(missing(&"it is empty").into()),
+            token => Ok(token.to_owned()),
+        }
+    }
+}
+
+/// By the token of a managed identity.
+#[derive(Debug)]
+pub(super) struct ByIdentity {
+    pub(super) identity: Arc<dyn TokenCredential>,
+    /// e.g. `api://AzureADTokenExchange/.default`.
+    pub(super) scope: String,
+}
+
+#[async_trait]
+impl ClientAssertion for ByIdentity {
+    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
+        let token = self.identity.get_token(&[&self.scope], None).await?;
+        Ok(token.token.secret().to_owned())
+    }
+}

@@ -1,0 +1,164 @@
+//! From a configured credential to one of the SDK's, over our own HTTP clients.
+
+use std::ffi::OsStr;
+use std::io;
+use std::process::{Output, Stdio};
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
+use azure_core::credentials::TokenCredential;
+use azure_core::http::{ClientOptions, RetryOptions, Transport, Url};
+use azure_identity::{
+    AzureCliCredential, AzureCliCredentialOptions, ClientAssertion, ClientAssertionCredential,
+    ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    Executor, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+};
+
+use super::assertion::{ByFile, ByIdentity, BySignature};
+use super::http;
+use super::token::{SignIn, SignInError};
+use super::transport::{Failure, OurClient};
+use crate::config::{Azure, Credential, ManagedIdentity};
+
+/// Of what `az` says on standard error, characters.
+const KEPT: usize = 600;
+
+type Signer = Arc<dyn TokenCredential>;
+
+/// What a credential is made with.
+#[derive(Debug)]
+pub(super) struct Tools {
+    http: reqwest::Client,
+    azure: Azure,
+    /// To the metadata service; made when a credential needs it.
+    metadata: OnceLock<reqwest::Client>,
+}
+
+impl Tools {
+    pub(super) fn new(http: reqwest::Client, azure: &Azure) -> Self {
+        Self { http, azure: azure.clone(), metadata: OnceLock::new() }
+    }
+
+    /// The credential of the SDK that signs in as `sign_in` says. It has no cached token yet.
+    pub(super) fn signer(&self, sign_in: &SignIn) -> Result<Signer, SignInError> {
+        let made = match &sign_in.credential {
+            Credential::ClientSecret { tenant_id, client_id, secret } => {
+                let client_options = self.to_entra(&sign_in.authority);
+                let options = Some(ClientSecretCredentialOptions { client_options });
+                let secret = secret.expose().to_owned().into();
+                ClientSecretCredential::new(tenant_id, client_id.clone(), secret, options)
+                    .map(|signer| signer as Signer)
+            }
+            Credential::Certificate { file, password, client_id, tenant_id } => {
+                let assertion = BySignature {
+                    file: file.clone(),
+                    password: password.clone(),
+                    client_id: client_id.clone(),
+                    audience: format!("{}/{tenant_id}/oauth2/v2.0/token", sign_in.authority),
+                };
+                self.by_assertion(sign_in, assertion)
+            }
+            Credential::WorkloadIdentity { token_file, .. } => {
+                self.by_assertion(sign_in, ByFile(token_file.clone()))
+            }
+            Credential::FederatedManagedIdentity { identity, audience, .. } => {
+                self.managed_identity(identity).and_then(|identity| {
+                    let scope = format!("{audience}/.default");
+                    self.by_assertion(sign_in, ByIdentity { identity, scope })
+                })
+            }
+            Credential::ManagedIdentity(identity) => self.managed_identity(identity),
+            Credential::AzureCli { tenant_id } => {
+                let options = AzureCliCredentialOptions {
+                    tenant_id: Some(tenant_id.clone()).filter(|tenant| !tenant.is_empty()),
+                    executor: Some(Arc::new(Shell)),
+                    ..AzureCliCredentialOptions::default()
+                };
+                AzureCliCredential::new(Some(options)).map(|signer| signer as Signer)
+            }
+        };
+        made.map_err(|error| SignInError::Settings(error.to_string()))
+    }
+
+    fn by_assertion<A: ClientAssertion + 'static>(
+        &self,
+        sign_in: &SignIn,
+        assertion: A,
+    ) -> azure_core::Result<Signer> {
+        let SignIn { credential, authority, .. } = sign_in;
+        let options = ClientAssertionCredentialOptions { client_options: self.to_entra(authority) };
+        let (tenant, client) =
+            (credential.tenant_id().to_owned(), credential.client_id().to_owned());
+        let signer = ClientAssertionCredential::new(tenant, client, assertion, Some(options))?;
+        Ok(signer)
+    }
+
+    fn managed_identity(&self, identity: &ManagedIdentity) -> azure_core::Result<Signer> {
+        let endpoint = Url::parse(&self.azure.metadata_endpoint)?;
+        let http = match self.metadata.get() {
+            Some(http) => http.clone(),
+            None => {
+                let made = http::metadata_client(&self.azure);
+                let made = made.map_err(|error| Failure::Settings(error.to_string()))?;
+                self.metadata.get_or_init(|| made).clone()
+            }
+        };
+        let options = ManagedIdentityCredentialOptions {
+            user_assigned_id: match identity.clone() {
+                ManagedIdentity::SystemAssigned => None,
+                ManagedIdentity::ClientId(id) => Some(UserAssignedId::ClientId(id)),
+                ManagedIdentity::ObjectId(id) => Some(UserAssignedId::ObjectId(id)),
+                ManagedIdentity::ResourceId(id) => Some(UserAssignedId::ResourceId(id)),
+            },
+            client_options: options(OurClient::to_metadata(http, endpoint)),
+        };
+        Ok(ManagedIdentityCredential::new(Some(options))?)
+    }
+
+    fn to_entra(&self, authority: &str) -> ClientOptions {
+        let mut cloud = CustomConfiguration::default();
+        authority.clone_into(&mut cloud.authority_host);
+        let cloud = Some(Arc::new(CloudConfiguration::Custom(cloud)));
+        ClientOptions { cloud, ..options(OurClient::to_entra(self.http.clone())) }
+    }
+}
+
+/// Without retries: whoever asks for a token decides when to ask again.
+pub(super) fn options(client: OurClient) -> ClientOptions {
+    ClientOptions {
+        retry: RetryOptions::none(),
+        transport: Some(Transport::new(Arc::new(client))),
+        ..ClientOptions::default()
+    }
+}
+
+/// Runs `az`; it ends when nobody waits for it any more.
+#[derive(Debug)]
+struct Shell;
+
+#[async_trait]
+impl Executor for Shell {
+    async fn run(&self, program: &OsStr, arguments: &[&OsStr]) -> io::Result<Output> {
+        let output = tokio::process::Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        let told = String::from_utf8_lossy(&output.stderr).replace(['\r', '\n'], " ");
+        let told: String = told.trim().chars().take(KEPT).collect();
+        let why = match output.status.code() {
+            Some(127) => {
+                "az is not found: credential = \"azure-cli\" needs the Azure CLI in PATH, \
+                          which the relay's image does not hold"
+                    .to_owned()
+            }
+            _ => format!("az says: {told}; sign in with az login on this machine, as this user"),
+        };
+        Err(io::Error::other(Failure::Settings(why)))
+    }
+}

@@ -1,0 +1,283 @@
+//! Secrets of Key Vaults, by the SDK's client over our own. One sign-in serves all vaults of a cloud.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use azure_core::error::{Error, ErrorKind};
+use azure_core::http::Url;
+use azure_security_keyvault_secrets::models::SecretClientGetSecretOptions;
+use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
+use serde::Deserialize;
+
+use super::credential::options;
+use super::token::{SignIn, SignInError, TokenSource};
+use super::transport::{Failure, OurClient};
+use crate::config::{Azure, Config, Found, Secret, Vault, VaultAccess};
+
+/// Of Key Vault's own words, characters.
+const KEPT: usize = 400;
+
+/// All vaults that one identity opens.
+pub struct KeyVaults {
+    http: reqwest::Client,
+    azure: Azure,
+    access: VaultAccess,
+    open: Mutex<BTreeMap<String, Arc<Open>>>,
+}
+
+impl fmt::Debug for KeyVaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyVaults").finish_non_exhaustive()
+    }
+}
+
+/// A vault with the tokens for it.
+struct Open {
+    client: SecretClient,
+    tokens: Arc<TokenSource>,
+}
+
+/// A secret's address in its parts.
+#[derive(Debug, PartialEq, Eq)]
+struct Address {
+    /// e.g. `https://kv.vault.azure.net/`.
+    vault: String,
+    /// e.g. `https://vault.azure.net/.default`: tokens are for all vaults of the cloud.
+    scope: String,
+    name: String,
+    version: Option<String>,
+}
+
+/// Looks up what `config` names in vaults.
+///
+/// # Errors
+/// Which secret cannot be read, and why.
+pub async fn look_up(config: &Config, known: Found) -> anyhow::Result<Found> {
+    let vault = match known.vault {
+        Some(vault) => vault,
+        None => Arc::new(KeyVaults::new(config)?),
+    };
+    let mut secrets = known.secrets;
+    for address in &config.lookups {
+        let text = vault.read(address).await;
+        let text = text.map_err(|why| anyhow::anyhow!("vault:{address}: {why}"))?;
+        secrets.insert(address.clone(), Secret::new(text));
+    }
+    Ok(Found { vault: Some(vault), secrets })
+}
+
+impl KeyVaults {
+    /// # Errors
+    /// No HTTP client can be made.
+    pub fn new(config: &Config) -> Result<Self, super::http::HttpError> {
+        let http = super::http::client(&config.azure)?;
+        let (azure, access) = (config.azure.clone(), config.vault.clone());
+        Ok(Self { http, azure, access, open: Mutex::default() })
+    }
+
+    fn opened(&self, address: &Address) -> Result<Arc<Open>, String> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(vault) = open.get(&address.vault) {
+            return Ok(Arc::clone(vault));
+        }
+        let VaultAccess { credential, authority } = self.access.clone();
+        let sign_in = SignIn { credential, authority, scope: address.scope.clone() };
+        // A second vault of the same cloud takes the tokens of the first.
+        let tokens = open.values().find(|vault| vault.tokens.is_of(&sign_in));
+        let tokens = match tokens {
+            Some(vault) => Arc::clone(&vault.tokens),
+            None => TokenSource::new(sign_in, self.http.clone(), &self.azure)
+                .map(Arc::new)
+                .map_err(|error| error.to_string())?,
+        };
+        let bearer = Arc::new(Bearer { scope: address.scope.clone(), tokens: Arc::clone(&tokens) });
+        let options = SecretClientOptions {
+            client_options: options(OurClient::to_key_vault(self.http.clone())),
+            ..SecretClientOptions::default()
+        };
+        let client = SecretClient::new(&address.vault, bearer, Some(options));
+        let client = client.map_err(|error| error.to_string())?;
+        let vault = Arc::new(Open { client, tokens });
+        open.insert(address.vault.clone(), Arc::clone(&vault));
+        Ok(vault)
+    }
+
+    /// The secret's text, or whether a fresh token may help, and why not.
+    async fn ask(&self, vault: &Open, address: &Address) -> Result<String, (bool, String)> {
+        let options = SecretClientGetSecretOptions {
+            secret_version: address.version.clone(),
+            ..SecretClientGetSecretOptions::default()
+        };
+        // A sign-in and a request, each within the time of one.
+        let patience: Duration = self.azure.token_timeout * 2;
+        let asked = vault.client.get_secret(&address.name, Some(options));
+        let answer = tokio::time::timeout(patience, asked).await.map_err(|_| {
+            let waited = humantime::format_duration(patience);
+            (false, format!("no answer within {waited}"))
+        })?;
+        let secret = match answer {
+            Ok(answer) => answer.into_model().map_err(|_| (false, "no secret in it".to_owned()))?,
+            Err(error) => return Err((refuses_token(&error), explain(&error))),
+        };
+        match secret.value {
+            Some(text) if !text.is_empty() => Ok(text),
+            _ => Err((false, "the secret is empty".to_owned())),
+        }
+    }
+}
+
+#[async_trait]
+impl Vault for KeyVaults {
+    async fn read(&self, address: &str) -> Result<String, String> {
+        let address = Address::parse(address).ok_or("not the address of a secret")?;
+        let vault = self.opened(&address)?;
+        match self.ask(&vault, &address).await {
+            Err((true, _)) => {
+                vault.tokens.renew().map_err(|error| error.to_string())?;
+                self.ask(&vault, &address).await.map_err(|(_, why)| why)
+            }
+            answer => answer.map_err(|(_, why)| why),
+        }
+    }
+}
+
+impl Address {
+    fn parse(address: &str) -> Option<Self> {
+        let url = Url::parse(address).ok()?;
+        let (_, resource) = url.host_str()?.split_once('.')?;
+        let mut parts = url.path_segments()?.skip(1);
+        Some(Self {
+            vault: format!("{}/", url.origin().ascii_serialization()),
+            scope: format!("https://{resource}/.default"),
+            name: parts.next()?.to_owned(),
+            version: parts.next().map(str::to_owned),
+        })
+    }
+}
+
+/// Our tokens for the SDK's client. It asks for what the vault's challenge names, which must be what
+/// the vault's own address says.
+#[derive(Debug)]
+struct Bearer {
+    scope: String,
+    tokens: Arc<TokenSource>,
+}
+
+#[async_trait]
+impl TokenCredential for Bearer {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        _: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        if scopes != [self.scope.as_str()] {
+            let why = format!("it asks for a token for {scopes:?} in place of {}", self.scope);
+            return Err(Error::new(ErrorKind::Credential, SignInError::Settings(why)));
+        }
+        let token = self.tokens.access().await;
+        token.map_err(|error| Error::new(ErrorKind::Credential, error))
+    }
+}
+
+fn refuses_token(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::HttpResponse { status, .. } if u16::from(*status) == 401)
+}
+
+/// In words: what our own parts said, else what the SDK says.
+fn explain(error: &Error) -> String {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = error.source();
+    while let Some(cause) = next {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return in_words(failure);
+        }
+        if let Some(error) = cause.downcast_ref::<SignInError>() {
+            return format!("{error} (the credential of [azure.vault])");
+        }
+        next = cause.source();
+    }
+    error.to_string().chars().take(KEPT).collect()
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Answer {
+    error: Told,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Told {
+    code: String,
+    message: String,
+    innererror: Inner,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Inner {
+    code: String,
+}
+
+fn in_words(failure: &Failure) -> String {
+    let (status, body) = match failure {
+        Failure::Refused { status, body, .. } => (*status, body),
+        Failure::NoAnswer { who, address, why } => {
+            return format!("{who} cannot be reached: {address}: {why}");
+        }
+        Failure::Settings(why) => return why.clone(),
+    };
+    let Answer { error } = serde_json::from_slice(body).unwrap_or_default();
+    let message: String = error.message.replace(['\r', '\n'], " ").chars().take(KEPT).collect();
+    let remedy = match (status, error.innererror.code.as_str(), error.code.as_str()) {
+        (403, "ForbiddenByFirewall" | "ForbiddenByConnection", _) => {
+            "let this machine's address through the vault's firewall (Networking)"
+        }
+        (403, "SecretDisabled" | "SecretExpired" | "SecretNotYetValid", _)
+        | (403, _, "SecretDisabled") => "enable the secret, or name another version",
+        (403, ..) => {
+            "give the identity of [azure.vault] the role Key Vault Secrets User on this vault (or, \
+             with access policies, the secret permission Get)"
+        }
+        (404, ..) => "check the secret's name and version; it may have been deleted",
+        _ => "",
+    };
+    let joint = if remedy.is_empty() { "" } else { " -- " };
+    format!("Key Vault answers HTTP {status}, {}: {message}{joint}{remedy}", error.code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_says_where_its_tokens_are_from() {
+        let address =
+            Address::parse("https://kv.vault.usgovcloudapi.net/secrets/misp-key").unwrap();
+        assert_eq!(address.vault, "https://kv.vault.usgovcloudapi.net/");
+        assert_eq!(address.scope, "https://vault.usgovcloudapi.net/.default");
+        assert_eq!((address.name.as_str(), address.version), ("misp-key", None));
+        let address = Address::parse("https://kv.vault.azure.net:8443/secrets/a/1b").unwrap();
+        assert_eq!(address.vault, "https://kv.vault.azure.net:8443/");
+        assert_eq!(address.scope, "https://vault.azure.net/.default");
+        assert_eq!(address.version.as_deref(), Some("1b"));
+    }
+
+    #[test]
+    fn refusals_name_what_to_change() {
+        let refused = |status, inner: &str| {
+            let body = format!(
+                r#"{{"error":{{"code":"Forbidden","message":"no","innererror":{{"code":"{inner}"}}}}}}"#
+            );
+            let who = super::super::Who::KeyVault;
+            in_words(&Failure::Refused { who, status, body: body.into_bytes() })
+        };
+        assert!(refused(403, "ForbiddenByRbac").contains("Key Vault Secrets User"));
+        assert!(refused(403, "ForbiddenByFirewall").contains("firewall"));
+        assert!(refused(404, "").contains("name and version"));
+    }
+}

@@ -1,0 +1,130 @@
+//! The metadata service of a machine in Azure, as far as managed identities go; plain HTTP:
+//! <https://learn.microsoft.com/en-us/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use serde_json::json;
+
+use super::access::{Access, Federated, Identity};
+use super::entra::{self, answer, pairs};
+use super::state::World;
+use super::{Sandbox, SandboxError};
+
+const PATH: &str = "/metadata/identity/oauth2/token";
+const API_VERSIONS: [&str; 2] = ["2018-02-01", "2019-08-01"];
+
+/// Resources that only an application's trust makes useful: their tokens are assertions.
+const EXCHANGE: &str = "api://AzureADTokenExchange";
+
+impl Sandbox {
+    /// Starts the metadata service on a free port, until the sandbox is dropped.
+    ///
+    /// # Errors
+    /// [`SandboxError::Listen`]
+    pub async fn serve_metadata(&mut self) -> Result<SocketAddr, SandboxError> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let failed = |source| SandboxError::Listen { address, source };
+        let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        let app = Router::new().route(PATH, get(token)).with_state(Arc::clone(&self.world));
+        self.metadata.spawn(async move { axum::serve(listener, app).await });
+        Ok(bound)
+    }
+}
+
+/// `GET /metadata/identity/oauth2/token?api-version=…&resource=…`
+async fn token(
+    State(world): State<Arc<World>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let fault = world.with(|state| {
+        state.access.metadata_requests += 1;
+        state.faults.metadata.pop_front()
+    });
+    if let Some(fault) = fault {
+        return entra::faulty(fault).await;
+    }
+    if headers.get("metadata").is_none_or(|value| value != "true") {
+        return refuse(400, "Required metadata header not specified");
+    }
+    let query = pairs(&query.unwrap_or_default());
+    let field = |name: &str| {
+        let found = query.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str()).unwrap_or_default()
+    };
+    if !API_VERSIONS.contains(&field("api-version")) {
+        return refuse(400, "The requested version is invalid");
+    }
+    let resource = field("resource");
+    if resource.is_empty() {
+        return refuse(400, "The value of the parameter resource is missing");
+    }
+    let lifetime = world.settings.token_lifetime;
+    let issued = world.with(|state| {
+        let identity = named(&state.access, |name| field(name).to_owned())?;
+        let token = match resource.starts_with(EXCHANGE) {
+            true => state.access.issue(of(&identity, resource), lifetime),
+            false => {
+                let scope = format!("{resource}/.default");
+                entra::remember(state, identity.client_id.clone(), scope, lifetime)
+            }
+        };
+        Some((identity, token))
+    });
+    match issued {
+        Some((identity, token)) => granted(&identity, resource, &token, lifetime),
+        None => refuse(400, "Identity not found"),
+    }
+}
+
+fn named(access: &Access, field: impl Fn(&str) -> String) -> Option<Identity> {
+    let [client, object, resource] = ["client_id", "object_id", "msi_res_id"].map(field);
+    let is_meant =
+        |identity: &&Identity| match (client.as_str(), object.as_str(), resource.as_str()) {
+            ("", "", "") => identity.is_system_assigned,
+            (client, "", "") => identity.client_id == client,
+            ("", object, "") => identity.object_id == object,
+            (_, _, resource) => identity.resource_id.eq_ignore_ascii_case(resource),
+        };
+    access.identities.iter().find(is_meant).cloned()
+}
+
+/// A managed identity's token as another application sees it.
+fn of(identity: &Identity, audience: &str) -> Federated {
+    Federated {
+        issuer: format!("https://login.microsoftonline.com/{}/v2.0", identity.tenant_id),
+        subject: identity.object_id.clone(),
+        audience: audience.to_owned(),
+    }
+}
+
+/// Numbers are strings, as the service writes them.
+fn granted(identity: &Identity, resource: &str, token: &str, lifetime: Duration) -> Response {
+    let now = chrono::Utc::now().timestamp();
+    let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
+    let body = json!({
+        "access_token": token,
+        "client_id": identity.client_id,
+        "expires_in": seconds.to_string(),
+        "expires_on": now.saturating_add(seconds).to_string(),
+        "ext_expires_in": seconds.to_string(),
+        "not_before": now.to_string(),
+        "resource": resource,
+        "token_type": "Bearer",
+    });
+    answer(200, body.to_string())
+}
+
+fn refuse(status: u16, description: &str) -> Response {
+    let body = json!({"error": "invalid_request", "error_description": description});
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    (status, axum::Json(body)).into_response()
+}

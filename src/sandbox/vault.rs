@@ -1,0 +1,96 @@
+//! Key Vaults, as far as reading a secret goes; the host name says which:
+//! <https://learn.microsoft.com/en-us/rest/api/keyvault/secrets/get-secret/get-secret>.
+
+use std::time::Instant;
+
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::json;
+
+use super::access::Kept;
+use super::entra::answer;
+use super::state::State as Remembered;
+use super::upload::Place;
+
+/// `GET /secrets/{name}` and, with an empty version too, `GET /secrets/{name}/{version}`
+pub(super) async fn secret(
+    State(place): State<Place>,
+    Path(parts): Path<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Response {
+    let part = |at: usize| parts.get(at).map(|(_, value)| value.clone()).unwrap_or_default();
+    let (name, version) = (part(0), part(1));
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
+    let host = host.split(':').next().unwrap_or_default();
+    let Some((vault, resource)) = host.split_once('.') else {
+        return refuse(404, "NotFound", "", "no vault has this name");
+    };
+    let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    place.world.with(|state| {
+        let Some(client_id) = reader(state, bearer, resource) else {
+            let tenant = place.world.settings.accounts.first();
+            let tenant = tenant.map(|account| account.tenant_id.as_str()).unwrap_or_default();
+            let own = format!("https://{resource}");
+            return challenge(tenant, state.access.vault_resource.as_ref().unwrap_or(&own));
+        };
+        let key = (vault.to_owned(), name.clone());
+        let Some(kept) = state.access.vaults.get(&key).cloned() else {
+            let text = format!("A secret with (name/id) {name} was not found in this key vault.");
+            return refuse(404, "SecretNotFound", "", &text);
+        };
+        if !kept.readers.is_empty() && !kept.readers.contains(&client_id) {
+            let text = format!(
+                "Caller is not authorized to perform action on resource. Caller: appid={client_id}. \
+                 Action: 'Microsoft.KeyVault/vaults/secrets/getSecret/action'. Vault: {vault}"
+            );
+            return refuse(403, "Forbidden", "ForbiddenByRbac", &text);
+        }
+        state.access.vault_reads += 1;
+        found(&kept, &format!("https://{host}/secrets/{name}"), &version)
+    })
+}
+
+/// Whose token it is, if it is one for vaults of this cloud.
+fn reader(state: &Remembered, token: &str, resource: &str) -> Option<String> {
+    let token = state.tokens.get(token).filter(|token| token.ends > Instant::now())?;
+    (token.scope == format!("https://{resource}/.default")).then(|| token.client_id.clone())
+}
+
+fn found(kept: &Kept, id: &str, version: &str) -> Response {
+    let version = match version {
+        "" => kept.versions.last(),
+        version => kept.versions.iter().find(|(known, _)| known == version),
+    };
+    let Some((version, text)) = version else {
+        return refuse(404, "SecretNotFound", "", "A secret with this version was not found.");
+    };
+    let body = json!({
+        "value": text.expose(),
+        "id": format!("{id}/{version}"),
+        "attributes": {"enabled": true, "recoveryLevel": "Recoverable+Purgeable"},
+    });
+    answer(200, body.to_string())
+}
+
+fn challenge(tenant: &str, resource: &str) -> Response {
+    let words = format!(
+        "Bearer authorization=\"https://login.microsoftonline.com/{tenant}\", \
+         resource=\"{resource}\""
+    );
+    let answer =
+        refuse(401, "Unauthorized", "", "AKV10000: Request is missing a Bearer or PoP token.");
+    ([(WWW_AUTHENTICATE, words)], answer).into_response()
+}
+
+fn refuse(status: u16, code: &str, inner: &str, message: &str) -> Response {
+    let mut error = json!({"code": code, "message": message});
+    if !inner.is_empty()
+        && let Some(error) = error.as_object_mut()
+    {
+        error.insert("innererror".to_owned(), json!({"code": inner}));
+    }
+    answer(status, json!({"error": error}).to_string())
+}
