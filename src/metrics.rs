@@ -65,6 +65,7 @@ declare! {
     REQUESTS = Counter "relay_requests_total" ["target", "outcome"] Count: "Upload requests by outcome";
     REQUEST_TIME = Histogram "relay_request_seconds" ["target"] Seconds: "Time of an upload request";
     SIGN_INS = Counter "relay_sign_ins_total" ["outcome"] Count: "Tokens asked for, by outcome";
+    DELETED = Counter "relay_deleted_total" ["target"] Count: "Withdrawn indicators deleted over the management plane";
     ACCEPT_TIME = Histogram "relay_time_to_accepted_seconds" ["target", "lane"] Seconds: "From MISP's frame to Sentinel's acceptance";
     DEGRADED = Gauge "relay_degraded" ["part", "reason"] Count: "1 while a part of the relay works less than promised, else 0";
 }
@@ -201,6 +202,11 @@ pub fn sign_in(outcome: &'static str) {
     counter!(SIGN_INS, "outcome" => outcome).increment(1);
 }
 
+/// A withdrawn indicator was deleted over the management plane.
+pub fn deleted(target: &str) {
+    counter!(DELETED, "target" => target.to_owned()).increment(1);
+}
+
 pub fn waiting(reads: f64, held: f64) {
     gauge!(READS).set(reads);
     gauge!(HELD).set(held);
@@ -250,6 +256,7 @@ mod tests {
         withdrawn(target, 1);
         request(target, "accepted", second);
         sign_in("granted");
+        deleted("soc");
         time_to_accepted(target, lane, Duration::from_millis(40));
         degraded("rest", "not_configured", true);
         rest_request("ok");

@@ -3,6 +3,7 @@
 //! Stages: open the ledger, bind sockets, build senders; then run; then stop in the order of the
 //! flow, so that what was received is committed and what was sent is settled.
 
+mod readback;
 mod reading;
 mod tasks;
 
@@ -23,9 +24,11 @@ use crate::deliver::{self, Health, Sender};
 use crate::intake::rest::RestIntake;
 use crate::intake::zmq::ZeroMqStatus;
 use crate::intake::{Inbox, webhook};
-use crate::ledger::{DISABLED, InForce, Ledger, Member, TargetEntry, Views, load_warninglists};
+use crate::ledger::{
+    DISABLED, InForce, Ledger, Member, StartError, TargetEntry, Views, load_warninglists,
+};
 use crate::notice::Notice;
-use crate::readback::{Place, Readback};
+use crate::readback::Readback;
 use crate::signals;
 use tasks::Tasks;
 
@@ -86,12 +89,12 @@ impl Relay {
         name_as_remembered(&mut config);
         let ledger = Ledger::open(&config.ledger).await?;
         let views = Arc::new(views(&config));
-        register(&config, &ledger, &views, options).await?;
+        let http = crate::azure::http::client(&config.azure)?;
+        register((&config, Some(&http)), &ledger, &views, options).await?;
         ledger.begin_run(&config.misp.name, Ledger::now()).await?;
         let health = Health::default();
-        let http = crate::azure::http::client(&config.azure)?;
         let senders = deliver::senders(&config, &views, &ledger, &http, &health)?;
-        let readback = Arc::new(readback(&config, &http, &senders)?);
+        let readback = Arc::new(readback::of(&config, &http, &senders)?);
         let listeners = Listeners::bind(&config).await?;
         let (inbox, notices) = Inbox::new(memory(&config));
         let feed = ZeroMqStatus::new(&config.misp.zeromq);
@@ -184,25 +187,9 @@ impl Listeners {
     }
 }
 
-/// The targets whose workspaces can be asked what they hold, with the tokens of their senders.
-fn readback(
-    config: &Config,
-    http: &reqwest::Client,
-    senders: &[Sender],
-) -> anyhow::Result<Readback> {
-    let mut places = Vec::new();
-    for target in &config.targets {
-        let tokens = senders.iter().find_map(|sender| sender.tokens_of(&target.name));
-        if let Some(tokens) = tokens {
-            places.extend(Place::of(config, target, http, tokens)?);
-        }
-    }
-    Ok(Readback::new(places, config.management.ingestion))
-}
-
 /// What shares policy, identity and withdrawal shares a view, if it takes the same kinds of objects.
-/// Changes are queued for the targets that are enabled. They judge by the warninglists that were in force last; without any and without a key,
-/// by none.
+/// Changes are queued for the targets that are enabled. They judge by the warninglists that were in force
+/// last; without any and without a key, by none.
 #[must_use]
 pub fn views(config: &Config) -> Views {
     let members: Vec<Member<'_>> = config
@@ -265,9 +252,10 @@ fn configured(target: &Target) -> &str {
     target.name.strip_suffix(DRY_RUN).unwrap_or(&target.name)
 }
 
-/// Namespace and targets, compared with the last run.
+/// Namespace and targets, compared with the last run. `http`: to read back with what an empty ledger
+/// cannot know.
 async fn register(
-    config: &Config,
+    (config, http): (&Config, Option<&reqwest::Client>),
     ledger: &Ledger,
     views: &Views,
     options: RunOptions,
@@ -281,7 +269,10 @@ async fn register(
     };
     let targets: Vec<TargetEntry> = config.targets.iter().map(entry).collect();
     if !options.accept_duplicates {
-        ledger.knows_generations(views, &targets).await?;
+        match ledger.knows_generations(views, &targets).await {
+            Err(StartError::Forgotten) => readback::recover((config, http), ledger, views).await?,
+            known => known?,
+        }
     }
     Ok(ledger.register(views, &targets, options.rehome).await?)
 }

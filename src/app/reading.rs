@@ -87,7 +87,7 @@ impl Reading {
         let ledger = Ledger::open(&config.ledger).await?;
         let views = Arc::new(views(&config));
         // As a start does: what it would refuse is refused, what it would judge anew is.
-        super::register(&config, &ledger, &views, RunOptions::default()).await?;
+        super::register((&config, None), &ledger, &views, RunOptions::default()).await?;
         ledger.reevaluate(&views, Ledger::now(), |_| {}).await?;
         let source = &config.misp.name;
         match event {

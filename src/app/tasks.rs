@@ -10,12 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Listeners, Relay, reading};
 use crate::admin::{self, Overview};
+use crate::config::Management;
 use crate::deliver::Sender;
 use crate::intake::rest::RestStatus;
 use crate::intake::webhook;
 use crate::intake::zmq::{self, ZeroMqStatus};
 use crate::ledger::{Lane, Ledger, Room, Views, Writer};
 use crate::metrics;
+use crate::readback::{self, Readback};
 
 /// How often gauges are refreshed and histograms drained.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -72,6 +74,11 @@ impl Tasks {
         ));
         let targets = relay.config.targets.iter().map(|target| target.name.clone()).collect();
         let watched = Watched { ledger, views, targets, feed: relay.feed.clone(), rest };
+        senders.spawn(delete(
+            Arc::clone(&overview.readback),
+            (overview.ledger.clone(), relay.config.management.clone()),
+            stop_senders.clone(),
+        ));
         senders.spawn(upkeep(watched, recorded.clone(), stop_senders.clone()));
         let http = admin::http::serve(admin, overview.clone(), recorded, stop_senders.clone());
         senders.spawn(async move { http.await.map(|()| "admin listener") });
@@ -182,6 +189,16 @@ async fn deliver_all(
     }
     stop.cancelled().await;
     Ok("senders")
+}
+
+/// Deletes what was withdrawn, where a target asks for it.
+async fn delete(
+    readback: Arc<Readback>,
+    (ledger, rules): (Ledger, Management),
+    stop: CancellationToken,
+) -> anyhow::Result<&'static str> {
+    readback::delete_withdrawn(&readback, &ledger, &rules, &stop).await;
+    Ok("deletions")
 }
 
 /// What gauges show.

@@ -14,7 +14,8 @@ pub struct RunOptions {
     #[arg(long)]
     pub rehome: bool,
 
-    /// Start with an empty ledger under indicator.withdraw = "revoke": what was revoked in Sentinel
+    /// Start with an empty ledger under withdraw = "revoke" although it cannot be read back which ids
+    /// are used up: what was revoked in Sentinel
     /// before comes back under its old id, and what had come back is there twice until it expires
     #[arg(long)]
     pub accept_duplicates: bool,

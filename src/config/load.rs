@@ -111,8 +111,8 @@ pub fn load_rules(
 
 pub(super) const IDENTITIES: [(&str, Identity); 2] =
     [("observable", Identity::Observable), ("attribute", Identity::Attribute)];
-pub(super) const WITHDRAWALS: [(&str, Withdraw); 2] =
-    [("expire", Withdraw::Expire), ("revoke", Withdraw::Revoke)];
+pub(super) const WITHDRAWALS: [(&str, Withdraw); 3] =
+    [("expire", Withdraw::Expire), ("revoke", Withdraw::Revoke), ("delete", Withdraw::Delete)];
 
 fn rendering(reader: &mut Reader, tlp_untagged: Tlp) -> Rendering {
     Rendering {

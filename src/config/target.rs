@@ -9,7 +9,7 @@ use super::{
     LedgerConfig, Limits, Mode, Target, api, cloud, credential, limits, management, policy,
 };
 use crate::policy::Policy;
-use crate::stix::Rendering;
+use crate::stix::{Rendering, Withdraw};
 
 const RESERVED_SOURCE: &str = "Microsoft Sentinel";
 const LONGEST_SOURCE: usize = 256;
@@ -74,7 +74,19 @@ pub(super) fn read(
     if live && workspace.is_none() && reader.sound(&key("workspace_id")) {
         reader.missing(&key("workspace_id"), "the uuid on the workspace's Overview page");
     }
+    if live {
+        check_deletions(reader, &target);
+    }
     target
+}
+
+/// Deletions go over the management plane.
+fn check_deletions(reader: &mut Reader, target: &Target) {
+    let key = format!("target.{}.workspace_name", target.name);
+    if target.withdraw == Withdraw::Delete && target.managed.is_none() && reader.sound(&key) {
+        let hint = "withdraw = \"delete\" goes over the management plane: set subscription_id, resource_group and workspace_name";
+        reader.missing(&key, hint);
+    }
 }
 
 fn check_name(reader: &mut Reader, name: &str) {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
+use super::verify::ON_ITS_WAY;
 use super::wanted::WITHDRAWN;
 use super::{Ledger, Pending, Writing, push_uuids};
 use crate::stix;
@@ -285,8 +286,10 @@ async fn accept(
         ", accepted = COALESCE(sending, accepted), sending = NULL, rejected = NULL, words = NULL,
          valid_until = CASE WHEN sending = 0 THEN 0 ELSE valid_until END,
          revoked = CASE WHEN revoked = 1 THEN 2 ELSE revoked END,
-         resend_at = CASE WHEN doubt <> sending THEN ",
+         deletion = 0, deletions = 0,
+         resend_at = CASE WHEN doubt <> sending OR deletion = ",
     );
+    query.push_bind(ON_ITS_WAY).push(" THEN ");
     query.push_bind(resend_at).push(" WHEN resend_at > ").push_bind(now);
     query.push(" THEN resend_at END, doubt = NULL WHERE target = ").push_bind(target);
     push_uuids(&mut query, " AND object IN ", objects);

@@ -80,7 +80,7 @@ pub use start::{ABSENT, DISABLED, DRY_RUN, StartError, TargetEntry};
 pub use status::{GapStatus, LedgerStatus, Refusal, ResyncStatus, TargetStatus};
 pub use suppressed::{Suppressed, Suppression};
 pub use upkeep::Upkeep;
-pub use verify::{Accepted, Delivered, Mending, Stray};
+pub use verify::{Accepted, Deletable, Deletion, Delivered, Mending, Stray};
 pub use views::{Member, View, Views};
 pub use wanted::WITHDRAWN;
 pub use warninglists::{

@@ -46,7 +46,7 @@ pub enum StartError {
     )]
     Moved { key: String, before: String, now: String },
     #[error(
-        "the ledger is empty, and indicator.withdraw = \"revoke\" needs to know what was revoked before: a revoked id cannot come back, and only the ledger knows the id that follows it\n  hint: bring the ledger back from a backup; if nothing was ever sent to these workspaces under this sourcesystem, or duplicates until valid_until are acceptable, start once with --accept-duplicates; or set indicator.withdraw = \"expire\""
+        "the ledger is empty, and indicator.withdraw = \"revoke\" needs to know what was revoked before: a revoked id cannot come back, and only the ledger knows the id that follows it\n  hint: bring the ledger back from a backup; or name each target's workspace on the management plane (subscription_id, resource_group, workspace_name), from where they are read back under identity = \"observable\"; if nothing was ever sent to these workspaces under this sourcesystem, or duplicates until valid_until are acceptable, start once with --accept-duplicates; or set indicator.withdraw = \"expire\""
     )]
     Forgotten,
     #[error("the ledger cannot be read or written: {0}")]

@@ -1,8 +1,10 @@
 //! Reading back what Sentinel holds, over the management plane: who can be asked, comparing it with
 //! the ledger, and what follows from it.
 
+mod delete;
 mod look;
 mod place;
+mod recover;
 mod stray;
 
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
+pub use delete::delete_withdrawn;
 pub use look::LookError;
 pub use place::{Place, is_asked};
 

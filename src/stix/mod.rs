@@ -97,6 +97,8 @@ pub enum Withdraw {
     Expire,
     /// `revoked`: permanent, so an observable that returns gets another id.
     Revoke,
+    /// As [`Withdraw::Expire`], and later it is deleted over the management plane.
+    Delete,
 }
 
 /// How long an indicator is valid.

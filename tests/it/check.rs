@@ -269,7 +269,11 @@ async fn no_role_in_sentinel() {
     let setup = Setup::well().await;
     setup.sandbox.always(Some(Fault::Forbidden));
     let workspace = setup.sandbox.settings().workspaces[0].to_string();
-    let remedy = ["Microsoft Sentinel Contributor", &workspace, "Access control (IAM)"];
+    // The sandbox's tokens say whose they are, as Entra's do.
+    let account = &setup.sandbox.settings().accounts[0].client_id;
+    let object = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, account.as_bytes());
+    let whom = format!("object id {object}");
+    let remedy = ["Microsoft Sentinel Contributor", &workspace, &whom, "Access control (IAM)"];
     setup.check(&[]).one_error(
         "workspace",
         "sandbox",

@@ -175,6 +175,9 @@ async fn age(relay: &Relay) {
         "DROP INDEX wanted_by_observable",
         "ALTER TABLE wanted DROP COLUMN observable",
         "ALTER TABLE targets DROP COLUMN identity",
+        "DROP INDEX delivered_deletion",
+        "ALTER TABLE delivered DROP COLUMN deletion",
+        "ALTER TABLE delivered DROP COLUMN deletions",
         "DELETE FROM _sqlx_migrations WHERE version >= 9",
     ] {
         sqlx::query(AssertSqlSafe(statement)).execute(&mut database).await.unwrap();

@@ -26,6 +26,8 @@ mod convert;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod delete;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod explain;

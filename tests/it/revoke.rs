@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::support::ledger::{Relay, TARGET, VIEW};
+use super::support::sandbox::SOURCE;
 use super::support::scene::{Scene, is_live};
 use super::support::sentinel::Sentinel;
 
@@ -119,6 +120,9 @@ async fn an_observable_that_returns_gets_another_id_each_time_also_across_kills(
 async fn an_empty_ledger_does_not_start_unless_told_so() {
     let mut scene = Scene::set(&[]).await;
     assert_eq!(scene.relay.stop().0, Some(0));
+    for name in ["SUBSCRIPTION_ID", "RESOURCE_GROUP", "WORKSPACE_NAME"] {
+        scene.relay.unset(&format!("MSR_TARGET__SANDBOX__{name}"));
+    }
     scene.relay.set(REVOKE.0, REVOKE.1);
     let folder = tempfile::tempdir().unwrap();
     scene.relay.set("MSR_LEDGER__DATA_DIR", folder.path().to_str().unwrap());
@@ -140,6 +144,57 @@ async fn an_empty_ledger_does_not_start_unless_told_so() {
     scene.publisher.send(&none(then() + 1)).await;
     scene.settle().await;
     assert_eq!(told(&scene.received()), [(id(0), false), (id(0), true)]);
+}
+
+/// With the workspace's names nobody has to accept duplicates.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_ledger_reads_back_which_ids_are_used_up() {
+    let mut scene = scene(&[("MSR_AZURE__MANAGEMENT__RETRIES", "0")]).await;
+    let t = then();
+    // Of `b` the id is in use, of VALUE two are used up.
+    let b = BTreeMap::from([(2, "b.example")]);
+    let both = BTreeMap::from([(1, VALUE), (2, "b.example")]);
+    for (at, attributes) in [&both, &b, &both, &b].into_iter().enumerate() {
+        scene.publisher.send(&publication(t + i64::try_from(at).unwrap(), attributes)).await;
+        scene.settle().await;
+    }
+    assert_eq!(scene.relay.stop().0, Some(0));
+    let folder = tempfile::tempdir().unwrap();
+    scene.relay.set("MSR_LEDGER__DATA_DIR", folder.path().to_str().unwrap());
+
+    scene.sandbox.script_management([Fault::ServerError]);
+    let refused = scene.relay.command(&["run"]);
+    let words = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{words}");
+    assert!(words.contains("read back which ids") && words.contains("HTTP 500"), "{words}");
+
+    // The first revocation is lost to Sentinel; the second one tells.
+    let place = scene.sandbox.settings().workspaces[0];
+    assert!(scene.sandbox.remove(place, SOURCE, &id(0)));
+    let sent = scene.received().len();
+    scene.relay.restart(&scene.publisher).await;
+    scene.publisher.send(&publication(t + 9, &both)).await;
+    scene.settle().await;
+    let dead = [id(0), id(1)];
+    let now: Vec<(String, bool)> = told(&scene.received()[sent..]);
+    assert!(now.iter().all(|(id, _)| !dead.contains(id)), "{now:?}");
+    assert!(now.contains(&(id(2), false)), "{now:?}");
+    let live = scene.live();
+    assert_eq!(live.len(), 2, "{live:?}");
+    let checked = scene.relay.command(&["ledger", "check"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    // A later generation that lives says as much of those before it.
+    assert_eq!(scene.relay.stop().0, Some(0));
+    assert!(scene.sandbox.remove(place, SOURCE, &id(1)));
+    let folder = tempfile::tempdir().unwrap();
+    scene.relay.set("MSR_LEDGER__DATA_DIR", folder.path().to_str().unwrap());
+    let sent = scene.received().len();
+    scene.relay.restart(&scene.publisher).await;
+    scene.publisher.send(&publication(t + 10, &both)).await;
+    scene.settle().await;
+    let now: Vec<(String, bool)> = told(&scene.received()[sent..]);
+    assert!(now.contains(&(id(2), false)), "{now:?}");
+    assert_eq!(scene.live().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

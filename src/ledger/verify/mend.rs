@@ -93,6 +93,39 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// Notes indicators that are revoked at a target which the ledger does not know yet; how many were
+    /// new.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn note_used_up(
+        &self,
+        (view, target): (&str, &str),
+        revoked: &[Stray],
+    ) -> sqlx::Result<u64> {
+        let mut tx = self.begin().await?;
+        let mut noted = 0;
+        for one in revoked {
+            note(&mut tx, view, one, true).await?;
+            noted += sqlx::query(
+                "INSERT INTO delivered (target, object, created, modified, accepted, accepted_at,
+                     valid_until, revoked)
+                 VALUES ($1, $2, $3, $4, 0, $4, 0, 2) ON CONFLICT (target, object) DO NOTHING",
+            )
+            .bind(target)
+            .bind(one.object)
+            .bind(one.created)
+            .bind(one.modified)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected();
+        }
+        tx.commit().await?;
+        Ok(noted)
+    }
+}
+
 /// Its outcome counts as unknown, unless something of it changed since it was read.
 async fn unsettle(
     tx: &mut SqliteConnection,
@@ -145,7 +178,7 @@ async fn adopt(
 }
 
 /// A row of `wanted` for a withdrawn indicator, unless there is one.
-pub(in super::super) async fn note(
+async fn note(
     tx: &mut SqliteConnection,
     view: &str,
     stray: &Stray,

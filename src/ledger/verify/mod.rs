@@ -1,8 +1,12 @@
 //! What `verify` reads of the ledger and writes into it: how objects stand at a target, and which of
 //! them are to be sent again.
 
+mod deletion;
 mod look;
 mod mend;
 
+pub use deletion::{Deletable, Deletion};
 pub use look::{Accepted, Delivered};
 pub use mend::{Mending, Stray};
+
+pub(super) use deletion::ON_ITS_WAY;

@@ -17,7 +17,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::entra::pairs;
+use super::entra::{object_id, pairs};
 use super::fault::Fault;
 use super::state::World;
 use super::upload::Place;
@@ -208,7 +208,7 @@ fn scripted(world: &World, fault: &Fault, token: &str) -> Option<Answer> {
 
 /// In the words of Azure Resource Manager.
 fn forbidden(asked: &Asked, what: &str, client: &str) -> Answer {
-    let object = Uuid::new_v5(&Uuid::NAMESPACE_OID, client.as_bytes());
+    let object = object_id(client);
     let (action, scope) = (format!("{what}/action"), scope(asked));
     let text = format!(
         "The client '{client}' with object id '{object}' does not have authorization to perform \

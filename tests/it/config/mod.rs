@@ -451,7 +451,7 @@ fn rules_of_one_key() {
         ("indicator.namespace", "'misp'", "no uuid"),
         ("indicator.default_confidence", "101", "out of range"),
         ("indicator.identity", "'value'", "observable, attribute"),
-        ("indicator.withdraw", "'delete'", "expire, revoke"),
+        ("indicator.withdraw", "'remove'", "expire, revoke, delete"),
         ("expiry.renew", "true", "first_seen_by_relay"),
         ("expiry.days.url", "-1", "out of range"),
         ("delivery.max_objects", "101", "from 1 to 100"),

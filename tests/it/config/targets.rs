@@ -228,3 +228,22 @@ fn a_workspace_has_all_its_names_on_the_management_plane_or_none() {
     }
     assert_eq!(keys.len(), wrong.len(), "{mistakes}");
 }
+
+#[test]
+fn deletions_need_the_management_plane() {
+    for key in ["indicator.withdraw", "target.soc.withdraw"] {
+        let mistakes = with(&[(key, "'delete'")]).unwrap_err();
+        assert_eq!(mistakes.list().len(), 1, "{mistakes}");
+        assert_eq!(mistakes.list()[0].key, "target.soc.workspace_name");
+        let all = [
+            (key, "'delete'"),
+            ("target.soc.subscription_id", "'aaaaaaaa-2222-4333-8444-555555555555'"),
+            ("target.soc.resource_group", "'rg'"),
+            ("target.soc.workspace_name", "'soc-eu'"),
+        ];
+        assert_eq!(with(&all).unwrap().targets[0].withdraw, Withdraw::Delete);
+    }
+    let elsewhere = [("target.soc.withdraw", "'delete'"), ("target.soc.enabled", "false")];
+    let text = with(&elsewhere).unwrap_err().to_string();
+    assert!(!text.contains("workspace_name"), "{text}");
+}

@@ -117,3 +117,28 @@ async fn challenge_of_a_stranger_gets_no_token() {
     assert!(why.contains("doesn't match"), "{why}");
     assert_eq!(sandbox.sign_ins(), 0);
 }
+
+/// As in the example: without a key of `[azure.vault]`.
+#[tokio::test]
+async fn managed_identity_opens_the_vault_by_itself() {
+    let (mut sandbox, proxy) = with_vault().await;
+    let metadata = sandbox.serve_metadata().await.unwrap();
+    let machine = identity(&sandbox, 1, true);
+    sandbox.assign(machine.clone());
+    sandbox.keep_secret(VAULT, "misp-key", Secret::new("k"), &[&machine.client_id]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = format!(
+        "[misp]\nurl = 'https://misp.example.org'\nkey = '{}'\n[azure]\nca_file = '{}'\n\
+         proxy = '{}'\nmetadata_endpoint = 'http://{metadata}'\n[target.soc]\nmode = 'dry-run'\n",
+        address("misp-key"),
+        sandbox.ca_file().display(),
+        proxy.url(),
+    );
+    std::fs::write(file.path(), text).unwrap();
+    let config = config::load(Some(file.path()), std::iter::empty()).unwrap();
+    let found = look_up(&config, Found::default()).await.unwrap();
+    let whole = config::load_with(Some(file.path()), std::iter::empty(), found).unwrap();
+    assert!(whole.lookups.is_empty());
+    assert_eq!(whole.misp.rest.unwrap().key.expose(), "k");
+    assert_eq!((sandbox.metadata_requests(), sandbox.sign_ins()), (1, 0));
+}

@@ -1,0 +1,67 @@
+//! Who is asked what Sentinel holds, and by which tokens.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::azure::token::{SignIn, TokenSource};
+use crate::config::{Config, Target};
+use crate::deliver::Sender;
+use crate::ledger::{Ledger, StartError, Views};
+use crate::readback::{Place, Readback, is_asked};
+use crate::stix::{Identity, Withdraw};
+
+/// The targets whose workspaces can be asked, with the tokens of their senders.
+pub(super) fn of(
+    config: &Config,
+    http: &reqwest::Client,
+    senders: &[Sender],
+) -> anyhow::Result<Readback> {
+    let mut places = Vec::new();
+    for target in &config.targets {
+        let tokens = senders.iter().find_map(|sender| sender.tokens_of(&target.name));
+        if let Some(tokens) = tokens {
+            places.extend(Place::of(config, target, http, tokens)?);
+        }
+    }
+    Ok(Readback::new(places, config.management.ingestion))
+}
+
+/// Reads used-up ids into an empty ledger, of all targets that revoke.
+///
+/// # Errors
+/// [`StartError::Forgotten`] where one of them cannot be asked, or its ids do not tell; else what was
+/// wrong with asking.
+pub(super) async fn recover(
+    (config, http): (&Config, Option<&reqwest::Client>),
+    ledger: &Ledger,
+    views: &Views,
+) -> anyhow::Result<()> {
+    let Some(http) = http else { return Err(StartError::Forgotten.into()) };
+    let revoking = |target: &&Target| target.enabled && target.withdraw == Withdraw::Revoke;
+    let revoking: Vec<&Target> = config.targets.iter().filter(revoking).collect();
+    let tells = |target: &&&Target| is_asked(target) && target.identity == Identity::Observable;
+    let live = revoking.iter().filter(|target| target.mode == crate::config::Mode::Live);
+    if !live.clone().all(|target| tells(&target)) {
+        return Err(StartError::Forgotten.into());
+    }
+    for target in live {
+        let tokens = TokenSource::new(SignIn::of(target), http.clone(), &config.azure)?;
+        let Some(place) = Place::of(config, target, http, Arc::new(tokens))? else { continue };
+        let name = target.name.as_str();
+        tracing::info!(target = name, "the ledger is empty: reading back which ids are used up");
+        let noted = place.recover(ledger, views.name_of(name)).await.with_context(|| {
+            format!(
+                "read back which ids target {name} has used up, since the ledger is empty and \
+                 withdraw = \"revoke\" (or start once with --accept-duplicates)"
+            )
+        })?;
+        tracing::warn!(
+            target = name,
+            used_up = noted,
+            "used-up ids were read back; what lives there is sent once more as MISP shows it, and \
+             `verify --repair` withdraws what MISP shows no more"
+        );
+    }
+    Ok(())
+}

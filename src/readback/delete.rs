@@ -1,0 +1,137 @@
+//! `withdraw = "delete"`: what was withdrawn by upload is deleted later, one by one and at leisure. Only
+//! what Sentinel itself shows as over is deleted, and it is looked for again afterwards: deletions of
+//! uploaded indicators were seen to succeed without an effect.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::look::uuid_of;
+use super::{LookError, Place, Readback};
+use crate::azure::manage::{Condition, Found};
+use crate::config::Management;
+use crate::ledger::{Deletable, Deletion, Ledger, millis};
+use crate::metrics;
+use crate::stix::Withdraw;
+use crate::verify::lives;
+
+/// Indicators that are looked up at a time.
+const AT_ONCE: i64 = 20;
+
+/// How often it is looked whether a deletion is due: at least, at most.
+const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(60));
+
+const KIND: &str = "indicator";
+
+/// The longest pause before a further try is this many times the first.
+const SLOWEST: u32 = 32;
+
+/// Deletes until `stop`.
+pub async fn delete_withdrawn(
+    readback: &Readback,
+    ledger: &Ledger,
+    rules: &Management,
+    stop: &CancellationToken,
+) {
+    let deleting = |place: &&Place| place.withdraw == Withdraw::Delete;
+    let places: Vec<&Place> = readback.places.iter().filter(deleting).collect();
+    while !places.is_empty() && !stop.is_cancelled() {
+        for place in &places {
+            let pass = Pass { ledger, place, rules };
+            tokio::select! {
+                // A deletion that is cut off here is found in the ledger again.
+                () = stop.cancelled() => return,
+                done = pass.go() => {
+                    metrics::degraded(&place.target, "deletion", done.is_err());
+                    if let Err(error) = done {
+                        tracing::warn!(target = place.target, %error, "withdrawn indicators cannot be deleted now");
+                    }
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(rules.delete_after.clamp(LOOK.0, LOOK.1)) => {}
+        }
+    }
+    stop.cancelled().await;
+}
+
+struct Pass<'a> {
+    ledger: &'a Ledger,
+    place: &'a Place,
+    rules: &'a Management,
+}
+
+impl Pass<'_> {
+    /// Everything that is due.
+    async fn go(&self) -> Result<(), LookError> {
+        loop {
+            let now = Ledger::now();
+            let before = now.saturating_sub(millis(self.rules.delete_after));
+            let target = &self.place.target;
+            let due = self.ledger.due_deletions(target, (before, now), AT_ONCE).await?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            let mut held = self.held(&due).await?;
+            for one in &due {
+                self.delete(one, held.remove(&one.stix_id).as_deref()).await?;
+            }
+        }
+    }
+
+    /// What the workspace holds of these, by id.
+    async fn held(&self, due: &[Deletable]) -> Result<HashMap<Uuid, Vec<Found>>, LookError> {
+        let ids: Vec<String> = due.iter().map(|one| format!("{KIND}--{}", one.stix_id)).collect();
+        let source = Some(self.place.sourcesystem.as_str());
+        let mut walk = self.place.client.walk(&Condition { kind: KIND, source, ids: &ids });
+        let mut held: HashMap<Uuid, Vec<Found>> = HashMap::new();
+        while let Some(page) = walk.page().await? {
+            for found in page.into_iter().filter(|one| one.source == self.place.sourcesystem) {
+                if let Some(id) = uuid_of(KIND, found.id()) {
+                    held.entry(id).or_default().push(found);
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    async fn delete(&self, one: &Deletable, held: Option<&[Found]>) -> Result<(), LookError> {
+        let target = &self.place.target;
+        let now = Ledger::now();
+        let Some(held) = held else {
+            return Ok(self.ledger.end_deletion(target, one, Deletion::Gone, now).await?);
+        };
+        let later = |tried| Deletion::Later { at: now.saturating_add(self.pause(one)), tried };
+        if held.iter().any(|found| lives(&found.data, now)) {
+            // Another one's upload, or Sentinel is behind.
+            return Ok(self.ledger.end_deletion(target, one, later(false), now).await?);
+        }
+        tokio::time::sleep(self.rules.delete_pause).await;
+        if !self.ledger.begin_deletion(target, one.object).await? {
+            return Ok(());
+        }
+        let mut deleted = Ok(());
+        for found in held {
+            deleted = self.place.client.delete(&found.resource).await.map(drop);
+            if deleted.is_err() {
+                break;
+            }
+        }
+        self.ledger.end_deletion(target, one, later(true), Ledger::now()).await?;
+        if deleted.is_ok() {
+            metrics::deleted(target);
+            tracing::info!(target, indicator = %one.stix_id, "a withdrawn indicator was deleted");
+        }
+        Ok(deleted?)
+    }
+
+    /// Until it is looked at again.
+    fn pause(&self, one: &Deletable) -> i64 {
+        let doublings = u32::try_from(one.deletions).unwrap_or_default().min(SLOWEST.ilog2());
+        millis(self.rules.delete_after.max(LOOK.0)).saturating_mul(1 << doublings)
+    }
+}

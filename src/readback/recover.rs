@@ -1,0 +1,51 @@
+//! Reading used-up ids back into an empty ledger: what a workspace shows as revoked may not be used
+//! again, and what lives there under a later generation says that the one before is used up.
+
+use super::look::uuid_of;
+use super::stray::stray;
+use super::{LookError, Place};
+use crate::azure::manage::{Condition, Found};
+use crate::ledger::{Ledger, Stray};
+use crate::verify::Ours;
+
+const KIND: &str = "indicator";
+
+impl Place {
+    /// Notes in the ledger which ids of a target are used up, before the target is known there; how
+    /// many. May be repeated.
+    ///
+    /// # Errors
+    /// [`LookError`]: it is not known what is missing.
+    pub async fn recover(&self, ledger: &Ledger, view: &str) -> Result<u64, LookError> {
+        let source = Some(self.sourcesystem.as_str());
+        let mut walk = self.client.walk(&Condition { kind: KIND, source, ids: &[] });
+        let mut noted = 0;
+        while let Some(page) = walk.page().await? {
+            let own = page.iter().filter(|found| found.source == self.sourcesystem);
+            let used_up: Vec<Stray> = own.filter_map(|found| self.used_up(found)).collect();
+            noted += ledger.note_used_up((view, &self.target), &used_up).await?;
+        }
+        Ok(noted)
+    }
+
+    fn used_up(&self, found: &Found) -> Option<Stray> {
+        let namespace = self.namespace.as_ref()?;
+        let id = uuid_of(KIND, found.id())?;
+        let ours = Ours::of(&found.data, id, namespace)?;
+        let is_revoked =
+            found.data.get("revoked").and_then(serde_json::Value::as_bool) == Some(true);
+        if is_revoked {
+            return Some(stray(found, (id, id), Some(&ours)));
+        }
+        let generation = ours.generation.checked_sub(1).filter(|before| *before >= 0)?;
+        let before = match generation {
+            0 => ours.key,
+            generation => ours.observable.successor(namespace, generation),
+        };
+        let mut found = found.clone();
+        if let Some(id) = found.data.get_mut("id") {
+            *id = format!("{KIND}--{before}").into();
+        }
+        Some(stray(&found, (before, before), Some(&Ours { generation, ..ours })))
+    }
+}
