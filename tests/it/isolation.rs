@@ -14,7 +14,7 @@ use super::support::sandbox::start_with;
 
 const TARGETS: usize = 20;
 const CREDENTIALS: usize = 5;
-const OBJECTS: usize = 300;
+const OBJECTS: usize = 360;
 /// In each window: what the relay allows itself, and what the sandbox allows.
 const QUOTA: (u32, u32) = (38, 40);
 /// Of Sentinel's minute a twelfth, and so are the relay's pauses.
