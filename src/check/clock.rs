@@ -10,38 +10,44 @@ const FINE: u64 = 30;
 /// Entra takes assertions that are five minutes off at most, and so do others.
 const BAD: u64 = 300;
 
-/// How far the clocks of others are ahead of ours, seconds, each with its owner.
+/// The one that is not Microsoft's.
+const MISP: &str = "MISP";
+
+/// How far the clocks of others are ahead of ours, seconds, each with its owner. Microsoft's are right
+/// where they agree with each other.
 pub(super) fn judge(clocks: &[(&'static str, i64)]) -> Vec<Finding> {
     if clocks.is_empty() {
         return vec![Finding::note(STEP, "", "no server told its time")];
     }
-    let off: Vec<_> = clocks.iter().filter(|(_, ahead)| ahead.unsigned_abs() > FINE).collect();
-    if off.is_empty() {
+    let microsoft: Vec<i64> =
+        clocks.iter().filter(|(owner, _)| *owner != MISP).map(|(_, ahead)| *ahead).collect();
+    let right = agreed(&microsoft).filter(|ahead| ahead.unsigned_abs() > FINE).unwrap_or(0);
+    let mut findings = Vec::new();
+    if right != 0 {
+        let seen = format!("this machine's clock is {} Microsoft's", behind(-right));
+        findings.push(told("", right, seen, "this machine"));
+    }
+    for (owner, ahead) in clocks {
+        let off = ahead - right;
+        if off.unsigned_abs() > FINE {
+            let whose = if right == 0 { "this machine's" } else { "Microsoft's" };
+            let seen = format!("its clock is {} {whose}", behind(off));
+            findings.push(told(owner, off, seen, owner));
+        }
+    }
+    if findings.is_empty() {
         let most = clocks.iter().map(|(_, ahead)| ahead.unsigned_abs()).max().unwrap_or_default();
-        return vec![Finding::ok(
-            STEP,
-            "",
-            format!("this machine and {} servers agree within {} s", clocks.len(), most + 1),
-        )];
+        let words =
+            format!("this machine and {} servers agree within {} s", clocks.len(), most + 1);
+        findings.push(Finding::ok(STEP, "", words));
     }
-    if let Some(ahead) = common(clocks) {
-        let seen =
-            format!("this machine's clock is {} the clocks of {}", behind(-ahead), names(clocks));
-        return vec![told("", ahead, seen, "this machine")];
-    }
-    off.into_iter()
-        .map(|(owner, ahead)| {
-            told(owner, *ahead, format!("its clock is {} this machine's", behind(*ahead)), owner)
-        })
-        .collect()
+    findings
 }
 
-/// Two or more who agree with each other and not with us are right.
-fn common(clocks: &[(&'static str, i64)]) -> Option<i64> {
-    let (least, most) =
-        (clocks.iter().map(|one| one.1).min()?, clocks.iter().map(|one| one.1).max()?);
-    let agree = most.abs_diff(least) <= 2 * FINE && (least > 0) == (most > 0);
-    (clocks.len() > 1 && agree).then_some(least)
+/// By how much two or more are ahead alike.
+fn agreed(ahead: &[i64]) -> Option<i64> {
+    let (least, most) = (*ahead.iter().min()?, *ahead.iter().max()?);
+    (ahead.len() > 1 && most.abs_diff(least) <= FINE).then_some(least)
 }
 
 fn told(subject: &str, ahead: i64, seen: String, whose: &str) -> Finding {
@@ -60,32 +66,35 @@ fn behind(ahead: i64) -> String {
     format!("{} {side}", humantime::format_duration(time))
 }
 
-fn names(clocks: &[(&'static str, i64)]) -> String {
-    clocks.iter().map(|(owner, _)| *owner).collect::<Vec<_>>().join(" and ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::finding::Severity;
     use super::*;
 
     #[test]
-    fn who_is_alone_is_wrong() {
-        let all = judge(&[("MISP", -600), ("sign-in", -601), ("upload", -598)]);
-        assert_eq!(all.len(), 1);
-        assert_eq!(all[0].severity, Severity::Error);
-        let evidence = &all[0].evidence;
-        assert!(evidence.starts_with("this machine's clock is 10m 1s ahead of"), "{evidence}");
+    fn microsoft_is_right() {
+        let all = judge(&[("MISP", -600), ("Entra", -601), ("Sentinel", -598)]);
+        assert_eq!((all.len(), all[0].severity), (1, Severity::Error));
+        assert_eq!(all[0].evidence, "this machine's clock is 10m 1s ahead of Microsoft's");
 
-        let one = judge(&[("MISP", 610), ("sign-in", 0), ("upload", 1)]);
+        // MISP on the same machine is wrong alike.
+        let both = judge(&[("MISP", 0), ("Entra", -600), ("Sentinel", -600)]);
+        let subjects: Vec<&str> = both.iter().map(|one| one.subject.as_str()).collect();
+        assert_eq!(subjects, ["", "MISP"]);
+        assert_eq!(both[1].evidence, "its clock is 10m ahead of Microsoft's");
+
+        let one = judge(&[("MISP", 610), ("Entra", 0), ("Sentinel", 1)]);
         assert_eq!((one.len(), one[0].subject.as_str()), (1, "MISP"));
-        assert!(one[0].evidence.contains("10m 10s ahead of this machine's"), "{one:?}");
+        assert_eq!(one[0].evidence, "its clock is 10m 10s ahead of this machine's");
         assert!(one[0].remedy.as_deref().unwrap().contains("of MISP"));
     }
 
     #[test]
     fn a_little_is_fine_and_some_is_doubtful() {
-        assert_eq!(judge(&[("MISP", 30), ("sign-in", -1)])[0].severity, Severity::Ok);
+        assert_eq!(
+            judge(&[("MISP", 30), ("Entra", -1), ("Sentinel", 5)])[0].severity,
+            Severity::Ok
+        );
         assert_eq!(judge(&[("MISP", 90)])[0].severity, Severity::Warning);
         assert_eq!(judge(&[])[0].severity, Severity::Note);
     }

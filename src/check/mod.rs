@@ -70,7 +70,8 @@ async fn walk(config: &Config, options: &CheckOptions, report: &mut Report) -> i
     }
     let running = ledger::running(&config.ledger).await;
     if let Some(webhook) = &config.misp.webhook {
-        let is_running = matches!(running, Ok(Some(_)));
+        // One that does not answer runs as well.
+        let is_running = !matches!(running, Ok(None));
         report.all(feed::webhook(webhook, is_running, misp.client.as_ref()).await)?;
     }
     if let Some(client) = &misp.client {

@@ -178,7 +178,7 @@ fn tell(targets: &str, counted: &Counted, (listed, read): (&Listed, usize)) -> F
     let why = if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) };
     let more = if listed.is_whole { "" } else { "at least " };
     let evidence = format!(
-        "{more}{} published events; of the {read} newest, {selected} attributes are for Sentinel and {not} are not{why}",
+        "{more}{} published events; of the {read} newest, {selected} attributes are for Sentinel and {not} are not{why}, before warninglists and suppressions",
         listed.events
     );
     match (selected, reasons.first()) {

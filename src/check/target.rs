@@ -11,7 +11,7 @@ use super::finding::Finding;
 use super::host::Seen;
 use crate::azure::manage::{self, Condition, ManageError};
 use crate::azure::token::{SignIn, SignInError, TokenSource, object_id};
-use crate::config::{Config, Limits, Mode, Secret, Target};
+use crate::config::{Config, Limits, Management, Mode, Secret, Target};
 use crate::deliver::outcome::{Asked, Outcome};
 use crate::deliver::upload;
 use crate::stix::Observable;
@@ -26,6 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Nobody's name: `.invalid` is never given away (RFC 6761).
 const PROBE: &str = "misp-sentinel-relay-upload-probe.invalid";
+
+fn is_management_away(target: &Target, hosts: &[Seen]) -> bool {
+    let address = target.managed.as_ref().map_or("", |managed| managed.management.as_str());
+    hosts.iter().any(|seen| !seen.is_reached && address.starts_with(&seen.origin))
+}
 
 /// A credential's token, and where the next one comes from; `None`: there is none.
 type SignedIn = Option<(Secret, Arc<TokenSource>)>;
@@ -66,7 +71,9 @@ pub(super) async fn look(
         };
         let asking = Asking { config, target, http };
         findings.push(asking.look(&token, probe).await);
-        findings.extend(asking.read_back(tokens).await);
+        if !is_management_away(target, hosts) {
+            findings.extend(asking.read_back(tokens).await);
+        }
     }
     findings.extend(quotas(config));
     findings
@@ -170,14 +177,18 @@ impl Asking<'_> {
     async fn read_back(&self, tokens: Arc<TokenSource>) -> Option<Finding> {
         let Target { name, workspace_id, sourcesystem, managed, .. } = self.target;
         let managed = managed.as_ref()?;
-        let client =
-            manage::Client::new(self.http.clone(), managed, tokens, &self.config.management);
+        let client = manage::Client::new(
+            self.http.clone(),
+            managed,
+            tokens,
+            &quickly(&self.config.management),
+        );
         let client = match client {
             Ok(client) => client,
             Err(error) => return Some(Finding::error(READ_BACK, name, error.to_string(), "")),
         };
         Some(match self.told_by(&client).await {
-            Ok((found, _)) if found != *workspace_id => Finding::error(
+            Ok((Some(found), _)) if found != *workspace_id => Finding::error(
                 READ_BACK,
                 name,
                 format!(
@@ -201,7 +212,7 @@ impl Asking<'_> {
         })
     }
 
-    async fn told_by(&self, client: &manage::Client) -> Result<(Uuid, u64), ManageError> {
+    async fn told_by(&self, client: &manage::Client) -> Result<(Option<Uuid>, u64), ManageError> {
         let source = Some(self.target.sourcesystem.as_str());
         let condition = Condition { kind: "indicator", source, ids: &[] };
         Ok((client.workspace_id().await?, client.count(&condition).await?))
@@ -224,8 +235,16 @@ impl Asking<'_> {
             Outcome::Accepted { rejected, .. } if rejected.is_empty() => {
                 Finding::ok(WORKSPACE, name, well)
             }
-            // It is the lack of objects that is refused, behind token, workspace and role.
-            Outcome::BadRequest { .. } if !well.is_empty() => Finding::ok(WORKSPACE, name, well),
+            Outcome::BadRequest { why }
+                if !well.is_empty() && why.contains(self.target.api.list()) =>
+            {
+                Finding::ok(WORKSPACE, name, well)
+            }
+            Outcome::BadRequest { why } if !well.is_empty() => {
+                let words =
+                    format!("an empty request is answered {why}; --upload-probe tells more");
+                Finding::note(WORKSPACE, name, words)
+            }
             Outcome::Accepted { rejected, .. } => {
                 let words = rejected.first().map(|(_, words)| words.as_str()).unwrap_or_default();
                 error(
@@ -276,6 +295,12 @@ impl Asking<'_> {
         })
         .to_string()
     }
+}
+
+/// One try, and not for long: the doctor is waited for.
+fn quickly(rules: &Management) -> Management {
+    let request_timeout = rules.request_timeout.min(PATIENCE);
+    Management { retries: 0, request_timeout, ..rules.clone() }
 }
 
 /// Who shares a credential shares its quota.

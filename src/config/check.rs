@@ -1,6 +1,6 @@
 //! Rules across keys. Each speaks only where its keys were read without a mistake.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::reader::Reader;
@@ -164,16 +164,25 @@ fn targets(config: &Config, reader: &mut Reader) {
         };
         reader.fault("target", |mistake| mistake.hint(hint), "no target is enabled");
     }
-    let mut seen: BTreeMap<(&str, uuid::Uuid, &str), &str> = BTreeMap::new();
-    for target in live(config).filter(|target| !target.workspace_id.is_nil()) {
-        let same = (target.endpoint.as_str(), target.workspace_id, target.sourcesystem.as_str());
-        let Some(first) = seen.insert(same, &target.name) else { continue };
+    let live: Vec<&Target> = live(config).filter(|target| !target.workspace_id.is_nil()).collect();
+    for (place, target) in live.iter().enumerate() {
+        let Some(first) = live.iter().take(place).find(|one| is_one_place(one, target)) else {
+            continue;
+        };
+        let first = &first.name;
         let key = format!("target.{}.workspace_id", target.name);
         let value = target.workspace_id.to_string();
         let problem = format!("the same workspace and sourcesystem as target {first}");
         let hint = "they would overwrite each other: remove one, or give it another sourcesystem";
         reader.fault(&key, |mistake| mistake.value(&value).hint(hint), problem);
     }
+}
+
+/// Whatever API leads there, under whichever address.
+fn is_one_place(one: &Target, other: &Target) -> bool {
+    one.workspace_id == other.workspace_id
+        && one.sourcesystem == other.sourcesystem
+        && (one.endpoint == other.endpoint || one.api != other.api)
 }
 
 fn live(config: &Config) -> impl Iterator<Item = &Target> {

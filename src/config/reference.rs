@@ -32,6 +32,11 @@ impl Reader {
     fn referred(&mut self, key: &str, text: String) -> Secret {
         if let Some(name) = text.strip_prefix("env:") {
             return match self.environment(name) {
+                Some(value) if value.contains(KEY_VAULT) => {
+                    let Problem { text, hint } = unresolved();
+                    self.fault(key, |m| m.hint(hint.unwrap_or_default()), text);
+                    Secret::new("")
+                }
                 Some(value) if !value.is_empty() => Secret::new(value),
                 _ => self.without(key, format!("the environment has no variable {name}")),
             };

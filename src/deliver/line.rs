@@ -247,7 +247,10 @@ impl Line {
         // What was on its way before a 429 does not shorten the wait.
         self.throttled_until = self.throttled_until.filter(|until| Instant::now() < *until);
         self.throttled = if self.throttled_until.is_some() { self.throttled } else { 0 };
-        self.blocked_until = self.throttled_until;
+        self.blocked_until = match self.throttled_until {
+            Some(until) => self.blocked_until.max(Some(until)),
+            None => None,
+        };
         self.probing = false;
         if !self.resting.is_empty() {
             self.resting.clear();

@@ -52,6 +52,8 @@ pub struct Sender {
     pub(super) held_until: Option<Instant>,
     /// How many tokens were thrown away: tells the answers to the present one from older ones.
     pub(super) renewals: u64,
+    /// Some target took the present token: where another one does not, the token is not at fault.
+    pub(super) is_token_good: bool,
     /// At most one.
     signing_in: FuturesUnordered<BoxFuture<'static, Result<Secret, SignInError>>>,
     in_flight: FuturesUnordered<BoxFuture<'static, (Answer, Outcome)>>,
@@ -152,6 +154,7 @@ impl Sender {
             sign_in_failures: 0,
             held_until: None,
             renewals: 0,
+            is_token_good: false,
             signing_in: FuturesUnordered::new(),
             in_flight: FuturesUnordered::new(),
             slot_opens: None,

@@ -118,6 +118,7 @@ impl Sender {
             (false, false) => line.halving.accepted_other(),
         }
         line.well();
+        self.is_token_good |= answer.renewals == self.renewals;
         self.follow(answer, ruling, "the request was refused whenever it held this record").await
     }
 
@@ -201,7 +202,12 @@ impl Sender {
         }
         let Some(line) = self.lines.get_mut(answer.line) else { return Next::Nothing };
         line.unauthorized = line.unauthorized.saturating_add(1);
+        if line.unauthorized > 1 && self.is_token_good {
+            let pause = self.backoff.pause(line.unauthorized, rand::random());
+            return Next::Hold(pause, Some(why));
+        }
         self.renewals += 1;
+        self.is_token_good = false;
         let renewed = self.token.as_ref().map(|token| token.renew());
         if let Some(Err(error)) = renewed {
             return Next::Hold(self.delivery.degraded_retry, Some(error.to_string()));

@@ -48,6 +48,12 @@ impl Resync {
         Self { phase, since, event, began_at: now, finished_at: None, events, attributes: 0 }
     }
 
+    /// Whether it compares everything.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.since.is_none() && self.event.is_none()
+    }
+
     /// Whether what another one would compare is part of it.
     fn covers(&self, since: Option<i64>) -> bool {
         self.phase != ResyncPhase::Done

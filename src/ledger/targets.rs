@@ -1,7 +1,7 @@
 //! The targets, compared with those of the last run: where they lead, which view they see, and which
 //! are gone.
 
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::change::{next, queue};
 use super::delivered::queue_everything;
@@ -238,14 +238,11 @@ async fn close_views(tx: &mut Writing, views: &Views) -> sqlx::Result<()> {
             "DELETE FROM wanted WHERE view = $1 AND NOT EXISTS
                  (SELECT 1 FROM delivered d WHERE d.object = wanted.object
                   AND d.target IN (SELECT target FROM targets WHERE view = $1))",
-            "UPDATE wanted SET version = 0, revoke = $2 OR kind = 'relationship'
+            // Reversible, since nobody knows how the target will end things when it comes back.
+            "UPDATE wanted SET version = 0, revoke = (kind = 'relationship')
              WHERE view = $1 AND version <> 0 AND kind IN ('indicator', 'relationship')",
         ] {
-            sqlx::query(AssertSqlSafe(statement))
-                .bind(view)
-                .bind(views.withdraw() == Withdraw::Revoke)
-                .execute(&mut **tx)
-                .await?;
+            sqlx::query(statement).bind(view).execute(&mut **tx).await?;
         }
     }
     Ok(())

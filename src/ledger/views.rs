@@ -230,11 +230,6 @@ impl Views {
         self.base.namespace
     }
 
-    /// That of targets without a word of their own.
-    pub(super) fn withdraw(&self) -> Withdraw {
-        self.base.withdraw
-    }
-
     pub(super) fn expiry(&self) -> &Expiry {
         &self.base.expiry
     }

@@ -76,6 +76,7 @@ impl Pass<'_> {
             if due.is_empty() {
                 return Ok(());
             }
+            self.place.confirm().await?;
             let mut held = self.held(&due).await?;
             for one in &due {
                 self.delete(one, held.remove(&one.stix_id).as_deref()).await?;

@@ -51,7 +51,8 @@ pub(super) async fn compare(
         ..Report::default()
     };
     let shown = Ledger::now().saturating_sub(millis(ingestion));
-    let mut look = Look { ledger, place, shown, lines, report, mending: Mending::default() };
+    let mut look =
+        Look { ledger, place, shown, lines, report, mending: Mending::default(), knows_all: false };
     let ended = look.all().await;
     look.report.error = ended.err().map(|error| error.to_string());
     look.report
@@ -66,6 +67,8 @@ struct Look<'a> {
     report: Report,
     /// Found, and not yet written.
     mending: Mending,
+    /// What the ledger does not know is wanted by nobody.
+    knows_all: bool,
 }
 
 /// Ids in their order.
@@ -73,6 +76,8 @@ type Ids = Vec<Uuid>;
 
 impl Look<'_> {
     async fn all(&mut self) -> Result<(), LookError> {
+        self.place.confirm().await?;
+        self.knows_all = self.place.knows_all(self.ledger).await?;
         for kind in KINDS {
             let expected = self.count(kind).await?;
             let suspects = self.first_look(kind, expected).await?;
@@ -287,7 +292,11 @@ impl Look<'_> {
         match self.ours(id, found) {
             Some(ours) => {
                 self.report.left_over.add(|| example(found));
-                self.mending.strays.push(stray(found, (id, id), Some(&ours)));
+                if self.knows_all {
+                    self.mending.strays.push(stray(found, (id, id), Some(&ours)));
+                } else {
+                    self.report.kept += 1;
+                }
             }
             None => self.report.foreign.add(|| example(found)),
         }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::azure::manage::{BadAddress, Client};
+use crate::azure::manage::{BadAddress, Client, ManageError};
 use crate::azure::token::TokenSource;
 use crate::config::{Config, Mode, Target};
+use crate::ledger::{Ledger, ResyncPhase};
 use crate::stix::{Identity, Withdraw};
 
 /// A target's workspace on the management plane, and how its indicators are made.
@@ -18,6 +19,10 @@ pub struct Place {
     /// `None` where an id says nothing of its observable.
     pub namespace: Option<Uuid>,
     pub withdraw: Withdraw,
+    workspace_id: Uuid,
+    /// The MISP of which the ledger must have read everything before what it does not know is taken for
+    /// left over; `None` where it never reads everything.
+    source: Option<String>,
 }
 
 impl Place {
@@ -42,8 +47,42 @@ impl Place {
             client: Client::new(http.clone(), managed, tokens, &config.management)?,
             namespace: (target.identity == Identity::Observable).then_some(namespace),
             withdraw: target.withdraw,
+            workspace_id: target.workspace_id,
+            source: reads_all(config).then(|| config.misp.name.clone()),
         }))
     }
+}
+
+impl Place {
+    /// Whether the names lead to the workspace that uploads go to. Where the role does not let it be
+    /// asked, they are believed.
+    ///
+    /// # Errors
+    /// [`ManageError::Refused`]: what is held there is not this target's.
+    pub async fn confirm(&self) -> Result<(), ManageError> {
+        let (wanted, scope) = (self.workspace_id, self.client.scope());
+        match self.client.workspace_id().await? {
+            Some(found) if found != wanted => Err(ManageError::Refused(format!(
+                "{scope} has the workspace ID {found}, and uploads go to {wanted} -- set workspace_id, or \
+                 subscription_id, resource_group and workspace_name, of target {}",
+                self.target
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the ledger has read all that MISP has published, so that what it does not know is wanted
+    /// by nobody.
+    pub(super) async fn knows_all(&self, ledger: &Ledger) -> sqlx::Result<bool> {
+        let Some(source) = &self.source else { return Ok(false) };
+        let resync = ledger.resync(source).await?;
+        Ok(resync.is_some_and(|one| one.is_whole() && one.phase == ResyncPhase::Done))
+    }
+}
+
+/// A window, or a feed alone, never shows everything.
+fn reads_all(config: &Config) -> bool {
+    config.misp.rest.is_some() && config.misp.window.is_none()
 }
 
 /// Whether a target can be read back: it is sent to, and its workspace has names.

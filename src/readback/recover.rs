@@ -17,6 +17,7 @@ impl Place {
     /// # Errors
     /// [`LookError`]: it is not known what is missing.
     pub async fn recover(&self, ledger: &Ledger, view: &str) -> Result<u64, LookError> {
+        self.confirm().await?;
         let source = Some(self.sourcesystem.as_str());
         let mut walk = self.client.walk(&Condition { kind: KIND, source, ids: &[] });
         let mut noted = 0;

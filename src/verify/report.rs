@@ -39,6 +39,10 @@ pub struct Report {
     pub missing: Listed,
     pub different: Listed,
     pub left_over: Listed,
+    /// Of these, those that no repair withdraws: the ledger does not know them, and has not read all that
+    /// MISP has published.
+    #[serde(default)]
+    pub kept: u64,
     /// Live under the source system, and neither known to the ledger nor made by this relay.
     pub foreign: Listed,
     /// Objects that are sent or withdrawn because of it; `None`: nothing was to be repaired.
@@ -122,6 +126,12 @@ pub fn text(report: &Report) -> String {
         ("Of somebody else, left alone", &report.foreign),
     ] {
         list(&mut line, title, listed);
+    }
+    if report.kept > 0 {
+        line(format!(
+            "  {} of what is left over are not withdrawn: the ledger does not know them, and has not read everything in MISP (it needs misp.key, no misp.window, and a `resync` that is done)",
+            report.kept
+        ));
     }
     if let Some(error) = &report.error {
         line(format!("  not compared to the end: {error}"));

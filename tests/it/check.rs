@@ -396,7 +396,7 @@ async fn clock_ten_minutes_off() {
 
     setup.sandbox.set_clock_ahead(605);
     let told = setup.check(&[]);
-    let evidence = ["this machine's clock is", "behind the clocks of MISP and Entra and Sentinel"];
+    let evidence = ["this machine's clock is", "behind Microsoft's"];
     told.one_error("clock", "", &evidence, &["of this machine"]);
 }
 

@@ -5,6 +5,7 @@ use std::process::Output;
 
 use chrono::{DateTime, Utc};
 use misp_sentinel_relay::ledger::Ledger;
+use misp_sentinel_relay::sandbox::misp::{Misp, MispServer, MispSettings};
 use misp_sentinel_relay::sandbox::{Fault, Sandbox};
 use misp_sentinel_relay::verify::Report;
 use serde_json::{Value, json};
@@ -151,7 +152,21 @@ fn ends(object: &Value) -> DateTime<Utc> {
 /// Left over: ours and unwanted. Everything else is left alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_over_is_withdrawn_and_what_others_wrote_is_listed() {
-    let scene = scene(5, &[]).await;
+    // MISP shows nothing, so a resync is done at once; no read-back tells otherwise.
+    let rest = MispServer::start(Misp::new(then()), MispSettings::default()).await.unwrap();
+    let url = rest.base_url();
+    let scene = scene(
+        5,
+        &[
+            ("MSR_MISP__URL", &url),
+            ("MSR_MISP__KEY", MispSettings::default().keys[0].key.expose()),
+            ("MSR_MISP__REST__READ_BACK_AFTER", "1h"),
+            ("MSR_MISP__REST__READ_BACK_WITHIN", "2h"),
+            ("MSR_POLICY__WARNINGLISTS", "off"),
+        ],
+    )
+    .await;
+    assert!(scene.relay.command(&["resync"]).status.success());
     let place = workspace(&scene.sandbox);
     let live = all(&scene);
     // Withdrawn since, and somebody brought it back to life.
@@ -175,6 +190,7 @@ async fn what_is_left_over_is_withdrawn_and_what_others_wrote_is_listed() {
 
     let (_, report) = verify(&scene, &[]);
     assert_eq!((report.left_over.count, report.foreign.count, report.differing()), (2, 1, 2));
+    assert_eq!(report.kept, 0);
     let (code, report) = verify(&scene, &["--repair"]);
     assert_eq!((code, report.repaired), (Some(0), Some(2)), "{report:#?}");
     scene.settle().await;
@@ -262,7 +278,10 @@ async fn an_emptied_workspace_is_filled_again() {
 async fn faults_and_refusals_are_told() {
     let scene = scene(3, &[("MSR_AZURE__MANAGEMENT__RETRIES", "0")]).await;
     let forbidden = json!({"error": {"code": "AuthorizationFailed", "message": "no 'Microsoft.SecurityInsights/x' with object id 'o-7' there"}});
-    scene.sandbox.script_management([Fault::Answer { status: 403, body: forbidden.to_string() }]);
+    scene.sandbox.script_management([
+        Fault::None,
+        Fault::Answer { status: 403, body: forbidden.to_string() },
+    ]);
     let (code, report) = verify(&scene, &[]);
     let error = report.error.unwrap();
     assert_eq!(code, Some(1));
@@ -270,7 +289,7 @@ async fn faults_and_refusals_are_told() {
         assert!(error.contains(words), "{error}");
     }
     // In the middle: nothing is taken for missing.
-    scene.sandbox.script_management([Fault::None, Fault::ServerError]);
+    scene.sandbox.script_management([Fault::None, Fault::None, Fault::ServerError]);
     let (code, report) = verify(&scene, &["--repair"]);
     assert_eq!((code, report.differing(), report.repaired), (Some(1), 0, Some(0)), "{report:#?}");
     let output = scene.relay.command(&["verify", "--target", "nowhere"]);
@@ -286,4 +305,35 @@ async fn queries_for_the_portal_need_nobody() {
     assert_eq!(output.status.code(), Some(0));
     assert!(told(&output).contains(r#"SourceSystem == "a \"b\"""#), "{}", told(&output));
     assert!(scene.sandbox.managed().is_empty());
+}
+
+/// A ledger that was lost, and has not read MISP again, knows nothing of what is wanted.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_ledger_does_not_know_stays_until_it_has_read_everything() {
+    let scene = scene(2, &[]).await;
+    let mut unknown = all(&scene)[&id(0)].clone();
+    unknown["id"] = json!(id_of("wanted.example"));
+    unknown["pattern"] = json!("[domain-name:value = 'wanted.example']");
+    scene.sandbox.put(workspace(&scene.sandbox), SOURCE, unknown.clone());
+    let sent = scene.received().len();
+    let (code, report) = verify(&scene, &["--repair"]);
+    assert_eq!(
+        (code, report.left_over.count, report.kept, report.repaired),
+        (Some(1), 1, 1, Some(0))
+    );
+    scene.settle().await;
+    assert_eq!(scene.received().len(), sent);
+    assert_eq!(all(&scene)[&id_of("wanted.example")], unknown);
+    let text = told(&scene.relay.command(&["verify"]));
+    assert!(text.contains("has not read everything in MISP"), "{text}");
+}
+
+/// Names of another workspace: what is there is not this target's.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_another_workspace_are_refused() {
+    let scene = scene(2, &[("MSR_TARGET__SANDBOX__WORKSPACE_NAME", "workspace-2")]).await;
+    let (code, report) = verify(&scene, &["--repair"]);
+    let error = report.error.unwrap();
+    assert_eq!((code, report.missing.count), (Some(1), 0));
+    assert!(error.contains("workspaces/workspace-2"), "{error}");
 }

@@ -111,15 +111,19 @@ impl Client {
         self.asked.scope.path()
     }
 
-    /// The workspace's own ID, which uploads name.
+    /// The workspace's own ID, which uploads name; `None` where the role does not let it be read.
     ///
     /// # Errors
     /// [`ManageError`].
-    pub async fn workspace_id(&self) -> Result<Uuid, ManageError> {
+    pub async fn workspace_id(&self) -> Result<Option<Uuid>, ManageError> {
         let mut url = self.asked.scope.clone();
         url.query_pairs_mut().append_pair("api-version", WORKSPACE_VERSION);
-        let reply = self.send(&Message { method: Method::GET, url, body: None }).await?;
-        shape::workspace_id(&reply.body)
+        let reply = self.exchange(&Message { method: Method::GET, url, body: None }).await?;
+        match reply.status {
+            200..=299 => shape::workspace_id(&reply.body).map(Some),
+            401 | 403 => Ok(None),
+            _ => Err(self.refused(&reply).await),
+        }
     }
 
     /// How many objects meet a condition.

@@ -157,6 +157,18 @@ async fn adopt(
     stray: &Stray,
     revoke: bool,
 ) -> sqlx::Result<Option<Uuid>> {
+    // Nor where its observable goes on under another generation: that one must stay the newest.
+    let goes_on: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM wanted WHERE view = $1 AND version <> 0 AND kind = 'indicator'
+                        AND (object = $2 OR claimed = $2))",
+    )
+    .bind(view)
+    .bind(stray.key)
+    .fetch_one(&mut **tx)
+    .await?;
+    if goes_on {
+        return Ok(None);
+    }
     note(tx, view, stray, revoke).await?;
     let done = sqlx::query(
         "INSERT INTO delivered
