@@ -14,6 +14,8 @@ use super::control::{IDLE, Request, Response};
 use super::stream::{self, Long};
 use super::{Overview, Progress};
 use crate::ledger::{AdoptError, Adopted, Ledger, Suppression, Views, may_empty};
+use crate::readback::{Cleanup, NothingToAsk};
+use crate::verify::Line;
 
 pub(super) fn failed(error: &str) -> Response {
     Response::Failed { error: error.to_owned() }
@@ -85,6 +87,7 @@ pub(super) async fn answer(
         Request::Unsuppress { value } => suppression(unsuppress(overview, &value).await),
         Request::Suppressed => suppressed(overview).await,
         Request::Verify { target, repair } => verify((target, repair), overview, writer).await?,
+        Request::Cleanup { cleanup: what } => cleanup(what, overview, writer).await?,
     })
 }
 
@@ -233,8 +236,36 @@ async fn verify(
     if asked.1 {
         tracing::info!(of = asked.0, "Sentinel is compared and repaired, as an operator asked");
     }
-    let (lines, mut made) = mpsc::channel(8);
-    let verifying = Arc::clone(&overview.readback).verify(overview.ledger.clone(), asked, lines);
+    let readback = Arc::clone(&overview.readback);
+    say_lines(writer, |lines| readback.verify(overview.ledger.clone(), asked, lines)).await
+}
+
+/// Ends when the client is gone.
+async fn cleanup(
+    cleanup: Cleanup,
+    overview: &Overview,
+    writer: &mut OwnedWriteHalf,
+) -> io::Result<Response> {
+    if cleanup.apply {
+        let Cleanup { sourcesystem, target, revoke, .. } = &cleanup;
+        tracing::warn!(
+            sourcesystem,
+            of = target,
+            revoke,
+            "another product's indicators are ended, as an operator asked"
+        );
+    }
+    let readback = Arc::clone(&overview.readback);
+    say_lines(writer, |lines| readback.cleanup(cleanup, lines)).await
+}
+
+/// Lines as they are made.
+async fn say_lines<F: Future<Output = Result<(), NothingToAsk>>>(
+    writer: &mut OwnedWriteHalf,
+    make: impl FnOnce(mpsc::Sender<Line>) -> F,
+) -> io::Result<Response> {
+    let (lines, mut made) = mpsc::channel::<Line>(8);
+    let making = make(lines);
     let writing = async move {
         while let Some(line) = made.recv().await {
             let mut line: Vec<u8> = serde_json::to_vec(&line)?;
@@ -244,9 +275,9 @@ async fn verify(
         }
         Ok::<_, io::Error>(())
     };
-    let (verified, written) = tokio::join!(verifying, writing);
+    let (ended, written) = tokio::join!(making, writing);
     written?;
-    Ok(match verified {
+    Ok(match ended {
         Ok(()) => Response::End,
         Err(error) => failed(&error.to_string()),
     })

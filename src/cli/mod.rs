@@ -9,9 +9,9 @@ use clap::{Parser, Subcommand};
 
 use options::HealthOptions;
 pub use options::{
-    CheckOptions, ConvertOptions, DemoOptions, ExplainOptions, ReleaseOptions, ResyncOptions,
-    RetryOptions, RunOptions, SandboxOptions, StatusOptions, SuppressOptions, TellingOptions,
-    VerifyOptions,
+    CheckOptions, CleanupOptions, ConvertOptions, DemoOptions, ExplainOptions, ReleaseOptions,
+    ResyncOptions, RetryOptions, RunOptions, SandboxOptions, StatusOptions, SuppressOptions,
+    TellingOptions, VerifyOptions,
 };
 
 use crate::config::{self, Config, Mistakes};
@@ -143,6 +143,15 @@ enum Command {
     #[command(verbatim_doc_comment)]
     Verify(VerifyOptions),
 
+    /// List what another product left in Sentinel, and end it
+    ///
+    /// Indicators of a source system, misp2sentinel's for example, that are live in the workspaces of
+    /// the targets with subscription_id, resource_group and workspace_name: how many, of which kinds,
+    /// and the first few. With --apply each is uploaded once more under that source system with its
+    /// end, within the quota of the target's credential. A target's own sourcesystem is refused.
+    #[command(verbatim_doc_comment)]
+    Cleanup(CleanupOptions),
+
     /// Send once more what Sentinel rejected
     RetryRejected(RetryOptions),
 
@@ -269,6 +278,7 @@ pub async fn execute(
             Ok(admin::suppress::suppressed(&load()?, options.json).await?)
         }
         Command::Verify(options) => Ok(admin::verify::verify(&whole().await?, &options).await?),
+        Command::Cleanup(options) => Ok(admin::cleanup::cleanup(&whole().await?, &options).await?),
         Command::RetryRejected(options) => {
             Ok(admin::commands::retry_rejected(&load()?, options.target.as_deref()).await?)
         }
