@@ -31,18 +31,36 @@ pub(super) async fn answer(
     writer: &mut OwnedWriteHalf,
     long: &Semaphore,
 ) -> io::Result<Response> {
+    if let Request::Verify { target, repair } = request {
+        return verify((target, repair), overview, writer).await;
+    }
+    if let Request::Cleanup { cleanup: what } = request {
+        return cleanup(what, overview, writer).await;
+    }
+    match in_many_lines(&request) {
+        Some(long_one) => say_all(long_one, overview, writer, long).await,
+        None => Ok(answer_shortly(request, overview).await),
+    }
+}
+
+fn in_many_lines(request: &Request) -> Option<Long> {
+    if let Request::Explain { what, stix } = request {
+        return Some(Long::Explain { what: what.clone(), stix: *stix });
+    }
+    match *request == Request::LedgerExport {
+        true => Some(Long::Export),
+        false => (*request == Request::LedgerCheck).then_some(Long::Check),
+    }
+}
+
+async fn answer_shortly(request: Request, overview: &Overview) -> Response {
     let unwritable = |error| failed(&format!("the ledger cannot be written: {error}"));
-    Ok(match request {
+    match request {
         Request::Status => match overview.status().await {
             Ok(status) => Response::Status { status: Box::new(status) },
             Err(error) => failed(&format!("the ledger cannot be read: {error}")),
         },
         Request::RetryRejected { target } => retry(target.as_deref(), overview).await,
-        Request::LedgerExport => say_all(Long::Export, overview, writer, long).await?,
-        Request::LedgerCheck => say_all(Long::Check, overview, writer, long).await?,
-        Request::Explain { what, stix } => {
-            say_all(Long::Explain { what, stix }, overview, writer, long).await?
-        }
         Request::LedgerRepair => {
             match overview.ledger.judge_anew(&overview.views, Ledger::now()).await {
                 Ok(()) => Response::Repaired,
@@ -86,9 +104,24 @@ pub(super) async fn answer(
         }
         Request::Unsuppress { value } => suppression(unsuppress(overview, &value).await),
         Request::Suppressed => suppressed(overview).await,
-        Request::Verify { target, repair } => verify((target, repair), overview, writer).await?,
-        Request::Cleanup { cleanup: what } => cleanup(what, overview, writer).await?,
-    })
+        Request::Forget { target } => forgotten(overview, target).await,
+        // The long ones.
+        Request::LedgerExport
+        | Request::LedgerCheck
+        | Request::Explain { .. }
+        | Request::Verify { .. }
+        | Request::Cleanup { .. } => failed("this is answered in many lines"),
+    }
+}
+
+async fn forgotten(overview: &Overview, target: String) -> Response {
+    match overview.ledger.forget(&target, &overview.configured).await {
+        Ok(done) => {
+            tracing::warn!(of = target, ?done, "forget, as an operator asked");
+            Response::Forgotten { done }
+        }
+        Err(error) => failed(&format!("the ledger cannot be written: {error}")),
+    }
 }
 
 async fn released(overview: &Overview, event: Option<Uuid>, empty: bool) -> Response {

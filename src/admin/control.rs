@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::answer::{answer, failed};
 use super::{Overview, Progress, Status};
-use crate::ledger::{Given, Held, Suppressed, Suppression};
+use crate::ledger::{Forgotten, Given, Held, Suppressed, Suppression};
 use crate::readback::Cleanup;
 
 /// The socket's name in the data folder.
@@ -100,6 +100,10 @@ pub enum Request {
         value: String,
     },
     Suppressed,
+    /// Forgets a target that is not configured.
+    Forget {
+        target: String,
+    },
     /// The answer is a [`crate::verify::Line`] for each step and target, then [`Response::End`].
     Verify {
         #[serde(default)]
@@ -139,6 +143,9 @@ pub enum Response {
     },
     Held {
         held: Vec<Held>,
+    },
+    Forgotten {
+        done: Forgotten,
     },
     Released {
         claims: usize,

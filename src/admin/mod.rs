@@ -6,6 +6,7 @@ pub mod cleanup;
 pub mod commands;
 pub mod control;
 pub mod explain;
+pub mod forget;
 mod health;
 pub mod http;
 pub mod ledger;

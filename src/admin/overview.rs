@@ -17,6 +17,8 @@ pub struct Overview {
     /// How claims are judged and merged.
     pub views: Arc<Views>,
     pub started: SystemTime,
+    /// The targets of the configuration, enabled or not.
+    pub configured: Arc<[String]>,
     /// Where the webhook listens.
     pub webhook: Option<SocketAddr>,
     /// Name of the source in the ledger.

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::{EndpointStatus, RelayStatus, Status, TargetHealth};
 use crate::intake::rest::RestState;
-use crate::ledger::{LedgerStatus, ListsState, ResyncPhase, ResyncStatus, TargetStatus};
+use crate::ledger::{ABSENT, LedgerStatus, ListsState, ResyncPhase, ResyncStatus, TargetStatus};
 
 /// The text of `status` at `now`, which ages are counted from.
 #[must_use]
@@ -124,13 +124,17 @@ impl Page {
         let of_ledger = status.ledger.targets.iter();
         let rows = of_ledger.map(|target| self.target(target, health(&target.target))).collect();
         self.table(&title, rows, &[2, 3, 4, 5, 6, 7, 8]);
+        let absent = status.ledger.targets.iter().filter(|target| target.mode == ABSENT);
+        let lines: Vec<String> = absent.map(|target| target.target.clone()).collect();
+        self.list("No longer configured, kept for their return (`forget NAME` ends that)", &lines);
     }
 
     fn target(&self, target: &TargetStatus, health: Option<&TargetHealth>) -> Vec<String> {
         let figures = [target.delivered, target.withdrawn, target.rejected];
         let unknown = || "-".to_owned();
-        let mut row =
-            vec![target.target.clone(), health.map_or_else(unknown, |health| health.mode.clone())];
+        let of_ledger = || if target.mode.is_empty() { unknown() } else { target.mode.clone() };
+        let mode = health.map_or_else(of_ledger, |health| health.mode.clone());
+        let mut row = vec![target.target.clone(), mode];
         row.extend(figures.iter().chain(&target.queue).map(i64::to_string));
         row.push(health.map_or_else(unknown, |health| health.in_flight.to_string()));
         row.push(self.ago(health.and_then(|health| health.last_accepted)));

@@ -225,6 +225,12 @@ fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// Ends the names of targets that write to a file.
 const DRY_RUN: &str = "/dry-run";
 
+/// The targets of the configuration, as the ledger names them.
+#[must_use]
+pub fn names(config: &Config) -> Vec<String> {
+    config.targets.iter().map(remembered).collect()
+}
+
 /// What was only written to a file must not be taken for sent: a dry-run target has a memory of its
 /// own.
 fn name_as_remembered(config: &mut Config) {

@@ -131,6 +131,7 @@ fn overview(relay: &Relay) -> Overview {
     let targets = relay.config.targets.clone();
     Overview {
         ledger: relay.ledger.clone(),
+        configured: super::names(&relay.config).into(),
         views: Arc::clone(&relay.views),
         started: SystemTime::now(),
         webhook: relay.config.misp.webhook.as_ref().map(|webhook| webhook.listen),

@@ -14,7 +14,7 @@ pub use options::{
     TellingOptions, VerifyOptions,
 };
 
-use crate::config::{self, Config, Mistakes};
+use crate::config::{self, Config, Mistakes, Rules};
 use crate::{
     admin, app, check, demo, healthcheck, import, logging, metrics, preview, sandbox, signals,
 };
@@ -130,6 +130,16 @@ enum Command {
 
     /// List what is suppressed: since and until when, why, and how many claims it withholds
     Suppressed(StatusOptions),
+
+    /// Forget a target that is no longer configured, and what it was sent
+    ///
+    /// What it was sent stays in Sentinel until its valid_until; if the target is ever configured again,
+    /// everything is sent anew. The running relay does it, or without one this command.
+    #[command(verbatim_doc_comment)]
+    Forget {
+        #[arg(value_name = "TARGET")]
+        target: String,
+    },
 
     /// Compare what Sentinel holds with what it accepted
     ///
@@ -256,51 +266,76 @@ pub async fn execute(
     let load = || config::load(file, environment.iter().cloned());
     // With the secrets that lie in vaults.
     let whole = || secrets::load(file, &environment);
+    // With all targets.
+    let known = || secrets::load_targets(file, &environment);
     match cli.command {
         Command::Run(options) => Ok(run(whole().await?, options).await?),
         Command::Demo(options) => Ok(demo::run(options).await?),
         Command::Convert(options) => {
-            let rules = config::load_rules(file, environment.iter().cloned())?;
-            Ok(preview::convert(&rules, &options)?)
+            convert(config::load_rules(file, environment.iter().cloned()), &options)
         }
         Command::Explain(options) => Ok(admin::explain::explain(&whole().await?, &options).await?),
-        Command::Check(options) => match check::check(whole().await, &options).await? {
-            0 => Ok(()),
-            code => Err(Failure::Found(code)),
-        },
+        Command::Check(options) => found(check::check(whole().await, &options).await?),
         Command::Status(options) => Ok(admin::commands::status(&load()?, options.json).await?),
         Command::Resync(options) => Ok(admin::resync::resync(&whole().await?, &options).await?),
         Command::Held => Ok(admin::resync::held(&load()?).await?),
-        Command::Release(options) => Ok(admin::resync::release(&load()?, &options).await?),
-        Command::Suppress(options) => Ok(admin::suppress::suppress(&load()?, &options).await?),
-        Command::Unsuppress { value } => Ok(admin::suppress::unsuppress(&load()?, &value).await?),
+        Command::Release(options) => Ok(admin::resync::release(&known().await?, &options).await?),
+        Command::Suppress(options) => {
+            Ok(admin::suppress::suppress(&known().await?, &options).await?)
+        }
+        Command::Unsuppress { value } => {
+            Ok(admin::suppress::unsuppress(&known().await?, &value).await?)
+        }
         Command::Suppressed(options) => {
             Ok(admin::suppress::suppressed(&load()?, options.json).await?)
         }
-        Command::Verify(options) => Ok(admin::verify::verify(&whole().await?, &options).await?),
-        Command::Cleanup(options) => Ok(admin::cleanup::cleanup(&whole().await?, &options).await?),
+        Command::Forget { target } => Ok(admin::forget::forget(&known().await?, &target).await?),
+        Command::Verify(options) => verify(whole().await, &options).await,
+        Command::Cleanup(options) => cleanup(whole().await, &options).await,
         Command::RetryRejected(options) => {
-            Ok(admin::commands::retry_rejected(&load()?, options.target.as_deref()).await?)
+            Ok(admin::commands::retry_rejected(&known().await?, options.target.as_deref()).await?)
         }
-        Command::Ledger(command) => Ok(ledger(&load()?, command).await?),
+        Command::Ledger(command) => Ok(ledger(&known().await?, command).await?),
         Command::Sandbox(options) => Ok(serve_sandbox(options).await?),
         Command::CheckConfig => Ok(report(&load()?)?),
-        Command::ImportConfig { files } => {
-            use std::io::Write;
-
-            let text = import::import(&files)?;
-            std::io::stdout().write_all(text.as_bytes()).map_err(anyhow::Error::from)?;
-            Ok(())
-        }
-        Command::Healthcheck(HealthOptions { connect: Some(address), .. }) => {
-            Ok(healthcheck::connect(address).await?)
-        }
-        Command::Healthcheck(options) => {
-            let config = load()?;
-            let path = if options.ready { "/readyz" } else { "/livez" };
-            Ok(healthcheck::ask(config.admin.listen, path).await?)
-        }
+        Command::ImportConfig { files } => Ok(import_config(&files)?),
+        Command::Healthcheck(options) => lives(&options, load).await,
     }
+}
+
+fn convert(rules: Result<Rules, Mistakes>, options: &ConvertOptions) -> Result<(), Failure> {
+    Ok(preview::convert(&rules?, options)?)
+}
+
+async fn verify(config: Result<Config, Failure>, options: &VerifyOptions) -> Result<(), Failure> {
+    Ok(admin::verify::verify(&config?, options).await?)
+}
+
+async fn cleanup(config: Result<Config, Failure>, options: &CleanupOptions) -> Result<(), Failure> {
+    Ok(admin::cleanup::cleanup(&config?, options).await?)
+}
+
+fn found(code: u8) -> Result<(), Failure> {
+    if code == 0 { Ok(()) } else { Err(Failure::Found(code)) }
+}
+
+async fn lives(
+    options: &HealthOptions,
+    load: impl Fn() -> Result<Config, Mistakes>,
+) -> Result<(), Failure> {
+    if let Some(address) = options.connect {
+        return Ok(healthcheck::connect(address).await?);
+    }
+    let path = if options.ready { "/readyz" } else { "/livez" };
+    Ok(healthcheck::ask(load()?.admin.listen, path).await?)
+}
+
+fn import_config(files: &[PathBuf]) -> anyhow::Result<()> {
+    use std::io::Write;
+
+    let text = import::import(files)?;
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(())
 }
 
 async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {

@@ -9,6 +9,19 @@ use crate::config::{self, Config, Found};
 /// A list of tenants in a vault may name further secrets, and those no more.
 const ROUNDS: usize = 3;
 
+/// Loads the configuration with all its targets: what lies in vaults is looked up only where that names
+/// them.
+///
+/// # Errors
+/// As [`load`].
+pub(super) async fn load_targets(
+    file: Option<&Path>,
+    environment: &[(String, String)],
+) -> Result<Config, Failure> {
+    let config = config::load(file, environment.iter().cloned())?;
+    if config.has_unread_tenants { load(file, environment).await } else { Ok(config) }
+}
+
 /// Loads the configuration, looks up what lies in vaults, and loads it with that.
 ///
 /// # Errors

@@ -157,7 +157,7 @@ fn quota(config: &Config, reader: &mut Reader) {
 }
 
 fn targets(config: &Config, reader: &mut Reader) {
-    if !config.targets.iter().any(|target| target.enabled) {
+    if !config.has_unread_tenants && !config.targets.iter().any(|target| target.enabled) {
         let hint = match config.targets.is_empty() {
             true => "write a section [target.NAME], e.g. [target.soc]",
             false => "set enabled = true in one of them",

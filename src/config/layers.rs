@@ -59,6 +59,8 @@ pub(super) type Leaves = BTreeMap<String, Leaf>;
 pub(super) struct Layers {
     pub(super) leaves: Leaves,
     pub(super) targets: BTreeSet<String>,
+    /// The keys of a target, with their defaults.
+    pub(super) template: Leaves,
     /// Variables that are no keys of ours.
     pub(super) environment: BTreeMap<String, String>,
 }
@@ -89,7 +91,7 @@ pub(super) fn lay(
     }
     leaves.extend(own);
     drop_empty_sections(&mut leaves);
-    Ok(Layers { leaves, targets, environment: other })
+    Ok(Layers { leaves, targets, template, environment: other })
 }
 
 /// `[expiry.days]` without a line is no key. An unknown section stays, and is a mistake.

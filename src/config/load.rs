@@ -11,9 +11,10 @@ use super::layers::{Layers, lay};
 use super::mistake::Mistakes;
 use super::reader::{Problem, Reader};
 use super::secret::Found;
+use super::tenants::Sections;
 use super::{
     Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, VaultAccess, check,
-    cloud, credential, limits, management, mapping, misp, policy, target,
+    cloud, credential, limits, management, mapping, misp, policy, target, tenants,
 };
 use crate::policy::Tlp;
 use crate::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
@@ -44,8 +45,11 @@ pub fn load_with(
     environment: impl Iterator<Item = (String, String)>,
     found: Found,
 ) -> Result<Config, Mistakes> {
-    let Layers { leaves, targets, environment } = lay(file, environment).map_err(Mistakes::new)?;
+    let Layers { leaves, targets, template, environment } =
+        lay(file, environment).map_err(Mistakes::new)?;
     let mut reader = Reader::new(leaves, environment, found);
+    let sections = Sections { template, names: targets };
+    let (targets, has_unread_tenants) = tenants::read(&mut reader, sections);
     let policy = policy::read(&mut reader);
     let ledger = ledger(&mut reader);
     let own = misp::url(&mut reader);
@@ -70,6 +74,7 @@ pub fn load_with(
         admin: admin(&mut reader),
         log: log(&mut reader),
         vault: vault(&mut reader),
+        has_unread_tenants,
         lookups: BTreeSet::new(),
     };
     config.lookups.clone_from(&reader.lookups);

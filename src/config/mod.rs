@@ -22,6 +22,7 @@ mod rest;
 mod schedule;
 mod secret;
 mod target;
+mod tenants;
 mod values;
 mod warnings;
 
@@ -61,12 +62,14 @@ pub struct Config {
     pub azure: Azure,
     /// `[azure.management]`
     pub management: Management,
-    /// By name, in the order of names.
+    /// By name, in the order of names; those of `tenants` among them.
     pub targets: Vec<Target>,
     pub admin: Admin,
     pub log: Log,
     /// How Key Vaults are signed in to.
     pub vault: VaultAccess,
+    /// The list of `tenants` is one of those: its targets are not known yet.
+    pub has_unread_tenants: bool,
     /// Addresses of secrets that are not looked up yet: those have no text.
     pub lookups: BTreeSet<String>,
 }

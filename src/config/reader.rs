@@ -210,6 +210,28 @@ impl Reader {
         self.mistakes
     }
 
+    /// Where a key that was taken came from.
+    pub(super) fn origin(&self, key: &str) -> Origin {
+        self.taken.get(key).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// Sets a key that the operator did not set.
+    pub(super) fn lay_under(&mut self, key: String, leaf: Leaf) {
+        if self.left.get(&key).is_none_or(|known| known.origin == Origin::Default) {
+            self.left.insert(key, leaf);
+        }
+    }
+
+    /// Sets a key that has no value at all.
+    pub(super) fn lay_default(&mut self, key: String, leaf: &Leaf) {
+        self.left.entry(key).or_insert_with(|| leaf.clone());
+    }
+
+    /// Forgets all keys that begin so.
+    pub(super) fn drop_section(&mut self, beginning: &str) {
+        self.left.retain(|key, _| !key.starts_with(beginning));
+    }
+
     pub(super) fn take(&mut self, key: &str) -> Option<Leaf> {
         let Some(leaf) = self.left.remove(key) else {
             self.fault(key, |mistake| mistake, "has no default in config.toml.example");

@@ -21,6 +21,9 @@ pub const DRY_RUN: &str = "dry-run";
 /// and once it is enabled it is compared with everything.
 pub const DISABLED: &str = "disabled";
 
+/// [`TargetEntry::mode`] of a target that is no longer configured.
+pub const ABSENT: &str = "absent";
+
 /// A target as the ledger remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct TargetEntry {

@@ -72,6 +72,9 @@ pub struct TargetStatus {
     /// The view that it sees.
     #[serde(default)]
     pub view: String,
+    /// `live`, `dry-run`, `disabled`, or `absent`: no longer configured.
+    #[serde(default)]
+    pub mode: String,
     /// Indicators that Sentinel accepted and that were not withdrawn since.
     pub delivered: i64,
     pub withdrawn: i64,
@@ -101,13 +104,13 @@ impl Ledger {
     /// # Errors
     /// Whatever SQLite says.
     pub async fn status(&self) -> sqlx::Result<LedgerStatus> {
-        let known: Vec<(String, String)> =
-            sqlx::query_as("SELECT target, view FROM targets ORDER BY target")
+        let known: Vec<(String, String, String)> =
+            sqlx::query_as("SELECT target, view, mode FROM targets ORDER BY target")
                 .fetch_all(&self.readers)
                 .await?;
         let mut targets = Vec::with_capacity(known.len());
-        for (name, view) in known {
-            targets.push(self.target_status(name, view).await?);
+        for (name, view, mode) in known {
+            targets.push(TargetStatus { view, mode, ..self.target_status(name).await? });
         }
         Ok(LedgerStatus {
             events: self.count("SELECT count(*) FROM events WHERE deleted_at IS NULL").await?,
@@ -170,7 +173,7 @@ impl Ledger {
         }))
     }
 
-    async fn target_status(&self, target: String, view: String) -> sqlx::Result<TargetStatus> {
+    async fn target_status(&self, target: String) -> sqlx::Result<TargetStatus> {
         let (delivered, withdrawn): (i64, i64) = sqlx::query_as(
             "SELECT COALESCE(SUM(accepted <> 0), 0), COALESCE(SUM(accepted = 0), 0)
              FROM delivered WHERE target = $1 AND NOT context",
@@ -186,7 +189,8 @@ impl Ledger {
         let refusals =
             sqlx::query_as(AssertSqlSafe(words)).bind(&target).fetch_all(&self.readers).await?;
         let queue = self.queue_depth(&target).await?;
-        Ok(TargetStatus { target, view, delivered, withdrawn, rejected, queue, refusals })
+        let known = TargetStatus { target, delivered, withdrawn, rejected, ..Default::default() };
+        Ok(TargetStatus { queue, refusals, ..known })
     }
 
     async fn gaps(&self) -> sqlx::Result<Vec<GapStatus>> {

@@ -37,6 +37,7 @@ fn overview(relay: &Relay) -> Overview {
     Overview {
         source: "misp".to_owned(),
         rest: None,
+        configured: Arc::from([]),
         ledger: relay.ledger.clone(),
         views: Arc::clone(&relay.views),
         started: SystemTime::now(),

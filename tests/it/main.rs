@@ -36,6 +36,8 @@ mod explain;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod identities;
 #[cfg(test)]
 mod import;

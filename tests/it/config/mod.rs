@@ -3,6 +3,7 @@
 mod credentials;
 mod misp;
 mod targets;
+mod tenants;
 
 use std::collections::BTreeMap;
 use std::io::Write;

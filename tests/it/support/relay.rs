@@ -69,6 +69,16 @@ impl Relay {
         publisher.wait_for_subscriptions(2).await;
     }
 
+    /// The same where nobody publishes any more; ready when it answers commands.
+    pub(crate) async fn restart_alone(&mut self) {
+        self.child = spawn(&self.settings, &self.arguments, self.folder.path());
+        let began = Instant::now();
+        while !self.folder.path().join("relay.sock").exists() {
+            assert!(began.elapsed() < Duration::from_secs(5), "not ready");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Changes a setting for the next start.
     pub(crate) fn set(&mut self, key: &str, value: &str) {
         self.settings.push((key.to_owned(), value.to_owned()));

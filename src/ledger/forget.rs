@@ -1,0 +1,77 @@
+//! Forgetting a target that the configuration names no longer: only on command, since what it was sent
+//! stays in Sentinel, and the ledger alone knows what that is.
+
+use serde::{Deserialize, Serialize};
+use sqlx::AssertSqlSafe;
+
+use super::Ledger;
+use super::apply::STEP;
+
+/// What became of forgetting a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Forgotten {
+    /// The configuration names it.
+    Configured,
+    /// The ledger does not know it; these are the ones that could be forgotten.
+    Unknown { absent: Vec<String> },
+    /// Done; so many objects it was sent.
+    Done { objects: u64 },
+}
+
+impl Ledger {
+    /// Forgets a target that is none of those `configured`, and what it was sent. Its last step is its
+    /// name, so what a crash leaves is forgotten by the next call.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn forget(&self, target: &str, configured: &[String]) -> sqlx::Result<Forgotten> {
+        if configured.iter().any(|name| name == target) {
+            return Ok(Forgotten::Configured);
+        }
+        let view: Option<String> = sqlx::query_scalar("SELECT view FROM targets WHERE target = $1")
+            .bind(target)
+            .fetch_optional(&self.readers)
+            .await?;
+        let Some(view) = view else {
+            let mut absent = self.targets().await?;
+            absent.retain(|name| !configured.contains(name));
+            return Ok(Forgotten::Unknown { absent });
+        };
+        let objects = self
+            .delete_in_steps(
+                "DELETE FROM delivered WHERE target = $1 AND object IN
+                     (SELECT object FROM delivered WHERE target = $1 LIMIT $2)",
+                target,
+            )
+            .await?;
+        let mut tx = self.begin().await?;
+        for statement in
+            ["DELETE FROM queue WHERE target = $1", "DELETE FROM targets WHERE target = $1"]
+        {
+            sqlx::query(statement).bind(target).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        // A view that nobody sees any more; a start forgets it too.
+        self.delete_in_steps(
+            "DELETE FROM wanted WHERE view = $1 AND object IN
+                 (SELECT object FROM wanted WHERE view = $1 LIMIT $2)
+             AND NOT EXISTS (SELECT 1 FROM targets WHERE view = $1)",
+            &view,
+        )
+        .await?;
+        Ok(Forgotten::Done { objects })
+    }
+
+    /// Each step is a transaction of its own; returns how many rows.
+    async fn delete_in_steps(&self, statement: &'static str, name: &str) -> sqlx::Result<u64> {
+        let (mut deleted, step) = (0, i64::try_from(STEP).unwrap_or(i64::MAX));
+        loop {
+            let query = sqlx::query(AssertSqlSafe(statement)).bind(name).bind(step);
+            match query.execute(&self.writer).await?.rows_affected() {
+                0 => return Ok(deleted),
+                rows => deleted += rows,
+            }
+        }
+    }
+}
