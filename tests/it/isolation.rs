@@ -16,18 +16,18 @@ const TARGETS: usize = 20;
 const CREDENTIALS: usize = 5;
 const OBJECTS: usize = 300;
 /// In each window: what the relay allows itself, and what the sandbox allows.
-const QUOTA: (u32, u32) = (38, 40);
-/// Of Sentinel's minute a twelfth, and so are the relay's pauses.
-const WINDOW: Duration = Duration::from_secs(5);
+const QUOTA: (u32, u32) = (76, 78);
+/// Of Sentinel's minute a sixth, and so are the relay's pauses.
+const WINDOW: Duration = Duration::from_secs(10);
 const SETTINGS: [(&str, &str); 8] = [
-    ("MSR_DELIVERY__QUOTA_REQUESTS", "38"),
-    ("MSR_DELIVERY__QUOTA_WINDOW", "5s"),
+    ("MSR_DELIVERY__QUOTA_REQUESTS", "76"),
+    ("MSR_DELIVERY__QUOTA_WINDOW", "10s"),
     ("MSR_DELIVERY__MAX_OBJECTS", "15"),
-    ("MSR_DELIVERY__REQUEST_TIMEOUT", "2500ms"),
-    ("MSR_DELIVERY__BACKOFF_MIN", "80ms"),
-    ("MSR_DELIVERY__BACKOFF_MAX", "5s"),
-    ("MSR_DELIVERY__DEGRADED_RETRY", "5s"),
-    ("MSR_DELIVERY__THROTTLED_DEFAULT", "5s"),
+    ("MSR_DELIVERY__REQUEST_TIMEOUT", "5s"),
+    ("MSR_DELIVERY__BACKOFF_MIN", "160ms"),
+    ("MSR_DELIVERY__BACKOFF_MAX", "10s"),
+    ("MSR_DELIVERY__DEGRADED_RETRY", "10s"),
+    ("MSR_DELIVERY__THROTTLED_DEFAULT", "10s"),
 ];
 
 /// Of three credentials the first target each.
@@ -73,7 +73,7 @@ fn setting(target: usize, key: &str) -> String {
 async fn run(with_bad_ones: bool) -> BTreeMap<usize, Duration> {
     let sandbox = sandbox().await;
     sandbox.always_for(workspace(DOWN), Some(Fault::NeverAnswers));
-    let throttled = Fault::Throttled { seconds: Some(1), header: None };
+    let throttled = Fault::Throttled { seconds: Some(2), header: None };
     sandbox.always_for(workspace(THROTTLED), Some(throttled.clone()));
     let publisher = Publisher::bind();
     let nobody = Uuid::from_u128(0x4000_8000_0000_0000_0999).to_string();
