@@ -280,18 +280,16 @@ pub async fn execute(
         Command::Resync(options) => Ok(admin::resync::resync(&whole().await?, &options).await?),
         Command::Held => Ok(admin::resync::held(&load()?).await?),
         Command::Release(options) => Ok(admin::resync::release(&known().await?, &options).await?),
-        Command::Suppress(options) => {
-            Ok(admin::suppress::suppress(&known().await?, &options).await?)
-        }
-        Command::Unsuppress { value } => {
-            Ok(admin::suppress::unsuppress(&known().await?, &value).await?)
+        command @ (Command::Suppress(_) | Command::Unsuppress { .. }) => {
+            suppress(known().await?, command).await
         }
         Command::Suppressed(options) => {
             Ok(admin::suppress::suppressed(&load()?, options.json).await?)
         }
         Command::Forget { target } => Ok(admin::forget::forget(&known().await?, &target).await?),
-        Command::Verify(options) => verify(whole().await, &options).await,
-        Command::Cleanup(options) => cleanup(whole().await, &options).await,
+        command @ (Command::Verify(_) | Command::Cleanup(_)) => {
+            read_back(whole().await?, command).await
+        }
         Command::RetryRejected(options) => {
             Ok(admin::commands::retry_rejected(&known().await?, options.target.as_deref()).await?)
         }
@@ -307,12 +305,24 @@ fn convert(rules: Result<Rules, Mistakes>, options: &ConvertOptions) -> Result<(
     Ok(preview::convert(&rules?, options)?)
 }
 
-async fn verify(config: Result<Config, Failure>, options: &VerifyOptions) -> Result<(), Failure> {
-    Ok(admin::verify::verify(&config?, options).await?)
+async fn suppress(config: Config, command: Command) -> Result<(), Failure> {
+    if let Command::Suppress(options) = &command {
+        admin::suppress::suppress(&config, options).await?;
+    }
+    if let Command::Unsuppress { value } = &command {
+        admin::suppress::unsuppress(&config, value).await?;
+    }
+    Ok(())
 }
 
-async fn cleanup(config: Result<Config, Failure>, options: &CleanupOptions) -> Result<(), Failure> {
-    Ok(admin::cleanup::cleanup(&config?, options).await?)
+async fn read_back(config: Config, command: Command) -> Result<(), Failure> {
+    if let Command::Verify(options) = &command {
+        admin::verify::verify(&config, options).await?;
+    }
+    if let Command::Cleanup(options) = &command {
+        admin::cleanup::cleanup(&config, options).await?;
+    }
+    Ok(())
 }
 
 fn found(code: u8) -> Result<(), Failure> {
