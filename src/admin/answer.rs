@@ -14,6 +14,8 @@ use super::control::{IDLE, Request, Response};
 use super::stream::{self, Long};
 use super::{Overview, Progress};
 use crate::ledger::{AdoptError, Adopted, Ledger, Suppression, Views, may_empty};
+use crate::readback::{Cleanup, NothingToAsk};
+use crate::verify::Line;
 
 pub(super) fn failed(error: &str) -> Response {
     Response::Failed { error: error.to_owned() }
@@ -31,6 +33,9 @@ pub(super) async fn answer(
 ) -> io::Result<Response> {
     if let Request::Verify { target, repair } = request {
         return verify((target, repair), overview, writer).await;
+    }
+    if let Request::Cleanup { cleanup: what } = request {
+        return cleanup(what, overview, writer).await;
     }
     match in_many_lines(&request) {
         Some(long_one) => say_all(long_one, overview, writer, long).await,
@@ -104,7 +109,8 @@ async fn answer_shortly(request: Request, overview: &Overview) -> Response {
         Request::LedgerExport
         | Request::LedgerCheck
         | Request::Explain { .. }
-        | Request::Verify { .. } => failed("this is answered in many lines"),
+        | Request::Verify { .. }
+        | Request::Cleanup { .. } => failed("this is answered in many lines"),
     }
 }
 
@@ -263,8 +269,36 @@ async fn verify(
     if asked.1 {
         tracing::info!(of = asked.0, "Sentinel is compared and repaired, as an operator asked");
     }
-    let (lines, mut made) = mpsc::channel(8);
-    let verifying = Arc::clone(&overview.readback).verify(overview.ledger.clone(), asked, lines);
+    let readback = Arc::clone(&overview.readback);
+    say_lines(writer, |lines| readback.verify(overview.ledger.clone(), asked, lines)).await
+}
+
+/// Ends when the client is gone.
+async fn cleanup(
+    cleanup: Cleanup,
+    overview: &Overview,
+    writer: &mut OwnedWriteHalf,
+) -> io::Result<Response> {
+    if cleanup.apply {
+        let Cleanup { sourcesystem, target, revoke, .. } = &cleanup;
+        tracing::warn!(
+            sourcesystem,
+            of = target,
+            revoke,
+            "another product's indicators are ended, as an operator asked"
+        );
+    }
+    let readback = Arc::clone(&overview.readback);
+    say_lines(writer, |lines| readback.cleanup(cleanup, lines)).await
+}
+
+/// Lines as they are made.
+async fn say_lines<F: Future<Output = Result<(), NothingToAsk>>>(
+    writer: &mut OwnedWriteHalf,
+    make: impl FnOnce(mpsc::Sender<Line>) -> F,
+) -> io::Result<Response> {
+    let (lines, mut made) = mpsc::channel::<Line>(8);
+    let making = make(lines);
     let writing = async move {
         while let Some(line) = made.recv().await {
             let mut line: Vec<u8> = serde_json::to_vec(&line)?;
@@ -274,9 +308,9 @@ async fn verify(
         }
         Ok::<_, io::Error>(())
     };
-    let (verified, written) = tokio::join!(verifying, writing);
+    let (ended, written) = tokio::join!(making, writing);
     written?;
-    Ok(match verified {
+    Ok(match ended {
         Ok(()) => Response::End,
         Err(error) => failed(&error.to_string()),
     })

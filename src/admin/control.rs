@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::answer::{answer, failed};
 use super::{Overview, Progress, Status};
 use crate::ledger::{Forgotten, Given, Held, Suppressed, Suppression};
+use crate::readback::Cleanup;
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "relay.sock";
@@ -109,6 +110,10 @@ pub enum Request {
         target: Option<String>,
         #[serde(default)]
         repair: bool,
+    },
+    /// As for [`Request::Verify`].
+    Cleanup {
+        cleanup: Cleanup,
     },
 }
 

@@ -2,6 +2,7 @@
 //! that use it.
 
 mod answer;
+pub mod cleanup;
 pub mod commands;
 pub mod control;
 pub mod explain;

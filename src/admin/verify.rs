@@ -13,7 +13,7 @@ use crate::azure::token::{SignIn, TokenSource};
 use crate::cli::VerifyOptions;
 use crate::config::{Config, Mode};
 use crate::readback::{NothingToAsk, Place, Readback, is_asked};
-use crate::verify::{Line, Report, kql, text};
+use crate::verify::{Cleaning, Line, Report, kql, text};
 
 /// Compares what Sentinel holds with what it accepted, and tells.
 ///
@@ -25,7 +25,7 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> anyhow::Result<
     }
     let (lines, told) = mpsc::channel(8);
     let (asked, reports) = tokio::join!(ask(config, options, lines), tell(told, options.json));
-    let (reports, is_online) = (reports?, asked?);
+    let ((reports, _), is_online) = (reports?, asked?);
     let repaired = reports.iter().any(|report| report.repaired.is_some_and(|count| count > 0));
     if repaired && !options.json {
         print(if is_online {
@@ -60,38 +60,43 @@ async fn ask(
 ) -> anyhow::Result<bool> {
     let VerifyOptions { target, repair, .. } = options;
     let request = Request::Verify { target: target.clone(), repair: *repair };
+    if ask_relay(config, &request, lines.clone()).await? {
+        return Ok(true);
+    }
+    let readback = Arc::new(readback(config)?);
+    // Before the ledger is opened: a mistake of the operator's.
+    readback.which(target.as_deref())?;
+    let ledger = open(&config.ledger).await?;
+    let verified = readback.verify(ledger.clone(), (target.clone(), *repair), lines).await;
+    ledger.close().await;
+    verified?;
+    Ok(false)
+}
+
+/// Passes the running relay's lines on; `false`: none runs.
+pub(super) async fn ask_relay(
+    config: &Config,
+    request: &Request,
+    lines: mpsc::Sender<Line>,
+) -> anyhow::Result<bool> {
     let (raw, mut received) = mpsc::channel::<Vec<u8>>(8);
-    let passing = {
-        let lines = lines.clone();
-        async move {
-            while let Some(line) = received.recv().await {
-                let line =
-                    serde_json::from_slice(&line).context("understand the relay's answer")?;
-                if lines.send(line).await.is_err() {
-                    break;
-                }
+    let passing = async move {
+        while let Some(line) = received.recv().await {
+            let line = serde_json::from_slice(&line).context("understand the relay's answer")?;
+            if lines.send(line).await.is_err() {
+                break;
             }
-            anyhow::Ok(())
         }
+        anyhow::Ok(())
     };
     let (asked, passed) =
-        tokio::join!(control::ask_long(&config.ledger.data_dir, &request, raw), passing);
+        tokio::join!(control::ask_long(&config.ledger.data_dir, request, raw), passing);
     passed?;
     match asked? {
         Some(Response::End) => Ok(true),
         Some(Response::Failed { error }) => bail!("the relay answers: {error}"),
         Some(other) => bail!("the relay answers {other:?}"),
-        None => {
-            let readback = Arc::new(readback(config)?);
-            // Before the ledger is opened: a mistake of the operator's.
-            readback.which(target.as_deref())?;
-            let ledger = open(&config.ledger).await?;
-            let asked = (target.clone(), *repair);
-            let verified = readback.verify(ledger.clone(), asked, lines).await;
-            ledger.close().await;
-            verified?;
-            Ok(false)
-        }
+        None => Ok(false),
     }
 }
 
@@ -101,7 +106,7 @@ pub(super) fn readback(config: &Config) -> anyhow::Result<Readback> {
     let mut places = Vec::new();
     for target in config.targets.iter().filter(|target| is_asked(target)) {
         let tokens = TokenSource::new(SignIn::of(target), http.clone(), &config.azure);
-        places.extend(Place::of(config, target, &http, Arc::new(tokens?))?);
+        places.extend(Place::of(config, target, &http, (Arc::new(tokens?), None))?);
     }
     if places.is_empty() {
         return Err(NothingToAsk::Nowhere.into());
@@ -109,9 +114,12 @@ pub(super) fn readback(config: &Config) -> anyhow::Result<Readback> {
     Ok(Readback::new(places, config.management.ingestion))
 }
 
-/// Tells each line; returns the reports.
-async fn tell(mut lines: mpsc::Receiver<Line>, json: bool) -> anyhow::Result<Vec<Report>> {
-    let mut reports = Vec::new();
+/// Tells each line; returns the reports, and those of `cleanup`.
+pub(super) async fn tell(
+    mut lines: mpsc::Receiver<Line>,
+    json: bool,
+) -> anyhow::Result<(Vec<Report>, Vec<Cleaning>)> {
+    let (mut reports, mut cleanings) = (Vec::new(), Vec::new());
     let bar = progress(json);
     while let Some(line) = lines.recv().await {
         match line {
@@ -139,9 +147,18 @@ async fn tell(mut lines: mpsc::Receiver<Line>, json: bool) -> anyhow::Result<Vec
                 print(&words)?;
                 reports.push(*report);
             }
+            Line::Cleaned(cleaning) => {
+                bar.finish_and_clear();
+                let words = match json {
+                    true => format!("{}\n", serde_json::to_string(&cleaning)?),
+                    false => cleaning.text(),
+                };
+                print(&words)?;
+                cleanings.push(*cleaning);
+            }
         }
     }
-    Ok(reports)
+    Ok((reports, cleanings))
 }
 
 /// On standard error, for people only.

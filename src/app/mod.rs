@@ -270,7 +270,9 @@ async fn register(
     let targets: Vec<TargetEntry> = config.targets.iter().map(entry).collect();
     if !options.accept_duplicates {
         match ledger.knows_generations(views, &targets).await {
-            Err(StartError::Forgotten) => readback::recover((config, http), ledger, views).await?,
+            Err(StartError::Forgotten) => {
+                Box::pin(readback::recover((config, http), ledger, views)).await?;
+            }
             known => known?,
         }
     }

@@ -19,9 +19,9 @@ pub(super) fn of(
 ) -> anyhow::Result<Readback> {
     let mut places = Vec::new();
     for target in &config.targets {
-        let tokens = senders.iter().find_map(|sender| sender.tokens_of(&target.name));
-        if let Some(tokens) = tokens {
-            places.extend(Place::of(config, target, http, tokens)?);
+        let means = senders.iter().find_map(|sender| sender.means_of(&target.name));
+        if let Some((tokens, pacer)) = means {
+            places.extend(Place::of(config, target, http, (tokens, Some(pacer)))?);
         }
     }
     Ok(Readback::new(places, config.management.ingestion))
@@ -47,7 +47,9 @@ pub(super) async fn recover(
     }
     for target in live {
         let tokens = TokenSource::new(SignIn::of(target), http.clone(), &config.azure)?;
-        let Some(place) = Place::of(config, target, http, Arc::new(tokens))? else { continue };
+        let Some(place) = Place::of(config, target, http, (Arc::new(tokens), None))? else {
+            continue;
+        };
         let name = target.name.as_str();
         tracing::info!(target = name, "the ledger is empty: reading back which ids are used up");
         let noted = place.recover(ledger, views.name_of(name)).await.with_context(|| {

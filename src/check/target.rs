@@ -11,7 +11,7 @@ use super::finding::Finding;
 use super::host::Seen;
 use crate::azure::manage::{self, Condition, ManageError};
 use crate::azure::token::{SignIn, SignInError, TokenSource, object_id};
-use crate::config::{Config, Limits, Management, Mode, Secret, Target};
+use crate::config::{Config, Credential, Limits, Management, Mode, Secret, Target};
 use crate::deliver::outcome::{Asked, Outcome};
 use crate::deliver::upload;
 use crate::stix::Observable;
@@ -119,13 +119,24 @@ async fn signed_in(
             Some((token, tokens))
         }
         Err(error) => {
-            findings.push(refused(&target.name, &error));
+            findings.push(refused(target, &error));
             None
         }
     }
 }
 
-fn refused(target: &str, error: &SignInError) -> Finding {
+fn refused(target: &Target, error: &SignInError) -> Finding {
+    let unreachable = match target.credential {
+        Credential::ManagedIdentity(_) | Credential::FederatedManagedIdentity { .. } => {
+            "only machines in Azure have managed identities: elsewhere set credential to \
+             \"certificate\" or \"client-secret\""
+        }
+        Credential::ClientSecret { .. }
+        | Credential::Certificate { .. }
+        | Credential::WorkloadIdentity { .. }
+        | Credential::AzureCli { .. } => "see what is said of the host above",
+    };
+    let target = &target.name;
     match error {
         SignInError::Refused(refusal) => {
             let words = error.to_string();
@@ -133,7 +144,7 @@ fn refused(target: &str, error: &SignInError) -> Finding {
             Finding::error(TOKEN, target, seen.trim_end_matches(" -- "), refusal.remedy.as_str())
         }
         SignInError::Unreachable(_) => {
-            Finding::error(TOKEN, target, error.to_string(), "see what is said of the host above")
+            Finding::error(TOKEN, target, error.to_string(), unreachable)
         }
         SignInError::Settings(_) => Finding::error(TOKEN, target, error.to_string(), ""),
     }

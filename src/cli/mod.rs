@@ -9,12 +9,12 @@ use clap::{Parser, Subcommand};
 
 use options::HealthOptions;
 pub use options::{
-    CheckOptions, ConvertOptions, DemoOptions, ExplainOptions, ReleaseOptions, ResyncOptions,
-    RetryOptions, RunOptions, SandboxOptions, StatusOptions, SuppressOptions, TellingOptions,
-    VerifyOptions,
+    CheckOptions, CleanupOptions, ConvertOptions, DemoOptions, ExplainOptions, ReleaseOptions,
+    ResyncOptions, RetryOptions, RunOptions, SandboxOptions, StatusOptions, SuppressOptions,
+    TellingOptions, VerifyOptions,
 };
 
-use crate::config::{self, Config, Mistakes};
+use crate::config::{self, Config, Mistakes, Rules};
 use crate::{
     admin, app, check, demo, healthcheck, import, logging, metrics, preview, sandbox, signals,
 };
@@ -153,6 +153,15 @@ enum Command {
     #[command(verbatim_doc_comment)]
     Verify(VerifyOptions),
 
+    /// List what another product left in Sentinel, and end it
+    ///
+    /// Indicators of a source system, misp2sentinel's for example, that are live in the workspaces of
+    /// the targets with subscription_id, resource_group and workspace_name: how many, of which kinds,
+    /// and the first few. With --apply each is uploaded once more under that source system with its
+    /// end, within the quota of the target's credential. A target's own sourcesystem is refused.
+    #[command(verbatim_doc_comment)]
+    Cleanup(CleanupOptions),
+
     /// Send once more what Sentinel rejected
     RetryRejected(RetryOptions),
 
@@ -263,8 +272,7 @@ pub async fn execute(
         Command::Run(options) => Ok(run(whole().await?, options).await?),
         Command::Demo(options) => Ok(demo::run(options).await?),
         Command::Convert(options) => {
-            let rules = config::load_rules(file, environment.iter().cloned())?;
-            Ok(preview::convert(&rules, &options)?)
+            convert(config::load_rules(file, environment.iter().cloned()), &options)
         }
         Command::Explain(options) => Ok(admin::explain::explain(&whole().await?, &options).await?),
         Command::Check(options) => found(check::check(whole().await, &options).await?),
@@ -272,17 +280,16 @@ pub async fn execute(
         Command::Resync(options) => Ok(admin::resync::resync(&whole().await?, &options).await?),
         Command::Held => Ok(admin::resync::held(&load()?).await?),
         Command::Release(options) => Ok(admin::resync::release(&known().await?, &options).await?),
-        Command::Suppress(options) => {
-            Ok(admin::suppress::suppress(&known().await?, &options).await?)
-        }
-        Command::Unsuppress { value } => {
-            Ok(admin::suppress::unsuppress(&known().await?, &value).await?)
+        command @ (Command::Suppress(_) | Command::Unsuppress { .. }) => {
+            suppress(known().await?, command).await
         }
         Command::Suppressed(options) => {
             Ok(admin::suppress::suppressed(&load()?, options.json).await?)
         }
         Command::Forget { target } => Ok(admin::forget::forget(&known().await?, &target).await?),
-        Command::Verify(options) => Ok(admin::verify::verify(&whole().await?, &options).await?),
+        command @ (Command::Verify(_) | Command::Cleanup(_)) => {
+            read_back(whole().await?, command).await
+        }
         Command::RetryRejected(options) => {
             Ok(admin::commands::retry_rejected(&known().await?, options.target.as_deref()).await?)
         }
@@ -292,6 +299,30 @@ pub async fn execute(
         Command::ImportConfig { files } => Ok(import_config(&files)?),
         Command::Healthcheck(options) => lives(&options, load).await,
     }
+}
+
+fn convert(rules: Result<Rules, Mistakes>, options: &ConvertOptions) -> Result<(), Failure> {
+    Ok(preview::convert(&rules?, options)?)
+}
+
+async fn suppress(config: Config, command: Command) -> Result<(), Failure> {
+    if let Command::Suppress(options) = &command {
+        admin::suppress::suppress(&config, options).await?;
+    }
+    if let Command::Unsuppress { value } = &command {
+        admin::suppress::unsuppress(&config, value).await?;
+    }
+    Ok(())
+}
+
+async fn read_back(config: Config, command: Command) -> Result<(), Failure> {
+    if let Command::Verify(options) = &command {
+        admin::verify::verify(&config, options).await?;
+    }
+    if let Command::Cleanup(options) = &command {
+        admin::cleanup::cleanup(&config, options).await?;
+    }
+    Ok(())
 }
 
 fn found(code: u8) -> Result<(), Failure> {

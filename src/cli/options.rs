@@ -173,6 +173,29 @@ pub struct VerifyOptions {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct CleanupOptions {
+    /// The source system that the other product uploads under, e.g. MISP
+    #[arg(long, value_name = "NAME")]
+    pub sourcesystem: String,
+
+    /// Only in this target's workspace
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+
+    /// End them; else they are only listed
+    #[arg(long)]
+    pub apply: bool,
+
+    /// Revoke them, which is for ever; else their validity ends now
+    #[arg(long, requires = "apply")]
+    pub revoke: bool,
+
+    /// One JSON object for each target, in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct RetryOptions {
     /// Only this target
     #[arg(long, value_name = "NAME")]

@@ -3,6 +3,7 @@
 //! One sender loop per credential picks batches, keeps the quota and settles answers; the rooms
 //! around it know one thing each.
 
+mod guest;
 mod halving;
 mod health;
 mod lanes;
@@ -13,5 +14,6 @@ mod sender;
 mod settle;
 pub mod upload;
 
+pub use guest::{Guest, GuestError};
 pub use health::{Health, TargetHealth};
 pub use sender::{BuildError, Sender, senders};

@@ -3,8 +3,8 @@
 //! Invariant: no more than `requests` slots in any `window`, also across a restart.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use governor::clock::Clock;
@@ -76,6 +76,30 @@ impl Pacer {
     /// Opens no slot before `until` (Sentinel answered 429). A shorter hold changes nothing.
     pub fn hold(&mut self, until: Instant) {
         self.held_until = self.held_until.max(Some(until));
+    }
+}
+
+/// A pacer for all who send by one credential. A cheap handle.
+#[derive(Debug, Clone)]
+pub struct SharedPacer(Arc<Mutex<Pacer>>);
+
+impl SharedPacer {
+    #[must_use]
+    pub fn new(pacer: Pacer) -> Self {
+        Self(Arc::new(Mutex::new(pacer)))
+    }
+
+    /// As [`Pacer::take`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn take(&self, now: Instant) -> Result<(), Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(now)
+    }
+
+    /// As [`Pacer::hold`].
+    pub fn hold(&self, until: Instant) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).hold(until);
     }
 }
 

@@ -17,7 +17,7 @@ use super::health::Health;
 use super::lanes::{Picked, Room};
 use super::line::{Batch, Line, Way};
 use super::outcome::{Asked, Outcome};
-use super::pacer::Pacer;
+use super::pacer::{Pacer, SharedPacer};
 use super::upload;
 use crate::azure::token::{SignIn, SignInError, TokenSource};
 use crate::backoff::Backoff;
@@ -41,7 +41,7 @@ pub struct Sender {
     pub(super) delivery: Delivery,
     /// `None` for dry-run targets.
     pub(super) token: Option<Arc<TokenSource>>,
-    pub(super) pacer: Pacer,
+    pub(super) pacer: SharedPacer,
     pub(super) backoff: Backoff,
     pub(super) lines: Vec<Line>,
     /// Requests of all targets together.
@@ -144,7 +144,7 @@ impl Sender {
         let in_flight = lines.iter().map(|line| line.limits.max_in_flight).max().unwrap_or(1);
         Self {
             ledger: ledger.clone(),
-            pacer: Pacer::new(requests, delivery.quota_window, Instant::now()),
+            pacer: SharedPacer::new(Pacer::new(requests, delivery.quota_window, Instant::now())),
             backoff: Backoff::new(delivery.backoff_min, delivery.backoff_max),
             delivery,
             token,
@@ -163,10 +163,12 @@ impl Sender {
         }
     }
 
-    /// The tokens by which it sends to a target of its own; `None` for another's, or a file.
+    /// The tokens and the quota by which it sends to a target of its own; `None` for another's, or a
+    /// file.
     #[must_use]
-    pub fn tokens_of(&self, target: &str) -> Option<Arc<TokenSource>> {
-        self.lines.iter().find(|line| line.name == target).and(self.token.clone())
+    pub fn means_of(&self, target: &str) -> Option<(Arc<TokenSource>, SharedPacer)> {
+        self.lines.iter().find(|line| line.name == target)?;
+        Some((self.token.clone()?, self.pacer.clone()))
     }
 
     /// Sends until `stop`, then waits for the answers of the requests in flight. While the ledger

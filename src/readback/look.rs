@@ -329,7 +329,7 @@ fn of_json(json: &str) -> Example {
     shown(&serde_json::from_str(json).unwrap_or_default())
 }
 
-fn shown(object: &serde_json::Value) -> Example {
+pub(super) fn shown(object: &serde_json::Value) -> Example {
     let text = |member| object.get(member).and_then(serde_json::Value::as_str);
     let what = text("pattern").or(text("name")).or(text("relationship_type"));
     Example {

@@ -1,6 +1,7 @@
 //! Reading back what Sentinel holds, over the management plane: who can be asked, comparing it with
 //! the ledger, and what follows from it.
 
+mod cleanup;
 mod delete;
 mod look;
 mod place;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
+pub use cleanup::Cleanup;
 pub use delete::delete_withdrawn;
 pub use look::LookError;
 pub use place::{Place, is_asked};
@@ -37,6 +39,10 @@ pub enum NothingToAsk {
     Nowhere,
     #[error("target {0:?} cannot be read back; those that can: {1}")]
     Unknown(String, String),
+    #[error(
+        "{0:?} is a target's own sourcesystem\n  hint: `verify --repair` withdraws what is left over of it"
+    )]
+    Own(String),
     #[error("another comparison is running: try again when it has ended")]
     Busy,
 }

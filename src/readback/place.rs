@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::azure::manage::{BadAddress, Client, ManageError};
+use crate::azure::manage::{Client, ManageError};
 use crate::azure::token::TokenSource;
 use crate::config::{Config, Mode, Target};
+use crate::deliver::Guest;
+use crate::deliver::pacer::SharedPacer;
 use crate::ledger::{Ledger, ResyncPhase};
 use crate::stix::{Identity, Withdraw};
 
@@ -16,6 +18,8 @@ pub struct Place {
     pub target: String,
     pub sourcesystem: String,
     pub client: Client,
+    /// For what is not the ledger's.
+    pub guest: Guest,
     /// `None` where an id says nothing of its observable.
     pub namespace: Option<Uuid>,
     pub withdraw: Withdraw,
@@ -29,13 +33,13 @@ impl Place {
     /// `None` where the target is not to be asked.
     ///
     /// # Errors
-    /// [`BadAddress`].
+    /// An address of the target is none.
     pub fn of(
         config: &Config,
         target: &Target,
         http: &reqwest::Client,
-        tokens: Arc<TokenSource>,
-    ) -> Result<Option<Self>, BadAddress> {
+        (tokens, pacer): (Arc<TokenSource>, Option<SharedPacer>),
+    ) -> anyhow::Result<Option<Self>> {
         let Some(managed) = target.managed.as_ref() else { return Ok(None) };
         if !is_asked(target) {
             return Ok(None);
@@ -44,6 +48,7 @@ impl Place {
         Ok(Some(Self {
             target: target.name.clone(),
             sourcesystem: target.sourcesystem.clone(),
+            guest: Guest::new(config, target, http, (Arc::clone(&tokens), pacer))?,
             client: Client::new(http.clone(), managed, tokens, &config.management)?,
             namespace: (target.identity == Identity::Observable).then_some(namespace),
             withdraw: target.withdraw,

@@ -1,6 +1,7 @@
 //! Whether Sentinel holds what it accepted: what counts as a difference, which indicators are ours,
 //! and how it is told.
 
+mod cleaning;
 mod compare;
 pub mod kql;
 mod ours;
@@ -9,6 +10,7 @@ mod report;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+pub use cleaning::{Cleaning, kind_of, rejected};
 pub use compare::differences;
 pub use ours::{Ours, observable};
 pub use report::{Example, Line, Listed, Report, text};

@@ -22,6 +22,8 @@ pub enum Line {
         ledger: u64,
     },
     Report(Box<Report>),
+    /// Of `cleanup`.
+    Cleaned(Box<super::Cleaning>),
 }
 
 /// One target, compared.
@@ -142,7 +144,7 @@ pub fn text(report: &Report) -> String {
     text
 }
 
-fn list(line: &mut impl FnMut(String), title: &str, listed: &Listed) {
+pub(super) fn list(line: &mut impl FnMut(String), title: &str, listed: &Listed) {
     if listed.count == 0 {
         return;
     }

@@ -12,6 +12,8 @@ mod azure;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod cleanup;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod config;

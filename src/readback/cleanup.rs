@@ -1,0 +1,168 @@
+//! Ending what another product left: its indicators are uploaded once more, as they are, with an end now,
+//! under its own source system.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::look::shown;
+use super::stray::stray;
+use super::{LookError, NothingToAsk, Place, Readback};
+use crate::azure::manage::{Condition, Found};
+use crate::deliver::GuestError;
+use crate::ledger::Ledger;
+use crate::stix::{revoked, withdrawn};
+use crate::verify::{self, Cleaning, Line, kind_of, lives};
+
+const KIND: &str = "indicator";
+
+/// Ids looked up at a time.
+const AT_ONCE: usize = 50;
+
+/// What is to be ended, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleanup {
+    pub sourcesystem: String,
+    pub target: Option<String>,
+    /// `false`: only listed.
+    pub apply: bool,
+    /// By `revoked`; else their validity ends.
+    pub revoke: bool,
+}
+
+/// Why a target was not cleaned to the end.
+#[derive(Debug, Error)]
+enum CleanupError {
+    #[error(transparent)]
+    Look(#[from] LookError),
+    #[error(transparent)]
+    Send(#[from] GuestError),
+}
+
+impl Readback {
+    /// Lists indicators of another product, and ends them if it is to be applied.
+    ///
+    /// # Errors
+    /// [`NothingToAsk`], also where the source system is a target's own.
+    pub async fn cleanup(
+        self: Arc<Self>,
+        cleanup: Cleanup,
+        lines: mpsc::Sender<Line>,
+    ) -> Result<(), NothingToAsk> {
+        let places = self.which(cleanup.target.as_deref())?;
+        if self.places.iter().any(|place| place.sourcesystem == cleanup.sourcesystem) {
+            return Err(NothingToAsk::Own(cleanup.sourcesystem));
+        }
+        let Ok(_turn) = self.turn.try_acquire() else { return Err(NothingToAsk::Busy) };
+        for place in places {
+            let cleaning = Cleaning {
+                target: place.target.clone(),
+                sourcesystem: cleanup.sourcesystem.clone(),
+                ended: cleanup.apply.then_some(0),
+                ..Cleaning::default()
+            };
+            let mut work = Work { place, cleanup: &cleanup, lines: &lines, cleaning };
+            let ended = work.all().await;
+            work.cleaning.error = ended.err().map(|error| error.to_string());
+            if lines.send(Line::Cleaned(Box::new(work.cleaning))).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Work<'a> {
+    place: &'a Place,
+    cleanup: &'a Cleanup,
+    lines: &'a mpsc::Sender<Line>,
+    cleaning: Cleaning,
+}
+
+impl Work<'_> {
+    async fn all(&mut self) -> Result<(), CleanupError> {
+        let live = self.list().await?;
+        if !self.cleanup.apply {
+            return Ok(());
+        }
+        let mut ready = Vec::new();
+        for ids in live.chunks(AT_ONCE) {
+            ready.extend(self.endings(ids).await?);
+            while ready.len() >= self.place.guest.at_once() {
+                let rest = ready.split_off(self.place.guest.at_once());
+                self.send(std::mem::replace(&mut ready, rest)).await?;
+            }
+        }
+        if ready.is_empty() { Ok(()) } else { self.send(ready).await }
+    }
+
+    /// The ids of those that live.
+    async fn list(&mut self) -> Result<Vec<String>, LookError> {
+        self.place.confirm().await?;
+        let condition = self.condition(&[]);
+        let of = self.place.client.count(&condition).await?;
+        let mut walk = self.place.client.walk(&condition);
+        let (mut live, mut looked_at) = (Vec::new(), 0);
+        while let Some(page) = walk.page().await? {
+            looked_at += page.len() as u64;
+            for found in page.iter().filter(|one| one.source == self.cleanup.sourcesystem) {
+                if lives(&found.data, Ledger::now()) {
+                    self.cleaning.live.add(|| shown(&found.data));
+                    *self.cleaning.kinds.entry(kind_of(&found.data)).or_default() += 1;
+                    live.push(found.id().to_owned());
+                } else {
+                    self.cleaning.over += 1;
+                }
+            }
+            self.progress(looked_at, of).await?;
+        }
+        Ok(live)
+    }
+
+    fn condition<'c>(&'c self, ids: &'c [String]) -> Condition<'c> {
+        Condition { kind: KIND, source: Some(&self.cleanup.sourcesystem), ids }
+    }
+
+    async fn progress(&self, looked_at: u64, of: u64) -> Result<(), LookError> {
+        let target = self.place.target.clone();
+        let line = Line::Progress { target, looked_at, of: of.max(looked_at) };
+        self.lines.send(line).await.map_err(|_| LookError::Unheard)
+    }
+
+    /// The ends of those that still live.
+    async fn endings(&self, ids: &[String]) -> Result<Vec<String>, LookError> {
+        let mut walk = self.place.client.walk(&self.condition(ids));
+        let mut endings = Vec::with_capacity(ids.len());
+        while let Some(page) = walk.page().await? {
+            let own = page.iter().filter(|one| {
+                one.source == self.cleanup.sourcesystem && lives(&one.data, Ledger::now())
+            });
+            endings.extend(own.map(|found| self.ending(found)));
+        }
+        Ok(endings)
+    }
+
+    fn ending(&self, found: &Found) -> String {
+        let one = stray(found, (Uuid::nil(), Uuid::nil()), None);
+        let now = Ledger::now();
+        match self.cleanup.revoke {
+            true => revoked(&one.body, one.valid_until, one.created, now),
+            false => withdrawn(&one.body, one.valid_from, now, one.created),
+        }
+    }
+
+    async fn send(&mut self, objects: Vec<String>) -> Result<(), CleanupError> {
+        let count = objects.len() as u64;
+        let rejected = self.place.guest.send(&self.cleanup.sourcesystem, objects).await?;
+        for (object, why) in &rejected {
+            self.cleaning.rejected.add(|| verify::rejected(object, why));
+        }
+        let ended = self.cleaning.ended.get_or_insert_default();
+        *ended += count.saturating_sub(rejected.len() as u64);
+        let ended = *ended;
+        Ok(self.progress(ended, self.cleaning.live.count).await?)
+    }
+}
