@@ -1,6 +1,7 @@
 //! The commands: what each takes, and who does it.
 
 mod options;
+mod report;
 mod secrets;
 
 use std::path::PathBuf;
@@ -295,7 +296,7 @@ pub async fn execute(
         }
         Command::Ledger(command) => Ok(ledger(&known().await?, command).await?),
         Command::Sandbox(options) => Ok(serve_sandbox(options).await?),
-        Command::CheckConfig => Ok(report(&load()?)?),
+        Command::CheckConfig => Ok(report::report(&load()?)?),
         Command::ImportConfig { files } => Ok(import_config(&files)?),
         Command::Healthcheck(options) => lives(&options, load).await,
     }
@@ -370,39 +371,6 @@ async fn serve_sandbox(options: SandboxOptions) -> anyhow::Result<()> {
     let settings = sandbox::Settings { listen, names, ca_file, ..sandbox::Settings::default() };
     let stop = signals::stop_asked()?;
     sandbox::serve_until(settings, &mut std::io::stdout(), stop).await
-}
-
-/// What `check-config` says of a configuration without mistakes.
-fn report(config: &Config) -> anyhow::Result<()> {
-    use std::io::Write;
-
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "The configuration is valid.")?;
-    for endpoint in &config.misp.zeromq.endpoints {
-        writeln!(out, "  feed     {endpoint}")?;
-    }
-    if let Some(webhook) = &config.misp.webhook {
-        writeln!(out, "  webhook  {}{}", webhook.listen, webhook.path)?;
-    }
-    if let Some(rest) = &config.misp.rest {
-        writeln!(out, "  rest     {}", rest.url)?;
-    }
-    for target in &config.targets {
-        let state = match (target.enabled, target.mode) {
-            (false, _) => "not enabled",
-            (true, config::Mode::Live) => "live",
-            (true, config::Mode::DryRun) => "dry run",
-        };
-        writeln!(out, "  target   {} ({state}) {}", target.name, target.endpoint)?;
-    }
-    writeln!(out, "  ledger   {}", config.ledger.data_dir.display())?;
-    for address in &config.lookups {
-        writeln!(out, "  vault    {address} (looked up at start)")?;
-    }
-    for warning in config::warnings(config) {
-        writeln!(out, "  warning  {warning}")?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,36 @@
+//! What `check-config` prints.
+
+use std::io::Write;
+
+use crate::config::{self, Config};
+
+/// What `check-config` says of a configuration without mistakes.
+pub(super) fn report(config: &Config) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "The configuration is valid.")?;
+    for endpoint in &config.misp.zeromq.endpoints {
+        writeln!(out, "  feed     {endpoint}")?;
+    }
+    if let Some(webhook) = &config.misp.webhook {
+        writeln!(out, "  webhook  {}{}", webhook.listen, webhook.path)?;
+    }
+    if let Some(rest) = &config.misp.rest {
+        writeln!(out, "  rest     {}", rest.url)?;
+    }
+    for target in &config.targets {
+        let state = match (target.enabled, target.mode) {
+            (false, _) => "not enabled",
+            (true, config::Mode::Live) => "live",
+            (true, config::Mode::DryRun) => "dry run",
+        };
+        writeln!(out, "  target   {} ({state}) {}", target.name, target.endpoint)?;
+    }
+    writeln!(out, "  ledger   {}", config.ledger.data_dir.display())?;
+    for address in &config.lookups {
+        writeln!(out, "  vault    {address} (looked up at start)")?;
+    }
+    for warning in config::warnings(config) {
+        writeln!(out, "  warning  {warning}")?;
+    }
+    Ok(())
+}
