@@ -93,8 +93,10 @@ enum Command {
     ///
     /// Walks from the configuration to each workspace: clocks, names, certificates, MISP's key and
     /// rights, what policy selects, ZeroMQ, webhook, warninglists, ledger, sign-in, role, quota. One
-    /// line for each, with what was seen and what to do. It sends nothing (but see --upload-probe),
-    /// and may be run beside the relay. Exit code 0: all is well; 1: warnings; 2: errors.
+    /// line for each, with what was seen and what to do. Each target is sent one request without any
+    /// indicator (a place of its quota), and more only with --upload-probe. May be run beside the
+    /// relay; without one, the ledger is opened as `run` would. Exit code 0: all is well; 1: warnings;
+    /// 2: errors.
     #[command(verbatim_doc_comment)]
     Check(CheckOptions),
 
