@@ -103,9 +103,9 @@ impl Lanes {
 
     /// Reads changes that were opened since, as long as there is room for them in memory.
     pub(super) async fn refill(&mut self, ledger: &Ledger) -> sqlx::Result<()> {
-        for (lane, (turns, last)) in
-            Lane::ALL.into_iter().zip(self.lanes.iter_mut().zip(self.last.iter_mut()))
-        {
+        let lanes = Lane::ALL.into_iter().zip(self.lanes.iter_mut().zip(self.last.iter_mut()));
+        // The lowest first: of a change that is committed meanwhile its withdrawals are seen, or nothing.
+        for (lane, (turns, last)) in lanes.rev() {
             if turns.len() < HELD {
                 let limit = i64::try_from(HELD).unwrap_or(i64::MAX);
                 let opened = ledger.open_changes(&self.target, lane, *last, limit).await?;
