@@ -100,13 +100,13 @@ pub(super) async fn ask_relay(
     }
 }
 
-/// Those whose workspaces can be asked, each with tokens of its own.
+/// Those whose workspaces can be asked.
 pub(super) fn readback(config: &Config) -> anyhow::Result<Readback> {
     let http = azure::http::client(&config.azure)?;
-    let mut places = Vec::new();
+    let (mut places, mut known) = (Vec::new(), Vec::new());
     for target in config.targets.iter().filter(|target| is_asked(target)) {
-        let tokens = TokenSource::new(SignIn::of(target), http.clone(), &config.azure);
-        places.extend(Place::of(config, target, &http, (Arc::new(tokens?), None))?);
+        let tokens = TokenSource::shared(&mut known, SignIn::of(target), &http, &config.azure)?;
+        places.extend(Place::of(config, target, &http, (tokens, None))?);
     }
     if places.is_empty() {
         return Err(NothingToAsk::Nowhere.into());

@@ -1,7 +1,5 @@
 //! Who is asked what Sentinel holds, and by which tokens.
 
-use std::sync::Arc;
-
 use anyhow::Context;
 
 use crate::azure::token::{SignIn, TokenSource};
@@ -45,9 +43,10 @@ pub(super) async fn recover(
     if !live.clone().all(|target| tells(&target)) {
         return Err(StartError::Forgotten.into());
     }
+    let mut known = Vec::new();
     for target in live {
-        let tokens = TokenSource::new(SignIn::of(target), http.clone(), &config.azure)?;
-        let Some(place) = Place::of(config, target, http, (Arc::new(tokens), None))? else {
+        let tokens = TokenSource::shared(&mut known, SignIn::of(target), http, &config.azure)?;
+        let Some(place) = Place::of(config, target, http, (tokens, None))? else {
             continue;
         };
         let name = target.name.as_str();

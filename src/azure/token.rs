@@ -4,12 +4,10 @@
 //! token is a new credential object. Its retries are off; one deadline holds for the whole.
 //! A refused sign-in reads the secret again, where it came from, and tries a new one at once.
 
-use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use azure_core::credentials::{AccessToken, TokenCredential};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -17,6 +15,7 @@ use super::credential::Tools;
 use super::refusal::Refusal;
 use super::transport::Failure;
 use crate::config::{Azure, Credential, Secret, Target};
+use crate::http::causes;
 use crate::metrics;
 
 /// After a failed renewal of a token that is still good, the next one is tried this much later.
@@ -46,6 +45,24 @@ impl SignIn {
             credential: target.credential.clone(),
             authority: target.authority.clone(),
             scope: target.scope.clone(),
+        }
+    }
+}
+
+impl SignIn {
+    /// Whether both sign in as one application or identity, by whatever proof: Sentinel's quota is its.
+    #[must_use]
+    pub fn is_same_principal(&self, other: &Self) -> bool {
+        let name = |one: &Self| {
+            let Self { credential, authority, .. } = one;
+            let (tenant, client) = (credential.tenant_id(), credential.client_id());
+            (!client.is_empty())
+                .then(|| (authority.clone(), tenant.to_lowercase(), client.to_lowercase()))
+        };
+        match (name(self), name(other)) {
+            (Some(own), Some(others)) => own == others,
+            (None, None) => self.credential == other.credential,
+            _ => false,
         }
     }
 }
@@ -141,6 +158,24 @@ impl TokenSource {
         };
         self.remember(&signer, token.clone(), paused_until);
         Ok(token)
+    }
+
+    /// The source of this sign-in among those known, or else a new one.
+    ///
+    /// # Errors
+    /// [`SignInError::Settings`].
+    pub fn shared(
+        known: &mut Vec<Arc<Self>>,
+        sign_in: SignIn,
+        http: &reqwest::Client,
+        azure: &Azure,
+    ) -> Result<Arc<Self>, SignInError> {
+        if let Some(same) = known.iter().find(|source| source.is_of(&sign_in)) {
+            return Ok(Arc::clone(same));
+        }
+        let new = Arc::new(Self::new(sign_in, http.clone(), azure)?);
+        known.push(Arc::clone(&new));
+        Ok(new)
     }
 
     /// Forgets the cached token: the next one is fresh.
@@ -268,17 +303,9 @@ fn lasts(token: &AccessToken, margin: Duration) -> bool {
 /// Our own failure, which the SDK wraps. Anything else is the SDK's trouble with the body of a
 /// token answer, whose words could quote the token.
 fn explain(error: &azure_core::Error, sign_in: &SignIn) -> SignInError {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = error.source();
-    while let Some(cause) = next {
-        if let Some(failure) = cause.downcast_ref::<Failure>() {
-            return failure.explain(sign_in);
-        }
-        // What an I/O error holds is not among its sources.
-        let held = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = match held {
-            Some(held) => Some(held),
-            None => cause.source(),
-        };
+    let ours = causes(error).find_map(|cause| cause.downcast_ref::<Failure>());
+    if let Some(failure) = ours {
+        return failure.explain(sign_in);
     }
     let who = match sign_in.credential {
         Credential::AzureCli { .. } => "az, of which version 2.54 or newer is needed",

@@ -1,7 +1,6 @@
 //! Secrets of Key Vaults, by the SDK's client over our own. One sign-in serves all vaults of a cloud.
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +17,7 @@ use super::credential::options;
 use super::token::{SignIn, SignInError, TokenSource};
 use super::transport::{Failure, OurClient};
 use crate::config::{Azure, Config, Found, Secret, Vault, VaultAccess};
+use crate::http::causes;
 
 /// Of Key Vault's own words, characters.
 const KEPT: usize = 400;
@@ -190,15 +190,13 @@ fn refuses_token(error: &Error) -> bool {
 
 /// In words: what our own parts said, else what the SDK says.
 fn explain(error: &Error) -> String {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = error.source();
-    while let Some(cause) = next {
+    for cause in causes(error) {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return in_words(failure);
         }
         if let Some(error) = cause.downcast_ref::<SignInError>() {
             return format!("{error} (the credential of [azure.vault])");
         }
-        next = cause.source();
     }
     error.to_string().chars().take(KEPT).collect()
 }

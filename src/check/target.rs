@@ -321,7 +321,7 @@ fn quotas(config: &Config) -> Vec<Finding> {
     let mut shared: Vec<(SignIn, String, Vec<Limits>)> = Vec::new();
     for target in live {
         let credential = SignIn::of(target);
-        match shared.iter_mut().find(|(known, ..)| *known == credential) {
+        match shared.iter_mut().find(|(known, ..)| known.is_same_principal(&credential)) {
             Some((_, names, limits)) => {
                 *names = format!("{names}, {}", target.name);
                 limits.push(target.limits);

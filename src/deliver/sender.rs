@@ -105,12 +105,36 @@ pub fn senders(
         }
     }
     let mut senders = Vec::with_capacity(credentials.len());
+    let mut pacers = Vec::new();
     for (sign_in, lines) in credentials {
+        let pacer = pacer(config, sign_in.as_ref(), &mut pacers);
         let token = sign_in.map(|one| TokenSource::new(one, http.clone(), &config.azure));
         let token = token.transpose()?.map(Arc::new);
-        senders.push(Sender::new(config, ledger, token, lines));
+        senders.push(Sender::new(config, ledger, (token, pacer), lines));
     }
     Ok(senders)
+}
+
+/// One for each application or identity, however many credentials it has: the quota is its. What is
+/// written to a file has none.
+fn pacer(
+    config: &Config,
+    sign_in: Option<&SignIn>,
+    known: &mut Vec<(SignIn, SharedPacer)>,
+) -> SharedPacer {
+    let paced = |requests| {
+        let window = config.delivery.quota_window;
+        SharedPacer::new(Pacer::new(requests, window, Instant::now()))
+    };
+    let Some(sign_in) = sign_in else { return paced(0) };
+    if let Some((_, pacer)) = known.iter().find(|(one, _)| one.is_same_principal(sign_in)) {
+        return pacer.clone();
+    }
+    let live = config.targets.iter().filter(|one| one.enabled && one.mode == Mode::Live);
+    let same = live.filter(|one| SignIn::of(one).is_same_principal(sign_in));
+    let pacer = paced(Limits::shared_quota(same.map(|one| &one.limits)));
+    known.push((sign_in.clone(), pacer.clone()));
+    pacer
 }
 
 fn line(
@@ -134,17 +158,14 @@ impl Sender {
     fn new(
         config: &Config,
         ledger: &Ledger,
-        token: Option<Arc<TokenSource>>,
+        (token, pacer): (Option<Arc<TokenSource>>, SharedPacer),
         lines: Vec<Line>,
     ) -> Self {
         let delivery = config.delivery.clone();
-        // What is written to a file has no quota.
-        let quota = Limits::shared_quota(lines.iter().map(|line| &line.limits));
-        let requests = if token.is_some() { quota } else { 0 };
         let in_flight = lines.iter().map(|line| line.limits.max_in_flight).max().unwrap_or(1);
         Self {
             ledger: ledger.clone(),
-            pacer: SharedPacer::new(Pacer::new(requests, delivery.quota_window, Instant::now())),
+            pacer,
             backoff: Backoff::new(delivery.backoff_min, delivery.backoff_max),
             delivery,
             token,

@@ -7,10 +7,11 @@ use misp_sentinel_relay::config::Secret;
 use misp_sentinel_relay::sandbox::{Account, Fault, Sandbox, Settings};
 use uuid::Uuid;
 
+use super::credentials::{certificate_der, certificate_file};
 use super::support::event::{Attribute, publication, then};
 use super::support::publisher::Publisher;
 use super::support::relay::Relay;
-use super::support::sandbox::start_with;
+use super::support::sandbox::{eventually, start_with};
 
 const TARGETS: usize = 20;
 const CREDENTIALS: usize = 5;
@@ -154,4 +155,37 @@ async fn of_twenty_targets_three_bad_ones_slow_none_of_the_others() {
         let bound = without[credential].mul_f64(1.1);
         assert!(*time <= bound, "credential {credential}: {time:?}, without bad ones {without:?}");
     }
+}
+
+/// One application, once by its secret and once by a certificate: Sentinel counts them together.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_has_one_quota_however_it_signs_in() {
+    let settings = Settings {
+        workspaces: vec![workspace(0), workspace(1)],
+        quota_requests: 12,
+        quota_window: Duration::from_secs(1),
+        ..Settings::default()
+    };
+    let sandbox = start_with(settings).await;
+    let client = sandbox.settings().accounts[0].client_id.clone();
+    sandbox.register_certificate(&client, certificate_der("one.crt"));
+    let publisher = Publisher::bind();
+    let keys = ["CREDENTIAL", "CLIENT_SECRET", "CERTIFICATE_FILE"].map(|key| setting(1, key));
+    let file = certificate_file("one.pem").display().to_string();
+    let own = keys.iter().map(String::as_str).zip(["certificate", "", &file]);
+    let mut settings = vec![
+        ("MSR_DELIVERY__QUOTA_REQUESTS", "10"),
+        ("MSR_DELIVERY__QUOTA_WINDOW", "1s"),
+        ("MSR_DELIVERY__MAX_OBJECTS", "5"),
+    ];
+    settings.extend(own);
+    let _relay = Relay::start(&sandbox, &publisher, &settings).await;
+    let values: Vec<String> = (0..60).map(|number| format!("host-{number}.example")).collect();
+    let numbered = values.iter().enumerate();
+    let attributes: Vec<Attribute<'_>> =
+        numbered.map(|(number, value)| (number + 1, value.as_str(), &[][..])).collect();
+    publisher.send(&publication(then(), &attributes)).await;
+    eventually(&sandbox, |sandbox| [0, 1].map(|one| sandbox.count(workspace(one))) == [60, 60])
+        .await;
+    assert!(sandbox.requests().iter().all(|upload| upload.status == Some(200)));
 }

@@ -21,11 +21,11 @@ use crate::support::sandbox::{PATIENCE, azure, start, start_with};
 const EXCHANGE: &str = "api://AzureADTokenExchange";
 
 /// A file of `tests/certificates`.
-fn certificate_file(name: &str) -> PathBuf {
+pub(crate) fn certificate_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/certificates").join(name)
 }
 
-fn certificate_der(name: &str) -> Vec<u8> {
+pub(crate) fn certificate_der(name: &str) -> Vec<u8> {
     CertificateDer::from_pem_file(certificate_file(name)).unwrap().to_vec()
 }
 
