@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::azure::manage::{Client, ManageError};
@@ -24,6 +25,8 @@ pub struct Place {
     pub namespace: Option<Uuid>,
     pub withdraw: Withdraw,
     workspace_id: Uuid,
+    /// Asked once.
+    confirmed: OnceCell<()>,
     /// The MISP of which the ledger must have read everything before what it does not know is taken for
     /// left over; `None` where it never reads everything.
     source: Option<String>,
@@ -53,6 +56,7 @@ impl Place {
             namespace: (target.identity == Identity::Observable).then_some(namespace),
             withdraw: target.withdraw,
             workspace_id: target.workspace_id,
+            confirmed: OnceCell::new(),
             source: reads_all(config).then(|| config.misp.name.clone()),
         }))
     }
@@ -65,6 +69,10 @@ impl Place {
     /// # Errors
     /// [`ManageError::Refused`]: what is held there is not this target's.
     pub async fn confirm(&self) -> Result<(), ManageError> {
+        self.confirmed.get_or_try_init(|| self.ask_which()).await.copied()
+    }
+
+    async fn ask_which(&self) -> Result<(), ManageError> {
         let (wanted, scope) = (self.workspace_id, self.client.scope());
         match self.client.workspace_id().await? {
             Some(found) if found != wanted => Err(ManageError::Refused(format!(
