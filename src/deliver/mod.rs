@@ -3,6 +3,7 @@
 //! One sender loop per credential picks batches, keeps the quota and settles answers; the rooms
 //! around it know one thing each.
 
+mod build;
 mod guest;
 mod halving;
 mod health;
@@ -14,6 +15,7 @@ mod sender;
 mod settle;
 pub mod upload;
 
+pub use build::{BuildError, senders};
 pub use guest::{Guest, GuestError};
 pub use health::{Health, TargetHealth};
-pub use sender::{BuildError, Sender, senders};
+pub use sender::Sender;

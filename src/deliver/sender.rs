@@ -9,30 +9,19 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use thiserror::Error;
 use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
-use super::health::Health;
 use super::lanes::{Picked, Room};
 use super::line::{Batch, Line, Way};
 use super::outcome::{Asked, Outcome};
-use super::pacer::{Pacer, SharedPacer};
+use super::pacer::SharedPacer;
 use super::upload;
-use crate::azure::token::{SignIn, SignInError, TokenSource};
+use crate::azure::token::{SignInError, TokenSource};
 use crate::backoff::Backoff;
-use crate::config::{Config, Delivery, Limits, Mode, Secret, Target};
-use crate::ledger::{Ledger, Sending, Views};
+use crate::config::{Config, Delivery, Limits, Secret};
+use crate::ledger::{Ledger, Sending};
 use crate::metrics;
-
-/// Why no sender can be built.
-#[derive(Debug, Error)]
-pub enum BuildError {
-    #[error(transparent)]
-    Endpoint(#[from] upload::BadEndpoint),
-    #[error(transparent)]
-    SignIn(#[from] SignInError),
-}
 
 /// Sends to all targets of one credential.
 #[derive(Debug)]
@@ -84,78 +73,8 @@ const LEDGER_PAUSE: Duration = Duration::from_secs(1);
 /// While a batch waits for more, how often it is looked whether more is still arriving.
 const LINGER_LOOK: Duration = Duration::from_millis(10);
 
-/// The senders for all enabled targets, those of one credential together.
-///
-/// # Errors
-/// A target's address or credential cannot be used.
-pub fn senders(
-    config: &Config,
-    views: &Views,
-    ledger: &Ledger,
-    http: &reqwest::Client,
-    health: &Health,
-) -> Result<Vec<Sender>, BuildError> {
-    let mut credentials: Vec<(Option<SignIn>, Vec<Line>)> = Vec::new();
-    for target in config.targets.iter().filter(|target| target.enabled) {
-        let sign_in = (target.mode == Mode::Live).then(|| SignIn::of(target));
-        let line = line(config, views.name_of(&target.name), target, http, health)?;
-        match credentials.iter_mut().find(|(known, _)| *known == sign_in) {
-            Some((_, lines)) => lines.push(line),
-            None => credentials.push((sign_in, vec![line])),
-        }
-    }
-    let mut senders = Vec::with_capacity(credentials.len());
-    let mut pacers = Vec::new();
-    for (sign_in, lines) in credentials {
-        let pacer = pacer(config, sign_in.as_ref(), &mut pacers);
-        let token = sign_in.map(|one| TokenSource::new(one, http.clone(), &config.azure));
-        let token = token.transpose()?.map(Arc::new);
-        senders.push(Sender::new(config, ledger, (token, pacer), lines));
-    }
-    Ok(senders)
-}
-
-/// One for each application or identity, however many credentials it has: the quota is its. What is
-/// written to a file has none.
-fn pacer(
-    config: &Config,
-    sign_in: Option<&SignIn>,
-    known: &mut Vec<(SignIn, SharedPacer)>,
-) -> SharedPacer {
-    let paced = |requests| {
-        let window = config.delivery.quota_window;
-        SharedPacer::new(Pacer::new(requests, window, Instant::now()))
-    };
-    let Some(sign_in) = sign_in else { return paced(0) };
-    if let Some((_, pacer)) = known.iter().find(|(one, _)| one.is_same_principal(sign_in)) {
-        return pacer.clone();
-    }
-    let live = config.targets.iter().filter(|one| one.enabled && one.mode == Mode::Live);
-    let same = live.filter(|one| SignIn::of(one).is_same_principal(sign_in));
-    let pacer = paced(Limits::shared_quota(same.map(|one| &one.limits)));
-    known.push((sign_in.clone(), pacer.clone()));
-    pacer
-}
-
-fn line(
-    config: &Config,
-    view: &str,
-    target: &Target,
-    http: &reqwest::Client,
-    health: &Health,
-) -> Result<Line, BuildError> {
-    let way = match target.mode {
-        Mode::Live => {
-            Way::Upload(upload::Client::new(http.clone(), target, config.delivery.request_timeout)?)
-        }
-        Mode::DryRun => Way::File(target.dry_run_file.clone()),
-    };
-    health.update(&target.name, |_| {});
-    Ok(Line::new(target, view, way, health.clone()))
-}
-
 impl Sender {
-    fn new(
+    pub(super) fn new(
         config: &Config,
         ledger: &Ledger,
         (token, pacer): (Option<Arc<TokenSource>>, SharedPacer),
