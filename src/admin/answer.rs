@@ -47,10 +47,8 @@ fn in_many_lines(request: &Request) -> Option<Long> {
     if let Request::Explain { what, stix } = request {
         return Some(Long::Explain { what: what.clone(), stix: *stix });
     }
-    match *request == Request::LedgerExport {
-        true => Some(Long::Export),
-        false => (*request == Request::LedgerCheck).then_some(Long::Check),
-    }
+    let fixed = [(Request::LedgerExport, Long::Export), (Request::LedgerCheck, Long::Check)];
+    fixed.into_iter().find(|(one, _)| one == request).map(|(_, long_one)| long_one)
 }
 
 async fn answer_shortly(request: Request, overview: &Overview) -> Response {

@@ -3,11 +3,11 @@
 use anyhow::Context;
 
 use crate::azure::token::{SignIn, TokenSource};
-use crate::config::{Config, Target};
+use crate::config::{Config, Mode, Target};
 use crate::deliver::Sender;
 use crate::ledger::{Ledger, StartError, Views};
-use crate::readback::{Place, Readback, is_asked};
-use crate::stix::{Identity, Withdraw};
+use crate::readback::{Place, Readback, tells_used_up_ids};
+use crate::stix::Withdraw;
 
 /// The targets whose workspaces can be asked, with the tokens of their senders.
 pub(super) fn of(
@@ -36,11 +36,11 @@ pub(super) async fn recover(
     views: &Views,
 ) -> anyhow::Result<()> {
     let Some(http) = http else { return Err(StartError::Forgotten.into()) };
-    let revoking = |target: &&Target| target.enabled && target.withdraw == Withdraw::Revoke;
-    let revoking: Vec<&Target> = config.targets.iter().filter(revoking).collect();
-    let tells = |target: &&&Target| is_asked(target) && target.identity == Identity::Observable;
-    let live = revoking.iter().filter(|target| target.mode == crate::config::Mode::Live);
-    if !live.clone().all(|target| tells(&target)) {
+    let revoking = |target: &&Target| {
+        target.enabled && target.mode == Mode::Live && target.withdraw == Withdraw::Revoke
+    };
+    let live: Vec<&Target> = config.targets.iter().filter(revoking).collect();
+    if !live.iter().all(|target| tells_used_up_ids(target)) {
         return Err(StartError::Forgotten.into());
     }
     let mut known = Vec::new();

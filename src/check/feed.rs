@@ -3,13 +3,12 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 
 use super::finding::Finding;
+use super::listener;
 use super::misp::{self, set};
 use crate::config::{Webhook, ZeroMq};
-use crate::healthcheck::reachable;
 use crate::intake::frame;
 use crate::intake::zmq::{Feed, Socket, SocketError};
 use crate::rest::Client;
@@ -130,7 +129,8 @@ pub(super) async fn webhook(
     misp: Option<&Client>,
 ) -> Vec<Finding> {
     const LEAVE: &str = "Security.rest_client_enable_arbitrary_urls";
-    let mut findings = vec![listener(webhook, is_running).await];
+    let at = ("misp.webhook.listen", webhook.listen);
+    let mut findings = vec![listener::look(WEBHOOK, at, is_running).await];
     let Some(client) = misp else { return findings };
     match misp::settings(client, [LEAVE]).await {
         Some(off) if !off.is_empty() => findings.push(Finding::warning(
@@ -147,44 +147,4 @@ pub(super) async fn webhook(
         )),
     }
     findings
-}
-
-async fn listener(webhook: &Webhook, is_running: bool) -> Finding {
-    const PATIENCE: Duration = Duration::from_secs(3);
-    let listen = webhook.listen;
-    let subject = listen.to_string();
-    let answers = timeout(PATIENCE, TcpStream::connect(reachable(listen))).await;
-    let answers = matches!(answers, Ok(Ok(_)));
-    match (is_running, answers) {
-        (true, true) => Finding::ok(
-            WEBHOOK,
-            &subject,
-            format!("the relay listens; MISP must reach it at this port, path {}", webhook.path),
-        ),
-        (true, false) => Finding::error(
-            WEBHOOK,
-            &subject,
-            "a relay runs, but nothing accepts a connection there",
-            "restart the relay with this configuration",
-        ),
-        (false, true) => Finding::error(
-            WEBHOOK,
-            &subject,
-            "another program listens there",
-            "stop it, or choose another port in misp.webhook.listen",
-        ),
-        (false, false) => match TcpListener::bind(listen).await {
-            Ok(_) => Finding::ok(
-                WEBHOOK,
-                &subject,
-                format!("free; the relay will listen there, path {}", webhook.path),
-            ),
-            Err(error) => Finding::error(
-                WEBHOOK,
-                &subject,
-                format!("cannot listen there: {error}"),
-                "set misp.webhook.listen to an address of this machine and a free port",
-            ),
-        },
-    }
 }

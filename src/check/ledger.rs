@@ -3,8 +3,10 @@
 use super::finding::Finding;
 use crate::admin::Status;
 use crate::admin::control::{self, Request, Response};
-use crate::config::LedgerConfig;
-use crate::ledger::Ledger;
+use crate::config::{Config, LedgerConfig, Mode};
+use crate::ledger::{Ledger, StartError};
+use crate::readback::tells_used_up_ids;
+use crate::stix::Withdraw;
 
 const STEP: &str = "ledger";
 
@@ -33,12 +35,12 @@ pub(super) fn of_relay(status: &Status) -> Vec<Finding> {
 }
 
 /// Opens it as `run` would, or looks whether it could be made.
-pub(super) async fn look(config: &LedgerConfig) -> Finding {
-    let file = config.data_dir.join("ledger.db");
+pub(super) async fn look(config: &Config) -> Finding {
+    let file = config.ledger.data_dir.join("ledger.db");
     let subject = file.display().to_string();
     if !file.exists() {
-        return match probe(config) {
-            Ok(()) => Finding::ok(STEP, &subject, "not there yet; the first `run` makes it"),
+        return match probe(&config.ledger) {
+            Ok(()) => to_be_made(config, &subject),
             Err(error) => Finding::error(
                 STEP,
                 &subject,
@@ -47,7 +49,7 @@ pub(super) async fn look(config: &LedgerConfig) -> Finding {
             ),
         };
     }
-    let ledger = match Ledger::open(config).await {
+    let ledger = match Ledger::open(&config.ledger).await {
         Ok(ledger) => ledger,
         Err(error) => {
             let words = error.to_string();
@@ -67,6 +69,24 @@ pub(super) async fn look(config: &LedgerConfig) -> Finding {
             Finding::error(STEP, &subject, error.to_string(), "`ledger check` looks closer")
         }
     }
+}
+
+/// `run` refuses an empty one where nothing can tell which ids are used up.
+fn to_be_made(config: &Config, subject: &str) -> Finding {
+    let live = config.targets.iter().filter(|one| one.enabled && one.mode == Mode::Live);
+    let silent = live.filter(|one| one.withdraw == Withdraw::Revoke && !tells_used_up_ids(one));
+    let names: Vec<&str> = silent.map(|target| target.name.as_str()).collect();
+    if names.is_empty() {
+        return Finding::ok(STEP, subject, "not there yet; the first `run` makes it");
+    }
+    let words = StartError::Forgotten.to_string();
+    let (seen, hint) = words.split_once("\n  hint: ").unwrap_or((&words, ""));
+    Finding::error(
+        STEP,
+        subject,
+        format!("`run` will not start for {}: {seen}", names.join(", ")),
+        hint,
+    )
 }
 
 /// The folder, or the nearest one above it that is there, can be written.

@@ -7,6 +7,7 @@ mod feed;
 mod finding;
 mod host;
 mod ledger;
+mod listener;
 mod misp;
 mod policy;
 mod target;
@@ -69,9 +70,9 @@ async fn walk(config: &Config, options: &CheckOptions, report: &mut Report) -> i
         report.all(feed::topics(client).await)?;
     }
     let running = ledger::running(&config.ledger).await;
+    // One that does not answer runs as well.
+    let is_running = !matches!(running, Ok(None));
     if let Some(webhook) = &config.misp.webhook {
-        // One that does not answer runs as well.
-        let is_running = !matches!(running, Ok(None));
         report.all(feed::webhook(webhook, is_running, misp.client.as_ref()).await)?;
     }
     if let Some(client) = &misp.client {
@@ -79,9 +80,11 @@ async fn walk(config: &Config, options: &CheckOptions, report: &mut Report) -> i
     }
     match running {
         Ok(Some(status)) => report.all(ledger::of_relay(&status))?,
-        Ok(None) => report.all([ledger::look(&config.ledger).await])?,
+        Ok(None) => report.all([ledger::look(config).await])?,
         Err(finding) => report.all([finding])?,
     }
+    let admin = ("admin.listen", config.admin.listen);
+    report.all([listener::look("admin", admin, is_running).await])?;
     report.all(targets(config, &hosts, options.upload_probe).await)
 }
 

@@ -152,7 +152,7 @@ async fn closing(play: &mut Play<'_>) -> anyhow::Result<()> {
     play.screen.summary(&rows)?;
     let text = format!(
         "\nAll {} steps as expected.\n\n\
-         Next: \"Run it\" in README.md: ten lines of configuration, then check-config and run.",
+         Next: \"Run it\" in README.md: ten lines of configuration, then check-config, check and run.",
         play.steps
     );
     Ok(play.screen.text(&text)?)

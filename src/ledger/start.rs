@@ -46,7 +46,7 @@ pub enum StartError {
     )]
     Moved { key: String, before: String, now: String },
     #[error(
-        "the ledger is empty, and indicator.withdraw = \"revoke\" needs to know what was revoked before: a revoked id cannot come back, and only the ledger knows the id that follows it\n  hint: bring the ledger back from a backup; or name each target's workspace on the management plane (subscription_id, resource_group, workspace_name), from where they are read back under identity = \"observable\"; if nothing was ever sent to these workspaces under this sourcesystem, or duplicates until valid_until are acceptable, start once with --accept-duplicates; or set indicator.withdraw = \"expire\""
+        "the ledger is empty, and withdraw = \"revoke\" (of [indicator] or a target) needs to know what was revoked before: a revoked id cannot come back, and only the ledger knows the id that follows it\n  hint: bring the ledger back from a backup; or name each target's workspace on the management plane (subscription_id, resource_group, workspace_name), from where they are read back under identity = \"observable\"; if nothing was ever sent to these workspaces under this sourcesystem, or duplicates until valid_until are acceptable, start once with --accept-duplicates; or set withdraw = \"expire\""
     )]
     Forgotten,
     #[error("the ledger cannot be read or written: {0}")]
@@ -162,7 +162,8 @@ impl Ledger {
     }
 }
 
-/// Gives all claims the keys of another namespace, and forgets what was wanted and sent under the old one, and how the view was made: the ledger is judged anew after this.
+/// Gives all claims the keys of another namespace, and forgets what was wanted and sent under the old
+/// one, and how the view was made: the ledger is judged anew after this.
 async fn rename_objects(tx: &mut SqliteConnection, views: &Views) -> sqlx::Result<()> {
     let (mut place, step) = (ClaimKey::least(), i64::try_from(STEP).unwrap_or(i64::MAX));
     loop {

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 pub use cleanup::Cleanup;
 pub use delete::delete_withdrawn;
 pub use look::LookError;
-pub use place::{Place, is_asked};
+pub use place::{Place, is_asked, tells_used_up_ids};
 
 use crate::ledger::Ledger;
 use crate::verify::{Line, Report};

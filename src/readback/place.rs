@@ -98,6 +98,12 @@ fn reads_all(config: &Config) -> bool {
     config.misp.rest.is_some() && config.misp.window.is_none()
 }
 
+/// Whether its workspace tells which ids are used up: under `identity = "attribute"` none does.
+#[must_use]
+pub fn tells_used_up_ids(target: &Target) -> bool {
+    is_asked(target) && target.identity == Identity::Observable
+}
+
 /// Whether a target can be read back: it is sent to, and its workspace has names.
 #[must_use]
 pub fn is_asked(target: &Target) -> bool {

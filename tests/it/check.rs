@@ -178,6 +178,7 @@ async fn a_sound_set_up_is_well_in_every_step() {
         "zeromq",
         "warninglists",
         "ledger",
+        "admin",
         "token",
         "workspace",
         "read-back",
@@ -590,4 +591,25 @@ async fn no_role_on_the_workspace() {
         ["Microsoft Sentinel Reader", "object id ", "/resourceGroups/", "/workspaces/workspace-1"];
     matches(read_back, ("read-back", "sandbox"), &["does not have authorization"], &remedy);
     assert_eq!(told.code, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn admin_port_taken() {
+    let mut setup = Setup::well().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    setup.set("MSR_ADMIN__LISTEN", taken.local_addr().unwrap().to_string());
+    let evidence = ["another program listens"];
+    setup.check(&[]).one_error("admin", "127.0.0.1:", &evidence, &["admin.listen"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_ledger_that_would_not_know_used_up_ids() {
+    let mut setup = Setup::well().await;
+    setup.set("MSR_TARGET__SANDBOX__WITHDRAW", "revoke");
+    assert_eq!(setup.check(&[]).code, Some(0), "they are read back");
+    for key in ["SUBSCRIPTION_ID", "RESOURCE_GROUP", "WORKSPACE_NAME"] {
+        setup.set(&format!("MSR_TARGET__SANDBOX__{key}"), "");
+    }
+    let evidence = ["`run` will not start for sandbox", "the ledger is empty"];
+    setup.check(&[]).one_error("ledger", "ledger.db", &evidence, &["--accept-duplicates"]);
 }
