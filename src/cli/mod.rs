@@ -49,7 +49,8 @@ Examples:
 Exit codes:
   0  done, or stopped as asked
   1  something failed while running
-  2  wrong usage, or mistakes in the configuration";
+  2  wrong usage, or mistakes in the configuration
+  check: 0 all is well, 1 warnings, 2 errors";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -140,7 +141,8 @@ enum Command {
     /// everything is sent anew. The running relay does it, or without one this command.
     #[command(verbatim_doc_comment)]
     Forget {
-        #[arg(value_name = "TARGET")]
+        /// Its name, as `status` shows it
+        #[arg(value_name = "NAME")]
         target: String,
     },
 
@@ -151,8 +153,9 @@ enum Command {
     /// sourcesystem that lives there, was made by this relay, and is wanted no more. Others' are
     /// listed and left alone. What was accepted within azure.management.ingestion is too new to tell.
     ///
-    /// The running relay does it; without one, the ledger is opened, and what --repair finds is sent
-    /// by the next start. Exit code 1: something differs and was not repaired.
+    /// What the ledger does not know is withdrawn only once a full resync is done, with misp.key and
+    /// without misp.window. The running relay does it; without one, the ledger is opened, and what
+    /// --repair finds is sent by the next start. Exit code 1: something differs and was not repaired.
     #[command(verbatim_doc_comment)]
     Verify(VerifyOptions),
 
@@ -175,7 +178,8 @@ enum Command {
     /// Stand in for Entra and Sentinel's upload API, over TLS with a certificate of its own
     ///
     /// Keeps Microsoft's documented rules: 100 objects a request, 100 requests in any 60 s, required
-    /// properties, errors by record. Point a target's authority and endpoint at it.
+    /// properties, errors by record. It also answers what verify and cleanup ask of the management
+    /// plane. Its application signs in by a client secret. It prints what a relay needs to use it.
     #[command(verbatim_doc_comment)]
     Sandbox(SandboxOptions),
 

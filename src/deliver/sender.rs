@@ -1,4 +1,4 @@
-//! The loop that sends: one per credential, since the quota is the credential's.
+//! The loop that sends: one per credential, since its targets share token and quota.
 //!
 //! A slot goes to the highest lane that waits in any of its targets. Every request, also a repeat,
 //! pays the pacer.
