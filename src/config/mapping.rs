@@ -63,7 +63,6 @@ fn unknown(types: &str) -> Option<Problem> {
 
 /// What is read out of tags.
 pub(super) fn tags(reader: &mut Reader) -> TagRules {
-    let default = reader.text("indicator.default_threat_type");
     TagRules {
         confidence_from: reader.texts("indicator.confidence_from"),
         confidence: table(reader, "indicator.confidence", |reader, key| {
@@ -72,7 +71,7 @@ pub(super) fn tags(reader: &mut Reader) -> TagRules {
         kill_chain: table(reader, "indicator.kill_chain", Reader::text),
         category_phases: reader.flag("indicator.category_phases"),
         threat_types: threat_types(reader),
-        default_threat_type: (!default.is_empty()).then_some(default),
+        default_threat_type: default_threat_type(reader),
         threat_level_labels: reader.flag("indicator.threat_level_labels"),
     }
 }
@@ -86,6 +85,17 @@ pub(super) fn context(reader: &mut Reader) -> BTreeSet<ContextKind> {
             .ok_or_else(|| Problem::new(format!("{} is none of them", shown(item))))
     });
     kinds.into_iter().collect()
+}
+
+fn default_threat_type(reader: &mut Reader) -> String {
+    const KEY: &str = "indicator.default_threat_type";
+    let kind = reader.text(KEY).trim().to_owned();
+    if kind.is_empty() {
+        let problem = Problem::new("an indicator without a threat type")
+            .hint("built-in rules of Sentinel put it into the title of their alert");
+        reader.refuse(KEY, &kind, "a threat type, e.g. \"malicious-activity\"", problem);
+    }
+    kind
 }
 
 fn threat_types(reader: &mut Reader) -> BTreeMap<String, String> {

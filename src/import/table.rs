@@ -87,6 +87,9 @@ pub(super) fn translate(setting: &Setting, page: &mut Page) {
         ("misp_verifycert", _) => put.value("misp", "verify_tls", value),
         ("misp_event_limit_per_page", _) => put.value("misp.rest", "page_events", value),
         ("default_confidence" | "defaultConfidenceLevel", _) => {
+            if matches!(value, Literal::Integer(..=50)) {
+                put.from.push_str("; better 51, since a built-in rule takes only more than 50");
+            }
             put.value("indicator", "default_confidence", value);
         }
         ("days_to_expire", _) => put.value("expiry", "default_days", value),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 mod beside;
 mod judge;
+mod listed;
 mod lists;
 mod routable;
 mod spelling;
@@ -12,6 +13,7 @@ mod tlp;
 
 pub use beside::{Beside, Warned};
 pub use judge::Judge;
+pub use listed::listed;
 pub use spelling::{is_same, spellings};
 pub use tlp::Tlp;
 

@@ -27,7 +27,8 @@ pub(super) struct Parts {
 /// The members of [`Parts`] as they are serialised.
 pub(super) struct Said<'a> {
     pub created_by_ref: Option<Uuid>,
-    pub labels: BTreeSet<String>,
+    /// In the order in which they are sent.
+    pub labels: Vec<String>,
     pub external_references: Vec<Reference>,
     pub marking: &'static str,
     pub name: &'a str,
@@ -39,7 +40,7 @@ pub(super) struct Said<'a> {
 struct Creator {
     #[serde(skip_serializing_if = "Option::is_none")]
     created_by_ref: Option<String>,
-    labels: BTreeSet<String>,
+    labels: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -52,7 +53,6 @@ struct About<'a> {
 
 #[derive(Serialize)]
 struct Types {
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     indicator_types: BTreeSet<String>,
 }
 

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use wildmatch::WildMatch;
 
 use super::Rendering;
+use super::text::clean;
 use crate::convert::{self, ClaimFacts, EventFacts, Since, Tag};
 use crate::policy::Tlp;
 
@@ -17,6 +18,9 @@ const CATEGORIES: &str = "misp-category";
 
 /// The taxonomy whose predicates are Sentinel's threat types.
 const THREAT_TYPES: &str = "sentinel-threattype";
+
+/// As long as MISP's own column for a tag (`tags.name`), in characters.
+const LONGEST_LABEL: usize = 255;
 
 /// How labels begin that name an actor.
 const ACTIVITY_GROUP: &str = "ActivityGroup:";
@@ -40,7 +44,7 @@ pub(super) struct Context {
     kill_chain: Vec<(String, Phase)>,
     category_phases: bool,
     threat_types: Vec<(String, String)>,
-    default_threat_type: Option<String>,
+    default_threat_type: String,
     threat_level_labels: bool,
     labels: Labels,
 }
@@ -97,8 +101,8 @@ impl Context {
     }
 
     /// The threat type of indicators that no tag gives one.
-    pub(super) fn default_threat_type(&self) -> Option<&str> {
-        self.default_threat_type.as_deref()
+    pub(super) fn default_threat_type(&self) -> &str {
+        &self.default_threat_type
     }
 
     /// The phases that the tags and the category name.
@@ -132,10 +136,8 @@ impl Context {
     pub(super) fn actors(&self, event: &EventFacts, claim: &ClaimFacts) -> Vec<String> {
         let tags = sent(&event.tags).chain(sent(&claim.tags));
         let tags = tags.filter(|tag| self.labels.allows_taxonomy(&tag.name));
-        let labels = tags.filter_map(|tag| actor(event, &tag.name)).map(|name| {
-            let words: Vec<&str> = name.split_whitespace().collect();
-            format!("{ACTIVITY_GROUP}{}", words.join("-"))
-        });
+        let labels = tags.filter_map(|tag| actor(event, &tag.name));
+        let labels = labels.map(|name| spelled(&format!("{ACTIVITY_GROUP}{name}")));
         labels.filter(|label| !self.labels.ignores(label)).collect()
     }
 
@@ -144,6 +146,21 @@ impl Context {
         let level = THREAT_LEVELS.iter().find(|(level, _)| *level == event.threat_level)?;
         self.threat_level_labels.then(|| self.label(level.1)).flatten()
     }
+}
+
+/// Whether a label names an actor, as Sentinel's rules read it.
+pub(super) fn is_actor(label: &str) -> bool {
+    label.starts_with(ACTIVITY_GROUP)
+}
+
+/// A label as it is sent: without hidden signs, and without white space where it names an actor, since
+/// rules read such a name up to the first white space.
+fn spelled(label: &str) -> String {
+    let label = clean(label, LONGEST_LABEL);
+    if !is_actor(&label) {
+        return label.into_owned();
+    }
+    label.split_whitespace().collect::<Vec<_>>().join("-")
 }
 
 /// The name of the actor that a tag puts on. An instance's own clusters have a uuid in their tag, and
@@ -214,7 +231,7 @@ impl Labels {
 
     fn label(&self, tag: &str) -> Option<String> {
         let shown = Tlp::from_tag(tag).is_none() && !self.ignores(tag) && self.allows_taxonomy(tag);
-        shown.then(|| tag.to_owned())
+        shown.then(|| spelled(tag)).filter(|label| !label.is_empty())
     }
 
     fn ignores(&self, label: &str) -> bool {
@@ -270,12 +287,12 @@ mod tests {
         );
         assert_eq!(confidence(&of_event, &[]), Some(100));
         assert_eq!(confidence(&[], &["tlp:red"]), None);
-        // The taxonomy's numbers.
+        // The taxonomy's numbers, but for an even 50, which a built-in rule does not take.
         for (level, number) in [
             ("usually-confident", 75),
-            ("fairly-confident", 50),
+            ("fairly-confident", 51),
             ("unconfident", 0),
-            ("confidence-cannot-be-evalued", 50),
+            ("confidence-cannot-be-evalued", 51),
         ] {
             let tag = format!("misp:confidence-level=\"{level}\"");
             assert_eq!(confidence(&[], &[&tag]), Some(number), "{tag}");
@@ -291,7 +308,7 @@ mod tests {
         let reliable = "admiralty-scale:source-reliability=\"c\"";
         assert_eq!(confidence(&[], &[credible]), Some(70));
         assert_eq!(confidence(&[likely], &[]), Some(95));
-        assert_eq!(confidence(&[reliable], &[]), Some(50));
+        assert_eq!(confidence(&[reliable], &[]), Some(51));
         assert_eq!(confidence(&[], &[likely, credible, reliable]), Some(70));
         let misp = "misp:confidence-level=\"rarely-confident\"";
         assert_eq!(confidence(&[], &[credible, misp, likely]), Some(25));

@@ -3,30 +3,33 @@
 use std::borrow::Cow;
 
 use super::Admitted;
+use super::text::{LONGEST_PIECE, clean, without_state};
 use crate::convert::{ObjectFacts, Sibling};
 use crate::policy::Judge;
 
 /// What there is of `comment - object - event`. Of the object's other attributes only those that
 /// policy lets through.
 pub(super) fn description<'a>(claim: &Admitted<'a>, judge: &Judge) -> Cow<'a, str> {
-    let (comment, event) = (claim.claim.comment.trim(), claim.event.info.as_str());
+    let comment = clean(&claim.claim.comment, LONGEST_PIECE);
+    let event = clean(&claim.event.info, LONGEST_PIECE);
     let tells = |sibling: &&Sibling| judge.tells(claim.event, sibling);
-    let object = claim.claim.object.as_ref().map(|object| words(object, comment, tells));
-    match (comment, object.filter(|object| !object.is_empty())) {
-        ("", None) => Cow::Borrowed(event),
+    let object = claim.claim.object.as_ref().map(|object| words(object, &comment, tells));
+    let object = object.map(|object| clean(&object, LONGEST_PIECE).into_owned());
+    without_state(match (comment.as_ref(), object.filter(|object| !object.is_empty())) {
+        ("", None) => event,
         (comment, None) => Cow::Owned(format!("{comment} - {event}")),
         ("", Some(object)) => Cow::Owned(format!("{object} - {event}")),
         (comment, Some(object)) => Cow::Owned(format!("{comment} - {object} - {event}")),
-    }
+    })
 }
 
 /// `file: dropper (filename: a.exe, size-in-bytes: 4096)`. The object's comment is said once.
 fn words(object: &ObjectFacts, comment: &str, tells: impl Fn(&&Sibling) -> bool) -> String {
     let mut words = object.name.clone();
-    let own = object.comment.trim();
+    let own = clean(&object.comment, LONGEST_PIECE);
     if !own.is_empty() && own != comment {
         words.push_str(if words.is_empty() { "" } else { ": " });
-        words.push_str(own);
+        words.push_str(&own);
     }
     let told = object.siblings.iter().filter(tells);
     let told: Vec<_> = told.map(|other| format!("{}: {}", other.relation, other.value)).collect();
@@ -102,6 +105,16 @@ mod tests {
             "dropper - file - Campaign"
         );
         assert_eq!(describe("", Some(("", "", &[])), &judge), "Campaign");
+    }
+
+    #[test]
+    fn it_is_readable_and_silences_no_rule() {
+        let judge = judge(|_| {});
+        let long = format!("State: in\u{0}active; {}", "x".repeat(60_000));
+        let described = describe(&long, Some(("file", "State: falsepos;", &[])), &judge);
+        assert!(described.starts_with("State: inactive, xxx"), "{described}");
+        assert!(described.ends_with("x… - file: State: falsepos, - Campaign"), "{described}");
+        assert!(described.len() < 6_100);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Context objects as they go over the wire.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -7,6 +8,7 @@ use uuid::Uuid;
 
 use super::ContextKind;
 use super::body::Phase;
+use super::text::{LONGEST_NAME, LONGEST_PIECE, clean};
 use crate::convert::{Cluster, ClusterKind};
 
 /// The wire form (STIX 2.1: 4.1 Attack Pattern, 4.5 Identity, 4.17 Threat Actor, 5.1 Relationship), in
@@ -18,13 +20,13 @@ pub(super) struct Document<'a> {
     spec_version: &'static str,
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<&'a str>,
+    pub name: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<&'a str>,
+    description: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity_class: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    aliases: Vec<&'a str>,
+    aliases: Vec<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     external_references: Vec<Reference<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -65,8 +67,9 @@ impl<'a> Document<'a> {
     }
 
     pub(super) fn describe(&mut self, cluster: &'a Cluster) {
-        self.name = Some(&cluster.name);
-        self.description = Some(cluster.description.as_str()).filter(|text| !text.is_empty());
+        self.name = Some(clean(&cluster.name, LONGEST_NAME));
+        let description = clean(&cluster.description, LONGEST_PIECE);
+        self.description = Some(description).filter(|text| !text.is_empty());
         let (url, external_id) = (cluster.url.as_deref(), cluster.external_id.as_deref());
         if url.or(external_id).is_some() {
             let source_name = external_id.map_or("misp-galaxy", source_name);
@@ -81,7 +84,7 @@ impl<'a> Document<'a> {
             }
             ClusterKind::ThreatActor => {
                 let others = cluster.synonyms.iter().filter(|synonym| **synonym != cluster.name);
-                self.aliases = others.map(String::as_str).collect();
+                self.aliases = others.map(|name| clean(name, LONGEST_NAME)).collect();
             }
         }
     }

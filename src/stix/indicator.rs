@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::body::{Body, Memo, Parts, Phase, Reference, Said};
 use super::context::{self, Context};
 use super::expiry::ClaimTimes;
+use super::text::{LONGEST_NAME, clean};
 use super::{Identity, Observable, Rendering, Withdraw, description, marking};
 use crate::convert::{ClaimFacts, EventFacts};
 use crate::policy::{Beside, Judge, Tlp};
@@ -130,7 +131,7 @@ impl Merger {
         let body = Body {
             id,
             parts: &parts,
-            confidence: claims.iter().map(|claim| self.confidence(claim)).max()?,
+            confidence: self.confidence(claims)?,
             description: description::description(newest, &self.judge),
             observable,
             valid_from: &valid_from_text,
@@ -148,7 +149,10 @@ impl Merger {
             labels: self.labels(claims, tlp),
             external_references: self.references(claims),
             marking: marking::marking(tlp),
-            name: &claims.iter().max_by_key(|claim| by_age(claim))?.event.info,
+            name: &clean(
+                &claims.iter().max_by_key(|claim| by_age(claim))?.event.info,
+                LONGEST_NAME,
+            ),
             indicator_types: self.threat_types(claims),
             kill_chain_phases: self.phases(claims),
         })
@@ -166,15 +170,29 @@ impl Merger {
         )
     }
 
-    fn confidence(&self, claim: &Admitted<'_>) -> u8 {
-        let score = self.judge.score(&claim.beside);
-        let said = score.or_else(|| self.context.confidence(claim.event, claim.claim));
-        let confidence = said.unwrap_or(self.rendering.default_confidence);
+    /// The highest that any claim states; the default only where none does, so that a claim without a
+    /// word on it does not raise what another states.
+    fn confidence(&self, claims: &[Admitted<'_>]) -> Option<u8> {
+        let stated = |claim: &Admitted<'_>| Some(self.doubted(claim, self.stated(claim)?));
+        let default = |claim: &Admitted<'_>| self.doubted(claim, self.rendering.default_confidence);
+        claims.iter().filter_map(stated).max().or_else(|| claims.iter().map(default).max())
+    }
+
+    /// What decaying models, else tags, state.
+    fn stated(&self, claim: &Admitted<'_>) -> Option<u8> {
+        let score = self.judge.score(&claim.beside).map(above_even);
+        score.or_else(|| self.context.confidence(claim.event, claim.claim))
+    }
+
+    /// Less the points for the false positives that were reported of the attribute.
+    fn doubted(&self, claim: &Admitted<'_>, confidence: u8) -> u8 {
         let doubts = u8::try_from(claim.beside.false_positives).unwrap_or(u8::MAX);
         confidence.saturating_sub(self.rendering.false_positive_points.saturating_mul(doubts))
     }
 
-    fn labels(&self, claims: &[Admitted<'_>], tlp: Tlp) -> BTreeSet<String> {
+    /// Those that name an actor stand last: built-in rules take what follows `ActivityGroup:` up to
+    /// the next white space of the list's JSON text for the name.
+    fn labels(&self, claims: &[Admitted<'_>], tlp: Tlp) -> Vec<String> {
         let mut labels = union(claims, |tag| self.context.label(tag));
         labels.extend(claims.iter().filter_map(|claim| self.context.threat_level(claim.event)));
         let lists = claims.iter().flat_map(|claim| self.judge.labels(&claim.beside));
@@ -182,7 +200,10 @@ impl Merger {
         labels
             .extend(claims.iter().flat_map(|claim| self.context.actors(claim.event, claim.claim)));
         labels.insert(format!("tlp:{}", tlp.name()));
-        labels
+        let (actors, mut ordered): (Vec<_>, Vec<_>) =
+            labels.into_iter().partition(|label| context::is_actor(label));
+        ordered.extend(actors);
+        ordered
     }
 
     fn threat_types(&self, claims: &[Admitted<'_>]) -> BTreeSet<String> {
@@ -192,7 +213,7 @@ impl Merger {
         };
         let types: BTreeSet<String> = claims.iter().flat_map(of).collect();
         if types.is_empty() {
-            return self.context.default_threat_type().map(str::to_owned).into_iter().collect();
+            return BTreeSet::from([self.context.default_threat_type().to_owned()]);
         }
         types
     }
@@ -216,12 +237,18 @@ impl Merger {
             newest_first.into_iter().map(|claim| claim.event).filter(|event| !event.uuid.is_nil());
         let reference = |event: &EventFacts| Reference {
             source_name: "MISP",
-            description: format!("MISP event: {}", event.info),
+            description: format!("MISP event: {}", clean(&event.info, LONGEST_NAME)),
             url: format!("{}/events/view/{}", self.rendering.public_url, event.uuid),
             external_id: event.uuid,
         };
         events.filter(|event| seen.insert(event.uuid)).take(MAX_REFERENCES).map(reference).collect()
     }
+}
+
+/// One of Sentinel's built-in rules (TI map IP entity to AppServiceHTTPLogs) takes only what has a
+/// confidence of more than 50, so an even score would be invisible there.
+fn above_even(score: u8) -> u8 {
+    if score == 50 { 51 } else { score }
 }
 
 /// Whether all that its tags and event say is said by the event. Its confidence is never remembered.
@@ -271,7 +298,7 @@ mod tests {
             withdraw: Withdraw::Expire,
             namespace: Uuid::nil(),
             public_url: "https://misp.example".into(),
-            default_confidence: 50,
+            default_confidence: 51,
             tlp_untagged: Tlp::Clear,
             false_positive_points: 10,
             expiry: Expiry {
@@ -283,7 +310,12 @@ mod tests {
             },
             tags: TagRules {
                 confidence_from: vec!["misp:confidence-level".into()],
-                confidence: [("misp:confidence-level=\"usually-confident\"".into(), 75)].into(),
+                confidence: [
+                    ("misp:confidence-level=\"usually-confident\"".into(), 75),
+                    ("misp:confidence-level=\"rarely-confident\"".into(), 25),
+                ]
+                .into(),
+                default_threat_type: "malicious-activity".into(),
                 kill_chain: [("kill-chain:Delivery".into(), "delivery".into())].into(),
                 ..TagRules::default()
             },
@@ -382,6 +414,70 @@ mod tests {
         assert_eq!(confidence(&[2]), 55);
         assert_eq!(confidence(&[300]), 0);
         assert_eq!(confidence(&[2, 0]), 75);
+    }
+
+    #[test]
+    fn the_default_confidence_counts_only_where_no_claim_states_one() {
+        let (source, merger) = (event(1, 1, &[]), merger());
+        let observable = Observable::new("domain-name:value", "evil.example");
+        let rarely = claim(1, &["misp:confidence-level=\"rarely-confident\""]);
+        let silent = claim(2, &[]);
+        let confidence = |claims: &[Admitted<'_>]| {
+            let merged = merger.merge(&mut Memo::default(), Uuid::nil(), &observable, claims);
+            let json: serde_json::Value = serde_json::from_str(&merged.unwrap().body).unwrap();
+            json["confidence"].as_u64().unwrap()
+        };
+        let (stated, unstated) = (admitted(&source, &rarely, 1), admitted(&source, &silent, 2));
+        assert_eq!(confidence(&[stated.clone(), unstated.clone()]), 25);
+        assert_eq!(confidence(&[unstated.clone()]), 51);
+        let doubted = Admitted {
+            beside: Beside { false_positives: 1, ..Beside::default() },
+            ..unstated.clone()
+        };
+        assert_eq!(confidence(&[doubted.clone(), unstated]), 51);
+        assert_eq!(confidence(&[doubted]), 41);
+    }
+
+    #[test]
+    fn labels_that_name_actors_stand_last_and_hold_no_white_space() {
+        let source = event(
+            1,
+            1,
+            &[
+                "misp-galaxy:threat-actor=\"Sofacy\"",
+                "a:b",
+                " ",
+                "ActivityGroup:A\u{a0}B c",
+                "zeta\u{202e}",
+            ],
+        );
+        let facts = claim(1, &[]);
+        let observable = Observable::new("domain-name:value", "evil.example");
+        let merged = merger()
+            .merge(&mut Memo::default(), Uuid::nil(), &observable, &[admitted(&source, &facts, 1)])
+            .unwrap();
+        let json: serde_json::Value = serde_json::from_str(&merged.body).unwrap();
+        assert_eq!(
+            json["labels"],
+            serde_json::json!([
+                "a:b",
+                "tlp:clear",
+                "zeta",
+                "ActivityGroup:A-B-c",
+                "ActivityGroup:Sofacy"
+            ])
+        );
+    }
+
+    #[test]
+    fn an_indicator_always_says_what_it_indicates() {
+        let (source, facts) = (event(1, 1, &[]), claim(1, &[]));
+        let observable = Observable::new("domain-name:value", "evil.example");
+        let merged = merger()
+            .merge(&mut Memo::default(), Uuid::nil(), &observable, &[admitted(&source, &facts, 1)])
+            .unwrap();
+        let json: serde_json::Value = serde_json::from_str(&merged.body).unwrap();
+        assert_eq!(json["indicator_types"], serde_json::json!(["malicious-activity"]));
     }
 
     #[test]

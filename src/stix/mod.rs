@@ -3,6 +3,7 @@
 mod body;
 mod context;
 mod description;
+mod detection;
 mod document;
 mod envelope;
 mod expiry;
@@ -10,6 +11,7 @@ mod indicator;
 mod marking;
 mod observable;
 mod related;
+mod text;
 mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 pub use body::Memo;
+pub use detection::{COMPARED, Compared, unseen};
 pub use envelope::{context, live, revoked, withdrawn};
 pub use expiry::ClaimTimes;
 pub use indicator::{Admitted, Indicator, Merger};
@@ -64,8 +67,8 @@ pub struct TagRules {
     pub category_phases: bool,
     /// By tag: Sentinel's threat type. Tags of `sentinel-threattype` name their own.
     pub threat_types: BTreeMap<String, String>,
-    /// Where no tag names one.
-    pub default_threat_type: Option<String>,
+    /// Where no tag names one; never empty, since built-in rules put it into the title of their alert.
+    pub default_threat_type: String,
     /// The event's threat level is a label of MISP's own taxonomy.
     pub threat_level_labels: bool,
 }

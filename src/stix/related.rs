@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::document::Document;
 use super::indicator::{Merger, fingerprint};
+use super::text::{LONGEST_NAME, clean};
 use super::{Admitted, context};
 use crate::convert::{Cluster, ClusterKind, EventFacts};
 
@@ -171,7 +172,7 @@ impl<'a> Needed<'a> {
         let mut document = Document::new(self.kind, self.id);
         match self.said {
             Said::Identity(event) => {
-                document.name = Some(&event.org_name);
+                document.name = Some(clean(&event.org_name, LONGEST_NAME));
                 document.identity_class = Some("organization");
             }
             Said::Cluster(cluster) => document.describe(cluster),

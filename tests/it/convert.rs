@@ -558,7 +558,7 @@ fn what_the_documents_sightings_and_tags_say_of_false_positives_counts() {
     let converted = convert(document.to_string().as_bytes(), &[], &[]);
     let [sighted] = &converted.objects()[..] else { panic!("{}", converted.bundle) };
     assert_eq!(sighted["pattern"], "[domain-name:value = 'b.example']");
-    assert_eq!(sighted["confidence"], 30);
+    assert_eq!(sighted["confidence"], 31);
     assert_eq!(sighted["valid_until"], "2100-01-01T00:00:00.000Z");
     assert_eq!(converted.reasons(), BTreeMap::from([("false_positive".to_owned(), 3)]));
 }

@@ -194,6 +194,7 @@ fn no_name_is_dropped_silently() {
 fn names_of_the_graph_api_are_translated_or_told_to_be_gone() {
     let (text, table) = import(&[GRAPH]);
     assert_eq!(at(&table, "indicator/default_confidence"), &Value::from(50));
+    assert!(text.contains("better 51"), "{text}");
     assert_eq!(at(&table, "expiry/from"), &Value::from("timestamp"));
     assert_eq!(at(&table, "policy/warninglists"), &Value::from("off"));
     assert_eq!(at(&table, "misp/search/publish_timestamp"), &Value::from(1_700_000_000));

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::convert::{self, Row, Trust};
+use misp_sentinel_relay::stix;
 use serde_json::Value;
 
 use crate::recordings::{elements, http, recording};
@@ -380,6 +381,23 @@ more than one comparison as `complex_pattern`. Addresses, hosts and URLs that le
 internet are kept back as `non_routable` unless `policy.allow_non_routable` is set.
 ";
 
+const RULES: &str = "
+## What Sentinel's built-in rules match
+
+The 54 \"TI map\" rules of Sentinel's Threat Intelligence solution (3.0.17) compare whole strings. They
+look at indicators of the last 14 days that are active and whose `valid_until` lies ahead, and at the
+logs of the last hour. The newest rule for domains (`DomainEntity_imWebSession`, from version 1.0.12 on)
+takes each URL for its *host*, so one bad path on a shared host alarms on every request to it; no label
+stops that, and `policy.shared_host_lists` withholds such URLs.
+
+| observable | logs that a rule compares with it | spelling |
+|---|---|---|
+";
+
+const UNSEEN: &str = "\
+No built-in rule matches the other observables. They are sent for queries of your own, and `explain`
+says so of each: any network, IPv6 addresses with a letter, patterns of other languages, and";
+
 fn document() -> String {
     let mut text = HEAD.to_owned();
     let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
@@ -402,6 +420,16 @@ fn document() -> String {
         writeln!(text, "| `{word}` | {} |", names.join(", ")).unwrap();
     }
     text.push_str(WORDS);
+    text.push_str(RULES);
+    for row in stix::COMPARED {
+        let (path, logs) = (code(row.path), row.logs.join(", "));
+        writeln!(text, "| {path} | {logs} | {} |", row.spelling).unwrap();
+    }
+    let others = convert::types().iter().flat_map(Row::paths).filter(|path| path.contains(':'));
+    let compared = |path: &str| stix::COMPARED.iter().any(|row| row.path == path);
+    let unseen: BTreeSet<String> = others.filter(|path| !compared(path)).map(code).collect();
+    let unseen: Vec<String> = unseen.into_iter().collect();
+    writeln!(text, "\n{UNSEEN} {}.", unseen.join(", ")).unwrap();
     text
 }
 

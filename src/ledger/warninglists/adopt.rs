@@ -21,6 +21,7 @@ use crate::ledger::guard;
 use crate::ledger::start::{judged_name, store_setting};
 use crate::ledger::wanted::{merge, refresh};
 use crate::ledger::{Lane, Ledger, Views, Writing};
+use crate::policy;
 use crate::stix::Observable;
 use crate::warninglist::Lists;
 
@@ -212,8 +213,7 @@ impl Row {
         // Unreadable facts are not admitted, whatever the lists say.
         let Ok(facts) = serde_json::from_str::<ClaimFacts>(&self.facts) else { return Vec::new() };
         let observable = Observable { path: self.path.clone().into(), value: self.value.clone() };
-        let written = facts.written(&observable);
-        lists.hits(&facts.kind, written).map(|hit| hit.list.head.name.as_str()).collect()
+        policy::listed(lists, &facts, &observable)
     }
 }
 

@@ -13,7 +13,7 @@ pub use file::{copy, load};
 
 use super::Ledger;
 use crate::convert::ClaimFacts;
-use crate::policy::Warned;
+use crate::policy::{self, Warned};
 use crate::stix::Observable;
 use crate::warninglist::Lists;
 
@@ -36,8 +36,8 @@ impl InForce {
             Self::Unused => Warned::default(),
             Self::Pending => Warned::Pending,
             Self::Lists(lists) => {
-                let hits = lists.hits(&claim.kind, claim.written(observable));
-                Warned::On(hits.map(|hit| hit.list.head.name.clone()).collect())
+                let names = policy::listed(lists, claim, observable);
+                Warned::On(names.into_iter().map(str::to_owned).collect())
             }
         }
     }

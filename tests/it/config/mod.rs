@@ -140,7 +140,7 @@ fn the_example_gives_policy_and_expiry() {
     assert_eq!(config.policy.false_positive_tags, ["false-positive:confirmed=\"true\""]);
     assert_eq!(config.policy.max_age, None);
     assert_eq!(config.rendering.false_positive_points, 10);
-    assert_eq!(config.rendering.default_confidence, 50);
+    assert_eq!(config.rendering.default_confidence, 51);
     assert_eq!(config.rendering.expiry.default_days, 50);
     assert_eq!(config.rendering.expiry.days["ipv4-addr"], 150);
     assert_eq!(config.rendering.expiry.days["url"], 400);
@@ -156,7 +156,7 @@ fn the_example_gives_what_tags_and_types_mean() {
     assert_eq!(tags.confidence["misp:confidence-level=\"usually-confident\""], 75);
     assert_eq!(tags.kill_chain["kill-chain:Command and Control"], "command-and-control");
     assert!(tags.category_phases && tags.threat_level_labels && tags.threat_types.is_empty());
-    assert_eq!(tags.default_threat_type, None);
+    assert_eq!(tags.default_threat_type, "malicious-activity");
     assert_eq!(config.rendering.labels_ignore.len(), 7);
 }
 
@@ -450,6 +450,7 @@ fn rules_of_one_key() {
         ("sightings.withdraw_at", "-1", "out of range"),
         ("indicator.namespace", "'misp'", "no uuid"),
         ("indicator.default_confidence", "101", "out of range"),
+        ("indicator.default_threat_type", "\" \"", "an indicator without a threat type"),
         ("indicator.identity", "'value'", "observable, attribute"),
         ("indicator.withdraw", "'remove'", "expire, revoke, delete"),
         ("expiry.renew", "true", "first_seen_by_relay"),
