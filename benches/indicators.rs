@@ -15,7 +15,7 @@ use misp_sentinel_relay::config::{self, Rules};
 use misp_sentinel_relay::convert::{self, Claim, EventFacts};
 use misp_sentinel_relay::misp::Event;
 use misp_sentinel_relay::policy::{Beside, Judge};
-use misp_sentinel_relay::stix::{Admitted, ClaimTimes, Memo, Merger};
+use misp_sentinel_relay::stix::{Admitted, ClaimTimes, Memo, Merger, Sight};
 use rustix::time::{ClockId, clock_gettime};
 use uuid::Uuid;
 
@@ -92,7 +92,7 @@ impl Way {
 }
 
 fn admitted<'a>(event: &'a EventFacts, claim: &'a Claim) -> Admitted<'a> {
-    let times = ClaimTimes::of(&claim.facts, 0, None);
+    let times = ClaimTimes::of(&claim.facts, Sight::first(i64::MAX), None);
     let (attribute, beside) = (claim.attribute, Beside::default());
     Admitted { event, attribute, claim: &claim.facts, times, beside }
 }

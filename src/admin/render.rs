@@ -7,7 +7,9 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::{EndpointStatus, RelayStatus, Status, TargetHealth};
 use crate::intake::rest::RestState;
-use crate::ledger::{ABSENT, LedgerStatus, ListsState, ResyncPhase, ResyncStatus, TargetStatus};
+use crate::ledger::{
+    ABSENT, LedgerStatus, ListsState, ResyncPhase, ResyncStatus, SetBack, TargetStatus,
+};
 
 /// The text of `status` at `now`, which ages are counted from.
 #[must_use]
@@ -219,6 +221,14 @@ impl Page {
         self.line("");
         self.line(&line);
         ledger.resync.iter().for_each(|resync| self.resync(resync));
+        if let Some(SetBack { at, by }) = ledger.clock_set_back {
+            let (at, by) =
+                (self.ago(DateTime::from_timestamp_millis(at)), by.unsigned_abs() / 1_000);
+            self.line(&format!(
+                "  Clock: this machine's went back by {} (noticed {at}); everything was compared anew since",
+                age(by)
+            ));
+        }
         if !ledger.skipped.is_empty() {
             let skipped = ledger.skipped.iter().map(|(reason, count)| format!("{count} {reason}"));
             self.line(&format!("  Skipped: {}", skipped.collect::<Vec<_>>().join(", ")));

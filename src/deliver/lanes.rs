@@ -79,6 +79,8 @@ pub(super) struct Room {
     pub bytes: usize,
     /// Nothing is in it yet.
     pub is_untouched: bool,
+    /// By which it is judged what has expired, Unix milliseconds.
+    pub now: i64,
 }
 
 /// Objects of a change among which a probe is chosen.
@@ -171,7 +173,7 @@ impl Lanes {
             if room.objects == 0 {
                 break;
             }
-            let page = self.page(ledger, turn, room.objects).await?;
+            let page = self.page(ledger, turn, &room).await?;
             // A look that passes over what was sent already is enough for once.
             let is_barren = page.found.is_empty() && page.next.is_some() && picked.is_empty();
             let (step, is_full) = take(turn, page, &mut room, &mut picked, &busy);
@@ -188,14 +190,14 @@ impl Lanes {
     pub(super) async fn probe(
         &self,
         ledger: &Ledger,
-        attempt: usize,
+        (attempt, now): (usize, i64),
         busy: impl Fn(&Pending) -> bool,
     ) -> sqlx::Result<Option<Picked>> {
         let lanes = Lane::ALL.into_iter().flat_map(|lane| self.of(lane));
         let turns: Vec<&Turn> = lanes.filter(|turn| turn.waits()).collect();
         let count = turns.len().max(1);
         for turn in turns.iter().cycle().skip(attempt % count).take(count) {
-            let (change, at) = (turn.open.change, (Ledger::now(), PROBED));
+            let (change, at) = (turn.open.change, (now, PROBED));
             let found = ledger.pending(&self.view, &self.target, change, turn.after, at).await?;
             let mut free: Vec<Pending> = found.into_iter().filter(|one| !busy(one)).collect();
             if free.is_empty() {
@@ -208,9 +210,8 @@ impl Lanes {
         Ok(None)
     }
 
-    async fn page(&self, ledger: &Ledger, turn: &Turn, limit: usize) -> sqlx::Result<Page> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let at = (Ledger::now(), limit);
+    async fn page(&self, ledger: &Ledger, turn: &Turn, room: &Room) -> sqlx::Result<Page> {
+        let at = (room.now, i64::try_from(room.objects).unwrap_or(i64::MAX));
         ledger.page(&self.view, &self.target, turn.open.change, turn.after, at).await
     }
 
@@ -275,6 +276,7 @@ impl Lanes {
     pub(super) async fn close_finished(
         &mut self,
         ledger: &Ledger,
+        now: i64,
     ) -> sqlx::Result<Vec<OpenChange>> {
         let in_flight = &self.in_flight;
         let mut closed = Vec::new();
@@ -291,7 +293,6 @@ impl Lanes {
             let (over, again): (Vec<Turn>, Vec<Turn>) =
                 over.into_iter().partition(|turn| turn.open.change != 0 || turn.clean);
             let asked: Vec<&OpenChange> = over.iter().map(|turn| &turn.open).collect();
-            let now = Ledger::now();
             let gone = match ledger.close_changes(&self.view, &self.target, &asked, now).await {
                 Ok(gone) => gone,
                 Err(error) => {
@@ -343,6 +344,7 @@ fn take(
             objects: room.objects.saturating_sub(1),
             bytes: room.bytes.saturating_sub(size),
             is_untouched: false,
+            now: room.now,
         };
         picked.push(Picked { pending, lane, change });
     }

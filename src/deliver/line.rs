@@ -6,12 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use uuid::Uuid;
 
+use super::clock::Clock;
 use super::halving::{Halving, Record};
 use super::health::Health;
 use super::lanes::{Lanes, Picked, Progress, Room};
 use super::upload;
 use crate::config::{Api, Limits, Target};
-use crate::ledger::{Lane, Ledger, Pending};
+use crate::ledger::{Lane, Ledger, Moment, OpenChange, Pending};
 use crate::stix::Identity;
 
 /// Failures in a row after which an unreachable target counts as degraded.
@@ -58,6 +59,8 @@ pub(super) struct Line {
     busy: HashSet<Uuid>,
     pub in_flight: usize,
     pub health: Health,
+    /// What time it is there.
+    pub clock: Clock,
     /// `identity = "attribute"`: withdrawals are settled before anything else is sent, since an old
     /// and a new pattern can share an id.
     pub withdrawals_first: bool,
@@ -98,7 +101,23 @@ impl Line {
             busy: HashSet::new(),
             in_flight: 0,
             health,
+            clock: Clock::default(),
             withdrawals_first: target.identity == Identity::Attribute,
+        }
+    }
+
+    /// The time by which it is judged what has expired, Unix milliseconds: a clock of ours that is ahead
+    /// must not keep anything back that still counts there.
+    pub(super) fn now(&self) -> i64 {
+        self.clock.earlier(Ledger::now(), Instant::now())
+    }
+
+    /// The moment of a sending.
+    pub(super) fn moment(&self) -> Moment {
+        let now = Ledger::now();
+        match self.clock.there(Instant::now()) {
+            Some(there) => Moment::at_target(now, there),
+            None => Moment::by_our_clock(now),
         }
     }
 
@@ -146,9 +165,10 @@ impl Line {
 
     /// The part of the search that is to be sent next.
     async fn part(&mut self, ledger: &Ledger) -> sqlx::Result<Option<Batch>> {
+        let now = self.now();
         let Some(part) = self.halving.part() else { return Ok(None) };
         let objects: Vec<Uuid> = part.iter().map(|record| record.object).collect();
-        let mut found = ledger.pending_of(&self.name, &objects, Ledger::now()).await?;
+        let mut found = ledger.pending_of(&self.name, &objects, now).await?;
         found.retain(|one| part.contains(&Record { object: one.object, version: one.version }));
         if found.is_empty() {
             // All of it was altered since: there is nothing left to search in.
@@ -171,7 +191,8 @@ impl Line {
         if self.probing {
             let attempt = self.probes;
             self.probes = self.probes.wrapping_add(1);
-            let probe = self.lanes.probe(ledger, attempt, |one| self.is_busy(one)).await?;
+            let probe =
+                self.lanes.probe(ledger, (attempt, self.now()), |one| self.is_busy(one)).await?;
             if let Some(probe) = probe {
                 let progress = Progress::default();
                 return Ok(Batch {
@@ -213,6 +234,15 @@ impl Line {
     pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
         let blocked = self.blocked_until.filter(|until| *until > now);
         blocked.or_else(|| self.resting.values().min().copied())
+    }
+
+    /// Takes changes that are wholly picked and answered off the queue; returns them.
+    pub(super) async fn close_finished(
+        &mut self,
+        ledger: &Ledger,
+    ) -> sqlx::Result<Vec<OpenChange>> {
+        let now = self.now();
+        self.lanes.close_finished(ledger, now).await
     }
 
     /// A batch leaves.

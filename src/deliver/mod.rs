@@ -4,6 +4,7 @@
 //! around it know one thing each.
 
 mod build;
+mod clock;
 mod guest;
 mod halving;
 mod health;

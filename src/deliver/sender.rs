@@ -12,6 +12,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
+use super::clock;
 use super::lanes::{Picked, Room};
 use super::line::{Batch, Line, Way};
 use super::outcome::{Asked, Outcome};
@@ -61,6 +62,8 @@ pub(super) struct Answer {
     pub picked: Vec<Picked>,
     pub sending: Vec<Sending>,
     pub took: Duration,
+    /// What time it was at the target, Unix milliseconds, where the answer tells.
+    pub date: Option<i64>,
     /// The sender's count when it was sent.
     pub renewals: u64,
     /// A part of the search for a bad record.
@@ -253,7 +256,7 @@ impl Sender {
     async fn batch_of(&mut self, line: usize) -> sqlx::Result<Option<Batch>> {
         let Some(line) = self.lines.get_mut(line) else { return Ok(None) };
         let Limits { max_objects: objects, max_bytes: bytes, .. } = line.limits;
-        let room = Room { objects, bytes, is_untouched: true };
+        let room = Room { objects, bytes, is_untouched: true, now: line.now() };
         let batch = line.pick(&self.ledger, room).await?;
         if batch.picked.is_empty() {
             line.lanes.advance(batch.progress);
@@ -281,7 +284,7 @@ impl Sender {
         self.first = index + 1;
         let Some(line) = self.lines.get_mut(index) else { return Ok(()) };
         let pending: Vec<_> = batch.picked.iter().map(|one| one.pending.clone()).collect();
-        let sending = self.ledger.mark_sending(&line.name, &pending, Ledger::now()).await?;
+        let sending = self.ledger.mark_sending(&line.name, &pending, line.moment()).await?;
         let is_part = batch.is_part;
         let picked = line.sent(batch);
         if sending.is_empty() {
@@ -298,20 +301,29 @@ impl Sender {
         let (way, renewals) = (line.way.clone(), self.renewals);
         let started = Instant::now();
         self.in_flight.push(Box::pin(async move {
-            let outcome = reach(way, token, body, asked).await;
+            let (outcome, date) = reach(way, token, body, asked).await;
             let took = started.elapsed();
-            (Answer { line: index, picked, sending, took, renewals, is_part }, outcome)
+            (Answer { line: index, picked, sending, took, date, renewals, is_part }, outcome)
         }));
         Ok(())
     }
 }
 
-/// One request.
-async fn reach(way: Way, token: Option<Secret>, body: axum::body::Bytes, asked: Asked) -> Outcome {
+/// One request: what became of it, and what time it was at the target.
+async fn reach(
+    way: Way,
+    token: Option<Secret>,
+    body: axum::body::Bytes,
+    asked: Asked,
+) -> (Outcome, Option<i64>) {
     match (way, token) {
-        (Way::Upload(client), Some(token)) => Outcome::of(&client.send(&token, body).await, asked),
-        (Way::File(path), _) => write_down(&path, &body).await,
-        (Way::Upload(_), None) => Outcome::Unauthorized { why: "no credential".into() },
+        (Way::Upload(client), Some(token)) => {
+            let answer = client.send(&token, body).await;
+            let date = answer.as_ref().ok().and_then(|reply| clock::date(reply.date.as_deref()));
+            (Outcome::of(&answer, asked), date)
+        }
+        (Way::File(path), _) => (write_down(&path, &body).await, None),
+        (Way::Upload(_), None) => (Outcome::Unauthorized { why: "no credential".into() }, None),
     }
 }
 

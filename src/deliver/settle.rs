@@ -36,10 +36,12 @@ impl Sender {
     }
 
     async fn settle_outcome(&mut self, answer: &Answer, outcome: Outcome) -> sqlx::Result<()> {
-        if let Some(line) = self.lines.get(answer.line) {
+        if let Some(line) = self.lines.get_mut(answer.line) {
+            line.clock.hear(answer.date, Instant::now());
             metrics::request(&line.name, outcome.word(), answer.took);
         }
-        let settled = matches!(outcome, Outcome::Accepted { .. });
+        let is_early = answer.sending.iter().any(|one| is_early(one, answer));
+        let settled = matches!(outcome, Outcome::Accepted { .. }) && !is_early;
         let next = match outcome {
             Outcome::Accepted { rejected, stray } => {
                 self.accepted(answer, rejected, &stray).await?
@@ -93,15 +95,25 @@ impl Sender {
         let refusals: Vec<(Uuid, String)> =
             named.iter().map(|(one, words)| (one.object, words.clone())).collect();
         let is_refused = |object: Uuid| refusals.iter().any(|(refused, _)| *refused == object);
-        let taken: Vec<Uuid> = answer
-            .sending
-            .iter()
-            .map(|one| one.object)
-            .filter(|object| !is_refused(*object))
-            .collect();
-        let settlements = [Settlement::Accepted(&taken), Settlement::Rejected(&refusals)];
+        let good = answer.sending.iter().filter(|one| !is_refused(one.object));
+        let (early, taken): (Vec<&Sending>, Vec<&Sending>) =
+            good.partition(|one| is_early(one, answer));
+        let of = |some: &[&Sending]| some.iter().map(|one| one.object).collect::<Vec<_>>();
+        let (early, taken) = (of(&early), of(&taken));
+        let settlements = [
+            Settlement::Accepted(&taken),
+            Settlement::NotOver(&early),
+            Settlement::Rejected(&refusals),
+        ];
         self.store(answer, &settlements).await?;
         let Some(line) = self.lines.get_mut(answer.line) else { return Ok(Next::Nothing) };
+        if !early.is_empty() {
+            tracing::warn!(
+                target_name = line.name,
+                withdrawals = early.len(),
+                "this machine's clock is ahead of Sentinel's: these withdrawals would end only later, so they are sent again by Sentinel's clock; synchronise the clocks"
+            );
+        }
         for words in stray {
             tracing::warn!(
                 target_name = line.name,
@@ -282,12 +294,17 @@ impl Sender {
     /// Takes changes off the queues of which nothing is left, and tells how long each took.
     pub(super) async fn close_finished(&mut self) -> sqlx::Result<()> {
         for line in &mut self.lines {
-            for closed in line.lanes.close_finished(&self.ledger).await? {
+            for closed in line.close_finished(&self.ledger).await? {
                 tell_closed(&line.name, &closed);
             }
         }
         Ok(())
     }
+}
+
+/// Whether a withdrawal ends only later by the clock of the target that has taken it.
+fn is_early(sending: &Sending, answer: &Answer) -> bool {
+    sending.ended_at.zip(answer.date).is_some_and(|(end, now)| end > now)
 }
 
 fn tell_accepted(target: &str, answer: &Answer, taken: &[Uuid]) {

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::sandbox::{Held, Sandbox};
@@ -12,7 +11,7 @@ use crate::sandbox::{Held, Sandbox};
 /// What a look into the sandbox finds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Found {
-    /// Patterns that Sentinel would match now.
+    /// Patterns that Sentinel would still match.
     pub live: BTreeSet<String>,
     /// Indicators that were withdrawn.
     pub withdrawn: usize,
@@ -29,16 +28,13 @@ pub(super) struct Found {
 pub(super) fn look(sandbox: &Sandbox) -> Found {
     let uploads = sandbox.requests();
     let workspace = sandbox.settings().workspaces.first().copied().unwrap_or_default();
-    let held = sandbox.objects(workspace);
-    let now = Utc::now();
-    let patterns: BTreeSet<&str> = held.iter().map(pattern).collect();
-    let live: BTreeSet<String> = held
-        .iter()
-        .filter(|held| is_live(held, now))
-        .map(|held| pattern(held).to_owned())
-        .collect();
+    let held = sandbox.lives(workspace);
+    let patterns: BTreeSet<&str> = held.iter().map(|(held, _)| pattern(held)).collect();
+    let (over, others): (Vec<_>, Vec<_>) = held.iter().partition(|(_, life)| life.is_over());
+    let live: BTreeSet<String> =
+        others.into_iter().map(|(held, _)| pattern(held).to_owned()).collect();
     Found {
-        withdrawn: held.iter().filter(|held| !is_live(held, now)).count(),
+        withdrawn: over.len(),
         duplicates: held.len() - patterns.len(),
         live,
         accepted: uploads.iter().map(|upload| upload.accepted).sum(),
@@ -49,13 +45,6 @@ pub(super) fn look(sandbox: &Sandbox) -> Found {
 
 fn pattern(held: &Held) -> &str {
     held.json.get("pattern").and_then(Value::as_str).unwrap_or_default()
-}
-
-fn is_live(held: &Held, now: DateTime<Utc>) -> bool {
-    let revoked = held.json.get("revoked").and_then(Value::as_bool).unwrap_or_default();
-    let until = held.json.get("valid_until").and_then(Value::as_str).unwrap_or_default();
-    let until = DateTime::parse_from_rfc3339(until);
-    !revoked && until.is_ok_and(|until| until > now)
 }
 
 /// What must be found.

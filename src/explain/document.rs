@@ -8,7 +8,7 @@ use super::{Claimed, EventOf, Indicated, MAX_OTHERS, Other, Seen, Story, Why};
 use crate::convert::{self, Claim, EventFacts, Reason, Since, Tag};
 use crate::misp::{self, Attribute, Event, Malformed, Object, Sighting};
 use crate::policy::{Beside, Judge};
-use crate::stix::{self, Admitted, ClaimTimes, Memo, Merger};
+use crate::stix::{self, Admitted, ClaimTimes, Memo, Merger, Sight};
 
 /// One policy, and how what it admits is merged.
 #[derive(Debug, Clone, Copy)]
@@ -163,7 +163,7 @@ impl Told {
                 let beside = self.beside(*of, claims, rules);
                 rules.judge.admit(event, claim, &first.observable, &beside).ok()?;
                 let expires_at = misp::expires_at(self.sightings(*of));
-                let times = ClaimTimes::of(claim, rules.now, expires_at);
+                let times = ClaimTimes::of(claim, Sight::first(rules.now), expires_at);
                 let times = times.until(rules.judge.counts_until(claim));
                 Some(Admitted { event, attribute, claim, times, beside })
             })

@@ -12,7 +12,7 @@ use super::{Views, Writing, push_uuids};
 use crate::convert::{ClaimFacts, EventFacts};
 use crate::misp::Decay;
 use crate::policy::Beside;
-use crate::stix::{ClaimTimes, Observable};
+use crate::stix::{ClaimTimes, Observable, Sight};
 
 /// A stored claim.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub(super) struct ClaimRow {
     pub path: String,
     pub value: String,
     claimed_at: i64,
+    heard_at: i64,
     expires_at: Option<i64>,
     suppressed: bool,
     false_positives: u32,
@@ -52,7 +53,8 @@ impl ClaimRow {
     }
 
     pub(super) fn times(&self, facts: &ClaimFacts) -> ClaimTimes {
-        ClaimTimes::of(facts, self.claimed_at, self.expires_at)
+        let Self { claimed_at, heard_at, expires_at, .. } = *self;
+        ClaimTimes::of(facts, Sight { claimed_at, heard_at }, expires_at)
     }
 }
 
@@ -63,7 +65,7 @@ pub(super) async fn claims_of(
     views: &Views,
 ) -> sqlx::Result<Vec<Claimed>> {
     let mut query = QueryBuilder::<Sqlite>::new(format!(
-        "SELECT source, event, attribute, part, object, path, value, claimed_at, facts,
+        "SELECT source, event, attribute, part, object, path, value, claimed_at, heard_at, facts,
              EXISTS (SELECT 1 FROM suppressed_spellings s WHERE s.spelling = lower(claims.value))
                  AS suppressed,
              {EXPIRES_AT} AS expires_at, {FALSE_POSITIVES} AS false_positives,

@@ -182,7 +182,8 @@ pub(super) fn row(claim: Claim, change: &Change<'_>) -> sqlx::Result<Row> {
     Ok(Row { claim, object, digest, facts })
 }
 
-/// `claimed_at` outlives the publication while the observable stays.
+/// `claimed_at` outlives the publication while the observable stays, `heard_at` while MISP's timestamp
+/// does.
 pub(super) async fn write(
     tx: &mut Writing,
     source: &str,
@@ -192,7 +193,7 @@ pub(super) async fn write(
 ) -> sqlx::Result<()> {
     let mut query = QueryBuilder::<Sqlite>::new(
         "INSERT INTO claims (source, event, attribute, part, object, attribute_id, misp_object,
-         path, value, timestamp, claimed_at, digest, facts) ",
+         path, value, timestamp, claimed_at, heard_at, digest, facts) ",
     );
     query.push_values(rows, |mut values, row| {
         let facts = &row.claim.facts;
@@ -208,6 +209,7 @@ pub(super) async fn write(
             .push_bind(row.claim.observable.value.as_str())
             .push_bind(facts.timestamp)
             .push_bind(now)
+            .push_bind(now)
             .push_bind(row.digest)
             .push_bind(row.facts.as_str());
     });
@@ -215,6 +217,9 @@ pub(super) async fn write(
         " ON CONFLICT (source, event, attribute, part) DO UPDATE SET
             claimed_at = CASE WHEN claims.object = excluded.object
                          THEN claims.claimed_at ELSE excluded.claimed_at END,
+            heard_at = CASE WHEN claims.object = excluded.object
+                            AND claims.timestamp = excluded.timestamp
+                       THEN claims.heard_at ELSE excluded.heard_at END,
             object = excluded.object, attribute_id = excluded.attribute_id,
             misp_object = excluded.misp_object, path = excluded.path, value = excluded.value,
             timestamp = excluded.timestamp, digest = excluded.digest, facts = excluded.facts",

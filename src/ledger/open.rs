@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::{Ledger, rekey};
 use crate::config::LedgerConfig;
 
-const MIGRATIONS: [(i64, &str, &str); 9] = [
+const MIGRATIONS: [(i64, &str, &str); 10] = [
     (1, "ledger", include_str!("migrations/0001_ledger.sql")),
     (2, "rest", include_str!("migrations/0002_rest.sql")),
     (3, "care", include_str!("migrations/0003_care.sql")),
@@ -27,6 +27,7 @@ const MIGRATIONS: [(i64, &str, &str); 9] = [
     (8, "decay", include_str!("migrations/0008_decay.sql")),
     (9, "identity", include_str!("migrations/0009_identity.sql")),
     (11, "deletion", include_str!("migrations/0011_deletion.sql")),
+    (12, "clocks", include_str!("migrations/0012_clocks.sql")),
 ];
 
 /// Pages that SQLite keeps in memory, KiB: the writer's, and each reader's.

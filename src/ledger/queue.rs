@@ -5,7 +5,7 @@
 use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite};
 use uuid::Uuid;
 
-use super::{Lane, Ledger, push_uuids};
+use super::{Lane, Ledger, clock, push_uuids};
 
 /// A change that a target has not fully taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,6 +230,8 @@ impl Ledger {
         }
         let mut gone = Vec::with_capacity(done.len());
         let mut tx = self.begin().await?;
+        // Should this time turn out to be wrong, what had expired by it is looked at again.
+        clock::note(&mut tx, now).await?;
         for open in done {
             let deleted = sqlx::query(
                 "DELETE FROM queue

@@ -5,6 +5,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::Ledger;
+use super::clock::LONGEST_WAIT;
 use super::writer::millis;
 use crate::config::Rest;
 
@@ -82,7 +83,8 @@ impl Asking {
     }
 }
 
-/// Asks for a read. An earlier asking keeps what is stricter of both.
+/// Asks for a read. An earlier asking keeps what is stricter of both, unless it is of a clock that was
+/// ahead.
 pub(super) async fn ask(
     connection: &mut SqliteConnection,
     (source, event): (&str, Uuid),
@@ -96,9 +98,12 @@ pub(super) async fn ask(
              asked = reads.asked + 1, attempts = 0,
              lane = CASE WHEN excluded.lane < reads.lane THEN excluded.lane ELSE reads.lane END,
              confirm = reads.confirm OR excluded.confirm,
-             not_before = CASE WHEN NOT $5 THEN reads.not_before
-                          WHEN excluded.due_at < reads.asked_at + $8 THEN excluded.due_at
+             not_before = CASE WHEN NOT $5 AND reads.not_before > $6 + $9 THEN $6
+                          WHEN NOT $5 THEN reads.not_before
+                          WHEN excluded.due_at < reads.asked_at + $8 OR reads.asked_at > $6
+                          THEN excluded.due_at
                           ELSE reads.asked_at + $8 END,
+             asked_at = CASE WHEN reads.asked_at > $6 THEN $6 ELSE reads.asked_at END,
              due_at = CASE WHEN excluded.due_at < reads.due_at THEN excluded.due_at
                       ELSE reads.due_at END",
     )
@@ -110,6 +115,7 @@ pub(super) async fn ask(
     .bind(now)
     .bind(asking.confirm)
     .bind(asking.publication.unwrap_or_default())
+    .bind(LONGEST_WAIT)
     .execute(connection)
     .await?;
     Ok(())
@@ -280,6 +286,10 @@ impl Ledger {
                   lane = CASE WHEN excluded.lane < reads.lane THEN excluded.lane
                          ELSE reads.lane END,
                   resync = reads.resync OR excluded.resync,
+                  due_at = CASE WHEN reads.due_at > excluded.due_at + 3600000
+                           THEN excluded.due_at ELSE reads.due_at END,
+                  not_before = CASE WHEN reads.not_before > excluded.due_at + 3600000
+                               THEN excluded.due_at ELSE reads.not_before END,
                   weight = CASE WHEN excluded.weight > reads.weight THEN excluded.weight
                            ELSE reads.weight END",
             );

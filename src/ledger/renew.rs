@@ -9,7 +9,7 @@ use super::sightings::EXPIRES_AT;
 use super::wanted::{decode, refresh};
 use super::{Lane, Ledger, Views};
 use crate::convert::ClaimFacts;
-use crate::stix::{ClaimTimes, Observable};
+use crate::stix::{ClaimTimes, Observable, Sight};
 
 /// Claims looked at in a step.
 const STEP: i64 = 2_500;
@@ -22,6 +22,7 @@ struct Row {
     path: String,
     value: String,
     claimed_at: i64,
+    heard_at: i64,
     expires_at: Option<i64>,
     facts: String,
 }
@@ -29,7 +30,8 @@ struct Row {
 impl Row {
     fn renewed(&self, views: &Views, now: i64) -> sqlx::Result<i64> {
         let facts: ClaimFacts = decode(&self.facts)?;
-        let times = ClaimTimes::of(&facts, self.claimed_at, self.expires_at);
+        let Self { claimed_at, heard_at, expires_at, .. } = *self;
+        let times = ClaimTimes::of(&facts, Sight { claimed_at, heard_at }, expires_at);
         let observable = Observable { path: self.path.clone().into(), value: self.value.clone() };
         Ok(views.expiry().renewed(&times, &observable, now))
     }
@@ -48,7 +50,8 @@ impl Ledger {
         now: i64,
     ) -> sqlx::Result<(Option<ClaimKey>, u64)> {
         let place = after.unwrap_or_else(ClaimKey::least);
-        let columns = format!("object, path, value, claimed_at, facts, {EXPIRES_AT} AS expires_at");
+        let columns =
+            format!("object, path, value, claimed_at, heard_at, facts, {EXPIRES_AT} AS expires_at");
         let rows: Vec<Row> = behind(&self.readers, &place, &columns, STEP).await?;
         let next = rows.last().map(|row| row.key.clone());
         let next = next.filter(|_| i64::try_from(rows.len()).is_ok_and(|rows| rows >= STEP));

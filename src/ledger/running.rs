@@ -22,6 +22,8 @@ impl Ledger {
         let before = setting(&mut tx, RUNNING).await?;
         tx.commit().await?;
         if let Some(since) = before.and_then(|since| since.parse::<i64>().ok()) {
+            // A clock that was ahead is right again.
+            let since = since.min(now);
             let at = SystemTime::UNIX_EPOCH
                 + Duration::from_millis(u64::try_from(since).unwrap_or_default());
             let gap = Gap {

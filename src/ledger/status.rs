@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::wanted::decode;
-use super::{Lane, Ledger, Resync, ResyncCount, Room};
+use super::{Lane, Ledger, Resync, ResyncCount, Room, SetBack};
 use crate::notice::Gap;
 
 /// Figures of the ledger, for `status` and metrics.
@@ -40,6 +40,9 @@ pub struct LedgerStatus {
     #[serde(default)]
     pub resync: Option<ResyncStatus>,
     pub gaps: Vec<GapStatus>,
+    /// When this machine's clock last went back.
+    #[serde(default)]
+    pub clock_set_back: Option<SetBack>,
     pub targets: Vec<TargetStatus>,
     /// On disk.
     #[serde(default)]
@@ -132,6 +135,7 @@ impl Ledger {
             suppressed: self.count("SELECT count(*) FROM suppressed").await?,
             resync: self.resync_status().await?,
             gaps: self.gaps().await?,
+            clock_set_back: self.last_set_back().await?,
             targets,
             room: self.room().await?,
         })

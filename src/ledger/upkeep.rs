@@ -19,6 +19,8 @@ pub struct Upkeep {
     remember: Duration,
     /// For how long withdrawals by inference count.
     inferred: Duration,
+    /// The source that can be read again; `None` without a key for MISP's REST API.
+    source: Option<String>,
     /// How far the walk over the claims has come.
     claims: Option<ClaimKey>,
     /// The same over the withdrawn objects of each view.
@@ -35,6 +37,7 @@ impl Upkeep {
             confirm_within: settings.confirm_within,
             remember: settings.tombstones,
             inferred: settings.tombstones.max(guard),
+            source: settings.rest.is_some().then(|| settings.source.clone()),
             claims: None,
             withdrawn: HashMap::new(),
             sightings: 0,
@@ -47,8 +50,23 @@ impl Upkeep {
     /// # Errors
     /// Whatever SQLite says.
     pub async fn step(&mut self, ledger: &Ledger, views: &Views, now: i64) -> sqlx::Result<bool> {
-        let ago = |age| now.saturating_sub(millis(age));
+        let may_forget = ledger.follow_clock(views, self.source.as_deref(), now).await?;
         ledger.note_running(now).await?;
+        let mut changed = if may_forget { self.forget(ledger, views, now).await? } else { 0 };
+        if views.expiry().renews() {
+            let (next, renewed) = ledger.renew(views, self.claims.take(), now).await?;
+            self.claims = next;
+            changed += renewed;
+            if renewed > 0 {
+                tracing::info!(claims = renewed, "claims are at half of their life: renewed");
+            }
+        }
+        Ok(ledger.give_some_back().await? || changed > 0)
+    }
+
+    /// What is over by its age; how much of it there was.
+    async fn forget(&mut self, ledger: &Ledger, views: &Views, now: i64) -> sqlx::Result<u64> {
+        let ago = |age| now.saturating_sub(millis(age));
         let unconfirmed = ledger.drop_unconfirmed(ago(self.confirm_within)).await?;
         if unconfirmed > 0 {
             tracing::warn!(
@@ -60,17 +78,7 @@ impl Upkeep {
         changed += self.forget_withdrawn(ledger, ago(self.remember)).await?;
         let (next, forgotten) = ledger.forget_sightings(self.sightings, ago(self.remember)).await?;
         self.sightings = next;
-        changed += forgotten;
-        changed += end_suppressions(ledger, views, now).await?;
-        if views.expiry().renews() {
-            let (next, renewed) = ledger.renew(views, self.claims.take(), now).await?;
-            self.claims = next;
-            changed += renewed;
-            if renewed > 0 {
-                tracing::info!(claims = renewed, "claims are at half of their life: renewed");
-            }
-        }
-        Ok(ledger.give_some_back().await? || changed > 0)
+        Ok(changed + forgotten + end_suppressions(ledger, views, now).await?)
     }
 
     async fn forget_withdrawn(&mut self, ledger: &Ledger, before: i64) -> sqlx::Result<u64> {

@@ -12,7 +12,7 @@ use crate::convert::{self, Claim, ClaimFacts, EventFacts, Reason};
 use crate::misp::{self, Attribute, Event};
 use crate::policy::{Beside, Judge};
 use crate::stix::{
-    Admitted, ClaimTimes, ContextObject, Indicator, Memo, Merger, Needed, Observable,
+    Admitted, ClaimTimes, ContextObject, Indicator, Memo, Merger, Needed, Observable, Sight,
 };
 
 /// All that is kept of a document until its last event is read, since any event may claim what
@@ -189,7 +189,7 @@ impl<'d> Gathered<'d> {
             .iter()
             .filter_map(|claim| {
                 let Seen { beside, expires_at } = claim.seen.clone();
-                let times = ClaimTimes::of(&claim.facts, self.now, expires_at)
+                let times = ClaimTimes::of(&claim.facts, Sight::first(self.now), expires_at)
                     .until(self.judge.counts_until(&claim.facts));
                 let event = self.events.get(claim.event)?;
                 let (attribute, claim) = (claim.attribute, &claim.facts);

@@ -14,10 +14,14 @@ use super::{LookError, NothingToAsk, Place, Readback};
 use crate::azure::manage::{Condition, Found};
 use crate::deliver::GuestError;
 use crate::ledger::Ledger;
-use crate::stix::{revoked, withdrawn};
+use crate::stix::Ending;
 use crate::verify::{self, Cleaning, Line, kind_of, lives};
 
 const KIND: &str = "indicator";
+
+/// What is cleaned up ended so long ago: nobody follows up whether it is over by Sentinel's clock, and
+/// ours may be ahead of it. Milliseconds.
+const EARLIER: i64 = 86_400_000;
 
 /// Ids looked up at a time.
 const AT_ONCE: usize = 50;
@@ -148,10 +152,14 @@ impl Work<'_> {
     fn ending(&self, found: &Found) -> String {
         let one = stray(found, (Uuid::nil(), Uuid::nil()), None);
         let now = Ledger::now();
-        match self.cleanup.revoke {
-            true => revoked(&one.body, one.valid_until, one.created, now),
-            false => withdrawn(&one.body, one.valid_from, now, one.created),
-        }
+        let ending = Ending {
+            body: &one.body,
+            valid_from: one.valid_from,
+            at: now.saturating_sub(EARLIER),
+            confidence: None,
+            revoked: self.cleanup.revoke,
+        };
+        ending.json(one.created.min(now), now)
     }
 
     async fn send(&mut self, objects: Vec<String>) -> Result<(), CleanupError> {

@@ -40,11 +40,12 @@ pub struct Heads {
     client: Client,
     query: Map<String, Value>,
     listing: Listing,
+    date: Option<i64>,
 }
 
 impl Heads {
     pub(super) fn new(client: Client, query: Map<String, Value>) -> Self {
-        Self { client, query, listing: Listing::default() }
+        Self { client, query, listing: Listing::default(), date: None }
     }
 
     /// The next page, in the order of MISP's ids; `None` after the last.
@@ -55,6 +56,7 @@ impl Heads {
     pub async fn next(&mut self) -> Result<Option<HeadsPage>, RestError> {
         while !self.listing.has_ended() {
             let (window, mut page, total) = self.fetch().await?;
+            self.date = page.date.or(self.date);
             let ids: Vec<i64> = page.heads.iter().map(|head| head.id).collect();
             let taken = self.listing.take(&window, &ids, total);
             let known = taken.map_err(|why| RestError::Unstable { why: why.0 })?;
@@ -64,6 +66,12 @@ impl Heads {
             }
         }
         Ok(None)
+    }
+
+    /// MISP's clock at the last page, also where it held nothing; Unix seconds.
+    #[must_use]
+    pub fn date(&self) -> Option<i64> {
+        self.date
     }
 
     /// A page that is too much for MISP is asked for again, and smaller.

@@ -8,6 +8,7 @@ mod connection;
 mod entra;
 mod fault;
 mod imds;
+mod life;
 mod manage;
 pub mod misp;
 mod page;
@@ -32,6 +33,7 @@ use axum::response::Response;
 use axum::routing::{any, get, post};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -39,6 +41,7 @@ use uuid::Uuid;
 
 pub use access::{Federated, Identity};
 pub use fault::{Fault, SignInFault};
+pub use life::Life;
 pub use manage::Managed;
 pub use settings::{Account, Settings};
 pub use state::{Held, Upload};
@@ -266,6 +269,20 @@ impl Sandbox {
         self.world.with(|state| state.ahead = seconds);
     }
 
+    /// The time by its clock, which is what Sentinel's rules call `now()`.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.world.with(|state| state.now())
+    }
+
+    /// Where each indicator of `workspace` stands now, by the condition of Sentinel's rules.
+    #[must_use]
+    pub fn lives(&self, workspace: Uuid) -> Vec<(Held, Life)> {
+        let now = self.now();
+        let objects = self.objects(workspace).into_iter();
+        objects.filter_map(|held| Life::of(&held.json, now).map(|life| (held, life))).collect()
+    }
+
     /// Takes back every fault, script, poison and rejection.
     pub fn heal(&self) {
         self.world.with(|state| state.faults = fault::Faults::default());
@@ -342,7 +359,7 @@ fn app(world: Arc<World>, connections: Connections) -> Router {
 }
 
 async fn dated(State(world): State<Arc<World>>, mut response: Response) -> Response {
-    let now = chrono::Utc::now() + chrono::TimeDelta::seconds(world.with(|state| state.ahead));
+    let now = world.with(|state| state.now());
     let date = HeaderValue::from_str(&now.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
     response.headers_mut().extend(date.ok().map(|date| (DATE, date)));
     response

@@ -9,6 +9,7 @@ use axum::response::Html;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::life::Life;
 use super::state::{self, Held, World};
 
 /// `GET /objects`: all objects of all workspaces.
@@ -39,21 +40,24 @@ fn render(state: &state::State, workspaces: &[Uuid]) -> String {
          <title>Sandbox</title><style>body{font:15px system-ui;margin:2em}table{border-collapse:\
          collapse}td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left}</style>\
          <h1>Microsoft Sentinel sandbox</h1>\
-         <table><tr><th>workspace<th>objects<th>indicators active<th>expired<th>revoked<th>writes",
+         <table><tr><th>workspace<th>objects<th>indicators live<th>not yet valid<th>revoked, not over\
+         <th>over<th>writes",
     );
     for workspace in workspaces {
         let objects = state.objects(*workspace);
-        let now = chrono::Utc::now();
-        let count =
-            |state: Life| objects.iter().filter(|held| Life::of(held, now) == Some(state)).count();
+        let now = state.now();
+        let count = |life: Life| {
+            objects.iter().filter(|held| Life::of(&held.json, now) == Some(life)).count()
+        };
         row(
             &mut page,
             &[
                 workspace.to_string(),
                 objects.len().to_string(),
-                count(Life::Active).to_string(),
-                count(Life::Expired).to_string(),
+                count(Life::Live).to_string(),
+                count(Life::NotYet).to_string(),
                 count(Life::Revoked).to_string(),
+                count(Life::Over).to_string(),
                 objects.iter().map(|held| held.writes).sum::<usize>().to_string(),
             ],
         );
@@ -86,30 +90,6 @@ fn render(state: &state::State, workspaces: &[Uuid]) -> String {
     }
     page.push_str("</table></html>");
     page
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
-    Active,
-    Expired,
-    Revoked,
-}
-
-impl Life {
-    /// `None` for what is no indicator.
-    fn of(held: &Held, now: chrono::DateTime<chrono::Utc>) -> Option<Self> {
-        let property = |name: &str| held.json.get(name);
-        if property("type")?.as_str()? != "indicator" {
-            return None;
-        }
-        if property("revoked").and_then(serde_json::Value::as_bool).unwrap_or_default() {
-            return Some(Self::Revoked);
-        }
-        let until = property("valid_until").and_then(serde_json::Value::as_str);
-        let until = until.and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
-        let over = until.is_some_and(|until| until <= now);
-        Some(if over { Self::Expired } else { Self::Active })
-    }
 }
 
 fn row(page: &mut String, cells: &[String]) {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::body::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -131,6 +132,11 @@ impl World {
 }
 
 impl State {
+    /// The time by the sandbox's clock.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        Utc::now() + TimeDelta::seconds(self.ahead)
+    }
+
     /// Notes a request, and returns its number.
     pub(super) fn arrived(&mut self, upload: Upload) -> usize {
         self.uploads.push(upload);

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
     use crate::convert::{ClaimFacts, EventFacts};
     use crate::policy::Beside;
-    use crate::stix::ClaimTimes;
+    use crate::stix::{ClaimTimes, Sight};
     use uuid::Uuid;
 
     /// The default policy, but for `change`.
@@ -78,7 +78,7 @@ mod tests {
             })
         });
         let claim = ClaimFacts { comment: comment.into(), object, ..ClaimFacts::default() };
-        let times = ClaimTimes::of(&claim, 0, None);
+        let times = ClaimTimes::of(&claim, Sight::first(0), None);
         let admitted = Admitted {
             event: &event,
             attribute: Uuid::nil(),

@@ -26,21 +26,3 @@ pub fn context(body: &str, revoked: bool, created: i64, modified: i64) -> String
     object.push_str(if revoked { ",\"revoked\":true}" } else { "}" });
     object
 }
-
-/// A withdrawal by expiry: the same object, its validity ended at `at` (at least one second after
-/// `valid_from`, since STIX wants `valid_until` to be later). It can be undone, and is safe with a
-/// lost ledger.
-#[must_use]
-pub fn withdrawn(body: &str, valid_from: i64, at: i64, created: i64) -> String {
-    live(body, at.max(valid_from.saturating_add(1_000)), created, at)
-}
-
-/// A withdrawal by revocation: the same object, `revoked`. STIX knows no way back (STIX 2.1, 3.2
-/// "Common Properties", revoked): the id is used up.
-#[must_use]
-pub fn revoked(body: &str, valid_until: i64, created: i64, modified: i64) -> String {
-    let mut object = live(body, valid_until, created, modified);
-    object.pop();
-    object.push_str(",\"revoked\":true}");
-    object
-}

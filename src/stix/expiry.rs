@@ -5,10 +5,29 @@ use crate::convert::ClaimFacts;
 
 const DAY: i64 = 86_400_000;
 
+/// When the relay saw a claim, Unix milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sight {
+    /// The claim itself, for the first time.
+    pub claimed_at: i64,
+    /// The claim with its present timestamp, for the first time.
+    pub heard_at: i64,
+}
+
+impl Sight {
+    /// Of what is seen for the first time.
+    #[must_use]
+    pub fn first(now: i64) -> Self {
+        Self { claimed_at: now, heard_at: now }
+    }
+}
+
 /// What expiry reads of a claim. Unix milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimTimes {
+    /// At the latest when it was heard.
     pub timestamp: i64,
+    /// At the latest when it was heard.
     pub first_seen: Option<i64>,
     pub last_seen: Option<i64>,
     /// When the relay first saw the claim.
@@ -21,13 +40,18 @@ pub struct ClaimTimes {
 
 impl ClaimTimes {
     /// The times of a claim's attribute, with what only the ledger knows of it.
+    ///
+    /// A timestamp or `first_seen` in the future is a mistake or comes from a clock that is ahead: it
+    /// counts as the time at which it was heard, so that the indicator is valid from then on and no
+    /// longer than it may.
     #[must_use]
-    pub fn of(facts: &ClaimFacts, claimed_at: i64, expires_at: Option<i64>) -> Self {
+    pub fn of(facts: &ClaimFacts, sight: Sight, expires_at: Option<i64>) -> Self {
+        let heard = |time: i64| time.min(sight.heard_at);
         Self {
-            timestamp: facts.timestamp.saturating_mul(1_000),
-            first_seen: facts.first_seen.map(|micros| micros / 1_000),
+            timestamp: heard(facts.timestamp.saturating_mul(1_000)),
+            first_seen: facts.first_seen.map(|micros| heard(micros / 1_000)),
             last_seen: facts.last_seen.map(|micros| micros / 1_000),
-            claimed_at,
+            claimed_at: sight.claimed_at,
             expires_at,
             counts_until: None,
         }
@@ -161,6 +185,32 @@ mod tests {
         assert_eq!(other.renewed(&TIMES, &url, 2_000 * DAY), TIMES.claimed_at);
         let ends = Expiry { last_seen_is_expiry: true, ..renewing };
         assert_eq!(ends.renewed(&TIMES, &url, 2_000 * DAY), TIMES.claimed_at);
+    }
+
+    #[test]
+    fn what_is_said_of_the_future_counts_from_when_it_was_heard() {
+        let url = Observable::new("url:value", "http://evil.example/");
+        let heard_at = 1_000 * DAY;
+        let sight = Sight { claimed_at: 10 * DAY, heard_at };
+        let (past, soon, far) = (900 * DAY, heard_at + DAY / 24, 13_000 * DAY);
+        for (timestamp, first_seen, from, until) in [
+            (past, Some(past - DAY), past - DAY, past + 50 * DAY),
+            (past, Some(soon), heard_at, past + 50 * DAY),
+            (past, Some(far), heard_at, past + 50 * DAY),
+            (soon, None, heard_at, heard_at + 50 * DAY),
+            (far, None, heard_at, heard_at + 50 * DAY),
+            (far, Some(past), past, heard_at + 50 * DAY),
+        ] {
+            let facts = ClaimFacts {
+                timestamp: timestamp / 1_000,
+                first_seen: first_seen.map(|time| time * 1_000),
+                ..ClaimFacts::default()
+            };
+            let times = ClaimTimes::of(&facts, sight, None);
+            assert_eq!(times.valid_from(), from, "{timestamp} {first_seen:?}");
+            let expiry = expiry(ExpireFrom::Timestamp);
+            assert_eq!(times.valid_until(&url, &expiry), until, "{timestamp} {first_seen:?}");
+        }
     }
 
     #[test]

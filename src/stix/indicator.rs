@@ -120,7 +120,8 @@ impl Merger {
         let valid_from = claims.iter().map(|claim| claim.times.valid_from()).min()?;
         let valid_until =
             claims.iter().map(|claim| claim.times.valid_until(observable, expiry)).max()?;
-        let valid_until = valid_until.max(valid_from.saturating_add(SHORTEST_LIFE));
+        // The end is never put off for the sake of the beginning.
+        let valid_from = valid_from.min(valid_until.saturating_sub(SHORTEST_LIFE));
         let parts = match claims {
             [one] if is_plain(one) => {
                 memo.parts(one.event, &one.claim.category, || self.parts(claims))?
@@ -429,7 +430,7 @@ mod tests {
         };
         let (stated, unstated) = (admitted(&source, &rarely, 1), admitted(&source, &silent, 2));
         assert_eq!(confidence(&[stated.clone(), unstated.clone()]), 25);
-        assert_eq!(confidence(&[unstated.clone()]), 51);
+        assert_eq!(confidence(std::slice::from_ref(&unstated)), 51);
         let doubted = Admitted {
             beside: Beside { false_positives: 1, ..Beside::default() },
             ..unstated.clone()

@@ -236,7 +236,7 @@ mod tests {
     use super::*;
     use crate::convert::{ClaimFacts, Since, Tag};
     use crate::policy::{Beside, Judge};
-    use crate::stix::ClaimTimes;
+    use crate::stix::{ClaimTimes, Sight};
 
     fn merger(context: &[ContextKind]) -> Merger {
         let none = tempfile::NamedTempFile::new().unwrap();
@@ -292,7 +292,7 @@ mod tests {
                 event,
                 attribute: Uuid::from_u128(number as u128),
                 claim,
-                times: ClaimTimes::of(claim, 0, None),
+                times: ClaimTimes::of(claim, Sight::first(0), None),
                 beside: Beside::default(),
             })
             .collect();
@@ -393,7 +393,7 @@ mod tests {
                 event: &source,
                 attribute: Uuid::nil(),
                 claim: &claim,
-                times: ClaimTimes::of(&claim, 0, None),
+                times: ClaimTimes::of(&claim, Sight::first(0), None),
                 beside: Beside::default(),
             };
             let needed = merger.needed(Uuid::nil(), &[admitted]);

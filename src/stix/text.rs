@@ -20,9 +20,9 @@ pub(super) fn clean(text: &str, longest: usize) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let shown = text.chars().filter(|sign| !is_hidden(*sign));
-    let shown = shown.map(|sign| if is_space(sign) { ' ' } else { sign });
+    let mut shown = shown.map(|sign| if is_space(sign) { ' ' } else { sign });
     let mut cleaned: String = shown.clone().take(longest).collect();
-    if shown.skip(longest).next().is_some() {
+    if shown.nth(longest).is_some() {
         cleaned.pop();
         cleaned.push('…');
     }

@@ -61,7 +61,7 @@ pub fn judge(stand: &Stand, held: Option<&Value>, (now, shown): (i64, i64)) -> V
                 properties => later(accepted_at, Verdict::Different(properties)),
             }
         }
-        (Stand::Ended { accepted_at }, Some(held)) if lives(held, now) => {
+        (Stand::Ended { accepted_at }, Some(held)) if may_match(held, now) => {
             later(accepted_at, Verdict::LeftOver)
         }
         (Stand::NeverSent, Some(held)) if lives(held, now) => Verdict::LeftOver,
@@ -74,6 +74,12 @@ pub fn judge(stand: &Stand, held: Option<&Value>, (now, shown): (i64, i64)) -> V
 pub fn lives(object: &Value, now: i64) -> bool {
     let is_revoked = object.get("revoked").and_then(Value::as_bool).unwrap_or_default();
     !is_revoked && time(object, "valid_until").is_none_or(|until| until > now)
+}
+
+/// Whether a rule can match an object. One of them does not ask whether an indicator is revoked, so its
+/// validity must be over as well.
+fn may_match(object: &Value, now: i64) -> bool {
+    lives(object, now) || time(object, "valid_until").is_some_and(|until| until > now)
 }
 
 /// A time of an object, Unix milliseconds.
@@ -126,6 +132,9 @@ mod tests {
             assert_eq!(judged(&Stand::Ended { accepted_at: 0 }, Some(held)), Verdict::Same);
             assert_eq!(judged(&Stand::NeverSent, Some(held)), Verdict::Same);
         }
+        let matched = json!({"revoked": true, "valid_until": "2100-01-01T00:00:00Z"});
+        let ended = Stand::Ended { accepted_at: 0 };
+        assert_eq!(judged(&ended, Some(&matched)), Verdict::LeftOver, "a rule ignores revoked");
         assert_eq!(judged(&Stand::NeverSent, Some(&json!({}))), Verdict::LeftOver);
         assert_eq!(judged(&Stand::Expired, None), Verdict::Same);
         assert_eq!(judged(&Stand::Ended { accepted_at: 0 }, None), Verdict::Same);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use misp_sentinel_relay::admin::control::{self, Request, Response};
 use misp_sentinel_relay::admin::{EndpointStatus, Overview, Status, TargetHealth, commands, http};
-use misp_sentinel_relay::ledger::{Lane, Ledger, Settlement};
+use misp_sentinel_relay::ledger::{Lane, Ledger, Moment, Settlement};
 use misp_sentinel_relay::notice::What;
 use misp_sentinel_relay::readback::Readback;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -165,7 +165,7 @@ async fn reject_one(relay: &Relay) {
         }
     }
     picked.truncate(1);
-    let sent = ledger.mark_sending(TARGET, &picked, now).await.unwrap();
+    let sent = ledger.mark_sending(TARGET, &picked, Moment::by_our_clock(now)).await.unwrap();
     let rejected = [(sent[0].object, "Invalid pattern".to_owned())];
     ledger.settle(TARGET, &[Settlement::Rejected(&rejected)], now, now).await.unwrap();
     assert_eq!(ledger.status().await.unwrap().targets[0].rejected, 1);

@@ -49,7 +49,7 @@ async fn scene(count: u128, settings: &[(&str, &str)]) -> Scene {
     let (mut over, mut revoked) =
         (object(9_001, "[url:value = 'o']"), object(9_002, "[url:value = 'r']"));
     over["valid_until"] = json!("2026-02-01T00:00:00Z");
-    revoked["revoked"] = json!(true);
+    (revoked["revoked"], revoked["valid_until"]) = (json!(true), over["valid_until"].clone());
     put(OTHER, over);
     put(OTHER, revoked);
     scene

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::ledger::{Deletion, Ledger, Settlement};
+use misp_sentinel_relay::ledger::{Deletion, Ledger, Moment, Settlement};
 use misp_sentinel_relay::sandbox::Fault;
 
 use super::support::ledger::{Relay, TARGET, VIEW};
@@ -147,7 +147,8 @@ async fn what_was_accepted_beside_a_deletion_is_sent_once_more() {
     let now = Ledger::now();
     let accept = async |at: i64| {
         let pending = relay.ledger.pending(VIEW, TARGET, 0, None, (at, 10)).await.unwrap();
-        let sent = relay.ledger.mark_sending(TARGET, &pending, at).await.unwrap();
+        let sent =
+            relay.ledger.mark_sending(TARGET, &pending, Moment::by_our_clock(at)).await.unwrap();
         let objects: Vec<_> = sent.iter().map(|one| one.object).collect();
         let accepted = [Settlement::Accepted(&objects)];
         relay.ledger.settle(TARGET, &accepted, at, at + 500).await.unwrap();
@@ -180,7 +181,7 @@ async fn what_was_accepted_beside_a_deletion_is_sent_once_more() {
     assert!(relay.ledger.begin_deletion(TARGET, one.object).await.unwrap());
     relay.hear(&publication(then() + 4, &["a.example"])).await;
     let pending = relay.ledger.pending(VIEW, TARGET, 0, None, (now + 601, 10)).await.unwrap();
-    relay.ledger.mark_sending(TARGET, &pending, now + 601).await.unwrap();
+    relay.ledger.mark_sending(TARGET, &pending, Moment::by_our_clock(now + 601)).await.unwrap();
     relay.ledger.end_deletion(TARGET, &one, later, now + 602).await.unwrap();
     let accepted = [Settlement::Accepted(&[one.object])];
     relay.ledger.settle(TARGET, &accepted, now + 603, now + 1_100).await.unwrap();

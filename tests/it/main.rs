@@ -16,6 +16,8 @@ mod cleanup;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod context;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use misp_sentinel_relay::ledger::{Ledger, Pending, Sending, Settlement};
+use misp_sentinel_relay::ledger::{Ledger, Moment, Pending, Sending, Settlement};
 use misp_sentinel_relay::sandbox::Fault;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -107,8 +107,14 @@ async fn an_observable_that_returns_gets_another_id_each_time_also_across_kills(
         let (mut live, mut revoked) = (pair[0].clone(), pair.last().unwrap().clone());
         assert_eq!(revoked.as_object_mut().unwrap().remove("revoked"), Some(Value::Bool(true)));
         assert!(revoked["modified"].as_str() > live["modified"].as_str());
+        assert!(
+            revoked["valid_until"].as_str() < live["valid_until"].as_str(),
+            "a rule asks only that"
+        );
         for object in [&mut live, &mut revoked] {
-            object.as_object_mut().unwrap().remove("modified");
+            for member in ["modified", "valid_until"] {
+                object.as_object_mut().unwrap().remove(member);
+            }
         }
         assert_eq!(live, revoked, "all else as delivered");
     }
@@ -271,7 +277,11 @@ async fn a_revocation_that_never_left_costs_no_id() {
             // Sent, and surely not processed.
             let now = Ledger::now();
             let pending = relay.ledger.pending(VIEW, TARGET, 0, None, (now, 9)).await.unwrap();
-            let sent = relay.ledger.mark_sending(TARGET, &pending, now).await.unwrap();
+            let sent = relay
+                .ledger
+                .mark_sending(TARGET, &pending, Moment::by_our_clock(now))
+                .await
+                .unwrap();
             assert!(sent[0].json.contains("\"revoked\":true"));
             let returned = [Settlement::Returned(&sent)];
             relay.ledger.settle(TARGET, &returned, now, now).await.unwrap();
@@ -339,7 +349,12 @@ impl World {
     async fn deliver(&mut self, outcome: u64) -> bool {
         let pending = self.pending().await;
         let now = Ledger::now();
-        let sent = self.relay.ledger.mark_sending(TARGET, &pending, now).await.unwrap();
+        let sent = self
+            .relay
+            .ledger
+            .mark_sending(TARGET, &pending, Moment::by_our_clock(now))
+            .await
+            .unwrap();
         let objects: Vec<Uuid> = sent.iter().map(|one| one.object).collect();
         let settlement = match outcome {
             // The answer is lost, or the request was.

@@ -208,7 +208,7 @@ async fn pages_show_what_it_holds() {
     assert_eq!(objects[0]["workspace"], uploader.workspace.to_string());
     assert_eq!(objects[0]["writes"], 1);
     let page = get("/").await;
-    let row = format!("<td>{}<td>2<td>1<td>1<td>0<td>2", uploader.workspace);
+    let row = format!("<td>{}<td>2<td>1<td>0<td>0<td>1<td>2", uploader.workspace);
     assert!(page.contains(&row), "{page}");
     assert!(page.contains("[ipv4-addr:value = '198.51.100.1']"), "{page}");
 }

@@ -21,6 +21,9 @@ const TIMESTAMP: &str = "timestamp";
 /// Events checked for existence in one request.
 pub(super) const EXISTENCE: usize = 500;
 
+/// A cursor that is so far ahead of MISP's clock is from before MISP's clock was set back, seconds.
+const SET_BACK: i64 = 60;
+
 /// Between two looks at what is to be done.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -30,6 +33,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 pub(super) struct Seen {
     /// MISP's clock when it began.
     began: Option<i64>,
+    /// MISP's clock at its end, where MISP tells it.
+    date: Option<i64>,
     /// The newest of MISP's times up to then, Unix seconds: what was changed while it went on may
     /// have been listed before.
     pub newest: i64,
@@ -128,6 +133,13 @@ impl RestIntake {
         let published = self.news(published).await?;
         let touched = json!({"published": [0, 1], "timestamp": timestamp - overlap});
         let touched = self.news(touched).await?;
+        let misp = touched.date.or(published.date);
+        if misp.is_some_and(|now| now.saturating_add(SET_BACK) < publication.max(timestamp)) {
+            tracing::warn!(
+                "MISP's clock went back: what was published since lies before what was listed already; everything is read anew"
+            );
+            return Ok(self.ledger.begin_resync(source, None, now()).await?);
+        }
         let moved = [
             (PUBLICATION, published.newest.max(publication)),
             (TIMESTAMP, touched.newest.max(timestamp)),
@@ -153,6 +165,7 @@ impl RestIntake {
             let candidates = candidates(&news);
             self.ledger.ask_for(self.source(), &candidates, (Listing::CatchUp, now())).await?;
         }
+        seen.date = heads.date();
         Ok(seen)
     }
 

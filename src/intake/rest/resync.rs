@@ -48,6 +48,11 @@ impl RestIntake {
     }
 
     async fn drive_resync(&self, scheduled: &mut Option<SystemTime>) -> Result<(), Fault> {
+        // A clock that was ahead must not put off the next one until then.
+        *scheduled = match (*scheduled, self.next_resync()) {
+            (Some(at), Some(next)) => Some(at.min(next)),
+            (at, next) => at.or(next),
+        };
         if scheduled.is_some_and(|at| at <= SystemTime::now()) {
             *scheduled = self.next_resync();
             self.ledger.begin_resync(self.source(), None, now()).await?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
-use super::super::delivered::rendered;
+use super::super::sending::rendered;
 use super::super::wanted::WITHDRAWN;
 use super::super::{Ledger, Pending, push_uuids};
 use crate::verify::Stand;

@@ -38,7 +38,7 @@ pub struct Stray {
 }
 
 /// What stands for a version that nobody here rendered.
-const FOREIGN: i64 = 1;
+pub(crate) const FOREIGN: i64 = 1;
 
 impl Mending {
     #[must_use]
@@ -126,7 +126,8 @@ impl Ledger {
     }
 }
 
-/// Its outcome counts as unknown, unless something of it changed since it was read.
+/// Its outcome counts as unknown, unless something of it changed since it was read. A withdrawal of which
+/// the object lives on there ends anew.
 async fn unsettle(
     tx: &mut SqliteConnection,
     (view, target): (&str, &str),
@@ -134,7 +135,8 @@ async fn unsettle(
 ) -> sqlx::Result<bool> {
     let done = sqlx::query(
         "UPDATE delivered SET sending = accepted,
-             valid_until = CASE WHEN $4 > valid_until THEN $4 ELSE valid_until END
+             valid_until = CASE WHEN $4 > valid_until THEN $4 ELSE valid_until END,
+             ended_at = CASE WHEN $4 > 0 THEN NULL ELSE ended_at END
          WHERE target = $1 AND object = $2 AND accepted_at = $3
              AND sending IS NULL AND doubt IS NULL AND resend_at IS NULL
              AND accepted = (SELECT version FROM wanted WHERE view = $5 AND object = $2)",

@@ -10,3 +10,4 @@ pub use look::{Accepted, Delivered};
 pub use mend::{Mending, Stray};
 
 pub(super) use deletion::ON_ITS_WAY;
+pub(super) use mend::FOREIGN;

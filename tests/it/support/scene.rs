@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use misp_sentinel_relay::sandbox::Sandbox;
+use chrono::Utc;
+use misp_sentinel_relay::sandbox::{Life, Sandbox};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -107,14 +107,14 @@ impl Scene {
     }
 }
 
-/// A withdrawn indicator is valid until it was withdrawn, or one second from its beginning if that
-/// is later; MISP's recorded times may lie in the future of the clock here.
+/// Whether any of Sentinel's rules can match it by this machine's clock: one of them does not ask whether
+/// an indicator is revoked. What only begins later must never be sent.
 pub(crate) fn is_live(object: &Value) -> bool {
-    let time = |member: &str| object[member].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
-    let until = time("valid_until");
-    object["revoked"] != true
-        && until > Utc::now()
-        && until > time("valid_from") + TimeDelta::seconds(1)
+    match Life::of(object, Utc::now()) {
+        Some(Life::Live | Life::Revoked) => true,
+        Some(Life::Over) | None => false,
+        Some(Life::NotYet) => panic!("it begins only later: {object:#}"),
+    }
 }
 
 /// The uuids of the events that an indicator refers to.

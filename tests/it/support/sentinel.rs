@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use misp_sentinel_relay::ledger::{Ledger, Settlement};
+use misp_sentinel_relay::ledger::{Ledger, Moment, Settlement};
 use serde_json::Value;
 
 use super::ledger::{Relay, TARGET, VIEW};
@@ -34,7 +34,11 @@ impl Sentinel {
             if pending.is_empty() {
                 return;
             }
-            let sent = relay.ledger.mark_sending(target, &pending, now).await.unwrap();
+            let sent = relay
+                .ledger
+                .mark_sending(target, &pending, Moment::by_our_clock(now))
+                .await
+                .unwrap();
             for one in &sent {
                 self.accept(serde_json::from_str(&one.json).unwrap());
             }

@@ -162,6 +162,15 @@ pub(super) fn misp(values: &[&str]) -> (Misp, Uuid, Vec<Uuid>) {
     (misp, uuid, uuids)
 }
 
+/// An event of one address that is published without a word on the feed.
+pub(super) fn publish(stage: &Stage, value: &str) -> Uuid {
+    let event = NewEvent { attributes: vec![address(value)], ..NewEvent::default() };
+    let uuid = event.uuid;
+    stage.lose(stage.misp.add_event(event));
+    stage.lose(stage.misp.publish(uuid));
+    uuid
+}
+
 impl Stage {
     /// Events that were asked for whole.
     pub(super) fn read_events(&self) -> usize {

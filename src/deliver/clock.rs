@@ -1,0 +1,70 @@
+//! What time it is at a target, by what its answers tell. Pure: our time is an argument.
+
+use std::time::Instant;
+
+use chrono::DateTime;
+
+/// A target's clock, as far as it is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Clock(Option<Told>);
+
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    /// Unix milliseconds.
+    date: i64,
+    /// When the answer came.
+    at: Instant,
+}
+
+impl Clock {
+    /// An answer tells the time.
+    pub(super) fn hear(&mut self, date: Option<i64>, at: Instant) {
+        self.0 = date.map(|date| Told { date, at }).or(self.0);
+    }
+
+    /// A time that has come at the target. Its clock may be further: an answer takes time, and tells
+    /// whole seconds.
+    pub(super) fn there(&self, at: Instant) -> Option<i64> {
+        let told = self.0?;
+        let since = at.saturating_duration_since(told.at).as_millis();
+        Some(told.date.saturating_add(i64::try_from(since).unwrap_or(i64::MAX)))
+    }
+
+    /// The earlier of our clock and the target's: what is over by it is over by both.
+    pub(super) fn earlier(&self, now: i64, at: Instant) -> i64 {
+        self.there(at).map_or(now, |there| there.min(now))
+    }
+}
+
+/// The header `Date` (RFC 9110, 6.6.1), Unix milliseconds.
+pub(super) fn date(header: Option<&str>) -> Option<i64> {
+    let date = DateTime::parse_from_rfc2822(header?.trim()).ok()?;
+    Some(date.timestamp_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_targets_clock_goes_on_from_its_last_answer() {
+        let (mut clock, at) = (Clock::default(), Instant::now());
+        assert_eq!(clock.there(at), None);
+        assert_eq!(clock.earlier(5_000, at), 5_000);
+        clock.hear(date(Some("Sun, 29 Nov 2026 12:00:00 GMT")), at);
+        let noon = 1_795_953_600_000;
+        let later = at + Duration::from_millis(1_500);
+        assert_eq!(clock.there(later), Some(noon + 1_500));
+        assert_eq!(clock.earlier(noon + 3_600_000, later), noon + 1_500, "ours is ahead");
+        assert_eq!(clock.earlier(noon - 3_600_000, later), noon - 3_600_000, "ours is behind");
+        clock.hear(None, later);
+        assert_eq!(
+            clock.there(later),
+            Some(noon + 1_500),
+            "an answer without a date tells nothing"
+        );
+        assert_eq!(date(Some("noon")), None);
+    }
+}

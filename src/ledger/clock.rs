@@ -1,0 +1,301 @@
+//! Our own clock may be wrong, and step. The ledger keeps the latest time that it saw. A clock that went
+//! back was ahead before, or is behind now: what waits is brought forward, what counted as expired is
+//! looked at again, and everything is compared anew.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection};
+use uuid::Uuid;
+
+use super::apply::STEP;
+use super::change::Change;
+use super::delivered::queue_everything;
+use super::start::store_setting;
+use super::wanted::{encode, refresh};
+use super::{Lane, Ledger, Views, Writing, push_uuids};
+
+/// A step back that small changes nothing that matters, milliseconds.
+const SMALL: i64 = 60_000;
+
+/// Nothing waits longer by intent, milliseconds: a stored time that lies further ahead is from a clock
+/// that was ahead.
+pub(super) const LONGEST_WAIT: i64 = 3_600_000;
+
+/// A clock that moved ahead by so much while nobody looked may be wrong, milliseconds.
+const LONG: i64 = 7 * DAY;
+
+/// It is believed once it has gone on for so long, milliseconds.
+const BELIEVED_AFTER: i64 = DAY;
+
+const DAY: i64 = 86_400_000;
+
+/// After a pause of so much, or a step ahead, times that were in the future are looked at again.
+const PAUSE: i64 = 300_000;
+
+/// Ids a statement.
+const CHUNK: usize = 500;
+
+/// The setting that remembers the last step back.
+const SET_BACK: &str = "clock set back";
+
+/// That the clock went back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetBack {
+    /// When it was noticed, Unix milliseconds.
+    pub at: i64,
+    /// By how much, milliseconds.
+    pub by: i64,
+}
+
+/// What the clock did since it was last looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Steady,
+    /// It went on by more than a few minutes.
+    Ahead,
+    Back(SetBack),
+}
+
+/// What gates work and is brought forward to $1, whichever clock is right.
+const WAITS: [&str; 7] = [
+    "UPDATE reads SET due_at = $1 WHERE due_at > $1",
+    "UPDATE reads SET not_before = $1 + 60000 WHERE not_before > $1 + 60000",
+    "UPDATE reads SET asked_at = $1 WHERE asked_at > $1",
+    "UPDATE delivered SET resend_at = $1 WHERE resend_at > $1",
+    // Of deletions that are not over for good.
+    "UPDATE delivered SET deletion = $1
+     WHERE deletion > $1 AND deletion < 9223372036854775807 AND accepted = 0 AND NOT context",
+    "UPDATE gaps SET until = $1 WHERE until > $1",
+    "UPDATE gaps SET since = $1 WHERE since > $1",
+];
+
+/// What lies further ahead than anything waits is brought forward although no step back was noticed.
+const FAR: [&str; 3] = [
+    "UPDATE reads SET due_at = $1 WHERE due_at > $1 + 3600000",
+    "UPDATE reads SET not_before = $1 WHERE not_before > $1 + 3600000",
+    "UPDATE delivered SET resend_at = $1
+     WHERE target IN (SELECT target FROM targets) AND resend_at > $1 + 3600000",
+];
+
+/// What counts ages and cannot be younger than $1, unless it is now that the clock is wrong.
+const AGES: [&str; 9] = [
+    "UPDATE tombstones SET withdrawn_at = $1 WHERE withdrawn_at > $1",
+    "UPDATE events SET deleted_at = $1 WHERE deleted_at > $1",
+    "UPDATE announced SET received_at = $1 WHERE received_at > $1",
+    "UPDATE sightings SET heard_at = $1 WHERE heard_at > $1",
+    "UPDATE held SET since = $1 WHERE since > $1",
+    "UPDATE inferred SET at = $1 WHERE at > $1",
+    "UPDATE delivered SET accepted_at = $1 WHERE accepted_at > $1",
+    "UPDATE suppressed SET until = until - (since - $1), since = $1 WHERE since > $1",
+    // An operator's leave for an empty MISP is given for minutes.
+    "UPDATE settings SET value = '0' WHERE name LIKE 'may empty %' AND $1 > 0",
+];
+
+/// The latest time that the ledger saw, once all else is done.
+const LATEST: [&str; 2] = [
+    "UPDATE counters SET value = $1 WHERE name = 'clock'",
+    "UPDATE counters SET value = 0 * $1 WHERE name = 'clock jumped'",
+];
+
+impl Ledger {
+    /// Looks at the clock, and follows what it did. `source`: where everything can be read again.
+    /// Returns whether what is old may be forgotten: after a long step ahead, not before the clock has
+    /// gone on for a day.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub(super) async fn follow_clock(
+        &self,
+        views: &Views,
+        source: Option<&str>,
+        now: i64,
+    ) -> sqlx::Result<bool> {
+        match self.look_at_clock(now).await? {
+            Step::Steady => {}
+            Step::Ahead => self.hear_again(views, &OVERTAKEN, now).await?,
+            Step::Back(back) => self.set_back(views, source, back).await?,
+        }
+        let mut tx = self.begin().await?;
+        for statement in FAR {
+            bring_forward(&mut tx, statement, now).await?;
+        }
+        note(&mut tx, now).await?;
+        tx.commit().await?;
+        let jumped = self.counter("clock jumped").await?;
+        Ok(jumped == 0 || now.saturating_sub(jumped) >= BELIEVED_AFTER)
+    }
+
+    async fn look_at_clock(&self, now: i64) -> sqlx::Result<Step> {
+        let latest = self.counter("clock").await?;
+        if latest == 0 {
+            return Ok(Step::Steady);
+        }
+        if now < latest.saturating_sub(SMALL) {
+            return Ok(Step::Back(SetBack { at: now, by: latest - now }));
+        }
+        if now > latest.saturating_add(LONG) {
+            sqlx::query("UPDATE counters SET value = $1 WHERE name = 'clock jumped'")
+                .bind(now)
+                .execute(&self.writer)
+                .await?;
+            tracing::warn!(
+                days = (now - latest) / DAY,
+                "the clock went on by days since the relay last looked: if it is wrong, set it right; nothing is forgotten before it has gone on for a day"
+            );
+        }
+        Ok(if now > latest.saturating_add(PAUSE) { Step::Ahead } else { Step::Steady })
+    }
+
+    /// Each step may be repeated; the last one ends it.
+    async fn set_back(
+        &self,
+        views: &Views,
+        source: Option<&str>,
+        back: SetBack,
+    ) -> sqlx::Result<()> {
+        let SetBack { at: now, by } = back;
+        let is_behind = self.is_behind(now).await?;
+        tell(by, is_behind);
+        if !is_behind {
+            self.hear_again(views, &FUTURE, now).await?;
+        }
+        if let Some(source) = source {
+            self.begin_resync(source, None, now).await?;
+        }
+        let mut tx = self.begin().await?;
+        put_right(&mut tx, is_behind, now).await?;
+        store_setting(&mut tx, SET_BACK, &encode(&back)?).await?;
+        tx.commit().await?;
+        self.note_written();
+        self.shared.changed.notify_waiters();
+        self.shared.asked.notify_waiters();
+        Ok(())
+    }
+
+    /// Whether MISP's clock was further already, by an hour at least: then it is ours that is wrong now.
+    async fn is_behind(&self, now: i64) -> sqlx::Result<bool> {
+        let told: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(read_at), 0) FROM events")
+            .fetch_one(&self.readers)
+            .await?;
+        Ok(told.saturating_mul(1_000) > now.saturating_add(LONGEST_WAIT))
+    }
+
+    /// Claims of which `which` says that their times were judged by a clock that was wrong count as
+    /// heard now.
+    async fn hear_again(&self, views: &Views, which: &Which, now: i64) -> sqlx::Result<()> {
+        loop {
+            let objects: Vec<Uuid> = sqlx::query_scalar(AssertSqlSafe(format!(
+                "SELECT DISTINCT object FROM claims WHERE {} LIMIT $2",
+                which.claims
+            )))
+            .bind(now)
+            .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
+            .fetch_all(&self.readers)
+            .await?;
+            if objects.is_empty() {
+                return Ok(());
+            }
+            let mut tx = self.begin().await?;
+            for objects in objects.chunks(CHUNK) {
+                // A builder numbers its own values only.
+                let [claims, times] =
+                    [which.claims, which.times].map(|sql| sql.replace("$1", &now.to_string()));
+                let mut query = QueryBuilder::<Sqlite>::new(format!(
+                    "UPDATE claims SET {times} WHERE ({claims})"
+                ));
+                push_uuids(&mut query, " AND object IN ", objects);
+                query.build().execute(&mut *tx).await?;
+            }
+            let mut change = Change::new(views, None, now).in_lane(Lane::Backlog);
+            refresh(&mut tx, &objects, &mut change).await?;
+            self.commit(tx, &change).await?;
+        }
+    }
+
+    async fn counter(&self, name: &str) -> sqlx::Result<i64> {
+        let value: Option<i64> = sqlx::query_scalar("SELECT value FROM counters WHERE name = $1")
+            .bind(name)
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(value.unwrap_or_default())
+    }
+
+    /// The last step back of the clock.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub(super) async fn last_set_back(&self) -> sqlx::Result<Option<SetBack>> {
+        let stored = self.remembered(SET_BACK).await?;
+        Ok(stored.and_then(|stored| serde_json::from_value(stored).ok()))
+    }
+}
+
+/// Stored times that are later than `now`, and change 0 for each target.
+async fn put_right(tx: &mut Writing, is_behind: bool, now: i64) -> sqlx::Result<()> {
+    let ages = AGES.iter().filter(|_| !is_behind);
+    for statement in WAITS.iter().chain(ages).chain(&LATEST) {
+        bring_forward(tx, statement, now).await?;
+    }
+    let targets: Vec<String> =
+        sqlx::query_scalar("SELECT target FROM targets WHERE mode <> 'absent'")
+            .fetch_all(&mut **tx)
+            .await?;
+    for target in targets {
+        queue_everything(tx, &target, now).await?;
+    }
+    Ok(())
+}
+
+fn tell(by: i64, is_behind: bool) {
+    let seconds = Duration::from_millis(by.unsigned_abs()).as_secs();
+    if is_behind {
+        tracing::error!(
+            seconds,
+            "this machine's clock went back, and MISP's answers were later: set it right; everything is compared with MISP and with each target"
+        );
+    } else {
+        tracing::warn!(
+            seconds,
+            "this machine's clock went back: it was ahead; everything is compared with MISP and with each target"
+        );
+    }
+}
+
+/// Some claims, and the times that they get at $1.
+struct Which {
+    claims: &'static str,
+    times: &'static str,
+}
+
+/// Heard by a clock that was ahead.
+const FUTURE: Which = Which {
+    claims: "claimed_at > $1 OR heard_at > $1",
+    times: "claimed_at = CASE WHEN claimed_at > $1 THEN $1 ELSE claimed_at END,
+        heard_at = CASE WHEN heard_at > $1 THEN $1 ELSE heard_at END",
+};
+
+/// What they say was in the future when it was heard, perhaps because our clock was behind, and is not
+/// any more. There is an index of those that speak of the future.
+const OVERTAKEN: Which = Which {
+    claims: "heard_at / 1000 < timestamp AND timestamp <= $1 / 1000",
+    times: "heard_at = $1",
+};
+
+/// Notes that it was `now`, Unix milliseconds.
+pub(super) async fn note(tx: &mut SqliteConnection, now: i64) -> sqlx::Result<()> {
+    sqlx::query("UPDATE counters SET value = $1 WHERE name = 'clock' AND value < $1")
+        .bind(now)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+async fn bring_forward(
+    tx: &mut SqliteConnection,
+    statement: &'static str,
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(statement).bind(now).execute(tx).await?;
+    Ok(())
+}
