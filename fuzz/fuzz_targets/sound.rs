@@ -8,7 +8,7 @@ use misp_sentinel_relay::config;
 use misp_sentinel_relay::convert::{self, Claim, ClaimFacts, EventFacts};
 use misp_sentinel_relay::misp::{self, Event};
 use misp_sentinel_relay::policy::{Beside, Judge};
-use misp_sentinel_relay::stix::{Admitted, ClaimTimes, ContextKind, Memo, Merger};
+use misp_sentinel_relay::stix::{Admitted, ClaimTimes, ContextKind, Memo, Merger, Sight};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -70,7 +70,7 @@ fn sound(event: &Event<'_>) {
 }
 
 fn admitted<'a>(event: &'a EventFacts, claim: &'a Claim) -> Admitted<'a> {
-    let times = ClaimTimes::of(&claim.facts, 0, None);
+    let times = ClaimTimes::of(&claim.facts, Sight::first(i64::MAX), None);
     let (attribute, beside) = (claim.attribute, Beside::default());
     Admitted { event, attribute, claim: &claim.facts, times, beside }
 }

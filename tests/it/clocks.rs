@@ -285,6 +285,54 @@ async fn what_waits_for_a_clock_that_was_ahead_is_brought_forward() {
     assert_eq!(again, told, "it is noticed once");
 }
 
+fn valid_until(object: &Value) -> i64 {
+    let until: DateTime<Utc> = object["valid_until"].as_str().unwrap().parse().unwrap();
+    until.timestamp()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_heard_by_a_clock_that_was_wrong_is_heard_anew() {
+    let days = ("MSR_EXPIRY__DAYS__DOMAIN_NAME", "300");
+    let relay = Relay::start_with(&[days, ("MSR_EXPIRY__FROM", "first_seen_by_relay")]).await;
+    let mut sentinel = Sentinel::default();
+    relay.hear(&publication(now() - DAY, &[plain("a.example")])).await;
+    care(&relay, Ledger::now()).await;
+    let mut database = database(&relay).await;
+    for statement in [
+        "UPDATE claims SET claimed_at = claimed_at + $1, heard_at = heard_at + $1",
+        "UPDATE counters SET value = value + $1 WHERE name = 'clock'",
+    ] {
+        sqlx::query(statement).bind(400 * DAY * SECOND).execute(&mut database).await.unwrap();
+    }
+    let right = Ledger::now();
+    care(&relay, right).await;
+    sentinel.accept_all(&relay).await;
+    let end = right / SECOND + 300 * DAY;
+    assert!((valid_until(sentinel.of("a.example")) - end).abs() < 60, "its days count from now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_the_future_only_by_a_clock_that_was_behind_counts_as_it_says() {
+    let relay = Relay::start_with(&[("MSR_EXPIRY__DAYS__DOMAIN_NAME", "300")]).await;
+    let mut sentinel = Sentinel::default();
+    let said = now() - DAY;
+    let domain = |confidence| Domain { timestamp: said, confidence, ..plain("a.example") };
+    relay.hear(&publication(said, &[domain("usually-confident")])).await;
+    // As it was heard by a clock that stood at its beginning.
+    let mut database = database(&relay).await;
+    for statement in
+        ["UPDATE claims SET heard_at = 0", "UPDATE counters SET value = 1 WHERE name = 'clock'"]
+    {
+        sqlx::query(statement).execute(&mut database).await.unwrap();
+    }
+    relay.hear(&publication(said + 1, &[domain("rarely-confident")])).await;
+    sentinel.accept_all(&relay).await;
+    assert_eq!(sentinel.all().count(), 0, "its days are over by that clock");
+    care(&relay, Ledger::now()).await;
+    sentinel.accept_all(&relay).await;
+    assert!((valid_until(sentinel.of("a.example")) - (said + 300 * DAY)).abs() < 60);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_that_is_asked_for_again_waits_for_no_clock_that_was_ahead() {
     let settings = [
