@@ -12,6 +12,8 @@ pub mod notice;
 
 pub mod backoff;
 
+pub mod caught;
+
 pub mod http;
 
 pub mod misp;

@@ -59,12 +59,12 @@ declare! {
     LEDGER_SIZE = Gauge "relay_ledger_bytes" ["part"] Bytes: "Size of the ledger: its file, its WAL, and what of the file is free";
     QUEUE = Gauge "relay_queue_changes" ["target", "lane"] Count: "Open changes of the target: one per event and lane";
     SENT = Counter "relay_objects_sent_total" ["target", "lane"] Count: "Objects sent, repeats included";
-    ACCEPTED = Counter "relay_objects_accepted_total" ["target", "lane"] Count: "Objects that Sentinel accepted";
+    ACCEPTED = Counter "relay_objects_accepted_total" ["target", "lane"] Count: "Objects that Sentinel accepted, or that a dry run wrote to its file";
     REJECTED = Counter "relay_objects_rejected_total" ["target"] Count: "Objects that Sentinel rejected";
     WITHDRAWN = Counter "relay_objects_withdrawn_total" ["target"] Count: "Accepted objects that were withdrawals";
     REQUESTS = Counter "relay_requests_total" ["target", "outcome"] Count: "Upload requests by outcome";
     REQUEST_TIME = Histogram "relay_request_seconds" ["target"] Seconds: "Time of an upload request";
-    SIGN_INS = Counter "relay_sign_ins_total" ["outcome"] Count: "Tokens asked for, by outcome";
+    SIGN_INS = Counter "relay_sign_ins_total" ["outcome"] Count: "Sign-ins, by outcome";
     DELETED = Counter "relay_deleted_total" ["target"] Count: "Withdrawn indicators deleted over the management plane";
     ACCEPT_TIME = Histogram "relay_time_to_accepted_seconds" ["target", "lane"] Seconds: "From MISP's frame to Sentinel's acceptance";
     DEGRADED = Gauge "relay_degraded" ["part", "reason"] Count: "1 while a part of the relay works less than promised, else 0";

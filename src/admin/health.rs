@@ -21,7 +21,7 @@ pub(super) fn degraded(
             found.extend(relay.rest.iter().flat_map(rest));
             let lists = relay.warninglists.iter();
             found.extend(lists.flat_map(|lists| warninglists(lists, ledger.claims)));
-            found.extend(relay.targets.iter().filter_map(target));
+            found.extend(relay.targets.iter().flat_map(target));
         }
     }
     found.extend(in_ledger(ledger, means));
@@ -45,8 +45,9 @@ fn endpoint(endpoint: &EndpointStatus) -> Option<String> {
     }
 }
 
-fn target(target: &TargetHealth) -> Option<String> {
-    target.degraded.as_ref().map(|words| format!("{}: {words}", target.target))
+fn target(target: &TargetHealth) -> impl Iterator<Item = String> {
+    let found = target.degraded.iter().chain(&target.sign_in);
+    found.map(|words| format!("{}: {words}", target.target))
 }
 
 fn rest(rest: &RestState) -> Vec<String> {

@@ -126,6 +126,11 @@ impl Page {
         let of_ledger = status.ledger.targets.iter();
         let rows = of_ledger.map(|target| self.target(target, health(&target.target))).collect();
         self.table(&title, rows, &[2, 3, 4, 5, 6, 7, 8]);
+        let files = healths
+            .into_iter()
+            .flatten()
+            .filter_map(|health| Some(format!("{}: {}", health.target, health.file.as_ref()?)));
+        self.list("Dry runs, which send nothing and write to a file", &files.collect::<Vec<_>>());
         let absent = status.ledger.targets.iter().filter(|target| target.mode == ABSENT);
         let lines: Vec<String> = absent.map(|target| target.target.clone()).collect();
         self.list("No longer configured, kept for their return (`forget NAME` ends that)", &lines);
@@ -307,6 +312,8 @@ mod tests {
                 target: "soc".to_owned(),
                 mode: "live".to_owned(),
                 degraded: Some("403: give the application the role".to_owned()),
+                sign_in: Some("tokens are short".to_owned()),
+                file: Some("/data/soc.ndjson".to_owned()),
                 in_flight: 1,
                 last_accepted: Some(at(-86_400 * 3)),
                 next_try: Some(at(30)),
@@ -347,6 +354,8 @@ mod tests {
             "process 4711, running for 2 h",
             "- tcp://misp:50000: not connected for withdrawals and tags: refused: is Plugin.ZeroMQ_enable on?",
             "- soc: 403: give the application the role",
+            "- soc: tokens are short",
+            "- soc: /data/soc.ndjson",
             "- soc: Sentinel rejected 1 objects; mend the cause, then `retry-rejected --target soc`",
             "Webhook on 127.0.0.1:8443",
             "soc: indicator--00000000-0000-0000-0000-000000000007: Invalid pattern",

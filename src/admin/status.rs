@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::health;
-use crate::config::Mode;
+use crate::config::{Mode, Target};
 use crate::deliver;
 use crate::intake::rest::RestState;
 use crate::intake::zmq;
@@ -78,6 +78,12 @@ pub struct TargetHealth {
     pub mode: String,
     /// Why it is tried slowly or not at all, with the remedy.
     pub degraded: Option<String>,
+    /// What is wrong with the sign-ins although there is a token.
+    #[serde(default)]
+    pub sign_in: Option<String>,
+    /// A dry run: the file that holds what would be sent.
+    #[serde(default)]
+    pub file: Option<String>,
     /// Requests in flight.
     pub in_flight: usize,
     pub last_accepted: Option<DateTime<Utc>>,
@@ -88,11 +94,14 @@ pub struct TargetHealth {
 impl TargetHealth {
     /// A target as its sender sees it.
     #[must_use]
-    pub fn new(target: &str, mode: Mode, health: deliver::TargetHealth) -> Self {
+    pub fn new(target: &Target, health: deliver::TargetHealth) -> Self {
+        let file = (target.mode == Mode::DryRun).then(|| target.dry_run_file.display().to_string());
         Self {
-            target: target.to_owned(),
-            mode: mode.word().to_owned(),
+            target: target.name.clone(),
+            mode: target.mode.word().to_owned(),
             degraded: health.degraded,
+            sign_in: health.sign_in,
+            file,
             in_flight: health.in_flight,
             last_accepted: health.last_accepted.map(Into::into),
             next_try: health.next_try.map(Into::into),

@@ -145,7 +145,7 @@ fn overview(relay: &Relay) -> Overview {
             enabled
                 .map(|target| {
                     let health = now.get(&target.name).cloned().unwrap_or_default();
-                    admin::TargetHealth::new(&target.name, target.mode, health)
+                    admin::TargetHealth::new(target, health)
                 })
                 .collect()
         }),

@@ -3,6 +3,7 @@
 //! The SDK caches a token until five minutes before its end and has no way to drop it: a fresh
 //! token is a new credential object. Its retries are off; one deadline holds for the whole.
 //! A refused sign-in reads the secret again, where it came from, and tries a new one at once.
+//! Every sign-in, also a successful one, is paced here, whoever asks for a token.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,92 +13,25 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::credential::Tools;
-use super::refusal::Refusal;
+use super::pace::{Gate, Life};
 use super::transport::Failure;
-use crate::config::{Azure, Credential, Secret, Target};
+use crate::caught::caught;
+use crate::config::{Azure, Credential, Secret};
 use crate::http::causes;
 use crate::metrics;
 
-/// After a failed renewal of a token that is still good, the next one is tried this much later.
-const RENEWAL_PAUSE: Duration = Duration::from_secs(20);
-
-/// A token is used until this close to its end.
-const MARGIN: Duration = Duration::from_secs(30);
-
-/// From this close to its end on, another one is asked for. The SDK's own caches keep it too.
-const RENEWAL: Duration = Duration::from_secs(300);
-
-/// Who signs in, where, and for what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignIn {
-    pub credential: Credential,
-    /// e.g. `https://login.microsoftonline.com`; https only.
-    pub authority: String,
-    /// e.g. `https://management.azure.com/.default`.
-    pub scope: String,
-}
-
-impl SignIn {
-    /// That of a target.
-    #[must_use]
-    pub fn of(target: &Target) -> Self {
-        Self {
-            credential: target.credential.clone(),
-            authority: target.authority.clone(),
-            scope: target.scope.clone(),
-        }
-    }
-}
-
-impl SignIn {
-    /// Whether both sign in as one application or identity, by whatever proof: Sentinel's quota is its.
-    #[must_use]
-    pub fn is_same_principal(&self, other: &Self) -> bool {
-        let name = |one: &Self| {
-            let Self { credential, authority, .. } = one;
-            let (tenant, client) = (credential.tenant_id(), credential.client_id());
-            (!client.is_empty())
-                .then(|| (authority.clone(), tenant.to_lowercase(), client.to_lowercase()))
-        };
-        match (name(self), name(other)) {
-            (Some(own), Some(others)) => own == others,
-            (None, None) => self.credential == other.credential,
-            _ => false,
-        }
-    }
-}
-
-/// Why there is no token.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SignInError {
-    /// Entra, or whoever stands before it, says no: somebody must change something.
-    #[error("{who} refuses the sign-in: {0}", who = .0.who)]
-    Refused(Refusal),
-    /// No answer, or one that may be another in a moment.
-    #[error("{0}")]
-    Unreachable(String),
-    /// The settings cannot be used to sign in at all.
-    #[error("sign-in is not possible: {0}")]
-    Settings(String),
-}
-
-impl SignInError {
-    /// The word in metrics.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Refused(_) => "refused",
-            Self::Unreachable(_) => "unreachable",
-            Self::Settings(_) => "settings",
-        }
-    }
-}
+pub use super::sign_in::{SignIn, SignInError};
 
 /// Tokens for one credential.
 #[derive(Debug)]
 pub struct TokenSource {
     tools: Tools,
     timeout: Duration,
+    /// Between two sign-ins.
+    pause: Duration,
+    gate: Gate,
+    /// Whoever holds it signs in: one at a time, for all who wait.
+    turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -106,9 +40,29 @@ struct State {
     /// With the secret as it was last read.
     sign_in: SignIn,
     signer: Arc<dyn TokenCredential>,
-    last: Option<AccessToken>,
+    last: Option<Held>,
     /// No renewal before this.
     paused_until: Option<Instant>,
+    /// See [`TokenSource::trouble`].
+    trouble: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    token: AccessToken,
+    life: Life,
+}
+
+impl State {
+    fn new(sign_in: SignIn, signer: Arc<dyn TokenCredential>) -> Self {
+        Self { sign_in, signer, last: None, paused_until: None, trouble: None }
+    }
+
+    /// The present token, if it passes the test.
+    fn held(&self, test: fn(Life, Instant) -> bool) -> Option<AccessToken> {
+        let held = self.last.as_ref().filter(|held| test(held.life, Instant::now()));
+        held.map(|held| held.token.clone())
+    }
 }
 
 impl TokenSource {
@@ -119,8 +73,15 @@ impl TokenSource {
     pub fn new(sign_in: SignIn, http: reqwest::Client, azure: &Azure) -> Result<Self, SignInError> {
         let tools = Tools::new(http, azure);
         let signer = tools.signer(&sign_in)?;
-        let state = Mutex::new(State { sign_in, signer, last: None, paused_until: None });
-        Ok(Self { tools, timeout: azure.token_timeout, state })
+        let pause = azure.sign_in_pause;
+        Ok(Self {
+            tools,
+            timeout: azure.token_timeout,
+            pause,
+            gate: Gate::new(pause),
+            turn: tokio::sync::Mutex::new(()),
+            state: Mutex::new(State::new(sign_in, signer)),
+        })
     }
 
     /// A token that is good now: the cached one, or a new one.
@@ -131,33 +92,55 @@ impl TokenSource {
         self.access().await.map(|token| Secret::new(token.token.secret()))
     }
 
+    /// What is wrong with the sign-ins although there is a token that is good, in words.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.with(|state| state.trouble.clone())
+    }
+
     /// As [`TokenSource::token`], with the time of its end.
     pub(super) async fn access(&self) -> Result<AccessToken, SignInError> {
-        let (signer, last, paused) = self.with(|state| {
-            let paused = state.paused_until.is_some_and(|until| Instant::now() < until);
-            (Arc::clone(&state.signer), state.last.clone(), paused)
-        });
-        let good = last.filter(|token| lasts(token, MARGIN));
-        if let Some(token) = good.as_ref().filter(|token| paused || lasts(token, RENEWAL)) {
-            return Ok(token.clone());
+        if let Some(token) = self.usable() {
+            return Ok(token);
         }
-        let (signer, answer) = self.sign_in(signer).await;
-        let (token, paused_until) = match (answer, good) {
-            (Ok(token), last) => {
-                if last.is_none_or(|last| last.token.secret() != token.token.secret()) {
-                    metrics::sign_in("granted");
-                }
-                (token, None)
-            }
-            (Err(error), last) => {
-                metrics::sign_in(error.word());
-                let token = last.ok_or_else(|| error.clone())?;
-                tracing::warn!(%error, "sign-in renewal failed; the present token is still good");
-                (token, Some(Instant::now() + RENEWAL_PAUSE))
-            }
+        let _turn = match self.with(|state| state.held(Life::is_good)) {
+            None => self.turn.lock().await,
+            Some(good) => match self.turn.try_lock() {
+                Ok(turn) => turn,
+                Err(_) => return Ok(good),
+            },
         };
-        self.remember(&signer, token.clone(), paused_until);
-        Ok(token)
+        // Somebody else may have signed in meanwhile.
+        if let Some(token) = self.usable() {
+            return Ok(token);
+        }
+        let good = self.with(|state| state.held(Life::is_good));
+        match good {
+            None => {
+                self.gate.pass().await;
+                self.sign_in().await
+            }
+            Some(good) if self.gate.try_pass().is_err() => Ok(good),
+            Some(good) => match self.sign_in().await {
+                Ok(token) => Ok(token),
+                Err(error) => {
+                    tracing::warn!(%error, "sign-in renewal failed; the present token is still good");
+                    self.with(|state| {
+                        state.paused_until = Some(Instant::now() + self.pause);
+                        state.trouble = Some(format!("the token cannot be renewed: {error}"));
+                    });
+                    Ok(good)
+                }
+            },
+        }
+    }
+
+    /// The present token, where no sign-in is called for.
+    fn usable(&self) -> Option<AccessToken> {
+        self.with(|state| {
+            let paused = state.paused_until.is_some_and(|until| Instant::now() < until);
+            state.held(if paused { Life::is_good } else { Life::is_fresh })
+        })
     }
 
     /// The source of this sign-in among those known, or else a new one.
@@ -192,25 +175,19 @@ impl TokenSource {
         self.with(|state| state.sign_in == *sign_in)
     }
 
-    /// Signs in; refused, once more with the secret that is there now, if it is another one. Returns
-    /// the signer that is in use then.
-    async fn sign_in(
-        &self,
-        signer: Arc<dyn TokenCredential>,
-    ) -> (Arc<dyn TokenCredential>, Result<AccessToken, SignInError>) {
-        let sign_in = self.with(|state| state.sign_in.clone());
-        let refused = match self.ask(signer.as_ref(), &sign_in).await {
+    /// Signs in, by a leave that was taken; refused, once more with the secret that is there now, if it
+    /// is another one.
+    async fn sign_in(&self) -> Result<AccessToken, SignInError> {
+        let (signer, sign_in) =
+            self.with(|state| (Arc::clone(&state.signer), state.sign_in.clone()));
+        let refused = match self.ask(&signer, &sign_in).await {
             Err(error @ (SignInError::Refused(_) | SignInError::Settings(_))) => error,
-            answer => return (signer, answer),
+            answer => return answer,
         };
-        let Some(sign_in) = self.read_again(sign_in).await else { return (signer, Err(refused)) };
-        match self.replace(sign_in.clone()) {
-            Ok(signer) => {
-                let answer = self.ask(signer.as_ref(), &sign_in).await;
-                (signer, answer)
-            }
-            Err(error) => (signer, Err(error)),
-        }
+        let Some(sign_in) = self.read_again(sign_in).await else { return Err(refused) };
+        let signer = self.replace(sign_in.clone())?;
+        self.gate.pass().await;
+        self.ask(&signer, &sign_in).await
     }
 
     /// The same with another secret, if there is one.
@@ -234,49 +211,69 @@ impl TokenSource {
     fn replace(&self, sign_in: SignIn) -> Result<Arc<dyn TokenCredential>, SignInError> {
         let signer = self.tools.signer(&sign_in)?;
         let held = Arc::clone(&signer);
-        self.with(|state| *state = State { sign_in, signer, last: None, paused_until: None });
+        self.with(|state| *state = State::new(sign_in, signer));
         Ok(held)
     }
 
+    /// One sign-in, counted; its token is kept.
     async fn ask(
         &self,
-        signer: &dyn TokenCredential,
+        signer: &Arc<dyn TokenCredential>,
         sign_in: &SignIn,
     ) -> Result<AccessToken, SignInError> {
         let scopes = [sign_in.scope.as_str()];
-        let answer = tokio::time::timeout(self.timeout, signer.get_token(&scopes, None)).await;
-        match answer {
-            Ok(Ok(token)) => Ok(token),
-            Ok(Err(error)) => Err(explain(&error, sign_in)),
-            Err(_) => {
-                let timeout = humantime::format_duration(self.timeout);
-                let asked = match &sign_in.credential {
-                    Credential::ManagedIdentity(_) => "the managed identity endpoint",
-                    Credential::AzureCli { .. } => "az",
-                    Credential::ClientSecret { .. }
-                    | Credential::Certificate { .. }
-                    | Credential::WorkloadIdentity { .. }
-                    | Credential::FederatedManagedIdentity { .. } => &sign_in.authority,
-                };
-                let why = format!("no sign-in within {timeout}: {asked} does not answer");
-                Err(SignInError::Unreachable(why))
-            }
-        }
+        // A library must not bring down more than this credential.
+        let asked = caught(signer.get_token(&scopes, None));
+        let answer = match tokio::time::timeout(self.timeout, asked).await {
+            Ok(Ok(Ok(token))) => self.keep(signer, token, sign_in),
+            Ok(Ok(Err(error))) => Err(explain(&error, sign_in)),
+            Ok(Err(panicked)) => Err(SignInError::Unusable(panicked.to_string())),
+            Err(_) => Err(self.silence(sign_in)),
+        };
+        metrics::sign_in(answer.as_ref().map_or_else(SignInError::word, |_| "granted"));
+        answer
     }
 
-    fn remember(
+    /// The time-out of a sign-in, in words.
+    fn silence(&self, sign_in: &SignIn) -> SignInError {
+        let timeout = humantime::format_duration(self.timeout);
+        let asked = who(&sign_in.credential).unwrap_or(&sign_in.authority);
+        SignInError::Unreachable(format!("no sign-in within {timeout}: {asked} does not answer"))
+    }
+
+    /// Keeps a token, and tells if it is given near its end.
+    fn keep(
         &self,
         signer: &Arc<dyn TokenCredential>,
         token: AccessToken,
-        paused_until: Option<Instant>,
-    ) {
+        sign_in: &SignIn,
+    ) -> Result<AccessToken, SignInError> {
+        let who = who(&sign_in.credential).unwrap_or("Entra");
+        let lasts = SystemTime::from(token.expires_on).duration_since(SystemTime::now());
+        let Some(lasts) = lasts.ok().filter(|lasts| lasts.as_secs() > 0) else {
+            return Err(SignInError::Unusable(format!(
+                "the one that {who} gives is over already; check this machine's clock"
+            )));
+        };
+        let life = Life { began: Instant::now(), lasts };
+        let trouble = life.is_short().then(|| {
+            format!(
+                "{who} gives tokens that last less than five minutes, so sign-ins are frequent; if \
+                 that does not pass, look into the token lifetime of the identity"
+            )
+        });
         self.with(|state| {
             // Not after a renew() in the meantime.
-            if Arc::ptr_eq(&state.signer, signer) {
-                state.last = Some(token);
-                state.paused_until = paused_until;
+            if !Arc::ptr_eq(&state.signer, signer) {
+                return;
             }
+            if let (Some(words), None) = (&trouble, &state.trouble) {
+                tracing::warn!(lasts_s = lasts.as_secs(), "{words}");
+            }
+            let held = Held { token: token.clone(), life };
+            (state.last, state.paused_until, state.trouble) = (Some(held), None, trouble);
         });
+        Ok(token)
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -296,8 +293,16 @@ pub fn object_id(token: &Secret) -> Option<String> {
     serde_json::from_slice::<Claims>(&claims).ok().map(|claims| claims.oid)
 }
 
-fn lasts(token: &AccessToken, margin: Duration) -> bool {
-    SystemTime::from(token.expires_on) > SystemTime::now() + margin
+/// Who gives tokens where it is not Entra.
+fn who(credential: &Credential) -> Option<&'static str> {
+    match credential {
+        Credential::ManagedIdentity(_) => Some("the managed identity endpoint"),
+        Credential::AzureCli { .. } => Some("az"),
+        Credential::ClientSecret { .. }
+        | Credential::Certificate { .. }
+        | Credential::WorkloadIdentity { .. }
+        | Credential::FederatedManagedIdentity { .. } => None,
+    }
 }
 
 /// Our own failure, which the SDK wraps. Anything else is the SDK's trouble with the body of a
@@ -307,13 +312,59 @@ fn explain(error: &azure_core::Error, sign_in: &SignIn) -> SignInError {
     if let Some(failure) = ours {
         return failure.explain(sign_in);
     }
-    let who = match sign_in.credential {
-        Credential::AzureCli { .. } => "az, of which version 2.54 or newer is needed",
-        Credential::ManagedIdentity(_) => "the managed identity endpoint",
-        Credential::ClientSecret { .. }
-        | Credential::Certificate { .. }
-        | Credential::WorkloadIdentity { .. }
-        | Credential::FederatedManagedIdentity { .. } => "Entra",
-    };
-    SignInError::Unreachable(format!("the answer is not one of {who}"))
+    let who = who(&sign_in.credential).unwrap_or("Entra");
+    let is_az = matches!(sign_in.credential, Credential::AzureCli { .. });
+    let version = if is_az { ", of which version 2.54 or newer is needed" } else { "" };
+    SignInError::Unreachable(format!("the answer is not one of {who}{version}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use azure_core::credentials::TokenRequestOptions;
+
+    use super::super::http;
+    use super::*;
+
+    #[derive(Debug)]
+    struct Broken;
+
+    #[async_trait]
+    impl TokenCredential for Broken {
+        async fn get_token(
+            &self,
+            _: &[&str],
+            _: Option<TokenRequestOptions<'_>>,
+        ) -> azure_core::Result<AccessToken> {
+            panic!("the calendar ends there")
+        }
+    }
+
+    #[tokio::test]
+    async fn panic_in_a_sign_in_is_an_error_of_this_credential() {
+        let azure = Azure {
+            ca_file: None,
+            proxy: Some("none".to_owned()),
+            connect_timeout: Duration::from_secs(1),
+            token_timeout: Duration::from_secs(1),
+            sign_in_pause: Duration::ZERO,
+            metadata_endpoint: "http://127.0.0.1:1".to_owned(),
+        };
+        let sign_in = SignIn {
+            credential: Credential::ClientSecret {
+                tenant_id: "t".to_owned(),
+                client_id: "c".to_owned(),
+                secret: Secret::new("s3cret"),
+            },
+            authority: "https://127.0.0.1:1".to_owned(),
+            scope: "https://management.example/.default".to_owned(),
+        };
+        let source = TokenSource::new(sign_in, http::client(&azure).unwrap(), &azure).unwrap();
+        source.with(|state| state.signer = Arc::new(Broken));
+        for _ in 0..2 {
+            let error = source.token().await.unwrap_err();
+            assert_eq!(error.word(), "unusable");
+            assert!(error.to_string().contains("the calendar ends there"), "{error}");
+        }
+    }
 }

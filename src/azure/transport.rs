@@ -18,6 +18,9 @@ use super::token::{SignIn, SignInError};
 /// Of an answer's body, bytes.
 const MAX_ANSWER: usize = 1 << 20;
 
+/// Seconds: no token lasts longer than a year.
+const LONGEST_LIFE: f64 = 366.0 * 86_400.0;
+
 /// The address that the SDK knows of the metadata service.
 const METADATA_HOST: &str = "169.254.169.254";
 
@@ -42,6 +45,9 @@ pub(super) enum Failure {
     NoAnswer { who: Who, address: String, why: String },
     #[error("HTTP {status}")]
     Refused { who: Who, status: u16, body: Vec<u8> },
+    /// A token came that cannot be used.
+    #[error("{why}")]
+    Unusable { why: String },
     /// Nobody was asked: what is here is not enough.
     #[error("{0}")]
     Settings(String),
@@ -61,6 +67,7 @@ impl Failure {
                     SignInError::Refused(refusal)
                 }
             }
+            Self::Unusable { why } => SignInError::Unusable(why.clone()),
             Self::Settings(why) => SignInError::Settings(why.clone()),
         }
     }
@@ -140,8 +147,13 @@ impl HttpClient for OurClient {
         if !response.status().is_success() && !is_challenge {
             return Err(Failure::Refused { who: self.who(), status, body }.into());
         }
-        if !matches!(self.role, Role::KeyVault) && !holds_token(&body) {
-            return Err(silent("the answer holds no token".to_owned()).into());
+        match self.role {
+            Role::KeyVault => {}
+            _ if !holds_token(&body) => {
+                return Err(silent("the answer holds no token".to_owned()).into());
+            }
+            Role::Metadata(_) => {}
+            Role::Entra => check_lifetime(&body)?,
         }
         let headers = headers(response.headers());
         Ok(AsyncRawResponse::from_bytes(StatusCode::from(status), headers, body))
@@ -156,6 +168,22 @@ fn holds_token(body: &[u8]) -> bool {
         access_token: Cow<'b, str>,
     }
     serde_json::from_slice::<Answer<'_>>(body).is_ok_and(|answer| !answer.access_token.is_empty())
+}
+
+/// The SDK takes a missing lifetime for none, and panics over one that reaches beyond the calendar.
+fn check_lifetime(body: &[u8]) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        expires_in: serde_json::Value,
+    }
+    let Ok(Answer { expires_in }) = serde_json::from_slice(body) else { return Ok(()) };
+    let why = match expires_in.as_f64() {
+        Some(seconds) if (1.0..=LONGEST_LIFE).contains(&seconds) => return Ok(()),
+        Some(_) => format!("Entra says that it lasts {expires_in} s"),
+        None => "Entra does not say how long it lasts (expires_in)".to_owned(),
+    };
+    Err(Failure::Unusable { why: format!("{why}; look whether a proxy answers in Entra's place") })
 }
 
 fn headers(map: &reqwest::header::HeaderMap) -> Headers {

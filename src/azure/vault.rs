@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::credential::options;
 use super::token::{SignIn, SignInError, TokenSource};
 use super::transport::{Failure, OurClient};
+use crate::caught::caught;
 use crate::config::{Azure, Config, Found, Secret, Vault, VaultAccess};
 use crate::http::causes;
 
@@ -116,10 +117,12 @@ impl KeyVaults {
         // A sign-in and a request, each within the time of one.
         let patience: Duration = self.azure.token_timeout * 2;
         let asked = vault.client.get_secret(&address.name, Some(options));
-        let answer = tokio::time::timeout(patience, asked).await.map_err(|_| {
+        // A library must not bring down more than this look-up.
+        let answer = tokio::time::timeout(patience, caught(asked)).await.map_err(|_| {
             let waited = humantime::format_duration(patience);
             (false, format!("no answer within {waited}"))
         })?;
+        let answer = answer.map_err(|panicked| (false, panicked.to_string()))?;
         let secret = match answer {
             Ok(answer) => answer.into_model().map_err(|_| (false, "no secret in it".to_owned()))?,
             Err(error) => return Err((refuses_token(&error), explain(&error))),
@@ -227,7 +230,7 @@ fn in_words(failure: &Failure) -> String {
         Failure::NoAnswer { who, address, why } => {
             return format!("{who} cannot be reached: {address}: {why}");
         }
-        Failure::Settings(why) => return why.clone(),
+        Failure::Unusable { why } | Failure::Settings(why) => return why.clone(),
     };
     let Answer { error } = serde_json::from_slice(body).unwrap_or_default();
     let message: String = error.message.replace(['\r', '\n'], " ").chars().take(KEPT).collect();

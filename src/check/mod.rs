@@ -3,6 +3,7 @@
 
 mod certificate;
 mod clock;
+mod deletion;
 mod feed;
 mod finding;
 mod host;

@@ -7,14 +7,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::finding::Finding;
+use super::deletion;
+use super::finding::{Finding, Severity};
 use super::host::Seen;
 use crate::azure::manage::{self, Condition, ManageError};
 use crate::azure::token::{SignIn, SignInError, TokenSource, object_id};
 use crate::config::{Config, Credential, Limits, Management, Mode, Secret, Target};
 use crate::deliver::outcome::{Asked, Outcome};
 use crate::deliver::upload;
-use crate::stix::Observable;
+use crate::stix::{Observable, Withdraw};
 
 const TOKEN: &str = "token";
 const WORKSPACE: &str = "workspace";
@@ -70,9 +71,12 @@ pub(super) async fn look(
             continue;
         };
         let asking = Asking { config, target, http };
-        findings.push(asking.look(&token, probe).await);
+        let workspace = asking.look(&token, probe).await;
+        let is_probed = probe && workspace.severity == Severity::Ok;
+        findings.push(workspace);
         if !is_management_away(target, hosts) {
-            findings.extend(asking.read_back(tokens).await);
+            findings.extend(asking.read_back(Arc::clone(&tokens)).await);
+            findings.extend(asking.deletion(tokens, is_probed).await);
         }
     }
     findings.extend(quotas(config));
@@ -146,7 +150,9 @@ fn refused(target: &Target, error: &SignInError) -> Finding {
         SignInError::Unreachable(_) => {
             Finding::error(TOKEN, target, error.to_string(), unreachable)
         }
-        SignInError::Settings(_) => Finding::error(TOKEN, target, error.to_string(), ""),
+        SignInError::Unusable(_) | SignInError::Settings(_) => {
+            Finding::error(TOKEN, target, error.to_string(), "")
+        }
     }
 }
 
@@ -223,6 +229,26 @@ impl Asking<'_> {
         })
     }
 
+    /// Whether deletions have an effect, where the target asks for them.
+    async fn deletion(&self, tokens: Arc<TokenSource>, is_probed: bool) -> Option<Finding> {
+        let Target { name, sourcesystem, managed, withdraw, .. } = self.target;
+        let managed = managed.as_ref().filter(|_| *withdraw == Withdraw::Delete)?;
+        if !is_probed {
+            return Some(deletion::untried(name));
+        }
+        let rules = quickly(&self.config.management);
+        // What is wrong with the address was told by the step before.
+        let client = manage::Client::new(self.http.clone(), managed, tokens, &rules).ok()?;
+        let id = Observable::new("domain-name:value", PROBE).id(&self.config.rendering.namespace);
+        let probe = deletion::Probe {
+            target: name,
+            sourcesystem,
+            id: format!("indicator--{id}"),
+            patience: rules.ingestion.min(PATIENCE),
+        };
+        Some(probe.delete(&client).await)
+    }
+
     async fn told_by(&self, client: &manage::Client) -> Result<(Option<Uuid>, u64), ManageError> {
         let source = Some(self.target.sourcesystem.as_str());
         let condition = Condition { kind: "indicator", source, ids: &[] };
@@ -230,7 +256,11 @@ impl Asking<'_> {
     }
 
     async fn upload(&self, client: &upload::Client, token: &Secret, objects: &[String]) -> Outcome {
-        let asked = Asked { workspace: self.target.workspace_id, objects: objects.len() };
+        let asked = Asked {
+            workspace: self.target.workspace_id,
+            objects: objects.len(),
+            accept_body: self.config.delivery.accept_body,
+        };
         let body = upload::body(self.target.api, &self.target.sourcesystem, objects);
         Outcome::of(&client.send(token, body).await, asked)
     }
@@ -284,6 +314,8 @@ impl Asking<'_> {
             ),
             Outcome::BadRequest { why }
             | Outcome::TooLarge { why }
+            | Outcome::Foreign { why, .. }
+            | Outcome::Unreadable { why }
             | Outcome::Transient { why, .. } => error(why, String::new()),
         }
     }

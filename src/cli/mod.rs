@@ -373,8 +373,14 @@ async fn ledger(config: &Config, command: LedgerCommand) -> anyhow::Result<()> {
 }
 
 async fn serve_sandbox(options: SandboxOptions) -> anyhow::Result<()> {
-    let SandboxOptions { listen, names, ca_file } = options;
-    let settings = sandbox::Settings { listen, names, ca_file, ..sandbox::Settings::default() };
+    let SandboxOptions { listen, names, ca_file, token_lifetime } = options;
+    let settings = sandbox::Settings {
+        listen,
+        names,
+        ca_file,
+        token_lifetime: token_lifetime.into(),
+        ..sandbox::Settings::default()
+    };
     let stop = signals::stop_asked()?;
     sandbox::serve_until(settings, &mut std::io::stdout(), stop).await
 }

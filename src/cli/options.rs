@@ -99,7 +99,8 @@ pub struct CheckOptions {
     pub wait: humantime::Duration,
 
     /// Upload an indicator of a name that nobody has to each target, and withdraw it at once: shows
-    /// that role and workspace are right (two rows in Log Analytics)
+    /// that role and workspace are right (two rows in Log Analytics). Under withdraw = "delete" it is
+    /// then deleted, which shows whether deletions have an effect
     #[arg(long)]
     pub upload_probe: bool,
 }
@@ -215,6 +216,10 @@ pub struct SandboxOptions {
     /// Where to write the certificate authority that clients must trust, PEM (for azure.ca_file)
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
+
+    /// How long its tokens last, to see what tokens near their end lead to
+    #[arg(long, value_name = "TIME", default_value = "3599s")]
+    pub token_lifetime: humantime::Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]

@@ -16,6 +16,7 @@ use super::{
     Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, VaultAccess, check,
     cloud, credential, limits, management, mapping, misp, policy, target, tenants,
 };
+use crate::deliver::outcome::AcceptBody;
 use crate::policy::Tlp;
 use crate::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
 
@@ -198,6 +199,11 @@ fn delivery(reader: &mut Reader) -> Delivery {
         throttled_default: reader.duration("delivery.throttled_default", MILLISECOND),
         degraded_retry: reader.duration("delivery.degraded_retry", MILLISECOND),
         resend_after: reader.duration("delivery.resend_after", MILLISECOND),
+        accept_body: reader.word(
+            "delivery.accept_body",
+            &[("documented", AcceptBody::Documented), ("any-json", AcceptBody::AnyJson)],
+            AcceptBody::Documented,
+        ),
         grace: reader.duration("delivery.grace", Duration::ZERO),
     }
 }
@@ -223,6 +229,7 @@ fn azure(reader: &mut Reader) -> Azure {
         proxy: proxy(reader, "azure.proxy"),
         connect_timeout: reader.duration("azure.connect_timeout", MILLISECOND),
         token_timeout: reader.duration("azure.token_timeout", MILLISECOND),
+        sign_in_pause: reader.duration("azure.sign_in_pause", MILLISECOND),
         metadata_endpoint: reader.parsed(
             "azure.metadata_endpoint",
             String::new(),

@@ -26,6 +26,8 @@ pub struct Management {
     pub page: u32,
     /// One request, from connect to the last byte of the answer.
     pub request_timeout: Duration,
+    /// Between two requests, once some were made at once.
+    pub request_pause: Duration,
     /// Repeats of a request after a fault or a 429.
     pub retries: u32,
     pub backoff_min: Duration,
@@ -44,6 +46,7 @@ pub(super) fn read(reader: &mut Reader) -> Management {
     Management {
         page: reader.number(&key("page"), 1..=1000_u16).into(),
         request_timeout: reader.duration(&key("request_timeout"), MILLISECOND),
+        request_pause: reader.duration(&key("request_pause"), Duration::ZERO),
         retries: reader.number(&key("retries"), 0..=100),
         backoff_min: reader.duration(&key("backoff_min"), MILLISECOND),
         backoff_max: reader.duration(&key("backoff_max"), MILLISECOND),

@@ -44,6 +44,7 @@ pub use schedule::Schedule;
 pub use secret::{Found, Secret, Vault};
 pub use warnings::warnings;
 
+use crate::deliver::outcome::AcceptBody;
 use crate::policy::Policy;
 use crate::stix::{Identity, Rendering, Withdraw};
 
@@ -257,6 +258,8 @@ pub struct Delivery {
     /// After an ambiguous failure of an object that changed since: when its final version is sent
     /// once more.
     pub resend_after: Duration,
+    /// Which bodies of a success count as accepted.
+    pub accept_body: AcceptBody,
     /// How long SIGTERM waits for what is in hand.
     pub grace: Duration,
 }
@@ -286,6 +289,8 @@ pub struct Azure {
     pub connect_timeout: Duration,
     /// The whole of a sign-in.
     pub token_timeout: Duration,
+    /// Between two sign-ins of one credential, once some were made at once.
+    pub sign_in_pause: Duration,
     /// Where managed identities are asked for, unless App Service names an address.
     pub metadata_endpoint: String,
 }

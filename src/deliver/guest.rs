@@ -100,7 +100,11 @@ impl Guest {
 
     async fn send_batch(&self, sourcesystem: &str, objects: &[String]) -> Result<Sent, GuestError> {
         let backoff = Backoff::new(self.delivery.backoff_min, self.delivery.backoff_max);
-        let asked = Asked { workspace: self.target.workspace_id, objects: objects.len() };
+        let asked = Asked {
+            workspace: self.target.workspace_id,
+            objects: objects.len(),
+            accept_body: self.delivery.accept_body,
+        };
         let (mut failures, mut renewed) = (0, false);
         loop {
             let token = self.tokens.token().await?;
@@ -108,7 +112,9 @@ impl Guest {
             let body = upload::body(self.target.api, sourcesystem, objects);
             let (why, wait) = match Outcome::of(&self.client.send(&token, body).await, asked) {
                 Outcome::Accepted { rejected, .. } => return Ok(Sent::Taken(rejected)),
-                Outcome::BadRequest { why } | Outcome::TooLarge { why } => {
+                Outcome::BadRequest { why }
+                | Outcome::TooLarge { why }
+                | Outcome::Unreadable { why } => {
                     return Ok(Sent::Bad(why));
                 }
                 Outcome::Throttled { wait } => {
@@ -122,6 +128,7 @@ impl Guest {
                     continue;
                 }
                 Outcome::Transient { why, wait, .. } => (why, wait),
+                Outcome::Foreign { why, .. } => (why, None),
                 Outcome::Unauthorized { why }
                 | Outcome::Forbidden { why }
                 | Outcome::Misconfigured { why } => return Err(GuestError::Refused(why)),

@@ -11,6 +11,8 @@ use crate::metrics;
 pub struct TargetHealth {
     /// What is wrong and what to do; `None` while all is well.
     pub degraded: Option<String>,
+    /// What is wrong with the sign-ins although there is a token; `None` while all is well.
+    pub sign_in: Option<String>,
     pub last_accepted: Option<SystemTime>,
     /// When it is tried again, while it is held back.
     pub next_try: Option<SystemTime>,
@@ -34,5 +36,6 @@ impl Health {
         let health = all.entry(target.to_owned()).or_default();
         change(health);
         metrics::degraded(target, "target", health.degraded.is_some());
+        metrics::degraded(target, "sign_in", health.sign_in.is_some());
     }
 }

@@ -47,6 +47,11 @@ pub(super) struct Line {
     pub failures: u32,
     /// Answers 401 in a row.
     pub unauthorized: u32,
+    /// Successes in a row that were not the API's, though they might be.
+    pub foreign: u32,
+    /// Successes that could not be read since a batch was last halved for it. A readable answer to
+    /// another batch does not lessen it, so that no batch is sent again and again unhalved.
+    pub unreadable: u32,
     /// Answers 429 in a row.
     pub throttled: u32,
     /// Until when the last of them asked to wait.
@@ -93,6 +98,8 @@ impl Line {
             check_due: true,
             failures: 0,
             unauthorized: 0,
+            foreign: 0,
+            unreadable: 0,
             throttled: 0,
             throttled_until: None,
             limits: target.limits,
@@ -274,6 +281,7 @@ impl Line {
     pub(super) fn well(&mut self) {
         self.failures = 0;
         self.unauthorized = 0;
+        self.foreign = 0;
         // What was on its way before a 429 does not shorten the wait.
         self.throttled_until = self.throttled_until.filter(|until| Instant::now() < *until);
         self.throttled = if self.throttled_until.is_some() { self.throttled } else { 0 };

@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod pacer;
 mod sender;
 mod settle;
+mod tell;
 pub mod upload;
 
 pub use build::{BuildError, senders};

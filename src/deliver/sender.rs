@@ -20,6 +20,7 @@ use super::pacer::SharedPacer;
 use super::upload;
 use crate::azure::token::{SignInError, TokenSource};
 use crate::backoff::Backoff;
+use crate::caught::{Panicked, caught};
 use crate::config::{Config, Delivery, Limits, Secret};
 use crate::ledger::{Ledger, Sending};
 use crate::metrics;
@@ -38,6 +39,8 @@ pub struct Sender {
     max_in_flight: usize,
     /// Sign-in failures in a row.
     pub(super) sign_in_failures: u32,
+    /// As it is shown, see [`TokenSource::trouble`].
+    sign_in_trouble: Option<String>,
     /// Nothing is sent before: sign-in failed.
     pub(super) held_until: Option<Instant>,
     /// How many tokens were thrown away: tells the answers to the present one from older ones.
@@ -95,6 +98,7 @@ impl Sender {
             max_in_flight: in_flight.max(lines.len()),
             lines,
             sign_in_failures: 0,
+            sign_in_trouble: None,
             held_until: None,
             renewals: 0,
             is_token_good: false,
@@ -231,7 +235,7 @@ impl Sender {
         let mut asked: BoxFuture<'static, _> = Box::pin(async move { source.token().await });
         match futures::poll!(&mut asked) {
             Poll::Ready(Ok(token)) => {
-                self.sign_in_failures = 0;
+                self.has_token();
                 Some(Some(token))
             }
             Poll::Ready(Err(error)) => {
@@ -245,9 +249,22 @@ impl Sender {
         }
     }
 
+    /// There is a token; what is wrong with it nevertheless is shown at each target.
+    fn has_token(&mut self) {
+        self.sign_in_failures = 0;
+        let trouble = self.token.as_ref().and_then(|source| source.trouble());
+        if trouble == self.sign_in_trouble {
+            return;
+        }
+        for line in &self.lines {
+            line.health.update(&line.name, |health| health.sign_in.clone_from(&trouble));
+        }
+        self.sign_in_trouble = trouble;
+    }
+
     fn signed_in(&mut self, token: Result<Secret, SignInError>) {
         match token {
-            Ok(_) => self.sign_in_failures = 0,
+            Ok(_) => self.has_token(),
             Err(error) => self.no_token(&error),
         }
     }
@@ -297,16 +314,26 @@ impl Sender {
         }
         let objects: Vec<&str> = sending.iter().map(|one| one.json.as_str()).collect();
         let body = upload::body(line.api, &line.sourcesystem, &objects);
-        let asked = Asked { workspace: line.workspace, objects: objects.len() };
+        let asked = Asked {
+            workspace: line.workspace,
+            objects: objects.len(),
+            accept_body: self.delivery.accept_body,
+        };
         let (way, renewals) = (line.way.clone(), self.renewals);
         let started = Instant::now();
         self.in_flight.push(Box::pin(async move {
-            let (outcome, date) = reach(way, token, body, asked).await;
+            let reached = caught(reach(way, token, body, asked)).await;
+            let (outcome, date) = reached.unwrap_or_else(|panicked| (faulty(&panicked), None));
             let took = started.elapsed();
             (Answer { line: index, picked, sending, took, date, renewals, is_part }, outcome)
         }));
         Ok(())
     }
+}
+
+/// A panic on the way costs this request, which is sent again.
+fn faulty(panicked: &Panicked) -> Outcome {
+    Outcome::Transient { why: panicked.to_string(), ambiguous: true, wait: None }
 }
 
 /// One request: what became of it, and what time it was at the target.

@@ -1,17 +1,16 @@
 //! What follows from an answer: the one place where outcomes are matched.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use uuid::Uuid;
 
 use super::halving::{Record, Ruling};
-use super::lanes::NO_SUMMARY;
 use super::line::{DEGRADED_AFTER, Line};
 use super::outcome::Outcome;
 use super::sender::{Answer, Sender};
+use super::tell;
 use crate::azure::token::SignInError;
-use crate::ledger::{Ledger, OpenChange, Sending, Settlement, WITHDRAWN};
+use crate::ledger::{Ledger, Sending, Settlement};
 use crate::metrics;
 
 /// A 429 that asks for no wait at all is not obeyed to the letter.
@@ -56,6 +55,8 @@ impl Sender {
                 }
                 self.transient(answer, why, wait)
             }
+            Outcome::Foreign { why, may_be_api } => self.foreign(answer, why, may_be_api),
+            Outcome::Unreadable { why } => self.unreadable(answer, why).await?,
             Outcome::Unauthorized { why } => {
                 self.give_back(answer).await?;
                 self.unauthorized(answer, why)
@@ -64,8 +65,14 @@ impl Sender {
                 self.give_back(answer).await?;
                 self.misconfigured(answer, why)
             }
-            Outcome::TooLarge { why } => self.refused(answer, why, true).await?,
-            Outcome::BadRequest { why } => self.refused(answer, why, false).await?,
+            Outcome::TooLarge { why } => {
+                self.give_back(answer).await?;
+                self.refused(answer, why, true).await?
+            }
+            Outcome::BadRequest { why } => {
+                self.give_back(answer).await?;
+                self.refused(answer, why, false).await?
+            }
         };
         self.go_on(answer, settled, next);
         Ok(())
@@ -121,8 +128,8 @@ impl Sender {
                 "Sentinel complains of no record of ours"
             );
         }
-        tell_refusals(&line.name, named.iter().map(|(one, words)| (record(one), words.as_str())));
-        tell_accepted(&line.name, answer, &taken);
+        tell::refusals(&line.name, named.iter().map(|(one, words)| (record(one), words.as_str())));
+        tell::accepted(line, answer, &taken);
         let ruling = if answer.is_part { line.halving.accepted() } else { Ruling::Smaller };
         match (answer.is_part, line.probing) {
             (true, _) => {}
@@ -148,7 +155,7 @@ impl Sender {
                 let versions: Vec<_> =
                     alone.iter().map(|record| (record.object, record.version)).collect();
                 self.ledger.reject_versions(&name, &versions, why).await?;
-                tell_refusals(&name, alone.iter().map(|record| (*record, why)));
+                tell::refusals(&name, alone.iter().map(|record| (*record, why)));
                 Ok(Next::Nothing)
             }
             Ruling::Misconfigured(not_theirs) => {
@@ -205,6 +212,37 @@ impl Sender {
         Next::Hold(pause, (line.failures >= DEGRADED_AFTER).then_some(why))
     }
 
+    /// A success that is not the API's: the objects stay in doubt. If it goes on, single objects tell,
+    /// slowly, since each of them may be stored and billed.
+    fn foreign(&mut self, answer: &Answer, why: String, may_be_api: bool) -> Next {
+        let Some(line) = self.lines.get_mut(answer.line) else { return Next::Nothing };
+        if !may_be_api {
+            line.foreign = 0;
+            return self.transient(answer, why, None);
+        }
+        // Requests that were on their way together are answered together: that is one answer.
+        if line.blocked_until.is_none_or(|until| until <= Instant::now()) {
+            line.foreign = line.foreign.saturating_add(1);
+        }
+        if line.foreign < DEGRADED_AFTER {
+            return self.transient(answer, why, None);
+        }
+        let remedy = "if Sentinel itself answers so, set delivery.accept_body = \"any-json\"";
+        self.misconfigured(answer, format!("{why}; {remedy}"))
+    }
+
+    /// A 200 whose complaints cannot be read, because they are too long or broken: the batch is sent
+    /// again, and then halved, since fewer records make a shorter list.
+    async fn unreadable(&mut self, answer: &Answer, why: String) -> sqlx::Result<Next> {
+        let Some(line) = self.lines.get_mut(answer.line) else { return Ok(Next::Nothing) };
+        line.unreadable = line.unreadable.saturating_add(1);
+        if !answer.is_part && line.unreadable < DEGRADED_AFTER {
+            return Ok(self.transient(answer, why, None));
+        }
+        line.unreadable = 0;
+        self.refused(answer, why, true).await
+    }
+
     /// 401: a fresh token, and if that is no better the target waits, not the others of the
     /// credential.
     fn unauthorized(&mut self, answer: &Answer, why: String) -> Next {
@@ -248,7 +286,9 @@ impl Sender {
             SignInError::Unreachable(_) => {
                 self.backoff.pause(self.sign_in_failures, rand::random())
             }
-            SignInError::Refused(_) | SignInError::Settings(_) => self.delivery.degraded_retry,
+            SignInError::Refused(_) | SignInError::Unusable(_) | SignInError::Settings(_) => {
+                self.delivery.degraded_retry
+            }
         };
         let now = Instant::now();
         self.held_until = Some(now + pause);
@@ -258,14 +298,13 @@ impl Sender {
         }
     }
 
-    /// 400 or 413: a record in it is bad, or the target is.
+    /// A record in the request is bad, or the target is.
     async fn refused(
         &mut self,
         answer: &Answer,
         why: String,
         too_large: bool,
     ) -> sqlx::Result<Next> {
-        self.give_back(answer).await?;
         let Some(line) = self.lines.get_mut(answer.line) else { return Ok(Next::Nothing) };
         if line.probing {
             let why = format!("every request is refused, whatever it holds: {why}");
@@ -295,7 +334,7 @@ impl Sender {
     pub(super) async fn close_finished(&mut self) -> sqlx::Result<()> {
         for line in &mut self.lines {
             for closed in line.close_finished(&self.ledger).await? {
-                tell_closed(&line.name, &closed);
+                tell::closed(line, &closed);
             }
         }
         Ok(())
@@ -307,78 +346,6 @@ fn is_early(sending: &Sending, answer: &Answer) -> bool {
     sending.ended_at.zip(answer.date).is_some_and(|(end, now)| end > now)
 }
 
-fn tell_accepted(target: &str, answer: &Answer, taken: &[Uuid]) {
-    for one in &answer.picked {
-        if taken.contains(&one.pending.object) {
-            metrics::accepted(target, one.lane.word(), 1);
-        }
-    }
-    let withdrawn = answer
-        .sending
-        .iter()
-        .filter(|one| one.is_withdrawal() && taken.contains(&one.object))
-        .count();
-    metrics::withdrawn(target, withdrawn as u64);
-    tracing::debug!(
-        target_name = target,
-        objects = taken.len(),
-        withdrawn,
-        took_ms = u64::try_from(answer.took.as_millis()).unwrap_or(u64::MAX),
-        "batch accepted"
-    );
-}
-
 fn record(sending: &Sending) -> Record {
     Record { object: sending.object, version: sending.version }
-}
-
-fn tell_refusals<'w>(target: &str, refusals: impl ExactSizeIterator<Item = (Record, &'w str)>) {
-    metrics::rejected(target, refusals.len() as u64);
-    for (Record { object, version }, words) in refusals {
-        if version == WITHDRAWN {
-            tracing::error!(target_name = target, %object, words, "Sentinel rejects a withdrawal: the indicator stays active there until its valid_until");
-        } else {
-            tracing::warn!(target_name = target, %object, words, "Sentinel rejects an object: kept with its words, see retry-rejected");
-        }
-    }
-}
-
-/// Of a change's summary, what its log line tells.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Summary {
-    info: String,
-    attributes: u64,
-    new: u64,
-    changed: u64,
-    gone: u64,
-    skipped: serde_json::Value,
-}
-
-fn tell_closed(target: &str, closed: &OpenChange) {
-    let opened = u64::try_from(closed.opened_at).unwrap_or_default();
-    let opened = SystemTime::UNIX_EPOCH + Duration::from_millis(opened);
-    let took = SystemTime::now().duration_since(opened).unwrap_or_default();
-    metrics::time_to_accepted(target, closed.lane.word(), took);
-    let Some(event) = closed.event else { return };
-    if closed.summary == NO_SUMMARY {
-        // A withdrawal that MISP announced by itself.
-        let (lane, accepted_after_s) = (closed.lane.word(), took.as_secs_f64());
-        tracing::info!(target_name = target, lane, %event, accepted_after_s, "change accepted");
-        return;
-    }
-    let summary: Summary = serde_json::from_str(&closed.summary).unwrap_or_default();
-    tracing::info!(
-        target_name = target,
-        lane = closed.lane.word(),
-        %event,
-        info = summary.info,
-        attributes = summary.attributes,
-        new = summary.new,
-        changed = summary.changed,
-        gone = summary.gone,
-        skipped = %summary.skipped,
-        accepted_after_s = took.as_secs_f64(),
-        "event accepted"
-    );
 }

@@ -93,6 +93,7 @@ async fn read(mut response: Response) -> Result<Reply, NoReply> {
         retry_after: header(response.headers(), RETRY_AFTER.as_str()),
         date: header(response.headers(), DATE.as_str()),
         error_code: header(response.headers(), "x-ms-error-code"),
+        content_type: header(response.headers(), CONTENT_TYPE.as_str()),
         body: Vec::new(),
     };
     while reply.body.len() < MAX_ANSWER {

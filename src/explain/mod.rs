@@ -144,6 +144,9 @@ pub struct Indicated {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct At {
     pub target: String,
+    /// The target is a dry run: what it is said to hold was written to its file and never sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     pub state: State,
     /// Since when, or the last answer; Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,7 +166,7 @@ pub struct At {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// Sentinel accepted this very version.
+    /// Sentinel accepted this very version, or a dry run wrote it to its file.
     Delivered,
     /// To be sent, or sent anew.
     #[default]
@@ -172,7 +175,7 @@ pub enum State {
     Rejected,
     /// Its withdrawal is to be sent.
     Withdrawing,
-    /// Sentinel accepted its withdrawal.
+    /// Sentinel accepted its withdrawal, or a dry run wrote it to its file.
     Withdrawn,
     /// Its validity is over: it is not sent (any more).
     Expired,

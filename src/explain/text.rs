@@ -161,6 +161,12 @@ pub fn standing(at: &At) -> String {
     let when = at.at.map(|at| format!(" {}", time(at))).unwrap_or_default();
     let lane = at.lane.as_ref().map(|lane| format!(" in the {lane} lane")).unwrap_or_default();
     let mut words = match at.state {
+        State::Delivered if at.dry_run => {
+            format!("written to dry_run_file{when}: nothing is sent to Sentinel")
+        }
+        State::Withdrawn if at.dry_run => {
+            format!("withdrawn in dry_run_file{when}: nothing is sent to Sentinel")
+        }
         State::Delivered => format!("delivered: Sentinel accepted it{when}"),
         State::Pending => format!("pending{lane}"),
         State::Rejected => "rejected".to_owned(),

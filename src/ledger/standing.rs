@@ -4,7 +4,7 @@ use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use super::queue::UNSETTLED;
-use super::start::DISABLED;
+use super::start::{DISABLED, DRY_RUN};
 use super::wanted::WITHDRAWN;
 use super::{Lane, Writing, push_uuids};
 use crate::explain::{At, State};
@@ -34,6 +34,7 @@ impl Standing {
         let waits = matches!(state, State::Pending | State::Withdrawing);
         let lane = waits.then(|| self.lane.map_or(Lane::Backlog, Lane::of));
         At {
+            dry_run: self.mode == DRY_RUN,
             target: self.target,
             state,
             at: self.accepted_at,

@@ -36,36 +36,43 @@ pub(super) async fn token(
 ) -> Response {
     let fault = place.world.with(|state| {
         state.sign_ins += 1;
-        state.faults.sign_ins.pop_front()
+        state.faults.take_sign_in()
     });
-    if let Some(fault) = fault {
-        if fault == SignInFault::Reset {
-            place.connections.cut(peer);
-        }
-        return faulty(fault).await;
+    if fault == Some(SignInFault::Reset) {
+        place.connections.cut(peer);
     }
+    let settings = &place.world.settings;
+    let told = match told_lifetime(fault, settings.token_lifetime).await {
+        Ok(told) => told,
+        Err(response) => return response,
+    };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let endpoint = format!("https://{host}/{tenant}/oauth2/v2.0/token");
-    let settings = &place.world.settings;
     let granted = place.world.with(|state| {
         let now = Utc::now() + chrono::TimeDelta::seconds(state.ahead);
         check(settings, &mut state.access, (&tenant, &endpoint, now), &form)
             .map(|(client, scope)| remember(state, client, scope, settings.token_lifetime))
     });
     match granted {
-        Ok(token) => issue(&token, settings.token_lifetime),
+        Ok(token) => issue(&token, told),
         Err(no) => refuse(no),
     }
 }
 
-/// What a fault looks like; a reset is made at the connection.
-pub(super) async fn faulty(fault: SignInFault) -> Response {
-    match fault {
-        SignInFault::NeverAnswers => std::future::pending().await,
-        SignInFault::Reset => StatusCode::OK.into_response(),
-        SignInFault::Unavailable => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-        SignInFault::Answer { status, body } => answer(status, body),
-    }
+/// How long the answer says that the token lasts, or the answer of a fault that gives none; a reset is
+/// made at the connection.
+pub(super) async fn told_lifetime(
+    fault: Option<SignInFault>,
+    usual: Duration,
+) -> Result<Option<i64>, Response> {
+    Err(match fault {
+        None => return Ok(Some(i64::try_from(usual.as_secs()).unwrap_or(i64::MAX))),
+        Some(SignInFault::Lifetime(told)) => return Ok(told),
+        Some(SignInFault::NeverAnswers) => std::future::pending().await,
+        Some(SignInFault::Reset) => StatusCode::OK.into_response(),
+        Some(SignInFault::Unavailable) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Some(SignInFault::Answer { status, body }) => answer(status, body),
+    })
 }
 
 /// A new token.
@@ -96,14 +103,12 @@ fn new_token(client_id: &str) -> String {
     format!("{head}.{claims}.sandbox-{}", Uuid::new_v4().simple())
 }
 
-fn issue(token: &str, lifetime: Duration) -> Response {
-    let seconds = lifetime.as_secs();
-    let body = json!({
-        "token_type": "Bearer",
-        "expires_in": seconds,
-        "ext_expires_in": seconds,
-        "access_token": token,
-    });
+fn issue(token: &str, lasts: Option<i64>) -> Response {
+    let mut body = json!({"token_type": "Bearer", "access_token": token});
+    if let (Some(seconds), Some(members)) = (lasts, body.as_object_mut()) {
+        members.insert("expires_in".to_owned(), seconds.into());
+        members.insert("ext_expires_in".to_owned(), seconds.into());
+    }
     answer(200, body.to_string())
 }
 

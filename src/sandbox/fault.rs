@@ -52,6 +52,8 @@ pub enum SignInFault {
         status: u16,
         body: String,
     },
+    /// A token as usual, whose answer says that it lasts so many seconds; `None`: says nothing of it.
+    Lifetime(Option<i64>),
 }
 
 /// All that is on order.
@@ -62,10 +64,13 @@ pub(super) struct Faults {
     /// That of every request to a workspace, before all others.
     pub(super) always_for: HashMap<Uuid, Fault>,
     pub(super) sign_ins: VecDeque<SignInFault>,
+    pub(super) always_sign_in: Option<SignInFault>,
     /// Of the metadata service.
     pub(super) metadata: VecDeque<SignInFault>,
     /// Of the next requests to the management plane.
     pub(super) management: VecDeque<Fault>,
+    /// Deletions are answered with success, and what they name stays.
+    pub(super) idle_deletions: bool,
     pub(super) poison: HashSet<String>,
     pub(super) rejections: Vec<Rejection>,
 }
@@ -77,6 +82,11 @@ impl Faults {
             return fault.clone();
         }
         self.next.pop_front().or_else(|| self.always.clone()).unwrap_or(Fault::None)
+    }
+
+    /// The fault of the sign-in that arrives now.
+    pub(super) fn take_sign_in(&mut self) -> Option<SignInFault> {
+        self.sign_ins.pop_front().or_else(|| self.always_sign_in.clone())
     }
 
     /// Why `object` is rejected beyond the documented rules.

@@ -3,7 +3,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
@@ -49,9 +48,11 @@ async fn token(
         state.access.metadata_requests += 1;
         state.faults.metadata.pop_front()
     });
-    if let Some(fault) = fault {
-        return entra::faulty(fault).await;
-    }
+    let lifetime = world.settings.token_lifetime;
+    let told = match entra::told_lifetime(fault, lifetime).await {
+        Ok(told) => told,
+        Err(response) => return response,
+    };
     if headers.get("metadata").is_none_or(|value| value != "true") {
         return refuse(400, "Required metadata header not specified");
     }
@@ -67,7 +68,6 @@ async fn token(
     if resource.is_empty() {
         return refuse(400, "The value of the parameter resource is missing");
     }
-    let lifetime = world.settings.token_lifetime;
     let issued = world.with(|state| {
         let identity = named(&state.access, |name| field(name).to_owned())?;
         let token = match resource.starts_with(EXCHANGE) {
@@ -80,7 +80,7 @@ async fn token(
         Some((identity, token))
     });
     match issued {
-        Some((identity, token)) => granted(&identity, resource, &token, lifetime),
+        Some((identity, token)) => granted(&identity, resource, &token, told.unwrap_or_default()),
         None => refuse(400, "Identity not found"),
     }
 }
@@ -107,9 +107,8 @@ fn of(identity: &Identity, audience: &str) -> Federated {
 }
 
 /// Numbers are strings, as the service writes them.
-fn granted(identity: &Identity, resource: &str, token: &str, lifetime: Duration) -> Response {
+fn granted(identity: &Identity, resource: &str, token: &str, seconds: i64) -> Response {
     let now = chrono::Utc::now().timestamp();
-    let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
     let body = json!({
         "access_token": token,
         "client_id": identity.client_id,

@@ -220,6 +220,11 @@ impl Sandbox {
         self.world.with(|state| state.faults.sign_ins.extend(faults));
     }
 
+    /// The fault of every sign-in that no script covers, until `None` is set.
+    pub fn always_sign_in(&self, fault: Option<SignInFault>) {
+        self.world.with(|state| state.faults.always_sign_in = fault);
+    }
+
     /// Scripts the next requests to the metadata service.
     pub fn script_metadata(&self, faults: impl IntoIterator<Item = SignInFault>) {
         self.world.with(|state| state.faults.metadata.extend(faults));
@@ -231,10 +236,15 @@ impl Sandbox {
         self.world.with(|state| state.faults.management.extend(faults));
     }
 
-    /// Every answered request to the management plane so far.
+    /// Every request to the management plane so far.
     #[must_use]
     pub fn managed(&self) -> Vec<Managed> {
         self.world.with(|state| state.managed.clone())
+    }
+
+    /// Whether deletions over the management plane are answered with success and delete nothing.
+    pub fn delete_nothing(&self, idle: bool) {
+        self.world.with(|state| state.faults.idle_deletions = idle);
     }
 
     /// Takes an object out, as Sentinel's users do; whether it was there.

@@ -45,14 +45,19 @@ async fn token_is_fetched_once_and_renewed_on_demand() {
 
 #[tokio::test]
 async fn short_lived_token_is_renewed_before_its_end_and_used_while_entra_is_away() {
-    let settings = Settings { token_lifetime: Duration::from_secs(200), ..Settings::default() };
+    let settings = Settings { token_lifetime: Duration::from_secs(8), ..Settings::default() };
     let sandbox = start_with(settings).await;
-    let tokens = tokens(&sandbox, |_| {});
+    let azure = Azure { sign_in_pause: PATIENCE, ..azure(&sandbox) };
+    let Uploader { tokens, .. } = Uploader::of(&target(&sandbox), &azure, PATIENCE);
     let first = tokens.token().await.unwrap();
+    assert_eq!(tokens.token().await.unwrap(), first, "used while it lasts");
+    assert_eq!(sandbox.sign_ins(), 1);
+    tokio::time::sleep(Duration::from_millis(4_100)).await;
     sandbox.script_sign_ins([SignInFault::Unavailable]);
     assert_eq!(tokens.token().await.unwrap(), first, "still good, renewal failed");
     assert_eq!(tokens.token().await.unwrap(), first, "still good, renewal paused");
     assert_eq!(sandbox.sign_ins(), 2);
+    assert!(tokens.trouble().unwrap().contains("cannot be renewed"), "{:?}", tokens.trouble());
 }
 
 #[tokio::test]
@@ -162,6 +167,7 @@ async fn unusable_ca_files_are_named() {
         proxy: None,
         connect_timeout: PATIENCE,
         token_timeout: PATIENCE,
+        sign_in_pause: Duration::from_millis(20),
         metadata_endpoint: METADATA.to_owned(),
     };
     let missing = folder.path().join("missing.pem");
@@ -183,6 +189,7 @@ fn machine_without_authorities_is_told_what_to_do() {
             proxy: None,
             connect_timeout: PATIENCE,
             token_timeout: PATIENCE,
+            sign_in_pause: Duration::from_millis(20),
             metadata_endpoint: METADATA.to_owned(),
         };
         let error = http::client(&way).unwrap_err();
@@ -214,6 +221,7 @@ fn authority_from_the_environment_is_enough() {
             proxy: None,
             connect_timeout: PATIENCE,
             token_timeout: PATIENCE,
+            sign_in_pause: Duration::from_millis(20),
             metadata_endpoint: METADATA.to_owned(),
         };
         let http = http::client(&way).unwrap();
@@ -238,6 +246,7 @@ fn proxy_of_an_unknown_kind_is_refused_without_its_password() {
         proxy: Some(proxy.to_owned()),
         connect_timeout: PATIENCE,
         token_timeout: PATIENCE,
+        sign_in_pause: Duration::from_millis(20),
         metadata_endpoint: METADATA.to_owned(),
     };
     for address in ["socks5://u:hush@proxy:1080", "proxy.example:3128", "http://u:hush@:::"] {

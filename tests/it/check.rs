@@ -236,6 +236,30 @@ async fn upload_probe_is_withdrawn_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn deletion_of_the_upload_probe_shows_whether_deletions_have_an_effect() {
+    let mut setup = Setup::well().await;
+    setup.set("MSR_INDICATOR__WITHDRAW", "delete");
+    setup.set("MSR_AZURE__MANAGEMENT__INGESTION", "3s");
+    let workspace = setup.sandbox.settings().workspaces[0];
+    let told = setup.check(&[]);
+    assert!(has(told.find("deletion", "sandbox"), "evidence", "--upload-probe"));
+    assert!(setup.sandbox.managed().iter().all(|asked| asked.method != "DELETE"), "not asked for");
+
+    let told = setup.check(&["--upload-probe"]);
+    assert_eq!(told.code, Some(0), "{:#?}", told.findings);
+    assert!(has(told.find("deletion", "sandbox"), "evidence", "it is gone"));
+    assert_eq!(setup.sandbox.count(workspace), 0);
+
+    setup.sandbox.delete_nothing(true);
+    let told = setup.check(&["--upload-probe"]);
+    told.one_warning("deletion", "sandbox", &["still shows it"], &["withdraw = \"expire\""]);
+    assert_eq!(setup.sandbox.count(workspace), 1, "withdrawn, as without a deletion");
+    let until = setup.sandbox.objects(workspace)[0].json["valid_until"].clone();
+    let until: chrono::DateTime<chrono::Utc> = until.as_str().unwrap().parse().unwrap();
+    assert!(until <= chrono::Utc::now(), "{until}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn beside_a_running_relay_its_ledger_and_troubles_are_told() {
     let setup = Setup::well().await;
     let keep: Vec<(&str, &str)> =

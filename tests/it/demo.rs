@@ -121,6 +121,7 @@ async fn the_sandbox_command_serves_until_it_is_stopped() {
         proxy: Some("none".to_owned()),
         connect_timeout: PATIENCE,
         token_timeout: PATIENCE,
+        sign_in_pause: Duration::from_millis(20),
         metadata_endpoint: METADATA.to_owned(),
     };
     let http = misp_sentinel_relay::azure::http::client(&azure).unwrap();

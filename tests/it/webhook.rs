@@ -343,6 +343,7 @@ async fn it_speaks_tls() {
         proxy: None,
         connect_timeout: PATIENCE,
         token_timeout: PATIENCE,
+        sign_in_pause: Duration::from_millis(20),
         metadata_endpoint: METADATA.to_owned(),
     };
     let sent = http::client(&trusting)

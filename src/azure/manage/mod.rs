@@ -16,6 +16,7 @@ pub use shape::{Condition, Found};
 pub use walk::Walk;
 
 use super::http::explain;
+use super::pace::Gate;
 use super::token::{SignInError, TokenSource};
 use crate::backoff::Backoff;
 use crate::config::{ManagedWorkspace, Management};
@@ -64,6 +65,7 @@ struct Asked {
     api_version: String,
     tokens: Arc<TokenSource>,
     rules: Management,
+    gate: Gate,
 }
 
 /// What is sent, and where.
@@ -101,7 +103,8 @@ impl Client {
             &workspace.workspace_name,
         ]);
         let api_version = workspace.api_version.clone();
-        let asked = Asked { http, scope, api_version, tokens, rules: rules.clone() };
+        let gate = Gate::new(rules.request_pause);
+        let asked = Asked { http, scope, api_version, tokens, rules: rules.clone(), gate };
         Ok(Self { asked: Arc::new(asked) })
     }
 
@@ -240,6 +243,7 @@ impl Client {
     /// One try; the inner error is that of the network.
     async fn attempt(&self, message: &Message) -> Result<Result<Reply, String>, ManageError> {
         let token = self.asked.tokens.token().await?;
+        self.asked.gate.pass().await;
         let mut request = self
             .asked
             .http
@@ -266,6 +270,7 @@ async fn read(mut response: Response) -> Result<Result<Reply, String>, ManageErr
         retry_after: header(RETRY_AFTER.as_str()),
         date: header(DATE.as_str()),
         error_code: header("x-ms-error-code"),
+        content_type: header(CONTENT_TYPE.as_str()),
         body: Vec::new(),
     };
     loop {

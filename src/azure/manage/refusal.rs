@@ -44,7 +44,7 @@ mod tests {
 
     fn reply(status: u16, body: &str) -> Reply {
         let body = body.as_bytes().to_vec();
-        Reply { status, retry_after: None, date: None, error_code: None, body }
+        Reply { status, body, ..Reply::default() }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod read;
 
 use std::time::Duration;
 
+use read::{Body, Complaint};
 use uuid::Uuid;
 
 /// An HTTP answer, as far as it matters here.
@@ -20,6 +21,8 @@ pub struct Reply {
     pub date: Option<String>,
     /// The header `x-ms-error-code`.
     pub error_code: Option<String>,
+    /// The header `Content-Type`.
+    pub content_type: Option<String>,
     /// The body, cut at the reader's cap.
     pub body: Vec<u8>,
 }
@@ -60,6 +63,11 @@ pub enum Outcome {
     /// 5xx, 408, no answer, or an answer that is not Sentinel's: the same request may succeed
     /// later. `ambiguous` where it may have been taken already; `wait` where a header asks for one.
     Transient { why: String, ambiguous: bool, wait: Option<Duration> },
+    /// A success that is not an answer of this API, such as that of a proxy: the request may or may
+    /// not have arrived. `may_be_api`: it is JSON and tells of no error, so the API may have changed.
+    Foreign { why: String, may_be_api: bool },
+    /// A 200 whose complaints cannot be read: which records were taken is not known.
+    Unreadable { why: String },
     /// 401: the token is not, or no longer, good.
     Unauthorized { why: String },
     /// 403: the application may not write to this workspace.
@@ -79,6 +87,18 @@ pub struct Asked {
     pub workspace: Uuid,
     /// Objects in the request.
     pub objects: usize,
+    /// Which bodies of a success count as accepted.
+    pub accept_body: AcceptBody,
+}
+
+/// `delivery.accept_body`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AcceptBody {
+    /// Those that Microsoft documents: none, `null`, or an object with `errors`.
+    #[default]
+    Documented,
+    /// Also other JSON that tells of no error.
+    AnyJson,
 }
 
 impl Outcome {
@@ -95,6 +115,8 @@ impl Outcome {
             Self::Accepted { .. } => "accepted",
             Self::Throttled { .. } => "throttled",
             Self::Transient { .. } => "transient",
+            Self::Foreign { .. } => "foreign",
+            Self::Unreadable { .. } => "unreadable",
             Self::Unauthorized { .. } => "unauthorized",
             Self::Forbidden { .. } => "forbidden",
             Self::TooLarge { .. } => "too_large",
@@ -118,7 +140,7 @@ impl Outcome {
         let said = || read::words(reply);
         let workspace = asked.workspace;
         match reply.status {
-            200..=299 => accepted(reply, asked.objects),
+            200..=299 => success(reply, asked),
             400 | 422 => {
                 none_good(reply, asked.objects).unwrap_or_else(|| Self::BadRequest { why: said() })
             }
@@ -144,42 +166,60 @@ impl Outcome {
     }
 }
 
-fn accepted(reply: &Reply, objects: usize) -> Outcome {
-    match verdicts(reply, objects) {
-        Some((rejected, stray)) => Outcome::Accepted { rejected, stray },
-        None => {
-            let words = read::words(reply);
-            let why = format!("{words}: not an answer of this API; is a proxy in the way?");
-            Outcome::Transient { why, ambiguous: true, wait: None }
+fn success(reply: &Reply, asked: Asked) -> Outcome {
+    let said = || read::words(reply);
+    match (reply.status, read::body(reply)) {
+        (200, Body::Complaints(complaints)) => {
+            let Verdicts { rejected, stray } = Verdicts::of(complaints, asked.objects);
+            Outcome::Accepted { rejected, stray }
         }
+        (200, Body::Unreadable) => {
+            Outcome::Unreadable { why: format!("{}: its list of errors cannot be read", said()) }
+        }
+        (_, Body::OtherJson) if asked.accept_body == AcceptBody::AnyJson => Outcome::accepted_all(),
+        (_, body) => Outcome::Foreign {
+            why: format!(
+                "{}: this is not an answer of Sentinel's upload API; look whether a proxy or a \
+                 sign-in page stands in between",
+                said()
+            ),
+            may_be_api: matches!(body, Body::OtherJson),
+        },
     }
 }
 
 /// A 400 that names each record of the request is Sentinel's verdict on each: no record was good, as
 /// at least one is where it answers 200.
 fn none_good(reply: &Reply, objects: usize) -> Option<Outcome> {
-    let (rejected, stray) = verdicts(reply, objects)?;
+    let Body::Complaints(complaints) = read::body(reply) else { return None };
+    let Verdicts { rejected, stray } = Verdicts::of(complaints, objects);
     let is_all = objects > 0 && rejected.len() == objects;
     is_all.then_some(Outcome::Accepted { rejected, stray })
 }
 
-/// Complaints about records of the request, by position, and complaints about none of them.
-type Verdicts = (Vec<(usize, String)>, Vec<String>);
+struct Verdicts {
+    /// Complaints about records of the request, by position.
+    rejected: Vec<(usize, String)>,
+    /// Complaints about none of them.
+    stray: Vec<String>,
+}
 
-fn verdicts(reply: &Reply, objects: usize) -> Option<Verdicts> {
-    let mut rejected: Vec<(usize, String)> = Vec::new();
-    let mut stray = Vec::new();
-    for complaint in read::complaints(&reply.body)? {
-        let words = complaint.words();
-        match complaint.record().filter(|index| *index < objects) {
-            Some(index) => match rejected.iter_mut().find(|(known, _)| *known == index) {
-                Some((_, text)) => *text = format!("{text}; {words}"),
-                None => rejected.push((index, words)),
-            },
-            None => stray.push(format!("record {}: {words}", complaint.place())),
+impl Verdicts {
+    fn of(complaints: Vec<Complaint>, objects: usize) -> Self {
+        let mut rejected: Vec<(usize, String)> = Vec::new();
+        let mut stray = Vec::new();
+        for complaint in complaints {
+            let words = complaint.words();
+            match complaint.record().filter(|index| *index < objects) {
+                Some(index) => match rejected.iter_mut().find(|(known, _)| *known == index) {
+                    Some((_, text)) => *text = format!("{text}; {words}"),
+                    None => rejected.push((index, words)),
+                },
+                None => stray.push(format!("record {}: {words}", complaint.place())),
+            }
         }
+        Self { rejected, stray }
     }
-    Some((rejected, stray))
 }
 
 fn unauthorized(reply: &Reply, workspace: Uuid) -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::Reply;
 
@@ -13,92 +13,145 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// How much of a body that is no JSON is quoted, characters.
 const QUOTED: usize = 300;
 
-/// One entry of `errors` in a 200.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
+/// What the body of a 2xx is.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// Empty, `null`, or an object with `errors`: the API's own answer.
+    Complaints(Vec<Complaint>),
+    /// The beginning of such an answer, or one whose `errors` are no list: it cannot be read.
+    Unreadable,
+    /// Other JSON, declared as JSON, that tells of no error.
+    OtherJson,
+    /// Anything else, such as a page or the error of another program.
+    Other,
+}
+
+/// Reads the body of a 2xx.
+pub(super) fn body(reply: &Reply) -> Body {
+    let body = reply.body.trim_ascii();
+    if body.is_empty() || body == b"null" {
+        return Body::Complaints(Vec::new());
+    }
+    let is_json = is_json(reply);
+    let other = if is_json { Body::OtherJson } else { Body::Other };
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(members)) => match (told(&members, "error"), members.get("errors")) {
+            (Some(_), _) => Body::Other,
+            (None, None) => other,
+            (None, Some(Value::Null)) => Body::Complaints(Vec::new()),
+            (None, Some(Value::Array(list))) => {
+                Body::Complaints(list.iter().map(Complaint::read).collect())
+            }
+            (None, Some(_)) => Body::Unreadable,
+        },
+        Ok(_) => other,
+        Err(_) if is_json && body.starts_with(b"{") => Body::Unreadable,
+        Err(_) => Body::Other,
+    }
+}
+
+fn is_json(reply: &Reply) -> bool {
+    let declared = reply.content_type.as_deref().unwrap_or_default();
+    let kind = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || kind.ends_with("+json")
+}
+
+/// A member that is there and not `null`.
+fn told<'v>(members: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+    members.get(name).filter(|value| !value.is_null())
+}
+
+/// One entry of `errors`. Whatever of it can be read counts: a service that writes `null` for an empty
+/// list still says which record it means.
+#[derive(Debug)]
 pub(super) struct Complaint {
-    record_index: serde_json::Value,
-    /// The name in the article.
-    error_messages: Vec<serde_json::Value>,
-    /// The name in the swagger.
-    validation_error_messages: Vec<serde_json::Value>,
+    index: Value,
+    words: Vec<String>,
 }
 
 impl Complaint {
+    fn read(entry: &Value) -> Self {
+        let Some(members) = entry.as_object() else {
+            return Self { index: Value::Null, words: texts(entry) };
+        };
+        // The names in the article and in the swagger.
+        let lists = ["errorMessages", "validationErrorMessages"];
+        let words = lists.iter().filter_map(|name| members.get(*name)).flat_map(texts).collect();
+        Self { index: members.get("recordIndex").cloned().unwrap_or_default(), words }
+    }
+
     /// The record's position in the request.
     pub(super) fn record(&self) -> Option<usize> {
-        let index = self.record_index.as_u64().or_else(|| self.record_index.as_str()?.parse().ok());
+        let index = self.index.as_u64().or_else(|| self.index.as_str()?.trim().parse().ok());
         index.and_then(|index| usize::try_from(index).ok())
     }
 
     /// The record's position as it was spelled.
     pub(super) fn place(&self) -> String {
-        self.record_index.to_string()
+        self.index.to_string()
     }
 
     pub(super) fn words(&self) -> String {
-        let all = self.error_messages.iter().chain(&self.validation_error_messages);
-        let words: Vec<String> = all.map(text).filter(|text| !text.is_empty()).collect();
-        if words.is_empty() { "no reason given".to_owned() } else { words.join("; ") }
+        if self.words.is_empty() { "no reason given".to_owned() } else { self.words.join("; ") }
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Complaints {
-    errors: Option<Vec<Complaint>>,
-}
-
-/// The complaints of a 200; `None` where the body is neither empty nor JSON of this shape.
-pub(super) fn complaints(body: &[u8]) -> Option<Vec<Complaint>> {
-    let body = body.trim_ascii();
-    if body.is_empty() || body == b"null" {
-        return Some(Vec::new());
-    }
-    let read: Complaints = serde_json::from_slice(body).ok()?;
-    Some(read.errors.unwrap_or_default())
+/// The texts of a list, or of a single value; those that say nothing are left out.
+fn texts(value: &Value) -> Vec<String> {
+    let all = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    let said = all.iter().filter(|one| !one.is_null());
+    let texts = said.map(|one| one.as_str().map_or_else(|| one.to_string(), one_line));
+    texts.filter(|text| !text.is_empty()).collect()
 }
 
 /// `{"statusCode","message","activityId"}` of the gateway, or `{"error":{"code","message"}}` of
-/// the service, or `{"errors":[…]}` where no record was good.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+/// the service, or `{"errors":[…]}` where no record was good. What is of another shape is left out.
+#[derive(Debug, Default)]
 struct Failure {
-    message: Option<String>,
-    activity_id: Option<String>,
-    error: Option<Inner>,
-    errors: Option<Vec<Complaint>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Inner {
     code: Option<String>,
     message: Option<String>,
+    activity_id: Option<String>,
+    complaints: Vec<Complaint>,
+}
+
+impl Failure {
+    fn read(body: &[u8]) -> Self {
+        let Ok(Value::Object(members)) = serde_json::from_slice(body) else {
+            return Self::default();
+        };
+        let text = |members: &Map<String, Value>, name: &str| {
+            members.get(name).and_then(Value::as_str).map(str::to_owned)
+        };
+        let inner = members.get("error").and_then(Value::as_object);
+        let of_inner = |name: &str| inner.and_then(|inner| text(inner, name));
+        let entries = members.get("errors").and_then(Value::as_array);
+        Self {
+            code: of_inner("code"),
+            message: of_inner("message").or_else(|| text(&members, "message")),
+            activity_id: text(&members, "activityId"),
+            complaints: entries.into_iter().flatten().map(Complaint::read).collect(),
+        }
+    }
 }
 
 /// Microsoft's words, in one line: status, code, message, activity id; else the start of the body
 /// without markup.
 pub(super) fn words(reply: &Reply) -> String {
-    let failure: Failure = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let inner = failure.error.unwrap_or_default();
+    let Failure { code, message, activity_id, complaints } = Failure::read(&reply.body);
     let mut line = format!("HTTP {}", reply.status);
-    if let Some(code) = inner.code.or_else(|| reply.error_code.clone()) {
+    if let Some(code) = code.or_else(|| reply.error_code.clone()) {
         line.push_str(&format!(" {code}"));
     }
-    let complaints = failure.errors.unwrap_or_default();
     let listed = || {
         let first = complaints.iter().take(3);
         first.map(|one| format!("record {}: {}", one.place(), one.words())).collect::<Vec<_>>()
     };
-    let message = inner.message.or(failure.message);
     let message = message.or_else(|| Some(listed().join("; ")).filter(|text| !text.is_empty()));
     let message = one_line(&message.unwrap_or_else(|| plain(&reply.body)));
     if !message.is_empty() {
         line.push_str(&format!(": {message}"));
     }
-    if let Some(activity) = failure.activity_id {
+    if let Some(activity) = activity_id {
         line.push_str(&format!(" (activityId {activity})"));
     }
     line
@@ -122,8 +175,7 @@ fn until(header: &str, reply: &Reply) -> Option<Duration> {
 
 /// "Rate limit is exceeded. Try again in <n> seconds."
 fn seconds_in_message(body: &[u8]) -> Option<Duration> {
-    let failure: Failure = serde_json::from_slice(body).ok()?;
-    let message = failure.message.or_else(|| failure.error?.message)?.to_ascii_lowercase();
+    let message = Failure::read(body).message?.to_ascii_lowercase();
     let (_, after) = message.split_once("try again in ")?;
     let number: String = after.chars().take_while(char::is_ascii_digit).collect();
     number.parse().ok().map(Duration::from_secs)
@@ -156,8 +208,4 @@ fn one_line(text: &str) -> String {
         return line;
     }
     line.chars().take(QUOTED).chain(['…']).collect()
-}
-
-fn text(value: &serde_json::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), one_line)
 }

@@ -5,11 +5,16 @@ use super::*;
 const WORKSPACE: Uuid = Uuid::from_u128(0x11);
 
 fn reply(status: u16, body: &str) -> Reply {
-    Reply { status, body: body.as_bytes().to_vec(), ..Reply::default() }
+    let content_type = Some("application/json; charset=utf-8".to_owned());
+    Reply { status, body: body.as_bytes().to_vec(), content_type, ..Reply::default() }
+}
+
+fn asked(objects: usize) -> Asked {
+    Asked { workspace: WORKSPACE, objects, accept_body: AcceptBody::Documented }
 }
 
 fn outcome(reply: Reply) -> Outcome {
-    Outcome::of(&Ok(reply), Asked { workspace: WORKSPACE, objects: 100 })
+    Outcome::of(&Ok(reply), asked(100))
 }
 
 fn accepted_with(rejected: &[(usize, &str)]) -> Outcome {
@@ -19,7 +24,8 @@ fn accepted_with(rejected: &[(usize, &str)]) -> Outcome {
 
 #[test]
 fn empty_body_accepts_everything() {
-    for body in ["", "  \r\n", "null", "{}", r#"{"errors":[]}"#, r#"{"errors":null}"#] {
+    let error_free = r#"{"errors":[],"error":null}"#;
+    for body in ["", "  \r\n", "null", r#"{"errors":[]}"#, r#"{"errors":null}"#, error_free] {
         assert_eq!(outcome(reply(200, body)), accepted_with(&[]), "{body:?}");
     }
 }
@@ -53,13 +59,102 @@ fn complaint_about_no_record_of_the_request_rejects_nothing() {
     assert_eq!(outcome(reply(200, body)), Outcome::Accepted { rejected, stray });
 }
 
-#[test]
-fn page_of_a_proxy_is_not_an_acceptance() {
-    let page = "<html><title>Sign in</title><body>Hotel WLAN</body></html>";
-    let Outcome::Transient { why, ambiguous: true, wait: None } = outcome(reply(200, page)) else {
-        panic!("a login page was taken for Sentinel's answer");
+/// Whether it may be the API's after all; fails where it is anything but foreign.
+fn foreign(reply: Reply) -> bool {
+    let (status, body) = (reply.status, String::from_utf8_lossy(&reply.body).into_owned());
+    let outcome = outcome(reply);
+    let Outcome::Foreign { why, may_be_api } = outcome else {
+        panic!("{status} {body}: {outcome:?}");
     };
+    assert!(why.contains("proxy") && !why.contains('<'), "{why}");
+    may_be_api
+}
+
+#[test]
+fn success_that_is_not_the_apis_is_no_acceptance() {
+    for body in ["{}", "[]", "true", r#"{"message":"Please sign in"}"#, r#"{"id":7}"#] {
+        assert!(foreign(reply(200, body)), "{body}");
+        assert!(foreign(reply(202, body)), "{body}");
+    }
+    for body in [
+        r#"{"error":{"code":"Blocked","message":"no"}}"#,
+        r#"{"error":"blocked","errors":[]}"#,
+        "<html><title>Sign in</title><body>Hotel WLAN</body></html>",
+        "welcome",
+    ] {
+        assert!(!foreign(reply(200, body)), "{body}");
+    }
+    for status in [201, 202, 204, 206] {
+        assert!(!foreign(reply(status, "")), "{status}");
+        assert!(!foreign(reply(status, r#"{"errors":[]}"#)), "{status}");
+    }
+    for kind in [None, Some("text/html"), Some("text/plain; charset=application/json")] {
+        let declared = Reply { content_type: kind.map(str::to_owned), ..reply(200, "{}") };
+        assert!(!foreign(declared), "{kind:?}");
+    }
+    let problem = Some("Application/Problem+JSON".to_owned());
+    assert!(foreign(Reply { content_type: problem, ..reply(200, "{}") }));
+}
+
+#[test]
+fn page_of_a_proxy_is_quoted_without_markup() {
+    let page = "<html><title>Sign in</title><body>Hotel WLAN</body></html>";
+    let Outcome::Foreign { why, .. } = outcome(reply(200, page)) else { panic!("a login page") };
     assert!(why.contains("Hotel WLAN") && !why.contains('<'), "{why}");
+}
+
+#[test]
+fn any_json_is_accepted_where_that_is_set_unless_it_tells_of_an_error() {
+    let of = |reply: Reply| {
+        Outcome::of(&Ok(reply), Asked { accept_body: AcceptBody::AnyJson, ..asked(100) })
+    };
+    for body in ["{}", r#"{"accepted":100}"#, "[]"] {
+        assert_eq!(of(reply(200, body)), Outcome::accepted_all(), "{body}");
+        assert_eq!(of(reply(202, body)), Outcome::accepted_all(), "{body}");
+    }
+    assert!(matches!(of(reply(200, r#"{"error":{"code":"x"}}"#)), Outcome::Foreign { .. }));
+    let page = Reply { content_type: None, ..reply(200, "<html></html>") };
+    assert!(matches!(of(page), Outcome::Foreign { .. }));
+    assert!(matches!(of(reply(204, "")), Outcome::Foreign { .. }));
+    let listed = r#"{"errors":[{"recordIndex":1,"errorMessages":["bad"]}],"accepted":99}"#;
+    assert_eq!(of(reply(200, listed)), accepted_with(&[(1, "bad")]));
+}
+
+/// A .NET service writes `null` for an empty list.
+#[test]
+fn readable_indices_count_whatever_stands_beside_them() {
+    let body = r#"{"errors":[
+        {"recordIndex":1,"errorMessages":null},
+        {"recordIndex":2,"errorMessages":null,"validationErrorMessages":["bad pattern"]},
+        {"recordIndex":3,"errorMessages":[null,"no id",{"code":7},""]},
+        {"recordIndex":4,"errorMessages":"a text"},
+        null, "overloaded",
+        {"recordIndex":null,"errorMessages":["nobody"]},
+        {"recordIndex":2.5,"errorMessages":null}]}"#;
+    let rejected =
+        [(1, "no reason given"), (2, "bad pattern"), (3, r#"no id; {"code":7}"#), (4, "a text")];
+    let Outcome::Accepted { rejected: read, stray } = outcome(reply(200, body)) else {
+        panic!("a readable list");
+    };
+    assert_eq!(read, rejected.map(|(index, text)| (index, text.to_owned())));
+    let expected = [
+        "record null: no reason given",
+        "record null: overloaded",
+        "record null: nobody",
+        "record 2.5: no reason given",
+    ];
+    assert_eq!(stray, expected);
+}
+
+#[test]
+fn list_that_cannot_be_read_accepts_and_rejects_nothing() {
+    let cut = r#"{"errors":[{"recordIndex":0,"errorMessages":["a"]},{"recordInd"#;
+    for body in [cut, r#"{"errors":{"stixobjects":["bad"]}}"#, r#"{"errors":7}"#] {
+        let Outcome::Unreadable { why } = outcome(reply(200, body)) else { panic!("{body}") };
+        assert!(why.contains("cannot be read"), "{why}");
+    }
+    assert!(!foreign(Reply { content_type: None, ..reply(200, cut) }));
+    assert!(!foreign(reply(200, "[1,")));
 }
 
 const THROTTLED: &str =
@@ -165,7 +260,7 @@ fn other_statuses_are_what_they_call_for() {
 fn bad_request_that_names_every_record_rejects_each_with_its_words() {
     let body = r#"{"errors":[{"recordIndex":1,"errorMessages":["b"]},
         {"recordIndex":0,"errorMessages":["a"]}]}"#;
-    let of = |objects| Outcome::of(&Ok(reply(400, body)), Asked { workspace: WORKSPACE, objects });
+    let of = |objects| Outcome::of(&Ok(reply(400, body)), asked(objects));
     assert_eq!(of(2), accepted_with(&[(1, "b"), (0, "a")]));
     assert!(matches!(of(3), Outcome::BadRequest { .. }), "the third is not named");
 }
@@ -174,10 +269,9 @@ fn bad_request_that_names_every_record_rejects_each_with_its_words() {
 fn no_reply_keeps_its_doubt() {
     for ambiguous in [true, false] {
         let none = NoReply { why: "connection reset".to_owned(), ambiguous };
-        let asked = Asked { workspace: WORKSPACE, objects: 1 };
         let expected =
             Outcome::Transient { why: "connection reset".to_owned(), ambiguous, wait: None };
-        assert_eq!(Outcome::of(&Err(none), asked), expected);
+        assert_eq!(Outcome::of(&Err(none), asked(1)), expected);
     }
 }
 

@@ -121,6 +121,16 @@ impl RestIntake {
         if self.ledger.resync_left(self.source()).await?.events > 0 {
             return Ok(());
         }
+        if resync.is_whole() {
+            // What a passing fault of Sentinel rejected must not stay away until an operator looks.
+            let retried = self.ledger.retry_rejected(None, now()).await?;
+            if retried > 0 {
+                tracing::info!(
+                    objects = retried,
+                    "full resync: rejected objects are tried once more"
+                );
+            }
+        }
         let phase = ResyncPhase::Done;
         let done = Resync { phase, finished_at: Some(now()), ..resync.clone() };
         self.ledger.advance_resync(self.source(), &resync, &done).await?;

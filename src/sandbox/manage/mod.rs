@@ -41,6 +41,7 @@ pub struct Managed {
     /// `query`, `count`, or what a deletion names.
     pub what: String,
     pub method: String,
+    /// 0: it got no answer.
     pub status: u16,
 }
 
@@ -122,18 +123,22 @@ async fn serve(
         let owner = owner.map(|token| token.client_id.clone());
         (state.faults.management.pop_front().unwrap_or(Fault::None), owner)
     });
-    if fault == Fault::NeverAnswers {
-        return std::future::pending().await;
-    }
-    if fault == Fault::ResetBefore {
+    let note = |what: String, status: u16| {
+        let (arrived, method) = (Instant::now(), head.method.to_string());
+        let done = Managed { arrived, client_id: owner.clone(), what, method, status };
+        world.with(|state| state.managed.push(done));
+    };
+    if matches!(fault, Fault::NeverAnswers | Fault::ResetBefore) {
+        note(what, 0);
+        if fault == Fault::NeverAnswers {
+            return std::future::pending().await;
+        }
         place.connections.cut(peer);
         return StatusCode::OK.into_response();
     }
     let called = (what.as_str(), &head.method, body.as_ref());
     let answer = answer(world, &asked, called, (&fault, owner.as_deref(), token));
-    let (arrived, method) = (Instant::now(), head.method.to_string());
-    let done = Managed { arrived, client_id: owner, what, method, status: answer.status };
-    world.with(|state| state.managed.push(done));
+    note(what, answer.status);
     respond(answer)
 }
 
@@ -244,7 +249,9 @@ fn delete(world: &World, workspace: Uuid, name: &str) -> Answer {
         .split_once("---")
         .and_then(|(source, id)| Some((String::from_utf8(BASE64.decode(source).ok()?).ok()?, id)));
     let gone = named.is_some_and(|(source, id)| {
-        world.with(|state| state.remove(workspace, &source, id)).is_some()
+        world.with(|state| {
+            state.faults.idle_deletions || state.remove(workspace, &source, id).is_some()
+        })
     });
     let status = if gone { 200 } else { 204 };
     Answer { status, body: String::new(), retry_after: None }

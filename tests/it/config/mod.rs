@@ -416,6 +416,7 @@ fn a_secret_of_the_wrong_type_is_told_without_its_value() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn rules_of_one_key() {
     let cases = [
         ("misp.zeromq.endpoints", "['tcp://misp']", "not the address"),

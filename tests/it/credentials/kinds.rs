@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::*;
 
 /// Shorter than the five minutes before their end in which tokens are renewed.
-const SHORT_LIVED: Duration = Duration::from_secs(200);
+const SHORT_LIVED: Duration = Duration::from_secs(4);
 
 /// A sandbox with a machine in it, and how the machine's metadata service is reached.
 async fn machine(settings: Settings) -> (Sandbox, Azure) {
@@ -35,6 +35,8 @@ async fn is_cached_and_renewed(make: Make<'_>, asked: impl Fn(&Sandbox) -> usize
     let (sandbox, azure) = machine(short).await;
     let source = source_by(&sandbox, make(&sandbox), &azure);
     let first = source.token().await.unwrap();
+    assert_eq!(source.token().await.unwrap(), first, "used while it lasts");
+    tokio::time::sleep(SHORT_LIVED / 2 + Duration::from_millis(100)).await;
     assert_ne!(source.token().await.unwrap(), first, "renewed before its end");
     assert_eq!(asked(&sandbox), 2);
 }
@@ -184,9 +186,11 @@ async fn with_az() {
     let scope = "--scope https://management.azure.com/.default";
     assert!(asked.contains(scope) && asked.contains("--tenant contoso.example"), "{asked}");
 
-    install(&answer(200));
+    install(&answer(4));
     let short = source(&sandbox, cli());
     assert_eq!(short.token().await.unwrap().expose(), "token-3");
+    assert_eq!(short.token().await.unwrap().expose(), "token-3", "used while it lasts");
+    tokio::time::sleep(SHORT_LIVED / 2 + Duration::from_millis(100)).await;
     assert_eq!(short.token().await.unwrap().expose(), "token-4", "renewed before its end");
 
     install("sleep 60");

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod kinds;
+mod lifetimes;
 mod rotation;
 mod vault;
 

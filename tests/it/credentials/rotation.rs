@@ -11,21 +11,21 @@ use crate::support::rest::{FakeRest, KEY, Part, settings};
 use crate::support::sandbox::eventually;
 
 /// A relay between a publisher and a sandbox.
-struct Stage {
-    sandbox: Sandbox,
+pub(super) struct Stage {
+    pub(super) sandbox: Sandbox,
     publisher: Publisher,
-    relay: Relay,
+    pub(super) relay: Relay,
 }
 
 impl Stage {
-    async fn set(sandbox: Sandbox, settings: &[(&str, &str)]) -> Self {
+    pub(super) async fn set(sandbox: Sandbox, settings: &[(&str, &str)]) -> Self {
         let publisher = Publisher::bind();
         let relay = Relay::start(&sandbox, &publisher, settings).await;
         Self { sandbox, publisher, relay }
     }
 
-    /// Publishes as many domains as that, all others before among them, and waits for them.
-    async fn delivers(&self, count: usize) {
+    /// Publishes as many domains as that, all others before among them.
+    pub(super) async fn publishes(&self, count: usize) {
         let names: Vec<String> = (0..count).map(|number| format!("d{number}.example")).collect();
         let attributes: Vec<_> = names
             .iter()
@@ -34,12 +34,20 @@ impl Stage {
             .collect();
         let edited = then() + i64::try_from(count).unwrap();
         self.publisher.send(&publication(edited, &attributes)).await;
+    }
+
+    pub(super) async fn arrives(&self, count: usize) {
         eventually(&self.sandbox, |sandbox| held(sandbox).len() == count).await;
+    }
+
+    pub(super) async fn delivers(&self, count: usize) {
+        self.publishes(count).await;
+        self.arrives(count).await;
     }
 }
 
 /// The target's key in the environment.
-fn key(leaf: &str) -> String {
+pub(super) fn key(leaf: &str) -> String {
     format!("MSR_TARGET__SANDBOX__{leaf}")
 }
 

@@ -314,3 +314,136 @@ async fn rejected_withdrawal_is_an_alarm_and_is_tried_again_on_the_next_one() {
     assert_eq!(scene.status().await.rejected, 0);
     assert_eq!(held(&scene.sandbox).len(), 2);
 }
+
+fn answer(status: u16, body: &str) -> Fault {
+    Fault::Answer { status, body: body.to_owned() }
+}
+
+fn status(scene: &Scene) -> String {
+    String::from_utf8_lossy(&scene.relay.command(&["status"]).stdout).into_owned()
+}
+
+/// Waits until `status` says so, and returns all that it says.
+async fn tells(scene: &Scene, words: &str) -> String {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let told = status(scene);
+        if told.contains(words) {
+            return told;
+        }
+        assert!(Instant::now() < deadline, "{words:?} is not in {told}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A captive portal, a proxy that blocks, a proxy that answers for a server that is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn success_that_is_not_sentinels_is_no_acceptance() {
+    let error = r#"{"error":{"code":"Blocked","message":"by policy"}}"#;
+    for (code, body, may_be_api) in [
+        (200, "{}", true),
+        (200, "[]", true),
+        (200, r#"{"message":"Please sign in"}"#, true),
+        (200, error, false),
+        (200, "<html>Hotel WLAN</html>", false),
+        (202, "", false),
+        (204, "", false),
+    ] {
+        let scene = Scene::start(&[]).await;
+        scene.sandbox.always(Some(answer(code, body)));
+        let begun = Instant::now();
+        scene.publish(&Event::new(1, 0..200)).await;
+        let told = tells(&scene, "a proxy or a sign-in page").await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let (while_foreign, took) = (scene.requests(), begun.elapsed());
+        let most = 6 + took.as_millis() as usize / 50;
+        assert_eq!(told.contains("delivery.accept_body = \"any-json\""), may_be_api, "{told}");
+        assert!(!scene.relay.log().contains("event accepted"), "{code} {body}");
+        assert!((3..=most).contains(&while_foreign), "{while_foreign} in {took:?}");
+        scene.sandbox.heal();
+        scene.holds(200).await;
+        scene.assert_written(1);
+        scene.logs("event accepted").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answer_of_another_shape_is_accepted_where_the_operator_says_so() {
+    let scene = Scene::start(&[("MSR_DELIVERY__ACCEPT_BODY", "any-json")]).await;
+    scene.sandbox.always(Some(answer(200, r#"{"accepted":10}"#)));
+    scene.publish(&Event::new(1, 0..10)).await;
+    scene.logs("event accepted").await;
+    assert_eq!(scene.statuses(), [200]);
+    scene.sandbox.always(Some(answer(200, r#"{"error":{"code":"x"}}"#)));
+    scene.publish(&Event::new(2, 0..10)).await;
+    scene.asked(3).await;
+    assert_eq!(scene.relay.log().matches("event accepted").count(), 1);
+}
+
+/// A .NET service writes `null` for an empty list.
+#[tokio::test(flavor = "multi_thread")]
+async fn nulls_in_the_list_of_errors_reject_the_records_that_are_named() {
+    let mut scene = Scene::start(&[]).await;
+    let body = r#"{"errors":[{"recordIndex":3,"errorMessages":null},null,
+        {"recordIndex":5,"errorMessages":null,"validationErrorMessages":["bad pattern"]}]}"#;
+    scene.sandbox.script([answer(200, body)]);
+    scene.publish(&Event::new(1, 0..10)).await;
+    scene.logs("bad pattern").await;
+    let status = scene.status().await;
+    assert_eq!((status.delivered, status.rejected, status.queue), (8, 2, [0; 3]));
+    assert_eq!(scene.statuses(), [200], "nothing is sent again");
+}
+
+/// Half of the records are rejected with 30 kB of words each.
+#[tokio::test(flavor = "multi_thread")]
+async fn list_of_errors_that_is_too_long_is_halved_until_it_can_be_read() {
+    let mut scene = Scene::start(&[]).await;
+    let event = Event::new(1, 0..100);
+    let bad: Vec<String> = (0..100).step_by(2).map(|domain| event.pattern(domain)).collect();
+    scene.sandbox.reject_where(move |object| {
+        let is_bad = bad.iter().any(|pattern| object["pattern"] == **pattern);
+        is_bad.then(|| "x".repeat(30_000))
+    });
+    scene.publish(&event).await;
+    scene.logs("Sentinel rejects an object").await;
+    let status = scene.status().await;
+    assert_eq!((status.delivered, status.rejected, status.queue), (50, 50, [0; 3]));
+    // Three times whole, and the two halves.
+    assert_eq!(scene.requests(), 5, "{:?}", scene.statuses());
+}
+
+/// What nobody can read is not sent for ever, and rejects nothing while the target is as bad to all.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_can_read_are_asked_for_ever_more_slowly() {
+    let mut scene = Scene::start(&[]).await;
+    scene.sandbox.always(Some(answer(200, r#"{"errors":[{"recordIndex":"#)));
+    let begun = Instant::now();
+    scene.publish(&Event::new(1, 0..100)).await;
+    tells(&scene, "cannot be read").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Whole, halved to the end, and then slowly.
+    let most = 25 + begun.elapsed().as_millis() as usize / 100;
+    assert!(scene.requests() <= most, "{} in {:?}", scene.requests(), begun.elapsed());
+    scene.sandbox.heal();
+    scene.holds(100).await;
+    scene.assert_written(1);
+    let status = scene.status().await;
+    assert_eq!((status.delivered, status.rejected, status.queue), (100, 0, [0; 3]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dry_run_says_where_it_writes_and_never_that_sentinel_accepted() {
+    let scene = Scene::start(&[("MSR_TARGET__SANDBOX__MODE", "dry-run")]).await;
+    let event = Event::new(1, 0..3);
+    scene.publish(&event).await;
+    scene.logs("event written to dry_run_file, not sent").await;
+    let file = scene.relay.folder().join("dry-run-sandbox.ndjson").display().to_string();
+    let log = scene.relay.log();
+    assert!(log.contains(&file) && !log.contains("accepted\""), "{log}");
+    assert!(status(&scene).contains(&file), "{}", status(&scene));
+    let told = scene.relay.command(&["explain", "d1.e1.example"]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("written to dry_run_file"), "{told}");
+    assert!(!told.contains("accepted"), "{told}");
+    assert_eq!(scene.requests(), 0);
+}

@@ -4,6 +4,7 @@
 mod answers;
 mod doubt;
 mod pace;
+mod paced;
 mod sign_in;
 mod stops;
 mod targets;

@@ -19,7 +19,7 @@ pub(crate) struct Relay {
 
 /// What every test wants: no quota, waits of milliseconds, indicators that never expire, and the
 /// documentation addresses of the recordings.
-pub(crate) const FAST: [(&str, &str); 21] = [
+pub(crate) const FAST: [(&str, &str); 23] = [
     ("MSR_MISP__PUBLIC_URL", "https://misp.example"),
     ("MSR_MISP__ZEROMQ__CONNECT_TIMEOUT", "500ms"),
     ("MSR_MISP__ZEROMQ__RECONNECT_MAX", "50ms"),
@@ -33,6 +33,8 @@ pub(crate) const FAST: [(&str, &str); 21] = [
     ("MSR_DELIVERY__QUOTA_REQUESTS", "0"),
     ("MSR_DELIVERY__LINGER", "0ms"),
     ("MSR_DELIVERY__REQUEST_TIMEOUT", "2s"),
+    ("MSR_AZURE__SIGN_IN_PAUSE", "20ms"),
+    ("MSR_AZURE__MANAGEMENT__REQUEST_PAUSE", "0ms"),
     ("MSR_DELIVERY__BACKOFF_MIN", "20ms"),
     ("MSR_DELIVERY__BACKOFF_MAX", "200ms"),
     ("MSR_DELIVERY__THROTTLED_DEFAULT", "200ms"),

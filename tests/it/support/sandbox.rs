@@ -8,7 +8,7 @@ use misp_sentinel_relay::azure::{http, manage};
 use misp_sentinel_relay::config::{
     self, Api, Azure, Credential, Limits, ManagedWorkspace, Management, Mode, Secret, Target,
 };
-use misp_sentinel_relay::deliver::outcome::{Asked, NoReply, Outcome, Reply};
+use misp_sentinel_relay::deliver::outcome::{AcceptBody, Asked, NoReply, Outcome, Reply};
 use misp_sentinel_relay::deliver::upload;
 use misp_sentinel_relay::sandbox::{Sandbox, Settings};
 use misp_sentinel_relay::stix::{Identity, Withdraw};
@@ -29,6 +29,7 @@ pub(crate) fn azure(sandbox: &Sandbox) -> Azure {
         proxy: None,
         connect_timeout: PATIENCE,
         token_timeout: PATIENCE,
+        sign_in_pause: Duration::from_millis(20),
         metadata_endpoint: METADATA.to_owned(),
     }
 }
@@ -38,6 +39,7 @@ pub(crate) fn management() -> Management {
     Management {
         page: 10,
         request_timeout: PATIENCE,
+        request_pause: Duration::ZERO,
         retries: 3,
         backoff_min: Duration::from_millis(10),
         backoff_max: Duration::from_millis(50),
@@ -141,7 +143,12 @@ impl Uploader {
     pub(crate) async fn send(&self, objects: &[String]) -> Outcome {
         let token = self.tokens.token().await.unwrap();
         let answer = self.post(&token, objects).await;
-        Outcome::of(&answer, Asked { workspace: self.workspace, objects: objects.len() })
+        let asked = Asked {
+            workspace: self.workspace,
+            objects: objects.len(),
+            accept_body: AcceptBody::Documented,
+        };
+        Outcome::of(&answer, asked)
     }
 
     pub(crate) async fn post(&self, token: &Secret, objects: &[String]) -> Result<Reply, NoReply> {

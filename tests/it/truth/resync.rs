@@ -81,6 +81,45 @@ async fn a_resync_that_is_killed_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_passing_fault_rejected_is_tried_once_with_each_resync() {
+    let (misp, ..) = misp(&["1.1.1.1"]);
+    misp.advance(100);
+    let stage = Stage::set(misp, &[]).await;
+    stage.becomes(&["1.1.1.1"]).await;
+    stage.logged("all events are read and compared").await;
+    let overloaded = |object: &serde_json::Value| {
+        (object["pattern"] == pattern("3.3.3.3")).then(|| "overloaded".to_owned())
+    };
+    stage.sandbox.reject_where(overloaded);
+    let new = NewEvent { attributes: vec![address("3.3.3.3")], ..NewEvent::default() };
+    let event = new.uuid;
+    stage.send(stage.misp.add_event(new)).await;
+    stage.send(stage.misp.publish(event)).await;
+    let tried = |times: usize| {
+        let requests = stage.sandbox.requests();
+        let rejected = requests.iter().filter(|request| !request.rejected.is_empty()).count();
+        assert!(rejected <= times, "{rejected} tries");
+        rejected == times
+    };
+    let is_tried = async |times: usize| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !tried(times) {
+            assert!(Instant::now() < deadline, "never tried {times} times");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(tried(times));
+    };
+    is_tried(1).await;
+    assert!(stage.relay.command(&["resync"]).status.success());
+    is_tried(2).await;
+    stage.sandbox.heal();
+    assert!(stage.relay.command(&["resync"]).status.success());
+    stage.becomes(&["1.1.1.1", "3.3.3.3"]).await;
+    assert_eq!(stage.status()["ledger"]["targets"][0]["rejected"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_ledger_is_filled_again_without_duplicates() {
     let (misp, event, attributes) = misp(&["1.1.1.1", "2.2.2.2", "3.3.3.3"]);
     misp.advance(100);

@@ -1,0 +1,167 @@
+//! How often a credential may sign in or the management plane be asked, also with success, and how long
+//! a token is used. [`Pace`] and [`Life`] know no clock.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// So many requests may follow each other at once. Of sign-ins: the first one, one with a secret that was
+/// replaced, and one after a 401.
+const AT_ONCE: u32 = 3;
+
+/// Whoever makes a request passes here before.
+#[derive(Debug)]
+pub(super) struct Gate(Mutex<Pace>);
+
+impl Gate {
+    pub(super) fn new(pause: Duration) -> Self {
+        Self(Mutex::new(Pace::new(pause)))
+    }
+
+    /// Takes the leave for one request, if it is time.
+    ///
+    /// # Errors
+    /// How long to wait before asking again; nothing was taken.
+    pub(super) fn try_pass(&self) -> Result<(), Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now())
+    }
+
+    /// Waits for the leave for one request.
+    pub(super) async fn pass(&self) {
+        while let Err(wait) = self.try_pass() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// A few requests at once, and then one in each `pause`.
+#[derive(Debug)]
+struct Pace {
+    pause: Duration,
+    /// When all requests so far would be over if there were `pause` between them.
+    due: Option<Instant>,
+}
+
+impl Pace {
+    fn new(pause: Duration) -> Self {
+        Self { pause, due: None }
+    }
+
+    /// Takes the leave for one request, or tells how long to wait before asking again.
+    fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let due = self.due.map_or(now, |due| due.max(now));
+        let wait = (due - now).saturating_sub(self.pause.saturating_mul(AT_ONCE - 1));
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        self.due = due.checked_add(self.pause);
+        Ok(())
+    }
+}
+
+/// From this close to its end on, a long-lived token is renewed. The SDK's own caches keep it too.
+const RENEWAL: Duration = Duration::from_secs(300);
+
+/// A long-lived token is used until this close to its end, so that it does not end on the way.
+const MARGIN: Duration = Duration::from_secs(30);
+
+/// How long a token is good, counted from the moment at which it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Life {
+    pub began: Instant,
+    pub lasts: Duration,
+}
+
+impl Life {
+    /// Whether it may be used.
+    pub(super) fn is_good(self, now: Instant) -> bool {
+        self.left(now) > MARGIN.min(self.lasts / 10)
+    }
+
+    /// Whether it may be used and no other is needed yet.
+    pub(super) fn is_fresh(self, now: Instant) -> bool {
+        self.left(now) > self.renewal()
+    }
+
+    /// Whether it came so close to its end that sign-ins are more frequent than they should be.
+    pub(super) fn is_short(self) -> bool {
+        self.lasts < RENEWAL
+    }
+
+    /// How long before its end another one is asked for.
+    fn renewal(self) -> Duration {
+        RENEWAL.min(self.lasts / 2)
+    }
+
+    fn left(self, now: Instant) -> Duration {
+        self.lasts.saturating_sub(now.saturating_duration_since(self.began))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn requests_without_end_are_few_at_once_and_then_one_in_each_pause() {
+        let start = Instant::now();
+        let mut pace = Pace::new(SECOND * 10);
+        let granted = (0..60_000).filter(|ms| {
+            let now = start + Duration::from_millis(*ms);
+            pace.take(now).is_ok()
+        });
+        let granted: Vec<u64> = granted.collect();
+        assert_eq!(granted, [0, 1, 2, 10_000, 20_000, 30_000, 40_000, 50_000]);
+    }
+
+    #[test]
+    fn wait_is_told_and_rest_fills_up_again() {
+        let start = Instant::now();
+        let mut pace = Pace::new(SECOND * 10);
+        for _ in 0..3 {
+            assert_eq!(pace.take(start), Ok(()));
+        }
+        assert_eq!(pace.take(start), Err(SECOND * 10));
+        assert_eq!(pace.take(start + SECOND * 4), Err(SECOND * 6));
+        let later = start + SECOND * 3_600;
+        for _ in 0..3 {
+            assert_eq!(pace.take(later), Ok(()));
+        }
+        assert_eq!(pace.take(later), Err(SECOND * 10));
+    }
+
+    #[test]
+    fn no_pause_is_no_limit() {
+        let mut pace = Pace::new(Duration::ZERO);
+        let now = Instant::now();
+        assert!((0..1_000).all(|_| pace.take(now).is_ok()));
+    }
+
+    /// Until which second a token is fresh, and until which it is good.
+    fn seconds(lasts: u64) -> (u64, u64) {
+        let began = Instant::now();
+        let life = Life { began, lasts: SECOND * u32::try_from(lasts).unwrap() };
+        let count = |test: fn(Life, Instant) -> bool| {
+            (0..=lasts)
+                .take_while(|second| test(life, began + Duration::from_secs(*second)))
+                .count()
+        };
+        (count(Life::is_fresh) as u64, count(Life::is_good) as u64)
+    }
+
+    #[test]
+    fn token_is_used_while_it_lasts() {
+        assert_eq!(seconds(3_600), (3_300, 3_570));
+        assert_eq!(seconds(240), (120, 216));
+        assert_eq!(seconds(60), (30, 54));
+        assert_eq!(seconds(0), (0, 0));
+    }
+
+    #[test]
+    fn only_tokens_that_come_near_their_end_are_short() {
+        let began = Instant::now();
+        assert!(Life { began, lasts: SECOND * 299 }.is_short());
+        assert!(!Life { began, lasts: SECOND * 300 }.is_short());
+    }
+}

@@ -1,0 +1,42 @@
+//! A panic inside of a future costs that future alone, not the task that waits for it.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt as _;
+
+/// Of a panic's own words, characters.
+const KEPT: usize = 200;
+
+/// A fault of this program or of a library.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a fault inside this program, please report it: {0}")]
+pub struct Panicked(String);
+
+/// Awaits `future`. What it shares with others must not be left half changed by a panic.
+///
+/// # Errors
+/// [`Panicked`]
+pub async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
+    AssertUnwindSafe(future).catch_unwind().await.map_err(|payload| Panicked(words(&*payload)))
+}
+
+fn words(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+    text.unwrap_or("no words").chars().take(KEPT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn words_of_a_panic_come_back_as_an_error() {
+        let number = 7;
+        let told = caught(async { panic!("broken at {number}") }).await;
+        let told: Result<(), Panicked> = told;
+        assert!(told.unwrap_err().to_string().ends_with("broken at 7"));
+        assert_eq!(caught(async { number }).await, Ok(7));
+    }
+}
