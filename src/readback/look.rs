@@ -182,7 +182,11 @@ impl Look<'_> {
             Verdict::Same => self.report.same += 1,
             Verdict::Moving => self.report.moving += 1,
             Verdict::NotYet => self.report.not_yet += 1,
-            Verdict::Missing | Verdict::Different(_) | Verdict::LeftOver => return true,
+            Verdict::Missing
+            | Verdict::Different(_)
+            | Verdict::ChangedThere(_)
+            | Verdict::Revived
+            | Verdict::LeftOver => return true,
         }
         false
     }
@@ -271,6 +275,10 @@ impl Look<'_> {
                 self.report.different.add(|| Example { properties, ..named() });
                 self.mending.again.push(accepted(known.accepted_at));
             }
+            Verdict::ChangedThere(properties) => {
+                self.report.changed.add(|| Example { properties, ..named() });
+            }
+            Verdict::Revived => self.report.revived.add(named),
             Verdict::LeftOver => {
                 self.report.left_over.add(named);
                 let Some(found) = found else { return };

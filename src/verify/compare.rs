@@ -31,6 +31,20 @@ pub fn differences(sent: &Value, held: &Value) -> Vec<String> {
     different
 }
 
+/// What ingestion rules and users of Sentinel may change of an object that somebody uploaded.
+const CHANGED_THERE: [&str; 4] = ["confidence", "labels", "revoked", "valid_until"];
+
+/// Whether an ingestion rule or a user of Sentinel made these differences. A rule leaves `modified` as it
+/// was sent, a user may renew it; a version that Sentinel has missed the successor of has an older one.
+pub(super) fn is_changed_there(sent: &Value, held: &Value, differences: &[String]) -> bool {
+    if !differences.iter().all(|name| CHANGED_THERE.contains(&name.as_str())) {
+        return false;
+    }
+    let text = |object: &Value| object.get("modified")?.as_str().map(str::to_owned);
+    let (Some(sent), Some(held)) = (text(sent), text(held)) else { return false };
+    same_time(&sent, &held) || instant(&held) > instant(&sent)
+}
+
 fn same_member(name: &str, sent: &Value, held: Option<&Value>) -> bool {
     let held = held.unwrap_or(&Value::Null);
     if held.is_null() {
@@ -127,6 +141,43 @@ mod tests {
         held.as_object_mut().unwrap().remove("pattern_version");
         held.as_object_mut().unwrap().remove("spec_version");
         assert_eq!(differences(&sent(), &held), [""; 0]);
+    }
+
+    #[test]
+    fn what_rules_and_users_of_sentinel_change_is_told_from_faults() {
+        let is_theirs = |change: &dyn Fn(&mut Value)| {
+            let mut held = sent();
+            change(&mut held);
+            let differences = differences(&sent(), &held);
+            assert_ne!(differences, [""; 0]);
+            is_changed_there(&sent(), &held, &differences)
+        };
+        // A rule: `modified` stays, whatever way it is written.
+        assert!(is_theirs(&|held| held["confidence"] = json!(80)));
+        assert!(is_theirs(&|held| {
+            held["labels"] = json!(["a", "b", "by-rule"]);
+            held["valid_until"] = json!("2028-01-01T00:00:00Z");
+            held["modified"] = json!("2026-11-01T00:00:00.1230000");
+        }));
+        // A user, in the portal.
+        assert!(is_theirs(&|held| {
+            held["revoked"] = json!(true);
+            held["modified"] = json!("2026-11-20T00:00:00Z");
+        }));
+        // The version before ours.
+        assert!(!is_theirs(&|held| {
+            held["confidence"] = json!(80);
+            held["modified"] = json!("2026-10-31T00:00:00Z");
+        }));
+        assert!(!is_theirs(&|held| {
+            held["confidence"] = json!(80);
+            held.as_object_mut().unwrap().remove("modified");
+        }));
+        // Nobody there changes what an indicator is about.
+        assert!(!is_theirs(&|held| {
+            held["confidence"] = json!(80);
+            held["pattern"] = json!("[ipv4-addr:value = '203.0.113.1']");
+        }));
     }
 
     #[test]

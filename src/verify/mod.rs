@@ -12,6 +12,7 @@ use serde_json::Value;
 
 pub use cleaning::{Cleaning, kind_of, rejected};
 pub use compare::differences;
+use compare::is_changed_there;
 pub use ours::{Ours, observable};
 pub use report::{Example, Line, Listed, Report, text};
 
@@ -24,8 +25,8 @@ pub enum Stand {
     Live { json: String, accepted_at: i64 },
     /// Accepted as it is wanted, and over since.
     Expired,
-    /// Its withdrawal was accepted.
-    Ended { accepted_at: i64 },
+    /// Its withdrawal was accepted, which said that it was modified and had ended then.
+    Ended { accepted_at: i64, modified: i64, ended_at: Option<i64> },
     /// Nobody wants it, and this target was never sent it.
     NeverSent,
 }
@@ -41,6 +42,11 @@ pub enum Verdict {
     Missing,
     /// In these properties.
     Different(Vec<String>),
+    /// In these properties, which an ingestion rule or a user changed in Sentinel: to send it again
+    /// would undo what they want, and the rule would change it again.
+    ChangedThere(Vec<String>),
+    /// It is as it was withdrawn, but an ingestion rule gave it another end.
+    Revived,
     /// It lives there, and nobody wants it.
     LeftOver,
 }
@@ -58,10 +64,20 @@ pub fn judge(stand: &Stand, held: Option<&Value>, (now, shown): (i64, i64)) -> V
             let sent = serde_json::from_str(json).unwrap_or_default();
             match differences(&sent, held) {
                 none if none.is_empty() => Verdict::Same,
+                properties if is_changed_there(&sent, held, &properties) => {
+                    later(accepted_at, Verdict::ChangedThere(properties))
+                }
                 properties => later(accepted_at, Verdict::Different(properties)),
             }
         }
-        (Stand::Ended { accepted_at }, Some(held)) if may_match(held, now) => {
+        (Stand::Ended { accepted_at, modified, ended_at }, Some(held))
+            if may_match(held, now)
+                && ended_at.is_some_and(|end| end <= now)
+                && time(held, "modified") == Some(*modified) =>
+        {
+            later(accepted_at, Verdict::Revived)
+        }
+        (Stand::Ended { accepted_at, .. }, Some(held)) if may_match(held, now) => {
             later(accepted_at, Verdict::LeftOver)
         }
         (Stand::NeverSent, Some(held)) if lives(held, now) => Verdict::LeftOver,
@@ -119,7 +135,9 @@ mod tests {
         let different = Verdict::Different(vec!["name".to_owned()]);
         assert_eq!(judged(&live(NOW - 2_000), Some(&other)), different);
         assert_eq!(judged(&live(NOW - 500), Some(&other)), Verdict::NotYet);
-        let ended = |accepted_at| judged(&Stand::Ended { accepted_at }, Some(&other));
+        let ended = |accepted_at| {
+            judged(&Stand::Ended { accepted_at, modified: 1, ended_at: None }, Some(&other))
+        };
         assert_eq!(ended(NOW - 2_000), Verdict::LeftOver);
         assert_eq!(ended(NOW - 500), Verdict::NotYet);
     }
@@ -129,14 +147,39 @@ mod tests {
         let over = json!({"valid_until": "2020-01-01T00:00:00.0000000"});
         let revoked = json!({"revoked": true});
         for held in [&over, &revoked] {
-            assert_eq!(judged(&Stand::Ended { accepted_at: 0 }, Some(held)), Verdict::Same);
+            assert_eq!(judged(&ENDED, Some(held)), Verdict::Same);
             assert_eq!(judged(&Stand::NeverSent, Some(held)), Verdict::Same);
         }
         let matched = json!({"revoked": true, "valid_until": "2100-01-01T00:00:00Z"});
-        let ended = Stand::Ended { accepted_at: 0 };
-        assert_eq!(judged(&ended, Some(&matched)), Verdict::LeftOver, "a rule ignores revoked");
+        assert_eq!(judged(&ENDED, Some(&matched)), Verdict::LeftOver, "a rule ignores revoked");
         assert_eq!(judged(&Stand::NeverSent, Some(&json!({}))), Verdict::LeftOver);
         assert_eq!(judged(&Stand::Expired, None), Verdict::Same);
-        assert_eq!(judged(&Stand::Ended { accepted_at: 0 }, None), Verdict::Same);
+        assert_eq!(judged(&ENDED, None), Verdict::Same);
+    }
+
+    const ENDED: Stand = Stand::Ended {
+        accepted_at: 0,
+        modified: 1_700_000_000_120,
+        ended_at: Some(1_700_000_000_000),
+    };
+
+    /// "The modified date isn't updated" by an ingestion rule.
+    #[test]
+    fn what_an_ingestion_rule_gives_another_end_is_told_from_what_others_brought_back() {
+        let mut held = json!({
+            "modified": "2023-11-14T22:13:20.1200000Z",
+            "valid_until": "2100-01-01T00:00:00Z",
+        });
+        assert_eq!(judged(&ENDED, Some(&held)), Verdict::Revived);
+        // Our own withdrawal named an end that has not come yet.
+        let modified = 1_700_000_000_120;
+        for ended_at in [None, Some(NOW + 1)] {
+            let early = Stand::Ended { accepted_at: 0, modified, ended_at };
+            assert_eq!(judged(&early, Some(&held)), Verdict::LeftOver);
+        }
+        held["modified"] = json!("2023-11-14T22:13:21Z");
+        assert_eq!(judged(&ENDED, Some(&held)), Verdict::LeftOver);
+        held["modified"] = Value::Null;
+        assert_eq!(judged(&ENDED, Some(&held)), Verdict::LeftOver);
     }
 }

@@ -41,6 +41,12 @@ pub struct Report {
     pub missing: Listed,
     pub different: Listed,
     pub left_over: Listed,
+    /// Changed in Sentinel by an ingestion rule or a user, which is left as it is.
+    #[serde(default)]
+    pub changed: Listed,
+    /// Withdrawn, and given another end by an ingestion rule in Sentinel: no repair lasts.
+    #[serde(default)]
+    pub revived: Listed,
     /// Of these, those that no repair withdraws: the ledger does not know them, and has not read all that
     /// MISP has published.
     #[serde(default)]
@@ -88,7 +94,7 @@ impl Report {
 
     #[must_use]
     pub fn differing(&self) -> u64 {
-        self.missing.count + self.different.count + self.left_over.count
+        self.missing.count + self.different.count + self.left_over.count + self.revived.count
     }
 
     /// Whether nothing is left for an operator to do.
@@ -113,6 +119,11 @@ pub fn text(report: &Report) -> String {
         (report.missing.count, "missing"),
         (report.different.count, "different"),
         (report.left_over.count, "left over"),
+        (
+            report.changed.count,
+            "changed in Sentinel, by an ingestion rule or a user: left as they are",
+        ),
+        (report.revived.count, "withdrawn, and live again by an ingestion rule"),
         (*not_yet, "too new to tell"),
         (*moving, "still to be sent, on their way, or rejected"),
         (report.foreign.count, "of somebody else under this source system"),
@@ -125,6 +136,8 @@ pub fn text(report: &Report) -> String {
         ("Missing", &report.missing),
         ("Different", &report.different),
         ("Left over", &report.left_over),
+        ("Changed in Sentinel", &report.changed),
+        ("Withdrawn, and live again by an ingestion rule", &report.revived),
         ("Of somebody else, left alone", &report.foreign),
     ] {
         list(&mut line, title, listed);
@@ -133,6 +146,11 @@ pub fn text(report: &Report) -> String {
         line(format!(
             "  {} of what is left over are not withdrawn: the ledger does not know them, and has not read everything in MISP (it needs misp.key, no misp.window, and a `resync` that is done)",
             report.kept
+        ));
+    }
+    if report.revived.count > 0 {
+        line(format!(
+            "  Nothing is sent for what an ingestion rule makes live again, since the rule would do it again: except the source {sourcesystem} from the rules that extend validity (Sentinel > Threat intelligence > Ingestion rules)"
         ));
     }
     if let Some(error) = &report.error {

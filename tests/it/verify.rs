@@ -108,10 +108,10 @@ async fn fifty_removed_and_ten_altered_are_found_and_repaired_and_nothing_else_i
     assert_eq!((clean, report.differing(), report.same), (Some(0), 0, 301), "{report:#?}");
 
     (100..150).for_each(|number| remove(&scene, number));
-    (200..205).for_each(|number| alter(&scene, number, |held| held["confidence"] = json!(1)));
+    (200..205).for_each(|number| alter(&scene, number, |held| held["name"] = json!("tampered")));
     (205..210).for_each(|number| {
         alter(&scene, number, |held| {
-            held["labels"] = json!(["tampered"]);
+            held["external_references"] = json!([]);
             held["valid_until"] = json!("2026-01-01T00:00:00Z");
         });
     });
@@ -121,7 +121,7 @@ async fn fifty_removed_and_ten_altered_are_found_and_repaired_and_nothing_else_i
     let properties: BTreeSet<&[String]> =
         report.different.examples.iter().map(|one| &one.properties[..]).collect();
     let named: [&[String]; 2] =
-        [&["confidence".to_owned()], &["labels".to_owned(), "valid_until".to_owned()]];
+        [&["name".to_owned()], &["external_references".to_owned(), "valid_until".to_owned()]];
     assert_eq!(properties, BTreeSet::from(named));
     assert_eq!(scene.received().len(), sent, "looking sends nothing");
 
@@ -139,6 +139,61 @@ async fn fifty_removed_and_ten_altered_are_found_and_repaired_and_nothing_else_i
     assert_eq!(verify(&scene, &[]).0, Some(0));
     let checked = scene.relay.command(&["ledger", "check"]);
     assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+}
+
+/// Ingestion rules of Sentinel and its users change what was uploaded, and mean it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sentinels_rules_and_users_change_is_told_and_left_as_it_is() {
+    let scene = scene(8, &[]).await;
+    let sent = scene.received().len();
+    // Rules leave `modified` as it is.
+    (0..2).for_each(|number| alter(&scene, number, |held| held["confidence"] = json!(90)));
+    alter(&scene, 2, |held| {
+        held["labels"] = json!(["by-rule"]);
+        held["valid_until"] = json!("2200-01-01T00:00:00Z");
+    });
+    // A user revokes one in the portal.
+    alter(&scene, 3, |held| {
+        held["revoked"] = json!(true);
+        held["modified"] = json!(Utc::now().to_rfc3339());
+    });
+    // Sentinel has kept an older version of this one.
+    alter(&scene, 4, |held| {
+        held["confidence"] = json!(1);
+        held["modified"] = json!("2020-01-01T00:00:00.000Z");
+    });
+    let (code, report) = verify(&scene, &[]);
+    assert_eq!((report.changed.count, report.different.count), (4, 1), "{report:#?}");
+    assert_eq!((code, report.differing()), (Some(1), 1));
+    let (code, report) = verify(&scene, &["--repair"]);
+    assert_eq!((code, report.repaired), (Some(0), Some(1)), "{report:#?}");
+    scene.settle().await;
+    let again: BTreeSet<String> = scene.received()[sent..].iter().map(id_in).collect();
+    assert_eq!(again, BTreeSet::from([id(4)]));
+    assert_eq!(all(&scene)[&id(0)]["confidence"], 90);
+    assert_eq!(all(&scene)[&id(3)]["revoked"], true);
+    let (code, report) = verify(&scene, &[]);
+    assert_eq!((code, report.changed.count), (Some(0), 4), "{report:#?}");
+    let text = told(&scene.relay.command(&["verify"]));
+    assert!(text.contains("4  changed in Sentinel"), "{text}");
+    assert!(text.contains("(labels, valid_until)"), "{text}");
+}
+
+/// A rule that extends validity also extends that of a withdrawal.
+#[tokio::test(flavor = "multi_thread")]
+async fn withdrawal_that_a_rule_of_sentinel_undoes_is_an_alarm_and_not_sent_for_ever() {
+    let scene = scene(3, &[]).await;
+    scene.publisher.send(&publication(then() + 10, 1..3)).await;
+    scene.settle().await;
+    alter(&scene, 0, |held| held["valid_until"] = json!("2200-01-01T00:00:00Z"));
+    let sent = scene.received().len();
+    let (code, report) = verify(&scene, &["--repair"]);
+    assert_eq!((code, report.repaired), (Some(1), Some(0)), "{report:#?}");
+    assert_eq!((report.revived.count, report.left_over.count), (1, 0));
+    assert_eq!(report.revived.examples[0].id, id(0));
+    assert_eq!(scene.received().len(), sent);
+    let text = told(&scene.relay.command(&["verify"]));
+    assert!(text.contains("Ingestion rules"), "{text}");
 }
 
 fn id_in(object: &Value) -> String {

@@ -36,6 +36,7 @@ struct Row {
     accepted: Option<i64>,
     accepted_at: Option<i64>,
     held_until: Option<i64>,
+    ended_at: Option<i64>,
     moves: bool,
 }
 
@@ -63,7 +64,7 @@ impl Ledger {
             let mut query = QueryBuilder::<Sqlite>::new(format!(
                 "SELECT w.object, w.stix_id, w.body, w.valid_from, w.valid_until, w.version, w.revoke,
                      w.kind <> 'indicator' AS context, d.created, d.modified, d.accepted,
-                     d.accepted_at, d.valid_until AS held_until,
+                     d.accepted_at, d.valid_until AS held_until, d.ended_at,
                      COALESCE({MOVES}, FALSE) AS moves
                  FROM wanted w LEFT JOIN delivered d ON d.object = w.object AND d.target = "
             ));
@@ -143,7 +144,7 @@ impl Row {
         }
         match pending.version {
             version if self.accepted != Some(version) => Stand::Moving,
-            WITHDRAWN => Stand::Ended { accepted_at },
+            WITHDRAWN => Stand::Ended { accepted_at, modified, ended_at: self.ended_at },
             _ => Stand::Live { json: rendered(pending, created, modified), accepted_at },
         }
     }
