@@ -1,7 +1,7 @@
 //! A panic inside of a future costs that future alone, not the task that waits for it.
 
 use std::any::Any;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures::FutureExt as _;
 
@@ -21,6 +21,12 @@ pub async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
     AssertUnwindSafe(future).catch_unwind().await.map_err(|payload| Panicked(words(&*payload)))
 }
 
+/// Does `work` at once, such as reading what others sent; `None` if it panicked, which is then on
+/// standard error with its place. What it changed is not to be used any more.
+pub fn caught_now<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
 fn words(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
@@ -30,6 +36,12 @@ fn words(payload: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_is_nothing_and_all_else_goes_through() {
+        let none: Option<u8> = caught_now(|| panic!("a fault of a parser"));
+        assert_eq!((none, caught_now(|| 7)), (None, Some(7)));
+    }
 
     #[tokio::test]
     async fn words_of_a_panic_come_back_as_an_error() {

@@ -12,7 +12,11 @@ pub mod notice;
 
 pub mod backoff;
 
+pub mod safe;
+
 pub mod caught;
+
+pub mod count;
 
 pub mod http;
 

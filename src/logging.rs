@@ -1,15 +1,20 @@
 //! Logs on standard error: compact for people, or one JSON object a line. What is logged is the
 //! business of each room; secrets are of a type that does not print.
 
+use std::fmt;
 use std::fs::File;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::sync::Mutex;
 
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
+use crate::safe;
 
 /// The filter that a level such as `info` or `info,misp_sentinel_relay::intake=debug` stands for.
 ///
@@ -30,8 +35,8 @@ pub fn filter(level: &str) -> Result<EnvFilter, String> {
 /// # Errors
 /// The level is none, or a logger was installed before.
 pub fn install(log: &Log) -> anyhow::Result<()> {
-    let colours = std::io::stderr().is_terminal();
-    subscriber(log, colours, std::io::stderr)?.try_init()?;
+    let colours = io::stderr().is_terminal();
+    subscriber(log, colours, io::stderr)?.try_init()?;
     Ok(())
 }
 
@@ -53,7 +58,10 @@ where
     let filter = filter(&log.level).map_err(anyhow::Error::msg)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     Ok(match log.format {
-        LogFormat::Pretty => Box::new(builder.compact().with_ansi(colours).finish()),
+        LogFormat::Pretty => {
+            let fields = debug_fn(write_field).delimited(" ");
+            Box::new(builder.compact().with_ansi(colours).fmt_fields(fields).finish())
+        }
         LogFormat::Json => Box::new(
             builder
                 .json()
@@ -63,6 +71,18 @@ where
                 .finish(),
         ),
     })
+}
+
+/// A field for people. Words of others stand in fields: they begin no line and command no terminal.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let text = format!("{value:?}");
+    let text = safe::line(&text);
+    match field.name() {
+        "message" => write!(writer, "{text}"),
+        // What the crate `log` has beside its message.
+        name if name.starts_with("log.") => Ok(()),
+        name => write!(writer, "{name}={text}"),
+    }
 }
 
 #[cfg(test)]
@@ -76,12 +96,12 @@ mod tests {
     struct Page(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Page {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
-        fn flush(&mut self) -> std::io::Result<()> {
+        fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }
@@ -115,6 +135,28 @@ mod tests {
         assert!(text.contains("event received"), "{text}");
         assert!(text.contains("[redacted]") && !text.contains("canary"), "{text}");
         assert_eq!(text.lines().count(), 1);
+    }
+
+    /// What MISP, Sentinel or a stranger may say.
+    #[test]
+    fn nobody_elses_words_begin_a_line_or_command_the_terminal() {
+        let page = Page::default();
+        let writer = page.clone();
+        let log = Log { format: LogFormat::Pretty, level: "info".to_owned() };
+        for colours in [false, true] {
+            page.0.lock().unwrap().clear();
+            let writer = writer.clone();
+            let subscriber = subscriber(&log, colours, move || writer.clone()).unwrap();
+            tracing::subscriber::with_default(subscriber, || {
+                let words = "no\n2026-01-01 ERROR ledger: gone\u{1b}[2J\u{7}\u{2028}\u{202e}";
+                tracing::warn!(words, why = %words, shown = ?words, "{words}");
+            });
+            let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+            assert_eq!(text.lines().count(), 1, "{text}");
+            assert!(!text.contains("\u{1b}[2J") && !text.contains('\u{7}'), "{text}");
+            assert!(!text.contains('\u{2028}') && !text.contains('\u{202e}'), "{text}");
+            assert_eq!(text.contains("\u{1b}["), colours, "our own colours alone: {text}");
+        }
     }
 
     #[test]

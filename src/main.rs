@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use misp_sentinel_relay::cli::{self, Cli, Failure};
+use misp_sentinel_relay::safe;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
         Err(Failure::Fault(error)) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(Failure::Found(code)) => ExitCode::from(code),
         Err(failure) => {
-            writeln!(std::io::stderr(), "{failure}").ok();
+            writeln!(std::io::stderr(), "{}", safe::lines(&failure.to_string())).ok();
             ExitCode::from(failure.exit_code())
         }
     }

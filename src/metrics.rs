@@ -67,7 +67,7 @@ declare! {
     SIGN_INS = Counter "relay_sign_ins_total" ["outcome"] Count: "Sign-ins, by outcome";
     DELETED = Counter "relay_deleted_total" ["target"] Count: "Withdrawn indicators deleted over the management plane";
     ACCEPT_TIME = Histogram "relay_time_to_accepted_seconds" ["target", "lane"] Seconds: "From MISP's frame to Sentinel's acceptance";
-    DEGRADED = Gauge "relay_degraded" ["part", "reason"] Count: "1 while a part of the relay works less than promised, else 0";
+    DEGRADED = Gauge "relay_degraded" ["part", "name", "reason"] Count: "1 while a part of the relay works less than promised, else 0; name is the target or the endpoint, and empty for all else";
 }
 
 /// Upper bounds, seconds: an fsync on good and bad disks.
@@ -221,9 +221,34 @@ pub fn time_to_accepted(target: &str, lane: &'static str, took: Duration) {
     histogram!(ACCEPT_TIME, "target" => target.to_owned(), "lane" => lane).record(took);
 }
 
-/// `part` is a target's name, an endpoint, or a word such as `rest`.
-pub fn degraded(part: &str, reason: &'static str, yes: bool) {
-    gauge!(DEGRADED, "part" => part.to_owned(), "reason" => reason).set(flag(yes));
+/// What may work less than promised. Names of the configuration have a label of their own, so that
+/// a target may be called as it likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// By its endpoint.
+    Feed(&'a str),
+    Rest,
+    Warninglists,
+    Ledger,
+    /// By its name.
+    Target(&'a str),
+}
+
+impl<'a> Part<'a> {
+    fn labels(self) -> (&'static str, &'a str) {
+        match self {
+            Self::Feed(endpoint) => ("feed", endpoint),
+            Self::Rest => ("rest", ""),
+            Self::Warninglists => ("warninglists", ""),
+            Self::Ledger => ("ledger", ""),
+            Self::Target(name) => ("target", name),
+        }
+    }
+}
+
+pub fn degraded(part: Part<'_>, reason: &'static str, yes: bool) {
+    let (part, name) = part.labels();
+    gauge!(DEGRADED, "part" => part, "name" => name.to_owned(), "reason" => reason).set(flag(yes));
 }
 
 fn flag(yes: bool) -> f64 {
@@ -258,7 +283,8 @@ mod tests {
         sign_in("granted");
         deleted("soc");
         time_to_accepted(target, lane, Duration::from_millis(40));
-        degraded("rest", "not_configured", true);
+        degraded(Part::Rest, "not_configured", true);
+        degraded(Part::Target("rest"), "failing", false);
         rest_request("ok");
         waiting(1.0, 0.0);
         warninglist_entries(2.0);
@@ -305,6 +331,20 @@ mod tests {
             "relay_time_to_accepted_seconds_bucket{target=\"soc\",lane=\"live\",le=\"0.05\"} 1";
         assert!(text.contains(bucket), "{text}");
         assert!(text.contains("relay_claims_total{change=\"new\"} 3"), "{text}");
+    }
+
+    /// A target that is called as a part of the relay.
+    #[test]
+    fn no_target_hides_a_part() {
+        let recorder = builder().unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            degraded(Part::Rest, "failing", true);
+            degraded(Part::Target("rest"), "failing", false);
+        });
+        let text = recorder.handle().render();
+        let rest = r#"relay_degraded{part="rest",name="",reason="failing"} 1"#;
+        let target = r#"relay_degraded{part="target",name="rest",reason="failing"} 0"#;
+        assert!(text.contains(rest) && text.contains(target), "{text}");
     }
 
     #[test]

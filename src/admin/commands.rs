@@ -10,25 +10,30 @@ use super::answer;
 use super::control::{self, Request, Response, SOCKET};
 use super::{Means, Status, render};
 use crate::config::{Config, LedgerConfig};
+use crate::count::Count;
 use crate::ledger::{Ledger, OpenError};
+use crate::safe;
 
-/// Prints how everything is, for people or as one JSON object.
+/// The exit code of `status` where no relay runs, as `systemctl status` has it.
+const NO_RELAY: u8 = 3;
+
+/// Prints how everything is, for people or as one JSON object; gives back the exit code: 0, or 3 where
+/// no relay runs and the ledger alone told.
 ///
 /// # Errors
 /// Neither a relay nor the ledger can tell, or standard output is closed.
-pub async fn status(config: &Config, json: bool) -> anyhow::Result<()> {
+pub async fn status(config: &Config, json: bool) -> anyhow::Result<u8> {
     let status = match control::ask(&config.ledger.data_dir, &Request::Status).await? {
         Some(Response::Status { status }) => *status,
         Some(Response::Failed { error }) => bail!("the relay answers: {error}"),
         Some(other) => bail!("the relay answers {other:?}"),
         None => offline(config).await?,
     };
-    let text = if json {
-        format!("{}\n", serde_json::to_string(&status)?)
-    } else {
-        render::text(&status, Utc::now())
-    };
-    print(&text)
+    match json {
+        true => print_json(&serde_json::to_string(&status)?)?,
+        false => print(&render::text(&status, Utc::now()))?,
+    }
+    Ok(if status.relay.is_some() { 0 } else { NO_RELAY })
 }
 
 async fn offline(config: &Config) -> anyhow::Result<Status> {
@@ -51,7 +56,7 @@ pub async fn retry_rejected(config: &Config, target: Option<&str>) -> anyhow::Re
     let request = Request::RetryRejected { target: target.map(str::to_owned) };
     match control::ask(&config.ledger.data_dir, &request).await? {
         Some(Response::Retried { objects }) => {
-            print(&format!("{objects} rejected objects are pending again.\n"))
+            print(&format!("{} pending again.\n", are_pending(objects)))
         }
         Some(Response::Failed { error }) => bail!("the relay answers: {error}"),
         Some(other) => bail!("the relay answers {other:?}"),
@@ -60,11 +65,16 @@ pub async fn retry_rejected(config: &Config, target: Option<&str>) -> anyhow::Re
             let retried = ledger.retry_rejected(target, Ledger::now()).await;
             ledger.close().await;
             print(&format!(
-                "{} rejected objects are pending again. No relay is running: its next start sends them.\n",
-                retried?
+                "{} pending again. No relay is running: its next start sends what is.\n",
+                are_pending(retried?)
             ))
         }
     }
+}
+
+fn are_pending(objects: u64) -> String {
+    let verb = if objects == 1 { "is" } else { "are" };
+    format!("{} {verb}", Count(objects, "rejected object"))
 }
 
 /// Opens the ledger in place of a relay; never makes one.
@@ -85,8 +95,19 @@ pub(super) async fn open(config: &LedgerConfig) -> anyhow::Result<Ledger> {
     }
 }
 
-/// A reader that has seen enough, such as `head`, is no error.
+/// Prints words for people. Whatever stands in them, they command no terminal.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    write(&safe::lines(text))
+}
+
+/// Prints JSON as a line of its own, as it is.
+pub(super) fn print_json(json: &str) -> anyhow::Result<()> {
+    write(&format!("{json}\n"))
+}
+
+/// Prints what is fit for a terminal already. A reader that has seen enough, such as `head`, is no
+/// error.
+pub(super) fn write(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

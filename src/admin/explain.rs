@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::commands::print;
+use super::commands::write;
 use super::control::Request;
 use super::stream::{self, Long};
 use crate::app;
@@ -20,6 +20,7 @@ use crate::ledger::Ledger;
 use crate::misp;
 use crate::policy::spellings;
 use crate::rest::Client;
+use crate::safe;
 
 /// Events that are looked into for a value or an attribute.
 const MOST_EVENTS: usize = 10;
@@ -62,7 +63,7 @@ struct Output {
 impl Output {
     fn story(&mut self, story: &Story) -> anyhow::Result<()> {
         self.known.insert(story.attribute);
-        print(&self.teller.tell(story))
+        write(&self.teller.tell(story))
     }
 }
 
@@ -70,7 +71,7 @@ impl Output {
 fn tell(note: &str) {
     use std::io::Write;
     // Nobody reads it: nothing to do about that.
-    writeln!(std::io::stderr(), "{note}").ok();
+    writeln!(std::io::stderr(), "{}", safe::line(note)).ok();
 }
 
 /// Gives back the notes.

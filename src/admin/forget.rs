@@ -6,6 +6,7 @@ use super::commands::{open, print};
 use super::control::{self, Request, Response};
 use crate::app;
 use crate::config::Config;
+use crate::count::Count;
 use crate::ledger::Forgotten;
 
 /// Forgets a target that is no longer configured.
@@ -27,7 +28,8 @@ pub async fn forget(config: &Config, target: &str) -> anyhow::Result<()> {
     };
     match done {
         Forgotten::Done { objects } => print(&format!(
-            "{target} is forgotten, and the {objects} objects that it was sent: they stay in Sentinel until their valid_until.\n"
+            "{target} is forgotten, and the {} that it was sent; in Sentinel each stays until its valid_until.\n",
+            Count(objects, "object")
         )),
         Forgotten::Configured => bail!(
             "{target} is configured: the relay sends to it, or keeps what it was sent for its return\n  hint: remove [target.{target}] from the configuration and restart the relay first"

@@ -1,8 +1,9 @@
 //! What works less than promised, in words that name the remedy.
 
 use super::{EndpointStatus, Means, RelayStatus, TargetHealth};
+use crate::count::Count;
 use crate::intake::rest::RestState;
-use crate::ledger::{LedgerStatus, ListsState};
+use crate::ledger::{LedgerStatus, ListsState, Unread};
 
 /// The part of the relay, what is wrong with it, and what to do.
 pub(super) fn degraded(
@@ -55,6 +56,9 @@ fn rest(rest: &RestState) -> Vec<String> {
     if let Some(error) = &rest.error {
         found.push(format!("rest: {error}"));
     }
+    if rest.late {
+        found.push("rest: no catch-up was completed for three times misp.rest.catch_up_every, so what the feed lost, and what is gone without a word, waits; see how long MISP takes to answer, and raise misp.rest.catch_up_every if it needs that long".to_owned());
+    }
     if rest.other_view {
         found.push("rest: misp.key is not the key that the ledger was filled with: what it does not see is not withdrawn; start once with --accept-new-view if that is right".to_owned());
     }
@@ -67,8 +71,9 @@ fn rest(rest: &RestState) -> Vec<String> {
 fn warninglists(lists: &ListsState, claims: i64) -> Vec<String> {
     let mut found = Vec::new();
     if lists.pending {
+        let claims = Count(claims, "claim");
         found.push(format!(
-            "warninglists: they were never read, so {claims} claims wait and nothing new leaves; mend the way to MISP, or set policy.warninglists = \"off\""
+            "warninglists: they were never read, so {claims} wait and nothing new leaves; mend the way to MISP, or set policy.warninglists = \"off\""
         ));
     }
     if let Some(error) = &lists.error {
@@ -87,19 +92,22 @@ fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<String> {
     let mut found = Vec::new();
     for target in ledger.targets.iter().filter(|target| target.rejected > 0) {
         found.push(format!(
-            "{}: Sentinel rejected {} objects; mend the cause, then `retry-rejected --target {0}`",
-            target.target, target.rejected
+            "{}: Sentinel rejected {}; mend the cause, then `retry-rejected --target {0}`",
+            target.target,
+            Count(target.rejected, "object")
         ));
     }
+    found.extend(unread(ledger));
     if ledger.held > 0 {
         found.push(format!(
-            "held: {} claims are gone from MISP without having been deleted, more than the guard allows; look with `held`, then `release` them or mend MISP",
-            ledger.held
+            "held: {} gone from MISP without having been deleted, more than the guard allows; look with `held`, then `release` them or mend MISP",
+            Count(ledger.held, "claim")
         ));
     }
     if let Some(going) = ledger.warninglists_waiting {
+        let going = Count(going, "live indicator");
         found.push(format!(
-            "warninglists: the ones that MISP has now would withdraw {going} live indicators, more than the guard allows, so the ones before stay in force; look at them in MISP, then `release --warninglists`"
+            "warninglists: the ones that MISP has now would withdraw {going}, more than the guard allows, so the ones before stay in force; look at them in MISP, then `release --warninglists`"
         ));
     }
     if !ledger.gaps.is_empty() {
@@ -108,7 +116,8 @@ fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<String> {
             true => "catch-up heals it",
             false => "publish again in MISP what was published or withdrawn then",
         };
-        found.push(format!("gaps: {times} times something may have been missed; {remedy}"));
+        let times = Count(times, "time");
+        found.push(format!("gaps: {times} something may have been missed; {remedy}"));
     }
     if !means.rest && ledger.awaiting_rest > 0 {
         found.push(format!(
@@ -117,6 +126,18 @@ fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<String> {
         ));
     }
     found
+}
+
+/// Events that MISP was asked for in vain: the first few, and how many more there are.
+fn unread(ledger: &LedgerStatus) -> Vec<String> {
+    let told = ledger.unread_first.iter().map(|unread| {
+        let Unread { event, why, times, .. } = unread;
+        let tries = Count(*times, "try");
+        format!("events: event {event} cannot be read ({tries} so far, and again later), so Sentinel keeps what was known of it before: {why}")
+    });
+    let more = ledger.unread - i64::try_from(ledger.unread_first.len()).unwrap_or(i64::MAX);
+    let more = (more > 0).then(|| format!("events: {} more cannot be read", Count(more, "event")));
+    told.chain(more).collect()
 }
 
 const WITHOUT_REST: [&str; 10] = [

@@ -13,6 +13,7 @@ use super::stream::{self, Long};
 use crate::app;
 use crate::config::Config;
 use crate::ledger::{Finding, Given, Ledger};
+use crate::safe;
 
 /// Writes every row of the ledger as a line of JSON, to standard output or a file, which is there
 /// only once it is whole.
@@ -126,7 +127,7 @@ fn words(finding: &Finding) -> String {
     }
     let mut text = format!("BROKEN   {invariant}: {broken}\n");
     for example in examples {
-        text.push_str(&format!("           {example}\n"));
+        text.push_str(&format!("           {}\n", safe::line(example)));
     }
     text.push_str(&format!("         remedy: {remedy}\n"));
     text

@@ -6,10 +6,12 @@ use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{EndpointStatus, RelayStatus, Status, TargetHealth};
+use crate::count::Count;
 use crate::intake::rest::RestState;
 use crate::ledger::{
     ABSENT, LedgerStatus, ListsState, ResyncPhase, ResyncStatus, SetBack, TargetStatus,
 };
+use crate::safe;
 
 /// The text of `status` at `now`, which ages are counted from.
 #[must_use]
@@ -35,8 +37,9 @@ struct Page {
 }
 
 impl Page {
+    /// Words of MISP, Sentinel and others stand in it.
     fn line(&mut self, line: &str) {
-        self.text.push_str(line.trim_end());
+        self.text.push_str(&safe::line(line.trim_end()));
         self.text.push('\n');
     }
 
@@ -63,13 +66,15 @@ impl Page {
         }
     }
 
-    fn table(&mut self, title: &[&str], rows: Vec<Vec<String>>, numbers: &[usize]) {
+    fn table(&mut self, title: &[&str], rows: &[Vec<String>], numbers: &[usize]) {
         if rows.is_empty() {
             return;
         }
         let mut table = Table::new();
         table.load_preset(presets::NOTHING).set_header(title.iter().copied());
-        table.add_rows(rows);
+        for row in rows {
+            table.add_row(row.iter().map(|cell| safe::line(cell)));
+        }
         for number in numbers {
             if let Some(column) = table.column_mut(*number) {
                 column.set_cell_alignment(CellAlignment::Right);
@@ -84,8 +89,8 @@ impl Page {
     fn feeds(&mut self, relay: &RelayStatus) {
         let title =
             ["Feed", "Publications", "Others", "Last frame", "Last publication", "Publisher's age"];
-        let rows = relay.endpoints.iter().map(|endpoint| self.feed(endpoint)).collect();
-        self.table(&title, rows, &[]);
+        let rows: Vec<_> = relay.endpoints.iter().map(|endpoint| self.feed(endpoint)).collect();
+        self.table(&title, &rows, &[]);
         if let Some(webhook) = relay.webhook {
             self.line("");
             self.line(&format!("  Webhook on {webhook}"));
@@ -124,8 +129,9 @@ impl Page {
             healths.and_then(|healths| healths.iter().find(|health| health.target == name))
         };
         let of_ledger = status.ledger.targets.iter();
-        let rows = of_ledger.map(|target| self.target(target, health(&target.target))).collect();
-        self.table(&title, rows, &[2, 3, 4, 5, 6, 7, 8]);
+        let rows: Vec<_> =
+            of_ledger.map(|target| self.target(target, health(&target.target))).collect();
+        self.table(&title, &rows, &[2, 3, 4, 5, 6, 7, 8]);
         let files = healths
             .into_iter()
             .flatten()
@@ -181,7 +187,8 @@ impl Page {
             None => "as kept on disk, MISP was not asked yet".to_owned(),
         };
         let (lists, entries) = (lists.lists, lists.entries);
-        self.line(&format!("  Warninglists: {lists} with {entries} entries; {read}"));
+        let entries = Count(entries, "entry");
+        self.line(&format!("  Warninglists: {lists} with {entries}; {read}"));
     }
 
     fn resync(&mut self, status: &ResyncStatus) {
@@ -190,12 +197,13 @@ impl Page {
         self.line(&match (resync.phase, resync.finished_at) {
             (ResyncPhase::Listing, _) => "  Resync: asking MISP which events there are".to_owned(),
             (ResyncPhase::Done, Some(at)) => format!(
-                "  Resync: {} events compared, {} ago",
-                resync.events,
+                "  Resync: {} compared, {} ago",
+                Count(resync.events, "event"),
                 age(self.seconds_since(ended(at)))
             ),
             (ResyncPhase::Reading | ResyncPhase::Done, _) => {
-                format!("  Resync: {} of {} events still to be read", left.events, resync.events)
+                let of = Count(resync.events, "event");
+                format!("  Resync: {} of {of} still to be read", left.events)
             }
         });
     }
@@ -209,19 +217,23 @@ impl Page {
         let (file, wal, free) = (ledger.room.file, ledger.room.wal, ledger.room.free);
         let (size, wal, free) = (size(file), size(wal), size(free));
         let mut line = format!(
-            "  Ledger: {} events, {} deleted events, {} claims, {} indicators wanted, {size} ({free} of it free) and {wal} of WAL",
-            ledger.events, ledger.deleted_events, ledger.claims, ledger.wanted
+            "  Ledger: {}, {}, {}, {} wanted, {size} ({free} of it free) and {wal} of WAL",
+            Count(ledger.events, "event"),
+            Count(ledger.deleted_events, "deleted event"),
+            Count(ledger.claims, "claim"),
+            Count(ledger.wanted, "indicator"),
         );
         if ledger.context > 0 {
             // Writing into a String cannot fail.
-            write!(line, ", {} objects beside them", ledger.context).ok();
+            write!(line, ", {} beside them", Count(ledger.context, "object")).ok();
         }
         if ledger.announced > 0 {
             // Writing into a String cannot fail.
-            write!(line, ", {} webhook publications not confirmed yet", ledger.announced).ok();
+            let announced = Count(ledger.announced, "webhook publication");
+            write!(line, ", {announced} not confirmed yet").ok();
         }
         if ledger.suppressed > 0 {
-            write!(line, ", {} suppressed values", ledger.suppressed).ok();
+            write!(line, ", {}", Count(ledger.suppressed, "suppressed value")).ok();
         }
         self.line("");
         self.line(&line);
@@ -246,8 +258,8 @@ impl Page {
             let (intake, reason) = (gap.intake.clone(), gap.reason.clone());
             vec![intake, reason, gap.times.to_string(), self.ago(since), self.ago(until)]
         });
-        let rows = rows.collect();
-        self.table(&["Gaps of", "Reason", "Times", "First", "Last"], rows, &[2]);
+        let rows: Vec<_> = rows.collect();
+        self.table(&["Gaps of", "Reason", "Times", "First", "Last"], &rows, &[2]);
     }
 
     fn ago(&self, time: Option<DateTime<Utc>>) -> String {
@@ -356,7 +368,7 @@ mod tests {
             "- soc: 403: give the application the role",
             "- soc: tokens are short",
             "- soc: /data/soc.ndjson",
-            "- soc: Sentinel rejected 1 objects; mend the cause, then `retry-rejected --target soc`",
+            "- soc: Sentinel rejected 1 object; mend the cause, then `retry-rejected --target soc`",
             "Webhook on 127.0.0.1:8443",
             "soc: indicator--00000000-0000-0000-0000-000000000007: Invalid pattern",
             "12 events",
@@ -373,6 +385,27 @@ mod tests {
         assert_eq!(row("soc  "), "soc live 345 0 1 0 6 7 1 3 days ago in 30 s");
         assert_eq!(row("webhook  "), "webhook memory_full 4 2 min ago 60 s ago");
         assert!(text.lines().all(|line| line == line.trim_end()));
+    }
+
+    /// What Sentinel, MISP and a proxy may say.
+    #[test]
+    fn nobody_elses_words_command_the_terminal_or_begin_a_line() {
+        let nasty =
+            "no\r\nDegraded\n  - all is well\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}".to_owned();
+        let mut ledger = ledger();
+        ledger.targets[0].refusals[0].words.clone_from(&nasty);
+        let mut relay = relay();
+        relay.rest = Some(RestState { key: Some(nasty.clone()), ..RestState::default() });
+        relay.targets[0].degraded = Some(nasty.clone());
+        relay.endpoints[0].endpoint = nasty;
+        let status = Status::new(Some(relay), ledger, WEBHOOK);
+        let text = text(&status, at(0));
+        assert!(
+            !text.contains(|c: char| c != '\n' && (c.is_control() || c == '\u{202e}')),
+            "{text}"
+        );
+        assert!(!text.lines().any(|line| line.trim_start().starts_with("- all is well")), "{text}");
+        assert!(text.contains(r"no\r\nDegraded"), "{text}");
     }
 
     #[test]

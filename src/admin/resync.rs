@@ -20,8 +20,10 @@ use super::progress::Progress;
 use crate::app::{self, Reading};
 use crate::cli::{ReleaseOptions, ResyncOptions};
 use crate::config::Config;
+use crate::count::Count;
 use crate::ledger::{Alteration, Altered, Held, Ledger};
 use crate::rest::Client;
+use crate::safe;
 
 /// How often the progress is looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -80,9 +82,10 @@ async fn notes(config: &Config, event: Option<Uuid>) -> anyhow::Result<()> {
     }
     let answer = control::ask(&config.ledger.data_dir, &Request::Status).await?;
     let Some(Response::Status { status }) = answer else { return Ok(()) };
-    let kept = |line: &&String| line.starts_with("rest:") || line.starts_with("held:");
-    let notes: String =
-        status.degraded.iter().filter(kept).map(|line| format!("note: {line}\n")).collect();
+    const KEPT: [&str; 3] = ["rest:", "events:", "held:"];
+    let kept = |line: &&String| KEPT.iter().any(|start| line.starts_with(start));
+    let note = |line: &String| format!("note: {}\n", safe::line(line));
+    let notes: String = status.degraded.iter().filter(kept).map(note).collect();
     print(&notes)
 }
 
@@ -217,7 +220,7 @@ async fn tell_altered(ledger: &Ledger, before: i64, config: &Config) -> anyhow::
             for altered in &page {
                 *counts.entry(altered.how()).or_default() += 1;
                 // Writing into a String cannot fail.
-                writeln!(text, "{target}: {}", words(altered)).ok();
+                writeln!(text, "{target}: {}", safe::line(&words(altered))).ok();
             }
             print(&text)?;
         }
@@ -281,7 +284,9 @@ fn line(held: &Held) -> String {
     let Held { event, info, claims, since, example } = held;
     let since = DateTime::from_timestamp_millis(*since).unwrap_or_default();
     let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
-    format!("event {event} {info:?}: {claims} claims since {since}, such as {example}\n")
+    let claims = Count(*claims, "claim");
+    let line = format!("event {event} {info:?}: {claims} since {since}, such as {example}");
+    format!("{}\n", safe::line(&line))
 }
 
 async fn release_warninglists(config: &Config) -> anyhow::Result<()> {
@@ -301,7 +306,9 @@ async fn release_warninglists(config: &Config) -> anyhow::Result<()> {
     match withdrawn {
         None => print("No warninglists wait.\n"),
         Some(count) => {
-            print(&format!("The warninglists are in force; {count} indicators are withdrawn.\n"))
+            let verb = if count == 1 { "is" } else { "are" };
+            let count = Count(count, "indicator");
+            print(&format!("The warninglists are in force; {count} {verb} withdrawn.\n"))
         }
     }
 }
@@ -331,7 +338,8 @@ pub async fn release(config: &Config, options: &ReleaseOptions) -> anyhow::Resul
     match empty {
         true => print("The next look at MISP withdraws what it no longer has.\n"),
         false => print(&format!(
-            "{released} held claims have ended; what nothing else claims is withdrawn.\n"
+            "Ended: {}; what nothing else claims is withdrawn.\n",
+            Count(released, "held claim")
         )),
     }
 }

@@ -4,12 +4,14 @@
 use anyhow::{bail, ensure};
 use chrono::{DateTime, SecondsFormat};
 
-use super::commands::{open, print};
+use super::commands::{open, print, print_json};
 use super::control::{self, Request, Response};
 use crate::app;
 use crate::cli::SuppressOptions;
 use crate::config::Config;
+use crate::count::Count;
 use crate::ledger::{Ledger, Suppressed, Suppression, millis};
+use crate::safe;
 
 /// A value or a reason, bytes: both go over the control socket, escaped.
 const LONGEST: usize = 1_500;
@@ -37,9 +39,18 @@ pub async fn suppress(config: &Config, options: &SuppressOptions) -> anyhow::Res
     let Suppression { claims, indicators, .. } = done;
     let end =
         until.map_or_else(|| "until `unsuppress`".to_owned(), |at| format!("until {}", time(at)));
-    print(&format!(
-        "{value} is withheld {end}: {claims} claims count for nothing, {indicators} indicators end.\n"
-    ))
+    let value = safe::line(&value);
+    if claims == 0 {
+        return print(&format!(
+            "{value} is withheld {end}, but nothing claims it now: compare the spelling with MISP's, and take a mistake back by `unsuppress`.\n"
+        ));
+    }
+    let (count, verb) = (Count(claims, "claim"), if claims == 1 { "counts" } else { "count" });
+    let indicators = match indicators {
+        1 => "1 indicator ends".to_owned(),
+        many => format!("{many} indicators end"),
+    };
+    print(&format!("{value} is withheld {end}: {count} {verb} for nothing, {indicators}.\n"))
 }
 
 /// Takes a suppression back.
@@ -61,8 +72,10 @@ pub async fn unsuppress(config: &Config, value: &str) -> anyhow::Result<()> {
     };
     ensure!(done.before > 0, "{value} is not suppressed\n  hint: `suppressed` lists what is");
     let Suppression { claims, indicators, .. } = done;
+    let (claims, indicators) = (Count(claims, "claim"), Count(indicators, "indicator"));
     print(&format!(
-        "{value} is withheld no more: {claims} claims, {indicators} indicators come back.\n"
+        "{} is withheld no more: {claims} and {indicators} come back.\n",
+        safe::line(&value)
     ))
 }
 
@@ -83,7 +96,7 @@ pub async fn suppressed(config: &Config, json: bool) -> anyhow::Result<()> {
         }
     };
     match (json, list.is_empty()) {
-        (true, _) => print(&format!("{}\n", serde_json::to_string(&list)?)),
+        (true, _) => print_json(&serde_json::to_string(&list)?),
         (false, true) => print("Nothing is suppressed.\n"),
         (false, false) => print(&list.iter().map(line).collect::<String>()),
     }
@@ -93,7 +106,8 @@ fn line(one: &Suppressed) -> String {
     let Suppressed { value, since, until, reason, claims } = one;
     let end = until.map_or_else(String::new, |at| format!(" until {}", time(at)));
     let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-    format!("{value} since {}{end}, {claims} claims{reason}\n", time(*since))
+    let claims = Count(*claims, "claim");
+    format!("{}\n", safe::line(&format!("{value} since {}{end}, {claims}{reason}", time(*since))))
 }
 
 fn checked(value: &str) -> anyhow::Result<String> {

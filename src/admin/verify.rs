@@ -6,12 +6,13 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 
-use super::commands::{open, print};
+use super::commands::{open, print, print_json};
 use super::control::{self, Request, Response};
 use crate::azure;
 use crate::azure::token::{SignIn, TokenSource};
 use crate::cli::VerifyOptions;
 use crate::config::{Config, Mode};
+use crate::count::Count;
 use crate::readback::{NothingToAsk, Place, Readback, is_asked};
 use crate::verify::{Cleaning, Line, Report, kql, text};
 
@@ -131,29 +132,27 @@ pub(super) async fn tell(
             Line::Counted { target, sentinel, ledger } => {
                 if !json {
                     bar.suspend(|| {
+                        let counted = Count(sentinel, "indicator");
                         print(&format!(
-                            "{target}: Sentinel counts {sentinel} indicators; {ledger} were accepted and not withdrawn.\n"
+                            "{target}: Sentinel counts {counted}; accepted and not withdrawn: {ledger}.\n"
                         ))
                     })?;
                 }
             }
             Line::Report(report) => {
                 bar.finish_and_clear();
-                let words = if json {
-                    format!("{}\n", serde_json::to_string(&report)?)
-                } else {
-                    text(&report)
-                };
-                print(&words)?;
+                match json {
+                    true => print_json(&serde_json::to_string(&report)?)?,
+                    false => print(&text(&report))?,
+                }
                 reports.push(*report);
             }
             Line::Cleaned(cleaning) => {
                 bar.finish_and_clear();
-                let words = match json {
-                    true => format!("{}\n", serde_json::to_string(&cleaning)?),
-                    false => cleaning.text(),
-                };
-                print(&words)?;
+                match json {
+                    true => print_json(&serde_json::to_string(&cleaning)?)?,
+                    false => print(&cleaning.text())?,
+                }
                 cleanings.push(*cleaning);
             }
         }

@@ -16,7 +16,7 @@ use crate::intake::rest::RestStatus;
 use crate::intake::webhook;
 use crate::intake::zmq::{self, ZeroMqStatus};
 use crate::ledger::{Lane, Ledger, Room, Views, Writer};
-use crate::metrics;
+use crate::metrics::{self, Part};
 use crate::readback::{self, Readback};
 
 /// How often gauges are refreshed and histograms drained.
@@ -233,19 +233,21 @@ async fn upkeep(
 impl Watched {
     fn parts(&self) {
         for endpoint in self.feed.now() {
-            metrics::degraded(&endpoint.endpoint, "feed", !endpoint.connected());
+            let part = Part::Feed(&endpoint.endpoint);
+            metrics::degraded(part, "not_connected", !endpoint.connected());
         }
-        metrics::degraded("ledger", "not_writable", !self.ledger.is_writable());
-        metrics::degraded("rest", "not_configured", self.rest.is_none());
+        metrics::degraded(Part::Ledger, "not_writable", !self.ledger.is_writable());
+        metrics::degraded(Part::Rest, "not_configured", self.rest.is_none());
         let rest = self.rest.as_ref().map(RestStatus::now).unwrap_or_default();
-        metrics::degraded("rest", "failing", rest.error.is_some());
-        metrics::degraded("rest", "other_view", rest.other_view);
-        metrics::degraded("rest", "empty", rest.empty);
+        metrics::degraded(Part::Rest, "failing", rest.error.is_some());
+        metrics::degraded(Part::Rest, "late", rest.late);
+        metrics::degraded(Part::Rest, "other_view", rest.other_view);
+        metrics::degraded(Part::Rest, "empty", rest.empty);
         let lists = self.views.warninglists().state().unwrap_or_default();
         metrics::warninglist_entries(lists.entries as f64);
-        metrics::degraded("warninglists", "pending", lists.pending);
-        metrics::degraded("warninglists", "failing", lists.error.is_some());
-        metrics::degraded("warninglists", "unreadable", !lists.unreadable.is_empty());
+        metrics::degraded(Part::Warninglists, "pending", lists.pending);
+        metrics::degraded(Part::Warninglists, "failing", lists.error.is_some());
+        metrics::degraded(Part::Warninglists, "unreadable", !lists.unreadable.is_empty());
     }
 
     async fn ledger(&self) -> sqlx::Result<()> {
@@ -255,9 +257,11 @@ impl Watched {
         for (part, bytes) in [("file", file), ("wal", wal), ("free", free)] {
             metrics::ledger_size(part, bytes as f64);
         }
-        metrics::degraded("ledger", "held", held > 0);
+        metrics::degraded(Part::Ledger, "held", held > 0);
+        let (_, unread) = self.ledger.unread(0).await?;
+        metrics::degraded(Part::Rest, "unreadable_events", unread > 0);
         let waiting = self.ledger.waiting_warninglists().await?.is_some();
-        metrics::degraded("warninglists", "waiting", waiting);
+        metrics::degraded(Part::Warninglists, "waiting", waiting);
         for target in &self.targets {
             let depths = self.ledger.queue_depth(target).await?;
             for (lane, depth) in Lane::ALL.iter().zip(depths) {

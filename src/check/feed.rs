@@ -10,14 +10,18 @@ use super::listener;
 use super::misp::{self, set};
 use crate::config::{Webhook, ZeroMq};
 use crate::intake::frame;
-use crate::intake::zmq::{Feed, Socket, SocketError};
+use crate::intake::zmq::{Feed, Received, Socket, SocketError};
 use crate::rest::Client;
 
 const ZEROMQ: &str = "zeromq";
 const WEBHOOK: &str = "webhook";
 
-/// What each switch adds to the feed; publications come with `Plugin.ZeroMQ_enable`.
-const SWITCHES: [&str; 6] = [
+/// The feed itself: publications come with it alone.
+const FEED: &str = "Plugin.ZeroMQ_enable";
+
+/// What each switch adds to the feed.
+const SWITCHES: [&str; 7] = [
+    FEED,
     "Plugin.ZeroMQ_event_notifications_enable",
     "Plugin.ZeroMQ_object_notifications_enable",
     "Plugin.ZeroMQ_attribute_notifications_enable",
@@ -26,28 +30,58 @@ const SWITCHES: [&str; 6] = [
     "Plugin.ZeroMQ_warninglist_notifications_enable",
 ];
 
+/// What was heard of a publisher.
+#[derive(Debug)]
+pub(super) enum Heard {
+    Finding(Finding),
+    /// Nobody listens there. What to do depends on MISP's settings.
+    Refused {
+        endpoint: String,
+        words: String,
+    },
+}
+
+impl Heard {
+    /// `off`: the switches that are off in MISP, where they may be seen.
+    pub(super) fn finding(self, off: Option<&[&str]>) -> Finding {
+        const START: &str = "start MISP's publisher (Administration > Server Settings & Maintenance > Diagnostics, ZeroMQ; it ends when its Redis does: app/tmp/logs/mispzmq.error.log)";
+        const PORT: &str = "check the port, and that it is published or in the relay's network";
+        let (endpoint, words) = match self {
+            Self::Finding(finding) => return finding,
+            Self::Refused { endpoint, words } => (endpoint, words),
+        };
+        let set = || set(&[FEED, "Plugin.ZeroMQ_host=0.0.0.0"]);
+        let remedy = match off.map(|off| off.contains(&FEED)) {
+            Some(true) => format!("{}; then {PORT}", set()),
+            Some(false) => format!("{FEED} is on, so {START}; and {PORT}"),
+            None => format!("{START}; if the feed was never on, {}; and {PORT}", set()),
+        };
+        Finding::error(ZEROMQ, &endpoint, words, remedy)
+    }
+}
+
 /// Connects to each publisher and waits for it to say anything.
-pub(super) async fn zeromq(config: ZeroMq, wait: Duration) -> Vec<Finding> {
+pub(super) async fn zeromq(config: ZeroMq, wait: Duration) -> Vec<Heard> {
     if config.endpoints.is_empty() {
-        return vec![Finding::note(
+        return vec![Heard::Finding(Finding::note(
             ZEROMQ,
             "",
             "misp.zeromq.endpoints is empty: news comes by catch-up only",
-        )];
+        ))];
     }
     let looks = config.endpoints.iter().map(|endpoint| listen(endpoint, &config, wait));
     futures::future::join_all(looks).await
 }
 
-async fn listen(endpoint: &str, config: &ZeroMq, wait: Duration) -> Finding {
+async fn listen(endpoint: &str, config: &ZeroMq, wait: Duration) -> Heard {
     let mechanism = if config.credentials.is_some() { "PLAIN" } else { "NULL" };
     let mut socket = match Socket::connect(endpoint, Feed::Others.prefix(), config).await {
         Ok(socket) => socket,
         Err(error) => return not_connected(endpoint, &error),
     };
     let begun = Instant::now();
-    match timeout_at((begun + wait).into(), socket.next()).await {
-        Ok(Ok(frame)) => {
+    Heard::Finding(match timeout_at((begun + wait).into(), socket.next()).await {
+        Ok(Ok(Received::Frame(frame) | Received::TooLarge { start: frame, .. })) => {
             let topic = frame::topic(&frame).unwrap_or("a frame without a topic");
             let topic: String = topic.chars().take(64).collect();
             let after = begun.elapsed().as_secs_f64();
@@ -57,7 +91,7 @@ async fn listen(endpoint: &str, config: &ZeroMq, wait: Duration) -> Finding {
                 format!("connected ({mechanism}), heard {topic} after {after:.1} s"),
             )
         }
-        Ok(Err(error)) => not_connected(endpoint, &error),
+        Ok(Err(error)) => return not_connected(endpoint, &error),
         Err(_) => Finding::error(
             ZEROMQ,
             endpoint,
@@ -67,24 +101,20 @@ async fn listen(endpoint: &str, config: &ZeroMq, wait: Duration) -> Finding {
             ),
             "see that MISP's publisher runs and reaches its Redis: app/tmp/logs/mispzmq.error.log, and Plugin.ZeroMQ_redis_host, _port and _password",
         ),
-    }
+    })
 }
 
-fn not_connected(endpoint: &str, error: &SocketError) -> Finding {
+fn not_connected(endpoint: &str, error: &SocketError) -> Heard {
     let words = error.to_string();
     if let SocketError::Unreachable(error) = error {
-        if error.kind() != ErrorKind::ConnectionRefused {
-            let remedy = "check misp.zeromq.endpoints, the DNS of this machine (in a container, its network), and firewalls";
-            return Finding::error(ZEROMQ, endpoint, words, remedy);
+        if error.kind() == ErrorKind::ConnectionRefused {
+            return Heard::Refused { endpoint: endpoint.to_owned(), words };
         }
-        let remedy = format!(
-            "{}; and check the port, and that it is published or in the relay's network",
-            set(&["Plugin.ZeroMQ_enable", "Plugin.ZeroMQ_host=0.0.0.0"])
-        );
-        return Finding::error(ZEROMQ, endpoint, words, remedy);
+        let remedy = "check misp.zeromq.endpoints, the DNS of this machine (in a container, its network), and firewalls";
+        return Heard::Finding(Finding::error(ZEROMQ, endpoint, words, remedy));
     }
     // The socket's own words name what to compare.
-    match words.split_once(": ") {
+    Heard::Finding(match words.split_once(": ") {
         Some((seen, remedy)) => Finding::error(ZEROMQ, endpoint, seen, remedy),
         None => Finding::error(
             ZEROMQ,
@@ -92,13 +122,26 @@ fn not_connected(endpoint: &str, error: &SocketError) -> Finding {
             words,
             "see that MISP's publisher runs: app/tmp/logs/mispzmq.error.log",
         ),
-    }
+    })
+}
+
+/// Which switches of the feed are off; `None` where the key may not see MISP's settings.
+pub(super) async fn switches_off(client: &Client) -> Option<Vec<&'static str>> {
+    misp::settings(client, SWITCHES).await
 }
 
 /// Which topics MISP publishes, as far as the key may see its settings.
-pub(super) async fn topics(client: &Client) -> Vec<Finding> {
+pub(super) fn topics(off: Option<&[&'static str]>) -> Vec<Finding> {
     const SUBJECT: &str = "topics";
-    match misp::settings(client, SWITCHES).await {
+    match off {
+        Some(off) if off.contains(&FEED) => vec![Finding::error(
+            ZEROMQ,
+            SUBJECT,
+            format!(
+                "{FEED} is off in MISP: its publisher may still say that it lives, and publishes nothing"
+            ),
+            set(off),
+        )],
         None => vec![Finding::note(
             ZEROMQ,
             SUBJECT,
@@ -107,7 +150,7 @@ pub(super) async fn topics(client: &Client) -> Vec<Finding> {
                 SWITCHES.join(", ")
             ),
         )],
-        Some(off) if off.is_empty() => {
+        Some([]) => {
             vec![Finding::ok(ZEROMQ, SUBJECT, "all that the relay listens to are on")]
         }
         Some(off) => vec![Finding::warning(
@@ -117,7 +160,7 @@ pub(super) async fn topics(client: &Client) -> Vec<Finding> {
                 "off in MISP: {}; what they would tell waits for the next catch-up or resync",
                 off.join(", ")
             ),
-            set(&off),
+            set(off),
         )],
     }
 }
@@ -128,22 +171,38 @@ pub(super) async fn webhook(
     is_running: bool,
     misp: Option<&Client>,
 ) -> Vec<Finding> {
-    const LEAVE: &str = "Security.rest_client_enable_arbitrary_urls";
+    /// MISP's leave to call any address; workflows run as background jobs; and misp-modules render the
+    /// module's URL, or MISP says "URL not provided".
+    const NEEDED: [&str; 3] = [
+        "Security.rest_client_enable_arbitrary_urls",
+        "MISP.background_jobs",
+        "Plugin.Enrichment_services_enable",
+    ];
+    let needed = NEEDED.join(", ");
     let at = ("misp.webhook.listen", webhook.listen);
     let mut findings = vec![listener::look(WEBHOOK, at, is_running).await];
     let Some(client) = misp else { return findings };
-    match misp::settings(client, [LEAVE]).await {
+    match misp::settings(client, NEEDED).await {
         Some(off) if !off.is_empty() => findings.push(Finding::warning(
             WEBHOOK,
             "MISP",
-            format!("{LEAVE} is off: MISP calls no webhook"),
+            format!(
+                "off in MISP: {}; without it MISP's workflows call no webhook (misp-modules render its URL: \"URL not provided\")",
+                off.join(", ")
+            ),
             set(&off),
         )),
-        Some(_) => findings.push(Finding::ok(WEBHOOK, "MISP", format!("{LEAVE} is on"))),
+        Some(_) => findings.push(Finding::ok(
+            WEBHOOK,
+            "MISP",
+            format!("on in MISP: {needed}; misp-modules must also run, or MISP logs \"URL not provided\""),
+        )),
         None => findings.push(Finding::note(
             WEBHOOK,
             "MISP",
-            format!("this key may not see whether {LEAVE} is on, without which MISP calls none"),
+            format!(
+                "this key may not see whether these are on, without which MISP calls none: {needed}; misp-modules must also run"
+            ),
         )),
     }
     findings

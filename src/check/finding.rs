@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::safe;
+
 /// How bad it is; the worst of all decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -73,8 +75,7 @@ impl Finding {
         evidence: String,
         remedy: Option<String>,
     ) -> Self {
-        // Words of others may hold what a terminal or a line of a log must not.
-        let one_line = |text: String| text.replace(|c: char| c.is_control(), " ");
+        let one_line = |text: String| safe::line(&text).into_owned();
         let (evidence, remedy) = (one_line(evidence), remedy.map(one_line));
         let remedy = remedy.filter(|remedy| !remedy.is_empty());
         Self { step, subject: subject.to_owned(), severity, evidence, remedy }
@@ -113,7 +114,7 @@ mod tests {
     #[test]
     fn what_others_said_stays_in_its_line() {
         let finding = Finding::error("misp", "key", "no\r\nERROR ledger: \u{1b}[31mgone", "");
-        assert_eq!(finding.text(), "ERROR    misp key: no  ERROR ledger:  [31mgone\n");
+        assert_eq!(finding.text(), "ERROR    misp key: no\\r\\nERROR ledger: \\u{1b}[31mgone\n");
         assert_eq!(finding.remedy, None);
         let finding = Finding::warning("clock", "", "late", "run NTP");
         assert_eq!(finding.text(), "WARNING  clock: late\n           -> run NTP\n");

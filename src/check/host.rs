@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::certificate;
 use super::finding::Finding;
-use crate::http::{HttpError, Trust, Way, certificate_error, chain};
+use crate::http::{HttpError, Trust, Way, certificate_error, chain, speaks_no_tls};
 
 const STEP: &str = "host";
 
@@ -105,6 +105,13 @@ impl Host<'_> {
         let name = self.name();
         if let Some(why) = certificate_error(error) {
             return self.untrusted(&name, why).await;
+        }
+        if speaks_no_tls(error) {
+            let remedy = format!(
+                "write http:// in place of https:// into {}, or the port that the server speaks TLS at",
+                self.key
+            );
+            return Finding::error(STEP, &name, "what answers there speaks no TLS", remedy);
         }
         if let Some(proxy) = self.proxy() {
             let remedy = format!(

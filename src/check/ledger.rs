@@ -4,6 +4,7 @@ use super::finding::Finding;
 use crate::admin::Status;
 use crate::admin::control::{self, Request, Response};
 use crate::config::{Config, LedgerConfig, Mode};
+use crate::count::Count;
 use crate::ledger::{Ledger, StartError};
 use crate::readback::tells_used_up_ids;
 use crate::stix::Withdraw;
@@ -28,7 +29,7 @@ pub(super) async fn running(config: &LedgerConfig) -> Result<Option<Status>, Fin
 /// What the running relay says of itself.
 pub(super) fn of_relay(status: &Status) -> Vec<Finding> {
     let ledger = &status.ledger;
-    let figures = format!("{} events, {} claims", ledger.events, ledger.claims);
+    let figures = format!("{}, {}", Count(ledger.events, "event"), Count(ledger.claims, "claim"));
     let mut findings = vec![Finding::ok(STEP, "", format!("held by the running relay: {figures}"))];
     findings.extend(status.degraded.iter().map(|words| Finding::warning("relay", "", words, "")));
     findings
@@ -63,7 +64,7 @@ pub(super) async fn look(config: &Config) -> Finding {
         Ok(status) => Finding::ok(
             STEP,
             &subject,
-            format!("{} events, {} claims", status.events, status.claims),
+            format!("{}, {}", Count(status.events, "event"), Count(status.claims, "claim")),
         ),
         Err(error) => {
             Finding::error(STEP, &subject, error.to_string(), "`ledger check` looks closer")

@@ -1,5 +1,7 @@
 //! MISP over REST: whose the key is, what it may, and how MISP is set.
 
+use chrono::{NaiveDate, Utc};
+use reqwest::Url;
 use serde_json::Value;
 
 use super::finding::Finding;
@@ -23,17 +25,52 @@ impl Seen {
 }
 
 /// Key, role, version and rights.
-pub(super) async fn look(client: Client) -> Seen {
+pub(super) async fn look(client: Client, url: &str) -> Seen {
     let key = match client.key().await {
         Ok(key) => key,
-        Err(error) => return Seen::nothing(refused("misp", "key", &error)),
+        Err(error) => return Seen::nothing(elsewhere(refused("misp", "key", &error), &error, url)),
     };
     let mut findings = vec![whose(&key)];
+    findings.extend(expiring(&key, Utc::now().date_naive()));
     match client.version().await {
         Ok(version) => findings.push(Finding::ok("misp", "version", version)),
         Err(error) => findings.push(refused("misp", "version", &error)),
     }
     Seen { findings, client: Some(client) }
+}
+
+/// A page of MISP, copied from a browser, is no address of MISP: with a path, what answers is something
+/// else.
+fn elsewhere(mut finding: Finding, error: &RestError, url: &str) -> Finding {
+    let is_something_else = matches!(
+        error,
+        RestError::Unexpected { .. }
+            | RestError::Html { .. }
+            | RestError::Malformed { .. }
+            | RestError::NotLive { .. }
+            | RestError::Redirected { .. }
+    );
+    let Some(url) = Url::parse(url).ok().filter(|url| url.path() != "/" && is_something_else)
+    else {
+        return finding;
+    };
+    let (path, root) = (url.path(), url.origin().ascii_serialization());
+    finding.remedy = Some(format!(
+        "misp.url has the path {path}: write it only if MISP itself is under it, else set misp.url to {root}"
+    ));
+    finding
+}
+
+/// A user that expires takes its keys along.
+fn expiring(key: &Key, today: NaiveDate) -> Option<Finding> {
+    const SOON: i64 = 30;
+    let expires = key.expires.filter(|day| (*day - today).num_days() <= SOON)?;
+    Some(Finding::warning(
+        "misp",
+        "user",
+        format!("the key's user expires on {expires}, and its keys with it"),
+        "put its end off in MISP (Administration > List Users), or take the key of another user",
+    ))
 }
 
 fn whose(key: &Key) -> Finding {
@@ -113,4 +150,26 @@ pub(super) fn refused(step: &'static str, subject: &str, error: &RestError) -> F
     let words = error.to_string();
     let seen = words.strip_suffix(advice).unwrap_or(&words).trim_end_matches("; ");
     Finding::error(step, subject, seen, *advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_that_expires_soon_is_told() {
+        let day = |day| NaiveDate::from_ymd_opt(2026, 11, day).unwrap();
+        let key = |expires| Key {
+            user: 1,
+            organisation: 1,
+            role: 1,
+            site_admin: false,
+            expires,
+            words: String::new(),
+        };
+        let told = expiring(&key(Some(day(29))), day(1)).unwrap();
+        assert!(told.evidence.contains("expires on 2026-11-29"), "{}", told.evidence);
+        let later = NaiveDate::from_ymd_opt(2027, 1, 1);
+        assert!(expiring(&key(later), day(1)).is_none() && expiring(&key(None), day(1)).is_none());
+    }
 }

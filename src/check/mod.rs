@@ -25,6 +25,7 @@ pub use finding::{Finding, Severity};
 use crate::azure;
 use crate::cli::{CheckOptions, Failure};
 use crate::config::{Config, Credential, Mistakes, Mode, Rest, warnings};
+use crate::count::Count;
 use crate::rest::Client;
 use host::{Host, Seen};
 
@@ -66,10 +67,7 @@ async fn walk(config: &Config, options: &CheckOptions, report: &mut Report) -> i
     if let Some(client) = &misp.client {
         report.all(policy::look(config, client).await)?;
     }
-    report.all(listening.join_all().await.into_iter().flatten())?;
-    if let (Some(client), false) = (&misp.client, config.misp.zeromq.endpoints.is_empty()) {
-        report.all(feed::topics(client).await)?;
-    }
+    feed(config, misp.client.as_ref(), listening, report).await?;
     let running = ledger::running(&config.ledger).await;
     // One that does not answer runs as well.
     let is_running = !matches!(running, Ok(None));
@@ -89,6 +87,26 @@ async fn walk(config: &Config, options: &CheckOptions, report: &mut Report) -> i
     report.all(targets(config, &hosts, options.upload_probe).await)
 }
 
+/// What was heard meanwhile; MISP's settings tell what to do about what was not.
+async fn feed(
+    config: &Config,
+    misp: Option<&Client>,
+    listening: JoinSet<Vec<feed::Heard>>,
+    report: &mut Report,
+) -> io::Result<()> {
+    let is_asked = !config.misp.zeromq.endpoints.is_empty();
+    let off = match misp.filter(|_| is_asked) {
+        Some(client) => feed::switches_off(client).await,
+        None => None,
+    };
+    let heard = listening.join_all().await.into_iter().flatten();
+    report.all(heard.map(|heard| heard.finding(off.as_deref())))?;
+    match (misp, is_asked) {
+        (Some(_), true) => report.all(feed::topics(off.as_deref())),
+        _ => Ok(()),
+    }
+}
+
 fn of_mistakes(mistakes: &Mistakes) -> Vec<Finding> {
     let told = mistakes.list().iter().map(|mistake| {
         let allowed = mistake.allowed.as_ref().map(|allowed| format!("allowed: {allowed}"));
@@ -101,7 +119,7 @@ fn of_mistakes(mistakes: &Mistakes) -> Vec<Finding> {
 
 fn of_config(config: &Config) -> Vec<Finding> {
     let count = config.targets.iter().filter(|target| target.enabled).count();
-    let valid = format!("valid, {count} targets enabled");
+    let valid = format!("valid, {} enabled", Count(count, "target"));
     let doubts =
         warnings(config).into_iter().map(|words| Finding::warning("config", "", words, ""));
     [Finding::ok("config", "", valid)].into_iter().chain(doubts).collect()
@@ -152,7 +170,7 @@ async fn misp(config: &Config, hosts: &[Seen]) -> misp::Seen {
     }
     let request_timeout = rest.request_timeout.min(MISP_PATIENCE);
     match Client::new(&Rest { retries: 0, request_timeout, ..rest.clone() }) {
-        Ok(client) => misp::look(client).await,
+        Ok(client) => misp::look(client, &rest.url).await,
         Err(error) => misp::Seen::nothing(Finding::error("misp", "", error.to_string(), "")),
     }
 }
@@ -197,7 +215,7 @@ impl Report {
         let text = match self.worst {
             Severity::Ok | Severity::Note => "\nAll is well.\n".to_owned(),
             Severity::Warning | Severity::Error => {
-                format!("\n{errors} errors, {warnings} warnings.\n")
+                format!("\n{}, {}.\n", Count(*errors, "error"), Count(*warnings, "warning"))
             }
         };
         io::stdout().lock().write_all(text.as_bytes())

@@ -50,7 +50,8 @@ Exit codes:
   0  done, or stopped as asked
   1  something failed while running
   2  wrong usage, or mistakes in the configuration
-  check: 0 all is well, 1 warnings, 2 errors";
+  check: 0 all is well, 1 warnings, 2 errors
+  status: 3 no relay is running; what the ledger holds is printed all the same";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -102,6 +103,9 @@ enum Command {
     Check(CheckOptions),
 
     /// Tell what is delivered, pending, skipped and rejected, and what is degraded
+    ///
+    /// Exit code 0: a relay runs, degraded or not; 3: none runs, and the ledger alone tells.
+    #[command(verbatim_doc_comment)]
     Status(StatusOptions),
 
     /// Read everything in MISP anew over REST, and put right whatever differs
@@ -283,7 +287,7 @@ pub async fn execute(
         }
         Command::Explain(options) => Ok(admin::explain::explain(&whole().await?, &options).await?),
         Command::Check(options) => found(check::check(whole().await, &options).await?),
-        Command::Status(options) => Ok(admin::commands::status(&load()?, options.json).await?),
+        Command::Status(options) => found(admin::commands::status(&load()?, options.json).await?),
         Command::Resync(options) => Ok(admin::resync::resync(&whole().await?, &options).await?),
         Command::Held => Ok(admin::resync::held(&load()?).await?),
         Command::Release(options) => Ok(admin::resync::release(&known().await?, &options).await?),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Arg, Args};
 use uuid::Uuid;
 
 /// What the operator allows at this start only.
@@ -42,6 +42,7 @@ pub struct DemoOptions {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(mut_args(only_with_explain))]
 pub struct ConvertOptions {
     /// The file, or - for standard input
     #[arg(value_name = "FILE|-")]
@@ -57,6 +58,14 @@ pub struct ConvertOptions {
 
     #[command(flatten)]
     pub telling: TellingOptions,
+}
+
+/// Without `--explain` there is no telling to shape.
+fn only_with_explain(argument: Arg) -> Arg {
+    match argument.get_id().as_str() {
+        "json" | "stix" => argument.requires("explain"),
+        _ => argument,
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]

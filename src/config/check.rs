@@ -1,6 +1,7 @@
 //! Rules across keys. Each speaks only where its keys were read without a mistake.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::reader::Reader;
@@ -45,9 +46,21 @@ fn intakes(config: &Config, reader: &mut Reader) {
     }
 }
 
+/// Whether only one of two listeners gets its place. Port 0 is any free one.
+fn is_one_port(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap =
+        one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    overlap && one.port() == other.port() && one.port() != 0
+}
+
 fn webhook(config: &Config, reader: &mut Reader) {
     const SECRET: &str = "misp.webhook.secret";
+    const LISTEN: &str = "misp.webhook.listen";
     let Some(webhook) = &config.misp.webhook else { return };
+    if is_one_port(webhook.listen, config.admin.listen) && reader.sound(LISTEN) {
+        let hint = "choose another port for one of them";
+        reader.fault(LISTEN, |mistake| mistake.hint(hint), "admin.listen has the same port");
+    }
     let length = webhook.secret.expose().chars().count();
     if webhook.secret.is_unread() {
         // Its length is looked at once it is known.

@@ -11,6 +11,7 @@ mod held;
 mod layers;
 mod limits;
 mod load;
+mod looks;
 mod management;
 mod mapping;
 mod misp;
@@ -134,6 +135,10 @@ pub struct Rest {
     pub connect_timeout: Duration,
     /// The longest silence: before an answer begins, and between two parts of it.
     pub request_timeout: Duration,
+    /// The longest time from the beginning of an answer to its end.
+    pub answer_timeout: Duration,
+    /// Requests a second, at most.
+    pub requests_per_second: u32,
     /// Larger events are passed over, bytes.
     pub max_event: usize,
     /// Events asked for at once, at most.

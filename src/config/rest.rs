@@ -25,6 +25,8 @@ pub(super) fn read(reader: &mut Reader, url: Option<&Url>, decay: bool) -> Optio
         proxy: proxy(reader, "misp.proxy"),
         connect_timeout: reader.duration("misp.rest.connect_timeout", MILLISECOND),
         request_timeout: reader.duration("misp.rest.request_timeout", MILLISECOND),
+        answer_timeout: reader.duration("misp.rest.answer_timeout", MILLISECOND),
+        requests_per_second: reader.number("misp.rest.requests_per_second", 1..=10_000),
         max_event: reader.bytes("misp.rest.max_event", KIB..=GIB),
         page_events: reader.number("misp.rest.page_events", 1..=10_000_u16).into(),
         page_attributes: count(reader.number("misp.rest.page_attributes", 1..=10_000_000)),

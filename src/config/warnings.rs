@@ -4,9 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::Url;
-use uuid::Uuid;
 
-use super::{Config, Credential, ManagedIdentity, Rest};
+use super::{Config, Rest, looks};
 use crate::policy::OnHit;
 
 /// A sentence for each doubtful setting.
@@ -42,26 +41,11 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 target.name
             ));
         }
-        if let Credential::ClientSecret { secret, .. } = &target.credential
-            && Uuid::try_parse(secret.expose()).is_ok()
-        {
-            warnings.push(format!(
-                "target.{}.client_secret looks like a Secret ID; Entra wants the secret's Value",
-                target.name
-            ));
-        }
-        if let Credential::FederatedManagedIdentity { identity, .. } = &target.credential
-            && *identity == ManagedIdentity::SystemAssigned
-        {
-            warnings.push(format!(
-                "target.{}.managed_identity is empty: Entra lets applications trust user-assigned identities only",
-                target.name
-            ));
-        }
         if !target.enabled {
             warnings.push(format!("target.{} is not enabled", target.name));
         }
     }
+    warnings.extend(looks::doubts(config));
     if config.admin.listen.ip().is_unspecified() {
         warnings.push("admin.listen is open to every network that reaches this host".to_owned());
     }

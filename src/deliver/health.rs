@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use crate::metrics;
+use crate::metrics::{self, Part};
 
 /// A target's state, as its sender sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,7 +35,7 @@ impl Health {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let health = all.entry(target.to_owned()).or_default();
         change(health);
-        metrics::degraded(target, "target", health.degraded.is_some());
-        metrics::degraded(target, "sign_in", health.sign_in.is_some());
+        metrics::degraded(Part::Target(target), "failing", health.degraded.is_some());
+        metrics::degraded(Part::Target(target), "sign_in", health.sign_in.is_some());
     }
 }

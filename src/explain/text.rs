@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat};
 use uuid::Uuid;
 
 use super::{At, Claimed, EventOf, Indicated, Other, Seen, State, Story, Why};
+use crate::safe;
 
 /// Tells one story after the other.
 #[derive(Debug, Default)]
@@ -31,16 +32,11 @@ impl Teller {
         }
         let before = self.event.replace(story.event.uuid);
         let gap = if before.is_some() { "\n" } else { "" };
-        plain(&match before == Some(story.event.uuid) {
+        match before == Some(story.event.uuid) {
             true => format!("{gap}{}", text(story)),
-            false => format!("{gap}{}\n{}", heading(&story.event), text(story)),
-        })
+            false => format!("{gap}{}\n\n{}", safe::line(&heading(&story.event)), text(story)),
+        }
     }
-}
-
-/// What would command a terminal is not passed on.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// The block of one story. Times are UTC.
@@ -63,20 +59,22 @@ fn heading(event: &EventOf) -> String {
         seconds => format!("published {}", time(seconds.saturating_mul(1_000))),
     };
     let EventOf { uuid, id, info, organisation, .. } = event;
-    format!("event {uuid} (MISP's number {id}): {info:?} by {organisation}, {published}\n")
+    format!("event {uuid} (MISP's number {id}): {info:?} by {organisation}, {published}")
 }
 
 struct Block(String);
 
 impl Block {
+    /// Words of MISP and Sentinel stand in it: they end no line of ours.
     fn line(&mut self, name: &str, words: &str) {
         // Writing to a string cannot fail.
-        writeln!(self.0, "  {name:<11} {words}").ok();
+        writeln!(self.0, "  {name:<11} {}", safe::line(words)).ok();
     }
 
     fn attribute(&mut self, story: &Story) {
         let Story { attribute, kind, value, .. } = story;
-        writeln!(self.0, "attribute {attribute}  {kind}  {}", shown(value)).ok();
+        let line = format!("attribute {attribute}  {kind}  {}", shown(value));
+        writeln!(self.0, "{}", safe::line(&line)).ok();
         let to_ids = if story.to_ids { "to_ids" } else { "no to_ids" };
         let mut words = vec![story.category.as_str(), to_ids];
         let object = story.object.as_ref().map(|name| format!("in an object {name:?}"));
@@ -145,7 +143,7 @@ impl Block {
             // A value of our own: serialising cannot fail.
             let json = serde_json::to_string_pretty(stix).unwrap_or_default();
             for line in json.lines() {
-                writeln!(self.0, "    {line}").ok();
+                writeln!(self.0, "    {}", safe::line(line)).ok();
             }
         }
     }

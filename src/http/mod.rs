@@ -171,6 +171,13 @@ pub fn certificate_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Cer
     })
 }
 
+/// Whether the other side answered a handshake with something that is no TLS: a port of plain HTTP.
+#[must_use]
+pub fn speaks_no_tls(error: &(dyn Error + 'static)) -> bool {
+    causes(error)
+        .any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidMessage(_))))
+}
+
 /// An error and all that caused it, also what an I/O error holds, which is not among its sources.
 pub fn causes<'e>(
     error: &'e (dyn Error + 'static),

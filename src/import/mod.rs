@@ -8,7 +8,7 @@ mod table;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use self::page::Page;
 
@@ -23,6 +23,10 @@ pub fn import(files: &[PathBuf]) -> anyhow::Result<String> {
         let shown = file.display();
         let text = std::fs::read_to_string(file).with_context(|| format!("read {shown}"))?;
         let settings = python::settings(&text).with_context(|| format!("read {shown}"))?;
+        ensure!(
+            settings.iter().any(table::is_known),
+            "{shown} holds no setting of misp2sentinel: name its config.py (and constants.py, if you changed it)"
+        );
         for setting in &settings {
             table::translate(setting, &mut page);
         }

@@ -54,7 +54,7 @@ const WITHOUT: [(&[&str], &str); 21] = [
     (&["local_mode"], "only switched misp_verifycert"),
     (
         &["keyVaultName", "KVUri", "credential", "client"],
-        "secrets come from files or the environment: misp.key_file, target.sentinel.client_secret_file",
+        "secrets may stay in the vault: misp.key and target.sentinel.client_secret take \"vault:https://VAULT.vault.azure.net/secrets/NAME\"",
     ),
     (
         &["retrieved_mispkey", "retrieved_clientsecret", "mispkey", "mispurl"],
@@ -65,6 +65,51 @@ const WITHOUT: [(&[&str], &str); 21] = [
         "a step on the way to ms_auth or misp_event_filters",
     ),
 ];
+
+/// Settings of misp2sentinel that [`translate`] takes over.
+const TAKEN: [&str; 24] = [
+    "ms_auth",
+    "graph_auth",
+    "misp_event_filters",
+    "misp_key",
+    "misp_domain",
+    "misp_verifycert",
+    "misp_event_limit_per_page",
+    "default_confidence",
+    "defaultConfidenceLevel",
+    "days_to_expire",
+    "days_to_expire_start",
+    "days_to_expire_mapping",
+    "days_to_expire_ignore_misp_last_seen",
+    "ms_max_indicators_request",
+    "ms_max_requests_minute",
+    "sourcesystem",
+    "dry_run",
+    "verbose_log",
+    "SENTINEL_DEFAULT_TLP",
+    "SENTINEL_DEFAULT_THREATTYPE",
+    "MISP_ALLOWED_TAXONOMIES",
+    "MISP_TAGS_IGNORE",
+    "MISP_CONFIDENCE",
+    "UPLOAD_INDICATOR_MISP_ACCEPTED_TYPES",
+];
+
+/// Whether misp2sentinel has a setting of this name. Names that any program may use for a client or a
+/// credential say nothing.
+pub(super) fn is_known(setting: &Setting) -> bool {
+    const OF_ANYBODY: [&str; 7] = [
+        "credential",
+        "client",
+        "tenant_id",
+        "client_id",
+        "client_secret",
+        "workspace_id",
+        "local_mode",
+    ];
+    let name = setting.name.as_str();
+    let is_left = WITHOUT.iter().any(|(names, _)| names.contains(&name));
+    TAKEN.contains(&name) || is_left && !OF_ANYBODY.contains(&name)
+}
 
 /// Puts what a setting says into the page.
 pub(super) fn translate(setting: &Setting, page: &mut Page) {
@@ -121,8 +166,14 @@ fn constants(put: &mut Put<'_>, value: &Literal) {
         ("MISP_ALLOWED_TAXONOMIES", _) => put.value("indicator", "labels_taxonomies", value),
         ("MISP_TAGS_IGNORE", Literal::List(beginnings)) => {
             let texts = beginnings.iter().filter_map(Literal::text);
-            let patterns = texts.map(|beginning| Literal::Text(format!("{beginning}*")));
-            put.value("indicator", "labels_ignore", &Literal::List(patterns.collect()));
+            let mut patterns = Vec::new();
+            for beginning in texts {
+                let pattern = Literal::Text(format!("{beginning}*"));
+                if !patterns.contains(&pattern) {
+                    patterns.push(pattern);
+                }
+            }
+            put.value("indicator", "labels_ignore", &Literal::List(patterns));
         }
         ("MISP_CONFIDENCE", Literal::Table(parts)) => confidence(put, parts),
         ("UPLOAD_INDICATOR_MISP_ACCEPTED_TYPES", Literal::List(types)) => {

@@ -2,12 +2,13 @@
 
 use axum::body::Bytes;
 use serde::Deserialize;
+use serde_json::Value;
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::misp::notification::{
-    AttributeMessage, EventMessage, EventName, Heartbeat, ObjectMessage, SightingMessage,
-    TagMessage, WarninglistMessage,
+    AttributeMessage, EventMessage, EventName, EventSaid, Heartbeat, ObjectMessage,
+    SightingMessage, TagMessage, WarninglistMessage,
 };
 use crate::misp::{Sighting, SightingKind};
 use crate::notice::{Cause, EventRef, Sighted, TagChange, Withdrawal};
@@ -46,6 +47,8 @@ pub enum Malformed {
     Json(#[from] serde_json::Error),
     #[error("it names no {0}")]
     Missing(&'static str),
+    #[error("the relay failed at reading it: this is a fault of the relay, please report it")]
+    Failed,
 }
 
 /// The topic of a frame: what stands before the first space.
@@ -59,7 +62,8 @@ pub fn topic(frame: &[u8]) -> Result<&str, Malformed> {
 }
 
 /// Reads a frame of MISP's ZeroMQ publisher. A publication's document shares the frame's memory and
-/// is only looked at from outside; small messages are read whole.
+/// is only looked at from outside; small messages are read whole. A sound message that does not hold
+/// what its topic is about says nothing that the relay could act on, and is no fault.
 ///
 /// # Errors
 /// [`Malformed`] says why it cannot be acted on.
@@ -68,16 +72,28 @@ pub fn read(frame: &Bytes) -> Result<Said, Malformed> {
     let json = frame.slice(topic.len() + 1..);
     match topic {
         PUBLICATION => publication(json),
-        "misp_json_attribute" => attribute(&json),
-        "misp_json_object" => object(&json),
-        "misp_json_event" => event(&json),
-        "misp_json_tag" => tag(&json),
-        "misp_json_sighting" => sighting(&json),
+        "misp_json_attribute" => known(attribute(&json), &json, "Attribute"),
+        "misp_json_object" => known(object(&json), &json, "Object"),
+        "misp_json_event" => known(event(&json), &json, "Event"),
+        "misp_json_tag" => known(tag(&json), &json, "Tag"),
+        "misp_json_sighting" => known(sighting(&json), &json, "Sighting"),
         "misp_json_warninglist" => {
             parse::<WarninglistMessage>(&json).map(|message| Said::Warninglist(message.id()))
         }
         "misp_json_self" => parse::<Heartbeat>(&json).map(|beat| Said::Heartbeat(beat.uptime)),
         _ => Ok(Said::Alive),
+    }
+}
+
+/// What was read; a message that cannot be read is malformed only if it holds what its topic is about.
+fn known(read: Result<Said, Malformed>, json: &[u8], about: &str) -> Result<Said, Malformed> {
+    let is_other = || match serde_json::from_slice::<Value>(json) {
+        Ok(Value::Object(message)) => !message.get(about).is_some_and(Value::is_object),
+        _ => false,
+    };
+    match read {
+        Err(Malformed::Json(_)) if is_other() => Ok(Said::Alive),
+        read => read,
     }
 }
 
@@ -122,6 +138,10 @@ fn object(json: &[u8]) -> Result<Said, Malformed> {
 
 fn event(json: &[u8]) -> Result<Said, Malformed> {
     let EventMessage { event, action } = parse(json)?;
+    let EventSaid::State(event) = event else {
+        // A frame that names an event and shows no state of it: whatever was done, a read tells.
+        return Ok(event.pulled().map_or(Said::Alive, Said::Touched));
+    };
     Ok(match action.as_str() {
         "delete" => {
             Said::Withdrawn(Withdrawal::Event { uuid: event.uuid, timestamp: event.timestamp })
@@ -275,6 +295,47 @@ mod tests {
             read(r#"misp_json_sighting {"Sighting":{"type":"0"},"action":"add"}"#).unwrap(),
             Said::Alive
         );
+    }
+
+    /// The frames of public case 15, and those that a real MISP 2.5.1 sends for each pulled event.
+    #[test]
+    fn a_pulled_event_is_touched_and_no_malformed_frame() {
+        let pulled = |event: &str, action: &str| {
+            let frame = format!(
+                r#"misp_json_event {{"Event":{event},"Server":1,"action":"{action}_from_connected_server"}}"#
+            );
+            read(&frame).unwrap()
+        };
+        let uuid = "5d2f1c3a-7c0e-4f0b-9a55-0a5be3a1d001";
+        let touched = Said::Touched(uuid.parse().unwrap());
+        assert_eq!(pulled(&format!("\"{uuid}\""), "edit"), touched);
+        assert_eq!(pulled(&format!("\"{uuid}\""), "add"), touched);
+        // The number is the other server's: here it may be that of any event.
+        assert_eq!(pulled("62", "add"), Said::Alive);
+        assert_eq!(pulled("\"62\"", "edit"), Said::Alive);
+    }
+
+    #[test]
+    fn a_sound_message_of_another_shape_is_not_malformed() {
+        for (topic, about) in [
+            ("attribute", "Attribute"),
+            ("object", "Object"),
+            ("event", "Event"),
+            ("tag", "Tag"),
+            ("sighting", "Sighting"),
+        ] {
+            for other in ["{}", r#"{"action":"edit"}"#, r#"{"Something":{"id":1}}"#] {
+                let said = read(&format!("misp_json_{topic} {other}"));
+                assert_eq!(said.unwrap(), Said::Alive, "{topic} {other}");
+            }
+            let cut_off = format!("{{\"{about}\":{{\"uuid\":5}}");
+            for broken in ["[]", "7", cut_off.as_str()] {
+                assert!(read(&format!("misp_json_{topic} {broken}")).is_err(), "{topic} {broken}");
+            }
+        }
+        // What it is about is there, and cannot be read: something was missed.
+        assert!(read(r#"misp_json_attribute {"Attribute":{"uuid":5},"action":"edit"}"#).is_err());
+        assert!(read(r#"misp_json_event {"Event":{"uuid":5},"action":"edit"}"#).is_err());
     }
 
     #[test]

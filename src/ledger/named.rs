@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::Writing;
 use super::wanted::decode;
 use crate::convert;
+use crate::count::Count;
 use crate::explain::time;
 use crate::policy;
 use crate::stix::Observable;
@@ -86,6 +87,7 @@ async fn find_uuid(tx: &mut Writing, uuid: Uuid) -> sqlx::Result<(Vec<Place>, Ve
     .fetch_all(&mut **tx)
     .await?;
     let mut notes = event_notes(tx, uuid).await?;
+    notes.extend(vain_reads(tx, uuid).await?);
     if !of_event.is_empty() || !notes.is_empty() {
         return Ok((of_event, notes));
     }
@@ -105,6 +107,23 @@ async fn find_uuid(tx: &mut Writing, uuid: Uuid) -> sqlx::Result<(Vec<Place>, Ve
         format!("attribute {uuid}: MISP {what} {}", time(*at))
     }));
     Ok((of_attribute, notes))
+}
+
+/// What there is to say of an event, known or not, that MISP was asked for in vain.
+async fn vain_reads(tx: &mut Writing, event: Uuid) -> sqlx::Result<Vec<String>> {
+    let found: Vec<(i64, String, i64)> =
+        sqlx::query_as("SELECT vain, why, due_at FROM reads WHERE event = $1 AND vain > 0")
+            .bind(event)
+            .fetch_all(&mut **tx)
+            .await?;
+    let told = found.iter().map(|(times, why, next)| {
+        format!(
+            "event {event} cannot be read ({} so far, again {}): {why}",
+            Count(*times, "try"),
+            time(*next)
+        )
+    });
+    Ok(told.collect())
 }
 
 #[derive(Debug, sqlx::FromRow)]

@@ -1,9 +1,9 @@
 //! Opening the ledger: one file, one relay at a time, and a clear word for whatever is wrong.
 
 use std::borrow::Cow;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{SqlSafeStr, SqlitePool};
+use sqlx::{ConnectOptions, SqlSafeStr, SqlitePool};
 use thiserror::Error;
 
 use super::{Ledger, rekey};
 use crate::config::LedgerConfig;
 
-const MIGRATIONS: [(i64, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str); 11] = [
     (1, "ledger", include_str!("migrations/0001_ledger.sql")),
     (2, "rest", include_str!("migrations/0002_rest.sql")),
     (3, "care", include_str!("migrations/0003_care.sql")),
@@ -28,6 +28,7 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     (9, "identity", include_str!("migrations/0009_identity.sql")),
     (11, "deletion", include_str!("migrations/0011_deletion.sql")),
     (12, "clocks", include_str!("migrations/0012_clocks.sql")),
+    (15, "unread", include_str!("migrations/0015_unread.sql")),
 ];
 
 /// Pages that SQLite keeps in memory, KiB: the writer's, and each reader's.
@@ -128,7 +129,9 @@ async fn pool(
         .busy_timeout(Duration::from_secs(10))
         .pragma("cache_size", cache)
         .pragma("temp_store", "MEMORY")
-        .pragma("journal_size_limit", "67108864");
+        .pragma("journal_size_limit", "67108864")
+        // Its warnings are of long statements, such as the copy for a dry run, and name no remedy.
+        .disable_statement_logging();
     SqlitePoolOptions::new()
         .max_connections(connections)
         .min_connections(1)
@@ -175,8 +178,11 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
         .truncate(false)
         .read(true)
         .write(true)
+        .mode(0o600)
         .open(&path)
         .map_err(unusable)?;
+    // An earlier release made it readable for others. Its owner alone may change that.
+    file.set_permissions(Permissions::from_mode(0o600)).ok();
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

@@ -29,8 +29,10 @@ pub(super) enum Applied {
     Refused,
     /// A read that began before something that the ledger knows.
     Overtaken,
-    /// Another snapshot or a deletion came between, or its reading broke off.
+    /// Another snapshot or a deletion came between.
     GivenUp,
+    /// The thread that read and converted it ended early.
+    BrokenOff,
 }
 
 impl Writer {
@@ -69,10 +71,19 @@ impl Writer {
         }
         self.applied.invalidate(&event);
         let content = snapshot.content;
-        if self.apply(snapshot, received, Lane::Live).await? == Applied::Wholly {
-            self.applied.insert(event, content);
+        match self.apply(snapshot, received, Lane::Live).await? {
+            Applied::Wholly => self.applied.insert(event, content),
+            Applied::BrokenOff => self.broke_off(event).await?,
+            Applied::Refused | Applied::Overtaken | Applied::GivenUp => {}
         }
         Ok(Receipt::Committed)
+    }
+
+    /// The thread that converted a publication ended early: that costs this publication.
+    async fn broke_off(&self, event: Uuid) -> sqlx::Result<()> {
+        tracing::error!(%event, "the relay failed at converting a publication: this is a fault of the relay, please report it with the event; a gap is noted");
+        metrics::event_read("refused");
+        self.note_gap(GapReason::MalformedFrame).await
     }
 
     /// Has the event read until MISP shows it published.
@@ -138,7 +149,7 @@ impl Writer {
             tx = ledger.begin().await?;
         }
         // Without an end the reading thread died: the event stays asked for.
-        let Some((end, mut change)) = end else { return Ok(Applied::GivenUp) };
+        let Some((end, mut change)) = end else { return Ok(Applied::BrokenOff) };
         let read = (event, snapshot.origin);
         self.take_back_unshown(&mut tx, read, &shown, &mut change).await?;
         let measure = self.settings.rest.as_ref().map(|rest| &rest.guard);

@@ -11,7 +11,7 @@ use super::publish::Applied;
 use super::small::Whole;
 use super::snapshot::{self, Source};
 use super::writer::{RestRules, Writer, millis, unix};
-use super::{Lane, Ledger, Writing, events, reads, withdraw};
+use super::{Lane, Ledger, Vain, Writing, events, reads, unread, withdraw};
 use crate::metrics;
 use crate::notice::{Answer, Read, Receipt};
 
@@ -49,13 +49,16 @@ impl Writer {
             Ok(snapshot) if snapshot.facts.uuid == read.event => snapshot,
             Ok(snapshot) => {
                 let other = snapshot.facts.uuid;
-                tracing::error!(event = %read.event, %other, "MISP answers with another event than asked for");
-                return self.settle(read).await;
+                let why = format!(
+                    "MISP answers with event {other} in its place: look for a proxy that mixes answers up"
+                );
+                return self.refuse(read, rest, &why).await;
             }
             Err(refusal) => {
-                tracing::error!(event = %read.event, %refusal, "MISP's answer about an event cannot be read: skipped");
-                metrics::event_read("refused");
-                return self.settle(read).await;
+                let why = format!(
+                    "{refusal}; mend what stands there in MISP (the event's info, a comment, a value), or report it as a fault of the relay"
+                );
+                return self.refuse(read, rest, &why).await;
             }
         };
         if read.sequence <= 0 && read.sequence != self.ledger.strange() {
@@ -72,6 +75,10 @@ impl Writer {
             Applied::Wholly => self.settle_shown(read, &shown, facts_timestamp).await,
             Applied::Refused => self.settle(read).await,
             Applied::Overtaken | Applied::GivenUp => self.again(read, rest).await,
+            Applied::BrokenOff => {
+                let why = "the relay failed at converting it: this is a fault of the relay, its log has the place; please report it with the event";
+                self.refuse(read, rest, why).await
+            }
         }
     }
 
@@ -101,6 +108,24 @@ impl Writer {
         tx.commit().await?;
         metrics::event_read("overtaken");
         Ok(Receipt::Again)
+    }
+
+    /// The answer is there and cannot be used. It is asked for again, ever later, and operators are told.
+    async fn refuse(&self, read: &Read, rest: &RestRules, why: &str) -> sqlx::Result<Receipt> {
+        let mut tx = self.ledger.begin().await?;
+        let vain = Vain {
+            event: read.event,
+            asked: read.asked,
+            why,
+            // The same answer would come again: a resync has compared what there is.
+            patience: 1,
+            pauses: rest.times.vain_pauses(Ledger::now()),
+        };
+        let times = unread::put_off(&mut tx, &self.settings.source, vain).await?;
+        tx.commit().await?;
+        tracing::error!(event = %read.event, why, times, "MISP's answer about an event cannot be used: its last good state stays, and it is read again later");
+        metrics::event_read("refused");
+        Ok(Receipt::Committed)
     }
 
     async fn settle(&self, read: &Read) -> sqlx::Result<Receipt> {

@@ -156,8 +156,16 @@ pub(super) async fn settle(
         .bind(source)
         .bind(event)
         .bind(asked)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
+    // Asked for again, but no longer in vain.
+    sqlx::query(
+        "UPDATE reads SET vain = 0, why = '' WHERE source = $1 AND event = $2 AND vain > 0",
+    )
+    .bind(source)
+    .bind(event)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -287,6 +295,7 @@ impl Ledger {
                          ELSE reads.lane END,
                   resync = reads.resync OR excluded.resync,
                   due_at = CASE WHEN reads.due_at > excluded.due_at + 3600000
+                           OR excluded.resync AND excluded.due_at < reads.due_at
                            THEN excluded.due_at ELSE reads.due_at END,
                   not_before = CASE WHEN reads.not_before > excluded.due_at + 3600000
                                THEN excluded.due_at ELSE reads.not_before END,
@@ -318,31 +327,6 @@ impl Ledger {
         .fetch_one(&self.readers)
         .await?;
         Ok(ResyncCount { events, attributes })
-    }
-
-    /// A read that cannot succeed is asked for no more.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn give_up_read(&self, source: &str, event: Uuid, asked: i64) -> sqlx::Result<()> {
-        let mut tx = self.begin().await?;
-        settle(&mut tx, (source, event), asked).await?;
-        tx.commit().await
-    }
-
-    /// A read told nothing: it is tried again at `due_at`, Unix milliseconds.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn put_off_read(
-        &self,
-        source: &str,
-        read: &DueRead,
-        due_at: i64,
-    ) -> sqlx::Result<()> {
-        let mut tx = self.begin().await?;
-        postpone(&mut tx, (source, read.event), (read.asked, due_at, 0)).await?;
-        tx.commit().await
     }
 }
 

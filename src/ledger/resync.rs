@@ -148,20 +148,6 @@ impl Ledger {
         tx.commit().await
     }
 
-    /// A resync waits no longer for this event.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn resync_without(&self, source: &str, event: Uuid) -> sqlx::Result<()> {
-        let mut tx = self.begin().await?;
-        sqlx::query("UPDATE reads SET resync = FALSE WHERE source = $1 AND event = $2")
-            .bind(source)
-            .bind(event)
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await
-    }
-
     /// How far the resync has come.
     ///
     /// # Errors

@@ -56,8 +56,20 @@ pub(super) struct End {
     pub skipped: Skipped,
 }
 
-/// Starts reading; `salt` goes into the content's fingerprint.
+/// How an event becomes chunks of claims; whether it was asked for.
+type Convert = fn(&Event<'_>, bool, &mpsc::Sender<Chunk>);
+
+/// Starts reading; `salt` goes into the content's fingerprint. A panic in it ends the chunks without
+/// an end.
 pub(super) async fn read(body: Bytes, salt: i64, source: Source) -> Result<Snapshot, NotAnEvent> {
+    read_by(convert, body, (salt, source)).await
+}
+
+async fn read_by(
+    convert: Convert,
+    body: Bytes,
+    (salt, source): (i64, Source),
+) -> Result<Snapshot, NotAnEvent> {
     // One chunk in the writer's hands, one waiting, one being made.
     let (chunks, reader) = mpsc::channel(1);
     let (head, started) = tokio::sync::oneshot::channel();
@@ -82,7 +94,9 @@ pub(super) async fn read(body: Bytes, salt: i64, source: Source) -> Result<Snaps
             Ok(Snapshot { facts, origin, restricted, content, chunks: reader })
         }
         Ok(Err(refusal)) => Err(refusal),
-        Err(_) => Err(NotAnEvent::Other("its reading ended early".into())),
+        Err(_) => Err(NotAnEvent::Other(
+            "the relay failed at reading it: this is a fault of the relay, its log has the place; please report it".into(),
+        )),
     }
 }
 
@@ -140,4 +154,20 @@ fn sighted(attribute: &Attribute<'_>, claims: &Claims) -> Vec<Sighted> {
     };
     let of = |sighting| Sighted { attribute: attribute.uuid, sighting, values: values() };
     attribute.sightings().into_iter().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_conversion_ends_the_chunks_and_nothing_else() {
+        let event = br#"{"Event":{"id":"1","uuid":"62724408-1cb5-4198-8ceb-3e542ad28bcd","timestamp":"1","Attribute":[]}}"#;
+        let failing: Convert = |_, _, _| panic!("a fault of a conversion");
+        let push = Source::Push { weigh: false };
+        let mut snapshot = read_by(failing, Bytes::from_static(event), (0, push)).await.unwrap();
+        assert!(snapshot.chunks.recv().await.is_none(), "no end is told");
+        let mut sound = read(Bytes::from_static(event), 0, push).await.unwrap();
+        assert!(sound.chunks.recv().await.unwrap().end.is_some());
+    }
 }

@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::wanted::decode;
-use super::{Lane, Ledger, Resync, ResyncCount, Room, SetBack};
+use super::{Lane, Ledger, Resync, ResyncCount, Room, SetBack, Unread};
 use crate::notice::Gap;
 
 /// Figures of the ledger, for `status` and metrics.
@@ -27,6 +27,11 @@ pub struct LedgerStatus {
     pub announced: i64,
     /// Events that are to be read over REST.
     pub awaiting_rest: i64,
+    /// Events that MISP was asked for in vain, and the first few of them.
+    #[serde(default)]
+    pub unread: i64,
+    #[serde(default)]
+    pub unread_first: Vec<Unread>,
     /// Claims that the guard keeps.
     #[serde(default)]
     pub held: i64,
@@ -95,6 +100,9 @@ pub struct Refusal {
     pub words: String,
 }
 
+/// Events that are told one by one.
+const UNREAD_TOLD: i64 = 5;
+
 /// What a target refused and is still wanted so.
 const REFUSED: &str = "FROM delivered d
     JOIN targets t ON t.target = d.target
@@ -115,7 +123,10 @@ impl Ledger {
         for (name, view, mode) in known {
             targets.push(TargetStatus { view, mode, ..self.target_status(name).await? });
         }
+        let (unread_first, unread) = self.unread(UNREAD_TOLD).await?;
         Ok(LedgerStatus {
+            unread,
+            unread_first,
             events: self.count("SELECT count(*) FROM events WHERE deleted_at IS NULL").await?,
             deleted_events: self
                 .count("SELECT count(*) FROM events WHERE deleted_at IS NOT NULL")

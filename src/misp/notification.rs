@@ -94,9 +94,32 @@ pub struct ObjectState {
 #[derive(Debug, Deserialize)]
 pub struct EventMessage {
     #[serde(rename = "Event")]
-    pub event: EventState,
+    pub event: EventSaid,
     #[serde(default, deserialize_with = "text")]
     pub action: String,
+}
+
+/// What an event's message says of the event.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum EventSaid {
+    State(EventState),
+    /// A pull from another server names it by its uuid (MISP 2.5.1).
+    Named(String),
+    /// Versions that pull by number give the number that the event has on the other server, which is
+    /// that of any event here.
+    Numbered(i64),
+}
+
+impl EventSaid {
+    /// The uuid of an event that was pulled from another server.
+    #[must_use]
+    pub fn pulled(&self) -> Option<Uuid> {
+        match self {
+            Self::Named(name) => Uuid::try_parse(name).ok(),
+            Self::State(_) | Self::Numbered(_) => None,
+        }
+    }
 }
 
 /// An event as MISP has it after the change.

@@ -13,7 +13,7 @@ use super::{LookError, Place, Readback};
 use crate::azure::manage::{Condition, Found};
 use crate::config::Management;
 use crate::ledger::{Deletable, Deletion, Ledger, millis};
-use crate::metrics;
+use crate::metrics::{self, Part};
 use crate::stix::Withdraw;
 use crate::verify::lives;
 
@@ -44,7 +44,7 @@ pub async fn delete_withdrawn(
                 // A deletion that is cut off here is found in the ledger again.
                 () = stop.cancelled() => return,
                 done = pass.go() => {
-                    metrics::degraded(&place.target, "deletion", done.is_err());
+                    metrics::degraded(Part::Target(&place.target), "deletion", done.is_err());
                     if let Err(error) = done {
                         tracing::warn!(target = place.target, %error, "withdrawn indicators cannot be deleted now");
                     }

@@ -15,6 +15,7 @@ use super::faults::{self, Faults};
 use super::heads::{self, Heads};
 use super::key::Key;
 use super::limit::{Limit, Told};
+use super::pace::Pace;
 use super::page::{Page, Pages};
 use super::refusal::{self, RestError};
 use super::reply::{Reply, header};
@@ -38,6 +39,7 @@ struct Inner {
     backoff: Backoff,
     pages: Mutex<Pages>,
     limit: Mutex<Limit>,
+    pace: Mutex<Pace>,
 }
 
 impl fmt::Debug for Client {
@@ -86,6 +88,7 @@ impl Client {
             http,
             backoff: Backoff::new(config.backoff_min, config.backoff_max),
             key: Held::new(config.key.clone()),
+            pace: Mutex::new(Pace::new(config.requests_per_second)),
             config: config.clone(),
             pages: Mutex::new(Pages::new(most)),
             limit: Mutex::default(),
@@ -202,7 +205,7 @@ impl Client {
         if response.status() != 404 {
             return self.accept(path, response).await?.begins_as_json().await.map(|()| true);
         }
-        let body = faults::beginning(response).await;
+        let body = faults::beginning(response, self.0.config.request_timeout).await;
         match refusal::is_no_such_event(path, &body) {
             true => Ok(false),
             false => Err(self.faults(path).refused(404, None, Duration::ZERO, &body)),
@@ -277,6 +280,8 @@ impl Client {
         if let Some(body) = &ask.body {
             request = request.body(body.clone());
         }
+        let place = self.pace().take(Instant::now());
+        tokio::time::sleep(place).await;
         let began = Instant::now();
         let response =
             request.send().await.map_err(|error| self.faults(&ask.path).unanswered(&error))?;
@@ -301,7 +306,7 @@ impl Client {
         if status == 429 {
             self.limit().refused(wait, Instant::now());
         }
-        let body = faults::beginning(response).await;
+        let body = faults::beginning(response, self.0.config.request_timeout).await;
         Err(self.faults(path).refused(status, location.as_deref(), wait, &body))
     }
 
@@ -318,8 +323,8 @@ impl Client {
 
     /// What goes wrong at a path, in words.
     pub(super) fn faults<'a>(&'a self, path: &'a str) -> Faults<'a> {
-        let silence = self.0.config.request_timeout;
-        Faults { path, key: self.0.key.now(), silence }
+        let Rest { request_timeout, answer_timeout, .. } = self.0.config;
+        Faults { path, key: self.0.key.now(), silence: request_timeout, whole: answer_timeout }
     }
 
     /// An answer was read to its end, or broke off.
@@ -332,6 +337,11 @@ impl Client {
         ended
     }
 
+    /// When an answer that begins now must have ended.
+    pub(super) fn answer_deadline(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.0.config.answer_timeout
+    }
+
     pub(super) fn max_event(&self) -> usize {
         self.0.config.max_event
     }
@@ -342,6 +352,10 @@ impl Client {
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
         self.0.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.0.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn limit(&self) -> MutexGuard<'_, Limit> {

@@ -45,6 +45,10 @@ pub enum NotAnAnswer {
     Truncated,
     #[error("no list of events")]
     Other,
+    #[error("blanks without end")]
+    Blanks,
+    #[error("the relay failed at reading it: this is a fault of the relay, please report it")]
+    Failed,
 }
 
 /// The state between two pieces.
@@ -62,7 +66,12 @@ pub struct Elements {
     skipping: bool,
     /// The longest element, bytes.
     most: usize,
+    /// Whitespace outside of elements that may still come, bytes.
+    blanks: usize,
 }
+
+/// MISP writes a line break between two events.
+const MOST_BLANKS: usize = 1 << 20;
 
 impl Elements {
     /// `most`: the longest element, bytes.
@@ -77,6 +86,7 @@ impl Elements {
             collected: Vec::new(),
             skipping: false,
             most,
+            blanks: MOST_BLANKS,
         }
     }
 
@@ -112,6 +122,7 @@ impl Elements {
     fn between(&mut self, piece: &mut Bytes) -> Result<(), NotAnAnswer> {
         let Some(&byte) = piece.first() else { return Ok(()) };
         if byte.is_ascii_whitespace() && self.matched == 0 {
+            self.blanks = self.blanks.checked_sub(1).ok_or(NotAnAnswer::Blanks)?;
             drop(piece.split_to(1));
             return Ok(());
         }
@@ -250,6 +261,16 @@ mod tests {
             assert_eq!(part, Err(NotAnAnswer::Truncated), "{end}");
         }
         assert_eq!(split(br#"{"response": []}"#, &[], MOST), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn blanks_have_an_end() {
+        let between = |blanks: usize| {
+            let answer = format!("{{\"response\":[{FIRST},{}{SECOND}]}}", " ".repeat(blanks));
+            split(answer.as_bytes(), &[], MOST)
+        };
+        assert_eq!(between(MOST_BLANKS).unwrap(), whole(&[FIRST, SECOND]));
+        assert_eq!(between(MOST_BLANKS + 1), Err(NotAnAnswer::Blanks));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use reqwest::header::HeaderMap;
 use super::refusal::{self, RestError, Said};
 use super::reply::header;
 use crate::config::Secret;
-use crate::http::{certificate_error, chain};
+use crate::http::{certificate_error, chain, speaks_no_tls};
 
 /// What went wrong when this was asked for.
 #[derive(Clone)]
@@ -18,6 +18,8 @@ pub(super) struct Faults<'a> {
     pub(super) key: Secret,
     /// The longest silence.
     pub(super) silence: Duration,
+    /// The longest time of a whole answer.
+    pub(super) whole: Duration,
 }
 
 impl Faults<'_> {
@@ -42,7 +44,13 @@ impl Faults<'_> {
 
     /// No answer began.
     pub(super) fn unanswered(&self, error: &reqwest::Error) -> RestError {
-        let (path, why) = (self.path.to_owned(), chain(error));
+        let path = self.path.to_owned();
+        let why = match speaks_no_tls(error) {
+            true => "what answers there speaks no TLS: write http:// in place of https://, or the \
+                     port of https"
+                .to_owned(),
+            false => chain(error),
+        };
         if let Some(certificate) = certificate_error(error) {
             return RestError::Untrusted { path, why, advice: remedy(certificate) };
         }
@@ -61,10 +69,18 @@ impl Faults<'_> {
         }
     }
 
-    /// `body`: as much of it as is there; a web page is named as such.
+    /// The answer did not end.
+    pub(super) fn dripping(&self) -> RestError {
+        RestError::Dripping { path: self.path.to_owned(), waited: self.whole }
+    }
+
+    /// `body`: as much of it as is there; a web page, or a warning of PHP, is named as such.
     pub(super) fn malformed(&self, why: &str, body: &[u8]) -> RestError {
         let path = self.path.to_owned();
         let body = self.without_key(body);
+        if let Some(words) = refusal::php_warning(body.as_bytes()) {
+            return RestError::PhpWarning { path, words };
+        }
         if refusal::is_html(body.as_bytes()) {
             let title = refusal::title(body.as_bytes());
             return RestError::Html { path, status: 200, title };
@@ -90,16 +106,20 @@ pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     seconds.map(Duration::from_secs)
 }
 
-/// As much of a refusal's body as is worth reading.
-pub(super) async fn beginning(mut response: Response) -> Vec<u8> {
+/// As much of a refusal's body as is worth reading, and comes in time.
+pub(super) async fn beginning(mut response: Response, within: Duration) -> Vec<u8> {
     const MOST: usize = 16 << 10;
     let mut body = Vec::new();
-    while let Ok(Some(piece)) = response.chunk().await {
-        body.extend_from_slice(&piece);
-        if body.len() >= MOST {
-            break;
+    let reading = async {
+        while let Ok(Some(piece)) = response.chunk().await {
+            body.extend_from_slice(&piece);
+            if body.len() >= MOST {
+                return;
+            }
         }
-    }
+    };
+    // What has come by then is told.
+    tokio::time::timeout(within, reading).await.ok();
     body
 }
 

@@ -10,6 +10,7 @@ use super::key::{flag, number};
 use super::listing::{Listing, Window};
 use super::refusal::RestError;
 use super::search;
+use crate::caught::caught_now;
 use crate::misp;
 
 /// What a listing says of an event. Times are Unix seconds.
@@ -100,7 +101,9 @@ impl Heads {
 
     fn head(&self, element: &Element) -> Result<Head, RestError> {
         let head = match element {
-            Element::Whole(event) => read(event),
+            Element::Whole(event) => {
+                caught_now(|| read(event).or_else(|_| read(&mended(event)))).unwrap_or_else(|| Err("the relay failed at reading a head: this is a fault of the relay, please report it".to_owned()))
+            }
             Element::TooLarge(_) => {
                 Err("a head that is larger than misp.rest.max_event".to_owned())
             }
@@ -114,6 +117,13 @@ pub(super) fn uuid(element: &Element) -> Option<Uuid> {
         Element::Whole(event) => misp::event_uuid(event),
         Element::TooLarge(event) => *event,
     }
+}
+
+/// Without the bytes that no JSON may hold: they stand in the event's texts, which no head needs. One
+/// such event must not hide all others of a listing.
+fn mended(event: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(event);
+    text.replace(|character: char| character.is_control(), " ").into_bytes()
 }
 
 fn read(event: &[u8]) -> Result<Head, String> {
@@ -144,4 +154,21 @@ fn read(event: &[u8]) -> Result<Head, String> {
         published: flag(&event.published),
         attributes: attributes.unwrap_or(0),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_whatever_bytes_its_texts_hold() {
+        for text in [&b"caf\xe9"[..], b"a\x02b", b"\\ud83d", b"two\nlines"] {
+            let before =
+                br#"{"Event":{"id":"7","uuid":"62724408-1cb5-4198-8ceb-3e542ad28bcd","info":""#;
+            let event = [&before[..], text, br#"","timestamp":"9"}}"#].concat();
+            let head = read(&event).or_else(|_| read(&mended(&event)));
+            assert_eq!(head.map(|head| (head.id, head.timestamp)), Ok((7, 9)), "{text:?}");
+        }
+        assert!(read(&mended(br#"{"Event":{"id":"7"}}"#)).is_err());
+    }
 }

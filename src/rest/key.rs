@@ -1,5 +1,6 @@
 //! Who the key belongs to: what it sees is the truth, as long as it is the same.
 
+use chrono::NaiveDate;
 use serde_json::Value;
 
 /// The user behind the key, from `/users/view/me`.
@@ -10,6 +11,8 @@ pub struct Key {
     pub role: i64,
     /// Sees every event, whatever its distribution.
     pub site_admin: bool,
+    /// The day on which the user expires. Of the key's own end MISP says nothing here.
+    pub expires: Option<NaiveDate>,
     /// For people, e.g. `readonly@relay.test of RELAY (2), role Read Only`.
     pub words: String,
 }
@@ -31,9 +34,15 @@ impl Key {
             organisation,
             role: number(user.get("role_id")?)?,
             site_admin: role.get("perm_site_admin").is_some_and(flag),
+            expires: text(user, "expiration").and_then(day),
             words,
         })
     }
+}
+
+/// Of a date, or of a date with a time.
+fn day(text: &str) -> Option<NaiveDate> {
+    text.get(.."2026-12-31".len())?.parse().ok()
 }
 
 fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
@@ -48,4 +57,25 @@ pub(super) fn number(value: &Value) -> Option<i64> {
 /// MISP writes flags as booleans, numbers or strings.
 pub(super) fn flag(value: &Value) -> bool {
     value.as_bool().unwrap_or_else(|| number(value) == Some(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_user_may_expire() {
+        let expires = |expiration: Value| {
+            let user = json!({"id": "1", "org_id": "1", "role_id": "1", "expiration": expiration});
+            Key::read(&json!({"User": user, "Role": {"id": "1"}})).unwrap().expires
+        };
+        let day = NaiveDate::from_ymd_opt(2026, 12, 31);
+        assert_eq!(expires(json!("2026-12-31 00:00:00")), day);
+        assert_eq!(expires(json!("2026-12-31")), day);
+        for none in [json!(null), json!(""), json!("never"), json!(7)] {
+            assert_eq!(expires(none), None);
+        }
+    }
 }

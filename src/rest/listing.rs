@@ -16,6 +16,10 @@ pub(super) struct Window {
 /// Rows that have to go, and as many to come, before a page that begins too late is believed.
 const WIDE: usize = 16;
 
+/// Rows that MISP counts and does not show come in runs, but not in runs of so many pages: each has
+/// [`WIDE`] rows at least.
+const MOST_BARREN: u32 = 100;
+
 /// How far the listing is.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
@@ -28,6 +32,8 @@ pub(super) struct Listing {
     wide: bool,
     /// Pages in a row that brought nothing because rows had moved.
     astray: u32,
+    /// Pages in a row that brought nothing although MISP counts more rows.
+    barren: u32,
     ended: bool,
 }
 
@@ -77,12 +83,18 @@ impl Listing {
         if new > 0 {
             self.last = ids.last().copied();
             self.astray = 0;
+            self.barren = 0;
+        } else {
+            self.barren += 1;
         }
         let end = window.start + window.limit;
         self.ended = match total {
             Some(total) => total <= end,
             None => new == 0 && ids.len() < window.limit,
         };
+        if !self.ended && self.barren > MOST_BARREN {
+            return Err(Unstable("X-Result-Count promises more events than come"));
+        }
         // MISP may hide rows that it counts: a short page is not the last one.
         let short = ids.len() < window.limit && new > 0;
         self.rank = if short { (window.start + ids.len()).max(1) } else { end };
@@ -218,6 +230,22 @@ mod tests {
         let window = listing.window(10);
         assert!(listing.take(&window, &[3, 2], Some(2)).is_err());
         assert!(listing.take(&window, &[2, 2], Some(2)).is_err());
+    }
+
+    #[test]
+    fn a_count_that_promises_more_than_comes_ends_the_listing_with_an_error() {
+        let mut listing = Listing::default();
+        let mut pages = 0;
+        let refused = loop {
+            let window = listing.window(100);
+            let ids: &[i64] = if window.start == 0 { &[1, 2, 3] } else { &[] };
+            pages += 1;
+            assert!(pages < 250, "no end");
+            if let Err(refused) = listing.take(&window, ids, Some(1_000_000_000)) {
+                break refused;
+            }
+        };
+        assert_eq!(refused, Unstable("X-Result-Count promises more events than come"));
     }
 
     fn changes() -> impl Strategy<Value = Vec<(usize, Vec<i64>, Vec<i64>)>> {

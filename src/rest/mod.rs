@@ -9,6 +9,7 @@ mod heads;
 mod key;
 mod limit;
 mod listing;
+mod pace;
 mod page;
 mod refusal;
 mod reply;

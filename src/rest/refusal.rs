@@ -48,6 +48,18 @@ pub enum RestError {
         humantime::format_duration(*waited)
     )]
     Silent { path: String, waited: Duration },
+    /// It went on, and did not end.
+    #[error(
+        "MISP's answer at {path} did not end within {}; look for what slows it down on the way, ask for \
+         less (misp.rest.page_attributes), or wait longer (misp.rest.answer_timeout)",
+        humantime::format_duration(*waited)
+    )]
+    Dripping { path: String, waited: Duration },
+    #[error(
+        "MISP prints warnings of PHP into its answers ({path}: {words}): set debug to 0 in MISP \
+         (Administration > Server Settings > MISP > debug), and display_errors = Off in its php.ini"
+    )]
+    PhpWarning { path: String, words: String },
     /// Cut off: by a reset, by the end of the connection, or inside the compression.
     #[error("the answer to {path} broke off: {why}")]
     BrokeOff { path: String, why: String },
@@ -79,6 +91,8 @@ impl RestError {
             Self::Unreachable { .. } => "unreachable",
             Self::Untrusted { .. } => "untrusted",
             Self::Silent { .. } => "silent",
+            Self::Dripping { .. } => "dripping",
+            Self::PhpWarning { .. } => "php_warning",
             Self::BrokeOff { .. } => "broke_off",
             Self::Malformed { .. } => "malformed",
             Self::TooLarge { .. } => "too_large",
@@ -94,6 +108,8 @@ impl RestError {
             self,
             Self::Failed { .. }
                 | Self::Silent { .. }
+                | Self::Dripping { .. }
+                | Self::PhpWarning { .. }
                 | Self::BrokeOff { .. }
                 | Self::Malformed { .. }
                 | Self::Html { .. }
@@ -106,12 +122,16 @@ impl RestError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Failed { status, .. } => OVERLOADED.contains(status),
-            Self::Unreachable { .. } | Self::Silent { .. } | Self::BrokeOff { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Silent { .. }
+            | Self::Dripping { .. }
+            | Self::BrokeOff { .. } => true,
             Self::Refused { .. }
             | Self::NotLive { .. }
             | Self::Redirected { .. }
             | Self::RateLimited { .. }
             | Self::Html { .. }
+            | Self::PhpWarning { .. }
             | Self::Unexpected { .. }
             | Self::Untrusted { .. }
             | Self::Malformed { .. }
@@ -127,7 +147,12 @@ impl RestError {
     }
 
     pub(super) fn took_long(&self) -> bool {
-        matches!(self, Self::Silent { .. } | Self::Failed { status: GATEWAY_TIMEOUT, .. })
+        matches!(
+            self,
+            Self::Silent { .. }
+                | Self::Dripping { .. }
+                | Self::Failed { status: GATEWAY_TIMEOUT, .. }
+        )
     }
 }
 
@@ -230,6 +255,24 @@ pub(super) fn is_no_such_event(path: &str, body: &[u8]) -> bool {
 /// Whether a body begins as a web page does (or PHP's warnings): JSON never begins so.
 pub(super) fn is_html(body: &[u8]) -> bool {
     body.trim_ascii_start().first() == Some(&b'<')
+}
+
+/// The first of PHP's own messages (`display_errors`), as web page or as plain text, at the beginning
+/// of a body.
+pub(super) fn php_warning(body: &[u8]) -> Option<String> {
+    const KINDS: [&str; 6] = [
+        "Warning: ",
+        "Notice: ",
+        "Deprecated: ",
+        "Fatal error: ",
+        "Parse error: ",
+        "Strict Standards: ",
+    ];
+    let begun = String::from_utf8_lossy(body.get(..4 << 10).unwrap_or(body));
+    let text = shortened(&without_tags(&begun));
+    let is_php = |kind: &&str| text.replacen(" : ", ": ", 1).starts_with(*kind);
+    let names_a_file = begun.contains(" on line ");
+    (KINDS.iter().any(is_php) && names_a_file).then_some(text)
 }
 
 /// The title of a web page, or else its first words.

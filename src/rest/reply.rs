@@ -8,14 +8,19 @@ use reqwest::Response;
 use reqwest::header::{DATE, HeaderMap};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use super::client::Client;
-use super::elements::{Element, Elements};
+use super::elements::{Element, Elements, NotAnAnswer};
 use super::refusal::{self, RestError};
+use crate::caught::caught_now;
 use crate::metrics;
 
 /// Of a body, in errors.
 const SHOWN: usize = 4 << 10;
+
+const FAILED: &str =
+    "the relay failed at reading it: this is a fault of the relay, please report it";
 
 /// Pieces that arrived and are not read yet.
 const PIECES_AHEAD: usize = 4;
@@ -26,11 +31,14 @@ pub(super) struct Reply {
     client: Client,
     path: String,
     response: Response,
+    /// A body that drips is no silence, and must end all the same.
+    deadline: Instant,
 }
 
 impl Reply {
     pub(super) fn new(client: Client, path: String, response: Response) -> Self {
-        Self { client, path, response }
+        let deadline = client.answer_deadline();
+        Self { client, path, response, deadline }
     }
 
     /// MISP's clock, Unix seconds.
@@ -45,8 +53,11 @@ impl Reply {
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>, RestError> {
-        let piece = self.response.chunk().await;
-        piece.map_err(|error| self.client.faults(&self.path).broken(&error))
+        let faults = || self.client.faults(&self.path);
+        match timeout_at(self.deadline, self.response.chunk()).await {
+            Ok(piece) => piece.map_err(|error| faults().broken(&error)),
+            Err(_) => Err(faults().dripping()),
+        }
     }
 
     /// The whole body of a small answer.
@@ -71,7 +82,8 @@ impl Reply {
                 return Err(self.malformed("it is too long", &body));
             }
         }
-        read(&body).map_err(|why| match body.is_empty() {
+        let failed = || Err(FAILED.to_owned());
+        caught_now(|| read(&body)).unwrap_or_else(failed).map_err(|why| match body.is_empty() {
             true => self.malformed("it is empty", &body),
             false => self.malformed(&why, &body),
         })
@@ -179,7 +191,8 @@ impl Stream {
 
     async fn next_element(&mut self) -> Result<Option<Element>, RestError> {
         loop {
-            let taken = self.elements.take(&mut self.rest);
+            let (elements, rest) = (&mut self.elements, &mut self.rest);
+            let taken = caught_now(|| elements.take(rest)).unwrap_or(Err(NotAnAnswer::Failed));
             if let Some(element) = taken.map_err(|error| self.malformed(&error))? {
                 return Ok(Some(element));
             }

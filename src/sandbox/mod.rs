@@ -53,11 +53,11 @@ use state::World;
 /// Why the sandbox does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    #[error("the sandbox cannot listen on {address}: {source}")]
+    #[error("the sandbox cannot listen on {address}")]
     Listen { address: SocketAddr, source: io::Error },
     #[error("the sandbox's certificate could not be made: {0}")]
     Certificate(String),
-    #[error("the sandbox's certificate authority could not be written to {}: {source}", file.display())]
+    #[error("the sandbox's certificate authority could not be written to {}", file.display())]
     CaFile { file: PathBuf, source: io::Error },
 }
 

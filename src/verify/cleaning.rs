@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use super::report::list;
 use super::{Example, Listed};
+use crate::count::Count;
+use crate::safe;
 
 /// What a workspace holds of another product.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,13 +41,13 @@ impl Cleaning {
     pub fn text(&self) -> String {
         let mut text = String::new();
         let mut line = |words: String| {
-            text.push_str(&words);
+            text.push_str(&safe::line(&words));
             text.push('\n');
         };
         let Self { target, sourcesystem, live, over, .. } = self;
         line(format!(
-            "{target}: {} live indicators of {sourcesystem}, {over} that are over",
-            live.count
+            "{target}: {} of {sourcesystem}, and {over} whose time is over",
+            Count(live.count, "live indicator")
         ));
         for (kind, count) in &self.kinds {
             line(format!("  {count:>8}  {kind}"));
@@ -56,7 +58,7 @@ impl Cleaning {
             line(format!("  not done to the end: {error}"));
         }
         match self.ended {
-            Some(ended) => line(format!("  {ended} of {} were ended", live.count)),
+            Some(ended) => line(format!("  ended: {ended} of {}", live.count)),
             None if live.count > 0 => line("  Nothing was changed: --apply ends them.".to_owned()),
             None => {}
         }

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::count::Count;
+use crate::safe;
+
 /// Of each list so many are shown.
 const SHOWN: usize = 10;
 
@@ -109,11 +112,12 @@ impl Report {
 pub fn text(report: &Report) -> String {
     let mut text = String::new();
     let Report { target, sourcesystem, looked_at, same, moving, not_yet, .. } = report;
+    // Patterns and names in it may be of anybody who writes into the workspace.
     let mut line = |words: String| {
-        text.push_str(&words);
+        text.push_str(&safe::line(&words));
         text.push('\n');
     };
-    line(format!("{target}: {looked_at} objects of {sourcesystem} looked at"));
+    line(format!("{target}: {} of {sourcesystem} looked at", Count(*looked_at, "object")));
     for (count, what) in [
         (*same, "as delivered"),
         (report.missing.count, "missing"),
@@ -144,7 +148,7 @@ pub fn text(report: &Report) -> String {
     }
     if report.kept > 0 {
         line(format!(
-            "  {} of what is left over are not withdrawn: the ledger does not know them, and has not read everything in MISP (it needs misp.key, no misp.window, and a `resync` that is done)",
+            "  {} of what is left over cannot be withdrawn: the ledger does not know what it is, and has not read everything in MISP (it needs misp.key, no misp.window, and a `resync` that is done)",
             report.kept
         ));
     }
@@ -157,7 +161,8 @@ pub fn text(report: &Report) -> String {
         line(format!("  not compared to the end: {error}"));
     }
     if let Some(repaired) = report.repaired {
-        line(format!("  {repaired} of {} are sent again or withdrawn", report.differing()));
+        let verb = if repaired == 1 { "is" } else { "are" };
+        line(format!("  {repaired} of {} {verb} sent again or withdrawn", report.differing()));
     }
     text
 }

@@ -218,7 +218,7 @@ async fn text_is_for_people() {
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(out.contains("\nERROR    misp key: MISP refuses /users/view/me (403)"), "{out}");
     assert!(out.contains("\n           -> set misp.key to a valid authentication key"), "{out}");
-    assert!(out.ends_with("\n1 errors, 0 warnings.\n"), "{out}");
+    assert!(out.ends_with("\n1 error, 0 warnings.\n"), "{out}");
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -332,7 +332,6 @@ async fn silent_zeromq() {
     );
 }
 
-#[cfg(feature = "plain")]
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_plain_password() {
     let publisher = Publisher::bind_plain("relay", "right");
@@ -370,6 +369,66 @@ async fn topics_off() {
         "warning",
         "a site administrator's key sees too much"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn feed_off() {
+    let mut setup = Setup::well().await;
+    setup.set("MSR_MISP__KEY", ADMIN);
+    setup.misp.switch("Plugin.ZeroMQ_enable", false);
+    let remedy = ["setSetting Plugin.ZeroMQ_enable true"];
+    let evidence = ["Plugin.ZeroMQ_enable is off", "publishes nothing"];
+    setup.check(&[]).one_error("zeromq", "topics", &evidence, &remedy);
+}
+
+/// As after its Redis went away: MISP's settings say that the feed is on.
+#[tokio::test(flavor = "multi_thread")]
+async fn publisher_gone() {
+    let mut setup = Setup::well().await;
+    setup.set("MSR_MISP__KEY", ADMIN);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    setup.set("MSR_MISP__ZEROMQ__ENDPOINTS", format!("tcp://{nobody}"));
+    let told = setup.check(&[]);
+    let remedy = ["start MISP's publisher", "mispzmq.error.log"];
+    told.one_error("zeromq", "tcp://", &["cannot reach MISP's ZeroMQ"], &remedy);
+    let error = told.of("error")[0];
+    assert!(!has(error, "remedy", "setSetting Plugin.ZeroMQ_enable"), "it is on: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn https_to_a_port_of_plain_http() {
+    let mut setup = Setup::well().await;
+    let url = setup.rest.base_url().replace("http://", "https://");
+    setup.set("MSR_MISP__URL", url);
+    let told = setup.check(&[]);
+    told.one_error("host", "MISP ", &["speaks no TLS"], &["http:// in place of https://"]);
+}
+
+/// The address of a page of MISP, as a browser shows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_in_the_url() {
+    let mut setup = Setup::well().await;
+    let root = setup.rest.base_url();
+    setup.set("MSR_MISP__URL", format!("{root}/events/index"));
+    let told = setup.check(&[]);
+    let remedy = ["misp.url has the path /events/index", &*root];
+    told.one_error("misp", "key", &[], &remedy);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_workflows_need() {
+    let mut setup = Setup::well().await;
+    setup.set("MSR_MISP__KEY", ADMIN);
+    setup.set("MSR_MISP__WEBHOOK__LISTEN", "127.0.0.1:0");
+    setup.set("MSR_MISP__WEBHOOK__SECRET", "0123456789abcdef");
+    for setting in ["MISP.background_jobs", "Plugin.Enrichment_services_enable"] {
+        setup.misp.switch(setting, false);
+        let told = setup.check(&[]);
+        let finding = told.find("webhook", "MISP");
+        assert_eq!(finding["severity"], "warning");
+        assert!(has(finding, "evidence", setting), "{finding}");
+        setup.misp.switch(setting, true);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -121,3 +121,74 @@ fn any_address_can_be_checked_without_a_configuration() {
     drop(listener);
     assert_eq!(relay(&["healthcheck", &check], &[]).status.code(), Some(1));
 }
+
+/// As a Kubernetes secret that was made with `echo`, and an editor's mark.
+#[test]
+fn secrets_and_ids_that_copying_damaged_are_told_with_key_and_remedy() {
+    for (key, value, told) in [
+        (
+            "MSR_TARGET__SOC__CLIENT_SECRET",
+            "sandbox-secret\n",
+            "target.soc.client_secret begins or",
+        ),
+        ("MSR_TARGET__SOC__CLIENT_SECRET", "\u{feff}secret", "target.soc.client_secret begins or"),
+        ("MSR_TARGET__SOC__CLIENT_ID", "my app", "target.soc.client_id = \"my app\" is no id"),
+        (
+            "MSR_TARGET__SOC__TENANT_ID",
+            "common",
+            "target.soc.tenant_id = \"common\" names no tenant",
+        ),
+    ] {
+        let mut settings = LEAST.to_vec();
+        settings.push((key, value));
+        let output = relay(&["check-config"], &settings);
+        let out = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert!(out.contains(told), "{out}");
+        assert!(!out.contains("sandbox-secret"), "{out}");
+    }
+}
+
+#[test]
+fn one_port_for_two_listeners_is_a_mistake() {
+    for webhook in ["127.0.0.1:9477", "0.0.0.0:9477"] {
+        let mut settings = LEAST.to_vec();
+        settings.push(("MSR_MISP__WEBHOOK__LISTEN", webhook));
+        settings.push(("MSR_MISP__WEBHOOK__SECRET", "0123456789abcdef"));
+        let output = relay(&["check-config"], &settings);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("misp.webhook.listen") && told.contains("admin.listen"), "{told}");
+    }
+}
+
+#[test]
+fn how_to_tell_needs_what_to_tell() {
+    for option in ["--json", "--stix"] {
+        let output = relay(&["convert", option, "event.json"], &[]);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("--explain"), "{told}");
+    }
+}
+
+#[test]
+fn a_busy_port_of_the_sandbox_is_told_once() {
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap().to_string();
+    let output = relay(&["sandbox", "--listen", &address], &[]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert_eq!(told.matches("in use").count(), 1, "{told}");
+}
+
+#[test]
+fn a_python_file_of_somebody_else_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("settings.py");
+    std::fs::write(&file, "import os\nclient_id = os.environ['X']\nDEBUG = True\n").unwrap();
+    let output = relay(&["import-config", file.to_str().unwrap()], &[]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("holds no setting of misp2sentinel") && output.stdout.is_empty());
+}

@@ -35,7 +35,7 @@ async fn a_value_is_withheld_in_any_spelling_with_and_without_a_relay() {
     assert!(scene.is_live(&pattern("a.example")) && scene.is_live(&pattern("b.example")));
     let withheld = ["suppress", "A[.]Example.", "--for", "30d", "--reason", "our own"];
     let words = told(&scene, &withheld);
-    assert!(words.contains("1 claims count for nothing, 1 indicators end"), "{words}");
+    assert!(words.contains("1 claim counts for nothing, 1 indicator ends"), "{words}");
     eventually(&scene.sandbox, |_| !scene.is_live(&pattern("a.example"))).await;
     // Neither another publication nor another event brings it back.
     let again = publication(then() + 1, &[(1, "a.example", &[]), (2, "b.example", &[])]);
@@ -51,7 +51,7 @@ async fn a_value_is_withheld_in_any_spelling_with_and_without_a_relay() {
 
     assert_eq!(scene.relay.stop().0, Some(0));
     assert!(
-        told(&scene, &["unsuppress", "a.example"]).contains("2 claims, 1 indicators come back")
+        told(&scene, &["unsuppress", "a.example"]).contains("2 claims and 1 indicator come back")
     );
     assert_eq!(told(&scene, &["suppressed"]), "Nothing is suppressed.\n");
     told(&scene, &["suppress", "b.example"]);

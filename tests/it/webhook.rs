@@ -201,23 +201,69 @@ async fn a_body_without_a_length_is_taken_and_cut_at_the_cap() {
     assert_eq!((gap.reason, gap.event), (GapReason::FrameTooLarge, Some(TAG_HOLES)));
 }
 
+/// As much as may be in progress is announced twice, and hardly any of it comes.
 #[tokio::test]
-async fn bodies_in_progress_are_bounded_together() {
+async fn slow_bodies_keep_no_other_out() {
     let (inbox, mut ledger) = inbox();
     let listening = listen(Webhook { max_total: 10_000, max_body: 10_000, ..config() }, inbox);
     let request = small();
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut client = Client::connect(listening.address).await;
+        client.write(request.head.as_bytes()).await;
+        client.write(&request.body[..100]).await;
+        slow.push(client);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let (reply, _) =
+        tokio::join!(send(listening.address, &request), ledger.announced(Receipt::Committed));
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    assert!(ledger.is_empty(), "no gap");
+}
+
+/// A byte now and then is no progress.
+#[tokio::test]
+async fn a_body_that_drips_is_left() {
+    let (inbox, mut ledger) = inbox();
+    let listening = listen(Webhook { answer_within: SHORT, ..config() }, inbox);
+    let request = small();
+    let mut slow = Client::connect(listening.address).await;
+    slow.write(request.head.as_bytes()).await;
+    let began = Instant::now();
+    let dripping = async {
+        for byte in request.body.chunks(1) {
+            slow.write(byte).await;
+            tokio::time::sleep(SHORT / 8).await;
+        }
+    };
+    let gap = tokio::select! {
+        () = dripping => panic!("all of it was taken"),
+        gap = ledger.gap() => gap,
+    };
+    assert_eq!(gap.reason, GapReason::MalformedFrame);
+    assert!(began.elapsed() < 6 * SHORT, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn bodies_in_progress_are_bounded_together() {
+    let (inbox, mut ledger) = inbox();
+    let request = small();
+    let most = request.body.len() + 100;
+    let listening = listen(Webhook { max_total: most, max_body: most, ..config() }, inbox);
     let mut slow = Client::connect(listening.address).await;
     let waiting = small().with("Expect: 100-continue\r\n");
     slow.write(waiting.head.as_bytes()).await;
     slow.is_continued().await;
-    slow.write(&request.body[..100]).await;
+    let (front, back) = request.body.split_at(request.body.len() - 10);
+    slow.write(front).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
 
     let refused = send(listening.address, &request).await;
     assert_eq!(refused.status, 503, "{}", refused.text);
     let gap = ledger.gap().await;
     assert_eq!((gap.reason, gap.intake.as_str()), (GapReason::MemoryFull, "webhook"));
 
-    slow.write(&request.body[100..]).await;
+    slow.write(back).await;
     let (reply, taken) = tokio::join!(slow.reply(), ledger.announced(Receipt::Committed));
     assert_eq!(reply.status, 200, "{}", reply.text);
     assert!(taken == request.body);
@@ -463,6 +509,29 @@ async fn the_log_has_a_line_a_request_and_no_secret() {
     assert!(lines[1].contains("WARN") && lines[1].contains("status=401"), "{text}");
     assert!(lines[2].contains("status=400 bytes=75"), "{text}");
     assert!(!text.contains("canary"), "{text}");
+}
+
+/// Whoever knocks without the secret fills no log.
+#[tokio::test]
+async fn strangers_have_a_line_a_minute() {
+    let page = Page::default();
+    let writer = page.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let (inbox, _ledger) = inbox();
+    let listening = listen(config(), inbox);
+    for number in 0..30 {
+        let secret = format!("X-Relay-Secret: guess-{number}\r\n");
+        let mut request = recorded("webhook/0002_POST.http").with(&secret);
+        if number % 3 == 0 {
+            request.head = request.head.replace("/misp-hook", "/other");
+        }
+        send(listening.address, &request).await;
+    }
+    let text = page.text();
+    assert_eq!(text.matches("webhook request").count(), 1, "{text}");
 }
 
 #[derive(Clone, Default)]

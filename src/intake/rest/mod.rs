@@ -75,6 +75,9 @@ impl Fault {
 impl RestIntake {
     /// Runs until `stop`. What is in hand then is asked for again by the next run.
     pub async fn run(self, stop: CancellationToken) {
+        if self.catches_up {
+            self.status.expect_catch_up(self.rest.catch_up_every);
+        }
         let read = async {
             // Until it is known what the key sees, an absence means nothing.
             self.learn_key().await;

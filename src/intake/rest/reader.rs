@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use axum::body::Bytes;
 use uuid::Uuid;
 
-use super::{Fault, RestIntake, millis, now, own_clock, until};
-use crate::ledger::DueRead;
+use super::{Fault, RestIntake, now, own_clock, until};
+use crate::ledger::{DueRead, Ledger, Vain};
 use crate::misp;
 use crate::notice::{Answer, Read, Receipt, What};
 use crate::rest::RestError;
@@ -20,7 +20,10 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 const INBOX_FULL: Duration = Duration::from_millis(20);
 
 /// After so many vain reads of an event, a resync goes on without it.
-const VAIN: u32 = 10;
+const PATIENCE: i64 = 10;
+
+/// As [`PATIENCE`], where only a change of MISP or of a setting helps.
+const NO_PATIENCE: i64 = 1;
 
 /// A request about some events.
 struct Request {
@@ -38,8 +41,6 @@ struct Trouble {
     failures: u32,
     /// Events asked for at once: halved with each failure, so that one that cannot be read is found.
     most: Option<usize>,
-    /// Vain reads of single events.
-    vain: HashMap<Uuid, u32>,
 }
 
 impl Trouble {
@@ -90,19 +91,19 @@ impl RestIntake {
             return Ok(false);
         }
         let asked_for = due.clone();
-        let read = self.read(due, trouble).await;
+        let read = self.read(due).await;
         if let Err(Fault::Misp(error)) = &read
             && error.may_be_of_one_event()
         {
             trouble.most = Some((asked_for.len() / 2).max(1));
             if let [alone] = asked_for.as_slice() {
-                self.put_off(alone, trouble, &error.to_string()).await?;
+                self.put_off(alone, PATIENCE, &error.to_string()).await?;
             }
         }
         read.map(|()| true)
     }
 
-    async fn read(&self, due: Vec<DueRead>, trouble: &mut Trouble) -> Result<(), Fault> {
+    async fn read(&self, due: Vec<DueRead>) -> Result<(), Fault> {
         let events: Vec<Uuid> = due.iter().map(|read| read.event).collect();
         let began = SystemTime::now();
         let selected = match self.misp.search.is_empty() {
@@ -119,26 +120,25 @@ impl RestIntake {
         };
         loop {
             match answer.next().await {
-                Ok(Some(document)) => self.take(&mut request, document, trouble).await,
+                Ok(Some(document)) => self.take(&mut request, document).await,
                 Ok(None) => break,
-                Err(RestError::TooLarge { event, .. }) => {
-                    self.too_large(&mut request, event).await?;
+                Err(error @ RestError::TooLarge { event, .. }) => {
+                    self.too_large(&mut request, event, &error).await?;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         self.status.succeeded();
         let missing: Vec<DueRead> = std::mem::take(&mut request.due).into_values().collect();
-        self.look_for(&request, missing, trouble).await
+        self.look_for(&request, missing).await
     }
 
-    async fn take(&self, request: &mut Request, document: Bytes, trouble: &mut Trouble) {
+    async fn take(&self, request: &mut Request, document: Bytes) {
         let event = misp::event_uuid(&document);
         let Some(due) = event.and_then(|event| request.due.remove(&event)) else {
             tracing::debug!(?event, "MISP answers with an event that was not asked for");
             return;
         };
-        trouble.vain.remove(&due.event);
         let selected = request.selected.as_ref().is_none_or(|all| all.contains(&due.event));
         self.hand_over(request, &due, Answer::Event { document, selected }).await;
     }
@@ -173,29 +173,28 @@ impl RestIntake {
         }
     }
 
-    async fn too_large(&self, request: &mut Request, event: Option<Uuid>) -> Result<(), Fault> {
-        let due = event.and_then(|event| request.due.remove(&event));
-        tracing::error!(
-            ?event,
-            "an event is larger than misp.rest.max_event and is not read: raise it"
-        );
-        if let Some(due) = due {
-            self.ledger.give_up_read(self.source(), due.event, due.asked).await?;
+    async fn too_large(
+        &self,
+        request: &mut Request,
+        event: Option<Uuid>,
+        error: &RestError,
+    ) -> Result<(), Fault> {
+        match event.and_then(|event| request.due.remove(&event)) {
+            Some(due) => self.put_off(&due, NO_PATIENCE, &error.to_string()).await,
+            None => {
+                tracing::error!(%error, "an event is not read, and it is not known which");
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// The answer does not hold these events. There are none only if MISP says so, the key is still
     /// the one whose view the ledger holds, and MISP shows others.
-    async fn look_for(
-        &self,
-        request: &Request,
-        missing: Vec<DueRead>,
-        trouble: &mut Trouble,
-    ) -> Result<(), Fault> {
+    async fn look_for(&self, request: &Request, missing: Vec<DueRead>) -> Result<(), Fault> {
         let (gone, unclear) = self.told_gone(missing).await?;
         for due in unclear {
-            self.put_off(&due, trouble, "MISP knows the event and does not show it").await?;
+            const HIDDEN: &str = "MISP knows the event and does not show it whole; look for it in MISP as the key's user";
+            self.put_off(&due, PATIENCE, HIDDEN).await?;
         }
         if gone.is_empty() {
             return Ok(());
@@ -206,7 +205,7 @@ impl RestIntake {
         for due in gone {
             match whole {
                 true => self.hand_over(request, &due, Answer::Gone).await,
-                false => self.put_off(&due, trouble, "MISP shows no event at all").await?,
+                false => self.put_off(&due, PATIENCE, "MISP shows no event at all").await?,
             }
         }
         Ok(())
@@ -226,18 +225,19 @@ impl RestIntake {
         Ok((gone, unclear))
     }
 
-    /// A read told nothing: later reads of this event come ever later, and a resync waits for it no
-    /// longer.
-    async fn put_off(&self, due: &DueRead, trouble: &mut Trouble, why: &str) -> Result<(), Fault> {
-        let vain = trouble.vain.entry(due.event).or_default();
-        *vain += 1;
-        let wait = self.rest.backoff_max.saturating_mul(*vain).min(super::LONGEST_PAUSE);
-        tracing::warn!(event = %due.event, why, times = *vain, "an event cannot be read: tried again later");
-        if *vain == VAIN {
+    /// A read told nothing: later reads of this event come ever later, operators are told of it, and
+    /// after so much patience a resync goes on without it.
+    async fn put_off(&self, due: &DueRead, patience: i64, why: &str) -> Result<(), Fault> {
+        let pauses = self.rest.vain_pauses(Ledger::now());
+        let vain = Vain { event: due.event, asked: due.asked, why, patience, pauses };
+        let Some(times) = self.ledger.put_off_read(self.source(), vain).await? else {
+            return Ok(());
+        };
+        tracing::warn!(event = %due.event, why, times, "an event cannot be read: tried again later");
+        if times == patience {
             tracing::error!(event = %due.event, why, "a resync goes on without this event");
-            self.ledger.resync_without(self.source(), due.event).await?;
         }
-        Ok(self.ledger.put_off_read(self.source(), due, now() + millis(wait)).await?)
+        Ok(())
     }
 }
 

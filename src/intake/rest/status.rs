@@ -1,14 +1,31 @@
 //! How asking MISP goes, for `status`, metrics and log.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct RestStatus(Arc<Mutex<RestState>>);
+pub struct RestStatus(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    state: RestState,
+    catch_up: Option<CatchUp>,
+}
+
+/// Catch-up, where there is one.
+#[derive(Debug)]
+struct CatchUp {
+    every: Duration,
+    /// When the last one was over; at first, when they began.
+    last: Instant,
+}
+
+/// A catch-up that is older than so many periods is late.
+const LATE: u32 = 3;
 
 /// How it is at a moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,16 +41,30 @@ pub struct RestState {
     /// What failed last and was not followed by a success, with the remedy.
     pub error: Option<String>,
     pub next_try: Option<DateTime<Utc>>,
+    /// No catch-up was completed for three times `misp.rest.catch_up_every`.
+    #[serde(default)]
+    pub late: bool,
 }
 
 impl RestStatus {
     #[must_use]
     pub fn now(&self) -> RestState {
-        self.with(|state| state.clone())
+        let known = self.lock();
+        let is_late = |catch_up: &CatchUp| catch_up.last.elapsed() > LATE * catch_up.every;
+        RestState { late: known.catch_up.as_ref().is_some_and(is_late), ..known.state.clone() }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut RestState) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.lock().state)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on catch-ups are to be completed about so often.
+    pub(super) fn expect_catch_up(&self, every: Duration) {
+        self.lock().catch_up = Some(CatchUp { every, last: Instant::now() });
     }
 
     pub(super) fn failed(&self, doing: &'static str, error: &str, next: SystemTime) {
@@ -61,7 +92,11 @@ impl RestStatus {
     }
 
     pub(super) fn caught_up(&self, at: SystemTime) {
-        self.with(|state| state.caught_up_at = Some(at.into()));
+        let mut known = self.lock();
+        known.state.caught_up_at = Some(at.into());
+        if let Some(catch_up) = &mut known.catch_up {
+            catch_up.last = Instant::now();
+        }
     }
 
     /// Whether it was not so before.

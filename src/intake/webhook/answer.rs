@@ -2,11 +2,13 @@
 //! (MISP shows them in its workflow log).
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
+use super::strangers::Strangers;
 use crate::metrics;
 
 /// The answer to one request.
@@ -17,6 +19,8 @@ pub(super) struct Answer {
     /// Of the body, as far as it was read.
     pub bytes: usize,
     pub event: Option<Uuid>,
+    /// Whoever asked did not know the secret.
+    is_to_stranger: bool,
 }
 
 const WHOLE_EVENT: &str =
@@ -24,7 +28,11 @@ const WHOLE_EVENT: &str =
 
 impl Answer {
     fn new(status: StatusCode, words: impl Into<String>) -> Self {
-        Self { status, words: words.into(), bytes: 0, event: None }
+        Self { status, words: words.into(), bytes: 0, event: None, is_to_stranger: false }
+    }
+
+    fn to_stranger(status: StatusCode, words: impl Into<String>) -> Self {
+        Self { is_to_stranger: true, ..Self::new(status, words) }
     }
 
     pub(super) fn of(mut self, bytes: usize, event: Option<Uuid>) -> Self {
@@ -37,7 +45,7 @@ impl Answer {
     }
 
     pub(super) fn wrong_path() -> Self {
-        Self::new(
+        Self::to_stranger(
             StatusCode::NOT_FOUND,
             "Nothing here: the \"URL\" of MISP's webhook module must end in the path that is set as misp.webhook.path.",
         )
@@ -48,7 +56,7 @@ impl Answer {
         let words = format!(
             "The shared secret is {what}: in MISP's webhook module put a line \"{header}: <misp.webhook.secret>\" into \"Headers\"."
         );
-        Self::new(StatusCode::UNAUTHORIZED, words)
+        Self::to_stranger(StatusCode::UNAUTHORIZED, words)
     }
 
     pub(super) fn wrong_method(method: &str) -> Self {
@@ -106,13 +114,15 @@ impl Answer {
         )
     }
 
-    /// Counts and logs it: one line a request.
-    pub(super) fn record(&self, peer: SocketAddr) {
+    /// Counts and logs it: one line a request, of strangers one a minute.
+    pub(super) fn record(&self, peer: SocketAddr, strangers: &Strangers) {
         metrics::webhook_answered(self.status.as_u16());
         if self.status.is_success() {
             self.log_success();
-        } else {
-            self.log_refusal(peer);
+        } else if !self.is_to_stranger {
+            self.log_refusal(peer, None);
+        } else if let Some(more) = strangers.knocks(Instant::now()) {
+            self.log_refusal(peer, Some(more));
         }
     }
 
@@ -122,11 +132,12 @@ impl Answer {
         tracing::info!(status, bytes, event, "webhook request");
     }
 
-    fn log_refusal(&self, peer: SocketAddr) {
+    /// `more`: refused and not logged before.
+    fn log_refusal(&self, peer: SocketAddr, more: Option<u64>) {
         let event = self.event.map(tracing::field::display);
         let (status, bytes) = (self.status.as_u16(), self.bytes);
         // Debug escapes what the sender may have put into the words.
-        tracing::warn!(status, bytes, event, %peer, answer = ?self.words, "webhook request");
+        tracing::warn!(status, bytes, event, %peer, more, answer = ?self.words, "webhook request");
     }
 }
 

@@ -6,13 +6,17 @@ use std::time::Duration;
 use axum::body::{BodyDataStream, Bytes};
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use crate::misp;
 
 /// A body may take so many times the patience in all: 60 s at the default `answer_within`.
-const SLOWEST: u32 = 15;
+const LONGEST: u32 = 15;
+
+/// What a body has to bring within the patience, unless it ends: 16 KiB/s at the default
+/// `answer_within`.
+const SLOWEST: usize = 64 << 10;
 
 /// What is read of a refused body, so that its sender gets to the answer: without it, closing the
 /// connection resets it. Longer bodies of curl (MISP) wait for `100 Continue` first.
@@ -66,20 +70,21 @@ impl Bodies {
         Self { room, max_body, patience }
     }
 
-    /// Reads a body whose headers announce `length` bytes; nothing is read of one that is too large
-    /// or has no room.
+    /// Reads a body whose headers announce `length` bytes; nothing is read of one that is too large. It
+    /// takes room only as it arrives, so that a slow one keeps no other out.
     pub(super) async fn read(
         &self,
         pieces: &mut BodyDataStream,
         length: Option<usize>,
     ) -> Result<Body, Unfinished> {
         let mut growing = Growing::default();
-        let within = self.patience.saturating_mul(SLOWEST);
-        let read = match self.reserve(&mut growing, length.unwrap_or(0)) {
-            Ok(()) => timeout(within, self.fill(&mut growing, pieces))
+        let within = self.patience.saturating_mul(LONGEST);
+        let most = length.unwrap_or(self.max_body);
+        let read = match most > self.max_body {
+            true => Err(Unread::TooLarge),
+            false => timeout(within, self.fill(&mut growing, most, pieces))
                 .await
                 .unwrap_or(Err(Unread::TooSlow)),
-            Err(why) => Err(why),
         };
         let Growing { bytes, room, .. } = growing;
         match read {
@@ -90,21 +95,33 @@ impl Bodies {
         }
     }
 
-    async fn fill(&self, growing: &mut Growing, pieces: &mut BodyDataStream) -> Result<(), Unread> {
+    /// `most`: bytes of the whole.
+    async fn fill(
+        &self,
+        growing: &mut Growing,
+        most: usize,
+        pieces: &mut BodyDataStream,
+    ) -> Result<(), Unread> {
+        let (mut enough, mut until) = (SLOWEST, Instant::now() + self.patience);
         loop {
-            let piece = match timeout(self.patience, pieces.next()).await {
+            let piece = match timeout_at(until, pieces.next()).await {
                 Ok(Some(Ok(piece))) => piece,
                 Ok(Some(Err(_))) => return Err(Unread::BrokenOff),
                 Ok(None) => return Ok(()),
-                Err(_) => return Err(Unread::TooSlow),
+                Err(_) if growing.bytes.len() < enough => return Err(Unread::TooSlow),
+                Err(_) => {
+                    enough = growing.bytes.len() + SLOWEST;
+                    until = Instant::now() + self.patience;
+                    continue;
+                }
             };
-            self.reserve(growing, piece.len())?;
+            self.reserve(growing, piece.len(), most)?;
             growing.bytes.extend_from_slice(&piece);
         }
     }
 
-    /// Room for `more` bytes; without an announced length it doubles.
-    fn reserve(&self, growing: &mut Growing, more: usize) -> Result<(), Unread> {
+    /// Room for `more` bytes; it doubles, up to the whole.
+    fn reserve(&self, growing: &mut Growing, more: usize, most: usize) -> Result<(), Unread> {
         let needed = growing.bytes.len().saturating_add(more);
         if needed > self.max_body {
             return Err(Unread::TooLarge);
@@ -112,7 +129,7 @@ impl Bodies {
         if needed <= growing.reserved {
             return Ok(());
         }
-        let reserved = needed.max(growing.reserved.saturating_mul(2)).min(self.max_body);
+        let reserved = needed.max(growing.reserved.saturating_mul(2).min(most));
         let missing = u32::try_from(reserved - growing.reserved).map_err(|_| Unread::TooLarge)?;
         let room =
             Arc::clone(&self.room).try_acquire_many_owned(missing).map_err(|_| Unread::NoRoom)?;

@@ -5,11 +5,12 @@ mod answer;
 mod body;
 mod gaps;
 mod request;
+mod strangers;
 mod tls;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
@@ -24,6 +25,7 @@ use crate::config::Webhook;
 use crate::intake::Inbox;
 use gaps::Gaps;
 use request::Desk;
+use strangers::Strangers;
 
 /// The word for this intake in gaps, metrics and status.
 pub const INTAKE: &str = "webhook";
@@ -34,7 +36,8 @@ const READ_AHEAD: usize = 64 * 1024;
 /// Listens until `stop`, then answers what is in hand for at most `answer_within`.
 ///
 /// A connection that is silent for `answer_within` is closed, in the handshake, in the headers and
-/// (with 408) in the body alike; a body may take 15 times as long in all.
+/// (with 408) in the body alike, and so is one whose body comes drop by drop; a body may take 15 times
+/// as long in all.
 ///
 /// # Errors
 /// The certificate or its key cannot be used ([`TlsError`]), or the listener fails.
@@ -48,13 +51,14 @@ pub async fn serve(
     let patience = config.answer_within;
     let address = listener.local_addr().context("listen for the webhook")?;
     let gaps = Arc::new(Gaps::new(inbox.clone()));
+    let strangers = Arc::new(Strangers::default());
     let app = Router::new()
         .fallback(request::answer)
-        .with_state(Arc::new(Desk::new(config, inbox, Arc::clone(&gaps))))
+        .with_state(Arc::new(Desk::new(config, inbox, Arc::clone(&gaps), Arc::clone(&strangers))))
         .into_make_service_with_connect_info::<SocketAddr>();
 
     let handle = Handle::new();
-    let server = server(listener, patience).context("listen for the webhook")?;
+    let server = server(listener, patience, strangers).context("listen for the webhook")?;
     let server = server.handle(handle.clone());
     tracing::info!(%address, tls = tls.is_some(), "the webhook listens");
     let serving = match tls {
@@ -82,13 +86,15 @@ pub async fn serve(
 fn server(
     listener: TcpListener,
     patience: Duration,
+    strangers: Arc<Strangers>,
 ) -> std::io::Result<axum_server::Server<SocketAddr>> {
     let mut server = axum_server::from_tcp(listener)?
         .http1_only()
         .first_request_timeout(patience)
-        .accept_error_handler(|peer: Option<&SocketAddr>, error| {
+        .accept_error_handler(move |peer: Option<&SocketAddr>, error| {
+            let Some(more) = strangers.knocks(Instant::now()) else { return };
             let peer = peer.map(tracing::field::display);
-            tracing::warn!(peer, %error, "a connection to the webhook failed before its request");
+            tracing::warn!(peer, %error, more, "a connection to the webhook failed before its request (logged once a minute)");
         });
     server.http_builder().http1().header_read_timeout(patience).max_buf_size(READ_AHEAD);
     Ok(server)

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::answer::Answer;
 use super::body::{self, Bodies, Body, Unfinished, Unread};
 use super::gaps::Gaps;
+use super::strangers::Strangers;
 use crate::config::{Held, Secret, Webhook};
 use crate::intake::Inbox;
 use crate::misp;
@@ -30,6 +31,7 @@ pub(super) struct Desk {
     bodies: Bodies,
     inbox: Inbox,
     gaps: Arc<Gaps>,
+    strangers: Arc<Strangers>,
 }
 
 pub(super) async fn answer(
@@ -38,15 +40,20 @@ pub(super) async fn answer(
     request: Request,
 ) -> Response {
     let answer = desk.take(request).await;
-    answer.record(peer);
+    answer.record(peer, &desk.strangers);
     answer.into_response()
 }
 
 impl Desk {
-    pub(super) fn new(config: Webhook, inbox: Inbox, gaps: Arc<Gaps>) -> Self {
+    pub(super) fn new(
+        config: Webhook,
+        inbox: Inbox,
+        gaps: Arc<Gaps>,
+        strangers: Arc<Strangers>,
+    ) -> Self {
         let bodies = Bodies::new(config.max_body, config.max_total, config.answer_within);
         let secret = Held::new(config.secret.clone());
-        Self { config, secret, bodies, inbox, gaps }
+        Self { config, secret, bodies, inbox, gaps, strangers }
     }
 
     async fn take(&self, request: Request) -> Answer {

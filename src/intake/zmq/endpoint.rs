@@ -11,9 +11,10 @@ use uuid::Uuid;
 use super::Feed;
 use super::gaps::{Dropped, Gaps};
 use super::retry::{Backoff, Repeats};
-use super::socket::{Socket, SocketError};
+use super::socket::{Received, Socket, SocketError};
 use super::status::StatusLine;
 use super::watch::{Missed, Moment, Silence, Watch};
+use crate::caught::caught_now;
 use crate::config::{Held, Secret, ZeroMq};
 use crate::intake::frame::{self, Malformed, PUBLICATION, Said};
 use crate::intake::{Full, Inbox};
@@ -130,8 +131,9 @@ impl Endpoint {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                frame = socket.next() => match frame {
-                    Ok(frame) => self.frame(feed, &frame),
+                received = socket.next() => match received {
+                    Ok(Received::Frame(frame)) => self.frame(feed, &frame),
+                    Ok(Received::TooLarge { start, size }) => self.too_large(feed, &start, size),
                     Err(error) => return End::Lost(error),
                 },
                 _ = look.tick() => match self.watch().verdict(feed, Moment::now()) {
@@ -175,26 +177,39 @@ impl Endpoint {
     /// Never waits: what does not fit into the inbox becomes a gap.
     fn frame(&self, feed: Feed, frame: &Bytes) {
         let now = Moment::now();
-        metrics::bytes_received(&self.address, feed.word(), frame.len() as u64);
-        self.heard(now);
         let topic = frame::topic(frame).unwrap_or_default();
+        if !self.is_of(feed, topic, frame.len() as u64, now) {
+            return;
+        }
+        match caught_now(|| frame::read(frame)).unwrap_or(Err(Malformed::Failed)) {
+            Ok(said) => self.act(said, now),
+            Err(malformed) => self.refuse_malformed(topic, frame.len(), &malformed, now),
+        }
+    }
+
+    /// A frame of which only the beginning was kept.
+    fn too_large(&self, feed: Feed, start: &[u8], size: u64) {
+        let now = Moment::now();
+        let topic = frame::topic(start).unwrap_or_default();
+        if self.is_of(feed, topic, size, now) {
+            self.refuse_large(topic, size, now);
+        }
+    }
+
+    /// Notes that a frame came, and says whether this socket is the one to act on it.
+    fn is_of(&self, feed: Feed, topic: &str, size: u64, now: Moment) -> bool {
+        metrics::bytes_received(&self.address, feed.word(), size);
+        self.heard(now);
         if feed == Feed::Others && topic == PUBLICATION {
             self.watch().publication_elsewhere(now);
-            return;
+            return false;
         }
         metrics::frame_received(&self.address, label(topic));
         if topic == PUBLICATION {
             self.watch().publication(now);
             self.status.publication(now.time);
         }
-        if frame.len() > self.config.max_frame {
-            self.refuse_large(topic, frame.len(), now);
-            return;
-        }
-        match frame::read(frame) {
-            Ok(said) => self.act(said, now),
-            Err(malformed) => self.refuse_malformed(topic, frame.len(), &malformed, now),
-        }
+        true
     }
 
     fn heard(&self, now: Moment) {
@@ -243,7 +258,7 @@ impl Endpoint {
         }
     }
 
-    fn refuse_large(&self, topic: &str, size: usize, now: Moment) {
+    fn refuse_large(&self, topic: &str, size: u64, now: Moment) {
         let topic = start_of(topic);
         tracing::warn!(
             endpoint = %self.address, topic, size,

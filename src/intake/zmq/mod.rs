@@ -5,14 +5,11 @@
 
 mod endpoint;
 mod gaps;
-mod greeting;
-mod native;
-#[cfg(feature = "plain")]
-mod plain;
 mod retry;
 mod socket;
 mod status;
 mod watch;
+mod wire;
 
 use std::sync::Arc;
 
@@ -24,7 +21,7 @@ pub use status::{EndpointStatus, ZeroMqStatus};
 use crate::config::ZeroMq;
 use crate::intake::Inbox;
 use endpoint::Endpoint;
-pub(crate) use socket::{Socket, SocketError};
+pub(crate) use socket::{Received, Socket, SocketError};
 
 /// One of an endpoint's two sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,7 +43,9 @@ pub(super) async fn write(data_dir: &Path, name: &str, lists: &Arc<Lists>) -> io
     let (path, lists) = (data_dir.join(name), Arc::clone(lists));
     let made = path.with_extension("new");
     let writing = move || {
-        let file = File::create(&made)?;
+        // A leftover of a crash may have another mode.
+        std::fs::remove_file(&made).ok();
+        let file = File::options().create_new(true).write(true).mode(0o600).open(&made)?;
         let mut writer = BufWriter::with_capacity(1 << 20, file);
         lists.write(&mut writer)?;
         writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;

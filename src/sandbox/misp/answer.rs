@@ -70,7 +70,8 @@ pub(super) fn of_fault(fault: &RestFault, path: &str) -> Option<Response> {
         | RestFault::Reset
         | RestFault::Empty
         | RestFault::EndsEarly { .. }
-        | RestFault::AnswerAs(_) => return None,
+        | RestFault::AnswerAs(_)
+        | RestFault::Spoilt(_) => return None,
     })
 }
 

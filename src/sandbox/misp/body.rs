@@ -121,7 +121,8 @@ impl Break {
             | RestFault::Reset
             | RestFault::Empty
             | RestFault::EndsEarly { .. }
-            | RestFault::AnswerAs(_) => return None,
+            | RestFault::AnswerAs(_)
+            | RestFault::Spoilt(_) => return None,
         };
         Some(Self { after, how })
     }

@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::server::Key;
+use super::spoilt::Spoilt;
 
 /// What happens to a REST request instead of, or beside, its ordinary treatment.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +38,8 @@ pub enum RestFault {
     EndsEarly { missing: usize },
     /// Answered as if this key had asked.
     AnswerAs(Key),
+    /// The ordinary answer, spoilt.
+    Spoilt(Spoilt),
 }
 
 /// Faults by chance, from a generator of their own: the same seed gives the same faults for the same

@@ -305,6 +305,9 @@ async fn serve(
             None => answer::no_key(path),
         }
     });
+    if let RestFault::Spoilt(spoilt) = fault {
+        response = spoilt.spoil(response).await;
+    }
     if let Some(date) = date(place.misp.now()) {
         response.headers_mut().insert(header::DATE, date);
     }

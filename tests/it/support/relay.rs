@@ -19,10 +19,11 @@ pub(crate) struct Relay {
 
 /// What every test wants: no quota, waits of milliseconds, indicators that never expire, and the
 /// documentation addresses of the recordings.
-pub(crate) const FAST: [(&str, &str); 23] = [
+pub(crate) const FAST: [(&str, &str); 24] = [
     ("MSR_MISP__PUBLIC_URL", "https://misp.example"),
     ("MSR_MISP__ZEROMQ__CONNECT_TIMEOUT", "500ms"),
     ("MSR_MISP__ZEROMQ__RECONNECT_MAX", "50ms"),
+    ("MSR_MISP__REST__REQUESTS_PER_SECOND", "10000"),
     ("MSR_EXPIRY__DEFAULT_DAYS", "36500"),
     ("MSR_EXPIRY__DAYS__IPV4_ADDR", "36500"),
     ("MSR_EXPIRY__DAYS__IPV6_ADDR", "36500"),

@@ -162,6 +162,7 @@ pub(crate) fn settings(url: &str) -> Rest {
         ("MSR_MISP__PROXY", "none"),
         ("MSR_MISP__REST__CONNECT_TIMEOUT", "2s"),
         ("MSR_MISP__REST__REQUEST_TIMEOUT", "5s"),
+        ("MSR_MISP__REST__REQUESTS_PER_SECOND", "10000"),
         ("MSR_MISP__REST__BACKOFF_MIN", "1ms"),
         ("MSR_MISP__REST__BACKOFF_MAX", "10ms"),
         ("MSR_TARGET__SOC__MODE", "dry-run"),

@@ -6,8 +6,10 @@ mod decay;
 mod explain;
 mod feed;
 mod lists;
+mod pace;
 mod resync;
 mod samples;
+mod unreadable;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

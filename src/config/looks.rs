@@ -1,0 +1,119 @@
+//! Whether secrets and ids look as they should: what copying them damages most often.
+
+use uuid::Uuid;
+
+use super::{Config, Credential, ManagedIdentity, Secret};
+
+/// A sentence for each that does not, with its key and what to do.
+pub(super) fn doubts(config: &Config) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if let Some(plain) = &config.misp.zeromq.credentials {
+        doubts.extend(of_secret("misp.zeromq.password", &plain.password));
+        doubts.extend(of_text("misp.zeromq.username", &plain.username));
+    }
+    if let Some(webhook) = &config.misp.webhook {
+        doubts.extend(of_secret("misp.webhook.secret", &webhook.secret));
+    }
+    for target in &config.targets {
+        doubts.extend(of_credential(&format!("target.{}", target.name), &target.credential));
+    }
+    doubts
+}
+
+fn of_credential(section: &str, credential: &Credential) -> Vec<String> {
+    let key = |leaf: &str| format!("{section}.{leaf}");
+    let mut doubts = Vec::new();
+    match credential {
+        Credential::ClientSecret { secret, .. } => {
+            doubts.extend(of_secret(&key("client_secret"), secret));
+            if Uuid::try_parse(secret.expose()).is_ok() {
+                doubts.push(format!(
+                    "{section}.client_secret looks like a Secret ID; Entra wants the secret's Value"
+                ));
+            }
+        }
+        Credential::Certificate { password, .. } => {
+            doubts.extend(of_secret(&key("certificate_password"), password));
+        }
+        Credential::FederatedManagedIdentity {
+            identity: ManagedIdentity::SystemAssigned, ..
+        } => {
+            doubts.push(format!(
+                "{section}.managed_identity is empty: Entra lets applications trust user-assigned identities only"
+            ));
+        }
+        Credential::FederatedManagedIdentity { .. }
+        | Credential::ManagedIdentity(_)
+        | Credential::WorkloadIdentity { .. }
+        | Credential::AzureCli { .. } => {}
+    }
+    doubts.extend(of_tenant(&key("tenant_id"), credential.tenant_id()));
+    doubts.extend(of_client(&key("client_id"), credential.client_id()));
+    doubts
+}
+
+fn of_secret(key: &str, secret: &Secret) -> Option<String> {
+    of_text(key, secret.expose())
+}
+
+/// White space and byte order marks are never seen, and nearly never meant.
+fn of_text(key: &str, text: &str) -> Option<String> {
+    let is_unseen = |character: char| {
+        character.is_whitespace() || character.is_control() || character == '\u{feff}'
+    };
+    let is_damaged = text.starts_with(is_unseen) || text.ends_with(is_unseen);
+    is_damaged.then(|| format!(
+        "{key} begins or ends with white space or a byte order mark, which count as part of it: write it anew without them (printf '%s' in place of echo; UTF-8 without BOM in an editor)"
+    ))
+}
+
+fn of_client(key: &str, id: &str) -> Option<String> {
+    (!id.is_empty() && Uuid::try_parse(id).is_err()).then(|| format!(
+        "{key} = {id:?} is no id: Entra shows it as \"Application (client) ID\" on the application's overview, a uuid"
+    ))
+}
+
+/// Names that stand for many tenants; an application signs in to one.
+const NO_TENANT: [&str; 3] = ["common", "organizations", "consumers"];
+
+fn of_tenant(key: &str, tenant: &str) -> Option<String> {
+    let is_one = tenant.is_empty()
+        || Uuid::try_parse(tenant).is_ok()
+        || tenant.contains('.') && !NO_TENANT.contains(&tenant);
+    (!is_one).then(|| format!(
+        "{key} = {tenant:?} names no tenant: Entra shows it as \"Directory (tenant) ID\" on the application's overview, a uuid; a domain of the tenant will do as well"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_surrounds_a_secret_unseen_is_told() {
+        for text in
+            ["secret\n", " secret", "secret\t", "\u{feff}secret", "secret\u{a0}", "\0secret"]
+        {
+            let told = of_text("target.soc.client_secret", text).unwrap();
+            assert!(told.starts_with("target.soc.client_secret begins or ends"), "{told}");
+            assert!(!told.contains("secret\n"), "it shows nothing of it");
+        }
+        assert_eq!(of_text("k", "se cret"), None);
+        assert_eq!(of_text("k", ""), None);
+    }
+
+    #[test]
+    fn ids_are_uuids_and_tenants_may_be_domains() {
+        let id = "5d2f1c3a-7c0e-4f0b-9a55-0a5be3a1d001";
+        for good in ["", id] {
+            assert_eq!((of_client("k", good), of_tenant("k", good)), (None, None), "{good}");
+        }
+        assert_eq!(of_tenant("k", "contoso.onmicrosoft.com"), None);
+        for bad in ["my app", "5d2f1c3a-7c0e-4f0b-9a55-0a5be3a1d001\n", "my-app"] {
+            assert!(of_client("k", bad).is_some(), "{bad:?}");
+        }
+        for bad in ["common", "organizations", "consumers", "contoso"] {
+            assert!(of_tenant("k", bad).is_some(), "{bad}");
+        }
+    }
+}

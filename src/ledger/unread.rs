@@ -1,0 +1,111 @@
+//! Events that MISP was asked for in vain: they are tried ever later, and operators are told of them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+use super::{Ledger, millis};
+use crate::config::Rest;
+
+/// An event whose last read told nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+pub struct Unread {
+    pub event: Uuid,
+    /// Why, with the remedy.
+    pub why: String,
+    /// Vain reads in a row.
+    pub times: i64,
+    /// When it is tried again, Unix milliseconds.
+    pub next: i64,
+}
+
+/// A read that told nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Vain<'a> {
+    pub event: Uuid,
+    /// Which asking it answers.
+    pub asked: i64,
+    pub why: &'a str,
+    /// After so many vain reads a full resync goes on without the event.
+    pub patience: i64,
+    pub pauses: Pauses,
+}
+
+/// When a vain read is repeated, milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Pauses {
+    pub now: i64,
+    /// The first pause; each further one is longer by as much.
+    pub step: i64,
+    pub longest: i64,
+}
+
+impl Rest {
+    /// The pauses before vain reads are repeated, from `now` on, Unix milliseconds.
+    #[must_use]
+    pub fn vain_pauses(&self, now: i64) -> Pauses {
+        Pauses { now, step: millis(self.backoff_max), longest: millis(LONGEST) }
+    }
+}
+
+/// Whatever `misp.rest.backoff_max` says.
+const LONGEST: Duration = Duration::from_secs(3_600);
+
+/// Puts the read off. The number of vain reads in a row; `None` if the event was asked for anew
+/// meanwhile.
+pub(super) async fn put_off(
+    connection: &mut SqliteConnection,
+    source: &str,
+    vain: Vain<'_>,
+) -> sqlx::Result<Option<i64>> {
+    let Vain { event, asked, why, patience, pauses } = vain;
+    sqlx::query_scalar(
+        "UPDATE reads SET vain = vain + 1, why = $1, due_at = $2 + MIN($3 * (vain + 1), $4),
+             resync = resync AND vain + 1 < $5
+         WHERE source = $6 AND event = $7 AND asked = $8 RETURNING vain",
+    )
+    .bind(why)
+    .bind(pauses.now)
+    .bind(pauses.step)
+    .bind(pauses.longest)
+    .bind(patience)
+    .bind(source)
+    .bind(event)
+    .bind(asked)
+    .fetch_optional(connection)
+    .await
+}
+
+impl Ledger {
+    /// As [`put_off`].
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn put_off_read(&self, source: &str, vain: Vain<'_>) -> sqlx::Result<Option<i64>> {
+        let mut tx = self.begin().await?;
+        let times = put_off(&mut tx, source, vain).await?;
+        tx.commit().await?;
+        Ok(times)
+    }
+
+    /// Events that were asked for in vain, those first that wait longest, at most `most`; and how many
+    /// there are.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn unread(&self, most: i64) -> sqlx::Result<(Vec<Unread>, i64)> {
+        let some = sqlx::query_as(
+            "SELECT event, why, vain AS times, due_at AS next FROM reads WHERE vain > 0
+             ORDER BY vain DESC, event LIMIT $1",
+        )
+        .bind(most)
+        .fetch_all(&self.readers)
+        .await?;
+        let all = sqlx::query_scalar("SELECT count(*) FROM reads WHERE vain > 0")
+            .fetch_one(&self.readers)
+            .await?;
+        Ok((some, all))
+    }
+}

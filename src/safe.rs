@@ -1,0 +1,78 @@
+//! What others wrote (MISP, Sentinel, proxies, strangers), made fit for a line of a terminal or a log.
+//! Pure.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// The text in one line: whatever could move the cursor, begin another line or turn the order of
+/// writing around stands there as its escape, e.g. `\n` or `\u{1b}`.
+#[must_use]
+pub fn line(text: &str) -> Cow<'_, str> {
+    escaped(text, is_unfit)
+}
+
+/// As [`line`], for text whose line breaks are our own.
+#[must_use]
+pub fn lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |character| character != '\n' && is_unfit(character))
+}
+
+fn escaped(text: &str, is_unfit: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_unfit) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match is_unfit(character) {
+            // Writing into a String cannot fail.
+            true => write!(safe, "{}", character.escape_default()).unwrap_or_default(),
+            false => safe.push(character),
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// Control characters of ASCII and Latin-1, the separators of lines and paragraphs, and the signs that
+/// set the direction of writing (UAX 9).
+fn is_unfit(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{2028}'
+                | '\u{2029}'
+                | '\u{061c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{202a}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_moves_a_terminal_is_shown_as_its_escape() {
+        let text = "a\r\nFAKE\u{1b}[31m\u{7}\u{9b}2J\u{2028}\u{202e}gpj.exe";
+        let safe = r"a\r\nFAKE\u{1b}[31m\u{7}\u{9b}2J\u{2028}\u{202e}gpj.exe";
+        assert_eq!(line(text), safe);
+        assert_eq!(lines("one\ntwo\r\u{1b}"), "one\ntwo\\r\\u{1b}");
+    }
+
+    #[test]
+    fn words_of_any_language_stay() {
+        let text = "Größe 𝔘 日本 \u{5e9}\u{5dc}\u{5d5}\u{5dd} 🦀 a\\b \"c\"";
+        assert!(matches!(line(text), Cow::Borrowed(same) if same == text));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_becomes_one_line(text in any::<String>()) {
+            prop_assert!(!line(&text).contains(is_unfit));
+            prop_assert_eq!(lines(&text).matches('\n').count(), text.matches('\n').count());
+        }
+    }
+}
