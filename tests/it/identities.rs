@@ -178,6 +178,11 @@ async fn age(relay: &Relay) {
         "DROP INDEX delivered_deletion",
         "ALTER TABLE delivered DROP COLUMN deletion",
         "ALTER TABLE delivered DROP COLUMN deletions",
+        "DROP INDEX claims_of_the_future",
+        "ALTER TABLE claims DROP COLUMN heard_at",
+        "ALTER TABLE delivered DROP COLUMN ended_at",
+        "ALTER TABLE delivered DROP COLUMN confidence",
+        "DELETE FROM counters WHERE name LIKE 'clock%'",
         "DELETE FROM _sqlx_migrations WHERE version >= 9",
     ] {
         sqlx::query(AssertSqlSafe(statement)).execute(&mut database).await.unwrap();
