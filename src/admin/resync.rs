@@ -211,6 +211,7 @@ async fn dry_run(config: &Config, what: (Option<Uuid>, Option<i64>)) -> anyhow::
 async fn tell_altered(ledger: &Ledger, before: i64, config: &Config) -> anyhow::Result<()> {
     for target in ledger.targets().await? {
         let mut counts: BTreeMap<Alteration, usize> = BTreeMap::new();
+        let mut second_forms = 0;
         let mut after = Uuid::nil();
         loop {
             let page = ledger.altered_since(&target, before, (after, 500), Ledger::now()).await?;
@@ -219,6 +220,8 @@ async fn tell_altered(ledger: &Ledger, before: i64, config: &Config) -> anyhow::
             let mut text = String::new();
             for altered in &page {
                 *counts.entry(altered.how()).or_default() += 1;
+                let is_new = altered.how() == Alteration::New;
+                second_forms += usize::from(is_new && altered.second_form);
                 // Writing into a String cannot fail.
                 writeln!(text, "{target}: {}", safe::line(&words(altered))).ok();
             }
@@ -232,6 +235,11 @@ async fn tell_altered(ledger: &Ledger, before: i64, config: &Config) -> anyhow::
             of(Alteration::Withdrawn),
             config.misp.name,
         ))?;
+        if second_forms > 0 {
+            print(&format!(
+                "{target}: {second_forms} of the new ones are URLs in the form that requests have: see convert.url_root\n"
+            ))?;
+        }
     }
     Ok(())
 }

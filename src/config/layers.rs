@@ -19,7 +19,8 @@ pub const FILE_VARIABLE: &str = "MSR_CONFIG";
 const TEMPLATE: &str = "target.sentinel.";
 
 /// Tables that are one value, whatever stands in them.
-pub(super) const VERBATIM: [&str; 3] = ["misp.search", "convert.types", "indicator.threat_types"];
+pub(super) const VERBATIM: [&str; 4] =
+    ["misp.search", "convert.types", "convert.roles", "indicator.threat_types"];
 
 const PREFIX: &str = "MSR_";
 

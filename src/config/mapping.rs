@@ -2,19 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use wildmatch::WildMatch;
 
 use super::reader::{Problem, Reader, shown};
 use super::rest::verbatim;
 use crate::convert::{self, Row};
+use crate::policy::{Switches, UrlForms};
 use crate::stix::{ContextKind, TagRules};
 
 const TYPES: &str = "convert.types";
+const ROLES: &str = "convert.roles";
+
+/// `[convert]`
+pub(super) fn switches(reader: &mut Reader) -> Switches {
+    let forms =
+        [("both", UrlForms::Both), ("as-written", UrlForms::Written), ("wire", UrlForms::Wire)];
+    Switches {
+        types: types(reader),
+        roles: roles(reader),
+        urls: reader.word("convert.url_root", &forms, UrlForms::Both),
+    }
+}
 
 /// The switches of `[convert.types]`, in the environment one JSON object, or a variable for a type:
 /// `MSR_CONVERT__TYPES__FILENAME_MD5` is that of `filename|md5`.
-pub(super) fn types(reader: &mut Reader) -> BTreeMap<String, bool> {
+fn types(reader: &mut Reader) -> BTreeMap<String, bool> {
     const ALLOWED: &str = "a table of attribute types, each true or false; in the environment a \
                            JSON object";
     let table = verbatim(reader, TYPES, ALLOWED);
@@ -59,6 +72,46 @@ fn unknown(types: &str) -> Option<Problem> {
             .hint("docs/mapping.md has the reasons"),
         None => Problem::new("no attribute type of MISP").hint("docs/mapping.md lists them"),
     })
+}
+
+/// The switches of `[convert.roles]`: `ddos.ip-dst = true` in TOML is the same as `"ddos.ip-dst" = true`.
+fn roles(reader: &mut Reader) -> BTreeMap<String, bool> {
+    const ALLOWED: &str = "a table of roles (template.relation), each true or false; in the \
+                           environment a JSON object";
+    let mut switches = BTreeMap::new();
+    for (role, on) in flat(verbatim(reader, ROLES, ALLOWED)) {
+        let Some(on) = on.as_bool() else {
+            let problem = Problem::new(format!("{on} is neither true nor false"));
+            reader.refuse(ROLES, &role, ALLOWED, problem);
+            continue;
+        };
+        if on && !has_effect(&role) {
+            let problem = Problem::new("no role that is off by default")
+                .hint("docs/mapping.md lists them as template.relation");
+            reader.refuse(ROLES, &role, ALLOWED, problem);
+            continue;
+        }
+        switches.insert(role, on);
+    }
+    switches
+}
+
+/// Tables in tables as keys with dots.
+fn flat(table: Map<String, Value>) -> Vec<(String, Value)> {
+    let one = |(key, value): (String, Value)| {
+        let Value::Object(inner) = value else { return vec![(key, value)] };
+        flat(inner).into_iter().map(|(name, value)| (format!("{key}.{name}"), value)).collect()
+    };
+    table.into_iter().flat_map(one).collect()
+}
+
+/// Whether switching a role on changes anything.
+fn has_effect(role: &str) -> bool {
+    let pattern = WildMatch::new_case_insensitive(role);
+    convert::roles()
+        .iter()
+        .map(convert::Role::name)
+        .any(|name| pattern.matches(&name) || WildMatch::new_case_insensitive(&name).matches(role))
 }
 
 /// What is read out of tags.

@@ -1,25 +1,26 @@
 //! `[policy]`, and what `[target.NAME.policy]` lays over it.
 
-use std::collections::BTreeMap;
-
 use super::load::MILLISECOND;
 use super::mapping;
 use super::reader::Reader;
-use crate::policy::{OnHit, Policy, Tlp};
+use crate::policy::{OnHit, Policy, Switches, Tlp};
 
 /// `[policy]`.
 pub(super) fn read(reader: &mut Reader) -> Policy {
-    let types = mapping::types(reader);
-    let withdraw_at = reader.number("sightings.withdraw_at", 0..=1_000_000);
+    let common = Common {
+        switches: mapping::switches(reader),
+        withdraw_at: reader.number("sightings.withdraw_at", 0..=1_000_000),
+        decay: reader.flag("misp.decay"),
+    };
     let prefix = "policy".to_owned();
-    let decay = reader.flag("misp.decay");
-    section(&mut Section { reader, prefix, base: None }, (types, withdraw_at, decay))
+    section(&mut Section { reader, prefix, base: None }, common)
 }
 
 /// The policy of a target: `base`, but for the keys that its own section sets.
 pub(super) fn of_target(reader: &mut Reader, name: &str, base: &Policy) -> Policy {
     let prefix = format!("target.{name}.policy");
-    let common = (base.types.clone(), base.withdraw_at, base.decay);
+    let (switches, withdraw_at, decay) = (base.switches.clone(), base.withdraw_at, base.decay);
+    let common = Common { switches, withdraw_at, decay };
     section(&mut Section { reader, prefix, base: Some(base) }, common)
 }
 
@@ -45,17 +46,23 @@ impl Section<'_, '_> {
     }
 }
 
-/// What is in `common` is the same for all targets.
-fn section(
-    keys: &mut Section<'_, '_>,
-    (types, withdraw_at, decay): (BTreeMap<String, bool>, u32, bool),
-) -> Policy {
+/// What is the same for all targets.
+struct Common {
+    switches: Switches,
+    withdraw_at: u32,
+    decay: bool,
+}
+
+fn section(keys: &mut Section<'_, '_>, common: Common) -> Policy {
+    let Common { switches, withdraw_at, decay } = common;
     Policy {
         tlp_max: keys.get("tlp_max", |p| &p.tlp_max, tlp),
         tlp_untagged: keys.get("tlp_untagged", |p| &p.tlp_untagged, tlp),
         to_ids: keys.get("to_ids", |p| &p.to_ids, Reader::flag),
         allow_non_routable: keys.get("allow_non_routable", |p| &p.allow_non_routable, Reader::flag),
-        types,
+        min_prefix_ipv4: keys.get("min_prefix_ipv4", |p| &p.min_prefix_ipv4, prefix(32)),
+        min_prefix_ipv6: keys.get("min_prefix_ipv6", |p| &p.min_prefix_ipv6, prefix(128)),
+        switches,
         withdraw_at,
         decay,
         tags_include: keys.get("tags_include", |p| &p.tags_include, Reader::texts),
@@ -95,6 +102,10 @@ fn section(
 
 fn numbers(low: i64, high: i64) -> impl Fn(&mut Reader, &str) -> Vec<i64> {
     move |reader, key| reader.numbers(key, low..=high)
+}
+
+fn prefix(most: u8) -> impl Fn(&mut Reader, &str) -> u8 {
+    move |reader, key| reader.number(key, 0..=most)
 }
 
 fn on_hit(reader: &mut Reader, key: &str) -> OnHit {

@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use crate::stix::Observable;
 
-/// One attribute's statement that an observable is an indicator. A composite attribute makes
-/// several, told apart by `part`.
+/// One attribute's statement that an observable is an indicator. An attribute may make two, told apart
+/// by `part`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     pub attribute: Uuid,
-    /// 0, or 1 for the second observable of a composite.
+    /// 0, or 1 for the second observable of a composite, and for a URL as requests have it.
     pub part: u8,
     pub observable: Observable,
     pub facts: ClaimFacts,

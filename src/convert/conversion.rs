@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::claim::Claim;
+use super::claim::{Claim, ClaimFacts};
 use super::facts;
 use super::kind::trimmed;
 use super::skipped::Reason;
 use super::types::{self, Shape};
+use super::url;
 use crate::misp::{Attribute, Event, Object};
 use crate::stix::Observable;
 
-/// The claims of one attribute: one, or two of a composite.
+/// The claims of one attribute: one, or two of a composite or of a URL that logs have in two forms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
     pub first: Claim,
@@ -26,6 +27,9 @@ impl IntoIterator for Claims {
     }
 }
 
+/// The last second that MISP can store. What lies behind it is milliseconds, or nonsense.
+const LAST_SECOND: i64 = 0xffff_ffff;
+
 /// What `attribute` (in `object`) claims. Attributes without `to_ids` claim too: that is for policy.
 ///
 /// # Errors
@@ -35,7 +39,11 @@ pub fn claims(attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Result<
         return Err(Reason::Deleted);
     }
     let row = types::find(&attribute.kind).ok_or(Reason::UnknownType)?;
-    let (first, second) = observables(row.shape()?, trimmed(&attribute.value))?;
+    let shape = row.shape()?;
+    if !(1..=LAST_SECOND).contains(&attribute.timestamp) {
+        return Err(Reason::InvalidTimestamp);
+    }
+    let (first, second) = observables(shape, trimmed(&attribute.value))?;
     let claim = |part: u8, observable: Observable| {
         let mut facts = facts::of_attribute(attribute, object, row.name);
         if attribute.value != observable.value {
@@ -56,10 +64,43 @@ pub fn said(kind: &str, value: &str) -> Vec<Observable> {
     read.map_or_else(Vec::new, |(first, second)| std::iter::once(first).chain(second).collect())
 }
 
+/// Which of two forms of a URL a claim is about: as it was written, or as requests have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UrlForm {
+    Written,
+    Wire,
+}
+
+/// The form of a URL that `observable` is among the claims of an attribute; `None` where the two forms
+/// are one, and of all that is no URL.
+#[must_use]
+pub fn url_form(facts: &ClaimFacts, observable: &Observable) -> Option<UrlForm> {
+    if observable.path != url::URL {
+        return None;
+    }
+    let said = said(&facts.kind, facts.written(observable));
+    let [written, wire] = said.as_slice() else { return None };
+    match observable {
+        _ if observable == written => Some(UrlForm::Written),
+        _ if observable == wire => Some(UrlForm::Wire),
+        _ => None,
+    }
+}
+
+/// The form in which requests have what this is about, where that is another one.
+#[must_use]
+pub fn on_the_wire(observable: &Observable) -> Option<Observable> {
+    url::on_the_wire(observable)
+}
+
 fn observables(shape: Shape, value: &str) -> Result<(Observable, Option<Observable>), Reason> {
     let halves = || value.rsplit_once('|').ok_or(Reason::InvalidValue);
     match shape {
-        Shape::Whole(kind) => Ok((kind.observable(value)?, None)),
+        Shape::Whole(kind) => {
+            let written = kind.observable(value)?;
+            let wire = url::on_the_wire(&written);
+            Ok((written, wire))
+        }
         Shape::Before(kind) => Ok((kind.observable(halves()?.0)?, None)),
         Shape::BeforeFirst(kind) => {
             let (before, _) = value.split_once('|').ok_or(Reason::InvalidValue)?;
@@ -67,7 +108,10 @@ fn observables(shape: Shape, value: &str) -> Result<(Observable, Option<Observab
         }
         Shape::Both(before, behind) => {
             let halves = halves()?;
-            Ok((before.observable(halves.0)?, Some(behind.observable(halves.1)?)))
+            let (first, second) = (before.observable(halves.0)?, behind.observable(halves.1)?);
+            // An address may stand in both halves.
+            let differs = second != first;
+            Ok((first, differs.then_some(second)))
         }
         Shape::Named(behind, before) => {
             let halves = halves()?;

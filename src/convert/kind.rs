@@ -53,7 +53,8 @@ impl Kind {
     pub(super) fn paths(self) -> Vec<&'static str> {
         match self {
             Self::Ip => vec![network::IPV4, network::IPV6],
-            Self::Domain | Self::Onion => vec![network::DOMAIN],
+            Self::Domain => vec![network::DOMAIN, network::IPV4, network::IPV6],
+            Self::Onion => vec![network::DOMAIN],
             Self::Url => vec![url::URL],
             Self::Uri => vec![url::URL, url::REQUEST],
             Self::Email => vec![network::EMAIL],

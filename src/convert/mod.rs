@@ -8,7 +8,9 @@ mod galaxy;
 mod kind;
 mod network;
 mod object;
+mod roles;
 mod rule;
+mod scheme;
 mod skipped;
 mod table;
 mod text;
@@ -22,7 +24,10 @@ pub use claim::{
     Claim, ClaimFacts, Cluster, ClusterKind, EventFacts, ObjectFacts, SharingGroup, Sibling, Since,
     Tag,
 };
-pub use conversion::{Claims, Conversion, Skipped, claims, event, said};
+pub use conversion::{
+    Claims, Conversion, Skipped, UrlForm, claims, event, on_the_wire, said, url_form,
+};
 pub use galaxy::actor;
+pub use roles::{Role, roles};
 pub use skipped::Reason;
 pub use types::{Row, Trust, types};

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::stix::Observable;
 
@@ -13,19 +13,40 @@ pub(super) const DOMAIN: &str = "domain-name:value";
 pub(super) const EMAIL: &str = "email-addr:value";
 
 /// An IPv4 or IPv6 address, or a network without host bits. A network of one address is the
-/// address, and the network of all addresses is none; IPv6 is in RFC 5952 form.
+/// address, and the network of all addresses is none; IPv6 is in RFC 5952 form, and an IPv4 address
+/// that is written as IPv6 is the IPv4 address.
 pub(super) fn ip(value: &str) -> Option<Observable> {
-    let value = refang(value);
-    let bare = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&value);
-    if let Ok(address) = bare.parse::<IpAddr>() {
-        return Some(Observable::new(path(&address), address.to_string()));
+    if let Some(address) = address(value) {
+        return Some(address);
     }
-    let network: IpNet = bare.parse().ok().filter(|network: &IpNet| network.prefix_len() > 0)?;
+    let value = refang(value);
+    let network = without_mapping(bare(&value).parse().ok()?);
+    if network.prefix_len() == 0 {
+        return None;
+    }
     let address = network.network();
     if network.prefix_len() == network.max_prefix_len() {
         return Some(Observable::new(path(&address), address.to_string()));
     }
     Some(Observable::new(path(&address), network.trunc().to_string()))
+}
+
+/// One address.
+fn address(value: &str) -> Option<Observable> {
+    let address = bare(&refang(value)).parse::<IpAddr>().ok()?.to_canonical();
+    Some(Observable::new(path(&address), address.to_string()))
+}
+
+fn bare(value: &str) -> &str {
+    value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(value)
+}
+
+/// A network of IPv4 that is written as one of IPv6 (RFC 4291, 2.5.5.2).
+fn without_mapping(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let ipv4 = mapped.network().to_ipv4_mapped().zip(mapped.prefix_len().checked_sub(96));
+    let ipv4 = ipv4.and_then(|(address, length)| Ipv4Net::new(address, length).ok());
+    ipv4.map_or(network, IpNet::V4)
 }
 
 fn path(address: &IpAddr) -> &'static str {
@@ -35,9 +56,11 @@ fn path(address: &IpAddr) -> &'static str {
     }
 }
 
-/// A domain or host name. A single label is one as well: policy knows that it leads nowhere.
+/// A domain or host name. A single label is one as well: policy knows that it leads nowhere. MISP takes
+/// addresses for names, and feeds write them so: they are addresses.
 pub(super) fn domain(value: &str) -> Option<Observable> {
-    domain_name(value).map(|name| Observable::new(DOMAIN, name))
+    let name = || domain_name(value).map(|name| Observable::new(DOMAIN, name));
+    address(value.strip_suffix('.').unwrap_or(value)).or_else(name)
 }
 
 /// An address of the Tor network, with or without `.onion` (RFC 7686).
@@ -50,8 +73,8 @@ pub(super) fn onion(value: &str) -> Option<Observable> {
     name.ends_with(SUFFIX).then(|| Observable::new(DOMAIN, name))
 }
 
-/// An e-mail address, its domain as of [`domain`] and with a dot in it. What stands before the `@`
-/// keeps its case: that is the receiving host's to read (RFC 5321, 2.4).
+/// An e-mail address in lower case, since Sentinel's rules compare it with logs that they have lowered.
+/// Its domain is a name with a dot in it.
 pub(super) fn email(value: &str) -> Option<Observable> {
     let value = ["[@]", "[at]", "(at)", "(@)"]
         .iter()
@@ -65,7 +88,7 @@ pub(super) fn email(value: &str) -> Option<Observable> {
         return None;
     }
     let domain = domain_name(domain).filter(|domain| domain.contains('.'))?;
-    Some(Observable::new(EMAIL, format!("{local}@{domain}")))
+    Some(Observable::new(EMAIL, format!("{}@{domain}", local.to_lowercase())))
 }
 
 /// A host name whose last label is no number: that would be an address.

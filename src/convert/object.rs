@@ -110,6 +110,7 @@ mod tests {
             "type": kind,
             "object_relation": kind,
             "value": value,
+            "timestamp": "1700000000",
         });
         for (key, value) in also.as_object().unwrap() {
             attribute[key] = value.clone();

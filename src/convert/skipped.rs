@@ -19,7 +19,7 @@ pub enum Reason {
     NoPatternType,
     /// Conversion: about a person.
     PersonalData,
-    /// Conversion: who or what was attacked.
+    /// Who or what was attacked: by its type (conversion), or by its role in an object (policy).
     Victim,
     /// Conversion: the value is not what the type says.
     InvalidValue,
@@ -27,6 +27,8 @@ pub enum Reason {
     ComplexPattern,
     /// Conversion: soft-deleted.
     Deleted,
+    /// Conversion: the attribute's timestamp is no time in seconds.
+    InvalidTimestamp,
     /// Conversion: the attribute's JSON cannot be read.
     Malformed,
     /// Policy, from here on. An operator withholds the value (`suppress`).
@@ -36,6 +38,16 @@ pub enum Reason {
     ToIdsOff,
     /// The type is off, by its row or by `[convert.types]`.
     TypeOff,
+    /// By its role in an object it stands by: a name server, a mail server on the way.
+    Bystander,
+    /// Its role in an object is off by `[convert.roles]`.
+    RoleOff,
+    /// Of a URL's two forms the one that `convert.url_root` leaves out.
+    UrlForm,
+    /// A registry key that every Windows has.
+    CommonKey,
+    /// A network that is wider than policy allows.
+    NetworkTooWide,
     /// An address or host that no packet of the internet comes from.
     NonRoutable,
     TlpTooStrict,
@@ -82,11 +94,17 @@ impl Reason {
             Self::InvalidValue => "invalid_value",
             Self::ComplexPattern => "complex_pattern",
             Self::Deleted => "deleted",
+            Self::InvalidTimestamp => "invalid_timestamp",
             Self::Malformed => "malformed",
             Self::Suppressed => "suppressed",
             Self::FalsePositive => "false_positive",
             Self::ToIdsOff => "to_ids_off",
             Self::TypeOff => "type_off",
+            Self::Bystander => "bystander",
+            Self::RoleOff => "role_off",
+            Self::UrlForm => "url_form",
+            Self::CommonKey => "common_key",
+            Self::NetworkTooWide => "network_too_wide",
             Self::NonRoutable => "non_routable",
             Self::TlpTooStrict => "tlp_too_strict",
             Self::TagExcluded => "tag_excluded",
@@ -108,6 +126,7 @@ impl Reason {
 
     /// Why, and what an operator can do about it.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "a sentence for each reason")]
     pub fn sentence(self) -> &'static str {
         match self {
             Self::UnknownType => {
@@ -123,12 +142,19 @@ impl Reason {
             }
             Self::NoPatternType => "a rule in a language that STIX has no pattern type for",
             Self::PersonalData => "this type is about a person",
-            Self::Victim => "this type tells who or what was attacked",
+            Self::Victim => {
+                "its type, or its role in an object, says that it was attacked: [convert.roles] \
+                 switches a role on"
+            }
             Self::InvalidValue => "the value is not what its type says",
             Self::ComplexPattern => {
                 "a STIX pattern that is more than one comparison: Sentinel matches only one"
             }
             Self::Deleted => "deleted in MISP",
+            Self::InvalidTimestamp => {
+                "its timestamp is missing or no time in seconds, perhaps in milliseconds: correct \
+                 what writes it into MISP"
+            }
             Self::Malformed => "its JSON cannot be read",
             Self::Suppressed => "an operator withholds the value: see `suppressed`",
             Self::FalsePositive => {
@@ -136,6 +162,18 @@ impl Reason {
             }
             Self::ToIdsOff => "it has no to_ids, and policy.to_ids asks for it",
             Self::TypeOff => "its type is off: switch it on in [convert.types]",
+            Self::Bystander => {
+                "its role in an object says that it only stands by: switch the role on in \
+                 [convert.roles]"
+            }
+            Self::RoleOff => "its role in an object is switched off in [convert.roles]",
+            Self::UrlForm => "convert.url_root sends the URL's other form only",
+            Self::CommonKey => {
+                "every Windows has this registry key: alone it says nothing of an attack"
+            }
+            Self::NetworkTooWide => {
+                "the network is wider than policy.min_prefix_ipv4 or min_prefix_ipv6 allows"
+            }
             Self::NonRoutable => "it leads nowhere on the internet: see policy.allow_non_routable",
             Self::TlpTooStrict => "the strictest tlp: tag is stricter than policy.tlp_max",
             Self::TagExcluded => "a tag of attribute or event is in policy.tags_exclude",

@@ -44,9 +44,14 @@ pub(super) static TABLE: &[Row] = &[
     // Addresses, names and URLs.
     on("ip-dst", Whole(Ip), High, ""),
     on("ip-src", Whole(Ip), High, ""),
-    on("domain", Whole(Domain), High, ""),
-    on("hostname", Whole(Domain), High, ""),
-    on("url", Whole(Url), High, "a URL without a scheme gets `http://`"),
+    on("domain", Whole(Domain), High, "an address is an address all the same"),
+    on("hostname", Whole(Domain), High, "an address is an address all the same"),
+    on(
+        "url",
+        Whole(Url),
+        High,
+        "a URL without a scheme gets `http://`; see below for its two forms",
+    ),
     on("ip-dst|port", Before(Ip), High, "the port is left out"),
     on("ip-src|port", Before(Ip), High, "the port is left out"),
     on("hostname|port", Before(Domain), High, "the port is left out"),
@@ -141,7 +146,12 @@ pub(super) static TABLE: &[Row] = &[
         "STIX has no pipes; the path of one is a file name",
     ),
     on("regkey", Whole(REGISTRY), Medium, "hives in full"),
-    on("regkey|value", BeforeFirst(REGISTRY), Low, "the key alone"),
+    off(
+        "regkey|value",
+        BeforeFirst(REGISTRY),
+        Low,
+        "the key alone, which says little without the value",
+    ),
     on("windows-service-name", Whole(At(SERVICE, text::text)), Low, "no built-in rule compares it"),
     on(
         "windows-service-displayname",
@@ -157,7 +167,12 @@ pub(super) static TABLE: &[Row] = &[
     // Electronic mail.
     on("email", Whole(Email), High, ""),
     on("email-src", Whole(Email), High, ""),
-    on("email-dst", Whole(Email), Medium, "often the one attacked"),
+    off(
+        "email-dst",
+        Whole(Email),
+        Medium,
+        "the one attacked; Sentinel's rules compare it with recipients and sign-in names",
+    ),
     on("email-reply-to", Whole(Email), Medium, "found where somebody replied"),
     on("email-subject", Whole(At("email-message:subject", text::text)), Medium, ""),
     on("email-message-id", Whole(At("email-message:message_id", text::message_id)), Medium, ""),

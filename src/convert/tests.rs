@@ -7,10 +7,15 @@ use crate::misp::Event;
 
 /// Converts one attribute to `path value` lines, or the reason why not.
 fn convert(kind: &str, value: &str) -> Result<Vec<String>, Reason> {
+    convert_at(kind, value, 1_700_000_000)
+}
+
+fn convert_at(kind: &str, value: &str, timestamp: i64) -> Result<Vec<String>, Reason> {
     let attribute = serde_json::json!({
         "uuid": "58634bba-6203-49db-85e0-06c10dc6430e",
         "type": kind,
         "value": value,
+        "timestamp": timestamp,
     });
     convert_json(&attribute.to_string(), "{}")
 }
@@ -52,6 +57,7 @@ fn what_misp_wrote_is_kept_where_the_observable_says_it_otherwise() {
             "uuid": "58634bba-6203-49db-85e0-06c10dc6430e",
             "type": kind,
             "value": value,
+            "timestamp": "1700000000",
         });
         let document = serde_json::json!({"Event": {
             "uuid": "62724408-1cb5-4198-8ceb-3e542ad28bcd",
@@ -84,7 +90,9 @@ fn addresses_are_in_their_shortest_form() {
         ("2001:db8:0:1:1:1:1:1", "ipv6-addr:value 2001:db8:0:1:1:1:1:1"),
         ("2001:0:0:1:0:0:0:1", "ipv6-addr:value 2001:0:0:1::1"),
         ("2001:db8:0:0:1:0:0:1", "ipv6-addr:value 2001:db8::1:0:0:1"),
-        ("::FFFF:198.51.100.7", "ipv6-addr:value ::ffff:198.51.100.7"),
+        // Logs show IPv4 addresses as IPv4.
+        ("::FFFF:198.51.100.7", "ipv4-addr:value 198.51.100.7"),
+        ("::ffff:198.51.100.0/120", "ipv4-addr:value 198.51.100.0/24"),
         ("[2001:db8::1]", "ipv6-addr:value 2001:db8::1"),
         ("2001:db8::1/128", "ipv6-addr:value 2001:db8::1"),
         ("2001:DB8:ABCD::1/48", "ipv6-addr:value 2001:db8:abcd::/48"),
@@ -97,7 +105,7 @@ fn addresses_are_in_their_shortest_form() {
 fn what_is_no_address_is_invalid() {
     let values =
         ["", "198.51.100", "198.51.100.256", "198.51.100.07", "198.51.100.7/33", "fe80::1%eth0"];
-    assert_invalid("ip-dst", &["0.0.0.0/0", "::/0"]);
+    assert_invalid("ip-dst", &["0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96"]);
     assert_invalid("ip-dst", &values);
     assert_invalid("ip-dst", &["evil.example", "2001:db8::/129", "2001:db8::1::2", "|", "[::1"]);
 }
@@ -157,7 +165,9 @@ fn what_is_no_domain_name_is_invalid() {
         "*.evil.example",
         "evil.example/path",
         "http://evil.example",
-        "198.51.100.7",
+        "198.51.100",
+        "evil.example.198",
+        "198.51.100.0/24",
         "evil'.example",
         &label,
         &whole,
@@ -165,6 +175,40 @@ fn what_is_no_domain_name_is_invalid() {
     assert_eq!(whole.len(), 255);
     assert_invalid("domain", &values);
     assert_invalid("hostname", &values);
+}
+
+#[test]
+fn an_address_that_is_typed_as_a_name_is_an_address() {
+    let cases = [
+        ("198.51.100.77", "ipv4-addr:value 198.51.100.77"),
+        ("198[.]51[.]100[.]77", "ipv4-addr:value 198.51.100.77"),
+        ("198.51.100.77.", "ipv4-addr:value 198.51.100.77"),
+        ("2001:DB8::1", "ipv6-addr:value 2001:db8::1"),
+    ];
+    assert_converts("domain", &cases);
+    assert_converts("hostname", &cases);
+    assert_converts(
+        "hostname|port",
+        &[
+            ("198.51.100.79|443", "ipv4-addr:value 198.51.100.79"),
+            ("[2001:DB8::1]|443", "ipv6-addr:value 2001:db8::1"),
+        ],
+    );
+    // Of an address in both halves there is one claim.
+    assert_converts("domain|ip", &[("198.51.100.7|198.51.100.7", "ipv4-addr:value 198.51.100.7")]);
+}
+
+#[test]
+fn a_timestamp_that_is_no_time_in_seconds_is_told() {
+    let at = |timestamp| convert_at("domain", "evil.example", timestamp);
+    // 2001, and the last second of 32 bits.
+    for sound in [1_000_000_000, 4_294_967_295] {
+        assert!(at(sound).is_ok(), "{sound}");
+    }
+    // Milliseconds and microseconds of 2023, none, before 1970.
+    for absurd in [1_700_000_000_000, 1_700_000_000_000_000, 0, -1, i64::MAX] {
+        assert_eq!(at(absurd), Err(Reason::InvalidTimestamp), "{absurd}");
+    }
 }
 
 #[test]
@@ -182,24 +226,106 @@ fn a_domain_with_an_address_claims_both_or_nothing() {
 #[test]
 fn a_url_has_a_scheme_and_its_path_stays_as_it_is() {
     let cases = [
-        ("https://evil.example/A/b?X=%20Y#Z", "url:value https://evil.example/A/b?X=%20Y#Z"),
+        ("https://evil.example/A/b?X=%20Y", "url:value https://evil.example/A/b?X=%20Y"),
         ("HTTPS://Evil.EXAMPLE/Path", "url:value https://evil.example/Path"),
         ("evil.example/no-scheme/x.exe", "url:value http://evil.example/no-scheme/x.exe"),
         ("Evil.example:8080/X", "url:value http://evil.example:8080/X"),
         ("//evil.example/x", "url:value http://evil.example/x"),
         ("hxxp://evil[.]example/defanged[.]x", "url:value http://evil.example/defanged[.]x"),
-        ("hXXps://evil.example", "url:value https://evil.example"),
+        ("hXXps://evil.example/", "url:value https://evil.example/"),
         ("hxxps[:]//evil[.]example/", "url:value https://evil.example/"),
         ("http://203.0.113.9:8081/gate.php", "url:value http://203.0.113.9:8081/gate.php"),
-        ("http://[2001:DB8::1]:80/X", "url:value http://[2001:db8::1]:80/X"),
+        ("http://[2001:DB8::1]:8080/X", "url:value http://[2001:db8::1]:8080/X"),
         ("ftp://User:Pa@ss@Evil.example/", "url:value ftp://User:Pa@ss@evil.example/"),
         ("http://bücher.example/ü", "url:value http://xn--bcher-kva.example/ü"),
-        ("http://evil.example?next=http://X/", "url:value http://evil.example?next=http://X/"),
         ("evil.example/?next=http://X/", "url:value http://evil.example/?next=http://X/"),
         ("http://intranet/x", "url:value http://intranet/x"),
         ("http://evil.example/it's|a\\b", "url:value http://evil.example/it's|a\\b"),
+        ("tcp://Evil.example:4444", "url:value tcp://evil.example:4444"),
+        // The scheme's own port says nothing (RFC 3986, 6.2.3).
+        ("http://evil.example:80/a", "url:value http://evil.example/a"),
+        ("https://evil.example:443/a", "url:value https://evil.example/a"),
+        ("http://evil.example:/a", "url:value http://evil.example/a"),
+        ("https://evil.example:80/a", "url:value https://evil.example:80/a"),
+        ("http://[2001:DB8::1]:80/X", "url:value http://[2001:db8::1]/X"),
     ];
     assert_converts("url", &cases);
+}
+
+/// Requests have a path and no fragment (RFC 9112, 3.2); mails have what was written.
+#[test]
+fn a_url_that_requests_have_otherwise_is_claimed_in_both_forms() {
+    for (value, written, wire) in [
+        ("http://evil.example", "http://evil.example", "http://evil.example/"),
+        ("hxxps://Evil[.]example:443", "https://evil.example", "https://evil.example/"),
+        ("evil.example", "http://evil.example", "http://evil.example/"),
+        ("http://evil.example?x=1", "http://evil.example?x=1", "http://evil.example/?x=1"),
+        ("http://evil.example/a#Victim", "http://evil.example/a#Victim", "http://evil.example/a"),
+        ("http://evil.example#v", "http://evil.example#v", "http://evil.example/"),
+        ("http://evil.example/?a#", "http://evil.example/?a#", "http://evil.example/?a"),
+        (
+            "http://evil.example?next=http://X/",
+            "http://evil.example?next=http://X/",
+            "http://evil.example/?next=http://X/",
+        ),
+    ] {
+        let expected = [written, wire].map(|form| format!("url:value {form}"));
+        assert_eq!(convert("url", value).as_deref(), Ok(&expected[..]), "{value}");
+        assert_eq!(convert("uri", value).as_deref(), Ok(&expected[..]), "{value}");
+        let pattern = format!("[url:value = '{written}']");
+        assert_eq!(convert("stix2-pattern", &pattern).as_deref(), Ok(&expected[..]), "{value}");
+    }
+    // No request has these.
+    assert_converts("url", &[("tcp://evil.example#a", "url:value tcp://evil.example#a")]);
+}
+
+#[test]
+fn a_mistyped_scheme_is_mended_where_it_can_mean_one_thing_only() {
+    for (value, mended) in [
+        (r"https:\\evil.example\a", "https://evil.example/a"),
+        (r"hxxp:\\evil.example\e", "http://evil.example/e"),
+        (r"http:\/\/evil.example/f", "http://evil.example/f"),
+        (r"http:\\evil.example\a?x=\b", r"http://evil.example/a?x=\b"),
+        ("http:/evil.example/b", "http://evil.example/b"),
+        ("http:///evil.example/b", "http://evil.example/b"),
+        ("http//evil.example/c", "http://evil.example/c"),
+        ("hxxps//evil.example/c", "https://evil.example/c"),
+        ("http;//evil.example/c", "http://evil.example/c"),
+        ("http:://evil.example/c", "http://evil.example/c"),
+        ("http:// evil.example/c", "http://evil.example/c"),
+        ("http://http://evil.example/d", "http://evil.example/d"),
+        ("http://https://evil.example/d", "https://evil.example/d"),
+        ("http://hxxp[:]//evil[.]example/d", "http://evil.example/d"),
+        ("http://http//evil.example/d", "http://evil.example/d"),
+        ("hxxp[:]//evil.example/g", "http://evil.example/g"),
+        ("hxxp[://]evil.example/g", "http://evil.example/g"),
+        ("hxxps(:)//evil.example/g", "https://evil.example/g"),
+        ("h[tt]p://evil.example/g", "http://evil.example/g"),
+        ("h**ps://evil.example/g", "https://evil.example/g"),
+        ("meow://evil.example/g", "http://evil.example/g"),
+        ("htp://evil.example/h", "http://evil.example/h"),
+        ("htttps://evil.example/h", "https://evil.example/h"),
+        ("ttp://203.0.113.9/h", "http://203.0.113.9/h"),
+        ("fxp://evil.example/h", "ftp://evil.example/h"),
+    ] {
+        let expected = format!("url:value {mended}");
+        assert_converts("url", &[(value, &expected)]);
+    }
+    // What begins like a scheme and is a host.
+    for host in ["http.evil.example/a", "https-login.example/a", "ftp.evil.example/a"] {
+        assert_converts("url", &[(host, &format!("url:value http://{host}"))]);
+    }
+    let unclear = [
+        "http:evil.example/a",
+        "http: //evil.example/a",
+        "http/evil.example/a",
+        "https:443/a",
+        "http://http/a",
+        "https//intranet/a",
+        "http:/intranet/a",
+        "http://https:/a",
+    ];
+    assert_invalid("url", &unclear);
 }
 
 #[test]
@@ -267,12 +393,12 @@ fn hashes_are_of_their_algorithms_length_and_in_lower_case() {
 }
 
 #[test]
-fn the_domains_of_e_mail_addresses_are_in_lower_case() {
+fn e_mail_addresses_are_in_lower_case() {
     for kind in ["email", "email-src", "email-dst", "email-reply-to", "dns-soa-email"] {
         assert_converts(
             kind,
             &[
-                ("Phisher@Evil.EXAMPLE", "email-addr:value Phisher@evil.example"),
+                ("Phisher@Evil.EXAMPLE", "email-addr:value phisher@evil.example"),
                 ("o'hara+x@bücher.example", "email-addr:value o'hara+x@xn--bcher-kva.example"),
                 ("phisher@evil[.]example", "email-addr:value phisher@evil.example"),
                 ("phisher[@]evil[.]example", "email-addr:value phisher@evil.example"),
@@ -298,7 +424,7 @@ fn deleted_attributes_and_those_of_deleted_objects_claim_nothing() {
     let attribute = |deleted: &str| {
         format!(
             r#"{{"uuid":"58634bba-6203-49db-85e0-06c10dc6430e","type":"ip-dst",
-            "value":"198.51.100.7","deleted":{deleted}}}"#
+            "value":"198.51.100.7","timestamp":"1700000000","deleted":{deleted}}}"#
         )
     };
     for deleted in ["true", "1", "\"1\""] {
@@ -589,8 +715,9 @@ proptest! {
         let converted = convert(row.name, &value).unwrap_or_default();
         for (path, canonical) in converted.iter().filter_map(|one| one.split_once(' ')) {
             if let Some(whole) = whole(row.name, path) {
-                let again = convert(whole, canonical);
-                prop_assert_eq!(again, Ok(vec![format!("{path} {canonical}")]));
+                // Behind it a URL as it was written has the form that requests have.
+                let again = convert(whole, canonical).map(|said| said[0].clone());
+                prop_assert_eq!(again, Ok(format!("{path} {canonical}")));
             }
         }
     }

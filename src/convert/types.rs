@@ -72,7 +72,13 @@ impl Shape {
         match self {
             Self::Whole(kind) | Self::Before(kind) | Self::BeforeFirst(kind) => kind.paths(),
             Self::Both(first, second) | Self::Named(first, second) => {
-                [first.paths(), second.paths()].concat()
+                let mut paths = first.paths();
+                for path in second.paths() {
+                    if !paths.contains(&path) {
+                        paths.push(path);
+                    }
+                }
+                paths
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::network::{host_name, refang};
+use super::scheme::{self, Split};
 use crate::stix::Observable;
 
 pub(super) const URL: &str = "url:value";
@@ -18,13 +19,14 @@ pub(super) fn uri(value: &str) -> Option<Observable> {
     (!value.contains(char::is_control)).then(|| Observable::new(REQUEST, value))
 }
 
-/// A URL. Where it has no scheme it gets `http://`; `hxxp`, `[:]` and `[.]` in front of the path are
-/// undone.
+/// A URL as it was written. Where it has no scheme it gets `http://`; what is defanged or mistyped in
+/// front of the path is mended as far as it can mean one thing only, and the scheme's own port is left
+/// out (RFC 3986, 6.2.3).
 pub(super) fn url(value: &str) -> Option<Observable> {
     if value.chars().any(char::is_control) {
         return None;
     }
-    let (scheme, rest) = split_scheme(value);
+    let Split { scheme, rest, is_mended } = scheme::split(value);
     let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at_checked(end)?;
     let (user, host) = match authority.rsplit_once('@') {
@@ -34,45 +36,55 @@ pub(super) fn url(value: &str) -> Option<Observable> {
         None => (None, authority),
     };
     let (host, port) = split_port(host)?;
+    let scheme = scheme.as_deref().unwrap_or("http");
+    let host = canonical_host(host)?;
+    let looks_like_a_host = host.contains(['.', ':']);
+    if scheme::is_scheme_word(&host) || is_mended && !looks_like_a_host {
+        return None;
+    }
     let mut url = String::with_capacity(value.len() + "http://".len());
-    push_scheme(scheme.unwrap_or("http"), &mut url)?;
+    url.push_str(scheme);
     url.push_str("://");
     if let Some(user) = user {
         url.push_str(user);
         url.push('@');
     }
-    url.push_str(&canonical_host(host)?);
-    url.push_str(port);
+    url.push_str(&host);
+    if !is_default(scheme, port) {
+        url.push_str(port);
+    }
     url.push_str(tail);
     Some(Observable::new(URL, url))
 }
 
-/// What stands before `://` (or its defanged spellings), if anything does, and what behind it.
-fn split_scheme(value: &str) -> (Option<&str>, &str) {
-    for mark in ["://", "[:]//", "[://]"] {
-        let Some((scheme, rest)) = value.split_once(mark) else { continue };
-        if is_scheme(scheme) {
-            return (Some(scheme), rest);
-        }
+/// The URL as requests and the logs of proxies have it, where that differs from how it was written:
+/// an empty path is a slash, and the fragment stays with the browser (RFC 9112, 3.2.1).
+pub(super) fn on_the_wire(observable: &Observable) -> Option<Observable> {
+    if observable.path != URL {
+        return None;
     }
-    (None, value.strip_prefix("//").unwrap_or(value))
+    let (scheme, rest) = observable.value.split_once("://")?;
+    if !matches!(scheme, "http" | "https" | "ftp") {
+        return None;
+    }
+    let sent = rest.split_once('#').map_or(rest, |(sent, _)| sent);
+    let end = sent.find(['/', '?', '\\']).unwrap_or(sent.len());
+    let (authority, tail) = sent.split_at_checked(end)?;
+    let slash = if tail.is_empty() || tail.starts_with('?') { "/" } else { "" };
+    let differs = !slash.is_empty() || sent.len() < rest.len();
+    differs.then(|| Observable::new(URL, format!("{scheme}://{authority}{slash}{tail}")))
 }
 
-/// RFC 3986, 3.1.
-fn is_scheme(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_alphabetic())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-}
-
-/// In lower case, `hxxp` and `hxxps` (MISP's and others' defanging) as `http` and `https`.
-fn push_scheme(scheme: &str, url: &mut String) -> Option<()> {
-    let start = url.len();
-    url.push_str(scheme);
-    url.get_mut(start..)?.make_ascii_lowercase();
-    if url.get(start..)?.starts_with("hxxp") {
-        url.replace_range(start + 1..start + 3, "tt");
-    }
-    Some(())
+/// Whether a port, with its colon, says no more than the scheme.
+fn is_default(scheme: &str, port: &str) -> bool {
+    let default = match scheme {
+        "http" | "ws" => 80,
+        "https" | "wss" => 443,
+        "ftp" => 21,
+        _ => return false,
+    };
+    let digits = port.trim_start_matches(':');
+    digits.is_empty() || digits.parse::<u32>() == Ok(default)
 }
 
 /// The host, and the port with its colon. `None` where the port is no number.

@@ -87,6 +87,8 @@ impl Told {
         let story = Story {
             event: event.into(),
             attribute: malformed.uuid.unwrap_or_default(),
+            kind: malformed.kind.as_deref().unwrap_or_default().to_owned(),
+            value: malformed.value.as_deref().unwrap_or_default().to_owned(),
             skipped: Some(Reason::Malformed.into()),
             notes: vec![malformed.problem.clone()],
             ..Story::default()

@@ -195,6 +195,13 @@ pub enum Line {
 }
 
 impl Story {
+    /// Whether more is known of the attribute than what it is called.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        let is_malformed = |why: &Why| why.reason == Reason::Malformed.word();
+        !self.skipped.as_ref().is_some_and(is_malformed)
+    }
+
     /// Of an attribute that claims something, `value` as MISP wrote it.
     #[must_use]
     pub fn of_claim(

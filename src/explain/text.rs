@@ -73,8 +73,21 @@ impl Block {
 
     fn attribute(&mut self, story: &Story) {
         let Story { attribute, kind, value, .. } = story;
-        let line = format!("attribute {attribute}  {kind}  {}", shown(value));
+        let name = match attribute.is_nil() {
+            true => "without a readable uuid".to_owned(),
+            false => attribute.to_string(),
+        };
+        let line = format!("attribute {name}  {kind}  {}", shown(value));
         writeln!(self.0, "{}", safe::line(&line)).ok();
+        if story.is_read() {
+            self.in_misp(story);
+        }
+        if let Some(why) = &story.skipped {
+            self.line("skipped", &because(why));
+        }
+    }
+
+    fn in_misp(&mut self, story: &Story) {
         let to_ids = if story.to_ids { "to_ids" } else { "no to_ids" };
         let mut words = vec![story.category.as_str(), to_ids];
         let object = story.object.as_ref().map(|name| format!("in an object {name:?}"));
@@ -85,9 +98,6 @@ impl Block {
         self.line("in MISP", &words.join(", "));
         if !story.tags.is_empty() {
             self.line("tags", &story.tags.join(", "));
-        }
-        if let Some(why) = &story.skipped {
-            self.line("skipped", &because(why));
         }
     }
 

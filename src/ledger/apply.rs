@@ -153,6 +153,7 @@ impl Application {
         if !self.is_current(tx).await? {
             return Ok(false);
         }
+        self.end_other_parts(&claims);
         let mut rows = Vec::with_capacity(claims.len());
         for claim in claims {
             rows.extend(self.row(tx, claim, change).await?);
@@ -176,19 +177,21 @@ impl Application {
         }
     }
 
+    /// An edited attribute may claim less than before: the rest ends by MISP's word as well. All claims
+    /// of an attribute come together.
+    fn end_other_parts(&mut self, claims: &[Claim]) {
+        let place = |claim: &Claim, part: u8| (claim.attribute, i16::from(part));
+        let shown: HashSet<Place> = claims.iter().map(|one| place(one, one.part)).collect();
+        let others = claims.iter().map(|one| place(one, 1 - one.part.min(1)));
+        others.filter(|other| !shown.contains(other)).for_each(|other| self.end(other));
+    }
+
     fn end(&mut self, place: Place) {
         self.ended.extend(self.unseen.remove(&place).map(|stored| (place, stored)));
     }
 
     async fn is_current(&self, tx: &mut Writing) -> sqlx::Result<bool> {
-        let generation: Option<i64> = sqlx::query_scalar(
-            "SELECT generation FROM events
-             WHERE source = $1 AND event = $2 AND deleted_at IS NULL",
-        )
-        .bind(&self.source)
-        .bind(self.event)
-        .fetch_optional(&mut **tx)
-        .await?;
+        let generation = head::generation(tx, (&self.source, self.event)).await?;
         Ok(generation == Some(self.generation))
     }
 

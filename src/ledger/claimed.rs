@@ -58,6 +58,14 @@ impl ClaimRow {
     }
 }
 
+/// Whether an operator withholds the claim's value, or of a URL the other form.
+const SUPPRESSED: &str = "(
+    EXISTS (SELECT 1 FROM suppressed_spellings s WHERE s.spelling = lower(claims.value))
+    OR claims.path = 'url:value' AND EXISTS (
+        SELECT 1 FROM claims form JOIN suppressed_spellings s ON s.spelling = lower(form.value)
+        WHERE form.source = claims.source AND form.event = claims.event
+            AND form.attribute = claims.attribute AND form.path = 'url:value'))";
+
 /// In the order of objects, those of an attribute together.
 pub(super) async fn claims_of(
     tx: &mut Writing,
@@ -66,8 +74,7 @@ pub(super) async fn claims_of(
 ) -> sqlx::Result<Vec<Claimed>> {
     let mut query = QueryBuilder::<Sqlite>::new(format!(
         "SELECT source, event, attribute, part, object, path, value, claimed_at, heard_at, facts,
-             EXISTS (SELECT 1 FROM suppressed_spellings s WHERE s.spelling = lower(claims.value))
-                 AS suppressed,
+             {SUPPRESSED} AS suppressed,
              {EXPIRES_AT} AS expires_at, {FALSE_POSITIVES} AS false_positives,
              {SCORE} AS score, {DECAYED} AS decayed
          FROM claims WHERE"

@@ -18,6 +18,8 @@ pub struct Altered {
     /// Of the event whose change it is part of.
     pub event: Option<Uuid>,
     known: bool,
+    /// An attribute claims it as the form of its URL that requests have.
+    pub second_form: bool,
 }
 
 /// How an object is altered.
@@ -88,7 +90,10 @@ impl Ledger {
         now: i64,
     ) -> sqlx::Result<Vec<Altered>> {
         sqlx::query_as(
-            "SELECT w.object, w.body, w.version, q.event, d.accepted IS NOT NULL AS known
+            "SELECT w.object, w.body, w.version, q.event, d.accepted IS NOT NULL AS known,
+                 EXISTS (SELECT 1 FROM claims c
+                     WHERE c.object = COALESCE(w.observable, w.claimed, w.object)
+                         AND c.part = 1 AND c.path = 'url:value') AS second_form
              FROM targets t
              JOIN wanted w ON w.view = t.view AND w.change > $1
              LEFT JOIN queue q ON q.target = t.target AND q.change = w.change

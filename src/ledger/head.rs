@@ -1,5 +1,7 @@
 //! The row of an event: what a snapshot's head says of it.
 
+use uuid::Uuid;
+
 use super::Writing;
 use super::wanted::encode;
 use crate::convert::EventFacts;
@@ -32,5 +34,20 @@ pub(super) async fn write_head(
     .bind(facts.timestamp)
     .bind(encode(facts)?)
     .fetch_one(&mut **tx)
+    .await
+}
+
+/// Which snapshot of an event was begun last; `None` of an event that is deleted or unknown.
+pub(super) async fn generation(
+    tx: &mut Writing,
+    (source, event): (&str, Uuid),
+) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar(
+        "SELECT generation FROM events
+         WHERE source = $1 AND event = $2 AND deleted_at IS NULL",
+    )
+    .bind(source)
+    .bind(event)
+    .fetch_optional(&mut **tx)
     .await
 }

@@ -1,5 +1,7 @@
 //! Values that an operator withholds: what claims them counts for nothing until the suppression ends.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
@@ -114,8 +116,12 @@ impl Ledger {
     pub async fn suppressed(&self) -> sqlx::Result<Vec<Suppressed>> {
         sqlx::query_as(
             "SELECT value, since, until, reason,
-                 (SELECT count(*) FROM claims c WHERE lower(c.value) IN
-                     (SELECT spelling FROM suppressed_spellings s WHERE s.value = suppressed.value))
+                 (SELECT count(*) FROM (SELECT DISTINCT c.source, c.event, c.attribute, c.part
+                     FROM claims named JOIN claims c ON c.source = named.source
+                         AND c.event = named.event AND c.attribute = named.attribute
+                     WHERE (c.part = named.part OR c.path = 'url:value') AND lower(named.value) IN
+                         (SELECT spelling FROM suppressed_spellings s
+                          WHERE s.value = suppressed.value)) AS withheld)
                  AS claims
              FROM suppressed ORDER BY since DESC, value",
         )
@@ -131,17 +137,29 @@ impl Ledger {
         spellings: &[String],
         now: i64,
     ) -> sqlx::Result<(i64, usize)> {
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT object, count(*) FROM claims WHERE");
-        push_texts(&mut query, " lower(value) IN ", spellings);
-        query.push(" GROUP BY object");
-        let found: Vec<(Uuid, i64)> = query.build_query_as().fetch_all(&mut *tx).await?;
-        let objects: Vec<Uuid> = found.iter().map(|(object, _)| *object).collect();
+        // The claims of the value, and of a URL those of its other form, which it withholds as well.
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT DISTINCT c.object, c.source, c.event, c.attribute, c.part
+             FROM claims named JOIN claims c ON c.source = named.source
+                 AND c.event = named.event AND c.attribute = named.attribute
+             WHERE (c.part = named.part OR c.path = 'url:value') AND",
+        );
+        push_texts(&mut query, " lower(named.value) IN ", spellings);
+        let found: Vec<Named> = query.build_query_as().fetch_all(&mut *tx).await?;
+        let claims = i64::try_from(found.len()).unwrap_or(i64::MAX);
+        let objects: BTreeSet<Uuid> = found.into_iter().map(|named| named.object).collect();
+        let objects: Vec<Uuid> = objects.into_iter().collect();
         let mut change = Change::new(views, None, now);
         refresh(&mut tx, &objects, &mut change).await?;
         self.commit(tx, &change).await?;
-        let claims = found.iter().map(|(_, claims)| claims).sum();
         Ok((claims, change.altered + change.withdrawn))
     }
+}
+
+/// A claim that a suppression concerns.
+#[derive(Debug, sqlx::FromRow)]
+struct Named {
+    object: Uuid,
 }
 
 #[derive(Debug, Default)]

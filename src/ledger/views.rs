@@ -30,7 +30,7 @@ pub struct View {
 }
 
 /// Raised when the conversion of the same input changes.
-const MAPPING_VERSION: u32 = 4;
+const MAPPING_VERSION: u32 = 5;
 
 /// The view of the targets without settings of their own.
 const DEFAULT: &str = "default";

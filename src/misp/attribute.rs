@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::{Uuid, Variant};
 
@@ -52,9 +53,46 @@ pub struct Attribute<'a> {
 pub struct Malformed<'a> {
     /// The element as it stands in the document.
     pub json: &'a str,
-    /// Its uuid, where that much can be read.
+    /// Its uuid, type and value, where that much can be read. An object has no type and value.
     pub uuid: Option<Uuid>,
+    pub kind: Option<Cow<'a, str>>,
+    pub value: Option<Cow<'a, str>>,
     pub problem: String,
+}
+
+/// What an element is called, each field read on its own.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Named<'a> {
+    #[serde(borrow)]
+    uuid: Option<&'a RawValue>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+}
+
+impl<'a> Named<'a> {
+    /// A field as a text; what is none as its JSON.
+    fn text(field: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
+        let json = field?.get();
+        let text = match serde_json::from_str(json) {
+            Ok(Text(text)) => text,
+            Err(_) => serde_json::from_str::<Value>(json).ok()?.to_string().into(),
+        };
+        (!text.is_empty()).then(|| cut(text))
+    }
+}
+
+/// Bytes of a value that names what cannot be read.
+const MAX_NAMING: usize = 1_000;
+
+fn cut(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.len() <= MAX_NAMING {
+        return text;
+    }
+    let end = text.floor_char_boundary(MAX_NAMING);
+    Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default()))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -171,14 +209,13 @@ impl<'a> Fields<'a> {
 
 impl<'a> Malformed<'a> {
     pub(super) fn new(raw: &'a RawValue, problem: &str) -> Self {
-        #[derive(Deserialize)]
-        struct Named<'a> {
-            #[serde(borrow)]
-            uuid: Text<'a>,
+        let named: Named<'a> = serde_json::from_str(raw.get()).unwrap_or_default();
+        Self {
+            json: raw.get(),
+            uuid: Named::text(named.uuid).and_then(|uuid| lenient::uuid(&uuid)),
+            kind: Named::text(named.kind),
+            value: Named::text(named.value),
+            problem: problem.to_owned(),
         }
-        let uuid = serde_json::from_str::<Named<'_>>(raw.get())
-            .ok()
-            .and_then(|named| lenient::uuid(&named.uuid.0));
-        Self { json: raw.get(), uuid, problem: problem.to_owned() }
     }
 }

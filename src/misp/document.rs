@@ -31,7 +31,7 @@ impl From<serde_json::Error> for NotAnEvent {
     }
 }
 
-/// The top of a document. Kafka puts the event's lists beside `Event`, all others into it.
+/// The top of a document. Kafka puts the event's lists beside `Event`; all others put them into it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Top<'a> {
@@ -49,6 +49,11 @@ struct Top<'a> {
     action: Text<'a>,
     #[serde(borrow)]
     response: Option<&'a RawValue>,
+    /// Of an event without `Event` around it.
+    #[serde(borrow)]
+    uuid: Option<&'a RawValue>,
+    #[serde(borrow)]
+    info: Option<&'a RawValue>,
 }
 
 /// Whether an event must list its attributes or objects.
@@ -65,9 +70,10 @@ pub(super) fn single(document: &[u8]) -> Result<Event<'_>, NotAnEvent> {
     event(top(text)?, text, Lists::Required)
 }
 
-/// Walks the events of a document of any shape: a single event, or an answer of `/events`,
-/// `/attributes` or `/objects/restSearch`. An answer's attribute or object comes as an event of its
-/// own that holds only it; what the answer does not tell of the event is empty or 0.
+/// Walks the events of a document of any shape: a single event, also without `Event` around it as PyMISP
+/// writes it, or an answer of `/events`, `/attributes` or `/objects/restSearch`. An answer's attribute or
+/// object comes as an event of its own that holds only it; what the answer does not tell of the event is
+/// empty or 0.
 ///
 /// # Errors
 /// [`NotAnEvent`] if the document is none of these.
@@ -80,7 +86,10 @@ pub fn events(document: &[u8]) -> Result<Events<'_>, NotAnEvent> {
     let top = top(text)?;
     match top.response {
         Some(response) => Ok(Events(answers(response)?)),
-        None => Ok(Events(Inner::One(Some(Box::new(event(top, text, Lists::Optional)?))))),
+        None => {
+            let event = bare(&top, text).unwrap_or_else(|| event(top, text, Lists::Optional))?;
+            Ok(Events(Inner::One(Some(Box::new(event)))))
+        }
     }
 }
 
@@ -136,8 +145,28 @@ fn answers(response: &RawValue) -> Result<Inner<'_>, NotAnEvent> {
     Ok(Inner::Answers(answers.into_iter()))
 }
 
+/// An event without `Event` around it: it has a uuid, an info, and lists what it holds.
+fn bare<'a>(top: &Top<'a>, text: &'a str) -> Option<Result<Event<'a>, NotAnEvent>> {
+    let lists = top.attributes.is_some() || top.objects.is_some();
+    if top.event.0.is_some() || !lists || top.uuid.is_none() || top.info.is_none() {
+        return None;
+    }
+    let body = serde_json::from_str(text).map_err(NotAnEvent::from);
+    Some(body.and_then(|body| with_uuid(Event::from_body(body))))
+}
+
+fn with_uuid(event: Event<'_>) -> Result<Event<'_>, NotAnEvent> {
+    if event.uuid.is_nil() {
+        return Err(NotAnEvent::Other("the event has no uuid".to_owned()));
+    }
+    Ok(event)
+}
+
 fn answer(raw: &RawValue) -> Result<Event<'_>, NotAnEvent> {
     let top = top(raw.get())?;
+    if let Some(event) = bare(&top, raw.get()) {
+        return event;
+    }
     match (&top.event, top.objects) {
         (Maybe(None), Some(object)) => around_object(object),
         _ => event(top, raw.get(), Lists::Optional),
@@ -165,10 +194,7 @@ fn event<'a>(top: Top<'a>, text: &str, lists: Lists) -> Result<Event<'a>, NotAnE
         let what = "the event lists neither `Attribute` nor `Object`";
         return Err(NotAnEvent::Other(what.to_owned()));
     }
-    let mut event = Event::from_body(body);
-    if event.uuid.is_nil() {
-        return Err(NotAnEvent::Other("the event has no uuid".to_owned()));
-    }
+    let mut event = with_uuid(Event::from_body(body))?;
     if let Some(beside) = top.event_tags {
         tag::collect(serde_json::from_str::<Tags<'a>>(beside.get())?, &mut event.tags);
     }

@@ -1,13 +1,14 @@
 //! The verdict on one claim. It fails closed: what forbids counts in whichever state a tag is
 //! (published, put on since, taken off since), what permits only while it is published and still on.
 
-use std::collections::{BTreeMap, HashSet};
-
-use wildmatch::WildMatch;
+use std::collections::HashSet;
 
 use super::lists::Lists;
+use super::prefix::is_too_wide;
+use super::registry::is_common_key;
 use super::routable::is_routable;
 use super::spelling::spellings;
+use super::switches::Switched;
 use super::{Beside, OnHit, Policy, Tlp, Warned};
 use crate::convert::{self, ClaimFacts, EventFacts, Reason, SharingGroup, Sibling, Since};
 use crate::stix::Observable;
@@ -17,9 +18,6 @@ const INHERIT: i64 = 5;
 
 /// MISP `distribution` 4.
 const SHARING_GROUP: i64 = 4;
-
-/// The type whose switch the names in composites are under, and their object path.
-const NAMES: (&str, &str) = ("filename", "file:name");
 
 /// A policy made ready to judge many claims.
 #[derive(Debug, Clone)]
@@ -33,8 +31,7 @@ pub struct Judge {
     categories: Lists,
     sharing_groups: Lists,
     false_positives: Lists,
-    /// Attribute types that are switched off.
-    off: HashSet<&'static str>,
+    switched: Switched,
 }
 
 impl Judge {
@@ -48,7 +45,7 @@ impl Judge {
             categories: Lists::new(&policy.categories_include, &policy.categories_exclude),
             sharing_groups: Lists::new(&policy.sharing_groups, &[]),
             false_positives: Lists::new(&policy.false_positive_tags, &[]),
-            off: switched_off(&policy.types),
+            switched: Switched::new(&policy.switches),
             policy: policy.clone(),
         }
     }
@@ -71,7 +68,7 @@ impl Judge {
         let sighted = policy.withdraw_at > 0 && beside.false_positives >= policy.withdraw_at;
         require(!(disputed || beside.disputed || sighted), Reason::FalsePositive)?;
         require(claim.to_ids || !policy.to_ids, Reason::ToIdsOff)?;
-        require(self.is_on(claim, observable), Reason::TypeOff)?;
+        self.switched.objection(claim, observable).map_or(Ok(()), Err)?;
         require(
             Tlp::strictest(tags(), policy.tlp_untagged) <= policy.tlp_max,
             Reason::TlpTooStrict,
@@ -89,8 +86,10 @@ impl Judge {
         require(allows(&policy.analysis, event.analysis), Reason::Analysis)?;
         require(allows(&policy.distributions, distribution(event, claim)), Reason::Distribution)?;
         require(self.admits_sharing_group(event, claim), Reason::SharingGroup)?;
+        require(!is_common_key(observable), Reason::CommonKey)?;
+        require(!is_too_wide(observable, policy), Reason::NetworkTooWide)?;
         require(policy.allow_non_routable || is_routable(observable), Reason::NonRoutable)?;
-        require(!self.never.contains(&observable.value.to_ascii_lowercase()), Reason::Never)?;
+        require(!self.is_never(observable), Reason::Never)?;
         let decayed = beside.decay.is_some_and(|decay| decay.decayed);
         require(!(policy.decay && decayed), Reason::Decayed)?;
         match (policy.warninglists, &beside.warned) {
@@ -162,12 +161,12 @@ impl Judge {
             })
     }
 
-    /// A composite's file name also needs file names to be on.
-    fn is_on(&self, claim: &ClaimFacts, observable: &Observable) -> bool {
-        let is_name = observable.path == NAMES.1
-            && (claim.kind.starts_with("filename|") || claim.kind == "malware-sample");
-        let is_off = |kind: &str| self.off.contains(kind);
-        !(is_off(&claim.kind) || is_name && is_off(NAMES.0))
+    /// A URL that never leaves stays in both its forms.
+    fn is_never(&self, observable: &Observable) -> bool {
+        let holds = |value: &str| self.never.contains(&value.to_ascii_lowercase());
+        let on_the_wire = || convert::on_the_wire(observable);
+        !self.never.is_empty()
+            && (holds(&observable.value) || on_the_wire().is_some_and(|wire| holds(&wire.value)))
     }
 
     fn admits_org(&self, event: &EventFacts) -> bool {
@@ -178,20 +177,6 @@ impl Judge {
             || self.orgs.includes(&uuid);
         included && !excluded
     }
-}
-
-/// The types that are off: by the most telling switch, else by their rows.
-fn switched_off(switches: &BTreeMap<String, bool>) -> HashSet<&'static str> {
-    let compiled: Vec<(WildMatch, &str, bool)> = switches
-        .iter()
-        .map(|(types, on)| (WildMatch::new_case_insensitive(types), types.as_str(), *on))
-        .collect();
-    let is_on = |row: &convert::Row| {
-        let matching = compiled.iter().filter(|(types, ..)| types.matches(row.name));
-        let telling = matching.max_by_key(|(_, types, _)| (!types.contains('*'), types.len()));
-        telling.map_or_else(|| row.is_on(), |(.., on)| *on)
-    };
-    convert::types().iter().filter(|row| !is_on(row)).map(|row| row.name).collect()
 }
 
 /// The sharing groups that event, object and attribute are for: their numbers, and what else is known.
@@ -230,6 +215,7 @@ fn allows(list: &[i64], value: i64) -> bool {
 mod tests {
     use super::*;
     use crate::convert::Tag;
+    use crate::policy::Switches;
 
     fn open_policy() -> Policy {
         Policy {
@@ -237,7 +223,9 @@ mod tests {
             tlp_untagged: Tlp::Clear,
             to_ids: true,
             allow_non_routable: true,
-            types: BTreeMap::new(),
+            min_prefix_ipv4: 16,
+            min_prefix_ipv6: 32,
+            switches: Switches::default(),
             tags_include: vec![],
             tags_exclude: vec![],
             orgs_include: vec![],
@@ -313,6 +301,11 @@ mod tests {
             ("10.0.0.5/32", Observable::new("ipv4-addr:value", "10.0.0.5")),
             ("Host.Example.", Observable::new("domain-name:value", "host.example")),
             ("evil[.]example", Observable::new("domain-name:value", "evil.example")),
+            // A URL in both its forms, whichever is written down.
+            ("http://evil.example", Observable::new("url:value", "http://evil.example")),
+            ("http://evil.example", Observable::new("url:value", "http://evil.example/")),
+            ("http://evil.example/", Observable::new("url:value", "http://evil.example")),
+            ("http://evil.example/a", Observable::new("url:value", "http://evil.example/a#b")),
         ] {
             let policy = Policy { never: vec![written.into()], ..open_policy() };
             let verdict =
@@ -422,7 +415,8 @@ mod tests {
         path: &'static str,
     ) -> Result<(), Reason> {
         let types = switches.iter().map(|(types, on)| ((*types).to_owned(), *on)).collect();
-        let policy = Policy { types, ..open_policy() };
+        let switches = Switches { types, ..Switches::default() };
+        let policy = Policy { switches, ..open_policy() };
         let claim = ClaimFacts { to_ids: true, kind: kind.into(), ..ClaimFacts::default() };
         Judge::new(&policy).admit(
             &EventFacts::default(),

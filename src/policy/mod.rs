@@ -1,20 +1,23 @@
 //! What may leave, as one pure function over a claim and its event.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod beside;
 mod judge;
 mod listed;
 mod lists;
+mod prefix;
+mod registry;
 mod routable;
 mod spelling;
+mod switches;
 mod tlp;
 
 pub use beside::{Beside, Warned};
 pub use judge::Judge;
 pub use listed::listed;
 pub use spelling::{is_same, spellings};
+pub use switches::{Switches, UrlForms};
 pub use tlp::Tlp;
 
 /// The rules of a view. An empty list allows all.
@@ -27,9 +30,11 @@ pub struct Policy {
     pub to_ids: bool,
     /// `true`: also addresses and hosts of private networks.
     pub allow_non_routable: bool,
-    /// `[convert.types]`: attribute types, with wildcards, that are switched on or off; the others
-    /// are as the table of types says. A name outranks wildcards, a longer wildcard a shorter one.
-    pub types: BTreeMap<String, bool>,
+    /// Networks with shorter prefixes stay.
+    pub min_prefix_ipv4: u8,
+    pub min_prefix_ipv6: u8,
+    /// `[convert]`
+    pub switches: Switches,
     /// Tags with `*` as wildcard; one of these must be on the event or attribute.
     pub tags_include: Vec<String>,
     /// None of these may be on either.

@@ -15,11 +15,12 @@ pub fn spellings(value: &str) -> BTreeSet<String> {
     all.map(|spelling| spelling.to_ascii_lowercase()).collect()
 }
 
-/// Whether two texts spell one value: the first type that reads both reads the same.
+/// Whether two texts spell one value: the first type that reads both reads the same. A URL is what
+/// requests have of it.
 #[must_use]
 pub fn is_same(one: &str, other: &str) -> bool {
     let read = |value: &str| {
-        let said = KINDS.iter().flat_map(|kind| convert::said(kind, value)).next();
+        let said = KINDS.iter().find_map(|kind| convert::said(kind, value).pop());
         said.map_or(value.to_ascii_lowercase(), |observable| observable.value.to_ascii_lowercase())
     };
     read(one) == read(other)
@@ -35,6 +36,8 @@ mod tests {
         assert!(is_same("10.0.0.5/32", "10.0.0.5"));
         assert!(!is_same("http://198.51.100.7", "198.51.100.7"));
         assert!(!is_same("http://evil.example", "evil.example"));
+        assert!(is_same("hxxp://evil[.]example", "http://evil.example/"));
+        assert!(is_same("http://evil.example/a#b", "http://evil.example/a"));
         // As claims of every type spell it.
         assert!(spellings("AS64500").contains("64500"));
         assert!(spellings("198.51.100.7|443").contains("198.51.100.7"));

@@ -98,7 +98,7 @@ impl<'d> Gathered<'d> {
             let (attribute, object) = match read {
                 Ok(read) => read,
                 Err(malformed) => {
-                    skipped.malformed(event.uuid, malformed)?;
+                    skipped.malformed(event.uuid, &malformed)?;
                     continue;
                 }
             };

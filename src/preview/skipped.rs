@@ -67,11 +67,13 @@ impl<W: Write> SkippedLines<W> {
     }
 
     /// An attribute or object that cannot be read.
-    pub(super) fn malformed(&mut self, event: Uuid, malformed: Malformed<'_>) -> io::Result<()> {
+    pub(super) fn malformed(&mut self, event: Uuid, malformed: &Malformed<'_>) -> io::Result<()> {
         self.write(&Line {
             event: known(event),
             attribute: malformed.uuid,
-            ..Line::malformed(malformed.problem)
+            kind: malformed.kind.as_deref(),
+            value: malformed.value.as_deref(),
+            ..Line::malformed(malformed.problem.clone())
         })
     }
 

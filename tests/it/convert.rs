@@ -227,6 +227,9 @@ fn observables(kind: &str, value: &str) -> Option<Vec<(bool, String, String)>> {
             [one(halves.0), vec![address]].concat()
         }
         "regkey|value" => one(value.split_once('|').unwrap().0),
+        "url" if value.contains('#') => {
+            [one(value), one(value.split('#').next().unwrap())].concat()
+        }
         _ if kind.ends_with("|port") => one(halves.0),
         _ if kind.starts_with("filename|") || kind == "malware-sample" => {
             // File names are off.

@@ -34,6 +34,7 @@ const EXPECTED: &[(i64, &str, &str)] = &[
     (14, "ipv4-addr:value", "203.0.113.50"),
     (15, "domain-name:value", "c2.evil.example"),
     (16, "url:value", "https://evil.example/path/a.php?x=1&y=%20\"q\"#frag"),
+    (16, "url:value", "https://evil.example/path/a.php?x=1&y=%20\"q\""),
     (17, "url:value", "http://evil.example/no-scheme/x.exe"),
     (18, "url:value", "http://evil.example/defanged"),
     (19, "url:value", "http://203.0.113.9:8081/gate.php"),

@@ -10,6 +10,8 @@ mod admin;
 #[cfg(test)]
 mod azure;
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod cleanup;
@@ -89,6 +91,8 @@ mod suppress;
 mod truth;
 #[cfg(test)]
 mod upkeep;
+#[cfg(test)]
+mod url_forms;
 #[cfg(test)]
 mod verify;
 #[cfg(test)]

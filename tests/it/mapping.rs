@@ -20,12 +20,12 @@ pub(crate) const FATES: &[(&str, &str, &str)] = &[
     // Addresses, names and URLs.
     ("ip-dst", "on", "ipv4-addr:value ipv6-addr:value"),
     ("ip-src", "on", "ipv4-addr:value ipv6-addr:value"),
-    ("domain", "on", "domain-name:value"),
-    ("hostname", "on", "domain-name:value"),
+    ("domain", "on", "domain-name:value ipv4-addr:value ipv6-addr:value"),
+    ("hostname", "on", "domain-name:value ipv4-addr:value ipv6-addr:value"),
     ("url", "on", "url:value"),
     ("ip-dst|port", "on", "ipv4-addr:value ipv6-addr:value"),
     ("ip-src|port", "on", "ipv4-addr:value ipv6-addr:value"),
-    ("hostname|port", "on", "domain-name:value"),
+    ("hostname|port", "on", "domain-name:value ipv4-addr:value ipv6-addr:value"),
     ("domain|ip", "on", "domain-name:value ipv4-addr:value ipv6-addr:value"),
     ("onion-address", "on", "domain-name:value"),
     ("uri", "on", "url:value network-traffic:extensions.'http-request-ext'.request_value"),
@@ -91,7 +91,7 @@ pub(crate) const FATES: &[(&str, &str, &str)] = &[
     ("mutex", "on", "mutex:name"),
     ("named pipe", "off", "file:name"),
     ("regkey", "on", "windows-registry-key:key"),
-    ("regkey|value", "on", "windows-registry-key:key"),
+    ("regkey|value", "off", "windows-registry-key:key"),
     ("windows-service-name", "on", "process:extensions.'windows-service-ext'.service_name"),
     ("windows-service-displayname", "on", "process:extensions.'windows-service-ext'.display_name"),
     ("windows-scheduled-task", "skip", "no_observable"),
@@ -102,7 +102,7 @@ pub(crate) const FATES: &[(&str, &str, &str)] = &[
     // Electronic mail.
     ("email", "on", "email-addr:value"),
     ("email-src", "on", "email-addr:value"),
-    ("email-dst", "on", "email-addr:value"),
+    ("email-dst", "off", "email-addr:value"),
     ("email-reply-to", "on", "email-addr:value"),
     ("email-subject", "on", "email-message:subject"),
     ("email-message-id", "on", "email-message:message_id"),
@@ -295,6 +295,74 @@ fn the_document_says_what_the_table_says() {
     assert!(written == document, "docs/mapping.md differs; UPDATE_MAPPING=1 writes it");
 }
 
+/// The roles that must be off by default, after the templates of misp-objects, with an example of what a
+/// pattern of relations covers.
+const ROLES: [(&str, &str, &str); 21] = [
+    ("victim", "domain", "victim"),
+    ("victim", "ip-address", "victim"),
+    ("ddos", "ip-dst", "victim"),
+    ("ddos", "domain-dst", "victim"),
+    ("target-system", "targeted_ip_of_system", "victim"),
+    ("cowrie", "dst_ip", "victim"),
+    ("attack-step", "dst-ip", "victim"),
+    ("attack-step", "dst-domain", "victim"),
+    ("intelmq_event", "destination.ip", "victim"),
+    ("intelmq_event", "destination.fqdn", "victim"),
+    ("intelmq_event", "destination.url", "victim"),
+    ("authentication-failure-report", "ip-dst", "victim"),
+    ("email", "to", "victim"),
+    ("email", "cc", "victim"),
+    ("email", "bcc", "victim"),
+    ("email", "received-header-ip", "bystander"),
+    ("email", "received-header-hostname", "bystander"),
+    ("dns-record", "ns-record", "bystander"),
+    ("dns-record", "mx-record", "bystander"),
+    ("dns-record", "soa-record", "bystander"),
+    ("whois", "nameserver", "bystander"),
+];
+
+/// Of the same templates, what names the attacker.
+const ATTACKERS: [(&str, &str); 6] = [
+    ("ddos", "ip-src"),
+    ("cowrie", "src_ip"),
+    ("attack-step", "source-ip"),
+    ("intelmq_event", "source.ip"),
+    ("email", "from-domain"),
+    ("dns-record", "a-record"),
+];
+
+#[test]
+fn victims_and_bystanders_in_objects_are_no_indicators_unless_asked_for() {
+    let object = |(number, (template, relation)): (usize, (&str, &str))| {
+        let uuid = |kind: u128| uuid::Uuid::from_u128(kind << 64 | 0x8000 << 48 | number as u128);
+        serde_json::json!({"uuid": uuid(0x4001), "name": template, "Attribute": [{
+            "uuid": uuid(0x4002), "type": "domain", "object_relation": relation, "to_ids": true,
+            "value": format!("n{number}.evil.example"), "timestamp": "1700000000",
+        }]})
+    };
+    let roles = ROLES.iter().map(|(template, relation, _)| (*template, *relation));
+    let objects: Vec<Value> = roles.chain(ATTACKERS).enumerate().map(object).collect();
+    let event = serde_json::json!({"Event": {
+        "uuid": "62724408-1cb5-4198-8ceb-3e542ad28bcd", "info": "roles", "Object": objects,
+    }});
+    let converted = |settings: &[(&'static str, &'static str)]| {
+        crate::convert::convert(event.to_string().as_bytes(), &["--no-expiry"], settings)
+    };
+    let by_default = converted(&[]);
+    assert_eq!(by_default.objects().len(), ATTACKERS.len(), "{}", by_default.bundle);
+    let lines: Vec<Value> =
+        by_default.skipped.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let reasons: Vec<&str> = lines.iter().map(|line| line["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons, ROLES.map(|(.., reason)| reason));
+    // All of them, and then all but one.
+    let on = r#"{"*": true}"#;
+    assert_eq!(converted(&[("MSR_CONVERT__ROLES", on)]).skipped, "");
+    let but_one = r#"{"*": true, "cowrie.src_ip": false}"#;
+    let skipped = converted(&[("MSR_CONVERT__ROLES", but_one)]).skipped;
+    assert_eq!(skipped.lines().count(), 1, "{skipped}");
+    assert!(skipped.contains("role_off"), "{skipped}");
+}
+
 /// The relay never hears of the event again: the claims are kept, on or off.
 #[tokio::test(flavor = "multi_thread")]
 async fn switching_types_and_routability_needs_no_word_from_misp() {
@@ -303,7 +371,7 @@ async fn switching_types_and_routability_needs_no_word_from_misp() {
     scene.publisher.send(&sink.unwrap().frame).await;
     scene.settle().await;
     let before: BTreeSet<String> = scene.live().into_keys().collect();
-    assert_eq!(before.len(), 62);
+    assert_eq!(before.len(), 61);
     let at = |path: &str| before.iter().filter(|one| one.contains(path)).cloned().collect();
     // Attributes 1 to 9, 14, 69, 76, 77, 88, 89, 95 and 101, and the URL of 19; not 8.8.8.8.
     let mut local: BTreeSet<String> = at("-addr:value = '");
@@ -377,8 +445,35 @@ free text, where an indicator compares for equality. `no_pattern_type`: a rule i
 has no pattern type for. `personal_data` and `victim` say what they are.
 
 Of a type that is converted, a value that is none is skipped as `invalid_value`, and a STIX pattern of
-more than one comparison as `complex_pattern`. Addresses, hosts and URLs that lead nowhere on the
-internet are kept back as `non_routable` unless `policy.allow_non_routable` is set.
+more than one comparison as `complex_pattern`; an attribute whose timestamp is no time in seconds is
+skipped as `invalid_timestamp`. Addresses, hosts and URLs that lead nowhere on the internet are kept back
+as `non_routable` unless `policy.allow_non_routable` is set, networks with a prefix shorter than
+`policy.min_prefix_ipv4` (16 bits) or `min_prefix_ipv6` (32 bits) as `network_too_wide`, and registry keys
+that every Windows has (`…\\CurrentVersion\\Run`, and what is above such a key) as `common_key`.
+
+## URLs
+
+A URL is spelled as it was written: with a scheme, scheme and host in lower case, without the scheme's own
+port; case and percent-encoding of the path stay. Sentinel's rules compare whole strings, and logs have
+two forms. Mails and clicked links show what was written; requests, and so the logs of firewalls and
+proxies, have a slash for an empty path, also before a query, and no fragment. Where the forms differ,
+each is an indicator of the attribute (`http://evil.example` and `http://evil.example/`), and
+`convert.url_root` keeps one of them back (`url_form`). `policy.never` and `suppress` withhold both,
+whichever is named. Of a link whose fragment names the file (`https://share.example/#abc`) the second form
+is the whole host: put it into `policy.never` where that alarms too often.
+
+A scheme that is defanged or mistyped is mended where it can mean one thing only (`hxxp[:]//`, `https:\\\\`,
+`http//`, `http:/`, `http://http://`, `htp://`), and is an `invalid_value` where not.
+
+## Roles in objects
+
+Some attributes of MISP's objects name who was attacked (`victim`), or what merely stands by
+(`bystander`). As indicators they would alarm on the victim's own machines, or on half the internet.
+Their claims are remembered and do not count until `[convert.roles]` switches the role on; a role that is
+not in this table is on until it is switched off (`role_off`). They are named as `template.relation`.
+
+| role | reason | what it names |
+|---|---|---|
 ";
 
 const RULES: &str = "
@@ -420,6 +515,10 @@ fn document() -> String {
         writeln!(text, "| `{word}` | {} |", names.join(", ")).unwrap();
     }
     text.push_str(WORDS);
+    for role in convert::roles() {
+        let (name, reason) = (code(&role.name()), role.reason().word());
+        writeln!(text, "| {name} | `{reason}` | {} |", role.note).unwrap();
+    }
     text.push_str(RULES);
     for row in stix::COMPARED {
         let (path, logs) = (code(row.path), row.logs.join(", "));

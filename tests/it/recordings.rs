@@ -203,8 +203,10 @@ impl Account {
             *self.skipped.entry(Reason::Deleted).or_default() += 1;
             return;
         }
+        // Of a URL with a fragment requests have another form.
+        let has_fragment = kind == "url" && attribute["value"].as_str().unwrap().contains('#');
         match mapping::claims(kind) {
-            Some(claims) => self.claims += claims,
+            Some(claims) => self.claims += claims + u64::from(has_fragment),
             None => *self.skipped.entry(Reason::Context).or_default() += 1,
         }
     }

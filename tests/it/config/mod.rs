@@ -150,7 +150,7 @@ fn the_example_gives_policy_and_expiry() {
 fn the_example_gives_what_tags_and_types_mean() {
     let config = load(LEAST, &[]).unwrap();
     assert!(!config.policy.allow_non_routable);
-    assert!(config.policy.types.is_empty());
+    assert!(config.policy.switches.types.is_empty());
     let tags = &config.rendering.tags;
     assert_eq!(tags.confidence_from[0], "misp:confidence-level");
     assert_eq!(tags.confidence["misp:confidence-level=\"usually-confident\""], 75);
@@ -164,7 +164,7 @@ fn the_example_gives_what_tags_and_types_mean() {
 fn attribute_types_are_switched_in_the_file_and_in_the_environment() {
     let own = format!("[convert.types]\n\"filename\" = true\n\"hassh*\" = true\n{LEAST}");
     let types = |own: &str, environment: &[(&str, &str)]| {
-        load(own, environment).unwrap().policy.types.into_iter().collect::<Vec<_>>()
+        load(own, environment).unwrap().policy.switches.types.into_iter().collect::<Vec<_>>()
     };
     let pair = |name: &str, on| (name.to_owned(), on);
     assert_eq!(types(&own, &[]), [pair("filename", true), pair("hassh*", true)]);
@@ -175,6 +175,36 @@ fn attribute_types_are_switched_in_the_file_and_in_the_environment() {
     let expected =
         [pair("AS", false), pair("filename", true), pair("hassh*", true), pair("named pipe", true)];
     assert_eq!(types(&own, &named), expected);
+}
+
+#[test]
+fn roles_are_switched_in_the_file_and_in_the_environment() {
+    // With and without quotes, as TOML reads dots.
+    let own = format!(
+        "[convert.roles]\n\"ddos.ip-dst\" = true\nvictim.domain = true\n\
+         intelmq_event.destination.ip = true\n\"netflow.*\" = false\n{LEAST}"
+    );
+    let roles = |own: &str, environment: &[(&str, &str)]| {
+        load(own, environment).unwrap().policy.switches.roles.into_iter().collect::<Vec<_>>()
+    };
+    let pair = |name: &str, on| (name.to_owned(), on);
+    let expected = [
+        pair("ddos.ip-dst", true),
+        pair("intelmq_event.destination.ip", true),
+        pair("netflow.*", false),
+        pair("victim.domain", true),
+    ];
+    assert_eq!(roles(&own, &[]), expected);
+    let json = ("MSR_CONVERT__ROLES", r#"{"dns-record.*": true}"#);
+    assert_eq!(roles(&own, &[json]), [pair("dns-record.*", true)]);
+    for (switch, problem) in [
+        ("\"netflow.ip-dst\" = true", "no role that is off by default"),
+        ("\"ddos.ip-dst\" = 1", "neither true nor false"),
+    ] {
+        let own = format!("[convert.roles]\n{switch}\n{LEAST}");
+        let text = load(&own, &[]).unwrap_err().to_string();
+        assert!(text.contains(problem), "{text}");
+    }
 }
 
 #[test]

@@ -173,9 +173,13 @@ fn patterns(kind: &str, value: &str) -> Vec<String> {
         "domain" | "hostname" => vec![("domain-name:value", value.to_owned())],
         "hostname|port" => vec![("domain-name:value", before.to_owned())],
         "domain|ip" => vec![("domain-name:value", before.to_owned()), ip(behind)],
+        "url" if value.contains('#') => {
+            let on_the_wire = value.split('#').next().unwrap();
+            vec![("url:value", value.to_owned()), ("url:value", on_the_wire.to_owned())]
+        }
         "url" if value.contains("://") => vec![("url:value", value.to_owned())],
         "url" => vec![("url:value", format!("http://{value}"))],
-        "email" | "email-src" | "email-dst" => vec![("email-addr:value", value.to_owned())],
+        "email" | "email-src" => vec![("email-addr:value", value.to_owned())],
         "md5" | "filename|md5" | "malware-sample" => vec![("file:hashes.MD5", behind.to_owned())],
         "sha1" | "filename|sha1" => vec![("file:hashes.'SHA-1'", behind.to_owned())],
         "sha224" | "filename|sha224" => vec![("file:hashes.'SHA-224'", behind.to_owned())],
@@ -189,9 +193,6 @@ fn patterns(kind: &str, value: &str) -> Vec<String> {
         "email-subject" => vec![("email-message:subject", value.to_owned())],
         "mutex" => vec![("mutex:name", value.to_owned())],
         "regkey" => vec![("windows-registry-key:key", full_key(value))],
-        "regkey|value" => {
-            vec![("windows-registry-key:key", full_key(value.split_once('|').unwrap().0))]
-        }
         "user-agent" => vec![(
             "network-traffic:extensions.'http-request-ext'.request_header.'User-Agent'",
             value.to_owned(),

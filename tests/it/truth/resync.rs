@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::sandbox::misp::{Edit, Misp, NewEvent, NewObject};
+use misp_sentinel_relay::sandbox::misp::{Edit, Misp, NewAttribute, NewEvent, NewObject};
 use uuid::Uuid;
 
 use crate::support::relay::held;
@@ -38,6 +38,25 @@ async fn a_dry_run_tells_and_changes_nothing() {
     let output = stage.relay.command(&["resync"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     stage.becomes(&["2.2.2.2", "3.3.3.3"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_counts_the_second_forms_of_urls() {
+    let (misp, event, _) = misp(&["1.1.1.1"]);
+    misp.advance(100);
+    let stage = Stage::set(misp, &[("MSR_MISP__REST__CATCH_UP_EVERY", "1h")]).await;
+    stage.becomes(&["1.1.1.1"]).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for url in ["http://a.evil.example", "http://b.evil.example/", "http://c.evil.example/x"] {
+        stage.lose(stage.misp.add_attribute(event, NewAttribute::new("url", url)));
+    }
+    stage.lose(stage.misp.publish(event));
+    let output = stage.relay.command(&["resync", "--dry-run"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("new       [url:value = 'http://a.evil.example/']"), "{text}");
+    assert!(text.contains("4 new, 0 changed and 0 withdrawn"), "{text}");
+    assert!(text.contains("1 of the new ones are URLs in the form that requests have"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
