@@ -183,6 +183,9 @@ async fn age(relay: &Relay) {
         "ALTER TABLE delivered DROP COLUMN ended_at",
         "ALTER TABLE delivered DROP COLUMN confidence",
         "DELETE FROM counters WHERE name LIKE 'clock%'",
+        "DROP INDEX reads_in_vain",
+        "ALTER TABLE reads DROP COLUMN vain",
+        "ALTER TABLE reads DROP COLUMN why",
         "DELETE FROM _sqlx_migrations WHERE version >= 9",
     ] {
         sqlx::query(AssertSqlSafe(statement)).execute(&mut database).await.unwrap();
