@@ -12,6 +12,12 @@ pub(super) fn degraded(
     means: Means,
 ) -> Vec<String> {
     let mut found = Vec::new();
+    if !means.rest {
+        found.push(
+            "rest: misp.key is not set, so only what is of distribution 1 to 3 at every level is sent, and what is missed stays missed until MISP says it again"
+                .to_owned(),
+        );
+    }
     match relay {
         None => found.push("relay: none is running, so nothing is received or sent".to_owned()),
         Some(relay) => {
@@ -26,12 +32,6 @@ pub(super) fn degraded(
         }
     }
     found.extend(in_ledger(ledger, means));
-    if !means.rest {
-        found.push(
-            "rest: misp.key is not set, so what is missed stays missed until MISP says it again"
-                .to_owned(),
-        );
-    }
     found
 }
 
@@ -141,10 +141,10 @@ fn unread(ledger: &LedgerStatus) -> Vec<String> {
 }
 
 const WITHOUT_REST: [&str; 10] = [
+    "Only what is of distribution 1, 2 or 3 at event, object and attribute is sent (reason view_unknown for the rest): the feed shows a site administrator's view, and no key says what of it is for others. policy.org_without_key names the organisations whose distribution 0 is sent all the same.",
     "Lost frames are not healed: what MISP published while the relay was down, disconnected or full arrives when MISP publishes it again.",
     "Lost withdrawals are not healed either: such an indicator stays in Sentinel until the event is published again, or its valid_until.",
     "A publication is taken from MISP's payload and not read back: what MISP saved in the end is not compared.",
-    "Publications with distribution 0 or a sharing group cannot be checked against what an API key sees: the feed shows a site administrator's view, and only policy holds them back.",
     "Warninglists are not enforced, whatever policy.warninglists says: hits are sent. (Those that were in force when there was a key still are, and are not refreshed.)",
     "A deleted event that comes back stays deleted.",
     "A restored attribute that is not newer than its withdrawal stays withdrawn while its tombstone is kept.",

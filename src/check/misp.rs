@@ -1,13 +1,17 @@
 //! MISP over REST: whose the key is, what it may, and how MISP is set.
 
+use std::collections::BTreeSet;
+
 use chrono::{NaiveDate, Utc};
 use reqwest::Url;
 use serde_json::Value;
+use wildmatch::WildMatch;
 
 use super::finding::Finding;
 use crate::config::Config;
 use crate::policy::OnHit;
 use crate::rest::{Client, Key, RestError};
+use crate::warninglist::{Head, Kind};
 
 /// What the other steps need of it.
 #[derive(Debug)]
@@ -90,26 +94,64 @@ fn whose(key: &Key) -> Finding {
     }
 }
 
+const WARNINGLISTS: &str = "warninglists";
+
 /// The warninglists that are enabled, as far as policy asks for them.
-pub(super) async fn warninglists(config: &Config, client: &Client) -> Finding {
-    const STEP: &str = "warninglists";
+pub(super) async fn warninglists(config: &Config, client: &Client) -> Vec<Finding> {
     let used = config.targets.iter().any(|target| target.policy.warninglists != OnHit::Off);
-    if !used {
-        return Finding::note(STEP, "", "policy.warninglists = \"off\": nobody looks");
+    let names = shared_host_lists(config);
+    if !used && names.is_empty() {
+        let words = "policy.warninglists = \"off\": nobody looks";
+        return vec![Finding::note(WARNINGLISTS, "", words)];
     }
     match client.warninglists().await {
-        Ok(lists) if lists.is_empty() => Finding::warning(
-            STEP,
+        Ok(lists) => {
+            let named = names.iter().map(|name| named_list(name, &lists));
+            std::iter::once(enabled(&lists)).chain(named).collect()
+        }
+        Err(error) => vec![refused(WARNINGLISTS, "", &error)],
+    }
+}
+
+/// Those that MISP has enabled.
+fn enabled(lists: &[Head]) -> Finding {
+    if lists.is_empty() {
+        return Finding::warning(
+            WARNINGLISTS,
             "",
             "none is enabled in MISP, so public resolvers and the like reach Sentinel as indicators",
             "enable some in MISP (Input Filters > Warninglists), or set policy.warninglists = \"off\"",
-        ),
-        Ok(lists) => {
-            let entries: u64 = lists.iter().filter_map(|list| list.entries).sum();
-            Finding::ok(STEP, "", format!("{} enabled in MISP, {entries} entries", lists.len()))
-        }
-        Err(error) => refused(STEP, "", &error),
+        );
     }
+    let entries: u64 = lists.iter().filter_map(|list| list.entries).sum();
+    Finding::ok(WARNINGLISTS, "", format!("{} enabled in MISP, {entries} entries", lists.len()))
+}
+
+fn shared_host_lists(config: &Config) -> BTreeSet<&str> {
+    let policies = config.targets.iter().filter(|one| one.enabled).map(|one| &one.policy);
+    policies.flat_map(|policy| &policy.shared_host_lists).map(String::as_str).collect()
+}
+
+/// What a name in `policy.shared_host_lists` comes to.
+fn named_list(name: &str, lists: &[Head]) -> Finding {
+    let pattern = WildMatch::new_case_insensitive(name);
+    let (of_hosts, others): (Vec<&Head>, Vec<&Head>) = lists
+        .iter()
+        .filter(|list| pattern.matches(&list.name))
+        .partition(|list| matches!(list.kind, Kind::Hostname | Kind::String));
+    let subject = format!("policy.shared_host_lists {name:?}");
+    if !of_hosts.is_empty() {
+        let words = format!("enabled in MISP: {} list(s)", of_hosts.len());
+        return Finding::ok(WARNINGLISTS, &subject, words);
+    }
+    let seen = match others.is_empty() {
+        true => "no warninglist of this name is enabled in MISP, so URLs on its hosts are sent",
+        false => {
+            "the warninglist of this name has no entries that are hosts, so it withholds nothing"
+        }
+    };
+    let remedy = "enable it in MISP (Input Filters > Warninglists), or name another list";
+    Finding::warning(WARNINGLISTS, &subject, seen, remedy)
 }
 
 /// Whether settings of MISP are on: `None` where the key may not see them.

@@ -75,7 +75,7 @@ async fn walk(config: &Config, options: &CheckOptions, report: &mut Report) -> i
         report.all(feed::webhook(webhook, is_running, misp.client.as_ref()).await)?;
     }
     if let Some(client) = &misp.client {
-        report.all([misp::warninglists(config, client).await])?;
+        report.all(misp::warninglists(config, client).await)?;
     }
     match running {
         Ok(Some(status)) => report.all(ledger::of_relay(&status))?,
@@ -107,6 +107,9 @@ async fn feed(
     }
 }
 
+/// Said before all else of a relay without a key.
+const FEED_ONLY: &str = "not set: the relay works from the feed alone, and sends only what is of distribution 1 to 3 at event, object and attribute (policy.org_without_key adds distribution 0 of the organisations that it names)";
+
 fn of_mistakes(mistakes: &Mistakes) -> Vec<Finding> {
     let told = mistakes.list().iter().map(|mistake| {
         let allowed = mistake.allowed.as_ref().map(|allowed| format!("allowed: {allowed}"));
@@ -122,7 +125,9 @@ fn of_config(config: &Config) -> Vec<Finding> {
     let valid = format!("valid, {} enabled", Count(count, "target"));
     let doubts =
         warnings(config).into_iter().map(|words| Finding::warning("config", "", words, ""));
-    [Finding::ok("config", "", valid)].into_iter().chain(doubts).collect()
+    let feed_only = || Finding::note("config", "misp.key", FEED_ONLY);
+    let first = config.misp.rest.is_none().then(feed_only);
+    first.into_iter().chain([Finding::ok("config", "", valid)]).chain(doubts).collect()
 }
 
 /// Each server once, however many targets use it.

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::layers::variable;
 use super::reader::Reader;
-use super::{Config, Mode, Target};
+use super::{Config, Credential, Mode, Target};
 use crate::convert;
+use crate::policy::Tlp;
 
 const SHORTEST_SECRET: usize = 16;
 const SENTINEL_WINDOW: Duration = Duration::from_secs(60);
@@ -22,6 +24,7 @@ pub(super) fn across(config: &Config, reader: &mut Reader) {
     rest(config, reader);
     quota(config, reader);
     targets(config, reader);
+    tenants(config, reader);
 }
 
 fn intakes(config: &Config, reader: &mut Reader) {
@@ -135,6 +138,12 @@ fn pauses(config: &Config, reader: &mut Reader) {
 fn rest(config: &Config, reader: &mut Reader) {
     const KEY: &str = "misp.key";
     let Some(rest) = &config.misp.rest else {
+        let mut policies = config.targets.iter().map(|target| &target.policy);
+        let names_lists = policies.any(|policy| !policy.shared_host_lists.is_empty());
+        if names_lists && reader.sound(KEY) {
+            let hint = "policy.shared_host_lists is set, and only MISP knows what is on its lists";
+            reader.missing(KEY, hint);
+        }
         if !config.misp.search.is_empty() && reader.sound(KEY) {
             reader.missing(KEY, "misp.search is set, and only MISP can say what it finds");
         }
@@ -188,6 +197,40 @@ fn targets(config: &Config, reader: &mut Reader) {
         let problem = format!("the same workspace and sourcesystem as target {first}");
         let hint = "they would overwrite each other: remove one, or give it another sourcesystem";
         reader.fault(&key, |mistake| mistake.value(&value).hint(hint), problem);
+    }
+}
+
+/// Where a target signs in; empty: where the machine belongs, or whoever called `az login`. `None`: an
+/// application whose tenant is not set, which is a mistake of its own where it is live.
+fn tenant(target: &Target) -> Option<String> {
+    let tenant = target.credential.tenant_id().to_ascii_lowercase();
+    let is_machines =
+        matches!(target.credential, Credential::ManagedIdentity(_) | Credential::AzureCli { .. });
+    Some(tenant).filter(|tenant| is_machines || !tenant.is_empty())
+}
+
+/// Whom a target's workspace belongs to is another question in each tenant, so one `tlp_max` for all
+/// is nobody's decision.
+fn tenants(config: &Config, reader: &mut Reader) {
+    let enabled = || config.targets.iter().filter(|target| target.enabled);
+    let tenants: BTreeSet<String> = enabled().filter_map(tenant).collect();
+    if tenants.len() < 2 {
+        return;
+    }
+    for target in enabled() {
+        let key = format!("target.{}.policy.tlp_max", target.name);
+        if reader.is_set(&key) || !reader.sound(&key) {
+            continue;
+        }
+        let hint = format!(
+            "AMBER+STRICT must not reach other organisations than yours: decide for each target, \
+             e.g. \"amber\" for a client's workspace; set {key}, or {} in the environment",
+            variable(&key)
+        );
+        let problem =
+            format!("required, and not set: the targets lie in {} tenants", tenants.len());
+        let allowed = Tlp::ALL.map(Tlp::name).join(", ");
+        reader.fault(&key, |mistake| mistake.allowed(allowed).hint(hint), problem);
     }
 }
 

@@ -19,8 +19,14 @@ pub const FILE_VARIABLE: &str = "MSR_CONFIG";
 const TEMPLATE: &str = "target.sentinel.";
 
 /// Tables that are one value, whatever stands in them.
-pub(super) const VERBATIM: [&str; 4] =
-    ["misp.search", "convert.types", "convert.roles", "indicator.threat_types"];
+const VERBATIM: [&str; 5] =
+    ["misp.search", "convert.types", "convert.roles", "indicator.threat_types", "policy.tlp_tags"];
+
+/// Whether a table is one value: one of [`VERBATIM`], also in the policy of a target.
+fn is_verbatim(path: &str) -> bool {
+    let of_target = path.strip_prefix("target.").and_then(|rest| rest.split_once('.'));
+    VERBATIM.contains(&of_target.map_or(path, |(_, leaf)| leaf))
+}
 
 const PREFIX: &str = "MSR_";
 
@@ -98,8 +104,7 @@ pub(super) fn lay(
 /// `[expiry.days]` without a line is no key. An unknown section stays, and is a mistake.
 fn drop_empty_sections(leaves: &mut Leaves) {
     let sections = leaves.iter().filter(|(_, leaf)| leaf.is_section()).map(|(path, _)| path);
-    let empty: Vec<String> =
-        sections.filter(|path| !VERBATIM.contains(&path.as_str())).cloned().collect();
+    let empty: Vec<String> = sections.filter(|path| !is_verbatim(path)).cloned().collect();
     for path in empty {
         let inside = format!("{path}.");
         let overlays = [".policy", ".delivery"];
@@ -172,7 +177,7 @@ fn flatten(prefix: &str, table: toml::Table, origin: &Origin, leaves: &mut Leave
         let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
         if let toml::Value::Table(inner) = &value
             && !inner.is_empty()
-            && !VERBATIM.contains(&path.as_str())
+            && !is_verbatim(&path)
         {
             flatten(&path, inner.clone(), origin, leaves);
             continue;

@@ -17,7 +17,6 @@ use super::{
     cloud, credential, limits, management, mapping, misp, policy, target, tenants,
 };
 use crate::deliver::outcome::AcceptBody;
-use crate::policy::Tlp;
 use crate::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
@@ -55,7 +54,7 @@ pub fn load_with(
     let ledger = ledger(&mut reader);
     let own = misp::url(&mut reader);
     let public_url = required_url(&mut reader, own.as_ref());
-    let rendering = Rendering { public_url, ..rendering(&mut reader, policy.tlp_untagged) };
+    let rendering = Rendering { public_url, ..rendering(&mut reader) };
     let delivery = delivery(&mut reader);
     let mut config = Config {
         misp: misp::read(&mut reader, own.as_ref(), policy.decay),
@@ -100,7 +99,7 @@ pub fn load_rules(
     let policy = policy::read(&mut reader);
     let own = misp::url(&mut reader);
     let address = public_url(&mut reader, own.as_ref());
-    let rendering = rendering(&mut reader, policy.tlp_untagged);
+    let rendering = rendering(&mut reader);
     let public_url = address.unwrap_or_else(|| "https://misp.example.org".to_owned());
     match reader.into_mistakes() {
         none if none.is_empty() => {
@@ -115,14 +114,13 @@ pub(super) const IDENTITIES: [(&str, Identity); 2] =
 pub(super) const WITHDRAWALS: [(&str, Withdraw); 3] =
     [("expire", Withdraw::Expire), ("revoke", Withdraw::Revoke), ("delete", Withdraw::Delete)];
 
-fn rendering(reader: &mut Reader, tlp_untagged: Tlp) -> Rendering {
+fn rendering(reader: &mut Reader) -> Rendering {
     Rendering {
         identity: reader.word("indicator.identity", &IDENTITIES, Identity::Observable),
         withdraw: reader.word("indicator.withdraw", &WITHDRAWALS, Withdraw::Expire),
         namespace: reader.parsed("indicator.namespace", Uuid::nil(), "a uuid", target::uuid),
         public_url: String::new(),
         default_confidence: reader.number("indicator.default_confidence", 0..=100),
-        tlp_untagged,
         false_positive_points: reader.number("sightings.false_positive_points", 0..=100),
         expiry: expiry(reader),
         tags: mapping::tags(reader),

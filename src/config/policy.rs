@@ -1,16 +1,33 @@
 //! `[policy]`, and what `[target.NAME.policy]` lays over it.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use uuid::Uuid;
+
 use super::load::MILLISECOND;
 use super::mapping;
-use super::reader::Reader;
-use crate::policy::{OnHit, Policy, Switches, Tlp};
+use super::reader::{Problem, Reader, shown};
+use super::rest::verbatim;
+use super::target;
+use crate::policy::{CHATHAM_HOUSE, Mark, OnHit, Policy, Switches, Tlp, Untagged};
 
-/// `[policy]`.
+/// What is the same for all targets.
+struct Common {
+    switches: Switches,
+    withdraw_at: u32,
+    decay: bool,
+    is_feed_only: bool,
+}
+
+/// `[policy]`. It is read before the keys of MISP that say whether there is more than the feed.
 pub(super) fn read(reader: &mut Reader) -> Policy {
+    let has_key = reader.is_filled("misp.key") || reader.is_filled("misp.key_file");
     let common = Common {
         switches: mapping::switches(reader),
         withdraw_at: reader.number("sightings.withdraw_at", 0..=1_000_000),
         decay: reader.flag("misp.decay"),
+        is_feed_only: !has_key && reader.is_filled("misp.zeromq.endpoints"),
     };
     let prefix = "policy".to_owned();
     section(&mut Section { reader, prefix, base: None }, common)
@@ -19,8 +36,8 @@ pub(super) fn read(reader: &mut Reader) -> Policy {
 /// The policy of a target: `base`, but for the keys that its own section sets.
 pub(super) fn of_target(reader: &mut Reader, name: &str, base: &Policy) -> Policy {
     let prefix = format!("target.{name}.policy");
-    let (switches, withdraw_at, decay) = (base.switches.clone(), base.withdraw_at, base.decay);
-    let common = Common { switches, withdraw_at, decay };
+    let Policy { withdraw_at, decay, is_feed_only, .. } = *base;
+    let common = Common { switches: base.switches.clone(), withdraw_at, decay, is_feed_only };
     section(&mut Section { reader, prefix, base: Some(base) }, common)
 }
 
@@ -46,18 +63,12 @@ impl Section<'_, '_> {
     }
 }
 
-/// What is the same for all targets.
-struct Common {
-    switches: Switches,
-    withdraw_at: u32,
-    decay: bool,
-}
-
 fn section(keys: &mut Section<'_, '_>, common: Common) -> Policy {
-    let Common { switches, withdraw_at, decay } = common;
+    let Common { switches, withdraw_at, decay, is_feed_only } = common;
     Policy {
         tlp_max: keys.get("tlp_max", |p| &p.tlp_max, tlp),
-        tlp_untagged: keys.get("tlp_untagged", |p| &p.tlp_untagged, tlp),
+        tlp_untagged: keys.get("tlp_untagged", |p| &p.tlp_untagged, untagged),
+        tlp_tags: keys.get("tlp_tags", |p| &p.tlp_tags, tlp_tags),
         to_ids: keys.get("to_ids", |p| &p.to_ids, Reader::flag),
         allow_non_routable: keys.get("allow_non_routable", |p| &p.allow_non_routable, Reader::flag),
         min_prefix_ipv4: keys.get("min_prefix_ipv4", |p| &p.min_prefix_ipv4, prefix(32)),
@@ -65,6 +76,8 @@ fn section(keys: &mut Section<'_, '_>, common: Common) -> Policy {
         switches,
         withdraw_at,
         decay,
+        is_feed_only,
+        org_without_key: keys.get("org_without_key", |p| &p.org_without_key, uuids),
         tags_include: keys.get("tags_include", |p| &p.tags_include, Reader::texts),
         tags_exclude: keys.get("tags_exclude", |p| &p.tags_exclude, Reader::texts),
         orgs_include: keys.get("orgs_include", |p| &p.orgs_include, Reader::texts),
@@ -97,6 +110,7 @@ fn section(keys: &mut Section<'_, '_>, common: Common) -> Policy {
         ),
         never: keys.get("never", |p| &p.never, Reader::texts),
         warninglists: keys.get("warninglists", |p| &p.warninglists, on_hit),
+        shared_host_lists: keys.get("shared_host_lists", |p| &p.shared_host_lists, Reader::texts),
     }
 }
 
@@ -114,12 +128,44 @@ fn on_hit(reader: &mut Reader, key: &str) -> OnHit {
 }
 
 fn tlp(reader: &mut Reader, key: &str) -> Tlp {
-    let words = [
-        ("clear", Tlp::Clear),
-        ("green", Tlp::Green),
-        ("amber", Tlp::Amber),
-        ("amber+strict", Tlp::AmberStrict),
-        ("red", Tlp::Red),
-    ];
-    reader.word(key, &words, Tlp::Clear)
+    reader.word(key, &Tlp::ALL.map(|tlp| (tlp.name(), tlp)), Tlp::Clear)
+}
+
+fn untagged(reader: &mut Reader, key: &str) -> Untagged {
+    let levels = Tlp::ALL.map(|tlp| (tlp.name(), Untagged::Counts(tlp)));
+    let words = [&levels[..], &[("unmarked", Untagged::Unmarked)]].concat();
+    reader.word(key, &words, Untagged::Counts(Tlp::Red))
+}
+
+/// Tags with the level that each says, or `none`.
+fn tlp_tags(reader: &mut Reader, key: &str) -> BTreeMap<String, Option<Mark>> {
+    let levels = Tlp::ALL.map(Tlp::name).join(", ");
+    let allowed = format!(
+        "a table of tags, each with {levels}, {CHATHAM_HOUSE} or none; in the environment a JSON object"
+    );
+    let mut tags = BTreeMap::new();
+    for (tag, value) in verbatim(reader, key, &allowed) {
+        let word = value.as_str().unwrap_or_default();
+        let mark = match word.eq_ignore_ascii_case("none") {
+            true => Some(None),
+            false => Mark::from_name(word).map(Some),
+        };
+        match mark {
+            Some(mark) => drop(tags.insert(tag, mark)),
+            None => reader.refuse(key, &tag, &allowed, unknown_level(&value)),
+        }
+    }
+    tags
+}
+
+fn unknown_level(value: &Value) -> Problem {
+    Problem::new(format!("{value} is no level"))
+}
+
+fn uuids(reader: &mut Reader, key: &str) -> Vec<Uuid> {
+    const ALLOWED: &str = "a list of uuids of organisations";
+    reader.list(key, ALLOWED, |item| {
+        let text = item.as_str().ok_or_else(|| Problem::new(format!("{} is no text", shown(item))));
+        target::uuid(text?)
+    })
 }

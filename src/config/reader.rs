@@ -142,6 +142,14 @@ impl Reader {
         holds
     }
 
+    /// Whether a key that nobody read yet is set to something.
+    pub(super) fn is_filled(&self, key: &str) -> bool {
+        self.left.get(key).is_some_and(|leaf| match &leaf.raw {
+            Raw::Toml(toml::Value::Array(items)) => !items.is_empty(),
+            Raw::Toml(_) | Raw::Text(_) => !leaf.is_empty(),
+        })
+    }
+
     /// Whether the key was read without a mistake, so that rules across keys make sense.
     pub(super) fn sound(&self, key: &str) -> bool {
         !self.wrong.contains(key)

@@ -17,7 +17,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     } else if config.delivery.quota_window < Duration::from_secs(60) {
         warnings.push("delivery.quota_window is shorter than Sentinel's 60s".to_owned());
     }
-    if config.policy.tlp_untagged > config.policy.tlp_max {
+    if config.policy.tlp_untagged.judged() > config.policy.tlp_max {
         warnings.push(
             "policy.tlp_untagged is stricter than policy.tlp_max: what has no tlp: tag never leaves"
                 .to_owned(),
@@ -35,7 +35,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     }
     for target in &config.targets {
         let policy = &target.policy;
-        if *policy != config.policy && policy.tlp_untagged > policy.tlp_max {
+        if *policy != config.policy && policy.tlp_untagged.judged() > policy.tlp_max {
             warnings.push(format!(
                 "target.{}.policy: tlp_untagged is stricter than tlp_max: what has no tlp: tag never leaves",
                 target.name

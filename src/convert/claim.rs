@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::misp::{Audience, stands_under};
 use crate::stix::Observable;
 
 /// One attribute's statement that an observable is an indicator. An attribute may make two, told apart
@@ -33,6 +34,10 @@ pub struct ClaimFacts {
     pub sharing_group_id: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharing_group: Option<SharingGroup>,
+    /// Audiences that an edit gave attribute or object since the publication: they must allow it as
+    /// well, until the next publication says which counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Audience>,
     /// Unix seconds.
     pub timestamp: i64,
     /// Unix microseconds.
@@ -52,6 +57,35 @@ pub struct ClaimFacts {
 }
 
 impl ClaimFacts {
+    /// The audiences of event, object and attribute, each of which must allow the claim.
+    pub fn audiences(&self, event: &EventFacts) -> impl Iterator<Item = Audience> {
+        stands_under(event.audience(), event.also.into_iter().chain(self.below()))
+    }
+
+    /// The audiences of object and attribute, those that inherit among them.
+    pub fn below(&self) -> impl Iterator<Item = Audience> {
+        let object = self.object.as_ref();
+        let of_object = object.map(|one| Audience::new(one.distribution, one.sharing_group_id));
+        let own = Audience::new(self.distribution, self.sharing_group_id);
+        of_object.into_iter().chain([own]).chain(self.also.iter().copied())
+    }
+
+    /// What a document tells of the sharing groups of event, object and attribute beside their
+    /// numbers. MISP tells it once; elsewhere there may be the number only.
+    pub fn sharing_groups<'f>(
+        &'f self,
+        event: &'f EventFacts,
+    ) -> impl Iterator<Item = (i64, &'f SharingGroup)> {
+        let object = self.object.as_ref();
+        let of_object = object.map(|one| (one.sharing_group_id, one.sharing_group.as_ref()));
+        let all = [
+            Some((event.sharing_group_id, event.sharing_group.as_ref())),
+            of_object,
+            Some((self.sharing_group_id, self.sharing_group.as_ref())),
+        ];
+        all.into_iter().flatten().filter_map(|(number, group)| Some((number, group?)))
+    }
+
     /// The attribute's whole value as MISP wrote it; both halves of a composite.
     #[must_use]
     pub fn written<'a>(&'a self, observable: &'a Observable) -> &'a str {
@@ -152,6 +186,10 @@ pub struct EventFacts {
     pub sharing_group_id: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharing_group: Option<SharingGroup>,
+    /// The audience that the event was published for, where an edit since gave it another one: it
+    /// must allow its attributes as well, until the next publication.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub also: Option<Audience>,
     /// Unix seconds.
     pub timestamp: i64,
     pub publish_timestamp: i64,
@@ -162,12 +200,26 @@ pub struct EventFacts {
     pub clusters: Vec<Cluster>,
 }
 
+impl EventFacts {
+    #[must_use]
+    pub fn audience(&self) -> Audience {
+        Audience::new(self.distribution, self.sharing_group_id)
+    }
+}
+
 /// A cluster of a galaxy. It counts where its tag does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     pub tag: String,
     pub uuid: Uuid,
     pub kind: ClusterKind,
+    /// MISP's community made it, not an organisation: it is for all, whatever `distribution` says.
+    #[serde(default)]
+    pub is_default: bool,
+    /// MISP `distribution` of the cluster itself, 0 to 4. A row from before it was kept counts as
+    /// for the own organisation only.
+    #[serde(default)]
+    pub distribution: i64,
     /// Without the number that MITRE's names end with.
     pub name: String,
     /// Cut to what an object bears.

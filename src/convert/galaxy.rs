@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::claim::{Cluster, ClusterKind};
-use crate::misp;
+use crate::misp::{self, Audience};
 
 /// Of an event with more, the others remain tags.
 const MAX_CLUSTERS: usize = 100;
@@ -13,9 +13,6 @@ const MAX_CLUSTERS: usize = 100;
 const MAX_DESCRIPTION: usize = 500;
 
 const MAX_SYNONYMS: usize = 20;
-
-/// MISP `distribution`: for the own organisation only, and for a sharing group.
-const RESTRICTED: [i64; 2] = [0, 4];
 
 /// The clusters that are read, of those that anyone may see who sees the event; of too many the same ones
 /// whatever their order.
@@ -29,7 +26,7 @@ pub(super) fn clusters(clusters: &[misp::Cluster<'_>]) -> Vec<Cluster> {
 }
 
 fn cluster(cluster: &misp::Cluster<'_>) -> Option<Cluster> {
-    let restricted = !cluster.is_default && RESTRICTED.contains(&cluster.distribution);
+    let restricted = !cluster.is_default && !Audience::new(cluster.distribution, 0).is_open();
     let external_id = cluster.external_id.first().map(|id| id.trim());
     let kind =
         kind(&cluster.kind).filter(|_| !restricted && !external_id.is_some_and(is_tactic))?;
@@ -37,6 +34,8 @@ fn cluster(cluster: &misp::Cluster<'_>) -> Option<Cluster> {
         tag: cluster.tag.as_ref().to_owned(),
         uuid: cluster.uuid,
         kind,
+        is_default: cluster.is_default,
+        distribution: cluster.distribution,
         name: without_number(cluster.value.trim()).to_owned(),
         description: cut(cluster.description.trim()),
         external_id: external_id.filter(|id| !id.is_empty()).map(str::to_owned),

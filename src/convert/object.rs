@@ -29,14 +29,14 @@ const MAX_SIBLINGS: usize = 4;
 /// Characters of a value.
 const MAX_VALUE: usize = 120;
 
-/// What `object` says besides `attribute`: its attributes of the same distribution that have no tags
-/// of their own, since a tag may forbid them.
+/// What `object` says besides `attribute`: its attributes that are for the same eyes and have no tags
+/// of their own, since a tag may forbid them. They share object and event, so they stand under the
+/// same audiences as the attribute, and whatever admits it admits them.
 pub(super) fn siblings(attribute: &Attribute<'_>, object: &Object<'_>) -> Vec<Sibling> {
-    let audience = |attribute: &Attribute<'_>| (attribute.distribution, attribute.sharing_group_id);
     let mut told: Vec<(usize, &Attribute<'_>)> = object
         .beside(is_told)
         .iter()
-        .filter(|other| other.uuid != attribute.uuid && audience(other) == audience(attribute))
+        .filter(|other| other.uuid != attribute.uuid && other.audience() == attribute.audience())
         .filter_map(|other| Some((place(&other.kind)?, other)))
         .collect();
     told.sort_by_key(|(place, _)| *place);

@@ -58,12 +58,16 @@ pub enum Reason {
     CategoryExcluded,
     ThreatLevel,
     Analysis,
+    /// Without a key nobody knows who may see it.
+    ViewUnknown,
     Distribution,
     /// For a sharing group that is not in `policy.sharing_groups`.
     SharingGroup,
     Never,
     /// It is on one of MISP's warninglists.
     Warninglist,
+    /// The host of its URL is on a list of `policy.shared_host_lists`.
+    SharedHost,
     /// All of MISP's decaying models that apply say so.
     Decayed,
     /// MISP's warninglists are not loaded yet: it waits.
@@ -114,10 +118,12 @@ impl Reason {
             Self::CategoryExcluded => "category_excluded",
             Self::ThreatLevel => "threat_level",
             Self::Analysis => "analysis",
+            Self::ViewUnknown => "view_unknown",
             Self::Distribution => "distribution",
             Self::SharingGroup => "sharing_group",
             Self::Never => "never",
             Self::Warninglist => "warninglist",
+            Self::SharedHost => "shared_host",
             Self::Decayed => "decayed",
             Self::WarninglistsPending => "warninglists_pending",
             Self::Expired => "expired",
@@ -175,7 +181,7 @@ impl Reason {
                 "the network is wider than policy.min_prefix_ipv4 or min_prefix_ipv6 allows"
             }
             Self::NonRoutable => "it leads nowhere on the internet: see policy.allow_non_routable",
-            Self::TlpTooStrict => "the strictest tlp: tag is stricter than policy.tlp_max",
+            Self::TlpTooStrict => "the strictest TLP tag is stricter than policy.tlp_max",
             Self::TagExcluded => "a tag of attribute or event is in policy.tags_exclude",
             Self::TagMissing => "no published tag of attribute or event is in policy.tags_include",
             Self::OrgExcluded => {
@@ -187,10 +193,18 @@ impl Reason {
             }
             Self::ThreatLevel => "the event's threat level is not in policy.threat_levels",
             Self::Analysis => "the event's state of analysis is not in policy.analysis",
-            Self::Distribution => "its distribution is not in policy.distributions",
-            Self::SharingGroup => "its sharing group is not in policy.sharing_groups",
+            Self::ViewUnknown => "nobody says who may see it: see policy.org_without_key",
+            Self::Distribution => {
+                "a distribution of attribute, object or event is not in policy.distributions"
+            }
+            Self::SharingGroup => {
+                "a sharing group of attribute, object or event is not in policy.sharing_groups"
+            }
             Self::Never => "the value is in policy.never",
             Self::Warninglist => "it is on one of MISP's warninglists: see policy.warninglists",
+            Self::SharedHost => {
+                "the host of the URL is on a warninglist that policy.shared_host_lists names"
+            }
             Self::Decayed => "MISP's decaying models say that it is over: see misp.decay",
             Self::WarninglistsPending => {
                 "it waits for MISP's warninglists, which were never read: see `status`"

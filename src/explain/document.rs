@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::{Claimed, EventOf, Indicated, MAX_OTHERS, Other, Seen, Story, Why};
+use super::{Claimed, EventOf, Indicated, MAX_OTHERS, Other, Seen, Story, Why, remarks};
 use crate::convert::{self, Claim, EventFacts, Reason, Since, Tag};
 use crate::misp::{self, Attribute, Event, Malformed, Object, Sighting};
 use crate::policy::{Beside, Judge};
@@ -134,6 +134,7 @@ impl Told {
         Some(Seen {
             targets: rules.targets.to_vec(),
             withheld: verdict(place, own)?,
+            remarks: remarks(rules.judge, (self.event_of(place)?, &own.facts), &own.observable),
             others,
             more,
             indicator: self.indicated(claims, rules),

@@ -1,6 +1,7 @@
 //! What becomes of an attribute, step by step: data for `explain` and `convert --explain`. Pure.
 
 mod document;
+mod remarks;
 mod text;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub use document::{Rules, Told};
+pub use remarks::{guesses, remarks};
 pub use text::{Teller, standing, time};
 
 use crate::convert::{ClaimFacts, EventFacts, Reason};
@@ -74,11 +76,14 @@ impl Why {
     pub fn beside(reason: Reason, beside: &Beside) -> Self {
         let why = Self::from(reason);
         match (&beside.warned, reason) {
-            (Warned::On(lists), Reason::Warninglist) => {
-                Self { words: format!("{}; {}", why.words, lists.join(", ")), ..why }
-            }
+            (Warned::On(lists), Reason::Warninglist) => why.naming(&lists.attribute),
+            (Warned::On(lists), Reason::SharedHost) => why.naming(&lists.host),
             _ => why,
         }
+    }
+
+    fn naming(self, lists: &[String]) -> Self {
+        Self { words: format!("{}; {}", self.words, lists.join(", ")), ..self }
     }
 }
 
@@ -97,6 +102,9 @@ pub struct Seen {
     /// Why policy keeps the claim back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withheld: Option<Why>,
+    /// What an operator should know of the verdict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// Other attributes that claim the same, in the order of their age; at most [`MAX_OTHERS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<Other>,

@@ -117,6 +117,9 @@ impl Block {
             Some(why) => self.line("policy", &format!("{whose}withholds it: {}", because(why))),
             None => self.line("policy", &format!("{whose}admits it")),
         }
+        for remark in &seen.remarks {
+            self.line("", remark);
+        }
         for other in &seen.others {
             self.other(other);
         }

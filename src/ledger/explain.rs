@@ -15,7 +15,7 @@ use super::wanted::{WITHDRAWN, disputed};
 use super::{Ledger, View, Views, Writing};
 use crate::convert::{EventFacts, Reason};
 use crate::explain::{
-    At, Indicated, Line, MAX_OTHERS, Other, Rules, Seen, Story, Why, standing, time,
+    At, Indicated, Line, MAX_OTHERS, Other, Rules, Seen, Story, Why, remarks, standing, time,
 };
 use crate::policy::Beside;
 use crate::stix::{self, Observable};
@@ -258,6 +258,7 @@ impl Known<'_> {
         Seen {
             targets: view.members().map(str::to_owned).collect(),
             withheld: self.withheld(view, own),
+            remarks: self.remarks(view, own),
             others: listed.collect(),
             more: others.len().saturating_sub(MAX_OTHERS),
             indicator: within
@@ -265,6 +266,14 @@ impl Known<'_> {
                 .get(&view.key(&own.row))
                 .map(|row| within.told(row, self.telling)),
         }
+    }
+
+    fn remarks(&self, view: &View, claim: &Claimed) -> Vec<String> {
+        let known = claim.facts.as_ref().zip(self.event(claim));
+        let observable = claim.row.observable();
+        known.map_or_else(Vec::new, |(facts, event)| {
+            remarks(&view.judge, (event, facts), &observable)
+        })
     }
 
     fn withheld(&self, view: &View, claim: &Claimed) -> Option<Why> {

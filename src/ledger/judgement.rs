@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::tags;
 use super::withdraw::Tombstone;
 use crate::config::OnUnpublish;
-use crate::convert::{ClaimFacts, Tag};
-use crate::misp::Event;
+use crate::convert::{ClaimFacts, EventFacts, Tag};
+use crate::misp::{Audience, Event};
 
 /// Who says what a snapshot says.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +93,10 @@ impl Shown {
     pub(super) fn less_taken_back(&self, before: ClaimFacts, now: &ClaimFacts) -> ClaimFacts {
         let mut tags = now.tags.clone();
         tags::mark_changed(&before.tags, self.began / 1_000, &mut tags);
-        ClaimFacts { to_ids: before.to_ids && now.to_ids, tags, ..before }
+        let known: Vec<Audience> =
+            ClaimFacts { also: Vec::new(), ..before.clone() }.below().collect();
+        let also = now.below().filter(|one| !known.contains(one)).collect();
+        ClaimFacts { to_ids: before.to_ids && now.to_ids, tags, also, ..before }
     }
 
     /// What goes into the content's fingerprint: the same attributes count differently.
@@ -146,6 +149,16 @@ impl Origin {
             Self::Read(shown) if shown.as_published_until == i64::MAX => {}
             Self::Read(shown) => tags::mark_changed(before, shown.began / 1_000, tags),
         }
+    }
+
+    /// What an unpublished edit of the event's distribution allows counts only once it is published.
+    pub(super) fn keep_audience(&self, before: &EventFacts, facts: &mut EventFacts) {
+        let Self::Read(shown) = self else { return };
+        if shown.as_published_until == i64::MAX || before.uuid.is_nil() {
+            return;
+        }
+        let published = before.also.unwrap_or_else(|| before.audience());
+        facts.also = Some(published).filter(|published| *published != facts.audience());
     }
 
     /// Takes out the tombstones that this read outdates: it began after their withdrawal.

@@ -21,6 +21,7 @@ mod fault;
 mod forget;
 mod generations;
 mod guard;
+mod guessed;
 mod head;
 mod heal;
 mod judged;

@@ -128,6 +128,9 @@ impl Writer {
         let (mut end, mut shown) = (None, HashSet::new());
         while let Some(chunk) = snapshot.chunks.recv().await {
             let Chunk { claims, silent, sighted, decays, end: last } = chunk;
+            let tags = snapshot.facts.tags.iter();
+            let tags = tags.chain(claims.iter().flat_map(|claim| &claim.facts.tags));
+            self.guessed.tell(&views, event, tags);
             let mut change = new_change();
             application.tell(&silent);
             if !application.add(&mut tx, claims, &mut change).await? {

@@ -76,16 +76,15 @@ impl Member<'_> {
 impl View {
     #[must_use]
     pub fn new(name: &str, targets: Vec<String>, policy: &Policy, rendering: &Rendering) -> Self {
-        let rendering = Rendering { tlp_untagged: policy.tlp_untagged, ..rendering.clone() };
         // Plain data with string keys: serialising cannot fail.
-        let shape = serde_json::to_vec(&(policy, &rendering, MAPPING_VERSION)).unwrap_or_default();
+        let shape = serde_json::to_vec(&(policy, rendering, MAPPING_VERSION)).unwrap_or_default();
         let judge = Judge::new(policy);
         Self {
             name: name.to_owned(),
             only_indicators: name.ends_with(ONLY_INDICATORS),
             targets,
             disabled: Vec::new(),
-            merger: Merger::new(&rendering, &judge),
+            merger: Merger::new(rendering, &judge),
             judge,
             fingerprint: hash([shape.as_slice()]),
         }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::change::Change;
+use super::guessed::Guessed;
 use super::upkeep::Upkeep;
 use super::{Lane, Ledger, Views, small};
 use crate::config::{Guard, OnUnpublish, Rest};
@@ -81,6 +82,7 @@ pub struct Writer {
     pub(super) applied: Cache<Uuid, i64>,
     /// A gap that could not be recorded yet.
     pub(super) unrecorded: Option<Gap>,
+    pub(super) guessed: Guessed,
     upkeep: Upkeep,
 }
 
@@ -108,7 +110,17 @@ impl Writer {
             Cache::builder().weigher(|_, _| ENTRY_BYTES).max_capacity(CACHE_BYTES).build();
         let waiting = VecDeque::new();
         let upkeep = Upkeep::new(&settings);
-        Self { ledger, views, settings, inbox, waiting, applied, unrecorded: None, upkeep }
+        Self {
+            ledger,
+            views,
+            settings,
+            inbox,
+            waiting,
+            applied,
+            unrecorded: None,
+            guessed: Guessed::default(),
+            upkeep,
+        }
     }
 
     /// Runs until every [`crate::intake::Inbox`] is dropped and what they gave is written. A fault

@@ -7,15 +7,13 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::{Uuid, Variant};
 
+use super::audience::{Audience, INHERIT};
 use super::decay::{self, Decay};
 use super::lenient::{self, Flag, Maybe, Number, Text};
 use super::sharing_group::{self, SharingGroup};
 use super::sighting::{self, Sighting};
 use super::tag::{self, Tag, Tags};
 use super::time::Moment;
-
-/// MISP `distribution` 5: as the object's, else the event's.
-pub(super) const INHERIT: i64 = 5;
 
 /// An attribute as MISP's core format has it. Texts borrow from the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +129,11 @@ struct Fields<'a> {
 }
 
 impl<'a> Attribute<'a> {
+    #[must_use]
+    pub fn audience(&self) -> Audience {
+        Audience::new(self.distribution, self.sharing_group_id)
+    }
+
     /// Reads an element of a list of attributes. `None` is a phantom: MISP puts elements without
     /// uuid, type and value between the attributes of an object when `includeGranularCorrelations`
     /// is asked for.

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::attribute::{Attribute, Malformed};
+use super::audience::{Audience, stands_under};
 use super::document::{self, NotAnEvent};
 use super::lenient::{self, Flag, List, Maybe, Number, Text};
 use super::object::Object;
@@ -160,16 +161,21 @@ impl<'a> Event<'a> {
         })
     }
 
-    /// Whether anything in it is for the own organisation (distribution 0) or a sharing group (4)
-    /// only: a key of another organisation may not see it.
+    #[must_use]
+    pub fn audience(&self) -> Audience {
+        Audience::new(self.distribution, self.sharing_group_id)
+    }
+
+    /// Whether anything in it is for the own organisation or a sharing group only: a key of another
+    /// organisation may not see it.
     #[must_use]
     pub fn is_restricted(&self) -> bool {
-        let restricts = |distribution| matches!(distribution, 0 | 4);
-        restricts(self.distribution)
-            || self.attributes().flatten().any(|(attribute, object)| {
-                restricts(attribute.distribution)
-                    || object.is_some_and(|object| restricts(object.distribution))
-            })
+        let is_open = |object: Option<&Object<'_>>, attribute| {
+            let below = object.map(Object::audience).into_iter().chain([attribute]);
+            stands_under(self.audience(), below).all(Audience::is_open)
+        };
+        !self.audience().is_open()
+            || self.attributes().flatten().any(|(one, object)| !is_open(object, one.audience()))
     }
 
     /// How many attributes are listed, phantoms included: for sizing.

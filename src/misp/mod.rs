@@ -4,6 +4,7 @@
 //! element on its own.
 
 mod attribute;
+mod audience;
 mod decay;
 mod document;
 mod event;
@@ -21,6 +22,7 @@ mod time;
 mod tests;
 
 pub use attribute::{Attribute, Malformed};
+pub use audience::{Audience, SHARING_GROUP, stands_under};
 pub use decay::Decay;
 pub use document::{Events, NotAnEvent, events};
 pub use event::Event;

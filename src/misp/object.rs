@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::attribute::{Attribute, INHERIT, Malformed};
+use super::attribute::{Attribute, Malformed};
+use super::audience::{Audience, INHERIT};
 use super::lenient::{self, Flag, List, Maybe, Number, Text};
 use super::sharing_group::{self, SharingGroup};
 use super::time::Moment;
@@ -84,6 +85,11 @@ impl<'a> Object<'a> {
             attributes: fields.attributes.0,
             beside: OnceLock::new(),
         })
+    }
+
+    #[must_use]
+    pub fn audience(&self) -> Audience {
+        Audience::new(self.distribution, self.sharing_group_id)
     }
 
     /// The first attributes that `chosen` takes, for what they say of the others. Read at the first

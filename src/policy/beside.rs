@@ -21,12 +21,20 @@ pub struct Beside {
 pub enum Warned {
     /// They are not loaded yet.
     Pending,
-    /// It is on these lists, by their names.
-    On(Vec<String>),
+    On(Listed),
+}
+
+/// The warninglists that a claim is on, by their names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listed {
+    /// As MISP matches its attribute.
+    pub attribute: Vec<String>,
+    /// Those that have the exact host of its URL as an entry.
+    pub host: Vec<String>,
 }
 
 impl Default for Warned {
     fn default() -> Self {
-        Self::On(Vec::new())
+        Self::On(Listed::default())
     }
 }

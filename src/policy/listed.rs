@@ -1,16 +1,26 @@
 //! The warninglists that a claim is on.
 
+use super::Listed;
 use crate::convert::ClaimFacts;
 use crate::stix::Observable;
 use crate::warninglist::Lists;
+
+impl Listed {
+    /// The lists that a claim is on.
+    #[must_use]
+    pub fn of(lists: &Lists, claim: &ClaimFacts, observable: &Observable) -> Self {
+        let attribute = listed(lists, claim, observable).into_iter().map(str::to_owned).collect();
+        let host = observable.url_host().into_iter().flat_map(|host| lists.holding(host));
+        Self { attribute, host: host.map(|list| list.head.name.clone()).collect() }
+    }
+}
 
 /// The names of the lists that a claim is on, each once, in MISP's order.
 ///
 /// MISP's word on the attribute as it stands there counts, and its word on an attribute of the type
 /// that the claim comes to: 45 of MISP's 46 lists of host names leave `hostname|port` out, and yet what
 /// is sent is the host name.
-#[must_use]
-pub fn listed<'l>(lists: &'l Lists, claim: &ClaimFacts, observable: &Observable) -> Vec<&'l str> {
+fn listed<'l>(lists: &'l Lists, claim: &ClaimFacts, observable: &Observable) -> Vec<&'l str> {
     let written = claim.written(observable);
     let mut found = names(lists, &claim.kind, written);
     if claim.raw.is_none() && plain_types(&observable.path).contains(&claim.kind.as_ref()) {

@@ -1,31 +1,38 @@
 //! What may leave, as one pure function over a claim and its event.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use uuid::Uuid;
 
 mod beside;
 mod judge;
 mod listed;
 mod lists;
+mod marks;
 mod prefix;
 mod registry;
 mod routable;
 mod spelling;
 mod switches;
 mod tlp;
+mod words;
 
-pub use beside::{Beside, Warned};
+pub use beside::{Beside, Listed, Warned};
 pub use judge::Judge;
-pub use listed::listed;
+pub use marks::{CHATHAM_HOUSE, Mark};
 pub use spelling::{is_same, spellings};
 pub use switches::{Switches, UrlForms};
-pub use tlp::Tlp;
+pub use tlp::{Tlp, Untagged};
 
 /// The rules of a view. An empty list allows all.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Policy {
     pub tlp_max: Tlp,
-    /// What an event and attribute without any `tlp:` tag counts as.
-    pub tlp_untagged: Tlp,
+    /// What counts where no tag of event or attribute is a marking.
+    pub tlp_untagged: Untagged,
+    /// Tags, with wildcards, and what each says of sharing; `None`: it is no marking.
+    pub tlp_tags: BTreeMap<String, Option<Mark>>,
     /// `true`: only attributes with `to_ids`.
     pub to_ids: bool,
     /// `true`: also addresses and hosts of private networks.
@@ -51,11 +58,15 @@ pub struct Policy {
     pub threat_levels: Vec<i64>,
     /// MISP `analysis` values, 0 (initial) to 2 (completed).
     pub analysis: Vec<i64>,
-    /// MISP `distribution` values of the attribute after inheritance, 0 to 4.
+    /// MISP `distribution` values, 0 to 4, that event, object and attribute may have.
     pub distributions: Vec<i64>,
     /// Names, uuids or numbers of sharing groups, with wildcards: of what is for a sharing group, only
     /// what is for one of these.
     pub sharing_groups: Vec<String>,
+    /// Nobody can ask MISP what the relay may see: only what is open at every level may leave.
+    pub is_feed_only: bool,
+    /// Creator organisations whose distribution 0 may leave all the same when `is_feed_only`.
+    pub org_without_key: Vec<Uuid>,
     /// Tags, with wildcards, that mark a false positive: on an attribute, for whatever claims its
     /// observable; on an event, for its own claims.
     pub false_positive_tags: Vec<String>,
@@ -68,6 +79,8 @@ pub struct Policy {
     /// Values that never leave, whatever claims them.
     pub never: Vec<String>,
     pub warninglists: OnHit,
+    /// Names of warninglists, with wildcards: a URL whose host is an entry of one of them never leaves.
+    pub shared_host_lists: Vec<String>,
 }
 
 /// What becomes of an attribute that is on one of MISP's warninglists.

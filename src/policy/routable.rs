@@ -74,7 +74,7 @@ pub(super) fn is_routable(observable: &Observable) -> bool {
     match observable.path.as_ref() {
         "ipv4-addr:value" | "ipv6-addr:value" => address(value),
         "domain-name:value" => name(value),
-        "url:value" => host(value),
+        "url:value" => observable.url_host().is_none_or(host),
         _ => true,
     }
 }
@@ -120,17 +120,10 @@ fn name(value: &str) -> bool {
         })
 }
 
-/// Of a URL in canonical form.
-fn host(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if let Some(inside) = host.strip_prefix('[') {
-        return address(inside.split(']').next().unwrap_or_default());
-    }
-    let host = host.split(':').next().unwrap_or_default();
-    match host.parse::<Ipv4Addr>() {
-        Ok(address) => of_ipv4(address, 32),
+/// Of a URL.
+fn host(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(_) => address(host),
         Err(_) => name(host),
     }
 }

@@ -1,8 +1,6 @@
-//! The Traffic Light Protocol: MISP's tags in, 2.0 names out.
+//! The levels of the Traffic Light Protocol, under their 2.0 names.
 
 use serde::{Deserialize, Serialize};
-
-use crate::convert::Tag;
 
 /// In order of strictness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,41 +42,32 @@ impl Tlp {
         }
         Self::ALL.into_iter().find(|tlp| name.eq_ignore_ascii_case(tlp.name()))
     }
-
-    /// What a tag says; `None` if it is no `tlp:` tag. An unknown one counts as red, so that a
-    /// misspelt restriction restricts.
-    #[must_use]
-    pub fn from_tag(tag: &str) -> Option<Self> {
-        let (taxonomy, name) = tag.split_once(':')?;
-        if !taxonomy.trim().eq_ignore_ascii_case("tlp") {
-            return None;
-        }
-        Some(Self::from_name(name.trim().trim_matches('"')).unwrap_or(Self::Red))
-    }
-
-    /// The strictest of the tags of event and attribute, in whatever state; `untagged` without any.
-    #[must_use]
-    pub fn strictest<'a>(tags: impl IntoIterator<Item = &'a Tag>, untagged: Self) -> Self {
-        tags.into_iter().filter_map(|tag| Self::from_tag(&tag.name)).max().unwrap_or(untagged)
-    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What counts where no tag is a marking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Untagged {
+    Counts(Tlp),
+    /// It is judged as clear, and sent without a marking.
+    Unmarked,
+}
 
-    #[test]
-    fn names_of_both_versions_are_read_in_any_case() {
-        assert_eq!(Tlp::from_tag("tlp:white"), Some(Tlp::Clear));
-        assert_eq!(Tlp::from_tag("TLP:Clear"), Some(Tlp::Clear));
-        assert_eq!(Tlp::from_tag("tlp:AMBER+STRICT"), Some(Tlp::AmberStrict));
-        assert_eq!(Tlp::from_tag("tlp:\"green\""), Some(Tlp::Green));
-        assert_eq!(Tlp::from_tag("type:OSINT"), None);
+impl Untagged {
+    /// As what it is judged.
+    #[must_use]
+    pub fn judged(self) -> Tlp {
+        match self {
+            Self::Counts(tlp) => tlp,
+            Self::Unmarked => Tlp::Clear,
+        }
     }
 
-    #[test]
-    fn an_unknown_tlp_tag_is_red() {
-        assert_eq!(Tlp::from_tag("tlp:ambre"), Some(Tlp::Red));
-        assert_eq!(Tlp::from_tag("tlp:"), Some(Tlp::Red));
+    /// As what it is sent.
+    #[must_use]
+    pub fn marked(self) -> Option<Tlp> {
+        match self {
+            Self::Counts(tlp) => Some(tlp),
+            Self::Unmarked => None,
+        }
     }
 }

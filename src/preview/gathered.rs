@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::skipped::{Named, SkippedLines};
 use crate::config::Rules;
 use crate::convert::{self, Claim, ClaimFacts, EventFacts, Reason};
+use crate::explain;
 use crate::misp::{self, Attribute, Event};
 use crate::policy::{Beside, Judge};
 use crate::stix::{
@@ -133,6 +134,11 @@ impl<'d> Gathered<'d> {
             }
             match self.judge.admit(facts, &claim.facts, &claim.observable, &seen.beside) {
                 Ok(()) => admitted.push(claim),
+                Err(Reason::TlpTooStrict) => {
+                    let guesses = explain::guesses(&self.judge, facts, &claim.facts);
+                    let named = Named::new(event, attribute);
+                    skipped.too_strict(named, &claim.observable, &guesses)?;
+                }
                 Err(reason) => {
                     skipped.claim(Named::new(event, attribute), &claim.observable, reason)?;
                 }

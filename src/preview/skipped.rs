@@ -66,6 +66,18 @@ impl<W: Write> SkippedLines<W> {
         self.write(&Line { pattern, ..Line::new(named, reason) })
     }
 
+    /// A claim whose tags are too strict, with those that only their words make markings.
+    pub(super) fn too_strict(
+        &mut self,
+        named: Named<'_>,
+        observable: &Observable,
+        guesses: &[String],
+    ) -> io::Result<()> {
+        let pattern = Some(observable.pattern());
+        let problem = Some(guesses.join("; ")).filter(|words| !words.is_empty());
+        self.write(&Line { pattern, problem, ..Line::new(named, Reason::TlpTooStrict) })
+    }
+
     /// An attribute or object that cannot be read.
     pub(super) fn malformed(&mut self, event: Uuid, malformed: &Malformed<'_>) -> io::Result<()> {
         self.write(&Line {

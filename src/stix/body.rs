@@ -30,7 +30,7 @@ pub(super) struct Said<'a> {
     /// In the order in which they are sent.
     pub labels: Vec<String>,
     pub external_references: Vec<Reference>,
-    pub marking: &'static str,
+    pub marking: Option<&'static str>,
     pub name: &'a str,
     pub indicator_types: BTreeSet<String>,
     pub kill_chain_phases: Vec<Phase>,
@@ -47,7 +47,8 @@ struct Creator {
 struct About<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     external_references: Vec<Reference>,
-    object_marking_refs: [&'static str; 1],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    object_marking_refs: Vec<&'static str>,
     name: &'a str,
 }
 
@@ -80,7 +81,7 @@ impl Parts {
     pub(super) fn new(said: Said<'_>) -> Option<Self> {
         let Said { labels, external_references, name, indicator_types, .. } = said;
         let created_by_ref = said.created_by_ref.map(|uuid| format!("identity--{uuid}"));
-        let object_marking_refs = [said.marking];
+        let object_marking_refs = said.marking.into_iter().collect();
         let kill_chain_phases = said.kill_chain_phases;
         Some(Self {
             creator: members(&Creator { created_by_ref, labels })?,

@@ -8,7 +8,7 @@ use wildmatch::WildMatch;
 use super::Rendering;
 use super::text::clean;
 use crate::convert::{self, ClaimFacts, EventFacts, Since, Tag};
-use crate::policy::Tlp;
+use crate::policy::Judge;
 
 /// The kill chain of phases that name no other: Lockheed Martin's, as STIX 2.1, 2.6 spells it.
 const KILL_CHAIN: &str = "lockheed-martin-cyber-kill-chain";
@@ -121,7 +121,7 @@ impl Context {
         }
     }
 
-    /// The tag as a label. TLP tags are none: the merged level has its own label.
+    /// The tag as a label.
     pub(super) fn label(&self, tag: &str) -> Option<String> {
         self.labels.label(tag)
     }
@@ -133,10 +133,15 @@ impl Context {
 
     /// The actors whose tags are on the claim or its event, as Sentinel's rules read them out of
     /// labels: `ActivityGroup:(\S+)`, so without white space.
-    pub(super) fn actors(&self, event: &EventFacts, claim: &ClaimFacts) -> Vec<String> {
+    pub(super) fn actors(
+        &self,
+        judge: &Judge,
+        event: &EventFacts,
+        claim: &ClaimFacts,
+    ) -> Vec<String> {
         let tags = sent(&event.tags).chain(sent(&claim.tags));
         let tags = tags.filter(|tag| self.labels.allows_taxonomy(&tag.name));
-        let labels = tags.filter_map(|tag| actor(event, &tag.name));
+        let labels = tags.filter_map(|tag| actor(judge, event, &tag.name));
         let labels = labels.map(|name| spelled(&format!("{ACTIVITY_GROUP}{name}")));
         labels.filter(|label| !self.labels.ignores(label)).collect()
     }
@@ -165,12 +170,12 @@ fn spelled(label: &str) -> String {
 
 /// The name of the actor that a tag puts on. An instance's own clusters have a uuid in their tag, and
 /// a name only where MISP tells it.
-fn actor<'t>(event: &'t EventFacts, tag: &'t str) -> Option<&'t str> {
+fn actor<'t>(judge: &Judge, event: &'t EventFacts, tag: &'t str) -> Option<&'t str> {
     let named = convert::actor(tag)?;
     if Uuid::try_parse(named).is_err() {
         return Some(named);
     }
-    let cluster = event.clusters.iter().find(|cluster| cluster.tag == tag)?;
+    let cluster = judge.clusters(event).find(|cluster| cluster.tag == tag)?;
     Some(cluster.name.as_str()).filter(|name| !name.trim().is_empty())
 }
 
@@ -230,7 +235,7 @@ impl Labels {
     }
 
     fn label(&self, tag: &str) -> Option<String> {
-        let shown = Tlp::from_tag(tag).is_none() && !self.ignores(tag) && self.allows_taxonomy(tag);
+        let shown = !self.ignores(tag) && self.allows_taxonomy(tag);
         shown.then(|| spelled(tag)).filter(|label| !label.is_empty())
     }
 
@@ -388,7 +393,7 @@ mod tests {
         for shown in ["diamond-model:Infrastructure", "type:OSINT", "misp-galaxy:tool=\"X\""] {
             assert_eq!(defaults.label(shown).as_deref(), Some(shown));
         }
-        for hidden in ["TLP:Amber", "misp:tool=\"MISP-STIX-Converter\"", "misp:to_ids=\"True\""] {
+        for hidden in ["misp:tool=\"MISP-STIX-Converter\"", "misp:to_ids=\"True\""] {
             assert_eq!(defaults.label(hidden), None, "{hidden}");
         }
         let strict = context(|rendering| rendering.labels_taxonomies = vec!["type".into()]);

@@ -3,15 +3,19 @@
 use std::borrow::Cow;
 
 use super::Admitted;
+use super::indicator::UNNAMED;
 use super::text::{LONGEST_PIECE, clean, without_state};
 use crate::convert::{ObjectFacts, Sibling};
 use crate::policy::Judge;
 
 /// What there is of `comment - object - event`. Of the object's other attributes only those that
-/// policy lets through.
+/// policy lets through, and no event's name that would name a source which must not be named.
 pub(super) fn description<'a>(claim: &Admitted<'a>, judge: &Judge) -> Cow<'a, str> {
     let comment = clean(&claim.claim.comment, LONGEST_PIECE);
-    let event = clean(&claim.event.info, LONGEST_PIECE);
+    let event = match judge.hides_source(claim.event, claim.claim) {
+        true => Cow::Borrowed(UNNAMED),
+        false => clean(&claim.event.info, LONGEST_PIECE),
+    };
     let tells = |sibling: &&Sibling| judge.tells(claim.event, sibling);
     let object = claim.claim.object.as_ref().map(|object| words(object, &comment, tells));
     let object = object.map(|object| clean(&object, LONGEST_PIECE).into_owned());

@@ -12,10 +12,13 @@ use super::expiry::ClaimTimes;
 use super::text::{LONGEST_NAME, clean};
 use super::{Identity, Observable, Rendering, Withdraw, description, marking};
 use crate::convert::{ClaimFacts, EventFacts};
-use crate::policy::{Beside, Judge, Tlp};
+use crate::policy::{Beside, Judge, Mark, Tlp};
 
 /// STIX has no limit; an indicator claimed by thousands of events must stay small.
 const MAX_REFERENCES: usize = 10;
+
+/// Stands in for the name of an event whose source must not be named.
+pub(super) const UNNAMED: &str = "The source is not named (TLP:EX:CHR)";
 
 /// `valid_until` must be later than `valid_from` (STIX 2.1, 4.7).
 const SHORTEST_LIFE: i64 = 1_000;
@@ -49,8 +52,7 @@ pub struct Indicator {
 pub struct Merger {
     pub(super) rendering: Rendering,
     context: Context,
-    /// Of what stands beside the claims.
-    judge: Judge,
+    pub(super) judge: Judge,
 }
 
 impl Merger {
@@ -144,31 +146,30 @@ impl Merger {
 
     /// What tags and events say.
     fn parts(&self, claims: &[Admitted<'_>]) -> Option<Parts> {
-        let tlp = claims.iter().map(|claim| self.tlp(claim)).max()?;
+        // Of what is unmarked nothing is stricter than nothing.
+        let tlp = claims.iter().map(|claim| self.judge.marking(claim.event, claim.claim)).max()?;
+        let named = claims.iter().filter(|claim| !self.hides_source(claim));
+        let named = named.max_by_key(|claim| by_age(claim));
+        let name = named.map_or(UNNAMED, |newest| newest.event.info.as_str());
         Parts::new(Said {
-            created_by_ref: Self::oldest(claims)?.event.org_uuid,
+            created_by_ref: self.creator(claims).and_then(|oldest| oldest.event.org_uuid),
             labels: self.labels(claims, tlp),
             external_references: self.references(claims),
-            marking: marking::marking(tlp),
-            name: &clean(
-                &claims.iter().max_by_key(|claim| by_age(claim))?.event.info,
-                LONGEST_NAME,
-            ),
+            marking: tlp.map(marking::marking),
+            name: &clean(name, LONGEST_NAME),
             indicator_types: self.threat_types(claims),
             kill_chain_phases: self.phases(claims),
         })
     }
 
-    /// The claim whose event's organisation is the creator.
-    pub(super) fn oldest<'c, 'a>(claims: &'c [Admitted<'a>]) -> Option<&'c Admitted<'a>> {
-        claims.iter().min_by_key(|claim| by_age(claim))
+    /// The claim whose event's organisation is the creator: the oldest of those that may name it.
+    pub(super) fn creator<'c, 'a>(&self, claims: &'c [Admitted<'a>]) -> Option<&'c Admitted<'a>> {
+        let named = claims.iter().filter(|claim| !self.hides_source(claim));
+        named.min_by_key(|claim| by_age(claim))
     }
 
-    fn tlp(&self, claim: &Admitted<'_>) -> Tlp {
-        Tlp::strictest(
-            claim.event.tags.iter().chain(&claim.claim.tags),
-            self.rendering.tlp_untagged,
-        )
+    fn hides_source(&self, claim: &Admitted<'_>) -> bool {
+        self.judge.hides_source(claim.event, claim.claim)
     }
 
     /// The highest that any claim states; the default only where none does, so that a claim without a
@@ -193,14 +194,16 @@ impl Merger {
 
     /// Those that name an actor stand last: built-in rules take what follows `ActivityGroup:` up to
     /// the next white space of the list's JSON text for the name.
-    fn labels(&self, claims: &[Admitted<'_>], tlp: Tlp) -> Vec<String> {
-        let mut labels = union(claims, |tag| self.context.label(tag));
+    fn labels(&self, claims: &[Admitted<'_>], tlp: Option<Tlp>) -> Vec<String> {
+        let label = |tag: &str| self.context.label(tag).filter(|_| !self.judge.is_level(tag));
+        let mut labels = union(claims, label);
         labels.extend(claims.iter().filter_map(|claim| self.context.threat_level(claim.event)));
         let lists = claims.iter().flat_map(|claim| self.judge.labels(&claim.beside));
         labels.extend(lists.filter_map(|list| self.context.warninglist(list)));
-        labels
-            .extend(claims.iter().flat_map(|claim| self.context.actors(claim.event, claim.claim)));
-        labels.insert(format!("tlp:{}", tlp.name()));
+        let actors =
+            |claim: &Admitted<'_>| self.context.actors(&self.judge, claim.event, claim.claim);
+        labels.extend(claims.iter().flat_map(actors));
+        labels.extend(tlp.map(|tlp| Mark::Level(tlp).tag()));
         let (actors, mut ordered): (Vec<_>, Vec<_>) =
             labels.into_iter().partition(|label| context::is_actor(label));
         ordered.extend(actors);
@@ -236,9 +239,18 @@ impl Merger {
         let mut seen = BTreeSet::new();
         let events =
             newest_first.into_iter().map(|claim| claim.event).filter(|event| !event.uuid.is_nil());
+        let hidden: BTreeSet<Uuid> = claims
+            .iter()
+            .filter(|claim| self.hides_source(claim))
+            .map(|claim| claim.event.uuid)
+            .collect();
+        let title = |event: &EventFacts| match hidden.contains(&event.uuid) {
+            true => "MISP event".to_owned(),
+            false => format!("MISP event: {}", clean(&event.info, LONGEST_NAME)),
+        };
         let reference = |event: &EventFacts| Reference {
             source_name: "MISP",
-            description: format!("MISP event: {}", clean(&event.info, LONGEST_NAME)),
+            description: title(event),
             url: format!("{}/events/view/{}", self.rendering.public_url, event.uuid),
             external_id: event.uuid,
         };
@@ -300,7 +312,6 @@ mod tests {
             namespace: Uuid::nil(),
             public_url: "https://misp.example".into(),
             default_confidence: 51,
-            tlp_untagged: Tlp::Clear,
             false_positive_points: 10,
             expiry: Expiry {
                 default_days: 50,

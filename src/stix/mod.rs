@@ -30,7 +30,6 @@ pub use related::{ContextKind, ContextObject, Needed};
 pub use time::timestamp;
 
 use crate::config::DaysByType;
-use crate::policy::Tlp;
 
 /// How admitted claims become an indicator: everything that shapes its bytes.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -43,7 +42,6 @@ pub struct Rendering {
     pub public_url: String,
     /// 0 to 100, where no tag says one.
     pub default_confidence: u8,
-    pub tlp_untagged: Tlp,
     /// By how much each false positive that was reported of an attribute lowers its confidence.
     pub false_positive_points: u8,
     pub expiry: Expiry,

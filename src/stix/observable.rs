@@ -57,6 +57,22 @@ impl Observable {
         pattern
     }
 
+    /// The host of a URL, without user, port and brackets; `None` for what is no URL.
+    #[must_use]
+    pub fn url_host(&self) -> Option<&str> {
+        if self.path != "url:value" {
+            return None;
+        }
+        let (_, rest) = self.value.split_once("://")?;
+        let authority = rest.split(['/', '?', '#', '\\']).next()?;
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let host = match host.strip_prefix('[') {
+            Some(inside) => inside.split(']').next()?,
+            None => host.split(':').next()?,
+        };
+        Some(host).filter(|host| !host.is_empty())
+    }
+
     /// What the pattern is written in (STIX 2.1, 10.13 "Pattern Type Vocabulary").
     #[must_use]
     pub fn pattern_type(&self) -> &'static str {

@@ -88,18 +88,38 @@ impl Merger {
         let wanted = &self.rendering.context;
         let mut needed = Vec::new();
         if wanted.contains(&ContextKind::Identity) {
-            needed.extend(Self::oldest(claims).and_then(|oldest| identity(oldest.event)));
+            needed.extend(self.creator(claims).and_then(|oldest| identity(oldest.event)));
         }
         let pattern = wanted.contains(&ContextKind::AttackPattern);
         let actor = wanted.contains(&ContextKind::ThreatActor);
         if pattern || actor {
-            for found in clusters(claims).filter(|found| wanted.contains(&found.kind)) {
+            for found in self.clusters(claims).filter(|found| wanted.contains(&found.kind)) {
                 keep_newest(&mut needed, found);
             }
             let targets: Vec<_> = needed.iter().filter(|one| one.is_indicated()).copied().collect();
             needed.extend(targets.into_iter().map(|target| self.indicates(indicator, target)));
         }
         needed
+    }
+
+    /// The clusters whose tags are on the claims or their events, and are sent.
+    fn clusters<'a>(&self, claims: &[Admitted<'a>]) -> impl Iterator<Item = Needed<'a>> {
+        claims.iter().flat_map(|claim| {
+            let (event, claim) = (claim.event, claim.claim);
+            let is_on = move |cluster: &&Cluster| {
+                let mut tags = context::sent(&event.tags).chain(context::sent(&claim.tags));
+                tags.any(|tag| tag.name == cluster.tag)
+            };
+            self.judge.clusters(event).filter(is_on).map(|cluster| Needed {
+                kind: match cluster.kind {
+                    ClusterKind::AttackPattern => ContextKind::AttackPattern,
+                    ClusterKind::ThreatActor => ContextKind::ThreatActor,
+                },
+                id: cluster.uuid,
+                said: Said::Cluster(cluster),
+                timestamp: event.timestamp,
+            })
+        })
     }
 
     fn indicates<'a>(&self, indicator: Uuid, target: Needed<'a>) -> Needed<'a> {
@@ -197,26 +217,6 @@ fn identity(event: &EventFacts) -> Option<Needed<'_>> {
     Some(Needed { kind: ContextKind::Identity, id, said: Said::Identity(event), timestamp })
 }
 
-/// The clusters whose tags are on the claims or their events, and are sent.
-fn clusters<'a>(claims: &[Admitted<'a>]) -> impl Iterator<Item = Needed<'a>> {
-    claims.iter().flat_map(|claim| {
-        let (event, claim) = (claim.event, claim.claim);
-        let is_on = move |cluster: &&Cluster| {
-            let mut tags = context::sent(&event.tags).chain(context::sent(&claim.tags));
-            tags.any(|tag| tag.name == cluster.tag)
-        };
-        event.clusters.iter().filter(is_on).map(|cluster| Needed {
-            kind: match cluster.kind {
-                ClusterKind::AttackPattern => ContextKind::AttackPattern,
-                ClusterKind::ThreatActor => ContextKind::ThreatActor,
-            },
-            id: cluster.uuid,
-            said: Said::Cluster(cluster),
-            timestamp: event.timestamp,
-        })
-    })
-}
-
 fn keep_newest<'a>(needed: &mut Vec<Needed<'a>>, found: Needed<'a>) {
     match needed.iter_mut().find(|known| (known.kind, known.id) == (found.kind, found.id)) {
         None => needed.push(found),
@@ -254,6 +254,8 @@ mod tests {
             tag: format!("misp-galaxy:x=\"{number}\""),
             uuid: Uuid::from_u128(number),
             kind,
+            is_default: true,
+            distribution: 0,
             name: name.into(),
             description: String::new(),
             external_id: None,

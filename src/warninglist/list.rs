@@ -8,7 +8,7 @@ use regex::bytes::Regex;
 use super::cidr::Networks;
 use super::head::{Head, Kind};
 use super::pattern::Pattern;
-use super::texts::Texts;
+use super::texts::{Hashed, Texts};
 use super::value::Part;
 
 /// A warninglist, ready to match.
@@ -140,6 +140,11 @@ impl List {
                 .find(|(_, regex)| regex.is_match(part.text.as_bytes()))
                 .map(|(entry, _)| entry.clone()),
         }
+    }
+
+    /// Whether it has this text as an entry that is looked up whole.
+    pub(super) fn has(&self, text: &str, hashed: Hashed) -> bool {
+        self.texts().is_some_and(|texts| texts.contains(text, hashed))
     }
 
     /// The texts that are looked up whole.

@@ -78,6 +78,15 @@ impl Lists {
         })
     }
 
+    /// The lists that have this very host as an entry, whatever types they are for. Lists of other
+    /// kinds than whole values and hosts have none.
+    pub fn holding<'l>(&'l self, host: &str) -> impl Iterator<Item = &'l List> {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let hashed = Some(Hashed::of(&host)).filter(|hashed| self.sieve.passes(*hashed));
+        let of = move |list: &&Arc<List>| hashed.is_some_and(|hashed| list.has(&host, hashed));
+        self.lists.iter().filter(of).map(AsRef::as_ref)
+    }
+
     /// Of what decides the verdicts: names, kinds, types and entries. Not of order and versions.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {

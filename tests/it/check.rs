@@ -634,6 +634,37 @@ async fn no_warninglist_is_enabled() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_shared_hosts_is_enabled_or_is_named() {
+    let mut setup = Setup::well().await;
+    setup.misp.set_warninglist(Warninglist::new(2, "cidr", &["ip-dst"], &["192.0.2.0/24"]));
+    setup.misp.set_warninglist(Warninglist {
+        enabled: false,
+        ..Warninglist::new(3, "hostname", &["domain"], &["good.example"])
+    });
+    setup.set("MSR_POLICY__SHARED_HOST_LISTS", "list 1, List 2, List 3");
+    setup.set("MSR_POLICY__WARNINGLISTS", "off");
+    let told = setup.check(&[]);
+    assert!(has(told.find("warninglists", "\"list 1\""), "evidence", "enabled in MISP"));
+    let warnings = told.of("warning");
+    assert_eq!(warnings.len(), 2, "{warnings:#?}");
+    let of = |list: &str| told.find("warninglists", list);
+    assert!(has(of("\"List 2\""), "evidence", "no entries that are hosts"));
+    assert!(has(of("\"List 3\""), "evidence", "no warninglist of this name is enabled"));
+    assert!(has(of("\"List 3\""), "remedy", "enable it in MISP"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_there_is_only_the_feed_is_said_first() {
+    let mut setup = Setup::well().await;
+    setup.set("MSR_MISP__KEY", "");
+    let told = setup.check(&[]);
+    let first = &told.findings[0];
+    assert_eq!((&first["step"], &first["severity"]), (&"config".into(), &"note".into()));
+    assert!(has(first, "evidence", "only what is of distribution 1 to 3"), "{first}");
+    assert!(has(first, "evidence", "policy.org_without_key"), "{first}");
+}
+
 /// As MISP 2.5.1 answered a site administrator and a read-only user, and as the stand-in does.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_of_misp_are_read_as_recorded() {

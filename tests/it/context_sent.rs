@@ -54,7 +54,7 @@ pub(crate) fn event(number: u32, timestamp: i64, name: &str, domains: &[(&str, b
         })
         .collect();
     let event = json!({"Event": {
-        "id": number, "uuid": event_uuid(number), "info": "x", "timestamp": timestamp,
+        "id": number, "uuid": event_uuid(number), "info": "x", "distribution": 3, "timestamp": timestamp,
         "Orgc": {"uuid": ORG, "name": name}, "Attribute": attributes, "Object": [],
     }});
     format!("misp_json {event}").into_bytes()

@@ -214,7 +214,7 @@ impl Misp {
             .map(|a| self.attribute(e, a, &event.attributes[a]))
             .collect();
         format!(
-            r#"{{"Event":{{"id":"{}","uuid":"{}","info":"x","timestamp":"{}","Attribute":[{}],"Object":[]{}}}}}"#,
+            r#"{{"Event":{{"id":"{}","uuid":"{}","info":"x","distribution":"3","timestamp":"{}","Attribute":[{}],"Object":[]{}}}}}"#,
             self.event_id(e),
             self.event_uuid(e),
             event.timestamp,

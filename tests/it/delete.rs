@@ -33,7 +33,7 @@ fn publication(timestamp: i64, values: &[&str]) -> Vec<u8> {
         })
         .collect();
     format!(
-        r#"misp_json {{"Event":{{"id":"7","uuid":"{EVENT}","info":"x","timestamp":"{timestamp}","Attribute":[{}],"Object":[]}}}}"#,
+        r#"misp_json {{"Event":{{"id":"7","uuid":"{EVENT}","info":"x","distribution":"3","timestamp":"{timestamp}","Attribute":[{}],"Object":[]}}}}"#,
         attributes.join(",")
     )
     .into_bytes()

@@ -155,7 +155,12 @@ async fn the_azure_functions_list_of_tenants_fills_each_workspace_with_its_own_a
     });
     let list = Value::from(entries.to_vec()).to_string();
     let publisher = Publisher::bind();
-    let mut relay = Relay::start(&sandbox, &publisher, &[]).await;
+    // The two workspaces lie in two tenants.
+    let each = [
+        ("MSR_TARGET__SANDBOX__POLICY__TLP_MAX", "green"),
+        ("MSR_TARGET__SANDBOX_2__POLICY__TLP_MAX", "green"),
+    ];
+    let mut relay = Relay::start(&sandbox, &publisher, &each).await;
     assert_eq!(relay.stop().0, Some(0));
     relay.unset("MSR_TARGET__");
     relay.set("MSR_TENANTS", &list);
@@ -163,6 +168,7 @@ async fn the_azure_functions_list_of_tenants_fills_each_workspace_with_its_own_a
     for target in ["TENANT_AAAAAAAA", "TENANT_BBBBBBBB"] {
         relay.set(&format!("MSR_TARGET__{target}__AUTHORITY"), &url);
         relay.set(&format!("MSR_TARGET__{target}__ENDPOINT"), &url);
+        relay.set(&format!("MSR_TARGET__{target}__POLICY__TLP_MAX"), "green");
     }
     relay.restart(&publisher).await;
     publisher.send(&event()).await;

@@ -63,7 +63,7 @@ fn attribute(number: usize, kind: &str, value: &str, timestamp: i64, to_ids: boo
 fn publication(timestamp: i64, tag: &str, attributes: &[String]) -> Vec<u8> {
     let tags = if tag.is_empty() { String::new() } else { format!(r#"{{"name":"{tag}"}}"#) };
     format!(
-        r#"misp_json {{"Event":{{"id":"7","uuid":"{EVENT}","info":"x","timestamp":"{timestamp}","Tag":[{tags}],"Attribute":[{}],"Object":[]}}}}"#,
+        r#"misp_json {{"Event":{{"id":"7","uuid":"{EVENT}","info":"x","distribution":"3","timestamp":"{timestamp}","Tag":[{tags}],"Attribute":[{}],"Object":[]}}}}"#,
         attributes.join(",")
     )
     .into_bytes()

@@ -68,6 +68,8 @@ mod manage;
 #[cfg(test)]
 mod mapping;
 #[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod reads;
 #[cfg(test)]
 mod recordings;

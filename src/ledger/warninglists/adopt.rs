@@ -21,7 +21,7 @@ use crate::ledger::guard;
 use crate::ledger::start::{judged_name, store_setting};
 use crate::ledger::wanted::{merge, refresh};
 use crate::ledger::{Lane, Ledger, Views, Writing};
-use crate::policy;
+use crate::policy::Listed;
 use crate::stix::Observable;
 use crate::warninglist::Lists;
 
@@ -208,12 +208,14 @@ impl Ledger {
 }
 
 impl Row {
-    /// The names of the lists that the claim is on.
-    fn lists<'l>(&self, lists: &'l Lists) -> Vec<&'l str> {
+    /// The lists that the claim is on.
+    fn lists(&self, lists: &Lists) -> Listed {
         // Unreadable facts are not admitted, whatever the lists say.
-        let Ok(facts) = serde_json::from_str::<ClaimFacts>(&self.facts) else { return Vec::new() };
+        let Ok(facts) = serde_json::from_str::<ClaimFacts>(&self.facts) else {
+            return Listed::default();
+        };
         let observable = Observable { path: self.path.clone().into(), value: self.value.clone() };
-        policy::listed(lists, &facts, &observable)
+        Listed::of(lists, &facts, &observable)
     }
 }
 

@@ -13,7 +13,7 @@ pub use file::{copy, load};
 
 use super::Ledger;
 use crate::convert::ClaimFacts;
-use crate::policy::{self, Warned};
+use crate::policy::{Listed, Warned};
 use crate::stix::Observable;
 use crate::warninglist::Lists;
 
@@ -35,10 +35,7 @@ impl InForce {
         match self {
             Self::Unused => Warned::default(),
             Self::Pending => Warned::Pending,
-            Self::Lists(lists) => {
-                let names = policy::listed(lists, claim, observable);
-                Warned::On(names.into_iter().map(str::to_owned).collect())
-            }
+            Self::Lists(lists) => Warned::On(Listed::of(lists, claim, observable)),
         }
     }
 

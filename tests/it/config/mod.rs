@@ -2,6 +2,7 @@
 
 mod credentials;
 mod misp;
+mod policy;
 mod targets;
 mod tenants;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 use misp_sentinel_relay::config::{
     self, Config, Credential, Mistakes, Mode, OnUnpublish, Origin, Target,
 };
-use misp_sentinel_relay::policy::Tlp;
+use misp_sentinel_relay::policy::{Tlp, Untagged};
 
 const CANARY: &str = "canary-3f9c";
 
@@ -134,7 +135,7 @@ fn the_example_gives_what_the_least_configuration_leaves_out() {
 fn the_example_gives_policy_and_expiry() {
     let config = load(LEAST, &[]).unwrap();
     assert_eq!(config.policy.tlp_max, Tlp::AmberStrict);
-    assert_eq!(config.policy.tlp_untagged, Tlp::Clear);
+    assert_eq!(config.policy.tlp_untagged, Untagged::Counts(Tlp::Clear));
     assert!(config.policy.to_ids);
     assert_eq!(config.policy.withdraw_at, 3);
     assert_eq!(config.policy.false_positive_tags, ["false-positive:confirmed=\"true\""]);

@@ -9,7 +9,7 @@ use super::*;
 fn a_target_may_live_in_the_environment_alone_and_names_keep_their_dash() {
     let config = with(&[
         ("target.soc-eu.workspace_id", "'aaaaaaaa-2222-4333-8444-555555555555'"),
-        ("target.soc-eu.tenant_id", "'t'"),
+        ("target.soc-eu.tenant_id", "'example.onmicrosoft.com'"),
         ("target.soc-eu.client_id", "'c'"),
         ("target.soc-eu.client_secret", "'s'"),
     ])
@@ -75,7 +75,7 @@ fn two_targets_must_not_overwrite_each_other() {
     let second = |workspace: &str, source: &str| {
         with(&[
             ("target.two.workspace_id", &format!("'{workspace}'")),
-            ("target.two.tenant_id", "'t'"),
+            ("target.two.tenant_id", "'example.onmicrosoft.com'"),
             ("target.two.client_id", "'c'"),
             ("target.two.client_secret", "'s'"),
             ("target.two.sourcesystem", &format!("'{source}'")),

@@ -16,6 +16,10 @@ fn entry(tenant: &str, workspace: &str) -> String {
     )
 }
 
+/// Targets in two tenants need their own.
+const OF_FIRST: (&str, &str) = ("MSR_TARGET__TENANT_AAAAAAAA__POLICY__TLP_MAX", "green");
+const OF_SECOND: (&str, &str) = ("MSR_TARGET__TENANT_BBBBBBBB__POLICY__TLP_MAX", "amber");
+
 fn of(list: &str) -> Result<Config, Mistakes> {
     load(&least(), &[("MSR_TENANTS", list)])
 }
@@ -23,8 +27,9 @@ fn of(list: &str) -> Result<Config, Mistakes> {
 #[test]
 fn each_entry_is_a_target_whose_name_stays_in_any_order() {
     let entries = [entry("a", FIRST), entry("b", SECOND)];
-    let config = of(&format!("[{}]", entries.join(","))).unwrap();
-    let other = of(&format!("\n[{},\n{}]\n", entries[1], entries[0])).unwrap();
+    let both = |list: &str| load(&least(), &[("MSR_TENANTS", list), OF_FIRST, OF_SECOND]).unwrap();
+    let config = both(&format!("[{}]", entries.join(",")));
+    let other = both(&format!("\n[{},\n{}]\n", entries[1], entries[0]));
     for config in [config, other] {
         let [a, b] = &config.targets[..] else { panic!("{:?}", config.targets) };
         assert_eq!([&*a.name, &*b.name], ["tenant-aaaaaaaa", "tenant-bbbbbbbb"]);
@@ -45,7 +50,9 @@ fn a_section_of_the_same_name_lays_over_an_entry_and_others_stand_beside() {
          [target.tenant-bbbbbbbb.policy]\ntlp_max = \"green\"\n"
     );
     let list = file(&format!("[{}, {}]", entry("a", FIRST), entry("b", SECOND)));
-    let config = load(&own.replace("TENANTS", &list.path().display().to_string()), &[]).unwrap();
+    let environment = [OF_FIRST, ("MSR_TARGET__SOC__POLICY__TLP_MAX", "amber+strict")];
+    let own = own.replace("TENANTS", &list.path().display().to_string());
+    let config = load(&own, &environment).unwrap();
     let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
     assert_eq!(names, ["soc", "tenant-aaaaaaaa", "tenant-bbbbbbbb"]);
     let b = &config.targets[2];

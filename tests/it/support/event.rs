@@ -38,7 +38,7 @@ pub(crate) fn tagged_publication(
         .collect();
     let (attributes, tags) = (attributes.join(","), tags(event_tags));
     format!(
-        r#"misp_json {{"Event":{{"id":"7","uuid":"{EVENT}","info":"x","timestamp":"{timestamp}","Tag":[{tags}],"Attribute":[{attributes}],"Object":[]}}}}"#
+        r#"misp_json {{"Event":{{"id":"7","uuid":"{EVENT}","info":"x","distribution":"3","timestamp":"{timestamp}","Tag":[{tags}],"Attribute":[{attributes}],"Object":[]}}}}"#
     )
     .into_bytes()
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::relay::OWN;
 use misp_sentinel_relay::config::{self, Config, LedgerConfig};
 use misp_sentinel_relay::intake::frame::{self, Said};
 use misp_sentinel_relay::intake::{Inbox, webhook};
@@ -34,6 +35,7 @@ fn config_with(folder: &TempDir, settings: &[(&str, &str)]) -> Config {
         ("MSR_TARGET__SOC__CLIENT_SECRET", "s"),
         ("MSR_LEDGER__DATA_DIR", data_dir),
         ("MSR_POLICY__ALLOW_NON_ROUTABLE", "true"),
+        ("MSR_POLICY__ORG_WITHOUT_KEY", OWN),
         ("MSR_INDICATOR__CONTEXT", ""),
     ];
     let environment = environment.iter().chain(settings);

@@ -127,7 +127,7 @@ pub(crate) fn references(object: &Value) -> BTreeSet<String> {
 fn probe(event: Uuid) -> Vec<u8> {
     let attribute = Uuid::new_v4();
     format!(
-        r#"misp_json {{"Event":{{"id":"0","uuid":"{event}","info":"probe","timestamp":"1795499521","Attribute":[{{"id":"0","uuid":"{attribute}","type":"hostname","category":"Network activity","value":"{event}{PROBE}","to_ids":true,"timestamp":"1795499521"}}],"Object":[]}}}}"#
+        r#"misp_json {{"Event":{{"id":"0","uuid":"{event}","info":"probe","distribution":"3","timestamp":"1795499521","Attribute":[{{"id":"0","uuid":"{attribute}","type":"hostname","category":"Network activity","value":"{event}{PROBE}","to_ids":true,"timestamp":"1795499521"}}],"Object":[]}}}}"#
     )
     .into_bytes()
 }

@@ -7,6 +7,7 @@ mod explain;
 mod feed;
 mod lists;
 mod pace;
+mod policy;
 mod resync;
 mod samples;
 mod unreadable;
@@ -93,7 +94,13 @@ impl Stage {
     }
 
     pub(super) async fn becomes(&self, values: &[&str]) {
-        let expected: BTreeSet<String> = values.iter().map(|value| pattern(value)).collect();
+        let patterns: Vec<String> = values.iter().map(|value| pattern(value)).collect();
+        self.lives(&patterns).await;
+    }
+
+    /// Waits until the indicators with these patterns are live, and no others.
+    pub(super) async fn lives(&self, patterns: &[String]) {
+        let expected: BTreeSet<String> = patterns.iter().cloned().collect();
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.live() != expected {
             assert!(Instant::now() < deadline, "{:?} never became {expected:?}", self.live());

@@ -1,0 +1,40 @@
+//! Tags that only their words make markings of the Traffic Light Protocol: each is told once, since
+//! the operator may know better.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use super::Views;
+use crate::convert::Tag;
+
+/// Beyond so many nothing more is told: anybody may make tags.
+const MOST: usize = 1_000;
+
+/// The tags that were told of.
+#[derive(Debug, Default)]
+pub(super) struct Guessed(HashSet<String>);
+
+impl Guessed {
+    /// Tells of those of an event's tags that are new.
+    pub(super) fn tell<'t>(
+        &mut self,
+        views: &Views,
+        event: Uuid,
+        tags: impl Iterator<Item = &'t Tag>,
+    ) {
+        for Tag { name, .. } in tags {
+            if self.0.len() >= MOST || self.0.contains(name) {
+                continue;
+            }
+            let Some(mark) = views.iter().find_map(|view| view.judge.guess(name)) else { continue };
+            tracing::warn!(
+                tag = ?name,
+                %event,
+                taken_for = mark.tag(),
+                "a tag reads as a TLP marking and is taken for one; if it is none, say so in [policy.tlp_tags]"
+            );
+            self.0.insert(name.clone());
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Whom MISP shows something to: event, object and attribute each have a distribution, and MISP shows
+//! an attribute only to those whom all three allow.
+
+use serde::{Deserialize, Serialize};
+
+/// MISP's `distribution` of a sharing group's members.
+pub const SHARING_GROUP: i64 = 4;
+
+/// MISP's `distribution` of what has none of its own: it is for whoever may see what it is in.
+pub(super) const INHERIT: i64 = 5;
+
+/// MISP's `distribution` values for this community, connected communities and all communities.
+const COMMUNITIES: std::ops::RangeInclusive<i64> = 1..=3;
+
+/// Whom an event, an object or an attribute is for, as it says itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audience {
+    pub distribution: i64,
+    /// MISP's number of the sharing group.
+    pub sharing_group_id: i64,
+}
+
+impl Audience {
+    #[must_use]
+    pub fn new(distribution: i64, sharing_group_id: i64) -> Self {
+        Self { distribution, sharing_group_id }
+    }
+
+    /// Whether it is for more than one organisation and for no sharing group.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        COMMUNITIES.contains(&self.distribution)
+    }
+}
+
+/// The audiences that an attribute stands under, of its event and of what is `below`: its object and
+/// itself. Each of them must allow it. There is no narrowest one, since a sharing group is neither
+/// wider nor narrower than the others. What inherits adds none. An event has nothing to inherit from,
+/// so its word always counts.
+pub fn stands_under(
+    event: Audience,
+    below: impl IntoIterator<Item = Audience>,
+) -> impl Iterator<Item = Audience> {
+    let below = below.into_iter().filter(|one| one.distribution != INHERIT);
+    std::iter::once(event).chain(below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn distributions(event: i64, object: Option<i64>, attribute: i64) -> Vec<i64> {
+        let of = |distribution| Audience::new(distribution, 0);
+        let below = object.into_iter().chain([attribute]).map(of);
+        stands_under(of(event), below).map(|one| one.distribution).collect()
+    }
+
+    #[test]
+    fn every_level_counts_that_has_a_word_of_its_own() {
+        assert_eq!(distributions(0, None, 3), [0, 3]);
+        assert_eq!(distributions(3, Some(0), 5), [3, 0]);
+        assert_eq!(distributions(3, Some(5), 5), [3]);
+        assert_eq!(distributions(4, Some(3), 1), [4, 3, 1]);
+        // MISP knows no event that inherits.
+        assert_eq!(distributions(5, None, 5), [5]);
+    }
+
+    #[test]
+    fn only_the_distributions_of_communities_are_open() {
+        let open = (-1..7).filter(|distribution| Audience::new(*distribution, 7).is_open());
+        assert_eq!(open.collect::<Vec<_>>(), [1, 2, 3]);
+    }
+}

@@ -1,0 +1,253 @@
+//! Which tags are markings of the Traffic Light Protocol, however they are spelled. MISP lets anybody
+//! type a tag, so one in which a word `tlp` stands is taken for a marking: a misspelt restriction
+//! restricts.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use wildmatch::WildMatch;
+
+use super::Tlp;
+use super::words::{names_the_protocol, words};
+
+/// What a tag says of sharing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mark {
+    Level(Tlp),
+    /// The Chatham House rule, `tlp:ex:chr`: the source must not be named. It comes beside a level and
+    /// is none itself.
+    HidesSource,
+}
+
+impl Mark {
+    /// As a tag of the taxonomy `tlp` spells it.
+    #[must_use]
+    pub fn tag(self) -> String {
+        match self {
+            Self::Level(level) => format!("tlp:{}", level.name()),
+            Self::HidesSource => format!("tlp:{CHATHAM_HOUSE}"),
+        }
+    }
+
+    /// By the name that the taxonomy `tlp` has for it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name.eq_ignore_ascii_case(CHATHAM_HOUSE) {
+            true => Some(Self::HidesSource),
+            false => Tlp::from_name(name).map(Self::Level),
+        }
+    }
+}
+
+/// What the taxonomy calls the tag that forbids naming the source.
+pub const CHATHAM_HOUSE: &str = "ex:chr";
+
+/// How tags are read: the operator's table first, then by what they spell.
+#[derive(Debug, Clone)]
+pub(super) struct Marks {
+    /// The most telling pattern first; `None`: no marking.
+    table: Vec<(WildMatch, Option<Mark>)>,
+}
+
+impl Marks {
+    pub(super) fn new(table: &BTreeMap<String, Option<Mark>>) -> Self {
+        let mut rows: Vec<(&String, &Option<Mark>)> = table.iter().collect();
+        rows.sort_by_key(|(tag, _)| (tag.contains('*'), std::cmp::Reverse(tag.len())));
+        let compiled =
+            |(tag, mark): (&String, &Option<Mark>)| (WildMatch::new_case_insensitive(tag), *mark);
+        Self { table: rows.into_iter().map(compiled).collect() }
+    }
+
+    /// What the tag says; `None` if it is no marking.
+    pub(super) fn read(&self, tag: &str) -> Option<Mark> {
+        match self.in_table(tag) {
+            Some(mark) => mark,
+            None => spelled_out(tag).or_else(|| folded(tag)),
+        }
+    }
+
+    /// What is only a guess: the tag is neither in the operator's table nor one of the taxonomy `tlp`,
+    /// and its words make it a marking.
+    pub(super) fn guess(&self, tag: &str) -> Option<Mark> {
+        let is_known = self.in_table(tag).is_some() || spelled_out(tag).is_some();
+        if is_known { None } else { folded(tag) }
+    }
+
+    fn in_table(&self, tag: &str) -> Option<Option<Mark>> {
+        self.table.iter().find(|(pattern, _)| pattern.matches(tag)).map(|(_, mark)| *mark)
+    }
+}
+
+/// A tag of the taxonomy `tlp` with a name that it has.
+fn spelled_out(tag: &str) -> Option<Mark> {
+    let (taxonomy, name) = tag.split_once(':')?;
+    let is_tlp = taxonomy.trim().eq_ignore_ascii_case("tlp");
+    Mark::from_name(name.trim().trim_matches('"')).filter(|_| is_tlp)
+}
+
+/// Words that say no more than that a level follows: `TLPMarking="AMBER"`, `TLP version 2: RED`.
+const EMPTY_WORDS: [&str; 7] = ["marking", "level", "color", "colour", "version", "ver", "v"];
+
+/// A tag in which the protocol is named, whatever the case, the width of its letters, invisible
+/// characters, quotes and separators. What follows is the level, and red if it is none that we know.
+fn folded(tag: &str) -> Option<Mark> {
+    if tag.is_ascii() && !names_the_protocol(tag.bytes()) {
+        return None;
+    }
+    let behind = words(tag, false).behind().or_else(|| words(tag, true).behind())?;
+    let told: Vec<&str> =
+        behind.iter().map(String::as_str).filter(|word| !is_empty_word(word)).collect();
+    Some(match told.as_slice() {
+        ["ex", "chr"] => Mark::HidesSource,
+        ["amber", "strict"] => Mark::Level(Tlp::AmberStrict),
+        [name] => Mark::Level(Tlp::from_name(name).unwrap_or(Tlp::Red)),
+        _ => Mark::Level(Tlp::Red),
+    })
+}
+
+fn is_empty_word(word: &str) -> bool {
+    EMPTY_WORDS.contains(&word) || word.chars().all(char::is_numeric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marks(table: &[(&str, Option<Mark>)]) -> Marks {
+        Marks::new(&table.iter().map(|(tag, mark)| ((*tag).to_owned(), *mark)).collect())
+    }
+
+    fn read(tag: &str) -> Option<Mark> {
+        marks(&[]).read(tag)
+    }
+
+    fn level(tlp: Tlp) -> Option<Mark> {
+        Some(Mark::Level(tlp))
+    }
+
+    /// The predicates of the taxonomy, `white` of TLP 1 and `clear`, `amber+strict` of TLP 2.
+    #[test]
+    fn names_of_both_versions_are_read_in_any_case() {
+        for (tag, tlp) in [
+            ("tlp:white", Tlp::Clear),
+            ("TLP:Clear", Tlp::Clear),
+            ("tlp:green", Tlp::Green),
+            ("tlp:\"green\"", Tlp::Green),
+            ("tlp:amber", Tlp::Amber),
+            ("tlp:AMBER+STRICT", Tlp::AmberStrict),
+            (" tlp : red ", Tlp::Red),
+        ] {
+            assert_eq!(read(tag), level(tlp), "{tag}");
+            assert_eq!(marks(&[]).guess(tag), None, "{tag} is spelled out");
+        }
+        assert_eq!(read("tlp:ex:chr"), Some(Mark::HidesSource));
+        assert_eq!(read("TLP:EX:CHR"), Some(Mark::HidesSource));
+        assert_eq!(marks(&[]).guess("tlp:ex:chr"), None);
+    }
+
+    #[test]
+    fn a_tag_that_reads_as_tlp_counts_as_its_level_however_it_is_spelled() {
+        for tag in [
+            "TLP RED",
+            "TLP-RED",
+            "tlp_red",
+            "tlp=\"red\"",
+            "TLP2:RED",
+            "TLP 2.0: RED",
+            "TLPv2:RED",
+            "\"tlp:red\"",
+            "cert-xyz:tlp:red",
+            "iep2-policy:tlp=\"red\"",
+            "iep:traffic-light-protocol=\"RED\"",
+            "Traffic Light Protocol: Red",
+            "TLP\u{ff1a}RED",
+            "\u{ff34}\u{ff2c}\u{ff30}\u{ff1a}\u{ff32}\u{ff25}\u{ff24}",
+            "t\u{200b}lp:red",
+            "\u{feff}tlp:r\u{200d}ed",
+            "tlp\u{3000}red",
+            "tlp\u{a0}red",
+            "T.L.P.: RED",
+            "tLp RED",
+            "TLPRED",
+            "TlpRed",
+            "TLP/RED",
+            "#tlp-red",
+            "[TLP:RED]",
+        ] {
+            assert_eq!(read(tag), level(Tlp::Red), "{tag}");
+            assert_eq!(marks(&[]).guess(tag), level(Tlp::Red), "{tag} is a guess");
+        }
+        for (tag, tlp) in [
+            ("ais-marking:TLPMarking=\"AMBER\"", Tlp::Amber),
+            ("ais-marking:TLPMarking=\"WHITE\"", Tlp::Clear),
+            ("TLP GREEN", Tlp::Green),
+            ("tlp:amber strict", Tlp::AmberStrict),
+            ("TLP-AMBER-STRICT", Tlp::AmberStrict),
+            ("tlpamber+strict", Tlp::AmberStrict),
+            ("cert-xyz:tlp:Clear", Tlp::Clear),
+            ("tlpGreen", Tlp::Green),
+        ] {
+            assert_eq!(read(tag), level(tlp), "{tag}");
+        }
+        assert_eq!(read("TLP EX:CHR"), Some(Mark::HidesSource));
+    }
+
+    #[test]
+    fn a_level_that_nobody_knows_is_red() {
+        for tag in [
+            "tlp:",
+            "tlp:ambre",
+            "tlp:unclear",
+            "TLP",
+            "tlp:clear:until=\"2027\"",
+            "tlp:not-green",
+            "TLP GREEN or AMBER",
+            "red tlp",
+            "tool:TLP Stealer",
+        ] {
+            assert_eq!(read(tag), level(Tlp::Red), "{tag}");
+        }
+    }
+
+    #[test]
+    fn other_tags_are_no_markings() {
+        for tag in [
+            "type:OSINT",
+            "pap:red",
+            "misp-galaxy:tool=\"http bot\"",
+            "ransomware:outlpost",
+            "adult-pornography",
+            "tl;pr",
+            "workflow:state=\"complete\"",
+            "traffic light",
+            "",
+            "\u{200b}",
+            "catlp red",
+        ] {
+            assert_eq!(read(tag), None, "{tag}");
+        }
+    }
+
+    #[test]
+    fn the_operators_table_comes_first_and_its_most_telling_row_counts() {
+        let marks = marks(&[
+            ("internal:*", level(Tlp::Red)),
+            ("internal:shared*", level(Tlp::Amber)),
+            ("internal:shared-soc", level(Tlp::Green)),
+            ("tool:TLP *", None),
+            ("tlp:unclear", level(Tlp::Amber)),
+            ("iep:provider-attribution=\"MUST NOT\"", Some(Mark::HidesSource)),
+        ]);
+        assert_eq!(marks.read("Internal:x"), level(Tlp::Red));
+        assert_eq!(marks.read("internal:shared-all"), level(Tlp::Amber));
+        assert_eq!(marks.read("internal:shared-soc"), level(Tlp::Green));
+        assert_eq!(marks.read("tool:tlp Stealer"), None);
+        assert_eq!(marks.read("tlp:unclear"), level(Tlp::Amber));
+        assert_eq!(marks.read("iep:provider-attribution=\"MUST NOT\""), Some(Mark::HidesSource));
+        for known in ["internal:x", "tool:TLP Stealer", "tlp:unclear"] {
+            assert_eq!(marks.guess(known), None, "{known} is in the table");
+        }
+        assert_eq!(marks.read("TLP RED"), level(Tlp::Red));
+    }
+}

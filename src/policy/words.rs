@@ -1,0 +1,140 @@
+//! The words of a tag, and where the Traffic Light Protocol is named among them.
+
+/// The levels that may stand right behind `tlp` without anything between: `TLPRED`.
+const LEVELS: [&str; 6] = ["red", "amber", "green", "white", "clear", "ex"];
+
+/// The protocol's name; `TLPv2` has the second.
+const NAMES: [&str; 2] = ["tlp", "tlpv"];
+
+/// The protocol's name in full.
+const IN_FULL: [&str; 3] = ["traffic", "light", "protocol"];
+
+/// Its name, letter by letter: `T.L.P.`.
+const LETTERS: [&str; 3] = ["t", "l", "p"];
+
+/// Whether letters that only separators part spell `tlp`, or the end of `light protocol`. Cheap, and
+/// true for every text of ASCII whose words name the protocol.
+pub(super) fn names_the_protocol(text: impl Iterator<Item = u8>) -> bool {
+    let mut last = [0; 3];
+    let mut letters = text.filter(u8::is_ascii_alphanumeric);
+    letters.any(|letter| {
+        let [_, second, third] = last;
+        last = [second, third, letter.to_ascii_lowercase()];
+        last == *b"tlp" || last == *b"htp"
+    })
+}
+
+/// The words of a tag, in lower case.
+#[derive(Debug)]
+pub(super) struct Words(Vec<String>);
+
+/// Splits at all that is no letter or digit and between letters and digits; with `by_case` also where
+/// a capital begins a word, as in `TLPMarking`. Full-width letters are ordinary ones, and characters
+/// that nobody sees are not there.
+pub(super) fn words(tag: &str, by_case: bool) -> Words {
+    let letters: Vec<char> = tag.chars().filter(|c| !is_invisible(*c)).map(narrow).collect();
+    let mut words = vec![String::new()];
+    for (place, letter) in letters.iter().enumerate() {
+        let before = place.checked_sub(1).and_then(|before| letters.get(before)).copied();
+        let behind = letters.get(place + 1).copied();
+        let begins = before.is_some_and(|before| {
+            before.is_alphabetic() != letter.is_alphabetic()
+                || by_case && is_capital(before, *letter, behind)
+        });
+        if begins || !letter.is_alphanumeric() {
+            words.push(String::new());
+        }
+        if let (true, Some(word)) = (letter.is_alphanumeric(), words.last_mut()) {
+            word.extend(letter.to_lowercase());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    Words(words)
+}
+
+/// Whether `letter` begins a word: `tlp|Marking`, `TLP|Marking`.
+fn is_capital(before: char, letter: char, behind: Option<char>) -> bool {
+    letter.is_uppercase() && (before.is_lowercase() || behind.is_some_and(char::is_lowercase))
+}
+
+impl Words {
+    /// What stands behind the protocol's name; `None` if it is not named.
+    pub(super) fn behind(&self) -> Option<Vec<String>> {
+        (0..self.0.len()).find_map(|place| self.behind_name_at(place))
+    }
+
+    fn behind_name_at(&self, place: usize) -> Option<Vec<String>> {
+        let (word, rest) = self.0.get(place..)?.split_first()?;
+        if NAMES.contains(&word.as_str()) {
+            return Some(rest.to_vec());
+        }
+        if let Some(level) = word.strip_prefix("tlp").filter(|level| LEVELS.contains(level)) {
+            return Some([&[level.to_owned()], rest].concat());
+        }
+        let spelled = |name: [&str; 3]| {
+            let (first, rest) = self.0.get(place..)?.split_at_checked(3)?;
+            (first == name).then(|| rest.to_vec())
+        };
+        spelled(IN_FULL).or_else(|| spelled(LETTERS))
+    }
+}
+
+/// Full-width forms of ASCII (Unicode, "Halfwidth and Fullwidth Forms") as what they stand for.
+fn narrow(letter: char) -> char {
+    const FULL_WIDTH: std::ops::RangeInclusive<char> = '\u{ff01}'..='\u{ff5e}';
+    const OFFSET: u32 = 0xfee0;
+    let narrow = || char::from_u32(u32::from(letter).checked_sub(OFFSET)?);
+    FULL_WIDTH.contains(&letter).then(narrow).flatten().unwrap_or(letter)
+}
+
+/// Unicode's `Default_Ignorable_Code_Point`: what no font shows, such as the zero-width space.
+fn is_invisible(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_end_at_separators_digits_and_where_asked_for_at_capitals() {
+        let split = |tag, by_case| words(tag, by_case).0;
+        assert_eq!(
+            split("ais-marking:TLPMarking=\"A\"", true),
+            ["ais", "marking", "tlp", "marking", "a"]
+        );
+        assert_eq!(split("ais-marking:TLPMarking", false), ["ais", "marking", "tlpmarking"]);
+        assert_eq!(split("tlpRed2x", true), ["tlp", "red", "2", "x"]);
+        assert_eq!(split("\u{ff34}\u{200b}\u{ff2c}P", false), ["tlp"]);
+    }
+
+    #[test]
+    fn the_cheap_look_passes_all_that_the_words_may_name() {
+        let named = |tag: &str| names_the_protocol(tag.bytes());
+        for tag in ["tlp", "a:T.L.P.", "TLPMarking", "x:traffic-light-protocol=\"RED\""] {
+            assert!(named(tag), "{tag}");
+        }
+        for tag in ["type:OSINT", "http://a", "", "tl", "misp-galaxy:tool=\"x\""] {
+            assert!(!named(tag), "{tag}");
+        }
+    }
+}

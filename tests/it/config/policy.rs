@@ -1,0 +1,104 @@
+//! `[policy]`: what tags mean, the mode without a key, and what clients' workspaces need.
+
+use misp_sentinel_relay::policy::Mark;
+use uuid::Uuid;
+
+use super::*;
+
+const OTHER_TENANT: [(&str, &str); 4] = [
+    ("target.client.workspace_id", "'aaaaaaaa-2222-4333-8444-555555555555'"),
+    ("target.client.tenant_id", "'client.onmicrosoft.com'"),
+    ("target.client.client_id", "'c'"),
+    ("target.client.client_secret", "'s'"),
+];
+
+fn both(more: &[(&str, &str)]) -> Result<Config, Mistakes> {
+    with(&[&OTHER_TENANT, more].concat())
+}
+
+#[test]
+fn targets_in_several_tenants_need_a_tlp_max_each() {
+    let missing = problems(both(&[]));
+    let keys: Vec<&str> = missing.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["target.client.policy.tlp_max", "target.soc.policy.tlp_max"], "{missing:?}");
+    for text in missing.values() {
+        assert!(text.contains("2 tenants") && text.contains("AMBER+STRICT"), "{text}");
+    }
+    let own = ("target.soc.policy.tlp_max", "'amber+strict'");
+    let one = problems(both(&[own]));
+    assert_eq!(one.keys().collect::<Vec<_>>(), ["target.client.policy.tlp_max"]);
+    // That of all is nobody's decision.
+    assert_eq!(problems(both(&[("policy.tlp_max", "'green'")])).len(), 2);
+    let decided = both(&[own, ("target.client.policy.tlp_max", "'green'")]).unwrap();
+    let of =
+        |name: &str| decided.targets.iter().find(|one| one.name == name).unwrap().policy.tlp_max;
+    assert_eq!((of("client"), of("soc")), (Tlp::Green, Tlp::AmberStrict));
+}
+
+#[test]
+fn one_tenant_and_targets_that_are_off_need_none() {
+    let same = ("target.client.tenant_id", "'Example.onmicrosoft.com'");
+    assert!(both(&[same]).is_ok(), "names of tenants have no case");
+    assert!(both(&[("target.client.enabled", "false")]).is_ok());
+    let lines = format!(
+        "{LEAST}[target.azure]\ncredential = 'managed-identity'\nworkspace_id = \"aaaaaaaa-2222-4333-8444-555555555555\"\n"
+    );
+    let machine = problems(load(&lines, &[]));
+    assert_eq!(machine.len(), 2, "nobody knows whether the machine is of that tenant: {machine:?}");
+}
+
+#[test]
+fn tags_have_a_table_and_a_target_its_own() {
+    let own = format!(
+        "{LEAST}[target.soc.policy.tlp_tags]\n'x:*' = 'ex:chr'\n\
+         [policy.tlp_tags]\n'tool:TLP Stealer' = 'none'\n'internal:*' = 'Amber+Strict'\n"
+    );
+    let config = load(&own, &[]).unwrap();
+    let table = &config.policy.tlp_tags;
+    assert_eq!(table["tool:TLP Stealer"], None);
+    assert_eq!(table["internal:*"], Some(Mark::Level(Tlp::AmberStrict)));
+    let of_target = &config.targets[0].policy.tlp_tags;
+    assert_eq!((of_target.len(), of_target["x:*"]), (1, Some(Mark::HidesSource)));
+    let variable = ("MSR_POLICY__TLP_TAGS", r#"{"a:b": "white"}"#);
+    let config = load(LEAST, &[variable]).unwrap();
+    assert_eq!(config.policy.tlp_tags["a:b"], Some(Mark::Level(Tlp::Clear)));
+    assert_eq!(config.targets[0].policy, config.policy);
+    for (value, words) in [(r#"{"a": "purple"}"#, "purple"), (r#"{"a": 3}"#, "3"), ("[", "JSON")] {
+        let wrong = problems(load(LEAST, &[("MSR_POLICY__TLP_TAGS", value)]));
+        let text = &wrong["policy.tlp_tags"];
+        assert!(text.contains(words) && text.contains("ex:chr or none"), "{text}");
+    }
+}
+
+#[test]
+fn untagged_may_stay_unmarked() {
+    let of = |value: &str| with(&[("policy.tlp_untagged", value)]).unwrap().policy.tlp_untagged;
+    assert_eq!(of("'unmarked'"), Untagged::Unmarked);
+    assert_eq!(of("'green'"), Untagged::Counts(Tlp::Green));
+    let default = with(&[]).unwrap().policy.tlp_untagged;
+    assert_eq!(default, Untagged::Counts(Tlp::Clear));
+}
+
+#[test]
+fn without_a_key_the_policy_knows_that_the_feed_is_all() {
+    let organisation = "55f6ea5e-2c60-40e5-964f-47a8950d210f";
+    let listed = ("policy.org_without_key", "['55f6ea5e-2c60-40e5-964f-47a8950d210f']");
+    let config = with(&[listed]).unwrap();
+    assert!(config.policy.is_feed_only && config.targets[0].policy.is_feed_only);
+    assert_eq!(config.policy.org_without_key, [Uuid::parse_str(organisation).unwrap()]);
+    let with_key = with(&[listed, ("misp.key", misp::KEY)]).unwrap();
+    assert!(!with_key.policy.is_feed_only);
+    let key = file("0123456789012345678901234567890123456789");
+    let in_file = [("MSR_MISP__KEY_FILE", key.path().to_str().unwrap())];
+    assert!(!load(LEAST, &in_file).unwrap().policy.is_feed_only);
+    assert!(problem("policy.org_without_key", "['CIRCL']").contains("no uuid"));
+}
+
+#[test]
+fn lists_of_shared_hosts_need_a_key() {
+    let names = ("policy.shared_host_lists", "['Top 1000 *']");
+    let missing = problems(with(&[names]));
+    assert!(missing["misp.key"].contains("policy.shared_host_lists"), "{missing:?}");
+    let config = with(&[names, ("misp.key", misp::KEY)]).unwrap();
+    assert_eq!(config.targets[0].policy.shared_host_lists, ["Top 1000 *"]);
+}
