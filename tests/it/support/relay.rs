@@ -22,7 +22,7 @@ pub(crate) const OWN: &str = "4028eff6-8b64-45f8-ac36-ff18b327dc76";
 
 /// What every test wants: no quota, waits of milliseconds, indicators that never expire, and the
 /// documentation addresses of the recordings.
-pub(crate) const FAST: [(&str, &str); 24] = [
+pub(crate) const FAST: [(&str, &str); 25] = [
     ("MSR_MISP__PUBLIC_URL", "https://misp.example"),
     ("MSR_MISP__ZEROMQ__CONNECT_TIMEOUT", "500ms"),
     ("MSR_MISP__ZEROMQ__RECONNECT_MAX", "50ms"),
