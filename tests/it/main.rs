@@ -82,6 +82,8 @@ mod rest_tls;
 #[cfg(test)]
 mod revoke;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod sandbox_misp;
