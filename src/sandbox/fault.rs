@@ -37,6 +37,9 @@ pub enum Fault {
     TooLarge,
     /// Processed and answered as usual, this much later.
     Late(Duration),
+    /// Processed and answered as usual, but with `null` for each list of the answer that is empty or
+    /// holds messages, as a .NET service may write it.
+    NullLists,
     /// Any other answer, without processing.
     Answer { status: u16, body: String },
 }

@@ -137,7 +137,10 @@ async fn answer(
     if let Fault::Late(delay) = fault {
         tokio::time::sleep(delay).await;
     }
-    let answer = process(world, &asked);
+    let mut answer = process(world, &asked);
+    if fault == Fault::NullLists {
+        answer.body = with_null_lists(&answer.body);
+    }
     if fault == Fault::ResetAfter {
         world.note(number, |upload| {
             (upload.objects, upload.accepted) = (answer.objects, answer.accepted);
@@ -227,6 +230,7 @@ fn scripted(world: &World, fault: &Fault, token: &str) -> Option<Answer> {
         | Fault::ResetBefore
         | Fault::ResetAfter
         | Fault::NeverAnswers
+        | Fault::NullLists
         | Fault::Late(_) => return None,
     })
 }
@@ -282,6 +286,16 @@ fn take(state: &mut state::State, (workspace, api): (Uuid, Api), batch: Batch) -
     let body =
         if errors.is_empty() { String::new() } else { json!({"errors": errors}).to_string() };
     Answer { status, body, objects, accepted, rejected, ..Answer::default() }
+}
+
+fn with_null_lists(body: &str) -> String {
+    let mut body = serde_json::from_str(body).unwrap_or_else(|_| json!({"errors": null}));
+    for entry in body.get_mut("errors").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(messages) = entry.get_mut("errorMessages") {
+            *messages = Value::Null;
+        }
+    }
+    body.to_string()
 }
 
 fn error(status: u16, code: &str, message: &str) -> Answer {

@@ -108,6 +108,49 @@ fn small_event_lives_in_recorded_shapes() {
     assert_eq!(misp.publish(uuid), []);
 }
 
+#[test]
+fn sharing_groups_stand_where_they_were_recorded() {
+    let misp = Misp::new(1_795_499_655);
+    let restricted =
+        NewAttribute { distribution: 4, sharing_group: 1, ..new("ip-dst", "203.0.113.45") };
+    let event = NewEvent {
+        distribution: 4,
+        sharing_group: 1,
+        attributes: vec![restricted, new("domain", "sg.evil.example")],
+        ..NewEvent::default()
+    };
+    let uuid = event.uuid;
+    misp.add_event(event);
+    let frame = &misp.publish(uuid)[0];
+    let alone = |mut json: Value| {
+        // The recorded event shares a value with another one.
+        json["Event"]["RelatedEvent"] = json!([]);
+        shape(&json)
+    };
+    assert_eq!(alone(body(frame)), alone(recorded("000429_misp_json.bin")));
+    let group = |json: &Value| json["Event"]["Attribute"][0]["SharingGroup"].clone();
+    assert_eq!(group(&body(frame)), group(&recorded("000429_misp_json.bin")));
+}
+
+#[test]
+fn a_restored_database_gives_numbers_again() {
+    let misp = Misp::new(ADDED);
+    let add = || {
+        let new = NewEvent { attributes: vec![new("domain", "a.example")], ..NewEvent::default() };
+        let uuid = new.uuid;
+        misp.add_event(new);
+        misp.event(uuid).unwrap()
+    };
+    let (first, gone) = (add(), add());
+    misp.delete_event(gone.uuid);
+    misp.reset_counters();
+    let next = add();
+    let numbers =
+        |event: &misp_sentinel_relay::sandbox::misp::Event| (event.id, event.attributes[0].id);
+    assert_eq!(numbers(&next), numbers(&gone));
+    assert_ne!(numbers(&next), numbers(&first));
+}
+
 struct Life {
     misp: Misp,
     event: Uuid,

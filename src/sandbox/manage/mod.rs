@@ -207,6 +207,7 @@ fn scripted(world: &World, fault: &Fault, token: &str) -> Option<Answer> {
         | Fault::ForbiddenPage
         | Fault::UnknownWorkspace
         | Fault::TooLarge
+        | Fault::NullLists
         | Fault::Late(_) => return None,
     })
 }

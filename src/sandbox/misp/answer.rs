@@ -70,6 +70,7 @@ pub(super) fn of_fault(fault: &RestFault, path: &str) -> Option<Response> {
         | RestFault::Reset
         | RestFault::Empty
         | RestFault::EndsEarly { .. }
+        | RestFault::LacksPublication
         | RestFault::AnswerAs(_)
         | RestFault::Spoilt(_) => return None,
     })
@@ -83,7 +84,9 @@ pub(super) fn events(mut found: Found, shown: &Shown, fault: &RestFault) -> Resp
     if let RestFault::EndsEarly { missing } = fault {
         found.events.truncate(found.events.len().saturating_sub(*missing));
     }
-    let mut response = document(200, body::of(found.events, shown.clone(), fault));
+    let lacks_publication = *fault == RestFault::LacksPublication;
+    let shown = Shown { lacks_publication, ..shown.clone() };
+    let mut response = document(200, body::of(found.events, shown, fault));
     let headers = response.headers_mut();
     headers.insert("x-result-count", found.total.into());
     headers.insert("x-export-module-used", HeaderValue::from_static("json"));

@@ -121,6 +121,7 @@ impl Break {
             | RestFault::Reset
             | RestFault::Empty
             | RestFault::EndsEarly { .. }
+            | RestFault::LacksPublication
             | RestFault::AnswerAs(_)
             | RestFault::Spoilt(_) => return None,
         };

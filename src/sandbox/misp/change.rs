@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::frame::Frame;
-use super::model::{Attribute, Event, NewAttribute, NewObject};
+use super::model::{Attribute, Audience, Event, NewAttribute, NewObject};
 use super::store::{Misp, attribute_birth, touch};
 
 /// An edit of an attribute.
@@ -18,6 +18,9 @@ pub enum Edit {
     Comment(String),
     ToIds(bool),
     Distribution(u8),
+    /// Distribution and sharing group at once.
+    Audience(Audience),
+    FirstSeen(Option<String>),
 }
 
 impl Edit {
@@ -28,6 +31,11 @@ impl Edit {
             Self::Comment(comment) => attribute.comment = comment,
             Self::ToIds(to_ids) => attribute.to_ids = to_ids,
             Self::Distribution(distribution) => attribute.distribution = distribution,
+            Self::Audience(audience) => {
+                (attribute.distribution, attribute.sharing_group) =
+                    (audience.distribution, audience.group);
+            }
+            Self::FirstSeen(first_seen) => attribute.first_seen = first_seen,
         }
     }
 }
@@ -116,6 +124,21 @@ impl Misp {
                 object.attributes.retain(|one| one.uuid != attribute);
             }
             vec![frame]
+        })
+    }
+
+    /// Who may see an object, edited: the event is unpublished.
+    pub fn share_object(&self, event: Uuid, object: Uuid, audience: Audience) -> Vec<Frame> {
+        self.change(event, |event, now| {
+            let mut objects = event.objects.iter_mut();
+            let Some(found) = objects.find(|one| one.uuid == object && !one.deleted) else {
+                return Vec::new();
+            };
+            (found.distribution, found.sharing_group) = (audience.distribution, audience.group);
+            found.timestamp = now;
+            touch(event, now);
+            let found = event.objects.iter().find(|one| one.uuid == object);
+            found.map(|object| Frame::object(event, object, "edit")).into_iter().collect()
         })
     }
 

@@ -36,6 +36,8 @@ pub enum RestFault {
     Empty,
     /// restSearch: a page with so many events less than it should have; the count stays right.
     EndsEarly { missing: usize },
+    /// restSearch: events without `published` and `publish_timestamp`.
+    LacksPublication,
     /// Answered as if this key had asked.
     AnswerAs(Key),
     /// The ordinary answer, spoilt.

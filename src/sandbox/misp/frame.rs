@@ -138,7 +138,8 @@ fn event_row(json: &mut Json, event: &Event) {
     json.raw(r#","orgc_id":"#).number(event.organisation.id);
     json.raw(r#","timestamp":"#).number(event.timestamp);
     json.raw(r#","distribution":"#).number(event.distribution);
-    json.raw(r#","sharing_group_id":"0","proposal_email_lock":false,"locked":false"#);
+    json.raw(r#","sharing_group_id":"#).number(event.sharing_group);
+    json.raw(r#","proposal_email_lock":false,"locked":false"#);
     json.raw(r#","threat_level_id":"#).number(event.threat_level);
     json.raw(r#","publish_timestamp":"#).number(event.publish_timestamp);
     json.raw(r#","sighting_timestamp":"0","disable_correlation":false,"extends_uuid":"""#);
@@ -157,7 +158,8 @@ fn event_part(json: &mut Json, event: &Event, published: bool) {
     json.raw(r#","org_id":"#).number(event.organisation.id);
     json.raw(r#","orgc_id":"#).number(event.organisation.id);
     json.raw(r#","distribution":"#).number(event.distribution);
-    json.raw(r#","sharing_group_id":"0","Orgc":"#);
+    json.raw(r#","sharing_group_id":"#).number(event.sharing_group);
+    json.raw(r#","Orgc":"#);
     organisation(json, event);
     json.raw("}");
 }
@@ -176,10 +178,7 @@ fn attribute_row(
     json.raw(r#","event_id":"#).number(event.id);
     json.raw(r#","object_id":"#).number(object.map_or(0, |object| object.id));
     json.raw(r#","object_relation":"#);
-    match &one.relation {
-        Some(relation) => json.text(relation),
-        None => json.raw("null"),
-    };
+    json.or_null(one.relation.as_deref());
     json.raw(r#","category":"#).text(&one.category);
     json.raw(r#","type":"#).text(&one.kind);
     json.raw(r#","value1":"#).text(first).raw(r#","value2":"#).text(second);
@@ -187,9 +186,11 @@ fn attribute_row(
     json.raw(r#","uuid":"#).uuid(one.uuid);
     json.raw(r#","timestamp":"#).number(one.timestamp);
     json.raw(r#","distribution":"#).number(one.distribution);
-    json.raw(r#","sharing_group_id":"0","comment":"#).text(&one.comment);
+    json.raw(r#","sharing_group_id":"#).number(one.sharing_group);
+    json.raw(r#","comment":"#).text(&one.comment);
     json.raw(r#","deleted":"#).bool(one.deleted);
-    json.raw(r#","disable_correlation":false,"first_seen":null,"last_seen":null,"value":"#);
+    json.raw(r#","disable_correlation":false,"first_seen":"#).or_null(one.first_seen.as_deref());
+    json.raw(r#","last_seen":null,"value":"#);
     json.text(&one.value);
     if !for_good {
         attribute_tags(json, &one.tags);

@@ -20,7 +20,10 @@ mod wire;
 pub use change::Edit;
 pub use fault::{Chance, RestFault};
 pub use frame::Frame;
-pub use model::{Attribute, Event, NewAttribute, NewEvent, NewObject, Object, Organisation, Tag};
+pub use model::{
+    Attribute, Audience, Event, NewAttribute, NewEvent, NewObject, Object, Organisation, Tag,
+};
+pub use render::sharing_group_uuid;
 pub use server::{AskedFor, Key, MispServer, MispSettings};
 pub use spoilt::Spoilt;
 pub use store::Misp;

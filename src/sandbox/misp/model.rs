@@ -14,6 +14,8 @@ pub struct Event {
     pub organisation: Organisation,
     /// 0 organisation, 1 community, 2 connected communities, 3 all, 4 sharing group.
     pub distribution: u8,
+    /// The number of its sharing group where `distribution` is 4, else 0.
+    pub sharing_group: u64,
     pub threat_level: u8,
     pub analysis: u8,
     pub timestamp: i64,
@@ -41,6 +43,9 @@ pub struct Attribute {
     pub deleted: bool,
     /// As the event's; 5 is inherited.
     pub distribution: u8,
+    pub sharing_group: u64,
+    /// As MISP writes it, e.g. `2026-10-01T10:34:56.123456+00:00`.
+    pub first_seen: Option<String>,
     pub timestamp: i64,
     /// What the one decaying model says: score and whether it is decayed.
     pub decay: Option<(u8, bool)>,
@@ -57,6 +62,7 @@ pub struct Object {
     pub name: String,
     pub deleted: bool,
     pub distribution: u8,
+    pub sharing_group: u64,
     pub timestamp: i64,
     pub attributes: Vec<Attribute>,
 }
@@ -83,6 +89,7 @@ pub struct NewEvent {
     pub info: String,
     pub organisation: Organisation,
     pub distribution: u8,
+    pub sharing_group: u64,
     /// Names, with whether they are local.
     pub tags: Vec<(String, bool)>,
     pub attributes: Vec<NewAttribute>,
@@ -99,6 +106,8 @@ pub struct NewAttribute {
     pub comment: String,
     pub to_ids: bool,
     pub distribution: u8,
+    pub sharing_group: u64,
+    pub first_seen: Option<String>,
     /// Names, with whether they are local.
     pub tags: Vec<(String, bool)>,
 }
@@ -109,7 +118,15 @@ pub struct NewObject {
     pub uuid: Uuid,
     pub name: String,
     pub distribution: u8,
+    pub sharing_group: u64,
     pub attributes: Vec<NewAttribute>,
+}
+
+/// Who may see something: MISP's `distribution`, and the sharing group's number where it is 4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Audience {
+    pub distribution: u8,
+    pub group: u64,
 }
 
 impl Organisation {
@@ -142,6 +159,7 @@ impl Default for NewEvent {
             info: "An event".to_owned(),
             organisation: Organisation::own(),
             distribution: 3,
+            sharing_group: 0,
             tags: Vec::new(),
             attributes: Vec::new(),
             objects: Vec::new(),
@@ -161,6 +179,8 @@ impl NewAttribute {
             comment: String::new(),
             to_ids: true,
             distribution: 5,
+            sharing_group: 0,
+            first_seen: None,
             tags: Vec::new(),
         }
     }
@@ -173,6 +193,7 @@ impl Default for NewObject {
             uuid: Uuid::new_v4(),
             name: "domain-ip".to_owned(),
             distribution: 5,
+            sharing_group: 0,
             attributes: Vec::new(),
         }
     }

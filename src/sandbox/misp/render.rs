@@ -1,5 +1,7 @@
 //! Events as MISP's publications and REST answers show them: one shape for both, as recorded.
 
+use uuid::Uuid;
+
 use super::model::{Attribute, Event, Object, Organisation, Tag};
 use super::wire::Json;
 
@@ -16,6 +18,8 @@ pub(super) struct Shown {
     pub(super) to_ids: Option<bool>,
     /// The reader's organisation; `None` for a site administrator, who sees all.
     pub(super) reader: Option<u64>,
+    /// Without `published` and `publish_timestamp`.
+    pub(super) lacks_publication: bool,
 }
 
 impl Shown {
@@ -27,6 +31,7 @@ impl Shown {
         decay: false,
         to_ids: None,
         reader: None,
+        lacks_publication: false,
     };
 
     /// Whether the reader may know of the event.
@@ -66,16 +71,20 @@ fn begin(json: &mut Json, event: &Event, shown: &Shown) {
     json.raw(r#","date":"#).text(&event.date);
     json.raw(r#","threat_level_id":"#).number(event.threat_level);
     json.raw(r#","info":"#).text(&event.info);
-    json.raw(r#","published":"#).bool(event.published);
+    if !shown.lacks_publication {
+        json.raw(r#","published":"#).bool(event.published);
+    }
     json.raw(r#","uuid":"#).uuid(event.uuid);
     json.raw(r#","attribute_count":"#).number(event.attribute_count());
     json.raw(r#","analysis":"#).number(event.analysis);
     json.raw(r#","timestamp":"#).number(event.timestamp);
     json.raw(r#","distribution":"#).number(event.distribution);
-    json.raw(r#","proposal_email_lock":false,"locked":false,"publish_timestamp":"#);
-    json.number(event.publish_timestamp);
-    json.raw(r#","sharing_group_id":"0","disable_correlation":false,"extends_uuid":"","#);
-    json.raw(r#""protected":null"#);
+    json.raw(r#","proposal_email_lock":false,"locked":false"#);
+    if !shown.lacks_publication {
+        json.raw(r#","publish_timestamp":"#).number(event.publish_timestamp);
+    }
+    json.raw(r#","sharing_group_id":"#).number(event.sharing_group);
+    json.raw(r#","disable_correlation":false,"extends_uuid":"","protected":null"#);
     if shown.is_own(event) {
         json.raw(r#","event_creator_email":"admin@admin.test""#);
     }
@@ -83,6 +92,7 @@ fn begin(json: &mut Json, event: &Event, shown: &Shown) {
     organisation(json, &event.organisation);
     json.raw(r#","Orgc":"#);
     organisation(json, &event.organisation);
+    sharing_group(json, event.sharing_group);
 }
 
 /// How far the writing of an event is.
@@ -166,7 +176,9 @@ fn comma(json: &mut Json, before: usize) {
 /// An object with its attributes.
 fn object(json: &mut Json, event: &Event, object: &Object, shown: &Shown) {
     object_head(json, event, object);
-    json.raw(r#","ObjectReference":[],"Attribute":"#);
+    json.raw(r#","ObjectReference":[]"#);
+    sharing_group(json, object.sharing_group);
+    json.raw(r#","Attribute":"#);
     let attributes = object.attributes.iter().filter(|one| shown.attribute(event, one));
     json.list(attributes, |json, one| attribute(json, event, Some(object), (one, shown.decay)));
     json.raw("}");
@@ -182,7 +194,8 @@ pub(super) fn object_head(json: &mut Json, event: &Event, object: &Object) {
     json.raw(r#","uuid":"#).uuid(object.uuid);
     json.raw(r#","timestamp":"#).number(object.timestamp);
     json.raw(r#","distribution":"#).number(object.distribution);
-    json.raw(r#","sharing_group_id":"0","comment":"","deleted":"#).bool(object.deleted);
+    json.raw(r#","sharing_group_id":"#).number(object.sharing_group);
+    json.raw(r#","comment":"","deleted":"#).bool(object.deleted);
     json.raw(r#","first_seen":null,"last_seen":null"#);
 }
 
@@ -202,16 +215,17 @@ fn attribute(
     json.raw(r#","distribution":"#).number(one.distribution);
     json.raw(r#","timestamp":"#).number(one.timestamp);
     json.raw(r#","comment":"#).text(&one.comment);
-    json.raw(r#","sharing_group_id":"0","deleted":"#).bool(one.deleted);
+    json.raw(r#","sharing_group_id":"#).number(one.sharing_group);
+    json.raw(r#","deleted":"#).bool(one.deleted);
     json.raw(r#","disable_correlation":false,"object_id":"#);
     json.number(object.map_or(0, |object| object.id));
     json.raw(r#","object_relation":"#);
-    match &one.relation {
-        Some(relation) => json.text(relation),
-        None => json.raw("null"),
-    };
-    json.raw(r#","first_seen":null,"last_seen":null,"value":"#).text(&one.value);
-    json.raw(r#","Galaxy":[],"ShadowAttribute":[]"#);
+    json.or_null(one.relation.as_deref());
+    json.raw(r#","first_seen":"#).or_null(one.first_seen.as_deref());
+    json.raw(r#","last_seen":null,"value":"#).text(&one.value);
+    json.raw(r#","Galaxy":[]"#);
+    sharing_group(json, one.sharing_group);
+    json.raw(r#","ShadowAttribute":[]"#);
     tags(json, &one.tags);
     if let Some((score, decayed)) = one.decay.filter(|_| decays) {
         let model = r#""DecayingModel":{"id":"1","name":"A model"}"#;
@@ -242,6 +256,26 @@ fn organisation(json: &mut Json, organisation: &Organisation) {
     json.raw(r#","name":"#).text(&organisation.name);
     json.raw(r#","uuid":"#).uuid(organisation.uuid);
     json.raw(r#","local":true}"#);
+}
+
+/// `SharingGroup` is missing where there is none. The first is the recorded one.
+fn sharing_group(json: &mut Json, group: u64) {
+    if group == 0 {
+        return;
+    }
+    let uuid = sharing_group_uuid(group);
+    let own = Organisation::own();
+    let (name, owner) = (own.name, own.uuid);
+    json.raw(r#","SharingGroup":{"id":"#).number(group);
+    json.raw(&format!(
+        r#","name":"SG {group}","releasability":"partners","description":"d","uuid":"{uuid}","organisation_uuid":"{owner}","org_id":"1","sync_user_id":"1","active":true,"created":"2026-11-24 05:54:14","modified":"2026-11-24 05:54:14","local":false,"roaming":true,"Organisation":{{"id":"1","name":"{name}","uuid":"{owner}"}},"SharingGroupOrg":[{{"id":"1","sharing_group_id":"{group}","org_id":"0","extend":false}}],"SharingGroupServer":[]}}"#
+    ));
+}
+
+/// The uuid of the sharing group with this number.
+#[must_use]
+pub fn sharing_group_uuid(group: u64) -> Uuid {
+    Uuid::from_u128(0x53d0_f46b_4dfc_409d_bafd_a720_b764_3cb6 + u128::from(group))
 }
 
 impl Tag {

@@ -69,6 +69,7 @@ impl Search {
                 decay: is_true(asked.get("includeDecayScore")),
                 to_ids: (off != on).then_some(on),
                 reader,
+                lacks_publication: false,
             },
             uuids,
             numbers,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use super::frame::Frame;
-use super::model::{Attribute, Event, NewAttribute, NewEvent, NewObject, Object, Tag};
+use super::model::{Attribute, Audience, Event, NewAttribute, NewEvent, NewObject, Object, Tag};
 use super::warninglists::Warninglist;
 
 /// MISP: a handle that is cheap to clone.
@@ -152,6 +152,32 @@ impl Misp {
         })
     }
 
+    /// Who may see the event, edited.
+    pub fn share_event(&self, event: Uuid, audience: Audience) -> Vec<Frame> {
+        self.change(event, |event, now| {
+            (event.distribution, event.sharing_group) = (audience.distribution, audience.group);
+            touch(event, now);
+            vec![Frame::event(event, "edit")]
+        })
+    }
+
+    /// As a restored database does: the next event, attribute and object get the lowest number above
+    /// those that are there, also one that a deleted one had.
+    pub fn reset_counters(&self) {
+        self.with(|store| {
+            let highest = |numbers: &mut dyn Iterator<Item = u64>| numbers.max().unwrap_or(0);
+            let events = || store.events.values();
+            let event = highest(&mut store.events.keys().copied());
+            let attribute = highest(
+                &mut events().flat_map(|event| event.all()).map(|(_, attribute)| attribute.id),
+            );
+            let object =
+                highest(&mut events().flat_map(|event| &event.objects).map(|object| object.id));
+            (store.last_event, store.last_attribute, store.last_object) =
+                (event, attribute, object);
+        });
+    }
+
     /// For good, with all that it holds; only the event itself is told of.
     pub fn delete_event(&self, event: Uuid) -> Vec<Frame> {
         self.with(|store| {
@@ -251,6 +277,7 @@ impl Store {
             date: "2026-11-24".to_owned(),
             organisation: new.organisation,
             distribution: new.distribution,
+            sharing_group: new.sharing_group,
             threat_level: 3,
             analysis: 1,
             timestamp: self.clock,
@@ -275,6 +302,8 @@ impl Store {
             to_ids: new.to_ids,
             deleted: false,
             distribution: new.distribution,
+            sharing_group: new.sharing_group,
+            first_seen: new.first_seen,
             timestamp: self.clock,
             decay: None,
             relation: None,
@@ -296,6 +325,7 @@ impl Store {
             name: new.name,
             deleted: false,
             distribution: new.distribution,
+            sharing_group: new.sharing_group,
             attributes: attributes.collect(),
             timestamp: self.clock,
         }

@@ -25,6 +25,14 @@ impl Json {
         self
     }
 
+    /// `text` as a JSON string, or `null`.
+    pub(super) fn or_null(&mut self, text: Option<&str>) -> &mut Self {
+        match text {
+            Some(text) => self.text(text),
+            None => self.raw("null"),
+        }
+    }
+
     /// A number in quotes.
     pub(super) fn number(&mut self, number: impl std::fmt::Display) -> &mut Self {
         let _written = write!(self.0, "\"{number}\"");

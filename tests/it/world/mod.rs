@@ -1,6 +1,7 @@
 //! The convergence test: a seeded world of a model MISP, a feed that loses, repeats and reorders, a
 //! REST API and a Sentinel that fail, and the real relay between them, killed or not. When the world
-//! is quiet, Sentinel must be equal to MISP.
+//! is quiet, Sentinel must be equal to MISP, and a relay that starts now on an empty ledger, one that
+//! heard everything and one that only ever asked must want what the relay of the world wants.
 //!
 //! ```text
 //! MSR_SEEDS=1000 cargo test --release --test it convergence_long -- --ignored --nocapture
@@ -9,15 +10,23 @@
 //! `MSR_FIRST_SEED` (default 1) is where it begins, `MSR_PARALLEL` (8) how many run at once. One
 //! seed by itself: `MSR_FIRST_SEED=4711 MSR_SEEDS=1`. Every fourth seed kills the built binary; with
 //! `MSR_BINARY=1` all seeds run it, so that there is a log (`MSR_KEEP=1` keeps its folder).
+//! `MSR_WITH=blinks,relay_clock` gives these parts of the plan to every seed. Wrong clocks of the relay
+//! need the package faketime; without it those seeds run with a right one.
 
+mod audience;
+mod compare;
 mod deed;
+mod draw;
+mod observables;
 mod plan;
 mod reference;
 mod relay;
+mod report;
 mod run;
 mod sent;
 mod weather;
 mod wire;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -25,7 +34,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 
 use plan::Plan;
-use run::Report;
+use report::Report;
 
 /// Seeds that the ordinary test command runs.
 const FAST: std::ops::RangeInclusive<u64> = 1..=21;

@@ -1,5 +1,7 @@
 //! What a seed decides before anything happens.
 
+use std::time::Duration;
+
 use misp_sentinel_relay::config::EXAMPLE;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -25,7 +27,51 @@ pub(super) struct Plan {
     pub(super) rest_faults: u32,
     /// How many of a hundred steps begin some bad weather.
     pub(super) weather: u32,
+    /// Two more relays live through the same: one hears and reads everything, one only reads.
+    pub(super) witnesses: bool,
+    /// A tag that comes and goes between two publications may leave nothing behind.
+    pub(super) strict_tags: bool,
+    /// Tags are put on and taken off again at once.
+    pub(super) blinks: bool,
+    /// Other frames overtake publications.
+    pub(super) early_frames: bool,
+    /// MISP is restored, and gives numbers to new things that others had before.
+    pub(super) reused_numbers: bool,
+    /// MISP's clock is wrong for some steps: by an hour, a day or 400 days, ahead or back.
+    pub(super) misp_clock: bool,
+    /// So is the relay's, from one start of the process to the next.
+    pub(super) relay_clock: bool,
+    /// Attributes have a `first_seen`, also one in the future.
+    pub(super) first_seen: bool,
+    /// Event, object and attribute each have a distribution of their own.
+    pub(super) audiences: Option<Audiences>,
+    /// REST answers lack `published` and `publish_timestamp` now and then.
+    pub(super) absent_fields: bool,
+    /// Sentinel's answers hold nulls, or come from somebody else.
+    pub(super) strange_sentinel: bool,
+    pub(super) token_lifetime: Duration,
 }
+
+/// What policy admits; empty lists admit all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Audiences {
+    pub(super) distributions: &'static [u8],
+    /// By their numbers.
+    pub(super) groups: &'static [u64],
+}
+
+const AUDIENCES: [Audiences; 5] = [
+    Audiences { distributions: &[], groups: &[] },
+    Audiences { distributions: &[1, 2, 3], groups: &[] },
+    Audiences { distributions: &[1, 2, 3, 4], groups: &[1] },
+    Audiences { distributions: &[3], groups: &[] },
+    Audiences { distributions: &[], groups: &[2] },
+];
+
+/// What the relay does not withstand yet. `MSR_WITH=blinks,early_frames` has it all the same, in
+/// every seed.
+const AWAITED: [&str; 6] =
+    ["strict_tags", "blinks", "relay_clock", "audiences", "absent_fields", "keyless"];
 
 impl Plan {
     pub(super) fn of(seed: u64) -> Self {
@@ -45,13 +91,52 @@ impl Plan {
             frame_faults: one_of(&[0, 5, 20, 60]),
             rest_faults: one_of(&[0, 10, 30]),
             weather: one_of(&[0, 10, 25]),
+            witnesses: has("witnesses", one_of(&[0, 0, 1])),
+            strict_tags: has("strict_tags", 1),
+            blinks: has("blinks", one_of(&[0, 1])),
+            early_frames: has("early_frames", one_of(&[0, 1])),
+            reused_numbers: has("reused_numbers", one_of(&[0, 0, 1])),
+            misp_clock: has("misp_clock", one_of(&[0, 0, 0, 1])),
+            relay_clock: has("relay_clock", one_of(&[0, 1])),
+            first_seen: has("first_seen", one_of(&[0, 0, 1])),
+            audiences: None,
+            absent_fields: has("absent_fields", one_of(&[0, 0, 1])),
+            strange_sentinel: has("strange_sentinel", one_of(&[0, 0, 1])),
+            token_lifetime: Duration::from_secs(3599),
         };
-        if !rest {
-            plan.outsider = false;
-            (plan.frame_faults, plan.rest_faults, plan.weather) = (0, 0, 0);
+        let audiences = AUDIENCES[one_of(&[0, 1, 2, 3, 4]) as usize];
+        plan.audiences = has("audiences", one_of(&[0, 0, 1])).then_some(audiences);
+        let lifetime = u64::from(one_of(&[240, 60]));
+        if has("short_tokens", one_of(&[0, 0, 1])) {
+            plan.token_lifetime = Duration::from_secs(lifetime);
         }
-        plan
+        plan.relay_clock &= plan.binary && super::relay::fake_clock().is_some();
+        plan.rest &= kills || !has("keyless", one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
+        // The reference knows of no expiry, and a wrong clock of the relay is looked at with one.
+        plan.misp_clock &= !plan.relay_clock;
+        if plan.rest { plan } else { plan.keyless() }
     }
+
+    /// Without a key nothing heals what is lost, nor tells that a clock was set back.
+    fn keyless(self) -> Self {
+        Self {
+            outsider: false,
+            clock_jumps: false,
+            frame_faults: 0,
+            rest_faults: 0,
+            weather: 0,
+            witnesses: false,
+            reused_numbers: false,
+            misp_clock: false,
+            absent_fields: false,
+            ..self
+        }
+    }
+}
+
+fn has(what: &str, drawn: u32) -> bool {
+    let forced = std::env::var("MSR_WITH").unwrap_or_default();
+    forced.split(',').any(|one| one == what) || (drawn == 1 && !AWAITED.contains(&what))
 }
 
 /// Whether this relay reads from MISP; `MSR_REST=0` says no.

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use misp_sentinel_relay::sandbox::misp::{Attribute, Event, Misp, Object, Tag};
 use uuid::Uuid;
 
+use super::audience::{Rules, is_red_in};
 use super::deed::Deed;
+use super::observables::observables;
+use super::plan::Plan;
 
 /// What must be said of an observable.
 ///
@@ -20,9 +23,10 @@ use super::deed::Deed;
 ///   whether it said so all the time, is new, or was taken back and is said again;
 /// - it was touched, or is new, in the very second of the publication or before it by a clock that
 ///   was set back: who asks MISP takes it for published as it is;
-/// - tags of the event, or local ones, were changed and permit now what they forbade, or did so for
-///   a while: that leaves no time in the attribute. Who missed the last publication cannot tell
-///   whether a tag was taken off before it or since, and lets it forbid;
+/// - a tag of the event, or a local one, that forbade was shown as published at any time and is taken
+///   off: that leaves no time in the attribute. Who missed the last publication cannot tell whether it
+///   was taken off before it or since, and lets it forbid. (A tag that never was part of a publication
+///   and is off again is as if it had never been.);
 /// - its type was changed and the observable stays;
 /// - it was not touched, but its time lies after the publication's, by a clock that was set back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,15 +63,22 @@ impl Untraced {
 /// Everything that must be remembered of MISP's past.
 #[derive(Debug)]
 pub(super) struct Reference {
-    outsider: bool,
+    rules: Rules,
+    /// A tag that never was part of a publication and is off again is as if it had never been.
+    strict_tags: bool,
     /// By event; those that were ever published.
     past: BTreeMap<Uuid, Past>,
     untraced: BTreeMap<Uuid, BTreeMap<Untraced, BTreeSet<String>>>,
     /// The latest time that MISP's clock ever showed.
     latest: i64,
+    /// When the world began, by the true clock.
+    began: i64,
     /// Every observable that may have left at some time.
     allowed: BTreeSet<String>,
 }
+
+/// Names, with whether they are local.
+type Tags = BTreeSet<(String, bool)>;
 
 /// An event since its last publication.
 #[derive(Debug)]
@@ -75,22 +86,24 @@ struct Past {
     published: Arc<Event>,
     /// What its attributes may have been taken to claim at any time so far.
     claimed: BTreeSet<(Uuid, String)>,
-    /// Of what a tag that forbids was taken off at any time so far without a trace in its time:
-    /// attributes, and the event itself.
-    permitted: HashSet<Uuid>,
+    /// What a tag forbade while the event was shown as published, at any time so far: attributes, by
+    /// a local tag, and the event itself.
+    forbidden: HashSet<Uuid>,
     /// Attributes changed or added since.
     touched: HashSet<Uuid>,
-    /// The event's own tags were changed since.
-    tags_touched: bool,
+    /// The event's own tags, in each way that it was shown as published so far.
+    shown: BTreeSet<Tags>,
 }
 
 impl Reference {
-    pub(super) fn new(outsider: bool, now: i64) -> Self {
+    pub(super) fn new(plan: &Plan, now: i64, began: i64) -> Self {
         Self {
-            outsider,
+            rules: Rules::of(plan),
+            strict_tags: plan.strict_tags,
             past: BTreeMap::new(),
             untraced: BTreeMap::new(),
             latest: now,
+            began,
             allowed: BTreeSet::new(),
         }
     }
@@ -107,24 +120,34 @@ impl Reference {
             (_, None) => drop(self.past.remove(&uuid)),
             (Deed::Publish(_), Some(event)) => {
                 let published = Arc::clone(event);
-                let (touched, tags_touched) = (HashSet::new(), false);
-                let earlier = self.past.remove(&uuid);
-                let (claimed, permitted) =
-                    earlier.map(|past| (past.claimed, past.permitted)).unwrap_or_default();
-                let past = Past { published, claimed, permitted, touched, tags_touched };
+                let touched = HashSet::new();
+                let past = match self.past.remove(&uuid) {
+                    Some(earlier) => Past { published, touched, ..earlier },
+                    None => Past {
+                        published,
+                        touched,
+                        claimed: BTreeSet::new(),
+                        forbidden: HashSet::new(),
+                        shown: BTreeSet::new(),
+                    },
+                };
                 self.past.insert(uuid, past);
             }
             (_, Some(after)) => {
                 if let (Some(past), Some(before)) = (self.past.get_mut(&uuid), before) {
-                    past.tags_touched |= before.tags != after.tags;
                     past.touched.extend(changed(&before, after));
-                    past.permitted.extend(permitted(&before, after));
                 }
             }
         }
         if let Some(event) = after {
             let claims = self.claims(&event);
-            self.past.entry(uuid).and_modify(|past| past.claimed.extend(claims));
+            self.past.entry(uuid).and_modify(|past| {
+                past.claimed.extend(claims);
+                if event.published || !self.strict_tags {
+                    past.forbidden.extend(forbidden(&event));
+                    past.shown.insert(tags(&event));
+                }
+            });
         }
         let verdicts = self.verdicts(misp);
         self.allowed.extend(verdicts.into_keys());
@@ -170,6 +193,28 @@ impl Reference {
         verdicts
     }
 
+    /// Observables of which not everything is certain: an attribute may claim them or not, or with
+    /// other tags of its event. Who missed the last publication of an event that is unpublished now
+    /// cannot tell of a tag that came or went since an earlier one whether that was published. And what
+    /// is dated in the future counts from when it was heard.
+    pub(super) fn doubtful(&self, misp: &Misp) -> BTreeSet<String> {
+        let mut doubtful = BTreeSet::new();
+        for event in misp.events() {
+            let now = tags(&event);
+            let past = self.past.get(&event.uuid).filter(|_| !event.published);
+            let retagged = past.is_some_and(|past| past.shown.iter().any(|shown| *shown != now));
+            for (object, one) in event.all() {
+                let said = self.of_attribute(&event, object, one).into_iter();
+                let unsure = retagged || one.timestamp > self.began;
+                let said = said.filter(|(_, verdict)| {
+                    *verdict == Verdict::Either || (unsure && *verdict == Verdict::Must)
+                });
+                doubtful.extend(said.map(|(said, _)| said));
+            }
+        }
+        doubtful
+    }
+
     /// Observables that may differ after catch-up alone, with the cause.
     pub(super) fn untraced(&self) -> BTreeMap<&str, Untraced> {
         let causes = self.untraced.values().flatten();
@@ -185,7 +230,8 @@ impl Reference {
     pub(super) fn claimants(&self, misp: &Misp) -> BTreeMap<String, BTreeSet<String>> {
         let mut claimants: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for event in misp.events().iter().filter(|event| event.published) {
-            let admitted = event.all().filter(|(object, one)| self.admits(event, *object, one));
+            let admitted =
+                event.all().filter(|(object, one)| self.rules.admits(event, *object, one));
             for said in admitted.flat_map(|(_, one)| observables(&one.kind, &one.value)) {
                 claimants.entry(said).or_default().insert(event.uuid.to_string());
             }
@@ -203,7 +249,7 @@ impl Reference {
             let said = observables(&one.kind, &one.value);
             said.into_iter().map(|said| (said, verdict)).collect()
         };
-        if !self.admits(event, object, one) {
+        if !self.rules.admits(event, object, one) {
             return all(Verdict::Not);
         }
         if event.published {
@@ -212,12 +258,12 @@ impl Reference {
         let Some(past) = self.past.get(&event.uuid) else { return all(Verdict::Not) };
         let looks_published = one.timestamp <= event.publish_timestamp;
         let addition = if looks_published { Verdict::Either } else { Verdict::Not };
-        let touched = past.touched.contains(&one.uuid) || past.tags_touched;
+        let touched = past.touched.contains(&one.uuid);
         if let Some((old_object, old)) = past.published.attribute(one.uuid).filter(|_| !touched) {
             let certain = looks_published
-                && self.admits(&past.published, old_object, old)
-                && !past.permitted.contains(&event.uuid)
-                && !past.permitted.contains(&one.uuid);
+                && self.rules.admits(&past.published, old_object, old)
+                && !past.forbidden.contains(&event.uuid)
+                && !past.forbidden.contains(&one.uuid);
             return all(if certain { Verdict::Must } else { Verdict::Either });
         }
         let said = observables(&one.kind, &one.value).into_iter();
@@ -238,40 +284,21 @@ impl Reference {
         let claimed = all.filter(|(_, _, verdict)| *verdict != Verdict::Not);
         claimed.map(|(uuid, said, _)| (uuid, said)).collect()
     }
-
-    /// To whoever reads with the relay's key, under the default policy.
-    fn admits(&self, event: &Event, object: Option<&Object>, one: &Attribute) -> bool {
-        let own = |distribution: u8| self.outsider && distribution == 0;
-        let hidden = own(event.distribution)
-            || own(one.distribution)
-            || object.is_some_and(|object| own(object.distribution));
-        let red = |tags: &[Tag]| tags.iter().any(|tag| is_red(&tag.name));
-        !hidden && !one.deleted && one.to_ids && !red(&event.tags) && !red(&one.tags)
-    }
 }
 
-/// TLP:RED stays home, and what is no TLP that anyone knows counts as red.
-fn is_red(tag: &str) -> bool {
-    const KNOWN: [&str; 4] = ["clear", "green", "amber", "amber+strict"];
-    tag.strip_prefix("tlp:").is_some_and(|colour| !KNOWN.contains(&colour))
-}
-
-/// Of what a forbidding tag is taken off: a local one, or any of the event itself.
-fn permitted(before: &Event, after: &Event) -> Vec<Uuid> {
-    let lost = |before: &[Tag], after: &[Tag], local_only: bool| {
-        let red = before.iter().filter(|tag| is_red(&tag.name) && (tag.local || !local_only));
-        red.into_iter().any(|tag| !after.contains(tag))
+/// What a tag forbids now without a trace in its time, should it be taken off: the event, and the
+/// attributes with a local one.
+fn forbidden(event: &Event) -> impl Iterator<Item = Uuid> {
+    let local = |one: &Attribute| {
+        let local: Vec<_> = one.tags.iter().filter(|tag| tag.local).cloned().collect();
+        is_red_in(&local).then_some(one.uuid)
     };
-    let mut all = Vec::new();
-    if lost(&before.tags, &after.tags, false) {
-        all.push(before.uuid);
-    }
-    for (_, old) in before.all() {
-        if after.attribute(old.uuid).is_some_and(|(_, one)| lost(&old.tags, &one.tags, true)) {
-            all.push(old.uuid);
-        }
-    }
-    all
+    let itself = is_red_in(&event.tags).then_some(event.uuid);
+    itself.into_iter().chain(event.all().filter_map(move |(_, one)| local(one)))
+}
+
+fn tags(event: &Event) -> Tags {
+    event.tags.iter().map(|tag| (tag.name.clone(), tag.local)).collect()
 }
 
 /// Attributes that differ, and those that are new.
@@ -289,24 +316,4 @@ fn is_about_local_tag(deed: &Deed, before: Option<&Event>) -> bool {
         return event.attribute(*one).is_some_and(|(_, one)| was_local(&one.tags, name));
     }
     matches!(deed, Deed::TagEvent(_, _, true) | Deed::TagAttribute(_, _, _, true))
-}
-
-/// The patterns of a value from [`VALUES`](super::deed::VALUES).
-pub(super) fn observables(kind: &str, value: &str) -> Vec<String> {
-    let (first, last) = value.split_once('|').unwrap_or((value, value));
-    let ip = |value: &str| {
-        let version = if value.contains(':') { 6 } else { 4 };
-        format!("[ipv{version}-addr:value = '{value}']")
-    };
-    let name = |value: &str| format!("[domain-name:value = '{value}']");
-    match kind {
-        "ip-src" | "ip-dst" | "ip-dst|port" => vec![ip(first)],
-        "domain" | "hostname" => vec![name(value)],
-        "domain|ip" => vec![name(first), ip(last)],
-        "url" => vec![format!("[url:value = '{}']", value.replace('\'', "\\'"))],
-        "sha256" | "filename|sha256" => vec![format!("[file:hashes.'SHA-256' = '{last}']")],
-        "md5" => vec![format!("[file:hashes.MD5 = '{value}']")],
-        "email-src" => vec![format!("[email-addr:value = '{value}']")],
-        _ => vec![],
-    }
 }

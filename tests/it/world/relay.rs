@@ -1,6 +1,6 @@
 //! The real relay, in this process or as the built binary, on a ledger of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,22 +10,28 @@ use misp_sentinel_relay::cli::RunOptions;
 use misp_sentinel_relay::config;
 use misp_sentinel_relay::sandbox::Sandbox;
 use misp_sentinel_relay::sandbox::misp::MispServer;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::Plan;
+use super::witness::{self, Wanted};
+use super::{audience, sent};
 use crate::support::relay::{FAST, environment};
 
 /// How often the relay looks after MISP; what the world waits for is measured in it.
 pub(super) const CATCH_UP: Duration = Duration::from_millis(400);
+
+/// How long a command may take.
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// With which the relay asks MISP.
 pub(super) const KEY: &str = "TheRelaysOwnKeyInTheConvergenceTest00000";
 
 /// Besides [`FAST`].
 const SETTINGS: [(&str, &str); 3] = [
-    ("MSR_DELIVERY__REQUEST_TIMEOUT", "1s"),
+    ("MSR_DELIVERY__REQUEST_TIMEOUT", "2s"),
     ("MSR_DELIVERY__RESEND_AFTER", "300ms"),
     ("MSR_DELIVERY__THROTTLED_DEFAULT", "100ms"),
 ];
@@ -51,6 +57,8 @@ pub(super) struct Relay {
     settings: Vec<(String, String)>,
     folder: TempDir,
     binary: bool,
+    /// By how many seconds the clock of the next process is wrong.
+    skew: i64,
     running: Option<Running>,
 }
 
@@ -70,9 +78,36 @@ impl Relay {
             settings.push(("MSR_MISP__URL".to_owned(), misp.base_url()));
         }
         settings.extend(environment(sandbox));
+        settings.extend(audience::settings(plan));
+        if plan.relay_clock {
+            // So that what a clock is ahead by is longer.
+            let keys = settings.iter_mut().filter(|(key, _)| key.starts_with("MSR_EXPIRY__"));
+            keys.for_each(|(_, days)| "150".clone_into(days));
+        }
         settings.push(("MSR_MISP__ZEROMQ__ENDPOINTS".to_owned(), endpoint.to_owned()));
         settings.push(("MSR_LEDGER__DATA_DIR".to_owned(), folder.path().display().to_string()));
-        Self { settings, folder, binary: plan.binary, running: None }
+        Self { settings, folder, binary: plan.binary, skew: 0, running: None }
+    }
+
+    /// One in this process that only writes down what it would send.
+    pub(super) fn witness(
+        plan: &Plan,
+        endpoint: &str,
+        sandbox: &Sandbox,
+        misp: &MispServer,
+    ) -> Self {
+        let mut relay = Self::new(&Plan { binary: false, ..*plan }, endpoint, sandbox, misp);
+        relay.settings.push(("MSR_TARGET__SANDBOX__MODE".to_owned(), "dry-run".to_owned()));
+        relay
+    }
+
+    /// By how many seconds the clock of the next process is wrong.
+    pub(super) fn set_skew(&mut self, seconds: i64) {
+        self.skew = seconds;
+    }
+
+    pub(super) fn skew(&self) -> i64 {
+        self.skew
     }
 
     /// Starts on the same ledger as before.
@@ -98,12 +133,25 @@ impl Relay {
         let child = self
             .command()
             .arg("run")
+            .envs(self.wrong_clock())
             .env("MSR_LOG__LEVEL", "info,misp_sentinel_relay=debug")
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap();
         Running::Process(child)
+    }
+
+    /// What makes a process believe in another time.
+    fn wrong_clock(&self) -> Vec<(&'static str, String)> {
+        let library = fake_clock().filter(|_| self.skew != 0);
+        library.map_or_else(Vec::new, |library| {
+            vec![
+                ("LD_PRELOAD", library.display().to_string()),
+                ("FAKETIME", format!("{:+}", self.skew)),
+                ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+            ]
+        })
     }
 
     fn command(&self) -> Command {
@@ -160,6 +208,21 @@ impl Relay {
         self.ask(&["resync"]).await.map(drop)
     }
 
+    /// What it wants live.
+    pub(super) async fn wanted(&self) -> Result<Wanted, String> {
+        Ok(witness::wanted(&self.export().await?))
+    }
+
+    /// What it takes for accepted and Sentinel holds otherwise.
+    pub(super) async fn mistaken(&self, sandbox: &Sandbox) -> Result<Vec<String>, String> {
+        Ok(sent::mistaken(&self.export().await?, sandbox))
+    }
+
+    async fn export(&self) -> Result<Vec<Value>, String> {
+        let lines = self.ask(&["ledger", "export"]).await?;
+        lines.lines().map(|line| serde_json::from_str(line).map_err(|e| e.to_string())).collect()
+    }
+
     /// The ledger's invariants, once the relay has stopped.
     pub(super) async fn check_ledger(&self) -> Result<(), String> {
         let begun = Instant::now();
@@ -176,10 +239,12 @@ impl Relay {
 
     /// Runs another command of the binary against the running relay.
     async fn ask(&self, arguments: &[&str]) -> Result<String, String> {
-        let mut command = self.command();
-        command.args(arguments);
-        let asked = tokio::task::spawn_blocking(move || command.output().unwrap());
-        let output = asked.await.unwrap();
+        let mut command = tokio::process::Command::from(self.command());
+        let asked = command.args(arguments).kill_on_drop(true).output();
+        let Ok(output) = tokio::time::timeout(ANSWER, asked).await else {
+            return Err(format!("{arguments:?} does not end"));
+        };
+        let output = output.unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() {
             Ok(text(&output.stdout))
@@ -216,4 +281,11 @@ impl Drop for Relay {
             None => {}
         }
     }
+}
+
+/// The library of the package faketime, where it is installed.
+pub(super) fn fake_clock() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
+    let mut libraries = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    libraries.find(|library| library.exists())
 }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::sandbox::{Fault, Sandbox, Upload};
+use misp_sentinel_relay::sandbox::{Fault, Life, Sandbox, Upload};
 use serde_json::Value;
 
-use super::deed::LOCAL_ONLY;
+use super::draw::LOCAL_ONLY;
 use super::reference::Reference;
 use crate::support::relay::held;
 use crate::support::scene::{is_live, references};
@@ -42,6 +42,36 @@ pub(super) fn live(sandbox: &Sandbox) -> Live {
 pub(super) fn is_anchored(sandbox: &Sandbox, value: &str) -> bool {
     let pattern = format!("[domain-name:value = '{value}']");
     held(sandbox).iter().any(|held| held.json["pattern"] == pattern && is_live(&held.json))
+}
+
+/// What the relay takes for accepted, by its ledger's export, and Sentinel holds otherwise: above all a
+/// withdrawal after which Sentinel's rules still match.
+pub(super) fn mistaken(rows: &[Value], sandbox: &Sandbox) -> Vec<String> {
+    let held: BTreeMap<String, Value> =
+        held(sandbox).into_iter().map(|held| (held.id, held.json)).collect();
+    let of = |table: &'static str| rows.iter().filter(move |row| row["table"] == table);
+    let ids: BTreeMap<&str, &Value> = of("wanted")
+        .filter(|row| row["kind"] == "indicator")
+        .filter_map(|row| Some((row["object"].as_str()?, &row["stix_id"])))
+        .collect();
+    let mut mistaken = Vec::new();
+    for row in of("delivered") {
+        let settled = ["sending", "doubt", "resend_at"].iter().all(|column| row[*column].is_null());
+        let accepted = row["accepted"].as_i64().filter(|_| settled);
+        let id = row["object"].as_str().and_then(|object| ids.get(object));
+        let (Some(accepted), Some(id)) = (accepted, id) else { continue };
+        let id = format!("indicator--{}", text(id));
+        let Some(object) = held.get(&id) else {
+            mistaken.push(format!("{id} is taken for accepted, and is not there: {row}"));
+            continue;
+        };
+        let is_over = Life::of(object, sandbox.now()).is_some_and(Life::is_over);
+        if is_over != (accepted == 0) {
+            let words = if accepted == 0 { "withdrawn" } else { "live" };
+            mistaken.push(format!("{id} is taken for {words}, and is not: {object}"));
+        }
+    }
+    mistaken
 }
 
 /// What is wrong with everything that was ever sent. `stops` are the times of kills and outages.

@@ -14,7 +14,9 @@ use super::plan::Plan;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Weather {
     /// The publisher stalls, then sends topic by topic.
-    FeedStalls,
+    FeedStalls {
+        publications_last: bool,
+    },
     /// The publisher dies and comes back; what is said meanwhile waits for it, or is lost.
     FeedStops {
         queued: bool,
@@ -32,6 +34,10 @@ pub(super) enum Weather {
     /// MISP's web server is gone.
     MispStops,
     ClockJumps(i64),
+    /// MISP's clock is wrong by so many seconds.
+    ClockIsWrong(i64),
+    /// MISP's database is restored.
+    NumbersAgain,
     /// `kill -9`; started again when it is over.
     Kill,
 }
@@ -46,36 +52,90 @@ impl Weather {
             let far = draw.random_range(1..7_200);
             return Some((Self::ClockJumps(if draw.random_bool(0.5) { far } else { -far }), 0));
         }
+        if let Some(drawn) = Self::of_plan(plan, draw) {
+            return Some(drawn);
+        }
         if draw.random_range(0..100) >= plan.weather {
             return None;
         }
         let lasts = draw.random_range(1..6);
         let weather = match draw.random_range(0..100) {
-            0..12 => Self::FeedStalls,
+            0..12 => Self::FeedStalls { publications_last: false },
             12..30 => Self::FeedStops { queued: draw.random_bool(0.5) },
-            30..50 => Self::Uploads((0..draw.random_range(1..4)).map(|_| upload(draw)).collect()),
+            30..50 => Self::Uploads(uploads(plan, draw)),
             50..57 => Self::SentinelStops,
             57..64 => Self::SentinelAnswers(always(draw)),
             64..72 => Self::Rejects(rejected(draw)),
-            72..90 => Self::Rest((0..draw.random_range(1..5)).map(|_| rest_fault(draw)).collect()),
+            72..90 => {
+                let faults = 0..draw.random_range(1..5);
+                Self::Rest(faults.map(|_| rest_fault(plan, draw)).collect())
+            }
             _ => Self::MispStops,
         };
         Some((weather, lasts))
     }
 
+    /// What only some plans have; the others draw nothing.
+    fn of_plan(plan: &Plan, draw: &mut StdRng) -> Option<(Self, u32)> {
+        let lasts = |draw: &mut StdRng| draw.random_range(1..5);
+        if plan.misp_clock && draw.random_ratio(1, 15) {
+            return Some((Self::ClockIsWrong(wrong(draw)), lasts(draw)));
+        }
+        if plan.early_frames && draw.random_ratio(1, 12) {
+            return Some((Self::FeedStalls { publications_last: true }, lasts(draw)));
+        }
+        (plan.reused_numbers && draw.random_ratio(1, 12)).then_some((Self::NumbersAgain, 0))
+    }
+
     /// How the report counts it.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Self::FeedStalls | Self::FeedStops { .. } => "weather: feed",
+            Self::FeedStalls { publications_last: true } => "weather: publications come last",
+            Self::FeedStalls { .. } | Self::FeedStops { .. } => "weather: feed",
             Self::Uploads(_) => "weather: upload faults",
             Self::SentinelStops | Self::SentinelAnswers(_) => "weather: Sentinel outages",
             Self::Rejects(_) => "weather: partial errors",
             Self::Rest(_) => "weather: REST faults",
             Self::MispStops => "weather: MISP outages",
             Self::ClockJumps(_) => "clock jumps",
+            Self::ClockIsWrong(_) => "clocks of MISP that are wrong for a while",
+            Self::NumbersAgain => "numbers given again",
             Self::Kill => "kills",
         }
     }
+}
+
+/// By how many seconds a clock is wrong.
+pub(super) fn wrong(draw: &mut StdRng) -> i64 {
+    const ALL: [i64; 3] = [3_600, 86_400, 400 * 86_400];
+    let far = ALL[draw.random_range(0..ALL.len())];
+    if draw.random_bool(0.5) { far } else { -far }
+}
+
+fn uploads(plan: &Plan, draw: &mut StdRng) -> Vec<Fault> {
+    let faults = 0..draw.random_range(1..4);
+    let one = |_| {
+        if plan.strange_sentinel && draw.random_bool(0.5) { strange(draw) } else { upload(draw) }
+    };
+    faults.map(one).collect()
+}
+
+/// Nulls in Sentinel's answer, or one that another product gives in its place, which processed nothing.
+fn strange(draw: &mut StdRng) -> Fault {
+    if draw.random_ratio(1, 3) {
+        return Fault::NullLists;
+    }
+    const ALL: [(u16, &str); 7] = [
+        (200, r#"{"message":"Sign in to the guest network","url":"http://portal.example/"}"#),
+        (200, r#"{"error":{"code":"Blocked","message":"Blocked by policy"}}"#),
+        (200, "<html><body>Sign in to the guest network</body></html>"),
+        (200, "{}"),
+        (200, "[]"),
+        (202, ""),
+        (204, ""),
+    ];
+    let (status, body) = ALL[draw.random_range(0..ALL.len())];
+    Fault::Answer { status, body: body.to_owned() }
 }
 
 fn upload(draw: &mut StdRng) -> Fault {
@@ -105,13 +165,16 @@ fn always(draw: &mut StdRng) -> Fault {
 }
 
 fn rejected(draw: &mut StdRng) -> String {
-    let (kind, value) = super::deed::VALUES[draw.random_range(0..super::deed::VALUES.len())];
-    let observables = super::reference::observables(kind, value);
+    let (kind, value) = super::draw::VALUES[draw.random_range(0..super::draw::VALUES.len())];
+    let observables = super::observables::observables(kind, value);
     observables.into_iter().next().unwrap_or_default()
 }
 
 /// One that MISP's REST API shows now and then.
-pub(super) fn rest_fault(draw: &mut StdRng) -> RestFault {
+pub(super) fn rest_fault(plan: &Plan, draw: &mut StdRng) -> RestFault {
+    if plan.absent_fields && draw.random_ratio(1, 3) {
+        return RestFault::LacksPublication;
+    }
     let after = draw.random_range(0..3_000);
     match draw.random_range(0..16) {
         0 => RestFault::Status(500),

@@ -13,12 +13,18 @@ use crate::support::publisher::Publisher;
 const PRIORITY: [&str; 5] =
     ["misp_json", "misp_json_event", "misp_json_attribute", "misp_json_object", "misp_json_tag"];
 
+/// The order of a subscriber whose publications come last: they have a connection of their own.
+const PUBLICATIONS_LAST: [&str; 5] =
+    ["misp_json_event", "misp_json_attribute", "misp_json_object", "misp_json_tag", "misp_json"];
+
 pub(super) struct Wire {
     publisher: Publisher,
     up: bool,
     /// Frames that wait in MISP's queue while the publisher stalls or is down; `None`: it does not
     /// wait, what is said while it is down is lost.
     queue: Option<Vec<Frame>>,
+    /// In which order that queue is sent.
+    order: [&'static str; 5],
     /// Late frames, with the steps that they still wait.
     late: Vec<(u32, Bytes)>,
     /// Of a hundred.
@@ -29,7 +35,15 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn new(faults: u32) -> Self {
         let publisher = Publisher::bind();
-        Self { publisher, up: true, queue: None, late: Vec::new(), faults, counts: BTreeMap::new() }
+        Self {
+            publisher,
+            up: true,
+            queue: None,
+            order: PRIORITY,
+            late: Vec::new(),
+            faults,
+            counts: BTreeMap::new(),
+        }
     }
 
     pub(super) fn publisher(&self) -> &Publisher {
@@ -74,8 +88,9 @@ impl Wire {
     }
 
     /// The publisher stalls: what MISP says waits, and leaves topic by topic.
-    pub(super) fn stall(&mut self) {
+    pub(super) fn stall(&mut self, publications_last: bool) {
         if self.queue.is_none() {
+            self.order = if publications_last { PUBLICATIONS_LAST } else { PRIORITY };
             self.count("feed stalls (topics reordered)");
             self.queue = Some(Vec::new());
         }
@@ -101,7 +116,8 @@ impl Wire {
             self.put(&Frame::heartbeat(1).bytes).await;
         }
         let mut waiting = self.queue.take().unwrap_or_default();
-        waiting.sort_by_key(|frame| PRIORITY.iter().position(|topic| *topic == frame.topic));
+        let order = std::mem::replace(&mut self.order, PRIORITY);
+        waiting.sort_by_key(|frame| order.iter().position(|topic| *topic == frame.topic));
         for frame in waiting {
             self.put(&frame.bytes).await;
         }

@@ -1,0 +1,69 @@
+//! To whom MISP shows an attribute, and what the relay's policy admits, by rules of its own.
+
+use misp_sentinel_relay::sandbox::misp::{Attribute, Event, Object, Tag, sharing_group_uuid};
+
+use super::plan::{Audiences, Plan};
+
+/// What decides besides the attributes themselves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    /// The key is another organisation's.
+    outsider: bool,
+    /// There is no key, and the feed shows what only a site administrator may see.
+    keyless: bool,
+    audiences: Option<Audiences>,
+}
+
+impl Rules {
+    pub(super) fn of(plan: &Plan) -> Self {
+        Self { outsider: plan.outsider, keyless: !plan.rest, audiences: plan.audiences }
+    }
+
+    /// Whether an attribute may leave: MISP shows it to the key, and nothing of event, object and
+    /// attribute forbids it.
+    pub(super) fn admits(&self, event: &Event, object: Option<&Object>, one: &Attribute) -> bool {
+        !one.deleted
+            && one.to_ids
+            && !is_red_in(&event.tags)
+            && !is_red_in(&one.tags)
+            && self.may(event.distribution, event.sharing_group)
+            && object.is_none_or(|object| self.may(object.distribution, object.sharing_group))
+            && self.may(one.distribution, one.sharing_group)
+    }
+
+    /// Of one level; what is inherited (5) says nothing by itself.
+    fn may(&self, distribution: u8, group: u64) -> bool {
+        const INHERITED: u8 = 5;
+        const GROUP: u8 = 4;
+        if distribution == INHERITED {
+            return true;
+        }
+        let is_shown = !(self.outsider || self.keyless) || !matches!(distribution, 0 | GROUP);
+        let Some(Audiences { distributions, groups }) = self.audiences else { return is_shown };
+        is_shown
+            && (distributions.is_empty() || distributions.contains(&distribution))
+            && (distribution != GROUP || groups.is_empty() || groups.contains(&group))
+    }
+}
+
+/// The relay's settings for what a plan admits.
+pub(super) fn settings(plan: &Plan) -> Vec<(String, String)> {
+    let Some(Audiences { distributions, groups }) = plan.audiences else { return Vec::new() };
+    let list = |all: Vec<String>| all.join(",");
+    let distributions = distributions.iter().map(ToString::to_string).collect();
+    let groups = groups.iter().map(|group| sharing_group_uuid(*group).to_string()).collect();
+    vec![
+        ("MSR_POLICY__DISTRIBUTIONS".to_owned(), list(distributions)),
+        ("MSR_POLICY__SHARING_GROUPS".to_owned(), list(groups)),
+    ]
+}
+
+pub(super) fn is_red_in(tags: &[Tag]) -> bool {
+    tags.iter().any(|tag| is_red(&tag.name))
+}
+
+/// TLP:RED stays home, and what is no TLP that anyone knows counts as red.
+fn is_red(tag: &str) -> bool {
+    const KNOWN: [&str; 4] = ["clear", "green", "amber", "amber+strict"];
+    tag.strip_prefix("tlp:").is_some_and(|colour| !KNOWN.contains(&colour))
+}

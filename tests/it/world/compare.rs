@@ -1,0 +1,234 @@
+//! When the world is quiet: what Sentinel holds, beside what it must hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use misp_sentinel_relay::sandbox::misp::{Edit, RestFault};
+use tokio::time::sleep;
+
+use super::deed::Deed;
+use super::reference::Verdict;
+use super::relay::CATCH_UP;
+use super::run::World;
+use super::sent::{self, ANCHOR};
+use super::weather::Weather;
+use super::witness::{self, Doubts, Witness};
+
+/// How long a quiet world may take to become as it must be.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+
+impl World {
+    /// Everything works from now on.
+    pub(super) async fn quiet(&mut self) {
+        let lasting = std::mem::take(&mut self.lasting);
+        let rejections = lasting.iter().any(|(_, weather)| matches!(weather, Weather::Rejects(_)))
+            || self.report.counts.contains_key("weather: partial errors");
+        for (_, weather) in lasting {
+            self.lift(weather).await;
+        }
+        self.sandbox.heal();
+        self.server.heal();
+        self.wire.heal().await;
+        if self.relay.skew() != 0 {
+            self.relay.kill();
+            self.stops.push(Instant::now());
+            self.relay.set_skew(0);
+            self.relay.start().await;
+            self.wire.publisher().wait_for_subscriptions(2).await;
+        }
+        self.misp.advance(5);
+        self.report.log.push(format!("    quiet at {}", self.misp.now()));
+        self.hear().await;
+        if rejections {
+            self.relay.retry_rejected().await;
+        }
+    }
+
+    /// Waits until the relay has heard everything and Sentinel has what it sent at once: the anchor
+    /// changes, and is published until its new value is live and the old one is not.
+    async fn hear(&mut self) {
+        let before = self.anchor.value();
+        self.anchor.number += 1;
+        let value = Edit::Value(self.anchor.value());
+        let frames = self.misp.edit_attribute(self.anchor.event, self.anchor.attribute, value);
+        let frames = [frames, self.misp.publish(self.anchor.event)].concat();
+        for witness in &self.witnesses {
+            witness.hear(&frames).await;
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            for frame in &frames {
+                self.wire.put(&frame.bytes).await;
+            }
+            for _ in 0..20 {
+                if sent::is_anchored(&self.sandbox, &self.anchor.value())
+                    && !sent::is_anchored(&self.sandbox, &before)
+                {
+                    return;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+        self.violation(format!("nothing is heard for {PATIENCE:?}"));
+    }
+
+    pub(super) async fn compare_all(&mut self) {
+        if !self.report.violations.is_empty() {
+            return;
+        }
+        let verdicts = self.reference.verdicts(&self.misp);
+        let either = verdicts.values().filter(|verdict| **verdict == Verdict::Either).count();
+        self.count("verdicts: either", either);
+        self.count("verdicts: must", verdicts.len() - either);
+        // Two rounds of catch-up have begun after the quiet did.
+        let rounds = if self.plan.rest { CATCH_UP * 5 / 2 } else { Duration::from_millis(50) };
+        self.reach("after catch-up", rounds, Self::differs_after_catch_up).await;
+        self.count_untraced();
+        if self.plan.rest {
+            match self.relay.resync().await {
+                Ok(()) => self.reach("after a full resync", Duration::ZERO, Self::differs).await,
+                Err(error) => self.violation(format!("no resync: {error}")),
+            }
+            self.read_without_fields().await;
+            if let Err(error) = self.compare_relays().await {
+                self.violation(format!("the relays could not be compared: {error}"));
+            }
+        }
+        self.misp.advance(2);
+        for event in self.misp.events() {
+            if event.uuid != self.anchor.event {
+                self.act(Deed::Publish(event.uuid)).await;
+            }
+        }
+        self.hear().await;
+        self.reach("after all was published", Duration::ZERO, Self::differs_in_the_end).await;
+    }
+
+    /// Answers that do not say whether an event is published change nothing.
+    async fn read_without_fields(&mut self) {
+        if !self.plan.absent_fields {
+            return;
+        }
+        self.server.always(Some(RestFault::LacksPublication));
+        for event in self.misp.events().iter().filter(|event| event.published) {
+            for frame in self.misp.push(event.uuid) {
+                self.wire.put(&frame.bytes).await;
+            }
+        }
+        sleep(CATCH_UP).await;
+        let differences = self.differs().into_iter();
+        let differences = differences.map(|words| format!("after answers without fields: {words}"));
+        self.report.violations.extend(differences);
+        self.server.always(None);
+        self.reach("after whole answers again", CATCH_UP, Self::differs).await;
+    }
+
+    /// Whatever a relay lived through, it wants what one wants that starts now.
+    async fn compare_relays(&mut self) -> Result<(), String> {
+        let place = (&self.sandbox, &self.misp);
+        let newcomer = Witness::start(("one that starts now", false), &self.plan, place).await;
+        newcomer.resync().await?;
+        let verdicts = self.reference.verdicts(&self.misp).into_iter();
+        let either = verdicts.filter(|(_, verdict)| *verdict == Verdict::Either);
+        let either = either.map(|(pattern, _)| pattern).collect();
+        let doubts = Doubts { either, doubtful: self.reference.doubtful(&self.misp) };
+        let told = |name: &str, all: Vec<String>| {
+            let name = name.to_owned();
+            all.into_iter().map(move |words| format!("{name} / one that starts now: {words}"))
+        };
+        let mut found = Vec::new();
+        let differ = witness::differences((&self.relay, newcomer.relay()), &doubts).await?;
+        found.extend(told("the relay", differ));
+        for witness in &self.witnesses {
+            witness.resync().await?;
+            let pair = (witness.relay(), newcomer.relay());
+            let differ = witness::differences(pair, &doubts).await?;
+            found.extend(told(witness.name, differ));
+        }
+        found.extend(self.relay.mistaken(&self.sandbox).await?);
+        self.report.violations.extend(found);
+        self.count("relays compared", 2 + self.witnesses.len());
+        newcomer.stop().await
+    }
+
+    /// Waits `at_least`, and until there is no difference; if there always is one, it is a violation.
+    async fn reach(
+        &mut self,
+        when: &'static str,
+        at_least: Duration,
+        differs: fn(&Self) -> Vec<String>,
+    ) {
+        let begun = Instant::now();
+        sleep(at_least).await;
+        let mut differences = differs(self);
+        while !differences.is_empty() && begun.elapsed() < PATIENCE {
+            sleep(Duration::from_millis(10)).await;
+            differences = differs(self);
+        }
+        let violations = differences.into_iter().map(|difference| format!("{when}: {difference}"));
+        self.report.violations.extend(violations);
+    }
+
+    fn differs_after_catch_up(&self) -> Vec<String> {
+        let untraced = self.reference.untraced();
+        let mut differences = self.differs();
+        differences.retain(|words| !untraced.keys().any(|pattern| words.contains(pattern)));
+        differences
+    }
+
+    /// Counts what only a full resync can find, where it was not found before.
+    fn count_untraced(&mut self) {
+        let differences = self.differs();
+        let untraced = self.reference.untraced();
+        let causes: Vec<_> = differences
+            .iter()
+            .filter_map(|words| untraced.iter().find(|(pattern, _)| words.contains(**pattern)))
+            .map(|(_, cause)| cause.words())
+            .collect();
+        for cause in causes {
+            self.count(cause, 1);
+        }
+    }
+
+    fn differs(&self) -> Vec<String> {
+        let (live, verdicts) = (sent::live(&self.sandbox), self.reference.verdicts(&self.misp));
+        let mut differences = two_ids(&live);
+        for (pattern, verdict) in &verdicts {
+            if *verdict == Verdict::Must && !live.contains_key(pattern) && !is_anchor(pattern) {
+                differences.push(format!("{pattern} is missing"));
+            }
+        }
+        for (pattern, (ids, events)) in &live {
+            if !verdicts.contains_key(pattern) {
+                differences.push(format!("{pattern} is left over: {ids:?} of {events:?}"));
+            }
+        }
+        differences
+    }
+
+    /// Everything is published: no doubt is left, and the events that claim an observable are named.
+    fn differs_in_the_end(&self) -> Vec<String> {
+        let live = sent::live(&self.sandbox);
+        let mut claimants = self.reference.claimants(&self.misp);
+        claimants.retain(|pattern, _| !is_anchor(pattern));
+        let held = live.iter().map(|(pattern, (_, events))| (pattern.clone(), events.clone()));
+        let held: BTreeMap<_, _> = held.collect();
+        let mut differences = two_ids(&live);
+        for pattern in held.keys().chain(claimants.keys()).collect::<BTreeSet<_>>() {
+            let (held, wanted) = (held.get(pattern), claimants.get(pattern));
+            if held != wanted {
+                differences.push(format!("{pattern} is of {held:?} and must be of {wanted:?}"));
+            }
+        }
+        differences
+    }
+}
+
+fn two_ids(live: &sent::Live) -> Vec<String> {
+    let twice = live.iter().filter(|(_, (ids, _))| ids.len() > 1);
+    twice.map(|(pattern, (ids, _))| format!("{pattern} is live under {ids:?}")).collect()
+}
+
+fn is_anchor(pattern: &str) -> bool {
+    pattern.contains(ANCHOR)
+}

@@ -1,0 +1,134 @@
+//! Other relays on the same MISP. What a relay wants may not depend on what it lived through: one that
+//! heard and read everything, one that never heard a frame, and one that starts at the end with an empty
+//! ledger want the same as the one of the world, but for what no reader of MISP can tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use misp_sentinel_relay::sandbox::Sandbox;
+use misp_sentinel_relay::sandbox::misp::{Frame, Key, Misp, MispServer, MispSettings};
+use serde_json::{Value, json};
+use tokio::time::{Duration, sleep};
+
+use super::compare::PATIENCE;
+use super::plan::Plan;
+use super::relay::{KEY, Relay};
+use super::sent::ANCHOR;
+use crate::support::publisher::Publisher;
+
+/// What a relay wants live: each pattern with what must be equal of it.
+pub(super) type Wanted = BTreeMap<String, Value>;
+
+/// A relay without any bad weather, which only writes down what it would send.
+pub(super) struct Witness {
+    pub(super) name: &'static str,
+    /// Whether MISP's frames reach it.
+    hears: bool,
+    relay: Relay,
+    // The relay reads from both.
+    publisher: Publisher,
+    _server: MispServer,
+}
+
+impl Witness {
+    pub(super) async fn start(
+        (name, hears): (&'static str, bool),
+        plan: &Plan,
+        (sandbox, misp): (&Sandbox, &Misp),
+    ) -> Self {
+        let settings = MispSettings { keys: vec![key(plan)], ..MispSettings::default() };
+        let server = MispServer::start(misp.clone(), settings).await.unwrap();
+        let publisher = Publisher::bind();
+        let mut relay = Relay::witness(plan, &publisher.endpoint(), sandbox, &server);
+        relay.start().await;
+        publisher.wait_for_subscriptions(2).await;
+        Self { name, hears, publisher, relay, _server: server }
+    }
+
+    pub(super) async fn hear(&self, frames: &[Frame]) {
+        if !self.hears {
+            return;
+        }
+        for frame in frames {
+            self.publisher.send(&frame.bytes).await;
+        }
+    }
+
+    /// Reads everything anew, and says what it wants then.
+    pub(super) async fn resync(&self) -> Result<(), String> {
+        self.relay.resync().await
+    }
+
+    pub(super) fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    pub(super) async fn stop(mut self) -> Result<(), String> {
+        self.relay.stop().await?;
+        self.relay.check_ledger().await
+    }
+}
+
+/// With which the relays of a world ask.
+pub(super) fn key(plan: &Plan) -> Key {
+    if plan.outsider { Key::read_only(KEY) } else { Key::site_admin(KEY) }
+}
+
+/// Of which patterns what is not asked for.
+#[derive(Debug)]
+pub(super) struct Doubts {
+    /// Either is right.
+    pub(super) either: BTreeSet<String>,
+    /// Not everything about it is certain.
+    pub(super) doubtful: BTreeSet<String>,
+}
+
+/// In what two relays differ, once they have had the time to become equal.
+pub(super) async fn differences(
+    (one, other): (&Relay, &Relay),
+    doubts: &Doubts,
+) -> Result<Vec<String>, String> {
+    let begun = Instant::now();
+    loop {
+        let found = compare(&one.wanted().await?, &other.wanted().await?, doubts);
+        if found.is_empty() || begun.elapsed() > PATIENCE / 3 {
+            return Ok(found);
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn compare(one: &Wanted, other: &Wanted, doubts: &Doubts) -> Vec<String> {
+    let mut found = Vec::new();
+    let patterns: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    for pattern in patterns.into_iter().filter(|pattern| !doubts.either.contains(*pattern)) {
+        match (one.get(pattern), other.get(pattern)) {
+            (Some(one), Some(other)) if one == other || doubts.doubtful.contains(pattern) => {}
+            (one, other) => {
+                let words = |wanted: Option<&Value>| {
+                    wanted.map_or_else(|| "not".to_owned(), Value::to_string)
+                };
+                found.push(format!("{pattern}: {} / {}", words(one), words(other)));
+            }
+        }
+    }
+    found
+}
+
+/// What a ledger's export says of the live indicators.
+pub(super) fn wanted(rows: &[Value]) -> Wanted {
+    let of_table = rows.iter().filter(|row| row["table"] == "wanted");
+    let live = of_table.filter(|row| row["kind"] == "indicator" && row["version"] != 0);
+    let said = live.map(|row| {
+        let body = &row["body"];
+        let pattern = body["pattern"].as_str().unwrap_or_default().to_owned();
+        let what = json!({
+            "id": row["stix_id"],
+            "labels": body["labels"],
+            "confidence": body["confidence"],
+            "valid_until": row["valid_until"],
+        });
+        (pattern, what)
+    });
+    said.filter(|(pattern, _)| !pattern.contains(ANCHOR)).collect()
+}
