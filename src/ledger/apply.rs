@@ -119,8 +119,7 @@ pub(super) async fn begin(
         }
         // A deleted event has lost its facts.
         let before: EventFacts = decode(&row.facts).unwrap_or_default();
-        origin.keep_tags(&before.tags, facts.timestamp, &mut facts.tags);
-        origin.keep_audience(&before, &mut facts);
+        origin.keep_published(&before, &mut facts);
         event_changed = head::says_more(&before, &facts);
     }
     let generation = head::write_head(tx, source, &facts).await?;

@@ -140,8 +140,14 @@ impl Origin {
         }
     }
 
+    /// Reconciles a snapshot's event with what the ledger knows of its publication.
+    pub(super) fn keep_published(&self, before: &EventFacts, facts: &mut EventFacts) {
+        self.keep_tags(&before.tags, facts.timestamp, &mut facts.tags);
+        self.keep_audience(before, facts);
+    }
+
     /// Reconciles a snapshot's event `tags` with those that the ledger knows.
-    pub(super) fn keep_tags(&self, before: &[Tag], taken: i64, tags: &mut Vec<Tag>) {
+    fn keep_tags(&self, before: &[Tag], taken: i64, tags: &mut Vec<Tag>) {
         match self {
             Self::Push => {
                 tags::keep_attached(before, taken, tags);
@@ -152,7 +158,7 @@ impl Origin {
     }
 
     /// What an unpublished edit of the event's distribution allows counts only once it is published.
-    pub(super) fn keep_audience(&self, before: &EventFacts, facts: &mut EventFacts) {
+    fn keep_audience(&self, before: &EventFacts, facts: &mut EventFacts) {
         let Self::Read(shown) = self else { return };
         if shown.as_published_until == i64::MAX || before.uuid.is_nil() {
             return;

@@ -157,8 +157,8 @@ async fn the_azure_functions_list_of_tenants_fills_each_workspace_with_its_own_a
     let publisher = Publisher::bind();
     // The two workspaces lie in two tenants.
     let each = [
-        ("MSR_TARGET__SANDBOX__POLICY__TLP_MAX", "green"),
-        ("MSR_TARGET__SANDBOX_2__POLICY__TLP_MAX", "green"),
+        ("MSR_TARGET__SANDBOX__POLICY__TLP_MAX", "amber"),
+        ("MSR_TARGET__SANDBOX_2__POLICY__TLP_MAX", "amber"),
     ];
     let mut relay = Relay::start(&sandbox, &publisher, &each).await;
     assert_eq!(relay.stop().0, Some(0));
@@ -168,7 +168,7 @@ async fn the_azure_functions_list_of_tenants_fills_each_workspace_with_its_own_a
     for target in ["TENANT_AAAAAAAA", "TENANT_BBBBBBBB"] {
         relay.set(&format!("MSR_TARGET__{target}__AUTHORITY"), &url);
         relay.set(&format!("MSR_TARGET__{target}__ENDPOINT"), &url);
-        relay.set(&format!("MSR_TARGET__{target}__POLICY__TLP_MAX"), "green");
+        relay.set(&format!("MSR_TARGET__{target}__POLICY__TLP_MAX"), "amber");
     }
     relay.restart(&publisher).await;
     publisher.send(&event()).await;
