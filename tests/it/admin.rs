@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::ledger::{Relay, TARGET, config};
+use crate::support::relay::ageless;
 use crate::support::sandbox::PATIENCE;
 use crate::support::webhook::{Client, Reply, recorded};
 
@@ -173,7 +174,7 @@ async fn reject_one(relay: &Relay) {
 
 #[tokio::test]
 async fn rejected_objects_are_put_back_by_the_running_relay() {
-    let relay = Relay::start().await;
+    let relay = Relay::start_with(&ageless()).await;
     let served = serve_control(&relay).await;
     reject_one(&relay).await;
     let status = asked_status(&relay).await;

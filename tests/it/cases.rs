@@ -4,12 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 
 use crate::convert::text;
 use crate::recordings::elements;
+use crate::support::program::program;
 
 #[test]
 fn every_case_ends_as_it_must() {
@@ -24,8 +24,7 @@ fn every_case_ends_as_it_must() {
 #[test]
 fn an_attribute_that_cannot_be_read_is_explained_by_what_can() {
     let case = folder().join("anonymous-malformed");
-    let output = Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"))
-        .env_clear()
+    let output = program()
         .args(["convert", "--explain", "--config"])
         .args([case.join("relay.toml"), case.join("input.json")])
         .output()
@@ -51,8 +50,7 @@ fn faults(case: &Path) -> Vec<String> {
     let expected: Value =
         serde_json::from_slice(&std::fs::read(case.join("expected.json")).unwrap()).unwrap();
     // Whatever the day.
-    let output = Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"))
-        .env_clear()
+    let output = program()
         .args(["convert", "--no-expiry", "--config"])
         .args([case.join("relay.toml"), case.join("input.json")])
         .output()

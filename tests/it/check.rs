@@ -1,7 +1,6 @@
 //! The doctor against set-ups that are well, and broken in one way each: the built binary, MISP over
 //! REST and ZeroMQ, and Azure over TLS.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::rest_tls::{authority, params, serve, signed};
+use crate::support::program::program;
 use crate::support::publisher::Publisher;
 use crate::support::relay::{FAST, Relay, environment};
 use crate::support::rest::{FakeRest, settings};
@@ -86,10 +86,9 @@ impl Setup {
     }
 
     fn check(&self, options: &[&str]) -> Told {
-        let output = Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"))
+        let output = program()
             .args(["check", "--json", "--wait", "2s"])
             .args(options)
-            .env_clear()
             .envs(self.settings.iter().cloned())
             .output()
             .unwrap();
@@ -208,9 +207,8 @@ async fn a_sound_set_up_is_well_in_every_step() {
 #[tokio::test(flavor = "multi_thread")]
 async fn text_is_for_people() {
     let setup = Setup::well().await;
-    let output = Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"))
+    let output = program()
         .args(["check", "--wait", "2s"])
-        .env_clear()
         .envs(setup.settings.iter().cloned())
         .env("MSR_MISP__KEY", "0000000000000000000000000000000000000000")
         .output()

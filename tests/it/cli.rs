@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::process::{Command, Output};
+use std::process::Output;
+
+use super::support::program::program;
 
 const LEAST: &[(&str, &str)] = &[
     ("MSR_MISP__PUBLIC_URL", "https://misp.example.org"),
@@ -14,12 +16,7 @@ const LEAST: &[(&str, &str)] = &[
 ];
 
 fn relay(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"))
-        .args(arguments)
-        .env_clear()
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap()
+    program().args(arguments).envs(environment.iter().copied()).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -2,6 +2,7 @@
 //! match it, and a clock that was ahead once costs nothing for good.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -12,6 +13,7 @@ use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
 use super::support::ledger::{Relay, TARGET, VIEW};
+use super::support::program::program;
 use super::support::sandbox::eventually;
 use super::support::scene::Scene;
 use super::support::sentinel::Sentinel;
@@ -162,6 +164,13 @@ fn libfaketime() -> Option<PathBuf> {
     found
 }
 
+/// So many seconds ahead of this test's clock, which may be a faked one itself.
+fn ahead(seconds: i64) -> String {
+    let output = Command::new("date").arg("+%s").env_remove("LD_PRELOAD").output().unwrap();
+    let real: i64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    format!("+{}", Utc::now().timestamp() - real + seconds)
+}
+
 /// Waits are by the monotonic clock, which the system measures.
 fn faked<'f>(library: &'f Path, clock: &'f str) -> [(&'static str, &'f str); 3] {
     [
@@ -174,7 +183,8 @@ fn faked<'f>(library: &'f Path, clock: &'f str) -> [(&'static str, &'f str); 3] 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_was_400_days_ahead_once_loses_nothing() {
     let Some(library) = libfaketime() else { return };
-    let ahead = faked(&library, "+400d");
+    let clock = ahead(400 * 86_400);
+    let ahead = faked(&library, &clock);
     let days = [("MSR_EXPIRY__DEFAULT_DAYS", "300"), ("MSR_EXPIRY__DAYS__DOMAIN_NAME", "300")];
     let mut scene = Scene::set(&[&ahead[..], &days].concat()).await;
     let names = ["a.example", "b.example", "c.example"];
@@ -201,7 +211,8 @@ async fn a_clock_that_was_400_days_ahead_once_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_withdrawal_made_while_the_clock_was_ahead_is_over_when_it_is_right() {
     let Some(library) = libfaketime() else { return };
-    let ahead = faked(&library, "+2h");
+    let clock = ahead(2 * 3_600);
+    let ahead = faked(&library, &clock);
     let mut scene = Scene::set(&ahead).await;
     scene.publisher.send(&publication(now() - DAY, &["a.example", "b.example"].map(plain))).await;
     eventually(&scene.sandbox, |sandbox| matched(sandbox).len() == 2).await;
@@ -432,9 +443,8 @@ async fn a_clock_of_misps_that_was_ahead_hides_no_later_publication() {
 #[test]
 fn a_first_seen_in_the_future_is_a_mistake() {
     let input = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/first-seen-in-the-future.json");
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"))
+    let output = program()
         .args(["convert", "--no-expiry", input])
-        .env_clear()
         .envs([
             ("MSR_MISP__PUBLIC_URL", "https://misp.example.org"),
             ("MSR_EXPIRY__DAYS__DOMAIN_NAME", "300"),

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::mapping;
 use crate::recordings::{elements, files, http, publication, read, recording};
+use crate::support::program::program;
 
 pub(crate) type Setting = (&'static str, &'static str);
 
@@ -68,8 +69,8 @@ pub(crate) fn text(value: &Value) -> String {
 }
 
 fn command(arguments: &[&str], settings: &[Setting]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"));
-    command.arg("convert").args(arguments).env_clear().envs(settings.iter().copied());
+    let mut command = program();
+    command.arg("convert").args(arguments).envs(settings.iter().copied());
     command
 }
 

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use super::support::program::program;
 use super::support::sandbox::{METADATA, PATIENCE};
 
 fn binary(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"));
+    let mut command = program();
     command
         .args(arguments)
-        .env_clear()
         .envs([("HOME", folder), ("TMPDIR", folder)])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -3,18 +3,19 @@
 //! the default policy.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
 
 use super::recordings::{elements, files, read, recording};
+use super::support::program::program;
 
 /// Larger ones cost seconds in a debug build.
 const LARGEST: usize = 1_000_000;
 
 fn relay(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"));
-    command.args(arguments).env_clear().env("MSR_POLICY__ALLOW_NON_ROUTABLE", "true");
+    let mut command = program();
+    command.args(arguments).env("MSR_POLICY__ALLOW_NON_ROUTABLE", "true");
     command.output().unwrap()
 }
 
@@ -120,9 +121,8 @@ fn a_story_tells_what_policy_says_and_who_else_claims_the_same() {
     let sent = views(&with_stix).map(|seen| &seen["indicator"]["stix"]["pattern"]);
     let sent: BTreeSet<&str> = sent.filter_map(Value::as_str).collect();
     assert!(sent.contains("[domain-name:value = 'holes.evil.example']"), "{sent:?}");
-    let strict = Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"))
+    let strict = program()
         .args(["convert", path, "--explain"])
-        .env_clear()
         .env("MSR_POLICY__TAGS_EXCLUDE", "relay:*")
         .output()
         .unwrap();

@@ -2,9 +2,11 @@
 //! and its default config.py list; what is expected follows from the tables of config.toml.example.
 
 use std::collections::BTreeSet;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use toml::{Table, Value};
+
+use super::support::program::program;
 
 /// The default of April 2026, filled in.
 const CURRENT: &str = r#"
@@ -96,9 +98,9 @@ UPLOAD_INDICATOR_MISP_ACCEPTED_TYPES = list(MISP_ACTIONABLE_TYPES) + ['x']
 TLP_MARKING_OBJECT_DEFINITION = {"tlp:white": "marking-definition--x"}
 "#;
 
-fn program(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"));
-    command.args(arguments).env_clear().output().unwrap()
+fn relay(arguments: &[&str]) -> Output {
+    let mut command = program();
+    command.args(arguments).output().unwrap()
 }
 
 fn import(texts: &[&str]) -> (String, Table) {
@@ -114,7 +116,7 @@ fn import(texts: &[&str]) -> (String, Table) {
         .collect();
     let arguments: Vec<&str> =
         std::iter::once("import-config").chain(paths.iter().map(String::as_str)).collect();
-    let output = program(&arguments);
+    let output = relay(&arguments);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let table = text.parse().unwrap();
@@ -174,7 +176,7 @@ fn the_default_config_becomes_a_valid_one_that_says_the_same() {
     let whole =
         text.replacen("[misp]\n", "[misp]\nzeromq.endpoints = [\"tcp://misp-core:50000\"]\n", 1);
     std::fs::write(file.path(), whole).unwrap();
-    let checked = program(&["check-config", "--config", file.path().to_str().unwrap()]);
+    let checked = relay(&["check-config", "--config", file.path().to_str().unwrap()]);
     assert!(checked.status.success(), "{}\n{text}", String::from_utf8_lossy(&checked.stderr));
 }
 
@@ -259,7 +261,7 @@ fn what_running_the_file_would_tell_is_asked_for_and_nothing_runs() {
 fn a_file_that_is_no_python_is_refused_with_its_line() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "misp_key = 'x'\nmisp_domain = = 'y'\n").unwrap();
-    let output = program(&["import-config", file.path().to_str().unwrap()]);
+    let output = relay(&["import-config", file.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("line 2 is no Python"), "{error}");

@@ -10,6 +10,7 @@ use misp_sentinel_relay::convert;
 use misp_sentinel_relay::misp::Event;
 use misp_sentinel_relay::policy::{Beside, Judge};
 
+use crate::libraries::skipped;
 use crate::recordings::{files, frame};
 
 fn judge() -> Judge {
@@ -29,12 +30,11 @@ fn converted(judge: &Judge, path: &Path) -> usize {
     admitted.map(|claim| claim.observable).collect::<BTreeSet<_>>().len()
 }
 
-/// `None` without Python.
-fn counted(paths: &[PathBuf]) -> Option<BTreeMap<PathBuf, usize>> {
+fn counted(paths: &[PathBuf]) -> std::io::Result<BTreeMap<PathBuf, usize>> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/count_observables.py");
-    let output = Command::new("python3").arg(script).args(paths).output().ok()?;
+    let output = Command::new("python3").arg(script).args(paths).output()?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(serde_json::from_slice(&output.stdout).unwrap())
+    Ok(serde_json::from_slice(&output.stdout).unwrap())
 }
 
 #[test]
@@ -42,9 +42,12 @@ fn each_recorded_event_has_as_many_observables_as_its_json() {
     let folders = ["zmq", "zmq-more", "zmq-variants"].into_iter();
     let paths: Vec<PathBuf> = folders.flat_map(|folder| files(folder, "_misp_json.bin")).collect();
     assert!(paths.len() >= 65, "{}", paths.len());
-    let Some(counted) = counted(&paths) else {
-        eprintln!("SKIPPED: no python3 to count the observables of the recordings");
-        return;
+    let counted = match counted(&paths) {
+        Ok(counted) => counted,
+        Err(why) => {
+            skipped("the observables of the recordings, counted by a script", &why.to_string());
+            return;
+        }
     };
     let judge = judge();
     let mut all = 0;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::support::ledger::{Relay, TARGET, VIEW};
 use super::support::publisher::{Recorded, recorded_frames};
+use super::support::relay::ageless;
 use super::support::sentinel::Sentinel;
 
 /// Publications A and B of event 16, its deletion, and the soft delete of 198.18.2.0.
@@ -34,7 +35,7 @@ async fn no_order_of_the_recorded_frames_brings_anything_back() {
     let frames = LATE.map(late);
     // Of the four, and of those without the event's deletion.
     for order in orders(&[0, 1, 2, 3]).into_iter().chain(orders(&[0, 1, 3])) {
-        let relay = Relay::start().await;
+        let relay = Relay::start_with(&ageless()).await;
         let mut sentinel = Sentinel::default();
         let (mut event_deleted, mut attribute_deleted) = (false, false);
         for frame in order.iter().chain(&order) {

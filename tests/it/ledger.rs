@@ -15,11 +15,10 @@ use misp_sentinel_relay::sandbox::misp::{
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 
+use super::support::program::{BINARY, bare, program};
 use super::support::publisher::Publisher;
 use super::support::relay::{FAST, environment};
 use super::support::sandbox::start;
-
-const BINARY: &str = env!("CARGO_BIN_EXE_misp-sentinel-relay");
 
 async fn create(folder: &Path) {
     let config = LedgerConfig {
@@ -37,10 +36,9 @@ async fn connect(folder: &Path) -> SqliteConnection {
 
 /// `run` with just enough configuration, which has to fail.
 fn run(folder: &Path, as_user: Option<u32>) -> Output {
-    let mut command = Command::new(BINARY);
+    let mut command = program();
     command
         .arg("run")
-        .env_clear()
         .envs(FAST)
         .env("MSR_MISP__ZEROMQ__ENDPOINTS", "tcp://127.0.0.1:1")
         .env("MSR_TARGET__SOC__WORKSPACE_ID", "11111111-2222-4333-8444-555555555555")
@@ -143,9 +141,8 @@ async fn a_full_disk_costs_no_more_than_a_gap_and_heals() {
         disk = disk.display()
     );
     let mut relay = Killed(
-        Command::new("unshare")
+        bare("unshare")
             .args(["-m", "sh", "-c", &script])
-            .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .envs(FAST)
             .envs(environment(&sandbox))
@@ -224,9 +221,8 @@ fn free_address() -> String {
 }
 
 fn is_ready(admin: &str) -> bool {
-    let asked = Command::new(BINARY)
+    let asked = program()
         .args(["healthcheck", "--ready"])
-        .env_clear()
         .envs(FAST)
         .env("MSR_MISP__ZEROMQ__ENDPOINTS", "tcp://127.0.0.1:1")
         .env("MSR_TARGET__SOC__WORKSPACE_ID", "11111111-2222-4333-8444-555555555555")

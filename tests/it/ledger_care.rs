@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::support::ledger::{Relay, TARGET};
 use super::support::publisher::recorded_frames;
+use super::support::relay::ageless;
 use super::support::scene::Scene;
 use super::support::sentinel::Sentinel;
 
@@ -25,7 +26,8 @@ fn frame(number: &str) -> Vec<u8> {
 
 /// A ledger with a past; the last events are not delivered.
 async fn filled() -> Relay {
-    let relay = Relay::start_with(&[("MSR_INDICATOR__CONTEXT", "identity,threat-actor")]).await;
+    let context = ("MSR_INDICATOR__CONTEXT", "identity,threat-actor");
+    let relay = Relay::start_with(&[&ageless()[..], &[context]].concat()).await;
     relay.ledger.reevaluate(&relay.views, Ledger::now(), |_| {}).await.unwrap();
     let mut sentinel = Sentinel::default();
     for (index, number) in FRAMES.into_iter().enumerate() {

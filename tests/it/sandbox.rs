@@ -110,7 +110,7 @@ async fn same_id_of_another_source_is_another_object_and_the_newest_stays() {
     let sandbox = start().await;
     let uploader = Uploader::new(&sandbox);
     assert_eq!(uploader.send(&[indicator(1)]).await, all_well());
-    let changed = indicator(1).replace("2027-11-01", "2026-12-01");
+    let changed = indicator(1).replace("2999-11-01", "2026-12-01");
     assert_eq!(uploader.send(std::slice::from_ref(&changed)).await, all_well());
     let token = uploader.tokens.token().await.unwrap();
     let body =
@@ -196,7 +196,7 @@ fn exchange(
 async fn pages_show_what_it_holds() {
     let sandbox = start().await;
     let uploader = Uploader::new(&sandbox);
-    let withdrawn = indicator(2).replace("2027-11-01T", "2026-11-02T");
+    let withdrawn = indicator(2).replace("2999-11-01T", "2026-11-02T");
     assert_eq!(uploader.send(&[indicator(1), withdrawn]).await, all_well());
     let http = misp_sentinel_relay::azure::http::client(&azure(&sandbox)).unwrap();
     let get = |path: &str| {

@@ -18,6 +18,8 @@ use super::support::sentinel::Sentinel;
 const FALSE_POSITIVE: usize = 1;
 const EXPIRATION: usize = 2;
 const A: (usize, &str) = (1, "a.example");
+/// When the recorded false positive was reported, 2026-11-24, Unix milliseconds.
+const SIGHTED: i64 = 1_795_499_565_000;
 /// 2100-01-01.
 const FAR: i64 = 4_102_444_800;
 
@@ -50,7 +52,7 @@ async fn the_recorded_sightings_count_in_any_order_and_once() {
         for number in order.iter().chain(&order) {
             relay.hear(&frames[*number]).await;
         }
-        let at = (then() * 1_000, 1_000);
+        let at = (SIGHTED, 1_000);
         let pending = relay.ledger.pending(VIEW, TARGET, 0, None, at).await.unwrap();
         let sighted = pending.iter().find(|one| one.body.contains("'203.0.113.99'")).unwrap();
         let body: Value = serde_json::from_str(&sighted.body).unwrap();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use misp_sentinel_relay::sandbox::{Held, Sandbox};
 use tempfile::TempDir;
 
+use super::program::program;
 use super::publisher::Publisher;
 
 /// A relay process; killed when dropped.
@@ -49,6 +50,11 @@ pub(crate) const FAST: [(&str, &str); 25] = [
     ("MSR_POLICY__ORG_WITHOUT_KEY", OWN),
     ("MSR_LOG__FORMAT", "json"),
 ];
+
+/// Of these, what keeps recordings and fixed dates from expiring.
+pub(crate) fn ageless() -> Vec<(&'static str, &'static str)> {
+    FAST.into_iter().filter(|(key, _)| key.starts_with("MSR_EXPIRY__")).collect()
+}
 
 impl Relay {
     /// Starts a relay with its own empty ledger and waits until it hears the publisher.
@@ -117,12 +123,7 @@ impl Relay {
 
     /// Runs another command of the binary with the same settings.
     pub(crate) fn command(&self, arguments: &[&str]) -> std::process::Output {
-        Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"))
-            .args(arguments)
-            .env_clear()
-            .envs(self.settings.iter().cloned())
-            .output()
-            .unwrap()
+        program().args(arguments).envs(self.settings.iter().cloned()).output().unwrap()
     }
 
     /// `kill -9`.
@@ -176,10 +177,9 @@ fn log_file(folder: &Path) -> PathBuf {
 
 fn spawn(settings: &[(String, String)], arguments: &[String], folder: &Path) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(log_file(folder)).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"))
+    program()
         .arg("run")
         .args(arguments)
-        .env_clear()
         .envs(settings.iter().cloned())
         .stdout(Stdio::null())
         .stderr(log)

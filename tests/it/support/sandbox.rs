@@ -111,7 +111,7 @@ pub(crate) fn id(n: usize) -> String {
 /// The `n`th test indicator, as JSON.
 pub(crate) fn indicator(n: usize) -> String {
     format!(
-        r#"{{"type":"indicator","spec_version":"2.1","id":"{}","created":"2026-11-01T00:00:00Z","modified":"2026-11-01T00:00:00Z","pattern":"[ipv4-addr:value = '198.51.100.{}']","pattern_type":"stix","valid_from":"2026-11-01T00:00:00Z","valid_until":"2027-11-01T00:00:00Z"}}"#,
+        r#"{{"type":"indicator","spec_version":"2.1","id":"{}","created":"2026-11-01T00:00:00Z","modified":"2026-11-01T00:00:00Z","pattern":"[ipv4-addr:value = '198.51.100.{}']","pattern_type":"stix","valid_from":"2026-11-01T00:00:00Z","valid_until":"2999-11-01T00:00:00Z"}}"#,
         id(n),
         n % 256,
     )

@@ -1,13 +1,13 @@
 //! docs/explain.md is made of what the program prints.
 
 use std::path::Path;
-use std::process::Command;
 
 use misp_sentinel_relay::sandbox::misp::{Misp, NewAttribute, NewEvent};
 use uuid::{Uuid, uuid};
 
 use super::{Stage, address};
 use crate::recordings::recording;
+use crate::support::program::program;
 
 /// 2026-10-01 10:00:00 UTC.
 const CLOCK: i64 = 1_790_848_800;
@@ -69,9 +69,8 @@ impl Stage {
 
 fn converted() -> String {
     let frame = recording("zmq/000480_misp_json.bin");
-    let output = Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"))
+    let output = program()
         .args(["convert", frame.to_str().unwrap(), "--explain"])
-        .env_clear()
         .envs(LONG)
         .output()
         .unwrap();

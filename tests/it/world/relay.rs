@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::plan::Plan;
 use super::witness::{self, Wanted};
 use super::{audience, sent};
+use crate::support::program::program;
 use crate::support::relay::{FAST, environment};
 
 /// How often the relay looks after MISP; what the world waits for is measured in it.
@@ -155,8 +156,8 @@ impl Relay {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_misp-sentinel-relay"));
-        command.env_clear().envs(self.settings.iter().cloned());
+        let mut command = program();
+        command.envs(self.settings.iter().cloned());
         command
     }
 
