@@ -88,6 +88,8 @@ mod sandbox;
 #[cfg(test)]
 mod sandbox_misp;
 #[cfg(test)]
+mod settings;
+#[cfg(test)]
 mod sightings;
 #[cfg(test)]
 mod suppress;

@@ -274,6 +274,38 @@ async fn more_absent_claims_than_the_guard_allows_stand_until_released() {
     assert!(stage.relay.ledger.held().await.unwrap().is_empty());
 }
 
+/// Four are live, so that half of them are two.
+#[tokio::test]
+async fn the_larger_of_max_and_percent_counts() {
+    let all = [
+        shown(1, "1.1.1.1", 10),
+        shown(2, "2.2.2.2", 10),
+        shown(3, "3.3.3.3", 10),
+        shown(4, "4.4.4.4", 10),
+    ];
+    for (max, percent, left) in
+        [("0", "50", 2), ("0", "49", 4), ("2", "0", 2), ("1", "49", 4), ("1", "50", 2)]
+    {
+        let mut stage =
+            Stage::set(&[("MSR_GUARD__MAX", max), ("MSR_GUARD__PERCENT", percent)]).await;
+        stage.push(10, &all).await;
+        let live = stage.read((10, true, 11), &all[..2]).await;
+        assert_eq!(live.len(), left, "max {max}, percent {percent}");
+    }
+}
+
+/// The same two steps as above, of which the second is held under a window of a day.
+#[tokio::test]
+async fn what_the_window_has_passed_counts_no_more() {
+    let one = [("MSR_GUARD__MAX", "1"), ("MSR_GUARD__PERCENT", "0")];
+    let mut stage = Stage::set(&[&one[..], &[("MSR_GUARD__WINDOW", "50ms")]].concat()).await;
+    let all = [shown(1, "1.1.1.1", 10), shown(2, "2.2.2.2", 10), shown(3, "3.3.3.3", 10)];
+    stage.push(10, &all).await;
+    assert_eq!(stage.read((10, true, 11), &all[..2]).await.len(), 2);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(stage.read((10, true, 12), &all[..1]).await.len(), 1);
+}
+
 #[tokio::test]
 async fn a_tag_taken_off_permits_by_a_read_of_the_published_event_only() {
     let mut stage = Stage::set(&[]).await;
