@@ -65,6 +65,68 @@ mod tests {
 
     use super::*;
 
+    /// What a MISP 2.5.1 answered of three users.
+    #[test]
+    fn the_recorded_users_are_read() {
+        let organisation = "RELAY & Söhne \"Org\" (2)";
+        let recorded = [
+            (
+                "readonly",
+                [2, 2, 6],
+                false,
+                format!("readonly@relay.test of {organisation}, role Read Only"),
+            ),
+            (
+                "sync",
+                [3, 2, 5],
+                false,
+                format!("sync@relay.test of {organisation}, role Sync user"),
+            ),
+            (
+                "siteadmin",
+                [1, 1, 1],
+                true,
+                "admin@admin.test of TESTORG (1), role admin".to_owned(),
+            ),
+        ];
+        for (name, [user, organisation, role], site_admin, words) in recorded {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/rest-api");
+            let path = format!("{folder}/users_view_me_{name}.response.http");
+            let answer = std::fs::read_to_string(path).unwrap();
+            let body = &answer[answer.find("\n{").unwrap()..=answer.rfind('}').unwrap()];
+            let key = Key::read(&serde_json::from_str(body).unwrap()).unwrap();
+            let expected = Key { user, organisation, role, site_admin, expires: None, words };
+            assert_eq!(key, expected);
+        }
+    }
+
+    #[test]
+    fn another_answer_is_no_key() {
+        let user = json!({"id": "1", "org_id": "1", "role_id": "1"});
+        assert_eq!(Key::read(&json!({"User": user})), None);
+        for missing in ["id", "org_id", "role_id"] {
+            let mut user = user.clone();
+            user.as_object_mut().unwrap().remove(missing);
+            assert_eq!(Key::read(&json!({"User": user, "Role": {}})), None, "{missing}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_flags_come_in_three_spellings() {
+        for seven in [json!(7), json!("7"), json!(" 7 ")] {
+            assert_eq!(number(&seven), Some(7), "{seven}");
+        }
+        for none in [json!("x"), json!(null), json!(true)] {
+            assert_eq!(number(&none), None, "{none}");
+        }
+        for on in [json!(true), json!(1), json!("1")] {
+            assert!(flag(&on), "{on}");
+        }
+        for off in [json!(false), json!(0), json!("0"), json!(null), json!("")] {
+            assert!(!flag(&off), "{off}");
+        }
+    }
+
     #[test]
     fn a_user_may_expire() {
         let expires = |expiration: Value| {

@@ -301,6 +301,9 @@ mod tests {
                 let window = listing.window(most);
                 prop_assert!(window.start < rank.max(1));
                 prop_assert!(window.start + window.limit > rank);
+                // A wide one goes back by sixteen rows at least, and by half of a page.
+                let overlap = if wide { (most / 2).max(16) } else { 1 };
+                prop_assert!(rank - window.start.min(rank) >= overlap.min(rank));
             }
         }
     }

@@ -315,3 +315,158 @@ pub(super) fn shortened(text: &str) -> String {
         None => line,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a MISP 2.5.1 answered: status, `Location` and body.
+    fn recorded(name: &str) -> (u16, Option<String>, Vec<u8>) {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/rest-api");
+        let answer = std::fs::read(format!("{folder}/{name}.response.http")).unwrap();
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+        let location = head.lines().find_map(|line| line.strip_prefix("Location: "));
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, location.map(str::to_owned), answer[end + 4..].to_vec())
+    }
+
+    fn of(status: u16, location: Option<&str>, body: &[u8]) -> RestError {
+        refusal(&Said { path: "/p", status, location, wait: Duration::from_secs(900), body })
+    }
+
+    fn of_recorded(name: &str) -> RestError {
+        let (status, location, body) = recorded(name);
+        of(status, location.as_deref(), &body)
+    }
+
+    /// The remedy that is told, for people.
+    fn told(error: &RestError) -> String {
+        error.to_string()
+    }
+
+    #[test]
+    fn each_recorded_refusal_is_told_with_its_remedy() {
+        for (name, word, parts) in [
+            ("notlive_readonly", "not_live", ["MISP is not live", "/p"]),
+            ("publish_as_readonly", "refused", ["You do not have permission", "give it a role"]),
+            ("servers_getVersion_wrongkey", "refused", ["Authentication failed", "set misp.key"]),
+            ("ratelimit_3", "rate_limited", ["for 15m", "rate_limit_count"]),
+            ("nosuch_endpoint", "unexpected", ["404", "Not Found"]),
+        ] {
+            let error = of_recorded(name);
+            assert_eq!(error.word(), word, "{name}");
+            for part in parts {
+                assert!(told(&error).contains(part), "{name}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_status_decides_what_an_answer_is() {
+        let json = br#"{"name":"no"}"#;
+        let page = b"<html><title>Sign in</title></html>";
+        for (status, body, word) in [
+            (302, &json[..], "redirected"),
+            (429, json, "rate_limited"),
+            (500, json, "failed"),
+            (503, page, "failed"),
+            (401, json, "refused"),
+            (403, json, "refused"),
+            (403, page, "html"),
+            (405, json, "refused"),
+            (405, b"", "unexpected"),
+            (404, json, "unexpected"),
+            (404, page, "html"),
+        ] {
+            assert_eq!(of(status, None, body).word(), word, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_redirection_shows_no_query() {
+        let error = of(302, Some("https://misp.example/events?key=secret#x"), b"");
+        assert!(told(&error).contains("https://misp.example/events;"), "{error}");
+        assert_eq!(of(302, Some("/users/login/"), b"").word(), "not_live");
+        assert_eq!(of(302, Some("/users/login?next=/events"), b"").word(), "not_live");
+    }
+
+    #[test]
+    fn advice_follows_what_misp_says() {
+        for (words, remedy) in [
+            ("You do not have permission to use this functionality.", "give it a role"),
+            ("You are not authorised.", "give it a role"),
+            ("This is not allowed.", "give it a role"),
+            ("It is not possible to use this Auth key from your IP address", "allowed IPs"),
+            ("Your user account has been disabled.", "enable the user"),
+            ("Authentication failed.", "set misp.key"),
+        ] {
+            assert!(advice(words).contains(remedy), "{words}: {}", advice(words));
+        }
+    }
+
+    #[test]
+    fn whether_it_passes_or_is_too_much_follows_from_its_kind() {
+        let failed = |status| of(status, None, b"");
+        for status in [500, 502, 503, 504] {
+            assert!(failed(status).may_pass() && failed(status).is_too_much(), "{status}");
+        }
+        assert!(!failed(501).may_pass() && !failed(501).is_too_much());
+        assert!(failed(504).took_long() && !failed(500).took_long());
+        let path = || "/p".to_owned();
+        let silent = RestError::Silent { path: path(), waited: Duration::from_secs(1) };
+        let dripping = RestError::Dripping { path: path(), waited: Duration::from_secs(1) };
+        for slow in [silent, dripping] {
+            assert!(slow.may_pass() && slow.is_too_much() && slow.took_long(), "{slow}");
+            assert!(slow.may_be_of_one_event(), "{slow}");
+        }
+        let away = RestError::Unreachable { path: path(), why: "refused".to_owned() };
+        assert!(away.may_pass() && !away.is_too_much() && !away.may_be_of_one_event());
+        let refused = of(403, None, b"");
+        assert!(!refused.may_pass() && !refused.may_be_of_one_event() && !refused.is_too_much());
+        assert!(failed(500).may_be_of_one_event());
+    }
+
+    #[test]
+    fn a_missing_event_is_named_by_its_own_path_only() {
+        let missing = recorded("events_view_missing").2;
+        assert!(is_no_such_event("/events/view/999999", &missing));
+        assert!(!is_no_such_event("/events/view/7", &missing));
+        assert!(!is_no_such_event("/nosuch/endpoint", &recorded("nosuch_endpoint").2));
+        let path = "/events/view/7";
+        for other in [
+            r#"{"name":"x","url":"/events/view/7"}"#,
+            r#"{"message":"x","url":"/events/view/7"}"#,
+            "<html>",
+        ] {
+            assert!(!is_no_such_event(path, other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn words_are_misps_message_then_its_name_then_the_body() {
+        assert_eq!(any_words(br#"{"name":"n","message":"m"}"#), "m");
+        assert_eq!(any_words(br#"{"name":"n"}"#), "n");
+        assert_eq!(any_words(b" \n"), "no words");
+        assert_eq!(any_words(b"upstream\r\n\x07 timed out"), "upstream timed out");
+        assert_eq!(any_words(b" <HTML><TITLE>Bad gateway</TITLE>"), "a web page, \"Bad gateway\"");
+        assert_eq!(words(b"[]"), None);
+    }
+
+    #[test]
+    fn a_page_is_told_by_its_title_or_its_first_words() {
+        assert!(is_html(b"\n <!DOCTYPE html>"));
+        assert!(!is_html(b"{\"a\":\"<\"}") && !is_html(b""));
+        assert_eq!(title(b"<title lang=\"en\">Sign\n in</title><p>x"), "Sign in");
+        assert_eq!(title(b"<title></title><b>Hello</b>there"), "Hello there");
+        assert_eq!(title(b"<p>no title"), "no title");
+        assert_eq!(title(b"<title>never closed"), "never closed");
+    }
+
+    #[test]
+    fn long_words_are_cut_between_characters() {
+        let long = "é".repeat(161);
+        assert_eq!(shortened(&long), format!("{}…", "é".repeat(160)));
+        assert_eq!(shortened(&"é".repeat(160)), "é".repeat(160));
+    }
+}

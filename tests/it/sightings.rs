@@ -69,8 +69,8 @@ async fn false_positives_lower_the_confidence_and_withdraw_at_their_count() {
     let mut sentinel = Sentinel::default();
     relay.hear(&one()).await;
     let confidence = async |sentinel: &mut Sentinel| told(&relay, sentinel, A.1).await.0;
-    assert_eq!(confidence(&mut sentinel).await, 50);
-    for (number, expected) in [(1, 40), (1, 40), (2, 30)] {
+    assert_eq!(confidence(&mut sentinel).await, 51);
+    for (number, expected) in [(1, 41), (1, 41), (2, 31)] {
         relay.hear(&sighted(A, (number, FALSE_POSITIVE, then()), "add")).await;
         assert_eq!(confidence(&mut sentinel).await, expected);
     }
@@ -82,7 +82,7 @@ async fn false_positives_lower_the_confidence_and_withdraw_at_their_count() {
     // What another event claims stays, and a publication changes nothing.
     relay.hear(&publication(then() + 1, &[(1, "a.example", &[])])).await;
     relay.hear(&of_another_event(&one())).await;
-    assert_eq!(confidence(&mut sentinel).await, 50);
+    assert_eq!(confidence(&mut sentinel).await, 51);
     assert_eq!(sentinel.live()[A.1].len(), 1);
     relay.hear(&sighted(A, (2, FALSE_POSITIVE, then()), "delete")).await;
     sentinel.accept_all(&relay).await;
@@ -96,14 +96,14 @@ async fn other_settings_judge_the_same_sightings_anew() {
     relay.hear(&one()).await;
     relay.hear(&sighted(A, (1, FALSE_POSITIVE, then()), "add")).await;
     relay.reconfigure(&[("MSR_SIGHTINGS__FALSE_POSITIVE_POINTS", "25")]).await;
-    assert_eq!(told(&relay, &mut sentinel, A.1).await.0, 25);
+    assert_eq!(told(&relay, &mut sentinel, A.1).await.0, 26);
     relay.reconfigure(&[("MSR_SIGHTINGS__WITHDRAW_AT", "1")]).await;
     sentinel.accept_all(&relay).await;
     assert!(sentinel.live().is_empty());
     let never =
         [("MSR_SIGHTINGS__WITHDRAW_AT", "0"), ("MSR_SIGHTINGS__FALSE_POSITIVE_POINTS", "0")];
     relay.reconfigure(&never).await;
-    assert_eq!(told(&relay, &mut sentinel, A.1).await.0, 50);
+    assert_eq!(told(&relay, &mut sentinel, A.1).await.0, 51);
 }
 
 #[tokio::test]
@@ -130,14 +130,14 @@ async fn a_sighting_is_of_the_value_that_was_sighted() {
     let mut sentinel = Sentinel::default();
     relay.hear(&one()).await;
     relay.hear(&sighted(A, (1, FALSE_POSITIVE, then()), "add")).await;
-    assert_eq!(told(&relay, &mut sentinel, A.1).await.0, 40);
+    assert_eq!(told(&relay, &mut sentinel, A.1).await.0, 41);
     let edited = publication(then() + 1, &[(1, "b.example", &[])]);
     relay.hear(&edited).await;
-    assert_eq!(told(&relay, &mut sentinel, "b.example").await.0, 50);
+    assert_eq!(told(&relay, &mut sentinel, "b.example").await.0, 51);
     // Until MISP itself shows it beside the new value.
     let shown = publication(then() + 2, &[(1, "b.example", &[])]);
     relay.hear(&with_sightings(&shown, 1, &[(1, FALSE_POSITIVE, then())])).await;
-    assert_eq!(told(&relay, &mut sentinel, "b.example").await.0, 40);
+    assert_eq!(told(&relay, &mut sentinel, "b.example").await.0, 41);
 }
 
 /// What MISP shows of the event when it is read now.
@@ -177,18 +177,18 @@ async fn a_read_finds_sightings_that_were_missed_and_those_that_are_gone() {
     let mut sentinel = Sentinel::default();
     relay.hear(&published(then())).await;
     relay.hear(&sighted(A, (1, FALSE_POSITIVE, then()), "add")).await;
-    assert_eq!(told(&relay, &mut sentinel, A.1).await.0, 40);
+    assert_eq!(told(&relay, &mut sentinel, A.1).await.0, 41);
     let missed = [(1, FALSE_POSITIVE, then()), (2, FALSE_POSITIVE, then()), (3, EXPIRATION, FAR)];
     read(&relay, &with_sightings(&published(then()), 1, &missed)).await;
-    let expected = (30, "2100-01-01T00:00:00.000Z".to_owned());
+    let expected = (31, "2100-01-01T00:00:00.000Z".to_owned());
     assert_eq!(told(&relay, &mut sentinel, A.1).await, expected);
     read(&relay, &with_sightings(&published(then()), 1, &missed[1..2])).await;
     let (confidence, until) = told(&relay, &mut sentinel, A.1).await;
-    assert_eq!(confidence, 40);
+    assert_eq!(confidence, 41);
     assert_ne!(until, expected.1);
     // A publication's list may be from before a sighting: it takes nothing back.
     relay.hear(&published(then() + 1)).await;
-    assert_eq!(told(&relay, &mut sentinel, A.1).await.0, 40);
+    assert_eq!(told(&relay, &mut sentinel, A.1).await.0, 41);
 }
 
 #[tokio::test]
@@ -205,10 +205,10 @@ async fn sightings_of_what_is_never_claimed_are_forgotten_in_the_end() {
         let later = Ledger::now() + remember + 1_000 + days * 86_400_000;
         while upkeep.step(&relay.ledger, &relay.views, later).await.unwrap() {}
     }
-    assert_eq!(told(&relay, &mut sentinel, A.1).await.0, 40);
+    assert_eq!(told(&relay, &mut sentinel, A.1).await.0, 41);
     let more = publication(then() + 1, &[(1, "a.example", &[]), (5, "never.example", &[])]);
     relay.hear(&more).await;
-    assert_eq!(told(&relay, &mut sentinel, "never.example").await.0, 50);
+    assert_eq!(told(&relay, &mut sentinel, "never.example").await.0, 51);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,7 +220,7 @@ async fn a_false_positive_in_misp_is_withdrawn_in_sentinel_and_back() {
     scene.publisher.send(&one()).await;
     eventually(&scene.sandbox, |_| scene.is_live(pattern)).await;
     let sent = scene.received();
-    assert_eq!(sent[0]["confidence"], 40, "sighted before it was published");
+    assert_eq!(sent[0]["confidence"], 41, "sighted before it was published");
     scene.publisher.send(&sighted(A, (2, FALSE_POSITIVE, then()), "add")).await;
     eventually(&scene.sandbox, |_| !scene.is_live(pattern)).await;
     scene.publisher.send(&sighted(A, (2, FALSE_POSITIVE, then()), "delete")).await;
