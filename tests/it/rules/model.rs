@@ -89,8 +89,14 @@ const fn rule(
     Rule { name, logs, takes, equals, above: -1, heeds_state: false }
 }
 
-const fn heeding_state(rule: Rule) -> Rule {
-    Rule { heeds_state: true, ..rule }
+/// The same, and it heeds the state.
+const fn heeding(
+    name: &'static str,
+    takes: fn(&Indicator) -> Option<String>,
+    equals: fn(&str, &str) -> bool,
+    logs: fn(Fact) -> Vec<String>,
+) -> Rule {
+    Rule { name, logs, takes, equals, above: -1, heeds_state: true }
 }
 
 pub(super) static RULES: &[Rule] = &[
@@ -102,24 +108,19 @@ pub(super) static RULES: &[Rule] = &[
         |value, log| value == log || value == log.to_lowercase(),
         written,
     ),
-    heeding_state(rule(
-        "URL DeviceNetworkEvents",
-        url,
-        |value, log| value.to_lowercase() == log,
-        written,
-    )),
+    heeding("URL DeviceNetworkEvents", url, |value, log| value.to_lowercase() == log, written),
     rule("URL PaloAlto", url, same, palo_alto),
     rule("URL Syslog", url, in_text, text),
     rule("URL CloudAppEvents", url, in_text, json_text),
-    heeding_state(rule("URL SecurityAlert", url, no_capital, written)),
+    heeding("URL SecurityAlert", url, no_capital, written),
     rule("URL imWebSession", url, any_case, requested),
-    heeding_state(rule("Domain DeviceNetworkEvents", domain, host_of_lower, visited)),
+    heeding("Domain DeviceNetworkEvents", domain, host_of_lower, visited),
     rule("Domain PaloAlto", domain, host_of_lower, palo_alto_host),
     rule("Domain DnsEvents", domain, |value, log| value.to_lowercase() == log, looked_up),
     rule("Domain imDns", domain, same, looked_up),
-    heeding_state(rule("Domain EmailEvents", domain, any_case, looked_up)),
+    heeding("Domain EmailEvents", domain, any_case, looked_up),
     rule("Domain EmailUrlInfo", domain, any_case, looked_up),
-    heeding_state(rule("Domain SecurityAlert", domain, host_in_alert, host_in_json)),
+    heeding("Domain SecurityAlert", domain, host_in_alert, host_in_json),
     rule("Domain Syslog", domain, first_host, host_in_text),
     rule("Domain imWebSession", host, |value, log| host_of(log) == value, visited),
     rule("IP public (11 rules)", address, |value, log| is_public(value) && upper(value, log), seen),
@@ -129,8 +130,8 @@ pub(super) static RULES: &[Rule] = &[
         upper,
         seen,
     ),
-    heeding_state(rule("IP DeviceNetworkEvents", address, upper, seen)),
-    heeding_state(rule("IP OfficeActivity", address, upper, seen)),
+    heeding("IP DeviceNetworkEvents", address, upper, seen),
+    heeding("IP OfficeActivity", address, upper, seen),
     Rule {
         above: 50,
         ..rule("IP AppService", address, |value, log| is_public(value) && value == log, seen)
@@ -143,7 +144,7 @@ pub(super) static RULES: &[Rule] = &[
         |value, log| value == log.to_lowercase(),
         mailed,
     ),
-    heeding_state(rule("Email OfficeActivity", mailbox, same, mailed)),
+    heeding("Email OfficeActivity", mailbox, same, mailed),
     rule("Email CloudAppEvents", mailbox, same, mailed),
     rule(
         "Hash CommonSecurityLog",
@@ -151,7 +152,7 @@ pub(super) static RULES: &[Rule] = &[
         |value, log| value.to_lowercase() == log || value.to_uppercase() == log,
         any_hash,
     ),
-    heeding_state(rule("Hash DeviceFileEvents", file, same, device_hash)),
+    heeding("Hash DeviceFileEvents", file, same, device_hash),
     rule("Hash SecurityEvent", file, any_case, applocker_hash),
 ];
 
@@ -247,118 +248,86 @@ fn first_host(value: &str, log: &str) -> bool {
 
 // What logs hold.
 
-fn written(fact: Fact) -> Vec<String> {
-    match fact {
-        Fact::Url(url) => vec![url.to_owned()],
-        _ => vec![],
+impl Fact {
+    fn url(self) -> Option<&'static str> {
+        if let Self::Url(url) = self { Some(url) } else { None }
     }
+
+    fn host(self) -> Option<&'static str> {
+        if let Self::Host(host) = self { Some(host) } else { None }
+    }
+}
+
+fn row(held: Option<String>) -> Vec<String> {
+    held.into_iter().collect()
+}
+
+fn written(fact: Fact) -> Vec<String> {
+    row(fact.url().map(str::to_owned))
 }
 
 fn requested(fact: Fact) -> Vec<String> {
-    match fact {
-        Fact::Url(url) => vec![wire(url)],
-        _ => vec![],
-    }
+    row(fact.url().map(wire))
 }
 
-/// Palo Alto logs no scheme; the rule puts `http://` before it, unless the application is ssl, where only
-/// the host is seen.
+/// Palo Alto logs no scheme, and the rule puts `http://` before it.
 fn palo_alto(fact: Fact) -> Vec<String> {
-    match fact {
-        Fact::Url(url) => {
-            let wire = wire(url);
-            let (_, bare) = wire.split_once("://").unwrap();
-            vec![format!("http://{bare}")]
-        }
-        _ => vec![],
-    }
+    let bare = |url| wire(url).split_once("://").map(|(_, bare)| format!("http://{bare}"));
+    row(fact.url().and_then(bare))
 }
 
 fn palo_alto_host(fact: Fact) -> Vec<String> {
-    match fact {
-        Fact::Host(host) => vec![format!("http://{host}/index.html")],
-        _ => vec![],
-    }
+    row(fact.host().map(|host| format!("http://{host}/index.html")))
 }
 
 fn visited(fact: Fact) -> Vec<String> {
-    match fact {
-        Fact::Host(host) => vec![format!("https://{host}/index.html")],
-        _ => vec![],
-    }
+    row(fact.host().map(|host| format!("https://{host}/index.html")))
 }
 
 fn looked_up(fact: Fact) -> Vec<String> {
-    match fact {
-        Fact::Host(host) => vec![host.to_owned()],
-        _ => vec![],
-    }
+    row(fact.host().map(str::to_owned))
 }
 
 fn text(fact: Fact) -> Vec<String> {
-    match fact {
-        Fact::Url(said) => vec![format!("query {said} done")],
-        _ => vec![],
-    }
+    row(fact.url().map(|url| format!("query {url} done")))
 }
 
 fn json_text(fact: Fact) -> Vec<String> {
-    match fact {
-        Fact::Url(said) => vec![format!("[{{\"Value\":\"{said}\"}}]")],
-        _ => vec![],
-    }
+    row(fact.url().map(|url| format!("[{{\"Value\":\"{url}\"}}]")))
 }
 
 fn host_in_text(fact: Fact) -> Vec<String> {
-    match fact {
-        Fact::Host(said) => vec![format!("query {said} done")],
-        _ => vec![],
-    }
+    row(fact.host().map(|host| format!("query {host} done")))
 }
 
 fn host_in_json(fact: Fact) -> Vec<String> {
-    match fact {
-        Fact::Host(said) => vec![format!("[{{\"Value\":\"{said}\"}}]")],
-        _ => vec![],
-    }
+    row(fact.host().map(|host| format!("[{{\"Value\":\"{host}\"}}]")))
 }
 
 fn seen(fact: Fact) -> Vec<String> {
-    match fact {
-        Fact::Address(address) => vec![address.to_owned()],
-        _ => vec![],
-    }
+    let Fact::Address(address) = fact else { return vec![] };
+    vec![address.to_owned()]
 }
 
 /// Directories keep a user's name as somebody typed it, or in small letters.
 fn mailed(fact: Fact) -> Vec<String> {
-    match fact {
-        Fact::Mailbox(mailbox) => vec![mailbox.to_owned(), mailbox.to_lowercase()],
-        _ => vec![],
-    }
+    let Fact::Mailbox(mailbox) = fact else { return vec![] };
+    vec![mailbox.to_owned(), mailbox.to_lowercase()]
 }
 
 fn any_hash(fact: Fact) -> Vec<String> {
-    match fact {
-        Fact::Md5(hash) | Fact::Sha1(hash) | Fact::Sha256(hash) => {
-            vec![hash.to_lowercase(), hash.to_uppercase()]
-        }
-        _ => vec![],
-    }
+    let (Fact::Md5(hash) | Fact::Sha1(hash) | Fact::Sha256(hash)) = fact else { return vec![] };
+    vec![hash.to_lowercase(), hash.to_uppercase()]
 }
 
 fn device_hash(fact: Fact) -> Vec<String> {
-    match fact {
-        Fact::Sha1(hash) | Fact::Sha256(hash) => vec![hash.to_lowercase()],
-        _ => vec![],
-    }
+    let (Fact::Sha1(hash) | Fact::Sha256(hash)) = fact else { return vec![] };
+    vec![hash.to_lowercase()]
 }
 
 fn applocker_hash(fact: Fact) -> Vec<String> {
-    match fact {
-        Fact::Sha256(hash) => vec![hash.to_uppercase()],
-        _ => vec![],
-    }
+    let Fact::Sha256(hash) = fact else { return vec![] };
+    vec![hash.to_uppercase()]
 }
 
 /// What a browser requests (RFC 9110, 7.1; RFC 3986, 6.2.3): no fragment, no default port, a path.
