@@ -122,6 +122,7 @@ mod tests {
         marks(&[]).read(tag)
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as `read` returns it")]
     fn level(tlp: Tlp) -> Option<Mark> {
         Some(Mark::Level(tlp))
     }

@@ -553,6 +553,7 @@ fn key(
 }
 
 /// Every key of `[policy]` that decides by itself, with the tables that go into it.
+#[expect(clippy::too_many_lines, reason = "a table of all keys")]
 fn keys() -> Vec<Key> {
     let plain = || case(|_| {});
     vec![
