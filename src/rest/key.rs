@@ -93,7 +93,8 @@ mod tests {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/rest-api");
             let path = format!("{folder}/users_view_me_{name}.response.http");
             let answer = std::fs::read_to_string(path).unwrap();
-            let body = &answer[answer.find("\n{").unwrap()..=answer.rfind('}').unwrap()];
+            let (start, end) = (answer.find("\n{").unwrap(), answer.rfind('}').unwrap());
+            let body = answer.get(start..=end).unwrap();
             let key = Key::read(&serde_json::from_str(body).unwrap()).unwrap();
             let expected = Key { user, organisation, role, site_admin, expires: None, words };
             assert_eq!(key, expected);

@@ -82,7 +82,7 @@ mod tests {
         [Uuid::from_u128(1), Uuid::from_u128(2)]
     }
 
-    fn object(query: Value) -> Map<String, Value> {
+    fn object(query: &Value) -> Map<String, Value> {
         query.as_object().unwrap().clone()
     }
 
@@ -94,8 +94,8 @@ mod tests {
             "uuid": uuids(), "published": [0, 1], "excludeLocalTags": 0, "noEventReports": 1,
             "noShadowAttributes": 1,
         });
-        assert_eq!(events(&uuids(), Deleted::Left, false), object(query.clone()));
-        let mut shown = object(query);
+        assert_eq!(events(&uuids(), Deleted::Left, false), object(&query));
+        let mut shown = object(&query);
         shown.insert("deleted".to_owned(), json!([0, 1]));
         assert_eq!(events(&uuids(), Deleted::Shown, false), shown);
         shown.insert("includeDecayScore".to_owned(), json!(1));
@@ -104,14 +104,14 @@ mod tests {
 
     #[test]
     fn a_search_is_kept_and_asks_for_heads_alone() {
-        let search = object(json!({"tags": ["!internal"], "deleted": [0, 1]}));
+        let search = object(&json!({"tags": ["!internal"], "deleted": [0, 1]}));
         let heads_of = json!({
             "tags": ["!internal"], "metadata": 1, "excludeGalaxy": 1, "sgReferenceOnly": 1,
             "returnFormat": "json", "order": "Event.id asc", "page": 3, "limit": 50,
         });
-        assert_eq!(heads(&search, 3, 50), object(heads_of.clone()));
-        let mut selecting = object(heads_of);
-        selecting.extend(object(json!({
+        assert_eq!(heads(&search, 3, 50), object(&heads_of));
+        let mut selecting = object(&heads_of);
+        selecting.extend(object(&json!({
             "uuid": uuids(), "deleted": [0, 1], "page": 1, "limit": 2,
         })));
         assert_eq!(selected(&search, &uuids()), selecting);
