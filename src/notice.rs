@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
-use crate::misp::Sighting;
+use crate::misp::{Audience, Sighting};
 
 /// One thing that MISP said, on its way to the ledger.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub enum What {
     Announced(Bytes),
     Withdrawn(Withdrawal),
     Tagged(TagChange),
+    /// A tag was renamed or deleted: MISP's number of it.
+    TagAltered(i64),
     /// A false positive or an expiration.
     Sighted(Box<Sighted>),
     /// The event was edited or unpublished: only a read tells how.
@@ -113,7 +115,11 @@ pub enum Withdrawal {
         timestamp: i64,
         kind: String,
         value: String,
+        /// To whom it is shown now, where the frame tells.
+        audience: Option<Box<Audience>>,
     },
+    /// An edited object or event is shown to these now: perhaps to fewer.
+    Shown(Shown),
     /// An object with all its attributes.
     Object {
         event: EventRef,
@@ -124,6 +130,23 @@ pub enum Withdrawal {
         uuid: Uuid,
         timestamp: i64,
     },
+}
+
+/// To whom MISP shows something after an edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    pub what: Subject,
+    pub audience: Audience,
+    /// MISP's, of the edit, Unix seconds.
+    pub timestamp: i64,
+}
+
+/// What an edit is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    Event(Uuid),
+    Object(Uuid),
+    Attribute(Uuid),
 }
 
 /// Why an attribute's claims end.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::control::{IDLE, Request, Response};
 use super::stream::{self, Long};
 use super::{Overview, Progress};
-use crate::ledger::{AdoptError, Adopted, Ledger, Suppression, Views, may_empty};
+use crate::ledger::{AdoptError, Adopted, Held, Ledger, Suppression, Views, may_empty};
 use crate::readback::{Cleanup, NothingToAsk};
 use crate::verify::Line;
 
@@ -85,8 +85,8 @@ async fn answer_shortly(request: Request, overview: &Overview) -> Response {
             Ok(()) => Response::Done,
             Err(error) => failed(&format!("the ledger cannot be copied: {error}")),
         },
-        Request::Held => match overview.ledger.held().await {
-            Ok(held) => Response::Held { held },
+        Request::Held => match held(&overview.ledger).await {
+            Ok((held, warninglists)) => Response::Held { held, warninglists },
             Err(error) => failed(&format!("the ledger cannot be read: {error}")),
         },
         Request::Release { event, empty } => released(overview, event, empty).await,
@@ -120,6 +120,12 @@ async fn forgotten(overview: &Overview, target: String) -> Response {
         }
         Err(error) => failed(&format!("the ledger cannot be written: {error}")),
     }
+}
+
+/// The claims that the guard keeps, and how many live indicators warninglists would withdraw that wait
+/// for leave.
+pub(super) async fn held(ledger: &Ledger) -> sqlx::Result<(Vec<Held>, Option<i64>)> {
+    Ok((ledger.held().await?, ledger.waiting_warninglists().await?))
 }
 
 async fn released(overview: &Overview, event: Option<Uuid>, empty: bool) -> Response {

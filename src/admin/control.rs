@@ -143,6 +143,9 @@ pub enum Response {
     },
     Held {
         held: Vec<Held>,
+        /// Live indicators that MISP's present warninglists would withdraw, where they wait for leave.
+        #[serde(default)]
+        warninglists: Option<i64>,
     },
     Forgotten {
         done: Forgotten,

@@ -60,7 +60,7 @@ fn rest(rest: &RestState) -> Vec<String> {
         found.push("rest: no catch-up was completed for three times misp.rest.catch_up_every, so what the feed lost, and what is gone without a word, waits; see how long MISP takes to answer, and raise misp.rest.catch_up_every if it needs that long".to_owned());
     }
     if rest.other_view {
-        found.push("rest: misp.key is not the key that the ledger was filled with: what it does not see is not withdrawn; start once with --accept-new-view if that is right".to_owned());
+        found.push("rest: misp.key shows another view (organisation, site administrator, sync) than the one that the ledger was filled with: what it reads adds nothing and what it does not see is not withdrawn; start once with --accept-new-view if that is right".to_owned());
     }
     if rest.empty {
         found.push("rest: MISP returns none of the events that the ledger holds, so nothing is withdrawn; mend MISP or the key, or `release --empty` if it is meant so".to_owned());

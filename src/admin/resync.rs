@@ -268,24 +268,41 @@ fn words(altered: &Altered) -> String {
 /// # Errors
 /// Neither a relay nor the ledger can tell, or standard output is closed.
 pub async fn held(config: &Config) -> anyhow::Result<()> {
-    let held = match control::ask(&config.ledger.data_dir, &Request::Held).await? {
-        Some(Response::Held { held }) => held,
+    let (held, warninglists) = match control::ask(&config.ledger.data_dir, &Request::Held).await? {
+        Some(Response::Held { held, warninglists }) => (held, warninglists),
         Some(Response::Failed { error }) => bail!("the relay answers: {error}"),
         Some(other) => bail!("the relay answers {other:?}"),
         None => {
             let ledger = open(&config.ledger).await?;
-            let held = ledger.held().await;
+            let held = answer::held(&ledger).await;
             ledger.close().await;
             held?
         }
     };
-    if held.is_empty() {
-        return print("Nothing is held.\n");
+    print(&told(&held, warninglists))
+}
+
+fn told(held: &[Held], warninglists: Option<i64>) -> String {
+    let mut text: String = held.iter().map(line).collect();
+    if !held.is_empty() {
+        text.push_str("MISP shows these claims no longer without having deleted them. `release` ends them; if MISP is at fault, mend it: what it shows again is held no more.\n");
     }
-    print(&held.iter().map(line).collect::<String>())?;
-    print(
-        "MISP shows these claims no longer without having deleted them. `release` ends them; if MISP is at fault, mend it: what it shows again is held no more.\n",
-    )
+    if let Some(going) = warninglists {
+        // Writing to a String cannot fail.
+        let _written = writeln!(
+            text,
+            "MISP's present warninglists wait: they would withdraw {}, more than the guard allows, so the ones before stay in force. Look at them in MISP, then `release --warninglists`.",
+            counted(going, "live indicator")
+        );
+    }
+    if text.is_empty() {
+        text.push_str("Nothing is held.\n");
+    }
+    text
+}
+
+fn counted(number: i64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 fn line(held: &Held) -> String {

@@ -78,12 +78,12 @@ fn expiring(key: &Key, today: NaiveDate) -> Option<Finding> {
 }
 
 fn whose(key: &Key) -> Finding {
-    let sees = match key.site_admin {
+    let sees = match key.view.site_admin {
         true => "a site administrator's key: it sees every event, and so does Sentinel then",
         false => "it sees what its organisation may see",
     };
     let words = format!("{}; {sees}", key.words);
-    match key.site_admin {
+    match key.view.site_admin {
         true => Finding::warning(
             "misp",
             "key",
@@ -197,15 +197,15 @@ pub(super) fn refused(step: &'static str, subject: &str, error: &RestError) -> F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rest::KeysView;
 
     #[test]
     fn a_user_that_expires_soon_is_told() {
         let day = |day| NaiveDate::from_ymd_opt(2026, 11, day).unwrap();
         let key = |expires| Key {
             user: 1,
-            organisation: 1,
             role: 1,
-            site_admin: false,
+            view: KeysView { organisation: "1".into(), site_admin: false, sync: false },
             expires,
             words: String::new(),
         };

@@ -20,8 +20,8 @@ pub struct RunOptions {
     #[arg(long)]
     pub accept_duplicates: bool,
 
-    /// Accept that misp.key belongs to another user, organisation or role than the ledger was filled
-    /// with: what it does not see is withdrawn
+    /// Accept that misp.key shows another view (organisation, site administrator, sync) than the ledger
+    /// was filled with: what it reads is added, and what it does not see is withdrawn
     #[arg(long)]
     pub accept_new_view: bool,
 }

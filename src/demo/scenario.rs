@@ -153,13 +153,14 @@ fn tagged_red(recording: Recording) -> anyhow::Result<Step> {
     Ok(Step::new("tag tlp:red attached", HOLES, vec![frame]).disappears(holes()))
 }
 
-/// It forbids at once, and its end permits only with the next publication.
+/// It was no part of the publication: taken off again, it is as if it had never been.
 ///
 /// # Errors
 /// Never with the frames at hand.
 pub(super) fn red_taken_off(recording: Recording) -> anyhow::Result<Step> {
     let words = [("tlp:clear", "tlp:red"), ("attached to event", "detached from event")];
-    Ok(Step::new("tag tlp:red detached", HOLES, vec![recording.altered("000439", &words)?]))
+    let frame = recording.altered("000439", &words)?;
+    Ok(Step::new("tag tlp:red detached", HOLES, vec![frame]).appears(holes()))
 }
 
 /// Of the one attribute of a small event; the frame is that of another event's.

@@ -10,8 +10,8 @@ use crate::misp::notification::{
     AttributeMessage, EventMessage, EventName, EventSaid, Heartbeat, ObjectMessage,
     SightingMessage, TagMessage, WarninglistMessage,
 };
-use crate::misp::{Sighting, SightingKind};
-use crate::notice::{Cause, EventRef, Sighted, TagChange, Withdrawal};
+use crate::misp::{Audience, Sighting, SightingKind};
+use crate::notice::{Cause, EventRef, Shown, Sighted, Subject, TagChange, Withdrawal};
 
 /// The topic of publications.
 pub const PUBLICATION: &str = "misp_json";
@@ -23,6 +23,8 @@ pub enum Said {
     Published(Bytes),
     Withdrawn(Withdrawal),
     Tagged(TagChange),
+    /// A tag was renamed or deleted: MISP's number of it. The frame names no event.
+    TagAltered(i64),
     Sighted(Sighted),
     /// An event was edited or unpublished: the frame does not say which.
     Touched(Uuid),
@@ -120,14 +122,21 @@ fn attribute(json: &[u8]) -> Result<Said, Malformed> {
         ended(event, Cause::ToIdsOff)
     } else {
         let kind = attribute.kind.clone();
-        Withdrawal::Edited { event, attribute: uuid, timestamp, kind, value: attribute.value() }
+        let audience = audience(attribute.distribution, attribute.sharing_group_id).map(Box::new);
+        let value = attribute.value();
+        Withdrawal::Edited { event, attribute: uuid, timestamp, kind, value, audience }
     }))
 }
 
 fn object(json: &[u8]) -> Result<Said, Malformed> {
     let ObjectMessage { object, event, action } = parse(json)?;
     if !object.deleted && !is_deletion(&action) {
-        return Ok(Said::Alive);
+        let audience = audience(object.distribution, object.sharing_group_id);
+        let is_edit = action == "edit";
+        return Ok(match audience.filter(|_| is_edit) {
+            Some(audience) => shown(Subject::Object(object.uuid), audience, object.timestamp),
+            None => Said::Alive,
+        });
     }
     Ok(Said::Withdrawn(Withdrawal::Object {
         event: event_ref(event, object.event_id),
@@ -146,7 +155,10 @@ fn event(json: &[u8]) -> Result<Said, Malformed> {
         "delete" => {
             Said::Withdrawn(Withdrawal::Event { uuid: event.uuid, timestamp: event.timestamp })
         }
-        "edit" => Said::Touched(event.uuid),
+        "edit" => match audience(event.distribution, event.sharing_group_id) {
+            Some(audience) => shown(Subject::Event(event.uuid), audience, event.timestamp),
+            None => Said::Touched(event.uuid),
+        },
         _ => Said::Alive,
     })
 }
@@ -158,6 +170,7 @@ fn tag(json: &[u8]) -> Result<Said, Malformed> {
         "attached to attribute" => (true, true),
         "detached from event" => (false, false),
         "detached from attribute" => (false, true),
+        "edit" | "delete" if tag.id != 0 => return Ok(Said::TagAltered(tag.id)),
         _ => return Ok(Said::Alive),
     };
     let attribute_id = match tag.attribute_id {
@@ -182,6 +195,14 @@ fn sighting(json: &[u8]) -> Result<Said, Malformed> {
         said: is_told.then_some((attribute.kind, attribute.value)),
         taken_back: action == "delete",
     }))
+}
+
+fn audience(distribution: Option<i64>, sharing_group_id: i64) -> Option<Audience> {
+    Some(Audience::new(distribution?, sharing_group_id))
+}
+
+fn shown(what: Subject, audience: Audience, timestamp: i64) -> Said {
+    Said::Withdrawn(Withdrawal::Shown(Shown { what, audience, timestamp }))
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Malformed> {

@@ -5,14 +5,15 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
+use super::begin::Head;
 use super::change::Change;
 use super::claims::{self, ALTERED, Place, ROWS, Row, Stored};
 use super::judgement::{Origin, Shown};
-use super::small::Whole;
-use super::wanted::{decode, refresh};
-use super::{Writing, events, guard, head, tags, withdraw};
+use super::tag_changes::TagChanges;
+use super::wanted::refresh;
+use super::{Writing, guard, head, tags, withdraw};
 use crate::config::Guard;
-use crate::convert::{Claim, EventFacts, Reason, Skipped};
+use crate::convert::{Claim, EventFacts, Reason, Since, Skipped};
 
 /// Objects refreshed in one transaction.
 pub(super) const STEP: usize = 5_000;
@@ -33,20 +34,6 @@ pub(super) struct Counts {
     pub forbidden: Skipped,
 }
 
-/// Whether a snapshot is to be applied.
-#[derive(Debug)]
-pub(super) enum Begun {
-    /// The ledger holds exactly this.
-    Unchanged,
-    /// An older snapshot than the applied one, which `Event.timestamp` tells.
-    Stale,
-    /// The event was deleted; only a REST read begun after that brings it back.
-    Deleted,
-    /// The read began before something that the ledger knows.
-    Overtaken,
-    Started(Box<Application>),
-}
-
 /// A snapshot on its way into the ledger.
 #[derive(Debug)]
 pub(super) struct Application {
@@ -59,90 +46,40 @@ pub(super) struct Application {
     unseen: HashMap<Place, Stored>,
     /// Claims that it has mentioned.
     mentioned: HashSet<Place>,
+    /// Attributes that it shows.
+    shown: HashSet<Uuid>,
     /// Claims that it ends in so many words.
     ended: Vec<(Place, Stored)>,
     /// The event's own facts changed: all its objects are merged anew.
     event_changed: bool,
+    /// What was heard of its tags, of a push.
+    heard: TagChanges,
     pub counts: Counts,
 }
 
-#[derive(Debug, sqlx::FromRow)]
-struct EventRow {
-    timestamp: i64,
-    content: Option<i64>,
-    sequence: i64,
-    deleted_at: Option<i64>,
-    facts: String,
-}
-
-impl EventRow {
-    /// Why a snapshot is not to be applied.
-    fn objection(&self, origin: &Origin, facts: &EventFacts, content: i64) -> Option<Begun> {
-        if origin.is_overtaken(self.sequence, self.deleted_at) {
-            return Some(Begun::Overtaken);
-        }
-        if self.deleted_at.is_some() && !origin.is_read() {
-            return Some(Begun::Deleted);
-        }
-        if self.deleted_at.is_none() && !origin.is_read() && facts.timestamp < self.timestamp {
-            return Some(Begun::Stale);
-        }
-        (self.content == Some(content)).then_some(Begun::Unchanged)
-    }
-}
-
-/// Compares a snapshot's head with the ledger and, if it is to be applied, writes the head.
-///
-/// `content` is the fingerprint of the whole snapshot.
-pub(super) async fn begin(
-    tx: &mut Writing,
-    source: &str,
-    (facts, content): (&EventFacts, i64),
-    origin: Origin,
-) -> sqlx::Result<Begun> {
-    let stored: Option<EventRow> = sqlx::query_as(
-        "SELECT timestamp, content, sequence, deleted_at, facts FROM events
-         WHERE source = $1 AND event = $2",
-    )
-    .bind(source)
-    .bind(facts.uuid)
-    .fetch_optional(&mut **tx)
-    .await?;
-    let mut facts = facts.clone();
-    let mut event_changed = false;
-    if stored.is_none() && origin.is_of_known() {
-        return Ok(Begun::Overtaken);
-    }
-    if let Some(row) = stored {
-        if let Some(objection) = row.objection(&origin, &facts, content) {
-            return Ok(objection);
-        }
-        // A deleted event has lost its facts.
-        let before: EventFacts = decode(&row.facts).unwrap_or_default();
-        origin.keep_published(&before, &mut facts);
-        event_changed = head::says_more(&before, &facts);
-    }
-    let generation = head::write_head(tx, source, &facts).await?;
-    if event_changed {
-        // If this does not come to its end, all claims are judged by the new head nevertheless.
-        events::begin_whole(tx, (source, facts.uuid), Whole::Refresh).await?;
-    }
-    let unseen = claims::stored_claims(tx, source, facts.uuid).await?;
-    Ok(Begun::Started(Box::new(Application {
-        source: source.to_owned(),
-        event: facts.uuid,
-        origin,
-        facts,
-        generation,
-        unseen,
-        mentioned: HashSet::new(),
-        ended: Vec::new(),
-        event_changed,
-        counts: Counts::default(),
-    })))
-}
-
 impl Application {
+    pub(super) fn new(
+        source: &str,
+        origin: Origin,
+        head: Head,
+        stored: HashMap<Place, Stored>,
+    ) -> Self {
+        Self {
+            source: source.to_owned(),
+            event: head.facts.uuid,
+            origin,
+            facts: head.facts,
+            generation: head.generation,
+            unseen: stored,
+            mentioned: HashSet::new(),
+            shown: HashSet::new(),
+            ended: Vec::new(),
+            event_changed: head.changed,
+            heard: head.heard,
+            counts: Counts::default(),
+        }
+    }
+
     /// Writes a chunk of the snapshot's claims. `false`: a newer snapshot has begun, give way.
     pub(super) async fn add(
         &mut self,
@@ -153,7 +90,7 @@ impl Application {
         if !self.is_current(tx).await? {
             return Ok(false);
         }
-        self.end_other_parts(&claims);
+        self.shown.extend(claims.iter().map(|claim| claim.attribute));
         let mut rows = Vec::with_capacity(claims.len());
         for claim in claims {
             rows.extend(self.row(tx, claim, change).await?);
@@ -170,20 +107,7 @@ impl Application {
     /// Attributes that the snapshot shows and that claim nothing (any more): what they claimed ends
     /// by MISP's word, not by an absence.
     pub(super) fn tell(&mut self, attributes: &[Uuid]) {
-        for attribute in attributes {
-            for part in 0..2 {
-                self.end((*attribute, part));
-            }
-        }
-    }
-
-    /// An edited attribute may claim less than before: the rest ends by MISP's word as well. All claims
-    /// of an attribute come together.
-    fn end_other_parts(&mut self, claims: &[Claim]) {
-        let place = |claim: &Claim, part: u8| (claim.attribute, i16::from(part));
-        let shown: HashSet<Place> = claims.iter().map(|one| place(one, one.part)).collect();
-        let others = claims.iter().map(|one| place(one, 1 - one.part.min(1)));
-        others.filter(|other| !shown.contains(other)).for_each(|other| self.end(other));
+        self.shown.extend(attributes);
     }
 
     fn end(&mut self, place: Place) {
@@ -203,10 +127,14 @@ impl Application {
         change: &Change<'_>,
     ) -> sqlx::Result<Option<Row>> {
         let altered = match self.origin {
-            Origin::Push => self.keep_tags(tx, &mut claim).await?,
+            Origin::Push { .. } => {
+                let kept = self.keep_tags(tx, &mut claim).await?;
+                let Claim { facts, .. } = &mut claim;
+                self.heard.apply(facts.attribute_id, &mut facts.tags) || kept
+            }
             Origin::Read(shown) if shown.counts(&claim.facts) => {
                 shown.less_unpublished(&mut claim.facts);
-                false
+                self.mark_tags(tx, &mut claim, shown).await?
             }
             Origin::Read(shown) => {
                 if !self.keep_published(tx, (&mut claim, shown), change).await? {
@@ -243,7 +171,27 @@ impl Application {
         let before = claims::stored_facts(tx, (&self.source, self.event), place).await?;
         // It may have ended between two chunks.
         let Some(before) = before else { return Ok(false) };
-        Ok(tags::keep_attached(&before.tags, self.facts.timestamp, &mut claim.facts.tags))
+        let taken = self.origin.taken(self.facts.timestamp);
+        Ok(tags::keep_attached(&before.tags, taken, &mut claim.facts.tags))
+    }
+
+    /// An unpublished event does not show which tags were put on or taken off since, where that leaves
+    /// no trace in the attribute's time: what was heard of them does. Whether that altered the claim.
+    async fn mark_tags(
+        &self,
+        tx: &mut Writing,
+        claim: &mut Claim,
+        shown: Shown,
+    ) -> sqlx::Result<bool> {
+        let place = (claim.attribute, i16::from(claim.part));
+        let is_altered = self.unseen.get(&place).is_some_and(|stored| stored.digest == ALTERED);
+        if shown.published || !is_altered {
+            return Ok(false);
+        }
+        let before = claims::stored_facts(tx, (&self.source, self.event), place).await?;
+        let Some(before) = before else { return Ok(false) };
+        tags::mark_changed(&before.tags, shown.began / 1_000, &mut claim.facts.tags);
+        Ok(claim.facts.tags.iter().any(|tag| tag.since != Since::Published))
     }
 
     /// What was published of an attribute that was touched since: its claim, if it still says the
@@ -271,8 +219,10 @@ impl Application {
     async fn drop_withdrawn(&mut self, tx: &mut Writing, rows: &mut Vec<Row>) -> sqlx::Result<()> {
         let mut standing = HashMap::new();
         for rows in rows.chunks(ROWS) {
-            let attributes: Vec<Uuid> = rows.iter().map(|row| row.claim.attribute).collect();
-            standing.extend(withdraw::tombstones(tx, &self.source, &attributes).await?);
+            let attributes = rows.iter().map(|row| row.claim.attribute);
+            let objects = rows.iter().filter_map(Row::misp_object);
+            let named: Vec<Uuid> = attributes.chain(objects).collect();
+            standing.extend(withdraw::tombstones(tx, &self.source, &named).await?);
         }
         for (attribute, object) in self.origin.outdated(&mut standing) {
             withdraw::unbury(tx, &self.source, attribute, object).await?;
@@ -285,8 +235,9 @@ impl Application {
             let attribute = row.claim.attribute;
             // Under `identity = "attribute"` older releases named what was withdrawn so.
             let former = row.claim.observable.id(&attribute);
-            let objects = [Uuid::nil(), row.object, former];
-            let mut found = objects.iter().filter_map(|one| standing.get(&(attribute, *one)));
+            let whole = row.misp_object().map(|object| (object, Uuid::nil()));
+            let own = [Uuid::nil(), row.object, former].map(|one| (attribute, one));
+            let mut found = own.iter().chain(&whole).filter_map(|key| standing.get(key));
             !found.any(|tombstone| tombstone.keeps_out(&row.claim.facts))
         });
         self.counts.withdrawn += before - rows.len();
@@ -328,11 +279,14 @@ impl Application {
         measure: Option<&Guard>,
         change: &mut Change<'_>,
     ) -> sqlx::Result<()> {
-        let absent: Vec<(Place, Stored)> = self.unseen.drain().collect();
+        let unseen = self.unseen.drain();
+        let (told, absent): (Vec<_>, Vec<(Place, Stored)>) =
+            unseen.partition(|((attribute, _), _)| self.shown.contains(attribute));
+        self.ended.extend(told);
         let event = (self.source.as_str(), self.event);
         let kept = match (&self.origin, measure) {
-            (Origin::Push, _) | (_, None) => Vec::new(),
-            (Origin::Read(shown), Some(_)) if !shown.absence_counts => {
+            (Origin::Push { .. }, _) | (_, None) => Vec::new(),
+            (Origin::Read(shown), Some(_)) if !shown.of_our_view => {
                 absent.iter().map(|(place, _)| *place).collect()
             }
             (Origin::Read(_), Some(measure)) => {

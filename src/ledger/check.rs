@@ -157,7 +157,7 @@ const RULES: [Rule; 13] = [
     Rule {
         invariant: "reads-are-sound",
         columns: "r.source, r.event, r.lane, r.asked, r.attempts, r.weight",
-        rows: "FROM reads r WHERE r.lane NOT IN (0, 1, 2) OR r.asked < 1 OR r.attempts < 0
+        rows: "FROM reads r WHERE r.lane NOT IN (0, 1, 2, 3) OR r.asked < 1 OR r.attempts < 0
                OR r.weight < 0 OR r.due_at < 0",
         remedy: REREAD,
     },

@@ -173,6 +173,10 @@ impl Row {
     pub(super) fn place(&self) -> Place {
         (self.claim.attribute, i16::from(self.claim.part))
     }
+
+    pub(super) fn misp_object(&self) -> Option<Uuid> {
+        self.claim.facts.object.as_ref().map(|object| object.uuid)
+    }
 }
 
 pub(super) fn row(claim: Claim, change: &Change<'_>) -> sqlx::Result<Row> {
@@ -204,7 +208,7 @@ pub(super) async fn write(
             .push_bind(i16::from(row.claim.part))
             .push_bind(row.object)
             .push_bind(facts.attribute_id)
-            .push_bind(facts.object.as_ref().map(|object| object.uuid))
+            .push_bind(row.misp_object())
             .push_bind(row.claim.observable.path.as_ref())
             .push_bind(row.claim.observable.value.as_str())
             .push_bind(facts.timestamp)

@@ -12,7 +12,7 @@ use super::Ledger;
 
 /// All tables, those first that explain the others. A webhook's unconfirmed bodies are told by their
 /// size: they may be of 100 MB, and nothing of them counts yet.
-const TABLES: [(&str, &str); 19] = [
+const TABLES: [(&str, &str); 21] = [
     ("settings", "*"),
     ("counters", "*"),
     ("cursors", "*"),
@@ -23,6 +23,8 @@ const TABLES: [(&str, &str); 19] = [
     ("delivered", "*"),
     ("queue", "*"),
     ("tombstones", "*"),
+    ("tag_changes", "*"),
+    ("event_tags", "*"),
     ("announced", "source, event, received_at, length(body) AS body_bytes"),
     ("gaps", "*"),
     ("reads", "*"),

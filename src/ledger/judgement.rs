@@ -8,14 +8,14 @@ use uuid::Uuid;
 use super::tags;
 use super::withdraw::Tombstone;
 use crate::config::OnUnpublish;
-use crate::convert::{ClaimFacts, EventFacts, Tag};
+use crate::convert::{ClaimFacts, EventFacts};
 use crate::misp::{Audience, Event};
 
 /// Who says what a snapshot says.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Origin {
-    /// A publication from the feed.
-    Push,
+    /// A publication from the feed, with the time at which it arrived, Unix seconds.
+    Push { received: i64 },
     /// A direct REST read.
     Read(Shown),
 }
@@ -32,8 +32,9 @@ pub(super) struct Shown {
     pub published: bool,
     /// Unix seconds; 0: never published.
     pub publication: i64,
-    /// Whether the key sees all that it saw when what it misses now was stored.
-    pub absence_counts: bool,
+    /// Whether the key shows the view that filled the ledger. By another nothing is added, and what is
+    /// absent may only be hidden.
+    pub of_our_view: bool,
     /// Attributes up to this time are as they were published, Unix seconds.
     as_published_until: i64,
     keeps_published: bool,
@@ -46,16 +47,17 @@ pub(super) struct Asked {
     pub sequence: i64,
     pub date: i64,
     pub selected: bool,
-    pub absence_counts: bool,
+    pub of_our_view: bool,
 }
 
 impl Shown {
     pub(super) fn new(event: &Event<'_>, asked: Asked, on_unpublish: OnUnpublish) -> Self {
-        let Asked { began, sequence, date, selected, absence_counts } = asked;
+        let Asked { began, sequence, date, selected, of_our_view } = asked;
         let published = event.published;
         let publication = event.publish_timestamp;
         let keeps_published = published || publication > 0 && on_unpublish == OnUnpublish::Keep;
-        let as_published_until = match (selected && keeps_published, published) {
+        let may_add = selected && of_our_view;
+        let as_published_until = match (may_add && keeps_published, published) {
             (false, _) => i64::MIN,
             (true, true) => i64::MAX,
             (true, false) => publication,
@@ -66,7 +68,7 @@ impl Shown {
             date,
             published,
             publication,
-            absence_counts,
+            of_our_view,
             as_published_until,
             keeps_published,
         }
@@ -135,25 +137,32 @@ impl Origin {
     /// Up to when what was announced or missed is told by this, Unix milliseconds.
     pub(super) fn told_at(&self) -> i64 {
         match self {
-            Self::Push => i64::MAX,
+            Self::Push { .. } => i64::MAX,
             Self::Read(shown) => shown.began,
         }
     }
 
-    /// Reconciles a snapshot's event with what the ledger knows of its publication.
-    pub(super) fn keep_published(&self, before: &EventFacts, facts: &mut EventFacts) {
-        self.keep_tags(&before.tags, facts.timestamp, &mut facts.tags);
-        self.keep_audience(before, facts);
+    /// When a snapshot with this `Event.timestamp` was taken, by our clock, as far as that can be told:
+    /// not after it arrived, however far MISP's clock is ahead. Unix seconds.
+    pub(super) fn taken(&self, timestamp: i64) -> i64 {
+        match self {
+            Self::Push { received } => timestamp.min(*received),
+            Self::Read(shown) => shown.began / 1_000,
+        }
     }
 
-    /// Reconciles a snapshot's event `tags` with those that the ledger knows.
-    fn keep_tags(&self, before: &[Tag], taken: i64, tags: &mut Vec<Tag>) {
+    /// Reconciles what a snapshot says of its event with what was known `before`: neither a push that
+    /// may be older nor an answer about an unpublished event permits what was forbidden since.
+    pub(super) fn reconcile(&self, before: &EventFacts, facts: &mut EventFacts) {
         match self {
-            Self::Push => {
-                tags::keep_attached(before, taken, tags);
+            Self::Push { .. } => {
+                tags::keep_attached(&before.tags, self.taken(facts.timestamp), &mut facts.tags);
             }
             Self::Read(shown) if shown.as_published_until == i64::MAX => {}
-            Self::Read(shown) => tags::mark_changed(before, shown.began / 1_000, tags),
+            Self::Read(shown) => {
+                tags::mark_changed(&before.tags, shown.began / 1_000, &mut facts.tags);
+                self.keep_audience(before, facts);
+            }
         }
     }
 
@@ -173,6 +182,9 @@ impl Origin {
         standing: &mut HashMap<(Uuid, Uuid), Tombstone>,
     ) -> Vec<(Uuid, Uuid)> {
         let Self::Read(shown) = self else { return Vec::new() };
+        if !shown.of_our_view {
+            return Vec::new();
+        }
         let outdated = standing.extract_if(|_, tombstone| tombstone.withdrawn_at < shown.began);
         outdated.map(|(key, _)| key).collect()
     }

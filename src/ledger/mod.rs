@@ -5,6 +5,7 @@
 //! to; `queue` the changes that a target has not fully taken; `delivered` what a target was sent.
 
 mod apply;
+mod begin;
 mod change;
 mod check;
 mod claimed;
@@ -14,6 +15,7 @@ mod context;
 mod copy;
 mod decay;
 mod delivered;
+mod event_tags;
 mod events;
 mod explain;
 mod export;
@@ -26,7 +28,9 @@ mod head;
 mod heal;
 mod judged;
 mod judgement;
+mod meant;
 mod named;
+mod narrow;
 mod open;
 mod prune;
 mod publish;
@@ -46,6 +50,8 @@ mod standing;
 mod start;
 mod status;
 mod suppressed;
+mod tag_changes;
+mod tagging;
 mod tags;
 mod targets;
 mod unread;

@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::{Ledger, rekey};
 use crate::config::LedgerConfig;
 
-const MIGRATIONS: [(i64, &str, &str); 11] = [
+const MIGRATIONS: [(i64, &str, &str); 12] = [
     (1, "ledger", include_str!("migrations/0001_ledger.sql")),
     (2, "rest", include_str!("migrations/0002_rest.sql")),
     (3, "care", include_str!("migrations/0003_care.sql")),
@@ -28,6 +28,7 @@ const MIGRATIONS: [(i64, &str, &str); 11] = [
     (9, "identity", include_str!("migrations/0009_identity.sql")),
     (11, "deletion", include_str!("migrations/0011_deletion.sql")),
     (12, "clocks", include_str!("migrations/0012_clocks.sql")),
+    (14, "hearsay", include_str!("migrations/0014_hearsay.sql")),
     (15, "unread", include_str!("migrations/0015_unread.sql")),
 ];
 

@@ -9,7 +9,9 @@ use super::{Ledger, push_uuids};
 const STEP: i64 = 1_000;
 
 /// What stands for something that MISP took back, and the notes about it.
-const NOTES: [&str; 2] = [
+const NOTES: [&str; 3] = [
+    "DELETE FROM tag_changes WHERE (source, event, attribute, tag) IN
+         (SELECT source, event, attribute, tag FROM tag_changes WHERE heard_at < $1 LIMIT $2)",
     "DELETE FROM tombstones WHERE (source, attribute, object) IN
          (SELECT source, attribute, object FROM tombstones WHERE withdrawn_at < $1 LIMIT $2)",
     "DELETE FROM events WHERE (source, event) IN
@@ -17,6 +19,14 @@ const NOTES: [&str; 2] = [
           AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.source = e.source AND c.event = e.event)
           AND NOT EXISTS (SELECT 1 FROM reads r WHERE r.source = e.source AND r.event = e.event)
           LIMIT $2)",
+];
+
+/// The oldest beyond so many: a flood of frames must not fill the disk.
+const TOO_MANY: [&str; 2] = [
+    "DELETE FROM tag_changes WHERE heard_at <=
+         (SELECT heard_at FROM tag_changes ORDER BY heard_at DESC LIMIT 1 OFFSET 200000)",
+    "DELETE FROM tombstones WHERE withdrawn_at <=
+         (SELECT withdrawn_at FROM tombstones ORDER BY withdrawn_at DESC LIMIT 1 OFFSET 1000000)",
 ];
 
 /// The targets that a row of `wanted` concerns, the absent ones among them.
@@ -51,6 +61,9 @@ impl Ledger {
         for statement in NOTES {
             let done = sqlx::query(statement).bind(before).bind(STEP).execute(&self.writer).await?;
             forgotten += done.rows_affected();
+        }
+        for statement in TOO_MANY {
+            forgotten += sqlx::query(statement).execute(&self.writer).await?.rows_affected();
         }
         sqlx::query("DELETE FROM inferred WHERE at < $1")
             .bind(inferred)

@@ -9,14 +9,15 @@ use axum::body::Bytes;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::apply::{self, Application, Begun, Counts};
+use super::apply::{Application, Counts};
+use super::begin::{self, Begun};
 use super::change::Change;
 use super::judgement::Origin;
 use super::reads::{self, Asking};
 use super::snapshot::{self, Chunk, End, Snapshot, Source};
 use super::wanted::encode;
 use super::writer::{Writer, unix};
-use super::{Lane, Ledger, Writing, decay, sightings, small};
+use super::{Lane, Ledger, Writing, decay, event_tags, sightings, small};
 use crate::metrics;
 use crate::notice::{Gap, GapReason, Receipt};
 
@@ -43,8 +44,10 @@ impl Writer {
         received: Instant,
     ) -> sqlx::Result<Receipt> {
         let bytes = body.len();
-        let weigh = self.settings.rest.as_ref().is_some_and(|rest| !rest.key.sees_all());
-        let source = Source::Push { weigh };
+        let key = self.settings.rest.as_ref().map(|rest| &rest.key);
+        let weigh = key.is_some_and(|key| !(key.sees_all() && key.is_accepted()));
+        let received_at = unix(SystemTime::now() - received.elapsed()) / 1_000;
+        let source = Source::Push { weigh, received: received_at };
         let snapshot = match snapshot::read(body, self.views.fingerprint(), source).await {
             Ok(snapshot) => snapshot,
             Err(refusal) => {
@@ -120,7 +123,7 @@ impl Writer {
         let new_change = || Change::new(&views, Some(event), heard).in_lane(lane);
         let mut tx = ledger.begin().await?;
         let head = (&snapshot.facts, snapshot.content);
-        let begun = apply::begin(&mut tx, &self.settings.source, head, snapshot.origin).await?;
+        let begun = begin::begin(&mut tx, &self.settings.source, head, snapshot.origin).await?;
         let Begun::Started(mut application) = begun else {
             return self.not_applied(tx, (event, snapshot.origin), &begun).await;
         };
@@ -140,7 +143,7 @@ impl Writer {
             shown.extend(sighted.iter().map(|one| one.sighting.uuid));
             let place = (self.settings.source.as_str(), event);
             sightings::take_in(&mut tx, place, &sighted, &mut change).await?;
-            if self.settings.rest.as_ref().is_some_and(|rest| rest.times.decay) {
+            if self.counts_decay() {
                 decay::take_in(&mut tx, place, &decays, &mut change).await?;
             }
             if let Some(last) = last {
@@ -170,14 +173,20 @@ impl Writer {
         Ok(Applied::Wholly)
     }
 
+    /// Decay may permit: by another view than the ledger's it does not.
+    fn counts_decay(&self) -> bool {
+        let rest = self.settings.rest.as_ref();
+        rest.is_some_and(|rest| rest.times.decay && rest.key.is_accepted())
+    }
+
     /// A snapshot that a crash cuts short is read again: a push asks for that before it begins, a
     /// read is asked for until it is settled.
     async fn note_begun(&self, tx: &mut Writing, snapshot: &Snapshot) -> sqlx::Result<()> {
         let event = snapshot.facts.uuid;
         match (snapshot.origin, &self.settings.rest) {
             (Origin::Read(_), _) => Ok(()),
-            (Origin::Push, Some(_)) => self.ask_read_back(tx, event).await,
-            (Origin::Push, None) => {
+            (Origin::Push { .. }, Some(_)) => self.ask_read_back(tx, event).await,
+            (Origin::Push { .. }, None) => {
                 let now = unix(SystemTime::now());
                 let event = (self.settings.source.as_str(), event);
                 reads::ask(tx, event, Asking::at_once(now), now).await
@@ -220,6 +229,7 @@ impl Writer {
         let summary = Summary::new(snapshot, &application.counts, end);
         change.summarise(tx, &encode(&summary)?).await?;
         application.finish(tx, snapshot.content, &encode(&summary.skipped)?).await?;
+        event_tags::store(tx, event, &end.tags).await?;
         if self.settings.rest.is_none() {
             reads::forget(tx, event).await?;
         }

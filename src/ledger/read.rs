@@ -42,7 +42,7 @@ impl Writer {
             sequence: read.sequence,
             date: read.date,
             selected,
-            absence_counts: rest.key.is_accepted(),
+            of_our_view: rest.key.is_accepted(),
         };
         let source = Source::Read(asked, rest.on_unpublish);
         let snapshot = match snapshot::read(document, self.views.fingerprint(), source).await {
@@ -65,6 +65,9 @@ impl Writer {
             return self.again(read, rest).await;
         }
         let Origin::Read(shown) = snapshot.origin else { return Ok(Receipt::Refused) };
+        if !shown.of_our_view && !self.knows(read.event).await? {
+            return self.settle(read).await;
+        }
         if read.confirm && !shown.published && self.postpone_confirmation(read, rest).await? {
             return Ok(Receipt::Again);
         }
@@ -80,6 +83,11 @@ impl Writer {
                 self.refuse(read, rest, why).await
             }
         }
+    }
+
+    async fn knows(&self, event: Uuid) -> sqlx::Result<bool> {
+        let mut tx = self.ledger.begin().await?;
+        Ok(state(&mut tx, (&self.settings.source, event)).await?.is_some())
     }
 
     /// The publication is not saved yet, or was blocked: whether it is looked for once more.

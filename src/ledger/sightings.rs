@@ -228,7 +228,8 @@ impl Writer {
         shown: &HashSet<Uuid>,
         change: &mut Change<'_>,
     ) -> sqlx::Result<()> {
-        let sees_all = self.settings.rest.as_ref().is_some_and(|rest| rest.key.sees_all());
+        let key = self.settings.rest.as_ref().map(|rest| &rest.key);
+        let sees_all = key.is_some_and(|key| key.sees_all() && key.is_accepted());
         let (Origin::Read(read), true) = (origin, sees_all) else { return Ok(()) };
         let event = (self.settings.source.as_str(), event);
         let began = read.began.saturating_sub(JUST);

@@ -7,17 +7,20 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::change::Change;
+use super::meant::meant;
 use super::reads::{self, Asking};
 use super::sightings::{self, Sighted};
-use super::tags::{self, Affected};
+use super::tags::Affected;
 use super::wanted::refresh;
-use super::withdraw::{self, Ending, Tombstone, Which, Withdrawn};
+use super::withdraw::{self, Ending, Which, Withdrawn};
 use super::writer::{Writer, millis, unix};
-use super::{Writing, events};
+use super::{Writing, events, narrow, tagging};
 use crate::convert;
 use crate::metrics;
 use crate::misp;
-use crate::notice::{Cause, EventRef, Gap, Receipt, Sighted as Heard, TagChange, What, Withdrawal};
+use crate::notice::{
+    Cause, EventRef, Gap, GapReason, Receipt, Shown, Sighted as Heard, Subject, What, Withdrawal,
+};
 
 /// Work on a whole event that may need several transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,114 +52,201 @@ pub(super) async fn apply(writer: &mut Writer, batch: Vec<(What, Instant)>) -> s
     Ok(())
 }
 
-/// The event that still has to be gone through, if any.
+/// The events that still have to be gone through.
 async fn one(
     writer: &Writer,
     tx: &mut Writing,
     what: What,
     change: &mut Change<'_>,
-) -> sqlx::Result<Option<Uuid>> {
+) -> sqlx::Result<Vec<Uuid>> {
     let source = writer.settings.source.as_str();
-    let event = match what {
+    match what {
         What::Withdrawn(Withdrawal::Event { uuid, timestamp }) => {
             withdraw::delete_event(tx, (source, uuid), timestamp, change.opened_at).await?;
             tracing::info!(event = %uuid, "event deleted in MISP: its claims end");
-            events::begin_whole(tx, (source, uuid), Whole::End).await?;
-            writer.applied.invalidate(&uuid);
-            return events::step(tx, (source, uuid), change)
-                .await
-                .map(|done| (!done).then_some(uuid));
+            return go_through(writer, tx, (uuid, Whole::End), change).await;
         }
-        What::Withdrawn(withdrawal) => withdrawn(tx, source, withdrawal, change).await?,
-        What::Sighted(heard) => sighted(tx, source, *heard, change).await?,
-        What::Touched(event) => {
-            look_again(writer, tx, event, change).await?;
-            None
+        What::Withdrawn(Withdrawal::Shown(frame)) => {
+            return shown(writer, tx, &frame, change).await;
         }
-        What::Tagged(tag) => return tagged(writer, tx, &tag, change).await,
+        What::Withdrawn(withdrawal) => return withdrawn(writer, tx, withdrawal, change).await,
+        What::Sighted(heard) => sighted(writer, tx, *heard, change).await?,
+        What::Touched(event) => look_again(writer, tx, event, change).await?,
+        What::Tagged(tag) => return tagging::tagged(writer, tx, &tag, change).await,
+        What::TagAltered(tag) => tagging::altered(writer, tx, tag, change).await?,
         What::Published(_)
         | What::Announced(_)
         | What::Gap(_)
         | What::Read(_)
-        | What::Warninglist(_) => None,
-    };
-    if let Some(event) = event {
-        writer.applied.invalidate(&event);
+        | What::Warninglist(_) => {}
     }
-    Ok(None)
+    Ok(Vec::new())
 }
 
-/// The event whose claims it concerned.
-async fn withdrawn(
+/// Begins to go through all claims of an event; the event, if that takes more transactions.
+async fn go_through(
+    writer: &Writer,
     tx: &mut Writing,
-    source: &str,
+    (event, whole): (Uuid, Whole),
+    change: &mut Change<'_>,
+) -> sqlx::Result<Vec<Uuid>> {
+    let key = (writer.settings.source.as_str(), event);
+    writer.applied.invalidate(&event);
+    events::begin_whole(tx, key, whole).await?;
+    let done = events::step(tx, key, change).await?;
+    Ok(if done { Vec::new() } else { vec![event] })
+}
+
+async fn withdrawn(
+    writer: &Writer,
+    tx: &mut Writing,
     withdrawal: Withdrawal,
     change: &mut Change<'_>,
-) -> sqlx::Result<Option<Uuid>> {
-    let Some((event, ending)) = ending(tx, source, withdrawal, change).await? else {
-        return Ok(None);
+) -> sqlx::Result<Vec<Uuid>> {
+    let source = writer.settings.source.as_str();
+    let audience = audience(&withdrawal);
+    let Some(ending) = ending(&withdrawal, change) else { return Ok(Vec::new()) };
+    let events = withdraw::claimants(tx, source, ending.which).await?;
+    if events.is_empty() || matches!(ending.which, Which::Object(_)) {
+        withdraw::remember(tx, source, &ending, change.opened_at).await?;
+    }
+    for event in events {
+        writer.applied.invalidate(&event);
+        withdrawn_from(tx, (source, event), &ending, change).await?;
+    }
+    match audience {
+        Some(frame) => shown(writer, tx, &frame, change).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+/// To whom an edited attribute is shown now.
+fn audience(withdrawal: &Withdrawal) -> Option<Shown> {
+    match withdrawal {
+        Withdrawal::Edited { attribute, timestamp, audience: Some(audience), .. } => Some(Shown {
+            what: Subject::Attribute(*attribute),
+            audience: **audience,
+            timestamp: *timestamp,
+        }),
+        Withdrawal::Edited { .. }
+        | Withdrawal::Attribute { .. }
+        | Withdrawal::Object { .. }
+        | Withdrawal::Event { .. }
+        | Withdrawal::Shown(_) => None,
+    }
+}
+
+/// What is shown to fewer than before is forbidden at once; whatever a frame says otherwise than the
+/// ledger, a read tells.
+async fn shown(
+    writer: &Writer,
+    tx: &mut Writing,
+    frame: &Shown,
+    change: &mut Change<'_>,
+) -> sqlx::Result<Vec<Uuid>> {
+    let source = writer.settings.source.as_str();
+    let events = match frame.what {
+        Subject::Event(uuid) => {
+            // An edited event, whatever was edited.
+            look_again(writer, tx, uuid, change).await?;
+            let named = EventRef { uuid: Some(uuid), id: None };
+            meant(tx, source, &named).await?.events().to_vec()
+        }
+        Subject::Object(uuid) => withdraw::claimants(tx, source, Which::Object(uuid)).await?,
+        Subject::Attribute(uuid) => withdraw::claimants(tx, source, Which::Attribute(uuid)).await?,
     };
-    let Some(uuid) = withdraw::find_event(tx, source, &event).await? else { return Ok(None) };
-    change.event = Some(uuid);
-    let why = ending.why;
-    match withdraw::withdraw(tx, (source, uuid), &ending, change).await? {
+    let mut unfinished = Vec::new();
+    for event in events {
+        let narrowed = narrow::apply(tx, (source, event), frame, change).await?;
+        if narrowed.differs && writer.settings.rest.is_some() {
+            let asking = Asking::at_once(change.opened_at);
+            reads::ask(tx, (source, event), asking, change.opened_at).await?;
+        }
+        unfinished.extend(merge_affected(writer, tx, (event, narrowed.affected), change).await?);
+    }
+    Ok(unfinished)
+}
+
+/// Merges anew what a notice affects; the event, if that takes more transactions.
+pub(super) async fn merge_affected(
+    writer: &Writer,
+    tx: &mut Writing,
+    (event, affected): (Uuid, Affected),
+    change: &mut Change<'_>,
+) -> sqlx::Result<Vec<Uuid>> {
+    match affected {
+        Affected::Nothing => Ok(Vec::new()),
+        Affected::Objects(objects) => {
+            writer.applied.invalidate(&event);
+            refresh(tx, &objects, change).await.map(|()| Vec::new())
+        }
+        Affected::Event => go_through(writer, tx, (event, Whole::Refresh), change).await,
+    }
+}
+
+async fn withdrawn_from(
+    tx: &mut Writing,
+    key: (&str, Uuid),
+    ending: &Ending,
+    change: &mut Change<'_>,
+) -> sqlx::Result<()> {
+    let (event, why) = (key.1, ending.why);
+    change.event = Some(event);
+    match withdraw::withdraw(tx, key, ending, change).await? {
         Withdrawn::Claims(0) => {}
         Withdrawn::Claims(claims) => {
             metrics::claims("gone", claims as u64);
-            tracing::info!(event = %uuid, claims, withdrawn = change.withdrawn, why, "withdrawal");
+            tracing::info!(%event, claims, withdrawn = change.withdrawn, why, "withdrawal");
         }
         Withdrawn::Older => {
-            tracing::warn!(event = %uuid, why, "a withdrawal looks older than its claim: only a REST read of the event can judge it");
+            tracing::warn!(%event, why, "a withdrawal looks older than its claim: only a REST read of the event can judge it");
         }
     }
-    Ok(Some(uuid))
+    Ok(())
 }
 
-/// What is to end; for an attribute, a tombstone is left whether or not it claims anything.
-async fn ending(
-    tx: &mut Writing,
-    source: &str,
-    withdrawal: Withdrawal,
-    change: &Change<'_>,
-) -> sqlx::Result<Option<(EventRef, Ending)>> {
-    Ok(Some(match withdrawal {
-        Withdrawal::Attribute { event, attribute, timestamp, cause } => {
-            let ids_only = cause == Cause::ToIdsOff;
-            // What was never published needs no tombstone for its to_ids: there are floods of them.
-            if !ids_only || withdraw::find_event(tx, source, &event).await?.is_some() {
-                let tombstone = Tombstone { ids_only, ..Tombstone::of(attribute, timestamp) };
-                withdraw::bury(tx, source, &tombstone, change.opened_at).await?;
-            }
+/// What is to end, unless it is a whole event.
+fn ending(withdrawal: &Withdrawal, change: &Change<'_>) -> Option<Ending> {
+    let (which, timestamp, why) = match withdrawal {
+        Withdrawal::Attribute { attribute, timestamp, cause, .. } => {
             let why = match cause {
                 Cause::Deleted => "attribute deleted",
                 Cause::ToIdsOff => "to_ids switched off",
             };
-            let which = Which::Attribute(attribute);
-            (event, Ending { which, timestamp, keep: vec![], ids_only, why })
+            (Which::Attribute(*attribute), *timestamp, why)
         }
-        Withdrawal::Edited { event, attribute, timestamp, kind, value } => {
-            let key = |observable| change.views.object_key(observable);
-            let keep = convert::said(&kind, &value).iter().map(key).collect();
-            let (which, why) = (Which::Attribute(attribute), "type or value edited");
-            (event, Ending { which, timestamp, keep, ids_only: false, why })
+        Withdrawal::Edited { attribute, timestamp, .. } => {
+            (Which::Attribute(*attribute), *timestamp, "type or value edited")
         }
-        Withdrawal::Object { event, object, timestamp } => {
-            let (which, why) = (Which::Object(object), "object deleted");
-            (event, Ending { which, timestamp, keep: vec![], ids_only: false, why })
+        Withdrawal::Object { object, timestamp, .. } => {
+            (Which::Object(*object), *timestamp, "object deleted")
         }
-        Withdrawal::Event { .. } => return Ok(None),
-    }))
+        Withdrawal::Event { .. } | Withdrawal::Shown(_) => return None,
+    };
+    let keep = match withdrawal {
+        Withdrawal::Edited { kind, value, .. } => {
+            let said = convert::said(kind, value);
+            Some(said.iter().map(|observable| change.views.object_key(observable)).collect())
+        }
+        Withdrawal::Attribute { .. }
+        | Withdrawal::Object { .. }
+        | Withdrawal::Event { .. }
+        | Withdrawal::Shown(_) => None,
+    };
+    let ids_only = matches!(withdrawal, Withdrawal::Attribute { cause: Cause::ToIdsOff, .. });
+    Some(Ending { which, timestamp, keep, ids_only, why })
 }
 
-/// The event of the attribute, where the ledger knows it.
 async fn sighted(
+    writer: &Writer,
     tx: &mut Writing,
-    source: &str,
     heard: Heard,
     change: &mut Change<'_>,
-) -> sqlx::Result<Option<Uuid>> {
+) -> sqlx::Result<()> {
+    let source = writer.settings.source.as_str();
     let Heard { event, attribute, said, sighting, taken_back } = heard;
-    let known = withdraw::find_event(tx, source, &event).await?;
+    let known = withdraw::claimants(tx, source, Which::Attribute(attribute)).await?;
+    let known = known.first().copied();
     change.event = known;
     let place = (source, known.or(event.uuid).unwrap_or_default());
     let is_news = if taken_back {
@@ -167,12 +257,14 @@ async fn sighted(
         let one = Sighted { attribute, sighting, values };
         sightings::take_in(tx, place, &[one], change).await? > 0
     };
-    if let (Some(event), true) = (known, is_news) {
+    let Some(event) = known else { return Ok(()) };
+    writer.applied.invalidate(&event);
+    if is_news {
         withdraw::touch(tx, (source, event)).await?;
         let (kind, withdrawn) = (sighting.kind, change.withdrawn);
         tracing::info!(%event, %attribute, ?kind, taken_back, altered = change.altered, withdrawn, "sighting");
     }
-    Ok(known)
+    Ok(())
 }
 
 /// Has a known event read: what was heard has no time of MISP's, or does not say what changed.
@@ -182,49 +274,25 @@ async fn look_again(
     event: Uuid,
     change: &Change<'_>,
 ) -> sqlx::Result<()> {
-    let Some(rest) = &writer.settings.rest else { return Ok(()) };
     let source = writer.settings.source.as_str();
-    let known = EventRef { uuid: Some(event), id: None };
-    if withdraw::find_event(tx, source, &known).await?.is_none() {
-        return Ok(());
-    }
-    let asking = Asking::soon(&rest.times, change.opened_at);
-    reads::ask(tx, (source, event), asking, change.opened_at).await
+    let named = EventRef { uuid: Some(event), id: None };
+    let known = meant(tx, source, &named).await?;
+    read_soon(writer, tx, known.events(), change).await
 }
 
-async fn tagged(
+pub(super) async fn read_soon(
     writer: &Writer,
     tx: &mut Writing,
-    tag: &TagChange,
-    change: &mut Change<'_>,
-) -> sqlx::Result<Option<Uuid>> {
-    let source = writer.settings.source.as_str();
-    let by_number = EventRef { uuid: None, id: Some(tag.event_id) };
-    let Some(event) = withdraw::find_event(tx, source, &by_number).await? else {
-        writer.ledger.note_strange();
-        return Ok(None);
-    };
-    writer.applied.invalidate(&event);
-    change.event = Some(event);
-    let affected = tags::apply(tx, (source, event), tag, change.opened_at / 1_000).await?;
-    look_again(writer, tx, event, change).await?;
-    let unfinished = match affected {
-        Affected::Nothing => None,
-        Affected::Objects(objects) => {
-            refresh(tx, &objects, change).await?;
-            None
-        }
-        Affected::Event => {
-            events::begin_whole(tx, (source, event), Whole::Refresh).await?;
-            let done = events::step(tx, (source, event), change).await?;
-            (!done).then_some(event)
-        }
-    };
-    if !change.is_empty() {
-        let attached = tag.attached;
-        tracing::info!(%event, tag = tag.tag, attached, altered = change.altered, withdrawn = change.withdrawn, "tag changed");
+    events: &[Uuid],
+    change: &Change<'_>,
+) -> sqlx::Result<()> {
+    let Some(rest) = &writer.settings.rest else { return Ok(()) };
+    let asking = Asking::soon(&rest.times, change.opened_at);
+    for event in events {
+        let key = (writer.settings.source.as_str(), *event);
+        reads::ask(tx, key, asking, change.opened_at).await?;
     }
-    Ok(unfinished)
+    Ok(())
 }
 
 /// A publication of the event came: what a webhook announced is no longer needed, and gaps that
@@ -284,6 +352,11 @@ impl Writer {
 
     pub(super) async fn gap(&mut self, gap: Gap, now: i64) -> sqlx::Result<Receipt> {
         let since = unix(gap.since);
+        if gap.reason == GapReason::Disconnected
+            && self.ledger.is_first_outage(&gap.intake, since).await?
+        {
+            return Ok(Receipt::Committed);
+        }
         self.ledger.record_gap(&self.settings.source, &gap, since, now).await?;
         if let Some(event) = gap.event.filter(|_| gap.publication) {
             self.use_announced(event).await?;

@@ -1,6 +1,8 @@
 //! Reading a snapshot: parsing and conversion on a thread of their own, while the writer takes one
 //! chunk of claims after the other.
 
+use std::collections::HashSet;
+
 use axum::body::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -18,8 +20,10 @@ use crate::misp::{Attribute, Decay, Event, NotAnEvent};
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Source {
     /// `weigh`: whether to look for what not every key may see.
+    /// `received`: when it arrived, Unix seconds.
     Push {
         weigh: bool,
+        received: i64,
     },
     Read(Asked, OnUnpublish),
 }
@@ -54,6 +58,8 @@ pub(super) struct Chunk {
 pub(super) struct End {
     pub attributes: u64,
     pub skipped: Skipped,
+    /// MISP's numbers of all tags that it shows.
+    pub tags: HashSet<i64>,
 }
 
 /// How an event becomes chunks of claims; whether it was asked for.
@@ -78,8 +84,13 @@ async fn read_by(
             Ok(event) => event,
             Err(refusal) => return drop(head.send(Err(refusal))),
         };
+        if matches!(source, Source::Read(..)) && !event.lacking.is_empty() {
+            return drop(head.send(Err(lacks(&event.lacking))));
+        }
         let (origin, restricted) = match source {
-            Source::Push { weigh } => (Origin::Push, weigh && event.is_restricted()),
+            Source::Push { weigh, received } => {
+                (Origin::Push { received }, weigh && event.is_restricted())
+            }
             Source::Read(asked, on_unpublish) => {
                 (Origin::Read(Shown::new(&event, asked, on_unpublish)), false)
             }
@@ -98,6 +109,11 @@ async fn read_by(
             "the relay failed at reading it: this is a fault of the relay, its log has the place; please report it".into(),
         )),
     }
+}
+
+/// An answer that lacks a field does not say that it is empty.
+fn lacks(fields: &[&str]) -> NotAnEvent {
+    NotAnEvent::Other(format!("the answer lacks the event's {}", fields.join(", ")))
 }
 
 fn content(event: &Event<'_>, salt: i64, origin: &Origin) -> i64 {
@@ -119,6 +135,7 @@ fn content(event: &Event<'_>, salt: i64, origin: &Origin) -> i64 {
 /// Ends early when the writer has no use for the rest.
 fn convert(event: &Event<'_>, is_read: bool, chunks: &mpsc::Sender<Chunk>) {
     let mut end = End::default();
+    end.tags.extend(event.tags.iter().map(|tag| tag.id));
     let mut chunk = Chunk::default();
     for read in event.attributes() {
         end.attributes += 1;
@@ -126,6 +143,12 @@ fn convert(event: &Event<'_>, is_read: bool, chunks: &mpsc::Sender<Chunk>) {
             end.skipped.add(Reason::Malformed);
             continue;
         };
+        // What an answer shows in parts is not shown: the guard keeps what it claimed.
+        if is_read && !attribute.is_whole {
+            end.skipped.add(Reason::Malformed);
+            continue;
+        }
+        end.tags.extend(attribute.tags.iter().map(|tag| tag.id));
         match convert::claims(&attribute, object) {
             Ok(claims) => {
                 chunk.sighted.extend(sighted(&attribute, &claims));
@@ -164,7 +187,7 @@ mod tests {
     async fn a_panic_in_a_conversion_ends_the_chunks_and_nothing_else() {
         let event = br#"{"Event":{"id":"1","uuid":"62724408-1cb5-4198-8ceb-3e542ad28bcd","timestamp":"1","Attribute":[]}}"#;
         let failing: Convert = |_, _, _| panic!("a fault of a conversion");
-        let push = Source::Push { weigh: false };
+        let push = Source::Push { weigh: false, received: 0 };
         let mut snapshot = read_by(failing, Bytes::from_static(event), (0, push)).await.unwrap();
         assert!(snapshot.chunks.recv().await.is_none(), "no end is told");
         let mut sound = read(Bytes::from_static(event), 0, push).await.unwrap();

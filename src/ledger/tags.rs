@@ -90,25 +90,27 @@ async fn apply_to_attribute(
     Ok(Affected::Objects(objects))
 }
 
-/// Whether anything changed.
+/// Whether anything changed. What was put on and taken off again since the publication leaves nothing
+/// behind; what was taken off and put on again stands as it was published.
 fn change_tags(tags: &mut Vec<Tag>, change: &TagChange, heard: i64) -> bool {
-    let since = if change.attached { Since::Attached } else { Since::Detached };
     let Some(tag) = tags.iter_mut().find(|tag| tag.name == change.tag) else {
         if change.attached {
-            tags.push(Tag { name: change.tag.clone(), local: change.local, since, heard });
+            let (name, since) = (change.tag.clone(), Since::Attached);
+            tags.push(Tag { name, local: change.local, since, heard });
         }
         return change.attached;
     };
-    let same = tag.since == since || (change.attached && tag.since == Since::Published);
-    if !same {
-        tag.since = since;
-        tag.heard = heard;
+    match (tag.since, change.attached) {
+        (Since::Published | Since::Attached, true) | (Since::Detached, false) => return false,
+        (Since::Published, false) => (tag.since, tag.heard) = (Since::Detached, heard),
+        (Since::Detached, true) => (tag.since, tag.heard) = (Since::Published, 0),
+        (Since::Attached, false) => tags.retain(|tag| tag.name != change.tag),
     }
-    !same
+    true
 }
 
 /// By how much the relay's clock may be behind MISP's, seconds: tags have no time of MISP's.
-const CLOCKS: i64 = 120;
+pub(super) const CLOCKS: i64 = 120;
 
 /// Adds to a snapshot's `tags` those of `before` that were put on after the snapshot was taken, for
 /// all that can be told: tags have no time in MISP. `taken` is `Event.timestamp`: a snapshot of an
@@ -199,6 +201,10 @@ mod tests {
         assert!(change_tags(&mut tags, &change("tlp:red", true), 7));
         assert_eq!(tags[1].since, Since::Attached);
         assert!(!change_tags(&mut tags, &change("c:d", false), 7), "was never on");
+        assert!(change_tags(&mut tags, &change("tlp:red", false), 8));
+        assert_eq!(tags.len(), 1, "as if it had never been");
+        assert!(change_tags(&mut tags, &change("a:b", true), 9));
+        assert_eq!(tags, [Tag { name: "a:b".into(), ..Tag::default() }], "as it was published");
     }
 
     #[test]

@@ -12,7 +12,6 @@ use super::reads::{self, Asking};
 use super::wanted::refresh;
 use super::{Writing, claims, guard, push_uuids};
 use crate::convert::ClaimFacts;
-use crate::notice::EventRef;
 
 /// What became of a withdrawal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,25 +22,7 @@ pub(super) enum Withdrawn {
     Older,
 }
 
-/// The uuid of the event that a frame names, where the ledger knows it.
-pub(super) async fn find_event(
-    tx: &mut Writing,
-    source: &str,
-    event: &EventRef,
-) -> sqlx::Result<Option<Uuid>> {
-    if let Some(uuid) = event.uuid {
-        let known = "SELECT event FROM events WHERE source = $1 AND event = $2";
-        return sqlx::query_scalar(known).bind(source).bind(uuid).fetch_optional(&mut **tx).await;
-    }
-    let Some(id) = event.id else { return Ok(None) };
-    sqlx::query_scalar("SELECT event FROM events WHERE source = $1 AND misp_id = $2")
-        .bind(source)
-        .bind(id)
-        .fetch_optional(&mut **tx)
-        .await
-}
-
-/// Claims of an event that a withdrawal may end.
+/// Claims that a withdrawal may end.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Which {
     Attribute(Uuid),
@@ -63,18 +44,50 @@ pub(super) struct Ending {
     pub which: Which,
     /// MISP's, of the withdrawal, Unix seconds.
     pub timestamp: i64,
-    /// Objects that an edited attribute still claims.
-    pub keep: Vec<Uuid>,
+    /// Of an edited attribute: the objects that it still claims.
+    pub keep: Option<Vec<Uuid>>,
     /// See [`Tombstone`].
     pub ids_only: bool,
     /// For people.
     pub why: &'static str,
 }
 
-/// Ends the claims of an attribute or object, except those that are kept.
-///
-/// An attribute without claims may be on its way in a snapshot from before: what is older than the
-/// withdrawal stays out.
+impl Ending {
+    /// Keeps older snapshots from claiming it (again). What an edit says comes with a snapshot of that
+    /// very second.
+    fn tombstone(&self) -> Tombstone {
+        let (Which::Attribute(uuid) | Which::Object(uuid)) = self.which;
+        let timestamp = self.timestamp.saturating_sub(i64::from(self.keep.is_some()));
+        Tombstone { ids_only: self.ids_only, ..Tombstone::of(uuid, timestamp) }
+    }
+
+    fn keeps(&self, object: Uuid) -> bool {
+        self.keep.as_ref().is_some_and(|keep| keep.contains(&object))
+    }
+}
+
+/// The events whose claims a withdrawal is about, whatever MISP's number of them is now.
+pub(super) async fn claimants(
+    tx: &mut Writing,
+    source: &str,
+    which: Which,
+) -> sqlx::Result<Vec<Uuid>> {
+    let (column, uuid) = column(which);
+    let query = format!("SELECT DISTINCT event FROM claims WHERE source = $1 AND {column} = $2");
+    sqlx::query_scalar(AssertSqlSafe(query)).bind(source).bind(uuid).fetch_all(&mut **tx).await
+}
+
+/// What is withdrawn may be on its way in a snapshot from before: it stays out.
+pub(super) async fn remember(
+    tx: &mut Writing,
+    source: &str,
+    withdrawal: &Ending,
+    now: i64,
+) -> sqlx::Result<()> {
+    bury(tx, source, &withdrawal.tombstone(), now).await
+}
+
+/// Ends the claims of an attribute or object in one event, except those that are kept.
 pub(super) async fn withdraw(
     tx: &mut Writing,
     event: (&str, Uuid),
@@ -82,21 +95,16 @@ pub(super) async fn withdraw(
     change: &mut Change<'_>,
 ) -> sqlx::Result<Withdrawn> {
     let Ending { timestamp, ids_only, .. } = *withdrawal;
-    let keep = &withdrawal.keep;
     let found = find(tx, event, withdrawal.which).await?;
-    if let (true, Which::Attribute(attribute)) = (found.is_empty(), withdrawal.which) {
-        let before = Tombstone::of(attribute, timestamp.saturating_sub(1));
-        bury(tx, event.0, &before, change.opened_at).await?;
-        return Ok(Withdrawn::Claims(0));
-    }
     let ending: Vec<Found> =
-        found.into_iter().filter(|claim| !keep.contains(&claim.object)).collect();
+        found.into_iter().filter(|claim| !withdrawal.keeps(claim.object)).collect();
     if ending.iter().any(|claim| claim.timestamp > timestamp) {
         reads::ask(tx, event, Asking::at_once(change.opened_at), change.opened_at).await?;
         return Ok(Withdrawn::Older);
     }
+    let is_whole = withdrawal.keep.as_ref().is_none_or(Vec::is_empty);
     for claim in &ending {
-        let object = if keep.is_empty() { Uuid::nil() } else { claim.object };
+        let object = if is_whole { Uuid::nil() } else { claim.object };
         let tombstone = Tombstone { object, ids_only, ..Tombstone::of(claim.attribute, timestamp) };
         bury(tx, event.0, &tombstone, change.opened_at).await?;
         end(tx, event, (claim.attribute, claim.part), (ids_only, change)).await?;
@@ -108,6 +116,13 @@ pub(super) async fn withdraw(
     let objects: HashSet<Uuid> = ending.iter().map(|claim| claim.object).collect();
     refresh(tx, &objects.into_iter().collect::<Vec<_>>(), change).await?;
     Ok(Withdrawn::Claims(ending.len()))
+}
+
+pub(super) fn column(which: Which) -> (&'static str, Uuid) {
+    match which {
+        Which::Attribute(uuid) => ("attribute", uuid),
+        Which::Object(uuid) => ("misp_object", uuid),
+    }
 }
 
 /// A claim that marks its value as a false positive goes on doing so without `to_ids`, until MISP shows
@@ -133,13 +148,10 @@ async fn find(
     (source, event): (&str, Uuid),
     which: Which,
 ) -> sqlx::Result<Vec<Found>> {
-    let (condition, uuid) = match which {
-        Which::Attribute(uuid) => ("attribute = $3", uuid),
-        Which::Object(uuid) => ("misp_object = $3", uuid),
-    };
+    let (column, uuid) = column(which);
     let query = format!(
         "SELECT attribute, part, object, timestamp FROM claims
-         WHERE source = $1 AND event = $2 AND {condition}"
+         WHERE source = $1 AND event = $2 AND {column} = $3"
     );
     sqlx::query_as(AssertSqlSafe(query))
         .bind(source)
@@ -152,6 +164,7 @@ async fn find(
 /// What keeps a snapshot from before a withdrawal from undoing it.
 #[derive(Debug, Clone, Copy, sqlx::FromRow)]
 pub(super) struct Tombstone {
+    /// Or a MISP object: whatever its attributes claim.
     pub attribute: Uuid,
     /// Nil: whatever the attribute claims.
     pub object: Uuid,
@@ -177,7 +190,7 @@ impl Tombstone {
     }
 }
 
-/// The tombstones of these attributes, by attribute and object.
+/// The tombstones of these attributes and MISP objects, by them and the object that they claimed.
 pub(super) async fn tombstones(
     tx: &mut Writing,
     source: &str,

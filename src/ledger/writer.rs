@@ -56,7 +56,8 @@ impl KeyView {
         self.0.load(Ordering::Relaxed) & Self::SEES_ALL != 0
     }
 
-    /// Whether it is the key whose view the ledger holds: else an absence means nothing.
+    /// Whether it shows the view that the ledger holds: else what it shows adds nothing, and an absence
+    /// means nothing.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         self.0.load(Ordering::Relaxed) & Self::ACCEPTED != 0
@@ -186,7 +187,11 @@ impl Writer {
                 self.ledger.note_warninglist(id);
                 Ok(Receipt::Committed)
             }
-            what @ (What::Withdrawn(_) | What::Tagged(_) | What::Sighted(_) | What::Touched(_)) => {
+            what @ (What::Withdrawn(_)
+            | What::Tagged(_)
+            | What::TagAltered(_)
+            | What::Sighted(_)
+            | What::Touched(_)) => {
                 let first = Notice { what, received, done: None, memory: None };
                 self.take_small(first).await.map(|()| Receipt::Committed)
             }
@@ -255,7 +260,18 @@ impl Ledger {
 }
 
 fn is_small(what: &What) -> bool {
-    matches!(what, What::Withdrawn(_) | What::Tagged(_) | What::Sighted(_) | What::Touched(_))
+    match what {
+        What::Withdrawn(_)
+        | What::Tagged(_)
+        | What::TagAltered(_)
+        | What::Sighted(_)
+        | What::Touched(_) => true,
+        What::Published(_)
+        | What::Announced(_)
+        | What::Warninglist(_)
+        | What::Gap(_)
+        | What::Read(_) => false,
+    }
 }
 
 fn acknowledge(done: Option<oneshot::Sender<Receipt>>, receipt: Receipt) {

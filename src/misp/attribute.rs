@@ -41,6 +41,9 @@ pub struct Attribute<'a> {
     /// `object_relation`: its role in the object around it.
     pub relation: Cow<'a, str>,
     pub tags: Vec<Tag<'a>>,
+    /// It has all fields that say whether it counts and for whom, as in every answer of MISP's REST
+    /// API.
+    pub is_whole: bool,
     /// The list `Sighting`, unread; empty: none.
     sightings: &'a str,
     decay: &'a str,
@@ -105,7 +108,7 @@ struct Fields<'a> {
     category: Text<'a>,
     #[serde(borrow)]
     value: Option<Text<'a>>,
-    to_ids: Flag,
+    to_ids: Option<Flag>,
     deleted: Flag,
     distribution: Number,
     sharing_group_id: Number,
@@ -156,6 +159,9 @@ impl<'a> Attribute<'a> {
             .ok_or_else(|| Malformed::new(raw, "it has no RFC 4122 uuid"))?;
         let kind = fields.kind.ok_or_else(|| Malformed::new(raw, "it has no type"))?;
         let value = fields.value.ok_or_else(|| Malformed::new(raw, "it has no value"))?;
+        let is_whole = fields.to_ids.is_some()
+            && fields.timestamp.0.is_some()
+            && fields.distribution.0.is_some();
         let mut tags = Vec::new();
         tag::collect(fields.tags, &mut tags);
         tag::collect(fields.attribute_tags, &mut tags);
@@ -165,7 +171,7 @@ impl<'a> Attribute<'a> {
             kind: kind.0,
             category: fields.category.0,
             value: value.0,
-            to_ids: fields.to_ids.0,
+            to_ids: fields.to_ids.unwrap_or_default().0,
             deleted: fields.deleted.0,
             distribution: fields.distribution.0.unwrap_or(INHERIT),
             sharing_group_id: fields.sharing_group_id.or_zero(),
@@ -176,6 +182,7 @@ impl<'a> Attribute<'a> {
             comment: fields.comment.0,
             relation: fields.object_relation.0,
             tags,
+            is_whole,
             sightings: fields.sightings.map_or("", RawValue::get),
             decay: fields.decay_score.map_or("", RawValue::get),
         })

@@ -41,6 +41,9 @@ pub struct Event<'a> {
     /// Unix seconds; 0 if never published.
     pub publish_timestamp: i64,
     pub tags: Vec<Tag<'a>>,
+    /// Fields that every answer of MISP's REST API has and this document lacks: they decide whether
+    /// the event is published, and to whom.
+    pub lacking: Vec<&'static str>,
     pub(super) attributes: Vec<&'a RawValue>,
     pub(super) objects: Vec<Result<Object<'a>, Malformed<'a>>>,
     pub(super) raw_objects: Vec<&'a RawValue>,
@@ -64,7 +67,7 @@ pub(super) struct Body<'a> {
     sharing_group_id: Number,
     #[serde(borrow, rename = "SharingGroup")]
     sharing_group: Maybe<sharing_group::Fields<'a>>,
-    published: Flag,
+    published: Option<Flag>,
     timestamp: Number,
     publish_timestamp: Number,
     #[serde(borrow, rename = "Orgc")]
@@ -90,6 +93,18 @@ pub(super) struct Org<'a> {
     name: Text<'a>,
 }
 
+impl Body<'_> {
+    fn lacking(&self) -> Vec<&'static str> {
+        let fields = [
+            ("published", self.published.is_some()),
+            ("publish_timestamp", self.publish_timestamp.0.is_some()),
+            ("timestamp", self.timestamp.0.is_some()),
+            ("distribution", self.distribution.0.is_some()),
+        ];
+        fields.into_iter().filter(|(_, told)| !told).map(|(name, _)| name).collect()
+    }
+}
+
 impl<'a> Event<'a> {
     /// Reads a document that holds one whole event: a `misp_json` publication, a webhook's body, a
     /// Kafka `misp_event_publish` message, or an answer of `/events/view`.
@@ -103,6 +118,7 @@ impl<'a> Event<'a> {
     }
 
     pub(super) fn from_body(body: Body<'a>) -> Self {
+        let lacking = body.lacking();
         let creator = body.creator.0.unwrap_or_default();
         let mut tags = Vec::new();
         tag::collect(body.tags, &mut tags);
@@ -119,10 +135,11 @@ impl<'a> Event<'a> {
             distribution: body.distribution.or_zero(),
             sharing_group_id: body.sharing_group_id.or_zero(),
             sharing_group: sharing_group::Fields::read(body.sharing_group),
-            published: body.published.0,
+            published: body.published.unwrap_or_default().0,
             timestamp: body.timestamp.or_zero(),
             publish_timestamp: body.publish_timestamp.or_zero(),
             tags,
+            lacking,
             attributes: body.attributes.unwrap_or_default().0,
             objects: Vec::new(),
             raw_objects: Vec::new(),

@@ -33,6 +33,11 @@ pub struct AttributeState {
     pub value1: String,
     #[serde(default, deserialize_with = "text")]
     pub value2: String,
+    /// 0 to 5; `None`: the frame does not tell.
+    #[serde(default, deserialize_with = "optional_number")]
+    pub distribution: Option<i64>,
+    #[serde(default, deserialize_with = "number")]
+    pub sharing_group_id: i64,
     /// Absent on nothing that was recorded; where it is, nothing was switched off.
     #[serde(default = "on", deserialize_with = "flag")]
     pub to_ids: bool,
@@ -86,6 +91,11 @@ pub struct ObjectState {
     pub event_id: i64,
     #[serde(default, deserialize_with = "number")]
     pub timestamp: i64,
+    /// 0 to 5; `None`: the frame does not tell.
+    #[serde(default, deserialize_with = "optional_number")]
+    pub distribution: Option<i64>,
+    #[serde(default, deserialize_with = "number")]
+    pub sharing_group_id: i64,
     #[serde(default, deserialize_with = "flag")]
     pub deleted: bool,
 }
@@ -128,6 +138,11 @@ pub struct EventState {
     pub uuid: Uuid,
     #[serde(default, deserialize_with = "number")]
     pub timestamp: i64,
+    /// 0 to 4; `None`: the frame does not tell.
+    #[serde(default, deserialize_with = "optional_number")]
+    pub distribution: Option<i64>,
+    #[serde(default, deserialize_with = "number")]
+    pub sharing_group_id: i64,
 }
 
 /// `misp_json_tag`: also sent when a tag is made or edited, without `event_id`.
@@ -142,6 +157,9 @@ pub struct TagMessage {
 /// A tag, and what it was put on or taken off.
 #[derive(Debug, Deserialize)]
 pub struct TagState {
+    /// MISP's number of it.
+    #[serde(default, deserialize_with = "number")]
+    pub id: i64,
     #[serde(default, deserialize_with = "text")]
     pub name: String,
     #[serde(default, deserialize_with = "optional_number")]

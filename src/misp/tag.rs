@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::lenient::{Flag, List, Maybe, Text};
+use super::lenient::{Flag, List, Maybe, Number, Text};
 
 /// A tag of an event or attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag<'a> {
+    /// MISP's number; 0 where the document has none.
+    pub id: i64,
     pub name: Cow<'a, str>,
     /// Put on by this MISP for itself; not shared with others.
     pub local: bool,
@@ -21,6 +23,8 @@ pub(super) type Tags<'a> = List<Maybe<Row<'a>>>;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Row<'a> {
+    /// Of the tag, or of the row that joins one.
+    id: Number,
     #[serde(borrow)]
     name: Text<'a>,
     local: Flag,
@@ -31,6 +35,7 @@ pub(super) struct Row<'a> {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Joined<'a> {
+    id: Number,
     #[serde(borrow)]
     name: Text<'a>,
     local: Flag,
@@ -40,9 +45,11 @@ struct Joined<'a> {
 pub(super) fn collect<'a>(rows: Tags<'a>, tags: &mut Vec<Tag<'a>>) {
     for row in rows.0.into_iter().filter_map(|Maybe(row)| row) {
         let joined = row.tag.0.unwrap_or_default();
-        let name = if row.name.0.is_empty() { joined.name.0 } else { row.name.0 };
+        let local = row.local.0 || joined.local.0;
+        let (Text(name), id) =
+            if row.name.0.is_empty() { (joined.name, joined.id) } else { (row.name, row.id) };
         if !name.is_empty() {
-            tags.push(Tag { name, local: row.local.0 || joined.local.0 });
+            tags.push(Tag { id: id.or_zero(), name, local });
         }
     }
 }

@@ -1,39 +1,53 @@
 //! Who the key belongs to: what it sees is the truth, as long as it is the same.
 
 use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The user behind the key, from `/users/view/me`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     pub user: i64,
-    pub organisation: i64,
     pub role: i64,
-    /// Sees every event, whatever its distribution.
-    pub site_admin: bool,
+    pub view: KeysView,
     /// The day on which the user expires. Of the key's own end MISP says nothing here.
     pub expires: Option<NaiveDate>,
     /// For people, e.g. `readonly@relay.test of RELAY (2), role Read Only`.
     pub words: String,
 }
 
+/// What decides which events and attributes MISP shows to a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysView {
+    /// The organisation's uuid; its number where MISP tells none.
+    pub organisation: String,
+    /// `perm_site_admin`: it sees every event, whatever its distribution.
+    pub site_admin: bool,
+    /// `perm_sync`: it sees what synchronisation users do.
+    pub sync: bool,
+}
+
 impl Key {
     /// `None` if the answer is another.
     pub(super) fn read(answer: &Value) -> Option<Self> {
         let (user, role) = (answer.get("User")?, answer.get("Role")?);
-        let organisation = number(user.get("org_id")?)?;
-        let name = answer.get("Organisation").and_then(|found| text(found, "name"));
+        let number_of_organisation = number(user.get("org_id")?)?;
+        let organisation = |key| answer.get("Organisation").and_then(|found| text(found, key));
         let words = format!(
-            "{} of {} ({organisation}), role {}",
+            "{} of {} ({number_of_organisation}), role {}",
             text(user, "email").unwrap_or("a user without an address"),
-            name.unwrap_or("organisation"),
+            organisation("name").unwrap_or("organisation"),
             text(role, "name").unwrap_or("without a name"),
         );
+        let uuid = organisation("uuid").map(str::to_lowercase).filter(|uuid| !uuid.is_empty());
         Some(Self {
             user: number(user.get("id")?)?,
-            organisation,
             role: number(user.get("role_id")?)?,
-            site_admin: role.get("perm_site_admin").is_some_and(flag),
+            view: KeysView {
+                organisation: uuid.unwrap_or_else(|| number_of_organisation.to_string()),
+                site_admin: role.get("perm_site_admin").is_some_and(flag),
+                sync: role.get("perm_sync").is_some_and(flag),
+            },
             expires: text(user, "expiration").and_then(day),
             words,
         })
@@ -65,6 +79,9 @@ mod tests {
 
     use super::*;
 
+    const RELAY: &str = "f188eb93-968b-4111-8fb2-22f7c662bcd5";
+    const TESTORG: &str = "4028eff6-8b64-45f8-ac36-ff18b327dc76";
+
     /// What a MISP 2.5.1 answered of three users.
     #[test]
     fn the_recorded_users_are_read() {
@@ -72,31 +89,32 @@ mod tests {
         let recorded = [
             (
                 "readonly",
-                [2, 2, 6],
-                false,
+                [2, 6],
+                (RELAY, false, false),
                 format!("readonly@relay.test of {organisation}, role Read Only"),
             ),
             (
                 "sync",
-                [3, 2, 5],
-                false,
+                [3, 5],
+                (RELAY, false, true),
                 format!("sync@relay.test of {organisation}, role Sync user"),
             ),
             (
                 "siteadmin",
-                [1, 1, 1],
-                true,
+                [1, 1],
+                (TESTORG, true, true),
                 "admin@admin.test of TESTORG (1), role admin".to_owned(),
             ),
         ];
-        for (name, [user, organisation, role], site_admin, words) in recorded {
+        for (name, [user, role], (organisation, site_admin, sync), words) in recorded {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/rest-api");
             let path = format!("{folder}/users_view_me_{name}.response.http");
             let answer = std::fs::read_to_string(path).unwrap();
             let (start, end) = (answer.find("\n{").unwrap(), answer.rfind('}').unwrap());
             let body = answer.get(start..=end).unwrap();
             let key = Key::read(&serde_json::from_str(body).unwrap()).unwrap();
-            let expected = Key { user, organisation, role, site_admin, expires: None, words };
+            let view = KeysView { organisation: organisation.to_owned(), site_admin, sync };
+            let expected = Key { user, role, view, expires: None, words };
             assert_eq!(key, expected);
         }
     }

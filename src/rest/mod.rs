@@ -20,6 +20,6 @@ pub use answer::Answer;
 pub use client::Client;
 pub use elements::{Element, Elements, NotAnAnswer};
 pub use heads::{Head, Heads, HeadsPage};
-pub use key::Key;
+pub use key::{Key, KeysView};
 pub use page::Page;
 pub use refusal::RestError;

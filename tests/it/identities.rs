@@ -186,6 +186,9 @@ async fn age(relay: &Relay) {
         "DROP INDEX reads_in_vain",
         "ALTER TABLE reads DROP COLUMN vain",
         "ALTER TABLE reads DROP COLUMN why",
+        "DROP TABLE tag_changes",
+        "DROP TABLE event_tags",
+        "DROP INDEX claims_by_attribute",
         "DELETE FROM _sqlx_migrations WHERE version >= 9",
     ] {
         sqlx::query(AssertSqlSafe(statement)).execute(&mut database).await.unwrap();

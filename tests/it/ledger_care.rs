@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
 
 use misp_sentinel_relay::ledger::{Finding, Ledger};
+use misp_sentinel_relay::notice::What;
 use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::mpsc;
@@ -120,7 +122,7 @@ const DAMAGES: [(&str, &str); 20] = [
     ),
     (
         "reads-are-sound",
-        "INSERT INTO reads (source, event, lane, due_at, asked_at, asked) VALUES ('misp', x'01', 3, 1, 1, 1)",
+        "INSERT INTO reads (source, event, lane, due_at, asked_at, asked) VALUES ('misp', x'01', 9, 1, 1, 1)",
     ),
     (
         "tombstones-are-sound",
@@ -145,6 +147,94 @@ async fn each_invariant_is_named_when_it_breaks_and_only_then() {
         let finding = findings.iter().find(|finding| finding.invariant == invariant).unwrap();
         assert!(!finding.holds(), "{damage}: {findings:#?}");
         assert!(!finding.examples.is_empty() && !finding.remedy.is_empty(), "{finding:?}");
+    }
+}
+
+/// A state in which a sound ledger may be found at any moment, and what brings it about.
+const BUSY: [(&str, &str); 6] = [
+    (
+        "a full resync waits, as do reads of every other kind",
+        "INSERT INTO reads (source, event, lane, due_at, asked_at, asked, resync, weight)
+         SELECT source, event, (ROW_NUMBER() OVER (ORDER BY event)) % 4, 1, 1, 1, TRUE, 7 FROM events",
+    ),
+    (
+        "claims are held",
+        "INSERT INTO held (source, event, attribute, part, since)
+         SELECT source, event, attribute, part, 1 FROM claims LIMIT 5",
+    ),
+    (
+        "an event is to be gone through",
+        "UPDATE events SET unfinished = 1, content = NULL WHERE event IN (SELECT event FROM claims LIMIT 1)",
+    ),
+    (
+        "tags were heard of that belong to no known event",
+        "INSERT INTO tag_changes (source, event, attribute, tag, local, attached, heard_at)
+         VALUES ('misp', 4711, 0, 'tlp:red', FALSE, TRUE, 1)",
+    ),
+    (
+        "a webhook's publication and a gap wait",
+        "INSERT INTO gaps (source, intake, reason, event, publication, since, until, times)
+         VALUES ('misp', 'webhook', 'memory_full', x'01', TRUE, 1, 2, 3)",
+    ),
+    (
+        "a request has no known outcome",
+        "UPDATE delivered SET sending = accepted WHERE object IN (SELECT object FROM delivered LIMIT 3)",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_invariant_holds_in_a_busy_ledger() {
+    let relay = filled().await;
+    for (state, how) in BUSY {
+        let copy = copy_of(&relay).await;
+        let mut database = connect_to(copy.path()).await;
+        let altered = sqlx::query(how).execute(&mut database).await.unwrap().rows_affected();
+        assert!(altered > 0, "{state}");
+        database.close().await.unwrap();
+        let findings = check_in(&relay, copy.path()).await;
+        assert_eq!(broken(&findings), Vec::<&str>::new(), "{state}: {findings:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_invariant_holds_while_a_large_event_is_half_applied() {
+    let relay = filled().await;
+    let attributes: Vec<String> = (0..12_000_u32)
+        .map(|number| {
+            let (uuid, [_, a, b, c]) = (Uuid::from_u128((7 << 64) + 0x4000_8000_0000_0000_0000 + u128::from(number)), number.to_be_bytes());
+            format!(r#"{{"id":"{}","uuid":"{uuid}","type":"ip-dst","category":"Network activity","value":"9.{a}.{b}.{c}","to_ids":true,"deleted":false,"timestamp":"1795499521","distribution":"5"}}"#, number + 10_000)
+        })
+        .collect();
+    let document = |tag: &str| {
+        format!(
+            r#"{{"Event":{{"id":"900","uuid":"90000000-0000-4000-8000-000000000001","info":"x","timestamp":"1795499521","published":true,"publish_timestamp":"1795499522","distribution":"3","Tag":[{tag}],"Attribute":[{}],"Object":[]}}}}"#,
+            attributes.join(",")
+        )
+    };
+    let mut seen = 0;
+    for tag in ["", r#"{"id":"43","name":"tlp:red"}"#, ""] {
+        let what = What::Published(document(tag).into_bytes().into());
+        let mut receipt = relay.inbox.offer_and_wait(what, Instant::now()).unwrap();
+        while receipt.try_recv().is_err() {
+            let findings = check(&relay).await;
+            assert_eq!(broken(&findings), Vec::<&str>::new(), "{findings:#?}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "looked at least once while each was being applied: {seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_invariant_holds_while_work_is_withheld() {
+    let settings: [&[(&str, &str)]; 2] = [
+        &[("MSR_POLICY__TLP_MAX", "clear"), ("MSR_POLICY__TLP_UNTAGGED", "red")],
+        &[("MSR_POLICY__NEVER", "198.51.100.7,203.0.113.65")],
+    ];
+    for settings in settings {
+        let mut relay = filled().await;
+        relay.reconfigure(settings).await;
+        let findings = check(&relay).await;
+        assert_eq!(broken(&findings), Vec::<&str>::new(), "{settings:?} {findings:#?}");
     }
 }
 

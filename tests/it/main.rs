@@ -42,6 +42,8 @@ mod faults;
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod hearsay;
+#[cfg(test)]
 mod identities;
 #[cfg(test)]
 mod import;

@@ -12,21 +12,21 @@ use uuid::Uuid;
 use super::support::ledger::Relay;
 use super::support::sentinel::Sentinel;
 
-const EVENT: Uuid = Uuid::from_u128(0xe_4000_8000_0000_0000_0000);
+pub(super) const EVENT: Uuid = Uuid::from_u128(0xe_4000_8000_0000_0000_0000);
 
 /// An attribute of MISP: number, value, timestamp.
 #[derive(Clone)]
-struct Shown {
-    number: u32,
-    value: &'static str,
-    timestamp: i64,
-    to_ids: bool,
-    deleted: bool,
-    comment: &'static str,
-    tag: Option<&'static str>,
+pub(super) struct Shown {
+    pub(super) number: u32,
+    pub(super) value: &'static str,
+    pub(super) timestamp: i64,
+    pub(super) to_ids: bool,
+    pub(super) deleted: bool,
+    pub(super) comment: &'static str,
+    pub(super) tag: Option<&'static str>,
 }
 
-fn shown(number: u32, value: &'static str, timestamp: i64) -> Shown {
+pub(super) fn shown(number: u32, value: &'static str, timestamp: i64) -> Shown {
     Shown { number, value, timestamp, to_ids: true, deleted: false, comment: "", tag: None }
 }
 
@@ -35,7 +35,10 @@ fn uuid(number: u32) -> Uuid {
 }
 
 /// An event as MISP writes it: `Event.timestamp`, `published`, `publish_timestamp`.
-fn event((timestamp, published, publication): (i64, bool, i64), attributes: &[Shown]) -> Vec<u8> {
+pub(super) fn event(
+    (timestamp, published, publication): (i64, bool, i64),
+    attributes: &[Shown],
+) -> Vec<u8> {
     let mut list = String::new();
     for one in attributes {
         let Shown { number, value, timestamp, to_ids, deleted, comment, tag } = one;
@@ -50,13 +53,13 @@ fn event((timestamp, published, publication): (i64, bool, i64), attributes: &[Sh
     .into_bytes()
 }
 
-struct Stage {
-    relay: Relay,
-    sentinel: Sentinel,
+pub(super) struct Stage {
+    pub(super) relay: Relay,
+    pub(super) sentinel: Sentinel,
 }
 
 impl Stage {
-    async fn set(settings: &[(&str, &str)]) -> Self {
+    pub(super) async fn set(settings: &[(&str, &str)]) -> Self {
         let mut all = vec![
             ("MSR_MISP__URL", "https://misp.example.org"),
             ("MSR_MISP__KEY", "0123456789012345678901234567890123456789"),
@@ -69,18 +72,18 @@ impl Stage {
     }
 
     /// Pushed by the feed, from before it is saved.
-    async fn push(&mut self, timestamp: i64, attributes: &[Shown]) -> Vec<String> {
+    pub(super) async fn push(&mut self, timestamp: i64, attributes: &[Shown]) -> Vec<String> {
         self.relay.publish(event((timestamp, false, 0), attributes)).await;
         self.live().await
     }
 
-    async fn withdraw(&mut self, withdrawal: Withdrawal) -> Vec<String> {
+    pub(super) async fn withdraw(&mut self, withdrawal: Withdrawal) -> Vec<String> {
         self.relay.commit(What::Withdrawn(withdrawal)).await;
         self.live().await
     }
 
     /// What is asked for now, whenever it is due.
-    async fn asked(&self) -> Read {
+    pub(super) async fn asked(&self) -> Read {
         let due = self.relay.ledger.due_reads("misp", i64::MAX, 1).await.unwrap();
         let (sequence, asked, attempts, confirm) = match due.first() {
             Some(due) => (due.sequence, due.asked, due.attempts, due.confirm),
@@ -105,14 +108,18 @@ impl Stage {
         }
     }
 
-    async fn answer(&self, read: Read, answer: Answer) -> Receipt {
+    pub(super) async fn answer(&self, read: Read, answer: Answer) -> Receipt {
         let what = What::Read(Read { answer, ..read });
         let receipt = self.relay.inbox.offer_and_wait(what, Instant::now()).unwrap();
         receipt.await.unwrap()
     }
 
     /// Reads the event; nobody confirms anything any more.
-    async fn read(&mut self, head: (i64, bool, i64), attributes: &[Shown]) -> Vec<String> {
+    pub(super) async fn read(
+        &mut self,
+        head: (i64, bool, i64),
+        attributes: &[Shown],
+    ) -> Vec<String> {
         let document = event(head, attributes).into();
         let read = Read { confirm: false, ..self.asked().await };
         let answer = Answer::Event { document, selected: true };
@@ -120,12 +127,12 @@ impl Stage {
         self.live().await
     }
 
-    async fn live(&mut self) -> Vec<String> {
+    pub(super) async fn live(&mut self) -> Vec<String> {
         self.sentinel.accept_all(&self.relay).await;
         self.sentinel.live().into_keys().collect()
     }
 
-    async fn left(&self) -> usize {
+    pub(super) async fn left(&self) -> usize {
         self.relay.ledger.due_reads("misp", i64::MAX, 10).await.unwrap().len()
     }
 }

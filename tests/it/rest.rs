@@ -155,25 +155,33 @@ async fn the_search_selects_among_the_events_asked_for() {
 
 #[tokio::test]
 async fn the_key_is_told_with_its_role() {
-    for (name, ids, site_admin, words) in [
+    const RELAY: &str = "f188eb93-968b-4111-8fb2-22f7c662bcd5";
+    const TESTORG: &str = "4028eff6-8b64-45f8-ac36-ff18b327dc76";
+    for (name, ids, (site_admin, sync), words) in [
         (
             "users_view_me_readonly",
-            (2, 2, 6),
-            false,
+            (2, RELAY, 6),
+            (false, false),
             "readonly@relay.test of RELAY & Söhne \"Org\" (2), role Read Only",
         ),
-        ("users_view_me_siteadmin", (1, 1, 1), true, "admin@admin.test of TESTORG (1), role admin"),
+        (
+            "users_view_me_siteadmin",
+            (1, TESTORG, 1),
+            (true, true),
+            "admin@admin.test of TESTORG (1), role admin",
+        ),
         (
             "users_view_me_sync",
-            (3, 2, 5),
-            false,
+            (3, RELAY, 5),
+            (false, true),
             "sync@relay.test of RELAY & Söhne \"Org\" (2), role Sync user",
         ),
     ] {
         let misp = FakeRest::saying(recorded(name)).await;
         let key = misp.client().key().await.unwrap();
-        assert_eq!((key.user, key.organisation, key.role), ids);
-        assert_eq!((key.site_admin, key.words.as_str()), (site_admin, words));
+        let view = key.view;
+        assert_eq!((key.user, view.organisation.as_str(), key.role), ids);
+        assert_eq!((view.site_admin, view.sync, key.words.as_str()), (site_admin, sync, words));
         assert_eq!(misp.requests()[0].line, "GET /users/view/me HTTP/1.1");
     }
     let misp = FakeRest::saying(recorded("servers_getVersion")).await;

@@ -139,7 +139,9 @@ fn every_recorded_frame_is_read() {
             Said::Withdrawn(Withdrawal::Edited { .. }) => "edited",
             Said::Withdrawn(Withdrawal::Object { .. }) => "object deleted",
             Said::Withdrawn(Withdrawal::Event { .. }) => "event deleted",
+            Said::Withdrawn(Withdrawal::Shown(_)) => "edited event",
             Said::Tagged(_) => "tagged",
+            Said::TagAltered(_) => "tag altered",
             Said::Sighted(_) => "sighted",
             Said::Touched(_) => "touched",
             Said::Warninglist(_) => "warninglist",
@@ -162,7 +164,7 @@ fn every_recorded_frame_is_read() {
         ("sighted", 2),
         ("warninglist", 6),
         ("heartbeat", 12),
-        ("touched", 4),
+        ("edited event", 4),
         ("alive", 60 + 3 + 17 + 4 + 10 + 1 + 1 + 2 + 17 + 8),
     ];
     assert_eq!(said, BTreeMap::from(expected));
@@ -267,6 +269,7 @@ async fn every_recorded_frame_arrives_as_its_notice() {
             Said::Published(_) => publications.push(recorded.json()),
             Said::Withdrawn(_)
             | Said::Tagged(_)
+            | Said::TagAltered(_)
             | Said::Sighted(_)
             | Said::Touched(_)
             | Said::Warninglist(_) => others += 1,
@@ -283,6 +286,7 @@ async fn every_recorded_frame_arrives_as_its_notice() {
             }
             What::Withdrawn(_)
             | What::Tagged(_)
+            | What::TagAltered(_)
             | What::Sighted(_)
             | What::Touched(_)
             | What::Warninglist(_) => arrived += 1,

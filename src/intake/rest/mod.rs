@@ -47,7 +47,7 @@ pub struct RestIntake {
     pub guard: Guard,
     /// Whether it looks by itself for what changed; else only for what is asked.
     pub catches_up: bool,
-    /// Another key than the ledger remembers is accepted, once.
+    /// Another view than the ledger remembers is accepted, once.
     pub accept_new_view: Arc<AtomicBool>,
 }
 
@@ -56,6 +56,9 @@ pub struct RestIntake {
 enum Fault {
     #[error("{0}")]
     Misp(#[from] RestError),
+    /// MISP does not tell whose the key is.
+    #[error("{0}")]
+    Key(RestError),
     #[error("the ledger: {0}")]
     Ledger(#[from] sqlx::Error),
     #[error("{0}")]
@@ -66,8 +69,9 @@ impl Fault {
     /// How long MISP asked to be left alone.
     fn asks_for(&self) -> Option<Duration> {
         match self {
-            Self::Misp(RestError::RateLimited { after }) => Some(*after),
-            Self::Misp(_) | Self::Ledger(_) | Self::Lists(_) => None,
+            Self::Misp(RestError::RateLimited { after })
+            | Self::Key(RestError::RateLimited { after }) => Some(*after),
+            Self::Misp(_) | Self::Key(_) | Self::Ledger(_) | Self::Lists(_) => None,
         }
     }
 }

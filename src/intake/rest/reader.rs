@@ -111,6 +111,8 @@ impl RestIntake {
             false => Some(self.client.selected(&self.misp.search, &events).await?),
         };
         let mut answer = self.client.read(&events).await?;
+        // The answer may show what another view than the ledger's sees.
+        self.judge_key().await?;
         let lasted = i64::try_from(began.elapsed().unwrap_or_default().as_secs()).unwrap_or(0) + 1;
         let mut request = Request {
             due: due.into_iter().map(|read| (read.event, read)).collect(),

@@ -66,6 +66,7 @@ impl RestIntake {
     }
 
     async fn list_everything(&self, resync: Resync) -> Result<(), Fault> {
+        self.judge_key().await?;
         let mut query = object(json!({"published": [0, 1]}));
         query.extend(self.window().map(|since| ("publish_timestamp".to_owned(), json!(since))));
         query.extend(resync.since.map(|since| ("timestamp".to_owned(), json!(since))));

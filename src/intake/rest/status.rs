@@ -32,7 +32,8 @@ const LATE: u32 = 3;
 pub struct RestState {
     /// Whose key it is, in words; `None` before MISP told.
     pub key: Option<String>,
-    /// The ledger was filled with another key's view: absence withdraws nothing.
+    /// The key shows another view than the one that filled the ledger: reads add nothing, and absence
+    /// withdraws nothing.
     pub other_view: bool,
     /// MISP returns none of the events that the ledger holds: nothing is withdrawn.
     pub empty: bool,

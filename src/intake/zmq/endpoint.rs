@@ -20,7 +20,7 @@ use crate::intake::frame::{self, Malformed, PUBLICATION, Said};
 use crate::intake::{Full, Inbox};
 use crate::metrics;
 use crate::misp;
-use crate::notice::{GapReason, What, Withdrawal};
+use crate::notice::{GapReason, Subject, What, Withdrawal};
 
 /// A publisher, shared by the tasks of its sockets.
 #[derive(Debug)]
@@ -223,6 +223,7 @@ impl Endpoint {
             Said::Published(document) => self.offer(What::Published(document), now),
             Said::Withdrawn(withdrawal) => self.offer(What::Withdrawn(withdrawal), now),
             Said::Tagged(change) => self.offer(What::Tagged(change), now),
+            Said::TagAltered(tag) => self.offer(What::TagAltered(tag), now),
             Said::Sighted(sighted) => self.offer(What::Sighted(Box::new(sighted)), now),
             Said::Touched(event) => self.offer(What::Touched(event), now),
             Said::Heartbeat(uptime) => self.heartbeat(uptime, now),
@@ -322,10 +323,14 @@ fn event_of(what: &What) -> Option<Uuid> {
             | Withdrawal::Edited { event, .. }
             | Withdrawal::Object { event, .. },
         ) => event.uuid,
+        What::Withdrawn(Withdrawal::Shown(shown)) => match shown.what {
+            Subject::Event(uuid) => Some(uuid),
+            Subject::Object(_) | Subject::Attribute(_) => None,
+        },
         What::Withdrawn(Withdrawal::Event { uuid, .. }) | What::Touched(uuid) => Some(*uuid),
         What::Sighted(sighted) => sighted.event.uuid,
         What::Gap(gap) => gap.event,
         What::Read(read) => Some(read.event),
-        What::Tagged(_) | What::Warninglist(_) => None,
+        What::Tagged(_) | What::TagAltered(_) | What::Warninglist(_) => None,
     }
 }

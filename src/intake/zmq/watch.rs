@@ -82,7 +82,10 @@ impl Watch {
         if !self.is_whole() {
             return None;
         }
-        self.outage.take().map(|outage| outage.missed)
+        let outage = self.outage.take()?;
+        // From now on something can only be missed after now.
+        self.heard.time = now.time;
+        Some(outage.missed)
     }
 
     /// A socket is lost, or could not be connected. Told once an outage.
@@ -199,6 +202,17 @@ mod tests {
         assert_eq!(watch.lost(Feed::Others, GapReason::Disconnected), None);
         assert_eq!(watch.connected(Feed::Publications, last), None);
         assert_eq!(watch.connected(Feed::Others, last), since_last);
+    }
+
+    #[test]
+    fn what_is_lost_before_any_frame_was_lost_since_the_connection() {
+        let start = Moment::now();
+        let mut watch = Watch::new(SILENCE, start);
+        let whole = second(5)(start);
+        watch.connected(Feed::Others, start);
+        watch.connected(Feed::Publications, whole);
+        let missed = watch.lost(Feed::Others, GapReason::Disconnected);
+        assert_eq!(missed.map(|missed| missed.since), Some(whole.time));
     }
 
     #[test]

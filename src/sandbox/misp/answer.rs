@@ -159,6 +159,11 @@ pub(super) fn user(key: &Key) -> Response {
         "Organisation": {
             "id": key.org_id.to_string(),
             "name": if key.org_id == 1 { "TESTORG" } else { "RELAY & Söhne \"Org\"" },
+            "uuid": if key.org_id == 1 {
+                "4028eff6-8b64-45f8-ac36-ff18b327dc76"
+            } else {
+                "f188eb93-968b-4111-8fb2-22f7c662bcd5"
+            },
             "local": true,
         },
     });

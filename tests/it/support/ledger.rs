@@ -165,15 +165,23 @@ impl Relay {
 
     /// A ZeroMQ frame, `topic SPACE json`; committed when this returns.
     pub(crate) async fn hear(&self, bytes: &[u8]) {
+        self.heard_ago(bytes, Duration::ZERO).await;
+    }
+
+    /// A frame that arrived that long ago.
+    pub(crate) async fn heard_ago(&self, bytes: &[u8], ago: Duration) {
         let what = match frame::read(&bytes.to_vec().into()).unwrap() {
             Said::Published(document) => What::Published(document),
             Said::Withdrawn(withdrawal) => What::Withdrawn(withdrawal),
             Said::Tagged(tag) => What::Tagged(tag),
+            Said::TagAltered(tag) => What::TagAltered(tag),
             Said::Sighted(sighted) => What::Sighted(Box::new(sighted)),
             Said::Touched(event) => What::Touched(event),
             Said::Warninglist(_) | Said::Heartbeat(_) | Said::Alive => return,
         };
-        self.commit(what).await;
+        let received = Instant::now().checked_sub(ago).unwrap();
+        let receipt = self.inbox.offer_and_wait(what, received).unwrap();
+        assert_eq!(receipt.await.unwrap(), Receipt::Committed);
     }
 
     /// A ZeroMQ frame of this event came and found the memory full.

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::sandbox::misp::{Key, NewAttribute, NewEvent, RestFault};
+use misp_sentinel_relay::sandbox::misp::{
+    Edit, Key, NewAttribute, NewEvent, Organisation, RestFault,
+};
 use serde_json::json;
 
 use super::*;
@@ -71,6 +73,72 @@ async fn another_key_withdraws_nothing_until_it_is_accepted() {
     stage.becomes(&["1.1.1.1"]).await;
 }
 
+/// The same key, whose user an administrator has moved to another organisation.
+fn moved(key: Key) -> Key {
+    Key { org_id: 2, site_admin: false, ..key }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_view_adds_nothing_by_reading_and_goes_on_with_what_is_pushed_to_all() {
+    let (misp, event, uuids) = misp(&["1.1.1.1", "2.2.2.2"]);
+    misp.add_attribute(event, NewAttribute { distribution: 0, ..address("7.7.7.7") });
+    misp.publish(event);
+    misp.advance(100);
+    let stage = Stage::set(misp, &[]).await;
+    stage.becomes(&["1.1.1.1", "2.2.2.2", "7.7.7.7"]).await;
+    stage.logged("all events are read and compared").await;
+    stage.rest.set_keys(vec![moved(Key::site_admin(KEY))]);
+    // Nobody hears of an event that only the other organisation sees, nor of a public one.
+    let other = Organisation { id: 2, name: "RELAY".into(), uuid: Uuid::from_u128(2) };
+    for distribution in [0, 3] {
+        let new = NewEvent {
+            distribution,
+            organisation: other.clone(),
+            attributes: vec![address("8.8.8.8")],
+            ..NewEvent::default()
+        };
+        let uuid = new.uuid;
+        stage.lose(stage.misp.add_event(new));
+        stage.lose(stage.misp.publish(uuid));
+    }
+    stage.lose(stage.misp.edit_attribute(event, uuids[1], Edit::ToIds(false)));
+    stage.relay.command(&["resync"]);
+    stage.becomes(&["1.1.1.1", "7.7.7.7"]).await;
+    stage.stays(&["1.1.1.1", "7.7.7.7"], Duration::from_millis(300)).await;
+    let rest = &stage.status()["relay"]["rest"];
+    assert_eq!(rest["other_view"], true);
+    assert!(rest["key"].as_str().unwrap().contains("RELAY"), "{rest}");
+    // A publication for all leaves as ever, one for an organisation waits.
+    for (value, distribution) in [("3.3.3.3", 1), ("4.4.4.4", 0)] {
+        let attributes = vec![address(value)];
+        let new = NewEvent { distribution, attributes, ..NewEvent::default() };
+        let uuid = new.uuid;
+        stage.send(stage.misp.add_event(new)).await;
+        stage.send(stage.misp.publish(uuid)).await;
+    }
+    let left = ["1.1.1.1", "3.3.3.3", "7.7.7.7"];
+    stage.becomes(&left).await;
+    stage.stays(&left, Duration::from_millis(300)).await;
+    // The user is moved back: what was read meanwhile is read again.
+    stage.rest.set_keys(vec![Key::site_admin(KEY)]);
+    stage.becomes(&["1.1.1.1", "3.3.3.3", "4.4.4.4", "7.7.7.7", "8.8.8.8"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_user_of_the_same_view_is_told_and_holds_nothing() {
+    let (misp, event, _) = misp(&["1.1.1.1"]);
+    misp.advance(100);
+    let stage = Stage::set(misp, &[]).await;
+    stage.becomes(&["1.1.1.1"]).await;
+    assert_eq!(stage.status()["ledger"]["gaps"], json!([]), "a first start is no gap");
+    stage.rest.set_keys(vec![Key { user_id: 9, role_id: 8, ..Key::site_admin(KEY) }]);
+    stage.lose(stage.misp.add_attribute(event, address("2.2.2.2")));
+    stage.lose(stage.misp.publish(event));
+    stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
+    stage.logged("another user or role than before").await;
+    assert_eq!(stage.status()["relay"]["rest"]["other_view"], false);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_emptied_misp_empties_sentinel_only_when_told() {
     let (misp, event, _) = misp(&["1.1.1.1", "2.2.2.2"]);
@@ -129,7 +197,7 @@ async fn a_read_withdraws_nothing_while_misp_shows_no_event() {
     misp.advance(100);
     let stage = Stage::set(misp, &[("MSR_MISP__REST__CATCH_UP_EVERY", "1h")]).await;
     stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
-    stage.logged("gaps healed").await;
+    stage.logged("all events are read and compared").await;
     stage.lose(stage.misp.delete_event(event));
     stage.lose(stage.misp.delete_event(other));
     stage.relay.command(&["resync", "--detach", "--event", &event.to_string()]);
@@ -155,5 +223,5 @@ async fn a_rate_limit_in_the_middle_of_a_listing_is_waited_for() {
     stage.relay.restart(&stage.publisher).await;
     stage.becomes(&["1.1.1.1", "2.2.2.2"]).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    stage.logged("gaps healed").await;
+    stage.logged("all events are read and compared").await;
 }

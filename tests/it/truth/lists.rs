@@ -270,6 +270,9 @@ async fn lists_that_would_withdraw_too_much_wait_for_an_operator() {
     stage.relay.stop();
     stage.relay.restart(&stage.publisher).await;
     stage.stays(&[FIRST, SECOND, THIRD], Duration::from_millis(300)).await;
+    let held = stage.relay.command(&["held"]);
+    let held = String::from_utf8(held.stdout).unwrap();
+    assert!(held.contains("release --warninglists"), "{held}");
     let released = stage.relay.command(&["release", "--warninglists"]);
     assert!(released.status.success());
     let words = String::from_utf8(released.stdout).unwrap();
