@@ -137,7 +137,8 @@ pub(super) fn edit(number: usize, recording: Recording, uptime: u64) -> anyhow::
     Ok(match number % 6 {
         0 => Step::new("heartbeat", "", vec![recording.heartbeat(uptime)?]),
         1 => red_taken_off(recording)?,
-        2 => Step::new("published", HOLES, vec![recording.frame("000457")?]).appears(holes()),
+        // It holds what came back with the end of the tag: nothing is sent.
+        2 => Step::new("published, unchanged", HOLES, vec![recording.frame("000457")?]),
         3 => to_ids_off(recording)?.disappears([only]),
         4 => Step::new("published", LOCAL, vec![recording.frame("000473")?]).appears([only]),
         _ => tagged_red(recording)?,
