@@ -53,7 +53,7 @@ fn publication(timestamp: i64, domains: &[Domain]) -> Vec<u8> {
         })
         .collect();
     format!(
-        r#"misp_json {{"Event":{{"id":"7","uuid":"{EVENT}","info":"x","timestamp":"{timestamp}","Attribute":[{}],"Object":[]}}}}"#,
+        r#"misp_json {{"Event":{{"id":"7","uuid":"{EVENT}","info":"x","distribution":"3","timestamp":"{timestamp}","Attribute":[{}],"Object":[]}}}}"#,
         attributes.join(",")
     )
     .into_bytes()

@@ -93,6 +93,9 @@ async fn sign_in_that_breaks_costs_its_own_target_only() {
         (second("TENANT_ID"), String::new()),
         (second("CLIENT_ID"), String::new()),
         (second("CLIENT_SECRET"), String::new()),
+        // A machine's identity may be of another tenant, so each target says what may leave.
+        (second("POLICY__TLP_MAX"), "amber".to_owned()),
+        ("MSR_TARGET__SANDBOX__POLICY__TLP_MAX".to_owned(), "amber".to_owned()),
     ];
     let settings: Vec<_> = settings.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let mut stage = Stage::set(sandbox, &settings).await;
