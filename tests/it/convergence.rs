@@ -285,8 +285,11 @@ enum Red {
 impl Red {
     fn tagged(self, on: bool) -> Self {
         match (self, on) {
-            (Self::No | Self::Detached, true) => Self::Attached,
-            (Self::Published | Self::Attached, false) => Self::Detached,
+            (Self::No, true) => Self::Attached,
+            // As it was published, and as if it had never been.
+            (Self::Detached, true) => Self::Published,
+            (Self::Attached, false) => Self::No,
+            (Self::Published, false) => Self::Detached,
             _ => self,
         }
     }
@@ -297,6 +300,15 @@ impl Red {
             (_, true) => Self::Published,
             (Self::Attached, false) => Self::Attached,
             _ => Self::No,
+        }
+    }
+
+    /// The last word that was heard on it: every publication of a case may be from before it.
+    fn told(self, word: Option<&bool>) -> Self {
+        match (self, word) {
+            (Self::No, Some(true)) => Self::Attached,
+            (Self::Published, Some(false)) => Self::Detached,
+            _ => self,
         }
     }
 }
@@ -338,6 +350,8 @@ struct Heard {
     deleted: BTreeSet<usize>,
     claims: BTreeMap<(usize, usize), Claim>,
     withdrawn: BTreeMap<(usize, usize), Vec<Withdrawn>>,
+    /// Of events and attributes, known or not, whether the tag was put on or taken off last.
+    tags: BTreeMap<(usize, Option<usize>), bool>,
 }
 
 impl Heard {
@@ -350,11 +364,13 @@ impl Heard {
                 self.end(e, a, one.timestamp);
             }
             Frame::EventTag(e, on) => {
+                self.tags.insert((e, None), on);
                 if let Some((_, red)) = self.applied.get_mut(&e) {
                     *red = red.tagged(on);
                 }
             }
             Frame::AttributeTag(e, a, on) => {
+                self.tags.insert((e, Some(a)), on);
                 if let Some(claim) = self.claims.get_mut(&(e, a)) {
                     claim.red = claim.red.tagged(on);
                 }
@@ -371,23 +387,21 @@ impl Heard {
         if self.deleted.contains(&e) || event.timestamp < applied {
             return;
         }
-        self.applied.insert(e, (event.timestamp, red.published(event.red)));
+        let red = red.published(event.red).told(self.tags.get(&(e, None)));
+        self.applied.insert(e, (event.timestamp, red));
         for (a, one) in event.attributes.iter().enumerate() {
             let withdrawn = self.withdrawn.get(&(e, a)).into_iter().flatten();
             let out = one.deleted || withdrawn.copied().any(|it| it.keeps_out(one));
             let before = self.claims.remove(&(e, a)).map_or(Red::No, |claim| claim.red);
             if !out {
                 let Attribute { value, timestamp, to_ids, .. } = *one;
-                let red = before.published(one.red);
+                let red = before.published(one.red).told(self.tags.get(&(e, Some(a))));
                 self.claims.insert((e, a), Claim { value, timestamp, to_ids, red });
             }
         }
     }
 
     fn edited(&mut self, e: usize, a: usize, one: &Attribute) {
-        if !self.applied.contains_key(&e) && !self.deleted.contains(&e) {
-            return;
-        }
         let withdrawn = self.withdrawn.entry((e, a)).or_default();
         let at = one.timestamp;
         match self.claims.get(&(e, a)) {

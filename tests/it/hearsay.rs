@@ -532,7 +532,7 @@ async fn a_frame_that_shows_another_distribution_has_its_event_read_at_once() {
 async fn what_an_unpublished_event_shows_narrower_is_narrower_at_once_and_wider_never() {
     let settings = [("MSR_POLICY__DISTRIBUTIONS", "1,2,3")];
     let attributes = [shown(1, "1.1.1.1", 10)];
-    let document = |head, distribution: &str, at: &str| {
+    let document = |head: (i64, bool, i64), distribution: &str, at: &str| {
         let mut document: Value = serde_json::from_slice(&event(head, &attributes)).unwrap();
         let target = if at == "event" {
             &mut document["Event"]
@@ -541,7 +541,7 @@ async fn what_an_unpublished_event_shows_narrower_is_narrower_at_once_and_wider_
         };
         target["distribution"] = json!(distribution);
         if at == "attribute" {
-            target["timestamp"] = json!("20");
+            target["timestamp"] = json!(head.0.to_string());
         }
         Answer::Event { document: document.to_string().into_bytes().into(), selected: true }
     };
