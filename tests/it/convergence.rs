@@ -283,32 +283,24 @@ enum Red {
 }
 
 impl Red {
+    /// What was put on and taken off again since the publication leaves nothing behind.
     fn tagged(self, on: bool) -> Self {
         match (self, on) {
             (Self::No, true) => Self::Attached,
-            // As it was published, and as if it had never been.
             (Self::Detached, true) => Self::Published,
-            (Self::Attached, false) => Self::No,
             (Self::Published, false) => Self::Detached,
+            (Self::Attached, false) => Self::No,
             _ => self,
         }
     }
 
-    /// A snapshot without the tag may be from before it was put on.
-    fn published(self, red: bool) -> Self {
-        match (self, red) {
-            (_, true) => Self::Published,
-            (Self::Attached, false) => Self::Attached,
-            _ => Self::No,
-        }
-    }
-
-    /// The last word that was heard on it: every publication of a case may be from before it.
-    fn told(self, word: Option<&bool>) -> Self {
-        match (self, word) {
-            (Self::No, Some(true)) => Self::Attached,
-            (Self::Published, Some(false)) => Self::Detached,
-            _ => self,
+    /// A publication may be from before the last word that was heard of the tag.
+    fn published(red: bool, last_word: Option<bool>) -> Self {
+        match (red, last_word) {
+            (true, Some(false)) => Self::Detached,
+            (true, _) => Self::Published,
+            (false, Some(true)) => Self::Attached,
+            (false, _) => Self::No,
         }
     }
 }
@@ -350,8 +342,8 @@ struct Heard {
     deleted: BTreeSet<usize>,
     claims: BTreeMap<(usize, usize), Claim>,
     withdrawn: BTreeMap<(usize, usize), Vec<Withdrawn>>,
-    /// Of events and attributes, known or not, whether the tag was put on or taken off last.
-    tags: BTreeMap<(usize, Option<usize>), bool>,
+    /// The last word heard of the tag of an event, or of one of its attributes.
+    words: BTreeMap<(usize, Option<usize>), bool>,
 }
 
 impl Heard {
@@ -364,13 +356,13 @@ impl Heard {
                 self.end(e, a, one.timestamp);
             }
             Frame::EventTag(e, on) => {
-                self.tags.insert((e, None), on);
+                self.words.insert((e, None), on);
                 if let Some((_, red)) = self.applied.get_mut(&e) {
                     *red = red.tagged(on);
                 }
             }
             Frame::AttributeTag(e, a, on) => {
-                self.tags.insert((e, Some(a)), on);
+                self.words.insert((e, Some(a)), on);
                 if let Some(claim) = self.claims.get_mut(&(e, a)) {
                     claim.red = claim.red.tagged(on);
                 }
@@ -383,19 +375,19 @@ impl Heard {
     }
 
     fn publication(&mut self, e: usize, event: &Event) {
-        let (applied, red) = self.applied.get(&e).copied().unwrap_or((0, Red::No));
+        let applied = self.applied.get(&e).map_or(0, |(applied, _)| *applied);
         if self.deleted.contains(&e) || event.timestamp < applied {
             return;
         }
-        let red = red.published(event.red).told(self.tags.get(&(e, None)));
+        let red = Red::published(event.red, self.words.get(&(e, None)).copied());
         self.applied.insert(e, (event.timestamp, red));
         for (a, one) in event.attributes.iter().enumerate() {
             let withdrawn = self.withdrawn.get(&(e, a)).into_iter().flatten();
             let out = one.deleted || withdrawn.copied().any(|it| it.keeps_out(one));
-            let before = self.claims.remove(&(e, a)).map_or(Red::No, |claim| claim.red);
+            self.claims.remove(&(e, a));
             if !out {
                 let Attribute { value, timestamp, to_ids, .. } = *one;
-                let red = before.published(one.red).told(self.tags.get(&(e, Some(a))));
+                let red = Red::published(one.red, self.words.get(&(e, Some(a))).copied());
                 self.claims.insert((e, a), Claim { value, timestamp, to_ids, red });
             }
         }

@@ -23,7 +23,10 @@ const FRAMES: [&str; 6] = ["000332", "000337", "000339", "000429", "000500", "00
 
 fn frame(number: &str) -> Vec<u8> {
     let frames = recorded_frames("zmq");
-    frames.into_iter().find(|frame| frame.name.starts_with(number)).unwrap().frame
+    let frame = frames.into_iter().find(|frame| frame.name.starts_with(number)).unwrap().frame;
+    // Without a key what is for a sharing group stays: here it is for all.
+    let text = String::from_utf8(frame).unwrap();
+    text.replace(r#""distribution":"4""#, r#""distribution":"3""#).into_bytes()
 }
 
 /// A ledger with a past; the last events are not delivered.

@@ -27,16 +27,27 @@ def name(text):
 
 
 def url(text):
+    """As it was written, but for the port that the scheme implies."""
     text = refang(text)
     if "://" not in text:
         text = "http://" + text
-    host = urlsplit(text).netloc
-    return ("url", text.replace(host, host.lower(), 1))
+    parts = urlsplit(text)
+    host = parts.netloc.lower()
+    host = host.removesuffix({"http": ":80", "https": ":443"}.get(parts.scheme, ":"))
+    return ("url", text.replace(parts.netloc, host, 1))
+
+
+def requested(text):
+    """As a browser asks for it: no fragment, and a path (RFC 3986, 6.2.3)."""
+    written = url(text)[1]
+    parts = urlsplit(written)
+    if parts.scheme not in ("http", "https", "ftp"):
+        return ("url", written)
+    return ("url", parts._replace(path=parts.path or "/", fragment="").geturl())
 
 
 def mail(text):
-    local, domain = text.rsplit("@", 1)
-    return ("mail", local + "@" + domain.lower())
+    return ("mail", text.lower())
 
 
 def lower(kind):
@@ -50,7 +61,7 @@ def exact(kind):
 # What one value is, by MISP's type; the rest is off by default, or nothing that can be matched.
 ONE = {
     "ip-src": address, "ip-dst": address, "domain": name, "hostname": name, "url": url,
-    "email-src": mail, "email-dst": mail, "email-subject": exact("subject"),
+    "email-src": mail, "email-subject": exact("subject"),
     "mutex": exact("mutex"), "regkey": exact("key"), "user-agent": exact("agent"), "uri": exact("uri"),
     "AS": lambda text: ("as", text.upper().removeprefix("AS")),
     "mac-address": lambda text: ("mac", text.lower().replace("-", ":")),
@@ -71,8 +82,6 @@ def observables(attribute):
         return {name(domain), address(ip)}
     if kind.endswith("|port"):
         return {ONE[kind.removesuffix("|port")](value.rsplit("|", 1)[0])}
-    if kind == "regkey|value":
-        kind, value = "regkey", value.split("|")[0]
     if kind == "malware-sample":
         kind = "filename|md5"
     if kind.startswith("filename|"):
@@ -80,6 +89,8 @@ def observables(attribute):
     if kind == "regkey":
         hive, _, rest = value.partition("\\")
         value = HIVES.get(hive.upper(), hive) + "\\" + rest
+    if kind == "url":
+        return {url(value), requested(value)}
     return {ONE[kind](value)} if kind in ONE else set()
 
 

@@ -32,7 +32,7 @@ pub(crate) fn tagged_publication(
         .map(|(number, value, attribute_tags)| {
             let (uuid, tags) = (attribute_uuid(*number), tags(attribute_tags));
             format!(
-                r#"{{"id":"{number}","event_id":"7","uuid":"{uuid}","type":"domain","category":"Network activity","value":"{value}","to_ids":true,"deleted":false,"timestamp":"{timestamp}","Tag":[{tags}]}}"#
+                r#"{{"id":"{number}","event_id":"7","uuid":"{uuid}","type":"domain","category":"Network activity","value":"{value}","to_ids":true,"deleted":false,"distribution":"5","timestamp":"{timestamp}","Tag":[{tags}]}}"#
             )
         })
         .collect();

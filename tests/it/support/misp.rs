@@ -18,6 +18,8 @@ pub(crate) struct Misp {
 struct Event {
     id: String,
     timestamp: i64,
+    /// Of distribution 1 to 3: without a key nobody knows who may see the others.
+    is_open: bool,
     tags: BTreeSet<String>,
     /// By uuid.
     attributes: BTreeMap<String, Attribute>,
@@ -72,7 +74,8 @@ impl Misp {
             );
         }
         let (id, tags) = (text(&event["id"]), tags(event));
-        self.events.insert(uuid, Some(Event { id, timestamp, tags, attributes }));
+        let is_open = (1..=3).contains(&number(&event["distribution"]));
+        self.events.insert(uuid, Some(Event { id, timestamp, is_open, tags, attributes }));
     }
 
     fn attribute(&mut self, said: &Value, action: &str) {
@@ -121,7 +124,7 @@ impl Misp {
     pub(crate) fn live(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut live: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (uuid, event) in &self.events {
-            let Some(event) = event else { continue };
+            let Some(event) = event.as_ref().filter(|event| event.is_open) else { continue };
             for attribute in event.attributes.values() {
                 let red = event.tags.contains("tlp:red") || attribute.tags.contains("tlp:red");
                 if !attribute.to_ids || red {

@@ -30,7 +30,7 @@ async fn decayed_attributes_go_and_scores_are_confidence() {
     stage.becomes(&[FIRST, THIRD]).await;
     assert_eq!(confidence(&stage, FIRST), 80);
     // No model applies to it: as configured.
-    assert_eq!(confidence(&stage, THIRD), 50);
+    assert_eq!(confidence(&stage, THIRD), 51);
     let told = stage.relay.command(&["explain", SECOND]);
     let told = String::from_utf8(told.stdout).unwrap();
     assert!(told.contains("decaying models"), "{told}");
