@@ -126,7 +126,7 @@ pub(super) enum Piece {
 /// Why nothing of what follows can be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Broken {
-    #[error("it announces a frame of {0} bytes, far more than misp.zeromq.max_frame")]
+    #[error("it announces a frame of {0} bytes, far more than max_frame allows")]
     Announced(u64),
     #[error("what it sends is no ZeroMQ frame")]
     NoFrame,

@@ -126,11 +126,11 @@ async fn every_kind_of_request_is_paced_under_faults_of_sign_ins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_kind_of_request_is_paced_with_tokens_of_a_second() {
-    let token_lifetime = Duration::from_secs(1);
+async fn every_kind_of_request_is_paced_with_tokens_of_two_seconds() {
+    let token_lifetime = Duration::from_secs(2);
     let settings = Settings { token_lifetime, quota_requests: 0, ..Settings::default() };
     let scene = Scene::with(start_with(settings).await, &SETTINGS).await;
-    under("tokens of a second", &scene, |_| {}).await;
+    under("tokens of two seconds", &scene, |_| {}).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
