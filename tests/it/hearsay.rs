@@ -369,8 +369,8 @@ async fn a_number_of_dead_events_alone_has_them_read_and_is_kept_for_whoever_it_
 
 // ---- What an answer lacks, and what it states.
 
-fn without(document: Vec<u8>, key: &str) -> Vec<u8> {
-    let mut document: Value = serde_json::from_slice(&document).unwrap();
+fn without(document: &[u8], key: &str) -> Vec<u8> {
+    let mut document: Value = serde_json::from_slice(document).unwrap();
     assert!(document["Event"].as_object_mut().unwrap().remove(key).is_some(), "{key}");
     document.to_string().into_bytes()
 }
@@ -387,7 +387,7 @@ async fn an_answer_without_the_fields_that_tell_of_publication_withdraws_nothing
         let mut stage = Stage::set(&[("MSR_POLICY__DISTRIBUTIONS", "1,2,3")]).await;
         stage.push(10, &attributes).await;
         let bare =
-            keys.iter().fold(event((10, true, 11), &attributes), |bare, key| without(bare, key));
+            keys.iter().fold(event((10, true, 11), &attributes), |bare, key| without(&bare, key));
         let read = Read { confirm: false, ..stage.asked().await };
         stage.answer(read, Answer::Event { document: bare.into(), selected: true }).await;
         assert_eq!(stage.live().await.len(), 2, "{keys:?}");
