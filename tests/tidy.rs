@@ -134,6 +134,36 @@ mod tidy {
         none(&long.collect::<Vec<_>>());
     }
 
+    /// Whether a call with these arguments has more than one.
+    fn has_several(arguments: &str) -> bool {
+        let mut depth = 0;
+        for sign in arguments.chars() {
+            match sign {
+                '(' => depth += 1,
+                ')' if depth == 0 => return false,
+                ')' => depth -= 1,
+                ',' if depth == 0 => return true,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    #[test]
+    fn sql_takes_the_least_of_two_values_by_case() {
+        let mut offences = Vec::new();
+        for source in sources().iter().filter(|source| source.path.starts_with("src/ledger/")) {
+            for (number, line) in source.code() {
+                let calls = ["MIN(", "MAX("].into_iter().flat_map(|call| line.split(call).skip(1));
+                if calls.into_iter().any(has_several) {
+                    offences
+                        .push(format!("{}:{number}: PostgreSQL has no such function", source.path));
+                }
+            }
+        }
+        none(&offences);
+    }
+
     #[test]
     fn pure_rooms_touch_nothing_outside() {
         let mut offences = Vec::new();

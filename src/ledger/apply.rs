@@ -171,8 +171,7 @@ impl Application {
         let before = claims::stored_facts(tx, (&self.source, self.event), place).await?;
         // It may have ended between two chunks.
         let Some(before) = before else { return Ok(false) };
-        let taken = self.origin.taken(self.facts.timestamp);
-        Ok(tags::keep_attached(&before.tags, taken, &mut claim.facts.tags))
+        Ok(self.origin.keep_attached(&before.tags, self.facts.timestamp, &mut claim.facts.tags))
     }
 
     /// An unpublished event does not show which tags were put on or taken off since, where that leaves

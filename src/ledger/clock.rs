@@ -1,6 +1,7 @@
 //! Our own clock may be wrong, and step. The ledger keeps the latest time that it saw. A clock that went
-//! back was ahead before, or is behind now: what waits is brought forward, what counted as expired is
-//! looked at again, and everything is compared anew.
+//! back was ahead before, or is behind now, and nothing here can tell which: MISP may share this clock.
+//! Either way what waits is brought forward, no stored time stays in the future, and everything is
+//! compared anew. If it was behind, what it cut too short is put right when it goes on.
 
 use std::time::Duration;
 
@@ -78,11 +79,12 @@ const FAR: [&str; 3] = [
      WHERE target IN (SELECT target FROM targets) AND resend_at > $1 + 3600000",
 ];
 
-/// What counts ages and cannot be younger than $1, unless it is now that the clock is wrong.
-const AGES: [&str; 9] = [
+/// What counts ages and cannot be younger than $1.
+const AGES: [&str; 10] = [
     "UPDATE tombstones SET withdrawn_at = $1 WHERE withdrawn_at > $1",
     "UPDATE events SET deleted_at = $1 WHERE deleted_at > $1",
     "UPDATE announced SET received_at = $1 WHERE received_at > $1",
+    "UPDATE tag_changes SET heard_at = $1 WHERE heard_at > $1",
     "UPDATE sightings SET heard_at = $1 WHERE heard_at > $1",
     "UPDATE held SET since = $1 WHERE since > $1",
     "UPDATE inferred SET at = $1 WHERE at > $1",
@@ -155,30 +157,23 @@ impl Ledger {
         back: SetBack,
     ) -> sqlx::Result<()> {
         let SetBack { at: now, by } = back;
-        let is_behind = self.is_behind(now).await?;
-        tell(by, is_behind);
-        if !is_behind {
-            self.hear_again(views, &FUTURE, now).await?;
-        }
+        let seconds = Duration::from_millis(by.unsigned_abs()).as_secs();
+        tracing::warn!(
+            seconds,
+            "this machine's clock went back: it was ahead, or it is behind now and must be set right; everything is compared with MISP and with each target"
+        );
+        self.hear_again(views, &FUTURE, now).await?;
         if let Some(source) = source {
             self.begin_resync(source, None, now).await?;
         }
         let mut tx = self.begin().await?;
-        put_right(&mut tx, is_behind, now).await?;
+        put_right(&mut tx, now).await?;
         store_setting(&mut tx, SET_BACK, &encode(&back)?).await?;
         tx.commit().await?;
         self.note_written();
         self.shared.changed.notify_waiters();
         self.shared.asked.notify_waiters();
         Ok(())
-    }
-
-    /// Whether MISP's clock was further already, by an hour at least: then it is ours that is wrong now.
-    async fn is_behind(&self, now: i64) -> sqlx::Result<bool> {
-        let told: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(read_at), 0) FROM events")
-            .fetch_one(&self.readers)
-            .await?;
-        Ok(told.saturating_mul(1_000) > now.saturating_add(LONGEST_WAIT))
     }
 
     /// Claims of which `which` says that their times were judged by a clock that was wrong count as
@@ -232,9 +227,8 @@ impl Ledger {
 }
 
 /// Stored times that are later than `now`, and change 0 for each target.
-async fn put_right(tx: &mut Writing, is_behind: bool, now: i64) -> sqlx::Result<()> {
-    let ages = AGES.iter().filter(|_| !is_behind);
-    for statement in WAITS.iter().chain(ages).chain(&LATEST) {
+async fn put_right(tx: &mut Writing, now: i64) -> sqlx::Result<()> {
+    for statement in WAITS.iter().chain(&AGES).chain(&LATEST) {
         bring_forward(tx, statement, now).await?;
     }
     let targets: Vec<String> =
@@ -245,21 +239,6 @@ async fn put_right(tx: &mut Writing, is_behind: bool, now: i64) -> sqlx::Result<
         queue_everything(tx, &target, now).await?;
     }
     Ok(())
-}
-
-fn tell(by: i64, is_behind: bool) {
-    let seconds = Duration::from_millis(by.unsigned_abs()).as_secs();
-    if is_behind {
-        tracing::error!(
-            seconds,
-            "this machine's clock went back, and MISP's answers were later: set it right; everything is compared with MISP and with each target"
-        );
-    } else {
-        tracing::warn!(
-            seconds,
-            "this machine's clock went back: it was ahead; everything is compared with MISP and with each target"
-        );
-    }
 }
 
 /// Some claims, and the times that they get at $1.
@@ -276,10 +255,14 @@ const FUTURE: Which = Which {
 };
 
 /// What they say was in the future when it was heard, perhaps because our clock was behind, and is not
-/// any more. There is an index of those that speak of the future.
+/// any more. There is an index of those that speak of the future, for which the first condition asks. A
+/// difference of less than a minute is one between two clocks that are right. A claim that was first
+/// seen at the time that is put right was seen by the same clock.
 const OVERTAKEN: Which = Which {
-    claims: "heard_at / 1000 < timestamp AND timestamp <= $1 / 1000",
-    times: "heard_at = $1",
+    claims: "heard_at / 1000 < timestamp AND heard_at / 1000 + 60 < timestamp
+        AND timestamp <= $1 / 1000",
+    times: "claimed_at = CASE WHEN claimed_at = heard_at THEN $1 ELSE claimed_at END,
+        heard_at = $1",
 };
 
 /// Notes that it was `now`, Unix milliseconds.

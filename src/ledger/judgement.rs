@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::tags;
 use super::withdraw::Tombstone;
 use crate::config::OnUnpublish;
-use crate::convert::{ClaimFacts, EventFacts};
+use crate::convert::{ClaimFacts, EventFacts, Tag};
 use crate::misp::{Audience, Event};
 
 /// Who says what a snapshot says.
@@ -156,7 +156,7 @@ impl Origin {
     pub(super) fn reconcile(&self, before: &EventFacts, facts: &mut EventFacts) {
         match self {
             Self::Push { .. } => {
-                tags::keep_attached(&before.tags, self.taken(facts.timestamp), &mut facts.tags);
+                self.keep_attached(&before.tags, facts.timestamp, &mut facts.tags);
             }
             Self::Read(shown) if shown.as_published_until == i64::MAX => {}
             Self::Read(shown) => {
@@ -164,6 +164,18 @@ impl Origin {
                 self.keep_audience(before, facts);
             }
         }
+    }
+
+    /// As [`tags::keep_attached`], of a push with this `Event.timestamp`.
+    pub(super) fn keep_attached(
+        &self,
+        before: &[Tag],
+        timestamp: i64,
+        tags: &mut Vec<Tag>,
+    ) -> bool {
+        let Self::Push { received } = *self else { return false };
+        let pushed = tags::Pushed { taken: self.taken(timestamp), received };
+        tags::keep_attached(before, pushed, tags)
     }
 
     /// What an unpublished edit of the event's distribution allows counts only once it is published.

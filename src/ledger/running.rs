@@ -45,21 +45,25 @@ impl Ledger {
     }
 
     /// Whether an intake that was not connected `since` then (Unix milliseconds) has never been: beside
-    /// an empty ledger nothing can be missing.
+    /// an empty ledger nothing can be missing. Beside any other something can, however often an outage
+    /// was told.
     ///
     /// # Errors
     /// Whatever SQLite says.
     pub(super) async fn is_first_outage(&self, intake: &str, since: i64) -> sqlx::Result<bool> {
         let name = format!("first outage {intake}");
         let mut tx = self.begin().await?;
+        let known: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM events LIMIT 1").fetch_optional(&mut *tx).await?;
+        if known.is_some() {
+            return Ok(false);
+        }
         if let Some(first) = setting(&mut tx, &name).await? {
             return Ok(first == since.to_string());
         }
-        let known: Option<i64> =
-            sqlx::query_scalar("SELECT 1 FROM events LIMIT 1").fetch_optional(&mut *tx).await?;
         store_setting(&mut tx, &name, &since.to_string()).await?;
         tx.commit().await?;
-        Ok(known.is_none())
+        Ok(true)
     }
 
     /// Everything received before `now` was committed or waits in memory.

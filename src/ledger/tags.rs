@@ -112,22 +112,32 @@ fn change_tags(tags: &mut Vec<Tag>, change: &TagChange, heard: i64) -> bool {
 /// By how much the relay's clock may be behind MISP's, seconds: tags have no time of MISP's.
 pub(super) const CLOCKS: i64 = 120;
 
+/// When a pushed snapshot was taken and when it arrived, Unix seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pushed {
+    pub taken: i64,
+    pub received: i64,
+}
+
 /// Adds to a snapshot's `tags` those of `before` that were put on after the snapshot was taken, for
 /// all that can be told: tags have no time in MISP. `taken` is `Event.timestamp`: a snapshot of an
 /// event that changed well after a tag was heard of is newer than the tag, whose removal was then not
 /// heard. A tag that was taken off stays off against such a snapshot too. Whether there are any.
-pub(super) fn keep_attached(before: &[Tag], taken: i64, tags: &mut Vec<Tag>) -> bool {
+pub(super) fn keep_attached(before: &[Tag], pushed: Pushed, tags: &mut Vec<Tag>) -> bool {
+    let Pushed { taken, received } = pushed;
     let published = tags.len();
     let mut kept = false;
     for tag in before {
-        if tag.heard.saturating_add(CLOCKS) < taken {
+        // A clock that was ahead heard it later than now: it must not stay for so long.
+        let heard = tag.heard.min(received);
+        if heard.saturating_add(CLOCKS) < taken {
             continue;
         }
         match (tag.since, tags.iter_mut().find(|known| known.name == tag.name)) {
-            (Since::Attached, None) => tags.push(tag.clone()),
+            (Since::Attached, None) => tags.push(Tag { heard, ..tag.clone() }),
             (Since::Detached, Some(known)) => {
                 known.since = Since::Detached;
-                known.heard = tag.heard;
+                known.heard = heard;
                 kept = true;
             }
             (Since::Published | Since::Attached | Since::Detached, _) => {}
@@ -210,7 +220,8 @@ mod tests {
     #[test]
     fn a_snapshot_from_before_a_tag_does_not_take_it_off() {
         let tag = |since, heard| Tag { name: "tlp:red".into(), since, heard, ..Tag::default() };
-        let kept = |before, taken| keep_attached(&[before], taken, &mut Vec::new());
+        let at = |taken| Pushed { taken, received: taken + 9 };
+        let kept = |before, taken| keep_attached(&[before], at(taken), &mut Vec::new());
         assert!(kept(tag(Since::Attached, 7), 7));
         assert!(
             !kept(tag(Since::Attached, 7), 8 + CLOCKS),
@@ -220,9 +231,25 @@ mod tests {
         assert!(!kept(tag(Since::Detached, 7), 7));
         assert!(!kept(tag(Since::Published, 0), 0));
         let mut published = vec![tag(Since::Published, 0)];
-        assert!(!keep_attached(&[tag(Since::Attached, 7)], 7, &mut published));
+        assert!(!keep_attached(&[tag(Since::Attached, 7)], at(7), &mut published));
         assert_eq!(published, [tag(Since::Published, 0)]);
-        assert!(keep_attached(&[tag(Since::Detached, 7)], 7, &mut published));
+        assert!(keep_attached(&[tag(Since::Detached, 7)], at(7), &mut published));
         assert_eq!(published, [tag(Since::Detached, 7)], "permits no more");
+    }
+
+    #[test]
+    fn a_tag_that_a_clock_heard_in_the_future_stays_no_longer_than_others() {
+        let tag = |since| Tag { name: "tlp:red".into(), since, heard: 9_000, ..Tag::default() };
+        let at = |taken| Pushed { taken, received: taken + 9 };
+        for (since, shown) in
+            [(Since::Attached, vec![]), (Since::Detached, vec![tag(Since::Published)])]
+        {
+            let mut tags = shown.clone();
+            assert!(keep_attached(&[tag(since)], at(7), &mut tags));
+            assert_eq!(tags[0].since, since, "the snapshot may be from before it");
+            let mut later = shown.clone();
+            assert!(!keep_attached(&tags, at(17 + CLOCKS), &mut later), "{since:?}");
+            assert_eq!(later, shown);
+        }
     }
 }

@@ -62,7 +62,8 @@ pub(super) async fn put_off(
 ) -> sqlx::Result<Option<i64>> {
     let Vain { event, asked, why, patience, pauses } = vain;
     sqlx::query_scalar(
-        "UPDATE reads SET vain = vain + 1, why = $1, due_at = $2 + MIN($3 * (vain + 1), $4),
+        "UPDATE reads SET vain = vain + 1, why = $1,
+             due_at = $2 + CASE WHEN $3 * (vain + 1) < $4 THEN $3 * (vain + 1) ELSE $4 END,
              resync = resync AND vain + 1 < $5
          WHERE source = $6 AND event = $7 AND asked = $8 RETURNING vain",
     )

@@ -29,9 +29,12 @@ pub struct ClaimTimes {
     pub timestamp: i64,
     /// At the latest when it was heard.
     pub first_seen: Option<i64>,
+    /// As MISP says it: some mean an end in the future.
     pub last_seen: Option<i64>,
     /// When the relay first saw the claim.
     pub claimed_at: i64,
+    /// When it first heard the claim with its present timestamp.
+    pub heard_at: i64,
     /// The date of an expiration sighting.
     pub expires_at: Option<i64>,
     /// When the attribute becomes too old to count.
@@ -52,6 +55,7 @@ impl ClaimTimes {
             first_seen: facts.first_seen.map(|micros| heard(micros / 1_000)),
             last_seen: facts.last_seen.map(|micros| micros / 1_000),
             claimed_at: sight.claimed_at,
+            heard_at: sight.heard_at,
             expires_at,
             counts_until: None,
         }
@@ -86,7 +90,10 @@ impl ClaimTimes {
         }
         let from = match expiry.from {
             ExpireFrom::Timestamp => self.timestamp,
-            ExpireFrom::LastSeen => self.last_seen.unwrap_or(self.timestamp).max(self.timestamp),
+            // Nobody can have seen it later than now.
+            ExpireFrom::LastSeen => {
+                self.last_seen.unwrap_or(self.timestamp).min(self.heard_at).max(self.timestamp)
+            }
             ExpireFrom::FirstSeenByRelay => self.claimed_at,
         };
         from.saturating_add(i64::from(expiry.days_for(observable)) * DAY)
@@ -145,6 +152,7 @@ mod tests {
         first_seen: Some(900 * DAY),
         last_seen: Some(950 * DAY),
         claimed_at: 1_010 * DAY,
+        heard_at: 1_010 * DAY,
         expires_at: None,
         counts_until: None,
     };
@@ -211,6 +219,26 @@ mod tests {
             let expiry = expiry(ExpireFrom::Timestamp);
             assert_eq!(times.valid_until(&url, &expiry), until, "{timestamp} {first_seen:?}");
         }
+    }
+
+    #[test]
+    fn a_last_seen_in_the_future_extends_no_life_and_ends_it_where_it_is_an_end() {
+        let url = Observable::new("url:value", "http://evil.example/");
+        let sight = Sight { claimed_at: 10 * DAY, heard_at: 1_000 * DAY };
+        let seen = |at: i64| {
+            let facts = ClaimFacts {
+                timestamp: 990 * DAY / 1_000,
+                last_seen: Some(at * 1_000),
+                ..ClaimFacts::default()
+            };
+            ClaimTimes::of(&facts, sight, None)
+        };
+        let days = expiry(ExpireFrom::LastSeen);
+        for (at, from) in [(980, 990), (995, 995), (1_000, 1_000), (1_001, 1_000), (9_000, 1_000)] {
+            assert_eq!(seen(at * DAY).valid_until(&url, &days), (from + 50) * DAY, "{at}");
+        }
+        let ends = Expiry { last_seen_is_expiry: true, ..days };
+        assert_eq!(seen(9_000 * DAY).valid_until(&url, &ends), 9_000 * DAY);
     }
 
     #[test]

@@ -370,6 +370,7 @@ mod tests {
             first_seen: None,
             last_seen: None,
             claimed_at: 0,
+            heard_at: 0,
             expires_at: None,
             counts_until: None,
         };

@@ -13,6 +13,7 @@ use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
 use super::support::ledger::{Relay, TARGET, VIEW};
+use super::support::older::{BEFORE_CLOCKS, age};
 use super::support::program::program;
 use super::support::sandbox::eventually;
 use super::support::scene::Scene;
@@ -342,6 +343,143 @@ async fn what_was_the_future_only_by_a_clock_that_was_behind_counts_as_it_says()
     care(&relay, Ledger::now()).await;
     sentinel.accept_all(&relay).await;
     assert!((valid_until(sentinel.of("a.example")) - (said + 300 * DAY)).abs() < 60);
+}
+
+/// MISP and the relay may share one clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_noted_by_a_clock_that_misp_shared_is_put_right() {
+    let relay = Relay::start_with(&[
+        ("MSR_EXPIRY__DAYS__DOMAIN_NAME", "300"),
+        ("MSR_EXPIRY__FROM", "first_seen_by_relay"),
+    ])
+    .await;
+    let mut sentinel = Sentinel::default();
+    relay.hear(&publication(now() - DAY, &[plain("a.example")])).await;
+    care(&relay, Ledger::now()).await;
+    let mut database = database(&relay).await;
+    for statement in [
+        "INSERT INTO tombstones (source, attribute, object, timestamp, ids_only, withdrawn_at)
+             SELECT 'misp', zeroblob(16), zeroblob(16), 1, FALSE, value FROM counters
+             WHERE name = 'clock'",
+        "INSERT INTO tag_changes (source, event, attribute, tag, local, attached, heard_at)
+             SELECT 'misp', 7, 0, 'tlp:red', FALSE, TRUE, value FROM counters WHERE name = 'clock'",
+        "UPDATE events SET read_at = (SELECT value / 1000 FROM counters WHERE name = 'clock')",
+    ] {
+        sqlx::query(statement).execute(&mut database).await.unwrap();
+    }
+    for statement in [
+        "UPDATE claims SET claimed_at = claimed_at + $1, heard_at = heard_at + $1",
+        "UPDATE tombstones SET withdrawn_at = withdrawn_at + $1",
+        "UPDATE tag_changes SET heard_at = heard_at + $1",
+        "UPDATE events SET read_at = read_at + $1 / 1000",
+        "UPDATE counters SET value = value + $1 WHERE name = 'clock'",
+    ] {
+        sqlx::query(statement).bind(400 * DAY * SECOND).execute(&mut database).await.unwrap();
+    }
+    let right = Ledger::now();
+    care(&relay, right).await;
+    for times in [
+        "SELECT withdrawn_at FROM tombstones",
+        "SELECT heard_at FROM tag_changes",
+        "SELECT claimed_at FROM claims",
+        "SELECT heard_at FROM claims",
+    ] {
+        let time: i64 = sqlx::query_scalar(times).fetch_one(&mut database).await.unwrap();
+        assert!(time <= right, "{times}: {} s ahead", (time - right) / SECOND);
+    }
+    sentinel.accept_all(&relay).await;
+    let end = right / SECOND + 300 * DAY;
+    assert!((valid_until(sentinel.of("a.example")) - end).abs() < 60, "its days count from now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_behind_for_a_while_shortens_no_life() {
+    for from in ["timestamp", "first_seen_by_relay"] {
+        let days = ("MSR_EXPIRY__DAYS__DOMAIN_NAME", "300");
+        let relay = Relay::start_with(&[days, ("MSR_EXPIRY__FROM", from)]).await;
+        let mut sentinel = Sentinel::default();
+        let said = now() - DAY;
+        let domain = Domain { timestamp: said, ..plain("a.example") };
+        relay.hear(&publication(said, &[domain])).await;
+        let right = Ledger::now();
+        care(&relay, right).await;
+        care(&relay, 2 * DAY * SECOND).await;
+        care(&relay, right + SECOND).await;
+        sentinel.accept_all(&relay).await;
+        let begin = if from == "timestamp" { said } else { right / SECOND };
+        let off = valid_until(sentinel.of("a.example")) - begin - 300 * DAY;
+        assert!(off.abs() < 60, "{from}: {off} s off");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_behind_by_a_moment_sends_nothing_again_after_a_pause() {
+    let relay = Relay::start_with(&[("MSR_EXPIRY__DAYS__DOMAIN_NAME", "300")]).await;
+    let mut sentinel = Sentinel::default();
+    let said = now() - DAY;
+    let domain = |confidence| Domain { timestamp: said, confidence, ..plain("a.example") };
+    relay.hear(&publication(said, &[domain("usually-confident")])).await;
+    care(&relay, Ledger::now()).await;
+    // As it was heard by a clock that is two seconds behind MISP's.
+    let mut database = database(&relay).await;
+    let behind = "UPDATE claims SET heard_at = (timestamp - 2) * 1000";
+    sqlx::query(behind).execute(&mut database).await.unwrap();
+    relay.hear(&publication(said + 1, &[domain("rarely-confident")])).await;
+    sentinel.accept_all(&relay).await;
+    assert_eq!(valid_until(sentinel.of("a.example")), said - 2 + 300 * DAY);
+    let stopped = "UPDATE counters SET value = value - 600000 WHERE name = 'clock'";
+    sqlx::query(stopped).execute(&mut database).await.unwrap();
+    care(&relay, Ledger::now()).await;
+    sentinel.accept_all(&relay).await;
+    assert_eq!(sentinel.writes, 1, "nothing changed");
+}
+
+/// Waits until the relay knows so many withdrawals to be accepted, and nothing to be live.
+async fn all_withdrawn(scene: &Scene, count: i64) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while figures(scene) != (0, count) {
+        assert!(std::time::Instant::now() < deadline, "{:?}", figures(scene));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Earlier releases ended a withdrawal at its `modified`, and one second after `valid_from` if that was
+/// later.
+#[tokio::test(flavor = "multi_thread")]
+async fn withdrawals_that_an_earlier_release_ended_in_the_future_are_made_again() {
+    let mut scene = Scene::set(&[]).await;
+    let names = ["over.example", "begins.example", "modified.example"];
+    scene.publisher.send(&publication(now() - DAY, &names.map(plain))).await;
+    eventually(&scene.sandbox, |sandbox| matched(sandbox).len() == names.len()).await;
+    scene.publisher.send(&deletion()).await;
+    eventually(&scene.sandbox, |sandbox| matched(sandbox).is_empty()).await;
+    all_withdrawn(&scene, 3).await;
+    assert_eq!(scene.relay.stop().0, Some(0));
+    let futures = [
+        "UPDATE wanted SET valid_from = 2930860800000 WHERE body LIKE '%begins.example%'",
+        "UPDATE delivered SET modified = modified + 34560000000 WHERE object IN
+             (SELECT object FROM wanted WHERE body LIKE '%modified.example%')",
+    ];
+    age(&scene.relay, &[&BEFORE_CLOCKS[..], &futures].concat(), 12).await;
+    let before = scene.received().len();
+    scene.relay.restart(&scene.publisher).await;
+    eventually(&scene.sandbox, |_| scene.received().len() == before + 2).await;
+    scene.settle().await;
+    let mut again = scene.received().split_off(before);
+    again.sort_by_key(|object| object["pattern"].to_string());
+    let time = |object: &Value, member: &str| -> DateTime<Utc> {
+        object[member].as_str().unwrap().parse().unwrap()
+    };
+    assert_eq!(again.len(), 2, "{again:#?}");
+    for (object, name) in again.iter().zip(&names[1..]) {
+        assert_eq!(object["pattern"], format!("[domain-name:value = '{name}']"));
+        assert!(time(object, "valid_from") < time(object, "valid_until"), "{object:#}");
+        assert!(time(object, "valid_until") < Utc::now(), "{object:#}");
+    }
+    let modified = |object: &Value| time(object, "modified");
+    assert!(modified(&again[1]) > Utc::now() + chrono::TimeDelta::days(399), "a later version");
+    // Three, and the probe.
+    all_withdrawn(&scene, 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use misp_sentinel_relay::sandbox::Sandbox;
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use super::support::event::{attribute_uuid, of_another_event, publication, then, to_ids_off};
+use super::support::older::{BEFORE_CLOCKS, age};
 use super::support::relay::Relay;
 use super::support::sandbox::eventually;
 use super::support::scene::is_live;
@@ -159,42 +159,22 @@ async fn another_identity_of_one_target_is_its_own_move() {
 
 /// Makes of a ledger what releases wrote before targets had identities: one identity for all, keys of
 /// attributes in `claims`.
-async fn age(relay: &Relay) {
-    let file = relay.folder().join("ledger.db");
-    let mut database =
-        SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-    for statement in [
-        "UPDATE claims SET object = (SELECT COALESCE(w.claimed, w.object) FROM wanted w
-             WHERE w.observable = claims.object AND w.stix_id = claims.attribute)",
-        "INSERT INTO settings SELECT 'identity', 'Attribute in ' || value FROM settings
-             WHERE name = 'namespace'",
-        "DELETE FROM settings WHERE name = 'namespace'",
-        "UPDATE settings SET name = replace(name, '/attribute', '') WHERE name LIKE 'view %'",
-        "UPDATE wanted SET view = replace(view, '/attribute', '')",
-        "UPDATE targets SET view = replace(view, '/attribute', '')",
-        "DROP INDEX wanted_by_observable",
-        "ALTER TABLE wanted DROP COLUMN observable",
-        "ALTER TABLE targets DROP COLUMN identity",
-        "DROP INDEX delivered_deletion",
-        "ALTER TABLE delivered DROP COLUMN deletion",
-        "ALTER TABLE delivered DROP COLUMN deletions",
-        "DROP INDEX claims_of_the_future",
-        "ALTER TABLE claims DROP COLUMN heard_at",
-        "ALTER TABLE delivered DROP COLUMN ended_at",
-        "ALTER TABLE delivered DROP COLUMN confidence",
-        "DELETE FROM counters WHERE name LIKE 'clock%'",
-        "DROP INDEX reads_in_vain",
-        "ALTER TABLE reads DROP COLUMN vain",
-        "ALTER TABLE reads DROP COLUMN why",
-        "DROP TABLE tag_changes",
-        "DROP TABLE event_tags",
-        "DROP INDEX claims_by_attribute",
-        "DELETE FROM _sqlx_migrations WHERE version >= 9",
-    ] {
-        sqlx::query(AssertSqlSafe(statement)).execute(&mut database).await.unwrap();
-    }
-    database.close().await.unwrap();
-}
+const BEFORE_IDENTITIES: [&str; 12] = [
+    "UPDATE claims SET object = (SELECT COALESCE(w.claimed, w.object) FROM wanted w
+         WHERE w.observable = claims.object AND w.stix_id = claims.attribute)",
+    "INSERT INTO settings SELECT 'identity', 'Attribute in ' || value FROM settings
+         WHERE name = 'namespace'",
+    "DELETE FROM settings WHERE name = 'namespace'",
+    "UPDATE settings SET name = replace(name, '/attribute', '') WHERE name LIKE 'view %'",
+    "UPDATE wanted SET view = replace(view, '/attribute', '')",
+    "UPDATE targets SET view = replace(view, '/attribute', '')",
+    "DROP INDEX wanted_by_observable",
+    "ALTER TABLE wanted DROP COLUMN observable",
+    "ALTER TABLE targets DROP COLUMN identity",
+    "DROP INDEX delivered_deletion",
+    "ALTER TABLE delivered DROP COLUMN deletion",
+    "ALTER TABLE delivered DROP COLUMN deletions",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_from_before_keeps_its_indicators_by_attribute() {
@@ -207,7 +187,8 @@ async fn a_ledger_from_before_keeps_its_indicators_by_attribute() {
     eventually(&stage.sandbox, holds(&[(1, SAME), (2, SAME), (3, OTHER)])).await;
     stage.check();
     assert_eq!(stage.relay.stop().0, Some(0));
-    age(&stage.relay).await;
+    let older = [&BEFORE_IDENTITIES[..], &BEFORE_CLOCKS].concat();
+    age(&stage.relay, &older, 9).await;
     // A command may be the first to open it.
     stage.check();
     stage.relay.restart(&stage.publisher).await;

@@ -3,6 +3,7 @@
 pub(crate) mod event;
 pub(crate) mod ledger;
 pub(crate) mod misp;
+pub(crate) mod older;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod publisher;
