@@ -6,11 +6,13 @@ use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::sync::Mutex;
 
+use tracing::Event;
 use tracing::field::Field;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
@@ -68,9 +70,31 @@ where
                 .flatten_event(true)
                 .with_current_span(true)
                 .with_span_list(false)
+                .map_event_format(SafeJson)
                 .finish(),
         ),
     })
+}
+
+/// Lines of JSON that command no terminal, whatever others wrote.
+struct SafeJson<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for SafeJson<F>
+where
+    S: tracing::Subscriber + for<'l> LookupSpan<'l>,
+    N: for<'w> FormatFields<'w> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        writer.write_str(&safe::json(&line))
+    }
 }
 
 /// A field for people. Words of others stand in fields: they begin no line and command no terminal.
@@ -156,6 +180,31 @@ mod tests {
             assert!(!text.contains("\u{1b}[2J") && !text.contains('\u{7}'), "{text}");
             assert!(!text.contains('\u{2028}') && !text.contains('\u{202e}'), "{text}");
             assert_eq!(text.contains("\u{1b}["), colours, "our own colours alone: {text}");
+        }
+    }
+
+    /// A terminal obeys a C1 control and a sign of direction in JSON as well.
+    #[test]
+    fn nobody_elses_words_command_a_terminal_from_a_json_log() {
+        let page = Page::default();
+        let writer = page.clone();
+        let log = Log { format: LogFormat::Json, level: "info".to_owned() };
+        let subscriber = subscriber(&log, false, move || writer.clone()).unwrap();
+        let words = "no\n\u{9b}2J\u{7f}\u{2028}\u{202e}gpj.exe é 🦀";
+        tracing::subscriber::with_default(subscriber, || {
+            let span = tracing::info_span!("of", words);
+            span.in_scope(|| tracing::warn!(words, shown = %words, "{words}"));
+        });
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.ends_with('\n'));
+        for raw in ['\u{9b}', '\u{7f}', '\u{2028}', '\u{202e}'] {
+            assert!(!text.contains(raw), "{text:?}");
+        }
+        assert!(text.contains(r"\u009b2J\u007f\u2028\u202egpj.exe é 🦀"), "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for said in [&line["message"], &line["words"], &line["shown"], &line["span"]["words"]] {
+            assert_eq!(said, words, "as it was said");
         }
     }
 

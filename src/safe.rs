@@ -17,6 +17,25 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |character| character != '\n' && is_unfit(character))
 }
 
+/// JSON as it is, but for what a terminal would obey in it: that stands there as JSON's escape, e.g.
+/// `\u009b`, so that a parser reads the same. What JSON itself escapes, it has escaped.
+#[must_use]
+pub fn json(finished: &str) -> Cow<'_, str> {
+    let is_unfit = |character: char| character >= ' ' && is_unfit(character);
+    if !finished.contains(is_unfit) {
+        return Cow::Borrowed(finished);
+    }
+    let mut safe = String::with_capacity(finished.len() + 16);
+    for character in finished.chars() {
+        match is_unfit(character) {
+            // All of them have four digits. Writing into a String cannot fail.
+            true => write!(safe, "\\u{:04x}", u32::from(character)).unwrap_or_default(),
+            false => safe.push(character),
+        }
+    }
+    Cow::Owned(safe)
+}
+
 fn escaped(text: &str, is_unfit: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(&is_unfit) {
         return Cow::Borrowed(text);
@@ -66,6 +85,17 @@ mod tests {
     fn words_of_any_language_stay() {
         let text = "Größe 𝔘 日本 \u{5e9}\u{5dc}\u{5d5}\u{5dd} 🦀 a\\b \"c\"";
         assert!(matches!(line(text), Cow::Borrowed(same) if same == text));
+    }
+
+    #[test]
+    fn json_is_read_as_before_and_moves_no_terminal() {
+        let words = "a\n\t\u{1b}[31m\u{7f}\u{9b}2J\u{2028}\u{202e}gpj é 🦀";
+        let finished = serde_json::to_string_pretty(&[words]).unwrap();
+        let safe = json(&finished);
+        assert!(safe.contains(r"\u007f\u009b2J\u2028\u202egpj é 🦀"), "{safe}");
+        assert!(!lines(&safe).contains(r"\u{"), "{safe:?}");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&safe).unwrap(), [words]);
+        assert!(matches!(json("{\n}\n"), Cow::Borrowed("{\n}\n")));
     }
 
     proptest! {

@@ -100,9 +100,9 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     write(&safe::lines(text))
 }
 
-/// Prints JSON as a line of its own, as it is.
+/// Prints JSON as a line of its own. Whatever stands in it, it commands no terminal.
 pub(super) fn print_json(json: &str) -> anyhow::Result<()> {
-    write(&format!("{json}\n"))
+    write(&format!("{}\n", safe::json(json)))
 }
 
 /// Prints what is fit for a terminal already. A reader that has seen enough, such as `head`, is no

@@ -94,7 +94,7 @@ impl Finding {
 
     /// One line of JSON.
     pub(super) fn json(&self) -> serde_json::Result<String> {
-        serde_json::to_string(self).map(|json| json + "\n")
+        serde_json::to_string(self).map(|json| safe::json(&json).into_owned() + "\n")
     }
 }
 

@@ -34,7 +34,9 @@ pub(super) async fn look(client: Client, url: &str) -> Seen {
         Ok(key) => key,
         Err(error) => return Seen::nothing(elsewhere(refused("misp", "key", &error), &error, url)),
     };
-    let mut findings = vec![whose(&key)];
+    let ends =
+        "MISP does not tell when an auth key ends: note its date, and change misp.key before it";
+    let mut findings = vec![whose(&key), Finding::note("misp", "auth key", ends)];
     findings.extend(expiring(&key, Utc::now().date_naive()));
     match client.version().await {
         Ok(version) => findings.push(Finding::ok("misp", "version", version)),
@@ -205,6 +207,7 @@ mod tests {
         let key = |expires| Key {
             user: 1,
             role: 1,
+            organisation: 1,
             view: KeysView { organisation: "1".into(), site_admin: false, sync: false },
             expires,
             words: String::new(),

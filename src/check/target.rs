@@ -120,6 +120,7 @@ async fn signed_in(
                 object_id(&token).map_or_else(String::new, |id| format!(", to object id {id}"));
             let words = format!("given for the {how} after {took} ms{whom}");
             findings.push(Finding::ok(TOKEN, &target.name, words));
+            findings.extend(end_untold(target));
             Some((token, tokens))
         }
         Err(error) => {
@@ -127,6 +128,13 @@ async fn signed_in(
             None
         }
     }
+}
+
+/// Of certificates the end is known, and others have none.
+fn end_untold(target: &Target) -> Option<Finding> {
+    let has_secret = matches!(target.credential, Credential::ClientSecret { .. });
+    let words = "Entra does not tell when a client secret ends: note its date, and change the secret before it";
+    has_secret.then(|| Finding::note(TOKEN, &format!("{} client secret", target.name), words))
 }
 
 fn refused(target: &Target, error: &SignInError) -> Finding {

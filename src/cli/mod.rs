@@ -125,7 +125,9 @@ enum Command {
     ///
     /// Its indicators end at once, and none comes back before the time is over or `unsuppress`. The
     /// value counts in any spelling, and exactly: a network does not cover its addresses, nor a
-    /// domain its hosts. The running relay does it; without one, the next start sends it.
+    /// domain its hosts. It is withheld as an indicator only: what stands in the description of
+    /// another one is withheld by policy.never. The running relay does it; without one, the next
+    /// start sends it.
     #[command(verbatim_doc_comment)]
     Suppress(SuppressOptions),
 

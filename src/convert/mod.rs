@@ -28,6 +28,7 @@ pub use conversion::{
     Claims, Conversion, Skipped, UrlForm, claims, event, on_the_wire, said, url_form,
 };
 pub use galaxy::actor;
+pub use object::uncut;
 pub use roles::{Role, roles};
 pub use skipped::Reason;
 pub use types::{Row, Trust, types};

@@ -97,6 +97,12 @@ fn short(value: &str) -> String {
     short
 }
 
+/// The beginning of a longer value, if the text is one that was cut.
+#[must_use]
+pub fn uncut(text: &str) -> Option<&str> {
+    text.strip_suffix('…').filter(|start| start.chars().count() + 1 == MAX_VALUE)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};

@@ -28,7 +28,8 @@ impl Teller {
     pub fn tell(&mut self, story: &Story) -> String {
         if self.json {
             // Strings and numbers with string keys: serialising cannot fail.
-            return serde_json::to_string(story).unwrap_or_default() + "\n";
+            let line = serde_json::to_string(story).unwrap_or_default();
+            return safe::json(&line).into_owned() + "\n";
         }
         let before = self.event.replace(story.event.uuid);
         let gap = if before.is_some() { "\n" } else { "" };

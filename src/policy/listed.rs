@@ -1,7 +1,7 @@
 //! The warninglists that a claim is on.
 
 use super::Listed;
-use crate::convert::ClaimFacts;
+use crate::convert::{self, ClaimFacts};
 use crate::stix::Observable;
 use crate::warninglist::Lists;
 
@@ -19,19 +19,24 @@ impl Listed {
 ///
 /// MISP's word on the attribute as it stands there counts, and its word on an attribute of the type
 /// that the claim comes to: 45 of MISP's 46 lists of host names leave `hostname|port` out, and yet what
-/// is sent is the host name.
+/// is sent is the host name. What withholds a URL as requests have it withholds it as it is written, too.
 fn listed<'l>(lists: &'l Lists, claim: &ClaimFacts, observable: &Observable) -> Vec<&'l str> {
-    let written = claim.written(observable);
-    let mut found = names(lists, &claim.kind, written);
-    if claim.raw.is_none() && plain_types(&observable.path).contains(&claim.kind.as_ref()) {
-        return found;
-    }
-    for kind in becomes(&claim.kind, &observable.path) {
-        for name in names(lists, kind, &observable.value) {
-            if !found.contains(&name) {
-                found.push(name);
+    let mut found = names(lists, &claim.kind, claim.written(observable));
+    let mut add = |value: &str| {
+        for kind in becomes(&claim.kind, &observable.path) {
+            for name in names(lists, kind, value) {
+                if !found.contains(&name) {
+                    found.push(name);
+                }
             }
         }
+    };
+    let is_plain = plain_types(&observable.path).contains(&claim.kind.as_ref());
+    if claim.raw.is_some() || !is_plain {
+        add(&observable.value);
+    }
+    if let Some(wire) = convert::on_the_wire(observable) {
+        add(&wire.value);
     }
     found
 }
@@ -141,6 +146,17 @@ mod tests {
             on("stix2-pattern", "[mutex:name = 'example.com']", "mutex:name", "example.com")
                 .is_empty()
         );
+    }
+
+    /// MISP reads no host where no slash ends it; the form that requests have has the slash.
+    #[test]
+    fn a_url_without_a_path_is_on_the_lists_of_its_form_on_the_wire() {
+        for value in ["http://example.com?x", "http://example.com#x", "http://example.com?x#y"] {
+            assert_eq!(on("url", value, "url:value", value), ["list 1"], "{value}");
+            assert_eq!(on("uri", value, "url:value", value), ["list 1"], "{value}");
+        }
+        let elsewhere = "http://evil.example?example.com";
+        assert!(on("url", elsewhere, "url:value", elsewhere).is_empty());
     }
 
     #[test]

@@ -95,15 +95,22 @@ fn folded(tag: &str) -> Option<Mark> {
     if tag.is_ascii() && !names_the_protocol(tag.bytes()) {
         return None;
     }
-    let behind = words(tag, false).behind().or_else(|| words(tag, true).behind())?;
+    let readings = [false, true].map(|by_case| words(tag, by_case).behind());
+    let mut named = readings.into_iter().flatten().peekable();
+    named.peek()?;
+    Some(named.find_map(|behind| known(&behind)).unwrap_or(Mark::Level(Tlp::Red)))
+}
+
+/// What words behind the protocol's name say; `None` if they are no level that we know.
+fn known(behind: &[String]) -> Option<Mark> {
     let told: Vec<&str> =
         behind.iter().map(String::as_str).filter(|word| !is_empty_word(word)).collect();
-    Some(match told.as_slice() {
-        ["ex", "chr"] => Mark::HidesSource,
-        ["amber", "strict"] => Mark::Level(Tlp::AmberStrict),
-        [name] => Mark::Level(Tlp::from_name(name).unwrap_or(Tlp::Red)),
-        _ => Mark::Level(Tlp::Red),
-    })
+    match told.as_slice() {
+        ["ex", "chr"] => Some(Mark::HidesSource),
+        ["amber", "strict"] | ["amberstrict"] => Some(Mark::Level(Tlp::AmberStrict)),
+        [name] => Tlp::from_name(name).map(Mark::Level),
+        _ => None,
+    }
 }
 
 fn is_empty_word(word: &str) -> bool {
@@ -148,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_reads_as_tlp_counts_as_its_level_however_it_is_spelled() {
+    fn a_tag_that_reads_as_tlp_restricts_however_it_is_spelled() {
         for tag in [
             "TLP RED",
             "TLP-RED",
@@ -175,10 +182,27 @@ mod tests {
             "TLP/RED",
             "#tlp-red",
             "[TLP:RED]",
+            "ais-marking:tlpmarking=\"RED\"",
+            "ais-marking:TLPMARKING=\"RED\"",
+            "ais-marking:TLPmarking=\"RED\"",
+            "TLPLEVEL: RED",
+            "TLPCOLOR:RED",
+            "TLPv2RED",
+            "trafficlightprotocol:red",
+            "TrafficLightProtocolRED",
+            "traffic-lightprotocol=red",
+            "t\u{301}lp:red",
+            "tl\u{336}p\u{20dd}:re\u{300}d",
+            "TL.P RED",
+            "T-LP:RED",
         ] {
             assert_eq!(read(tag), level(Tlp::Red), "{tag}");
             assert_eq!(marks(&[]).guess(tag), level(Tlp::Red), "{tag} is a guess");
         }
+    }
+
+    #[test]
+    fn every_level_is_read_however_it_is_spelled() {
         for (tag, tlp) in [
             ("ais-marking:TLPMarking=\"AMBER\"", Tlp::Amber),
             ("ais-marking:TLPMarking=\"WHITE\"", Tlp::Clear),
@@ -188,6 +212,12 @@ mod tests {
             ("tlpamber+strict", Tlp::AmberStrict),
             ("cert-xyz:tlp:Clear", Tlp::Clear),
             ("tlpGreen", Tlp::Green),
+            ("TLPAMBERSTRICT", Tlp::AmberStrict),
+            ("tlp:amberstrict", Tlp::AmberStrict),
+            ("tlpmarking=\"amber\"", Tlp::Amber),
+            ("TLPMarkingAmber", Tlp::Amber),
+            ("TL-P green", Tlp::Green),
+            ("TrafficLightProtocol: clear", Tlp::Clear),
         ] {
             assert_eq!(read(tag), level(tlp), "{tag}");
         }
@@ -206,6 +236,10 @@ mod tests {
             "TLP GREEN or AMBER",
             "red tlp",
             "tool:TLP Stealer",
+            "tlpmarking",
+            "tlpnotgreen",
+            "TLPNotGreen",
+            "tlpunclear",
         ] {
             assert_eq!(read(tag), level(Tlp::Red), "{tag}");
         }
@@ -222,6 +256,7 @@ mod tests {
             "tl;pr",
             "workflow:state=\"complete\"",
             "traffic light",
+            "traffic lights protocol",
             "",
             "\u{200b}",
             "catlp red",

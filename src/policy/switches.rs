@@ -10,6 +10,9 @@ use crate::stix::Observable;
 /// The type whose switch the names in composites are under, and their object path.
 const NAMES: (&str, &str) = ("filename", "file:name");
 
+/// The type whose values are patterns of other types' observables.
+const STIX_PATTERN: &str = "stix2-pattern";
+
 /// `[convert]`: the operator's decisions over the tables of types and roles.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Switches {
@@ -43,6 +46,8 @@ impl UrlForms {
 pub(super) struct Switched {
     /// Attribute types that are off.
     off: HashSet<&'static str>,
+    /// Object paths that some type which is on claims.
+    paths_on: HashSet<&'static str>,
     /// By template: the relations that are off by default.
     roles: HashMap<String, Vec<(WildMatch, Reason)>>,
     /// The operator's switches of roles.
@@ -55,6 +60,13 @@ impl Switched {
         let types = Ranked::new(&switches.types);
         let is_on = |row: &convert::Row| types.says(row.name).unwrap_or_else(|| row.is_on());
         let off = convert::types().iter().filter(|row| !is_on(row)).map(|row| row.name);
+        let off: HashSet<&'static str> = off.collect();
+        let claimed = |row: &convert::Row| {
+            let mut paths = row.paths();
+            paths.retain(|path| !is_off(&off, row.name, path));
+            paths
+        };
+        let paths_on = convert::types().iter().flat_map(claimed).collect();
         let mut roles: HashMap<String, Vec<(WildMatch, Reason)>> = HashMap::new();
         for role in convert::roles() {
             let relation = WildMatch::new_case_insensitive(role.relation);
@@ -62,7 +74,7 @@ impl Switched {
             template.push((relation, role.reason()));
         }
         let role_switches = Ranked::new(&switches.roles);
-        Self { off: off.collect(), roles, role_switches, urls: switches.urls }
+        Self { off, paths_on, roles, role_switches, urls: switches.urls }
     }
 
     /// Why a claim is off, if it is.
@@ -74,12 +86,11 @@ impl Switched {
         role.or_else(|| self.url_form(claim, observable))
     }
 
-    /// A composite's file name also needs file names to be on.
+    /// A STIX pattern may compare anything: what it compares must be on for some other type, too.
     fn has_type_off(&self, claim: &ClaimFacts, observable: &Observable) -> bool {
-        let is_name = observable.path == NAMES.1
-            && (claim.kind.starts_with("filename|") || claim.kind == "malware-sample");
-        let is_off = |kind: &str| self.off.contains(kind);
-        is_off(&claim.kind) || is_name && is_off(NAMES.0)
+        let path = observable.path.as_ref();
+        is_off(&self.off, &claim.kind, path)
+            || claim.kind == STIX_PATTERN && !self.paths_on.contains(path)
     }
 
     fn role(&self, object: &ObjectFacts) -> Option<Reason> {
@@ -106,6 +117,12 @@ impl Switched {
         let form = convert::url_form(claim, observable)?;
         (!self.urls.has(form)).then_some(Reason::UrlForm)
     }
+}
+
+/// Whether what a type claims at `path` is off. A composite's file name also needs file names to be on.
+fn is_off(off: &HashSet<&str>, kind: &str, path: &str) -> bool {
+    let is_name = path == NAMES.1 && (kind.starts_with("filename|") || kind == "malware-sample");
+    off.contains(kind) || is_name && off.contains(NAMES.0)
 }
 
 /// Switches by patterns with `*`, the most telling first: names, then longer patterns.
@@ -169,6 +186,29 @@ mod tests {
         assert_eq!(switched(&several, "ddos", "domain-dst"), Some(Reason::Victim));
         assert_eq!(switched(&several, "ddos", "ip-src"), Some(Reason::RoleOff));
         assert_eq!(switched(&several, "ddos", "ip-dst"), None);
+    }
+
+    #[test]
+    fn a_stix_pattern_of_what_is_off_is_off() {
+        let of = |types: &[(&str, bool)], path: &'static str| {
+            let types = types.iter().map(|(name, on)| ((*name).to_owned(), *on)).collect();
+            let switches = Switches { types, ..Switches::default() };
+            let claim = ClaimFacts { kind: "stix2-pattern".into(), ..ClaimFacts::default() };
+            Switched::new(&switches).objection(&claim, &Observable::new(path, "x"))
+        };
+        // By default file names and ports are off, and addresses and hashes on.
+        for off in ["file:name", "network-traffic:dst_port"] {
+            assert_eq!(of(&[], off), Some(Reason::TypeOff), "{off}");
+            assert_eq!(of(&[("stix2-pattern", true)], off), Some(Reason::TypeOff), "{off}");
+        }
+        for on in ["ipv4-addr:value", "file:hashes.MD5"] {
+            assert_eq!(of(&[], on), None, "{on}");
+        }
+        assert_eq!(of(&[("port", true)], "network-traffic:dst_port"), None);
+        assert_eq!(of(&[("filename", true)], "file:name"), None);
+        let but_one = [("*md5", false), ("malware-sample", false)];
+        assert_eq!(of(&but_one, "file:hashes.MD5"), Some(Reason::TypeOff));
+        assert_eq!(of(&but_one[..1], "file:hashes.MD5"), None, "a malware-sample still has it");
     }
 
     #[test]

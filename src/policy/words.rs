@@ -1,16 +1,19 @@
 //! The words of a tag, and where the Traffic Light Protocol is named among them.
 
-/// The levels that may stand right behind `tlp` without anything between: `TLPRED`.
-const LEVELS: [&str; 6] = ["red", "amber", "green", "white", "clear", "ex"];
+use std::borrow::Cow;
+use std::sync::LazyLock;
 
-/// The protocol's name; `TLPv2` has the second.
-const NAMES: [&str; 2] = ["tlp", "tlpv"];
+use regex::Regex;
 
-/// The protocol's name in full.
-const IN_FULL: [&str; 3] = ["traffic", "light", "protocol"];
+/// The protocol's name, short and in full. Whatever follows in the same word says something of it:
+/// `TLPRED`, `TLPv2`, `tlpmarking`.
+const NAMES: [&str; 2] = ["tlp", "trafficlightprotocol"];
 
-/// Its name, letter by letter: `T.L.P.`.
-const LETTERS: [&str; 3] = ["t", "l", "p"];
+/// Words that separators may part the name into: `T.L.P.`, `T-LP`, `Traffic Light Protocol`.
+const MOST_PARTS: usize = 3;
+
+/// Signs that stand on top of other letters. Whoever reads the tag reads the letters.
+static COMBINING: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\p{M}+").ok());
 
 /// Whether letters that only separators part spell `tlp`, or the end of `light protocol`. Cheap, and
 /// true for every text of ASCII whose words name the protocol.
@@ -29,9 +32,10 @@ pub(super) fn names_the_protocol(text: impl Iterator<Item = u8>) -> bool {
 pub(super) struct Words(Vec<String>);
 
 /// Splits at all that is no letter or digit and between letters and digits; with `by_case` also where
-/// a capital begins a word, as in `TLPMarking`. Full-width letters are ordinary ones, and characters
-/// that nobody sees are not there.
+/// a capital begins a word, as in `TLPMarking`. Full-width letters are ordinary ones. Characters that
+/// nobody sees and signs on top of letters are not there.
 pub(super) fn words(tag: &str, by_case: bool) -> Words {
+    let tag = COMBINING.as_ref().map_or(Cow::Borrowed(tag), |signs| signs.replace_all(tag, ""));
     let letters: Vec<char> = tag.chars().filter(|c| !is_invisible(*c)).map(narrow).collect();
     let mut words = vec![String::new()];
     for (place, letter) in letters.iter().enumerate() {
@@ -64,18 +68,16 @@ impl Words {
     }
 
     fn behind_name_at(&self, place: usize) -> Option<Vec<String>> {
-        let (word, rest) = self.0.get(place..)?.split_first()?;
-        if NAMES.contains(&word.as_str()) {
-            return Some(rest.to_vec());
+        let words = self.0.get(place..)?;
+        let (word, rest) = words.split_first()?;
+        if let Some(remainder) = NAMES.iter().find_map(|name| word.strip_prefix(name)) {
+            let remainder = Some(remainder.to_owned()).filter(|one| !one.is_empty());
+            return Some(remainder.into_iter().chain(rest.to_vec()).collect());
         }
-        if let Some(level) = word.strip_prefix("tlp").filter(|level| LEVELS.contains(level)) {
-            return Some([&[level.to_owned()], rest].concat());
-        }
-        let spelled = |name: [&str; 3]| {
-            let (first, rest) = self.0.get(place..)?.split_at_checked(3)?;
-            (first == name).then(|| rest.to_vec())
-        };
-        spelled(IN_FULL).or_else(|| spelled(LETTERS))
+        (2..=MOST_PARTS).find_map(|parts| {
+            let (name, rest) = words.split_at_checked(parts)?;
+            NAMES.contains(&name.concat().as_str()).then(|| rest.to_vec())
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::gathered::Gathered;
 use super::skipped::SkippedLines;
+use crate::safe;
 use crate::stix::{self, ContextKind, ContextObject};
 
 /// With the time that they are as of, Unix milliseconds.
@@ -43,11 +44,13 @@ pub(super) fn write(
             }
         };
         let at = object.changed_at();
-        write!(out, "{before}{}", stix::live(&indicator.body, indicator.valid_until, at, at))?;
+        let live = stix::live(&indicator.body, indicator.valid_until, at, at);
+        write!(out, "{before}{}", safe::json(&live))?;
         before = ",\n";
     }
     for (at, object) in related.values() {
-        write!(out, "{before}{}", stix::context(&object.body, false, *at, *at))?;
+        let context = stix::context(&object.body, false, *at, *at);
+        write!(out, "{before}{}", safe::json(&context))?;
         before = ",\n";
     }
     let has_objects = before == ",\n";

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::convert::Reason;
 use crate::misp::{Attribute, Malformed, NotAnEvent};
+use crate::safe;
 use crate::stix::Observable;
 
 /// Members that are not known are `null`; `pattern` and `problem` are there where they say more.
@@ -100,8 +101,7 @@ impl<W: Write> SkippedLines<W> {
     }
 
     fn write(&mut self, line: &Line<'_>) -> io::Result<()> {
-        serde_json::to_writer(&mut self.0, line)?;
-        self.0.write_all(b"\n")
+        writeln!(self.0, "{}", safe::json(&serde_json::to_string(line)?))
     }
 }
 

@@ -9,6 +9,8 @@ use serde_json::Value;
 pub struct Key {
     pub user: i64,
     pub role: i64,
+    /// MISP's number of the organisation.
+    pub organisation: i64,
     pub view: KeysView,
     /// The day on which the user expires. Of the key's own end MISP says nothing here.
     pub expires: Option<NaiveDate>,
@@ -43,6 +45,7 @@ impl Key {
         Some(Self {
             user: number(user.get("id")?)?,
             role: number(user.get("role_id")?)?,
+            organisation: number_of_organisation,
             view: KeysView {
                 organisation: uuid.unwrap_or_else(|| number_of_organisation.to_string()),
                 site_admin: role.get("perm_site_admin").is_some_and(flag),
@@ -89,32 +92,32 @@ mod tests {
         let recorded = [
             (
                 "readonly",
-                [2, 6],
+                [2, 6, 2],
                 (RELAY, false, false),
                 format!("readonly@relay.test of {organisation}, role Read Only"),
             ),
             (
                 "sync",
-                [3, 5],
+                [3, 5, 2],
                 (RELAY, false, true),
                 format!("sync@relay.test of {organisation}, role Sync user"),
             ),
             (
                 "siteadmin",
-                [1, 1],
+                [1, 1, 1],
                 (TESTORG, true, true),
                 "admin@admin.test of TESTORG (1), role admin".to_owned(),
             ),
         ];
-        for (name, [user, role], (organisation, site_admin, sync), words) in recorded {
+        for (name, [user, role, number], (uuid, site_admin, sync), words) in recorded {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/rest-api");
             let path = format!("{folder}/users_view_me_{name}.response.http");
             let answer = std::fs::read_to_string(path).unwrap();
             let (start, end) = (answer.find("\n{").unwrap(), answer.rfind('}').unwrap());
             let body = answer.get(start..=end).unwrap();
             let key = Key::read(&serde_json::from_str(body).unwrap()).unwrap();
-            let view = KeysView { organisation: organisation.to_owned(), site_admin, sync };
-            let expected = Key { user, role, view, expires: None, words };
+            let view = KeysView { organisation: uuid.to_owned(), site_admin, sync };
+            let expected = Key { user, role, organisation: number, view, expires: None, words };
             assert_eq!(key, expected);
         }
     }

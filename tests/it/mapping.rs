@@ -418,7 +418,8 @@ Made from the table in `src/convert/table.rs` by a test; do not edit. It has eve
 Each observable is one indicator with one equality comparison, the only form that Sentinel reduces to
 `ObservableKey` and `ObservableValue`. Types that are *off* are remembered and not sent (`type_off`)
 until `[convert.types]` switches them on, which needs no word from MISP. A file name beside a hash is
-an observable of its own, under the switch of `filename` besides its own.
+an observable of its own, under the switch of `filename` besides its own. A `stix2-pattern` is also off
+where every other type that claims the observable it compares is off.
 
 Trust: *high*, the same thing, and Sentinel's built-in rules compare it; *medium*, the same thing, and
 queries of your own compare it; *low*, less than the attribute says, a name that is not in STIX's

@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Fault, RestIntake, now};
 use crate::rest::{Key, KeysView};
@@ -17,6 +18,57 @@ struct Remembered {
     role: i64,
     /// Another view was seen since: what was read by it counted only as far as it forbids.
     other_seen: bool,
+}
+
+/// As it was remembered before views were.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Older {
+    user: i64,
+    org: i64,
+    role: i64,
+    site_admin: bool,
+}
+
+/// What is known of the view that filled the ledger.
+#[derive(Debug)]
+enum Memory {
+    /// No key filled it.
+    Empty,
+    Of(Remembered),
+    /// Some key did, and whether it saw the same cannot be told: no view is that one.
+    Unknown,
+}
+
+impl Memory {
+    /// `told`: what the ledger holds. As far as an older shape goes, it must say of this key what it says
+    /// of the other.
+    fn of(told: Option<&Value>, key: &Key) -> Self {
+        let Some(told) = told else { return Self::Empty };
+        if let Ok(known) = Remembered::deserialize(told) {
+            return Self::Of(known);
+        }
+        match Older::deserialize(told) {
+            Ok(Older { user, org, role, site_admin })
+                if (org, site_admin) == (key.organisation, key.view.site_admin) =>
+            {
+                Self::Of(Remembered { view: key.view.clone(), user, role, other_seen: false })
+            }
+            _ => Self::Unknown,
+        }
+    }
+
+    fn is_of(&self, view: &KeysView) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Of(known) => known.view == *view,
+            Self::Unknown => false,
+        }
+    }
+
+    fn is_of_another_seen(&self) -> bool {
+        matches!(self, Self::Of(Remembered { other_seen: true, .. }))
+    }
 }
 
 impl RestIntake {
@@ -35,17 +87,17 @@ impl RestIntake {
         let key = self.client.key().await.map_err(Fault::Key)?;
         self.status.succeeded();
         let name = format!("key {}", self.source());
-        let before = self.ledger.remembered(&name).await?;
-        let before = before.and_then(|told| serde_json::from_value::<Remembered>(told).ok());
-        let same = before.as_ref().is_none_or(|before| before.view == key.view);
+        let told = self.ledger.remembered(&name).await?;
+        let before = Memory::of(told.as_ref(), &key);
+        let same = before.is_of(&key.view);
         // The operator's word counts for the key that the relay was started with.
         let accepted = same || self.accept_new_view.swap(false, Ordering::Relaxed);
-        self.tell(&key, before.as_ref(), accepted);
-        let after = remember(&key, before.as_ref(), accepted);
-        if before.as_ref() != Some(&after) {
-            self.ledger.remember(&name, &serde_json::json!(after)).await?;
+        self.tell(&key, &before, accepted);
+        let after = remember(&key, &before, accepted).map(|after| serde_json::json!(after));
+        if let Some(after) = after.filter(|after| told.as_ref() != Some(after)) {
+            self.ledger.remember(&name, &after).await?;
         }
-        if accepted && before.is_some_and(|before| before.other_seen || !same) {
+        if accepted && (!same || before.is_of_another_seen()) {
             self.ledger.restart_resync(self.source(), None, now()).await?;
         }
         self.key.set(key.view.site_admin, accepted);
@@ -53,11 +105,10 @@ impl RestIntake {
         Ok(())
     }
 
-    fn tell(&self, key: &Key, before: Option<&Remembered>, accepted: bool) {
-        let Some(before) = before else { return };
+    fn tell(&self, key: &Key, before: &Memory, accepted: bool) {
         if !accepted {
             if self.key.is_accepted() || self.status.now().key.is_none() {
-                let (words, now, before) = (&key.words, &key.view, &before.view);
+                let (words, now) = (&key.words, &key.view);
                 tracing::error!(
                     key = words,
                     ?now,
@@ -67,24 +118,29 @@ impl RestIntake {
             }
             return;
         }
-        let news = if before.view != key.view {
-            "another view than before is accepted: everything is compared with what the key sees"
-        } else if before.other_seen {
-            "the key shows the view again that the ledger was filled with: everything is compared with it"
-        } else if (before.user, before.role) != (key.user, key.role) {
-            "misp.key belongs to another user or role than before, and shows the same view"
-        } else {
-            return;
+        let news = match before {
+            Memory::Empty => return,
+            _ if !before.is_of(&key.view) => {
+                "another view than before is accepted: everything is compared with what the key sees"
+            }
+            _ if before.is_of_another_seen() => {
+                "the key shows the view again that the ledger was filled with: everything is compared with it"
+            }
+            Memory::Of(before) if (before.user, before.role) != (key.user, key.role) => {
+                "misp.key belongs to another user or role than before, and shows the same view"
+            }
+            Memory::Of(_) | Memory::Unknown => return,
         };
         tracing::warn!(key = key.words, "{news}");
     }
 }
 
-fn remember(key: &Key, before: Option<&Remembered>, accepted: bool) -> Remembered {
+/// `None`: what is remembered stays, also what cannot be read.
+fn remember(key: &Key, before: &Memory, accepted: bool) -> Option<Remembered> {
+    let (user, role) = (key.user, key.role);
     match before {
-        Some(before) if !accepted => Remembered { other_seen: true, ..before.clone() },
-        _ => {
-            Remembered { view: key.view.clone(), user: key.user, role: key.role, other_seen: false }
-        }
+        _ if accepted => Some(Remembered { view: key.view.clone(), user, role, other_seen: false }),
+        Memory::Of(before) => Some(Remembered { other_seen: true, ..before.clone() }),
+        Memory::Empty | Memory::Unknown => None,
     }
 }

@@ -2,12 +2,13 @@
 //! by the caller; nothing reconnects here.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::wire::{self, Frames, Mechanism, Piece};
@@ -27,6 +28,11 @@ pub(crate) enum SocketError {
     Mute(Duration),
     #[error("what answers there is no ZeroMQ publisher: compare the port with Plugin.ZeroMQ_port")]
     NotZeroMq,
+    #[error(
+        "what answers there speaks version {0} of ZeroMQ's protocol, which is too old: MISP's \
+         publisher needs libzmq 4 or newer, which speaks version 3"
+    )]
+    TooOld(u8),
     #[error(
         "MISP's ZeroMQ asks for a username and password: set misp.zeromq.username and \
          misp.zeromq.password to Plugin.ZeroMQ_username and Plugin.ZeroMQ_password"
@@ -91,7 +97,7 @@ impl Socket {
         prefix: &'static str,
         config: &ZeroMq,
     ) -> Result<Self, SocketError> {
-        let mut stream = reach(endpoint).await?;
+        let mut stream = reach(endpoint, config.connect_timeout).await?;
         let mechanism = greet(&mut stream).await?;
         let (name, credentials) = agreed(mechanism, config.credentials.as_ref())?;
         let stream = BufReader::with_capacity(READ_BUFFER, stream);
@@ -176,23 +182,54 @@ impl Socket {
     }
 }
 
-async fn reach(endpoint: &str) -> Result<TcpStream, SocketError> {
+async fn reach(endpoint: &str, within: Duration) -> Result<TcpStream, SocketError> {
     let host_and_port =
         endpoint.strip_prefix("tcp://").ok_or_else(|| SocketError::Address(endpoint.to_owned()))?;
-    TcpStream::connect(host_and_port).await.map_err(SocketError::Unreachable)
+    let addresses = lookup_host(host_and_port).await.map_err(SocketError::Unreachable)?;
+    reach_one_of(&addresses.collect::<Vec<_>>(), within).await
 }
 
-/// How the peer wants us to sign in.
+/// Each address of a name gets an equal share of the time, so one at which nobody answers leaves time
+/// for the others.
+async fn reach_one_of(
+    addresses: &[SocketAddr],
+    within: Duration,
+) -> Result<TcpStream, SocketError> {
+    let share = within / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    let nowhere = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut fault = SocketError::Unreachable(nowhere);
+    for address in addresses {
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => fault = SocketError::Unreachable(error),
+            Err(_) => fault = SocketError::Mute(within),
+        }
+    }
+    Err(fault)
+}
+
+/// How the peer wants us to sign in. What is no ZeroMQ, or too old, is noticed at once: it may never
+/// send as much as a greeting.
 async fn greet(stream: &mut TcpStream) -> Result<Mechanism, SocketError> {
     stream.write_all(&wire::OPENING).await.map_err(SocketError::Unreachable)?;
     let mut greeting = [0; wire::GREETING_LENGTH];
-    let (first, rest) = greeting.split_at_mut(1);
+    let (signature, rest) = greeting.split_at_mut(wire::SIGNATURE_LENGTH);
+    let (first, others) = signature.split_at_mut(1);
     stream.read_exact(first).await.map_err(SocketError::Unreachable)?;
-    if first != [0xff] {
-        return Err(SocketError::NotZeroMq);
+    require(first == [wire::SIGNATURE_START])?;
+    stream.read_exact(others).await.map_err(SocketError::Unreachable)?;
+    require(others.ends_with(&[wire::SIGNATURE_END]))?;
+    let (version, rest) = rest.split_at_mut(1);
+    stream.read_exact(version).await.map_err(SocketError::Unreachable)?;
+    if let [version @ ..wire::VERSION] = *version {
+        return Err(SocketError::TooOld(version));
     }
     stream.read_exact(rest).await.map_err(SocketError::Unreachable)?;
     Ok(Mechanism::of(&greeting))
+}
+
+fn require(is_zeromq: bool) -> Result<(), SocketError> {
+    if is_zeromq { Ok(()) } else { Err(SocketError::NotZeroMq) }
 }
 
 /// The mechanism's name, and what it asks for.
@@ -244,5 +281,39 @@ fn broken(error: io::Error) -> SocketError {
     match matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
         true => SocketError::Closed,
         false => SocketError::Broken(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    /// A listener whose queue is full: the kernel answers no further connection.
+    async fn black_hole() -> (TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        let patience = Duration::from_millis(200);
+        while let Ok(stream) = timeout(patience, TcpStream::connect(address)).await {
+            waiting.push(stream.unwrap());
+        }
+        (listener, waiting)
+    }
+
+    #[tokio::test]
+    async fn an_address_at_which_nobody_answers_leaves_time_for_the_next() {
+        let (dead, _waiting) = black_hole().await;
+        let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = [dead.local_addr().unwrap(), alive.local_addr().unwrap()];
+        let within = Duration::from_secs(2);
+        let reached = timeout(within, reach_one_of(&addresses, within)).await.unwrap().unwrap();
+        assert_eq!(reached.peer_addr().unwrap(), addresses[1]);
+        let mute = reach_one_of(&addresses[..1], Duration::from_millis(200)).await.unwrap_err();
+        assert!(matches!(mute, SocketError::Mute(_)), "{mute}");
+        assert!(reach_one_of(&[], within).await.is_err());
     }
 }

@@ -9,6 +9,14 @@ use axum::body::Bytes;
 /// once the peer has said which one it wants.
 pub(super) const OPENING: [u8; 12] = [0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 0];
 
+/// What a signature begins and ends with; between them anything may stand (RFC 23).
+pub(super) const SIGNATURE_START: u8 = 0xff;
+pub(super) const SIGNATURE_END: u8 = 0x7f;
+pub(super) const SIGNATURE_LENGTH: usize = 10;
+
+/// The protocol's oldest version that has a greeting of [`GREETING_LENGTH`] and mechanisms.
+pub(super) const VERSION: u8 = 3;
+
 pub(super) const GREETING_LENGTH: usize = 64;
 const MECHANISM_START: usize = OPENING.len();
 const MECHANISM_END: usize = 32;

@@ -213,7 +213,18 @@ impl Judge {
             && (self.tags.include.is_empty() || standing.any(|tag| self.tags.includes(&tag.name)))
             && self.types.allow(&sibling.kind)
             && self.categories.allow(&sibling.category)
-            && !self.never.contains(&sibling.value.to_ascii_lowercase())
+            && !self.is_never_told(&sibling.value)
+    }
+
+    /// As claims of any type spell the text, or cut as what is told is.
+    fn is_never_told(&self, text: &str) -> bool {
+        if self.never.is_empty() {
+            return false;
+        }
+        let begins = |start: &str| self.never.iter().any(|value| value.starts_with(start));
+        let start = convert::uncut(text).map(str::to_ascii_lowercase);
+        spellings(text).iter().any(|spelling| self.never.contains(spelling))
+            || start.is_some_and(|start| begins(&start))
     }
 
     /// Whether a claim's own tags mark its observable as a false positive, whatever else claims it.

@@ -396,6 +396,30 @@ fn what_stands_beside_an_attribute_is_judged_by_the_events_tags() {
     assert!(!tells(|policy| policy.never = vec!["A.EXE".into()], vec![]));
 }
 
+#[test]
+fn what_never_leaves_is_not_told_beside_another_attribute_however_it_is_spelled() {
+    let tells = |never: &str, value: &str| {
+        let policy = Policy { never: vec![never.to_owned()], ..open_policy() };
+        let sibling = Sibling { kind: "text".into(), value: value.into(), ..Sibling::default() };
+        Judge::new(&policy).tells(&EventFacts::default(), &sibling)
+    };
+    for (never, value) in [
+        ("mail.corp.example", "mail[.]corp[.]example"),
+        ("https://corp.example/a", "hxxps://corp[.]example/a"),
+        ("https://corp.example/", "https://corp.example#x"),
+        ("198.51.100.7", "198.51.100.7|443"),
+    ] {
+        assert!(!tells(never, value), "{value}");
+        assert!(tells(never, "evil.example"));
+    }
+    // As it is told: cut after 119 characters.
+    let long = format!("https://corp.example/{}", "a".repeat(200));
+    let cut: String = long.chars().take(119).chain(['…']).collect();
+    assert!(!tells(&long, &cut));
+    assert!(tells(&long, "https://corp.example/a…"), "not cut by us");
+    assert!(tells("corp.example", &cut));
+}
+
 fn on(attribute: &[&str], host: &[&str]) -> Warned {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Warned::On(Listed { attribute: owned(attribute), host: owned(host) })
