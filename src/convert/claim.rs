@@ -38,6 +38,10 @@ pub struct ClaimFacts {
     /// well, until the next publication says which counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<Audience>,
+    /// When an edit last gave the object around the attribute another audience, MISP's time, Unix
+    /// seconds: a publication from before that does not undo it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub narrowed_at: i64,
     /// Unix seconds.
     pub timestamp: i64,
     /// Unix microseconds.
@@ -190,6 +194,10 @@ pub struct EventFacts {
     /// must allow its attributes as well, until the next publication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub also: Option<Audience>,
+    /// When that edit was made, MISP's time, Unix seconds: a publication from before it does not undo
+    /// it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub narrowed_at: i64,
     /// Unix seconds.
     pub timestamp: i64,
     pub publish_timestamp: i64,

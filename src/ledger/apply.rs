@@ -128,7 +128,7 @@ impl Application {
     ) -> sqlx::Result<Option<Row>> {
         let altered = match self.origin {
             Origin::Push { .. } => {
-                let kept = self.keep_tags(tx, &mut claim).await?;
+                let kept = self.keep_heard(tx, &mut claim).await?;
                 let Claim { facts, .. } = &mut claim;
                 self.heard.apply(facts.attribute_id, &mut facts.tags) || kept
             }
@@ -162,8 +162,8 @@ impl Application {
     }
 
     /// Tags that were put on the attribute since its publication stay, if this snapshot may be from
-    /// before them. Whether there are any.
-    async fn keep_tags(&self, tx: &mut Writing, claim: &mut Claim) -> sqlx::Result<bool> {
+    /// before them; so do the audiences that an edit gave its object. Whether there are any.
+    async fn keep_heard(&self, tx: &mut Writing, claim: &mut Claim) -> sqlx::Result<bool> {
         let place = (claim.attribute, i16::from(claim.part));
         if self.unseen.get(&place).is_none_or(|stored| stored.digest != ALTERED) {
             return Ok(false);
@@ -171,7 +171,14 @@ impl Application {
         let before = claims::stored_facts(tx, (&self.source, self.event), place).await?;
         // It may have ended between two chunks.
         let Some(before) = before else { return Ok(false) };
-        Ok(self.origin.keep_attached(&before.tags, self.facts.timestamp, &mut claim.facts.tags))
+        let taken = self.facts.timestamp;
+        let tagged = self.origin.keep_attached(&before.tags, taken, &mut claim.facts.tags);
+        let narrowed = self.facts.timestamp < before.narrowed_at;
+        if narrowed {
+            claim.facts.also = before.also;
+            claim.facts.narrowed_at = before.narrowed_at;
+        }
+        Ok(tagged || narrowed)
     }
 
     /// An unpublished event does not show which tags were put on or taken off since, where that leaves

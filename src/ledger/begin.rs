@@ -5,7 +5,7 @@ use super::judgement::Origin;
 use super::small::Whole;
 use super::tag_changes::{self, TagChanges};
 use super::wanted::decode;
-use super::{Writing, claims, events, head};
+use super::{Writing, claims, events, head, narrow};
 use crate::convert::EventFacts;
 
 /// Whether a snapshot is to be applied.
@@ -79,6 +79,9 @@ pub(super) async fn begin(
     let mut before = None;
     if stored.is_none() && origin.is_of_known() {
         return Ok(Begun::Overtaken);
+    }
+    if stored.is_none() && !origin.is_read() && narrow::is_outdated(tx, source, &facts).await? {
+        return Ok(Begun::Stale);
     }
     if let Some(row) = stored {
         if let Some(objection) = row.objection(&origin, &facts, content) {

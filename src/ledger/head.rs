@@ -8,8 +8,12 @@ use crate::convert::EventFacts;
 
 /// Whether anything differs that policy or merging reads of an event: its own times are not.
 pub(super) fn says_more(stored: &EventFacts, now: &EventFacts) -> bool {
-    let without_times =
-        |facts: &EventFacts| EventFacts { timestamp: 0, publish_timestamp: 0, ..facts.clone() };
+    let without_times = |facts: &EventFacts| EventFacts {
+        timestamp: 0,
+        publish_timestamp: 0,
+        narrowed_at: 0,
+        ..facts.clone()
+    };
     without_times(stored) != without_times(now)
 }
 

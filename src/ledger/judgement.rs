@@ -107,6 +107,19 @@ impl Shown {
     }
 }
 
+/// A publication from before an edit of the event's audience does not undo it.
+fn keep_narrowed(before: &EventFacts, facts: &mut EventFacts) {
+    if facts.timestamp >= before.narrowed_at {
+        return;
+    }
+    let published = facts.audience();
+    facts.also = Some(published).filter(|published| *published != before.audience());
+    facts.distribution = before.distribution;
+    facts.sharing_group_id = before.sharing_group_id;
+    facts.sharing_group.clone_from(&before.sharing_group);
+    facts.narrowed_at = before.narrowed_at;
+}
+
 /// How long after an event's deletion a read must have begun to bring it back, milliseconds.
 const AFTER_DELETION: i64 = 2_000;
 
@@ -157,6 +170,7 @@ impl Origin {
         match self {
             Self::Push { .. } => {
                 self.keep_attached(&before.tags, facts.timestamp, &mut facts.tags);
+                keep_narrowed(before, facts);
             }
             Self::Read(shown) if shown.as_published_until == i64::MAX => {}
             Self::Read(shown) => {

@@ -1,5 +1,6 @@
 //! What MISP shows to others than before, as a frame tells: until a publication says which counts, both
-//! audiences must allow it, and a read tells the rest.
+//! audiences must allow it, and a read tells the rest. MISP may have read a publication before the edit
+//! and send it after the frame: such a publication undoes nothing.
 
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
@@ -7,7 +8,7 @@ use uuid::Uuid;
 use super::change::Change;
 use super::tags::Affected;
 use super::wanted::{decode, encode};
-use super::withdraw::{Which, column, touch};
+use super::withdraw::{Tombstone, Which, bury, column, tombstones, touch};
 use super::{Writing, claims};
 use crate::convert::{ClaimFacts, EventFacts};
 use crate::misp::Audience;
@@ -31,8 +32,12 @@ pub(super) async fn apply(
     change.event = Some(event.1);
     match shown.what {
         Subject::Event(_) => apply_to_event(tx, event, shown).await,
-        Subject::Object(uuid) => apply_to_claims(tx, event, Which::Object(uuid), shown).await,
-        Subject::Attribute(uuid) => apply_to_claims(tx, event, Which::Attribute(uuid), shown).await,
+        Subject::Object(uuid) => {
+            apply_to_claims(tx, event, Which::Object(uuid), shown, change).await
+        }
+        Subject::Attribute(uuid) => {
+            apply_to_claims(tx, event, Which::Attribute(uuid), shown, change).await
+        }
     }
 }
 
@@ -61,6 +66,7 @@ async fn apply_to_event(
     facts.distribution = shown.audience.distribution;
     facts.sharing_group_id = shown.audience.sharing_group_id;
     facts.sharing_group = None;
+    facts.narrowed_at = shown.timestamp;
     sqlx::query("UPDATE events SET facts = $1 WHERE source = $2 AND event = $3")
         .bind(encode(&facts)?)
         .bind(event.0)
@@ -76,6 +82,7 @@ async fn apply_to_claims(
     event: (&str, Uuid),
     which: Which,
     shown: &Shown,
+    change: &Change<'_>,
 ) -> sqlx::Result<Narrowed> {
     let (column, uuid) = column(which);
     let rows: Vec<(Uuid, i16, Uuid, String)> = sqlx::query_as(AssertSqlSafe(format!(
@@ -94,10 +101,16 @@ async fn apply_to_claims(
         differs |= before != shown.audience;
         // Facts hold no time of their object's.
         let is_older = matches!(which, Which::Attribute(_)) && facts.timestamp > shown.timestamp;
-        if is_older || facts.below().any(|known| known == shown.audience) {
+        if is_older || before == shown.audience {
             continue;
         }
-        facts.also.push(shown.audience);
+        match which {
+            Which::Attribute(uuid) => keep_out_older(tx, event.0, (uuid, shown), change).await?,
+            Which::Object(_) => facts.narrowed_at = facts.narrowed_at.max(shown.timestamp),
+        }
+        if !facts.below().any(|known| known == shown.audience) {
+            facts.also.push(shown.audience);
+        }
         claims::alter(tx, event, (attribute, part), &facts).await?;
         objects.push(object);
     }
@@ -116,4 +129,27 @@ fn audience(facts: &ClaimFacts, which: Which) -> Option<Audience> {
             Some(Audience::new(object.distribution, object.sharing_group_id))
         }
     }
+}
+
+/// Keeps snapshots from before the edit of an attribute or event from counting.
+pub(super) async fn keep_out_older(
+    tx: &mut Writing,
+    source: &str,
+    (uuid, shown): (Uuid, &Shown),
+    change: &Change<'_>,
+) -> sqlx::Result<()> {
+    // What the edit says comes with a snapshot of that very second.
+    let last = shown.timestamp.saturating_sub(1);
+    bury(tx, source, &Tombstone::of(uuid, last), change.opened_at).await
+}
+
+/// Whether an edit of this event was heard before the ledger knew it, and the publication is from
+/// before that edit.
+pub(super) async fn is_outdated(
+    tx: &mut Writing,
+    source: &str,
+    facts: &EventFacts,
+) -> sqlx::Result<bool> {
+    let heard = tombstones(tx, source, &[facts.uuid]).await?;
+    Ok(heard.values().any(|edit| facts.timestamp <= edit.timestamp))
 }

@@ -110,14 +110,16 @@ async fn withdrawn(
     if events.is_empty() || matches!(ending.which, Which::Object(_)) {
         withdraw::remember(tx, source, &ending, change.opened_at).await?;
     }
+    // Before anything ends: what the ledger holds tells whether the audience is another one.
+    let unfinished = match audience {
+        Some(frame) => shown(writer, tx, &frame, change).await?,
+        None => Vec::new(),
+    };
     for event in events {
         writer.applied.invalidate(&event);
         withdrawn_from(tx, (source, event), &ending, change).await?;
     }
-    match audience {
-        Some(frame) => shown(writer, tx, &frame, change).await,
-        None => Ok(Vec::new()),
-    }
+    Ok(unfinished)
 }
 
 /// To whom an edited attribute is shown now.
@@ -150,7 +152,11 @@ async fn shown(
             // An edited event, whatever was edited.
             look_again(writer, tx, uuid, change).await?;
             let named = EventRef { uuid: Some(uuid), id: None };
-            meant(tx, source, &named).await?.events().to_vec()
+            let known = meant(tx, source, &named).await?.events().to_vec();
+            if known.is_empty() {
+                narrow::keep_out_older(tx, source, (uuid, frame), change).await?;
+            }
+            known
         }
         Subject::Object(uuid) => withdraw::claimants(tx, source, Which::Object(uuid)).await?,
         Subject::Attribute(uuid) => withdraw::claimants(tx, source, Which::Attribute(uuid)).await?,

@@ -503,6 +503,68 @@ async fn a_narrower_distribution_is_acted_on_as_soon_as_a_frame_shows_it() {
     }
 }
 
+/// The frames of an edit that changes who sees the attribute, its object or its event.
+fn narrowings(change: &Value) -> [(&'static str, Value); 3] {
+    let time = (T + 5).to_string();
+    let object = json!({"id": "1", "uuid": OBJECT, "event_id": "7", "name": "file",
+        "timestamp": time, "deleted": false});
+    let event = json!({"id": "7", "uuid": event_uuid(1), "info": "x", "timestamp": time,
+        "published": false, "publish_timestamp": "0"});
+    let edited = with(attribute(1, "a.example", T + 5), change);
+    [
+        ("attribute", attribute_frame(&edited, "edit")),
+        ("object", json!({"Object": with(object, change), "action": "edit"})),
+        ("event", json!({"Event": with(event, change), "action": "edit"})),
+    ]
+}
+
+#[tokio::test]
+async fn an_older_publication_undoes_no_narrowing() {
+    let narrow = json!({"distribution": "0"});
+    let group = json!({"distribution": "4", "sharing_group_id": "3"});
+    for change in [narrow, group] {
+        for (topic, frame) in narrowings(&change) {
+            let mut feed = Feed::start(&[("MSR_POLICY__DISTRIBUTIONS", "1,2,3")]).await;
+            let old = object_publication(T, &attribute(1, "a.example", T));
+            feed.hear("", &old).await;
+            assert_eq!(feed.live().await, ["a.example"]);
+            feed.hear(topic, &frame).await;
+            assert!(feed.live().await.is_empty(), "{topic} {change}");
+            // Twice: the first of them must not wash away what the frame said.
+            for time in [T, T + 4] {
+                feed.hear("", &object_publication(time, &attribute(1, "a.example", T))).await;
+                assert!(feed.live().await.is_empty(), "{topic} {change}: MISP read it before");
+            }
+            let time = if topic == "attribute" { T + 5 } else { T };
+            feed.hear("", &object_publication(T + 5, &attribute(1, "a.example", time))).await;
+            assert_eq!(feed.live().await, ["a.example"], "{topic} {change}: published anew");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_older_publication_does_not_widen_what_was_edited_and_narrowed_since() {
+    let mut feed = Feed::start(&[("MSR_POLICY__DISTRIBUTIONS", "1,2,3")]).await;
+    feed.hear("", &publication((1, 7), T, &[attribute(1, "a.example", T)])).await;
+    let narrow = with(attribute(1, "b.example", T + 5), &json!({"distribution": "0"}));
+    feed.hear("attribute", &attribute_frame(&narrow, "edit")).await;
+    feed.hear("", &publication((1, 7), T + 2, &[attribute(1, "b.example", T + 2)])).await;
+    assert!(feed.live().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_narrowing_of_an_event_counts_against_an_older_first_publication() {
+    let change = json!({"distribution": "0"});
+    for (topic, frame) in narrowings(&change).into_iter().filter(|(topic, _)| *topic != "object") {
+        let mut feed = Feed::start(&[("MSR_POLICY__DISTRIBUTIONS", "1,2,3")]).await;
+        feed.hear(topic, &frame).await;
+        feed.hear("", &object_publication(T, &attribute(1, "a.example", T))).await;
+        assert!(feed.live().await.is_empty(), "{topic}");
+        feed.hear("", &object_publication(T + 5, &attribute(1, "a.example", T + 5))).await;
+        assert_eq!(feed.live().await, ["a.example"], "{topic}: published anew");
+    }
+}
+
 #[tokio::test]
 async fn a_frame_that_shows_another_distribution_has_its_event_read_at_once() {
     for (change, asked) in [
