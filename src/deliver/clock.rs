@@ -47,6 +47,31 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::ledger::Moment;
+
+    /// A server's `Date` at a time of its clock.
+    fn told(time: i64) -> Option<i64> {
+        let time = DateTime::from_timestamp_millis(time).unwrap();
+        date(Some(&time.to_rfc2822()))
+    }
+
+    #[test]
+    fn an_end_is_over_in_the_very_answer_to_it_at_whatever_part_of_a_second() {
+        let noon = 1_795_953_600_000;
+        for (first, since) in (0..1_000)
+            .step_by(50)
+            .flat_map(|one| (0..3_000).step_by(50).map(move |since| (one, since)))
+        {
+            let at = Instant::now();
+            let mut clock = Clock::default();
+            clock.hear(told(noon + first), at);
+            let there = clock.there(at + Duration::from_millis(since)).unwrap();
+            // Our clock is an hour ahead.
+            let moment = Moment::at_target(noon + 3_600_000, there);
+            let answered = told(noon + first + i64::try_from(since).unwrap()).unwrap();
+            assert!(moment.over <= answered, "{first} {since}");
+        }
+    }
 
     #[test]
     fn a_targets_clock_goes_on_from_its_last_answer() {

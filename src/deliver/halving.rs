@@ -1,7 +1,8 @@
 //! Finding the bad record behind a 400 or 413: halves are sent until it is alone. Pure.
 //!
 //! If both halves fail alike, or three lone records in a row, it is not the records but the target;
-//! and a record is rejected only where the target accepted something else meanwhile.
+//! and a record is rejected only where the target accepted something else meanwhile. A record that was
+//! rejected before and is tried once more says nothing about the target: alone, it is rejected again.
 
 use uuid::Uuid;
 
@@ -22,6 +23,8 @@ const MOST_SUSPECTS: usize = 64;
 pub(super) struct Record {
     pub object: Uuid,
     pub version: i64,
+    /// This version was rejected before.
+    pub retried: bool,
 }
 
 /// What a refusal leads to.
@@ -139,6 +142,9 @@ impl Halving {
     }
 
     fn suspect(&mut self, record: Record) -> Ruling {
+        if record.retried {
+            return self.reject(vec![record]);
+        }
         let known = self.suspects.iter().position(|suspect| suspect.record == record);
         let known = known.map(|position| self.suspects.remove(position));
         let tries = known.as_ref().map_or(1, |suspect| suspect.tries.saturating_add(1));
@@ -162,23 +168,27 @@ impl Halving {
             self.pair = Some(pair);
             return Ruling::Smaller;
         };
-        if first_refused && refused && !self.proven && !too_large {
+        let is_certain = self.proven || too_large;
+        let is_retried = |half: &Vec<Record>| half.iter().any(|record| record.retried);
+        if first_refused && refused && !is_certain && !pair.halves.iter().any(is_retried) {
             return self.misconfigured();
         }
+        // A fresh record beside a retried one may be good: it is picked again from the ledger.
+        let is_bad = |record: &Record| record.retried || is_certain || !(first_refused && refused);
         let [first, second] = pair.halves;
         let mut alone = Vec::new();
         for half in [(first, first_refused), (second, refused)] {
             match half {
                 (_, false) => {}
                 (half, true) if half.len() > 1 => self.refused.push(half),
-                (half, true) => alone.extend(half),
+                (half, true) => alone.extend(half.into_iter().filter(is_bad)),
             }
         }
         if alone.is_empty() { Ruling::Smaller } else { self.reject(alone) }
     }
 
     fn reject(&mut self, alone: Vec<Record>) -> Ruling {
-        for record in &alone {
+        for record in alone.iter().filter(|record| !record.retried) {
             if !self.lone.contains(record) {
                 self.lone.push(*record);
             }
@@ -202,7 +212,11 @@ mod tests {
     use super::*;
 
     fn record(number: u128) -> Record {
-        Record { object: Uuid::from_u128(number), version: 7 }
+        Record { object: Uuid::from_u128(number), version: 7, retried: false }
+    }
+
+    fn retried(number: u128) -> Record {
+        Record { retried: true, ..record(number) }
     }
 
     fn ids(count: u128) -> Vec<Record> {
@@ -332,6 +346,48 @@ mod tests {
         };
         assert!(rejected.iter().all(|record| taken_back.contains(record)));
         assert!(requests <= 40, "{requests}");
+    }
+
+    #[test]
+    fn records_that_are_refused_again_do_not_speak_against_the_target() {
+        for bad in [&[1][..], &[1, 2], &[1, 2, 3, 4, 5, 6, 7]] {
+            let all: Vec<Record> = bad.iter().map(|number| retried(*number)).collect();
+            let mut halving = Halving::default();
+            let mut rejected = match halving.refused(&all) {
+                Ruling::Reject(alone) => alone,
+                ruling => {
+                    assert_eq!(ruling, Ruling::Smaller);
+                    Vec::new()
+                }
+            };
+            while halving.part().is_some() {
+                match halving.refused_part(false) {
+                    Ruling::Reject(alone) => rejected.extend(alone),
+                    ruling => assert_eq!(ruling, Ruling::Smaller),
+                }
+            }
+            rejected.sort_by_key(|one| one.object);
+            assert_eq!(rejected, all);
+            assert_eq!(halving.refused(&[record(9)]), Ruling::Rest(record(9)));
+        }
+    }
+
+    #[test]
+    fn fresh_record_beside_a_retried_one_is_rejected_only_once_the_target_is_proven() {
+        for proven in [false, true] {
+            let mut halving = Halving::default();
+            if proven {
+                halving.prove();
+            }
+            halving.refused(&[record(1), retried(2)]);
+            assert!(halving.part().is_some());
+            assert_eq!(halving.refused_part(false), Ruling::Smaller);
+            assert!(halving.part().is_some());
+            let fresh = proven.then(|| record(1));
+            let both = fresh.into_iter().chain([retried(2)]).collect();
+            assert_eq!(halving.refused_part(false), Ruling::Reject(both));
+            assert!(!halving.is_active() && !halving.holds(record(1).object));
+        }
     }
 
     #[test]

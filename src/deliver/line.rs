@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 
 use super::clock::Clock;
-use super::halving::{Halving, Record};
+use super::halving::Halving;
 use super::health::Health;
 use super::lanes::{Lanes, Picked, Progress, Room};
 use super::upload;
@@ -176,7 +176,10 @@ impl Line {
         let Some(part) = self.halving.part() else { return Ok(None) };
         let objects: Vec<Uuid> = part.iter().map(|record| record.object).collect();
         let mut found = ledger.pending_of(&self.name, &objects, now).await?;
-        found.retain(|one| part.contains(&Record { object: one.object, version: one.version }));
+        let is_of_part = |one: &Pending| {
+            part.iter().any(|it| (it.object, it.version) == (one.object, one.version))
+        };
+        found.retain(is_of_part);
         if found.is_empty() {
             // All of it was altered since: there is nothing left to search in.
             self.halving.give_up();

@@ -306,7 +306,9 @@ impl Sender {
         too_large: bool,
     ) -> sqlx::Result<Next> {
         let Some(line) = self.lines.get_mut(answer.line) else { return Ok(Next::Nothing) };
-        if line.probing {
+        // A record that was rejected before tells nothing of the target.
+        let tells = !matches!(answer.sending.as_slice(), [one] if one.retried);
+        if line.probing && tells {
             let why = format!("every request is refused, whatever it holds: {why}");
             return Ok(Next::Hold(self.delivery.degraded_retry, Some(why)));
         }
@@ -347,5 +349,6 @@ fn is_early(sending: &Sending, answer: &Answer) -> bool {
 }
 
 fn record(sending: &Sending) -> Record {
-    Record { object: sending.object, version: sending.version }
+    let Sending { object, version, retried, .. } = *sending;
+    Record { object, version, retried }
 }

@@ -53,7 +53,7 @@ pub(super) fn refusals<'w>(
     refusals: impl ExactSizeIterator<Item = (Record, &'w str)>,
 ) {
     metrics::rejected(target, refusals.len() as u64);
-    for (Record { object, version }, words) in refusals {
+    for (Record { object, version, .. }, words) in refusals {
         if version == WITHDRAWN {
             tracing::error!(target_name = target, %object, words, "Sentinel rejects a withdrawal: the indicator stays active there until its valid_until");
         } else {

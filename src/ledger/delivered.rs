@@ -3,6 +3,7 @@
 use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
+use super::queue::TRIED_AGAIN;
 use super::sending::Before;
 use super::verify::{FOREIGN, ON_ITS_WAY};
 use super::{Ledger, Sending, Writing, push_uuids};
@@ -73,7 +74,8 @@ impl Ledger {
         tx.commit().await
     }
 
-    /// Puts what a target (or every target) rejected back into the queue; returns how many objects.
+    /// Puts what a target (or every target) rejected back into the queue; returns how many objects. The
+    /// rejected versions stay known: that they are refused again says nothing about the target.
     ///
     /// # Errors
     /// Whatever SQLite says.
@@ -81,16 +83,18 @@ impl Ledger {
         let mut tx = self.begin().await?;
         let targets: Vec<String> = sqlx::query_scalar(
             "SELECT DISTINCT target FROM delivered
-             WHERE rejected IS NOT NULL AND ($1 IS NULL OR target = $1)",
+             WHERE rejected IS NOT NULL AND rejected_in IS NOT $2 AND ($1 IS NULL OR target = $1)",
         )
         .bind(target)
+        .bind(TRIED_AGAIN)
         .fetch_all(&mut *tx)
         .await?;
         let retried = sqlx::query(
-            "UPDATE delivered SET rejected = NULL, words = NULL
-             WHERE rejected IS NOT NULL AND ($1 IS NULL OR target = $1)",
+            "UPDATE delivered SET rejected_in = $2, words = NULL
+             WHERE rejected IS NOT NULL AND rejected_in IS NOT $2 AND ($1 IS NULL OR target = $1)",
         )
         .bind(target)
+        .bind(TRIED_AGAIN)
         .execute(&mut *tx)
         .await?
         .rows_affected();

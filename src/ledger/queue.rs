@@ -34,6 +34,8 @@ pub struct Pending {
     pub revoke: bool,
     /// No indicator: it has no validity.
     pub context: bool,
+    /// This version was rejected, and is tried once more.
+    pub retried: bool,
 }
 
 /// Objects of a change, and where the next ones begin.
@@ -48,6 +50,9 @@ pub struct Page {
 /// look at it takes long.
 const STRIDE: i64 = 500;
 
+/// `rejected_in` of what is tried once more: no change has that number.
+pub(super) const TRIED_AGAIN: i64 = -1;
+
 /// Versions that differ from what the target holds or refused, and those whose outcome is unknown;
 /// withdrawals also of what may have arrived before a refusal.
 /// What has expired unsent is no longer sent, and what has expired at the target needs no upload.
@@ -59,7 +64,8 @@ pub(super) const UNSETTLED: &str = "
 
 const PENDING: &str =
     "w.object, w.stix_id, w.body, w.valid_from, w.valid_until, w.version, w.revoke,
-     w.kind <> 'indicator' AS context";
+     w.kind <> 'indicator' AS context,
+     COALESCE(d.rejected = w.version AND d.rejected_in = -1, 0) AS retried";
 
 impl Ledger {
     /// The oldest open changes of a target in a lane, those after `after`.

@@ -22,6 +22,8 @@ pub struct Sending {
     pub json: String,
     /// Of the withdrawal of an indicator: when its validity ended, Unix milliseconds.
     pub ended_at: Option<i64>,
+    /// See [`Pending`].
+    pub retried: bool,
     pub(super) before: Before,
 }
 
@@ -38,6 +40,9 @@ pub struct Moment {
 /// target's in whole seconds only.
 const UNNOTICED: i64 = 2_000;
 
+/// The unit of the times that an answer tells, milliseconds.
+const TOLD: i64 = 1_000;
+
 impl Moment {
     /// While it is not known what time it is at the target.
     #[must_use]
@@ -45,11 +50,12 @@ impl Moment {
         Self { now, over: now.saturating_sub(UNNOTICED) }
     }
 
-    /// At a target whose clock shows at least `there`.
+    /// At a target whose clock shows at least `there`. Its answer is compared with the end, and tells
+    /// the time in whole seconds: up to one second less than it is.
     #[must_use]
     pub fn at_target(now: i64, there: i64) -> Self {
         let here = Self::by_our_clock(now);
-        Self { over: here.over.min(there), ..here }
+        Self { over: here.over.min(there.saturating_sub(TOLD)), ..here }
     }
 }
 
@@ -193,8 +199,9 @@ fn sending(pending: &Pending, marked: &Marked, before: Before) -> Sending {
         Some(ending) => ending.json(created, modified),
         None => rendered(pending, created, modified),
     };
-    let Pending { object, stix_id, version, .. } = *pending;
-    Sending { object, stix_id, version, json, ended_at: ending.map(|one| one.at), before }
+    let Pending { object, stix_id, version, retried, .. } = *pending;
+    let ended_at = ending.map(|one| one.at);
+    Sending { object, stix_id, version, json, ended_at, retried, before }
 }
 
 /// An object that is wanted, or a context object that is revoked, as it goes over the wire.

@@ -64,7 +64,8 @@ pub enum Outcome {
     /// later. `ambiguous` where it may have been taken already; `wait` where a header asks for one.
     Transient { why: String, ambiguous: bool, wait: Option<Duration> },
     /// A success that is not an answer of this API, such as that of a proxy: the request may or may
-    /// not have arrived. `may_be_api`: it is JSON and tells of no error, so the API may have changed.
+    /// not have arrived. `may_be_api`: it is empty, or JSON that tells of no error, so the API may have
+    /// changed.
     Foreign { why: String, may_be_api: bool },
     /// A 200 whose complaints cannot be read: which records were taken is not known.
     Unreadable { why: String },
@@ -94,10 +95,10 @@ pub struct Asked {
 /// `delivery.accept_body`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum AcceptBody {
-    /// Those that Microsoft documents: none, `null`, or an object with `errors`.
+    /// Those that Microsoft documents: status 200 with no body, `null`, or an object with `errors`.
     #[default]
     Documented,
-    /// Also other JSON that tells of no error.
+    /// Also another 2xx, and other JSON that tells of no error.
     AnyJson,
 }
 
@@ -168,22 +169,25 @@ impl Outcome {
 
 fn success(reply: &Reply, asked: Asked) -> Outcome {
     let said = || read::words(reply);
-    match (reply.status, read::body(reply)) {
-        (200, Body::Complaints(complaints)) => {
+    let body = read::body(reply);
+    let may_be_api = read::may_be_api(reply, &body);
+    let is_let_pass = asked.accept_body == AcceptBody::AnyJson && may_be_api;
+    match body {
+        Body::Complaints(complaints) if reply.status == 200 || is_let_pass => {
             let Verdicts { rejected, stray } = Verdicts::of(complaints, asked.objects);
             Outcome::Accepted { rejected, stray }
         }
-        (200, Body::Unreadable) => {
+        Body::Unreadable if reply.status == 200 || is_let_pass => {
             Outcome::Unreadable { why: format!("{}: its list of errors cannot be read", said()) }
         }
-        (_, Body::OtherJson) if asked.accept_body == AcceptBody::AnyJson => Outcome::accepted_all(),
-        (_, body) => Outcome::Foreign {
+        Body::OtherJson if is_let_pass => Outcome::accepted_all(),
+        _ => Outcome::Foreign {
             why: format!(
                 "{}: this is not an answer of Sentinel's upload API; look whether a proxy or a \
                  sign-in page stands in between",
                 said()
             ),
-            may_be_api: matches!(body, Body::OtherJson),
+            may_be_api,
         },
     }
 }

@@ -50,6 +50,17 @@ pub(super) fn body(reply: &Reply) -> Body {
     }
 }
 
+/// Whether a 2xx that Microsoft does not describe may be the API's nevertheless.
+pub(super) fn may_be_api(reply: &Reply, body: &Body) -> bool {
+    match body {
+        Body::Other => false,
+        Body::OtherJson => true,
+        Body::Complaints(_) | Body::Unreadable => {
+            is_json(reply) || reply.body.trim_ascii().is_empty()
+        }
+    }
+}
+
 fn is_json(reply: &Reply) -> bool {
     let declared = reply.content_type.as_deref().unwrap_or_default();
     let kind = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

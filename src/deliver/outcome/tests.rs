@@ -85,8 +85,14 @@ fn success_that_is_not_the_apis_is_no_acceptance() {
         assert!(!foreign(reply(200, body)), "{body}");
     }
     for status in [201, 202, 204, 206] {
-        assert!(!foreign(reply(status, "")), "{status}");
-        assert!(!foreign(reply(status, r#"{"errors":[]}"#)), "{status}");
+        for body in ["", "null", r#"{"errors":[]}"#, r#"{"errors":7}"#] {
+            assert!(foreign(reply(status, body)), "{status} {body}");
+        }
+        let bare = Reply { content_type: None, ..reply(status, "") };
+        assert!(foreign(bare), "{status}: an empty body has no type");
+        let page = Reply { content_type: None, ..reply(status, r#"{"errors":[]}"#) };
+        assert!(!foreign(page), "{status}: not declared as JSON");
+        assert!(!foreign(reply(status, r#"{"error":"blocked","errors":[]}"#)), "{status}");
     }
     for kind in [None, Some("text/html"), Some("text/plain; charset=application/json")] {
         let declared = Reply { content_type: kind.map(str::to_owned), ..reply(200, "{}") };
@@ -115,9 +121,16 @@ fn any_json_is_accepted_where_that_is_set_unless_it_tells_of_an_error() {
     assert!(matches!(of(reply(200, r#"{"error":{"code":"x"}}"#)), Outcome::Foreign { .. }));
     let page = Reply { content_type: None, ..reply(200, "<html></html>") };
     assert!(matches!(of(page), Outcome::Foreign { .. }));
-    assert!(matches!(of(reply(204, "")), Outcome::Foreign { .. }));
+    for status in [202, 204] {
+        for body in ["", "null", r#"{"errors":[]}"#] {
+            assert_eq!(of(reply(status, body)), Outcome::accepted_all(), "{status} {body}");
+        }
+    }
     let listed = r#"{"errors":[{"recordIndex":1,"errorMessages":["bad"]}],"accepted":99}"#;
-    assert_eq!(of(reply(200, listed)), accepted_with(&[(1, "bad")]));
+    for status in [200, 202] {
+        assert_eq!(of(reply(status, listed)), accepted_with(&[(1, "bad")]));
+    }
+    assert!(matches!(of(reply(202, r#"{"errors":7}"#)), Outcome::Unreadable { .. }));
 }
 
 /// A .NET service writes `null` for an empty list.

@@ -150,6 +150,40 @@ async fn two_bad_records_in_different_halves_do_not_slow_the_others() {
     assert!(scene.requests() <= 45, "{}", scene.requests());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_are_refused_again_do_not_speak_against_their_target() {
+    for bad in [&[10][..], &[10, 80], &[10, 11, 80, 81]] {
+        let mut scene = Scene::start(&[("MSR_DELIVERY__DEGRADED_RETRY", "2s")]).await;
+        let event = Event::new(1, bad.iter().copied());
+        scene.publish(&event).await;
+        scene.holds(bad.len()).await;
+        scene.publish(&Event::new(2, 0..1)).await;
+        scene.holds(bad.len() + 1).await;
+        let ids = bad.iter().map(|domain| of_pattern(&scene.sandbox, &event.pattern(*domain)).id);
+        scene.sandbox.poison(ids.collect::<Vec<_>>());
+        scene.publish(&Event::new(1, 0..100).commented("altered")).await;
+        scene.holds(101).await;
+        let all = (bad.len() as i64, [0; 3]);
+        let status = scene.status().await;
+        assert_eq!((status.rejected, status.queue), all);
+        for _ in 0..2 {
+            let ledger = scene.ledger().await;
+            let retried = ledger.retry_rejected(None, Ledger::now()).await.unwrap();
+            assert_eq!(retried, bad.len() as u64);
+            ledger.close().await;
+            drop(ledger);
+            let degraded = |scene: &Scene| scene.relay.log().matches("target degraded").count();
+            let before = (scene.requests(), degraded(&scene));
+            scene.restart().await;
+            let status = scene.status().await;
+            assert_eq!((status.rejected, status.queue), all, "{bad:?}");
+            let requests = scene.requests() - before.0;
+            assert!((1..=2 * bad.len()).contains(&requests), "{bad:?}: {requests}");
+            assert_eq!(degraded(&scene), before.1, "{}", scene.relay.log());
+        }
+    }
+}
+
 /// A quarter of an event's records is bad: the search takes long, and goes on beside the rest.
 #[tokio::test(flavor = "multi_thread")]
 async fn search_for_bad_records_holds_up_no_withdrawal_and_no_other_event() {
@@ -346,8 +380,9 @@ async fn success_that_is_not_sentinels_is_no_acceptance() {
         (200, r#"{"message":"Please sign in"}"#, true),
         (200, error, false),
         (200, "<html>Hotel WLAN</html>", false),
-        (202, "", false),
-        (204, "", false),
+        (202, "", true),
+        (204, "", true),
+        (202, r#"{"errors":[]}"#, true),
     ] {
         let scene = Scene::start(&[]).await;
         scene.sandbox.always(Some(answer(code, body)));
@@ -378,6 +413,17 @@ async fn answer_of_another_shape_is_accepted_where_the_operator_says_so() {
     scene.publish(&Event::new(2, 0..10)).await;
     scene.asked(3).await;
     assert_eq!(scene.relay.log().matches("event accepted").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answer_of_another_status_is_accepted_where_the_operator_says_so() {
+    for (code, body) in [(202, ""), (204, ""), (202, r#"{"errors":[]}"#)] {
+        let scene = Scene::start(&[("MSR_DELIVERY__ACCEPT_BODY", "any-json")]).await;
+        scene.sandbox.always(Some(answer(code, body)));
+        scene.publish(&Event::new(1, 0..10)).await;
+        scene.logs("event accepted").await;
+        assert_eq!(scene.statuses(), [code]);
+    }
 }
 
 /// A .NET service writes `null` for an empty list.
