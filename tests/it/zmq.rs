@@ -570,6 +570,26 @@ async fn what_is_no_zeromq_is_named() {
     intake.stop().await;
 }
 
+/// Only the first byte is that of ZeroMQ: nothing more is waited for.
+#[tokio::test]
+async fn a_greeting_that_is_none_is_named_before_it_is_whole() {
+    let told: [(&[u8], &str); 3] = [
+        (b"\xff\xfb\x01\xff\xfb\x03\xff\xfd\x18login: ", "is no ZeroMQ publisher"),
+        // libzmq 2 and 3: the signature, and then the revision of their protocol.
+        (b"\xff\0\0\0\0\0\0\0\x01\x7f\x00\x01", "speaks version 0 of ZeroMQ's protocol"),
+        (b"\xff\0\0\0\0\0\0\0\x01\x7f\x01\x01\0\0", "speaks version 1 of ZeroMQ's protocol"),
+    ];
+    for (greeting, words) in told {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
+        let intake = Intake::start(config(endpoint));
+        let mut stream = accept(&listener).await;
+        stream.write_all(greeting).await.unwrap();
+        intake.wait_for_error(words).await;
+        intake.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn silence_is_noticed_and_the_sockets_are_connected_anew() {
     let publisher = Publisher::bind();

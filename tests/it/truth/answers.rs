@@ -6,6 +6,7 @@ use misp_sentinel_relay::sandbox::misp::{
     Edit, Key, NewAttribute, NewEvent, Organisation, RestFault,
 };
 use serde_json::json;
+use sqlx::Connection as _;
 
 use super::*;
 
@@ -122,6 +123,53 @@ async fn another_view_adds_nothing_by_reading_and_goes_on_with_what_is_pushed_to
     // The user is moved back: what was read meanwhile is read again.
     stage.rest.set_keys(vec![Key::site_admin(KEY)]);
     stage.becomes(&["1.1.1.1", "3.3.3.3", "4.4.4.4", "7.7.7.7", "8.8.8.8"]).await;
+}
+
+async fn remembers_of_the_key(stage: &Stage, told: &str) {
+    let file = stage.relay.folder().join("ledger.db");
+    let mut database =
+        sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+    let changed = sqlx::query("UPDATE settings SET value = $1 WHERE name LIKE 'key %'")
+        .bind(told)
+        .execute(&mut database)
+        .await
+        .unwrap();
+    assert_eq!(changed.rows_affected(), 1);
+    database.close().await.unwrap();
+}
+
+/// The shape that was stored before views were, and one that nobody ever stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remembered_key_that_cannot_be_read_is_not_taken_for_none() {
+    let (misp, event, _) = misp(&["1.1.1.1"]);
+    misp.add_attribute(event, NewAttribute { distribution: 0, ..address("7.7.7.7") });
+    misp.publish(event);
+    misp.advance(100);
+    let mut stage = Stage::set(misp, &[]).await;
+    let all = ["1.1.1.1", "7.7.7.7"];
+    stage.becomes(&all).await;
+    let older = r#"{"user":1,"org":1,"role":1,"site_admin":true}"#;
+    // The same view as it was told before: it is accepted and from then on known whole.
+    stage.relay.stop();
+    remembers_of_the_key(&stage, older).await;
+    stage.relay.restart(&stage.publisher).await;
+    stage.relay.command(&["resync"]);
+    assert_eq!(stage.status()["relay"]["rest"]["other_view"], false);
+    stage.relay.stop();
+    stage.relay.set("MSR_MISP__KEY", OTHER_KEY);
+    for told in [older, r#"{"of":"another release"}"#] {
+        remembers_of_the_key(&stage, told).await;
+        for _ in 0..2 {
+            stage.relay.restart(&stage.publisher).await;
+            stage.relay.command(&["resync"]);
+            stage.stays(&all, Duration::from_millis(300)).await;
+            assert_eq!(stage.status()["relay"]["rest"]["other_view"], true, "{told}");
+            stage.relay.stop();
+        }
+    }
+    stage.relay.options(&["--accept-new-view"]);
+    stage.relay.restart(&stage.publisher).await;
+    stage.becomes(&["1.1.1.1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
