@@ -353,18 +353,17 @@ mod tests {
         for bad in [&[1][..], &[1, 2], &[1, 2, 3, 4, 5, 6, 7]] {
             let all: Vec<Record> = bad.iter().map(|number| retried(*number)).collect();
             let mut halving = Halving::default();
-            let mut rejected = match halving.refused(&all) {
-                Ruling::Reject(alone) => alone,
-                ruling => {
+            let mut rejected = Vec::new();
+            let mut take = |ruling| {
+                if let Ruling::Reject(alone) = ruling {
+                    rejected.extend(alone);
+                } else {
                     assert_eq!(ruling, Ruling::Smaller);
-                    Vec::new()
                 }
             };
+            take(halving.refused(&all));
             while halving.part().is_some() {
-                match halving.refused_part(false) {
-                    Ruling::Reject(alone) => rejected.extend(alone),
-                    ruling => assert_eq!(ruling, Ruling::Smaller),
-                }
+                take(halving.refused_part(false));
             }
             rejected.sort_by_key(|one| one.object);
             assert_eq!(rejected, all);

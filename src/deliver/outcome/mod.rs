@@ -181,14 +181,16 @@ fn success(reply: &Reply, asked: Asked) -> Outcome {
             Outcome::Unreadable { why: format!("{}: its list of errors cannot be read", said()) }
         }
         Body::OtherJson if is_let_pass => Outcome::accepted_all(),
-        _ => Outcome::Foreign {
-            why: format!(
-                "{}: this is not an answer of Sentinel's upload API; look whether a proxy or a \
+        Body::Complaints(_) | Body::Unreadable | Body::OtherJson | Body::Other => {
+            Outcome::Foreign {
+                why: format!(
+                    "{}: this is not an answer of Sentinel's upload API; look whether a proxy or a \
                  sign-in page stands in between",
-                said()
-            ),
-            may_be_api,
-        },
+                    said()
+                ),
+                may_be_api,
+            }
+        }
     }
 }
 
