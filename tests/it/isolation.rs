@@ -80,7 +80,11 @@ async fn run(with_bad_ones: bool) -> BTreeMap<usize, Duration> {
     let nobody = Uuid::from_u128(0x4000_8000_0000_0000_0999).to_string();
     let (wrong, enabled) =
         (setting(MISCONFIGURED, "WORKSPACE_ID"), BAD.map(|bad| setting(bad, "ENABLED")));
+    // The targets lie in several tenants, so each says what may leave.
+    let tlp_max: Vec<String> =
+        (0..TARGETS).map(|target| setting(target, "POLICY__TLP_MAX")).collect();
     let mut settings = SETTINGS.to_vec();
+    settings.extend(tlp_max.iter().map(|key| (key.as_str(), "amber")));
     if with_bad_ones {
         settings.push((&wrong, &nobody));
     } else {

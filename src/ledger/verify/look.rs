@@ -63,7 +63,8 @@ impl Ledger {
         {
             let mut query = QueryBuilder::<Sqlite>::new(format!(
                 "SELECT w.object, w.stix_id, w.body, w.valid_from, w.valid_until, w.version, w.revoke,
-                     w.kind <> 'indicator' AS context, d.created, d.modified, d.accepted,
+                     w.kind <> 'indicator' AS context, FALSE AS retried,
+                     d.created, d.modified, d.accepted,
                      d.accepted_at, d.valid_until AS held_until, d.ended_at,
                      COALESCE({MOVES}, FALSE) AS moves
                  FROM wanted w LEFT JOIN delivered d ON d.object = w.object AND d.target = "
