@@ -60,7 +60,7 @@ pub(crate) struct FakeLedger(pub(crate) mpsc::Receiver<Notice>);
 
 impl FakeLedger {
     pub(crate) async fn next(&mut self) -> Notice {
-        timeout(PATIENCE, self.0.recv()).await.expect("no notice came").unwrap()
+        timeout(PATIENCE * 6, self.0.recv()).await.expect("no notice came").unwrap()
     }
 
     pub(crate) async fn gap(&mut self) -> Gap {
