@@ -11,7 +11,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, is_unfit)
 }
 
-/// As [`line`], for text whose line breaks are our own.
+/// As [`line()`], for text whose line breaks are our own.
 #[must_use]
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |character| character != '\n' && is_unfit(character))

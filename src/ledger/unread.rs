@@ -80,7 +80,7 @@ pub(super) async fn put_off(
 }
 
 impl Ledger {
-    /// As [`put_off`].
+    /// Puts off the read of an event whose answer was in vain: it is tried ever later.
     ///
     /// # Errors
     /// Whatever SQLite says.
