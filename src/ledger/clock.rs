@@ -94,11 +94,16 @@ const AGES: [&str; 10] = [
     "UPDATE settings SET value = '0' WHERE name LIKE 'may empty %' AND $1 > 0",
 ];
 
-/// The latest time that the ledger saw, once all else is done.
-const LATEST: [&str; 2] = [
+/// What the ledger notes of the clock starts anew after a step back.
+const LATEST: [&str; 3] = [
     "UPDATE counters SET value = $1 WHERE name = 'clock'",
+    "UPDATE counters SET value = $1 WHERE name = 'clock followed'",
     "UPDATE counters SET value = 0 * $1 WHERE name = 'clock jumped'",
 ];
+
+/// What deliveries note in between does not count here: a step ahead would go unnoticed.
+const FOLLOWED: &str = "INSERT INTO counters (name, value) VALUES ('clock followed', $1)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
 impl Ledger {
     /// Looks at the clock, and follows what it did. `source`: where everything can be read again.
@@ -123,6 +128,7 @@ impl Ledger {
             bring_forward(&mut tx, statement, now).await?;
         }
         note(&mut tx, now).await?;
+        bring_forward(&mut tx, FOLLOWED, now).await?;
         tx.commit().await?;
         let jumped = self.counter("clock jumped").await?;
         Ok(jumped == 0 || now.saturating_sub(jumped) >= BELIEVED_AFTER)
@@ -136,17 +142,21 @@ impl Ledger {
         if now < latest.saturating_sub(SMALL) {
             return Ok(Step::Back(SetBack { at: now, by: latest - now }));
         }
-        if now > latest.saturating_add(LONG) {
+        let followed = match self.counter("clock followed").await? {
+            0 => latest,
+            followed => followed,
+        };
+        if now > followed.saturating_add(LONG) {
             sqlx::query("UPDATE counters SET value = $1 WHERE name = 'clock jumped'")
                 .bind(now)
                 .execute(&self.writer)
                 .await?;
             tracing::warn!(
-                days = (now - latest) / DAY,
+                days = (now - followed) / DAY,
                 "the clock went on by days since the relay last looked: if it is wrong, set it right; nothing is forgotten before it has gone on for a day"
             );
         }
-        Ok(if now > latest.saturating_add(PAUSE) { Step::Ahead } else { Step::Steady })
+        Ok(if now > followed.saturating_add(PAUSE) { Step::Ahead } else { Step::Steady })
     }
 
     /// Each step may be repeated; the last one ends it.

@@ -330,10 +330,11 @@ async fn what_was_the_future_only_by_a_clock_that_was_behind_counts_as_it_says()
     let said = now() - DAY;
     let domain = |confidence| Domain { timestamp: said, confidence, ..plain("a.example") };
     relay.hear(&publication(said, &[domain("usually-confident")])).await;
+    care(&relay, Ledger::now()).await;
     // As it was heard by a clock that stood at its beginning.
     let mut database = database(&relay).await;
     for statement in
-        ["UPDATE claims SET heard_at = 0", "UPDATE counters SET value = 1 WHERE name = 'clock'"]
+        ["UPDATE claims SET heard_at = 0", "UPDATE counters SET value = 1 WHERE name LIKE 'clock%'"]
     {
         sqlx::query(statement).execute(&mut database).await.unwrap();
     }
@@ -427,7 +428,7 @@ async fn a_clock_that_is_behind_by_a_moment_sends_nothing_again_after_a_pause() 
     relay.hear(&publication(said + 1, &[domain("rarely-confident")])).await;
     sentinel.accept_all(&relay).await;
     assert_eq!(valid_until(sentinel.of("a.example")), said - 2 + 300 * DAY);
-    let stopped = "UPDATE counters SET value = value - 600000 WHERE name = 'clock'";
+    let stopped = "UPDATE counters SET value = value - 600000 WHERE name LIKE 'clock%'";
     sqlx::query(stopped).execute(&mut database).await.unwrap();
     care(&relay, Ledger::now()).await;
     sentinel.accept_all(&relay).await;
@@ -446,7 +447,6 @@ async fn all_withdrawn(scene: &Scene, count: i64) {
 /// Earlier releases ended a withdrawal at its `modified`, and one second after `valid_from` if that was
 /// later.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails now and then beside other tests, and the cause is not found: run it alone"]
 async fn withdrawals_that_an_earlier_release_ended_in_the_future_are_made_again() {
     let mut scene = Scene::set(&[]).await;
     let names = ["over.example", "begins.example", "modified.example"];
@@ -457,6 +457,8 @@ async fn withdrawals_that_an_earlier_release_ended_in_the_future_are_made_again(
     all_withdrawn(&scene, 3).await;
     assert_eq!(scene.relay.stop().0, Some(0));
     let futures = [
+        // The migration knows the time to a second: what ended in this very second is not over for it.
+        "UPDATE delivered SET modified = modified - 2000",
         "UPDATE wanted SET valid_from = 2930860800000 WHERE body LIKE '%begins.example%'",
         "UPDATE delivered SET modified = modified + 34560000000 WHERE object IN
              (SELECT object FROM wanted WHERE body LIKE '%modified.example%')",
