@@ -61,7 +61,7 @@ pub(super) enum Step {
 /// What gates work and is brought forward to $1, whichever clock is right.
 const WAITS: [&str; 7] = [
     "UPDATE reads SET due_at = $1 WHERE due_at > $1",
-    "UPDATE reads SET not_before = $1 + 60000 WHERE not_before > $1 + 60000",
+    "UPDATE reads SET not_before = $1 WHERE not_before > $1",
     "UPDATE reads SET asked_at = $1 WHERE asked_at > $1",
     "UPDATE delivered SET resend_at = $1 WHERE resend_at > $1",
     // Of deletions that are not over for good.

@@ -26,9 +26,17 @@ impl Rules {
             && one.to_ids
             && !is_red_in(&event.tags)
             && !is_red_in(&one.tags)
-            && self.may(event.distribution, event.sharing_group)
-            && object.is_none_or(|object| self.may(object.distribution, object.sharing_group))
+            && self.admits_audience_of(event)
+            && object.is_none_or(|object| self.admits_object(object))
             && self.may(one.distribution, one.sharing_group)
+    }
+
+    pub(super) fn admits_audience_of(&self, event: &Event) -> bool {
+        self.may(event.distribution, event.sharing_group)
+    }
+
+    pub(super) fn admits_object(&self, object: &Object) -> bool {
+        self.may(object.distribution, object.sharing_group)
     }
 
     /// Of one level; what is inherited (5) says nothing by itself.
@@ -48,14 +56,16 @@ impl Rules {
 
 /// The relay's settings for what a plan admits.
 pub(super) fn settings(plan: &Plan) -> Vec<(String, String)> {
-    let Some(Audiences { distributions, groups }) = plan.audiences else { return Vec::new() };
-    let list = |all: Vec<String>| all.join(",");
-    let distributions = distributions.iter().map(ToString::to_string).collect();
-    let groups = groups.iter().map(|group| sharing_group_uuid(*group).to_string()).collect();
-    vec![
-        ("MSR_POLICY__DISTRIBUTIONS".to_owned(), list(distributions)),
-        ("MSR_POLICY__SHARING_GROUPS".to_owned(), list(groups)),
-    ]
+    // Nobody's distribution 0 leaves without a key.
+    let mut settings = vec![("MSR_POLICY__ORG_WITHOUT_KEY".to_owned(), String::new())];
+    if let Some(Audiences { distributions, groups }) = plan.audiences {
+        let list = |all: Vec<String>| all.join(",");
+        let distributions = distributions.iter().map(ToString::to_string).collect();
+        let groups = groups.iter().map(|group| sharing_group_uuid(*group).to_string()).collect();
+        settings.push(("MSR_POLICY__DISTRIBUTIONS".to_owned(), list(distributions)));
+        settings.push(("MSR_POLICY__SHARING_GROUPS".to_owned(), list(groups)));
+    }
+    settings
 }
 
 pub(super) fn is_red_in(tags: &[Tag]) -> bool {

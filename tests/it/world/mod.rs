@@ -36,22 +36,25 @@ use futures::StreamExt as _;
 use plan::Plan;
 use report::Report;
 
+// All have more workers than there are cores: a seed that blocks for a moment must not keep the answers of
+// others from their relays for as long as a request may take.
+
 /// Seeds that the ordinary test command runs.
 const FAST: std::ops::RangeInclusive<u64> = 1..=21;
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
 async fn sentinel_becomes_equal_to_misp_whatever_happens() {
     let seeds = FAST.map(Plan::of).filter(|plan| !plan.kills);
     all(seeds.collect(), 6).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
 async fn sentinel_becomes_equal_to_misp_whenever_the_relay_is_killed() {
     let seeds = FAST.map(Plan::of).filter(|plan| plan.kills);
     all(seeds.collect(), 4).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
 #[ignore = "a run of its own, see the module"]
 async fn convergence_long() {
     let number = |name: &str, default: u64| {

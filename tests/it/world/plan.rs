@@ -68,10 +68,6 @@ const AUDIENCES: [Audiences; 5] = [
     Audiences { distributions: &[], groups: &[2] },
 ];
 
-/// What the relay does not withstand yet. `MSR_WITH=blinks,early_frames` has it all the same, in
-/// every seed.
-const AWAITED: [&str; 5] = ["strict_tags", "blinks", "relay_clock", "absent_fields", "keyless"];
-
 impl Plan {
     pub(super) fn of(seed: u64) -> Self {
         // The operations draw from another generator: a change here leaves them as they are.
@@ -135,7 +131,7 @@ impl Plan {
 
 fn has(what: &str, drawn: u32) -> bool {
     let forced = std::env::var("MSR_WITH").unwrap_or_default();
-    forced.split(',').any(|one| one == what) || (drawn == 1 && !AWAITED.contains(&what))
+    forced.split(',').any(|one| one == what) || drawn == 1
 }
 
 /// Whether this relay reads from MISP; `MSR_REST=0` says no.

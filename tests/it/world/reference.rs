@@ -27,6 +27,7 @@ use super::plan::Plan;
 ///   off: that leaves no time in the attribute. Who missed the last publication cannot tell whether it
 ///   was taken off before it or since, and lets it forbid. (A tag that never was part of a publication
 ///   and is off again is as if it had never been.);
+/// - so it is with a distribution or sharing group of the event or object that forbade and was widened;
 /// - its type was changed and the observable stays;
 /// - it was not touched, but its time lies after the publication's, by a clock that was set back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +70,8 @@ pub(super) struct Reference {
     /// By event; those that were ever published.
     past: BTreeMap<Uuid, Past>,
     untraced: BTreeMap<Uuid, BTreeMap<Untraced, BTreeSet<String>>>,
+    /// Attributes whose time once went back, with MISP's clock: they look older than what is known.
+    dated_back: HashSet<Uuid>,
     /// The latest time that MISP's clock ever showed.
     latest: i64,
     /// When the world began, by the true clock.
@@ -86,8 +89,8 @@ struct Past {
     published: Arc<Event>,
     /// What its attributes may have been taken to claim at any time so far.
     claimed: BTreeSet<(Uuid, String)>,
-    /// What a tag forbade while the event was shown as published, at any time so far: attributes, by
-    /// a local tag, and the event itself.
+    /// What a tag or an audience forbade while the event was shown as published, at any time so far:
+    /// attributes, by a local tag or their object's audience, and the event itself.
     forbidden: HashSet<Uuid>,
     /// Attributes changed or added since.
     touched: HashSet<Uuid>,
@@ -102,6 +105,7 @@ impl Reference {
             strict_tags: plan.strict_tags,
             past: BTreeMap::new(),
             untraced: BTreeMap::new(),
+            dated_back: HashSet::new(),
             latest: now,
             began,
             allowed: BTreeSet::new(),
@@ -116,6 +120,9 @@ impl Reference {
             return;
         }
         self.trace(deed, before.as_deref(), after.as_deref(), misp.now());
+        if let (Some(before), Some(after)) = (&before, &after) {
+            self.dated_back.extend(dated_back(before, after));
+        }
         match (deed, &after) {
             (_, None) => drop(self.past.remove(&uuid)),
             (Deed::Publish(_), Some(event)) => {
@@ -144,7 +151,7 @@ impl Reference {
             self.past.entry(uuid).and_modify(|past| {
                 past.claimed.extend(claims);
                 if event.published || !self.strict_tags {
-                    past.forbidden.extend(forbidden(&event));
+                    past.forbidden.extend(forbidden(&self.rules, &event));
                     past.shown.insert(tags(&event));
                 }
             });
@@ -195,8 +202,9 @@ impl Reference {
 
     /// Observables of which not everything is certain: an attribute may claim them or not, or with
     /// other tags of its event. Who missed the last publication of an event that is unpublished now
-    /// cannot tell of a tag that came or went since an earlier one whether that was published. And what
-    /// is dated in the future counts from when it was heard.
+    /// cannot tell of a tag that came or went since an earlier one whether that was published; nor can it
+    /// of an attribute whose time went back with MISP's clock. And what is dated in the future counts
+    /// from when it was heard.
     pub(super) fn doubtful(&self, misp: &Misp) -> BTreeSet<String> {
         let mut doubtful = BTreeSet::new();
         for event in misp.events() {
@@ -205,7 +213,8 @@ impl Reference {
             let retagged = past.is_some_and(|past| past.shown.iter().any(|shown| *shown != now));
             for (object, one) in event.all() {
                 let said = self.of_attribute(&event, object, one).into_iter();
-                let unsure = retagged || one.timestamp > self.began;
+                let dated_back = past.is_some() && self.dated_back.contains(&one.uuid);
+                let unsure = retagged || dated_back || one.timestamp > self.began;
                 let said = said.filter(|(_, verdict)| {
                     *verdict == Verdict::Either || (unsure && *verdict == Verdict::Must)
                 });
@@ -286,15 +295,16 @@ impl Reference {
     }
 }
 
-/// What a tag forbids now without a trace in its time, should it be taken off: the event, and the
-/// attributes with a local one.
-fn forbidden(event: &Event) -> impl Iterator<Item = Uuid> {
-    let local = |one: &Attribute| {
+/// What is forbidden now without a trace in an attribute's time, should that be lifted: the event, by a
+/// tag or its audience, and attributes with a local tag or in an object with such an audience.
+fn forbidden(rules: &Rules, event: &Event) -> impl Iterator<Item = Uuid> {
+    let is_forbidden = |object: Option<&Object>, one: &Attribute| {
         let local: Vec<_> = one.tags.iter().filter(|tag| tag.local).cloned().collect();
-        is_red_in(&local).then_some(one.uuid)
+        is_red_in(&local) || object.is_some_and(|object| !rules.admits_object(object))
     };
-    let itself = is_red_in(&event.tags).then_some(event.uuid);
-    itself.into_iter().chain(event.all().filter_map(move |(_, one)| local(one)))
+    let itself = is_red_in(&event.tags) || !rules.admits_audience_of(event);
+    let attributes = event.all().filter(move |(object, one)| is_forbidden(*object, one));
+    itself.then_some(event.uuid).into_iter().chain(attributes.map(|(_, one)| one.uuid))
 }
 
 fn tags(event: &Event) -> Tags {
@@ -305,6 +315,13 @@ fn tags(event: &Event) -> Tags {
 fn changed(before: &Event, after: &Event) -> Vec<Uuid> {
     let same = |one: &Attribute| before.attribute(one.uuid).is_some_and(|(_, old)| old == one);
     after.all().filter(|(_, one)| !same(one)).map(|(_, one)| one.uuid).collect()
+}
+
+/// Attributes that were changed and are older than before.
+fn dated_back(before: &Event, after: &Event) -> Vec<Uuid> {
+    let was = |one: &Attribute| before.attribute(one.uuid).map(|(_, old)| old.timestamp);
+    let dated_back = after.all().filter(|(_, one)| was(one).is_some_and(|was| one.timestamp < was));
+    dated_back.map(|(_, one)| one.uuid).collect()
 }
 
 fn is_about_local_tag(deed: &Deed, before: Option<&Event>) -> bool {

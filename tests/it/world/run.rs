@@ -1,6 +1,7 @@
 //! One seed from its first operation to the last comparison.
 
 use std::collections::BTreeSet;
+use std::mem::discriminant;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -180,7 +181,13 @@ impl World {
         for (_, weather) in over {
             self.lift(weather).await;
         }
-        if let Some((weather, lasts)) = Weather::draw(&self.plan, &mut self.draw) {
+        let drawn = Weather::draw(&self.plan, &mut self.draw);
+        // What is down already goes down no more, and comes up once.
+        let is_down = |weather: &Weather| {
+            let lasting = self.lasting.iter().map(|(_, lasting)| discriminant(lasting));
+            weather.is_outage() && lasting.into_iter().any(|one| one == discriminant(weather))
+        };
+        if let Some((weather, lasts)) = drawn.filter(|(weather, _)| !is_down(weather)) {
             self.report.log.push(format!("    {weather:?} for {lasts}"));
             self.count(weather.kind(), 1);
             self.bring(&weather).await;
@@ -300,10 +307,10 @@ impl World {
 /// whoever connects.
 fn lasting_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Another run of the tests at the same time has ports of its own, most often.
-    let first = 12_000 + u16::try_from(std::process::id() % 4).unwrap() * 5_000;
+    // Another run of the tests at the same time begins elsewhere, most often.
+    let first = u16::try_from(std::process::id() % 40).unwrap() * 500;
     loop {
-        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 5_000;
+        let port = 12_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         if TcpListener::bind(address).is_ok() {
             return address;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use misp_sentinel_relay::sandbox::{Fault, Life, Sandbox, Upload};
 use serde_json::Value;
 
@@ -200,7 +201,8 @@ impl History {
 
 /// Without what each sending has of its own; of a withdrawal, only that it is one.
 fn content(mut object: Value) -> Value {
-    let live = is_live(&object);
+    // By a clock that was ahead it may begin only later.
+    let live = !Life::of(&object, Utc::now()).is_none_or(Life::is_over);
     if let Some(object) = object.as_object_mut() {
         object.remove("created");
         object.remove("modified");

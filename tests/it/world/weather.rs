@@ -87,6 +87,11 @@ impl Weather {
         (plan.reused_numbers && draw.random_ratio(1, 12)).then_some((Self::NumbersAgain, 0))
     }
 
+    /// Whether a server is down until it ends.
+    pub(super) fn is_outage(&self) -> bool {
+        matches!(self, Self::SentinelStops | Self::MispStops)
+    }
+
     /// How the report counts it.
     pub(super) fn kind(&self) -> &'static str {
         match self {
