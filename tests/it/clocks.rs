@@ -1,8 +1,6 @@
 //! Clocks that are wrong, and times of the future: after a withdrawal was accepted no rule of Sentinel can
 //! match it, and a clock that was ahead once costs nothing for good.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -12,6 +10,7 @@ use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
+use super::support::clock;
 use super::support::ledger::{Relay, TARGET, VIEW};
 use super::support::older::{BEFORE_CLOCKS, age};
 use super::support::program::program;
@@ -25,11 +24,13 @@ const SECOND: i64 = 1_000;
 const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
 
-/// 2036-01-01 and 2062-11-20.
-const FAR: [i64; 2] = [2_082_758_400, 2_930_860_800];
-
 fn now() -> i64 {
     Ledger::now() / SECOND
+}
+
+/// In ten years, and in forty.
+fn far() -> [i64; 2] {
+    [10, 40].map(|years| now() + years * 365 * DAY)
 }
 
 /// A domain with these times, Unix seconds.
@@ -73,9 +74,10 @@ fn plain(name: &str) -> Domain {
     Domain { name, timestamp, first_seen: None, confidence: "usually-confident" }
 }
 
-/// Every timestamp beside every `first_seen`: past, in an hour, in 2036, in 2062.
+/// Every timestamp beside every `first_seen`: past, in an hour, in ten years, in forty.
 fn domains() -> Vec<Domain> {
-    let times = [now() - DAY, now() + HOUR, FAR[0], FAR[1]];
+    let [far, farther] = far();
+    let times = [now() - DAY, now() + HOUR, far, farther];
     let seen = times.iter().map(|time| Some(*time)).chain([None]);
     let pairs = seen.flat_map(|first_seen| times.map(|timestamp| (timestamp, first_seen)));
     let named = pairs.enumerate().map(|(number, (timestamp, first_seen))| Domain {
@@ -153,41 +155,24 @@ async fn what_is_to_be_deleted_is_over_under_each_clock_and_in_each_future() {
     ends("delete").await;
 }
 
-/// The library that fakes the clock of a process, where it is installed.
-fn libfaketime() -> Option<PathBuf> {
-    let names = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"];
-    let files = names.map(|name| PathBuf::from(name).join("faketime/libfaketimeMT.so.1"));
-    let found = files.into_iter().find(|file| file.exists());
-    if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "libfaketime is missing");
+/// Settings with which a relay is so many seconds ahead of this test.
+fn ahead(seconds: i64) -> Option<[(&'static str, String); 3]> {
+    let library = clock::library();
+    if library.is_none() {
         eprintln!("SKIPPED: no libfaketime to set a relay's clock with");
     }
-    found
+    Some(clock::ahead(&library?, seconds))
 }
 
-/// So many seconds ahead of this test's clock, which may be a faked one itself.
-fn ahead(seconds: i64) -> String {
-    let output = Command::new("date").arg("+%s").env_remove("LD_PRELOAD").output().unwrap();
-    let real: i64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
-    format!("+{}", Utc::now().timestamp() - real + seconds)
-}
-
-/// Waits are by the monotonic clock, which the system measures.
-fn faked<'f>(library: &'f Path, clock: &'f str) -> [(&'static str, &'f str); 3] {
-    [
-        ("LD_PRELOAD", library.to_str().unwrap()),
-        ("FAKETIME", clock),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-    ]
+fn borrowed<'s>(settings: &'s [(&'static str, String)]) -> Vec<(&'static str, &'s str)> {
+    settings.iter().map(|(key, value)| (*key, value.as_str())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_was_400_days_ahead_once_loses_nothing() {
-    let Some(library) = libfaketime() else { return };
-    let clock = ahead(400 * 86_400);
-    let ahead = faked(&library, &clock);
+    let Some(ahead) = ahead(400 * DAY) else { return };
     let days = [("MSR_EXPIRY__DEFAULT_DAYS", "300"), ("MSR_EXPIRY__DAYS__DOMAIN_NAME", "300")];
-    let mut scene = Scene::set(&[&ahead[..], &days].concat()).await;
+    let mut scene = Scene::set(&[&borrowed(&ahead)[..], &days].concat()).await;
     let names = ["a.example", "b.example", "c.example"];
     scene.publisher.send(&publication(now() - DAY, &names.map(plain))).await;
     scene.logged(&format!("\"event committed\",\"event\":\"{EVENT}\"")).await;
@@ -211,10 +196,8 @@ async fn a_clock_that_was_400_days_ahead_once_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_withdrawal_made_while_the_clock_was_ahead_is_over_when_it_is_right() {
-    let Some(library) = libfaketime() else { return };
-    let clock = ahead(2 * 3_600);
-    let ahead = faked(&library, &clock);
-    let mut scene = Scene::set(&ahead).await;
+    let Some(ahead) = ahead(2 * HOUR) else { return };
+    let mut scene = Scene::set(&borrowed(&ahead)).await;
     scene.publisher.send(&publication(now() - DAY, &["a.example", "b.example"].map(plain))).await;
     eventually(&scene.sandbox, |sandbox| matched(sandbox).len() == 2).await;
     scene.relay.stop();
@@ -508,7 +491,7 @@ async fn a_repeat_of_a_withdrawal_is_byte_identical_and_one_that_is_not_over_goe
 {
     let relay = Relay::start_with(&[("MSR_INDICATOR__WITHDRAW", "revoke")]).await;
     let mut sentinel = Sentinel::default();
-    let future = Domain { first_seen: Some(FAR[1]), ..plain("a.example") };
+    let future = Domain { first_seen: Some(far()[1]), ..plain("a.example") };
     relay.hear(&publication(now() - DAY, &[future])).await;
     sentinel.accept_all(&relay).await;
     relay.hear(&deletion()).await;

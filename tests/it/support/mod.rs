@@ -1,5 +1,6 @@
 //! What tests share.
 
+pub(crate) mod clock;
 pub(crate) mod event;
 pub(crate) mod ledger;
 pub(crate) mod misp;

@@ -1,6 +1,7 @@
 //! docs/explain.md is made of what the program prints.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::sandbox::misp::{Misp, NewAttribute, NewEvent};
 use uuid::{Uuid, uuid};
@@ -8,12 +9,13 @@ use uuid::{Uuid, uuid};
 use super::{Stage, address};
 use crate::recordings::recording;
 use crate::support::program::program;
+use crate::support::sandbox::PATIENCE;
 
 /// 2026-10-01 10:00:00 UTC.
 const CLOCK: i64 = 1_790_848_800;
 
 const LONG: [(&str, &str); 2] =
-    [("MSR_EXPIRY__DAYS__IPV4_ADDR", "3650"), ("MSR_EXPIRY__DAYS__DOMAIN_NAME", "3650")];
+    [("MSR_EXPIRY__DAYS__IPV4_ADDR", "36500"), ("MSR_EXPIRY__DAYS__DOMAIN_NAME", "36500")];
 
 const DOCUMENT: &str = "docs/explain.md";
 
@@ -49,6 +51,13 @@ async fn stage() -> Stage {
     misp.advance(60);
     let stage = Stage::set(misp, &LONG).await;
     stage.becomes(&["198.51.100.7"]).await;
+    // Sentinel may hold it before the relay has heard of both events and of Sentinel's answer.
+    let told = || stage.sample(&["explain", "198.51.100.7"]);
+    let deadline = Instant::now() + PATIENCE * 6;
+    while told().matches("also claimed").count() < 2 || told().contains("pending") {
+        assert!(Instant::now() < deadline, "never delivered:\n{}", told());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     stage
 }
 

@@ -105,7 +105,7 @@ impl Plan {
         if has("short_tokens", one_of(&[0, 0, 1])) {
             plan.token_lifetime = Duration::from_secs(lifetime);
         }
-        plan.relay_clock &= plan.binary && super::relay::fake_clock().is_some();
+        plan.relay_clock &= plan.binary && crate::support::clock::library().is_some();
         plan.rest &= kills || !has("keyless", one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
         // The reference knows of no expiry, and a wrong clock of the relay is looked at with one.
         plan.misp_clock &= !plan.relay_clock;

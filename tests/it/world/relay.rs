@@ -1,6 +1,6 @@
 //! The real relay, in this process or as the built binary, on a ledger of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::plan::Plan;
 use super::witness::{self, Wanted};
 use super::{audience, sent};
+use crate::support::clock;
 use crate::support::program::program;
 use crate::support::relay::{FAST, environment};
 
@@ -131,28 +132,18 @@ impl Relay {
     fn process(&self) -> Running {
         let log = self.folder.path().join("relay.log");
         let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
+        let library = clock::library().filter(|_| self.skew != 0);
+        let clock = library.map(|library| clock::ahead(&library, self.skew));
         let child = self
             .command()
             .arg("run")
-            .envs(self.wrong_clock())
+            .envs(clock.into_iter().flatten())
             .env("MSR_LOG__LEVEL", "info,misp_sentinel_relay=debug")
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap();
         Running::Process(child)
-    }
-
-    /// What makes a process believe in another time.
-    fn wrong_clock(&self) -> Vec<(&'static str, String)> {
-        let library = fake_clock().filter(|_| self.skew != 0);
-        library.map_or_else(Vec::new, |library| {
-            vec![
-                ("LD_PRELOAD", library.display().to_string()),
-                ("FAKETIME", format!("{:+}", self.skew)),
-                ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-            ]
-        })
     }
 
     fn command(&self) -> Command {
@@ -282,11 +273,4 @@ impl Drop for Relay {
             None => {}
         }
     }
-}
-
-/// The library of the package faketime, where it is installed.
-pub(super) fn fake_clock() -> Option<PathBuf> {
-    let folders = std::fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
-    let mut libraries = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
-    libraries.find(|library| library.exists())
 }
