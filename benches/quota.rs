@@ -23,10 +23,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::sandbox::misp::{
-    Edit, Frame, Misp, MispServer, MispSettings, NewAttribute, NewEvent,
-};
 use misp_sentinel_relay::sandbox::{Sandbox, Settings};
+use misp_stand_in::{Edit, Frame, Misp, MispServer, MispSettings, NewAttribute, NewEvent};
 use support::publisher::Publisher;
 use support::relay::Relay;
 use support::sandbox::start_with;

@@ -21,7 +21,7 @@ mod measure;
 use std::time::{Duration, Instant};
 
 use measure::memory;
-use misp_sentinel_relay::sandbox::misp::{Misp, MispServer, MispSettings, NewAttribute, NewEvent};
+use misp_stand_in::{Misp, MispServer, MispSettings, NewAttribute, NewEvent};
 use support::publisher::Publisher;
 use support::relay::{Relay, held};
 use support::sandbox::start;

@@ -25,10 +25,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use measure::memory;
-use misp_sentinel_relay::sandbox::misp::{
+use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings};
+use misp_stand_in::{
     Chance, Edit, Frame, Misp, MispServer, MispSettings, NewAttribute, NewEvent, RestFault,
 };
-use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use support::publisher::Publisher;
@@ -208,9 +208,7 @@ impl Soak {
     }
 
     fn expected(&self) -> BTreeSet<String> {
-        let red = |tags: &[misp_sentinel_relay::sandbox::misp::Tag]| {
-            tags.iter().any(|tag| tag.name == "tlp:red")
-        };
+        let red = |tags: &[misp_stand_in::Tag]| tags.iter().any(|tag| tag.name == "tlp:red");
         let events = self.misp.events();
         let shown = events.iter().flat_map(|event| event.attributes.iter());
         let admitted = shown.filter(|one| one.to_ids && !one.deleted && !red(&one.tags));

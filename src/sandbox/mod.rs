@@ -10,7 +10,6 @@ mod fault;
 mod imds;
 mod life;
 mod manage;
-pub mod misp;
 mod page;
 mod quota;
 mod settings;
@@ -40,6 +39,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 pub use access::{Federated, Identity};
+pub use connection::Connections;
 pub use fault::{Fault, SignInFault};
 pub use life::Life;
 pub use manage::Managed;
@@ -47,7 +47,6 @@ pub use settings::{Account, Settings};
 pub use state::{Held, Upload};
 
 use certificate::Certificates;
-use connection::Connections;
 use state::World;
 
 /// Why the sandbox does not start.

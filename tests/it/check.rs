@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use misp_sentinel_relay::config::Secret;
 use misp_sentinel_relay::rest::Client;
-use misp_sentinel_relay::sandbox::misp::{
-    Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, Warninglist,
-};
 use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings, SignInFault};
+use misp_stand_in::{Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, Warninglist};
 use serde_json::Value;
 use tempfile::TempDir;
 

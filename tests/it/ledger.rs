@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::config::LedgerConfig;
 use misp_sentinel_relay::ledger::Ledger;
-use misp_sentinel_relay::sandbox::misp::{
-    Frame, Misp, MispServer, MispSettings, NewAttribute, NewEvent,
-};
+use misp_stand_in::{Frame, Misp, MispServer, MispSettings, NewAttribute, NewEvent};
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 
@@ -147,7 +145,7 @@ async fn a_full_disk_costs_no_more_than_a_gap_and_heals() {
             .envs(FAST)
             .envs(environment(&sandbox))
             .env("MSR_MISP__URL", rest.base_url())
-            .env("MSR_MISP__KEY", MispSettings::default().keys[0].key.expose())
+            .env("MSR_MISP__KEY", MispSettings::default().keys[0].key.as_str())
             .env("MSR_MISP__REST__GAP_SETTLE", "50ms")
             .env("MSR_MISP__ZEROMQ__ENDPOINTS", publisher.endpoint())
             .env("MSR_LEDGER__DATA_DIR", &disk)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::sandbox::misp::{
+use misp_stand_in::{
     Chance, Edit, Frame, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, NewObject,
     RestFault,
 };
@@ -145,8 +145,7 @@ fn a_restored_database_gives_numbers_again() {
     misp.delete_event(gone.uuid);
     misp.reset_counters();
     let next = add();
-    let numbers =
-        |event: &misp_sentinel_relay::sandbox::misp::Event| (event.id, event.attributes[0].id);
+    let numbers = |event: &misp_stand_in::Event| (event.id, event.attributes[0].id);
     assert_eq!(numbers(&next), numbers(&gone));
     assert_ne!(numbers(&next), numbers(&first));
 }

@@ -5,9 +5,9 @@ use std::process::Output;
 
 use chrono::{DateTime, Utc};
 use misp_sentinel_relay::ledger::Ledger;
-use misp_sentinel_relay::sandbox::misp::{Misp, MispServer, MispSettings};
 use misp_sentinel_relay::sandbox::{Fault, Sandbox};
 use misp_sentinel_relay::verify::Report;
+use misp_stand_in::{Misp, MispServer, MispSettings};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -214,7 +214,7 @@ async fn what_is_left_over_is_withdrawn_and_what_others_wrote_is_listed() {
         5,
         &[
             ("MSR_MISP__URL", &url),
-            ("MSR_MISP__KEY", MispSettings::default().keys[0].key.expose()),
+            ("MSR_MISP__KEY", MispSettings::default().keys[0].key.as_str()),
             ("MSR_MISP__REST__READ_BACK_AFTER", "1h"),
             ("MSR_MISP__REST__READ_BACK_WITHIN", "2h"),
             ("MSR_POLICY__WARNINGLISTS", "off"),

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use misp_sentinel_relay::rest::RestError;
-use misp_sentinel_relay::sandbox::misp::{Misp, MispServer, MispSettings, RestFault, Warninglist};
 use misp_sentinel_relay::warninglist::{Head, Kind, Lists};
+use misp_stand_in::{Misp, MispServer, MispSettings, RestFault, Warninglist};
 use serde_json::Value;
 
 use crate::recordings;

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::sandbox::misp::{
-    Edit, Key, NewAttribute, NewEvent, Organisation, RestFault,
-};
+use misp_stand_in::{Edit, Key, NewAttribute, NewEvent, Organisation, RestFault};
 use serde_json::json;
 use sqlx::Connection as _;
 

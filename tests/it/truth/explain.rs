@@ -1,7 +1,7 @@
 //! `explain` asks the running relay, the ledger without one, and MISP for what no ledger keeps.
 
 use misp_sentinel_relay::sandbox::Fault;
-use misp_sentinel_relay::sandbox::misp::{Misp, NewAttribute, NewEvent};
+use misp_stand_in::{Misp, NewAttribute, NewEvent};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::sandbox::Fault;
-use misp_sentinel_relay::sandbox::misp::{Edit, NewAttribute, NewEvent, Organisation};
+use misp_stand_in::{Edit, NewAttribute, NewEvent, Organisation};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;

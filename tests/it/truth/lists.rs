@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::sandbox::misp::{Misp, NewAttribute, NewEvent, RestFault, Warninglist};
+use misp_stand_in::{Misp, NewAttribute, NewEvent, RestFault, Warninglist};
 use uuid::Uuid;
 
 use super::super::support::relay::held;

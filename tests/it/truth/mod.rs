@@ -16,9 +16,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::sandbox::Sandbox;
-use misp_sentinel_relay::sandbox::misp::{
-    Frame, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent,
-};
+use misp_stand_in::{Frame, Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent};
 use uuid::Uuid;
 
 use super::support::publisher::Publisher;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use misp_sentinel_relay::sandbox::misp::{AskedFor, RestFault, Spoilt};
+use misp_stand_in::{AskedFor, RestFault, Spoilt};
 
 use super::*;
 

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use misp_sentinel_relay::sandbox::misp::{
-    Edit, Misp, NewAttribute, NewEvent, NewObject, Organisation, Warninglist,
-};
+use misp_stand_in::{Edit, Misp, NewAttribute, NewEvent, NewObject, Organisation, Warninglist};
 use uuid::Uuid;
 
 use super::{Stage, address, misp, now};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::sandbox::misp::{Edit, Misp, NewAttribute, NewEvent, NewObject};
+use misp_stand_in::{Edit, Misp, NewAttribute, NewEvent, NewObject};
 use uuid::Uuid;
 
 use crate::support::relay::held;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::sandbox::misp::{Misp, NewAttribute, NewEvent};
+use misp_stand_in::{Misp, NewAttribute, NewEvent};
 use uuid::{Uuid, uuid};
 
 use super::{Stage, address};

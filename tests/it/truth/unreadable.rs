@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::sandbox::misp::{NewEvent, RestFault, Spoilt};
+use misp_stand_in::{NewEvent, RestFault, Spoilt};
 
 use super::*;
 
@@ -143,7 +143,7 @@ async fn an_answer_that_drips_is_given_up_and_a_late_catch_up_is_told() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lies_in_the_data_folder_is_for_the_relay_alone() {
-    use misp_sentinel_relay::sandbox::misp::Warninglist;
+    use misp_stand_in::Warninglist;
     use std::os::unix::fs::PermissionsExt;
 
     let (misp, _, _) = misp(&["1.1.1.1"]);

@@ -1,6 +1,6 @@
 //! To whom MISP shows an attribute, and what the relay's policy admits, by rules of its own.
 
-use misp_sentinel_relay::sandbox::misp::{Attribute, Event, Object, Tag, sharing_group_uuid};
+use misp_stand_in::{Attribute, Event, Object, Tag, sharing_group_uuid};
 
 use super::plan::{Audiences, Plan};
 

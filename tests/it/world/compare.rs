@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::sandbox::misp::{Edit, RestFault};
+use misp_stand_in::{Edit, RestFault};
 use tokio::time::sleep;
 
 use super::deed::Deed;

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use misp_sentinel_relay::sandbox::misp::{
-    Audience, Edit, Frame, Misp, NewAttribute, NewEvent, NewObject,
-};
+use misp_stand_in::{Audience, Edit, Frame, Misp, NewAttribute, NewEvent, NewObject};
 use uuid::Uuid;
 
 /// One operation.

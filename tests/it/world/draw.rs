@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use misp_sentinel_relay::sandbox::misp::{
+use misp_stand_in::{
     Attribute, Audience, Edit, Event, Misp, NewAttribute, NewEvent, NewObject, Organisation,
 };
 use rand::RngExt as _;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use misp_sentinel_relay::sandbox::misp::{Attribute, Event, Misp, Object, Tag};
+use misp_stand_in::{Attribute, Event, Misp, Object, Tag};
 use uuid::Uuid;
 
 use super::audience::{Rules, is_red_in};

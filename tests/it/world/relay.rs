@@ -9,7 +9,7 @@ use misp_sentinel_relay::app;
 use misp_sentinel_relay::cli::RunOptions;
 use misp_sentinel_relay::config;
 use misp_sentinel_relay::sandbox::Sandbox;
-use misp_sentinel_relay::sandbox::misp::MispServer;
+use misp_stand_in::MispServer;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;

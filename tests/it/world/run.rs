@@ -7,10 +7,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use misp_sentinel_relay::sandbox::misp::{
-    Chance, Misp, MispServer, MispSettings, NewAttribute, NewEvent, RestFault,
-};
 use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings};
+use misp_stand_in::{Chance, Misp, MispServer, MispSettings, NewAttribute, NewEvent, RestFault};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::sleep;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use misp_sentinel_relay::sandbox::Fault;
-use misp_sentinel_relay::sandbox::misp::RestFault;
+use misp_stand_in::RestFault;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::Bytes;
-use misp_sentinel_relay::sandbox::misp::Frame;
+use misp_stand_in::Frame;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use misp_sentinel_relay::sandbox::Sandbox;
-use misp_sentinel_relay::sandbox::misp::{Frame, Key, Misp, MispServer, MispSettings};
+use misp_stand_in::{Frame, Key, Misp, MispServer, MispSettings};
 use serde_json::{Value, json};
 use tokio::time::{Duration, sleep};
 

@@ -12,6 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum_server::Handle;
+use misp_sentinel_relay::sandbox::Connections;
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -23,9 +24,6 @@ use super::search::Search;
 use super::settings;
 use super::store::Misp;
 use super::warninglists;
-use crate::config::Secret;
-use crate::sandbox::SandboxError;
-use crate::sandbox::connection::Connections;
 
 /// Bytes of a request.
 const LONGEST_REQUEST: usize = 64 << 20;
@@ -41,7 +39,7 @@ pub struct MispSettings {
 /// A key and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    pub key: Secret,
+    pub key: String,
     pub user_id: u64,
     pub org_id: u64,
     pub role_id: u64,
@@ -112,7 +110,7 @@ impl Key {
     #[must_use]
     pub fn site_admin(key: &str) -> Self {
         Self {
-            key: Secret::new(key),
+            key: key.to_owned(),
             user_id: 1,
             org_id: 1,
             role_id: 1,
@@ -125,7 +123,7 @@ impl Key {
     #[must_use]
     pub fn read_only(key: &str) -> Self {
         Self {
-            key: Secret::new(key),
+            key: key.to_owned(),
             user_id: 2,
             org_id: 2,
             role_id: 6,
@@ -144,8 +142,8 @@ impl MispServer {
     /// Starts; it listens when this returns.
     ///
     /// # Errors
-    /// [`SandboxError::Listen`].
-    pub async fn start(misp: Misp, settings: MispSettings) -> Result<Self, SandboxError> {
+    /// Whatever the system says of the port.
+    pub async fn start(misp: Misp, settings: MispSettings) -> io::Result<Self> {
         let shared = Shared { keys: settings.keys, ..Shared::default() };
         let place = Place {
             misp,
@@ -168,16 +166,15 @@ impl MispServer {
     /// Comes back on the same port. While running, a stop first.
     ///
     /// # Errors
-    /// [`SandboxError::Listen`].
-    pub async fn restart(&mut self) -> Result<(), SandboxError> {
+    /// Whatever the system says of the port.
+    pub async fn restart(&mut self) -> io::Result<()> {
         self.stop().await;
         let address = self.address;
-        let failed = |source| SandboxError::Listen { address, source };
-        let listener = TcpListener::bind(address).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        self.address = listener.local_addr().map_err(failed)?;
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        self.address = listener.local_addr()?;
         let handle = Handle::new();
-        let server = axum_server::from_tcp(listener).map_err(failed)?;
+        let server = axum_server::from_tcp(listener)?;
         let server = server.acceptor(self.place.connections.clone()).handle(handle.clone());
         let app = Router::new().fallback(serve).with_state(self.place.clone());
         let mut tasks = JoinSet::new();
@@ -270,7 +267,7 @@ impl Place {
 
     fn key(&self, head: &Parts) -> Option<Key> {
         let given = head.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-        self.with(|shared| shared.keys.iter().find(|key| key.key.expose() == given).cloned())
+        self.with(|shared| shared.keys.iter().find(|key| key.key == given).cloned())
             .filter(|key| key.may_search)
     }
 }
