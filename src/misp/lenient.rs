@@ -35,10 +35,6 @@ impl<'de> Visitor<'de> for TextVisitor {
         Ok(Cow::Owned(text.to_owned()))
     }
 
-    fn visit_string<E: Error>(self, text: String) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text))
-    }
-
     fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
         Ok(Cow::Borrowed(if value { "1" } else { "0" }))
     }
@@ -143,10 +139,6 @@ impl Visitor<'_> for FlagVisitor {
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
         Ok(value)
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(number != 0)
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
@@ -310,14 +302,54 @@ mod tests {
             assert_eq!(serde_json::from_str::<Number>(json).unwrap(), Number(number), "{json}");
             assert_eq!(serde_json::from_str::<Flag>(json).unwrap(), Flag(flag), "{json}");
         }
-        assert!(serde_json::from_str::<Number>("\"seven\"").is_err());
-        assert!(serde_json::from_str::<Flag>("\"perhaps\"").is_err());
+        for json in ["-7", "\"-7\""] {
+            assert_eq!(serde_json::from_str::<Number>(json).unwrap(), Number(Some(-7)), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_text_may_be_a_number_or_a_boolean() {
+        for (json, text) in [
+            (r#""a|b""#, "a|b"),
+            (r#""a\n\u0062""#, "a\nb"),
+            ("64500", "64500"),
+            ("-7", "-7"),
+            ("1.5", "1.5"),
+            ("true", "1"),
+            ("false", "0"),
+            ("null", ""),
+        ] {
+            let Text(read) = serde_json::from_str(json).unwrap();
+            assert_eq!(read, text, "{json}");
+        }
     }
 
     #[test]
     fn an_object_may_be_missing_in_every_spelling_of_php() {
         for json in ["null", "[]", "false"] {
             assert_eq!(serde_json::from_str::<Maybe<Number>>(json).unwrap(), Maybe(None), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_expected() {
+        fn refusal<'j, T: Deserialize<'j> + fmt::Debug>(json: &'j str) -> String {
+            serde_json::from_str::<T>(json).unwrap_err().to_string()
+        }
+        let number = "expected a whole number, or a string that holds one";
+        for (refusal, expected) in [
+            (refusal::<Text<'_>>("[]"), "expected a text"),
+            (refusal::<Number>(r#""seven""#), number),
+            (refusal::<Number>("18446744073709551615"), number),
+            (refusal::<Number>("1.5"), number),
+            (refusal::<Flag>(r#""perhaps""#), "expected a boolean, 0 or 1"),
+            (refusal::<Flag>("[]"), "expected a boolean, 0 or 1"),
+            (refusal::<List<Number>>("7"), "expected a list, or an object with numbers for keys"),
+            (refusal::<Maybe<Number>>("7"), "expected an object"),
+            (refusal::<Maybe<Number>>("[1]"), "expected an object"),
+            (refusal::<Maybe<Number>>("true"), "expected an object"),
+        ] {
+            assert!(refusal.contains(expected), "{refusal}");
         }
     }
 }

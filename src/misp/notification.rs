@@ -244,10 +244,41 @@ pub struct Heartbeat {
 mod tests {
     use super::*;
 
+    const UUID: &str = "62724408-1cb5-4198-8ceb-3e542ad28bcd";
+
+    fn attribute(fields: &str) -> AttributeState {
+        serde_json::from_str(&format!(r#"{{"uuid":"{UUID}"{fields}}}"#)).unwrap()
+    }
+
     #[test]
     fn a_value_missing_is_joined_from_its_parts() {
-        let json = r#"{"uuid":"62724408-1cb5-4198-8ceb-3e542ad28bcd","value1":"a.example","value2":"192.0.2.1"}"#;
-        let state: AttributeState = serde_json::from_str(json).unwrap();
-        assert_eq!(state.value(), "a.example|192.0.2.1");
+        let both = r#","value1":"a.example","value2":"192.0.2.1""#;
+        assert_eq!(attribute(both).value(), "a.example|192.0.2.1");
+        assert_eq!(attribute(r#","value1":"a.example","value2":"""#).value(), "a.example");
+        assert_eq!(attribute(&format!(r#"{both},"value":"b.example""#)).value(), "b.example");
+    }
+
+    #[test]
+    fn what_an_attributes_message_does_not_tell_was_not_switched_off() {
+        let state = attribute("");
+        assert!(state.to_ids && !state.deleted);
+        assert_eq!(state.distribution, None);
+        let state = attribute(r#","to_ids":"0","deleted":"1","distribution":"0""#);
+        assert!(!state.to_ids && state.deleted);
+        assert_eq!(state.distribution, Some(0));
+    }
+
+    /// A frame that MISP 2.5.1 sent.
+    #[test]
+    fn a_warninglists_message_tells_its_number() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/zmq");
+        let frame =
+            std::fs::read(format!("{folder}/000038_misp_json_warninglist_edit.bin")).unwrap();
+        let json = frame.strip_prefix(b"misp_json_warninglist ").unwrap();
+        let id = |json: &[u8]| serde_json::from_slice::<WarninglistMessage>(json).unwrap().id();
+        assert_eq!(id(json), Some(10));
+        for none in ["{}", r#"{"Warninglist":[]}"#, r#"{"Warninglist":{"id":"0"}}"#] {
+            assert_eq!(id(none.as_bytes()), None, "{none}");
+        }
     }
 }

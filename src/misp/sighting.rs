@@ -89,3 +89,71 @@ pub(super) fn of_attribute(attribute: Uuid, list: &str) -> Vec<Sighting> {
     };
     list.iter().filter_map(read).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ATTRIBUTE: Uuid = Uuid::from_u128(0x002a_1a24_d008_4c35_ae4b_cad8_cf94_787a);
+
+    fn sighting(number: i64, kind: SightingKind, at: i64) -> Sighting {
+        Sighting { uuid: Uuid::from_u128(number.unsigned_abs().into()), number, kind, at }
+    }
+
+    /// The fields and numbers that a MISP 2.5.1 answered with (`includeSightings`).
+    #[test]
+    fn of_an_attributes_sightings_those_are_read_that_speak_against_it() {
+        let list = r#"[
+            {"id":"1","date_sighting":"1795499563","uuid":"3be2722d-a9b6-4518-a33a-81918a90cf37",
+             "source":"relay","type":"0"},
+            {"id":"2","date_sighting":"1795499565","uuid":"07df7139-e219-4a0e-af62-8b074792cb86",
+             "source":"relay","type":"1"},
+            {"id":"3","date_sighting":"1795585967","uuid":"33289d6e-a535-4cc0-91a0-7c1685b7cd1f",
+             "source":"","type":"2"},
+            {"id":"4","date_sighting":"1795585968","type":"3"}, {"id":[]}, 7]"#;
+        let expected = [
+            Sighting {
+                uuid: "07df7139-e219-4a0e-af62-8b074792cb86".parse().unwrap(),
+                number: 2,
+                kind: SightingKind::FalsePositive,
+                at: 1_795_499_565,
+            },
+            Sighting {
+                uuid: "33289d6e-a535-4cc0-91a0-7c1685b7cd1f".parse().unwrap(),
+                number: 3,
+                kind: SightingKind::Expiration,
+                at: 1_795_585_967,
+            },
+        ];
+        assert_eq!(of_attribute(ATTRIBUTE, list), expected);
+        assert_eq!(of_attribute(ATTRIBUTE, "{}"), []);
+    }
+
+    #[test]
+    fn a_sighting_without_a_uuid_has_one_that_is_a_function_of_what_it_says() {
+        let made = |attribute, kind, at| Sighting::new(attribute, None, kind, (7, at)).uuid;
+        let one = made(ATTRIBUTE, SightingKind::FalsePositive, 5);
+        assert_eq!(made(ATTRIBUTE, SightingKind::FalsePositive, 5), one);
+        let others = [
+            made(Uuid::from_u128(1), SightingKind::FalsePositive, 5),
+            made(ATTRIBUTE, SightingKind::Expiration, 5),
+            made(ATTRIBUTE, SightingKind::FalsePositive, 6),
+        ];
+        assert!(!others.contains(&one));
+    }
+
+    #[test]
+    fn false_positives_are_counted_and_the_newest_expiration_is_the_end() {
+        use SightingKind::{Expiration, FalsePositive};
+        let all = [
+            sighting(1, FalsePositive, 900),
+            sighting(3, Expiration, 500),
+            sighting(2, Expiration, 700),
+            sighting(4, FalsePositive, 800),
+        ];
+        assert_eq!(false_positives(&all), 2);
+        assert_eq!(expires_at(&all), Some(500_000), "by MISP's number, in milliseconds");
+        assert_eq!(false_positives(&all[1..3]), 0);
+        assert_eq!(expires_at(&all[..1]), None);
+    }
+}

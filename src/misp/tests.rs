@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use proptest::prelude::*;
 
-use super::{Attribute, Event, event_uuid, events};
+use super::{Attribute, Decay, Event, SightingKind, event_uuid, events};
 
 const EVENT: &str = "62724408-1cb5-4198-8ceb-3e542ad28bcd";
 const UUID: &str = "58634bba-6203-49db-85e0-06c10dc6430e";
@@ -99,6 +99,9 @@ fn a_bad_attribute_is_one_malformed_and_harms_no_other() {
         r#"{"uuid":"586","type":"domain","value":"evil.example"}"#,
         r#"{"uuid":"58634bba-6203-49db-c5e0-06c10dc6430e","type":"domain","value":"a.example"}"#,
         r#"{"uuid":"00000000-0000-0000-0000-000000000000","type":"domain","value":"a.example"}"#,
+        &format!(r#"{{"uuid":"{UUID}"}}"#),
+        r#"{"type":"domain"}"#,
+        r#"{"value":"evil.example"}"#,
         &format!(r#"{{"uuid":"{UUID}","value":"evil.example"}}"#),
         &format!(r#"{{"uuid":"{UUID}","type":"domain"}}"#),
         &format!(r#"{{"uuid":"{UUID}","type":"domain","value":["evil.example"]}}"#),
@@ -221,6 +224,222 @@ fn a_bad_event_in_an_answer_ends_nothing() {
     assert_eq!(read, [true, false, false, true]);
     let document = format!("[{event},{event}]");
     assert_eq!(events(document.as_bytes()).unwrap().flatten().count(), 2);
+}
+
+/// PyMISP writes an event without `Event` around it.
+#[test]
+fn a_bare_event_has_a_uuid_an_info_and_a_list() {
+    let fields = |without: &str| {
+        let all = [
+            ("uuid", format!(r#""uuid":"{UUID}""#)),
+            ("info", r#""info":"x""#.to_owned()),
+            ("Attribute", format!(r#""Attribute":[{}]"#, attribute(""))),
+        ];
+        let kept = all.into_iter().filter(|(name, _)| *name != without);
+        kept.map(|(_, field)| field).collect::<Vec<_>>().join(",")
+    };
+    let uuids = |document: &str| -> Vec<Option<String>> {
+        let Ok(events) = events(document.as_bytes()) else { return Vec::new() };
+        events.map(|event| Some(event.ok()?.uuid.to_string())).collect()
+    };
+    let bare = format!("{{{}}}", fields(""));
+    let objects = bare.replace("Attribute", "Object");
+    for one in [&bare, &objects] {
+        assert_eq!(uuids(one), [Some(UUID.to_owned())]);
+        assert_eq!(
+            uuids(&format!("[{one},{one}]")),
+            [Some(UUID.to_owned()), Some(UUID.to_owned())]
+        );
+    }
+    for without in ["uuid", "info", "Attribute"] {
+        let less = format!("{{{}}}", fields(without));
+        assert_eq!(uuids(&less), [], "{without}");
+        assert_eq!(uuids(&format!("[{less}]")), [None], "{without}");
+    }
+    // What stands beside an `Event` makes no other.
+    let beside = format!(r#"{{"Event":{{"uuid":"{EVENT}"}},{}}}"#, fields(""));
+    assert_eq!(uuids(&beside), [Some(EVENT.to_owned())]);
+}
+
+/// The body of a recorded answer of MISP 2.5.1.
+fn answer(name: &str) -> Vec<u8> {
+    let mut answer = recorded(&format!("rest/{name}.response.http"));
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    answer.split_off(end + 4)
+}
+
+/// Event, its info and distribution, object, its distribution, and the attribute's type.
+type Place = (String, String, i64, String, i64, String);
+
+fn places(document: &[u8]) -> Vec<Place> {
+    let mut places = Vec::new();
+    for event in events(document).unwrap().map(Result::unwrap) {
+        for (attribute, object) in event.attributes().map(Result::unwrap) {
+            let object = object.unwrap();
+            places.push((
+                event.uuid.to_string(),
+                event.info.to_string(),
+                event.distribution,
+                object.uuid.to_string(),
+                object.distribution,
+                attribute.kind.to_string(),
+            ));
+        }
+    }
+    places
+}
+
+#[test]
+fn an_attribute_of_an_answer_stands_in_its_event_and_under_its_object() {
+    let nil = "00000000-0000-0000-0000-000000000000";
+    let expected =
+        (EVENT.into(), "Kitchen sink edited".into(), 1, nil.into(), 0, "domain".to_owned());
+    assert_eq!(places(&answer("at_rs_objattr")), [expected.clone(), expected]);
+}
+
+#[test]
+fn an_object_of_an_answer_holds_its_attributes() {
+    let document = answer("ob_rs");
+    let json: serde_json::Value = serde_json::from_slice(&document).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let mut expected = Vec::new();
+    for object in json["response"].as_array().unwrap().iter().map(|one| &one["Object"]) {
+        for attribute in object["Attribute"].as_array().unwrap() {
+            expected.push((
+                text(&object["uuid"]),
+                text(&object["distribution"]).parse().unwrap(),
+                text(&attribute["type"]),
+            ));
+        }
+    }
+    assert!(expected.len() > 5, "{}", expected.len());
+    let read = places(&document).into_iter();
+    let read: Vec<(String, i64, String)> =
+        read.map(|(_, _, _, object, audience, kind)| (object, audience, kind)).collect();
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn an_attribute_is_whole_with_all_that_says_whether_it_counts_and_for_whom() {
+    let fields = [r#","to_ids":true"#, r#","timestamp":"5""#, r#","distribution":"5""#];
+    let is_whole = |more: &str| one(&with(&format!("[{}]", attribute(more)))).is_whole;
+    assert!(is_whole(&fields.concat()));
+    for lacking in fields {
+        assert!(!is_whole(&fields.concat().replace(lacking, "")), "{lacking}");
+    }
+}
+
+#[test]
+fn sightings_and_scores_beside_an_attribute_are_read() {
+    let beside = r#","Sighting":[{"id":"2","date_sighting":"9","type":"1"}],
+        "decay_score":[{"score":43.2,"decayed":false}]"#;
+    let document = with(&format!("[{}]", attribute(beside)));
+    let attribute_of = one(&document);
+    let sighting = attribute_of.sightings()[0];
+    assert_eq!((sighting.number, sighting.at, sighting.kind), (2, 9, SightingKind::FalsePositive));
+    assert_eq!(attribute_of.decay(), Some(Decay { decayed: false, score: 40 }));
+    let document = with(&format!("[{}]", attribute("")));
+    assert_eq!((one(&document).sightings(), one(&document).decay()), (vec![], None));
+}
+
+/// An event, with the distributions of its object (and the object's attribute) and of its attribute.
+fn distributed(event: i64, object: i64, below: i64, alone: i64) -> String {
+    let of = |number: i64| attribute(&format!(r#","distribution":{number}"#));
+    format!(
+        r#"{{"Event":{{"uuid":"{EVENT}","distribution":{event},"Attribute":[{},{}],
+        "Object":[{{"uuid":"{UUID}","distribution":{object},"Attribute":[{}]}}]}}}}"#,
+        of(5),
+        of(alone),
+        of(below)
+    )
+}
+
+/// MISP's distributions: 0 the own organisation, 1 to 3 communities, 4 a sharing group, 5 inherits.
+#[test]
+fn an_event_is_restricted_where_anything_in_it_is() {
+    for (event, object, below, alone, restricted) in [
+        (3, 5, 5, 5, false),
+        (1, 2, 3, 1, false),
+        (0, 5, 5, 5, true),
+        (4, 5, 5, 5, true),
+        (3, 0, 5, 5, true),
+        (3, 5, 4, 5, true),
+        (3, 5, 5, 0, true),
+    ] {
+        let document = distributed(event, object, below, alone);
+        let event = Event::parse(document.as_bytes()).unwrap();
+        assert_eq!(event.is_restricted(), restricted, "{document}");
+        assert_eq!(event.listed(), 3);
+    }
+}
+
+#[test]
+fn an_event_tells_what_it_lacks() {
+    let fields = [
+        ("published", "true"),
+        ("publish_timestamp", "\"7\""),
+        ("timestamp", "\"7\""),
+        ("distribution", "\"0\""),
+    ];
+    let lacking = |without: &[&str]| {
+        let kept = fields.iter().filter(|(name, _)| !without.contains(name));
+        let kept: String = kept.map(|(name, value)| format!(r#","{name}":{value}"#)).collect();
+        let document = format!(r#"{{"Event":{{"uuid":"{EVENT}","Attribute":[]{kept}}}}}"#);
+        Event::parse(document.as_bytes()).unwrap().lacking
+    };
+    assert_eq!(lacking(&[]), [""; 0]);
+    for (name, _) in fields {
+        assert_eq!(lacking(&[name]), [name]);
+    }
+    let all = fields.map(|(name, _)| name);
+    assert_eq!(lacking(&all), all);
+}
+
+#[test]
+fn a_republication_has_the_same_content_and_every_edit_another() {
+    let content = |document: &str| {
+        let mut bytes = Vec::new();
+        let event = Event::parse(document.as_bytes()).unwrap();
+        event.content(|piece| bytes.extend_from_slice(piece));
+        bytes
+    };
+    let document = format!(
+        r#"{{"Event":{{"uuid":"{EVENT}","id":"1","info":"a","date":"2026-11-20","timestamp":"2",
+        "publish_timestamp":"3","published":false,"threat_level_id":"1","analysis":"2",
+        "distribution":"4","sharing_group_id":"6","SharingGroup":{{"uuid":"{UUID}","name":"g"}},
+        "Orgc":{{"uuid":"{UUID}","name":"o"}},"Tag":[{{"name":"t","local":false}}],
+        "Galaxy":[{{"type":"x"}}],"Attribute":[{}],"Object":[{{"uuid":"{UUID}","name":"file"}}]}}}}"#,
+        attribute("")
+    );
+    let before = content(&document);
+    for (from, to) in [
+        (r#""published":false"#, r#""published":true"#),
+        (r#"timestamp":"3""#, r#"timestamp":"9""#),
+    ] {
+        assert_eq!(content(&document.replace(from, to)), before, "{to}");
+    }
+    for (from, to) in [
+        (EVENT, UUID),
+        (r#""id":"1""#, r#""id":"2""#),
+        (r#""info":"a""#, r#""info":"b""#),
+        ("2026-11-20", "2026-11-21"),
+        (r#"timestamp":"2""#, r#"timestamp":"9""#),
+        (r#"level_id":"1""#, r#"level_id":"2""#),
+        (r#"analysis":"2""#, r#"analysis":"1""#),
+        (r#"distribution":"4""#, r#"distribution":"3""#),
+        (r#"group_id":"6""#, r#"group_id":"7""#),
+        (r#""name":"g""#, r#""name":"h""#),
+        (r#""name":"o""#, r#""name":"p""#),
+        (r#""name":"t""#, r#""name":"u""#),
+        (r#""local":false"#, r#""local":true"#),
+        (r#""type":"x""#, r#""type":"y""#),
+        ("evil.example", "good.example"),
+        (r#""name":"file""#, r#""name":"url""#),
+    ] {
+        let edited = document.replacen(from, to, 1);
+        assert_ne!(edited, document, "{to}");
+        assert_ne!(content(&edited), before, "{to}");
+    }
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! `first_seen` and `last_seen`: ISO 8601 with microseconds and zone, or a number.
 
-use std::fmt;
+use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::lenient::Text;
 
 /// Numbers below it are seconds (they reach the year 5138), others microseconds (from January 2, 1970
 /// on).
@@ -16,51 +19,13 @@ pub(super) struct Moment(pub(super) Option<i64>);
 
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(MomentVisitor).map(Moment)
-    }
-}
-
-struct MomentVisitor;
-
-impl<'de> Visitor<'de> for MomentVisitor {
-    type Value = Option<i64>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a moment")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(micros(text))
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(from_number(number))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(i64::try_from(number).ok().and_then(from_number))
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        while elements.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
+        let raw: &'de RawValue = Deserialize::deserialize(deserializer)?;
+        let json = raw.get();
+        let text = match json.starts_with('"') {
+            true => serde_json::from_str(json).map(|Text(text)| text).unwrap_or_default(),
+            false => Cow::Borrowed(json),
+        };
+        Ok(Self(micros(&text)))
     }
 }
 
@@ -93,30 +58,59 @@ fn from_number(number: i64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::micros;
+    use super::*;
+
+    /// What a field that holds this JSON says.
+    fn of(json: &str) -> Option<i64> {
+        let Moment(micros) = serde_json::from_str(json).unwrap();
+        micros
+    }
 
     #[test]
     fn a_moment_is_read_in_every_spelling_of_misp() {
-        let expected = 1_790_850_896_123_456;
-        for text in [
-            "2026-10-01T10:34:56.123456+00:00",
-            "2026-10-01T10:34:56.123456Z",
-            "2026-10-01T12:34:56.123456+02:00",
-            "2026-10-01T12:34:56.123456+0200",
-            "2026-10-01T10:34:56.123456",
-            "2026-10-01 10:34:56.123456",
+        for json in [
+            r#""2026-10-01T10:34:56.123456+00:00""#,
+            r#""2026-10-01T10:34:56.123456\u002b00:00""#,
+            r#""2026-10-01T10:34:56.123456Z""#,
+            r#""2026-10-01T12:34:56.123456+02:00""#,
+            r#""2026-10-01T12:34:56.123456+0200""#,
+            r#""2026-10-01T10:34:56.123456""#,
+            r#"" 2026-10-01 10:34:56.123456 ""#,
+            r#""1790850896123456""#,
             "1790850896123456",
         ] {
-            assert_eq!(micros(text), Some(expected), "{text}");
+            assert_eq!(of(json), Some(1_790_850_896_123_456), "{json}");
         }
-        assert_eq!(micros("1790850896"), Some(1_790_850_896_000_000));
-        assert_eq!(micros("2026-10-01"), Some(1_790_812_800_000_000));
+        for json in ["1790850896", r#""1790850896""#] {
+            assert_eq!(of(json), Some(1_790_850_896_000_000), "{json}");
+        }
+        assert_eq!(of(r#""2026-10-01""#), Some(1_790_812_800_000_000));
+        // Before 1970.
+        assert_eq!(of("-1"), Some(-1_000_000));
+    }
+
+    #[test]
+    fn numbers_are_seconds_up_to_the_year_5138() {
+        assert_eq!(of("99999999999"), Some(99_999_999_999_000_000));
+        assert_eq!(of("100000000000"), Some(100_000_000_000));
     }
 
     #[test]
     fn what_is_no_moment_is_none() {
-        for text in ["", "yesterday", "2026-13-01T00:00:00Z", "0000-00-00"] {
-            assert_eq!(micros(text), None, "{text}");
+        for json in [
+            r#""""#,
+            r#""yesterday""#,
+            r#""2026-13-01T00:00:00Z""#,
+            r#""0000-00-00""#,
+            r#""\ud800""#,
+            "null",
+            "true",
+            "1.5",
+            "18446744073709551615",
+            "[1]",
+            r#"{"a":1}"#,
+        ] {
+            assert_eq!(of(json), None, "{json}");
         }
     }
 }
