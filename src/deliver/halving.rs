@@ -168,13 +168,14 @@ impl Halving {
             self.pair = Some(pair);
             return Ruling::Smaller;
         };
+        // A target that accepted either half is proven.
         let is_certain = self.proven || too_large;
         let is_retried = |half: &Vec<Record>| half.iter().any(|record| record.retried);
-        if first_refused && refused && !is_certain && !pair.halves.iter().any(is_retried) {
+        if !is_certain && !pair.halves.iter().any(is_retried) {
             return self.misconfigured();
         }
         // A fresh record beside a retried one may be good: it is picked again from the ledger.
-        let is_bad = |record: &Record| record.retried || is_certain || !(first_refused && refused);
+        let is_bad = |record: &Record| record.retried || is_certain;
         let [first, second] = pair.halves;
         let mut alone = Vec::new();
         for half in [(first, first_refused), (second, refused)] {
@@ -387,6 +388,40 @@ mod tests {
             assert_eq!(halving.refused_part(false), Ruling::Reject(both));
             assert!(!halving.is_active() && !halving.holds(record(1).object));
         }
+    }
+
+    #[test]
+    fn what_is_searched_is_held_back_until_it_is_found_or_given_up() {
+        let batch = ids(4);
+        let outsider = record(9).object;
+        let mut halving = Halving::default();
+        let holds_all = |halving: &Halving| batch.iter().all(|one| halving.holds(one.object));
+        assert!(!halving.is_active() && !halving.holds(batch[0].object));
+        halving.refused(&batch);
+        assert!(halving.is_active() && holds_all(&halving) && !halving.holds(outsider));
+        assert_eq!(halving.part(), Some(&batch[..2]));
+        assert!(halving.is_active() && holds_all(&halving) && !halving.holds(outsider));
+        halving.refused(&ids(3));
+        halving.give_up();
+        assert!(!halving.is_active() && !halving.holds(batch[0].object));
+        assert_eq!(halving.part(), None);
+    }
+
+    #[test]
+    fn a_suspect_is_remembered_when_the_search_is_given_up() {
+        let mut halving = Halving::default();
+        let a = record(1);
+        assert_eq!(halving.refused(&[a]), Ruling::Rest(a));
+        halving.accepted_other();
+        halving.give_up();
+        assert_eq!(halving.refused(&[a]), Ruling::Reject(vec![a]));
+    }
+
+    #[test]
+    fn a_refused_request_without_records_is_no_search() {
+        let mut halving = Halving::default();
+        assert_eq!(halving.refused(&[]), Ruling::Smaller);
+        assert!(!halving.is_active());
     }
 
     #[test]

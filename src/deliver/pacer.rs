@@ -217,6 +217,18 @@ mod tests {
     }
 
     #[test]
+    fn all_who_share_a_pacer_share_its_slots_and_its_holds() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let one = SharedPacer::new(Pacer::new(60, MINUTE, start));
+        let other = one.clone();
+        assert_eq!(one.take(start + second), Ok(()));
+        assert_eq!(other.take(start + second), Err(second));
+        one.hold(start + second * 30);
+        assert_eq!(other.take(start + second * 20), Err(second * 10));
+    }
+
+    #[test]
     fn zero_requests_is_no_limit_but_a_hold_still_counts() {
         let start = Instant::now();
         let mut pacer = Pacer::new(0, MINUTE, start);

@@ -240,6 +240,8 @@ fn html_403_is_quoted_without_markup() {
     let Outcome::Forbidden { why } = outcome(reply(403, page)) else { panic!("403 is forbidden") };
     assert!(why.contains("You do not have permission to view this directory or page."), "{why}");
     assert!(!why.contains('<'), "{why}");
+    let Outcome::Forbidden { why } = outcome(reply(403, "2 > 1 <b>x</b> y")) else { panic!() };
+    assert!(why.contains("2 > 1 x y"), "a sign alone is no markup: {why}");
 }
 
 #[test]
@@ -265,8 +267,38 @@ fn other_statuses_are_what_they_call_for() {
     for status in [302, 404, 405, 415, 451] {
         assert!(matches!(outcome(reply(status, "")), Outcome::Misconfigured { .. }), "{status}");
     }
-    let Outcome::Misconfigured { why } = outcome(reply(404, "")) else { panic!("404") };
-    assert!(why.contains(&WORKSPACE.to_string()), "{why}");
+    for (status, advice) in [(404, WORKSPACE.to_string()), (302, "redirects".to_owned())] {
+        let Outcome::Misconfigured { why } = outcome(reply(status, "")) else { panic!("{status}") };
+        assert!(why.contains(&advice), "{why}");
+    }
+    let of_none = Outcome::of(&Ok(reply(400, r#"{"errors":[]}"#)), asked(0));
+    assert!(matches!(of_none, Outcome::BadRequest { .. }), "nothing was asked");
+}
+
+/// The words of the label `outcome` of `relay_requests_total`.
+#[test]
+fn each_outcome_has_its_word() {
+    for (status, body, word) in [
+        (200, "", "accepted"),
+        (200, "<html>", "foreign"),
+        (200, r#"{"errors":7}"#, "unreadable"),
+        (400, "", "bad_request"),
+        (401, "", "unauthorized"),
+        (403, "", "forbidden"),
+        (404, "", "misconfigured"),
+        (413, "", "too_large"),
+        (429, "", "throttled"),
+        (503, "", "transient"),
+    ] {
+        assert_eq!(outcome(reply(status, body)).word(), word, "{status} {body}");
+    }
+}
+
+#[test]
+fn a_reply_tells_its_words_and_its_wait() {
+    let reply = reply(429, THROTTLED);
+    assert_eq!(reply.words(), "HTTP 429: Rate limit is exceeded. Try again in 17 seconds.");
+    assert_eq!(reply.wait(), Some(Duration::from_secs(17)));
 }
 
 #[test]
