@@ -135,6 +135,39 @@ mod tests {
         }
     }
 
+    /// MISP's types for what composites hold.
+    #[test]
+    fn a_list_for_bare_hashes_or_addresses_counts_for_what_composites_hold() {
+        for (plain, composite, path) in [
+            ("email", "email-dst", "email-addr:value"),
+            ("email-src", "email-dst", "email-addr:value"),
+            ("md5", "filename|md5", "file:hashes.MD5"),
+            ("sha1", "filename|sha1", "file:hashes.'SHA-1'"),
+            ("sha224", "filename|sha224", "file:hashes.'SHA-224'"),
+            ("sha256", "filename|sha256", "file:hashes.'SHA-256'"),
+            ("sha384", "filename|sha384", "file:hashes.'SHA-384'"),
+            ("sha512", "filename|sha512", "file:hashes.'SHA-512'"),
+        ] {
+            let lists = Lists::new(vec![list(7, Kind::String, &[plain], "known")]);
+            let raw = Some("a|known".to_owned());
+            let claim = ClaimFacts { kind: composite.into(), raw, ..ClaimFacts::default() };
+            let found = listed(&lists, &claim, &Observable::new(path, "known"));
+            assert_eq!(found, ["list 7"], "{composite}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_on_lists_by_misps_word_and_by_its_bare_host() {
+        let lists = Lists::new(vec![
+            list(1, Kind::Hostname, &["url"], "example.com"),
+            list(2, Kind::Hostname, &["domain"], "www.example.com"),
+        ]);
+        let claim = ClaimFacts { kind: "url".into(), ..ClaimFacts::default() };
+        let url = Observable::new("url:value", "http://www.example.com/a");
+        let Listed { attribute, host } = Listed::of(&lists, &claim, &url);
+        assert_eq!((attribute, host), (vec!["list 1".to_owned()], vec!["list 2".to_owned()]));
+    }
+
     #[test]
     fn what_misp_itself_lets_pass_under_its_own_type_passes() {
         let plain = |kind, path, value| on(kind, value, path, value);

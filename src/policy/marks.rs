@@ -152,6 +152,11 @@ mod tests {
         assert_eq!(read("tlp:ex:chr"), Some(Mark::HidesSource));
         assert_eq!(read("TLP:EX:CHR"), Some(Mark::HidesSource));
         assert_eq!(marks(&[]).guess("tlp:ex:chr"), None);
+        for tag in
+            ["tlp:clear", "tlp:green", "tlp:amber", "tlp:amber+strict", "tlp:red", "tlp:ex:chr"]
+        {
+            assert_eq!(read(tag).unwrap().tag(), tag);
+        }
     }
 
     #[test]

@@ -101,6 +101,8 @@ mod tests {
         for key in [
             r"HKEY_CURRENT_USER\Software\Microsoft\Windows\CurrentVersion\Run\evil",
             r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\evilsvc",
+            r"HKEY_LOCAL_MACHINE\SYSTEM\ControlSetABC\Services",
+            r"HKEY_LOCAL_MACHINE\SYSTEM\ControlSet1\Services",
             r"HKEY_CURRENT_USER\Software\Evil",
             r"HKEY_CURRENT_USER\Software\Microsoft\Windows\CurrentVersion\RunEvil",
         ] {

@@ -196,9 +196,14 @@ mod tests {
         ] {
             assert!(!routable("ipv6-addr:value", local), "{local}");
         }
-        for public in
-            ["2606:4700::1111", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::808:808"]
-        {
+        for public in [
+            "2606:4700::1111",
+            "2001:4860:4860::8888",
+            "::ffff:8.8.8.8",
+            "64:ff9b::808:808",
+            // Wider than the local network that is in it.
+            "64:ff9b::/100",
+        ] {
             assert!(routable("ipv6-addr:value", public), "{public}");
         }
     }

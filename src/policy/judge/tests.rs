@@ -141,6 +141,25 @@ fn a_false_positive_tag_forbids_in_whichever_state_and_place_it_is() {
 }
 
 #[test]
+fn a_claim_disputes_its_observable_by_its_own_tags_alone() {
+    let policy = Policy { false_positive_tags: vec!["fp*".into()], ..open_policy() };
+    let judge = Judge::new(&policy);
+    let claim = |tags| ClaimFacts { tags, ..ClaimFacts::default() };
+    assert!(judge.disputes(&claim(vec![tag("FP:1", Since::Attached)])));
+    assert!(!judge.disputes(&claim(vec![tag("tlp:green", Since::Published)])));
+}
+
+#[test]
+fn a_score_of_decaying_models_counts_where_they_do() {
+    let decay = crate::misp::Decay { decayed: false, score: 40 };
+    let beside = Beside { decay: Some(decay), ..Beside::default() };
+    let score = |decay, beside| Judge::new(&Policy { decay, ..open_policy() }).score(beside);
+    assert_eq!(score(true, &beside), Some(40));
+    assert_eq!(score(false, &beside), None);
+    assert_eq!(score(true, &Beside::default()), None);
+}
+
+#[test]
 fn a_sharing_group_is_known_by_uuid_name_or_number_and_else_kept_back() {
     let group = |name: &str, number| SharingGroup {
         uuid: uuid::Uuid::from_u128(number),
@@ -478,6 +497,8 @@ fn a_tag_that_forbids_naming_the_source_is_no_level() {
     assert!(!judge.hides_source(&event(vec![]), &claim(vec![])));
     assert_eq!(judge.marking(&event(chatham()), &claim(vec![])), Some(Tlp::Clear));
     assert!(judge.is_level("tlp:green") && !judge.is_level("tlp:ex:chr"));
+    assert_eq!(judge.guess("TLP-RED"), Some(Mark::Level(Tlp::Red)));
+    assert_eq!(judge.guess("tlp:red"), None, "it is spelled out");
 }
 
 #[test]
@@ -746,6 +767,20 @@ fn keys() -> Vec<Key> {
             |p| p.allow_non_routable = false,
             case(|c| c.observable.value = "10.0.0.1".into()),
             plain(),
+        ),
+        key(
+            "min_prefix_ipv4",
+            Reason::NetworkTooWide,
+            |p| p.min_prefix_ipv4 = 17,
+            case(|c| c.observable.value = "8.8.0.0/16".into()),
+            case(|c| c.observable.value = "8.8.0.0/17".into()),
+        ),
+        key(
+            "min_prefix_ipv6",
+            Reason::NetworkTooWide,
+            |p| p.min_prefix_ipv6 = 33,
+            case(|c| c.observable = Observable::new("ipv6-addr:value", "2600::/32")),
+            case(|c| c.observable = Observable::new("ipv6-addr:value", "2600::/33")),
         ),
         key(
             "never",
