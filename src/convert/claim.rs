@@ -256,3 +256,82 @@ pub enum ClusterKind {
 fn is_zero(number: &i64) -> bool {
     *number == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What the ledger keeps of a claim with a group, an edit, an object and tags of every state.
+    fn full() -> ClaimFacts {
+        let group = Some(SharingGroup { uuid: Uuid::from_u128(4), name: "g".into() });
+        let tag = |since, heard, local| Tag { name: "t".into(), local, since, heard };
+        ClaimFacts {
+            attribute_id: 7,
+            kind: "ip-dst".into(),
+            category: "Other".into(),
+            to_ids: true,
+            distribution: 4,
+            sharing_group_id: 9,
+            sharing_group: group.clone(),
+            also: vec![Audience::new(4, 3)],
+            narrowed_at: 5,
+            timestamp: 6,
+            first_seen: Some(1),
+            last_seen: Some(2),
+            comment: "c".into(),
+            tags: vec![
+                tag(Since::Published, 0, false),
+                tag(Since::Attached, 8, true),
+                tag(Since::Detached, 0, false),
+            ],
+            object: Some(Box::new(ObjectFacts {
+                uuid: Uuid::from_u128(5),
+                name: "file".into(),
+                comment: "o".into(),
+                distribution: 4,
+                sharing_group_id: 2,
+                sharing_group: group,
+                relation: "r".into(),
+                siblings: vec![Sibling { timestamp: 1, ..Sibling::default() }],
+            })),
+            raw: Some("x".into()),
+        }
+    }
+
+    #[test]
+    fn facts_are_read_from_the_ledger_as_they_were_stored() {
+        for facts in [full(), ClaimFacts::default()] {
+            let stored = serde_json::to_string(&facts).unwrap();
+            assert_eq!(serde_json::from_str::<ClaimFacts>(&stored).unwrap(), facts, "{stored}");
+        }
+        let event = EventFacts { sharing_group_id: 3, narrowed_at: 4, ..EventFacts::default() };
+        let stored = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<EventFacts>(&stored).unwrap(), event, "{stored}");
+    }
+
+    #[test]
+    fn what_says_nothing_takes_no_room_in_the_ledger() {
+        let tag = |since, heard| Tag { name: "t".into(), local: false, since, heard };
+        assert_eq!(json!(tag(Since::Published, 0)), json!({"name": "t"}));
+        let attached = json!({"name": "t", "since": "Attached", "heard": 8});
+        assert_eq!(json!(tag(Since::Attached, 8)), attached);
+        let least = json!({
+            "attribute_id": 0, "type": "", "category": "", "to_ids": false, "distribution": 0,
+            "timestamp": 0,
+        });
+        assert_eq!(json!(ClaimFacts::default()), least);
+    }
+
+    #[test]
+    fn a_sharing_group_is_told_with_its_number_wherever_it_stands() {
+        let claim = full();
+        let of = SharingGroup { uuid: Uuid::from_u128(6), name: "e".into() };
+        let event =
+            EventFacts { sharing_group_id: 1, sharing_group: Some(of), ..EventFacts::default() };
+        let told =
+            claim.sharing_groups(&event).map(|(number, group)| (number, group.name.as_str()));
+        assert_eq!(told.collect::<Vec<_>>(), [(1, "e"), (2, "g"), (9, "g")]);
+    }
+}

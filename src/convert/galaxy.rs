@@ -181,6 +181,16 @@ mod tests {
                 json!({"external_id": "AML.T0000", "refs": ["", "https://atlas.mitre.org/a"]}),
                 Some("https://atlas.mitre.org/a"),
             ),
+            (
+                json!({"external_id": "T15AB", "refs": "https://t.example"}),
+                Some("https://t.example"),
+            ),
+            (
+                json!({"external_id": "T15661", "refs": "http://t.example"}),
+                Some("http://t.example"),
+            ),
+            (json!({"external_id": "T1566.1"}), None),
+            (json!({"external_id": "T156.001"}), None),
             (json!({"refs": "javascript:alert(1)"}), None),
             (json!([]), None),
             (Value::Null, None),
@@ -188,6 +198,49 @@ mod tests {
             let said = read(&[technique(&json!({"meta": meta}))]);
             assert_eq!(said[0].url.as_deref(), url, "{meta}");
         }
+    }
+
+    #[test]
+    fn a_name_ends_before_mitres_number_and_keeps_all_else() {
+        for (value, name) in [
+            ("Phishing - T1566.001", "Phishing"),
+            ("APT29 - G0016", "APT29"),
+            ("Exploit - MOB-T1057", "Exploit"),
+            ("Evade - AML.T0015", "Evade"),
+            ("Operation - 2019", "Operation - 2019"),
+            ("Lazarus - GROUP", "Lazarus - GROUP"),
+            ("Tool - Alpha1", "Tool - Alpha1"),
+            ("Tool", "Tool"),
+        ] {
+            assert_eq!(read(&[technique(&json!({"value": value}))])[0].name, name);
+        }
+    }
+
+    #[test]
+    fn phases_and_synonyms_are_told_that_say_something() {
+        let meta = json!({
+            "kill_chain": ["mitre-attack:initial-access", " "],
+            "synonyms": (1..30).map(|n| format!(" synonym {n} ")).collect::<Vec<_>>(),
+        });
+        let said = read(&[technique(&json!({"meta": meta}))]).remove(0);
+        assert_eq!(said.kill_chain, ["mitre-attack:initial-access"]);
+        let first: Vec<_> = (1..=20).map(|n| format!("synonym {n}")).collect();
+        assert_eq!(said.synonyms, first);
+    }
+
+    #[test]
+    fn of_more_than_a_hundred_clusters_the_same_ones_are_told_whatever_their_order() {
+        let tags = |numbers: &mut dyn Iterator<Item = u32>| -> Vec<String> {
+            let clusters: Vec<_> =
+                numbers.map(|n| technique(&json!({"tag_name": format!("tag {n:03}")}))).collect();
+            read(&clusters).into_iter().map(|cluster| cluster.tag).collect()
+        };
+        let named = |numbers: &mut dyn Iterator<Item = u32>| -> Vec<String> {
+            numbers.map(|n| format!("tag {n:03}")).collect()
+        };
+        assert_eq!(tags(&mut (0..100).rev()), named(&mut (0..100).rev()), "as MISP has them");
+        assert_eq!(tags(&mut (0..101).rev()), named(&mut (0..100)));
+        assert_eq!(tags(&mut (0..101)), named(&mut (0..100)));
     }
 
     #[test]

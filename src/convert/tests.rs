@@ -81,6 +81,8 @@ fn addresses_are_in_their_shortest_form() {
     let cases = [
         ("198.51.100.7", "ipv4-addr:value 198.51.100.7"),
         (" 198.51.100.7\n", "ipv4-addr:value 198.51.100.7"),
+        ("198.51.100.7 ", "ipv4-addr:value 198.51.100.7"),
+        (" 198.51.100.7", "ipv4-addr:value 198.51.100.7"),
         ("198[.]51[.]100[.]7", "ipv4-addr:value 198.51.100.7"),
         ("198.51.100.7/32", "ipv4-addr:value 198.51.100.7"),
         ("198.51.100.0/24", "ipv4-addr:value 198.51.100.0/24"),
@@ -297,6 +299,7 @@ fn a_mistyped_scheme_is_mended_where_it_can_mean_one_thing_only() {
         ("http://https://evil.example/d", "https://evil.example/d"),
         ("http://hxxp[:]//evil[.]example/d", "http://evil.example/d"),
         ("http://http//evil.example/d", "http://evil.example/d"),
+        (r"http:\\http://evil.example\d", "http://evil.example/d"),
         ("hxxp[:]//evil.example/g", "http://evil.example/g"),
         ("hxxp[://]evil.example/g", "http://evil.example/g"),
         ("hxxps(:)//evil.example/g", "https://evil.example/g"),
@@ -321,6 +324,7 @@ fn a_mistyped_scheme_is_mended_where_it_can_mean_one_thing_only() {
         "http/evil.example/a",
         "https:443/a",
         "http://http/a",
+        "http://http://intranet/a",
         "https//intranet/a",
         "http:/intranet/a",
         "http://https:/a",
@@ -437,6 +441,89 @@ fn deleted_attributes_and_those_of_deleted_objects_claim_nothing() {
 }
 
 #[test]
+fn every_attribute_is_claimed_or_counted() {
+    let attributes = [
+        ("domain|ip", "evil.example|198.51.100.7"),
+        ("domain", "evil.example"),
+        ("comment", "x"),
+        ("domain", "no name"),
+        ("ip-dst", "nor this"),
+    ];
+    let attributes = attributes.map(|(kind, value)| {
+        serde_json::json!({
+            "uuid": "58634bba-6203-49db-85e0-06c10dc6430e", "type": kind, "value": value,
+            "timestamp": 1_700_000_000, "category": "Network activity",
+        })
+    });
+    let mut list: Vec<serde_json::Value> = attributes.into();
+    list.push(serde_json::json!(7));
+    let document = serde_json::json!({"Event": {
+        "uuid": "62724408-1cb5-4198-8ceb-3e542ad28bcd", "Attribute": list,
+    }});
+    let document = document.to_string();
+    let conversion = super::event(&Event::parse(document.as_bytes()).unwrap());
+    assert_eq!((conversion.attributes, conversion.claims.len()), (6, 3));
+    let skipped = conversion.skipped;
+    let counts = [(Reason::Context, 1), (Reason::InvalidValue, 2), (Reason::Malformed, 1)];
+    assert_eq!(skipped.iter().collect::<Vec<_>>(), counts);
+    assert_eq!((skipped.total(), skipped.of(Reason::InvalidValue)), (4, 2));
+    assert_eq!(skipped.of(Reason::Deleted), 0);
+}
+
+#[test]
+fn a_reason_has_a_word_and_a_sentence_of_its_own() {
+    let mut sentences = std::collections::BTreeSet::new();
+    for (reason, word) in [
+        (Reason::UnknownType, "unknown_type"),
+        (Reason::InvalidValue, "invalid_value"),
+        (Reason::TlpTooStrict, "tlp_too_strict"),
+        (Reason::Expired, "expired"),
+    ] {
+        assert_eq!(reason.word(), word);
+        assert_eq!(serde_json::json!(reason), word);
+        assert!(reason.sentence().contains(' ') && sentences.insert(reason.sentence()), "{word}");
+    }
+}
+
+/// MISP's core format, with what stands at each level.
+#[test]
+fn facts_are_what_misp_says_of_event_object_and_attribute() {
+    let group = |name: &str| serde_json::json!({"uuid": "62724408-1cb5-4198-8ceb-3e542ad28bcd", "name": name});
+    let attribute = |category: &str| {
+        serde_json::json!({
+            "uuid": "58634bba-6203-49db-85e0-06c10dc6430e", "type": "domain",
+            "value": "evil.example", "timestamp": 1_700_000_000, "category": category,
+            "SharingGroup": group("of the attribute"),
+            "Tag": [{"name": "own", "local": true}, {"name": "other"}],
+        })
+    };
+    let document = serde_json::json!({"Event": {
+        "uuid": "62724408-1cb5-4198-8ceb-3e542ad28bcd", "SharingGroup": group("of the event"),
+        "Tag": [{"name": "tlp:green"}],
+        "Object": [{
+            "uuid": "9d19ba7f-706f-4cb2-acfc-7ea26e0e3d42", "name": "domain-ip",
+            "first_seen": "2026-10-05T00:00:00.000000+00:00", "SharingGroup": group("of the object"),
+            "Attribute": [attribute("Network activity"), attribute("One of our own")],
+        }],
+    }});
+    let document = document.to_string();
+    let event = Event::parse(document.as_bytes()).unwrap();
+    let facts = event.facts();
+    assert_eq!(facts.sharing_group.unwrap().name, "of the event");
+    assert_eq!(facts.tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>(), ["tlp:green"]);
+    let claims = super::event(&event).claims;
+    let categories: Vec<_> = claims.iter().map(|one| one.facts.category.as_ref()).collect();
+    assert_eq!(categories, ["Network activity", "One of our own"]);
+    for claim in claims {
+        let tags: Vec<_> = claim.facts.tags.iter().map(|tag| (&*tag.name, tag.local)).collect();
+        assert_eq!(tags, [("own", true), ("other", false)]);
+        assert_eq!(claim.facts.sharing_group.unwrap().name, "of the attribute");
+        assert_eq!(claim.facts.object.unwrap().sharing_group.unwrap().name, "of the object");
+        assert_eq!(claim.facts.first_seen, Some(1_791_158_400_000_000));
+    }
+}
+
+#[test]
 fn no_type_is_in_the_table_twice() {
     let mut names: Vec<_> = super::types().iter().map(|row| row.name).collect();
     let all = names.len();
@@ -480,7 +567,8 @@ fn fingerprints_may_have_colons() {
         "x509-fingerprint-sha1",
         &[(&colons, &expected), (&"AB".repeat(20), &expected)],
     );
-    assert_invalid("x509-fingerprint-sha1", &[colons.get(1..).unwrap(), &colons.replace(':', "-")]);
+    let shifted = format!("{}A", colons.get(1..).unwrap());
+    assert_invalid("x509-fingerprint-sha1", &[&shifted, &colons.replace(':', "-")]);
 }
 
 #[test]
@@ -518,6 +606,7 @@ fn registry_keys_have_their_hives_in_full() {
         (r"\REGISTRY\MACHINE\SOFTWARE\Evil", r"HKEY_LOCAL_MACHINE\SOFTWARE\Evil"),
         (r"\Registry\User\S-1-5-21\Evil", r"HKEY_USERS\S-1-5-21\Evil"),
         (r"Computer\HKLM\SOFTWARE\\Evil", r"HKEY_LOCAL_MACHINE\SOFTWARE\Evil"),
+        (r"HKLM\SOFTWARE\Evil\ \", r"HKEY_LOCAL_MACHINE\SOFTWARE\Evil"),
     ];
     for (value, key) in cases {
         let expected = format!("windows-registry-key:key {key}");
@@ -527,7 +616,7 @@ fn registry_keys_have_their_hives_in_full() {
     }
     assert_invalid(
         "regkey",
-        &["", "HKLM", r"HKLM\", r"SOFTWARE\Evil", r"HKXX\Evil", r"HKLMX\Evil"],
+        &["", "HKLM", r"HKLM\", r"SOFTWARE\Evil", r"HKXX\Evil", r"HKLMX\Evil", "HKLM\\a\u{1}b"],
     );
 }
 
@@ -597,7 +686,14 @@ fn what_has_a_form_of_its_own_is_brought_into_it() {
     assert_invalid("port", &["", "0", "65536", "http"]);
     assert_invalid("size-in-bytes", &["", "-1", "4kB"]);
     assert_invalid("phone-number", &["", "+", "call me", "+0123456"]);
-    assert_invalid("iban", &["", "GB83WEST12345698765432", "GB82", "8282WEST12345698765432"]);
+    assert_invalid("iban", &["", "GB83WEST12345698765432", "GB82", "GB82WEST+2345698765432"]);
+    // Their check digits are sound: no letters in front, fewer than 15 characters, more than 34.
+    let (short, long) = ("GB57WEST123456", format!("GB07W{}", "0".repeat(30)));
+    assert_invalid("iban", &["8235WEST12345698765432", "G187WEST12345698765432", short, &long]);
+    for sound in ["GB68WEST1234569".to_owned(), format!("GB46W{}", "0".repeat(29))] {
+        assert_converts("iban", &[(&sound, &format!("bank-account:iban {sound}"))]);
+    }
+    assert_invalid("btc", &["", "1A1z P1"]);
     assert_invalid("email-message-id", &["", "<>", "a b"]);
 }
 

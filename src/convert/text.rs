@@ -134,8 +134,7 @@ pub(super) fn iban(value: &str) -> Option<String> {
     let iban = capitals(value);
     let (head, account) = iban.split_at_checked(4)?;
     let well_formed = (15..=34).contains(&iban.len())
-        && head.bytes().take(2).all(|byte| byte.is_ascii_uppercase())
-        && iban.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        && head.bytes().take(2).all(|byte| byte.is_ascii_uppercase());
     let remainder = account.chars().chain(head.chars()).try_fold(0, |remainder, character| {
         let digit = character.to_digit(36)?;
         let shift = if digit < 10 { 10 } else { 100 };

@@ -453,6 +453,25 @@ mod tests {
         assert_eq!(words(b"[]"), None);
     }
 
+    /// The two forms of `display_errors` (php-src, main.c): with and without `html_errors`.
+    #[test]
+    fn a_warning_of_php_is_told_from_a_page_and_from_other_text() {
+        let html = b"<br />\n<b>Warning</b>:  Undefined array key 1 in <b>/var/a.php</b> on line \
+                     <b>12</b><br />\n{\"response\":[]}";
+        let told = php_warning(html).unwrap();
+        assert!(
+            told.starts_with("Warning : Undefined array key 1 in /var/a.php on line 12"),
+            "{told}"
+        );
+        let text = b"\nDeprecated: Function f() is deprecated in /var/a.php on line 3\n{}";
+        assert!(php_warning(text).unwrap().starts_with("Deprecated: Function f()"));
+        for other in
+            ["", "{\"response\":[]}", "Warning: the disk is full", "<p>error on line 3</p>"]
+        {
+            assert_eq!(php_warning(other.as_bytes()), None, "{other}");
+        }
+    }
+
     #[test]
     fn a_page_is_told_by_its_title_or_its_first_words() {
         assert!(is_html(b"\n <!DOCTYPE html>"));

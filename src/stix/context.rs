@@ -417,6 +417,50 @@ mod tests {
     }
 
     #[test]
+    fn a_warninglist_is_a_label_in_misps_manner() {
+        let label = context(|_| {}).warninglist("Top 1000");
+        assert_eq!(label.as_deref(), Some("misp:warninglist=\"Top 1000\""));
+    }
+
+    /// An instance's own cluster has a uuid in its tag, and a name where MISP tells it.
+    #[test]
+    fn actors_are_named_by_their_tags_or_their_clusters() {
+        let none = tempfile::NamedTempFile::new().unwrap();
+        let rules = crate::config::load_rules(Some(none.path()), std::iter::empty()).unwrap();
+        let judge = Judge::new(&rules.policy);
+        let tag = "misp-galaxy:threat-actor=\"a62a8db3-f23a-4d8f-afd6-9dbc77e7813b\"";
+        let named = |name: &str| convert::Cluster {
+            tag: tag.into(),
+            uuid: Uuid::from_u128(1),
+            kind: convert::ClusterKind::ThreatActor,
+            is_default: true,
+            distribution: 0,
+            name: name.into(),
+            description: String::new(),
+            external_id: None,
+            url: None,
+            kill_chain: vec![],
+            synonyms: vec![],
+        };
+        let actors = |context: &Context, name: &str, tags: &[&str]| {
+            let event = EventFacts { clusters: vec![named(name)], ..event(tags) };
+            context.actors(&judge, &event, &claim(&[]))
+        };
+        let defaults = context(|_| {});
+        let sofacy = "misp-galaxy:threat-actor=\"Sofacy Group\"";
+        assert_eq!(actors(&defaults, "", &[sofacy]), ["ActivityGroup:Sofacy-Group"]);
+        assert_eq!(actors(&defaults, "Our Bear", &[tag]), ["ActivityGroup:Our-Bear"]);
+        assert_eq!(actors(&defaults, " ", &[tag]), [""; 0]);
+        let untold = tag.replace("a62a", "b62a");
+        assert_eq!(actors(&defaults, "Our Bear", &[&untold]), [""; 0]);
+        let ignoring =
+            context(|rendering| rendering.labels_ignore = vec!["ActivityGroup:*".into()]);
+        assert_eq!(actors(&ignoring, "", &[sofacy]), [""; 0]);
+        let others = context(|rendering| rendering.labels_taxonomies = vec!["type".into()]);
+        assert_eq!(actors(&others, "", &[sofacy]), [""; 0]);
+    }
+
+    #[test]
     fn local_tags_say_nothing() {
         let mut source = event(&["sentinel-threattype:C2", "kill-chain:Delivery"]);
         source.tags.iter_mut().for_each(|tag| tag.local = true);

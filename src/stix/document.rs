@@ -114,6 +114,69 @@ fn phase(written: &str) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
+    fn cluster(kind: ClusterKind) -> Cluster {
+        Cluster {
+            tag: String::new(),
+            uuid: Uuid::from_u128(1),
+            kind,
+            is_default: true,
+            distribution: 0,
+            name: "APT29".into(),
+            description: "d".into(),
+            external_id: Some("G0016".into()),
+            url: Some("https://attack.mitre.org/groups/G0016".into()),
+            kill_chain: vec!["attack:impact".into(), "mitre-attack:impact".into()],
+            synonyms: vec!["APT29".into(), "Cozy Bear".into()],
+        }
+    }
+
+    fn described(kind: ContextKind, cluster: &Cluster) -> serde_json::Value {
+        let mut document = Document::new(kind, Uuid::from_u128(1));
+        document.describe(cluster);
+        serde_json::json!(document)
+    }
+
+    /// STIX 2.1: 4.1 Attack Pattern, 4.17 Threat Actor, 2.6 Kill Chain Phase.
+    #[test]
+    fn techniques_and_actors_are_as_stix_has_them() {
+        let id = "00000000-0000-0000-0000-000000000001";
+        let page = "https://attack.mitre.org/groups/G0016";
+        let reference = serde_json::json!([
+            {"source_name": "mitre-attack", "url": page, "external_id": "G0016"}
+        ]);
+        let actor = serde_json::json!({
+            "type": "threat-actor", "spec_version": "2.1", "id": format!("threat-actor--{id}"),
+            "name": "APT29", "description": "d", "aliases": ["Cozy Bear"],
+            "external_references": reference,
+        });
+        let of_actor = cluster(ClusterKind::ThreatActor);
+        assert_eq!(described(ContextKind::ThreatActor, &of_actor), actor);
+        let technique = serde_json::json!({
+            "type": "attack-pattern", "spec_version": "2.1", "id": format!("attack-pattern--{id}"),
+            "name": "APT29", "description": "d", "external_references": reference,
+            "kill_chain_phases": [{"kill_chain_name": "mitre-attack", "phase_name": "impact"}],
+        });
+        let of_technique = cluster(ClusterKind::AttackPattern);
+        assert_eq!(described(ContextKind::AttackPattern, &of_technique), technique);
+    }
+
+    #[test]
+    fn a_reference_names_who_numbers_so() {
+        let of = |external_id: Option<&str>, url: Option<&str>| {
+            let told = Cluster {
+                external_id: external_id.map(str::to_owned),
+                url: url.map(str::to_owned),
+                ..cluster(ClusterKind::ThreatActor)
+            };
+            let object = described(ContextKind::ThreatActor, &told);
+            object.get("external_references").map(|all| all[0]["source_name"].clone())
+        };
+        assert_eq!(of(Some("AML.T0000"), None), Some("mitre-atlas".into()));
+        assert_eq!(of(Some("T1566"), None), Some("mitre-attack".into()));
+        assert_eq!(of(None, Some("https://a.example")), Some("misp-galaxy".into()));
+        assert_eq!(of(None, None), None);
+    }
+
     #[test]
     fn phases_are_mitres_whatever_the_platform() {
         for (written, read) in [

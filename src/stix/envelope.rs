@@ -26,3 +26,26 @@ pub fn context(body: &str, revoked: bool, created: i64, modified: i64) -> String
     object.push_str(if revoked { ",\"revoked\":true}" } else { "}" });
     object
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sending_adds_stands_behind_the_body() {
+        let body = r#"{"type":"indicator","x":{}}"#;
+        assert_eq!(
+            live(body, 1_000, 0, 86_400_001),
+            r#"{"type":"indicator","x":{},"valid_until":"1970-01-01T00:00:01.000Z","created":"1970-01-01T00:00:00.000Z","modified":"1970-01-02T00:00:00.001Z"}"#
+        );
+    }
+
+    #[test]
+    fn a_context_object_has_no_validity_and_may_be_revoked() {
+        let times = r#""created":"1970-01-01T00:00:00.000Z","modified":"1970-01-01T00:00:01.000Z""#;
+        let body = r#"{"type":"identity"}"#;
+        let of = |revoked| context(body, revoked, 0, 1_000);
+        assert_eq!(of(false), format!(r#"{{"type":"identity",{times}}}"#));
+        assert_eq!(of(true), format!(r#"{{"type":"identity",{times},"revoked":true}}"#));
+    }
+}

@@ -242,6 +242,16 @@ mod tests {
     }
 
     #[test]
+    fn no_life_is_longer_than_the_attribute_counts() {
+        let url = Observable::new("url:value", "http://evil.example/");
+        let days = expiry(ExpireFrom::Timestamp);
+        for (until, end) in [(None, 1_050), (Some(1_020), 1_020), (Some(1_060), 1_050)] {
+            let times = TIMES.until(until.map(|day| day * DAY));
+            assert_eq!(times.valid_until(&url, &days), end * DAY, "{until:?}");
+        }
+    }
+
+    #[test]
     fn an_expiration_sighting_outranks_everything() {
         let url = Observable::new("url:value", "http://evil.example/");
         let sighted = ClaimTimes { expires_at: Some(1_001 * DAY), ..TIMES };

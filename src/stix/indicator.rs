@@ -452,6 +452,119 @@ mod tests {
     }
 
     #[test]
+    fn a_score_of_decaying_models_outranks_tags_and_is_never_even() {
+        let source = event(1, 1, &[]);
+        let facts = claim(1, &["misp:confidence-level=\"usually-confident\""]);
+        let mut rules = crate::config::load_rules(
+            Some(tempfile::NamedTempFile::new().unwrap().path()),
+            std::iter::empty(),
+        )
+        .unwrap();
+        rules.policy.decay = true;
+        let merger = Merger::new(&merger().rendering, &Judge::new(&rules.policy));
+        let confidence = |score| {
+            let decay = Some(crate::misp::Decay { decayed: false, score });
+            let beside = Beside { decay, ..Beside::default() };
+            merger.confidence(&[Admitted { beside, ..admitted(&source, &facts, 1) }])
+        };
+        // A built-in rule takes only more than 50.
+        for (score, stated) in [(40, 40), (50, 51), (60, 60)] {
+            assert_eq!(confidence(score), Some(stated));
+        }
+    }
+
+    #[test]
+    fn phases_of_all_claims_are_told_once() {
+        let (source, other) = (event(1, 1, &["kill-chain:Delivery"]), event(2, 2, &[]));
+        let (first, second) = (claim(1, &[]), claim(2, &["kill-chain:Delivery"]));
+        let claims = [admitted(&source, &first, 1), admitted(&other, &second, 2)];
+        let observable = Observable::new("domain-name:value", "evil.example");
+        let merged = merger().merge(&mut Memo::default(), Uuid::nil(), &observable, &claims);
+        let json: serde_json::Value = serde_json::from_str(&merged.unwrap().body).unwrap();
+        let phase = serde_json::json!({
+            "kill_chain_name": "lockheed-martin-cyber-kill-chain", "phase_name": "delivery",
+        });
+        assert_eq!(json["kill_chain_phases"], serde_json::json!([phase]));
+    }
+
+    /// STIX 2.1, 4.7: `pattern_version` is that of STIX's own patterns.
+    #[test]
+    fn only_a_pattern_of_stix_has_its_version() {
+        let (source, facts) = (event(1, 1, &[]), claim(1, &[]));
+        for (path, kind, version) in [("file:name", "stix", Some("2.1")), ("yara", "yara", None)] {
+            let claims = [admitted(&source, &facts, 1)];
+            let observable = Observable::new(path, "rule");
+            let merged = merger().merge(&mut Memo::default(), Uuid::nil(), &observable, &claims);
+            let json: serde_json::Value = serde_json::from_str(&merged.unwrap().body).unwrap();
+            assert_eq!(json["pattern_type"], kind);
+            assert_eq!(json.get("pattern_version").and_then(|one| one.as_str()), version);
+        }
+    }
+
+    #[test]
+    fn versions_have_fingerprints_of_their_own_and_none_is_that_of_a_withdrawal() {
+        let of = [fingerprint("a", 1), fingerprint("b", 1), fingerprint("a", 2)];
+        assert!(of[0] != of[1] && of[0] != of[2] && of[1] != of[2] && !of.contains(&0));
+        assert_eq!(fingerprint("a", 1), of[0]);
+    }
+
+    #[test]
+    fn an_id_is_of_the_observable_or_of_the_attribute() {
+        let (address, attribute) =
+            (Observable::new("ipv4-addr:value", "198.51.100.7"), Uuid::from_u128(5));
+        let of_observable = merger();
+        let namespace = of_observable.rendering().namespace;
+        let own = address.id(&namespace);
+        assert_eq!(of_observable.stix_id(&address, attribute, 0), own);
+        assert_eq!(of_observable.stix_id(&address, attribute, 1), own);
+        assert_eq!(of_observable.object_key(&address, attribute), own);
+        let next = address.successor(&namespace, 1);
+        assert_eq!(of_observable.successor(&address, attribute, 1), next);
+        assert_eq!(of_observable.identity(), Identity::Observable);
+        assert_eq!(
+            (Identity::Observable.word(), Identity::Attribute.word()),
+            ("observable", "attribute")
+        );
+        assert_eq!(of_observable.withdraw(), Withdraw::Expire);
+
+        let rendering = Rendering {
+            identity: Identity::Attribute,
+            withdraw: Withdraw::Revoke,
+            ..of_observable.rendering().clone()
+        };
+        let of_attribute = Merger::new(&rendering, &default_judge());
+        assert_eq!(of_attribute.stix_id(&address, attribute, 0), attribute);
+        let second = address.id(&attribute);
+        assert_eq!(of_attribute.stix_id(&address, attribute, 1), second);
+        assert_eq!(of_attribute.object_key(&address, attribute), second);
+        let next = address.successor(&attribute, 1);
+        assert_eq!(of_attribute.successor(&address, attribute, 1), next);
+        assert_eq!(of_attribute.identity(), Identity::Attribute);
+        assert_eq!(of_attribute.withdraw(), Withdraw::Revoke);
+    }
+
+    #[test]
+    fn a_source_that_must_not_be_named_is_named_nowhere() {
+        let hidden = event(1, 1, &["tlp:ex:chr"]);
+        let shown = event(2, 2, &[]);
+        let (first, second) = (claim(1, &[]), claim(2, &[]));
+        let observable = Observable::new("domain-name:value", "evil.example");
+        let merged = |claims: &[Admitted<'_>]| {
+            let merged = merger().merge(&mut Memo::default(), Uuid::nil(), &observable, claims);
+            serde_json::from_str::<serde_json::Value>(&merged.unwrap().body).unwrap()
+        };
+        let alone = merged(&[admitted(&hidden, &first, 1)]);
+        assert_eq!(alone["name"], UNNAMED);
+        assert_eq!(alone.get("created_by_ref"), None);
+        assert_eq!(alone["external_references"][0]["description"], "MISP event");
+        assert!(!alone.to_string().contains("event 1"));
+        let both = merged(&[admitted(&hidden, &first, 1), admitted(&shown, &second, 2)]);
+        assert_eq!(both["name"], "event 2");
+        assert_eq!(both["created_by_ref"], format!("identity--{}", Uuid::from_u128(1_002)));
+        assert!(!both.to_string().contains("event 1"));
+    }
+
+    #[test]
     fn labels_that_name_actors_stand_last_and_hold_no_white_space() {
         let source = event(
             1,

@@ -104,3 +104,59 @@ impl Observable {
         Uuid::new_v5(namespace, name.as_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Expected by `uuid.uuid5` of Python.
+    #[test]
+    fn an_id_is_a_function_of_namespace_and_observable() {
+        let namespace = Uuid::from_u128(7);
+        let address = Observable::new("ipv4-addr:value", "198.51.100.7");
+        assert_eq!(address.id(&namespace).to_string(), "739bd13c-3678-5d80-90db-eda67c00831f");
+        assert_eq!(
+            address.successor(&namespace, 2).to_string(),
+            "12740eda-1379-57ad-b1bb-27d10eb5e7e0"
+        );
+        let others = [
+            address.id(&Uuid::nil()),
+            Observable::new("ipv4-addr:value", "198.51.100.8").id(&namespace),
+            Observable::new("domain-name:value", "198.51.100.7").id(&namespace),
+            address.successor(&namespace, 1),
+        ];
+        assert!(!others.contains(&address.id(&namespace)));
+    }
+
+    /// STIX 2.1, 9.2 "Constants".
+    #[test]
+    fn quotes_and_backslashes_are_escaped_and_numbers_stand_alone() {
+        for (path, value, pattern) in [
+            ("file:name", "a.exe", "[file:name = 'a.exe']"),
+            ("file:name", r"C:\it's", r"[file:name = 'C:\\it\'s']"),
+            ("file:size", "4096", "[file:size = 4096]"),
+            ("sigma", "title: 'x'", "title: 'x'"),
+        ] {
+            assert_eq!(Observable::new(path, value).pattern(), pattern);
+        }
+        assert_eq!(Observable::new("sigma", "x").pattern_type(), "sigma");
+        assert_eq!(Observable::new("file:name", "x").pattern_type(), "stix");
+    }
+
+    #[test]
+    fn a_url_has_a_host_without_user_port_and_brackets() {
+        for (url, host) in [
+            ("https://evil.example/a@b", Some("evil.example")),
+            ("https://evil.example?a@b", Some("evil.example")),
+            ("https://evil.example#a@b", Some("evil.example")),
+            (r"https://evil.example\a@b", Some("evil.example")),
+            ("ftp://user:pass@evil.example:8080/", Some("evil.example")),
+            ("http://[2001:db8::1]:80/", Some("2001:db8::1")),
+            ("http://", None),
+            ("evil.example", None),
+        ] {
+            assert_eq!(Observable::new("url:value", url).url_host(), host, "{url}");
+        }
+        assert_eq!(Observable::new("file:name", "http://evil.example/").url_host(), None);
+    }
+}

@@ -341,6 +341,19 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_is_known_by_its_stix_type() {
+        for (kind, word) in [
+            (ContextKind::Identity, "identity"),
+            (ContextKind::AttackPattern, "attack-pattern"),
+            (ContextKind::ThreatActor, "threat-actor"),
+            (ContextKind::Relationship, "relationship"),
+        ] {
+            assert_eq!((kind.word(), ContextKind::from_word(word)), (word, Some(kind)));
+        }
+        assert_eq!(ContextKind::from_word("indicator"), None);
+    }
+
+    #[test]
     fn what_is_not_sent_is_not_needed() {
         let merger = merger(&ALL);
         let local = Tag { local: true, ..tag(1) };
@@ -364,6 +377,41 @@ mod tests {
         let (first, second) = ((&new, at(1, vec![])), (&old, at(2, vec![])));
         assert_eq!(names(&[first.clone(), second.clone()]), ["CERT 8", "technique 8"]);
         assert_eq!(names(&[second, first]), ["CERT 8", "technique 8"]);
+    }
+
+    #[test]
+    fn of_events_that_say_different_things_one_is_believed_whatever_the_order() {
+        let merger = merger(&[ContextKind::AttackPattern]);
+        let told = |timestamp, name: &str| {
+            let clusters = vec![cluster(1, ClusterKind::AttackPattern, name)];
+            EventFacts { clusters, ..event(timestamp, vec![tag(1)]) }
+        };
+        for (low, high) in [((7, "b"), (8, "a")), ((7, "a"), (7, "b"))] {
+            let (low, new) = (told(low.0, low.1), told(high.0, high.1));
+            for events in [[&low, &new], [&new, &low]] {
+                let claims = events.map(|event| (event, at(1, vec![])));
+                let said = needed(&merger, &claims).swap_remove(0);
+                assert_eq!(said, (ContextKind::AttackPattern, high.1.to_owned()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_relationship_needs_what_it_points_to() {
+        let merger = merger(&ALL);
+        let source = event(7, vec![tag(1)]);
+        let claim = at(1, vec![]);
+        let admitted = Admitted {
+            event: &source,
+            attribute: Uuid::nil(),
+            claim: &claim,
+            times: ClaimTimes::of(&claim, Sight::first(0), None),
+            beside: Beside::default(),
+        };
+        let needed = merger.needed(Uuid::nil(), &[admitted]);
+        let targets: Vec<_> = needed.iter().map(Needed::target).collect();
+        let technique = (ContextKind::AttackPattern, Uuid::from_u128(1));
+        assert_eq!(targets, [None, None, Some(technique)]);
     }
 
     #[test]

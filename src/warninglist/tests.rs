@@ -188,6 +188,21 @@ fn a_view_that_is_cut_or_another_is_none() {
     }
 }
 
+#[test]
+fn a_view_that_is_no_list_is_refused_with_what_was_expected() {
+    let head = head(Kind::String, &["ALL"]);
+    for (view, expected) in [
+        ("[]", "an object with Warninglist"),
+        (r#"{"Warninglist":7}"#, "a warninglist"),
+        (r#"{"Warninglist":{"WarninglistEntry":7}}"#, "a list of entries"),
+        (r#"{"Warninglist":{"WarninglistEntry":[7]}}"#, "an object with value"),
+        (r#"{"Warninglist":{"WarninglistEntry":[{"value":7}]}}"#, "an entry's text"),
+    ] {
+        let refused = read_view(head.clone(), view.as_bytes()).unwrap_err().to_string();
+        assert!(refused.contains(expected), "{view}: {refused}");
+    }
+}
+
 /// What MISP's `checkValue` answers: without types, and without splitting.
 fn checked(lists: &Lists, value: &str) -> Vec<Value> {
     let part = &parts("", value, &lists.sieve)[0];
@@ -373,6 +388,24 @@ fn a_pattern_that_cannot_be_read_is_told() {
     let list = builder.finish().unwrap();
     assert_eq!(list.unreadable, ["/(?<=a)b/"]);
     assert_eq!(list.len(), 1);
+    // It is told again after a restart.
+    let stored = stored(&Lists::new(vec![Arc::new(list)]));
+    let again = Lists::read(&stored[..]).unwrap();
+    assert_eq!(again.iter().next().unwrap().unreadable, ["/(?<=a)b/"]);
+}
+
+#[test]
+fn entries_are_counted_list_by_list() {
+    for kind in [Kind::String, Kind::Hostname, Kind::Substring] {
+        let lists = list(kind, &["ALL"], &["a.example", "b.example"]);
+        assert_eq!((lists.len(), lists.entries()), (1, 2), "{kind:?}");
+        assert!(!lists.is_empty() && !lists.iter().next().unwrap().is_empty());
+        let none = list(kind, &["ALL"], &[]);
+        assert!(!none.is_empty() && none.iter().next().unwrap().is_empty(), "{kind:?}");
+    }
+    let networks = list(Kind::Cidr, &["ALL"], &["10.0.0.0/8", "10.1.0.0/16", "2001:db8::/32"]);
+    assert_eq!(networks.entries(), 2, "one is in another");
+    assert!(Lists::default().is_empty());
 }
 
 fn stored(lists: &Lists) -> Vec<u8> {
