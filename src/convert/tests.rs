@@ -250,6 +250,9 @@ fn a_url_has_a_scheme_and_its_path_stays_as_it_is() {
         ("http://evil.example:/a", "url:value http://evil.example/a"),
         ("https://evil.example:80/a", "url:value https://evil.example:80/a"),
         ("http://[2001:DB8::1]:80/X", "url:value http://[2001:db8::1]/X"),
+        ("http://[2001:DB8::]/X", "url:value http://[2001:db8::]/X"),
+        ("ftp://evil.example:21/a", "url:value ftp://evil.example/a"),
+        ("ftps://evil.example:21/a", "url:value ftps://evil.example:21/a"),
     ];
     assert_converts("url", &cases);
 }
@@ -299,6 +302,7 @@ fn a_mistyped_scheme_is_mended_where_it_can_mean_one_thing_only() {
         ("http://https://evil.example/d", "https://evil.example/d"),
         ("http://hxxp[:]//evil[.]example/d", "http://evil.example/d"),
         ("http://http//evil.example/d", "http://evil.example/d"),
+        ("http[:/]/evil.example/g", "http://evil.example/g"),
         (r"http:\\http://evil.example\d", "http://evil.example/d"),
         ("hxxp[:]//evil.example/g", "http://evil.example/g"),
         ("hxxp[://]evil.example/g", "http://evil.example/g"),
@@ -320,6 +324,7 @@ fn a_mistyped_scheme_is_mended_where_it_can_mean_one_thing_only() {
     }
     let unclear = [
         "http:evil.example/a",
+        "http:::/evil.example/a",
         "http: //evil.example/a",
         "http/evil.example/a",
         "https:443/a",
@@ -524,6 +529,39 @@ fn facts_are_what_misp_says_of_event_object_and_attribute() {
 }
 
 #[test]
+fn a_row_says_what_its_type_claims_or_why_not() {
+    let row = |name| super::types::find(name).unwrap();
+    let names = ["domain-name:value", "ipv4-addr:value", "ipv6-addr:value"];
+    assert_eq!(row("domain|ip").paths(), names);
+    assert_eq!(
+        (row("domain|ip").skipped(), row("comment").skipped()),
+        (None, Some(Reason::Context))
+    );
+    assert_eq!(row("comment").trust(), None);
+    let trust = |name| row(name).trust().unwrap().word();
+    assert_eq!([trust("ip-dst"), trust("onion-address"), trust("uri")], ["high", "medium", "low"]);
+    assert!(super::roles().iter().any(|role| role.name() == "ddos.ip-dst"));
+}
+
+#[test]
+fn a_form_of_a_url_is_that_of_its_own_attribute() {
+    use super::UrlForm::{Wire, Written};
+    let facts = super::ClaimFacts {
+        kind: "url".into(),
+        raw: Some("http://evil.example".into()),
+        ..super::ClaimFacts::default()
+    };
+    for (value, form) in [
+        ("http://evil.example", Some(Written)),
+        ("http://evil.example/", Some(Wire)),
+        ("http://another.example/", None),
+    ] {
+        let observable = crate::stix::Observable::new("url:value", value);
+        assert_eq!(super::url_form(&facts, &observable), form, "{value}");
+    }
+}
+
+#[test]
 fn no_type_is_in_the_table_twice() {
     let mut names: Vec<_> = super::types().iter().map(|row| row.name).collect();
     let all = names.len();
@@ -690,9 +728,11 @@ fn what_has_a_form_of_its_own_is_brought_into_it() {
     // Their check digits are sound: no letters in front, fewer than 15 characters, more than 34.
     let (short, long) = ("GB57WEST123456", format!("GB07W{}", "0".repeat(30)));
     assert_invalid("iban", &["8235WEST12345698765432", "G187WEST12345698765432", short, &long]);
-    for sound in ["GB68WEST1234569".to_owned(), format!("GB46W{}", "0".repeat(29))] {
-        assert_converts("iban", &[(&sound, &format!("bank-account:iban {sound}"))]);
+    let longest = format!("GB46W{}", "0".repeat(29));
+    for sound in ["GB68WEST1234569", "AT611904300234573201", &longest] {
+        assert_converts("iban", &[(sound, &format!("bank-account:iban {sound}"))]);
     }
+    assert_invalid("bic", &["", "CCCCLU", "CCCCLUL+"]);
     assert_invalid("btc", &["", "1A1z P1"]);
     assert_invalid("email-message-id", &["", "<>", "a b"]);
 }

@@ -205,3 +205,25 @@ impl<'a> Memo<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8259, 7: quotes, backslashes and control characters are escaped, all else may stand.
+    #[test]
+    fn a_text_is_written_as_json_has_it() {
+        for (text, json) in [
+            ("plain é 漢", r#""plain é 漢""#),
+            ("\"", r#""\"""#),
+            ("a\"b\"", r#""a\"b\"""#),
+            ("\\", r#""\\""#),
+            ("\u{1f}", r#""\u001f""#),
+            ("\n", r#""\n""#),
+        ] {
+            let mut written = String::new();
+            push_text(&mut written, text).unwrap();
+            assert_eq!(written, json);
+        }
+    }
+}

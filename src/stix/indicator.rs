@@ -329,6 +329,7 @@ mod tests {
                 .into(),
                 default_threat_type: "malicious-activity".into(),
                 kill_chain: [("kill-chain:Delivery".into(), "delivery".into())].into(),
+                category_phases: true,
                 ..TagRules::default()
             },
             labels_ignore: vec!["misp-galaxy:*".into()],

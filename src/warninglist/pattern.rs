@@ -195,6 +195,8 @@ mod tests {
             ("/^.$/", "ü", false),
             ("/^..$/", "ü", true),
             ("/^\\w$/i", "é", false),
+            // Modifiers that change nothing here.
+            ("/abuse/DSUXJn \n\r", "abuse", true),
         ] {
             assert_eq!(matches(entry, value), expected, "{entry} {value:?}");
         }
@@ -228,6 +230,7 @@ mod tests {
             ("/^[--0]$/", ".", true),
             ("/^[a-]$/", "-", true),
             ("/^[]a]$/", "]", true),
+            ("/^[]&&a]$/", "&", true),
             ("/^[^]a]$/", "]", false),
             ("/^[[:digit:]x]+$/", "1x2", true),
             ("/^[[:digit:]?+]+$/", "1?+", true),
