@@ -13,7 +13,9 @@ use uuid::Uuid;
 use super::control::{IDLE, Request, Response};
 use super::stream::{self, Long};
 use super::{Overview, Progress};
-use crate::ledger::{AdoptError, Adopted, Held, Ledger, Suppression, Views, may_empty};
+use crate::ledger::{
+    AdoptError, Adopted, Forgotten, Held, Ledger, Lifted, Suppression, Views, may_empty,
+};
 use crate::readback::{Cleanup, NothingToAsk};
 use crate::verify::Line;
 
@@ -115,7 +117,18 @@ async fn answer_shortly(request: Request, overview: &Overview) -> Response {
 async fn forgotten(overview: &Overview, target: String) -> Response {
     match overview.ledger.forget(&target, &overview.configured).await {
         Ok(done) => {
-            tracing::warn!(of = target, ?done, "forget, as an operator asked");
+            match &done {
+                Forgotten::Done { objects } => {
+                    tracing::warn!(of = target, objects, "forgotten, as an operator asked");
+                }
+                Forgotten::Configured | Forgotten::Unknown { .. } => {
+                    tracing::info!(
+                        of = target,
+                        ?done,
+                        "an operator asked to forget a target that is configured or not known: nothing was changed"
+                    );
+                }
+            }
             Response::Forgotten { done }
         }
         Err(error) => failed(&format!("the ledger cannot be written: {error}")),
@@ -208,15 +221,25 @@ async fn suppress(
 ) -> sqlx::Result<Suppression> {
     let (ledger, now) = (&overview.ledger, Ledger::now());
     let done = ledger.suppress(&overview.views, (value, reason), until, now).await?;
-    let Suppression { claims, indicators, .. } = done;
+    let Suppression { before, claims, indicators, .. } = &done;
     tracing::warn!(value, reason, until, claims, indicators, "suppressed, as an operator asked");
+    for Lifted { value, until, reason } in before {
+        tracing::warn!(value, reason, until, "an earlier suppression is replaced");
+    }
     Ok(done)
 }
 
 async fn unsuppress(overview: &Overview, value: &str) -> sqlx::Result<Suppression> {
     let done = overview.ledger.unsuppress(&overview.views, value, Ledger::now()).await?;
-    let Suppression { claims, indicators, .. } = done;
-    tracing::warn!(value, claims, indicators, "no longer suppressed, as an operator asked");
+    let Suppression { before, claims, indicators, .. } = &done;
+    if before.is_empty() {
+        tracing::info!(
+            value,
+            "an operator asked to take a suppression back, and the value is not suppressed: nothing was changed"
+        );
+    } else {
+        tracing::warn!(value, claims, indicators, "no longer suppressed, as an operator asked");
+    }
     Ok(done)
 }
 

@@ -10,7 +10,8 @@ use crate::app;
 use crate::cli::SuppressOptions;
 use crate::config::Config;
 use crate::count::Count;
-use crate::ledger::{Ledger, Suppressed, Suppression, millis};
+use crate::ledger::{Ledger, Lifted, Suppressed, Suppression, millis};
+use crate::policy;
 use crate::safe;
 
 /// A value or a reason, bytes: both go over the control socket, escaped.
@@ -36,21 +37,45 @@ pub async fn suppress(config: &Config, options: &SuppressOptions) -> anyhow::Res
             done?
         }
     };
-    let Suppression { claims, indicators, .. } = done;
-    let end =
-        until.map_or_else(|| "until `unsuppress`".to_owned(), |at| format!("until {}", time(at)));
-    let value = safe::line(&value);
-    if claims == 0 {
-        return print(&format!(
-            "{value} is withheld {end}, but nothing claims it now: compare the spelling with MISP's, and take a mistake back by `unsuppress`.\n"
-        ));
+    let mut words = safe::line(&withheld(&value, until, &done)).into_owned() + "\n";
+    for earlier in &done.before {
+        words.push_str(&safe::line(&format!(
+            "This replaces an earlier suppression: {}",
+            told_of(earlier)
+        )));
+        words.push('\n');
     }
-    let (count, verb) = (Count(claims, "claim"), if claims == 1 { "counts" } else { "count" });
+    print(&words)
+}
+
+/// What a suppression did, with the value as it is stored and as claims spell it.
+fn withheld(value: &str, until: Option<i64>, done: &Suppression) -> String {
+    let Suppression { claims, indicators, .. } = done;
+    let normal = policy::normal(value);
+    let others =
+        if value.eq_ignore_ascii_case(&normal) { String::new() } else { format!(" (as {normal})") };
+    let is_withheld = format!("{value}{others} is withheld {}", end(until));
+    if *claims == 0 {
+        return format!(
+            "{is_withheld}, but nothing claims it now: compare the spelling with MISP's, and take a mistake back by `unsuppress`."
+        );
+    }
+    let (count, verb) = (Count(*claims, "claim"), if *claims == 1 { "counts" } else { "count" });
     let indicators = match indicators {
         1 => "1 indicator ends".to_owned(),
         many => format!("{many} indicators end"),
     };
-    print(&format!("{value} is withheld {end}: {count} {verb} for nothing, {indicators}.\n"))
+    format!("{is_withheld}: {count} {verb} for nothing, {indicators}.")
+}
+
+fn told_of(earlier: &Lifted) -> String {
+    let Lifted { value, until, reason } = earlier;
+    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    format!("{value} {}{reason}.", end(*until))
+}
+
+fn end(until: Option<i64>) -> String {
+    until.map_or_else(|| "until `unsuppress`".to_owned(), |at| format!("until {}", time(at)))
 }
 
 /// Takes a suppression back.
@@ -70,7 +95,10 @@ pub async fn unsuppress(config: &Config, value: &str) -> anyhow::Result<()> {
             done?
         }
     };
-    ensure!(done.before > 0, "{value} is not suppressed\n  hint: `suppressed` lists what is");
+    ensure!(
+        !done.before.is_empty(),
+        "{value} is not suppressed\n  hint: `suppressed` lists what is"
+    );
     let Suppression { claims, indicators, .. } = done;
     let (claims, indicators) = (Count(claims, "claim"), Count(indicators, "indicator"));
     print(&format!(

@@ -134,7 +134,8 @@ pub(super) async fn tell(
                     bar.suspend(|| {
                         let counted = Count(sentinel, "indicator");
                         print(&format!(
-                            "{target}: Sentinel counts {counted}; accepted and not withdrawn: {ledger}.\n"
+                            "{target}: Sentinel counts {counted}; by the ledger it accepted {} that are valid and {} that have ended.\n",
+                            ledger.live, ledger.ended
                         ))
                     })?;
                 }

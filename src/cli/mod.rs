@@ -73,8 +73,8 @@ enum Command {
     ///
     /// Takes an event, a restSearch answer or a recorded ZeroMQ frame. Prints a STIX 2.1 bundle on
     /// standard output, and what is skipped on standard error: a line of JSON with the reason for
-    /// each attribute, or for each observable of one that makes several. Policy, expiry and identity
-    /// are those of the configuration; targets are not needed.
+    /// each attribute, or for each observable of one that makes several, and notes in words. Policy,
+    /// expiry and identity are those of the configuration; targets are not needed.
     ///
     /// The same document gives the same bundle: created and modified, which run sets when it sends,
     /// are here MISP's time of the newest attribute. Exit code 1: the document, or one of its
@@ -126,8 +126,8 @@ enum Command {
     /// Its indicators end at once, and none comes back before the time is over or `unsuppress`. The
     /// value counts in any spelling, and exactly: a network does not cover its addresses, nor a
     /// domain its hosts. It is withheld as an indicator only: what stands in the description of
-    /// another one is withheld by policy.never. The running relay does it; without one, the next
-    /// start sends it.
+    /// another one is withheld by policy.never. An earlier suppression of the value is replaced, and
+    /// told. The running relay does it; without one, the next start sends it.
     #[command(verbatim_doc_comment)]
     Suppress(SuppressOptions),
 

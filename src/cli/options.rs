@@ -121,7 +121,7 @@ pub struct ResyncOptions {
     pub event: Option<Uuid>,
 
     /// Only what was touched in MISP within this time, e.g. 30d
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub since: Option<humantime::Duration>,
 
     /// Print what would be sent and withdrawn, and change nothing
@@ -131,6 +131,13 @@ pub struct ResyncOptions {
     /// Do not wait for the end
     #[arg(long, conflicts_with = "dry_run")]
     pub detach: bool,
+}
+
+/// A time that is not over at once.
+fn some_time(text: &str) -> Result<humantime::Duration, String> {
+    let time: humantime::Duration =
+        text.parse().map_err(|error: humantime::DurationError| error.to_string())?;
+    if time.is_zero() { Err("it must be longer than 0s".to_owned()) } else { Ok(time) }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
@@ -155,7 +162,7 @@ pub struct SuppressOptions {
     pub value: String,
 
     /// For so long, e.g. 30d; else until `unsuppress`
-    #[arg(long = "for", value_name = "TIME")]
+    #[arg(long = "for", value_name = "TIME", value_parser = some_time)]
     pub within: Option<humantime::Duration>,
 
     /// Why, for who reads `suppressed` later

@@ -255,8 +255,6 @@ fn not_above<T: PartialOrd + Copy>(reader: &mut Reader, part: (&str, T), whole: 
 
 fn readable(reader: &mut Reader, key: &str, file: &std::path::Path) {
     if let Err(error) = std::fs::File::open(file) {
-        let value = file.display().to_string();
-        let problem = format!("cannot read the file: {error}");
-        reader.fault(key, |mistake| mistake.value(&value), problem);
+        reader.unreadable(key, file, format!("cannot read the file: {error}"));
     }
 }

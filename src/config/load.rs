@@ -85,8 +85,11 @@ pub fn load_with(
     }
 }
 
+/// What links to MISP begin with where nobody says where MISP is.
+pub const PLACEHOLDER_URL: &str = "https://misp.example.org";
+
 /// As [`load`], only what shapes indicators; intakes, targets and their secrets may be missing or
-/// wrong. Without an address of MISP the links lead to `https://misp.example.org`.
+/// wrong. Without an address of MISP the links begin with [`PLACEHOLDER_URL`].
 ///
 /// # Errors
 /// Every mistake of the sections that are read.
@@ -100,10 +103,12 @@ pub fn load_rules(
     let own = misp::url(&mut reader);
     let address = public_url(&mut reader, own.as_ref());
     let rendering = rendering(&mut reader);
-    let public_url = address.unwrap_or_else(|| "https://misp.example.org".to_owned());
+    let has_placeholder_url = address.is_none();
+    let public_url = address.unwrap_or_else(|| PLACEHOLDER_URL.to_owned());
     match reader.into_mistakes() {
         none if none.is_empty() => {
-            Ok(Rules { policy, rendering: Rendering { public_url, ..rendering } })
+            let rendering = Rendering { public_url, ..rendering };
+            Ok(Rules { policy, rendering, has_placeholder_url })
         }
         mistakes => Err(Mistakes::new(mistakes)),
     }

@@ -58,16 +58,36 @@ fn of_secret(key: &str, secret: &Secret) -> Option<String> {
 
 /// White space and byte order marks are never seen, and nearly never meant.
 fn of_text(key: &str, text: &str) -> Option<String> {
-    let is_unseen = |character: char| {
-        character.is_whitespace() || character.is_control() || character == '\u{feff}'
-    };
-    let is_damaged = text.starts_with(is_unseen) || text.ends_with(is_unseen);
-    is_damaged.then(|| format!(
-        "{key} begins or ends with white space or a byte order mark, which count as part of it: write it anew without them (printf '%s' in place of echo; UTF-8 without BOM in an editor)"
+    let unseen = unseen(text)?;
+    Some(format!(
+        "{key} {unseen}, which counts as part of it: write it anew without that (printf '%s' in place of echo; UTF-8 without BOM in an editor)"
     ))
 }
 
+/// What stands around a text and is not seen, such as `has white space at its end`.
+pub(super) fn unseen(text: &str) -> Option<String> {
+    let name = |character: char| match character {
+        '\u{feff}' => Some("a byte order mark"),
+        space if space.is_whitespace() => Some("white space"),
+        control if control.is_control() => Some("a control character"),
+        _ => None,
+    };
+    let beginning = text.chars().next().and_then(name);
+    let end = text.chars().next_back().and_then(name);
+    match (beginning, end) {
+        (Some(one), Some(other)) => {
+            Some(format!("has {one} at its beginning and {other} at its end"))
+        }
+        (Some(one), None) => Some(format!("has {one} at its beginning")),
+        (None, Some(other)) => Some(format!("has {other} at its end")),
+        (None, None) => None,
+    }
+}
+
 fn of_client(key: &str, id: &str) -> Option<String> {
+    if let Some(unseen) = of_text(key, id) {
+        return Some(unseen);
+    }
     (!id.is_empty() && Uuid::try_parse(id).is_err()).then(|| format!(
         "{key} = {id:?} is no id: Entra shows it as \"Application (client) ID\" on the application's overview, a uuid"
     ))
@@ -95,7 +115,7 @@ mod tests {
             ["secret\n", " secret", "secret\t", "\u{feff}secret", "secret\u{a0}", "\0secret"]
         {
             let told = of_text("target.soc.client_secret", text).unwrap();
-            assert!(told.starts_with("target.soc.client_secret begins or ends"), "{told}");
+            assert!(told.starts_with("target.soc.client_secret has "), "{told}");
             assert!(!told.contains("secret\n"), "it shows nothing of it");
         }
         assert_eq!(of_text("k", "se cret"), None);

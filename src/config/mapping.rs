@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use wildmatch::WildMatch;
 
-use super::reader::{Problem, Reader, shown};
+use super::reader::{Problem, Reader, did_you_mean, shown};
 use super::rest::verbatim;
 use crate::convert::{self, Row};
 use crate::policy::{Switches, UrlForms};
@@ -85,15 +85,48 @@ fn roles(reader: &mut Reader) -> BTreeMap<String, bool> {
             reader.refuse(ROLES, &role, ALLOWED, problem);
             continue;
         };
-        if on && !has_effect(&role) {
-            let problem = Problem::new("no role that is off by default")
-                .hint("docs/mapping.md lists them as template.relation");
-            reader.refuse(ROLES, &role, ALLOWED, problem);
-            continue;
+        match no_role(&role, on) {
+            Some(problem) => reader.refuse(ROLES, &role, ALLOWED, problem),
+            None => drop(switches.insert(role, on)),
         }
-        switches.insert(role, on);
     }
     switches
+}
+
+/// Why a switch of a role is a mistake. Which roles are on by default, MISP's templates and people's own
+/// ones say: of those only what looks mistyped is refused.
+fn no_role(role: &str, on: bool) -> Option<Problem> {
+    if has_effect(role) {
+        return None;
+    }
+    if !role.contains(['.', '*']) {
+        let problem = Problem::new("no role");
+        return Some(problem.hint("a role is template.relation, e.g. \"ddos.ip-dst\""));
+    }
+    match (nearly(role), on) {
+        (Some(meant), _) => Some(Problem::new("no role").hint(did_you_mean(&meant))),
+        (None, true) => Some(
+            Problem::new("no role that is off by default")
+                .hint("docs/mapping.md lists them as template.relation"),
+        ),
+        (None, false) => None,
+    }
+}
+
+/// The role, off by default, that a name or its template is one slip of the finger away from. Names with
+/// two differences may be other roles, as `dns-record.a-record` is another than `dns-record.ns-record`.
+fn nearly(role: &str) -> Option<String> {
+    let typed = role.to_lowercase();
+    let is_slip = |typed: &str, known: &str| {
+        !typed.contains('*') && strsim::damerau_levenshtein(typed, &known.to_lowercase()) == 1
+    };
+    let (template, relation) = typed.split_once('.')?;
+    convert::roles().iter().find_map(|known| {
+        let is_name = is_slip(&typed, &known.name());
+        let is_template = is_slip(template, known.template);
+        let other_template = || format!("{}.{relation}", known.template);
+        is_name.then(|| known.name()).or_else(|| is_template.then(other_template))
+    })
 }
 
 /// Tables in tables as keys with dots.

@@ -38,7 +38,7 @@ pub use api::Api;
 pub use credential::{Credential, ManagedIdentity};
 pub use held::{Held, READ_AGAIN};
 pub use layers::{DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
-pub use load::{load, load_rules, load_with};
+pub use load::{PLACEHOLDER_URL, load, load_rules, load_with};
 pub use management::{ManagedWorkspace, Management};
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use schedule::Schedule;
@@ -81,6 +81,8 @@ pub struct Config {
 pub struct Rules {
     pub policy: Policy,
     pub rendering: Rendering,
+    /// Neither misp.public_url nor misp.url is set: links to MISP lead nowhere.
+    pub has_placeholder_url: bool,
 }
 
 /// The MISP instance that is relayed: one source.

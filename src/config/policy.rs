@@ -145,6 +145,10 @@ fn tlp_tags(reader: &mut Reader, key: &str) -> BTreeMap<String, Option<Mark>> {
     );
     let mut tags = BTreeMap::new();
     for (tag, value) in verbatim(reader, key, &allowed) {
+        if tag.trim().is_empty() {
+            reader.refuse(key, &tag, &allowed, Problem::new("an empty tag"));
+            continue;
+        }
         let word = value.as_str().unwrap_or_default();
         let mark = match word.eq_ignore_ascii_case("none") {
             true => Some(None),

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::layers::{Leaf, Leaves, Raw};
+use super::looks::unseen;
 use super::mistake::{Mistake, Origin};
 use super::secret::Found;
 
@@ -97,6 +98,7 @@ impl Reader {
             false => parse(text),
         };
         result.unwrap_or_else(|problem| {
+            let problem = unseen(text).map_or(problem, Problem::new);
             self.refuse(key, text, allowed, problem);
             placeholder
         })
@@ -293,7 +295,7 @@ pub(super) fn shown(value: &toml::Value) -> String {
     }
 }
 
-fn did_you_mean(word: &str) -> String {
+pub(super) fn did_you_mean(word: &str) -> String {
     format!("did you mean {word}?")
 }
 

@@ -61,8 +61,7 @@ impl Reader {
     /// `named` is the key that names the file.
     fn in_file(&mut self, key: &str, named: &str, file: &Path) -> Secret {
         Secret::from_file(file).unwrap_or_else(|problem| {
-            let path = file.display().to_string();
-            self.fault(named, |mistake| mistake.value(&path), problem);
+            self.unreadable(named, file, problem);
             self.wrong(key);
             Secret::new("")
         })

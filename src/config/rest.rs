@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::layers::Raw;
 use super::load::{GIB, KIB, MILLISECOND, proxy};
+use super::looks::unseen;
 use super::reader::{Problem, Reader};
 use super::{Rest, Secret};
 
@@ -58,10 +59,12 @@ fn key(reader: &mut Reader) -> Secret {
     let key = reader.secret(KEY);
     let plain = key.expose().chars().all(|character| character.is_ascii_graphic());
     if !plain && reader.sound(KEY) {
+        let problem = unseen(key.expose());
+        let problem = problem.unwrap_or_else(|| "holds characters that no key has".to_owned());
         let hint = "the key alone, without \"Bearer\" or line breaks";
         let allowed = "an authentication key of MISP: 40 letters and digits";
         let more = |mistake: super::Mistake| mistake.allowed(allowed).hint(hint);
-        reader.fault(KEY, more, "holds characters that no key has");
+        reader.fault(KEY, more, problem);
     }
     key
 }

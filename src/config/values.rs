@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::layers::Raw;
+use super::mistake::Mistake;
 use super::reader::{KEY_VAULT, Problem, Reader, shown, unresolved};
 
 /// No wait is longer: beyond it clocks overflow.
@@ -14,6 +15,20 @@ const LONGEST: Duration = Duration::from_secs(36500 * 86_400);
 impl Reader {
     pub(super) fn path(&mut self, key: &str) -> Option<PathBuf> {
         self.optional(key, "a path", |text| Ok(PathBuf::from(text)))
+    }
+
+    /// Notes that a file cannot be read. A relative path is looked for where the program was started, which
+    /// under systemd or in a container is seldom where its configuration lies.
+    pub(super) fn unreadable(&mut self, key: &str, file: &Path, problem: String) {
+        let here = std::env::current_dir().unwrap_or_default();
+        let hint = file.is_relative().then(|| {
+            format!(
+                "a relative path starts from {}, where the program was started: write the whole path",
+                here.display()
+            )
+        });
+        let value = file.display().to_string();
+        self.fault(key, |mistake| Mistake { hint, ..mistake.value(&value) }, problem);
     }
 
     pub(super) fn address(&mut self, key: &str) -> Option<SocketAddr> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::{Config, Rest, looks};
-use crate::policy::OnHit;
+use crate::policy::{OnHit, Policy, loosened};
 
 /// A sentence for each doubtful setting.
 #[must_use]
@@ -30,6 +30,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 .to_owned(),
         );
     }
+    warnings.extend(of_marks("policy", &config.policy));
     if let Some(rest) = &config.misp.rest {
         warnings.extend(of_rest(rest, config.misp.zeromq.endpoints.is_empty()));
     }
@@ -41,6 +42,9 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 target.name
             ));
         }
+        if policy.tlp_tags != config.policy.tlp_tags {
+            warnings.extend(of_marks(&format!("target.{}.policy", target.name), policy));
+        }
         if !target.enabled {
             warnings.push(format!("target.{} is not enabled", target.name));
         }
@@ -50,6 +54,19 @@ pub fn warnings(config: &Config) -> Vec<String> {
         warnings.push("admin.listen is open to every network that reaches this host".to_owned());
     }
     warnings
+}
+
+/// Lines of `tlp_tags` may say of any tag what they like; that a restriction is loosened is told.
+fn of_marks(section: &str, policy: &Policy) -> Vec<String> {
+    let told = loosened(&policy.tlp_tags).into_iter().map(|decided| {
+        format!(
+            "{section}.tlp_tags: {} counts as {}, by the line {:?}, which is less strict than the tag says: what is marked so may leave; remove the line unless you mean that",
+            decided.tag,
+            decided.counts_as(),
+            decided.line
+        )
+    });
+    told.collect()
 }
 
 fn is_this_host(url: &str) -> bool {

@@ -29,6 +29,9 @@ use scenario::{edit, scenario};
 use stage::Stage;
 use table::{Screen, seconds};
 
+/// Who made the recorded events.
+pub const RECORDED_ORGANISATION: &str = "4028eff6-8b64-45f8-ac36-ff18b327dc76";
+
 /// Between two steps once the demo has been shown.
 const BETWEEN: Duration = Duration::from_secs(4);
 
@@ -124,7 +127,9 @@ fn opening(play: &mut Play<'_>, once: bool) -> io::Result<()> {
     let mut text = format!(
         "Recorded MISP events go through the relay to a stand-in for Microsoft Sentinel.\n\n\
          \x20 MISP      {feed}   ZeroMQ, recorded frames in the present\n\
-         \x20 Sentinel  {url}   TLS, Microsoft's limits\n"
+         \x20 Sentinel  {url}   TLS, Microsoft's limits\n\n\
+         An attribute makes one claim, or two (such as domain|ip), or none. Several claims of one \n\
+         observable make one indicator.\n"
     );
     if !once {
         let ca = sandbox.ca_file().display().to_string();

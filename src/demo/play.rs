@@ -1,7 +1,7 @@
 //! Plays steps: MISP does something, the relay carries it, and the sandbox is compared with what
 //! it must hold.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::check::{self, Expected, Found};
@@ -9,8 +9,8 @@ use super::feed::Feed;
 use super::recorded::Recording;
 use super::scenario::{Act, Step};
 use super::stage::Stage;
-use super::table::{Claims, Row, Screen, State};
-use crate::convert;
+use super::table::{Claims, Held, Reasons, Row, Screen, State};
+use crate::convert::{self, Claim};
 use crate::intake::frame;
 use crate::misp::Event;
 use crate::policy::Beside;
@@ -169,19 +169,23 @@ impl<'a> Play<'a> {
         let Some((frame::PUBLICATION, document)) = frame.split_once(' ') else { return };
         let Ok(event) = Event::parse(document.as_bytes()) else { return };
         let conversion = convert::event(&event);
-        row.attributes = Some(conversion.attributes);
-        let mut skipped: BTreeMap<&'static str, u64> =
-            conversion.skipped.iter().map(|(reason, count)| (reason.word(), count)).collect();
         let facts = event.facts();
+        let (mut withheld, mut observables) = (Vec::new(), BTreeSet::new());
         for claim in &conversion.claims {
-            if let Err(reason) =
-                self.stage.judge.admit(&facts, &claim.facts, &claim.observable, &Beside::default())
-            {
-                *skipped.entry(reason.word()).or_default() += 1;
+            let Claim { facts: of_claim, observable, .. } = claim;
+            match self.stage.judge.admit(&facts, of_claim, observable, &Beside::default()) {
+                Ok(()) => drop(observables.insert(observable)),
+                Err(reason) => withheld.push((reason.word(), 1)),
             }
         }
-        row.skipped = skipped.into_iter().collect();
-        row.skipped.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let silent = conversion.skipped.iter().map(|(reason, count)| (reason.word(), count));
+        row.held = Some(Held {
+            attributes: conversion.attributes,
+            silent: Reasons::of(silent),
+            claims: conversion.claims.len() as u64,
+            withheld: Reasons::of(withheld.into_iter()),
+            observables: observables.len() as u64,
+        });
     }
 
     /// Lets MISP say something harmless on both kinds of topics until the relay hears both: what is

@@ -9,6 +9,7 @@ use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tempfile::TempDir;
 
+use super::RECORDED_ORGANISATION;
 use super::feed::Feed;
 use crate::app::Relay;
 use crate::cli::RunOptions;
@@ -86,7 +87,7 @@ fn configuration(sandbox: &Sandbox, feed: &Feed, folder: &Path) -> anyhow::Resul
         // The recorded events are made of documentation addresses.
         ("MSR_POLICY__ALLOW_NON_ROUTABLE", "true".to_owned()),
         // Some of them are for the organisation that made them alone.
-        ("MSR_POLICY__ORG_WITHOUT_KEY", "4028eff6-8b64-45f8-ac36-ff18b327dc76".to_owned()),
+        ("MSR_POLICY__ORG_WITHOUT_KEY", RECORDED_ORGANISATION.to_owned()),
         // Nothing but indicators, which the table counts.
         ("MSR_INDICATOR__CONTEXT", String::new()),
         // The way to loopback leads past the proxy of whoever looks on.

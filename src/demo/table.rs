@@ -1,10 +1,13 @@
 //! What the demo shows: a table that grows in place on a terminal, plain lines elsewhere.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use comfy_table::presets::{NOTHING, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
+
+use crate::count::Count;
 
 const WIDTH: u16 = 100;
 
@@ -14,8 +17,8 @@ const COLUMNS: [(&str, u16); 9] = [
     ("MISP did", 21),
     ("event", 16),
     ("attr.", 7),
-    ("claims", 8),
-    ("skipped", 21),
+    ("ledger", 8),
+    ("left out", 21),
     ("accepted", 11),
     ("after", 8),
     ("", 2),
@@ -29,15 +32,84 @@ pub(super) struct Row {
     pub did: &'static str,
     pub event: &'static str,
     /// Of a publication.
-    pub attributes: Option<u64>,
+    pub held: Option<Held>,
     pub claims: Claims,
-    /// By reason, the most frequent first.
-    pub skipped: Vec<(&'static str, u64)>,
     /// What Sentinel took, in words.
     pub accepted: String,
     /// From the frame to Sentinel's answer.
     pub after: Option<Duration>,
     pub state: State,
+}
+
+/// What a publication holds. An attribute makes no claim, one, or two.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Held {
+    pub attributes: u64,
+    /// Attributes that claim nothing.
+    pub silent: Reasons,
+    pub claims: u64,
+    /// Claims that policy withholds.
+    pub withheld: Reasons,
+    /// What the other claims are about.
+    pub observables: u64,
+}
+
+/// Counts by reason, the most frequent first.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reasons(Vec<(&'static str, u64)>);
+
+impl Reasons {
+    pub(super) fn of(reasons: impl Iterator<Item = (&'static str, u64)>) -> Self {
+        let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for (reason, count) in reasons {
+            *counts.entry(reason).or_default() += count;
+        }
+        let mut counts: Vec<(&'static str, u64)> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        Self(counts)
+    }
+
+    fn total(&self) -> u64 {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+
+    fn each(&self) -> Vec<String> {
+        self.0.iter().map(|(reason, count)| format!("{count} {reason}")).collect()
+    }
+}
+
+impl Held {
+    /// In words, so that the counts add up.
+    fn words(&self) -> Vec<String> {
+        let Self { attributes, silent, claims, withheld, observables } = self;
+        let less = |what: String, reasons: &Reasons, verb: &str| match reasons.total() {
+            0 => what,
+            count => format!("{what}, {count} of them {verb} ({})", reasons.each().join(" + ")),
+        };
+        let verb = if silent.total() == 1 { "claims nothing" } else { "claim nothing" };
+        let left = claims.saturating_sub(withheld.total());
+        let mut words = vec![
+            less(Count(*attributes, "attribute").to_string(), silent, verb),
+            less(Count(*claims, "claim").to_string(), withheld, "withheld"),
+        ];
+        if left != *observables {
+            let (left, observables) = (Count(left, "claim"), Count(*observables, "observable"));
+            words.push(format!("{left} left, of {observables}"));
+        }
+        words
+    }
+
+    /// The same for a narrow column.
+    fn left_out(&self) -> Vec<String> {
+        let of = |reasons: &Reasons, noun| match reasons.total() {
+            0 => Vec::new(),
+            count => {
+                let each = reasons.each().into_iter().map(|one| format!("  {one}"));
+                std::iter::once(format!("{}:", Count(count, noun))).chain(each).collect()
+            }
+        };
+        [of(&self.silent, "attribute"), of(&self.withheld, "claim")].concat()
+    }
 }
 
 /// Claims of the ledger, counted by what happened to them.
@@ -77,15 +149,14 @@ impl State {
 impl Row {
     fn cells(&self) -> [String; 9] {
         let after = self.after.map(seconds).unwrap_or_default();
-        let skipped: Vec<String> =
-            self.skipped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let held = self.held.as_ref();
         [
             format!("{:.1}", self.at.as_secs_f64()),
             self.did.to_owned(),
             self.event.to_owned(),
-            self.attributes.map(|count| count.to_string()).unwrap_or_default(),
+            held.map(|held| held.attributes.to_string()).unwrap_or_default(),
             self.claims.to_string(),
-            skipped.join("\n"),
+            held.map(Held::left_out).unwrap_or_default().join("\n"),
             self.accepted.clone(),
             after,
             self.state.sign().to_owned(),
@@ -99,20 +170,13 @@ impl Row {
         if !self.event.is_empty() {
             line.push_str(&format!(" \"{}\"", self.event));
         }
-        let counted = |(reason, count): &(&str, u64)| format!("{count} {reason}");
-        let skipped: Vec<String> = self.skipped.iter().map(counted).collect();
-        let mut parts = Vec::new();
-        parts.extend(self.attributes.map(|count| match count {
-            1 => "1 attribute".to_owned(),
-            _ => format!("{count} attributes"),
-        }));
-        parts.extend(labelled("claims ", &self.claims.to_string()));
-        parts.extend(labelled("skipped ", &skipped.join(" + ")));
+        let mut parts = self.held.as_ref().map(Held::words).unwrap_or_default();
+        parts.extend(labelled("in the ledger ", &self.claims.to_string()));
         parts.extend(labelled("accepted ", &self.accepted.replace('\n', " + ")));
         parts.extend(self.after.map(|after| format!("after {}", seconds(after))));
         if !parts.is_empty() {
             line.push_str(": ");
-            line.push_str(&parts.join(", "));
+            line.push_str(&parts.join("; "));
         }
         line
     }

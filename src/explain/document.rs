@@ -210,6 +210,7 @@ impl From<&EventFacts> for EventOf {
             info: event.info.clone(),
             organisation: event.org_name.clone(),
             publish_timestamp: event.publish_timestamp,
+            published: event.publish_timestamp > 0,
         }
     }
 }

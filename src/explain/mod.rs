@@ -9,7 +9,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub use document::{Rules, Told};
-pub use remarks::{guesses, remarks};
+pub use remarks::{markings, remarks};
 pub use text::{Teller, standing, time};
 
 use crate::convert::{ClaimFacts, EventFacts, Reason};
@@ -53,8 +53,12 @@ pub struct EventOf {
     pub info: String,
     /// The creator organisation.
     pub organisation: String,
-    /// Unix seconds; 0: never, as far as the relay knows.
+    /// MISP's time of a publication, Unix seconds; 0: MISP told none.
     pub publish_timestamp: i64,
+    /// It is known to be published, whether or not MISP told when: the frame of a first publication is
+    /// made before MISP stores its time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub published: bool,
 }
 
 /// A reason, in the word of metrics and logs, and in a sentence.
@@ -210,7 +214,8 @@ impl Story {
         !self.skipped.as_ref().is_some_and(is_malformed)
     }
 
-    /// Of an attribute that claims something, `value` as MISP wrote it.
+    /// Of an attribute whose claims the ledger keeps, so that its event is published; `value` as MISP
+    /// wrote it.
     #[must_use]
     pub fn of_claim(
         event: &EventFacts,
@@ -218,7 +223,7 @@ impl Story {
         (facts, value): (&ClaimFacts, &str),
     ) -> Self {
         Self {
-            event: event.into(),
+            event: EventOf { published: true, ..event.into() },
             attribute,
             kind: facts.kind.clone().into_owned(),
             category: facts.category.clone().into_owned(),

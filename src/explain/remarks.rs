@@ -1,7 +1,7 @@
 //! What an operator should know of a verdict besides its reason.
 
 use crate::convert::{ClaimFacts, EventFacts};
-use crate::policy::Judge;
+use crate::policy::{Decided, Judge};
 use crate::stix::Observable;
 
 /// What there is to say of a claim under a policy.
@@ -11,7 +11,7 @@ pub fn remarks(
     (event, claim): (&EventFacts, &ClaimFacts),
     observable: &Observable,
 ) -> Vec<String> {
-    let mut remarks = guesses(judge, event, claim);
+    let mut remarks = markings(judge, event, claim);
     remarks.extend(observable.url_host().map(|host| {
         format!(
             "Sentinel's newest rule for domains alarms on every request to the host {host}, not on this URL alone: see policy.shared_host_lists"
@@ -20,20 +20,34 @@ pub fn remarks(
     remarks
 }
 
-/// Tags that only their words make markings, each once, with what they are taken for.
+/// Tags that the operator's table decides, and tags that only their words make markings: each once, with
+/// what they are taken for.
 #[must_use]
-pub fn guesses(judge: &Judge, event: &EventFacts, claim: &ClaimFacts) -> Vec<String> {
+pub fn markings(judge: &Judge, event: &EventFacts, claim: &ClaimFacts) -> Vec<String> {
     let mut words = Vec::new();
     for tag in event.tags.iter().chain(&claim.tags) {
-        let Some(mark) = judge.guess(&tag.name) else { continue };
-        let guess = format!(
-            "the tag {:?} is taken for {}: if it is none, say so in [policy.tlp_tags]",
-            tag.name,
-            mark.tag()
-        );
-        if !words.contains(&guess) {
-            words.push(guess);
+        let decided = judge.decided(&tag.name).map(|decided| by_table(&decided));
+        let Some(told) = decided.or_else(|| guessed(judge, &tag.name)) else { continue };
+        if !words.contains(&told) {
+            words.push(told);
         }
     }
     words
+}
+
+fn by_table(decided: &Decided) -> String {
+    let Decided { tag, line, counts_as, says } = decided;
+    let told = format!(
+        "the tag {tag:?} counts as {}, by {line:?} in [policy.tlp_tags]",
+        decided.counts_as()
+    );
+    match says.filter(|says| Some(*says) != *counts_as) {
+        Some(says) => format!("{told}; the tag itself says {}", says.tag()),
+        None => told,
+    }
+}
+
+fn guessed(judge: &Judge, tag: &str) -> Option<String> {
+    let mark = judge.guess(tag)?.tag();
+    Some(format!("the tag {tag:?} is taken for {mark}: if it is none, say so in [policy.tlp_tags]"))
 }

@@ -55,9 +55,10 @@ fn text(story: &Story) -> String {
 
 /// The line about an event, above the blocks of its attributes.
 fn heading(event: &EventOf) -> String {
-    let published = match event.publish_timestamp {
-        0 => "not published, as far as is known".to_owned(),
-        seconds => format!("published {}", time(seconds.saturating_mul(1_000))),
+    let published = match (event.publish_timestamp, event.published) {
+        (0, true) => "published, at a time that the feed did not tell".to_owned(),
+        (0, false) => "without a time of publication".to_owned(),
+        (seconds, _) => format!("published {}", time(seconds.saturating_mul(1_000))),
     };
     let EventOf { uuid, id, info, organisation, .. } = event;
     format!("event {uuid} (MISP's number {id}): {info:?} by {organisation}, {published}")

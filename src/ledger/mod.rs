@@ -90,7 +90,7 @@ pub use room::{Given, Room};
 pub use sending::{Moment, Sending};
 pub use start::{ABSENT, DISABLED, DRY_RUN, StartError, TargetEntry};
 pub use status::{GapStatus, LedgerStatus, Refusal, ResyncStatus, TargetStatus};
-pub use suppressed::{Suppressed, Suppression};
+pub use suppressed::{Lifted, Suppressed, Suppression};
 pub use unread::{Pauses, Unread, Vain};
 pub use upkeep::Upkeep;
 pub use verify::{Accepted, Deletable, Deletion, Delivered, Mending, Stray};

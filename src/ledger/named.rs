@@ -62,15 +62,17 @@ pub(super) async fn find(tx: &mut Writing, what: &str) -> sqlx::Result<Found> {
 async fn suppressions(tx: &mut Writing, value: &str) -> sqlx::Result<Vec<String>> {
     let mut notes = Vec::new();
     for spelling in policy::spellings(value) {
-        let found: Vec<(String, i64, String)> = sqlx::query_as(
-            "SELECT s.value, s.since, s.reason FROM suppressed s
+        let found: Vec<(String, i64, Option<i64>, String)> = sqlx::query_as(
+            "SELECT s.value, s.since, s.until, s.reason FROM suppressed s
              JOIN suppressed_spellings p ON p.value = s.value WHERE p.spelling = $1",
         )
         .bind(spelling)
         .fetch_all(&mut **tx)
         .await?;
-        notes.extend(found.iter().map(|(value, since, reason)| {
-            format!("{value} is suppressed since {}: {reason}", time(*since))
+        notes.extend(found.iter().map(|(value, since, until, reason)| {
+            let end = until.map(|until| format!(" until {}", time(until))).unwrap_or_default();
+            let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            format!("{value} is suppressed since {}{end}{reason}", time(*since))
         }));
     }
     notes.sort_unstable();

@@ -25,11 +25,21 @@ pub struct Suppressed {
     pub claims: i64,
 }
 
+/// A suppression that is no more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+pub struct Lifted {
+    /// As the operator wrote it.
+    pub value: String,
+    /// Unix milliseconds; `None`: until it was to be taken back.
+    pub until: Option<i64>,
+    pub reason: String,
+}
+
 /// What a suppression, or its end, did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suppression {
-    /// Values that were suppressed before, in any spelling of this one.
-    pub before: usize,
+    /// Those that it replaced or took back: of this value, in whichever spelling.
+    pub before: Vec<Lifted>,
     /// Claims of the value.
     pub claims: i64,
     /// Indicators that end, or come back, in all views.
@@ -66,9 +76,10 @@ impl Ledger {
                 .execute(&mut *tx)
                 .await?;
         }
-        let spellings = [spellings, before.spellings].concat();
-        let (claims, change) = self.judge_again(tx, views, &spellings, now).await?;
-        Ok(Suppression { before: before.values, claims, indicators: change })
+        let (before, others) = before;
+        let concerned = [spellings, others].concat();
+        let (claims, indicators) = self.judge_again(tx, views, &concerned, now).await?;
+        Ok(Suppression { before, claims, indicators })
     }
 
     /// Takes back the suppression of a value, in whichever spelling it was.
@@ -82,9 +93,9 @@ impl Ledger {
         now: i64,
     ) -> sqlx::Result<Suppression> {
         let mut tx = self.begin().await?;
-        let before = lift(&mut tx, value).await?;
-        let (claims, indicators) = self.judge_again(tx, views, &before.spellings, now).await?;
-        Ok(Suppression { before: before.values, claims, indicators })
+        let (before, spellings) = lift(&mut tx, value).await?;
+        let (claims, indicators) = self.judge_again(tx, views, &spellings, now).await?;
+        Ok(Suppression { before, claims, indicators })
     }
 
     /// Takes back the suppressions whose time is over; returns their values.
@@ -162,23 +173,17 @@ struct Named {
     object: Uuid,
 }
 
-#[derive(Debug, Default)]
-struct Lifted {
-    values: usize,
-    spellings: Vec<String>,
-}
-
-/// Takes off the suppressions of this value, in whichever spelling. One that covers more, such as that of
-/// a host whose URL this is, stays.
-async fn lift(tx: &mut Writing, value: &str) -> sqlx::Result<Lifted> {
-    let mut values: Vec<String> =
-        sqlx::query_scalar("SELECT value FROM suppressed").fetch_all(&mut **tx).await?;
-    values.retain(|known| policy::is_same(known, value));
-    let mut lifted = Lifted { values: values.len(), ..Lifted::default() };
-    for value in values {
-        lifted.spellings.extend(take_off(tx, &value).await?);
+/// Takes off the suppressions of this value, in whichever spelling; gives them back with their spellings.
+/// One that covers more, such as that of a host whose URL this is, stays.
+async fn lift(tx: &mut Writing, value: &str) -> sqlx::Result<(Vec<Lifted>, Vec<String>)> {
+    let mut lifted: Vec<Lifted> =
+        sqlx::query_as("SELECT value, until, reason FROM suppressed").fetch_all(&mut **tx).await?;
+    lifted.retain(|known| policy::is_same(&known.value, value));
+    let mut spellings = Vec::new();
+    for one in &lifted {
+        spellings.extend(take_off(tx, &one.value).await?);
     }
-    Ok(lifted)
+    Ok((lifted, spellings))
 }
 
 /// The spellings of a suppression that is no more.

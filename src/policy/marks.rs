@@ -43,26 +43,82 @@ impl Mark {
 /// What the taxonomy calls the tag that forbids naming the source.
 pub const CHATHAM_HOUSE: &str = "ex:chr";
 
+/// A tag that a line of the operator's table decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    pub tag: String,
+    /// The line's tag, with its wildcards.
+    pub line: String,
+    /// `None`: it is no marking.
+    pub counts_as: Option<Mark>,
+    /// What the tag itself spells, where that is known.
+    pub says: Option<Mark>,
+}
+
+impl Decided {
+    /// Whether the line takes strictness from what the tag says.
+    #[must_use]
+    pub fn is_loosened(&self) -> bool {
+        match (self.says, self.counts_as) {
+            (Some(Mark::Level(says)), Some(Mark::Level(level))) => level < says,
+            (Some(Mark::Level(says)), Some(Mark::HidesSource) | None) => says > Tlp::Clear,
+            (Some(Mark::HidesSource), counts_as) => counts_as != Some(Mark::HidesSource),
+            (None, _) => false,
+        }
+    }
+
+    /// As what it counts, in words.
+    #[must_use]
+    pub fn counts_as(&self) -> String {
+        self.counts_as.map_or_else(|| "no marking".to_owned(), Mark::tag)
+    }
+}
+
+/// The tags that the operator's table makes less strict than they say: among those of the taxonomy, and
+/// among those that the table names.
+#[must_use]
+pub fn loosened(table: &BTreeMap<String, Option<Mark>>) -> Vec<Decided> {
+    let marks = Marks::new(table);
+    let levels = Tlp::ALL.map(Mark::Level).into_iter();
+    let own: Vec<String> = levels.chain([Mark::HidesSource]).map(Mark::tag).collect();
+    let is_own = |tag: &String| own.iter().any(|own| own.eq_ignore_ascii_case(tag));
+    let named = table.keys().filter(|tag| !tag.contains(['*', '?']) && !is_own(tag));
+    let decided = own.iter().chain(named).filter_map(|tag| marks.decided(tag));
+    decided.filter(Decided::is_loosened).collect()
+}
+
+/// A line of the operator's table.
+#[derive(Debug, Clone)]
+struct Line {
+    tag: String,
+    pattern: WildMatch,
+    /// `None`: no marking.
+    mark: Option<Mark>,
+}
+
 /// How tags are read: the operator's table first, then by what they spell.
 #[derive(Debug, Clone)]
 pub(super) struct Marks {
-    /// The most telling pattern first; `None`: no marking.
-    table: Vec<(WildMatch, Option<Mark>)>,
+    /// The most telling line first.
+    table: Vec<Line>,
 }
 
 impl Marks {
     pub(super) fn new(table: &BTreeMap<String, Option<Mark>>) -> Self {
         let mut rows: Vec<(&String, &Option<Mark>)> = table.iter().collect();
         rows.sort_by_key(|(tag, _)| (tag.contains('*'), std::cmp::Reverse(tag.len())));
-        let compiled =
-            |(tag, mark): (&String, &Option<Mark>)| (WildMatch::new_case_insensitive(tag), *mark);
-        Self { table: rows.into_iter().map(compiled).collect() }
+        let line = |(tag, mark): (&String, &Option<Mark>)| Line {
+            tag: tag.clone(),
+            pattern: WildMatch::new_case_insensitive(tag),
+            mark: *mark,
+        };
+        Self { table: rows.into_iter().map(line).collect() }
     }
 
     /// What the tag says; `None` if it is no marking.
     pub(super) fn read(&self, tag: &str) -> Option<Mark> {
         match self.in_table(tag) {
-            Some(mark) => mark,
+            Some(line) => line.mark,
             None => spelled_out(tag).or_else(|| folded(tag)),
         }
     }
@@ -74,8 +130,19 @@ impl Marks {
         if is_known { None } else { folded(tag) }
     }
 
-    fn in_table(&self, tag: &str) -> Option<Option<Mark>> {
-        self.table.iter().find(|(pattern, _)| pattern.matches(tag)).map(|(_, mark)| *mark)
+    /// What the operator's table decides of the tag, if it does.
+    pub(super) fn decided(&self, tag: &str) -> Option<Decided> {
+        let line = self.in_table(tag)?;
+        Some(Decided {
+            tag: tag.to_owned(),
+            line: line.tag.clone(),
+            counts_as: line.mark,
+            says: spelled_out(tag).or_else(|| named(tag).flatten()),
+        })
+    }
+
+    fn in_table(&self, tag: &str) -> Option<&Line> {
+        self.table.iter().find(|line| line.pattern.matches(tag))
     }
 }
 
@@ -92,13 +159,18 @@ const EMPTY_WORDS: [&str; 7] = ["marking", "level", "color", "colour", "version"
 /// A tag in which the protocol is named, whatever the case, the width of its letters, invisible
 /// characters, quotes and separators. What follows is the level, and red if it is none that we know.
 fn folded(tag: &str) -> Option<Mark> {
+    named(tag).map(|mark| mark.unwrap_or(Mark::Level(Tlp::Red)))
+}
+
+/// `None`: the protocol is not named; `Some(None)`: it is, and no level that we know follows.
+fn named(tag: &str) -> Option<Option<Mark>> {
     if tag.is_ascii() && !names_the_protocol(tag.bytes()) {
         return None;
     }
     let readings = [false, true].map(|by_case| words(tag, by_case).behind());
     let mut named = readings.into_iter().flatten().peekable();
     named.peek()?;
-    Some(named.find_map(|behind| known(&behind)).unwrap_or(Mark::Level(Tlp::Red)))
+    Some(named.find_map(|behind| known(&behind)))
 }
 
 /// What words behind the protocol's name say; `None` if they are no level that we know.

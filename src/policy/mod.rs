@@ -20,8 +20,8 @@ mod words;
 
 pub use beside::{Beside, Listed, Warned};
 pub use judge::Judge;
-pub use marks::{CHATHAM_HOUSE, Mark};
-pub use spelling::{is_same, spellings};
+pub use marks::{CHATHAM_HOUSE, Decided, Mark, loosened};
+pub use spelling::{is_same, normal, spellings};
 pub use switches::{Switches, UrlForms};
 pub use tlp::{Tlp, Untagged};
 

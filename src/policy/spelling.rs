@@ -19,11 +19,14 @@ pub fn spellings(value: &str) -> BTreeSet<String> {
 /// requests have of it.
 #[must_use]
 pub fn is_same(one: &str, other: &str) -> bool {
-    let read = |value: &str| {
-        let said = KINDS.iter().find_map(|kind| convert::said(kind, value).pop());
-        said.map_or(value.to_ascii_lowercase(), |observable| observable.value.to_ascii_lowercase())
-    };
-    read(one) == read(other)
+    normal(one) == normal(other)
+}
+
+/// A value in lower case, as the first type reads it that does.
+#[must_use]
+pub fn normal(value: &str) -> String {
+    let said = KINDS.iter().find_map(|kind| convert::said(kind, value).pop());
+    said.map_or(value.to_ascii_lowercase(), |observable| observable.value.to_ascii_lowercase())
 }
 
 #[cfg(test)]

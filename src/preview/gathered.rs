@@ -135,9 +135,9 @@ impl<'d> Gathered<'d> {
             match self.judge.admit(facts, &claim.facts, &claim.observable, &seen.beside) {
                 Ok(()) => admitted.push(claim),
                 Err(Reason::TlpTooStrict) => {
-                    let guesses = explain::guesses(&self.judge, facts, &claim.facts);
+                    let markings = explain::markings(&self.judge, facts, &claim.facts);
                     let named = Named::new(event, attribute);
-                    skipped.too_strict(named, &claim.observable, &guesses)?;
+                    skipped.too_strict(named, &claim.observable, &markings)?;
                 }
                 Err(reason) => {
                     skipped.claim(Named::new(event, attribute), &claim.observable, reason)?;

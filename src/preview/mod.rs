@@ -5,6 +5,7 @@
 mod bundle;
 mod gathered;
 mod input;
+mod notes;
 mod skipped;
 mod stories;
 
@@ -78,7 +79,12 @@ impl Preview<'_> {
         let mut broken = 0;
         for (position, event) in misp::events(document).context("read the document")?.enumerate() {
             match event {
-                Ok(event) => gathered.take(&event, skipped)?,
+                Ok(event) => {
+                    if let Some(note) = notes::of_event(&event) {
+                        skipped.note(&note)?;
+                    }
+                    gathered.take(&event, skipped)?;
+                }
                 Err(problem) => {
                     broken += 1;
                     skipped.event(position, &problem)?;
@@ -87,6 +93,9 @@ impl Preview<'_> {
         }
         let sent_after = if self.no_expiry { i64::MIN } else { self.now };
         bundle::write(&gathered, sent_after, out, skipped)?;
+        if self.rules.has_placeholder_url && !gathered.objects.is_empty() {
+            skipped.note(&notes::of_links())?;
+        }
         out.flush()?;
         skipped.flush()?;
         Ok(broken)

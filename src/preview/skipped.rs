@@ -67,15 +67,15 @@ impl<W: Write> SkippedLines<W> {
         self.write(&Line { pattern, ..Line::new(named, reason) })
     }
 
-    /// A claim whose tags are too strict, with those that only their words make markings.
+    /// A claim whose tags are too strict, with what is to be said of those.
     pub(super) fn too_strict(
         &mut self,
         named: Named<'_>,
         observable: &Observable,
-        guesses: &[String],
+        markings: &[String],
     ) -> io::Result<()> {
         let pattern = Some(observable.pattern());
-        let problem = Some(guesses.join("; ")).filter(|words| !words.is_empty());
+        let problem = Some(markings.join("; ")).filter(|words| !words.is_empty());
         self.write(&Line { pattern, problem, ..Line::new(named, Reason::TlpTooStrict) })
     }
 
@@ -94,6 +94,11 @@ impl<W: Write> SkippedLines<W> {
     pub(super) fn event(&mut self, position: usize, problem: &NotAnEvent) -> io::Result<()> {
         let number = position + 1;
         self.write(&Line::malformed(format!("event {number} of the document: {problem}")))
+    }
+
+    /// Something else that is to be known, in words.
+    pub(super) fn note(&mut self, words: &str) -> io::Result<()> {
+        writeln!(self.0, "note: {}", safe::line(words))
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Context;
 
-use super::input;
+use super::{input, notes};
 use crate::cli::TellingOptions;
 use crate::config;
 use crate::explain::{Rules, Teller, Told};
@@ -26,7 +26,12 @@ pub(super) fn write(
     let mut broken = 0;
     for (position, event) in misp::events(document).context("read the document")?.enumerate() {
         match event {
-            Ok(event) => told.take(&event, &merger),
+            Ok(event) => {
+                if let Some(note) = notes::of_event(&event) {
+                    writeln!(std::io::stderr(), "note: {note}")?;
+                }
+                told.take(&event, &merger);
+            }
             Err(problem) => {
                 broken += 1;
                 let number = position + 1;
@@ -34,11 +39,18 @@ pub(super) fn write(
             }
         }
     }
+    let has_placeholder_url = rules.has_placeholder_url;
     let rules = Rules { judge: &judge, merger: &merger, targets: &[], now, stix: telling.stix };
     let mut teller = Teller::new(telling.json);
+    let mut shows_links = false;
     for story in told.stories(&[rules]) {
         out.write_all(teller.tell(&story).as_bytes())?;
+        let mut views = story.claims.iter().flat_map(|claimed| &claimed.views);
+        shows_links |= views.any(|seen| seen.indicator.iter().any(|one| one.stix.is_some()));
     }
     out.flush()?;
+    if has_placeholder_url && shows_links {
+        writeln!(std::io::stderr(), "note: {}", notes::of_links())?;
+    }
     Ok(broken)
 }

@@ -2,7 +2,7 @@
 //! looked up in the ledger; what was seen is remembered by 16 bytes an object. Then the ledger is walked
 //! for what was not seen. Whatever looks wrong is looked at once more before it counts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -14,11 +14,13 @@ use super::stray::stray;
 use crate::azure::manage::{Condition, Found, ManageError};
 use crate::ledger::{Accepted, Ledger, Mending, millis};
 use crate::stix::Withdraw;
-use crate::verify::{Example, Line, Ours, Report, Stand, Verdict, judge, lives, time};
+use crate::verify::{
+    Example, Line, Ours, Report, Stand, Verdict, is_own_relationship, judge, lives, time,
+};
 
-/// What is compared. Context objects of other kinds than relationships are never withdrawn.
+/// What is compared, what names others before what is named. Context objects of other kinds than relationships are never withdrawn.
 const KINDS: [&str; 5] =
-    ["indicator", "identity", "attack-pattern", "threat-actor", "relationship"];
+    ["indicator", "relationship", "identity", "attack-pattern", "threat-actor"];
 
 /// Suspects that are asked for by their ids, and so many at a time; more are looked for in another walk.
 const FEW: usize = 2_000;
@@ -51,8 +53,16 @@ pub(super) async fn compare(
         ..Report::default()
     };
     let shown = Ledger::now().saturating_sub(millis(ingestion));
-    let mut look =
-        Look { ledger, place, shown, lines, report, mending: Mending::default(), knows_all: false };
+    let mut look = Look {
+        ledger,
+        place,
+        shown,
+        lines,
+        report,
+        mending: Mending::default(),
+        named: HashSet::new(),
+        knows_all: false,
+    };
     let ended = look.all().await;
     look.report.error = ended.err().map(|error| error.to_string());
     look.report
@@ -67,6 +77,9 @@ struct Look<'a> {
     report: Report,
     /// Found, and not yet written.
     mending: Mending,
+    /// What indicators and relationships of this relay refer to, by STIX id: the organisations that made
+    /// them and what they indicate, at most some thousands.
+    named: HashSet<String>,
     /// What the ledger does not know is wanted by nobody.
     knows_all: bool,
 }
@@ -89,7 +102,8 @@ impl Look<'_> {
     /// A first answer: how many each side has.
     async fn count(&self, kind: &'static str) -> Result<u64, LookError> {
         let sentinel = self.place.client.count(&self.condition(kind, &[])).await?;
-        let ledger = self.ledger.delivered_count(&self.place.target, kind).await?;
+        let of = (self.place.target.as_str(), kind);
+        let ledger = self.ledger.delivered_count(of, Ledger::now()).await?;
         if kind == "indicator" {
             let target = self.place.target.clone();
             self.tell(Line::Counted { target, sentinel, ledger }).await?;
@@ -118,7 +132,7 @@ impl Look<'_> {
             let known = self.known(kind, page.keys().copied()).await?;
             for (id, found) in &page {
                 seen.push(*id);
-                if self.is_suspect(*id, found, known.get(id)) {
+                if self.is_suspect((kind, *id), found, known.get(id)) {
                     suspects.push(*id);
                 }
             }
@@ -168,18 +182,27 @@ impl Look<'_> {
     }
 
     /// Whether it has to be looked at again; what needs no second look is counted.
-    fn is_suspect(&mut self, id: Uuid, found: &Found, known: Option<&Accepted>) -> bool {
+    fn is_suspect(
+        &mut self,
+        (kind, id): (&str, Uuid),
+        found: &Found,
+        known: Option<&Accepted>,
+    ) -> bool {
         let now = Ledger::now();
+        let is_ours = self.ours(id, found).is_some();
+        if known.is_some() || is_ours || self.is_own_relationship(kind, id, found) {
+            self.take_references(found);
+        }
         let Some(known) = known else {
             let is_live = lives(&found.data, now);
-            let is_ours = is_live && self.ours(id, found).is_some();
             if is_live && !is_ours {
-                self.report.foreign.add(|| example(found));
+                self.count_unknown((kind, id), found);
             }
-            return is_ours;
+            return is_live && is_ours;
         };
         match judge(&known.stand, Some(&found.data), (now, self.shown)) {
             Verdict::Same => self.report.same += 1,
+            Verdict::Ended => self.report.ended += 1,
             Verdict::Moving => self.report.moving += 1,
             Verdict::NotYet => self.report.not_yet += 1,
             Verdict::Missing
@@ -189,6 +212,30 @@ impl Look<'_> {
             | Verdict::LeftOver => return true,
         }
         false
+    }
+
+    fn is_own_relationship(&self, kind: &str, id: Uuid, found: &Found) -> bool {
+        let namespace = self.place.namespace.as_ref();
+        kind == "relationship"
+            && namespace.is_some_and(|namespace| is_own_relationship(&found.data, id, namespace))
+    }
+
+    /// Remembers what an object of ours refers to.
+    fn take_references(&mut self, found: &Found) {
+        for member in ["created_by_ref", "target_ref"] {
+            let reference = found.data.get(member).and_then(serde_json::Value::as_str);
+            self.named.extend(reference.map(str::to_owned));
+        }
+    }
+
+    /// Counts a live object that the ledger does not know, and that is no indicator of ours.
+    fn count_unknown(&mut self, (kind, id): (&str, Uuid), found: &Found) {
+        let is_named = self.named.contains(found.id());
+        if is_named || self.is_own_relationship(kind, id, found) {
+            self.report.unknown += 1;
+        } else {
+            self.report.foreign.add(|| example(found));
+        }
     }
 
     fn ours(&self, id: Uuid, found: &Found) -> Option<Ours> {
@@ -246,7 +293,7 @@ impl Look<'_> {
         for id in ids {
             match (known.get(id), found.get(id)) {
                 (Some(known), found) => self.settle_known((kind, *id), known, found),
-                (None, Some(found)) => self.settle_unknown(*id, found),
+                (None, Some(found)) => self.settle_unknown((kind, *id), found),
                 // Gone, as it should.
                 (None, None) => {}
             }
@@ -265,6 +312,7 @@ impl Look<'_> {
         let accepted = |at: Option<i64>| (known.object, at.unwrap_or_default());
         match judge(&known.stand, held, (now, self.shown)) {
             Verdict::Same => self.report.same += u64::from(found.is_some()),
+            Verdict::Ended => self.report.ended += u64::from(found.is_some()),
             Verdict::Moving => self.report.moving += 1,
             Verdict::NotYet => self.report.not_yet += 1,
             Verdict::Missing => {
@@ -293,7 +341,7 @@ impl Look<'_> {
         }
     }
 
-    fn settle_unknown(&mut self, id: Uuid, found: &Found) {
+    fn settle_unknown(&mut self, (kind, id): (&str, Uuid), found: &Found) {
         if !lives(&found.data, Ledger::now()) {
             return;
         }
@@ -306,7 +354,7 @@ impl Look<'_> {
                     self.report.kept += 1;
                 }
             }
-            None => self.report.foreign.add(|| example(found)),
+            None => self.count_unknown((kind, id), found),
         }
     }
 

@@ -323,14 +323,23 @@ pub async fn serve_until(
     writeln!(out, "Sandbox for Entra and Microsoft Sentinel on {address}")?;
     writeln!(out, "What it holds: {}/ (and {0}/objects)", sandbox.base_url())?;
     writeln!(out, "Its certificate authority: {}", sandbox.ca_file().display())?;
-    writeln!(out, "\nTo point a relay at it:\n")?;
-    for line in sandbox.relay_environment().lines() {
-        writeln!(out, "export {line}")?;
+    // It knows only what this sandbox was sent, and goes with it.
+    let ledger = tempfile::Builder::new().prefix("sandbox-ledger-").tempdir()?;
+    let trial = settings::trial_environment(ledger.path());
+    writeln!(out, "\nTo point a relay at it, paste this into another shell:\n")?;
+    for (name, value) in sandbox
+        .relay_environment()
+        .lines()
+        .chain(trial.lines())
+        .filter_map(|line| line.split_once('='))
+    {
+        writeln!(out, "export {name}={}", settings::quoted(value))?;
     }
+    writeln!(out, "\nand start there: misp-sentinel-relay run")?;
     writeln!(
         out,
-        "\nIt also needs MSR_MISP__PUBLIC_URL and MSR_MISP__ZEROMQ__ENDPOINTS or MSR_MISP__URL and _KEY (try demo --feed 127.0.0.1:50000, \
-         whose addresses need MSR_POLICY__ALLOW_NON_ROUTABLE=true)."
+        "MISP's part is played by: misp-sentinel-relay demo --feed {}",
+        settings::TRIAL_FEED
     )?;
     out.flush()?;
     stop.await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::config::Secret;
+use crate::demo::RECORDED_ORGANISATION;
 
 /// The defaults are Microsoft's documented limits, one account and one workspace, on a free port
 /// of the loopback interface.
@@ -81,6 +82,33 @@ impl Default for Settings {
             token_lifetime: Duration::from_secs(3599),
             keep_bodies: false,
         }
+    }
+}
+
+/// Where the feed of recorded events is looked for in a trial.
+pub(super) const TRIAL_FEED: &str = "127.0.0.1:50000";
+
+/// What else a relay needs to be tried between the sandbox and the feed of recorded events.
+pub(super) fn trial_environment(ledger: &Path) -> String {
+    let ledger = ledger.display();
+    // The recorded events are made of documentation addresses, and some are for the organisation that made
+    // them alone. The way to this machine leads past its proxy.
+    format!(
+        "MSR_LEDGER__DATA_DIR={ledger}\n\
+         MSR_MISP__PUBLIC_URL=https://misp.example\n\
+         MSR_MISP__ZEROMQ__ENDPOINTS=tcp://{TRIAL_FEED}\n\
+         MSR_POLICY__ALLOW_NON_ROUTABLE=true\n\
+         MSR_POLICY__ORG_WITHOUT_KEY={RECORDED_ORGANISATION}\n\
+         MSR_AZURE__PROXY=none\n"
+    )
+}
+
+/// A value as a shell takes it.
+pub(super) fn quoted(value: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@,".contains(c);
+    match value.chars().all(is_plain) {
+        true => value.to_owned(),
+        false => format!("'{}'", value.replace('\'', r"'\''")),
     }
 }
 

@@ -26,7 +26,7 @@ pub use envelope::{context, live};
 pub use expiry::{ClaimTimes, Sight};
 pub use indicator::{Admitted, Indicator, Merger};
 pub use observable::Observable;
-pub use related::{ContextKind, ContextObject, Needed};
+pub use related::{ContextKind, ContextObject, Needed, relationship_id};
 pub use time::timestamp;
 
 use crate::config::DaysByType;

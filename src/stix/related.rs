@@ -145,20 +145,15 @@ impl Merger {
         Needed { kind: ContextKind::Relationship, id, said, timestamp: 0 }.render()
     }
 
-    /// UUIDv5 of `indicates SOURCE TARGET` in the namespace; of `generation N of …` where predecessors
-    /// were revoked.
     fn relationship_id(
         &self,
         indicator: Uuid,
         (kind, target): (ContextKind, Uuid),
         generation: i16,
     ) -> Uuid {
-        let name = format!("indicates indicator--{indicator} {}--{target}", kind.word());
-        let name = match generation {
-            0 => name,
-            generation => format!("generation {generation} of {name}"),
-        };
-        Uuid::new_v5(&self.rendering.namespace, name.as_bytes())
+        let source = format!("indicator--{indicator}");
+        let target = format!("{}--{target}", kind.word());
+        relationship_id(&self.rendering.namespace, (&source, &target), generation)
     }
 
     /// The key of a context object in the ledger: two kinds may have one uuid.
@@ -170,6 +165,18 @@ impl Merger {
         let name = format!("{}--{id}", kind.word());
         Uuid::new_v5(&self.rendering.namespace, name.as_bytes())
     }
+}
+
+/// The id of the relationship between two STIX ids: UUIDv5 of `indicates SOURCE TARGET` in the namespace; of
+/// `generation N of …` where predecessors were revoked.
+#[must_use]
+pub fn relationship_id(namespace: &Uuid, (source, target): (&str, &str), generation: i16) -> Uuid {
+    let name = format!("indicates {source} {target}");
+    let name = match generation {
+        0 => name,
+        generation => format!("generation {generation} of {name}"),
+    };
+    Uuid::new_v5(namespace, name.as_bytes())
 }
 
 impl<'a> Needed<'a> {

@@ -13,8 +13,8 @@ use serde_json::Value;
 pub use cleaning::{Cleaning, kind_of, rejected};
 pub use compare::differences;
 use compare::is_changed_there;
-pub use ours::{Ours, observable};
-pub use report::{Example, Line, Listed, Report, text};
+pub use ours::{Ours, is_own_relationship, observable};
+pub use report::{Accepted, Example, Line, Listed, Report, text};
 
 /// How an object stands at a target, by the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub enum Stand {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Same,
+    /// It is over there, as it should, or gone.
+    Ended,
     /// See [`Stand::Moving`].
     Moving,
     /// It differs, and was accepted so lately that Sentinel may not show it yet.
@@ -81,7 +83,7 @@ pub fn judge(stand: &Stand, held: Option<&Value>, (now, shown): (i64, i64)) -> V
             later(accepted_at, Verdict::LeftOver)
         }
         (Stand::NeverSent, Some(held)) if lives(held, now) => Verdict::LeftOver,
-        (Stand::Expired | Stand::Ended { .. } | Stand::NeverSent, _) => Verdict::Same,
+        (Stand::Expired | Stand::Ended { .. } | Stand::NeverSent, _) => Verdict::Ended,
     }
 }
 
@@ -147,14 +149,14 @@ mod tests {
         let over = json!({"valid_until": "2020-01-01T00:00:00.0000000"});
         let revoked = json!({"revoked": true});
         for held in [&over, &revoked] {
-            assert_eq!(judged(&ENDED, Some(held)), Verdict::Same);
-            assert_eq!(judged(&Stand::NeverSent, Some(held)), Verdict::Same);
+            assert_eq!(judged(&ENDED, Some(held)), Verdict::Ended);
+            assert_eq!(judged(&Stand::NeverSent, Some(held)), Verdict::Ended);
         }
         let matched = json!({"revoked": true, "valid_until": "2100-01-01T00:00:00Z"});
         assert_eq!(judged(&ENDED, Some(&matched)), Verdict::LeftOver, "a rule ignores revoked");
         assert_eq!(judged(&Stand::NeverSent, Some(&json!({}))), Verdict::LeftOver);
-        assert_eq!(judged(&Stand::Expired, None), Verdict::Same);
-        assert_eq!(judged(&ENDED, None), Verdict::Same);
+        assert_eq!(judged(&Stand::Expired, None), Verdict::Ended);
+        assert_eq!(judged(&ENDED, None), Verdict::Ended);
     }
 
     const ENDED: Stand = Stand::Ended {

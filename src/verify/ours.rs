@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::stix::Observable;
+use crate::stix::{Observable, relationship_id};
 
 /// Generations that are looked through: an observable would have to be revoked so often.
 const GENERATIONS: i16 = 50;
@@ -33,6 +33,18 @@ impl Ours {
         let generation = (0..=GENERATIONS).find(is_id)?;
         Some(Self { observable, key, generation })
     }
+}
+
+/// Whether a relationship's id is one that this relay gives to what it says.
+#[must_use]
+pub fn is_own_relationship(object: &Value, id: Uuid, namespace: &Uuid) -> bool {
+    let text = |member: &str| object.get(member).and_then(Value::as_str);
+    let (Some(source), Some(target)) = (text("source_ref"), text("target_ref")) else {
+        return false;
+    };
+    let mut ids =
+        (0..=GENERATIONS).map(|number| relationship_id(namespace, (source, target), number));
+    ids.any(|own| own == id)
 }
 
 /// The observable of an indicator of ours: one comparison, or a rule of another language.

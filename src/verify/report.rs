@@ -22,11 +22,20 @@ pub enum Line {
     Counted {
         target: String,
         sentinel: u64,
-        ledger: u64,
+        ledger: Accepted,
     },
     Report(Box<Report>),
     /// Of `cleanup`.
     Cleaned(Box<super::Cleaning>),
+}
+
+/// What a target accepted, by the ledger.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Valid now.
+    pub live: u64,
+    /// Withdrawn, or expired.
+    pub ended: u64,
 }
 
 /// One target, compared.
@@ -37,6 +46,13 @@ pub struct Report {
     /// Objects of the source system that Sentinel showed.
     pub looked_at: u64,
     pub same: u64,
+    /// Over in Sentinel, as they should.
+    #[serde(default)]
+    pub ended: u64,
+    /// Not in the ledger, and of this relay all the same: what its indicators name, and relationships
+    /// that it made.
+    #[serde(default)]
+    pub unknown: u64,
     /// Still to be sent, on their way, or refused.
     pub moving: u64,
     /// Accepted so lately that Sentinel may not show it yet.
@@ -120,6 +136,7 @@ pub fn text(report: &Report) -> String {
     line(format!("{target}: {} of {sourcesystem} looked at", Count(*looked_at, "object")));
     for (count, what) in [
         (*same, "as delivered"),
+        (report.ended, "ended, as they should"),
         (report.missing.count, "missing"),
         (report.different.count, "different"),
         (report.left_over.count, "left over"),
@@ -130,6 +147,7 @@ pub fn text(report: &Report) -> String {
         (report.revived.count, "withdrawn, and live again by an ingestion rule"),
         (*not_yet, "too new to tell"),
         (*moving, "still to be sent, on their way, or rejected"),
+        (report.unknown, "of this relay, though its ledger does not know them: left as they are"),
         (report.foreign.count, "of somebody else under this source system"),
     ] {
         if count > 0 || what == "as delivered" {

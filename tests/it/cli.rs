@@ -126,9 +126,13 @@ fn secrets_and_ids_that_copying_damaged_are_told_with_key_and_remedy() {
         (
             "MSR_TARGET__SOC__CLIENT_SECRET",
             "sandbox-secret\n",
-            "target.soc.client_secret begins or",
+            "target.soc.client_secret has white space at its end",
         ),
-        ("MSR_TARGET__SOC__CLIENT_SECRET", "\u{feff}secret", "target.soc.client_secret begins or"),
+        (
+            "MSR_TARGET__SOC__CLIENT_SECRET",
+            "\u{feff}secret",
+            "target.soc.client_secret has a byte order mark at its beginning",
+        ),
         ("MSR_TARGET__SOC__CLIENT_ID", "my app", "target.soc.client_id = \"my app\" is no id"),
         (
             "MSR_TARGET__SOC__TENANT_ID",

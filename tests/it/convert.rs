@@ -70,6 +70,8 @@ pub(crate) fn text(value: &Value) -> String {
 
 fn command(arguments: &[&str], settings: &[Setting]) -> Command {
     let mut command = program();
+    // A test may take it away.
+    command.env("MSR_MISP__PUBLIC_URL", "https://misp.example.org");
     command.arg("convert").args(arguments).envs(settings.iter().copied());
     command
 }
@@ -399,7 +401,7 @@ fn an_event_without_attributes_gives_a_bundle_without_objects() {
     let converted = ageless(event(&[]).to_string().as_bytes());
     let bundle: Value = serde_json::from_str(&converted.bundle).unwrap();
     assert_eq!(bundle.as_object().unwrap().keys().collect::<Vec<_>>(), ["id", "type"]);
-    assert_eq!((converted.code, converted.skipped.as_str()), (Some(0), ""));
+    assert_eq!((converted.code, converted.lines().len()), (Some(0), 0));
 }
 
 #[test]
@@ -611,4 +613,37 @@ fn the_bundles_id_is_that_of_its_content() {
     let mut renamed = document.clone();
     renamed["Event"]["info"] = json!("renamed");
     assert_ne!(id(&document), id(&renamed));
+}
+
+#[test]
+fn an_event_without_attributes_and_links_that_lead_nowhere_are_told() {
+    const UNSET: Setting = ("MSR_MISP__PUBLIC_URL", "");
+    let event = |attributes: Value| {
+        json!({"Event": {"uuid": "5d2f1c3a-7c0e-4f0b-9a55-0a5be3a1d001", "id": "1", "info": "x",
+            "distribution": "3", "timestamp": "1793000000", "Attribute": attributes}})
+        .to_string()
+        .into_bytes()
+    };
+    const EMPTY: &str =
+        "note: event 5d2f1c3a-7c0e-4f0b-9a55-0a5be3a1d001 of the document has no attributes";
+    const NOWHERE: &str = "note: neither misp.public_url nor misp.url is set: links to MISP begin \
+                           with the placeholder https://misp.example.org";
+    let none = event(json!([]));
+    for arguments in [&["--no-expiry"][..], &["--explain"]] {
+        let converted = convert(&none, arguments, &[UNSET]);
+        assert_eq!(converted.code, Some(0));
+        assert!(converted.skipped.contains(EMPTY), "{}", converted.skipped);
+        assert!(!converted.skipped.contains("placeholder"), "nothing links anywhere");
+    }
+    let one = event(json!([{"uuid": "00000000-0000-4000-8000-000000000001", "type": "domain",
+        "category": "Network activity", "value": "evil.example.com", "to_ids": true,
+        "timestamp": "1793000000"}]));
+    let converted = convert(&one, &["--no-expiry"], &[UNSET]);
+    assert_eq!(converted.skipped.lines().collect::<Vec<_>>(), [NOWHERE]);
+    assert!(converted.bundle.contains("https://misp.example.org/events/view/"));
+    let told = convert(&one, &["--no-expiry"], &[("MSR_MISP__PUBLIC_URL", "https://m.example")]);
+    assert_eq!(told.skipped, "");
+    assert_eq!(convert(&one, &["--explain"], &[UNSET]).skipped, "", "no link is shown");
+    let with_stix = convert(&one, &["--explain", "--stix"], &[UNSET]);
+    assert_eq!(with_stix.skipped.lines().collect::<Vec<_>>(), [NOWHERE]);
 }

@@ -38,16 +38,18 @@ fn the_demo_shows_each_kind_of_change_and_ends_well() {
     assert_eq!(output.status.code(), Some(0), "{told}");
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     for line in [
-        "ok     published \"Kitchen sink\": 102 attributes, claims +95, skipped 17 type_off + \
-         14 to_ids_off + 13 context + 1 tlp_too_strict, accepted 61 new",
-        "ok     to_ids off \"Kitchen sink\": claims -1, accepted 1 gone",
+        "ok     published \"Kitchen sink\": 102 attributes, 13 of them claim nothing (13 context); \
+         95 claims, 32 of them withheld (17 type_off + 14 to_ids_off + 1 tlp_too_strict); \
+         63 claims left, of 61 observables; in the ledger +95; accepted 61 new",
+        "ok     to_ids off \"Kitchen sink\": in the ledger -1; accepted 1 gone",
         "ok     published, unchanged \"Kitchen sink\"",
         "ok     tag tlp:red attached \"Tag holes\": accepted 3 gone",
         "ok     event deleted \"To be deleted\": accepted 3 gone",
         "accepted 250 new",
         "ok     feed restarted: accepted gap noted",
-        "ok     published \"Local tag first\": 1 attribute, claims +1, accepted 1 new",
-        "ok     published \"Sharing group event\": 2 attributes, claims +2, skipped 2 view_unknown",
+        "ok     published \"Local tag first\": 1 attribute; 1 claim; in the ledger +1; accepted 1 new",
+        "ok     published \"Sharing group event\": 2 attributes; 2 claims, 2 of them withheld (2 view_unknown); \
+         in the ledger +2; accepted nothing",
         "live in the sandbox: 311 observables",
         "duplicates: 0",
         "All 21 steps as expected.",
@@ -117,19 +119,68 @@ async fn the_sandbox_command_serves_until_it_is_stopped() {
     assert_eq!(value("MSR_TARGET__SANDBOX__CLIENT_SECRET"), "sandbox-secret");
     let address = value("MSR_TARGET__SANDBOX__ENDPOINT");
 
-    let azure = misp_sentinel_relay::config::Azure {
-        ca_file: Some(ca_file),
-        proxy: Some("none".to_owned()),
-        connect_timeout: PATIENCE,
-        token_timeout: PATIENCE,
-        sign_in_pause: Duration::from_millis(20),
-        metadata_endpoint: METADATA.to_owned(),
-    };
-    let http = misp_sentinel_relay::azure::http::client(&azure).unwrap();
+    let http = misp_sentinel_relay::azure::http::client(&azure(ca_file)).unwrap();
     let page = http.get(format!("{address}/")).send().await.unwrap();
     assert_eq!(page.status(), 200);
     assert!(page.text().await.unwrap().contains("Sentinel sandbox"));
 
     signal(&child, "TERM");
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// As the README has it: two commands, and the printed lines pasted into a third shell.
+#[tokio::test]
+async fn what_the_sandbox_prints_is_all_that_a_relay_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| binary(folder.path(), arguments).spawn().unwrap();
+    let mut sandbox = run(&["sandbox", "--listen=127.0.0.1:0"]);
+    let lines = BufReader::new(sandbox.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let pasted: Vec<String> = lines.take_while(|line| !line.contains("demo --feed")).collect();
+    let exports = pasted.iter().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+    let mut exports: Vec<(&str, &str)> = exports.collect();
+    let checked = binary(folder.path(), &["check-config"]).envs(exports.clone()).output().unwrap();
+    let value = |end: &str| exports.iter().find(|(name, _)| name.ends_with(end)).unwrap().1;
+    let (url, ca) = (value("__ENDPOINT").to_owned(), value("__CA_FILE").into());
+
+    // The port of the README may be taken on this machine. The feed ends when nobody reads what it tells.
+    let mut feed = run(&["demo", "--feed=127.0.0.1:0"]);
+    let mut told = BufReader::new(feed.stdout.take().unwrap()).lines();
+    let first = told.next().unwrap().unwrap();
+    exports.push(("MSR_MISP__ZEROMQ__ENDPOINTS", first.rsplit_once(' ').unwrap().1));
+    exports.push(("MSR_ADMIN__LISTEN", "127.0.0.1:0"));
+    let log = std::fs::File::create(folder.path().join("log")).unwrap();
+    let mut relay = binary(folder.path(), &["run"]).envs(exports).stderr(log).spawn().unwrap();
+    let arrived = arrives(&url, ca).await;
+    for child in [&mut relay, &mut feed, &mut sandbox] {
+        signal(child, "TERM");
+        child.wait().unwrap();
+    }
+    assert_eq!(checked.status.code(), Some(0), "{pasted:#?}\n{}", text(&checked));
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    assert!(arrived, "nothing arrives:\n{log}");
+}
+
+/// Whether an indicator arrives in a sandbox.
+async fn arrives(url: &str, ca_file: std::path::PathBuf) -> bool {
+    let http = misp_sentinel_relay::azure::http::client(&azure(ca_file)).unwrap();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(20) {
+        let objects = http.get(format!("{url}/objects")).send().await.unwrap();
+        if objects.text().await.unwrap().contains("indicator--") {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    false
+}
+
+fn azure(ca_file: std::path::PathBuf) -> misp_sentinel_relay::config::Azure {
+    misp_sentinel_relay::config::Azure {
+        ca_file: Some(ca_file),
+        proxy: Some("none".to_owned()),
+        connect_timeout: PATIENCE,
+        token_timeout: PATIENCE,
+        sign_in_pause: Duration::from_millis(20),
+        metadata_endpoint: METADATA.to_owned(),
+    }
 }

@@ -206,6 +206,7 @@ fn every_type_gives_sound_indicators() {
     let mut child = program()
         .args(["convert", "-", "--no-expiry"])
         .env("MSR_POLICY__ALLOW_NON_ROUTABLE", "true")
+        .env("MSR_MISP__PUBLIC_URL", "https://misp.example")
         .env("MSR_CONVERT__TYPES", r#"{"*": true}"#)
         // So that equal values of several types stay apart.
         .env("MSR_INDICATOR__IDENTITY", "attribute")

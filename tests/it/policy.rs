@@ -415,3 +415,23 @@ fn an_attribute_counts_no_longer_than_its_age() {
         |document: &[u8]| convert(document, &[], &[("MSR_POLICY__MAX_AGE", "10d")]).objects().len();
     assert_eq!((sent(&of(9)), sent(&of(11))), (1, 0));
 }
+
+#[test]
+fn explain_names_the_line_that_decides_what_a_tag_says() {
+    let tagged = |name: &str| json!({"Tag": [{"name": name}]});
+    let document = document(&json!({}), &[tagged("tlp:red"), tagged("internal:soc")]);
+    let table = r#"{"tlp:r*": "clear", "internal:soc": "green", "none:*": "none"}"#;
+    let settings = [("MSR_POLICY__TLP_TAGS", table)];
+    let story = convert(&document, &["--explain", "--no-expiry"], &settings).bundle;
+    assert_eq!(story.matches("admits it").count(), 2, "{story}");
+    for words in [
+        "the tag \"tlp:red\" counts as tlp:clear, by \"tlp:r*\" in [policy.tlp_tags]; the tag itself says tlp:red",
+        "the tag \"internal:soc\" counts as tlp:green, by \"internal:soc\" in [policy.tlp_tags]\n",
+    ] {
+        assert!(story.contains(words), "no {words:?} in\n{story}");
+    }
+    let withheld = [("MSR_POLICY__TLP_TAGS", r#"{"internal:soc": "red"}"#)];
+    let line = lines(&convert(&document, &["--no-expiry"], &withheld)).pop().unwrap();
+    let problem = line["problem"].as_str().unwrap_or_default();
+    assert!(problem.contains("by \"internal:soc\" in [policy.tlp_tags]"), "{line}");
+}

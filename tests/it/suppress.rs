@@ -8,6 +8,7 @@ use super::support::event::{
     of_another_event, publication, tagged, tagged_publication, then, to_ids_off,
 };
 use super::support::ledger::{Relay, TARGET};
+use super::support::program::program;
 use super::support::sandbox::eventually;
 use super::support::scene::Scene;
 use super::support::sentinel::Sentinel;
@@ -76,7 +77,11 @@ async fn the_end_of_a_suppression_lets_the_value_count_again() {
     let now = misp_sentinel_relay::ledger::Ledger::now();
     let what = ("a.example", "");
     let done = relay.ledger.suppress(&relay.views, what, Some(now + 1_000), now).await.unwrap();
-    assert_eq!((done.before, done.claims, done.indicators), (0, 1, 0), "nothing was sent yet");
+    assert_eq!(
+        (done.before.len(), done.claims, done.indicators),
+        (0, 1, 0),
+        "nothing was sent yet"
+    );
     sentinel.accept_all(&relay).await;
     assert!(sentinel.live().keys().eq(["b.example"]));
     let mut upkeep = relay.upkeep();
@@ -95,7 +100,9 @@ async fn a_later_suppression_of_a_value_replaces_the_one_before() {
         relay.ledger.suppress(&relay.views, (value, "x"), until, 7).await.unwrap()
     };
     suppress("198.51.100.7/32", Some(10)).await;
-    assert_eq!(suppress("198.51.100.7", None).await.before, 1);
+    let before = suppress("198.51.100.7", None).await.before;
+    assert_eq!(before.len(), 1);
+    assert_eq!((before[0].until, before[0].reason.as_str()), (Some(10), "x"));
     let all = relay.ledger.suppressed().await.unwrap();
     assert_eq!(all.len(), 1);
     assert_eq!((all[0].value.as_str(), all[0].until), ("198.51.100.7", None));
@@ -178,11 +185,74 @@ async fn a_narrower_suppression_leaves_the_broader_one_as_it_is() {
     relay.ledger.suppress(&relay.views, ("a.example", ""), None, now).await.unwrap();
     let narrow = ("http://a.example", "");
     let done = relay.ledger.suppress(&relay.views, narrow, Some(now + 1), now).await.unwrap();
-    assert_eq!(done.before, 0);
+    assert_eq!(done.before, []);
     assert_eq!(relay.ledger.suppressed().await.unwrap().len(), 2);
     let done = relay.ledger.unsuppress(&relay.views, "http://A.example", now).await.unwrap();
-    assert_eq!(done.before, 1);
+    assert_eq!(done.before.len(), 1);
     let mut sentinel = Sentinel::default();
     sentinel.accept_all(&relay).await;
     assert!(sentinel.live().keys().eq(["b.example"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_feed_published_is_told_as_published() {
+    let scene = Scene::set(&[]).await;
+    scene.publisher.send(&two()).await;
+    scene.settle().await;
+    // The frame of a first publication is made before MISP stores when it was.
+    let words = told(&scene, &["explain", "a.example"]);
+    assert!(!words.contains("not published"), "{words}");
+    assert!(words.contains("published, at a time that the feed did not tell"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suppression_tells_what_is_stored_and_what_it_replaces() {
+    let mut scene = Scene::set(&[]).await;
+    scene.publisher.send(&two()).await;
+    scene.settle().await;
+    let first = ["suppress", "A[.]Example.", "--for", "30d", "--reason", "our own"];
+    let words = told(&scene, &first);
+    assert!(words.starts_with("A[.]Example. (as a.example) is withheld until 2"), "{words}");
+    let note = |scene: &Scene| {
+        let output = scene.relay.command(&["explain", "a.example"]);
+        let words = String::from_utf8(output.stderr).unwrap();
+        words.lines().find(|line| line.contains("is suppressed")).unwrap().to_owned()
+    };
+    let with_reason = note(&scene);
+    assert!(with_reason.contains(" until ") && with_reason.ends_with(": our own"), "{with_reason}");
+    for is_running in [true, false] {
+        let words = told(&scene, &["suppress", "a.example"]);
+        assert!(words.starts_with("a.example is withheld until `unsuppress`"), "{words}");
+        if is_running {
+            let replaced = "This replaces an earlier suppression: A[.]Example. until 2";
+            assert!(words.contains(replaced) && words.contains(": our own"), "{words}");
+            assert!(note(&scene).ends_with(" UTC"), "{}", note(&scene));
+            assert!(scene.relay.log().contains("an earlier suppression is replaced"));
+            assert_eq!(scene.relay.stop().0, Some(0));
+        } else {
+            let replaced = "This replaces an earlier suppression: a.example until `unsuppress`.";
+            assert!(words.contains(replaced), "{words}");
+        }
+    }
+}
+
+#[test]
+fn no_time_at_all_is_wrong_usage() {
+    for arguments in
+        [["suppress", "a.example", "--for", "0s"], ["resync", "--detach", "--since", "0s"]]
+    {
+        let output = program().args(arguments).output().unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words}");
+        assert!(words.contains("longer than 0s"), "{words}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_suppressed_is_not_told_as_taken_back() {
+    let scene = Scene::set(&[]).await;
+    let output = scene.relay.command(&["unsuppress", "a.example"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!scene.relay.log().contains("no longer suppressed"), "{}", scene.relay.log());
+    assert!(scene.relay.log().contains("is not suppressed: nothing was changed"));
 }

@@ -11,6 +11,7 @@ use misp_stand_in::{Misp, MispServer, MispSettings};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::context_sent;
 use super::support::relay::held;
 use super::support::sandbox::{SOURCE, eventually};
 use super::support::scene::Scene;
@@ -105,7 +106,11 @@ async fn fifty_removed_and_ten_altered_are_found_and_repaired_and_nothing_else_i
     let before = all(&scene);
     let sent = scene.received().len();
     let (clean, report) = verify(&scene, &[]);
-    assert_eq!((clean, report.differing(), report.same), (Some(0), 0, 301), "{report:#?}");
+    assert_eq!(
+        (clean, report.differing(), report.same, report.ended),
+        (Some(0), 0, 300, 1),
+        "{report:#?}"
+    );
 
     (100..150).for_each(|number| remove(&scene, number));
     (200..205).for_each(|number| alter(&scene, number, |held| held["name"] = json!("tampered")));
@@ -391,4 +396,46 @@ async fn names_of_another_workspace_are_refused() {
     let error = report.error.unwrap();
     assert_eq!((code, report.missing.count), (Some(1), 0));
     assert!(error.contains("workspaces/workspace-2"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_over_has_a_count_of_its_own() {
+    let scene = scene(3, &[]).await;
+    scene.publisher.send(&publication(then() + 10, 1..3)).await;
+    scene.settle().await;
+    let text = told(&scene.relay.command(&["verify"]));
+    // The first one, and the two probes of settle().
+    for words in ["5 objects of", "       2  as delivered\n", "       3  ended, as they should\n"] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+    assert!(text.contains("it accepted 2 that are valid and 3 that have ended."), "{text}");
+}
+
+/// A lost ledger knows no organisation, but indicators of this relay name it as their creator.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_indicators_of_this_relay_name_is_of_nobody_else() {
+    let mut scene = Scene::set(&[AT_ONCE, context_sent::ALL]).await;
+    let domains = [("a.example", true), ("b.example", false)];
+    let event = context_sent::event(1, then(), "CERT Example", &domains);
+    scene.publisher.send(&event).await;
+    scene.settle().await;
+    // Two indicators, identity, technique and relationship, and the probe of settle().
+    eventually(&scene.sandbox, |_| all(&scene).len() == 6).await;
+    let place = workspace(&scene.sandbox);
+    let another = json!({"type": "identity", "id": format!("identity--{}", Uuid::from_u128(5)),
+        "name": "somebody else", "created": "2026-01-01T00:00:00Z", "modified": "2026-01-01T00:00:00Z"});
+    scene.sandbox.put(place, SOURCE, another);
+    assert_eq!(scene.relay.stop().0, Some(0));
+    let empty = tempfile::tempdir().unwrap();
+    scene.relay.set("MSR_LEDGER__DATA_DIR", empty.path().to_str().unwrap());
+    scene.relay.restart(&scene.publisher).await;
+    let text = told(&scene.relay.command(&["verify"]));
+    for words in [
+        "       2  left over\n",
+        "       3  of this relay, though its ledger does not know them: left as they are\n",
+        "       1  of somebody else under this source system\n",
+    ] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+    assert!(text.contains("somebody else\n") && !text.contains("CERT Example"), "{text}");
 }

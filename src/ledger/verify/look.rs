@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::super::sending::rendered;
 use super::super::wanted::WITHDRAWN;
 use super::super::{Ledger, Pending, push_uuids};
-use crate::verify::Stand;
+use crate::verify::{Accepted as Count, Stand};
 
 /// An object that the ledger knows, and how it stands at a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,22 +109,29 @@ impl Ledger {
         .await
     }
 
-    /// How many live objects of a kind a target accepted.
+    /// How many objects of a kind a target accepted, and how many of them are over.
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub async fn delivered_count(&self, target: &str, kind: &str) -> sqlx::Result<u64> {
-        let count: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM delivered d
-             JOIN wanted w ON w.view = (SELECT view FROM targets WHERE target = $1)
-                 AND w.object = d.object
-             WHERE d.target = $1 AND w.kind = $2 AND d.accepted <> 0",
+    pub async fn delivered_count(
+        &self,
+        (target, kind): (&str, &str),
+        now: i64,
+    ) -> sqlx::Result<Count> {
+        let (live, ended): (i64, i64) = sqlx::query_as(
+            "SELECT count(*) FILTER (WHERE is_live), count(*) FILTER (WHERE NOT is_live)
+             FROM (SELECT d.accepted <> 0 AND (d.valid_until IS NULL OR d.valid_until > $3) AS is_live
+                 FROM delivered d
+                 JOIN wanted w ON w.view = (SELECT view FROM targets WHERE target = $1)
+                     AND w.object = d.object
+                 WHERE d.target = $1 AND w.kind = $2 AND d.accepted IS NOT NULL)",
         )
         .bind(target)
         .bind(kind)
+        .bind(now)
         .fetch_one(&self.readers)
         .await?;
-        Ok(count.unsigned_abs())
+        Ok(Count { live: live.unsigned_abs(), ended: ended.unsigned_abs() })
     }
 }
 

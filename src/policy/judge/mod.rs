@@ -10,7 +10,7 @@ use super::registry::is_common_key;
 use super::routable::is_routable;
 use super::spelling::spellings;
 use super::switches::Switched;
-use super::{Beside, Listed, Mark, OnHit, Policy, Tlp, Warned};
+use super::{Beside, Decided, Listed, Mark, OnHit, Policy, Tlp, Warned};
 use crate::convert::{self, ClaimFacts, Cluster, EventFacts, Reason, Sibling, Since, Tag};
 use crate::misp::{Audience, SHARING_GROUP};
 use crate::stix::Observable;
@@ -170,6 +170,12 @@ impl Judge {
     #[must_use]
     pub fn guess(&self, tag: &str) -> Option<Mark> {
         self.marks.guess(tag)
+    }
+
+    /// What the operator's table of markings decides of a tag, if it does.
+    #[must_use]
+    pub fn decided(&self, tag: &str) -> Option<Decided> {
+        self.marks.decided(tag)
     }
 
     /// The clusters that MISP tells of with an event and that may be told: an organisation's own

@@ -581,3 +581,76 @@ fn the_compose_files_give_a_configuration_without_mistakes() {
         assert_eq!(keys, mounted, "{file}: {mistakes}");
     }
 }
+
+#[test]
+fn white_space_around_what_identifies_is_told_as_such() {
+    let uuid = "11111111-2222-4333-8444-555555555555";
+    let told = problem("target.soc.workspace_id", &format!("'{uuid} '"));
+    assert!(told.contains("has white space at its end"), "{told}");
+    let told = problem("target.soc.workspace_id", &format!("' {uuid}'"));
+    assert!(told.contains("has white space at its beginning"), "{told}");
+    let told = problem("misp.key", "' 0123456789abcdefghijABCDEFGHIJ0123456789'");
+    assert!(told.contains("has white space at its beginning"), "{told}");
+    let told = problem("target.soc.tenant_id", "'contoso.onmicrosoft.com '");
+    assert!(told.contains("has white space at its end"), "{told}");
+    let warnings =
+        config::warnings(&with(&[("target.soc.client_id", &format!("'{uuid} '"))]).unwrap());
+    let told = warnings.iter().find(|one| one.starts_with("target.soc.client_id")).unwrap();
+    assert!(told.contains("has white space at its end"), "{told}");
+}
+
+#[test]
+fn a_key_in_a_file_may_end_in_line_breaks_and_in_nothing_else_unseen() {
+    const KEY: &str = "0123456789abcdefghijABCDEFGHIJ0123456789";
+    let of = |text: &str| {
+        let key = file(text);
+        load(LEAST, &[("MSR_MISP__KEY_FILE", key.path().to_str().unwrap())])
+    };
+    for end in ["", "\n", "\r\n", "\n\n"] {
+        let config = of(&format!("{KEY}{end}")).unwrap();
+        assert_eq!(config.misp.rest.unwrap().key.expose(), KEY);
+    }
+    let told = problems(of(&format!("{KEY} \n")));
+    assert!(told["misp.key"].contains("has white space at its end"), "{told:?}");
+    assert!(!told["misp.key"].contains(KEY));
+    let told = problems(of(&format!("\u{feff}{KEY}\n")));
+    assert!(told["misp.key"].contains("byte order mark at its beginning"), "{told:?}");
+}
+
+#[test]
+fn a_relative_path_that_leads_nowhere_names_the_folder_that_it_starts_from() {
+    let here = std::env::current_dir().unwrap();
+    let found = |key: &str| problems(with(&[(key, "'no/such.file'")]))[key].clone();
+    for key in ["misp.key_file", "azure.ca_file"] {
+        let told = found(key);
+        assert!(told.contains(&format!("starts from {}", here.display())), "{told}");
+    }
+    let absolute = problem("azure.ca_file", "'/no/ca.pem'");
+    assert!(!absolute.contains("starts from"), "{absolute}");
+}
+
+#[test]
+fn a_mistyped_role_is_a_mistake_whether_it_is_switched_on_or_off() {
+    for (role, meant) in [
+        ("ddos.ip-dts", Some("ddos.ip-dst")),
+        ("emial.to", Some("email.to")),
+        ("dns-rcord.*", Some("dns-record")),
+        ("vitcim.domain", Some("victim.domain")),
+        ("ddos", None),
+    ] {
+        for on in ["true", "false"] {
+            let own = format!("[convert.roles]\n\"{role}\" = {on}\n{LEAST}");
+            let text = load(&own, &[]).expect_err(role).to_string();
+            let hint = meant
+                .map_or("template.relation".to_owned(), |meant| format!("did you mean {meant}"));
+            assert!(text.contains(&hint), "{text}");
+        }
+    }
+    // Roles that are on by default, and of templates that are nobody else's.
+    for role in
+        ["ddos.ip-src", "netflow.ip-src", "our-own.address", "email.from", "dns-record.a-record"]
+    {
+        let own = format!("[convert.roles]\n\"{role}\" = false\n{LEAST}");
+        assert!(load(&own, &[]).is_ok(), "{role}");
+    }
+}

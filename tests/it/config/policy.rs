@@ -102,3 +102,57 @@ fn lists_of_shared_hosts_need_a_key() {
     let config = with(&[names, ("misp.key", misp::KEY)]).unwrap();
     assert_eq!(config.targets[0].policy.shared_host_lists, ["Top 1000 *"]);
 }
+
+/// What is told of the table, for each of its lines.
+fn told_of_marks(config: &Config) -> Vec<String> {
+    let warnings = config::warnings(config).into_iter();
+    warnings.filter(|warning| warning.contains("tlp_tags")).collect()
+}
+
+#[test]
+fn a_line_that_makes_a_tlp_tag_less_strict_is_told() {
+    let told = |table: &str| {
+        told_of_marks(&load(&format!("{LEAST}[policy.tlp_tags]\n{table}\n"), &[]).unwrap())
+    };
+    for (line, words) in [
+        ("'tlp:red' = 'white'", ["\"tlp:red\"", "tlp:red counts as tlp:clear"]),
+        ("'TLP:Amber' = 'none'", ["\"TLP:Amber\"", "tlp:amber counts as no marking"]),
+        ("'tlp:amber+*' = 'amber'", ["\"tlp:amber+*\"", "tlp:amber+strict counts as tlp:amber"]),
+        ("'tlp:ex:chr' = 'none'", ["\"tlp:ex:chr\"", "tlp:ex:chr counts as no marking"]),
+        ("'tlp:red' = 'ex:chr'", ["\"tlp:red\"", "tlp:red counts as tlp:ex:chr"]),
+        ("'TLP RED' = 'green'", ["\"TLP RED\"", "TLP RED counts as tlp:green"]),
+    ] {
+        let [warning] = &told(line)[..] else { panic!("{line}: {:?}", told(line)) };
+        assert!(warning.starts_with("policy.tlp_tags"), "{warning}");
+        assert!(words.iter().all(|words| warning.contains(words)), "{line}: {warning}");
+    }
+    // A wildcard tells of each level that it takes strictness from, and of no other.
+    assert_eq!(told("'tlp:*' = 'green'").len(), 4, "{:?}", told("'tlp:*' = 'green'"));
+    // More strict, as strict, and what no tag of the protocol is.
+    for line in [
+        "'tlp:green' = 'red'",
+        "'TLP RED' = 'red'",
+        "'tool:TLP Stealer' = 'none'",
+        "'tlp:unclear' = 'amber'",
+        "'internal:*' = 'clear'",
+        "'tlp:white' = 'none'",
+        "'tlp:*' = 'red'\n'tlp:ex:chr' = 'ex:chr'",
+    ] {
+        assert_eq!(told(line), [""; 0], "{line}");
+    }
+}
+
+#[test]
+fn a_targets_own_line_is_told_by_its_key() {
+    let own = format!("{LEAST}[target.soc.policy.tlp_tags]\n'tlp:red' = 'green'\n");
+    let [warning] = &told_of_marks(&load(&own, &[]).unwrap())[..] else { panic!() };
+    assert!(warning.starts_with("target.soc.policy.tlp_tags"), "{warning}");
+}
+
+#[test]
+fn an_empty_tag_is_none() {
+    for table in [r#"{"": "red"}"#, r#"{"  ": "red"}"#] {
+        let wrong = problems(load(LEAST, &[("MSR_POLICY__TLP_TAGS", table)]));
+        assert!(wrong["policy.tlp_tags"].contains("an empty tag"), "{wrong:?}");
+    }
+}
