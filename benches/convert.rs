@@ -6,8 +6,8 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use misp_sentinel_relay::convert;
-use misp_sentinel_relay::misp::Event;
+use misp_sentinel_relay::pure::convert;
+use misp_sentinel_relay::pure::misp::Event;
 
 const RECORDING: &str = "tests/recordings/zmq/010630_misp_json.bin.gz";
 const ATTRIBUTES: u64 = 50_000;

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use allocation_counter::AllocationInfo;
 use misp_sentinel_relay::config::{self, Rules};
-use misp_sentinel_relay::convert::{self, Claim, EventFacts};
-use misp_sentinel_relay::misp::Event;
-use misp_sentinel_relay::policy::{Beside, Judge};
-use misp_sentinel_relay::stix::{Admitted, ClaimTimes, Memo, Merger, Sight};
+use misp_sentinel_relay::pure::convert::{self, Claim, EventFacts};
+use misp_sentinel_relay::pure::misp::Event;
+use misp_sentinel_relay::pure::policy::{Beside, Judge};
+use misp_sentinel_relay::pure::stix::{Admitted, ClaimTimes, Memo, Merger, Sight};
 use rustix::time::{ClockId, clock_gettime};
 use uuid::Uuid;
 

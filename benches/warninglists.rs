@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use measure::memory;
-use misp_sentinel_relay::warninglist::{Builder, Head, Kind, List, Lists, read_index, read_view};
+use misp_sentinel_relay::pure::warninglist::{
+    Builder, Head, Kind, List, Lists, read_index, read_view,
+};
 use serde_json::Value;
 
 const ATTRIBUTES: u32 = 100_000;

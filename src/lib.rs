@@ -5,67 +5,49 @@
 //! ```text
 //! intake -> misp -> convert -> ledger (policy, stix) -> deliver
 //! ```
+//!
+//! They stand in the order of floors: each one imports only from those above it.
 
-pub mod config;
+// What is the same for the same input: no I/O, no clock, no log.
+pub mod pure;
 
-pub mod notice;
-
-pub mod backoff;
-
-pub mod safe;
-
+// What everything stands on.
 pub mod caught;
-
-pub mod count;
-
+pub mod config;
 pub mod http;
+pub mod logging;
+pub mod metrics;
+pub mod notice;
+pub mod signals;
 
-pub mod misp;
+// The memory in the middle: all SQL.
+pub mod ledger;
 
-pub mod convert;
-
-pub mod warninglist;
-
-pub mod policy;
-
-pub mod stix;
-
+// In from MISP.
 pub mod rest;
-
-pub mod azure;
 
 pub mod intake;
 
-pub mod ledger;
+// Out to Microsoft.
+pub mod azure;
 
 pub mod deliver;
 
 pub mod readback;
 
+// How operators look in, and the stand-in.
 pub mod admin;
-
-pub mod check;
-
-pub mod metrics;
-
-pub mod logging;
 
 pub mod sandbox;
 
-pub mod signals;
-
-pub mod demo;
-
-pub mod explain;
-
-pub mod verify;
-
-pub mod import;
-
-pub mod preview;
-
+// All tasks of a running relay.
 pub mod app;
 
-pub mod cli;
-
+// What the command line offers.
+pub mod check;
+pub mod demo;
 pub mod healthcheck;
+pub mod import;
+pub mod preview;
+
+pub mod cli;

@@ -16,7 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
-use crate::safe;
+use crate::pure::safe;
 
 /// The filter that a level such as `info` or `info,misp_sentinel_relay::intake=debug` stands for.
 ///

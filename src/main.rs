@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use misp_sentinel_relay::cli::{self, Cli, Failure};
-use misp_sentinel_relay::safe;
+use misp_sentinel_relay::pure::safe;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

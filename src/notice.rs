@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
-use crate::misp::{Audience, Sighting};
+use crate::pure::misp::{Audience, Sighting};
 
 /// One thing that MISP said, on its way to the ledger.
 #[derive(Debug)]

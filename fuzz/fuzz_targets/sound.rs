@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use misp_sentinel_relay::config;
-use misp_sentinel_relay::convert::{self, Claim, ClaimFacts, EventFacts};
-use misp_sentinel_relay::misp::{self, Event};
-use misp_sentinel_relay::policy::{Beside, Judge};
-use misp_sentinel_relay::stix::{Admitted, ClaimTimes, ContextKind, Memo, Merger, Sight};
+use misp_sentinel_relay::pure::convert::{self, Claim, ClaimFacts, EventFacts};
+use misp_sentinel_relay::pure::misp::{self, Event};
+use misp_sentinel_relay::pure::policy::{Beside, Judge};
+use misp_sentinel_relay::pure::stix::{Admitted, ClaimTimes, ContextKind, Memo, Merger, Sight};
 use serde_json::Value;
 use uuid::Uuid;
 

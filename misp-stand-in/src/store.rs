@@ -17,7 +17,7 @@ use super::warninglists::Warninglist;
 /// where MISP would answer 404. [`Misp::event`] is a copy to compare with.
 ///
 /// ```
-/// use misp_sentinel_relay::sandbox::misp::{Edit, Misp, NewAttribute, NewEvent};
+/// use misp_stand_in::{Edit, Misp, NewAttribute, NewEvent};
 ///
 /// let misp = Misp::new(1_795_499_521);
 /// let attribute = NewAttribute::new("ip-dst", "198.51.100.7");

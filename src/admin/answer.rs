@@ -16,8 +16,8 @@ use super::{Overview, Progress};
 use crate::ledger::{
     AdoptError, Adopted, Forgotten, Held, Ledger, Lifted, Suppression, Views, may_empty,
 };
+use crate::pure::verify::Line;
 use crate::readback::{Cleanup, NothingToAsk};
-use crate::verify::Line;
 
 pub(super) fn failed(error: &str) -> Response {
     Response::Failed { error: error.to_owned() }

@@ -9,8 +9,8 @@ use super::control::Request;
 use super::verify::{ask_relay, readback, tell};
 use crate::cli::CleanupOptions;
 use crate::config::Config;
+use crate::pure::verify::Line;
 use crate::readback::{Cleanup, NothingToAsk};
-use crate::verify::Line;
 
 /// Lists what another product left under a source system, and ends it on demand.
 ///

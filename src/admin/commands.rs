@@ -10,9 +10,9 @@ use super::answer;
 use super::control::{self, Request, Response, SOCKET};
 use super::{Means, Status, render};
 use crate::config::{Config, LedgerConfig};
-use crate::count::Count;
 use crate::ledger::{Ledger, OpenError};
-use crate::safe;
+use crate::pure::count::Count;
+use crate::pure::safe;
 
 /// The exit code of `status` where no relay runs, as `systemctl status` has it.
 const NO_RELAY: u8 = 3;

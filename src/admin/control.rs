@@ -104,7 +104,7 @@ pub enum Request {
     Forget {
         target: String,
     },
-    /// The answer is a [`crate::verify::Line`] for each step and target, then [`Response::End`].
+    /// The answer is a [`crate::pure::verify::Line`] for each step and target, then [`Response::End`].
     Verify {
         #[serde(default)]
         target: Option<String>,

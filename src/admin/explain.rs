@@ -14,13 +14,13 @@ use super::stream::{self, Long};
 use crate::app;
 use crate::cli::ExplainOptions;
 use crate::config::{Config, Rest};
-use crate::convert;
-use crate::explain::{Line, Story, Teller, Told};
 use crate::ledger::Ledger;
-use crate::misp;
-use crate::policy::spellings;
+use crate::pure::convert;
+use crate::pure::explain::{Line, Story, Teller, Told};
+use crate::pure::misp;
+use crate::pure::policy::spellings;
+use crate::pure::safe;
 use crate::rest::Client;
-use crate::safe;
 
 /// Events that are looked into for a value or an attribute.
 const MOST_EVENTS: usize = 10;

@@ -6,8 +6,8 @@ use super::commands::{open, print};
 use super::control::{self, Request, Response};
 use crate::app;
 use crate::config::Config;
-use crate::count::Count;
 use crate::ledger::Forgotten;
+use crate::pure::count::Count;
 
 /// Forgets a target that is no longer configured.
 ///

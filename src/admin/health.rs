@@ -1,9 +1,9 @@
 //! What works less than promised, in words that name the remedy.
 
 use super::{EndpointStatus, Means, RelayStatus, TargetHealth};
-use crate::count::Count;
 use crate::intake::rest::RestState;
 use crate::ledger::{LedgerStatus, ListsState, Unread};
+use crate::pure::count::Count;
 
 /// The part of the relay, what is wrong with it, and what to do.
 pub(super) fn degraded(

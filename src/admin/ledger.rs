@@ -13,7 +13,7 @@ use super::stream::{self, Long};
 use crate::app;
 use crate::config::Config;
 use crate::ledger::{Finding, Given, Ledger};
-use crate::safe;
+use crate::pure::safe;
 
 /// Writes every row of the ledger as a line of JSON, to standard output or a file, which is there
 /// only once it is whole.

@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{EndpointStatus, RelayStatus, Status, TargetHealth};
-use crate::count::Count;
 use crate::intake::rest::RestState;
 use crate::ledger::{
     ABSENT, LedgerStatus, ListsState, ResyncPhase, ResyncStatus, SetBack, TargetStatus,
 };
-use crate::safe;
+use crate::pure::count::Count;
+use crate::pure::safe;
 
 /// The text of `status` at `now`, which ages are counted from.
 #[must_use]

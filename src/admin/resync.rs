@@ -20,10 +20,10 @@ use super::progress::Progress;
 use crate::app::{self, Reading};
 use crate::cli::{ReleaseOptions, ResyncOptions};
 use crate::config::Config;
-use crate::count::Count;
 use crate::ledger::{Alteration, Altered, Held, Ledger};
+use crate::pure::count::Count;
+use crate::pure::safe;
 use crate::rest::Client;
-use crate::safe;
 
 /// How often the progress is looked at.
 const LOOK: Duration = Duration::from_millis(300);

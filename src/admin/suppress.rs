@@ -9,10 +9,10 @@ use super::control::{self, Request, Response};
 use crate::app;
 use crate::cli::SuppressOptions;
 use crate::config::Config;
-use crate::count::Count;
 use crate::ledger::{Ledger, Lifted, Suppressed, Suppression, millis};
-use crate::policy;
-use crate::safe;
+use crate::pure::count::Count;
+use crate::pure::policy;
+use crate::pure::safe;
 
 /// A value or a reason, bytes: both go over the control socket, escaped.
 const LONGEST: usize = 1_500;

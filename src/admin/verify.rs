@@ -12,9 +12,9 @@ use crate::azure;
 use crate::azure::token::{SignIn, TokenSource};
 use crate::cli::VerifyOptions;
 use crate::config::{Config, Mode};
-use crate::count::Count;
+use crate::pure::count::Count;
+use crate::pure::verify::{Cleaning, Line, Report, kql, text};
 use crate::readback::{NothingToAsk, Place, Readback, is_asked};
-use crate::verify::{Cleaning, Line, Report, kql, text};
 
 /// Compares what Sentinel holds with what it accepted, and tells.
 ///

@@ -6,8 +6,8 @@ use crate::azure::token::{SignIn, TokenSource};
 use crate::config::{Config, Mode, Target};
 use crate::deliver::Sender;
 use crate::ledger::{Ledger, StartError, Views};
+use crate::pure::stix::Withdraw;
 use crate::readback::{Place, Readback, tells_used_up_ids};
-use crate::stix::Withdraw;
 
 /// The targets whose workspaces can be asked, with the tokens of their senders.
 pub(super) fn of(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::finding::Finding;
 use crate::azure::manage::{Client, Condition, Found, ManageError};
-use crate::verify::lives;
+use crate::pure::verify::lives;
 
 const STEP: &str = "deletion";
 

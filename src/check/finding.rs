@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::safe;
+use crate::pure::safe;
 
 /// How bad it is; the worst of all decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -4,10 +4,10 @@ use super::finding::Finding;
 use crate::admin::Status;
 use crate::admin::control::{self, Request, Response};
 use crate::config::{Config, LedgerConfig, Mode};
-use crate::count::Count;
 use crate::ledger::{Ledger, StartError};
+use crate::pure::count::Count;
+use crate::pure::stix::Withdraw;
 use crate::readback::tells_used_up_ids;
-use crate::stix::Withdraw;
 
 const STEP: &str = "ledger";
 

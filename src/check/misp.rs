@@ -9,9 +9,9 @@ use wildmatch::WildMatch;
 
 use super::finding::Finding;
 use crate::config::Config;
-use crate::policy::OnHit;
+use crate::pure::policy::OnHit;
+use crate::pure::warninglist::{Head, Kind};
 use crate::rest::{Client, Key, RestError};
-use crate::warninglist::{Head, Kind};
 
 /// What the other steps need of it.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ pub use finding::{Finding, Severity};
 use crate::azure;
 use crate::cli::{CheckOptions, Failure};
 use crate::config::{Config, Credential, Mistakes, Mode, Rest, warnings};
-use crate::count::Count;
+use crate::pure::count::Count;
 use crate::rest::Client;
 use host::{Host, Seen};
 

@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::finding::Finding;
 use super::misp::refused;
 use crate::config::{Config, Misp};
-use crate::convert::{self, Reason};
-use crate::misp::Event;
-use crate::policy::{Beside, Judge, Policy};
+use crate::pure::convert::{self, Reason};
+use crate::pure::misp::Event;
+use crate::pure::policy::{Beside, Judge, Policy};
 use crate::rest::{Client, Head, RestError};
 
 const STEP: &str = "policy";

@@ -15,7 +15,7 @@ use crate::azure::token::{SignIn, SignInError, TokenSource, object_id};
 use crate::config::{Config, Credential, Limits, Management, Mode, Secret, Target};
 use crate::deliver::outcome::{Asked, Outcome};
 use crate::deliver::upload;
-use crate::stix::{Observable, Withdraw};
+use crate::pure::stix::{Observable, Withdraw};
 
 const TOKEN: &str = "token";
 const WORKSPACE: &str = "workspace";

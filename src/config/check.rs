@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::layers::variable;
 use super::reader::Reader;
 use super::{Config, Credential, Mode, Target};
-use crate::convert;
-use crate::policy::Tlp;
+use crate::pure::convert;
+use crate::pure::policy::Tlp;
 
 const SHORTEST_SECRET: usize = 16;
 const SENTINEL_WINDOW: Duration = Duration::from_secs(60);

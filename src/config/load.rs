@@ -17,7 +17,7 @@ use super::{
     cloud, credential, limits, management, mapping, misp, policy, target, tenants,
 };
 use crate::deliver::outcome::AcceptBody;
-use crate::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
+use crate::pure::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const KIB: u64 = 1 << 10;

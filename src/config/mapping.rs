@@ -7,9 +7,9 @@ use wildmatch::WildMatch;
 
 use super::reader::{Problem, Reader, did_you_mean, shown};
 use super::rest::verbatim;
-use crate::convert::{self, Row};
-use crate::policy::{Switches, UrlForms};
-use crate::stix::{ContextKind, TagRules};
+use crate::pure::convert::{self, Row};
+use crate::pure::policy::{Switches, UrlForms};
+use crate::pure::stix::{ContextKind, TagRules};
 
 const TYPES: &str = "convert.types";
 const ROLES: &str = "convert.roles";

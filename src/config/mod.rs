@@ -27,7 +27,7 @@ mod tenants;
 mod values;
 mod warnings;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,8 +46,8 @@ pub use secret::{Found, Secret, Vault};
 pub use warnings::warnings;
 
 use crate::deliver::outcome::AcceptBody;
-use crate::policy::Policy;
-use crate::stix::{Identity, Rendering, Withdraw};
+use crate::pure::policy::Policy;
+use crate::pure::stix::{Identity, Rendering, Withdraw};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -381,6 +381,3 @@ pub enum LogFormat {
     Pretty,
     Json,
 }
-
-/// Days of validity per observable path (`ipv4-addr`, `file`, … or a whole path).
-pub type DaysByType = BTreeMap<String, u32>;

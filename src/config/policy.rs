@@ -10,7 +10,7 @@ use super::mapping;
 use super::reader::{Problem, Reader, shown};
 use super::rest::verbatim;
 use super::target;
-use crate::policy::{CHATHAM_HOUSE, Mark, OnHit, Policy, Switches, Tlp, Untagged};
+use crate::pure::policy::{CHATHAM_HOUSE, Mark, OnHit, Policy, Switches, Tlp, Untagged};
 
 /// What is the same for all targets.
 struct Common {

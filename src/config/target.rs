@@ -8,8 +8,8 @@ use super::reader::{Problem, Reader};
 use super::{
     LedgerConfig, Limits, Mode, Target, api, cloud, credential, limits, management, policy,
 };
-use crate::policy::Policy;
-use crate::stix::{Rendering, Withdraw};
+use crate::pure::policy::Policy;
+use crate::pure::stix::{Rendering, Withdraw};
 
 const RESERVED_SOURCE: &str = "Microsoft Sentinel";
 const LONGEST_SOURCE: usize = 256;

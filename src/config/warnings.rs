@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::{Config, Rest, looks};
-use crate::policy::{OnHit, Policy, loosened};
+use crate::pure::policy::{OnHit, Policy, loosened};
 
 /// A sentence for each doubtful setting.
 #[must_use]

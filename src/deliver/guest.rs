@@ -10,8 +10,8 @@ use super::outcome::{Asked, Outcome};
 use super::pacer::{Pacer, SharedPacer};
 use super::upload::{self, BadEndpoint};
 use crate::azure::token::{SignInError, TokenSource};
-use crate::backoff::Backoff;
 use crate::config::{Config, Delivery, Target};
+use crate::pure::backoff::Backoff;
 
 /// Faults of network or server in a row after which it is given up.
 const MOST_FAILURES: u32 = 8;

@@ -13,7 +13,7 @@ use super::lanes::{Lanes, Picked, Progress, Room};
 use super::upload;
 use crate::config::{Api, Limits, Target};
 use crate::ledger::{Lane, Ledger, Moment, OpenChange, Pending};
-use crate::stix::Identity;
+use crate::pure::stix::Identity;
 
 /// Failures in a row after which an unreachable target counts as degraded.
 pub(super) const DEGRADED_AFTER: u32 = 3;

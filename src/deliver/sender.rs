@@ -19,11 +19,11 @@ use super::outcome::{Asked, Outcome};
 use super::pacer::SharedPacer;
 use super::upload;
 use crate::azure::token::{SignInError, TokenSource};
-use crate::backoff::Backoff;
 use crate::caught::{Panicked, caught};
 use crate::config::{Config, Delivery, Limits, Secret};
 use crate::ledger::{Ledger, Sending};
 use crate::metrics;
+use crate::pure::backoff::Backoff;
 
 /// Sends to all targets of one credential.
 #[derive(Debug)]

@@ -10,10 +10,10 @@ use super::recorded::Recording;
 use super::scenario::{Act, Step};
 use super::stage::Stage;
 use super::table::{Claims, Held, Reasons, Row, Screen, State};
-use crate::convert::{self, Claim};
 use crate::intake::frame;
-use crate::misp::Event;
-use crate::policy::Beside;
+use crate::pure::convert::{self, Claim};
+use crate::pure::misp::Event;
+use crate::pure::policy::Beside;
 
 /// How long a step may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);

@@ -168,7 +168,7 @@ fn recorded(number: &str) -> anyhow::Result<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::misp::Event;
+    use crate::pure::misp::Event;
 
     fn document(frame: &str) -> &[u8] {
         frame.split_once(' ').unwrap().1.as_bytes()

@@ -16,7 +16,7 @@ use crate::cli::RunOptions;
 use crate::config::{self, Config};
 use crate::intake::zmq::ZeroMqStatus;
 use crate::ledger::Ledger;
-use crate::policy::Judge;
+use crate::pure::policy::Judge;
 use crate::sandbox::{Sandbox, Settings};
 
 /// All that is looked at while the relay runs.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use comfy_table::presets::{NOTHING, UTF8_HORIZONTAL_ONLY};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
-use crate::count::Count;
+use crate::pure::count::Count;
 
 const WIDTH: u16 = 100;
 

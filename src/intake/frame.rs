@@ -6,12 +6,12 @@ use serde_json::Value;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::misp::notification::{
+use crate::notice::{Cause, EventRef, Shown, Sighted, Subject, TagChange, Withdrawal};
+use crate::pure::misp::notification::{
     AttributeMessage, EventMessage, EventName, EventSaid, Heartbeat, ObjectMessage,
     SightingMessage, TagMessage, WarninglistMessage,
 };
-use crate::misp::{Audience, Sighting, SightingKind};
-use crate::notice::{Cause, EventRef, Shown, Sighted, Subject, TagChange, Withdrawal};
+use crate::pure::misp::{Audience, Sighting, SightingKind};
 
 /// The topic of publications.
 pub const PUBLICATION: &str = "misp_json";

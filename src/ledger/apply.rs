@@ -13,7 +13,7 @@ use super::tag_changes::TagChanges;
 use super::wanted::refresh;
 use super::{Writing, guard, head, tags, withdraw};
 use crate::config::Guard;
-use crate::convert::{Claim, EventFacts, Reason, Since, Skipped};
+use crate::pure::convert::{Claim, EventFacts, Reason, Since, Skipped};
 
 /// Objects refreshed in one transaction.
 pub(super) const STEP: usize = 5_000;

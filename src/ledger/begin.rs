@@ -6,7 +6,7 @@ use super::small::Whole;
 use super::tag_changes::{self, TagChanges};
 use super::wanted::decode;
 use super::{Writing, claims, events, head, narrow};
-use crate::convert::EventFacts;
+use crate::pure::convert::EventFacts;
 
 /// Whether a snapshot is to be applied.
 #[derive(Debug)]

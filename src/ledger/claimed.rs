@@ -9,10 +9,10 @@ use super::decay::{DECAYED, SCORE};
 use super::sightings::{EXPIRES_AT, FALSE_POSITIVES};
 use super::wanted::decode;
 use super::{Views, Writing, push_uuids};
-use crate::convert::{ClaimFacts, EventFacts};
-use crate::misp::Decay;
-use crate::policy::Beside;
-use crate::stix::{ClaimTimes, Observable, Sight};
+use crate::pure::convert::{ClaimFacts, EventFacts};
+use crate::pure::misp::Decay;
+use crate::pure::policy::Beside;
+use crate::pure::stix::{ClaimTimes, Observable, Sight};
 
 /// A stored claim.
 #[derive(Debug)]

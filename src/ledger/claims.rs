@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::change::Change;
 use super::wanted::encode;
 use super::{Writing, hash};
-use crate::convert::{Claim, ClaimFacts};
+use crate::pure::convert::{Claim, ClaimFacts};
 
 /// Rows a statement: measured as the fastest on two cores.
 pub(super) const ROWS: usize = 400;

@@ -9,7 +9,7 @@ use super::change::Change;
 use super::claims::ROWS;
 use super::sightings::merge_anew;
 use super::{Writing, push_uuids};
-use crate::misp::Decay;
+use crate::pure::misp::Decay;
 
 /// Of a row of `claims`; NULL where no model applies.
 pub(super) const SCORE: &str = "(SELECT d.score FROM decay d

@@ -13,12 +13,12 @@ use super::named::{Found, Place, find};
 use super::standing::standings;
 use super::wanted::{WITHDRAWN, disputed};
 use super::{Ledger, View, Views, Writing};
-use crate::convert::{EventFacts, Reason};
-use crate::explain::{
+use crate::pure::convert::{EventFacts, Reason};
+use crate::pure::explain::{
     At, Indicated, Line, MAX_OTHERS, Other, Rules, Seen, Story, Why, remarks, standing, time,
 };
-use crate::policy::Beside;
-use crate::stix::{self, Observable};
+use crate::pure::policy::Beside;
+use crate::pure::stix::{self, Observable};
 
 /// Attributes whose stories are made together.
 const CHUNK: usize = 200;
@@ -232,9 +232,12 @@ impl Known<'_> {
         self.events.get(&(claim.row.source.clone(), claim.row.event))
     }
 
-    fn claimed(&self, own: &Claimed) -> crate::explain::Claimed {
+    fn claimed(&self, own: &Claimed) -> crate::pure::explain::Claimed {
         let views = self.views.iter().map(|view| self.seen(view, own));
-        crate::explain::Claimed { pattern: own.row.observable().pattern(), views: views.collect() }
+        crate::pure::explain::Claimed {
+            pattern: own.row.observable().pattern(),
+            views: views.collect(),
+        }
     }
 
     fn seen(&self, within: &InView<'_>, own: &Claimed) -> Seen {

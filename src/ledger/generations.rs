@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::claimed::{ClaimRow, Claimed};
 use super::wanted::WITHDRAWN;
 use super::{View, Writing, push_uuids};
-use crate::stix::Withdraw;
+use crate::pure::stix::Withdraw;
 
 /// The newest object that claims of a key count for.
 #[derive(Debug, Clone, sqlx::FromRow)]

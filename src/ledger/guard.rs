@@ -17,7 +17,7 @@ use super::withdraw::touch;
 use super::writer::millis;
 use super::{Ledger, View, Views, Writing, push_uuids};
 use crate::config::Guard;
-use crate::convert::EventFacts;
+use crate::pure::convert::EventFacts;
 
 /// Which of the absent claims stand: all of them, or those that an operator has not released yet.
 pub(super) async fn hold(

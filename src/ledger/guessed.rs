@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 use super::Views;
-use crate::convert::Tag;
+use crate::pure::convert::Tag;
 
 /// Beyond so many nothing more is told: anybody may make tags.
 const MOST: usize = 1_000;

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::Writing;
 use super::wanted::encode;
-use crate::convert::EventFacts;
+use crate::pure::convert::EventFacts;
 
 /// Whether anything differs that policy or merging reads of an event: its own times are not.
 pub(super) fn says_more(stored: &EventFacts, now: &EventFacts) -> bool {

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::tags;
 use super::withdraw::Tombstone;
 use crate::config::OnUnpublish;
-use crate::convert::{ClaimFacts, EventFacts, Tag};
-use crate::misp::{Audience, Event};
+use crate::pure::convert::{ClaimFacts, EventFacts, Tag};
+use crate::pure::misp::{Audience, Event};
 
 /// Who says what a snapshot says.
 #[derive(Debug, Clone, Copy)]

@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::Writing;
 use super::wanted::decode;
-use crate::convert;
-use crate::count::Count;
-use crate::explain::time;
-use crate::policy;
-use crate::stix::Observable;
+use crate::pure::convert;
+use crate::pure::count::Count;
+use crate::pure::explain::time;
+use crate::pure::policy;
+use crate::pure::stix::Observable;
 
 /// An attribute that claims something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, sqlx::FromRow)]

@@ -10,9 +10,9 @@ use super::tags::Affected;
 use super::wanted::{decode, encode};
 use super::withdraw::{Tombstone, Which, bury, column, tombstones, touch};
 use super::{Writing, claims};
-use crate::convert::{ClaimFacts, EventFacts};
-use crate::misp::Audience;
 use crate::notice::{Shown, Subject};
+use crate::pure::convert::{ClaimFacts, EventFacts};
+use crate::pure::misp::Audience;
 
 /// What a frame comes to in one event.
 #[derive(Debug)]

@@ -259,7 +259,7 @@ struct Summary<'a> {
     gone: usize,
     #[serde(skip_serializing_if = "is_zero")]
     pending: usize,
-    skipped: BTreeMap<crate::convert::Reason, u64>,
+    skipped: BTreeMap<crate::pure::convert::Reason, u64>,
 }
 
 impl<'a> Summary<'a> {

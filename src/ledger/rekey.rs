@@ -8,7 +8,7 @@ use super::apply::STEP;
 use super::claims::{ClaimKey, behind};
 use super::start::{NAMESPACE, setting, store_setting};
 use super::views::BY_ATTRIBUTE;
-use crate::stix::{Identity, Observable};
+use crate::pure::stix::{Identity, Observable};
 
 /// The setting of older releases, e.g. `Attribute in 8c500619-d1c3-41e9-8c16-d5239cb5451c`.
 const BEFORE: &str = "identity";

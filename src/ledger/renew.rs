@@ -8,8 +8,8 @@ use super::claims::{ClaimKey, behind};
 use super::sightings::EXPIRES_AT;
 use super::wanted::{decode, refresh};
 use super::{Lane, Ledger, Views};
-use crate::convert::ClaimFacts;
-use crate::stix::{ClaimTimes, Observable, Sight};
+use crate::pure::convert::ClaimFacts;
+use crate::pure::stix::{ClaimTimes, Observable, Sight};
 
 /// Claims looked at in a step.
 const STEP: i64 = 2_500;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::wanted::WITHDRAWN;
 use super::{Ledger, Pending, Writing, push_uuids};
-use crate::stix::{self, Ending};
+use crate::pure::stix::{self, Ending};
 
 /// An object on its way to a target.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::change::Change;
 use super::judgement::Origin;
 use super::wanted::refresh;
 use super::{Ledger, Writer, Writing};
-use crate::misp::{Sighting, SightingKind};
+use crate::pure::misp::{Sighting, SightingKind};
 
 /// The date of the newest expiration of a row of `claims`, Unix milliseconds.
 pub(super) const EXPIRES_AT: &str = "(SELECT s.at * 1000 FROM sightings s

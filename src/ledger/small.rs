@@ -15,12 +15,12 @@ use super::wanted::refresh;
 use super::withdraw::{self, Ending, Which, Withdrawn};
 use super::writer::{Writer, millis, unix};
 use super::{Writing, events, narrow, tagging};
-use crate::convert;
 use crate::metrics;
-use crate::misp;
 use crate::notice::{
     Cause, EventRef, Gap, GapReason, Receipt, Shown, Sighted as Heard, Subject, What, Withdrawal,
 };
+use crate::pure::convert;
+use crate::pure::misp;
 
 /// Work on a whole event that may need several transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

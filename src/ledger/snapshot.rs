@@ -13,8 +13,8 @@ use super::apply::STEP;
 use super::judgement::{Asked, Origin, Shown};
 use super::sightings::Sighted;
 use crate::config::OnUnpublish;
-use crate::convert::{self, Claim, Claims, EventFacts, Reason, Skipped};
-use crate::misp::{Attribute, Decay, Event, NotAnEvent};
+use crate::pure::convert::{self, Claim, Claims, EventFacts, Reason, Skipped};
+use crate::pure::misp::{Attribute, Decay, Event, NotAnEvent};
 
 /// How a document came.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@ use super::queue::UNSETTLED;
 use super::start::{DISABLED, DRY_RUN};
 use super::wanted::WITHDRAWN;
 use super::{Lane, Writing, push_uuids};
-use crate::explain::{At, State};
+use crate::pure::explain::{At, State};
 
 /// An object at a target.
 #[derive(Debug, sqlx::FromRow)]

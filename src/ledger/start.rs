@@ -12,7 +12,7 @@ use super::claims::{ClaimKey, behind};
 use super::rekey::rename;
 use super::wanted::refresh;
 use super::{Lane, Ledger, Views, targets};
-use crate::stix::Observable;
+use crate::pure::stix::Observable;
 
 /// [`TargetEntry::mode`] of a target that writes to a file.
 pub const DRY_RUN: &str = "dry-run";
@@ -31,7 +31,7 @@ pub struct TargetEntry {
     pub mode: String,
     pub workspace: String,
     pub sourcesystem: String,
-    /// What its ids are made of, see [`Identity::word`](crate::stix::Identity::word).
+    /// What its ids are made of, see [`Identity::word`](crate::pure::stix::Identity::word).
     pub identity: String,
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::change::Change;
 use super::wanted::refresh;
 use super::{Ledger, Views, Writing};
-use crate::policy;
+use crate::pure::policy;
 
 /// A value that is withheld.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]

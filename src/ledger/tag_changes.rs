@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use super::Writing;
 use super::tags::CLOCKS;
-use crate::convert::{Since, Tag};
 use crate::notice::TagChange;
+use crate::pure::convert::{Since, Tag};
 
 /// Stands for the event itself, where attributes have their numbers.
 pub(super) const EVENT: i64 = 0;

@@ -8,8 +8,8 @@ use super::claims::Place;
 use super::wanted::{decode, encode, refresh};
 use super::withdraw::touch;
 use super::{Writing, claims};
-use crate::convert::{ClaimFacts, EventFacts, Since, Tag};
 use crate::notice::TagChange;
+use crate::pure::convert::{ClaimFacts, EventFacts, Since, Tag};
 
 /// What is to be merged anew after a tag changed.
 #[derive(Debug, Clone, PartialEq, Eq)]

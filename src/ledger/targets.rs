@@ -7,7 +7,7 @@ use super::change::{next, queue};
 use super::delivered::queue_everything;
 use super::start::{DISABLED, DRY_RUN, judged_name};
 use super::{Lane, Ledger, StartError, TargetEntry, View, Views, Writing};
-use crate::stix::Withdraw;
+use crate::pure::stix::Withdraw;
 
 #[derive(Debug, sqlx::FromRow)]
 struct Known {

@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::claimed::ClaimRow;
 use super::hash;
 use super::warninglists::{InForce, Warninglists};
-use crate::convert::{ClaimFacts, EventFacts, Reason};
-use crate::policy::{Beside, Judge, Policy};
-use crate::stix::{Expiry, Identity, Merger, Observable, Rendering, Withdraw};
+use crate::pure::convert::{ClaimFacts, EventFacts, Reason};
+use crate::pure::policy::{Beside, Judge, Policy};
+use crate::pure::stix::{Expiry, Identity, Merger, Observable, Rendering, Withdraw};
 
 /// The targets that see one merged set of indicators, and how it is made.
 #[derive(Debug, Clone)]

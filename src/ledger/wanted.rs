@@ -11,9 +11,9 @@ use super::claimed::{ClaimRow, Claimed, EventsByKey, claims_of, load_events};
 use super::context::{self, Need};
 use super::generations::{self, Newest, Place, newest, taken};
 use super::{Lane, View, Writing};
-use crate::convert::Reason;
-use crate::policy::Beside;
-use crate::stix::{Admitted, Indicator, Memo, Withdraw};
+use crate::pure::convert::Reason;
+use crate::pure::policy::Beside;
+use crate::pure::stix::{Admitted, Indicator, Memo, Withdraw};
 
 /// Objects judged at a time: 500 ids a statement.
 const CHUNK: usize = 500;

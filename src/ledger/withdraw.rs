@@ -11,7 +11,7 @@ use super::change::Change;
 use super::reads::{self, Asking};
 use super::wanted::refresh;
 use super::{Writing, claims, guard, push_uuids};
-use crate::convert::ClaimFacts;
+use crate::pure::convert::ClaimFacts;
 
 /// What became of a withdrawal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::gathered::Gathered;
 use super::skipped::SkippedLines;
-use crate::safe;
-use crate::stix::{self, ContextKind, ContextObject};
+use crate::pure::safe;
+use crate::pure::stix::{self, ContextKind, ContextObject};
 
 /// With the time that they are as of, Unix milliseconds.
 type Related = BTreeMap<(ContextKind, Uuid), (i64, ContextObject)>;

@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use super::skipped::{Named, SkippedLines};
 use crate::config::Rules;
-use crate::convert::{self, Claim, ClaimFacts, EventFacts, Reason};
-use crate::explain;
-use crate::misp::{self, Attribute, Event};
-use crate::policy::{Beside, Judge};
-use crate::stix::{
+use crate::pure::convert::{self, Claim, ClaimFacts, EventFacts, Reason};
+use crate::pure::explain;
+use crate::pure::misp::{self, Attribute, Event};
+use crate::pure::policy::{Beside, Judge};
+use crate::pure::stix::{
     Admitted, ClaimTimes, ContextObject, Indicator, Memo, Merger, Needed, Observable, Sight,
 };
 

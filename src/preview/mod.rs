@@ -17,7 +17,7 @@ use self::gathered::Gathered;
 use self::skipped::SkippedLines;
 use crate::cli::ConvertOptions;
 use crate::config::Rules;
-use crate::misp;
+use crate::pure::misp;
 
 /// Writes the bundle of the document that `options` names to standard output, and a line of JSON
 /// for each attribute or observable that is left out to standard error.

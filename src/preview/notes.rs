@@ -1,7 +1,7 @@
 //! What is to be said of a document besides what is left out of it: in words, on standard error.
 
 use crate::config::PLACEHOLDER_URL;
-use crate::misp::Event;
+use crate::pure::misp::Event;
 
 /// Of an event that nothing comes of, since it has nothing.
 pub(super) fn of_event(event: &Event<'_>) -> Option<String> {

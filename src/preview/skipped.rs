@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::convert::Reason;
-use crate::misp::{Attribute, Malformed, NotAnEvent};
-use crate::safe;
-use crate::stix::Observable;
+use crate::pure::convert::Reason;
+use crate::pure::misp::{Attribute, Malformed, NotAnEvent};
+use crate::pure::safe;
+use crate::pure::stix::Observable;
 
 /// Members that are not known are `null`; `pattern` and `problem` are there where they say more.
 #[derive(Debug, Serialize)]

@@ -7,10 +7,10 @@ use anyhow::Context;
 use super::{input, notes};
 use crate::cli::TellingOptions;
 use crate::config;
-use crate::explain::{Rules, Teller, Told};
-use crate::misp;
-use crate::policy::Judge;
-use crate::stix::Merger;
+use crate::pure::explain::{Rules, Teller, Told};
+use crate::pure::misp;
+use crate::pure::policy::Judge;
+use crate::pure::stix::Merger;
 
 /// Gives back how many events could not be read; standard error names them.
 pub(super) fn write(

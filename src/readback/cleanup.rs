@@ -14,8 +14,8 @@ use super::{LookError, NothingToAsk, Place, Readback};
 use crate::azure::manage::{Condition, Found};
 use crate::deliver::GuestError;
 use crate::ledger::Ledger;
-use crate::stix::Ending;
-use crate::verify::{self, Cleaning, Line, kind_of, lives};
+use crate::pure::stix::Ending;
+use crate::pure::verify::{self, Cleaning, Line, kind_of, lives};
 
 const KIND: &str = "indicator";
 

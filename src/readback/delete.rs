@@ -14,8 +14,8 @@ use crate::azure::manage::{Condition, Found};
 use crate::config::Management;
 use crate::ledger::{Deletable, Deletion, Ledger, millis};
 use crate::metrics::{self, Part};
-use crate::stix::Withdraw;
-use crate::verify::lives;
+use crate::pure::stix::Withdraw;
+use crate::pure::verify::lives;
 
 /// Indicators that are looked up at a time.
 const AT_ONCE: i64 = 20;

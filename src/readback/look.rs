@@ -13,8 +13,8 @@ use super::Place;
 use super::stray::stray;
 use crate::azure::manage::{Condition, Found, ManageError};
 use crate::ledger::{Accepted, Ledger, Mending, millis};
-use crate::stix::Withdraw;
-use crate::verify::{
+use crate::pure::stix::Withdraw;
+use crate::pure::verify::{
     Example, Line, Ours, Report, Stand, Verdict, is_own_relationship, judge, lives, time,
 };
 

@@ -19,7 +19,7 @@ pub use look::LookError;
 pub use place::{Place, is_asked, tells_used_up_ids};
 
 use crate::ledger::Ledger;
-use crate::verify::{Line, Report};
+use crate::pure::verify::{Line, Report};
 
 /// All targets that can be read back. One comparison at a time.
 #[derive(Debug)]

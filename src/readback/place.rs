@@ -11,7 +11,7 @@ use crate::config::{Config, Mode, Target};
 use crate::deliver::Guest;
 use crate::deliver::pacer::SharedPacer;
 use crate::ledger::{Ledger, ResyncPhase};
-use crate::stix::{Identity, Withdraw};
+use crate::pure::stix::{Identity, Withdraw};
 
 /// A target's workspace on the management plane, and how its indicators are made.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use super::stray::stray;
 use super::{LookError, Place};
 use crate::azure::manage::{Condition, Found};
 use crate::ledger::{Ledger, Stray};
-use crate::verify::Ours;
+use crate::pure::verify::Ours;
 
 const KIND: &str = "indicator";
 

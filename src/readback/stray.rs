@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use crate::azure::manage::Found;
 use crate::ledger::{Ledger, Stray};
-use crate::stix::timestamp;
-use crate::verify::{Ours, time};
+use crate::pure::stix::timestamp;
+use crate::pure::verify::{Ours, time};
 
 /// What is added when it is sent.
 const ADDED: [&str; 4] = ["valid_until", "created", "modified", "revoked"];

@@ -10,7 +10,7 @@ use super::elements::Element;
 use super::refusal::RestError;
 use super::reply::{Reply, Stream};
 use super::search::{self, Deleted};
-use crate::misp;
+use crate::pure::misp;
 
 /// The answer to [`Client::read`], while it arrives.
 #[derive(Debug)]

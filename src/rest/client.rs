@@ -20,10 +20,10 @@ use super::page::{Page, Pages};
 use super::refusal::{self, RestError};
 use super::reply::{Reply, header};
 use super::search;
-use crate::backoff::Backoff;
 use crate::config::{Held, Rest, Secret};
 use crate::http::{HttpError, Trust, Way, chain};
 use crate::metrics;
+use crate::pure::backoff::Backoff;
 
 const SECTION: &str = "misp";
 pub(super) const SEARCH: &str = "/events/restSearch";

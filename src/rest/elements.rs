@@ -4,7 +4,7 @@
 use axum::body::Bytes;
 use uuid::Uuid;
 
-use crate::misp;
+use crate::pure::misp;
 
 /// Where the next byte stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

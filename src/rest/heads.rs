@@ -11,7 +11,7 @@ use super::listing::{Listing, Window};
 use super::refusal::RestError;
 use super::search;
 use crate::caught::caught_now;
-use crate::misp;
+use crate::pure::misp;
 
 /// What a listing says of an event. Times are Unix seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]

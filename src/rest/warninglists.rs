@@ -2,7 +2,7 @@
 
 use super::client::{Ask, Client};
 use super::refusal::RestError;
-use crate::warninglist::{Head, List, read_index, read_view};
+use crate::pure::warninglist::{Head, List, read_index, read_view};
 
 /// The index of a thousand lists is about half a megabyte.
 const LONGEST_INDEX: usize = 16 << 20;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use misp_sentinel_relay::pure::verify::Cleaning;
 use misp_sentinel_relay::sandbox::{Fault, Sandbox};
-use misp_sentinel_relay::verify::Cleaning;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use misp_sentinel_relay::config;
-use misp_sentinel_relay::convert;
-use misp_sentinel_relay::misp::Event;
-use misp_sentinel_relay::policy::{Beside, Judge};
+use misp_sentinel_relay::pure::convert;
+use misp_sentinel_relay::pure::misp::Event;
+use misp_sentinel_relay::pure::policy::{Beside, Judge};
 
 use crate::libraries::skipped;
 use crate::recordings::{files, frame};

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use misp_sentinel_relay::convert::{self, Reason};
-use misp_sentinel_relay::misp::Event;
+use misp_sentinel_relay::pure::convert::{self, Reason};
+use misp_sentinel_relay::pure::misp::Event;
 
 use crate::recordings::publication;
 

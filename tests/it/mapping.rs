@@ -6,8 +6,8 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::convert::{self, Row, Trust};
-use misp_sentinel_relay::stix;
+use misp_sentinel_relay::pure::convert::{self, Row, Trust};
+use misp_sentinel_relay::pure::stix;
 use serde_json::Value;
 
 use crate::recordings::{elements, http, recording};
@@ -412,7 +412,7 @@ async fn switching_types_and_routability_needs_no_word_from_misp() {
 const HEAD: &str = "\
 # What each MISP attribute type becomes
 
-Made from the table in `src/convert/table.rs` by a test; do not edit. It has every type of MISP 2.5.1
+Made from the table in `src/pure/convert/table.rs` by a test; do not edit. It has every type of MISP 2.5.1
 (`describeTypes`). A type that it does not have is skipped as `unknown_type`.
 
 Each observable is one indicator with one equality comparison, the only form that Sentinel reduces to

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use misp_sentinel_relay::convert::{self, Reason};
-use misp_sentinel_relay::misp::{self, Event};
+use misp_sentinel_relay::pure::convert::{self, Reason};
+use misp_sentinel_relay::pure::misp::{self, Event};
 use serde_json::Value;
 
 use crate::mapping;

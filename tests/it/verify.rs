@@ -5,8 +5,8 @@ use std::process::Output;
 
 use chrono::{DateTime, Utc};
 use misp_sentinel_relay::ledger::Ledger;
+use misp_sentinel_relay::pure::verify::Report;
 use misp_sentinel_relay::sandbox::{Fault, Sandbox};
-use misp_sentinel_relay::verify::Report;
 use misp_stand_in::{Misp, MispServer, MispSettings};
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use misp_sentinel_relay::pure::warninglist::{Head, Kind, Lists};
 use misp_sentinel_relay::rest::RestError;
-use misp_sentinel_relay::warninglist::{Head, Kind, Lists};
 use misp_stand_in::{Misp, MispServer, MispSettings, RestFault, Warninglist};
 use serde_json::Value;
 

@@ -8,10 +8,10 @@ use misp_sentinel_relay::config::{Plain, Secret, ZeroMq};
 use misp_sentinel_relay::intake::Inbox;
 use misp_sentinel_relay::intake::frame::{self, Said};
 use misp_sentinel_relay::intake::zmq::{EndpointStatus, ZeroMqStatus, run};
-use misp_sentinel_relay::misp::{Sighting, SightingKind};
 use misp_sentinel_relay::notice::{
     Cause, EventRef, Gap, GapReason, Notice, Sighted, TagChange, What, Withdrawal,
 };
+use misp_sentinel_relay::pure::misp::{Sighting, SightingKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{Fault, RestIntake, now};
-use crate::backoff::Backoff;
 use crate::ledger::{Adopted, InForce};
-use crate::warninglist::{List, Lists};
+use crate::pure::backoff::Backoff;
+use crate::pure::warninglist::{List, Lists};
 
 impl RestIntake {
     /// Keeps the lists in force as MISP has them. Never ends.

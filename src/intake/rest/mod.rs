@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use status::{RestState, RestStatus};
 
-use crate::backoff::Backoff;
 use crate::config::{Guard, Misp, Rest};
 use crate::intake::Inbox;
 use crate::ledger::{AdoptError, KeyView, Ledger, Views, millis};
+use crate::pure::backoff::Backoff;
 use crate::rest::{Client, RestError};
 
 /// Whatever a header says.

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::{Fault, RestIntake, now, own_clock, until};
 use crate::ledger::{DueRead, Ledger, Vain};
-use crate::misp;
 use crate::notice::{Answer, Read, Receipt, What};
+use crate::pure::misp;
 use crate::rest::RestError;
 
 /// How long the reader sleeps at most.

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
-use crate::misp;
+use crate::pure::misp;
 
 /// A body may take so many times the patience in all: 60 s at the default `answer_within`.
 const LONGEST: u32 = 15;

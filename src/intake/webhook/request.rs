@@ -20,8 +20,8 @@ use super::gaps::Gaps;
 use super::strangers::Strangers;
 use crate::config::{Held, Secret, Webhook};
 use crate::intake::Inbox;
-use crate::misp;
 use crate::notice::{GapReason, Receipt, What};
+use crate::pure::misp;
 
 /// What every request needs.
 #[derive(Debug)]

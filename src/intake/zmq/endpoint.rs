@@ -19,8 +19,8 @@ use crate::config::{Held, Secret, ZeroMq};
 use crate::intake::frame::{self, Malformed, PUBLICATION, Said};
 use crate::intake::{Full, Inbox};
 use crate::metrics;
-use crate::misp;
 use crate::notice::{GapReason, Subject, What, Withdrawal};
+use crate::pure::misp;
 
 /// A publisher, shared by the tasks of its sockets.
 #[derive(Debug)]

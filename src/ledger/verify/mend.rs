@@ -28,7 +28,7 @@ pub struct Stray {
     /// The key that its claims would have, and which generation of it this is.
     pub key: Uuid,
     pub generation: i16,
-    /// As it is held, without what [`crate::stix::live`] adds.
+    /// As it is held, without what [`crate::pure::stix::live`] adds.
     pub body: String,
     /// Unix milliseconds.
     pub valid_from: i64,

@@ -11,7 +11,6 @@ use uuid::Uuid;
 use super::file::{self, IN_FORCE, WAITING};
 use super::{InForce, mark};
 use crate::config::Guard;
-use crate::convert::ClaimFacts;
 use crate::ledger::apply::STEP;
 use crate::ledger::change::Change;
 use crate::ledger::claimed::{ClaimRow, claims_of, load_events};
@@ -21,9 +20,10 @@ use crate::ledger::guard;
 use crate::ledger::start::{judged_name, store_setting};
 use crate::ledger::wanted::{merge, refresh};
 use crate::ledger::{Lane, Ledger, Views, Writing};
-use crate::policy::Listed;
-use crate::stix::Observable;
-use crate::warninglist::Lists;
+use crate::pure::convert::ClaimFacts;
+use crate::pure::policy::Listed;
+use crate::pure::stix::Observable;
+use crate::pure::warninglist::Lists;
 
 /// What became of lists that MISP showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::warninglist::Lists;
+use crate::pure::warninglist::Lists;
 
 /// In the data folder.
 pub(super) const IN_FORCE: &str = "warninglists";

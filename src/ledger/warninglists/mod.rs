@@ -12,10 +12,10 @@ pub use adopt::{AdoptError, Adopted};
 pub use file::{copy, load};
 
 use super::Ledger;
-use crate::convert::ClaimFacts;
-use crate::policy::{Listed, Warned};
-use crate::stix::Observable;
-use crate::warninglist::Lists;
+use crate::pure::convert::ClaimFacts;
+use crate::pure::policy::{Listed, Warned};
+use crate::pure::stix::Observable;
+use crate::pure::warninglist::Lists;
 
 /// The lists by which claims are judged.
 #[derive(Debug, Clone, Default)]

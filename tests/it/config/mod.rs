@@ -14,7 +14,7 @@ use std::time::Duration;
 use misp_sentinel_relay::config::{
     self, Config, Credential, Mistakes, Mode, OnUnpublish, Origin, Target,
 };
-use misp_sentinel_relay::policy::{Tlp, Untagged};
+use misp_sentinel_relay::pure::policy::{Tlp, Untagged};
 
 const CANARY: &str = "canary-3f9c";
 

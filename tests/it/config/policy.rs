@@ -1,6 +1,6 @@
 //! `[policy]`: what tags mean, the mode without a key, and what clients' workspaces need.
 
-use misp_sentinel_relay::policy::Mark;
+use misp_sentinel_relay::pure::policy::Mark;
 use uuid::Uuid;
 
 use super::*;

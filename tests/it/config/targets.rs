@@ -1,7 +1,7 @@
 //! Targets: their names, clouds, credentials and policies.
 
 use misp_sentinel_relay::config::Limits;
-use misp_sentinel_relay::stix::{Identity, Withdraw};
+use misp_sentinel_relay::pure::stix::{Identity, Withdraw};
 
 use super::*;
 

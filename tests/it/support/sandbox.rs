@@ -10,8 +10,8 @@ use misp_sentinel_relay::config::{
 };
 use misp_sentinel_relay::deliver::outcome::{AcceptBody, Asked, NoReply, Outcome, Reply};
 use misp_sentinel_relay::deliver::upload;
+use misp_sentinel_relay::pure::stix::{Identity, Withdraw};
 use misp_sentinel_relay::sandbox::{Sandbox, Settings};
-use misp_sentinel_relay::stix::{Identity, Withdraw};
 use uuid::Uuid;
 
 pub(crate) const SOURCE: &str = "misp-sentinel-relay";

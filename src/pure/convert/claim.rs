@@ -1,0 +1,337 @@
+//! Claims: what MISP's attributes say, with every fact that policy, merging and rendering read.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::pure::misp::{Audience, stands_under};
+use crate::pure::stix::Observable;
+
+/// One attribute's statement that an observable is an indicator. An attribute may make two, told apart
+/// by `part`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub attribute: Uuid,
+    /// 0, or 1 for the second observable of a composite, and for a URL as requests have it.
+    pub part: u8,
+    pub observable: Observable,
+    pub facts: ClaimFacts,
+}
+
+/// What is known of a claim's attribute. Stored in the ledger as JSON: fields are only added.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ClaimFacts {
+    /// MISP's number of the attribute, since tag frames name nothing else.
+    pub attribute_id: i64,
+    #[serde(rename = "type")]
+    pub kind: Cow<'static, str>,
+    pub category: Cow<'static, str>,
+    pub to_ids: bool,
+    /// MISP `distribution`, 0 to 5; 5 inherits the object's or the event's.
+    pub distribution: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sharing_group_id: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing_group: Option<SharingGroup>,
+    /// Audiences that an edit gave attribute or object since the publication: they must allow it as
+    /// well, until the next publication says which counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Audience>,
+    /// When an edit last gave the object around the attribute another audience, MISP's time, Unix
+    /// seconds: a publication from before that does not undo it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub narrowed_at: i64,
+    /// Unix seconds.
+    pub timestamp: i64,
+    /// Unix microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_seen: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<i64>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<Box<ObjectFacts>>,
+    /// The attribute's whole value as MISP wrote it, where that is not the observable's value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
+}
+
+impl ClaimFacts {
+    /// The audiences of event, object and attribute, each of which must allow the claim.
+    pub fn audiences(&self, event: &EventFacts) -> impl Iterator<Item = Audience> {
+        stands_under(event.audience(), event.also.into_iter().chain(self.below()))
+    }
+
+    /// The audiences of object and attribute, those that inherit among them.
+    pub fn below(&self) -> impl Iterator<Item = Audience> {
+        let object = self.object.as_ref();
+        let of_object = object.map(|one| Audience::new(one.distribution, one.sharing_group_id));
+        let own = Audience::new(self.distribution, self.sharing_group_id);
+        of_object.into_iter().chain([own]).chain(self.also.iter().copied())
+    }
+
+    /// What a document tells of the sharing groups of event, object and attribute beside their
+    /// numbers. MISP tells it once; elsewhere there may be the number only.
+    pub fn sharing_groups<'f>(
+        &'f self,
+        event: &'f EventFacts,
+    ) -> impl Iterator<Item = (i64, &'f SharingGroup)> {
+        let object = self.object.as_ref();
+        let of_object = object.map(|one| (one.sharing_group_id, one.sharing_group.as_ref()));
+        let all = [
+            Some((event.sharing_group_id, event.sharing_group.as_ref())),
+            of_object,
+            Some((self.sharing_group_id, self.sharing_group.as_ref())),
+        ];
+        all.into_iter().flatten().filter_map(|(number, group)| Some((number, group?)))
+    }
+
+    /// The attribute's whole value as MISP wrote it; both halves of a composite.
+    #[must_use]
+    pub fn written<'a>(&'a self, observable: &'a Observable) -> &'a str {
+        self.raw.as_deref().unwrap_or(&observable.value)
+    }
+}
+
+/// The MISP object around an attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ObjectFacts {
+    pub uuid: Uuid,
+    pub name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    pub distribution: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sharing_group_id: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing_group: Option<SharingGroup>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub relation: String,
+    /// What the object says besides, to whoever may see this attribute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub siblings: Vec<Sibling>,
+}
+
+/// Another attribute of the same object.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sibling {
+    #[serde(rename = "type")]
+    pub kind: Cow<'static, str>,
+    pub category: Cow<'static, str>,
+    /// Its role in the object; else its type.
+    pub relation: String,
+    /// Unix seconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub timestamp: i64,
+    /// Cut to what a description bears.
+    pub value: String,
+}
+
+/// A sharing group, as far as a document names it beside its number.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SharingGroup {
+    pub uuid: Uuid,
+    pub name: String,
+}
+
+/// A tag of an event or attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tag {
+    pub name: String,
+    /// Local tags count for policy and are never sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local: bool,
+    #[serde(default, skip_serializing_if = "Since::is_published")]
+    pub since: Since,
+    /// When it was heard that the tag was put on, Unix seconds; 0 where it was published.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub heard: i64,
+}
+
+/// Where a tag stands against the last publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Since {
+    /// Part of the publication.
+    #[default]
+    Published,
+    /// Put on after it.
+    Attached,
+    /// Taken off after it: may forbid at once, allows only by the next publication.
+    Detached,
+}
+
+impl Since {
+    fn is_published(&self) -> bool {
+        *self == Self::Published
+    }
+}
+
+/// What is known of an event. Stored in the ledger as JSON: fields are only added.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EventFacts {
+    /// MISP's number of the event.
+    pub id: i64,
+    pub uuid: Uuid,
+    pub info: String,
+    /// `YYYY-MM-DD`.
+    pub date: String,
+    /// The creator organisation (`Orgc`).
+    pub org_uuid: Option<Uuid>,
+    pub org_name: String,
+    pub threat_level: i64,
+    pub analysis: i64,
+    /// MISP `distribution`, 0 to 4.
+    pub distribution: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sharing_group_id: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing_group: Option<SharingGroup>,
+    /// The audience that the event was published for, where an edit since gave it another one: it
+    /// must allow its attributes as well, until the next publication.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub also: Option<Audience>,
+    /// When that edit was made, MISP's time, Unix seconds: a publication from before it does not undo
+    /// it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub narrowed_at: i64,
+    /// Unix seconds.
+    pub timestamp: i64,
+    pub publish_timestamp: i64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+    /// What MISP tells of the techniques and actors whose tags are on the event or its attributes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<Cluster>,
+}
+
+impl EventFacts {
+    #[must_use]
+    pub fn audience(&self) -> Audience {
+        Audience::new(self.distribution, self.sharing_group_id)
+    }
+}
+
+/// A cluster of a galaxy. It counts where its tag does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    pub tag: String,
+    pub uuid: Uuid,
+    pub kind: ClusterKind,
+    /// MISP's community made it, not an organisation: it is for all, whatever `distribution` says.
+    #[serde(default)]
+    pub is_default: bool,
+    /// MISP `distribution` of the cluster itself, 0 to 4. A row from before it was kept counts as
+    /// for the own organisation only.
+    #[serde(default)]
+    pub distribution: i64,
+    /// Without the number that MITRE's names end with.
+    pub name: String,
+    /// Cut to what an object bears.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// MITRE's number, e.g. `T1566.001`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// `platform:phase`, as MISP writes it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kill_chain: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub synonyms: Vec<String>,
+}
+
+/// What a cluster is, of what is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClusterKind {
+    AttackPattern,
+    ThreatActor,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What the ledger keeps of a claim with a group, an edit, an object and tags of every state.
+    fn full() -> ClaimFacts {
+        let group = Some(SharingGroup { uuid: Uuid::from_u128(4), name: "g".into() });
+        let tag = |since, heard, local| Tag { name: "t".into(), local, since, heard };
+        ClaimFacts {
+            attribute_id: 7,
+            kind: "ip-dst".into(),
+            category: "Other".into(),
+            to_ids: true,
+            distribution: 4,
+            sharing_group_id: 9,
+            sharing_group: group.clone(),
+            also: vec![Audience::new(4, 3)],
+            narrowed_at: 5,
+            timestamp: 6,
+            first_seen: Some(1),
+            last_seen: Some(2),
+            comment: "c".into(),
+            tags: vec![
+                tag(Since::Published, 0, false),
+                tag(Since::Attached, 8, true),
+                tag(Since::Detached, 0, false),
+            ],
+            object: Some(Box::new(ObjectFacts {
+                uuid: Uuid::from_u128(5),
+                name: "file".into(),
+                comment: "o".into(),
+                distribution: 4,
+                sharing_group_id: 2,
+                sharing_group: group,
+                relation: "r".into(),
+                siblings: vec![Sibling { timestamp: 1, ..Sibling::default() }],
+            })),
+            raw: Some("x".into()),
+        }
+    }
+
+    #[test]
+    fn facts_are_read_from_the_ledger_as_they_were_stored() {
+        for facts in [full(), ClaimFacts::default()] {
+            let stored = serde_json::to_string(&facts).unwrap();
+            assert_eq!(serde_json::from_str::<ClaimFacts>(&stored).unwrap(), facts, "{stored}");
+        }
+        let event = EventFacts { sharing_group_id: 3, narrowed_at: 4, ..EventFacts::default() };
+        let stored = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<EventFacts>(&stored).unwrap(), event, "{stored}");
+    }
+
+    #[test]
+    fn what_says_nothing_takes_no_room_in_the_ledger() {
+        let tag = |since, heard| Tag { name: "t".into(), local: false, since, heard };
+        assert_eq!(json!(tag(Since::Published, 0)), json!({"name": "t"}));
+        let attached = json!({"name": "t", "since": "Attached", "heard": 8});
+        assert_eq!(json!(tag(Since::Attached, 8)), attached);
+        let least = json!({
+            "attribute_id": 0, "type": "", "category": "", "to_ids": false, "distribution": 0,
+            "timestamp": 0,
+        });
+        assert_eq!(json!(ClaimFacts::default()), least);
+    }
+
+    #[test]
+    fn a_sharing_group_is_told_with_its_number_wherever_it_stands() {
+        let claim = full();
+        let of = SharingGroup { uuid: Uuid::from_u128(6), name: "e".into() };
+        let event =
+            EventFacts { sharing_group_id: 1, sharing_group: Some(of), ..EventFacts::default() };
+        let told =
+            claim.sharing_groups(&event).map(|(number, group)| (number, group.name.as_str()));
+        assert_eq!(told.collect::<Vec<_>>(), [(1, "e"), (2, "g"), (9, "g")]);
+    }
+}

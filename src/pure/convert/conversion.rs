@@ -1,0 +1,176 @@
+//! One attribute's claims, and a whole event's.
+
+use std::collections::BTreeMap;
+
+use super::claim::{Claim, ClaimFacts};
+use super::facts;
+use super::kind::trimmed;
+use super::skipped::Reason;
+use super::types::{self, Shape};
+use super::url;
+use crate::pure::misp::{Attribute, Event, Object};
+use crate::pure::stix::Observable;
+
+/// The claims of one attribute: one, or two of a composite or of a URL that logs have in two forms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    pub first: Claim,
+    pub second: Option<Box<Claim>>,
+}
+
+impl IntoIterator for Claims {
+    type Item = Claim;
+    type IntoIter = std::iter::Chain<std::iter::Once<Claim>, std::option::IntoIter<Claim>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::once(self.first).chain(self.second.map(|second| *second))
+    }
+}
+
+/// The last second that MISP can store. What lies behind it is milliseconds, or nonsense.
+const LAST_SECOND: i64 = 0xffff_ffff;
+
+/// What `attribute` (in `object`) claims. Attributes without `to_ids` claim too: that is for policy.
+///
+/// # Errors
+/// The [`Reason`] why it claims nothing: it is deleted, of its type's row, or of its value.
+pub fn claims(attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Result<Claims, Reason> {
+    if attribute.deleted || object.is_some_and(|object| object.deleted) {
+        return Err(Reason::Deleted);
+    }
+    let row = types::find(&attribute.kind).ok_or(Reason::UnknownType)?;
+    let shape = row.shape()?;
+    if !(1..=LAST_SECOND).contains(&attribute.timestamp) {
+        return Err(Reason::InvalidTimestamp);
+    }
+    let (first, second) = observables(shape, trimmed(&attribute.value))?;
+    let claim = |part: u8, observable: Observable| {
+        let mut facts = facts::of_attribute(attribute, object, row.name);
+        if attribute.value != observable.value {
+            facts.raw = Some(attribute.value.as_ref().to_owned());
+        }
+        Claim { attribute: attribute.uuid, part, observable, facts }
+    };
+    let second = second.map(|observable| Box::new(claim(1, observable)));
+    Ok(Claims { first: claim(0, first), second })
+}
+
+/// What an attribute of this type and value would match; nothing where it makes no claim.
+#[must_use]
+pub fn said(kind: &str, value: &str) -> Vec<Observable> {
+    let read = types::find(kind)
+        .and_then(|row| row.shape().ok())
+        .and_then(|shape| observables(shape, value.trim()).ok());
+    read.map_or_else(Vec::new, |(first, second)| std::iter::once(first).chain(second).collect())
+}
+
+/// Which of two forms of a URL a claim is about: as it was written, or as requests have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UrlForm {
+    Written,
+    Wire,
+}
+
+/// The form of a URL that `observable` is among the claims of an attribute; `None` where the two forms
+/// are one, and of all that is no URL.
+#[must_use]
+pub fn url_form(facts: &ClaimFacts, observable: &Observable) -> Option<UrlForm> {
+    if observable.path != url::URL {
+        return None;
+    }
+    let said = said(&facts.kind, facts.written(observable));
+    let [written, wire] = said.as_slice() else { return None };
+    match observable {
+        _ if observable == written => Some(UrlForm::Written),
+        _ if observable == wire => Some(UrlForm::Wire),
+        _ => None,
+    }
+}
+
+/// The form in which requests have what this is about, where that is another one.
+#[must_use]
+pub fn on_the_wire(observable: &Observable) -> Option<Observable> {
+    url::on_the_wire(observable)
+}
+
+fn observables(shape: Shape, value: &str) -> Result<(Observable, Option<Observable>), Reason> {
+    let halves = || value.rsplit_once('|').ok_or(Reason::InvalidValue);
+    match shape {
+        Shape::Whole(kind) => {
+            let written = kind.observable(value)?;
+            let wire = url::on_the_wire(&written);
+            Ok((written, wire))
+        }
+        Shape::Before(kind) => Ok((kind.observable(halves()?.0)?, None)),
+        Shape::BeforeFirst(kind) => {
+            let (before, _) = value.split_once('|').ok_or(Reason::InvalidValue)?;
+            Ok((kind.observable(before)?, None))
+        }
+        Shape::Both(before, behind) => {
+            let halves = halves()?;
+            let (first, second) = (before.observable(halves.0)?, behind.observable(halves.1)?);
+            // An address may stand in both halves.
+            let differs = second != first;
+            Ok((first, differs.then_some(second)))
+        }
+        Shape::Named(behind, before) => {
+            let halves = halves()?;
+            Ok((behind.observable(halves.1)?, before.observable(halves.0).ok()))
+        }
+    }
+}
+
+/// What an event gives: each of its attributes is in `claims` or counted in `skipped`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conversion {
+    pub claims: Vec<Claim>,
+    pub skipped: Skipped,
+    /// Attributes read, those of objects and unreadable ones included.
+    pub attributes: u64,
+}
+
+/// Converts all attributes of an event.
+#[must_use]
+pub fn event(event: &Event<'_>) -> Conversion {
+    let mut conversion =
+        Conversion { claims: Vec::with_capacity(event.listed()), ..Conversion::default() };
+    for read in event.attributes() {
+        conversion.attributes += 1;
+        match read.map_or(Err(Reason::Malformed), |(attribute, object)| claims(&attribute, object))
+        {
+            Ok(Claims { first, second }) => {
+                conversion.claims.push(first);
+                conversion.claims.extend(second.map(|second| *second));
+            }
+            Err(reason) => conversion.skipped.add(reason),
+        }
+    }
+    conversion
+}
+
+/// Skipped attributes of an event, counted by reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(transparent)]
+pub struct Skipped(BTreeMap<Reason, u64>);
+
+impl Skipped {
+    /// Counts one more.
+    pub fn add(&mut self, reason: Reason) {
+        *self.0.entry(reason).or_default() += 1;
+    }
+
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    #[must_use]
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.0.get(&reason).copied().unwrap_or_default()
+    }
+
+    /// The reasons that occur, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> {
+        self.0.iter().map(|(reason, count)| (*reason, *count))
+    }
+}

@@ -1,0 +1,234 @@
+//! The stories of a document of MISP, with no ledger: what was sent or withdrawn before is not known.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::{Claimed, EventOf, Indicated, MAX_OTHERS, Other, Seen, Story, Why, remarks};
+use crate::pure::convert::{self, Claim, EventFacts, Reason, Since, Tag};
+use crate::pure::misp::{self, Attribute, Event, Malformed, Object, Sighting};
+use crate::pure::policy::{Beside, Judge};
+use crate::pure::stix::{self, Admitted, ClaimTimes, Memo, Merger, Sight};
+
+/// One policy, and how what it admits is merged.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'r> {
+    pub judge: &'r Judge,
+    pub merger: &'r Merger,
+    /// Whom it concerns.
+    pub targets: &'r [String],
+    /// Unix milliseconds.
+    pub now: i64,
+    /// Whether to render the indicators.
+    pub stix: bool,
+}
+
+/// What a document tells, event by event: any event may claim what another claimed before.
+#[derive(Debug, Default)]
+pub struct Told {
+    events: Vec<EventFacts>,
+    attributes: Vec<Attributed>,
+    /// Where in `attributes` those are that claim an observable, with their claims, by its key.
+    claims: HashMap<Uuid, Vec<(usize, Claim)>>,
+}
+
+#[derive(Debug)]
+struct Attributed {
+    /// Where in `events` its event is.
+    event: usize,
+    story: Story,
+    /// Of its claims.
+    keys: Vec<Uuid>,
+    sightings: Vec<Sighting>,
+}
+
+impl Told {
+    /// Takes in an event.
+    pub fn take(&mut self, event: &Event<'_>, merger: &Merger) {
+        let facts = event.facts();
+        // An attributes answer repeats its event for each attribute.
+        if self.events.last() != Some(&facts) {
+            self.events.push(facts);
+        }
+        for read in event.attributes() {
+            match read {
+                Ok((attribute, object)) => self.attribute(&attribute, object, merger),
+                Err(malformed) => self.malformed(&malformed),
+            }
+        }
+    }
+
+    fn attribute(
+        &mut self,
+        attribute: &Attribute<'_>,
+        object: Option<&Object<'_>>,
+        merger: &Merger,
+    ) {
+        let Some(event) = self.events.last() else { return };
+        let mut story = story(event, attribute, object);
+        let mut keys = Vec::new();
+        match convert::claims(attribute, object) {
+            Err(reason) => story.skipped = Some(reason.into()),
+            Ok(claims) => {
+                for claim in claims {
+                    let key = merger.object_key(&claim.observable, claim.attribute);
+                    keys.push(key);
+                    self.claims.entry(key).or_default().push((self.attributes.len(), claim));
+                }
+            }
+        }
+        let event = self.events.len().saturating_sub(1);
+        let sightings = attribute.sightings();
+        self.attributes.push(Attributed { event, story, keys, sightings });
+    }
+
+    fn malformed(&mut self, malformed: &Malformed<'_>) {
+        let Some(event) = self.events.last() else { return };
+        let story = Story {
+            event: event.into(),
+            attribute: malformed.uuid.unwrap_or_default(),
+            kind: malformed.kind.as_deref().unwrap_or_default().to_owned(),
+            value: malformed.value.as_deref().unwrap_or_default().to_owned(),
+            skipped: Some(Reason::Malformed.into()),
+            notes: vec![malformed.problem.clone()],
+            ..Story::default()
+        };
+        let event = self.events.len().saturating_sub(1);
+        let (keys, sightings) = (Vec::new(), Vec::new());
+        self.attributes.push(Attributed { event, story, keys, sightings });
+    }
+
+    /// The stories, in the order of the document, under each of the policies.
+    pub fn stories(&self, views: &[Rules<'_>]) -> impl Iterator<Item = Story> {
+        self.attributes.iter().enumerate().map(move |(place, attributed)| {
+            let claims = attributed.keys.iter().filter_map(|key| self.claimed(place, *key, views));
+            Story { claims: claims.collect(), ..attributed.story.clone() }
+        })
+    }
+
+    /// What the claim of the attribute at `place` on the observable with this key comes to.
+    fn claimed(&self, place: usize, key: Uuid, views: &[Rules<'_>]) -> Option<Claimed> {
+        let claims = self.claims.get(&key)?;
+        let (_, own) = claims.iter().find(|(of, _)| *of == place)?;
+        let views = views.iter().filter_map(|rules| self.seen(place, claims, *rules));
+        Some(Claimed { pattern: own.observable.pattern(), views: views.collect() })
+    }
+
+    fn seen(&self, place: usize, claims: &[(usize, Claim)], rules: Rules<'_>) -> Option<Seen> {
+        let (_, own) = claims.iter().find(|(of, _)| *of == place)?;
+        let verdict = |of: usize, claim: &Claim| {
+            let (event, beside) = (self.event_of(of)?, self.beside(of, claims, rules));
+            let verdict = rules.judge.admit(event, &claim.facts, &claim.observable, &beside);
+            Some(verdict.err().map(Why::from))
+        };
+        let others = claims.iter().filter(|(of, _)| *of != place);
+        let other = |(of, claim): &(usize, Claim)| {
+            let event = self.event_of(*of)?;
+            let withheld = verdict(*of, claim)?;
+            let (info, attribute) = (event.info.clone(), claim.attribute);
+            Some(Other { event: event.uuid, info, attribute, withheld })
+        };
+        let mut others: Vec<Other> = others.filter_map(other).collect();
+        let more = others.len().saturating_sub(MAX_OTHERS);
+        others.truncate(MAX_OTHERS);
+        Some(Seen {
+            targets: rules.targets.to_vec(),
+            withheld: verdict(place, own)?,
+            remarks: remarks(rules.judge, (self.event_of(place)?, &own.facts), &own.observable),
+            others,
+            more,
+            indicator: self.indicated(claims, rules),
+        })
+    }
+
+    fn event_of(&self, attribute: usize) -> Option<&EventFacts> {
+        self.events.get(self.attributes.get(attribute)?.event)
+    }
+
+    /// What the document tells beside the attribute itself; `same`: of one observable.
+    fn beside(&self, attribute: usize, same: &[(usize, Claim)], rules: Rules<'_>) -> Beside {
+        let false_positives = misp::false_positives(self.sightings(attribute));
+        let disputed = same.iter().any(|(_, claim)| rules.judge.disputes(&claim.facts));
+        Beside { false_positives, disputed, ..Beside::default() }
+    }
+
+    fn sightings(&self, attribute: usize) -> &[Sighting] {
+        self.attributes.get(attribute).map_or(&[], |one| &one.sightings)
+    }
+
+    fn indicated(&self, claims: &[(usize, Claim)], rules: Rules<'_>) -> Option<Indicated> {
+        let (_, first) = claims.first()?;
+        let admitted: Vec<Admitted<'_>> = claims
+            .iter()
+            .filter_map(|(of, claim)| {
+                let (event, attribute, claim) =
+                    (self.event_of(*of)?, claim.attribute, &claim.facts);
+                let beside = self.beside(*of, claims, rules);
+                rules.judge.admit(event, claim, &first.observable, &beside).ok()?;
+                let expires_at = misp::expires_at(self.sightings(*of));
+                let times = ClaimTimes::of(claim, Sight::first(rules.now), expires_at);
+                let times = times.until(rules.judge.counts_until(claim));
+                Some(Admitted { event, attribute, claim, times, beside })
+            })
+            .collect();
+        let id = rules.merger.stix_id(&first.observable, first.attribute, first.part);
+        let merged = rules.merger.merge(&mut Memo::default(), id, &first.observable, &admitted)?;
+        let changed_at = claims.iter().map(|(_, claim)| claim.facts.timestamp).max()?;
+        let at = changed_at.saturating_mul(1_000);
+        let stix = rules.stix.then(|| stix::live(&merged.body, merged.valid_until, at, at));
+        Some(Indicated {
+            id: format!("indicator--{id}"),
+            valid_from: merged.valid_from,
+            valid_until: merged.valid_until,
+            expired: merged.valid_until <= rules.now,
+            stix: stix.and_then(|json| serde_json::from_str(&json).ok()),
+            ..Indicated::default()
+        })
+    }
+}
+
+fn story(event: &EventFacts, attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Story {
+    Story {
+        event: event.into(),
+        attribute: attribute.uuid,
+        kind: attribute.kind.as_ref().to_owned(),
+        category: attribute.category.as_ref().to_owned(),
+        value: attribute.value.as_ref().to_owned(),
+        to_ids: attribute.to_ids,
+        timestamp: attribute.timestamp,
+        tags: tags(event, attribute.tags.iter().map(|tag| tag.name.as_ref().to_owned())),
+        object: object.map(|object| object.name.as_ref().to_owned()),
+        ..Story::default()
+    }
+}
+
+impl From<&EventFacts> for EventOf {
+    fn from(event: &EventFacts) -> Self {
+        Self {
+            uuid: event.uuid,
+            id: event.id,
+            info: event.info.clone(),
+            organisation: event.org_name.clone(),
+            publish_timestamp: event.publish_timestamp,
+            published: event.publish_timestamp > 0,
+        }
+    }
+}
+
+/// Those of the event first, each once.
+pub(super) fn tags(event: &EventFacts, of_attribute: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let all = event.tags.iter().map(spelled).chain(of_attribute);
+    all.filter(|tag| seen.insert(tag.clone())).collect()
+}
+
+/// A tag, with what policy makes of where it stands.
+pub(super) fn spelled(tag: &Tag) -> String {
+    let name = &tag.name;
+    let local = if tag.local { " (local)" } else { "" };
+    match tag.since {
+        Since::Published => format!("{name}{local}"),
+        Since::Attached => format!("{name}{local} (put on since the publication)"),
+        Since::Detached => format!("{name}{local} (taken off since the publication)"),
+    }
+}

@@ -1,0 +1,40 @@
+//! What is known of a claim beside its publication.
+
+use crate::pure::misp::Decay;
+
+/// What is known of a claim beside what was published of it. The default: nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Beside {
+    /// An operator withholds its observable.
+    pub suppressed: bool,
+    /// Sightings of its attribute as a false positive.
+    pub false_positives: u32,
+    /// An attribute that claims its observable, this one or another, is marked as a false positive.
+    pub disputed: bool,
+    pub warned: Warned,
+    /// What MISP's decaying models said of its attribute at the last read.
+    pub decay: Option<Decay>,
+}
+
+/// What MISP's warninglists say of a claim's attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warned {
+    /// They are not loaded yet.
+    Pending,
+    On(Listed),
+}
+
+/// The warninglists that a claim is on, by their names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listed {
+    /// As MISP matches its attribute.
+    pub attribute: Vec<String>,
+    /// Those that have the exact host of its URL as an entry.
+    pub host: Vec<String>,
+}
+
+impl Default for Warned {
+    fn default() -> Self {
+        Self::On(Listed::default())
+    }
+}

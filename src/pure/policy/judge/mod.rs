@@ -1,0 +1,276 @@
+//! The verdict on one claim. It fails closed: what forbids counts in whichever state a tag is
+//! (published, put on since, taken off since), what permits only while it is published and still on.
+
+use std::collections::HashSet;
+
+use super::lists::Lists;
+use super::marks::Marks;
+use super::prefix::is_too_wide;
+use super::registry::is_common_key;
+use super::routable::is_routable;
+use super::spelling::spellings;
+use super::switches::Switched;
+use super::{Beside, Decided, Listed, Mark, OnHit, Policy, Tlp, Warned};
+use crate::pure::convert::{self, ClaimFacts, Cluster, EventFacts, Reason, Sibling, Since, Tag};
+use crate::pure::misp::{Audience, SHARING_GROUP};
+use crate::pure::stix::Observable;
+
+/// MISP `distribution` of what is for the creator's own organisation only.
+const OWN: i64 = 0;
+
+/// A policy made ready to judge many claims.
+#[derive(Debug, Clone)]
+pub struct Judge {
+    policy: Policy,
+    /// As written and as claims spell them, in lower case.
+    never: HashSet<String>,
+    marks: Marks,
+    tags: Lists,
+    orgs: Lists,
+    types: Lists,
+    categories: Lists,
+    sharing_groups: Lists,
+    false_positives: Lists,
+    shared_hosts: Lists,
+    switched: Switched,
+}
+
+impl Judge {
+    #[must_use]
+    pub fn new(policy: &Policy) -> Self {
+        Self {
+            never: policy.never.iter().flat_map(|value| spellings(value)).collect(),
+            marks: Marks::new(&policy.tlp_tags),
+            tags: Lists::new(&policy.tags_include, &policy.tags_exclude),
+            orgs: Lists::new(&policy.orgs_include, &policy.orgs_exclude),
+            types: Lists::new(&policy.types_include, &policy.types_exclude),
+            categories: Lists::new(&policy.categories_include, &policy.categories_exclude),
+            sharing_groups: Lists::new(&policy.sharing_groups, &[]),
+            false_positives: Lists::new(&policy.false_positive_tags, &[]),
+            shared_hosts: Lists::new(&policy.shared_host_lists, &[]),
+            switched: Switched::new(&policy.switches),
+            policy: policy.clone(),
+        }
+    }
+
+    /// Whether a claim may count in this view.
+    ///
+    /// # Errors
+    /// The first reason why not.
+    pub fn admit(
+        &self,
+        event: &EventFacts,
+        claim: &ClaimFacts,
+        observable: &Observable,
+        beside: &Beside,
+    ) -> Result<(), Reason> {
+        let policy = &self.policy;
+        let tags = || event.tags.iter().chain(&claim.tags);
+        require(!beside.suppressed, Reason::Suppressed)?;
+        let disputed = tags().any(|tag| self.false_positives.includes(&tag.name));
+        let sighted = policy.withdraw_at > 0 && beside.false_positives >= policy.withdraw_at;
+        require(!(disputed || beside.disputed || sighted), Reason::FalsePositive)?;
+        require(claim.to_ids || !policy.to_ids, Reason::ToIdsOff)?;
+        self.switched.objection(claim, observable).map_or(Ok(()), Err)?;
+        require(self.level(tags()) <= policy.tlp_max, Reason::TlpTooStrict)?;
+        require(!tags().any(|tag| self.tags.excludes(&tag.name)), Reason::TagExcluded)?;
+        let mut standing = tags().filter(|tag| tag.since == Since::Published);
+        require(
+            self.tags.include.is_empty() || standing.any(|tag| self.tags.includes(&tag.name)),
+            Reason::TagMissing,
+        )?;
+        require(self.admits_org(event), Reason::OrgExcluded)?;
+        require(self.types.allow(&claim.kind), Reason::TypeExcluded)?;
+        require(self.categories.allow(&claim.category), Reason::CategoryExcluded)?;
+        require(allows(&policy.threat_levels, event.threat_level), Reason::ThreatLevel)?;
+        require(allows(&policy.analysis, event.analysis), Reason::Analysis)?;
+        self.admits_audiences(event, claim)?;
+        require(!is_common_key(observable), Reason::CommonKey)?;
+        require(!is_too_wide(observable, policy), Reason::NetworkTooWide)?;
+        require(policy.allow_non_routable || is_routable(observable), Reason::NonRoutable)?;
+        require(!self.is_never(observable), Reason::Never)?;
+        let decayed = beside.decay.is_some_and(|decay| decay.decayed);
+        require(!(policy.decay && decayed), Reason::Decayed)?;
+        self.admits_listed(observable, &beside.warned)
+    }
+
+    /// Whether all of event, object and attribute are for audiences that may have the claim: MISP
+    /// shows an attribute only to who may see all three.
+    fn admits_audiences(&self, event: &EventFacts, claim: &ClaimFacts) -> Result<(), Reason> {
+        let policy = &self.policy;
+        let all = || claim.audiences(event);
+        let is_own = event.org_uuid.is_some_and(|org| policy.org_without_key.contains(&org));
+        let is_known = |one: Audience| one.is_open() || is_own && one.distribution == OWN;
+        require(!policy.is_feed_only || all().all(is_known), Reason::ViewUnknown)?;
+        let is_allowed = |one: Audience| allows(&policy.distributions, one.distribution);
+        require(all().all(is_allowed), Reason::Distribution)?;
+        let mut groups = all().filter(|one| one.distribution == SHARING_GROUP);
+        let named = |one: Audience| self.names_group(event, claim, one.sharing_group_id);
+        require(self.sharing_groups.include.is_empty() || groups.all(named), Reason::SharingGroup)
+    }
+
+    /// Whether the policy lists this sharing group, by whatever the document names it.
+    fn names_group(&self, event: &EventFacts, claim: &ClaimFacts, number: i64) -> bool {
+        let told = claim.sharing_groups(event).filter(|(of, _)| *of == number);
+        let mut names = told.flat_map(|(_, one)| [one.name.clone(), one.uuid.to_string()]);
+        names.any(|name| self.sharing_groups.includes(&name))
+            || self.sharing_groups.includes(&number.to_string())
+    }
+
+    fn admits_listed(&self, observable: &Observable, warned: &Warned) -> Result<(), Reason> {
+        let looks_at_host = self.looks_at_hosts() && observable.url_host().is_some();
+        if self.policy.warninglists == OnHit::Off && !looks_at_host {
+            return Ok(());
+        }
+        let Warned::On(Listed { attribute, host }) = warned else {
+            return Err(Reason::WarninglistsPending);
+        };
+        let is_enforced = self.policy.warninglists == OnHit::Enforce;
+        require(!is_enforced || attribute.is_empty(), Reason::Warninglist)?;
+        require(!host.iter().any(|list| self.shared_hosts.includes(list)), Reason::SharedHost)
+    }
+
+    fn looks_at_hosts(&self) -> bool {
+        !self.shared_hosts.include.is_empty()
+    }
+
+    /// The strictest level that tags say, in whatever state they are; else that of untagged.
+    fn level<'t>(&self, tags: impl Iterator<Item = &'t Tag>) -> Tlp {
+        self.strictest(tags).unwrap_or(self.policy.tlp_untagged.judged())
+    }
+
+    fn strictest<'t>(&self, tags: impl Iterator<Item = &'t Tag>) -> Option<Tlp> {
+        tags.filter_map(|tag| match self.marks.read(&tag.name)? {
+            Mark::Level(level) => Some(level),
+            Mark::HidesSource => None,
+        })
+        .max()
+    }
+
+    /// The level that an admitted claim is sent with; `None`: it is sent unmarked.
+    #[must_use]
+    pub fn marking(&self, event: &EventFacts, claim: &ClaimFacts) -> Option<Tlp> {
+        self.strictest(event.tags.iter().chain(&claim.tags)).or(self.policy.tlp_untagged.marked())
+    }
+
+    /// Whether a tag, in whatever state, forbids naming the source of the claim.
+    #[must_use]
+    pub fn hides_source(&self, event: &EventFacts, claim: &ClaimFacts) -> bool {
+        let mut tags = event.tags.iter().chain(&claim.tags);
+        tags.any(|tag| self.marks.read(&tag.name) == Some(Mark::HidesSource))
+    }
+
+    /// Whether a tag says a level.
+    #[must_use]
+    pub fn is_level(&self, tag: &str) -> bool {
+        matches!(self.marks.read(tag), Some(Mark::Level(_)))
+    }
+
+    /// What a tag is held to say of sharing by its words alone: the operator may know better.
+    #[must_use]
+    pub fn guess(&self, tag: &str) -> Option<Mark> {
+        self.marks.guess(tag)
+    }
+
+    /// What the operator's table of markings decides of a tag, if it does.
+    #[must_use]
+    pub fn decided(&self, tag: &str) -> Option<Decided> {
+        self.marks.decided(tag)
+    }
+
+    /// The clusters that MISP tells of with an event and that may be told: an organisation's own
+    /// cluster has an audience of its own.
+    pub fn clusters<'e>(&self, event: &'e EventFacts) -> impl Iterator<Item = &'e Cluster> {
+        let distributions = &self.policy.distributions;
+        event
+            .clusters
+            .iter()
+            .filter(|one| one.is_default || allows(distributions, one.distribution))
+    }
+
+    /// The warninglists that an admitted claim is labelled with.
+    #[must_use]
+    pub fn labels<'b>(&self, beside: &'b Beside) -> &'b [String] {
+        match (self.policy.warninglists, &beside.warned) {
+            (OnHit::Label, Warned::On(lists)) => &lists.attribute,
+            (OnHit::Label, Warned::Pending) | (OnHit::Enforce | OnHit::Off, _) => &[],
+        }
+    }
+
+    /// The score of decaying models, where it counts.
+    #[must_use]
+    pub fn score(&self, beside: &Beside) -> Option<u8> {
+        beside.decay.filter(|_| self.policy.decay).map(|decay| decay.score)
+    }
+
+    /// Whether warninglists decide anything.
+    #[must_use]
+    pub fn uses_warninglists(&self) -> bool {
+        self.policy.warninglists != OnHit::Off || self.looks_at_hosts()
+    }
+
+    /// Whether another attribute of an admitted claim's object may be told beside it: it stands under
+    /// the same audiences as the claim, and has no tags of its own, so its event's speak for it.
+    #[must_use]
+    pub fn tells(&self, event: &EventFacts, sibling: &Sibling) -> bool {
+        let policy = &self.policy;
+        let mut standing = event.tags.iter().filter(|tag| tag.since == Since::Published);
+        self.level(event.tags.iter()) <= policy.tlp_max
+            && (self.tags.include.is_empty() || standing.any(|tag| self.tags.includes(&tag.name)))
+            && self.types.allow(&sibling.kind)
+            && self.categories.allow(&sibling.category)
+            && !self.is_never_told(&sibling.value)
+    }
+
+    /// As claims of any type spell the text, or cut as what is told is.
+    fn is_never_told(&self, text: &str) -> bool {
+        if self.never.is_empty() {
+            return false;
+        }
+        let begins = |start: &str| self.never.iter().any(|value| value.starts_with(start));
+        let start = convert::uncut(text).map(str::to_ascii_lowercase);
+        spellings(text).iter().any(|spelling| self.never.contains(spelling))
+            || start.is_some_and(|start| begins(&start))
+    }
+
+    /// Whether a claim's own tags mark its observable as a false positive, whatever else claims it.
+    #[must_use]
+    pub fn disputes(&self, claim: &ClaimFacts) -> bool {
+        claim.tags.iter().any(|tag| self.false_positives.includes(&tag.name))
+    }
+
+    /// When a claim becomes too old to count, Unix milliseconds.
+    #[must_use]
+    pub fn counts_until(&self, claim: &ClaimFacts) -> Option<i64> {
+        let age = i64::try_from(self.policy.max_age?.as_millis()).unwrap_or(i64::MAX);
+        Some(claim.timestamp.saturating_mul(1_000).saturating_add(age))
+    }
+
+    /// A URL that never leaves stays in both its forms.
+    fn is_never(&self, observable: &Observable) -> bool {
+        let holds = |value: &str| self.never.contains(&value.to_ascii_lowercase());
+        let on_the_wire = || convert::on_the_wire(observable);
+        !self.never.is_empty()
+            && (holds(&observable.value) || on_the_wire().is_some_and(|wire| holds(&wire.value)))
+    }
+
+    fn admits_org(&self, event: &EventFacts) -> bool {
+        let uuid = event.org_uuid.map(|uuid| uuid.to_string()).unwrap_or_default();
+        let excluded = self.orgs.excludes(&event.org_name) || self.orgs.excludes(&uuid);
+        let included = self.orgs.include.is_empty()
+            || self.orgs.includes(&event.org_name)
+            || self.orgs.includes(&uuid);
+        included && !excluded
+    }
+}
+
+fn require(holds: bool, otherwise: Reason) -> Result<(), Reason> {
+    if holds { Ok(()) } else { Err(otherwise) }
+}
+
+fn allows(list: &[i64], value: i64) -> bool {
+    list.is_empty() || list.contains(&value)
+}
+
+#[cfg(test)]
+mod tests;

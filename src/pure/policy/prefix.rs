@@ -1,0 +1,19 @@
+//! Networks so wide that half the internet, and with it the operator's own traffic, is in them.
+
+use ipnet::IpNet;
+
+use super::Policy;
+use crate::pure::stix::Observable;
+
+/// Whether what is observed is a network with a shorter prefix than policy allows.
+pub(super) fn is_too_wide(observable: &Observable, policy: &Policy) -> bool {
+    if !matches!(observable.path.as_ref(), "ipv4-addr:value" | "ipv6-addr:value") {
+        return false;
+    }
+    match observable.value.parse() {
+        Ok(IpNet::V4(network)) => network.prefix_len() < policy.min_prefix_ipv4,
+        Ok(IpNet::V6(network)) => network.prefix_len() < policy.min_prefix_ipv6,
+        // A single address.
+        Err(_) => false,
+    }
+}

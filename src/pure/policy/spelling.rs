@@ -1,0 +1,48 @@
+//! One value in several spellings: as people write it, and as claims have it.
+
+use std::collections::BTreeSet;
+
+use crate::pure::convert;
+
+/// The types whose values have several spellings.
+const KINDS: [&str; 6] = ["ip-dst", "domain", "url", "email", "mac-address", "regkey"];
+
+/// How claims spell a value, in lower case: as it is written, and as any type reads it.
+#[must_use]
+pub fn spellings(value: &str) -> BTreeSet<String> {
+    let said = convert::types().iter().flat_map(|row| convert::said(row.name, value));
+    let all = said.map(|observable| observable.value).chain([value.to_owned()]);
+    all.map(|spelling| spelling.to_ascii_lowercase()).collect()
+}
+
+/// Whether two texts spell one value: the first type that reads both reads the same. A URL is what
+/// requests have of it.
+#[must_use]
+pub fn is_same(one: &str, other: &str) -> bool {
+    normal(one) == normal(other)
+}
+
+/// A value in lower case, as the first type reads it that does.
+#[must_use]
+pub fn normal(value: &str) -> String {
+    let said = KINDS.iter().find_map(|kind| convert::said(kind, value).pop());
+    said.map_or(value.to_ascii_lowercase(), |observable| observable.value.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_value_in_two_spellings_is_known_and_a_part_of_it_is_another() {
+        assert!(is_same("evil[.]example", "EVIL.example."));
+        assert!(is_same("10.0.0.5/32", "10.0.0.5"));
+        assert!(!is_same("http://198.51.100.7", "198.51.100.7"));
+        assert!(!is_same("http://evil.example", "evil.example"));
+        assert!(is_same("hxxp://evil[.]example", "http://evil.example/"));
+        assert!(is_same("http://evil.example/a#b", "http://evil.example/a"));
+        // As claims of every type spell it.
+        assert!(spellings("AS64500").contains("64500"));
+        assert!(spellings("198.51.100.7|443").contains("198.51.100.7"));
+    }
+}

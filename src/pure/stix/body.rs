@@ -1,0 +1,229 @@
+//! The wire form of an indicator (STIX 2.1, 4.7 Indicator), in a fixed order of members.
+//!
+//! It is put together from pieces of JSON: what tags and events say is the same for many indicators and
+//! is kept by a [`Memo`]; what the claim itself says is written each time.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::rc::Rc;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Observable, time};
+use crate::pure::convert::EventFacts;
+
+/// What of a body does not come from observable, comment, object and times: members of a JSON object,
+/// those of each piece with a comma before it.
+#[derive(Debug)]
+pub(super) struct Parts {
+    creator: String,
+    about: String,
+    types: String,
+    phases: String,
+}
+
+/// The members of [`Parts`] as they are serialised.
+pub(super) struct Said<'a> {
+    pub created_by_ref: Option<Uuid>,
+    /// In the order in which they are sent.
+    pub labels: Vec<String>,
+    pub external_references: Vec<Reference>,
+    pub marking: Option<&'static str>,
+    pub name: &'a str,
+    pub indicator_types: BTreeSet<String>,
+    pub kill_chain_phases: Vec<Phase>,
+}
+
+#[derive(Serialize)]
+struct Creator {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by_ref: Option<String>,
+    labels: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct About<'a> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    external_references: Vec<Reference>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    object_marking_refs: Vec<&'static str>,
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+struct Types {
+    indicator_types: BTreeSet<String>,
+}
+
+#[derive(Serialize)]
+struct Phases {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kill_chain_phases: Vec<Phase>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Reference {
+    pub source_name: &'static str,
+    pub description: String,
+    pub url: String,
+    pub external_id: Uuid,
+}
+
+#[derive(Serialize)]
+pub(super) struct Phase {
+    pub kill_chain_name: String,
+    pub phase_name: String,
+}
+
+impl Parts {
+    pub(super) fn new(said: Said<'_>) -> Option<Self> {
+        let Said { labels, external_references, name, indicator_types, .. } = said;
+        let created_by_ref = said.created_by_ref.map(|uuid| format!("identity--{uuid}"));
+        let object_marking_refs = said.marking.into_iter().collect();
+        let kill_chain_phases = said.kill_chain_phases;
+        Some(Self {
+            creator: members(&Creator { created_by_ref, labels })?,
+            about: members(&About { external_references, object_marking_refs, name })?,
+            types: members(&Types { indicator_types })?,
+            phases: members(&Phases { kill_chain_phases })?,
+        })
+    }
+}
+
+/// The members of an object without its braces, with a comma before them; nothing of an empty one.
+/// Strings and numbers only: serialising cannot fail.
+fn members(object: &impl Serialize) -> Option<String> {
+    let mut json = serde_json::to_string(object).ok()?;
+    json.pop();
+    if json.len() == 1 {
+        return Some(String::new());
+    }
+    json.replace_range(..1, ",");
+    Some(json)
+}
+
+/// What is written of one indicator.
+pub(super) struct Body<'a> {
+    pub id: Uuid,
+    pub parts: &'a Parts,
+    pub confidence: u8,
+    pub description: Cow<'a, str>,
+    pub observable: &'a Observable,
+    /// As STIX writes it.
+    pub valid_from: &'a str,
+}
+
+impl Body<'_> {
+    pub(super) fn json(&self) -> Option<String> {
+        let Parts { creator, about, types, phases } = self.parts;
+        let texts = self.description.len() + self.observable.value.len();
+        let fixed = creator.len() + about.len() + types.len() + phases.len() + 320;
+        let mut json = String::with_capacity(fixed + texts + texts / 8);
+        json.push_str(r#"{"type":"indicator","spec_version":"2.1","id":"indicator--"#);
+        json.push_str(self.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+        json.push('"');
+        json.push_str(creator);
+        write!(json, r#","confidence":{}"#, self.confidence).ok()?;
+        json.push_str(about);
+        json.push_str(r#","description":"#);
+        push_text(&mut json, &self.description)?;
+        json.push_str(types);
+        json.push_str(r#","pattern":"#);
+        push_text(&mut json, &self.observable.pattern())?;
+        json.push_str(r#","pattern_type":""#);
+        json.push_str(self.observable.pattern_type());
+        json.push('"');
+        if self.observable.pattern_type() == "stix" {
+            json.push_str(r#","pattern_version":"2.1""#);
+        }
+        json.push_str(phases);
+        json.push_str(r#","valid_from":""#);
+        json.push_str(self.valid_from);
+        json.push_str(r#""}"#);
+        Some(json)
+    }
+}
+
+/// Appends a JSON string. Most hold nothing to escape (RFC 8259, 7), which is seen at a glance.
+fn push_text(json: &mut String, text: &str) -> Option<()> {
+    let escapes = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    if text.bytes().fold(false, |any, byte| any | escapes(byte)) {
+        json.push_str(&serde_json::to_string(text).ok()?);
+    } else {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    }
+    Some(())
+}
+
+/// What was worked out for the indicators before, of events that come again and again. Events are told
+/// apart by where they are, which is why it borrows them.
+#[derive(Debug, Default)]
+pub struct Memo<'a> {
+    parts: Vec<(&'a EventFacts, &'a str, Rc<Parts>)>,
+    time: Option<(i64, Rc<str>)>,
+}
+
+/// Events and categories kept: the claims of one indicator come from few.
+const MAX_PARTS: usize = 32;
+
+impl<'a> Memo<'a> {
+    /// The parts of an indicator that only a claim without tags of its own makes, of this event and
+    /// category.
+    pub(super) fn parts(
+        &mut self,
+        event: &'a EventFacts,
+        category: &'a str,
+        make: impl FnOnce() -> Option<Parts>,
+    ) -> Option<Rc<Parts>> {
+        let mut known = self.parts.iter();
+        if let Some((.., parts)) =
+            known.find(|(one, of, _)| std::ptr::eq(*one, event) && *of == category)
+        {
+            return Some(Rc::clone(parts));
+        }
+        let parts = Rc::new(make()?);
+        if self.parts.len() >= MAX_PARTS {
+            self.parts.clear();
+        }
+        self.parts.push((event, category, Rc::clone(&parts)));
+        Some(parts)
+    }
+
+    /// Unix milliseconds as STIX writes them.
+    pub(super) fn time(&mut self, milliseconds: i64) -> Rc<str> {
+        match &self.time {
+            Some((known, text)) if *known == milliseconds => Rc::clone(text),
+            _ => {
+                let text: Rc<str> = time::timestamp(milliseconds).into();
+                self.time = Some((milliseconds, Rc::clone(&text)));
+                text
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8259, 7: quotes, backslashes and control characters are escaped, all else may stand.
+    #[test]
+    fn a_text_is_written_as_json_has_it() {
+        for (text, json) in [
+            ("plain é 漢", r#""plain é 漢""#),
+            ("\"", r#""\"""#),
+            ("a\"b\"", r#""a\"b\"""#),
+            ("\\", r#""\\""#),
+            ("\u{1f}", r#""\u001f""#),
+            ("\n", r#""\n""#),
+        ] {
+            let mut written = String::new();
+            push_text(&mut written, text).unwrap();
+            assert_eq!(written, json);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What `cleanup` tells, as data and as text.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::report::list;
+use super::{Example, Listed};
+use crate::pure::count::Count;
+use crate::pure::safe;
+
+/// What a workspace holds of another product.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleaning {
+    pub target: String,
+    pub sourcesystem: String,
+    /// Indicators that neither are revoked nor have expired.
+    pub live: Listed,
+    /// The others.
+    pub over: u64,
+    /// The live ones by what their patterns compare, e.g. `ipv4-addr:value`.
+    pub kinds: BTreeMap<String, u64>,
+    /// How many were ended; `None`: nothing was to be.
+    pub ended: Option<u64>,
+    /// Those that Sentinel did not take the end of.
+    pub rejected: Listed,
+    /// Why it was not done to the end.
+    pub error: Option<String>,
+}
+
+impl Cleaning {
+    /// Whether nothing is left for an operator to do.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.error.is_none() && self.rejected.count == 0
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |words: String| {
+            text.push_str(&safe::line(&words));
+            text.push('\n');
+        };
+        let Self { target, sourcesystem, live, over, .. } = self;
+        line(format!(
+            "{target}: {} of {sourcesystem}, and {over} whose time is over",
+            Count(live.count, "live indicator")
+        ));
+        for (kind, count) in &self.kinds {
+            line(format!("  {count:>8}  {kind}"));
+        }
+        list(&mut line, "Live", live);
+        list(&mut line, "Not taken by Sentinel", &self.rejected);
+        if let Some(error) = &self.error {
+            line(format!("  not done to the end: {error}"));
+        }
+        match self.ended {
+            Some(ended) => line(format!("  ended: {ended} of {}", live.count)),
+            None if live.count > 0 => line("  Nothing was changed: --apply ends them.".to_owned()),
+            None => {}
+        }
+        text
+    }
+}
+
+/// What the pattern of an indicator compares: what stands before the first comparison.
+#[must_use]
+pub fn kind_of(object: &Value) -> String {
+    let pattern = object.get("pattern").and_then(Value::as_str).unwrap_or_default();
+    let path = pattern.trim_start_matches(['[', '(', ' ']).split(['=', '<', '>', '!', ' ']).next();
+    match path {
+        Some(path) if path.contains(':') => path.to_owned(),
+        _ => "another pattern".to_owned(),
+    }
+}
+
+/// An object that was rejected, with the words.
+#[must_use]
+pub fn rejected(object: &str, why: &str) -> Example {
+    let object: Value = serde_json::from_str(object).unwrap_or_default();
+    let id = object.get("id").and_then(Value::as_str).unwrap_or_default();
+    Example { id: id.to_owned(), what: why.to_owned(), properties: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn kinds_are_told_by_what_is_compared() {
+        for (pattern, kind) in [
+            ("[ipv4-addr:value = '1.2.3.4']", "ipv4-addr:value"),
+            ("[file:hashes.'SHA-256'='ab']", "file:hashes.'SHA-256'"),
+            ("([domain-name:value = 'a'] OR [x:y = 1])", "domain-name:value"),
+            ("DE89370400440532013000", "another pattern"),
+        ] {
+            assert_eq!(kind_of(&json!({"pattern": pattern})), kind);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What `verify` tells, as data and as text.
+
+use serde::{Deserialize, Serialize};
+
+use crate::pure::count::Count;
+use crate::pure::safe;
+
+/// Of each list so many are shown.
+const SHOWN: usize = 10;
+
+/// A line of the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Line {
+    /// What was looked at so far.
+    Progress {
+        target: String,
+        looked_at: u64,
+        of: u64,
+    },
+    /// By `count`, before the comparison.
+    Counted {
+        target: String,
+        sentinel: u64,
+        ledger: Accepted,
+    },
+    Report(Box<Report>),
+    /// Of `cleanup`.
+    Cleaned(Box<super::Cleaning>),
+}
+
+/// What a target accepted, by the ledger.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Valid now.
+    pub live: u64,
+    /// Withdrawn, or expired.
+    pub ended: u64,
+}
+
+/// One target, compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub target: String,
+    pub sourcesystem: String,
+    /// Objects of the source system that Sentinel showed.
+    pub looked_at: u64,
+    pub same: u64,
+    /// Over in Sentinel, as they should.
+    #[serde(default)]
+    pub ended: u64,
+    /// Not in the ledger, and of this relay all the same: what its indicators name, and relationships
+    /// that it made.
+    #[serde(default)]
+    pub unknown: u64,
+    /// Still to be sent, on their way, or refused.
+    pub moving: u64,
+    /// Accepted so lately that Sentinel may not show it yet.
+    pub not_yet: u64,
+    pub missing: Listed,
+    pub different: Listed,
+    pub left_over: Listed,
+    /// Changed in Sentinel by an ingestion rule or a user, which is left as it is.
+    #[serde(default)]
+    pub changed: Listed,
+    /// Withdrawn, and given another end by an ingestion rule in Sentinel: no repair lasts.
+    #[serde(default)]
+    pub revived: Listed,
+    /// Of these, those that no repair withdraws: the ledger does not know them, and has not read all that
+    /// MISP has published.
+    #[serde(default)]
+    pub kept: u64,
+    /// Live under the source system, and neither known to the ledger nor made by this relay.
+    pub foreign: Listed,
+    /// Objects that are sent or withdrawn because of it; `None`: nothing was to be repaired.
+    pub repaired: Option<u64>,
+    /// Why it was not compared to the end.
+    pub error: Option<String>,
+}
+
+/// A count and the first few.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    pub count: u64,
+    pub examples: Vec<Example>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    pub id: String,
+    /// Its pattern or name.
+    pub what: String,
+    /// Properties that differ.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub properties: Vec<String>,
+}
+
+impl Listed {
+    pub fn add(&mut self, example: impl FnOnce() -> Example) {
+        self.count += 1;
+        if self.examples.len() < SHOWN {
+            self.examples.push(example());
+        }
+    }
+}
+
+impl Report {
+    /// Whether Sentinel holds what it should.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.error.is_none() && self.differing() == 0
+    }
+
+    #[must_use]
+    pub fn differing(&self) -> u64 {
+        self.missing.count + self.different.count + self.left_over.count + self.revived.count
+    }
+
+    /// Whether nothing is left for an operator to do.
+    #[must_use]
+    pub fn is_mended(&self) -> bool {
+        self.is_clean() || self.error.is_none() && self.repaired == Some(self.differing())
+    }
+}
+
+/// A report for people.
+#[must_use]
+pub fn text(report: &Report) -> String {
+    let mut text = String::new();
+    let Report { target, sourcesystem, looked_at, same, moving, not_yet, .. } = report;
+    // Patterns and names in it may be of anybody who writes into the workspace.
+    let mut line = |words: String| {
+        text.push_str(&safe::line(&words));
+        text.push('\n');
+    };
+    line(format!("{target}: {} of {sourcesystem} looked at", Count(*looked_at, "object")));
+    for (count, what) in [
+        (*same, "as delivered"),
+        (report.ended, "ended, as they should"),
+        (report.missing.count, "missing"),
+        (report.different.count, "different"),
+        (report.left_over.count, "left over"),
+        (
+            report.changed.count,
+            "changed in Sentinel, by an ingestion rule or a user: left as they are",
+        ),
+        (report.revived.count, "withdrawn, and live again by an ingestion rule"),
+        (*not_yet, "too new to tell"),
+        (*moving, "still to be sent, on their way, or rejected"),
+        (report.unknown, "of this relay, though its ledger does not know them: left as they are"),
+        (report.foreign.count, "of somebody else under this source system"),
+    ] {
+        if count > 0 || what == "as delivered" {
+            line(format!("  {count:>8}  {what}"));
+        }
+    }
+    for (title, listed) in [
+        ("Missing", &report.missing),
+        ("Different", &report.different),
+        ("Left over", &report.left_over),
+        ("Changed in Sentinel", &report.changed),
+        ("Withdrawn, and live again by an ingestion rule", &report.revived),
+        ("Of somebody else, left alone", &report.foreign),
+    ] {
+        list(&mut line, title, listed);
+    }
+    if report.kept > 0 {
+        line(format!(
+            "  {} of what is left over cannot be withdrawn: the ledger does not know what it is, and has not read everything in MISP (it needs misp.key, no misp.window, and a `resync` that is done)",
+            report.kept
+        ));
+    }
+    if report.revived.count > 0 {
+        line(format!(
+            "  Nothing is sent for what an ingestion rule makes live again, since the rule would do it again: except the source {sourcesystem} from the rules that extend validity (Sentinel > Threat intelligence > Ingestion rules)"
+        ));
+    }
+    if let Some(error) = &report.error {
+        line(format!("  not compared to the end: {error}"));
+    }
+    if let Some(repaired) = report.repaired {
+        let verb = if repaired == 1 { "is" } else { "are" };
+        line(format!("  {repaired} of {} {verb} sent again or withdrawn", report.differing()));
+    }
+    text
+}
+
+pub(super) fn list(line: &mut impl FnMut(String), title: &str, listed: &Listed) {
+    if listed.count == 0 {
+        return;
+    }
+    line(format!("  {title}"));
+    for Example { id, what, properties } in &listed.examples {
+        let properties = if properties.is_empty() {
+            String::new()
+        } else {
+            format!("  ({})", properties.join(", "))
+        };
+        line(format!("    {id}  {what}{properties}"));
+    }
+    let more = listed.count.saturating_sub(listed.examples.len() as u64);
+    if more > 0 {
+        line(format!("    and {more} more"));
+    }
+}
