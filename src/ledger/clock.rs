@@ -266,11 +266,13 @@ const FUTURE: Which = Which {
 
 /// What they say was in the future when it was heard, perhaps because our clock was behind, and is not
 /// any more. There is an index of those that speak of the future, for which the first condition asks. A
-/// difference of less than a minute is one between two clocks that are right. A claim that was first
-/// seen at the time that is put right was seen by the same clock.
+/// difference of less than a minute is one between two clocks that are right. Where MISP's clock is ahead
+/// by less than a day, ours must have been behind by more than that: a claim is heard again once. A claim
+/// that was first seen at the time that is put right was seen by the same clock.
 const OVERTAKEN: Which = Which {
     claims: "heard_at / 1000 < timestamp AND heard_at / 1000 + 60 < timestamp
-        AND timestamp <= $1 / 1000",
+        AND (timestamp <= $1 / 1000
+             OR timestamp <= $1 / 1000 + 86400 AND heard_at / 1000 + 172800 < timestamp)",
     times: "claimed_at = CASE WHEN claimed_at = heard_at THEN $1 ELSE claimed_at END,
         heard_at = $1",
 };

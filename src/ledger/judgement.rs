@@ -114,6 +114,7 @@ fn keep_narrowed(before: &EventFacts, facts: &mut EventFacts) {
     }
     let published = facts.audience();
     facts.also = Some(published).filter(|published| *published != before.audience());
+    facts.also_group = facts.sharing_group.take();
     facts.distribution = before.distribution;
     facts.sharing_group_id = before.sharing_group_id;
     facts.sharing_group.clone_from(&before.sharing_group);
@@ -198,8 +199,12 @@ impl Origin {
         if shown.as_published_until == i64::MAX || before.uuid.is_nil() {
             return;
         }
-        let published = before.also.unwrap_or_else(|| before.audience());
+        let (published, group) = match before.also {
+            Some(also) => (also, &before.also_group),
+            None => (before.audience(), &before.sharing_group),
+        };
         facts.also = Some(published).filter(|published| *published != facts.audience());
+        facts.also_group.clone_from(group);
     }
 
     /// Takes out the tombstones that this read outdates: it began after their withdrawal.

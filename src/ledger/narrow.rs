@@ -62,10 +62,13 @@ async fn apply_to_event(
         return Ok(Narrowed { differs, affected: Affected::Nothing });
     }
     // What it was published for; a frame names a sharing group by its number alone.
-    facts.also.get_or_insert(before);
+    let group = facts.sharing_group.take();
+    if facts.also.is_none() {
+        facts.also = Some(before);
+        facts.also_group = group;
+    }
     facts.distribution = shown.audience.distribution;
     facts.sharing_group_id = shown.audience.sharing_group_id;
-    facts.sharing_group = None;
     facts.narrowed_at = shown.timestamp;
     sqlx::query("UPDATE events SET facts = $1 WHERE source = $2 AND event = $3")
         .bind(encode(&facts)?)

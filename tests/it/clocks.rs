@@ -329,6 +329,38 @@ async fn what_was_the_future_only_by_a_clock_that_was_behind_counts_as_it_says()
     assert!((valid_until(sentinel.of("a.example")) - (said + 300 * DAY)).abs() < 60);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_misp_ahead_by_minutes_said_to_a_clock_that_was_behind_by_months_is_heard_again_once()
+ {
+    let relay = Relay::start_with(&[("MSR_EXPIRY__DAYS__DOMAIN_NAME", "300")]).await;
+    let mut sentinel = Sentinel::default();
+    let said = now() + 1_200;
+    relay.hear(&publication(said, &[Domain { timestamp: said, ..plain("a.example") }])).await;
+    care(&relay, Ledger::now()).await;
+    let mut database = database(&relay).await;
+    let behind = 400 * DAY * SECOND;
+    for statement in [
+        "UPDATE claims SET heard_at = heard_at - $1",
+        "UPDATE counters SET value = value - $1 WHERE name LIKE 'clock%' AND value > 0",
+    ] {
+        sqlx::query(statement).bind(behind).execute(&mut database).await.unwrap();
+    }
+    let right = Ledger::now();
+    care(&relay, right).await;
+    sentinel.accept_all(&relay).await;
+    let heard: i64 =
+        sqlx::query_scalar("SELECT heard_at FROM claims").fetch_one(&mut database).await.unwrap();
+    assert_eq!(heard, right);
+    let end = right / SECOND + 300 * DAY;
+    assert!((valid_until(sentinel.of("a.example")) - end).abs() < 1_260);
+    // After a pause nothing is heard again: MISP is ahead, and our clock is right.
+    let later = right + 600 * SECOND;
+    care(&relay, later).await;
+    let heard: i64 =
+        sqlx::query_scalar("SELECT heard_at FROM claims").fetch_one(&mut database).await.unwrap();
+    assert_eq!(heard, right);
+}
+
 /// MISP and the relay may share one clock.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_noted_by_a_clock_that_misp_shared_is_put_right() {

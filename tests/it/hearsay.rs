@@ -552,6 +552,41 @@ async fn an_older_publication_does_not_widen_what_was_edited_and_narrowed_since(
     assert!(feed.live().await.is_empty());
 }
 
+/// A document names a sharing group by its uuid, the frame of an edit by its number alone.
+#[tokio::test]
+async fn a_sharing_group_that_is_admitted_stays_known_when_its_event_is_shared_otherwise() {
+    const GROUP: &str = "53d0f46b-4dfc-409d-bafd-a720b7643cb7";
+    let settings =
+        [("MSR_POLICY__DISTRIBUTIONS", "1,2,3,4"), ("MSR_POLICY__SHARING_GROUPS", GROUP)];
+    let group = json!({"distribution": "4", "sharing_group_id": "3",
+        "SharingGroup": {"id": "3", "name": "Banks", "uuid": GROUP}});
+    let for_all = json!({"distribution": "3"});
+    let mut published = publication((1, 7), T, &[attribute(1, "a.example", T)]);
+    published["Event"] = with(published["Event"].clone(), &group);
+    let mut feed = Feed::start(&settings).await;
+    feed.hear("", &published).await;
+    assert_eq!(feed.live().await, ["a.example"]);
+    let (_, frame) = narrowings(&for_all).into_iter().find(|(topic, _)| *topic == "event").unwrap();
+    feed.hear("event", &frame).await;
+    assert_eq!(feed.live().await, ["a.example"], "both audiences are admitted");
+
+    let document = |head: (i64, bool, i64), audience: &Value| {
+        let shown = event(head, &[shown(1, "1.1.1.1", 10)]);
+        let mut document: Value = serde_json::from_slice(&shown).unwrap();
+        document["Event"] = with(document["Event"].clone(), audience);
+        Answer::Event { document: document.to_string().into_bytes().into(), selected: true }
+    };
+    let mut stage = Stage::set(&settings).await;
+    let read = Read { confirm: false, ..stage.asked().await };
+    stage.answer(read, document((20, true, 21), &group)).await;
+    assert_eq!(stage.live().await, ["1.1.1.1"]);
+    for time in [22, 23] {
+        let read = stage.asked().await;
+        stage.answer(read, document((time, false, 21), &for_all)).await;
+        assert_eq!(stage.live().await, ["1.1.1.1"], "a read of {time}");
+    }
+}
+
 #[tokio::test]
 async fn a_narrowing_of_an_event_counts_against_an_older_first_publication() {
     let change = json!({"distribution": "0"});

@@ -82,8 +82,11 @@ impl ClaimFacts {
     ) -> impl Iterator<Item = (i64, &'f SharingGroup)> {
         let object = self.object.as_ref();
         let of_object = object.map(|one| (one.sharing_group_id, one.sharing_group.as_ref()));
+        let published_for =
+            event.also.map(|also| (also.sharing_group_id, event.also_group.as_ref()));
         let all = [
             Some((event.sharing_group_id, event.sharing_group.as_ref())),
+            published_for,
             of_object,
             Some((self.sharing_group_id, self.sharing_group.as_ref())),
         ];
@@ -194,6 +197,9 @@ pub struct EventFacts {
     /// must allow its attributes as well, until the next publication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub also: Option<Audience>,
+    /// What a document told of that audience's sharing group: an edit names a group by its number alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub also_group: Option<SharingGroup>,
     /// When that edit was made, MISP's time, Unix seconds: a publication from before it does not undo
     /// it.
     #[serde(default, skip_serializing_if = "is_zero")]

@@ -60,6 +60,17 @@ impl Deed {
         }
     }
 
+    pub(super) fn is_about_tags(&self) -> bool {
+        matches!(
+            self,
+            Self::TagEvent(..)
+                | Self::UntagEvent(..)
+                | Self::BlinkEvent(..)
+                | Self::TagAttribute(..)
+                | Self::UntagAttribute(..)
+        )
+    }
+
     /// Does it, and returns what MISP sends.
     pub(super) fn act(self, misp: &Misp) -> Vec<Frame> {
         match self {

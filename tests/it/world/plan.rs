@@ -29,8 +29,6 @@ pub(super) struct Plan {
     pub(super) weather: u32,
     /// Two more relays live through the same: one hears and reads everything, one only reads.
     pub(super) witnesses: bool,
-    /// A tag that comes and goes between two publications may leave nothing behind.
-    pub(super) strict_tags: bool,
     /// Tags are put on and taken off again at once.
     pub(super) blinks: bool,
     /// Other frames overtake publications.
@@ -87,7 +85,6 @@ impl Plan {
             rest_faults: one_of(&[0, 10, 30]),
             weather: one_of(&[0, 10, 25]),
             witnesses: has("witnesses", one_of(&[0, 0, 1])),
-            strict_tags: has("strict_tags", 1),
             blinks: has("blinks", one_of(&[0, 1])),
             early_frames: has("early_frames", one_of(&[0, 1])),
             reused_numbers: has("reused_numbers", one_of(&[0, 0, 1])),

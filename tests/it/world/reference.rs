@@ -29,7 +29,9 @@ use super::plan::Plan;
 ///   and is off again is as if it had never been.);
 /// - so it is with a distribution or sharing group of the event or object that forbade and was widened;
 /// - its type was changed and the observable stays;
-/// - it was not touched, but its time lies after the publication's, by a clock that was set back.
+/// - it was not touched since the publication, but its time lies after the publication's, or before the
+///   one that it had earlier, by a clock that was set back: that publication looks older than what the
+///   relay knows, and counts for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
     Not,
@@ -65,13 +67,13 @@ impl Untraced {
 #[derive(Debug)]
 pub(super) struct Reference {
     rules: Rules,
-    /// A tag that never was part of a publication and is off again is as if it had never been.
-    strict_tags: bool,
     /// By event; those that were ever published.
     past: BTreeMap<Uuid, Past>,
     untraced: BTreeMap<Uuid, BTreeMap<Untraced, BTreeSet<String>>>,
     /// Attributes whose time once went back, with MISP's clock: they look older than what is known.
     dated_back: HashSet<Uuid>,
+    /// Events whose tags, or those of their attributes, ever came or went.
+    tagged: HashSet<Uuid>,
     /// The latest time that MISP's clock ever showed.
     latest: i64,
     /// When the world began, by the true clock.
@@ -94,7 +96,11 @@ struct Past {
     forbidden: HashSet<Uuid>,
     /// Attributes changed or added since.
     touched: HashSet<Uuid>,
-    /// The event's own tags, in each way that it was shown as published so far.
+    /// Attributes whose tags ever changed: what was heard of that counts as not published yet until the
+    /// next publication is heard.
+    retagged: HashSet<Uuid>,
+    /// The event's own tags, in each way that it was shown so far: who first sees them while the event is
+    /// unpublished takes them for published.
     shown: BTreeSet<Tags>,
 }
 
@@ -102,10 +108,10 @@ impl Reference {
     pub(super) fn new(plan: &Plan, now: i64, began: i64) -> Self {
         Self {
             rules: Rules::of(plan),
-            strict_tags: plan.strict_tags,
             past: BTreeMap::new(),
             untraced: BTreeMap::new(),
             dated_back: HashSet::new(),
+            tagged: HashSet::new(),
             latest: now,
             began,
             allowed: BTreeSet::new(),
@@ -115,6 +121,9 @@ impl Reference {
     /// Takes in what `deed` has done to its event.
     pub(super) fn observe(&mut self, deed: &Deed, before: Option<Arc<Event>>, misp: &Misp) {
         let uuid = deed.event();
+        if deed.is_about_tags() {
+            self.tagged.insert(uuid);
+        }
         let after = misp.event(uuid);
         if before == after {
             return;
@@ -126,6 +135,10 @@ impl Reference {
         match (deed, &after) {
             (_, None) => drop(self.past.remove(&uuid)),
             (Deed::Publish(_), Some(event)) => {
+                // Later than all that was ever shown: this publication counts everywhere.
+                if misp.now() >= self.latest {
+                    self.dated_back.retain(|one| event.attribute(*one).is_none());
+                }
                 let published = Arc::clone(event);
                 let touched = HashSet::new();
                 let past = match self.past.remove(&uuid) {
@@ -135,6 +148,7 @@ impl Reference {
                         touched,
                         claimed: BTreeSet::new(),
                         forbidden: HashSet::new(),
+                        retagged: HashSet::new(),
                         shown: BTreeSet::new(),
                     },
                 };
@@ -143,6 +157,7 @@ impl Reference {
             (_, Some(after)) => {
                 if let (Some(past), Some(before)) = (self.past.get_mut(&uuid), before) {
                     past.touched.extend(changed(&before, after));
+                    past.retagged.extend(retagged(&before, after));
                 }
             }
         }
@@ -150,9 +165,9 @@ impl Reference {
             let claims = self.claims(&event);
             self.past.entry(uuid).and_modify(|past| {
                 past.claimed.extend(claims);
-                if event.published || !self.strict_tags {
+                past.shown.insert(tags(&event));
+                if event.published {
                     past.forbidden.extend(forbidden(&self.rules, &event));
-                    past.shown.insert(tags(&event));
                 }
             });
         }
@@ -202,9 +217,8 @@ impl Reference {
 
     /// Observables of which not everything is certain: an attribute may claim them or not, or with
     /// other tags of its event. Who missed the last publication of an event that is unpublished now
-    /// cannot tell of a tag that came or went since an earlier one whether that was published; nor can it
-    /// of an attribute whose time went back with MISP's clock. And what is dated in the future counts
-    /// from when it was heard.
+    /// cannot tell of a tag that came or went since an earlier one whether that was published. And what
+    /// is dated in the future counts from when it was heard.
     pub(super) fn doubtful(&self, misp: &Misp) -> BTreeSet<String> {
         let mut doubtful = BTreeSet::new();
         for event in misp.events() {
@@ -213,8 +227,9 @@ impl Reference {
             let retagged = past.is_some_and(|past| past.shown.iter().any(|shown| *shown != now));
             for (object, one) in event.all() {
                 let said = self.of_attribute(&event, object, one).into_iter();
-                let dated_back = past.is_some() && self.dated_back.contains(&one.uuid);
-                let unsure = retagged || dated_back || one.timestamp > self.began;
+                let unsure = retagged
+                    || past.is_some_and(|past| past.retagged.contains(&one.uuid))
+                    || one.timestamp > self.began;
                 let said = said.filter(|(_, verdict)| {
                     *verdict == Verdict::Either || (unsure && *verdict == Verdict::Must)
                 });
@@ -222,6 +237,12 @@ impl Reference {
             }
         }
         doubtful
+    }
+
+    /// Whether a tag of the event or of its attributes ever came or went: a push within the time in which
+    /// the order of frames is in doubt then counts with what was heard, until a read that tells everything.
+    pub(super) fn was_tagged(&self, event: Uuid) -> bool {
+        self.tagged.contains(&event)
     }
 
     /// Observables that may differ after catch-up alone, with the cause.
@@ -271,6 +292,7 @@ impl Reference {
         if let Some((old_object, old)) = past.published.attribute(one.uuid).filter(|_| !touched) {
             let certain = looks_published
                 && self.rules.admits(&past.published, old_object, old)
+                && !self.dated_back.contains(&one.uuid)
                 && !past.forbidden.contains(&event.uuid)
                 && !past.forbidden.contains(&one.uuid);
             return all(if certain { Verdict::Must } else { Verdict::Either });
@@ -315,6 +337,14 @@ fn tags(event: &Event) -> Tags {
 fn changed(before: &Event, after: &Event) -> Vec<Uuid> {
     let same = |one: &Attribute| before.attribute(one.uuid).is_some_and(|(_, old)| old == one);
     after.all().filter(|(_, one)| !same(one)).map(|(_, one)| one.uuid).collect()
+}
+
+/// Attributes whose tags differ.
+fn retagged(before: &Event, after: &Event) -> Vec<Uuid> {
+    let differ = |one: &Attribute| {
+        before.attribute(one.uuid).is_some_and(|(_, before)| before.tags != one.tags)
+    };
+    after.all().filter(|(_, one)| differ(one)).map(|(_, one)| one.uuid).collect()
 }
 
 /// Attributes that were changed and are older than before.

@@ -147,7 +147,9 @@ impl World {
     /// All operations and all bad weather.
     async fn live(&mut self) {
         for step in 0..self.plan.operations {
-            self.misp.advance(i64::from(self.draw.random_range(0..4_u8)));
+            // Without a key nothing heals what happens twice to an attribute in one second.
+            let least = i64::from(!self.plan.rest);
+            self.misp.advance(i64::from(self.draw.random_range(0..4_u8)).max(least));
             self.weather().await;
             let deed = Deed::draw(&mut self.draw, &self.misp, self.anchor.event, &self.plan);
             self.report.log.push(format!("{step:>3} {} {deed}", self.misp.now()));
