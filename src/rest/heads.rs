@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::client::{Ask, Client, SEARCH};
 use super::elements::Element;
 use super::key::{flag, number};
-use super::listing::{Listing, Window};
+use super::listing::{Broken, Listing, Window};
 use super::refusal::RestError;
 use super::search;
 use crate::caught::caught_now;
@@ -52,7 +52,8 @@ impl Heads {
     /// The next page, in the order of MISP's ids; `None` after the last.
     ///
     /// # Errors
-    /// [`RestError`]; [`RestError::Unstable`] if events come and go faster than they are listed.
+    /// [`RestError`]; [`RestError::Unstable`] if events come and go faster than they are listed;
+    /// [`RestError::Uncounted`] in place of the end where MISP tells no count.
     /// The next call tries the same page again.
     pub async fn next(&mut self) -> Result<Option<HeadsPage>, RestError> {
         while !self.listing.has_ended() {
@@ -60,7 +61,10 @@ impl Heads {
             self.date = page.date.or(self.date);
             let ids: Vec<i64> = page.heads.iter().map(|head| head.id).collect();
             let taken = self.listing.take(&window, &ids, total);
-            let known = taken.map_err(|why| RestError::Unstable { why: why.0 })?;
+            let known = taken.map_err(|broken| match broken {
+                Broken::Unstable(why) => RestError::Unstable { why },
+                Broken::Uncounted => RestError::Uncounted,
+            })?;
             page.heads.drain(..known.min(ids.len()));
             if !page.heads.is_empty() {
                 return Ok(Some(page));

@@ -20,6 +20,9 @@ const WIDE: usize = 16;
 /// [`WIDE`] rows at least.
 const MOST_BARREN: u32 = 100;
 
+/// The same where MISP counts nothing: such a listing is never whole, and only looks a little further.
+const MOST_BARREN_UNCOUNTED: u32 = 10;
+
 /// How far the listing is.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
@@ -28,6 +31,8 @@ pub(super) struct Listing {
     last: Option<i64>,
     /// `X-Result-Count` of the last page that was taken.
     total: Option<usize>,
+    /// A page came without a count.
+    uncounted: bool,
     /// The last page began behind the last id: a wider overlap is tried.
     wide: bool,
     /// Pages in a row that brought nothing because rows had moved.
@@ -37,9 +42,14 @@ pub(super) struct Listing {
     ended: bool,
 }
 
-/// Rows move faster than they are listed.
+/// Why a listing cannot be whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unstable(pub(super) &'static str);
+pub(super) enum Broken {
+    /// Its rows are not what MISP says of them, or move faster than they are listed.
+    Unstable(&'static str),
+    /// A page brings nothing at the end, and where MISP hides what it found. Only a count tells which.
+    Uncounted,
+}
 
 impl Listing {
     pub(super) fn has_ended(&self) -> bool {
@@ -58,18 +68,20 @@ impl Listing {
     /// `total`: rows in all, as MISP says with the page.
     ///
     /// # Errors
-    /// [`Unstable`] when rows keep moving, or are not in the order of their ids.
+    /// [`Broken`], after which nothing of the listing may be believed complete.
     pub(super) fn take(
         &mut self,
         window: &Window,
         ids: &[i64],
         total: Option<usize>,
-    ) -> Result<usize, Unstable> {
+    ) -> Result<usize, Broken> {
         if !ids.is_sorted_by(|a, b| a < b) {
-            return Err(Unstable("its rows are not in the order of their ids"));
+            return Err(Broken::Unstable("its rows are not in the order of their ids"));
         }
+        self.uncounted |= total.is_none();
         if self.may_have_missed(window, ids) {
-            let unmoved = self.wide && total.is_some() && total == self.total;
+            // What is missed without a count does no harm: that listing never ends well.
+            let unmoved = self.wide && (self.uncounted || total == self.total);
             if !unmoved {
                 self.go_back(window, total)?;
                 return Ok(ids.len());
@@ -89,12 +101,12 @@ impl Listing {
         }
         // MISP may hide rows that it counts: a short page is not the last one.
         self.rank = window.start + window.limit;
-        self.ended = match total {
-            Some(total) => total <= self.rank,
-            None => new == 0 && ids.len() < window.limit,
-        };
+        self.ended = !self.uncounted && total.is_some_and(|total| total <= self.rank);
+        if self.uncounted && self.barren > MOST_BARREN_UNCOUNTED {
+            return Err(Broken::Uncounted);
+        }
         if !self.ended && self.barren > MOST_BARREN {
-            return Err(Unstable("X-Result-Count promises more events than come"));
+            return Err(Broken::Unstable("X-Result-Count promises more events than come"));
         }
         Ok(known)
     }
@@ -105,11 +117,11 @@ impl Listing {
     }
 
     /// First with a wider overlap, which steps over rows that MISP counts and does not show.
-    fn go_back(&mut self, window: &Window, total: Option<usize>) -> Result<(), Unstable> {
+    fn go_back(&mut self, window: &Window, total: Option<usize>) -> Result<(), Broken> {
         const PATIENCE: u32 = 12;
         self.astray += 1;
         if self.astray > PATIENCE {
-            return Err(Unstable("its rows move faster than they are listed"));
+            return Err(Broken::Unstable("its rows move faster than they are listed"));
         }
         if self.wide {
             self.rank = window.start;
@@ -163,7 +175,7 @@ mod tests {
         most: usize,
         counted: bool,
         mut change: impl FnMut(&mut Rows, usize),
-    ) -> Result<Vec<i64>, Unstable> {
+    ) -> Result<Vec<i64>, Broken> {
         let mut listing = Listing::default();
         let mut listed = Vec::new();
         for number in 0.. {
@@ -243,7 +255,7 @@ mod tests {
                 break refused;
             }
         };
-        assert_eq!(refused, Unstable("X-Result-Count promises more events than come"));
+        assert_eq!(refused, Broken::Unstable("X-Result-Count promises more events than come"));
     }
 
     #[test]
@@ -261,19 +273,52 @@ mod tests {
         assert_eq!(listed, (1..10).chain(400..=1_000).collect::<Vec<_>>());
     }
 
-    /// Without a count a page that brings nothing new is the end.
+    /// Everything that is shown is listed, so that it is read, and the listing is not called whole.
     #[test]
-    fn a_listing_without_a_count_is_as_whole() {
+    fn a_listing_without_a_count_crosses_hidden_rows_and_is_never_whole() {
+        let hidings = [vec![], vec![29], (301..=500).collect(), (1..=100).collect()];
         for (most, hidden) in
-            [(10, vec![]), (10, vec![2, 3, 4]), (100, vec![99, 150]), (7, vec![29])]
+            [7, 10, 100].into_iter().flat_map(|most| hidings.iter().map(move |one| (most, one)))
         {
-            let mut rows = Rows { ids: (1..=150).collect(), hidden: hidden.clone() };
-            let listed = list(&mut rows, most, false, |_, _| {}).unwrap();
-            let expected: Vec<i64> = (1..=150).filter(|id| !hidden.contains(id)).collect();
-            assert_eq!(listed, expected, "{most} {hidden:?}");
+            // As far as small pages reach.
+            if hidden.len() > 5 * most {
+                continue;
+            }
+            let rows = Rows { ids: (1..=1_000).collect(), hidden: hidden.clone() };
+            let (mut listing, mut listed) = (Listing::default(), Vec::<i64>::new());
+            let broken = loop {
+                let window = listing.window(most);
+                let ids = rows.page(&window);
+                match listing.take(&window, &ids, None) {
+                    Ok(known) => listed.extend(&ids[known..]),
+                    Err(broken) => break broken,
+                }
+                assert!(!listing.has_ended(), "{most} {hidden:?}: {} listed", listed.len());
+            };
+            assert_eq!(broken, Broken::Uncounted, "{most} {hidden:?}");
+            let shown: Vec<i64> = (1..=1_000).filter(|id| !hidden.contains(id)).collect();
+            assert_eq!(listed, shown, "{most} {hidden:?}");
         }
-        let mut none = Rows { ids: Vec::new(), hidden: Vec::new() };
-        assert_eq!(list(&mut none, 10, false, |_, _| {}), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_page_without_a_count_is_not_made_good_by_one_with_it() {
+        let mut rows = Rows { ids: (1..=150).collect(), hidden: Vec::new() };
+        let mut listing = Listing::default();
+        let mut pages = 0;
+        let broken = loop {
+            let window = listing.window(100);
+            let total = (pages > 0).then_some(rows.ids.len());
+            if let Err(broken) = listing.take(&window, &rows.page(&window), total) {
+                break broken;
+            }
+            pages += 1;
+            assert!(!listing.has_ended());
+        };
+        assert_eq!(broken, Broken::Uncounted);
+        // Nothing at all is no end either.
+        rows.ids.clear();
+        assert_eq!(list(&mut rows, 10, false, |_, _| {}), Err(Broken::Uncounted));
     }
 
     #[test]
@@ -287,7 +332,9 @@ mod tests {
 
     #[test]
     fn windows_overlap_and_go_on() {
-        for (rank, most) in (0..150).flat_map(|rank| (1..40).map(move |most| (rank, most))) {
+        // 100 is the default of `misp.rest.page_events`.
+        let lengths = || (1..40).chain([99, 100, 101]);
+        for (rank, most) in (0..450).flat_map(|rank| lengths().map(move |most| (rank, most))) {
             for wide in [false, true] {
                 let listing = Listing { rank, wide, ..Listing::default() };
                 let Window { page, limit, start } = listing.window(most);
@@ -314,7 +361,6 @@ mod tests {
         fn what_stays_is_listed_once(
             ids in prop::collection::btree_set(1_i64..400, 0..150),
             most in 1_usize..40,
-            counted in any::<bool>(),
             changes in changes(),
         ) {
             let mut rows = Rows { ids: ids.iter().copied().collect(), hidden: Vec::new() };
@@ -322,7 +368,7 @@ mod tests {
                 let gone: Vec<i64> = changes.iter().flat_map(|(_, gone, _)| gone.clone()).collect();
                 ids.iter().copied().filter(|id| !gone.contains(id)).collect()
             };
-            let listed = list(&mut rows, most, counted, |rows, number| {
+            let listed = list(&mut rows, most, true, |rows, number| {
                 for (_, gone, come) in changes.iter().filter(|(at, _, _)| *at == number) {
                     rows.ids.retain(|id| !gone.contains(id));
                     rows.ids.extend(come);

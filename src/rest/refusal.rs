@@ -74,6 +74,12 @@ pub enum RestError {
     TooLarge { event: Option<Uuid>, most: usize },
     #[error("MISP's listing changes under the relay: {why}; it is listed again later")]
     Unstable { why: &'static str },
+    /// It cannot be told to be whole, and nothing may be withdrawn by it.
+    #[error(
+        "MISP tells no X-Result-Count, and a page brought nothing: the listing cannot be told to be \
+         whole, and nothing is withdrawn by it; let every proxy before MISP pass this header on"
+    )]
+    Uncounted,
 }
 
 impl RestError {
@@ -97,6 +103,7 @@ impl RestError {
             Self::Malformed { .. } => "malformed",
             Self::TooLarge { .. } => "too_large",
             Self::Unstable { .. } => "unstable",
+            Self::Uncounted => "uncounted",
         }
     }
 
@@ -136,7 +143,8 @@ impl RestError {
             | Self::Untrusted { .. }
             | Self::Malformed { .. }
             | Self::TooLarge { .. }
-            | Self::Unstable { .. } => false,
+            | Self::Unstable { .. }
+            | Self::Uncounted => false,
         }
     }
 
