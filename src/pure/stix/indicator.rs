@@ -302,6 +302,7 @@ mod tests {
 
     use super::*;
     use crate::pure::convert::{Since, Tag};
+    use crate::pure::policy::{Listed, Warned};
     use crate::pure::stix::Expiry;
     use crate::pure::stix::{ExpireFrom, TagRules};
 
@@ -605,6 +606,35 @@ mod tests {
             .unwrap();
         let json: serde_json::Value = serde_json::from_str(&merged.body).unwrap();
         assert_eq!(json["indicator_types"], serde_json::json!(["malicious-activity"]));
+    }
+
+    /// What a claim's own warninglists say is never what was remembered of another claim.
+    #[test]
+    fn claims_of_one_event_are_labelled_by_their_own_warninglists() {
+        let rules = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(rules.path(), "[policy]\nwarninglists = \"label\"\n").unwrap();
+        let rules = crate::config::load_rules(Some(rules.path()), std::iter::empty()).unwrap();
+        let merger = Merger { judge: Judge::new(&rules.policy), ..merger() };
+        let (source, facts) = (event(1, 1, &[]), claim(1, &[]));
+        let observable = Observable::new("domain-name:value", "evil.example");
+        let mut memo = Memo::default();
+        for lists in [&["Alexa"][..], &["Cisco", "Umbrella"], &[]] {
+            let mut one = admitted(&source, &facts, 1);
+            one.beside.warned = Warned::On(Listed {
+                attribute: lists.iter().map(|list| (*list).to_owned()).collect(),
+                ..Listed::default()
+            });
+            let merged = merger.merge(&mut memo, Uuid::nil(), &observable, &[one]).unwrap();
+            let json: serde_json::Value = serde_json::from_str(&merged.body).unwrap();
+            let labels = json["labels"].as_array().into_iter().flatten();
+            let labels: Vec<&str> = labels
+                .map(|label| label.as_str().unwrap())
+                .filter(|label| label.starts_with("misp:warninglist="))
+                .collect();
+            let expected: Vec<String> =
+                lists.iter().map(|list| format!("misp:warninglist=\"{list}\"")).collect();
+            assert_eq!(labels, expected);
+        }
     }
 
     #[test]
