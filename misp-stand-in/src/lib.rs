@@ -4,6 +4,7 @@
 mod answer;
 mod body;
 mod change;
+mod connection;
 mod fault;
 mod frame;
 mod model;

@@ -12,12 +12,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum_server::Handle;
-use misp_sentinel_relay::sandbox::Connections;
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::answer;
+use super::connection::Connections;
 use super::fault::{Chance, Faults, RestFault};
 use super::render::Shown;
 use super::search::Search;

@@ -14,11 +14,11 @@ use tokio::net::TcpStream;
 
 /// The open connections by the peer's address, which a request knows.
 #[derive(Debug, Clone, Default)]
-pub struct Connections(Arc<Mutex<HashMap<SocketAddr, Arc<AtomicBool>>>>);
+pub(super) struct Connections(Arc<Mutex<HashMap<SocketAddr, Arc<AtomicBool>>>>);
 
 impl Connections {
     /// Marks a connection: its next write resets it.
-    pub fn cut(&self, peer: SocketAddr) {
+    pub(super) fn cut(&self, peer: SocketAddr) {
         if let Some(cut) = self.lock().get(&peer) {
             cut.store(true, Ordering::SeqCst);
         }
@@ -48,7 +48,7 @@ impl<S> Accept<TcpStream, S> for Connections {
 }
 
 #[derive(Debug)]
-pub struct Connection {
+pub(super) struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
     cut: Arc<AtomicBool>,

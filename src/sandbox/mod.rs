@@ -39,7 +39,6 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 pub use access::{Federated, Identity};
-pub use connection::Connections;
 pub use fault::{Fault, SignInFault};
 pub use life::Life;
 pub use manage::Managed;
@@ -47,6 +46,7 @@ pub use settings::{Account, Settings};
 pub use state::{Held, Upload};
 
 use certificate::Certificates;
+use connection::Connections;
 use state::World;
 
 /// Why the sandbox does not start.
