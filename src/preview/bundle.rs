@@ -20,7 +20,8 @@ use crate::pure::stix::{self, ContextKind, ContextObject};
 type Related = BTreeMap<(ContextKind, Uuid), (i64, ContextObject)>;
 
 /// Writes the indicators that are valid after `valid_after` (Unix milliseconds), one a line, and
-/// tells of the others. A bundle without any has no `objects`, since STIX knows no empty lists.
+/// tells of the others. A bundle without any has no `objects`, since STIX knows no empty lists. Gives back
+/// whether it has any.
 ///
 /// # Errors
 /// `out` or `skipped` cannot be written.
@@ -29,7 +30,7 @@ pub(super) fn write(
     valid_after: i64,
     out: &mut impl Write,
     skipped: &mut SkippedLines<impl Write>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let (id, related) = survey(gathered, valid_after);
     write!(out, "{{\"type\":\"bundle\",\"id\":\"bundle--{id}\"")?;
     let mut before = ",\"objects\":[\n";
@@ -54,7 +55,8 @@ pub(super) fn write(
         before = ",\n";
     }
     let has_objects = before == ",\n";
-    writeln!(out, "{}", if has_objects { "\n]}" } else { "}" })
+    writeln!(out, "{}", if has_objects { "\n]}" } else { "}" })?;
+    Ok(has_objects)
 }
 
 /// The bundle's id, UUIDv5 of all that is in it, and what its indicators need. Merging twice is cheaper

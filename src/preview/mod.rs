@@ -92,8 +92,8 @@ impl Preview<'_> {
             }
         }
         let sent_after = if self.no_expiry { i64::MIN } else { self.now };
-        bundle::write(&gathered, sent_after, out, skipped)?;
-        if self.rules.has_placeholder_url && !gathered.objects.is_empty() {
+        let has_objects = bundle::write(&gathered, sent_after, out, skipped)?;
+        if self.rules.has_placeholder_url && has_objects {
             skipped.note(&notes::of_links())?;
         }
         out.flush()?;

@@ -471,10 +471,14 @@ async fn withdrawals_that_an_earlier_release_ended_in_the_future_are_made_again(
     eventually(&scene.sandbox, |sandbox| matched(sandbox).is_empty()).await;
     all_withdrawn(&scene, 3).await;
     assert_eq!(scene.relay.stop().0, Some(0));
+    let begins = format!(
+        "UPDATE wanted SET valid_from = {} WHERE body LIKE '%begins.example%'",
+        (now() + 400 * DAY) * 1_000
+    );
     let futures = [
         // The migration knows the time to a second: what ended in this very second is not over for it.
         "UPDATE delivered SET modified = modified - 2000",
-        "UPDATE wanted SET valid_from = 2930860800000 WHERE body LIKE '%begins.example%'",
+        &begins,
         "UPDATE delivered SET modified = modified + 34560000000 WHERE object IN
              (SELECT object FROM wanted WHERE body LIKE '%modified.example%')",
     ];

@@ -49,10 +49,17 @@ impl Converted {
         self.objects().iter().map(|object| text(&object["pattern"])).collect()
     }
 
-    /// The lines of JSON; an error in words stands behind them.
-    fn lines(&self) -> Vec<Value> {
-        let lines = self.skipped.lines().filter(|line| line.starts_with('{'));
-        lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    /// The lines of JSON: all but notes in words, and behind them the error of a document that could
+    /// not be read as a whole.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        let mut lines: Vec<&str> = self.skipped.lines().collect();
+        if self.code != Some(0) {
+            let error = lines.pop();
+            assert!(error.is_some_and(|words| words.starts_with("error: ")), "{error:?}");
+        }
+        let lines = lines.iter().filter(|line| !line.starts_with("note: "));
+        let read = |line: &&str| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+        lines.map(read).collect()
     }
 
     fn reasons(&self) -> BTreeMap<String, u64> {
@@ -401,7 +408,9 @@ fn an_event_without_attributes_gives_a_bundle_without_objects() {
     let converted = ageless(event(&[]).to_string().as_bytes());
     let bundle: Value = serde_json::from_str(&converted.bundle).unwrap();
     assert_eq!(bundle.as_object().unwrap().keys().collect::<Vec<_>>(), ["id", "type"]);
-    assert_eq!((converted.code, converted.lines().len()), (Some(0), 0));
+    assert_eq!(converted.code, Some(0));
+    let note = format!("note: event {EVENT} of the document has no attributes\n");
+    assert_eq!(converted.skipped, note);
 }
 
 #[test]
@@ -641,6 +650,11 @@ fn an_event_without_attributes_and_links_that_lead_nowhere_are_told() {
     let converted = convert(&one, &["--no-expiry"], &[UNSET]);
     assert_eq!(converted.skipped.lines().collect::<Vec<_>>(), [NOWHERE]);
     assert!(converted.bundle.contains("https://misp.example.org/events/view/"));
+    // All that is claimed is over: nothing is printed that could link anywhere.
+    let over = String::from_utf8(one.clone()).unwrap().replace("1793000000", "1000000000");
+    let over = convert(over.as_bytes(), &[], &[UNSET]);
+    assert_eq!((over.objects().len(), over.lines().len()), (0, 1), "{}", over.skipped);
+    assert!(!over.skipped.contains("note: "), "{}", over.skipped);
     let told = convert(&one, &["--no-expiry"], &[("MSR_MISP__PUBLIC_URL", "https://m.example")]);
     assert_eq!(told.skipped, "");
     assert_eq!(convert(&one, &["--explain"], &[UNSET]).skipped, "", "no link is shown");

@@ -100,7 +100,9 @@ fn reasons(stories: &[Value]) -> BTreeMap<String, usize> {
 /// The same from the lines of `convert`.
 fn skipped(lines: &[u8]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for line in std::str::from_utf8(lines).unwrap().lines().filter(|line| line.starts_with('{')) {
+    for line in
+        std::str::from_utf8(lines).unwrap().lines().filter(|line| !line.starts_with("note: "))
+    {
         let line: Value = serde_json::from_str(line).unwrap();
         *counts.entry(line["reason"].as_str().unwrap().to_owned()).or_default() += 1;
     }

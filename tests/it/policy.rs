@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::convert::{Converted, Setting, convert};
+use super::convert::{Setting, convert};
 
 const OWN: &str = "55f6ea5e-2c60-40e5-964f-47a8950d210f";
 
@@ -57,16 +57,12 @@ fn verdicts(document: &[u8], settings: &[Setting]) -> (BTreeSet<String>, BTreeMa
     let value =
         |object: &Value| object["pattern"].as_str().unwrap().split('\'').nth(1).unwrap().to_owned();
     let sent = converted.objects().iter().map(value).collect();
-    let withheld = lines(&converted)
+    let withheld = converted
+        .lines()
         .iter()
         .map(|line| (text(&line["value"]), text(&line["reason"])))
         .collect();
     (sent, withheld)
-}
-
-fn lines(converted: &Converted) -> Vec<Value> {
-    let lines = converted.skipped.lines().filter(|line| line.starts_with('{'));
-    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The verdict on the only attribute of a document: `sent`, or a reason.
@@ -186,7 +182,7 @@ fn tags_that_read_as_tlp_red_stay_and_the_line_names_them() {
     let document = include_bytes!("../cases/tlp-lookalikes.json");
     let converted = convert(document, &["--no-expiry"], &[]);
     assert_eq!(converted.objects().len(), 0, "{}", converted.bundle);
-    let lines = lines(&converted);
+    let lines = converted.lines();
     assert_eq!(lines.len(), 10);
     for line in &lines {
         assert_eq!(line["reason"], "tlp_too_strict", "{line}");
@@ -431,7 +427,7 @@ fn explain_names_the_line_that_decides_what_a_tag_says() {
         assert!(story.contains(words), "no {words:?} in\n{story}");
     }
     let withheld = [("MSR_POLICY__TLP_TAGS", r#"{"internal:soc": "red"}"#)];
-    let line = lines(&convert(&document, &["--no-expiry"], &withheld)).pop().unwrap();
+    let line = convert(&document, &["--no-expiry"], &withheld).lines().pop().unwrap();
     let problem = line["problem"].as_str().unwrap_or_default();
     assert!(problem.contains("by \"internal:soc\" in [policy.tlp_tags]"), "{line}");
 }
