@@ -157,6 +157,41 @@ mod tidy {
         none(&offences);
     }
 
+    /// What follows a sub-query that begins behind its opening parenthesis.
+    fn behind(query: &str) -> &str {
+        let mut depth = 1;
+        let end = query.char_indices().find(|(_, sign)| {
+            depth += match sign {
+                '(' => 1,
+                ')' => -1,
+                _ => 0,
+            };
+            depth == 0
+        });
+        end.map_or("", |(place, _)| query.split_at(place + 1).1.trim_start())
+    }
+
+    #[test]
+    fn sql_names_each_query_that_it_reads_from() {
+        assert_eq!(behind("SELECT (1)) AS held"), "AS held");
+        let mut offences = Vec::new();
+        for source in sources().iter().filter(|source| source.path.starts_with("src/ledger/")) {
+            let words: Vec<&str> = source.production().split_whitespace().collect();
+            let text = words.join(" ");
+            for begin in ["FROM (SELECT", "JOIN (SELECT", "FROM ( SELECT", "JOIN ( SELECT"] {
+                let nameless = text
+                    .split(begin)
+                    .skip(1)
+                    .filter(|query| !behind(query).starts_with("AS "))
+                    .map(|query| query.chars().take(60).collect::<String>());
+                offences.extend(nameless.map(|query| {
+                    format!("{}: PostgreSQL before 16 wants a name for (SELECT{query}", source.path)
+                }));
+            }
+        }
+        none(&offences);
+    }
+
     #[test]
     fn pure_rooms_touch_nothing_outside() {
         let mut offences = Vec::new();

@@ -124,7 +124,7 @@ impl Ledger {
                  FROM delivered d
                  JOIN wanted w ON w.view = (SELECT view FROM targets WHERE target = $1)
                      AND w.object = d.object
-                 WHERE d.target = $1 AND w.kind = $2 AND d.accepted IS NOT NULL)",
+                 WHERE d.target = $1 AND w.kind = $2 AND d.accepted IS NOT NULL) AS held",
         )
         .bind(target)
         .bind(kind)
