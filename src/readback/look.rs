@@ -18,7 +18,7 @@ use crate::pure::verify::{
     Example, Line, Ours, Report, Stand, Verdict, is_own_relationship, judge, lives, time,
 };
 
-/// What is compared, what names others before what is named. Context objects of other kinds than relationships are never withdrawn.
+/// Indicators and relationships first: they name the others.
 const KINDS: [&str; 5] =
     ["indicator", "relationship", "identity", "attack-pattern", "threat-actor"];
 
@@ -215,9 +215,7 @@ impl Look<'_> {
     }
 
     fn is_own_relationship(&self, kind: &str, id: Uuid, found: &Found) -> bool {
-        let namespace = self.place.namespace.as_ref();
-        kind == "relationship"
-            && namespace.is_some_and(|namespace| is_own_relationship(&found.data, id, namespace))
+        kind == "relationship" && is_own_relationship(&found.data, id, &self.place.relationships)
     }
 
     /// Remembers what an object of ours refers to.

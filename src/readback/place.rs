@@ -21,8 +21,10 @@ pub struct Place {
     pub client: Client,
     /// For what is not the ledger's.
     pub guest: Guest,
-    /// `None` where an id says nothing of its observable.
+    /// Of indicators; `None` where an id says nothing of its observable.
     pub namespace: Option<Uuid>,
+    /// Of relationships, whose ids always tell what they are between.
+    pub relationships: Uuid,
     pub withdraw: Withdraw,
     workspace_id: Uuid,
     /// Asked once.
@@ -54,6 +56,7 @@ impl Place {
             guest: Guest::new(config, target, http, (Arc::clone(&tokens), pacer))?,
             client: Client::new(http.clone(), managed, tokens, &config.management)?,
             namespace: (target.identity == Identity::Observable).then_some(namespace),
+            relationships: namespace,
             withdraw: target.withdraw,
             workspace_id: target.workspace_id,
             confirmed: OnceCell::new(),

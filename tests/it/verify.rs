@@ -414,7 +414,34 @@ async fn what_is_over_has_a_count_of_its_own() {
 /// A lost ledger knows no organisation, but indicators of this relay name it as their creator.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_indicators_of_this_relay_name_is_of_nobody_else() {
-    let mut scene = Scene::set(&[AT_ONCE, context_sent::ALL]).await;
+    let text = lost(&[]).await;
+    for words in [
+        "       2  left over\n",
+        "       3  of this relay, though its ledger does not know them: left as they are\n",
+        "       1  of somebody else under this source system\n",
+    ] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+    assert!(text.contains("somebody else\n") && !text.contains("CERT Example"), "{text}");
+}
+
+/// An indicator whose id is the attribute's may be anybody's, and so may be what it names. A relationship
+/// is of this relay, whoever made its indicator, and so is what it points to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relationship_tells_its_relay_also_where_ids_are_the_attributes() {
+    let text = lost(&[("MSR_INDICATOR__IDENTITY", "attribute")]).await;
+    for words in [
+        "       2  of this relay, though its ledger does not know them: left as they are\n",
+        "       4  of somebody else under this source system\n",
+    ] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+    assert!(!text.contains("relationship--") && !text.contains("attack-pattern--"), "{text}");
+}
+
+/// What `verify` tells of what a relay sent that lost its ledger then.
+async fn lost(settings: &[(&'static str, &'static str)]) -> String {
+    let mut scene = Scene::set(&[&[AT_ONCE, context_sent::ALL], settings].concat()).await;
     let domains = [("a.example", true), ("b.example", false)];
     let event = context_sent::event(1, then(), "CERT Example", &domains);
     scene.publisher.send(&event).await;
@@ -429,13 +456,5 @@ async fn what_indicators_of_this_relay_name_is_of_nobody_else() {
     let empty = tempfile::tempdir().unwrap();
     scene.relay.set("MSR_LEDGER__DATA_DIR", empty.path().to_str().unwrap());
     scene.relay.restart(&scene.publisher).await;
-    let text = told(&scene.relay.command(&["verify"]));
-    for words in [
-        "       2  left over\n",
-        "       3  of this relay, though its ledger does not know them: left as they are\n",
-        "       1  of somebody else under this source system\n",
-    ] {
-        assert!(text.contains(words), "no {words:?} in {text}");
-    }
-    assert!(text.contains("somebody else\n") && !text.contains("CERT Example"), "{text}");
+    told(&scene.relay.command(&["verify"]))
 }
