@@ -1,7 +1,10 @@
-//! Our own clock may be wrong, and step. The ledger keeps the latest time that it saw. A clock that went
-//! back was ahead before, or is behind now, and nothing here can tell which: MISP may share this clock.
-//! Either way what waits is brought forward, no stored time stays in the future, and everything is
-//! compared anew. If it was behind, what it cut too short is put right when it goes on.
+//! Our own clock may be wrong, and step. The ledger keeps two times: the latest that anybody saw
+//! (`clock`), by which a step back is noticed, and when upkeep last looked (`clock followed`), by which a
+//! step ahead is noticed, since a delivery right after such a step raises the first.
+//!
+//! A clock that went back was ahead before, or is behind now, and nothing here can tell which: MISP may
+//! share this clock. Either way what waits is brought forward, no stored time stays in the future, and
+//! everything is compared anew. If it was behind, what it cut too short is put right when it goes on.
 
 use std::time::Duration;
 
@@ -94,10 +97,9 @@ const AGES: [&str; 10] = [
     "UPDATE settings SET value = '0' WHERE name LIKE 'may empty %' AND $1 > 0",
 ];
 
-/// What the ledger notes of the clock starts anew after a step back.
-const LATEST: [&str; 3] = [
+/// What the ledger notes of the clock starts anew after a step back; [`FOLLOWED`] is written after it.
+const LATEST: [&str; 2] = [
     "UPDATE counters SET value = $1 WHERE name = 'clock'",
-    "UPDATE counters SET value = $1 WHERE name = 'clock followed'",
     "UPDATE counters SET value = 0 * $1 WHERE name = 'clock jumped'",
 ];
 
