@@ -64,14 +64,23 @@ fn of_text(key: &str, text: &str) -> Option<String> {
     ))
 }
 
-/// What stands around a text and is not seen, such as `has white space at its end`.
-pub(super) fn unseen(text: &str) -> Option<String> {
-    let name = |character: char| match character {
+/// The text without what [`unseen`] tells of.
+pub(super) fn bare(text: &str) -> &str {
+    text.trim_matches(|character| name(character).is_some())
+}
+
+/// What a character is that nobody sees.
+fn name(character: char) -> Option<&'static str> {
+    match character {
         '\u{feff}' => Some("a byte order mark"),
         space if space.is_whitespace() => Some("white space"),
         control if control.is_control() => Some("a control character"),
         _ => None,
-    };
+    }
+}
+
+/// What stands around a text and is not seen, such as `has white space at its end`.
+pub(super) fn unseen(text: &str) -> Option<String> {
     let beginning = text.chars().next().and_then(name);
     let end = text.chars().next_back().and_then(name);
     match (beginning, end) {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::layers::{Leaf, Leaves, Raw};
-use super::looks::unseen;
+use super::looks::{bare, unseen};
 use super::mistake::{Mistake, Origin};
 use super::secret::Found;
 
@@ -83,7 +83,7 @@ impl Reader {
         key: &str,
         placeholder: T,
         allowed: &str,
-        parse: impl FnOnce(&str) -> Result<T, Problem>,
+        mut parse: impl FnMut(&str) -> Result<T, Problem>,
     ) -> T {
         let Some(leaf) = self.take(key) else { return placeholder };
         let text = match &leaf.raw {
@@ -93,15 +93,22 @@ impl Reader {
                 return placeholder;
             }
         };
-        let result = match text.contains(KEY_VAULT) {
+        let mut read = |text: &str| match text.contains(KEY_VAULT) {
             true => Err(unresolved()),
             false => parse(text),
         };
-        result.unwrap_or_else(|problem| {
-            let problem = unseen(text).map_or(problem, Problem::new);
-            self.refuse(key, text, allowed, problem);
-            placeholder
-        })
+        let problem = match (read(text), unseen(text)) {
+            (Ok(value), _) => return value,
+            (Err(problem), None) => problem,
+            (Err(_), Some(unseen)) => match read(bare(text)) {
+                Ok(_) => Problem::new(unseen),
+                Err(Problem { text, hint }) => {
+                    Problem { text: format!("{text}; it also {unseen}"), hint }
+                }
+            },
+        };
+        self.refuse(key, text, allowed, problem);
+        placeholder
     }
 
     /// As [`Reader::parsed`]; `None` for `""`.
@@ -109,7 +116,7 @@ impl Reader {
         &mut self,
         key: &str,
         allowed: &str,
-        parse: impl FnOnce(&str) -> Result<T, Problem>,
+        mut parse: impl FnMut(&str) -> Result<T, Problem>,
     ) -> Option<T> {
         self.parsed(key, None, allowed, |text| match text {
             "" => Ok(None),

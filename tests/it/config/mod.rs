@@ -600,6 +600,17 @@ fn white_space_around_what_identifies_is_told_as_such() {
 }
 
 #[test]
+fn a_value_that_is_wrong_without_white_space_too_is_told_with_both() {
+    let told = load(LEAST, &[("MSR_INDICATOR__IDENTITY", "observble ")]).unwrap_err().to_string();
+    for words in ["not one of the words", "has white space at its end", "did you mean observable"] {
+        assert!(told.contains(words), "no {words:?} in {told}");
+    }
+    let told = load(LEAST, &[("MSR_INDICATOR__IDENTITY", "observable ")]).unwrap_err().to_string();
+    assert!(told.contains("has white space at its end"), "{told}");
+    assert!(!told.contains("not one of the words"), "{told}");
+}
+
+#[test]
 fn a_key_in_a_file_may_end_in_line_breaks_and_in_nothing_else_unseen() {
     const KEY: &str = "0123456789abcdefghijABCDEFGHIJ0123456789";
     let of = |text: &str| {
