@@ -133,11 +133,11 @@ pub struct ResyncOptions {
     pub detach: bool,
 }
 
-/// A time that is not over at once.
+/// A time that is not over at once: times are kept in milliseconds, and MISP's in seconds.
 fn some_time(text: &str) -> Result<humantime::Duration, String> {
     let time: humantime::Duration =
         text.parse().map_err(|error: humantime::DurationError| error.to_string())?;
-    if time.is_zero() { Err("it must be longer than 0s".to_owned()) } else { Ok(time) }
+    if time.as_secs() == 0 { Err("it must be at least 1s".to_owned()) } else { Ok(time) }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]

@@ -341,6 +341,7 @@ pub async fn serve_until(
         "MISP's part is played by: misp-sentinel-relay demo --feed {}",
         settings::TRIAL_FEED
     )?;
+    writeln!(out, "Stop that relay before this sandbox: its ledger goes with the sandbox.")?;
     out.flush()?;
     stop.await;
     sandbox.stop().await;

@@ -135,7 +135,11 @@ async fn what_the_sandbox_prints_is_all_that_a_relay_needs() {
     let run = |arguments: &[&str]| binary(folder.path(), arguments).spawn().unwrap();
     let mut sandbox = run(&["sandbox", "--listen=127.0.0.1:0"]);
     let lines = BufReader::new(sandbox.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let pasted: Vec<String> = lines.take_while(|line| !line.contains("demo --feed")).collect();
+    let mut lines = lines;
+    let pasted: Vec<String> =
+        lines.by_ref().take_while(|line| !line.contains("demo --feed")).collect();
+    let order = "Stop that relay before this sandbox: its ledger goes with the sandbox.";
+    assert_eq!(lines.next().as_deref(), Some(order));
     let exports = pasted.iter().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
     let mut exports: Vec<(&str, &str)> = exports.collect();
     let checked = binary(folder.path(), &["check-config"]).envs(exports.clone()).output().unwrap();

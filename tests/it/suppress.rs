@@ -237,14 +237,17 @@ async fn a_suppression_tells_what_is_stored_and_what_it_replaces() {
 }
 
 #[test]
-fn no_time_at_all_is_wrong_usage() {
-    for arguments in
-        [["suppress", "a.example", "--for", "0s"], ["resync", "--detach", "--since", "0s"]]
-    {
+fn a_time_of_less_than_a_second_is_wrong_usage() {
+    for arguments in [
+        ["suppress", "a.example", "--for", "0s"],
+        ["suppress", "a.example", "--for", "1us"],
+        ["suppress", "a.example", "--for", "999ms"],
+        ["resync", "--detach", "--since", "0s"],
+    ] {
         let output = program().args(arguments).output().unwrap();
         let words = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{words}");
-        assert!(words.contains("longer than 0s"), "{words}");
+        assert!(words.contains("at least 1s"), "{words}");
     }
 }
 
