@@ -561,15 +561,6 @@ async fn a_sharing_group_that_is_admitted_stays_known_when_its_event_is_shared_o
     let group = json!({"distribution": "4", "sharing_group_id": "3",
         "SharingGroup": {"id": "3", "name": "Banks", "uuid": GROUP}});
     let for_all = json!({"distribution": "3"});
-    let mut published = publication((1, 7), T, &[attribute(1, "a.example", T)]);
-    published["Event"] = with(published["Event"].clone(), &group);
-    let mut feed = Feed::start(&settings).await;
-    feed.hear("", &published).await;
-    assert_eq!(feed.live().await, ["a.example"]);
-    let (_, frame) = narrowings(&for_all).into_iter().find(|(topic, _)| *topic == "event").unwrap();
-    feed.hear("event", &frame).await;
-    assert_eq!(feed.live().await, ["a.example"], "both audiences are admitted");
-
     let document = |head: (i64, bool, i64), audience: &Value| {
         let shown = event(head, &[shown(1, "1.1.1.1", 10)]);
         let mut document: Value = serde_json::from_slice(&shown).unwrap();
@@ -580,6 +571,11 @@ async fn a_sharing_group_that_is_admitted_stays_known_when_its_event_is_shared_o
     let read = Read { confirm: false, ..stage.asked().await };
     stage.answer(read, document((20, true, 21), &group)).await;
     assert_eq!(stage.live().await, ["1.1.1.1"]);
+    let edited = json!({"id": "1", "uuid": EVENT, "info": "x", "timestamp": "22",
+        "published": false, "publish_timestamp": "21"});
+    let frame = json!({"Event": with(edited, &for_all), "action": "edit"});
+    stage.relay.hear(format!("misp_json_event {frame}").as_bytes()).await;
+    assert_eq!(stage.live().await, ["1.1.1.1"], "both audiences are admitted");
     for time in [22, 23] {
         let read = stage.asked().await;
         stage.answer(read, document((time, false, 21), &for_all)).await;
