@@ -97,7 +97,7 @@ const AGES: [&str; 10] = [
     "UPDATE settings SET value = '0' WHERE name LIKE 'may empty %' AND $1 > 0",
 ];
 
-/// What the ledger notes of the clock starts anew after a step back; [`FOLLOWED`] is written after it.
+/// What the ledger notes of the clock starts anew after a step back.
 const LATEST: [&str; 2] = [
     "UPDATE counters SET value = $1 WHERE name = 'clock'",
     "UPDATE counters SET value = 0 * $1 WHERE name = 'clock jumped'",
@@ -174,6 +174,9 @@ impl Ledger {
             seconds,
             "this machine's clock went back: it was ahead, or it is behind now and must be set right; everything is compared with MISP and with each target"
         );
+        // First of all: a relay that is killed before the end, and started again with a clock that is right,
+        // sees a step ahead, which undoes what was cut too short.
+        sqlx::query(FOLLOWED).bind(now).execute(&self.writer).await?;
         self.hear_again(views, &FUTURE, now).await?;
         if let Some(source) = source {
             self.begin_resync(source, None, now).await?;

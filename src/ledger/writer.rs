@@ -127,8 +127,14 @@ impl Writer {
     /// Runs until every [`crate::intake::Inbox`] is dropped and what they gave is written. A fault
     /// of the disk costs the notice, which becomes a gap, and never ends the writer.
     pub async fn run(mut self) {
-        self.resume().await;
         let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
+        // The clock is looked at before anything is heard by it.
+        if self.care().await {
+            upkeep.reset();
+        } else {
+            upkeep.reset_after(TRY_AGAIN);
+        }
+        self.resume().await;
         loop {
             let notice = match self.waiting.pop_front() {
                 Some(notice) => Some(notice),

@@ -330,6 +330,26 @@ async fn what_was_the_future_only_by_a_clock_that_was_behind_counts_as_it_says()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_step_back_that_a_kill_cut_short_is_undone_by_a_clock_that_is_right() {
+    let relay = Relay::start_with(&[("MSR_EXPIRY__DAYS__DOMAIN_NAME", "300")]).await;
+    let mut sentinel = Sentinel::default();
+    let said = now() - DAY;
+    relay.hear(&publication(said, &[Domain { timestamp: said, ..plain("a.example") }])).await;
+    care(&relay, Ledger::now()).await;
+    let mut database = database(&relay).await;
+    let kill = "CREATE TRIGGER kill BEFORE UPDATE ON counters
+        WHEN NEW.name = 'clock' AND NEW.value < OLD.value BEGIN SELECT RAISE(ABORT, 'killed'); END";
+    sqlx::query(kill).execute(&mut database).await.unwrap();
+    let wrong = Ledger::now() - 400 * DAY * SECOND;
+    let killed = relay.upkeep().step(&relay.ledger, &relay.views, wrong).await;
+    assert!(killed.unwrap_err().to_string().contains("killed"));
+    sqlx::query("DROP TRIGGER kill").execute(&mut database).await.unwrap();
+    care(&relay, Ledger::now()).await;
+    sentinel.accept_all(&relay).await;
+    assert!((valid_until(sentinel.of("a.example")) - (said + 300 * DAY)).abs() < 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_misp_ahead_by_minutes_said_to_a_clock_that_was_behind_by_months_is_heard_again_once()
  {
     let relay = Relay::start_with(&[("MSR_EXPIRY__DAYS__DOMAIN_NAME", "300")]).await;
