@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::looks::as_meant;
 use super::reader::{Problem, Reader};
 use super::secret::Secret;
 
@@ -187,7 +188,12 @@ pub(super) fn read(reader: &mut Reader, section: &str, audience: &str, needed: b
             "a uuid, or a domain such as example.onmicrosoft.com",
             tenant,
         ),
-        client_id: reader.text(&key("client_id")),
+        client_id: reader.parsed(
+            &key("client_id"),
+            String::new(),
+            "the Application (client) ID that Entra shows, a uuid",
+            |text| as_meant(text).map(str::to_owned),
+        ),
         client_secret: reader.secret(&key("client_secret")),
         certificate_file: reader.path(&key("certificate_file")),
         certificate_password: reader.secret(&key("certificate_password")),

@@ -24,8 +24,23 @@ const VERBATIM: [&str; 5] =
 
 /// Whether a table is one value: one of [`VERBATIM`], also in the policy of a target.
 fn is_verbatim(path: &str) -> bool {
+    VERBATIM.contains(&for_all(path))
+}
+
+/// The key that a target's own one, such as `target.NAME.policy.max_age`, stands over.
+fn for_all(path: &str) -> &str {
     let of_target = path.strip_prefix("target.").and_then(|rest| rest.split_once('.'));
-    VERBATIM.contains(&of_target.map_or(path, |(_, leaf)| leaf))
+    of_target.map_or(path, |(_, leaf)| leaf)
+}
+
+/// The text that the example gives the key; of a list, its last.
+pub(super) fn default_text(path: &str) -> Option<String> {
+    let (_, leaves) = defaults().ok()?;
+    match &leaves.get(for_all(path))?.raw {
+        Raw::Text(text) => Some(text.clone()),
+        Raw::Toml(toml::Value::Array(items)) => items.last()?.as_str().map(str::to_owned),
+        Raw::Toml(value) => value.as_str().map(str::to_owned),
+    }
 }
 
 const PREFIX: &str = "MSR_";

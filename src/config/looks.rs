@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::reader::Problem;
 use super::{Config, Credential, ManagedIdentity, Secret};
 
 /// A sentence for each that does not, with its key and what to do.
@@ -93,10 +94,13 @@ pub(super) fn unseen(text: &str) -> Option<String> {
     }
 }
 
+/// The text, unless something stands around it that is not seen. What is compared with such a text would
+/// match nothing, and a list of what must stay would let it leave.
+pub(super) fn as_meant(text: &str) -> Result<&str, Problem> {
+    unseen(text).map_or(Ok(text), |unseen| Err(Problem::new(format!("{text:?} {unseen}"))))
+}
+
 fn of_client(key: &str, id: &str) -> Option<String> {
-    if let Some(unseen) = of_text(key, id) {
-        return Some(unseen);
-    }
     (!id.is_empty() && Uuid::try_parse(id).is_err()).then(|| format!(
         "{key} = {id:?} is no id: Entra shows it as \"Application (client) ID\" on the application's overview, a uuid"
     ))

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use wildmatch::WildMatch;
 
-use super::reader::{Problem, Reader, did_you_mean, shown};
+use super::looks::as_meant;
+use super::reader::{Problem, Reader, did_you_mean, nearest, shown};
 use super::rest::verbatim;
 use crate::pure::convert::{self, Row};
 use crate::pure::policy::{Switches, UrlForms};
@@ -70,8 +71,42 @@ fn unknown(types: &str) -> Option<Problem> {
     Some(match reason {
         Some(reason) => Problem::new(format!("is never converted: {}", reason.word()))
             .hint("docs/mapping.md has the reasons"),
-        None => Problem::new("no attribute type of MISP").hint("docs/mapping.md lists them"),
+        None => no_type(types),
     })
+}
+
+fn no_type(text: &str) -> Problem {
+    let names = convert::types().iter().map(|row| row.name);
+    let hint = nearest(text, names).map(did_you_mean);
+    Problem::new(format!("{text:?} is no attribute type of MISP"))
+        .hint(hint.unwrap_or_else(|| "docs/mapping.md lists them".to_owned()))
+}
+
+/// A list of attribute types, with wildcards. A name that MISP does not have would match nothing.
+pub(super) fn type_names(reader: &mut Reader, key: &str) -> Vec<String> {
+    reader.names(key, "a list of attribute types of MISP, e.g. [\"ip-*\", \"domain\"]", |text| {
+        let is_known = is_named(text, convert::types().iter().map(|row| row.name));
+        if is_known { Ok(()) } else { Err(no_type(text)) }
+    })
+}
+
+/// A list of categories, with wildcards. As [`type_names`].
+pub(super) fn category_names(reader: &mut Reader, key: &str) -> Vec<String> {
+    let categories = convert::categories();
+    reader.names(key, "a list of categories of MISP, e.g. [\"Network activity\"]", |text| {
+        if is_named(text, categories.iter().copied()) {
+            return Ok(());
+        }
+        let hint = nearest(text, categories.iter().copied()).map(did_you_mean);
+        Err(Problem::new(format!("{text:?} is no category of MISP"))
+            .hint(hint.unwrap_or_else(|| format!("MISP has {}", categories.join(", ")))))
+    })
+}
+
+/// Whether a name with wildcards, in any case, is that of one of `known`.
+fn is_named(text: &str, mut known: impl Iterator<Item = &'static str>) -> bool {
+    let pattern = WildMatch::new_case_insensitive(text);
+    known.any(|name| pattern.matches(name))
 }
 
 /// The switches of `[convert.roles]`: `ddos.ip-dst = true` in TOML is the same as `"ddos.ip-dst" = true`.
@@ -190,14 +225,24 @@ fn threat_types(reader: &mut Reader) -> BTreeMap<String, String> {
         "a table of tags, each with a threat type; in the environment a JSON object";
     let mut types = BTreeMap::new();
     for (tag, kind) in verbatim(reader, KEY, ALLOWED) {
-        if let Some(kind) = kind.as_str().filter(|kind| !kind.trim().is_empty()) {
-            types.insert(tag, kind.to_owned());
-        } else {
-            let problem = Problem::new(format!("{kind} is no threat type"));
-            reader.refuse(KEY, &tag, ALLOWED, problem);
+        let kind = match kind.as_str().filter(|kind| !kind.trim().is_empty()) {
+            Some(kind) => as_meant(kind),
+            None => Err(Problem::new(format!("{kind} is no threat type"))),
+        };
+        match self::tag(&tag).and(kind) {
+            Ok(kind) => drop(types.insert(tag, kind.to_owned())),
+            Err(problem) => reader.refuse(KEY, &tag, ALLOWED, problem),
         }
     }
     types
+}
+
+/// A tag that MISP can have, as a line of a table names it.
+pub(super) fn tag(text: &str) -> Result<&str, Problem> {
+    match text.trim().is_empty() {
+        true => Err(Problem::new("an empty tag")),
+        false => as_meant(text),
+    }
 }
 
 fn table<T>(
@@ -205,6 +250,14 @@ fn table<T>(
     section: &str,
     read: impl Fn(&mut Reader, &str) -> T,
 ) -> BTreeMap<String, T> {
-    let tags = reader.keys_below(section);
-    tags.into_iter().map(|tag| (tag.clone(), read(reader, &format!("{section}.{tag}")))).collect()
+    let mut table = BTreeMap::new();
+    for tag in reader.keys_below(section) {
+        let key = format!("{section}.{tag}");
+        let value = read(reader, &key);
+        match self::tag(&tag) {
+            Ok(_) => drop(table.insert(tag, value)),
+            Err(Problem { text, .. }) => reader.fault(&key, |mistake| mistake, text),
+        }
+    }
+    table
 }

@@ -82,17 +82,17 @@ fn section(keys: &mut Section<'_, '_>, common: Common) -> Policy {
         tags_exclude: keys.get("tags_exclude", |p| &p.tags_exclude, Reader::texts),
         orgs_include: keys.get("orgs_include", |p| &p.orgs_include, Reader::texts),
         orgs_exclude: keys.get("orgs_exclude", |p| &p.orgs_exclude, Reader::texts),
-        types_include: keys.get("types_include", |p| &p.types_include, Reader::texts),
-        types_exclude: keys.get("types_exclude", |p| &p.types_exclude, Reader::texts),
+        types_include: keys.get("types_include", |p| &p.types_include, mapping::type_names),
+        types_exclude: keys.get("types_exclude", |p| &p.types_exclude, mapping::type_names),
         categories_include: keys.get(
             "categories_include",
             |p| &p.categories_include,
-            Reader::texts,
+            mapping::category_names,
         ),
         categories_exclude: keys.get(
             "categories_exclude",
             |p| &p.categories_exclude,
-            Reader::texts,
+            mapping::category_names,
         ),
         threat_levels: keys.get("threat_levels", |p| &p.threat_levels, numbers(1, 4)),
         analysis: keys.get("analysis", |p| &p.analysis, numbers(0, 2)),
@@ -145,8 +145,14 @@ fn tlp_tags(reader: &mut Reader, key: &str) -> BTreeMap<String, Option<Mark>> {
     );
     let mut tags = BTreeMap::new();
     for (tag, value) in verbatim(reader, key, &allowed) {
-        if tag.trim().is_empty() {
-            reader.refuse(key, &tag, &allowed, Problem::new("an empty tag"));
+        if let Err(problem) = mapping::tag(&tag) {
+            reader.refuse(key, &tag, &allowed, problem);
+            continue;
+        }
+        if let Some(twin) = tags.keys().find(|known: &&String| is_same_but_for_case(known, &tag)) {
+            let problem = Problem::new(format!("{twin:?} and {tag:?} differ only in case"));
+            let hint = "a tag has no case: keep one of the two lines";
+            reader.refuse(key, &tag, &allowed, problem.hint(hint));
             continue;
         }
         let word = value.as_str().unwrap_or_default();
@@ -160,6 +166,10 @@ fn tlp_tags(reader: &mut Reader, key: &str) -> BTreeMap<String, Option<Mark>> {
         }
     }
     tags
+}
+
+fn is_same_but_for_case(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
 }
 
 fn unknown_level(value: &Value) -> Problem {

@@ -89,7 +89,10 @@ impl Reader {
         let text = match &leaf.raw {
             Raw::Text(text) | Raw::Toml(toml::Value::String(text)) => text,
             Raw::Toml(other) => {
-                self.mistype(key, allowed, other);
+                // What is wrong with it as a text may tell what to do, as with a time without a unit.
+                let hint = parse(&shown(other)).err().and_then(|problem| problem.hint);
+                let text = format!("is of type {}", other.type_str());
+                self.refuse(key, &shown(other), allowed, Problem { text, hint });
                 return placeholder;
             }
         };
@@ -307,7 +310,7 @@ pub(super) fn did_you_mean(word: &str) -> String {
 }
 
 /// The most similar of `words`, if it is similar at all.
-fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+pub(super) fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     let lower = word.to_lowercase();
     words
         .map(|known| (strsim::damerau_levenshtein(&lower, known), known))

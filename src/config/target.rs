@@ -4,6 +4,7 @@ use reqwest::Url;
 use uuid::Uuid;
 
 use super::load::{IDENTITIES, WITHDRAWALS};
+use super::looks::as_meant;
 use super::reader::{Problem, Reader};
 use super::{
     LedgerConfig, Limits, Mode, Target, api, cloud, credential, limits, management, policy,
@@ -136,7 +137,7 @@ fn source(text: &str) -> Result<String, Problem> {
             Err(Problem::new("is reserved by Microsoft"))
         }
         _ if text.chars().count() > LONGEST_SOURCE => Err(Problem::new("is too long")),
-        _ => Ok(text.to_owned()),
+        _ => as_meant(text).map(str::to_owned),
     }
 }
 

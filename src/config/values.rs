@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::layers::Raw;
+use super::layers::{Raw, default_text};
+use super::looks::as_meant;
 use super::mistake::Mistake;
 use super::reader::{KEY_VAULT, Problem, Reader, shown, unresolved};
 
@@ -39,18 +40,18 @@ impl Reader {
 
     /// A time of `least` or more.
     pub(super) fn duration(&mut self, key: &str, least: Duration) -> Duration {
-        self.parsed(key, least, &times(least), |text| time(text, least))
+        self.parsed(key, least, &times(least), |text| time(text, key, least))
     }
 
     /// As [`Reader::duration`]; `None` for `""`.
     pub(super) fn optional_duration(&mut self, key: &str, least: Duration) -> Option<Duration> {
-        self.optional(key, &times(least), |text| time(text, least))
+        self.optional(key, &times(least), |text| time(text, key, least))
     }
 
     /// Times of `least` or more: a TOML array, or separated by commas in the environment.
     pub(super) fn durations(&mut self, key: &str, least: Duration) -> Vec<Duration> {
         self.list(key, &format!("a list; each {}", times(least)), |item| match item.as_str() {
-            Some(text) => time(text, least),
+            Some(text) => time(text, key, least),
             None => Err(Problem::new(format!("one is of type {}", item.type_str()))),
         })
     }
@@ -110,11 +111,25 @@ impl Reader {
 
     /// Strings: a TOML array, or separated by commas in the environment.
     pub(super) fn texts(&mut self, key: &str) -> Vec<String> {
-        const ALLOWED: &str = "a list of strings";
-        self.list(key, ALLOWED, |item| match item.as_str() {
+        self.names(key, "a list of strings", |_| Ok(()))
+    }
+
+    /// Strings of which `check` refuses some.
+    pub(super) fn names(
+        &mut self,
+        key: &str,
+        allowed: &str,
+        check: impl Fn(&str) -> Result<(), Problem>,
+    ) -> Vec<String> {
+        self.list(key, allowed, |item| match item.as_str() {
             Some(text) if text.contains(KEY_VAULT) => Err(unresolved()),
-            Some(text) if !text.trim().is_empty() => Ok(text.to_owned()),
-            Some(_) => Err(Problem::new("an empty string in the list")),
+            Some(text) if text.trim().is_empty() => {
+                Err(Problem::new("an empty string in the list"))
+            }
+            Some(text) => {
+                as_meant(text)?;
+                check(text).map(|()| text.to_owned())
+            }
             None => Err(Problem::new(format!("one is of type {}", item.type_str()))),
         })
     }
@@ -170,11 +185,11 @@ fn times(least: Duration) -> String {
     format!("a time with a unit, such as 200ms, 60s, 5m or 30d, from {low} to {high}")
 }
 
-fn time(text: &str, least: Duration) -> Result<Duration, Problem> {
+fn time(text: &str, key: &str, least: Duration) -> Result<Duration, Problem> {
     let time = humantime::parse_duration(text).map_err(|error| {
         let problem = Problem::new(format!("no time: {error}"));
         match text.chars().all(|character| character.is_ascii_digit()) {
-            true => problem.hint(format!("add the unit, e.g. \"{text}s\"")),
+            true => problem.hint(format!("add the unit, e.g. \"{text}{}\"", unit(key))),
             false => problem,
         }
     })?;
@@ -182,6 +197,13 @@ fn time(text: &str, least: Duration) -> Result<Duration, Problem> {
         true => Ok(time),
         false => Err(Problem::new("out of range")),
     }
+}
+
+/// The unit that the key's default has. Where that is empty the key bounds an age, which has days.
+fn unit(key: &str) -> String {
+    let default = default_text(key).unwrap_or_default();
+    let unit = default.trim_start_matches(|character: char| character.is_ascii_digit());
+    if unit.is_empty() { "d".to_owned() } else { unit.to_owned() }
 }
 
 /// A list as the environment spells it.

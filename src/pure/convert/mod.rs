@@ -31,4 +31,4 @@ pub use galaxy::actor;
 pub use object::uncut;
 pub use roles::{Role, roles};
 pub use skipped::Reason;
-pub use types::{Row, Trust, types};
+pub use types::{Row, Trust, categories, types};

@@ -139,7 +139,13 @@ pub fn types() -> &'static [Row] {
     TABLE
 }
 
-/// MISP's attribute categories (`describeTypes`).
+/// MISP's attribute categories.
+#[must_use]
+pub fn categories() -> &'static [&'static str] {
+    CATEGORIES
+}
+
+/// As `describeTypes` lists them.
 pub(super) static CATEGORIES: &[&str] = &[
     "Network activity",
     "Payload delivery",

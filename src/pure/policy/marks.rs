@@ -62,7 +62,10 @@ impl Decided {
         match (self.says, self.counts_as) {
             (Some(Mark::Level(says)), Some(Mark::Level(level))) => level < says,
             (Some(Mark::Level(says)), Some(Mark::HidesSource) | None) => says > Tlp::Clear,
-            (Some(Mark::HidesSource), counts_as) => counts_as != Some(Mark::HidesSource),
+            // What is red goes to nobody else, with or without its source.
+            (Some(Mark::HidesSource), counts_as) => {
+                !matches!(counts_as, Some(Mark::HidesSource | Mark::Level(Tlp::Red)))
+            }
             (None, _) => false,
         }
     }
@@ -72,19 +75,6 @@ impl Decided {
     pub fn counts_as(&self) -> String {
         self.counts_as.map_or_else(|| "no marking".to_owned(), Mark::tag)
     }
-}
-
-/// The tags that the operator's table makes less strict than they say: among those of the taxonomy, and
-/// among those that the table names.
-#[must_use]
-pub fn loosened(table: &BTreeMap<String, Option<Mark>>) -> Vec<Decided> {
-    let marks = Marks::new(table);
-    let levels = Tlp::ALL.map(Mark::Level).into_iter();
-    let own: Vec<String> = levels.chain([Mark::HidesSource]).map(Mark::tag).collect();
-    let is_own = |tag: &String| own.iter().any(|own| own.eq_ignore_ascii_case(tag));
-    let named = table.keys().filter(|tag| !tag.contains(['*', '?']) && !is_own(tag));
-    let decided = own.iter().chain(named).filter_map(|tag| marks.decided(tag));
-    decided.filter(Decided::is_loosened).collect()
 }
 
 /// A line of the operator's table.

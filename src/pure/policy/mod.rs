@@ -9,6 +9,7 @@ mod beside;
 mod judge;
 mod listed;
 mod lists;
+mod loosened;
 mod marks;
 mod prefix;
 mod registry;
@@ -20,7 +21,8 @@ mod words;
 
 pub use beside::{Beside, Listed, Warned};
 pub use judge::Judge;
-pub use marks::{CHATHAM_HOUSE, Decided, Mark, loosened};
+pub use loosened::loosened;
+pub use marks::{CHATHAM_HOUSE, Decided, Mark};
 pub use spelling::{is_same, normal, spellings};
 pub use switches::{Switches, UrlForms};
 pub use tlp::{Tlp, Untagged};

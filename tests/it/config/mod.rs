@@ -462,10 +462,9 @@ fn rules_of_one_key() {
         ("misp.key", "'with\u{e4}'", "characters that no key has"),
         ("misp.proxy", "'http://user:pw@proxy:3128'", "HTTPS_PROXY"),
         ("misp.on_unpublish", "'kepe'", "did you mean keep?"),
-        ("misp.window", "'30'", "add the unit"),
         ("misp.rest.retries", "-1", "out of range"),
         ("misp.rest.page_events", "0", "from 1 to 10000"),
-        ("misp.rest.confirm_after", "['2s', '1']", "no time"),
+        ("misp.rest.confirm_after", "['2s', '1']", "add the unit, e.g. \"1s\""),
         ("misp.rest.confirm_after", "[5]", "of type integer"),
         ("misp.rest.max_event", "'2GiB'", "out of range"),
         ("misp.resync.schedule", "'daily'", "no schedule"),
@@ -476,7 +475,11 @@ fn rules_of_one_key() {
         ("policy.distributions", "[5]", "out of range"),
         ("policy.threat_levels", "['high']", "is no number"),
         ("policy.to_ids", "'maybe'", "neither true nor false"),
-        ("policy.max_age", "'180'", "add the unit"),
+        ("misp.window", "'30'", "add the unit, e.g. \"30d\""),
+        ("policy.max_age", "'180'", "add the unit, e.g. \"180d\""),
+        ("target.soc.policy.max_age", "'180'", "add the unit, e.g. \"180d\""),
+        ("ledger.tombstones", "'30'", "add the unit, e.g. \"30d\""),
+        ("misp.rest.catch_up_every", "'5'", "add the unit, e.g. \"5m\""),
         ("policy.sharing_groups", "[7]", "of type integer"),
         ("sightings.false_positive_points", "101", "from 0 to 100"),
         ("sightings.withdraw_at", "-1", "out of range"),
@@ -593,10 +596,12 @@ fn white_space_around_what_identifies_is_told_as_such() {
     assert!(told.contains("has white space at its beginning"), "{told}");
     let told = problem("target.soc.tenant_id", "'contoso.onmicrosoft.com '");
     assert!(told.contains("has white space at its end"), "{told}");
-    let warnings =
-        config::warnings(&with(&[("target.soc.client_id", &format!("'{uuid} '"))]).unwrap());
-    let told = warnings.iter().find(|one| one.starts_with("target.soc.client_id")).unwrap();
-    assert!(told.contains("has white space at its end"), "{told}");
+    for key in ["target.soc.client_id", "target.soc.sourcesystem"] {
+        let told = problem(key, &format!("'{uuid} '"));
+        assert!(told.contains("has white space at its end"), "{key}: {told}");
+        let told = problem(key, &format!("' {uuid}'"));
+        assert!(told.contains("has white space at its beginning"), "{key}: {told}");
+    }
 }
 
 #[test]
@@ -663,5 +668,17 @@ fn a_mistyped_role_is_a_mistake_whether_it_is_switched_on_or_off() {
     {
         let own = format!("[convert.roles]\n\"{role}\" = false\n{LEAST}");
         assert!(load(&own, &[]).is_ok(), "{role}");
+    }
+}
+
+#[test]
+fn a_number_in_place_of_a_time_is_told_to_need_a_unit() {
+    for (key, hint) in [("max_age", "\"180d\""), ("tombstones", "\"180d\"")] {
+        let section = if key == "max_age" { "policy" } else { "ledger" };
+        let own = format!("{LEAST}[{section}]\n{key} = 180\n");
+        let wrong = problems(load(&own, &[]));
+        let told = &wrong[&format!("{section}.{key}")];
+        assert!(told.contains("is of type integer"), "{told}");
+        assert!(told.contains(&format!("add the unit, e.g. {hint}")), "{told}");
     }
 }

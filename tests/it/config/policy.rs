@@ -121,6 +121,19 @@ fn a_line_that_makes_a_tlp_tag_less_strict_is_told() {
         ("'tlp:ex:chr' = 'none'", ["\"tlp:ex:chr\"", "tlp:ex:chr counts as no marking"]),
         ("'tlp:red' = 'ex:chr'", ["\"tlp:red\"", "tlp:red counts as tlp:ex:chr"]),
         ("'TLP RED' = 'green'", ["\"TLP RED\"", "TLP RED counts as tlp:green"]),
+        ("'TLP RED*' = 'green'", ["\"TLP RED*\"", "TLP RED counts as tlp:green"]),
+        ("'TLP AMB*' = 'clear'", ["\"TLP AMB*\"", "counts as tlp:clear"]),
+        ("'?TLP:red' = 'none'", ["\"?TLP:red\"", "counts as no marking"]),
+        ("'tlp=\"*' = 'clear'", ["\"tlp=\\\"*\"", "red counts as tlp:clear"]),
+        ("'*:TLP *' = 'amber'", ["\"*:TLP *\"", "TLP red counts as tlp:amber"]),
+        (
+            "'ais-marking:*' = 'none'",
+            ["\"ais-marking:*\"", "ais-marking:TLPMarking=\"RED\" counts as no marking"],
+        ),
+        (
+            "'iep:traffic*' = 'green'",
+            ["\"iep:traffic*\"", "iep:traffic-light-protocol=\"RED\" counts as tlp:green"],
+        ),
     ] {
         let [warning] = &told(line)[..] else { panic!("{line}: {:?}", told(line)) };
         assert!(warning.starts_with("policy.tlp_tags"), "{warning}");
@@ -137,6 +150,11 @@ fn a_line_that_makes_a_tlp_tag_less_strict_is_told() {
         "'internal:*' = 'clear'",
         "'tlp:white' = 'none'",
         "'tlp:*' = 'red'\n'tlp:ex:chr' = 'ex:chr'",
+        "'tlp:*' = 'red'",
+        "'tlp:ex:chr' = 'red'",
+        "'TLP *' = 'red'",
+        "'TLP Stealer*' = 'none'",
+        "'TLP *' = 'none'\n'*TLP*' = 'red'",
     ] {
         assert_eq!(told(line), [""; 0], "{line}");
     }
@@ -154,5 +172,103 @@ fn an_empty_tag_is_none() {
     for table in [r#"{"": "red"}"#, r#"{"  ": "red"}"#] {
         let wrong = problems(load(LEAST, &[("MSR_POLICY__TLP_TAGS", table)]));
         assert!(wrong["policy.tlp_tags"].contains("an empty tag"), "{wrong:?}");
+    }
+    for (section, value) in [("confidence", "50"), ("kill_chain", "'x'"), ("threat_types", "'x'")] {
+        for tag in ["", " "] {
+            let own = format!("{LEAST}[indicator.{section}]\n'{tag}' = {value}\n");
+            let told = load(&own, &[]).expect_err(section).to_string();
+            assert!(told.contains("an empty tag"), "{section}: {told}");
+        }
+    }
+}
+
+#[test]
+fn one_tag_has_one_line_whatever_its_case() {
+    for section in ["policy", "target.soc.policy"] {
+        let lines = "'TLP:Red' = 'red'\n'tlp:red' = 'green'\n";
+        let wrong = problems(load(&format!("{LEAST}[{section}.tlp_tags]\n{lines}"), &[]));
+        let text = &wrong[&format!("{section}.tlp_tags")];
+        assert!(text.contains("\"TLP:Red\"") && text.contains("\"tlp:red\""), "{text}");
+        assert!(text.contains("differ only in case"), "{text}");
+    }
+}
+
+#[test]
+fn white_space_around_a_word_of_a_list_is_a_mistake() {
+    const LISTS: [&str; 14] = [
+        "tags_exclude",
+        "tags_include",
+        "orgs_include",
+        "orgs_exclude",
+        "types_include",
+        "types_exclude",
+        "categories_include",
+        "categories_exclude",
+        "sharing_groups",
+        "false_positive_tags",
+        "never",
+        "shared_host_lists",
+        "labels_ignore",
+        "confidence_from",
+    ];
+    for list in LISTS {
+        let sections = match list {
+            "labels_ignore" | "confidence_from" => &["indicator"][..],
+            _ => &["policy", "target.soc.policy"][..],
+        };
+        for key in sections.iter().map(|section| format!("{section}.{list}")) {
+            let told = problem(&key, "['*', 'my:secret ']");
+            let end = "\"my:secret \" has white space at its end";
+            assert!(told.contains(end), "{key}: {told}");
+            let told = problem(&key, "[\"\\tmy:secret\"]");
+            assert!(told.contains("has white space at its beginning"), "{key}: {told}");
+        }
+    }
+    // Blanks around a comma of the environment are none of a word.
+    let config = load(LEAST, &[("MSR_POLICY__TAGS_EXCLUDE", "a , b")]).unwrap();
+    assert_eq!(config.policy.tags_exclude, ["a", "b"]);
+}
+
+#[test]
+fn white_space_around_a_tag_of_a_table_is_a_mistake() {
+    for (section, value) in [
+        ("policy.tlp_tags", "'red'"),
+        ("target.soc.policy.tlp_tags", "'red'"),
+        ("indicator.confidence", "50"),
+        ("indicator.kill_chain", "'delivery'"),
+        ("indicator.threat_types", "'phishing'"),
+    ] {
+        for (tag, place) in [("x:y ", "end"), (" x:y", "beginning")] {
+            let own = format!("{LEAST}[{section}]\n'{tag}' = {value}\n");
+            let told = load(&own, &[]).expect_err(section).to_string();
+            let words = format!("{tag:?} has white space at its {place}");
+            assert!(told.contains(&words), "{section}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_type_or_category_that_misp_does_not_have_is_a_mistake() {
+    for section in ["policy", "target.soc.policy"] {
+        for (list, value, hint) in [
+            ("types_include", "domian", "did you mean domain?"),
+            ("types_exclude", "ip-dts", "did you mean ip-dst?"),
+            ("types_exclude", "domian*", "did you mean domain?"),
+            ("types_include", "zzzzzzzzzzzz", "docs/mapping.md"),
+            ("categories_include", "Network activty", "did you mean Network activity?"),
+            ("categories_exclude", "payload delivry", "did you mean Payload delivery?"),
+            ("categories_exclude", "zzzzzzzzzzzz", "Network activity, Payload delivery"),
+        ] {
+            let told = problem(&format!("{section}.{list}"), &format!("['{value}']"));
+            assert!(told.contains(&format!("{value:?} is no ")), "{told}");
+            assert!(told.contains(hint), "{told}");
+        }
+        // Names with wildcards, in any case, and of types that are never converted.
+        for (list, value) in [
+            ("types_include", "['ip-*', 'Domain', 'comment', '*|ip', '*']"),
+            ("categories_exclude", "['network ACTIVITY', 'Payload*', '*']"),
+        ] {
+            assert!(with(&[(&format!("{section}.{list}"), value)]).is_ok(), "{list}");
+        }
     }
 }
