@@ -27,7 +27,9 @@ pub async fn suppress(config: &Config, options: &SuppressOptions) -> anyhow::Res
     let reason = options.reason.clone().unwrap_or_default();
     ensure!(reason.len() <= LONGEST, "the reason is too long");
     let request = Request::Suppress { value: value.clone(), until, reason: reason.clone() };
-    let done = match control::ask(&config.ledger.data_dir, &request).await? {
+    let answer = control::ask(&config.ledger.data_dir, &request).await?;
+    let is_running = answer.is_some();
+    let done = match answer {
         Some(answer) => told(answer)?,
         None => {
             let ledger = open(&config.ledger).await?;
@@ -38,6 +40,7 @@ pub async fn suppress(config: &Config, options: &SuppressOptions) -> anyhow::Res
         }
     };
     let mut words = safe::line(&withheld(&value, until, &done)).into_owned() + "\n";
+    words.push_str(when_sent(is_running, &done));
     for earlier in &done.before {
         words.push_str(&safe::line(&format!(
             "This replaces an earlier suppression: {}",
@@ -51,10 +54,7 @@ pub async fn suppress(config: &Config, options: &SuppressOptions) -> anyhow::Res
 /// What a suppression did, with the value as it is stored and as claims spell it.
 fn withheld(value: &str, until: Option<i64>, done: &Suppression) -> String {
     let Suppression { claims, indicators, .. } = done;
-    let normal = policy::normal(value);
-    let others =
-        if value.eq_ignore_ascii_case(&normal) { String::new() } else { format!(" (as {normal})") };
-    let is_withheld = format!("{value}{others} is withheld {}", end(until));
+    let is_withheld = format!("{value}{} is withheld {}", other_forms(value), end(until));
     if *claims == 0 {
         return format!(
             "{is_withheld}, but nothing claims it now: compare the spelling with MISP's, and take a mistake back by `unsuppress`."
@@ -66,6 +66,26 @@ fn withheld(value: &str, until: Option<i64>, done: &Suppression) -> String {
         many => format!("{many} indicators end"),
     };
     format!("{is_withheld}: {count} {verb} for nothing, {indicators}.")
+}
+
+/// How claims spell the value besides, such as ` (as http://evil.example and http://evil.example/)`.
+fn other_forms(value: &str) -> String {
+    let mut forms = policy::forms(value);
+    let all = forms.len();
+    forms.retain(|form| form != value);
+    let also = if forms.len() < all { "also " } else { "" };
+    match forms.is_empty() {
+        true => String::new(),
+        false => format!(" ({also}as {})", forms.join(" and ")),
+    }
+}
+
+/// A change of the ledger alone is sent later.
+fn when_sent(is_running: bool, done: &Suppression) -> &'static str {
+    match is_running || done.indicators == 0 {
+        true => "",
+        false => "No relay is running: its next start sends that.\n",
+    }
 }
 
 fn told_of(earlier: &Lifted) -> String {
@@ -86,7 +106,9 @@ fn end(until: Option<i64>) -> String {
 pub async fn unsuppress(config: &Config, value: &str) -> anyhow::Result<()> {
     let value = checked(value)?;
     let request = Request::Unsuppress { value: value.clone() };
-    let done = match control::ask(&config.ledger.data_dir, &request).await? {
+    let answer = control::ask(&config.ledger.data_dir, &request).await?;
+    let is_running = answer.is_some();
+    let done = match answer {
         Some(answer) => told(answer)?,
         None => {
             let ledger = open(&config.ledger).await?;
@@ -99,10 +121,11 @@ pub async fn unsuppress(config: &Config, value: &str) -> anyhow::Result<()> {
         !done.before.is_empty(),
         "{value} is not suppressed\n  hint: `suppressed` lists what is"
     );
+    let when = when_sent(is_running, &done);
     let Suppression { claims, indicators, .. } = done;
     let (claims, indicators) = (Count(claims, "claim"), Count(indicators, "indicator"));
     print(&format!(
-        "{} is withheld no more: {claims} and {indicators} come back.\n",
+        "{} is withheld no more: {claims} and {indicators} come back.\n{when}",
         safe::line(&value)
     ))
 }

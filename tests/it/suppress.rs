@@ -39,6 +39,7 @@ async fn a_value_is_withheld_in_any_spelling_with_and_without_a_relay() {
     let withheld = ["suppress", "A[.]Example.", "--for", "30d", "--reason", "our own"];
     let words = told(&scene, &withheld);
     assert!(words.contains("1 claim counts for nothing, 1 indicator ends"), "{words}");
+    assert!(!words.contains("No relay"), "{words}");
     eventually(&scene.sandbox, |_| !scene.is_live(&pattern("a.example"))).await;
     // Neither another publication nor another event brings it back.
     let again = publication(then() + 1, &[(1, "a.example", &[]), (2, "b.example", &[])]);
@@ -53,11 +54,13 @@ async fn a_value_is_withheld_in_any_spelling_with_and_without_a_relay() {
     assert!(told(&scene, &["ledger", "check"]).contains("wanted-is-what-claims-give"));
 
     assert_eq!(scene.relay.stop().0, Some(0));
-    assert!(
-        told(&scene, &["unsuppress", "a.example"]).contains("2 claims and 1 indicator come back")
-    );
+    const NO_RELAY: &str = "No relay is running: its next start sends that.";
+    let words = told(&scene, &["unsuppress", "a.example"]);
+    assert!(words.contains("2 claims and 1 indicator come back"), "{words}");
+    assert!(words.contains(NO_RELAY), "{words}");
     assert_eq!(told(&scene, &["suppressed"]), "Nothing is suppressed.\n");
-    told(&scene, &["suppress", "b.example"]);
+    let words = told(&scene, &["suppress", "b.example"]);
+    assert!(words.contains("1 indicator ends.") && words.contains(NO_RELAY), "{words}");
     scene.relay.restart(&scene.publisher).await;
     eventually(&scene.sandbox, |_| scene.is_live(&pattern("a.example"))).await;
     eventually(&scene.sandbox, |_| !scene.is_live(&pattern("b.example"))).await;
@@ -233,6 +236,20 @@ async fn a_suppression_tells_what_is_stored_and_what_it_replaces() {
             let replaced = "This replaces an earlier suppression: a.example until `unsuppress`.";
             assert!(words.contains(replaced), "{words}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suppression_tells_every_form_that_claims_have_in_their_own_case() {
+    let scene = Scene::set(&[]).await;
+    for (value, forms) in [
+        ("hxxp://Evil[.]example/Path", " (as http://evil.example/Path)"),
+        ("hxxp://Evil[.]example", " (as http://evil.example and http://evil.example/)"),
+        ("http://evil.example", " (also as http://evil.example/)"),
+        ("a.example", ""),
+    ] {
+        let words = told(&scene, &["suppress", value]);
+        assert!(words.starts_with(&format!("{value}{forms} is withheld until")), "{words}");
     }
 }
 

@@ -23,7 +23,7 @@ pub use beside::{Beside, Listed, Warned};
 pub use judge::Judge;
 pub use loosened::loosened;
 pub use marks::{CHATHAM_HOUSE, Decided, Mark};
-pub use spelling::{is_same, normal, spellings};
+pub use spelling::{forms, is_same, spellings};
 pub use switches::{Switches, UrlForms};
 pub use tlp::{Tlp, Untagged};
 

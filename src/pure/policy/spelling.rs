@@ -22,11 +22,17 @@ pub fn is_same(one: &str, other: &str) -> bool {
     normal(one) == normal(other)
 }
 
-/// A value in lower case, as the first type reads it that does.
+/// How claims spell a value, in their own case, as the first type reads it that does; a URL may have two
+/// forms. Empty: no type that has several spellings reads it.
 #[must_use]
-pub fn normal(value: &str) -> String {
-    let said = KINDS.iter().find_map(|kind| convert::said(kind, value).pop());
-    said.map_or(value.to_ascii_lowercase(), |observable| observable.value.to_ascii_lowercase())
+pub fn forms(value: &str) -> Vec<String> {
+    let said = KINDS.iter().map(|kind| convert::said(kind, value)).find(|said| !said.is_empty());
+    said.into_iter().flatten().map(|observable| observable.value).collect()
+}
+
+/// What all spellings of a value have in common.
+fn normal(value: &str) -> String {
+    forms(value).pop().unwrap_or_else(|| value.to_owned()).to_ascii_lowercase()
 }
 
 #[cfg(test)]
