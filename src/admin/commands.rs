@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use anyhow::{bail, ensure};
+use anyhow::bail;
 use chrono::Utc;
 
 use super::answer;
@@ -18,7 +18,7 @@ use crate::pure::safe;
 const NO_RELAY: u8 = 3;
 
 /// Prints how everything is, for people or as one JSON object; gives back the exit code: 0, or 3 where
-/// no relay runs and the ledger alone told.
+/// no relay runs and the ledger alone told, or there is none yet.
 ///
 /// # Errors
 /// Neither a relay nor the ledger can tell, or standard output is closed.
@@ -27,7 +27,13 @@ pub async fn status(config: &Config, json: bool) -> anyhow::Result<u8> {
         Some(Response::Status { status }) => *status,
         Some(Response::Failed { error }) => bail!("the relay answers: {error}"),
         Some(other) => bail!("the relay answers {other:?}"),
-        None => offline(config).await?,
+        None => match missing(&config.ledger) {
+            Some(told) => {
+                writeln!(io::stderr(), "{}", safe::lines(&told)).ok();
+                return Ok(NO_RELAY);
+            }
+            None => offline(config).await?,
+        },
     };
     match json {
         true => print_json(&serde_json::to_string(&status)?)?,
@@ -79,12 +85,9 @@ fn are_pending(objects: u64) -> String {
 
 /// Opens the ledger in place of a relay; never makes one.
 pub(super) async fn open(config: &LedgerConfig) -> anyhow::Result<Ledger> {
-    let file = config.data_dir.join("ledger.db");
-    ensure!(
-        file.exists(),
-        "no relay is running, and there is no ledger {}\n  hint: `run` makes it at its first start; is ledger.data_dir right?",
-        file.display()
-    );
+    if let Some(told) = missing(config) {
+        bail!(told);
+    }
     match Ledger::open(config).await {
         Ok(ledger) => Ok(ledger),
         Err(OpenError::InUse { path, holder }) => bail!(
@@ -93,6 +96,17 @@ pub(super) async fn open(config: &LedgerConfig) -> anyhow::Result<Ledger> {
         ),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What to say where no relay runs and no ledger is there to ask.
+fn missing(config: &LedgerConfig) -> Option<String> {
+    let file = config.data_dir.join("ledger.db");
+    (!file.exists()).then(|| {
+        format!(
+            "no relay is running, and there is no ledger {}\n  hint: `run` makes it at its first start; is ledger.data_dir right?",
+            file.display()
+        )
+    })
 }
 
 /// Prints words for people. Whatever stands in them, they command no terminal.

@@ -51,7 +51,7 @@ Exit codes:
   1  something failed while running
   2  wrong usage, or mistakes in the configuration
   check: 0 all is well, 1 warnings, 2 errors
-  status: 3 no relay is running; what the ledger holds is printed all the same";
+  status: 3 no relay is running; what the ledger holds, if there is one, is printed all the same";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -246,8 +246,9 @@ async fn the_socket_is_private_replaces_a_dead_one_and_goes_with_the_relay() {
 async fn without_a_relay_the_commands_open_the_ledger() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(&folder);
-    let error = commands::status(&config, false).await.unwrap_err().to_string();
+    let error = commands::retry_rejected(&config, None).await.unwrap_err().to_string();
     assert!(error.contains("there is no ledger") && error.contains("hint"), "{error}");
+    assert_eq!(commands::status(&config, false).await.unwrap(), 3, "no relay is running");
     assert!(!folder.path().join("ledger.db").exists(), "asking makes no ledger");
 
     let ledger = Ledger::open(&config.ledger).await.unwrap();

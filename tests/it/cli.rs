@@ -60,6 +60,21 @@ fn wrong_usage_is_exit_2_and_help_and_version_are_exit_0() {
     }
 }
 
+#[test]
+fn status_before_the_first_start_is_exit_3_and_says_that_no_relay_is_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = [("MSR_LEDGER__DATA_DIR", folder.path().to_str().unwrap())];
+    for arguments in [&["status"][..], &["status", "--json"]] {
+        let output = relay(arguments, &[LEAST, &data].concat());
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{told}");
+        assert!(told.starts_with("no relay is running, and there is no ledger"), "{told}");
+        assert!(told.contains("hint: `run` makes it"), "{told}");
+        assert!(output.stdout.is_empty());
+    }
+    assert!(!folder.path().join("ledger.db").exists(), "asking makes no ledger");
+}
+
 /// Answers one request with `answer`, and gives the request line back.
 fn answer_once(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
