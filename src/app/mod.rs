@@ -91,7 +91,6 @@ impl Relay {
         let views = Arc::new(views(&config));
         let http = crate::azure::http::client(&config.azure)?;
         register((&config, Some(&http)), &ledger, &views, options).await?;
-        ledger.begin_run(&config.misp.name, Ledger::now()).await?;
         let health = Health::default();
         let senders = deliver::senders(&config, &views, &ledger, &http, &health)?;
         let readback = Arc::new(readback::of(&config, &http, &senders)?);
@@ -99,6 +98,8 @@ impl Relay {
         let (inbox, notices) = Inbox::new(memory(&config));
         let feed = ZeroMqStatus::new(&config.misp.zeromq);
         let rest = reading::intake(&config, (&ledger, &views), &inbox, options.accept_new_view)?;
+        // A start that fails before this line heard nothing, and loses nothing.
+        ledger.begin_run(&config.misp.name, Ledger::now()).await?;
         Ok(Self {
             config,
             ledger,

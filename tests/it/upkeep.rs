@@ -259,6 +259,33 @@ async fn a_run_that_did_not_end_in_order_leaves_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_before_it_listens_leaves_no_gap() {
+    let mut scene = Scene::set(&[]).await;
+    assert_eq!(scene.relay.stop().0, Some(0));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    scene.relay.set("MSR_ADMIN__LISTEN", &taken.local_addr().unwrap().to_string());
+    let failed = scene.relay.command(&["run"]);
+    let told = String::from_utf8(failed.stderr).unwrap();
+    assert_eq!(failed.status.code(), Some(1), "{told}");
+    assert!(told.contains("cannot listen on admin.listen"), "{told}");
+    scene.relay.set("MSR_ADMIN__LISTEN", "127.0.0.1:0");
+    scene.relay.restart(&scene.publisher).await;
+    assert!(!gaps(&scene).contains(&"interrupted".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_leaves_a_gap_also_after_a_start_that_fails() {
+    let mut scene = Scene::set(&[]).await;
+    scene.relay.kill();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    scene.relay.set("MSR_ADMIN__LISTEN", &taken.local_addr().unwrap().to_string());
+    assert_eq!(scene.relay.command(&["run"]).status.code(), Some(1));
+    scene.relay.set("MSR_ADMIN__LISTEN", "127.0.0.1:0");
+    scene.relay.restart(&scene.publisher).await;
+    assert!(gaps(&scene).contains(&"interrupted".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kill_leaves_a_gap() {
     let mut scene = Scene::set(&[]).await;
     scene.relay.kill();
