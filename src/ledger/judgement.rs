@@ -112,9 +112,7 @@ fn keep_narrowed(before: &EventFacts, facts: &mut EventFacts) {
     if facts.timestamp >= before.narrowed_at {
         return;
     }
-    let published = facts.audience();
-    facts.also = Some(published).filter(|published| *published != before.audience());
-    facts.also_group = facts.sharing_group.take();
+    facts.also = Some(facts.shared()).filter(|published| published.audience != before.audience());
     facts.distribution = before.distribution;
     facts.sharing_group_id = before.sharing_group_id;
     facts.sharing_group.clone_from(&before.sharing_group);
@@ -199,12 +197,8 @@ impl Origin {
         if shown.as_published_until == i64::MAX || before.uuid.is_nil() {
             return;
         }
-        let (published, group) = match before.also {
-            Some(also) => (also, &before.also_group),
-            None => (before.audience(), &before.sharing_group),
-        };
-        facts.also = Some(published).filter(|published| *published != facts.audience());
-        facts.also_group.clone_from(group);
+        let published = before.also.clone().unwrap_or_else(|| before.shared());
+        facts.also = Some(published).filter(|published| published.audience != facts.audience());
     }
 
     /// Takes out the tombstones that this read outdates: it began after their withdrawal.

@@ -62,11 +62,10 @@ async fn apply_to_event(
         return Ok(Narrowed { differs, affected: Affected::Nothing });
     }
     // What it was published for; a frame names a sharing group by its number alone.
-    let group = facts.sharing_group.take();
     if facts.also.is_none() {
-        facts.also = Some(before);
-        facts.also_group = group;
+        facts.also = Some(facts.shared());
     }
+    facts.sharing_group = None;
     facts.distribution = shown.audience.distribution;
     facts.sharing_group_id = shown.audience.sharing_group_id;
     facts.narrowed_at = shown.timestamp;

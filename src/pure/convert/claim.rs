@@ -63,7 +63,10 @@ pub struct ClaimFacts {
 impl ClaimFacts {
     /// The audiences of event, object and attribute, each of which must allow the claim.
     pub fn audiences(&self, event: &EventFacts) -> impl Iterator<Item = Audience> {
-        stands_under(event.audience(), event.also.into_iter().chain(self.below()))
+        stands_under(
+            event.audience(),
+            event.also.iter().map(|also| also.audience).chain(self.below()),
+        )
     }
 
     /// The audiences of object and attribute, those that inherit among them.
@@ -82,8 +85,9 @@ impl ClaimFacts {
     ) -> impl Iterator<Item = (i64, &'f SharingGroup)> {
         let object = self.object.as_ref();
         let of_object = object.map(|one| (one.sharing_group_id, one.sharing_group.as_ref()));
+        let also = event.also.as_ref();
         let published_for =
-            event.also.map(|also| (also.sharing_group_id, event.also_group.as_ref()));
+            also.map(|also| (also.audience.sharing_group_id, also.sharing_group.as_ref()));
         let all = [
             Some((event.sharing_group_id, event.sharing_group.as_ref())),
             published_for,
@@ -196,10 +200,7 @@ pub struct EventFacts {
     /// The audience that the event was published for, where an edit since gave it another one: it
     /// must allow its attributes as well, until the next publication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub also: Option<Audience>,
-    /// What a document told of that audience's sharing group: an edit names a group by its number alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub also_group: Option<SharingGroup>,
+    pub also: Option<Shared>,
     /// When that edit was made, MISP's time, Unix seconds: a publication from before it does not undo
     /// it.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -219,6 +220,20 @@ impl EventFacts {
     pub fn audience(&self) -> Audience {
         Audience::new(self.distribution, self.sharing_group_id)
     }
+
+    #[must_use]
+    pub fn shared(&self) -> Shared {
+        Shared { audience: self.audience(), sharing_group: self.sharing_group.clone() }
+    }
+}
+
+/// An audience with what a document told of its sharing group: an edit names a group by its number alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    #[serde(flatten)]
+    pub audience: Audience,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing_group: Option<SharingGroup>,
 }
 
 /// A cluster of a galaxy. It counts where its tag does.
@@ -304,6 +319,13 @@ mod tests {
             })),
             raw: Some("x".into()),
         }
+    }
+
+    #[test]
+    fn an_audience_that_was_stored_without_its_group_is_read_with_its_number() {
+        let stored = json!({"distribution": 4, "sharing_group_id": 3});
+        let shared: Shared = serde_json::from_value(stored).unwrap();
+        assert_eq!(shared, Shared { audience: Audience::new(4, 3), sharing_group: None });
     }
 
     #[test]

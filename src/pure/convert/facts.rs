@@ -23,7 +23,6 @@ impl Event<'_> {
             sharing_group_id: self.sharing_group_id,
             sharing_group: sharing_group(self.sharing_group.as_ref()),
             also: None,
-            also_group: None,
             narrowed_at: 0,
             timestamp: self.timestamp,
             publish_timestamp: self.publish_timestamp,

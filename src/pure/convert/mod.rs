@@ -21,8 +21,8 @@ mod url;
 mod tests;
 
 pub use claim::{
-    Claim, ClaimFacts, Cluster, ClusterKind, EventFacts, ObjectFacts, SharingGroup, Sibling, Since,
-    Tag,
+    Claim, ClaimFacts, Cluster, ClusterKind, EventFacts, ObjectFacts, Shared, SharingGroup,
+    Sibling, Since, Tag,
 };
 pub use conversion::{
     Claims, Conversion, Skipped, UrlForm, claims, event, on_the_wire, said, url_form,
