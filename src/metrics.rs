@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use crate::notice::GapReason;
 
-/// What a metric is, for Prometheus and for the README's table.
+/// What a metric is, for Prometheus and for docs/reference/metrics.md.
 #[derive(Debug, Clone, Copy)]
 pub struct Metric {
     pub name: &'static str,

@@ -6,7 +6,6 @@ mod tidy {
     use std::path::{Path, PathBuf};
 
     use misp_sentinel_relay::config::{EXAMPLE, FILE_VARIABLE, variable};
-    use misp_sentinel_relay::metrics::METRICS;
 
     const LONGEST_FILE: usize = 400;
 
@@ -276,25 +275,6 @@ mod tidy {
         }
     }
 
-    fn readme() -> String {
-        std::fs::read_to_string(root().join("README.md")).unwrap()
-    }
-
-    /// The first cells of the table below `## Metrics`: "`name` | ...".
-    fn documented(readme: &str) -> BTreeSet<String> {
-        let (_, after) = readme.split_once("\n## Metrics").expect("README.md has \"## Metrics\"");
-        let section = after.split("\n## ").next().unwrap();
-        let cells = section.lines().filter_map(|line| line.strip_prefix('|')?.split('|').next());
-        let names = cells.map(|cell| cell.trim().trim_matches('`'));
-        names.filter(|name| name.starts_with("relay_")).map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn the_readme_documents_every_metric_and_no_other() {
-        let declared: BTreeSet<String> = METRICS.iter().map(|m| m.name.to_owned()).collect();
-        assert_eq!(documented(&readme()), declared);
-    }
-
     #[test]
     fn metrics_are_recorded_in_one_file_only() {
         let mut offences = Vec::new();
@@ -310,10 +290,16 @@ mod tidy {
     /// The variables that operators read of are those of the configuration.
     #[test]
     fn every_variable_that_is_written_about_exists() {
-        let files = ["README.md", "config.toml.example"];
-        let docker = ["docker/Dockerfile", "docker/compose.yaml", "docker/compose.misp.yaml"];
-        for file in files.iter().chain(&docker) {
-            check_variables(file, &std::fs::read_to_string(root().join(file)).unwrap());
+        let files = ["README.md", "config.toml.example", "docker/Dockerfile"].map(PathBuf::from);
+        let compose = ["docker/compose.yaml", "docker/compose.misp.yaml"].map(PathBuf::from);
+        let folders = ["tutorial", "how-to", "reference", "explanation", "decisions"].into_iter();
+        let pages = folders.flat_map(|folder| {
+            let pages = std::fs::read_dir(root().join("docs").join(folder)).unwrap();
+            pages.map(|page| page.unwrap().path())
+        });
+        for file in files.into_iter().chain(compose).chain(pages) {
+            let text = std::fs::read_to_string(root().join(&file)).unwrap();
+            check_variables(&file.display().to_string(), &text);
         }
     }
 

@@ -70,7 +70,7 @@ fn unknown(types: &str) -> Option<Problem> {
     let reason = named().next().and_then(Row::skipped);
     Some(match reason {
         Some(reason) => Problem::new(format!("is never converted: {}", reason.word()))
-            .hint("docs/mapping.md has the reasons"),
+            .hint("docs/reference/mapping.md has the reasons"),
         None => no_type(types),
     })
 }
@@ -79,7 +79,7 @@ fn no_type(text: &str) -> Problem {
     let names = convert::types().iter().map(|row| row.name);
     let hint = nearest(text, names).map(did_you_mean);
     Problem::new(format!("{text:?} is no attribute type of MISP"))
-        .hint(hint.unwrap_or_else(|| "docs/mapping.md lists them".to_owned()))
+        .hint(hint.unwrap_or_else(|| "docs/reference/mapping.md lists them".to_owned()))
 }
 
 /// A list of attribute types, with wildcards. A name that MISP does not have would match nothing.
@@ -142,7 +142,7 @@ fn no_role(role: &str, on: bool) -> Option<Problem> {
         (Some(meant), _) => Some(Problem::new("no role").hint(did_you_mean(&meant))),
         (None, true) => Some(
             Problem::new("no role that is off by default")
-                .hint("docs/mapping.md lists them as template.relation"),
+                .hint("docs/reference/mapping.md lists them as template.relation"),
         ),
         (None, false) => None,
     }

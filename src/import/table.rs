@@ -34,7 +34,7 @@ const WITHOUT: [(&[&str], &str); 21] = [
     (&["misp_remove_eventreports"], "event reports are never asked for"),
     (
         &["remove_pipe_from_misp_attribute"],
-        "each half of a composite is treated as what it is: docs/mapping.md",
+        "each half of a composite is treated as what it is: docs/reference/mapping.md",
     ),
     (&["log_file"], "the log goes to standard error: systemd or Docker keep it"),
     (
@@ -182,9 +182,9 @@ fn constants(put: &mut Put<'_>, value: &Literal) {
                 put.page.set("convert.types", kind, true, put.from.clone());
             }
         }
-        ("UPLOAD_INDICATOR_MISP_ACCEPTED_TYPES", _) => {
-            put.leave("the types that are on are in docs/mapping.md; [convert.types] switches them")
-        }
+        ("UPLOAD_INDICATOR_MISP_ACCEPTED_TYPES", _) => put.leave(
+            "the types that are on are in docs/reference/mapping.md; [convert.types] switches them",
+        ),
         (_, Literal::Code(code)) => put.leave(&format!(
             "its value `{code}` is made by running the file, which is not done: set it by hand"
         )),

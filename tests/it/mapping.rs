@@ -1,13 +1,9 @@
-//! The table of types against MISP's own list of them (the recorded describeTypes), and the document
-//! that is made of it.
+//! The table of types against MISP's own list of them (the recorded describeTypes).
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::pure::convert::{self, Row, Trust};
-use misp_sentinel_relay::pure::stix;
+use misp_sentinel_relay::pure::convert::{self, Row};
 use serde_json::Value;
 
 use crate::recordings::{elements, http, recording};
@@ -282,19 +278,6 @@ fn what_misp_marks_for_detection_is_converted_or_cannot_be() {
     assert_eq!(skipped, BTreeSet::from(cannot));
 }
 
-/// `docs/mapping.md` is what the table says; UPDATE_MAPPING=1 writes it.
-#[test]
-fn the_document_says_what_the_table_says() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/mapping.md");
-    let document = document();
-    if std::env::var_os("UPDATE_MAPPING").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, &document).unwrap();
-    }
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == document, "docs/mapping.md differs; UPDATE_MAPPING=1 writes it");
-}
-
 /// The roles that must be off by default, after the templates of misp-objects, with an example of what a
 /// pattern of relations covers.
 const ROLES: [(&str, &str, &str); 21] = [
@@ -407,149 +390,4 @@ async fn switching_types_and_routability_needs_no_word_from_misp() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-}
-
-const HEAD: &str = "\
-# What each MISP attribute type becomes
-
-Made from the table in `src/pure/convert/table.rs` by a test; do not edit. It has every type of MISP 2.5.1
-(`describeTypes`). A type that it does not have is skipped as `unknown_type`.
-
-Each observable is one indicator with one equality comparison, the only form that Sentinel reduces to
-`ObservableKey` and `ObservableValue`. Types that are *off* are remembered and not sent (`type_off`)
-until `[convert.types]` switches them on, which needs no word from MISP. A file name beside a hash is
-an observable of its own, under the switch of `filename` besides its own. A `stix2-pattern` is also off
-where every other type that claims the observable it compares is off.
-
-Trust: *high*, the same thing, and Sentinel's built-in rules compare it; *medium*, the same thing, and
-queries of your own compare it; *low*, less than the attribute says, a name that is not in STIX's
-vocabulary, or something that Sentinel's logs hardly show. How Sentinel stores numbers, and paths into
-extensions and lists, was not seen in a live workspace; all patterns are valid STIX 2.1.
-
-## Converted
-
-| MISP type | default | observable | trust | note |
-|---|---|---|---|---|
-";
-
-const REASONS: &str = "
-## Skipped
-
-| reason | MISP types |
-|---|---|
-";
-
-const WORDS: &str = "
-`context`: tells of an event, a tool or an actor, and is seen in no log. `no_observable`: STIX has no
-object for it. `no_hash_name`: a hash that neither STIX nor misp-stix names. `not_exact`: a pattern or
-free text, where an indicator compares for equality. `no_pattern_type`: a rule in a language that STIX
-has no pattern type for. `personal_data` and `victim` say what they are.
-
-Of a type that is converted, a value that is none is skipped as `invalid_value`, and a STIX pattern of
-more than one comparison as `complex_pattern`; an attribute whose timestamp is no time in seconds is
-skipped as `invalid_timestamp`. Addresses, hosts and URLs that lead nowhere on the internet are kept back
-as `non_routable` unless `policy.allow_non_routable` is set, networks with a prefix shorter than
-`policy.min_prefix_ipv4` (16 bits) or `min_prefix_ipv6` (32 bits) as `network_too_wide`, and registry keys
-that every Windows has (`…\\CurrentVersion\\Run`, and what is above such a key) as `common_key`.
-
-## URLs
-
-A URL is spelled as it was written: with a scheme, scheme and host in lower case, without the scheme's own
-port; case and percent-encoding of the path stay. Sentinel's rules compare whole strings, and logs have
-two forms. Mails and clicked links show what was written; requests, and so the logs of firewalls and
-proxies, have a slash for an empty path, also before a query, and no fragment. Where the forms differ,
-each is an indicator of the attribute (`http://evil.example` and `http://evil.example/`), and
-`convert.url_root` keeps one of them back (`url_form`). `policy.never` and `suppress` withhold both,
-whichever is named. Of a link whose fragment names the file (`https://share.example/#abc`) the second form
-is the whole host: put it into `policy.never` where that alarms too often.
-
-A scheme that is defanged or mistyped is mended where it can mean one thing only (`hxxp[:]//`, `https:\\\\`,
-`http//`, `http:/`, `http://http://`, `htp://`), and is an `invalid_value` where not.
-
-## Roles in objects
-
-Some attributes of MISP's objects name who was attacked (`victim`), or what merely stands by
-(`bystander`). As indicators they would alarm on the victim's own machines, or on half the internet.
-Their claims are remembered and do not count until `[convert.roles]` switches the role on; a role that is
-not in this table is on until it is switched off (`role_off`). They are named as `template.relation`.
-
-| role | reason | what it names |
-|---|---|---|
-";
-
-const RULES: &str = "
-## What Sentinel's built-in rules match
-
-The 54 \"TI map\" rules of Sentinel's Threat Intelligence solution (3.0.17) compare whole strings. They
-look at indicators of the last 14 days that are active and whose `valid_until` lies ahead, and at the
-logs of the last hour. The newest rule for domains (`DomainEntity_imWebSession`, from version 1.0.12 on)
-takes each URL for its *host*, so one bad path on a shared host alarms on every request to it; no label
-stops that, and `policy.shared_host_lists` withholds such URLs.
-
-| observable | logs that a rule compares with it | spelling |
-|---|---|---|
-";
-
-const UNSEEN: &str = "\
-No built-in rule matches the other observables. They are sent for queries of your own, and `explain`
-says so of each: any network, IPv6 addresses with a letter, patterns of other languages, and";
-
-fn document() -> String {
-    let mut text = HEAD.to_owned();
-    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
-    for row in convert::types() {
-        let Some(reason) = row.skipped() else {
-            writeln!(text, "{}", line(row)).unwrap();
-            continue;
-        };
-        let name = match row.note {
-            "" => code(row.name),
-            note => format!("{} ({note})", code(row.name)),
-        };
-        match reasons.iter_mut().find(|(word, _)| *word == reason.word()) {
-            Some((_, names)) => names.push(name),
-            None => reasons.push((reason.word(), vec![name])),
-        }
-    }
-    text.push_str(REASONS);
-    for (word, names) in reasons {
-        writeln!(text, "| `{word}` | {} |", names.join(", ")).unwrap();
-    }
-    text.push_str(WORDS);
-    for role in convert::roles() {
-        let (name, reason) = (code(&role.name()), role.reason().word());
-        writeln!(text, "| {name} | `{reason}` | {} |", role.note).unwrap();
-    }
-    text.push_str(RULES);
-    for row in stix::COMPARED {
-        let (path, logs) = (code(row.path), row.logs.join(", "));
-        writeln!(text, "| {path} | {logs} | {} |", row.spelling).unwrap();
-    }
-    let others = convert::types().iter().flat_map(Row::paths).filter(|path| path.contains(':'));
-    let compared = |path: &str| stix::COMPARED.iter().any(|row| row.path == path);
-    let unseen: BTreeSet<String> = others.filter(|path| !compared(path)).map(code).collect();
-    let unseen: Vec<String> = unseen.into_iter().collect();
-    writeln!(text, "\n{UNSEEN} {}.", unseen.join(", ")).unwrap();
-    text
-}
-
-fn line(row: &Row) -> String {
-    let observables: Vec<String> = row
-        .paths()
-        .into_iter()
-        .map(|path| match path {
-            "stix" => "what it compares".to_owned(),
-            rule if !rule.contains(':') => format!("pattern type `{rule}`"),
-            path => code(path),
-        })
-        .collect();
-    let default = if row.is_on() { "on" } else { "off" };
-    let trust = row.trust().map_or("", Trust::word);
-    let name = code(row.name);
-    format!("| {name} | {default} | {} | {trust} | {} |", observables.join(", "), row.note)
-}
-
-/// In a table a bar must be escaped, also in code.
-fn code(text: &str) -> String {
-    format!("`{}`", text.replace('|', "\\|"))
 }

@@ -1,5 +1,5 @@
 //! Roles in MISP's objects that make an attribute no indicator, whatever its type: it names who was
-//! attacked, or who merely stands by. `docs/mapping.md` is made of this table.
+//! attacked, or who merely stands by. `docs/reference/mapping.md` is made of this table.
 
 use super::skipped::Reason;
 

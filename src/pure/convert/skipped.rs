@@ -136,7 +136,7 @@ impl Reason {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::UnknownType => {
-                "the table of attribute types (docs/mapping.md) does not have this type"
+                "the table of attribute types (docs/reference/mapping.md) does not have this type"
             }
             Self::Context => {
                 "this type tells of the event, a tool or an actor: logs do not show it"

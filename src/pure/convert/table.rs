@@ -1,5 +1,5 @@
 //! The table: every attribute type of MISP (`describeTypes`), what it claims, whether that is on, how
-//! far to trust it, or why it claims nothing. `docs/mapping.md` is made of it.
+//! far to trust it, or why it claims nothing. `docs/reference/mapping.md` is made of it.
 
 use super::file;
 use super::kind::Kind::{self, At, Domain, Email, Hash, Ip, Onion, Pattern, Rule, Uri, Url};

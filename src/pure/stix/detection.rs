@@ -1,6 +1,6 @@
 //! What Sentinel's built-in rules ("TI map …") compare, so that an analyst knows what an indicator can
 //! alarm on. Read from the 54 rules of Azure/Azure-Sentinel, `Solutions/Threat Intelligence (NEW)`,
-//! solution 3.0.17. `docs/mapping.md` shows the table; `tests/it/rules.rs` holds it against a model of
+//! solution 3.0.17. `docs/reference/mapping.md` shows the table; `tests/it/rules.rs` holds it against a model of
 //! each rule.
 
 use super::Observable;

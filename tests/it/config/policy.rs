@@ -254,7 +254,7 @@ fn a_type_or_category_that_misp_does_not_have_is_a_mistake() {
             ("types_include", "domian", "did you mean domain?"),
             ("types_exclude", "ip-dts", "did you mean ip-dst?"),
             ("types_exclude", "domian*", "did you mean domain?"),
-            ("types_include", "zzzzzzzzzzzz", "docs/mapping.md"),
+            ("types_include", "zzzzzzzzzzzz", "docs/reference/mapping.md"),
             ("categories_include", "Network activty", "did you mean Network activity?"),
             ("categories_exclude", "payload delivry", "did you mean Payload delivery?"),
             ("categories_exclude", "zzzzzzzzzzzz", "Network activity, Payload delivery"),

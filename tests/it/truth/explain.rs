@@ -9,7 +9,7 @@ use super::{Stage, address, misp, now};
 
 const TARGET: &str = "sandbox";
 
-/// A comment claims nothing: docs/mapping.md.
+/// A comment claims nothing: docs/reference/mapping.md.
 fn comment(words: &str) -> NewAttribute {
     NewAttribute::new("comment", words)
 }

@@ -1,4 +1,4 @@
-//! docs/explain.md is made of what the program prints. The program runs today and under its defaults; the
+//! docs/reference/explain.md is made of what the program prints. The program runs today and under its defaults; the
 //! document is about one day, so all times are moved there.
 
 use std::path::Path;
@@ -25,7 +25,7 @@ const RECORDED: i64 = 1_795_499_659;
 /// A while ago, so that all is over.
 const AGO: i64 = 600;
 
-const DOCUMENT: &str = "docs/explain.md";
+const DOCUMENT: &str = "docs/reference/explain.md";
 
 /// What the other tests lengthen, as the example has it.
 fn default_expiry() -> Vec<(&'static str, String)> {
@@ -162,12 +162,12 @@ async fn the_samples_of_the_document_are_what_the_program_prints() {
         .collect();
     assert!(samples.next().is_none(), "{DOCUMENT} has too few samples");
     let made = made.join("```");
-    if std::env::var_os("UPDATE_EXPLAIN").is_some() {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, made).unwrap();
     } else {
         assert!(
             made == document,
-            "{DOCUMENT} is not what the program prints: UPDATE_EXPLAIN=1 makes it anew\n{made}"
+            "{DOCUMENT} is not what the program prints: `UPDATE_DOCS=1 cargo test --test it samples` rewrites it\n{made}"
         );
     }
 }

@@ -1,0 +1,68 @@
+//! `docs/reference/commands.md`: the help of each command, as it prints it.
+
+use std::fmt::Write;
+
+use clap::{Command, CommandFactory};
+use misp_sentinel_relay::cli::Cli;
+
+use crate::page;
+
+/// Commands in the order of the help, those of `ledger` as `ledger check`.
+fn commands(parent: &mut Command, prefix: &str, visit: &mut impl FnMut(&str, &mut Command)) {
+    for command in parent.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+        let name = format!("{prefix}{}", command.get_name());
+        visit(&name, command);
+        commands(command, &format!("{name} "), visit);
+    }
+}
+
+fn root() -> Command {
+    let mut root = Cli::command();
+    root.build();
+    root
+}
+
+fn overview(root: &mut Command) -> String {
+    let mut text = "| command | what it does |\n|---|---|\n".to_owned();
+    commands(root, "", &mut |name, command| {
+        let about = command.get_about().unwrap().to_string();
+        let anchor = name.replace(' ', "-");
+        writeln!(text, "| [`{name}`](#{anchor}) | {about} |").unwrap();
+    });
+    text
+}
+
+/// The rows below "Exit codes:" in the program's own help.
+fn exit_codes(root: &Command) -> String {
+    let help = root.get_after_long_help().unwrap().to_string();
+    let (_, rows) = help.split_once("Exit codes:\n").unwrap();
+    let mut text = "| command | exit codes |\n|---|---|\n".to_owned();
+    for row in rows.lines().map(str::trim) {
+        match row.split_once(": ") {
+            Some((command, codes)) => writeln!(text, "| `{command}` | {codes} |").unwrap(),
+            None => writeln!(text, "| any | {row} |").unwrap(),
+        }
+    }
+    text
+}
+
+fn help(root: &mut Command) -> String {
+    let mut text = String::new();
+    commands(root, "", &mut |name, command| {
+        let help = command.render_long_help().to_string();
+        let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+        writeln!(text, "### {name}\n\n```text\n{}\n```\n", lines.join("\n").trim()).unwrap();
+    });
+    text
+}
+
+#[test]
+fn the_page_of_commands_is_their_help() {
+    let mut root = root();
+    let parts = [
+        ("commands", overview(&mut root)),
+        ("exit codes", exit_codes(&root)),
+        ("help", help(&mut root)),
+    ];
+    page::holds("docs/reference/commands.md", &parts);
+}
