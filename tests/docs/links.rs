@@ -1,9 +1,13 @@
-//! Links between pages, and the index.
+//! Links between pages, the index, the size of the first pages, and what ARCHITECTURE.md says holds each
+//! invariant.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::page::{pages, root};
+
+/// The first pages stay short: bytes at most.
+const SHORT: [(&str, usize); 2] = [("README.md", 8_000), ("ARCHITECTURE.md", 9_000)];
 
 fn all_pages() -> Vec<PathBuf> {
     let top = std::fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
@@ -68,5 +72,43 @@ fn the_index_names_every_page() {
     let named: BTreeSet<PathBuf> = named.collect();
     let missing: Vec<PathBuf> =
         pages(folder).into_iter().filter(|page| *page != index && !named.contains(page)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_first_pages_are_short() {
+    for (page, most) in SHORT {
+        let bytes = std::fs::metadata(root().join(page)).unwrap().len();
+        assert!(bytes <= most as u64, "{page} has {bytes} bytes, at most {most} are wanted");
+    }
+}
+
+/// Source files below a folder, as one text.
+fn sources(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let texts = entries.filter_map(|path| match path.is_dir() {
+        true => Some(sources(&path)),
+        false if path.extension().is_some_and(|extension| extension == "rs") => {
+            Some(std::fs::read_to_string(&path).unwrap())
+        }
+        false => None,
+    });
+    texts.collect()
+}
+
+#[test]
+fn what_holds_each_invariant_exists() {
+    let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let (_, table) = page.split_once("| held by |").unwrap();
+    let names: Vec<&str> = table.lines().filter_map(|row| row.rsplit('|').nth(1)).collect();
+    let names: Vec<&str> =
+        names.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(names.len() > 15, "{names:?}");
+    let text = ["src", "tests"].map(|folder| sources(&root().join(folder))).concat();
+    let is_there = |name: &str| match name.contains('-') {
+        true => text.contains(&format!("\"{name}\"")),
+        false => text.contains(&format!("fn {name}(")),
+    };
+    let missing: Vec<&str> = names.into_iter().filter(|name| !is_there(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
