@@ -55,6 +55,7 @@ pub(super) fn mistaken(rows: &[Value], sandbox: &Sandbox) -> Vec<String> {
         .filter(|row| row["kind"] == "indicator")
         .filter_map(|row| Some((row["object"].as_str()?, &row["stix_id"])))
         .collect();
+    let now = sandbox.now().timestamp_millis();
     let mut mistaken = Vec::new();
     for row in of("delivered") {
         let settled = ["sending", "doubt", "resend_at"].iter().all(|column| row[*column].is_null());
@@ -67,8 +68,11 @@ pub(super) fn mistaken(rows: &[Value], sandbox: &Sandbox) -> Vec<String> {
             continue;
         };
         let is_over = Life::of(object, sandbox.now()).is_some_and(Life::is_over);
-        if is_over != (accepted == 0) {
-            let words = if accepted == 0 { "withdrawn" } else { "live" };
+        // What was sent under a clock that was far behind expires without another upload.
+        let has_expired = row["valid_until"].as_i64().is_some_and(|until| until <= now);
+        let is_taken_for_live = accepted != 0 && !has_expired;
+        if is_over == is_taken_for_live {
+            let words = if is_taken_for_live { "live" } else { "withdrawn or expired" };
             mistaken.push(format!("{id} is taken for {words}, and is not: {object}"));
         }
     }
