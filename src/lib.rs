@@ -6,8 +6,7 @@
 //! intake -> misp -> convert -> ledger (policy, stix) -> deliver
 //! ```
 //!
-//! They stand in the order of floors: a module imports from those above it. Not yet everywhere: halves of
-//! the commands still lie in `admin`, `check`, `demo` and `preview`, below `cli`.
+//! They stand in the order of floors: a module imports from those above it.
 
 // What is the same for the same input: no I/O, no clock, no log.
 pub mod pure;
@@ -46,11 +45,4 @@ pub mod sandbox;
 pub mod app;
 
 // What the command line offers.
-pub mod healthcheck;
-
-pub mod check;
-pub mod demo;
-pub mod import;
-pub mod preview;
-
-pub mod cli;
+pub mod commands;

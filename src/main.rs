@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 
-use misp_sentinel_relay::cli::{self, Cli, Failure};
+use misp_sentinel_relay::commands::{self, Cli, Failure};
 use misp_sentinel_relay::pure::safe;
 
 fn main() -> ExitCode {
@@ -44,5 +44,5 @@ fn start(cli: Cli) -> Result<(), Failure> {
     // Variables that are not Unicode are none of ours.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    runtime.block_on(cli::execute(cli, environment))
+    runtime.block_on(commands::execute(cli, environment))
 }

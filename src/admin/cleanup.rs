@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::control::Request;
 use super::verify::{ask_relay, readback, tell};
-use crate::cli::CleanupOptions;
+use crate::commands::CleanupOptions;
 use crate::config::Config;
 use crate::pure::verify::Line;
 use crate::readback::{Cleanup, NothingToAsk};

@@ -12,7 +12,7 @@ use super::commands::write;
 use super::control::Request;
 use super::stream::{self, Long};
 use crate::app;
-use crate::cli::ExplainOptions;
+use crate::commands::ExplainOptions;
 use crate::config::{Config, Rest};
 use crate::ledger::Ledger;
 use crate::pure::convert;

@@ -18,7 +18,7 @@ use super::commands::{open, print};
 use super::control::{self, Request, Response};
 use super::progress::Progress;
 use crate::app::{self, Reading};
-use crate::cli::{ReleaseOptions, ResyncOptions};
+use crate::commands::{ReleaseOptions, ResyncOptions};
 use crate::config::Config;
 use crate::ledger::{Alteration, Altered, Held, Ledger};
 use crate::pure::count::Count;

@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat};
 use super::commands::{open, print, print_json};
 use super::control::{self, Request, Response};
 use crate::app;
-use crate::cli::SuppressOptions;
+use crate::commands::SuppressOptions;
 use crate::config::Config;
 use crate::ledger::{Ledger, Lifted, Suppressed, Suppression, millis};
 use crate::pure::count::Count;

@@ -10,7 +10,7 @@ use super::commands::{open, print, print_json};
 use super::control::{self, Request, Response};
 use crate::azure;
 use crate::azure::token::{SignIn, TokenSource};
-use crate::cli::VerifyOptions;
+use crate::commands::VerifyOptions;
 use crate::config::{Config, Mode};
 use crate::pure::count::Count;
 use crate::pure::verify::{Cleaning, Line, Report, kql, text};

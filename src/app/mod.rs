@@ -3,6 +3,7 @@
 //! Stages: open the ledger, bind sockets, build senders; then run; then stop in the order of the
 //! flow, so that what was received is committed and what was sent is settled.
 
+mod options;
 mod readback;
 mod reading;
 mod tasks;
@@ -18,7 +19,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
-use crate::cli::RunOptions;
 use crate::config::{Config, Mode, Target};
 use crate::deliver::{self, Health, Sender};
 use crate::intake::rest::RestIntake;
@@ -32,6 +32,7 @@ use crate::readback::Readback;
 use crate::signals;
 use tasks::Tasks;
 
+pub use options::RunOptions;
 pub use reading::Reading;
 
 /// A relay whose parts are built and whose sockets are bound, but that does nothing yet.

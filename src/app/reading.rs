@@ -10,8 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::views;
-use crate::cli::RunOptions;
+use super::{RunOptions, views};
 use crate::config::Config;
 use crate::intake::Inbox;
 use crate::intake::rest::{RestIntake, RestStatus};

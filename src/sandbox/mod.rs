@@ -42,7 +42,7 @@ pub use access::{Federated, Identity};
 pub use fault::{Fault, SignInFault};
 pub use life::Life;
 pub use manage::Managed;
-pub use settings::{Account, Settings};
+pub use settings::{Account, RECORDED_ORGANISATION, Settings};
 pub use state::{Held, Upload};
 
 use certificate::Certificates;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::config::Secret;
-use crate::demo::RECORDED_ORGANISATION;
+
+/// The organisation that made the recorded events of the demo.
+pub const RECORDED_ORGANISATION: &str = "4028eff6-8b64-45f8-ac36-ff18b327dc76";
 
 /// The defaults are Microsoft's documented limits, one account and one workspace, on a free port
 /// of the loopback interface.

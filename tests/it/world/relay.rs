@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use misp_sentinel_relay::app;
-use misp_sentinel_relay::cli::RunOptions;
+use misp_sentinel_relay::app::RunOptions;
 use misp_sentinel_relay::config;
 use misp_sentinel_relay::sandbox::Sandbox;
 use misp_stand_in::MispServer;

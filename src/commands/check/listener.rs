@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::finding::Finding;
-use crate::healthcheck::reachable;
+use crate::commands::healthcheck::reachable;
 
 const PATIENCE: Duration = Duration::from_secs(3);
 

@@ -9,14 +9,14 @@ use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tempfile::TempDir;
 
-use super::RECORDED_ORGANISATION;
 use super::feed::Feed;
 use crate::app::Relay;
-use crate::cli::RunOptions;
+use crate::app::RunOptions;
 use crate::config::{self, Config};
 use crate::intake::zmq::ZeroMqStatus;
 use crate::ledger::Ledger;
 use crate::pure::policy::Judge;
+use crate::sandbox::RECORDED_ORGANISATION;
 use crate::sandbox::{Sandbox, Settings};
 
 /// All that is looked at while the relay runs.

@@ -12,7 +12,7 @@ macro_rules! recordings {
     ($($number:literal $rest:literal),* $(,)?) => {
         &[$((
             $number,
-            include_str!(concat!("../../tests/recordings/zmq/", $number, "_misp_json", $rest, ".bin")),
+            include_str!(concat!("../../../tests/recordings/zmq/", $number, "_misp_json", $rest, ".bin")),
         )),*]
     };
 }

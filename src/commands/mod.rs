@@ -1,7 +1,12 @@
 //! The commands: what each takes, and who does it.
 
+pub mod check;
+mod check_config;
+pub mod convert;
+pub mod demo;
+mod healthcheck;
+pub mod import_config;
 mod options;
-mod report;
 mod secrets;
 
 use std::path::PathBuf;
@@ -11,14 +16,13 @@ use clap::{Parser, Subcommand};
 use options::HealthOptions;
 pub use options::{
     CheckOptions, CleanupOptions, ConvertOptions, DemoOptions, ExplainOptions, ReleaseOptions,
-    ResyncOptions, RetryOptions, RunOptions, SandboxOptions, StatusOptions, SuppressOptions,
-    TellingOptions, VerifyOptions,
+    ResyncOptions, RetryOptions, SandboxOptions, StatusOptions, SuppressOptions, TellingOptions,
+    VerifyOptions,
 };
 
+use crate::app::RunOptions;
 use crate::config::{self, Config, Mistakes, Rules};
-use crate::{
-    admin, app, check, demo, healthcheck, import, logging, metrics, preview, sandbox, signals,
-};
+use crate::{admin, app, logging, metrics, sandbox, signals};
 
 /// Pushes MISP threat indicators to Microsoft Sentinel the moment they are published.
 ///
@@ -308,14 +312,14 @@ pub async fn execute(
         }
         Command::Ledger(command) => Ok(ledger(&known().await?, command).await?),
         Command::Sandbox(options) => Ok(serve_sandbox(options).await?),
-        Command::CheckConfig => Ok(report::report(&load()?)?),
+        Command::CheckConfig => Ok(check_config::report(&load()?)?),
         Command::ImportConfig { files } => Ok(import_config(&files)?),
         Command::Healthcheck(options) => lives(&options, load).await,
     }
 }
 
 fn convert(rules: Result<Rules, Mistakes>, options: &ConvertOptions) -> Result<(), Failure> {
-    Ok(preview::convert(&rules?, options)?)
+    Ok(convert::convert(&rules?, options)?)
 }
 
 async fn suppress(config: Config, command: Command) -> Result<(), Failure> {
@@ -356,7 +360,7 @@ async fn lives(
 fn import_config(files: &[PathBuf]) -> anyhow::Result<()> {
     use std::io::Write;
 
-    let text = import::import(files)?;
+    let text = import_config::import(files)?;
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }

@@ -20,7 +20,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Relay;
-use crate::cli::DemoOptions;
+use crate::commands::DemoOptions;
 use crate::signals::stop_asked;
 use crate::{logging, metrics};
 use play::Play;
@@ -28,9 +28,6 @@ use recorded::Recording;
 use scenario::{edit, scenario};
 use stage::Stage;
 use table::{Screen, seconds};
-
-/// Who made the recorded events.
-pub const RECORDED_ORGANISATION: &str = "4028eff6-8b64-45f8-ac36-ff18b327dc76";
 
 /// Between two steps once the demo has been shown.
 const BETWEEN: Duration = Duration::from_secs(4);

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 pub use finding::{Finding, Severity};
 
 use crate::azure;
-use crate::cli::{CheckOptions, Failure};
+use crate::commands::{CheckOptions, Failure};
 use crate::config::{Config, Credential, Mistakes, Mode, Rest, warnings};
 use crate::pure::count::Count;
 use crate::rest::Client;

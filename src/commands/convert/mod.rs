@@ -15,7 +15,7 @@ use anyhow::Context;
 
 use self::gathered::Gathered;
 use self::skipped::SkippedLines;
-use crate::cli::ConvertOptions;
+use crate::commands::ConvertOptions;
 use crate::config::Rules;
 use crate::pure::misp;
 

@@ -18,7 +18,7 @@ const LONGEST: u64 = 8 * 1024;
 ///
 /// # Errors
 /// Nothing listens, nothing answers within 3 s, or the answer is another one.
-pub async fn ask(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
+pub(super) async fn ask(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
     let address = reachable(listen);
     let answer = timeout(PATIENCE, get(address, path))
         .await
@@ -36,7 +36,7 @@ pub async fn ask(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// It does not, or not within 3 s.
-pub async fn connect(address: SocketAddr) -> anyhow::Result<()> {
+pub(super) async fn connect(address: SocketAddr) -> anyhow::Result<()> {
     let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
     connected
         .with_context(|| format!("{address} did not answer within 3 s"))?

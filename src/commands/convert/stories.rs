@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Context;
 
 use super::{input, notes};
-use crate::cli::TellingOptions;
+use crate::commands::TellingOptions;
 use crate::config;
 use crate::pure::explain::{Rules, Teller, Told};
 use crate::pure::misp;
