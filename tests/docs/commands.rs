@@ -1,8 +1,9 @@
-//! `docs/reference/commands.md`: the help of each command, as it prints it.
+//! `docs/reference/commands.md`: the help of each command, as it prints it. And the command lines on all
+//! other pages.
 
 use std::fmt::Write;
 
-use clap::{Command, CommandFactory};
+use clap::{Command, CommandFactory, Parser};
 use misp_sentinel_relay::cli::Cli;
 
 use crate::page;
@@ -65,4 +66,34 @@ fn the_page_of_commands_is_their_help() {
         ("help", help(&mut root)),
     ];
     page::holds("docs/reference/commands.md", &parts);
+}
+
+/// The words of a command line up to a comment, a pipe or a redirection.
+fn words(line: &str) -> Vec<String> {
+    let parts = line.split('"').enumerate();
+    let words = parts.flat_map(|(index, part)| match index % 2 {
+        0 => part.split_whitespace().map(str::to_owned).collect::<Vec<String>>(),
+        _ => vec![part.to_owned()],
+    });
+    words.take_while(|word| !matches!(word.as_str(), "#" | ">" | "|")).collect()
+}
+
+#[test]
+fn every_command_line_on_a_page_is_one() {
+    let mut lines = Vec::new();
+    for file in page::all() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let blocks = text.split("```").skip(1).step_by(2);
+        let all = blocks.flat_map(str::lines).map(str::trim_start);
+        let all = all.map(|line| line.trim_start_matches("$ ").trim_start_matches("sudo "));
+        let ours = all.filter(|line| line.starts_with("misp-sentinel-relay "));
+        lines.extend(ours.map(|line| (file.clone(), line.to_owned())));
+    }
+    assert!(lines.len() > 30, "only {} command lines", lines.len());
+    let wrong = lines.iter().filter_map(|(file, line)| {
+        let error = Cli::try_parse_from(words(line)).err()?;
+        Some(format!("{}: {line}\n{error}", file.display()))
+    });
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

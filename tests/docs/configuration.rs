@@ -1,6 +1,7 @@
 //! `docs/reference/configuration.md`: every key of `config.toml.example`, with its default and its
-//! comment.
+//! comment. And the settings that all other pages name.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use misp_sentinel_relay::config::EXAMPLE;
@@ -36,7 +37,7 @@ impl Settings {
         for line in self.comment.drain(..) {
             if is_example(&line) != in_code {
                 in_code = !in_code;
-                self.text.push_str(if in_code { "\n```toml\n" } else { "```\n\n" });
+                self.text.push_str(if in_code { "\n```text\n" } else { "```\n\n" });
             }
             let line = if in_code { line.trim().to_owned() } else { escaped(&line) };
             writeln!(self.text, "{line}").unwrap();
@@ -122,4 +123,69 @@ fn the_page_of_settings_is_the_example() {
         "docs/reference/configuration.md",
         &[("sources", sources), ("settings", settings())],
     );
+}
+
+/// Paths of the keys and sections of a document of TOML.
+fn paths(table: &toml::Table, prefix: &str, found: &mut BTreeSet<String>) {
+    for (key, value) in table {
+        let path = format!("{prefix}{key}");
+        if let Some(inner) = value.as_table() {
+            paths(inner, &format!("{path}."), found);
+        }
+        found.insert(path);
+    }
+}
+
+/// A path as the example has it: a target by the name of its defaults, and what a target lays over a common
+/// section by that section.
+fn as_in_example(path: &str) -> String {
+    let Some((_, own)) = path.strip_prefix("target.").and_then(|rest| rest.split_once('.')) else {
+        return if path.starts_with("target.") { "target".to_owned() } else { path.to_owned() };
+    };
+    match own.starts_with("policy") || own.starts_with("delivery") {
+        true => own.to_owned(),
+        false => format!("target.sentinel.{own}"),
+    }
+}
+
+/// Settings in the code of a sentence, such as `policy.never` or `[policy]`, and in blocks of TOML.
+fn named(text: &str, sections: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for block in text.split("```").skip(1).step_by(2).filter_map(|b| b.strip_prefix("toml\n")) {
+        let lines: String = block.lines().map(|line| format!("{}\n", line.trim_start())).collect();
+        paths(&lines.parse().unwrap(), "", &mut found);
+    }
+    let prose = text.split("```").step_by(2).collect::<Vec<&str>>().join("");
+    for code in prose.split('`').skip(1).step_by(2) {
+        let path = code.split(" = ").next().unwrap().trim_matches(['[', ']']);
+        let is_path = path.chars().all(|sign| sign.is_ascii_alphanumeric() || "._-".contains(sign));
+        let first = path.split('.').next().unwrap();
+        let is_section = path.contains('.') || code.starts_with('[');
+        if is_path && is_section && sections.contains(first) && !path.starts_with("ledger.db") {
+            found.insert(path.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_setting_on_a_page_exists() {
+    let example: toml::Table = EXAMPLE.parse().unwrap();
+    let sections: BTreeSet<String> = example.keys().cloned().collect();
+    let mut known = BTreeSet::new();
+    paths(&example, "", &mut known);
+    let mut count = 0;
+    let mut wrong = Vec::new();
+    for file in page::all() {
+        // Of the past as well.
+        if file.ends_with("CHANGELOG.md") {
+            continue;
+        }
+        let settings = named(&std::fs::read_to_string(&file).unwrap(), &sections);
+        count += settings.len();
+        let strange = settings.iter().filter(|path| !known.contains(&as_in_example(path)));
+        wrong.extend(strange.map(|path| format!("{}: {path}", file.display())));
+    }
+    assert!(count > 100, "only {count} settings are named");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }

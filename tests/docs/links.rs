@@ -4,16 +4,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::page::{pages, root};
+use crate::page::{self, pages, root};
 
 /// The first pages stay short: bytes at most.
 const SHORT: [(&str, usize); 2] = [("README.md", 8_000), ("ARCHITECTURE.md", 9_000)];
-
-fn all_pages() -> Vec<PathBuf> {
-    let top = std::fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
-    let top = top.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
-    top.chain(pages(&root().join("docs"))).collect()
-}
 
 /// The page without its blocks of code.
 fn prose(page: &Path) -> String {
@@ -43,7 +37,7 @@ fn anchors(page: &Path) -> BTreeSet<String> {
 #[test]
 fn every_link_leads_somewhere() {
     let mut broken = Vec::new();
-    for page in all_pages() {
+    for page in page::all() {
         for link in links(&page) {
             let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
             let target = match path {

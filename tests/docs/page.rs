@@ -36,6 +36,13 @@ pub(crate) fn pages(folder: &Path) -> Vec<PathBuf> {
     found.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
 }
 
+/// Every page of the project: those at its root, and those of `docs/`.
+pub(crate) fn all() -> Vec<PathBuf> {
+    let top = std::fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
+    let top = top.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    top.chain(pages(&root().join("docs"))).collect()
+}
+
 /// As code in a table, where a bar must be escaped.
 pub(crate) fn code(text: &str) -> String {
     format!("`{}`", text.replace('|', "\\|"))
