@@ -216,8 +216,8 @@ enum Command {
 enum LedgerCommand {
     /// Print every row as a line of JSON, from one moment
     ///
-    /// {"table":"claims","source":"misp",...}: columns are named as in the tables (ARCHITECTURE.md),
-    /// ids are uuids, JSON columns are JSON. Times are Unix milliseconds; those of MISP (columns
+    /// {"table":"claims","source":"misp",...}: docs/reference/ledger.md lists the tables.
+    /// Ids are uuids, JSON columns are JSON. Times are Unix milliseconds; those of MISP (columns
     /// `timestamp`, `read_...`) are Unix seconds. The relay goes on meanwhile. Take the lines
     /// quickly, best with --out: until they are taken, what is written stays in the WAL, and a
     /// command that takes nothing for 30 s is hung up on.

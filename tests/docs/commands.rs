@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use clap::{Command, CommandFactory, Parser};
-use misp_sentinel_relay::cli::Cli;
+use misp_sentinel_relay::commands::Cli;
 
 use crate::page;
 
