@@ -13,9 +13,9 @@ mod tidy {
     const PURE: [&str; 16] = [
         "src/pure/",
         "src/deliver/clock",
-        "src/deliver/halving",
         "src/deliver/outcome",
         "src/deliver/pacer",
+        "src/deliver/state/",
         "src/intake/frame",
         "src/intake/rest/plan",
         "src/intake/zmq/wire",

@@ -12,6 +12,7 @@ use crate::azure;
 use crate::azure::token::{SignIn, TokenSource};
 use crate::commands::VerifyOptions;
 use crate::config::{Config, Mode};
+use crate::deliver::UploadAccess;
 use crate::pure::count::Count;
 use crate::pure::verify::{Cleaning, Line, Report, kql, text};
 use crate::readback::{NothingToAsk, Place, Readback, is_asked};
@@ -107,7 +108,7 @@ pub(super) fn readback(config: &Config) -> anyhow::Result<Readback> {
     let (mut places, mut known) = (Vec::new(), Vec::new());
     for target in config.targets.iter().filter(|target| is_asked(target)) {
         let tokens = TokenSource::shared(&mut known, SignIn::of(target), &http, &config.azure)?;
-        places.extend(Place::of(config, target, &http, (tokens, None))?);
+        places.extend(Place::of(config, target, &http, UploadAccess { tokens, pacer: None })?);
     }
     if places.is_empty() {
         return Err(NothingToAsk::Nowhere.into());

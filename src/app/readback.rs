@@ -4,7 +4,7 @@ use anyhow::Context;
 
 use crate::azure::token::{SignIn, TokenSource};
 use crate::config::{Config, Mode, Target};
-use crate::deliver::Sender;
+use crate::deliver::{Sender, UploadAccess};
 use crate::ledger::{Ledger, StartError, Views};
 use crate::pure::stix::Withdraw;
 use crate::readback::{Place, Readback, tells_used_up_ids};
@@ -17,9 +17,9 @@ pub(super) fn of(
 ) -> anyhow::Result<Readback> {
     let mut places = Vec::new();
     for target in &config.targets {
-        let means = senders.iter().find_map(|sender| sender.means_of(&target.name));
-        if let Some((tokens, pacer)) = means {
-            places.extend(Place::of(config, target, http, (tokens, Some(pacer)))?);
+        let access = senders.iter().find_map(|sender| sender.access_to(&target.name));
+        if let Some(access) = access {
+            places.extend(Place::of(config, target, http, access)?);
         }
     }
     Ok(Readback::new(places, config.management.ingestion))
@@ -46,9 +46,8 @@ pub(super) async fn recover(
     let mut known = Vec::new();
     for target in live {
         let tokens = TokenSource::shared(&mut known, SignIn::of(target), http, &config.azure)?;
-        let Some(place) = Place::of(config, target, http, (tokens, None))? else {
-            continue;
-        };
+        let access = UploadAccess { tokens, pacer: None };
+        let Some(place) = Place::of(config, target, http, access)? else { continue };
         let name = target.name.as_str();
         tracing::info!(target = name, "the ledger is empty: reading back which ids are used up");
         let noted = place.recover(ledger, views.name_of(name)).await.with_context(|| {

@@ -5,13 +5,15 @@ use std::time::Instant;
 
 use thiserror::Error;
 
+use super::destination::Destination;
 use super::health::Health;
-use super::line::{Line, Way};
 use super::pacer::{Pacer, SharedPacer};
 use super::sender::Sender;
+use super::session::Session;
+use super::target_delivery::TargetDelivery;
 use super::upload;
 use crate::azure::token::{SignIn, SignInError, TokenSource};
-use crate::config::{Config, Limits, Mode, Target};
+use crate::config::{Config, Limits, Mode};
 use crate::ledger::{Ledger, Views};
 
 /// Why no sender can be built.
@@ -34,22 +36,25 @@ pub fn senders(
     http: &reqwest::Client,
     health: &Health,
 ) -> Result<Vec<Sender>, BuildError> {
-    let mut credentials: Vec<(Option<SignIn>, Vec<Line>)> = Vec::new();
+    let mut credentials: Vec<(Option<SignIn>, Vec<TargetDelivery>)> = Vec::new();
     for target in config.targets.iter().filter(|target| target.enabled) {
         let sign_in = (target.mode == Mode::Live).then(|| SignIn::of(target));
-        let line = line(config, views.name_of(&target.name), target, http, health)?;
+        let destination = Destination::new(config, target, http)?;
+        let view = views.name_of(&target.name);
+        let delivery = TargetDelivery::new(target, view, destination, health.clone());
         match credentials.iter_mut().find(|(known, _)| *known == sign_in) {
-            Some((_, lines)) => lines.push(line),
-            None => credentials.push((sign_in, vec![line])),
+            Some((_, targets)) => targets.push(delivery),
+            None => credentials.push((sign_in, vec![delivery])),
         }
     }
     let mut senders = Vec::with_capacity(credentials.len());
     let mut pacers = Vec::new();
-    for (sign_in, lines) in credentials {
+    for (sign_in, targets) in credentials {
         let pacer = pacer(config, sign_in.as_ref(), &mut pacers);
-        let token = sign_in.map(|one| TokenSource::new(one, http.clone(), &config.azure));
-        let token = token.transpose()?.map(Arc::new);
-        senders.push(Sender::new(config, ledger, (token, pacer), lines));
+        let tokens = sign_in.map(|one| TokenSource::new(one, http.clone(), &config.azure));
+        let session = Session::new(tokens.transpose()?.map(Arc::new), &config.delivery);
+        let (delivery, ledger) = (config.delivery.clone(), ledger.clone());
+        senders.push(Sender::new(delivery, ledger, session, pacer, targets));
     }
     Ok(senders)
 }
@@ -74,21 +79,4 @@ fn pacer(
     let pacer = paced(Limits::shared_quota(same.map(|one| &one.limits)));
     known.push((sign_in.clone(), pacer.clone()));
     pacer
-}
-
-fn line(
-    config: &Config,
-    view: &str,
-    target: &Target,
-    http: &reqwest::Client,
-    health: &Health,
-) -> Result<Line, BuildError> {
-    let way = match target.mode {
-        Mode::Live => {
-            Way::Upload(upload::Client::new(http.clone(), target, config.delivery.request_timeout)?)
-        }
-        Mode::DryRun => Way::File(target.dry_run_file.clone()),
-    };
-    health.update(&target.name, |_| {});
-    Ok(Line::new(target, view, way, health.clone()))
 }

@@ -6,7 +6,7 @@ use chrono::DateTime;
 
 /// A target's clock, as far as it is known.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Clock(Option<Told>);
+pub(super) struct TargetClock(Option<Told>);
 
 #[derive(Debug, Clone, Copy)]
 struct Told {
@@ -16,7 +16,7 @@ struct Told {
     at: Instant,
 }
 
-impl Clock {
+impl TargetClock {
     /// An answer tells the time.
     pub(super) fn hear(&mut self, date: Option<i64>, at: Instant) {
         self.0 = date.map(|date| Told { date, at }).or(self.0);
@@ -63,7 +63,7 @@ mod tests {
             .flat_map(|one| (0..3_000).step_by(50).map(move |since| (one, since)))
         {
             let at = Instant::now();
-            let mut clock = Clock::default();
+            let mut clock = TargetClock::default();
             clock.hear(told(noon + first), at);
             let there = clock.there(at + Duration::from_millis(since)).unwrap();
             // Our clock is an hour ahead.
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_targets_clock_goes_on_from_its_last_answer() {
-        let (mut clock, at) = (Clock::default(), Instant::now());
+        let (mut clock, at) = (TargetClock::default(), Instant::now());
         assert_eq!(clock.there(at), None);
         assert_eq!(clock.earlier(5_000, at), 5_000);
         clock.hear(date(Some("Sun, 29 Nov 2026 12:00:00 GMT")), at);

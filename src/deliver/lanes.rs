@@ -83,6 +83,15 @@ pub(super) struct Room {
     pub now: i64,
 }
 
+/// Which object is picked as a probe.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probe {
+    /// Probes picked before this one.
+    pub attempt: usize,
+    /// The time by which it is judged what has expired, Unix milliseconds.
+    pub now: i64,
+}
+
 /// Objects of a change among which a probe is chosen.
 const PROBED: i64 = 100;
 
@@ -185,12 +194,12 @@ impl Lanes {
         Ok((picked, progress))
     }
 
-    /// One object, to try the target with: at each `attempt` of another change, and of a change
+    /// Picks one object to try the target with: at each attempt one of another change, and of a change
     /// another object.
     pub(super) async fn probe(
         &self,
         ledger: &Ledger,
-        (attempt, now): (usize, i64),
+        Probe { attempt, now }: Probe,
         busy: impl Fn(&Pending) -> bool,
     ) -> sqlx::Result<Option<Picked>> {
         let lanes = Lane::ALL.into_iter().flat_map(|lane| self.of(lane));

@@ -5,19 +5,22 @@
 
 mod build;
 mod clock;
-mod guest;
-mod halving;
+mod destination;
+mod foreign_upload;
 mod health;
 mod lanes;
-mod line;
 pub mod outcome;
 pub mod pacer;
 mod sender;
+mod session;
 mod settle;
+mod state;
+mod target_delivery;
 mod tell;
 pub mod upload;
 
 pub use build::{BuildError, senders};
-pub use guest::{Guest, GuestError};
+pub use foreign_upload::{ForeignUpload, ForeignUploadError};
 pub use health::{Health, TargetHealth};
 pub use sender::Sender;
+pub use session::UploadAccess;

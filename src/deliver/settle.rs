@@ -4,107 +4,136 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::halving::{Record, Ruling};
-use super::line::{DEGRADED_AFTER, Line};
 use super::outcome::Outcome;
-use super::sender::{Answer, Sender};
+use super::pacer::SharedPacer;
+use super::session::Session;
+use super::state::{DEGRADED_AFTER, Ruling};
+use super::target_delivery::{FinishedRequest, TargetDelivery, record};
 use super::tell;
-use crate::azure::token::SignInError;
+use crate::config::Delivery;
 use crate::ledger::{Ledger, Sending, Settlement};
 use crate::metrics;
+use crate::pure::backoff::Backoff;
 
-/// A 429 that asks for no wait at all is not obeyed to the letter.
+/// The shortest pause after a 429, also where it asks for no wait at all.
 const SHORTEST_HOLD: Duration = Duration::from_millis(100);
 
-/// What stays to be done once the ledger knows the outcome.
-enum Next {
-    Nothing,
-    /// The target is left alone for a while; the reason, if the operator must know.
-    Hold(Duration, Option<String>),
+/// A request that has ended, and all that its outcome can change.
+pub(super) struct Settling<'s> {
+    pub ledger: &'s Ledger,
+    pub delivery: &'s Delivery,
+    pub pacer: &'s SharedPacer,
+    pub session: &'s mut Session,
+    pub target: &'s mut TargetDelivery,
+    pub neighbours: Neighbours,
+    pub request: &'s FinishedRequest,
 }
 
-impl Sender {
-    /// Settles a request in the ledger and decides how its target goes on. If the ledger cannot be
-    /// written, the outcome stays unknown and the objects go again.
-    pub(super) async fn settle(&mut self, answer: Answer, outcome: Outcome) -> sqlx::Result<()> {
-        let settled = self.settle_outcome(&answer, outcome).await;
-        if let (Err(_), Some(line)) = (&settled, self.lines.get_mut(answer.line)) {
-            line.answered(&answer.picked, false);
-        }
-        settled
-    }
+/// The other targets of a credential.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Neighbours {
+    are_any: bool,
+    /// The end of the wait that a 429 asked any of them for.
+    throttled_until: Option<Instant>,
+}
 
-    async fn settle_outcome(&mut self, answer: &Answer, outcome: Outcome) -> sqlx::Result<()> {
-        if let Some(line) = self.lines.get_mut(answer.line) {
-            line.clock.hear(answer.date, Instant::now());
-            metrics::request(&line.name, outcome.word(), answer.took);
+/// The target is left alone for a while.
+struct Hold {
+    pause: Duration,
+    /// The reason, if the operator must know it.
+    why: Option<String>,
+}
+
+impl Hold {
+    fn told(pause: Duration, why: String) -> Self {
+        Self { pause, why: Some(why) }
+    }
+}
+
+impl Neighbours {
+    /// The neighbours of the target at `index`.
+    pub(super) fn of(targets: &[TargetDelivery], index: usize) -> Self {
+        let now = Instant::now();
+        let others = targets.iter().enumerate().filter(|(at, _)| *at != index);
+        let throttled_until =
+            others.filter_map(|(_, target)| target.state.retry.throttled_until(now)).max();
+        Self { are_any: targets.len() > 1, throttled_until }
+    }
+}
+
+impl Settling<'_> {
+    /// Settles the request in the ledger and decides how its target goes on. If the ledger cannot be
+    /// written, the outcome stays unknown and the objects are sent again.
+    pub(super) async fn settle(mut self) -> sqlx::Result<()> {
+        let (request, response) = (self.request, &self.request.response);
+        self.target.clock.hear(response.date, Instant::now());
+        metrics::request(&self.target.name, response.outcome.word(), request.took);
+        let followed = self.follow_outcome(response.outcome.clone()).await;
+        let is_early = request.sending.iter().any(|one| request.is_early(one));
+        let is_accepted = matches!(response.outcome, Outcome::Accepted { .. });
+        let is_settled = followed.is_ok() && is_accepted && !is_early;
+        self.target.answered(&request.picked, is_settled);
+        if let Some(Hold { pause, why }) = followed? {
+            if let Some(why) = &why {
+                tell::degraded(&self.target.name, pause, why);
+            }
+            self.target.hold(Instant::now(), pause, why);
         }
-        let is_early = answer.sending.iter().any(|one| is_early(one, answer));
-        let settled = matches!(outcome, Outcome::Accepted { .. }) && !is_early;
-        let next = match outcome {
-            Outcome::Accepted { rejected, stray } => {
-                self.accepted(answer, rejected, &stray).await?
-            }
-            Outcome::Throttled { wait } => {
-                self.give_back(answer).await?;
-                self.throttled(answer, wait)
-            }
-            Outcome::Transient { why, ambiguous, wait } => {
-                if !ambiguous {
-                    self.give_back(answer).await?;
-                }
-                self.transient(answer, why, wait)
-            }
-            Outcome::Foreign { why, may_be_api } => self.foreign(answer, why, may_be_api),
-            Outcome::Unreadable { why } => self.unreadable(answer, why).await?,
-            Outcome::Unauthorized { why } => {
-                self.give_back(answer).await?;
-                self.unauthorized(answer, why)
-            }
-            Outcome::Forbidden { why } | Outcome::Misconfigured { why } => {
-                self.give_back(answer).await?;
-                self.misconfigured(answer, why)
-            }
-            Outcome::TooLarge { why } => {
-                self.give_back(answer).await?;
-                self.refused(answer, why, true).await?
-            }
-            Outcome::BadRequest { why } => {
-                self.give_back(answer).await?;
-                self.refused(answer, why, false).await?
-            }
-        };
-        self.go_on(answer, settled, next);
         Ok(())
     }
 
-    fn go_on(&mut self, answer: &Answer, settled: bool, next: Next) {
-        let Some(line) = self.lines.get_mut(answer.line) else { return };
-        line.answered(&answer.picked, settled);
-        if let Next::Hold(pause, why) = next {
-            if let Some(why) = &why {
-                tracing::warn!(target_name = line.name, pause_s = pause.as_secs_f64(), %why, "target degraded: its objects stay pending");
+    /// Where the request was surely not processed, its objects are given back first, so that the ledger
+    /// has no doubt about them. All other failures leave them in doubt.
+    async fn follow_outcome(&mut self, outcome: Outcome) -> sqlx::Result<Option<Hold>> {
+        match outcome {
+            Outcome::Accepted { rejected, stray } => self.accepted(rejected, &stray).await,
+            Outcome::Throttled { wait } => {
+                self.give_back().await?;
+                Ok(self.throttled(wait))
             }
-            line.hold(Instant::now(), pause, why);
+            Outcome::Transient { why, ambiguous, wait } => {
+                if !ambiguous {
+                    self.give_back().await?;
+                }
+                Ok(Some(self.failed(why, wait)))
+            }
+            Outcome::Foreign { why, may_be_api } => Ok(Some(self.foreign(why, may_be_api))),
+            Outcome::Unreadable { why } => self.unreadable(why).await,
+            Outcome::Unauthorized { why } => {
+                self.give_back().await?;
+                Ok(self.unauthorized(why))
+            }
+            Outcome::Forbidden { why } | Outcome::Misconfigured { why } => {
+                self.give_back().await?;
+                Ok(Some(self.misconfigured(why)))
+            }
+            Outcome::TooLarge { why } => {
+                self.give_back().await?;
+                self.refused(why, true).await
+            }
+            Outcome::BadRequest { why } => {
+                self.give_back().await?;
+                self.refused(why, false).await
+            }
         }
     }
 
     async fn accepted(
         &mut self,
-        answer: &Answer,
         rejected: Vec<(usize, String)>,
         stray: &[String],
-    ) -> sqlx::Result<Next> {
+    ) -> sqlx::Result<Option<Hold>> {
+        let request = self.request;
         let named: Vec<(&Sending, String)> = rejected
             .into_iter()
-            .filter_map(|(index, words)| Some((answer.sending.get(index)?, words)))
+            .filter_map(|(index, words)| Some((request.sending.get(index)?, words)))
             .collect();
         let refusals: Vec<(Uuid, String)> =
             named.iter().map(|(one, words)| (one.object, words.clone())).collect();
         let is_refused = |object: Uuid| refusals.iter().any(|(refused, _)| *refused == object);
-        let good = answer.sending.iter().filter(|one| !is_refused(one.object));
+        let good = request.sending.iter().filter(|one| !is_refused(one.object));
         let (early, taken): (Vec<&Sending>, Vec<&Sending>) =
-            good.partition(|one| is_early(one, answer));
+            good.partition(|one| request.is_early(one));
         let of = |some: &[&Sending]| some.iter().map(|one| one.object).collect::<Vec<_>>();
         let (early, taken) = (of(&early), of(&taken));
         let settlements = [
@@ -112,243 +141,148 @@ impl Sender {
             Settlement::NotOver(&early),
             Settlement::Rejected(&refusals),
         ];
-        self.store(answer, &settlements).await?;
-        let Some(line) = self.lines.get_mut(answer.line) else { return Ok(Next::Nothing) };
-        if !early.is_empty() {
-            tracing::warn!(
-                target_name = line.name,
-                withdrawals = early.len(),
-                "this machine's clock is ahead of Sentinel's: these withdrawals would end only later, so they are sent again by Sentinel's clock; synchronise the clocks"
-            );
-        }
-        for words in stray {
-            tracing::warn!(
-                target_name = line.name,
-                words,
-                "Sentinel complains of no record of ours"
-            );
-        }
-        tell::refusals(&line.name, named.iter().map(|(one, words)| (record(one), words.as_str())));
-        tell::accepted(line, answer, &taken);
-        let ruling = if answer.is_part { line.halving.accepted() } else { Ruling::Smaller };
-        match (answer.is_part, line.probing) {
-            (true, _) => {}
-            (false, true) => line.halving.prove(),
-            (false, false) => line.halving.accepted_other(),
-        }
-        line.well();
-        self.is_token_good |= answer.renewals == self.renewals;
-        self.follow(answer, ruling, "the request was refused whenever it held this record").await
+        self.store(&settlements).await?;
+        tell::early_withdrawals(&self.target.name, early.len());
+        tell::stray_complaints(&self.target.name, stray);
+        let told = named.iter().map(|(one, words)| (record(one), words.as_str()));
+        tell::refusals(&self.target.name, told);
+        tell::accepted(self.target, request, &taken);
+        let ruling = self.target.accepted(request.is_part);
+        self.session.accepted(request.token_number);
+        self.follow_ruling(ruling, "the request was refused whenever it held this record").await
     }
 
-    /// What the search for a bad record leads to.
-    async fn follow(&mut self, answer: &Answer, ruling: Ruling, why: &str) -> sqlx::Result<Next> {
-        let Some(line) = self.lines.get_mut(answer.line) else { return Ok(Next::Nothing) };
+    /// What a refusal, or the answer to a part of a search, leads to.
+    async fn follow_ruling(&mut self, ruling: Ruling, why: &str) -> sqlx::Result<Option<Hold>> {
+        let name = &self.target.name;
         match ruling {
-            Ruling::Smaller => Ok(Next::Nothing),
+            Ruling::Smaller => Ok(None),
             Ruling::Rest(record) => {
-                line.rest(record.object, Instant::now() + self.delivery.degraded_retry);
-                Ok(Next::Nothing)
+                let until = Instant::now() + self.delivery.degraded_retry;
+                self.target.state.rest(record.object, until);
+                Ok(None)
             }
             Ruling::Reject(alone) => {
-                let name = line.name.clone();
                 let versions: Vec<_> =
                     alone.iter().map(|record| (record.object, record.version)).collect();
-                self.ledger.reject_versions(&name, &versions, why).await?;
-                tell::refusals(&name, alone.iter().map(|record| (*record, why)));
-                Ok(Next::Nothing)
+                self.ledger.reject_versions(name, &versions, why).await?;
+                tell::refusals(name, alone.iter().map(|record| (*record, why)));
+                Ok(None)
             }
             Ruling::Misconfigured(not_theirs) => {
-                line.probing = true;
-                let name = line.name.clone();
                 let objects: Vec<Uuid> = not_theirs.iter().map(|record| record.object).collect();
-                self.ledger.unreject(&name, &objects, Ledger::now()).await?;
-                // Two bad records look alike: a single object tells, at once.
-                Ok(Next::Hold(self.delivery.backoff_min, None))
+                self.ledger.unreject(name, &objects, Ledger::now()).await?;
+                // Two bad records look like a bad target. A single object tells, so it is tried at once.
+                Ok(Some(Hold { pause: self.delivery.backoff_min, why: None }))
+            }
+            Ruling::StillMisconfigured => {
+                let why = format!("every request is refused, whatever it holds: {why}");
+                Ok(Some(Hold::told(self.delivery.degraded_retry, why)))
             }
         }
     }
 
-    /// 429: the target waits as told. If another one of the credential is told to wait as well, it is
-    /// the credential's quota that is used up, by whomever, and all of them wait. Microsoft says that
-    /// the quota is a user's; a workspace that is throttled alone must not stop the others.
-    fn throttled(&mut self, answer: &Answer, wait: Option<Duration>) -> Next {
+    /// 429: the target waits as told. If another target of the credential is told to wait as well, the
+    /// credential's quota is used up, by whomever, and all of its targets wait. Microsoft says that the
+    /// quota is a user's; a workspace that is throttled alone must not stop the others.
+    fn throttled(&mut self, wait: Option<Duration>) -> Option<Hold> {
         let now = Instant::now();
         let wait = wait.unwrap_or(self.delivery.throttled_default).max(SHORTEST_HOLD);
-        let waits = |line: &Line| line.throttled_until.is_some_and(|until| now < until);
-        let mut others = self.lines.iter().enumerate().filter(|(at, _)| *at != answer.line);
-        let is_alone = !others.any(|(_, line)| waits(line));
-        let shared = self.lines.len() > 1;
-        let Some(line) = self.lines.get_mut(answer.line) else { return Next::Nothing };
-        // Requests that were on their way together are throttled together: that is one answer.
-        if !waits(line) {
-            line.throttled = line.throttled.saturating_add(1);
-        }
-        line.throttled_until = line.throttled_until.max(Some(now + wait));
-        tracing::warn!(
-            target_name = line.name,
-            wait_s = wait.as_secs_f64(),
-            "Sentinel answers 429: waiting as told, nothing is lost"
-        );
-        if !(shared && is_alone) {
+        let times = self.target.state.retry.throttled(now, wait);
+        tell::throttled(&self.target.name, wait);
+        let is_alone = self.neighbours.throttled_until.is_none_or(|until| until <= now);
+        if !(self.neighbours.are_any && is_alone) {
             self.pacer.hold(now + wait);
-            return Next::Nothing;
+            return None;
         }
-        // Each try is a slot of the others: again and again it is tried ever more slowly.
-        let slower = wait.saturating_mul(1_u32 << line.throttled.saturating_sub(1).min(16));
-        let why = (line.throttled >= DEGRADED_AFTER)
+        // Each try costs the others a slot, so the tries grow rare.
+        let slower = wait.saturating_mul(1_u32 << times.saturating_sub(1).min(16));
+        let why = (times >= DEGRADED_AFTER)
             .then(|| "Sentinel throttles it again and again (429), and no other target".to_owned());
-        Next::Hold(slower.min(self.delivery.backoff_max).max(wait), why)
+        Some(Hold { pause: slower.min(self.delivery.backoff_max).max(wait), why })
     }
 
-    fn transient(&mut self, answer: &Answer, why: String, wait: Option<Duration>) -> Next {
-        let Some(line) = self.lines.get_mut(answer.line) else { return Next::Nothing };
-        // Requests that were on their way together fail together: that is one failure.
-        if line.blocked_until.is_none_or(|until| until <= Instant::now()) {
-            line.failures = line.failures.saturating_add(1);
-        }
-        let pause = self.backoff.pause(line.failures, rand::random()).max(wait.unwrap_or_default());
-        tracing::warn!(target_name = line.name, failures = line.failures, pause_s = pause.as_secs_f64(), %why, "upload failed: it is sent again");
-        Next::Hold(pause, (line.failures >= DEGRADED_AFTER).then_some(why))
+    /// No answer, or one that a repeated request may better.
+    fn failed(&mut self, why: String, wait: Option<Duration>) -> Hold {
+        let failures = self.target.state.retry.failed(Instant::now());
+        let pause = self.backoff(failures).max(wait.unwrap_or_default());
+        tell::failed(&self.target.name, failures, pause, &why);
+        Hold { pause, why: (failures >= DEGRADED_AFTER).then_some(why) }
     }
 
-    /// A success that is not the API's: the objects stay in doubt. If it goes on, single objects tell,
-    /// slowly, since each of them may be stored and billed.
-    fn foreign(&mut self, answer: &Answer, why: String, may_be_api: bool) -> Next {
-        let Some(line) = self.lines.get_mut(answer.line) else { return Next::Nothing };
-        if !may_be_api {
-            line.foreign = 0;
-            return self.transient(answer, why, None);
-        }
-        // Requests that were on their way together are answered together: that is one answer.
-        if line.blocked_until.is_none_or(|until| until <= Instant::now()) {
-            line.foreign = line.foreign.saturating_add(1);
-        }
-        if line.foreign < DEGRADED_AFTER {
-            return self.transient(answer, why, None);
+    /// A success that is not the API's: the objects stay in doubt. If it goes on, single objects are
+    /// tried slowly, since each of them may be stored and billed.
+    fn foreign(&mut self, why: String, may_be_api: bool) -> Hold {
+        if !self.target.state.retry.foreign(Instant::now(), may_be_api) {
+            return self.failed(why, None);
         }
         let remedy = "if Sentinel itself answers so, set delivery.accept_body = \"any-json\"";
-        self.misconfigured(answer, format!("{why}; {remedy}"))
+        self.misconfigured(format!("{why}; {remedy}"))
     }
 
     /// A 200 whose complaints cannot be read, because they are too long or broken: the batch is sent
     /// again, and then halved, since fewer records make a shorter list.
-    async fn unreadable(&mut self, answer: &Answer, why: String) -> sqlx::Result<Next> {
-        let Some(line) = self.lines.get_mut(answer.line) else { return Ok(Next::Nothing) };
-        line.unreadable = line.unreadable.saturating_add(1);
-        if !answer.is_part && line.unreadable < DEGRADED_AFTER {
-            return Ok(self.transient(answer, why, None));
+    async fn unreadable(&mut self, why: String) -> sqlx::Result<Option<Hold>> {
+        match self.target.state.retry.unreadable(self.request.is_part) {
+            true => self.refused(why, true).await,
+            false => Ok(Some(self.failed(why, None))),
         }
-        line.unreadable = 0;
-        self.refused(answer, why, true).await
     }
 
-    /// 401: a fresh token, and if that is no better the target waits, not the others of the
+    /// 401: a fresh token is asked for. If that is no better, the target waits and not the others of the
     /// credential.
-    fn unauthorized(&mut self, answer: &Answer, why: String) -> Next {
-        if answer.renewals < self.renewals {
-            // The token was thrown away since.
-            return Next::Nothing;
+    fn unauthorized(&mut self, why: String) -> Option<Hold> {
+        if self.session.is_outdated(self.request.token_number) {
+            return None;
         }
-        let Some(line) = self.lines.get_mut(answer.line) else { return Next::Nothing };
-        line.unauthorized = line.unauthorized.saturating_add(1);
-        if line.unauthorized > 1 && self.is_token_good {
-            let pause = self.backoff.pause(line.unauthorized, rand::random());
-            return Next::Hold(pause, Some(why));
+        let times = self.target.state.retry.unauthorized();
+        let pause = self.backoff(times);
+        // Another target accepts this token, so a new one would not help.
+        if times > 1 && self.session.is_token_good() {
+            return Some(Hold::told(pause, why));
         }
-        self.renewals += 1;
-        self.is_token_good = false;
-        let renewed = self.token.as_ref().map(|token| token.renew());
-        if let Some(Err(error)) = renewed {
-            return Next::Hold(self.delivery.degraded_retry, Some(error.to_string()));
+        if let Err(error) = self.session.renew() {
+            return Some(Hold::told(self.delivery.degraded_retry, error.to_string()));
         }
-        if line.unauthorized == 1 {
-            tracing::info!(target_name = line.name, %why, "Sentinel answers 401: signing in anew");
-            return Next::Nothing;
+        if times == 1 {
+            tell::signing_in_anew(&self.target.name, &why);
+            return None;
         }
-        let pause = self.backoff.pause(line.unauthorized, rand::random());
-        Next::Hold(pause, Some(why))
+        Some(Hold::told(pause, why))
     }
 
     /// The target's settings are wrong: single objects are tried, slowly.
-    fn misconfigured(&mut self, answer: &Answer, why: String) -> Next {
-        if let Some(line) = self.lines.get_mut(answer.line) {
-            line.probing = true;
-            line.halving.give_up();
-        }
-        Next::Hold(self.delivery.degraded_retry, Some(why))
-    }
-
-    /// Sign-in failed: no target of the credential can be sent anything.
-    pub(super) fn no_token(&mut self, error: &SignInError) {
-        self.sign_in_failures = self.sign_in_failures.saturating_add(1);
-        let pause = match error {
-            SignInError::Unreachable(_) => {
-                self.backoff.pause(self.sign_in_failures, rand::random())
-            }
-            SignInError::Refused(_) | SignInError::Unusable(_) | SignInError::Settings(_) => {
-                self.delivery.degraded_retry
-            }
-        };
-        let now = Instant::now();
-        self.held_until = Some(now + pause);
-        tracing::warn!(%error, pause_s = pause.as_secs_f64(), "sign-in failed: nothing can be sent, everything stays pending");
-        for line in &mut self.lines {
-            line.hold(now, pause, Some(error.to_string()));
-        }
+    fn misconfigured(&mut self, why: String) -> Hold {
+        self.target.state.refusals.suspect_target();
+        Hold::told(self.delivery.degraded_retry, why)
     }
 
     /// A record in the request is bad, or the target is.
-    async fn refused(
-        &mut self,
-        answer: &Answer,
-        why: String,
-        too_large: bool,
-    ) -> sqlx::Result<Next> {
-        let Some(line) = self.lines.get_mut(answer.line) else { return Ok(Next::Nothing) };
-        // A record that was rejected before tells nothing of the target.
-        let tells = !matches!(answer.sending.as_slice(), [one] if one.retried);
-        if line.probing && tells {
-            let why = format!("every request is refused, whatever it holds: {why}");
-            return Ok(Next::Hold(self.delivery.degraded_retry, Some(why)));
-        }
-        let records: Vec<Record> = answer.sending.iter().map(record).collect();
-        tracing::warn!(target_name = line.name, objects = records.len(), %why, "Sentinel refuses a request: looking for the record that it means");
-        let ruling = match answer.is_part {
-            true => line.halving.refused_part(too_large),
-            false => line.halving.refused(&records),
+    async fn refused(&mut self, why: String, too_large: bool) -> sqlx::Result<Option<Hold>> {
+        let records = self.request.records();
+        let refusals = &mut self.target.state.refusals;
+        let ruling = match self.request.is_part {
+            true => refusals.refused_part(too_large),
+            false => refusals.refused(&records),
         };
-        self.follow(answer, ruling, &why).await
+        if ruling != Ruling::StillMisconfigured {
+            tell::refused(&self.target.name, records.len(), &why);
+        }
+        self.follow_ruling(ruling, &why).await
     }
 
-    async fn give_back(&mut self, answer: &Answer) -> sqlx::Result<()> {
-        self.store(answer, &[Settlement::Returned(&answer.sending)]).await
+    async fn give_back(&mut self) -> sqlx::Result<()> {
+        self.store(&[Settlement::Returned(&self.request.sending)]).await
     }
 
-    async fn store(&mut self, answer: &Answer, settlements: &[Settlement<'_>]) -> sqlx::Result<()> {
-        let Some(line) = self.lines.get(answer.line) else { return Ok(()) };
+    async fn store(&mut self, settlements: &[Settlement<'_>]) -> sqlx::Result<()> {
         let now = Ledger::now();
         let resend = crate::ledger::millis(self.delivery.resend_after);
-        self.ledger.settle(&line.name, settlements, now, now.saturating_add(resend)).await
+        self.ledger.settle(&self.target.name, settlements, now, now.saturating_add(resend)).await
     }
 
-    /// Takes changes off the queues of which nothing is left, and tells how long each took.
-    pub(super) async fn close_finished(&mut self) -> sqlx::Result<()> {
-        for line in &mut self.lines {
-            for closed in line.close_finished(&self.ledger).await? {
-                tell::closed(line, &closed);
-            }
-        }
-        Ok(())
+    fn backoff(&self, failures: u32) -> Duration {
+        let Delivery { backoff_min, backoff_max, .. } = *self.delivery;
+        Backoff::new(backoff_min, backoff_max).pause(failures, rand::random())
     }
-}
-
-/// Whether a withdrawal ends only later by the clock of the target that has taken it.
-fn is_early(sending: &Sending, answer: &Answer) -> bool {
-    sending.ended_at.zip(answer.date).is_some_and(|(end, now)| end > now)
-}
-
-fn record(sending: &Sending) -> Record {
-    let Sending { object, version, retried, .. } = *sending;
-    Record { object, version, retried }
 }

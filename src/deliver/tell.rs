@@ -5,46 +5,107 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::halving::Record;
 use super::lanes::NO_SUMMARY;
-use super::line::{Line, Way};
-use super::sender::Answer;
+use super::state::Record;
+use super::target_delivery::{FinishedRequest, TargetDelivery};
+use crate::azure::token::SignInError;
 use crate::ledger::{OpenChange, WITHDRAWN};
 use crate::metrics;
 
-/// The file that a dry run writes to, where Sentinel is sent nothing.
-fn file(line: &Line) -> Option<String> {
-    match &line.way {
-        Way::Upload(_) => None,
-        Way::File(path) => Some(path.display().to_string()),
-    }
+/// The file that a dry run writes to. `None` where Sentinel is sent the objects.
+fn file(target: &TargetDelivery) -> Option<String> {
+    target.destination.file().map(|path| path.display().to_string())
 }
 
-pub(super) fn accepted(line: &Line, answer: &Answer, taken: &[Uuid]) {
-    let target = line.name.as_str();
-    for one in &answer.picked {
+pub(super) fn accepted(target: &TargetDelivery, request: &FinishedRequest, taken: &[Uuid]) {
+    let name = target.name.as_str();
+    for one in &request.picked {
         if taken.contains(&one.pending.object) {
-            metrics::accepted(target, one.lane.word(), 1);
+            metrics::accepted(name, one.lane.word(), 1);
         }
     }
-    let withdrawn = answer
+    let withdrawn = request
         .sending
         .iter()
         .filter(|one| one.is_withdrawal() && taken.contains(&one.object))
         .count();
-    metrics::withdrawn(target, withdrawn as u64);
-    let file = file(line);
+    metrics::withdrawn(name, withdrawn as u64);
+    let file = file(target);
     let what = match &file {
         None => "batch accepted",
         Some(_) => "batch written to dry_run_file, not sent",
     };
     tracing::debug!(
-        target_name = target,
+        target_name = name,
         objects = taken.len(),
         withdrawn,
-        took_ms = u64::try_from(answer.took.as_millis()).unwrap_or(u64::MAX),
+        took_ms = u64::try_from(request.took.as_millis()).unwrap_or(u64::MAX),
         file,
         "{what}"
+    );
+}
+
+pub(super) fn early_withdrawals(target: &str, withdrawals: usize) {
+    if withdrawals > 0 {
+        tracing::warn!(
+            target_name = target,
+            withdrawals,
+            "this machine's clock is ahead of Sentinel's: these withdrawals would end only later, so they are sent again by Sentinel's clock; synchronise the clocks"
+        );
+    }
+}
+
+pub(super) fn stray_complaints(target: &str, complaints: &[String]) {
+    for words in complaints {
+        tracing::warn!(target_name = target, words, "Sentinel complains of no record of ours");
+    }
+}
+
+pub(super) fn degraded(target: &str, pause: Duration, why: &str) {
+    tracing::warn!(
+        target_name = target,
+        pause_s = pause.as_secs_f64(),
+        %why,
+        "target degraded: its objects stay pending"
+    );
+}
+
+pub(super) fn throttled(target: &str, wait: Duration) {
+    tracing::warn!(
+        target_name = target,
+        wait_s = wait.as_secs_f64(),
+        "Sentinel answers 429: waiting as told, nothing is lost"
+    );
+}
+
+pub(super) fn failed(target: &str, failures: u32, pause: Duration, why: &str) {
+    tracing::warn!(
+        target_name = target,
+        failures,
+        pause_s = pause.as_secs_f64(),
+        %why,
+        "upload failed: it is sent again"
+    );
+}
+
+pub(super) fn signing_in_anew(target: &str, why: &str) {
+    tracing::info!(target_name = target, %why, "Sentinel answers 401: signing in anew");
+}
+
+pub(super) fn sign_in_failed(error: &SignInError, pause: Duration) {
+    tracing::warn!(
+        %error,
+        pause_s = pause.as_secs_f64(),
+        "sign-in failed: nothing can be sent, everything stays pending"
+    );
+}
+
+pub(super) fn refused(target: &str, objects: usize, why: &str) {
+    tracing::warn!(
+        target_name = target,
+        objects,
+        %why,
+        "Sentinel refuses a request: looking for the record that it means"
     );
 }
 
@@ -74,8 +135,8 @@ struct Summary {
     skipped: serde_json::Value,
 }
 
-pub(super) fn closed(line: &Line, closed: &OpenChange) {
-    let (target, file) = (line.name.as_str(), file(line));
+pub(super) fn closed(target: &TargetDelivery, closed: &OpenChange) {
+    let (target, file) = (target.name.as_str(), file(target));
     let what = match &file {
         None => "accepted",
         Some(_) => "written to dry_run_file, not sent",

@@ -12,7 +12,7 @@ use super::look::shown;
 use super::stray::stray;
 use super::{LookError, NothingToAsk, Place, Readback};
 use crate::azure::manage::{Condition, Found};
-use crate::deliver::GuestError;
+use crate::deliver::ForeignUploadError;
 use crate::ledger::Ledger;
 use crate::pure::stix::Ending;
 use crate::pure::verify::{self, Cleaning, Line, kind_of, lives};
@@ -43,7 +43,7 @@ enum CleanupError {
     #[error(transparent)]
     Look(#[from] LookError),
     #[error(transparent)]
-    Send(#[from] GuestError),
+    Send(#[from] ForeignUploadError),
 }
 
 impl Readback {
@@ -95,8 +95,8 @@ impl Work<'_> {
         let mut ready = Vec::new();
         for ids in live.chunks(AT_ONCE) {
             ready.extend(self.endings(ids).await?);
-            while ready.len() >= self.place.guest.at_once() {
-                let rest = ready.split_off(self.place.guest.at_once());
+            while ready.len() >= self.place.foreign_upload.max_objects() {
+                let rest = ready.split_off(self.place.foreign_upload.max_objects());
                 self.send(std::mem::replace(&mut ready, rest)).await?;
             }
         }
@@ -164,7 +164,7 @@ impl Work<'_> {
 
     async fn send(&mut self, objects: Vec<String>) -> Result<(), CleanupError> {
         let count = objects.len() as u64;
-        let rejected = self.place.guest.send(&self.cleanup.sourcesystem, objects).await?;
+        let rejected = self.place.foreign_upload.send(&self.cleanup.sourcesystem, objects).await?;
         for (object, why) in &rejected {
             self.cleaning.rejected.add(|| verify::rejected(object, why));
         }

@@ -6,10 +6,8 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::azure::manage::{Client, ManageError};
-use crate::azure::token::TokenSource;
 use crate::config::{Config, Mode, Target};
-use crate::deliver::Guest;
-use crate::deliver::pacer::SharedPacer;
+use crate::deliver::{ForeignUpload, UploadAccess};
 use crate::ledger::{Ledger, ResyncPhase};
 use crate::pure::stix::{Identity, Withdraw};
 
@@ -19,8 +17,8 @@ pub struct Place {
     pub target: String,
     pub sourcesystem: String,
     pub client: Client,
-    /// For what is not the ledger's.
-    pub guest: Guest,
+    /// For objects that the ledger does not know.
+    pub foreign_upload: ForeignUpload,
     /// Of indicators; `None` where an id says nothing of its observable.
     pub namespace: Option<Uuid>,
     /// Of relationships, whose ids always tell what they are between.
@@ -43,17 +41,18 @@ impl Place {
         config: &Config,
         target: &Target,
         http: &reqwest::Client,
-        (tokens, pacer): (Arc<TokenSource>, Option<SharedPacer>),
+        access: UploadAccess,
     ) -> anyhow::Result<Option<Self>> {
         let Some(managed) = target.managed.as_ref() else { return Ok(None) };
         if !is_asked(target) {
             return Ok(None);
         }
         let namespace = config.rendering.namespace;
+        let tokens = Arc::clone(&access.tokens);
         Ok(Some(Self {
             target: target.name.clone(),
             sourcesystem: target.sourcesystem.clone(),
-            guest: Guest::new(config, target, http, (Arc::clone(&tokens), pacer))?,
+            foreign_upload: ForeignUpload::new(config, target, http, access)?,
             client: Client::new(http.clone(), managed, tokens, &config.management)?,
             namespace: (target.identity == Identity::Observable).then_some(namespace),
             relationships: namespace,

@@ -1,50 +1,55 @@
-//! Uploads of what is not the ledger's: what another product left, ended under its own source system. They
-//! pay the same quota as everything else of their credential, and are remembered by nobody.
+//! Uploads of objects that the ledger does not know: `cleanup` ends what another product left, under
+//! that product's source system.
+//!
+//! These requests pay the same quota as all others of their credential. Nothing is stored of them, so
+//! a failure is retried here or reported to the caller.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::outcome::{Asked, Outcome};
+use super::destination::Destination;
+use super::outcome::Outcome;
 use super::pacer::{Pacer, SharedPacer};
-use super::upload::{self, BadEndpoint};
+use super::session::UploadAccess;
+use super::upload::BadEndpoint;
 use crate::azure::token::{SignInError, TokenSource};
 use crate::config::{Config, Delivery, Target};
 use crate::pure::backoff::Backoff;
 
-/// Faults of network or server in a row after which it is given up.
+/// An upload is given up after more failures of network or server in a row than this.
 const MOST_FAILURES: u32 = 8;
 
 /// Uploads to one target.
 #[derive(Debug, Clone)]
-pub struct Guest {
-    client: upload::Client,
-    target: Target,
+pub struct ForeignUpload {
+    destination: Destination,
+    max_objects: usize,
     tokens: Arc<TokenSource>,
     pacer: SharedPacer,
     delivery: Delivery,
 }
 
-/// Why nothing more is uploaded.
+/// Why the upload stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum GuestError {
+pub enum ForeignUploadError {
     #[error(transparent)]
     SignIn(#[from] SignInError),
     #[error("Sentinel does not take it: {0}")]
     Refused(String),
 }
 
-/// What became of a request.
-enum Sent {
-    /// Those that were rejected, by position, with Sentinel's words.
+/// The last answer to a request, after all retries.
+enum Verdict {
+    /// Sentinel took the request, except the records at these positions, each with Sentinel's words.
     Taken(Vec<(usize, String)>),
-    /// The request is bad as a whole.
-    Bad(String),
+    /// Sentinel refused the request as a whole.
+    Refused(String),
 }
 
-impl Guest {
-    /// `pacer`: that of the target's sender; without one, a new one.
+impl ForeignUpload {
+    /// Prepares uploads to `target`.
     ///
     /// # Errors
     /// [`BadEndpoint`].
@@ -52,44 +57,45 @@ impl Guest {
         config: &Config,
         target: &Target,
         http: &reqwest::Client,
-        (tokens, pacer): (Arc<TokenSource>, Option<SharedPacer>),
+        access: UploadAccess,
     ) -> Result<Self, BadEndpoint> {
         let delivery = config.delivery.clone();
-        let client = upload::Client::new(http.clone(), target, delivery.request_timeout)?;
-        let pacer = pacer.unwrap_or_else(|| {
+        let destination = Destination::new(config, target, http)?;
+        let pacer = access.pacer.unwrap_or_else(|| {
             let requests = target.limits.quota_requests;
             SharedPacer::new(Pacer::new(requests, delivery.quota_window, Instant::now()))
         });
-        Ok(Self { client, target: target.clone(), tokens, pacer, delivery })
+        let (tokens, max_objects) = (access.tokens, target.limits.max_objects.max(1));
+        Ok(Self { destination, max_objects, tokens, pacer, delivery })
     }
 
-    /// Objects a request.
+    /// The most objects of one request.
     #[must_use]
-    pub fn at_once(&self) -> usize {
-        self.target.limits.max_objects.max(1)
+    pub fn max_objects(&self) -> usize {
+        self.max_objects
     }
 
-    /// Uploads objects under a source system; returns those that were rejected, with the reason.
+    /// Uploads objects under a source system and returns those that were rejected, with the reason.
     ///
     /// # Errors
-    /// [`GuestError`]: some may have been taken.
+    /// [`ForeignUploadError`]: some of the objects may have been taken.
     pub async fn send(
         &self,
         sourcesystem: &str,
         objects: Vec<String>,
-    ) -> Result<Vec<(String, String)>, GuestError> {
+    ) -> Result<Vec<(String, String)>, ForeignUploadError> {
         let (mut rejected, mut waiting) = (Vec::new(), vec![objects]);
         while let Some(mut batch) = waiting.pop() {
             match self.send_batch(sourcesystem, &batch).await? {
-                Sent::Taken(complaints) => {
+                Verdict::Taken(complaints) => {
                     let named = complaints.into_iter();
                     rejected
                         .extend(named.filter_map(|(at, why)| Some((batch.get(at)?.clone(), why))));
                 }
-                Sent::Bad(why) if batch.len() <= 1 => {
+                Verdict::Refused(why) if batch.len() <= 1 => {
                     rejected.extend(batch.pop().map(|object| (object, why)));
                 }
-                Sent::Bad(_) => {
+                Verdict::Refused(_) => {
                     waiting.push(batch.split_off(batch.len() / 2));
                     waiting.push(batch);
                 }
@@ -98,24 +104,23 @@ impl Guest {
         Ok(rejected)
     }
 
-    async fn send_batch(&self, sourcesystem: &str, objects: &[String]) -> Result<Sent, GuestError> {
+    async fn send_batch(
+        &self,
+        sourcesystem: &str,
+        objects: &[String],
+    ) -> Result<Verdict, ForeignUploadError> {
         let backoff = Backoff::new(self.delivery.backoff_min, self.delivery.backoff_max);
-        let asked = Asked {
-            workspace: self.target.workspace_id,
-            objects: objects.len(),
-            accept_body: self.delivery.accept_body,
-        };
         let (mut failures, mut renewed) = (0, false);
         loop {
             let token = self.tokens.token().await?;
-            self.slot().await;
-            let body = upload::body(self.target.api, sourcesystem, objects);
-            let (why, wait) = match Outcome::of(&self.client.send(&token, body).await, asked) {
-                Outcome::Accepted { rejected, .. } => return Ok(Sent::Taken(rejected)),
+            self.wait_for_slot().await;
+            let response = self.destination.send(Some(&token), sourcesystem, objects).await;
+            let (why, wait) = match response.outcome {
+                Outcome::Accepted { rejected, .. } => return Ok(Verdict::Taken(rejected)),
                 Outcome::BadRequest { why }
                 | Outcome::TooLarge { why }
                 | Outcome::Unreadable { why } => {
-                    return Ok(Sent::Bad(why));
+                    return Ok(Verdict::Refused(why));
                 }
                 Outcome::Throttled { wait } => {
                     let wait = wait.unwrap_or(self.delivery.throttled_default);
@@ -131,19 +136,18 @@ impl Guest {
                 Outcome::Foreign { why, .. } => (why, None),
                 Outcome::Unauthorized { why }
                 | Outcome::Forbidden { why }
-                | Outcome::Misconfigured { why } => return Err(GuestError::Refused(why)),
+                | Outcome::Misconfigured { why } => return Err(ForeignUploadError::Refused(why)),
             };
             failures += 1;
             if failures > MOST_FAILURES {
-                return Err(GuestError::Refused(why));
+                return Err(ForeignUploadError::Refused(why));
             }
             tokio::time::sleep(wait.unwrap_or_else(|| backoff.pause(failures, rand::random())))
                 .await;
         }
     }
 
-    /// Waits for a slot of the quota.
-    async fn slot(&self) {
+    async fn wait_for_slot(&self) {
         while let Err(wait) = self.pacer.take(Instant::now()) {
             tokio::time::sleep(wait.max(Duration::from_millis(1))).await;
         }

@@ -1,0 +1,105 @@
+//! Where the requests of a target go: to Sentinel's upload API or, in a dry run, into a file.
+
+use std::path::{Path, PathBuf};
+
+use tokio::io::AsyncWriteExt;
+use uuid::Uuid;
+
+use super::clock;
+use super::outcome::{AcceptBody, Asked, Outcome};
+use super::upload::{self, BadEndpoint};
+use crate::config::{Api, Config, Mode, Secret, Target};
+
+/// The address of a target's requests and the form of their bodies.
+#[derive(Debug, Clone)]
+pub(super) struct Destination {
+    workspace: Uuid,
+    api: Api,
+    accept_body: AcceptBody,
+    way: Way,
+}
+
+#[derive(Debug, Clone)]
+enum Way {
+    Upload(upload::Client),
+    /// `mode = "dry-run"`.
+    File(PathBuf),
+}
+
+/// What one request led to.
+#[derive(Debug)]
+pub(super) struct Response {
+    pub outcome: Outcome,
+    /// The target's time by the answer, Unix milliseconds. `None` where the answer does not tell it.
+    pub date: Option<i64>,
+}
+
+impl Destination {
+    /// Reads where a target's requests go from its settings.
+    ///
+    /// # Errors
+    /// [`BadEndpoint`].
+    pub(super) fn new(
+        config: &Config,
+        target: &Target,
+        http: &reqwest::Client,
+    ) -> Result<Self, BadEndpoint> {
+        let timeout = config.delivery.request_timeout;
+        let way = match target.mode {
+            Mode::Live => Way::Upload(upload::Client::new(http.clone(), target, timeout)?),
+            Mode::DryRun => Way::File(target.dry_run_file.clone()),
+        };
+        let (workspace, accept_body) = (target.workspace_id, config.delivery.accept_body);
+        Ok(Self { workspace, api: target.api, accept_body, way })
+    }
+
+    /// The file of a dry run. `None` where objects are really sent.
+    pub(super) fn file(&self) -> Option<&Path> {
+        match &self.way {
+            Way::Upload(_) => None,
+            Way::File(path) => Some(path),
+        }
+    }
+
+    /// Sends one request with these objects. A dry run needs no token.
+    pub(super) async fn send(
+        &self,
+        token: Option<&Secret>,
+        sourcesystem: &str,
+        objects: &[impl AsRef<str> + Sync],
+    ) -> Response {
+        let body = upload::body(self.api, sourcesystem, objects);
+        let Self { workspace, accept_body, .. } = *self;
+        let asked = Asked { workspace, objects: objects.len(), accept_body };
+        match (&self.way, token) {
+            (Way::Upload(client), Some(token)) => {
+                let answer = client.send(token, body).await;
+                let header = answer.as_ref().ok().and_then(|reply| reply.date.as_deref());
+                Response { date: clock::date(header), outcome: Outcome::of(&answer, asked) }
+            }
+            (Way::File(path), _) => Response { outcome: append(path, &body).await, date: None },
+            (Way::Upload(_), None) => {
+                let outcome = Outcome::Unauthorized { why: "no credential".into() };
+                Response { outcome, date: None }
+            }
+        }
+    }
+}
+
+/// Appends the body of a request to the file of a dry run as one line.
+async fn append(path: &Path, body: &[u8]) -> Outcome {
+    let appended = async {
+        let mut file =
+            tokio::fs::File::options().create(true).append(true).mode(0o600).open(path).await?;
+        file.write_all(&[body, b"\n"].concat()).await?;
+        file.flush().await
+    };
+    match appended.await {
+        Ok(()) => Outcome::accepted_all(),
+        Err(error) => Outcome::Transient {
+            why: format!("cannot write dry_run_file {}: {error}", path.display()),
+            ambiguous: false,
+            wait: None,
+        },
+    }
+}

@@ -1,0 +1,279 @@
+//! The sign-in of a sender: whether a token is at hand, and whether it can be trusted.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+
+use super::pacer::SharedPacer;
+use crate::azure::token::{SignInError, TokenSource};
+use crate::config::{Delivery, Secret};
+use crate::pure::backoff::Backoff;
+
+/// The tokens and the quota of one credential.
+#[derive(Debug, Clone)]
+pub struct UploadAccess {
+    pub tokens: Arc<TokenSource>,
+    /// The pacer of the target's sender. `None` where no sender runs: a new one is made.
+    pub pacer: Option<SharedPacer>,
+}
+
+/// The tokens of one credential, as its sender uses them.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// `None` for dry-run targets, which need no token.
+    tokens: Option<Arc<TokenSource>>,
+    sign_in: SignInState,
+    /// Counts the tokens that were thrown away. It tells the answers to the present token from older
+    /// ones.
+    token_number: u64,
+    /// Some target accepted the present token. If another target refuses it, the token is not at fault.
+    is_token_good: bool,
+    /// The trouble that is shown at the targets, see [`TokenSource::trouble`].
+    shown_trouble: Option<String>,
+    backoff: Backoff,
+    refused_pause: Duration,
+}
+
+enum SignInState {
+    /// The last sign-in succeeded, or none was needed yet.
+    Ready,
+    /// A sign-in is under way. No slot is taken meanwhile.
+    UnderWay { failures: u32, token: BoxFuture<'static, Result<Secret, SignInError>> },
+    /// The last sign-ins failed. Nothing is sent before `until`.
+    Failed { failures: u32, until: Instant },
+}
+
+/// A sign-in failed, and the next one is tried after a pause.
+#[derive(Debug)]
+pub(super) struct SignInFailed {
+    pub error: SignInError,
+    pub pause: Duration,
+}
+
+/// What a request needs in order to be authorised.
+#[derive(Debug)]
+pub(super) struct Authorization {
+    /// `None` for a dry run.
+    pub token: Option<Secret>,
+    /// The token's number: see [`Session::is_outdated`].
+    pub token_number: u64,
+}
+
+impl Session {
+    pub(super) fn new(tokens: Option<Arc<TokenSource>>, delivery: &Delivery) -> Self {
+        Self {
+            tokens,
+            sign_in: SignInState::Ready,
+            token_number: 0,
+            is_token_good: false,
+            shown_trouble: None,
+            backoff: Backoff::new(delivery.backoff_min, delivery.backoff_max),
+            refused_pause: delivery.degraded_retry,
+        }
+    }
+
+    /// Returns the tokens and the quota of the credential; `None` for a dry run.
+    pub(super) fn access(&self, pacer: &SharedPacer) -> Option<UploadAccess> {
+        Some(UploadAccess { tokens: self.tokens.clone()?, pacer: Some(pacer.clone()) })
+    }
+
+    /// Whether a sign-in is under way.
+    pub(super) fn is_signing_in(&self) -> bool {
+        matches!(self.sign_in, SignInState::UnderWay { .. })
+    }
+
+    /// The end of the pause after a failed sign-in.
+    pub(super) fn paused_until(&self) -> Option<Instant> {
+        match self.sign_in {
+            SignInState::Failed { until, .. } => Some(until),
+            SignInState::Ready | SignInState::UnderWay { .. } => None,
+        }
+    }
+
+    /// Returns a token without waiting for one. `None`: a sign-in is under way now.
+    pub(super) async fn authorize(&mut self) -> Option<Result<Authorization, SignInFailed>> {
+        let token_number = self.token_number;
+        let Some(tokens) = self.tokens.clone() else {
+            return Some(Ok(Authorization { token: None, token_number }));
+        };
+        let mut token: BoxFuture<'static, _> = Box::pin(async move { tokens.token().await });
+        match futures::poll!(&mut token) {
+            Poll::Ready(result) => {
+                let token = self.signed_in(result);
+                Some(token.map(|token| Authorization { token: Some(token), token_number }))
+            }
+            Poll::Pending => {
+                self.sign_in = SignInState::UnderWay { failures: self.failures(), token };
+                None
+            }
+        }
+    }
+
+    /// Waits until the sign-in that is under way ends. Never ends if there is none.
+    pub(super) async fn sign_in_ended(&mut self) -> Result<(), SignInFailed> {
+        let result = match &mut self.sign_in {
+            SignInState::UnderWay { token, .. } => token.await,
+            SignInState::Ready | SignInState::Failed { .. } => std::future::pending().await,
+        };
+        self.signed_in(result).map(drop)
+    }
+
+    fn signed_in(&mut self, result: Result<Secret, SignInError>) -> Result<Secret, SignInFailed> {
+        let (state, result) = match result {
+            Ok(token) => (SignInState::Ready, Ok(token)),
+            Err(error) => {
+                let failures = self.failures().saturating_add(1);
+                let pause = self.pause(&error, failures);
+                let until = Instant::now() + pause;
+                (SignInState::Failed { failures, until }, Err(SignInFailed { error, pause }))
+            }
+        };
+        self.sign_in = state;
+        result
+    }
+
+    fn failures(&self) -> u32 {
+        match self.sign_in {
+            SignInState::Ready => 0,
+            SignInState::UnderWay { failures, .. } | SignInState::Failed { failures, .. } => {
+                failures
+            }
+        }
+    }
+
+    fn pause(&self, error: &SignInError, failures: u32) -> Duration {
+        match error {
+            SignInError::Unreachable(_) => self.backoff.pause(failures, rand::random()),
+            // Only a person mends these, so frequent tries would be in vain.
+            SignInError::Refused(_) | SignInError::Unusable(_) | SignInError::Settings(_) => {
+                self.refused_pause
+            }
+        }
+    }
+
+    /// Returns what is wrong with the sign-ins although there is a token, if that has changed since it
+    /// was last asked. The inner `None` means that all is well.
+    pub(super) fn changed_trouble(&mut self) -> Option<Option<String>> {
+        let trouble = self.tokens.as_ref().and_then(|tokens| tokens.trouble());
+        if trouble == self.shown_trouble {
+            return None;
+        }
+        self.shown_trouble.clone_from(&trouble);
+        Some(trouble)
+    }
+
+    /// A target accepted the token of this number.
+    pub(super) fn accepted(&mut self, token_number: u64) {
+        self.is_token_good |= token_number == self.token_number;
+    }
+
+    /// Whether the token of this number was thrown away since.
+    pub(super) fn is_outdated(&self, token_number: u64) -> bool {
+        token_number < self.token_number
+    }
+
+    /// Whether some target accepted the present token.
+    pub(super) fn is_token_good(&self) -> bool {
+        self.is_token_good
+    }
+
+    /// Throws the present token away, so that the next request signs in anew.
+    pub(super) fn renew(&mut self) -> Result<(), SignInError> {
+        self.token_number += 1;
+        self.is_token_good = false;
+        self.tokens.as_ref().map_or(Ok(()), |tokens| tokens.renew())
+    }
+}
+
+impl std::fmt::Debug for SignInState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ready => f.write_str("Ready"),
+            Self::UnderWay { failures, .. } => write!(f, "UnderWay({failures})"),
+            Self::Failed { failures, until } => write!(f, "Failed({failures}, {until:?})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn session() -> Session {
+        Session {
+            tokens: None,
+            sign_in: SignInState::Ready,
+            token_number: 0,
+            is_token_good: false,
+            shown_trouble: None,
+            backoff: Backoff::new(SECOND, SECOND * 60),
+            refused_pause: SECOND * 300,
+        }
+    }
+
+    fn unreachable() -> SignInError {
+        SignInError::Unreachable("no answer".to_owned())
+    }
+
+    fn secret() -> Secret {
+        Secret::new("token")
+    }
+
+    #[test]
+    fn pauses_grow_with_failed_sign_ins_until_one_succeeds() {
+        let mut session = session();
+        assert_eq!(session.paused_until(), None);
+        let pauses = [1, 2, 3, 4].map(|_| session.signed_in(Err(unreachable())).unwrap_err().pause);
+        for (pause, most) in pauses.into_iter().zip([1, 2, 4, 8]) {
+            assert!(pause >= SECOND * most / 2 && pause <= SECOND * most, "{pause:?} of {most} s");
+        }
+        assert!(session.paused_until().is_some_and(|until| until > Instant::now()));
+        assert!(session.signed_in(Ok(secret())).is_ok());
+        assert_eq!((session.failures(), session.paused_until()), (0, None));
+    }
+
+    #[test]
+    fn what_only_a_person_mends_is_tried_rarely() {
+        let settings = SignInError::Settings("no key".to_owned());
+        let failed = session().signed_in(Err(settings.clone())).unwrap_err();
+        assert_eq!((failed.error, failed.pause), (settings, SECOND * 300));
+    }
+
+    #[tokio::test]
+    async fn sign_in_under_way_keeps_the_failures_before_it() {
+        for result in [Ok(secret()), Err(unreachable())] {
+            let is_good = result.is_ok();
+            let mut session = session();
+            let token: BoxFuture<'static, _> = Box::pin(std::future::ready(result));
+            session.sign_in = SignInState::UnderWay { failures: 4, token };
+            assert!(session.is_signing_in() && session.paused_until().is_none());
+            assert_eq!(session.sign_in_ended().await.is_ok(), is_good);
+            assert!(!session.is_signing_in());
+            assert_eq!(session.failures(), if is_good { 0 } else { 5 });
+        }
+    }
+
+    #[tokio::test]
+    async fn dry_run_needs_no_token() {
+        let authorization = session().authorize().await.unwrap().unwrap();
+        assert!(authorization.token.is_none());
+    }
+
+    #[test]
+    fn token_is_good_once_a_target_accepted_it_and_until_it_is_renewed() {
+        let mut session = session();
+        assert!(!session.is_token_good());
+        session.accepted(0);
+        assert!(session.is_token_good() && !session.is_outdated(0));
+        session.renew().unwrap();
+        assert!(!session.is_token_good() && session.is_outdated(0) && !session.is_outdated(1));
+        session.accepted(0);
+        assert!(!session.is_token_good(), "that was the token before");
+        session.accepted(1);
+        assert!(session.is_token_good());
+    }
+}

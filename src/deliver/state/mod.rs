@@ -1,0 +1,184 @@
+//! The state of a target: what it refused, how long it is left alone, which objects it is not sent.
+//!
+//! Everything here is pure: an event and the time come in, and what follows comes out. Three things are
+//! independent of each other and have a file or a field each: whether single objects, halves or whole
+//! batches are sent ([`Refusals`]), when ([`Retry`]), and which objects wait.
+
+mod bisection;
+mod refusals;
+mod retry;
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use uuid::Uuid;
+
+pub(super) use bisection::Record;
+pub(super) use refusals::{Refusals, Ruling};
+pub(super) use retry::{DEGRADED_AFTER, Retry};
+
+/// Everything that the answers of a target lead to, but for what the ledger stores.
+#[derive(Debug, Default)]
+pub(super) struct TargetState {
+    pub refusals: Refusals,
+    pub retry: Retry,
+    /// Objects and STIX ids in requests without an answer. An id is in at most one request.
+    in_flight: HashSet<Uuid>,
+    /// Objects that were refused alone, until they are tried again.
+    resting: HashMap<Uuid, Instant>,
+    /// Requests without an answer.
+    requests: usize,
+}
+
+impl TargetState {
+    /// Whether a request may be sent now.
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        let Self { refusals, retry, .. } = self;
+        // The answer to a part of a search or to a probe decides what is sent next. A target that has
+        // not answered for long gets one request at a time, so that each failure is told from others.
+        let is_one_at_a_time =
+            refusals.is_searching() || refusals.is_probing() || retry.is_failing();
+        !retry.is_blocked(now) && (!is_one_at_a_time || self.requests == 0)
+    }
+
+    /// Whether an object waits: it is in a request, rests, or is searched.
+    pub(super) fn holds(&self, object: Uuid, stix_id: Uuid) -> bool {
+        self.in_flight.contains(&object)
+            || self.in_flight.contains(&stix_id)
+            || self.resting.contains_key(&object)
+            || self.refusals.holds(object)
+    }
+
+    /// Requests without an answer.
+    pub(super) fn requests(&self) -> usize {
+        self.requests
+    }
+
+    /// A request with these objects and STIX ids was sent; `is_part`: it is the part of a search.
+    pub(super) fn sent(&mut self, ids: impl IntoIterator<Item = Uuid>, is_part: bool) {
+        self.in_flight.extend(ids);
+        self.requests += 1;
+        self.refusals.sent(is_part);
+    }
+
+    /// A request with these objects and STIX ids was answered.
+    pub(super) fn answered(&mut self, ids: impl IntoIterator<Item = Uuid>) {
+        for id in ids {
+            self.in_flight.remove(&id);
+        }
+        self.requests = self.requests.saturating_sub(1);
+    }
+
+    /// The target accepted a request. Returns what that tells of a search.
+    pub(super) fn accepted(&mut self, now: Instant, is_part: bool) -> Ruling {
+        self.retry.accepted(now);
+        if is_part {
+            return self.refusals.accepted_part();
+        }
+        self.refusals.accepted();
+        Ruling::Smaller
+    }
+
+    /// An object is left alone until `until`, or until the target accepts something.
+    pub(super) fn rest(&mut self, object: Uuid, until: Instant) {
+        self.resting.insert(object, until);
+    }
+
+    /// Ends the rest of all objects. Returns whether there were any.
+    pub(super) fn wake_all(&mut self) -> bool {
+        let any = !self.resting.is_empty();
+        self.resting.clear();
+        any
+    }
+
+    /// Ends the rest of those objects whose time is over. Returns whether there were any.
+    pub(super) fn wake(&mut self, now: Instant) -> bool {
+        let before = self.resting.len();
+        self.resting.retain(|_, until| now < *until);
+        self.resting.len() < before
+    }
+
+    /// When time alone changes something.
+    pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
+        self.retry.blocked_until(now).or_else(|| self.resting.values().min().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn records(numbers: std::ops::RangeInclusive<u128>) -> Vec<Record> {
+        let record =
+            |number| Record { object: Uuid::from_u128(number), version: 7, retried: false };
+        numbers.map(record).collect()
+    }
+
+    #[test]
+    fn several_requests_are_on_their_way_in_normal_times_only() {
+        let now = Instant::now();
+        let mut normal = TargetState::default();
+        normal.sent([Uuid::from_u128(1)], false);
+        assert!(normal.is_ready(now));
+
+        let mut searching = TargetState::default();
+        searching.refusals.refused(&records(1..=4));
+        let mut probing = TargetState::default();
+        probing.refusals.suspect_target();
+        let mut failing = TargetState::default();
+        for _ in 0..DEGRADED_AFTER {
+            failing.retry.failed(now);
+        }
+        for mut state in [searching, probing, failing] {
+            assert!(state.is_ready(now));
+            state.sent([Uuid::from_u128(9)], false);
+            assert!(!state.is_ready(now), "{state:?}");
+            state.answered([Uuid::from_u128(9)]);
+            assert!(state.is_ready(now));
+        }
+    }
+
+    #[test]
+    fn blocked_target_is_ready_again_when_the_pause_is_over() {
+        let (mut state, now) = (TargetState::default(), Instant::now());
+        state.retry.block(now + SECOND);
+        assert!(!state.is_ready(now));
+        assert_eq!(state.next_wake(now), Some(now + SECOND));
+        assert!(state.is_ready(now + SECOND));
+        assert_eq!(state.next_wake(now + SECOND), None);
+    }
+
+    #[test]
+    fn accepted_request_ends_probing_and_the_pause() {
+        let (mut state, now) = (TargetState::default(), Instant::now());
+        state.refusals.suspect_target();
+        state.retry.block(now + SECOND);
+        assert_eq!(state.accepted(now, false), Ruling::Smaller);
+        assert!(state.is_ready(now) && !state.refusals.is_probing());
+    }
+
+    #[test]
+    fn object_waits_while_it_is_in_a_request_rests_or_is_searched() {
+        let (mut state, now) = (TargetState::default(), Instant::now());
+        let [object, stix_id, other] = [1, 2, 3].map(Uuid::from_u128);
+        state.sent([object, stix_id], false);
+        assert_eq!(state.requests(), 1);
+        assert!(state.holds(object, other) && state.holds(other, stix_id));
+        state.answered([object, stix_id]);
+        assert!(!state.holds(object, stix_id));
+
+        state.rest(object, now + SECOND);
+        assert!(state.holds(object, stix_id) && !state.wake(now));
+        assert_eq!(state.next_wake(now), Some(now + SECOND));
+        assert!(state.wake(now + SECOND) && !state.holds(object, stix_id));
+        state.rest(object, now + SECOND);
+        assert!(state.wake_all() && !state.wake_all() && !state.holds(object, stix_id));
+
+        state.refusals.refused(&records(1..=2));
+        assert!(state.holds(object, stix_id));
+    }
+}

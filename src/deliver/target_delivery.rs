@@ -1,0 +1,287 @@
+//! One target as its sender sees it: where requests go, which changes are open, and its state.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use uuid::Uuid;
+
+use super::clock::TargetClock;
+use super::destination::{Destination, Response};
+use super::health::Health;
+use super::lanes::{Lanes, Picked, Probe, Progress, Room};
+use super::state::{Record, Ruling, TargetState};
+use crate::config::{Limits, Target};
+use crate::ledger::{Lane, Ledger, Moment, OpenChange, Pending, Sending};
+use crate::pure::stix::Identity;
+
+/// A target and everything that the sender remembers of it.
+#[derive(Debug)]
+pub(super) struct TargetDelivery {
+    pub name: String,
+    pub sourcesystem: String,
+    pub destination: Destination,
+    pub limits: Limits,
+    /// `identity = "attribute"`: withdrawals are settled before anything else is sent, since an old
+    /// and a new pattern can share an id.
+    withdrawals_first: bool,
+    pub lanes: Lanes,
+    pub state: TargetState,
+    /// Probes picked so far. The count goes on from one time of probing to the next, so that each probe
+    /// tries another object.
+    probes: usize,
+    /// Something may be due to be sent once more.
+    pub check_due: bool,
+    pub clock: TargetClock,
+    health: Health,
+}
+
+/// A batch that can be sent.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub picked: Vec<Picked>,
+    pub progress: Progress,
+    /// More would fit.
+    pub has_room: bool,
+    /// The batch is the part of a search for a bad record.
+    pub is_part: bool,
+}
+
+/// A request that has ended.
+#[derive(Debug)]
+pub(super) struct FinishedRequest {
+    /// The position of the target among those of the sender.
+    pub target: usize,
+    pub picked: Vec<Picked>,
+    pub sending: Vec<Sending>,
+    pub took: Duration,
+    pub response: Response,
+    pub token_number: u64,
+    /// The request was the part of a search for a bad record.
+    pub is_part: bool,
+}
+
+impl TargetDelivery {
+    /// A target of the view `view` that was sent nothing yet.
+    pub(super) fn new(
+        target: &Target,
+        view: &str,
+        destination: Destination,
+        health: Health,
+    ) -> Self {
+        health.update(&target.name, |_| {});
+        Self {
+            name: target.name.clone(),
+            sourcesystem: target.sourcesystem.clone(),
+            destination,
+            limits: target.limits,
+            withdrawals_first: target.identity == Identity::Attribute,
+            lanes: Lanes::new(&target.name, view),
+            state: TargetState::default(),
+            probes: 0,
+            check_due: true,
+            clock: TargetClock::default(),
+            health,
+        }
+    }
+
+    /// The time by which it is judged what has expired, Unix milliseconds. If our clock is ahead, it
+    /// must not keep anything back that is still valid at the target.
+    fn now(&self) -> i64 {
+        self.clock.earlier(Ledger::now(), Instant::now())
+    }
+
+    /// The moment of a sending.
+    pub(super) fn moment(&self) -> Moment {
+        let now = Ledger::now();
+        match self.clock.there(Instant::now()) {
+            Some(there) => Moment::at_target(now, there),
+            None => Moment::by_our_clock(now),
+        }
+    }
+
+    /// The highest lane that waits, unless something holds the target back.
+    pub(super) fn ready(&self, now: Instant) -> Option<Lane> {
+        if !self.state.is_ready(now) {
+            return None;
+        }
+        let lane = self.lanes.highest();
+        // Parts of a search and repeats stand in no lane. They count as live, so that they wait for
+        // withdrawals only.
+        if self.state.refusals.is_searching() || self.check_due {
+            return lane.min(Some(Lane::Live)).or(Some(Lane::Live));
+        }
+        lane.filter(|lane| *lane <= self.lowest_lane())
+    }
+
+    fn lowest_lane(&self) -> Lane {
+        let only_withdrawals = self.withdrawals_first && self.lanes.has_withdrawals();
+        if only_withdrawals { Lane::Withdrawals } else { Lane::Backlog }
+    }
+
+    /// Picks the next batch; an empty one if nothing of what waited has to be sent.
+    pub(super) async fn pick(&mut self, ledger: &Ledger) -> sqlx::Result<Batch> {
+        let withdraws = self.lanes.highest() == Some(Lane::Withdrawals);
+        if withdraws || !self.state.refusals.is_searchs_turn() {
+            let batch = self.pick_other(ledger).await?;
+            if !batch.picked.is_empty() || !self.state.refusals.is_searching() {
+                return Ok(batch);
+            }
+            // Nothing else is to be sent, so the search need not wait for its turn.
+            self.lanes.advance(batch.progress);
+        }
+        match self.pick_part(ledger).await? {
+            Some(batch) => Ok(batch),
+            None => self.pick_other(ledger).await,
+        }
+    }
+
+    /// The part of the search that is to be sent next.
+    async fn pick_part(&mut self, ledger: &Ledger) -> sqlx::Result<Option<Batch>> {
+        let Some(part) = self.state.refusals.part() else { return Ok(None) };
+        let objects: Vec<Uuid> = part.iter().map(|record| record.object).collect();
+        let mut found = ledger.pending_of(&self.name, &objects, self.now()).await?;
+        let is_of_part = |one: &Pending| {
+            part.iter().any(|it| (it.object, it.version) == (one.object, one.version))
+        };
+        found.retain(is_of_part);
+        if found.is_empty() {
+            // All of it was altered since: there is nothing left to search in.
+            self.state.refusals.give_up();
+            self.lanes.unblock();
+            return Ok(None);
+        }
+        Ok(Some(Batch { is_part: true, ..Batch::of_no_change(found) }))
+    }
+
+    /// Picks what is no part of a search: repeats that are due, a probe, or what the lanes hold.
+    async fn pick_other(&mut self, ledger: &Ledger) -> sqlx::Result<Batch> {
+        let now = self.now();
+        let Limits { max_objects: objects, max_bytes: bytes, .. } = self.limits;
+        let room = Room { objects, bytes, is_untouched: true, now };
+        if std::mem::take(&mut self.check_due) {
+            let limit = i64::try_from(objects).unwrap_or(i64::MAX);
+            let due = ledger.due_again(&self.name, (Ledger::now(), limit)).await?;
+            let due: Vec<Pending> = due.into_iter().filter(|one| !self.holds(one)).collect();
+            if !due.is_empty() {
+                return Ok(Batch::of_no_change(due));
+            }
+        }
+        if self.state.refusals.is_probing() {
+            let attempt = self.probes;
+            self.probes = self.probes.wrapping_add(1);
+            let probe = self.lanes.probe(ledger, Probe { attempt, now }, |one| self.holds(one));
+            if let Some(probe) = probe.await? {
+                let (picked, progress) = (vec![probe], Progress::default());
+                return Ok(Batch { picked, progress, has_room: false, is_part: false });
+            }
+        }
+        let lowest = self.lowest_lane();
+        let (picked, progress) =
+            self.lanes.pick(ledger, room, lowest, |one| self.holds(one)).await?;
+        let has_room = picked.len() < objects;
+        Ok(Batch { picked, progress, has_room, is_part: false })
+    }
+
+    fn holds(&self, pending: &Pending) -> bool {
+        self.state.holds(pending.object, pending.stix_id)
+    }
+
+    /// Objects that have rested long enough are tried again.
+    pub(super) fn wake(&mut self, now: Instant) {
+        if self.state.wake(now) {
+            self.lanes.unblock();
+        }
+    }
+
+    /// Takes changes that are wholly picked and answered off the queue and returns them.
+    pub(super) async fn close_finished(
+        &mut self,
+        ledger: &Ledger,
+    ) -> sqlx::Result<Vec<OpenChange>> {
+        let now = self.now();
+        self.lanes.close_finished(ledger, now).await
+    }
+
+    /// A batch leaves.
+    pub(super) fn sent(&mut self, batch: Batch) -> Vec<Picked> {
+        self.state.sent(ids(&batch.picked), batch.is_part);
+        self.lanes.sent(&batch.picked, batch.progress);
+        self.show_requests();
+        batch.picked
+    }
+
+    /// A batch was answered; `is_settled`: nothing of it stays pending.
+    pub(super) fn answered(&mut self, picked: &[Picked], is_settled: bool) {
+        self.state.answered(ids(picked));
+        self.lanes.answered(picked, is_settled);
+        self.show_requests();
+    }
+
+    /// The target accepted a request. Returns what that tells of a search.
+    pub(super) fn accepted(&mut self, is_part: bool) -> Ruling {
+        let ruling = self.state.accepted(Instant::now(), is_part);
+        // What was refused alone may have been the target's fault, which has passed.
+        if self.state.wake_all() {
+            self.lanes.unblock();
+        }
+        self.health.update(&self.name, |health| {
+            health.degraded = None;
+            health.next_try = None;
+            health.last_accepted = Some(SystemTime::now());
+        });
+        ruling
+    }
+
+    /// Nothing is sent to the target for `pause`; `why` is shown to the operator.
+    pub(super) fn hold(&mut self, now: Instant, pause: Duration, why: Option<String>) {
+        self.state.retry.block(now + pause);
+        self.health.update(&self.name, |health| {
+            health.next_try = Some(SystemTime::now() + pause);
+            if why.is_some() {
+                health.degraded = why;
+            }
+        });
+    }
+
+    /// Shows what is wrong with the sign-ins although there is a token.
+    pub(super) fn show_sign_in(&self, trouble: Option<&String>) {
+        self.health.update(&self.name, |health| health.sign_in = trouble.cloned());
+    }
+
+    fn show_requests(&self) {
+        let requests = self.state.requests();
+        self.health.update(&self.name, |health| health.in_flight = requests);
+    }
+}
+
+/// The objects and STIX ids of a batch.
+fn ids(picked: &[Picked]) -> impl Iterator<Item = Uuid> {
+    picked.iter().flat_map(|one| [one.pending.object, one.pending.stix_id])
+}
+
+impl Batch {
+    /// Objects that belong to no change of the lanes.
+    fn of_no_change(found: Vec<Pending>) -> Self {
+        let picked = found
+            .into_iter()
+            .map(|pending| Picked { pending, lane: Lane::Backlog, change: -1 })
+            .collect();
+        Self { picked, progress: Progress::default(), has_room: false, is_part: false }
+    }
+}
+
+impl FinishedRequest {
+    /// The records of the request in their versions.
+    pub(super) fn records(&self) -> Vec<Record> {
+        self.sending.iter().map(record).collect()
+    }
+
+    /// Whether a withdrawal ends only later by the clock of the target that has taken it.
+    pub(super) fn is_early(&self, sending: &Sending) -> bool {
+        sending.ended_at.zip(self.response.date).is_some_and(|(end, now)| end > now)
+    }
+}
+
+pub(super) fn record(sending: &Sending) -> Record {
+    let Sending { object, version, retried, .. } = *sending;
+    Record { object, version, retried }
+}
