@@ -7,6 +7,8 @@ mod commands;
 #[cfg(test)]
 mod configuration;
 #[cfg(test)]
+mod hosts;
+#[cfg(test)]
 mod links;
 #[cfg(test)]
 mod mapping;
