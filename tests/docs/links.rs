@@ -1,5 +1,5 @@
-//! Links between pages, the index, the size of the first pages, and what ARCHITECTURE.md says holds each
-//! invariant.
+//! Links between pages, files that they name, the index, the size of the first pages, and what
+//! ARCHITECTURE.md says holds each invariant.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -52,6 +52,21 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_file_that_a_page_names_exists() {
+    let mut missing = Vec::new();
+    for page in page::all().into_iter().filter(|page| !page.ends_with("CHANGELOG.md")) {
+        let prose = prose(&page);
+        let is_file = |code: &&str| code.ends_with(".rs") && !code.contains(char::is_whitespace);
+        for file in prose.split('`').skip(1).step_by(2).filter(is_file) {
+            if !root().join(file).exists() && !root().join("src").join(file).exists() {
+                missing.push(format!("{}: {file}", page.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "\n{}", missing.join("\n"));
 }
 
 #[test]

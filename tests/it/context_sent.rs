@@ -60,7 +60,7 @@ pub(crate) fn event(number: u32, timestamp: i64, name: &str, domains: &[(&str, b
     format!("misp_json {event}").into_bytes()
 }
 
-/// As config.toml.example and ARCHITECTURE.md say it.
+/// As docs/explanation/identity-and-generations.md says it.
 fn indicator(domain: &str) -> String {
     let namespace: Uuid = NAMESPACE.parse().unwrap();
     let name = format!("domain-name:value = {domain}");

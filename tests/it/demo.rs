@@ -128,7 +128,7 @@ async fn the_sandbox_command_serves_until_it_is_stopped() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// As the README has it: two commands, and the printed lines pasted into a third shell.
+/// As the tutorial has it: two commands, and the printed lines pasted into a third shell.
 #[tokio::test]
 async fn what_the_sandbox_prints_is_all_that_a_relay_needs() {
     let folder = tempfile::tempdir().unwrap();
@@ -146,7 +146,7 @@ async fn what_the_sandbox_prints_is_all_that_a_relay_needs() {
     let value = |end: &str| exports.iter().find(|(name, _)| name.ends_with(end)).unwrap().1;
     let (url, ca) = (value("__ENDPOINT").to_owned(), value("__CA_FILE").into());
 
-    // The port of the README may be taken on this machine. The feed ends when nobody reads what it tells.
+    // The port of the tutorial may be taken on this machine. The feed ends when nobody reads what it tells.
     let mut feed = run(&["demo", "--feed=127.0.0.1:0"]);
     let mut told = BufReader::new(feed.stdout.take().unwrap()).lines();
     let first = told.next().unwrap().unwrap();

@@ -53,7 +53,7 @@ fn then() -> i64 {
     Ledger::now() / 1_000 - 100_000
 }
 
-/// As config.toml.example and ARCHITECTURE.md say it.
+/// As docs/explanation/identity-and-generations.md says it.
 fn id(generation: usize) -> String {
     let name = match generation {
         0 => format!("domain-name:value = {VALUE}"),

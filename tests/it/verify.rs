@@ -45,7 +45,7 @@ fn then() -> i64 {
     Ledger::now() / 1_000 - 100_000
 }
 
-/// The id that the README promises for a domain.
+/// The id of a domain, as docs/explanation/identity-and-generations.md says it.
 fn id_of(value: &str) -> String {
     let namespace: Uuid = NAMESPACE.parse().unwrap();
     let name = format!("domain-name:value = {value}");
