@@ -12,7 +12,7 @@ use super::{Views, Writing, push_uuids};
 use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::misp::Decay;
 use crate::pure::policy::Beside;
-use crate::pure::stix::{ClaimTimes, Observable, Sight};
+use crate::pure::stix::{KnownClaim, Observable, Sight};
 
 /// A stored claim.
 #[derive(Debug)]
@@ -22,6 +22,20 @@ pub(super) struct Claimed {
     pub facts: Option<ClaimFacts>,
     /// What is known of it beside its publication.
     pub beside: Beside,
+}
+
+impl Claimed {
+    pub(super) fn known<'a>(&'a self, events: &'a EventsByKey) -> KnownClaim<'a> {
+        let ClaimRow { attribute, claimed_at, heard_at, expires_at, .. } = self.row;
+        KnownClaim {
+            event: events.get(&(self.row.source.clone(), self.row.event)),
+            attribute,
+            facts: self.facts.as_ref(),
+            sight: Sight { claimed_at, heard_at },
+            expires_at,
+            beside: self.beside.clone(),
+        }
+    }
 }
 
 #[derive(Debug, sqlx::FromRow)]
@@ -50,11 +64,6 @@ impl ClaimRow {
 
     fn decay(&self) -> Option<Decay> {
         Some(Decay { decayed: self.decayed?, score: self.score? })
-    }
-
-    pub(super) fn times(&self, facts: &ClaimFacts) -> ClaimTimes {
-        let Self { claimed_at, heard_at, expires_at, .. } = *self;
-        ClaimTimes::of(facts, Sight { claimed_at, heard_at }, expires_at)
     }
 }
 

@@ -6,18 +6,17 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::claimed::{Claimed, EventsByKey, claims_of, load_events};
-use super::generations::newest;
+use super::claimed::{ClaimRow, Claimed, EventsByKey, claims_of, load_events};
+use super::generations::{self, newest};
 use super::judged::{WantedRow, wanted_of};
 use super::named::{Found, Place, find};
 use super::standing::standings;
-use super::wanted::{WITHDRAWN, disputed};
+use super::wanted::{WITHDRAWN, merge};
 use super::{Ledger, View, Views, Writing};
 use crate::pure::convert::{EventFacts, Reason};
 use crate::pure::explain::{
     At, Indicated, Line, MAX_OTHERS, Other, Rules, Seen, Story, Why, remarks, standing, time,
 };
-use crate::pure::policy::Beside;
 use crate::pure::stix::{self, Observable};
 
 /// Attributes whose stories are made together.
@@ -91,10 +90,11 @@ async fn ended(
     let objects: Vec<Uuid> = keys.iter().map(|(key, _)| *key).collect();
     let mut notes = Vec::new();
     for view in views.iter() {
-        let within = InView::load(tx, view, (&objects, &[]), telling).await?;
+        let known = Known { objects: &objects, claims: &[], events: &HashMap::new(), telling };
+        let within = InView::load(tx, view, known).await?;
         for (key, observable) in &keys {
             let pattern = observable.pattern();
-            for Indicated { id, targets, .. } in within.indicated_by(*key, telling) {
+            for Indicated { id, targets, .. } in within.indicated_by(*key) {
                 let told = targets.iter().map(|at| {
                     let (target, standing) = (&at.target, standing(at));
                     format!("nothing claims {pattern} any more; {id} at {target}: {standing}")
@@ -120,14 +120,14 @@ async fn stories(
     let claims = claims_of(tx, &objects, views).await?;
     let mut events = HashMap::new();
     load_events(tx, &claims, &mut events).await?;
+    let known = Known { objects: &objects, claims: &claims, events: &events, telling };
     let mut told = Vec::new();
     for view in views.iter() {
-        told.push(InView::load(tx, view, (&objects, &claims), telling).await?);
+        told.push(InView::load(tx, view, known).await?);
     }
-    let known = Known { claims: &claims, events: &events, views: &told, telling };
     let mut stories = Vec::with_capacity(places.len());
     for place in places {
-        let Some(mut story) = known.story(place) else { continue };
+        let Some(mut story) = known.story(place, &told) else { continue };
         story.notes = notes(tx, place).await?;
         stories.push(story);
     }
@@ -160,42 +160,54 @@ async fn notes(tx: &mut Writing, place: &Place) -> sqlx::Result<Vec<String>> {
     Ok(held.into_iter().collect())
 }
 
-/// What a view wants of some objects, and where its targets stand.
-struct InView<'v> {
-    view: &'v View,
+/// What is known of some objects, whatever the view.
+#[derive(Clone, Copy)]
+struct Known<'k> {
+    objects: &'k [Uuid],
+    /// In the order of objects.
+    claims: &'k [Claimed],
+    events: &'k EventsByKey,
+    telling: Telling,
+}
+
+/// What a view makes of some objects, and where its targets stand.
+struct InView<'k> {
+    view: &'k View,
+    known: Known<'k>,
+    /// Of each claim: why the view withholds it.
+    reasons: Vec<Option<Reason>>,
     /// By [`View::key`].
     wanted: HashMap<Uuid, WantedRow>,
     /// By object.
     targets: HashMap<Uuid, Vec<At>>,
 }
 
-impl<'v> InView<'v> {
-    async fn load(
-        tx: &mut Writing,
-        view: &'v View,
-        claimed: (&[Uuid], &[Claimed]),
-        telling: Telling,
-    ) -> sqlx::Result<Self> {
-        let newest = newest(tx, view, claimed).await?;
+impl<'k> InView<'k> {
+    async fn load(tx: &mut Writing, view: &'k View, known: Known<'k>) -> sqlx::Result<Self> {
+        let Known { objects, claims, events, telling } = known;
+        let newest = newest(tx, view, (objects, claims)).await?;
+        let place =
+            |key: Uuid, first: &ClaimRow| generations::place(view, first, newest.get(&key), false);
+        let reasons = merge(view, claims, events, place).reasons;
         let wanted = wanted_of(tx, &view.name, &newest).await?;
         let objects: Vec<Uuid> = wanted.values().map(|row| row.object).collect();
         let mut targets: HashMap<Uuid, Vec<At>> = HashMap::new();
         for row in standings(tx, &view.name, &objects, telling.now).await? {
             targets.entry(row.object).or_default().push(row.told(telling.now));
         }
-        Ok(Self { view, wanted, targets })
+        Ok(Self { view, known, reasons, wanted, targets })
     }
 
     /// Those of an observable, in the order of their ids.
-    fn indicated_by(&self, observable: Uuid, telling: Telling) -> Vec<Indicated> {
+    fn indicated_by(&self, observable: Uuid) -> Vec<Indicated> {
         let rows = self.wanted.values().filter(|row| row.observable == observable);
-        let mut told: Vec<Indicated> = rows.map(|row| self.told(row, telling)).collect();
+        let mut told: Vec<Indicated> = rows.map(|row| self.told(row)).collect();
         told.sort_by(|one, other| one.id.cmp(&other.id));
         told
     }
 
-    fn told(&self, row: &WantedRow, telling: Telling) -> Indicated {
-        let withdrawn = row.version == WITHDRAWN;
+    fn told(&self, row: &WantedRow) -> Indicated {
+        let (withdrawn, telling) = (row.version == WITHDRAWN, self.known.telling);
         Indicated {
             id: format!("indicator--{}", row.stix_id),
             valid_from: row.valid_from,
@@ -206,87 +218,69 @@ impl<'v> InView<'v> {
             targets: self.targets.get(&row.object).cloned().unwrap_or_default(),
         }
     }
-}
 
-/// All that is known of some objects.
-struct Known<'k> {
-    /// In the order of objects.
-    claims: &'k [Claimed],
-    events: &'k EventsByKey,
-    views: &'k [InView<'k>],
-    telling: Telling,
-}
-
-impl Known<'_> {
-    fn story(&self, place: &Place) -> Option<Story> {
-        let mut own: Vec<&Claimed> = self.claims.iter().filter(|one| is_of(one, place)).collect();
-        own.sort_by_key(|one| one.row.part);
-        let first = own.first()?;
-        let (facts, event) = (first.facts.as_ref()?, self.event(first)?);
-        let claims = own.iter().map(|claim| self.claimed(claim)).collect();
-        let value = facts.raw.as_ref().unwrap_or(&first.row.value);
-        Some(Story { claims, ..Story::of_claim(event, place.attribute, (facts, value)) })
-    }
-
-    fn event(&self, claim: &Claimed) -> Option<&EventFacts> {
-        self.events.get(&(claim.row.source.clone(), claim.row.event))
-    }
-
-    fn claimed(&self, own: &Claimed) -> crate::pure::explain::Claimed {
-        let views = self.views.iter().map(|view| self.seen(view, own));
-        crate::pure::explain::Claimed {
-            pattern: own.row.observable().pattern(),
-            views: views.collect(),
-        }
-    }
-
-    fn seen(&self, within: &InView<'_>, own: &Claimed) -> Seen {
-        let view = within.view;
-        let of_object = self.claims.iter().filter(|claim| view.merges(&claim.row, &own.row));
-        let is_own = |claim: &&Claimed| {
+    /// What the view makes of `own`, the claim at `index`.
+    fn seen(&self, index: usize, own: &Claimed) -> Seen {
+        let is_own = |claim: &Claimed| {
             claim.row.attribute == own.row.attribute && claim.row.event == own.row.event
         };
-        let mut others: Vec<&Claimed> = of_object.filter(|claim| !is_own(claim)).collect();
-        others
-            .sort_by_key(|claim| std::cmp::Reverse(claim.facts.as_ref().map(|one| one.timestamp)));
-        let listed = others.iter().take(MAX_OTHERS).filter_map(|claim| {
-            let event = self.event(claim)?;
+        let judged = self.known.claims.iter().zip(&self.reasons);
+        let mut others: Vec<_> = judged
+            .filter(|(claim, _)| self.view.merges(&claim.row, &own.row) && !is_own(claim))
+            .collect();
+        others.sort_by_key(|(claim, _)| {
+            std::cmp::Reverse(claim.facts.as_ref().map(|facts| facts.timestamp))
+        });
+        let listed = others.iter().take(MAX_OTHERS).filter_map(|(claim, reason)| {
+            let event = self.known.event(claim)?;
             Some(Other {
                 event: claim.row.event,
                 info: event.info.clone(),
                 attribute: claim.row.attribute,
-                withheld: self.withheld(view, claim),
+                withheld: why(claim, **reason),
             })
         });
         Seen {
-            targets: view.members().map(str::to_owned).collect(),
-            withheld: self.withheld(view, own),
-            remarks: self.remarks(view, own),
+            targets: self.view.members().map(str::to_owned).collect(),
+            withheld: why(own, self.reasons.get(index).copied().flatten()),
+            remarks: self.remarks(own),
             others: listed.collect(),
             more: others.len().saturating_sub(MAX_OTHERS),
-            indicator: within
-                .wanted
-                .get(&view.key(&own.row))
-                .map(|row| within.told(row, self.telling)),
+            indicator: self.wanted.get(&self.view.key(&own.row)).map(|row| self.told(row)),
         }
     }
 
-    fn remarks(&self, view: &View, claim: &Claimed) -> Vec<String> {
-        let known = claim.facts.as_ref().zip(self.event(claim));
+    fn remarks(&self, claim: &Claimed) -> Vec<String> {
+        let known = claim.facts.as_ref().zip(self.known.event(claim));
         let observable = claim.row.observable();
         known.map_or_else(Vec::new, |(facts, event)| {
-            remarks(&view.judge, (event, facts), &observable)
+            remarks(&self.view.judge, (event, facts), &observable)
         })
     }
+}
 
-    fn withheld(&self, view: &View, claim: &Claimed) -> Option<Why> {
-        let (Some(facts), Some(event)) = (&claim.facts, self.event(claim)) else {
-            return Some(Reason::Malformed.into());
-        };
-        let same = self.claims.iter().filter(|one| view.merges(&one.row, &claim.row));
-        let beside = Beside { disputed: disputed(view, same), ..claim.beside.clone() };
-        let verdict = view.judge.admit(event, facts, &claim.row.observable(), &beside);
-        verdict.err().map(|reason| Why::beside(reason, &beside))
+fn why(claim: &Claimed, reason: Option<Reason>) -> Option<Why> {
+    reason.map(|reason| Why::beside(reason, &claim.beside))
+}
+
+impl Known<'_> {
+    fn story(&self, place: &Place, views: &[InView<'_>]) -> Option<Story> {
+        let all = self.claims.iter().enumerate();
+        let mut own: Vec<_> = all.filter(|(_, claim)| is_of(claim, place)).collect();
+        own.sort_by_key(|(_, claim)| claim.row.part);
+        let (_, first) = own.first()?;
+        let (facts, event) = (first.facts.as_ref()?, self.event(first)?);
+        let claims = own.iter().map(|(index, claim)| crate::pure::explain::Claimed {
+            pattern: claim.row.observable().pattern(),
+            views: views.iter().map(|view| view.seen(*index, claim)).collect(),
+        });
+        let value = facts.raw.as_ref().unwrap_or(&first.row.value);
+        let story = Story::of_claim(event, place.attribute, (facts, value));
+        Some(Story { claims: claims.collect(), ..story })
+    }
+
+    fn event(&self, claim: &Claimed) -> Option<&EventFacts> {
+        self.events.get(&(claim.row.source.clone(), claim.row.event))
     }
 }
 

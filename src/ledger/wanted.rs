@@ -12,8 +12,7 @@ use super::context::{self, Need};
 use super::generations::{self, Newest, Place, newest, taken};
 use super::{Lane, View, Writing};
 use crate::pure::convert::Reason;
-use crate::pure::policy::Beside;
-use crate::pure::stix::{Admitted, Indicator, Memo, Withdraw};
+use crate::pure::stix::{Indicator, Memo, Withdraw};
 
 /// Objects judged at a time: 500 ids a statement.
 const CHUNK: usize = 500;
@@ -78,6 +77,8 @@ pub(super) struct Outcome {
     pub merged: Vec<Merged>,
     /// Keys of which it is not known yet whether their claims are admitted: they stay as they are.
     pub waiting: HashSet<Uuid>,
+    /// Of each claim, in their order: why it does not count.
+    pub reasons: Vec<Option<Reason>>,
 }
 
 /// The indicators of the claims that the view admits, each for the object that `place` says.
@@ -89,55 +90,21 @@ pub(super) fn merge(
 ) -> Outcome {
     let (mut outcome, mut memo) = (Outcome::default(), Memo::default());
     for claims in claims.chunk_by(|a, b| view.merges(&a.row, &b.row)) {
-        match merge_one(view, &mut memo, (claims, events), &place) {
-            Ok(merged) => outcome.merged.extend(merged),
-            Err(Waits(key)) => drop(outcome.waiting.insert(key)),
+        let Some(Claimed { row: first, .. }) = claims.first() else { continue };
+        let (key, observable) = (view.key(first), first.observable());
+        let place = place(key, first);
+        let known = claims.iter().map(|claim| claim.known(events)).collect();
+        let verdict = view.merger.merge_observable(&mut memo, place.stix_id, &observable, known);
+        if verdict.is_pending() {
+            outcome.waiting.insert(key);
         }
+        outcome.merged.extend(verdict.indicator.map(|indicator| {
+            let needs = context::needs(view, place.stix_id, &verdict.admitted);
+            Merged { key, observable: first.object, place, indicator, needs }
+        }));
+        outcome.reasons.extend(verdict.reasons);
     }
     outcome
-}
-
-/// The key of claims that wait.
-struct Waits(Uuid);
-
-fn merge_one<'a>(
-    view: &View,
-    memo: &mut Memo<'a>,
-    (claims, events): (&'a [Claimed], &'a EventsByKey),
-    place: impl Fn(Uuid, &ClaimRow) -> Place,
-) -> Result<Option<Merged>, Waits> {
-    let Some(Claimed { row: first, .. }) = claims.first() else { return Ok(None) };
-    let key = view.key(first);
-    let observable = first.observable();
-    let disputed = disputed(view, claims);
-    let (mut admitted, mut waits) = (Vec::with_capacity(claims.len()), false);
-    for Claimed { row, facts, beside } in claims {
-        let event = events.get(&(row.source.clone(), row.event));
-        let (Some(claim), Some(event)) = (facts, event) else { continue };
-        let beside = Beside { disputed, ..beside.clone() };
-        match view.judge.admit(event, claim, &observable, &beside) {
-            Ok(()) => {
-                let times = row.times(claim).until(view.judge.counts_until(claim));
-                admitted.push(Admitted { event, attribute: row.attribute, claim, times, beside });
-            }
-            Err(reason) => waits |= reason == Reason::WarninglistsPending,
-        }
-    }
-    if waits && admitted.is_empty() {
-        return Err(Waits(key));
-    }
-    let place = place(key, first);
-    let indicator = view.merger.merge(memo, place.stix_id, &observable, &admitted);
-    Ok(indicator.map(|indicator| {
-        let needs = context::needs(view, place.stix_id, &admitted);
-        Merged { key, observable: first.object, place, indicator, needs }
-    }))
-}
-
-/// Whether any of these claims of one indicator marks it as a false positive.
-pub(super) fn disputed<'c>(view: &View, claims: impl IntoIterator<Item = &'c Claimed>) -> bool {
-    let mut facts = claims.into_iter().filter_map(|claim| claim.facts.as_ref());
-    facts.any(|claim| view.judge.disputes(claim))
 }
 
 impl Outcome {

@@ -11,10 +11,10 @@ use std::io::{self, Write};
 
 use uuid::Uuid;
 
-use super::gathered::Gathered;
+use super::gathered::{Gathered, LeftOut};
 use super::skipped::SkippedLines;
 use crate::pure::safe;
-use crate::pure::stix::{self, ContextKind, ContextObject};
+use crate::pure::stix::{self, ContextKind, ContextObject, Verdict};
 
 /// With the time that they are as of, Unix milliseconds.
 type Related = BTreeMap<(ContextKind, Uuid), (i64, ContextObject)>;
@@ -31,20 +31,14 @@ pub(super) fn write(
     out: &mut impl Write,
     skipped: &mut SkippedLines<impl Write>,
 ) -> io::Result<bool> {
-    let (id, related) = survey(gathered, valid_after);
+    let Survey { id, related, left_out } = survey(gathered, valid_after);
+    gathered.write_left_out(&left_out, skipped)?;
     write!(out, "{{\"type\":\"bundle\",\"id\":\"bundle--{id}\"")?;
     let mut before = ",\"objects\":[\n";
     for object in &gathered.objects {
-        let indicator = match gathered.indicator(object, valid_after) {
-            Ok(indicator) => indicator,
-            Err(reason) => {
-                for named in gathered.claimants(object) {
-                    skipped.claim(named, &object.observable, reason)?;
-                }
-                continue;
-            }
-        };
-        let at = object.changed_at();
+        let verdict = gathered.verdict(object, valid_after);
+        let Some(indicator) = &verdict.indicator else { continue };
+        let at = changed_at(&verdict);
         let live = stix::live(&indicator.body, indicator.valid_until, at, at);
         write!(out, "{before}{}", safe::json(&live))?;
         before = ",\n";
@@ -59,25 +53,43 @@ pub(super) fn write(
     Ok(has_objects)
 }
 
-/// The bundle's id, UUIDv5 of all that is in it, and what its indicators need. Merging twice is cheaper
-/// than keeping every object.
-fn survey(gathered: &Gathered<'_>, valid_after: i64) -> (Uuid, Related) {
-    let mut related = Related::new();
+/// What has to be known of a bundle before its first byte is written.
+struct Survey {
+    /// UUIDv5 of all that is in it.
+    id: Uuid,
+    /// What its indicators need.
+    related: Related,
+    left_out: LeftOut,
+}
+
+/// Merging twice is cheaper than keeping every object.
+fn survey(gathered: &Gathered<'_>, valid_after: i64) -> Survey {
+    let (mut related, mut left_out) = (Related::new(), LeftOut::new());
     let mut content = blake3::Hasher::new();
     for object in &gathered.objects {
-        let Ok(indicator) = gathered.indicator(object, valid_after) else { continue };
-        let changed_at = object.changed_at();
-        content.update(object.stix_id.as_bytes());
-        content.update(&indicator.fingerprint.to_le_bytes());
-        content.update(&changed_at.to_le_bytes());
-        for needed in gathered.needed(object) {
-            relate(&mut related, needed, changed_at);
+        let verdict = gathered.verdict(object, valid_after);
+        if let Some(indicator) = &verdict.indicator {
+            let changed_at = changed_at(&verdict);
+            content.update(object.stix_id.as_bytes());
+            content.update(&indicator.fingerprint.to_le_bytes());
+            content.update(&changed_at.to_le_bytes());
+            for needed in gathered.needed(object, &verdict) {
+                relate(&mut related, needed, changed_at);
+            }
         }
+        left_out.push(verdict.reasons);
     }
     for (at, object) in related.values() {
         content.update(&object.fingerprint.to_le_bytes()).update(&at.to_le_bytes());
     }
-    (Uuid::new_v5(&gathered.namespace, content.finalize().as_bytes()), related)
+    let id = Uuid::new_v5(&gathered.namespace, content.finalize().as_bytes());
+    Survey { id, related, left_out }
+}
+
+/// When MISP last changed an attribute that counts, Unix milliseconds.
+fn changed_at(verdict: &Verdict<'_>) -> i64 {
+    let newest = verdict.admitted.iter().map(|claim| claim.claim.timestamp).max();
+    newest.unwrap_or_default().saturating_mul(1_000)
 }
 
 /// What is as old as its event, or as the indicator where that is not known.

@@ -1,20 +1,19 @@
-//! The admitted claims of a document, by indicator, in the order of the document.
+//! The claims of a document by indicator, and all that may be left out of it, in the order of the
+//! document.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use uuid::Uuid;
 
 use super::skipped::{Named, SkippedLines};
 use crate::config::Rules;
-use crate::pure::convert::{self, Claim, ClaimFacts, EventFacts, Reason};
+use crate::pure::convert::{self, Claim, EventFacts, Reason};
 use crate::pure::explain;
-use crate::pure::misp::{self, Attribute, Event};
-use crate::pure::policy::{Beside, Judge};
-use crate::pure::stix::{
-    Admitted, ClaimTimes, ContextObject, Indicator, Memo, Merger, Needed, Observable, Sight,
-};
+use crate::pure::misp::{Attribute, Event, Malformed, NotAnEvent, Sighting};
+use crate::pure::policy::Judge;
+use crate::pure::stix::{ContextObject, KnownClaim, Memo, Merger, Needed, Observable, Verdict};
 
 /// All that is kept of a document until its last event is read, since any event may claim what
 /// another claimed before.
@@ -26,49 +25,56 @@ pub(super) struct Gathered<'d> {
     now: i64,
     pub namespace: Uuid,
     events: Vec<EventFacts>,
-    pub objects: Vec<Object<'d>>,
+    pub objects: Vec<Object>,
     /// Where in `objects` the one with this key is.
     places: HashMap<Uuid, usize>,
-    /// Keys of what an attribute marks as a false positive.
-    disputed: HashSet<Uuid>,
+    readings: Vec<Reading<'d>>,
 }
 
 /// The claims of one indicator.
 #[derive(Debug)]
-pub(super) struct Object<'d> {
+pub(super) struct Object {
     pub observable: Observable,
     pub stix_id: Uuid,
-    key: Uuid,
-    claims: Vec<Admissible<'d>>,
+    claims: Vec<Claimed>,
 }
 
 #[derive(Debug)]
-struct Admissible<'d> {
+struct Claimed {
     /// Where in `events` its event is.
     event: usize,
-    attribute: Uuid,
-    facts: ClaimFacts,
-    seen: Seen,
-    /// As MISP has it, both halves of a composite.
-    value: Cow<'d, str>,
+    claim: Claim,
+    sightings: Vec<Sighting>,
 }
 
-/// What the sightings of an attribute say.
-#[derive(Debug, Clone)]
-struct Seen {
-    beside: Beside,
-    /// Unix milliseconds.
-    expires_at: Option<i64>,
+/// What a part of the document was read as.
+#[derive(Debug)]
+enum Reading<'d> {
+    /// The event at this position cannot be read.
+    NoEvent {
+        position: usize,
+        problem: NotAnEvent,
+    },
+    Malformed {
+        event: Uuid,
+        malformed: Malformed<'d>,
+    },
+    NoClaim {
+        event: Uuid,
+        attribute: Uuid,
+        kind: Cow<'d, str>,
+        value: Cow<'d, str>,
+        why: Reason,
+    },
+    /// The claim at this place among the claims of this object.
+    Claim {
+        object: usize,
+        claim: usize,
+    },
 }
 
-impl Seen {
-    fn of(attribute: &Attribute<'_>) -> Self {
-        let sightings = attribute.sightings();
-        let false_positives = misp::false_positives(&sightings);
-        let beside = Beside { false_positives, ..Beside::default() };
-        Self { beside, expires_at: misp::expires_at(&sightings) }
-    }
-}
+/// Of each object, of each of its claims: why it is left out.
+pub(super) type LeftOut = Vec<Vec<Option<Reason>>>;
 
 impl<'d> Gathered<'d> {
     pub(super) fn new(rules: &Rules, now: i64) -> Self {
@@ -81,144 +87,121 @@ impl<'d> Gathered<'d> {
             events: Vec::new(),
             objects: Vec::new(),
             places: HashMap::new(),
-            disputed: HashSet::new(),
+            readings: Vec::new(),
         }
     }
 
-    /// Takes in the claims of an event that policy admits.
-    ///
-    /// # Errors
-    /// A line cannot be written.
-    pub(super) fn take(
-        &mut self,
-        event: &Event<'d>,
-        skipped: &mut SkippedLines<impl Write>,
-    ) -> io::Result<()> {
-        self.hold(event.facts());
+    /// Takes in the attributes of an event.
+    pub(super) fn take(&mut self, event: &Event<'d>) {
+        let facts = event.facts();
+        // An attributes answer repeats its event for each attribute.
+        if self.events.last() != Some(&facts) {
+            self.events.push(facts);
+        }
         for read in event.attributes() {
-            let (attribute, object) = match read {
-                Ok(read) => read,
+            match read {
+                Ok((attribute, object)) => match convert::claims(&attribute, object) {
+                    Ok(claims) => {
+                        claims.into_iter().for_each(|claim| self.claim(claim, &attribute))
+                    }
+                    Err(why) => self.readings.push(Reading::no_claim(event.uuid, attribute, why)),
+                },
                 Err(malformed) => {
-                    skipped.malformed(event.uuid, &malformed)?;
-                    continue;
-                }
-            };
-            match convert::claims(&attribute, object) {
-                Ok(claims) => self.judge(event.uuid, &attribute, claims, skipped)?,
-                Err(reason) => skipped.attribute(Named::new(event.uuid, &attribute), reason)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// An attributes answer repeats its event for each attribute.
-    fn hold(&mut self, event: EventFacts) {
-        if self.events.last() != Some(&event) {
-            self.events.push(event);
-        }
-    }
-
-    fn judge(
-        &mut self,
-        event: Uuid,
-        attribute: &Attribute<'d>,
-        claims: impl IntoIterator<Item = Claim>,
-        skipped: &mut SkippedLines<impl Write>,
-    ) -> io::Result<()> {
-        let Some(facts) = self.events.last() else { return Ok(()) };
-        let seen = Seen::of(attribute);
-        let mut admitted = Vec::new();
-        for claim in claims {
-            if self.judge.disputes(&claim.facts) {
-                self.disputed.insert(self.merger.object_key(&claim.observable, claim.attribute));
-            }
-            match self.judge.admit(facts, &claim.facts, &claim.observable, &seen.beside) {
-                Ok(()) => admitted.push(claim),
-                Err(Reason::TlpTooStrict) => {
-                    let markings = explain::markings(&self.judge, facts, &claim.facts);
-                    let named = Named::new(event, attribute);
-                    skipped.too_strict(named, &claim.observable, &markings)?;
-                }
-                Err(reason) => {
-                    skipped.claim(Named::new(event, attribute), &claim.observable, reason)?;
+                    self.readings.push(Reading::Malformed { event: event.uuid, malformed });
                 }
             }
         }
-        for claim in admitted {
-            self.admit(claim, attribute.value.clone(), seen.clone());
-        }
-        Ok(())
     }
 
-    fn admit(&mut self, claim: Claim, value: Cow<'d, str>, seen: Seen) {
-        let Claim { attribute, part, observable, facts } = claim;
-        let event = self.events.len().saturating_sub(1);
-        let admissible = Admissible { event, attribute, facts, seen, value };
-        let key = self.merger.object_key(&observable, attribute);
+    /// Notes that the event at `position` cannot be read.
+    pub(super) fn no_event(&mut self, position: usize, problem: NotAnEvent) {
+        self.readings.push(Reading::NoEvent { position, problem });
+    }
+
+    fn claim(&mut self, claim: Claim, attribute: &Attribute<'_>) {
+        let key = self.merger.object_key(&claim.observable, claim.attribute);
         let place = *self.places.entry(key).or_insert(self.objects.len());
-        if let Some(object) = self.objects.get_mut(place) {
-            object.claims.push(admissible);
-            return;
+        if place == self.objects.len() {
+            let stix_id = self.merger.stix_id(&claim.observable, claim.attribute, claim.part);
+            let observable = claim.observable.clone();
+            self.objects.push(Object { observable, stix_id, claims: Vec::new() });
         }
-        let stix_id = self.merger.stix_id(&observable, attribute, part);
-        self.objects.push(Object { observable, stix_id, key, claims: vec![admissible] });
+        let Some(object) = self.objects.get_mut(place) else { return };
+        self.readings.push(Reading::Claim { object: place, claim: object.claims.len() });
+        let event = self.events.len().saturating_sub(1);
+        object.claims.push(Claimed { event, claim, sightings: attribute.sightings() });
     }
 
-    /// The indicator that the claims of `object` add up to, if it is valid after `valid_after`, Unix
-    /// milliseconds.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub(super) fn indicator(
-        &self,
-        object: &Object<'_>,
-        valid_after: i64,
-    ) -> Result<Indicator, Reason> {
-        if self.disputed.contains(&object.key) {
-            return Err(Reason::FalsePositive);
+    /// What the claims of `object` come to; an indicator that is not valid after `valid_after`, Unix
+    /// milliseconds, has expired.
+    pub(super) fn verdict<'g>(&'g self, object: &'g Object, valid_after: i64) -> Verdict<'g> {
+        let known = object.claims.iter().map(|Claimed { event, claim, sightings }| {
+            KnownClaim::of_document(self.events.get(*event), claim, sightings, self.now)
+        });
+        let (known, mut memo) = (known.collect(), Memo::default());
+        let Object { observable, stix_id, .. } = object;
+        let mut verdict = self.merger.merge_observable(&mut memo, *stix_id, observable, known);
+        if verdict.indicator.take_if(|merged| merged.valid_until <= valid_after).is_some() {
+            for reason in &mut verdict.reasons {
+                reason.get_or_insert(Reason::Expired);
+            }
         }
-        let admitted = self.admitted(object);
-        let mut memo = Memo::default();
-        let merged = self.merger.merge(&mut memo, object.stix_id, &object.observable, &admitted);
-        merged.filter(|indicator| indicator.valid_until > valid_after).ok_or(Reason::Expired)
+        verdict
     }
 
     /// The context objects that the indicator of `object` needs.
-    pub(super) fn needed(&self, object: &Object<'_>) -> Vec<ContextObject> {
-        let needed = self.merger.needed(object.stix_id, &self.admitted(object));
+    pub(super) fn needed(&self, object: &Object, verdict: &Verdict<'_>) -> Vec<ContextObject> {
+        let needed = self.merger.needed(object.stix_id, &verdict.admitted);
         needed.iter().filter_map(Needed::render).collect()
     }
 
-    fn admitted<'o>(&'o self, object: &'o Object<'_>) -> Vec<Admitted<'o>> {
-        object
-            .claims
-            .iter()
-            .filter_map(|claim| {
-                let Seen { beside, expires_at } = claim.seen.clone();
-                let times = ClaimTimes::of(&claim.facts, Sight::first(self.now), expires_at)
-                    .until(self.judge.counts_until(&claim.facts));
-                let event = self.events.get(claim.event)?;
-                let (attribute, claim) = (claim.attribute, &claim.facts);
-                Some(Admitted { event, attribute, claim, times, beside })
-            })
-            .collect()
+    /// Writes a line for each event, attribute and claim that is left out.
+    pub(super) fn write_left_out(
+        &self,
+        left_out: &LeftOut,
+        skipped: &mut SkippedLines<impl Write>,
+    ) -> io::Result<()> {
+        for reading in &self.readings {
+            match reading {
+                Reading::NoEvent { position, problem } => skipped.event(*position, problem)?,
+                Reading::Malformed { event, malformed } => skipped.malformed(*event, malformed)?,
+                Reading::NoClaim { event, attribute, kind, value, why } => {
+                    let named = Named { event: *event, attribute: *attribute, kind, value };
+                    skipped.attribute(named, *why)?;
+                }
+                Reading::Claim { object, claim } => {
+                    let reason = left_out.get(*object).and_then(|reasons| *reasons.get(*claim)?);
+                    let claimed = self.objects.get(*object).and_then(|one| one.claims.get(*claim));
+                    if let (Some(reason), Some(claimed)) = (reason, claimed) {
+                        self.write_claim(claimed, reason, skipped)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// The attributes that claim `object`.
-    pub(super) fn claimants<'o>(&self, object: &'o Object<'_>) -> impl Iterator<Item = Named<'o>> {
-        object.claims.iter().map(|claim| Named {
-            event: self.events.get(claim.event).map(|event| event.uuid).unwrap_or_default(),
-            attribute: claim.attribute,
-            kind: &claim.facts.kind,
-            value: &claim.value,
-        })
+    fn write_claim(
+        &self,
+        Claimed { event, claim, .. }: &Claimed,
+        reason: Reason,
+        skipped: &mut SkippedLines<impl Write>,
+    ) -> io::Result<()> {
+        let Some(event) = self.events.get(*event) else { return Ok(()) };
+        let Claim { attribute, observable, facts, .. } = claim;
+        let value = facts.written(observable);
+        let named = Named { event: event.uuid, attribute: *attribute, kind: &facts.kind, value };
+        if reason != Reason::TlpTooStrict {
+            return skipped.claim(named, observable, reason);
+        }
+        let markings = explain::markings(&self.judge, event, facts);
+        skipped.too_strict(named, observable, &markings)
     }
 }
 
-impl Object<'_> {
-    /// When MISP last changed an attribute that claims it, Unix milliseconds.
-    pub(super) fn changed_at(&self) -> i64 {
-        let newest = self.claims.iter().map(|claim| claim.facts.timestamp).max();
-        newest.unwrap_or_default().saturating_mul(1_000)
+impl<'d> Reading<'d> {
+    fn no_claim(event: Uuid, attribute: Attribute<'d>, why: Reason) -> Self {
+        let Attribute { uuid, kind, value, .. } = attribute;
+        Self::NoClaim { event, attribute: uuid, kind, value, why }
     }
 }

@@ -83,11 +83,11 @@ impl Preview<'_> {
                     if let Some(note) = notes::of_event(&event) {
                         skipped.note(&note)?;
                     }
-                    gathered.take(&event, skipped)?;
+                    gathered.take(&event);
                 }
                 Err(problem) => {
                     broken += 1;
-                    skipped.event(position, &problem)?;
+                    gathered.no_event(position, problem);
                 }
             }
         }

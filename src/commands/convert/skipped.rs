@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::pure::convert::Reason;
-use crate::pure::misp::{Attribute, Malformed, NotAnEvent};
+use crate::pure::misp::{Malformed, NotAnEvent};
 use crate::pure::safe;
 use crate::pure::stix::Observable;
 
@@ -34,12 +34,6 @@ pub(super) struct Named<'a> {
     pub attribute: Uuid,
     pub kind: &'a str,
     pub value: &'a str,
-}
-
-impl<'a> Named<'a> {
-    pub(super) fn new(event: Uuid, attribute: &'a Attribute<'_>) -> Self {
-        Self { event, attribute: attribute.uuid, kind: &attribute.kind, value: &attribute.value }
-    }
 }
 
 /// Where the lines go.

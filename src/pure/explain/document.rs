@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::{Claimed, EventOf, Indicated, MAX_OTHERS, Other, Seen, Story, Why, remarks};
 use crate::pure::convert::{self, Claim, EventFacts, Reason, Since, Tag};
-use crate::pure::misp::{self, Attribute, Event, Malformed, Object, Sighting};
-use crate::pure::policy::{Beside, Judge};
-use crate::pure::stix::{self, Admitted, ClaimTimes, Memo, Merger, Sight};
+use crate::pure::misp::{Attribute, Event, Malformed, Object, Sighting};
+use crate::pure::policy::Judge;
+use crate::pure::stix::{self, Indicator, KnownClaim, Memo, Merger, Verdict};
 
 /// One policy, and how what it admits is merged.
 #[derive(Debug, Clone, Copy)]
@@ -115,29 +115,29 @@ impl Told {
     }
 
     fn seen(&self, place: usize, claims: &[(usize, Claim)], rules: Rules<'_>) -> Option<Seen> {
-        let (_, own) = claims.iter().find(|(of, _)| *of == place)?;
-        let verdict = |of: usize, claim: &Claim| {
-            let (event, beside) = (self.event_of(of)?, self.beside(of, claims, rules));
-            let verdict = rules.judge.admit(event, &claim.facts, &claim.observable, &beside);
-            Some(verdict.err().map(Why::from))
-        };
-        let others = claims.iter().filter(|(of, _)| *of != place);
-        let other = |(of, claim): &(usize, Claim)| {
+        let verdict = self.verdict(claims, rules)?;
+        let judged = || claims.iter().zip(verdict.reasons.iter().copied());
+        let ((_, own), reason) = judged().find(|((of, _), _)| *of == place)?;
+        let other = |((of, claim), reason): (&(usize, Claim), Option<Reason>)| {
             let event = self.event_of(*of)?;
-            let withheld = verdict(*of, claim)?;
-            let (info, attribute) = (event.info.clone(), claim.attribute);
-            Some(Other { event: event.uuid, info, attribute, withheld })
+            Some(Other {
+                event: event.uuid,
+                info: event.info.clone(),
+                attribute: claim.attribute,
+                withheld: reason.map(Why::from),
+            })
         };
+        let others = judged().filter(|((of, _), _)| *of != place);
         let mut others: Vec<Other> = others.filter_map(other).collect();
         let more = others.len().saturating_sub(MAX_OTHERS);
         others.truncate(MAX_OTHERS);
         Some(Seen {
             targets: rules.targets.to_vec(),
-            withheld: verdict(place, own)?,
+            withheld: reason.map(Why::from),
             remarks: remarks(rules.judge, (self.event_of(place)?, &own.facts), &own.observable),
             others,
             more,
-            indicator: self.indicated(claims, rules),
+            indicator: verdict.indicator.and_then(|merged| indicated(claims, &merged, rules)),
         })
     }
 
@@ -145,46 +145,43 @@ impl Told {
         self.events.get(self.attributes.get(attribute)?.event)
     }
 
-    /// What the document tells beside the attribute itself; `same`: of one observable.
-    fn beside(&self, attribute: usize, same: &[(usize, Claim)], rules: Rules<'_>) -> Beside {
-        let false_positives = misp::false_positives(self.sightings(attribute));
-        let disputed = same.iter().any(|(_, claim)| rules.judge.disputes(&claim.facts));
-        Beside { false_positives, disputed, ..Beside::default() }
+    /// What the claims on one observable come to; `None` without any.
+    fn verdict<'a>(
+        &'a self,
+        claims: &'a [(usize, Claim)],
+        rules: Rules<'_>,
+    ) -> Option<Verdict<'a>> {
+        let known = |(of, claim): &'a (usize, Claim)| {
+            let event = self.event_of(*of);
+            let sightings =
+                self.attributes.get(*of).map_or(&[][..], |attributed| &attributed.sightings);
+            KnownClaim::of_document(event, claim, sightings, rules.now)
+        };
+        let known = claims.iter().map(known).collect();
+        let (_, Claim { observable, .. }) = claims.first()?;
+        let mut memo = Memo::default();
+        Some(rules.merger.merge_observable(&mut memo, id(claims, rules)?, observable, known))
     }
+}
 
-    fn sightings(&self, attribute: usize) -> &[Sighting] {
-        self.attributes.get(attribute).map_or(&[], |one| &one.sightings)
-    }
+/// The STIX uuid of the indicator of these claims.
+fn id(claims: &[(usize, Claim)], rules: Rules<'_>) -> Option<Uuid> {
+    let (_, first) = claims.first()?;
+    Some(rules.merger.stix_id(&first.observable, first.attribute, first.part))
+}
 
-    fn indicated(&self, claims: &[(usize, Claim)], rules: Rules<'_>) -> Option<Indicated> {
-        let (_, first) = claims.first()?;
-        let admitted: Vec<Admitted<'_>> = claims
-            .iter()
-            .filter_map(|(of, claim)| {
-                let (event, attribute, claim) =
-                    (self.event_of(*of)?, claim.attribute, &claim.facts);
-                let beside = self.beside(*of, claims, rules);
-                rules.judge.admit(event, claim, &first.observable, &beside).ok()?;
-                let expires_at = misp::expires_at(self.sightings(*of));
-                let times = ClaimTimes::of(claim, Sight::first(rules.now), expires_at);
-                let times = times.until(rules.judge.counts_until(claim));
-                Some(Admitted { event, attribute, claim, times, beside })
-            })
-            .collect();
-        let id = rules.merger.stix_id(&first.observable, first.attribute, first.part);
-        let merged = rules.merger.merge(&mut Memo::default(), id, &first.observable, &admitted)?;
-        let changed_at = claims.iter().map(|(_, claim)| claim.facts.timestamp).max()?;
-        let at = changed_at.saturating_mul(1_000);
-        let stix = rules.stix.then(|| stix::live(&merged.body, merged.valid_until, at, at));
-        Some(Indicated {
-            id: format!("indicator--{id}"),
-            valid_from: merged.valid_from,
-            valid_until: merged.valid_until,
-            expired: merged.valid_until <= rules.now,
-            stix: stix.and_then(|json| serde_json::from_str(&json).ok()),
-            ..Indicated::default()
-        })
-    }
+fn indicated(claims: &[(usize, Claim)], merged: &Indicator, rules: Rules<'_>) -> Option<Indicated> {
+    let changed_at = claims.iter().map(|(_, claim)| claim.facts.timestamp).max()?;
+    let at = changed_at.saturating_mul(1_000);
+    let stix = rules.stix.then(|| stix::live(&merged.body, merged.valid_until, at, at));
+    Some(Indicated {
+        id: format!("indicator--{}", id(claims, rules)?),
+        valid_from: merged.valid_from,
+        valid_until: merged.valid_until,
+        expired: merged.valid_until <= rules.now,
+        stix: stix.and_then(|json| serde_json::from_str(&json).ok()),
+        ..Indicated::default()
+    })
 }
 
 fn story(event: &EventFacts, attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Story {

@@ -14,6 +14,7 @@ mod observable;
 mod related;
 mod text;
 mod time;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,7 @@ pub use indicator::{Admitted, Indicator, Merger};
 pub use observable::Observable;
 pub use related::{ContextKind, ContextObject, Needed, relationship_id};
 pub use time::timestamp;
+pub use verdict::{KnownClaim, Verdict};
 
 /// How admitted claims become an indicator: everything that shapes its bytes.
 #[derive(Debug, Clone, serde::Serialize)]

@@ -1,0 +1,206 @@
+//! The verdict on one observable: which of its claims count, and the indicator that those make.
+
+use uuid::Uuid;
+
+use super::{Admitted, ClaimTimes, Indicator, Memo, Merger, Observable, Sight};
+use crate::pure::convert::{Claim, ClaimFacts, EventFacts, Reason};
+use crate::pure::misp::{self, Sighting};
+use crate::pure::policy::Beside;
+
+/// A claim on the observable, with everything that decides whether and how long it counts.
+#[derive(Debug, Clone)]
+pub struct KnownClaim<'a> {
+    /// `None`: the event is not known, so the claim does not count.
+    pub event: Option<&'a EventFacts>,
+    pub attribute: Uuid,
+    /// `None`: the facts cannot be read, so the claim does not count.
+    pub facts: Option<&'a ClaimFacts>,
+    pub sight: Sight,
+    /// The date of an expiration sighting, Unix milliseconds.
+    pub expires_at: Option<i64>,
+    /// `disputed` need not be set: the claims of the observable decide it together.
+    pub beside: Beside,
+}
+
+impl<'a> KnownClaim<'a> {
+    /// A claim of a document, of which nothing is known but what the document tells; `now` in Unix
+    /// milliseconds.
+    #[must_use]
+    pub fn of_document(
+        event: Option<&'a EventFacts>,
+        claim: &'a Claim,
+        sightings: &[Sighting],
+        now: i64,
+    ) -> Self {
+        let false_positives = misp::false_positives(sightings);
+        Self {
+            event,
+            attribute: claim.attribute,
+            facts: Some(&claim.facts),
+            sight: Sight::first(now),
+            expires_at: misp::expires_at(sightings),
+            beside: Beside { false_positives, ..Beside::default() },
+        }
+    }
+}
+
+/// What the claims on one observable come to.
+#[derive(Debug, Clone)]
+pub struct Verdict<'a> {
+    /// Of each claim, in the order in which they were given: why it does not count.
+    pub reasons: Vec<Option<Reason>>,
+    /// The claims that count.
+    pub admitted: Vec<Admitted<'a>>,
+    /// What they make; `None` where none counts.
+    pub indicator: Option<Indicator>,
+}
+
+impl Verdict<'_> {
+    /// Whether it is open until the warninglists are loaded: no claim counts yet, and one might.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.admitted.is_empty() && self.reasons.contains(&Some(Reason::WarninglistsPending))
+    }
+}
+
+impl Merger {
+    /// Judges the claims on one observable and merges those that count into the indicator with the
+    /// STIX uuid `id`.
+    ///
+    /// One claim that is marked as a false positive disputes the observable, whoever else claims it.
+    #[must_use]
+    pub fn merge_observable<'a>(
+        &self,
+        memo: &mut Memo<'a>,
+        id: Uuid,
+        observable: &Observable,
+        claims: Vec<KnownClaim<'a>>,
+    ) -> Verdict<'a> {
+        let mut facts = claims.iter().filter_map(|claim| claim.facts);
+        let disputed = facts.any(|facts| self.judge.disputes(facts));
+        let mut reasons = Vec::with_capacity(claims.len());
+        let mut admitted = Vec::with_capacity(claims.len());
+        for claim in claims {
+            let counts = self.admit(observable, claim, disputed);
+            reasons.push(counts.as_ref().err().copied());
+            admitted.extend(counts);
+        }
+        let indicator = self.merge(memo, id, observable, &admitted);
+        Verdict { reasons, admitted, indicator }
+    }
+
+    fn admit<'a>(
+        &self,
+        observable: &Observable,
+        claim: KnownClaim<'a>,
+        disputed: bool,
+    ) -> Result<Admitted<'a>, Reason> {
+        let KnownClaim { event, attribute, facts, sight, expires_at, beside } = claim;
+        let (Some(event), Some(claim)) = (event, facts) else { return Err(Reason::Malformed) };
+        let beside = Beside { disputed, ..beside };
+        self.judge.admit(event, claim, observable, &beside)?;
+        let times = ClaimTimes::of(claim, sight, expires_at).until(self.judge.counts_until(claim));
+        Ok(Admitted { event, attribute, claim, times, beside })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pure::convert::Tag;
+    use crate::pure::policy::{Judge, Warned};
+
+    const DAY: i64 = 86_400;
+
+    fn merger(settings: &str) -> Merger {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), settings).unwrap();
+        let rules = crate::config::load_rules(Some(file.path()), std::iter::empty()).unwrap();
+        Merger::new(&rules.rendering, &Judge::new(&rules.policy))
+    }
+
+    fn verdict<'a>(settings: &str, claims: Vec<KnownClaim<'a>>) -> Verdict<'a> {
+        let observable = Observable::new("domain-name:value", "evil.example");
+        merger(settings).merge_observable(&mut Memo::default(), Uuid::nil(), &observable, claims)
+    }
+
+    fn claim(timestamp: i64, tags: &[&str]) -> ClaimFacts {
+        let tags = tags.iter().map(|name| Tag { name: (*name).into(), ..Tag::default() });
+        ClaimFacts {
+            kind: "domain".into(),
+            timestamp,
+            to_ids: true,
+            tags: tags.collect(),
+            ..ClaimFacts::default()
+        }
+    }
+
+    fn known<'a>(event: &'a EventFacts, facts: &'a ClaimFacts) -> KnownClaim<'a> {
+        KnownClaim {
+            event: Some(event),
+            attribute: Uuid::from_u128(1),
+            facts: Some(facts),
+            sight: Sight::first(100 * DAY * 1_000),
+            expires_at: None,
+            beside: Beside::default(),
+        }
+    }
+
+    #[test]
+    fn each_claim_has_its_reason_and_the_others_make_the_indicator() {
+        let event = EventFacts::default();
+        let (red, plain) = (claim(DAY, &["tlp:red"]), claim(2 * DAY, &[]));
+        let unreadable = KnownClaim { facts: None, ..known(&event, &plain) };
+        let homeless = KnownClaim { event: None, ..known(&event, &plain) };
+        let claims = vec![known(&event, &red), unreadable, known(&event, &plain), homeless];
+        let verdict = verdict("", claims);
+        assert_eq!(
+            verdict.reasons,
+            [Some(Reason::TlpTooStrict), Some(Reason::Malformed), None, Some(Reason::Malformed)]
+        );
+        assert_eq!(verdict.admitted.len(), 1);
+        assert_eq!(verdict.indicator.unwrap().valid_from, 2 * DAY * 1_000);
+    }
+
+    #[test]
+    fn without_a_claim_that_counts_there_is_no_indicator() {
+        let (event, red) = (EventFacts::default(), claim(DAY, &["tlp:red"]));
+        assert_eq!(verdict("", vec![known(&event, &red)]).indicator, None);
+        assert_eq!(verdict("", vec![]).indicator, None);
+    }
+
+    #[test]
+    fn one_false_positive_disputes_all_claims_on_the_observable() {
+        let settings = "[policy]\nfalse_positive_tags = [\"mine:none\"]\n";
+        let event = EventFacts::default();
+        let (plain, tagged) = (claim(DAY, &[]), claim(DAY, &["mine:none"]));
+        let verdict = verdict(settings, vec![known(&event, &plain), known(&event, &tagged)]);
+        assert_eq!(verdict.reasons, [Some(Reason::FalsePositive); 2]);
+        assert_eq!(verdict.indicator, None);
+    }
+
+    #[test]
+    fn a_verdict_is_pending_while_only_warninglists_can_admit_a_claim() {
+        let settings = "[policy]\nwarninglists = \"enforce\"\n";
+        let event = EventFacts::default();
+        let (plain, red) = (claim(DAY, &[]), claim(DAY, &["tlp:red"]));
+        let pending = |facts| {
+            let beside = Beside { warned: Warned::Pending, ..Beside::default() };
+            KnownClaim { beside, ..known(&event, facts) }
+        };
+        assert!(verdict(settings, vec![pending(&plain), pending(&red)]).is_pending());
+        assert!(!verdict(settings, vec![pending(&red)]).is_pending());
+        assert!(!verdict(settings, vec![pending(&plain), known(&event, &plain)]).is_pending());
+    }
+
+    #[test]
+    fn a_claim_counts_no_longer_than_its_attribute_does() {
+        let settings = "[policy]\nmax_age = \"10d\"\n";
+        let (event, plain) = (EventFacts::default(), claim(100 * DAY, &[]));
+        let merged = verdict(settings, vec![known(&event, &plain)]).indicator.unwrap();
+        assert_eq!(merged.valid_until, 110 * DAY * 1_000);
+        let expiring = KnownClaim { expires_at: Some(105 * DAY * 1_000), ..known(&event, &plain) };
+        let merged = verdict(settings, vec![expiring]).indicator.unwrap();
+        assert_eq!(merged.valid_until, 105 * DAY * 1_000);
+    }
+}
