@@ -24,6 +24,7 @@ mod relay;
 mod report;
 mod run;
 mod sent;
+mod told;
 mod weather;
 mod wire;
 mod witness;

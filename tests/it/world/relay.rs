@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use misp_sentinel_relay::app;
 use misp_sentinel_relay::app::RunOptions;
-use misp_sentinel_relay::config;
+use misp_sentinel_relay::config::{self, Config};
+use misp_sentinel_relay::ledger::Ledger;
 use misp_sentinel_relay::sandbox::Sandbox;
 use misp_stand_in::MispServer;
 use serde_json::Value;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::Plan;
 use super::witness::{self, Wanted};
-use super::{audience, sent};
+use super::{audience, sent, told};
 use crate::support::clock;
 use crate::support::program::program;
 use crate::support::relay::{FAST, environment};
@@ -118,11 +119,14 @@ impl Relay {
         self.running = Some(if self.binary { self.process() } else { self.here().await });
     }
 
-    async fn here(&self) -> Running {
+    fn config(&self) -> Config {
         let file = self.folder.path().join("config.toml");
         std::fs::write(&file, "").unwrap();
-        let config = config::load(Some(&file), self.settings.iter().cloned()).unwrap();
-        let relay = app::Relay::build(config, RunOptions::default()).await.unwrap();
+        config::load(Some(&file), self.settings.iter().cloned()).unwrap()
+    }
+
+    async fn here(&self) -> Running {
+        let relay = app::Relay::build(self.config(), RunOptions::default()).await.unwrap();
         let stop = CancellationToken::new();
         let recorded = PrometheusBuilder::new().build_recorder().handle();
         let task = tokio::spawn(relay.run(recorded, stop.clone()));
@@ -227,6 +231,15 @@ impl Relay {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// What `explain` tells of all that it knows, once it has stopped.
+    pub(super) async fn told(&self) -> Result<told::Told, String> {
+        let (config, rows) = (self.config(), self.export().await?);
+        let ledger = Ledger::open(&config.ledger).await.map_err(|error| error.to_string())?;
+        let told = told::compare(&ledger, &app::views(&config), &rows).await;
+        ledger.close().await;
+        told
     }
 
     /// Runs another command of the binary against the running relay.

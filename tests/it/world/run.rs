@@ -265,6 +265,14 @@ impl World {
         if let Err(error) = self.relay.check_ledger().await {
             self.violation(error);
         }
+        match self.relay.told().await {
+            Ok(told) => {
+                self.count("observables explained", told.observables);
+                let differences = told.differences.into_iter();
+                self.report.violations.extend(differences.map(|words| format!("explain: {words}")));
+            }
+            Err(error) => self.violation(error),
+        }
         for witness in std::mem::take(&mut self.witnesses) {
             let name = witness.name;
             if let Err(error) = witness.stop().await {

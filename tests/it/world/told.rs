@@ -1,0 +1,83 @@
+//! What `explain` tells of every observable, beside what the ledger wants: whoever reads that a claim is
+//! sent, or why it is not, must find Sentinel so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::Utc;
+use misp_sentinel_relay::ledger::{Ledger, Telling, Views};
+use misp_sentinel_relay::pure::explain::{Line, Seen, Story};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+/// The observables that were explained, and in what that differs from what is wanted.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) observables: usize,
+    pub(super) differences: Vec<String>,
+}
+
+/// Explains every event of a ledger, whose export is `rows`.
+pub(super) async fn compare(
+    ledger: &Ledger,
+    views: &Views,
+    rows: &[Value],
+) -> Result<Told, String> {
+    let of = |table: &'static str| rows.iter().filter(move |row| row["table"] == table);
+    let events: BTreeSet<&str> = of("claims").filter_map(|row| row["event"].as_str()).collect();
+    let mut stories = Vec::new();
+    for event in events {
+        stories.extend(explain(ledger, views, event).await?);
+    }
+    let is_live = |row: &&Value| row["kind"] == "indicator" && row["version"] != 0;
+    let live = of("wanted").filter(is_live).filter_map(|row| row["body"]["pattern"].as_str());
+    let live: BTreeSet<&str> = live.collect();
+    let told = by_pattern(&stories);
+    let claimed = of("claims").map(|row| row["attribute"].as_str()).collect::<BTreeSet<_>>().len();
+    let mut differences = Vec::new();
+    if stories.len() != claimed {
+        differences.push(format!("{} stories of {claimed} attributes", stories.len()));
+    }
+    for pattern in live.iter().filter(|pattern| !told.contains_key(**pattern)) {
+        differences.push(format!("{pattern} is wanted, and nothing is told of it"));
+    }
+    for (pattern, seen) in &told {
+        let is_wanted = live.contains(pattern);
+        let reasons: Vec<_> = seen.iter().map(|one| reason(one)).collect();
+        let is_shown = |one: &&Seen| one.indicator.as_ref().is_some_and(|shown| !shown.withdrawn);
+        if reasons.contains(&"admitted") != is_wanted
+            || seen.iter().any(|one| is_shown(one) != is_wanted)
+        {
+            let words = if is_wanted { "wanted" } else { "not wanted" };
+            differences.push(format!("{pattern} is {words}, and explained as {reasons:?}"));
+        }
+    }
+    Ok(Told { observables: told.len(), differences })
+}
+
+async fn explain(ledger: &Ledger, views: &Views, event: &str) -> Result<Vec<Story>, String> {
+    let (lines, mut told) = mpsc::channel(1);
+    let telling = Telling { now: Utc::now().timestamp_millis(), stix: false };
+    let collect = async {
+        let mut stories = Vec::new();
+        while let Some(line) = told.recv().await {
+            if let Line::Story(story) = line {
+                stories.push(*story);
+            }
+        }
+        stories
+    };
+    let (ended, stories) = tokio::join!(ledger.explain(views, event, telling, lines), collect);
+    ended.map(|()| stories).map_err(|error| format!("explain {event}: {error}"))
+}
+
+fn by_pattern(stories: &[Story]) -> BTreeMap<&str, Vec<&Seen>> {
+    let mut told: BTreeMap<&str, Vec<&Seen>> = BTreeMap::new();
+    for claimed in stories.iter().flat_map(|story| &story.claims) {
+        told.entry(&claimed.pattern).or_default().extend(&claimed.views);
+    }
+    told
+}
+
+fn reason(seen: &Seen) -> &str {
+    seen.withheld.as_ref().map_or("admitted", |why| &why.reason)
+}
