@@ -92,19 +92,6 @@ fn the_first_pages_are_short() {
     }
 }
 
-/// Source files below a folder, as one text.
-fn sources(folder: &Path) -> String {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let texts = entries.filter_map(|path| match path.is_dir() {
-        true => Some(sources(&path)),
-        false if path.extension().is_some_and(|extension| extension == "rs") => {
-            Some(std::fs::read_to_string(&path).unwrap())
-        }
-        false => None,
-    });
-    texts.collect()
-}
-
 #[test]
 fn what_holds_each_invariant_exists() {
     let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
@@ -113,7 +100,7 @@ fn what_holds_each_invariant_exists() {
     let names: Vec<&str> =
         names.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
     assert!(names.len() > 15, "{names:?}");
-    let text = ["src", "tests"].map(|folder| sources(&root().join(folder))).concat();
+    let text = ["src", "tests"].map(|folder| page::sources(&root().join(folder))).concat();
     let is_there = |name: &str| match name.contains('-') {
         true => text.contains(&format!("\"{name}\"")),
         false => text.contains(&format!("fn {name}(")),

@@ -43,6 +43,19 @@ pub(crate) fn all() -> Vec<PathBuf> {
     top.chain(pages(&root().join("docs"))).collect()
 }
 
+/// Source files below a folder, as one text.
+pub(crate) fn sources(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let texts = entries.filter_map(|path| match path.is_dir() {
+        true => Some(sources(&path)),
+        false if path.extension().is_some_and(|extension| extension == "rs") => {
+            Some(std::fs::read_to_string(&path).unwrap())
+        }
+        false => None,
+    });
+    texts.collect()
+}
+
 /// As code in a table, where a bar must be escaped.
 pub(crate) fn code(text: &str) -> String {
     format!("`{}`", text.replace('|', "\\|"))
