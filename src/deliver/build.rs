@@ -1,4 +1,5 @@
-//! From targets to senders: those of one credential share a loop, those of one application a quota.
+//! Builds the senders: the targets of one credential share a loop, the credentials of one application a
+//! quota.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,7 +26,7 @@ pub enum BuildError {
     SignIn(#[from] SignInError),
 }
 
-/// The senders for all enabled targets, those of one credential together.
+/// Builds the senders of all enabled targets: one for each credential.
 ///
 /// # Errors
 /// A target's address or credential cannot be used.
@@ -36,6 +37,7 @@ pub fn senders(
     http: &reqwest::Client,
     health: &Health,
 ) -> Result<Vec<Sender>, BuildError> {
+    // Targets of one credential share a sender, so that its slots go to the highest lane of all of them.
     let mut credentials: Vec<(Option<SignIn>, Vec<TargetDelivery>)> = Vec::new();
     for target in config.targets.iter().filter(|target| target.enabled) {
         let sign_in = (target.mode == Mode::Live).then(|| SignIn::of(target));
@@ -59,8 +61,8 @@ pub fn senders(
     Ok(senders)
 }
 
-/// One for each application or identity, however many credentials it has: the quota is its. What is
-/// written to a file has none.
+/// Returns the pacer of an application or identity. The quota is counted for it, however many credentials
+/// it has. What is written to a file has no quota.
 fn pacer(
     config: &Config,
     sign_in: Option<&SignIn>,
@@ -71,6 +73,7 @@ fn pacer(
         SharedPacer::new(Pacer::new(requests, window, Instant::now()))
     };
     let Some(sign_in) = sign_in else { return paced(0) };
+    // Two senders with a pacer each would use one quota twice.
     if let Some((_, pacer)) = known.iter().find(|(one, _)| one.is_same_principal(sign_in)) {
         return pacer.clone();
     }

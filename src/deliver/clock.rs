@@ -1,10 +1,10 @@
-//! What time it is at a target, by what its answers tell. Pure: our time is an argument.
+//! The time at a target, as far as its answers tell it. Pure: our own time is an argument.
 
 use std::time::Instant;
 
 use chrono::DateTime;
 
-/// A target's clock, as far as it is known.
+/// The clock of a target, as far as it is known.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TargetClock(Option<Told>);
 
@@ -17,26 +17,26 @@ struct Told {
 }
 
 impl TargetClock {
-    /// An answer tells the time.
+    /// Notes the time that an answer tells. An answer without a date changes nothing.
     pub(super) fn hear(&mut self, date: Option<i64>, at: Instant) {
         self.0 = date.map(|date| Told { date, at }).or(self.0);
     }
 
-    /// A time that has come at the target. Its clock may be further: an answer takes time, and tells
-    /// whole seconds.
+    /// Returns a time that has come at the target. Its clock may be ahead of that: an answer takes time,
+    /// and it tells whole seconds.
     pub(super) fn there(&self, at: Instant) -> Option<i64> {
         let told = self.0?;
         let since = at.saturating_duration_since(told.at).as_millis();
         Some(told.date.saturating_add(i64::try_from(since).unwrap_or(i64::MAX)))
     }
 
-    /// The earlier of our clock and the target's: what is over by it is over by both.
+    /// Returns the earlier time of our clock and the target's. What is over by it is over by both.
     pub(super) fn earlier(&self, now: i64, at: Instant) -> i64 {
         self.there(at).map_or(now, |there| there.min(now))
     }
 }
 
-/// The header `Date` (RFC 9110, 6.6.1), Unix milliseconds.
+/// Reads the header `Date` (RFC 9110, 6.6.1) as Unix milliseconds.
 pub(super) fn date(header: Option<&str>) -> Option<i64> {
     let date = DateTime::parse_from_rfc2822(header?.trim()).ok()?;
     Some(date.timestamp_millis())

@@ -28,7 +28,7 @@ enum Way {
 
 /// What one request led to.
 #[derive(Debug)]
-pub(super) struct Response {
+pub(super) struct UploadResponse {
     pub outcome: Outcome,
     /// The target's time by the answer, Unix milliseconds. `None` where the answer does not tell it.
     pub date: Option<i64>,
@@ -67,7 +67,7 @@ impl Destination {
         token: Option<&Secret>,
         sourcesystem: &str,
         objects: &[impl AsRef<str> + Sync],
-    ) -> Response {
+    ) -> UploadResponse {
         let body = upload::body(self.api, sourcesystem, objects);
         let Self { workspace, accept_body, .. } = *self;
         let asked = Asked { workspace, objects: objects.len(), accept_body };
@@ -75,12 +75,14 @@ impl Destination {
             (Way::Upload(client), Some(token)) => {
                 let answer = client.send(token, body).await;
                 let header = answer.as_ref().ok().and_then(|reply| reply.date.as_deref());
-                Response { date: clock::date(header), outcome: Outcome::of(&answer, asked) }
+                UploadResponse { date: clock::date(header), outcome: Outcome::of(&answer, asked) }
             }
-            (Way::File(path), _) => Response { outcome: append(path, &body).await, date: None },
+            (Way::File(path), _) => {
+                UploadResponse { outcome: append(path, &body).await, date: None }
+            }
             (Way::Upload(_), None) => {
                 let outcome = Outcome::Unauthorized { why: "no credential".into() };
-                Response { outcome, date: None }
+                UploadResponse { outcome, date: None }
             }
         }
     }
@@ -89,6 +91,7 @@ impl Destination {
 /// Appends the body of a request to the file of a dry run as one line.
 async fn append(path: &Path, body: &[u8]) -> Outcome {
     let appended = async {
+        // Others must not read indicators that may be restricted.
         let mut file =
             tokio::fs::File::options().create(true).append(true).mode(0o600).open(path).await?;
         file.write_all(&[body, b"\n"].concat()).await?;

@@ -41,7 +41,7 @@ pub enum ForeignUploadError {
 }
 
 /// The last answer to a request, after all retries.
-enum Verdict {
+enum BatchVerdict {
     /// Sentinel took the request, except the records at these positions, each with Sentinel's words.
     Taken(Vec<(usize, String)>),
     /// Sentinel refused the request as a whole.
@@ -87,15 +87,16 @@ impl ForeignUpload {
         let (mut rejected, mut waiting) = (Vec::new(), vec![objects]);
         while let Some(mut batch) = waiting.pop() {
             match self.send_batch(sourcesystem, &batch).await? {
-                Verdict::Taken(complaints) => {
+                BatchVerdict::Taken(complaints) => {
                     let named = complaints.into_iter();
                     rejected
                         .extend(named.filter_map(|(at, why)| Some((batch.get(at)?.clone(), why))));
                 }
-                Verdict::Refused(why) if batch.len() <= 1 => {
+                BatchVerdict::Refused(why) if batch.len() <= 1 => {
                     rejected.extend(batch.pop().map(|object| (object, why)));
                 }
-                Verdict::Refused(_) => {
+                BatchVerdict::Refused(_) => {
+                    // One bad record makes Sentinel refuse all, so halves are sent until it is alone.
                     waiting.push(batch.split_off(batch.len() / 2));
                     waiting.push(batch);
                 }
@@ -108,7 +109,7 @@ impl ForeignUpload {
         &self,
         sourcesystem: &str,
         objects: &[String],
-    ) -> Result<Verdict, ForeignUploadError> {
+    ) -> Result<BatchVerdict, ForeignUploadError> {
         let backoff = Backoff::new(self.delivery.backoff_min, self.delivery.backoff_max);
         let (mut failures, mut renewed) = (0, false);
         loop {
@@ -116,18 +117,20 @@ impl ForeignUpload {
             self.wait_for_slot().await;
             let response = self.destination.send(Some(&token), sourcesystem, objects).await;
             let (why, wait) = match response.outcome {
-                Outcome::Accepted { rejected, .. } => return Ok(Verdict::Taken(rejected)),
+                Outcome::Accepted { rejected, .. } => return Ok(BatchVerdict::Taken(rejected)),
                 Outcome::BadRequest { why }
                 | Outcome::TooLarge { why }
                 | Outcome::Unreadable { why } => {
-                    return Ok(Verdict::Refused(why));
+                    return Ok(BatchVerdict::Refused(why));
                 }
                 Outcome::Throttled { wait } => {
                     let wait = wait.unwrap_or(self.delivery.throttled_default);
+                    // The quota is the credential's, so the target's sender waits too.
                     self.pacer.hold(Instant::now() + wait);
                     continue;
                 }
                 Outcome::Unauthorized { .. } if !renewed => {
+                    // The token may be over. A second 401, with a fresh token, has another cause.
                     renewed = true;
                     self.tokens.renew()?;
                     continue;
@@ -138,6 +141,7 @@ impl ForeignUpload {
                 | Outcome::Forbidden { why }
                 | Outcome::Misconfigured { why } => return Err(ForeignUploadError::Refused(why)),
             };
+            // Objects of a failed request may have been taken. Ending an indicator twice does no harm.
             failures += 1;
             if failures > MOST_FAILURES {
                 return Err(ForeignUploadError::Refused(why));

@@ -1,4 +1,4 @@
-//! How each target is doing, for `status` and metrics.
+//! The health of each target, for `status` and metrics.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::metrics::{self, Part};
 
-/// A target's state, as its sender sees it.
+/// The health of a target, as its sender sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TargetHealth {
     /// What is wrong and what to do; `None` while all is well.
@@ -14,18 +14,18 @@ pub struct TargetHealth {
     /// What is wrong with the sign-ins although there is a token; `None` while all is well.
     pub sign_in: Option<String>,
     pub last_accepted: Option<SystemTime>,
-    /// When it is tried again, while it is held back.
+    /// The time of the next try while the target is held back.
     pub next_try: Option<SystemTime>,
     /// Requests without an answer yet.
     pub in_flight: usize,
 }
 
-/// The health of all targets; a cheap handle.
+/// The health of all targets. A cheap handle.
 #[derive(Debug, Clone, Default)]
 pub struct Health(Arc<Mutex<BTreeMap<String, TargetHealth>>>);
 
 impl Health {
-    /// A copy, by target.
+    /// Returns a copy of the health of each target.
     #[must_use]
     pub fn now(&self) -> BTreeMap<String, TargetHealth> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -35,6 +35,7 @@ impl Health {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let health = all.entry(target.to_owned()).or_default();
         change(health);
+        // The gauges are set at each change, so that they never differ from `status`.
         metrics::degraded(Part::Target(target), "failing", health.degraded.is_some());
         metrics::degraded(Part::Target(target), "sign_in", health.sign_in.is_some());
     }

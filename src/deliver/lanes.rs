@@ -1,7 +1,7 @@
-//! A target's open changes in memory: three lanes, and in the live lane events that take turns.
+//! The open changes of a target in memory: three lanes, and in the live lane events that take turns.
 //!
-//! The ledger is the queue; this only remembers how far each change has been picked. Invariant: a
-//! change leaves the ledger's queue only after a look at all of it found nothing pending.
+//! The ledger is the queue; this file only remembers how far each change has been picked. Invariant: a
+//! change leaves the queue only after a pass over all of its objects found nothing pending.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::ledger::{Lane, Ledger, OpenChange, Page, Pending};
 
-/// Changes of a lane held in memory; more are read when these run low.
+/// The most changes of a lane in memory. More are read when there are fewer.
 const HELD: usize = 512;
 
-/// An object that was picked, and for which change.
+/// An object that was picked, and the change that led to it.
 #[derive(Debug, Clone)]
 pub(super) struct Picked {
     pub pending: Pending,
@@ -20,46 +20,57 @@ pub(super) struct Picked {
     pub change: i64,
 }
 
-/// How far a change has been picked, in the present pass over its objects.
+/// An open change and the present pass over its objects.
 #[derive(Debug)]
 struct Turn {
     open: OpenChange,
+    pass: PickPass,
+}
+
+/// How far a change has been picked.
+#[derive(Debug, Clone, Copy)]
+struct PickPass {
+    /// The last object that was looked at.
     after: Option<Uuid>,
+    /// All objects were looked at.
     exhausted: bool,
-    /// Something of it is in another request, or rests: it is gone through again after an answer.
+    /// Some object waits for another request or rests. The next answer starts a new pass.
     busy: bool,
-    /// Nothing was pending in this pass so far.
+    /// No object was pending so far.
     clean: bool,
+}
+
+impl Default for PickPass {
+    fn default() -> Self {
+        Self { after: None, exhausted: false, busy: false, clean: true }
+    }
 }
 
 impl Turn {
     fn new(open: OpenChange) -> Self {
-        Self { open, after: None, exhausted: false, busy: false, clean: true }
+        Self { open, pass: PickPass::default() }
     }
 
     fn waits(&self) -> bool {
-        !self.exhausted
+        !self.pass.exhausted
     }
 
     fn start_again(&mut self) {
-        (self.after, self.exhausted, self.busy, self.clean) = (None, false, false, true);
+        self.pass = PickPass::default();
     }
 }
 
-/// How far one change came in picking a batch.
+/// How far one change came when a batch was picked.
 #[derive(Debug)]
-struct Step {
+struct ChangeStep {
     lane: Lane,
     change: i64,
-    after: Option<Uuid>,
-    exhausted: bool,
-    busy: bool,
-    clean: bool,
+    pass: PickPass,
 }
 
-/// What to remember once a picked batch is really sent.
+/// How far all changes came when a batch was picked. It counts once the batch is sent.
 #[derive(Debug, Default)]
-pub(super) struct Progress(Vec<Step>);
+pub(super) struct Progress(Vec<ChangeStep>);
 
 /// The open changes of one target.
 #[derive(Debug)]
@@ -72,33 +83,33 @@ pub(super) struct Lanes {
     in_flight: HashMap<i64, usize>,
 }
 
-/// Room in a request.
+/// The space that is left in a request.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
+pub(super) struct Space {
     pub objects: usize,
     pub bytes: usize,
-    /// Nothing is in it yet.
-    pub is_untouched: bool,
-    /// By which it is judged what has expired, Unix milliseconds.
+    /// The request holds no object yet.
+    pub is_empty: bool,
+    /// The time by which it is judged what has expired, Unix milliseconds.
     pub now: i64,
 }
 
 /// Which object is picked as a probe.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Probe {
+pub(super) struct ProbePick {
     /// Probes picked before this one.
     pub attempt: usize,
     /// The time by which it is judged what has expired, Unix milliseconds.
     pub now: i64,
 }
 
-/// Objects of a change among which a probe is chosen.
+/// The objects of a change among which a probe is chosen.
 const PROBED: i64 = 100;
 
-/// What the ledger keeps for a change that is not an event's last.
+/// The summary of a change that is not the last one of its event.
 pub(super) const NO_SUMMARY: &str = "{}";
 
-/// Members added at sending, and the comma.
+/// The bytes of the members that sending adds to an object, and of the comma.
 const ENVELOPE: usize = 140;
 
 impl Lanes {
@@ -112,12 +123,14 @@ impl Lanes {
         }
     }
 
-    /// Reads changes that were opened since, as long as there is room for them in memory.
+    /// Reads the changes that were opened since, as far as memory has room for them.
     pub(super) async fn refill(&mut self, ledger: &Ledger) -> sqlx::Result<()> {
         let lanes = Lane::ALL.into_iter().zip(self.lanes.iter_mut().zip(self.last.iter_mut()));
-        // The lowest first: of a change that is committed meanwhile its withdrawals are seen, or nothing.
+        // The backlog is read first. If a commit comes in between, its withdrawals are seen, or nothing of
+        // it: its additions are never sent before its withdrawals.
         for (lane, (turns, last)) in lanes.rev() {
             if turns.len() < HELD {
+                // A resync opens a change for each event, so not all of them are held.
                 let limit = i64::try_from(HELD).unwrap_or(i64::MAX);
                 let opened = ledger.open_changes(&self.target, lane, *last, limit).await?;
                 *last = opened.last().map_or(*last, |open| open.change);
@@ -127,7 +140,8 @@ impl Lanes {
         self.look_for_everything(ledger).await
     }
 
-    /// Change 0 can be opened at any time.
+    /// Reads change 0, which stands for everything. It can be opened at any time, so no number that was
+    /// read last tells of it.
     async fn look_for_everything(&mut self, ledger: &Ledger) -> sqlx::Result<()> {
         let [.., backlog] = &mut self.lanes;
         if backlog.iter().any(|turn| turn.open.change == 0) {
@@ -138,7 +152,7 @@ impl Lanes {
         Ok(())
     }
 
-    /// The highest lane with something to pick.
+    /// Returns the highest lane with something to pick.
     pub(super) fn highest(&self) -> Option<Lane> {
         let waiting = |lane: &Lane| self.of(*lane).iter().any(Turn::waits);
         Lane::ALL.into_iter().find(waiting)
@@ -167,25 +181,25 @@ impl Lanes {
         }
     }
 
-    /// Picks objects for a request, the highest lane first; `busy` tells what is in another request.
-    /// Nothing is remembered before [`Lanes::sent`].
+    /// Picks objects for a request, the highest lane first; `busy` tells which objects wait. The lanes
+    /// stay as they are until [`Lanes::sent`], so a batch that does not leave loses nothing.
     pub(super) async fn pick(
         &self,
         ledger: &Ledger,
-        mut room: Room,
+        mut space: Space,
         lowest: Lane,
         busy: impl Fn(&Pending) -> bool,
     ) -> sqlx::Result<(Vec<Picked>, Progress)> {
         let (mut picked, mut progress) = (Vec::new(), Progress::default());
         let lanes = Lane::ALL.into_iter().filter(|lane| *lane <= lowest);
         for turn in lanes.flat_map(|lane| self.of(lane)).filter(|turn| turn.waits()) {
-            if room.objects == 0 {
+            if space.objects == 0 {
                 break;
             }
-            let page = self.page(ledger, turn, &room).await?;
-            // A look that passes over what was sent already is enough for once.
+            let page = self.page(ledger, turn, &space).await?;
+            // One page without anything pending is enough for once, so that no look takes long.
             let is_barren = page.found.is_empty() && page.next.is_some() && picked.is_empty();
-            let (step, is_full) = take(turn, page, &mut room, &mut picked, &busy);
+            let (step, is_full) = take(turn, page, &mut space, &mut picked, &busy);
             progress.0.push(step);
             if is_full || is_barren {
                 break;
@@ -199,15 +213,17 @@ impl Lanes {
     pub(super) async fn probe(
         &self,
         ledger: &Ledger,
-        Probe { attempt, now }: Probe,
+        ProbePick { attempt, now }: ProbePick,
         busy: impl Fn(&Pending) -> bool,
     ) -> sqlx::Result<Option<Picked>> {
         let lanes = Lane::ALL.into_iter().flat_map(|lane| self.of(lane));
         let turns: Vec<&Turn> = lanes.filter(|turn| turn.waits()).collect();
+        // Change after change is tried before a second object of the first: whole changes may be bad.
         let count = turns.len().max(1);
         for turn in turns.iter().cycle().skip(attempt % count).take(count) {
             let (change, at) = (turn.open.change, (now, PROBED));
-            let found = ledger.pending(&self.view, &self.target, change, turn.after, at).await?;
+            let found =
+                ledger.pending(&self.view, &self.target, change, turn.pass.after, at).await?;
             let mut free: Vec<Pending> = found.into_iter().filter(|one| !busy(one)).collect();
             if free.is_empty() {
                 continue;
@@ -219,13 +235,13 @@ impl Lanes {
         Ok(None)
     }
 
-    async fn page(&self, ledger: &Ledger, turn: &Turn, room: &Room) -> sqlx::Result<Page> {
-        let at = (room.now, i64::try_from(room.objects).unwrap_or(i64::MAX));
-        ledger.page(&self.view, &self.target, turn.open.change, turn.after, at).await
+    async fn page(&self, ledger: &Ledger, turn: &Turn, space: &Space) -> sqlx::Result<Page> {
+        let at = (space.now, i64::try_from(space.objects).unwrap_or(i64::MAX));
+        ledger.page(&self.view, &self.target, turn.open.change, turn.pass.after, at).await
     }
 
-    /// A batch that was picked is on its way: remembers how far its changes have come, and moves
-    /// its events to the end of the line.
+    /// Notes that a picked batch was sent: how far its changes have come. Its events go to the end of the
+    /// lane, so that events take turns.
     pub(super) fn sent(&mut self, picked: &[Picked], progress: Progress) {
         for one in picked {
             *self.in_flight.entry(one.change).or_default() += 1;
@@ -233,20 +249,19 @@ impl Lanes {
         self.advance(progress);
     }
 
-    /// Remembers how far changes have come that had nothing to send.
+    /// Notes how far changes have come that had nothing to send.
     pub(super) fn advance(&mut self, progress: Progress) {
         for step in progress.0 {
             let turns = self.of_mut(step.lane);
+            // A change may have been closed since it was picked.
             let Some(position) = turns.iter().position(|turn| turn.open.change == step.change)
             else {
                 continue;
             };
             let Some(mut turn) = turns.remove(position) else { continue };
-            turn.after = step.after;
-            turn.exhausted = step.exhausted;
-            turn.busy |= step.busy;
-            turn.clean &= step.clean;
+            turn.pass = step.pass;
             let event = turn.open.event;
+            // Every change goes to the end of its lane, so that a large one lets the others pass.
             turns.push_back(turn);
             if step.lane == Lane::Live && event.is_some() {
                 requeue(turns, event);
@@ -254,14 +269,13 @@ impl Lanes {
         }
     }
 
-    /// An answer came for a batch: its changes are looked at again from the start unless all of it
-    /// is `settled`.
-    pub(super) fn answered(&mut self, picked: &[Picked], settled: bool) {
+    /// Notes that a batch was answered. Unless all of it is settled, a new pass over its changes begins.
+    pub(super) fn answered(&mut self, picked: &[Picked], is_settled: bool) {
         for one in picked {
             if let Some(count) = self.in_flight.get_mut(&one.change) {
                 *count = count.saturating_sub(1);
             }
-            if !settled {
+            if !is_settled {
                 self.rewind(one.lane, one.change);
             }
         }
@@ -269,9 +283,9 @@ impl Lanes {
         self.unblock();
     }
 
-    /// What was in another request, or rested, may be free now.
+    /// Starts a new pass over the changes whose objects waited: they may be free now.
     pub(super) fn unblock(&mut self) {
-        self.lanes.iter_mut().flatten().filter(|turn| turn.busy).for_each(Turn::start_again);
+        self.lanes.iter_mut().flatten().filter(|turn| turn.pass.busy).for_each(Turn::start_again);
     }
 
     fn rewind(&mut self, lane: Lane, change: i64) {
@@ -281,7 +295,8 @@ impl Lanes {
         }
     }
 
-    /// Takes changes that are wholly picked and answered off the queue; returns them.
+    /// Takes the changes that are wholly picked and answered off the queue. Returns those that ended the
+    /// story of their event.
     pub(super) async fn close_finished(
         &mut self,
         ledger: &Ledger,
@@ -290,8 +305,9 @@ impl Lanes {
         let in_flight = &self.in_flight;
         let mut closed = Vec::new();
         for turns in &mut self.lanes {
+            // A change with a request in flight stays: the answer may make its objects pending again.
             let is_over = |turn: &Turn| {
-                turn.exhausted && !turn.busy && !in_flight.contains_key(&turn.open.change)
+                turn.pass.exhausted && !turn.pass.busy && !in_flight.contains_key(&turn.open.change)
             };
             if !turns.iter().any(is_over) {
                 continue;
@@ -299,8 +315,10 @@ impl Lanes {
             let (over, kept): (VecDeque<Turn>, VecDeque<Turn>) =
                 std::mem::take(turns).into_iter().partition(is_over);
             *turns = kept;
+            // The ledger looks at other changes once more before it closes them. Change 0 leads to all
+            // objects, so only a pass that found nothing pending may close it.
             let (over, again): (Vec<Turn>, Vec<Turn>) =
-                over.into_iter().partition(|turn| turn.open.change != 0 || turn.clean);
+                over.into_iter().partition(|turn| turn.open.change != 0 || turn.pass.clean);
             let asked: Vec<&OpenChange> = over.iter().map(|turn| &turn.open).collect();
             let gone = match ledger.close_changes(&self.view, &self.target, &asked, now).await {
                 Ok(gone) => gone,
@@ -311,7 +329,7 @@ impl Lanes {
             };
             let (over, open): (Vec<Turn>, Vec<Turn>) =
                 over.into_iter().partition(|turn| gone.contains(&turn.open.change));
-            // Change 0, if opened anew, is read anew.
+            // Change 0, if it was opened anew, is read anew by the next refill.
             let open = open.into_iter().filter(|turn| turn.open.change != 0);
             for mut turn in open.chain(again) {
                 turn.start_again();
@@ -323,47 +341,46 @@ impl Lanes {
     }
 }
 
-/// Takes what fits. The first object of a request always does. Whether the request is full is the
-/// second result.
+/// Takes the objects that fit. The first object of a request always does. Returns how far the change came,
+/// and whether the request is full.
 fn take(
     turn: &Turn,
     page: Page,
-    room: &mut Room,
+    space: &mut Space,
     picked: &mut Vec<Picked>,
     busy: impl Fn(&Pending) -> bool,
-) -> (Step, bool) {
-    let (lane, change) = (turn.open.lane, turn.open.change);
-    let clean = page.found.is_empty();
-    let mut step = Step { lane, change, after: turn.after, exhausted: false, busy: false, clean };
+) -> (ChangeStep, bool) {
+    let (lane, change, mut pass) = (turn.open.lane, turn.open.change, turn.pass);
+    pass.clean &= page.found.is_empty();
     for pending in page.found {
         let size = pending.body.len() + ENVELOPE;
-        if size > room.bytes && !room.is_untouched {
-            return (step, true);
+        if size > space.bytes && !space.is_empty {
+            return (ChangeStep { lane, change, pass }, true);
         }
-        step.after = Some(pending.object);
-        // Two changes can lead to one object: change 0 leads to all.
+        pass.after = Some(pending.object);
+        // Two changes can lead to one object, since change 0 leads to all of them.
         let is_here = |one: &Picked| {
             one.pending.object == pending.object || one.pending.stix_id == pending.stix_id
         };
         if busy(&pending) || picked.iter().any(is_here) {
-            step.busy = true;
+            pass.busy = true;
             continue;
         }
-        *room = Room {
-            objects: room.objects.saturating_sub(1),
-            bytes: room.bytes.saturating_sub(size),
-            is_untouched: false,
-            now: room.now,
+        *space = Space {
+            objects: space.objects.saturating_sub(1),
+            bytes: space.bytes.saturating_sub(size),
+            is_empty: false,
+            now: space.now,
         };
         picked.push(Picked { pending, lane, change });
     }
-    step.after = page.next.or(step.after);
-    step.exhausted = page.next.is_none();
-    (step, false)
+    pass.after = page.next.or(pass.after);
+    pass.exhausted = page.next.is_none();
+    (ChangeStep { lane, change, pass }, false)
 }
 
-/// A closed change, unless others of its event are still open in the lane: they take its story on,
-/// so that an event is told once, when all of it has arrived.
+/// Returns a closed change, unless other changes of its event are still open in the lane. One of those
+/// inherits its summary, so that an event is logged once, when all of it has arrived.
 fn last_of_event(open: &mut VecDeque<Turn>, closed: OpenChange) -> Option<OpenChange> {
     let same = |turn: &&mut Turn| turn.open.event.is_some() && turn.open.event == closed.event;
     let Some(heir) = open.iter_mut().find(same) else { return Some(closed) };
@@ -374,7 +391,7 @@ fn last_of_event(open: &mut VecDeque<Turn>, closed: OpenChange) -> Option<OpenCh
     None
 }
 
-/// Puts the other changes of an event that just had its turn behind those of other events.
+/// Puts all changes of an event that just had its turn behind those of other events.
 fn requeue(turns: &mut VecDeque<Turn>, event: Option<Uuid>) {
     let (same, others): (VecDeque<Turn>, VecDeque<Turn>) =
         std::mem::take(turns).into_iter().partition(|turn| turn.open.event == event);

@@ -1,7 +1,8 @@
 //! From the ledger's queue to Sentinel's answer.
 //!
-//! One sender loop per credential picks batches, keeps the quota and settles answers; the rooms
-//! around it know one thing each.
+//! One [`Sender`] per credential picks batches (`target_delivery`, `lanes`), signs in (`session`), keeps the
+//! quota (`pacer`), sends (`destination`, `upload`), reads the answer (`outcome`) and settles it (`settle`).
+//! What the answers of a target lead to is decided by its `state`, which is pure.
 
 mod build;
 mod clock;

@@ -1,6 +1,6 @@
-//! When the next request may leave. Pure: the time comes in.
+//! Decides when the next request may leave. Pure: the time is an argument.
 //!
-//! Invariant: no more than `requests` slots in any `window`, also across a restart.
+//! Invariant: no more than `requests` slots open in any `window`, also across a restart.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +26,8 @@ pub struct Pacer {
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, PassedIn, NoOpMiddleware<Nanos>>;
 
-/// governor's clock, standing at the time that the caller last named: nanoseconds since the start.
+/// The clock that governor asks: it stands at the time that the caller last named, in nanoseconds since
+/// the start.
 #[derive(Debug, Clone, Default)]
 struct PassedIn(Arc<AtomicU64>);
 
@@ -39,7 +40,7 @@ impl Clock for PassedIn {
 }
 
 impl Pacer {
-    /// A pacer for `requests` in any `window`; 0 requests, or no window, is no limit. The first
+    /// Makes a pacer for `requests` in any `window`; 0 requests, or no window, is no limit. The first
     /// slot opens one interval after `start`.
     #[must_use]
     pub fn new(requests: u32, window: Duration, start: Instant) -> Self {
@@ -54,11 +55,11 @@ impl Pacer {
         Self { start, now, limiter, held_until: None }
     }
 
-    /// Takes the slot that is open at `now`. To be called when a request is ready to leave: a slot
-    /// taken early and used late would fall together with the next.
+    /// Takes the slot that is open at `now`. The caller has a request that is ready to leave: a slot that
+    /// is taken early and used late would fall together with the next one.
     ///
     /// # Errors
-    /// How long to wait before asking again; nothing was taken.
+    /// The time to wait before the next call; no slot was taken.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
         if let Some(until) = self.held_until {
             if now < until {
@@ -69,17 +70,18 @@ impl Pacer {
         let Some(limiter) = &self.limiter else { return Ok(()) };
         let since = u64::try_from(now.saturating_duration_since(self.start).as_nanos());
         let since = since.unwrap_or(u64::MAX);
+        // Callers read their clocks before they get the lock, so a later call may bring an earlier time.
         self.now.0.fetch_max(since, Ordering::Relaxed);
         limiter.check().map_err(|closed| closed.wait_time_from(self.now.now()))
     }
 
-    /// Opens no slot before `until` (Sentinel answered 429). A shorter hold changes nothing.
+    /// Opens no slot before `until`, since Sentinel answered 429. A shorter hold changes nothing.
     pub fn hold(&mut self, until: Instant) {
         self.held_until = self.held_until.max(Some(until));
     }
 }
 
-/// A pacer for all who send by one credential. A cheap handle.
+/// A pacer that all senders of one credential share. A cheap handle.
 #[derive(Debug, Clone)]
 pub struct SharedPacer(Arc<Mutex<Pacer>>);
 
@@ -89,21 +91,22 @@ impl SharedPacer {
         Self(Arc::new(Mutex::new(pacer)))
     }
 
-    /// As [`Pacer::take`].
+    /// Takes a slot, see [`Pacer::take`].
     ///
     /// # Errors
-    /// As there.
+    /// The time to wait before the next call.
     pub fn take(&self, now: Instant) -> Result<(), Duration> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take(now)
     }
 
-    /// As [`Pacer::hold`].
+    /// Opens no slot before `until`, see [`Pacer::hold`].
     pub fn hold(&self, until: Instant) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).hold(until);
     }
 }
 
-/// One request's share of the window, rounded up so that the shares never fit once too often.
+/// Returns one request's share of the window, rounded up: rounded down, the shares would fit into the
+/// window once too often.
 fn interval(requests: u32, window: Duration) -> Option<Duration> {
     if requests == 0 || window.is_zero() {
         return None;

@@ -10,12 +10,12 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
-use super::destination::Response;
+use super::destination::UploadResponse;
 use super::outcome::Outcome;
 use super::pacer::SharedPacer;
 use super::session::{Authorization, Session, SignInFailed, UploadAccess};
 use super::settle::{Neighbours, Settling};
-use super::target_delivery::{Batch, FinishedRequest, TargetDelivery};
+use super::target_delivery::{FinishedRequest, PickedBatch, TargetDelivery};
 use super::tell;
 use crate::caught::{Panicked, caught};
 use crate::config::Delivery;
@@ -37,6 +37,15 @@ pub struct Sender {
     lingering_since: Option<Instant>,
     /// The target that is asked first. The targets take turns.
     first: usize,
+}
+
+/// Whether a request may leave.
+enum Gate {
+    Open,
+    /// Time opens it.
+    ClosedFor(Duration),
+    /// The next answer or the end of a sign-in opens it.
+    Closed,
 }
 
 /// How long nothing is sent after the ledger could not be read or written.
@@ -89,6 +98,8 @@ impl Sender {
                 }
             }
         }
+        // Requests in flight are answered before the end. Cut off, they would be in doubt after every stop, and
+        // each of their objects would be sent and billed again.
         while let Some(finished) = self.in_flight.next().await {
             let settled = self.settle(finished).await;
             self.ledger.judge(settled, "settle").await;
@@ -132,8 +143,10 @@ impl Sender {
             self.close_finished().await?;
             let now = Instant::now();
             self.targets.iter_mut().for_each(|target| target.wake(now));
-            if let Some(wait) = self.must_wait(now) {
-                return Ok(wait);
+            match self.gate(now) {
+                Gate::Open => {}
+                Gate::ClosedFor(wait) => return Ok(Some(wait)),
+                Gate::Closed => return Ok(None),
             }
             let Some(index) = self.next_target(now) else { return Ok(self.next_wake(now)) };
             // Nothing of it is to be sent: before the next target is asked, answers are heard.
@@ -155,17 +168,15 @@ impl Sender {
         }
     }
 
-    /// Whether no request may leave now, and how long that lasts, if time alone ends it.
-    fn must_wait(&mut self, now: Instant) -> Option<Option<Duration>> {
+    /// Whether a request of any target may leave now.
+    fn gate(&self, now: Instant) -> Gate {
         if self.in_flight.len() >= self.max_in_flight() || self.session.is_signing_in() {
-            return Some(None);
+            return Gate::Closed;
         }
-        let until = self.slot_opens.max(self.session.paused_until())?;
-        if now < until {
-            return Some(Some(until - now));
+        match self.slot_opens.max(self.session.paused_until()) {
+            Some(until) if now < until => Gate::ClosedFor(until - now),
+            Some(_) | None => Gate::Open,
         }
-        self.slot_opens = None;
-        None
     }
 
     /// The most requests of all targets together. Each target may have one in flight, whatever the
@@ -204,12 +215,12 @@ impl Sender {
     fn signed_in<T>(&mut self, result: Result<T, SignInFailed>) -> Option<T> {
         match result {
             Ok(token) => {
-                if let Some(trouble) = self.session.changed_trouble() {
-                    self.targets.iter().for_each(|one| one.show_sign_in(trouble.as_ref()));
-                }
+                let trouble = self.session.trouble();
+                self.targets.iter().for_each(|one| one.show_sign_in(trouble.as_ref()));
                 Some(token)
             }
             Err(SignInFailed { error, pause }) => {
+                // The session itself holds all requests back. The targets are held too, so that each shows why.
                 tell::sign_in_failed(&error, pause);
                 let now = Instant::now();
                 for target in &mut self.targets {
@@ -221,7 +232,7 @@ impl Sender {
     }
 
     /// `None`: nothing of what waited has to be sent.
-    async fn batch_of(&mut self, index: usize) -> sqlx::Result<Option<Batch>> {
+    async fn batch_of(&mut self, index: usize) -> sqlx::Result<Option<PickedBatch>> {
         let Some(target) = self.targets.get_mut(index) else { return Ok(None) };
         let batch = target.pick(&self.ledger).await?;
         if batch.picked.is_empty() {
@@ -232,10 +243,11 @@ impl Sender {
     }
 
     /// A batch with room waits while more is arriving, at most the linger time.
-    fn lingers(&mut self, batch: &Batch, now: Instant) -> Option<Duration> {
+    fn lingers(&mut self, batch: &PickedBatch, now: Instant) -> Option<Duration> {
         if !batch.has_room || !self.ledger.is_busy() {
             return None;
         }
+        // A publication may be written in several commits. Sent one by one, each of them would cost a slot.
         let since = *self.lingering_since.get_or_insert(now);
         let left = self.delivery.linger.checked_sub(now - since)?;
         (!left.is_zero()).then(|| left.min(LINGER_LOOK))
@@ -244,15 +256,17 @@ impl Sender {
     async fn send(
         &mut self,
         index: usize,
-        batch: Batch,
+        batch: PickedBatch,
         authorization: Authorization,
     ) -> sqlx::Result<()> {
+        // The next target has the next turn, whatever becomes of this batch.
         self.first = index + 1;
         let Some(target) = self.targets.get_mut(index) else { return Ok(()) };
         let pending: Vec<_> = batch.picked.iter().map(|one| one.pending.clone()).collect();
         // Stored before it leaves: after a kill, the ledger knows that the outcome is in doubt.
         let sending = self.ledger.mark_sending(&target.name, &pending, target.moment()).await?;
         let is_part = batch.is_part;
+        // The lanes go past the batch even if nothing of it is left: altered objects are in a newer change.
         let picked = target.sent(batch);
         if sending.is_empty() {
             // All of it was altered since it was picked.
@@ -311,7 +325,7 @@ impl Sender {
 }
 
 /// A panic costs only this request, which is sent again.
-fn faulty(panicked: &Panicked) -> Response {
+fn faulty(panicked: &Panicked) -> UploadResponse {
     let why = panicked.to_string();
-    Response { outcome: Outcome::Transient { why, ambiguous: true, wait: None }, date: None }
+    UploadResponse { outcome: Outcome::Transient { why, ambiguous: true, wait: None }, date: None }
 }

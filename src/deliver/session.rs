@@ -30,8 +30,6 @@ pub(super) struct Session {
     token_number: u64,
     /// Some target accepted the present token. If another target refuses it, the token is not at fault.
     is_token_good: bool,
-    /// The trouble that is shown at the targets, see [`TokenSource::trouble`].
-    shown_trouble: Option<String>,
     backoff: Backoff,
     refused_pause: Duration,
 }
@@ -68,7 +66,6 @@ impl Session {
             sign_in: SignInState::Ready,
             token_number: 0,
             is_token_good: false,
-            shown_trouble: None,
             backoff: Backoff::new(delivery.backoff_min, delivery.backoff_max),
             refused_pause: delivery.degraded_retry,
         }
@@ -99,6 +96,7 @@ impl Session {
             return Some(Ok(Authorization { token: None, token_number }));
         };
         let mut token: BoxFuture<'static, _> = Box::pin(async move { tokens.token().await });
+        // A sign-in takes time. It is not awaited here, since answers are settled meanwhile.
         match futures::poll!(&mut token) {
             Poll::Ready(result) => {
                 let token = self.signed_in(result);
@@ -153,15 +151,9 @@ impl Session {
         }
     }
 
-    /// Returns what is wrong with the sign-ins although there is a token, if that has changed since it
-    /// was last asked. The inner `None` means that all is well.
-    pub(super) fn changed_trouble(&mut self) -> Option<Option<String>> {
-        let trouble = self.tokens.as_ref().and_then(|tokens| tokens.trouble());
-        if trouble == self.shown_trouble {
-            return None;
-        }
-        self.shown_trouble.clone_from(&trouble);
-        Some(trouble)
+    /// Returns what is wrong with the sign-ins although there is a token.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.tokens.as_ref()?.trouble()
     }
 
     /// A target accepted the token of this number.
@@ -181,6 +173,7 @@ impl Session {
 
     /// Throws the present token away, so that the next request signs in anew.
     pub(super) fn renew(&mut self) -> Result<(), SignInError> {
+        // Requests in flight still hold the old token. Their 401 must not throw the new one away.
         self.token_number += 1;
         self.is_token_good = false;
         self.tokens.as_ref().map_or(Ok(()), |tokens| tokens.renew())
@@ -209,7 +202,6 @@ mod tests {
             sign_in: SignInState::Ready,
             token_number: 0,
             is_token_good: false,
-            shown_trouble: None,
             backoff: Backoff::new(SECOND, SECOND * 60),
             refused_pause: SECOND * 300,
         }

@@ -69,9 +69,11 @@ impl Settling<'_> {
         self.target.clock.hear(response.date, Instant::now());
         metrics::request(&self.target.name, response.outcome.word(), request.took);
         let followed = self.follow_outcome(response.outcome.clone()).await;
+        // A withdrawal that ends only later by Sentinel's clock still matches there, so it stays pending.
         let is_early = request.sending.iter().any(|one| request.is_early(one));
         let is_accepted = matches!(response.outcome, Outcome::Accepted { .. });
         let is_settled = followed.is_ok() && is_accepted && !is_early;
+        // The objects are free before the target is held, so that the next batch may hold them again.
         self.target.answered(&request.picked, is_settled);
         if let Some(Hold { pause, why }) = followed? {
             if let Some(why) = &why {
@@ -131,6 +133,7 @@ impl Settling<'_> {
         let refusals: Vec<(Uuid, String)> =
             named.iter().map(|(one, words)| (one.object, words.clone())).collect();
         let is_refused = |object: Uuid| refusals.iter().any(|(refused, _)| *refused == object);
+        // Sentinel names only the bad records, so a record without a complaint is accepted.
         let good = request.sending.iter().filter(|one| !is_refused(one.object));
         let (early, taken): (Vec<&Sending>, Vec<&Sending>) =
             good.partition(|one| request.is_early(one));
@@ -148,6 +151,7 @@ impl Settling<'_> {
         tell::refusals(&self.target.name, told);
         tell::accepted(self.target, request, &taken);
         let ruling = self.target.accepted(request.is_part);
+        // From now on a 401 of another target is that target's own fault.
         self.session.accepted(request.token_number);
         self.follow_ruling(ruling, "the request was refused whenever it held this record").await
     }
@@ -170,6 +174,7 @@ impl Settling<'_> {
                 Ok(None)
             }
             Ruling::Misconfigured(not_theirs) => {
+                // The records were rejected on the word of a target that refuses everything.
                 let objects: Vec<Uuid> = not_theirs.iter().map(|record| record.object).collect();
                 self.ledger.unreject(name, &objects, Ledger::now()).await?;
                 // Two bad records look like a bad target. A single object tells, so it is tried at once.
@@ -216,6 +221,7 @@ impl Settling<'_> {
         if !self.target.state.retry.foreign(Instant::now(), may_be_api) {
             return self.failed(why, None);
         }
+        // Each try may be stored and billed, so the operator must decide whether the API has changed.
         let remedy = "if Sentinel itself answers so, set delivery.accept_body = \"any-json\"";
         self.misconfigured(format!("{why}; {remedy}"))
     }
@@ -277,6 +283,7 @@ impl Settling<'_> {
 
     async fn store(&mut self, settlements: &[Settlement<'_>]) -> sqlx::Result<()> {
         let now = Ledger::now();
+        // An older version in doubt may arrive after this one. The final version goes once more when that is over.
         let resend = crate::ledger::millis(self.delivery.resend_after);
         self.ledger.settle(&self.target.name, settlements, now, now.saturating_add(resend)).await
     }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 
 use super::clock::TargetClock;
-use super::destination::{Destination, Response};
+use super::destination::{Destination, UploadResponse};
 use super::health::Health;
-use super::lanes::{Lanes, Picked, Probe, Progress, Room};
+use super::lanes::{Lanes, Picked, ProbePick, Progress, Space};
 use super::state::{Record, Ruling, TargetState};
 use crate::config::{Limits, Target};
 use crate::ledger::{Lane, Ledger, Moment, OpenChange, Pending, Sending};
@@ -36,7 +36,7 @@ pub(super) struct TargetDelivery {
 
 /// A batch that can be sent.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct PickedBatch {
     pub picked: Vec<Picked>,
     pub progress: Progress,
     /// More would fit.
@@ -53,7 +53,7 @@ pub(super) struct FinishedRequest {
     pub picked: Vec<Picked>,
     pub sending: Vec<Sending>,
     pub took: Duration,
-    pub response: Response,
+    pub response: UploadResponse,
     pub token_number: u64,
     /// The request was the part of a search for a bad record.
     pub is_part: bool,
@@ -118,7 +118,8 @@ impl TargetDelivery {
     }
 
     /// Picks the next batch; an empty one if nothing of what waited has to be sent.
-    pub(super) async fn pick(&mut self, ledger: &Ledger) -> sqlx::Result<Batch> {
+    pub(super) async fn pick(&mut self, ledger: &Ledger) -> sqlx::Result<PickedBatch> {
+        // A search can take long, and no withdrawal waits for it.
         let withdraws = self.lanes.highest() == Some(Lane::Withdrawals);
         if withdraws || !self.state.refusals.is_searchs_turn() {
             let batch = self.pick_other(ledger).await?;
@@ -135,13 +136,14 @@ impl TargetDelivery {
     }
 
     /// The part of the search that is to be sent next.
-    async fn pick_part(&mut self, ledger: &Ledger) -> sqlx::Result<Option<Batch>> {
+    async fn pick_part(&mut self, ledger: &Ledger) -> sqlx::Result<Option<PickedBatch>> {
         let Some(part) = self.state.refusals.part() else { return Ok(None) };
         let objects: Vec<Uuid> = part.iter().map(|record| record.object).collect();
         let mut found = ledger.pending_of(&self.name, &objects, self.now()).await?;
         let is_of_part = |one: &Pending| {
             part.iter().any(|it| (it.object, it.version) == (one.object, one.version))
         };
+        // A new version may be a good record, so it is no part of the search.
         found.retain(is_of_part);
         if found.is_empty() {
             // All of it was altered since: there is nothing left to search in.
@@ -149,36 +151,37 @@ impl TargetDelivery {
             self.lanes.unblock();
             return Ok(None);
         }
-        Ok(Some(Batch { is_part: true, ..Batch::of_no_change(found) }))
+        Ok(Some(PickedBatch { is_part: true, ..PickedBatch::of_no_change(found) }))
     }
 
     /// Picks what is no part of a search: repeats that are due, a probe, or what the lanes hold.
-    async fn pick_other(&mut self, ledger: &Ledger) -> sqlx::Result<Batch> {
+    async fn pick_other(&mut self, ledger: &Ledger) -> sqlx::Result<PickedBatch> {
         let now = self.now();
         let Limits { max_objects: objects, max_bytes: bytes, .. } = self.limits;
-        let room = Room { objects, bytes, is_untouched: true, now };
+        let space = Space { objects, bytes, is_empty: true, now };
+        // The sender's tick sets this again, so an object that waits now is found at a later tick.
         if std::mem::take(&mut self.check_due) {
             let limit = i64::try_from(objects).unwrap_or(i64::MAX);
             let due = ledger.due_again(&self.name, (Ledger::now(), limit)).await?;
             let due: Vec<Pending> = due.into_iter().filter(|one| !self.holds(one)).collect();
             if !due.is_empty() {
-                return Ok(Batch::of_no_change(due));
+                return Ok(PickedBatch::of_no_change(due));
             }
         }
         if self.state.refusals.is_probing() {
             let attempt = self.probes;
             self.probes = self.probes.wrapping_add(1);
-            let probe = self.lanes.probe(ledger, Probe { attempt, now }, |one| self.holds(one));
+            let probe = self.lanes.probe(ledger, ProbePick { attempt, now }, |one| self.holds(one));
             if let Some(probe) = probe.await? {
                 let (picked, progress) = (vec![probe], Progress::default());
-                return Ok(Batch { picked, progress, has_room: false, is_part: false });
+                return Ok(PickedBatch { picked, progress, has_room: false, is_part: false });
             }
         }
         let lowest = self.lowest_lane();
         let (picked, progress) =
-            self.lanes.pick(ledger, room, lowest, |one| self.holds(one)).await?;
+            self.lanes.pick(ledger, space, lowest, |one| self.holds(one)).await?;
         let has_room = picked.len() < objects;
-        Ok(Batch { picked, progress, has_room, is_part: false })
+        Ok(PickedBatch { picked, progress, has_room, is_part: false })
     }
 
     fn holds(&self, pending: &Pending) -> bool {
@@ -202,7 +205,7 @@ impl TargetDelivery {
     }
 
     /// A batch leaves.
-    pub(super) fn sent(&mut self, batch: Batch) -> Vec<Picked> {
+    pub(super) fn sent(&mut self, batch: PickedBatch) -> Vec<Picked> {
         self.state.sent(ids(&batch.picked), batch.is_part);
         self.lanes.sent(&batch.picked, batch.progress);
         self.show_requests();
@@ -224,6 +227,7 @@ impl TargetDelivery {
             self.lanes.unblock();
         }
         self.health.update(&self.name, |health| {
+            // Whatever was wrong, the target accepts requests now.
             health.degraded = None;
             health.next_try = None;
             health.last_accepted = Some(SystemTime::now());
@@ -258,11 +262,12 @@ fn ids(picked: &[Picked]) -> impl Iterator<Item = Uuid> {
     picked.iter().flat_map(|one| [one.pending.object, one.pending.stix_id])
 }
 
-impl Batch {
+impl PickedBatch {
     /// Objects that belong to no change of the lanes.
     fn of_no_change(found: Vec<Pending>) -> Self {
         let picked = found
             .into_iter()
+            // No change has the number -1, so the lanes take no notice of the answer.
             .map(|pending| Picked { pending, lane: Lane::Backlog, change: -1 })
             .collect();
         Self { picked, progress: Progress::default(), has_room: false, is_part: false }

@@ -1,4 +1,4 @@
-//! What the log and the metrics tell of settled requests.
+//! The log lines and metrics of requests that have ended.
 
 use std::time::{Duration, SystemTime};
 
@@ -123,7 +123,7 @@ pub(super) fn refusals<'w>(
     }
 }
 
-/// Of a change's summary, what its log line tells.
+/// The part of a change's summary that its log line shows.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Summary {

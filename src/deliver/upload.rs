@@ -1,7 +1,6 @@
-//! One upload request, from bytes to the answer as it came. Knows HTTP, and no policy.
+//! Sends one upload request and returns the answer as it came. It knows HTTP and no policy.
 //!
-//! `POST {endpoint}{path}?api-version={api_version}`, by whichever of Sentinel's upload APIs, see
-//! [`Api`].
+//! `POST {endpoint}{path}?api-version={api_version}` by one of Sentinel's upload APIs, see [`Api`].
 
 use std::time::Duration;
 
@@ -13,10 +12,10 @@ use super::outcome::{NoReply, Reply};
 use crate::azure::http::explain;
 use crate::config::{Api, Secret, Target};
 
-/// Of an answer's body, bytes; what follows is not read.
+/// The most bytes of an answer's body. What follows is not read.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// A target's upload address.
+/// The upload address of a target.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -24,7 +23,7 @@ pub struct Client {
     timeout: Duration,
 }
 
-/// Endpoint, path and version do not make an https address.
+/// The endpoint, path and version of a target make no https address.
 #[derive(Debug, thiserror::Error)]
 #[error("target {target}: {address} is no https address ({why}); check endpoint and path")]
 pub struct BadEndpoint {
@@ -34,7 +33,7 @@ pub struct BadEndpoint {
 }
 
 impl Client {
-    /// A client for `target`; `timeout` is for one request, from connect to the answer's last byte.
+    /// Makes a client for `target`; `timeout` is for one request, from connect to the answer's last byte.
     ///
     /// # Errors
     /// [`BadEndpoint`].
@@ -61,7 +60,7 @@ impl Client {
         Ok(Self { http, url, timeout })
     }
 
-    /// Where requests go.
+    /// Returns the address of the requests.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
@@ -81,6 +80,7 @@ impl Client {
             .body(body);
         let response = request.send().await.map_err(|error| NoReply {
             why: explain(&error),
+            // Without a connection nothing arrived. Every other error may hide a success.
             ambiguous: !error.is_connect() && !error.is_builder(),
         })?;
         read(response).await
@@ -96,6 +96,7 @@ async fn read(mut response: Response) -> Result<Reply, NoReply> {
         content_type: header(response.headers(), CONTENT_TYPE.as_str()),
         body: Vec::new(),
     };
+    // A longer answer is cut and not refused: its status still counts, and its start names records.
     while reply.body.len() < MAX_ANSWER {
         let chunk = response.chunk().await;
         let chunk = chunk.map_err(|error| NoReply { why: explain(&error), ambiguous: true })?;
@@ -110,8 +111,8 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-/// The body of a request, e.g. `{"sourcesystem":…,"stixobjects":[…]}`, from objects that are JSON
-/// already and are copied as they are.
+/// Writes the body of a request, e.g. `{"sourcesystem":…,"stixobjects":[…]}`. The objects are JSON already
+/// and are copied as they are, so that a repeat is the same byte for byte.
 #[must_use]
 pub fn body(api: Api, sourcesystem: &str, objects: &[impl AsRef<str>]) -> Bytes {
     let size: usize = objects.iter().map(|object| object.as_ref().len() + 1).sum();

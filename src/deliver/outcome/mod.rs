@@ -1,8 +1,8 @@
-//! What an answer means. Pure: an answer in, an [`Outcome`] out; what to do about it is decided
-//! where outcomes are matched.
+//! Reads what an answer means. Pure: an answer comes in, an [`Outcome`] comes out. What follows from it is
+//! decided where outcomes are matched.
 //!
-//! Answers: <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>, read together with
-//! its swagger (`ThreatIntelligence.json`, 2024-02-01-preview), which names some fields otherwise.
+//! The answers are described at <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api> and in
+//! the swagger (`ThreatIntelligence.json`, 2024-02-01-preview), which gives some fields other names.
 
 mod read;
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use read::{Body, Complaint};
 use uuid::Uuid;
 
-/// An HTTP answer, as far as it matters here.
+/// The parts of an HTTP answer that matter here.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
     pub status: u16,
@@ -28,20 +28,20 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// What it says, in one line: status, code, message, activity id.
+    /// Returns the answer in one line: status, code, message, activity id.
     #[must_use]
     pub fn words(&self) -> String {
         read::words(self)
     }
 
-    /// How long it asks to wait.
+    /// Returns how long the answer asks to wait.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         read::wait(self)
     }
 }
 
-/// No answer, or half of one.
+/// No answer came, or half of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoReply {
     pub why: String,
@@ -52,64 +52,63 @@ pub struct NoReply {
 /// What became of one upload request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Taken, except the records named: position in the request and Sentinel's words.
+    /// Sentinel took the request, except the records named by position, each with Sentinel's words.
     Accepted {
         rejected: Vec<(usize, String)>,
-        /// Complaints that name no record of the request: to be logged, they reject nothing.
+        /// Complaints that name no record of the request. They are logged and reject nothing.
         stray: Vec<String>,
     },
     /// 429. `wait` as Sentinel tells it, at most an hour; `None` where it does not.
     Throttled { wait: Option<Duration> },
-    /// 5xx, 408, no answer, or an answer that is not Sentinel's: the same request may succeed
-    /// later. `ambiguous` where it may have been taken already; `wait` where a header asks for one.
+    /// 5xx, 408, 425 or no answer: the same request may succeed later. `ambiguous`: Sentinel may have
+    /// taken it already. `wait`: the time that the answer asks to wait.
     Transient { why: String, ambiguous: bool, wait: Option<Duration> },
     /// A success that is not an answer of this API, such as that of a proxy: the request may or may
-    /// not have arrived. `may_be_api`: it is empty, or JSON that tells of no error, so the API may have
-    /// changed.
+    /// not have arrived. `may_be_api`: the body is empty, or JSON that tells of no error, so the API may
+    /// have changed.
     Foreign { why: String, may_be_api: bool },
     /// A 200 whose complaints cannot be read: which records were taken is not known.
     Unreadable { why: String },
-    /// 401: the token is not, or no longer, good.
+    /// 401: the token is not good, or no longer.
     Unauthorized { why: String },
     /// 403: the application may not write to this workspace.
     Forbidden { why: String },
     /// 413.
     TooLarge { why: String },
-    /// 400: the request, or a record in it, is not understood.
+    /// 400: Sentinel does not understand the request or a record in it.
     BadRequest { why: String },
-    /// 404 and every other status that repeating the same request will not mend: the target's
-    /// settings are wrong.
+    /// 404, or another status that no repeat mends: the settings of the target are wrong.
     Misconfigured { why: String },
 }
 
-/// What was asked, for reading the answer.
+/// The request, as far as reading its answer needs it.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
     pub workspace: Uuid,
     /// Objects in the request.
     pub objects: usize,
-    /// Which bodies of a success count as accepted.
+    /// The bodies of a success that count as accepted.
     pub accept_body: AcceptBody,
 }
 
 /// `delivery.accept_body`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum AcceptBody {
-    /// Those that Microsoft documents: status 200 with no body, `null`, or an object with `errors`.
+    /// The bodies that Microsoft documents: status 200 with no body, `null`, or an object with `errors`.
     #[default]
     Documented,
-    /// Also another 2xx, and other JSON that tells of no error.
+    /// Also those of another 2xx, and other JSON that tells of no error.
     AnyJson,
 }
 
 impl Outcome {
-    /// All of it was taken.
+    /// Makes the outcome of a request that was taken whole.
     #[must_use]
     pub fn accepted_all() -> Self {
         Self::Accepted { rejected: Vec::new(), stray: Vec::new() }
     }
 
-    /// The word in metrics.
+    /// Returns the word in metrics.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -126,7 +125,7 @@ impl Outcome {
         }
     }
 
-    /// Reads an answer, or the lack of one.
+    /// Reads an answer or the lack of one.
     #[must_use]
     pub fn of(answer: &Result<Reply, NoReply>, asked: Asked) -> Self {
         match answer {
@@ -159,6 +158,7 @@ impl Outcome {
             408 | 425 | 500..=599 => {
                 Self::Transient { why: said(), ambiguous: true, wait: read::wait(reply) }
             }
+            // A redirect could lead the token to another host.
             300..=399 => Self::Misconfigured {
                 why: format!("{}: redirects are not followed; check endpoint and proxy", said()),
             },
@@ -171,6 +171,7 @@ fn success(reply: &Reply, asked: Asked) -> Outcome {
     let said = || read::words(reply);
     let body = read::body(reply);
     let may_be_api = read::may_be_api(reply, &body);
+    // A proxy's page or an empty 202 is no acceptance: believing it would lose indicators for good.
     let is_let_pass = asked.accept_body == AcceptBody::AnyJson && may_be_api;
     match body {
         Body::Complaints(complaints) if reply.status == 200 || is_let_pass => {
@@ -194,8 +195,8 @@ fn success(reply: &Reply, asked: Asked) -> Outcome {
     }
 }
 
-/// A 400 that names each record of the request is Sentinel's verdict on each: no record was good, as
-/// at least one is where it answers 200.
+/// Reads a 400 that names each record of the request. That is Sentinel's verdict on each record: it answers
+/// 200 as soon as one record is good.
 fn none_good(reply: &Reply, objects: usize) -> Option<Outcome> {
     let Body::Complaints(complaints) = read::body(reply) else { return None };
     let Verdicts { rejected, stray } = Verdicts::of(complaints, objects);
@@ -218,6 +219,7 @@ impl Verdicts {
             let words = complaint.words();
             match complaint.record().filter(|index| *index < objects) {
                 Some(index) => match rejected.iter_mut().find(|(known, _)| *known == index) {
+                    // One record may have several complaints, in one entry or in several.
                     Some((_, text)) => *text = format!("{text}; {words}"),
                     None => rejected.push((index, words)),
                 },
@@ -230,7 +232,7 @@ impl Verdicts {
 
 fn unauthorized(reply: &Reply, workspace: Uuid) -> String {
     let said = read::words(reply);
-    // Seen for a missing role: https://github.com/cudeso/misp2sentinel/issues/154
+    // Sentinel answers 401 with this word where a role is missing: https://github.com/cudeso/misp2sentinel/issues/154
     if said.contains("UnauthorizedAccess") {
         format!("{said}; {}", role_remedy(workspace))
     } else {

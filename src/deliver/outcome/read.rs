@@ -1,4 +1,4 @@
-//! Reading Microsoft's bodies: several shapes, some of them not JSON.
+//! Reads the bodies of Microsoft's answers. They come in several shapes, and some are not JSON.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 
 use super::Reply;
 
-/// Longest wait taken from an answer: asking again after an hour costs one request.
+/// The longest wait that is taken from an answer. A try after an hour costs one request.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// How much of a body that is no JSON is quoted, characters.
+/// The most characters of a body without JSON that are quoted.
 const QUOTED: usize = 300;
 
-/// What the body of a 2xx is.
+/// The kinds of bodies of a 2xx.
 #[derive(Debug)]
 pub(super) enum Body {
     /// Empty, `null`, or an object with `errors`: the API's own answer.
@@ -45,12 +45,13 @@ pub(super) fn body(reply: &Reply) -> Body {
             (None, Some(_)) => Body::Unreadable,
         },
         Ok(_) => other,
+        // The answer was cut, or Microsoft's JSON is broken: it is still the API's and not another program's.
         Err(_) if is_json && body.starts_with(b"{") => Body::Unreadable,
         Err(_) => Body::Other,
     }
 }
 
-/// Whether a 2xx that Microsoft does not describe may be the API's nevertheless.
+/// Whether an undocumented 2xx may be the API's nevertheless.
 pub(super) fn may_be_api(reply: &Reply, body: &Body) -> bool {
     match body {
         Body::Other => false,
@@ -67,13 +68,13 @@ fn is_json(reply: &Reply) -> bool {
     kind == "application/json" || kind.ends_with("+json")
 }
 
-/// A member that is there and not `null`.
+/// Returns a member that is there and not `null`.
 fn told<'v>(members: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
     members.get(name).filter(|value| !value.is_null())
 }
 
-/// One entry of `errors`. Whatever of it can be read counts: a service that writes `null` for an empty
-/// list still says which record it means.
+/// One entry of `errors`. Everything in it that can be read counts: a service that writes `null` for an
+/// empty list still names the record.
 #[derive(Debug)]
 pub(super) struct Complaint {
     index: Value,
@@ -85,19 +86,19 @@ impl Complaint {
         let Some(members) = entry.as_object() else {
             return Self { index: Value::Null, words: texts(entry) };
         };
-        // The names in the article and in the swagger.
+        // The article and the swagger name the list differently.
         let lists = ["errorMessages", "validationErrorMessages"];
         let words = lists.iter().filter_map(|name| members.get(*name)).flat_map(texts).collect();
         Self { index: members.get("recordIndex").cloned().unwrap_or_default(), words }
     }
 
-    /// The record's position in the request.
+    /// Returns the record's position in the request.
     pub(super) fn record(&self) -> Option<usize> {
         let index = self.index.as_u64().or_else(|| self.index.as_str()?.trim().parse().ok());
         index.and_then(|index| usize::try_from(index).ok())
     }
 
-    /// The record's position as it was spelled.
+    /// Returns the record's position as the answer spells it.
     pub(super) fn place(&self) -> String {
         self.index.to_string()
     }
@@ -107,7 +108,7 @@ impl Complaint {
     }
 }
 
-/// The texts of a list, or of a single value; those that say nothing are left out.
+/// Returns the texts of a list or of a single value without the empty ones.
 fn texts(value: &Value) -> Vec<String> {
     let all = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
     let said = all.iter().filter(|one| !one.is_null());
@@ -115,8 +116,9 @@ fn texts(value: &Value) -> Vec<String> {
     texts.filter(|text| !text.is_empty()).collect()
 }
 
-/// `{"statusCode","message","activityId"}` of the gateway, or `{"error":{"code","message"}}` of
-/// the service, or `{"errors":[…]}` where no record was good. What is of another shape is left out.
+/// A failure in one of three shapes: `{"statusCode","message","activityId"}` of the gateway,
+/// `{"error":{"code","message"}}` of the service, or `{"errors":[…]}` where no record was good. A body of
+/// another shape makes an empty failure.
 #[derive(Debug, Default)]
 struct Failure {
     code: Option<String>,
@@ -145,7 +147,7 @@ impl Failure {
     }
 }
 
-/// Microsoft's words, in one line: status, code, message, activity id; else the start of the body
+/// Returns the answer in one line: status, code, message and activity id, or else the start of the body
 /// without markup.
 pub(super) fn words(reply: &Reply) -> String {
     let Failure { code, message, activity_id, complaints } = Failure::read(&reply.body);
@@ -168,8 +170,8 @@ pub(super) fn words(reply: &Reply) -> String {
     line
 }
 
-/// How long the answer asks to wait: `Retry-After` in seconds or as a date, which counts from the
-/// answer's own `Date`; else the number in the gateway's message.
+/// Returns how long the answer asks to wait: `Retry-After` in seconds or as a date, or else the number in
+/// the gateway's message. A date counts from the answer's own `Date`, since our clock may be wrong.
 pub(super) fn wait(reply: &Reply) -> Option<Duration> {
     let told = reply.retry_after.as_deref().and_then(|header| {
         let header = header.trim();
@@ -184,7 +186,7 @@ fn until(header: &str, reply: &Reply) -> Option<Duration> {
     Some((until - sent).to_std().unwrap_or(Duration::ZERO))
 }
 
-/// "Rate limit is exceeded. Try again in <n> seconds."
+/// Reads the gateway's "Rate limit is exceeded. Try again in <n> seconds."
 fn seconds_in_message(body: &[u8]) -> Option<Duration> {
     let message = Failure::read(body).message?.to_ascii_lowercase();
     let (_, after) = message.split_once("try again in ")?;
@@ -192,7 +194,7 @@ fn seconds_in_message(body: &[u8]) -> Option<Duration> {
     number.parse().ok().map(Duration::from_secs)
 }
 
-/// A body that is no JSON we know: its text without tags, cut.
+/// Returns the text of a body that is no JSON we know, without tags and cut.
 fn plain(body: &[u8]) -> String {
     let mut inside = false;
     let text = String::from_utf8_lossy(body);

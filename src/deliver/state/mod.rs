@@ -43,6 +43,7 @@ impl TargetState {
 
     /// Whether an object waits: it is in a request, rests, or is searched.
     pub(super) fn holds(&self, object: Uuid, stix_id: Uuid) -> bool {
+        // With `identity = "attribute"` an old and a new pattern are two objects with one STIX id.
         self.in_flight.contains(&object)
             || self.in_flight.contains(&stix_id)
             || self.resting.contains_key(&object)

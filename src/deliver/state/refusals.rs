@@ -170,12 +170,14 @@ impl Refusals {
     }
 
     fn suspect(&mut self, record: Record) -> Ruling {
+        // An operator or a resync tries it again. Alone and refused again, it is just as bad as before.
         if record.retried {
             return self.reject(vec![record]);
         }
         let known = self.suspects.iter().position(|suspect| suspect.record == record);
         let known = known.map(|position| self.suspects.remove(position));
         let tries = known.as_ref().map_or(1, |suspect| suspect.tries.saturating_add(1));
+        // A target with nothing else to accept cannot prove that it is well, so the tries are counted.
         if tries >= TRIES || known.is_some_and(|suspect| suspect.others_accepted) {
             return self.reject(vec![record]);
         }
@@ -219,6 +221,8 @@ impl Refusals {
     }
 
     fn reject(&mut self, alone: Vec<Record>) -> Ruling {
+        // Rejections count against the target as well. A target that turns bad during a search would otherwise
+        // have record after record rejected.
         for record in alone.iter().filter(|record| !record.retried) {
             if !self.lone.contains(record) {
                 self.lone.push(*record);

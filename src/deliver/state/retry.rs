@@ -68,6 +68,7 @@ impl Retry {
         self.streaks = Streaks::default();
         // The request may have left before the 429 came, so it does not shorten the wait.
         self.throttled = self.throttled.filter(|throttled| now < throttled.until);
+        // Every other pause was for a fault that has passed.
         self.blocked_until =
             self.throttled.and_then(|throttled| self.blocked_until.max(Some(throttled.until)));
     }
@@ -114,6 +115,7 @@ impl Retry {
         let throttled = match self.throttled {
             None => Throttled { times: 1, until },
             Some(before) => Throttled {
+                // Answers within the wait were on their way when the first 429 came.
                 times: before.times.saturating_add(u32::from(before.until <= now)),
                 until: before.until.max(until),
             },
