@@ -1,5 +1,5 @@
-//! What an intake may say. Every intake (ZeroMQ, webhook, REST, later Kafka) speaks in notices,
-//! and the ledger's writer is their only reader.
+//! The notices that intakes send to the ledger. Every intake (ZeroMQ, webhook, REST) sends notices, and the
+//! ledger's writer is their only reader.
 
 use std::time::{Instant, SystemTime};
 
@@ -9,15 +9,15 @@ use uuid::Uuid;
 
 use crate::pure::misp::{Audience, Sighting};
 
-/// One thing that MISP said, on its way to the ledger.
+/// One piece of news from MISP on its way to the ledger.
 #[derive(Debug)]
 pub struct Notice {
     pub what: What,
-    /// When it arrived: latency is counted from here.
+    /// The time of its arrival. Latency is counted from here.
     pub received: Instant,
     /// Completed after the commit. `None` where nobody waits.
     pub done: Option<oneshot::Sender<Receipt>>,
-    /// The memory that the notice holds; given back when it is dropped.
+    /// The memory that the notice holds. It is given back when the notice is dropped.
     pub memory: Option<OwnedSemaphorePermit>,
 }
 
@@ -27,58 +27,61 @@ pub enum Receipt {
     Committed,
     /// The body was no event, or held nothing that the ledger could take.
     Refused,
-    /// A read that settles nothing: the event changed meanwhile, or MISP has not saved it yet. It is
-    /// asked for again.
+    /// The read settles nothing: the event changed meanwhile, or MISP has not saved it yet. The event is
+    /// read again.
     Again,
     /// The ledger could not be written.
     Failed,
 }
 
-#[derive(Debug)]
+/// What an intake tells the ledger.
+#[derive(Debug, PartialEq, Eq)]
 pub enum What {
     /// A publication: the JSON document of an event, in any of MISP's shapes.
     Published(Bytes),
-    /// A webhook's document: counts once a REST read, or without a key the feed, confirms it.
+    /// A publication that the webhook announced. It counts once a REST read confirms it, or the feed where
+    /// there is no key.
     Announced(Bytes),
     Withdrawn(Withdrawal),
     Tagged(TagChange),
-    /// A tag was renamed or deleted: MISP's number of it.
+    /// A tag was renamed or deleted. The frame has only MISP's number of the tag.
     TagAltered(i64),
-    /// A false positive or an expiration.
+    /// A false positive or an expiration was reported.
     Sighted(Box<Sighted>),
-    /// The event was edited or unpublished: only a read tells how.
+    /// The event was edited or unpublished. Only a read tells how.
     Touched(Uuid),
-    /// A warninglist changed, or was switched on or off: its number, where MISP tells it.
+    /// A warninglist was changed, or switched on or off. Its number, where MISP tells it.
     Warninglist(Option<u64>),
     Gap(Gap),
-    /// What MISP answered when it was asked about an event.
+    /// The answer to a read of an event.
     Read(Read),
 }
 
-/// The answer of a direct, unfiltered read of one event over REST: the judge of what was pushed.
-#[derive(Debug, Clone)]
+/// The answer to a direct, unfiltered read of one event over REST. It decides over everything that was
+/// pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
     pub event: Uuid,
-    /// When the request began.
+    /// The time at which the request began.
     pub began: SystemTime,
-    /// The event's sequence in the ledger at that moment: if it moved since, the answer is from
-    /// before something that is known already.
+    /// The event's sequence in the ledger at that moment. If it has grown since, the answer is older than
+    /// something that the ledger knows already.
     pub sequence: i64,
-    /// Which asking it answers.
+    /// The number of the request for this read in the ledger.
     pub asked: i64,
-    /// How often it was asked for in vain before.
+    /// The reads in vain before this one.
     pub attempts: i64,
-    /// Asked for by a publication that counts only if MISP shows it.
+    /// A publication waits for this read: it counts only if MISP shows it.
     pub confirm: bool,
-    /// Asked for by catch-up or resync, not by news.
+    /// Catch-up or a resync asked for this read, and no news did.
     pub backlog: bool,
     /// MISP's clock, Unix seconds.
     pub date: i64,
     pub answer: Answer,
 }
 
-/// What MISP shows of an event.
-#[derive(Debug, Clone)]
+/// The part of an event that MISP shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The event with its live and deleted attributes, as `{"Event": …}`.
     Event {
@@ -90,24 +93,24 @@ pub enum Answer {
     Gone,
 }
 
-/// How a frame names an event: by uuid, or by MISP's number where the frame has nothing else.
+/// The name of an event in a frame: its uuid, or MISP's number where the frame has nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRef {
     pub uuid: Option<Uuid>,
     pub id: Option<i64>,
 }
 
-/// What MISP takes back. Times are MISP's, Unix seconds.
+/// Something that MISP takes back. The times are MISP's, Unix seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Withdrawal {
-    /// Soft- or hard-deleted, or `to_ids` switched off.
+    /// The attribute was deleted, soft or hard, or its `to_ids` was switched off.
     Attribute {
         event: EventRef,
         attribute: Uuid,
         timestamp: i64,
         cause: Cause,
     },
-    /// The attribute now says something else: what it said before goes, the new waits for the
+    /// The attribute has another type or value now. The old one ends at once, the new one waits for the
     /// publication.
     Edited {
         event: EventRef,
@@ -115,12 +118,12 @@ pub enum Withdrawal {
         timestamp: i64,
         kind: String,
         value: String,
-        /// To whom it is shown now, where the frame tells.
+        /// The audience now, where the frame tells it.
         audience: Option<Box<Audience>>,
     },
-    /// An edited object or event is shown to these now: perhaps to fewer.
+    /// An object or event was edited, and its audience may be smaller now.
     Shown(Shown),
-    /// An object with all its attributes.
+    /// The object was deleted with all its attributes.
     Object {
         event: EventRef,
         object: Uuid,
@@ -132,7 +135,7 @@ pub enum Withdrawal {
     },
 }
 
-/// To whom MISP shows something after an edit.
+/// The audience of something after an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shown {
     pub what: Subject,
@@ -141,7 +144,7 @@ pub struct Shown {
     pub timestamp: i64,
 }
 
-/// What an edit is about.
+/// The subject of an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     Event(Uuid),
@@ -149,14 +152,14 @@ pub enum Subject {
     Attribute(Uuid),
 }
 
-/// Why an attribute's claims end.
+/// The reason why the claims of an attribute end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     Deleted,
     ToIdsOff,
 }
 
-/// A tag put on or taken off, with the numbers that MISP's frame gives.
+/// A tag that was attached or detached, with the numbers that MISP's frame gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagChange {
     pub event_id: i64,
@@ -167,48 +170,48 @@ pub struct TagChange {
     pub attached: bool,
 }
 
-/// A false positive or expiration that was reported of an attribute.
+/// A false positive or an expiration that was reported for an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighted {
     pub event: EventRef,
     pub attribute: Uuid,
-    /// The attribute's type and value; `None`: the frame has only its uuid.
+    /// The attribute's type and value. `None`: the frame has only its uuid.
     pub said: Option<(String, String)>,
     pub sighting: Sighting,
     /// It was deleted.
     pub taken_back: bool,
 }
 
-/// Something may have been missed: only MISP's REST API can tell what.
-#[derive(Debug, Clone)]
+/// Something may have been missed. Only MISP's REST API can tell what.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     pub reason: GapReason,
     /// ZeroMQ endpoint, or `webhook`.
     pub intake: String,
-    /// Since when nothing is certain.
+    /// The time since which something may be missing.
     pub since: SystemTime,
     /// The event that the dropped notice was about, where it is known.
     pub event: Option<Uuid>,
-    /// The feed's publication of this event was dropped: the event is published, and a webhook's
-    /// copy may stand in.
+    /// The dropped notice was the feed's publication of this event. The event is published, so a copy that
+    /// the webhook announced may stand in.
     pub publication: bool,
 }
 
-/// Why something may have been missed (the label `reason` of the metric and of `status`).
+/// The reason why something may have been missed: the label `reason` of the metric and of `status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GapReason {
     /// Not connected, from the first attempt of this run on.
     Disconnected,
     Silent,
-    /// The publisher's `uptime` fell: it was restarted.
+    /// The publisher's `uptime` fell, so it was restarted.
     PublisherRestarted,
     MalformedFrame,
     FrameTooLarge,
     /// The bound on waiting publications was reached.
     MemoryFull,
     LedgerFailed,
-    /// The last run was killed, or its stop outlasted its grace time: what it had received and not
-    /// committed is lost.
+    /// The last run was killed, or its stop outlasted its grace time. Notices that it had not committed
+    /// are lost.
     Interrupted,
     /// An operator had MISP looked at again.
     Asked,

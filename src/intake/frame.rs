@@ -1,4 +1,4 @@
-//! One ZeroMQ frame, `topic SPACE json`, and what it says. Pure.
+//! Reads one ZeroMQ frame, `topic SPACE json`. Pure.
 
 use axum::body::Bytes;
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::notice::{Cause, EventRef, Shown, Sighted, Subject, TagChange, Withdrawal};
+use crate::notice::{Cause, EventRef, Shown, Sighted, Subject, TagChange, What, Withdrawal};
 use crate::pure::misp::notification::{
     AttributeMessage, EventMessage, EventName, EventSaid, Heartbeat, ObjectMessage,
     SightingMessage, TagMessage, WarninglistMessage,
@@ -16,24 +16,22 @@ use crate::pure::misp::{Audience, Sighting, SightingKind};
 /// The topic of publications.
 pub const PUBLICATION: &str = "misp_json";
 
-/// What a frame says. Every frame also says that its publisher is alive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
-    /// An event was published: its JSON document, not yet parsed.
-    Published(Bytes),
-    Withdrawn(Withdrawal),
-    Tagged(TagChange),
-    /// A tag was renamed or deleted: MISP's number of it. The frame names no event.
-    TagAltered(i64),
-    Sighted(Sighted),
-    /// An event was edited or unpublished: the frame does not say which.
-    Touched(Uuid),
-    /// A warninglist was changed, switched on or off: its number, where the frame tells it.
-    Warninglist(Option<u64>),
+/// A frame of MISP's ZeroMQ publisher, `topic SPACE json`.
+#[derive(Debug)]
+pub struct Frame<'f> {
+    pub topic: &'f str,
+    json: Bytes,
+}
+
+/// The content of a frame. Every frame also shows that its publisher is alive.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Something that the ledger must know.
+    Notice(What),
     /// Seconds since the publisher started.
     Heartbeat(i64),
     /// Nothing that the relay acts on.
-    Alive,
+    Nothing,
 }
 
 /// Why a frame cannot be read.
@@ -53,7 +51,7 @@ pub enum Malformed {
     Failed,
 }
 
-/// The topic of a frame: what stands before the first space.
+/// Returns the topic of a frame: the text before the first space.
 ///
 /// # Errors
 /// [`Malformed`] where there is no space, or no UTF-8 before it.
@@ -63,60 +61,83 @@ pub fn topic(frame: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(topic).map_err(|_| Malformed::TopicNotText)
 }
 
-/// Reads a frame of MISP's ZeroMQ publisher. A publication's document shares the frame's memory and
-/// is only looked at from outside; small messages are read whole. A sound message that does not hold
-/// what its topic is about says nothing that the relay could act on, and is no fault.
-///
-/// # Errors
-/// [`Malformed`] says why it cannot be acted on.
-pub fn read(frame: &Bytes) -> Result<Said, Malformed> {
-    let topic = topic(frame)?;
-    let json = frame.slice(topic.len() + 1..);
-    match topic {
-        PUBLICATION => publication(json),
-        "misp_json_attribute" => known(attribute(&json), &json, "Attribute"),
-        "misp_json_object" => known(object(&json), &json, "Object"),
-        "misp_json_event" => known(event(&json), &json, "Event"),
-        "misp_json_tag" => known(tag(&json), &json, "Tag"),
-        "misp_json_sighting" => known(sighting(&json), &json, "Sighting"),
-        "misp_json_warninglist" => {
-            parse::<WarninglistMessage>(&json).map(|message| Said::Warninglist(message.id()))
+impl<'f> Frame<'f> {
+    /// Splits a frame at its first space. The JSON shares the memory of the frame.
+    ///
+    /// # Errors
+    /// [`Malformed`] where there is no space, or no UTF-8 before it.
+    pub fn split(frame: &'f Bytes) -> Result<Self, Malformed> {
+        let topic = topic(frame)?;
+        Ok(Self { topic, json: frame.slice(topic.len() + 1..) })
+    }
+
+    /// Reads the content. A publication is not parsed, since it may be large; small messages are read
+    /// whole. A sound message without the member that its topic is about has nothing that the relay
+    /// could act on, and is no fault.
+    ///
+    /// # Errors
+    /// [`Malformed`] says why the content cannot be read.
+    pub fn read(self) -> Result<Content, Malformed> {
+        let Self { topic, json } = self;
+        match topic {
+            PUBLICATION => publication(json).map(Content::Notice),
+            "misp_json_attribute" => known(attribute(&json), &json, "Attribute"),
+            "misp_json_object" => known(object(&json), &json, "Object"),
+            "misp_json_event" => known(event(&json), &json, "Event"),
+            "misp_json_tag" => known(tag(&json), &json, "Tag"),
+            "misp_json_sighting" => known(sighting(&json), &json, "Sighting"),
+            "misp_json_warninglist" => {
+                let message: WarninglistMessage = parse(&json)?;
+                Ok(Content::Notice(What::Warninglist(message.id())))
+            }
+            "misp_json_self" => {
+                let beat: Heartbeat = parse(&json)?;
+                Ok(Content::Heartbeat(beat.uptime))
+            }
+            _ => Ok(Content::Nothing),
         }
-        "misp_json_self" => parse::<Heartbeat>(&json).map(|beat| Said::Heartbeat(beat.uptime)),
-        _ => Ok(Said::Alive),
     }
 }
 
-/// What was read; a message that cannot be read is malformed only if it holds what its topic is about.
-fn known(read: Result<Said, Malformed>, json: &[u8], about: &str) -> Result<Said, Malformed> {
+/// Returns the content that was read. A message that cannot be read is malformed only if it holds the member
+/// that its topic is about.
+fn known(
+    read: Result<Option<What>, Malformed>,
+    json: &[u8],
+    about: &str,
+) -> Result<Content, Malformed> {
     let is_other = || match serde_json::from_slice::<Value>(json) {
         Ok(Value::Object(message)) => !message.get(about).is_some_and(Value::is_object),
         _ => false,
     };
     match read {
-        Err(Malformed::Json(_)) if is_other() => Ok(Said::Alive),
-        read => read,
+        Ok(Some(what)) => Ok(Content::Notice(what)),
+        Ok(None) => Ok(Content::Nothing),
+        Err(Malformed::Json(_)) if is_other() => Ok(Content::Nothing),
+        Err(malformed) => Err(malformed),
     }
 }
 
-fn publication(json: Bytes) -> Result<Said, Malformed> {
+/// A publication is only looked at from outside: an object begins and ends with braces.
+fn publication(json: Bytes) -> Result<What, Malformed> {
     let trimmed = json.trim_ascii();
     match (trimmed.first(), trimmed.last()) {
-        (Some(b'{'), Some(b'}')) => Ok(Said::Published(json)),
+        (Some(b'{'), Some(b'}')) => Ok(What::Published(json)),
         _ => Err(Malformed::NotAnObject),
     }
 }
 
-fn attribute(json: &[u8]) -> Result<Said, Malformed> {
+fn attribute(json: &[u8]) -> Result<Option<What>, Malformed> {
     let AttributeMessage { attribute, event, action } = parse(json)?;
+    // A deletion shows by `deleted` or by the action alone, depending on how it was done.
     let deleted = attribute.deleted || is_deletion(&action);
     if !deleted && action != "edit" {
-        return Ok(Said::Alive);
+        return Ok(None);
     }
     let event = event_ref(event, attribute.event_id);
     let (uuid, timestamp) = (attribute.uuid, attribute.timestamp);
     let ended = |event, cause| Withdrawal::Attribute { event, attribute: uuid, timestamp, cause };
-    Ok(Said::Withdrawn(if deleted {
+    Ok(Some(What::Withdrawn(if deleted {
         ended(event, Cause::Deleted)
     } else if !attribute.to_ids {
         ended(event, Cause::ToIdsOff)
@@ -125,53 +146,54 @@ fn attribute(json: &[u8]) -> Result<Said, Malformed> {
         let audience = audience(attribute.distribution, attribute.sharing_group_id).map(Box::new);
         let value = attribute.value();
         Withdrawal::Edited { event, attribute: uuid, timestamp, kind, value, audience }
-    }))
+    })))
 }
 
-fn object(json: &[u8]) -> Result<Said, Malformed> {
+fn object(json: &[u8]) -> Result<Option<What>, Malformed> {
     let ObjectMessage { object, event, action } = parse(json)?;
     if !object.deleted && !is_deletion(&action) {
         let audience = audience(object.distribution, object.sharing_group_id);
         let is_edit = action == "edit";
-        return Ok(match audience.filter(|_| is_edit) {
-            Some(audience) => shown(Subject::Object(object.uuid), audience, object.timestamp),
-            None => Said::Alive,
-        });
+        return Ok(audience
+            .filter(|_| is_edit)
+            .map(|audience| shown(Subject::Object(object.uuid), audience, object.timestamp)));
     }
-    Ok(Said::Withdrawn(Withdrawal::Object {
+    Ok(Some(What::Withdrawn(Withdrawal::Object {
         event: event_ref(event, object.event_id),
         object: object.uuid,
         timestamp: object.timestamp,
-    }))
+    })))
 }
 
-fn event(json: &[u8]) -> Result<Said, Malformed> {
+fn event(json: &[u8]) -> Result<Option<What>, Malformed> {
     let EventMessage { event, action } = parse(json)?;
     let EventSaid::State(event) = event else {
-        // A frame that names an event and shows no state of it: whatever was done, a read tells.
-        return Ok(event.pulled().map_or(Said::Alive, Said::Touched));
+        // The frame names an event and shows no state of it. Only a read tells what was done.
+        return Ok(event.pulled().map(What::Touched));
     };
     Ok(match action.as_str() {
-        "delete" => {
-            Said::Withdrawn(Withdrawal::Event { uuid: event.uuid, timestamp: event.timestamp })
-        }
-        "edit" => match audience(event.distribution, event.sharing_group_id) {
+        "delete" => Some(What::Withdrawn(Withdrawal::Event {
+            uuid: event.uuid,
+            timestamp: event.timestamp,
+        })),
+        "edit" => Some(match audience(event.distribution, event.sharing_group_id) {
             Some(audience) => shown(Subject::Event(event.uuid), audience, event.timestamp),
-            None => Said::Touched(event.uuid),
-        },
-        _ => Said::Alive,
+            None => What::Touched(event.uuid),
+        }),
+        _ => None,
     })
 }
 
-fn tag(json: &[u8]) -> Result<Said, Malformed> {
+fn tag(json: &[u8]) -> Result<Option<What>, Malformed> {
     let TagMessage { tag, action } = parse(json)?;
     let (attached, of_attribute) = match action.as_str() {
         "attached to event" => (true, false),
         "attached to attribute" => (true, true),
         "detached from event" => (false, false),
         "detached from attribute" => (false, true),
-        "edit" | "delete" if tag.id != 0 => return Ok(Said::TagAltered(tag.id)),
-        _ => return Ok(Said::Alive),
+        // The frame of a renamed tag names no event, so the ledger finds the events by the tag's number.
+        "edit" | "delete" if tag.id != 0 => return Ok(Some(What::TagAltered(tag.id))),
+        _ => return Ok(None),
     };
     let attribute_id = match tag.attribute_id {
         None if of_attribute => return Err(Malformed::Missing("attribute_id")),
@@ -179,30 +201,30 @@ fn tag(json: &[u8]) -> Result<Said, Malformed> {
     };
     let event_id = tag.event_id.ok_or(Malformed::Missing("event_id"))?;
     let (tag, local) = (tag.name, tag.local);
-    Ok(Said::Tagged(TagChange { event_id, attribute_id, tag, local, attached }))
+    Ok(Some(What::Tagged(TagChange { event_id, attribute_id, tag, local, attached })))
 }
 
-fn sighting(json: &[u8]) -> Result<Said, Malformed> {
+fn sighting(json: &[u8]) -> Result<Option<What>, Malformed> {
     let SightingMessage { sighting: said, action } = parse(json)?;
-    let Some(kind) = SightingKind::of(said.kind) else { return Ok(Said::Alive) };
+    let Some(kind) = SightingKind::of(said.kind) else { return Ok(None) };
     let attribute = said.attribute.ok_or(Malformed::Missing("attribute"))?;
     let uuid = Uuid::try_parse(&said.uuid).ok();
     let is_told = !(attribute.kind.is_empty() || attribute.value.is_empty());
-    Ok(Said::Sighted(Sighted {
+    Ok(Some(What::Sighted(Box::new(Sighted {
         event: event_ref(said.event, said.event_id),
         attribute: attribute.uuid,
         sighting: Sighting::new(attribute.uuid, uuid, kind, (said.id, said.date_sighting)),
         said: is_told.then_some((attribute.kind, attribute.value)),
         taken_back: action == "delete",
-    }))
+    }))))
 }
 
 fn audience(distribution: Option<i64>, sharing_group_id: i64) -> Option<Audience> {
     Some(Audience::new(distribution?, sharing_group_id))
 }
 
-fn shown(what: Subject, audience: Audience, timestamp: i64) -> Said {
-    Said::Withdrawn(Withdrawal::Shown(Shown { what, audience, timestamp }))
+fn shown(what: Subject, audience: Audience, timestamp: i64) -> What {
+    What::Withdrawn(Withdrawal::Shown(Shown { what, audience, timestamp }))
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Malformed> {
@@ -213,7 +235,7 @@ fn is_deletion(action: &str) -> bool {
     matches!(action, "delete" | "soft-delete")
 }
 
-/// A hard delete names its event by `event_id` alone.
+/// Returns how a message names its event. A hard delete names it by `event_id` alone.
 fn event_ref(event: Option<EventName>, event_id: i64) -> EventRef {
     let uuid: Option<Uuid> = event.as_ref().and_then(|event| event.uuid);
     let id = event.and_then(|event| event.id).unwrap_or(event_id);
@@ -224,8 +246,13 @@ fn event_ref(event: Option<EventName>, event_id: i64) -> EventRef {
 mod tests {
     use super::*;
 
-    fn read(frame: &str) -> Result<Said, Malformed> {
-        super::read(&Bytes::copy_from_slice(frame.as_bytes()))
+    fn read(frame: &str) -> Result<Content, Malformed> {
+        Frame::split(&Bytes::copy_from_slice(frame.as_bytes())).and_then(Frame::read)
+    }
+
+    fn noticed(frame: &str) -> What {
+        let Content::Notice(what) = read(frame).unwrap() else { panic!("{frame}") };
+        what
     }
 
     const UUID: &str = "a160e450-8e78-43c3-8e29-3aa32bcc86c0";
@@ -239,7 +266,8 @@ mod tests {
     #[test]
     fn a_publication_keeps_the_memory_of_its_frame() {
         let frame = Bytes::from_static(br#"misp_json {"Event":{}}"#);
-        let Said::Published(document) = super::read(&frame).unwrap() else { panic!() };
+        let content = Frame::split(&frame).unwrap().read().unwrap();
+        let Content::Notice(What::Published(document)) = content else { panic!() };
         assert_eq!(document, &b"{\"Event\":{}}"[..]);
         assert_eq!(document.as_ptr(), frame[10..].as_ptr());
     }
@@ -249,7 +277,7 @@ mod tests {
         for frame in ["", "misp_json", "misp_json ", "misp_json []", "misp_json {\"Event\":"] {
             assert!(read(frame).is_err(), "{frame:?}");
         }
-        assert!(super::read(&Bytes::from_static(b"misp\xff_json {}")).is_err());
+        assert!(Frame::split(&Bytes::from_static(b"misp\xff_json {}")).is_err());
         for topic in ["attribute", "object", "event", "tag", "sighting", "self"] {
             assert!(read(&format!("misp_json_{topic} {{")).is_err(), "{topic}");
             assert!(read(&format!("misp_json_{topic} \u{fffd}")).is_err(), "{topic}");
@@ -260,14 +288,14 @@ mod tests {
     fn deleted_is_understood_in_every_spelling() {
         for deleted in ["true", "1", "\"1\""] {
             let fields = format!(r#""event_id":8,"timestamp":5,"deleted":{deleted}"#);
-            let said = read(&attribute_frame(&fields, "edit")).unwrap();
+            let what = noticed(&attribute_frame(&fields, "edit"));
             let expected = Withdrawal::Attribute {
                 event: EventRef { uuid: None, id: Some(8) },
                 attribute: UUID.parse().unwrap(),
                 timestamp: 5,
                 cause: Cause::Deleted,
             };
-            assert_eq!(said, Said::Withdrawn(expected), "{deleted}");
+            assert_eq!(what, What::Withdrawn(expected), "{deleted}");
         }
     }
 
@@ -275,8 +303,8 @@ mod tests {
     fn an_edit_says_what_the_attribute_is_now() {
         let fields =
             r#""event_id":"8","timestamp":"5","to_ids":"1","type":"domain","value":"b.example""#;
-        let Said::Withdrawn(Withdrawal::Edited { kind, value, .. }) =
-            read(&attribute_frame(fields, "edit")).unwrap()
+        let What::Withdrawn(Withdrawal::Edited { kind, value, .. }) =
+            noticed(&attribute_frame(fields, "edit"))
         else {
             panic!()
         };
@@ -286,12 +314,12 @@ mod tests {
     #[test]
     fn to_ids_off_withdraws_and_an_addition_does_not() {
         let off = r#""to_ids":"0","deleted":"0""#;
-        let said = read(&attribute_frame(off, "edit")).unwrap();
+        let what = noticed(&attribute_frame(off, "edit"));
         assert!(matches!(
-            said,
-            Said::Withdrawn(Withdrawal::Attribute { cause: Cause::ToIdsOff, .. })
+            what,
+            What::Withdrawn(Withdrawal::Attribute { cause: Cause::ToIdsOff, .. })
         ));
-        assert_eq!(read(&attribute_frame(off, "add")).unwrap(), Said::Alive);
+        assert_eq!(read(&attribute_frame(off, "add")).unwrap(), Content::Nothing);
     }
 
     #[test]
@@ -299,9 +327,7 @@ mod tests {
         let frame = format!(
             r#"misp_json_object {{"Object":{{"uuid":"{UUID}","event_id":3}},"Event":[],"action":"delete"}}"#
         );
-        let Said::Withdrawn(Withdrawal::Object { event, .. }) = read(&frame).unwrap() else {
-            panic!()
-        };
+        let What::Withdrawn(Withdrawal::Object { event, .. }) = noticed(&frame) else { panic!() };
         assert_eq!(event, EventRef { uuid: None, id: Some(3) });
     }
 
@@ -314,7 +340,7 @@ mod tests {
         }
         assert_eq!(
             read(r#"misp_json_sighting {"Sighting":{"type":"0"},"action":"add"}"#).unwrap(),
-            Said::Alive
+            Content::Nothing
         );
     }
 
@@ -328,12 +354,12 @@ mod tests {
             read(&frame).unwrap()
         };
         let uuid = "5d2f1c3a-7c0e-4f0b-9a55-0a5be3a1d001";
-        let touched = Said::Touched(uuid.parse().unwrap());
-        assert_eq!(pulled(&format!("\"{uuid}\""), "edit"), touched);
-        assert_eq!(pulled(&format!("\"{uuid}\""), "add"), touched);
+        let touched = || Content::Notice(What::Touched(uuid.parse().unwrap()));
+        assert_eq!(pulled(&format!("\"{uuid}\""), "edit"), touched());
+        assert_eq!(pulled(&format!("\"{uuid}\""), "add"), touched());
         // The number is the other server's: here it may be that of any event.
-        assert_eq!(pulled("62", "add"), Said::Alive);
-        assert_eq!(pulled("\"62\"", "edit"), Said::Alive);
+        assert_eq!(pulled("62", "add"), Content::Nothing);
+        assert_eq!(pulled("\"62\"", "edit"), Content::Nothing);
     }
 
     #[test]
@@ -347,7 +373,7 @@ mod tests {
         ] {
             for other in ["{}", r#"{"action":"edit"}"#, r#"{"Something":{"id":1}}"#] {
                 let said = read(&format!("misp_json_{topic} {other}"));
-                assert_eq!(said.unwrap(), Said::Alive, "{topic} {other}");
+                assert_eq!(said.unwrap(), Content::Nothing, "{topic} {other}");
             }
             let cut_off = format!("{{\"{about}\":{{\"uuid\":5}}");
             for broken in ["[]", "7", cut_off.as_str()] {
@@ -361,6 +387,6 @@ mod tests {
 
     #[test]
     fn unknown_topics_only_say_that_the_publisher_lives() {
-        assert_eq!(read("misp_json_workflow whatever").unwrap(), Said::Alive);
+        assert_eq!(read("misp_json_workflow whatever").unwrap(), Content::Nothing);
     }
 }

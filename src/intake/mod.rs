@@ -1,6 +1,7 @@
-//! How notices arrive.
+//! The intakes, by which notices arrive, and the inbox that they put them into.
 
 pub mod frame;
+mod kept_gaps;
 pub mod rest;
 pub mod webhook;
 pub mod zmq;
@@ -12,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::notice::{Notice, Receipt, What};
 
-/// The intakes' end of the ledger writer's inbox. Waiting never blocks an intake: a payload that
-/// does not fit in the memory bound is refused, and the intake records a gap instead.
+/// The sending end of the ledger writer's inbox. It never blocks an intake: a payload that does not fit into
+/// the memory bound is refused, and the intake records a gap instead.
 #[derive(Debug, Clone)]
 pub struct Inbox {
     notices: mpsc::Sender<Notice>,
@@ -24,11 +25,11 @@ pub struct Inbox {
 #[derive(Debug)]
 pub struct Full(pub What);
 
-/// Notices that may wait; each small one weighs well under a kilobyte.
+/// The most notices that wait. Each small one takes well under a kilobyte.
 const MAX_NOTICES: usize = 16_384;
 
 impl Inbox {
-    /// An inbox whose payloads may hold `max_bytes`, and its reading end.
+    /// Makes an inbox whose payloads may hold `max_bytes`, and its reading end.
     #[must_use]
     pub fn new(max_bytes: usize) -> (Self, mpsc::Receiver<Notice>) {
         let (notices, reader) = mpsc::channel(MAX_NOTICES);
@@ -36,7 +37,7 @@ impl Inbox {
         (Self { notices, memory }, reader)
     }
 
-    /// Puts a notice in line without waiting.
+    /// Offers a notice without waiting.
     ///
     /// # Errors
     /// [`Full`] gives the notice back.
@@ -44,7 +45,7 @@ impl Inbox {
         self.put(what, received, None)
     }
 
-    /// As [`Inbox::offer`]; the receipt comes after the commit.
+    /// Offers a notice without waiting. The receipt comes after the commit.
     ///
     /// # Errors
     /// [`Full`] gives the notice back.
@@ -71,6 +72,7 @@ impl Inbox {
     }
 
     fn reserve(&self, what: &What) -> Result<Option<OwnedSemaphorePermit>, ()> {
+        // Only documents are large. Small notices are bounded by their number.
         let (What::Published(body) | What::Announced(body)) = what else {
             return Ok(None);
         };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 use misp_sentinel_relay::config::{Plain, Secret, ZeroMq};
 use misp_sentinel_relay::intake::Inbox;
-use misp_sentinel_relay::intake::frame::{self, Said};
+use misp_sentinel_relay::intake::frame::{Content, Frame};
 use misp_sentinel_relay::intake::zmq::{EndpointStatus, ZeroMqStatus, run};
 use misp_sentinel_relay::notice::{
     Cause, EventRef, Gap, GapReason, Notice, Sighted, TagChange, What, Withdrawal,
@@ -130,23 +130,32 @@ fn every_recorded_frame_is_read() {
     let mut said = BTreeMap::<&str, usize>::new();
     for recorded in all_recordings() {
         let frame = Bytes::from(recorded.frame);
-        let what = match frame::read(&frame)
-            .unwrap_or_else(|error| panic!("{}: {error}", recorded.name))
-        {
-            Said::Published(_) => "published",
-            Said::Withdrawn(Withdrawal::Attribute { cause: Cause::Deleted, .. }) => "deleted",
-            Said::Withdrawn(Withdrawal::Attribute { cause: Cause::ToIdsOff, .. }) => "to_ids off",
-            Said::Withdrawn(Withdrawal::Edited { .. }) => "edited",
-            Said::Withdrawn(Withdrawal::Object { .. }) => "object deleted",
-            Said::Withdrawn(Withdrawal::Event { .. }) => "event deleted",
-            Said::Withdrawn(Withdrawal::Shown(_)) => "edited event",
-            Said::Tagged(_) => "tagged",
-            Said::TagAltered(_) => "tag altered",
-            Said::Sighted(_) => "sighted",
-            Said::Touched(_) => "touched",
-            Said::Warninglist(_) => "warninglist",
-            Said::Heartbeat(_) => "heartbeat",
-            Said::Alive => "alive",
+        let content = Frame::split(&frame).and_then(Frame::read);
+        let content = content.unwrap_or_else(|error| panic!("{}: {error}", recorded.name));
+        let what = match content {
+            Content::Notice(What::Published(_)) => "published",
+            Content::Notice(What::Withdrawn(Withdrawal::Attribute {
+                cause: Cause::Deleted,
+                ..
+            })) => "deleted",
+            Content::Notice(What::Withdrawn(Withdrawal::Attribute {
+                cause: Cause::ToIdsOff,
+                ..
+            })) => "to_ids off",
+            Content::Notice(What::Withdrawn(Withdrawal::Edited { .. })) => "edited",
+            Content::Notice(What::Withdrawn(Withdrawal::Object { .. })) => "object deleted",
+            Content::Notice(What::Withdrawn(Withdrawal::Event { .. })) => "event deleted",
+            Content::Notice(What::Withdrawn(Withdrawal::Shown(_))) => "edited event",
+            Content::Notice(What::Tagged(_)) => "tagged",
+            Content::Notice(What::TagAltered(_)) => "tag altered",
+            Content::Notice(What::Sighted(_)) => "sighted",
+            Content::Notice(What::Touched(_)) => "touched",
+            Content::Notice(What::Warninglist(_)) => "warninglist",
+            Content::Heartbeat(_) => "heartbeat",
+            Content::Notice(What::Announced(_) | What::Gap(_) | What::Read(_)) => {
+                panic!("{} is no frame of MISP's feed", recorded.name)
+            }
+            Content::Nothing => "alive",
         };
         *said.entry(what).or_default() += 1;
     }
@@ -170,8 +179,12 @@ fn every_recorded_frame_is_read() {
     assert_eq!(said, BTreeMap::from(expected));
 }
 
-fn read(name: &str) -> Said {
-    frame::read(&Bytes::from(recorded_frame("zmq", name).frame)).unwrap()
+fn read(name: &str) -> What {
+    let frame = Bytes::from(recorded_frame("zmq", name).frame);
+    let Content::Notice(what) = Frame::split(&frame).unwrap().read().unwrap() else {
+        panic!("{name} holds no notice")
+    };
+    what
 }
 
 fn event_1() -> EventRef {
@@ -182,7 +195,7 @@ fn event_1() -> EventRef {
 fn recorded_frames_say_what_was_done_in_misp() {
     assert_eq!(
         read("000339_misp_json_attribute_edit.bin"),
-        Said::Withdrawn(Withdrawal::Attribute {
+        What::Withdrawn(Withdrawal::Attribute {
             event: event_1(),
             attribute: "589ee01b-423f-4ed8-9790-616079919c17".parse().unwrap(),
             timestamp: 1_795_499_546,
@@ -191,7 +204,7 @@ fn recorded_frames_say_what_was_done_in_misp() {
     );
     assert_eq!(
         read("000501_misp_json_attribute_delete.bin"),
-        Said::Withdrawn(Withdrawal::Attribute {
+        What::Withdrawn(Withdrawal::Attribute {
             event: EventRef { uuid: None, id: Some(8) },
             attribute: "a160e450-8e78-43c3-8e29-3aa32bcc86c0".parse().unwrap(),
             timestamp: 1_795_499_670,
@@ -200,7 +213,7 @@ fn recorded_frames_say_what_was_done_in_misp() {
     );
     assert_eq!(
         read("000359_misp_json_object_soft-delete.bin"),
-        Said::Withdrawn(Withdrawal::Object {
+        What::Withdrawn(Withdrawal::Object {
             event: EventRef { uuid: None, id: Some(1) },
             object: "74368ca2-be66-466e-9df8-45232a671ac3".parse().unwrap(),
             timestamp: 1_795_499_554,
@@ -208,7 +221,7 @@ fn recorded_frames_say_what_was_done_in_misp() {
     );
     assert_eq!(
         read("000507_misp_json_event_delete.bin"),
-        Said::Withdrawn(Withdrawal::Event {
+        What::Withdrawn(Withdrawal::Event {
             uuid: "24481e33-5fc9-4178-bff2-428abbc4f664".parse().unwrap(),
             timestamp: 1_795_499_672,
         })
@@ -219,7 +232,7 @@ fn recorded_frames_say_what_was_done_in_misp() {
 fn recorded_tags_and_sightings_say_what_they_are_about() {
     assert_eq!(
         read("000374_misp_json_tag_attached-to-attribute.bin"),
-        Said::Tagged(TagChange {
+        What::Tagged(TagChange {
             event_id: 1,
             attribute_id: Some(72),
             tag: "tlp:green".to_owned(),
@@ -229,7 +242,7 @@ fn recorded_tags_and_sightings_say_what_they_are_about() {
     );
     assert_eq!(
         read("000378_misp_json_tag_detached-from-event.bin"),
-        Said::Tagged(TagChange {
+        What::Tagged(TagChange {
             event_id: 1,
             attribute_id: None,
             tag: "workflow:state=\"complete\"".to_owned(),
@@ -239,7 +252,7 @@ fn recorded_tags_and_sightings_say_what_they_are_about() {
     );
     assert_eq!(
         read("000383_misp_json_sighting_add.bin"),
-        Said::Sighted(Sighted {
+        What::Sighted(Box::new(Sighted {
             event: event_1(),
             attribute: "002a1a24-d008-4c35-ae4b-cad8cf94787a".parse().unwrap(),
             said: Some(("ip-dst".to_owned(), "203.0.113.99".to_owned())),
@@ -250,7 +263,7 @@ fn recorded_tags_and_sightings_say_what_they_are_about() {
                 at: 1_795_585_967,
             },
             taken_back: false,
-        })
+        }))
     );
 }
 
@@ -265,15 +278,11 @@ async fn every_recorded_frame_arrives_as_its_notice() {
     let mut others = 0;
     for recorded in &recordings {
         publisher.send(&recorded.frame).await;
-        match frame::read(&Bytes::copy_from_slice(&recorded.frame)).unwrap() {
-            Said::Published(_) => publications.push(recorded.json()),
-            Said::Withdrawn(_)
-            | Said::Tagged(_)
-            | Said::TagAltered(_)
-            | Said::Sighted(_)
-            | Said::Touched(_)
-            | Said::Warninglist(_) => others += 1,
-            Said::Heartbeat(_) | Said::Alive => {}
+        let frame = Bytes::copy_from_slice(&recorded.frame);
+        match Frame::split(&frame).unwrap().read().unwrap() {
+            Content::Notice(What::Published(_)) => publications.push(recorded.json()),
+            Content::Notice(_) => others += 1,
+            Content::Heartbeat(_) | Content::Nothing => {}
         }
     }
     let mut publications = publications.into_iter();

@@ -1,7 +1,7 @@
-//! Catch-up: what did MISP publish, change or delete since the last time it was asked?
+//! Catch-up: polls MISP for what it published, changed or deleted since the last poll.
 //!
-//! It asks twice, with cursors in MISP's own time: what was published since, and what was touched
-//! since, published or not. A listing only names candidates; each is read.
+//! Each poll asks for two listings, with cursors in MISP's own time: the events published since, and the
+//! events changed since, published or not. A listing only names candidates, and each of them is read.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -14,29 +14,29 @@ use super::{Fault, RestIntake, millis, now, own_clock, until};
 use crate::ledger::{Candidate, Head, Listing};
 use crate::rest::{Heads, HeadsPage, RestError};
 
-/// Cursors, and what a listing asks for.
+// The names of the cursors.
 const PUBLICATION: &str = "publication";
 const TIMESTAMP: &str = "timestamp";
 
-/// Events checked for existence in one request.
+/// The most events that one request checks for existence.
 pub(super) const EXISTENCE: usize = 500;
 
-/// A cursor that is so far ahead of MISP's clock is from before MISP's clock was set back, seconds.
+/// If a cursor is so many seconds ahead of MISP's clock, MISP's clock was set back.
 const SET_BACK: i64 = 60;
 
-/// Between two looks at what is to be done.
+// The bounds of the wait between two looks at what is due.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// What a listing saw.
+/// The times that a listing showed.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// MISP's clock when it began.
     began: Option<i64>,
     /// MISP's clock at its end, where MISP tells it.
     date: Option<i64>,
-    /// The newest of MISP's times up to then, Unix seconds: what was changed while it went on may
-    /// have been listed before.
+    /// The newest of MISP's times up to the listing's beginning, Unix seconds. Events that changed later may
+    /// have been listed before they changed, so the cursor must not pass them.
     pub newest: i64,
 }
 
@@ -49,13 +49,14 @@ impl Seen {
 }
 
 impl RestIntake {
-    /// Asks at start, after each gap, and now and then. Never ends.
+    /// Polls at start, after each gap, and at intervals. Never ends.
     pub(super) async fn keep_up(&self) {
         let mut rounds = Rounds::default();
         let mut failures = 0;
         loop {
             let asked = self.ledger.asked();
             tokio::pin!(asked);
+            // A request that comes during the look must wake the wait after it.
             asked.as_mut().enable();
             match self.look(&mut rounds).await {
                 Ok(sleep) => {
@@ -74,7 +75,7 @@ impl RestIntake {
         }
     }
 
-    /// Does what is due now; returns how long nothing is.
+    /// Does what is due now. Returns the time until something is due again.
     async fn look(&self, rounds: &mut Rounds) -> Result<Duration, Fault> {
         let gaps = self.ledger.open_gaps(self.source()).await?;
         let ends: Vec<i64> = gaps.iter().map(|gap| gap.until).collect();
@@ -117,7 +118,7 @@ impl RestIntake {
         Ok(Duration::ZERO)
     }
 
-    /// Both listings. Without cursors everything is news: a full resync fills the ledger.
+    /// Reads both listings. Without cursors everything is new, so a full resync fills the ledger.
     async fn catch_up(&self) -> Result<(), Fault> {
         let source = self.source();
         let cursors = (
@@ -127,7 +128,8 @@ impl RestIntake {
         let (Some(publication), Some(timestamp)) = cursors else {
             return Ok(self.ledger.begin_resync(source, None, now()).await?);
         };
-        // Twice around, so that what a read in flight just missed is listed once more.
+        // The overlap covers two polls, so that an event that a read in flight just missed is listed once
+        // more.
         let overlap = seconds(self.rest.overlap + 2 * self.rest.catch_up_every);
         let published = json!({"published": 1, "publish_timestamp": publication - overlap});
         let published = self.news(published).await?;
@@ -144,12 +146,13 @@ impl RestIntake {
             (PUBLICATION, published.newest.max(publication)),
             (TIMESTAMP, touched.newest.max(timestamp)),
         ];
+        // The cursors move last, so that a poll that fails half way is repeated as a whole.
         self.ledger.move_cursors(source, &moved).await?;
         self.status.succeeded();
         Ok(())
     }
 
-    /// Where catch-up begins after a listing of everything.
+    /// Sets the cursors after a listing of everything.
     pub(super) async fn start_cursors(&self, newest: i64) -> Result<(), Fault> {
         let cursors = [(PUBLICATION, newest), (TIMESTAMP, newest)];
         Ok(self.ledger.move_cursors(self.source(), &cursors).await?)
@@ -169,7 +172,7 @@ impl RestIntake {
         Ok(seen)
     }
 
-    /// The next page of a listing; a rate limit is waited for, and the listing goes on.
+    /// Returns the next page of a listing. A rate limit is waited out, and the listing goes on.
     pub(super) async fn next_page(&self, heads: &mut Heads) -> Result<Option<HeadsPage>, Fault> {
         loop {
             match heads.next().await {
@@ -181,12 +184,13 @@ impl RestIntake {
         }
     }
 
-    /// The oldest publication of `misp.window`, Unix seconds.
+    /// Returns the oldest publication time of `misp.window`, Unix seconds.
     pub(super) fn window(&self) -> Option<i64> {
         self.misp.window.map(|window| own_clock().saturating_sub(seconds(window)))
     }
 
-    /// Asks for a read of each event of the ledger that MISP does not list.
+    /// Asks for a read of each event of the ledger that MISP does not list. Absence from a listing withdraws
+    /// nothing by itself.
     async fn check_existence(&self) -> Result<(), Fault> {
         let (mut after, mut known, mut missing) = (Uuid::nil(), 0, Vec::new());
         loop {
@@ -201,6 +205,7 @@ impl RestIntake {
         if self.looks_empty(known > 0 && missing.len() == known).await? {
             return Ok(());
         }
+        // Absence from a listing may be a filter or a fault, so each event is read before it counts as gone.
         let gone: Vec<Candidate> =
             missing.into_iter().map(|event| Candidate { event, weight: 0 }).collect();
         if !gone.is_empty() {
@@ -212,11 +217,11 @@ impl RestIntake {
         Ok(self.ledger.ask_for(self.source(), &gone, (Listing::CatchUp, now())).await?)
     }
 
-    /// If MISP shows none of the known events, something is wrong with MISP rather than with all of
-    /// them, unless an operator says so.
+    /// Whether MISP shows none of the known events, and no operator has confirmed that this is right. Then
+    /// something is wrong with MISP or the key, so nothing is withdrawn.
     pub(super) async fn looks_empty(&self, none_shown: bool) -> Result<bool, Fault> {
         if !none_shown {
-            // The operator's word counted for what MISP showed then.
+            // The operator confirmed what MISP showed then. It does not count for a later emptiness.
             let name = crate::ledger::may_empty(self.source());
             if self.ledger.remembered(&name).await?.is_some_and(|until| until != 0) {
                 self.ledger.remember(&name, &Value::from(0)).await?;
@@ -233,7 +238,7 @@ impl RestIntake {
         Ok(empty)
     }
 
-    /// Whether MISP shows events of the ledger besides these, or has leave not to.
+    /// Whether MISP shows other events of the ledger than these, or an operator confirmed that it shows none.
     pub(super) async fn shows_others(&self, events: &[Uuid]) -> Result<bool, Fault> {
         let some = EXISTENCE.min(events.len() + 20);
         let known = self.ledger.live_events(self.source(), Uuid::nil(), some).await?;
@@ -259,14 +264,14 @@ impl RestIntake {
         Ok(found)
     }
 
-    /// Whether an operator said so lately.
+    /// Whether an operator lately confirmed that MISP is empty.
     async fn may_be_empty(&self) -> Result<bool, Fault> {
         let until = self.ledger.remembered(&crate::ledger::may_empty(self.source())).await?;
         Ok(until.and_then(|until| until.as_i64()).is_some_and(|until| now() < until))
     }
 }
 
-/// Parameters of a search.
+/// Returns the members of an object as the parameters of a search.
 pub(super) fn object(query: Value) -> Map<String, Value> {
     if let Value::Object(query) = query { query } else { Map::new() }
 }

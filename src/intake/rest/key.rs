@@ -1,5 +1,5 @@
-//! Whose view the key shows. The ledger remembers it: by another view nothing is added, and what is
-//! absent may only be hidden.
+//! Watches whose view the key shows. The ledger remembers the view that filled it: reads by another view add
+//! nothing, and an event that is absent from another view may only be hidden.
 
 use std::sync::atomic::Ordering;
 
@@ -9,18 +9,18 @@ use serde_json::Value;
 use super::{Fault, RestIntake, now};
 use crate::rest::{Key, KeysView};
 
-/// What the ledger remembers of the key.
+/// The key as the ledger remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Remembered {
     /// The view that filled the ledger.
     view: KeysView,
     user: i64,
     role: i64,
-    /// Another view was seen since: what was read by it counted only as far as it forbids.
+    /// Another view was seen since. What was read by it counted only as far as it forbids.
     other_seen: bool,
 }
 
-/// As it was remembered before views were.
+/// The key as older ledgers remember it, without its view.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Older {
@@ -30,19 +30,19 @@ struct Older {
     site_admin: bool,
 }
 
-/// What is known of the view that filled the ledger.
+/// The view that filled the ledger, as far as it is known.
 #[derive(Debug)]
 enum Memory {
     /// No key filled it.
     Empty,
     Of(Remembered),
-    /// Some key did, and whether it saw the same cannot be told: no view is that one.
+    /// Some key filled it, and nothing tells whether that key saw the same. No view counts as the same.
     Unknown,
 }
 
 impl Memory {
-    /// `told`: what the ledger holds. As far as an older shape goes, it must say of this key what it says
-    /// of the other.
+    /// Reads what the ledger holds. A memory in the older shape counts if all that it holds is true of this
+    /// key too.
     fn of(told: Option<&Value>, key: &Key) -> Self {
         let Some(told) = told else { return Self::Empty };
         if let Ok(known) = Remembered::deserialize(told) {
@@ -72,7 +72,7 @@ impl Memory {
 }
 
 impl RestIntake {
-    /// Asks until MISP tells.
+    /// Asks until MISP answers.
     pub(super) async fn learn_key(&self) {
         let mut failures = 0;
         while let Err(fault) = self.judge_key().await {
@@ -81,8 +81,8 @@ impl RestIntake {
         }
     }
 
-    /// Asks once: before each listing and deletion, and between each answer and its use, since an
-    /// administrator of MISP may move the key's user while the relay runs.
+    /// Asks once. This happens before each listing and deletion, and between each answer and its use, since
+    /// an administrator of MISP may move the key's user while the relay runs.
     pub(super) async fn judge_key(&self) -> Result<(), Fault> {
         let key = self.client.key().await.map_err(Fault::Key)?;
         self.status.succeeded();
@@ -90,13 +90,14 @@ impl RestIntake {
         let told = self.ledger.remembered(&name).await?;
         let before = Memory::of(told.as_ref(), &key);
         let same = before.is_of(&key.view);
-        // The operator's word counts for the key that the relay was started with.
+        // --accept-new-view counts once: for the key that the relay was started with.
         let accepted = same || self.accept_new_view.swap(false, Ordering::Relaxed);
         self.tell(&key, &before, accepted);
         let after = remember(&key, &before, accepted).map(|after| serde_json::json!(after));
         if let Some(after) = after.filter(|after| told.as_ref() != Some(after)) {
             self.ledger.remember(&name, &after).await?;
         }
+        // Reads by another view added nothing, so everything is read anew.
         if accepted && (!same || before.is_of_another_seen()) {
             self.ledger.restart_resync(self.source(), None, now()).await?;
         }
@@ -135,7 +136,7 @@ impl RestIntake {
     }
 }
 
-/// `None`: what is remembered stays, also what cannot be read.
+/// Returns what is remembered from now on. `None`: the memory stays as it is, also one that cannot be read.
 fn remember(key: &Key, before: &Memory, accepted: bool) -> Option<Remembered> {
     let (user, role) = (key.user, key.role);
     match before {

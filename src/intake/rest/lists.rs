@@ -1,4 +1,5 @@
-//! MISP's warninglists: read at start, now and then, and when the feed tells that one changed.
+//! Keeps MISP's warninglists up to date: reads them at start, at intervals, and when the feed tells of a
+//! change.
 
 use std::collections::{BTreeSet, HashMap};
 use std::future;
@@ -11,7 +12,7 @@ use crate::pure::backoff::Backoff;
 use crate::pure::warninglist::{List, Lists};
 
 impl RestIntake {
-    /// Keeps the lists in force as MISP has them. Never ends.
+    /// Keeps the lists in force equal to MISP's. Never ends.
     pub(super) async fn keep_lists(&self) {
         if !self.views.use_warninglists() {
             return future::pending().await;
@@ -39,13 +40,15 @@ impl RestIntake {
         }
     }
 
-    /// MISP tells of a change before it has saved it, and of many one by one.
+    /// Waits until the feed tells of a change, and a little longer: MISP tells of it before it saves it, and
+    /// of many changes one by one.
     async fn news_of_lists(&self) {
         self.ledger.warninglist_told().await;
         tokio::time::sleep(self.rest.read_back_after).await;
     }
 
-    /// As `pause`, but what fails here is told apart: all else may go well.
+    /// Waits before the next attempt. Unlike [`RestIntake::pause`] it shows the fault as the warninglists',
+    /// since all else may go well.
     async fn pause_lists(&self, fault: &Fault, failures: u32) {
         let backoff = Backoff::new(self.rest.backoff_min, self.rest.backoff_max);
         let own = backoff.pause(failures, rand::random());
@@ -60,7 +63,8 @@ impl RestIntake {
         tokio::time::sleep(pause).await;
     }
 
-    /// Reads what is new; lists that are as the index says stay, unless MISP told of them.
+    /// Reads the lists that changed. A list stays if the index shows it as before, unless the feed told of
+    /// it: the index does not show every change.
     async fn refresh_lists(&self, told: &BTreeSet<u64>) -> Result<(), Fault> {
         let known: HashMap<u64, Arc<List>> = match self.views.warninglists().now() {
             InForce::Unused | InForce::Pending => HashMap::new(),

@@ -1,8 +1,7 @@
-//! The intake that asks: whatever the feed only hinted at, or may have missed, is read over MISP's
-//! REST API.
+//! The intake that polls: it reads over MISP's REST API what the feed only hints at or may have missed.
 //!
-//! Three loops: `catch_up` and `resync` find out which events to read, `reader` reads them and hands the
-//! answers to the ledger. `key` watches whose view the key shows, `lists` keeps MISP's warninglists.
+//! `catch_up` and `resync` find out which events to read. `reader` reads them and hands the answers to the
+//! ledger. `key` watches whose view the key shows, and `lists` keeps MISP's warninglists up to date.
 
 mod catch_up;
 mod key;
@@ -27,10 +26,10 @@ use crate::ledger::{AdoptError, KeyView, Ledger, Views, millis};
 use crate::pure::backoff::Backoff;
 use crate::rest::{Client, RestError};
 
-/// Whatever a header says.
+/// The longest pause, whatever a header asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
-/// Asks one MISP.
+/// The REST intake of one MISP.
 #[derive(Debug, Clone)]
 pub struct RestIntake {
     pub client: Client,
@@ -38,25 +37,25 @@ pub struct RestIntake {
     pub inbox: Inbox,
     pub misp: Arc<Misp>,
     pub rest: Arc<Rest>,
-    /// Filled in here, read by the ledger's writer.
+    /// The view of the key: written here, read by the ledger's writer.
     pub key: KeyView,
     pub status: RestStatus,
-    /// Whose warninglists are kept.
+    /// The views whose warninglists are kept up to date.
     pub views: Arc<Views>,
-    /// What a refresh of them may withdraw.
+    /// The most indicators that a refresh of the warninglists may withdraw.
     pub guard: Guard,
-    /// Whether it looks by itself for what changed; else only for what is asked.
+    /// Whether it polls for changes by itself, or reads only what it is asked for.
     pub catches_up: bool,
-    /// Another view than the ledger remembers is accepted, once.
+    /// A view that differs from the ledger's is accepted once.
     pub accept_new_view: Arc<AtomicBool>,
 }
 
-/// What ends a round.
+/// The fault that ended a round.
 #[derive(Debug, Error)]
 enum Fault {
     #[error("{0}")]
     Misp(#[from] RestError),
-    /// MISP does not tell whose the key is.
+    /// MISP does not tell whose key it is.
     #[error("{0}")]
     Key(RestError),
     #[error("the ledger: {0}")]
@@ -66,7 +65,7 @@ enum Fault {
 }
 
 impl Fault {
-    /// How long MISP asked to be left alone.
+    /// Returns how long MISP asks to wait.
     fn asks_for(&self) -> Option<Duration> {
         match self {
             Self::Misp(RestError::RateLimited { after })
@@ -77,13 +76,13 @@ impl Fault {
 }
 
 impl RestIntake {
-    /// Runs until `stop`. What is in hand then is asked for again by the next run.
+    /// Runs until `stop`. Reads that are cut off by it stay in the ledger for the next run.
     pub async fn run(self, stop: CancellationToken) {
         if self.catches_up {
             self.status.expect_catch_up(self.rest.catch_up_every);
         }
         let read = async {
-            // Until it is known what the key sees, an absence means nothing.
+            // Until the key's view is known, an absent event may only be hidden from it.
             self.learn_key().await;
             let keep_up = async {
                 if self.catches_up {
@@ -102,7 +101,7 @@ impl RestIntake {
         &self.misp.name
     }
 
-    /// Notes a fault and waits before the next attempt: `failures` in a row.
+    /// Shows a fault and waits before the next attempt; `failures` is the number of failures in a row.
     async fn pause(&self, fault: &Fault, failures: u32, doing: &'static str) {
         let backoff = Backoff::new(self.rest.backoff_min, self.rest.backoff_max);
         let own = backoff.pause(failures, rand::random());
@@ -121,7 +120,7 @@ fn until(at: i64) -> Duration {
     Duration::from_millis(u64::try_from(at.saturating_sub(now())).unwrap_or_default())
 }
 
-/// Unix seconds, where MISP's clock is not told.
+/// Returns our own clock in Unix seconds, for answers that do not tell MISP's clock.
 fn own_clock() -> i64 {
     now() / 1_000
 }

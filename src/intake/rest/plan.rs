@@ -1,20 +1,20 @@
-//! When MISP is asked what changed. Pure: the time is an argument.
+//! Decides when MISP is polled for changes. Pure: the time is an argument.
 
 use std::time::Duration;
 
 /// The waits of catch-up (`misp.rest`).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waits {
-    /// After a gap's end.
+    /// The wait after a gap's end.
     pub settle: Duration,
-    /// A gap counts as healed by a catch-up that began so long after its end: MISP may save what it
-    /// told of a little later.
+    /// A gap counts as healed by a catch-up that began so long after its end, since MISP may save a change
+    /// a little later than it tells of it.
     pub grace: Duration,
     pub catch_up_every: Duration,
     pub existence_every: Duration,
 }
 
-/// When the last rounds began, Unix milliseconds; 0: never.
+/// The times at which the last rounds began, Unix milliseconds; 0: never.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rounds {
     pub caught_up: i64,
@@ -22,7 +22,7 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// As after a clock that was set back to `now`.
+    /// Returns the rounds without times in the future, in case the clock was set back to `now`.
     pub(super) fn not_after(self, now: i64) -> Self {
         Self { caught_up: self.caught_up.min(now), existence: self.existence.min(now) }
     }
@@ -37,7 +37,7 @@ pub(super) struct Round {
     pub existence: bool,
 }
 
-/// `gaps`: when each open gap ended, Unix milliseconds.
+/// Returns the next round; `gaps` are the times at which the open gaps ended, Unix milliseconds.
 pub(super) fn next(gaps: &[i64], rounds: Rounds, waits: &Waits) -> Round {
     let after = |moment: i64, wait: Duration| moment.saturating_add(super::millis(wait));
     let for_gap = |until: &i64| {

@@ -1,5 +1,4 @@
-//! Works down the ledger's queue of reads: asks for events whole, and hands each answer to the
-//! ledger's writer.
+//! Reads the events that the ledger's read queue names, and hands each answer to the ledger's writer.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
@@ -13,19 +12,19 @@ use crate::notice::{Answer, Read, Receipt, What};
 use crate::pure::misp;
 use crate::rest::RestError;
 
-/// How long the reader sleeps at most.
+/// The longest sleep of the reader.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// How long it leaves a full inbox alone.
+/// The pause before an answer is offered to a full inbox again.
 const INBOX_FULL: Duration = Duration::from_millis(20);
 
 /// After so many vain reads of an event, a resync goes on without it.
 const PATIENCE: i64 = 10;
 
-/// As [`PATIENCE`], where only a change of MISP or of a setting helps.
+/// The same number where only a change of MISP or of a setting helps.
 const NO_PATIENCE: i64 = 1;
 
-/// A request about some events.
+/// A request for some events.
 struct Request {
     due: HashMap<Uuid, DueRead>,
     selected: Option<HashSet<Uuid>>,
@@ -34,12 +33,13 @@ struct Request {
     date: i64,
 }
 
-/// What the reader remembers of its failures.
+/// The failures of the reader.
 #[derive(Debug, Default)]
 struct Trouble {
     /// Requests that failed in a row.
     failures: u32,
-    /// Events asked for at once: halved with each failure, so that one that cannot be read is found.
+    /// The most events of a request. It is halved with each failure, until the event that cannot be read is
+    /// alone.
     most: Option<usize>,
 }
 
@@ -51,7 +51,7 @@ impl Trouble {
 }
 
 impl RestIntake {
-    /// Reads what is due; never ends.
+    /// Reads what is due. Never ends.
     pub(super) async fn read_due(&self) {
         let mut trouble = Trouble::default();
         loop {
@@ -81,7 +81,7 @@ impl RestIntake {
         due.clamp(Duration::from_millis(1), LONGEST_SLEEP)
     }
 
-    /// One request. Whether anything was due.
+    /// Sends one request. Returns whether anything was due.
     async fn read_some(&self, trouble: &mut Trouble) -> Result<bool, Fault> {
         let page = self.client.page();
         let most = trouble.most.map_or(page.events, |most| most.min(page.events));
@@ -95,6 +95,7 @@ impl RestIntake {
         if let Err(Fault::Misp(error)) = &read
             && error.may_be_of_one_event()
         {
+            // One event can make MISP fail for the whole request. Halves find it.
             trouble.most = Some((asked_for.len() / 2).max(1));
             if let [alone] = asked_for.as_slice() {
                 self.put_off(alone, PATIENCE, &error.to_string()).await?;
@@ -111,7 +112,7 @@ impl RestIntake {
             false => Some(self.client.selected(&self.misp.search, &events).await?),
         };
         let mut answer = self.client.read(&events).await?;
-        // The answer may show what another view than the ledger's sees.
+        // The key's view may have changed before the answer, which then must not be used.
         self.judge_key().await?;
         let lasted = i64::try_from(began.elapsed().unwrap_or_default().as_secs()).unwrap_or(0) + 1;
         let mut request = Request {
@@ -145,7 +146,7 @@ impl RestIntake {
         self.hand_over(request, &due, Answer::Event { document, selected }).await;
     }
 
-    /// Waits until the answer is committed: at most one is in memory.
+    /// Hands an answer to the ledger and waits until it is committed, so that at most one is in memory.
     async fn hand_over(&self, request: &Request, due: &DueRead, answer: Answer) {
         let mut what = What::Read(Read {
             event: due.event,
@@ -158,6 +159,7 @@ impl RestIntake {
             date: request.date,
             answer,
         });
+        // An answer that took a request to get is worth waiting for, unlike a pushed notice.
         let receipt = loop {
             match self.inbox.offer_and_wait(what, Instant::now()) {
                 Ok(receipt) => break receipt,
@@ -169,7 +171,7 @@ impl RestIntake {
             Ok(Receipt::Committed | Receipt::Again) => {}
             Ok(Receipt::Refused | Receipt::Failed) | Err(_) => {
                 tracing::debug!(event = %due.event, "an answer is not committed: asked for again");
-                // The ledger's fault is told by the writer; this keeps from asking without pause.
+                // The writer logs the ledger's fault. This pause keeps MISP from being asked without end.
                 tokio::time::sleep(self.rest.backoff_min).await;
             }
         }
@@ -190,8 +192,8 @@ impl RestIntake {
         }
     }
 
-    /// The answer does not hold these events. There are none only if MISP says so, the key is still
-    /// the one whose view the ledger holds, and MISP shows others.
+    /// Follows up events that the answer does not hold. They count as gone only if MISP says so, the key
+    /// still shows the ledger's view, and MISP shows other events.
     async fn look_for(&self, request: &Request, missing: Vec<DueRead>) -> Result<(), Fault> {
         let (gone, unclear) = self.told_gone(missing).await?;
         for due in unclear {
@@ -227,8 +229,8 @@ impl RestIntake {
         Ok((gone, unclear))
     }
 
-    /// A read told nothing: later reads of this event come ever later, operators are told of it, and
-    /// after so much patience a resync goes on without it.
+    /// Puts off a read that told nothing. Each further read of this event comes later than the last one, the
+    /// operator is told, and after `patience` reads a resync goes on without the event.
     async fn put_off(&self, due: &DueRead, patience: i64, why: &str) -> Result<(), Fault> {
         let pauses = self.rest.vain_pauses(Ledger::now());
         let vain = Vain { event: due.event, asked: due.asked, why, patience, pauses };
@@ -243,7 +245,7 @@ impl RestIntake {
     }
 }
 
-/// What goes into one request: reads as urgent as the first, as many as `attributes` allow.
+/// Returns the reads that go into one request: those as urgent as the first, as many as `attributes` allow.
 fn take(due: Vec<DueRead>, attributes: usize) -> Vec<DueRead> {
     let Some(lane) = due.first().map(|first| first.lane) else { return due };
     let mut room = i64::try_from(attributes).unwrap_or(i64::MAX);

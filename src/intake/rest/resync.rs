@@ -1,5 +1,5 @@
-//! The full resync: every event of the window is read and compared. It survives a restart: the
-//! events still to be read are rows of the ledger.
+//! The full resync: every event of the window is read and compared. It survives a restart, since the events
+//! that are still to be read are rows of the ledger.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -12,10 +12,10 @@ use super::catch_up::{EXISTENCE, Seen, candidates, object, shown};
 use super::{Fault, RestIntake, now};
 use crate::ledger::{Candidate, Listing, Resync, ResyncPhase};
 
-/// How often it is looked whether a resync was asked for, or all its events are read.
+/// The time between two looks whether a resync was asked for, or all its events are read.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// What a listing named.
+/// The events that a listing named.
 #[derive(Debug, Default)]
 struct Named {
     events: HashSet<Uuid>,
@@ -23,7 +23,7 @@ struct Named {
 }
 
 impl RestIntake {
-    /// Begins full resyncs by the schedule, and carries out those that were asked for. Never ends.
+    /// Begins full resyncs by the schedule and runs those that were asked for. Never ends.
     pub(super) async fn keep_resyncing(&self) {
         let mut scheduled = self.next_resync();
         let mut failures = 0;
@@ -41,14 +41,14 @@ impl RestIntake {
         }
     }
 
-    /// When the schedule begins the next one.
+    /// Returns when the schedule begins the next resync.
     fn next_resync(&self) -> Option<SystemTime> {
         let next = self.misp.resync.as_ref()?.after(Utc::now())?;
         Some(next.into())
     }
 
     async fn drive_resync(&self, scheduled: &mut Option<SystemTime>) -> Result<(), Fault> {
-        // A clock that was ahead must not put off the next one until then.
+        // A clock that was ahead must not put the next resync off until then.
         *scheduled = match (*scheduled, self.next_resync()) {
             (Some(at), Some(next)) => Some(at.min(next)),
             (at, next) => at.or(next),
@@ -94,8 +94,9 @@ impl RestIntake {
         Ok(self.ledger.advance_resync(self.source(), &resync, &reading).await?)
     }
 
-    /// Known events that the listing does not name are beyond the window or the search, or gone: only
-    /// a read tells. If MISP shows none of the known ones, something is wrong with MISP.
+    /// Asks for a read of each known event that the listing does not name: it is beyond the window or the
+    /// search, or gone, and only a read tells. If MISP shows none of the known events, something is wrong
+    /// with MISP.
     async fn ask_for_unlisted(&self, named: &mut Named) -> Result<(), Fault> {
         let (mut after, mut known, mut unlisted) = (Uuid::nil(), 0, Vec::new());
         loop {
@@ -119,11 +120,12 @@ impl RestIntake {
     }
 
     async fn finish_resync(&self, resync: Resync) -> Result<(), Fault> {
+        // The rows of the ledger tell what is left, also after a restart.
         if self.ledger.resync_left(self.source()).await?.events > 0 {
             return Ok(());
         }
         if resync.is_whole() {
-            // What a passing fault of Sentinel rejected must not stay away until an operator looks.
+            // Objects that a passing fault of Sentinel rejected must not wait until an operator looks.
             let retried = self.ledger.retry_rejected(None, now()).await?;
             if retried > 0 {
                 tracing::info!(

@@ -1,4 +1,4 @@
-//! How asking MISP goes, for `status`, metrics and log.
+//! The state of the polling of MISP, for `status`, metrics and log.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Clones share it.
+/// The state that the loops of the intake write. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct RestStatus(Arc<Mutex<Known>>);
 
@@ -16,21 +16,21 @@ struct Known {
     catch_up: Option<CatchUp>,
 }
 
-/// Catch-up, where there is one.
+/// The catch-up, where there is one.
 #[derive(Debug)]
 struct CatchUp {
     every: Duration,
-    /// When the last one was over; at first, when they began.
+    /// The end of the last catch-up. Before the first one, the start.
     last: Instant,
 }
 
-/// A catch-up that is older than so many periods is late.
+/// Catch-up is late after so many periods without one.
 const LATE: u32 = 3;
 
-/// How it is at a moment.
+/// The state at a moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestState {
-    /// Whose key it is, in words; `None` before MISP told.
+    /// The user of the key, in words. `None` before MISP told it.
     pub key: Option<String>,
     /// The key shows another view than the one that filled the ledger: reads add nothing, and absence
     /// withdraws nothing.
@@ -39,7 +39,7 @@ pub struct RestState {
     pub empty: bool,
     /// When the last catch-up began.
     pub caught_up_at: Option<DateTime<Utc>>,
-    /// What failed last and was not followed by a success, with the remedy.
+    /// The last failure, with the remedy. `None` once a request succeeds.
     pub error: Option<String>,
     pub next_try: Option<DateTime<Utc>>,
     /// No catch-up was completed for three times `misp.rest.catch_up_every`.
@@ -63,7 +63,7 @@ impl RestStatus {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on catch-ups are to be completed about so often.
+    /// Expects that a catch-up is completed about so often from now on.
     pub(super) fn expect_catch_up(&self, every: Duration) {
         self.lock().catch_up = Some(CatchUp { every, last: Instant::now() });
     }
@@ -100,7 +100,7 @@ impl RestStatus {
         }
     }
 
-    /// Whether it was not so before.
+    /// Sets whether MISP looks empty. Returns whether that is new.
     pub(super) fn set_empty(&self, empty: bool) -> bool {
         self.with(|state| std::mem::replace(&mut state.empty, empty) != empty)
     }

@@ -1,5 +1,5 @@
-//! What MISP is told: the status, and words that name the field of the webhook module to change
-//! (MISP shows them in its workflow log).
+//! The answers to MISP: a status, and words that name the field of the webhook module to change. MISP shows
+//! the words in its workflow log.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -16,10 +16,10 @@ use crate::metrics;
 pub(super) struct Answer {
     pub status: StatusCode,
     pub words: String,
-    /// Of the body, as far as it was read.
+    /// The bytes of the body that were read.
     pub bytes: usize,
     pub event: Option<Uuid>,
-    /// Whoever asked did not know the secret.
+    /// The sender did not know the secret.
     is_to_stranger: bool,
 }
 
@@ -73,7 +73,7 @@ impl Answer {
         )
     }
 
-    /// `found` says what there is instead.
+    /// Refuses a body that is no event; `found` is what it holds instead.
     pub(super) fn no_event(found: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, format!("Refused: {found}. {WHOLE_EVENT}"))
     }
@@ -114,7 +114,7 @@ impl Answer {
         )
     }
 
-    /// Counts and logs it: one line a request, of strangers one a minute.
+    /// Counts and logs the answer: one line a request, or one a minute for requests of strangers.
     pub(super) fn record(&self, peer: SocketAddr, strangers: &Strangers) {
         metrics::webhook_answered(self.status.as_u16());
         if self.status.is_success() {
@@ -132,7 +132,7 @@ impl Answer {
         tracing::info!(status, bytes, event, "webhook request");
     }
 
-    /// `more`: refused and not logged before.
+    /// Logs a refusal; `more` is the number of refusals before it that were not logged.
     fn log_refusal(&self, peer: SocketAddr, more: Option<u64>) {
         let event = self.event.map(tracing::field::display);
         let (status, bytes) = (self.status.as_u16(), self.bytes);

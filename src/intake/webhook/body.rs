@@ -1,4 +1,4 @@
-//! Reading bodies in bounded memory and time.
+//! Reads bodies in bounded memory and time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use uuid::Uuid;
 
 use crate::pure::misp;
 
-/// A body may take so many times the patience in all: 60 s at the default `answer_within`.
+/// A whole body may take so many times the patience: 60 s at the default `answer_within`.
 const LONGEST: u32 = 15;
 
-/// What a body has to bring within the patience, unless it ends: 16 KiB/s at the default
+/// The bytes that a body must bring within the patience, unless it ends: 16 KiB/s at the default
 /// `answer_within`.
 const SLOWEST: usize = 64 << 10;
 
-/// What is read of a refused body, so that its sender gets to the answer: without it, closing the
-/// connection resets it. Longer bodies of curl (MISP) wait for `100 Continue` first.
+/// The bytes of a refused body that are read, so that its sender gets to the answer: otherwise the close
+/// would reset the connection. For a longer body curl (MISP) waits for `100 Continue` first.
 const DRAINED: usize = 1024 * 1024;
 const DRAIN_WITHIN: Duration = Duration::from_secs(1);
 
@@ -28,18 +28,18 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct Bodies {
     room: Arc<Semaphore>,
     max_body: usize,
-    /// How long a sender may pause.
+    /// The longest pause of a sender.
     patience: Duration,
 }
 
-/// A whole body, with its share of the memory.
+/// A whole body and its share of the memory.
 #[derive(Debug, Default)]
 pub(super) struct Body {
     pub bytes: Bytes,
     room: Option<OwnedSemaphorePermit>,
 }
 
-/// Why a body was not read to its end.
+/// The reason why a body was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unread {
     TooLarge,
@@ -49,7 +49,7 @@ pub(super) enum Unread {
     BrokenOff,
 }
 
-/// An unfinished body; the event is known when its uuid was in what came.
+/// An unfinished body. The event is known if its uuid was in the part that came.
 #[derive(Debug)]
 pub(super) struct Unfinished {
     pub why: Unread,
@@ -70,8 +70,8 @@ impl Bodies {
         Self { room, max_body, patience }
     }
 
-    /// Reads a body whose headers announce `length` bytes; nothing is read of one that is too large. It
-    /// takes room only as it arrives, so that a slow one keeps no other out.
+    /// Reads a body whose headers announce `length` bytes. Nothing is read of one that is too large. The body
+    /// takes memory only as it arrives, so that a slow one keeps no other out.
     pub(super) async fn read(
         &self,
         pieces: &mut BodyDataStream,
@@ -95,7 +95,7 @@ impl Bodies {
         }
     }
 
-    /// `most`: bytes of the whole.
+    /// Reads pieces until the body ends; `most` is the size of the whole in bytes.
     async fn fill(
         &self,
         growing: &mut Growing,
@@ -120,7 +120,7 @@ impl Bodies {
         }
     }
 
-    /// Room for `more` bytes; it doubles, up to the whole.
+    /// Reserves memory for `more` bytes. The reservation doubles, up to the whole body.
     fn reserve(&self, growing: &mut Growing, more: usize, most: usize) -> Result<(), Unread> {
         let needed = growing.bytes.len().saturating_add(more);
         if needed > self.max_body {
@@ -144,14 +144,14 @@ impl Bodies {
 }
 
 impl Body {
-    /// Gives the memory back, unless the bytes are held elsewhere too.
+    /// Gives the memory back. Bytes that are held elsewhere too stay there.
     pub(super) fn give_back(self) {
         drop(self.bytes);
         drop(self.room);
     }
 }
 
-/// Reads on for a moment and drops what comes.
+/// Reads on for a moment and drops the bytes that come.
 pub(super) async fn drain(pieces: &mut BodyDataStream) {
     let read = async {
         let mut read = 0;
@@ -162,6 +162,6 @@ pub(super) async fn drain(pieces: &mut BodyDataStream) {
             }
         }
     };
-    // Whoever sends no further waits for the answer.
+    // A sender that sends nothing more waits for the answer.
     timeout(DRAIN_WITHIN, read).await.ok();
 }

@@ -1,96 +1,45 @@
-//! What the webhook could not hand over, kept until the inbox has room for it.
+//! The gaps of the webhook.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::INTAKE;
 use crate::intake::Inbox;
-use crate::metrics;
-use crate::notice::{Gap, GapReason, What};
+use crate::intake::kept_gaps::KeptGaps;
+use crate::notice::{Gap, GapReason};
 
-/// Beyond it only the fact of a gap is kept, not the event.
+/// The most gaps that are kept with their events while the inbox is full.
 const MAX_KEPT: usize = 1_024;
-
-/// How often kept gaps are offered again.
-const RETRY: Duration = Duration::from_millis(50);
 
 /// The gaps of this intake.
 #[derive(Debug)]
-pub(super) struct Gaps {
-    inbox: Inbox,
-    kept: Mutex<VecDeque<Gap>>,
-    some_kept: Notify,
-}
+pub(super) struct Gaps(KeptGaps);
 
 impl Gaps {
     pub(super) fn new(inbox: Inbox) -> Self {
-        Self { inbox, kept: Mutex::default(), some_kept: Notify::new() }
+        Self(KeptGaps::new(inbox, MAX_KEPT))
     }
 
-    /// Tells the ledger, now or when the inbox has room, that a body did not reach it.
+    /// Tells the ledger that a body did not reach it, at once or when the inbox has room.
     pub(super) fn record(&self, reason: GapReason, event: Option<Uuid>) {
-        metrics::gap(INTAKE, reason);
-        let gap = Gap {
-            reason,
-            intake: INTAKE.to_owned(),
-            since: SystemTime::now(),
-            event,
-            publication: false,
-        };
-        keep(&mut self.lock(), gap);
-        if !self.offer_all() {
-            self.some_kept.notify_one();
-        }
+        let (intake, since) = (INTAKE.to_owned(), SystemTime::now());
+        self.0.record(Gap { reason, intake, since, event, publication: false });
     }
 
-    /// Offers kept gaps until they fit; never ends.
+    /// Offers kept gaps until they fit. Never ends.
     pub(super) async fn offer_kept(&self) {
-        loop {
-            self.some_kept.notified().await;
-            while !self.offer_all() {
-                tokio::time::sleep(RETRY).await;
-            }
-        }
+        self.0.offer_kept().await;
     }
 
-    /// The last attempt before the end.
+    /// Offers the kept gaps once more at the end of the run.
     pub(super) fn offer_last(&self) {
-        if !self.offer_all() {
-            let gaps = self.lock().len();
+        let gaps = self.0.offer_all();
+        if gaps > 0 {
             tracing::error!(
                 gaps,
                 "the ledger took no gaps of the webhook until the end: publish these events again in MISP"
             );
         }
-    }
-
-    /// Whether none is kept any more.
-    fn offer_all(&self) -> bool {
-        let mut kept = self.lock();
-        while let Some(gap) = kept.pop_front() {
-            if self.inbox.offer(What::Gap(gap.clone()), Instant::now()).is_err() {
-                kept.push_front(gap);
-                return false;
-            }
-        }
-        true
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Gap>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn keep(kept: &mut VecDeque<Gap>, mut gap: Gap) {
-    if kept.len() >= MAX_KEPT {
-        gap.event = None;
-    }
-    let same = |other: &Gap| other.reason == gap.reason && other.event == gap.event;
-    if !kept.iter().any(same) {
-        kept.push_back(gap);
     }
 }

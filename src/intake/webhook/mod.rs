@@ -1,5 +1,5 @@
-//! MISP's workflow webhook module (trigger `event-publish`): it announces a publication before MISP
-//! saves it. A body is answered only after the ledger has it; MISP never sends one twice.
+//! The intake from MISP's workflow webhook module (trigger `event-publish`), which announces a publication
+//! before MISP saves it. A body is answered only after the ledger has it, since MISP never sends one twice.
 
 mod answer;
 mod body;
@@ -30,14 +30,14 @@ use strangers::Strangers;
 /// The word for this intake in gaps, metrics and status.
 pub const INTAKE: &str = "webhook";
 
-/// Request line and headers, and what is read ahead of a body, bytes.
+/// The most bytes of request line, headers, and the start of a body that is read with them.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// Listens until `stop`, then answers what is in hand for at most `answer_within`.
+/// Listens until `stop`, then answers the open requests for at most `answer_within`.
 ///
-/// A connection that is silent for `answer_within` is closed, in the handshake, in the headers and
-/// (with 408) in the body alike, and so is one whose body comes drop by drop; a body may take 15 times
-/// as long in all.
+/// A connection that is silent for `answer_within` is closed: in the handshake, in the headers and (with
+/// 408) in the body. The same happens to a body that comes too slowly. A whole body may take 15 times as
+/// long.
 ///
 /// # Errors
 /// The certificate or its key cannot be used ([`TlsError`]), or the listener fails.
@@ -79,6 +79,7 @@ pub async fn serve(
         () = stopping => Ok(()),
         () = gaps.offer_kept() => Ok(()),
     };
+    // A gap that the ledger does not know is lost with this process.
     gaps.offer_last();
     served
 }

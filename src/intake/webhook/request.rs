@@ -1,5 +1,5 @@
-//! One request: secret, method, content type, bounds, event, ledger; the first that fails is the
-//! answer.
+//! Handles one request: it checks path, secret, method, content type, bounds and event, and hands the body
+//! to the ledger. The first check that fails is the answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl Desk {
         answer
     }
 
-    /// What is wrong with a request before its body is read.
+    /// Refuses a request before its body is read, if its path, secret, method or content type is wrong.
     async fn refuse(&self, parts: &Parts) -> Option<Answer> {
         if parts.uri.path() != self.config.path {
             return Some(Answer::wrong_path());
@@ -93,19 +93,19 @@ impl Desk {
         is_form(&parts.headers).then(Answer::form)
     }
 
-    /// Whether it is the secret, or the one that has taken its place.
+    /// Whether this is the secret, or the one that has replaced it.
     async fn knows(&self, given: &[u8]) -> bool {
         let secret = self.secret.now();
         if is_secret(given, &secret) {
             return true;
         }
         let other = self.secret.other_than(&secret, "misp.webhook.secret");
-        // Whoever knocks with a wrong secret must not be waited for, nor may MISP wait.
+        // Reading the secret again may hang, and neither MISP nor a stranger may wait for that.
         let other = tokio::time::timeout(self.config.answer_within, other).await.ok().flatten();
         other.is_some_and(|other| is_secret(given, &other))
     }
 
-    /// An event that was not read is a gap.
+    /// Answers an unfinished body and records a gap for its event.
     fn give_up(&self, unfinished: &Unfinished) -> Answer {
         let Unfinished { why, event, bytes } = *unfinished;
         let (answer, reason) = match why {
@@ -119,6 +119,7 @@ impl Desk {
     }
 
     async fn hand_over(&self, body: Body) -> Answer {
+        // MISP waits for the answer and holds its publication back meanwhile.
         let deadline = Instant::now() + self.config.answer_within;
         let bytes = body.bytes.len();
         if bytes == 0 {
@@ -135,15 +136,16 @@ impl Desk {
     async fn store(&self, body: Body, event: Uuid, deadline: Instant) -> Answer {
         let announced = What::Announced(body.bytes.clone());
         let Ok(receipt) = self.inbox.offer_and_wait(announced, std::time::Instant::now()) else {
+            // MISP does not repeat the request, so the event is read over REST.
             self.gaps.record(GapReason::MemoryFull, Some(event));
             return Answer::no_room();
         };
-        // From here on the inbox accounts for the bytes.
+        // The inbox counts these bytes now, so they must not be counted here as well.
         body.give_back();
         match timeout_at(deadline, receipt).await {
             Ok(Ok(Receipt::Committed)) => Answer::stored(),
             Ok(Ok(Receipt::Refused)) => Answer::no_event("the ledger cannot take it"),
-            // Failed, the writer has ended, or it takes too long.
+            // The ledger failed, the writer has ended, or the commit takes too long.
             Ok(Ok(Receipt::Failed | Receipt::Again) | Err(_)) | Err(_) => {
                 self.gaps.record(GapReason::LedgerFailed, Some(event));
                 Answer::ledger_failed()
@@ -152,8 +154,8 @@ impl Desk {
     }
 }
 
-/// Bare, or after `Bearer`. Both sides are hashed, so that not even the length shows in the time that
-/// it takes.
+/// Whether this is the secret, bare or after `Bearer`. Both sides are hashed, so that the time of the
+/// comparison does not even show the length.
 fn is_secret(given: &[u8], secret: &Secret) -> bool {
     let secret = blake3::hash(secret.expose().as_bytes());
     let equals = |given: &[u8]| secret.as_bytes().ct_eq(blake3::hash(given).as_bytes());
@@ -162,7 +164,8 @@ fn is_secret(given: &[u8], secret: &Secret) -> bool {
     (equals(given) | (equals(rest) & u8::from(bearer).into())).into()
 }
 
-/// The event's uuid, or what is found instead. Large events take a tenth of a second.
+/// Returns the event's uuid, or what is found instead. A large event takes a tenth of a second, so a thread
+/// of its own reads it.
 async fn event_in(body: Bytes) -> Result<Uuid, String> {
     let read = move || match misp::Event::parse(&body) {
         Ok(event) => Ok(event.uuid),
@@ -175,7 +178,7 @@ fn length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// `multipart/form-data`, whatever it calls itself: MISP labels it `x-www-form-urlencoded`.
+/// Whether a body is a form. MISP sends `multipart/form-data` and labels it `x-www-form-urlencoded`.
 fn is_form(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.unwrap_or_default().to_ascii_lowercase();

@@ -1,12 +1,12 @@
-//! Whoever knocks without the secret may do so as often as he likes: the log has a line a minute.
+//! Counts requests without the secret. The log has one line a minute for them, however many come.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two lines.
+/// The time between two lines.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// Counts what is not logged.
+/// The requests that were not logged.
 #[derive(Debug, Default)]
 pub(super) struct Strangers(Mutex<Tally>);
 
@@ -17,7 +17,7 @@ struct Tally {
 }
 
 impl Strangers {
-    /// Whether this one is to be logged; gives how many before it were not.
+    /// Returns, if this request is to be logged, how many before it were not.
     pub(super) fn knocks(&self, now: Instant) -> Option<u64> {
         let mut tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if tally.logged_at.is_some_and(|at| now.saturating_duration_since(at) < QUIET) {

@@ -1,4 +1,4 @@
-//! The webhook's certificate and key.
+//! Reads the webhook's certificate and key.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::TlsFiles;
 
-/// Why the webhook cannot speak TLS.
+/// The reason why the webhook cannot speak TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error(
@@ -26,7 +26,7 @@ pub enum TlsError {
     Pair { certificate: PathBuf, key: PathBuf, words: String },
 }
 
-/// Reads certificate chain and key; TLS 1.2 and 1.3 by ring.
+/// Reads the certificate chain and the key, for TLS 1.2 and 1.3 by ring.
 ///
 /// # Errors
 /// [`TlsError`] names the file and the remedy.

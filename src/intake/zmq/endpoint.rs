@@ -1,4 +1,4 @@
-//! One publisher and its two sockets: connect, read, judge, connect anew.
+//! Keeps the two sockets of one publisher connected and hands its frames to the inbox.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,18 +16,18 @@ use super::status::StatusLine;
 use super::watch::{Missed, Moment, Silence, Watch};
 use crate::caught::caught_now;
 use crate::config::{Held, Secret, ZeroMq};
-use crate::intake::frame::{self, Malformed, PUBLICATION, Said};
+use crate::intake::frame::{self, Content, Frame, Malformed, PUBLICATION};
 use crate::intake::{Full, Inbox};
 use crate::metrics;
 use crate::notice::{GapReason, Subject, What, Withdrawal};
 use crate::pure::misp;
 
-/// A publisher, shared by the tasks of its sockets.
+/// A publisher that the tasks of its sockets share.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     address: String,
     config: Arc<ZeroMq>,
-    /// The password of `config`, as it was last read.
+    /// The password of `config` as it was last read.
     password: Option<Held>,
     inbox: Inbox,
     gaps: Gaps,
@@ -35,7 +35,7 @@ pub(super) struct Endpoint {
     status: StatusLine,
 }
 
-/// Why a socket is replaced.
+/// The reason why a socket is replaced.
 #[derive(Debug, Error)]
 enum End {
     #[error(transparent)]
@@ -75,12 +75,13 @@ impl Endpoint {
         endpoint
     }
 
-    /// Holds one socket connected; never ends.
+    /// Keeps one socket connected. Never ends.
     pub(super) async fn keep_connected(self: Arc<Self>, feed: Feed) {
         let mut backoff = Backoff::new(self.config.reconnect_max);
         let mut repeats = Repeats::default();
         loop {
             let (end, lasted) = self.session(feed).await;
+            // A connection that broke at once was none: the next pause is longer.
             if lasted >= self.config.reconnect_max {
                 backoff.reset();
             }
@@ -90,12 +91,12 @@ impl Endpoint {
         }
     }
 
-    /// Offers gaps that did not fit into the inbox; never ends.
+    /// Offers gaps that did not fit into the inbox. Never ends.
     pub(super) async fn offer_kept_gaps(self: Arc<Self>) {
         self.gaps.offer_kept().await;
     }
 
-    /// One connection, from the attempt to its end, and how long it was connected.
+    /// Runs one connection from the attempt to its end. Returns why it ended, and how long it was connected.
     async fn session(&self, feed: Feed) -> (End, Duration) {
         let socket = match self.connect(feed).await {
             Ok(socket) => socket,
@@ -107,7 +108,7 @@ impl Endpoint {
         (end, connected.elapsed())
     }
 
-    /// A refused password may be another one by now.
+    /// Connects. If the password is refused, it is read again, since it may have been changed.
     async fn connect(&self, feed: Feed) -> Result<Socket, SocketError> {
         let (address, prefix) = (&self.address, feed.prefix());
         let Some(held) = &self.password else {
@@ -174,20 +175,24 @@ impl Endpoint {
         }
     }
 
-    /// Never waits: what does not fit into the inbox becomes a gap.
+    /// Acts on a frame. This never waits, since a slow reader would make the publisher drop frames unseen: a
+    /// notice that does not fit into the inbox becomes a gap.
     fn frame(&self, feed: Feed, frame: &Bytes) {
         let now = Moment::now();
-        let topic = frame::topic(frame).unwrap_or_default();
+        let split = Frame::split(frame);
+        let topic = split.as_ref().map_or("", |frame| frame.topic);
         if !self.is_of(feed, topic, frame.len() as u64, now) {
             return;
         }
-        match caught_now(|| frame::read(frame)).unwrap_or(Err(Malformed::Failed)) {
-            Ok(said) => self.act(said, now),
+        // A fault of a parser costs this frame, and the connection goes on.
+        let read = |frame: Frame<'_>| caught_now(|| frame.read()).unwrap_or(Err(Malformed::Failed));
+        match split.and_then(read) {
+            Ok(content) => self.act(content, now),
             Err(malformed) => self.refuse_malformed(topic, frame.len(), &malformed, now),
         }
     }
 
-    /// A frame of which only the beginning was kept.
+    /// Acts on a frame of which only the beginning was kept.
     fn too_large(&self, feed: Feed, start: &[u8], size: u64) {
         let now = Moment::now();
         let topic = frame::topic(start).unwrap_or_default();
@@ -196,10 +201,11 @@ impl Endpoint {
         }
     }
 
-    /// Notes that a frame came, and says whether this socket is the one to act on it.
+    /// Notes that a frame came. Returns whether this socket is the one to act on it.
     fn is_of(&self, feed: Feed, topic: &str, size: u64, now: Moment) -> bool {
         metrics::bytes_received(&self.address, feed.word(), size);
         self.heard(now);
+        // Both sockets receive publications. Acting on both would convert each event twice.
         if feed == Feed::Others && topic == PUBLICATION {
             self.watch().publication_elsewhere(now);
             return false;
@@ -218,25 +224,22 @@ impl Endpoint {
         self.watch().heard(now);
     }
 
-    fn act(&self, said: Said, now: Moment) {
-        match said {
-            Said::Published(document) => self.offer(What::Published(document), now),
-            Said::Withdrawn(withdrawal) => self.offer(What::Withdrawn(withdrawal), now),
-            Said::Tagged(change) => self.offer(What::Tagged(change), now),
-            Said::TagAltered(tag) => self.offer(What::TagAltered(tag), now),
-            Said::Sighted(sighted) => self.offer(What::Sighted(Box::new(sighted)), now),
-            Said::Touched(event) => self.offer(What::Touched(event), now),
-            Said::Heartbeat(uptime) => self.heartbeat(uptime, now),
-            Said::Warninglist(id) => {
-                tracing::info!(endpoint = %self.address, id, "a warninglist changed in MISP");
-                self.offer(What::Warninglist(id), now);
+    fn act(&self, content: Content, now: Moment) {
+        match content {
+            Content::Notice(what) => {
+                if let What::Warninglist(id) = &what {
+                    tracing::info!(endpoint = %self.address, id, "a warninglist changed in MISP");
+                }
+                self.offer(what, now);
             }
-            Said::Alive => {}
+            Content::Heartbeat(uptime) => self.heartbeat(uptime, now),
+            Content::Nothing => {}
         }
     }
 
     fn offer(&self, what: What, now: Moment) {
         let Err(Full(what)) = self.inbox.offer(what, now.at) else { return };
+        // The gap names the event, so that it is read without waiting for a listing.
         let publication = matches!(what, What::Published(_));
         let event = event_of(&what);
         let dropped = Dropped { event, publication };
@@ -286,17 +289,17 @@ impl Endpoint {
     }
 }
 
-/// A topic as the label of a metric.
+/// Returns a topic as the label of a metric.
 fn label(topic: &str) -> &'static str {
     TOPICS.into_iter().find(|known| *known == topic).unwrap_or("unknown")
 }
 
-/// A topic as it may stand in a log, whatever a publisher sends.
+/// Returns the start of a topic, since a publisher may send any text.
 fn start_of(topic: &str) -> &str {
     topic.char_indices().nth(64).and_then(|(end, _)| topic.get(..end)).unwrap_or(topic)
 }
 
-/// MISP's topics: a label's values must be few, whatever a publisher sends.
+/// MISP's topics. The values of a label must be few, whatever a publisher sends.
 const TOPICS: [&str; 14] = [
     PUBLICATION,
     "misp_json_attribute",
@@ -314,7 +317,7 @@ const TOPICS: [&str; 14] = [
     "misp_json_workflow",
 ];
 
-/// The event whose notice was dropped, where the notice names it.
+/// Returns the event of a dropped notice, where the notice names it.
 fn event_of(what: &What) -> Option<Uuid> {
     match what {
         What::Published(document) | What::Announced(document) => misp::event_uuid(document),

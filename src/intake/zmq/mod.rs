@@ -1,7 +1,7 @@
-//! MISP's ZeroMQ publishers: two sockets each, always connected or about to be.
+//! The intake from MISP's ZeroMQ publishers. Each has two sockets that are always connected or trying to.
 //!
-//! One socket takes the publications, so that a flood on the other topics never costs one; the other
-//! takes all topics, and tells by its traffic that the publisher lives.
+//! One socket takes the publications, so that a flood on the other topics never costs a publication. The
+//! other takes all topics, and its traffic shows that the publisher is alive.
 
 mod endpoint;
 mod gaps;
@@ -27,14 +27,14 @@ pub(crate) use socket::{Received, Socket, SocketError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Feed {
     Publications,
-    /// All topics; publications on it only show that the other socket should have them.
+    /// All topics. A publication on this socket only shows that the other socket should have it too.
     Others,
 }
 
 impl Feed {
     const BOTH: [Self; 2] = [Self::Publications, Self::Others];
 
-    /// The subscription: a prefix, so the space is what keeps the other topics out.
+    /// Returns the subscription. It is a prefix, so the space keeps the other topics out.
     pub(crate) fn prefix(self) -> &'static str {
         match self {
             Self::Publications => "misp_json ",
@@ -42,7 +42,7 @@ impl Feed {
         }
     }
 
-    /// The word in metrics and logs.
+    /// Returns the word in metrics and logs.
     fn word(self) -> &'static str {
         match self {
             Self::Publications => "publications",
@@ -51,9 +51,9 @@ impl Feed {
     }
 }
 
-/// Reads all endpoints into the inbox until `stop`. Neither an absent publisher nor a full inbox
-/// ends or blocks it: what may have been missed is told as a gap. `status` must have been made for
-/// the same configuration.
+/// Reads all endpoints into the inbox until `stop`. An absent publisher or a full inbox neither ends nor
+/// blocks it: what may have been missed becomes a gap. `status` must have been made for the same
+/// configuration.
 ///
 /// # Panics
 /// Hands on a panic of one of its tasks.
@@ -69,6 +69,7 @@ pub async fn run(config: ZeroMq, inbox: Inbox, status: ZeroMqStatus, stop: Cance
         }
         tasks.spawn(endpoint.offer_kept_gaps());
     }
+    // The tasks never end by themselves, so an end is a panic, which must not go unnoticed.
     tokio::select! {
         () = stop.cancelled() => {}
         Some(Err(failed)) = tasks.join_next() => {

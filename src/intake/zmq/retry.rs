@@ -1,8 +1,8 @@
-//! When to try again, and when to say so again. Pure.
+//! Decides when to connect again, and when to log it again. Pure.
 
 use std::time::{Duration, Instant};
 
-/// Pauses between attempts, doubling from a sixteenth of the longest.
+/// The pauses between attempts. They double from a sixteenth of the longest.
 #[derive(Debug)]
 pub(super) struct Backoff {
     longest: Duration,
@@ -25,17 +25,17 @@ impl Backoff {
     }
 }
 
-/// Tells news from repetition: an attempt a second would fill the log.
+/// Tells news from repetition, since an attempt a second would fill the log.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     last: Option<(String, Instant)>,
 }
 
-/// Waiting is never silent for longer than this.
+/// A line is logged again after so long.
 const REMIND: Duration = Duration::from_secs(60);
 
 impl Repeats {
-    /// Whether the text is another one than before, or the last time is a minute ago.
+    /// Whether the text differs from the last one, or was last logged a minute ago.
     pub(super) fn is_news(&mut self, text: &str, now: Instant) -> bool {
         let repeated = self
             .last

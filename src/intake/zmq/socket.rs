@@ -1,5 +1,5 @@
-//! A subscriber of one publisher: connect once, read frames, end. What comes after an end is decided
-//! by the caller; nothing reconnects here.
+//! A subscriber of one publisher: it connects once, reads frames and ends. Nothing reconnects here: the
+//! caller decides what comes after an end.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::wire::{self, Frames, Mechanism, Piece};
 use crate::config::{Plain, ZeroMq};
 
-/// Why there is no connection, in words for the operator.
+/// The reason why there is no connection, in words for the operator.
 #[derive(Debug, Error)]
 pub(crate) enum SocketError {
     #[error("{0:?} is no ZeroMQ address: write tcp://host:port")]
@@ -56,7 +56,7 @@ pub(crate) enum SocketError {
     Broken(String),
 }
 
-/// What a publisher sent.
+/// Something that a publisher sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     Frame(Bytes),
@@ -74,7 +74,7 @@ pub(crate) struct Socket {
     frames: Frames,
 }
 
-/// What is read at once.
+/// The most bytes that are read at once.
 const READ_BUFFER: usize = 64 << 10;
 
 impl Socket {
@@ -123,7 +123,7 @@ impl Socket {
         self.stream.get_mut().write_all(bytes).await.map_err(broken)
     }
 
-    /// The data of the next command of the handshake, which must have this name.
+    /// Returns the data of the next command of the handshake, which must have this name.
     async fn command(&mut self, wanted: &[u8]) -> Result<Vec<u8>, SocketError> {
         let Piece::Command(command) = self.piece().await? else {
             return Err(SocketError::NotZeroMq);
@@ -137,7 +137,7 @@ impl Socket {
         }
     }
 
-    /// The next frame. Dropping the future loses nothing.
+    /// Returns the next frame. Dropping the future loses nothing, so it can stand in a `select`.
     ///
     /// # Errors
     /// The connection has ended; the socket is of no more use.
@@ -151,9 +151,9 @@ impl Socket {
         }
     }
 
-    /// A publisher's only question after the handshake is whether anybody is there.
+    /// Answers a command. After the handshake a publisher sends only PING.
     fn obey(&self, command: &[u8]) -> Result<(), SocketError> {
-        /// The time that the publisher waits stands before what it wants to hear again.
+        /// The bytes of the time that the publisher waits. The context that a PONG repeats follows them.
         const WAITED: usize = 2;
         let Some((b"PING", data)) = wire::named(command) else { return Ok(()) };
         let pong = wire::command("PONG", data.get(WAITED..).unwrap_or_default());
@@ -189,8 +189,8 @@ async fn reach(endpoint: &str, within: Duration) -> Result<TcpStream, SocketErro
     reach_one_of(&addresses.collect::<Vec<_>>(), within).await
 }
 
-/// Each address of a name gets an equal share of the time, so one at which nobody answers leaves time
-/// for the others.
+/// Connects to one of the addresses of a name. Each address gets an equal share of the time, so that one at
+/// which nobody answers leaves time for the others.
 async fn reach_one_of(
     addresses: &[SocketAddr],
     within: Duration,
@@ -208,8 +208,8 @@ async fn reach_one_of(
     Err(fault)
 }
 
-/// How the peer wants us to sign in. What is no ZeroMQ, or too old, is noticed at once: it may never
-/// send as much as a greeting.
+/// Reads how the peer wants us to sign in. The first bytes already tell a peer that is no ZeroMQ or too old,
+/// since such a peer may never send a whole greeting.
 async fn greet(stream: &mut TcpStream) -> Result<Mechanism, SocketError> {
     stream.write_all(&wire::OPENING).await.map_err(SocketError::Unreachable)?;
     let mut greeting = [0; wire::GREETING_LENGTH];
@@ -232,7 +232,7 @@ fn require(is_zeromq: bool) -> Result<(), SocketError> {
     if is_zeromq { Ok(()) } else { Err(SocketError::NotZeroMq) }
 }
 
-/// The mechanism's name, and what it asks for.
+/// Returns the mechanism's name and the credentials that it asks for.
 fn agreed(
     mechanism: Mechanism,
     credentials: Option<&Plain>,
@@ -246,7 +246,7 @@ fn agreed(
     }
 }
 
-/// Username and password, each behind its length.
+/// Writes username and password, each behind its length.
 fn hello(credentials: &Plain) -> Result<Vec<u8>, SocketError> {
     let (username, password) = (&credentials.username, credentials.password.expose());
     let mut data = Vec::new();
@@ -260,7 +260,7 @@ fn hello(credentials: &Plain) -> Result<Vec<u8>, SocketError> {
     Ok(data)
 }
 
-/// Whether a peer that is ready is a publisher.
+/// Checks that a peer that is ready is a publisher.
 fn publishes(ready: &[u8]) -> Result<(), SocketError> {
     match wire::property(ready, b"socket-type") {
         Some(b"PUB" | b"XPUB") => Ok(()),
@@ -268,7 +268,7 @@ fn publishes(ready: &[u8]) -> Result<(), SocketError> {
     }
 }
 
-/// 400 means the credentials (RFC 27).
+/// Reads the status of a refusal. 400 means the credentials (RFC 27).
 fn refused(status: &[u8]) -> SocketError {
     match status {
         b"400" => SocketError::CredentialsRefused,

@@ -1,4 +1,4 @@
-//! How the endpoints are, for `status` and for tests that wait on it.
+//! The state of the endpoints, for `status` and for tests that wait for it.
 
 use std::time::SystemTime;
 
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::Feed;
 use crate::config::ZeroMq;
 
-/// One endpoint.
+/// The state of one endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct EndpointStatus {
     /// `tcp://host:port`.
@@ -16,18 +16,18 @@ pub struct EndpointStatus {
     pub publications: bool,
     /// Whether the socket for all other topics is connected.
     pub others: bool,
-    /// When the last frame came, on either socket.
+    /// The time of the last frame on either socket.
     pub last_frame: Option<SystemTime>,
     pub last_publication: Option<SystemTime>,
     /// The publisher's age in seconds by its last heartbeat.
     pub uptime: Option<i64>,
-    /// Why it is not connected, or was last lost, with the remedy; empty once both sockets are
+    /// The reason why it is not connected, or was last lost, with the remedy. Empty once both sockets are
     /// connected and a frame has come.
     pub error: Option<String>,
 }
 
 impl EndpointStatus {
-    /// Both sockets are connected.
+    /// Whether both sockets are connected.
     #[must_use]
     pub fn connected(&self) -> bool {
         self.publications && self.others
@@ -39,7 +39,7 @@ impl EndpointStatus {
 pub struct ZeroMqStatus(watch::Sender<Vec<EndpointStatus>>);
 
 impl ZeroMqStatus {
-    /// All endpoints, none connected yet.
+    /// Makes the view of all endpoints before any is connected.
     #[must_use]
     pub fn new(config: &ZeroMq) -> Self {
         let endpoint = |endpoint: &String| EndpointStatus {
@@ -49,25 +49,25 @@ impl ZeroMqStatus {
         Self(watch::Sender::new(config.endpoints.iter().map(endpoint).collect()))
     }
 
-    /// How the endpoints are now.
+    /// Returns the present state of the endpoints.
     #[must_use]
     pub fn now(&self) -> Vec<EndpointStatus> {
         self.0.borrow().clone()
     }
 
-    /// Waits for changes; frames that change nothing but a time wake nobody.
+    /// Returns a receiver that waits for changes. Frames that change nothing but a time wake nobody.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Vec<EndpointStatus>> {
         self.0.subscribe()
     }
 
-    /// The part of one endpoint.
+    /// Returns the writing end for one endpoint.
     pub(super) fn line(&self, index: usize) -> StatusLine {
         StatusLine { all: self.0.clone(), index }
     }
 }
 
-/// One endpoint's writing end.
+/// The writing end for one endpoint.
 #[derive(Debug)]
 pub(super) struct StatusLine {
     all: watch::Sender<Vec<EndpointStatus>>,

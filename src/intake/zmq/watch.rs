@@ -1,12 +1,12 @@
-//! Judges one endpoint: when it is whole, silent or restarted, and what may have been missed.
-//! Pure: every moment is an argument.
+//! Judges one endpoint: whether it is connected, silent or restarted, and what may have been missed.
+//! Every moment is an argument.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Feed;
 use crate::notice::GapReason;
 
-/// One moment on both clocks: the steady one to measure with, the calendar's to tell.
+/// One moment on two clocks: the steady one to measure with, and the calendar's to show.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     pub(crate) at: Instant,
@@ -19,23 +19,23 @@ impl Moment {
     }
 }
 
-/// Something may have been missed since a time.
+/// Something may have been missed since then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Missed {
     pub(crate) reason: GapReason,
     pub(crate) since: SystemTime,
 }
 
-/// Why a connected socket is to be replaced.
+/// The reason why a connected socket is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Silence {
     /// Neither socket of the endpoint received anything.
     Endpoint,
-    /// The other socket saw a publication that this one never got.
+    /// The other socket received a publication that this one never got.
     Publications,
 }
 
-/// What is known of one endpoint over both its sockets.
+/// The state of one endpoint over both its sockets.
 #[derive(Debug)]
 pub(crate) struct Watch {
     silence: Duration,
@@ -44,7 +44,7 @@ pub(crate) struct Watch {
     heard: Moment,
     last_publication: Option<Instant>,
     owed: Option<Moment>,
-    /// The last uptime and when it was told.
+    /// The last uptime, and when it came.
     heartbeat: Option<(i64, SystemTime)>,
     /// From the first loss until both sockets are connected again.
     outage: Option<Outage>,
@@ -57,7 +57,8 @@ struct Outage {
 }
 
 impl Watch {
-    /// An endpoint that was never connected: nothing is certain since the start of the run.
+    /// Makes the state of an endpoint that was never connected. Everything since the start of the run may
+    /// be missing.
     pub(crate) fn new(silence: Duration, now: Moment) -> Self {
         let missed = Missed { reason: GapReason::Disconnected, since: now.time };
         Self {
@@ -72,8 +73,8 @@ impl Watch {
         }
     }
 
-    /// A socket is connected. Once both are, the outage is over, and only now can what was missed
-    /// be asked for completely: the answer is told even if the beginning was.
+    /// Notes that a socket is connected. Once both are, the outage is over. The gap is returned now even if
+    /// it was at the beginning of the outage: only now can all of it be asked for.
     pub(crate) fn connected(&mut self, feed: Feed, now: Moment) -> Option<Missed> {
         self.set_since(feed, Some(now.at));
         if feed == Feed::Publications {
@@ -88,7 +89,7 @@ impl Watch {
         Some(outage.missed)
     }
 
-    /// A socket is lost, or could not be connected. Told once an outage.
+    /// Notes that a socket was lost, or could not be connected. Returns the gap once an outage.
     pub(crate) fn lost(&mut self, feed: Feed, reason: GapReason) -> Option<Missed> {
         self.set_since(feed, None);
         let missed = Missed { reason, since: self.heard.time };
@@ -98,24 +99,25 @@ impl Watch {
         first.then_some(outage.missed)
     }
 
-    /// Both sockets are connected.
+    /// Whether both sockets are connected.
     pub(crate) fn is_whole(&self) -> bool {
         self.publications_since.is_some() && self.others_since.is_some()
     }
 
-    /// A frame arrived on either socket.
+    /// Notes that a frame arrived on either socket.
     pub(crate) fn heard(&mut self, now: Moment) {
+        // Frames of either socket count: a publisher may have nothing to publish for hours.
         self.heard = now;
     }
 
-    /// A publication arrived on the socket for publications.
+    /// Notes that a publication arrived on the socket for publications.
     pub(crate) fn publication(&mut self, now: Moment) {
         self.last_publication = Some(now.at);
         self.owed = None;
     }
 
-    /// A publication arrived on the other socket: the one for publications owes it, unless it has
-    /// just brought one or is itself new.
+    /// Notes that a publication arrived on the other socket. The socket for publications owes it, unless it
+    /// has just brought one or is itself new.
     pub(crate) fn publication_elsewhere(&mut self, now: Moment) {
         let recent = |at: Option<Instant>| {
             at.is_some_and(|at| now.at.saturating_duration_since(at) < self.patience())
@@ -126,8 +128,8 @@ impl Watch {
         }
     }
 
-    /// The publisher told its uptime; a smaller one than at the last heartbeat means that it was
-    /// restarted, and what it sent since then is uncertain.
+    /// Notes the publisher's uptime. If it is smaller than at the last heartbeat, the publisher was
+    /// restarted, and what it sent since then may be missing.
     pub(crate) fn heartbeat(&mut self, uptime: i64, now: Moment) -> Option<Missed> {
         let (uptime_before, since) = self.heartbeat.replace((uptime, now.time))?;
         let missed = Missed { reason: GapReason::PublisherRestarted, since };
@@ -146,8 +148,8 @@ impl Watch {
         overdue.then_some(Silence::Publications)
     }
 
-    /// How much later a publication may arrive on one socket than on the other: a large frame on a
-    /// slow line takes seconds, and both carry it at the same time.
+    /// Returns how much later a publication may arrive on one socket than on the other. A large frame takes
+    /// seconds on a slow line, and both sockets carry it at the same time.
     fn patience(&self) -> Duration {
         self.silence / 4
     }

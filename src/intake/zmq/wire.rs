@@ -1,7 +1,8 @@
-//! The bytes between a ZeroMQ subscriber and its publisher (ZMTP 3.0, RFC 23 and RFC 24). Pure.
+//! Reads and writes the bytes between a ZeroMQ subscriber and its publisher (ZMTP 3.0, RFC 23 and RFC 24).
+//! Pure.
 //!
-//! A peer's word about lengths is never believed: memory is taken as bytes arrive, and never more than
-//! the largest frame that is allowed.
+//! The lengths that a peer announces are never trusted: memory is taken as bytes arrive, and never more
+//! than the largest frame that is allowed.
 
 use axum::body::Bytes;
 
@@ -9,7 +10,7 @@ use axum::body::Bytes;
 /// once the peer has said which one it wants.
 pub(super) const OPENING: [u8; 12] = [0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 0];
 
-/// What a signature begins and ends with; between them anything may stand (RFC 23).
+/// The first and last byte of a signature. Anything may stand between them (RFC 23).
 pub(super) const SIGNATURE_START: u8 = 0xff;
 pub(super) const SIGNATURE_END: u8 = 0x7f;
 pub(super) const SIGNATURE_LENGTH: usize = 10;
@@ -30,7 +31,7 @@ pub(super) enum Mechanism {
 }
 
 impl Mechanism {
-    /// What a peer's greeting names.
+    /// Reads the mechanism from a peer's greeting.
     pub(super) fn of(greeting: &[u8; GREETING_LENGTH]) -> Self {
         let name = greeting.get(MECHANISM_START..MECHANISM_END).unwrap_or_default();
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -42,7 +43,7 @@ impl Mechanism {
     }
 }
 
-/// What follows [`OPENING`] in a client's greeting: the mechanism, padded with zeros, and zeros.
+/// Writes the part of a client's greeting after [`OPENING`]: the mechanism, padded with zeros, and zeros.
 pub(super) fn rest_of_greeting(mechanism: &str) -> Vec<u8> {
     let mut rest = mechanism.as_bytes().to_vec();
     rest.resize(GREETING_LENGTH - OPENING.len(), 0);
@@ -53,20 +54,20 @@ const MORE: u8 = 1;
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
 
-/// A command with its data; neither is ever long.
+/// Writes a command with its data. Neither is ever long.
 pub(super) fn command(name: &str, data: &[u8]) -> Vec<u8> {
     let body = [&[length(name.len())], name.as_bytes(), data].concat();
     frame(COMMAND, &body)
 }
 
-/// The metadata of a subscriber.
+/// Writes the metadata of a subscriber.
 pub(super) fn metadata() -> Vec<u8> {
     const NAME: &[u8] = b"Socket-Type";
     const VALUE: &[u8] = b"SUB";
     [&[length(NAME.len())], NAME, &[0, 0, 0, length(VALUE.len())], VALUE].concat()
 }
 
-/// The message that asks for all that begins with `prefix`.
+/// Writes the message that subscribes to all topics that begin with `prefix`.
 pub(super) fn subscription(prefix: &str) -> Vec<u8> {
     frame(0, &[&[1], prefix.as_bytes()].concat())
 }
@@ -81,18 +82,18 @@ fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Of our own names, which are short.
+/// Returns the length of one of our own names, which are short.
 fn length(bytes: usize) -> u8 {
     u8::try_from(bytes).unwrap_or(u8::MAX)
 }
 
-/// A command's name and data.
+/// Returns a command's name and data.
 pub(super) fn named(command: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = command.split_first()?;
     rest.split_at_checked(usize::from(*length))
 }
 
-/// Why a peer refuses, if that is what the command says: a status behind its length (RFC 27).
+/// Returns the status of a refusal, if the command is one: a status behind its length (RFC 27).
 ///
 /// libzmq misspells the name: `"\x5ERROR"` in its source is the byte 0x5e and `RROR` (recorded).
 pub(super) fn refusal(command: &[u8]) -> Option<&[u8]> {
@@ -104,7 +105,7 @@ pub(super) fn refusal(command: &[u8]) -> Option<&[u8]> {
     Some(named(status).map(|(status, _)| status).unwrap_or_default())
 }
 
-/// A property of the metadata of a command, by its name in lower case.
+/// Returns a property of the metadata of a command, by its name in lower case.
 pub(super) fn property<'d>(mut data: &'d [u8], wanted: &[u8]) -> Option<&'d [u8]> {
     loop {
         let (name, rest) = named(data)?;
@@ -118,20 +119,20 @@ pub(super) fn property<'d>(mut data: &'d [u8], wanted: &[u8]) -> Option<&'d [u8]
     }
 }
 
-/// What arrived whole.
+/// A piece that arrived whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece {
     Command(Vec<u8>),
-    /// The first frame of a message. MISP sends no others, and what follows one is passed over.
+    /// The first frame of a message. MISP sends no others, and further frames of a message are skipped.
     Message(Bytes),
-    /// The beginning of a frame that is larger than allowed; its rest is passed over.
+    /// The beginning of a frame that is larger than allowed. Its rest is skipped.
     TooLarge {
         start: Bytes,
         size: u64,
     },
 }
 
-/// Why nothing of what follows can be understood.
+/// The reason why nothing that follows can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Broken {
     #[error("it announces a frame of {0} bytes, far more than max_frame allows")]
@@ -140,16 +141,16 @@ pub(super) enum Broken {
     NoFrame,
 }
 
-/// How much of a frame that is too large is kept: its topic stands there.
+/// The first bytes of a frame that is too large are kept, since its topic stands there.
 const START: usize = 64;
 
 /// The longest command. Those of a publisher have less than a hundred bytes.
 const LONGEST_COMMAND: u64 = 4 << 10;
 
-/// Memory that is taken before any byte of a frame is there.
+/// The most memory that is taken before any byte of a frame is there.
 const FIRST_ROOM: usize = 64 << 10;
 
-/// Cuts what arrives into pieces.
+/// Cuts the bytes that arrive into pieces.
 #[derive(Debug)]
 pub(super) struct Frames {
     /// The largest message, bytes.
@@ -157,7 +158,7 @@ pub(super) struct Frames {
     at: At,
     /// The header or the frame, as far as it has come.
     collected: Vec<u8>,
-    /// The frame before said that its message goes on.
+    /// The last frame announced that its message goes on.
     goes_on: bool,
 }
 
@@ -185,7 +186,7 @@ impl Frames {
         Self { most, at: At::Header, collected: Vec::new(), goes_on: false }
     }
 
-    /// Takes from `input` what belongs to the next piece; `None`: all of it, and the piece goes on.
+    /// Takes from `input` what belongs to the next piece. `None`: all of it was taken, and the piece goes on.
     ///
     /// # Errors
     /// [`Broken`]; the connection is of no more use.
@@ -230,7 +231,7 @@ impl Frames {
         }
     }
 
-    /// Looks whether the header is complete, and goes on to its frame.
+    /// Goes on to the frame if its header is complete.
     fn header(&mut self) -> Result<(), Broken> {
         let Some((flags, length)) = self.collected.split_first() else { return Ok(()) };
         let flags = *flags;
@@ -258,7 +259,7 @@ impl Frames {
                 false => Err(Broken::NoFrame),
             };
         }
-        // Passing over more than that takes longer than connecting anew.
+        // Skipping more than that takes longer than connecting anew.
         if size > self.most.saturating_mul(2) {
             return Err(Broken::Announced(size));
         }
@@ -271,7 +272,7 @@ impl Frames {
         })
     }
 
-    /// The frame of `size` bytes, once all of it has come.
+    /// Returns the frame of `size` bytes once all of it has come.
     fn collect(&mut self, input: &mut &[u8], size: u64) -> Option<Vec<u8>> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         while self.collected.len() < size && !input.is_empty() {

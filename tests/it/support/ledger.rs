@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::relay::OWN;
 use misp_sentinel_relay::config::{self, Config, LedgerConfig};
-use misp_sentinel_relay::intake::frame::{self, Said};
+use misp_sentinel_relay::intake::frame::{Content, Frame};
 use misp_sentinel_relay::intake::{Inbox, webhook};
 use misp_sentinel_relay::ledger::{
     DISABLED, KeyView, Ledger, RestRules, TargetEntry, Upkeep, View, Views, Writer, WriterSettings,
@@ -170,14 +170,12 @@ impl Relay {
 
     /// A frame that arrived that long ago.
     pub(crate) async fn heard_ago(&self, bytes: &[u8], ago: Duration) {
-        let what = match frame::read(&bytes.to_vec().into()).unwrap() {
-            Said::Published(document) => What::Published(document),
-            Said::Withdrawn(withdrawal) => What::Withdrawn(withdrawal),
-            Said::Tagged(tag) => What::Tagged(tag),
-            Said::TagAltered(tag) => What::TagAltered(tag),
-            Said::Sighted(sighted) => What::Sighted(Box::new(sighted)),
-            Said::Touched(event) => What::Touched(event),
-            Said::Warninglist(_) | Said::Heartbeat(_) | Said::Alive => return,
+        let frame = bytes.to_vec().into();
+        let what = match Frame::split(&frame).unwrap().read().unwrap() {
+            Content::Notice(What::Warninglist(_)) | Content::Heartbeat(_) | Content::Nothing => {
+                return;
+            }
+            Content::Notice(what) => what,
         };
         let received = Instant::now().checked_sub(ago).unwrap();
         let receipt = self.inbox.offer_and_wait(what, received).unwrap();

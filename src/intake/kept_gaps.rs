@@ -1,0 +1,78 @@
+//! Gaps that wait until the inbox has room for them.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::Inbox;
+use crate::metrics;
+use crate::notice::{Gap, What};
+
+/// The time between two offers of kept gaps.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// The gaps of one intake on their way to the ledger.
+#[derive(Debug)]
+pub(super) struct KeptGaps {
+    inbox: Inbox,
+    /// The most gaps that are kept with their events. Of further ones only the fact is kept, so that a
+    /// flood takes no memory.
+    most: usize,
+    kept: Mutex<VecDeque<Gap>>,
+    some_kept: Notify,
+}
+
+impl KeptGaps {
+    pub(super) fn new(inbox: Inbox, most: usize) -> Self {
+        Self { inbox, most, kept: Mutex::default(), some_kept: Notify::new() }
+    }
+
+    /// Tells the ledger that something may have been missed, at once or when the inbox has room.
+    pub(super) fn record(&self, gap: Gap) {
+        metrics::gap(&gap.intake, gap.reason);
+        self.keep(gap);
+        if self.offer_all() > 0 {
+            self.some_kept.notify_one();
+        }
+    }
+
+    /// Offers kept gaps until they fit. Never ends.
+    pub(super) async fn offer_kept(&self) {
+        loop {
+            self.some_kept.notified().await;
+            while self.offer_all() > 0 {
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+
+    /// Offers the kept gaps in their order. Returns how many the inbox did not take.
+    pub(super) fn offer_all(&self) -> usize {
+        let mut kept = self.lock();
+        while let Some(gap) = kept.pop_front() {
+            if self.inbox.offer(What::Gap(gap.clone()), Instant::now()).is_err() {
+                kept.push_front(gap);
+                break;
+            }
+        }
+        kept.len()
+    }
+
+    fn keep(&self, mut gap: Gap) {
+        let mut kept = self.lock();
+        if kept.len() >= self.most {
+            gap.event = None;
+            gap.publication = false;
+        }
+        let same = |other: &Gap| other.reason == gap.reason && other.event == gap.event;
+        if !kept.iter().any(same) {
+            kept.push_back(gap);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Gap>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
