@@ -64,10 +64,18 @@ enum Lists {
     Optional,
 }
 
-/// Reads a document that holds one whole event.
-pub(super) fn single(document: &[u8]) -> Result<Event<'_>, NotAnEvent> {
-    let text = std::str::from_utf8(document)?;
-    event(top(text)?, text, Lists::Required)
+impl<'a> Event<'a> {
+    /// Reads a document that holds one whole event: a `misp_json` publication, a webhook's body, a
+    /// Kafka `misp_event_publish` message, or an answer of `/events/view`.
+    ///
+    /// # Errors
+    /// [`NotAnEvent`] says what was found instead. An event that lists neither attributes nor
+    /// objects is none, nor is a Kafka message whose `action` is another than `publish`: read as an
+    /// empty publication it would withdraw everything.
+    pub fn parse(document: &'a [u8]) -> Result<Self, NotAnEvent> {
+        let text = std::str::from_utf8(document)?;
+        event(top(text)?, text, Lists::Required)
+    }
 }
 
 /// Walks the events of a document of any shape: a single event, also without `Event` around it as PyMISP

@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use super::attribute::{Attribute, Malformed};
 use super::audience::{Audience, stands_under};
-use super::document::{self, NotAnEvent};
 use super::lenient::{self, Flag, List, Maybe, Number, Text};
 use super::object::Object;
 use super::sharing_group::{self, SharingGroup};
@@ -106,17 +105,6 @@ impl Body<'_> {
 }
 
 impl<'a> Event<'a> {
-    /// Reads a document that holds one whole event: a `misp_json` publication, a webhook's body, a
-    /// Kafka `misp_event_publish` message, or an answer of `/events/view`.
-    ///
-    /// # Errors
-    /// [`NotAnEvent`] says what was found instead. An event that lists neither attributes nor
-    /// objects is none, nor is a Kafka message whose `action` is another than `publish`: read as an
-    /// empty publication it would withdraw everything.
-    pub fn parse(document: &'a [u8]) -> Result<Self, NotAnEvent> {
-        document::single(document)
-    }
-
     pub(super) fn from_body(body: Body<'a>) -> Self {
         let lacking = body.lacking();
         let creator = body.creator.0.unwrap_or_default();
