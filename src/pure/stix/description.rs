@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 
 use super::Admitted;
-use super::indicator::UNNAMED;
 use super::text::{LONGEST_PIECE, clean, without_state};
 use crate::pure::convert::{ObjectFacts, Sibling};
 use crate::pure::policy::Judge;
+
+/// Stands in for the name of an event whose source must not be named.
+pub(super) const UNNAMED: &str = "The source is not named (TLP:EX:CHR)";
 
 /// What there is of `comment - object - event`. Of the object's other attributes only those that
 /// policy lets through, and no event's name that would name a source which must not be named.

@@ -8,17 +8,15 @@ use uuid::Uuid;
 
 use super::body::{Body, Memo, Parts, Phase, Reference, Said};
 use super::context::{self, Context};
+use super::description::{UNNAMED, description};
 use super::expiry::ClaimTimes;
 use super::text::{LONGEST_NAME, clean};
-use super::{Identity, Observable, Rendering, Withdraw, description, marking};
+use super::{Identity, Observable, Rendering, Withdraw, marking};
 use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::policy::{Beside, Judge, Mark, Tlp};
 
 /// STIX has no limit; an indicator claimed by thousands of events must stay small.
 const MAX_REFERENCES: usize = 10;
-
-/// Stands in for the name of an event whose source must not be named.
-pub(super) const UNNAMED: &str = "The source is not named (TLP:EX:CHR)";
 
 /// `valid_until` must be later than `valid_from` (STIX 2.1, 4.7).
 const SHORTEST_LIFE: i64 = 1_000;
@@ -135,7 +133,7 @@ impl Merger {
             id,
             parts: &parts,
             confidence: self.confidence(claims)?,
-            description: description::description(newest, &self.judge),
+            description: description(newest, &self.judge),
             observable,
             valid_from: &valid_from_text,
         };
@@ -687,7 +685,7 @@ mod tests {
                 let json: serde_json::Value = serde_json::from_str(&remembered.body).unwrap();
                 prop_assert_eq!(json["pattern"].as_str().unwrap(), observable.pattern());
                 prop_assert_eq!(serde_json::to_string(&json["description"]).unwrap(),
-                    serde_json::to_string(&*description::description(&one, &merger.judge)).unwrap());
+                    serde_json::to_string(&*description(&one, &merger.judge)).unwrap());
             }
         }
     }
