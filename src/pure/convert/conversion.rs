@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::claim::{Claim, ClaimFacts};
-use super::facts;
 use super::kind::trimmed;
 use super::skipped::Reason;
-use super::types::{self, Shape};
-use super::url;
+use super::types::Shape;
+use super::{facts, pattern, table, url};
 use crate::pure::misp::{Attribute, Event, Object};
 use crate::pure::stix::Observable;
 
@@ -38,7 +37,7 @@ pub fn claims(attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Result<
     if attribute.deleted || object.is_some_and(|object| object.deleted) {
         return Err(Reason::Deleted);
     }
-    let row = types::find(&attribute.kind).ok_or(Reason::UnknownType)?;
+    let row = table::find(&attribute.kind).ok_or(Reason::UnknownType)?;
     let shape = row.shape()?;
     if !(1..=LAST_SECOND).contains(&attribute.timestamp) {
         return Err(Reason::InvalidTimestamp);
@@ -58,7 +57,7 @@ pub fn claims(attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Result<
 /// What an attribute of this type and value would match; nothing where it makes no claim.
 #[must_use]
 pub fn said(kind: &str, value: &str) -> Vec<Observable> {
-    let read = types::find(kind)
+    let read = table::find(kind)
         .and_then(|row| row.shape().ok())
         .and_then(|shape| observables(shape, value.trim()).ok());
     read.map_or_else(Vec::new, |(first, second)| std::iter::once(first).chain(second).collect())
@@ -96,11 +95,8 @@ pub fn on_the_wire(observable: &Observable) -> Option<Observable> {
 fn observables(shape: Shape, value: &str) -> Result<(Observable, Option<Observable>), Reason> {
     let halves = || value.rsplit_once('|').ok_or(Reason::InvalidValue);
     match shape {
-        Shape::Whole(kind) => {
-            let written = kind.observable(value)?;
-            let wire = url::on_the_wire(&written);
-            Ok((written, wire))
-        }
+        Shape::Whole(kind) => Ok(with_wire_form(kind.observable(value)?)),
+        Shape::Pattern => Ok(with_wire_form(pattern::observable(value)?)),
         Shape::Before(kind) => Ok((kind.observable(halves()?.0)?, None)),
         Shape::BeforeFirst(kind) => {
             let (before, _) = value.split_once('|').ok_or(Reason::InvalidValue)?;
@@ -118,6 +114,11 @@ fn observables(shape: Shape, value: &str) -> Result<(Observable, Option<Observab
             Ok((behind.observable(halves.1)?, before.observable(halves.0).ok()))
         }
     }
+}
+
+fn with_wire_form(written: Observable) -> (Observable, Option<Observable>) {
+    let wire = url::on_the_wire(&written);
+    (written, wire)
 }
 
 /// What an event gives: each of its attributes is in `claims` or counted in `skipped`.

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use super::claim::{ClaimFacts, EventFacts, ObjectFacts, SharingGroup, Since, Tag};
-use super::{galaxy, object, types};
+use super::types::category;
+use super::{galaxy, object};
 use crate::pure::misp::{self, Attribute, Event, Object};
 
 impl Event<'_> {
@@ -84,12 +85,4 @@ fn tags(tags: &[misp::Tag<'_>]) -> Vec<Tag> {
             heard: 0,
         })
         .collect()
-}
-
-/// MISP's own categories cost no allocation.
-pub(super) fn category(name: &str) -> Cow<'static, str> {
-    match types::CATEGORIES.iter().find(|known| **known == name) {
-        Some(known) => Cow::Borrowed(known),
-        None => Cow::Owned(name.to_owned()),
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::file::Hash;
 use super::skipped::Reason;
-use super::{network, rule, url};
+use super::{network, url};
 use crate::pure::stix::Observable;
 
 /// A kind of observable, with its canonical form.
@@ -21,15 +21,13 @@ pub(super) enum Kind {
     At(&'static str, fn(&str) -> Option<String>),
     /// A rule in a language of its own: the whole pattern.
     Rule(&'static str),
-    /// A STIX pattern.
-    Pattern,
 }
 
 impl Kind {
     /// The observable that `value` spells.
     ///
     /// # Errors
-    /// `InvalidValue`; for a STIX pattern also `ComplexPattern`.
+    /// `InvalidValue`
     pub(super) fn observable(self, value: &str) -> Result<Observable, Reason> {
         let value = trimmed(value);
         let observable = match self {
@@ -43,8 +41,7 @@ impl Kind {
             Self::At(path, canonical) => {
                 canonical(value).map(|canonical| Observable::new(path, canonical))
             }
-            Self::Rule(language) => rule::rule(language, value),
-            Self::Pattern => return rule::pattern(value),
+            Self::Rule(language) => rule(language, value),
         };
         observable.ok_or(Reason::InvalidValue)
     }
@@ -61,14 +58,19 @@ impl Kind {
             Self::Hash(hash) => vec![hash.path],
             Self::At(path, _) => vec![path],
             Self::Rule(language) => vec![language],
-            Self::Pattern => vec!["stix"],
         }
     }
 }
 
-/// The value without white space around it, which most have not.
+/// A rule as it is: its language checks it. Line ends and tabs belong to it.
+fn rule(language: &'static str, value: &str) -> Option<Observable> {
+    let forbidden = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    (!value.is_empty() && !value.contains(forbidden)).then(|| Observable::new(language, value))
+}
+
+/// The value without white space around it. Most values have none.
 pub(super) fn trimmed(value: &str) -> &str {
-    let is_black = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+    let is_visible = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
     let bytes = value.as_bytes();
-    if is_black(bytes.first()) && is_black(bytes.last()) { value } else { value.trim() }
+    if is_visible(bytes.first()) && is_visible(bytes.last()) { value } else { value.trim() }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::claim::Sibling;
-use super::facts;
+use super::types::category;
 use crate::pure::misp::{Attribute, Object};
 
 /// Types that describe, what tells most first. What is matched in logs speaks for itself, and what
@@ -79,7 +79,7 @@ fn sibling(place: usize, attribute: &Attribute<'_>) -> Sibling {
     let relation = if attribute.relation.is_empty() { kind } else { &attribute.relation };
     Sibling {
         kind: Cow::Borrowed(kind),
-        category: facts::category(&attribute.category),
+        category: category(&attribute.category),
         relation: relation.to_owned(),
         timestamp: attribute.timestamp,
         value: short(&attribute.value),

@@ -1,8 +1,11 @@
 //! The table: every attribute type of MISP (`describeTypes`), what it claims, whether that is on, how
 //! far to trust it, or why it claims nothing. `docs/reference/mapping.md` is made of it.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use super::file;
-use super::kind::Kind::{self, At, Domain, Email, Hash, Ip, Onion, Pattern, Rule, Uri, Url};
+use super::kind::Kind::{self, At, Domain, Email, Hash, Ip, Onion, Rule, Uri, Url};
 use super::skipped::Reason::{
     self, Context, NoHashName, NoObservable, NoPatternType, NotExact, PersonalData, Victim,
 };
@@ -40,7 +43,7 @@ const fn skip(name: &'static str, reason: Reason, note: &'static str) -> Row {
     Row { name, note, fate: Fate::Skipped(reason) }
 }
 
-pub(super) static TABLE: &[Row] = &[
+static TABLE: &[Row] = &[
     // Addresses, names and URLs.
     on("ip-dst", Whole(Ip), High, ""),
     on("ip-src", Whole(Ip), High, ""),
@@ -248,7 +251,7 @@ pub(super) static TABLE: &[Row] = &[
     off("sigma", Whole(Rule("sigma")), Low, "the rule is the pattern"),
     off("snort", Whole(Rule("snort")), Low, "the rule is the pattern"),
     off("suricata", Whole(Rule("suricata")), Low, "the rule is the pattern; no type of MISP 2.5.1"),
-    on("stix2-pattern", Whole(Pattern), Medium, "one comparison with a path of this table"),
+    on("stix2-pattern", Shape::Pattern, Medium, "one comparison with a path of this table"),
     skip("bro", NoPatternType, ""),
     skip("zeek", NoPatternType, ""),
     skip("gene", NoPatternType, ""),
@@ -319,3 +322,17 @@ pub(super) static TABLE: &[Row] = &[
     skip("place-port-of-onward-foreign-destination", PersonalData, ""),
     skip("passenger-name-record-locator-number", PersonalData, ""),
 ];
+
+static BY_NAME: LazyLock<HashMap<&'static str, &'static Row>> =
+    LazyLock::new(|| TABLE.iter().map(|row| (row.name, row)).collect());
+
+/// The row of a type; types are spelled as in the table.
+pub(super) fn find(kind: &str) -> Option<&'static Row> {
+    BY_NAME.get(kind).copied()
+}
+
+/// Every type that has a row.
+#[must_use]
+pub fn types() -> &'static [Row] {
+    TABLE
+}

@@ -530,7 +530,7 @@ fn facts_are_what_misp_says_of_event_object_and_attribute() {
 
 #[test]
 fn a_row_says_what_its_type_claims_or_why_not() {
-    let row = |name| super::types::find(name).unwrap();
+    let row = |name| super::table::find(name).unwrap();
     let names = ["domain-name:value", "ipv4-addr:value", "ipv6-addr:value"];
     assert_eq!(row("domain|ip").paths(), names);
     assert_eq!(

@@ -1,11 +1,9 @@
 //! What a row of the table says: what an attribute type claims, or why it claims nothing.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::borrow::Cow;
 
 use super::kind::Kind;
 use super::skipped::Reason;
-use super::table::TABLE;
 
 /// An attribute type of MISP, and its fate.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +55,8 @@ impl Trust {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Shape {
     Whole(Kind),
+    /// The whole value is a STIX pattern.
+    Pattern,
     /// The half before the last `|`.
     Before(Kind),
     /// The half before the first `|`.
@@ -70,6 +70,7 @@ pub(super) enum Shape {
 impl Shape {
     fn paths(self) -> Vec<&'static str> {
         match self {
+            Self::Pattern => vec!["stix"],
             Self::Whole(kind) | Self::Before(kind) | Self::BeforeFirst(kind) => kind.paths(),
             Self::Both(first, second) | Self::Named(first, second) => {
                 let mut paths = first.paths();
@@ -125,20 +126,6 @@ impl Row {
     }
 }
 
-static BY_NAME: LazyLock<HashMap<&'static str, &'static Row>> =
-    LazyLock::new(|| TABLE.iter().map(|row| (row.name, row)).collect());
-
-/// The row of a type; types are spelled as in the table.
-pub(super) fn find(kind: &str) -> Option<&'static Row> {
-    BY_NAME.get(kind).copied()
-}
-
-/// Every type that has a row.
-#[must_use]
-pub fn types() -> &'static [Row] {
-    TABLE
-}
-
 /// MISP's attribute categories.
 #[must_use]
 pub fn categories() -> &'static [&'static str] {
@@ -146,7 +133,7 @@ pub fn categories() -> &'static [&'static str] {
 }
 
 /// As `describeTypes` lists them.
-pub(super) static CATEGORIES: &[&str] = &[
+static CATEGORIES: &[&str] = &[
     "Network activity",
     "Payload delivery",
     "External analysis",
@@ -164,3 +151,11 @@ pub(super) static CATEGORIES: &[&str] = &[
     "Internal reference",
     "Other",
 ];
+
+/// MISP's own categories cost no allocation.
+pub(super) fn category(name: &str) -> Cow<'static, str> {
+    match CATEGORIES.iter().find(|known| **known == name) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(name.to_owned()),
+    }
+}

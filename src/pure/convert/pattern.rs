@@ -1,19 +1,16 @@
-//! Patterns that MISP holds ready-made: rules in other languages, and STIX patterns.
+//! STIX patterns that MISP holds ready-made.
 
 use super::kind::Kind;
 use super::skipped::Reason;
-use super::table::TABLE;
+use super::table::types;
 use super::types::Shape;
 use crate::pure::stix::Observable;
 
-/// A rule as it is: its language checks it. Line ends and tabs belong to it.
-pub(super) fn rule(language: &'static str, value: &str) -> Option<Observable> {
-    let forbidden = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
-    (!value.is_empty() && !value.contains(forbidden)).then(|| Observable::new(language, value))
-}
-
 /// The observable of a pattern that is one equality comparison of a path that the table has.
-pub(super) fn pattern(value: &str) -> Result<Observable, Reason> {
+///
+/// # Errors
+/// `ComplexPattern` for every other pattern; `InvalidValue` where the compared value is none.
+pub(super) fn observable(value: &str) -> Result<Observable, Reason> {
     let inside = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let (path, literal) =
         inside.and_then(|inside| inside.split_once('=')).ok_or(Reason::ComplexPattern)?;
@@ -24,8 +21,8 @@ pub(super) fn pattern(value: &str) -> Result<Observable, Reason> {
 fn kind_at(path: &str) -> Option<Kind> {
     let bare = |path: &str| path.replace('\'', "");
     let wanted = bare(path);
-    TABLE.iter().find_map(|row| match row.shape() {
-        Ok(Shape::Whole(Kind::Rule(_) | Kind::Pattern)) => None,
+    types().iter().find_map(|row| match row.shape() {
+        Ok(Shape::Whole(Kind::Rule(_))) => None,
         Ok(Shape::Whole(kind)) => {
             kind.paths().into_iter().any(|path| bare(path) == wanted).then_some(kind)
         }
