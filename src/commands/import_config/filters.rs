@@ -4,8 +4,7 @@
 use toml::Value;
 
 use super::page::Page;
-use super::python::{Literal, Setting};
-use super::table::{from, toml};
+use super::setting::{Literal, Setting};
 
 /// Parameters that the relay sets by itself, or that only shape the answer.
 const ALWAYS: [(&str, &str); 10] = [
@@ -36,18 +35,18 @@ const LISTS: [(&str, &str, Option<&str>); 7] = [
 pub(super) fn translate(setting: &Setting, page: &mut Page) {
     let Literal::Table(filters) = &setting.value else {
         return page.leave(
-            &from(setting),
+            &setting.origin(),
             "not a dictionary: set policy, misp.window and misp.search by hand",
         );
     };
     if !filters.iter().any(|(name, _)| name == "enforceWarninglist") {
-        let why = format!("{} does not ask for enforceWarninglist", from(setting));
+        let why = format!("{} does not ask for enforceWarninglist", setting.origin());
         page.set("policy", "warninglists", "off", why);
     }
     for (name, value) in filters {
         filter(
             (name, value),
-            &from(setting).replacen(&setting.name, &format!("{}[{name:?}]", setting.name), 1),
+            &setting.origin().replacen(&setting.name, &format!("{}[{name:?}]", setting.name), 1),
             page,
         );
     }
@@ -74,7 +73,7 @@ fn filter((name, value): (&str, &Literal), from: &str, page: &mut Page) {
         ("publish_timestamp" | "last", Literal::Text(age)) if is_age(age) => {
             page.set("misp", "window", age.as_str(), from.to_owned());
         }
-        _ => match toml(value) {
+        _ => match value.toml() {
             Some(value) => page.set("misp.search", name, value, format!("{from}, as it is")),
             None => page.leave(from, "made by running the file: set it by hand"),
         },

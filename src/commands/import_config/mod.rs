@@ -4,6 +4,7 @@
 mod filters;
 mod page;
 mod python;
+mod setting;
 mod table;
 
 use std::path::PathBuf;

@@ -1,48 +1,12 @@
-//! The assignments of a Python file, and the values that stand in it. Nothing is executed: what would
-//! have to be is kept as code.
+//! Finds the assignments of a Python file. It executes nothing: a value that only running the file
+//! would tell is kept as code.
 
 use std::collections::HashMap;
 
 use anyhow::{Context, bail};
 use tree_sitter::{Node, Parser};
 
-/// A value as it stands in the file.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Literal {
-    Text(String),
-    Integer(i64),
-    Float(f64),
-    Flag(bool),
-    None,
-    List(Vec<Literal>),
-    Table(Vec<(String, Literal)>),
-    /// What an environment variable of this name says.
-    Environment(String),
-    /// What only running it would tell.
-    Code(String),
-}
-
-impl Literal {
-    pub(super) fn text(&self) -> Option<&str> {
-        if let Self::Text(text) = self { Some(text) } else { None }
-    }
-
-    pub(super) fn integer(&self) -> Option<i64> {
-        if let Self::Integer(number) = self { Some(*number) } else { None }
-    }
-}
-
-/// `name = value`, or `name['key'] = value`.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Setting {
-    pub name: String,
-    pub key: Option<String>,
-    pub value: Literal,
-    /// From 1.
-    pub line: usize,
-    /// It stands under an `if` or the like: whether it holds, only running the file would tell.
-    pub conditional: bool,
-}
+use super::setting::{Literal, Setting};
 
 /// The assignments, in the order of the file.
 ///

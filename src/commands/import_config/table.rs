@@ -1,11 +1,9 @@
 //! Every setting of misp2sentinel (config.py of April 2026, its Graph-era names, and the lists of
 //! constants.py), and what becomes of it.
 
-use toml::Value;
-
 use super::filters;
 use super::page::Page;
-use super::python::{Literal, Setting};
+use super::setting::{Literal, Setting};
 
 /// Has no counterpart, and why.
 const WITHOUT: [(&[&str], &str); 21] = [
@@ -114,7 +112,7 @@ pub(super) fn is_known(setting: &Setting) -> bool {
 /// Puts what a setting says into the page.
 pub(super) fn translate(setting: &Setting, page: &mut Page) {
     let Setting { name, value, line, .. } = setting;
-    let from = from(setting);
+    let from = setting.origin();
     if let Some((_, why)) = WITHOUT.iter().find(|(names, _)| names.contains(&name.as_str())) {
         page.leave(&format!("{name} (line {line})"), why);
         return;
@@ -217,7 +215,7 @@ fn sign_in(setting: &Setting, page: &mut Page) {
     for (key, value) in &whole {
         let name = format!("{}[{key:?}]", setting.name);
         let mut put =
-            Put { from: from(setting).replacen(&setting.name, &name, 1), page, name: &name };
+            Put { from: setting.origin().replacen(&setting.name, &name, 1), page, name: &name };
         match (key.as_str(), value) {
             ("tenant", _) => put.filled("target.sentinel", "tenant_id", value),
             ("client_id" | "workspace_id", _) => put.filled("target.sentinel", key, value),
@@ -237,13 +235,6 @@ fn sign_in(setting: &Setting, page: &mut Page) {
     }
 }
 
-/// Where a value comes from, in words.
-pub(super) fn from(setting: &Setting) -> String {
-    let Setting { name, line, conditional, .. } = setting;
-    let doubt = if *conditional { "; it stands under a condition there: is it right?" } else { "" };
-    format!("{name}, line {line}{doubt}")
-}
-
 /// Puts one setting into the page.
 struct Put<'p> {
     page: &'p mut Page,
@@ -253,7 +244,7 @@ struct Put<'p> {
 
 impl Put<'_> {
     fn value(&mut self, section: &str, key: &str, value: &Literal) {
-        match toml(value) {
+        match value.toml() {
             Some(value) => self.page.set(section, key, value, self.from.clone()),
             None => self.unknown(section, key, value),
         }
@@ -329,20 +320,4 @@ impl Put<'_> {
 
 fn is_placeholder(text: &str) -> bool {
     text.starts_with('<')
-}
-
-/// `None`: it holds what only running the file would tell.
-pub(super) fn toml(value: &Literal) -> Option<Value> {
-    match value {
-        Literal::Text(text) => Some(Value::String(text.clone())),
-        Literal::Integer(number) => Some(Value::Integer(*number)),
-        Literal::Float(number) => Some(Value::Float(*number)),
-        Literal::Flag(flag) => Some(Value::Boolean(*flag)),
-        Literal::List(list) => list.iter().map(toml).collect::<Option<Vec<_>>>().map(Value::Array),
-        Literal::Table(table) => {
-            let pairs = table.iter().map(|(key, value)| Some((key.clone(), toml(value)?)));
-            pairs.collect::<Option<toml::Table>>().map(Value::Table)
-        }
-        Literal::None | Literal::Environment(_) | Literal::Code(_) => None,
-    }
 }

@@ -1,0 +1,69 @@
+//! A setting of misp2sentinel, as its Python file spells it.
+
+use toml::Value;
+
+/// A value as it stands in the file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Literal {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Flag(bool),
+    None,
+    List(Vec<Literal>),
+    Table(Vec<(String, Literal)>),
+    /// What an environment variable of this name says.
+    Environment(String),
+    /// What only running it would tell.
+    Code(String),
+}
+
+impl Literal {
+    pub(super) fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    pub(super) fn integer(&self) -> Option<i64> {
+        if let Self::Integer(number) = self { Some(*number) } else { None }
+    }
+
+    /// The value in TOML; `None` where it holds what only running the file would tell.
+    pub(super) fn toml(&self) -> Option<Value> {
+        match self {
+            Self::Text(text) => Some(Value::String(text.clone())),
+            Self::Integer(number) => Some(Value::Integer(*number)),
+            Self::Float(number) => Some(Value::Float(*number)),
+            Self::Flag(flag) => Some(Value::Boolean(*flag)),
+            Self::List(list) => {
+                list.iter().map(Self::toml).collect::<Option<_>>().map(Value::Array)
+            }
+            Self::Table(table) => {
+                let pairs = table.iter().map(|(key, value)| Some((key.clone(), value.toml()?)));
+                pairs.collect::<Option<_>>().map(Value::Table)
+            }
+            Self::None | Self::Environment(_) | Self::Code(_) => None,
+        }
+    }
+}
+
+/// `name = value`, or `name['key'] = value`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Setting {
+    pub name: String,
+    pub key: Option<String>,
+    pub value: Literal,
+    /// From 1.
+    pub line: usize,
+    /// It stands under an `if` or the like: whether it holds, only running the file would tell.
+    pub conditional: bool,
+}
+
+impl Setting {
+    /// Where the value comes from, in words.
+    pub(super) fn origin(&self) -> String {
+        let Self { name, line, conditional, .. } = self;
+        let doubt =
+            if *conditional { "; it stands under a condition there: is it right?" } else { "" };
+        format!("{name}, line {line}{doubt}")
+    }
+}
