@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::looks::as_meant;
-use super::reader::{Problem, Reader};
+use super::mistake::Problem;
+use super::reader::Reader;
 use super::secret::Secret;
 
 /// A credential of one kind.

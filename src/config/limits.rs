@@ -1,8 +1,8 @@
 //! How much a target is sent: `[delivery]`, and over it `[target.NAME.delivery]`.
 
 use super::Limits;
-use super::load::{GIB, KIB};
 use super::reader::Reader;
+use super::values::{GIB, KIB};
 
 impl Limits {
     /// The quota of targets that share a credential: the smallest of theirs; 0 is no limit.

@@ -7,21 +7,18 @@ use std::time::Duration;
 use reqwest::Url;
 use uuid::Uuid;
 
+use super::address::{WEB_ADDRESS, https, proxy, web_address};
 use super::layers::{Layers, lay};
 use super::mistake::Mistakes;
-use super::reader::{Problem, Reader};
+use super::reader::Reader;
 use super::secret::Found;
 use super::tenants::Sections;
+use super::values::{MILLISECOND, uuid};
 use super::{
-    Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, LogFormat, Rules, VaultAccess, check,
-    cloud, credential, limits, management, mapping, misp, policy, target, tenants,
+    AcceptBody, Admin, Azure, Config, Delivery, Guard, LedgerConfig, Rules, VaultAccess, check,
+    cloud, credential, limits, log, management, mapping, misp, policy, target, tenants,
 };
-use crate::deliver::outcome::AcceptBody;
 use crate::pure::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
-
-pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
-pub(super) const KIB: u64 = 1 << 10;
-pub(super) const GIB: u64 = 1 << 30;
 
 /// Reads the configuration: the defaults, over them `file` (or else the file that `MSR_CONFIG`
 /// names, or else [`super::DEFAULT_FILE`] if it exists), over them the `MSR_` variables of
@@ -72,7 +69,7 @@ pub fn load_with(
         azure: azure(&mut reader),
         management: management::read(&mut reader),
         admin: admin(&mut reader),
-        log: log(&mut reader),
+        log: log::read(&mut reader),
         vault: vault(&mut reader),
         has_unread_tenants,
         lookups: BTreeSet::new(),
@@ -114,16 +111,11 @@ pub fn load_rules(
     }
 }
 
-pub(super) const IDENTITIES: [(&str, Identity); 2] =
-    [("observable", Identity::Observable), ("attribute", Identity::Attribute)];
-pub(super) const WITHDRAWALS: [(&str, Withdraw); 3] =
-    [("expire", Withdraw::Expire), ("revoke", Withdraw::Revoke), ("delete", Withdraw::Delete)];
-
 fn rendering(reader: &mut Reader) -> Rendering {
     Rendering {
-        identity: reader.word("indicator.identity", &IDENTITIES, Identity::Observable),
-        withdraw: reader.word("indicator.withdraw", &WITHDRAWALS, Withdraw::Expire),
-        namespace: reader.parsed("indicator.namespace", Uuid::nil(), "a uuid", target::uuid),
+        identity: reader.word("indicator.identity", &target::IDENTITIES, Identity::Observable),
+        withdraw: reader.word("indicator.withdraw", &target::WITHDRAWALS, Withdraw::Expire),
+        namespace: reader.parsed("indicator.namespace", Uuid::nil(), "a uuid", uuid),
         public_url: String::new(),
         default_confidence: reader.number("indicator.default_confidence", 0..=100),
         false_positive_points: reader.number("sightings.false_positive_points", 0..=100),
@@ -139,7 +131,7 @@ const PUBLIC_URL: &str = "misp.public_url";
 
 /// `misp.public_url`, or `misp.url` where a browser is likely to reach it.
 fn public_url(reader: &mut Reader, own: Option<&Url>) -> Option<String> {
-    let public = reader.optional(PUBLIC_URL, misp::WEB_ADDRESS, target::web_address);
+    let public = reader.optional(PUBLIC_URL, WEB_ADDRESS, web_address);
     let derived = own.cloned().filter(|url| url.host_str().is_some_and(|host| host.contains('.')));
     public.or(derived).map(|url| url.as_str().trim_end_matches('/').to_owned())
 }
@@ -211,21 +203,6 @@ fn delivery(reader: &mut Reader) -> Delivery {
     }
 }
 
-/// The word for a proxy that forbids any.
-const NO_PROXY: &str = "none";
-
-pub(super) fn proxy(reader: &mut Reader, key: &str) -> Option<String> {
-    let allowed = "an http or https URL without user or password, or \"none\"";
-    reader.optional(key, allowed, |text| {
-        if text == NO_PROXY {
-            return Ok(text.to_owned());
-        }
-        target::web_address(text).map(String::from).map_err(|problem| {
-            problem.hint("a proxy with user and password goes into HTTPS_PROXY of the environment")
-        })
-    })
-}
-
 fn azure(reader: &mut Reader) -> Azure {
     Azure {
         ca_file: reader.path("azure.ca_file"),
@@ -237,7 +214,7 @@ fn azure(reader: &mut Reader) -> Azure {
             "azure.metadata_endpoint",
             String::new(),
             "an http or https URL",
-            |text| target::web_address(text).map(String::from),
+            |text| web_address(text).map(String::from),
         ),
     }
 }
@@ -256,7 +233,7 @@ fn vault(reader: &mut Reader) -> VaultAccess {
         reader.fault(&key, |mistake| mistake.hint(hint), problem);
     }
     reader.lookups = others;
-    let authority = target::https(reader, &format!("{SECTION}.authority"), cloud.authority);
+    let authority = https(reader, &format!("{SECTION}.authority"), cloud.authority);
     VaultAccess { credential, authority }
 }
 
@@ -267,15 +244,4 @@ fn admin(reader: &mut Reader) -> Admin {
         reader.missing(KEY, "health and metrics need an address");
     }
     Admin { listen: listen.unwrap_or(([127, 0, 0, 1], 0).into()) }
-}
-
-fn log(reader: &mut Reader) -> Log {
-    let formats = [("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
-    let allowed = "error, warn, info, debug, trace, also by module";
-    Log {
-        format: reader.word("log.format", &formats, LogFormat::Pretty),
-        level: reader.parsed("log.level", String::new(), allowed, |text| {
-            crate::logging::filter(text).map(|_| text.to_owned()).map_err(Problem::new)
-        }),
-    }
 }

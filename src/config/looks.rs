@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::reader::Problem;
+use super::mistake::Problem;
 use super::{Config, Credential, ManagedIdentity, Secret};
 
 /// A sentence for each that does not, with its key and what to do.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::load::MILLISECOND;
-use super::reader::{Problem, Reader};
-use super::target::{https, uuid};
+use super::address::https;
+use super::mistake::Problem;
+use super::reader::Reader;
+use super::values::{MILLISECOND, uuid};
 
 /// A workspace by its names.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use wildmatch::WildMatch;
 
 use super::looks::as_meant;
-use super::reader::{Problem, Reader, did_you_mean, nearest, shown};
-use super::rest::verbatim;
+use super::mistake::Problem;
+use super::reader::{Reader, did_you_mean, nearest, shown};
 use crate::pure::convert::{self, Row};
 use crate::pure::policy::{Switches, UrlForms};
 use crate::pure::stix::{ContextKind, TagRules};
@@ -31,7 +31,7 @@ pub(super) fn switches(reader: &mut Reader) -> Switches {
 fn types(reader: &mut Reader) -> BTreeMap<String, bool> {
     const ALLOWED: &str = "a table of attribute types, each true or false; in the environment a \
                            JSON object";
-    let table = verbatim(reader, TYPES, ALLOWED);
+    let table = reader.table(TYPES, ALLOWED);
     let mut switches = BTreeMap::new();
     for (types, on) in table {
         match (on, unknown(&types)) {
@@ -114,7 +114,7 @@ fn roles(reader: &mut Reader) -> BTreeMap<String, bool> {
     const ALLOWED: &str = "a table of roles (template.relation), each true or false; in the \
                            environment a JSON object";
     let mut switches = BTreeMap::new();
-    for (role, on) in flat(verbatim(reader, ROLES, ALLOWED)) {
+    for (role, on) in flat(reader.table(ROLES, ALLOWED)) {
         let Some(on) = on.as_bool() else {
             let problem = Problem::new(format!("{on} is neither true nor false"));
             reader.refuse(ROLES, &role, ALLOWED, problem);
@@ -224,7 +224,7 @@ fn threat_types(reader: &mut Reader) -> BTreeMap<String, String> {
     const ALLOWED: &str =
         "a table of tags, each with a threat type; in the environment a JSON object";
     let mut types = BTreeMap::new();
-    for (tag, kind) in verbatim(reader, KEY, ALLOWED) {
+    for (tag, kind) in reader.table(KEY, ALLOWED) {
         let kind = match kind.as_str().filter(|kind| !kind.trim().is_empty()) {
             Some(kind) => as_meant(kind),
             None => Err(Problem::new(format!("{kind} is no threat type"))),

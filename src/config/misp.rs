@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::load::{GIB, KIB, MILLISECOND};
-use super::reader::{Problem, Reader};
+use super::address::{WEB_ADDRESS, web_address};
+use super::mistake::Problem;
+use super::reader::Reader;
+use super::values::{GIB, KIB, MILLISECOND};
 use super::{
     Misp, OnUnpublish, Plain, Schedule, Secret, TlsFiles, Warninglists, Webhook, ZeroMq, rest,
-    target,
 };
-
-pub(super) const WEB_ADDRESS: &str = "an http or https URL without user or password";
 
 /// `misp.url`: where REST is, and the default of `misp.public_url`.
 pub(super) fn url(reader: &mut Reader) -> Option<Url> {
-    reader.optional("misp.url", WEB_ADDRESS, target::web_address)
+    reader.optional("misp.url", WEB_ADDRESS, web_address)
 }
 
 pub(super) fn read(reader: &mut Reader, url: Option<&Url>, decay: bool) -> Misp {

@@ -92,6 +92,24 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// Why a value is none of its type.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) text: String,
+    pub(super) hint: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), hint: None }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
 /// All mistakes of a configuration, sorted by key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistakes(Vec<Mistake>);

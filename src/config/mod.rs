@@ -3,6 +3,7 @@
 //! The defaults are `config.toml.example`, which is compiled in. [`load`] lays the operator's file
 //! and the environment over it and reports every mistake at once.
 
+mod address;
 mod api;
 mod check;
 mod cloud;
@@ -11,6 +12,7 @@ mod held;
 mod layers;
 mod limits;
 mod load;
+mod log;
 mod looks;
 mod management;
 mod mapping;
@@ -39,13 +41,13 @@ pub use credential::{Credential, ManagedIdentity};
 pub use held::{Held, READ_AGAIN};
 pub use layers::{DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
 pub use load::{PLACEHOLDER_URL, load, load_rules, load_with};
+pub use log::{Log, LogFormat};
 pub use management::{ManagedWorkspace, Management};
 pub use mistake::{Mistake, Mistakes, Origin};
 pub use schedule::Schedule;
 pub use secret::{Found, Secret, Vault};
 pub use warnings::warnings;
 
-use crate::deliver::outcome::AcceptBody;
 use crate::pure::policy::Policy;
 use crate::pure::stix::{Identity, Rendering, Withdraw};
 
@@ -271,6 +273,16 @@ pub struct Delivery {
     pub grace: Duration,
 }
 
+/// `delivery.accept_body`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AcceptBody {
+    /// The bodies that Microsoft documents: status 200 with no body, `null`, or an object with `errors`.
+    #[default]
+    Documented,
+    /// Also those of another 2xx, and other JSON that tells of no error.
+    AnyJson,
+}
+
 /// How much a target is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -366,18 +378,4 @@ impl Mode {
 #[derive(Debug, Clone)]
 pub struct Admin {
     pub listen: SocketAddr,
-}
-
-/// What is logged, and how.
-#[derive(Debug, Clone)]
-pub struct Log {
-    pub format: LogFormat,
-    /// A `tracing` filter, e.g. `info` or `info,misp_sentinel_relay::intake=debug`.
-    pub level: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Pretty,
-    Json,
 }

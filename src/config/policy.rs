@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::load::MILLISECOND;
 use super::mapping;
-use super::reader::{Problem, Reader, shown};
-use super::rest::verbatim;
-use super::target;
+use super::mistake::Problem;
+use super::reader::{Reader, shown};
+use super::values::{MILLISECOND, uuid};
 use crate::pure::policy::{CHATHAM_HOUSE, Mark, OnHit, Policy, Switches, Tlp, Untagged};
 
 /// What is the same for all targets.
@@ -144,7 +143,7 @@ fn tlp_tags(reader: &mut Reader, key: &str) -> BTreeMap<String, Option<Mark>> {
         "a table of tags, each with {levels}, {CHATHAM_HOUSE} or none; in the environment a JSON object"
     );
     let mut tags = BTreeMap::new();
-    for (tag, value) in verbatim(reader, key, &allowed) {
+    for (tag, value) in reader.table(key, &allowed) {
         if let Err(problem) = mapping::tag(&tag) {
             reader.refuse(key, &tag, &allowed, problem);
             continue;
@@ -180,6 +179,6 @@ fn uuids(reader: &mut Reader, key: &str) -> Vec<Uuid> {
     const ALLOWED: &str = "a list of uuids of organisations";
     reader.list(key, ALLOWED, |item| {
         let text = item.as_str().ok_or_else(|| Problem::new(format!("{} is no text", shown(item))));
-        target::uuid(text?)
+        uuid(text?)
     })
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::layers::{Leaf, Leaves, Raw};
 use super::looks::{bare, unseen};
-use super::mistake::{Mistake, Origin};
+use super::mistake::{Mistake, Origin, Problem};
 use super::secret::Found;
 
 /// What a Key Vault reference looks like that nobody resolved.
@@ -28,24 +28,6 @@ pub(super) struct Reader {
     pub(super) found: Found,
     /// Addresses of those that still have to be.
     pub(super) lookups: BTreeSet<String>,
-}
-
-/// Why a value is none of its type.
-#[derive(Debug)]
-pub(super) struct Problem {
-    pub(super) text: String,
-    pub(super) hint: Option<String>,
-}
-
-impl Problem {
-    pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), hint: None }
-    }
-
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
 }
 
 impl Reader {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use reqwest::Url;
 
 use super::layers::Raw;
-use super::reader::{KEY_VAULT, Problem, Reader, unresolved};
+use super::mistake::Problem;
+use super::reader::{KEY_VAULT, Reader, unresolved};
 use super::secret::Secret;
 
 const VAULT_SHAPE: &str = "vault:https://NAME.vault.azure.net/secrets/SECRET, or with /VERSION";

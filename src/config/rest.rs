@@ -3,10 +3,10 @@
 use reqwest::Url;
 use serde_json::{Map, Value};
 
-use super::layers::Raw;
-use super::load::{GIB, KIB, MILLISECOND, proxy};
+use super::address::proxy;
 use super::looks::unseen;
-use super::reader::{Problem, Reader};
+use super::reader::Reader;
+use super::values::{GIB, KIB, MILLISECOND};
 use super::{Rest, Secret};
 
 const KEY: &str = "misp.key";
@@ -85,44 +85,10 @@ fn check(reader: &mut Reader, rest: &Rest) {
 /// The table as JSON; in the environment one JSON object.
 pub(super) fn search(reader: &mut Reader) -> Map<String, Value> {
     const ALLOWED: &str = "a table of restSearch parameters; in the environment a JSON object";
-    let table = verbatim(reader, SEARCH, ALLOWED);
+    let table = reader.table(SEARCH, ALLOWED);
     for key in OWN.iter().filter(|key| table.contains_key(**key)) {
         let problem = format!("{key} is set by the relay itself");
         reader.fault(SEARCH, |mistake| mistake.hint(format!("remove {key}")), problem);
     }
     table
-}
-
-/// A table that is one value.
-pub(super) fn verbatim(reader: &mut Reader, key: &str, allowed: &str) -> Map<String, Value> {
-    let Some(leaf) = reader.take(key) else { return Map::new() };
-    match leaf.raw {
-        Raw::Toml(toml::Value::Table(table)) => object(table),
-        Raw::Toml(other) => {
-            reader.mistype(key, allowed, &other);
-            Map::new()
-        }
-        Raw::Text(text) if text.is_empty() => Map::new(),
-        Raw::Text(text) => serde_json::from_str(&text).unwrap_or_else(|error| {
-            let problem = Problem::new(format!("no JSON object: {error}"));
-            reader.refuse(key, &text, allowed, problem);
-            Map::new()
-        }),
-    }
-}
-
-fn object(table: toml::Table) -> Map<String, Value> {
-    table.into_iter().map(|(key, value)| (key, json(value))).collect()
-}
-
-fn json(value: toml::Value) -> Value {
-    match value {
-        toml::Value::String(text) => Value::String(text),
-        toml::Value::Integer(number) => number.into(),
-        toml::Value::Float(number) => number.into(),
-        toml::Value::Boolean(flag) => Value::Bool(flag),
-        toml::Value::Datetime(time) => Value::String(time.to_string()),
-        toml::Value::Array(items) => items.into_iter().map(json).collect(),
-        toml::Value::Table(table) => Value::Object(object(table)),
-    }
 }

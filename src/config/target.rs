@@ -1,20 +1,23 @@
 //! A target: its keys, and what a live one cannot do without.
 
-use reqwest::Url;
-use uuid::Uuid;
-
-use super::load::{IDENTITIES, WITHDRAWALS};
+use super::address::https;
 use super::looks::as_meant;
-use super::reader::{Problem, Reader};
+use super::mistake::Problem;
+use super::reader::Reader;
+use super::values::uuid;
 use super::{
     LedgerConfig, Limits, Mode, Target, api, cloud, credential, limits, management, policy,
 };
 use crate::pure::policy::Policy;
-use crate::pure::stix::{Rendering, Withdraw};
+use crate::pure::stix::{Identity, Rendering, Withdraw};
 
 const RESERVED_SOURCE: &str = "Microsoft Sentinel";
 const LONGEST_SOURCE: usize = 256;
-const HTTPS: &str = "an https URL without user or password";
+
+pub(super) const IDENTITIES: [(&str, Identity); 2] =
+    [("observable", Identity::Observable), ("attribute", Identity::Attribute)];
+pub(super) const WITHDRAWALS: [(&str, Withdraw); 3] =
+    [("expire", Withdraw::Expire), ("revoke", Withdraw::Revoke), ("delete", Withdraw::Delete)];
 
 pub(super) fn read(
     reader: &mut Reader,
@@ -97,37 +100,6 @@ fn check_name(reader: &mut Reader, name: &str) {
         let problem = "not a name for a target";
         reader.fault(&section, |mistake| mistake.allowed("a to z, 0 to 9 and -"), problem);
     }
-}
-
-pub(super) fn uuid(text: &str) -> Result<Uuid, Problem> {
-    match Uuid::try_parse(text) {
-        Ok(uuid) if !uuid.is_nil() => Ok(uuid),
-        Ok(_) => Err(Problem::new("is the nil uuid")),
-        Err(_) => Err(Problem::new("no uuid")),
-    }
-}
-
-/// An http or https URL; a user or password in it would end up in logs.
-pub(super) fn web_address(text: &str) -> Result<Url, Problem> {
-    let url = Url::parse(text).map_err(|error| Problem::new(format!("no URL: {error}")))?;
-    match (url.scheme(), url.username(), url.password()) {
-        ("http" | "https", "", None) => Ok(url),
-        ("http" | "https", ..) => Err(Problem::new("holds a user or password")),
-        _ => Err(Problem::new("neither http nor https")),
-    }
-}
-
-pub(super) fn https(reader: &mut Reader, key: &str, otherwise: &str) -> String {
-    let given =
-        reader.optional(key, HTTPS, |text| {
-            let url = web_address(text)?;
-            match url.scheme() {
-                "https" => Ok(url.as_str().trim_end_matches('/').to_owned()),
-                _ => Err(Problem::new("not https")
-                    .hint("tokens and indicators do not travel in the clear")),
-            }
-        });
-    given.unwrap_or_else(|| otherwise.to_owned())
 }
 
 fn source(text: &str) -> Result<String, Problem> {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::layers::{Leaf, Leaves, Raw};
 use super::reader::Reader;
-use super::target;
+use super::values::uuid;
 
 const KEY: &str = "tenants";
 
@@ -111,7 +111,7 @@ impl Tenant {
             reader.fault(KEY, |mistake| mistake.allowed(SHAPE), problem);
             return None;
         }
-        let Ok(workspace) = target::uuid(self.workspace_id.trim()) else {
+        let Ok(workspace) = uuid(self.workspace_id.trim()) else {
             let problem = format!("workspaceId of entry {position} is no uuid");
             reader.fault(KEY, |mistake| mistake, problem);
             return None;

@@ -5,10 +5,17 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
 use super::layers::{Raw, default_text};
 use super::looks::as_meant;
-use super::mistake::Mistake;
-use super::reader::{KEY_VAULT, Problem, Reader, shown, unresolved};
+use super::mistake::{Mistake, Problem};
+use super::reader::{KEY_VAULT, Reader, shown, unresolved};
+
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const KIB: u64 = 1 << 10;
+pub(super) const GIB: u64 = 1 << 30;
 
 /// No wait is longer: beyond it clocks overflow.
 const LONGEST: Duration = Duration::from_secs(36500 * 86_400);
@@ -178,6 +185,24 @@ impl Reader {
         }
         values
     }
+
+    /// A table that is one value; in the environment a JSON object.
+    pub(super) fn table(&mut self, key: &str, allowed: &str) -> Map<String, Value> {
+        let Some(leaf) = self.take(key) else { return Map::new() };
+        match leaf.raw {
+            Raw::Toml(toml::Value::Table(table)) => object(table),
+            Raw::Toml(other) => {
+                self.mistype(key, allowed, &other);
+                Map::new()
+            }
+            Raw::Text(text) if text.is_empty() => Map::new(),
+            Raw::Text(text) => serde_json::from_str(&text).unwrap_or_else(|error| {
+                let problem = Problem::new(format!("no JSON object: {error}"));
+                self.refuse(key, &text, allowed, problem);
+                Map::new()
+            }),
+        }
+    }
 }
 
 fn times(least: Duration) -> String {
@@ -216,4 +241,28 @@ fn split(text: &str) -> Vec<toml::Value> {
     }
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     parts.map(|part| toml::Value::String(part.to_owned())).collect()
+}
+
+pub(super) fn uuid(text: &str) -> Result<Uuid, Problem> {
+    match Uuid::try_parse(text) {
+        Ok(uuid) if !uuid.is_nil() => Ok(uuid),
+        Ok(_) => Err(Problem::new("is the nil uuid")),
+        Err(_) => Err(Problem::new("no uuid")),
+    }
+}
+
+fn object(table: toml::Table) -> Map<String, Value> {
+    table.into_iter().map(|(key, value)| (key, json(value))).collect()
+}
+
+fn json(value: toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => Value::String(text),
+        toml::Value::Integer(number) => number.into(),
+        toml::Value::Float(number) => number.into(),
+        toml::Value::Boolean(flag) => Value::Bool(flag),
+        toml::Value::Datetime(time) => Value::String(time.to_string()),
+        toml::Value::Array(items) => items.into_iter().map(json).collect(),
+        toml::Value::Table(table) => Value::Object(object(table)),
+    }
 }

@@ -6,9 +6,9 @@ use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
 use super::clock;
-use super::outcome::{AcceptBody, Asked, Outcome};
+use super::outcome::{Asked, Outcome};
 use super::upload::{self, BadEndpoint};
-use crate::config::{Api, Config, Mode, Secret, Target};
+use crate::config::{AcceptBody, Api, Config, Mode, Secret, Target};
 
 /// The address of a target's requests and the form of their bodies.
 #[derive(Debug, Clone)]

@@ -11,6 +11,8 @@ use std::time::Duration;
 use read::{Body, Complaint};
 use uuid::Uuid;
 
+use crate::config::AcceptBody;
+
 /// The parts of an HTTP answer that matter here.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
@@ -89,16 +91,6 @@ pub struct Asked {
     pub objects: usize,
     /// The bodies of a success that count as accepted.
     pub accept_body: AcceptBody,
-}
-
-/// `delivery.accept_body`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum AcceptBody {
-    /// The bodies that Microsoft documents: status 200 with no body, `null`, or an object with `errors`.
-    #[default]
-    Documented,
-    /// Also those of another 2xx, and other JSON that tells of no error.
-    AnyJson,
 }
 
 impl Outcome {

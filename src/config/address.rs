@@ -1,0 +1,49 @@
+//! Web addresses as an operator writes them: of services, of Azure, of proxies.
+
+use reqwest::Url;
+
+use super::mistake::Problem;
+use super::reader::Reader;
+
+pub(super) const WEB_ADDRESS: &str = "an http or https URL without user or password";
+const HTTPS: &str = "an https URL without user or password";
+
+/// An http or https URL; a user or password in it would end up in logs.
+pub(super) fn web_address(text: &str) -> Result<Url, Problem> {
+    let url = Url::parse(text).map_err(|error| Problem::new(format!("no URL: {error}")))?;
+    match (url.scheme(), url.username(), url.password()) {
+        ("http" | "https", "", None) => Ok(url),
+        ("http" | "https", ..) => Err(Problem::new("holds a user or password")),
+        _ => Err(Problem::new("neither http nor https")),
+    }
+}
+
+/// An https URL without a slash at its end; `otherwise` where none is given.
+pub(super) fn https(reader: &mut Reader, key: &str, otherwise: &str) -> String {
+    let given =
+        reader.optional(key, HTTPS, |text| {
+            let url = web_address(text)?;
+            match url.scheme() {
+                "https" => Ok(url.as_str().trim_end_matches('/').to_owned()),
+                _ => Err(Problem::new("not https")
+                    .hint("tokens and indicators do not travel in the clear")),
+            }
+        });
+    given.unwrap_or_else(|| otherwise.to_owned())
+}
+
+/// The word for a proxy that forbids any.
+const NO_PROXY: &str = "none";
+
+/// A proxy; `none` forbids any.
+pub(super) fn proxy(reader: &mut Reader, key: &str) -> Option<String> {
+    let allowed = "an http or https URL without user or password, or \"none\"";
+    reader.optional(key, allowed, |text| {
+        if text == NO_PROXY {
+            return Ok(text.to_owned());
+        }
+        web_address(text).map(String::from).map_err(|problem| {
+            problem.hint("a proxy with user and password goes into HTTPS_PROXY of the environment")
+        })
+    })
+}

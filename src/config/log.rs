@@ -1,0 +1,64 @@
+//! `[log]`: what is logged, and how.
+
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+
+use super::mistake::Problem;
+use super::reader::Reader;
+
+/// What is logged, and how.
+#[derive(Debug, Clone)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A `tracing` filter, e.g. `info` or `info,misp_sentinel_relay::intake=debug`.
+    pub level: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Pretty,
+    Json,
+}
+
+impl Log {
+    /// The filter that the level stands for.
+    ///
+    /// # Errors
+    /// What is wrong with the level, in words.
+    pub fn filter(&self) -> Result<EnvFilter, String> {
+        filter(&self.level)
+    }
+}
+
+/// Refuses a word that is no level: `EnvFilter` would take it for the name of a module.
+fn filter(level: &str) -> Result<EnvFilter, String> {
+    for directive in level.split(',') {
+        let word = directive.rsplit_once('=').map_or(directive, |(_, word)| word).trim();
+        if word.parse::<LevelFilter>().is_err() || word.chars().all(|c| c.is_ascii_digit()) {
+            return Err(format!("{directive:?} names no level"));
+        }
+    }
+    EnvFilter::builder().parse(level).map_err(|error| error.to_string())
+}
+
+pub(super) fn read(reader: &mut Reader) -> Log {
+    let formats = [("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
+    let allowed = "error, warn, info, debug, trace, also by module";
+    Log {
+        format: reader.word("log.format", &formats, LogFormat::Pretty),
+        level: reader.parsed("log.level", String::new(), allowed, |text| {
+            filter(text).map(|_| text.to_owned()).map_err(Problem::new)
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for level in ["verbose", "", "info,intake", "info,intake=loud", "3"] {
+            assert!(filter(level).is_err(), "{level:?}");
+        }
+    }
+}
