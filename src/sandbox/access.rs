@@ -159,3 +159,8 @@ impl Sandbox {
         self.world.with(|state| state.access.vault_reads)
     }
 }
+
+/// The object id of an application's service principal.
+pub(super) fn object_id(client_id: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, client_id.as_bytes())
+}

@@ -14,7 +14,7 @@ use serde_json::Value;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::access::{Access, Federated};
-use super::entra::No;
+use super::refusal::No;
 
 /// The longest time that a statement may hold, seconds.
 const LONGEST: i64 = 600;

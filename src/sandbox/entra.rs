@@ -5,50 +5,48 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use axum::extract::{self, ConnectInfo, Path};
-use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::header::HOST;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
-use super::access::{Access, Secrets};
+use super::access::{Access, Secrets, object_id};
 use super::assertion;
 use super::fault::SignInFault;
+use super::form::pairs;
+use super::refusal::{No, answer, refuse};
 use super::settings::{Account, Settings};
-use super::state::{State, Token};
-use super::upload::Place;
+use super::state::{Service, State, Token};
 
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// A refusal: status, OAuth's word, code and sentence.
-pub(super) type No = (u16, &'static str, u32, String);
-
 /// `POST /{tenant}/oauth2/v2.0/token`
 pub(super) async fn token(
-    extract::State(place): extract::State<Place>,
+    extract::State(service): extract::State<Service>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path(tenant): Path<String>,
     headers: HeaderMap,
     form: String,
 ) -> Response {
-    let fault = place.world.with(|state| {
+    let fault = service.world.with(|state| {
         state.sign_ins += 1;
         state.faults.take_sign_in()
     });
     if fault == Some(SignInFault::Reset) {
-        place.connections.cut(peer);
+        service.connections.cut(peer);
     }
-    let settings = &place.world.settings;
+    let settings = &service.world.settings;
     let told = match told_lifetime(fault, settings.token_lifetime).await {
         Ok(told) => told,
         Err(response) => return response,
     };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let endpoint = format!("https://{host}/{tenant}/oauth2/v2.0/token");
-    let granted = place.world.with(|state| {
+    let granted = service.world.with(|state| {
         let now = Utc::now() + chrono::TimeDelta::seconds(state.ahead);
         check(settings, &mut state.access, (&tenant, &endpoint, now), &form)
             .map(|(client, scope)| remember(state, client, scope, settings.token_lifetime))
@@ -88,11 +86,6 @@ pub(super) fn remember(
     let held = Token { client_id, scope, ends: now + lifetime };
     state.tokens.insert(token.clone(), held);
     token
-}
-
-/// The object id of an application's service principal.
-pub(super) fn object_id(client_id: &str) -> Uuid {
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, client_id.as_bytes())
 }
 
 /// In the form of Entra's, with what clients may read in it; nobody checks the signature.
@@ -183,35 +176,4 @@ fn secret(access: &Access, account: &Account, given: &str) -> Result<(), No> {
          client secret value, not the client secret ID, for a secret added to app '{client_id}'."
     );
     Err((401, "invalid_client", 7_000_215, text))
-}
-
-/// In Entra's shape, line breaks included.
-fn refuse((status, error, code, text): No) -> Response {
-    let [trace, correlation] = [Uuid::new_v4(), Uuid::new_v4()];
-    let time = Utc::now().format("%Y-%m-%d %H:%M:%SZ").to_string();
-    let body = json!({
-        "error": error,
-        "error_description": format!(
-            "AADSTS{code}: {text}\r\nTrace ID: {trace}\r\nCorrelation ID: {correlation}\r\n\
-             Timestamp: {time}"
-        ),
-        "error_codes": [code],
-        "timestamp": time,
-        "trace_id": trace,
-        "correlation_id": correlation,
-        "error_uri": Value::Null,
-    });
-    answer(status, body.to_string())
-}
-
-pub(super) fn answer(status: u16, body: String) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, [(CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response()
-}
-
-/// The fields of a form or a query.
-pub(super) fn pairs(text: &str) -> Vec<(String, String)> {
-    let Ok(mut url) = reqwest::Url::parse("https://form.invalid/") else { return Vec::new() };
-    url.set_query(Some(text));
-    url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect()
 }

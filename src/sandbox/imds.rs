@@ -12,7 +12,9 @@ use axum::routing::get;
 use serde_json::json;
 
 use super::access::{Access, Federated, Identity};
-use super::entra::{self, answer, pairs};
+use super::entra;
+use super::form::pairs;
+use super::refusal::answer;
 use super::state::World;
 use super::{Sandbox, SandboxError};
 

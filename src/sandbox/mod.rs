@@ -7,11 +7,14 @@ mod certificate;
 mod connection;
 mod entra;
 mod fault;
+mod form;
+mod held;
 mod imds;
 mod life;
 mod manage;
 mod page;
 mod quota;
+mod refusal;
 mod settings;
 mod state;
 mod upload;
@@ -40,14 +43,14 @@ use uuid::Uuid;
 
 pub use access::{Federated, Identity};
 pub use fault::{Fault, SignInFault};
+pub use held::Held;
 pub use life::Life;
-pub use manage::Managed;
 pub use settings::{Account, RECORDED_ORGANISATION, Settings};
-pub use state::{Held, Upload};
+pub use state::{Managed, Upload};
 
 use certificate::Certificates;
 use connection::Connections;
-use state::World;
+use state::{Service, World};
 
 /// Why the sandbox does not start.
 #[derive(Debug, thiserror::Error)]
@@ -349,17 +352,17 @@ pub async fn serve_until(
 }
 
 fn app(world: Arc<World>, connections: Connections) -> Router {
-    let place = upload::Place { world: Arc::clone(&world), connections };
+    let service = Service { world: Arc::clone(&world), connections };
     let uploads = Router::new()
         .route("/workspaces/{id}/{action}", post(upload::upload))
         .route("/{id}/{action}", post(upload::upload_v1));
-    let uploads = uploads.with_state(place.clone());
+    let uploads = uploads.with_state(service.clone());
     let sign_in = Router::new().route("/{tenant}/oauth2/v2.0/token", post(entra::token));
     let vaults = Router::new()
         .route("/secrets/{name}", get(vault::secret))
         .route("/secrets/{name}/", get(vault::secret))
         .route("/secrets/{name}/{version}", get(vault::secret))
-        .with_state(place.clone());
+        .with_state(service.clone());
     let workspace = "/subscriptions/{subscription}/resourceGroups/{group}/providers\
                      /Microsoft.OperationalInsights/workspaces/{name}";
     let threats = format!("{workspace}/providers/Microsoft.SecurityInsights");
@@ -367,12 +370,12 @@ fn app(world: Arc<World>, connections: Connections) -> Router {
         .route(&format!("{threats}/threatIntelligence/main/{{action}}"), any(manage::main))
         .route(&format!("{threats}/threatintelligence/{{resource}}"), any(manage::resource))
         .route(workspace, get(manage::workspace_itself))
-        .with_state(place.clone());
+        .with_state(service.clone());
     let pages = Router::new().route("/", get(page::page)).route("/objects", get(page::objects));
     let all = uploads
         .merge(management)
         .merge(vaults)
-        .merge(sign_in.with_state(place))
+        .merge(sign_in.with_state(service))
         .merge(pages.with_state(Arc::clone(&world)));
     all.layer(map_response_with_state(world, dated))
 }

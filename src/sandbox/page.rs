@@ -9,8 +9,9 @@ use axum::response::Html;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::held::Held;
 use super::life::Life;
-use super::state::{self, Held, World};
+use super::state::{self, World};
 
 /// `GET /objects`: all objects of all workspaces.
 pub(super) async fn objects(State(world): State<Arc<World>>) -> Json<Vec<InWorkspace>> {

@@ -2,32 +2,22 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::body::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::access::Access;
+use super::connection::Connections;
 use super::fault::{Fault, Faults};
-use super::manage::{Managed, Paging};
+use super::held::Held;
+use super::manage::condition::Paging;
 use super::quota::Quota;
 use super::settings::Settings;
-
-/// A stored object: Sentinel keeps one for each id and source system, the newest.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Held {
-    pub id: String,
-    pub sourcesystem: String,
-    /// As it was last accepted.
-    pub json: Value,
-    /// How often it was accepted: each is a billed row.
-    pub writes: usize,
-}
 
 /// An upload request.
 #[derive(Debug, Clone)]
@@ -72,6 +62,19 @@ impl Upload {
     }
 }
 
+/// A request to the management plane.
+#[derive(Debug, Clone)]
+pub struct Managed {
+    pub arrived: Instant,
+    /// `None` where the token names nobody.
+    pub client_id: Option<String>,
+    /// `query`, `count`, or what a deletion names.
+    pub what: String,
+    pub method: String,
+    /// 0: it got no answer.
+    pub status: u16,
+}
+
 /// A token that was issued.
 #[derive(Debug, Clone)]
 pub(super) struct Token {
@@ -88,6 +91,13 @@ pub(super) struct World {
     state: Mutex<State>,
     /// Counts what happened to upload requests.
     pub(super) changes: watch::Sender<u64>,
+}
+
+/// What a handler needs: the world, and the means to cut its own connection.
+#[derive(Debug, Clone)]
+pub(super) struct Service {
+    pub(super) world: Arc<World>,
+    pub(super) connections: Connections,
 }
 
 #[derive(Debug, Default)]

@@ -2,7 +2,6 @@
 //! <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>, and the faults on order.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -13,10 +12,9 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::connection::Connections;
-use super::entra::pairs;
 use super::fault::Fault;
-use super::state::{self, World};
+use super::form::pairs;
+use super::state::{self, Service, World};
 use super::validate::{self, Batch};
 
 /// An upload API: what ends its path, its version, and the list in its body. The older two are those of
@@ -50,13 +48,6 @@ const APIS: [Api; 3] = [
     },
 ];
 
-/// What a handler needs: the world, and the means to cut its own connection.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) world: Arc<World>,
-    pub(super) connections: Connections,
-}
-
 /// An answer before it is HTTP.
 #[derive(Debug, Default)]
 struct Answer {
@@ -71,35 +62,35 @@ struct Answer {
 /// `POST /workspaces/{id}/threat-intelligence-stix-objects:upload?api-version=…`, and the second of the
 /// older APIs.
 pub(super) async fn upload(
-    place: State<Place>,
+    service: State<Service>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path((workspace, action)): Path<(String, String)>,
     request: Request,
 ) -> Response {
     let mut apis = APIS.into_iter().filter(|api| api.version.is_some());
     let api = apis.find(|api| api.action == action);
-    answer(place.0, peer, (&workspace, api), request).await
+    answer(service.0, peer, (&workspace, api), request).await
 }
 
 /// `POST /{id}/threatintelligence:upload-indicators`
 pub(super) async fn upload_v1(
-    place: State<Place>,
+    service: State<Service>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path((workspace, action)): Path<(String, String)>,
     request: Request,
 ) -> Response {
     let mut apis = APIS.into_iter().filter(|api| api.version.is_none());
     let api = apis.find(|api| api.action == action);
-    answer(place.0, peer, (&workspace, api), request).await
+    answer(service.0, peer, (&workspace, api), request).await
 }
 
 async fn answer(
-    place: Place,
+    service: Service,
     peer: SocketAddr,
     (workspace, api): (&str, Option<Api>),
     request: Request,
 ) -> Response {
-    let world = &place.world;
+    let world = &service.world;
     let workspace = Uuid::parse_str(workspace).ok();
     let number = world.with(|state| state.arrived(state::Upload::arrives_now(workspace)));
     let (head, body) = request.into_parts();
@@ -132,7 +123,7 @@ async fn answer(
         return std::future::pending().await;
     }
     if fault == Fault::ResetBefore {
-        return reset(&place, peer);
+        return reset(&service, peer);
     }
     if let Fault::Late(delay) = fault {
         tokio::time::sleep(delay).await;
@@ -146,7 +137,7 @@ async fn answer(
             (upload.objects, upload.accepted) = (answer.objects, answer.accepted);
             upload.rejected.clone_from(&answer.rejected);
         });
-        return reset(&place, peer);
+        return reset(&service, peer);
     }
     finish(world, number, answer)
 }
@@ -340,8 +331,8 @@ fn throttled(seconds: Option<u64>, header: Option<u64>) -> Answer {
 }
 
 /// The response is never written: the connection is reset in its place.
-fn reset(place: &Place, peer: SocketAddr) -> Response {
-    place.connections.cut(peer);
+fn reset(service: &Service, peer: SocketAddr) -> Response {
+    service.connections.cut(peer);
     StatusCode::OK.into_response()
 }
 

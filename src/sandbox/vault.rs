@@ -10,13 +10,12 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
 use super::access::Kept;
-use super::entra::answer;
-use super::state::State as Remembered;
-use super::upload::Place;
+use super::refusal::answer;
+use super::state::{Service, State as Remembered};
 
 /// `GET /secrets/{name}` and, with an empty version too, `GET /secrets/{name}/{version}`
 pub(super) async fn secret(
-    State(place): State<Place>,
+    State(service): State<Service>,
     Path(parts): Path<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Response {
@@ -29,9 +28,9 @@ pub(super) async fn secret(
     };
     let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    place.world.with(|state| {
+    service.world.with(|state| {
         let Some(client_id) = reader(state, bearer, resource) else {
-            let tenant = place.world.settings.accounts.first();
+            let tenant = service.world.settings.accounts.first();
             let tenant = tenant.map(|account| account.tenant_id.as_str()).unwrap_or_default();
             let own = format!("https://{resource}");
             return challenge(tenant, state.access.vault_resource.as_ref().unwrap_or(&own));

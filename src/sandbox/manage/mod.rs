@@ -2,6 +2,7 @@
 //! after the swagger 2025-07-01-preview (`ThreatIntelligenceQuery.json`, `…Count.json`) and what
 //! clients of it report.
 
+pub(super) mod condition;
 mod query;
 
 use std::net::SocketAddr;
@@ -17,12 +18,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::entra::{object_id, pairs};
+use super::access::object_id;
 use super::fault::Fault;
-use super::state::World;
-use super::upload::Place;
-
-pub(super) use query::Paging;
+use super::form::pairs;
+use super::state::{Managed, Service, World};
 
 const API_VERSION: &str = "2025-07-01-preview";
 
@@ -31,19 +30,6 @@ const WORKSPACE_VERSION: &str = "2023-09-01";
 
 /// Of a request's body, bytes.
 const MAX_BYTES: usize = 1 << 20;
-
-/// A request to the management plane.
-#[derive(Debug, Clone)]
-pub struct Managed {
-    pub arrived: Instant,
-    /// `None` where the token names nobody.
-    pub client_id: Option<String>,
-    /// `query`, `count`, or what a deletion names.
-    pub what: String,
-    pub method: String,
-    /// 0: it got no answer.
-    pub status: u16,
-}
 
 /// An answer before it is HTTP.
 struct Answer {
@@ -70,7 +56,7 @@ struct Asked {
 
 /// `POST …/threatIntelligence/main/{query|count}`, and `GET` of a `nextLink`.
 pub(super) async fn main(
-    state: State<Place>,
+    state: State<Service>,
     peer: ConnectInfo<SocketAddr>,
     Path((subscription, group, name, action)): Path<(String, String, String, String)>,
     request: Request,
@@ -80,7 +66,7 @@ pub(super) async fn main(
 
 /// `GET …/workspaces/{name}`: the workspace itself.
 pub(super) async fn workspace_itself(
-    state: State<Place>,
+    state: State<Service>,
     peer: ConnectInfo<SocketAddr>,
     Path((subscription, group, name)): Path<(String, String, String)>,
     request: Request,
@@ -90,7 +76,7 @@ pub(super) async fn workspace_itself(
 
 /// `DELETE …/threatIntelligence/{resource}`: a resource id as `query` gave it.
 pub(super) async fn resource(
-    state: State<Place>,
+    state: State<Service>,
     peer: ConnectInfo<SocketAddr>,
     Path((subscription, group, name, resource)): Path<(String, String, String, String)>,
     request: Request,
@@ -99,12 +85,12 @@ pub(super) async fn resource(
 }
 
 async fn serve(
-    State(place): State<Place>,
+    State(service): State<Service>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     ([subscription, group, name], what): ([String; 3], String),
     request: Request,
 ) -> Response {
-    let world = &place.world;
+    let world = &service.world;
     let (head, body) = request.into_parts();
     let bearer = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
@@ -133,7 +119,7 @@ async fn serve(
         if fault == Fault::NeverAnswers {
             return std::future::pending().await;
         }
-        place.connections.cut(peer);
+        service.connections.cut(peer);
         return StatusCode::OK.into_response();
     }
     let called = (what.as_str(), &head.method, body.as_ref());

@@ -1,13 +1,15 @@
-//! Which objects a query means, and how the management plane shows them: with members of its own,
-//! and times with more digits than they were sent with.
+//! How the management plane shows the objects that a query means: with members of its own, and times
+//! with more digits than they were sent with.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::super::entra::pairs;
-use super::super::state::{Held, World};
+use super::super::form::pairs;
+use super::super::held::Held;
+use super::super::state::World;
+use super::condition::{Condition, Paging};
 use super::{API_VERSION, Answer, Asked, error, resource_name, scope};
 
 const LARGEST_PAGE: usize = 1_000;
@@ -29,76 +31,6 @@ struct CountQuery {
 #[derive(Debug, Deserialize)]
 struct CountProperties {
     condition: Condition,
-}
-
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Condition {
-    stix_object_type: Option<String>,
-    clauses: Vec<Clause>,
-    condition_connective: Option<Connective>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-enum Connective {
-    And,
-    Or,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Clause {
-    clause_connective: Option<Connective>,
-    field: Field,
-    operator: Operator,
-    values: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum Field {
-    Id,
-    Source,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-enum Operator {
-    Equals,
-    NotEquals,
-}
-
-impl Clause {
-    fn holds(&self, held: &Held) -> bool {
-        let value = match self.field {
-            Field::Id => &held.id,
-            Field::Source => &held.sourcesystem,
-        };
-        let matches = |wanted: &String| (wanted == value) == (self.operator == Operator::Equals);
-        match self.clause_connective {
-            Some(Connective::Or) => self.values.iter().any(matches),
-            Some(Connective::And) | None => self.values.iter().all(matches),
-        }
-    }
-}
-
-impl Condition {
-    fn holds(&self, held: &Held) -> bool {
-        let mut clauses = self.clauses.iter();
-        let of_type = self.stix_object_type.as_ref().is_none_or(|wanted| wanted == kind(held));
-        of_type
-            && match self.condition_connective {
-                Some(Connective::Or) => clauses.any(|clause| clause.holds(held)),
-                Some(Connective::And) | None => clauses.all(|clause| clause.holds(held)),
-            }
-    }
-}
-
-/// A query that is not at its end.
-#[derive(Debug, Clone)]
-pub(in super::super) struct Paging {
-    condition: Condition,
-    page: usize,
-    after: (String, String),
 }
 
 pub(super) fn query(world: &World, workspace: Uuid, asked: &Asked, body: &[u8]) -> Answer {
@@ -148,13 +80,9 @@ pub(super) fn count(world: &World, workspace: Uuid, body: &[u8]) -> Answer {
     Answer::ok(&json!({"count": count}))
 }
 
-fn kind(held: &Held) -> &str {
-    held.json.get("type").and_then(Value::as_str).unwrap_or_default()
-}
-
 fn resource(asked: &Asked, held: &Held) -> Value {
     let name = resource_name(&held.sourcesystem, &held.id);
-    let kind = match kind(held) {
+    let kind = match held.kind() {
         "attack-pattern" => "AttackPattern",
         "identity" => "Identity",
         "relationship" => "Relationship",
