@@ -5,19 +5,19 @@ use std::collections::HashSet;
 use axum::body::Bytes;
 use uuid::Uuid;
 
-use super::client::{Ask, Client, SEARCH};
 use super::elements::Element;
 use super::refusal::RestError;
 use super::reply::{Reply, Stream};
 use super::search::{self, Deleted};
+use super::transport::{Ask, SEARCH, Transport};
 use crate::pure::misp;
 
-/// The answer to [`Client::read`], while it arrives.
+/// The answer to [`Client::read`](super::Client::read), while it arrives.
 #[derive(Debug)]
 pub struct Answer {
     /// MISP's clock when the answer began, Unix seconds.
     pub date: Option<i64>,
-    client: Client,
+    transport: Transport,
     /// Asked for, and not seen so far.
     missing: HashSet<Uuid>,
     asked: usize,
@@ -37,18 +37,18 @@ enum State {
 }
 
 impl Answer {
-    pub(super) async fn ask(client: Client, events: &[Uuid]) -> Result<Self, RestError> {
+    pub(super) async fn ask(transport: Transport, events: &[Uuid]) -> Result<Self, RestError> {
         let missing: HashSet<Uuid> = events.iter().copied().collect();
         let asked = missing.len();
         // Without a uuid the filter would be none, and the answer everything.
         let (date, state) = match missing.is_empty() {
             true => (None, State::Ended),
             false => {
-                let reply = search(&client, events, Deleted::Shown).await?;
+                let reply = search(&transport, events, Deleted::Shown).await?;
                 (reply.date(), State::First(Box::new(reply.elements())))
             }
         };
-        Ok(Self { date, client, missing, asked, strangers: 0, state })
+        Ok(Self { date, transport, missing, asked, strangers: 0, state })
     }
 
     /// The next event's JSON, `{"Event": {…}}`, as it arrived; `None` only after a complete and
@@ -90,7 +90,7 @@ impl Answer {
                 if let Some(event) = event {
                     self.missing.remove(&event);
                 }
-                return Err(RestError::TooLarge { event, most: self.client.max_event() });
+                return Err(RestError::TooLarge { event, most: self.transport.max_event() });
             }
         };
         let asked_for = misp::event_uuid(&event).is_some_and(|uuid| self.missing.remove(&uuid));
@@ -99,7 +99,7 @@ impl Answer {
         }
         self.strangers += 1;
         match self.strangers > self.asked {
-            true => Err(unasked(&self.client)),
+            true => Err(unasked(&self.transport)),
             false => Ok(None),
         }
     }
@@ -109,22 +109,26 @@ impl Answer {
         let was = std::mem::replace(&mut self.state, State::Ended);
         if matches!(was, State::First(_)) && !self.missing.is_empty() {
             let missing: Vec<Uuid> = self.missing.iter().copied().collect();
-            let reply = search(&self.client, &missing, Deleted::Left).await?;
+            let reply = search(&self.transport, &missing, Deleted::Left).await?;
             self.state = State::Second(Box::new(reply.elements()));
         }
         Ok(())
     }
 }
 
-async fn search(client: &Client, events: &[Uuid], deleted: Deleted) -> Result<Reply, RestError> {
-    let query = search::events(events, deleted, client.reads_decay());
-    client.ask(&Ask::search(query, events.len() > 1)).await
+async fn search(
+    transport: &Transport,
+    events: &[Uuid],
+    deleted: Deleted,
+) -> Result<Reply, RestError> {
+    let query = search::events(events, deleted, transport.reads_decay());
+    transport.ask(&Ask::search(query, events.len() > 1)).await
 }
 
-fn unasked(client: &Client) -> RestError {
+fn unasked(transport: &Transport) -> RestError {
     let why = "it holds events that were not asked for: something on the way to MISP drops the \
                request's body or its headers Accept and Content-Type";
-    client.faults(SEARCH).malformed(why, &[])
+    transport.faults(SEARCH).malformed(why, &[])
 }
 
 fn failed_before() -> RestError {

@@ -6,14 +6,13 @@ use reqwest::Response;
 use reqwest::header::HeaderMap;
 
 use super::refusal::{self, RestError, Said};
-use super::reply::header;
 use crate::config::Secret;
 use crate::http::{certificate_error, chain, speaks_no_tls};
 
 /// What went wrong when this was asked for.
-#[derive(Clone)]
-pub(super) struct Faults<'a> {
-    pub(super) path: &'a str,
+#[derive(Debug, Clone)]
+pub(super) struct Faults {
+    pub(super) path: String,
     /// Shown nowhere, even where an answer repeats the request.
     pub(super) key: Secret,
     /// The longest silence.
@@ -22,7 +21,7 @@ pub(super) struct Faults<'a> {
     pub(super) whole: Duration,
 }
 
-impl Faults<'_> {
+impl Faults {
     /// Any status but 200.
     pub(super) fn refused(
         &self,
@@ -34,7 +33,7 @@ impl Faults<'_> {
         let body = self.without_key(body);
         let location = location.map(|location| self.without_key(location));
         refusal::refusal(&Said {
-            path: self.path,
+            path: &self.path,
             status,
             location: location.as_deref(),
             wait,
@@ -44,7 +43,7 @@ impl Faults<'_> {
 
     /// No answer began.
     pub(super) fn unanswered(&self, error: &reqwest::Error) -> RestError {
-        let path = self.path.to_owned();
+        let path = self.path.clone();
         let why = match speaks_no_tls(error) {
             true => "what answers there speaks no TLS: write http:// in place of https://, or the \
                      port of https"
@@ -62,7 +61,7 @@ impl Faults<'_> {
 
     /// The answer did not go on.
     pub(super) fn broken(&self, error: &reqwest::Error) -> RestError {
-        let path = self.path.to_owned();
+        let path = self.path.clone();
         match error.is_timeout() {
             true => RestError::Silent { path, waited: self.silence },
             false => RestError::BrokeOff { path, why: chain(error) },
@@ -71,12 +70,12 @@ impl Faults<'_> {
 
     /// The answer did not end.
     pub(super) fn dripping(&self) -> RestError {
-        RestError::Dripping { path: self.path.to_owned(), waited: self.whole }
+        RestError::Dripping { path: self.path.clone(), waited: self.whole }
     }
 
     /// `body`: as much of it as is there; a web page, or a warning of PHP, is named as such.
     pub(super) fn malformed(&self, why: &str, body: &[u8]) -> RestError {
-        let path = self.path.to_owned();
+        let path = self.path.clone();
         let body = self.without_key(body);
         if let Some(words) = refusal::php_warning(body.as_bytes()) {
             return RestError::PhpWarning { path, words };
@@ -93,10 +92,32 @@ impl Faults<'_> {
         RestError::Malformed { path, why }
     }
 
+    /// As much of a refusal's body as is worth reading, and comes in time.
+    pub(super) async fn beginning(&self, mut response: Response) -> Vec<u8> {
+        const MOST: usize = 16 << 10;
+        let mut body = Vec::new();
+        let reading = async {
+            while let Ok(Some(piece)) = response.chunk().await {
+                body.extend_from_slice(&piece);
+                if body.len() >= MOST {
+                    return;
+                }
+            }
+        };
+        // What has come by then is told.
+        tokio::time::timeout(self.silence, reading).await.ok();
+        body
+    }
+
     /// Some proxies show the request in their error pages.
     fn without_key(&self, text: &[u8]) -> String {
         String::from_utf8_lossy(text).replace(self.key.expose(), "[redacted]")
     }
+}
+
+/// A number in a header.
+pub(super) fn header<N: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Option<N> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// As an answer of 429 says; MISP gives no `Retry-After`, but a proxy may.
@@ -104,23 +125,6 @@ pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let seconds: Option<u64> =
         header(headers, "X-Rate-Limit-Reset").or_else(|| header(headers, "Retry-After"));
     seconds.map(Duration::from_secs)
-}
-
-/// As much of a refusal's body as is worth reading, and comes in time.
-pub(super) async fn beginning(mut response: Response, within: Duration) -> Vec<u8> {
-    const MOST: usize = 16 << 10;
-    let mut body = Vec::new();
-    let reading = async {
-        while let Ok(Some(piece)) = response.chunk().await {
-            body.extend_from_slice(&piece);
-            if body.len() >= MOST {
-                return;
-            }
-        }
-    };
-    // What has come by then is told.
-    tokio::time::timeout(within, reading).await.ok();
-    body
 }
 
 fn remedy(certificate: &rustls::CertificateError) -> &'static str {

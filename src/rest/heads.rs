@@ -4,12 +4,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::client::{Ask, Client, SEARCH};
 use super::elements::Element;
 use super::key::{flag, number};
 use super::listing::{Broken, Listing, Window};
 use super::refusal::RestError;
 use super::search;
+use super::transport::{Ask, SEARCH, Transport};
 use crate::caught::caught_now;
 use crate::pure::misp;
 
@@ -38,15 +38,15 @@ pub struct HeadsPage {
 /// A listing, page by page.
 #[derive(Debug)]
 pub struct Heads {
-    client: Client,
+    transport: Transport,
     query: Map<String, Value>,
     listing: Listing,
     date: Option<i64>,
 }
 
 impl Heads {
-    pub(super) fn new(client: Client, query: Map<String, Value>) -> Self {
-        Self { client, query, listing: Listing::default(), date: None }
+    pub(super) fn new(transport: Transport, query: Map<String, Value>) -> Self {
+        Self { transport, query, listing: Listing::default(), date: None }
     }
 
     /// The next page, in the order of MISP's ids; `None` after the last.
@@ -83,17 +83,17 @@ impl Heads {
     async fn fetch(&self) -> Result<(Window, HeadsPage, Option<usize>), RestError> {
         let mut failures = 0;
         loop {
-            let window = self.listing.window(self.client.page().events);
+            let window = self.listing.window(self.transport.page().events);
             match self.page(&window).await {
                 Ok((page, total)) => return Ok((window, page, total)),
-                Err(error) => failures = self.client.again(failures, error).await?,
+                Err(error) => failures = self.transport.again(failures, error).await?,
             }
         }
     }
 
     async fn page(&self, window: &Window) -> Result<(HeadsPage, Option<usize>), RestError> {
         let query = search::heads(&self.query, window.page, window.limit);
-        let reply = self.client.once(&Ask::search(query, true)).await?;
+        let reply = self.transport.once(&Ask::search(query, true)).await?;
         let (date, total) = (reply.date(), reply.total());
         let mut stream = reply.elements();
         let mut heads = Vec::with_capacity(window.limit);
@@ -112,7 +112,7 @@ impl Heads {
                 Err("a head that is larger than misp.rest.max_event".to_owned())
             }
         };
-        head.map_err(|why| self.client.faults(SEARCH).malformed(&why, &[]))
+        head.map_err(|why| self.transport.faults(SEARCH).malformed(&why, &[]))
     }
 }
 

@@ -14,6 +14,7 @@ mod page;
 mod refusal;
 mod reply;
 mod search;
+mod transport;
 mod warninglists;
 
 pub use answer::Answer;

@@ -1,5 +1,9 @@
 //! How much to ask of MISP at once: what it manages, as far as its answers show. Pure.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::refusal::RestError;
+
 /// The most to ask for in one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
@@ -37,6 +41,34 @@ impl Pages {
             events: grown(self.now.events, self.most.events),
             attributes: grown(self.now.attributes, self.most.attributes),
         };
+    }
+}
+
+/// [`Pages`] that all requests of a client share.
+#[derive(Debug, Clone)]
+pub(super) struct SharedPages(Arc<Mutex<Pages>>);
+
+impl SharedPages {
+    pub(super) fn new(most: Page) -> Self {
+        Self(Arc::new(Mutex::new(Pages::new(most))))
+    }
+
+    pub(super) fn now(&self) -> Page {
+        self.pages().now()
+    }
+
+    /// Learns from an answer that was read to its end, or broke off.
+    pub(super) fn settle<T>(&self, ended: Result<T, RestError>) -> Result<T, RestError> {
+        match &ended {
+            Ok(_) => self.pages().succeeded(),
+            Err(error) if error.is_too_much() => self.pages().failed(),
+            Err(_) => {}
+        }
+        ended
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,13 +5,14 @@ use std::io::{self, Read};
 use axum::body::Bytes;
 use chrono::DateTime;
 use reqwest::Response;
-use reqwest::header::{DATE, HeaderMap};
+use reqwest::header::DATE;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::client::Client;
 use super::elements::{Element, Elements, NotAnAnswer};
+use super::faults::{Faults, header};
+use super::page::SharedPages;
 use super::refusal::{self, RestError};
 use crate::caught::caught_now;
 use crate::metrics;
@@ -28,19 +29,18 @@ const PIECES_AHEAD: usize = 4;
 /// Status 200; the body is read piece by piece.
 #[derive(Debug)]
 pub(super) struct Reply {
-    client: Client,
-    path: String,
-    response: Response,
+    pub(super) response: Response,
+    /// What goes wrong with it, in words.
+    pub(super) faults: Faults,
+    /// Learns from its end how much MISP manages.
+    pub(super) pages: SharedPages,
+    /// Larger events are passed over, bytes.
+    pub(super) max_event: usize,
     /// A body that drips is no silence, and must end all the same.
-    deadline: Instant,
+    pub(super) deadline: Instant,
 }
 
 impl Reply {
-    pub(super) fn new(client: Client, path: String, response: Response) -> Self {
-        let deadline = client.answer_deadline();
-        Self { client, path, response, deadline }
-    }
-
     /// MISP's clock, Unix seconds.
     pub(super) fn date(&self) -> Option<i64> {
         let date = self.response.headers().get(DATE)?.to_str().ok()?;
@@ -53,10 +53,9 @@ impl Reply {
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>, RestError> {
-        let faults = || self.client.faults(&self.path);
         match timeout_at(self.deadline, self.response.chunk()).await {
-            Ok(piece) => piece.map_err(|error| faults().broken(&error)),
-            Err(_) => Err(faults().dripping()),
+            Ok(piece) => piece.map_err(|error| self.faults.broken(&error)),
+            Err(_) => Err(self.faults.dripping()),
         }
     }
 
@@ -132,12 +131,12 @@ impl Reply {
     }
 
     fn malformed(&self, why: &str, body: &[u8]) -> RestError {
-        self.client.faults(&self.path).malformed(why, body)
+        self.faults.malformed(why, body)
     }
 
     /// The events of the list.
     pub(super) fn elements(self) -> Stream {
-        let elements = Elements::new(self.client.max_event());
+        let elements = Elements::new(self.max_event);
         Stream { reply: self, elements, rest: Bytes::new(), begun: None }
     }
 }
@@ -161,11 +160,6 @@ impl Read for Pieces {
         }
         Ok(now.len())
     }
-}
-
-/// A number in a header.
-pub(super) fn header<N: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Option<N> {
-    headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// The elements of a restSearch answer, one at a time.
@@ -202,16 +196,16 @@ impl Stream {
                     self.note_beginning(&piece)?;
                     self.rest = piece;
                 }
-                Err(error) => return self.reply.client.settle(Err(error)),
+                Err(error) => return self.reply.pages.settle(Err(error)),
             }
         }
         let ended = self.elements.finish().map_err(|error| match &self.begun {
             None => self.malformed(&error),
             Some(_) => {
-                RestError::BrokeOff { path: self.reply.path.clone(), why: error.to_string() }
+                RestError::BrokeOff { path: self.reply.faults.path.clone(), why: error.to_string() }
             }
         });
-        self.reply.client.settle(ended.map(|()| None))
+        self.reply.pages.settle(ended.map(|()| None))
     }
 
     fn note_beginning(&mut self, piece: &[u8]) -> Result<(), RestError> {

@@ -1,7 +1,8 @@
 //! Warninglists: the index of the enabled ones, and each whole. A read-only key may read both.
 
-use super::client::{Ask, Client};
+use super::client::Client;
 use super::refusal::RestError;
+use super::transport::Ask;
 use crate::pure::warninglist::{Head, List, read_index, read_view};
 
 /// The index of a thousand lists is about half a megabyte.
@@ -13,7 +14,7 @@ impl Client {
     /// # Errors
     /// [`RestError`]
     pub async fn warninglists(&self) -> Result<Vec<Head>, RestError> {
-        let reply = self.ask(&Ask::get("/warninglists/index/enabled:1.json")).await?;
+        let reply = self.0.ask(&Ask::get("/warninglists/index/enabled:1.json")).await?;
         reply.read_as(LONGEST_INDEX, |body| read_index(body).map_err(|no| no.to_string())).await
     }
 
@@ -22,7 +23,7 @@ impl Client {
     /// # Errors
     /// [`RestError`]; also where the list is no longer what the index said.
     pub async fn warninglist(&self, head: Head, most: usize) -> Result<List, RestError> {
-        let reply = self.ask(&Ask::get(format!("/warninglists/view/{}.json", head.id))).await?;
+        let reply = self.0.ask(&Ask::get(format!("/warninglists/view/{}.json", head.id))).await?;
         let read = |pieces| read_view(head, pieces).map_err(|no| no.to_string());
         reply.read_along(most, read).await
     }

@@ -1,0 +1,251 @@
+//! How MISP is asked anything: with the key, at the pace that it allows, and again where that may help.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Method, Response};
+use serde_json::{Map, Value};
+
+use super::faults::{Faults, header, wait};
+use super::limit::{Limit, Told};
+use super::pace::Pace;
+use super::page::{Page, SharedPages};
+use super::refusal::RestError;
+use super::reply::Reply;
+use crate::config::{Held, Rest, Secret};
+use crate::http::{HttpError, Trust, Way, chain};
+use crate::metrics;
+use crate::pure::backoff::Backoff;
+
+const SECTION: &str = "misp";
+pub(super) const SEARCH: &str = "/events/restSearch";
+
+/// Requests to one MISP with one key. Cloning it is cheap, and clones share the pace.
+#[derive(Clone)]
+pub(super) struct Transport(Arc<Inner>);
+
+struct Inner {
+    http: reqwest::Client,
+    config: Rest,
+    key: Held,
+    backoff: Backoff,
+    pages: SharedPages,
+    limit: Mutex<Limit>,
+    pace: Mutex<Pace>,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("url", &self.0.config.url).finish_non_exhaustive()
+    }
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) struct Ask {
+    method: Method,
+    path: String,
+    body: Option<String>,
+    /// The caller can ask for less at once: what took too long is not repeated as it was.
+    divisible: bool,
+}
+
+impl Ask {
+    pub(super) fn get(path: impl Into<String>) -> Self {
+        Self { method: Method::GET, path: path.into(), body: None, divisible: false }
+    }
+
+    pub(super) fn search(query: Map<String, Value>, divisible: bool) -> Self {
+        let body = Some(Value::Object(query).to_string());
+        Self { method: Method::POST, path: SEARCH.to_owned(), body, divisible }
+    }
+
+    /// MISP counts searches, and nothing else.
+    fn is_search(&self) -> bool {
+        self.body.is_some()
+    }
+}
+
+impl Transport {
+    pub(super) fn new(config: &Rest) -> Result<Self, HttpError> {
+        let builder = way(config).builder()?.read_timeout(config.request_timeout);
+        header_of(&config.key)?;
+        let client = builder.default_headers(headers()).build();
+        let http =
+            client.map_err(|error| HttpError::Tls { section: SECTION, why: chain(&error) })?;
+        let most = Page { events: config.page_events, attributes: config.page_attributes };
+        Ok(Self(Arc::new(Inner {
+            http,
+            backoff: Backoff::new(config.backoff_min, config.backoff_max),
+            key: Held::new(config.key.clone()),
+            pace: Mutex::new(Pace::new(config.requests_per_second)),
+            config: config.clone(),
+            pages: SharedPages::new(most),
+            limit: Mutex::default(),
+        })))
+    }
+
+    /// Asks, and asks again where that may help, as often as configured.
+    pub(super) async fn ask(&self, ask: &Ask) -> Result<Reply, RestError> {
+        let mut failures = 0;
+        loop {
+            match self.once(ask).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) if ask.divisible && error.took_long() => return Err(error),
+                Err(error) => failures = self.again(failures, error).await?,
+            }
+        }
+    }
+
+    /// Pauses before the next attempt, if there is to be one.
+    pub(super) async fn again(&self, failures: u32, error: RestError) -> Result<u32, RestError> {
+        let failures = failures + 1;
+        if failures > self.0.config.retries || !error.may_pass() {
+            return Err(error);
+        }
+        let pause = self.0.backoff.pause(failures, rand::random());
+        tracing::debug!(%error, ?pause, failures, "MISP is asked again");
+        tokio::time::sleep(pause).await;
+        Ok(failures)
+    }
+
+    pub(super) async fn once(&self, ask: &Ask) -> Result<Reply, RestError> {
+        if ask.is_search() {
+            self.keep_pace().await?;
+        }
+        let answered = match self.send(ask).await {
+            Ok(response) => self.accept(&ask.path, response).await,
+            Err(error) => Err(error),
+        };
+        metrics::rest_request(answered.as_ref().map_or_else(RestError::word, |_| "answered"));
+        match answered {
+            Err(error) if ask.is_search() => self.0.pages.settle(Err(error)),
+            other => other,
+        }
+    }
+
+    /// A refused key may be another one by now.
+    pub(super) async fn send(&self, ask: &Ask) -> Result<Response, RestError> {
+        let key = self.0.key.now();
+        let response = self.send_with(ask, &key).await?;
+        if !matches!(response.status().as_u16(), 401 | 403) {
+            return Ok(response);
+        }
+        match self.0.key.other_than(&key, "misp.key").await {
+            Some(key) => self.send_with(ask, &key).await,
+            None => Ok(response),
+        }
+    }
+
+    async fn send_with(&self, ask: &Ask, key: &Secret) -> Result<Response, RestError> {
+        let url = format!("{}{}", self.0.config.url, ask.path);
+        let mut request = self.0.http.request(ask.method.clone(), url);
+        // One that no header may hold is refused by MISP for want of it.
+        if let Ok(key) = header_of(key) {
+            request = request.header(AUTHORIZATION, key);
+        }
+        if let Some(body) = &ask.body {
+            request = request.body(body.clone());
+        }
+        let place = self.pace().take(Instant::now());
+        tokio::time::sleep(place).await;
+        let began = Instant::now();
+        let response =
+            request.send().await.map_err(|error| self.faults(&ask.path).unanswered(&error))?;
+        let (path, status) = (ask.path.as_str(), response.status().as_u16());
+        tracing::debug!(path, status, elapsed = ?began.elapsed(), "MISP answered");
+        let headers = response.headers();
+        let (remaining, reset) =
+            (header(headers, "X-Rate-Limit-Remaining"), header(headers, "X-Rate-Limit-Reset"));
+        self.limit().note(Told { remaining, reset }, Instant::now());
+        Ok(response)
+    }
+
+    /// Everything but 200 is an error.
+    pub(super) async fn accept(&self, path: &str, response: Response) -> Result<Reply, RestError> {
+        let status = response.status().as_u16();
+        if status == 200 {
+            return Ok(Reply {
+                response,
+                faults: self.faults(path),
+                pages: self.0.pages.clone(),
+                max_event: self.max_event(),
+                deadline: tokio::time::Instant::now() + self.0.config.answer_timeout,
+            });
+        }
+        let headers = response.headers();
+        let location = headers.get(LOCATION).map(|value| value.as_bytes().to_vec());
+        let wait = wait(headers).unwrap_or(self.0.config.backoff_max);
+        if status == 429 {
+            self.limit().refused(wait, Instant::now());
+        }
+        let faults = self.faults(path);
+        let body = faults.beginning(response).await;
+        Err(faults.refused(status, location.as_deref(), wait, &body))
+    }
+
+    /// Waits for a limit that is nearly over; one that lasts longer is the caller's to wait for.
+    async fn keep_pace(&self) -> Result<(), RestError> {
+        let Some(after) = self.limit().wait(Instant::now()) else { return Ok(()) };
+        if after > self.0.config.backoff_max {
+            return Err(RestError::RateLimited { after });
+        }
+        tracing::info!(?after, "MISP's rate limit is used up: waiting");
+        tokio::time::sleep(after).await;
+        Ok(())
+    }
+
+    /// What goes wrong at a path, in words.
+    pub(super) fn faults(&self, path: &str) -> Faults {
+        let Rest { request_timeout: silence, answer_timeout: whole, .. } = self.0.config;
+        Faults { path: path.to_owned(), key: self.0.key.now(), silence, whole }
+    }
+
+    /// How much to ask for at once now.
+    pub(super) fn page(&self) -> Page {
+        self.0.pages.now()
+    }
+
+    pub(super) fn max_event(&self) -> usize {
+        self.0.config.max_event
+    }
+
+    pub(super) fn reads_decay(&self) -> bool {
+        self.0.config.decay
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.0.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limit(&self) -> MutexGuard<'_, Limit> {
+        self.0.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How MISP is reached.
+pub(super) fn way(config: &Rest) -> Way<'_> {
+    Way {
+        section: SECTION,
+        https_only: config.url.starts_with("https://"),
+        trust: if config.verify_tls { Trust::Own } else { Trust::Anything },
+        ca_file: config.ca_file.as_deref(),
+        proxy: config.proxy.as_deref(),
+        connect_timeout: config.connect_timeout,
+    }
+}
+
+/// On every request: without both types MISP gives everything, whatever the body says.
+fn headers() -> HeaderMap {
+    let json = HeaderValue::from_static("application/json");
+    HeaderMap::from_iter([(ACCEPT, json.clone()), (CONTENT_TYPE, json)])
+}
+
+fn header_of(key: &Secret) -> Result<HeaderValue, HttpError> {
+    let mut key =
+        HeaderValue::from_str(key.expose()).map_err(|_| HttpError::Key { section: SECTION })?;
+    key.set_sensitive(true);
+    Ok(key)
+}
