@@ -17,7 +17,8 @@ use azure_identity::{
 
 use super::assertion::{ByFile, ByIdentity, BySignature};
 use super::http;
-use super::token::{SignIn, SignInError};
+use super::refusal::SignInError;
+use super::sign_in::SignIn;
 use super::transport::{Failure, OurClient};
 use crate::config::{Azure, Credential, ManagedIdentity};
 

@@ -8,6 +8,7 @@ pub mod manage;
 mod pace;
 mod refusal;
 mod remedy;
+pub mod reply;
 mod sign_in;
 pub mod token;
 mod transport;
@@ -15,4 +16,5 @@ pub mod vault;
 
 pub use assertion::statement;
 pub use certificate::{Certificate, CertificateError};
-pub use refusal::{Refusal, Who};
+pub use refusal::Refusal;
+pub use sign_in::Who;

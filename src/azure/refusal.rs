@@ -1,4 +1,4 @@
-//! Refusals in plain words: what was said, and what to do.
+//! Why there is no token, in plain words: what was said, and what to do.
 //!
 //! Codes of Entra: <https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes>.
 
@@ -7,32 +7,13 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::remedy::remedy;
-use super::token::SignIn;
+use super::sign_in::{SignIn, Who};
 
 /// How much of a description is kept, characters.
 const KEPT: usize = 600;
 
 /// A shorter word that begins as tokens do is none.
 const SHORTEST_TOKEN: usize = 40;
-
-/// Who was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
-    Entra,
-    /// The metadata service of the machine, or App Service's endpoint.
-    ManagedIdentity,
-    KeyVault,
-}
-
-impl fmt::Display for Who {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Entra => "Entra",
-            Self::ManagedIdentity => "the managed identity endpoint",
-            Self::KeyVault => "Key Vault",
-        })
-    }
-}
 
 /// What was said about a sign-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,9 +56,8 @@ impl Refusal {
         let description: String = description.chars().take(KEPT).collect();
         let code = code(&answer, &description);
         let error = redacted(&answer.error, sign_in);
-        let mut refusal = Self { who, status, code, error, description, remedy: String::new() };
-        refusal.remedy = remedy(&refusal, sign_in);
-        refusal
+        let remedy = remedy(who, status, &code, sign_in);
+        Self { who, status, code, error, description, remedy }
     }
 
     /// Whether the same sign-in may succeed in a moment. The metadata service says 404 and 410 while
@@ -130,6 +110,36 @@ fn redacted(text: &str, sign_in: &SignIn) -> String {
         }
     });
     words.collect()
+}
+
+/// Why there is no token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignInError {
+    /// Entra, or whoever stands before it, says no: somebody must change something.
+    #[error("{who} refuses the sign-in: {0}", who = .0.who)]
+    Refused(Refusal),
+    /// No answer, or one that may be another in a moment.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The answer gives a token, and it cannot be used.
+    #[error("the token cannot be used: {0}")]
+    Unusable(String),
+    /// The settings cannot be used to sign in at all.
+    #[error("sign-in is not possible: {0}")]
+    Settings(String),
+}
+
+impl SignInError {
+    /// The word in metrics.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Unreachable(_) => "unreachable",
+            Self::Unusable(_) => "unusable",
+            Self::Settings(_) => "settings",
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,17 +1,16 @@
 //! What to do about a refused sign-in, by the kind of the credential.
 
-use super::refusal::{Refusal, Who};
-use super::token::SignIn;
+use super::sign_in::{SignIn, Who};
 use crate::config::{Credential, ManagedIdentity};
 
 /// What to change; empty where we do not know.
-pub(super) fn remedy(refusal: &Refusal, sign_in: &SignIn) -> String {
-    if refusal.who == Who::ManagedIdentity {
-        return of_managed_identity(refusal, &sign_in.credential);
+pub(super) fn remedy(who: Who, status: u16, code: &str, sign_in: &SignIn) -> String {
+    if who == Who::ManagedIdentity {
+        return of_managed_identity(status, &sign_in.credential);
     }
     let SignIn { credential, authority, .. } = sign_in;
     let (tenant, client) = (credential.tenant_id(), credential.client_id());
-    match refusal.code.as_str() {
+    match code {
         "AADSTS7000215" => format!(
             "client_secret is not a secret of application {client}: use the secret's value, \
              not its secret ID (the value is shown only once, when the secret is made)"
@@ -32,13 +31,13 @@ pub(super) fn remedy(refusal: &Refusal, sign_in: &SignIn) -> String {
         "AADSTS700027" | "AADSTS700030" => not_registered(credential),
         "AADSTS700024" => out_of_time(credential),
         "AADSTS70021" | "AADSTS700211" | "AADSTS700212" | "AADSTS700213" => {
-            not_trusted(&refusal.code, credential)
+            not_trusted(code, credential)
         }
         "AADSTS53003" | "AADSTS53000" | "AADSTS53001" => format!(
             "a conditional access policy of tenant {tenant} keeps application {client} out: let \
              workload identities in from this machine's address"
         ),
-        "" if refusal.status == 404 => format!("check authority {authority}"),
+        "" if status == 404 => format!("check authority {authority}"),
         _ => String::new(),
     }
 }
@@ -129,13 +128,13 @@ fn not_trusted(code: &str, credential: &Credential) -> String {
     )
 }
 
-fn of_managed_identity(refusal: &Refusal, credential: &Credential) -> String {
+fn of_managed_identity(status: u16, credential: &Credential) -> String {
     let (Credential::ManagedIdentity(identity)
     | Credential::FederatedManagedIdentity { identity, .. }) = credential
     else {
         return String::new();
     };
-    match (refusal.status, identity) {
+    match (status, identity) {
         (400, ManagedIdentity::SystemAssigned) => {
             "this machine has no system-assigned identity: switch it on under Identity, or name a \
              user-assigned one in managed_identity"

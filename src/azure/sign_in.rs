@@ -1,6 +1,7 @@
-//! Who signs in, and why there is no token.
+//! Who signs in, and who is asked.
 
-use super::refusal::Refusal;
+use std::fmt;
+
 use crate::config::{Credential, Target};
 
 /// Who signs in, where, and for what.
@@ -41,32 +42,21 @@ impl SignIn {
     }
 }
 
-/// Why there is no token.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SignInError {
-    /// Entra, or whoever stands before it, says no: somebody must change something.
-    #[error("{who} refuses the sign-in: {0}", who = .0.who)]
-    Refused(Refusal),
-    /// No answer, or one that may be another in a moment.
-    #[error("{0}")]
-    Unreachable(String),
-    /// The answer gives a token, and it cannot be used.
-    #[error("the token cannot be used: {0}")]
-    Unusable(String),
-    /// The settings cannot be used to sign in at all.
-    #[error("sign-in is not possible: {0}")]
-    Settings(String),
+/// Who was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    Entra,
+    /// The metadata service of the machine, or App Service's endpoint.
+    ManagedIdentity,
+    KeyVault,
 }
 
-impl SignInError {
-    /// The word in metrics.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Refused(_) => "refused",
-            Self::Unreachable(_) => "unreachable",
-            Self::Unusable(_) => "unusable",
-            Self::Settings(_) => "settings",
-        }
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Entra => "Entra",
+            Self::ManagedIdentity => "the managed identity endpoint",
+            Self::KeyVault => "Key Vault",
+        })
     }
 }

@@ -20,7 +20,8 @@ use crate::config::{Azure, Credential, Secret};
 use crate::http::causes;
 use crate::metrics;
 
-pub use super::sign_in::{SignIn, SignInError};
+pub use super::refusal::SignInError;
+pub use super::sign_in::SignIn;
 
 /// Tokens for one credential.
 #[derive(Debug)]

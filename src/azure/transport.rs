@@ -12,8 +12,8 @@ use azure_core::{Error, error::ErrorKind};
 use serde::Deserialize;
 
 use super::http::explain;
-use super::refusal::{Refusal, Who};
-use super::token::{SignIn, SignInError};
+use super::refusal::{Refusal, SignInError};
+use super::sign_in::{SignIn, Who};
 
 /// Of an answer's body, bytes.
 const MAX_ANSWER: usize = 1 << 20;

@@ -8,8 +8,9 @@ use axum::body::Bytes;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Response, Url};
 
-use super::outcome::{NoReply, Reply};
+use super::outcome::NoReply;
 use crate::azure::http::explain;
+use crate::azure::reply::Reply;
 use crate::config::{Api, Secret, Target};
 
 /// The most bytes of an answer's body. What follows is not read.

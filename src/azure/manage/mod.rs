@@ -17,9 +17,9 @@ pub use walk::Walk;
 
 use super::http::explain;
 use super::pace::Gate;
+use super::reply::Reply;
 use super::token::{SignInError, TokenSource};
 use crate::config::{ManagedWorkspace, Management};
-use crate::deliver::outcome::Reply;
 use crate::pure::backoff::Backoff;
 
 /// Of an answer's body, bytes: a page of 1,000 indicators is a few MB.

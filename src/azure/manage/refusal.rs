@@ -1,9 +1,9 @@
 //! What a refusal of the management plane means: which role is missing, where, and for whom.
 
 use super::ManageError;
+use crate::azure::reply::Reply;
 use crate::azure::token;
 use crate::config::Secret;
-use crate::deliver::outcome::Reply;
 
 pub(super) fn explain(reply: &Reply, scope: &str, token: Option<&Secret>) -> ManageError {
     let said = reply.words();

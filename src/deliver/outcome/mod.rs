@@ -4,44 +4,12 @@
 //! The answers are described at <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api> and in
 //! the swagger (`ThreatIntelligence.json`, 2024-02-01-preview), which gives some fields other names.
 
-mod read;
-
 use std::time::Duration;
 
-use read::{Body, Complaint};
 use uuid::Uuid;
 
+use crate::azure::reply::{Body, Complaint, Reply};
 use crate::config::AcceptBody;
-
-/// The parts of an HTTP answer that matter here.
-#[derive(Debug, Clone, Default)]
-pub struct Reply {
-    pub status: u16,
-    /// The header `Retry-After`.
-    pub retry_after: Option<String>,
-    /// The header `Date`.
-    pub date: Option<String>,
-    /// The header `x-ms-error-code`.
-    pub error_code: Option<String>,
-    /// The header `Content-Type`.
-    pub content_type: Option<String>,
-    /// The body, cut at the reader's cap.
-    pub body: Vec<u8>,
-}
-
-impl Reply {
-    /// Returns the answer in one line: status, code, message, activity id.
-    #[must_use]
-    pub fn words(&self) -> String {
-        read::words(self)
-    }
-
-    /// Returns how long the answer asks to wait.
-    #[must_use]
-    pub fn wait(&self) -> Option<Duration> {
-        read::wait(self)
-    }
-}
 
 /// No answer came, or half of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +97,7 @@ impl Outcome {
     }
 
     fn of_reply(reply: &Reply, asked: Asked) -> Self {
-        let said = || read::words(reply);
+        let said = || reply.words();
         let workspace = asked.workspace;
         match reply.status {
             200..=299 => success(reply, asked),
@@ -146,9 +114,9 @@ impl Outcome {
                 ),
             },
             413 => Self::TooLarge { why: said() },
-            429 => Self::Throttled { wait: read::wait(reply) },
+            429 => Self::Throttled { wait: reply.wait() },
             408 | 425 | 500..=599 => {
-                Self::Transient { why: said(), ambiguous: true, wait: read::wait(reply) }
+                Self::Transient { why: said(), ambiguous: true, wait: reply.wait() }
             }
             // A redirect could lead the token to another host.
             300..=399 => Self::Misconfigured {
@@ -160,9 +128,9 @@ impl Outcome {
 }
 
 fn success(reply: &Reply, asked: Asked) -> Outcome {
-    let said = || read::words(reply);
-    let body = read::body(reply);
-    let may_be_api = read::may_be_api(reply, &body);
+    let said = || reply.words();
+    let body = Body::of(reply);
+    let may_be_api = body.may_be_api(reply);
     // A proxy's page or an empty 202 is no acceptance: believing it would lose indicators for good.
     let is_let_pass = asked.accept_body == AcceptBody::AnyJson && may_be_api;
     match body {
@@ -190,7 +158,7 @@ fn success(reply: &Reply, asked: Asked) -> Outcome {
 /// Reads a 400 that names each record of the request. That is Sentinel's verdict on each record: it answers
 /// 200 as soon as one record is good.
 fn none_good(reply: &Reply, objects: usize) -> Option<Outcome> {
-    let Body::Complaints(complaints) = read::body(reply) else { return None };
+    let Body::Complaints(complaints) = Body::of(reply) else { return None };
     let Verdicts { rejected, stray } = Verdicts::of(complaints, objects);
     let is_all = objects > 0 && rejected.len() == objects;
     is_all.then_some(Outcome::Accepted { rejected, stray })
@@ -223,7 +191,7 @@ impl Verdicts {
 }
 
 fn unauthorized(reply: &Reply, workspace: Uuid) -> String {
-    let said = read::words(reply);
+    let said = reply.words();
     // Sentinel answers 401 with this word where a role is missing: https://github.com/cudeso/misp2sentinel/issues/154
     if said.contains("UnauthorizedAccess") {
         format!("{said}; {}", role_remedy(workspace))

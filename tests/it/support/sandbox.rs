@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use misp_sentinel_relay::azure::reply::Reply;
 use misp_sentinel_relay::azure::token::{SignIn, TokenSource};
 use misp_sentinel_relay::azure::{http, manage};
 use misp_sentinel_relay::config::{
     self, AcceptBody, Api, Azure, Credential, Limits, ManagedWorkspace, Management, Mode, Secret,
     Target,
 };
-use misp_sentinel_relay::deliver::outcome::{Asked, NoReply, Outcome, Reply};
+use misp_sentinel_relay::deliver::outcome::{Asked, NoReply, Outcome};
 use misp_sentinel_relay::deliver::upload;
 use misp_sentinel_relay::pure::stix::{Identity, Withdraw};
 use misp_sentinel_relay::sandbox::{Sandbox, Settings};

@@ -1,11 +1,9 @@
-//! Reads the bodies of Microsoft's answers. They come in several shapes, and some are not JSON.
+//! Reads an answer of Sentinel's services. Bodies come in several shapes, and some are not JSON. Pure.
 
 use std::time::Duration;
 
 use chrono::DateTime;
 use serde_json::{Map, Value};
-
-use super::Reply;
 
 /// The longest wait that is taken from an answer. A try after an hour costs one request.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -13,9 +11,62 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// The most characters of a body without JSON that are quoted.
 const QUOTED: usize = 300;
 
+/// The parts of an HTTP answer that matter here.
+#[derive(Debug, Clone, Default)]
+pub struct Reply {
+    pub status: u16,
+    /// The header `Retry-After`.
+    pub retry_after: Option<String>,
+    /// The header `Date`.
+    pub date: Option<String>,
+    /// The header `x-ms-error-code`.
+    pub error_code: Option<String>,
+    /// The header `Content-Type`.
+    pub content_type: Option<String>,
+    /// The body, cut at the reader's cap.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// Returns the answer in one line: status, code, message and activity id, or else the start of the body
+    /// without markup.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Failure { code, message, activity_id, complaints } = Failure::read(&self.body);
+        let mut line = format!("HTTP {}", self.status);
+        if let Some(code) = code.or_else(|| self.error_code.clone()) {
+            line.push_str(&format!(" {code}"));
+        }
+        let listed = || {
+            let first = complaints.iter().take(3);
+            first.map(|one| format!("record {}: {}", one.place(), one.words())).collect::<Vec<_>>()
+        };
+        let message = message.or_else(|| Some(listed().join("; ")).filter(|text| !text.is_empty()));
+        let message = one_line(&message.unwrap_or_else(|| plain(&self.body)));
+        if !message.is_empty() {
+            line.push_str(&format!(": {message}"));
+        }
+        if let Some(activity) = activity_id {
+            line.push_str(&format!(" (activityId {activity})"));
+        }
+        line
+    }
+
+    /// Returns how long the answer asks to wait: `Retry-After` in seconds or as a date, or else the number in
+    /// the gateway's message. A date counts from the answer's own `Date`, since our clock may be wrong.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        let told = self.retry_after.as_deref().and_then(|header| {
+            let header = header.trim();
+            header.parse().ok().map(Duration::from_secs).or_else(|| until(header, self))
+        });
+        told.or_else(|| seconds_in_message(&self.body)).map(|wait| wait.min(LONGEST_WAIT))
+    }
+}
+
 /// The kinds of bodies of a 2xx.
 #[derive(Debug)]
-pub(super) enum Body {
+pub enum Body {
     /// Empty, `null`, or an object with `errors`: the API's own answer.
     Complaints(Vec<Complaint>),
     /// The beginning of such an answer, or one whose `errors` are no list: it cannot be read.
@@ -26,38 +77,42 @@ pub(super) enum Body {
     Other,
 }
 
-/// Reads the body of a 2xx.
-pub(super) fn body(reply: &Reply) -> Body {
-    let body = reply.body.trim_ascii();
-    if body.is_empty() || body == b"null" {
-        return Body::Complaints(Vec::new());
+impl Body {
+    /// Reads the body of a 2xx.
+    #[must_use]
+    pub fn of(reply: &Reply) -> Self {
+        let body = reply.body.trim_ascii();
+        if body.is_empty() || body == b"null" {
+            return Self::Complaints(Vec::new());
+        }
+        let is_json = is_json(reply);
+        let other = if is_json { Self::OtherJson } else { Self::Other };
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(members)) => match (told(&members, "error"), members.get("errors")) {
+                (Some(_), _) => Self::Other,
+                (None, None) => other,
+                (None, Some(Value::Null)) => Self::Complaints(Vec::new()),
+                (None, Some(Value::Array(list))) => {
+                    Self::Complaints(list.iter().map(Complaint::read).collect())
+                }
+                (None, Some(_)) => Self::Unreadable,
+            },
+            Ok(_) => other,
+            // The answer was cut, or Microsoft's JSON is broken: it is still the API's and not another program's.
+            Err(_) if is_json && body.starts_with(b"{") => Self::Unreadable,
+            Err(_) => Self::Other,
+        }
     }
-    let is_json = is_json(reply);
-    let other = if is_json { Body::OtherJson } else { Body::Other };
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(members)) => match (told(&members, "error"), members.get("errors")) {
-            (Some(_), _) => Body::Other,
-            (None, None) => other,
-            (None, Some(Value::Null)) => Body::Complaints(Vec::new()),
-            (None, Some(Value::Array(list))) => {
-                Body::Complaints(list.iter().map(Complaint::read).collect())
-            }
-            (None, Some(_)) => Body::Unreadable,
-        },
-        Ok(_) => other,
-        // The answer was cut, or Microsoft's JSON is broken: it is still the API's and not another program's.
-        Err(_) if is_json && body.starts_with(b"{") => Body::Unreadable,
-        Err(_) => Body::Other,
-    }
-}
 
-/// Whether an undocumented 2xx may be the API's nevertheless.
-pub(super) fn may_be_api(reply: &Reply, body: &Body) -> bool {
-    match body {
-        Body::Other => false,
-        Body::OtherJson => true,
-        Body::Complaints(_) | Body::Unreadable => {
-            is_json(reply) || reply.body.trim_ascii().is_empty()
+    /// Whether an undocumented 2xx may be the API's nevertheless.
+    #[must_use]
+    pub fn may_be_api(&self, reply: &Reply) -> bool {
+        match self {
+            Self::Other => false,
+            Self::OtherJson => true,
+            Self::Complaints(_) | Self::Unreadable => {
+                is_json(reply) || reply.body.trim_ascii().is_empty()
+            }
         }
     }
 }
@@ -76,7 +131,7 @@ fn told<'v>(members: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
 /// One entry of `errors`. Everything in it that can be read counts: a service that writes `null` for an
 /// empty list still names the record.
 #[derive(Debug)]
-pub(super) struct Complaint {
+pub struct Complaint {
     index: Value,
     words: Vec<String>,
 }
@@ -93,17 +148,20 @@ impl Complaint {
     }
 
     /// Returns the record's position in the request.
-    pub(super) fn record(&self) -> Option<usize> {
+    #[must_use]
+    pub fn record(&self) -> Option<usize> {
         let index = self.index.as_u64().or_else(|| self.index.as_str()?.trim().parse().ok());
         index.and_then(|index| usize::try_from(index).ok())
     }
 
     /// Returns the record's position as the answer spells it.
-    pub(super) fn place(&self) -> String {
+    #[must_use]
+    pub fn place(&self) -> String {
         self.index.to_string()
     }
 
-    pub(super) fn words(&self) -> String {
+    #[must_use]
+    pub fn words(&self) -> String {
         if self.words.is_empty() { "no reason given".to_owned() } else { self.words.join("; ") }
     }
 }
@@ -145,39 +203,6 @@ impl Failure {
             complaints: entries.into_iter().flatten().map(Complaint::read).collect(),
         }
     }
-}
-
-/// Returns the answer in one line: status, code, message and activity id, or else the start of the body
-/// without markup.
-pub(super) fn words(reply: &Reply) -> String {
-    let Failure { code, message, activity_id, complaints } = Failure::read(&reply.body);
-    let mut line = format!("HTTP {}", reply.status);
-    if let Some(code) = code.or_else(|| reply.error_code.clone()) {
-        line.push_str(&format!(" {code}"));
-    }
-    let listed = || {
-        let first = complaints.iter().take(3);
-        first.map(|one| format!("record {}: {}", one.place(), one.words())).collect::<Vec<_>>()
-    };
-    let message = message.or_else(|| Some(listed().join("; ")).filter(|text| !text.is_empty()));
-    let message = one_line(&message.unwrap_or_else(|| plain(&reply.body)));
-    if !message.is_empty() {
-        line.push_str(&format!(": {message}"));
-    }
-    if let Some(activity) = activity_id {
-        line.push_str(&format!(" (activityId {activity})"));
-    }
-    line
-}
-
-/// Returns how long the answer asks to wait: `Retry-After` in seconds or as a date, or else the number in
-/// the gateway's message. A date counts from the answer's own `Date`, since our clock may be wrong.
-pub(super) fn wait(reply: &Reply) -> Option<Duration> {
-    let told = reply.retry_after.as_deref().and_then(|header| {
-        let header = header.trim();
-        header.parse().ok().map(Duration::from_secs).or_else(|| until(header, reply))
-    });
-    told.or_else(|| seconds_in_message(&reply.body)).map(|wait| wait.min(LONGEST_WAIT))
 }
 
 fn until(header: &str, reply: &Reply) -> Option<Duration> {
