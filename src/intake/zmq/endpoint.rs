@@ -1,7 +1,7 @@
 //! Keeps the two sockets of one publisher connected and hands its frames to the inbox.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Bytes;
 use thiserror::Error;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Feed;
 use super::gaps::{Dropped, Gaps};
-use super::retry::{Backoff, Repeats};
+use super::repeats::Repeats;
 use super::socket::{Received, Socket, SocketError};
 use super::status::StatusLine;
 use super::watch::{Missed, Moment, Silence, Watch};
@@ -20,7 +20,14 @@ use crate::intake::frame::{self, Content, Frame, Malformed, PUBLICATION};
 use crate::intake::{Full, Inbox};
 use crate::metrics;
 use crate::notice::{GapReason, Subject, What, Withdrawal};
+use crate::pure::backoff::Backoff;
 use crate::pure::misp;
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        Self { at: Instant::now(), time: SystemTime::now() }
+    }
+}
 
 /// A publisher that the tasks of its sockets share.
 #[derive(Debug)]
@@ -77,15 +84,14 @@ impl Endpoint {
 
     /// Keeps one socket connected. Never ends.
     pub(super) async fn keep_connected(self: Arc<Self>, feed: Feed) {
-        let mut backoff = Backoff::new(self.config.reconnect_max);
-        let mut repeats = Repeats::default();
+        let longest = self.config.reconnect_max;
+        let backoff = Backoff::new(longest / 16, longest);
+        let (mut failures, mut repeats) = (0, Repeats::default());
         loop {
             let (end, lasted) = self.session(feed).await;
             // A connection that broke at once was none: the next pause is longer.
-            if lasted >= self.config.reconnect_max {
-                backoff.reset();
-            }
-            let pause = backoff.next();
+            failures = if lasted >= longest { 1 } else { failures + 1 };
+            let pause = backoff.pause(failures, rand::random());
             self.ended(feed, &end, repeats.is_news(&end.to_string(), Instant::now()));
             tokio::time::sleep(pause).await;
         }

@@ -5,7 +5,7 @@
 
 mod endpoint;
 mod gaps;
-mod retry;
+mod repeats;
 mod socket;
 mod status;
 mod watch;

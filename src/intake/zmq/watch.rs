@@ -13,12 +13,6 @@ pub(crate) struct Moment {
     pub(crate) time: SystemTime,
 }
 
-impl Moment {
-    pub(crate) fn now() -> Self {
-        Self { at: Instant::now(), time: SystemTime::now() }
-    }
-}
-
 /// Something may have been missed since then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Missed {

@@ -1,29 +1,6 @@
-//! Decides when to connect again, and when to log it again. Pure.
+//! Decides when to log again that an attempt failed. Pure.
 
 use std::time::{Duration, Instant};
-
-/// The pauses between attempts. They double from a sixteenth of the longest.
-#[derive(Debug)]
-pub(super) struct Backoff {
-    longest: Duration,
-    next: Duration,
-}
-
-impl Backoff {
-    pub(super) fn new(longest: Duration) -> Self {
-        Self { longest, next: longest / 16 }
-    }
-
-    pub(super) fn next(&mut self) -> Duration {
-        let pause = self.next;
-        self.next = (pause * 2).min(self.longest);
-        pause
-    }
-
-    pub(super) fn reset(&mut self) {
-        self.next = self.longest / 16;
-    }
-}
 
 /// Tells news from repetition, since an attempt a second would fill the log.
 #[derive(Debug, Default)]
@@ -51,15 +28,6 @@ impl Repeats {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pauses_grow_to_the_longest_and_start_again() {
-        let mut backoff = Backoff::new(Duration::from_millis(1_600));
-        let pauses: Vec<_> = (0..7).map(|_| backoff.next().as_millis()).collect();
-        assert_eq!(pauses, [100, 200, 400, 800, 1_600, 1_600, 1_600]);
-        backoff.reset();
-        assert_eq!(backoff.next().as_millis(), 100);
-    }
 
     #[test]
     fn a_repetition_is_news_again_after_a_minute() {
