@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::looks::as_meant;
 use super::mistake::Problem;
 use super::reader::Reader;
 use super::secret::Secret;
+use super::unseen::as_meant;
 
 /// A credential of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use wildmatch::WildMatch;
 
-use super::looks::as_meant;
 use super::mistake::Problem;
 use super::reader::{Reader, did_you_mean, nearest, shown};
+use super::unseen::as_meant;
 use crate::pure::convert::{self, Row};
 use crate::pure::policy::{Switches, UrlForms};
 use crate::pure::stix::{ContextKind, TagRules};

@@ -26,6 +26,7 @@ mod schedule;
 mod secret;
 mod target;
 mod tenants;
+mod unseen;
 mod values;
 mod warnings;
 

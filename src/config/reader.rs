@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::layers::{Leaf, Leaves, Raw};
-use super::looks::{bare, unseen};
 use super::mistake::{Mistake, Origin, Problem};
 use super::secret::Found;
+use super::unseen::{bare, unseen};
 
 /// What a Key Vault reference looks like that nobody resolved.
 pub(super) const KEY_VAULT: &str = "@Microsoft.KeyVault(";

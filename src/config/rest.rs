@@ -4,8 +4,8 @@ use reqwest::Url;
 use serde_json::{Map, Value};
 
 use super::address::proxy;
-use super::looks::unseen;
 use super::reader::Reader;
+use super::unseen::unseen;
 use super::values::{GIB, KIB, MILLISECOND};
 use super::{Rest, Secret};
 

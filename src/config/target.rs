@@ -1,9 +1,9 @@
 //! A target: its keys, and what a live one cannot do without.
 
 use super::address::https;
-use super::looks::as_meant;
 use super::mistake::Problem;
 use super::reader::Reader;
+use super::unseen::as_meant;
 use super::values::uuid;
 use super::{
     LedgerConfig, Limits, Mode, Target, api, cloud, credential, limits, management, policy,

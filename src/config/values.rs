@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::layers::{Raw, default_text};
-use super::looks::as_meant;
 use super::mistake::{Mistake, Problem};
 use super::reader::{KEY_VAULT, Reader, shown, unresolved};
+use super::unseen::as_meant;
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const KIB: u64 = 1 << 10;

@@ -137,6 +137,15 @@ impl<'a> Event<'a> {
         event
     }
 
+    /// Takes in an attribute of an attributes answer, with what that tells of its object.
+    pub(super) fn hold_attribute(&mut self, object: &'a RawValue, attribute: &'a RawValue) {
+        self.objects = vec![Object::parse(object).map(|mut object| {
+            object.attributes = vec![attribute];
+            object
+        })];
+        self.raw_objects = vec![object, attribute];
+    }
+
     /// Takes `objects` in, each read on its own.
     pub(super) fn hold(&mut self, objects: Vec<&'a RawValue>) {
         self.objects = objects.iter().map(|raw| Object::parse(raw)).collect();

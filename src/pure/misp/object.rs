@@ -101,14 +101,3 @@ impl<'a> Object<'a> {
         })
     }
 }
-
-impl<'a> super::Event<'a> {
-    /// Takes in an attribute of an attributes answer, with what that tells of its object.
-    pub(super) fn hold_attribute(&mut self, object: &'a RawValue, attribute: &'a RawValue) {
-        self.objects = vec![Object::parse(object).map(|mut object| {
-            object.attributes = vec![attribute];
-            object
-        })];
-        self.raw_objects = vec![object, attribute];
-    }
-}

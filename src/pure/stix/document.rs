@@ -6,10 +6,39 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::ContextKind;
 use super::body::Phase;
 use super::text::{LONGEST_NAME, LONGEST_PIECE, clean};
 use crate::pure::convert::{Cluster, ClusterKind};
+
+/// A kind of object that is no indicator. In the order in which one needs another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContextKind {
+    Identity,
+    AttackPattern,
+    ThreatActor,
+    Relationship,
+}
+
+impl ContextKind {
+    /// The STIX type.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::AttackPattern => "attack-pattern",
+            Self::ThreatActor => "threat-actor",
+            Self::Relationship => "relationship",
+        }
+    }
+
+    /// The kind of a STIX type.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        let all = [Self::Identity, Self::AttackPattern, Self::ThreatActor, Self::Relationship];
+        all.into_iter().find(|kind| kind.word() == word)
+    }
+}
 
 /// The wire form (STIX 2.1: 4.1 Attack Pattern, 4.5 Identity, 4.17 Threat Actor, 5.1 Relationship), in
 /// a fixed order of members.

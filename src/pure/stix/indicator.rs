@@ -9,10 +9,9 @@ use uuid::Uuid;
 use super::body::{Body, Memo, Parts, Phase, Reference, Said};
 use super::context::{self, Context};
 use super::description::{UNNAMED, description};
-use super::expiry::ClaimTimes;
 use super::text::{LONGEST_NAME, clean};
-use super::{Identity, Observable, Rendering, Withdraw, marking};
-use crate::pure::convert::{ClaimFacts, EventFacts};
+use super::{Admitted, Identity, Observable, Rendering, Withdraw, marking};
+use crate::pure::convert::EventFacts;
 use crate::pure::policy::{Beside, Judge, Mark, Tlp};
 
 /// STIX has no limit; an indicator claimed by thousands of events must stay small.
@@ -20,17 +19,6 @@ const MAX_REFERENCES: usize = 10;
 
 /// `valid_until` must be later than `valid_from` (STIX 2.1, 4.7).
 const SHORTEST_LIFE: i64 = 1_000;
-
-/// An admitted claim with its event.
-#[derive(Debug, Clone)]
-pub struct Admitted<'a> {
-    pub event: &'a EventFacts,
-    pub attribute: Uuid,
-    pub claim: &'a ClaimFacts,
-    pub times: ClaimTimes,
-    /// What is known of it beside its publication.
-    pub beside: Beside,
-}
 
 /// An indicator as the ledger keeps it. `created`, `modified` and the time of a withdrawal are
 /// assigned at the first sending, so they are not in the body.
@@ -299,9 +287,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::pure::convert::{Since, Tag};
+    use crate::pure::convert::{ClaimFacts, Since, Tag};
     use crate::pure::policy::{Listed, Warned};
-    use crate::pure::stix::Expiry;
+    use crate::pure::stix::{ClaimTimes, Expiry};
     use crate::pure::stix::{ExpireFrom, TagRules};
 
     fn merger() -> Merger {

@@ -25,11 +25,26 @@ pub use detection::{COMPARED, Compared, unseen};
 pub use ending::{Ending, confidence};
 pub use envelope::{context, live};
 pub use expiry::{ClaimTimes, Sight};
-pub use indicator::{Admitted, Indicator, Merger};
+pub use indicator::{Indicator, Merger};
+
+use crate::pure::convert::{ClaimFacts, EventFacts};
+use crate::pure::policy::Beside;
+pub use document::ContextKind;
 pub use observable::Observable;
-pub use related::{ContextKind, ContextObject, Needed, relationship_id};
+pub use related::{ContextObject, Needed, relationship_id};
 pub use time::timestamp;
 pub use verdict::{KnownClaim, Verdict};
+
+/// An admitted claim with its event.
+#[derive(Debug, Clone)]
+pub struct Admitted<'a> {
+    pub event: &'a EventFacts,
+    pub attribute: Uuid,
+    pub claim: &'a ClaimFacts,
+    pub times: ClaimTimes,
+    /// What is known of it beside its publication.
+    pub beside: Beside,
+}
 
 /// How admitted claims become an indicator: everything that shapes its bytes.
 #[derive(Debug, Clone, serde::Serialize)]

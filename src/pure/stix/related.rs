@@ -3,41 +3,11 @@
 
 use uuid::Uuid;
 
-use super::document::Document;
+use super::document::{ContextKind, Document};
 use super::indicator::{Merger, fingerprint};
 use super::text::{LONGEST_NAME, clean};
 use super::{Admitted, context};
 use crate::pure::convert::{Cluster, ClusterKind, EventFacts};
-
-/// A kind of object that is no indicator. In the order in which one needs another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ContextKind {
-    Identity,
-    AttackPattern,
-    ThreatActor,
-    Relationship,
-}
-
-impl ContextKind {
-    /// The STIX type.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Identity => "identity",
-            Self::AttackPattern => "attack-pattern",
-            Self::ThreatActor => "threat-actor",
-            Self::Relationship => "relationship",
-        }
-    }
-
-    /// The kind of a STIX type.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        let all = [Self::Identity, Self::AttackPattern, Self::ThreatActor, Self::Relationship];
-        all.into_iter().find(|kind| kind.word() == word)
-    }
-}
 
 /// A context object that an indicator needs.
 #[derive(Debug, Clone, Copy)]

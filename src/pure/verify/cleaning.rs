@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::report::list;
-use super::{Example, Listed};
+use super::listed::{Example, Listed, list};
 use crate::pure::count::Count;
 use crate::pure::safe;
 

@@ -4,6 +4,7 @@
 mod cleaning;
 mod compare;
 pub mod kql;
+mod listed;
 mod ours;
 mod report;
 
@@ -13,8 +14,9 @@ use serde_json::Value;
 pub use cleaning::{Cleaning, kind_of, rejected};
 pub use compare::differences;
 use compare::is_changed_there;
+pub use listed::{Example, Listed};
 pub use ours::{Ours, is_own_relationship, observable};
-pub use report::{Accepted, Example, Line, Listed, Report, text};
+pub use report::{Accepted, Line, Report, text};
 
 /// How an object stands at a target, by the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]

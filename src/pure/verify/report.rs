@@ -2,11 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cleaning::Cleaning;
+use super::listed::{Listed, list};
 use crate::pure::count::Count;
 use crate::pure::safe;
-
-/// Of each list so many are shown.
-const SHOWN: usize = 10;
 
 /// A line of the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +25,7 @@ pub enum Line {
     },
     Report(Box<Report>),
     /// Of `cleanup`.
-    Cleaned(Box<super::Cleaning>),
+    Cleaned(Box<Cleaning>),
 }
 
 /// What a target accepted, by the ledger.
@@ -76,32 +75,6 @@ pub struct Report {
     pub repaired: Option<u64>,
     /// Why it was not compared to the end.
     pub error: Option<String>,
-}
-
-/// A count and the first few.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed {
-    pub count: u64,
-    pub examples: Vec<Example>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Example {
-    pub id: String,
-    /// Its pattern or name.
-    pub what: String,
-    /// Properties that differ.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub properties: Vec<String>,
-}
-
-impl Listed {
-    pub fn add(&mut self, example: impl FnOnce() -> Example) {
-        self.count += 1;
-        if self.examples.len() < SHOWN {
-            self.examples.push(example());
-        }
-    }
 }
 
 impl Report {
@@ -183,23 +156,4 @@ pub fn text(report: &Report) -> String {
         line(format!("  {repaired} of {} {verb} sent again or withdrawn", report.differing()));
     }
     text
-}
-
-pub(super) fn list(line: &mut impl FnMut(String), title: &str, listed: &Listed) {
-    if listed.count == 0 {
-        return;
-    }
-    line(format!("  {title}"));
-    for Example { id, what, properties } in &listed.examples {
-        let properties = if properties.is_empty() {
-            String::new()
-        } else {
-            format!("  ({})", properties.join(", "))
-        };
-        line(format!("    {id}  {what}{properties}"));
-    }
-    let more = listed.count.saturating_sub(listed.examples.len() as u64);
-    if more > 0 {
-        line(format!("    and {more} more"));
-    }
 }

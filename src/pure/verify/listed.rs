@@ -1,0 +1,51 @@
+//! A list of which only the first few are told.
+
+use serde::{Deserialize, Serialize};
+
+/// Of each list so many are shown.
+const SHOWN: usize = 10;
+
+/// A count and the first few.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    pub count: u64,
+    pub examples: Vec<Example>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    pub id: String,
+    /// Its pattern or name.
+    pub what: String,
+    /// Properties that differ.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub properties: Vec<String>,
+}
+
+impl Listed {
+    pub fn add(&mut self, example: impl FnOnce() -> Example) {
+        self.count += 1;
+        if self.examples.len() < SHOWN {
+            self.examples.push(example());
+        }
+    }
+}
+
+pub(super) fn list(line: &mut impl FnMut(String), title: &str, listed: &Listed) {
+    if listed.count == 0 {
+        return;
+    }
+    line(format!("  {title}"));
+    for Example { id, what, properties } in &listed.examples {
+        let properties = if properties.is_empty() {
+            String::new()
+        } else {
+            format!("  ({})", properties.join(", "))
+        };
+        line(format!("    {id}  {what}{properties}"));
+    }
+    let more = listed.count.saturating_sub(listed.examples.len() as u64);
+    if more > 0 {
+        line(format!("    and {more} more"));
+    }
+}
