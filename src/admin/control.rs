@@ -1,210 +1,112 @@
-//! The Unix socket in the data folder over which commands reach the running relay: JSON requests
-//! and responses, one a line; a long answer is many lines before its response. Whoever may open it
-//! may command the relay, so it is the user's only.
+//! The Unix socket in the data folder over which commands reach the running relay: HTTP, a path for
+//! each command, JSON in and out. A long answer is a line of JSON for each thing that it tells, and
+//! one [`End`] as its last line. Whoever may open the socket may command the relay, so it is the
+//! user's only.
 
+use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, on};
+use axum::{Json, Router};
+use axum_server::Handle;
+use futures::stream;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use serde_json::json;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
+use tokio_util::task::TaskTracker;
 
-use super::answer::{answer, failed};
-use super::{Overview, Progress, Status};
-use crate::ledger::{Forgotten, Given, Held, Suppressed, Suppression};
-use crate::readback::Cleanup;
+use super::{Request, Services, Streamed};
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "relay.sock";
 
-/// One request with its line end, bytes.
-const LONGEST_REQUEST: u64 = 4 * 1024;
-/// One response, bytes.
-const LONGEST_RESPONSE: u64 = 16 * 1024 * 1024;
+/// A request's body, bytes: the longest argument that Linux hands to a program (128 KiB), each of its
+/// bytes escaped.
+const LONGEST_REQUEST: usize = 1 << 20;
 
-const MAX_CLIENTS: usize = 16;
+/// For a request to come, and for the last answers at the end.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a client may say nothing.
-pub(super) const IDLE: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of a long answer. Its snapshot keeps the ledger's WAL growing.
+const IDLE: Duration = Duration::from_secs(30);
 
-/// How long a command waits for the relay: counting a large ledger takes seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// So many lines go out in one piece.
+const LINES_AT_ONCE: usize = 256;
 
-/// The same for the next line of a long answer: SQLite's own check of a large file takes minutes.
-const LONG_PATIENCE: Duration = Duration::from_secs(600);
-
-/// What a command asks of the running relay.
+/// The last line of a long answer. Without it, the answer is not whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "kebab-case")]
-pub enum Request {
-    Status,
-    /// `target`: only what this one rejected.
-    RetryRejected {
-        #[serde(default)]
-        target: Option<String>,
-    },
-    /// The answer is a line for each row, then [`Response::End`].
-    LedgerExport,
-    /// The answer is a line for each invariant, then [`Response::End`].
-    LedgerCheck,
-    /// The answer is a line for each story and note, then [`Response::End`].
-    Explain {
-        what: String,
-        #[serde(default)]
-        stix: bool,
-    },
-    /// Has the next start judge all claims anew.
-    LedgerRepair,
-    LedgerVacuum,
-    /// Begins a full resync, of one event or of what was touched since (MISP's time, Unix seconds).
-    Resync {
-        #[serde(default)]
-        event: Option<Uuid>,
-        #[serde(default)]
-        since: Option<i64>,
-    },
-    /// How far the resync has come, and what is queued.
-    Progress,
-    /// Writes a copy of the ledger.
-    Copy {
-        to: PathBuf,
-    },
-    Held,
-    /// `empty`: MISP may be as empty as it says.
-    Release {
-        #[serde(default)]
-        event: Option<Uuid>,
-        #[serde(default)]
-        empty: bool,
-    },
-    /// Puts the warninglists into force that the guard keeps waiting.
-    ReleaseWarninglists,
-    /// Withholds a value, until then (Unix milliseconds) or until it is taken back.
-    Suppress {
-        value: String,
-        #[serde(default)]
-        until: Option<i64>,
-        #[serde(default)]
-        reason: String,
-    },
-    Unsuppress {
-        value: String,
-    },
-    Suppressed,
-    /// Forgets a target that is not configured.
-    Forget {
-        target: String,
-    },
-    /// The answer is a [`crate::pure::verify::Line`] for each step and target, then [`Response::End`].
-    Verify {
-        #[serde(default)]
-        target: Option<String>,
-        #[serde(default)]
-        repair: bool,
-    },
-    /// As for [`Request::Verify`].
-    Cleanup {
-        cleanup: Cleanup,
-    },
-}
-
-/// The lines of a long answer never begin like this.
-const RESPONSE: &[u8] = b"{\"answer\":";
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "kebab-case")]
-pub enum Response {
-    Status {
-        status: Box<Status>,
-    },
-    /// So many objects are pending again.
-    Retried {
-        objects: u64,
-    },
-    /// All lines of a long answer were sent.
-    End,
-    Repaired,
-    Vacuumed {
-        given: Given,
-    },
-    /// Done, and there is nothing to tell.
+#[serde(tag = "end", rename_all = "kebab-case")]
+pub enum End {
     Done,
-    Progress {
-        progress: Option<Progress>,
-    },
-    Held {
-        held: Vec<Held>,
-        /// Live indicators that MISP's present warninglists would withdraw, where they wait for leave.
-        #[serde(default)]
-        warninglists: Option<i64>,
-    },
-    Forgotten {
-        done: Forgotten,
-    },
-    Released {
-        claims: usize,
-    },
-    /// `None`: no warninglists wait.
-    ReleasedWarninglists {
-        withdrawn: Option<usize>,
-    },
-    Suppression {
-        done: Suppression,
-    },
-    Suppressed {
-        suppressed: Vec<Suppressed>,
-    },
-    Failed {
-        error: String,
-    },
+    Failed { error: String },
 }
 
-/// The bound socket; its file goes with it.
-#[derive(Debug)]
+impl End {
+    /// No other line begins like this.
+    pub const BEGINS: &'static [u8] = b"{\"end\":";
+}
+
+/// What the routes of the control socket work with.
+#[derive(Debug, Clone)]
 pub struct Control {
-    listener: UnixListener,
-    path: PathBuf,
+    services: Services,
+    /// Long answers that are being made.
+    answers: TaskTracker,
+    stop: CancellationToken,
 }
 
-impl Drop for Control {
+/// The bound socket.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+/// Removes the socket's file when it is dropped.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        std::fs::remove_file(&self.path).ok();
+        std::fs::remove_file(&self.0).ok();
     }
 }
 
-/// Binds the socket, in place of one that a dead relay left. To be called while the ledger's lock is
-/// held.
+/// Binds the socket, in place of one that a dead relay left. The caller holds the ledger's lock.
 ///
 /// # Errors
 /// A relay listens there, or the socket cannot be made.
-pub async fn bind(data_dir: &Path) -> anyhow::Result<Control> {
+pub fn bind(data_dir: &Path) -> anyhow::Result<ControlSocket> {
     let path = data_dir.join(SOCKET);
-    if UnixStream::connect(&path).await.is_ok() {
+    if UnixStream::connect(&path).is_ok() {
         bail!("another relay listens on {}", path.display());
     }
-    // Made under another name: no moment with the permissions of the umask under the right one.
+    // Made under another name: the right name never has the permissions of the umask.
     let made = data_dir.join(format!("{SOCKET}.new"));
-    remove(&made).await?;
+    remove(&made)?;
     let listener = UnixListener::bind(&made).with_context(|| {
         format!("make the control socket {} (a path may have 100 bytes at most)", made.display())
     })?;
-    let private = std::fs::Permissions::from_mode(0o600);
-    tokio::fs::set_permissions(&made, private).await.context("make the control socket private")?;
-    tokio::fs::rename(&made, &path).await.context("put the control socket in place")?;
-    Ok(Control { listener, path })
+    listener.set_nonblocking(true).context("listen on the control socket")?;
+    std::fs::set_permissions(&made, Permissions::from_mode(0o600))
+        .context("make the control socket private")?;
+    std::fs::rename(&made, &path).context("put the control socket in place")?;
+    Ok(ControlSocket { listener, file: SocketFile(path) })
 }
 
-async fn remove(path: &Path) -> anyhow::Result<()> {
-    match tokio::fs::remove_file(path).await {
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("remove {}", path.display()))
         }
@@ -212,140 +114,137 @@ async fn remove(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-impl Control {
-    /// Answers until `stop`, then removes the socket.
+impl ControlSocket {
+    /// Answers until `stop`, then removes the socket. Long answers end at once then, and without
+    /// their last line.
     ///
     /// # Errors
-    /// Never in the middle: a client that fails harms only itself.
-    pub async fn serve(self, overview: Overview, stop: CancellationToken) -> anyhow::Result<()> {
-        let mut clients = JoinSet::new();
-        let long = Arc::new(Semaphore::new(1));
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = self.accept(), if clients.len() < MAX_CLIENTS => {
-                    if let Some(stream) = accepted {
-                        clients.spawn(converse(stream, overview.clone(), Arc::clone(&long)));
-                    }
-                }
-                Some(ended) = clients.join_next() => report(ended),
-            }
-        }
-        drop(self);
-        clients.shutdown().await;
-        Ok(())
-    }
-
-    async fn accept(&self) -> Option<UnixStream> {
-        match self.listener.accept().await {
-            Ok((stream, _)) => Some(stream),
-            Err(error) => {
-                tracing::warn!(%error, "the control socket accepts no client");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                None
-            }
-        }
-    }
-}
-
-/// A client that went away is its own business.
-fn report(ended: Result<io::Result<()>, tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a client of the control socket could not be answered");
-    }
-}
-
-async fn converse(stream: UnixStream, overview: Overview, long: Arc<Semaphore>) -> io::Result<()> {
-    let (reader, mut writer) = stream.into_split();
-    let mut reader = BufReader::new(reader);
-    loop {
-        let mut line = Vec::new();
-        let mut bounded = (&mut reader).take(LONGEST_REQUEST);
-        let read = bounded.read_until(b'\n', &mut line);
-        if timeout(IDLE, read).await.map_err(io::Error::other)?? == 0 {
-            return Ok(());
-        }
-        let whole = line.ends_with(b"\n");
-        let response = match serde_json::from_slice(&line) {
-            _ if !whole => failed("a request is one line of at most 4 KiB"),
-            Err(error) => failed(&format!("no request: {error}")),
-            Ok(request) => answer(request, &overview, &mut writer, &long).await?,
+    /// The socket fails.
+    pub async fn serve(
+        self,
+        routes: Router<Control>,
+        services: Services,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let answers = TaskTracker::new();
+        let control = Control { services, answers: answers.clone(), stop: stop.clone() };
+        let app = routes
+            .fallback(unknown)
+            .layer(DefaultBodyLimit::max(LONGEST_REQUEST))
+            .with_state(control);
+        let handle: Handle<SocketAddr> = Handle::new();
+        let Self { listener, file } = self;
+        let mut server = axum_server::from_unix(listener)
+            .context("serve the control socket")?
+            .http1_only()
+            .first_request_timeout(PATIENCE)
+            .handle(handle.clone());
+        server.http_builder().http1().header_read_timeout(PATIENCE);
+        let serving = server.serve(app.into_make_service());
+        let stopping = async {
+            stop.cancelled().await;
+            // Who asks from now on is told at once that no relay listens.
+            drop(file);
+            handle.graceful_shutdown(Some(PATIENCE));
+            std::future::pending::<()>().await;
         };
-        let mut line = serde_json::to_vec(&response)?;
-        line.push(b'\n');
-        writer.write_all(&line).await?;
-        if !whole {
-            return Ok(());
-        }
+        let served = tokio::select! {
+            ended = serving => ended.context("serve the control socket"),
+            () = stopping => Ok(()),
+        };
+        answers.close();
+        answers.wait().await;
+        served
     }
 }
 
-/// Asks the relay that runs on this data folder; `None`: none listens.
-///
-/// # Errors
-/// The socket may not be opened, or what listens does not answer as a relay does.
-pub async fn ask(data_dir: &Path, request: &Request) -> anyhow::Result<Option<Response>> {
-    let (lines, _) = mpsc::channel(1);
-    ask_long(data_dir, request, lines).await
+/// The route of a question that is answered at once.
+pub fn route<R: Request>() -> Router<Control> {
+    let method = if R::METHOD == Method::GET { MethodFilter::GET } else { MethodFilter::POST };
+    Router::new().route(R::PATH, on(method, answer::<R>))
 }
 
-/// As [`ask`]; the lines before the response go to `lines` as they come, until nobody takes them.
-///
-/// # Errors
-/// As [`ask`].
-pub async fn ask_long(
-    data_dir: &Path,
-    request: &Request,
-    lines: mpsc::Sender<Vec<u8>>,
-) -> anyhow::Result<Option<Response>> {
-    let path = data_dir.join(SOCKET);
-    let stream = match UnixStream::connect(&path).await {
-        Ok(stream) => stream,
-        Err(error) if no_relay(&error) => return Ok(None),
-        Err(error) => {
-            return Err(error).with_context(|| {
-                format!("ask the relay over {} (as the user that runs it)", path.display())
-            });
-        }
+/// The route of a question that is answered line by line.
+pub fn stream_route<R: Streamed>() -> Router<Control> {
+    Router::new().route(R::PATH, on(MethodFilter::POST, answer_by_lines::<R>))
+}
+
+async fn answer<R: Request>(State(control): State<Control>, body: Bytes) -> Response {
+    let request: R = match read(&body) {
+        Ok(request) => request,
+        Err(error) => return failed(StatusCode::BAD_REQUEST, &error),
     };
-    let answered = exchange(stream, request, lines).await;
-    answered.map(Some).with_context(|| format!("ask the relay over {}", path.display()))
+    match request.execute(&control.services).await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => failed(StatusCode::UNPROCESSABLE_ENTITY, &format!("{error:#}")),
+    }
 }
 
-/// A dead relay's socket refuses.
-fn no_relay(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+async fn answer_by_lines<R: Streamed>(State(control): State<Control>, body: Bytes) -> Response {
+    let request: R = match read(&body) {
+        Ok(request) => request,
+        Err(error) => return failed(StatusCode::BAD_REQUEST, &error),
+    };
+    let (pieces, sent) = mpsc::channel::<Bytes>(2);
+    let Control { services, answers, stop } = control;
+    answers.spawn(async move {
+        stop.run_until_cancelled(make(request, &services, pieces)).await;
+    });
+    let pieces = stream::unfold(sent, async |mut sent| {
+        let piece = sent.recv().await?;
+        Some((Ok::<_, io::Error>(piece), sent))
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(pieces)).into_response()
 }
 
-async fn exchange(
-    stream: UnixStream,
-    request: &Request,
-    lines: mpsc::Sender<Vec<u8>>,
-) -> anyhow::Result<Response> {
-    let (reader, mut writer) = stream.into_split();
-    let mut line = serde_json::to_vec(request)?;
-    line.push(b'\n');
-    writer.write_all(&line).await?;
-    let quick = matches!(request, Request::Status | Request::RetryRejected { .. });
-    let patience = if quick { PATIENCE } else { LONG_PATIENCE };
-    let mut reader = BufReader::with_capacity(64 << 10, reader);
-    loop {
-        let mut line = Vec::new();
-        let mut bounded = (&mut reader).take(LONGEST_RESPONSE);
-        let read = timeout(patience, bounded.read_until(b'\n', &mut line)).await;
-        match read {
-            Err(_) => bail!("no answer within {patience:?}"),
-            Ok(read) => read?,
-        };
-        if line.is_empty() {
-            bail!("it hung up: it is being stopped, or this command took its lines too slowly");
+/// Makes the lines while they are sent. Ends early when the client takes none for [`IDLE`].
+async fn make<R: Streamed>(request: R, services: &Services, pieces: mpsc::Sender<Bytes>) {
+    let (lines, made) = mpsc::channel(LINES_AT_ONCE);
+    let (ended, is_taken) = tokio::join!(request.execute(services, lines), send(made, &pieces));
+    if !is_taken {
+        return;
+    }
+    let end = match ended {
+        Ok(()) => End::Done,
+        Err(error) => End::Failed { error: format!("{error:#}") },
+    };
+    let mut last = Vec::new();
+    push_line(&mut last, &end);
+    timeout(IDLE, pieces.send(last.into())).await.ok();
+}
+
+/// Sends lines until there are no more (`true`), or until the client takes no more (`false`).
+async fn send<T: Serialize>(mut made: mpsc::Receiver<T>, pieces: &mpsc::Sender<Bytes>) -> bool {
+    let mut lines = Vec::with_capacity(LINES_AT_ONCE);
+    while made.recv_many(&mut lines, LINES_AT_ONCE).await > 0 {
+        let mut piece = Vec::new();
+        for line in lines.drain(..) {
+            push_line(&mut piece, &line);
         }
-        if line.starts_with(RESPONSE) {
-            return serde_json::from_slice(&line)
-                .context("understand its answer: is it another version?");
-        }
-        if lines.send(line).await.is_err() {
-            return Ok(Response::End);
+        if !matches!(timeout(IDLE, pieces.send(piece.into())).await, Ok(Ok(()))) {
+            return false;
         }
     }
+    true
+}
+
+fn push_line(text: &mut Vec<u8>, line: &impl Serialize) {
+    // Strings and numbers with string keys: serialising cannot fail.
+    serde_json::to_writer(&mut *text, line).ok();
+    text.push(b'\n');
+}
+
+/// No body asks the same as an empty object.
+fn read<R: serde::de::DeserializeOwned>(body: &[u8]) -> Result<R, String> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| format!("not a request: {error}"))
+}
+
+async fn unknown(method: Method, uri: axum::http::Uri) -> Response {
+    let error = format!("{method} {uri} is no command of release {}", env!("CARGO_PKG_VERSION"));
+    failed(StatusCode::NOT_FOUND, &error)
+}
+
+fn failed(status: StatusCode, error: &str) -> Response {
+    (status, Json(json!({ "error": error }))).into_response()
 }

@@ -14,7 +14,7 @@ use axum_server::Handle;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::Overview;
+use super::Services;
 
 /// For a request to come, and for the last answers at the end.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The listener fails.
 pub async fn serve(
     listener: TcpListener,
-    overview: Overview,
+    services: Services,
     recorded: PrometheusHandle,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -39,7 +39,7 @@ pub async fn serve(
         .first_request_timeout(PATIENCE)
         .handle(handle.clone());
     server.http_builder().http1().header_read_timeout(PATIENCE);
-    let serving = server.serve(app(overview, recorded).into_make_service());
+    let serving = server.serve(app(services, recorded).into_make_service());
     let stopping = async {
         stop.cancelled().await;
         handle.graceful_shutdown(Some(PATIENCE));
@@ -51,18 +51,18 @@ pub async fn serve(
     }
 }
 
-fn app(overview: Overview, recorded: PrometheusHandle) -> Router {
+fn app(services: Services, recorded: PrometheusHandle) -> Router {
     let metrics = Router::new().route("/metrics", get(metrics)).with_state(recorded);
     Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
         .route("/status", get(status))
-        .with_state(overview)
+        .with_state(services)
         .merge(metrics)
 }
 
-async fn ready(State(overview): State<Overview>) -> Response {
-    match overview.unready() {
+async fn ready(State(services): State<Services>) -> Response {
+    match services.unready() {
         None => "ready\n".into_response(),
         Some(reason) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response()
@@ -74,8 +74,8 @@ async fn metrics(State(recorded): State<PrometheusHandle>) -> impl IntoResponse 
     ([(header::CONTENT_TYPE, METRICS_TEXT)], recorded.render())
 }
 
-async fn status(State(overview): State<Overview>) -> Response {
-    match overview.status().await {
+async fn status(State(services): State<Services>) -> Response {
+    match services.status().await {
         Ok(status) => Json(status).into_response(),
         Err(error) => {
             let words = format!("the ledger cannot be read: {error}\n");

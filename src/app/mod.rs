@@ -6,6 +6,7 @@
 mod options;
 mod readback;
 mod reading;
+mod services;
 mod tasks;
 
 use std::net::{SocketAddr, TcpListener};
@@ -13,12 +14,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
+use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin;
+use crate::admin::control::{self, Control, ControlSocket};
 use crate::config::{Config, Mode, Target};
 use crate::deliver::{self, Health, Sender};
 use crate::intake::rest::RestIntake;
@@ -33,7 +35,8 @@ use crate::signals;
 use tasks::Tasks;
 
 pub use options::RunOptions;
-pub use reading::Reading;
+pub use reading::{Reading, Scope};
+pub use services::services_of;
 
 /// A relay whose parts are built and whose sockets are bound, but that does nothing yet.
 #[derive(Debug)]
@@ -57,10 +60,11 @@ pub struct Relay {
 struct Listeners {
     admin: TcpListener,
     webhook: Option<TcpListener>,
-    control: admin::control::Control,
+    control: ControlSocket,
 }
 
-/// Relays until SIGTERM or SIGINT; a second signal ends the process at once.
+/// Relays until SIGTERM or SIGINT; a second signal ends the process at once. The control socket has the
+/// routes of `commands`.
 ///
 /// # Errors
 /// The ledger cannot be opened, a listener cannot be bound, or a task ended by itself.
@@ -68,6 +72,7 @@ pub async fn run(
     config: Config,
     options: RunOptions,
     recorded: PrometheusHandle,
+    commands: Router<Control>,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
     let relay = Relay::build(config, options).await?;
@@ -78,7 +83,7 @@ pub async fn run(
         ready_after_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "relay ready"
     );
-    relay.run(recorded, stop).await
+    relay.run(recorded, commands, stop).await
 }
 
 impl Relay {
@@ -95,7 +100,7 @@ impl Relay {
         let health = Health::default();
         let senders = deliver::senders(&config, &views, &ledger, &http, &health)?;
         let readback = Arc::new(readback::of(&config, &http, &senders)?);
-        let listeners = Listeners::bind(&config).await?;
+        let listeners = Listeners::bind(&config)?;
         let (inbox, notices) = Inbox::new(memory(&config));
         let feed = ZeroMqStatus::new(&config.misp.zeromq);
         let rest = reading::intake(&config, (&ledger, &views), &inbox, options.accept_new_view)?;
@@ -134,7 +139,7 @@ impl Relay {
         &self.health
     }
 
-    /// Runs until `stop` or until a part fails. Stops in the order of the flow, within the grace
+    /// Runs until `stop` or until a part fails. `commands` are the routes of the control socket. Stops in the order of the flow, within the grace
     /// time.
     ///
     /// # Errors
@@ -142,11 +147,12 @@ impl Relay {
     pub async fn run(
         self,
         recorded: PrometheusHandle,
+        commands: Router<Control>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
         let grace = self.config.delivery.grace;
         let ledger = self.ledger.clone();
-        let mut tasks = Tasks::start(self, recorded, &stop);
+        let mut tasks = Tasks::start(self, recorded, commands, &stop);
         let fault = tokio::select! {
             // Parts that end because of the stop are no fault.
             biased;
@@ -174,7 +180,7 @@ impl Relay {
 }
 
 impl Listeners {
-    async fn bind(config: &Config) -> anyhow::Result<Self> {
+    fn bind(config: &Config) -> anyhow::Result<Self> {
         let webhook = config.misp.webhook.as_ref();
         if let Some(files) = webhook.and_then(|webhook| webhook.tls.as_ref()) {
             webhook::load(files)?;
@@ -184,7 +190,7 @@ impl Listeners {
             webhook: webhook
                 .map(|webhook| bind("misp.webhook.listen", webhook.listen))
                 .transpose()?,
-            control: admin::control::bind(&config.ledger.data_dir).await?,
+            control: control::bind(&config.ledger.data_dir)?,
         })
     }
 }
@@ -226,12 +232,6 @@ fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Ends the names of targets that write to a file.
 const DRY_RUN: &str = "/dry-run";
-
-/// The targets of the configuration, as the ledger names them.
-#[must_use]
-pub fn names(config: &Config) -> Vec<String> {
-    config.targets.iter().map(remembered).collect()
-}
 
 /// What was only written to a file must not be taken for sent: a dry-run target has a memory of its
 /// own.

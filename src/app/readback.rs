@@ -2,12 +2,13 @@
 
 use anyhow::Context;
 
+use crate::azure;
 use crate::azure::token::{SignIn, TokenSource};
 use crate::config::{Config, Mode, Target};
 use crate::deliver::{Sender, UploadAccess};
 use crate::ledger::{Ledger, StartError, Views};
 use crate::pure::stix::Withdraw;
-use crate::readback::{Place, Readback, tells_used_up_ids};
+use crate::readback::{Place, Readback, is_asked, tells_used_up_ids};
 
 /// The targets whose workspaces can be asked, with the tokens of their senders.
 pub(super) fn of(
@@ -21,6 +22,17 @@ pub(super) fn of(
         if let Some(access) = access {
             places.extend(Place::of(config, target, http, access)?);
         }
+    }
+    Ok(Readback::new(places, config.management.ingestion))
+}
+
+/// The targets whose workspaces can be asked, with tokens of their own: no sender is there.
+pub(super) fn of_config(config: &Config) -> anyhow::Result<Readback> {
+    let http = azure::http::client(&config.azure)?;
+    let (mut places, mut known) = (Vec::new(), Vec::new());
+    for target in config.targets.iter().filter(|target| is_asked(target)) {
+        let tokens = TokenSource::shared(&mut known, SignIn::of(target), &http, &config.azure)?;
+        places.extend(Place::of(config, target, &http, UploadAccess { tokens, pacer: None })?);
     }
     Ok(Readback::new(places, config.management.ingestion))
 }

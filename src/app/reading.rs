@@ -1,11 +1,11 @@
 //! The inbound half: what tells the ledger, and for commands the same without feed and senders.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -57,6 +57,30 @@ pub(super) fn writer_settings(config: &Config, rest: Option<&RestIntake>) -> Wri
     }
 }
 
+/// What a resync reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Only this event.
+    #[serde(default)]
+    pub event: Option<Uuid>,
+    /// Only what was touched since (MISP's time, Unix seconds).
+    #[serde(default)]
+    pub since: Option<i64>,
+}
+
+impl Scope {
+    /// Begins the resync.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub async fn begin(self, ledger: &Ledger, source: &str) -> sqlx::Result<()> {
+        match self.event {
+            Some(event) => ledger.resync_event(source, event, Ledger::now()).await,
+            None => ledger.begin_resync(source, self.since, Ledger::now()).await,
+        }
+    }
+}
+
 /// A ledger that is told by REST alone, for a command while no relay runs or on a copy.
 #[derive(Debug)]
 pub struct Reading {
@@ -67,19 +91,13 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Opens the ledger in `data_dir` and begins a full resync, of one event or of what was touched
-    /// since (MISP's time, Unix seconds).
+    /// Opens the ledger and begins a full resync.
     ///
     /// # Errors
     /// There is no key, or the ledger cannot be opened.
-    pub async fn begin(
-        config: &Config,
-        data_dir: &Path,
-        (event, since): (Option<Uuid>, Option<i64>),
-    ) -> anyhow::Result<Self> {
+    pub async fn begin(config: &Config, scope: Scope) -> anyhow::Result<Self> {
         ensure!(config.misp.rest.is_some(), "a resync reads MISP over REST: set misp.key");
         let mut config = config.clone();
-        config.ledger.data_dir = data_dir.to_owned();
         // Only what was asked for.
         config.misp.resync = None;
         super::name_as_remembered(&mut config);
@@ -88,11 +106,7 @@ impl Reading {
         // As a start does: what it would refuse is refused, what it would judge anew is.
         super::register((&config, None), &ledger, &views, RunOptions::default()).await?;
         ledger.reevaluate(&views, Ledger::now(), |_| {}).await?;
-        let source = &config.misp.name;
-        match event {
-            Some(event) => ledger.resync_event(source, event, Ledger::now()).await?,
-            None => ledger.begin_resync(source, since, Ledger::now()).await?,
-        }
+        scope.begin(&ledger, &config.misp.name).await?;
         let (inbox, notices) = Inbox::new(0);
         let asking = intake(&config, (&ledger, &views), &inbox, false)?.context("a key")?;
         let asking = RestIntake { catches_up: false, ..asking };

@@ -1,15 +1,17 @@
 //! The running parts, and the order in which they stop.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Listeners, Relay, reading};
-use crate::admin::{self, Overview};
+use super::{Listeners, Relay, reading, services};
+use crate::admin;
+use crate::admin::control::Control;
 use crate::config::Management;
 use crate::deliver::Sender;
 use crate::intake::rest::RestStatus;
@@ -37,12 +39,13 @@ impl Tasks {
     pub(super) fn start(
         relay: Relay,
         recorded: PrometheusHandle,
+        commands: Router<Control>,
         stop: &CancellationToken,
     ) -> Self {
         let stop_senders = CancellationToken::new();
         let (mut intakes, mut writer, mut senders) =
             (JoinSet::new(), JoinSet::new(), JoinSet::new());
-        let overview = overview(&relay);
+        let services = services::of_relay(&relay);
         intakes.spawn(feed(&relay, stop.clone()));
         let Listeners { admin, webhook, control } = relay.listeners;
         if let (Some(config), Some(listener)) = (relay.config.misp.webhook.clone(), webhook) {
@@ -75,14 +78,14 @@ impl Tasks {
         let targets = relay.config.targets.iter().map(|target| target.name.clone()).collect();
         let watched = Watched { ledger, views, targets, feed: relay.feed.clone(), rest };
         senders.spawn(delete(
-            Arc::clone(&overview.readback),
-            (overview.ledger.clone(), relay.config.management.clone()),
+            Arc::clone(&services.readback),
+            (services.ledger.clone(), relay.config.management.clone()),
             stop_senders.clone(),
         ));
         senders.spawn(upkeep(watched, recorded.clone(), stop_senders.clone()));
-        let http = admin::http::serve(admin, overview.clone(), recorded, stop_senders.clone());
+        let http = admin::http::serve(admin, services.clone(), recorded, stop_senders.clone());
         senders.spawn(async move { http.await.map(|()| "admin listener") });
-        let control = control.serve(overview, stop_senders.clone());
+        let control = control.serve(commands, services, stop_senders.clone());
         senders.spawn(async move { control.await.map(|()| "control socket") });
         Self { intakes, writer, senders, stop_senders }
     }
@@ -122,33 +125,6 @@ async fn drain(group: &mut JoinSet<anyhow::Result<&'static str>>) {
             Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "a part failed"),
             Err(error) => tracing::error!(%error, "a part failed"),
         }
-    }
-}
-
-/// What `status` shows of the running parts.
-fn overview(relay: &Relay) -> Overview {
-    let (feed, health) = (relay.feed.clone(), relay.health.clone());
-    let targets = relay.config.targets.clone();
-    Overview {
-        ledger: relay.ledger.clone(),
-        configured: super::names(&relay.config).into(),
-        views: Arc::clone(&relay.views),
-        started: SystemTime::now(),
-        webhook: relay.config.misp.webhook.as_ref().map(|webhook| webhook.listen),
-        source: relay.config.misp.name.clone(),
-        rest: relay.rest.as_ref().map(|asking| asking.status.clone()),
-        readback: Arc::clone(&relay.readback),
-        endpoints: Arc::new(move || feed.now().iter().map(Into::into).collect()),
-        targets: Arc::new(move || {
-            let now = health.now();
-            let enabled = targets.iter().filter(|target| target.enabled);
-            enabled
-                .map(|target| {
-                    let health = now.get(&target.name).cloned().unwrap_or_default();
-                    admin::TargetHealth::new(target, health)
-                })
-                .collect()
-        }),
     }
 }
 

@@ -1,42 +1,64 @@
-//! Asks the admin listener of a running relay, so that an image without a shell can be checked.
+//! The command `healthcheck`: asks the admin listener of the running relay, so that an image without a
+//! shell can be checked.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use clap::Args;
+use reqwest::StatusCode;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use super::settings::Settings;
+use crate::http;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct HealthOptions {
+    /// Ask whether it is ready, not only whether it lives
+    #[arg(long)]
+    pub ready: bool,
+
+    /// Only whether this address accepts a connection: for the sandbox and the demo's feed
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "ready")]
+    pub connect: Option<SocketAddr>,
+}
 
 /// Below Docker's usual 5 s, so that the reason is ours.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The start of an answer is enough: its status line.
-const LONGEST: u64 = 8 * 1024;
-
-/// Succeeds when `path` (`/livez` or `/readyz`) of the listener is answered with 200.
+/// Succeeds when the relay lives, is ready, or accepts a connection, as `options` ask.
 ///
 /// # Errors
 /// Nothing listens, nothing answers within 3 s, or the answer is another one.
-pub(super) async fn ask(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
+pub(super) async fn healthcheck(settings: &Settings, options: HealthOptions) -> anyhow::Result<()> {
+    match options.connect {
+        Some(address) => connect(address).await,
+        None => {
+            let path = if options.ready { "/readyz" } else { "/livez" };
+            ask(settings.local()?.admin.listen, path).await
+        }
+    }
+}
+
+async fn ask(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
     let address = reachable(listen);
-    let answer = timeout(PATIENCE, get(address, path))
-        .await
-        .with_context(|| format!("{address} did not answer within 3 s"))??;
-    let mut lines = answer.lines();
-    let status = lines.next().unwrap_or_default();
-    if status.split(' ').nth(1) != Some("200") {
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim());
-        bail!("{path} of {address} answered: {status} {body}");
+    let client = http::local()?.timeout(PATIENCE).build().context("make an HTTP client")?;
+    let answer = client.get(format!("http://{address}{path}")).send().await;
+    let answer = answer.map_err(|error| match error.is_timeout() {
+        true => anyhow::anyhow!("{address} did not answer within 3 s"),
+        false => anyhow::Error::from(error.without_url())
+            .context(format!("connect to the admin listener {address}")),
+    })?;
+    let status = answer.status();
+    if status != StatusCode::OK {
+        let body = answer.text().await.unwrap_or_default();
+        bail!("{path} of {address} answered: {status} {}", body.trim());
     }
     Ok(())
 }
 
-/// Succeeds when `address` accepts a connection.
-///
-/// # Errors
-/// It does not, or not within 3 s.
-pub(super) async fn connect(address: SocketAddr) -> anyhow::Result<()> {
+async fn connect(address: SocketAddr) -> anyhow::Result<()> {
     let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
     connected
         .with_context(|| format!("{address} did not answer within 3 s"))?
@@ -44,19 +66,8 @@ pub(super) async fn connect(address: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect(address)
-        .await
-        .with_context(|| format!("connect to the admin listener {address}"))?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.context("ask")?;
-    let mut answer = Vec::new();
-    stream.take(LONGEST).read_to_end(&mut answer).await.context("read the answer")?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
 /// A listener on all interfaces is reached over loopback.
-pub(crate) fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let loopback: IpAddr =
         if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
     let ip = if listen.ip().is_unspecified() { loopback } else { listen.ip() };

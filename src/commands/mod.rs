@@ -1,28 +1,59 @@
-//! The commands: what each takes, and who does it.
+//! The commands: a file or a folder each, with the options that it takes, what it asks of the relay,
+//! and what it prints. [`door`] is how they ask.
 
 pub mod check;
 mod check_config;
+pub mod cleanup;
+mod comparison;
 pub mod convert;
 pub mod demo;
-mod healthcheck;
+mod door;
+pub mod explain;
+pub mod forget;
+pub mod healthcheck;
+pub mod held;
 pub mod import_config;
+pub mod ledger;
 mod options;
-mod secrets;
+mod output;
+pub mod release;
+pub mod resync;
+pub mod retry_rejected;
+mod run;
+pub mod sandbox;
+mod settings;
+pub mod status;
+mod status_text;
+pub mod suppress;
+pub mod suppressed;
+pub mod verify;
 
 use std::path::PathBuf;
 
+use axum::Router;
 use clap::{Parser, Subcommand};
 
-use options::HealthOptions;
-pub use options::{
-    CheckOptions, CleanupOptions, ConvertOptions, DemoOptions, ExplainOptions, ReleaseOptions,
-    ResyncOptions, RetryOptions, SandboxOptions, StatusOptions, SuppressOptions, TellingOptions,
-    VerifyOptions,
-};
-
+use self::check::CheckOptions;
+use self::cleanup::CleanupOptions;
+use self::convert::ConvertOptions;
+use self::demo::DemoOptions;
+use self::explain::ExplainOptions;
+use self::forget::ForgetOptions;
+use self::healthcheck::HealthOptions;
+use self::import_config::ImportOptions;
+use self::ledger::LedgerCommand;
+use self::release::ReleaseOptions;
+use self::resync::ResyncOptions;
+use self::retry_rejected::RetryOptions;
+use self::sandbox::SandboxOptions;
+use self::status::StatusOptions;
+use self::suppress::{SuppressOptions, UnsuppressOptions};
+use self::verify::VerifyOptions;
+use crate::admin::Needs;
+use crate::admin::control::{Control, route, stream_route};
 use crate::app::RunOptions;
-use crate::config::{self, Config, Mistakes, Rules};
-use crate::{admin, app, logging, metrics, sandbox, signals};
+
+pub use settings::Settings;
 
 /// Pushes MISP threat indicators to Microsoft Sentinel the moment they are published.
 ///
@@ -136,11 +167,7 @@ enum Command {
     Suppress(SuppressOptions),
 
     /// Let a suppressed value count again
-    Unsuppress {
-        /// The value, in any spelling
-        #[arg(value_name = "VALUE")]
-        value: String,
-    },
+    Unsuppress(UnsuppressOptions),
 
     /// List what is suppressed: since and until when, why, and how many claims it withholds
     Suppressed(StatusOptions),
@@ -150,11 +177,7 @@ enum Command {
     /// What it was sent stays in Sentinel until its valid_until; if the target is ever configured again,
     /// everything is sent anew. The running relay does it, or without one this command.
     #[command(verbatim_doc_comment)]
-    Forget {
-        /// Its name, as `status` shows it
-        #[arg(value_name = "NAME")]
-        target: String,
-    },
+    Forget(ForgetOptions),
 
     /// Compare what Sentinel holds with what it accepted
     ///
@@ -202,197 +225,71 @@ enum Command {
     /// has no counterpart. Name constants.py as well if you changed it. The files are parsed and never
     /// run; secrets that stand in them stand in what is printed.
     #[command(verbatim_doc_comment)]
-    ImportConfig {
-        #[arg(value_name = "FILE", required = true)]
-        files: Vec<PathBuf>,
-    },
+    ImportConfig(ImportOptions),
 
     /// Ask the running relay whether it lives: for Docker's HEALTHCHECK
     Healthcheck(HealthOptions),
 }
 
-/// Carried out by the running relay; without one, on the ledger itself.
-#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-enum LedgerCommand {
-    /// Print every row as a line of JSON, from one moment
-    ///
-    /// {"table":"claims","source":"misp",...}: docs/reference/ledger.md lists the tables.
-    /// Ids are uuids, JSON columns are JSON. Times are Unix milliseconds; those of MISP (columns
-    /// `timestamp`, `read_...`) are Unix seconds. The relay goes on meanwhile. Take the lines
-    /// quickly, best with --out: until they are taken, what is written stays in the WAL, and a
-    /// command that takes nothing for 30 s is hung up on.
-    #[command(verbatim_doc_comment)]
-    Export {
-        /// Write to this file, which appears once it is whole
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
-
-    /// Check what must always be true of the ledger; exit code 1 if something is not
-    ///
-    /// Each invariant by name, and for one that is broken the rows and a remedy.
-    #[command(verbatim_doc_comment)]
-    Check {
-        /// Have the next start judge every claim anew, and compare each target with the result
-        #[arg(long)]
-        repair: bool,
-    },
-
-    /// Give free pages back to the file system
-    ///
-    /// A running relay does it in small steps (and by itself, when much is free). Without one the
-    /// file is rewritten, which needs as much room again; a file of release 0.1 can give pages back
-    /// only after that.
-    #[command(verbatim_doc_comment)]
-    Vacuum,
+/// The routes of the control socket: what the running relay answers to commands.
+pub fn routes() -> Router<Control> {
+    Router::new()
+        .merge(route::<status::StatusRequest>())
+        .merge(stream_route::<explain::Explain>())
+        .merge(resync::routes())
+        .merge(route::<held::HeldRequest>())
+        .merge(route::<release::Release>())
+        .merge(route::<release::ReleaseWarninglists>())
+        .merge(route::<suppress::Suppress>())
+        .merge(route::<suppress::Unsuppress>())
+        .merge(route::<suppressed::SuppressedRequest>())
+        .merge(route::<forget::Forget>())
+        .merge(stream_route::<verify::Verify>())
+        .merge(stream_route::<cleanup::CleanupRequest>())
+        .merge(route::<retry_rejected::RetryRejected>())
+        .merge(ledger::routes())
 }
 
-/// Why a command failed: decides the exit code.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    #[error("{0}")]
-    Configuration(#[from] Mistakes),
-    #[error("error: {0:#}")]
-    Fault(#[from] anyhow::Error),
-    /// The command has told what it found, and this exit code is all that is left to say.
-    #[error("exit code {0}")]
-    Found(u8),
-}
-
-impl Failure {
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Configuration(_) => 2,
-            Self::Fault(_) => 1,
-            Self::Found(code) => *code,
-        }
-    }
-}
-
-/// Does what the command line says. `environment` is where `MSR_` variables are looked for.
+/// Does what the command line says, and gives back the exit code. `environment` is where `MSR_`
+/// variables are looked for.
 ///
 /// # Errors
-/// The configuration is wrong, the command failed, or it found what it looked for.
+/// The configuration is wrong ([`Mistakes`](crate::config::Mistakes)), or the command failed.
 pub async fn execute(
     cli: Cli,
     environment: impl Iterator<Item = (String, String)>,
-) -> Result<(), Failure> {
-    let file = cli.config.as_deref();
-    let environment: Vec<(String, String)> = environment.collect();
-    let load = || config::load(file, environment.iter().cloned());
-    // With the secrets that lie in vaults.
-    let whole = || secrets::load(file, &environment);
-    // With all targets.
-    let known = || secrets::load_targets(file, &environment);
+) -> anyhow::Result<u8> {
+    let settings = Settings { file: cli.config, environment: environment.collect() };
     match cli.command {
-        Command::Run(options) => Ok(run(whole().await?, options).await?),
-        Command::Demo(options) => Ok(demo::run(options).await?),
-        Command::Convert(options) => {
-            convert(config::load_rules(file, environment.iter().cloned()), &options)
+        Command::Check(options) => {
+            return check::check(settings.load(Needs::Secrets).await, options).await;
         }
-        Command::Explain(options) => Ok(admin::explain::explain(&whole().await?, &options).await?),
-        Command::Check(options) => found(check::check(whole().await, &options).await?),
-        Command::Status(options) => found(admin::commands::status(&load()?, options.json).await?),
-        Command::Resync(options) => Ok(admin::resync::resync(&whole().await?, &options).await?),
-        Command::Held => Ok(admin::resync::held(&load()?).await?),
-        Command::Release(options) => Ok(admin::resync::release(&known().await?, &options).await?),
-        command @ (Command::Suppress(_) | Command::Unsuppress { .. }) => {
-            suppress(known().await?, command).await
+        Command::Status(options) => return status::status(&settings, options).await,
+        Command::Run(options) => {
+            run::run(settings.load(Needs::Secrets).await?, options, routes()).await?;
         }
-        Command::Suppressed(options) => {
-            Ok(admin::suppress::suppressed(&load()?, options.json).await?)
-        }
-        Command::Forget { target } => Ok(admin::forget::forget(&known().await?, &target).await?),
-        command @ (Command::Verify(_) | Command::Cleanup(_)) => {
-            read_back(whole().await?, command).await
-        }
+        Command::Demo(options) => demo::run(options, routes()).await?,
+        Command::Convert(options) => convert::convert(&settings.rules()?, &options)?,
+        Command::Explain(options) => explain::explain(&settings, options).await?,
+        Command::Resync(options) => resync::resync(&settings, options).await?,
+        Command::Held => held::held(&settings).await?,
+        Command::Release(options) => release::release(&settings, options).await?,
+        Command::Suppress(options) => suppress::suppress(&settings, options).await?,
+        Command::Unsuppress(options) => suppress::unsuppress(&settings, options).await?,
+        Command::Suppressed(options) => suppressed::suppressed(&settings, options).await?,
+        Command::Forget(options) => forget::forget(&settings, options).await?,
+        Command::Verify(options) => verify::verify(&settings, options).await?,
+        Command::Cleanup(options) => cleanup::cleanup(&settings, options).await?,
         Command::RetryRejected(options) => {
-            Ok(admin::commands::retry_rejected(&known().await?, options.target.as_deref()).await?)
+            retry_rejected::retry_rejected(&settings, options).await?;
         }
-        Command::Ledger(command) => Ok(ledger(&known().await?, command).await?),
-        Command::Sandbox(options) => Ok(serve_sandbox(options).await?),
-        Command::CheckConfig => Ok(check_config::report(&load()?)?),
-        Command::ImportConfig { files } => Ok(import_config(&files)?),
-        Command::Healthcheck(options) => lives(&options, load).await,
+        Command::Ledger(command) => ledger::ledger(&settings, command).await?,
+        Command::Sandbox(options) => sandbox::serve(options).await?,
+        Command::CheckConfig => check_config::report(&settings.load(Needs::Settings).await?)?,
+        Command::ImportConfig(options) => import_config::print(&options)?,
+        Command::Healthcheck(options) => healthcheck::healthcheck(&settings, options).await?,
     }
-}
-
-fn convert(rules: Result<Rules, Mistakes>, options: &ConvertOptions) -> Result<(), Failure> {
-    Ok(convert::convert(&rules?, options)?)
-}
-
-async fn suppress(config: Config, command: Command) -> Result<(), Failure> {
-    if let Command::Suppress(options) = &command {
-        admin::suppress::suppress(&config, options).await?;
-    }
-    if let Command::Unsuppress { value } = &command {
-        admin::suppress::unsuppress(&config, value).await?;
-    }
-    Ok(())
-}
-
-async fn read_back(config: Config, command: Command) -> Result<(), Failure> {
-    if let Command::Verify(options) = &command {
-        admin::verify::verify(&config, options).await?;
-    }
-    if let Command::Cleanup(options) = &command {
-        admin::cleanup::cleanup(&config, options).await?;
-    }
-    Ok(())
-}
-
-fn found(code: u8) -> Result<(), Failure> {
-    if code == 0 { Ok(()) } else { Err(Failure::Found(code)) }
-}
-
-async fn lives(
-    options: &HealthOptions,
-    load: impl Fn() -> Result<Config, Mistakes>,
-) -> Result<(), Failure> {
-    if let Some(address) = options.connect {
-        return Ok(healthcheck::connect(address).await?);
-    }
-    let path = if options.ready { "/readyz" } else { "/livez" };
-    Ok(healthcheck::ask(load()?.admin.listen, path).await?)
-}
-
-fn import_config(files: &[PathBuf]) -> anyhow::Result<()> {
-    use std::io::Write;
-
-    let text = import_config::import(files)?;
-    std::io::stdout().write_all(text.as_bytes())?;
-    Ok(())
-}
-
-async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
-    logging::install(&config.log)?;
-    let recorded = metrics::install()?;
-    for warning in config::warnings(&config) {
-        tracing::warn!("{warning}");
-    }
-    app::run(config, options, recorded).await
-}
-
-async fn ledger(config: &Config, command: LedgerCommand) -> anyhow::Result<()> {
-    match command {
-        LedgerCommand::Export { out } => admin::ledger::export(config, out.as_deref()).await,
-        LedgerCommand::Check { repair } => admin::ledger::check(config, repair).await,
-        LedgerCommand::Vacuum => admin::ledger::vacuum(config).await,
-    }
-}
-
-async fn serve_sandbox(options: SandboxOptions) -> anyhow::Result<()> {
-    let SandboxOptions { listen, names, ca_file, token_lifetime } = options;
-    let settings = sandbox::Settings {
-        listen,
-        names,
-        ca_file,
-        token_lifetime: token_lifetime.into(),
-        ..sandbox::Settings::default()
-    };
-    let stop = signals::stop_asked()?;
-    sandbox::serve_until(settings, &mut std::io::stdout(), stop).await
+    Ok(0)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::secret::Found;
 use super::tenants::Sections;
 use super::values::{MILLISECOND, uuid};
 use super::{
-    AcceptBody, Admin, Azure, Config, Delivery, Guard, LedgerConfig, Rules, VaultAccess, check,
+    AcceptBody, Admin, Azure, Config, Delivery, Guard, LedgerConfig, Local, Rules, VaultAccess, check,
     cloud, credential, limits, log, management, mapping, misp, policy, target, tenants,
 };
 use crate::pure::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
@@ -107,6 +107,24 @@ pub fn load_rules(
             let rendering = Rendering { public_url, ..rendering };
             Ok(Rules { policy, rendering, has_placeholder_url })
         }
+        mistakes => Err(Mistakes::new(mistakes)),
+    }
+}
+
+/// As [`load`], only what it takes to find the relay that runs on this machine. Anything else may be
+/// missing or wrong.
+///
+/// # Errors
+/// Every mistake of the sections that are read.
+pub fn load_local(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Local, Mistakes> {
+    let Layers { leaves, environment, .. } = lay(file, environment).map_err(Mistakes::new)?;
+    let mut reader = Reader::new(leaves, environment, Found::default());
+    let local = Local { ledger: ledger(&mut reader), admin: admin(&mut reader) };
+    match reader.into_mistakes() {
+        none if none.is_empty() => Ok(local),
         mistakes => Err(Mistakes::new(mistakes)),
     }
 }

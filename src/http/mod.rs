@@ -59,6 +59,24 @@ pub struct Way<'a> {
     pub connect_timeout: Duration,
 }
 
+/// A client to be that asks the relay on this machine, in the clear and without a proxy.
+///
+/// # Errors
+/// TLS, which it never uses, could not be set up.
+pub fn local() -> Result<reqwest::ClientBuilder, HttpError> {
+    let broken = |error: rustls::Error| HttpError::Tls { section: "admin", why: error.to_string() };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(broken)?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(Policy::none())
+        .no_proxy())
+}
+
 impl Way<'_> {
     /// A client to be; it follows no redirect.
     ///

@@ -7,23 +7,30 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use metrics_exporter_prometheus::PrometheusBuilder;
-use misp_sentinel_relay::admin::control::{self, Request, Response};
-use misp_sentinel_relay::admin::{EndpointStatus, Overview, Status, TargetHealth, commands, http};
+use misp_sentinel_relay::admin::control::{self, SOCKET};
+use misp_sentinel_relay::admin::{
+    ConfiguredTarget, EndpointStatus, Means, RunningRelay, Services, Status, TargetHealth, http,
+};
+use misp_sentinel_relay::commands;
+use misp_sentinel_relay::http::local;
 use misp_sentinel_relay::ledger::{Lane, Ledger, Moment, Settlement};
 use misp_sentinel_relay::notice::What;
 use misp_sentinel_relay::readback::Readback;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::ledger::{Relay, TARGET, config};
+use crate::support::ledger::{Relay, TARGET};
 use crate::support::relay::ageless;
 use crate::support::sandbox::PATIENCE;
 use crate::support::webhook::{Client, Reply, recorded};
 
-fn overview(relay: &Relay) -> Overview {
+fn services(relay: &Relay) -> Services {
     let endpoint = EndpointStatus {
         endpoint: "tcp://misp-core:50000".to_owned(),
         error: Some("refused: is Plugin.ZeroMQ_enable on?".to_owned()),
@@ -35,17 +42,28 @@ fn overview(relay: &Relay) -> Overview {
         degraded: Some("403: it lacks a role".to_owned()),
         ..TargetHealth::default()
     };
-    Overview {
-        source: "misp".to_owned(),
-        rest: None,
-        configured: Arc::from([]),
-        ledger: relay.ledger.clone(),
-        views: Arc::clone(&relay.views),
+    let running = RunningRelay {
         started: SystemTime::now(),
         webhook: Some("127.0.0.1:8443".parse().unwrap()),
+        rest: None,
         endpoints: Arc::new(move || vec![endpoint.clone()]),
-        readback: Arc::new(Readback::new(Vec::new(), Duration::ZERO)),
         targets: Arc::new(move || vec![target.clone()]),
+    };
+    let soc = ConfiguredTarget {
+        name: TARGET.to_owned(),
+        sourcesystem: "misp-sentinel-relay".to_owned(),
+        is_enabled: true,
+    };
+    Services {
+        ledger: relay.ledger.clone(),
+        views: Arc::clone(&relay.views),
+        source: "misp".to_owned(),
+        targets: Arc::from([soc]),
+        means: Means { webhook: true, rest: false },
+        misp: None,
+        readback: Arc::new(Readback::new(Vec::new(), Duration::ZERO)),
+        relay: Some(running),
+        long_read: Arc::new(Semaphore::new(1)),
     }
 }
 
@@ -67,14 +85,15 @@ fn serve_http(relay: &Relay) -> (SocketAddr, Served) {
     let recorder = PrometheusBuilder::new().build_recorder();
     metrics::with_local_recorder(&recorder, || metrics::counter!("relay_test_total").increment(7));
     let stop = CancellationToken::new();
-    let serving = http::serve(listener, overview(relay), recorder.handle(), stop.clone());
+    let serving = http::serve(listener, services(relay), recorder.handle(), stop.clone());
     (address, Served { stop, task: tokio::spawn(serving) })
 }
 
-async fn serve_control(relay: &Relay) -> Served {
-    let control = control::bind(&relay.config.ledger.data_dir).await.unwrap();
+fn serve_control(relay: &Relay) -> Served {
+    let control = control::bind(&relay.config.ledger.data_dir).unwrap();
     let stop = CancellationToken::new();
-    let task = tokio::spawn(control.serve(overview(relay), stop.clone()));
+    let serving = control.serve(commands::routes(), services(relay), stop.clone());
+    let task = tokio::spawn(serving);
     Served { stop, task }
 }
 
@@ -123,22 +142,30 @@ async fn not_ready_while_the_ledger_cannot_be_written() {
     assert_eq!(get(address, "/status").await.status, 503);
 }
 
-async fn ask(relay: &Relay, request: &Request) -> Option<Response> {
-    control::ask(&relay.config.ledger.data_dir, request).await.unwrap()
+/// Asks as `curl --unix-socket` does. `None`: nobody listens.
+async fn ask(relay: &Relay, method: Method, path: &str, body: &Value) -> Option<(u16, Value)> {
+    let socket = relay.config.ledger.data_dir.join(SOCKET);
+    let client = local().unwrap().unix_socket(socket).build().unwrap();
+    let asked = client.request(method, format!("http://relay{path}")).json(body).send().await;
+    let answer = match asked {
+        Err(error) if error.is_connect() => return None,
+        asked => asked.unwrap(),
+    };
+    let status = answer.status().as_u16();
+    Some((status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()))
 }
 
-async fn asked_status(relay: &Relay) -> Status {
-    match ask(relay, &Request::Status).await {
-        Some(Response::Status { status }) => *status,
-        other => panic!("{other:?}"),
-    }
+async fn asked_status(relay: &Relay) -> Option<Status> {
+    let (code, status) = ask(relay, Method::GET, "/status", &json!({})).await?;
+    assert_eq!(code, 200);
+    Some(serde_json::from_value(status).unwrap())
 }
 
 #[tokio::test]
 async fn the_socket_tells_the_status_and_what_is_degraded() {
     let relay = Relay::start().await;
-    let served = serve_control(&relay).await;
-    let status = asked_status(&relay).await;
+    let served = serve_control(&relay);
+    let status = asked_status(&relay).await.unwrap();
     assert!(status.relay.is_some());
     for words in [
         "tcp://misp-core:50000: not connected: refused: is Plugin.ZeroMQ_enable on?",
@@ -149,7 +176,7 @@ async fn the_socket_tells_the_status_and_what_is_degraded() {
     }
     assert!(status.without_rest.iter().any(|line| line.contains("confirmed by ZeroMQ only")));
     served.stop().await;
-    assert_eq!(ask(&relay, &Request::Status).await, None);
+    assert!(asked_status(&relay).await.is_none());
 }
 
 /// Publishes an event of which Sentinel rejects one object.
@@ -175,99 +202,112 @@ async fn reject_one(relay: &Relay) {
 #[tokio::test]
 async fn rejected_objects_are_put_back_by_the_running_relay() {
     let relay = Relay::start_with(&ageless()).await;
-    let served = serve_control(&relay).await;
+    let served = serve_control(&relay);
     reject_one(&relay).await;
-    let status = asked_status(&relay).await;
+    let status = asked_status(&relay).await.unwrap();
     assert_eq!(status.ledger.targets[0].refusals[0].words, "Invalid pattern");
     assert!(
         status.degraded.iter().any(|line| line.contains("retry-rejected --target soc")),
         "{status:#?}"
     );
 
-    let retry = |target: Option<&str>| Request::RetryRejected { target: target.map(str::to_owned) };
-    let unknown = ask(&relay, &retry(Some("sco"))).await.unwrap();
-    let Response::Failed { error } = unknown else { panic!("{unknown:?}") };
+    let retry = async |body| ask(&relay, Method::POST, "/retry-rejected", &body).await.unwrap();
+    let (code, unknown) = retry(json!({"target": "sco"})).await;
+    assert_eq!(code, 422);
+    let error = unknown["error"].as_str().unwrap();
     assert!(error.contains("\"sco\"") && error.contains("there is: soc"), "{error}");
-    assert_eq!(ask(&relay, &retry(Some(TARGET))).await, Some(Response::Retried { objects: 1 }));
-    assert_eq!(ask(&relay, &retry(None)).await, Some(Response::Retried { objects: 0 }));
-    assert_eq!(asked_status(&relay).await.ledger.targets[0].rejected, 0);
+    assert_eq!(retry(json!({"target": TARGET})).await, (200, json!(1)));
+    assert_eq!(retry(json!({})).await, (200, json!(0)));
+    assert_eq!(asked_status(&relay).await.unwrap().ledger.targets[0].rejected, 0);
     served.stop().await;
 }
 
 #[tokio::test]
 async fn one_bad_client_harms_only_itself() {
     let relay = Relay::start().await;
-    let served = serve_control(&relay).await;
-    let path = relay.config.ledger.data_dir.join(control::SOCKET);
+    let served = serve_control(&relay);
+    let path = relay.config.ledger.data_dir.join(SOCKET);
     let _mute = UnixStream::connect(&path).await.unwrap();
-    for (line, words) in [
-        ("{\"command\":\"format-disk\"}\n".to_owned(), "format-disk"),
-        ("\n".to_owned(), "no request"),
-        ("x".repeat(5_000), "4 KiB"),
+    let mut stranger = UnixStream::connect(&path).await.unwrap();
+    stranger.write_all(b"\x16\x03\x01 no HTTP\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, stranger.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    for (method, path, body, code, words) in [
+        (Method::POST, "/format-disk", json!({}), 404, "POST /format-disk is no command"),
+        (Method::POST, "/suppress", json!({"reason": "no value"}), 400, "missing field `value`"),
+        (Method::POST, "/suppress", json!({"value": "  "}), 422, "no value to withhold"),
     ] {
-        let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
-        stream.get_mut().write_all(line.as_bytes()).await.ok();
-        let mut answer = String::new();
-        timeout(PATIENCE, stream.read_line(&mut answer)).await.unwrap().unwrap();
-        assert!(answer.starts_with("{\"answer\":\"failed\"") && answer.contains(words), "{answer}");
+        let (status, answer) = ask(&relay, method, path, &body).await.unwrap();
+        assert_eq!(status, code, "{answer}");
+        assert!(answer["error"].as_str().unwrap().contains(words), "{answer}");
     }
-    // Several requests on one connection, as the clients may send them by hand.
-    let mut stream = BufReader::new(UnixStream::connect(&path).await.unwrap());
-    for line in ["{\"command\":\"status\"}\n", "{\"command\":\"retry-rejected\",\"target\":null}\n"]
-    {
-        stream.get_mut().write_all(line.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        timeout(PATIENCE, stream.read_line(&mut answer)).await.unwrap().unwrap();
-        assert!(!answer.contains("\"failed\""), "{answer}");
+    assert!(asked_status(&relay).await.is_some());
+    served.stop().await;
+}
+
+/// The page of the control API names each path with its method. What changes anything takes POST.
+#[tokio::test]
+async fn what_changes_anything_takes_a_post() {
+    let relay = Relay::start().await;
+    let served = serve_control(&relay);
+    let socket = relay.config.ledger.data_dir.join(SOCKET);
+    let client = local().unwrap().unix_socket(socket).build().unwrap();
+    let page = include_str!("../../docs/reference/control-api.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let routes: Vec<(&str, &str)> = rows.filter_map(|(route, _)| route.split_once(' ')).collect();
+    assert_eq!(routes.len(), 20, "{routes:?}");
+    for (method, path) in routes {
+        let answer = client.get(format!("http://relay{path}")).send().await.unwrap();
+        let expected = match method {
+            "GET" => StatusCode::OK,
+            _ => StatusCode::METHOD_NOT_ALLOWED,
+        };
+        assert_eq!(answer.status(), expected, "{method} {path}");
     }
+    served.stop().await;
+}
+
+/// The last line of a long answer says whether it is whole.
+#[tokio::test]
+async fn a_long_answer_says_how_it_ended() {
+    let relay = Relay::start().await;
+    relay.publish(recorded("webhook/0002_POST.http").body).await;
+    let served = serve_control(&relay);
+    let socket = relay.config.ledger.data_dir.join(SOCKET);
+    let client = local().unwrap().unix_socket(socket).build().unwrap();
+    let lines = async |path: &str, body: Value| {
+        let answer = client.post(format!("http://relay{path}")).json(&body).send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
+        let text = answer.text().await.unwrap();
+        let line = |line| serde_json::from_str(line).unwrap();
+        text.lines().map(line).collect::<Vec<Value>>()
+    };
+    let rows = lines("/ledger/export", json!({})).await;
+    assert!(rows.len() > 5 && rows[0]["table"].is_string(), "{rows:?}");
+    assert_eq!(rows.last(), Some(&json!({"end": "done"})));
+    let told = lines("/explain", json!({"what": "nobody.example"})).await;
+    let last = told.last().unwrap();
+    assert_eq!(last["end"], "failed");
+    assert!(last["error"].as_str().unwrap().contains("nothing is known of"), "{last}");
     served.stop().await;
 }
 
 #[tokio::test]
 async fn the_socket_is_private_replaces_a_dead_one_and_goes_with_the_relay() {
     let relay = Relay::start().await;
-    let path = relay.config.ledger.data_dir.join(control::SOCKET);
+    let path = relay.config.ledger.data_dir.join(SOCKET);
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "a dead relay's socket");
-    assert_eq!(ask(&relay, &Request::Status).await, None);
+    assert!(asked_status(&relay).await.is_none());
 
-    let served = serve_control(&relay).await;
+    let served = serve_control(&relay);
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    asked_status(&relay).await;
-    let error = control::bind(&relay.config.ledger.data_dir).await.unwrap_err().to_string();
+    assert!(asked_status(&relay).await.is_some());
+    let error = control::bind(&relay.config.ledger.data_dir).unwrap_err().to_string();
     assert!(error.contains("another relay listens"), "{error}");
-    asked_status(&relay).await;
+    assert!(asked_status(&relay).await.is_some());
     served.stop().await;
     assert!(!path.exists());
-}
-
-#[tokio::test]
-async fn without_a_relay_the_commands_open_the_ledger() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = config(&folder);
-    let error = commands::retry_rejected(&config, None).await.unwrap_err().to_string();
-    assert!(error.contains("there is no ledger") && error.contains("hint"), "{error}");
-    assert_eq!(commands::status(&config, false).await.unwrap(), 3, "no relay is running");
-    assert!(!folder.path().join("ledger.db").exists(), "asking makes no ledger");
-
-    let ledger = Ledger::open(&config.ledger).await.unwrap();
-    for error in [
-        commands::status(&config, true).await.unwrap_err().to_string(),
-        commands::retry_rejected(&config, None).await.unwrap_err().to_string(),
-    ] {
-        let process = format!("a relay (process {})", std::process::id());
-        assert!(error.contains(&process) && error.contains("relay.sock"), "{error}");
-    }
-    ledger.close().await;
-    drop(ledger);
-    // A process that another test is just starting may hold a copy of the lock for a moment.
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while commands::status(&config, true).await.is_err() && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    commands::status(&config, false).await.unwrap();
-    commands::retry_rejected(&config, Some(TARGET)).await.unwrap();
-    let error = commands::retry_rejected(&config, Some("sco")).await.unwrap_err().to_string();
-    assert!(error.contains("\"sco\"") && error.contains("there is: soc"), "{error}");
 }

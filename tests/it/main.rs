@@ -36,6 +36,8 @@ mod delete;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod door;
+#[cfg(test)]
 mod explain;
 #[cfg(test)]
 mod faults;

@@ -1,8 +1,9 @@
 //! The relay's memory: of the running relay, or the file itself.
 
+use super::super::door::RunningRelay;
+use super::super::status::StatusRequest;
 use super::finding::Finding;
 use crate::admin::Status;
-use crate::admin::control::{self, Request, Response};
 use crate::config::{Config, LedgerConfig, Mode};
 use crate::ledger::{Ledger, StartError};
 use crate::pure::count::Count;
@@ -13,17 +14,11 @@ const STEP: &str = "ledger";
 
 /// Asks the relay that runs on this data folder; `None`: none does.
 pub(super) async fn running(config: &LedgerConfig) -> Result<Option<Status>, Finding> {
-    let asked = control::ask(&config.data_dir, &Request::Status).await;
-    let failed = |words: String| {
+    let asked = async { RunningRelay::at(&config.data_dir)?.ask(&StatusRequest {}).await };
+    asked.await.map_err(|error| {
         let remedy = "run `check` as the user that runs the relay, and with the same release";
-        Finding::error("relay", "", words, remedy)
-    };
-    match asked {
-        Ok(Some(Response::Status { status })) => Ok(Some(*status)),
-        Ok(None) => Ok(None),
-        Ok(Some(other)) => Err(failed(format!("the relay answers {other:?}"))),
-        Err(error) => Err(failed(format!("{error:#}"))),
-    }
+        Finding::error("relay", "", format!("{error:#}"), remedy)
+    })
 }
 
 /// What the running relay says of itself.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
+use super::super::healthcheck::reachable;
 use super::finding::Finding;
-use crate::commands::healthcheck::reachable;
 
 const PATIENCE: Duration = Duration::from_secs(3);
 

@@ -16,6 +16,7 @@ mod target;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use clap::Args;
 use futures::future::join_all;
 use reqwest::Url;
 use tokio::task::JoinSet;
@@ -23,11 +24,27 @@ use tokio::task::JoinSet;
 pub use finding::{Finding, Severity};
 
 use crate::azure;
-use crate::commands::{CheckOptions, Failure};
 use crate::config::{Config, Credential, Mistakes, Mode, Rest, warnings};
 use crate::pure::count::Count;
 use crate::rest::Client;
 use host::{Host, Seen};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct CheckOptions {
+    /// One JSON object a line for each finding, in place of text
+    #[arg(long)]
+    pub json: bool,
+
+    /// How long MISP's feed may say nothing
+    #[arg(long, value_name = "TIME", default_value = "15s")]
+    pub wait: humantime::Duration,
+
+    /// Upload an indicator of a name that nobody has to each target, and withdraw it at once: shows
+    /// that role and workspace are right (two rows in Log Analytics). Under withdraw = "delete" it is
+    /// then deleted, which shows whether deletions have an effect
+    #[arg(long)]
+    pub upload_probe: bool,
+}
 
 /// How long MISP's answers may take here, whatever the relay would wait.
 const MISP_PATIENCE: Duration = Duration::from_secs(20);
@@ -37,23 +54,22 @@ const MISP_PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// Standard output is closed.
-pub async fn check(config: Result<Config, Failure>, options: &CheckOptions) -> anyhow::Result<u8> {
+pub async fn check(config: anyhow::Result<Config>, options: CheckOptions) -> anyhow::Result<u8> {
     let mut report = Report { json: options.json, worst: Severity::Ok, errors: 0, warnings: 0 };
     match config {
         Ok(config) => walk(&config, options, &mut report).await?,
-        Err(Failure::Configuration(mistakes)) => report.all(of_mistakes(&mistakes))?,
-        // A secret that no vault gives.
-        Err(Failure::Fault(error)) => {
-            report.all([Finding::error("vault", "", format!("{error:#}"), "")])?;
-        }
-        Err(Failure::Found(code)) => return Ok(code),
+        Err(error) => match error.downcast_ref::<Mistakes>() {
+            Some(mistakes) => report.all(of_mistakes(mistakes))?,
+            // A secret that no vault gives.
+            None => report.all([Finding::error("vault", "", format!("{error:#}"), "")])?,
+        },
     }
     report.end()?;
     Ok(finding::exit_code(report.worst))
 }
 
 /// The feed is listened to while the rest is looked at: MISP may be silent for ten seconds.
-async fn walk(config: &Config, options: &CheckOptions, report: &mut Report) -> io::Result<()> {
+async fn walk(config: &Config, options: CheckOptions, report: &mut Report) -> io::Result<()> {
     report.all(of_config(config))?;
     let mut listening = JoinSet::new();
     listening.spawn(feed::zeromq(config.misp.zeromq.clone(), options.wait.into()));

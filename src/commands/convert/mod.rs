@@ -10,14 +10,43 @@ mod skipped;
 mod stories;
 
 use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::{Arg, Args};
 
 use self::gathered::Gathered;
 use self::skipped::SkippedLines;
-use crate::commands::ConvertOptions;
+use super::explain::TellingOptions;
 use crate::config::Rules;
 use crate::pure::misp;
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(mut_args(only_with_explain))]
+pub struct ConvertOptions {
+    /// The file, or - for standard input
+    #[arg(value_name = "FILE|-")]
+    pub file: PathBuf,
+
+    /// Convert what has expired as well
+    #[arg(long)]
+    pub no_expiry: bool,
+
+    /// Tell of each attribute what becomes of it and why, in place of the bundle
+    #[arg(long)]
+    pub explain: bool,
+
+    #[command(flatten)]
+    pub telling: TellingOptions,
+}
+
+/// Without `--explain` there is no telling to shape.
+fn only_with_explain(argument: Arg) -> Arg {
+    match argument.get_id().as_str() {
+        "json" | "stix" => argument.requires("explain"),
+        _ => argument,
+    }
+}
 
 /// Writes the bundle of the document that `options` names to standard output, and a line of JSON
 /// for each attribute or observable that is left out to standard error.

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use anyhow::Context;
 
+use super::super::explain::TellingOptions;
 use super::{input, notes};
-use crate::commands::TellingOptions;
 use crate::config;
 use crate::pure::explain::{Rules, Teller, Told};
 use crate::pure::misp;

@@ -13,14 +13,15 @@ mod table;
 mod tests;
 
 use std::io::{self, ErrorKind, IsTerminal};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::Router;
 use chrono::Utc;
-use metrics_exporter_prometheus::PrometheusHandle;
+use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::Relay;
-use crate::commands::DemoOptions;
+use crate::admin::control::Control;
 use crate::signals::stop_asked;
 use crate::{logging, metrics};
 use play::Play;
@@ -28,6 +29,21 @@ use recorded::Recording;
 use scenario::{edit, scenario};
 use stage::Stage;
 use table::{Screen, seconds};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct DemoOptions {
+    /// End when all has arrived as expected (exit code 0) or has not (1)
+    #[arg(long)]
+    pub once: bool,
+
+    /// Only publish the recorded events over ZeroMQ at this address, again and again
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
+    pub feed: Option<SocketAddr>,
+
+    /// Show the relay's log on standard error
+    #[arg(long, short)]
+    pub verbose: bool,
+}
 
 /// Between two steps once the demo has been shown.
 const BETWEEN: Duration = Duration::from_secs(4);
@@ -41,7 +57,7 @@ struct Stopped;
 ///
 /// # Errors
 /// Sentinel's stand-in does not hold what MISP says; or a part could not be started.
-pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
+pub async fn run(options: DemoOptions, commands: Router<Control>) -> anyhow::Result<()> {
     let stop = stop_asked()?;
     let mut out = io::stdout();
     if let Some(address) = options.feed {
@@ -59,7 +75,9 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
     }
     let screen = Screen::new(&mut out, !options.verbose && understands_ansi());
     let mut play = Play::new(&stage, feed, screen);
-    let shown = show(&mut play, relay, recorded, options.once, stop).await;
+    let stop_relay = CancellationToken::new();
+    let relaying = relay.run(recorded, commands, stop_relay.clone());
+    let shown = show(&mut play, relaying, stop_relay, options.once, stop).await;
     drop(play);
     match shown {
         // Whoever closed it has seen enough.
@@ -78,13 +96,12 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<()> {
 /// Runs the relay beside the play, and stops it at its end.
 async fn show(
     play: &mut Play<'_>,
-    relay: Relay,
-    recorded: PrometheusHandle,
+    relaying: impl Future<Output = anyhow::Result<()>>,
+    stop_relay: CancellationToken,
     once: bool,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let stop_relay = CancellationToken::new();
-    let mut running = Box::pin(relay.run(recorded, stop_relay.clone()));
+    let mut running = Box::pin(relaying);
     let shown = tokio::select! {
         ended = &mut running => {
             ended?;

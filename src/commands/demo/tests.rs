@@ -23,7 +23,8 @@ async fn played(steps: Vec<Step>) -> (anyhow::Result<()>, String) {
         stop.cancel();
         result
     };
-    let (ended, result) = tokio::join!(relay.run(recorded, stop.clone()), acts);
+    let (ended, result) =
+        tokio::join!(relay.run(recorded, crate::commands::routes(), stop.clone()), acts);
     ended.unwrap();
     drop(play);
     (result, String::from_utf8(shown).unwrap())

@@ -10,8 +10,24 @@ mod table;
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
+use clap::Args;
 
 use self::page::Page;
+use super::output::write;
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ImportOptions {
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Prints what [`import`] makes.
+///
+/// # Errors
+/// As [`import`], or standard output is closed.
+pub(super) fn print(options: &ImportOptions) -> anyhow::Result<()> {
+    write(&import(&options.files)?)
+}
 
 /// The configuration that says what these files say, with a comment on each setting that has no
 /// counterpart.

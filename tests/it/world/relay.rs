@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use misp_sentinel_relay::app;
 use misp_sentinel_relay::app::RunOptions;
+use misp_sentinel_relay::commands;
 use misp_sentinel_relay::config::{self, Config};
 use misp_sentinel_relay::ledger::Ledger;
 use misp_sentinel_relay::sandbox::Sandbox;
@@ -129,7 +130,7 @@ impl Relay {
         let relay = app::Relay::build(self.config(), RunOptions::default()).await.unwrap();
         let stop = CancellationToken::new();
         let recorded = PrometheusBuilder::new().build_recorder().handle();
-        let task = tokio::spawn(relay.run(recorded, stop.clone()));
+        let task = tokio::spawn(relay.run(recorded, commands::routes(), stop.clone()));
         Running::Here { stop, task }
     }
 

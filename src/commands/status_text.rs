@@ -5,7 +5,7 @@ use std::fmt::Write;
 use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{EndpointStatus, RelayStatus, Status, TargetHealth};
+use crate::admin::{EndpointStatus, RelayStatus, Status, TargetHealth};
 use crate::intake::rest::RestState;
 use crate::ledger::{
     ABSENT, LedgerStatus, ListsState, ResyncPhase, ResyncStatus, SetBack, TargetStatus,
@@ -15,7 +15,7 @@ use crate::pure::safe;
 
 /// The text of `status` at `now`, which ages are counted from.
 #[must_use]
-pub fn text(status: &Status, now: DateTime<Utc>) -> String {
+pub(super) fn text(status: &Status, now: DateTime<Utc>) -> String {
     let mut page = Page { text: String::new(), now };
     page.head(status);
     page.list("Degraded", &status.degraded);

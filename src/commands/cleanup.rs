@@ -1,0 +1,87 @@
+//! The command `cleanup`: what another product left in Sentinel is listed, and ended on demand.
+
+use std::sync::Arc;
+
+use anyhow::{bail, ensure};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::comparison::tell;
+use super::door;
+use super::settings::Settings;
+use crate::admin::{Needs, Services, Streamed};
+use crate::pure::verify::Line;
+use crate::readback::{Cleanup, NothingToAsk};
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct CleanupOptions {
+    /// The source system that the other product uploads under, e.g. MISP
+    #[arg(long, value_name = "NAME")]
+    pub sourcesystem: String,
+
+    /// Only in this target's workspace
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+
+    /// End them; else they are only listed
+    #[arg(long)]
+    pub apply: bool,
+
+    /// Revoke them, which is for ever; else their validity ends now
+    #[arg(long, requires = "apply")]
+    pub revoke: bool,
+
+    /// One JSON object for each target, in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Lists what another product left, or ends it. A line for each step and target.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CleanupRequest {
+    #[serde(flatten)]
+    pub cleanup: Cleanup,
+}
+
+impl Streamed for CleanupRequest {
+    const PATH: &'static str = "/cleanup";
+    const NEEDS: Needs = Needs::Secrets;
+
+    type Line = Line;
+
+    async fn execute(self, services: &Services, lines: mpsc::Sender<Line>) -> anyhow::Result<()> {
+        let Cleanup { sourcesystem, target, apply, revoke } = &self.cleanup;
+        ensure!(!sourcesystem.trim().is_empty(), "no source system is named");
+        if services.targets.iter().any(|target| target.sourcesystem == *sourcesystem) {
+            return Err(NothingToAsk::Own(sourcesystem.clone()).into());
+        }
+        if *apply {
+            tracing::warn!(
+                sourcesystem,
+                of = target,
+                revoke,
+                "another product's indicators are ended, as an operator asked"
+            );
+        }
+        Ok(Arc::clone(&services.readback).cleanup(self.cleanup, lines).await?)
+    }
+}
+
+/// Lists what another product left under a source system, and ends it on demand.
+///
+/// # Errors
+/// The source system is a target's own, or not all of it could be asked or ended.
+pub async fn cleanup(settings: &Settings, options: CleanupOptions) -> anyhow::Result<()> {
+    let CleanupOptions { sourcesystem, target, apply, revoke, json } = options;
+    let cleanup = Cleanup { sourcesystem, target, apply, revoke };
+    let (lines, told) = mpsc::channel(8);
+    let asking = door::ask_for_lines(settings, CleanupRequest { cleanup }, lines);
+    let (asked, told) = tokio::join!(asking, tell(told, json));
+    let cleanings = told?.cleanings;
+    asked?;
+    match cleanings.iter().all(|one| one.is_done()) {
+        true => Ok(()),
+        false => bail!("not all of it was done"),
+    }
+}

@@ -1,0 +1,232 @@
+//! The one door through which commands reach the relay's memory: the running relay is asked on its
+//! control socket. Where none runs, the command opens the ledger and answers itself, by the same
+//! function.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use reqwest::{Response, StatusCode};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use super::settings::Settings;
+use crate::admin::control::{End, SOCKET};
+use crate::admin::{Needs, Request, Services, Streamed};
+use crate::app;
+use crate::config::{Config, LedgerConfig};
+use crate::http;
+use crate::ledger::{Ledger, OpenError};
+
+/// How long the running relay may take for the next line of a long answer. SQLite's own check of a
+/// large file takes minutes.
+const NEXT_LINE: Duration = Duration::from_secs(600);
+
+/// Who answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// The running relay, which acts on it at once.
+    Relay,
+    /// This command, on the ledger. The next start of the relay acts on it.
+    Command,
+}
+
+/// There is no ledger that could be asked.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no relay is running, and there is no ledger {}\n  hint: `run` makes it at its first start; is ledger.data_dir right?",
+    .0.display()
+)]
+pub(super) struct NoLedger(PathBuf);
+
+/// Asks the running relay, or else the ledger.
+///
+/// # Errors
+/// Neither can answer.
+pub(super) async fn ask<R: Request>(
+    settings: &Settings,
+    request: R,
+) -> anyhow::Result<(R::Answer, By)> {
+    let ledger = settings.local()?.ledger;
+    if let Some(answer) = RunningRelay::at(&ledger.data_dir)?.ask(&request).await? {
+        return Ok((answer, By::Relay));
+    }
+    let services = services(settings, &ledger, R::NEEDS).await?;
+    let answer = request.execute(&services).await;
+    services.ledger.close().await;
+    Ok((answer?, By::Command))
+}
+
+/// The same for a long answer, whose lines go to `lines` as they come.
+///
+/// # Errors
+/// As [`ask`].
+pub(super) async fn ask_for_lines<R: Streamed>(
+    settings: &Settings,
+    request: R,
+    lines: mpsc::Sender<R::Line>,
+) -> anyhow::Result<By> {
+    let ledger = settings.local()?.ledger;
+    if RunningRelay::at(&ledger.data_dir)?.ask_for_lines(&request, &lines).await?.is_some() {
+        return Ok(By::Relay);
+    }
+    let services = services(settings, &ledger, R::NEEDS).await?;
+    let ended = request.execute(&services, lines).await;
+    services.ledger.close().await;
+    ended?;
+    Ok(By::Command)
+}
+
+/// Opens the ledger in place of a relay. Never makes one.
+///
+/// # Errors
+/// There is none, a relay holds it, or it cannot be opened.
+pub(super) async fn open(config: &LedgerConfig) -> anyhow::Result<Ledger> {
+    let file = config.data_dir.join("ledger.db");
+    if !file.exists() {
+        return Err(NoLedger(file).into());
+    }
+    match Ledger::open(config).await {
+        Ok(ledger) => Ok(ledger),
+        Err(OpenError::InUse { path, holder }) => bail!(
+            "a relay (process {holder}) holds the ledger in {} but does not listen on its {SOCKET}\n  hint: it is starting or stopping; ask again in a moment, and look into its log if that does not help",
+            path.display()
+        ),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn services(
+    settings: &Settings,
+    ledger: &LedgerConfig,
+    needs: Needs,
+) -> anyhow::Result<Services> {
+    // Mistakes of the configuration come first, and a relay that is starting before slow vaults.
+    let config: Config = settings.load(Needs::Settings).await?;
+    let opened = open(ledger).await?;
+    let config = if needs == Needs::Settings { config } else { settings.load(needs).await? };
+    app::services_of(&config, opened, needs)
+}
+
+/// The relay that may run on a data folder.
+#[derive(Debug)]
+pub(super) struct RunningRelay {
+    http: reqwest::Client,
+    socket: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+struct Failed {
+    error: String,
+}
+
+impl RunningRelay {
+    /// # Errors
+    /// No client can be made.
+    pub(super) fn at(data_dir: &Path) -> anyhow::Result<Self> {
+        let socket = data_dir.join(SOCKET);
+        let http = http::local()?
+            .unix_socket(socket.clone())
+            .read_timeout(NEXT_LINE)
+            .build()
+            .context("make an HTTP client")?;
+        Ok(Self { http, socket })
+    }
+
+    /// Gives back `None` where no relay listens.
+    ///
+    /// # Errors
+    /// The socket may not be opened, or the relay fails or does not answer in time.
+    pub(super) async fn ask<R: Request>(&self, request: &R) -> anyhow::Result<Option<R::Answer>> {
+        let asking = self.http.request(R::METHOD, url(R::PATH)).json(request);
+        let Some(answer) = self.send(asking.timeout(R::PATIENCE)).await? else { return Ok(None) };
+        let body = answer.bytes().await.map_err(|error| self.no_answer(error))?;
+        let answer = serde_json::from_slice(&body).context(OTHER_VERSION)?;
+        Ok(Some(answer))
+    }
+
+    /// The same for a long answer. Ends early when nobody takes the lines any more.
+    ///
+    /// # Errors
+    /// As [`RunningRelay::ask`]; also where the answer ends before it is whole.
+    pub(super) async fn ask_for_lines<R: Streamed>(
+        &self,
+        request: &R,
+        lines: &mpsc::Sender<R::Line>,
+    ) -> anyhow::Result<Option<()>> {
+        let asking = self.http.post(url(R::PATH)).json(request);
+        let Some(mut answer) = self.send(asking).await? else { return Ok(None) };
+        let mut text: Vec<u8> = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(|error| self.no_answer(error))? {
+            text.extend_from_slice(&piece);
+            let Some(end) = memchr::memrchr(b'\n', &text) else { continue };
+            let rest = text.split_off(end + 1);
+            for line in text.split_inclusive(|byte| *byte == b'\n') {
+                if line.starts_with(End::BEGINS) {
+                    return match serde_json::from_slice(line).context(OTHER_VERSION)? {
+                        End::Done => Ok(Some(())),
+                        End::Failed { error } => Err(anyhow!(error)),
+                    };
+                }
+                let line = serde_json::from_slice(line).context(OTHER_VERSION)?;
+                if lines.send(line).await.is_err() {
+                    return Ok(Some(()));
+                }
+            }
+            text = rest;
+        }
+        bail!(
+            "the relay ended its answer early: it is being stopped, or this command took its lines too slowly"
+        )
+    }
+
+    /// Gives back an answer without a fault, or `None` where no relay listens.
+    async fn send(&self, asking: reqwest::RequestBuilder) -> anyhow::Result<Option<Response>> {
+        let answer = match asking.send().await {
+            Ok(answer) => answer,
+            Err(error) if is_no_relay(&error) => return Ok(None),
+            Err(error) => return Err(self.no_answer(error)),
+        };
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(Some(answer));
+        }
+        let body = answer.bytes().await.map_err(|error| self.no_answer(error))?;
+        let words = match serde_json::from_slice(&body) {
+            Ok(Failed { error }) => error,
+            Err(_) => String::from_utf8_lossy(&body).into_owned(),
+        };
+        match status {
+            StatusCode::UNPROCESSABLE_ENTITY => bail!(words),
+            _ => bail!("the relay answers {status}: {words}; {OTHER_VERSION}"),
+        }
+    }
+
+    fn no_answer(&self, error: reqwest::Error) -> anyhow::Error {
+        let words = match error.is_timeout() {
+            true => "it did not answer in time, so it hangs: look into its log, and restart it",
+            false => "as the user that runs it",
+        };
+        anyhow::Error::from(error.without_url())
+            .context(format!("ask the relay over {} ({words})", self.socket.display()))
+    }
+}
+
+/// Of what cannot be understood.
+const OTHER_VERSION: &str = "the relay's answer is not understood: is it of another release?";
+
+/// The host is a name for reading only: the socket says who is asked.
+fn url(path: &str) -> String {
+    format!("http://relay{path}")
+}
+
+/// A dead relay's socket refuses.
+fn is_no_relay(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
+    error.is_connect()
+        && kinds
+            .into_iter()
+            .any(|kind| matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused))
+}

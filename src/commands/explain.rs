@@ -1,0 +1,237 @@
+//! The command `explain`: what the ledger tells, and what MISP shows now of what the ledger does not
+//! keep.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::door;
+use super::output::{note, write};
+use super::settings::Settings;
+use crate::admin::{Needs, Services, Streamed};
+use crate::ledger::{Ledger, Telling};
+use crate::pure::convert;
+use crate::pure::explain::{Line, Story, Teller, Told};
+use crate::pure::misp;
+use crate::pure::policy::spellings;
+use crate::rest::Client;
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ExplainOptions {
+    /// Uuid of an event or an attribute, or a value in any spelling, e.g. evil[.]example
+    #[arg(value_name = "UUID|VALUE")]
+    pub what: String,
+
+    #[command(flatten)]
+    pub telling: TellingOptions,
+}
+
+/// How `explain` tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub struct TellingOptions {
+    /// With the indicators as STIX JSON
+    #[arg(long)]
+    pub stix: bool,
+
+    /// One JSON object a line for each attribute, in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The most events that are looked into for a value or an attribute.
+const MOST_EVENTS: usize = 10;
+
+/// Asks what became of an event, an attribute or a value, and why.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Explain {
+    pub what: String,
+    /// With the indicators as STIX.
+    #[serde(default)]
+    pub stix: bool,
+}
+
+impl Streamed for Explain {
+    const PATH: &'static str = "/explain";
+    const NEEDS: Needs = Needs::Secrets;
+
+    type Line = Line;
+
+    async fn execute(self, services: &Services, lines: mpsc::Sender<Line>) -> anyhow::Result<()> {
+        let mut answer = Answer { lines, known: BTreeSet::new() };
+        let notes = answer.tell_from_ledger(services, &self).await?;
+        let is_uuid = Uuid::parse_str(&self.what).is_ok();
+        let is_known = !answer.known.is_empty();
+        let mut fault = None;
+        if is_uuid || !is_known {
+            fault = match &services.misp {
+                Some(client) => answer.tell_from_misp(services, client, &self).await,
+                None if is_known => None,
+                None => Some("set misp.key, and MISP is asked as well".to_owned()),
+            };
+        }
+        let is_told = !answer.known.is_empty() || !notes.is_empty();
+        for note in notes.into_iter().chain(fault) {
+            answer.lines.send(Line::Note(note)).await.ok();
+        }
+        ensure!(
+            is_told,
+            "nothing is known of {:?}: neither the ledger nor MISP, as far as it was asked, has such an event, attribute or value",
+            self.what
+        );
+        Ok(())
+    }
+}
+
+/// The answer as far as it is told.
+struct Answer {
+    lines: mpsc::Sender<Line>,
+    /// The attributes whose stories are told.
+    known: BTreeSet<Uuid>,
+}
+
+impl Answer {
+    async fn tell(&mut self, story: Box<Story>) {
+        self.known.insert(story.attribute);
+        // Nobody takes it: the rest is made for nothing, and that is little.
+        self.lines.send(Line::Story(story)).await.ok();
+    }
+
+    /// Tells what the ledger keeps, and gives back its notes.
+    async fn tell_from_ledger(
+        &mut self,
+        services: &Services,
+        asked: &Explain,
+    ) -> anyhow::Result<Vec<String>> {
+        let (made, mut told) = mpsc::channel(1);
+        let telling = Telling { now: Ledger::now(), stix: asked.stix };
+        let explaining = services.ledger.explain(&services.views, &asked.what, telling, made);
+        let mut notes = Vec::new();
+        let passing = async {
+            while let Some(line) = told.recv().await {
+                match line {
+                    Line::Story(story) => self.tell(story).await,
+                    Line::Note(note) => notes.push(note),
+                }
+            }
+        };
+        let (explained, ()) = tokio::join!(explaining, passing);
+        explained.context("the ledger cannot be read")?;
+        Ok(notes)
+    }
+
+    /// Tells of attributes that the ledger does not keep: those that claim nothing, and those that wait
+    /// for a publication. Gives back what kept MISP from telling all.
+    async fn tell_from_misp(
+        &mut self,
+        services: &Services,
+        client: &Client,
+        asked: &Explain,
+    ) -> Option<String> {
+        match self.read(services, client, asked).await {
+            Ok(0) => None,
+            Ok(left) => {
+                Some(format!("{left} more events hold it: name one of them, or the attribute"))
+            }
+            Err(fault) => Some(format!("MISP cannot be asked: {fault:#}")),
+        }
+    }
+
+    /// Gives back how many events were not looked into.
+    async fn read(
+        &mut self,
+        services: &Services,
+        client: &Client,
+        asked: &Explain,
+    ) -> anyhow::Result<usize> {
+        let found = client.heads(query(&asked.what)).next().await?;
+        let found = found.map_or_else(Vec::new, |page| page.heads);
+        let events: Vec<Uuid> = found.iter().map(|head| head.uuid).take(MOST_EVENTS).collect();
+        let rules = services.views.rules(Ledger::now(), asked.stix);
+        let Some(first) = rules.first() else { bail!("there is no target") };
+        let wanted = Wanted::new(&asked.what);
+        let mut answer = client.read(&events).await?;
+        while let Some(event) = answer.next().await? {
+            let event = misp::Event::parse(&event).context("read MISP's answer")?;
+            let mut told = Told::default();
+            told.take(&event, first.merger);
+            let stories = told.stories(&rules).filter(|story| wanted.is(story));
+            for mut story in stories.collect::<Vec<_>>() {
+                if self.known.contains(&story.attribute) {
+                    continue;
+                }
+                if !story.claims.is_empty() {
+                    story.notes.push(NOT_KEPT.to_owned());
+                }
+                self.tell(Box::new(story)).await;
+            }
+        }
+        Ok(found.len() - events.len())
+    }
+}
+
+/// Tells of each attribute that `options.what` names what became of it, and why.
+///
+/// # Errors
+/// Nothing is known of it, neither a relay nor the ledger can tell, or standard output is closed.
+pub async fn explain(settings: &Settings, options: ExplainOptions) -> anyhow::Result<()> {
+    let ExplainOptions { what, telling } = options;
+    let request = Explain { what, stix: telling.stix };
+    let (lines, mut told) = mpsc::channel(2);
+    let printing = async {
+        let mut teller = Teller::new(telling.json);
+        while let Some(line) = told.recv().await {
+            match line {
+                Line::Story(story) => write(&teller.tell(&story))?,
+                // Notes are no part of what a script reads.
+                Line::Note(words) => note(&format!("note: {words}")),
+            }
+        }
+        anyhow::Ok(())
+    };
+    let (asked, printed) = tokio::join!(door::ask_for_lines(settings, request, lines), printing);
+    printed?;
+    asked?;
+    Ok(())
+}
+
+/// MISP looks for a uuid among events and attributes, and for a value as it is written.
+fn query(what: &str) -> Map<String, Value> {
+    let (parameter, value) = match Uuid::parse_str(what) {
+        Ok(uuid) => ("uuid", Value::from(uuid.to_string())),
+        Err(_) => ("value", spellings(what).into_iter().chain([what.to_owned()]).collect()),
+    };
+    Map::from_iter([(parameter.to_owned(), value)])
+}
+
+/// Of an attribute that MISP shows and that would claim something.
+const NOT_KEPT: &str = "not in the ledger: added or changed since the event's last publication, the event is not published, or MISP has still to be read; `resync --event UUID` reads it now";
+
+/// Which stories are asked for.
+struct Wanted<'w> {
+    what: &'w str,
+    uuid: Option<Uuid>,
+    patterns: BTreeSet<String>,
+}
+
+impl<'w> Wanted<'w> {
+    fn new(what: &'w str) -> Self {
+        let uuid = Uuid::parse_str(what).ok();
+        let readings = convert::types().iter().flat_map(|row| convert::said(row.name, what));
+        Self { what, uuid, patterns: readings.map(|reading| reading.pattern()).collect() }
+    }
+
+    fn is(&self, story: &Story) -> bool {
+        if let Some(uuid) = self.uuid {
+            return story.event.uuid == uuid || story.attribute == uuid;
+        }
+        let halves = || story.value.split_once('|').into_iter().flat_map(|(one, two)| [one, two]);
+        story.value == self.what
+            || halves().any(|half| half == self.what)
+            || story.claims.iter().any(|claimed| self.patterns.contains(&claimed.pattern))
+    }
+}

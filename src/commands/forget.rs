@@ -1,0 +1,73 @@
+//! The command `forget`: a target that is no longer configured, and what it was sent.
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::door;
+use super::output::print;
+use super::settings::Settings;
+use crate::admin::{Request, Services};
+use crate::ledger::Forgotten;
+use crate::pure::count::Count;
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ForgetOptions {
+    /// Its name, as `status` shows it
+    #[arg(value_name = "NAME")]
+    pub target: String,
+}
+
+/// Forgets a target that is not configured.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Forget {
+    pub target: String,
+}
+
+impl Request for Forget {
+    const PATH: &'static str = "/forget";
+
+    type Answer = Forgotten;
+
+    async fn execute(self, services: &Services) -> anyhow::Result<Forgotten> {
+        let target = self.target;
+        let forgotten = services.ledger.forget(&target, &services.target_names()).await;
+        let done = forgotten.context("the ledger cannot be written")?;
+        match &done {
+            Forgotten::Done { objects } => {
+                tracing::warn!(of = target, objects, "forgotten, as an operator asked");
+            }
+            Forgotten::Configured | Forgotten::Unknown { .. } => tracing::info!(
+                of = target,
+                ?done,
+                "an operator asked to forget a target that is configured or not known: nothing was changed"
+            ),
+        }
+        Ok(done)
+    }
+}
+
+/// Forgets a target that is no longer configured.
+///
+/// # Errors
+/// It is configured, or unknown; neither a relay nor the ledger can do it; or standard output is closed.
+pub async fn forget(settings: &Settings, options: ForgetOptions) -> anyhow::Result<()> {
+    let target = options.target;
+    let (done, _) = door::ask(settings, Forget { target: target.clone() }).await?;
+    match done {
+        Forgotten::Done { objects } => print(&format!(
+            "{target} is forgotten, and the {} that it was sent; in Sentinel each stays until its valid_until.\n",
+            Count(objects, "object")
+        )),
+        Forgotten::Configured => bail!(
+            "{target} is configured: the relay sends to it, or keeps what it was sent for its return\n  hint: remove [target.{target}] from the configuration and restart the relay first"
+        ),
+        Forgotten::Unknown { absent } if absent.is_empty() => {
+            bail!("the ledger knows no target {target:?}, and none that is not configured")
+        }
+        Forgotten::Unknown { absent } => bail!(
+            "the ledger knows no target {target:?}; of those that it knows, these are not configured: {}",
+            absent.join(", ")
+        ),
+    }
+}

@@ -1,0 +1,104 @@
+//! The command `ledger check`: what must always be true of the ledger.
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::super::door::{self, By};
+use super::super::output::print;
+use super::super::settings::Settings;
+use super::export::long_read;
+use crate::admin::{Request, Services, Streamed};
+use crate::ledger::{Finding, Ledger};
+use crate::pure::safe;
+
+/// Asks of each invariant whether it holds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Check {}
+
+impl Streamed for Check {
+    const PATH: &'static str = "/ledger/check";
+
+    type Line = Finding;
+
+    async fn execute(
+        self,
+        services: &Services,
+        findings: mpsc::Sender<Finding>,
+    ) -> anyhow::Result<()> {
+        let _turn = long_read(&services.long_read)?;
+        let checked = services.ledger.check(&services.views, Ledger::now(), findings).await;
+        checked.context("the ledger cannot be read")
+    }
+}
+
+/// Has the next start judge all claims anew.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Repair {}
+
+impl Request for Repair {
+    const PATH: &'static str = "/ledger/repair";
+
+    type Answer = ();
+
+    async fn execute(self, services: &Services) -> anyhow::Result<()> {
+        services
+            .ledger
+            .judge_anew(&services.views, Ledger::now())
+            .await
+            .context("the ledger cannot be written")
+    }
+}
+
+/// Tells of each invariant whether it holds, and what to do if not. `repair`: the next start judges
+/// all claims anew.
+///
+/// # Errors
+/// One does not hold, or neither a relay nor the ledger can tell.
+pub(super) async fn check(settings: &Settings, repair: bool) -> anyhow::Result<()> {
+    let (findings, mut told) = mpsc::channel::<Finding>(2);
+    let telling = async move {
+        let mut broken = 0;
+        while let Some(finding) = told.recv().await {
+            broken += usize::from(!finding.holds());
+            print(&words(&finding))?;
+        }
+        anyhow::Ok(broken)
+    };
+    let asking = door::ask_for_lines(settings, Check {}, findings);
+    let (asked, broken) = tokio::join!(asking, telling);
+    let broken = broken?;
+    asked?;
+    if repair {
+        self::repair(settings).await?;
+    }
+    match broken {
+        0 => Ok(()),
+        1 => bail!("an invariant does not hold"),
+        broken => bail!("{broken} invariants do not hold"),
+    }
+}
+
+async fn repair(settings: &Settings) -> anyhow::Result<()> {
+    let ((), by) = door::ask(settings, Repair {}).await?;
+    print(match by {
+        By::Relay => "Restart the relay: it judges all claims anew before it sends anything.\n",
+        By::Command => "The next start judges all claims anew before it sends anything.\n",
+    })
+}
+
+fn words(finding: &Finding) -> String {
+    let Finding { invariant, broken, examples, remedy, left_out } = finding;
+    if let Some(reason) = left_out {
+        return format!("unknown  {invariant}: {reason}\n");
+    }
+    if finding.holds() {
+        return format!("holds    {invariant}\n");
+    }
+    let mut text = format!("BROKEN   {invariant}: {broken}\n");
+    for example in examples {
+        text.push_str(&format!("           {}\n", safe::line(example)));
+    }
+    text.push_str(&format!("         remedy: {remedy}\n"));
+    text
+}

@@ -1,0 +1,111 @@
+//! The command `ledger export`: every row of the ledger as a line of JSON.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tempfile::NamedTempFile;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+
+use super::super::door;
+use super::super::settings::Settings;
+use crate::admin::{Services, Streamed};
+
+/// A row as JSON.
+pub(super) type Row = Box<RawValue>;
+
+/// Asks for every row of the ledger, from one moment.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Export {}
+
+impl Streamed for Export {
+    const PATH: &'static str = "/ledger/export";
+
+    type Line = Row;
+
+    async fn execute(self, services: &Services, rows: mpsc::Sender<Row>) -> anyhow::Result<()> {
+        let _turn = long_read(&services.long_read)?;
+        let (chunks, made) = mpsc::channel(2);
+        let (exported, passed) = tokio::join!(services.ledger.export(chunks), pass_on(made, rows));
+        exported.context("the ledger cannot be read")?;
+        passed
+    }
+}
+
+/// One long read at a time: each keeps one of the ledger's few readers.
+pub(super) fn long_read(turns: &Semaphore) -> anyhow::Result<SemaphorePermit<'_>> {
+    turns
+        .try_acquire()
+        .ok()
+        .context("another export or check is running: try again when it has ended")
+}
+
+/// Cuts chunks into rows, until nobody takes the rows any more.
+async fn pass_on(
+    mut chunks: mpsc::Receiver<Vec<u8>>,
+    rows: mpsc::Sender<Row>,
+) -> anyhow::Result<()> {
+    while let Some(chunk) = chunks.recv().await {
+        for row in serde_json::Deserializer::from_slice(&chunk).into_iter::<Row>() {
+            if rows.send(row?).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes every row to standard output or to a file, which is there only once it is whole.
+///
+/// # Errors
+/// Neither a relay nor the ledger can tell, or the lines cannot be written.
+pub(super) async fn export(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
+    let (rows, told) = mpsc::channel(256);
+    let writing = async {
+        match file {
+            Some(file) => write_file(file, told).await.map(Some),
+            None => write_out(told).await.map(|()| None),
+        }
+    };
+    let (asked, written) = tokio::join!(door::ask_for_lines(settings, Export {}, rows), writing);
+    let part: Option<NamedTempFile> = written?;
+    asked?;
+    if let (Some(part), Some(file)) = (part, file) {
+        part.persist(file).with_context(|| format!("write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+async fn write_file(file: &Path, rows: mpsc::Receiver<Row>) -> anyhow::Result<NamedTempFile> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut part = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
+        .with_context(|| format!("write beside {}", file.display()))?;
+    let written = write_rows(rows, &mut part).await;
+    written.with_context(|| format!("write {}", part.path().display()))?;
+    part.as_file().sync_all().context("write the export to disk")?;
+    Ok(part)
+}
+
+/// A reader that has seen enough, such as `head`, is no error.
+async fn write_out(rows: mpsc::Receiver<Row>) -> anyhow::Result<()> {
+    match write_rows(rows, &mut io::stdout()).await {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+/// Rows that are there are written in one piece.
+async fn write_rows(mut rows: mpsc::Receiver<Row>, out: &mut impl Write) -> io::Result<()> {
+    let mut some = Vec::new();
+    while rows.recv_many(&mut some, 256).await > 0 {
+        let mut text = String::new();
+        for row in some.drain(..) {
+            text.push_str(row.get());
+            text.push('\n');
+        }
+        out.write_all(text.as_bytes())?;
+    }
+    out.flush()
+}

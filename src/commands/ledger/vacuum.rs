@@ -1,0 +1,51 @@
+//! The command `ledger vacuum`: free pages go back to the file system.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use super::super::door;
+use super::super::output::print;
+use super::super::settings::Settings;
+use crate::admin::{Request, Services};
+use crate::ledger::Given;
+
+/// Gives free pages back. A running relay does it in small steps; without one, the file is rewritten.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Vacuum {}
+
+impl Request for Vacuum {
+    const PATH: &'static str = "/ledger/vacuum";
+    // A large file takes minutes.
+    const PATIENCE: Duration = Duration::from_secs(600);
+
+    type Answer = Given;
+
+    async fn execute(self, services: &Services) -> anyhow::Result<Given> {
+        let given = match services.relay {
+            Some(_) => services.ledger.give_back().await,
+            None => services.ledger.vacuum().await,
+        };
+        given.context("the ledger cannot be written")
+    }
+}
+
+/// Gives free pages back, and tells how many bytes that are.
+///
+/// # Errors
+/// Neither a relay nor the ledger can do it.
+pub(super) async fn vacuum(settings: &Settings) -> anyhow::Result<()> {
+    let (given, _) = door::ask(settings, Vacuum {}).await?;
+    print(&told(&given))
+}
+
+fn told(given: &Given) -> String {
+    let size = |bytes: i64| bytesize::ByteSize::b(bytes.unsigned_abs());
+    let mut text =
+        format!("The ledger had {}, it has {} now.\n", size(given.before), size(given.after));
+    if given.needs_stop {
+        text.push_str("Free pages are given back only once the file was converted: stop the relay and run `ledger vacuum` again.\n");
+    }
+    text
+}

@@ -1,0 +1,38 @@
+//! What commands print.
+
+use std::io::{self, Write};
+
+use chrono::{DateTime, SecondsFormat};
+
+use crate::pure::safe;
+
+/// Prints words for people. Whatever stands in them, they command no terminal.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    write(&safe::lines(text))
+}
+
+/// Prints JSON as a line of its own. Whatever stands in it, it commands no terminal.
+pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    write(&format!("{}\n", safe::json(&serde_json::to_string(value)?)))
+}
+
+/// Prints what is fit for a terminal already. A reader that has seen enough, such as `head`, is no
+/// error.
+pub(super) fn write(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+/// Prints a line on standard error, where a closed one is ignored.
+pub(super) fn note(line: &str) {
+    writeln!(io::stderr(), "{}", safe::line(line)).ok();
+}
+
+/// A time of the ledger (Unix milliseconds) for people.
+pub(super) fn time(at: i64) -> String {
+    let at = DateTime::from_timestamp_millis(at).unwrap_or_default();
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

@@ -1,0 +1,135 @@
+//! The command `release`: ends what the guard keeps.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::door;
+use super::output::print;
+use super::settings::Settings;
+use crate::admin::{Request, Services};
+use crate::ledger::{Adopted, Ledger, may_empty};
+use crate::pure::count::Count;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct ReleaseOptions {
+    /// Only of this event
+    #[arg(long, value_name = "UUID", conflicts_with = "empty")]
+    pub event: Option<Uuid>,
+
+    /// MISP is right to show none of the events that the ledger holds
+    #[arg(long)]
+    pub empty: bool,
+
+    /// MISP's warninglists are right: those that wait come into force
+    #[arg(long, conflicts_with_all = ["event", "empty"])]
+    pub warninglists: bool,
+}
+
+/// A large ledger is merged anew.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// For how long MISP may be as empty as an operator says, milliseconds.
+const LEAVE: i64 = 600_000;
+
+/// Ends what the guard keeps. Answers how many claims ended.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Release {
+    /// Only of this event.
+    #[serde(default)]
+    pub event: Option<Uuid>,
+    /// MISP may be as empty as it says; nothing else is ended then.
+    #[serde(default)]
+    pub empty: bool,
+}
+
+impl Request for Release {
+    const PATH: &'static str = "/release";
+    const PATIENCE: Duration = PATIENCE;
+
+    type Answer = usize;
+
+    async fn execute(self, services: &Services) -> anyhow::Result<usize> {
+        if self.empty {
+            return may_be_empty(services).await;
+        }
+        let Services { ledger, views, .. } = services;
+        let released = ledger.release(views, self.event, Ledger::now()).await;
+        let claims = released.context("the ledger cannot be written")?;
+        tracing::warn!(claims, "held claims end, as an operator asked");
+        Ok(claims)
+    }
+}
+
+/// The next look at MISP withdraws what it no longer has, even if that is everything.
+async fn may_be_empty(services: &Services) -> anyhow::Result<usize> {
+    let Services { ledger, source, .. } = services;
+    if let Some(relay) = &services.relay {
+        let shows_empty = relay.rest.as_ref().is_some_and(|rest| rest.now().empty);
+        ensure!(
+            shows_empty,
+            "MISP shows events that the ledger holds: nothing is kept back for its being empty"
+        );
+    }
+    let until = Value::from(Ledger::now() + LEAVE);
+    ledger.remember(&may_empty(source), &until).await.context("the ledger cannot be written")?;
+    ledger.look_again(source, Ledger::now()).await.context("the ledger cannot be written")?;
+    tracing::warn!("MISP may be empty, as an operator says");
+    Ok(0)
+}
+
+/// Puts the warninglists into force that the guard keeps waiting. Answers how many indicators they
+/// withdraw, or nothing where none wait.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ReleaseWarninglists {}
+
+impl Request for ReleaseWarninglists {
+    const PATH: &'static str = "/release-warninglists";
+    const PATIENCE: Duration = PATIENCE;
+
+    type Answer = Option<usize>;
+
+    async fn execute(self, services: &Services) -> anyhow::Result<Option<usize>> {
+        let Services { ledger, views, source, .. } = services;
+        let Some(adopted) = ledger.release_warninglists(views, source).await? else {
+            return Ok(None);
+        };
+        let withdrawn = match adopted {
+            Adopted::InForce { withdrawn, .. } => withdrawn,
+            Adopted::Same | Adopted::First | Adopted::Waiting { .. } => 0,
+        };
+        tracing::warn!(withdrawn, "MISP's warninglists are in force, as an operator asked");
+        Ok(Some(withdrawn))
+    }
+}
+
+/// Ends what the guard keeps, or says that MISP is as empty as it looks.
+///
+/// # Errors
+/// Neither a relay nor the ledger can do it, or standard output is closed.
+pub async fn release(settings: &Settings, options: ReleaseOptions) -> anyhow::Result<()> {
+    let ReleaseOptions { event, empty, warninglists } = options;
+    if warninglists {
+        return release_warninglists(settings).await;
+    }
+    let (released, _) = door::ask(settings, Release { event, empty }).await?;
+    if empty {
+        return print("The next look at MISP withdraws what it no longer has.\n");
+    }
+    print(&format!(
+        "Ended: {}; what nothing else claims is withdrawn.\n",
+        Count(released, "held claim")
+    ))
+}
+
+async fn release_warninglists(settings: &Settings) -> anyhow::Result<()> {
+    let (withdrawn, _) = door::ask(settings, ReleaseWarninglists {}).await?;
+    let Some(count) = withdrawn else { return print("No warninglists wait.\n") };
+    let verb = if count == 1 { "is" } else { "are" };
+    let count = Count(count, "indicator");
+    print(&format!("The warninglists are in force; {count} {verb} withdrawn.\n"))
+}

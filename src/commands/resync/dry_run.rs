@@ -1,0 +1,125 @@
+//! `resync --dry-run`: what a resync would send and withdraw, shown on a copy of the ledger.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::super::door;
+use super::super::output::print;
+use super::super::settings::Settings;
+use super::NO_KEY;
+use super::follow::read;
+use crate::admin::{Needs, Request, Services};
+use crate::app::Scope;
+use crate::config::{Config, LedgerConfig};
+use crate::ledger::{Alteration, Altered, Ledger, copy_warninglists};
+use crate::pure::safe;
+
+/// Writes a copy of the ledger to a file that is not there yet.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CopyLedger {
+    pub to: PathBuf,
+}
+
+impl Request for CopyLedger {
+    const PATH: &'static str = "/ledger/copy";
+    // A large file takes minutes.
+    const PATIENCE: Duration = Duration::from_secs(600);
+
+    type Answer = ();
+
+    async fn execute(self, services: &Services) -> anyhow::Result<()> {
+        services.ledger.copy_to(&self.to).await.context("the ledger cannot be copied")
+    }
+}
+
+/// Resyncs a copy of the ledger that nothing is sent from, and prints what would be.
+pub(super) async fn dry_run(settings: &Settings, scope: Scope) -> anyhow::Result<()> {
+    let config = settings.load(Needs::Secrets).await?;
+    ensure!(config.misp.rest.is_some(), NO_KEY);
+    let folder = tempfile::TempDir::new_in(&config.ledger.data_dir)
+        .context("make a folder for a copy of the ledger in ledger.data_dir")?;
+    let ledger = copy(settings, &config.ledger, folder.path()).await?;
+    let copied = Config { ledger, ..config };
+    let before = last_change(&copied).await?;
+    let (reading, done) = read(&copied, scope).await?;
+    let ledger = reading.end().await;
+    let told = tell_altered(&ledger, before, &copied).await;
+    ledger.close().await;
+    told?;
+    print(&format!("{done}\nNothing was sent, and the ledger is as it was.\n"))
+}
+
+/// Copies the ledger and the warninglists in force.
+async fn copy(settings: &Settings, from: &LedgerConfig, to: &Path) -> anyhow::Result<LedgerConfig> {
+    door::ask(settings, CopyLedger { to: to.join("ledger.db") }).await?;
+    copy_warninglists(&from.data_dir, to).await.context("copy the warninglists in force")?;
+    Ok(LedgerConfig { data_dir: to.to_owned(), ..from.clone() })
+}
+
+/// The last change before the resync, of a ledger in which none is going on.
+async fn last_change(config: &Config) -> anyhow::Result<i64> {
+    let ledger = Ledger::open(&config.ledger).await?;
+    ledger.forget_resync(&config.misp.name).await?;
+    let before = ledger.last_change().await?;
+    ledger.close().await;
+    Ok(before)
+}
+
+async fn tell_altered(ledger: &Ledger, before: i64, config: &Config) -> anyhow::Result<()> {
+    for target in ledger.targets().await? {
+        let mut counts: BTreeMap<Alteration, usize> = BTreeMap::new();
+        let mut second_forms = 0;
+        let mut after = Uuid::nil();
+        loop {
+            let page = ledger.altered_since(&target, before, (after, 500), Ledger::now()).await?;
+            let Some(last) = page.last() else { break };
+            after = last.object;
+            let mut text = String::new();
+            for altered in &page {
+                *counts.entry(altered.how()).or_default() += 1;
+                let is_new = altered.how() == Alteration::New;
+                second_forms += usize::from(is_new && altered.second_form);
+                text.push_str(&format!("{target}: {}\n", safe::line(&words(altered))));
+            }
+            print(&text)?;
+        }
+        let of = |how| counts.get(&how).copied().unwrap_or_default();
+        print(&format!(
+            "{target}: {} new, {} changed and {} withdrawn indicators would be sent from {}\n",
+            of(Alteration::New),
+            of(Alteration::Changed),
+            of(Alteration::Withdrawn),
+            config.misp.name,
+        ))?;
+        if second_forms > 0 {
+            print(&format!(
+                "{target}: {second_forms} of the new ones are URLs in the form that requests have: see convert.url_root\n"
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Pattern {
+    #[serde(default)]
+    pattern: String,
+}
+
+fn words(altered: &Altered) -> String {
+    let what = match altered.how() {
+        Alteration::New => "new      ",
+        Alteration::Changed => "changed  ",
+        Alteration::Withdrawn => "withdrawn",
+    };
+    let body: Pattern = serde_json::from_str(&altered.body).unwrap_or_default();
+    match altered.event {
+        Some(event) => format!("{what} {} by event {event}", body.pattern),
+        None => format!("{what} {}", body.pattern),
+    }
+}

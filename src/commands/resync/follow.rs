@@ -1,0 +1,78 @@
+//! How far a resync is, told until it is done.
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::super::output::note;
+use crate::admin::Progress;
+use crate::app::{Reading, Scope};
+use crate::config::Config;
+
+/// How often the progress is looked at.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// How often a line tells of it where there is no terminal.
+const TELL: Duration = Duration::from_secs(10);
+
+/// Reads with the ledger of `config` until the resync is done. Gives back the last line of its progress.
+pub(super) async fn read(config: &Config, scope: Scope) -> anyhow::Result<(Reading, String)> {
+    let reading = Reading::begin(config, scope).await?;
+    let (ledger, source) = (reading.ledger.clone(), config.misp.name.clone());
+    let done = follow(async || {
+        if let Some(fault) = reading.fault() {
+            bail!("{fault}");
+        }
+        Ok(Progress::of(&ledger, &source).await?)
+    });
+    let done = done.await;
+    match done {
+        Ok(done) => Ok((reading, done)),
+        Err(error) => {
+            reading.end().await.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Shows the progress until it is done; returns the last line.
+pub(super) async fn follow(
+    look: impl AsyncFn() -> anyhow::Result<Option<Progress>>,
+) -> anyhow::Result<String> {
+    let bar = bar();
+    let mut fault = None;
+    let (began, mut told) = (Instant::now(), Instant::now());
+    loop {
+        let progress = look().await?;
+        if let Some(progress) = progress {
+            let line = progress.line(began.elapsed());
+            bar.set_length(u64::try_from(progress.resync.attributes).unwrap_or_default());
+            bar.set_position(u64::try_from(progress.read().1).unwrap_or_default());
+            bar.set_message(line.clone());
+            if progress.fault != fault {
+                fault = progress.fault.clone();
+                let words = fault.iter().map(|fault| format!("{fault}; it is tried again"));
+                words.for_each(|words| bar.suspend(|| note(&words)));
+            }
+            if progress.is_done() {
+                bar.finish_and_clear();
+                return Ok(line);
+            }
+            if bar.is_hidden() && told.elapsed() >= TELL {
+                told = Instant::now();
+                note(&line);
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Draws on standard error, where that is a terminal.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}% ETA {eta}  {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,176 @@
+//! The command `resync`: everything in MISP is read anew and compared.
+
+mod dry_run;
+mod follow;
+
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use axum::Router;
+use axum::http::Method;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use self::follow::{follow, read};
+use super::door::{RunningRelay, open};
+use super::options::some_time;
+use super::output::print;
+use super::settings::Settings;
+use super::status::StatusRequest;
+use crate::admin::control::{Control, route};
+use crate::admin::{Needs, Progress, Request, Services};
+use crate::app::Scope;
+use crate::ledger::Ledger;
+use crate::pure::safe;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct ResyncOptions {
+    /// Only this event
+    #[arg(long, value_name = "UUID", conflicts_with = "since")]
+    pub event: Option<Uuid>,
+
+    /// Only what was touched in MISP within this time, e.g. 30d
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    pub since: Option<humantime::Duration>,
+
+    /// Print what would be sent and withdrawn, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Do not wait for the end
+    #[arg(long, conflicts_with = "dry_run")]
+    pub detach: bool,
+}
+
+const NO_KEY: &str = "a resync reads MISP over REST: set misp.key (and misp.url)";
+
+/// The routes of the control socket.
+pub(super) fn routes() -> Router<Control> {
+    Router::new()
+        .merge(route::<BeginResync>())
+        .merge(route::<ResyncProgress>())
+        .merge(route::<IsGone>())
+        .merge(route::<dry_run::CopyLedger>())
+}
+
+/// Begins a full resync.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BeginResync {
+    #[serde(flatten)]
+    pub scope: Scope,
+}
+
+impl Request for BeginResync {
+    const PATH: &'static str = "/resync";
+
+    type Answer = ();
+
+    async fn execute(self, services: &Services) -> anyhow::Result<()> {
+        ensure!(services.misp.is_some(), NO_KEY);
+        let Scope { event, since } = self.scope;
+        let begun = self.scope.begin(&services.ledger, &services.source).await;
+        begun.context("the ledger cannot be written")?;
+        tracing::info!(
+            event = event.map(tracing::field::display),
+            since,
+            "full resync, as an operator asked"
+        );
+        Ok(())
+    }
+}
+
+/// Asks how far the resync has come, and what is queued. Nothing: there never was one.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ResyncProgress {}
+
+impl Request for ResyncProgress {
+    const PATH: &'static str = "/resync/progress";
+    const METHOD: Method = Method::GET;
+
+    type Answer = Option<Progress>;
+
+    async fn execute(self, services: &Services) -> anyhow::Result<Option<Progress>> {
+        let progress = Progress::of(&services.ledger, &services.source).await;
+        let rest = services.relay.as_ref().and_then(|relay| relay.rest.as_ref());
+        let fault = rest.and_then(|rest| rest.now().error);
+        Ok(progress.context("the ledger cannot be read")?.map(|one| Progress { fault, ..one }))
+    }
+}
+
+/// Asks whether MISP has no such event, or does not show it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct IsGone {
+    pub event: Uuid,
+}
+
+impl Request for IsGone {
+    const PATH: &'static str = "/resync/is-gone";
+    // MISP is asked.
+    const PATIENCE: Duration = Duration::from_secs(600);
+
+    type Answer = bool;
+
+    async fn execute(self, services: &Services) -> anyhow::Result<bool> {
+        let client = services.misp.as_ref().context(NO_KEY)?;
+        Ok(client.is_gone(self.event).await?)
+    }
+}
+
+/// Reads everything in MISP anew and compares; tells how far it is until it is done.
+///
+/// # Errors
+/// There is no key, neither a relay nor the ledger can do it, or standard output is closed.
+pub async fn resync(settings: &Settings, options: ResyncOptions) -> anyhow::Result<()> {
+    let ResyncOptions { event, since, dry_run, detach } = options;
+    let since = since.map(|age| Ledger::now() / 1_000 - seconds(age.into()));
+    let scope = Scope { event, since };
+    if dry_run {
+        return dry_run::dry_run(settings, scope).await;
+    }
+    let relay = RunningRelay::at(&settings.local()?.ledger.data_dir)?;
+    if relay.ask(&BeginResync { scope }).await?.is_none() {
+        return without_relay(settings, scope).await;
+    }
+    if detach {
+        return print("The relay resyncs; `status` tells how far it is.\n");
+    }
+    let done = follow(async || match relay.ask(&ResyncProgress {}).await? {
+        Some(progress) => Ok(progress),
+        None => bail!("the relay has ended; its next start goes on with the resync"),
+    });
+    print(&format!(
+        "{}\nAll is compared; what differed is being sent, as `status` and the log tell.\n",
+        done.await?
+    ))?;
+    notes(&relay, event).await
+}
+
+fn seconds(age: Duration) -> i64 {
+    i64::try_from(age.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Tells what kept anything from being put right.
+async fn notes(relay: &RunningRelay, event: Option<Uuid>) -> anyhow::Result<()> {
+    if let Some(event) = event
+        && relay.ask(&IsGone { event }).await? == Some(true)
+    {
+        print(&format!("MISP has no event {event}, or does not show it to this key.\n"))?;
+    }
+    let Some(status) = relay.ask(&StatusRequest {}).await? else { return Ok(()) };
+    const KEPT: [&str; 3] = ["rest:", "events:", "held:"];
+    let kept = |line: &&String| KEPT.iter().any(|start| line.starts_with(start));
+    let note = |line: &String| format!("note: {}\n", safe::line(line));
+    let notes: String = status.degraded.iter().filter(kept).map(note).collect();
+    print(&notes)
+}
+
+async fn without_relay(settings: &Settings, scope: Scope) -> anyhow::Result<()> {
+    let config = settings.load(Needs::Secrets).await?;
+    ensure!(config.misp.rest.is_some(), NO_KEY);
+    // A resync makes no ledger.
+    open(&config.ledger).await?.close().await;
+    let (reading, done) = read(&config, scope).await?;
+    reading.end().await.close().await;
+    print(&format!("{done}\nNo relay is running: its next start sends what differs.\n"))
+}

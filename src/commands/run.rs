@@ -1,0 +1,25 @@
+//! The command `run`: the relay.
+
+use axum::Router;
+
+use crate::admin::control::Control;
+use crate::app::{self, RunOptions};
+use crate::config::{self, Config};
+use crate::{logging, metrics};
+
+/// Relays until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The log cannot be written, or as [`app::run`].
+pub(super) async fn run(
+    config: Config,
+    options: RunOptions,
+    commands: Router<Control>,
+) -> anyhow::Result<()> {
+    logging::install(&config.log)?;
+    let recorded = metrics::install()?;
+    for warning in config::warnings(&config) {
+        tracing::warn!("{warning}");
+    }
+    app::run(config, options, recorded, commands).await
+}

@@ -1,0 +1,44 @@
+//! The command `sandbox`: the stand-in for Entra and Sentinel.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::sandbox::{self, Settings};
+use crate::signals;
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct SandboxOptions {
+    /// Address and port
+    #[arg(long, default_value = "127.0.0.1:9443")]
+    pub listen: SocketAddr,
+
+    /// Host names of the certificate, besides localhost, 127.0.0.1 and ::1
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub names: Vec<String>,
+
+    /// Where to write the certificate authority that clients must trust, PEM (for azure.ca_file)
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+
+    /// How long its tokens last, to see what tokens near their end lead to
+    #[arg(long, value_name = "TIME", default_value = "3599s")]
+    pub token_lifetime: humantime::Duration,
+}
+
+/// Serves the sandbox until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The address cannot be used, or the certificate cannot be written.
+pub(super) async fn serve(options: SandboxOptions) -> anyhow::Result<()> {
+    let SandboxOptions { listen, names, ca_file, token_lifetime } = options;
+    let settings = Settings {
+        listen,
+        names,
+        ca_file,
+        token_lifetime: token_lifetime.into(),
+        ..Settings::default()
+    };
+    sandbox::serve_until(settings, &mut std::io::stdout(), signals::stop_asked()?).await
+}

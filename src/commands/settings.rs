@@ -1,0 +1,69 @@
+//! Where the settings of a command come from, and how much of them it needs.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+
+use crate::admin::Needs;
+use crate::azure::vault;
+use crate::config::{self, Config, Found, Local, Mistakes, Rules};
+
+/// A list of tenants in a vault may name further secrets, and those no more.
+const ROUNDS: usize = 3;
+
+/// The configuration file and the environment of this process.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// As `--config` names it.
+    pub file: Option<PathBuf>,
+    pub environment: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Loads as much as `needs` says.
+    ///
+    /// # Errors
+    /// A mistake of the configuration ([`Mistakes`]), or a secret that cannot be read.
+    pub async fn load(&self, needs: Needs) -> anyhow::Result<Config> {
+        let config = self.with(Found::default())?;
+        match needs {
+            Needs::Secrets => self.looked_up(config).await,
+            Needs::Targets if config.has_unread_tenants => self.looked_up(config).await,
+            Needs::Targets | Needs::Settings => Ok(config),
+        }
+    }
+
+    /// Loads what it takes to find the running relay.
+    ///
+    /// # Errors
+    /// A mistake in those sections.
+    pub fn local(&self) -> Result<Local, Mistakes> {
+        config::load_local(self.file.as_deref(), self.environment.iter().cloned())
+    }
+
+    /// Loads what shapes indicators.
+    ///
+    /// # Errors
+    /// A mistake in those sections.
+    pub fn rules(&self) -> Result<Rules, Mistakes> {
+        config::load_rules(self.file.as_deref(), self.environment.iter().cloned())
+    }
+
+    fn with(&self, found: Found) -> Result<Config, Mistakes> {
+        config::load_with(self.file.as_deref(), self.environment.iter().cloned(), found)
+    }
+
+    /// The same configuration with what lies in vaults.
+    async fn looked_up(&self, mut config: Config) -> anyhow::Result<Config> {
+        let mut found = Found::default();
+        for _ in 0..ROUNDS {
+            if config.lookups.is_empty() {
+                return Ok(config);
+            }
+            found = vault::look_up(&config, found).await?;
+            config = self.with(found.clone())?;
+        }
+        let left: Vec<&str> = config.lookups.iter().map(String::as_str).collect();
+        bail!("too many secrets that name secrets: {}", left.join(", "))
+    }
+}

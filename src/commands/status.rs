@@ -1,0 +1,61 @@
+//! The command `status`: how everything is.
+
+use anyhow::Context;
+use axum::http::Method;
+use chrono::Utc;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::door::{self, NoLedger};
+use super::output::{note, print, print_json};
+use super::settings::Settings;
+use super::status_text;
+use crate::admin::{Needs, Request, Services, Status};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct StatusOptions {
+    /// One JSON object in place of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The exit code where no relay runs, as `systemctl status` has it.
+const NO_RELAY: u8 = 3;
+
+/// Asks how everything is.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StatusRequest {}
+
+impl Request for StatusRequest {
+    const PATH: &'static str = "/status";
+    const METHOD: Method = Method::GET;
+    const NEEDS: Needs = Needs::Settings;
+
+    type Answer = Status;
+
+    async fn execute(self, services: &Services) -> anyhow::Result<Status> {
+        services.status().await.context("the ledger cannot be read")
+    }
+}
+
+/// Prints how everything is, for people or as one JSON object. Gives back the exit code: 0, or 3 where
+/// no relay runs and the ledger alone told, or there is none yet.
+///
+/// # Errors
+/// Neither a relay nor the ledger can tell, or standard output is closed.
+pub async fn status(settings: &Settings, options: StatusOptions) -> anyhow::Result<u8> {
+    let status = match door::ask(settings, StatusRequest {}).await {
+        Ok((status, _)) => status,
+        Err(error) if error.is::<NoLedger>() => {
+            error.to_string().lines().for_each(note);
+            return Ok(NO_RELAY);
+        }
+        Err(error) => return Err(error),
+    };
+    if options.json {
+        print_json(&status)?;
+    } else {
+        print(&status_text::text(&status, Utc::now()))?;
+    }
+    Ok(if status.relay.is_some() { 0 } else { NO_RELAY })
+}

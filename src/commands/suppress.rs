@@ -1,0 +1,201 @@
+//! The commands `suppress` and `unsuppress`: a value is withheld from every target, or counts again.
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::door::{self, By};
+use super::options::some_time;
+use super::output::{print, time};
+use super::settings::Settings;
+use crate::admin::{Request, Services};
+use crate::ledger::{Ledger, Lifted, Suppression, millis};
+use crate::pure::count::Count;
+use crate::pure::policy;
+use crate::pure::safe;
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct SuppressOptions {
+    /// The value, in any spelling, e.g. 198.51.100.7 or evil[.]example
+    #[arg(value_name = "VALUE")]
+    pub value: String,
+
+    /// For so long, e.g. 30d; else until `unsuppress`
+    #[arg(long = "for", value_name = "TIME", value_parser = some_time)]
+    pub within: Option<humantime::Duration>,
+
+    /// Why, for who reads `suppressed` later
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct UnsuppressOptions {
+    /// The value, in any spelling
+    #[arg(value_name = "VALUE")]
+    pub value: String,
+}
+
+/// The longest value or reason, bytes: both are shown wherever the value is.
+const LONGEST: usize = 1_500;
+
+/// Withholds a value.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Suppress {
+    pub value: String,
+    /// Unix milliseconds; without it, until it is taken back.
+    #[serde(default)]
+    pub until: Option<i64>,
+    #[serde(default)]
+    pub reason: String,
+}
+
+impl Request for Suppress {
+    const PATH: &'static str = "/suppress";
+
+    type Answer = Suppression;
+
+    async fn execute(self, services: &Services) -> anyhow::Result<Suppression> {
+        let (value, reason, until) = (checked(&self.value)?, self.reason.as_str(), self.until);
+        ensure!(reason.len() <= LONGEST, "the reason is too long");
+        let Services { ledger, views, .. } = services;
+        let suppressed = ledger.suppress(views, (value, reason), until, Ledger::now()).await;
+        let done = suppressed.context("the ledger cannot be written")?;
+        let Suppression { before, claims, indicators, .. } = &done;
+        tracing::warn!(
+            value,
+            reason,
+            until,
+            claims,
+            indicators,
+            "suppressed, as an operator asked"
+        );
+        for Lifted { value, until, reason } in before {
+            tracing::warn!(value, reason, until, "an earlier suppression is replaced");
+        }
+        Ok(done)
+    }
+}
+
+/// Takes a suppression back.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Unsuppress {
+    pub value: String,
+}
+
+impl Request for Unsuppress {
+    const PATH: &'static str = "/unsuppress";
+
+    type Answer = Suppression;
+
+    async fn execute(self, services: &Services) -> anyhow::Result<Suppression> {
+        let value = checked(&self.value)?;
+        let Services { ledger, views, .. } = services;
+        let lifted = ledger.unsuppress(views, value, Ledger::now()).await;
+        let done = lifted.context("the ledger cannot be written")?;
+        let Suppression { before, claims, indicators, .. } = &done;
+        if before.is_empty() {
+            tracing::info!(
+                value,
+                "an operator asked to take a suppression back, and the value is not suppressed: nothing was changed"
+            );
+        } else {
+            tracing::warn!(value, claims, indicators, "no longer suppressed, as an operator asked");
+        }
+        Ok(done)
+    }
+}
+
+/// Withholds a value, and tells what that ends.
+///
+/// # Errors
+/// The value is empty, neither a relay nor the ledger can do it, or standard output is closed.
+pub async fn suppress(settings: &Settings, options: SuppressOptions) -> anyhow::Result<()> {
+    let value = checked(&options.value)?;
+    let until = options.within.map(|within| Ledger::now().saturating_add(millis(*within)));
+    let reason = options.reason.unwrap_or_default();
+    let request = Suppress { value: value.to_owned(), until, reason };
+    let (done, by) = door::ask(settings, request).await?;
+    let mut words = safe::line(&withheld(value, until, &done)).into_owned() + "\n";
+    words.push_str(when_sent(by, &done));
+    for earlier in &done.before {
+        let earlier = format!("This replaces an earlier suppression: {}", told_of(earlier));
+        words.push_str(&format!("{}\n", safe::line(&earlier)));
+    }
+    print(&words)
+}
+
+/// Takes a suppression back, and tells what comes back.
+///
+/// # Errors
+/// The value is not suppressed, neither a relay nor the ledger can do it, or standard output is
+/// closed.
+pub async fn unsuppress(settings: &Settings, options: UnsuppressOptions) -> anyhow::Result<()> {
+    let value = checked(&options.value)?;
+    let (done, by) = door::ask(settings, Unsuppress { value: value.to_owned() }).await?;
+    ensure!(
+        !done.before.is_empty(),
+        "{value} is not suppressed\n  hint: `suppressed` lists what is"
+    );
+    let when = when_sent(by, &done);
+    let (claims, indicators) = (Count(done.claims, "claim"), Count(done.indicators, "indicator"));
+    print(&format!(
+        "{} is withheld no more: {claims} and {indicators} come back.\n{when}",
+        safe::line(value)
+    ))
+}
+
+fn checked(value: &str) -> anyhow::Result<&str> {
+    let value = value.trim();
+    ensure!(!value.is_empty(), "no value to withhold\n  hint: suppress 198.51.100.7");
+    ensure!(value.len() <= LONGEST, "the value is too long\n  hint: write it into policy.never");
+    Ok(value)
+}
+
+/// What a suppression did, with the value as it is stored and as claims spell it.
+fn withheld(value: &str, until: Option<i64>, done: &Suppression) -> String {
+    let Suppression { claims, indicators, .. } = done;
+    let is_withheld = format!("{value}{} is withheld {}", other_forms(value), end(until));
+    if *claims == 0 {
+        return format!(
+            "{is_withheld}, but nothing claims it now: compare the spelling with MISP's, and take a mistake back by `unsuppress`."
+        );
+    }
+    let (count, verb) = (Count(*claims, "claim"), if *claims == 1 { "counts" } else { "count" });
+    let indicators = match indicators {
+        1 => "1 indicator ends".to_owned(),
+        many => format!("{many} indicators end"),
+    };
+    format!("{is_withheld}: {count} {verb} for nothing, {indicators}.")
+}
+
+/// How claims spell the value besides, such as ` (as http://evil.example and http://evil.example/)`.
+fn other_forms(value: &str) -> String {
+    let mut forms = policy::forms(value);
+    let all = forms.len();
+    forms.retain(|form| form != value);
+    let also = if forms.len() < all { "also " } else { "" };
+    match forms.is_empty() {
+        true => String::new(),
+        false => format!(" ({also}as {})", forms.join(" and ")),
+    }
+}
+
+/// What the command changed on the ledger alone is sent later.
+fn when_sent(by: By, done: &Suppression) -> &'static str {
+    if by == By::Relay || done.indicators == 0 {
+        ""
+    } else {
+        "No relay is running: its next start sends that.\n"
+    }
+}
+
+fn told_of(earlier: &Lifted) -> String {
+    let Lifted { value, until, reason } = earlier;
+    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    format!("{value} {}{reason}.", end(*until))
+}
+
+fn end(until: Option<i64>) -> String {
+    until.map_or_else(|| "until `unsuppress`".to_owned(), |at| format!("until {}", time(at)))
+}

@@ -1,0 +1,53 @@
+//! The command `suppressed`: which values are withheld.
+
+use anyhow::Context;
+use axum::http::Method;
+use serde::{Deserialize, Serialize};
+
+use super::door;
+use super::output::{print, print_json, time};
+use super::settings::Settings;
+use super::status::StatusOptions;
+use crate::admin::{Needs, Request, Services};
+use crate::ledger::Suppressed;
+use crate::pure::count::Count;
+use crate::pure::safe;
+
+/// Asks what is withheld.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SuppressedRequest {}
+
+impl Request for SuppressedRequest {
+    const PATH: &'static str = "/suppressed";
+    const METHOD: Method = Method::GET;
+    const NEEDS: Needs = Needs::Settings;
+
+    type Answer = Vec<Suppressed>;
+
+    async fn execute(self, services: &Services) -> anyhow::Result<Vec<Suppressed>> {
+        services.ledger.suppressed().await.context("the ledger cannot be read")
+    }
+}
+
+/// Lists what is withheld.
+///
+/// # Errors
+/// Neither a relay nor the ledger can tell, or standard output is closed.
+pub async fn suppressed(settings: &Settings, options: StatusOptions) -> anyhow::Result<()> {
+    let (list, _) = door::ask(settings, SuppressedRequest {}).await?;
+    if options.json {
+        return print_json(&list);
+    }
+    if list.is_empty() {
+        return print("Nothing is suppressed.\n");
+    }
+    print(&list.iter().map(line).collect::<String>())
+}
+
+fn line(one: &Suppressed) -> String {
+    let Suppressed { value, since, until, reason, claims } = one;
+    let end = until.map_or_else(String::new, |at| format!(" until {}", time(at)));
+    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let claims = Count(*claims, "claim");
+    format!("{}\n", safe::line(&format!("{value} since {}{end}, {claims}{reason}", time(*since))))
+}

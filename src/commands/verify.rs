@@ -1,0 +1,102 @@
+//! The command `verify`: Sentinel is compared with what it accepted.
+
+use std::sync::Arc;
+
+use anyhow::bail;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::comparison::{Told, tell};
+use super::door::{self, By};
+use super::output::print;
+use super::settings::Settings;
+use crate::admin::{Needs, Services, Streamed};
+use crate::config::Mode;
+use crate::pure::verify::{Line, kql};
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct VerifyOptions {
+    /// Only this target
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+
+    /// Send what is missing or different again, and withdraw what is left over
+    #[arg(long)]
+    pub repair: bool,
+
+    /// One JSON object for each target, in place of text
+    #[arg(long)]
+    pub json: bool,
+
+    /// Ask nobody: print queries for Log Analytics that show the same
+    #[arg(long, conflicts_with_all = ["repair", "json"])]
+    pub kql: bool,
+}
+
+/// Compares one target, or each, with what it accepted. A line for each step and target.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Verify {
+    #[serde(default)]
+    pub target: Option<String>,
+    /// What is missing or different is sent again, and what is left over is withdrawn.
+    #[serde(default)]
+    pub repair: bool,
+}
+
+impl Streamed for Verify {
+    const PATH: &'static str = "/verify";
+    const NEEDS: Needs = Needs::Secrets;
+
+    type Line = Line;
+
+    async fn execute(self, services: &Services, lines: mpsc::Sender<Line>) -> anyhow::Result<()> {
+        let Self { target, repair } = self;
+        if repair {
+            tracing::info!(of = target, "Sentinel is compared and repaired, as an operator asked");
+        }
+        let readback = Arc::clone(&services.readback);
+        Ok(readback.verify(services.ledger.clone(), (target, repair), lines).await?)
+    }
+}
+
+/// Compares what Sentinel holds with what it accepted, and tells.
+///
+/// # Errors
+/// Something differs and was not repaired, or it cannot be told.
+pub async fn verify(settings: &Settings, options: VerifyOptions) -> anyhow::Result<()> {
+    let VerifyOptions { target, repair, json, kql } = options;
+    if kql {
+        return print_queries(settings, target.as_deref()).await;
+    }
+    let (lines, told) = mpsc::channel(8);
+    let asking = door::ask_for_lines(settings, Verify { target, repair }, lines);
+    let (by, told) = tokio::join!(asking, tell(told, json));
+    let (Told { reports, .. }, by) = (told?, by?);
+    let repaired = reports.iter().any(|report| report.repaired.is_some_and(|count| count > 0));
+    if repaired && !json {
+        print(match by {
+            By::Relay => {
+                "The relay sends it now; look again once Sentinel shows it (azure.management.ingestion).\n"
+            }
+            By::Command => "No relay is running: its next start sends it.\n",
+        })?;
+    }
+    match reports.iter().filter(|report| !report.is_mended()).count() {
+        0 => Ok(()),
+        1 => bail!("a target is not as it should be"),
+        count => bail!("{count} targets are not as they should be"),
+    }
+}
+
+async fn print_queries(settings: &Settings, target: Option<&str>) -> anyhow::Result<()> {
+    let config = settings.load(Needs::Targets).await?;
+    let live = config.targets.iter().filter(|one| one.enabled && one.mode == Mode::Live);
+    let asked: Vec<_> = live.filter(|one| target.is_none_or(|name| one.name == name)).collect();
+    if asked.is_empty() {
+        bail!("there is no such target");
+    }
+    let queries: Vec<String> =
+        asked.iter().map(|target| kql::queries(&target.name, &target.sourcesystem)).collect();
+    print(&queries.join("\n"))
+}
