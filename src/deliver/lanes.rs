@@ -295,8 +295,8 @@ impl Lanes {
         }
     }
 
-    /// Takes the changes that are wholly picked and answered off the queue. Returns those that ended the
-    /// story of their event.
+    /// Takes the changes that are wholly picked and answered off the queue. Returns those after which no
+    /// other change of their event is open in the lane.
     pub(super) async fn close_finished(
         &mut self,
         ledger: &Ledger,

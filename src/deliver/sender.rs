@@ -179,14 +179,14 @@ impl Sender {
         }
     }
 
-    /// The most requests of all targets together. Each target may have one in flight, whatever the
+    /// Returns the most requests of all targets together. Each target may have one in flight, whatever the
     /// others do.
     fn max_in_flight(&self) -> usize {
         let limits = self.targets.iter().map(|target| target.limits.max_in_flight);
         limits.max().unwrap_or(1).max(self.targets.len())
     }
 
-    /// The target with the highest waiting lane. Equal ones take turns.
+    /// Returns the target with the highest waiting lane. Equal ones take turns.
     fn next_target(&self, now: Instant) -> Option<usize> {
         let count = self.targets.len();
         // A place is kept free for each other target, so that one that hangs stops none.
@@ -231,7 +231,7 @@ impl Sender {
         }
     }
 
-    /// `None`: nothing of what waited has to be sent.
+    /// Picks a batch for a target. `None`: nothing of what waited has to be sent.
     async fn batch_of(&mut self, index: usize) -> sqlx::Result<Option<PickedBatch>> {
         let Some(target) = self.targets.get_mut(index) else { return Ok(None) };
         let batch = target.pick(&self.ledger).await?;
@@ -242,7 +242,7 @@ impl Sender {
         Ok(Some(batch))
     }
 
-    /// A batch with room waits while more is arriving, at most the linger time.
+    /// Returns how long a batch with room waits while more is arriving: at most the linger time in all.
     fn lingers(&mut self, batch: &PickedBatch, now: Instant) -> Option<Duration> {
         if !batch.has_room || !self.ledger.is_busy() {
             return None;
@@ -324,7 +324,7 @@ impl Sender {
     }
 }
 
-/// A panic costs only this request, which is sent again.
+/// Returns the outcome of a request that panicked. It is sent again, and others go on.
 fn faulty(panicked: &Panicked) -> UploadResponse {
     let why = panicked.to_string();
     UploadResponse { outcome: Outcome::Transient { why, ambiguous: true, wait: None }, date: None }

@@ -81,7 +81,7 @@ impl Session {
         matches!(self.sign_in, SignInState::UnderWay { .. })
     }
 
-    /// The end of the pause after a failed sign-in.
+    /// Returns the end of the pause after a failed sign-in.
     pub(super) fn paused_until(&self) -> Option<Instant> {
         match self.sign_in {
             SignInState::Failed { until, .. } => Some(until),
@@ -156,7 +156,7 @@ impl Session {
         self.tokens.as_ref()?.trouble()
     }
 
-    /// A target accepted the token of this number.
+    /// Notes that a target accepted the token of this number.
     pub(super) fn accepted(&mut self, token_number: u64) {
         self.is_token_good |= token_number == self.token_number;
     }

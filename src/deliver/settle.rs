@@ -51,7 +51,7 @@ impl Hold {
 }
 
 impl Neighbours {
-    /// The neighbours of the target at `index`.
+    /// Returns the neighbours of the target at `index`.
     pub(super) fn of(targets: &[TargetDelivery], index: usize) -> Self {
         let now = Instant::now();
         let others = targets.iter().enumerate().filter(|(at, _)| *at != index);
@@ -84,8 +84,8 @@ impl Settling<'_> {
         Ok(())
     }
 
-    /// Where the request was surely not processed, its objects are given back first, so that the ledger
-    /// has no doubt about them. All other failures leave them in doubt.
+    /// Does what follows from the outcome. Where the request was surely not processed, its objects are given
+    /// back first, so that the ledger has no doubt about them. All other failures leave them in doubt.
     async fn follow_outcome(&mut self, outcome: Outcome) -> sqlx::Result<Option<Hold>> {
         match outcome {
             Outcome::Accepted { rejected, stray } => self.accepted(rejected, &stray).await,
@@ -156,7 +156,7 @@ impl Settling<'_> {
         self.follow_ruling(ruling, "the request was refused whenever it held this record").await
     }
 
-    /// What a refusal, or the answer to a part of a search, leads to.
+    /// Does what follows from a refusal, or from the answer to a part of a search.
     async fn follow_ruling(&mut self, ruling: Ruling, why: &str) -> sqlx::Result<Option<Hold>> {
         let name = &self.target.name;
         match ruling {
@@ -187,7 +187,7 @@ impl Settling<'_> {
         }
     }
 
-    /// 429: the target waits as told. If another target of the credential is told to wait as well, the
+    /// Follows a 429: the target waits as told. If another target of the credential is told to wait as well, the
     /// credential's quota is used up, by whomever, and all of its targets wait. Microsoft says that the
     /// quota is a user's; a workspace that is throttled alone must not stop the others.
     fn throttled(&mut self, wait: Option<Duration>) -> Option<Hold> {
@@ -207,7 +207,7 @@ impl Settling<'_> {
         Some(Hold { pause: slower.min(self.delivery.backoff_max).max(wait), why })
     }
 
-    /// No answer, or one that a repeated request may better.
+    /// Follows a failure that a repeat may mend.
     fn failed(&mut self, why: String, wait: Option<Duration>) -> Hold {
         let failures = self.target.state.retry.failed(Instant::now());
         let pause = self.backoff(failures).max(wait.unwrap_or_default());
@@ -215,7 +215,7 @@ impl Settling<'_> {
         Hold { pause, why: (failures >= DEGRADED_AFTER).then_some(why) }
     }
 
-    /// A success that is not the API's: the objects stay in doubt. If it goes on, single objects are
+    /// Follows a success that is not the API's: the objects stay in doubt. If it goes on, single objects are
     /// tried slowly, since each of them may be stored and billed.
     fn foreign(&mut self, why: String, may_be_api: bool) -> Hold {
         if !self.target.state.retry.foreign(Instant::now(), may_be_api) {
@@ -226,7 +226,7 @@ impl Settling<'_> {
         self.misconfigured(format!("{why}; {remedy}"))
     }
 
-    /// A 200 whose complaints cannot be read, because they are too long or broken: the batch is sent
+    /// Follows a 200 whose complaints cannot be read, because they are too long or broken. The batch is sent
     /// again, and then halved, since fewer records make a shorter list.
     async fn unreadable(&mut self, why: String) -> sqlx::Result<Option<Hold>> {
         match self.target.state.retry.unreadable(self.request.is_part) {
@@ -235,7 +235,7 @@ impl Settling<'_> {
         }
     }
 
-    /// 401: a fresh token is asked for. If that is no better, the target waits and not the others of the
+    /// Follows a 401: a fresh token is asked for. If that is no better, the target waits and not the others of the
     /// credential.
     fn unauthorized(&mut self, why: String) -> Option<Hold> {
         if self.session.is_outdated(self.request.token_number) {
@@ -257,13 +257,13 @@ impl Settling<'_> {
         Some(Hold::told(pause, why))
     }
 
-    /// The target's settings are wrong: single objects are tried, slowly.
+    /// Follows an answer by which the settings are wrong: single objects are tried, slowly.
     fn misconfigured(&mut self, why: String) -> Hold {
         self.target.state.refusals.suspect_target();
         Hold::told(self.delivery.degraded_retry, why)
     }
 
-    /// A record in the request is bad, or the target is.
+    /// Follows a refusal: a record in the request is bad, or the target is.
     async fn refused(&mut self, why: String, too_large: bool) -> sqlx::Result<Option<Hold>> {
         let records = self.request.records();
         let refusals = &mut self.target.state.refusals;

@@ -60,7 +60,7 @@ pub(super) struct FinishedRequest {
 }
 
 impl TargetDelivery {
-    /// A target of the view `view` that was sent nothing yet.
+    /// Prepares the delivery to a target that sees this view.
     pub(super) fn new(
         target: &Target,
         view: &str,
@@ -83,13 +83,13 @@ impl TargetDelivery {
         }
     }
 
-    /// The time by which it is judged what has expired, Unix milliseconds. If our clock is ahead, it
+    /// Returns the time by which it is judged what has expired, Unix milliseconds. If our clock is ahead, it
     /// must not keep anything back that is still valid at the target.
     fn now(&self) -> i64 {
         self.clock.earlier(Ledger::now(), Instant::now())
     }
 
-    /// The moment of a sending.
+    /// Returns the moment of a sending.
     pub(super) fn moment(&self) -> Moment {
         let now = Ledger::now();
         match self.clock.there(Instant::now()) {
@@ -98,7 +98,7 @@ impl TargetDelivery {
         }
     }
 
-    /// The highest lane that waits, unless something holds the target back.
+    /// Returns the highest lane that waits, unless something holds the target back.
     pub(super) fn ready(&self, now: Instant) -> Option<Lane> {
         if !self.state.is_ready(now) {
             return None;
@@ -135,7 +135,7 @@ impl TargetDelivery {
         }
     }
 
-    /// The part of the search that is to be sent next.
+    /// Picks the part of the search that is sent next.
     async fn pick_part(&mut self, ledger: &Ledger) -> sqlx::Result<Option<PickedBatch>> {
         let Some(part) = self.state.refusals.part() else { return Ok(None) };
         let objects: Vec<Uuid> = part.iter().map(|record| record.object).collect();
@@ -188,7 +188,7 @@ impl TargetDelivery {
         self.state.holds(pending.object, pending.stix_id)
     }
 
-    /// Objects that have rested long enough are tried again.
+    /// Lets objects that have rested long enough be picked again.
     pub(super) fn wake(&mut self, now: Instant) {
         if self.state.wake(now) {
             self.lanes.unblock();
@@ -204,7 +204,7 @@ impl TargetDelivery {
         self.lanes.close_finished(ledger, now).await
     }
 
-    /// A batch leaves.
+    /// Notes that a batch was sent, and returns its objects.
     pub(super) fn sent(&mut self, batch: PickedBatch) -> Vec<Picked> {
         self.state.sent(ids(&batch.picked), batch.is_part);
         self.lanes.sent(&batch.picked, batch.progress);
@@ -212,14 +212,14 @@ impl TargetDelivery {
         batch.picked
     }
 
-    /// A batch was answered; `is_settled`: nothing of it stays pending.
+    /// Notes that a batch was answered; `is_settled`: nothing of it stays pending.
     pub(super) fn answered(&mut self, picked: &[Picked], is_settled: bool) {
         self.state.answered(ids(picked));
         self.lanes.answered(picked, is_settled);
         self.show_requests();
     }
 
-    /// The target accepted a request. Returns what that tells of a search.
+    /// Notes that the target accepted a request. Returns what that tells of a search.
     pub(super) fn accepted(&mut self, is_part: bool) -> Ruling {
         let ruling = self.state.accepted(Instant::now(), is_part);
         // What was refused alone may have been the target's fault, which has passed.
@@ -235,7 +235,7 @@ impl TargetDelivery {
         ruling
     }
 
-    /// Nothing is sent to the target for `pause`; `why` is shown to the operator.
+    /// Sends nothing to the target for `pause`; `why` is shown to the operator.
     pub(super) fn hold(&mut self, now: Instant, pause: Duration, why: Option<String>) {
         self.state.retry.block(now + pause);
         self.health.update(&self.name, |health| {
@@ -263,7 +263,7 @@ fn ids(picked: &[Picked]) -> impl Iterator<Item = Uuid> {
 }
 
 impl PickedBatch {
-    /// Objects that belong to no change of the lanes.
+    /// Makes a batch of objects that belong to no change of the lanes.
     fn of_no_change(found: Vec<Pending>) -> Self {
         let picked = found
             .into_iter()
@@ -275,7 +275,7 @@ impl PickedBatch {
 }
 
 impl FinishedRequest {
-    /// The records of the request in their versions.
+    /// Returns the records of the request in their versions.
     pub(super) fn records(&self) -> Vec<Record> {
         self.sending.iter().map(record).collect()
     }

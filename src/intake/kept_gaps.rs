@@ -76,3 +76,51 @@ impl KeptGaps {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use tokio::sync::mpsc;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::notice::{GapReason, Notice};
+
+    fn gap(event: u128) -> Gap {
+        Gap {
+            reason: GapReason::MemoryFull,
+            intake: "tcp://misp:50000".to_owned(),
+            since: SystemTime::UNIX_EPOCH,
+            event: Some(Uuid::from_u128(event)),
+            publication: true,
+        }
+    }
+
+    /// The events of the gaps that have arrived.
+    fn events(reader: &mut mpsc::Receiver<Notice>) -> Vec<Option<u128>> {
+        let arrived = std::iter::from_fn(|| reader.try_recv().ok());
+        let gaps = arrived.filter_map(|notice| {
+            let What::Gap(gap) = notice.what else { return None };
+            Some(gap.event.map(|event| event.as_u128()))
+        });
+        gaps.collect()
+    }
+
+    #[test]
+    fn gaps_wait_in_their_order_until_the_inbox_has_room() {
+        let (inbox, mut reader) = Inbox::new(1);
+        let kept = KeptGaps::new(inbox.clone(), 2);
+        kept.record(gap(1));
+        assert_eq!(events(&mut reader), [Some(1)]);
+
+        while inbox.offer(What::TagAltered(7), Instant::now()).is_ok() {}
+        for event in [2, 3, 3, 4, 5] {
+            kept.record(gap(event));
+        }
+        assert_eq!(kept.offer_all(), 3, "two with their events, and that there were more");
+        assert_eq!(events(&mut reader), []);
+        assert_eq!(kept.offer_all(), 0);
+        assert_eq!(events(&mut reader), [Some(2), Some(3), None]);
+    }
+}

@@ -52,7 +52,7 @@ impl Bisection {
         }
     }
 
-    /// The half that is sent next.
+    /// Returns the half that is sent next.
     pub(super) fn part(&self) -> &[Record] {
         let (first, second) = self.set.split_at(self.set.len() / 2);
         if self.first_refused.is_none() { first } else { second }
@@ -68,12 +68,12 @@ impl Bisection {
         self.is_next
     }
 
-    /// A request was sent; `is_part`: it was the search's.
+    /// Notes that a request was sent; `is_part`: it was the search's.
     pub(super) fn sent(&mut self, is_part: bool) {
         self.is_next = !is_part;
     }
 
-    /// The part was answered.
+    /// Notes the answer to the part.
     pub(super) fn answered(mut self, is_refused: bool) -> Halved {
         let Some(first_refused) = self.first_refused else {
             self.first_refused = Some(is_refused);

@@ -1,8 +1,8 @@
 //! The state of a target: what it refused, how long it is left alone, which objects it is not sent.
 //!
-//! Everything here is pure: an event and the time come in, and what follows comes out. Three things are
-//! independent of each other and have a file or a field each: whether single objects, halves or whole
-//! batches are sent ([`Refusals`]), when ([`Retry`]), and which objects wait.
+//! Everything here is pure: an event and the time come in, and what follows comes out. Three questions are
+//! independent of each other: whether single objects, halves or whole batches are sent ([`Refusals`]), when
+//! they are sent ([`Retry`]), and which objects wait ([`TargetState`] itself).
 
 mod bisection;
 mod refusals;
@@ -17,7 +17,7 @@ pub(super) use bisection::Record;
 pub(super) use refusals::{Refusals, Ruling};
 pub(super) use retry::{DEGRADED_AFTER, Retry};
 
-/// Everything that the answers of a target lead to, but for what the ledger stores.
+/// The state of a target between its answers. The ledger stores everything that must outlive a restart.
 #[derive(Debug, Default)]
 pub(super) struct TargetState {
     pub refusals: Refusals,
@@ -50,19 +50,19 @@ impl TargetState {
             || self.refusals.holds(object)
     }
 
-    /// Requests without an answer.
+    /// Returns the number of requests without an answer.
     pub(super) fn requests(&self) -> usize {
         self.requests
     }
 
-    /// A request with these objects and STIX ids was sent; `is_part`: it is the part of a search.
+    /// Notes that a request with these objects and STIX ids was sent; `is_part`: it is the part of a search.
     pub(super) fn sent(&mut self, ids: impl IntoIterator<Item = Uuid>, is_part: bool) {
         self.in_flight.extend(ids);
         self.requests += 1;
         self.refusals.sent(is_part);
     }
 
-    /// A request with these objects and STIX ids was answered.
+    /// Notes that a request with these objects and STIX ids was answered.
     pub(super) fn answered(&mut self, ids: impl IntoIterator<Item = Uuid>) {
         for id in ids {
             self.in_flight.remove(&id);
@@ -70,7 +70,7 @@ impl TargetState {
         self.requests = self.requests.saturating_sub(1);
     }
 
-    /// The target accepted a request. Returns what that tells of a search.
+    /// Notes that the target accepted a request. Returns what that tells of a search.
     pub(super) fn accepted(&mut self, now: Instant, is_part: bool) -> Ruling {
         self.retry.accepted(now);
         if is_part {
@@ -80,7 +80,7 @@ impl TargetState {
         Ruling::Smaller
     }
 
-    /// An object is left alone until `until`, or until the target accepts something.
+    /// Leaves an object alone until `until`, or until the target accepts something.
     pub(super) fn rest(&mut self, object: Uuid, until: Instant) {
         self.resting.insert(object, until);
     }
@@ -99,7 +99,7 @@ impl TargetState {
         self.resting.len() < before
     }
 
-    /// When time alone changes something.
+    /// Returns when time alone changes something.
     pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
         self.retry.blocked_until(now).or_else(|| self.resting.values().min().copied())
     }

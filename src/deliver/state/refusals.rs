@@ -80,7 +80,7 @@ impl Refusals {
         matches!(self.mode, SendMode::Probing)
     }
 
-    /// The part of the search that is sent next; `None` without a search.
+    /// Returns the part of the search that is sent next; `None` without a search.
     pub(in crate::deliver) fn part(&self) -> Option<&[Record]> {
         self.search().map(Bisection::part)
     }
@@ -102,21 +102,21 @@ impl Refusals {
         }
     }
 
-    /// A request was sent; `is_part`: it was the search's.
+    /// Notes that a request was sent; `is_part`: it was the search's.
     pub(super) fn sent(&mut self, is_part: bool) {
         if let SendMode::Searching(search) = &mut self.mode {
             search.sent(is_part);
         }
     }
 
-    /// The target accepted the part of the search.
+    /// Notes that the target accepted the part of the search.
     pub(super) fn accepted_part(&mut self) -> Ruling {
         self.clear_target();
         self.is_proven = true;
         self.answered_part(false, false)
     }
 
-    /// The target accepted a request that was no part of a search.
+    /// Notes that the target accepted a request that was no part of a search.
     pub(super) fn accepted(&mut self) {
         self.clear_target();
         // After a probe both halves of a set may be bad. In normal times an old acceptance proves little:
@@ -132,12 +132,12 @@ impl Refusals {
         self.suspects.iter_mut().for_each(|suspect| suspect.others_accepted = true);
     }
 
-    /// The target refused the part of the search; `too_large`: for its size.
+    /// Notes that the target refused the part of the search; `too_large`: for its size.
     pub(in crate::deliver) fn refused_part(&mut self, too_large: bool) -> Ruling {
         self.answered_part(true, too_large)
     }
 
-    /// The target refused a request with these records that was no part of a search.
+    /// Notes that the target refused a request with these records that was no part of a search.
     pub(in crate::deliver) fn refused(&mut self, records: &[Record]) -> Ruling {
         match (records, &mut self.mode) {
             // A record that was rejected before tells nothing of the target, and is judged as ever.
@@ -162,8 +162,8 @@ impl Refusals {
         self.lone.clear();
     }
 
-    /// The target is at fault, whatever was refused: its records are picked again from the ledger.
-    /// Returns those that were refused alone.
+    /// Blames the target for everything that it refused. Records of a search are picked again from the
+    /// ledger; those that were refused alone are returned.
     pub(in crate::deliver) fn suspect_target(&mut self) -> Vec<Record> {
         (self.mode, self.is_proven) = (SendMode::Probing, false);
         std::mem::take(&mut self.lone)

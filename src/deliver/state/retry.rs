@@ -33,7 +33,7 @@ struct Streaks {
 struct Throttled {
     /// Answers in a row; those that were on their way together count once.
     times: u32,
-    /// The wait that the answers asked for ends then.
+    /// The end of the wait that the answers asked for.
     until: Instant,
 }
 
@@ -43,7 +43,7 @@ impl Retry {
         self.blocked_until.is_some_and(|until| now < until)
     }
 
-    /// The end of the pause that lasts now.
+    /// Returns the end of the present pause.
     pub(super) fn blocked_until(&self, now: Instant) -> Option<Instant> {
         self.blocked_until.filter(|until| now < *until)
     }
@@ -53,17 +53,17 @@ impl Retry {
         self.streaks.failures >= DEGRADED_AFTER
     }
 
-    /// The wait that a 429 asked for and that lasts now ends then.
+    /// Returns the end of the present wait that a 429 asked for.
     pub(in crate::deliver) fn throttled_until(&self, now: Instant) -> Option<Instant> {
         self.throttled.map(|throttled| throttled.until).filter(|until| now < *until)
     }
 
-    /// Nothing is sent before `until`, which replaces an earlier pause.
+    /// Sends nothing before `until`, which replaces an earlier pause.
     pub(in crate::deliver) fn block(&mut self, until: Instant) {
         self.blocked_until = Some(until);
     }
 
-    /// The target accepted something.
+    /// Notes that the target accepted something.
     pub(super) fn accepted(&mut self, now: Instant) {
         self.streaks = Streaks::default();
         // The request may have left before the 429 came, so it does not shorten the wait.
@@ -73,27 +73,27 @@ impl Retry {
             self.throttled.and_then(|throttled| self.blocked_until.max(Some(throttled.until)));
     }
 
-    /// A request failed. Returns the failures in a row.
+    /// Notes that a request failed. Returns the failures in a row.
     pub(in crate::deliver) fn failed(&mut self, now: Instant) -> u32 {
         self.streaks.failures = self.counted(self.streaks.failures, now);
         self.streaks.failures
     }
 
-    /// A success was not the API's. Returns whether this has gone on for so long that the settings must
-    /// be wrong.
+    /// Notes a success that was not the API's. Returns whether this has gone on for so long that the settings
+    /// must be wrong.
     pub(in crate::deliver) fn foreign(&mut self, now: Instant, may_be_api: bool) -> bool {
         let foreign = self.counted(self.streaks.foreign, now);
         self.streaks.foreign = if may_be_api { foreign } else { 0 };
         self.streaks.foreign >= DEGRADED_AFTER
     }
 
-    /// One more answer. Requests that were on their way together are answered together: the first
+    /// Counts one more answer. Requests that were on their way together are answered together: the first
     /// answer blocks the target, and the others do not count.
     fn counted(&self, answers: u32, now: Instant) -> u32 {
         if self.is_blocked(now) { answers } else { answers.saturating_add(1) }
     }
 
-    /// A success could not be read. Returns whether the batch is halved now.
+    /// Notes a success that could not be read. Returns whether the batch is halved now.
     pub(in crate::deliver) fn unreadable(&mut self, is_part: bool) -> bool {
         self.unreadable = self.unreadable.saturating_add(1);
         let is_halved = is_part || self.unreadable >= DEGRADED_AFTER;
@@ -103,13 +103,13 @@ impl Retry {
         is_halved
     }
 
-    /// A 401 came. Returns how many in a row.
+    /// Notes a 401. Returns how many came in a row.
     pub(in crate::deliver) fn unauthorized(&mut self) -> u32 {
         self.streaks.unauthorized = self.streaks.unauthorized.saturating_add(1);
         self.streaks.unauthorized
     }
 
-    /// A 429 came that asks to `wait`. Returns how many in a row.
+    /// Notes a 429 that asks to `wait`. Returns how many came in a row.
     pub(in crate::deliver) fn throttled(&mut self, now: Instant, wait: Duration) -> u32 {
         let until = now + wait;
         let throttled = match self.throttled {
