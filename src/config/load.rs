@@ -15,8 +15,8 @@ use super::secret::Found;
 use super::tenants::Sections;
 use super::values::{MILLISECOND, uuid};
 use super::{
-    AcceptBody, Admin, Azure, Config, Delivery, Guard, LedgerConfig, Local, Rules, VaultAccess, check,
-    cloud, credential, limits, log, management, mapping, misp, policy, target, tenants,
+    AcceptBody, Admin, Azure, Config, Delivery, Guard, LedgerConfig, Local, Rules, VaultAccess,
+    check, cloud, credential, limits, log, management, mapping, misp, policy, target, tenants,
 };
 use crate::pure::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
 

@@ -149,7 +149,7 @@ impl Sender {
                 Gate::Closed => return Ok(None),
             }
             let Some(index) = self.next_target(now) else { return Ok(self.next_wake(now)) };
-            // Nothing of it is to be sent: before the next target is asked, answers are heard.
+            // Nothing of the batch has to be sent. Answers are settled before the next target is asked.
             let Some(batch) = self.batch_of(index).await? else { return Ok(Some(Duration::ZERO)) };
             if let Some(wait) = self.lingers(&batch, now) {
                 return Ok(Some(wait));

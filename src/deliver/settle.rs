@@ -45,7 +45,7 @@ struct Hold {
 }
 
 impl Hold {
-    fn told(pause: Duration, why: String) -> Self {
+    fn with_reason(pause: Duration, why: String) -> Self {
         Self { pause, why: Some(why) }
     }
 }
@@ -182,14 +182,14 @@ impl Settling<'_> {
             }
             Ruling::StillMisconfigured => {
                 let why = format!("every request is refused, whatever it holds: {why}");
-                Ok(Some(Hold::told(self.delivery.degraded_retry, why)))
+                Ok(Some(Hold::with_reason(self.delivery.degraded_retry, why)))
             }
         }
     }
 
-    /// Follows a 429: the target waits as told. If another target of the credential is told to wait as well, the
-    /// credential's quota is used up, by whomever, and all of its targets wait. Microsoft says that the
-    /// quota is a user's; a workspace that is throttled alone must not stop the others.
+    /// Follows a 429: the target waits as long as Sentinel asks. If another target of the credential waits
+    /// as well, the credential's quota is used up, by whomever, and all of its targets wait. Microsoft says
+    /// that the quota is a user's; a workspace that is throttled alone must not stop the others.
     fn throttled(&mut self, wait: Option<Duration>) -> Option<Hold> {
         let now = Instant::now();
         let wait = wait.unwrap_or(self.delivery.throttled_default).max(SHORTEST_HOLD);
@@ -245,22 +245,22 @@ impl Settling<'_> {
         let pause = self.backoff(times);
         // Another target accepts this token, so a new one would not help.
         if times > 1 && self.session.is_token_good() {
-            return Some(Hold::told(pause, why));
+            return Some(Hold::with_reason(pause, why));
         }
         if let Err(error) = self.session.renew() {
-            return Some(Hold::told(self.delivery.degraded_retry, error.to_string()));
+            return Some(Hold::with_reason(self.delivery.degraded_retry, error.to_string()));
         }
         if times == 1 {
             tell::signing_in_anew(&self.target.name, &why);
             return None;
         }
-        Some(Hold::told(pause, why))
+        Some(Hold::with_reason(pause, why))
     }
 
     /// Follows an answer by which the settings are wrong: single objects are tried, slowly.
     fn misconfigured(&mut self, why: String) -> Hold {
         self.target.state.refusals.suspect_target();
-        Hold::told(self.delivery.degraded_retry, why)
+        Hold::with_reason(self.delivery.degraded_retry, why)
     }
 
     /// Follows a refusal: a record in the request is bad, or the target is.
