@@ -11,8 +11,7 @@ const STARTS: [&str; 5] =
 
 /// Who may. Those of `intake`, `rest`, `ledger` and the commands wait for what they start before they
 /// return; the others stop what they hold.
-const OWNERS: [&str; 11] = [
-    "src/admin/control.rs",
+const OWNERS: [&str; 10] = [
     "src/app/mod.rs",
     "src/app/reading.rs",
     "src/app/tasks.rs",
