@@ -198,7 +198,8 @@ pub struct Gap {
 }
 
 /// The reason why something may have been missed: the label `reason` of the metric and of `status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum GapReason {
     /// Not connected, from the first attempt of this run on.
     Disconnected,
@@ -221,16 +222,6 @@ impl GapReason {
     /// The word in metrics, status and logs.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Disconnected => "disconnected",
-            Self::Silent => "silent",
-            Self::PublisherRestarted => "publisher_restarted",
-            Self::MalformedFrame => "malformed_frame",
-            Self::FrameTooLarge => "frame_too_large",
-            Self::MemoryFull => "memory_full",
-            Self::LedgerFailed => "ledger_failed",
-            Self::Interrupted => "interrupted",
-            Self::Asked => "asked",
-        }
+        self.into()
     }
 }

@@ -113,7 +113,8 @@ fn redacted(text: &str, sign_in: &SignIn) -> String {
 }
 
 /// Why there is no token.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum SignInError {
     /// Entra, or whoever stands before it, says no: somebody must change something.
     #[error("{who} refuses the sign-in: {0}", who = .0.who)]
@@ -133,12 +134,7 @@ impl SignInError {
     /// The word in metrics.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::Refused(_) => "refused",
-            Self::Unreachable(_) => "unreachable",
-            Self::Unusable(_) => "unusable",
-            Self::Settings(_) => "settings",
-        }
+        self.into()
     }
 }
 

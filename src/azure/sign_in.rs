@@ -1,7 +1,5 @@
 //! Who signs in, and who is asked.
 
-use std::fmt;
-
 use crate::config::{Credential, Target};
 
 /// Who signs in, where, and for what.
@@ -43,20 +41,12 @@ impl SignIn {
 }
 
 /// Who was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 pub enum Who {
     Entra,
     /// The metadata service of the machine, or App Service's endpoint.
+    #[strum(serialize = "the managed identity endpoint")]
     ManagedIdentity,
+    #[strum(serialize = "Key Vault")]
     KeyVault,
-}
-
-impl fmt::Display for Who {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Entra => "Entra",
-            Self::ManagedIdentity => "the managed identity endpoint",
-            Self::KeyVault => "Key Vault",
-        })
-    }
 }

@@ -6,7 +6,8 @@ use super::cloud::Cloud;
 use super::reader::Reader;
 
 /// One of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Api {
     /// Indicators and what goes beside them.
     StixObjects,
@@ -16,8 +17,6 @@ pub enum Api {
     IndicatorsV1,
 }
 
-const ALL: [Api; 3] = [Api::StixObjects, Api::IndicatorsV2, Api::IndicatorsV1];
-
 /// Of both older APIs, in the public cloud; others were never documented.
 const INDICATORS_ENDPOINT: &str = "https://sentinelus.azure-api.net";
 
@@ -25,11 +24,7 @@ impl Api {
     /// As the configuration spells it.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::StixObjects => "stix-objects",
-            Self::IndicatorsV2 => "indicators-v2",
-            Self::IndicatorsV1 => "indicators-v1",
-        }
+        self.into()
     }
 
     /// Whether it takes nothing but indicators.
@@ -82,5 +77,5 @@ impl Api {
 }
 
 pub(super) fn read(reader: &mut Reader, key: &str) -> Api {
-    reader.word(key, &ALL.map(|api| (api.word(), api)), Api::StixObjects)
+    reader.word(key, Api::StixObjects)
 }

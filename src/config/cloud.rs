@@ -47,5 +47,5 @@ const CHINA: Cloud = Cloud {
 /// The cloud of a target.
 pub(super) fn read(reader: &mut Reader, key: &str) -> Cloud {
     let clouds = [("public", PUBLIC), ("us-government", US_GOVERNMENT), ("china", CHINA)];
-    reader.word(key, &clouds, PUBLIC)
+    reader.one_of(key, &clouds, PUBLIC)
 }

@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
+use strum::IntoEnumIterator as _;
+
 use super::mistake::Problem;
 use super::reader::Reader;
 use super::secret::Secret;
 use super::unseen::as_meant;
 
 /// A credential of one kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Credential {
     ClientSecret {
         tenant_id: String,
@@ -57,14 +60,7 @@ impl Credential {
     /// As the configuration spells the kind.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::ClientSecret { .. } => Kind::ClientSecret.word(),
-            Self::Certificate { .. } => Kind::Certificate.word(),
-            Self::ManagedIdentity(_) => Kind::ManagedIdentity.word(),
-            Self::WorkloadIdentity { .. } => Kind::WorkloadIdentity.word(),
-            Self::FederatedManagedIdentity { .. } => Kind::FederatedManagedIdentity.word(),
-            Self::AzureCli { .. } => Kind::AzureCli.word(),
-        }
+        self.into()
     }
 
     /// The secret that it signs in with, where it has one.
@@ -106,7 +102,10 @@ impl Credential {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumIter, strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "kebab-case")]
 enum Kind {
     ClientSecret,
     Certificate,
@@ -115,15 +114,6 @@ enum Kind {
     FederatedManagedIdentity,
     AzureCli,
 }
-
-const KINDS: [Kind; 6] = [
-    Kind::ClientSecret,
-    Kind::Certificate,
-    Kind::ManagedIdentity,
-    Kind::WorkloadIdentity,
-    Kind::FederatedManagedIdentity,
-    Kind::AzureCli,
-];
 
 /// The keys of which each kind uses some.
 const KEYS: [&str; 9] = [
@@ -139,17 +129,6 @@ const KEYS: [&str; 9] = [
 ];
 
 impl Kind {
-    fn word(self) -> &'static str {
-        match self {
-            Self::ClientSecret => "client-secret",
-            Self::Certificate => "certificate",
-            Self::ManagedIdentity => "managed-identity",
-            Self::WorkloadIdentity => "workload-identity",
-            Self::FederatedManagedIdentity => "federated-managed-identity",
-            Self::AzureCli => "azure-cli",
-        }
-    }
-
     fn uses(self, key: &str) -> bool {
         match key {
             "tenant_id" => self != Self::ManagedIdentity,
@@ -180,8 +159,7 @@ struct Fields {
 /// trust.
 pub(super) fn read(reader: &mut Reader, section: &str, audience: &str, needed: bool) -> Credential {
     let key = |leaf: &str| format!("{section}.{leaf}");
-    let words = KINDS.map(|kind| (kind.word(), kind));
-    let kind = reader.word(&key("credential"), &words, Kind::ClientSecret);
+    let kind = reader.word(&key("credential"), Kind::ClientSecret);
     let mut fields = Fields {
         tenant_id: reader.parsed(
             &key("tenant_id"),
@@ -234,11 +212,11 @@ fn refuse_unused(reader: &mut Reader, section: &str, kind: Kind) {
             }
             _ => {
                 let users: Vec<&str> =
-                    KINDS.iter().filter(|other| other.uses(leaf)).map(|kind| kind.word()).collect();
+                    Kind::iter().filter(|other| other.uses(leaf)).map(<&str>::from).collect();
                 format!("remove it, or set {section}.credential to {}", users.join(" or "))
             }
         };
-        let problem = format!("credential = \"{}\" does not use it", kind.word());
+        let problem = format!("credential = \"{kind}\" does not use it");
         reader.fault(&key, |mistake| mistake.hint(hint), problem);
     }
 }
@@ -317,9 +295,10 @@ impl Fields {
 }
 
 fn tenant(text: &str) -> Result<String, Problem> {
-    match text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.') {
-        true => Ok(text.to_owned()),
-        false => Err(Problem::new("no tenant")),
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.') {
+        Ok(text.to_owned())
+    } else {
+        Err(Problem::new("no tenant"))
     }
 }
 

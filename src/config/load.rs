@@ -131,8 +131,8 @@ pub fn load_local(
 
 fn rendering(reader: &mut Reader) -> Rendering {
     Rendering {
-        identity: reader.word("indicator.identity", &target::IDENTITIES, Identity::Observable),
-        withdraw: reader.word("indicator.withdraw", &target::WITHDRAWALS, Withdraw::Expire),
+        identity: reader.word("indicator.identity", Identity::Observable),
+        withdraw: reader.word("indicator.withdraw", Withdraw::Expire),
         namespace: reader.parsed("indicator.namespace", Uuid::nil(), "a uuid", uuid),
         public_url: String::new(),
         default_confidence: reader.number("indicator.default_confidence", 0..=100),
@@ -163,15 +163,10 @@ fn required_url(reader: &mut Reader, own: Option<&Url>) -> String {
 }
 
 fn expiry(reader: &mut Reader) -> Expiry {
-    let from = [
-        ("timestamp", ExpireFrom::Timestamp),
-        ("last_seen", ExpireFrom::LastSeen),
-        ("first_seen_by_relay", ExpireFrom::FirstSeenByRelay),
-    ];
     Expiry {
         default_days: reader.number("expiry.default_days", 1..=36500),
         days: days(reader),
-        from: reader.word("expiry.from", &from, ExpireFrom::Timestamp),
+        from: reader.word("expiry.from", ExpireFrom::Timestamp),
         last_seen_is_expiry: reader.flag("expiry.last_seen_is_expiry"),
         renew: reader.flag("expiry.renew"),
     }
@@ -212,11 +207,7 @@ fn delivery(reader: &mut Reader) -> Delivery {
         throttled_default: reader.duration("delivery.throttled_default", MILLISECOND),
         degraded_retry: reader.duration("delivery.degraded_retry", MILLISECOND),
         resend_after: reader.duration("delivery.resend_after", MILLISECOND),
-        accept_body: reader.word(
-            "delivery.accept_body",
-            &[("documented", AcceptBody::Documented), ("any-json", AcceptBody::AnyJson)],
-            AcceptBody::Documented,
-        ),
+        accept_body: reader.word("delivery.accept_body", AcceptBody::Documented),
         grace: reader.duration("delivery.grace", Duration::ZERO),
     }
 }

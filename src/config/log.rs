@@ -13,7 +13,8 @@ pub struct Log {
     pub level: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum LogFormat {
     Pretty,
     Json,
@@ -41,10 +42,9 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
 }
 
 pub(super) fn read(reader: &mut Reader) -> Log {
-    let formats = [("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
     let allowed = "error, warn, info, debug, trace, also by module";
     Log {
-        format: reader.word("log.format", &formats, LogFormat::Pretty),
+        format: reader.word("log.format", LogFormat::Pretty),
         level: reader.parsed("log.level", String::new(), allowed, |text| {
             filter(text).map(|_| text.to_owned()).map_err(Problem::new)
         }),

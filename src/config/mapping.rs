@@ -17,12 +17,10 @@ const ROLES: &str = "convert.roles";
 
 /// `[convert]`
 pub(super) fn switches(reader: &mut Reader) -> Switches {
-    let forms =
-        [("both", UrlForms::Both), ("as-written", UrlForms::Written), ("wire", UrlForms::Wire)];
     Switches {
         types: types(reader),
         roles: roles(reader),
-        urls: reader.word("convert.url_root", &forms, UrlForms::Both),
+        urls: reader.word("convert.url_root", UrlForms::Both),
     }
 }
 

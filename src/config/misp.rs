@@ -18,13 +18,12 @@ pub(super) fn url(reader: &mut Reader) -> Option<Url> {
 }
 
 pub(super) fn read(reader: &mut Reader, url: Option<&Url>, decay: bool) -> Misp {
-    let words = [("keep", OnUnpublish::Keep), ("withdraw", OnUnpublish::Withdraw)];
     Misp {
         name: reader.required("misp.name", "the source needs a name"),
         zeromq: zeromq(reader),
         webhook: webhook(reader),
         rest: rest::read(reader, url, decay),
-        on_unpublish: reader.word("misp.on_unpublish", &words, OnUnpublish::Keep),
+        on_unpublish: reader.word("misp.on_unpublish", OnUnpublish::Keep),
         window: reader.optional_duration("misp.window", Duration::from_secs(1)),
         search: rest::search(reader),
         resync: schedule(reader),

@@ -124,7 +124,8 @@ pub struct Warninglists {
 }
 
 /// What becomes of an event that is no longer published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum OnUnpublish {
     /// Its last published attributes stay, as far as MISP still shows them.
     Keep,
@@ -282,7 +283,8 @@ pub struct Delivery {
 }
 
 /// `delivery.accept_body`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum AcceptBody {
     /// The bodies that Microsoft documents: status 200 with no body, `null`, or an object with `errors`.
     #[default]
@@ -365,7 +367,8 @@ pub struct Target {
 }
 
 /// Whether a target's objects are sent or written to a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Mode {
     Live,
     DryRun,
@@ -375,10 +378,7 @@ impl Mode {
     /// As the configuration, `status` and the ledger spell it.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::DryRun => "dry-run",
-        }
+        self.into()
     }
 }
 

@@ -122,18 +122,17 @@ fn prefix(most: u8) -> impl Fn(&mut Reader, &str) -> u8 {
 }
 
 fn on_hit(reader: &mut Reader, key: &str) -> OnHit {
-    let words = [("enforce", OnHit::Enforce), ("label", OnHit::Label), ("off", OnHit::Off)];
-    reader.word(key, &words, OnHit::Enforce)
+    reader.word(key, OnHit::Enforce)
 }
 
 fn tlp(reader: &mut Reader, key: &str) -> Tlp {
-    reader.word(key, &Tlp::ALL.map(|tlp| (tlp.name(), tlp)), Tlp::Clear)
+    reader.word(key, Tlp::Clear)
 }
 
 fn untagged(reader: &mut Reader, key: &str) -> Untagged {
     let levels = Tlp::ALL.map(|tlp| (tlp.name(), Untagged::Counts(tlp)));
     let words = [&levels[..], &[("unmarked", Untagged::Unmarked)]].concat();
-    reader.word(key, &words, Untagged::Counts(Tlp::Red))
+    reader.one_of(key, &words, Untagged::Counts(Tlp::Red))
 }
 
 /// Tags with the level that each says, or `none`.

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use strum::IntoEnumIterator;
+
 use super::layers::{Leaf, Leaves, Raw};
 use super::mistake::{Mistake, Origin, Problem};
 use super::secret::Found;
@@ -109,16 +111,20 @@ impl Reader {
         })
     }
 
-    /// One of a few words.
-    pub(super) fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)], placeholder: T) -> T {
-        let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        self.parsed(key, placeholder, &allowed.join(", "), |text| one_of(words, text))
+    /// One of the words of an enum.
+    pub(super) fn word<T: Word>(&mut self, key: &str, placeholder: T) -> T {
+        self.one_of(key, &words(), placeholder)
     }
 
     /// The same where the key may be empty.
-    pub(super) fn own_word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
-        let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        self.optional(key, &allowed.join(", "), |text| one_of(words, text))
+    pub(super) fn own_word<T: Word>(&mut self, key: &str) -> Option<T> {
+        let words = words();
+        self.optional(key, &listed(&words), |text| chosen(&words, text))
+    }
+
+    /// One of a few words.
+    pub(super) fn one_of<T: Copy>(&mut self, key: &str, words: &[(&str, T)], placeholder: T) -> T {
+        self.parsed(key, placeholder, &listed(words), |text| chosen(words, text))
     }
 
     /// The keys below `section`, without it.
@@ -259,7 +265,20 @@ impl Reader {
     }
 }
 
-fn one_of<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, Problem> {
+/// An enum each of whose variants has a word in the configuration.
+pub(super) trait Word: Copy + IntoEnumIterator + Into<&'static str> {}
+
+impl<T: Copy + IntoEnumIterator + Into<&'static str>> Word for T {}
+
+fn words<T: Word>() -> Vec<(&'static str, T)> {
+    T::iter().map(|value| (value.into(), value)).collect()
+}
+
+fn listed<T>(words: &[(&str, T)]) -> String {
+    words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
+}
+
+fn chosen<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, Problem> {
     let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
     found.map(|(_, value)| *value).ok_or_else(|| {
         let near = nearest(text, words.iter().map(|(word, _)| *word));

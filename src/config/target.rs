@@ -9,15 +9,10 @@ use super::{
     LedgerConfig, Limits, Mode, Target, api, cloud, credential, limits, management, policy,
 };
 use crate::pure::policy::Policy;
-use crate::pure::stix::{Identity, Rendering, Withdraw};
+use crate::pure::stix::{Rendering, Withdraw};
 
 const RESERVED_SOURCE: &str = "Microsoft Sentinel";
 const LONGEST_SOURCE: usize = 256;
-
-pub(super) const IDENTITIES: [(&str, Identity); 2] =
-    [("observable", Identity::Observable), ("attribute", Identity::Attribute)];
-pub(super) const WITHDRAWALS: [(&str, Withdraw); 3] =
-    [("expire", Withdraw::Expire), ("revoke", Withdraw::Revoke), ("delete", Withdraw::Delete)];
 
 pub(super) fn read(
     reader: &mut Reader,
@@ -27,9 +22,8 @@ pub(super) fn read(
     let section = format!("target.{name}");
     let key = |leaf: &str| format!("{section}.{leaf}");
     check_name(reader, name);
-    let modes = [("live", Mode::Live), ("dry-run", Mode::DryRun)];
     let enabled = reader.flag(&key("enabled"));
-    let mode = reader.word(&key("mode"), &modes, Mode::Live);
+    let mode = reader.word(&key("mode"), Mode::Live);
     let live = enabled && mode == Mode::Live;
     let cloud = cloud::read(reader, &key("cloud"));
     let api = api::read(reader, &key("api"));
@@ -68,8 +62,8 @@ pub(super) fn read(
             .unwrap_or_else(|| ledger.data_dir.join(format!("dry-run-{name}.ndjson"))),
         managed: management::of_target(reader, name, cloud.management),
         policy: policy::of_target(reader, name, base),
-        identity: reader.own_word(&key("identity"), &IDENTITIES).unwrap_or(rendering.identity),
-        withdraw: reader.own_word(&key("withdraw"), &WITHDRAWALS).unwrap_or(rendering.withdraw),
+        identity: reader.own_word(&key("identity")).unwrap_or(rendering.identity),
+        withdraw: reader.own_word(&key("withdraw")).unwrap_or(rendering.withdraw),
         limits: limits::of_target(reader, name, limits),
     };
     if live && target.endpoint.is_empty() && reader.sound(&key("endpoint")) {

@@ -6,7 +6,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 /// Why a request gave nothing. Holds no key and no body beyond MISP's own words.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum RestError {
     /// 401, 403 or 405: the key, its user or its role.
     #[error("MISP refuses {path} ({status}): {words}; {advice}")]
@@ -86,25 +87,7 @@ impl RestError {
     /// The word in metrics and status.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::Refused { .. } => "refused",
-            Self::NotLive { .. } => "not_live",
-            Self::Redirected { .. } => "redirected",
-            Self::RateLimited { .. } => "rate_limited",
-            Self::Html { .. } => "html",
-            Self::Failed { .. } => "failed",
-            Self::Unexpected { .. } => "unexpected",
-            Self::Unreachable { .. } => "unreachable",
-            Self::Untrusted { .. } => "untrusted",
-            Self::Silent { .. } => "silent",
-            Self::Dripping { .. } => "dripping",
-            Self::PhpWarning { .. } => "php_warning",
-            Self::BrokeOff { .. } => "broke_off",
-            Self::Malformed { .. } => "malformed",
-            Self::TooLarge { .. } => "too_large",
-            Self::Unstable { .. } => "unstable",
-            Self::Uncounted => "uncounted",
-        }
+        self.into()
     }
 
     /// Whether it may be the doing of one of the events that were asked for: MISP fails at it, or says

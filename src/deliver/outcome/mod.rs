@@ -20,7 +20,8 @@ pub struct NoReply {
 }
 
 /// What became of one upload request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     /// Sentinel took the request, except the records named by position, each with Sentinel's words.
     Accepted {
@@ -71,18 +72,7 @@ impl Outcome {
     /// Returns the word in metrics.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::Accepted { .. } => "accepted",
-            Self::Throttled { .. } => "throttled",
-            Self::Transient { .. } => "transient",
-            Self::Foreign { .. } => "foreign",
-            Self::Unreadable { .. } => "unreadable",
-            Self::Unauthorized { .. } => "unauthorized",
-            Self::Forbidden { .. } => "forbidden",
-            Self::TooLarge { .. } => "too_large",
-            Self::BadRequest { .. } => "bad_request",
-            Self::Misconfigured { .. } => "misconfigured",
-        }
+        self.into()
     }
 
     /// Reads an answer or the lack of one.

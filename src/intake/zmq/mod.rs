@@ -24,7 +24,8 @@ use endpoint::Endpoint;
 pub(crate) use socket::{Received, Socket, SocketError};
 
 /// One of an endpoint's two sockets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub(crate) enum Feed {
     Publications,
     /// All topics. A publication on this socket only shows that the other socket should have it too.
@@ -44,10 +45,7 @@ impl Feed {
 
     /// Returns the word in metrics and logs.
     fn word(self) -> &'static str {
-        match self {
-            Self::Publications => "publications",
-            Self::Others => "others",
-        }
+        self.into()
     }
 }
 

@@ -1,9 +1,13 @@
 //! Why an attribute makes no claim, or a claim no indicator: data, never an error.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// The reason, as metrics, logs and `convert` spell it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, strum::IntoStaticStr,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Reason {
     /// Conversion: an attribute type that the table does not have.
     UnknownType,
@@ -76,58 +80,11 @@ pub enum Reason {
     Expired,
 }
 
-impl Serialize for Reason {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.word())
-    }
-}
-
 impl Reason {
     /// The word in metrics, logs and `convert`.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::UnknownType => "unknown_type",
-            Self::Context => "context",
-            Self::NoObservable => "no_observable",
-            Self::NoHashName => "no_hash_name",
-            Self::NotExact => "not_exact",
-            Self::NoPatternType => "no_pattern_type",
-            Self::PersonalData => "personal_data",
-            Self::Victim => "victim",
-            Self::InvalidValue => "invalid_value",
-            Self::ComplexPattern => "complex_pattern",
-            Self::Deleted => "deleted",
-            Self::InvalidTimestamp => "invalid_timestamp",
-            Self::Malformed => "malformed",
-            Self::Suppressed => "suppressed",
-            Self::FalsePositive => "false_positive",
-            Self::ToIdsOff => "to_ids_off",
-            Self::TypeOff => "type_off",
-            Self::Bystander => "bystander",
-            Self::RoleOff => "role_off",
-            Self::UrlForm => "url_form",
-            Self::CommonKey => "common_key",
-            Self::NetworkTooWide => "network_too_wide",
-            Self::NonRoutable => "non_routable",
-            Self::TlpTooStrict => "tlp_too_strict",
-            Self::TagExcluded => "tag_excluded",
-            Self::TagMissing => "tag_missing",
-            Self::OrgExcluded => "org_excluded",
-            Self::TypeExcluded => "type_excluded",
-            Self::CategoryExcluded => "category_excluded",
-            Self::ThreatLevel => "threat_level",
-            Self::Analysis => "analysis",
-            Self::ViewUnknown => "view_unknown",
-            Self::Distribution => "distribution",
-            Self::SharingGroup => "sharing_group",
-            Self::Never => "never",
-            Self::Warninglist => "warninglist",
-            Self::SharedHost => "shared_host",
-            Self::Decayed => "decayed",
-            Self::WarninglistsPending => "warninglists_pending",
-            Self::Expired => "expired",
-        }
+        self.into()
     }
 
     /// Why, and what an operator can do about it.

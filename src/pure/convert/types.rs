@@ -28,7 +28,8 @@ pub(super) enum Fate {
 }
 
 /// How well the observable says what MISP's attribute means, and Sentinel's logs can show it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Trust {
     /// The same thing, and Sentinel's built-in rules compare it.
     High,
@@ -42,11 +43,7 @@ impl Trust {
     /// The word in documentation.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::High => "high",
-            Self::Medium => "medium",
-            Self::Low => "low",
-        }
+        self.into()
     }
 }
 

@@ -86,7 +86,10 @@ pub struct Policy {
 }
 
 /// What becomes of an attribute that is on one of MISP's warninglists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, strum::EnumIter, strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "lowercase")]
 pub enum OnHit {
     /// It stays, as with MISP's `enforceWarninglist`.
     Enforce,

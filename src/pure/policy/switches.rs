@@ -24,10 +24,22 @@ pub struct Switches {
 }
 
 /// Which forms of a URL count, where logs may have two.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    strum::EnumIter,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "lowercase")]
 pub enum UrlForms {
     #[default]
     Both,
+    #[strum(serialize = "as-written")]
     Written,
     Wire,
 }

@@ -3,17 +3,29 @@
 use serde::{Deserialize, Serialize};
 
 /// In order of strictness.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumIter,
+    strum::IntoStaticStr,
+)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Tlp {
-    #[serde(rename = "clear")]
     Clear,
-    #[serde(rename = "green")]
     Green,
-    #[serde(rename = "amber")]
     Amber,
     #[serde(rename = "amber+strict")]
+    #[strum(serialize = "amber+strict")]
     AmberStrict,
-    #[serde(rename = "red")]
     Red,
 }
 
@@ -25,13 +37,7 @@ impl Tlp {
     /// The TLP 2.0 name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Clear => "clear",
-            Self::Green => "green",
-            Self::Amber => "amber",
-            Self::AmberStrict => "amber+strict",
-            Self::Red => "red",
-        }
+        self.into()
     }
 
     /// Reads a TLP 1 or 2.0 name in any case.

@@ -11,8 +11,21 @@ use super::text::{LONGEST_NAME, LONGEST_PIECE, clean};
 use crate::pure::convert::{Cluster, ClusterKind};
 
 /// A kind of object that is no indicator. In the order in which one needs another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    strum::IntoStaticStr,
+    strum::EnumString,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum ContextKind {
     Identity,
     AttackPattern,
@@ -24,19 +37,13 @@ impl ContextKind {
     /// The STIX type.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Identity => "identity",
-            Self::AttackPattern => "attack-pattern",
-            Self::ThreatActor => "threat-actor",
-            Self::Relationship => "relationship",
-        }
+        self.into()
     }
 
     /// The kind of a STIX type.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        let all = [Self::Identity, Self::AttackPattern, Self::ThreatActor, Self::Relationship];
-        all.into_iter().find(|kind| kind.word() == word)
+        word.parse().ok()
     }
 }
 

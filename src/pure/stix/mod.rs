@@ -89,7 +89,10 @@ pub struct TagRules {
 }
 
 /// What an indicator's id is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, strum::EnumIter, strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "lowercase")]
 pub enum Identity {
     /// `UUIDv5(namespace, observable)`.
     Observable,
@@ -101,15 +104,15 @@ impl Identity {
     /// As the configuration and the ledger spell it.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Observable => "observable",
-            Self::Attribute => "attribute",
-        }
+        self.into()
     }
 }
 
 /// How an indicator ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, strum::EnumIter, strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "lowercase")]
 pub enum Withdraw {
     /// Its validity ends: reversible, and safe with a lost ledger.
     Expire,
@@ -133,7 +136,10 @@ pub struct Expiry {
 }
 
 /// What the days are counted from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, strum::EnumIter, strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum ExpireFrom {
     /// The attribute's timestamp.
     Timestamp,
