@@ -149,9 +149,10 @@ fn from_pkcs12(content: &[u8], password: &str) -> Result<Pair, CertificateError>
             error,
             Pkcs12Error::MacError(_) | Pkcs12Error::Pkcs5Error(_) | Pkcs12Error::UnpadError
         );
-        match is_password {
-            true => CertificateError::WrongPassword,
-            false => CertificateError::Pkcs12(error.to_string()),
+        if is_password {
+            CertificateError::WrongPassword
+        } else {
+            CertificateError::Pkcs12(error.to_string())
         }
     })?;
     let key = archive.keys.first().ok_or(CertificateError::NoKey)?;

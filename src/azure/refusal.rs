@@ -44,9 +44,10 @@ impl Refusal {
     /// Reads an answer that is no success. Secrets are taken out, should they be repeated.
     pub(super) fn read(who: Who, status: u16, body: &[u8], sign_in: &SignIn) -> Self {
         let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
-        let said = match answer.error_description.is_empty() {
-            true => &answer.message,
-            false => &answer.error_description,
+        let said = if answer.error_description.is_empty() {
+            &answer.message
+        } else {
+            &answer.error_description
         };
         let mut description = said.replace(['\r', '\n'], " ");
         if description.is_empty() && answer.error.is_empty() {
@@ -104,9 +105,10 @@ fn redacted(text: &str, sign_in: &SignIn) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let words = text.split_inclusive(|c| !is_part(c)).map(|word| {
         let token = word.trim_end_matches(|c| !is_part(c));
-        match token.len() >= SHORTEST_TOKEN && token.starts_with("eyJ") {
-            true => word.replace(token, "[redacted]"),
-            false => word.to_owned(),
+        if token.len() >= SHORTEST_TOKEN && token.starts_with("eyJ") {
+            word.replace(token, "[redacted]")
+        } else {
+            word.to_owned()
         }
     });
     words.collect()

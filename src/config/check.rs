@@ -180,9 +180,10 @@ fn quota(config: &Config, reader: &mut Reader) {
 
 fn targets(config: &Config, reader: &mut Reader) {
     if !config.has_unread_tenants && !config.targets.iter().any(|target| target.enabled) {
-        let hint = match config.targets.is_empty() {
-            true => "write a section [target.NAME], e.g. [target.soc]",
-            false => "set enabled = true in one of them",
+        let hint = if config.targets.is_empty() {
+            "write a section [target.NAME], e.g. [target.soc]"
+        } else {
+            "set enabled = true in one of them"
         };
         reader.fault("target", |mistake| mistake.hint(hint), "no target is enabled");
     }

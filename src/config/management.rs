@@ -96,17 +96,19 @@ pub(super) fn of_target(
 /// <https://learn.microsoft.com/en-us/azure/azure-resource-manager/management/resource-name-rules>
 fn resource_group(text: &str) -> Result<String, Problem> {
     let allowed = |c: char| c.is_alphanumeric() || "._-()".contains(c);
-    match text.chars().all(allowed) && text.chars().count() <= 90 && !text.ends_with('.') {
-        true => Ok(text.to_owned()),
-        false => Err(Problem::new("no name of a resource group")),
+    if text.chars().all(allowed) && text.chars().count() <= 90 && !text.ends_with('.') {
+        Ok(text.to_owned())
+    } else {
+        Err(Problem::new("no name of a resource group"))
     }
 }
 
 fn workspace_name(text: &str) -> Result<String, Problem> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    match text.chars().all(allowed) && (4..=63).contains(&text.len()) {
-        true => Ok(text.to_owned()),
-        false => Err(Problem::new("no name of a Log Analytics workspace")
-            .hint("its name, neither its ID nor its resource ID")),
+    if text.chars().all(allowed) && (4..=63).contains(&text.len()) {
+        Ok(text.to_owned())
+    } else {
+        Err(Problem::new("no name of a Log Analytics workspace")
+            .hint("its name, neither its ID nor its resource ID"))
     }
 }

@@ -237,10 +237,7 @@ fn threat_types(reader: &mut Reader) -> BTreeMap<String, String> {
 
 /// A tag that MISP can have, as a line of a table names it.
 pub(super) fn tag(text: &str) -> Result<&str, Problem> {
-    match text.trim().is_empty() {
-        true => Err(Problem::new("an empty tag")),
-        false => as_meant(text),
-    }
+    if text.trim().is_empty() { Err(Problem::new("an empty tag")) } else { as_meant(text) }
 }
 
 fn table<T>(

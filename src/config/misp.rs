@@ -139,9 +139,10 @@ fn tls(
 }
 
 fn url_path(text: &str) -> Result<String, Problem> {
-    match text.starts_with('/') && !text.contains(['?', '#', '{', '*', ' ']) {
-        true => Ok(text.to_owned()),
-        false => Err(Problem::new("no plain path that begins with /")),
+    if text.starts_with('/') && !text.contains(['?', '#', '{', '*', ' ']) {
+        Ok(text.to_owned())
+    } else {
+        Err(Problem::new("no plain path that begins with /"))
     }
 }
 

@@ -154,9 +154,10 @@ fn tlp_tags(reader: &mut Reader, key: &str) -> BTreeMap<String, Option<Mark>> {
             continue;
         }
         let word = value.as_str().unwrap_or_default();
-        let mark = match word.eq_ignore_ascii_case("none") {
-            true => Some(None),
-            false => Mark::from_name(word).map(Some),
+        let mark = if word.eq_ignore_ascii_case("none") {
+            Some(None)
+        } else {
+            Mark::from_name(word).map(Some)
         };
         match mark {
             Some(mark) => drop(tags.insert(tag, mark)),

@@ -80,10 +80,8 @@ impl Reader {
                 return placeholder;
             }
         };
-        let mut read = |text: &str| match text.contains(KEY_VAULT) {
-            true => Err(unresolved()),
-            false => parse(text),
-        };
+        let mut read =
+            |text: &str| if text.contains(KEY_VAULT) { Err(unresolved()) } else { parse(text) };
         let problem = match (read(text), unseen(text)) {
             (Ok(value), _) => return value,
             (Err(problem), None) => problem,
@@ -207,9 +205,10 @@ impl Reader {
         for (key, leaf) in std::mem::take(&mut self.left) {
             let inside = format!("{key}.");
             let known = self.taken.keys().chain(&self.open).map(String::as_str);
-            let hint = match self.taken.keys().any(|known| known.starts_with(&inside)) {
-                true => Some(format!("this is a section: [{key}]")),
-                false => nearest(&key, known).map(did_you_mean),
+            let hint = if self.taken.keys().any(|known| known.starts_with(&inside)) {
+                Some(format!("this is a section: [{key}]"))
+            } else {
+                nearest(&key, known).map(did_you_mean)
             };
             let mut mistake = Mistake::new(&key, leaf.origin, "unknown key");
             mistake.hint = hint;

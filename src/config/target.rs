@@ -115,8 +115,9 @@ fn scope(text: &str) -> Result<String, Problem> {
 }
 
 fn upload_path(text: &str) -> Result<String, Problem> {
-    match text.starts_with('/') && text.contains("{workspace_id}") {
-        true => Ok(text.to_owned()),
-        false => Err(Problem::new("no path of the upload API")),
+    if text.starts_with('/') && text.contains("{workspace_id}") {
+        Ok(text.to_owned())
+    } else {
+        Err(Problem::new("no path of the upload API"))
     }
 }

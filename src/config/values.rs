@@ -149,9 +149,10 @@ impl Reader {
             let number = item.as_integer().or_else(|| text?.parse().ok());
             let number =
                 number.ok_or_else(|| Problem::new(format!("{} is no number", shown(item))))?;
-            match range.contains(&number) {
-                true => Ok(number),
-                false => Err(Problem::new(format!("{number} is out of range"))),
+            if range.contains(&number) {
+                Ok(number)
+            } else {
+                Err(Problem::new(format!("{number} is out of range")))
             }
         })
     }
@@ -213,15 +214,13 @@ fn times(least: Duration) -> String {
 fn time(text: &str, key: &str, least: Duration) -> Result<Duration, Problem> {
     let time = humantime::parse_duration(text).map_err(|error| {
         let problem = Problem::new(format!("no time: {error}"));
-        match text.chars().all(|character| character.is_ascii_digit()) {
-            true => problem.hint(format!("add the unit, e.g. \"{text}{}\"", unit(key))),
-            false => problem,
+        if text.chars().all(|character| character.is_ascii_digit()) {
+            problem.hint(format!("add the unit, e.g. \"{text}{}\"", unit(key)))
+        } else {
+            problem
         }
     })?;
-    match (least..=LONGEST).contains(&time) {
-        true => Ok(time),
-        false => Err(Problem::new("out of range")),
-    }
+    if (least..=LONGEST).contains(&time) { Ok(time) } else { Err(Problem::new("out of range")) }
 }
 
 /// The unit that the key's default has. Where that is empty the key bounds an age, which has days.

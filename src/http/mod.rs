@@ -168,9 +168,10 @@ impl Way<'_> {
         let pem = std::fs::read(file).map_err(|error| self.unusable(error.to_string()))?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
         let certificates = certificates.map_err(|error| self.unusable(error.to_string()))?;
-        match certificates.is_empty() {
-            true => Err(self.unusable("no certificate in it".to_owned())),
-            false => Ok(certificates),
+        if certificates.is_empty() {
+            Err(self.unusable("no certificate in it".to_owned()))
+        } else {
+            Ok(certificates)
         }
     }
 

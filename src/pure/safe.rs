@@ -27,10 +27,11 @@ pub fn json(finished: &str) -> Cow<'_, str> {
     }
     let mut safe = String::with_capacity(finished.len() + 16);
     for character in finished.chars() {
-        match is_unfit(character) {
+        if is_unfit(character) {
             // All of them have four digits. Writing into a String cannot fail.
-            true => write!(safe, "\\u{:04x}", u32::from(character)).unwrap_or_default(),
-            false => safe.push(character),
+            write!(safe, "\\u{:04x}", u32::from(character)).unwrap_or_default();
+        } else {
+            safe.push(character);
         }
     }
     Cow::Owned(safe)
@@ -42,10 +43,11 @@ fn escaped(text: &str, is_unfit: impl Fn(char) -> bool) -> Cow<'_, str> {
     }
     let mut safe = String::with_capacity(text.len() + 16);
     for character in text.chars() {
-        match is_unfit(character) {
+        if is_unfit(character) {
             // Writing into a String cannot fail.
-            true => write!(safe, "{}", character.escape_default()).unwrap_or_default(),
-            false => safe.push(character),
+            write!(safe, "{}", character.escape_default()).unwrap_or_default();
+        } else {
+            safe.push(character);
         }
     }
     Cow::Owned(safe)

@@ -41,12 +41,11 @@ impl Answer {
         let missing: HashSet<Uuid> = events.iter().copied().collect();
         let asked = missing.len();
         // Without a uuid the filter would be none, and the answer everything.
-        let (date, state) = match missing.is_empty() {
-            true => (None, State::Ended),
-            false => {
-                let reply = search(&transport, events, Deleted::Shown).await?;
-                (reply.date(), State::First(Box::new(reply.elements())))
-            }
+        let (date, state) = if missing.is_empty() {
+            (None, State::Ended)
+        } else {
+            let reply = search(&transport, events, Deleted::Shown).await?;
+            (reply.date(), State::First(Box::new(reply.elements())))
         };
         Ok(Self { date, transport, missing, asked, strangers: 0, state })
     }
@@ -98,10 +97,7 @@ impl Answer {
             return Ok(Some(event));
         }
         self.strangers += 1;
-        match self.strangers > self.asked {
-            true => Err(unasked(&self.transport)),
-            false => Ok(None),
-        }
+        if self.strangers > self.asked { Err(unasked(&self.transport)) } else { Ok(None) }
     }
 
     /// Events without any attribute are found only without their deleted ones.

@@ -152,9 +152,10 @@ impl Elements {
             return Some(At::Opening(part));
         }
         self.matched = 0;
-        match part + 1 < OPENING.len() {
-            true => Some(At::Opening(part + 1)),
-            false => Some(At::Before { first: true }),
+        if part + 1 < OPENING.len() {
+            Some(At::Opening(part + 1))
+        } else {
+            Some(At::Before { first: true })
         }
     }
 

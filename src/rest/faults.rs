@@ -44,27 +44,30 @@ impl Faults {
     /// No answer began.
     pub(super) fn unanswered(&self, error: &reqwest::Error) -> RestError {
         let path = self.path.clone();
-        let why = match speaks_no_tls(error) {
-            true => "what answers there speaks no TLS: write http:// in place of https://, or the \
+        let why = if speaks_no_tls(error) {
+            "what answers there speaks no TLS: write http:// in place of https://, or the \
                      port of https"
-                .to_owned(),
-            false => chain(error),
+                .to_owned()
+        } else {
+            chain(error)
         };
         if let Some(certificate) = certificate_error(error) {
             return RestError::Untrusted { path, why, advice: remedy(certificate) };
         }
-        match error.is_timeout() && !error.is_connect() {
-            true => RestError::Silent { path, waited: self.silence },
-            false => RestError::Unreachable { path, why },
+        if error.is_timeout() && !error.is_connect() {
+            RestError::Silent { path, waited: self.silence }
+        } else {
+            RestError::Unreachable { path, why }
         }
     }
 
     /// The answer did not go on.
     pub(super) fn broken(&self, error: &reqwest::Error) -> RestError {
         let path = self.path.clone();
-        match error.is_timeout() {
-            true => RestError::Silent { path, waited: self.silence },
-            false => RestError::BrokeOff { path, why: chain(error) },
+        if error.is_timeout() {
+            RestError::Silent { path, waited: self.silence }
+        } else {
+            RestError::BrokeOff { path, why: chain(error) }
         }
     }
 

@@ -58,9 +58,10 @@ impl Listing {
 
     /// The next page to ask for, of `most` rows.
     pub(super) fn window(&self, most: usize) -> Window {
-        match self.wide {
-            true => window(self.rank, WIDE.max(most / 2), most.max(2 * WIDE)),
-            false => window(self.rank, 1, most.max(2)),
+        if self.wide {
+            window(self.rank, WIDE.max(most / 2), most.max(2 * WIDE))
+        } else {
+            window(self.rank, 1, most.max(2))
         }
     }
 

@@ -193,9 +193,10 @@ fn refused(path: String, status: u16, words: String) -> RestError {
 fn redirect(path: String, location: &str) -> RestError {
     // What stands behind the address is of nobody's interest, and may be secret.
     let to = location.split(['?', '#']).next().unwrap_or_default();
-    match to.trim_end_matches('/').ends_with("/users/login") {
-        true => RestError::NotLive { path },
-        false => RestError::Redirected { path, to: shortened(to) },
+    if to.trim_end_matches('/').ends_with("/users/login") {
+        RestError::NotLive { path }
+    } else {
+        RestError::Redirected { path, to: shortened(to) }
     }
 }
 

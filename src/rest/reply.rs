@@ -82,9 +82,12 @@ impl Reply {
             }
         }
         let failed = || Err(FAILED.to_owned());
-        caught_now(|| read(&body)).unwrap_or_else(failed).map_err(|why| match body.is_empty() {
-            true => self.malformed("it is empty", &body),
-            false => self.malformed(&why, &body),
+        caught_now(|| read(&body)).unwrap_or_else(failed).map_err(|why| {
+            if body.is_empty() {
+                self.malformed("it is empty", &body)
+            } else {
+                self.malformed(&why, &body)
+            }
         })
     }
 
@@ -213,9 +216,10 @@ impl Stream {
             return Ok(());
         }
         self.begun = piece.get(..SHOWN.min(piece.len())).map(<[u8]>::to_vec);
-        match refusal::is_html(piece) {
-            true => Err(self.reply.malformed("a web page", piece)),
-            false => Ok(()),
+        if refusal::is_html(piece) {
+            Err(self.reply.malformed("a web page", piece))
+        } else {
+            Ok(())
         }
     }
 

@@ -136,10 +136,7 @@ fn by_issuer(access: &Access, client_id: &str, assertion: &str, claims: &Claims)
     if !of_subject.iter().any(|one| one.audience == *audience) {
         return no_match(700_212, "audience", audience);
     }
-    match Instant::now() < *ends {
-        true => Ok(()),
-        false => Err(out_of_time("past")),
-    }
+    if Instant::now() < *ends { Ok(()) } else { Err(out_of_time("past")) }
 }
 
 fn out_of_time(when: &str) -> No {

@@ -72,12 +72,11 @@ async fn token(
     }
     let issued = world.with(|state| {
         let identity = named(&state.access, |name| field(name).to_owned())?;
-        let token = match resource.starts_with(EXCHANGE) {
-            true => state.access.issue(of(&identity, resource), lifetime),
-            false => {
-                let scope = format!("{resource}/.default");
-                entra::remember(state, identity.client_id.clone(), scope, lifetime)
-            }
+        let token = if resource.starts_with(EXCHANGE) {
+            state.access.issue(of(&identity, resource), lifetime)
+        } else {
+            let scope = format!("{resource}/.default");
+            entra::remember(state, identity.client_id.clone(), scope, lifetime)
         };
         Some((identity, token))
     });

@@ -243,9 +243,10 @@ impl RestIntake {
         let some = EXISTENCE.min(events.len() + 20);
         let known = self.ledger.live_events(self.source(), Uuid::nil(), some).await?;
         let others: Vec<Uuid> = known.into_iter().filter(|one| !events.contains(one)).collect();
-        let nothing = match others.is_empty() {
-            true => self.shows_nothing().await?,
-            false => self.listed(&others).await?.is_empty(),
+        let nothing = if others.is_empty() {
+            self.shows_nothing().await?
+        } else {
+            self.listed(&others).await?.is_empty()
         };
         Ok(!self.looks_empty(nothing).await?)
     }

@@ -107,9 +107,10 @@ impl RestIntake {
     async fn read(&self, due: Vec<DueRead>) -> Result<(), Fault> {
         let events: Vec<Uuid> = due.iter().map(|read| read.event).collect();
         let began = SystemTime::now();
-        let selected = match self.misp.search.is_empty() {
-            true => None,
-            false => Some(self.client.selected(&self.misp.search, &events).await?),
+        let selected = if self.misp.search.is_empty() {
+            None
+        } else {
+            Some(self.client.selected(&self.misp.search, &events).await?)
         };
         let mut answer = self.client.read(&events).await?;
         // The key's view may have changed before the answer, which then must not be used.
@@ -207,9 +208,10 @@ impl RestIntake {
         let events: Vec<Uuid> = gone.iter().map(|due| due.event).collect();
         let whole = self.shows_others(&events).await?;
         for due in gone {
-            match whole {
-                true => self.hand_over(request, &due, Answer::Gone).await,
-                false => self.put_off(&due, PATIENCE, "MISP shows no event at all").await?,
+            if whole {
+                self.hand_over(request, &due, Answer::Gone).await
+            } else {
+                self.put_off(&due, PATIENCE, "MISP shows no event at all").await?
             }
         }
         Ok(())
@@ -221,10 +223,7 @@ impl RestIntake {
     ) -> Result<(Vec<DueRead>, Vec<DueRead>), Fault> {
         let (mut gone, mut unclear) = (Vec::new(), Vec::new());
         for due in missing {
-            match self.client.is_gone(due.event).await? {
-                true => gone.push(due),
-                false => unclear.push(due),
-            }
+            if self.client.is_gone(due.event).await? { gone.push(due) } else { unclear.push(due) }
         }
         Ok((gone, unclear))
     }

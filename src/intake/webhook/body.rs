@@ -80,11 +80,12 @@ impl Bodies {
         let mut growing = Growing::default();
         let within = self.patience.saturating_mul(LONGEST);
         let most = length.unwrap_or(self.max_body);
-        let read = match most > self.max_body {
-            true => Err(Unread::TooLarge),
-            false => timeout(within, self.fill(&mut growing, most, pieces))
+        let read = if most > self.max_body {
+            Err(Unread::TooLarge)
+        } else {
+            timeout(within, self.fill(&mut growing, most, pieces))
                 .await
-                .unwrap_or(Err(Unread::TooSlow)),
+                .unwrap_or(Err(Unread::TooSlow))
         };
         let Growing { bytes, room, .. } = growing;
         match read {

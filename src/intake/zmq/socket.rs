@@ -278,9 +278,10 @@ fn refused(status: &[u8]) -> SocketError {
 
 #[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
 fn broken(error: io::Error) -> SocketError {
-    match matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
-        true => SocketError::Closed,
-        false => SocketError::Broken(error.to_string()),
+    if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
+        SocketError::Closed
+    } else {
+        SocketError::Broken(error.to_string())
     }
 }
 

@@ -254,9 +254,10 @@ impl Frames {
 
     fn frame(&mut self, flags: u8, size: u64) -> Result<At, Broken> {
         if flags & COMMAND != 0 {
-            return match size <= LONGEST_COMMAND {
-                true => Ok(At::Command { size }),
-                false => Err(Broken::NoFrame),
+            return if size <= LONGEST_COMMAND {
+                Ok(At::Command { size })
+            } else {
+                Err(Broken::NoFrame)
             };
         }
         // Skipping more than that takes longer than connecting anew.

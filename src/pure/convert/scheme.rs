@@ -41,10 +41,8 @@ pub(super) fn split(value: &str) -> Split<'_> {
         let has_backslashes = head.has_backslashes || inner.has_backslashes;
         head = Head { is_mended: true, has_backslashes, ..inner };
     }
-    let rest = match head.has_backslashes {
-        true => with_slashes(head.rest),
-        false => Cow::Borrowed(head.rest),
-    };
+    let rest =
+        if head.has_backslashes { with_slashes(head.rest) } else { Cow::Borrowed(head.rest) };
     Split { scheme: Some(Cow::Borrowed(head.scheme)), rest, is_mended: head.is_mended }
 }
 

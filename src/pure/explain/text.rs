@@ -33,9 +33,10 @@ impl Teller {
         }
         let before = self.event.replace(story.event.uuid);
         let gap = if before.is_some() { "\n" } else { "" };
-        match before == Some(story.event.uuid) {
-            true => format!("{gap}{}", text(story)),
-            false => format!("{gap}{}\n\n{}", safe::line(&heading(&story.event)), text(story)),
+        if before == Some(story.event.uuid) {
+            format!("{gap}{}", text(story))
+        } else {
+            format!("{gap}{}\n\n{}", safe::line(&heading(&story.event)), text(story))
         }
     }
 }
@@ -75,9 +76,10 @@ impl Block {
 
     fn attribute(&mut self, story: &Story) {
         let Story { attribute, kind, value, .. } = story;
-        let name = match attribute.is_nil() {
-            true => "without a readable uuid".to_owned(),
-            false => attribute.to_string(),
+        let name = if attribute.is_nil() {
+            "without a readable uuid".to_owned()
+        } else {
+            attribute.to_string()
         };
         let line = format!("attribute {name}  {kind}  {}", shown(value));
         writeln!(self.0, "{}", safe::line(&line)).ok();
@@ -146,9 +148,10 @@ impl Block {
     fn indicated(&mut self, indicated: &Indicated) {
         let Indicated { id, valid_from, valid_until, withdrawn, expired, .. } = indicated;
         let over = if *expired { ": that is over, nothing is sent" } else { "" };
-        let valid = match withdrawn {
-            true => "withdrawn: nothing claims it that policy admits".to_owned(),
-            false => format!("valid {} to {}{over}", time(*valid_from), time(*valid_until)),
+        let valid = if *withdrawn {
+            "withdrawn: nothing claims it that policy admits".to_owned()
+        } else {
+            format!("valid {} to {}{over}", time(*valid_from), time(*valid_until))
         };
         self.line("indicator", &format!("{id}, {valid}"));
         for at in &indicated.targets {

@@ -21,9 +21,10 @@ impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw: &'de RawValue = Deserialize::deserialize(deserializer)?;
         let json = raw.get();
-        let text = match json.starts_with('"') {
-            true => serde_json::from_str(json).map(|Text(text)| text).unwrap_or_default(),
-            false => Cow::Borrowed(json),
+        let text = if json.starts_with('"') {
+            serde_json::from_str(json).map(|Text(text)| text).unwrap_or_default()
+        } else {
+            Cow::Borrowed(json)
         };
         Ok(Self(micros(&text)))
     }

@@ -33,9 +33,10 @@ impl Mark {
     /// By the name that the taxonomy `tlp` has for it.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        match name.eq_ignore_ascii_case(CHATHAM_HOUSE) {
-            true => Some(Self::HidesSource),
-            false => Tlp::from_name(name).map(Self::Level),
+        if name.eq_ignore_ascii_case(CHATHAM_HOUSE) {
+            Some(Self::HidesSource)
+        } else {
+            Tlp::from_name(name).map(Self::Level)
         }
     }
 }

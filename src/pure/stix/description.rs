@@ -14,9 +14,10 @@ pub(super) const UNNAMED: &str = "The source is not named (TLP:EX:CHR)";
 /// policy lets through, and no event's name that would name a source which must not be named.
 pub(super) fn description<'a>(claim: &Admitted<'a>, judge: &Judge) -> Cow<'a, str> {
     let comment = clean(&claim.claim.comment, LONGEST_PIECE);
-    let event = match judge.hides_source(claim.event, claim.claim) {
-        true => Cow::Borrowed(UNNAMED),
-        false => clean(&claim.event.info, LONGEST_PIECE),
+    let event = if judge.hides_source(claim.event, claim.claim) {
+        Cow::Borrowed(UNNAMED)
+    } else {
+        clean(&claim.event.info, LONGEST_PIECE)
     };
     let tells = |sibling: &&Sibling| judge.tells(claim.event, sibling);
     let object = claim.claim.object.as_ref().map(|object| words(object, &comment, tells));

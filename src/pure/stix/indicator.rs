@@ -230,9 +230,12 @@ impl Merger {
             .filter(|claim| self.hides_source(claim))
             .map(|claim| claim.event.uuid)
             .collect();
-        let title = |event: &EventFacts| match hidden.contains(&event.uuid) {
-            true => "MISP event".to_owned(),
-            false => format!("MISP event: {}", clean(&event.info, LONGEST_NAME)),
+        let title = |event: &EventFacts| {
+            if hidden.contains(&event.uuid) {
+                "MISP event".to_owned()
+            } else {
+                format!("MISP event: {}", clean(&event.info, LONGEST_NAME))
+            }
         };
         let reference = |event: &EventFacts| Reference {
             source_name: "MISP",

@@ -36,10 +36,7 @@ pub(super) fn without_state(description: Cow<'_, str>) -> Cow<'_, str> {
     const SILENCING: [(&str, &str); 2] =
         [("State: inactive;", "State: inactive,"), ("State: falsepos;", "State: falsepos,")];
     SILENCING.iter().fold(description, |text, (silencing, harmless)| {
-        match text.contains(silencing) {
-            true => Cow::Owned(text.replace(silencing, harmless)),
-            false => text,
-        }
+        if text.contains(silencing) { Cow::Owned(text.replace(silencing, harmless)) } else { text }
     })
 }
 

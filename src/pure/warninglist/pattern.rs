@@ -33,10 +33,8 @@ impl Pattern {
         let Some(translated) = translated(pattern, modifiers.extended) else {
             return Self::Unknown;
         };
-        let translated = match modifiers.anchored {
-            true => format!(r"\A(?:{translated})"),
-            false => translated,
-        };
+        let translated =
+            if modifiers.anchored { format!(r"\A(?:{translated})") } else { translated };
         let built = RegexBuilder::new(&translated)
             .case_insensitive(modifiers.caseless)
             .multi_line(modifiers.multi_line)

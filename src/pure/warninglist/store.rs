@@ -50,9 +50,10 @@ impl Lists {
             let line = lines.next()?;
             if !line.starts_with('[') {
                 let whole = line == before.finalize().to_hex().as_str();
-                return match whole {
-                    true => Ok(Self::new(lists)),
-                    false => Err(NotOurs("it was not written to its end".to_owned())),
+                return if whole {
+                    Ok(Self::new(lists))
+                } else {
+                    Err(NotOurs("it was not written to its end".to_owned()))
                 };
             }
             let (head, count): (Head, usize) = parse(line)?;
