@@ -76,7 +76,7 @@ fn picking(criterion: &mut Criterion) {
 }
 
 async fn pick(ledger: &Ledger, change: i64, after: Option<Uuid>) -> sqlx::Result<Page> {
-    ledger.page(VIEW, TARGET, change, after, (Ledger::now(), BATCH)).await
+    ledger.page(VIEW, TARGET, change, after, Ledger::now(), BATCH).await
 }
 
 criterion_group!(benches, picking);

@@ -31,8 +31,10 @@ const REMINDER: i64 = 30;
 /// The key does not sign.
 pub fn statement(
     certificate: &Certificate,
-    (client_id, audience): (&str, &str),
-    (id, now): (Uuid, DateTime<Utc>),
+    client_id: &str,
+    audience: &str,
+    id: Uuid,
+    now: DateTime<Utc>,
 ) -> Result<String, CertificateError> {
     let header = json!({"alg": "PS256", "typ": "JWT", "x5t#S256": certificate.thumbprint()});
     let now = now.timestamp();
@@ -75,9 +77,8 @@ impl ClientAssertion for BySignature {
         if left < TimeDelta::days(REMINDER) {
             tracing::warn!(%file, days = left.num_days(), "the certificate ends soon: make a new one");
         }
-        let (who, when) =
-            ((self.client_id.as_str(), self.audience.as_str()), (Uuid::new_v4(), now));
-        let statement = statement(&certificate, who, when);
+        let (id, audience) = (Uuid::new_v4(), &self.audience);
+        let statement = statement(&certificate, &self.client_id, audience, id, now);
         Ok(statement.map_err(|error| unusable(error.to_string()))?)
     }
 }

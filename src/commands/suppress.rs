@@ -59,7 +59,7 @@ impl Request for Suppress {
         let (value, reason, until) = (checked(&self.value)?, self.reason.as_str(), self.until);
         ensure!(reason.len() <= LONGEST, "the reason is too long");
         let Services { ledger, views, .. } = services;
-        let suppressed = ledger.suppress(views, (value, reason), until, Ledger::now()).await;
+        let suppressed = ledger.suppress(views, value, reason, until, Ledger::now()).await;
         let done = suppressed.context("the ledger cannot be written")?;
         let Suppression { before, claims, indicators, .. } = &done;
         tracing::warn!(

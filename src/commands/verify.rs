@@ -56,7 +56,7 @@ impl Streamed for Verify {
             tracing::info!(of = target, "Sentinel is compared and repaired, as an operator asked");
         }
         let readback = Arc::clone(&services.readback);
-        Ok(readback.verify(services.ledger.clone(), (target, repair), lines).await?)
+        Ok(readback.verify(services.ledger.clone(), target, repair, lines).await?)
     }
 }
 

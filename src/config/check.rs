@@ -84,11 +84,11 @@ fn webhook(config: &Config, reader: &mut Reader) {
 /// A part may not be larger than the whole.
 fn memory(config: &Config, reader: &mut Reader) {
     let zeromq = &config.misp.zeromq;
-    let frame = ("misp.zeromq.max_frame", zeromq.max_frame);
-    not_above(reader, frame, ("misp.zeromq.max_waiting", zeromq.max_waiting));
+    let frame = KeyWithValue("misp.zeromq.max_frame", zeromq.max_frame);
+    not_above(reader, frame, KeyWithValue("misp.zeromq.max_waiting", zeromq.max_waiting));
     if let Some(webhook) = &config.misp.webhook {
-        let body = ("misp.webhook.max_body", webhook.max_body);
-        not_above(reader, body, ("misp.webhook.max_total", webhook.max_total));
+        let body = KeyWithValue("misp.webhook.max_body", webhook.max_body);
+        not_above(reader, body, KeyWithValue("misp.webhook.max_total", webhook.max_total));
     }
     if let Some(file) = &config.azure.ca_file {
         readable(reader, "azure.ca_file", file);
@@ -130,8 +130,8 @@ fn pauses(config: &Config, reader: &mut Reader) {
     let delivery = &config.delivery;
     not_above(
         reader,
-        ("delivery.backoff_min", delivery.backoff_min),
-        ("delivery.backoff_max", delivery.backoff_max),
+        KeyWithValue("delivery.backoff_min", delivery.backoff_min),
+        KeyWithValue("delivery.backoff_max", delivery.backoff_max),
     );
 }
 
@@ -155,7 +155,7 @@ fn rest(config: &Config, reader: &mut Reader) {
     ];
     for (part, shorter, whole, longer) in pairs {
         let key = |leaf: &str| format!("misp.rest.{leaf}");
-        not_above(reader, (&key(part), shorter), (&key(whole), longer));
+        not_above(reader, KeyWithValue(&key(part), shorter), KeyWithValue(&key(whole), longer));
     }
     if let Some(file) = &rest.ca_file {
         readable(reader, "misp.ca_file", file);
@@ -246,7 +246,15 @@ fn live(config: &Config) -> impl Iterator<Item = &Target> {
     config.targets.iter().filter(|target| target.enabled && target.mode == Mode::Live)
 }
 
-fn not_above<T: PartialOrd + Copy>(reader: &mut Reader, part: (&str, T), whole: (&str, T)) {
+/// A key with its value.
+#[derive(Clone, Copy)]
+struct KeyWithValue<'k, T>(&'k str, T);
+
+fn not_above<T: PartialOrd + Copy>(
+    reader: &mut Reader,
+    part: KeyWithValue<'_, T>,
+    whole: KeyWithValue<'_, T>,
+) {
     if part.1 > whole.1 && reader.sound(part.0) && reader.sound(whole.0) {
         let changed = if reader.is_set(part.0) { part.0 } else { whole.0 };
         let problem = format!("{} is larger than {}", part.0, whole.0);

@@ -58,7 +58,7 @@ pub fn load_with(
         targets: targets
             .iter()
             .map(|name| {
-                target::read(&mut reader, name, (&ledger, &policy, &rendering, delivery.limits))
+                target::read(&mut reader, name, &ledger, &policy, &rendering, delivery.limits)
             })
             .collect(),
         policy,

@@ -17,7 +17,10 @@ const LONGEST_SOURCE: usize = 256;
 pub(super) fn read(
     reader: &mut Reader,
     name: &str,
-    (ledger, base, rendering, limits): (&LedgerConfig, &Policy, &Rendering, Limits),
+    ledger: &LedgerConfig,
+    base: &Policy,
+    rendering: &Rendering,
+    limits: Limits,
 ) -> Target {
     let section = format!("target.{name}");
     let key = |leaf: &str| format!("{section}.{leaf}");

@@ -221,9 +221,9 @@ impl Lanes {
         // Change after change is tried before a second object of the first: whole changes may be bad.
         let count = turns.len().max(1);
         for turn in turns.iter().cycle().skip(attempt % count).take(count) {
-            let (change, at) = (turn.open.change, (now, PROBED));
+            let (change, after) = (turn.open.change, turn.pass.after);
             let found =
-                ledger.pending(&self.view, &self.target, change, turn.pass.after, at).await?;
+                ledger.pending(&self.view, &self.target, change, after, now, PROBED).await?;
             let mut free: Vec<Pending> = found.into_iter().filter(|one| !busy(one)).collect();
             if free.is_empty() {
                 continue;
@@ -236,8 +236,8 @@ impl Lanes {
     }
 
     async fn page(&self, ledger: &Ledger, turn: &Turn, space: &Space) -> sqlx::Result<Page> {
-        let at = (space.now, i64::try_from(space.objects).unwrap_or(i64::MAX));
-        ledger.page(&self.view, &self.target, turn.open.change, turn.pass.after, at).await
+        let (change, limit) = (turn.open.change, i64::try_from(space.objects).unwrap_or(i64::MAX));
+        ledger.page(&self.view, &self.target, change, turn.pass.after, space.now, limit).await
     }
 
     /// Notes that a picked batch was sent: how far its changes have come. Its events go to the end of the

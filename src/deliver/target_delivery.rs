@@ -162,7 +162,7 @@ impl TargetDelivery {
         // The sender's tick sets this again, so an object that waits now is found at a later tick.
         if std::mem::take(&mut self.check_due) {
             let limit = i64::try_from(objects).unwrap_or(i64::MAX);
-            let due = ledger.due_again(&self.name, (Ledger::now(), limit)).await?;
+            let due = ledger.due_again(&self.name, Ledger::now(), limit).await?;
             let due: Vec<Pending> = due.into_iter().filter(|one| !self.holds(one)).collect();
             if !due.is_empty() {
                 return Ok(PickedBatch::of_no_change(due));

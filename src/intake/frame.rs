@@ -213,7 +213,7 @@ fn sighting(json: &[u8]) -> Result<Option<What>, Malformed> {
     Ok(Some(What::Sighted(Box::new(Sighted {
         event: event_ref(said.event, said.event_id),
         attribute: attribute.uuid,
-        sighting: Sighting::new(attribute.uuid, uuid, kind, (said.id, said.date_sighting)),
+        sighting: Sighting::new(attribute.uuid, uuid, kind, said.id, said.date_sighting),
         said: is_told.then_some((attribute.kind, attribute.value)),
         taken_back: action == "delete",
     }))))

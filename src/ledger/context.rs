@@ -11,7 +11,7 @@ use super::change::Change;
 use super::generations::{Newest, by_column};
 use super::wanted::{Merged, WITHDRAWN};
 use super::{Lane, View, Writing, push_uuids};
-use crate::pure::stix::{Admitted, ContextKind, ContextObject};
+use crate::pure::stix::{Admitted, ContextId, ContextObject};
 
 /// Context has no end of its own: beyond every date, and still a date for who renders it.
 const FOREVER: i64 = 253_402_300_799_000;
@@ -25,7 +25,7 @@ pub(super) struct Need {
     pub key: Uuid,
     object: ContextObject,
     /// Of a relationship.
-    target: Option<(ContextKind, Uuid)>,
+    target: Option<ContextId>,
 }
 
 /// What an indicator needs that these claims add up to.

@@ -86,7 +86,8 @@ impl Ledger {
         &self,
         target: &str,
         change: i64,
-        (after, limit): (Uuid, i64),
+        after: Uuid,
+        limit: i64,
         now: i64,
     ) -> sqlx::Result<Vec<Altered>> {
         sqlx::query_as(

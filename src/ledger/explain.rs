@@ -254,7 +254,7 @@ impl<'k> InView<'k> {
         let known = claim.facts.as_ref().zip(self.known.event(claim));
         let observable = claim.row.observable();
         known.map_or_else(Vec::new, |(facts, event)| {
-            remarks(&self.view.judge, (event, facts), &observable)
+            remarks(&self.view.judge, event, facts, &observable)
         })
     }
 }
@@ -275,7 +275,7 @@ impl Known<'_> {
             views: views.iter().map(|view| view.seen(*index, claim)).collect(),
         });
         let value = facts.raw.as_ref().unwrap_or(&first.row.value);
-        let story = Story::of_claim(event, place.attribute, (facts, value));
+        let story = Story::of_claim(event, place.attribute, facts, value);
         Some(Story { claims: claims.collect(), ..story })
     }
 

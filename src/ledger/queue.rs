@@ -110,7 +110,8 @@ impl Ledger {
         target: &str,
         change: i64,
         after: Option<Uuid>,
-        (now, limit): (i64, i64),
+        now: i64,
+        limit: i64,
     ) -> sqlx::Result<Page> {
         let after = after.unwrap_or(Uuid::nil());
         let end = self.stride(view, change, after).await?;
@@ -140,12 +141,13 @@ impl Ledger {
         target: &str,
         change: i64,
         mut after: Option<Uuid>,
-        (now, limit): (i64, i64),
+        now: i64,
+        limit: i64,
     ) -> sqlx::Result<Vec<Pending>> {
         let mut all = Vec::new();
         loop {
             let room = limit.saturating_sub(i64::try_from(all.len()).unwrap_or(i64::MAX));
-            let page = self.page(view, target, change, after, (now, room)).await?;
+            let page = self.page(view, target, change, after, now, room).await?;
             all.extend(page.found);
             after = page.next;
             if after.is_none() || i64::try_from(all.len()).is_ok_and(|found| found >= limit) {
@@ -173,7 +175,8 @@ impl Ledger {
     pub async fn due_again(
         &self,
         target: &str,
-        (now, limit): (i64, i64),
+        now: i64,
+        limit: i64,
     ) -> sqlx::Result<Vec<Pending>> {
         let sql = format!(
             "SELECT {PENDING} FROM delivered d
@@ -226,9 +229,8 @@ impl Ledger {
     ) -> sqlx::Result<Vec<i64>> {
         let mut done: Vec<&OpenChange> = Vec::new();
         for open in changes.iter().copied() {
-            let at = (now, 1);
             let empty = open.change == 0
-                || self.pending(view, target, open.change, None, at).await?.is_empty();
+                || self.pending(view, target, open.change, None, now, 1).await?.is_empty();
             done.extend(empty.then_some(open));
         }
         if done.is_empty() {

@@ -267,7 +267,8 @@ impl Ledger {
         &self,
         source: &str,
         candidates: &[Candidate],
-        (listing, now): (Listing, i64),
+        listing: Listing,
+        now: i64,
     ) -> sqlx::Result<()> {
         let resync = listing == Listing::Resync;
         let urgency = if resync { Urgency::Resync } else { Urgency::CatchUp };

@@ -99,7 +99,7 @@ impl Ledger {
     /// # Errors
     /// Whatever SQLite says.
     pub async fn resync_event(&self, source: &str, event: Uuid, now: i64) -> sqlx::Result<()> {
-        self.ask_for(source, &[Candidate { event, weight: 0 }], (Listing::Resync, now)).await?;
+        self.ask_for(source, &[Candidate { event, weight: 0 }], Listing::Resync, now).await?;
         let under_way =
             self.resync(source).await?.is_some_and(|one| one.phase != ResyncPhase::Done);
         if !under_way {

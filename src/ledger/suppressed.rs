@@ -55,7 +55,8 @@ impl Ledger {
     pub async fn suppress(
         &self,
         views: &Views,
-        (value, reason): (&str, &str),
+        value: &str,
+        reason: &str,
         until: Option<i64>,
         now: i64,
     ) -> sqlx::Result<Suppression> {

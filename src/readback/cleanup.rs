@@ -150,7 +150,7 @@ impl Work<'_> {
     }
 
     fn ending(&self, found: &Found) -> String {
-        let one = stray(found, (Uuid::nil(), Uuid::nil()), None);
+        let one = stray(found, Uuid::nil(), Uuid::nil(), None);
         let now = Ledger::now();
         let ending = Ending {
             body: &one.body,

@@ -72,7 +72,7 @@ impl Pass<'_> {
             let now = Ledger::now();
             let before = now.saturating_sub(millis(self.rules.delete_after));
             let target = &self.place.target;
-            let due = self.ledger.due_deletions(target, (before, now), AT_ONCE).await?;
+            let due = self.ledger.due_deletions(target, before, now, AT_ONCE).await?;
             if due.is_empty() {
                 return Ok(());
             }

@@ -42,8 +42,10 @@ pub enum LookError {
 
 /// Compares one target; progress goes to `lines`.
 pub(super) async fn compare(
-    (ledger, place): (&Ledger, &Place),
-    (ingestion, repair): (Duration, bool),
+    ledger: &Ledger,
+    place: &Place,
+    ingestion: Duration,
+    repair: bool,
     lines: &mpsc::Sender<Line>,
 ) -> Report {
     let report = Report {
@@ -102,8 +104,7 @@ impl Look<'_> {
     /// A first answer: how many each side has.
     async fn count(&self, kind: &'static str) -> Result<u64, LookError> {
         let sentinel = self.place.client.count(&self.condition(kind, &[])).await?;
-        let of = (self.place.target.as_str(), kind);
-        let ledger = self.ledger.delivered_count(of, Ledger::now()).await?;
+        let ledger = self.ledger.delivered_count(&self.place.target, kind, Ledger::now()).await?;
         if kind == "indicator" {
             let target = self.place.target.clone();
             self.tell(Line::Counted { target, sentinel, ledger }).await?;
@@ -132,7 +133,7 @@ impl Look<'_> {
             let known = self.known(kind, page.keys().copied()).await?;
             for (id, found) in &page {
                 seen.push(*id);
-                if self.is_suspect((kind, *id), found, known.get(id)) {
+                if self.is_suspect(kind, *id, found, known.get(id)) {
                     suspects.push(*id);
                 }
             }
@@ -153,8 +154,8 @@ impl Look<'_> {
     ) -> Result<(), LookError> {
         let (mut after, limit) = (Uuid::nil(), i64::try_from(STEP).unwrap_or(i64::MAX));
         loop {
-            let place = (self.place.target.as_str(), kind);
-            let rows = self.ledger.delivered_after(place, after, Ledger::now(), limit).await?;
+            let (target, now) = (&self.place.target, Ledger::now());
+            let rows = self.ledger.delivered_after(target, kind, after, now, limit).await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = last.object;
             let unseen = rows.iter().filter(|row| seen.binary_search(&row.stix_id).is_err());
@@ -184,7 +185,8 @@ impl Look<'_> {
     /// Whether it has to be looked at again; what needs no second look is counted.
     fn is_suspect(
         &mut self,
-        (kind, id): (&str, Uuid),
+        kind: &str,
+        id: Uuid,
         found: &Found,
         known: Option<&Accepted>,
     ) -> bool {
@@ -196,11 +198,11 @@ impl Look<'_> {
         let Some(known) = known else {
             let is_live = lives(&found.data, now);
             if is_live && !is_ours {
-                self.count_unknown((kind, id), found);
+                self.count_unknown(kind, id, found);
             }
             return is_live && is_ours;
         };
-        match judge(&known.stand, Some(&found.data), (now, self.shown)) {
+        match judge(&known.stand, Some(&found.data), now, self.shown) {
             Verdict::Same => self.report.same += 1,
             Verdict::Ended => self.report.ended += 1,
             Verdict::Moving => self.report.moving += 1,
@@ -227,7 +229,7 @@ impl Look<'_> {
     }
 
     /// Counts a live object that the ledger does not know, and that is no indicator of ours.
-    fn count_unknown(&mut self, (kind, id): (&str, Uuid), found: &Found) {
+    fn count_unknown(&mut self, kind: &str, id: Uuid, found: &Found) {
         let is_named = self.named.contains(found.id());
         if is_named || self.is_own_relationship(kind, id, found) {
             self.report.unknown += 1;
@@ -290,8 +292,8 @@ impl Look<'_> {
         let known = self.known(kind, ids.iter().copied()).await?;
         for id in ids {
             match (known.get(id), found.get(id)) {
-                (Some(known), found) => self.settle_known((kind, *id), known, found),
-                (None, Some(found)) => self.settle_unknown((kind, *id), found),
+                (Some(known), found) => self.settle_known(kind, *id, known, found),
+                (None, Some(found)) => self.settle_unknown(kind, *id, found),
                 // Gone, as it should.
                 (None, None) => {}
             }
@@ -299,16 +301,18 @@ impl Look<'_> {
         self.mend(STEP).await
     }
 
-    fn settle_known(&mut self, (kind, id): (&str, Uuid), known: &Accepted, found: Option<&Found>) {
+    fn settle_known(&mut self, kind: &str, id: Uuid, known: &Accepted, found: Option<&Found>) {
         let now = Ledger::now();
         let held = found.map(|found| &found.data);
         let named = || match (found, &known.stand) {
             (Some(found), _) => example(found),
-            (None, Stand::Live { json, .. }) => of_json(json),
+            (None, Stand::Live { json, .. }) => {
+                shown(&serde_json::from_str(json).unwrap_or_default())
+            }
             (None, _) => Example { id: format!("{kind}--{id}"), ..Example::default() },
         };
         let accepted = |at: Option<i64>| (known.object, at.unwrap_or_default());
-        match judge(&known.stand, held, (now, self.shown)) {
+        match judge(&known.stand, held, now, self.shown) {
             Verdict::Same => self.report.same += u64::from(found.is_some()),
             Verdict::Ended => self.report.ended += u64::from(found.is_some()),
             Verdict::Moving => self.report.moving += 1,
@@ -333,13 +337,13 @@ impl Look<'_> {
                         let until = time(&found.data, "valid_until").unwrap_or(i64::MAX);
                         self.mending.ended.push((known.object, at, until));
                     }
-                    _ => self.mending.strays.push(stray(found, (known.object, id), None)),
+                    _ => self.mending.strays.push(stray(found, known.object, id, None)),
                 }
             }
         }
     }
 
-    fn settle_unknown(&mut self, (kind, id): (&str, Uuid), found: &Found) {
+    fn settle_unknown(&mut self, kind: &str, id: Uuid, found: &Found) {
         if !lives(&found.data, Ledger::now()) {
             return;
         }
@@ -347,12 +351,12 @@ impl Look<'_> {
             Some(ours) => {
                 self.report.left_over.add(|| example(found));
                 if self.knows_all {
-                    self.mending.strays.push(stray(found, (id, id), Some(&ours)));
+                    self.mending.strays.push(stray(found, id, id, Some(&ours)));
                 } else {
                     self.report.kept += 1;
                 }
             }
-            None => self.count_unknown((kind, id), found),
+            None => self.count_unknown(kind, id, found),
         }
     }
 
@@ -363,8 +367,8 @@ impl Look<'_> {
         }
         let mending = std::mem::take(&mut self.mending);
         let Some(repaired) = &mut self.report.repaired else { return Ok(()) };
-        let how = (self.place.withdraw == Withdraw::Revoke, Ledger::now());
-        *repaired += self.ledger.mend(&self.place.target, &mending, how).await?;
+        let (target, revoke) = (&self.place.target, self.place.withdraw == Withdraw::Revoke);
+        *repaired += self.ledger.mend(target, &mending, revoke, Ledger::now()).await?;
         Ok(())
     }
 }
@@ -377,10 +381,6 @@ pub(super) fn uuid_of(kind: &str, id: &str) -> Option<Uuid> {
 
 fn example(found: &Found) -> Example {
     shown(&found.data)
-}
-
-fn of_json(json: &str) -> Example {
-    shown(&serde_json::from_str(json).unwrap_or_default())
 }
 
 pub(super) fn shown(object: &serde_json::Value) -> Example {

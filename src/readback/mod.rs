@@ -79,14 +79,15 @@ impl Readback {
     pub async fn verify(
         self: Arc<Self>,
         ledger: Ledger,
-        (target, repair): (Option<String>, bool),
+        target: Option<String>,
+        repair: bool,
         lines: mpsc::Sender<Line>,
     ) -> Result<(), NothingToAsk> {
         let places = self.which(target.as_deref())?;
         let Ok(_turn) = self.turn.try_acquire() else { return Err(NothingToAsk::Busy) };
         for place in places {
             let report: Report =
-                look::compare((&ledger, place), (self.ingestion, repair), &lines).await;
+                look::compare(&ledger, place, self.ingestion, repair, &lines).await;
             if lines.send(Line::Report(Box::new(report))).await.is_err() {
                 break;
             }

@@ -24,7 +24,7 @@ impl Place {
         while let Some(page) = walk.page().await? {
             let own = page.iter().filter(|found| found.source == self.sourcesystem);
             let used_up: Vec<Stray> = own.filter_map(|found| self.used_up(found)).collect();
-            noted += ledger.note_used_up((view, &self.target), &used_up).await?;
+            noted += ledger.note_used_up(view, &self.target, &used_up).await?;
         }
         Ok(noted)
     }
@@ -36,7 +36,7 @@ impl Place {
         let is_revoked =
             found.data.get("revoked").and_then(serde_json::Value::as_bool) == Some(true);
         if is_revoked {
-            return Some(stray(found, (id, id), Some(&ours)));
+            return Some(stray(found, id, id, Some(&ours)));
         }
         let generation = ours.generation.checked_sub(1).filter(|before| *before >= 0)?;
         let before = match generation {
@@ -47,6 +47,6 @@ impl Place {
         if let Some(id) = found.data.get_mut("id") {
             *id = format!("{KIND}--{before}").into();
         }
-        Some(stray(&found, (before, before), Some(&Ours { generation, ..ours })))
+        Some(stray(&found, before, before, Some(&Ours { generation, ..ours })))
     }
 }

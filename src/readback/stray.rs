@@ -15,7 +15,7 @@ const ADDED: [&str; 4] = ["valid_until", "created", "modified", "revoked"];
 const LONG: i64 = 100 * 366 * 86_400_000;
 
 /// `ours`: where its id is made of its observable; else the ledger knows object and key.
-pub(super) fn stray(found: &Found, (object, stix_id): (Uuid, Uuid), ours: Option<&Ours>) -> Stray {
+pub(super) fn stray(found: &Found, object: Uuid, stix_id: Uuid, ours: Option<&Ours>) -> Stray {
     let now = Ledger::now();
     let of = |member| time(&found.data, member);
     Stray {

@@ -41,7 +41,8 @@ struct Claims {
 /// Whether `assertion` speaks for the application. `endpoint` is the token endpoint's address.
 pub(super) fn check(
     access: &mut Access,
-    (client_id, endpoint): (&str, &str),
+    client_id: &str,
+    endpoint: &str,
     assertion: &str,
     now: DateTime<Utc>,
 ) -> Result<(), No> {

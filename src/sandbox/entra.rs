@@ -48,7 +48,7 @@ pub(super) async fn token(
     let endpoint = format!("https://{host}/{tenant}/oauth2/v2.0/token");
     let granted = service.world.with(|state| {
         let now = Utc::now() + chrono::TimeDelta::seconds(state.ahead);
-        check(settings, &mut state.access, (&tenant, &endpoint, now), &form)
+        check(settings, &mut state.access, &tenant, &endpoint, now, &form)
             .map(|(client, scope)| remember(state, client, scope, settings.token_lifetime))
     });
     match granted {
@@ -109,7 +109,9 @@ fn issue(token: &str, lasts: Option<i64>) -> Response {
 fn check(
     settings: &Settings,
     access: &mut Access,
-    (tenant, endpoint, now): (&str, &str, DateTime<Utc>),
+    tenant: &str,
+    endpoint: &str,
+    now: DateTime<Utc>,
     form: &str,
 ) -> Result<(String, String), No> {
     let pairs = pairs(form);
@@ -144,7 +146,7 @@ fn check(
                 let text = "The client_assertion_type is not supported.".to_owned();
                 return Err((400, "invalid_request", 50_126, text));
             }
-            assertion::check(access, (client_id, endpoint), assertion, now)?;
+            assertion::check(access, client_id, endpoint, assertion, now)?;
         }
     }
     let scope = field("scope");

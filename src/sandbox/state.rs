@@ -200,11 +200,12 @@ impl State {
     pub(super) fn page(
         &self,
         workspace: Uuid,
-        (source, id): &(String, String),
+        source: &str,
+        id: &str,
         most: usize,
         holds: impl Fn(&Held) -> bool,
     ) -> (Vec<Held>, bool) {
-        let after = (workspace, source.clone(), id.clone());
+        let after = (workspace, source.to_owned(), id.to_owned());
         let range = self.held.range((Bound::Excluded(after), Bound::Unbounded));
         let mut found = range
             .take_while(|((place, ..), _)| *place == workspace)

@@ -69,7 +69,7 @@ pub(super) async fn upload(
 ) -> Response {
     let mut apis = APIS.into_iter().filter(|api| api.version.is_some());
     let api = apis.find(|api| api.action == action);
-    answer(service.0, peer, (&workspace, api), request).await
+    answer(service.0, peer, &workspace, api, request).await
 }
 
 /// `POST /{id}/threatintelligence:upload-indicators`
@@ -81,13 +81,14 @@ pub(super) async fn upload_v1(
 ) -> Response {
     let mut apis = APIS.into_iter().filter(|api| api.version.is_none());
     let api = apis.find(|api| api.action == action);
-    answer(service.0, peer, (&workspace, api), request).await
+    answer(service.0, peer, &workspace, api, request).await
 }
 
 async fn answer(
     service: Service,
     peer: SocketAddr,
-    (workspace, api): (&str, Option<Api>),
+    workspace: &str,
+    api: Option<Api>,
     request: Request,
 ) -> Response {
     let world = &service.world;
@@ -246,12 +247,12 @@ fn process(world: &World, asked: &Asked<'_>) -> Answer {
         return no_role(client_id.as_deref().unwrap_or_default(), workspace);
     }
     match validate::batch(asked.body, api.list, world.settings.max_objects) {
-        Ok(batch) => world.with(|state| take(state, (workspace, api), batch)),
+        Ok(batch) => world.with(|state| take(state, workspace, api, batch)),
         Err(problem) => error(400, "BadRequest", &problem),
     }
 }
 
-fn take(state: &mut state::State, (workspace, api): (Uuid, Api), batch: Batch) -> Answer {
+fn take(state: &mut state::State, workspace: Uuid, api: Api, batch: Batch) -> Answer {
     let objects = batch.objects.len();
     if state.faults.poisons(&batch.objects) {
         let refusal = error(400, "BadRequest", "One of the objects is not valid.");

@@ -187,9 +187,8 @@ async fn reject_one(relay: &Relay) {
     let mut picked = Vec::new();
     for lane in Lane::ALL {
         for change in ledger.open_changes(TARGET, lane, -1, 10).await.unwrap() {
-            picked.extend(
-                ledger.pending("view", TARGET, change.change, None, (now, 1)).await.unwrap(),
-            );
+            picked
+                .extend(ledger.pending("view", TARGET, change.change, None, now, 1).await.unwrap());
         }
     }
     picked.truncate(1);

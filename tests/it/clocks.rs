@@ -239,8 +239,7 @@ async fn nothing_is_forgotten_by_a_clock_that_has_just_jumped() {
         for _ in 0..3 {
             care(&relay, wrong).await;
         }
-        let at = (wrong, 10);
-        assert!(relay.ledger.pending(VIEW, TARGET, 0, None, at).await.unwrap().is_empty());
+        assert!(relay.ledger.pending(VIEW, TARGET, 0, None, wrong, 10).await.unwrap().is_empty());
     }
     care(&relay, right).await;
     assert_eq!(relay.ledger.queue_depth(TARGET).await.unwrap()[2], 1, "compared with everything");
@@ -552,8 +551,7 @@ async fn a_repeat_of_a_withdrawal_is_byte_identical_and_one_that_is_not_over_goe
     sentinel.accept_all(&relay).await;
     relay.hear(&deletion()).await;
     let send = async |moment: Moment| {
-        let at = (moment.now, 10);
-        let pending = relay.ledger.pending(VIEW, TARGET, 0, None, at).await.unwrap();
+        let pending = relay.ledger.pending(VIEW, TARGET, 0, None, moment.now, 10).await.unwrap();
         relay.ledger.mark_sending(TARGET, &pending, moment).await.unwrap().remove(0)
     };
     let time = Ledger::now();
@@ -577,8 +575,7 @@ async fn a_repeat_of_a_withdrawal_is_byte_identical_and_one_that_is_not_over_goe
     assert_eq!((&first["revoked"], &next["revoked"]), (&true.into(), &true.into()));
     let done = [Settlement::Accepted(&taken)];
     relay.ledger.settle(TARGET, &done, time, time).await.unwrap();
-    let at = (time, 10);
-    assert!(relay.ledger.pending(VIEW, TARGET, 0, None, at).await.unwrap().is_empty());
+    assert!(relay.ledger.pending(VIEW, TARGET, 0, None, time, 10).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -591,8 +588,7 @@ async fn a_withdrawal_is_as_confident_as_what_was_delivered() {
     // Lowered in MISP, and taken back before anything of that was sent.
     let doubted = Domain { confidence: "rarely-confident", timestamp: now(), ..plain("a.example") };
     relay.hear(&publication(now(), &[doubted])).await;
-    let at = (Ledger::now(), 10);
-    let wanted = relay.ledger.pending(VIEW, TARGET, 0, None, at).await.unwrap();
+    let wanted = relay.ledger.pending(VIEW, TARGET, 0, None, Ledger::now(), 10).await.unwrap();
     let wanted: Value = serde_json::from_str(&wanted[0].body).unwrap();
     assert!(wanted["confidence"].as_i64().unwrap() < delivered, "the test lowers it");
     relay.hear(&deletion()).await;

@@ -146,7 +146,7 @@ async fn what_was_accepted_beside_a_deletion_is_sent_once_more() {
     relay.hear(&publication(then(), &["a.example"])).await;
     let now = Ledger::now();
     let accept = async |at: i64| {
-        let pending = relay.ledger.pending(VIEW, TARGET, 0, None, (at, 10)).await.unwrap();
+        let pending = relay.ledger.pending(VIEW, TARGET, 0, None, at, 10).await.unwrap();
         let sent =
             relay.ledger.mark_sending(TARGET, &pending, Moment::by_our_clock(at)).await.unwrap();
         let objects: Vec<_> = sent.iter().map(|one| one.object).collect();
@@ -154,7 +154,7 @@ async fn what_was_accepted_beside_a_deletion_is_sent_once_more() {
         relay.ledger.settle(TARGET, &accepted, at, at + 500).await.unwrap();
         sent.len()
     };
-    let due = async |at: i64| relay.ledger.due_deletions(TARGET, (at, at), 10).await.unwrap();
+    let due = async |at: i64| relay.ledger.due_deletions(TARGET, at, at, 10).await.unwrap();
     assert_eq!(accept(now).await, 1);
     assert_eq!(due(now).await, [], "it lives");
     relay.hear(&publication(then() + 1, &[])).await;
@@ -169,8 +169,8 @@ async fn what_was_accepted_beside_a_deletion_is_sent_once_more() {
     assert_eq!(accept(now + 2).await, 1);
     let later = Deletion::Later { at: now + 9, tried: true };
     relay.ledger.end_deletion(TARGET, &one, later, now + 3).await.unwrap();
-    assert_eq!(relay.ledger.due_again(TARGET, (now + 501, 10)).await.unwrap().len(), 0);
-    let again = relay.ledger.due_again(TARGET, (now + 502, 10)).await.unwrap();
+    assert_eq!(relay.ledger.due_again(TARGET, now + 501, 10).await.unwrap().len(), 0);
+    let again = relay.ledger.due_again(TARGET, now + 502, 10).await.unwrap();
     assert_eq!(again.iter().map(|one| one.object).collect::<Vec<_>>(), [one.object]);
     assert_ne!(again[0].version, 0);
 
@@ -180,10 +180,10 @@ async fn what_was_accepted_beside_a_deletion_is_sent_once_more() {
     let [one] = due(now + 600).await[..] else { panic!() };
     assert!(relay.ledger.begin_deletion(TARGET, one.object).await.unwrap());
     relay.hear(&publication(then() + 4, &["a.example"])).await;
-    let pending = relay.ledger.pending(VIEW, TARGET, 0, None, (now + 601, 10)).await.unwrap();
+    let pending = relay.ledger.pending(VIEW, TARGET, 0, None, now + 601, 10).await.unwrap();
     relay.ledger.mark_sending(TARGET, &pending, Moment::by_our_clock(now + 601)).await.unwrap();
     relay.ledger.end_deletion(TARGET, &one, later, now + 602).await.unwrap();
     let accepted = [Settlement::Accepted(&[one.object])];
     relay.ledger.settle(TARGET, &accepted, now + 603, now + 1_100).await.unwrap();
-    assert_eq!(relay.ledger.due_again(TARGET, (now + 1_100, 10)).await.unwrap().len(), 1);
+    assert_eq!(relay.ledger.due_again(TARGET, now + 1_100, 10).await.unwrap().len(), 1);
 }

@@ -126,8 +126,7 @@ fn large(timestamp: i64, tag: &str) -> Vec<u8> {
 }
 
 async fn wanted(relay: &Relay) -> usize {
-    let at = (Ledger::now(), 10_000);
-    relay.ledger.pending(VIEW, TARGET, 0, None, at).await.unwrap().len()
+    relay.ledger.pending(VIEW, TARGET, 0, None, Ledger::now(), 10_000).await.unwrap().len()
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ impl Stage {
                 let candidate = Candidate { event: EVENT, weight: 0 };
                 let now = Ledger::now();
                 let ledger = &self.relay.ledger;
-                ledger.ask_for("misp", &[candidate], (Listing::CatchUp, now)).await.unwrap();
+                ledger.ask_for("misp", &[candidate], Listing::CatchUp, now).await.unwrap();
                 return Box::pin(self.asked()).await;
             }
         };

@@ -276,7 +276,7 @@ async fn a_revocation_that_never_left_costs_no_id() {
         if at == 3 {
             // Sent, and surely not processed.
             let now = Ledger::now();
-            let pending = relay.ledger.pending(VIEW, TARGET, 0, None, (now, 9)).await.unwrap();
+            let pending = relay.ledger.pending(VIEW, TARGET, 0, None, now, 9).await.unwrap();
             let sent = relay
                 .ledger
                 .mark_sending(TARGET, &pending, Moment::by_our_clock(now))
@@ -329,8 +329,8 @@ impl World {
 
     /// What waits; under ids of attributes withdrawals go first, as the sender has it.
     async fn pending(&self) -> Vec<Pending> {
-        let at = (Ledger::now(), 1_000);
-        let all = self.relay.ledger.pending(VIEW, TARGET, 0, None, at).await.unwrap();
+        let all =
+            self.relay.ledger.pending(VIEW, TARGET, 0, None, Ledger::now(), 1_000).await.unwrap();
         let withdrawals: Vec<Pending> =
             all.iter().filter(|one| one.version == 0).cloned().collect();
         if withdrawals.is_empty() { all } else { withdrawals }

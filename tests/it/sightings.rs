@@ -52,8 +52,7 @@ async fn the_recorded_sightings_count_in_any_order_and_once() {
         for number in order.iter().chain(&order) {
             relay.hear(&frames[*number]).await;
         }
-        let at = (SIGHTED, 1_000);
-        let pending = relay.ledger.pending(VIEW, TARGET, 0, None, at).await.unwrap();
+        let pending = relay.ledger.pending(VIEW, TARGET, 0, None, SIGHTED, 1_000).await.unwrap();
         let sighted = pending.iter().find(|one| one.body.contains("'203.0.113.99'")).unwrap();
         let body: Value = serde_json::from_str(&sighted.body).unwrap();
         assert_eq!(body["confidence"], 90, "{order:?}");
@@ -145,7 +144,7 @@ async fn read(relay: &Relay, frame: &[u8]) {
     let event: Uuid = EVENT.parse().unwrap();
     let now = Ledger::now();
     let asked = [Candidate { event, weight: 0 }];
-    relay.ledger.ask_for("misp", &asked, (Listing::CatchUp, now)).await.unwrap();
+    relay.ledger.ask_for("misp", &asked, Listing::CatchUp, now).await.unwrap();
     let due = relay.ledger.due_reads("misp", i64::MAX, 1).await.unwrap();
     let document = frame.strip_prefix(b"misp_json ").unwrap().to_vec();
     let read = Read {

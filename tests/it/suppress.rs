@@ -78,8 +78,8 @@ async fn the_end_of_a_suppression_lets_the_value_count_again() {
     let mut sentinel = Sentinel::default();
     relay.hear(&two()).await;
     let now = misp_sentinel_relay::ledger::Ledger::now();
-    let what = ("a.example", "");
-    let done = relay.ledger.suppress(&relay.views, what, Some(now + 1_000), now).await.unwrap();
+    let done =
+        relay.ledger.suppress(&relay.views, "a.example", "", Some(now + 1_000), now).await.unwrap();
     assert_eq!(
         (done.before.len(), done.claims, done.indicators),
         (0, 1, 0),
@@ -100,7 +100,7 @@ async fn the_end_of_a_suppression_lets_the_value_count_again() {
 async fn a_later_suppression_of_a_value_replaces_the_one_before() {
     let relay = Relay::start().await;
     let suppress = async |value: &str, until| {
-        relay.ledger.suppress(&relay.views, (value, "x"), until, 7).await.unwrap()
+        relay.ledger.suppress(&relay.views, value, "x", until, 7).await.unwrap()
     };
     suppress("198.51.100.7/32", Some(10)).await;
     let before = suppress("198.51.100.7", None).await.before;
@@ -185,9 +185,9 @@ async fn a_narrower_suppression_leaves_the_broader_one_as_it_is() {
     let relay = Relay::start().await;
     relay.hear(&two()).await;
     let now = misp_sentinel_relay::ledger::Ledger::now();
-    relay.ledger.suppress(&relay.views, ("a.example", ""), None, now).await.unwrap();
-    let narrow = ("http://a.example", "");
-    let done = relay.ledger.suppress(&relay.views, narrow, Some(now + 1), now).await.unwrap();
+    relay.ledger.suppress(&relay.views, "a.example", "", None, now).await.unwrap();
+    let narrow = "http://a.example";
+    let done = relay.ledger.suppress(&relay.views, narrow, "", Some(now + 1), now).await.unwrap();
     assert_eq!(done.before, []);
     assert_eq!(relay.ledger.suppressed().await.unwrap().len(), 2);
     let done = relay.ledger.unsuppress(&relay.views, "http://A.example", now).await.unwrap();

@@ -220,8 +220,10 @@ async fn a_target_that_is_not_enabled_costs_one_row_and_misses_nothing() {
     check(&relay).await;
     // Off, on, off again with a queue of its own.
     relay.retarget(&[TARGET, "off"]).await;
-    let at = (Ledger::now(), 100);
-    assert_eq!(relay.ledger.pending(VIEW, "off", 0, None, at).await.unwrap().len(), 10);
+    assert_eq!(
+        relay.ledger.pending(VIEW, "off", 0, None, Ledger::now(), 100).await.unwrap().len(),
+        10
+    );
     relay.hear(&publication(then() + 20, 12)).await;
     assert!(of_off(&relay).await > 1);
     relay.retarget_with(&[TARGET], &["off"]).await;

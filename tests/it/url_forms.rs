@@ -73,7 +73,7 @@ async fn whoever_withholds_one_form_withholds_both() {
     ] {
         let (relay, mut sentinel) = two(&[]).await;
         let (now, views) = (Ledger::now(), &relay.views);
-        let done = relay.ledger.suppress(views, (value, "ours"), None, now).await.unwrap();
+        let done = relay.ledger.suppress(views, value, "ours", None, now).await.unwrap();
         assert_eq!((done.claims, done.indicators), (2, 2), "{value}");
         assert_eq!(relay.ledger.suppressed().await.unwrap()[0].claims, 2, "{value}");
         sentinel.accept_all(&relay).await;

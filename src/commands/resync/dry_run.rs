@@ -76,7 +76,7 @@ async fn tell_altered(ledger: &Ledger, before: i64, config: &Config) -> anyhow::
         let mut second_forms = 0;
         let mut after = Uuid::nil();
         loop {
-            let page = ledger.altered_since(&target, before, (after, 500), Ledger::now()).await?;
+            let page = ledger.altered_since(&target, before, after, 500, Ledger::now()).await?;
             let Some(last) = page.last() else { break };
             after = last.object;
             let mut text = String::new();

@@ -97,7 +97,7 @@ impl RestIntake {
             .iter()
             .filter_map(|gap| Some(Candidate { event: gap.event()?, weight: 0 }))
             .collect();
-        self.ledger.ask_for(self.source(), &named, (Listing::CatchUp, began)).await?;
+        self.ledger.ask_for(self.source(), &named, Listing::CatchUp, began).await?;
         self.catch_up().await?;
         rounds.caught_up = began;
         if round.existence {
@@ -166,7 +166,7 @@ impl RestIntake {
             seen.take(&page);
             let news = self.ledger.news(self.source(), &shown(&page), window).await?;
             let candidates = candidates(&news);
-            self.ledger.ask_for(self.source(), &candidates, (Listing::CatchUp, now())).await?;
+            self.ledger.ask_for(self.source(), &candidates, Listing::CatchUp, now()).await?;
         }
         seen.date = heads.date();
         Ok(seen)
@@ -214,7 +214,7 @@ impl RestIntake {
                 "MISP does not list these events any more: each is read"
             );
         }
-        Ok(self.ledger.ask_for(self.source(), &gone, (Listing::CatchUp, now())).await?)
+        Ok(self.ledger.ask_for(self.source(), &gone, Listing::CatchUp, now()).await?)
     }
 
     /// Whether MISP shows none of the known events, and no operator has confirmed that this is right. Then

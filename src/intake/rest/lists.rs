@@ -87,8 +87,8 @@ impl RestIntake {
         let lists = Arc::new(Lists::new(lists));
         tell_unreadable(&lists);
         let began = SystemTime::now();
-        let adopting = (self.source(), Some(&self.guard));
-        let adopted = self.ledger.adopt(&self.views, Arc::clone(&lists), adopting).await?;
+        let (source, guard) = (self.source(), Some(&self.guard));
+        let adopted = self.ledger.adopt(&self.views, Arc::clone(&lists), source, guard).await?;
         tell(&lists, adopted, began);
         Ok(())
     }

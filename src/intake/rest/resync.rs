@@ -78,9 +78,7 @@ impl RestIntake {
             let worth = self.ledger.worth_reading(self.source(), &shown(&page)).await?;
             named.events.extend(worth.iter().map(|head| head.event));
             named.attributes += worth.iter().map(|head| head.weight).sum::<i64>();
-            self.ledger
-                .ask_for(self.source(), &candidates(&worth), (Listing::Resync, now()))
-                .await?;
+            self.ledger.ask_for(self.source(), &candidates(&worth), Listing::Resync, now()).await?;
         }
         if resync.since.is_none() {
             self.ask_for_unlisted(&mut named).await?;
@@ -116,7 +114,7 @@ impl RestIntake {
         let asked: Vec<Candidate> =
             unlisted.iter().map(|event| Candidate { event: *event, weight: 0 }).collect();
         named.events.extend(unlisted);
-        Ok(self.ledger.ask_for(self.source(), &asked, (Listing::Resync, now())).await?)
+        Ok(self.ledger.ask_for(self.source(), &asked, Listing::Resync, now()).await?)
     }
 
     async fn finish_resync(&self, resync: Resync) -> Result<(), Fault> {

@@ -44,7 +44,8 @@ impl Ledger {
     pub async fn due_deletions(
         &self,
         target: &str,
-        (before, now): (i64, i64),
+        before: i64,
+        now: i64,
         limit: i64,
     ) -> sqlx::Result<Vec<Deletable>> {
         sqlx::query_as(sqlx::AssertSqlSafe(format!(

@@ -87,7 +87,8 @@ impl Ledger {
     /// Whatever SQLite says.
     pub async fn delivered_after(
         &self,
-        (target, kind): (&str, &str),
+        target: &str,
+        kind: &str,
         after: Uuid,
         now: i64,
         limit: i64,
@@ -113,11 +114,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub async fn delivered_count(
-        &self,
-        (target, kind): (&str, &str),
-        now: i64,
-    ) -> sqlx::Result<Count> {
+    pub async fn delivered_count(&self, target: &str, kind: &str, now: i64) -> sqlx::Result<Count> {
         let (live, ended): (i64, i64) = sqlx::query_as(
             "SELECT count(*) FILTER (WHERE is_live), count(*) FILTER (WHERE NOT is_live)
              FROM (SELECT d.accepted <> 0 AND (d.valid_until IS NULL OR d.valid_until > $3) AS is_live

@@ -63,7 +63,8 @@ impl Ledger {
         &self,
         target: &str,
         mending: &Mending,
-        (revoke, now): (bool, i64),
+        revoke: bool,
+        now: i64,
     ) -> sqlx::Result<u64> {
         let mut tx = self.begin().await?;
         let view: String = sqlx::query_scalar("SELECT view FROM targets WHERE target = $1")
@@ -101,7 +102,8 @@ impl Ledger {
     /// Whatever SQLite says.
     pub async fn note_used_up(
         &self,
-        (view, target): (&str, &str),
+        view: &str,
+        target: &str,
         revoked: &[Stray],
     ) -> sqlx::Result<u64> {
         let mut tx = self.begin().await?;

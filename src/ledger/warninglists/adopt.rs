@@ -71,7 +71,8 @@ impl Ledger {
         &self,
         views: &Views,
         lists: Arc<Lists>,
-        (source, measure): (&str, Option<&Guard>),
+        source: &str,
+        measure: Option<&Guard>,
     ) -> Result<Adopted, AdoptError> {
         let folder = &self.shared.folder;
         let before = match views.warninglists().now() {
@@ -120,7 +121,7 @@ impl Ledger {
         source: &str,
     ) -> Result<Option<Adopted>, AdoptError> {
         let Some(lists) = file::read(&self.shared.folder, WAITING) else { return Ok(None) };
-        self.adopt(views, lists, (source, None)).await.map(Some)
+        self.adopt(views, lists, source, None).await.map(Some)
     }
 
     /// How many live objects the waiting lists would withdraw, if any wait.

@@ -134,7 +134,7 @@ impl Told {
         Some(Seen {
             targets: rules.targets.to_vec(),
             withheld: reason.map(Why::from),
-            remarks: remarks(rules.judge, (self.event_of(place)?, &own.facts), &own.observable),
+            remarks: remarks(rules.judge, self.event_of(place)?, &own.facts, &own.observable),
             others,
             more,
             indicator: verdict.indicator.and_then(|merged| indicated(claims, &merged, rules)),

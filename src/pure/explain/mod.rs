@@ -217,11 +217,7 @@ impl Story {
     /// Of an attribute whose claims the ledger keeps, so that its event is published; `value` as MISP
     /// wrote it.
     #[must_use]
-    pub fn of_claim(
-        event: &EventFacts,
-        attribute: Uuid,
-        (facts, value): (&ClaimFacts, &str),
-    ) -> Self {
+    pub fn of_claim(event: &EventFacts, attribute: Uuid, facts: &ClaimFacts, value: &str) -> Self {
         Self {
             event: EventOf { published: true, ..event.into() },
             attribute,

@@ -8,7 +8,8 @@ use crate::pure::stix::Observable;
 #[must_use]
 pub fn remarks(
     judge: &Judge,
-    (event, claim): (&EventFacts, &ClaimFacts),
+    event: &EventFacts,
+    claim: &ClaimFacts,
     observable: &Observable,
 ) -> Vec<String> {
     let mut remarks = markings(judge, event, claim);

@@ -44,7 +44,8 @@ impl Sighting {
         attribute: Uuid,
         uuid: Option<Uuid>,
         kind: SightingKind,
-        (number, at): (i64, i64),
+        number: i64,
+        at: i64,
     ) -> Self {
         let made = || Uuid::new_v5(&attribute, format!("{kind:?} {at}").as_bytes());
         Self { uuid: uuid.unwrap_or_else(made), number, kind, at }
@@ -84,8 +85,8 @@ pub(super) fn of_attribute(attribute: Uuid, list: &str) -> Vec<Sighting> {
     let read = |raw: &&RawValue| {
         let fields: Fields<'_> = serde_json::from_str(raw.get()).ok()?;
         let kind = SightingKind::of(fields.kind.or_zero())?;
-        let numbers = (fields.id.or_zero(), fields.date_sighting.or_zero());
-        Some(Sighting::new(attribute, lenient::uuid(&fields.uuid.0), kind, numbers))
+        let (number, at) = (fields.id.or_zero(), fields.date_sighting.or_zero());
+        Some(Sighting::new(attribute, lenient::uuid(&fields.uuid.0), kind, number, at))
     };
     list.iter().filter_map(read).collect()
 }
@@ -131,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_sighting_without_a_uuid_has_one_that_is_a_function_of_what_it_says() {
-        let made = |attribute, kind, at| Sighting::new(attribute, None, kind, (7, at)).uuid;
+        let made = |attribute, kind, at| Sighting::new(attribute, None, kind, 7, at).uuid;
         let one = made(ATTRIBUTE, SightingKind::FalsePositive, 5);
         assert_eq!(made(ATTRIBUTE, SightingKind::FalsePositive, 5), one);
         let others = [

@@ -31,7 +31,7 @@ use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::policy::Beside;
 pub use document::ContextKind;
 pub use observable::Observable;
-pub use related::{ContextObject, Needed, relationship_id};
+pub use related::{ContextId, ContextObject, Needed, relationship_id};
 pub use time::timestamp;
 pub use verdict::{KnownClaim, Verdict};
 

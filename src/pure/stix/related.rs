@@ -1,6 +1,8 @@
 //! Which context objects an indicator needs: the identity that made it, the techniques and actors that it
 //! indicates, and the relationships between them.
 
+use std::fmt;
+
 use uuid::Uuid;
 
 use super::document::{ContextKind, Document};
@@ -8,6 +10,19 @@ use super::indicator::{Merger, fingerprint};
 use super::text::{LONGEST_NAME, clean};
 use super::{Admitted, context};
 use crate::pure::convert::{Cluster, ClusterKind, EventFacts};
+
+/// What a context object is called: its kind and its STIX uuid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContextId {
+    pub kind: ContextKind,
+    pub uuid: Uuid,
+}
+
+impl fmt::Display for ContextId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}--{}", self.kind.word(), self.uuid)
+    }
+}
 
 /// A context object that an indicator needs.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +40,7 @@ enum Said<'a> {
     Identity(&'a EventFacts),
     Cluster(&'a Cluster),
     /// Of the indicator with this uuid.
-    Indicates(Uuid, ContextKind, Uuid),
+    Indicates(Uuid, ContextId),
 }
 
 /// A context object as the ledger keeps it.
@@ -93,10 +108,11 @@ impl Merger {
     }
 
     fn indicates<'a>(&self, indicator: Uuid, target: Needed<'a>) -> Needed<'a> {
+        let target = ContextId { kind: target.kind, uuid: target.id };
         Needed {
             kind: ContextKind::Relationship,
-            id: self.relationship_id(indicator, (target.kind, target.id), 0),
-            said: Said::Indicates(indicator, target.kind, target.id),
+            id: self.relationship_id(indicator, target, 0),
+            said: Said::Indicates(indicator, target),
             timestamp: 0,
         }
     }
@@ -107,23 +123,17 @@ impl Merger {
     pub fn relationship(
         &self,
         indicator: Uuid,
-        target: (ContextKind, Uuid),
+        target: ContextId,
         generation: i16,
     ) -> Option<ContextObject> {
         let id = self.relationship_id(indicator, target, generation);
-        let said = Said::Indicates(indicator, target.0, target.1);
+        let said = Said::Indicates(indicator, target);
         Needed { kind: ContextKind::Relationship, id, said, timestamp: 0 }.render()
     }
 
-    fn relationship_id(
-        &self,
-        indicator: Uuid,
-        (kind, target): (ContextKind, Uuid),
-        generation: i16,
-    ) -> Uuid {
+    fn relationship_id(&self, indicator: Uuid, target: ContextId, generation: i16) -> Uuid {
         let source = format!("indicator--{indicator}");
-        let target = format!("{}--{target}", kind.word());
-        relationship_id(&self.rendering.namespace, (&source, &target), generation)
+        relationship_id(&self.rendering.namespace, &source, &target.to_string(), generation)
     }
 
     /// The key of a context object in the ledger: two kinds may have one uuid.
@@ -140,7 +150,7 @@ impl Merger {
 /// The id of the relationship between two STIX ids: UUIDv5 of `indicates SOURCE TARGET` in the namespace; of
 /// `generation N of …` where predecessors were revoked.
 #[must_use]
-pub fn relationship_id(namespace: &Uuid, (source, target): (&str, &str), generation: i16) -> Uuid {
+pub fn relationship_id(namespace: &Uuid, source: &str, target: &str, generation: i16) -> Uuid {
     let name = format!("indicates {source} {target}");
     let name = match generation {
         0 => name,
@@ -156,9 +166,9 @@ impl<'a> Needed<'a> {
 
     /// What a relationship points to.
     #[must_use]
-    pub fn target(&self) -> Option<(ContextKind, Uuid)> {
+    pub fn target(&self) -> Option<ContextId> {
         match self.said {
-            Said::Indicates(_, kind, target) => Some((kind, target)),
+            Said::Indicates(_, target) => Some(target),
             Said::Identity(_) | Said::Cluster(_) => None,
         }
     }
@@ -173,10 +183,10 @@ impl<'a> Needed<'a> {
                 document.identity_class = Some("organization");
             }
             Said::Cluster(cluster) => document.describe(cluster),
-            Said::Indicates(indicator, kind, target) => {
+            Said::Indicates(indicator, target) => {
                 document.relationship_type = Some("indicates");
                 document.source_ref = Some(format!("indicator--{indicator}"));
-                document.target_ref = Some(format!("{}--{target}", kind.word()));
+                document.target_ref = Some(target.to_string());
             }
         }
         // Strings only: serialising cannot fail.
@@ -387,16 +397,17 @@ mod tests {
         };
         let needed = merger.needed(Uuid::nil(), &[admitted]);
         let targets: Vec<_> = needed.iter().map(Needed::target).collect();
-        let technique = (ContextKind::AttackPattern, Uuid::from_u128(1));
+        let technique = ContextId { kind: ContextKind::AttackPattern, uuid: Uuid::from_u128(1) };
         assert_eq!(targets, [None, None, Some(technique)]);
     }
 
     #[test]
     fn ids_are_functions_of_what_is_said() {
         let merger = merger(&ALL);
-        let (source, target) = (Uuid::from_u128(9), Uuid::from_u128(1));
-        let id =
-            |kind, generation| merger.relationship(source, (kind, target), generation).unwrap().id;
+        let (source, uuid) = (Uuid::from_u128(9), Uuid::from_u128(1));
+        let id = |kind, generation| {
+            merger.relationship(source, ContextId { kind, uuid }, generation).unwrap().id
+        };
         let pattern = id(ContextKind::AttackPattern, 0);
         // python3 -c "import uuid; print(uuid.uuid5(uuid.UUID('NAMESPACE'), 'indicates …'))"
         let name = "indicates indicator--00000000-0000-0000-0000-000000000009 \

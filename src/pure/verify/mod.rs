@@ -58,7 +58,7 @@ pub enum Verdict {
 /// Judges an object that the ledger knows by what Sentinel shows of it. What was accepted after
 /// `shown` may not be there yet; both times are Unix milliseconds.
 #[must_use]
-pub fn judge(stand: &Stand, held: Option<&Value>, (now, shown): (i64, i64)) -> Verdict {
+pub fn judge(stand: &Stand, held: Option<&Value>, now: i64, shown: i64) -> Verdict {
     let later = |at: &i64, verdict| if *at > shown { Verdict::NotYet } else { verdict };
     match (stand, held) {
         (Stand::Moving, _) => Verdict::Moving,
@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn judged(stand: &Stand, held: Option<&Value>) -> Verdict {
-        judge(stand, held, (NOW, NOW - 1_000))
+        judge(stand, held, NOW, NOW - 1_000)
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub fn is_own_relationship(object: &Value, id: Uuid, namespace: &Uuid) -> bool {
         return false;
     };
     let mut ids =
-        (0..=GENERATIONS).map(|number| relationship_id(namespace, (source, target), number));
+        (0..=GENERATIONS).map(|number| relationship_id(namespace, source, target, number));
     ids.any(|own| own == id)
 }
 

@@ -61,7 +61,7 @@ pub(super) async fn main(
     Path((subscription, group, name, action)): Path<(String, String, String, String)>,
     request: Request,
 ) -> Response {
-    serve(state, peer, ([subscription, group, name], action), request).await
+    serve(state, peer, [subscription, group, name], action, request).await
 }
 
 /// `GET …/workspaces/{name}`: the workspace itself.
@@ -71,7 +71,7 @@ pub(super) async fn workspace_itself(
     Path((subscription, group, name)): Path<(String, String, String)>,
     request: Request,
 ) -> Response {
-    serve(state, peer, ([subscription, group, name], String::new()), request).await
+    serve(state, peer, [subscription, group, name], String::new(), request).await
 }
 
 /// `DELETE …/threatIntelligence/{resource}`: a resource id as `query` gave it.
@@ -81,13 +81,14 @@ pub(super) async fn resource(
     Path((subscription, group, name, resource)): Path<(String, String, String, String)>,
     request: Request,
 ) -> Response {
-    serve(state, peer, ([subscription, group, name], resource), request).await
+    serve(state, peer, [subscription, group, name], resource, request).await
 }
 
 async fn serve(
     State(service): State<Service>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    ([subscription, group, name], what): ([String; 3], String),
+    [subscription, group, name]: [String; 3],
+    what: String,
     request: Request,
 ) -> Response {
     let world = &service.world;
@@ -122,18 +123,31 @@ async fn serve(
         service.connections.cut(peer);
         return StatusCode::OK.into_response();
     }
-    let called = (what.as_str(), &head.method, body.as_ref());
-    let answer = answer(world, &asked, called, (&fault, owner.as_deref(), token));
+    let call = Call { what: &what, method: &head.method, body: &body, token };
+    let answer = answer(world, &asked, call, &fault, owner.as_deref());
     note(what, answer.status);
     respond(answer)
 }
 
+/// What is called of a workspace, and with which token.
+#[derive(Clone, Copy)]
+struct Call<'r> {
+    /// Nothing: the workspace itself.
+    what: &'r str,
+    method: &'r Method,
+    body: &'r [u8],
+    token: &'r str,
+}
+
+/// `owner`: whose token it is, if it is one.
 fn answer(
     world: &World,
     asked: &Asked,
-    (what, method, body): (&str, &Method, &[u8]),
-    (fault, owner, token): (&Fault, Option<&str>, &str),
+    call: Call<'_>,
+    fault: &Fault,
+    owner: Option<&str>,
 ) -> Answer {
+    let Call { what, method, body, token } = call;
     let Some(owner) = owner else {
         return error(401, "ExpiredAuthenticationToken", "The access token expiry is in the past.");
     };

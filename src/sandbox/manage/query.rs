@@ -54,8 +54,9 @@ pub(super) fn next_page(world: &World, workspace: Uuid, asked: &Asked) -> Answer
 
 fn show(world: &World, workspace: Uuid, asked: &Asked, paging: Paging) -> Answer {
     let Paging { condition, page, after } = paging;
-    let (mut found, more) =
-        world.with(|state| state.page(workspace, &after, page, |held| condition.holds(held)));
+    let (mut found, more) = world.with(|state| {
+        state.page(workspace, &after.0, &after.1, page, |held| condition.holds(held))
+    });
     let value: Vec<Value> = found.iter().map(|held| resource(asked, held)).collect();
     let mut next = Value::Null;
     if let (true, Some(last)) = (more, found.pop()) {

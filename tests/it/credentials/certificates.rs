@@ -68,7 +68,7 @@ fn statement_is_what_microsoft_documents_and_the_public_key_verifies_it() {
     let certificate = read("one.pem", "").unwrap();
     let (id, now) = (Uuid::new_v4(), Utc::now());
     let audience = "https://login.example/t/oauth2/v2.0/token";
-    let text = statement(&certificate, ("client", audience), (id, now)).unwrap();
+    let text = statement(&certificate, "client", audience, id, now).unwrap();
     let parts: Vec<&str> = text.split('.').collect();
     let [header, claims, signature] = parts[..] else { panic!("{text}") };
     let json = |part: &str| -> serde_json::Value {
@@ -170,8 +170,7 @@ async fn sandbox_looks_at_signature_audience_time_and_repetition() {
         let answer: serde_json::Value = answer.json().await.unwrap();
         answer["error_codes"][0].as_u64()
     };
-    let state =
-        |audience: &str, id, now| statement(&one, (&client_id, audience), (id, now)).unwrap();
+    let state = |audience: &str, id, now| statement(&one, &client_id, audience, id, now).unwrap();
     let good = state(&endpoint, Uuid::new_v4(), now);
     assert_eq!(post(&good).await, None);
     assert_eq!(post(&good).await, Some(50_013), "the same again");
@@ -188,7 +187,7 @@ async fn sandbox_looks_at_signature_audience_time_and_repetition() {
     let forged = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
     assert_eq!(post(&forged).await, Some(700_027));
     let two = read("two.pem", "").unwrap();
-    let stranger = statement(&two, (&client_id, &endpoint), (Uuid::new_v4(), now)).unwrap();
+    let stranger = statement(&two, &client_id, &endpoint, Uuid::new_v4(), now).unwrap();
     assert_eq!(post(&stranger).await, Some(700_027));
 }
 

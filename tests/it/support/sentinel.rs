@@ -30,7 +30,7 @@ impl Sentinel {
     /// The same at another time, Unix milliseconds.
     pub(crate) async fn accept_all_at(&mut self, relay: &Relay, target: &str, now: i64) {
         loop {
-            let pending = relay.ledger.pending(VIEW, target, 0, None, (now, 1_000)).await.unwrap();
+            let pending = relay.ledger.pending(VIEW, target, 0, None, now, 1_000).await.unwrap();
             if pending.is_empty() {
                 return;
             }
