@@ -152,7 +152,7 @@ impl Tree {
     }
 
     /// Imports of a room that stands below the importing file's.
-    fn upwards(&self) -> Vec<(String, String)> {
+    fn upwards(&self) -> Vec<String> {
         let floor = |module: &Module| {
             let room = module.first()?;
             self.rooms.iter().position(|known| known == room)
@@ -160,9 +160,8 @@ impl Tree {
         let mut found = Vec::new();
         for (module, origins) in self.imports() {
             let below = origins.iter().filter(|origin| floor(origin) > floor(module));
-            found.extend(below.filter(|_| !module.is_empty()).map(|origin| {
-                (module[0].clone(), format!("{} imports {}", shown(module), shown(origin)))
-            }));
+            let words = |origin| format!("{} imports {}", shown(module), shown(origin));
+            found.extend(below.filter(|_| !module.is_empty()).map(words));
         }
         found
     }
@@ -214,7 +213,7 @@ fn is_within(circle: &[&Module], room: &str) -> bool {
 fn rooms_import_only_from_the_floors_above_them() {
     let tree = Tree::new(&product());
     assert!(tree.rooms.len() > 10, "only {} rooms in src/lib.rs", tree.rooms.len());
-    none(&tree.upwards().into_iter().map(|(_, words)| words).collect::<Vec<_>>());
+    none(&tree.upwards());
 }
 
 #[test]
@@ -240,10 +239,6 @@ fn made_up(files: &[(&str, &str)]) -> Tree {
     Tree::new(&files.iter().map(source).collect::<Vec<_>>())
 }
 
-fn told(tree: &Tree) -> Vec<String> {
-    tree.upwards().into_iter().map(|(_, words)| words).collect()
-}
-
 #[test]
 fn an_import_upwards_is_found_however_it_is_written() {
     let lib = ("lib.rs", "pub mod low;\npub mod high;\n");
@@ -255,10 +250,10 @@ fn an_import_upwards_is_found_however_it_is_written() {
         "pub use crate::high::Thing;",
     ] {
         let tree = made_up(&[lib, ("high.rs", ""), ("low/mod.rs", ""), ("low/inner.rs", import)]);
-        assert_eq!(told(&tree), ["low::inner imports high"], "{import}");
+        assert_eq!(tree.upwards(), ["low::inner imports high"], "{import}");
     }
     let downwards = made_up(&[lib, ("high.rs", "use crate::low::Thing;"), ("low.rs", "")]);
-    assert_eq!(told(&downwards), [""; 0]);
+    assert_eq!(downwards.upwards(), [""; 0]);
 }
 
 #[test]
@@ -269,7 +264,7 @@ fn what_a_room_hands_on_is_imported_from_its_origin() {
         ("middle.rs", ""),
         ("high.rs", ""),
     ]);
-    assert_eq!(told(&tree), [""; 0]);
+    assert_eq!(tree.upwards(), [""; 0]);
     let tree = made_up(&[
         (
             "lib.rs",
@@ -279,7 +274,7 @@ fn what_a_room_hands_on_is_imported_from_its_origin() {
         ("middle.rs", "use crate::Handed::Variant;"),
         ("high.rs", ""),
     ]);
-    assert_eq!(told(&tree), ["low imports high", "middle imports high"]);
+    assert_eq!(tree.upwards(), ["low imports high", "middle imports high"]);
 }
 
 #[test]
