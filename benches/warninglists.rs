@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use measure::memory;
 use misp_sentinel_relay::pure::warninglist::{
-    Builder, Head, Kind, List, Lists, read_index, read_view,
+    Builder, List, ListHead, ListKind, Lists, read_index, read_view,
 };
 use serde_json::Value;
 
@@ -113,14 +113,14 @@ fn generated() -> impl Iterator<Item = Arc<List>> {
     let of = |kind, lists: u32, entries: u32, types: &'static [&'static str]| {
         (0..lists).map(move |list| (kind, list, entries, types))
     };
-    let all = of(Kind::String, 10, 60_000, &NAMES)
-        .chain(of(Kind::String, 2, 60_000, &HASHES))
-        .chain(of(Kind::Hostname, 10, 40_000, &NAMES))
-        .chain(of(Kind::Cidr, 35, 10_000, &NETWORK))
-        .chain(of(Kind::Substring, 2, 14_950, &MAIL))
-        .chain(of(Kind::Regex, 1, 100, &MAIL));
+    let all = of(ListKind::String, 10, 60_000, &NAMES)
+        .chain(of(ListKind::String, 2, 60_000, &HASHES))
+        .chain(of(ListKind::Hostname, 10, 40_000, &NAMES))
+        .chain(of(ListKind::Cidr, 35, 10_000, &NETWORK))
+        .chain(of(ListKind::Substring, 2, 14_950, &MAIL))
+        .chain(of(ListKind::Regex, 1, 100, &MAIL));
     all.enumerate().map(|(id, (kind, list, entries, types))| {
-        let mut builder = Builder::new(Head {
+        let mut builder = Builder::new(ListHead {
             id: 1_000 + id as u64,
             name: format!("Generated {id}"),
             kind,
@@ -137,17 +137,17 @@ fn generated() -> impl Iterator<Item = Arc<List>> {
     })
 }
 
-fn entry(kind: Kind, types: &[&str], number: u32) -> String {
+fn entry(kind: ListKind, types: &[&str], number: u32) -> String {
     match kind {
-        Kind::String if types[0] == "md5" => format!("{:064x}", mixed(number + 77)),
-        Kind::String | Kind::Hostname => name(number),
-        Kind::Cidr => {
+        ListKind::String if types[0] == "md5" => format!("{:064x}", mixed(number + 77)),
+        ListKind::String | ListKind::Hostname => name(number),
+        ListKind::Cidr => {
             let prefix = 24 + number % 9;
             let network = mixed(number + 1_000_000) & (u32::MAX << (32 - prefix));
             format!("{}/{prefix}", std::net::Ipv4Addr::from(network))
         }
-        Kind::Substring => format!("@{}", name(number)),
-        Kind::Regex => format!("/^(abuse|contact{number})@.*\\.{number}$/i"),
+        ListKind::Substring => format!("@{}", name(number)),
+        ListKind::Regex => format!("/^(abuse|contact{number})@.*\\.{number}$/i"),
     }
 }
 

@@ -77,12 +77,12 @@ pub struct Read {
     pub backlog: bool,
     /// MISP's clock, Unix seconds.
     pub date: i64,
-    pub answer: Answer,
+    pub answer: EventAnswer,
 }
 
 /// The part of an event that MISP shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum EventAnswer {
     /// The event with its live and deleted attributes, as `{"Event": …}`.
     Event {
         document: Bytes,
@@ -122,7 +122,7 @@ pub enum Withdrawal {
         audience: Option<Box<Audience>>,
     },
     /// An object or event was edited, and its audience may be smaller now.
-    Shown(Shown),
+    Shown(AudienceShown),
     /// The object was deleted with all its attributes.
     Object {
         event: EventRef,
@@ -137,7 +137,7 @@ pub enum Withdrawal {
 
 /// The audience of something after an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shown {
+pub struct AudienceShown {
     pub what: Subject,
     pub audience: Audience,
     /// MISP's, of the edit, Unix seconds.

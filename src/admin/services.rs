@@ -11,7 +11,7 @@ use super::{EndpointStatus, Means, RelayStatus, Status, TargetHealth};
 use crate::intake::rest::RestStatus;
 use crate::ledger::{Ledger, Views};
 use crate::readback::Readback;
-use crate::rest::Client;
+use crate::rest::MispClient;
 
 /// Cheap handles on the parts that answer: those of a running relay, or those that a command made for
 /// itself.
@@ -26,7 +26,7 @@ pub struct Services {
     pub targets: Arc<[ConfiguredTarget]>,
     pub means: Means,
     /// `None` without a key.
-    pub misp: Option<Client>,
+    pub misp: Option<MispClient>,
     /// The targets whose workspaces can be asked what they hold.
     pub readback: Arc<Readback>,
     /// `None` where a command opened the ledger itself.

@@ -126,8 +126,8 @@ impl Status {
     }
 }
 
-impl From<&zmq::EndpointStatus> for EndpointStatus {
-    fn from(status: &zmq::EndpointStatus) -> Self {
+impl From<&zmq::SocketStatus> for EndpointStatus {
+    fn from(status: &zmq::SocketStatus) -> Self {
         Self {
             endpoint: status.endpoint.clone(),
             publications_connected: status.publications,

@@ -8,7 +8,7 @@ use crate::config::{Config, Mode, Target};
 use crate::deliver::{Sender, UploadAccess};
 use crate::ledger::{Ledger, StartError, Views};
 use crate::pure::stix::Withdraw;
-use crate::readback::{Place, Readback, is_asked, tells_used_up_ids};
+use crate::readback::{ReadableTarget, Readback, is_asked, tells_used_up_ids};
 
 /// The targets whose workspaces can be asked, with the tokens of their senders.
 pub(super) fn of(
@@ -20,7 +20,7 @@ pub(super) fn of(
     for target in &config.targets {
         let access = senders.iter().find_map(|sender| sender.access_to(&target.name));
         if let Some(access) = access {
-            places.extend(Place::of(config, target, http, access)?);
+            places.extend(ReadableTarget::of(config, target, http, access)?);
         }
     }
     Ok(Readback::new(places, config.management.ingestion))
@@ -32,7 +32,12 @@ pub(super) fn of_config(config: &Config) -> anyhow::Result<Readback> {
     let (mut places, mut known) = (Vec::new(), Vec::new());
     for target in config.targets.iter().filter(|target| is_asked(target)) {
         let tokens = TokenSource::shared(&mut known, SignIn::of(target), &http, &config.azure)?;
-        places.extend(Place::of(config, target, &http, UploadAccess { tokens, pacer: None })?);
+        places.extend(ReadableTarget::of(
+            config,
+            target,
+            &http,
+            UploadAccess { tokens, pacer: None },
+        )?);
     }
     Ok(Readback::new(places, config.management.ingestion))
 }
@@ -59,7 +64,7 @@ pub(super) async fn recover(
     for target in live {
         let tokens = TokenSource::shared(&mut known, SignIn::of(target), http, &config.azure)?;
         let access = UploadAccess { tokens, pacer: None };
-        let Some(place) = Place::of(config, target, http, access)? else { continue };
+        let Some(place) = ReadableTarget::of(config, target, http, access)? else { continue };
         let name = target.name.as_str();
         tracing::info!(target = name, "the ledger is empty: reading back which ids are used up");
         let noted = place.recover(ledger, views.name_of(name)).await.with_context(|| {

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::intake::Inbox;
 use crate::intake::rest::{RestIntake, RestStatus};
 use crate::ledger::{KeyView, Ledger, RestRules, Views, Writer, WriterSettings};
-use crate::rest::Client;
+use crate::rest::MispClient;
 
 /// The intake that asks, where there is a key.
 pub(super) fn intake(
@@ -26,7 +26,7 @@ pub(super) fn intake(
 ) -> anyhow::Result<Option<RestIntake>> {
     let Some(rest) = config.misp.rest.clone() else { return Ok(None) };
     Ok(Some(RestIntake {
-        client: Client::new(&rest)?,
+        client: MispClient::new(&rest)?,
         ledger: ledger.clone(),
         inbox: inbox.clone(),
         misp: Arc::new(config.misp.clone()),

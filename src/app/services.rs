@@ -10,7 +10,7 @@ use crate::admin::{ConfiguredTarget, Means, Needs, RunningRelay, Services, Targe
 use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::readback::Readback;
-use crate::rest::Client;
+use crate::rest::MispClient;
 
 /// What the running relay answers from.
 pub(super) fn of_relay(relay: &Relay) -> Services {
@@ -59,7 +59,7 @@ pub fn services_of(config: &Config, ledger: Ledger, needs: Needs) -> anyhow::Res
         source: config.misp.name.clone(),
         targets: targets(config),
         means: means(config),
-        misp: rest.map(Client::new).transpose()?,
+        misp: rest.map(MispClient::new).transpose()?,
         readback: Arc::new(readback),
         relay: None,
         long_read: Arc::new(Semaphore::new(1)),

@@ -15,7 +15,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::certificate::{Certificate, CertificateError};
-use super::transport::Failure;
+use super::transport::TransportFailure;
 use crate::config::Secret;
 
 /// How long a statement holds, seconds. Entra takes no longer one.
@@ -67,7 +67,8 @@ pub(super) struct BySignature {
 impl ClientAssertion for BySignature {
     async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
         let file = self.file.display();
-        let unusable = |why: String| Failure::Settings(format!("certificate_file {file}: {why}"));
+        let unusable =
+            |why: String| TransportFailure::Settings(format!("certificate_file {file}: {why}"));
         let content = tokio::fs::read(&self.file).await;
         let content = content.map_err(|error| unusable(format!("cannot be read: {error}")))?;
         let now = Utc::now();
@@ -93,7 +94,7 @@ impl ClientAssertion for ByFile {
     async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
         let file = self.0.display();
         let missing = |why: &dyn std::fmt::Display| {
-            Failure::Settings(format!(
+            TransportFailure::Settings(format!(
                 "federated_token_file {file}: {why}; on AKS the pod needs the label \
                  azure.workload.identity/use: \"true\" and its service account the annotation \
                  azure.workload.identity/client-id"

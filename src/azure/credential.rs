@@ -19,7 +19,7 @@ use super::assertion::{ByFile, ByIdentity, BySignature};
 use super::http;
 use super::refusal::SignInError;
 use super::sign_in::SignIn;
-use super::transport::{Failure, OurClient};
+use super::transport::{OurClient, TransportFailure};
 use crate::config::{Azure, Credential, ManagedIdentity};
 
 /// Of what `az` says on standard error, characters.
@@ -101,7 +101,7 @@ impl Tools {
             Some(http) => http.clone(),
             None => {
                 let made = http::metadata_client(&self.azure);
-                let made = made.map_err(|error| Failure::Settings(error.to_string()))?;
+                let made = made.map_err(|error| TransportFailure::Settings(error.to_string()))?;
                 self.metadata.get_or_init(|| made).clone()
             }
         };
@@ -160,6 +160,6 @@ impl Executor for Shell {
             }
             _ => format!("az says: {told}; sign in with az login on this machine, as this user"),
         };
-        Err(io::Error::other(Failure::Settings(why)))
+        Err(io::Error::other(TransportFailure::Settings(why)))
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::config::Azure;
 pub use crate::http::HttpError;
-use crate::http::{Trust, Way, certificate_error, chain};
+use crate::http::{ClientOptions, Trust, certificate_error, chain};
 
 const SECTION: &str = "azure";
 
@@ -18,8 +18,8 @@ pub fn client(azure: &Azure) -> Result<reqwest::Client, HttpError> {
 
 /// How Azure is reached.
 #[must_use]
-pub fn way(azure: &Azure) -> Way<'_> {
-    Way {
+pub fn way(azure: &Azure) -> ClientOptions<'_> {
+    ClientOptions {
         section: SECTION,
         https_only: true,
         trust: Trust::Authorities,
@@ -35,7 +35,7 @@ pub fn way(azure: &Azure) -> Way<'_> {
 /// # Errors
 /// [`HttpError`]
 pub(super) fn metadata_client(azure: &Azure) -> Result<reqwest::Client, HttpError> {
-    let way = Way {
+    let way = ClientOptions {
         section: SECTION,
         https_only: false,
         trust: Trust::Authorities,

@@ -16,5 +16,5 @@ pub mod vault;
 
 pub use assertion::statement;
 pub use certificate::{Certificate, CertificateError};
-pub use refusal::Refusal;
+pub use refusal::SignInRefusal;
 pub use sign_in::Who;

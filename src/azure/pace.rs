@@ -1,5 +1,5 @@
 //! How often a credential may sign in or the management plane be asked, also with success, and how long
-//! a token is used. [`Pace`] and [`Life`] know no clock.
+//! a token is used. [`RequestPace`] and [`TokenLife`] know no clock.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,11 +10,11 @@ const AT_ONCE: u32 = 3;
 
 /// Whoever makes a request passes here before.
 #[derive(Debug)]
-pub(super) struct Gate(Mutex<Pace>);
+pub(super) struct Gate(Mutex<RequestPace>);
 
 impl Gate {
     pub(super) fn new(pause: Duration) -> Self {
-        Self(Mutex::new(Pace::new(pause)))
+        Self(Mutex::new(RequestPace::new(pause)))
     }
 
     /// Takes the leave for one request, if it is time.
@@ -35,13 +35,13 @@ impl Gate {
 
 /// A few requests at once, and then one in each `pause`.
 #[derive(Debug)]
-struct Pace {
+struct RequestPace {
     pause: Duration,
     /// When all requests so far would be over if there were `pause` between them.
     due: Option<Instant>,
 }
 
-impl Pace {
+impl RequestPace {
     fn new(pause: Duration) -> Self {
         Self { pause, due: None }
     }
@@ -66,12 +66,12 @@ const MARGIN: Duration = Duration::from_secs(30);
 
 /// How long a token is good, counted from the moment at which it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Life {
+pub(super) struct TokenLife {
     pub began: Instant,
     pub lasts: Duration,
 }
 
-impl Life {
+impl TokenLife {
     /// Whether it may be used.
     pub(super) fn is_good(self, now: Instant) -> bool {
         self.left(now) > MARGIN.min(self.lasts / 10)
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn requests_without_end_are_few_at_once_and_then_one_in_each_pause() {
         let start = Instant::now();
-        let mut pace = Pace::new(SECOND * 10);
+        let mut pace = RequestPace::new(SECOND * 10);
         let granted = (0..60_000).filter(|ms| {
             let now = start + Duration::from_millis(*ms);
             pace.take(now).is_ok()
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn wait_is_told_and_rest_fills_up_again() {
         let start = Instant::now();
-        let mut pace = Pace::new(SECOND * 10);
+        let mut pace = RequestPace::new(SECOND * 10);
         for _ in 0..3 {
             assert_eq!(pace.take(start), Ok(()));
         }
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn no_pause_is_no_limit() {
-        let mut pace = Pace::new(Duration::ZERO);
+        let mut pace = RequestPace::new(Duration::ZERO);
         let now = Instant::now();
         assert!((0..1_000).all(|_| pace.take(now).is_ok()));
     }
@@ -141,13 +141,13 @@ mod tests {
     /// Until which second a token is fresh, and until which it is good.
     fn seconds(lasts: u64) -> (u64, u64) {
         let began = Instant::now();
-        let life = Life { began, lasts: SECOND * u32::try_from(lasts).unwrap() };
-        let count = |test: fn(Life, Instant) -> bool| {
+        let life = TokenLife { began, lasts: SECOND * u32::try_from(lasts).unwrap() };
+        let count = |test: fn(TokenLife, Instant) -> bool| {
             (0..=lasts)
                 .take_while(|second| test(life, began + Duration::from_secs(*second)))
                 .count()
         };
-        (count(Life::is_fresh) as u64, count(Life::is_good) as u64)
+        (count(TokenLife::is_fresh) as u64, count(TokenLife::is_good) as u64)
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn only_tokens_that_come_near_their_end_are_short() {
         let began = Instant::now();
-        assert!(Life { began, lasts: SECOND * 299 }.is_short());
-        assert!(!Life { began, lasts: SECOND * 300 }.is_short());
+        assert!(TokenLife { began, lasts: SECOND * 299 }.is_short());
+        assert!(!TokenLife { began, lasts: SECOND * 300 }.is_short());
     }
 }

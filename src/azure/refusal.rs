@@ -17,7 +17,7 @@ const SHORTEST_TOKEN: usize = 40;
 
 /// What was said about a sign-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct SignInRefusal {
     pub who: Who,
     pub status: u16,
     /// e.g. `AADSTS7000215`; empty where the answer has none.
@@ -32,7 +32,7 @@ pub struct Refusal {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Answer {
+struct SignInErrorBody {
     error: String,
     error_description: String,
     error_codes: Vec<u64>,
@@ -40,10 +40,10 @@ struct Answer {
     message: String,
 }
 
-impl Refusal {
+impl SignInRefusal {
     /// Reads an answer that is no success. Secrets are taken out, should they be repeated.
     pub(super) fn read(who: Who, status: u16, body: &[u8], sign_in: &SignIn) -> Self {
-        let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
+        let answer: SignInErrorBody = serde_json::from_slice(body).unwrap_or_default();
         let said = if answer.error_description.is_empty() {
             &answer.message
         } else {
@@ -70,7 +70,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for SignInRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HTTP {}", self.status)?;
         for part in [&self.error, &self.description] {
@@ -86,7 +86,7 @@ impl fmt::Display for Refusal {
 }
 
 /// The code at the head of the description, else the first of the numbers.
-fn code(answer: &Answer, description: &str) -> String {
+fn code(answer: &SignInErrorBody, description: &str) -> String {
     let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
     let in_text = description.split_once("AADSTS").map(|(_, rest)| digits(rest));
     let number = in_text.filter(|digits| !digits.is_empty());
@@ -120,7 +120,7 @@ fn redacted(text: &str, sign_in: &SignIn) -> String {
 pub enum SignInError {
     /// Entra, or whoever stands before it, says no: somebody must change something.
     #[error("{who} refuses the sign-in: {0}", who = .0.who)]
-    Refused(Refusal),
+    Refused(SignInRefusal),
     /// No answer, or one that may be another in a moment.
     #[error("{0}")]
     Unreachable(String),
@@ -161,14 +161,14 @@ mod tests {
         }
     }
 
-    fn read(status: u16, body: &str) -> Refusal {
-        Refusal::read(Who::Entra, status, body.as_bytes(), &sign_in(secret()))
+    fn read(status: u16, body: &str) -> SignInRefusal {
+        SignInRefusal::read(Who::Entra, status, body.as_bytes(), &sign_in(secret()))
     }
 
-    fn coded(number: &str, credential: &Credential) -> Refusal {
+    fn coded(number: &str, credential: &Credential) -> SignInRefusal {
         let body =
             format!(r#"{{"error":"invalid_client","error_description":"AADSTS{number}: words"}}"#);
-        Refusal::read(Who::Entra, 401, body.as_bytes(), &sign_in(credential.clone()))
+        SignInRefusal::read(Who::Entra, 401, body.as_bytes(), &sign_in(credential.clone()))
     }
 
     #[test]
@@ -230,14 +230,14 @@ mod tests {
         let identity = ManagedIdentity::ClientId("m1".to_owned());
         let sign_in = sign_in(Credential::ManagedIdentity(identity));
         let body = br#"{"error":"invalid_request","error_description":"Identity not found"}"#;
-        let refusal = Refusal::read(Who::ManagedIdentity, 400, body, &sign_in);
+        let refusal = SignInRefusal::read(Who::ManagedIdentity, 400, body, &sign_in);
         assert!(!refusal.may_pass());
         assert!(refusal.remedy.contains("client:m1"), "{refusal}");
         assert!(refusal.remedy.contains("assign"), "{refusal}");
-        assert!(Refusal::read(Who::ManagedIdentity, 404, b"", &sign_in).may_pass());
-        assert!(Refusal::read(Who::ManagedIdentity, 410, b"", &sign_in).may_pass());
+        assert!(SignInRefusal::read(Who::ManagedIdentity, 404, b"", &sign_in).may_pass());
+        assert!(SignInRefusal::read(Who::ManagedIdentity, 410, b"", &sign_in).may_pass());
         let app_service = br#"{"statusCode":400,"message":"No User Assigned found"}"#;
-        let refusal = Refusal::read(Who::ManagedIdentity, 400, app_service, &sign_in);
+        let refusal = SignInRefusal::read(Who::ManagedIdentity, 400, app_service, &sign_in);
         assert_eq!(refusal.description, "No User Assigned found");
     }
 

@@ -13,8 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::credential::Tools;
-use super::pace::{Gate, Life};
-use super::transport::Failure;
+use super::pace::{Gate, TokenLife};
+use super::transport::TransportFailure;
 use crate::caught::caught;
 use crate::config::{Azure, Credential, Secret};
 use crate::http::causes;
@@ -33,15 +33,15 @@ pub struct TokenSource {
     gate: Gate,
     /// Whoever holds it signs in: one at a time, for all who wait.
     turn: tokio::sync::Mutex<()>,
-    state: Mutex<State>,
+    state: Mutex<TokenState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct TokenState {
     /// With the secret as it was last read.
     sign_in: SignIn,
     signer: Arc<dyn TokenCredential>,
-    last: Option<Held>,
+    last: Option<HeldToken>,
     /// No renewal before this.
     paused_until: Option<Instant>,
     /// See [`TokenSource::trouble`].
@@ -49,18 +49,18 @@ struct State {
 }
 
 #[derive(Debug, Clone)]
-struct Held {
+struct HeldToken {
     token: AccessToken,
-    life: Life,
+    life: TokenLife,
 }
 
-impl State {
+impl TokenState {
     fn new(sign_in: SignIn, signer: Arc<dyn TokenCredential>) -> Self {
         Self { sign_in, signer, last: None, paused_until: None, trouble: None }
     }
 
     /// The present token, if it passes the test.
-    fn held(&self, test: fn(Life, Instant) -> bool) -> Option<AccessToken> {
+    fn held(&self, test: fn(TokenLife, Instant) -> bool) -> Option<AccessToken> {
         let held = self.last.as_ref().filter(|held| test(held.life, Instant::now()));
         held.map(|held| held.token.clone())
     }
@@ -81,7 +81,7 @@ impl TokenSource {
             pause,
             gate: Gate::new(pause),
             turn: tokio::sync::Mutex::new(()),
-            state: Mutex::new(State::new(sign_in, signer)),
+            state: Mutex::new(TokenState::new(sign_in, signer)),
         })
     }
 
@@ -104,7 +104,7 @@ impl TokenSource {
         if let Some(token) = self.usable() {
             return Ok(token);
         }
-        let _turn = match self.with(|state| state.held(Life::is_good)) {
+        let _turn = match self.with(|state| state.held(TokenLife::is_good)) {
             None => self.turn.lock().await,
             Some(good) => match self.turn.try_lock() {
                 Ok(turn) => turn,
@@ -115,7 +115,7 @@ impl TokenSource {
         if let Some(token) = self.usable() {
             return Ok(token);
         }
-        let good = self.with(|state| state.held(Life::is_good));
+        let good = self.with(|state| state.held(TokenLife::is_good));
         match good {
             None => {
                 self.gate.pass().await;
@@ -140,7 +140,7 @@ impl TokenSource {
     fn usable(&self) -> Option<AccessToken> {
         self.with(|state| {
             let paused = state.paused_until.is_some_and(|until| Instant::now() < until);
-            state.held(if paused { Life::is_good } else { Life::is_fresh })
+            state.held(if paused { TokenLife::is_good } else { TokenLife::is_fresh })
         })
     }
 
@@ -212,7 +212,7 @@ impl TokenSource {
     fn replace(&self, sign_in: SignIn) -> Result<Arc<dyn TokenCredential>, SignInError> {
         let signer = self.tools.signer(&sign_in)?;
         let held = Arc::clone(&signer);
-        self.with(|state| *state = State::new(sign_in, signer));
+        self.with(|state| *state = TokenState::new(sign_in, signer));
         Ok(held)
     }
 
@@ -256,7 +256,7 @@ impl TokenSource {
                 "the one that {who} gives is over already; check this machine's clock"
             )));
         };
-        let life = Life { began: Instant::now(), lasts };
+        let life = TokenLife { began: Instant::now(), lasts };
         let trouble = life.is_short().then(|| {
             format!(
                 "{who} gives tokens that last less than five minutes, so sign-ins are frequent; if \
@@ -271,13 +271,13 @@ impl TokenSource {
             if let (Some(words), None) = (&trouble, &state.trouble) {
                 tracing::warn!(lasts_s = lasts.as_secs(), "{words}");
             }
-            let held = Held { token: token.clone(), life };
+            let held = HeldToken { token: token.clone(), life };
             (state.last, state.paused_until, state.trouble) = (Some(held), None, trouble);
         });
         Ok(token)
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut TokenState) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -309,7 +309,7 @@ fn who(credential: &Credential) -> Option<&'static str> {
 /// Our own failure, which the SDK wraps. Anything else is the SDK's trouble with the body of a
 /// token answer, whose words could quote the token.
 fn explain(error: &azure_core::Error, sign_in: &SignIn) -> SignInError {
-    let ours = causes(error).find_map(|cause| cause.downcast_ref::<Failure>());
+    let ours = causes(error).find_map(|cause| cause.downcast_ref::<TransportFailure>());
     if let Some(failure) = ours {
         return failure.explain(sign_in);
     }

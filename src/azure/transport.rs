@@ -12,7 +12,7 @@ use azure_core::{Error, error::ErrorKind};
 use serde::Deserialize;
 
 use super::http::explain;
-use super::refusal::{Refusal, SignInError};
+use super::refusal::{SignInError, SignInRefusal};
 use super::sign_in::{SignIn, Who};
 
 /// Of an answer's body, bytes.
@@ -27,11 +27,11 @@ const METADATA_HOST: &str = "169.254.169.254";
 #[derive(Debug)]
 pub(super) struct OurClient {
     http: reqwest::Client,
-    role: Role,
+    role: Addressee,
 }
 
 #[derive(Debug)]
-enum Role {
+enum Addressee {
     Entra,
     /// Where the metadata service is.
     Metadata(Url),
@@ -40,7 +40,7 @@ enum Role {
 
 /// What the SDK carries back to us inside its own error.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum TransportFailure {
     #[error("{why}")]
     NoAnswer { who: Who, address: String, why: String },
     #[error("HTTP {status}")]
@@ -53,14 +53,14 @@ pub(super) enum Failure {
     Settings(String),
 }
 
-impl Failure {
+impl TransportFailure {
     pub(super) fn explain(&self, sign_in: &SignIn) -> SignInError {
         match self {
             Self::NoAnswer { who, address, why } => {
                 SignInError::Unreachable(format!("{who} cannot be reached: {address}: {why}"))
             }
             Self::Refused { who, status, body } => {
-                let refusal = Refusal::read(*who, *status, body, sign_in);
+                let refusal = SignInRefusal::read(*who, *status, body, sign_in);
                 if refusal.may_pass() {
                     SignInError::Unreachable(format!("{who} cannot be reached: {refusal}"))
                 } else {
@@ -73,39 +73,39 @@ impl Failure {
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
+impl From<TransportFailure> for Error {
+    fn from(failure: TransportFailure) -> Self {
         Self::new(ErrorKind::Other, failure)
     }
 }
 
 impl OurClient {
     pub(super) fn to_entra(http: reqwest::Client) -> Self {
-        Self { http, role: Role::Entra }
+        Self { http, role: Addressee::Entra }
     }
 
     /// `http` must be one that uses no proxy.
     pub(super) fn to_metadata(http: reqwest::Client, endpoint: Url) -> Self {
-        Self { http, role: Role::Metadata(endpoint) }
+        Self { http, role: Addressee::Metadata(endpoint) }
     }
 
     /// Its refusals are the SDK's to read: one is the challenge that tells where to sign in.
     pub(super) fn to_key_vault(http: reqwest::Client) -> Self {
-        Self { http, role: Role::KeyVault }
+        Self { http, role: Addressee::KeyVault }
     }
 
     fn who(&self) -> Who {
         match self.role {
-            Role::Entra => Who::Entra,
-            Role::Metadata(_) => Who::ManagedIdentity,
-            Role::KeyVault => Who::KeyVault,
+            Addressee::Entra => Who::Entra,
+            Addressee::Metadata(_) => Who::ManagedIdentity,
+            Addressee::KeyVault => Who::KeyVault,
         }
     }
 
     /// Where the request goes in truth.
     fn address(&self, asked: &Url) -> Url {
         let mut address = asked.clone();
-        if let Role::Metadata(endpoint) = &self.role
+        if let Addressee::Metadata(endpoint) = &self.role
             && asked.host_str() == Some(METADATA_HOST)
         {
             address = endpoint.clone();
@@ -131,7 +131,7 @@ impl HttpClient for OurClient {
         }
         let silent = |why: String| {
             let address = address.origin().ascii_serialization();
-            Failure::NoAnswer { who: self.who(), address, why }
+            TransportFailure::NoAnswer { who: self.who(), address, why }
         };
         let no_answer = |error: reqwest::Error| silent(explain(&error));
         let mut response = builder.send().await.map_err(no_answer)?;
@@ -143,17 +143,17 @@ impl HttpClient for OurClient {
             body.extend_from_slice(&chunk);
         }
         let status = response.status().as_u16();
-        let is_challenge = matches!(self.role, Role::KeyVault) && status == 401;
+        let is_challenge = matches!(self.role, Addressee::KeyVault) && status == 401;
         if !response.status().is_success() && !is_challenge {
-            return Err(Failure::Refused { who: self.who(), status, body }.into());
+            return Err(TransportFailure::Refused { who: self.who(), status, body }.into());
         }
         match self.role {
-            Role::KeyVault => {}
+            Addressee::KeyVault => {}
             _ if !holds_token(&body) => {
                 return Err(silent("the answer holds no token".to_owned()).into());
             }
-            Role::Metadata(_) => {}
-            Role::Entra => check_lifetime(&body)?,
+            Addressee::Metadata(_) => {}
+            Addressee::Entra => check_lifetime(&body)?,
         }
         let headers = headers(response.headers());
         Ok(AsyncRawResponse::from_bytes(StatusCode::from(status), headers, body))
@@ -171,7 +171,7 @@ fn holds_token(body: &[u8]) -> bool {
 }
 
 /// The SDK takes a missing lifetime for none, and panics over one that reaches beyond the calendar.
-fn check_lifetime(body: &[u8]) -> Result<(), Failure> {
+fn check_lifetime(body: &[u8]) -> Result<(), TransportFailure> {
     #[derive(Deserialize)]
     struct Answer {
         #[serde(default)]
@@ -183,7 +183,9 @@ fn check_lifetime(body: &[u8]) -> Result<(), Failure> {
         Some(_) => format!("Entra says that it lasts {expires_in} s"),
         None => "Entra does not say how long it lasts (expires_in)".to_owned(),
     };
-    Err(Failure::Unusable { why: format!("{why}; look whether a proxy answers in Entra's place") })
+    Err(TransportFailure::Unusable {
+        why: format!("{why}; look whether a proxy answers in Entra's place"),
+    })
 }
 
 fn headers(map: &reqwest::header::HeaderMap) -> Headers {

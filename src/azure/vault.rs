@@ -15,9 +15,9 @@ use serde::Deserialize;
 
 use super::credential::options;
 use super::token::{SignIn, SignInError, TokenSource};
-use super::transport::{Failure, OurClient};
+use super::transport::{OurClient, TransportFailure};
 use crate::caught::caught;
-use crate::config::{Azure, Config, Found, Secret, Vault, VaultAccess};
+use crate::config::{Azure, Config, FoundSecrets, Secret, Vault, VaultAccess};
 use crate::http::causes;
 
 /// Of Key Vault's own words, characters.
@@ -58,7 +58,7 @@ struct Address {
 ///
 /// # Errors
 /// Which secret cannot be read, and why.
-pub async fn look_up(config: &Config, known: Found) -> anyhow::Result<Found> {
+pub async fn look_up(config: &Config, known: FoundSecrets) -> anyhow::Result<FoundSecrets> {
     let vault = match known.vault {
         Some(vault) => vault,
         None => Arc::new(KeyVaults::new(config)?),
@@ -69,7 +69,7 @@ pub async fn look_up(config: &Config, known: Found) -> anyhow::Result<Found> {
         let text = text.map_err(|why| anyhow::anyhow!("vault:{address}: {why}"))?;
         secrets.insert(address.clone(), Secret::new(text));
     }
-    Ok(Found { vault: Some(vault), secrets })
+    Ok(FoundSecrets { vault: Some(vault), secrets })
 }
 
 impl KeyVaults {
@@ -194,7 +194,7 @@ fn refuses_token(error: &Error) -> bool {
 /// In words: what our own parts said, else what the SDK says.
 fn explain(error: &Error) -> String {
     for cause in causes(error) {
-        if let Some(failure) = cause.downcast_ref::<Failure>() {
+        if let Some(failure) = cause.downcast_ref::<TransportFailure>() {
             return in_words(failure);
         }
         if let Some(error) = cause.downcast_ref::<SignInError>() {
@@ -206,33 +206,33 @@ fn explain(error: &Error) -> String {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Answer {
-    error: Told,
+struct VaultErrorBody {
+    error: VaultError,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Told {
+struct VaultError {
     code: String,
     message: String,
-    innererror: Inner,
+    innererror: VaultInnerError,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Inner {
+struct VaultInnerError {
     code: String,
 }
 
-fn in_words(failure: &Failure) -> String {
+fn in_words(failure: &TransportFailure) -> String {
     let (status, body) = match failure {
-        Failure::Refused { status, body, .. } => (*status, body),
-        Failure::NoAnswer { who, address, why } => {
+        TransportFailure::Refused { status, body, .. } => (*status, body),
+        TransportFailure::NoAnswer { who, address, why } => {
             return format!("{who} cannot be reached: {address}: {why}");
         }
-        Failure::Unusable { why } | Failure::Settings(why) => return why.clone(),
+        TransportFailure::Unusable { why } | TransportFailure::Settings(why) => return why.clone(),
     };
-    let Answer { error } = serde_json::from_slice(body).unwrap_or_default();
+    let VaultErrorBody { error } = serde_json::from_slice(body).unwrap_or_default();
     let message: String = error.message.replace(['\r', '\n'], " ").chars().take(KEPT).collect();
     let remedy = match (status, error.innererror.code.as_str(), error.code.as_str()) {
         (403, "ForbiddenByFirewall" | "ForbiddenByConnection", _) => {
@@ -275,7 +275,7 @@ mod tests {
                 r#"{{"error":{{"code":"Forbidden","message":"no","innererror":{{"code":"{inner}"}}}}}}"#
             );
             let who = super::super::Who::KeyVault;
-            in_words(&Failure::Refused { who, status, body: body.into_bytes() })
+            in_words(&TransportFailure::Refused { who, status, body: body.into_bytes() })
         };
         assert!(refused(403, "ForbiddenByRbac").contains("Key Vault Secrets User"));
         assert!(refused(403, "ForbiddenByFirewall").contains("firewall"));

@@ -11,7 +11,7 @@ use super::comparison::tell;
 use super::door;
 use super::settings::Settings;
 use crate::admin::{Needs, Services, Streamed};
-use crate::pure::verify::Line;
+use crate::pure::verify::VerifyLine;
 use crate::readback::{Cleanup, NothingToAsk};
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -48,9 +48,13 @@ impl Streamed for CleanupRequest {
     const PATH: &'static str = "/cleanup";
     const NEEDS: Needs = Needs::Secrets;
 
-    type Line = Line;
+    type Line = VerifyLine;
 
-    async fn execute(self, services: &Services, lines: mpsc::Sender<Line>) -> anyhow::Result<()> {
+    async fn execute(
+        self,
+        services: &Services,
+        lines: mpsc::Sender<VerifyLine>,
+    ) -> anyhow::Result<()> {
         let Cleanup { sourcesystem, target, apply, revoke } = &self.cleanup;
         ensure!(!sourcesystem.trim().is_empty(), "no source system is named");
         if services.targets.iter().any(|target| target.sourcesystem == *sourcesystem) {

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use super::output::{print, print_json};
 use crate::pure::count::Count;
-use crate::pure::verify::{Cleaning, Line, Report, text};
+use crate::pure::verify::{Cleaning, Report, VerifyLine, text};
 
 /// What was told of the targets.
 #[derive(Debug, Default)]
@@ -15,17 +15,20 @@ pub(super) struct Told {
 }
 
 /// Prints each line.
-pub(super) async fn tell(mut lines: mpsc::Receiver<Line>, json: bool) -> anyhow::Result<Told> {
+pub(super) async fn tell(
+    mut lines: mpsc::Receiver<VerifyLine>,
+    json: bool,
+) -> anyhow::Result<Told> {
     let mut told = Told::default();
     let bar = progress(json);
     while let Some(line) = lines.recv().await {
         match line {
-            Line::Progress { target, looked_at, of } => {
+            VerifyLine::Progress { target, looked_at, of } => {
                 bar.set_length(of.max(looked_at));
                 bar.set_position(looked_at);
                 bar.set_message(target);
             }
-            Line::Counted { target, sentinel, ledger } => {
+            VerifyLine::Counted { target, sentinel, ledger } => {
                 if !json {
                     bar.suspend(|| {
                         let counted = Count(sentinel, "indicator");
@@ -36,7 +39,7 @@ pub(super) async fn tell(mut lines: mpsc::Receiver<Line>, json: bool) -> anyhow:
                     })?;
                 }
             }
-            Line::Report(report) => {
+            VerifyLine::Report(report) => {
                 bar.finish_and_clear();
                 if json {
                     print_json(&report)?
@@ -45,7 +48,7 @@ pub(super) async fn tell(mut lines: mpsc::Receiver<Line>, json: bool) -> anyhow:
                 }
                 told.reports.push(*report);
             }
-            Line::Cleaned(cleaning) => {
+            VerifyLine::Cleaned(cleaning) => {
                 bar.finish_and_clear();
                 if json {
                     print_json(&cleaning)?

@@ -16,10 +16,10 @@ use super::settings::Settings;
 use crate::admin::{Needs, Services, Streamed};
 use crate::ledger::{Ledger, Telling};
 use crate::pure::convert;
-use crate::pure::explain::{Line, Story, Teller, Told};
+use crate::pure::explain::{DocumentStories, ExplainLine, Story, Teller};
 use crate::pure::misp;
 use crate::pure::policy::spellings;
-use crate::rest::Client;
+use crate::rest::MispClient;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct ExplainOptions {
@@ -59,9 +59,13 @@ impl Streamed for Explain {
     const PATH: &'static str = "/explain";
     const NEEDS: Needs = Needs::Secrets;
 
-    type Line = Line;
+    type Line = ExplainLine;
 
-    async fn execute(self, services: &Services, lines: mpsc::Sender<Line>) -> anyhow::Result<()> {
+    async fn execute(
+        self,
+        services: &Services,
+        lines: mpsc::Sender<ExplainLine>,
+    ) -> anyhow::Result<()> {
         let mut answer = Answer { lines, known: BTreeSet::new() };
         let notes = answer.tell_from_ledger(services, &self).await?;
         let is_uuid = Uuid::parse_str(&self.what).is_ok();
@@ -76,7 +80,7 @@ impl Streamed for Explain {
         }
         let is_told = !answer.known.is_empty() || !notes.is_empty();
         for note in notes.into_iter().chain(fault) {
-            answer.lines.send(Line::Note(note)).await.ok();
+            answer.lines.send(ExplainLine::Note(note)).await.ok();
         }
         ensure!(
             is_told,
@@ -89,7 +93,7 @@ impl Streamed for Explain {
 
 /// The answer as far as it is told.
 struct Answer {
-    lines: mpsc::Sender<Line>,
+    lines: mpsc::Sender<ExplainLine>,
     /// The attributes whose stories are told.
     known: BTreeSet<Uuid>,
 }
@@ -98,7 +102,7 @@ impl Answer {
     async fn tell(&mut self, story: Box<Story>) {
         self.known.insert(story.attribute);
         // Nobody takes it: the rest is made for nothing, and that is little.
-        self.lines.send(Line::Story(story)).await.ok();
+        self.lines.send(ExplainLine::Story(story)).await.ok();
     }
 
     /// Tells what the ledger keeps, and gives back its notes.
@@ -114,8 +118,8 @@ impl Answer {
         let passing = async {
             while let Some(line) = told.recv().await {
                 match line {
-                    Line::Story(story) => self.tell(story).await,
-                    Line::Note(note) => notes.push(note),
+                    ExplainLine::Story(story) => self.tell(story).await,
+                    ExplainLine::Note(note) => notes.push(note),
                 }
             }
         };
@@ -129,7 +133,7 @@ impl Answer {
     async fn tell_from_misp(
         &mut self,
         services: &Services,
-        client: &Client,
+        client: &MispClient,
         asked: &Explain,
     ) -> Option<String> {
         match self.read(services, client, asked).await {
@@ -145,7 +149,7 @@ impl Answer {
     async fn read(
         &mut self,
         services: &Services,
-        client: &Client,
+        client: &MispClient,
         asked: &Explain,
     ) -> anyhow::Result<usize> {
         let found = client.heads(query(&asked.what)).next().await?;
@@ -157,7 +161,7 @@ impl Answer {
         let mut answer = client.read(&events).await?;
         while let Some(event) = answer.next().await? {
             let event = misp::Event::parse(&event).context("read MISP's answer")?;
-            let mut told = Told::default();
+            let mut told = DocumentStories::default();
             told.take(&event, first.merger);
             let stories = told.stories(&rules).filter(|story| wanted.is(story));
             for mut story in stories.collect::<Vec<_>>() {
@@ -186,9 +190,9 @@ pub async fn explain(settings: &Settings, options: ExplainOptions) -> anyhow::Re
         let mut teller = Teller::new(telling.json);
         while let Some(line) = told.recv().await {
             match line {
-                Line::Story(story) => write(&teller.tell(&story))?,
+                ExplainLine::Story(story) => write(&teller.tell(&story))?,
                 // Notes are no part of what a script reads.
-                Line::Note(words) => note(&format!("note: {words}")),
+                ExplainLine::Note(words) => note(&format!("note: {words}")),
             }
         }
         anyhow::Ok(())

@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use crate::admin::Needs;
 use crate::azure::vault;
-use crate::config::{self, Config, Found, Local, Mistakes, Rules};
+use crate::config::{self, Config, FoundSecrets, Local, Mistakes, Rules};
 
 /// A list of tenants in a vault may name further secrets, and those no more.
 const ROUNDS: usize = 3;
@@ -25,7 +25,7 @@ impl Settings {
     /// # Errors
     /// A mistake of the configuration ([`Mistakes`]), or a secret that cannot be read.
     pub async fn load(&self, needs: Needs) -> anyhow::Result<Config> {
-        let config = self.with(Found::default())?;
+        let config = self.with(FoundSecrets::default())?;
         match needs {
             Needs::Secrets => self.looked_up(config).await,
             Needs::Targets if config.has_unread_tenants => self.looked_up(config).await,
@@ -49,13 +49,13 @@ impl Settings {
         config::load_rules(self.file.as_deref(), self.environment.iter().cloned())
     }
 
-    fn with(&self, found: Found) -> Result<Config, Mistakes> {
+    fn with(&self, found: FoundSecrets) -> Result<Config, Mistakes> {
         config::load_with(self.file.as_deref(), self.environment.iter().cloned(), found)
     }
 
     /// The same configuration with what lies in vaults.
     async fn looked_up(&self, mut config: Config) -> anyhow::Result<Config> {
-        let mut found = Found::default();
+        let mut found = FoundSecrets::default();
         for _ in 0..ROUNDS {
             if config.lookups.is_empty() {
                 return Ok(config);

@@ -13,7 +13,7 @@ use super::output::print;
 use super::settings::Settings;
 use crate::admin::{Needs, Services, Streamed};
 use crate::config::Mode;
-use crate::pure::verify::{Line, kql};
+use crate::pure::verify::{VerifyLine, kql};
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct VerifyOptions {
@@ -48,9 +48,13 @@ impl Streamed for Verify {
     const PATH: &'static str = "/verify";
     const NEEDS: Needs = Needs::Secrets;
 
-    type Line = Line;
+    type Line = VerifyLine;
 
-    async fn execute(self, services: &Services, lines: mpsc::Sender<Line>) -> anyhow::Result<()> {
+    async fn execute(
+        self,
+        services: &Services,
+        lines: mpsc::Sender<VerifyLine>,
+    ) -> anyhow::Result<()> {
         let Self { target, repair } = self;
         if repair {
             tracing::info!(of = target, "Sentinel is compared and repaired, as an operator asked");

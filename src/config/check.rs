@@ -122,7 +122,7 @@ fn expiry(config: &Config, reader: &mut Reader) {
 
 /// STIX types of the observables that the relay makes, and languages of rules.
 fn observables() -> BTreeSet<&'static str> {
-    let paths = convert::types().iter().flat_map(convert::Row::paths);
+    let paths = convert::types().iter().flat_map(convert::TypeRow::paths);
     paths.filter_map(|path| path.split(':').next()).filter(|kind| *kind != "stix").collect()
 }
 

@@ -106,7 +106,7 @@ impl Credential {
     Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumIter, strum::IntoStaticStr,
 )]
 #[strum(serialize_all = "kebab-case")]
-enum Kind {
+enum CredentialKind {
     ClientSecret,
     Certificate,
     ManagedIdentity,
@@ -128,7 +128,7 @@ const KEYS: [&str; 9] = [
     "federated_token_file",
 ];
 
-impl Kind {
+impl CredentialKind {
     fn uses(self, key: &str) -> bool {
         match key {
             "tenant_id" => self != Self::ManagedIdentity,
@@ -144,7 +144,7 @@ impl Kind {
 }
 
 /// The keys of a section, before it is known which of them count.
-struct Fields {
+struct CredentialKeys {
     tenant_id: String,
     client_id: String,
     client_secret: Secret,
@@ -159,8 +159,8 @@ struct Fields {
 /// trust.
 pub(super) fn read(reader: &mut Reader, section: &str, audience: &str, needed: bool) -> Credential {
     let key = |leaf: &str| format!("{section}.{leaf}");
-    let kind = reader.word(&key("credential"), Kind::ClientSecret);
-    let mut fields = Fields {
+    let kind = reader.word(&key("credential"), CredentialKind::ClientSecret);
+    let mut fields = CredentialKeys {
         tenant_id: reader.parsed(
             &key("tenant_id"),
             String::new(),
@@ -187,7 +187,7 @@ pub(super) fn read(reader: &mut Reader, section: &str, audience: &str, needed: b
     };
     if reader.sound(&key("credential")) {
         refuse_unused(reader, section, kind);
-        if kind == Kind::WorkloadIdentity {
+        if kind == CredentialKind::WorkloadIdentity {
             fields.take_from_pod(reader);
         }
         if needed {
@@ -198,21 +198,23 @@ pub(super) fn read(reader: &mut Reader, section: &str, audience: &str, needed: b
 }
 
 /// A key of another kind would be a setting without effect.
-fn refuse_unused(reader: &mut Reader, section: &str, kind: Kind) {
+fn refuse_unused(reader: &mut Reader, section: &str, kind: CredentialKind) {
     for leaf in KEYS.into_iter().filter(|leaf| !kind.uses(leaf)) {
         let key = format!("{section}.{leaf}");
         if !reader.says_something(&key) {
             continue;
         }
         let hint = match (kind, leaf) {
-            (Kind::ManagedIdentity, "client_id") => {
+            (CredentialKind::ManagedIdentity, "client_id") => {
                 "for a user-assigned identity set managed_identity = \"client:ID\"; for an \
                  application that trusts the identity, credential = \"federated-managed-identity\""
                     .to_owned()
             }
             _ => {
-                let users: Vec<&str> =
-                    Kind::iter().filter(|other| other.uses(leaf)).map(<&str>::from).collect();
+                let users: Vec<&str> = CredentialKind::iter()
+                    .filter(|other| other.uses(leaf))
+                    .map(<&str>::from)
+                    .collect();
                 format!("remove it, or set {section}.credential to {}", users.join(" or "))
             }
         };
@@ -221,7 +223,7 @@ fn refuse_unused(reader: &mut Reader, section: &str, kind: Kind) {
     }
 }
 
-impl Fields {
+impl CredentialKeys {
     /// What AKS tells a pod where nothing else is set.
     fn take_from_pod(&mut self, reader: &Reader) {
         let variable = |name: &str| reader.environment(name).unwrap_or_default().to_owned();
@@ -236,8 +238,8 @@ impl Fields {
     }
 
     /// Named one by one: what this kind needs and nobody set.
-    fn check(&self, reader: &mut Reader, section: &str, kind: Kind) {
-        let pod = if kind == Kind::WorkloadIdentity {
+    fn check(&self, reader: &mut Reader, section: &str, kind: CredentialKind) {
+        let pod = if kind == CredentialKind::WorkloadIdentity {
             ", which AKS gives to a pod labelled azure.workload.identity/use"
         } else {
             ""
@@ -258,38 +260,38 @@ impl Fields {
         ];
         for (leaf, given, hint) in needs {
             let key = format!("{section}.{leaf}");
-            let optional = kind == Kind::AzureCli;
+            let optional = kind == CredentialKind::AzureCli;
             if kind.uses(leaf) && !given && !optional && reader.sound(&key) {
                 reader.missing(&key, hint);
             }
         }
     }
 
-    fn into_credential(self, kind: Kind, audience: &str) -> Credential {
+    fn into_credential(self, kind: CredentialKind, audience: &str) -> Credential {
         let Self { tenant_id, client_id, .. } = self;
         match kind {
-            Kind::ClientSecret => {
+            CredentialKind::ClientSecret => {
                 Credential::ClientSecret { tenant_id, client_id, secret: self.client_secret }
             }
-            Kind::Certificate => Credential::Certificate {
+            CredentialKind::Certificate => Credential::Certificate {
                 tenant_id,
                 client_id,
                 file: self.certificate_file.unwrap_or_default(),
                 password: self.certificate_password,
             },
-            Kind::ManagedIdentity => Credential::ManagedIdentity(self.managed_identity),
-            Kind::WorkloadIdentity => Credential::WorkloadIdentity {
+            CredentialKind::ManagedIdentity => Credential::ManagedIdentity(self.managed_identity),
+            CredentialKind::WorkloadIdentity => Credential::WorkloadIdentity {
                 tenant_id,
                 client_id,
                 token_file: self.federated_token_file.unwrap_or_default(),
             },
-            Kind::FederatedManagedIdentity => Credential::FederatedManagedIdentity {
+            CredentialKind::FederatedManagedIdentity => Credential::FederatedManagedIdentity {
                 tenant_id,
                 client_id,
                 identity: self.managed_identity,
                 audience: audience.to_owned(),
             },
-            Kind::AzureCli => Credential::AzureCli { tenant_id },
+            CredentialKind::AzureCli => Credential::AzureCli { tenant_id },
         }
     }
 }

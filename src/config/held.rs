@@ -12,13 +12,13 @@ pub const READ_AGAIN: Duration = Duration::from_secs(10);
 
 /// A secret that is shared, and read again when it is refused.
 #[derive(Debug)]
-pub struct Held {
+pub struct SharedSecret {
     secret: Mutex<Secret>,
     /// When it was last read again. Whoever is refused while somebody reads waits for the same answer.
     read_at: sync::Mutex<Option<Instant>>,
 }
 
-impl Held {
+impl SharedSecret {
     #[must_use]
     pub fn new(secret: Secret) -> Self {
         Self { secret: Mutex::new(secret), read_at: sync::Mutex::default() }

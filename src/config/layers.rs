@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::mistake::{Mistake, Origin};
+use super::mistake::{Mistake, SettingOrigin};
 
 /// The defaults: every key with its documentation.
 pub const EXAMPLE: &str = include_str!("../../config.toml.example");
@@ -56,7 +56,7 @@ pub(super) enum Raw {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Leaf {
     pub(super) raw: Raw,
-    pub(super) origin: Origin,
+    pub(super) origin: SettingOrigin,
 }
 
 impl Leaf {
@@ -143,7 +143,7 @@ fn choose_file(file: Option<&Path>, environment: &BTreeMap<String, String>) -> O
 fn defaults() -> Result<(Leaves, Leaves), Vec<Mistake>> {
     let mut template = Leaves::new();
     let mut leaves = Leaves::new();
-    for (path, leaf) in parse(EXAMPLE, &Origin::Default)? {
+    for (path, leaf) in parse(EXAMPLE, &SettingOrigin::Default)? {
         match path.strip_prefix(TEMPLATE) {
             Some(key) => template.insert(key.to_owned(), leaf),
             None => leaves.insert(path, leaf),
@@ -153,19 +153,19 @@ fn defaults() -> Result<(Leaves, Leaves), Vec<Mistake>> {
 }
 
 fn read_file(path: &Path) -> Result<Leaves, Vec<Mistake>> {
-    let origin = Origin::File(path.to_path_buf());
+    let origin = SettingOrigin::File(path.to_path_buf());
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text, &origin),
         Err(error) => {
             let key = path.display().to_string();
             let problem = format!("cannot read the file: {error}");
-            Err(vec![Mistake::new(&key, Origin::Default, problem)])
+            Err(vec![Mistake::new(&key, SettingOrigin::Default, problem)])
         }
     }
 }
 
 /// The message of a syntax error is taken without the line it quotes: that may hold a secret.
-fn parse(text: &str, origin: &Origin) -> Result<Leaves, Vec<Mistake>> {
+fn parse(text: &str, origin: &SettingOrigin) -> Result<Leaves, Vec<Mistake>> {
     let table: toml::Table = toml::from_str(text).map_err(|error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
         let key = format!("line {line}, column {column}");
@@ -187,7 +187,7 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, column + 1)
 }
 
-fn flatten(prefix: &str, table: toml::Table, origin: &Origin, leaves: &mut Leaves) {
+fn flatten(prefix: &str, table: toml::Table, origin: &SettingOrigin, leaves: &mut Leaves) {
     for (key, value) in table {
         let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
         if let toml::Value::Table(inner) = &value
@@ -209,7 +209,7 @@ fn from_environment(environment: BTreeMap<String, String>, known: &[String]) -> 
         .filter(|(name, _)| name != FILE_VARIABLE)
         .map(|(name, text)| {
             let path = names.get(&name).map_or_else(|| path_of(&name), |path| (*path).clone());
-            (path, Leaf { raw: Raw::Text(text), origin: Origin::Environment(name) })
+            (path, Leaf { raw: Raw::Text(text), origin: SettingOrigin::Environment(name) })
         })
         .collect()
 }

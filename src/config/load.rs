@@ -11,7 +11,7 @@ use super::address::{WEB_ADDRESS, https, proxy, web_address};
 use super::layers::{Layers, lay};
 use super::mistake::Mistakes;
 use super::reader::Reader;
-use super::secret::Found;
+use super::secret::FoundSecrets;
 use super::tenants::Sections;
 use super::values::{MILLISECOND, uuid};
 use super::{
@@ -30,7 +30,7 @@ pub fn load(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Config, Mistakes> {
-    load_with(file, environment, Found::default())
+    load_with(file, environment, FoundSecrets::default())
 }
 
 /// As [`load`], with the secrets of Key Vaults that were `found` already.
@@ -40,7 +40,7 @@ pub fn load(
 pub fn load_with(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
-    found: Found,
+    found: FoundSecrets,
 ) -> Result<Config, Mistakes> {
     let Layers { leaves, targets, template, environment } =
         lay(file, environment).map_err(Mistakes::new)?;
@@ -95,7 +95,7 @@ pub fn load_rules(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Rules, Mistakes> {
     let Layers { leaves, environment, .. } = lay(file, environment).map_err(Mistakes::new)?;
-    let mut reader = Reader::new(leaves, environment, Found::default());
+    let mut reader = Reader::new(leaves, environment, FoundSecrets::default());
     let policy = policy::read(&mut reader);
     let own = misp::url(&mut reader);
     let address = public_url(&mut reader, own.as_ref());
@@ -121,7 +121,7 @@ pub fn load_local(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Local, Mistakes> {
     let Layers { leaves, environment, .. } = lay(file, environment).map_err(Mistakes::new)?;
-    let mut reader = Reader::new(leaves, environment, Found::default());
+    let mut reader = Reader::new(leaves, environment, FoundSecrets::default());
     let local = Local { ledger: ledger(&mut reader), admin: admin(&mut reader) };
     match reader.into_mistakes() {
         none if none.is_empty() => Ok(local),

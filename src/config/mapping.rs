@@ -8,7 +8,7 @@ use wildmatch::WildMatch;
 use super::mistake::Problem;
 use super::reader::{Reader, did_you_mean, nearest, shown};
 use super::unseen::as_meant;
-use crate::pure::convert::{self, Row};
+use crate::pure::convert::{self, TypeRow};
 use crate::pure::policy::{Switches, UrlForms};
 use crate::pure::stix::{ContextKind, TagRules};
 
@@ -65,7 +65,7 @@ fn unknown(types: &str) -> Option<Problem> {
     if named().any(|row| row.skipped().is_none()) {
         return None;
     }
-    let reason = named().next().and_then(Row::skipped);
+    let reason = named().next().and_then(TypeRow::skipped);
     Some(match reason {
         Some(reason) => Problem::new(format!("is never converted: {}", reason.word()))
             .hint("docs/reference/mapping.md has the reasons"),

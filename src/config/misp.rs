@@ -9,7 +9,7 @@ use super::mistake::Problem;
 use super::reader::Reader;
 use super::values::{GIB, KIB, MILLISECOND};
 use super::{
-    Misp, OnUnpublish, Plain, Schedule, Secret, TlsFiles, Warninglists, Webhook, ZeroMq, rest,
+    Misp, OnUnpublish, Plain, Schedule, Secret, TlsFiles, WarninglistRules, Webhook, ZeroMq, rest,
 };
 
 /// `misp.url`: where REST is, and the default of `misp.public_url`.
@@ -27,7 +27,7 @@ pub(super) fn read(reader: &mut Reader, url: Option<&Url>, decay: bool) -> Misp 
         window: reader.optional_duration("misp.window", Duration::from_secs(1)),
         search: rest::search(reader),
         resync: schedule(reader),
-        warninglists: Warninglists {
+        warninglists: WarninglistRules {
             refresh_every: reader.duration("misp.warninglists.refresh_every", MILLISECOND),
             max_list: reader.bytes("misp.warninglists.max_list", KIB..=GIB),
         },

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum SettingOrigin {
     /// `config.toml.example`.
     Default,
     File(PathBuf),
@@ -13,7 +13,7 @@ pub enum Origin {
     Environment(String),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -28,7 +28,7 @@ impl fmt::Display for Origin {
 pub struct Mistake {
     /// Dotted path, e.g. `misp.zeromq.silence`.
     pub key: String,
-    pub origin: Origin,
+    pub origin: SettingOrigin,
     /// As written. Never that of a secret or of an unknown key.
     pub value: Option<String>,
     pub problem: String,
@@ -37,7 +37,7 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    pub(super) fn new(key: &str, origin: Origin, problem: impl Into<String>) -> Self {
+    pub(super) fn new(key: &str, origin: SettingOrigin, problem: impl Into<String>) -> Self {
         let (value, allowed, hint) = (None, None, None);
         Self { key: key.to_owned(), origin, value, problem: problem.into(), allowed, hint }
     }
@@ -59,8 +59,8 @@ impl Mistake {
     pub fn summary(&self) -> String {
         let value = self.value.as_ref().map_or_else(String::new, |value| format!("{value}: "));
         match self.origin {
-            Origin::Default => format!("{value}{}", self.problem),
-            Origin::File(_) | Origin::Environment(_) => {
+            SettingOrigin::Default => format!("{value}{}", self.problem),
+            SettingOrigin::File(_) | SettingOrigin::Environment(_) => {
                 format!("{value}{} ({})", self.problem, self.origin)
             }
         }
@@ -79,7 +79,7 @@ impl fmt::Display for Mistake {
             write!(f, " = {value}")?;
         }
         write!(f, ": {}", self.problem)?;
-        if self.origin != Origin::Default {
+        if self.origin != SettingOrigin::Default {
             write!(f, " ({})", self.origin)?;
         }
         if let Some(allowed) = &self.allowed {

@@ -39,14 +39,14 @@ use uuid::Uuid;
 
 pub use api::Api;
 pub use credential::{Credential, ManagedIdentity};
-pub use held::{Held, READ_AGAIN};
+pub use held::{READ_AGAIN, SharedSecret};
 pub use layers::{DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
 pub use load::{PLACEHOLDER_URL, load, load_local, load_rules, load_with};
 pub use log::{Log, LogFormat};
 pub use management::{ManagedWorkspace, Management};
-pub use mistake::{Mistake, Mistakes, Origin};
+pub use mistake::{Mistake, Mistakes, SettingOrigin};
 pub use schedule::Schedule;
-pub use secret::{Found, Secret, Vault};
+pub use secret::{FoundSecrets, Secret, Vault};
 pub use warnings::warnings;
 
 use crate::pure::policy::Policy;
@@ -112,12 +112,12 @@ pub struct Misp {
     pub search: serde_json::Map<String, serde_json::Value>,
     /// When a full resync begins by itself; `None`: never.
     pub resync: Option<Schedule>,
-    pub warninglists: Warninglists,
+    pub warninglists: WarninglistRules,
 }
 
 /// How MISP's warninglists are read.
 #[derive(Debug, Clone, Copy)]
-pub struct Warninglists {
+pub struct WarninglistRules {
     pub refresh_every: Duration,
     /// Larger lists are an error, bytes of MISP's answer.
     pub max_list: usize,

@@ -29,7 +29,7 @@ pub(super) fn read(reader: &mut Reader) -> Policy {
         is_feed_only: !has_key && reader.is_filled("misp.zeromq.endpoints"),
     };
     let prefix = "policy".to_owned();
-    section(&mut Section { reader, prefix, base: None }, common)
+    section(&mut PolicySection { reader, prefix, base: None }, common)
 }
 
 /// The policy of a target: `base`, but for the keys that its own section sets.
@@ -37,17 +37,17 @@ pub(super) fn of_target(reader: &mut Reader, name: &str, base: &Policy) -> Polic
     let prefix = format!("target.{name}.policy");
     let Policy { withdraw_at, decay, is_feed_only, .. } = *base;
     let common = Common { switches: base.switches.clone(), withdraw_at, decay, is_feed_only };
-    section(&mut Section { reader, prefix, base: Some(base) }, common)
+    section(&mut PolicySection { reader, prefix, base: Some(base) }, common)
 }
 
 /// A section of policy's keys, and what its missing ones are taken from.
-struct Section<'r, 'p> {
+struct PolicySection<'r, 'p> {
     reader: &'r mut Reader,
     prefix: String,
     base: Option<&'p Policy>,
 }
 
-impl Section<'_, '_> {
+impl PolicySection<'_, '_> {
     fn get<T: Clone>(
         &mut self,
         leaf: &str,
@@ -62,7 +62,7 @@ impl Section<'_, '_> {
     }
 }
 
-fn section(keys: &mut Section<'_, '_>, common: Common) -> Policy {
+fn section(keys: &mut PolicySection<'_, '_>, common: Common) -> Policy {
     let Common { switches, withdraw_at, decay, is_feed_only } = common;
     Policy {
         tlp_max: keys.get("tlp_max", |p| &p.tlp_max, tlp),

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use strum::IntoEnumIterator;
 
 use super::layers::{Leaf, Leaves, Raw};
-use super::mistake::{Mistake, Origin, Problem};
-use super::secret::Found;
+use super::mistake::{Mistake, Problem, SettingOrigin};
+use super::secret::FoundSecrets;
 use super::unseen::{bare, unseen};
 
 /// What a Key Vault reference looks like that nobody resolved.
@@ -17,7 +17,7 @@ pub(super) const KEY_VAULT: &str = "@Microsoft.KeyVault(";
 pub(super) struct Reader {
     left: Leaves,
     /// Taken so far, and where each came from.
-    taken: BTreeMap<String, Origin>,
+    taken: BTreeMap<String, SettingOrigin>,
     wrong: BTreeSet<String>,
     /// Taken, and the empty text.
     empty: BTreeSet<String>,
@@ -27,13 +27,17 @@ pub(super) struct Reader {
     /// The environment beside `MSR_` variables.
     environment: BTreeMap<String, String>,
     /// Secrets that were looked up already.
-    pub(super) found: Found,
+    pub(super) found: FoundSecrets,
     /// Addresses of those that still have to be.
     pub(super) lookups: BTreeSet<String>,
 }
 
 impl Reader {
-    pub(super) fn new(leaves: Leaves, environment: BTreeMap<String, String>, found: Found) -> Self {
+    pub(super) fn new(
+        leaves: Leaves,
+        environment: BTreeMap<String, String>,
+        found: FoundSecrets,
+    ) -> Self {
         Self {
             left: leaves,
             environment,
@@ -160,7 +164,7 @@ impl Reader {
 
     /// Whether somebody else than the defaults set the key.
     pub(super) fn is_set(&self, key: &str) -> bool {
-        self.taken.get(key).is_some_and(|origin| *origin != Origin::Default)
+        self.taken.get(key).is_some_and(|origin| *origin != SettingOrigin::Default)
     }
 
     /// Whether the key is set to something by somebody else than the defaults.
@@ -190,7 +194,7 @@ impl Reader {
         more: impl FnOnce(Mistake) -> Mistake,
         problem: impl Into<String>,
     ) {
-        let origin = self.taken.get(key).cloned().unwrap_or(Origin::Default);
+        let origin = self.taken.get(key).cloned().unwrap_or(SettingOrigin::Default);
         self.wrong.insert(key.to_owned());
         self.mistakes.push(more(Mistake::new(key, origin, problem)));
     }
@@ -218,13 +222,13 @@ impl Reader {
     }
 
     /// Where a key that was taken came from.
-    pub(super) fn origin(&self, key: &str) -> Origin {
-        self.taken.get(key).cloned().unwrap_or(Origin::Default)
+    pub(super) fn origin(&self, key: &str) -> SettingOrigin {
+        self.taken.get(key).cloned().unwrap_or(SettingOrigin::Default)
     }
 
     /// Sets a key that the operator did not set.
     pub(super) fn lay_under(&mut self, key: String, leaf: Leaf) {
-        if self.left.get(&key).is_none_or(|known| known.origin == Origin::Default) {
+        if self.left.get(&key).is_none_or(|known| known.origin == SettingOrigin::Default) {
             self.left.insert(key, leaf);
         }
     }

@@ -12,12 +12,12 @@ use async_trait::async_trait;
 #[derive(Clone)]
 pub struct Secret {
     text: Arc<str>,
-    origin: Origin,
+    origin: SecretOrigin,
 }
 
 /// Where a secret can be read again.
 #[derive(Clone)]
-enum Origin {
+enum SecretOrigin {
     /// Nowhere: it is as it was written.
     Given,
     File(PathBuf),
@@ -37,7 +37,7 @@ pub trait Vault: fmt::Debug + Send + Sync {
 
 /// Secrets that were looked up, by address.
 #[derive(Debug, Clone, Default)]
-pub struct Found {
+pub struct FoundSecrets {
     /// Who looked them up, and will again.
     pub vault: Option<Arc<dyn Vault>>,
     pub secrets: BTreeMap<String, Secret>,
@@ -45,7 +45,7 @@ pub struct Found {
 
 impl Secret {
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into().into(), origin: Origin::Given }
+        Self { text: text.into().into(), origin: SecretOrigin::Given }
     }
 
     /// The secret in a file, without the line breaks at its end.
@@ -54,16 +54,16 @@ impl Secret {
     /// The file cannot be read, or is empty.
     pub fn from_file(file: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(file);
-        of_file(text).map(|text| Self { text, origin: Origin::File(file.to_owned()) })
+        of_file(text).map(|text| Self { text, origin: SecretOrigin::File(file.to_owned()) })
     }
 
     /// The secret at an address of a Key Vault, of which nobody has read it yet, unless it is among
     /// those `found`.
     #[must_use]
-    pub(super) fn from_vault(address: &str, found: &Found) -> Self {
+    pub(super) fn from_vault(address: &str, found: &FoundSecrets) -> Self {
         let text = found.secrets.get(address).map(|secret| Arc::clone(&secret.text));
         let vault = text.as_ref().and(found.vault.clone());
-        let origin = Origin::Vault(address.to_owned(), vault);
+        let origin = SecretOrigin::Vault(address.to_owned(), vault);
         Self { text: text.unwrap_or_default(), origin }
     }
 
@@ -76,7 +76,7 @@ impl Secret {
     /// Whether it still has to be looked up.
     #[must_use]
     pub fn is_unread(&self) -> bool {
-        self.text.is_empty() && matches!(self.origin, Origin::Vault(_, None))
+        self.text.is_empty() && matches!(self.origin, SecretOrigin::Vault(_, None))
     }
 
     /// The text itself: for the wire only, never for a log, an error or a file. Empty where it
@@ -92,12 +92,12 @@ impl Secret {
     /// Why it cannot be read.
     pub async fn read_again(&self) -> Result<Option<Self>, String> {
         let text = match &self.origin {
-            Origin::Given | Origin::Vault(_, None) => return Ok(None),
-            Origin::File(file) => {
+            SecretOrigin::Given | SecretOrigin::Vault(_, None) => return Ok(None),
+            SecretOrigin::File(file) => {
                 let text = of_file(tokio::fs::read_to_string(file).await);
                 text.map_err(|why| format!("{}: {why}", file.display()))?
             }
-            Origin::Vault(address, Some(vault)) => vault.read(address).await?.into(),
+            SecretOrigin::Vault(address, Some(vault)) => vault.read(address).await?.into(),
         };
         Ok((text != self.text).then(|| Self { text, origin: self.origin.clone() }))
     }
@@ -115,8 +115,8 @@ fn of_file(text: std::io::Result<String>) -> Result<Arc<str>, String> {
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         let unread = |secret: &Self| match &secret.origin {
-            Origin::Vault(address, None) => Some(address.clone()),
-            Origin::Vault(_, Some(_)) | Origin::Given | Origin::File(_) => None,
+            SecretOrigin::Vault(address, None) => Some(address.clone()),
+            SecretOrigin::Vault(_, Some(_)) | SecretOrigin::Given | SecretOrigin::File(_) => None,
         };
         self.text == other.text && unread(self) == unread(other)
     }

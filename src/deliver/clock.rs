@@ -6,10 +6,10 @@ use chrono::DateTime;
 
 /// The clock of a target, as far as it is known.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct TargetClock(Option<Told>);
+pub(super) struct TargetClock(Option<ToldTime>);
 
 #[derive(Debug, Clone, Copy)]
-struct Told {
+struct ToldTime {
     /// Unix milliseconds.
     date: i64,
     /// When the answer came.
@@ -19,7 +19,7 @@ struct Told {
 impl TargetClock {
     /// Notes the time that an answer tells. An answer without a date changes nothing.
     pub(super) fn hear(&mut self, date: Option<i64>, at: Instant) {
-        self.0 = date.map(|date| Told { date, at }).or(self.0);
+        self.0 = date.map(|date| ToldTime { date, at }).or(self.0);
     }
 
     /// Returns a time that has come at the target. Its clock may be ahead of that: an answer takes time,

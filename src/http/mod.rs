@@ -47,7 +47,7 @@ pub enum Trust {
 
 /// How the other side is reached.
 #[derive(Debug, Clone, Copy)]
-pub struct Way<'a> {
+pub struct ClientOptions<'a> {
     /// Of the configuration, for errors.
     pub section: &'static str,
     pub https_only: bool,
@@ -77,7 +77,7 @@ pub fn local() -> Result<reqwest::ClientBuilder, HttpError> {
         .no_proxy())
 }
 
-impl Way<'_> {
+impl ClientOptions<'_> {
     /// A client to be; it follows no redirect.
     ///
     /// # Errors

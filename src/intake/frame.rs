@@ -6,7 +6,9 @@ use serde_json::Value;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::notice::{Cause, EventRef, Shown, Sighted, Subject, TagChange, What, Withdrawal};
+use crate::notice::{
+    AudienceShown, Cause, EventRef, Sighted, Subject, TagChange, What, Withdrawal,
+};
 use crate::pure::misp::notification::{
     AttributeMessage, EventMessage, EventName, EventSaid, Heartbeat, ObjectMessage,
     SightingMessage, TagMessage, WarninglistMessage,
@@ -36,7 +38,7 @@ pub enum Content {
 
 /// Why a frame cannot be read.
 #[derive(Debug, Error)]
-pub enum Malformed {
+pub enum MalformedFrame {
     #[error("it has no space between topic and JSON")]
     NoTopic,
     #[error("its topic is not UTF-8")]
@@ -54,19 +56,19 @@ pub enum Malformed {
 /// Returns the topic of a frame: the text before the first space.
 ///
 /// # Errors
-/// [`Malformed`] where there is no space, or no UTF-8 before it.
-pub fn topic(frame: &[u8]) -> Result<&str, Malformed> {
-    let end = frame.iter().position(|byte| *byte == b' ').ok_or(Malformed::NoTopic)?;
+/// [`MalformedFrame`] where there is no space, or no UTF-8 before it.
+pub fn topic(frame: &[u8]) -> Result<&str, MalformedFrame> {
+    let end = frame.iter().position(|byte| *byte == b' ').ok_or(MalformedFrame::NoTopic)?;
     let topic = frame.get(..end).unwrap_or_default();
-    std::str::from_utf8(topic).map_err(|_| Malformed::TopicNotText)
+    std::str::from_utf8(topic).map_err(|_| MalformedFrame::TopicNotText)
 }
 
 impl<'f> Frame<'f> {
     /// Splits a frame at its first space. The JSON shares the memory of the frame.
     ///
     /// # Errors
-    /// [`Malformed`] where there is no space, or no UTF-8 before it.
-    pub fn split(frame: &'f Bytes) -> Result<Self, Malformed> {
+    /// [`MalformedFrame`] where there is no space, or no UTF-8 before it.
+    pub fn split(frame: &'f Bytes) -> Result<Self, MalformedFrame> {
         let topic = topic(frame)?;
         Ok(Self { topic, json: frame.slice(topic.len() + 1..) })
     }
@@ -76,8 +78,8 @@ impl<'f> Frame<'f> {
     /// could act on, and is no fault.
     ///
     /// # Errors
-    /// [`Malformed`] says why the content cannot be read.
-    pub fn read(self) -> Result<Content, Malformed> {
+    /// [`MalformedFrame`] says why the content cannot be read.
+    pub fn read(self) -> Result<Content, MalformedFrame> {
         let Self { topic, json } = self;
         match topic {
             PUBLICATION => publication(json).map(Content::Notice),
@@ -102,10 +104,10 @@ impl<'f> Frame<'f> {
 /// Returns the content that was read. A message that cannot be read is malformed only if it holds the member
 /// that its topic is about.
 fn known(
-    read: Result<Option<What>, Malformed>,
+    read: Result<Option<What>, MalformedFrame>,
     json: &[u8],
     about: &str,
-) -> Result<Content, Malformed> {
+) -> Result<Content, MalformedFrame> {
     let is_other = || match serde_json::from_slice::<Value>(json) {
         Ok(Value::Object(message)) => !message.get(about).is_some_and(Value::is_object),
         _ => false,
@@ -113,21 +115,21 @@ fn known(
     match read {
         Ok(Some(what)) => Ok(Content::Notice(what)),
         Ok(None) => Ok(Content::Nothing),
-        Err(Malformed::Json(_)) if is_other() => Ok(Content::Nothing),
+        Err(MalformedFrame::Json(_)) if is_other() => Ok(Content::Nothing),
         Err(malformed) => Err(malformed),
     }
 }
 
 /// A publication is only looked at from outside: an object begins and ends with braces.
-fn publication(json: Bytes) -> Result<What, Malformed> {
+fn publication(json: Bytes) -> Result<What, MalformedFrame> {
     let trimmed = json.trim_ascii();
     match (trimmed.first(), trimmed.last()) {
         (Some(b'{'), Some(b'}')) => Ok(What::Published(json)),
-        _ => Err(Malformed::NotAnObject),
+        _ => Err(MalformedFrame::NotAnObject),
     }
 }
 
-fn attribute(json: &[u8]) -> Result<Option<What>, Malformed> {
+fn attribute(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
     let AttributeMessage { attribute, event, action } = parse(json)?;
     // A deletion shows by `deleted` or by the action alone, depending on how it was done.
     let deleted = attribute.deleted || is_deletion(&action);
@@ -149,7 +151,7 @@ fn attribute(json: &[u8]) -> Result<Option<What>, Malformed> {
     })))
 }
 
-fn object(json: &[u8]) -> Result<Option<What>, Malformed> {
+fn object(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
     let ObjectMessage { object, event, action } = parse(json)?;
     if !object.deleted && !is_deletion(&action) {
         let audience = audience(object.distribution, object.sharing_group_id);
@@ -165,7 +167,7 @@ fn object(json: &[u8]) -> Result<Option<What>, Malformed> {
     })))
 }
 
-fn event(json: &[u8]) -> Result<Option<What>, Malformed> {
+fn event(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
     let EventMessage { event, action } = parse(json)?;
     let EventSaid::State(event) = event else {
         // The frame names an event and shows no state of it. Only a read tells what was done.
@@ -184,7 +186,7 @@ fn event(json: &[u8]) -> Result<Option<What>, Malformed> {
     })
 }
 
-fn tag(json: &[u8]) -> Result<Option<What>, Malformed> {
+fn tag(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
     let TagMessage { tag, action } = parse(json)?;
     let (attached, of_attribute) = match action.as_str() {
         "attached to event" => (true, false),
@@ -196,18 +198,18 @@ fn tag(json: &[u8]) -> Result<Option<What>, Malformed> {
         _ => return Ok(None),
     };
     let attribute_id = match tag.attribute_id {
-        None if of_attribute => return Err(Malformed::Missing("attribute_id")),
+        None if of_attribute => return Err(MalformedFrame::Missing("attribute_id")),
         id => id.filter(|_| of_attribute),
     };
-    let event_id = tag.event_id.ok_or(Malformed::Missing("event_id"))?;
+    let event_id = tag.event_id.ok_or(MalformedFrame::Missing("event_id"))?;
     let (tag, local) = (tag.name, tag.local);
     Ok(Some(What::Tagged(TagChange { event_id, attribute_id, tag, local, attached })))
 }
 
-fn sighting(json: &[u8]) -> Result<Option<What>, Malformed> {
+fn sighting(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
     let SightingMessage { sighting: said, action } = parse(json)?;
     let Some(kind) = SightingKind::of(said.kind) else { return Ok(None) };
-    let attribute = said.attribute.ok_or(Malformed::Missing("attribute"))?;
+    let attribute = said.attribute.ok_or(MalformedFrame::Missing("attribute"))?;
     let uuid = Uuid::try_parse(&said.uuid).ok();
     let is_told = !(attribute.kind.is_empty() || attribute.value.is_empty());
     Ok(Some(What::Sighted(Box::new(Sighted {
@@ -224,10 +226,10 @@ fn audience(distribution: Option<i64>, sharing_group_id: i64) -> Option<Audience
 }
 
 fn shown(what: Subject, audience: Audience, timestamp: i64) -> What {
-    What::Withdrawn(Withdrawal::Shown(Shown { what, audience, timestamp }))
+    What::Withdrawn(Withdrawal::Shown(AudienceShown { what, audience, timestamp }))
 }
 
-fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Malformed> {
+fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, MalformedFrame> {
     Ok(serde_json::from_slice(json)?)
 }
 
@@ -246,7 +248,7 @@ fn event_ref(event: Option<EventName>, event_id: i64) -> EventRef {
 mod tests {
     use super::*;
 
-    fn read(frame: &str) -> Result<Content, Malformed> {
+    fn read(frame: &str) -> Result<Content, MalformedFrame> {
         Frame::split(&Bytes::copy_from_slice(frame.as_bytes())).and_then(Frame::read)
     }
 

@@ -15,7 +15,8 @@ use super::wanted::{WITHDRAWN, merge};
 use super::{Ledger, View, Views, Writing};
 use crate::pure::convert::{EventFacts, Reason};
 use crate::pure::explain::{
-    At, Indicated, Line, MAX_OTHERS, Other, Rules, Seen, Story, Why, remarks, standing, time,
+    ClaimVerdict, ExplainLine, Indicated, MAX_OTHERS, Other, Story, TargetStanding, ViewRules, Why,
+    remarks, standing, time,
 };
 use crate::pure::stix::{self, Observable};
 
@@ -32,15 +33,15 @@ pub struct Telling {
 }
 
 impl View {
-    fn rules(&self, now: i64, stix: bool) -> Rules<'_> {
-        Rules { judge: &self.judge, merger: &self.merger, targets: &self.targets, now, stix }
+    fn rules(&self, now: i64, stix: bool) -> ViewRules<'_> {
+        ViewRules { judge: &self.judge, merger: &self.merger, targets: &self.targets, now, stix }
     }
 }
 
 impl Views {
     /// For stories of what the ledger does not keep.
     #[must_use]
-    pub fn rules(&self, now: i64, stix: bool) -> Vec<Rules<'_>> {
+    pub fn rules(&self, now: i64, stix: bool) -> Vec<ViewRules<'_>> {
         self.iter().map(|view| view.rules(now, stix)).collect()
     }
 }
@@ -56,7 +57,7 @@ impl Ledger {
         views: &Views,
         what: &str,
         telling: Telling,
-        lines: mpsc::Sender<Line>,
+        lines: mpsc::Sender<ExplainLine>,
     ) -> sqlx::Result<()> {
         let mut tx = self.readers.begin().await?;
         let Found { places, observables, mut notes } = find(&mut tx, what).await?;
@@ -65,14 +66,14 @@ impl Ledger {
         }
         for places in places.chunks(CHUNK) {
             for story in stories(&mut tx, views, places, telling).await? {
-                if lines.send(Line::Story(Box::new(story))).await.is_err() {
+                if lines.send(ExplainLine::Story(Box::new(story))).await.is_err() {
                     return Ok(());
                 }
             }
         }
         for note in notes {
             // Whoever asked may be gone.
-            lines.send(Line::Note(note)).await.ok();
+            lines.send(ExplainLine::Note(note)).await.ok();
         }
         Ok(())
     }
@@ -179,7 +180,7 @@ struct InView<'k> {
     /// By [`View::key`].
     wanted: HashMap<Uuid, WantedRow>,
     /// By object.
-    targets: HashMap<Uuid, Vec<At>>,
+    targets: HashMap<Uuid, Vec<TargetStanding>>,
 }
 
 impl<'k> InView<'k> {
@@ -191,7 +192,7 @@ impl<'k> InView<'k> {
         let reasons = merge(view, claims, events, place).reasons;
         let wanted = wanted_of(tx, &view.name, &newest).await?;
         let objects: Vec<Uuid> = wanted.values().map(|row| row.object).collect();
-        let mut targets: HashMap<Uuid, Vec<At>> = HashMap::new();
+        let mut targets: HashMap<Uuid, Vec<TargetStanding>> = HashMap::new();
         for row in standings(tx, &view.name, &objects, telling.now).await? {
             targets.entry(row.object).or_default().push(row.told(telling.now));
         }
@@ -220,7 +221,7 @@ impl<'k> InView<'k> {
     }
 
     /// What the view makes of `own`, the claim at `index`.
-    fn seen(&self, index: usize, own: &Claimed) -> Seen {
+    fn seen(&self, index: usize, own: &Claimed) -> ClaimVerdict {
         let is_own = |claim: &Claimed| {
             claim.row.attribute == own.row.attribute && claim.row.event == own.row.event
         };
@@ -240,7 +241,7 @@ impl<'k> InView<'k> {
                 withheld: why(claim, **reason),
             })
         });
-        Seen {
+        ClaimVerdict {
             targets: self.view.members().map(str::to_owned).collect(),
             withheld: why(own, self.reasons.get(index).copied().flatten()),
             remarks: self.remarks(own),
@@ -270,7 +271,7 @@ impl Known<'_> {
         own.sort_by_key(|(_, claim)| claim.row.part);
         let (_, first) = own.first()?;
         let (facts, event) = (first.facts.as_ref()?, self.event(first)?);
-        let claims = own.iter().map(|(index, claim)| crate::pure::explain::Claimed {
+        let claims = own.iter().map(|(index, claim)| crate::pure::explain::ClaimStory {
             pattern: claim.row.observable().pattern(),
             views: views.iter().map(|view| view.seen(*index, claim)).collect(),
         });

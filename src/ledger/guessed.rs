@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 use super::Views;
-use crate::pure::convert::Tag;
+use crate::pure::convert::TagFacts;
 
 /// Beyond so many nothing more is told: anybody may make tags.
 const MOST: usize = 1_000;
@@ -21,9 +21,9 @@ impl Guessed {
         &mut self,
         views: &Views,
         event: Uuid,
-        tags: impl Iterator<Item = &'t Tag>,
+        tags: impl Iterator<Item = &'t TagFacts>,
     ) {
-        for Tag { name, .. } in tags {
+        for TagFacts { name, .. } in tags {
             if self.0.len() >= MOST || self.0.contains(name) {
                 continue;
             }

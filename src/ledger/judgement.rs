@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::tags;
 use super::withdraw::Tombstone;
 use crate::config::OnUnpublish;
-use crate::pure::convert::{ClaimFacts, EventFacts, Tag};
+use crate::pure::convert::{ClaimFacts, EventFacts, TagFacts};
 use crate::pure::misp::{Audience, Event};
 
 /// Who says what a snapshot says.
@@ -182,9 +182,9 @@ impl Origin {
     /// As [`tags::keep_attached`], of a push with this `Event.timestamp`.
     pub(super) fn keep_attached(
         &self,
-        before: &[Tag],
+        before: &[TagFacts],
         timestamp: i64,
-        tags: &mut Vec<Tag>,
+        tags: &mut Vec<TagFacts>,
     ) -> bool {
         let Self::Push { received } = *self else { return false };
         let pushed = tags::Pushed { taken: self.taken(timestamp), received };

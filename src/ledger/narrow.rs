@@ -10,7 +10,7 @@ use super::tags::Affected;
 use super::wanted::{decode, encode};
 use super::withdraw::{Tombstone, Which, bury, column, tombstones, touch};
 use super::{Writing, claims};
-use crate::notice::{Shown, Subject};
+use crate::notice::{AudienceShown, Subject};
 use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::misp::Audience;
 
@@ -26,7 +26,7 @@ pub(super) struct Narrowed {
 pub(super) async fn apply(
     tx: &mut Writing,
     event: (&str, Uuid),
-    shown: &Shown,
+    shown: &AudienceShown,
     change: &mut Change<'_>,
 ) -> sqlx::Result<Narrowed> {
     change.event = Some(event.1);
@@ -44,7 +44,7 @@ pub(super) async fn apply(
 async fn apply_to_event(
     tx: &mut Writing,
     event: (&str, Uuid),
-    shown: &Shown,
+    shown: &AudienceShown,
 ) -> sqlx::Result<Narrowed> {
     let facts: String =
         sqlx::query_scalar("SELECT facts FROM events WHERE source = $1 AND event = $2")
@@ -83,7 +83,7 @@ async fn apply_to_claims(
     tx: &mut Writing,
     event: (&str, Uuid),
     which: Which,
-    shown: &Shown,
+    shown: &AudienceShown,
     change: &Change<'_>,
 ) -> sqlx::Result<Narrowed> {
     let (column, uuid) = column(which);
@@ -137,7 +137,7 @@ fn audience(facts: &ClaimFacts, which: Which) -> Option<Audience> {
 pub(super) async fn keep_out_older(
     tx: &mut Writing,
     source: &str,
-    (uuid, shown): (Uuid, &Shown),
+    (uuid, shown): (Uuid, &AudienceShown),
     change: &Change<'_>,
 ) -> sqlx::Result<()> {
     // What the edit says comes with a snapshot of that very second.

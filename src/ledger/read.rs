@@ -13,7 +13,7 @@ use super::snapshot::{self, Source};
 use super::writer::{RestRules, Writer, millis, unix};
 use super::{Lane, Ledger, Vain, Writing, events, reads, unread, withdraw};
 use crate::metrics;
-use crate::notice::{Answer, Read, Receipt};
+use crate::notice::{EventAnswer, Read, Receipt};
 
 /// What was published so recently goes with the live, whatever found it, seconds.
 const RECENT: i64 = 600;
@@ -23,8 +23,8 @@ impl Writer {
     pub(super) async fn read(&mut self, read: Read, received: Instant) -> sqlx::Result<Receipt> {
         let Some(rest) = self.settings.rest.clone() else { return Ok(Receipt::Refused) };
         match read.answer.clone() {
-            Answer::Gone => self.gone(&read, &rest).await,
-            Answer::Event { document, selected } => {
+            EventAnswer::Gone => self.gone(&read, &rest).await,
+            EventAnswer::Event { document, selected } => {
                 self.shown(&read, &rest, (document, selected), received).await
             }
         }

@@ -17,7 +17,8 @@ use super::writer::{Writer, millis, unix};
 use super::{Writing, events, narrow, tagging};
 use crate::metrics;
 use crate::notice::{
-    Cause, EventRef, Gap, GapReason, Receipt, Shown, Sighted as Heard, Subject, What, Withdrawal,
+    AudienceShown, Cause, EventRef, Gap, GapReason, Receipt, Sighted as Heard, Subject, What,
+    Withdrawal,
 };
 use crate::pure::convert;
 use crate::pure::misp;
@@ -123,13 +124,15 @@ async fn withdrawn(
 }
 
 /// To whom an edited attribute is shown now.
-fn audience(withdrawal: &Withdrawal) -> Option<Shown> {
+fn audience(withdrawal: &Withdrawal) -> Option<AudienceShown> {
     match withdrawal {
-        Withdrawal::Edited { attribute, timestamp, audience: Some(audience), .. } => Some(Shown {
-            what: Subject::Attribute(*attribute),
-            audience: **audience,
-            timestamp: *timestamp,
-        }),
+        Withdrawal::Edited { attribute, timestamp, audience: Some(audience), .. } => {
+            Some(AudienceShown {
+                what: Subject::Attribute(*attribute),
+                audience: **audience,
+                timestamp: *timestamp,
+            })
+        }
         Withdrawal::Edited { .. }
         | Withdrawal::Attribute { .. }
         | Withdrawal::Object { .. }
@@ -143,7 +146,7 @@ fn audience(withdrawal: &Withdrawal) -> Option<Shown> {
 async fn shown(
     writer: &Writer,
     tx: &mut Writing,
-    frame: &Shown,
+    frame: &AudienceShown,
     change: &mut Change<'_>,
 ) -> sqlx::Result<Vec<Uuid>> {
     let source = writer.settings.source.as_str();

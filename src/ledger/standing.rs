@@ -7,7 +7,7 @@ use super::queue::UNSETTLED;
 use super::start::{DISABLED, DRY_RUN};
 use super::wanted::WITHDRAWN;
 use super::{Lane, Writing, push_uuids};
-use crate::pure::explain::{At, State};
+use crate::pure::explain::{DeliveryState, TargetStanding};
 
 /// An object at a target.
 #[derive(Debug, sqlx::FromRow)]
@@ -29,11 +29,11 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    pub(super) fn told(self, now: i64) -> At {
+    pub(super) fn told(self, now: i64) -> TargetStanding {
         let state = self.state(now);
-        let waits = matches!(state, State::Pending | State::Withdrawing);
+        let waits = matches!(state, DeliveryState::Pending | DeliveryState::Withdrawing);
         let lane = waits.then(|| self.lane.map_or(Lane::Backlog, Lane::of));
-        At {
+        TargetStanding {
             dry_run: self.mode == DRY_RUN,
             target: self.target,
             state,
@@ -44,21 +44,21 @@ impl Standing {
         }
     }
 
-    fn state(&self, now: i64) -> State {
+    fn state(&self, now: i64) -> DeliveryState {
         let is_withdrawn = self.version == WITHDRAWN;
         let is_rejected =
             self.rejected == Some(self.version) && self.rejected_in == Some(self.change);
         match (is_rejected, self.pending, self.accepted) {
-            (true, ..) => State::Rejected,
-            (_, true, _) if self.mode == DISABLED => State::Disabled,
-            (_, true, _) if is_withdrawn => State::Withdrawing,
-            (_, true, _) => State::Pending,
-            (.., None) if is_withdrawn || self.wanted_until > now => State::NeverSent,
-            (.., Some(WITHDRAWN)) if is_withdrawn => State::Withdrawn,
+            (true, ..) => DeliveryState::Rejected,
+            (_, true, _) if self.mode == DISABLED => DeliveryState::Disabled,
+            (_, true, _) if is_withdrawn => DeliveryState::Withdrawing,
+            (_, true, _) => DeliveryState::Pending,
+            (.., None) if is_withdrawn || self.wanted_until > now => DeliveryState::NeverSent,
+            (.., Some(WITHDRAWN)) if is_withdrawn => DeliveryState::Withdrawn,
             (.., Some(accepted)) if accepted == self.version && self.wanted_until > now => {
-                State::Delivered
+                DeliveryState::Delivered
             }
-            _ => State::Expired,
+            _ => DeliveryState::Expired,
         }
     }
 }

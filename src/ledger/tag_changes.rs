@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::Writing;
 use super::tags::CLOCKS;
 use crate::notice::TagChange;
-use crate::pure::convert::{Since, Tag};
+use crate::pure::convert::{Since, TagFacts};
 
 /// Stands for the event itself, where attributes have their numbers.
 pub(super) const EVENT: i64 = 0;
@@ -93,7 +93,7 @@ pub(super) async fn forget(
 impl TagChanges {
     /// Applies what was heard of an attribute (or of the [`EVENT`]) to the tags that a snapshot shows
     /// of it. Whether that changed anything.
-    pub(super) fn apply(&self, attribute: i64, tags: &mut Vec<Tag>) -> bool {
+    pub(super) fn apply(&self, attribute: i64, tags: &mut Vec<TagFacts>) -> bool {
         let mut changed = false;
         for heard in self.0.get(&attribute).into_iter().flatten() {
             changed |= heard.apply(tags);
@@ -103,10 +103,10 @@ impl TagChanges {
 }
 
 impl Heard {
-    fn apply(&self, tags: &mut Vec<Tag>) -> bool {
+    fn apply(&self, tags: &mut Vec<TagFacts>) -> bool {
         let heard = self.heard_at / 1_000;
         match (self.attached, tags.iter_mut().find(|tag| tag.name == self.tag)) {
-            (true, None) => tags.push(Tag {
+            (true, None) => tags.push(TagFacts {
                 name: self.tag.clone(),
                 local: self.local,
                 since: Since::Attached,

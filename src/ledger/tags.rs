@@ -9,7 +9,7 @@ use super::wanted::{decode, encode, refresh};
 use super::withdraw::touch;
 use super::{Writing, claims};
 use crate::notice::TagChange;
-use crate::pure::convert::{ClaimFacts, EventFacts, Since, Tag};
+use crate::pure::convert::{ClaimFacts, EventFacts, Since, TagFacts};
 
 /// What is to be merged anew after a tag changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,11 +92,11 @@ async fn apply_to_attribute(
 
 /// Whether anything changed. What was put on and taken off again since the publication leaves nothing
 /// behind; what was taken off and put on again stands as it was published.
-fn change_tags(tags: &mut Vec<Tag>, change: &TagChange, heard: i64) -> bool {
+fn change_tags(tags: &mut Vec<TagFacts>, change: &TagChange, heard: i64) -> bool {
     let Some(tag) = tags.iter_mut().find(|tag| tag.name == change.tag) else {
         if change.attached {
             let (name, since) = (change.tag.clone(), Since::Attached);
-            tags.push(Tag { name, local: change.local, since, heard });
+            tags.push(TagFacts { name, local: change.local, since, heard });
         }
         return change.attached;
     };
@@ -123,7 +123,7 @@ pub(super) struct Pushed {
 /// all that can be told: tags have no time in MISP. `taken` is `Event.timestamp`: a snapshot of an
 /// event that changed well after a tag was heard of is newer than the tag, whose removal was then not
 /// heard. A tag that was taken off stays off against such a snapshot too. Whether there are any.
-pub(super) fn keep_attached(before: &[Tag], pushed: Pushed, tags: &mut Vec<Tag>) -> bool {
+pub(super) fn keep_attached(before: &[TagFacts], pushed: Pushed, tags: &mut Vec<TagFacts>) -> bool {
     let Pushed { taken, received } = pushed;
     let published = tags.len();
     let mut kept = false;
@@ -134,7 +134,7 @@ pub(super) fn keep_attached(before: &[Tag], pushed: Pushed, tags: &mut Vec<Tag>)
             continue;
         }
         match (tag.since, tags.iter_mut().find(|known| known.name == tag.name)) {
-            (Since::Attached, None) => tags.push(Tag { heard, ..tag.clone() }),
+            (Since::Attached, None) => tags.push(TagFacts { heard, ..tag.clone() }),
             (Since::Detached, Some(known)) => {
                 known.since = Since::Detached;
                 known.heard = heard;
@@ -149,7 +149,7 @@ pub(super) fn keep_attached(before: &[Tag], pushed: Pushed, tags: &mut Vec<Tag>)
 /// Marks in `tags`, which an unpublished event shows, how they differ from those `before` it was
 /// touched: what was put on forbids at once, what was taken off permits only by the next publication.
 /// `heard` is Unix seconds.
-pub(super) fn mark_changed(before: &[Tag], heard: i64, tags: &mut Vec<Tag>) {
+pub(super) fn mark_changed(before: &[TagFacts], heard: i64, tags: &mut Vec<TagFacts>) {
     for tag in tags.iter_mut() {
         match before.iter().find(|known| known.name == tag.name) {
             None => (tag.since, tag.heard) = (Since::Attached, heard),
@@ -160,7 +160,7 @@ pub(super) fn mark_changed(before: &[Tag], heard: i64, tags: &mut Vec<Tag>) {
     for known in before {
         if known.since != Since::Attached && tags.iter().all(|tag| tag.name != known.name) {
             let heard = if known.since == Since::Detached { known.heard } else { heard };
-            tags.push(Tag { since: Since::Detached, heard, ..known.clone() });
+            tags.push(TagFacts { since: Since::Detached, heard, ..known.clone() });
         }
     }
 }
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_tag_remembers_where_it_stands_against_the_publication() {
-        let mut tags = vec![Tag { name: "a:b".into(), ..Tag::default() }];
+        let mut tags = vec![TagFacts { name: "a:b".into(), ..TagFacts::default() }];
         assert!(!change_tags(&mut tags, &change("a:b", true), 7), "already published");
         assert!(change_tags(&mut tags, &change("a:b", false), 7));
         assert_eq!(tags[0].since, Since::Detached);
@@ -214,12 +214,17 @@ mod tests {
         assert!(change_tags(&mut tags, &change("tlp:red", false), 8));
         assert_eq!(tags.len(), 1, "as if it had never been");
         assert!(change_tags(&mut tags, &change("a:b", true), 9));
-        assert_eq!(tags, [Tag { name: "a:b".into(), ..Tag::default() }], "as it was published");
+        assert_eq!(
+            tags,
+            [TagFacts { name: "a:b".into(), ..TagFacts::default() }],
+            "as it was published"
+        );
     }
 
     #[test]
     fn a_snapshot_from_before_a_tag_does_not_take_it_off() {
-        let tag = |since, heard| Tag { name: "tlp:red".into(), since, heard, ..Tag::default() };
+        let tag =
+            |since, heard| TagFacts { name: "tlp:red".into(), since, heard, ..TagFacts::default() };
         let at = |taken| Pushed { taken, received: taken + 9 };
         let kept = |before, taken| keep_attached(&[before], at(taken), &mut Vec::new());
         assert!(kept(tag(Since::Attached, 7), 7));
@@ -239,7 +244,8 @@ mod tests {
 
     #[test]
     fn a_tag_that_a_clock_heard_in_the_future_stays_no_longer_than_others() {
-        let tag = |since| Tag { name: "tlp:red".into(), since, heard: 9_000, ..Tag::default() };
+        let tag =
+            |since| TagFacts { name: "tlp:red".into(), since, heard: 9_000, ..TagFacts::default() };
         let at = |taken| Pushed { taken, received: taken + 9 };
         for (since, shown) in
             [(Since::Attached, vec![]), (Since::Detached, vec![tag(Since::Published)])]

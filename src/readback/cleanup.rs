@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use super::look::shown;
 use super::stray::stray;
-use super::{LookError, NothingToAsk, Place, Readback};
-use crate::azure::manage::{Condition, Found};
+use super::{LookError, NothingToAsk, ReadableTarget, Readback};
+use crate::azure::manage::{Condition, WorkspaceObject};
 use crate::deliver::ForeignUploadError;
 use crate::ledger::Ledger;
 use crate::pure::stix::Ending;
-use crate::pure::verify::{self, Cleaning, Line, kind_of, lives};
+use crate::pure::verify::{self, Cleaning, VerifyLine, kind_of, lives};
 
 const KIND: &str = "indicator";
 
@@ -54,7 +54,7 @@ impl Readback {
     pub async fn cleanup(
         self: Arc<Self>,
         cleanup: Cleanup,
-        lines: mpsc::Sender<Line>,
+        lines: mpsc::Sender<VerifyLine>,
     ) -> Result<(), NothingToAsk> {
         let places = self.which(cleanup.target.as_deref())?;
         if self.places.iter().any(|place| place.sourcesystem == cleanup.sourcesystem) {
@@ -71,7 +71,7 @@ impl Readback {
             let mut work = Work { place, cleanup: &cleanup, lines: &lines, cleaning };
             let ended = work.all().await;
             work.cleaning.error = ended.err().map(|error| error.to_string());
-            if lines.send(Line::Cleaned(Box::new(work.cleaning))).await.is_err() {
+            if lines.send(VerifyLine::Cleaned(Box::new(work.cleaning))).await.is_err() {
                 break;
             }
         }
@@ -80,9 +80,9 @@ impl Readback {
 }
 
 struct Work<'a> {
-    place: &'a Place,
+    place: &'a ReadableTarget,
     cleanup: &'a Cleanup,
-    lines: &'a mpsc::Sender<Line>,
+    lines: &'a mpsc::Sender<VerifyLine>,
     cleaning: Cleaning,
 }
 
@@ -132,7 +132,7 @@ impl Work<'_> {
 
     async fn progress(&self, looked_at: u64, of: u64) -> Result<(), LookError> {
         let target = self.place.target.clone();
-        let line = Line::Progress { target, looked_at, of: of.max(looked_at) };
+        let line = VerifyLine::Progress { target, looked_at, of: of.max(looked_at) };
         self.lines.send(line).await.map_err(|_| LookError::Unheard)
     }
 
@@ -149,7 +149,7 @@ impl Work<'_> {
         Ok(endings)
     }
 
-    fn ending(&self, found: &Found) -> String {
+    fn ending(&self, found: &WorkspaceObject) -> String {
         let one = stray(found, Uuid::nil(), Uuid::nil(), None);
         let now = Ledger::now();
         let ending = Ending {

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::look::uuid_of;
-use super::{LookError, Place, Readback};
-use crate::azure::manage::{Condition, Found};
+use super::{LookError, ReadableTarget, Readback};
+use crate::azure::manage::{Condition, WorkspaceObject};
 use crate::config::Management;
 use crate::ledger::{Deletable, Deletion, Ledger, millis};
 use crate::metrics::{self, Part};
@@ -35,8 +35,8 @@ pub async fn delete_withdrawn(
     rules: &Management,
     stop: &CancellationToken,
 ) {
-    let deleting = |place: &&Place| place.withdraw == Withdraw::Delete;
-    let places: Vec<&Place> = readback.places.iter().filter(deleting).collect();
+    let deleting = |place: &&ReadableTarget| place.withdraw == Withdraw::Delete;
+    let places: Vec<&ReadableTarget> = readback.places.iter().filter(deleting).collect();
     while !places.is_empty() && !stop.is_cancelled() {
         for place in &places {
             let pass = Pass { ledger, place, rules };
@@ -61,7 +61,7 @@ pub async fn delete_withdrawn(
 
 struct Pass<'a> {
     ledger: &'a Ledger,
-    place: &'a Place,
+    place: &'a ReadableTarget,
     rules: &'a Management,
 }
 
@@ -85,11 +85,14 @@ impl Pass<'_> {
     }
 
     /// What the workspace holds of these, by id.
-    async fn held(&self, due: &[Deletable]) -> Result<HashMap<Uuid, Vec<Found>>, LookError> {
+    async fn held(
+        &self,
+        due: &[Deletable],
+    ) -> Result<HashMap<Uuid, Vec<WorkspaceObject>>, LookError> {
         let ids: Vec<String> = due.iter().map(|one| format!("{KIND}--{}", one.stix_id)).collect();
         let source = Some(self.place.sourcesystem.as_str());
         let mut walk = self.place.client.walk(&Condition { kind: KIND, source, ids: &ids });
-        let mut held: HashMap<Uuid, Vec<Found>> = HashMap::new();
+        let mut held: HashMap<Uuid, Vec<WorkspaceObject>> = HashMap::new();
         while let Some(page) = walk.page().await? {
             for found in page.into_iter().filter(|one| one.source == self.place.sourcesystem) {
                 if let Some(id) = uuid_of(KIND, found.id()) {
@@ -100,7 +103,11 @@ impl Pass<'_> {
         Ok(held)
     }
 
-    async fn delete(&self, one: &Deletable, held: Option<&[Found]>) -> Result<(), LookError> {
+    async fn delete(
+        &self,
+        one: &Deletable,
+        held: Option<&[WorkspaceObject]>,
+    ) -> Result<(), LookError> {
         let target = &self.place.target;
         let now = Ledger::now();
         let Some(held) = held else {

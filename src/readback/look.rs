@@ -9,13 +9,13 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::Place;
+use super::ReadableTarget;
 use super::stray::stray;
-use crate::azure::manage::{Condition, Found, ManageError};
+use crate::azure::manage::{Condition, ManageError, WorkspaceObject};
 use crate::ledger::{Accepted, Ledger, Mending, millis};
 use crate::pure::stix::Withdraw;
 use crate::pure::verify::{
-    Example, Line, Ours, Report, Stand, Verdict, is_own_relationship, judge, lives, time,
+    Comparison, Example, Ours, Report, Stand, VerifyLine, is_own_relationship, judge, lives, time,
 };
 
 /// Indicators and relationships first: they name the others.
@@ -43,10 +43,10 @@ pub enum LookError {
 /// Compares one target; progress goes to `lines`.
 pub(super) async fn compare(
     ledger: &Ledger,
-    place: &Place,
+    place: &ReadableTarget,
     ingestion: Duration,
     repair: bool,
-    lines: &mpsc::Sender<Line>,
+    lines: &mpsc::Sender<VerifyLine>,
 ) -> Report {
     let report = Report {
         target: place.target.clone(),
@@ -72,10 +72,10 @@ pub(super) async fn compare(
 
 struct Look<'a> {
     ledger: &'a Ledger,
-    place: &'a Place,
+    place: &'a ReadableTarget,
     /// What was accepted after this may not be shown yet.
     shown: i64,
-    lines: &'a mpsc::Sender<Line>,
+    lines: &'a mpsc::Sender<VerifyLine>,
     report: Report,
     /// Found, and not yet written.
     mending: Mending,
@@ -107,12 +107,12 @@ impl Look<'_> {
         let ledger = self.ledger.delivered_count(&self.place.target, kind, Ledger::now()).await?;
         if kind == "indicator" {
             let target = self.place.target.clone();
-            self.tell(Line::Counted { target, sentinel, ledger }).await?;
+            self.tell(VerifyLine::Counted { target, sentinel, ledger }).await?;
         }
         Ok(sentinel)
     }
 
-    async fn tell(&self, line: Line) -> Result<(), LookError> {
+    async fn tell(&self, line: VerifyLine) -> Result<(), LookError> {
         self.lines.send(line).await.map_err(|_| LookError::Unheard)
     }
 
@@ -129,7 +129,7 @@ impl Look<'_> {
             self.report.looked_at += page.len() as u64;
             let (target, looked_at) = (self.place.target.clone(), self.report.looked_at);
             let of = of.max(page.len() as u64);
-            self.tell(Line::Progress { target, looked_at, of }).await?;
+            self.tell(VerifyLine::Progress { target, looked_at, of }).await?;
             let known = self.known(kind, page.keys().copied()).await?;
             for (id, found) in &page {
                 seen.push(*id);
@@ -164,7 +164,7 @@ impl Look<'_> {
     }
 
     /// What is of this source and kind, by its id.
-    fn own(&self, kind: &str, page: Vec<Found>) -> HashMap<Uuid, Found> {
+    fn own(&self, kind: &str, page: Vec<WorkspaceObject>) -> HashMap<Uuid, WorkspaceObject> {
         let source = &self.place.sourcesystem;
         let own = page.into_iter().filter(|found| found.source == *source);
         own.filter_map(|found| Some((uuid_of(kind, found.id())?, found))).collect()
@@ -187,7 +187,7 @@ impl Look<'_> {
         &mut self,
         kind: &str,
         id: Uuid,
-        found: &Found,
+        found: &WorkspaceObject,
         known: Option<&Accepted>,
     ) -> bool {
         let now = Ledger::now();
@@ -203,25 +203,25 @@ impl Look<'_> {
             return is_live && is_ours;
         };
         match judge(&known.stand, Some(&found.data), now, self.shown) {
-            Verdict::Same => self.report.same += 1,
-            Verdict::Ended => self.report.ended += 1,
-            Verdict::Moving => self.report.moving += 1,
-            Verdict::NotYet => self.report.not_yet += 1,
-            Verdict::Missing
-            | Verdict::Different(_)
-            | Verdict::ChangedThere(_)
-            | Verdict::Revived
-            | Verdict::LeftOver => return true,
+            Comparison::Same => self.report.same += 1,
+            Comparison::Ended => self.report.ended += 1,
+            Comparison::Moving => self.report.moving += 1,
+            Comparison::NotYet => self.report.not_yet += 1,
+            Comparison::Missing
+            | Comparison::Different(_)
+            | Comparison::ChangedThere(_)
+            | Comparison::Revived
+            | Comparison::LeftOver => return true,
         }
         false
     }
 
-    fn is_own_relationship(&self, kind: &str, id: Uuid, found: &Found) -> bool {
+    fn is_own_relationship(&self, kind: &str, id: Uuid, found: &WorkspaceObject) -> bool {
         kind == "relationship" && is_own_relationship(&found.data, id, &self.place.relationships)
     }
 
     /// Remembers what an object of ours refers to.
-    fn take_references(&mut self, found: &Found) {
+    fn take_references(&mut self, found: &WorkspaceObject) {
         for member in ["created_by_ref", "target_ref"] {
             let reference = found.data.get(member).and_then(serde_json::Value::as_str);
             self.named.extend(reference.map(str::to_owned));
@@ -229,7 +229,7 @@ impl Look<'_> {
     }
 
     /// Counts a live object that the ledger does not know, and that is no indicator of ours.
-    fn count_unknown(&mut self, kind: &str, id: Uuid, found: &Found) {
+    fn count_unknown(&mut self, kind: &str, id: Uuid, found: &WorkspaceObject) {
         let is_named = self.named.contains(found.id());
         if is_named || self.is_own_relationship(kind, id, found) {
             self.report.unknown += 1;
@@ -238,7 +238,7 @@ impl Look<'_> {
         }
     }
 
-    fn ours(&self, id: Uuid, found: &Found) -> Option<Ours> {
+    fn ours(&self, id: Uuid, found: &WorkspaceObject) -> Option<Ours> {
         Ours::of(&found.data, id, self.place.namespace.as_ref()?)
     }
 
@@ -279,7 +279,7 @@ impl Look<'_> {
 
     async fn heartbeat(&self) -> Result<(), LookError> {
         let (target, looked_at) = (self.place.target.clone(), self.report.looked_at);
-        self.tell(Line::Progress { target, looked_at, of: looked_at }).await
+        self.tell(VerifyLine::Progress { target, looked_at, of: looked_at }).await
     }
 
     /// Counts these ids, and has them mended.
@@ -287,7 +287,7 @@ impl Look<'_> {
         &mut self,
         kind: &str,
         ids: &[Uuid],
-        found: &HashMap<Uuid, Found>,
+        found: &HashMap<Uuid, WorkspaceObject>,
     ) -> Result<(), LookError> {
         let known = self.known(kind, ids.iter().copied()).await?;
         for id in ids {
@@ -301,7 +301,13 @@ impl Look<'_> {
         self.mend(STEP).await
     }
 
-    fn settle_known(&mut self, kind: &str, id: Uuid, known: &Accepted, found: Option<&Found>) {
+    fn settle_known(
+        &mut self,
+        kind: &str,
+        id: Uuid,
+        known: &Accepted,
+        found: Option<&WorkspaceObject>,
+    ) {
         let now = Ledger::now();
         let held = found.map(|found| &found.data);
         let named = || match (found, &known.stand) {
@@ -313,23 +319,23 @@ impl Look<'_> {
         };
         let accepted = |at: Option<i64>| (known.object, at.unwrap_or_default());
         match judge(&known.stand, held, now, self.shown) {
-            Verdict::Same => self.report.same += u64::from(found.is_some()),
-            Verdict::Ended => self.report.ended += u64::from(found.is_some()),
-            Verdict::Moving => self.report.moving += 1,
-            Verdict::NotYet => self.report.not_yet += 1,
-            Verdict::Missing => {
+            Comparison::Same => self.report.same += u64::from(found.is_some()),
+            Comparison::Ended => self.report.ended += u64::from(found.is_some()),
+            Comparison::Moving => self.report.moving += 1,
+            Comparison::NotYet => self.report.not_yet += 1,
+            Comparison::Missing => {
                 self.report.missing.add(named);
                 self.mending.again.push(accepted(known.accepted_at));
             }
-            Verdict::Different(properties) => {
+            Comparison::Different(properties) => {
                 self.report.different.add(|| Example { properties, ..named() });
                 self.mending.again.push(accepted(known.accepted_at));
             }
-            Verdict::ChangedThere(properties) => {
+            Comparison::ChangedThere(properties) => {
                 self.report.changed.add(|| Example { properties, ..named() });
             }
-            Verdict::Revived => self.report.revived.add(named),
-            Verdict::LeftOver => {
+            Comparison::Revived => self.report.revived.add(named),
+            Comparison::LeftOver => {
                 self.report.left_over.add(named);
                 let Some(found) = found else { return };
                 match (&known.stand, known.accepted_at) {
@@ -343,7 +349,7 @@ impl Look<'_> {
         }
     }
 
-    fn settle_unknown(&mut self, kind: &str, id: Uuid, found: &Found) {
+    fn settle_unknown(&mut self, kind: &str, id: Uuid, found: &WorkspaceObject) {
         if !lives(&found.data, Ledger::now()) {
             return;
         }
@@ -379,7 +385,7 @@ pub(super) fn uuid_of(kind: &str, id: &str) -> Option<Uuid> {
     Uuid::try_parse(uuid).ok()
 }
 
-fn example(found: &Found) -> Example {
+fn example(found: &WorkspaceObject) -> Example {
     shown(&found.data)
 }
 

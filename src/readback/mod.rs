@@ -16,15 +16,15 @@ use tokio::sync::{Semaphore, mpsc};
 pub use cleanup::Cleanup;
 pub use delete::delete_withdrawn;
 pub use look::LookError;
-pub use place::{Place, is_asked, tells_used_up_ids};
+pub use place::{ReadableTarget, is_asked, tells_used_up_ids};
 
 use crate::ledger::Ledger;
-use crate::pure::verify::{Line, Report};
+use crate::pure::verify::{Report, VerifyLine};
 
 /// All targets that can be read back. One comparison at a time.
 #[derive(Debug)]
 pub struct Readback {
-    pub places: Vec<Place>,
+    pub places: Vec<ReadableTarget>,
     /// How long Sentinel may take to show what it has accepted.
     pub ingestion: Duration,
     turn: Semaphore,
@@ -49,7 +49,7 @@ pub enum NothingToAsk {
 
 impl Readback {
     #[must_use]
-    pub fn new(places: Vec<Place>, ingestion: Duration) -> Self {
+    pub fn new(places: Vec<ReadableTarget>, ingestion: Duration) -> Self {
         Self { places, ingestion, turn: Semaphore::new(1) }
     }
 
@@ -57,7 +57,7 @@ impl Readback {
     ///
     /// # Errors
     /// [`NothingToAsk`].
-    pub fn which(&self, target: Option<&str>) -> Result<Vec<&Place>, NothingToAsk> {
+    pub fn which(&self, target: Option<&str>) -> Result<Vec<&ReadableTarget>, NothingToAsk> {
         if self.places.is_empty() {
             return Err(NothingToAsk::Nowhere);
         }
@@ -81,14 +81,14 @@ impl Readback {
         ledger: Ledger,
         target: Option<String>,
         repair: bool,
-        lines: mpsc::Sender<Line>,
+        lines: mpsc::Sender<VerifyLine>,
     ) -> Result<(), NothingToAsk> {
         let places = self.which(target.as_deref())?;
         let Ok(_turn) = self.turn.try_acquire() else { return Err(NothingToAsk::Busy) };
         for place in places {
             let report: Report =
                 look::compare(&ledger, place, self.ingestion, repair, &lines).await;
-            if lines.send(Line::Report(Box::new(report))).await.is_err() {
+            if lines.send(VerifyLine::Report(Box::new(report))).await.is_err() {
                 break;
             }
         }

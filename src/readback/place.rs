@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::azure::manage::{Client, ManageError};
+use crate::azure::manage::{ManageClient, ManageError};
 use crate::config::{Config, Mode, Target};
 use crate::deliver::{ForeignUpload, UploadAccess};
 use crate::ledger::{Ledger, ResyncPhase};
@@ -13,10 +13,10 @@ use crate::pure::stix::{Identity, Withdraw};
 
 /// A target's workspace on the management plane, and how its indicators are made.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct ReadableTarget {
     pub target: String,
     pub sourcesystem: String,
-    pub client: Client,
+    pub client: ManageClient,
     /// For objects that the ledger does not know.
     pub foreign_upload: ForeignUpload,
     /// Of indicators; `None` where an id says nothing of its observable.
@@ -32,7 +32,7 @@ pub struct Place {
     source: Option<String>,
 }
 
-impl Place {
+impl ReadableTarget {
     /// `None` where the target is not to be asked.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Place {
             target: target.name.clone(),
             sourcesystem: target.sourcesystem.clone(),
             foreign_upload: ForeignUpload::new(config, target, http, access)?,
-            client: Client::new(http.clone(), managed, tokens, &config.management)?,
+            client: ManageClient::new(http.clone(), managed, tokens, &config.management)?,
             namespace: (target.identity == Identity::Observable).then_some(namespace),
             relationships: namespace,
             withdraw: target.withdraw,
@@ -64,7 +64,7 @@ impl Place {
     }
 }
 
-impl Place {
+impl ReadableTarget {
     /// Whether the names lead to the workspace that uploads go to. Where the role does not let it be
     /// asked, they are believed.
     ///

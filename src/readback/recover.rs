@@ -3,14 +3,14 @@
 
 use super::look::uuid_of;
 use super::stray::stray;
-use super::{LookError, Place};
-use crate::azure::manage::{Condition, Found};
+use super::{LookError, ReadableTarget};
+use crate::azure::manage::{Condition, WorkspaceObject};
 use crate::ledger::{Ledger, Stray};
 use crate::pure::verify::Ours;
 
 const KIND: &str = "indicator";
 
-impl Place {
+impl ReadableTarget {
     /// Notes in the ledger which ids of a target are used up, before the target is known there; how
     /// many. May be repeated.
     ///
@@ -29,7 +29,7 @@ impl Place {
         Ok(noted)
     }
 
-    fn used_up(&self, found: &Found) -> Option<Stray> {
+    fn used_up(&self, found: &WorkspaceObject) -> Option<Stray> {
         let namespace = self.namespace.as_ref()?;
         let id = uuid_of(KIND, found.id())?;
         let ours = Ours::of(&found.data, id, namespace)?;

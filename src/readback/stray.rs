@@ -3,7 +3,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::azure::manage::Found;
+use crate::azure::manage::WorkspaceObject;
 use crate::ledger::{Ledger, Stray};
 use crate::pure::stix::timestamp;
 use crate::pure::verify::{Ours, time};
@@ -15,7 +15,12 @@ const ADDED: [&str; 4] = ["valid_until", "created", "modified", "revoked"];
 const LONG: i64 = 100 * 366 * 86_400_000;
 
 /// `ours`: where its id is made of its observable; else the ledger knows object and key.
-pub(super) fn stray(found: &Found, object: Uuid, stix_id: Uuid, ours: Option<&Ours>) -> Stray {
+pub(super) fn stray(
+    found: &WorkspaceObject,
+    object: Uuid,
+    stix_id: Uuid,
+    ours: Option<&Ours>,
+) -> Stray {
     let now = Ledger::now();
     let of = |member| time(&found.data, member);
     Stray {

@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 use super::elements::Element;
 use super::refusal::RestError;
-use super::reply::{Reply, Stream};
+use super::reply::{Stream, StreamedReply};
 use super::search::{self, Deleted};
 use super::transport::{Ask, SEARCH, Transport};
 use crate::pure::misp;
 
 /// The answer to [`Client::read`](super::Client::read), while it arrives.
 #[derive(Debug)]
-pub struct Answer {
+pub struct EventsAnswer {
     /// MISP's clock when the answer began, Unix seconds.
     pub date: Option<i64>,
     transport: Transport,
@@ -23,11 +23,11 @@ pub struct Answer {
     asked: usize,
     /// Events that nobody asked for.
     strangers: usize,
-    state: State,
+    state: AnswerState,
 }
 
 #[derive(Debug)]
-enum State {
+enum AnswerState {
     /// With the deleted attributes.
     First(Box<Stream>),
     /// What the first answer did not hold.
@@ -36,16 +36,16 @@ enum State {
     Failed,
 }
 
-impl Answer {
+impl EventsAnswer {
     pub(super) async fn ask(transport: Transport, events: &[Uuid]) -> Result<Self, RestError> {
         let missing: HashSet<Uuid> = events.iter().copied().collect();
         let asked = missing.len();
         // Without a uuid the filter would be none, and the answer everything.
         let (date, state) = if missing.is_empty() {
-            (None, State::Ended)
+            (None, AnswerState::Ended)
         } else {
             let reply = search(&transport, events, Deleted::Shown).await?;
-            (reply.date(), State::First(Box::new(reply.elements())))
+            (reply.date(), AnswerState::First(Box::new(reply.elements())))
         };
         Ok(Self { date, transport, missing, asked, strangers: 0, state })
     }
@@ -59,9 +59,9 @@ impl Answer {
     pub async fn next(&mut self) -> Result<Option<Bytes>, RestError> {
         loop {
             let found = match &mut self.state {
-                State::First(stream) | State::Second(stream) => stream.next().await,
-                State::Ended => return Ok(None),
-                State::Failed => return Err(failed_before()),
+                AnswerState::First(stream) | AnswerState::Second(stream) => stream.next().await,
+                AnswerState::Ended => return Ok(None),
+                AnswerState::Failed => return Err(failed_before()),
             };
             let taken = match found {
                 Ok(Some(element)) => self.take(element),
@@ -73,7 +73,7 @@ impl Answer {
                 Ok(some) => return Ok(some),
                 Err(error) => {
                     if !matches!(error, RestError::TooLarge { .. }) {
-                        self.state = State::Failed;
+                        self.state = AnswerState::Failed;
                     }
                     return Err(error);
                 }
@@ -102,11 +102,11 @@ impl Answer {
 
     /// Events without any attribute are found only without their deleted ones.
     async fn go_on(&mut self) -> Result<(), RestError> {
-        let was = std::mem::replace(&mut self.state, State::Ended);
-        if matches!(was, State::First(_)) && !self.missing.is_empty() {
+        let was = std::mem::replace(&mut self.state, AnswerState::Ended);
+        if matches!(was, AnswerState::First(_)) && !self.missing.is_empty() {
             let missing: Vec<Uuid> = self.missing.iter().copied().collect();
             let reply = search(&self.transport, &missing, Deleted::Left).await?;
-            self.state = State::Second(Box::new(reply.elements()));
+            self.state = AnswerState::Second(Box::new(reply.elements()));
         }
         Ok(())
     }
@@ -116,7 +116,7 @@ async fn search(
     transport: &Transport,
     events: &[Uuid],
     deleted: Deleted,
-) -> Result<Reply, RestError> {
+) -> Result<StreamedReply, RestError> {
     let query = search::events(events, deleted, transport.reads_decay());
     transport.ask(&Ask::search(query, events.len() > 1)).await
 }

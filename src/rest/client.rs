@@ -7,22 +7,22 @@ use reqwest::Response;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::answer::Answer;
+use super::answer::EventsAnswer;
 use super::heads::{self, Heads};
 use super::key::Key;
-use super::page::Page;
+use super::page::EventPage;
 use super::refusal::{self, RestError};
 use super::search;
 use super::transport::{self, Ask, Transport};
 use crate::config::Rest;
-use crate::http::{HttpError, Way};
+use crate::http::{ClientOptions, HttpError};
 use crate::metrics;
 
 /// A client of one MISP with one key. Cloning it is cheap, and clones share the pace.
 #[derive(Debug, Clone)]
-pub struct Client(pub(super) Transport);
+pub struct MispClient(pub(super) Transport);
 
-impl Client {
+impl MispClient {
     /// # Errors
     /// [`HttpError`], each with its remedy.
     pub fn new(config: &Rest) -> Result<Self, HttpError> {
@@ -31,7 +31,7 @@ impl Client {
 
     /// How MISP is reached.
     #[must_use]
-    pub fn way(config: &Rest) -> Way<'_> {
+    pub fn way(config: &Rest) -> ClientOptions<'_> {
         transport::way(config)
     }
 
@@ -79,9 +79,9 @@ impl Client {
     /// answer does not hold does not exist, or is not for this key to see.
     ///
     /// # Errors
-    /// [`RestError`] of the request; what goes wrong later, [`Answer::next`] tells.
-    pub async fn read(&self, events: &[Uuid]) -> Result<Answer, RestError> {
-        Answer::ask(self.0.clone(), events).await
+    /// [`RestError`] of the request; what goes wrong later, [`EventsAnswer::next`] tells.
+    pub async fn read(&self, events: &[Uuid]) -> Result<EventsAnswer, RestError> {
+        EventsAnswer::ask(self.0.clone(), events).await
     }
 
     /// Which of these events the search (the operator's `misp.search`) selects.
@@ -144,7 +144,7 @@ impl Client {
 
     /// How much to ask for at once now.
     #[must_use]
-    pub fn page(&self) -> Page {
+    pub fn page(&self) -> EventPage {
         self.0.page()
     }
 }

@@ -8,7 +8,7 @@ use crate::pure::misp;
 
 /// Where the next byte stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum ListPosition {
     /// In what comes before the first element: so many of [`OPENING`]'s parts are seen.
     Opening(usize),
     /// Behind `[` or a comma; `first` as long as the list may still be empty.
@@ -54,7 +54,7 @@ pub enum NotAnAnswer {
 /// The state between two pieces.
 #[derive(Debug)]
 pub struct Elements {
-    at: At,
+    at: ListPosition,
     /// Bytes of the current part of [`OPENING`] that are seen.
     matched: usize,
     /// Brackets that are open in the current element.
@@ -78,7 +78,7 @@ impl Elements {
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self {
-            at: At::Opening(0),
+            at: ListPosition::Opening(0),
             matched: 0,
             depth: 0,
             in_string: false,
@@ -97,7 +97,7 @@ impl Elements {
     /// [`NotAnAnswer::Other`]; nothing can be said of what follows then.
     pub fn take(&mut self, piece: &mut Bytes) -> Result<Option<Element>, NotAnAnswer> {
         while !piece.is_empty() {
-            if self.at != At::Inside {
+            if self.at != ListPosition::Inside {
                 self.between(piece)?;
                 continue;
             }
@@ -115,7 +115,7 @@ impl Elements {
     /// # Errors
     /// [`NotAnAnswer::Truncated`] unless the answer was complete.
     pub fn finish(&self) -> Result<(), NotAnAnswer> {
-        if self.at == At::End { Ok(()) } else { Err(NotAnAnswer::Truncated) }
+        if self.at == ListPosition::End { Ok(()) } else { Err(NotAnAnswer::Truncated) }
     }
 
     /// One byte that is not in an element.
@@ -127,35 +127,39 @@ impl Elements {
             return Ok(());
         }
         self.at = match (self.at, byte) {
-            (At::Opening(part), _) => self.opening(part, byte).ok_or(NotAnAnswer::Other)?,
-            (At::Before { .. }, b'{') => {
+            (ListPosition::Opening(part), _) => {
+                self.opening(part, byte).ok_or(NotAnAnswer::Other)?
+            }
+            (ListPosition::Before { .. }, b'{') => {
                 // The bracket is the element's first byte.
-                self.at = At::Inside;
+                self.at = ListPosition::Inside;
                 return Ok(());
             }
-            (At::Before { first: true } | At::Behind, b']') => At::Closing,
-            (At::Behind, b',') => At::Before { first: false },
-            (At::Closing, b'}') => At::End,
+            (ListPosition::Before { first: true } | ListPosition::Behind, b']') => {
+                ListPosition::Closing
+            }
+            (ListPosition::Behind, b',') => ListPosition::Before { first: false },
+            (ListPosition::Closing, b'}') => ListPosition::End,
             _ => return Err(NotAnAnswer::Other),
         };
         drop(piece.split_to(1));
         Ok(())
     }
 
-    fn opening(&mut self, part: usize, byte: u8) -> Option<At> {
+    fn opening(&mut self, part: usize, byte: u8) -> Option<ListPosition> {
         let expected = OPENING.get(part)?;
         if *expected.get(self.matched)? != byte {
             return None;
         }
         self.matched += 1;
         if self.matched < expected.len() {
-            return Some(At::Opening(part));
+            return Some(ListPosition::Opening(part));
         }
         self.matched = 0;
         if part + 1 < OPENING.len() {
-            Some(At::Opening(part + 1))
+            Some(ListPosition::Opening(part + 1))
         } else {
-            Some(At::Before { first: true })
+            Some(ListPosition::Before { first: true })
         }
     }
 
@@ -188,7 +192,7 @@ impl Elements {
 
     fn collect(&mut self, part: Bytes, ends: bool) -> Option<Element> {
         if ends {
-            self.at = At::Behind;
+            self.at = ListPosition::Behind;
         }
         if self.skipping {
             self.skipping = !ends;

@@ -5,13 +5,13 @@ use std::time::Duration;
 use reqwest::Response;
 use reqwest::header::HeaderMap;
 
-use super::refusal::{self, RestError, Said};
+use super::refusal::{self, RefusedAnswer, RestError};
 use crate::config::Secret;
 use crate::http::{certificate_error, chain, speaks_no_tls};
 
 /// What went wrong when this was asked for.
 #[derive(Debug, Clone)]
-pub(super) struct Faults {
+pub(super) struct AnswerFaults {
     pub(super) path: String,
     /// Shown nowhere, even where an answer repeats the request.
     pub(super) key: Secret,
@@ -21,7 +21,7 @@ pub(super) struct Faults {
     pub(super) whole: Duration,
 }
 
-impl Faults {
+impl AnswerFaults {
     /// Any status but 200.
     pub(super) fn refused(
         &self,
@@ -32,7 +32,7 @@ impl Faults {
     ) -> RestError {
         let body = self.without_key(body);
         let location = location.map(|location| self.without_key(location));
-        refusal::refusal(&Said {
+        refusal::refusal(&RefusedAnswer {
             path: &self.path,
             status,
             location: location.as_deref(),

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::elements::Element;
 use super::key::{flag, number};
-use super::listing::{Broken, Listing, Window};
+use super::listing::{BrokenListing, RankedListing, Window};
 use super::refusal::RestError;
 use super::search;
 use super::transport::{Ask, SEARCH, Transport};
@@ -15,7 +15,7 @@ use crate::pure::misp;
 
 /// What a listing says of an event. Times are Unix seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
+pub struct EventHead {
     pub uuid: Uuid,
     /// MISP's number.
     pub id: i64,
@@ -30,7 +30,7 @@ pub struct Head {
 /// A page of a listing: the heads that no page before held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadsPage {
-    pub heads: Vec<Head>,
+    pub heads: Vec<EventHead>,
     /// MISP's clock at the page, Unix seconds.
     pub date: Option<i64>,
 }
@@ -40,13 +40,13 @@ pub struct HeadsPage {
 pub struct Heads {
     transport: Transport,
     query: Map<String, Value>,
-    listing: Listing,
+    listing: RankedListing,
     date: Option<i64>,
 }
 
 impl Heads {
     pub(super) fn new(transport: Transport, query: Map<String, Value>) -> Self {
-        Self { transport, query, listing: Listing::default(), date: None }
+        Self { transport, query, listing: RankedListing::default(), date: None }
     }
 
     /// The next page, in the order of MISP's ids; `None` after the last.
@@ -62,8 +62,8 @@ impl Heads {
             let ids: Vec<i64> = page.heads.iter().map(|head| head.id).collect();
             let taken = self.listing.take(&window, &ids, total);
             let known = taken.map_err(|broken| match broken {
-                Broken::Unstable(why) => RestError::Unstable { why },
-                Broken::Uncounted => RestError::Uncounted,
+                BrokenListing::Unstable(why) => RestError::Unstable { why },
+                BrokenListing::Uncounted => RestError::Uncounted,
             })?;
             page.heads.drain(..known.min(ids.len()));
             if !page.heads.is_empty() {
@@ -103,7 +103,7 @@ impl Heads {
         Ok((HeadsPage { heads, date }, total))
     }
 
-    fn head(&self, element: &Element) -> Result<Head, RestError> {
+    fn head(&self, element: &Element) -> Result<EventHead, RestError> {
         let head = match element {
             Element::Whole(event) => {
                 caught_now(|| read(event).or_else(|_| read(&mended(event)))).unwrap_or_else(|| Err("the relay failed at reading a head: this is a fault of the relay, please report it".to_owned()))
@@ -130,7 +130,7 @@ fn mended(event: &[u8]) -> Vec<u8> {
     text.replace(|character: char| character.is_control(), " ").into_bytes()
 }
 
-fn read(event: &[u8]) -> Result<Head, String> {
+fn read(event: &[u8]) -> Result<EventHead, String> {
     #[derive(Deserialize)]
     struct Around {
         #[serde(rename = "Event")]
@@ -150,7 +150,7 @@ fn read(event: &[u8]) -> Result<Head, String> {
     }
     let Around { event } = serde_json::from_slice(event).map_err(|error| error.to_string())?;
     let attributes = number(&event.attribute_count).and_then(|count| usize::try_from(count).ok());
-    Ok(Head {
+    Ok(EventHead {
         uuid: event.uuid,
         id: number(&event.id).ok_or("an event without id")?,
         timestamp: number(&event.timestamp).ok_or("an event without timestamp")?,

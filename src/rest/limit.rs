@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// `X-Rate-Limit-Remaining` and `X-Rate-Limit-Reset` of an answer; MISP sends them only where the
 /// role has a limit (`enforce_rate_limit`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct RateLimitHeaders {
     /// Searches that are left.
     pub(super) remaining: Option<i64>,
     /// Seconds until there are new ones.
@@ -19,13 +19,13 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    pub(super) fn note(&mut self, told: Told, now: Instant) {
+    pub(super) fn note(&mut self, told: RateLimitHeaders, now: Instant) {
         match told {
-            Told { remaining: Some(..=0), reset: Some(reset @ 1..) } => {
+            RateLimitHeaders { remaining: Some(..=0), reset: Some(reset @ 1..) } => {
                 self.refused(Duration::from_secs(reset.unsigned_abs()), now);
             }
-            Told { remaining: Some(1..), .. } => self.until = None,
-            Told { .. } => {}
+            RateLimitHeaders { remaining: Some(1..), .. } => self.until = None,
+            RateLimitHeaders { .. } => {}
         }
     }
 
@@ -49,9 +49,9 @@ mod tests {
         let now = Instant::now();
         let mut limit = Limit::default();
         assert_eq!(limit.wait(now), None);
-        limit.note(Told { remaining: Some(2), reset: Some(900) }, now);
+        limit.note(RateLimitHeaders { remaining: Some(2), reset: Some(900) }, now);
         assert_eq!(limit.wait(now), None);
-        limit.note(Told { remaining: Some(0), reset: Some(900) }, now);
+        limit.note(RateLimitHeaders { remaining: Some(0), reset: Some(900) }, now);
         assert_eq!(limit.wait(now), Some(Duration::from_secs(900)));
         assert_eq!(limit.wait(now + Duration::from_secs(900)), None);
     }
@@ -62,11 +62,11 @@ mod tests {
         let now = Instant::now();
         let mut limit = Limit::default();
         for told in [
-            Told::default(),
-            Told { remaining: Some(0), reset: Some(-2) },
-            Told { remaining: Some(0), reset: None },
-            Told { remaining: Some(-1), reset: Some(0) },
-            Told { remaining: Some(0), reset: Some(i64::MAX) },
+            RateLimitHeaders::default(),
+            RateLimitHeaders { remaining: Some(0), reset: Some(-2) },
+            RateLimitHeaders { remaining: Some(0), reset: None },
+            RateLimitHeaders { remaining: Some(-1), reset: Some(0) },
+            RateLimitHeaders { remaining: Some(0), reset: Some(i64::MAX) },
         ] {
             limit.note(told, now);
             assert!(limit.wait(now).is_none_or(|wait| wait.as_secs() > 1 << 60), "{told:?}");

@@ -25,7 +25,7 @@ const MOST_BARREN_UNCOUNTED: u32 = 10;
 
 /// How far the listing is.
 #[derive(Debug, Default)]
-pub(super) struct Listing {
+pub(super) struct RankedListing {
     /// Rows before this one are seen.
     rank: usize,
     last: Option<i64>,
@@ -44,14 +44,14 @@ pub(super) struct Listing {
 
 /// Why a listing cannot be whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Broken {
+pub(super) enum BrokenListing {
     /// Its rows are not what MISP says of them, or move faster than they are listed.
     Unstable(&'static str),
     /// A page brings nothing at the end, and where MISP hides what it found. Only a count tells which.
     Uncounted,
 }
 
-impl Listing {
+impl RankedListing {
     pub(super) fn has_ended(&self) -> bool {
         self.ended
     }
@@ -69,15 +69,15 @@ impl Listing {
     /// `total`: rows in all, as MISP says with the page.
     ///
     /// # Errors
-    /// [`Broken`], after which nothing of the listing may be believed complete.
+    /// [`BrokenListing`], after which nothing of the listing may be believed complete.
     pub(super) fn take(
         &mut self,
         window: &Window,
         ids: &[i64],
         total: Option<usize>,
-    ) -> Result<usize, Broken> {
+    ) -> Result<usize, BrokenListing> {
         if !ids.is_sorted_by(|a, b| a < b) {
-            return Err(Broken::Unstable("its rows are not in the order of their ids"));
+            return Err(BrokenListing::Unstable("its rows are not in the order of their ids"));
         }
         self.uncounted |= total.is_none();
         if self.may_have_missed(window, ids) {
@@ -104,10 +104,10 @@ impl Listing {
         self.rank = window.start + window.limit;
         self.ended = !self.uncounted && total.is_some_and(|total| total <= self.rank);
         if self.uncounted && self.barren > MOST_BARREN_UNCOUNTED {
-            return Err(Broken::Uncounted);
+            return Err(BrokenListing::Uncounted);
         }
         if !self.ended && self.barren > MOST_BARREN {
-            return Err(Broken::Unstable("X-Result-Count promises more events than come"));
+            return Err(BrokenListing::Unstable("X-Result-Count promises more events than come"));
         }
         Ok(known)
     }
@@ -118,11 +118,11 @@ impl Listing {
     }
 
     /// First with a wider overlap, which steps over rows that MISP counts and does not show.
-    fn go_back(&mut self, window: &Window, total: Option<usize>) -> Result<(), Broken> {
+    fn go_back(&mut self, window: &Window, total: Option<usize>) -> Result<(), BrokenListing> {
         const PATIENCE: u32 = 12;
         self.astray += 1;
         if self.astray > PATIENCE {
-            return Err(Broken::Unstable("its rows move faster than they are listed"));
+            return Err(BrokenListing::Unstable("its rows move faster than they are listed"));
         }
         if self.wide {
             self.rank = window.start;
@@ -176,8 +176,8 @@ mod tests {
         most: usize,
         counted: bool,
         mut change: impl FnMut(&mut Rows, usize),
-    ) -> Result<Vec<i64>, Broken> {
-        let mut listing = Listing::default();
+    ) -> Result<Vec<i64>, BrokenListing> {
+        let mut listing = RankedListing::default();
         let mut listed = Vec::new();
         for number in 0.. {
             if listing.has_ended() {
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn rows_that_never_rest_end_the_listing_with_an_error() {
-        let mut listing = Listing { rank: 5000, last: Some(7), ..Listing::default() };
+        let mut listing = RankedListing { rank: 5000, last: Some(7), ..RankedListing::default() };
         let tries = (0..20).map(|number| {
             let window = listing.window(10);
             listing.take(&window, &[8, 9], Some(9000 + number))
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(taken[0], Ok(2), "nothing of it is new");
         assert_eq!(taken.iter().position(Result::is_err), Some(12), "{taken:?}");
 
-        let mut listing = Listing::default();
+        let mut listing = RankedListing::default();
         let window = listing.window(10);
         assert!(listing.take(&window, &[3, 2], Some(2)).is_err());
         assert!(listing.take(&window, &[2, 2], Some(2)).is_err());
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_count_that_promises_more_than_comes_ends_the_listing_with_an_error() {
-        let mut listing = Listing::default();
+        let mut listing = RankedListing::default();
         let mut pages = 0;
         let refused = loop {
             let window = listing.window(100);
@@ -256,12 +256,15 @@ mod tests {
                 break refused;
             }
         };
-        assert_eq!(refused, Broken::Unstable("X-Result-Count promises more events than come"));
+        assert_eq!(
+            refused,
+            BrokenListing::Unstable("X-Result-Count promises more events than come")
+        );
     }
 
     #[test]
     fn a_hundred_pages_in_a_row_may_bring_nothing() {
-        let mut listing = Listing { barren: MOST_BARREN - 1, ..Listing::default() };
+        let mut listing = RankedListing { barren: MOST_BARREN - 1, ..RankedListing::default() };
         let window = listing.window(10);
         assert_eq!(listing.take(&window, &[], Some(1_000)), Ok(0));
         assert!(listing.take(&window, &[], Some(1_000)).is_err());
@@ -286,7 +289,7 @@ mod tests {
                 continue;
             }
             let rows = Rows { ids: (1..=1_000).collect(), hidden: hidden.clone() };
-            let (mut listing, mut listed) = (Listing::default(), Vec::<i64>::new());
+            let (mut listing, mut listed) = (RankedListing::default(), Vec::<i64>::new());
             let broken = loop {
                 let window = listing.window(most);
                 let ids = rows.page(&window);
@@ -296,7 +299,7 @@ mod tests {
                 }
                 assert!(!listing.has_ended(), "{most} {hidden:?}: {} listed", listed.len());
             };
-            assert_eq!(broken, Broken::Uncounted, "{most} {hidden:?}");
+            assert_eq!(broken, BrokenListing::Uncounted, "{most} {hidden:?}");
             let shown: Vec<i64> = (1..=1_000).filter(|id| !hidden.contains(id)).collect();
             assert_eq!(listed, shown, "{most} {hidden:?}");
         }
@@ -305,7 +308,7 @@ mod tests {
     #[test]
     fn a_page_without_a_count_is_not_made_good_by_one_with_it() {
         let mut rows = Rows { ids: (1..=150).collect(), hidden: Vec::new() };
-        let mut listing = Listing::default();
+        let mut listing = RankedListing::default();
         let mut pages = 0;
         let broken = loop {
             let window = listing.window(100);
@@ -316,15 +319,15 @@ mod tests {
             pages += 1;
             assert!(!listing.has_ended());
         };
-        assert_eq!(broken, Broken::Uncounted);
+        assert_eq!(broken, BrokenListing::Uncounted);
         // Nothing at all is no end either.
         rows.ids.clear();
-        assert_eq!(list(&mut rows, 10, false, |_, _| {}), Err(Broken::Uncounted));
+        assert_eq!(list(&mut rows, 10, false, |_, _| {}), Err(BrokenListing::Uncounted));
     }
 
     #[test]
     fn the_first_page_misses_nothing() {
-        let mut listing = Listing { rank: 3, last: Some(5), ..Listing::default() };
+        let mut listing = RankedListing { rank: 3, last: Some(5), ..RankedListing::default() };
         let window = listing.window(10);
         assert_eq!(window.start, 0);
         assert_eq!(listing.take(&window, &[8, 9], Some(2)), Ok(0));
@@ -337,7 +340,7 @@ mod tests {
         let lengths = || (1..40).chain([99, 100, 101]);
         for (rank, most) in (0..450).flat_map(|rank| lengths().map(move |most| (rank, most))) {
             for wide in [false, true] {
-                let listing = Listing { rank, wide, ..Listing::default() };
+                let listing = RankedListing { rank, wide, ..RankedListing::default() };
                 let Window { page, limit, start } = listing.window(most);
                 let told = format!("{rank} {most} {wide}: page {page} of {limit}");
                 assert_eq!(start, (page - 1) * limit, "{told}");

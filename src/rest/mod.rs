@@ -17,10 +17,10 @@ mod search;
 mod transport;
 mod warninglists;
 
-pub use answer::Answer;
-pub use client::Client;
+pub use answer::EventsAnswer;
+pub use client::MispClient;
 pub use elements::{Element, Elements, NotAnAnswer};
-pub use heads::{Head, Heads, HeadsPage};
+pub use heads::{EventHead, Heads, HeadsPage};
 pub use key::{Key, KeysView};
-pub use page::Page;
+pub use page::EventPage;
 pub use refusal::RestError;

@@ -6,7 +6,7 @@ use super::refusal::RestError;
 
 /// The most to ask for in one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
+pub struct EventPage {
     pub events: usize,
     /// As far as their number is known; one event may always be asked for.
     pub attributes: usize,
@@ -16,28 +16,28 @@ pub struct Page {
 /// other: a size that fails is tried again only after a while.
 #[derive(Debug)]
 pub(super) struct Pages {
-    most: Page,
-    now: Page,
+    most: EventPage,
+    now: EventPage,
 }
 
 const STEPS: usize = 16;
 
 impl Pages {
-    pub(super) fn new(most: Page) -> Self {
+    pub(super) fn new(most: EventPage) -> Self {
         Self { most, now: most }
     }
 
-    pub(super) fn now(&self) -> Page {
+    pub(super) fn now(&self) -> EventPage {
         self.now
     }
 
     pub(super) fn failed(&mut self) {
-        let Page { events, attributes } = self.now;
-        self.now = Page { events: (events / 2).max(1), attributes: (attributes / 2).max(1) };
+        let EventPage { events, attributes } = self.now;
+        self.now = EventPage { events: (events / 2).max(1), attributes: (attributes / 2).max(1) };
     }
 
     pub(super) fn succeeded(&mut self) {
-        self.now = Page {
+        self.now = EventPage {
             events: grown(self.now.events, self.most.events),
             attributes: grown(self.now.attributes, self.most.attributes),
         };
@@ -49,11 +49,11 @@ impl Pages {
 pub(super) struct SharedPages(Arc<Mutex<Pages>>);
 
 impl SharedPages {
-    pub(super) fn new(most: Page) -> Self {
+    pub(super) fn new(most: EventPage) -> Self {
         Self(Arc::new(Mutex::new(Pages::new(most))))
     }
 
-    pub(super) fn now(&self) -> Page {
+    pub(super) fn now(&self) -> EventPage {
         self.pages().now()
     }
 
@@ -82,18 +82,18 @@ mod tests {
 
     #[test]
     fn what_fails_is_halved_down_to_one_and_grows_again() {
-        let most = Page { events: 100, attributes: 50_000 };
+        let most = EventPage { events: 100, attributes: 50_000 };
         let mut pages = Pages::new(most);
         pages.succeeded();
         assert_eq!(pages.now(), most);
         pages.failed();
-        assert_eq!(pages.now(), Page { events: 50, attributes: 25_000 });
+        assert_eq!(pages.now(), EventPage { events: 50, attributes: 25_000 });
         for _ in 0..20 {
             pages.failed();
         }
-        assert_eq!(pages.now(), Page { events: 1, attributes: 1 });
+        assert_eq!(pages.now(), EventPage { events: 1, attributes: 1 });
         pages.succeeded();
-        assert_eq!(pages.now(), Page { events: 7, attributes: 3126 });
+        assert_eq!(pages.now(), EventPage { events: 7, attributes: 3126 });
         for _ in 0..20 {
             pages.succeeded();
         }
@@ -102,9 +102,9 @@ mod tests {
 
     #[test]
     fn a_page_of_one_stays_one() {
-        let mut pages = Pages::new(Page { events: 1, attributes: 1 });
+        let mut pages = Pages::new(EventPage { events: 1, attributes: 1 });
         pages.failed();
         pages.succeeded();
-        assert_eq!(pages.now(), Page { events: 1, attributes: 1 });
+        assert_eq!(pages.now(), EventPage { events: 1, attributes: 1 });
     }
 }

@@ -155,7 +155,7 @@ const OVERLOADED: [u16; 4] = [500, 502, 503, 504];
 
 /// The parts of an answer that decide.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Said<'a> {
+pub(super) struct RefusedAnswer<'a> {
     pub(super) path: &'a str,
     pub(super) status: u16,
     /// The header `Location`.
@@ -167,7 +167,7 @@ pub(super) struct Said<'a> {
 }
 
 /// What any status but 200 means.
-pub(super) fn refusal(said: &Said<'_>) -> RestError {
+pub(super) fn refusal(said: &RefusedAnswer<'_>) -> RestError {
     let path = said.path.to_owned();
     let status = said.status;
     match status {
@@ -324,7 +324,13 @@ mod tests {
     }
 
     fn of(status: u16, location: Option<&str>, body: &[u8]) -> RestError {
-        refusal(&Said { path: "/p", status, location, wait: Duration::from_secs(900), body })
+        refusal(&RefusedAnswer {
+            path: "/p",
+            status,
+            location,
+            wait: Duration::from_secs(900),
+            body,
+        })
     }
 
     fn of_recorded(name: &str) -> RestError {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::elements::{Element, Elements, NotAnAnswer};
-use super::faults::{Faults, header};
+use super::faults::{AnswerFaults, header};
 use super::page::SharedPages;
 use super::refusal::{self, RestError};
 use crate::caught::caught_now;
@@ -28,10 +28,10 @@ const PIECES_AHEAD: usize = 4;
 
 /// Status 200; the body is read piece by piece.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct StreamedReply {
     pub(super) response: Response,
     /// What goes wrong with it, in words.
-    pub(super) faults: Faults,
+    pub(super) faults: AnswerFaults,
     /// Learns from its end how much MISP manages.
     pub(super) pages: SharedPages,
     /// Larger events are passed over, bytes.
@@ -40,7 +40,7 @@ pub(super) struct Reply {
     pub(super) deadline: Instant,
 }
 
-impl Reply {
+impl StreamedReply {
     /// MISP's clock, Unix seconds.
     pub(super) fn date(&self) -> Option<i64> {
         let date = self.response.headers().get(DATE)?.to_str().ok()?;
@@ -168,7 +168,7 @@ impl Read for Pieces {
 /// The elements of a restSearch answer, one at a time.
 #[derive(Debug)]
 pub(super) struct Stream {
-    reply: Reply,
+    reply: StreamedReply,
     elements: Elements,
     /// Of the last piece.
     rest: Bytes,

@@ -8,14 +8,14 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValu
 use reqwest::{Method, Response};
 use serde_json::{Map, Value};
 
-use super::faults::{Faults, header, wait};
-use super::limit::{Limit, Told};
+use super::faults::{AnswerFaults, header, wait};
+use super::limit::{Limit, RateLimitHeaders};
 use super::pace::Pace;
-use super::page::{Page, SharedPages};
+use super::page::{EventPage, SharedPages};
 use super::refusal::RestError;
-use super::reply::Reply;
-use crate::config::{Held, Rest, Secret};
-use crate::http::{HttpError, Trust, Way, chain};
+use super::reply::StreamedReply;
+use crate::config::{Rest, Secret, SharedSecret};
+use crate::http::{ClientOptions, HttpError, Trust, chain};
 use crate::metrics;
 use crate::pure::backoff::Backoff;
 
@@ -29,7 +29,7 @@ pub(super) struct Transport(Arc<Inner>);
 struct Inner {
     http: reqwest::Client,
     config: Rest,
-    key: Held,
+    key: SharedSecret,
     backoff: Backoff,
     pages: SharedPages,
     limit: Mutex<Limit>,
@@ -75,11 +75,11 @@ impl Transport {
         let client = builder.default_headers(headers()).build();
         let http =
             client.map_err(|error| HttpError::Tls { section: SECTION, why: chain(&error) })?;
-        let most = Page { events: config.page_events, attributes: config.page_attributes };
+        let most = EventPage { events: config.page_events, attributes: config.page_attributes };
         Ok(Self(Arc::new(Inner {
             http,
             backoff: Backoff::new(config.backoff_min, config.backoff_max),
-            key: Held::new(config.key.clone()),
+            key: SharedSecret::new(config.key.clone()),
             pace: Mutex::new(Pace::new(config.requests_per_second)),
             config: config.clone(),
             pages: SharedPages::new(most),
@@ -88,7 +88,7 @@ impl Transport {
     }
 
     /// Asks, and asks again where that may help, as often as configured.
-    pub(super) async fn ask(&self, ask: &Ask) -> Result<Reply, RestError> {
+    pub(super) async fn ask(&self, ask: &Ask) -> Result<StreamedReply, RestError> {
         let mut failures = 0;
         loop {
             match self.once(ask).await {
@@ -111,7 +111,7 @@ impl Transport {
         Ok(failures)
     }
 
-    pub(super) async fn once(&self, ask: &Ask) -> Result<Reply, RestError> {
+    pub(super) async fn once(&self, ask: &Ask) -> Result<StreamedReply, RestError> {
         if ask.is_search() {
             self.keep_pace().await?;
         }
@@ -159,15 +159,19 @@ impl Transport {
         let headers = response.headers();
         let (remaining, reset) =
             (header(headers, "X-Rate-Limit-Remaining"), header(headers, "X-Rate-Limit-Reset"));
-        self.limit().note(Told { remaining, reset }, Instant::now());
+        self.limit().note(RateLimitHeaders { remaining, reset }, Instant::now());
         Ok(response)
     }
 
     /// Everything but 200 is an error.
-    pub(super) async fn accept(&self, path: &str, response: Response) -> Result<Reply, RestError> {
+    pub(super) async fn accept(
+        &self,
+        path: &str,
+        response: Response,
+    ) -> Result<StreamedReply, RestError> {
         let status = response.status().as_u16();
         if status == 200 {
-            return Ok(Reply {
+            return Ok(StreamedReply {
                 response,
                 faults: self.faults(path),
                 pages: self.0.pages.clone(),
@@ -198,13 +202,13 @@ impl Transport {
     }
 
     /// What goes wrong at a path, in words.
-    pub(super) fn faults(&self, path: &str) -> Faults {
+    pub(super) fn faults(&self, path: &str) -> AnswerFaults {
         let Rest { request_timeout: silence, answer_timeout: whole, .. } = self.0.config;
-        Faults { path: path.to_owned(), key: self.0.key.now(), silence, whole }
+        AnswerFaults { path: path.to_owned(), key: self.0.key.now(), silence, whole }
     }
 
     /// How much to ask for at once now.
-    pub(super) fn page(&self) -> Page {
+    pub(super) fn page(&self) -> EventPage {
         self.0.pages.now()
     }
 
@@ -226,8 +230,8 @@ impl Transport {
 }
 
 /// How MISP is reached.
-pub(super) fn way(config: &Rest) -> Way<'_> {
-    Way {
+pub(super) fn way(config: &Rest) -> ClientOptions<'_> {
+    ClientOptions {
         section: SECTION,
         https_only: config.url.starts_with("https://"),
         trust: if config.verify_tls { Trust::Own } else { Trust::Anything },

@@ -1,19 +1,19 @@
 //! Warninglists: the index of the enabled ones, and each whole. A read-only key may read both.
 
-use super::client::Client;
+use super::client::MispClient;
 use super::refusal::RestError;
 use super::transport::Ask;
-use crate::pure::warninglist::{Head, List, read_index, read_view};
+use crate::pure::warninglist::{List, ListHead, read_index, read_view};
 
 /// The index of a thousand lists is about half a megabyte.
 const LONGEST_INDEX: usize = 16 << 20;
 
-impl Client {
+impl MispClient {
     /// The enabled warninglists, without their entries.
     ///
     /// # Errors
     /// [`RestError`]
-    pub async fn warninglists(&self) -> Result<Vec<Head>, RestError> {
+    pub async fn warninglists(&self) -> Result<Vec<ListHead>, RestError> {
         let reply = self.0.ask(&Ask::get("/warninglists/index/enabled:1.json")).await?;
         reply.read_as(LONGEST_INDEX, |body| read_index(body).map_err(|no| no.to_string())).await
     }
@@ -22,7 +22,7 @@ impl Client {
     ///
     /// # Errors
     /// [`RestError`]; also where the list is no longer what the index said.
-    pub async fn warninglist(&self, head: Head, most: usize) -> Result<List, RestError> {
+    pub async fn warninglist(&self, head: ListHead, most: usize) -> Result<List, RestError> {
         let reply = self.0.ask(&Ask::get(format!("/warninglists/view/{}.json", head.id))).await?;
         let read = |pieces| read_view(head, pieces).map_err(|no| no.to_string());
         reply.read_along(most, read).await

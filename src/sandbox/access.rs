@@ -22,7 +22,7 @@ pub struct Federated {
 
 /// An identity of the machine whose metadata service this is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct MachineIdentity {
     pub tenant_id: String,
     pub client_id: String,
     pub object_id: String,
@@ -38,7 +38,7 @@ pub(super) struct Access {
     /// DER, by client id.
     pub(super) certificates: HashMap<String, Vec<Vec<u8>>>,
     pub(super) trusted: HashMap<String, Vec<Federated>>,
-    pub(super) identities: Vec<Identity>,
+    pub(super) identities: Vec<MachineIdentity>,
     /// Requests to the metadata service.
     pub(super) metadata_requests: usize,
     /// Tokens that the sandbox made for other issuers, and their last moment.
@@ -126,7 +126,7 @@ impl Sandbox {
     }
 
     /// Assigns an identity to the machine.
-    pub fn assign(&self, identity: Identity) {
+    pub fn assign(&self, identity: MachineIdentity) {
         self.world.with(|state| state.access.identities.push(identity));
     }
 

@@ -29,7 +29,7 @@ struct Header {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Claims {
+struct AssertionClaims {
     aud: Value,
     iss: String,
     sub: String,
@@ -51,7 +51,7 @@ pub(super) fn check(
         return Err((401, "invalid_client", 50_027, "JWT token is invalid or malformed.".into()));
     };
     let signed = format!("{header}.{claims}");
-    let claims: Claims = part(claims)?;
+    let claims: AssertionClaims = part(claims)?;
     if claims.iss != client_id {
         return by_issuer(access, client_id, assertion, &claims);
     }
@@ -112,7 +112,12 @@ fn by_certificate(
 }
 
 /// A token of another issuer is one that the sandbox made for it.
-fn by_issuer(access: &Access, client_id: &str, assertion: &str, claims: &Claims) -> Result<(), No> {
+fn by_issuer(
+    access: &Access,
+    client_id: &str,
+    assertion: &str,
+    claims: &AssertionClaims,
+) -> Result<(), No> {
     let trusted = access.trusted.get(client_id).map(Vec::as_slice).unwrap_or_default();
     let no_match = |code, what: &str, value: &str| {
         let text = format!(

@@ -20,7 +20,7 @@ use super::fault::SignInFault;
 use super::form::pairs;
 use super::refusal::{No, answer, refuse};
 use super::settings::{Account, Settings};
-use super::state::{Service, State, Token};
+use super::state::{SandboxState, Service, Token};
 
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -75,7 +75,7 @@ pub(super) async fn told_lifetime(
 
 /// A new token.
 pub(super) fn remember(
-    state: &mut State,
+    state: &mut SandboxState,
     client_id: String,
     scope: String,
     lifetime: Duration,

@@ -61,7 +61,7 @@ pub enum SignInFault {
 
 /// All that is on order.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub(super) struct FaultOrders {
     pub(super) next: VecDeque<Fault>,
     pub(super) always: Option<Fault>,
     /// That of every request to a workspace, before all others.
@@ -78,7 +78,7 @@ pub(super) struct Faults {
     pub(super) rejections: Vec<Rejection>,
 }
 
-impl Faults {
+impl FaultOrders {
     /// The fault of the request that arrives now.
     pub(super) fn take(&mut self, workspace: Option<Uuid>) -> Fault {
         if let Some(fault) = workspace.and_then(|workspace| self.always_for.get(&workspace)) {

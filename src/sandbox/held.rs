@@ -5,7 +5,7 @@ use serde_json::Value;
 
 /// A stored object: Sentinel keeps one for each id and source system, the newest.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Held {
+pub struct HeldObject {
     pub id: String,
     pub sourcesystem: String,
     /// As it was last accepted.
@@ -14,7 +14,7 @@ pub struct Held {
     pub writes: usize,
 }
 
-impl Held {
+impl HeldObject {
     /// The STIX type.
     pub(super) fn kind(&self) -> &str {
         self.json.get("type").and_then(Value::as_str).unwrap_or_default()

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use serde_json::json;
 
-use super::access::{Access, Federated, Identity};
+use super::access::{Access, Federated, MachineIdentity};
 use super::entra;
 use super::form::pairs;
 use super::refusal::answer;
@@ -86,10 +86,10 @@ async fn token(
     }
 }
 
-fn named(access: &Access, field: impl Fn(&str) -> String) -> Option<Identity> {
+fn named(access: &Access, field: impl Fn(&str) -> String) -> Option<MachineIdentity> {
     let [client, object, resource] = ["client_id", "object_id", "msi_res_id"].map(field);
     let is_meant =
-        |identity: &&Identity| match (client.as_str(), object.as_str(), resource.as_str()) {
+        |identity: &&MachineIdentity| match (client.as_str(), object.as_str(), resource.as_str()) {
             ("", "", "") => identity.is_system_assigned,
             (client, "", "") => identity.client_id == client,
             ("", object, "") => identity.object_id == object,
@@ -99,7 +99,7 @@ fn named(access: &Access, field: impl Fn(&str) -> String) -> Option<Identity> {
 }
 
 /// A managed identity's token as another application sees it.
-fn of(identity: &Identity, audience: &str) -> Federated {
+fn of(identity: &MachineIdentity, audience: &str) -> Federated {
     Federated {
         issuer: format!("https://login.microsoftonline.com/{}/v2.0", identity.tenant_id),
         subject: identity.object_id.clone(),
@@ -108,7 +108,7 @@ fn of(identity: &Identity, audience: &str) -> Federated {
 }
 
 /// Numbers are strings, as the service writes them.
-fn granted(identity: &Identity, resource: &str, token: &str, seconds: i64) -> Response {
+fn granted(identity: &MachineIdentity, resource: &str, token: &str, seconds: i64) -> Response {
     let now = chrono::Utc::now().timestamp();
     let body = json!({
         "access_token": token,

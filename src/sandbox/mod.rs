@@ -41,9 +41,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-pub use access::{Federated, Identity};
+pub use access::{Federated, MachineIdentity};
 pub use fault::{Fault, SignInFault};
-pub use held::Held;
+pub use held::HeldObject;
 pub use life::Life;
 pub use settings::{Account, RECORDED_ORGANISATION, Settings};
 pub use state::{Managed, Upload};
@@ -171,7 +171,7 @@ impl Sandbox {
 
     /// What `workspace` holds, in the order of source system and id.
     #[must_use]
-    pub fn objects(&self, workspace: Uuid) -> Vec<Held> {
+    pub fn objects(&self, workspace: Uuid) -> Vec<HeldObject> {
         self.world.with(|state| state.objects(workspace))
     }
 
@@ -289,7 +289,7 @@ impl Sandbox {
 
     /// Where each indicator of `workspace` stands now, by the condition of Sentinel's rules.
     #[must_use]
-    pub fn lives(&self, workspace: Uuid) -> Vec<(Held, Life)> {
+    pub fn lives(&self, workspace: Uuid) -> Vec<(HeldObject, Life)> {
         let now = self.now();
         let objects = self.objects(workspace).into_iter();
         objects.filter_map(|held| Life::of(&held.json, now).map(|life| (held, life))).collect()
@@ -297,7 +297,7 @@ impl Sandbox {
 
     /// Takes back every fault, script, poison and rejection.
     pub fn heal(&self) {
-        self.world.with(|state| state.faults = fault::Faults::default());
+        self.world.with(|state| state.faults = fault::FaultOrders::default());
     }
 
     /// Forgets all tokens: those in use are answered 401.

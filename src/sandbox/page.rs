@@ -9,7 +9,7 @@ use axum::response::Html;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::held::Held;
+use super::held::HeldObject;
 use super::life::Life;
 use super::state::{self, World};
 
@@ -27,7 +27,7 @@ pub(super) async fn objects(State(world): State<Arc<World>>) -> Json<Vec<InWorks
 pub(super) struct InWorkspace {
     workspace: Uuid,
     #[serde(flatten)]
-    held: Held,
+    held: HeldObject,
 }
 
 /// `GET /`
@@ -35,7 +35,7 @@ pub(super) async fn page(State(world): State<Arc<World>>) -> Html<String> {
     Html(world.with(|state| render(state, &world.settings.workspaces)))
 }
 
-fn render(state: &state::State, workspaces: &[Uuid]) -> String {
+fn render(state: &state::SandboxState, workspaces: &[Uuid]) -> String {
     let mut page = String::from(
         "<!DOCTYPE html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=2>\
          <title>Sandbox</title><style>body{font:15px system-ui;margin:2em}table{border-collapse:\

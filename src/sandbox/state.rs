@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::access::Access;
 use super::connection::Connections;
-use super::fault::{Fault, Faults};
-use super::held::Held;
+use super::fault::{Fault, FaultOrders};
+use super::held::HeldObject;
 use super::manage::condition::Paging;
 use super::quota::Quota;
 use super::settings::Settings;
@@ -88,7 +88,7 @@ pub(super) struct Token {
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) settings: Settings,
-    state: Mutex<State>,
+    state: Mutex<SandboxState>,
     /// Counts what happened to upload requests.
     pub(super) changes: watch::Sender<u64>,
 }
@@ -101,19 +101,19 @@ pub(super) struct Service {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct SandboxState {
     pub(super) tokens: HashMap<String, Token>,
     pub(super) sign_ins: usize,
     pub(super) access: Access,
     /// How many seconds its clock is ahead.
     pub(super) ahead: i64,
     pub(super) quota: Quota,
-    pub(super) faults: Faults,
+    pub(super) faults: FaultOrders,
     pub(super) uploads: Vec<Upload>,
     /// By workspace, source system and id.
-    held: BTreeMap<(Uuid, String, String), Held>,
+    held: BTreeMap<(Uuid, String, String), HeldObject>,
     /// The last accepted, newest last.
-    pub(super) latest: Vec<Held>,
+    pub(super) latest: Vec<HeldObject>,
     /// Requests to the management plane.
     pub(super) managed: Vec<Managed>,
     /// By skip token.
@@ -128,7 +128,7 @@ impl World {
         Self { settings, state: Mutex::default(), changes: watch::Sender::default() }
     }
 
-    pub(super) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut SandboxState) -> T) -> T {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -141,7 +141,7 @@ impl World {
     }
 }
 
-impl State {
+impl SandboxState {
     /// The time by the sandbox's clock.
     pub(super) fn now(&self) -> DateTime<Utc> {
         Utc::now() + TimeDelta::seconds(self.ahead)
@@ -161,7 +161,7 @@ impl State {
 
     pub(super) fn store(&mut self, workspace: Uuid, sourcesystem: &str, id: &str, json: Value) {
         let key = (workspace, sourcesystem.to_owned(), id.to_owned());
-        let held = self.held.entry(key).or_insert_with(|| Held {
+        let held = self.held.entry(key).or_insert_with(|| HeldObject {
             id: id.to_owned(),
             sourcesystem: sourcesystem.to_owned(),
             json: Value::Null,
@@ -175,12 +175,12 @@ impl State {
         self.latest.push(held.clone());
     }
 
-    pub(super) fn objects(&self, workspace: Uuid) -> Vec<Held> {
+    pub(super) fn objects(&self, workspace: Uuid) -> Vec<HeldObject> {
         let all = self.held.iter().filter(|((place, _, _), _)| *place == workspace);
         all.map(|(_, held)| held.clone()).collect()
     }
 
-    pub(super) fn remove(&mut self, workspace: Uuid, source: &str, id: &str) -> Option<Held> {
+    pub(super) fn remove(&mut self, workspace: Uuid, source: &str, id: &str) -> Option<HeldObject> {
         self.held.remove(&(workspace, source.to_owned(), id.to_owned()))
     }
 
@@ -203,8 +203,8 @@ impl State {
         source: &str,
         id: &str,
         most: usize,
-        holds: impl Fn(&Held) -> bool,
-    ) -> (Vec<Held>, bool) {
+        holds: impl Fn(&HeldObject) -> bool,
+    ) -> (Vec<HeldObject>, bool) {
         let after = (workspace, source.to_owned(), id.to_owned());
         let range = self.held.range((Bound::Excluded(after), Bound::Unbounded));
         let mut found = range
@@ -216,7 +216,7 @@ impl State {
         (page, more)
     }
 
-    pub(super) fn count(&self, workspace: Uuid, holds: impl Fn(&Held) -> bool) -> usize {
+    pub(super) fn count(&self, workspace: Uuid, holds: impl Fn(&HeldObject) -> bool) -> usize {
         let all = self.held.iter().filter(|((place, ..), _)| *place == workspace);
         all.filter(|(_, held)| holds(held)).count()
     }

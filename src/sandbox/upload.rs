@@ -15,32 +15,32 @@ use uuid::Uuid;
 use super::fault::Fault;
 use super::form::pairs;
 use super::state::{self, Service, World};
-use super::validate::{self, Batch};
+use super::validate::{self, UploadBatch};
 
 /// An upload API: what ends its path, its version, and the list in its body. The older two are those of
 /// <https://learn.microsoft.com/en-us/azure/sentinel/upload-indicators-api>.
 #[derive(Debug, Clone, Copy)]
-struct Api {
+struct UploadApi {
     action: &'static str,
     version: Option<&'static str>,
     list: &'static str,
     only_indicators: bool,
 }
 
-const APIS: [Api; 3] = [
-    Api {
+const APIS: [UploadApi; 3] = [
+    UploadApi {
         action: "threat-intelligence-stix-objects:upload",
         version: Some("2024-02-01-preview"),
         list: "stixobjects",
         only_indicators: false,
     },
-    Api {
+    UploadApi {
         action: "threatintelligenceindicators:upload",
         version: Some("2022-07-01"),
         list: "indicators",
         only_indicators: true,
     },
-    Api {
+    UploadApi {
         action: "threatintelligence:upload-indicators",
         version: None,
         list: "value",
@@ -50,7 +50,7 @@ const APIS: [Api; 3] = [
 
 /// An answer before it is HTTP.
 #[derive(Debug, Default)]
-struct Answer {
+struct UploadAnswer {
     status: u16,
     body: String,
     retry_after: Option<u64>,
@@ -88,7 +88,7 @@ async fn answer(
     service: Service,
     peer: SocketAddr,
     workspace: &str,
-    api: Option<Api>,
+    api: Option<UploadApi>,
     request: Request,
 ) -> Response {
     let world = &service.world;
@@ -105,7 +105,7 @@ async fn answer(
         }
     });
     let bearer = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let asked = Asked {
+    let asked = UploadRequest {
         token: bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default(),
         workspace,
         api,
@@ -143,10 +143,10 @@ async fn answer(
     finish(world, number, answer)
 }
 
-struct Asked<'r> {
+struct UploadRequest<'r> {
     token: &'r str,
     workspace: Option<Uuid>,
-    api: Option<Api>,
+    api: Option<UploadApi>,
     query: &'r str,
     body: &'r [u8],
 }
@@ -158,10 +158,10 @@ async fn read(body: Body, max_bytes: usize) -> Option<Bytes> {
 /// Token and quota, then the fault of this request.
 fn admit(
     world: &World,
-    state: &mut state::State,
+    state: &mut state::SandboxState,
     number: usize,
-    asked: &Asked<'_>,
-) -> Result<Fault, Answer> {
+    asked: &UploadRequest<'_>,
+) -> Result<Fault, UploadAnswer> {
     let now = Instant::now();
     let owner = state.tokens.get(asked.token).filter(|token| token.ends > now);
     let Some(client_id) = owner.map(|token| token.client_id.clone()) else {
@@ -182,10 +182,10 @@ fn whole_seconds(wait: Duration) -> u64 {
 }
 
 /// The answer of a fault that is one; `None` where the request is processed.
-fn scripted(world: &World, fault: &Fault, token: &str) -> Option<Answer> {
+fn scripted(world: &World, fault: &Fault, token: &str) -> Option<UploadAnswer> {
     Some(match fault {
         Fault::Throttled { seconds, header } => throttled(*seconds, *header),
-        Fault::ServerError => Answer {
+        Fault::ServerError => UploadAnswer {
             status: 500,
             body: json!({
                 "statusCode": 500,
@@ -193,7 +193,7 @@ fn scripted(world: &World, fault: &Fault, token: &str) -> Option<Answer> {
                 "activityId": Uuid::new_v4(),
             })
             .to_string(),
-            ..Answer::default()
+            ..UploadAnswer::default()
         },
         Fault::TokenRefused => {
             world.with(|state| state.tokens.remove(token));
@@ -206,17 +206,17 @@ fn scripted(world: &World, fault: &Fault, token: &str) -> Option<Answer> {
             "The Object ID [00000000-0000-4000-8000-00000000000a] does not have required \
              permission to perform this action on the workspace.",
         ),
-        Fault::ForbiddenPage => Answer {
+        Fault::ForbiddenPage => UploadAnswer {
             status: 403,
             body: "<!DOCTYPE html><html><head><title>403</title></head><body><h2>You do not have \
                    permission to view this directory or page.</h2></body></html>"
                 .to_owned(),
-            ..Answer::default()
+            ..UploadAnswer::default()
         },
         Fault::UnknownWorkspace => unknown_workspace(),
         Fault::TooLarge => too_large(),
         Fault::Answer { status, body } => {
-            Answer { status: *status, body: body.clone(), ..Answer::default() }
+            UploadAnswer { status: *status, body: body.clone(), ..UploadAnswer::default() }
         }
         Fault::None
         | Fault::ResetBefore
@@ -228,7 +228,7 @@ fn scripted(world: &World, fault: &Fault, token: &str) -> Option<Answer> {
 }
 
 /// What Sentinel does with a request that it lets in.
-fn process(world: &World, asked: &Asked<'_>) -> Answer {
+fn process(world: &World, asked: &UploadRequest<'_>) -> UploadAnswer {
     let Some(api) = asked.api else {
         return error(404, "NotFound", "Resource not found.");
     };
@@ -252,11 +252,16 @@ fn process(world: &World, asked: &Asked<'_>) -> Answer {
     }
 }
 
-fn take(state: &mut state::State, workspace: Uuid, api: Api, batch: Batch) -> Answer {
+fn take(
+    state: &mut state::SandboxState,
+    workspace: Uuid,
+    api: UploadApi,
+    batch: UploadBatch,
+) -> UploadAnswer {
     let objects = batch.objects.len();
     if state.faults.poisons(&batch.objects) {
         let refusal = error(400, "BadRequest", "One of the objects is not valid.");
-        return Answer { objects, ..refusal };
+        return UploadAnswer { objects, ..refusal };
     }
     let (mut errors, mut rejected) = (Vec::new(), Vec::new());
     for (index, object) in batch.objects.into_iter().enumerate() {
@@ -277,7 +282,7 @@ fn take(state: &mut state::State, workspace: Uuid, api: Api, batch: Batch) -> An
     let status = if accepted == 0 { 400 } else { 200 };
     let body =
         if errors.is_empty() { String::new() } else { json!({"errors": errors}).to_string() };
-    Answer { status, body, objects, accepted, rejected, ..Answer::default() }
+    UploadAnswer { status, body, objects, accepted, rejected, ..UploadAnswer::default() }
 }
 
 fn with_null_lists(body: &str) -> String {
@@ -290,13 +295,13 @@ fn with_null_lists(body: &str) -> String {
     body.to_string()
 }
 
-fn error(status: u16, code: &str, message: &str) -> Answer {
+fn error(status: u16, code: &str, message: &str) -> UploadAnswer {
     let body = json!({"error": {"code": code, "message": message}}).to_string();
-    Answer { status, body, ..Answer::default() }
+    UploadAnswer { status, body, ..UploadAnswer::default() }
 }
 
 /// As it was seen: <https://github.com/cudeso/misp2sentinel/issues/154>.
-fn no_role(object_id: &str, workspace: Uuid) -> Answer {
+fn no_role(object_id: &str, workspace: Uuid) -> UploadAnswer {
     let message = format!(
         "The Object ID [{object_id}] does not have required permission to perform this action on \
          the workspace [{workspace}]."
@@ -308,27 +313,27 @@ fn no_role(object_id: &str, workspace: Uuid) -> Answer {
         "target": null,
         "additionalInfo": null,
     }});
-    Answer { status: 403, body: body.to_string(), ..Answer::default() }
+    UploadAnswer { status: 403, body: body.to_string(), ..UploadAnswer::default() }
 }
 
-fn unauthorized() -> Answer {
+fn unauthorized() -> UploadAnswer {
     error(401, "Unauthorized", "Access token is missing, invalid or expired.")
 }
 
-fn unknown_workspace() -> Answer {
+fn unknown_workspace() -> UploadAnswer {
     error(404, "WorkspaceNotFound", "The workspace could not be found.")
 }
 
-fn too_large() -> Answer {
+fn too_large() -> UploadAnswer {
     error(413, "RequestEntityTooLarge", "The request is too large.")
 }
 
-fn throttled(seconds: Option<u64>, header: Option<u64>) -> Answer {
+fn throttled(seconds: Option<u64>, header: Option<u64>) -> UploadAnswer {
     let body = seconds.map_or_else(String::new, |seconds| {
         let message = format!("Rate limit is exceeded. Try again in {seconds} seconds.");
         json!({"statusCode": 429, "message": message}).to_string()
     });
-    Answer { status: 429, body, retry_after: header, ..Answer::default() }
+    UploadAnswer { status: 429, body, retry_after: header, ..UploadAnswer::default() }
 }
 
 /// The response is never written: the connection is reset in its place.
@@ -337,7 +342,7 @@ fn reset(service: &Service, peer: SocketAddr) -> Response {
     StatusCode::OK.into_response()
 }
 
-fn finish(world: &World, number: usize, answer: Answer) -> Response {
+fn finish(world: &World, number: usize, answer: UploadAnswer) -> Response {
     world.note(number, |upload| {
         upload.answered = Some(Instant::now());
         upload.status = Some(answer.status);

@@ -15,13 +15,13 @@ const TYPES: [&str; 5] =
 
 /// A request that is understood as a whole.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct UploadBatch {
     pub(super) sourcesystem: String,
     pub(super) objects: Vec<Value>,
 }
 
 /// Reads a body whose objects are in `list`, or says why the whole of it is a bad request.
-pub(super) fn batch(body: &[u8], list: &str, max_objects: usize) -> Result<Batch, String> {
+pub(super) fn batch(body: &[u8], list: &str, max_objects: usize) -> Result<UploadBatch, String> {
     let body: Value =
         serde_json::from_slice(body).map_err(|error| format!("The body is not JSON: {error}."))?;
     let Value::Object(mut body) = body else {
@@ -43,7 +43,7 @@ pub(super) fn batch(body: &[u8], list: &str, max_objects: usize) -> Result<Batch
     if objects.is_empty() || objects.len() > max_objects {
         return Err(format!("{list} must hold 1 to {max_objects} objects."));
     }
-    Ok(Batch { sourcesystem, objects })
+    Ok(UploadBatch { sourcesystem, objects })
 }
 
 /// What is wrong with one object; empty where nothing is.

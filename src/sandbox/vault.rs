@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::access::Kept;
 use super::refusal::answer;
-use super::state::{Service, State as Remembered};
+use super::state::{SandboxState as Remembered, Service};
 
 /// `GET /secrets/{name}` and, with an empty version too, `GET /secrets/{name}/{version}`
 pub(super) async fn secret(

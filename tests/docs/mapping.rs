@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use misp_sentinel_relay::pure::convert::{self, Row, Trust};
+use misp_sentinel_relay::pure::convert::{self, Fidelity, TypeRow};
 use misp_sentinel_relay::pure::stix;
 
 use crate::page::{self, code};
@@ -27,13 +27,13 @@ fn converted() -> String {
     for row in convert::types().iter().filter(|row| row.skipped().is_none()) {
         let default = if row.is_on() { "on" } else { "off" };
         let (name, observables) = (code(row.name), observables(row));
-        let trust = row.trust().map_or("", Trust::word);
+        let trust = row.trust().map_or("", Fidelity::word);
         writeln!(text, "| {name} | {default} | {observables} | {trust} | {} |", row.note).unwrap();
     }
     text
 }
 
-fn observables(row: &Row) -> String {
+fn observables(row: &TypeRow) -> String {
     let paths = row.paths().into_iter().map(|path| match path {
         "stix" => "what it compares".to_owned(),
         rule if !rule.contains(':') => format!("pattern type `{rule}`"),
@@ -80,7 +80,7 @@ fn rules() -> String {
 
 /// The observables that no built-in rule compares.
 fn others() -> String {
-    let paths = convert::types().iter().flat_map(Row::paths).filter(|path| path.contains(':'));
+    let paths = convert::types().iter().flat_map(TypeRow::paths).filter(|path| path.contains(':'));
     let is_compared = |path: &str| stix::COMPARED.iter().any(|row| row.path == path);
     let others: BTreeSet<String> = paths.filter(|path| !is_compared(path)).map(code).collect();
     format!("{}.", others.into_iter().collect::<Vec<String>>().join(", "))

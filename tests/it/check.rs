@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use misp_sentinel_relay::config::Secret;
-use misp_sentinel_relay::rest::Client;
+use misp_sentinel_relay::rest::MispClient;
 use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings, SignInFault};
 use misp_stand_in::{Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, Warninglist};
 use serde_json::Value;
@@ -674,7 +674,7 @@ async fn settings_of_misp_are_read_as_recorded() {
         let said = real.client().setting(NAME).await.map_err(|error| error.to_string());
         let mut rest = settings(&setup.rest.base_url());
         rest.key = Secret::new(key);
-        let stand_in = Client::new(&rest).unwrap().setting(NAME).await;
+        let stand_in = MispClient::new(&rest).unwrap().setting(NAME).await;
         assert_eq!(said, stand_in.map_err(|error| error.to_string()));
         assert_eq!(said.is_ok(), suffix.is_empty(), "{said:?}");
     }

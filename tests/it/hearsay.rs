@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use misp_sentinel_relay::ledger::Ledger;
-use misp_sentinel_relay::notice::{Answer, Gap, GapReason, Read, Receipt, What};
+use misp_sentinel_relay::notice::{EventAnswer, Gap, GapReason, Read, Receipt, What};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 use uuid::Uuid;
@@ -356,7 +356,7 @@ async fn a_number_of_dead_events_alone_has_them_read_and_is_kept_for_whoever_it_
     let mut stage = Stage::set(&[]).await;
     stage.push(10, &[shown(1, "1.1.1.1", 10)]).await;
     let read = stage.asked().await;
-    assert_eq!(stage.answer(read, Answer::Gone).await, Receipt::Committed);
+    assert_eq!(stage.answer(read, EventAnswer::Gone).await, Receipt::Committed);
     assert_eq!(stage.left().await, 0);
     stage.relay.hear(&tag_frame("tlp:red", None, true)).await;
     let due = stage.relay.ledger.due_reads("misp", i64::MAX, 10).await.unwrap();
@@ -389,7 +389,7 @@ async fn an_answer_without_the_fields_that_tell_of_publication_withdraws_nothing
         let bare =
             keys.iter().fold(event((10, true, 11), &attributes), |bare, key| without(&bare, key));
         let read = Read { confirm: false, ..stage.asked().await };
-        stage.answer(read, Answer::Event { document: bare.into(), selected: true }).await;
+        stage.answer(read, EventAnswer::Event { document: bare.into(), selected: true }).await;
         assert_eq!(stage.live().await.len(), 2, "{keys:?}");
     }
 }
@@ -407,7 +407,7 @@ async fn an_attribute_that_an_answer_shows_in_parts_is_held_and_not_taken_for_sw
         }
         let read = stage.asked().await;
         let document = document.to_string().into_bytes().into();
-        stage.answer(read, Answer::Event { document, selected: true }).await;
+        stage.answer(read, EventAnswer::Event { document, selected: true }).await;
         assert_eq!(stage.live().await.len(), 2, "{key}");
         assert_eq!(stage.relay.ledger.held().await.unwrap()[0].claims, 2, "{key}");
     }
@@ -467,7 +467,7 @@ async fn what_an_answer_states_is_never_held_however_much_it_is() {
             ..stage.asked().await
         };
         let document = now.to_string().into_bytes().into();
-        stage.answer(read, Answer::Event { document, selected: true }).await;
+        stage.answer(read, EventAnswer::Event { document, selected: true }).await;
         assert_eq!(stage.live().await.len(), left, "{what}");
         assert!(stage.relay.ledger.held().await.unwrap().is_empty(), "{what}");
     }
@@ -565,7 +565,7 @@ async fn a_sharing_group_that_is_admitted_stays_known_when_its_event_is_shared_o
         let shown = event(head, &[shown(1, "1.1.1.1", 10)]);
         let mut document: Value = serde_json::from_slice(&shown).unwrap();
         document["Event"] = with(document["Event"].clone(), audience);
-        Answer::Event { document: document.to_string().into_bytes().into(), selected: true }
+        EventAnswer::Event { document: document.to_string().into_bytes().into(), selected: true }
     };
     let mut stage = Stage::set(&settings).await;
     let read = Read { confirm: false, ..stage.asked().await };
@@ -636,7 +636,7 @@ async fn what_an_unpublished_event_shows_narrower_is_narrower_at_once_and_wider_
         if at == "attribute" {
             target["timestamp"] = json!(head.0.to_string());
         }
-        Answer::Event { document: document.to_string().into_bytes().into(), selected: true }
+        EventAnswer::Event { document: document.to_string().into_bytes().into(), selected: true }
     };
     for at in ["event", "attribute"] {
         let mut stage = Stage::set(&settings).await;
@@ -680,7 +680,7 @@ async fn a_tag_that_is_renamed_or_deleted_has_the_events_read_that_carry_it() {
             stage.relay.publish(document.to_string().into_bytes()).await;
             let read = Read { confirm: false, ..stage.asked().await };
             let document = document.to_string().into_bytes().into();
-            stage.answer(read, Answer::Event { document, selected: true }).await;
+            stage.answer(read, EventAnswer::Event { document, selected: true }).await;
             assert_eq!(stage.left().await, 0);
             let mut other = tag("tlp:red", None, true);
             let fields = other["Tag"].as_object_mut().unwrap();

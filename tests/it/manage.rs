@@ -1,6 +1,6 @@
 //! The management plane's client, against the sandbox.
 
-use misp_sentinel_relay::azure::manage::{Client, Condition, Found, ManageError};
+use misp_sentinel_relay::azure::manage::{Condition, ManageClient, ManageError, WorkspaceObject};
 use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings};
 
 use super::support::sandbox::{
@@ -27,7 +27,10 @@ async fn fill(sandbox: &Sandbox, count: usize) {
     sandbox.put(sandbox.settings().workspaces[0], "another", other);
 }
 
-async fn all(client: &Client, condition: &Condition<'_>) -> Result<Vec<Found>, ManageError> {
+async fn all(
+    client: &ManageClient,
+    condition: &Condition<'_>,
+) -> Result<Vec<WorkspaceObject>, ManageError> {
     let (mut walk, mut found) = (client.walk(condition), Vec::new());
     while let Some(page) = walk.page().await? {
         found.extend(page);
@@ -41,7 +44,7 @@ async fn a_walk_takes_every_page_and_only_what_is_meant() {
     let client = manager(&sandbox);
     assert_eq!(client.count(&OURS).await, Ok(35));
     let found = all(&client, &OURS).await.unwrap();
-    let ids: Vec<&str> = found.iter().map(Found::id).collect();
+    let ids: Vec<&str> = found.iter().map(WorkspaceObject::id).collect();
     let mut expected: Vec<String> = (0..35).map(id).collect();
     expected.sort();
     assert_eq!(ids, expected);
@@ -120,7 +123,8 @@ async fn wrong_names_are_named() {
     let http = misp_sentinel_relay::azure::http::client(&azure(&sandbox)).unwrap();
     let mut workspace = managed(&sandbox);
     workspace.workspace_name = "workspace-7".to_owned();
-    let client = Client::new(http, &workspace, std::sync::Arc::new(tokens), &management()).unwrap();
+    let client =
+        ManageClient::new(http, &workspace, std::sync::Arc::new(tokens), &management()).unwrap();
     let refused = client.count(&OURS).await.unwrap_err().to_string();
     assert!(
         refused.contains("check subscription_id, resource_group and workspace_name"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::pure::convert::{self, Row};
+use misp_sentinel_relay::pure::convert::{self, TypeRow};
 use serde_json::Value;
 
 use crate::recordings::{elements, http, recording};
@@ -229,7 +229,7 @@ pub(crate) fn claims(kind: &str) -> Option<u64> {
 }
 
 /// What the row of a type says, in the words of [`FATES`].
-fn said(row: &Row) -> (&'static str, String) {
+fn said(row: &TypeRow) -> (&'static str, String) {
     match row.skipped() {
         Some(reason) => ("skip", reason.word().to_owned()),
         None => (if row.is_on() { "on" } else { "off" }, row.paths().join(" ")),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use misp_sentinel_relay::ledger::{Candidate, Ledger, Listing};
 use misp_sentinel_relay::notice::{
-    Answer, Cause, EventRef, Read, Receipt, TagChange, What, Withdrawal,
+    Cause, EventAnswer, EventRef, Read, Receipt, TagChange, What, Withdrawal,
 };
 use uuid::Uuid;
 
@@ -104,11 +104,11 @@ impl Stage {
             confirm,
             backlog: false,
             date: Ledger::now() / 1_000,
-            answer: Answer::Gone,
+            answer: EventAnswer::Gone,
         }
     }
 
-    pub(super) async fn answer(&self, read: Read, answer: Answer) -> Receipt {
+    pub(super) async fn answer(&self, read: Read, answer: EventAnswer) -> Receipt {
         let what = What::Read(Read { answer, ..read });
         let receipt = self.relay.inbox.offer_and_wait(what, Instant::now()).unwrap();
         receipt.await.unwrap()
@@ -122,7 +122,7 @@ impl Stage {
     ) -> Vec<String> {
         let document = event(head, attributes).into();
         let read = Read { confirm: false, ..self.asked().await };
-        let answer = Answer::Event { document, selected: true };
+        let answer = EventAnswer::Event { document, selected: true };
         assert_eq!(self.answer(read, answer).await, Receipt::Committed);
         self.live().await
     }
@@ -157,7 +157,7 @@ async fn what_was_pushed_is_read_back_once_and_sent_once() {
 async fn a_publication_that_misp_has_not_saved_yet_is_looked_for_again() {
     let mut stage = Stage::set(&[]).await;
     stage.push(10, &[shown(1, "1.1.1.1", 10)]).await;
-    let unsaved = || Answer::Event {
+    let unsaved = || EventAnswer::Event {
         document: event((10, false, 0), &[shown(1, "1.1.1.1", 10)]).into(),
         selected: true,
     };
@@ -227,7 +227,7 @@ async fn an_answer_from_before_a_withdrawal_is_asked_for_again() {
     let read = stage.asked().await;
     assert_eq!(stage.withdraw(ids_off(1, 20)).await, ["2.2.2.2"]);
     let document = event((10, true, 11), &attributes).into();
-    let answer = Answer::Event { document, selected: true };
+    let answer = EventAnswer::Event { document, selected: true };
     assert_eq!(stage.answer(read, answer).await, Receipt::Again);
     assert_eq!(stage.live().await, ["2.2.2.2"]);
     let restored = [shown(1, "1.1.1.1", 20), shown(2, "2.2.2.2", 10)];
@@ -243,8 +243,10 @@ async fn a_deleted_event_comes_back_only_by_a_read_that_began_well_after() {
     stage.push(10, &attributes).await;
     assert!(stage.withdraw(Withdrawal::Event { uuid: EVENT, timestamp: 10 }).await.is_empty());
     assert!(stage.push(12, &attributes).await.is_empty());
-    let back =
-        || Answer::Event { document: event((9, true, 13), &attributes).into(), selected: true };
+    let back = || EventAnswer::Event {
+        document: event((9, true, 13), &attributes).into(),
+        selected: true,
+    };
     let read = stage.asked().await;
     assert_eq!(stage.answer(read, back()).await, Receipt::Again);
     let later = SystemTime::now() + Duration::from_secs(3);
@@ -258,10 +260,10 @@ async fn an_event_that_misp_does_not_know_ends_unless_something_was_heard_meanwh
     let mut stage = Stage::set(&[]).await;
     stage.push(10, &[shown(1, "1.1.1.1", 10)]).await;
     let stale = Read { sequence: 0, ..stage.asked().await };
-    assert_eq!(stage.answer(stale, Answer::Gone).await, Receipt::Again);
+    assert_eq!(stage.answer(stale, EventAnswer::Gone).await, Receipt::Again);
     assert_eq!(stage.live().await, ["1.1.1.1"]);
     let read = stage.asked().await;
-    assert_eq!(stage.answer(read, Answer::Gone).await, Receipt::Committed);
+    assert_eq!(stage.answer(read, EventAnswer::Gone).await, Receipt::Committed);
     assert!(stage.live().await.is_empty());
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use misp_sentinel_relay::rest::{Answer, Head, RestError};
+use misp_sentinel_relay::rest::{EventHead, EventsAnswer, RestError};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ fn uuid_of(event: &Value) -> Uuid {
 }
 
 /// Everything that an answer holds.
-async fn all(mut answer: Answer) -> Result<Vec<Value>, RestError> {
+async fn all(mut answer: EventsAnswer) -> Result<Vec<Value>, RestError> {
     let mut events = Vec::new();
     while let Some(event) = answer.next().await? {
         events.push(serde_json::from_slice(&event).unwrap());
@@ -115,7 +115,7 @@ async fn heads_are_those_of_the_recorded_listing() {
     let query = json!({"timestamp": 1_795_499_541, "published": [0, 1], "deleted": [0, 1]});
     let mut heads = misp.client().heads(query.as_object().unwrap().clone());
     let page = heads.next().await.unwrap().unwrap();
-    let expected: Vec<Head> = events("ev_rs_all_as_readonly").iter().map(head).collect();
+    let expected: Vec<EventHead> = events("ev_rs_all_as_readonly").iter().map(head).collect();
     assert_eq!(page.heads, expected);
     assert_eq!(page.heads.len(), 6);
     assert_eq!(heads.next().await.unwrap(), None);
@@ -127,10 +127,10 @@ async fn heads_are_those_of_the_recorded_listing() {
     assert_eq!(request.json(), expected);
 }
 
-fn head(event: &Value) -> Head {
+fn head(event: &Value) -> EventHead {
     let event = &event["Event"];
     let number = |key: &str| event[key].as_str().unwrap().parse::<i64>().unwrap();
-    Head {
+    EventHead {
         uuid: uuid(event["uuid"].as_str().unwrap()),
         id: number("id"),
         timestamp: number("timestamp"),
@@ -356,7 +356,7 @@ async fn an_address_that_nobody_answers_at_is_told_as_such() {
         ("http://misp.invalid".to_owned(), "misp.url"),
     ] {
         let settings = crate::support::rest::settings(&url);
-        let client = misp_sentinel_relay::rest::Client::new(&settings).unwrap();
+        let client = misp_sentinel_relay::rest::MispClient::new(&settings).unwrap();
         let error = client.version().await.unwrap_err();
         assert!(matches!(error, RestError::Unreachable { .. }), "{error:?}");
         assert!(error.to_string().contains(expected), "{error}");

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::rest::{Answer, Client, Page, RestError};
+use misp_sentinel_relay::rest::{EventPage, EventsAnswer, MispClient, RestError};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -22,14 +22,14 @@ fn two() -> Vec<u8> {
 }
 
 /// The events that came, and how it ended.
-async fn all(client: &Client) -> (Vec<Value>, Option<RestError>) {
+async fn all(client: &MispClient) -> (Vec<Value>, Option<RestError>) {
     match client.read(&[FIRST, SECOND]).await {
         Ok(answer) => rest_of(answer).await,
         Err(error) => (Vec::new(), Some(error)),
     }
 }
 
-async fn rest_of(mut answer: Answer) -> (Vec<Value>, Option<RestError>) {
+async fn rest_of(mut answer: EventsAnswer) -> (Vec<Value>, Option<RestError>) {
     let mut events = Vec::new();
     loop {
         match answer.next().await {
@@ -137,7 +137,7 @@ async fn an_answer_that_stalls_is_given_up_and_less_is_asked_for() {
     assert!(matches!(error, Some(RestError::Silent { waited, .. }) if waited == expected));
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(events, whole()[..1]);
-    assert_eq!(client.page(), Page { events: 50, attributes: 25_000 });
+    assert_eq!(client.page(), EventPage { events: 50, attributes: 25_000 });
 }
 
 /// Bytes that trickle in are no silence.
@@ -301,7 +301,7 @@ fn listing(request: &Request, ids: &[u64]) -> Vec<u8> {
     ok(&format!("X-Result-Count: {}\r\n", ids.len()), answer.as_bytes())
 }
 
-async fn listed(client: &Client) -> Vec<u64> {
+async fn listed(client: &MispClient) -> Vec<u64> {
     let mut heads = client.heads(Map::new());
     let mut ids = Vec::new();
     while let Some(page) = heads.next().await.unwrap() {

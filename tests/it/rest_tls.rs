@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 use misp_sentinel_relay::config::Rest;
-use misp_sentinel_relay::rest::{Client, RestError};
+use misp_sentinel_relay::rest::{MispClient, RestError};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -70,7 +70,7 @@ pub(crate) fn signed(authority: &Authority, names: &[&str]) -> SocketAddr {
 async fn version(address: SocketAddr, change: impl FnOnce(&mut Rest)) -> Result<String, RestError> {
     let mut settings = settings(&format!("https://localhost:{}", address.port()));
     change(&mut settings);
-    Client::new(&settings).unwrap().version().await
+    MispClient::new(&settings).unwrap().version().await
 }
 
 #[tokio::test]
@@ -152,10 +152,10 @@ async fn an_expired_certificate_is_told_as_such() {
 fn what_cannot_work_is_told_before_any_request() {
     let mut rest = settings("https://localhost");
     rest.ca_file = Some("/no/file".into());
-    let error = Client::new(&rest).unwrap_err().to_string();
+    let error = MispClient::new(&rest).unwrap_err().to_string();
     assert!(error.starts_with("misp.ca_file /no/file"), "{error}");
     let mut rest = settings("https://localhost");
     rest.proxy = Some("socks://user:secret@proxy".to_owned());
-    let error = Client::new(&rest).unwrap_err().to_string();
+    let error = MispClient::new(&rest).unwrap_err().to_string();
     assert!(error.starts_with("misp.proxy") && !error.contains("secret"), "{error}");
 }

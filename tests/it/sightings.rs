@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use misp_sentinel_relay::ledger::{Candidate, Ledger, Listing};
-use misp_sentinel_relay::notice::{Answer, Read, Receipt, What};
+use misp_sentinel_relay::notice::{EventAnswer, Read, Receipt, What};
 use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
@@ -157,7 +157,7 @@ async fn read(relay: &Relay, frame: &[u8]) {
         confirm: false,
         backlog: false,
         date: now / 1_000,
-        answer: Answer::Event { document: document.into(), selected: true },
+        answer: EventAnswer::Event { document: document.into(), selected: true },
     };
     let receipt = relay.inbox.offer_and_wait(What::Read(read), Instant::now()).unwrap();
     assert_eq!(receipt.await.unwrap(), Receipt::Committed);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use misp_sentinel_relay::sandbox::{Held, Sandbox, Settings};
+use misp_sentinel_relay::sandbox::{HeldObject, Sandbox, Settings};
 use uuid::Uuid;
 
 use super::support::event::{deletion, publication, tagged, then};
@@ -63,7 +63,7 @@ impl Stage {
     }
 }
 
-pub(crate) fn held(sandbox: &Sandbox, target: usize) -> Vec<Held> {
+pub(crate) fn held(sandbox: &Sandbox, target: usize) -> Vec<HeldObject> {
     sandbox.objects(sandbox.settings().workspaces[target])
 }
 
@@ -73,7 +73,7 @@ fn live(sandbox: &Sandbox, target: usize) -> BTreeMap<String, String> {
     live.map(|one| (value(&one), one.id)).collect()
 }
 
-fn value(one: &Held) -> String {
+fn value(one: &HeldObject) -> String {
     one.json["pattern"].as_str().unwrap().split('\'').nth_back(1).unwrap().to_owned()
 }
 

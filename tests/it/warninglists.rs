@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use misp_sentinel_relay::pure::warninglist::{Head, Kind, Lists};
+use misp_sentinel_relay::pure::warninglist::{ListHead, ListKind, Lists};
 use misp_sentinel_relay::rest::RestError;
 use misp_stand_in::{Misp, MispServer, MispSettings, RestFault, Warninglist};
 use serde_json::Value;
@@ -61,11 +61,11 @@ async fn the_recorded_answers_give_the_lists_of_misp() {
     assert!(asked.iter().all(|request| request.line.starts_with("GET ")));
 }
 
-fn head() -> Head {
-    Head {
+fn head() -> ListHead {
+    ListHead {
         id: 61,
         name: "List of RFC 1918 CIDR blocks".to_owned(),
-        kind: Kind::Cidr,
+        kind: ListKind::Cidr,
         category: "false_positive".to_owned(),
         version: "5".to_owned(),
         entries: Some(3),
@@ -199,9 +199,9 @@ async fn the_stand_in_for_misp_shows_lists_as_recorded_and_breaks_them_off_on_or
     let mut settings = settings(&rest.base_url());
     settings.key =
         misp_sentinel_relay::config::Secret::new("SiteAdministratorsKeyOfTheMispStandIn000");
-    let patient = misp_sentinel_relay::rest::Client::new(&settings).unwrap();
+    let patient = misp_sentinel_relay::rest::MispClient::new(&settings).unwrap();
     settings.retries = 0;
-    let client = misp_sentinel_relay::rest::Client::new(&settings).unwrap();
+    let client = misp_sentinel_relay::rest::MispClient::new(&settings).unwrap();
     let head = client.warninglists().await.unwrap().remove(0);
     for fault in [
         RestFault::Truncated { after: 300 },

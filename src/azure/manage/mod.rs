@@ -12,7 +12,7 @@ use reqwest::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
 use reqwest::{Method, Response, Url};
 use uuid::Uuid;
 
-pub use shape::{Condition, Found};
+pub use shape::{Condition, WorkspaceObject};
 pub use walk::Walk;
 
 use super::http::explain;
@@ -53,12 +53,12 @@ pub struct BadAddress {
 
 /// Asks about one workspace. A cheap handle.
 #[derive(Debug, Clone)]
-pub struct Client {
-    asked: Arc<Asked>,
+pub struct ManageClient {
+    asked: Arc<WorkspaceAccess>,
 }
 
 #[derive(Debug)]
-struct Asked {
+struct WorkspaceAccess {
     http: reqwest::Client,
     /// Of the workspace, with everything about threats below it.
     scope: Url,
@@ -75,7 +75,7 @@ pub(super) struct Message {
     pub body: Option<String>,
 }
 
-impl Client {
+impl ManageClient {
     /// A client for a workspace; nothing is asked yet.
     ///
     /// # Errors
@@ -104,7 +104,8 @@ impl Client {
         ]);
         let api_version = workspace.api_version.clone();
         let gate = Gate::new(rules.request_pause);
-        let asked = Asked { http, scope, api_version, tokens, rules: rules.clone(), gate };
+        let asked =
+            WorkspaceAccess { http, scope, api_version, tokens, rules: rules.clone(), gate };
         Ok(Self { asked: Arc::new(asked) })
     }
 

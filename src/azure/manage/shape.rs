@@ -19,7 +19,7 @@ pub struct Condition<'a> {
 
 /// An object as the workspace holds it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
+pub struct WorkspaceObject {
     /// Its resource id, for a deletion.
     pub resource: String,
     /// The source system that it was uploaded under.
@@ -28,7 +28,7 @@ pub struct Found {
     pub data: Value,
 }
 
-impl Found {
+impl WorkspaceObject {
     /// Its STIX id; empty where it has none.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -37,7 +37,7 @@ impl Found {
 }
 
 pub(super) struct List {
-    pub found: Vec<Found>,
+    pub found: Vec<WorkspaceObject>,
     pub next: Option<String>,
 }
 
@@ -91,13 +91,13 @@ pub(super) fn list(body: &[u8]) -> Result<List, ManageError> {
     Ok(List { found, next: answer.next_link.filter(|link| !link.is_empty()) })
 }
 
-fn object(mut item: Value) -> Option<Found> {
+fn object(mut item: Value) -> Option<WorkspaceObject> {
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     let resource = text(item.get("id"))?;
     let properties = item.get_mut("properties")?;
     let source = text(properties.get("source")).unwrap_or_default();
     let data = properties.get_mut("data")?.take();
-    Some(Found { resource, source, data })
+    Some(WorkspaceObject { resource, source, data })
 }
 
 pub(super) fn workspace_id(body: &[u8]) -> Result<Uuid, ManageError> {

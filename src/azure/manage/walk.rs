@@ -6,13 +6,13 @@ use std::collections::HashSet;
 use rapidhash::v3::rapidhash_v3;
 use reqwest::{Method, Url};
 
-use super::shape::{self, Found};
-use super::{Client, ManageError, Message};
+use super::shape::{self, WorkspaceObject};
+use super::{ManageClient, ManageError, Message};
 
 /// The pages of a query.
 #[derive(Debug)]
 pub struct Walk {
-    client: Client,
+    client: ManageClient,
     body: Option<String>,
     /// `None`: the end.
     next: Option<Url>,
@@ -21,7 +21,7 @@ pub struct Walk {
 }
 
 impl Walk {
-    pub(super) fn new(client: Client, first: Message) -> Self {
+    pub(super) fn new(client: ManageClient, first: Message) -> Self {
         let Message { url, body, .. } = first;
         Self { client, body, next: Some(url), is_first: true, seen: HashSet::new() }
     }
@@ -30,7 +30,7 @@ impl Walk {
     ///
     /// # Errors
     /// [`ManageError`]: nobody knows how much is missing.
-    pub async fn page(&mut self) -> Result<Option<Vec<Found>>, ManageError> {
+    pub async fn page(&mut self) -> Result<Option<Vec<WorkspaceObject>>, ManageError> {
         let Some(url) = self.next.take() else { return Ok(None) };
         let reply = self.fetch(url).await?;
         self.is_first = false;

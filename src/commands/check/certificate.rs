@@ -8,7 +8,7 @@ use reqwest::tls::TlsInfo;
 use rustls::CertificateError;
 use x509_parser::parse_x509_certificate;
 
-use crate::http::{Trust, Way};
+use crate::http::{ClientOptions, Trust};
 
 /// A certificate, as far as it explains a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +30,8 @@ pub(super) enum Remedy {
 
 /// The certificate that the server shows to whoever comes; nothing but a request for its first page
 /// is sent.
-pub(super) async fn shown(url: &Url, way: &Way<'_>, patience: Duration) -> Option<Shown> {
-    let way = Way { trust: Trust::Anything, ca_file: None, ..*way };
+pub(super) async fn shown(url: &Url, way: &ClientOptions<'_>, patience: Duration) -> Option<Shown> {
+    let way = ClientOptions { trust: Trust::Anything, ca_file: None, ..*way };
     let client = way.builder().ok()?.tls_info(true).build().ok()?;
     let answer = client.get(url.clone()).timeout(patience).send().await.ok()?;
     read(answer.extensions().get::<TlsInfo>()?.peer_certificate()?)

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::finding::Finding;
-use crate::azure::manage::{Client, Condition, Found, ManageError};
+use crate::azure::manage::{Condition, ManageClient, ManageError, WorkspaceObject};
 use crate::pure::verify::lives;
 
 const STEP: &str = "deletion";
@@ -34,7 +34,7 @@ pub(super) fn untried(target: &str) -> Finding {
 
 impl Probe<'_> {
     /// Deletes the probe, and looks whether it went.
-    pub(super) async fn delete(&self, client: &Client) -> Finding {
+    pub(super) async fn delete(&self, client: &ManageClient) -> Finding {
         match self.try_it(client).await {
             Ok(finding) => finding,
             Err(error) => {
@@ -45,8 +45,8 @@ impl Probe<'_> {
         }
     }
 
-    async fn try_it(&self, client: &Client) -> Result<Finding, ManageError> {
-        let is_over = |held: &[Found]| {
+    async fn try_it(&self, client: &ManageClient) -> Result<Finding, ManageError> {
+        let is_over = |held: &[WorkspaceObject]| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
             !held.is_empty() && held.iter().all(|found| !lives(&found.data, now))
@@ -60,7 +60,7 @@ impl Probe<'_> {
         for found in &held {
             client.delete(&found.resource).await?;
         }
-        let left = self.look_until(client, <[Found]>::is_empty).await?;
+        let left = self.look_until(client, <[WorkspaceObject]>::is_empty).await?;
         Ok(match left.is_empty() {
             true => Finding::ok(STEP, self.target, "the upload probe was deleted, and it is gone"),
             false => {
@@ -76,9 +76,9 @@ impl Probe<'_> {
     /// What Sentinel shows of the probe once it is as `reached` says, or in the end.
     async fn look_until(
         &self,
-        client: &Client,
-        reached: impl Fn(&[Found]) -> bool,
-    ) -> Result<Vec<Found>, ManageError> {
+        client: &ManageClient,
+        reached: impl Fn(&[WorkspaceObject]) -> bool,
+    ) -> Result<Vec<WorkspaceObject>, ManageError> {
         let begun = Instant::now();
         loop {
             let held = self.held(client).await?;
@@ -89,7 +89,7 @@ impl Probe<'_> {
         }
     }
 
-    async fn held(&self, client: &Client) -> Result<Vec<Found>, ManageError> {
+    async fn held(&self, client: &ManageClient) -> Result<Vec<WorkspaceObject>, ManageError> {
         let ids = [self.id.clone()];
         let source = Some(self.sourcesystem);
         let mut walk = client.walk(&Condition { kind: "indicator", source, ids: &ids });

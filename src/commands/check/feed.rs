@@ -10,8 +10,8 @@ use super::listener;
 use super::misp::{self, set};
 use crate::config::{Webhook, ZeroMq};
 use crate::intake::frame;
-use crate::intake::zmq::{Feed, Received, Socket, SocketError};
-use crate::rest::Client;
+use crate::intake::zmq::{FeedSocket, Received, Socket, SocketError};
+use crate::rest::MispClient;
 
 const ZEROMQ: &str = "zeromq";
 const WEBHOOK: &str = "webhook";
@@ -75,7 +75,7 @@ pub(super) async fn zeromq(config: ZeroMq, wait: Duration) -> Vec<Heard> {
 
 async fn listen(endpoint: &str, config: &ZeroMq, wait: Duration) -> Heard {
     let mechanism = if config.credentials.is_some() { "PLAIN" } else { "NULL" };
-    let mut socket = match Socket::connect(endpoint, Feed::Others.prefix(), config).await {
+    let mut socket = match Socket::connect(endpoint, FeedSocket::Others.prefix(), config).await {
         Ok(socket) => socket,
         Err(error) => return not_connected(endpoint, &error),
     };
@@ -126,7 +126,7 @@ fn not_connected(endpoint: &str, error: &SocketError) -> Heard {
 }
 
 /// Which switches of the feed are off; `None` where the key may not see MISP's settings.
-pub(super) async fn switches_off(client: &Client) -> Option<Vec<&'static str>> {
+pub(super) async fn switches_off(client: &MispClient) -> Option<Vec<&'static str>> {
     misp::settings(client, SWITCHES).await
 }
 
@@ -169,7 +169,7 @@ pub(super) fn topics(off: Option<&[&'static str]>) -> Vec<Finding> {
 pub(super) async fn webhook(
     webhook: &Webhook,
     is_running: bool,
-    misp: Option<&Client>,
+    misp: Option<&MispClient>,
 ) -> Vec<Finding> {
     /// MISP's leave to call any address; workflows run as background jobs; and misp-modules render the
     /// module's URL, or MISP says "URL not provided".

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::certificate;
 use super::finding::Finding;
-use crate::http::{HttpError, Trust, Way, certificate_error, chain, speaks_no_tls};
+use crate::http::{ClientOptions, HttpError, Trust, certificate_error, chain, speaks_no_tls};
 
 const STEP: &str = "host";
 
@@ -27,7 +27,7 @@ pub(super) struct Host<'c> {
     pub url: Url,
     /// The key that its address stands in, e.g. `misp.url`.
     pub key: String,
-    pub way: Way<'c>,
+    pub way: ClientOptions<'c>,
 }
 
 /// What was seen of a host.

@@ -10,15 +10,15 @@ use wildmatch::WildMatch;
 use super::finding::Finding;
 use crate::config::Config;
 use crate::pure::policy::OnHit;
-use crate::pure::warninglist::{Head, Kind};
-use crate::rest::{Client, Key, RestError};
+use crate::pure::warninglist::{ListHead, ListKind};
+use crate::rest::{Key, MispClient, RestError};
 
 /// What the other steps need of it.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub findings: Vec<Finding>,
     /// `None`: it cannot be asked further.
-    pub client: Option<Client>,
+    pub client: Option<MispClient>,
 }
 
 impl Seen {
@@ -29,7 +29,7 @@ impl Seen {
 }
 
 /// Key, role, version and rights.
-pub(super) async fn look(client: Client, url: &str) -> Seen {
+pub(super) async fn look(client: MispClient, url: &str) -> Seen {
     let key = match client.key().await {
         Ok(key) => key,
         Err(error) => return Seen::nothing(elsewhere(refused("misp", "key", &error), &error, url)),
@@ -99,7 +99,7 @@ fn whose(key: &Key) -> Finding {
 const WARNINGLISTS: &str = "warninglists";
 
 /// The warninglists that are enabled, as far as policy asks for them.
-pub(super) async fn warninglists(config: &Config, client: &Client) -> Vec<Finding> {
+pub(super) async fn warninglists(config: &Config, client: &MispClient) -> Vec<Finding> {
     let used = config.targets.iter().any(|target| target.policy.warninglists != OnHit::Off);
     let names = shared_host_lists(config);
     if !used && names.is_empty() {
@@ -116,7 +116,7 @@ pub(super) async fn warninglists(config: &Config, client: &Client) -> Vec<Findin
 }
 
 /// Those that MISP has enabled.
-fn enabled(lists: &[Head]) -> Finding {
+fn enabled(lists: &[ListHead]) -> Finding {
     if lists.is_empty() {
         return Finding::warning(
             WARNINGLISTS,
@@ -135,12 +135,12 @@ fn shared_host_lists(config: &Config) -> BTreeSet<&str> {
 }
 
 /// What a name in `policy.shared_host_lists` comes to.
-fn named_list(name: &str, lists: &[Head]) -> Finding {
+fn named_list(name: &str, lists: &[ListHead]) -> Finding {
     let pattern = WildMatch::new_case_insensitive(name);
-    let (of_hosts, others): (Vec<&Head>, Vec<&Head>) = lists
+    let (of_hosts, others): (Vec<&ListHead>, Vec<&ListHead>) = lists
         .iter()
         .filter(|list| pattern.matches(&list.name))
-        .partition(|list| matches!(list.kind, Kind::Hostname | Kind::String));
+        .partition(|list| matches!(list.kind, ListKind::Hostname | ListKind::String));
     let subject = format!("policy.shared_host_lists {name:?}");
     if !of_hosts.is_empty() {
         let words = format!("enabled in MISP: {} list(s)", of_hosts.len());
@@ -158,7 +158,7 @@ fn named_list(name: &str, lists: &[Head]) -> Finding {
 
 /// Whether settings of MISP are on: `None` where the key may not see them.
 pub(super) async fn settings<const N: usize>(
-    client: &Client,
+    client: &MispClient,
     names: [&'static str; N],
 ) -> Option<Vec<&'static str>> {
     let mut off = Vec::new();

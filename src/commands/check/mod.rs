@@ -26,7 +26,7 @@ pub use finding::{Finding, Severity};
 use crate::azure;
 use crate::config::{Config, Credential, Mistakes, Mode, Rest, warnings};
 use crate::pure::count::Count;
-use crate::rest::Client;
+use crate::rest::MispClient;
 use host::{Host, Seen};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
@@ -106,7 +106,7 @@ async fn walk(config: &Config, options: CheckOptions, report: &mut Report) -> io
 /// What was heard meanwhile; MISP's settings tell what to do about what was not.
 async fn feed(
     config: &Config,
-    misp: Option<&Client>,
+    misp: Option<&MispClient>,
     listening: JoinSet<Vec<feed::Heard>>,
     report: &mut Report,
 ) -> io::Result<()> {
@@ -157,7 +157,7 @@ fn hosts(config: &Config) -> Vec<Host<'_>> {
         }
     };
     if let Some(rest) = &config.misp.rest {
-        add("MISP", &rest.url, "misp.url".to_owned(), Client::way(rest));
+        add("MISP", &rest.url, "misp.url".to_owned(), MispClient::way(rest));
     }
     for target in config.targets.iter().filter(|target| target.enabled && target.mode == Mode::Live)
     {
@@ -190,7 +190,7 @@ async fn misp(config: &Config, hosts: &[Seen]) -> misp::Seen {
         return note("not looked at: MISP is not reached");
     }
     let request_timeout = rest.request_timeout.min(MISP_PATIENCE);
-    match Client::new(&Rest { retries: 0, request_timeout, ..rest.clone() }) {
+    match MispClient::new(&Rest { retries: 0, request_timeout, ..rest.clone() }) {
         Ok(client) => misp::look(client, &rest.url).await,
         Err(error) => misp::Seen::nothing(Finding::error("misp", "", error.to_string(), "")),
     }

@@ -12,7 +12,7 @@ use crate::config::{Config, Misp};
 use crate::pure::convert::{self, Reason};
 use crate::pure::misp::Event;
 use crate::pure::policy::{Beside, Judge, Policy};
-use crate::rest::{Client, Head, RestError};
+use crate::rest::{EventHead, MispClient, RestError};
 
 const STEP: &str = "policy";
 
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The listing, as far as there was time.
 struct Listed {
-    newest: Vec<Head>,
+    newest: Vec<EventHead>,
     events: usize,
     is_whole: bool,
 }
@@ -37,7 +37,7 @@ struct Counted {
 }
 
 /// One finding for each policy.
-pub(super) async fn look(config: &Config, client: &Client) -> Vec<Finding> {
+pub(super) async fn look(config: &Config, client: &MispClient) -> Vec<Finding> {
     let listed = match list(&config.misp, client).await {
         Ok(listed) => listed,
         Err(error) => return vec![refused(STEP, "", &error)],
@@ -68,7 +68,7 @@ fn policies(config: &Config) -> Vec<(&Policy, String)> {
     policies
 }
 
-async fn list(misp: &Misp, client: &Client) -> Result<Listed, RestError> {
+async fn list(misp: &Misp, client: &MispClient) -> Result<Listed, RestError> {
     let begun = Instant::now();
     let mut listed = Listed { newest: Vec::new(), events: 0, is_whole: true };
     let mut heads = client.heads(published(misp));
@@ -109,7 +109,7 @@ fn nothing_published(misp: &Misp) -> Finding {
 /// Reads event by event, so that one that cannot be read costs only itself; gives back how many were
 /// read.
 async fn read(
-    client: &Client,
+    client: &MispClient,
     listed: &Listed,
     judges: &[Judge],
     counted: &mut [Counted],
@@ -136,7 +136,7 @@ async fn read(
     Ok(read)
 }
 
-async fn event(client: &Client, event: Uuid) -> Result<Option<axum::body::Bytes>, RestError> {
+async fn event(client: &MispClient, event: Uuid) -> Result<Option<axum::body::Bytes>, RestError> {
     client.read(&[event]).await?.next().await
 }
 

@@ -202,7 +202,7 @@ impl Asking<'_> {
     async fn read_back(&self, tokens: Arc<TokenSource>) -> Option<Finding> {
         let Target { name, workspace_id, sourcesystem, managed, .. } = self.target;
         let managed = managed.as_ref()?;
-        let client = manage::Client::new(
+        let client = manage::ManageClient::new(
             self.http.clone(),
             managed,
             tokens,
@@ -246,7 +246,7 @@ impl Asking<'_> {
         }
         let rules = quickly(&self.config.management);
         // What is wrong with the address was told by the step before.
-        let client = manage::Client::new(self.http.clone(), managed, tokens, &rules).ok()?;
+        let client = manage::ManageClient::new(self.http.clone(), managed, tokens, &rules).ok()?;
         let id = Observable::new("domain-name:value", PROBE).id(&self.config.rendering.namespace);
         let probe = deletion::Probe {
             target: name,
@@ -257,7 +257,10 @@ impl Asking<'_> {
         Some(probe.delete(&client).await)
     }
 
-    async fn told_by(&self, client: &manage::Client) -> Result<(Option<Uuid>, u64), ManageError> {
+    async fn told_by(
+        &self,
+        client: &manage::ManageClient,
+    ) -> Result<(Option<Uuid>, u64), ManageError> {
         let source = Some(self.target.sourcesystem.as_str());
         let condition = Condition { kind: "indicator", source, ids: &[] };
         Ok((client.workspace_id().await?, client.count(&condition).await?))

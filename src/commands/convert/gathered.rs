@@ -25,22 +25,22 @@ pub(super) struct Gathered<'d> {
     now: i64,
     pub namespace: Uuid,
     events: Vec<EventFacts>,
-    pub objects: Vec<Object>,
+    pub objects: Vec<GatheredObject>,
     /// Where in `objects` the one with this key is.
     places: HashMap<Uuid, usize>,
-    readings: Vec<Reading<'d>>,
+    readings: Vec<ReadPart<'d>>,
 }
 
 /// The claims of one indicator.
 #[derive(Debug)]
-pub(super) struct Object {
+pub(super) struct GatheredObject {
     pub observable: Observable,
     pub stix_id: Uuid,
-    claims: Vec<Claimed>,
+    claims: Vec<GatheredClaim>,
 }
 
 #[derive(Debug)]
-struct Claimed {
+struct GatheredClaim {
     /// Where in `events` its event is.
     event: usize,
     claim: Claim,
@@ -49,7 +49,7 @@ struct Claimed {
 
 /// What a part of the document was read as.
 #[derive(Debug)]
-enum Reading<'d> {
+enum ReadPart<'d> {
     /// The event at this position cannot be read.
     NoEvent {
         position: usize,
@@ -104,10 +104,10 @@ impl<'d> Gathered<'d> {
                     Ok(claims) => {
                         claims.into_iter().for_each(|claim| self.claim(claim, &attribute))
                     }
-                    Err(why) => self.readings.push(Reading::no_claim(event.uuid, attribute, why)),
+                    Err(why) => self.readings.push(ReadPart::no_claim(event.uuid, attribute, why)),
                 },
                 Err(malformed) => {
-                    self.readings.push(Reading::Malformed { event: event.uuid, malformed });
+                    self.readings.push(ReadPart::Malformed { event: event.uuid, malformed });
                 }
             }
         }
@@ -115,7 +115,7 @@ impl<'d> Gathered<'d> {
 
     /// Notes that the event at `position` cannot be read.
     pub(super) fn no_event(&mut self, position: usize, problem: NotAnEvent) {
-        self.readings.push(Reading::NoEvent { position, problem });
+        self.readings.push(ReadPart::NoEvent { position, problem });
     }
 
     fn claim(&mut self, claim: Claim, attribute: &Attribute<'_>) {
@@ -124,22 +124,26 @@ impl<'d> Gathered<'d> {
         if place == self.objects.len() {
             let stix_id = self.merger.stix_id(&claim.observable, claim.attribute, claim.part);
             let observable = claim.observable.clone();
-            self.objects.push(Object { observable, stix_id, claims: Vec::new() });
+            self.objects.push(GatheredObject { observable, stix_id, claims: Vec::new() });
         }
         let Some(object) = self.objects.get_mut(place) else { return };
-        self.readings.push(Reading::Claim { object: place, claim: object.claims.len() });
+        self.readings.push(ReadPart::Claim { object: place, claim: object.claims.len() });
         let event = self.events.len().saturating_sub(1);
-        object.claims.push(Claimed { event, claim, sightings: attribute.sightings() });
+        object.claims.push(GatheredClaim { event, claim, sightings: attribute.sightings() });
     }
 
     /// What the claims of `object` come to; an indicator that is not valid after `valid_after`, Unix
     /// milliseconds, has expired.
-    pub(super) fn verdict<'g>(&'g self, object: &'g Object, valid_after: i64) -> Verdict<'g> {
-        let known = object.claims.iter().map(|Claimed { event, claim, sightings }| {
+    pub(super) fn verdict<'g>(
+        &'g self,
+        object: &'g GatheredObject,
+        valid_after: i64,
+    ) -> Verdict<'g> {
+        let known = object.claims.iter().map(|GatheredClaim { event, claim, sightings }| {
             KnownClaim::of_document(self.events.get(*event), claim, sightings, self.now)
         });
         let (known, mut memo) = (known.collect(), Memo::default());
-        let Object { observable, stix_id, .. } = object;
+        let GatheredObject { observable, stix_id, .. } = object;
         let mut verdict = self.merger.merge_observable(&mut memo, *stix_id, observable, known);
         if verdict.indicator.take_if(|merged| merged.valid_until <= valid_after).is_some() {
             for reason in &mut verdict.reasons {
@@ -150,7 +154,11 @@ impl<'d> Gathered<'d> {
     }
 
     /// The context objects that the indicator of `object` needs.
-    pub(super) fn needed(&self, object: &Object, verdict: &Verdict<'_>) -> Vec<ContextObject> {
+    pub(super) fn needed(
+        &self,
+        object: &GatheredObject,
+        verdict: &Verdict<'_>,
+    ) -> Vec<ContextObject> {
         let needed = self.merger.needed(object.stix_id, &verdict.admitted);
         needed.iter().filter_map(Needed::render).collect()
     }
@@ -163,13 +171,13 @@ impl<'d> Gathered<'d> {
     ) -> io::Result<()> {
         for reading in &self.readings {
             match reading {
-                Reading::NoEvent { position, problem } => skipped.event(*position, problem)?,
-                Reading::Malformed { event, malformed } => skipped.malformed(*event, malformed)?,
-                Reading::NoClaim { event, attribute, kind, value, why } => {
+                ReadPart::NoEvent { position, problem } => skipped.event(*position, problem)?,
+                ReadPart::Malformed { event, malformed } => skipped.malformed(*event, malformed)?,
+                ReadPart::NoClaim { event, attribute, kind, value, why } => {
                     let named = Named { event: *event, attribute: *attribute, kind, value };
                     skipped.attribute(named, *why)?;
                 }
-                Reading::Claim { object, claim } => {
+                ReadPart::Claim { object, claim } => {
                     let reason = left_out.get(*object).and_then(|reasons| *reasons.get(*claim)?);
                     let claimed = self.objects.get(*object).and_then(|one| one.claims.get(*claim));
                     if let (Some(reason), Some(claimed)) = (reason, claimed) {
@@ -183,7 +191,7 @@ impl<'d> Gathered<'d> {
 
     fn write_claim(
         &self,
-        Claimed { event, claim, .. }: &Claimed,
+        GatheredClaim { event, claim, .. }: &GatheredClaim,
         reason: Reason,
         skipped: &mut SkippedLines<impl Write>,
     ) -> io::Result<()> {
@@ -199,7 +207,7 @@ impl<'d> Gathered<'d> {
     }
 }
 
-impl<'d> Reading<'d> {
+impl<'d> ReadPart<'d> {
     fn no_claim(event: Uuid, attribute: Attribute<'d>, why: Reason) -> Self {
         let Attribute { uuid, kind, value, .. } = attribute;
         Self::NoClaim { event, attribute: uuid, kind, value, why }

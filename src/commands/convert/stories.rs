@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::super::explain::TellingOptions;
 use super::{input, notes};
 use crate::config;
-use crate::pure::explain::{Rules, Teller, Told};
+use crate::pure::explain::{DocumentStories, Teller, ViewRules};
 use crate::pure::misp;
 use crate::pure::policy::Judge;
 use crate::pure::stix::Merger;
@@ -22,7 +22,7 @@ pub(super) fn write(
     let document = input::document(bytes)?;
     let judge = Judge::new(&rules.policy);
     let merger = Merger::new(&rules.rendering, &judge);
-    let mut told = Told::default();
+    let mut told = DocumentStories::default();
     let mut broken = 0;
     for (position, event) in misp::events(document).context("read the document")?.enumerate() {
         match event {
@@ -40,7 +40,7 @@ pub(super) fn write(
         }
     }
     let has_placeholder_url = rules.has_placeholder_url;
-    let rules = Rules { judge: &judge, merger: &merger, targets: &[], now, stix: telling.stix };
+    let rules = ViewRules { judge: &judge, merger: &merger, targets: &[], now, stix: telling.stix };
     let mut teller = Teller::new(telling.json);
     let mut shows_links = false;
     for story in told.stories(&[rules]) {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::sandbox::{Held, Sandbox};
+use crate::sandbox::{HeldObject, Sandbox};
 
 /// What a look into the sandbox finds.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +43,7 @@ pub(super) fn look(sandbox: &Sandbox) -> Found {
     }
 }
 
-fn pattern(held: &Held) -> &str {
+fn pattern(held: &HeldObject) -> &str {
     held.json.get("pattern").and_then(Value::as_str).unwrap_or_default()
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::plan::{self, Rounds, Waits};
-use super::{Fault, RestIntake, millis, now, own_clock, until};
+use super::{IntakeFault, RestIntake, millis, now, own_clock, until};
 use crate::ledger::{Candidate, Head, Listing};
 use crate::rest::{Heads, HeadsPage, RestError};
 
@@ -30,7 +30,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 /// The times that a listing showed.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct ListingTimes {
     /// MISP's clock when it began.
     began: Option<i64>,
     /// MISP's clock at its end, where MISP tells it.
@@ -40,7 +40,7 @@ pub(super) struct Seen {
     pub newest: i64,
 }
 
-impl Seen {
+impl ListingTimes {
     pub(super) fn take(&mut self, page: &HeadsPage) {
         let began = *self.began.get_or_insert(page.date.unwrap_or_else(own_clock));
         let times = page.heads.iter().flat_map(|head| [head.timestamp, head.publish_timestamp]);
@@ -76,7 +76,7 @@ impl RestIntake {
     }
 
     /// Does what is due now. Returns the time until something is due again.
-    async fn look(&self, rounds: &mut Rounds) -> Result<Duration, Fault> {
+    async fn look(&self, rounds: &mut Rounds) -> Result<Duration, IntakeFault> {
         let gaps = self.ledger.open_gaps(self.source()).await?;
         let ends: Vec<i64> = gaps.iter().map(|gap| gap.until).collect();
         let rest = &self.rest;
@@ -119,7 +119,7 @@ impl RestIntake {
     }
 
     /// Reads both listings. Without cursors everything is new, so a full resync fills the ledger.
-    async fn catch_up(&self) -> Result<(), Fault> {
+    async fn catch_up(&self) -> Result<(), IntakeFault> {
         let source = self.source();
         let cursors = (
             self.ledger.cursor(source, PUBLICATION).await?,
@@ -153,14 +153,14 @@ impl RestIntake {
     }
 
     /// Sets the cursors after a listing of everything.
-    pub(super) async fn start_cursors(&self, newest: i64) -> Result<(), Fault> {
+    pub(super) async fn start_cursors(&self, newest: i64) -> Result<(), IntakeFault> {
         let cursors = [(PUBLICATION, newest), (TIMESTAMP, newest)];
         Ok(self.ledger.move_cursors(self.source(), &cursors).await?)
     }
 
-    async fn news(&self, query: Value) -> Result<Seen, Fault> {
+    async fn news(&self, query: Value) -> Result<ListingTimes, IntakeFault> {
         let mut heads = self.client.heads(object(query));
-        let mut seen = Seen::default();
+        let mut seen = ListingTimes::default();
         let window = self.window();
         while let Some(page) = self.next_page(&mut heads).await? {
             seen.take(&page);
@@ -173,7 +173,10 @@ impl RestIntake {
     }
 
     /// Returns the next page of a listing. A rate limit is waited out, and the listing goes on.
-    pub(super) async fn next_page(&self, heads: &mut Heads) -> Result<Option<HeadsPage>, Fault> {
+    pub(super) async fn next_page(
+        &self,
+        heads: &mut Heads,
+    ) -> Result<Option<HeadsPage>, IntakeFault> {
         loop {
             match heads.next().await {
                 Err(error @ RestError::RateLimited { .. }) => {
@@ -191,7 +194,7 @@ impl RestIntake {
 
     /// Asks for a read of each event of the ledger that MISP does not list. Absence from a listing withdraws
     /// nothing by itself.
-    async fn check_existence(&self) -> Result<(), Fault> {
+    async fn check_existence(&self) -> Result<(), IntakeFault> {
         let (mut after, mut known, mut missing) = (Uuid::nil(), 0, Vec::new());
         loop {
             let events = self.ledger.live_events(self.source(), after, EXISTENCE).await?;
@@ -219,7 +222,7 @@ impl RestIntake {
 
     /// Whether MISP shows none of the known events, and no operator has confirmed that this is right. Then
     /// something is wrong with MISP or the key, so nothing is withdrawn.
-    pub(super) async fn looks_empty(&self, none_shown: bool) -> Result<bool, Fault> {
+    pub(super) async fn looks_empty(&self, none_shown: bool) -> Result<bool, IntakeFault> {
         if !none_shown {
             // The operator confirmed what MISP showed then. It does not count for a later emptiness.
             let name = crate::ledger::may_empty(self.source());
@@ -239,7 +242,7 @@ impl RestIntake {
     }
 
     /// Whether MISP shows other events of the ledger than these, or an operator confirmed that it shows none.
-    pub(super) async fn shows_others(&self, events: &[Uuid]) -> Result<bool, Fault> {
+    pub(super) async fn shows_others(&self, events: &[Uuid]) -> Result<bool, IntakeFault> {
         let some = EXISTENCE.min(events.len() + 20);
         let known = self.ledger.live_events(self.source(), Uuid::nil(), some).await?;
         let others: Vec<Uuid> = known.into_iter().filter(|one| !events.contains(one)).collect();
@@ -251,12 +254,12 @@ impl RestIntake {
         Ok(!self.looks_empty(nothing).await?)
     }
 
-    async fn shows_nothing(&self) -> Result<bool, Fault> {
+    async fn shows_nothing(&self) -> Result<bool, IntakeFault> {
         let mut heads = self.client.heads(object(json!({"published": [0, 1]})));
         Ok(self.next_page(&mut heads).await?.is_none())
     }
 
-    pub(super) async fn listed(&self, events: &[Uuid]) -> Result<HashSet<Uuid>, Fault> {
+    pub(super) async fn listed(&self, events: &[Uuid]) -> Result<HashSet<Uuid>, IntakeFault> {
         let mut found = HashSet::new();
         let mut heads = self.client.heads(object(json!({"uuid": events, "published": [0, 1]})));
         while let Some(page) = self.next_page(&mut heads).await? {
@@ -266,7 +269,7 @@ impl RestIntake {
     }
 
     /// Whether an operator lately confirmed that MISP is empty.
-    async fn may_be_empty(&self) -> Result<bool, Fault> {
+    async fn may_be_empty(&self) -> Result<bool, IntakeFault> {
         let until = self.ledger.remembered(&crate::ledger::may_empty(self.source())).await?;
         Ok(until.and_then(|until| until.as_i64()).is_some_and(|until| now() < until))
     }

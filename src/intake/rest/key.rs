@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Fault, RestIntake, now};
+use super::{IntakeFault, RestIntake, now};
 use crate::rest::{Key, KeysView};
 
 /// The key as the ledger remembers it.
@@ -83,8 +83,8 @@ impl RestIntake {
 
     /// Asks once. This happens before each listing and deletion, and between each answer and its use, since
     /// an administrator of MISP may move the key's user while the relay runs.
-    pub(super) async fn judge_key(&self) -> Result<(), Fault> {
-        let key = self.client.key().await.map_err(Fault::Key)?;
+    pub(super) async fn judge_key(&self) -> Result<(), IntakeFault> {
+        let key = self.client.key().await.map_err(IntakeFault::Key)?;
         self.status.succeeded();
         let name = format!("key {}", self.source());
         let told = self.ledger.remembered(&name).await?;

@@ -6,7 +6,7 @@ use std::future;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Fault, RestIntake, now};
+use super::{IntakeFault, RestIntake, now};
 use crate::ledger::{Adopted, InForce};
 use crate::pure::backoff::Backoff;
 use crate::pure::warninglist::{List, Lists};
@@ -49,7 +49,7 @@ impl RestIntake {
 
     /// Waits before the next attempt. Unlike [`RestIntake::pause`] it shows the fault as the warninglists',
     /// since all else may go well.
-    async fn pause_lists(&self, fault: &Fault, failures: u32) {
+    async fn pause_lists(&self, fault: &IntakeFault, failures: u32) {
         let backoff = Backoff::new(self.rest.backoff_min, self.rest.backoff_max);
         let own = backoff.pause(failures, rand::random());
         let pause = fault.asks_for().map_or(own, |asked| asked.max(own)).min(super::LONGEST_PAUSE);
@@ -65,7 +65,7 @@ impl RestIntake {
 
     /// Reads the lists that changed. A list stays if the index shows it as before, unless the feed told of
     /// it: the index does not show every change.
-    async fn refresh_lists(&self, told: &BTreeSet<u64>) -> Result<(), Fault> {
+    async fn refresh_lists(&self, told: &BTreeSet<u64>) -> Result<(), IntakeFault> {
         let known: HashMap<u64, Arc<List>> = match self.views.warninglists().now() {
             InForce::Unused | InForce::Pending => HashMap::new(),
             InForce::Lists(lists) => {

@@ -24,7 +24,7 @@ use crate::config::{Guard, Misp, Rest};
 use crate::intake::Inbox;
 use crate::ledger::{AdoptError, KeyView, Ledger, Views, millis};
 use crate::pure::backoff::Backoff;
-use crate::rest::{Client, RestError};
+use crate::rest::{MispClient, RestError};
 
 /// The longest pause, whatever a header asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 /// The REST intake of one MISP.
 #[derive(Debug, Clone)]
 pub struct RestIntake {
-    pub client: Client,
+    pub client: MispClient,
     pub ledger: Ledger,
     pub inbox: Inbox,
     pub misp: Arc<Misp>,
@@ -52,7 +52,7 @@ pub struct RestIntake {
 
 /// The fault that ended a round.
 #[derive(Debug, Error)]
-enum Fault {
+enum IntakeFault {
     #[error("{0}")]
     Misp(#[from] RestError),
     /// MISP does not tell whose key it is.
@@ -64,7 +64,7 @@ enum Fault {
     Lists(#[from] AdoptError),
 }
 
-impl Fault {
+impl IntakeFault {
     /// Returns how long MISP asks to wait.
     fn asks_for(&self) -> Option<Duration> {
         match self {
@@ -102,7 +102,7 @@ impl RestIntake {
     }
 
     /// Shows a fault and waits before the next attempt; `failures` is the number of failures in a row.
-    async fn pause(&self, fault: &Fault, failures: u32, doing: &'static str) {
+    async fn pause(&self, fault: &IntakeFault, failures: u32, doing: &'static str) {
         let backoff = Backoff::new(self.rest.backoff_min, self.rest.backoff_max);
         let own = backoff.pause(failures, rand::random());
         let pause = fault.asks_for().map_or(own, |asked| asked.max(own)).min(LONGEST_PAUSE);

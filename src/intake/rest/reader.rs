@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use axum::body::Bytes;
 use uuid::Uuid;
 
-use super::{Fault, RestIntake, now, own_clock, until};
+use super::{IntakeFault, RestIntake, now, own_clock, until};
 use crate::ledger::{DueRead, Ledger, Vain};
-use crate::notice::{Answer, Read, Receipt, What};
+use crate::notice::{EventAnswer, Read, Receipt, What};
 use crate::pure::misp;
 use crate::rest::RestError;
 
@@ -25,7 +25,7 @@ const PATIENCE: i64 = 10;
 const NO_PATIENCE: i64 = 1;
 
 /// A request for some events.
-struct Request {
+struct ReadRequest {
     due: HashMap<Uuid, DueRead>,
     selected: Option<HashSet<Uuid>>,
     began: SystemTime,
@@ -82,7 +82,7 @@ impl RestIntake {
     }
 
     /// Sends one request. Returns whether anything was due.
-    async fn read_some(&self, trouble: &mut Trouble) -> Result<bool, Fault> {
+    async fn read_some(&self, trouble: &mut Trouble) -> Result<bool, IntakeFault> {
         let page = self.client.page();
         let most = trouble.most.map_or(page.events, |most| most.min(page.events));
         let due = self.ledger.due_reads(self.source(), now(), most).await?;
@@ -92,7 +92,7 @@ impl RestIntake {
         }
         let asked_for = due.clone();
         let read = self.read(due).await;
-        if let Err(Fault::Misp(error)) = &read
+        if let Err(IntakeFault::Misp(error)) = &read
             && error.may_be_of_one_event()
         {
             // One event can make MISP fail for the whole request. Halves find it.
@@ -104,7 +104,7 @@ impl RestIntake {
         read.map(|()| true)
     }
 
-    async fn read(&self, due: Vec<DueRead>) -> Result<(), Fault> {
+    async fn read(&self, due: Vec<DueRead>) -> Result<(), IntakeFault> {
         let events: Vec<Uuid> = due.iter().map(|read| read.event).collect();
         let began = SystemTime::now();
         let selected = if self.misp.search.is_empty() {
@@ -116,7 +116,7 @@ impl RestIntake {
         // The key's view may have changed before the answer, which then must not be used.
         self.judge_key().await?;
         let lasted = i64::try_from(began.elapsed().unwrap_or_default().as_secs()).unwrap_or(0) + 1;
-        let mut request = Request {
+        let mut request = ReadRequest {
             due: due.into_iter().map(|read| (read.event, read)).collect(),
             selected,
             began,
@@ -137,18 +137,18 @@ impl RestIntake {
         self.look_for(&request, missing).await
     }
 
-    async fn take(&self, request: &mut Request, document: Bytes) {
+    async fn take(&self, request: &mut ReadRequest, document: Bytes) {
         let event = misp::event_uuid(&document);
         let Some(due) = event.and_then(|event| request.due.remove(&event)) else {
             tracing::debug!(?event, "MISP answers with an event that was not asked for");
             return;
         };
         let selected = request.selected.as_ref().is_none_or(|all| all.contains(&due.event));
-        self.hand_over(request, &due, Answer::Event { document, selected }).await;
+        self.hand_over(request, &due, EventAnswer::Event { document, selected }).await;
     }
 
     /// Hands an answer to the ledger and waits until it is committed, so that at most one is in memory.
-    async fn hand_over(&self, request: &Request, due: &DueRead, answer: Answer) {
+    async fn hand_over(&self, request: &ReadRequest, due: &DueRead, answer: EventAnswer) {
         let mut what = What::Read(Read {
             event: due.event,
             began: request.began,
@@ -180,10 +180,10 @@ impl RestIntake {
 
     async fn too_large(
         &self,
-        request: &mut Request,
+        request: &mut ReadRequest,
         event: Option<Uuid>,
         error: &RestError,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), IntakeFault> {
         match event.and_then(|event| request.due.remove(&event)) {
             Some(due) => self.put_off(&due, NO_PATIENCE, &error.to_string()).await,
             None => {
@@ -195,7 +195,11 @@ impl RestIntake {
 
     /// Follows up events that the answer does not hold. They count as gone only if MISP says so, the key
     /// still shows the ledger's view, and MISP shows other events.
-    async fn look_for(&self, request: &Request, missing: Vec<DueRead>) -> Result<(), Fault> {
+    async fn look_for(
+        &self,
+        request: &ReadRequest,
+        missing: Vec<DueRead>,
+    ) -> Result<(), IntakeFault> {
         let (gone, unclear) = self.told_gone(missing).await?;
         for due in unclear {
             const HIDDEN: &str = "MISP knows the event and does not show it whole; look for it in MISP as the key's user";
@@ -209,7 +213,7 @@ impl RestIntake {
         let whole = self.shows_others(&events).await?;
         for due in gone {
             if whole {
-                self.hand_over(request, &due, Answer::Gone).await
+                self.hand_over(request, &due, EventAnswer::Gone).await
             } else {
                 self.put_off(&due, PATIENCE, "MISP shows no event at all").await?
             }
@@ -220,7 +224,7 @@ impl RestIntake {
     async fn told_gone(
         &self,
         missing: Vec<DueRead>,
-    ) -> Result<(Vec<DueRead>, Vec<DueRead>), Fault> {
+    ) -> Result<(Vec<DueRead>, Vec<DueRead>), IntakeFault> {
         let (mut gone, mut unclear) = (Vec::new(), Vec::new());
         for due in missing {
             if self.client.is_gone(due.event).await? { gone.push(due) } else { unclear.push(due) }
@@ -230,7 +234,7 @@ impl RestIntake {
 
     /// Puts off a read that told nothing. Each further read of this event comes later than the last one, the
     /// operator is told, and after `patience` reads a resync goes on without the event.
-    async fn put_off(&self, due: &DueRead, patience: i64, why: &str) -> Result<(), Fault> {
+    async fn put_off(&self, due: &DueRead, patience: i64, why: &str) -> Result<(), IntakeFault> {
         let pauses = self.rest.vain_pauses(Ledger::now());
         let vain = Vain { event: due.event, asked: due.asked, why, patience, pauses };
         let Some(times) = self.ledger.put_off_read(self.source(), vain).await? else {

@@ -8,8 +8,8 @@ use chrono::Utc;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::catch_up::{EXISTENCE, Seen, candidates, object, shown};
-use super::{Fault, RestIntake, now};
+use super::catch_up::{EXISTENCE, ListingTimes, candidates, object, shown};
+use super::{IntakeFault, RestIntake, now};
 use crate::ledger::{Candidate, Listing, Resync, ResyncPhase};
 
 /// The time between two looks whether a resync was asked for, or all its events are read.
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// The events that a listing named.
 #[derive(Debug, Default)]
-struct Named {
+struct ListedEvents {
     events: HashSet<Uuid>,
     attributes: i64,
 }
@@ -47,7 +47,7 @@ impl RestIntake {
         Some(next.into())
     }
 
-    async fn drive_resync(&self, scheduled: &mut Option<SystemTime>) -> Result<(), Fault> {
+    async fn drive_resync(&self, scheduled: &mut Option<SystemTime>) -> Result<(), IntakeFault> {
         // A clock that was ahead must not put the next resync off until then.
         *scheduled = match (*scheduled, self.next_resync()) {
             (Some(at), Some(next)) => Some(at.min(next)),
@@ -65,14 +65,14 @@ impl RestIntake {
         }
     }
 
-    async fn list_everything(&self, resync: Resync) -> Result<(), Fault> {
+    async fn list_everything(&self, resync: Resync) -> Result<(), IntakeFault> {
         self.judge_key().await?;
         let mut query = object(json!({"published": [0, 1]}));
         query.extend(self.window().map(|since| ("publish_timestamp".to_owned(), json!(since))));
         query.extend(resync.since.map(|since| ("timestamp".to_owned(), json!(since))));
         query.extend(self.misp.search.clone());
         let mut heads = self.client.heads(query);
-        let (mut named, mut seen) = (Named::default(), Seen::default());
+        let (mut named, mut seen) = (ListedEvents::default(), ListingTimes::default());
         while let Some(page) = self.next_page(&mut heads).await? {
             seen.take(&page);
             let worth = self.ledger.worth_reading(self.source(), &shown(&page)).await?;
@@ -95,7 +95,7 @@ impl RestIntake {
     /// Asks for a read of each known event that the listing does not name: it is beyond the window or the
     /// search, or gone, and only a read tells. If MISP shows none of the known events, something is wrong
     /// with MISP.
-    async fn ask_for_unlisted(&self, named: &mut Named) -> Result<(), Fault> {
+    async fn ask_for_unlisted(&self, named: &mut ListedEvents) -> Result<(), IntakeFault> {
         let (mut after, mut known, mut unlisted) = (Uuid::nil(), 0, Vec::new());
         loop {
             let events = self.ledger.live_events(self.source(), after, EXISTENCE).await?;
@@ -117,7 +117,7 @@ impl RestIntake {
         Ok(self.ledger.ask_for(self.source(), &asked, Listing::Resync, now()).await?)
     }
 
-    async fn finish_resync(&self, resync: Resync) -> Result<(), Fault> {
+    async fn finish_resync(&self, resync: Resync) -> Result<(), IntakeFault> {
         // The rows of the ledger tell what is left, also after a restart.
         if self.ledger.resync_left(self.source()).await?.events > 0 {
             return Ok(());

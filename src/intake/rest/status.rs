@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 /// The state that the loops of the intake write. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct RestStatus(Arc<Mutex<Known>>);
+pub struct RestStatus(Arc<Mutex<KnownState>>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownState {
     state: RestState,
     catch_up: Option<CatchUp>,
 }
@@ -59,7 +59,7 @@ impl RestStatus {
         act(&mut self.lock().state)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, KnownState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

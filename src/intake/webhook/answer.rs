@@ -13,7 +13,7 @@ use crate::metrics;
 
 /// The answer to one request.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct WebhookAnswer {
     pub status: StatusCode,
     pub words: String,
     /// The bytes of the body that were read.
@@ -26,7 +26,7 @@ pub(super) struct Answer {
 const WHOLE_EVENT: &str =
     "In MISP's webhook module leave \"Payload\" empty, so that it sends the whole event.";
 
-impl Answer {
+impl WebhookAnswer {
     fn new(status: StatusCode, words: impl Into<String>) -> Self {
         Self { status, words: words.into(), bytes: 0, event: None, is_to_stranger: false }
     }
@@ -141,7 +141,7 @@ impl Answer {
     }
 }
 
-impl IntoResponse for Answer {
+impl IntoResponse for WebhookAnswer {
     fn into_response(self) -> Response {
         let mut response = (self.status, format!("{}\n", self.words)).into_response();
         if self.status == StatusCode::METHOD_NOT_ALLOWED {

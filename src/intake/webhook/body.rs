@@ -34,14 +34,14 @@ pub(super) struct Bodies {
 
 /// A whole body and its share of the memory.
 #[derive(Debug, Default)]
-pub(super) struct Body {
+pub(super) struct WholeBody {
     pub bytes: Bytes,
     room: Option<OwnedSemaphorePermit>,
 }
 
 /// The reason why a body was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unread {
+pub(super) enum UnreadBody {
     TooLarge,
     /// Other bodies fill the memory.
     NoRoom,
@@ -52,7 +52,7 @@ pub(super) enum Unread {
 /// An unfinished body. The event is known if its uuid was in the part that came.
 #[derive(Debug)]
 pub(super) struct Unfinished {
-    pub why: Unread,
+    pub why: UnreadBody,
     pub event: Option<Uuid>,
     pub bytes: usize,
 }
@@ -76,20 +76,20 @@ impl Bodies {
         &self,
         pieces: &mut BodyDataStream,
         length: Option<usize>,
-    ) -> Result<Body, Unfinished> {
+    ) -> Result<WholeBody, Unfinished> {
         let mut growing = Growing::default();
         let within = self.patience.saturating_mul(LONGEST);
         let most = length.unwrap_or(self.max_body);
         let read = if most > self.max_body {
-            Err(Unread::TooLarge)
+            Err(UnreadBody::TooLarge)
         } else {
             timeout(within, self.fill(&mut growing, most, pieces))
                 .await
-                .unwrap_or(Err(Unread::TooSlow))
+                .unwrap_or(Err(UnreadBody::TooSlow))
         };
         let Growing { bytes, room, .. } = growing;
         match read {
-            Ok(()) => Ok(Body { bytes: bytes.into(), room }),
+            Ok(()) => Ok(WholeBody { bytes: bytes.into(), room }),
             Err(why) => {
                 Err(Unfinished { why, event: misp::event_uuid(&bytes), bytes: bytes.len() })
             }
@@ -102,14 +102,14 @@ impl Bodies {
         growing: &mut Growing,
         most: usize,
         pieces: &mut BodyDataStream,
-    ) -> Result<(), Unread> {
+    ) -> Result<(), UnreadBody> {
         let (mut enough, mut until) = (SLOWEST, Instant::now() + self.patience);
         loop {
             let piece = match timeout_at(until, pieces.next()).await {
                 Ok(Some(Ok(piece))) => piece,
-                Ok(Some(Err(_))) => return Err(Unread::BrokenOff),
+                Ok(Some(Err(_))) => return Err(UnreadBody::BrokenOff),
                 Ok(None) => return Ok(()),
-                Err(_) if growing.bytes.len() < enough => return Err(Unread::TooSlow),
+                Err(_) if growing.bytes.len() < enough => return Err(UnreadBody::TooSlow),
                 Err(_) => {
                     enough = growing.bytes.len() + SLOWEST;
                     until = Instant::now() + self.patience;
@@ -122,18 +122,20 @@ impl Bodies {
     }
 
     /// Reserves memory for `more` bytes. The reservation doubles, up to the whole body.
-    fn reserve(&self, growing: &mut Growing, more: usize, most: usize) -> Result<(), Unread> {
+    fn reserve(&self, growing: &mut Growing, more: usize, most: usize) -> Result<(), UnreadBody> {
         let needed = growing.bytes.len().saturating_add(more);
         if needed > self.max_body {
-            return Err(Unread::TooLarge);
+            return Err(UnreadBody::TooLarge);
         }
         if needed <= growing.reserved {
             return Ok(());
         }
         let reserved = needed.max(growing.reserved.saturating_mul(2).min(most));
-        let missing = u32::try_from(reserved - growing.reserved).map_err(|_| Unread::TooLarge)?;
-        let room =
-            Arc::clone(&self.room).try_acquire_many_owned(missing).map_err(|_| Unread::NoRoom)?;
+        let missing =
+            u32::try_from(reserved - growing.reserved).map_err(|_| UnreadBody::TooLarge)?;
+        let room = Arc::clone(&self.room)
+            .try_acquire_many_owned(missing)
+            .map_err(|_| UnreadBody::NoRoom)?;
         match &mut growing.room {
             Some(all) => all.merge(room),
             none => *none = Some(room),
@@ -144,7 +146,7 @@ impl Bodies {
     }
 }
 
-impl Body {
+impl WholeBody {
     /// Gives the memory back. Bytes that are held elsewhere too stay there.
     pub(super) fn give_back(self) {
         drop(self.bytes);

@@ -14,9 +14,9 @@ const MAX_KEPT: usize = 1_024;
 
 /// The gaps of this intake.
 #[derive(Debug)]
-pub(super) struct Gaps(KeptGaps);
+pub(super) struct WebhookGaps(KeptGaps);
 
-impl Gaps {
+impl WebhookGaps {
     pub(super) fn new(inbox: Inbox) -> Self {
         Self(KeptGaps::new(inbox, MAX_KEPT))
     }

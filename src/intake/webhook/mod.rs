@@ -23,7 +23,7 @@ pub use tls::{TlsError, load};
 
 use crate::config::Webhook;
 use crate::intake::Inbox;
-use gaps::Gaps;
+use gaps::WebhookGaps;
 use request::Desk;
 use strangers::Strangers;
 
@@ -50,7 +50,7 @@ pub async fn serve(
     let tls = config.tls.as_ref().map(load).transpose()?;
     let patience = config.answer_within;
     let address = listener.local_addr().context("listen for the webhook")?;
-    let gaps = Arc::new(Gaps::new(inbox.clone()));
+    let gaps = Arc::new(WebhookGaps::new(inbox.clone()));
     let strangers = Arc::new(Strangers::default());
     let app = Router::new()
         .fallback(request::answer)

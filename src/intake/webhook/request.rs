@@ -14,11 +14,11 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use super::answer::Answer;
-use super::body::{self, Bodies, Body, Unfinished, Unread};
-use super::gaps::Gaps;
+use super::answer::WebhookAnswer;
+use super::body::{self, Bodies, Unfinished, UnreadBody, WholeBody};
+use super::gaps::WebhookGaps;
 use super::strangers::Strangers;
-use crate::config::{Held, Secret, Webhook};
+use crate::config::{Secret, SharedSecret, Webhook};
 use crate::intake::Inbox;
 use crate::notice::{GapReason, Receipt, What};
 use crate::pure::misp;
@@ -27,10 +27,10 @@ use crate::pure::misp;
 #[derive(Debug)]
 pub(super) struct Desk {
     config: Webhook,
-    secret: Held,
+    secret: SharedSecret,
     bodies: Bodies,
     inbox: Inbox,
-    gaps: Arc<Gaps>,
+    gaps: Arc<WebhookGaps>,
     strangers: Arc<Strangers>,
 }
 
@@ -48,15 +48,15 @@ impl Desk {
     pub(super) fn new(
         config: Webhook,
         inbox: Inbox,
-        gaps: Arc<Gaps>,
+        gaps: Arc<WebhookGaps>,
         strangers: Arc<Strangers>,
     ) -> Self {
         let bodies = Bodies::new(config.max_body, config.max_total, config.answer_within);
-        let secret = Held::new(config.secret.clone());
+        let secret = SharedSecret::new(config.secret.clone());
         Self { config, secret, bodies, inbox, gaps, strangers }
     }
 
-    async fn take(&self, request: Request) -> Answer {
+    async fn take(&self, request: Request) -> WebhookAnswer {
         let (parts, body) = request.into_parts();
         let mut pieces = body.into_data_stream();
         let length = length(&parts.headers);
@@ -75,9 +75,9 @@ impl Desk {
     }
 
     /// Refuses a request before its body is read, if its path, secret, method or content type is wrong.
-    async fn refuse(&self, parts: &Parts) -> Option<Answer> {
+    async fn refuse(&self, parts: &Parts) -> Option<WebhookAnswer> {
         if parts.uri.path() != self.config.path {
-            return Some(Answer::wrong_path());
+            return Some(WebhookAnswer::wrong_path());
         }
         let given = parts.headers.get(&self.config.secret_header).map(|value| value.as_bytes());
         let is_known = match given {
@@ -85,12 +85,12 @@ impl Desk {
             None => false,
         };
         if !is_known {
-            return Some(Answer::wrong_secret(&self.config.secret_header, given.is_some()));
+            return Some(WebhookAnswer::wrong_secret(&self.config.secret_header, given.is_some()));
         }
         if parts.method != Method::POST && parts.method != Method::PUT {
-            return Some(Answer::wrong_method(parts.method.as_str()));
+            return Some(WebhookAnswer::wrong_method(parts.method.as_str()));
         }
-        is_form(&parts.headers).then(Answer::form)
+        is_form(&parts.headers).then(WebhookAnswer::form)
     }
 
     /// Whether this is the secret, or the one that has replaced it.
@@ -106,49 +106,51 @@ impl Desk {
     }
 
     /// Answers an unfinished body and records a gap for its event.
-    fn give_up(&self, unfinished: &Unfinished) -> Answer {
+    fn give_up(&self, unfinished: &Unfinished) -> WebhookAnswer {
         let Unfinished { why, event, bytes } = *unfinished;
         let (answer, reason) = match why {
-            Unread::TooLarge => (Answer::too_large(self.config.max_body), GapReason::FrameTooLarge),
-            Unread::NoRoom => (Answer::no_room(), GapReason::MemoryFull),
-            Unread::TooSlow => (Answer::too_slow(), GapReason::MalformedFrame),
-            Unread::BrokenOff => (Answer::broken_off(), GapReason::MalformedFrame),
+            UnreadBody::TooLarge => {
+                (WebhookAnswer::too_large(self.config.max_body), GapReason::FrameTooLarge)
+            }
+            UnreadBody::NoRoom => (WebhookAnswer::no_room(), GapReason::MemoryFull),
+            UnreadBody::TooSlow => (WebhookAnswer::too_slow(), GapReason::MalformedFrame),
+            UnreadBody::BrokenOff => (WebhookAnswer::broken_off(), GapReason::MalformedFrame),
         };
         self.gaps.record(reason, event);
         answer.of(bytes, event)
     }
 
-    async fn hand_over(&self, body: Body) -> Answer {
+    async fn hand_over(&self, body: WholeBody) -> WebhookAnswer {
         // MISP waits for the answer and holds its publication back meanwhile.
         let deadline = Instant::now() + self.config.answer_within;
         let bytes = body.bytes.len();
         if bytes == 0 {
-            return Answer::empty();
+            return WebhookAnswer::empty();
         }
         let event = match event_in(body.bytes.clone()).await {
             Ok(event) => event,
-            Err(found) => return Answer::no_event(&found).of(bytes, None),
+            Err(found) => return WebhookAnswer::no_event(&found).of(bytes, None),
         };
         let answer = self.store(body, event, deadline).await;
         answer.of(bytes, Some(event))
     }
 
-    async fn store(&self, body: Body, event: Uuid, deadline: Instant) -> Answer {
+    async fn store(&self, body: WholeBody, event: Uuid, deadline: Instant) -> WebhookAnswer {
         let announced = What::Announced(body.bytes.clone());
         let Ok(receipt) = self.inbox.offer_and_wait(announced, std::time::Instant::now()) else {
             // MISP does not repeat the request, so the event is read over REST.
             self.gaps.record(GapReason::MemoryFull, Some(event));
-            return Answer::no_room();
+            return WebhookAnswer::no_room();
         };
         // The inbox counts these bytes now, so they must not be counted here as well.
         body.give_back();
         match timeout_at(deadline, receipt).await {
-            Ok(Ok(Receipt::Committed)) => Answer::stored(),
-            Ok(Ok(Receipt::Refused)) => Answer::no_event("the ledger cannot take it"),
+            Ok(Ok(Receipt::Committed)) => WebhookAnswer::stored(),
+            Ok(Ok(Receipt::Refused)) => WebhookAnswer::no_event("the ledger cannot take it"),
             // The ledger failed, the writer has ended, or the commit takes too long.
             Ok(Ok(Receipt::Failed | Receipt::Again) | Err(_)) | Err(_) => {
                 self.gaps.record(GapReason::LedgerFailed, Some(event));
-                Answer::ledger_failed()
+                WebhookAnswer::ledger_failed()
             }
         }
     }

@@ -8,22 +8,22 @@ use thiserror::Error;
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
-use super::Feed;
-use super::gaps::{Dropped, Gaps};
+use super::FeedSocket;
+use super::gaps::{Dropped, EndpointGaps};
 use super::repeats::Repeats;
 use super::socket::{Received, Socket, SocketError};
 use super::status::StatusLine;
-use super::watch::{Missed, Moment, Silence, Watch};
+use super::watch::{ClockReading, Missed, Silence, Watch};
 use crate::caught::caught_now;
-use crate::config::{Held, Secret, ZeroMq};
-use crate::intake::frame::{self, Content, Frame, Malformed, PUBLICATION};
+use crate::config::{Secret, SharedSecret, ZeroMq};
+use crate::intake::frame::{self, Content, Frame, MalformedFrame, PUBLICATION};
 use crate::intake::{Full, Inbox};
 use crate::metrics;
 use crate::notice::{GapReason, Subject, What, Withdrawal};
 use crate::pure::backoff::Backoff;
 use crate::pure::misp;
 
-impl Moment {
+impl ClockReading {
     pub(super) fn now() -> Self {
         Self { at: Instant::now(), time: SystemTime::now() }
     }
@@ -35,16 +35,16 @@ pub(super) struct Endpoint {
     address: String,
     config: Arc<ZeroMq>,
     /// The password of `config` as it was last read.
-    password: Option<Held>,
+    password: Option<SharedSecret>,
     inbox: Inbox,
-    gaps: Gaps,
+    gaps: EndpointGaps,
     watch: Mutex<Watch>,
     status: StatusLine,
 }
 
 /// The reason why a socket is replaced.
 #[derive(Debug, Error)]
-enum End {
+enum ConnectionEnd {
     #[error(transparent)]
     NotConnected(SocketError),
     #[error(transparent)]
@@ -55,7 +55,7 @@ enum End {
     Starved,
 }
 
-impl End {
+impl ConnectionEnd {
     fn reason(&self) -> GapReason {
         match self {
             Self::NotConnected(_) | Self::Lost(_) => GapReason::Disconnected,
@@ -71,19 +71,20 @@ impl Endpoint {
         inbox: Inbox,
         status: StatusLine,
     ) -> Self {
-        let watch = Watch::new(config.silence, Moment::now());
-        let gaps = Gaps::new(address.clone(), inbox.clone());
-        let password = config.credentials.as_ref().map(|plain| Held::new(plain.password.clone()));
+        let watch = Watch::new(config.silence, ClockReading::now());
+        let gaps = EndpointGaps::new(address.clone(), inbox.clone());
+        let password =
+            config.credentials.as_ref().map(|plain| SharedSecret::new(plain.password.clone()));
         let watch = Mutex::new(watch);
         let endpoint = Self { address, config, password, inbox, gaps, watch, status };
-        for feed in Feed::BOTH {
+        for feed in FeedSocket::BOTH {
             metrics::connected(&endpoint.address, feed.word(), false);
         }
         endpoint
     }
 
     /// Keeps one socket connected. Never ends.
-    pub(super) async fn keep_connected(self: Arc<Self>, feed: Feed) {
+    pub(super) async fn keep_connected(self: Arc<Self>, feed: FeedSocket) {
         let longest = self.config.reconnect_max;
         let backoff = Backoff::new(longest / 16, longest);
         let (mut failures, mut repeats) = (0, Repeats::default());
@@ -103,10 +104,10 @@ impl Endpoint {
     }
 
     /// Runs one connection from the attempt to its end. Returns why it ended, and how long it was connected.
-    async fn session(&self, feed: Feed) -> (End, Duration) {
+    async fn session(&self, feed: FeedSocket) -> (ConnectionEnd, Duration) {
         let socket = match self.connect(feed).await {
             Ok(socket) => socket,
-            Err(error) => return (End::NotConnected(error), Duration::ZERO),
+            Err(error) => return (ConnectionEnd::NotConnected(error), Duration::ZERO),
         };
         let connected = Instant::now();
         self.connected(feed);
@@ -115,7 +116,7 @@ impl Endpoint {
     }
 
     /// Connects. If the password is refused, it is read again, since it may have been changed.
-    async fn connect(&self, feed: Feed) -> Result<Socket, SocketError> {
+    async fn connect(&self, feed: FeedSocket) -> Result<Socket, SocketError> {
         let (address, prefix) = (&self.address, feed.prefix());
         let Some(held) = &self.password else {
             return Socket::connect(address, prefix, &self.config).await;
@@ -133,7 +134,7 @@ impl Endpoint {
         }
     }
 
-    async fn read(&self, feed: Feed, mut socket: Socket) -> End {
+    async fn read(&self, feed: FeedSocket, mut socket: Socket) -> ConnectionEnd {
         let mut look = interval((self.config.silence / 16).max(Duration::from_millis(1)));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -141,28 +142,28 @@ impl Endpoint {
                 received = socket.next() => match received {
                     Ok(Received::Frame(frame)) => self.frame(feed, &frame),
                     Ok(Received::TooLarge { start, size }) => self.too_large(feed, &start, size),
-                    Err(error) => return End::Lost(error),
+                    Err(error) => return ConnectionEnd::Lost(error),
                 },
-                _ = look.tick() => match self.watch().verdict(feed, Moment::now()) {
-                    Some(Silence::Endpoint) => return End::Silent(self.config.silence),
-                    Some(Silence::Publications) => return End::Starved,
+                _ = look.tick() => match self.watch().verdict(feed, ClockReading::now()) {
+                    Some(Silence::Endpoint) => return ConnectionEnd::Silent(self.config.silence),
+                    Some(Silence::Publications) => return ConnectionEnd::Starved,
                     None => {}
                 },
             }
         }
     }
 
-    fn connected(&self, feed: Feed) {
+    fn connected(&self, feed: FeedSocket) {
         tracing::info!(endpoint = %self.address, socket = feed.word(), "ZeroMQ connected");
         metrics::connected(&self.address, feed.word(), true);
         self.status.connected(feed);
-        let missed = self.watch().connected(feed, Moment::now());
+        let missed = self.watch().connected(feed, ClockReading::now());
         if let Some(missed) = missed {
             self.gaps.record(missed, Dropped::default());
         }
     }
 
-    fn ended(&self, feed: Feed, end: &End, is_news: bool) {
+    fn ended(&self, feed: FeedSocket, end: &ConnectionEnd, is_news: bool) {
         if is_news {
             tracing::warn!(
                 endpoint = %self.address, socket = feed.word(), why = %end,
@@ -172,7 +173,7 @@ impl Endpoint {
         self.lost(feed, end);
     }
 
-    fn lost(&self, feed: Feed, end: &End) {
+    fn lost(&self, feed: FeedSocket, end: &ConnectionEnd) {
         metrics::connected(&self.address, feed.word(), false);
         self.status.lost(feed, end.to_string());
         let missed = self.watch().lost(feed, end.reason());
@@ -183,15 +184,16 @@ impl Endpoint {
 
     /// Acts on a frame. This never waits, since a slow reader would make the publisher drop frames unseen: a
     /// notice that does not fit into the inbox becomes a gap.
-    fn frame(&self, feed: Feed, frame: &Bytes) {
-        let now = Moment::now();
+    fn frame(&self, feed: FeedSocket, frame: &Bytes) {
+        let now = ClockReading::now();
         let split = Frame::split(frame);
         let topic = split.as_ref().map_or("", |frame| frame.topic);
         if !self.is_of(feed, topic, frame.len() as u64, now) {
             return;
         }
         // A fault of a parser costs this frame, and the connection goes on.
-        let read = |frame: Frame<'_>| caught_now(|| frame.read()).unwrap_or(Err(Malformed::Failed));
+        let read =
+            |frame: Frame<'_>| caught_now(|| frame.read()).unwrap_or(Err(MalformedFrame::Failed));
         match split.and_then(read) {
             Ok(content) => self.act(content, now),
             Err(malformed) => self.refuse_malformed(topic, frame.len(), &malformed, now),
@@ -199,8 +201,8 @@ impl Endpoint {
     }
 
     /// Acts on a frame of which only the beginning was kept.
-    fn too_large(&self, feed: Feed, start: &[u8], size: u64) {
-        let now = Moment::now();
+    fn too_large(&self, feed: FeedSocket, start: &[u8], size: u64) {
+        let now = ClockReading::now();
         let topic = frame::topic(start).unwrap_or_default();
         if self.is_of(feed, topic, size, now) {
             self.refuse_large(topic, size, now);
@@ -208,11 +210,11 @@ impl Endpoint {
     }
 
     /// Notes that a frame came. Returns whether this socket is the one to act on it.
-    fn is_of(&self, feed: Feed, topic: &str, size: u64, now: Moment) -> bool {
+    fn is_of(&self, feed: FeedSocket, topic: &str, size: u64, now: ClockReading) -> bool {
         metrics::bytes_received(&self.address, feed.word(), size);
         self.heard(now);
         // Both sockets receive publications. Acting on both would convert each event twice.
-        if feed == Feed::Others && topic == PUBLICATION {
+        if feed == FeedSocket::Others && topic == PUBLICATION {
             self.watch().publication_elsewhere(now);
             return false;
         }
@@ -224,13 +226,13 @@ impl Endpoint {
         true
     }
 
-    fn heard(&self, now: Moment) {
+    fn heard(&self, now: ClockReading) {
         self.status.frame(now.time);
         metrics::last_frame(&self.address, now.time);
         self.watch().heard(now);
     }
 
-    fn act(&self, content: Content, now: Moment) {
+    fn act(&self, content: Content, now: ClockReading) {
         match content {
             Content::Notice(what) => {
                 if let What::Warninglist(id) = &what {
@@ -243,7 +245,7 @@ impl Endpoint {
         }
     }
 
-    fn offer(&self, what: What, now: Moment) {
+    fn offer(&self, what: What, now: ClockReading) {
         let Err(Full(what)) = self.inbox.offer(what, now.at) else { return };
         // The gap names the event, so that it is read without waiting for a listing.
         let publication = matches!(what, What::Published(_));
@@ -259,7 +261,7 @@ impl Endpoint {
         }
     }
 
-    fn heartbeat(&self, uptime: i64, now: Moment) {
+    fn heartbeat(&self, uptime: i64, now: ClockReading) {
         self.status.uptime(uptime);
         let missed = self.watch().heartbeat(uptime, now);
         if let Some(missed) = missed {
@@ -268,7 +270,7 @@ impl Endpoint {
         }
     }
 
-    fn refuse_large(&self, topic: &str, size: u64, now: Moment) {
+    fn refuse_large(&self, topic: &str, size: u64, now: ClockReading) {
         let topic = start_of(topic);
         tracing::warn!(
             endpoint = %self.address, topic, size,
@@ -279,7 +281,7 @@ impl Endpoint {
         self.gaps.record(missed, Dropped::default());
     }
 
-    fn refuse_malformed(&self, topic: &str, size: usize, why: &Malformed, now: Moment) {
+    fn refuse_malformed(&self, topic: &str, size: usize, why: &MalformedFrame, now: ClockReading) {
         let topic = start_of(topic);
         let missed = Missed { reason: GapReason::MalformedFrame, since: now.time };
         if self.gaps.record_malformed(missed, now.at) {

@@ -12,7 +12,7 @@ use crate::notice::Gap;
 
 /// The gaps of one endpoint.
 #[derive(Debug)]
-pub(crate) struct Gaps {
+pub(crate) struct EndpointGaps {
     endpoint: String,
     kept: KeptGaps,
     floods: Mutex<Floods>,
@@ -50,7 +50,7 @@ impl OnceAMinute {
     }
 }
 
-impl Gaps {
+impl EndpointGaps {
     pub(crate) fn new(endpoint: String, inbox: Inbox) -> Self {
         Self { endpoint, kept: KeptGaps::new(inbox, MAX_KEPT), floods: Mutex::default() }
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use status::{EndpointStatus, ZeroMqStatus};
+pub use status::{SocketStatus, ZeroMqStatus};
 
 use crate::config::ZeroMq;
 use crate::intake::Inbox;
@@ -26,13 +26,13 @@ pub(crate) use socket::{Received, Socket, SocketError};
 /// One of an endpoint's two sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
-pub(crate) enum Feed {
+pub(crate) enum FeedSocket {
     Publications,
     /// All topics. A publication on this socket only shows that the other socket should have it too.
     Others,
 }
 
-impl Feed {
+impl FeedSocket {
     const BOTH: [Self; 2] = [Self::Publications, Self::Others];
 
     /// Returns the subscription. It is a prefix, so the space keeps the other topics out.
@@ -62,7 +62,7 @@ pub async fn run(config: ZeroMq, inbox: Inbox, status: ZeroMqStatus, stop: Cance
         let line = status.line(index);
         let endpoint =
             Arc::new(Endpoint::new(address.clone(), Arc::clone(&config), inbox.clone(), line));
-        for feed in Feed::BOTH {
+        for feed in FeedSocket::BOTH {
             tasks.spawn(Arc::clone(&endpoint).keep_connected(feed));
         }
         tasks.spawn(endpoint.offer_kept_gaps());

@@ -4,12 +4,12 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-use super::Feed;
+use super::FeedSocket;
 use crate::config::ZeroMq;
 
 /// The state of one endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct EndpointStatus {
+pub struct SocketStatus {
     /// `tcp://host:port`.
     pub endpoint: String,
     /// Whether the socket for publications is connected.
@@ -26,7 +26,7 @@ pub struct EndpointStatus {
     pub error: Option<String>,
 }
 
-impl EndpointStatus {
+impl SocketStatus {
     /// Whether both sockets are connected.
     #[must_use]
     pub fn connected(&self) -> bool {
@@ -36,28 +36,28 @@ impl EndpointStatus {
 
 /// A shared view of all endpoints, in the order of the configuration.
 #[derive(Debug, Clone)]
-pub struct ZeroMqStatus(watch::Sender<Vec<EndpointStatus>>);
+pub struct ZeroMqStatus(watch::Sender<Vec<SocketStatus>>);
 
 impl ZeroMqStatus {
     /// Makes the view of all endpoints before any is connected.
     #[must_use]
     pub fn new(config: &ZeroMq) -> Self {
-        let endpoint = |endpoint: &String| EndpointStatus {
+        let endpoint = |endpoint: &String| SocketStatus {
             endpoint: endpoint.clone(),
-            ..EndpointStatus::default()
+            ..SocketStatus::default()
         };
         Self(watch::Sender::new(config.endpoints.iter().map(endpoint).collect()))
     }
 
     /// Returns the present state of the endpoints.
     #[must_use]
-    pub fn now(&self) -> Vec<EndpointStatus> {
+    pub fn now(&self) -> Vec<SocketStatus> {
         self.0.borrow().clone()
     }
 
     /// Returns a receiver that waits for changes. Frames that change nothing but a time wake nobody.
     #[must_use]
-    pub fn subscribe(&self) -> watch::Receiver<Vec<EndpointStatus>> {
+    pub fn subscribe(&self) -> watch::Receiver<Vec<SocketStatus>> {
         self.0.subscribe()
     }
 
@@ -70,19 +70,19 @@ impl ZeroMqStatus {
 /// The writing end for one endpoint.
 #[derive(Debug)]
 pub(super) struct StatusLine {
-    all: watch::Sender<Vec<EndpointStatus>>,
+    all: watch::Sender<Vec<SocketStatus>>,
     index: usize,
 }
 
 impl StatusLine {
-    pub(super) fn connected(&self, feed: Feed) {
+    pub(super) fn connected(&self, feed: FeedSocket) {
         self.update(|status| {
             *connection(status, feed) = true;
             true
         });
     }
 
-    pub(super) fn lost(&self, feed: Feed, error: String) {
+    pub(super) fn lost(&self, feed: FeedSocket, error: String) {
         self.update(|status| {
             *connection(status, feed) = false;
             status.error = Some(error);
@@ -115,14 +115,14 @@ impl StatusLine {
         });
     }
 
-    fn update(&self, change: impl FnOnce(&mut EndpointStatus) -> bool) {
+    fn update(&self, change: impl FnOnce(&mut SocketStatus) -> bool) {
         self.all.send_if_modified(|all| all.get_mut(self.index).is_some_and(change));
     }
 }
 
-fn connection(status: &mut EndpointStatus, feed: Feed) -> &mut bool {
+fn connection(status: &mut SocketStatus, feed: FeedSocket) -> &mut bool {
     match feed {
-        Feed::Publications => &mut status.publications,
-        Feed::Others => &mut status.others,
+        FeedSocket::Publications => &mut status.publications,
+        FeedSocket::Others => &mut status.others,
     }
 }

@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::Feed;
+use super::FeedSocket;
 use crate::notice::GapReason;
 
 /// One moment on two clocks: the steady one to measure with, and the calendar's to show.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment {
+pub(crate) struct ClockReading {
     pub(crate) at: Instant,
     pub(crate) time: SystemTime,
 }
@@ -35,9 +35,9 @@ pub(crate) struct Watch {
     silence: Duration,
     publications_since: Option<Instant>,
     others_since: Option<Instant>,
-    heard: Moment,
+    heard: ClockReading,
     last_publication: Option<Instant>,
-    owed: Option<Moment>,
+    owed: Option<ClockReading>,
     /// The last uptime, and when it came.
     heartbeat: Option<(i64, SystemTime)>,
     /// From the first loss until both sockets are connected again.
@@ -53,7 +53,7 @@ struct Outage {
 impl Watch {
     /// Makes the state of an endpoint that was never connected. Everything since the start of the run may
     /// be missing.
-    pub(crate) fn new(silence: Duration, now: Moment) -> Self {
+    pub(crate) fn new(silence: Duration, now: ClockReading) -> Self {
         let missed = Missed { reason: GapReason::Disconnected, since: now.time };
         Self {
             silence,
@@ -69,9 +69,9 @@ impl Watch {
 
     /// Notes that a socket is connected. Once both are, the outage is over. The gap is returned now even if
     /// it was at the beginning of the outage: only now can all of it be asked for.
-    pub(crate) fn connected(&mut self, feed: Feed, now: Moment) -> Option<Missed> {
+    pub(crate) fn connected(&mut self, feed: FeedSocket, now: ClockReading) -> Option<Missed> {
         self.set_since(feed, Some(now.at));
-        if feed == Feed::Publications {
+        if feed == FeedSocket::Publications {
             self.owed = None;
         }
         if !self.is_whole() {
@@ -84,7 +84,7 @@ impl Watch {
     }
 
     /// Notes that a socket was lost, or could not be connected. Returns the gap once an outage.
-    pub(crate) fn lost(&mut self, feed: Feed, reason: GapReason) -> Option<Missed> {
+    pub(crate) fn lost(&mut self, feed: FeedSocket, reason: GapReason) -> Option<Missed> {
         self.set_since(feed, None);
         let missed = Missed { reason, since: self.heard.time };
         let outage = self.outage.get_or_insert(Outage { missed, told: false });
@@ -99,20 +99,20 @@ impl Watch {
     }
 
     /// Notes that a frame arrived on either socket.
-    pub(crate) fn heard(&mut self, now: Moment) {
+    pub(crate) fn heard(&mut self, now: ClockReading) {
         // Frames of either socket count: a publisher may have nothing to publish for hours.
         self.heard = now;
     }
 
     /// Notes that a publication arrived on the socket for publications.
-    pub(crate) fn publication(&mut self, now: Moment) {
+    pub(crate) fn publication(&mut self, now: ClockReading) {
         self.last_publication = Some(now.at);
         self.owed = None;
     }
 
     /// Notes that a publication arrived on the other socket. The socket for publications owes it, unless it
     /// has just brought one or is itself new.
-    pub(crate) fn publication_elsewhere(&mut self, now: Moment) {
+    pub(crate) fn publication_elsewhere(&mut self, now: ClockReading) {
         let recent = |at: Option<Instant>| {
             at.is_some_and(|at| now.at.saturating_duration_since(at) < self.patience())
         };
@@ -124,20 +124,20 @@ impl Watch {
 
     /// Notes the publisher's uptime. If it is smaller than at the last heartbeat, the publisher was
     /// restarted, and what it sent since then may be missing.
-    pub(crate) fn heartbeat(&mut self, uptime: i64, now: Moment) -> Option<Missed> {
+    pub(crate) fn heartbeat(&mut self, uptime: i64, now: ClockReading) -> Option<Missed> {
         let (uptime_before, since) = self.heartbeat.replace((uptime, now.time))?;
         let missed = Missed { reason: GapReason::PublisherRestarted, since };
         (uptime < uptime_before).then_some(missed)
     }
 
     /// Whether a connected socket has been silent for too long.
-    pub(crate) fn verdict(&self, feed: Feed, now: Moment) -> Option<Silence> {
+    pub(crate) fn verdict(&self, feed: FeedSocket, now: ClockReading) -> Option<Silence> {
         let connected = self.since(feed)?;
         let quiet_since = self.heard.at.max(connected);
         if now.at.saturating_duration_since(quiet_since) >= self.silence {
             return Some(Silence::Endpoint);
         }
-        let owed = self.owed.filter(|_| feed == Feed::Publications)?;
+        let owed = self.owed.filter(|_| feed == FeedSocket::Publications)?;
         let overdue = now.at.saturating_duration_since(owed.at) >= self.patience();
         overdue.then_some(Silence::Publications)
     }
@@ -148,17 +148,17 @@ impl Watch {
         self.silence / 4
     }
 
-    fn since(&self, feed: Feed) -> Option<Instant> {
+    fn since(&self, feed: FeedSocket) -> Option<Instant> {
         match feed {
-            Feed::Publications => self.publications_since,
-            Feed::Others => self.others_since,
+            FeedSocket::Publications => self.publications_since,
+            FeedSocket::Others => self.others_since,
         }
     }
 
-    fn set_since(&mut self, feed: Feed, since: Option<Instant>) {
+    fn set_since(&mut self, feed: FeedSocket, since: Option<Instant>) {
         match feed {
-            Feed::Publications => self.publications_since = since,
-            Feed::Others => self.others_since = since,
+            FeedSocket::Publications => self.publications_since = since,
+            FeedSocket::Others => self.others_since = since,
         }
     }
 }
@@ -169,15 +169,15 @@ mod tests {
 
     const SILENCE: Duration = Duration::from_secs(60);
 
-    fn second(n: u64) -> impl Fn(Moment) -> Moment {
+    fn second(n: u64) -> impl Fn(ClockReading) -> ClockReading {
         let step = Duration::from_secs(n);
-        move |start| Moment { at: start.at + step, time: start.time + step }
+        move |start| ClockReading { at: start.at + step, time: start.time + step }
     }
 
-    fn connected() -> (Watch, Moment) {
-        let start = Moment::now();
+    fn connected() -> (Watch, ClockReading) {
+        let start = ClockReading::now();
         let mut watch = Watch::new(SILENCE, start);
-        for feed in Feed::BOTH {
+        for feed in FeedSocket::BOTH {
             watch.connected(feed, start);
         }
         (watch, start)
@@ -185,52 +185,55 @@ mod tests {
 
     #[test]
     fn an_outage_is_told_at_its_start_and_when_both_sockets_are_back() {
-        let start = Moment::now();
+        let start = ClockReading::now();
         let mut watch = Watch::new(SILENCE, start);
         let since_start = Some(Missed { reason: GapReason::Disconnected, since: start.time });
-        assert_eq!(watch.connected(Feed::Others, start), None);
-        assert_eq!(watch.connected(Feed::Publications, start), since_start);
+        assert_eq!(watch.connected(FeedSocket::Others, start), None);
+        assert_eq!(watch.connected(FeedSocket::Publications, start), since_start);
 
         let last = second(5)(start);
         watch.heard(last);
         let since_last = Some(Missed { reason: GapReason::Disconnected, since: last.time });
-        assert_eq!(watch.lost(Feed::Publications, GapReason::Disconnected), since_last);
-        assert_eq!(watch.lost(Feed::Others, GapReason::Disconnected), None);
-        assert_eq!(watch.connected(Feed::Publications, last), None);
-        assert_eq!(watch.connected(Feed::Others, last), since_last);
+        assert_eq!(watch.lost(FeedSocket::Publications, GapReason::Disconnected), since_last);
+        assert_eq!(watch.lost(FeedSocket::Others, GapReason::Disconnected), None);
+        assert_eq!(watch.connected(FeedSocket::Publications, last), None);
+        assert_eq!(watch.connected(FeedSocket::Others, last), since_last);
     }
 
     #[test]
     fn what_is_lost_before_any_frame_was_lost_since_the_connection() {
-        let start = Moment::now();
+        let start = ClockReading::now();
         let mut watch = Watch::new(SILENCE, start);
         let whole = second(5)(start);
-        watch.connected(Feed::Others, start);
-        watch.connected(Feed::Publications, whole);
-        let missed = watch.lost(Feed::Others, GapReason::Disconnected);
+        watch.connected(FeedSocket::Others, start);
+        watch.connected(FeedSocket::Publications, whole);
+        let missed = watch.lost(FeedSocket::Others, GapReason::Disconnected);
         assert_eq!(missed.map(|missed| missed.since), Some(whole.time));
     }
 
     #[test]
     fn a_publisher_absent_at_start_is_told_once() {
-        let start = Moment::now();
+        let start = ClockReading::now();
         let mut watch = Watch::new(SILENCE, start);
-        assert!(watch.lost(Feed::Others, GapReason::Disconnected).is_some());
-        assert!(watch.lost(Feed::Publications, GapReason::Disconnected).is_none());
-        assert!(watch.lost(Feed::Others, GapReason::Disconnected).is_none());
+        assert!(watch.lost(FeedSocket::Others, GapReason::Disconnected).is_some());
+        assert!(watch.lost(FeedSocket::Publications, GapReason::Disconnected).is_none());
+        assert!(watch.lost(FeedSocket::Others, GapReason::Disconnected).is_none());
     }
 
     #[test]
     fn silence_counts_over_both_sockets_and_from_the_connection_on() {
         let (mut watch, start) = connected();
-        assert_eq!(watch.verdict(Feed::Others, second(59)(start)), None);
-        assert_eq!(watch.verdict(Feed::Others, second(60)(start)), Some(Silence::Endpoint));
+        assert_eq!(watch.verdict(FeedSocket::Others, second(59)(start)), None);
+        assert_eq!(watch.verdict(FeedSocket::Others, second(60)(start)), Some(Silence::Endpoint));
         watch.heard(second(30)(start));
-        assert_eq!(watch.verdict(Feed::Publications, second(89)(start)), None);
-        assert_eq!(watch.verdict(Feed::Publications, second(90)(start)), Some(Silence::Endpoint));
-        watch.lost(Feed::Publications, GapReason::Silent);
-        watch.connected(Feed::Publications, second(90)(start));
-        assert_eq!(watch.verdict(Feed::Publications, second(149)(start)), None);
+        assert_eq!(watch.verdict(FeedSocket::Publications, second(89)(start)), None);
+        assert_eq!(
+            watch.verdict(FeedSocket::Publications, second(90)(start)),
+            Some(Silence::Endpoint)
+        );
+        watch.lost(FeedSocket::Publications, GapReason::Silent);
+        watch.connected(FeedSocket::Publications, second(90)(start));
+        assert_eq!(watch.verdict(FeedSocket::Publications, second(149)(start)), None);
     }
 
     #[test]
@@ -238,12 +241,12 @@ mod tests {
         let (mut watch, start) = connected();
         watch.publication_elsewhere(second(20)(start));
         watch.heard(second(34)(start));
-        assert_eq!(watch.verdict(Feed::Publications, second(34)(start)), None);
+        assert_eq!(watch.verdict(FeedSocket::Publications, second(34)(start)), None);
         let late = second(35)(start);
-        assert_eq!(watch.verdict(Feed::Publications, late), Some(Silence::Publications));
-        assert_eq!(watch.verdict(Feed::Others, late), None);
+        assert_eq!(watch.verdict(FeedSocket::Publications, late), Some(Silence::Publications));
+        assert_eq!(watch.verdict(FeedSocket::Others, late), None);
         watch.publication(late);
-        assert_eq!(watch.verdict(Feed::Publications, late), None);
+        assert_eq!(watch.verdict(FeedSocket::Publications, late), None);
     }
 
     #[test]
@@ -252,7 +255,7 @@ mod tests {
         watch.publication(second(20)(start));
         watch.publication_elsewhere(second(21)(start));
         watch.heard(second(59)(start));
-        assert_eq!(watch.verdict(Feed::Publications, second(59)(start)), None);
+        assert_eq!(watch.verdict(FeedSocket::Publications, second(59)(start)), None);
     }
 
     #[test]

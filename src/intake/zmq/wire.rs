@@ -134,7 +134,7 @@ pub(super) enum Piece {
 
 /// The reason why nothing that follows can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Broken {
+pub(super) enum BrokenWire {
     #[error("it announces a frame of {0} bytes, far more than max_frame allows")]
     Announced(u64),
     #[error("what it sends is no ZeroMQ frame")]
@@ -189,8 +189,8 @@ impl Frames {
     /// Takes from `input` what belongs to the next piece. `None`: all of it was taken, and the piece goes on.
     ///
     /// # Errors
-    /// [`Broken`]; the connection is of no more use.
-    pub(super) fn take(&mut self, input: &mut &[u8]) -> Result<Option<Piece>, Broken> {
+    /// [`BrokenWire`]; the connection is of no more use.
+    pub(super) fn take(&mut self, input: &mut &[u8]) -> Result<Option<Piece>, BrokenWire> {
         loop {
             let piece = match self.at {
                 At::Header => {
@@ -232,13 +232,13 @@ impl Frames {
     }
 
     /// Goes on to the frame if its header is complete.
-    fn header(&mut self) -> Result<(), Broken> {
+    fn header(&mut self) -> Result<(), BrokenWire> {
         let Some((flags, length)) = self.collected.split_first() else { return Ok(()) };
         let flags = *flags;
         let is_sound =
             flags & !(MORE | LONG | COMMAND) == 0 && flags & (MORE | COMMAND) != MORE | COMMAND;
         if !is_sound {
-            return Err(Broken::NoFrame);
+            return Err(BrokenWire::NoFrame);
         }
         let size = match (flags & LONG == 0, length) {
             (true, [size]) => u64::from(*size),
@@ -252,17 +252,17 @@ impl Frames {
         Ok(())
     }
 
-    fn frame(&mut self, flags: u8, size: u64) -> Result<At, Broken> {
+    fn frame(&mut self, flags: u8, size: u64) -> Result<At, BrokenWire> {
         if flags & COMMAND != 0 {
             return if size <= LONGEST_COMMAND {
                 Ok(At::Command { size })
             } else {
-                Err(Broken::NoFrame)
+                Err(BrokenWire::NoFrame)
             };
         }
         // Skipping more than that takes longer than connecting anew.
         if size > self.most.saturating_mul(2) {
-            return Err(Broken::Announced(size));
+            return Err(BrokenWire::Announced(size));
         }
         let is_first = !self.goes_on;
         self.goes_on = flags & MORE != 0;
@@ -300,7 +300,7 @@ mod tests {
     const MOST: usize = 1_000;
 
     /// What comes of `input` in pieces of `step` bytes.
-    fn cut(input: &[u8], step: usize) -> Result<Vec<Piece>, Broken> {
+    fn cut(input: &[u8], step: usize) -> Result<Vec<Piece>, BrokenWire> {
         let mut frames = Frames::new(MOST);
         let mut found = Vec::new();
         for mut part in input.chunks(step) {
@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn an_announced_length_takes_no_memory() {
         let header = [LONG, 0, 0, 1, 0, 0, 0, 0, 0];
-        assert_eq!(cut(&header, 9), Err(Broken::Announced(1 << 40)));
+        assert_eq!(cut(&header, 9), Err(BrokenWire::Announced(1 << 40)));
         let mut frames = Frames::new(1 << 30);
         assert_eq!(frames.take(&mut &[LONG, 0, 0, 0, 0, 0x40, 0, 0, 0, b'm'][..]), Ok(None));
         assert!(frames.collected.capacity() <= FIRST_ROOM);
@@ -400,7 +400,7 @@ mod tests {
             &[COMMAND | MORE, 1],
             &[COMMAND | LONG, 0, 0, 0, 0, 0, 1, 0, 0],
         ] {
-            assert_eq!(cut(input, 9), Err(Broken::NoFrame), "{input:?}");
+            assert_eq!(cut(input, 9), Err(BrokenWire::NoFrame), "{input:?}");
         }
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::super::sending::rendered;
 use super::super::wanted::WITHDRAWN;
 use super::super::{Ledger, Pending, push_uuids};
-use crate::pure::verify::{Accepted as Count, Stand};
+use crate::pure::verify::{AcceptedCount as Count, Stand};
 
 /// An object that the ledger knows, and how it stands at a target.
 #[derive(Debug, Clone, PartialEq, Eq)]

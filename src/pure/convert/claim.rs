@@ -33,7 +33,7 @@ pub struct ClaimFacts {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sharing_group_id: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sharing_group: Option<SharingGroup>,
+    pub sharing_group: Option<SharingGroupFacts>,
     /// Audiences that an edit gave attribute or object since the publication: they must allow it as
     /// well, until the next publication says which counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -52,7 +52,7 @@ pub struct ClaimFacts {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub comment: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<Tag>,
+    pub tags: Vec<TagFacts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Box<ObjectFacts>>,
     /// The attribute's whole value as MISP wrote it, where that is not the observable's value.
@@ -82,7 +82,7 @@ impl ClaimFacts {
     pub fn sharing_groups<'f>(
         &'f self,
         event: &'f EventFacts,
-    ) -> impl Iterator<Item = (i64, &'f SharingGroup)> {
+    ) -> impl Iterator<Item = (i64, &'f SharingGroupFacts)> {
         let object = self.object.as_ref();
         let of_object = object.map(|one| (one.sharing_group_id, one.sharing_group.as_ref()));
         let also = event.also.as_ref();
@@ -115,7 +115,7 @@ pub struct ObjectFacts {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sharing_group_id: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sharing_group: Option<SharingGroup>,
+    pub sharing_group: Option<SharingGroupFacts>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub relation: String,
     /// What the object says besides, to whoever may see this attribute.
@@ -140,14 +140,14 @@ pub struct Sibling {
 
 /// A sharing group, as far as a document names it beside its number.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct SharingGroup {
+pub struct SharingGroupFacts {
     pub uuid: Uuid,
     pub name: String,
 }
 
 /// A tag of an event or attribute.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Tag {
+pub struct TagFacts {
     pub name: String,
     /// Local tags count for policy and are never sent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -196,11 +196,11 @@ pub struct EventFacts {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sharing_group_id: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sharing_group: Option<SharingGroup>,
+    pub sharing_group: Option<SharingGroupFacts>,
     /// The audience that the event was published for, where an edit since gave it another one: it
     /// must allow its attributes as well, until the next publication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub also: Option<Shared>,
+    pub also: Option<SharedWith>,
     /// When that edit was made, MISP's time, Unix seconds: a publication from before it does not undo
     /// it.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -209,10 +209,10 @@ pub struct EventFacts {
     pub timestamp: i64,
     pub publish_timestamp: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<Tag>,
+    pub tags: Vec<TagFacts>,
     /// What MISP tells of the techniques and actors whose tags are on the event or its attributes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub clusters: Vec<Cluster>,
+    pub clusters: Vec<ClusterFacts>,
 }
 
 impl EventFacts {
@@ -222,23 +222,23 @@ impl EventFacts {
     }
 
     #[must_use]
-    pub fn shared(&self) -> Shared {
-        Shared { audience: self.audience(), sharing_group: self.sharing_group.clone() }
+    pub fn shared(&self) -> SharedWith {
+        SharedWith { audience: self.audience(), sharing_group: self.sharing_group.clone() }
     }
 }
 
 /// An audience with what a document told of its sharing group: an edit names a group by its number alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shared {
+pub struct SharedWith {
     #[serde(flatten)]
     pub audience: Audience,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sharing_group: Option<SharingGroup>,
+    pub sharing_group: Option<SharingGroupFacts>,
 }
 
 /// A cluster of a galaxy. It counts where its tag does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cluster {
+pub struct ClusterFacts {
     pub tag: String,
     pub uuid: Uuid,
     pub kind: ClusterKind,
@@ -286,8 +286,8 @@ mod tests {
 
     /// What the ledger keeps of a claim with a group, an edit, an object and tags of every state.
     fn full() -> ClaimFacts {
-        let group = Some(SharingGroup { uuid: Uuid::from_u128(4), name: "g".into() });
-        let tag = |since, heard, local| Tag { name: "t".into(), local, since, heard };
+        let group = Some(SharingGroupFacts { uuid: Uuid::from_u128(4), name: "g".into() });
+        let tag = |since, heard, local| TagFacts { name: "t".into(), local, since, heard };
         ClaimFacts {
             attribute_id: 7,
             kind: "ip-dst".into(),
@@ -324,8 +324,8 @@ mod tests {
     #[test]
     fn an_audience_that_was_stored_without_its_group_is_read_with_its_number() {
         let stored = json!({"distribution": 4, "sharing_group_id": 3});
-        let shared: Shared = serde_json::from_value(stored).unwrap();
-        assert_eq!(shared, Shared { audience: Audience::new(4, 3), sharing_group: None });
+        let shared: SharedWith = serde_json::from_value(stored).unwrap();
+        assert_eq!(shared, SharedWith { audience: Audience::new(4, 3), sharing_group: None });
     }
 
     #[test]
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn what_says_nothing_takes_no_room_in_the_ledger() {
-        let tag = |since, heard| Tag { name: "t".into(), local: false, since, heard };
+        let tag = |since, heard| TagFacts { name: "t".into(), local: false, since, heard };
         assert_eq!(json!(tag(Since::Published, 0)), json!({"name": "t"}));
         let attached = json!({"name": "t", "since": "Attached", "heard": 8});
         assert_eq!(json!(tag(Since::Attached, 8)), attached);
@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn a_sharing_group_is_told_with_its_number_wherever_it_stands() {
         let claim = full();
-        let of = SharingGroup { uuid: Uuid::from_u128(6), name: "e".into() };
+        let of = SharingGroupFacts { uuid: Uuid::from_u128(6), name: "e".into() };
         let event =
             EventFacts { sharing_group_id: 1, sharing_group: Some(of), ..EventFacts::default() };
         let told =

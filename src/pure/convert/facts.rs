@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::claim::{ClaimFacts, EventFacts, ObjectFacts, SharingGroup, Since, Tag};
+use super::claim::{ClaimFacts, EventFacts, ObjectFacts, SharingGroupFacts, Since, TagFacts};
 use super::types::category;
 use super::{galaxy, object};
 use crate::pure::misp::{self, Attribute, Event, Object};
@@ -59,8 +59,8 @@ pub(super) fn of_attribute(
     }
 }
 
-fn sharing_group(group: Option<&misp::SharingGroup<'_>>) -> Option<SharingGroup> {
-    group.map(|group| SharingGroup { uuid: group.uuid, name: group.name.as_ref().to_owned() })
+fn sharing_group(group: Option<&misp::SharingGroup<'_>>) -> Option<SharingGroupFacts> {
+    group.map(|group| SharingGroupFacts { uuid: group.uuid, name: group.name.as_ref().to_owned() })
 }
 
 fn of_object(object: &Object<'_>, attribute: &Attribute<'_>) -> ObjectFacts {
@@ -76,9 +76,9 @@ fn of_object(object: &Object<'_>, attribute: &Attribute<'_>) -> ObjectFacts {
     }
 }
 
-fn tags(tags: &[misp::Tag<'_>]) -> Vec<Tag> {
+fn tags(tags: &[misp::Tag<'_>]) -> Vec<TagFacts> {
     tags.iter()
-        .map(|tag| Tag {
+        .map(|tag| TagFacts {
             name: tag.name.as_ref().to_owned(),
             local: tag.local,
             since: Since::Published,

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::claim::{Cluster, ClusterKind};
+use super::claim::{ClusterFacts, ClusterKind};
 use crate::pure::misp::{self, Audience};
 
 /// Of an event with more, the others remain tags.
@@ -16,8 +16,8 @@ const MAX_SYNONYMS: usize = 20;
 
 /// The clusters that are read, of those that anyone may see who sees the event; of too many the same ones
 /// whatever their order.
-pub(super) fn clusters(clusters: &[misp::Cluster<'_>]) -> Vec<Cluster> {
-    let mut read: Vec<Cluster> = clusters.iter().filter_map(cluster).collect();
+pub(super) fn clusters(clusters: &[misp::Cluster<'_>]) -> Vec<ClusterFacts> {
+    let mut read: Vec<ClusterFacts> = clusters.iter().filter_map(cluster).collect();
     if read.len() > MAX_CLUSTERS {
         read.sort_by(|one, other| one.tag.cmp(&other.tag));
         read.truncate(MAX_CLUSTERS);
@@ -25,12 +25,12 @@ pub(super) fn clusters(clusters: &[misp::Cluster<'_>]) -> Vec<Cluster> {
     read
 }
 
-fn cluster(cluster: &misp::Cluster<'_>) -> Option<Cluster> {
+fn cluster(cluster: &misp::Cluster<'_>) -> Option<ClusterFacts> {
     let restricted = !cluster.is_default && !Audience::new(cluster.distribution, 0).is_open();
     let external_id = cluster.external_id.first().map(|id| id.trim());
     let kind =
         kind(&cluster.kind).filter(|_| !restricted && !external_id.is_some_and(is_tactic))?;
-    Some(Cluster {
+    Some(ClusterFacts {
         tag: cluster.tag.as_ref().to_owned(),
         uuid: cluster.uuid,
         kind,
@@ -160,7 +160,7 @@ mod tests {
         Event::parse(document.to_string().as_bytes()).unwrap().facts()
     }
 
-    fn read(clusters: &[Value]) -> Vec<Cluster> {
+    fn read(clusters: &[Value]) -> Vec<ClusterFacts> {
         facts(&json!({"Galaxy": [{"type": "x", "GalaxyCluster": clusters}]})).clusters
     }
 

@@ -7,7 +7,7 @@ use crate::pure::stix::Observable;
 
 /// A kind of observable, with its canonical form.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     /// IPv4, IPv6 or a network of either.
     Ip,
     Domain,
@@ -23,7 +23,7 @@ pub(super) enum Kind {
     Rule(&'static str),
 }
 
-impl Kind {
+impl ValueKind {
     /// The observable that `value` spells.
     ///
     /// # Errors

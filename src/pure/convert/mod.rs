@@ -21,8 +21,8 @@ mod url;
 mod tests;
 
 pub use claim::{
-    Claim, ClaimFacts, Cluster, ClusterKind, EventFacts, ObjectFacts, Shared, SharingGroup,
-    Sibling, Since, Tag,
+    Claim, ClaimFacts, ClusterFacts, ClusterKind, EventFacts, ObjectFacts, SharedWith,
+    SharingGroupFacts, Sibling, Since, TagFacts,
 };
 pub use conversion::{
     Claims, Conversion, Skipped, UrlForm, claims, event, on_the_wire, said, url_form,
@@ -32,4 +32,4 @@ pub use object::uncut;
 pub use roles::{Role, roles};
 pub use skipped::Reason;
 pub use table::types;
-pub use types::{Row, Trust, categories};
+pub use types::{Fidelity, TypeRow, categories};

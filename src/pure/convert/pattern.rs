@@ -1,6 +1,6 @@
 //! STIX patterns that MISP holds ready-made.
 
-use super::kind::Kind;
+use super::kind::ValueKind;
 use super::skipped::Reason;
 use super::table::types;
 use super::types::Shape;
@@ -18,11 +18,11 @@ pub(super) fn observable(value: &str) -> Result<Observable, Reason> {
     kind.observable(&constant(literal.trim()).ok_or(Reason::ComplexPattern)?)
 }
 
-fn kind_at(path: &str) -> Option<Kind> {
+fn kind_at(path: &str) -> Option<ValueKind> {
     let bare = |path: &str| path.replace('\'', "");
     let wanted = bare(path);
     types().iter().find_map(|row| match row.shape() {
-        Ok(Shape::Whole(Kind::Rule(_))) => None,
+        Ok(Shape::Whole(ValueKind::Rule(_))) => None,
         Ok(Shape::Whole(kind)) => {
             kind.paths().into_iter().any(|path| bare(path) == wanted).then_some(kind)
         }

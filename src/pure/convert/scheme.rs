@@ -39,7 +39,7 @@ pub(super) fn split(value: &str) -> Split<'_> {
     let Some(mut head) = web(value) else { return other(value) };
     while let Some(inner) = web(head.rest) {
         let has_backslashes = head.has_backslashes || inner.has_backslashes;
-        head = Head { is_mended: true, has_backslashes, ..inner };
+        head = SchemeHead { is_mended: true, has_backslashes, ..inner };
     }
     let rest =
         if head.has_backslashes { with_slashes(head.rest) } else { Cow::Borrowed(head.rest) };
@@ -53,14 +53,14 @@ pub(super) fn is_scheme_word(name: &str) -> bool {
 }
 
 /// A scheme of the web, in whatever spelling, up to the host.
-struct Head<'v> {
+struct SchemeHead<'v> {
     scheme: &'static str,
     rest: &'v str,
     is_mended: bool,
     has_backslashes: bool,
 }
 
-fn web(value: &str) -> Option<Head<'_>> {
+fn web(value: &str) -> Option<SchemeHead<'_>> {
     let (name, is_secure, is_typo, behind) = word(value)?;
     let Separator { rest, is_sound, has_backslashes } = separator(behind)?;
     let scheme = match (name, is_secure) {
@@ -69,7 +69,7 @@ fn web(value: &str) -> Option<Head<'_>> {
         (_, false) => "http",
         (_, true) => "https",
     };
-    Some(Head { scheme, rest, is_mended: is_typo || !is_sound, has_backslashes })
+    Some(SchemeHead { scheme, rest, is_mended: is_typo || !is_sound, has_backslashes })
 }
 
 /// The word that `value` begins with, whether an `s` follows, whether it is mistyped, and the rest.

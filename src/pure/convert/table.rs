@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::file;
-use super::kind::Kind::{self, At, Domain, Email, Hash, Ip, Onion, Rule, Uri, Url};
+use super::kind::ValueKind::{self, At, Domain, Email, Hash, Ip, Onion, Rule, Uri, Url};
 use super::skipped::Reason::{
     self, Context, NoHashName, NoObservable, NoPatternType, NotExact, PersonalData, Victim,
 };
 use super::text;
+use super::types::Fidelity::{self, High, Low, Medium};
 use super::types::Shape::{self, Before, BeforeFirst, Both, Named, Whole};
-use super::types::Trust::{self, High, Low, Medium};
-use super::types::{Fate, Row};
+use super::types::{Fate, TypeRow};
 
 const USER_AGENT: &str =
     "network-traffic:extensions.'http-request-ext'.request_header.'User-Agent'";
@@ -24,26 +24,26 @@ const ATTACHMENT: &str = "email-message:body_multipart[*].body_raw_ref.name";
 const MAILER: &str = "email-message:additional_header_fields.'X-Mailer'";
 const THREAD_INDEX: &str = "email-message:additional_header_fields.'Thread-Index'";
 const DKIM: &str = "email-message:additional_header_fields.'DKIM-Signature'";
-const NAME: Kind = At("file:name", text::text);
-const REGISTRY: Kind = At("windows-registry-key:key", text::registry_key);
-const WALLET: Kind = At("cryptocurrency-wallet:value", text::token);
-const PHONE: Kind = At("phone-number:value", text::phone);
-const ACCOUNT: Kind = At("user-account:account_login", text::text);
+const NAME: ValueKind = At("file:name", text::text);
+const REGISTRY: ValueKind = At("windows-registry-key:key", text::registry_key);
+const WALLET: ValueKind = At("cryptocurrency-wallet:value", text::token);
+const PHONE: ValueKind = At("phone-number:value", text::phone);
+const ACCOUNT: ValueKind = At("user-account:account_login", text::text);
 
-const fn on(name: &'static str, shape: Shape, trust: Trust, note: &'static str) -> Row {
-    Row { name, note, fate: Fate::Converted { shape, on: true, trust } }
+const fn on(name: &'static str, shape: Shape, trust: Fidelity, note: &'static str) -> TypeRow {
+    TypeRow { name, note, fate: Fate::Converted { shape, on: true, trust } }
 }
 
 /// Makes claims that count once `[convert.types]` says so.
-const fn off(name: &'static str, shape: Shape, trust: Trust, note: &'static str) -> Row {
-    Row { name, note, fate: Fate::Converted { shape, on: false, trust } }
+const fn off(name: &'static str, shape: Shape, trust: Fidelity, note: &'static str) -> TypeRow {
+    TypeRow { name, note, fate: Fate::Converted { shape, on: false, trust } }
 }
 
-const fn skip(name: &'static str, reason: Reason, note: &'static str) -> Row {
-    Row { name, note, fate: Fate::Skipped(reason) }
+const fn skip(name: &'static str, reason: Reason, note: &'static str) -> TypeRow {
+    TypeRow { name, note, fate: Fate::Skipped(reason) }
 }
 
-static TABLE: &[Row] = &[
+static TABLE: &[TypeRow] = &[
     // Addresses, names and URLs.
     on("ip-dst", Whole(Ip), High, ""),
     on("ip-src", Whole(Ip), High, ""),
@@ -323,16 +323,16 @@ static TABLE: &[Row] = &[
     skip("passenger-name-record-locator-number", PersonalData, ""),
 ];
 
-static BY_NAME: LazyLock<HashMap<&'static str, &'static Row>> =
+static BY_NAME: LazyLock<HashMap<&'static str, &'static TypeRow>> =
     LazyLock::new(|| TABLE.iter().map(|row| (row.name, row)).collect());
 
 /// The row of a type; types are spelled as in the table.
-pub(super) fn find(kind: &str) -> Option<&'static Row> {
+pub(super) fn find(kind: &str) -> Option<&'static TypeRow> {
     BY_NAME.get(kind).copied()
 }
 
 /// Every type that has a row.
 #[must_use]
-pub fn types() -> &'static [Row] {
+pub fn types() -> &'static [TypeRow] {
     TABLE
 }

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::kind::Kind;
+use super::kind::ValueKind;
 use super::skipped::Reason;
 
 /// An attribute type of MISP, and its fate.
 #[derive(Debug, Clone, Copy)]
-pub struct Row {
+pub struct TypeRow {
     /// As MISP spells it.
     pub name: &'static str,
     /// What an operator should know besides; may be empty.
@@ -22,7 +22,7 @@ pub(super) enum Fate {
         shape: Shape,
         /// Whether its claims count where `[convert.types]` says nothing.
         on: bool,
-        trust: Trust,
+        trust: Fidelity,
     },
     Skipped(Reason),
 }
@@ -30,7 +30,7 @@ pub(super) enum Fate {
 /// How well the observable says what MISP's attribute means, and Sentinel's logs can show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
-pub enum Trust {
+pub enum Fidelity {
     /// The same thing, and Sentinel's built-in rules compare it.
     High,
     /// The same thing; queries of one's own compare it.
@@ -39,7 +39,7 @@ pub enum Trust {
     Low,
 }
 
-impl Trust {
+impl Fidelity {
     /// The word in documentation.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -51,17 +51,17 @@ impl Trust {
 /// and IPv6 addresses may hold what looks like a separator, hashes, ports and addresses never do.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Shape {
-    Whole(Kind),
+    Whole(ValueKind),
     /// The whole value is a STIX pattern.
     Pattern,
     /// The half before the last `|`.
-    Before(Kind),
+    Before(ValueKind),
     /// The half before the first `|`.
-    BeforeFirst(Kind),
+    BeforeFirst(ValueKind),
     /// Both: part 0 and part 1.
-    Both(Kind, Kind),
+    Both(ValueKind, ValueKind),
     /// The half behind as part 0; the half before as part 1 where it is one, under its own switch.
-    Named(Kind, Kind),
+    Named(ValueKind, ValueKind),
 }
 
 impl Shape {
@@ -82,7 +82,7 @@ impl Shape {
     }
 }
 
-impl Row {
+impl TypeRow {
     /// What its attributes claim.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl Row {
 
     /// `None` where it claims nothing.
     #[must_use]
-    pub fn trust(&self) -> Option<Trust> {
+    pub fn trust(&self) -> Option<Fidelity> {
         match self.fate {
             Fate::Converted { trust, .. } => Some(trust),
             Fate::Skipped(_) => None,

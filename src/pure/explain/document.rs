@@ -4,15 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::{Claimed, EventOf, Indicated, MAX_OTHERS, Other, Seen, Story, Why, remarks};
-use crate::pure::convert::{self, Claim, EventFacts, Reason, Since, Tag};
+use super::{ClaimStory, ClaimVerdict, EventOf, Indicated, MAX_OTHERS, Other, Story, Why, remarks};
+use crate::pure::convert::{self, Claim, EventFacts, Reason, Since, TagFacts};
 use crate::pure::misp::{Attribute, Event, Malformed, Object, Sighting};
 use crate::pure::policy::Judge;
 use crate::pure::stix::{self, Indicator, KnownClaim, Memo, Merger, Verdict};
 
 /// One policy, and how what it admits is merged.
 #[derive(Debug, Clone, Copy)]
-pub struct Rules<'r> {
+pub struct ViewRules<'r> {
     pub judge: &'r Judge,
     pub merger: &'r Merger,
     /// Whom it concerns.
@@ -25,7 +25,7 @@ pub struct Rules<'r> {
 
 /// What a document tells, event by event: any event may claim what another claimed before.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct DocumentStories {
     events: Vec<EventFacts>,
     attributes: Vec<Attributed>,
     /// Where in `attributes` those are that claim an observable, with their claims, by its key.
@@ -42,7 +42,7 @@ struct Attributed {
     sightings: Vec<Sighting>,
 }
 
-impl Told {
+impl DocumentStories {
     /// Takes in an event.
     pub fn take(&mut self, event: &Event<'_>, merger: &Merger) {
         let facts = event.facts();
@@ -99,7 +99,7 @@ impl Told {
     }
 
     /// The stories, in the order of the document, under each of the policies.
-    pub fn stories(&self, views: &[Rules<'_>]) -> impl Iterator<Item = Story> {
+    pub fn stories(&self, views: &[ViewRules<'_>]) -> impl Iterator<Item = Story> {
         self.attributes.iter().enumerate().map(move |(place, attributed)| {
             let claims = attributed.keys.iter().filter_map(|key| self.claimed(place, *key, views));
             Story { claims: claims.collect(), ..attributed.story.clone() }
@@ -107,14 +107,19 @@ impl Told {
     }
 
     /// What the claim of the attribute at `place` on the observable with this key comes to.
-    fn claimed(&self, place: usize, key: Uuid, views: &[Rules<'_>]) -> Option<Claimed> {
+    fn claimed(&self, place: usize, key: Uuid, views: &[ViewRules<'_>]) -> Option<ClaimStory> {
         let claims = self.claims.get(&key)?;
         let (_, own) = claims.iter().find(|(of, _)| *of == place)?;
         let views = views.iter().filter_map(|rules| self.seen(place, claims, *rules));
-        Some(Claimed { pattern: own.observable.pattern(), views: views.collect() })
+        Some(ClaimStory { pattern: own.observable.pattern(), views: views.collect() })
     }
 
-    fn seen(&self, place: usize, claims: &[(usize, Claim)], rules: Rules<'_>) -> Option<Seen> {
+    fn seen(
+        &self,
+        place: usize,
+        claims: &[(usize, Claim)],
+        rules: ViewRules<'_>,
+    ) -> Option<ClaimVerdict> {
         let verdict = self.verdict(claims, rules)?;
         let judged = || claims.iter().zip(verdict.reasons.iter().copied());
         let ((_, own), reason) = judged().find(|((of, _), _)| *of == place)?;
@@ -131,7 +136,7 @@ impl Told {
         let mut others: Vec<Other> = others.filter_map(other).collect();
         let more = others.len().saturating_sub(MAX_OTHERS);
         others.truncate(MAX_OTHERS);
-        Some(Seen {
+        Some(ClaimVerdict {
             targets: rules.targets.to_vec(),
             withheld: reason.map(Why::from),
             remarks: remarks(rules.judge, self.event_of(place)?, &own.facts, &own.observable),
@@ -149,7 +154,7 @@ impl Told {
     fn verdict<'a>(
         &'a self,
         claims: &'a [(usize, Claim)],
-        rules: Rules<'_>,
+        rules: ViewRules<'_>,
     ) -> Option<Verdict<'a>> {
         let known = |(of, claim): &'a (usize, Claim)| {
             let event = self.event_of(*of);
@@ -165,12 +170,16 @@ impl Told {
 }
 
 /// The STIX uuid of the indicator of these claims.
-fn id(claims: &[(usize, Claim)], rules: Rules<'_>) -> Option<Uuid> {
+fn id(claims: &[(usize, Claim)], rules: ViewRules<'_>) -> Option<Uuid> {
     let (_, first) = claims.first()?;
     Some(rules.merger.stix_id(&first.observable, first.attribute, first.part))
 }
 
-fn indicated(claims: &[(usize, Claim)], merged: &Indicator, rules: Rules<'_>) -> Option<Indicated> {
+fn indicated(
+    claims: &[(usize, Claim)],
+    merged: &Indicator,
+    rules: ViewRules<'_>,
+) -> Option<Indicated> {
     let changed_at = claims.iter().map(|(_, claim)| claim.facts.timestamp).max()?;
     let at = changed_at.saturating_mul(1_000);
     let stix = rules.stix.then(|| stix::live(&merged.body, merged.valid_until, at, at));
@@ -220,7 +229,7 @@ pub(super) fn tags(event: &EventFacts, of_attribute: impl Iterator<Item = String
 }
 
 /// A tag, with what policy makes of where it stands.
-pub(super) fn spelled(tag: &Tag) -> String {
+pub(super) fn spelled(tag: &TagFacts) -> String {
     let name = &tag.name;
     let local = if tag.local { " (local)" } else { "" };
     match tag.since {

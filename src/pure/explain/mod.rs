@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use document::{Rules, Told};
+pub use document::{DocumentStories, ViewRules};
 pub use remarks::{markings, remarks};
 pub use text::{Teller, standing, time};
 
@@ -38,7 +38,7 @@ pub struct Story {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Why>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub claims: Vec<Claimed>,
+    pub claims: Vec<ClaimStory>,
     /// What an operator should know besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -93,15 +93,15 @@ impl Why {
 
 /// An observable that the attribute claims.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claimed {
+pub struct ClaimStory {
     pub pattern: String,
     /// One for each set of targets that share a policy.
-    pub views: Vec<Seen>,
+    pub views: Vec<ClaimVerdict>,
 }
 
 /// A claim under one policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct ClaimVerdict {
     pub targets: Vec<String>,
     /// Why policy keeps the claim back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,17 +149,17 @@ pub struct Indicated {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stix: Option<Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub targets: Vec<At>,
+    pub targets: Vec<TargetStanding>,
 }
 
 /// How an indicator stands at a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct At {
+pub struct TargetStanding {
     pub target: String,
     /// The target is a dry run: what it is said to hold was written to its file and never sent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
-    pub state: State,
+    pub state: DeliveryState,
     /// Since when, or the last answer; Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<i64>,
@@ -177,7 +177,7 @@ pub struct At {
 /// The words of `status`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum DeliveryState {
     /// Sentinel accepted this very version, or a dry run wrote it to its file.
     Delivered,
     /// To be sent, or sent anew.
@@ -200,7 +200,7 @@ pub enum State {
 /// What the ledger tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Line {
+pub enum ExplainLine {
     Story(Box<Story>),
     /// Of an event, or of an attribute that claims nothing any more.
     Note(String),

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use chrono::{DateTime, SecondsFormat};
 use uuid::Uuid;
 
-use super::{At, Claimed, EventOf, Indicated, Other, Seen, State, Story, Why};
+use super::{
+    ClaimStory, ClaimVerdict, DeliveryState, EventOf, Indicated, Other, Story, TargetStanding, Why,
+};
 use crate::pure::safe;
 
 /// Tells one story after the other.
@@ -105,14 +107,14 @@ impl Block {
         }
     }
 
-    fn claimed(&mut self, claimed: &Claimed) {
+    fn claimed(&mut self, claimed: &ClaimStory) {
         self.line("claims", &claimed.pattern);
         for seen in &claimed.views {
             self.seen(seen);
         }
     }
 
-    fn seen(&mut self, seen: &Seen) {
+    fn seen(&mut self, seen: &ClaimVerdict) {
         let whose = match seen.targets.as_slice() {
             [] => String::new(),
             targets => format!("for {}: ", targets.join(", ")),
@@ -173,24 +175,24 @@ fn because(why: &Why) -> String {
 
 /// Where an indicator stands at a target, in words.
 #[must_use]
-pub fn standing(at: &At) -> String {
+pub fn standing(at: &TargetStanding) -> String {
     let when = at.at.map(|at| format!(" {}", time(at))).unwrap_or_default();
     let lane = at.lane.as_ref().map(|lane| format!(" in the {lane} lane")).unwrap_or_default();
     let mut words = match at.state {
-        State::Delivered if at.dry_run => {
+        DeliveryState::Delivered if at.dry_run => {
             format!("written to dry_run_file{when}: nothing is sent to Sentinel")
         }
-        State::Withdrawn if at.dry_run => {
+        DeliveryState::Withdrawn if at.dry_run => {
             format!("withdrawn in dry_run_file{when}: nothing is sent to Sentinel")
         }
-        State::Delivered => format!("delivered: Sentinel accepted it{when}"),
-        State::Pending => format!("pending{lane}"),
-        State::Rejected => "rejected".to_owned(),
-        State::Withdrawing => format!("its withdrawal is pending{lane}"),
-        State::Withdrawn => format!("withdrawn: Sentinel accepted that{when}"),
-        State::Expired => "its validity is over: nothing is sent".to_owned(),
-        State::NeverSent => "never sent".to_owned(),
-        State::Disabled => "the target is not enabled: nothing is sent".to_owned(),
+        DeliveryState::Delivered => format!("delivered: Sentinel accepted it{when}"),
+        DeliveryState::Pending => format!("pending{lane}"),
+        DeliveryState::Rejected => "rejected".to_owned(),
+        DeliveryState::Withdrawing => format!("its withdrawal is pending{lane}"),
+        DeliveryState::Withdrawn => format!("withdrawn: Sentinel accepted that{when}"),
+        DeliveryState::Expired => "its validity is over: nothing is sent".to_owned(),
+        DeliveryState::NeverSent => "never sent".to_owned(),
+        DeliveryState::Disabled => "the target is not enabled: nothing is sent".to_owned(),
     };
     if at.in_doubt {
         words.push_str("; a request is on its way, or its answer was lost");

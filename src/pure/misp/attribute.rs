@@ -13,7 +13,7 @@ use super::lenient::{self, Flag, Maybe, Number, Text};
 use super::sharing_group::{self, SharingGroup};
 use super::sighting::{self, Sighting};
 use super::tag::{self, Tag, Tags};
-use super::time::Moment;
+use super::time::TimeText;
 
 /// An attribute as MISP's core format has it. Texts borrow from the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub struct Malformed<'a> {
 /// What an element is called, each field read on its own.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Named<'a> {
+struct ElementName<'a> {
     #[serde(borrow)]
     uuid: Option<&'a RawValue>,
     #[serde(borrow, rename = "type")]
@@ -73,7 +73,7 @@ struct Named<'a> {
     value: Option<&'a RawValue>,
 }
 
-impl<'a> Named<'a> {
+impl<'a> ElementName<'a> {
     /// A field as a text; what is none as its JSON.
     fn text(field: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
         let json = field?.get();
@@ -98,7 +98,7 @@ fn cut(text: Cow<'_, str>) -> Cow<'_, str> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Fields<'a> {
+struct AttributeFields<'a> {
     #[serde(borrow)]
     uuid: Option<Text<'a>>,
     id: Number,
@@ -113,10 +113,10 @@ struct Fields<'a> {
     distribution: Number,
     sharing_group_id: Number,
     #[serde(borrow, rename = "SharingGroup")]
-    sharing_group: Maybe<sharing_group::Fields<'a>>,
+    sharing_group: Maybe<sharing_group::SharingGroupFields<'a>>,
     timestamp: Number,
-    first_seen: Moment,
-    last_seen: Moment,
+    first_seen: TimeText,
+    last_seen: TimeText,
     #[serde(borrow)]
     comment: Text<'a>,
     #[serde(borrow)]
@@ -144,14 +144,14 @@ impl<'a> Attribute<'a> {
     /// # Errors
     /// [`Malformed`]: no object, a field of another kind, no value, or no RFC 4122 uuid.
     pub fn parse(raw: &'a RawValue) -> Option<Result<Self, Malformed<'a>>> {
-        match Fields::parse(raw) {
+        match AttributeFields::parse(raw) {
             Ok(fields) if fields.is_phantom() => None,
             Ok(fields) => Some(Self::from_fields(fields, raw)),
             Err(malformed) => Some(Err(malformed)),
         }
     }
 
-    fn from_fields(fields: Fields<'a>, raw: &'a RawValue) -> Result<Self, Malformed<'a>> {
+    fn from_fields(fields: AttributeFields<'a>, raw: &'a RawValue) -> Result<Self, Malformed<'a>> {
         let uuid = fields
             .uuid
             .and_then(|Text(uuid)| lenient::uuid(&uuid))
@@ -175,7 +175,7 @@ impl<'a> Attribute<'a> {
             deleted: fields.deleted.0,
             distribution: fields.distribution.0.unwrap_or(INHERIT),
             sharing_group_id: fields.sharing_group_id.or_zero(),
-            sharing_group: sharing_group::Fields::read(fields.sharing_group),
+            sharing_group: sharing_group::SharingGroupFields::read(fields.sharing_group),
             timestamp: fields.timestamp.or_zero(),
             first_seen: fields.first_seen.0,
             last_seen: fields.last_seen.0,
@@ -204,7 +204,7 @@ impl<'a> Attribute<'a> {
     }
 }
 
-impl<'a> Fields<'a> {
+impl<'a> AttributeFields<'a> {
     fn parse(raw: &'a RawValue) -> Result<Self, Malformed<'a>> {
         if !raw.get().starts_with('{') {
             return Err(Malformed::new(raw, "it is no object"));
@@ -219,12 +219,12 @@ impl<'a> Fields<'a> {
 
 impl<'a> Malformed<'a> {
     pub(super) fn new(raw: &'a RawValue, problem: &str) -> Self {
-        let named: Named<'a> = serde_json::from_str(raw.get()).unwrap_or_default();
+        let named: ElementName<'a> = serde_json::from_str(raw.get()).unwrap_or_default();
         Self {
             json: raw.get(),
-            uuid: Named::text(named.uuid).and_then(|uuid| lenient::uuid(&uuid)),
-            kind: Named::text(named.kind),
-            value: Named::text(named.value),
+            uuid: ElementName::text(named.uuid).and_then(|uuid| lenient::uuid(&uuid)),
+            kind: ElementName::text(named.kind),
+            value: ElementName::text(named.value),
             problem: problem.to_owned(),
         }
     }

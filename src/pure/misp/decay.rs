@@ -16,14 +16,14 @@ pub struct Decay {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Fields {
+struct DecayFields {
     score: serde_json::Value,
     decayed: Flag,
 }
 
 /// `None`: no model applies, or what stands there cannot be read.
 pub(super) fn of_attribute(list: &str) -> Option<Decay> {
-    let models: Vec<Fields> = serde_json::from_str(list).ok()?;
+    let models: Vec<DecayFields> = serde_json::from_str(list).ok()?;
     let scores = models.iter().filter_map(|model| score(&model.score));
     let score = scores.max()?;
     Some(Decay { decayed: models.iter().all(|model| model.decayed.0), score })

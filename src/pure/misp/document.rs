@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::event::{Body, Event, Org};
-use super::lenient::{List, Maybe, Text};
+use super::event::{Event, EventFields, Org};
+use super::lenient::{Maybe, Text, TolerantList};
 use super::tag::{self, Tags};
 
 /// Why a document gives no event.
@@ -36,7 +36,7 @@ impl From<serde_json::Error> for NotAnEvent {
 #[serde(default)]
 struct Top<'a> {
     #[serde(borrow, rename = "Event")]
-    event: Maybe<Body<'a>>,
+    event: Maybe<EventFields<'a>>,
     #[serde(borrow, rename = "Attribute")]
     attributes: Option<&'a RawValue>,
     #[serde(borrow, rename = "Object")]
@@ -58,7 +58,7 @@ struct Top<'a> {
 
 /// Whether an event must list its attributes or objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lists {
+enum ExpectedLists {
     Required,
     /// As in restSearch answers with `metadata`.
     Optional,
@@ -74,7 +74,7 @@ impl<'a> Event<'a> {
     /// empty publication it would withdraw everything.
     pub fn parse(document: &'a [u8]) -> Result<Self, NotAnEvent> {
         let text = std::str::from_utf8(document)?;
-        event(top(text)?, text, Lists::Required)
+        event(top(text)?, text, ExpectedLists::Required)
     }
 }
 
@@ -88,25 +88,26 @@ impl<'a> Event<'a> {
 pub fn events(document: &[u8]) -> Result<Events<'_>, NotAnEvent> {
     let text = std::str::from_utf8(document)?;
     if text.trim_ascii_start().starts_with('[') {
-        let List(answers) = serde_json::from_str(text)?;
-        return Ok(Events(Inner::Answers(answers.into_iter())));
+        let TolerantList(answers) = serde_json::from_str(text)?;
+        return Ok(Events(DocumentParts::Answers(answers.into_iter())));
     }
     let top = top(text)?;
     match top.response {
         Some(response) => Ok(Events(answers(response)?)),
         None => {
-            let event = bare(&top, text).unwrap_or_else(|| event(top, text, Lists::Optional))?;
-            Ok(Events(Inner::One(Some(Box::new(event)))))
+            let event =
+                bare(&top, text).unwrap_or_else(|| event(top, text, ExpectedLists::Optional))?;
+            Ok(Events(DocumentParts::One(Some(Box::new(event)))))
         }
     }
 }
 
 /// The events of a document, read when asked for. A broken one does not end the walk.
 #[derive(Debug)]
-pub struct Events<'a>(Inner<'a>);
+pub struct Events<'a>(DocumentParts<'a>);
 
 #[derive(Debug)]
-enum Inner<'a> {
+enum DocumentParts<'a> {
     One(Option<Box<Event<'a>>>),
     /// `[{"Event": …}, …]` or `[{"Object": …}, …]`
     Answers(std::vec::IntoIter<&'a RawValue>),
@@ -119,9 +120,9 @@ impl<'a> Iterator for Events<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.0 {
-            Inner::One(event) => event.take().map(|event| Ok(*event)),
-            Inner::Answers(answers) => answers.next().map(answer),
-            Inner::Attributes(attributes) => attributes.next().map(around_attribute),
+            DocumentParts::One(event) => event.take().map(|event| Ok(*event)),
+            DocumentParts::Answers(answers) => answers.next().map(answer),
+            DocumentParts::Attributes(attributes) => attributes.next().map(around_attribute),
         }
     }
 }
@@ -136,21 +137,21 @@ fn top(text: &str) -> Result<Top<'_>, NotAnEvent> {
     Err(NotAnEvent::Other(format!("found {found}")))
 }
 
-fn answers(response: &RawValue) -> Result<Inner<'_>, NotAnEvent> {
+fn answers(response: &RawValue) -> Result<DocumentParts<'_>, NotAnEvent> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Attributes<'a> {
         #[serde(borrow, rename = "Attribute")]
-        attributes: Option<List<&'a RawValue>>,
+        attributes: Option<TolerantList<&'a RawValue>>,
     }
     if response.get().starts_with('{') {
         let Attributes { attributes } = serde_json::from_str(response.get())?;
-        if let Some(List(attributes)) = attributes {
-            return Ok(Inner::Attributes(attributes.into_iter()));
+        if let Some(TolerantList(attributes)) = attributes {
+            return Ok(DocumentParts::Attributes(attributes.into_iter()));
         }
     }
-    let List(answers) = serde_json::from_str(response.get())?;
-    Ok(Inner::Answers(answers.into_iter()))
+    let TolerantList(answers) = serde_json::from_str(response.get())?;
+    Ok(DocumentParts::Answers(answers.into_iter()))
 }
 
 /// An event without `Event` around it: it has a uuid, an info, and lists what it holds.
@@ -177,11 +178,11 @@ fn answer(raw: &RawValue) -> Result<Event<'_>, NotAnEvent> {
     }
     match (&top.event, top.objects) {
         (Maybe(None), Some(object)) => around_object(object),
-        _ => event(top, raw.get(), Lists::Optional),
+        _ => event(top, raw.get(), ExpectedLists::Optional),
     }
 }
 
-fn event<'a>(top: Top<'a>, text: &str, lists: Lists) -> Result<Event<'a>, NotAnEvent> {
+fn event<'a>(top: Top<'a>, text: &str, lists: ExpectedLists) -> Result<Event<'a>, NotAnEvent> {
     if !matches!(top.action.0.as_ref(), "" | "publish") {
         let what = format!("it tells of the action `{}`, which is no publication", top.action.0);
         return Err(NotAnEvent::Other(what));
@@ -198,7 +199,7 @@ fn event<'a>(top: Top<'a>, text: &str, lists: Lists) -> Result<Event<'a>, NotAnE
     if let (Maybe(None), Some(beside)) = (&body.creator, top.creator) {
         body.creator = serde_json::from_str::<Maybe<Org<'a>>>(beside.get())?;
     }
-    if lists == Lists::Required && body.attributes.is_none() && body.objects.is_none() {
+    if lists == ExpectedLists::Required && body.attributes.is_none() && body.objects.is_none() {
         let what = "the event lists neither `Attribute` nor `Object`";
         return Err(NotAnEvent::Other(what.to_owned()));
     }
@@ -215,7 +216,7 @@ fn around_attribute(raw: &RawValue) -> Result<Event<'_>, NotAnEvent> {
     #[serde(default)]
     struct Around<'a> {
         #[serde(borrow, rename = "Event")]
-        event: Maybe<Body<'a>>,
+        event: Maybe<EventFields<'a>>,
         #[serde(borrow, rename = "Object")]
         object: Option<&'a RawValue>,
     }
@@ -238,7 +239,7 @@ fn around_object(raw: &RawValue) -> Result<Event<'_>, NotAnEvent> {
     #[serde(default)]
     struct Around<'a> {
         #[serde(borrow, rename = "Event")]
-        event: Maybe<Body<'a>>,
+        event: Maybe<EventFields<'a>>,
     }
     let Around { event } = serde_json::from_str(raw.get())?;
     let mut event = Event::from_body(event.0.unwrap_or_default());

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::attribute::{Attribute, Malformed};
 use super::audience::{Audience, stands_under};
-use super::lenient::{self, Flag, List, Maybe, Number, Text};
+use super::lenient::{self, Flag, Maybe, Number, Text, TolerantList};
 use super::object::Object;
 use super::sharing_group::{self, SharingGroup};
 use super::tag::{self, Tag, Tags};
@@ -52,7 +52,7 @@ pub struct Event<'a> {
 /// The fields of `Event`, as every endpoint and topic spells them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Body<'a> {
+pub(super) struct EventFields<'a> {
     #[serde(borrow)]
     uuid: Text<'a>,
     id: Number,
@@ -65,16 +65,16 @@ pub(super) struct Body<'a> {
     distribution: Number,
     sharing_group_id: Number,
     #[serde(borrow, rename = "SharingGroup")]
-    sharing_group: Maybe<sharing_group::Fields<'a>>,
+    sharing_group: Maybe<sharing_group::SharingGroupFields<'a>>,
     published: Option<Flag>,
     timestamp: Number,
     publish_timestamp: Number,
     #[serde(borrow, rename = "Orgc")]
     pub(super) creator: Maybe<Org<'a>>,
     #[serde(borrow, rename = "Attribute")]
-    pub(super) attributes: Option<List<&'a RawValue>>,
+    pub(super) attributes: Option<TolerantList<&'a RawValue>>,
     #[serde(borrow, rename = "Object")]
-    pub(super) objects: Option<List<&'a RawValue>>,
+    pub(super) objects: Option<TolerantList<&'a RawValue>>,
     #[serde(borrow, rename = "Tag")]
     tags: Tags<'a>,
     #[serde(borrow, rename = "EventTag")]
@@ -92,7 +92,7 @@ pub(super) struct Org<'a> {
     name: Text<'a>,
 }
 
-impl Body<'_> {
+impl EventFields<'_> {
     fn lacking(&self) -> Vec<&'static str> {
         let fields = [
             ("published", self.published.is_some()),
@@ -105,7 +105,7 @@ impl Body<'_> {
 }
 
 impl<'a> Event<'a> {
-    pub(super) fn from_body(body: Body<'a>) -> Self {
+    pub(super) fn from_body(body: EventFields<'a>) -> Self {
         let lacking = body.lacking();
         let creator = body.creator.0.unwrap_or_default();
         let mut tags = Vec::new();
@@ -122,7 +122,7 @@ impl<'a> Event<'a> {
             analysis: body.analysis.or_zero(),
             distribution: body.distribution.or_zero(),
             sharing_group_id: body.sharing_group_id.or_zero(),
-            sharing_group: sharing_group::Fields::read(body.sharing_group),
+            sharing_group: sharing_group::SharingGroupFields::read(body.sharing_group),
             published: body.published.unwrap_or_default().0,
             timestamp: body.timestamp.or_zero(),
             publish_timestamp: body.publish_timestamp.or_zero(),

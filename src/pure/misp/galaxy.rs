@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::Event;
-use super::lenient::{self, Flag, List, Maybe, Number, Text};
+use super::lenient::{self, Flag, Maybe, Number, Text, TolerantList};
 
 /// What is put out where an attribute has clusters, and nowhere else in it.
 const CLUSTERS: &str = "\"GalaxyCluster\"";
@@ -38,7 +38,7 @@ pub struct Cluster<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Fields<'a> {
+struct ClusterFields<'a> {
     #[serde(borrow)]
     tag_name: Text<'a>,
     #[serde(borrow, rename = "type")]
@@ -61,27 +61,28 @@ struct Fields<'a> {
 #[serde(default)]
 struct Meta<'a> {
     #[serde(borrow)]
-    external_id: Texts<'a>,
+    external_id: TextOrList<'a>,
     #[serde(borrow)]
-    refs: Texts<'a>,
+    refs: TextOrList<'a>,
     #[serde(borrow)]
-    kill_chain: Texts<'a>,
+    kill_chain: TextOrList<'a>,
     #[serde(borrow)]
-    synonyms: Texts<'a>,
+    synonyms: TextOrList<'a>,
 }
 
 /// A text or a list of texts.
 #[derive(Debug, Default)]
-struct Texts<'a>(Vec<Cow<'a, str>>);
+struct TextOrList<'a>(Vec<Cow<'a, str>>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Texts<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for TextOrList<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw: &'de RawValue = Deserialize::deserialize(deserializer)?;
         let texts = if raw.get().starts_with('"') {
             serde_json::from_str(raw.get()).map(|text: Text<'a>| vec![text.0])
         } else {
-            serde_json::from_str(raw.get())
-                .map(|List(texts): List<Text<'a>>| texts.into_iter().map(|text| text.0).collect())
+            serde_json::from_str(raw.get()).map(|TolerantList(texts): TolerantList<Text<'a>>| {
+                texts.into_iter().map(|text| text.0).collect()
+            })
         };
         // What says nothing that is understood says nothing.
         Ok(Self(texts.unwrap_or_default()))
@@ -92,7 +93,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Texts<'a> {
 #[serde(default)]
 struct Galaxy<'a> {
     #[serde(borrow, rename = "GalaxyCluster")]
-    clusters: List<&'a RawValue>,
+    clusters: TolerantList<&'a RawValue>,
 }
 
 /// An attribute, as far as its galaxies go.
@@ -122,7 +123,8 @@ impl<'a> Event<'a> {
 
 /// The clusters of a list of galaxies.
 fn read<'a>(galaxies: &'a RawValue) -> impl Iterator<Item = Cluster<'a>> {
-    let List(galaxies): List<&RawValue> = serde_json::from_str(galaxies.get()).unwrap_or_default();
+    let TolerantList(galaxies): TolerantList<&RawValue> =
+        serde_json::from_str(galaxies.get()).unwrap_or_default();
     let clusters = galaxies.into_iter().flat_map(|raw| {
         let galaxy: Galaxy<'a> = serde_json::from_str(raw.get()).unwrap_or_default();
         galaxy.clusters.0
@@ -130,7 +132,7 @@ fn read<'a>(galaxies: &'a RawValue) -> impl Iterator<Item = Cluster<'a>> {
     clusters.filter_map(|raw| cluster(serde_json::from_str(raw.get()).ok()?))
 }
 
-fn cluster(fields: Fields<'_>) -> Option<Cluster<'_>> {
+fn cluster(fields: ClusterFields<'_>) -> Option<Cluster<'_>> {
     let meta = fields.meta.0.unwrap_or_default();
     let cluster = Cluster {
         tag: fields.tag_name.0,

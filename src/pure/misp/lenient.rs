@@ -153,17 +153,17 @@ impl Visitor<'_> for FlagVisitor {
 /// A list. PHP writes one with holes as an object with numbers for keys; an object with other keys
 /// is refused, since it is a single thing and no list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct List<T>(pub(super) Vec<T>);
+pub(super) struct TolerantList<T>(pub(super) Vec<T>);
 
-impl<T> Default for List<T> {
+impl<T> Default for TolerantList<T> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for TolerantList<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ListVisitor(PhantomData)).map(List)
+        deserializer.deserialize_any(ListVisitor(PhantomData)).map(TolerantList)
     }
 }
 
@@ -344,7 +344,10 @@ mod tests {
             (refusal::<Number>("1.5"), number),
             (refusal::<Flag>(r#""perhaps""#), "expected a boolean, 0 or 1"),
             (refusal::<Flag>("[]"), "expected a boolean, 0 or 1"),
-            (refusal::<List<Number>>("7"), "expected a list, or an object with numbers for keys"),
+            (
+                refusal::<TolerantList<Number>>("7"),
+                "expected a list, or an object with numbers for keys",
+            ),
             (refusal::<Maybe<Number>>("7"), "expected an object"),
             (refusal::<Maybe<Number>>("[1]"), "expected an object"),
             (refusal::<Maybe<Number>>("true"), "expected an object"),

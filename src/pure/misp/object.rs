@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::attribute::{Attribute, Malformed};
 use super::audience::{Audience, INHERIT};
-use super::lenient::{self, Flag, List, Maybe, Number, Text};
+use super::lenient::{self, Flag, Maybe, Number, Text, TolerantList};
 use super::sharing_group::{self, SharingGroup};
-use super::time::Moment;
+use super::time::TimeText;
 
 /// Of an object with thousands of attributes no more are kept for the others' sake.
 const MAX_BESIDE: usize = 16;
@@ -41,7 +41,7 @@ pub struct Object<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Fields<'a> {
+struct ObjectFields<'a> {
     #[serde(borrow)]
     uuid: Text<'a>,
     #[serde(borrow)]
@@ -51,13 +51,13 @@ struct Fields<'a> {
     distribution: Number,
     sharing_group_id: Number,
     #[serde(borrow, rename = "SharingGroup")]
-    sharing_group: Maybe<sharing_group::Fields<'a>>,
+    sharing_group: Maybe<sharing_group::SharingGroupFields<'a>>,
     deleted: Flag,
     timestamp: Number,
-    first_seen: Moment,
-    last_seen: Moment,
+    first_seen: TimeText,
+    last_seen: TimeText,
     #[serde(borrow, rename = "Attribute")]
-    attributes: List<&'a RawValue>,
+    attributes: TolerantList<&'a RawValue>,
 }
 
 impl<'a> Object<'a> {
@@ -69,7 +69,7 @@ impl<'a> Object<'a> {
         if !raw.get().starts_with('{') {
             return Err(Malformed::new(raw, "it is no object"));
         }
-        let fields: Fields<'_> = serde_json::from_str(raw.get())
+        let fields: ObjectFields<'_> = serde_json::from_str(raw.get())
             .map_err(|error| Malformed::new(raw, &error.to_string()))?;
         Ok(Self {
             uuid: lenient::uuid(&fields.uuid.0).unwrap_or_default(),
@@ -77,7 +77,7 @@ impl<'a> Object<'a> {
             comment: fields.comment.0,
             distribution: fields.distribution.0.unwrap_or(INHERIT),
             sharing_group_id: fields.sharing_group_id.or_zero(),
-            sharing_group: sharing_group::Fields::read(fields.sharing_group),
+            sharing_group: sharing_group::SharingGroupFields::read(fields.sharing_group),
             deleted: fields.deleted.0,
             timestamp: fields.timestamp.or_zero(),
             first_seen: fields.first_seen.0,

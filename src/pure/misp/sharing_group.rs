@@ -17,14 +17,14 @@ pub struct SharingGroup<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Fields<'a> {
+pub(super) struct SharingGroupFields<'a> {
     #[serde(borrow)]
     uuid: Text<'a>,
     #[serde(borrow)]
     name: Text<'a>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> SharingGroupFields<'a> {
     pub(super) fn read(fields: Maybe<Self>) -> Option<SharingGroup<'a>> {
         let Self { uuid, name } = fields.0?;
         Some(SharingGroup { uuid: lenient::uuid(&uuid.0)?, name: name.0 })

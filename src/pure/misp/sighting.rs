@@ -69,7 +69,7 @@ pub fn expires_at(sightings: &[Sighting]) -> Option<i64> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Fields<'a> {
+struct SightingFields<'a> {
     #[serde(borrow)]
     uuid: Text<'a>,
     id: Number,
@@ -83,7 +83,7 @@ struct Fields<'a> {
 pub(super) fn of_attribute(attribute: Uuid, list: &str) -> Vec<Sighting> {
     let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(list) else { return Vec::new() };
     let read = |raw: &&RawValue| {
-        let fields: Fields<'_> = serde_json::from_str(raw.get()).ok()?;
+        let fields: SightingFields<'_> = serde_json::from_str(raw.get()).ok()?;
         let kind = SightingKind::of(fields.kind.or_zero())?;
         let (number, at) = (fields.id.or_zero(), fields.date_sighting.or_zero());
         Some(Sighting::new(attribute, lenient::uuid(&fields.uuid.0), kind, number, at))

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::lenient::{Flag, List, Maybe, Number, Text};
+use super::lenient::{Flag, Maybe, Number, Text, TolerantList};
 
 /// A tag of an event or attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +17,12 @@ pub struct Tag<'a> {
 }
 
 /// A list of tags in either spelling.
-pub(super) type Tags<'a> = List<Maybe<Row<'a>>>;
+pub(super) type Tags<'a> = TolerantList<Maybe<TagRow<'a>>>;
 
 /// A tag, or the row that joins one to its event or attribute.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Row<'a> {
+pub(super) struct TagRow<'a> {
     /// Of the tag, or of the row that joins one.
     id: Number,
     #[serde(borrow)]

@@ -15,9 +15,9 @@ const FIRST_MICROSECONDS: u64 = 100_000_000_000;
 /// A moment in Unix microseconds. What cannot be read is `None`: a moment that nobody can read must
 /// not cost the indicator.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Moment(pub(super) Option<i64>);
+pub(super) struct TimeText(pub(super) Option<i64>);
 
-impl<'de> Deserialize<'de> for Moment {
+impl<'de> Deserialize<'de> for TimeText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw: &'de RawValue = Deserialize::deserialize(deserializer)?;
         let json = raw.get();
@@ -63,7 +63,7 @@ mod tests {
 
     /// What a field that holds this JSON says.
     fn of(json: &str) -> Option<i64> {
-        let Moment(micros) = serde_json::from_str(json).unwrap();
+        let TimeText(micros) = serde_json::from_str(json).unwrap();
         micros
     }
 

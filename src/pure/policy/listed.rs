@@ -73,15 +73,15 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::pure::warninglist::{Builder, Head, Kind};
+    use crate::pure::warninglist::{Builder, ListHead, ListKind};
 
     fn list(
         id: u64,
-        kind: Kind,
+        kind: ListKind,
         types: &[&str],
         entry: &str,
     ) -> Arc<crate::pure::warninglist::List> {
-        let mut builder = Builder::new(Head {
+        let mut builder = Builder::new(ListHead {
             id,
             name: format!("list {id}"),
             kind,
@@ -97,9 +97,9 @@ mod tests {
     /// The types of `List of known google domains` and its like in misp-warninglists.
     fn lists() -> Lists {
         Lists::new(vec![
-            list(1, Kind::Hostname, &["domain", "hostname", "domain|ip", "url"], "example.com"),
-            list(2, Kind::Cidr, &["ip-dst", "ip-src", "domain|ip"], "198.51.100.0/24"),
-            list(3, Kind::String, &["md5"], "d41d8cd98f00b204e9800998ecf8427e"),
+            list(1, ListKind::Hostname, &["domain", "hostname", "domain|ip", "url"], "example.com"),
+            list(2, ListKind::Cidr, &["ip-dst", "ip-src", "domain|ip"], "198.51.100.0/24"),
+            list(3, ListKind::String, &["md5"], "d41d8cd98f00b204e9800998ecf8427e"),
         ])
     }
 
@@ -153,7 +153,7 @@ mod tests {
             ("sha384", "filename|sha384", "file:hashes.'SHA-384'"),
             ("sha512", "filename|sha512", "file:hashes.'SHA-512'"),
         ] {
-            let lists = Lists::new(vec![list(7, Kind::String, &[plain], "known")]);
+            let lists = Lists::new(vec![list(7, ListKind::String, &[plain], "known")]);
             let raw = Some("a|known".to_owned());
             let claim = ClaimFacts { kind: composite.into(), raw, ..ClaimFacts::default() };
             let found = listed(&lists, &claim, &Observable::new(path, "known"));
@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn a_url_is_on_lists_by_misps_word_and_by_its_bare_host() {
         let lists = Lists::new(vec![
-            list(1, Kind::Hostname, &["url"], "example.com"),
-            list(2, Kind::Hostname, &["domain"], "www.example.com"),
+            list(1, ListKind::Hostname, &["url"], "example.com"),
+            list(2, ListKind::Hostname, &["domain"], "www.example.com"),
         ]);
         let claim = ClaimFacts { kind: "url".into(), ..ClaimFacts::default() };
         let url = Observable::new("url:value", "http://www.example.com/a");

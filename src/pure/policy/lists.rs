@@ -4,12 +4,12 @@ use wildmatch::WildMatch;
 
 /// What must and what must not match.
 #[derive(Debug, Clone)]
-pub(super) struct Lists {
+pub(super) struct IncludeExclude {
     pub(super) include: Vec<WildMatch>,
     exclude: Vec<WildMatch>,
 }
 
-impl Lists {
+impl IncludeExclude {
     pub(super) fn new(include: &[String], exclude: &[String]) -> Self {
         let compile = |list: &[String]| {
             list.iter().map(|pattern| WildMatch::new_case_insensitive(pattern)).collect()

@@ -80,7 +80,7 @@ impl Decided {
 
 /// A line of the operator's table.
 #[derive(Debug, Clone)]
-struct Line {
+struct MarkLine {
     tag: String,
     pattern: WildMatch,
     /// `None`: no marking.
@@ -91,14 +91,14 @@ struct Line {
 #[derive(Debug, Clone)]
 pub(super) struct Marks {
     /// The most telling line first.
-    table: Vec<Line>,
+    table: Vec<MarkLine>,
 }
 
 impl Marks {
     pub(super) fn new(table: &BTreeMap<String, Option<Mark>>) -> Self {
         let mut rows: Vec<(&String, &Option<Mark>)> = table.iter().collect();
         rows.sort_by_key(|(tag, _)| (tag.contains('*'), std::cmp::Reverse(tag.len())));
-        let line = |(tag, mark): (&String, &Option<Mark>)| Line {
+        let line = |(tag, mark): (&String, &Option<Mark>)| MarkLine {
             tag: tag.clone(),
             pattern: WildMatch::new_case_insensitive(tag),
             mark: *mark,
@@ -132,7 +132,7 @@ impl Marks {
         })
     }
 
-    fn in_table(&self, tag: &str) -> Option<&Line> {
+    fn in_table(&self, tag: &str) -> Option<&MarkLine> {
         self.table.iter().find(|line| line.pattern.matches(tag))
     }
 }

@@ -70,10 +70,10 @@ pub(super) struct Switched {
 impl Switched {
     pub(super) fn new(switches: &Switches) -> Self {
         let types = Ranked::new(&switches.types);
-        let is_on = |row: &convert::Row| types.says(row.name).unwrap_or_else(|| row.is_on());
+        let is_on = |row: &convert::TypeRow| types.says(row.name).unwrap_or_else(|| row.is_on());
         let off = convert::types().iter().filter(|row| !is_on(row)).map(|row| row.name);
         let off: HashSet<&'static str> = off.collect();
-        let claimed = |row: &convert::Row| {
+        let claimed = |row: &convert::TypeRow| {
             let mut paths = row.paths();
             paths.retain(|path| !is_off(&off, row.name, path));
             paths

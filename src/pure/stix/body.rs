@@ -25,15 +25,15 @@ pub(super) struct Parts {
 }
 
 /// The members of [`Parts`] as they are serialised.
-pub(super) struct Said<'a> {
+pub(super) struct PartMembers<'a> {
     pub created_by_ref: Option<Uuid>,
     /// In the order in which they are sent.
     pub labels: Vec<String>,
-    pub external_references: Vec<Reference>,
+    pub external_references: Vec<ExternalReference>,
     pub marking: Option<&'static str>,
     pub name: &'a str,
     pub indicator_types: BTreeSet<String>,
-    pub kill_chain_phases: Vec<Phase>,
+    pub kill_chain_phases: Vec<KillChainPhase>,
 }
 
 #[derive(Serialize)]
@@ -46,7 +46,7 @@ struct Creator {
 #[derive(Serialize)]
 struct About<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    external_references: Vec<Reference>,
+    external_references: Vec<ExternalReference>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     object_marking_refs: Vec<&'static str>,
     name: &'a str,
@@ -60,11 +60,11 @@ struct Types {
 #[derive(Serialize)]
 struct Phases {
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    kill_chain_phases: Vec<Phase>,
+    kill_chain_phases: Vec<KillChainPhase>,
 }
 
 #[derive(Serialize)]
-pub(super) struct Reference {
+pub(super) struct ExternalReference {
     pub source_name: &'static str,
     pub description: String,
     pub url: String,
@@ -72,14 +72,14 @@ pub(super) struct Reference {
 }
 
 #[derive(Serialize)]
-pub(super) struct Phase {
+pub(super) struct KillChainPhase {
     pub kill_chain_name: String,
     pub phase_name: String,
 }
 
 impl Parts {
-    pub(super) fn new(said: Said<'_>) -> Option<Self> {
-        let Said { labels, external_references, name, indicator_types, .. } = said;
+    pub(super) fn new(said: PartMembers<'_>) -> Option<Self> {
+        let PartMembers { labels, external_references, name, indicator_types, .. } = said;
         let created_by_ref = said.created_by_ref.map(|uuid| format!("identity--{uuid}"));
         let object_marking_refs = said.marking.into_iter().collect();
         let kill_chain_phases = said.kill_chain_phases;
@@ -105,7 +105,7 @@ fn members(object: &impl Serialize) -> Option<String> {
 }
 
 /// What is written of one indicator.
-pub(super) struct Body<'a> {
+pub(super) struct IndicatorBody<'a> {
     pub id: Uuid,
     pub parts: &'a Parts,
     pub confidence: u8,
@@ -115,7 +115,7 @@ pub(super) struct Body<'a> {
     pub valid_from: &'a str,
 }
 
-impl Body<'_> {
+impl IndicatorBody<'_> {
     pub(super) fn json(&self) -> Option<String> {
         let Parts { creator, about, types, phases } = self.parts;
         let texts = self.description.len() + self.observable.value.len();

@@ -7,7 +7,7 @@ use wildmatch::WildMatch;
 
 use super::Rendering;
 use super::text::clean;
-use crate::pure::convert::{self, ClaimFacts, EventFacts, Since, Tag};
+use crate::pure::convert::{self, ClaimFacts, EventFacts, Since, TagFacts};
 use crate::pure::policy::Judge;
 
 /// The kill chain of phases that name no other: Lockheed Martin's, as STIX 2.1, 2.6 spells it.
@@ -34,14 +34,14 @@ const THREAT_LEVELS: [(i64, &str); 3] = [
 ];
 
 /// A phase as STIX writes it, and the chain that it belongs to.
-pub(super) type Phase = (String, String);
+pub(super) type ChainAndPhase = (String, String);
 
 /// How tags are read: the operator's tables, made ready to read many.
 #[derive(Debug, Clone)]
 pub(super) struct Context {
     /// Place in the order of scales, tag and value.
     confidence: Vec<(usize, String, u8)>,
-    kill_chain: Vec<(String, Phase)>,
+    kill_chain: Vec<(String, ChainAndPhase)>,
     category_phases: bool,
     threat_types: Vec<(String, String)>,
     default_threat_type: String,
@@ -75,7 +75,7 @@ impl Context {
     /// The confidence of the attribute's tags, else of the event's: of the first scale that says
     /// one; the highest where that says several.
     pub(super) fn confidence(&self, event: &EventFacts, claim: &ClaimFacts) -> Option<u8> {
-        let of = |tags: &[Tag]| {
+        let of = |tags: &[TagFacts]| {
             let said = sent(tags).filter_map(|tag| {
                 self.confidence.iter().find(|(_, row, _)| is_same(&tag.name, row))
             });
@@ -90,7 +90,7 @@ impl Context {
         event: &'t EventFacts,
         claim: &'t ClaimFacts,
     ) -> impl Iterator<Item = &'t str> {
-        let of = |tags: &'t [Tag]| sent(tags).filter_map(|tag| self.threat_type(&tag.name));
+        let of = |tags: &'t [TagFacts]| sent(tags).filter_map(|tag| self.threat_type(&tag.name));
         let from = if of(&claim.tags).next().is_some() { &claim.tags } else { &event.tags };
         of(from)
     }
@@ -110,7 +110,7 @@ impl Context {
         &self,
         event: &EventFacts,
         claim: &ClaimFacts,
-        phases: &mut BTreeSet<Phase>,
+        phases: &mut BTreeSet<ChainAndPhase>,
     ) {
         for tag in sent(&event.tags).chain(sent(&claim.tags)) {
             let row = self.kill_chain.iter().find(|(row, _)| is_same(&tag.name, row));
@@ -190,7 +190,7 @@ fn rows(table: &BTreeMap<String, String>) -> impl Iterator<Item = (String, &Stri
 }
 
 /// `chain/phase`, or the phase alone.
-fn phase(name: &str) -> Phase {
+fn phase(name: &str) -> ChainAndPhase {
     let (chain, phase) = name.split_once('/').unwrap_or((KILL_CHAIN, name));
     (chain.trim().to_owned(), hyphenated(phase))
 }
@@ -213,7 +213,7 @@ fn is_same(tag: &str, row: &str) -> bool {
 
 /// Tags that may be shown: local ones never leave, those taken off no longer count, and of those put
 /// on since the publication MISP's frame may not say whether they are local.
-pub(super) fn sent(tags: &[Tag]) -> impl Iterator<Item = &Tag> {
+pub(super) fn sent(tags: &[TagFacts]) -> impl Iterator<Item = &TagFacts> {
     tags.iter().filter(|tag| !tag.local && tag.since == Since::Published)
 }
 
@@ -267,8 +267,8 @@ mod tests {
         Context::new(&rendering)
     }
 
-    fn tags(names: &[&str]) -> Vec<Tag> {
-        names.iter().map(|name| Tag { name: (*name).into(), ..Tag::default() }).collect()
+    fn tags(names: &[&str]) -> Vec<TagFacts> {
+        names.iter().map(|name| TagFacts { name: (*name).into(), ..TagFacts::default() }).collect()
     }
 
     fn event(names: &[&str]) -> EventFacts {
@@ -429,7 +429,7 @@ mod tests {
         let rules = crate::config::load_rules(Some(none.path()), std::iter::empty()).unwrap();
         let judge = Judge::new(&rules.policy);
         let tag = "misp-galaxy:threat-actor=\"a62a8db3-f23a-4d8f-afd6-9dbc77e7813b\"";
-        let named = |name: &str| convert::Cluster {
+        let named = |name: &str| convert::ClusterFacts {
             tag: tag.into(),
             uuid: Uuid::from_u128(1),
             kind: convert::ClusterKind::ThreatActor,

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::body::Phase;
+use super::body::KillChainPhase;
 use super::text::{LONGEST_NAME, LONGEST_PIECE, clean};
-use crate::pure::convert::{Cluster, ClusterKind};
+use crate::pure::convert::{ClusterFacts, ClusterKind};
 
 /// A kind of object that is no indicator. In the order in which one needs another.
 #[derive(
@@ -64,9 +64,9 @@ pub(super) struct Document<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     aliases: Vec<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    external_references: Vec<Reference<'a>>,
+    external_references: Vec<ClusterReference<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    kill_chain_phases: Vec<Phase>,
+    kill_chain_phases: Vec<KillChainPhase>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relationship_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +76,7 @@ pub(super) struct Document<'a> {
 }
 
 #[derive(Serialize)]
-struct Reference<'a> {
+struct ClusterReference<'a> {
     source_name: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<&'a str>,
@@ -102,20 +102,21 @@ impl<'a> Document<'a> {
         }
     }
 
-    pub(super) fn describe(&mut self, cluster: &'a Cluster) {
+    pub(super) fn describe(&mut self, cluster: &'a ClusterFacts) {
         self.name = Some(clean(&cluster.name, LONGEST_NAME));
         let description = clean(&cluster.description, LONGEST_PIECE);
         self.description = Some(description).filter(|text| !text.is_empty());
         let (url, external_id) = (cluster.url.as_deref(), cluster.external_id.as_deref());
         if url.or(external_id).is_some() {
             let source_name = external_id.map_or("misp-galaxy", source_name);
-            self.external_references.push(Reference { source_name, url, external_id });
+            self.external_references.push(ClusterReference { source_name, url, external_id });
         }
         match cluster.kind {
             ClusterKind::AttackPattern => {
                 let phases: BTreeSet<_> =
                     cluster.kill_chain.iter().filter_map(|p| phase(p)).collect();
-                let phase = |(kill_chain_name, phase_name)| Phase { kill_chain_name, phase_name };
+                let phase =
+                    |(kill_chain_name, phase_name)| KillChainPhase { kill_chain_name, phase_name };
                 self.kill_chain_phases = phases.into_iter().map(phase).collect();
             }
             ClusterKind::ThreatActor => {
@@ -150,8 +151,8 @@ fn phase(written: &str) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
-    fn cluster(kind: ClusterKind) -> Cluster {
-        Cluster {
+    fn cluster(kind: ClusterKind) -> ClusterFacts {
+        ClusterFacts {
             tag: String::new(),
             uuid: Uuid::from_u128(1),
             kind,
@@ -166,7 +167,7 @@ mod tests {
         }
     }
 
-    fn described(kind: ContextKind, cluster: &Cluster) -> serde_json::Value {
+    fn described(kind: ContextKind, cluster: &ClusterFacts) -> serde_json::Value {
         let mut document = Document::new(kind, Uuid::from_u128(1));
         document.describe(cluster);
         serde_json::json!(document)
@@ -199,7 +200,7 @@ mod tests {
     #[test]
     fn a_reference_names_who_numbers_so() {
         let of = |external_id: Option<&str>, url: Option<&str>| {
-            let told = Cluster {
+            let told = ClusterFacts {
                 external_id: external_id.map(str::to_owned),
                 url: url.map(str::to_owned),
                 ..cluster(ClusterKind::ThreatActor)

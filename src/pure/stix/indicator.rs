@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use rapidhash::v3::rapidhash_v3;
 use uuid::Uuid;
 
-use super::body::{Body, Memo, Parts, Phase, Reference, Said};
+use super::body::{ExternalReference, IndicatorBody, KillChainPhase, Memo, PartMembers, Parts};
 use super::context::{self, Context};
 use super::description::{UNNAMED, description};
 use super::text::{LONGEST_NAME, clean};
@@ -117,7 +117,7 @@ impl Merger {
             several => self.parts(several)?.into(),
         };
         let valid_from_text = memo.time(valid_from);
-        let body = Body {
+        let body = IndicatorBody {
             id,
             parts: &parts,
             confidence: self.confidence(claims)?,
@@ -137,7 +137,7 @@ impl Merger {
         let named = claims.iter().filter(|claim| !self.hides_source(claim));
         let named = named.max_by_key(|claim| by_age(claim));
         let name = named.map_or(UNNAMED, |newest| newest.event.info.as_str());
-        Parts::new(Said {
+        Parts::new(PartMembers {
             created_by_ref: self.creator(claims).and_then(|oldest| oldest.event.org_uuid),
             labels: self.labels(claims, tlp),
             external_references: self.references(claims),
@@ -208,18 +208,18 @@ impl Merger {
         types
     }
 
-    fn phases(&self, claims: &[Admitted<'_>]) -> Vec<Phase> {
+    fn phases(&self, claims: &[Admitted<'_>]) -> Vec<KillChainPhase> {
         let mut phases = BTreeSet::new();
         for claim in claims {
             self.context.phases(claim.event, claim.claim, &mut phases);
         }
-        let phase = |(kill_chain_name, phase_name)| Phase { kill_chain_name, phase_name };
+        let phase = |(kill_chain_name, phase_name)| KillChainPhase { kill_chain_name, phase_name };
         phases.into_iter().map(phase).collect()
     }
 
     /// One per event, that of the newest claim first; none for an event whose uuid MISP does not tell
     /// (in objects answers).
-    fn references(&self, claims: &[Admitted<'_>]) -> Vec<Reference> {
+    fn references(&self, claims: &[Admitted<'_>]) -> Vec<ExternalReference> {
         let mut newest_first: Vec<&Admitted<'_>> = claims.iter().collect();
         newest_first.sort_by_key(|claim| std::cmp::Reverse(by_age(claim)));
         let mut seen = BTreeSet::new();
@@ -237,7 +237,7 @@ impl Merger {
                 format!("MISP event: {}", clean(&event.info, LONGEST_NAME))
             }
         };
-        let reference = |event: &EventFacts| Reference {
+        let reference = |event: &EventFacts| ExternalReference {
             source_name: "MISP",
             description: title(event),
             url: format!("{}/events/view/{}", self.rendering.public_url, event.uuid),
@@ -290,7 +290,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::pure::convert::{ClaimFacts, Since, Tag};
+    use crate::pure::convert::{ClaimFacts, Since, TagFacts};
     use crate::pure::policy::{Listed, Warned};
     use crate::pure::stix::{ClaimTimes, Expiry};
     use crate::pure::stix::{ExpireFrom, TagRules};
@@ -336,8 +336,8 @@ mod tests {
         Judge::new(&rules.policy)
     }
 
-    fn tags(names: &[&str]) -> Vec<Tag> {
-        names.iter().map(|name| Tag { name: (*name).into(), ..Tag::default() }).collect()
+    fn tags(names: &[&str]) -> Vec<TagFacts> {
+        names.iter().map(|name| TagFacts { name: (*name).into(), ..TagFacts::default() }).collect()
     }
 
     fn event(number: u128, timestamp: i64, names: &[&str]) -> EventFacts {
@@ -709,8 +709,8 @@ mod tests {
     fn local_tags_count_for_the_marking_and_are_never_shown() {
         let mut source = event(1, 1, &[]);
         source.tags = vec![
-            Tag { name: "tlp:amber".into(), local: true, ..Tag::default() },
-            Tag { name: "secret:note".into(), local: true, ..Tag::default() },
+            TagFacts { name: "tlp:amber".into(), local: true, ..TagFacts::default() },
+            TagFacts { name: "secret:note".into(), local: true, ..TagFacts::default() },
         ];
         let facts = claim(1, &[]);
         let observable = Observable::new("domain-name:value", "evil.example");
@@ -728,7 +728,7 @@ mod tests {
         let mut facts = claim(1, &[]);
         let since = Since::Attached;
         facts.tags = ["tlp:amber", "perhaps:local"]
-            .map(|name| Tag { name: name.into(), since, ..Tag::default() })
+            .map(|name| TagFacts { name: name.into(), since, ..TagFacts::default() })
             .into();
         let observable = Observable::new("domain-name:value", "evil.example");
         let merged = merger()

@@ -9,7 +9,7 @@ use super::document::{ContextKind, Document};
 use super::indicator::{Merger, fingerprint};
 use super::text::{LONGEST_NAME, clean};
 use super::{Admitted, context};
-use crate::pure::convert::{Cluster, ClusterKind, EventFacts};
+use crate::pure::convert::{ClusterFacts, ClusterKind, EventFacts};
 
 /// What a context object is called: its kind and its STIX uuid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,15 +30,15 @@ pub struct Needed<'a> {
     pub kind: ContextKind,
     /// Its STIX uuid.
     pub id: Uuid,
-    said: Said<'a>,
+    said: ContextContent<'a>,
     /// The event that says it, Unix seconds of MISP.
     timestamp: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Said<'a> {
+enum ContextContent<'a> {
     Identity(&'a EventFacts),
-    Cluster(&'a Cluster),
+    Cluster(&'a ClusterFacts),
     /// Of the indicator with this uuid.
     Indicates(Uuid, ContextId),
 }
@@ -91,7 +91,7 @@ impl Merger {
     fn clusters<'a>(&self, claims: &[Admitted<'a>]) -> impl Iterator<Item = Needed<'a>> {
         claims.iter().flat_map(|claim| {
             let (event, claim) = (claim.event, claim.claim);
-            let is_on = move |cluster: &&Cluster| {
+            let is_on = move |cluster: &&ClusterFacts| {
                 let mut tags = context::sent(&event.tags).chain(context::sent(&claim.tags));
                 tags.any(|tag| tag.name == cluster.tag)
             };
@@ -101,7 +101,7 @@ impl Merger {
                     ClusterKind::ThreatActor => ContextKind::ThreatActor,
                 },
                 id: cluster.uuid,
-                said: Said::Cluster(cluster),
+                said: ContextContent::Cluster(cluster),
                 timestamp: event.timestamp,
             })
         })
@@ -112,7 +112,7 @@ impl Merger {
         Needed {
             kind: ContextKind::Relationship,
             id: self.relationship_id(indicator, target, 0),
-            said: Said::Indicates(indicator, target),
+            said: ContextContent::Indicates(indicator, target),
             timestamp: 0,
         }
     }
@@ -127,7 +127,7 @@ impl Merger {
         generation: i16,
     ) -> Option<ContextObject> {
         let id = self.relationship_id(indicator, target, generation);
-        let said = Said::Indicates(indicator, target);
+        let said = ContextContent::Indicates(indicator, target);
         Needed { kind: ContextKind::Relationship, id, said, timestamp: 0 }.render()
     }
 
@@ -168,8 +168,8 @@ impl<'a> Needed<'a> {
     #[must_use]
     pub fn target(&self) -> Option<ContextId> {
         match self.said {
-            Said::Indicates(_, target) => Some(target),
-            Said::Identity(_) | Said::Cluster(_) => None,
+            ContextContent::Indicates(_, target) => Some(target),
+            ContextContent::Identity(_) | ContextContent::Cluster(_) => None,
         }
     }
 
@@ -178,12 +178,12 @@ impl<'a> Needed<'a> {
     pub fn render(&self) -> Option<ContextObject> {
         let mut document = Document::new(self.kind, self.id);
         match self.said {
-            Said::Identity(event) => {
+            ContextContent::Identity(event) => {
                 document.name = Some(clean(&event.org_name, LONGEST_NAME));
                 document.identity_class = Some("organization");
             }
-            Said::Cluster(cluster) => document.describe(cluster),
-            Said::Indicates(indicator, target) => {
+            ContextContent::Cluster(cluster) => document.describe(cluster),
+            ContextContent::Indicates(indicator, target) => {
                 document.relationship_type = Some("indicates");
                 document.source_ref = Some(format!("indicator--{indicator}"));
                 document.target_ref = Some(target.to_string());
@@ -201,7 +201,12 @@ impl<'a> Needed<'a> {
 fn identity(event: &EventFacts) -> Option<Needed<'_>> {
     let id = event.org_uuid.filter(|_| !event.org_name.trim().is_empty())?;
     let timestamp = event.timestamp;
-    Some(Needed { kind: ContextKind::Identity, id, said: Said::Identity(event), timestamp })
+    Some(Needed {
+        kind: ContextKind::Identity,
+        id,
+        said: ContextContent::Identity(event),
+        timestamp,
+    })
 }
 
 fn keep_newest<'a>(needed: &mut Vec<Needed<'a>>, found: Needed<'a>) {
@@ -221,7 +226,7 @@ fn keep_newest<'a>(needed: &mut Vec<Needed<'a>>, found: Needed<'a>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pure::convert::{ClaimFacts, Since, Tag};
+    use crate::pure::convert::{ClaimFacts, Since, TagFacts};
     use crate::pure::policy::{Beside, Judge};
     use crate::pure::stix::{ClaimTimes, Sight};
 
@@ -236,8 +241,8 @@ mod tests {
     const ALL: [ContextKind; 3] =
         [ContextKind::Identity, ContextKind::AttackPattern, ContextKind::ThreatActor];
 
-    fn cluster(number: u128, kind: ClusterKind, name: &str) -> Cluster {
-        Cluster {
+    fn cluster(number: u128, kind: ClusterKind, name: &str) -> ClusterFacts {
+        ClusterFacts {
             tag: format!("misp-galaxy:x=\"{number}\""),
             uuid: Uuid::from_u128(number),
             kind,
@@ -252,12 +257,12 @@ mod tests {
         }
     }
 
-    fn tag(number: u128) -> Tag {
-        Tag { name: format!("misp-galaxy:x=\"{number}\""), ..Tag::default() }
+    fn tag(number: u128) -> TagFacts {
+        TagFacts { name: format!("misp-galaxy:x=\"{number}\""), ..TagFacts::default() }
     }
 
     /// Of the organisation 100, with a technique 1 and an actor 2.
-    fn event(timestamp: i64, tags: Vec<Tag>) -> EventFacts {
+    fn event(timestamp: i64, tags: Vec<TagFacts>) -> EventFacts {
         EventFacts {
             uuid: Uuid::from_u128(50 + timestamp.unsigned_abs() as u128),
             org_uuid: Some(Uuid::from_u128(100)),
@@ -296,7 +301,7 @@ mod tests {
             .collect()
     }
 
-    fn at(timestamp: i64, tags: Vec<Tag>) -> ClaimFacts {
+    fn at(timestamp: i64, tags: Vec<TagFacts>) -> ClaimFacts {
         ClaimFacts { timestamp, tags, ..ClaimFacts::default() }
     }
 
@@ -343,9 +348,9 @@ mod tests {
     #[test]
     fn what_is_not_sent_is_not_needed() {
         let merger = merger(&ALL);
-        let local = Tag { local: true, ..tag(1) };
-        let off = Tag { since: Since::Detached, ..tag(2) };
-        let on_later = Tag { since: Since::Attached, ..tag(2) };
+        let local = TagFacts { local: true, ..tag(1) };
+        let off = TagFacts { since: Since::Detached, ..tag(2) };
+        let on_later = TagFacts { since: Since::Attached, ..tag(2) };
         let source = event(7, vec![local, off]);
         let nameless = EventFacts { org_name: " ".into(), ..source.clone() };
         assert_eq!(needed(&merger, &[(&source, at(1, vec![on_later]))]).len(), 1);

@@ -107,7 +107,7 @@ impl Merger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pure::convert::Tag;
+    use crate::pure::convert::TagFacts;
     use crate::pure::policy::{Judge, Warned};
 
     const DAY: i64 = 86_400;
@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn claim(timestamp: i64, tags: &[&str]) -> ClaimFacts {
-        let tags = tags.iter().map(|name| Tag { name: (*name).into(), ..Tag::default() });
+        let tags = tags.iter().map(|name| TagFacts { name: (*name).into(), ..TagFacts::default() });
         ClaimFacts {
             kind: "domain".into(),
             timestamp,

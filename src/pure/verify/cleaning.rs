@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::listed::{Example, Listed, list};
+use super::listed::{CountedExamples, Example, list};
 use crate::pure::count::Count;
 use crate::pure::safe;
 
@@ -15,7 +15,7 @@ pub struct Cleaning {
     pub target: String,
     pub sourcesystem: String,
     /// Indicators that neither are revoked nor have expired.
-    pub live: Listed,
+    pub live: CountedExamples,
     /// The others.
     pub over: u64,
     /// The live ones by what their patterns compare, e.g. `ipv4-addr:value`.
@@ -23,7 +23,7 @@ pub struct Cleaning {
     /// How many were ended; `None`: nothing was to be.
     pub ended: Option<u64>,
     /// Those that Sentinel did not take the end of.
-    pub rejected: Listed,
+    pub rejected: CountedExamples,
     /// Why it was not done to the end.
     pub error: Option<String>,
 }

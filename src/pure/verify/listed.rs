@@ -7,7 +7,7 @@ const SHOWN: usize = 10;
 
 /// A count and the first few.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed {
+pub struct CountedExamples {
     pub count: u64,
     pub examples: Vec<Example>,
 }
@@ -22,7 +22,7 @@ pub struct Example {
     pub properties: Vec<String>,
 }
 
-impl Listed {
+impl CountedExamples {
     pub fn add(&mut self, example: impl FnOnce() -> Example) {
         self.count += 1;
         if self.examples.len() < SHOWN {
@@ -31,7 +31,7 @@ impl Listed {
     }
 }
 
-pub(super) fn list(line: &mut impl FnMut(String), title: &str, listed: &Listed) {
+pub(super) fn list(line: &mut impl FnMut(String), title: &str, listed: &CountedExamples) {
     if listed.count == 0 {
         return;
     }

@@ -14,9 +14,9 @@ use serde_json::Value;
 pub use cleaning::{Cleaning, kind_of, rejected};
 pub use compare::differences;
 use compare::is_changed_there;
-pub use listed::{Example, Listed};
+pub use listed::{CountedExamples, Example};
 pub use ours::{Ours, is_own_relationship, observable};
-pub use report::{Accepted, Line, Report, text};
+pub use report::{AcceptedCount, Report, VerifyLine, text};
 
 /// How an object stands at a target, by the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub enum Stand {
 
 /// What a look at one object finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Comparison {
     Same,
     /// It is over there, as it should, or gone.
     Ended,
@@ -58,20 +58,20 @@ pub enum Verdict {
 /// Judges an object that the ledger knows by what Sentinel shows of it. What was accepted after
 /// `shown` may not be there yet; both times are Unix milliseconds.
 #[must_use]
-pub fn judge(stand: &Stand, held: Option<&Value>, now: i64, shown: i64) -> Verdict {
-    let later = |at: &i64, verdict| if *at > shown { Verdict::NotYet } else { verdict };
+pub fn judge(stand: &Stand, held: Option<&Value>, now: i64, shown: i64) -> Comparison {
+    let later = |at: &i64, verdict| if *at > shown { Comparison::NotYet } else { verdict };
     match (stand, held) {
-        (Stand::Moving, _) => Verdict::Moving,
-        (Stand::Live { accepted_at, .. }, None) => later(accepted_at, Verdict::Missing),
+        (Stand::Moving, _) => Comparison::Moving,
+        (Stand::Live { accepted_at, .. }, None) => later(accepted_at, Comparison::Missing),
         (Stand::Live { json, accepted_at }, Some(held)) => {
             // Our own column: it is JSON.
             let sent = serde_json::from_str(json).unwrap_or_default();
             match differences(&sent, held) {
-                none if none.is_empty() => Verdict::Same,
+                none if none.is_empty() => Comparison::Same,
                 properties if is_changed_there(&sent, held, &properties) => {
-                    later(accepted_at, Verdict::ChangedThere(properties))
+                    later(accepted_at, Comparison::ChangedThere(properties))
                 }
-                properties => later(accepted_at, Verdict::Different(properties)),
+                properties => later(accepted_at, Comparison::Different(properties)),
             }
         }
         (Stand::Ended { accepted_at, modified, ended_at }, Some(held))
@@ -79,13 +79,13 @@ pub fn judge(stand: &Stand, held: Option<&Value>, now: i64, shown: i64) -> Verdi
                 && ended_at.is_some_and(|end| end <= now)
                 && time(held, "modified") == Some(*modified) =>
         {
-            later(accepted_at, Verdict::Revived)
+            later(accepted_at, Comparison::Revived)
         }
         (Stand::Ended { accepted_at, .. }, Some(held)) if may_match(held, now) => {
-            later(accepted_at, Verdict::LeftOver)
+            later(accepted_at, Comparison::LeftOver)
         }
-        (Stand::NeverSent, Some(held)) if lives(held, now) => Verdict::LeftOver,
-        (Stand::Expired | Stand::Ended { .. } | Stand::NeverSent, _) => Verdict::Ended,
+        (Stand::NeverSent, Some(held)) if lives(held, now) => Comparison::LeftOver,
+        (Stand::Expired | Stand::Ended { .. } | Stand::NeverSent, _) => Comparison::Ended,
     }
 }
 
@@ -127,23 +127,23 @@ mod tests {
         Stand::Live { json, accepted_at }
     }
 
-    fn judged(stand: &Stand, held: Option<&Value>) -> Verdict {
+    fn judged(stand: &Stand, held: Option<&Value>) -> Comparison {
         judge(stand, held, NOW, NOW - 1_000)
     }
 
     #[test]
     fn what_was_accepted_lately_may_not_be_there_yet() {
         let other = json!({"id": "indicator--1", "name": "b"});
-        assert_eq!(judged(&live(NOW - 2_000), None), Verdict::Missing);
-        assert_eq!(judged(&live(NOW - 500), None), Verdict::NotYet);
-        let different = Verdict::Different(vec!["name".to_owned()]);
+        assert_eq!(judged(&live(NOW - 2_000), None), Comparison::Missing);
+        assert_eq!(judged(&live(NOW - 500), None), Comparison::NotYet);
+        let different = Comparison::Different(vec!["name".to_owned()]);
         assert_eq!(judged(&live(NOW - 2_000), Some(&other)), different);
-        assert_eq!(judged(&live(NOW - 500), Some(&other)), Verdict::NotYet);
+        assert_eq!(judged(&live(NOW - 500), Some(&other)), Comparison::NotYet);
         let ended = |accepted_at| {
             judged(&Stand::Ended { accepted_at, modified: 1, ended_at: None }, Some(&other))
         };
-        assert_eq!(ended(NOW - 2_000), Verdict::LeftOver);
-        assert_eq!(ended(NOW - 500), Verdict::NotYet);
+        assert_eq!(ended(NOW - 2_000), Comparison::LeftOver);
+        assert_eq!(ended(NOW - 500), Comparison::NotYet);
     }
 
     #[test]
@@ -151,14 +151,14 @@ mod tests {
         let over = json!({"valid_until": "2020-01-01T00:00:00.0000000"});
         let revoked = json!({"revoked": true});
         for held in [&over, &revoked] {
-            assert_eq!(judged(&ENDED, Some(held)), Verdict::Ended);
-            assert_eq!(judged(&Stand::NeverSent, Some(held)), Verdict::Ended);
+            assert_eq!(judged(&ENDED, Some(held)), Comparison::Ended);
+            assert_eq!(judged(&Stand::NeverSent, Some(held)), Comparison::Ended);
         }
         let matched = json!({"revoked": true, "valid_until": "2100-01-01T00:00:00Z"});
-        assert_eq!(judged(&ENDED, Some(&matched)), Verdict::LeftOver, "a rule ignores revoked");
-        assert_eq!(judged(&Stand::NeverSent, Some(&json!({}))), Verdict::LeftOver);
-        assert_eq!(judged(&Stand::Expired, None), Verdict::Ended);
-        assert_eq!(judged(&ENDED, None), Verdict::Ended);
+        assert_eq!(judged(&ENDED, Some(&matched)), Comparison::LeftOver, "a rule ignores revoked");
+        assert_eq!(judged(&Stand::NeverSent, Some(&json!({}))), Comparison::LeftOver);
+        assert_eq!(judged(&Stand::Expired, None), Comparison::Ended);
+        assert_eq!(judged(&ENDED, None), Comparison::Ended);
     }
 
     const ENDED: Stand = Stand::Ended {
@@ -174,16 +174,16 @@ mod tests {
             "modified": "2023-11-14T22:13:20.1200000Z",
             "valid_until": "2100-01-01T00:00:00Z",
         });
-        assert_eq!(judged(&ENDED, Some(&held)), Verdict::Revived);
+        assert_eq!(judged(&ENDED, Some(&held)), Comparison::Revived);
         // Our own withdrawal named an end that has not come yet.
         let modified = 1_700_000_000_120;
         for ended_at in [None, Some(NOW + 1)] {
             let early = Stand::Ended { accepted_at: 0, modified, ended_at };
-            assert_eq!(judged(&early, Some(&held)), Verdict::LeftOver);
+            assert_eq!(judged(&early, Some(&held)), Comparison::LeftOver);
         }
         held["modified"] = json!("2023-11-14T22:13:21Z");
-        assert_eq!(judged(&ENDED, Some(&held)), Verdict::LeftOver);
+        assert_eq!(judged(&ENDED, Some(&held)), Comparison::LeftOver);
         held["modified"] = Value::Null;
-        assert_eq!(judged(&ENDED, Some(&held)), Verdict::LeftOver);
+        assert_eq!(judged(&ENDED, Some(&held)), Comparison::LeftOver);
     }
 }

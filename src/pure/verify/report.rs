@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::cleaning::Cleaning;
-use super::listed::{Listed, list};
+use super::listed::{CountedExamples, list};
 use crate::pure::count::Count;
 use crate::pure::safe;
 
 /// A line of the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Line {
+pub enum VerifyLine {
     /// What was looked at so far.
     Progress {
         target: String,
@@ -21,7 +21,7 @@ pub enum Line {
     Counted {
         target: String,
         sentinel: u64,
-        ledger: Accepted,
+        ledger: AcceptedCount,
     },
     Report(Box<Report>),
     /// Of `cleanup`.
@@ -30,7 +30,7 @@ pub enum Line {
 
 /// What a target accepted, by the ledger.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Accepted {
+pub struct AcceptedCount {
     /// Valid now.
     pub live: u64,
     /// Withdrawn, or expired.
@@ -56,21 +56,21 @@ pub struct Report {
     pub moving: u64,
     /// Accepted so lately that Sentinel may not show it yet.
     pub not_yet: u64,
-    pub missing: Listed,
-    pub different: Listed,
-    pub left_over: Listed,
+    pub missing: CountedExamples,
+    pub different: CountedExamples,
+    pub left_over: CountedExamples,
     /// Changed in Sentinel by an ingestion rule or a user, which is left as it is.
     #[serde(default)]
-    pub changed: Listed,
+    pub changed: CountedExamples,
     /// Withdrawn, and given another end by an ingestion rule in Sentinel: no repair lasts.
     #[serde(default)]
-    pub revived: Listed,
+    pub revived: CountedExamples,
     /// Of these, those that no repair withdraws: the ledger does not know them, and has not read all that
     /// MISP has published.
     #[serde(default)]
     pub kept: u64,
     /// Live under the source system, and neither known to the ledger nor made by this relay.
-    pub foreign: Listed,
+    pub foreign: CountedExamples,
     /// Objects that are sent or withdrawn because of it; `None`: nothing was to be repaired.
     pub repaired: Option<u64>,
     /// Why it was not compared to the end.

@@ -12,12 +12,12 @@ pub(super) struct Networks {
 
 /// A value of a cidr list's attribute: an address, and what stands behind a `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Asked<'a> {
+pub(super) struct AddressValue<'a> {
     address: IpAddr,
     prefix: Option<&'a str>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> AddressValue<'a> {
     /// `None`: no address.
     pub(super) fn read(value: &'a str) -> Option<Self> {
         let mut parts = value.split('/');
@@ -79,7 +79,7 @@ impl Networks {
 
     /// The network around an address. A range is looked up by its address; it must then not be
     /// wider than the network, unless its prefix is 0 or empty, which MISP does not look at.
-    pub(super) fn find(&self, asked: &Asked<'_>) -> Option<String> {
+    pub(super) fn find(&self, asked: &AddressValue<'_>) -> Option<String> {
         let (network, length) = match asked.address {
             IpAddr::V4(address) => self.find_v4(address)?,
             IpAddr::V6(address) => self.find_v6(address)?,
@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn find(entries: &[&str], value: &str) -> Option<String> {
-        networks(entries).find(&Asked::read(value)?)
+        networks(entries).find(&AddressValue::read(value)?)
     }
 
     /// Every case is derived from `CidrTool::contains` and `filterInputList`.

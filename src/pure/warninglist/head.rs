@@ -6,7 +6,7 @@ use serde_json::Value;
 /// How a list's entries match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ListKind {
     /// The whole value.
     String,
     /// Anywhere in the value.
@@ -19,7 +19,7 @@ pub enum Kind {
     Cidr,
 }
 
-impl Kind {
+impl ListKind {
     /// As MISP writes it; another kind never hits there.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -36,11 +36,11 @@ impl Kind {
 
 /// A list without its entries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head {
+pub struct ListHead {
     /// MISP's number of the list.
     pub id: u64,
     pub name: String,
-    pub kind: Kind,
+    pub kind: ListKind,
     /// `false_positive` or `known`: MISP enforces both.
     pub category: String,
     pub version: String,
@@ -58,17 +58,17 @@ pub struct NotAnIndex(pub String);
 #[derive(Deserialize)]
 struct Index {
     #[serde(rename = "Warninglists")]
-    lists: Vec<Around>,
+    lists: Vec<HeadAround>,
 }
 
 #[derive(Deserialize)]
-struct Around {
+struct HeadAround {
     #[serde(rename = "Warninglist")]
-    list: Fields,
+    list: HeadFields,
 }
 
 #[derive(Deserialize)]
-struct Fields {
+struct HeadFields {
     id: Value,
     name: String,
     #[serde(rename = "type")]
@@ -88,23 +88,23 @@ struct Fields {
 ///
 /// # Errors
 /// [`NotAnIndex`]: another document, or a list without what is needed to match it.
-pub fn read_index(answer: &[u8]) -> Result<Vec<Head>, NotAnIndex> {
+pub fn read_index(answer: &[u8]) -> Result<Vec<ListHead>, NotAnIndex> {
     let index: Index =
         serde_json::from_slice(answer).map_err(|error| NotAnIndex(error.to_string()))?;
     let enabled = index.lists.into_iter().filter(|around| is_on(&around.list.enabled));
-    let heads: Result<Vec<Option<Head>>, NotAnIndex> =
+    let heads: Result<Vec<Option<ListHead>>, NotAnIndex> =
         enabled.map(|around| around.list.head()).collect();
-    let mut heads: Vec<Head> = heads?.into_iter().flatten().collect();
+    let mut heads: Vec<ListHead> = heads?.into_iter().flatten().collect();
     heads.sort_by_key(|head| head.id);
     Ok(heads)
 }
 
-impl Fields {
-    fn head(self) -> Result<Option<Head>, NotAnIndex> {
+impl HeadFields {
+    fn head(self) -> Result<Option<ListHead>, NotAnIndex> {
         let id = number(&self.id).ok_or_else(|| NotAnIndex("a list without id".to_owned()))?;
-        let Some(kind) = Kind::named(&self.kind) else { return Ok(None) };
+        let Some(kind) = ListKind::named(&self.kind) else { return Ok(None) };
         let types = self.valid_attributes.split(", ").filter(|name| !name.is_empty());
-        Ok(Some(Head {
+        Ok(Some(ListHead {
             id,
             kind,
             category: text(&self.category),

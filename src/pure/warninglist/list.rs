@@ -6,15 +6,15 @@ use aho_corasick::AhoCorasick;
 use regex::bytes::Regex;
 
 use super::cidr::Networks;
-use super::head::{Head, Kind};
+use super::head::{ListHead, ListKind};
 use super::pattern::Pattern;
 use super::texts::{Hashed, Texts};
-use super::value::Part;
+use super::value::ValuePart;
 
 /// A warninglist, ready to match.
 #[derive(Debug)]
 pub struct List {
-    pub head: Head,
+    pub head: ListHead,
     /// Entries that MISP may match and this program cannot read: regular expressions with
     /// look-around, back references or possessive quantifiers.
     pub unreadable: Vec<String>,
@@ -41,13 +41,13 @@ pub struct Builder {
 
 impl Builder {
     #[must_use]
-    pub fn new(head: Head) -> Self {
+    pub fn new(head: ListHead) -> Self {
         let matcher = match head.kind {
-            Kind::String => Matcher::Whole(Texts::default()),
-            Kind::Hostname => Matcher::Host(Texts::default()),
-            Kind::Cidr => Matcher::Inside(Networks::default()),
-            Kind::Substring => Matcher::Anywhere { texts: Texts::default(), finder: None },
-            Kind::Regex => Matcher::Like(Vec::new()),
+            ListKind::String => Matcher::Whole(Texts::default()),
+            ListKind::Hostname => Matcher::Host(Texts::default()),
+            ListKind::Cidr => Matcher::Inside(Networks::default()),
+            ListKind::Substring => Matcher::Anywhere { texts: Texts::default(), finder: None },
+            ListKind::Regex => Matcher::Like(Vec::new()),
         };
         let list = List { head, unreadable: Vec::new(), fingerprint: [0; 32], matcher };
         Self { list, sum: 0 }
@@ -120,7 +120,7 @@ fn add(sum: &mut u128, text: &str) {
 
 impl List {
     /// The entry that the part of a value matches.
-    pub(super) fn find(&self, part: &Part<'_, '_>) -> Option<String> {
+    pub(super) fn find(&self, part: &ValuePart<'_, '_>) -> Option<String> {
         match &self.matcher {
             Matcher::Whole(texts) => {
                 texts.contains(part.text, part.whole()?).then(|| part.text.to_owned())

@@ -14,7 +14,7 @@ mod texts;
 mod value;
 mod view;
 
-pub use head::{Head, Kind, NotAnIndex, read_index};
+pub use head::{ListHead, ListKind, NotAnIndex, read_index};
 pub use list::{Builder, List};
 pub use lists::{Hit, Lists};
 pub use store::NotOurs;

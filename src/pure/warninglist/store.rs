@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 
-use super::head::Head;
+use super::head::ListHead;
 use super::list::Builder;
 use super::lists::Lists;
 
@@ -56,7 +56,7 @@ impl Lists {
                     Err(NotOurs("it was not written to its end".to_owned()))
                 };
             }
-            let (head, count): (Head, usize) = parse(line)?;
+            let (head, count): (ListHead, usize) = parse(line)?;
             let mut builder = Builder::new(head);
             for _ in 0..count {
                 let entry: String = parse(lines.next()?)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::value::parts;
-use super::{Builder, Head, Kind, List, Lists, NotAnIndex, read_index, read_view};
+use super::{Builder, List, ListHead, ListKind, Lists, NotAnIndex, read_index, read_view};
 
 /// The lists that were enabled when MISP answered: frames zmq/000036 to 000046 switch them on before
 /// the answers, `warninglists_index2` shows the same six after them.
@@ -31,7 +31,7 @@ fn json(name: &str) -> Value {
 }
 
 /// The heads of all recorded lists, enabled or not.
-fn heads() -> BTreeMap<u64, Head> {
+fn heads() -> BTreeMap<u64, ListHead> {
     let mut index = json("lists-and-settings/warninglists_index_all.response.http");
     for list in index["Warninglists"].as_array_mut().unwrap() {
         list["Warninglist"]["enabled"] = Value::Bool(true);
@@ -66,8 +66,8 @@ fn enabled() -> Lists {
     Lists::new(recorded().into_iter().filter(|list| ENABLED.contains(&list.head.id)).collect())
 }
 
-fn head(kind: Kind, types: &[&str]) -> Head {
-    Head {
+fn head(kind: ListKind, types: &[&str]) -> ListHead {
+    ListHead {
         id: 1,
         name: "A list".to_owned(),
         kind,
@@ -78,7 +78,7 @@ fn head(kind: Kind, types: &[&str]) -> Head {
     }
 }
 
-fn list(kind: Kind, types: &[&str], entries: &[&str]) -> Lists {
+fn list(kind: ListKind, types: &[&str], entries: &[&str]) -> Lists {
     let mut builder = Builder::new(head(kind, types));
     entries.iter().for_each(|entry| builder.push(entry));
     Lists::new(vec![Arc::new(builder.finish().unwrap())])
@@ -124,7 +124,7 @@ fn ids_and_switches_may_be_numbers_and_unknown_kinds_are_left_out() {
     ]});
     let heads = read_index(index.to_string().as_bytes()).unwrap();
     let read: Vec<_> = heads.iter().map(|head| (head.id, head.kind, head.entries)).collect();
-    assert_eq!(read, [(8, Kind::Cidr, Some(2)), (9, Kind::String, Some(2))]);
+    assert_eq!(read, [(8, ListKind::Cidr, Some(2)), (9, ListKind::String, Some(2))]);
     assert_eq!(heads[0].version, "3");
 }
 
@@ -167,7 +167,7 @@ fn every_entry_of_every_recorded_list_is_there() {
 fn a_view_that_is_cut_or_another_is_none() {
     let heads = heads();
     let view = body("lists-and-settings/warninglists_view_061_cidr.response.http");
-    let read = |head: &Head, view: &[u8]| read_view(head.clone(), view);
+    let read = |head: &ListHead, view: &[u8]| read_view(head.clone(), view);
     assert_eq!(read(&heads[&61], &view).unwrap().len(), 3);
     for end in 0..view.len() {
         assert!(read(&heads[&61], &view[..end]).is_err(), "{end}");
@@ -175,9 +175,9 @@ fn a_view_that_is_cut_or_another_is_none() {
     assert!(read(&heads[&61], &[&view[..], b"x"].concat()).is_err());
     // Of another kind, with other types, or of another length than the index said.
     for head in [
-        Head { kind: Kind::String, ..heads[&61].clone() },
-        Head { types: vec!["ip-src".to_owned()], ..heads[&61].clone() },
-        Head { entries: Some(4), ..heads[&61].clone() },
+        ListHead { kind: ListKind::String, ..heads[&61].clone() },
+        ListHead { types: vec!["ip-src".to_owned()], ..heads[&61].clone() },
+        ListHead { entries: Some(4), ..heads[&61].clone() },
     ] {
         assert!(read(&head, &view).is_err(), "{head:?}");
     }
@@ -190,7 +190,7 @@ fn a_view_that_is_cut_or_another_is_none() {
 
 #[test]
 fn a_view_that_is_no_list_is_refused_with_what_was_expected() {
-    let head = head(Kind::String, &["ALL"]);
+    let head = head(ListKind::String, &["ALL"]);
     for (view, expected) in [
         ("[]", "an object with Warninglist"),
         (r#"{"Warninglist":7}"#, "a warninglist"),
@@ -326,17 +326,17 @@ fn a_list_counts_for_its_types_only() {
 
 #[test]
 fn all_is_every_type_and_only_in_capitals() {
-    let all = list(Kind::String, &["ALL"], &["evil.example"]);
+    let all = list(ListKind::String, &["ALL"], &["evil.example"]);
     assert!(hit(&all, "domain", "evil.example").is_some());
     assert!(hit(&all, "made-up", "evil.example").is_some());
-    let other = list(Kind::String, &["all", "Domain"], &["evil.example"]);
+    let other = list(ListKind::String, &["all", "Domain"], &["evil.example"]);
     assert_eq!(hit(&other, "domain", "evil.example"), None);
 }
 
 /// Derived from `__evalString`, `__evalSubString`, `getFilteredEntries` and `checkValue`.
 #[test]
 fn each_kind_compares_as_misp_does() {
-    let string = list(Kind::String, &["ALL"], &["Evil.example", "a|b", "7", ""]);
+    let string = list(ListKind::String, &["ALL"], &["Evil.example", "a|b", "7", ""]);
     for (kind, value, expected) in [
         ("domain", "Evil.example", true),
         ("domain", "evil.example", false),
@@ -352,16 +352,16 @@ fn each_kind_compares_as_misp_does() {
         assert_eq!(hit(&string, kind, value).is_some(), expected, "{kind} {value}");
     }
 
-    let substring = list(Kind::Substring, &["ALL"], &["mail", "@b.example"]);
+    let substring = list(ListKind::Substring, &["ALL"], &["mail", "@b.example"]);
     for (value, expected) in
         [("x@b.example.org", true), ("GMAIL", false), ("hotmail.com", true), ("@b.exampl", false)]
     {
         assert_eq!(hit(&substring, "email-src", value).is_some(), expected, "{value}");
     }
     // PHP 8 finds an empty text in every text.
-    assert!(hit(&list(Kind::Substring, &["ALL"], &["x", ""]), "text", "a").is_some());
+    assert!(hit(&list(ListKind::Substring, &["ALL"], &["x", ""]), "text", "a").is_some());
 
-    let hostname = list(Kind::Hostname, &["ALL"], &[".Google.COM.", "co.uk"]);
+    let hostname = list(ListKind::Hostname, &["ALL"], &[".Google.COM.", "co.uk"]);
     for (value, expected) in [
         ("google.com", true),
         ("mail.google.com", true),
@@ -374,7 +374,7 @@ fn each_kind_compares_as_misp_does() {
         assert_eq!(hit(&hostname, "url", value).is_some(), expected, "{value}");
     }
 
-    let regex = list(Kind::Regex, &["ALL"], &["/^(abuse|soc)\\@.*\\..*$/i", "/x/g"]);
+    let regex = list(ListKind::Regex, &["ALL"], &["/^(abuse|soc)\\@.*\\..*$/i", "/x/g"]);
     for (value, expected) in [("ABUSE@a.example", true), ("x-abuse@a.example", false), ("x", false)]
     {
         assert_eq!(hit(&regex, "email-src", value).is_some(), expected, "{value}");
@@ -383,7 +383,7 @@ fn each_kind_compares_as_misp_does() {
 
 #[test]
 fn a_pattern_that_cannot_be_read_is_told() {
-    let mut builder = Builder::new(head(Kind::Regex, &["ALL"]));
+    let mut builder = Builder::new(head(ListKind::Regex, &["ALL"]));
     ["/(?<=a)b/", "/c/", "/d/g"].iter().for_each(|entry| builder.push(entry));
     let list = builder.finish().unwrap();
     assert_eq!(list.unreadable, ["/(?<=a)b/"]);
@@ -396,14 +396,14 @@ fn a_pattern_that_cannot_be_read_is_told() {
 
 #[test]
 fn entries_are_counted_list_by_list() {
-    for kind in [Kind::String, Kind::Hostname, Kind::Substring] {
+    for kind in [ListKind::String, ListKind::Hostname, ListKind::Substring] {
         let lists = list(kind, &["ALL"], &["a.example", "b.example"]);
         assert_eq!((lists.len(), lists.entries()), (1, 2), "{kind:?}");
         assert!(!lists.is_empty() && !lists.iter().next().unwrap().is_empty());
         let none = list(kind, &["ALL"], &[]);
         assert!(!none.is_empty() && none.iter().next().unwrap().is_empty(), "{kind:?}");
     }
-    let networks = list(Kind::Cidr, &["ALL"], &["10.0.0.0/8", "10.1.0.0/16", "2001:db8::/32"]);
+    let networks = list(ListKind::Cidr, &["ALL"], &["10.0.0.0/8", "10.1.0.0/16", "2001:db8::/32"]);
     assert_eq!(networks.entries(), 2, "one is in another");
     assert!(Lists::default().is_empty());
 }
@@ -431,7 +431,7 @@ fn what_is_written_is_read_again_the_same() {
 
 #[test]
 fn damage_shows() {
-    let bytes = stored(&list(Kind::Hostname, &["domain"], &["a.example", "b.example"]));
+    let bytes = stored(&list(ListKind::Hostname, &["domain"], &["a.example", "b.example"]));
     assert!(Lists::read(&bytes[..]).is_ok());
     for end in 0..bytes.len() {
         assert!(Lists::read(&bytes[..end]).is_err(), "{end}");
@@ -443,22 +443,22 @@ fn damage_shows() {
 
 #[test]
 fn the_fingerprint_is_of_what_decides() {
-    let one = |head: Head, entries: &[&str]| {
+    let one = |head: ListHead, entries: &[&str]| {
         let mut builder = Builder::new(head);
         entries.iter().for_each(|entry| builder.push(entry));
         Lists::new(vec![Arc::new(builder.finish().unwrap())]).fingerprint()
     };
-    let base = || head(Kind::String, &["domain", "url"]);
+    let base = || head(ListKind::String, &["domain", "url"]);
     let same = one(base(), &["a", "b"]);
     assert_eq!(one(base(), &["b", "a"]), same);
-    assert_eq!(one(Head { version: "2".into(), id: 9, ..base() }, &["a", "b"]), same);
-    assert_eq!(one(head(Kind::String, &["url", "domain"]), &["a", "b"]), same);
+    assert_eq!(one(ListHead { version: "2".into(), id: 9, ..base() }, &["a", "b"]), same);
+    assert_eq!(one(head(ListKind::String, &["url", "domain"]), &["a", "b"]), same);
     for other in [
         one(base(), &["a", "c"]),
         one(base(), &["a"]),
-        one(head(Kind::String, &["domain"]), &["a", "b"]),
-        one(head(Kind::Substring, &["domain", "url"]), &["a", "b"]),
-        one(Head { name: "Another".into(), ..base() }, &["a", "b"]),
+        one(head(ListKind::String, &["domain"]), &["a", "b"]),
+        one(head(ListKind::Substring, &["domain", "url"]), &["a", "b"]),
+        one(ListHead { name: "Another".into(), ..base() }, &["a", "b"]),
     ] {
         assert_ne!(other, same);
     }

@@ -2,31 +2,35 @@
 
 use std::cell::OnceCell;
 
-use super::cidr::Asked;
+use super::cidr::AddressValue;
 use super::sieve::Sieve;
 use super::texts::Hashed;
 
 /// A value, or one of the two of a composite.
 #[derive(Debug)]
-pub(super) struct Part<'a, 's> {
+pub(super) struct ValuePart<'a, 's> {
     pub(super) text: &'a str,
     sieve: &'s Sieve,
     whole: OnceCell<Option<Hashed>>,
-    address: OnceCell<Option<Asked<'a>>>,
+    address: OnceCell<Option<AddressValue<'a>>>,
     domains: OnceCell<Vec<(&'a str, Hashed)>>,
 }
 
 /// The parts of a value, asked of lists whose texts are in `sieve`. MISP splits by the type, at the
 /// first `|`.
-pub(super) fn parts<'a, 's>(kind: &str, value: &'a str, sieve: &'s Sieve) -> Vec<Part<'a, 's>> {
+pub(super) fn parts<'a, 's>(
+    kind: &str,
+    value: &'a str,
+    sieve: &'s Sieve,
+) -> Vec<ValuePart<'a, 's>> {
     let split = kind == "malware-sample" || kind.contains('|');
     match value.split_once('|').filter(|_| split) {
-        Some((first, second)) => vec![Part::new(first, sieve), Part::new(second, sieve)],
-        None => vec![Part::new(value, sieve)],
+        Some((first, second)) => vec![ValuePart::new(first, sieve), ValuePart::new(second, sieve)],
+        None => vec![ValuePart::new(value, sieve)],
     }
 }
 
-impl<'a, 's> Part<'a, 's> {
+impl<'a, 's> ValuePart<'a, 's> {
     fn new(text: &'a str, sieve: &'s Sieve) -> Self {
         Self {
             text,
@@ -43,8 +47,8 @@ impl<'a, 's> Part<'a, 's> {
         *self.whole.get_or_init(hashed)
     }
 
-    pub(super) fn address(&self) -> Option<&Asked<'a>> {
-        self.address.get_or_init(|| Asked::read(self.text)).as_ref()
+    pub(super) fn address(&self) -> Option<&AddressValue<'a>> {
+        self.address.get_or_init(|| AddressValue::read(self.text)).as_ref()
     }
 
     /// What a hostname list is asked for, in MISP's order, without what none has.

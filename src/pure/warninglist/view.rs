@@ -7,7 +7,7 @@ use std::io::Read;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::head::{Head, Kind};
+use super::head::{ListHead, ListKind};
 use super::list::{Builder, List};
 
 /// The answer is not the list that was asked for.
@@ -20,16 +20,16 @@ pub struct NotAList(pub String);
 /// # Errors
 /// [`NotAList`]: another document, a list of another kind than the index said, or an answer that
 /// ends too early.
-pub fn read_view(head: Head, answer: impl Read) -> Result<List, NotAList> {
+pub fn read_view(head: ListHead, answer: impl Read) -> Result<List, NotAList> {
     let (kind, announced) = (head.kind, head.entries);
     let expected: BTreeSet<String> = head.types.iter().cloned().collect();
     let mut builder = Builder::new(head);
     let mut reader = serde_json::Deserializer::from_reader(std::io::BufReader::new(answer));
-    let seen = In("Warninglist", Fields { kind, builder: &mut builder })
+    let seen = In("Warninglist", ListFields { kind, builder: &mut builder })
         .deserialize(&mut reader)
         .map_err(|error| NotAList(error.to_string()))?;
     reader.end().map_err(|error| NotAList(error.to_string()))?;
-    let Some(Seen { entries: Some(entries), types: Some(types) }) = seen else {
+    let Some(ListParts { entries: Some(entries), types: Some(types) }) = seen else {
         return Err(NotAList("it has no entries or no types".to_owned()));
     };
     if types != expected || announced.is_some_and(|announced| announced != entries) {
@@ -42,13 +42,13 @@ pub fn read_view(head: Head, answer: impl Read) -> Result<List, NotAList> {
 struct In<S>(&'static str, S);
 
 /// The object `Warninglist`.
-struct Fields<'a> {
-    kind: Kind,
+struct ListFields<'a> {
+    kind: ListKind,
     builder: &'a mut Builder,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct ListParts {
     entries: Option<u64>,
     types: Option<BTreeSet<String>>,
 }
@@ -86,28 +86,28 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for In<S> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Fields<'_> {
-    type Value = Seen;
+impl<'de> DeserializeSeed<'de> for ListFields<'_> {
+    type Value = ListParts;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Fields<'_> {
-    type Value = Seen;
+impl<'de> Visitor<'de> for ListFields<'_> {
+    type Value = ListParts;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a warninglist")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut seen = Seen::default();
+        let mut seen = ListParts::default();
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
                 "type" => {
                     let kind = map.next_value::<String>()?;
-                    if Kind::named(&kind) != Some(self.kind) {
+                    if ListKind::named(&kind) != Some(self.kind) {
                         return Err(serde::de::Error::custom("its type is not the index's"));
                     }
                 }
@@ -145,7 +145,7 @@ impl<'de> Visitor<'de> for Entries<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<u64, A::Error> {
         let mut count = 0;
-        while list.next_element_seed(In("value", Entry(&mut *self.0)))?.is_some() {
+        while list.next_element_seed(In("value", EntryText(&mut *self.0)))?.is_some() {
             count += 1;
         }
         Ok(count)
@@ -153,9 +153,9 @@ impl<'de> Visitor<'de> for Entries<'_> {
 }
 
 /// An entry's text, which goes into the builder without a copy of its own.
-struct Entry<'a>(&'a mut Builder);
+struct EntryText<'a>(&'a mut Builder);
 
-impl<'de> DeserializeSeed<'de> for Entry<'_> {
+impl<'de> DeserializeSeed<'de> for EntryText<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -163,7 +163,7 @@ impl<'de> DeserializeSeed<'de> for Entry<'_> {
     }
 }
 
-impl Visitor<'_> for Entry<'_> {
+impl Visitor<'_> for EntryText<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,11 +2,11 @@
 
 use serde::Deserialize;
 
-use super::super::held::Held;
+use super::super::held::HeldObject;
 
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Condition {
+pub(super) struct QueryCondition {
     stix_object_type: Option<String>,
     clauses: Vec<Clause>,
     condition_connective: Option<Connective>,
@@ -41,7 +41,7 @@ enum Operator {
 }
 
 impl Clause {
-    fn holds(&self, held: &Held) -> bool {
+    fn holds(&self, held: &HeldObject) -> bool {
         let value = match self.field {
             Field::Id => &held.id,
             Field::Source => &held.sourcesystem,
@@ -54,8 +54,8 @@ impl Clause {
     }
 }
 
-impl Condition {
-    pub(super) fn holds(&self, held: &Held) -> bool {
+impl QueryCondition {
+    pub(super) fn holds(&self, held: &HeldObject) -> bool {
         let mut clauses = self.clauses.iter();
         let of_type = self.stix_object_type.as_ref().is_none_or(|wanted| wanted == held.kind());
         of_type
@@ -69,7 +69,7 @@ impl Condition {
 /// A query that is not at its end.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Paging {
-    pub(super) condition: Condition,
+    pub(super) condition: QueryCondition,
     pub(super) page: usize,
     pub(super) after: (String, String),
 }

@@ -32,20 +32,20 @@ const WORKSPACE_VERSION: &str = "2023-09-01";
 const MAX_BYTES: usize = 1 << 20;
 
 /// An answer before it is HTTP.
-struct Answer {
+struct ManageAnswer {
     status: u16,
     body: String,
     retry_after: Option<u64>,
 }
 
-impl Answer {
+impl ManageAnswer {
     fn ok(body: &Value) -> Self {
         Self { status: 200, body: body.to_string(), retry_after: None }
     }
 }
 
 /// What was asked, as far as every request says it.
-struct Asked {
+struct ManageRequest {
     subscription: String,
     group: String,
     name: String,
@@ -96,7 +96,7 @@ async fn serve(
     let bearer = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let asked = Asked {
+    let asked = ManageRequest {
         subscription,
         group,
         name,
@@ -142,11 +142,11 @@ struct Call<'r> {
 /// `owner`: whose token it is, if it is one.
 fn answer(
     world: &World,
-    asked: &Asked,
+    asked: &ManageRequest,
     call: Call<'_>,
     fault: &Fault,
     owner: Option<&str>,
-) -> Answer {
+) -> ManageAnswer {
     let Call { what, method, body, token } = call;
     let Some(owner) = owner else {
         return error(401, "ExpiredAuthenticationToken", "The access token expiry is in the past.");
@@ -171,7 +171,7 @@ fn answer(
         return error(404, "ResourceNotFound", &text);
     };
     match (what, method) {
-        ("", &Method::GET) => Answer::ok(&json!({
+        ("", &Method::GET) => ManageAnswer::ok(&json!({
             "name": asked.name,
             "type": "Microsoft.OperationalInsights/workspaces",
             "properties": {"customerId": workspace, "provisioningState": "Succeeded"},
@@ -184,9 +184,9 @@ fn answer(
     }
 }
 
-fn scripted(world: &World, fault: &Fault, token: &str) -> Option<Answer> {
+fn scripted(world: &World, fault: &Fault, token: &str) -> Option<ManageAnswer> {
     Some(match fault {
-        Fault::Throttled { header, .. } => Answer {
+        Fault::Throttled { header, .. } => ManageAnswer {
             retry_after: *header,
             ..error(429, "TooManyRequests", "The request is being throttled.")
         },
@@ -196,7 +196,7 @@ fn scripted(world: &World, fault: &Fault, token: &str) -> Option<Answer> {
             error(401, "InvalidAuthenticationToken", "The access token is invalid.")
         }
         Fault::Answer { status, body } => {
-            Answer { status: *status, body: body.clone(), retry_after: None }
+            ManageAnswer { status: *status, body: body.clone(), retry_after: None }
         }
         Fault::None
         | Fault::ResetBefore
@@ -213,7 +213,7 @@ fn scripted(world: &World, fault: &Fault, token: &str) -> Option<Answer> {
 }
 
 /// In the words of Azure Resource Manager.
-fn forbidden(asked: &Asked, what: &str, client: &str) -> Answer {
+fn forbidden(asked: &ManageRequest, what: &str, client: &str) -> ManageAnswer {
     let object = object_id(client);
     let (action, scope) = (format!("{what}/action"), scope(asked));
     let text = format!(
@@ -224,15 +224,15 @@ fn forbidden(asked: &Asked, what: &str, client: &str) -> Answer {
     error(403, "AuthorizationFailed", &text)
 }
 
-fn scope(asked: &Asked) -> String {
-    let Asked { subscription, group, name, .. } = asked;
+fn scope(asked: &ManageRequest) -> String {
+    let ManageRequest { subscription, group, name, .. } = asked;
     format!(
         "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.OperationalInsights/workspaces/{name}/providers/Microsoft.SecurityInsights"
     )
 }
 
 /// The workspace of these names.
-fn workspace(world: &World, asked: &Asked) -> Option<Uuid> {
+fn workspace(world: &World, asked: &ManageRequest) -> Option<Uuid> {
     let settings = &world.settings;
     let same = asked.subscription == settings.subscription_id.to_string()
         && asked.group.eq_ignore_ascii_case(&settings.resource_group);
@@ -245,7 +245,7 @@ fn resource_name(source: &str, id: &str) -> String {
     format!("{}---{id}", BASE64.encode(source))
 }
 
-fn delete(world: &World, workspace: Uuid, name: &str) -> Answer {
+fn delete(world: &World, workspace: Uuid, name: &str) -> ManageAnswer {
     let named = name
         .split_once("---")
         .and_then(|(source, id)| Some((String::from_utf8(BASE64.decode(source).ok()?).ok()?, id)));
@@ -255,15 +255,15 @@ fn delete(world: &World, workspace: Uuid, name: &str) -> Answer {
         })
     });
     let status = if gone { 200 } else { 204 };
-    Answer { status, body: String::new(), retry_after: None }
+    ManageAnswer { status, body: String::new(), retry_after: None }
 }
 
-fn error(status: u16, code: &str, message: &str) -> Answer {
+fn error(status: u16, code: &str, message: &str) -> ManageAnswer {
     let body = json!({"error": {"code": code, "message": message}}).to_string();
-    Answer { status, body, retry_after: None }
+    ManageAnswer { status, body, retry_after: None }
 }
 
-fn respond(answer: Answer) -> Response {
+fn respond(answer: ManageAnswer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, [(CONTENT_TYPE, "application/json")], answer.body).into_response();
     if let Some(seconds) = answer.retry_after {

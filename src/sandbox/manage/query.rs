@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::super::form::pairs;
-use super::super::held::Held;
+use super::super::held::HeldObject;
 use super::super::state::World;
-use super::condition::{Condition, Paging};
-use super::{API_VERSION, Answer, Asked, error, resource_name, scope};
+use super::condition::{Paging, QueryCondition};
+use super::{API_VERSION, ManageAnswer, ManageRequest, error, resource_name, scope};
 
 const LARGEST_PAGE: usize = 1_000;
 
@@ -19,7 +19,7 @@ const TIMES: [&str; 4] = ["created", "modified", "valid_from", "valid_until"];
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Query {
-    condition: Condition,
+    condition: QueryCondition,
     max_page_size: Option<usize>,
 }
 
@@ -30,10 +30,15 @@ struct CountQuery {
 
 #[derive(Debug, Deserialize)]
 struct CountProperties {
-    condition: Condition,
+    condition: QueryCondition,
 }
 
-pub(super) fn query(world: &World, workspace: Uuid, asked: &Asked, body: &[u8]) -> Answer {
+pub(super) fn query(
+    world: &World,
+    workspace: Uuid,
+    asked: &ManageRequest,
+    body: &[u8],
+) -> ManageAnswer {
     let query: Query = match serde_json::from_slice(body) {
         Ok(query) => query,
         Err(wrong) => return error(400, "BadRequest", &wrong.to_string()),
@@ -43,7 +48,7 @@ pub(super) fn query(world: &World, workspace: Uuid, asked: &Asked, body: &[u8]) 
     show(world, workspace, asked, Paging { condition: query.condition, page, after })
 }
 
-pub(super) fn next_page(world: &World, workspace: Uuid, asked: &Asked) -> Answer {
+pub(super) fn next_page(world: &World, workspace: Uuid, asked: &ManageRequest) -> ManageAnswer {
     let token = pairs(&asked.query).into_iter().find(|(key, _)| key == "$skipToken");
     let token = token.map(|(_, token)| token).unwrap_or_default();
     match world.with(|state| state.pagings.get(&token).cloned()) {
@@ -52,7 +57,7 @@ pub(super) fn next_page(world: &World, workspace: Uuid, asked: &Asked) -> Answer
     }
 }
 
-fn show(world: &World, workspace: Uuid, asked: &Asked, paging: Paging) -> Answer {
+fn show(world: &World, workspace: Uuid, asked: &ManageRequest, paging: Paging) -> ManageAnswer {
     let Paging { condition, page, after } = paging;
     let (mut found, more) = world.with(|state| {
         state.page(workspace, &after.0, &after.1, page, |held| condition.holds(held))
@@ -69,19 +74,19 @@ fn show(world: &World, workspace: Uuid, asked: &Asked, paging: Paging) -> Answer
             scope(asked)
         ));
     }
-    Answer::ok(&json!({"value": value, "nextLink": next}))
+    ManageAnswer::ok(&json!({"value": value, "nextLink": next}))
 }
 
-pub(super) fn count(world: &World, workspace: Uuid, body: &[u8]) -> Answer {
+pub(super) fn count(world: &World, workspace: Uuid, body: &[u8]) -> ManageAnswer {
     let condition = match serde_json::from_slice::<CountQuery>(body) {
         Ok(query) => query.properties.condition,
         Err(wrong) => return error(400, "BadRequest", &wrong.to_string()),
     };
     let count = world.with(|state| state.count(workspace, |held| condition.holds(held)));
-    Answer::ok(&json!({"count": count}))
+    ManageAnswer::ok(&json!({"count": count}))
 }
 
-fn resource(asked: &Asked, held: &Held) -> Value {
+fn resource(asked: &ManageRequest, held: &HeldObject) -> Value {
     let name = resource_name(&held.sourcesystem, &held.id);
     let kind = match held.kind() {
         "attack-pattern" => "AttackPattern",

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use misp_sentinel_relay::config::{
-    self, Config, Credential, Mistakes, Mode, OnUnpublish, Origin, Target,
+    self, Config, Credential, Mistakes, Mode, OnUnpublish, SettingOrigin, Target,
 };
 use misp_sentinel_relay::pure::policy::{Tlp, Untagged};
 
@@ -386,7 +386,7 @@ fn the_environment_names_the_file_unless_the_command_line_does() {
     let other = file("[misp]\nname = \"\"\n");
     let mistakes = config::load(Some(other.path()), environment()).unwrap_err();
     let name = mistakes.list().iter().find(|mistake| mistake.key == "misp.name").unwrap();
-    assert_eq!(name.origin, Origin::File(other.path().to_path_buf()));
+    assert_eq!(name.origin, SettingOrigin::File(other.path().to_path_buf()));
 }
 
 #[test]

@@ -64,7 +64,7 @@ async fn certificate() {
 
 #[tokio::test]
 async fn managed_identity_by_each_kind_of_id() {
-    type Name = fn(Identity) -> ManagedIdentity;
+    type Name = fn(MachineIdentity) -> ManagedIdentity;
     let names: [Name; 4] = [
         |_| ManagedIdentity::SystemAssigned,
         |identity| ManagedIdentity::ClientId(identity.client_id),
@@ -105,7 +105,7 @@ fn project(sandbox: &Sandbox, lifetime: Duration) -> String {
 }
 
 /// What an application trusts so that a managed identity may speak for it.
-fn trusted(identity: &Identity, audience: &str) -> Federated {
+fn trusted(identity: &MachineIdentity, audience: &str) -> Federated {
     Federated {
         issuer: format!("https://login.microsoftonline.com/{}/v2.0", identity.tenant_id),
         subject: identity.object_id.clone(),
@@ -113,7 +113,7 @@ fn trusted(identity: &Identity, audience: &str) -> Federated {
     }
 }
 
-fn federated(sandbox: &Sandbox, identity: &Identity) -> Credential {
+fn federated(sandbox: &Sandbox, identity: &MachineIdentity) -> Credential {
     let (tenant_id, client_id) = application(sandbox);
     let identity = ManagedIdentity::ClientId(identity.client_id.clone());
     let audience = EXCHANGE.to_owned();
@@ -255,7 +255,7 @@ async fn issuer_subject_and_audience_must_be_trusted() {
     let stranger = ask().await;
     assert_eq!(stranger.code, "AADSTS700211", "{stranger}");
     assert!(stranger.remedy.contains("no federated credential of this issuer"), "{stranger}");
-    let other = Identity { object_id: "other".to_owned(), ..identity.clone() };
+    let other = MachineIdentity { object_id: "other".to_owned(), ..identity.clone() };
     sandbox.trust(&client_id, trusted(&other, EXCHANGE));
     assert_eq!(ask().await.code, "AADSTS700213");
     sandbox.trust(&client_id, trusted(&identity, "api://AzureADTokenExchangeUSGov"));

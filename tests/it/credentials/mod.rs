@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use misp_sentinel_relay::azure::http;
 use misp_sentinel_relay::azure::token::{SignIn, SignInError, TokenSource};
-use misp_sentinel_relay::azure::{Refusal, Who};
+use misp_sentinel_relay::azure::{SignInRefusal, Who};
 use misp_sentinel_relay::config::{Azure, Credential, ManagedIdentity, Secret};
-use misp_sentinel_relay::sandbox::{Federated, Identity, Sandbox, Settings, SignInFault};
+use misp_sentinel_relay::sandbox::{Federated, MachineIdentity, Sandbox, Settings, SignInFault};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
@@ -36,8 +36,8 @@ fn application(sandbox: &Sandbox) -> (String, String) {
     (account.tenant_id.clone(), account.client_id.clone())
 }
 
-fn identity(sandbox: &Sandbox, number: u8, is_system_assigned: bool) -> Identity {
-    Identity {
+fn identity(sandbox: &Sandbox, number: u8, is_system_assigned: bool) -> MachineIdentity {
+    MachineIdentity {
         tenant_id: application(sandbox).0,
         client_id: format!("{number}0000000-0000-4000-8000-00000000c11e"),
         object_id: format!("{number}0000000-0000-4000-8000-0000000000b1"),
@@ -61,7 +61,7 @@ fn source_by(sandbox: &Sandbox, credential: Credential, azure: &Azure) -> TokenS
     TokenSource::new(sign_in, http::client(azure).unwrap(), azure).unwrap()
 }
 
-async fn refusal(source: &TokenSource) -> Refusal {
+async fn refusal(source: &TokenSource) -> SignInRefusal {
     let error = source.token().await.unwrap_err();
     let SignInError::Refused(refusal) = error else { panic!("{error}") };
     refusal

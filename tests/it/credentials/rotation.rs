@@ -238,7 +238,7 @@ async fn key_of_misp_changes_while_it_is_asked() {
     std::fs::write(&file, KEY).unwrap();
     let mut settings = settings(&misp.url);
     settings.key = Secret::from_file(&file).unwrap();
-    let client = rest::Client::new(&settings).unwrap();
+    let client = rest::MispClient::new(&settings).unwrap();
     assert_eq!(client.version().await.unwrap(), "2.5.1");
 
     good.lock().unwrap().clone_from(&next);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use misp_sentinel_relay::azure::vault::look_up;
-use misp_sentinel_relay::config::{self, Config, Found};
+use misp_sentinel_relay::config::{self, Config, FoundSecrets};
 
 use super::*;
 use crate::support::proxy::Proxy;
@@ -61,7 +61,7 @@ fn load(sandbox: &Sandbox, proxy: &Proxy, key: &str, secret: &str) -> Config {
 
 async fn why_not(sandbox: &Sandbox, proxy: &Proxy, address: &str) -> String {
     let config = load(sandbox, proxy, address, "s3cret");
-    look_up(&config, Found::default()).await.unwrap_err().to_string()
+    look_up(&config, FoundSecrets::default()).await.unwrap_err().to_string()
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn secrets_are_looked_up_once_with_one_sign_in_and_read_again() {
     let addresses =
         [format!("https://{HOST}/secrets/entra"), format!("https://{HOST}/secrets/misp-key/{old}")];
     assert_eq!(config.lookups, BTreeSet::from(addresses.clone()));
-    let found = look_up(&config, Found::default()).await.unwrap();
+    let found = look_up(&config, FoundSecrets::default()).await.unwrap();
     assert_eq!(found.secrets[&addresses[0]].expose(), "third");
     assert_eq!(found.secrets[&addresses[1]].expose(), "first", "the version that is named");
     assert_eq!((sandbox.sign_ins(), sandbox.vault_reads()), (1, 2));
@@ -136,7 +136,7 @@ async fn managed_identity_opens_the_vault_by_itself() {
     );
     std::fs::write(file.path(), text).unwrap();
     let config = config::load(Some(file.path()), std::iter::empty()).unwrap();
-    let found = look_up(&config, Found::default()).await.unwrap();
+    let found = look_up(&config, FoundSecrets::default()).await.unwrap();
     let whole = config::load_with(Some(file.path()), std::iter::empty(), found).unwrap();
     assert!(whole.lookups.is_empty());
     assert_eq!(whole.misp.rest.unwrap().key.expose(), "k");

@@ -76,7 +76,8 @@ async fn what_changed_in_doubt_is_sent_once_more_later() {
     scene.holds(2).await;
     // One alters, one is withdrawn, before the first is repeated.
     scene.publish(&event.only([0]).commented("altered")).await;
-    let writes = |times: usize| move |one: &misp_sentinel_relay::sandbox::Held| one.writes == times;
+    let writes =
+        |times: usize| move |one: &misp_sentinel_relay::sandbox::HeldObject| one.writes == times;
     eventually(&scene.sandbox, |sandbox| held(sandbox).iter().all(writes(2))).await;
     let second = held(&scene.sandbox);
     let seen = std::time::Instant::now();

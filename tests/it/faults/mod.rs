@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::config::LedgerConfig;
 use misp_sentinel_relay::ledger::{Ledger, TargetStatus};
-use misp_sentinel_relay::sandbox::{Held, Sandbox};
+use misp_sentinel_relay::sandbox::{HeldObject, Sandbox};
 use serde_json::json;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -134,7 +134,7 @@ impl Scene {
     }
 }
 
-fn assert_written(held: &[Held], times: usize) {
+fn assert_written(held: &[HeldObject], times: usize) {
     let patterns: BTreeSet<&str> =
         held.iter().map(|one| one.json["pattern"].as_str().unwrap()).collect();
     assert_eq!(patterns.len(), held.len(), "an observable has two ids");
@@ -235,6 +235,6 @@ fn uuid(number: u128) -> Uuid {
 }
 
 /// What the sandbox holds for a pattern.
-fn of_pattern(sandbox: &Sandbox, pattern: &str) -> Held {
+fn of_pattern(sandbox: &Sandbox, pattern: &str) -> HeldObject {
     held(sandbox).into_iter().find(|one| one.json["pattern"] == pattern).unwrap()
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::sandbox::{Held, Sandbox};
+use misp_sentinel_relay::sandbox::{HeldObject, Sandbox};
 use tempfile::TempDir;
 
 use super::program::program;
@@ -188,6 +188,6 @@ fn spawn(settings: &[(String, String)], arguments: &[String], folder: &Path) -> 
 }
 
 /// Everything that the sandbox holds in its first workspace.
-pub(crate) fn held(sandbox: &Sandbox) -> Vec<Held> {
+pub(crate) fn held(sandbox: &Sandbox) -> Vec<HeldObject> {
     sandbox.objects(sandbox.settings().workspaces[0])
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use misp_sentinel_relay::config::{self, Rest};
-use misp_sentinel_relay::rest::Client;
+use misp_sentinel_relay::rest::MispClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
@@ -83,14 +83,14 @@ impl FakeRest {
         self.requests.lock().unwrap().clone()
     }
 
-    pub(crate) fn client(&self) -> Client {
-        Client::new(&settings(&self.url)).unwrap()
+    pub(crate) fn client(&self) -> MispClient {
+        MispClient::new(&settings(&self.url)).unwrap()
     }
 
-    pub(crate) fn client_with(&self, change: impl FnOnce(&mut Rest)) -> Client {
+    pub(crate) fn client_with(&self, change: impl FnOnce(&mut Rest)) -> MispClient {
         let mut settings = settings(&self.url);
         change(&mut settings);
-        Client::new(&settings).unwrap()
+        MispClient::new(&settings).unwrap()
     }
 }
 

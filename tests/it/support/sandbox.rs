@@ -63,12 +63,12 @@ pub(crate) fn managed(sandbox: &Sandbox) -> ManagedWorkspace {
 }
 
 /// The management plane's client for it.
-pub(crate) fn manager(sandbox: &Sandbox) -> manage::Client {
+pub(crate) fn manager(sandbox: &Sandbox) -> manage::ManageClient {
     let azure = azure(sandbox);
     let Uploader { tokens, .. } = Uploader::new(sandbox);
     let http = http::client(&azure).unwrap();
     let (workspace, tokens) = (managed(sandbox), Arc::new(tokens));
-    manage::Client::new(http, &workspace, tokens, &management()).unwrap()
+    manage::ManageClient::new(http, &workspace, tokens, &management()).unwrap()
 }
 
 /// The sandbox's first account and workspace as a target.

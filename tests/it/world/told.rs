@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 use misp_sentinel_relay::ledger::{Ledger, Telling, Views};
-use misp_sentinel_relay::pure::explain::{Line, Seen, Story};
+use misp_sentinel_relay::pure::explain::{ClaimVerdict, ExplainLine, Story};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -43,7 +43,8 @@ pub(super) async fn compare(
     for (pattern, seen) in &told {
         let is_wanted = live.contains(pattern);
         let reasons: Vec<_> = seen.iter().map(|one| reason(one)).collect();
-        let is_shown = |one: &&Seen| one.indicator.as_ref().is_some_and(|shown| !shown.withdrawn);
+        let is_shown =
+            |one: &&ClaimVerdict| one.indicator.as_ref().is_some_and(|shown| !shown.withdrawn);
         if reasons.contains(&"admitted") != is_wanted
             || seen.iter().any(|one| is_shown(one) != is_wanted)
         {
@@ -60,7 +61,7 @@ async fn explain(ledger: &Ledger, views: &Views, event: &str) -> Result<Vec<Stor
     let collect = async {
         let mut stories = Vec::new();
         while let Some(line) = told.recv().await {
-            if let Line::Story(story) = line {
+            if let ExplainLine::Story(story) = line {
                 stories.push(*story);
             }
         }
@@ -70,14 +71,14 @@ async fn explain(ledger: &Ledger, views: &Views, event: &str) -> Result<Vec<Stor
     ended.map(|()| stories).map_err(|error| format!("explain {event}: {error}"))
 }
 
-fn by_pattern(stories: &[Story]) -> BTreeMap<&str, Vec<&Seen>> {
-    let mut told: BTreeMap<&str, Vec<&Seen>> = BTreeMap::new();
+fn by_pattern(stories: &[Story]) -> BTreeMap<&str, Vec<&ClaimVerdict>> {
+    let mut told: BTreeMap<&str, Vec<&ClaimVerdict>> = BTreeMap::new();
     for claimed in stories.iter().flat_map(|story| &story.claims) {
         told.entry(&claimed.pattern).or_default().extend(&claimed.views);
     }
     told
 }
 
-fn reason(seen: &Seen) -> &str {
+fn reason(seen: &ClaimVerdict) -> &str {
     seen.withheld.as_ref().map_or("admitted", |why| &why.reason)
 }

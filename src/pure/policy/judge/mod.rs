@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::lists::Lists;
+use super::lists::IncludeExclude;
 use super::marks::Marks;
 use super::prefix::is_too_wide;
 use super::registry::is_common_key;
@@ -11,7 +11,9 @@ use super::routable::is_routable;
 use super::spelling::spellings;
 use super::switches::Switched;
 use super::{Beside, Decided, Listed, Mark, OnHit, Policy, Tlp, Warned};
-use crate::pure::convert::{self, ClaimFacts, Cluster, EventFacts, Reason, Sibling, Since, Tag};
+use crate::pure::convert::{
+    self, ClaimFacts, ClusterFacts, EventFacts, Reason, Sibling, Since, TagFacts,
+};
 use crate::pure::misp::{Audience, SHARING_GROUP};
 use crate::pure::stix::Observable;
 
@@ -25,13 +27,13 @@ pub struct Judge {
     /// As written and as claims spell them, in lower case.
     never: HashSet<String>,
     marks: Marks,
-    tags: Lists,
-    orgs: Lists,
-    types: Lists,
-    categories: Lists,
-    sharing_groups: Lists,
-    false_positives: Lists,
-    shared_hosts: Lists,
+    tags: IncludeExclude,
+    orgs: IncludeExclude,
+    types: IncludeExclude,
+    categories: IncludeExclude,
+    sharing_groups: IncludeExclude,
+    false_positives: IncludeExclude,
+    shared_hosts: IncludeExclude,
     switched: Switched,
 }
 
@@ -41,13 +43,13 @@ impl Judge {
         Self {
             never: policy.never.iter().flat_map(|value| spellings(value)).collect(),
             marks: Marks::new(&policy.tlp_tags),
-            tags: Lists::new(&policy.tags_include, &policy.tags_exclude),
-            orgs: Lists::new(&policy.orgs_include, &policy.orgs_exclude),
-            types: Lists::new(&policy.types_include, &policy.types_exclude),
-            categories: Lists::new(&policy.categories_include, &policy.categories_exclude),
-            sharing_groups: Lists::new(&policy.sharing_groups, &[]),
-            false_positives: Lists::new(&policy.false_positive_tags, &[]),
-            shared_hosts: Lists::new(&policy.shared_host_lists, &[]),
+            tags: IncludeExclude::new(&policy.tags_include, &policy.tags_exclude),
+            orgs: IncludeExclude::new(&policy.orgs_include, &policy.orgs_exclude),
+            types: IncludeExclude::new(&policy.types_include, &policy.types_exclude),
+            categories: IncludeExclude::new(&policy.categories_include, &policy.categories_exclude),
+            sharing_groups: IncludeExclude::new(&policy.sharing_groups, &[]),
+            false_positives: IncludeExclude::new(&policy.false_positive_tags, &[]),
+            shared_hosts: IncludeExclude::new(&policy.shared_host_lists, &[]),
             switched: Switched::new(&policy.switches),
             policy: policy.clone(),
         }
@@ -135,11 +137,11 @@ impl Judge {
     }
 
     /// The strictest level that tags say, in whatever state they are; else that of untagged.
-    fn level<'t>(&self, tags: impl Iterator<Item = &'t Tag>) -> Tlp {
+    fn level<'t>(&self, tags: impl Iterator<Item = &'t TagFacts>) -> Tlp {
         self.strictest(tags).unwrap_or(self.policy.tlp_untagged.judged())
     }
 
-    fn strictest<'t>(&self, tags: impl Iterator<Item = &'t Tag>) -> Option<Tlp> {
+    fn strictest<'t>(&self, tags: impl Iterator<Item = &'t TagFacts>) -> Option<Tlp> {
         tags.filter_map(|tag| match self.marks.read(&tag.name)? {
             Mark::Level(level) => Some(level),
             Mark::HidesSource => None,
@@ -180,7 +182,7 @@ impl Judge {
 
     /// The clusters that MISP tells of with an event and that may be told: an organisation's own
     /// cluster has an audience of its own.
-    pub fn clusters<'e>(&self, event: &'e EventFacts) -> impl Iterator<Item = &'e Cluster> {
+    pub fn clusters<'e>(&self, event: &'e EventFacts) -> impl Iterator<Item = &'e ClusterFacts> {
         let distributions = &self.policy.distributions;
         event
             .clusters

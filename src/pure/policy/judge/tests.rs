@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::pure::convert::{ClusterKind, SharingGroup};
+use crate::pure::convert::{ClusterKind, SharingGroupFacts};
 use crate::pure::policy::{Switches, Untagged};
 
 fn open_policy() -> Policy {
@@ -40,11 +40,15 @@ fn open_policy() -> Policy {
     }
 }
 
-fn tag(name: &str, since: Since) -> Tag {
-    Tag { name: name.into(), since, ..Tag::default() }
+fn tag(name: &str, since: Since) -> TagFacts {
+    TagFacts { name: name.into(), since, ..TagFacts::default() }
 }
 
-fn verdict(policy: &Policy, event_tags: Vec<Tag>, claim_tags: Vec<Tag>) -> Result<(), Reason> {
+fn verdict(
+    policy: &Policy,
+    event_tags: Vec<TagFacts>,
+    claim_tags: Vec<TagFacts>,
+) -> Result<(), Reason> {
     let event = EventFacts { tags: event_tags, ..EventFacts::default() };
     let claim = ClaimFacts { to_ids: true, tags: claim_tags, ..ClaimFacts::default() };
     let observable = Observable::new("ipv4-addr:value", "198.51.100.7");
@@ -161,7 +165,7 @@ fn a_score_of_decaying_models_counts_where_they_do() {
 
 #[test]
 fn a_sharing_group_is_known_by_uuid_name_or_number_and_else_kept_back() {
-    let group = |name: &str, number| SharingGroup {
+    let group = |name: &str, number| SharingGroupFacts {
         uuid: uuid::Uuid::from_u128(number),
         name: name.into(),
     };
@@ -399,7 +403,7 @@ fn a_group_of_event_or_object_holds_whatever_the_attribute_says() {
 #[test]
 fn what_stands_beside_an_attribute_is_judged_by_the_events_tags() {
     let sibling = Sibling { kind: "filename".into(), value: "a.exe".into(), ..Sibling::default() };
-    let tells = |change: fn(&mut Policy), tags: Vec<Tag>| {
+    let tells = |change: fn(&mut Policy), tags: Vec<TagFacts>| {
         let mut policy = open_policy();
         change(&mut policy);
         let event = EventFacts { tags, ..EventFacts::default() };
@@ -514,7 +518,7 @@ fn what_is_unmarked_is_judged_as_clear_and_has_no_marking() {
 
 #[test]
 fn a_cluster_of_an_organisation_has_an_audience_of_its_own() {
-    let cluster = |number: u128, is_default, distribution| Cluster {
+    let cluster = |number: u128, is_default, distribution| ClusterFacts {
         tag: format!("misp-galaxy:threat-actor=\"{number}\""),
         uuid: uuid::Uuid::from_u128(number),
         kind: ClusterKind::ThreatActor,
