@@ -1,16 +1,28 @@
 //! What works less than promised, in words that name the remedy.
 
-use super::{EndpointStatus, Means, RelayStatus, TargetHealth};
+use super::{EndpointStatus, Means, RelayStatus, Status, TargetHealth};
 use crate::intake::rest::RestState;
 use crate::ledger::{LedgerStatus, ListsState, Unread};
 use crate::pure::count::Count;
 
+impl Status {
+    /// Judges what it is given.
+    #[must_use]
+    pub fn new(relay: Option<RelayStatus>, ledger: LedgerStatus, means: Means) -> Self {
+        let degraded = degraded(relay.as_ref(), &ledger, means);
+        let without_rest = if means.rest { Vec::new() } else { without_rest(means.webhook) };
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            relay,
+            ledger,
+            degraded,
+            without_rest,
+        }
+    }
+}
+
 /// The part of the relay, what is wrong with it, and what to do.
-pub(super) fn degraded(
-    relay: Option<&RelayStatus>,
-    ledger: &LedgerStatus,
-    means: Means,
-) -> Vec<String> {
+fn degraded(relay: Option<&RelayStatus>, ledger: &LedgerStatus, means: Means) -> Vec<String> {
     let mut found = Vec::new();
     if !means.rest {
         found.push(
@@ -156,7 +168,7 @@ const WITHOUT_REST: [&str; 10] = [
 const WEBHOOK_WITHOUT_REST: &str = "Webhook publications are confirmed by ZeroMQ only: without its frame within misp.webhook.confirm_within they are dropped.";
 
 /// `announces`: whether a webhook is configured.
-pub(super) fn without_rest(announces: bool) -> Vec<String> {
+fn without_rest(announces: bool) -> Vec<String> {
     let webhook = announces.then_some(WEBHOOK_WITHOUT_REST);
     WITHOUT_REST.into_iter().chain(webhook).map(str::to_owned).collect()
 }

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::health;
 use crate::config::{Mode, Target};
 use crate::deliver;
 use crate::intake::rest::RestState;
@@ -105,23 +104,6 @@ impl TargetHealth {
             in_flight: health.in_flight,
             last_accepted: health.last_accepted.map(Into::into),
             next_try: health.next_try.map(Into::into),
-        }
-    }
-}
-
-impl Status {
-    /// Judges what it is given.
-    #[must_use]
-    pub fn new(relay: Option<RelayStatus>, ledger: LedgerStatus, means: Means) -> Self {
-        let degraded = health::degraded(relay.as_ref(), &ledger, means);
-        let without_rest =
-            if means.rest { Vec::new() } else { health::without_rest(means.webhook) };
-        Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            relay,
-            ledger,
-            degraded,
-            without_rest,
         }
     }
 }

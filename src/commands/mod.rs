@@ -12,6 +12,7 @@ pub mod explain;
 pub mod forget;
 pub mod healthcheck;
 pub mod held;
+#[cfg(feature = "import-config")]
 pub mod import_config;
 pub mod ledger;
 mod options;
@@ -40,6 +41,7 @@ use self::demo::DemoOptions;
 use self::explain::ExplainOptions;
 use self::forget::ForgetOptions;
 use self::healthcheck::HealthOptions;
+#[cfg(feature = "import-config")]
 use self::import_config::ImportOptions;
 use self::ledger::LedgerCommand;
 use self::release::ReleaseOptions;
@@ -225,6 +227,7 @@ enum Command {
     /// has no counterpart. Name constants.py as well if you changed it. The files are parsed and never
     /// run; secrets that stand in them stand in what is printed.
     #[command(verbatim_doc_comment)]
+    #[cfg(feature = "import-config")]
     ImportConfig(ImportOptions),
 
     /// Ask the running relay whether it lives: for Docker's HEALTHCHECK
@@ -286,6 +289,7 @@ pub async fn execute(
         Command::Ledger(command) => ledger::ledger(&settings, command).await?,
         Command::Sandbox(options) => sandbox::serve(options).await?,
         Command::CheckConfig => check_config::report(&settings.load(Needs::Settings).await?)?,
+        #[cfg(feature = "import-config")]
         Command::ImportConfig(options) => import_config::print(&options)?,
         Command::Healthcheck(options) => healthcheck::healthcheck(&settings, options).await?,
     }

@@ -69,16 +69,22 @@ pub(super) fn read(
         withdraw: reader.own_word(&key("withdraw")).unwrap_or(rendering.withdraw),
         limits: limits::of_target(reader, name, limits),
     };
-    if live && target.endpoint.is_empty() && reader.sound(&key("endpoint")) {
-        reader.missing(&key("endpoint"), "no address of this API is known in this cloud");
-    }
-    if live && workspace.is_none() && reader.sound(&key("workspace_id")) {
-        reader.missing(&key("workspace_id"), "the uuid on the workspace's Overview page");
-    }
     if live {
-        check_deletions(reader, &target);
+        check_live(reader, &target, workspace.is_some());
     }
     target
+}
+
+/// A target that sends needs an address and a workspace.
+fn check_live(reader: &mut Reader, target: &Target, has_workspace: bool) {
+    let key = |leaf: &str| format!("target.{}.{leaf}", target.name);
+    if target.endpoint.is_empty() && reader.sound(&key("endpoint")) {
+        reader.missing(&key("endpoint"), "no address of this API is known in this cloud");
+    }
+    if !has_workspace && reader.sound(&key("workspace_id")) {
+        reader.missing(&key("workspace_id"), "the uuid on the workspace's Overview page");
+    }
+    check_deletions(reader, target);
 }
 
 /// Deletions go over the management plane.

@@ -3,6 +3,7 @@
 
 // `cfg(test)` tells clippy that helpers may unwrap as well.
 #[cfg(test)]
+#[cfg(feature = "import-config")]
 mod commands;
 #[cfg(test)]
 mod configuration;

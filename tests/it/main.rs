@@ -48,6 +48,7 @@ mod hearsay;
 #[cfg(test)]
 mod identities;
 #[cfg(test)]
+#[cfg(feature = "import-config")]
 mod import;
 #[cfg(test)]
 mod independent;

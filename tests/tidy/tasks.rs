@@ -6,8 +6,14 @@ use super::source::{Source, none, product};
 const DETACHED: [&str; 2] = ["tokio::spawn", "spawn_local"];
 
 /// Starts a task or a thread, or holds those that are started.
-const STARTS: [&str; 5] =
-    ["JoinSet::new", "JoinSet::default", "spawn_blocking", "std::thread", "thread::spawn"];
+const STARTS: [&str; 6] = [
+    "JoinSet::new",
+    "JoinSet::default",
+    "TaskTracker::new",
+    "spawn_blocking",
+    "std::thread",
+    "thread::spawn",
+];
 
 /// Who may. Those of `intake`, `rest`, `ledger` and the commands wait for what they start before they
 /// return; the others stop what they hold.
