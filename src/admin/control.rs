@@ -35,8 +35,11 @@ pub const SOCKET: &str = "relay.sock";
 /// bytes escaped.
 const LONGEST_REQUEST: usize = 1 << 20;
 
-/// For a request to come, and for the last answers at the end.
+/// For a request to come.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// For the last answers at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// How long a client may take nothing of a long answer. Its snapshot keeps the ledger's WAL growing.
 const IDLE: Duration = Duration::from_secs(30);
@@ -61,7 +64,7 @@ impl End {
 #[derive(Debug, Clone)]
 pub struct Control {
     services: Services,
-    /// Long answers that are being made.
+    /// Answers that are being made.
     answers: TaskTracker,
     stop: CancellationToken,
 }
@@ -115,8 +118,8 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 }
 
 impl ControlSocket {
-    /// Answers until `stop`, then removes the socket. Long answers end at once then, and without
-    /// their last line.
+    /// Answers until `stop`, then removes the socket. What is being answered ends at once then: a long
+    /// answer without its last line.
     ///
     /// # Errors
     /// The socket fails.
@@ -130,6 +133,7 @@ impl ControlSocket {
         let control = Control { services, answers: answers.clone(), stop: stop.clone() };
         let app = routes
             .fallback(unknown)
+            .method_not_allowed_fallback(not_allowed)
             .layer(DefaultBodyLimit::max(LONGEST_REQUEST))
             .with_state(control);
         let handle: Handle<SocketAddr> = Handle::new();
@@ -145,7 +149,7 @@ impl ControlSocket {
             stop.cancelled().await;
             // Who asks from now on is told at once that no relay listens.
             drop(file);
-            handle.graceful_shutdown(Some(PATIENCE));
+            handle.graceful_shutdown(Some(LAST_ANSWERS));
             std::future::pending::<()>().await;
         };
         let served = tokio::select! {
@@ -174,9 +178,18 @@ async fn answer<R: Request>(State(control): State<Control>, body: Bytes) -> Resp
         Ok(request) => request,
         Err(error) => return failed(StatusCode::BAD_REQUEST, &error),
     };
-    match request.execute(&control.services).await {
-        Ok(answer) => Json(answer).into_response(),
-        Err(error) => failed(StatusCode::UNPROCESSABLE_ENTITY, &format!("{error:#}")),
+    let Control { services, answers, stop } = control;
+    // A client that hangs up must not leave half of it done.
+    let answering =
+        answers.spawn(async move { stop.run_until_cancelled(request.execute(&services)).await });
+    match answering.await {
+        Ok(Some(Ok(answer))) => Json(answer).into_response(),
+        Ok(Some(Err(error))) => failed(StatusCode::UNPROCESSABLE_ENTITY, &format!("{error:#}")),
+        Ok(None) => failed(StatusCode::SERVICE_UNAVAILABLE, "the relay is being stopped"),
+        Err(error) => {
+            tracing::error!(%error, "a command could not be answered");
+            failed(StatusCode::INTERNAL_SERVER_ERROR, "the relay failed; its log says how")
+        }
     }
 }
 
@@ -243,6 +256,10 @@ fn read<R: serde::de::DeserializeOwned>(body: &[u8]) -> Result<R, String> {
 async fn unknown(method: Method, uri: axum::http::Uri) -> Response {
     let error = format!("{method} {uri} is no command of release {}", env!("CARGO_PKG_VERSION"));
     failed(StatusCode::NOT_FOUND, &error)
+}
+
+async fn not_allowed(method: Method, uri: axum::http::Uri) -> Response {
+    failed(StatusCode::METHOD_NOT_ALLOWED, &format!("{uri} takes no {method}"))
 }
 
 fn failed(status: StatusCode, error: &str) -> Response {

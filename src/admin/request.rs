@@ -29,7 +29,7 @@ pub trait Request: Serialize + DeserializeOwned + Send + Sync + 'static {
     const METHOD: Method = Method::POST;
     /// How long a command waits for the relay. Counting a large ledger takes seconds.
     const PATIENCE: Duration = Duration::from_secs(30);
-    const NEEDS: Needs = Needs::Targets;
+    const NEEDS: Needs;
 
     type Answer: Serialize + DeserializeOwned + Send + 'static;
 
@@ -45,7 +45,7 @@ pub trait Request: Serialize + DeserializeOwned + Send + Sync + 'static {
 pub trait Streamed: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The path on the control socket.
     const PATH: &'static str;
-    const NEEDS: Needs = Needs::Targets;
+    const NEEDS: Needs;
 
     type Line: Serialize + DeserializeOwned + Send + 'static;
 

@@ -35,6 +35,7 @@ use crate::signals;
 use tasks::Tasks;
 
 pub use options::RunOptions;
+pub use readback::of_config as readback_of;
 pub use reading::{Reading, Scope};
 pub use services::services_of;
 
@@ -139,7 +140,8 @@ impl Relay {
         &self.health
     }
 
-    /// Runs until `stop` or until a part fails. `commands` are the routes of the control socket. Stops in the order of the flow, within the grace
+    /// Runs until `stop` or until a part fails. `commands` are the routes of the control socket.
+    /// Stops in the order of the flow, within the grace
     /// time.
     ///
     /// # Errors

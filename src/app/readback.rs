@@ -27,7 +27,10 @@ pub(super) fn of(
 }
 
 /// The targets whose workspaces can be asked, with tokens of their own: no sender is there.
-pub(super) fn of_config(config: &Config) -> anyhow::Result<Readback> {
+///
+/// # Errors
+/// A client of Azure cannot be made.
+pub fn of_config(config: &Config) -> anyhow::Result<Readback> {
     let http = azure::http::client(&config.azure)?;
     let (mut places, mut known) = (Vec::new(), Vec::new());
     for target in config.targets.iter().filter(|target| is_asked(target)) {

@@ -59,6 +59,7 @@ pub(super) fn writer_settings(config: &Config, rest: Option<&RestIntake>) -> Wri
 
 /// What a resync reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Scope {
     /// Only this event.
     #[serde(default)]

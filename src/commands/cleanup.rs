@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use anyhow::{bail, ensure};
 use clap::Args;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::comparison::tell;
-use super::door;
+use super::door::{RelayClient, load_without_relay};
 use super::settings::Settings;
 use crate::admin::{Needs, Services, Streamed};
+use crate::app;
 use crate::pure::verify::VerifyLine;
 use crate::readback::{Cleanup, NothingToAsk};
 
@@ -38,13 +38,7 @@ pub struct CleanupOptions {
 }
 
 /// Lists what another product left, or ends it. A line for each step and target.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct CleanupRequest {
-    #[serde(flatten)]
-    pub cleanup: Cleanup,
-}
-
-impl Streamed for CleanupRequest {
+impl Streamed for Cleanup {
     const PATH: &'static str = "/cleanup";
     const NEEDS: Needs = Needs::Secrets;
 
@@ -55,12 +49,10 @@ impl Streamed for CleanupRequest {
         services: &Services,
         lines: mpsc::Sender<VerifyLine>,
     ) -> anyhow::Result<()> {
-        let Cleanup { sourcesystem, target, apply, revoke } = &self.cleanup;
-        ensure!(!sourcesystem.trim().is_empty(), "no source system is named");
-        if services.targets.iter().any(|target| target.sourcesystem == *sourcesystem) {
-            return Err(NothingToAsk::Own(sourcesystem.clone()).into());
-        }
-        if *apply {
+        let own = services.targets.iter().map(|target| target.sourcesystem.as_str());
+        expect_another(&self, own)?;
+        if self.apply {
+            let Self { sourcesystem, target, revoke, .. } = &self;
             tracing::warn!(
                 sourcesystem,
                 of = target,
@@ -68,8 +60,37 @@ impl Streamed for CleanupRequest {
                 "another product's indicators are ended, as an operator asked"
             );
         }
-        Ok(Arc::clone(&services.readback).cleanup(self.cleanup, lines).await?)
+        Ok(Arc::clone(&services.readback).cleanup(self, lines).await?)
     }
+}
+
+fn expect_another<'a>(
+    cleanup: &Cleanup,
+    mut own: impl Iterator<Item = &'a str>,
+) -> anyhow::Result<()> {
+    let Cleanup { sourcesystem, apply, revoke, .. } = cleanup;
+    ensure!(!sourcesystem.trim().is_empty(), "no source system is named");
+    ensure!(*apply || !revoke, "revoke takes apply: what is only listed is not revoked");
+    if own.any(|own| own == sourcesystem) {
+        return Err(NothingToAsk::Own(sourcesystem.clone()).into());
+    }
+    Ok(())
+}
+
+/// Asks the running relay, or else does it here. No ledger is needed: what another product left is
+/// ended before the first start of the relay.
+async fn ask(
+    settings: &Settings,
+    cleanup: Cleanup,
+    lines: mpsc::Sender<VerifyLine>,
+) -> anyhow::Result<()> {
+    let relay = RelayClient::at(&settings.ledger()?.data_dir)?;
+    if relay.ask_for_lines(&cleanup, &lines).await? {
+        return Ok(());
+    }
+    let config = load_without_relay(settings, Needs::Secrets).await?;
+    expect_another(&cleanup, config.targets.iter().map(|target| target.sourcesystem.as_str()))?;
+    Ok(Arc::new(app::readback_of(&config)?).cleanup(cleanup, lines).await?)
 }
 
 /// Lists what another product left under a source system, and ends it on demand.
@@ -80,8 +101,7 @@ pub async fn cleanup(settings: &Settings, options: CleanupOptions) -> anyhow::Re
     let CleanupOptions { sourcesystem, target, apply, revoke, json } = options;
     let cleanup = Cleanup { sourcesystem, target, apply, revoke };
     let (lines, told) = mpsc::channel(8);
-    let asking = door::ask_for_lines(settings, CleanupRequest { cleanup }, lines);
-    let (asked, told) = tokio::join!(asking, tell(told, json));
+    let (asked, told) = tokio::join!(ask(settings, cleanup, lines), tell(told, json));
     let cleanings = told?.cleanings;
     asked?;
     match cleanings.iter().all(|one| one.is_done()) {

@@ -11,11 +11,12 @@ use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
+use super::output::note;
 use super::settings::Settings;
 use crate::admin::control::{End, SOCKET};
 use crate::admin::{Needs, Request, Services, Streamed};
 use crate::app;
-use crate::config::{Config, LedgerConfig};
+use crate::config::{Config, LedgerConfig, Mistakes};
 use crate::http;
 use crate::ledger::{Ledger, OpenError};
 
@@ -48,8 +49,8 @@ pub(super) async fn ask<R: Request>(
     settings: &Settings,
     request: R,
 ) -> anyhow::Result<(R::Answer, By)> {
-    let ledger = settings.local()?.ledger;
-    if let Some(answer) = RunningRelay::at(&ledger.data_dir)?.ask(&request).await? {
+    let ledger = settings.ledger()?;
+    if let Some(answer) = RelayClient::at(&ledger.data_dir)?.ask(&request).await? {
         return Ok((answer, By::Relay));
     }
     let services = services(settings, &ledger, R::NEEDS).await?;
@@ -67,8 +68,8 @@ pub(super) async fn ask_for_lines<R: Streamed>(
     request: R,
     lines: mpsc::Sender<R::Line>,
 ) -> anyhow::Result<By> {
-    let ledger = settings.local()?.ledger;
-    if RunningRelay::at(&ledger.data_dir)?.ask_for_lines(&request, &lines).await?.is_some() {
+    let ledger = settings.ledger()?;
+    if RelayClient::at(&ledger.data_dir)?.ask_for_lines(&request, &lines).await? {
         return Ok(By::Relay);
     }
     let services = services(settings, &ledger, R::NEEDS).await?;
@@ -83,10 +84,7 @@ pub(super) async fn ask_for_lines<R: Streamed>(
 /// # Errors
 /// There is none, a relay holds it, or it cannot be opened.
 pub(super) async fn open(config: &LedgerConfig) -> anyhow::Result<Ledger> {
-    let file = config.data_dir.join("ledger.db");
-    if !file.exists() {
-        return Err(NoLedger(file).into());
-    }
+    expect_ledger(config)?;
     match Ledger::open(config).await {
         Ok(ledger) => Ok(ledger),
         Err(OpenError::InUse { path, holder }) => bail!(
@@ -97,21 +95,46 @@ pub(super) async fn open(config: &LedgerConfig) -> anyhow::Result<Ledger> {
     }
 }
 
+fn expect_ledger(config: &LedgerConfig) -> Result<(), NoLedger> {
+    let file = config.data_dir.join("ledger.db");
+    if file.exists() { Ok(()) } else { Err(NoLedger(file)) }
+}
+
 async fn services(
     settings: &Settings,
     ledger: &LedgerConfig,
     needs: Needs,
 ) -> anyhow::Result<Services> {
-    // Mistakes of the configuration come first, and a relay that is starting before slow vaults.
-    let config: Config = settings.load(Needs::Settings).await?;
+    let config = load_without_relay(settings, needs).await?;
+    // Vaults were asked before the ledger is locked: a relay that starts meanwhile does not wait for them.
     let opened = open(ledger).await?;
-    let config = if needs == Needs::Settings { config } else { settings.load(needs).await? };
     app::services_of(&config, opened, needs)
+}
+
+/// Loads what a command needs that answers itself.
+///
+/// # Errors
+/// A mistake of the configuration, or a secret that cannot be read.
+pub(super) async fn load_without_relay(
+    settings: &Settings,
+    needs: Needs,
+) -> anyhow::Result<Config> {
+    let loaded = settings.load(Needs::Settings).await;
+    if let (Err(error), Ok(ledger)) = (&loaded, settings.ledger())
+        && error.is::<Mistakes>()
+    {
+        note(&format!(
+            "note: no relay answers on {}, so this command needs the whole configuration: give it the --config and the environment of `run`",
+            ledger.data_dir.join(SOCKET).display()
+        ));
+    }
+    let config = loaded?;
+    if needs == Needs::Settings { Ok(config) } else { settings.load(needs).await }
 }
 
 /// The relay that may run on a data folder.
 #[derive(Debug)]
-pub(super) struct RunningRelay {
+pub(super) struct RelayClient {
     http: reqwest::Client,
     socket: PathBuf,
 }
@@ -121,7 +144,7 @@ struct Failed {
     error: String,
 }
 
-impl RunningRelay {
+impl RelayClient {
     /// # Errors
     /// No client can be made.
     pub(super) fn at(data_dir: &Path) -> anyhow::Result<Self> {
@@ -146,17 +169,18 @@ impl RunningRelay {
         Ok(Some(answer))
     }
 
-    /// The same for a long answer. Ends early when nobody takes the lines any more.
+    /// The same for a long answer. Gives back whether a relay answered. Ends early when nobody takes the
+    /// lines any more.
     ///
     /// # Errors
-    /// As [`RunningRelay::ask`]; also where the answer ends before it is whole.
+    /// As [`RelayClient::ask`]; also where the answer ends before it is whole.
     pub(super) async fn ask_for_lines<R: Streamed>(
         &self,
         request: &R,
         lines: &mpsc::Sender<R::Line>,
-    ) -> anyhow::Result<Option<()>> {
+    ) -> anyhow::Result<bool> {
         let asking = self.http.post(url(R::PATH)).json(request);
-        let Some(mut answer) = self.send(asking).await? else { return Ok(None) };
+        let Some(mut answer) = self.send(asking).await? else { return Ok(false) };
         let mut text: Vec<u8> = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(|error| self.no_answer(error))? {
             text.extend_from_slice(&piece);
@@ -165,13 +189,13 @@ impl RunningRelay {
             for line in text.split_inclusive(|byte| *byte == b'\n') {
                 if line.starts_with(End::BEGINS) {
                     return match serde_json::from_slice(line).context(OTHER_VERSION)? {
-                        End::Done => Ok(Some(())),
+                        End::Done => Ok(true),
                         End::Failed { error } => Err(anyhow!(error)),
                     };
                 }
                 let line = serde_json::from_slice(line).context(OTHER_VERSION)?;
                 if lines.send(line).await.is_err() {
-                    return Ok(Some(()));
+                    return Ok(true);
                 }
             }
             text = rest;
@@ -199,14 +223,19 @@ impl RunningRelay {
         };
         match status {
             StatusCode::UNPROCESSABLE_ENTITY => bail!(words),
-            _ => bail!("the relay answers {status}: {words}; {OTHER_VERSION}"),
+            _ => bail!(
+                "the relay does not know this request ({status}: {words}): is it of another release?"
+            ),
         }
     }
 
     fn no_answer(&self, error: reqwest::Error) -> anyhow::Error {
-        let words = match error.is_timeout() {
-            true => "it did not answer in time, so it hangs: look into its log, and restart it",
-            false => "as the user that runs it",
+        let words = if error.is_timeout() {
+            "it did not answer in time: it may be busy and still do it, or it hangs; look into its log"
+        } else if error.is_connect() {
+            "as the user that runs it"
+        } else {
+            "it hung up: it is being stopped, or it failed; look into its log"
         };
         anyhow::Error::from(error.without_url())
             .context(format!("ask the relay over {} ({words})", self.socket.display()))

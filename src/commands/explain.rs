@@ -48,6 +48,7 @@ const MOST_EVENTS: usize = 10;
 
 /// Asks what became of an event, an attribute or a value, and why.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Explain {
     pub what: String,
     /// With the indicators as STIX.
@@ -186,7 +187,8 @@ pub async fn explain(settings: &Settings, options: ExplainOptions) -> anyhow::Re
     let ExplainOptions { what, telling } = options;
     let request = Explain { what, stix: telling.stix };
     let (lines, mut told) = mpsc::channel(2);
-    let printing = async {
+    // It owns the receiver: where nothing can be printed, nothing more is made.
+    let printing = async move {
         let mut teller = Teller::new(telling.json);
         while let Some(line) = told.recv().await {
             match line {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::door;
 use super::output::print;
 use super::settings::Settings;
-use crate::admin::{Request, Services};
+use crate::admin::{Needs, Request, Services};
 use crate::ledger::Forgotten;
 use crate::pure::count::Count;
 
@@ -20,12 +20,14 @@ pub struct ForgetOptions {
 
 /// Forgets a target that is not configured.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Forget {
     pub target: String,
 }
 
 impl Request for Forget {
     const PATH: &'static str = "/forget";
+    const NEEDS: Needs = Needs::Targets;
 
     type Answer = Forgotten;
 

@@ -36,7 +36,7 @@ pub(super) async fn healthcheck(settings: &Settings, options: HealthOptions) -> 
         Some(address) => connect(address).await,
         None => {
             let path = if options.ready { "/readyz" } else { "/livez" };
-            ask(settings.local()?.admin.listen, path).await
+            ask(settings.admin()?.listen, path).await
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::pure::safe;
 
 /// Asks what the guard keeps.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HeldRequest {}
 
 /// What the guard keeps.

@@ -54,6 +54,7 @@ use self::verify::VerifyOptions;
 use crate::admin::Needs;
 use crate::admin::control::{Control, route, stream_route};
 use crate::app::RunOptions;
+use crate::readback::Cleanup;
 
 pub use settings::Settings;
 
@@ -248,7 +249,7 @@ pub fn routes() -> Router<Control> {
         .merge(route::<suppressed::SuppressedRequest>())
         .merge(route::<forget::Forget>())
         .merge(stream_route::<verify::Verify>())
-        .merge(stream_route::<cleanup::CleanupRequest>())
+        .merge(stream_route::<Cleanup>())
         .merge(route::<retry_rejected::RetryRejected>())
         .merge(ledger::routes())
 }

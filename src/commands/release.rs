@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::door;
 use super::output::print;
 use super::settings::Settings;
-use crate::admin::{Request, Services};
+use crate::admin::{Needs, Request, Services};
 use crate::ledger::{Adopted, Ledger, may_empty};
 use crate::pure::count::Count;
 
@@ -38,6 +38,7 @@ const LEAVE: i64 = 600_000;
 
 /// Ends what the guard keeps. Answers how many claims ended.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Release {
     /// Only of this event.
     #[serde(default)]
@@ -49,11 +50,16 @@ pub struct Release {
 
 impl Request for Release {
     const PATH: &'static str = "/release";
+    const NEEDS: Needs = Needs::Targets;
     const PATIENCE: Duration = PATIENCE;
 
     type Answer = usize;
 
     async fn execute(self, services: &Services) -> anyhow::Result<usize> {
+        ensure!(
+            !self.empty || self.event.is_none(),
+            "release one event, or say that MISP is empty"
+        );
         if self.empty {
             return may_be_empty(services).await;
         }
@@ -85,10 +91,12 @@ async fn may_be_empty(services: &Services) -> anyhow::Result<usize> {
 /// Puts the warninglists into force that the guard keeps waiting. Answers how many indicators they
 /// withdraw, or nothing where none wait.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReleaseWarninglists {}
 
 impl Request for ReleaseWarninglists {
     const PATH: &'static str = "/release-warninglists";
+    const NEEDS: Needs = Needs::Targets;
     const PATIENCE: Duration = PATIENCE;
 
     type Answer = Option<usize>;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::door::{self, By};
 use super::output::print;
 use super::settings::Settings;
-use crate::admin::{Request, Services};
+use crate::admin::{Needs, Request, Services};
 use crate::ledger::Ledger;
 use crate::pure::count::Count;
 
@@ -20,6 +20,7 @@ pub struct RetryOptions {
 
 /// Makes what Sentinel rejected pending again. Answers how many objects.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RetryRejected {
     /// Only what this target rejected.
     #[serde(default)]
@@ -28,6 +29,7 @@ pub struct RetryRejected {
 
 impl Request for RetryRejected {
     const PATH: &'static str = "/retry-rejected";
+    const NEEDS: Needs = Needs::Targets;
 
     type Answer = u64;
 

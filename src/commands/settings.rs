@@ -1,22 +1,30 @@
 //! Where the settings of a command come from, and how much of them it needs.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::bail;
 
 use crate::admin::Needs;
 use crate::azure::vault;
-use crate::config::{self, Config, FoundSecrets, Local, Mistakes, Rules};
+use crate::config::{self, Admin, Config, FoundSecrets, LedgerConfig, Mistakes, Rules};
 
 /// A list of tenants in a vault may name further secrets, and those no more.
 const ROUNDS: usize = 3;
 
 /// The configuration file and the environment of this process.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// As `--config` names it.
     pub file: Option<PathBuf>,
     pub environment: Vec<(String, String)>,
+}
+
+/// The environment holds secrets.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("file", &self.file).finish_non_exhaustive()
+    }
 }
 
 impl Settings {
@@ -33,12 +41,20 @@ impl Settings {
         }
     }
 
-    /// Loads what it takes to find the running relay.
+    /// Loads where the ledger is, beside which the running relay listens.
     ///
     /// # Errors
-    /// A mistake in those sections.
-    pub fn local(&self) -> Result<Local, Mistakes> {
-        config::load_local(self.file.as_deref(), self.environment.iter().cloned())
+    /// A mistake in that section.
+    pub fn ledger(&self) -> Result<LedgerConfig, Mistakes> {
+        config::load_ledger(self.file.as_deref(), self.environment.iter().cloned())
+    }
+
+    /// Loads where the admin listener is.
+    ///
+    /// # Errors
+    /// A mistake in that section.
+    pub fn admin(&self) -> Result<Admin, Mistakes> {
+        config::load_admin(self.file.as_deref(), self.environment.iter().cloned())
     }
 
     /// Loads what shapes indicators.

@@ -24,6 +24,7 @@ const NO_RELAY: u8 = 3;
 
 /// Asks how everything is.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StatusRequest {}
 
 impl Request for StatusRequest {

@@ -8,7 +8,7 @@ use super::door::{self, By};
 use super::options::some_time;
 use super::output::{print, time};
 use super::settings::Settings;
-use crate::admin::{Request, Services};
+use crate::admin::{Needs, Request, Services};
 use crate::ledger::{Ledger, Lifted, Suppression, millis};
 use crate::pure::count::Count;
 use crate::pure::policy;
@@ -41,6 +41,7 @@ const LONGEST: usize = 1_500;
 
 /// Withholds a value.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Suppress {
     pub value: String,
     /// Unix milliseconds; without it, until it is taken back.
@@ -52,12 +53,17 @@ pub struct Suppress {
 
 impl Request for Suppress {
     const PATH: &'static str = "/suppress";
+    const NEEDS: Needs = Needs::Targets;
 
     type Answer = Suppression;
 
     async fn execute(self, services: &Services) -> anyhow::Result<Suppression> {
         let (value, reason, until) = (checked(&self.value)?, self.reason.as_str(), self.until);
         ensure!(reason.len() <= LONGEST, "the reason is too long");
+        ensure!(
+            until.is_none_or(|until| until > Ledger::now()),
+            "the time is over already: it is Unix milliseconds"
+        );
         let Services { ledger, views, .. } = services;
         let suppressed = ledger.suppress(views, value, reason, until, Ledger::now()).await;
         let done = suppressed.context("the ledger cannot be written")?;
@@ -79,12 +85,14 @@ impl Request for Suppress {
 
 /// Takes a suppression back.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Unsuppress {
     pub value: String,
 }
 
 impl Request for Unsuppress {
     const PATH: &'static str = "/unsuppress";
+    const NEEDS: Needs = Needs::Targets;
 
     type Answer = Suppression;
 
@@ -114,6 +122,7 @@ pub async fn suppress(settings: &Settings, options: SuppressOptions) -> anyhow::
     let value = checked(&options.value)?;
     let until = options.within.map(|within| Ledger::now().saturating_add(millis(*within)));
     let reason = options.reason.unwrap_or_default();
+    ensure!(reason.len() <= LONGEST, "the reason is too long");
     let request = Suppress { value: value.to_owned(), until, reason };
     let (done, by) = door::ask(settings, request).await?;
     let mut words = safe::line(&withheld(value, until, &done)).into_owned() + "\n";

@@ -15,6 +15,7 @@ use crate::pure::safe;
 
 /// Asks what is withheld.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SuppressedRequest {}
 
 impl Request for SuppressedRequest {

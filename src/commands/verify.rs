@@ -36,6 +36,7 @@ pub struct VerifyOptions {
 
 /// Compares one target, or each, with what it accepted. A line for each step and target.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Verify {
     #[serde(default)]
     pub target: Option<String>,

@@ -15,8 +15,8 @@ use super::secret::FoundSecrets;
 use super::tenants::Sections;
 use super::values::{MILLISECOND, uuid};
 use super::{
-    AcceptBody, Admin, Azure, Config, Delivery, Guard, LedgerConfig, Local, Rules, VaultAccess,
-    check, cloud, credential, limits, log, management, mapping, misp, policy, target, tenants,
+    AcceptBody, Admin, Azure, Config, Delivery, Guard, LedgerConfig, Rules, VaultAccess, check,
+    cloud, credential, limits, log, management, mapping, misp, policy, target, tenants,
 };
 use crate::pure::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
 
@@ -94,37 +94,49 @@ pub fn load_rules(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Rules, Mistakes> {
-    let Layers { leaves, environment, .. } = lay(file, environment).map_err(Mistakes::new)?;
-    let mut reader = Reader::new(leaves, environment, FoundSecrets::default());
-    let policy = policy::read(&mut reader);
-    let own = misp::url(&mut reader);
-    let address = public_url(&mut reader, own.as_ref());
-    let rendering = rendering(&mut reader);
-    let has_placeholder_url = address.is_none();
-    let public_url = address.unwrap_or_else(|| PLACEHOLDER_URL.to_owned());
-    match reader.into_mistakes() {
-        none if none.is_empty() => {
-            let rendering = Rendering { public_url, ..rendering };
-            Ok(Rules { policy, rendering, has_placeholder_url })
-        }
-        mistakes => Err(Mistakes::new(mistakes)),
-    }
+    load_part(file, environment, |reader| {
+        let policy = policy::read(reader);
+        let own = misp::url(reader);
+        let address = public_url(reader, own.as_ref());
+        let has_placeholder_url = address.is_none();
+        let public_url = address.unwrap_or_else(|| PLACEHOLDER_URL.to_owned());
+        let rendering = Rendering { public_url, ..rendering(reader) };
+        Rules { policy, rendering, has_placeholder_url }
+    })
 }
 
-/// As [`load`], only what it takes to find the relay that runs on this machine. Anything else may be
-/// missing or wrong.
+/// As [`load`], only where the ledger is. Anything else may be missing or wrong.
 ///
 /// # Errors
-/// Every mistake of the sections that are read.
-pub fn load_local(
+/// Every mistake of that section.
+pub fn load_ledger(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
-) -> Result<Local, Mistakes> {
+) -> Result<LedgerConfig, Mistakes> {
+    load_part(file, environment, ledger)
+}
+
+/// As [`load`], only where the admin listener is. Anything else may be missing or wrong.
+///
+/// # Errors
+/// Every mistake of that section.
+pub fn load_admin(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Admin, Mistakes> {
+    load_part(file, environment, admin)
+}
+
+fn load_part<T>(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+    read: impl FnOnce(&mut Reader) -> T,
+) -> Result<T, Mistakes> {
     let Layers { leaves, environment, .. } = lay(file, environment).map_err(Mistakes::new)?;
     let mut reader = Reader::new(leaves, environment, FoundSecrets::default());
-    let local = Local { ledger: ledger(&mut reader), admin: admin(&mut reader) };
+    let part = read(&mut reader);
     match reader.into_mistakes() {
-        none if none.is_empty() => Ok(local),
+        none if none.is_empty() => Ok(part),
         mistakes => Err(Mistakes::new(mistakes)),
     }
 }

@@ -41,7 +41,7 @@ pub use api::Api;
 pub use credential::{Credential, ManagedIdentity};
 pub use held::{READ_AGAIN, SharedSecret};
 pub use layers::{DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
-pub use load::{PLACEHOLDER_URL, load, load_local, load_rules, load_with};
+pub use load::{PLACEHOLDER_URL, load, load_admin, load_ledger, load_rules, load_with};
 pub use log::{Log, LogFormat};
 pub use management::{ManagedWorkspace, Management};
 pub use mistake::{Mistake, Mistakes, SettingOrigin};
@@ -86,13 +86,6 @@ pub struct Rules {
     pub rendering: Rendering,
     /// Neither misp.public_url nor misp.url is set: links to MISP lead nowhere.
     pub has_placeholder_url: bool,
-}
-
-/// Where the running relay is found: all that a command needs of the configuration to ask it.
-#[derive(Debug, Clone)]
-pub struct Local {
-    pub ledger: LedgerConfig,
-    pub admin: Admin,
 }
 
 /// The MISP instance that is relayed: one source.

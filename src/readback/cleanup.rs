@@ -28,12 +28,16 @@ const AT_ONCE: usize = 50;
 
 /// What is to be ended, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cleanup {
     pub sourcesystem: String,
+    #[serde(default)]
     pub target: Option<String>,
     /// `false`: only listed.
+    #[serde(default)]
     pub apply: bool,
     /// By `revoked`; else their validity ends.
+    #[serde(default)]
     pub revoke: bool,
 }
 

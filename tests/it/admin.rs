@@ -236,6 +236,10 @@ async fn one_bad_client_harms_only_itself() {
         (Method::POST, "/format-disk", json!({}), 404, "POST /format-disk is no command"),
         (Method::POST, "/suppress", json!({"reason": "no value"}), 400, "missing field `value`"),
         (Method::POST, "/suppress", json!({"value": "  "}), 422, "no value to withhold"),
+        // A misspelt member must not widen what is asked, nor seconds end at once.
+        (Method::POST, "/release", json!({"events": "all"}), 400, "unknown field `events`"),
+        (Method::POST, "/suppress", json!({"value": "a", "until": 1_795_993_486}), 422, "is over"),
+        (Method::PUT, "/status", json!({}), 405, "/status takes no PUT"),
     ] {
         let (status, answer) = ask(&relay, method, path, &body).await.unwrap();
         assert_eq!(status, code, "{answer}");
@@ -263,6 +267,31 @@ async fn what_changes_anything_takes_a_post() {
             _ => StatusCode::METHOD_NOT_ALLOWED,
         };
         assert_eq!(answer.status(), expected, "{method} {path}");
+    }
+    served.stop().await;
+}
+
+/// Half of what was asked would be worse than all of it.
+#[tokio::test]
+async fn a_request_goes_on_although_its_client_hangs_up() {
+    let relay = Relay::start().await;
+    let served = serve_control(&relay);
+    let path = relay.config.ledger.data_dir.join(SOCKET);
+    for number in 0..20 {
+        let body = json!({"value": format!("host-{number}.example")}).to_string();
+        let request = format!(
+            "POST /suppress HTTP/1.1\r\nHost: relay\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut client = UnixStream::connect(&path).await.unwrap();
+        client.write_all(request.as_bytes()).await.unwrap();
+        // As long as the request is on its way, nobody can tell that the client is gone.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while relay.ledger.suppressed().await.unwrap().len() < 20 {
+        assert!(Instant::now() < deadline, "{:?}", relay.ledger.suppressed().await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     served.stop().await;
 }

@@ -102,14 +102,18 @@ async fn what_another_product_left_is_listed_and_ended_only_when_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn revoking_is_asked_for_and_needs_no_relay() {
+async fn revoking_is_asked_for_and_needs_neither_relay_nor_ledger() {
     let mut scene = scene(3, &[]).await;
     scene.relay.stop();
+    // As before the first start of the relay.
+    let empty = tempfile::tempdir().unwrap();
+    scene.relay.set("MSR_LEDGER__DATA_DIR", empty.path().to_str().unwrap());
     scene.sandbox.script([Fault::ServerError, Fault::Throttled { seconds: Some(0), header: None }]);
     let (code, done) = cleanup(&scene, &["--apply", "--revoke", "--target", "sandbox"]);
     assert_eq!((code, done.ended), (Some(0), Some(3)), "{done:#?}");
     let revoked = of(&scene, OTHER).iter().filter(|one| one["revoked"] == true).count();
     assert_eq!(revoked, 4);
+    assert!(!empty.path().join("ledger.db").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,11 +10,14 @@ use misp_sentinel_relay::commands::{Settings, status};
 use misp_sentinel_relay::ledger::Ledger;
 use misp_sentinel_relay::sandbox::{Sandbox, Settings as SandboxSettings};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
+use crate::support::event::{Attribute, EVENT, publication, then};
 use crate::support::ledger::config;
 use crate::support::program::program;
 use crate::support::publisher::Publisher;
-use crate::support::relay::Relay;
+use crate::support::relay::{Relay, held};
+use crate::support::sandbox::eventually;
 
 /// Runs a command that knows nothing but the data folder.
 fn command(data_dir: &Path, arguments: &[&str]) -> Output {
@@ -65,7 +68,9 @@ async fn beside_a_running_relay_the_data_folder_is_enough() {
     relay.stop();
     // Without a relay the command answers itself, and needs to know the targets for that.
     let alone = command(relay.folder(), &["status"]);
-    assert_eq!(alone.status.code(), Some(2), "{}", text(&alone.stderr));
+    let err = text(&alone.stderr);
+    assert_eq!(alone.status.code(), Some(2), "{err}");
+    assert!(err.contains("no relay answers on") && err.contains("--config"), "{err}");
     assert_eq!(relay.command(&["status"]).status.code(), Some(3));
 }
 
@@ -137,6 +142,37 @@ async fn without_a_relay_the_commands_open_the_ledger() {
     let deadline = Instant::now() + Duration::from_secs(5);
     while relay.command(&["status"]).status.code() != Some(3) {
         assert!(Instant::now() < deadline, "{}", text(&relay.command(&["status"]).stderr));
+    }
+}
+
+/// A full disk behind standard output ends a command; it does not wait for ever.
+#[tokio::test]
+async fn a_command_that_cannot_print_ends() {
+    let sandbox = Sandbox::start(SandboxSettings::default()).await.unwrap();
+    let publisher = Publisher::bind();
+    let mut relay = Relay::start(&sandbox, &publisher, &[]).await;
+    let names: Vec<String> = (0..20).map(|number| format!("host-{number}.example")).collect();
+    let attributes: Vec<Attribute<'_>> =
+        names.iter().enumerate().map(|(number, name)| (number, name.as_str(), &[][..])).collect();
+    publisher.send(&publication(then(), &attributes)).await;
+    eventually(&sandbox, |sandbox| held(sandbox).len() >= 20).await;
+    for is_running in [true, false] {
+        for arguments in
+            [&["explain", EVENT][..], &["ledger", "export"], &["ledger", "check"], &["status"]]
+        {
+            let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+            let mut child = relay.start_command(arguments, full.into());
+            let ended = timeout(Duration::from_secs(20), async {
+                while child.try_wait().unwrap().is_none() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            });
+            assert!(ended.await.is_ok(), "{arguments:?} hangs, relay running: {is_running}");
+            assert_eq!(child.wait().unwrap().code(), Some(1), "{arguments:?}");
+        }
+        if is_running {
+            relay.stop();
+        }
     }
 }
 

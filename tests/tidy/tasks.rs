@@ -17,7 +17,8 @@ const STARTS: [&str; 6] = [
 
 /// Who may. Those of `intake`, `rest`, `ledger` and the commands wait for what they start before they
 /// return; the others stop what they hold.
-const OWNERS: [&str; 10] = [
+const OWNERS: [&str; 11] = [
+    "src/admin/control.rs",
     "src/app/mod.rs",
     "src/app/reading.rs",
     "src/app/tasks.rs",

@@ -1,6 +1,6 @@
 //! The relay's memory: of the running relay, or the file itself.
 
-use super::super::door::RunningRelay;
+use super::super::door::RelayClient;
 use super::super::status::StatusRequest;
 use super::finding::Finding;
 use crate::admin::Status;
@@ -14,7 +14,7 @@ const STEP: &str = "ledger";
 
 /// Asks the relay that runs on this data folder; `None`: none does.
 pub(super) async fn running(config: &LedgerConfig) -> Result<Option<Status>, Finding> {
-    let asked = async { RunningRelay::at(&config.data_dir)?.ask(&StatusRequest {}).await };
+    let asked = async { RelayClient::at(&config.data_dir)?.ask(&StatusRequest {}).await };
     asked.await.map_err(|error| {
         let remedy = "run `check` as the user that runs the relay, and with the same release";
         Finding::error("relay", "", format!("{error:#}"), remedy)

@@ -8,16 +8,18 @@ use super::super::door::{self, By};
 use super::super::output::print;
 use super::super::settings::Settings;
 use super::export::long_read;
-use crate::admin::{Request, Services, Streamed};
+use crate::admin::{Needs, Request, Services, Streamed};
 use crate::ledger::{Finding, Ledger};
 use crate::pure::safe;
 
 /// Asks of each invariant whether it holds.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Check {}
 
 impl Streamed for Check {
     const PATH: &'static str = "/ledger/check";
+    const NEEDS: Needs = Needs::Targets;
 
     type Line = Finding;
 
@@ -34,10 +36,12 @@ impl Streamed for Check {
 
 /// Has the next start judge all claims anew.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Repair {}
 
 impl Request for Repair {
     const PATH: &'static str = "/ledger/repair";
+    const NEEDS: Needs = Needs::Targets;
 
     type Answer = ();
 

@@ -11,17 +11,19 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use super::super::door;
 use super::super::settings::Settings;
-use crate::admin::{Services, Streamed};
+use crate::admin::{Needs, Services, Streamed};
 
 /// A row as JSON.
 pub(super) type Row = Box<RawValue>;
 
 /// Asks for every row of the ledger, from one moment.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Export {}
 
 impl Streamed for Export {
     const PATH: &'static str = "/ledger/export";
+    const NEEDS: Needs = Needs::Settings;
 
     type Line = Row;
 

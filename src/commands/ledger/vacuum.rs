@@ -8,15 +8,17 @@ use serde::{Deserialize, Serialize};
 use super::super::door;
 use super::super::output::print;
 use super::super::settings::Settings;
-use crate::admin::{Request, Services};
+use crate::admin::{Needs, Request, Services};
 use crate::ledger::Given;
 
 /// Gives free pages back. A running relay does it in small steps; without one, the file is rewritten.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Vacuum {}
 
 impl Request for Vacuum {
     const PATH: &'static str = "/ledger/vacuum";
+    const NEEDS: Needs = Needs::Settings;
     // A large file takes minutes.
     const PATIENCE: Duration = Duration::from_secs(600);
 

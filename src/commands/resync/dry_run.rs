@@ -1,6 +1,8 @@
 //! `resync --dry-run`: what a resync would send and withdraw, shown on a copy of the ledger.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,19 +23,26 @@ use crate::pure::safe;
 
 /// Writes a copy of the ledger to a file that is not there yet.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct CopyLedger {
     pub to: PathBuf,
 }
 
 impl Request for CopyLedger {
     const PATH: &'static str = "/ledger/copy";
+    const NEEDS: Needs = Needs::Settings;
     // A large file takes minutes.
     const PATIENCE: Duration = Duration::from_secs(600);
 
     type Answer = ();
 
     async fn execute(self, services: &Services) -> anyhow::Result<()> {
-        services.ledger.copy_to(&self.to).await.context("the ledger cannot be copied")
+        let to = self.to.as_path();
+        ensure!(to.is_absolute(), "{} is no absolute path", to.display());
+        // SQLite writes into an empty file, and keeps its permissions: the copy is for this user alone.
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
+        made.with_context(|| format!("make {}", to.display()))?;
+        services.ledger.copy_to(to).await.context("the ledger cannot be copied")
     }
 }
 

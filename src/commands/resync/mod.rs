@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::follow::{follow, read};
-use super::door::{RunningRelay, open};
+use super::door::{RelayClient, open};
 use super::options::some_time;
 use super::output::print;
 use super::settings::Settings;
@@ -48,28 +48,24 @@ const NO_KEY: &str = "a resync reads MISP over REST: set misp.key (and misp.url)
 /// The routes of the control socket.
 pub(super) fn routes() -> Router<Control> {
     Router::new()
-        .merge(route::<BeginResync>())
+        .merge(route::<Scope>())
         .merge(route::<ResyncProgress>())
         .merge(route::<IsGone>())
         .merge(route::<dry_run::CopyLedger>())
 }
 
 /// Begins a full resync.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct BeginResync {
-    #[serde(flatten)]
-    pub scope: Scope,
-}
-
-impl Request for BeginResync {
+impl Request for Scope {
     const PATH: &'static str = "/resync";
+    const NEEDS: Needs = Needs::Secrets;
 
     type Answer = ();
 
     async fn execute(self, services: &Services) -> anyhow::Result<()> {
         ensure!(services.misp.is_some(), NO_KEY);
-        let Scope { event, since } = self.scope;
-        let begun = self.scope.begin(&services.ledger, &services.source).await;
+        let Self { event, since } = self;
+        ensure!(event.is_none() || since.is_none(), "a resync is of one event, or since a time");
+        let begun = self.begin(&services.ledger, &services.source).await;
         begun.context("the ledger cannot be written")?;
         tracing::info!(
             event = event.map(tracing::field::display),
@@ -82,10 +78,12 @@ impl Request for BeginResync {
 
 /// Asks how far the resync has come, and what is queued. Nothing: there never was one.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ResyncProgress {}
 
 impl Request for ResyncProgress {
     const PATH: &'static str = "/resync/progress";
+    const NEEDS: Needs = Needs::Settings;
     const METHOD: Method = Method::GET;
 
     type Answer = Option<Progress>;
@@ -100,12 +98,14 @@ impl Request for ResyncProgress {
 
 /// Asks whether MISP has no such event, or does not show it.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct IsGone {
     pub event: Uuid,
 }
 
 impl Request for IsGone {
     const PATH: &'static str = "/resync/is-gone";
+    const NEEDS: Needs = Needs::Secrets;
     // MISP is asked.
     const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -126,10 +126,10 @@ pub async fn resync(settings: &Settings, options: ResyncOptions) -> anyhow::Resu
     let since = since.map(|age| Ledger::now() / 1_000 - seconds(age.into()));
     let scope = Scope { event, since };
     if dry_run {
-        return dry_run::dry_run(settings, scope).await;
+        return Box::pin(dry_run::dry_run(settings, scope)).await;
     }
-    let relay = RunningRelay::at(&settings.local()?.ledger.data_dir)?;
-    if relay.ask(&BeginResync { scope }).await?.is_none() {
+    let relay = RelayClient::at(&settings.ledger()?.data_dir)?;
+    if relay.ask(&scope).await?.is_none() {
         return without_relay(settings, scope).await;
     }
     if detach {
@@ -151,7 +151,7 @@ fn seconds(age: Duration) -> i64 {
 }
 
 /// Tells what kept anything from being put right.
-async fn notes(relay: &RunningRelay, event: Option<Uuid>) -> anyhow::Result<()> {
+async fn notes(relay: &RelayClient, event: Option<Uuid>) -> anyhow::Result<()> {
     if let Some(event) = event
         && relay.ask(&IsGone { event }).await? == Some(true)
     {

@@ -126,6 +126,12 @@ impl Relay {
         program().args(arguments).envs(self.settings.iter().cloned()).output().unwrap()
     }
 
+    /// The same, not waited for, with this as its standard output.
+    pub(crate) fn start_command(&self, arguments: &[&str], out: Stdio) -> Child {
+        let settings = self.settings.iter().cloned();
+        program().args(arguments).envs(settings).stdout(out).stderr(Stdio::null()).spawn().unwrap()
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
