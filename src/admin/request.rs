@@ -1,5 +1,5 @@
-//! What a command asks. The running relay answers it on its control socket. Where no relay runs, the
-//! command answers it itself, by the same function.
+//! The traits of what commands ask. The running relay calls `execute` for a request on its control socket.
+//! Where no relay runs, the command calls the same `execute` itself.
 
 use std::time::Duration;
 

@@ -97,14 +97,14 @@ impl Relay {
         let ledger = Ledger::open(&config.ledger).await?;
         let views = Arc::new(views(&config));
         let http = crate::azure::http::client(&config.azure)?;
-        register((&config, Some(&http)), &ledger, &views, options).await?;
+        register(&config, Some(&http), &ledger, &views, options).await?;
         let health = Health::default();
         let senders = deliver::senders(&config, &views, &ledger, &http, &health)?;
         let readback = Arc::new(readback::of(&config, &http, &senders)?);
         let listeners = Listeners::bind(&config)?;
         let (inbox, notices) = Inbox::new(memory(&config));
         let feed = ZeroMqStatus::new(&config.misp.zeromq);
-        let rest = reading::intake(&config, (&ledger, &views), &inbox, options.accept_new_view)?;
+        let rest = reading::intake(&config, &ledger, &views, &inbox, options.accept_new_view)?;
         // A start that fails before this line heard nothing, and loses nothing.
         ledger.begin_run(&config.misp.name, Ledger::now()).await?;
         Ok(Self {
@@ -259,7 +259,8 @@ fn configured(target: &Target) -> &str {
 /// Namespace and targets, compared with the last run. `http`: to read back with what an empty ledger
 /// cannot know.
 async fn register(
-    (config, http): (&Config, Option<&reqwest::Client>),
+    config: &Config,
+    http: Option<&reqwest::Client>,
     ledger: &Ledger,
     views: &Views,
     options: RunOptions,
@@ -275,7 +276,7 @@ async fn register(
     if !options.accept_duplicates {
         match ledger.knows_generations(views, &targets).await {
             Err(StartError::Forgotten) => {
-                Box::pin(readback::recover((config, http), ledger, views)).await?;
+                Box::pin(readback::recover(config, http, ledger, views)).await?;
             }
             known => known?,
         }

@@ -51,7 +51,8 @@ pub fn of_config(config: &Config) -> anyhow::Result<Readback> {
 /// [`StartError::Forgotten`] where one of them cannot be asked, or its ids do not tell; else what was
 /// wrong with asking.
 pub(super) async fn recover(
-    (config, http): (&Config, Option<&reqwest::Client>),
+    config: &Config,
+    http: Option<&reqwest::Client>,
     ledger: &Ledger,
     views: &Views,
 ) -> anyhow::Result<()> {

@@ -20,7 +20,8 @@ use crate::rest::MispClient;
 /// The intake that asks, where there is a key.
 pub(super) fn intake(
     config: &Config,
-    (ledger, views): (&Ledger, &Arc<Views>),
+    ledger: &Ledger,
+    views: &Arc<Views>,
     inbox: &Inbox,
     accept_new_view: bool,
 ) -> anyhow::Result<Option<RestIntake>> {
@@ -105,11 +106,11 @@ impl Reading {
         let ledger = Ledger::open(&config.ledger).await?;
         let views = Arc::new(views(&config));
         // As a start does: what it would refuse is refused, what it would judge anew is.
-        super::register((&config, None), &ledger, &views, RunOptions::default()).await?;
+        super::register(&config, None, &ledger, &views, RunOptions::default()).await?;
         ledger.reevaluate(&views, Ledger::now(), |_| {}).await?;
         scope.begin(&ledger, &config.misp.name).await?;
         let (inbox, notices) = Inbox::new(0);
-        let asking = intake(&config, (&ledger, &views), &inbox, false)?.context("a key")?;
+        let asking = intake(&config, &ledger, &views, &inbox, false)?.context("a key")?;
         let asking = RestIntake { catches_up: false, ..asking };
         drop(inbox);
         let settings = writer_settings(&config, Some(&asking));

@@ -79,7 +79,8 @@ impl Tasks {
         let watched = Watched { ledger, views, targets, feed: relay.feed.clone(), rest };
         senders.spawn(delete(
             Arc::clone(&services.readback),
-            (services.ledger.clone(), relay.config.management.clone()),
+            services.ledger.clone(),
+            relay.config.management.clone(),
             stop_senders.clone(),
         ));
         senders.spawn(upkeep(watched, recorded.clone(), stop_senders.clone()));
@@ -170,7 +171,8 @@ async fn deliver_all(
 /// Deletes what was withdrawn, where a target asks for it.
 async fn delete(
     readback: Arc<Readback>,
-    (ledger, rules): (Ledger, Management),
+    ledger: Ledger,
+    rules: Management,
     stop: CancellationToken,
 ) -> anyhow::Result<&'static str> {
     readback::delete_withdrawn(&readback, &ledger, &rules, &stop).await;

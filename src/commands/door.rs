@@ -1,6 +1,5 @@
-//! The one door through which commands reach the relay's memory: the running relay is asked on its
-//! control socket. Where none runs, the command opens the ledger and answers itself, by the same
-//! function.
+//! The one way in which commands reach the ledger: the running relay is asked on its control socket. Where
+//! none runs, the command opens the ledger and calls the function that the relay would have called.
 
 use std::io;
 use std::path::{Path, PathBuf};

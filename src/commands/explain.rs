@@ -1,5 +1,5 @@
-//! The command `explain`: what the ledger tells, and what MISP shows now of what the ledger does not
-//! keep.
+//! The command `explain`: tells what became of an event, an attribute or a value, and why. The ledger
+//! knows what claims something. MISP is asked about the rest.
 
 use std::collections::BTreeSet;
 
@@ -102,7 +102,7 @@ struct Answer {
 impl Answer {
     async fn tell(&mut self, story: Box<Story>) {
         self.known.insert(story.attribute);
-        // Nobody takes it: the rest is made for nothing, and that is little.
+        // Where nobody takes it any more, at most the rest of ten events is read for nothing.
         self.lines.send(ExplainLine::Story(story)).await.ok();
     }
 

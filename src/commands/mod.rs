@@ -1,5 +1,5 @@
 //! The commands: a file or a folder each, with the options that it takes, what it asks of the relay,
-//! and what it prints. [`door`] is how they ask.
+//! and what it prints. `door` is how they ask.
 
 pub mod check;
 mod check_config;

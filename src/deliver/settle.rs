@@ -1,4 +1,5 @@
-//! What follows from an answer: the one place where outcomes are matched.
+//! What follows from Sentinel's answer to an upload: what was accepted or rejected is stored, a batch with
+//! a bad record is split, and the wait before the next try is set. No other file matches on [`Outcome`].
 
 use std::time::{Duration, Instant};
 

@@ -57,7 +57,11 @@ pub(super) fn early_withdrawals(target: &str, withdrawals: usize) {
 
 pub(super) fn stray_complaints(target: &str, complaints: &[String]) {
     for words in complaints {
-        tracing::warn!(target_name = target, words, "Sentinel complains of no record of ours");
+        tracing::warn!(
+            target_name = target,
+            words,
+            "Sentinel rejected a record that was not in the request"
+        );
     }
 }
 

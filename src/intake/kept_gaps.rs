@@ -1,4 +1,4 @@
-//! Gaps that wait until the inbox has room for them.
+//! Gaps (notes of what was missed) that wait until the inbox of the ledger's writer has room for them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,6 @@
 //! Comparing a target with what its workspace holds. Sentinel is walked page by page, and each page is
-//! looked up in the ledger; what was seen is remembered by 16 bytes an object. Then the ledger is walked
-//! for what was not seen. Whatever looks wrong is looked at once more before it counts.
+//! looked up in the ledger; 16 bytes of each object that was seen are kept. Then the ledger is walked
+//! for what was not seen. What looks wrong is compared a second time before it counts.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

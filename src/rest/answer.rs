@@ -12,7 +12,7 @@ use super::search::{self, Deleted};
 use super::transport::{Ask, SEARCH, Transport};
 use crate::pure::misp;
 
-/// The answer to [`Client::read`](super::Client::read), while it arrives.
+/// The answer to [`MispClient::read`](super::MispClient::read), while it arrives.
 #[derive(Debug)]
 pub struct EventsAnswer {
     /// MISP's clock when the answer began, Unix seconds.

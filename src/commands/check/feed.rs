@@ -179,8 +179,8 @@ pub(super) async fn webhook(
         "Plugin.Enrichment_services_enable",
     ];
     let needed = NEEDED.join(", ");
-    let at = ("misp.webhook.listen", webhook.listen);
-    let mut findings = vec![listener::look(WEBHOOK, at, is_running).await];
+    let (key, address) = ("misp.webhook.listen", webhook.listen);
+    let mut findings = vec![listener::look(WEBHOOK, key, address, is_running).await];
     let Some(client) = misp else { return findings };
     match misp::settings(client, NEEDED).await {
         Some(off) if !off.is_empty() => findings.push(Finding::warning(

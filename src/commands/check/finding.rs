@@ -44,11 +44,11 @@ pub struct Finding {
 
 impl Finding {
     pub(super) fn ok(step: &'static str, subject: &str, evidence: impl Into<String>) -> Self {
-        Self::new((step, subject), Severity::Ok, evidence.into(), None)
+        Self::new(step, subject, Severity::Ok, evidence.into(), None)
     }
 
     pub(super) fn note(step: &'static str, subject: &str, evidence: impl Into<String>) -> Self {
-        Self::new((step, subject), Severity::Note, evidence.into(), None)
+        Self::new(step, subject, Severity::Note, evidence.into(), None)
     }
 
     pub(super) fn warning(
@@ -57,7 +57,7 @@ impl Finding {
         evidence: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self::new((step, subject), Severity::Warning, evidence.into(), Some(remedy.into()))
+        Self::new(step, subject, Severity::Warning, evidence.into(), Some(remedy.into()))
     }
 
     pub(super) fn error(
@@ -66,11 +66,12 @@ impl Finding {
         evidence: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self::new((step, subject), Severity::Error, evidence.into(), Some(remedy.into()))
+        Self::new(step, subject, Severity::Error, evidence.into(), Some(remedy.into()))
     }
 
     fn new(
-        (step, subject): (&'static str, &str),
+        step: &'static str,
+        subject: &str,
         severity: Severity,
         evidence: String,
         remedy: Option<String>,

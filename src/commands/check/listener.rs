@@ -14,7 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// `key` is where the address stands, e.g. `misp.webhook.listen`.
 pub(super) async fn look(
     step: &'static str,
-    (key, address): (&str, SocketAddr),
+    key: &str,
+    address: SocketAddr,
     is_running: bool,
 ) -> Finding {
     let subject = address.to_string();

@@ -98,8 +98,8 @@ async fn walk(config: &Config, options: CheckOptions, report: &mut Report) -> io
         Ok(None) => report.all([ledger::look(config).await])?,
         Err(finding) => report.all([finding])?,
     }
-    let admin = ("admin.listen", config.admin.listen);
-    report.all([listener::look("admin", admin, is_running).await])?;
+    let address = config.admin.listen;
+    report.all([listener::look("admin", "admin.listen", address, is_running).await])?;
     report.all(targets(config, &hosts, options.upload_probe).await)
 }
 

@@ -53,7 +53,7 @@ pub(super) async fn look(config: &Config, client: &MispClient) -> Vec<Finding> {
         Err(error) => return vec![refused(STEP, "", &error)],
     };
     let found = policies.iter().zip(&counted);
-    found.map(|((_, targets), counted)| tell(targets, counted, (&listed, read))).collect()
+    found.map(|((_, targets), counted)| tell(targets, counted, &listed, read)).collect()
 }
 
 /// The policies that differ, with the targets of each.
@@ -168,7 +168,7 @@ impl Counted {
     }
 }
 
-fn tell(targets: &str, counted: &Counted, (listed, read): (&Listed, usize)) -> Finding {
+fn tell(targets: &str, counted: &Counted, listed: &Listed, read: usize) -> Finding {
     let Counted { selected, skipped } = counted;
     let mut reasons: Vec<(&Reason, &usize)> = skipped.iter().collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));

@@ -59,7 +59,7 @@ pub fn convert(rules: &Rules, options: &ConvertOptions) -> anyhow::Result<()> {
     let now = chrono::Utc::now().timestamp_millis();
     let mut out = BufWriter::new(io::stdout().lock());
     if options.explain {
-        return stories::write(rules, (&bytes, now), options.telling, &mut out)
+        return stories::write(rules, &bytes, now, options.telling, &mut out)
             .or_else(unless_reader_left)
             .and_then(all_read);
     }

@@ -15,7 +15,8 @@ use crate::pure::stix::Merger;
 /// Gives back how many events could not be read; standard error names them.
 pub(super) fn write(
     rules: &config::Rules,
-    (bytes, now): (&[u8], i64),
+    bytes: &[u8],
+    now: i64,
     telling: TellingOptions,
     out: &mut impl Write,
 ) -> anyhow::Result<u64> {

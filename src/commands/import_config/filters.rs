@@ -45,19 +45,20 @@ pub(super) fn translate(setting: &Setting, page: &mut Page) {
     }
     for (name, value) in filters {
         filter(
-            (name, value),
+            name,
+            value,
             &setting.origin().replacen(&setting.name, &format!("{}[{name:?}]", setting.name), 1),
             page,
         );
     }
 }
 
-fn filter((name, value): (&str, &Literal), from: &str, page: &mut Page) {
+fn filter(name: &str, value: &Literal, from: &str, page: &mut Page) {
     if let Some((_, why)) = ALWAYS.iter().find(|(always, _)| *always == name) {
         return page.leave(from, why);
     }
     if let Some((_, include, exclude)) = LISTS.iter().find(|(list, ..)| *list == name)
-        && lists((include, *exclude), value, from, page)
+        && lists(include, *exclude, value, from, page)
     {
         return;
     }
@@ -91,7 +92,8 @@ fn is_age(text: &str) -> bool {
 /// Whether the lists of policy can say it: a value, a list of which one must be met, `!value` and
 /// `NOT` for what must not be.
 fn lists(
-    (include, exclude): (&str, Option<&str>),
+    include: &str,
+    exclude: Option<&str>,
     value: &Literal,
     from: &str,
     page: &mut Page,

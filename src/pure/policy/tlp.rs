@@ -1,4 +1,5 @@
-//! The levels of the Traffic Light Protocol, under their 2.0 names.
+//! The levels of the Traffic Light Protocol, under their 2.0 names. `marks` tells which tag means which
+//! level, and `judge` compares it with `policy.tlp_max`.
 
 use serde::{Deserialize, Serialize};
 

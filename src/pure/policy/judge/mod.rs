@@ -1,5 +1,5 @@
-//! The verdict on one claim. It fails closed: what forbids counts in whichever state a tag is
-//! (published, put on since, taken off since), what permits only while it is published and still on.
+//! The verdict on one claim. It fails closed. A tag that forbids counts whether it was published, was put
+//! on since or was taken off since. A tag that permits counts only while it is published and still on.
 
 use std::collections::HashSet;
 
