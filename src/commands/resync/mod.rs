@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::follow::{follow, read};
-use super::door::{RelayClient, open};
+use super::door::{RelayClient, load_without_relay, open};
 use super::options::some_time;
 use super::output::print;
 use super::settings::Settings;
@@ -166,7 +166,7 @@ async fn notes(relay: &RelayClient, event: Option<Uuid>) -> anyhow::Result<()> {
 }
 
 async fn without_relay(settings: &Settings, scope: Scope) -> anyhow::Result<()> {
-    let config = settings.load(Needs::Secrets).await?;
+    let config = load_without_relay(settings, Needs::Secrets).await?;
     ensure!(config.misp.rest.is_some(), NO_KEY);
     // A resync makes no ledger.
     open(&config.ledger).await?.close().await;
