@@ -221,7 +221,9 @@ impl RelayClient {
             Err(_) => String::from_utf8_lossy(&body).into_owned(),
         };
         match status {
-            StatusCode::UNPROCESSABLE_ENTITY => bail!(words),
+            StatusCode::UNPROCESSABLE_ENTITY
+            | StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::SERVICE_UNAVAILABLE => bail!(words),
             _ => bail!(
                 "the relay does not know this request ({status}: {words}): is it of another release?"
             ),
@@ -252,9 +254,8 @@ fn url(path: &str) -> String {
 /// A dead relay's socket refuses.
 fn is_no_relay(error: &reqwest::Error) -> bool {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    let kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
-    error.is_connect()
-        && kinds
-            .into_iter()
-            .any(|kind| matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused))
+    let mut kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
+    let is_absent =
+        |kind| matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+    error.is_connect() && kinds.any(is_absent)
 }

@@ -42,7 +42,9 @@ impl Request for CopyLedger {
         // SQLite writes into an empty file, and keeps its permissions: the copy is for this user alone.
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
         made.with_context(|| format!("make {}", to.display()))?;
-        services.ledger.copy_to(to).await.context("the ledger cannot be copied")
+        let copied = services.ledger.copy_to(to).await.context("the ledger cannot be copied");
+        // Half a copy would look like a ledger.
+        copied.inspect_err(|_| drop(std::fs::remove_file(to)))
     }
 }
 
@@ -50,6 +52,7 @@ impl Request for CopyLedger {
 pub(super) async fn dry_run(settings: &Settings, scope: Scope) -> anyhow::Result<()> {
     let config = settings.load(Needs::Secrets).await?;
     ensure!(config.misp.rest.is_some(), NO_KEY);
+    // Its path is absolute: the relay, which copies, may run in another folder than this command.
     let folder = tempfile::TempDir::new_in(&config.ledger.data_dir)
         .context("make a folder for a copy of the ledger in ledger.data_dir")?;
     let ledger = copy(settings, &config.ledger, folder.path()).await?;

@@ -126,6 +126,14 @@ impl Relay {
         program().args(arguments).envs(self.settings.iter().cloned()).output().unwrap()
     }
 
+    /// The same from the relay's folder, with a relative `ledger.data_dir`.
+    pub(crate) fn command_in_folder(&self, arguments: &[&str]) -> std::process::Output {
+        let settings = self.settings.iter().cloned();
+        let mut program = program();
+        program.args(arguments).envs(settings).env("MSR_LEDGER__DATA_DIR", ".");
+        program.current_dir(self.folder.path()).output().unwrap()
+    }
+
     /// The same, not waited for, with this as its standard output.
     pub(crate) fn start_command(&self, arguments: &[&str], out: Stdio) -> Child {
         let settings = self.settings.iter().cloned();

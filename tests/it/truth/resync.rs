@@ -28,12 +28,14 @@ async fn a_dry_run_tells_and_changes_nothing() {
     stage.lose(stage.misp.remove_attribute(event, attributes[0]));
     stage.lose(stage.misp.add_attribute(event, address("3.3.3.3")));
     stage.lose(stage.misp.publish(event));
-    let output = stage.relay.command(&["resync", "--dry-run"]);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains(&format!("new       {}", pattern("3.3.3.3"))), "{text}");
-    assert!(text.contains(&format!("withdrawn {}", pattern("1.1.1.1"))), "{text}");
-    assert!(text.contains("1 new, 0 changed and 1 withdrawn"), "{text}");
+    let dry_run = &["resync", "--dry-run"];
+    for output in [stage.relay.command(dry_run), stage.relay.command_in_folder(dry_run)] {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(text.contains(&format!("new       {}", pattern("3.3.3.3"))), "{text}");
+        assert!(text.contains(&format!("withdrawn {}", pattern("1.1.1.1"))), "{text}");
+        assert!(text.contains("1 new, 0 changed and 1 withdrawn"), "{text}");
+    }
     stage.stays(&["1.1.1.1", "2.2.2.2"], Duration::from_millis(200)).await;
     let output = stage.relay.command(&["resync"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
