@@ -34,7 +34,7 @@ async fn connect(folder: &Path) -> SqliteConnection {
 
 /// `run` with just enough configuration, which has to fail.
 fn run(folder: &Path, as_user: Option<u32>) -> Output {
-    let mut command = program();
+    let mut command = if as_user.is_some() { reachable_program(folder) } else { program() };
     command
         .arg("run")
         .envs(FAST)
@@ -48,6 +48,15 @@ fn run(folder: &Path, as_user: Option<u32>) -> Output {
         command.uid(user).gid(user);
     }
     command.output().unwrap()
+}
+
+/// The same program under a path in `folder`: another user may not enter the folder of the build.
+fn reachable_program(folder: &Path) -> Command {
+    let path = folder.join("program");
+    // A copy that is just being written cannot be executed, so a link is better where it is possible.
+    let linked = std::fs::hard_link(BINARY, &path);
+    linked.or_else(|_| std::fs::copy(BINARY, &path).map(drop)).unwrap();
+    bare(path.to_str().unwrap())
 }
 
 fn told(output: &Output) -> String {
