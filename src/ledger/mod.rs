@@ -127,8 +127,8 @@ struct Shared {
     told: warninglists::Told,
     /// Where the file is.
     folder: PathBuf,
-    /// Held for its lock.
-    _lock: File,
+    /// Only one process at a time opens the ledger.
+    lock: File,
 }
 
 /// A transaction of the one writing connection.
@@ -144,7 +144,7 @@ impl Ledger {
             writable: AtomicBool::new(true),
             told: warninglists::Told::default(),
             folder,
-            _lock: lock,
+            lock,
         };
         Self { writer, readers, shared: Arc::new(shared) }
     }
@@ -186,10 +186,13 @@ impl Ledger {
         writer::unix(SystemTime::now())
     }
 
-    /// Writes back what SQLite still holds and closes all connections.
+    /// Writes back what SQLite still holds, closes all connections and gives the lock back.
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+        // Closing the file is not enough: a process that is being started holds a copy of it until it
+        // runs its own program.
+        self.shared.lock.unlock().ok();
     }
 }
 

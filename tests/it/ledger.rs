@@ -12,6 +12,7 @@ use misp_sentinel_relay::ledger::Ledger;
 use misp_stand_in::{Frame, Misp, MispServer, MispSettings, NewAttribute, NewEvent};
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use super::support::program::{BINARY, bare, program};
 use super::support::publisher::Publisher;
@@ -126,6 +127,25 @@ async fn a_second_relay_on_one_ledger_is_refused_and_names_the_first() {
     assert!(told.contains("another relay"), "{told}");
     assert!(told.contains(&std::process::id().to_string()), "{told}");
     ledger.close().await;
+}
+
+/// A process inherits every open file until it runs its own program, the lock of a ledger as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_ledger_can_be_opened_again_while_processes_are_started() {
+    let folder = TempDir::new().unwrap();
+    let stop = CancellationToken::new();
+    let _stops_with_the_test = stop.clone().drop_guard();
+    for _ in 0..8 {
+        let stop = stop.clone();
+        std::thread::spawn(move || {
+            while !stop.is_cancelled() {
+                bare("true").status().unwrap();
+            }
+        });
+    }
+    for _ in 0..30 {
+        create(folder.path()).await;
+    }
 }
 
 /// A file system of its own that is too small, and grows later.
