@@ -14,7 +14,7 @@ use allocation_counter::AllocationInfo;
 use misp_sentinel_relay::config::{self, Rules};
 use misp_sentinel_relay::pure::convert::{self, Claim, EventFacts};
 use misp_sentinel_relay::pure::misp::Event;
-use misp_sentinel_relay::pure::policy::{Beside, Judge};
+use misp_sentinel_relay::pure::policy::{Judge, SideFacts};
 use misp_sentinel_relay::pure::stix::{Admitted, ClaimTimes, Memo, Merger, Sight};
 use rustix::time::{ClockId, clock_gettime};
 use uuid::Uuid;
@@ -47,8 +47,8 @@ impl Way {
         let conversion = convert::event(&event);
         let facts = event.facts();
         let admits = |claim: &Claim| {
-            let beside = Beside::default();
-            self.judge.admit(&facts, &claim.facts, &claim.observable, &beside).is_ok()
+            let side_facts = SideFacts::default();
+            self.judge.admit(&facts, &claim.facts, &claim.observable, &side_facts).is_ok()
         };
         let objects = self.gather(conversion.claims.iter().filter(|claim| admits(claim)));
         let mut indicators = 0;
@@ -93,8 +93,8 @@ impl Way {
 
 fn admitted<'a>(event: &'a EventFacts, claim: &'a Claim) -> Admitted<'a> {
     let times = ClaimTimes::of(&claim.facts, Sight::first(i64::MAX), None);
-    let (attribute, beside) = (claim.attribute, Beside::default());
-    Admitted { event, attribute, claim: &claim.facts, times, beside }
+    let (attribute, side_facts) = (claim.attribute, SideFacts::default());
+    Admitted { event, attribute, claim: &claim.facts, times, side_facts }
 }
 
 /// The processor time that this thread has used.

@@ -25,7 +25,7 @@ pub mod signals;
 pub mod ledger;
 
 // In from MISP.
-pub mod rest;
+pub mod misp_api;
 
 pub mod intake;
 
@@ -34,7 +34,7 @@ pub mod azure;
 
 pub mod deliver;
 
-pub mod readback;
+pub mod compare;
 
 // How operators look in, and the stand-in.
 pub mod admin;

@@ -8,10 +8,10 @@ use std::time::SystemTime;
 use tokio::sync::Semaphore;
 
 use super::{EndpointStatus, Means, RelayStatus, Status, TargetHealth};
+use crate::compare::Readback;
 use crate::intake::rest::RestStatus;
 use crate::ledger::{Ledger, Views};
-use crate::readback::Readback;
-use crate::rest::MispClient;
+use crate::misp_api::MispClient;
 
 /// Cheap handles on the parts that answer: those of a running relay, or those that a command made for
 /// itself.

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::control::{self, Control, ControlSocket};
+use crate::compare::Readback;
 use crate::config::{Config, Mode, Target};
 use crate::deliver::{self, Health, Sender};
 use crate::intake::rest::RestIntake;
@@ -30,7 +31,6 @@ use crate::ledger::{
     DISABLED, InForce, Ledger, Member, StartError, TargetEntry, Views, load_warninglists,
 };
 use crate::notice::Notice;
-use crate::readback::Readback;
 use crate::signals;
 use tasks::Tasks;
 

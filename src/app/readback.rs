@@ -4,11 +4,11 @@ use anyhow::Context;
 
 use crate::azure;
 use crate::azure::token::{SignIn, TokenSource};
+use crate::compare::{ReadableTarget, Readback, is_asked, tells_used_up_ids};
 use crate::config::{Config, Mode, Target};
 use crate::deliver::{Sender, UploadAccess};
 use crate::ledger::{Ledger, StartError, Views};
 use crate::pure::stix::Withdraw;
-use crate::readback::{ReadableTarget, Readback, is_asked, tells_used_up_ids};
 
 /// The targets whose workspaces can be asked, with the tokens of their senders.
 pub(super) fn of(

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::intake::Inbox;
 use crate::intake::rest::{RestIntake, RestStatus};
 use crate::ledger::{KeyView, Ledger, RestRules, Views, Writer, WriterSettings};
-use crate::rest::MispClient;
+use crate::misp_api::MispClient;
 
 /// The intake that asks, where there is a key.
 pub(super) fn intake(

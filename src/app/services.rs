@@ -7,10 +7,10 @@ use tokio::sync::Semaphore;
 
 use super::{Relay, readback, remembered, views};
 use crate::admin::{ConfiguredTarget, Means, Needs, RunningRelay, Services, TargetHealth};
+use crate::compare::Readback;
 use crate::config::Config;
 use crate::ledger::Ledger;
-use crate::readback::Readback;
-use crate::rest::MispClient;
+use crate::misp_api::MispClient;
 
 /// What the running relay answers from.
 pub(super) fn of_relay(relay: &Relay) -> Services {

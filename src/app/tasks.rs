@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Listeners, Relay, reading, services};
 use crate::admin;
 use crate::admin::control::Control;
+use crate::compare::{self, Readback};
 use crate::config::Management;
 use crate::deliver::Sender;
 use crate::intake::rest::RestStatus;
@@ -19,7 +20,6 @@ use crate::intake::webhook;
 use crate::intake::zmq::{self, ZeroMqStatus};
 use crate::ledger::{Lane, Ledger, Room, Views, Writer};
 use crate::metrics::{self, Part};
-use crate::readback::{self, Readback};
 
 /// How often gauges are refreshed and histograms drained.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -175,7 +175,7 @@ async fn delete(
     rules: Management,
     stop: CancellationToken,
 ) -> anyhow::Result<&'static str> {
-    readback::delete_withdrawn(&readback, &ledger, &rules, &stop).await;
+    compare::delete_withdrawn(&readback, &ledger, &rules, &stop).await;
     Ok("deletions")
 }
 

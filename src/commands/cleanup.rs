@@ -11,8 +11,8 @@ use super::door::{RelayClient, load_without_relay};
 use super::settings::Settings;
 use crate::admin::{Needs, Services, Streamed};
 use crate::app;
+use crate::compare::{Cleanup, NothingToAsk};
 use crate::pure::verify::VerifyLine;
-use crate::readback::{Cleanup, NothingToAsk};
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct CleanupOptions {

@@ -15,11 +15,11 @@ use super::output::{note, write};
 use super::settings::Settings;
 use crate::admin::{Needs, Services, Streamed};
 use crate::ledger::{Ledger, Telling};
+use crate::misp_api::MispClient;
 use crate::pure::convert;
 use crate::pure::explain::{DocumentStories, ExplainLine, Story, Teller};
 use crate::pure::misp;
 use crate::pure::policy::spellings;
-use crate::rest::MispClient;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct ExplainOptions {

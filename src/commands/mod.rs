@@ -54,7 +54,7 @@ use self::verify::VerifyOptions;
 use crate::admin::Needs;
 use crate::admin::control::{Control, route, stream_route};
 use crate::app::RunOptions;
-use crate::readback::Cleanup;
+use crate::compare::Cleanup;
 
 pub use settings::Settings;
 

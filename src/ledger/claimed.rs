@@ -11,7 +11,7 @@ use super::wanted::decode;
 use super::{Views, Writing, push_uuids};
 use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::misp::Decay;
-use crate::pure::policy::Beside;
+use crate::pure::policy::SideFacts;
 use crate::pure::stix::{KnownClaim, Observable, Sight};
 
 /// A stored claim.
@@ -21,7 +21,7 @@ pub(super) struct Claimed {
     /// `None`: unreadable, and not admitted.
     pub facts: Option<ClaimFacts>,
     /// What is known of it beside its publication.
-    pub beside: Beside,
+    pub side_facts: SideFacts,
 }
 
 impl Claimed {
@@ -33,7 +33,7 @@ impl Claimed {
             facts: self.facts.as_ref(),
             sight: Sight { claimed_at, heard_at },
             expires_at,
-            beside: self.beside.clone(),
+            side_facts: self.side_facts.clone(),
         }
     }
 }
@@ -98,8 +98,9 @@ pub(super) async fn claims_of(
         let warned = warned.unwrap_or_default();
         let ClaimRow { suppressed, false_positives, .. } = row;
         let decay = row.decay();
-        let beside = Beside { suppressed, false_positives, warned, decay, ..Beside::default() };
-        Claimed { row, facts, beside }
+        let side_facts =
+            SideFacts { suppressed, false_positives, warned, decay, ..SideFacts::default() };
+        Claimed { row, facts, side_facts }
     };
     Ok(rows.into_iter().map(claimed).collect())
 }

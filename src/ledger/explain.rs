@@ -261,7 +261,7 @@ impl<'k> InView<'k> {
 }
 
 fn why(claim: &Claimed, reason: Option<Reason>) -> Option<Why> {
-    reason.map(|reason| Why::beside(reason, &claim.beside))
+    reason.map(|reason| Why::knowing(reason, &claim.side_facts))
 }
 
 impl Known<'_> {

@@ -10,7 +10,7 @@ use super::claimed::ClaimRow;
 use super::hash;
 use super::warninglists::{InForce, Warninglists};
 use crate::pure::convert::{ClaimFacts, EventFacts, Reason};
-use crate::pure::policy::{Beside, Judge, Policy};
+use crate::pure::policy::{Judge, Policy, SideFacts};
 use crate::pure::stix::{Expiry, Identity, Merger, Observable, Rendering, Withdraw};
 
 /// The targets that see one merged set of indicators, and how it is made.
@@ -241,10 +241,10 @@ impl Views {
         observable: &Observable,
     ) -> Option<Reason> {
         let warned = self.lists.now().warned(claim, observable);
-        let beside = &Beside { warned, ..Beside::default() };
+        let side_facts = &SideFacts { warned, ..SideFacts::default() };
         let mut first = None;
         for view in self.iter() {
-            match view.judge.admit(event, claim, observable, beside) {
+            match view.judge.admit(event, claim, observable, side_facts) {
                 Ok(()) => return None,
                 Err(reason) => first = first.or(Some(reason)),
             }

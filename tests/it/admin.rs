@@ -12,10 +12,10 @@ use misp_sentinel_relay::admin::{
     ConfiguredTarget, EndpointStatus, Means, RunningRelay, Services, Status, TargetHealth, http,
 };
 use misp_sentinel_relay::commands;
+use misp_sentinel_relay::compare::Readback;
 use misp_sentinel_relay::http::local;
 use misp_sentinel_relay::ledger::{Lane, Ledger, Moment, Settlement};
 use misp_sentinel_relay::notice::What;
-use misp_sentinel_relay::readback::Readback;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use misp_sentinel_relay::config::Secret;
-use misp_sentinel_relay::rest::MispClient;
+use misp_sentinel_relay::misp_api::MispClient;
 use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings, SignInFault};
 use misp_stand_in::{Key, Misp, MispServer, MispSettings, NewAttribute, NewEvent, Warninglist};
 use serde_json::Value;

@@ -8,7 +8,7 @@ use std::process::Command;
 use misp_sentinel_relay::config;
 use misp_sentinel_relay::pure::convert;
 use misp_sentinel_relay::pure::misp::Event;
-use misp_sentinel_relay::pure::policy::{Beside, Judge};
+use misp_sentinel_relay::pure::policy::{Judge, SideFacts};
 
 use crate::libraries::skipped;
 use crate::recordings::{files, frame};
@@ -25,7 +25,7 @@ fn converted(judge: &Judge, path: &Path) -> usize {
     let facts = event.facts();
     let claims = convert::event(&event).claims.into_iter();
     let admitted = claims.filter(|claim| {
-        judge.admit(&facts, &claim.facts, &claim.observable, &Beside::default()).is_ok()
+        judge.admit(&facts, &claim.facts, &claim.observable, &SideFacts::default()).is_ok()
     });
     admitted.map(|claim| claim.observable).collect::<BTreeSet<_>>().len()
 }

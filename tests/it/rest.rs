@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use misp_sentinel_relay::rest::{EventHead, EventsAnswer, RestError};
+use misp_sentinel_relay::misp_api::{EventHead, EventsAnswer, RestError};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -356,7 +356,7 @@ async fn an_address_that_nobody_answers_at_is_told_as_such() {
         ("http://misp.invalid".to_owned(), "misp.url"),
     ] {
         let settings = crate::support::rest::settings(&url);
-        let client = misp_sentinel_relay::rest::MispClient::new(&settings).unwrap();
+        let client = misp_sentinel_relay::misp_api::MispClient::new(&settings).unwrap();
         let error = client.version().await.unwrap_err();
         assert!(matches!(error, RestError::Unreachable { .. }), "{error:?}");
         assert!(error.to_string().contains(expected), "{error}");

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::rest::{EventPage, EventsAnswer, MispClient, RestError};
+use misp_sentinel_relay::misp_api::{EventPage, EventsAnswer, MispClient, RestError};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 

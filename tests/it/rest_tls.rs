@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 use misp_sentinel_relay::config::Rest;
-use misp_sentinel_relay::rest::{MispClient, RestError};
+use misp_sentinel_relay::misp_api::{MispClient, RestError};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};

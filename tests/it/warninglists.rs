@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use misp_sentinel_relay::misp_api::RestError;
 use misp_sentinel_relay::pure::warninglist::{ListHead, ListKind, Lists};
-use misp_sentinel_relay::rest::RestError;
 use misp_stand_in::{Misp, MispServer, MispSettings, RestFault, Warninglist};
 use serde_json::Value;
 
@@ -199,9 +199,9 @@ async fn the_stand_in_for_misp_shows_lists_as_recorded_and_breaks_them_off_on_or
     let mut settings = settings(&rest.base_url());
     settings.key =
         misp_sentinel_relay::config::Secret::new("SiteAdministratorsKeyOfTheMispStandIn000");
-    let patient = misp_sentinel_relay::rest::MispClient::new(&settings).unwrap();
+    let patient = misp_sentinel_relay::misp_api::MispClient::new(&settings).unwrap();
     settings.retries = 0;
-    let client = misp_sentinel_relay::rest::MispClient::new(&settings).unwrap();
+    let client = misp_sentinel_relay::misp_api::MispClient::new(&settings).unwrap();
     let head = client.warninglists().await.unwrap().remove(0);
     for fault in [
         RestFault::Truncated { after: 300 },

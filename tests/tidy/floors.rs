@@ -12,7 +12,7 @@ use super::source::{Source, none, product};
 /// Rooms whose own files still need each other in a circle.
 const CIRCLES: [&str; 1] = ["ledger"];
 
-/// Where a file stands in the tree of modules: `["rest", "client"]`. The root is empty.
+/// Where a file stands in the tree of modules: `["misp_api", "client"]`. The root is empty.
 type Module = Vec<String>;
 
 /// A path in the code from the crate's root: `["rest", "client", "Client"]`.

@@ -27,7 +27,7 @@ const OWNERS: [&str; 11] = [
     "src/intake/zmq/mod.rs",
     "src/ledger/snapshot.rs",
     "src/ledger/warninglists/file.rs",
-    "src/rest/reply.rs",
+    "src/misp_api/reply.rs",
     "src/sandbox/mod.rs",
 ];
 

@@ -11,7 +11,7 @@ use super::misp::{self, set};
 use crate::config::{Webhook, ZeroMq};
 use crate::intake::frame;
 use crate::intake::zmq::{FeedSocket, Received, Socket, SocketError};
-use crate::rest::MispClient;
+use crate::misp_api::MispClient;
 
 const ZEROMQ: &str = "zeromq";
 const WEBHOOK: &str = "webhook";

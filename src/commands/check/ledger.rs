@@ -4,11 +4,11 @@ use super::super::door::RelayClient;
 use super::super::status::StatusRequest;
 use super::finding::Finding;
 use crate::admin::Status;
+use crate::compare::tells_used_up_ids;
 use crate::config::{Config, LedgerConfig, Mode};
 use crate::ledger::{Ledger, StartError};
 use crate::pure::count::Count;
 use crate::pure::stix::Withdraw;
-use crate::readback::tells_used_up_ids;
 
 const STEP: &str = "ledger";
 

@@ -9,9 +9,9 @@ use wildmatch::WildMatch;
 
 use super::finding::Finding;
 use crate::config::Config;
+use crate::misp_api::{Key, MispClient, RestError};
 use crate::pure::policy::OnHit;
 use crate::pure::warninglist::{ListHead, ListKind};
-use crate::rest::{Key, MispClient, RestError};
 
 /// What the other steps need of it.
 #[derive(Debug)]
@@ -199,7 +199,7 @@ pub(super) fn refused(step: &'static str, subject: &str, error: &RestError) -> F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rest::KeysView;
+    use crate::misp_api::KeysView;
 
     #[test]
     fn a_user_that_expires_soon_is_told() {

@@ -25,8 +25,8 @@ pub use finding::{Finding, Severity};
 
 use crate::azure;
 use crate::config::{Config, Credential, Mistakes, Mode, Rest, warnings};
+use crate::misp_api::MispClient;
 use crate::pure::count::Count;
-use crate::rest::MispClient;
 use host::{Host, Seen};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]

@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::finding::Finding;
 use super::misp::refused;
 use crate::config::{Config, Misp};
+use crate::misp_api::{EventHead, MispClient, RestError};
 use crate::pure::convert::{self, Reason};
 use crate::pure::misp::Event;
-use crate::pure::policy::{Beside, Judge, Policy};
-use crate::rest::{EventHead, MispClient, RestError};
+use crate::pure::policy::{Judge, Policy, SideFacts};
 
 const STEP: &str = "policy";
 
@@ -153,7 +153,7 @@ impl Counted {
                 let mut first = Err(Reason::NoObservable);
                 for claim in claims {
                     first =
-                        judge.admit(&facts, &claim.facts, &claim.observable, &Beside::default());
+                        judge.admit(&facts, &claim.facts, &claim.observable, &SideFacts::default());
                     if first.is_ok() {
                         break;
                     }

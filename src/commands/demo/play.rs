@@ -13,7 +13,7 @@ use super::table::{Claims, Held, Reasons, Row, Screen, State};
 use crate::intake::frame;
 use crate::pure::convert::{self, Claim};
 use crate::pure::misp::Event;
-use crate::pure::policy::Beside;
+use crate::pure::policy::SideFacts;
 
 /// How long a step may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -173,7 +173,7 @@ impl<'a> Play<'a> {
         let (mut withheld, mut observables) = (Vec::new(), BTreeSet::new());
         for claim in &conversion.claims {
             let Claim { facts: of_claim, observable, .. } = claim;
-            match self.stage.judge.admit(&facts, of_claim, observable, &Beside::default()) {
+            match self.stage.judge.admit(&facts, of_claim, observable, &SideFacts::default()) {
                 Ok(()) => drop(observables.insert(observable)),
                 Err(reason) => withheld.push((reason.word(), 1)),
             }

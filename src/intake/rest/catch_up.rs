@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::plan::{self, Rounds, Waits};
 use super::{IntakeFault, RestIntake, millis, now, own_clock, until};
 use crate::ledger::{Candidate, Head, Listing};
-use crate::rest::{Heads, HeadsPage, RestError};
+use crate::misp_api::{Heads, HeadsPage, RestError};
 
 // The names of the cursors.
 const PUBLICATION: &str = "publication";

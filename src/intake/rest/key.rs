@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{IntakeFault, RestIntake, now};
-use crate::rest::{Key, KeysView};
+use crate::misp_api::{Key, KeysView};
 
 /// The key as the ledger remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,8 +23,8 @@ pub use status::{RestState, RestStatus};
 use crate::config::{Guard, Misp, Rest};
 use crate::intake::Inbox;
 use crate::ledger::{AdoptError, KeyView, Ledger, Views, millis};
+use crate::misp_api::{MispClient, RestError};
 use crate::pure::backoff::Backoff;
-use crate::rest::{MispClient, RestError};
 
 /// The longest pause, whatever a header asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::{IntakeFault, RestIntake, now, own_clock, until};
 use crate::ledger::{DueRead, Ledger, Vain};
+use crate::misp_api::RestError;
 use crate::notice::{EventAnswer, Read, Receipt, What};
 use crate::pure::misp;
-use crate::rest::RestError;
 
 /// The longest sleep of the reader.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ pub use remarks::{markings, remarks};
 pub use text::{Teller, standing, time};
 
 use crate::pure::convert::{ClaimFacts, EventFacts, Reason};
-use crate::pure::policy::{Beside, Warned};
+use crate::pure::policy::{SideFacts, Warned};
 
 /// What one attribute of MISP became.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,9 +77,9 @@ impl From<Reason> for Why {
 impl Why {
     /// With what is known beside the claim.
     #[must_use]
-    pub fn beside(reason: Reason, beside: &Beside) -> Self {
+    pub fn knowing(reason: Reason, side_facts: &SideFacts) -> Self {
         let why = Self::from(reason);
-        match (&beside.warned, reason) {
+        match (&side_facts.warned, reason) {
             (Warned::On(lists), Reason::Warninglist) => why.naming(&lists.attribute),
             (Warned::On(lists), Reason::SharedHost) => why.naming(&lists.host),
             _ => why,

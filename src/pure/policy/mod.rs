@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-mod beside;
 mod judge;
 mod listed;
 mod lists;
@@ -14,15 +13,16 @@ mod marks;
 mod prefix;
 mod registry;
 mod routable;
+mod side_facts;
 mod spelling;
 mod switches;
 mod tlp;
 mod words;
 
-pub use beside::{Beside, Listed, Warned};
 pub use judge::Judge;
 pub use loosened::loosened;
 pub use marks::{CHATHAM_HOUSE, Decided, Mark};
+pub use side_facts::{Listed, SideFacts, Warned};
 pub use spelling::{forms, is_same, spellings};
 pub use switches::{Switches, UrlForms};
 pub use tlp::{Tlp, Untagged};

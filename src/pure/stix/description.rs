@@ -52,7 +52,7 @@ fn words(object: &ObjectFacts, comment: &str, tells: impl Fn(&&Sibling) -> bool)
 mod tests {
     use super::*;
     use crate::pure::convert::{ClaimFacts, EventFacts};
-    use crate::pure::policy::Beside;
+    use crate::pure::policy::SideFacts;
     use crate::pure::stix::{ClaimTimes, Sight};
     use uuid::Uuid;
 
@@ -91,7 +91,7 @@ mod tests {
             attribute: Uuid::nil(),
             claim: &claim,
             times,
-            beside: Beside::default(),
+            side_facts: SideFacts::default(),
         };
         description(&admitted, judge).into_owned()
     }

@@ -12,7 +12,7 @@ use super::description::{UNNAMED, description};
 use super::text::{LONGEST_NAME, clean};
 use super::{Admitted, Identity, Observable, Rendering, Withdraw, marking};
 use crate::pure::convert::EventFacts;
-use crate::pure::policy::{Beside, Judge, Mark, Tlp};
+use crate::pure::policy::{Judge, Mark, SideFacts, Tlp};
 
 /// STIX has no limit; an indicator claimed by thousands of events must stay small.
 const MAX_REFERENCES: usize = 10;
@@ -168,13 +168,13 @@ impl Merger {
 
     /// What decaying models, else tags, state.
     fn stated(&self, claim: &Admitted<'_>) -> Option<u8> {
-        let score = self.judge.score(&claim.beside).map(above_even);
+        let score = self.judge.score(&claim.side_facts).map(above_even);
         score.or_else(|| self.context.confidence(claim.event, claim.claim))
     }
 
     /// Less the points for the false positives that were reported of the attribute.
     fn doubted(&self, claim: &Admitted<'_>, confidence: u8) -> u8 {
-        let doubts = u8::try_from(claim.beside.false_positives).unwrap_or(u8::MAX);
+        let doubts = u8::try_from(claim.side_facts.false_positives).unwrap_or(u8::MAX);
         confidence.saturating_sub(self.rendering.false_positive_points.saturating_mul(doubts))
     }
 
@@ -184,7 +184,7 @@ impl Merger {
         let label = |tag: &str| self.context.label(tag).filter(|_| !self.judge.is_level(tag));
         let mut labels = union(claims, label);
         labels.extend(claims.iter().filter_map(|claim| self.context.threat_level(claim.event)));
-        let lists = claims.iter().flat_map(|claim| self.judge.labels(&claim.beside));
+        let lists = claims.iter().flat_map(|claim| self.judge.labels(&claim.side_facts));
         labels.extend(lists.filter_map(|list| self.context.warninglist(list)));
         let actors =
             |claim: &Admitted<'_>| self.context.actors(&self.judge, claim.event, claim.claim);
@@ -255,8 +255,9 @@ fn above_even(score: u8) -> u8 {
 
 /// Whether all that its tags and event say is said by the event. Its confidence is never remembered.
 fn is_plain(claim: &Admitted<'_>) -> bool {
-    let doubted = Beside { false_positives: claim.beside.false_positives, ..Beside::default() };
-    claim.claim.tags.is_empty() && claim.beside == doubted
+    let doubted =
+        SideFacts { false_positives: claim.side_facts.false_positives, ..SideFacts::default() };
+    claim.claim.tags.is_empty() && claim.side_facts == doubted
 }
 
 /// By the attribute's timestamp, then the uuids: a total order, so that merging has one result.
@@ -370,7 +371,7 @@ mod tests {
             attribute: Uuid::from_u128(number),
             claim,
             times,
-            beside: Beside::default(),
+            side_facts: SideFacts::default(),
         }
     }
 
@@ -407,7 +408,7 @@ mod tests {
             let claims: Vec<_> = counts
                 .iter()
                 .map(|count| Admitted {
-                    beside: Beside { false_positives: *count, ..Beside::default() },
+                    side_facts: SideFacts { false_positives: *count, ..SideFacts::default() },
                     ..admitted(&source, &facts, u128::from(*count))
                 })
                 .collect();
@@ -435,7 +436,7 @@ mod tests {
         assert_eq!(confidence(&[stated.clone(), unstated.clone()]), 25);
         assert_eq!(confidence(std::slice::from_ref(&unstated)), 51);
         let doubted = Admitted {
-            beside: Beside { false_positives: 1, ..Beside::default() },
+            side_facts: SideFacts { false_positives: 1, ..SideFacts::default() },
             ..unstated.clone()
         };
         assert_eq!(confidence(&[doubted.clone(), unstated]), 51);
@@ -455,8 +456,8 @@ mod tests {
         let merger = Merger::new(&merger().rendering, &Judge::new(&rules.policy));
         let confidence = |score| {
             let decay = Some(crate::pure::misp::Decay { decayed: false, score });
-            let beside = Beside { decay, ..Beside::default() };
-            merger.confidence(&[Admitted { beside, ..admitted(&source, &facts, 1) }])
+            let side_facts = SideFacts { decay, ..SideFacts::default() };
+            merger.confidence(&[Admitted { side_facts, ..admitted(&source, &facts, 1) }])
         };
         // A built-in rule takes only more than 50.
         for (score, stated) in [(40, 40), (50, 51), (60, 60)] {
@@ -609,7 +610,7 @@ mod tests {
         let mut memo = Memo::default();
         for lists in [&["Alexa"][..], &["Cisco", "Umbrella"], &[]] {
             let mut one = admitted(&source, &facts, 1);
-            one.beside.warned = Warned::On(Listed {
+            one.side_facts.warned = Warned::On(Listed {
                 attribute: lists.iter().map(|list| (*list).to_owned()).collect(),
                 ..Listed::default()
             });
@@ -668,7 +669,7 @@ mod tests {
             let mut memo = Memo::default();
             for ((event, doubts, ..), facts) in claims.iter().zip(&facts) {
                 let mut one = admitted(&events[*event], facts, 1);
-                one.beside.false_positives = u32::try_from(*doubts).unwrap();
+                one.side_facts.false_positives = u32::try_from(*doubts).unwrap();
                 let remembered = merger.merge(&mut memo, Uuid::nil(), &observable, std::slice::from_ref(&one)).unwrap();
                 let twice = [one.clone(), one.clone()];
                 let anew = merger.merge(&mut Memo::default(), Uuid::nil(), &observable, &twice);

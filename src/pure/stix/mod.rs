@@ -28,7 +28,7 @@ pub use expiry::{ClaimTimes, Sight};
 pub use indicator::{Indicator, Merger};
 
 use crate::pure::convert::{ClaimFacts, EventFacts};
-use crate::pure::policy::Beside;
+use crate::pure::policy::SideFacts;
 pub use document::ContextKind;
 pub use observable::Observable;
 pub use related::{ContextId, ContextObject, Needed, relationship_id};
@@ -43,7 +43,7 @@ pub struct Admitted<'a> {
     pub claim: &'a ClaimFacts,
     pub times: ClaimTimes,
     /// What is known of it beside its publication.
-    pub beside: Beside,
+    pub side_facts: SideFacts,
 }
 
 /// How admitted claims become an indicator: everything that shapes its bytes.

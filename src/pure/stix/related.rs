@@ -227,7 +227,7 @@ fn keep_newest<'a>(needed: &mut Vec<Needed<'a>>, found: Needed<'a>) {
 mod tests {
     use super::*;
     use crate::pure::convert::{ClaimFacts, Since, TagFacts};
-    use crate::pure::policy::{Beside, Judge};
+    use crate::pure::policy::{Judge, SideFacts};
     use crate::pure::stix::{ClaimTimes, Sight};
 
     fn merger(context: &[ContextKind]) -> Merger {
@@ -287,7 +287,7 @@ mod tests {
                 attribute: Uuid::from_u128(number as u128),
                 claim,
                 times: ClaimTimes::of(claim, Sight::first(0), None),
-                beside: Beside::default(),
+                side_facts: SideFacts::default(),
             })
             .collect();
         let objects = merger.needed(Uuid::from_u128(9), &admitted).into_iter();
@@ -398,7 +398,7 @@ mod tests {
             attribute: Uuid::nil(),
             claim: &claim,
             times: ClaimTimes::of(&claim, Sight::first(0), None),
-            beside: Beside::default(),
+            side_facts: SideFacts::default(),
         };
         let needed = merger.needed(Uuid::nil(), &[admitted]);
         let targets: Vec<_> = needed.iter().map(Needed::target).collect();
@@ -437,7 +437,7 @@ mod tests {
                 attribute: Uuid::nil(),
                 claim: &claim,
                 times: ClaimTimes::of(&claim, Sight::first(0), None),
-                beside: Beside::default(),
+                side_facts: SideFacts::default(),
             };
             let needed = merger.needed(Uuid::nil(), &[admitted]);
             needed[0].render().unwrap()

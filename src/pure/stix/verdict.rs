@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{Admitted, ClaimTimes, Indicator, Memo, Merger, Observable, Sight};
 use crate::pure::convert::{Claim, ClaimFacts, EventFacts, Reason};
 use crate::pure::misp::{self, Sighting};
-use crate::pure::policy::Beside;
+use crate::pure::policy::SideFacts;
 
 /// A claim on the observable, with everything that decides whether and how long it counts.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub struct KnownClaim<'a> {
     /// The date of an expiration sighting, Unix milliseconds.
     pub expires_at: Option<i64>,
     /// `disputed` need not be set: the claims of the observable decide it together.
-    pub beside: Beside,
+    pub side_facts: SideFacts,
 }
 
 impl<'a> KnownClaim<'a> {
@@ -39,7 +39,7 @@ impl<'a> KnownClaim<'a> {
             facts: Some(&claim.facts),
             sight: Sight::first(now),
             expires_at: misp::expires_at(sightings),
-            beside: Beside { false_positives, ..Beside::default() },
+            side_facts: SideFacts { false_positives, ..SideFacts::default() },
         }
     }
 }
@@ -95,12 +95,12 @@ impl Merger {
         claim: KnownClaim<'a>,
         disputed: bool,
     ) -> Result<Admitted<'a>, Reason> {
-        let KnownClaim { event, attribute, facts, sight, expires_at, beside } = claim;
+        let KnownClaim { event, attribute, facts, sight, expires_at, side_facts } = claim;
         let (Some(event), Some(claim)) = (event, facts) else { return Err(Reason::Malformed) };
-        let beside = Beside { disputed, ..beside };
-        self.judge.admit(event, claim, observable, &beside)?;
+        let side_facts = SideFacts { disputed, ..side_facts };
+        self.judge.admit(event, claim, observable, &side_facts)?;
         let times = ClaimTimes::of(claim, sight, expires_at).until(self.judge.counts_until(claim));
-        Ok(Admitted { event, attribute, claim, times, beside })
+        Ok(Admitted { event, attribute, claim, times, side_facts })
     }
 }
 
@@ -142,7 +142,7 @@ mod tests {
             facts: Some(facts),
             sight: Sight::first(100 * DAY * 1_000),
             expires_at: None,
-            beside: Beside::default(),
+            side_facts: SideFacts::default(),
         }
     }
 
@@ -185,8 +185,8 @@ mod tests {
         let event = EventFacts::default();
         let (plain, red) = (claim(DAY, &[]), claim(DAY, &["tlp:red"]));
         let pending = |facts| {
-            let beside = Beside { warned: Warned::Pending, ..Beside::default() };
-            KnownClaim { beside, ..known(&event, facts) }
+            let side_facts = SideFacts { warned: Warned::Pending, ..SideFacts::default() };
+            KnownClaim { side_facts, ..known(&event, facts) }
         };
         assert!(verdict(settings, vec![pending(&plain), pending(&red)]).is_pending());
         assert!(!verdict(settings, vec![pending(&red)]).is_pending());

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::bloom::Bloom;
 use super::list::List;
-use super::sieve::Sieve;
 use super::texts::Hashed;
 use super::value::parts;
 
@@ -17,7 +17,7 @@ pub struct Lists {
     /// For every other type.
     of_all: Vec<usize>,
     /// Of the texts of all lists.
-    pub(super) sieve: Sieve,
+    pub(super) bloom: Bloom,
 }
 
 /// A list that an attribute is on.
@@ -42,8 +42,8 @@ impl Lists {
         let named = lists.iter().flat_map(|list| &list.head.types);
         let by_type = named.map(|kind| (kind.clone(), applying(kind))).collect();
         let of_all = applying("ALL");
-        let sieve = sieve(&lists);
-        Self { by_type, of_all, sieve, lists }
+        let bloom = bloom(&lists);
+        Self { by_type, of_all, bloom, lists }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<List>> {
@@ -68,7 +68,7 @@ impl Lists {
 
     /// The lists that an attribute of the type `kind` with this value, as MISP wrote it, is on.
     pub fn hits<'l, 'v>(&'l self, kind: &str, value: &'v str) -> impl Iterator<Item = Hit<'l, 'v>> {
-        let parts = parts(kind, value, &self.sieve);
+        let parts = parts(kind, value, &self.bloom);
         let places = self.by_type.get(kind).unwrap_or(&self.of_all);
         places.iter().filter_map(move |place| {
             let list = self.lists.get(*place)?;
@@ -82,7 +82,7 @@ impl Lists {
     /// kinds than whole values and hosts have none.
     pub fn holding<'l>(&'l self, host: &str) -> impl Iterator<Item = &'l List> {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
-        let hashed = Some(Hashed::of(&host)).filter(|hashed| self.sieve.passes(*hashed));
+        let hashed = Some(Hashed::of(&host)).filter(|hashed| self.bloom.passes(*hashed));
         let of = move |list: &&Arc<List>| hashed.is_some_and(|hashed| list.has(&host, hashed));
         self.lists.iter().filter(of).map(AsRef::as_ref)
     }
@@ -100,9 +100,9 @@ impl Lists {
     }
 }
 
-fn sieve(lists: &[Arc<List>]) -> Sieve {
+fn bloom(lists: &[Arc<List>]) -> Bloom {
     let texts = || lists.iter().filter_map(|list| list.texts());
-    let mut sieve = Sieve::new(texts().map(|texts| texts.len()).sum());
-    texts().flat_map(|texts| texts.iter()).for_each(|text| sieve.add(Hashed::of(text)));
-    sieve
+    let mut bloom = Bloom::new(texts().map(|texts| texts.len()).sum());
+    texts().flat_map(|texts| texts.iter()).for_each(|text| bloom.add(Hashed::of(text)));
+    bloom
 }

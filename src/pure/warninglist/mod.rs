@@ -3,12 +3,12 @@
 //! The source of every rule here is `app/Model/Warninglist.php` and `app/Lib/Tools/CidrTool.php` of
 //! MISP 2.5.1: also where it looks like a mistake, since the verdicts have to be MISP's own.
 
+mod bloom;
 mod cidr;
 mod head;
 mod list;
 mod lists;
 mod pattern;
-mod sieve;
 mod store;
 mod texts;
 mod value;

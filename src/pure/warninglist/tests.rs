@@ -151,7 +151,7 @@ fn every_entry_of_every_recorded_list_is_there() {
                 // The other regular expressions end in "/g": PHP refuses them, so they never match.
                 "regex" => assert_eq!(list.len(), usize::from(!value.ends_with("/g")), "{view}"),
                 _ => assert!(
-                    list.find(&parts("", value, &alone.sieve)[0]).is_some(),
+                    list.find(&parts("", value, &alone.bloom)[0]).is_some(),
                     "{view}: {value}"
                 ),
             }
@@ -205,7 +205,7 @@ fn a_view_that_is_no_list_is_refused_with_what_was_expected() {
 
 /// What MISP's `checkValue` answers: without types, and without splitting.
 fn checked(lists: &Lists, value: &str) -> Vec<Value> {
-    let part = &parts("", value, &lists.sieve)[0];
+    let part = &parts("", value, &lists.bloom)[0];
     lists
         .iter()
         .filter_map(|list| {

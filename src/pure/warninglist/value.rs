@@ -2,39 +2,39 @@
 
 use std::cell::OnceCell;
 
+use super::bloom::Bloom;
 use super::cidr::AddressValue;
-use super::sieve::Sieve;
 use super::texts::Hashed;
 
 /// A value, or one of the two of a composite.
 #[derive(Debug)]
 pub(super) struct ValuePart<'a, 's> {
     pub(super) text: &'a str,
-    sieve: &'s Sieve,
+    bloom: &'s Bloom,
     whole: OnceCell<Option<Hashed>>,
     address: OnceCell<Option<AddressValue<'a>>>,
     domains: OnceCell<Vec<(&'a str, Hashed)>>,
 }
 
-/// The parts of a value, asked of lists whose texts are in `sieve`. MISP splits by the type, at the
+/// The parts of a value, asked of lists whose texts are in `bloom`. MISP splits by the type, at the
 /// first `|`.
 pub(super) fn parts<'a, 's>(
     kind: &str,
     value: &'a str,
-    sieve: &'s Sieve,
+    bloom: &'s Bloom,
 ) -> Vec<ValuePart<'a, 's>> {
     let split = kind == "malware-sample" || kind.contains('|');
     match value.split_once('|').filter(|_| split) {
-        Some((first, second)) => vec![ValuePart::new(first, sieve), ValuePart::new(second, sieve)],
-        None => vec![ValuePart::new(value, sieve)],
+        Some((first, second)) => vec![ValuePart::new(first, bloom), ValuePart::new(second, bloom)],
+        None => vec![ValuePart::new(value, bloom)],
     }
 }
 
 impl<'a, 's> ValuePart<'a, 's> {
-    fn new(text: &'a str, sieve: &'s Sieve) -> Self {
+    fn new(text: &'a str, bloom: &'s Bloom) -> Self {
         Self {
             text,
-            sieve,
+            bloom,
             whole: OnceCell::new(),
             address: OnceCell::new(),
             domains: OnceCell::new(),
@@ -43,7 +43,7 @@ impl<'a, 's> ValuePart<'a, 's> {
 
     /// What a list of whole values is asked for; `None` where none has it.
     pub(super) fn whole(&self) -> Option<Hashed> {
-        let hashed = || Some(Hashed::of(self.text)).filter(|text| self.sieve.passes(*text));
+        let hashed = || Some(Hashed::of(self.text)).filter(|text| self.bloom.passes(*text));
         *self.whole.get_or_init(hashed)
     }
 
@@ -55,7 +55,7 @@ impl<'a, 's> ValuePart<'a, 's> {
     pub(super) fn domains(&self) -> &[(&'a str, Hashed)] {
         self.domains.get_or_init(|| {
             let hashed = domains(self.text).into_iter().map(|domain| (domain, Hashed::of(domain)));
-            hashed.filter(|(_, domain)| self.sieve.passes(*domain)).collect()
+            hashed.filter(|(_, domain)| self.bloom.passes(*domain)).collect()
         })
     }
 }
@@ -126,9 +126,9 @@ mod tests {
 
     #[test]
     fn only_composite_types_are_split_and_only_once() {
-        let sieve = Sieve::default();
+        let bloom = Bloom::default();
         let texts = |kind, value| -> Vec<&str> {
-            parts(kind, value, &sieve).iter().map(|part| part.text).collect()
+            parts(kind, value, &bloom).iter().map(|part| part.text).collect()
         };
         assert_eq!(texts("domain|ip", "a.example|192.0.2.1"), ["a.example", "192.0.2.1"]);
         assert_eq!(texts("malware-sample", "a.exe|0123"), ["a.exe", "0123"]);

@@ -1,6 +1,6 @@
 //! Secrets that change while the built relay runs, and what its process is told by its surroundings.
 
-use misp_sentinel_relay::rest;
+use misp_sentinel_relay::misp_api;
 
 use super::vault::{VAULT, access, address, with_vault};
 use super::*;
@@ -238,7 +238,7 @@ async fn key_of_misp_changes_while_it_is_asked() {
     std::fs::write(&file, KEY).unwrap();
     let mut settings = settings(&misp.url);
     settings.key = Secret::from_file(&file).unwrap();
-    let client = rest::MispClient::new(&settings).unwrap();
+    let client = misp_api::MispClient::new(&settings).unwrap();
     assert_eq!(client.version().await.unwrap(), "2.5.1");
 
     good.lock().unwrap().clone_from(&next);

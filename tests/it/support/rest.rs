@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use misp_sentinel_relay::config::{self, Rest};
-use misp_sentinel_relay::rest::MispClient;
+use misp_sentinel_relay::misp_api::MispClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};

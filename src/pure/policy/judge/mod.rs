@@ -10,7 +10,7 @@ use super::registry::is_common_key;
 use super::routable::is_routable;
 use super::spelling::spellings;
 use super::switches::Switched;
-use super::{Beside, Decided, Listed, Mark, OnHit, Policy, Tlp, Warned};
+use super::{Decided, Listed, Mark, OnHit, Policy, SideFacts, Tlp, Warned};
 use crate::pure::convert::{
     self, ClaimFacts, ClusterFacts, EventFacts, Reason, Sibling, Since, TagFacts,
 };
@@ -64,14 +64,14 @@ impl Judge {
         event: &EventFacts,
         claim: &ClaimFacts,
         observable: &Observable,
-        beside: &Beside,
+        side_facts: &SideFacts,
     ) -> Result<(), Reason> {
         let policy = &self.policy;
         let tags = || event.tags.iter().chain(&claim.tags);
-        require(!beside.suppressed, Reason::Suppressed)?;
+        require(!side_facts.suppressed, Reason::Suppressed)?;
         let disputed = tags().any(|tag| self.false_positives.includes(&tag.name));
-        let sighted = policy.withdraw_at > 0 && beside.false_positives >= policy.withdraw_at;
-        require(!(disputed || beside.disputed || sighted), Reason::FalsePositive)?;
+        let sighted = policy.withdraw_at > 0 && side_facts.false_positives >= policy.withdraw_at;
+        require(!(disputed || side_facts.disputed || sighted), Reason::FalsePositive)?;
         require(claim.to_ids || !policy.to_ids, Reason::ToIdsOff)?;
         self.switched.objection(claim, observable).map_or(Ok(()), Err)?;
         require(self.level(tags()) <= policy.tlp_max, Reason::TlpTooStrict)?;
@@ -91,9 +91,9 @@ impl Judge {
         require(!is_too_wide(observable, policy), Reason::NetworkTooWide)?;
         require(policy.allow_non_routable || is_routable(observable), Reason::NonRoutable)?;
         require(!self.is_never(observable), Reason::Never)?;
-        let decayed = beside.decay.is_some_and(|decay| decay.decayed);
+        let decayed = side_facts.decay.is_some_and(|decay| decay.decayed);
         require(!(policy.decay && decayed), Reason::Decayed)?;
-        self.admits_listed(observable, &beside.warned)
+        self.admits_listed(observable, &side_facts.warned)
     }
 
     /// Whether all of event, object and attribute are for audiences that may have the claim: MISP
@@ -192,8 +192,8 @@ impl Judge {
 
     /// The warninglists that an admitted claim is labelled with.
     #[must_use]
-    pub fn labels<'b>(&self, beside: &'b Beside) -> &'b [String] {
-        match (self.policy.warninglists, &beside.warned) {
+    pub fn labels<'b>(&self, side_facts: &'b SideFacts) -> &'b [String] {
+        match (self.policy.warninglists, &side_facts.warned) {
             (OnHit::Label, Warned::On(lists)) => &lists.attribute,
             (OnHit::Label, Warned::Pending) | (OnHit::Enforce | OnHit::Off, _) => &[],
         }
@@ -201,8 +201,8 @@ impl Judge {
 
     /// The score of decaying models, where it counts.
     #[must_use]
-    pub fn score(&self, beside: &Beside) -> Option<u8> {
-        beside.decay.filter(|_| self.policy.decay).map(|decay| decay.score)
+    pub fn score(&self, side_facts: &SideFacts) -> Option<u8> {
+        side_facts.decay.filter(|_| self.policy.decay).map(|decay| decay.score)
     }
 
     /// Whether warninglists decide anything.

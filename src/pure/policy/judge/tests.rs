@@ -52,7 +52,7 @@ fn verdict(
     let event = EventFacts { tags: event_tags, ..EventFacts::default() };
     let claim = ClaimFacts { to_ids: true, tags: claim_tags, ..ClaimFacts::default() };
     let observable = Observable::new("ipv4-addr:value", "198.51.100.7");
-    Judge::new(policy).admit(&event, &claim, &observable, &Beside::default())
+    Judge::new(policy).admit(&event, &claim, &observable, &SideFacts::default())
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_value_that_must_never_leave_is_recognised_in_any_spelling() {
         ("http://evil.example/a", Observable::new("url:value", "http://evil.example/a#b")),
     ] {
         let policy = Policy { never: vec![written.into()], ..open_policy() };
-        let verdict = Judge::new(&policy).admit(&event, &claim, &observable, &Beside::default());
+        let verdict = Judge::new(&policy).admit(&event, &claim, &observable, &SideFacts::default());
         assert_eq!(verdict, Err(Reason::Never), "{written}");
     }
 }
@@ -115,13 +115,14 @@ fn what_is_known_beside_a_publication_outranks_policy() {
     let judge = Judge::new(&open_policy());
     let claim = ClaimFacts { to_ids: true, ..ClaimFacts::default() };
     let observable = Observable::new("domain-name:value", "a.example");
-    let verdict =
-        |beside| judge.admit(&EventFacts::default(), &claim, &observable, &beside).unwrap_err();
-    let suppressed = Beside { suppressed: true, ..Beside::default() };
+    let verdict = |side_facts| {
+        judge.admit(&EventFacts::default(), &claim, &observable, &side_facts).unwrap_err()
+    };
+    let suppressed = SideFacts { suppressed: true, ..SideFacts::default() };
     assert_eq!(verdict(suppressed), Reason::Suppressed);
-    let disputed = Beside { disputed: true, ..Beside::default() };
+    let disputed = SideFacts { disputed: true, ..SideFacts::default() };
     assert_eq!(verdict(disputed), Reason::FalsePositive);
-    let sighted = |count| Beside { false_positives: count, ..Beside::default() };
+    let sighted = |count| SideFacts { false_positives: count, ..SideFacts::default() };
     assert_eq!(verdict(sighted(3)), Reason::FalsePositive);
     let judge = |withdraw_at| Judge::new(&Policy { withdraw_at, ..open_policy() });
     let admits = |withdraw_at, count| {
@@ -156,11 +157,12 @@ fn a_claim_disputes_its_observable_by_its_own_tags_alone() {
 #[test]
 fn a_score_of_decaying_models_counts_where_they_do() {
     let decay = crate::pure::misp::Decay { decayed: false, score: 40 };
-    let beside = Beside { decay: Some(decay), ..Beside::default() };
-    let score = |decay, beside| Judge::new(&Policy { decay, ..open_policy() }).score(beside);
-    assert_eq!(score(true, &beside), Some(40));
-    assert_eq!(score(false, &beside), None);
-    assert_eq!(score(true, &Beside::default()), None);
+    let side_facts = SideFacts { decay: Some(decay), ..SideFacts::default() };
+    let score =
+        |decay, side_facts| Judge::new(&Policy { decay, ..open_policy() }).score(side_facts);
+    assert_eq!(score(true, &side_facts), Some(40));
+    assert_eq!(score(false, &side_facts), None);
+    assert_eq!(score(true, &SideFacts::default()), None);
 }
 
 #[test]
@@ -174,7 +176,7 @@ fn a_sharing_group_is_known_by_uuid_name_or_number_and_else_kept_back() {
     let observable = Observable::new("domain-name:value", "a.example");
     let verdict = |list: &str, event: &EventFacts, claim: &ClaimFacts| {
         let policy = Policy { sharing_groups: vec![list.into()], ..open_policy() };
-        Judge::new(&policy).admit(event, claim, &observable, &Beside::default())
+        Judge::new(&policy).admit(event, claim, &observable, &SideFacts::default())
     };
     let event = EventFacts {
         distribution: 4,
@@ -222,7 +224,7 @@ fn levels(event: i64, object: i64, attribute: i64) -> (EventFacts, ClaimFacts) {
 
 fn of_levels(policy: &Policy, (event, claim): &(EventFacts, ClaimFacts)) -> Result<(), Reason> {
     let observable = Observable::new("ipv4-addr:value", "198.51.100.7");
-    Judge::new(policy).admit(event, claim, &observable, &Beside::default())
+    Judge::new(policy).admit(event, claim, &observable, &SideFacts::default())
 }
 
 #[test]
@@ -294,7 +296,7 @@ fn of_type(
         &EventFacts::default(),
         &claim,
         &Observable::new(path, "x"),
-        &Beside::default(),
+        &SideFacts::default(),
     )
 }
 
@@ -344,15 +346,15 @@ fn a_claim_on_a_warninglist_stays_or_is_labelled_and_waits_while_they_are_unknow
         (OnHit::Off, &Warned::Pending, Ok(()), 0),
     ] {
         let judge = Judge::new(&Policy { warninglists, ..open_policy() });
-        let beside = Beside { warned: warned.clone(), ..Beside::default() };
-        let found = judge.admit(&EventFacts::default(), &claim, &observable, &beside);
+        let side_facts = SideFacts { warned: warned.clone(), ..SideFacts::default() };
+        let found = judge.admit(&EventFacts::default(), &claim, &observable, &side_facts);
         assert_eq!(found, verdict, "{warninglists:?} {warned:?}");
-        assert_eq!(judge.labels(&beside).len(), labels, "{warninglists:?} {warned:?}");
+        assert_eq!(judge.labels(&side_facts).len(), labels, "{warninglists:?} {warned:?}");
     }
     // What else forbids it comes first: it need not wait for lists.
     let judge = Judge::new(&Policy { never: vec!["8.8.8.8".into()], ..open_policy() });
-    let beside = Beside { warned: Warned::Pending, ..Beside::default() };
-    let verdict = judge.admit(&EventFacts::default(), &claim, &observable, &beside);
+    let side_facts = SideFacts { warned: Warned::Pending, ..SideFacts::default() };
+    let verdict = judge.admit(&EventFacts::default(), &claim, &observable, &side_facts);
     assert_eq!(verdict, Err(Reason::Never));
 }
 
@@ -362,7 +364,12 @@ fn what_leads_nowhere_stays_unless_allowed() {
     let observable = Observable::new("ipv4-addr:value", "10.0.0.1");
     let judge = |allow_non_routable| {
         let policy = Policy { allow_non_routable, ..open_policy() };
-        Judge::new(&policy).admit(&EventFacts::default(), &claim, &observable, &Beside::default())
+        Judge::new(&policy).admit(
+            &EventFacts::default(),
+            &claim,
+            &observable,
+            &SideFacts::default(),
+        )
     };
     assert_eq!(judge(true), Ok(()));
     assert_eq!(judge(false), Err(Reason::NonRoutable));
@@ -391,7 +398,7 @@ fn a_group_of_event_or_object_holds_whatever_the_attribute_says() {
             object: Some(object.into()),
             ..ClaimFacts::default()
         };
-        judge.admit(&event, &claim, &observable, &Beside::default())
+        judge.admit(&event, &claim, &observable, &SideFacts::default())
     };
     assert_eq!(of((3, 0), (5, 0), (5, 0)), Ok(()));
     assert_eq!(of((4, 7), (5, 0), (3, 0)), Ok(()));
@@ -459,8 +466,8 @@ fn a_url_whose_host_is_on_a_named_list_stays_and_nothing_else_does() {
         let shared_host_lists = lists.iter().map(|list| (*list).to_owned()).collect();
         let policy = Policy { shared_host_lists, warninglists, ..open_policy() };
         let claim = ClaimFacts { to_ids: true, ..ClaimFacts::default() };
-        let beside = Beside { warned, ..Beside::default() };
-        Judge::new(&policy).admit(&EventFacts::default(), &claim, &observable, &beside)
+        let side_facts = SideFacts { warned, ..SideFacts::default() };
+        Judge::new(&policy).admit(&EventFacts::default(), &claim, &observable, &side_facts)
     };
     let on_top = || on(&[], &["Top hosts"]);
     assert_eq!(verdict(none, OnHit::Enforce, url(), on_top()), Ok(()), "no list is named");
@@ -556,7 +563,7 @@ struct Case {
     event: EventFacts,
     claim: ClaimFacts,
     observable: Observable,
-    beside: Beside,
+    side_facts: SideFacts,
 }
 
 fn case(change: impl FnOnce(&mut Case)) -> Case {
@@ -577,7 +584,7 @@ fn case(change: impl FnOnce(&mut Case)) -> Case {
             ..ClaimFacts::default()
         },
         observable: Observable::new("ipv4-addr:value", "8.8.8.8"),
-        beside: Beside::default(),
+        side_facts: SideFacts::default(),
     };
     change(&mut case);
     case
@@ -797,7 +804,7 @@ fn keys() -> Vec<Key> {
             "warninglists",
             Reason::Warninglist,
             |p| p.warninglists = OnHit::Enforce,
-            case(|c| c.beside.warned = on(&["Resolvers"], &[])),
+            case(|c| c.side_facts.warned = on(&["Resolvers"], &[])),
             plain(),
         ),
         key(
@@ -806,26 +813,30 @@ fn keys() -> Vec<Key> {
             |p| p.shared_host_lists = one("top"),
             case(|c| {
                 c.observable = Observable::new("url:value", "http://a.example/");
-                c.beside.warned = on(&[], &["Top"]);
+                c.side_facts.warned = on(&[], &["Top"]);
             }),
             case(|c| {
                 c.observable = Observable::new("url:value", "http://b.example/");
-                c.beside.warned = on(&[], &["Other"]);
+                c.side_facts.warned = on(&[], &["Other"]);
             }),
         ),
         key(
             "sightings.withdraw_at",
             Reason::FalsePositive,
             |p| p.withdraw_at = 2,
-            case(|c| c.beside.false_positives = 2),
-            case(|c| c.beside.false_positives = 1),
+            case(|c| c.side_facts.false_positives = 2),
+            case(|c| c.side_facts.false_positives = 1),
         ),
         key(
             "misp.decay",
             Reason::Decayed,
             |p| p.decay = true,
-            case(|c| c.beside.decay = Some(crate::pure::misp::Decay { decayed: true, score: 10 })),
-            case(|c| c.beside.decay = Some(crate::pure::misp::Decay { decayed: false, score: 10 })),
+            case(|c| {
+                c.side_facts.decay = Some(crate::pure::misp::Decay { decayed: true, score: 10 })
+            }),
+            case(|c| {
+                c.side_facts.decay = Some(crate::pure::misp::Decay { decayed: false, score: 10 })
+            }),
         ),
         key(
             "convert.types",
@@ -840,8 +851,8 @@ fn keys() -> Vec<Key> {
 #[test]
 fn every_key_of_the_policy_forbids_by_itself() {
     let verdict = |policy: &Policy, case: &Case| {
-        let Case { event, claim, observable, beside } = case;
-        Judge::new(policy).admit(event, claim, observable, beside)
+        let Case { event, claim, observable, side_facts } = case;
+        Judge::new(policy).admit(event, claim, observable, side_facts)
     };
     let indifferent =
         Policy { to_ids: false, withdraw_at: 0, warninglists: OnHit::Off, ..open_policy() };

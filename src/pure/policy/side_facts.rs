@@ -4,7 +4,7 @@ use crate::pure::misp::Decay;
 
 /// What is known of a claim beside what was published of it. The default: nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Beside {
+pub struct SideFacts {
     /// An operator withholds its observable.
     pub suppressed: bool,
     /// Sightings of its attribute as a false positive.

@@ -6,7 +6,7 @@ use super::texts::Hashed;
 /// A Bloom filter whose bits of one text lie in one word. About one text in a hundred that is on no
 /// list passes.
 #[derive(Debug, Default)]
-pub(super) struct Sieve {
+pub(super) struct Bloom {
     /// A power of two of words, none before the first text.
     words: Vec<u64>,
 }
@@ -14,7 +14,7 @@ pub(super) struct Sieve {
 /// Texts that share a word.
 const SHARE: usize = 4;
 
-impl Sieve {
+impl Bloom {
     /// For so many texts.
     pub(super) fn new(texts: usize) -> Self {
         Self { words: vec![0; (texts / SHARE + 1).next_power_of_two()] }
@@ -52,11 +52,11 @@ mod tests {
     #[test]
     fn what_was_added_passes_and_little_else() {
         let text = |number: usize| Hashed::of(&format!("text {number}"));
-        let mut sieve = Sieve::new(20_000);
-        (0..20_000).for_each(|number| sieve.add(text(number)));
-        assert!((0..20_000).all(|number| sieve.passes(text(number))));
-        let passing = (20_000..120_000).filter(|number| sieve.passes(text(*number))).count();
+        let mut bloom = Bloom::new(20_000);
+        (0..20_000).for_each(|number| bloom.add(text(number)));
+        assert!((0..20_000).all(|number| bloom.passes(text(number))));
+        let passing = (20_000..120_000).filter(|number| bloom.passes(text(*number))).count();
         assert!(passing < 3_000, "{passing} of 100,000");
-        assert!(!Sieve::default().passes(text(1)));
+        assert!(!Bloom::default().passes(text(1)));
     }
 }
