@@ -13,8 +13,8 @@ pub(super) fn web_address(text: &str) -> Result<Url, Problem> {
     let url = Url::parse(text).map_err(|error| Problem::new(format!("no URL: {error}")))?;
     match (url.scheme(), url.username(), url.password()) {
         ("http" | "https", "", None) => Ok(url),
-        ("http" | "https", ..) => Err(Problem::new("holds a user or password")),
-        _ => Err(Problem::new("neither http nor https")),
+        ("http" | "https", ..) => Err("holds a user or password".into()),
+        _ => Err("neither http nor https".into()),
     }
 }
 

@@ -3,7 +3,6 @@
 //! <https://learn.microsoft.com/en-us/azure/sentinel/upload-indicators-api>.
 
 use super::cloud::Cloud;
-use super::reader::Reader;
 
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
@@ -74,8 +73,4 @@ impl Api {
             (_, false) => None,
         }
     }
-}
-
-pub(super) fn read(reader: &mut Reader, key: &str) -> Api {
-    reader.word(key, Api::StixObjects)
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::layers::variable;
+use super::mistake::Problem;
 use super::reader::Reader;
 use super::{Config, Credential, Mode, Target};
 use crate::pure::convert;
@@ -20,9 +21,8 @@ pub(super) fn across(config: &Config, reader: &mut Reader) {
     webhook(config, reader);
     memory(config, reader);
     expiry(config, reader);
-    pauses(config, reader);
     rest(config, reader);
-    quota(config, reader);
+    delivery(config, reader);
     targets(config, reader);
     tenants(config, reader);
 }
@@ -61,8 +61,8 @@ fn webhook(config: &Config, reader: &mut Reader) {
     const LISTEN: &str = "misp.webhook.listen";
     let Some(webhook) = &config.misp.webhook else { return };
     if is_one_port(webhook.listen, config.admin.listen) && reader.sound(LISTEN) {
-        let hint = "choose another port for one of them";
-        reader.fault(LISTEN, |mistake| mistake.hint(hint), "admin.listen has the same port");
+        let problem = Problem::new("admin.listen has the same port");
+        reader.fault(LISTEN, problem.hint("choose another port for one of them"));
     }
     let length = webhook.secret.expose().chars().count();
     if webhook.secret.is_unread() {
@@ -70,25 +70,25 @@ fn webhook(config: &Config, reader: &mut Reader) {
     } else if length == 0 && reader.sound(SECRET) {
         reader.missing(SECRET, "whoever reaches the webhook could publish");
     } else if length < SHORTEST_SECRET && reader.sound(SECRET) {
-        let allowed = format!("at least {SHORTEST_SECRET} characters");
-        let hint = "for example the output of: openssl rand -hex 24";
-        reader.fault(SECRET, |mistake| mistake.allowed(allowed).hint(hint), "too short");
+        let problem = Problem::new("too short")
+            .allowed(format!("at least {SHORTEST_SECRET} characters"))
+            .hint("for example the output of: openssl rand -hex 24");
+        reader.fault(SECRET, problem);
     }
-    for file in webhook.tls.iter().flat_map(|tls| {
-        [("tls_certificate", tls.certificate.clone()), ("tls_key", tls.key.clone())]
-    }) {
-        readable(reader, &format!("misp.webhook.{}", file.0), &file.1);
+    if let Some(tls) = &webhook.tls {
+        readable(reader, "misp.webhook.tls_certificate", &tls.certificate);
+        readable(reader, "misp.webhook.tls_key", &tls.key);
     }
 }
 
 /// A part may not be larger than the whole.
 fn memory(config: &Config, reader: &mut Reader) {
     let zeromq = &config.misp.zeromq;
-    let frame = KeyWithValue("misp.zeromq.max_frame", zeromq.max_frame);
-    not_above(reader, frame, KeyWithValue("misp.zeromq.max_waiting", zeromq.max_waiting));
+    let frame = ("misp.zeromq.max_frame", zeromq.max_frame);
+    not_above(reader, frame, ("misp.zeromq.max_waiting", zeromq.max_waiting));
     if let Some(webhook) = &config.misp.webhook {
-        let body = KeyWithValue("misp.webhook.max_body", webhook.max_body);
-        not_above(reader, body, KeyWithValue("misp.webhook.max_total", webhook.max_total));
+        let body = ("misp.webhook.max_body", webhook.max_body);
+        not_above(reader, body, ("misp.webhook.max_total", webhook.max_total));
     }
     if let Some(file) = &config.azure.ca_file {
         readable(reader, "azure.ca_file", file);
@@ -99,23 +99,17 @@ fn expiry(config: &Config, reader: &mut Reader) {
     let expiry = &config.rendering.expiry;
     if expiry.renew && !expiry.renews() && reader.sound("expiry.from") {
         let hint = "set expiry.from = \"first_seen_by_relay\", or renew = false: under timestamp and last_seen MISP's own times say how long an indicator holds";
-        reader.fault(
-            "expiry.renew",
-            |mistake| mistake.value("true").hint(hint),
-            "only what is counted from first_seen_by_relay can be renewed",
-        );
+        let problem = Problem::new("only what is counted from first_seen_by_relay can be renewed");
+        reader.fault("expiry.renew", problem.value("true").hint(hint));
     }
     // Observable types are a closed set: another word would be a setting without effect.
     let observables = observables();
-    for path in config.rendering.expiry.days.keys() {
+    for path in expiry.days.keys() {
         let kind = path.split(':').next().unwrap_or_default();
         if !observables.contains(kind) {
             let allowed = observables.iter().copied().collect::<Vec<_>>().join(", ");
-            reader.fault(
-                &format!("expiry.days.{path}"),
-                |mistake| mistake.allowed(allowed),
-                "no observable type of the relay",
-            );
+            let problem = Problem::new("no observable type of the relay").allowed(allowed);
+            reader.fault(&format!("expiry.days.{path}"), problem);
         }
     }
 }
@@ -124,15 +118,6 @@ fn expiry(config: &Config, reader: &mut Reader) {
 fn observables() -> BTreeSet<&'static str> {
     let paths = convert::types().iter().flat_map(convert::TypeRow::paths);
     paths.filter_map(|path| path.split(':').next()).filter(|kind| *kind != "stix").collect()
-}
-
-fn pauses(config: &Config, reader: &mut Reader) {
-    let delivery = &config.delivery;
-    not_above(
-        reader,
-        KeyWithValue("delivery.backoff_min", delivery.backoff_min),
-        KeyWithValue("delivery.backoff_max", delivery.backoff_max),
-    );
 }
 
 fn rest(config: &Config, reader: &mut Reader) {
@@ -155,17 +140,20 @@ fn rest(config: &Config, reader: &mut Reader) {
     ];
     for (part, shorter, whole, longer) in pairs {
         let key = |leaf: &str| format!("misp.rest.{leaf}");
-        not_above(reader, KeyWithValue(&key(part), shorter), KeyWithValue(&key(whole), longer));
+        not_above(reader, (&key(part), shorter), (&key(whole), longer));
     }
     if let Some(file) = &rest.ca_file {
         readable(reader, "misp.ca_file", file);
     }
 }
 
-/// A shorter window is for stand-ins: Sentinel itself would answer 429.
-fn quota(config: &Config, reader: &mut Reader) {
+fn delivery(config: &Config, reader: &mut Reader) {
     const WINDOW: &str = "delivery.quota_window";
-    let short = config.delivery.quota_window < SENTINEL_WINDOW && reader.sound(WINDOW);
+    let delivery = &config.delivery;
+    let least = ("delivery.backoff_min", delivery.backoff_min);
+    not_above(reader, least, ("delivery.backoff_max", delivery.backoff_max));
+    // A shorter window is for stand-ins: Sentinel itself would answer 429.
+    let short = delivery.quota_window < SENTINEL_WINDOW && reader.sound(WINDOW);
     let real = live(config).find(|target| {
         let host = target.endpoint.split('/').nth(2).unwrap_or_default();
         MICROSOFT.iter().any(|domain| host.ends_with(domain))
@@ -173,8 +161,8 @@ fn quota(config: &Config, reader: &mut Reader) {
     if let (true, Some(target)) = (short, real) {
         let problem =
             format!("too short for {}, which target {} uses", target.endpoint, target.name);
-        let value = humantime::format_duration(config.delivery.quota_window).to_string();
-        reader.fault(WINDOW, |m| m.value(&value).allowed("60s or more"), problem);
+        let value = humantime::format_duration(delivery.quota_window).to_string();
+        reader.refuse(WINDOW, &value, "60s or more", problem);
     }
 }
 
@@ -185,19 +173,17 @@ fn targets(config: &Config, reader: &mut Reader) {
         } else {
             "set enabled = true in one of them"
         };
-        reader.fault("target", |mistake| mistake.hint(hint), "no target is enabled");
+        reader.fault("target", Problem::new("no target is enabled").hint(hint));
     }
     let live: Vec<&Target> = live(config).filter(|target| !target.workspace_id.is_nil()).collect();
     for (place, target) in live.iter().enumerate() {
         let Some(first) = live.iter().take(place).find(|one| is_one_place(one, target)) else {
             continue;
         };
-        let first = &first.name;
-        let key = format!("target.{}.workspace_id", target.name);
-        let value = target.workspace_id.to_string();
-        let problem = format!("the same workspace and sourcesystem as target {first}");
+        let problem = format!("the same workspace and sourcesystem as target {}", first.name);
         let hint = "they would overwrite each other: remove one, or give it another sourcesystem";
-        reader.fault(&key, |mistake| mistake.value(&value).hint(hint), problem);
+        let problem = Problem::new(problem).value(&target.workspace_id.to_string()).hint(hint);
+        reader.fault(&format!("target.{}.workspace_id", target.name), problem);
     }
 }
 
@@ -231,7 +217,7 @@ fn tenants(config: &Config, reader: &mut Reader) {
         let problem =
             format!("required, and not set: the targets lie in {} tenants", tenants.len());
         let allowed = Tlp::ALL.map(Tlp::name).join(", ");
-        reader.fault(&key, |mistake| mistake.allowed(allowed).hint(hint), problem);
+        reader.fault(&key, Problem::new(problem).allowed(allowed).hint(hint));
     }
 }
 
@@ -246,19 +232,15 @@ fn live(config: &Config) -> impl Iterator<Item = &Target> {
     config.targets.iter().filter(|target| target.enabled && target.mode == Mode::Live)
 }
 
-/// A key with its value.
-#[derive(Clone, Copy)]
-struct KeyWithValue<'k, T>(&'k str, T);
-
-fn not_above<T: PartialOrd + Copy>(
+/// Each is a key with its value.
+fn not_above<T: PartialOrd>(
     reader: &mut Reader,
-    part: KeyWithValue<'_, T>,
-    whole: KeyWithValue<'_, T>,
+    (part, smaller): (&str, T),
+    (whole, larger): (&str, T),
 ) {
-    if part.1 > whole.1 && reader.sound(part.0) && reader.sound(whole.0) {
-        let changed = if reader.is_set(part.0) { part.0 } else { whole.0 };
-        let problem = format!("{} is larger than {}", part.0, whole.0);
-        reader.fault(changed, |mistake| mistake, problem);
+    if smaller > larger && reader.sound(part) && reader.sound(whole) {
+        let changed = if reader.is_set(part) { part } else { whole };
+        reader.fault(changed, format!("{part} is larger than {whole}"));
     }
 }
 

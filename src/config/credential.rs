@@ -1,5 +1,6 @@
 //! Who signs in to Azure: one kind of credential with its fields, read from any section.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use strum::IntoEnumIterator as _;
@@ -8,10 +9,12 @@ use super::mistake::Problem;
 use super::reader::Reader;
 use super::secret::Secret;
 use super::unseen::as_meant;
+use super::values::fitting;
 
 /// A credential of one kind.
-#[derive(Debug, Clone, PartialEq, Eq, strum::IntoStaticStr)]
-#[strum(serialize_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, strum::EnumDiscriminants)]
+#[strum_discriminants(name(CredentialKind), vis(), strum(serialize_all = "kebab-case"))]
+#[strum_discriminants(derive(strum::Display, strum::EnumIter, strum::IntoStaticStr))]
 pub enum Credential {
     ClientSecret {
         tenant_id: String,
@@ -60,7 +63,7 @@ impl Credential {
     /// As the configuration spells the kind.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        self.into()
+        CredentialKind::from(self).into()
     }
 
     /// The secret that it signs in with, where it has one.
@@ -102,57 +105,32 @@ impl Credential {
     }
 }
 
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumIter, strum::IntoStaticStr,
-)]
-#[strum(serialize_all = "kebab-case")]
-enum CredentialKind {
-    ClientSecret,
-    Certificate,
-    ManagedIdentity,
-    WorkloadIdentity,
-    FederatedManagedIdentity,
-    AzureCli,
-}
-
-/// The keys of which each kind uses some.
-const KEYS: [&str; 9] = [
-    "tenant_id",
-    "client_id",
-    "client_secret",
-    "client_secret_file",
-    "certificate_file",
-    "certificate_password",
-    "certificate_password_file",
-    "managed_identity",
-    "federated_token_file",
-];
-
 impl CredentialKind {
-    fn uses(self, key: &str) -> bool {
-        match key {
-            "tenant_id" => self != Self::ManagedIdentity,
-            "client_id" => !matches!(self, Self::ManagedIdentity | Self::AzureCli),
-            "client_secret" | "client_secret_file" => self == Self::ClientSecret,
-            "managed_identity" => {
-                matches!(self, Self::ManagedIdentity | Self::FederatedManagedIdentity)
+    /// The keys that it uses.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::ClientSecret => {
+                &["tenant_id", "client_id", "client_secret", "client_secret_file"]
             }
-            "federated_token_file" => self == Self::WorkloadIdentity,
-            _ => self == Self::Certificate,
+            Self::Certificate => &[
+                "tenant_id",
+                "client_id",
+                "certificate_file",
+                "certificate_password",
+                "certificate_password_file",
+            ],
+            Self::ManagedIdentity => &["managed_identity"],
+            Self::WorkloadIdentity => &["tenant_id", "client_id", "federated_token_file"],
+            Self::FederatedManagedIdentity => &["tenant_id", "client_id", "managed_identity"],
+            Self::AzureCli => &["tenant_id"],
         }
     }
 }
 
-/// The keys of a section, before it is known which of them count.
-struct CredentialKeys {
-    tenant_id: String,
-    client_id: String,
-    client_secret: Secret,
-    certificate_file: Option<PathBuf>,
-    certificate_password: Secret,
-    managed_identity: ManagedIdentity,
-    federated_token_file: Option<PathBuf>,
-}
+const TENANT_ID: &str = "a uuid, or a domain such as example.onmicrosoft.com";
+const CLIENT_ID: &str = "the Application (client) ID that Entra shows, a uuid";
+const MANAGED_IDENTITY: &str =
+    "\"\" (system-assigned), client:ID, object:ID, resource:/subscriptions/...";
 
 /// The credential of `section`. Where it is `needed`, what it lacks is a mistake; what it does not
 /// use always is. `audience` is the cloud's for tokens of managed identities that applications
@@ -160,46 +138,96 @@ struct CredentialKeys {
 pub(super) fn read(reader: &mut Reader, section: &str, audience: &str, needed: bool) -> Credential {
     let key = |leaf: &str| format!("{section}.{leaf}");
     let kind = reader.word(&key("credential"), CredentialKind::ClientSecret);
-    let mut fields = CredentialKeys {
-        tenant_id: reader.parsed(
-            &key("tenant_id"),
-            String::new(),
-            "a uuid, or a domain such as example.onmicrosoft.com",
-            tenant,
-        ),
-        client_id: reader.parsed(
-            &key("client_id"),
-            String::new(),
-            "the Application (client) ID that Entra shows, a uuid",
-            |text| as_meant(text).map(str::to_owned),
-        ),
-        client_secret: reader.secret(&key("client_secret")),
-        certificate_file: reader.path(&key("certificate_file")),
-        certificate_password: reader.secret(&key("certificate_password")),
-        managed_identity: reader
-            .optional(
-                &key("managed_identity"),
-                "\"\" (system-assigned), client:ID, object:ID, resource:/subscriptions/...",
-                managed_identity,
-            )
-            .unwrap_or(ManagedIdentity::SystemAssigned),
-        federated_token_file: reader.path(&key("federated_token_file")),
-    };
-    if reader.sound(&key("credential")) {
-        refuse_unused(reader, section, kind);
-        if kind == CredentialKind::WorkloadIdentity {
-            fields.take_from_pod(reader);
+    let mut tenant_id = reader.parsed(&key("tenant_id"), TENANT_ID, tenant);
+    let mut client_id =
+        reader.parsed(&key("client_id"), CLIENT_ID, |text| as_meant(text).map(str::to_owned));
+    let secret = reader.secret(&key("client_secret"));
+    let file = reader.path(&key("certificate_file")).unwrap_or_default();
+    let password = reader.secret(&key("certificate_password"));
+    let identity = reader
+        .optional(&key("managed_identity"), MANAGED_IDENTITY, managed_identity)
+        .unwrap_or(ManagedIdentity::SystemAssigned);
+    let mut token_file = reader.path(&key("federated_token_file")).unwrap_or_default();
+    let is_sound = reader.sound(&key("credential"));
+    if is_sound && kind == CredentialKind::WorkloadIdentity {
+        // What AKS tells a pod where nothing else is set.
+        let variable = |name: &str| reader.environment(name).unwrap_or_default().to_owned();
+        if tenant_id.is_empty() {
+            tenant_id = variable("AZURE_TENANT_ID");
         }
-        if needed {
-            fields.check(reader, section, kind);
+        if client_id.is_empty() {
+            client_id = variable("AZURE_CLIENT_ID");
+        }
+        if token_file.as_os_str().is_empty() {
+            token_file = variable("AZURE_FEDERATED_TOKEN_FILE").into();
         }
     }
-    fields.into_credential(kind, audience)
+    if is_sound {
+        refuse_unused(reader, section, kind);
+    }
+    if is_sound && needed && kind != CredentialKind::AzureCli {
+        let given = [
+            ("tenant_id", !tenant_id.is_empty()),
+            ("client_id", !client_id.is_empty()),
+            ("client_secret", secret.is_given()),
+            ("certificate_file", !file.as_os_str().is_empty()),
+            ("federated_token_file", !token_file.as_os_str().is_empty()),
+        ];
+        let lacking =
+            given.into_iter().filter(|(leaf, given)| kind.keys().contains(leaf) && !given);
+        demand(reader, section, kind, lacking.map(|(leaf, _)| leaf));
+    }
+    match kind {
+        CredentialKind::ClientSecret => Credential::ClientSecret { tenant_id, client_id, secret },
+        CredentialKind::Certificate => {
+            Credential::Certificate { tenant_id, client_id, file, password }
+        }
+        CredentialKind::ManagedIdentity => Credential::ManagedIdentity(identity),
+        CredentialKind::WorkloadIdentity => {
+            Credential::WorkloadIdentity { tenant_id, client_id, token_file }
+        }
+        CredentialKind::FederatedManagedIdentity => {
+            let audience = audience.to_owned();
+            Credential::FederatedManagedIdentity { tenant_id, client_id, identity, audience }
+        }
+        CredentialKind::AzureCli => Credential::AzureCli { tenant_id },
+    }
+}
+
+/// Names one by one what this kind needs and nobody set.
+fn demand(
+    reader: &mut Reader,
+    section: &str,
+    kind: CredentialKind,
+    lacking: impl Iterator<Item = &'static str>,
+) {
+    let pod = if kind == CredentialKind::WorkloadIdentity {
+        ", which AKS gives to a pod labelled azure.workload.identity/use"
+    } else {
+        ""
+    };
+    for leaf in lacking {
+        let hint = match leaf {
+            "tenant_id" => format!("Directory (tenant) ID of the app{pod}"),
+            "client_id" => format!("Application (client) ID of the app{pod}"),
+            "client_secret" => "a client secret's Value".to_owned(),
+            "certificate_file" => {
+                "a file with the certificate and its RSA key, PEM or PKCS#12".to_owned()
+            }
+            _ => format!("the file that holds the federated token{pod}"),
+        };
+        let key = format!("{section}.{leaf}");
+        if reader.sound(&key) {
+            reader.missing(&key, &hint);
+        }
+    }
 }
 
 /// A key of another kind would be a setting without effect.
 fn refuse_unused(reader: &mut Reader, section: &str, kind: CredentialKind) {
-    for leaf in KEYS.into_iter().filter(|leaf| !kind.uses(leaf)) {
+    let all: BTreeSet<&str> =
+        CredentialKind::iter().flat_map(CredentialKind::keys).copied().collect();
+    for leaf in all.into_iter().filter(|leaf| !kind.keys().contains(leaf)) {
         let key = format!("{section}.{leaf}");
         if !reader.says_something(&key) {
             continue;
@@ -211,97 +239,19 @@ fn refuse_unused(reader: &mut Reader, section: &str, kind: CredentialKind) {
                     .to_owned()
             }
             _ => {
-                let users: Vec<&str> = CredentialKind::iter()
-                    .filter(|other| other.uses(leaf))
-                    .map(<&str>::from)
-                    .collect();
-                format!("remove it, or set {section}.credential to {}", users.join(" or "))
+                let users = CredentialKind::iter().filter(|other| other.keys().contains(&leaf));
+                let users = users.map(<&str>::from).collect::<Vec<_>>().join(" or ");
+                format!("remove it, or set {section}.credential to {users}")
             }
         };
-        let problem = format!("credential = \"{kind}\" does not use it");
-        reader.fault(&key, |mistake| mistake.hint(hint), problem);
-    }
-}
-
-impl CredentialKeys {
-    /// What AKS tells a pod where nothing else is set.
-    fn take_from_pod(&mut self, reader: &Reader) {
-        let variable = |name: &str| reader.environment(name).unwrap_or_default().to_owned();
-        if self.tenant_id.is_empty() {
-            self.tenant_id = variable("AZURE_TENANT_ID");
-        }
-        if self.client_id.is_empty() {
-            self.client_id = variable("AZURE_CLIENT_ID");
-        }
-        let file = Some(variable("AZURE_FEDERATED_TOKEN_FILE")).filter(|file| !file.is_empty());
-        self.federated_token_file = self.federated_token_file.take().or(file.map(PathBuf::from));
-    }
-
-    /// Named one by one: what this kind needs and nobody set.
-    fn check(&self, reader: &mut Reader, section: &str, kind: CredentialKind) {
-        let pod = if kind == CredentialKind::WorkloadIdentity {
-            ", which AKS gives to a pod labelled azure.workload.identity/use"
-        } else {
-            ""
-        };
-        let tenant = format!("Directory (tenant) ID of the app{pod}");
-        let client = format!("Application (client) ID of the app{pod}");
-        let token = format!("the file that holds the federated token{pod}");
-        let needs = [
-            ("tenant_id", !self.tenant_id.is_empty(), tenant.as_str()),
-            ("client_id", !self.client_id.is_empty(), &client),
-            ("client_secret", self.client_secret.is_given(), "a client secret's Value"),
-            (
-                "certificate_file",
-                self.certificate_file.is_some(),
-                "a file with the certificate and its RSA key, PEM or PKCS#12",
-            ),
-            ("federated_token_file", self.federated_token_file.is_some(), &token),
-        ];
-        for (leaf, given, hint) in needs {
-            let key = format!("{section}.{leaf}");
-            let optional = kind == CredentialKind::AzureCli;
-            if kind.uses(leaf) && !given && !optional && reader.sound(&key) {
-                reader.missing(&key, hint);
-            }
-        }
-    }
-
-    fn into_credential(self, kind: CredentialKind, audience: &str) -> Credential {
-        let Self { tenant_id, client_id, .. } = self;
-        match kind {
-            CredentialKind::ClientSecret => {
-                Credential::ClientSecret { tenant_id, client_id, secret: self.client_secret }
-            }
-            CredentialKind::Certificate => Credential::Certificate {
-                tenant_id,
-                client_id,
-                file: self.certificate_file.unwrap_or_default(),
-                password: self.certificate_password,
-            },
-            CredentialKind::ManagedIdentity => Credential::ManagedIdentity(self.managed_identity),
-            CredentialKind::WorkloadIdentity => Credential::WorkloadIdentity {
-                tenant_id,
-                client_id,
-                token_file: self.federated_token_file.unwrap_or_default(),
-            },
-            CredentialKind::FederatedManagedIdentity => Credential::FederatedManagedIdentity {
-                tenant_id,
-                client_id,
-                identity: self.managed_identity,
-                audience: audience.to_owned(),
-            },
-            CredentialKind::AzureCli => Credential::AzureCli { tenant_id },
-        }
+        let problem = Problem::new(format!("credential = \"{kind}\" does not use it"));
+        reader.fault(&key, problem.hint(hint));
     }
 }
 
 fn tenant(text: &str) -> Result<String, Problem> {
-    if text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.') {
-        Ok(text.to_owned())
-    } else {
-        Err(Problem::new("no tenant"))
-    }
+    let fits = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
+    fitting(text, fits, "no tenant")
 }
 
 fn managed_identity(text: &str) -> Result<ManagedIdentity, Problem> {
@@ -315,6 +265,6 @@ fn managed_identity(text: &str) -> Result<ManagedIdentity, Problem> {
         }
         "" if is_id => Err(Problem::new("does not say what kind of ID it is")
             .hint(format!("client:{id} is the one that the portal shows first"))),
-        _ => Err(Problem::new("no managed identity")),
+        _ => Err("no managed identity".into()),
     }
 }

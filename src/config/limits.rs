@@ -1,6 +1,7 @@
 //! How much a target is sent: `[delivery]`, and over it `[target.NAME.delivery]`.
 
 use super::Limits;
+use super::overlay::{Overlay, overlaid};
 use super::reader::Reader;
 use super::values::{GIB, KIB};
 
@@ -13,50 +14,13 @@ impl Limits {
     }
 }
 
-pub(super) fn read(reader: &mut Reader) -> Limits {
-    let key = |leaf: &str| format!("delivery.{leaf}");
-    Limits {
-        max_objects: objects(reader, &key("max_objects")),
-        max_bytes: bytes(reader, &key("max_bytes")),
-        quota_requests: requests(reader, &key("quota_requests")),
-        max_in_flight: in_flight(reader, &key("max_in_flight")),
-    }
-}
-
-pub(super) fn of_target(reader: &mut Reader, name: &str, base: Limits) -> Limits {
-    let mut own = Own { reader, section: format!("target.{name}.delivery") };
-    Limits {
-        max_objects: own.or("max_objects", base.max_objects, objects),
-        max_bytes: own.or("max_bytes", base.max_bytes, bytes),
-        quota_requests: own.or("quota_requests", base.quota_requests, requests),
-        max_in_flight: own.or("max_in_flight", base.max_in_flight, in_flight),
-    }
-}
-
-struct Own<'r> {
-    reader: &'r mut Reader,
-    section: String,
-}
-
-impl Own<'_> {
-    fn or<T>(&mut self, leaf: &str, base: T, read: impl Fn(&mut Reader, &str) -> T) -> T {
-        let key = format!("{}.{leaf}", self.section);
-        if self.reader.holds(&key) { read(self.reader, &key) } else { base }
-    }
-}
-
-fn objects(reader: &mut Reader, key: &str) -> usize {
-    reader.number(key, 1..=100_u16).into()
-}
-
-fn bytes(reader: &mut Reader, key: &str) -> usize {
-    reader.bytes(key, 16 * KIB..=GIB)
-}
-
-fn requests(reader: &mut Reader, key: &str) -> u32 {
-    reader.number(key, 0..=99)
-}
-
-fn in_flight(reader: &mut Reader, key: &str) -> usize {
-    reader.number(key, 1..=16_u16).into()
+/// `base`: those for all targets, where `section` is a target's.
+pub(super) fn read(reader: &mut Reader, section: String, base: Option<&Limits>) -> Limits {
+    let mut keys = Overlay { reader, section, base };
+    overlaid!(Limits, keys, own {
+        max_objects: |reader, key| reader.number(key, 1..=100),
+        max_bytes: |reader, key| reader.bytes(key, 16 * KIB..=GIB),
+        quota_requests: |reader, key| reader.number(key, 0..=99),
+        max_in_flight: |reader, key| reader.number(key, 1..=16),
+    } common {})
 }

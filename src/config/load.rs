@@ -4,12 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::Url;
-use uuid::Uuid;
-
 use super::address::{WEB_ADDRESS, https, proxy, web_address};
 use super::layers::{Layers, lay};
-use super::mistake::Mistakes;
+use super::mistake::{Mistakes, Problem};
 use super::reader::Reader;
 use super::secret::FoundSecrets;
 use super::tenants::Sections;
@@ -19,6 +16,7 @@ use super::{
     cloud, credential, limits, log, management, mapping, misp, policy, target, tenants,
 };
 use crate::pure::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
+use reqwest::Url;
 
 /// Reads the configuration: the defaults, over them `file` (or else the file that `MSR_CONFIG`
 /// names, or else [`super::DEFAULT_FILE`] if it exists), over them the `MSR_` variables of
@@ -47,20 +45,19 @@ pub fn load_with(
     let mut reader = Reader::new(leaves, environment, found);
     let sections = Sections { template, names: targets };
     let (targets, has_unread_tenants) = tenants::read(&mut reader, sections);
-    let policy = policy::read(&mut reader);
+    let policy = policy::read(&mut reader, "policy".to_owned(), None);
     let ledger = ledger(&mut reader);
     let own = misp::url(&mut reader);
     let public_url = required_url(&mut reader, own.as_ref());
-    let rendering = Rendering { public_url, ..rendering(&mut reader) };
+    let rendering = rendering(&mut reader, public_url);
     let delivery = delivery(&mut reader);
+    let misp = misp::read(&mut reader, own.as_ref(), policy.decay);
+    let targets = targets
+        .iter()
+        .map(|name| target::read(&mut reader, name, &ledger, &policy, &rendering, delivery.limits));
     let mut config = Config {
-        misp: misp::read(&mut reader, own.as_ref(), policy.decay),
-        targets: targets
-            .iter()
-            .map(|name| {
-                target::read(&mut reader, name, &ledger, &policy, &rendering, delivery.limits)
-            })
-            .collect(),
+        misp,
+        targets: targets.collect(),
         policy,
         rendering,
         ledger,
@@ -76,10 +73,7 @@ pub fn load_with(
     };
     config.lookups.clone_from(&reader.lookups);
     check::across(&config, &mut reader);
-    match reader.finish() {
-        none if none.is_empty() => Ok(config),
-        mistakes => Err(Mistakes::new(mistakes)),
-    }
+    Mistakes::or(reader.finish(), config)
 }
 
 /// What links to MISP begin with where nobody says where MISP is.
@@ -95,13 +89,12 @@ pub fn load_rules(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Rules, Mistakes> {
     load_part(file, environment, |reader| {
-        let policy = policy::read(reader);
+        let policy = policy::read(reader, "policy".to_owned(), None);
         let own = misp::url(reader);
-        let address = public_url(reader, own.as_ref());
-        let has_placeholder_url = address.is_none();
-        let public_url = address.unwrap_or_else(|| PLACEHOLDER_URL.to_owned());
-        let rendering = Rendering { public_url, ..rendering(reader) };
-        Rules { policy, rendering, has_placeholder_url }
+        let public_url = public_url(reader, own.as_ref());
+        let has_placeholder_url = public_url.is_none();
+        let public_url = public_url.unwrap_or_else(|| PLACEHOLDER_URL.to_owned());
+        Rules { policy, rendering: rendering(reader, public_url), has_placeholder_url }
     })
 }
 
@@ -135,18 +128,15 @@ fn load_part<T>(
     let Layers { leaves, environment, .. } = lay(file, environment).map_err(Mistakes::new)?;
     let mut reader = Reader::new(leaves, environment, FoundSecrets::default());
     let part = read(&mut reader);
-    match reader.into_mistakes() {
-        none if none.is_empty() => Ok(part),
-        mistakes => Err(Mistakes::new(mistakes)),
-    }
+    Mistakes::or(reader.into_mistakes(), part)
 }
 
-fn rendering(reader: &mut Reader) -> Rendering {
+fn rendering(reader: &mut Reader, public_url: String) -> Rendering {
     Rendering {
         identity: reader.word("indicator.identity", Identity::Observable),
         withdraw: reader.word("indicator.withdraw", Withdraw::Expire),
-        namespace: reader.parsed("indicator.namespace", Uuid::nil(), "a uuid", uuid),
-        public_url: String::new(),
+        namespace: reader.parsed("indicator.namespace", "a uuid", uuid),
+        public_url,
         default_confidence: reader.number("indicator.default_confidence", 0..=100),
         false_positive_points: reader.number("sightings.false_positive_points", 0..=100),
         expiry: expiry(reader),
@@ -185,10 +175,8 @@ fn expiry(reader: &mut Reader) -> Expiry {
 }
 
 fn days(reader: &mut Reader) -> BTreeMap<String, u32> {
-    let paths = reader.keys_below("expiry.days");
-    let days = paths
-        .into_iter()
-        .map(|path| (reader.number(&format!("expiry.days.{path}"), 0..=36500), path));
+    let paths = reader.keys_below("expiry.days").into_iter();
+    let days = paths.map(|path| (reader.number(&format!("expiry.days.{path}"), 0..=36500), path));
     days.filter(|(days, _)| *days > 0).map(|(days, path)| (path, days)).collect()
 }
 
@@ -211,7 +199,7 @@ fn guard(reader: &mut Reader) -> Guard {
 fn delivery(reader: &mut Reader) -> Delivery {
     Delivery {
         linger: reader.duration("delivery.linger", Duration::ZERO),
-        limits: limits::read(reader),
+        limits: limits::read(reader, "delivery".to_owned(), None),
         quota_window: reader.duration("delivery.quota_window", MILLISECOND),
         request_timeout: reader.duration("delivery.request_timeout", MILLISECOND),
         backoff_min: reader.duration("delivery.backoff_min", MILLISECOND),
@@ -233,7 +221,6 @@ fn azure(reader: &mut Reader) -> Azure {
         sign_in_pause: reader.duration("azure.sign_in_pause", MILLISECOND),
         metadata_endpoint: reader.parsed(
             "azure.metadata_endpoint",
-            String::new(),
             "an http or https URL",
             |text| web_address(text).map(String::from),
         ),
@@ -248,10 +235,9 @@ fn vault(reader: &mut Reader) -> VaultAccess {
     let others = reader.lookups.clone();
     let mut credential = credential::read(reader, SECTION, cloud.exchange, needed);
     if credential.secret_mut().is_some_and(|secret| secret.is_unread()) {
-        let key = format!("{SECTION}.credential");
-        let hint = "give it as a file or variable, or use a managed identity";
-        let problem = "its secret lies in a vault that cannot be opened without it";
-        reader.fault(&key, |mistake| mistake.hint(hint), problem);
+        let problem = Problem::new("its secret lies in a vault that cannot be opened without it");
+        let problem = problem.hint("give it as a file or variable, or use a managed identity");
+        reader.fault(&format!("{SECTION}.credential"), problem);
     }
     reader.lookups = others;
     let authority = https(reader, &format!("{SECTION}.authority"), cloud.authority);

@@ -2,7 +2,6 @@
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
-use super::mistake::Problem;
 use super::reader::Reader;
 
 /// What is logged, and how.
@@ -45,9 +44,8 @@ pub(super) fn read(reader: &mut Reader) -> Log {
     let allowed = "error, warn, info, debug, trace, also by module";
     Log {
         format: reader.word("log.format", LogFormat::Pretty),
-        level: reader.parsed("log.level", String::new(), allowed, |text| {
-            filter(text).map(|_| text.to_owned()).map_err(Problem::new)
-        }),
+        level: reader
+            .parsed("log.level", allowed, |text| Ok(filter(text).map(|_| text.to_owned())?)),
     }
 }
 

@@ -3,17 +3,17 @@
 use uuid::Uuid;
 
 use super::unseen::unseen;
-use super::{Config, Credential, ManagedIdentity, Secret};
+use super::{Config, Credential, ManagedIdentity};
 
 /// A sentence for each that does not, with its key and what to do.
 pub(super) fn doubts(config: &Config) -> Vec<String> {
     let mut doubts = Vec::new();
     if let Some(plain) = &config.misp.zeromq.credentials {
-        doubts.extend(of_secret("misp.zeromq.password", &plain.password));
+        doubts.extend(of_text("misp.zeromq.password", plain.password.expose()));
         doubts.extend(of_text("misp.zeromq.username", &plain.username));
     }
     if let Some(webhook) = &config.misp.webhook {
-        doubts.extend(of_secret("misp.webhook.secret", &webhook.secret));
+        doubts.extend(of_text("misp.webhook.secret", webhook.secret.expose()));
     }
     for target in &config.targets {
         doubts.extend(of_credential(&format!("target.{}", target.name), &target.credential));
@@ -26,7 +26,7 @@ fn of_credential(section: &str, credential: &Credential) -> Vec<String> {
     let mut doubts = Vec::new();
     match credential {
         Credential::ClientSecret { secret, .. } => {
-            doubts.extend(of_secret(&key("client_secret"), secret));
+            doubts.extend(of_text(&key("client_secret"), secret.expose()));
             if Uuid::try_parse(secret.expose()).is_ok() {
                 doubts.push(format!(
                     "{section}.client_secret looks like a Secret ID; Entra wants the secret's Value"
@@ -34,7 +34,7 @@ fn of_credential(section: &str, credential: &Credential) -> Vec<String> {
             }
         }
         Credential::Certificate { password, .. } => {
-            doubts.extend(of_secret(&key("certificate_password"), password));
+            doubts.extend(of_text(&key("certificate_password"), password.expose()));
         }
         Credential::FederatedManagedIdentity {
             identity: ManagedIdentity::SystemAssigned, ..
@@ -51,10 +51,6 @@ fn of_credential(section: &str, credential: &Credential) -> Vec<String> {
     doubts.extend(of_tenant(&key("tenant_id"), credential.tenant_id()));
     doubts.extend(of_client(&key("client_id"), credential.client_id()));
     doubts
-}
-
-fn of_secret(key: &str, secret: &Secret) -> Option<String> {
-    of_text(key, secret.expose())
 }
 
 /// White space and byte order marks are never seen, and nearly never meant.

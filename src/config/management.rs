@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::address::https;
 use super::mistake::Problem;
 use super::reader::Reader;
-use super::values::{MILLISECOND, uuid};
+use super::values::{MILLISECOND, fitting, uuid};
 
 /// A workspace by its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Management {
 pub(super) fn read(reader: &mut Reader) -> Management {
     let key = |leaf: &str| format!("azure.management.{leaf}");
     Management {
-        page: reader.number(&key("page"), 1..=1000_u16).into(),
+        page: reader.number(&key("page"), 1..=1000),
         request_timeout: reader.duration(&key("request_timeout"), MILLISECOND),
         request_pause: reader.duration(&key("request_pause"), Duration::ZERO),
         retries: reader.number(&key("retries"), 0..=100),
@@ -96,19 +96,13 @@ pub(super) fn of_target(
 /// <https://learn.microsoft.com/en-us/azure/azure-resource-manager/management/resource-name-rules>
 fn resource_group(text: &str) -> Result<String, Problem> {
     let allowed = |c: char| c.is_alphanumeric() || "._-()".contains(c);
-    if text.chars().all(allowed) && text.chars().count() <= 90 && !text.ends_with('.') {
-        Ok(text.to_owned())
-    } else {
-        Err(Problem::new("no name of a resource group"))
-    }
+    let fits = text.chars().all(allowed) && text.chars().count() <= 90 && !text.ends_with('.');
+    fitting(text, fits, "no name of a resource group")
 }
 
 fn workspace_name(text: &str) -> Result<String, Problem> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    if text.chars().all(allowed) && (4..=63).contains(&text.len()) {
-        Ok(text.to_owned())
-    } else {
-        Err(Problem::new("no name of a Log Analytics workspace")
-            .hint("its name, neither its ID nor its resource ID"))
-    }
+    let fits = text.chars().all(allowed) && (4..=63).contains(&text.len());
+    fitting(text, fits, "no name of a Log Analytics workspace")
+        .map_err(|problem| problem.hint("its name, neither its ID nor its resource ID"))
 }

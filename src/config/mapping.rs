@@ -30,23 +30,16 @@ fn types(reader: &mut Reader) -> BTreeMap<String, bool> {
     const ALLOWED: &str = "a table of attribute types, each true or false; in the environment a \
                            JSON object";
     let table = reader.table(TYPES, ALLOWED);
-    let mut switches = BTreeMap::new();
-    for (types, on) in table {
-        match (on, unknown(&types)) {
-            (Value::Bool(on), None) => drop(switches.insert(types, on)),
-            (Value::Bool(_), Some(problem)) => reader.refuse(TYPES, &types, ALLOWED, problem),
-            (other, _) => {
-                let problem = Problem::new(format!("{other} is neither true nor false"));
-                reader.refuse(TYPES, &types, ALLOWED, problem);
-            }
-        }
-    }
+    let mut switches = reader.lines(TYPES, ALLOWED, table, |types, on| {
+        let on = on_or_off(on)?;
+        unknown(types).map_or(Ok(on), Err)
+    });
     for name in reader.keys_below(TYPES) {
         let key = format!("{TYPES}.{name}");
         let on = reader.flag(&key);
         match convert::types().iter().find(|row| variable(row.name) == name) {
             Some(row) if row.skipped().is_none() => drop(switches.insert(row.name.to_owned(), on)),
-            _ => reader.refuse(&key, &name, ALLOWED, Problem::new("no type that is converted")),
+            _ => reader.refuse(&key, &name, ALLOWED, "no type that is converted"),
         }
     }
     switches
@@ -61,12 +54,12 @@ fn variable(name: &str) -> String {
 /// Why a switch would have no effect.
 fn unknown(types: &str) -> Option<Problem> {
     let pattern = WildMatch::new_case_insensitive(types);
-    let named = || convert::types().iter().filter(|row| pattern.matches(row.name));
-    if named().any(|row| row.skipped().is_none()) {
+    let mut named = convert::types().iter().filter(|row| pattern.matches(row.name));
+    let reason = named.next().map(TypeRow::skipped);
+    if reason == Some(None) || named.any(|row| row.skipped().is_none()) {
         return None;
     }
-    let reason = named().next().and_then(TypeRow::skipped);
-    Some(match reason {
+    Some(match reason.flatten() {
         Some(reason) => Problem::new(format!("is never converted: {}", reason.word()))
             .hint("docs/reference/mapping.md has the reasons"),
         None => no_type(types),
@@ -111,19 +104,15 @@ fn is_named(text: &str, mut known: impl Iterator<Item = &'static str>) -> bool {
 fn roles(reader: &mut Reader) -> BTreeMap<String, bool> {
     const ALLOWED: &str = "a table of roles (template.relation), each true or false; in the \
                            environment a JSON object";
-    let mut switches = BTreeMap::new();
-    for (role, on) in flat(reader.table(ROLES, ALLOWED)) {
-        let Some(on) = on.as_bool() else {
-            let problem = Problem::new(format!("{on} is neither true nor false"));
-            reader.refuse(ROLES, &role, ALLOWED, problem);
-            continue;
-        };
-        match no_role(&role, on) {
-            Some(problem) => reader.refuse(ROLES, &role, ALLOWED, problem),
-            None => drop(switches.insert(role, on)),
-        }
-    }
-    switches
+    let table = flat(reader.table(ROLES, ALLOWED));
+    reader.lines(ROLES, ALLOWED, table, |role, on| {
+        let on = on_or_off(on)?;
+        no_role(role, on).map_or(Ok(on), Err)
+    })
+}
+
+fn on_or_off(value: &Value) -> Result<bool, Problem> {
+    value.as_bool().ok_or_else(|| format!("{value} is neither true nor false").into())
 }
 
 /// Why a switch of a role is a mistake. Which roles are on by default, MISP's templates and people's own
@@ -201,7 +190,7 @@ pub(super) fn context(reader: &mut Reader) -> BTreeSet<ContextKind> {
     let kinds = reader.list("indicator.context", ALLOWED, |item| {
         let kind = item.as_str().and_then(ContextKind::from_word);
         kind.filter(|kind| *kind != ContextKind::Relationship)
-            .ok_or_else(|| Problem::new(format!("{} is none of them", shown(item))))
+            .ok_or_else(|| format!("{} is none of them", shown(item)).into())
     });
     kinds.into_iter().collect()
 }
@@ -221,23 +210,19 @@ fn threat_types(reader: &mut Reader) -> BTreeMap<String, String> {
     const KEY: &str = "indicator.threat_types";
     const ALLOWED: &str =
         "a table of tags, each with a threat type; in the environment a JSON object";
-    let mut types = BTreeMap::new();
-    for (tag, kind) in reader.table(KEY, ALLOWED) {
-        let kind = match kind.as_str().filter(|kind| !kind.trim().is_empty()) {
-            Some(kind) => as_meant(kind),
-            None => Err(Problem::new(format!("{kind} is no threat type"))),
-        };
-        match self::tag(&tag).and(kind) {
-            Ok(kind) => drop(types.insert(tag, kind.to_owned())),
-            Err(problem) => reader.refuse(KEY, &tag, ALLOWED, problem),
+    let table = reader.table(KEY, ALLOWED);
+    reader.lines(KEY, ALLOWED, table, |tag, kind| {
+        self::tag(tag)?;
+        match kind.as_str().filter(|kind| !kind.trim().is_empty()) {
+            Some(kind) => Ok(as_meant(kind)?.to_owned()),
+            None => Err(format!("{kind} is no threat type").into()),
         }
-    }
-    types
+    })
 }
 
 /// A tag that MISP can have, as a line of a table names it.
 pub(super) fn tag(text: &str) -> Result<&str, Problem> {
-    if text.trim().is_empty() { Err(Problem::new("an empty tag")) } else { as_meant(text) }
+    if text.trim().is_empty() { Err("an empty tag".into()) } else { as_meant(text) }
 }
 
 fn table<T>(
@@ -251,7 +236,7 @@ fn table<T>(
         let value = read(reader, &key);
         match self::tag(&tag) {
             Ok(_) => drop(table.insert(tag, value)),
-            Err(Problem { text, .. }) => reader.fault(&key, |mistake| mistake, text),
+            Err(problem) => reader.fault(&key, problem),
         }
     }
     table

@@ -7,10 +7,12 @@ use reqwest::Url;
 use super::address::{WEB_ADDRESS, web_address};
 use super::mistake::Problem;
 use super::reader::Reader;
-use super::values::{GIB, KIB, MILLISECOND};
+use super::values::{GIB, KIB, MILLISECOND, fitting};
 use super::{
     Misp, OnUnpublish, Plain, Schedule, Secret, TlsFiles, WarninglistRules, Webhook, ZeroMq, rest,
 };
+
+const SCHEDULE: &str = "minute, hour, day of month, month, day of week; UTC";
 
 /// `misp.url`: where REST is, and the default of `misp.public_url`.
 pub(super) fn url(reader: &mut Reader) -> Option<Url> {
@@ -26,19 +28,14 @@ pub(super) fn read(reader: &mut Reader, url: Option<&Url>, decay: bool) -> Misp 
         on_unpublish: reader.word("misp.on_unpublish", OnUnpublish::Keep),
         window: reader.optional_duration("misp.window", Duration::from_secs(1)),
         search: rest::search(reader),
-        resync: schedule(reader),
+        resync: reader.optional("misp.resync.schedule", SCHEDULE, |text| {
+            Schedule::parse(text).map_err(|why| format!("no schedule: {why}").into())
+        }),
         warninglists: WarninglistRules {
             refresh_every: reader.duration("misp.warninglists.refresh_every", MILLISECOND),
             max_list: reader.bytes("misp.warninglists.max_list", KIB..=GIB),
         },
     }
-}
-
-fn schedule(reader: &mut Reader) -> Option<Schedule> {
-    let allowed = "minute, hour, day of month, month, day of week; UTC";
-    reader.optional("misp.resync.schedule", allowed, |text| {
-        Schedule::parse(text).map_err(|why| Problem::new(format!("no schedule: {why}")))
-    })
 }
 
 fn zeromq(reader: &mut Reader) -> ZeroMq {
@@ -68,21 +65,19 @@ fn endpoints(reader: &mut Reader) -> Vec<String> {
     let endpoints = reader.texts(KEY);
     for endpoint in &endpoints {
         if !is_endpoint(endpoint) {
-            let problem = "not the address of a ZeroMQ publisher";
-            let example = "tcp://host:port, e.g. tcp://misp-core:50000";
-            reader.fault(KEY, |mistake| mistake.value(endpoint).allowed(example), problem);
+            let allowed = "tcp://host:port, e.g. tcp://misp-core:50000";
+            reader.refuse(KEY, endpoint, allowed, "not the address of a ZeroMQ publisher");
         }
     }
     endpoints
 }
 
 fn is_endpoint(text: &str) -> bool {
-    let Some((host, port)) = text.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':'))
-    else {
-        return false;
-    };
-    let plain = !host.is_empty() && !host.contains(['/', '@', '*']) && !host.contains(' ');
-    plain && port.parse::<u16>().is_ok_and(|port| port > 0)
+    let parts = text.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':'));
+    parts.is_some_and(|(host, port)| {
+        let plain = !host.is_empty() && !host.contains(['/', '@', '*', ' ']);
+        plain && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
 }
 
 fn plain(reader: &mut Reader) -> Option<Plain> {
@@ -103,14 +98,11 @@ fn plain(reader: &mut Reader) -> Option<Plain> {
 
 fn webhook(reader: &mut Reader) -> Option<Webhook> {
     let listen = reader.address("misp.webhook.listen");
-    let certificate = reader.path("misp.webhook.tls_certificate");
-    let key = reader.path("misp.webhook.tls_key");
     let webhook = Webhook {
         listen: listen.unwrap_or(([127, 0, 0, 1], 0).into()),
-        path: reader.parsed("misp.webhook.path", String::new(), "a path, e.g. /misp", url_path),
+        path: reader.parsed("misp.webhook.path", "a path, e.g. /misp", url_path),
         secret_header: reader.parsed(
             "misp.webhook.secret_header",
-            String::new(),
             "the name of an HTTP header",
             header_name,
         ),
@@ -119,34 +111,29 @@ fn webhook(reader: &mut Reader) -> Option<Webhook> {
         max_total: reader.bytes("misp.webhook.max_total", KIB..=2 * GIB),
         answer_within: reader.duration("misp.webhook.answer_within", MILLISECOND),
         confirm_within: reader.duration("misp.webhook.confirm_within", MILLISECOND),
-        tls: tls(reader, certificate, key),
+        tls: tls_files(reader),
     };
     listen.map(|_| webhook)
 }
 
-fn tls(
-    reader: &mut Reader,
-    certificate: Option<std::path::PathBuf>,
-    key: Option<std::path::PathBuf>,
-) -> Option<TlsFiles> {
-    match (certificate, key) {
+fn tls_files(reader: &mut Reader) -> Option<TlsFiles> {
+    const CERTIFICATE: &str = "misp.webhook.tls_certificate";
+    const KEY: &str = "misp.webhook.tls_key";
+    match (reader.path(CERTIFICATE), reader.path(KEY)) {
         (Some(certificate), Some(key)) => return Some(TlsFiles { certificate, key }),
-        (Some(_), None) => reader.missing("misp.webhook.tls_key", "tls_certificate is set"),
-        (None, Some(_)) => reader.missing("misp.webhook.tls_certificate", "tls_key is set"),
+        (Some(_), None) => reader.missing(KEY, "tls_certificate is set"),
+        (None, Some(_)) => reader.missing(CERTIFICATE, "tls_key is set"),
         (None, None) => {}
     }
     None
 }
 
 fn url_path(text: &str) -> Result<String, Problem> {
-    if text.starts_with('/') && !text.contains(['?', '#', '{', '*', ' ']) {
-        Ok(text.to_owned())
-    } else {
-        Err(Problem::new("no plain path that begins with /"))
-    }
+    let fits = text.starts_with('/') && !text.contains(['?', '#', '{', '*', ' ']);
+    fitting(text, fits, "no plain path that begins with /")
 }
 
 fn header_name(text: &str) -> Result<String, Problem> {
-    let name = axum::http::HeaderName::try_from(text);
-    name.map(|_| text.to_owned()).map_err(|_| Problem::new("no name of a header"))
+    let fits = axum::http::HeaderName::try_from(text).is_ok();
+    fitting(text, fits, "no name of a header")
 }

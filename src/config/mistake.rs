@@ -37,38 +37,25 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    pub(super) fn new(key: &str, origin: SettingOrigin, problem: impl Into<String>) -> Self {
-        let (value, allowed, hint) = (None, None, None);
-        Self { key: key.to_owned(), origin, value, problem: problem.into(), allowed, hint }
-    }
-
-    pub(super) fn value(mut self, value: &str) -> Self {
-        let bare = value.parse::<f64>().is_ok() || value.parse::<bool>().is_ok();
-        let value = without_credentials(value);
-        self.value = Some(if bare { value } else { format!("{value:?}") });
-        self
-    }
-
-    pub(super) fn allowed(mut self, allowed: impl Into<String>) -> Self {
-        self.allowed = Some(allowed.into());
-        self
+    pub(super) fn new(key: &str, origin: SettingOrigin, problem: impl Into<Problem>) -> Self {
+        let Problem { text, value, allowed, hint } = problem.into();
+        Self { key: key.to_owned(), origin, value, problem: text, allowed, hint }
     }
 
     /// Value, problem and where it stands, without the key and what to do.
     #[must_use]
     pub fn summary(&self) -> String {
         let value = self.value.as_ref().map_or_else(String::new, |value| format!("{value}: "));
-        match self.origin {
-            SettingOrigin::Default => format!("{value}{}", self.problem),
-            SettingOrigin::File(_) | SettingOrigin::Environment(_) => {
-                format!("{value}{} ({})", self.problem, self.origin)
-            }
-        }
+        format!("{value}{}", self.placed_problem())
     }
 
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+    fn placed_problem(&self) -> String {
+        match self.origin {
+            SettingOrigin::Default => self.problem.clone(),
+            SettingOrigin::File(_) | SettingOrigin::Environment(_) => {
+                format!("{} ({})", self.problem, self.origin)
+            }
+        }
     }
 }
 
@@ -78,10 +65,7 @@ impl fmt::Display for Mistake {
         if let Some(value) = &self.value {
             write!(f, " = {value}")?;
         }
-        write!(f, ": {}", self.problem)?;
-        if self.origin != SettingOrigin::Default {
-            write!(f, " ({})", self.origin)?;
-        }
+        write!(f, ": {}", self.placed_problem())?;
         if let Some(allowed) = &self.allowed {
             write!(f, "\n    allowed: {allowed}")?;
         }
@@ -92,16 +76,37 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Why a value is none of its type.
-#[derive(Debug)]
+/// What is wrong with a value, wherever it stands.
+#[derive(Debug, Default)]
 pub(super) struct Problem {
     pub(super) text: String,
+    pub(super) value: Option<String>,
+    pub(super) allowed: Option<String>,
     pub(super) hint: Option<String>,
+}
+
+impl<T: Into<String>> From<T> for Problem {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
 }
 
 impl Problem {
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), hint: None }
+        text.into().into()
+    }
+
+    /// Not that of a secret.
+    pub(super) fn value(mut self, value: &str) -> Self {
+        let bare = value.parse::<f64>().is_ok() || value.parse::<bool>().is_ok();
+        let value = without_credentials(value);
+        self.value = Some(if bare { value } else { format!("{value:?}") });
+        self
+    }
+
+    pub(super) fn allowed(mut self, allowed: impl Into<String>) -> Self {
+        self.allowed = Some(allowed.into());
+        self
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -119,6 +124,11 @@ impl Mistakes {
         mistakes.sort_by(|a, b| (&a.key, &a.problem).cmp(&(&b.key, &b.problem)));
         mistakes.dedup();
         Self(mistakes)
+    }
+
+    /// `read`, unless there are mistakes.
+    pub(super) fn or<T>(mistakes: Vec<Mistake>, read: T) -> Result<T, Self> {
+        if mistakes.is_empty() { Ok(read) } else { Err(Self::new(mistakes)) }
     }
 
     #[must_use]

@@ -18,6 +18,7 @@ mod management;
 mod mapping;
 mod misp;
 mod mistake;
+mod overlay;
 mod policy;
 mod reader;
 mod reference;

@@ -53,7 +53,7 @@ impl Reader {
 
     /// A string; `""` where nothing is set.
     pub(super) fn text(&mut self, key: &str) -> String {
-        self.parsed(key, String::new(), "a string", |text| Ok(text.to_owned()))
+        self.parsed(key, "a string", |text| Ok(text.to_owned()))
     }
 
     /// A string that is anything but empty.
@@ -65,39 +65,47 @@ impl Reader {
         text
     }
 
-    /// A string as `parse` understands it. The placeholder stands in for a mistake.
-    pub(super) fn parsed<T>(
+    /// As [`Reader::read`]; a mistake is the type's default.
+    pub(super) fn parsed<T: Default>(
         &mut self,
         key: &str,
-        placeholder: T,
+        allowed: &str,
+        parse: impl FnMut(&str) -> Result<T, Problem>,
+    ) -> T {
+        self.read(key, allowed, parse).unwrap_or_default()
+    }
+
+    /// A string as `parse` understands it; `None` where that is a mistake.
+    pub(super) fn read<T>(
+        &mut self,
+        key: &str,
         allowed: &str,
         mut parse: impl FnMut(&str) -> Result<T, Problem>,
-    ) -> T {
-        let Some(leaf) = self.take(key) else { return placeholder };
+    ) -> Option<T> {
+        let leaf = self.take(key)?;
         let text = match &leaf.raw {
             Raw::Text(text) | Raw::Toml(toml::Value::String(text)) => text,
             Raw::Toml(other) => {
                 // What is wrong with it as a text may tell what to do, as with a time without a unit.
                 let hint = parse(&shown(other)).err().and_then(|problem| problem.hint);
-                let text = format!("is of type {}", other.type_str());
-                self.refuse(key, &shown(other), allowed, Problem { text, hint });
-                return placeholder;
+                self.refuse(key, &shown(other), allowed, Problem { hint, ..of_type(other) });
+                return None;
             }
         };
         let mut read =
             |text: &str| if text.contains(KEY_VAULT) { Err(unresolved()) } else { parse(text) };
         let problem = match (read(text), unseen(text)) {
-            (Ok(value), _) => return value,
+            (Ok(value), _) => return Some(value),
             (Err(problem), None) => problem,
             (Err(_), Some(unseen)) => match read(bare(text)) {
                 Ok(_) => Problem::new(unseen),
-                Err(Problem { text, hint }) => {
-                    Problem { text: format!("{text}; it also {unseen}"), hint }
+                Err(problem) => {
+                    Problem { text: format!("{}; it also {unseen}", problem.text), ..problem }
                 }
             },
         };
         self.refuse(key, text, allowed, problem);
-        placeholder
+        None
     }
 
     /// As [`Reader::parsed`]; `None` for `""`.
@@ -107,7 +115,7 @@ impl Reader {
         allowed: &str,
         mut parse: impl FnMut(&str) -> Result<T, Problem>,
     ) -> Option<T> {
-        self.parsed(key, None, allowed, |text| match text {
+        self.parsed(key, allowed, |text| match text {
             "" => Ok(None),
             some => parse(some).map(Some),
         })
@@ -126,7 +134,7 @@ impl Reader {
 
     /// One of a few words.
     pub(super) fn one_of<T: Copy>(&mut self, key: &str, words: &[(&str, T)], placeholder: T) -> T {
-        self.parsed(key, placeholder, &listed(words), |text| chosen(words, text))
+        self.read(key, &listed(words), |text| chosen(words, text)).unwrap_or(placeholder)
     }
 
     /// The keys below `section`, without it.
@@ -184,19 +192,13 @@ impl Reader {
             "" => format!("set {key}, or {name} in the environment"),
             some => format!("{some}; set {key}, or {name} in the environment"),
         };
-        self.fault(key, |mistake| mistake.hint(hint), "required, and not set");
+        self.fault(key, Problem::new("required, and not set").hint(hint));
     }
 
     /// Notes a mistake of a key that was read.
-    pub(super) fn fault(
-        &mut self,
-        key: &str,
-        more: impl FnOnce(Mistake) -> Mistake,
-        problem: impl Into<String>,
-    ) {
-        let origin = self.taken.get(key).cloned().unwrap_or(SettingOrigin::Default);
+    pub(super) fn fault(&mut self, key: &str, problem: impl Into<Problem>) {
         self.wrong.insert(key.to_owned());
-        self.mistakes.push(more(Mistake::new(key, origin, problem)));
+        self.mistakes.push(Mistake::new(key, self.origin(key), problem));
     }
 
     /// The mistakes of the keys that were read.
@@ -214,9 +216,8 @@ impl Reader {
             } else {
                 nearest(&key, known).map(did_you_mean)
             };
-            let mut mistake = Mistake::new(&key, leaf.origin, "unknown key");
-            mistake.hint = hint;
-            self.mistakes.push(mistake);
+            let problem = Problem { hint, ..Problem::new("unknown key") };
+            self.mistakes.push(Mistake::new(&key, leaf.origin, problem));
         }
         self.mistakes
     }
@@ -245,7 +246,7 @@ impl Reader {
 
     pub(super) fn take(&mut self, key: &str) -> Option<Leaf> {
         let Some(leaf) = self.left.remove(key) else {
-            self.fault(key, |mistake| mistake, "has no default in config.toml.example");
+            self.fault(key, "has no default in config.toml.example");
             return None;
         };
         self.taken.insert(key.to_owned(), leaf.origin.clone());
@@ -256,16 +257,23 @@ impl Reader {
     }
 
     pub(super) fn mistype(&mut self, key: &str, allowed: &str, value: &toml::Value) {
-        let problem = Problem::new(format!("is of type {}", value.type_str()));
-        self.refuse(key, &shown(value), allowed, problem);
+        self.refuse(key, &shown(value), allowed, of_type(value));
     }
 
     /// Notes that the value of a key that was read is none.
-    pub(super) fn refuse(&mut self, key: &str, value: &str, allowed: &str, why: Problem) {
-        let Problem { text, hint } = why;
-        let more = |mistake: Mistake| Mistake { hint, ..mistake.value(value).allowed(allowed) };
-        self.fault(key, more, text);
+    pub(super) fn refuse(
+        &mut self,
+        key: &str,
+        value: &str,
+        allowed: &str,
+        why: impl Into<Problem>,
+    ) {
+        self.fault(key, why.into().value(value).allowed(allowed));
     }
+}
+
+pub(super) fn of_type(value: &toml::Value) -> Problem {
+    Problem::new(format!("is of type {}", value.type_str()))
 }
 
 /// An enum each of whose variants has a word in the configuration.
@@ -285,7 +293,7 @@ fn chosen<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, Problem> {
     let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
     found.map(|(_, value)| *value).ok_or_else(|| {
         let near = nearest(text, words.iter().map(|(word, _)| *word));
-        Problem { text: "not one of the words".to_owned(), hint: near.map(did_you_mean) }
+        Problem { hint: near.map(did_you_mean), ..Problem::new("not one of the words") }
     })
 }
 

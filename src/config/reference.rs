@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use super::layers::Raw;
 use super::mistake::Problem;
-use super::reader::{KEY_VAULT, Reader, unresolved};
+use super::reader::{KEY_VAULT, Reader, of_type, unresolved};
 use super::secret::Secret;
 
 const VAULT_SHAPE: &str = "vault:https://NAME.vault.azure.net/secrets/SECRET, or with /VERSION";
@@ -19,10 +19,13 @@ impl Reader {
         let direct = self.hidden_text(key);
         let file = self.path(&file_key);
         match file {
-            None => self.referred(key, direct),
+            None => self.referred(key, direct).unwrap_or_else(|problem| {
+                self.fault(key, problem);
+                Secret::new("")
+            }),
             Some(_) if !direct.is_empty() => {
-                let problem = format!("set together with {file_key}");
-                self.fault(key, |mistake| mistake.hint("keep one of the two"), problem);
+                let problem = Problem::new(format!("set together with {file_key}"));
+                self.fault(key, problem.hint("keep one of the two"));
                 Secret::new(direct)
             }
             Some(file) => self.in_file(key, &file_key, &file),
@@ -30,33 +33,28 @@ impl Reader {
     }
 
     /// What a text stands for.
-    fn referred(&mut self, key: &str, text: String) -> Secret {
+    fn referred(&mut self, key: &str, text: String) -> Result<Secret, Problem> {
         if let Some(name) = text.strip_prefix("env:") {
             return match self.environment(name) {
-                Some(value) if value.contains(KEY_VAULT) => {
-                    let Problem { text, hint } = unresolved();
-                    self.fault(key, |m| m.hint(hint.unwrap_or_default()), text);
-                    Secret::new("")
-                }
-                Some(value) if !value.is_empty() => Secret::new(value),
-                _ => self.without(key, format!("the environment has no variable {name}")),
+                Some(value) if value.contains(KEY_VAULT) => Err(unresolved()),
+                Some(value) if !value.is_empty() => Ok(Secret::new(value)),
+                _ => Err(format!("the environment has no variable {name}").into()),
             };
         }
         if let Some(path) = text.strip_prefix("file:") {
             let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
-            return self.in_file(key, key, &path);
+            return Ok(self.in_file(key, key, &path));
         }
-        let Some(address) = text.strip_prefix("vault:") else { return Secret::new(text) };
+        let Some(address) = text.strip_prefix("vault:") else { return Ok(Secret::new(text)) };
         if !is_vault_address(address) {
-            let fault = Problem::new("is not the address of a Key Vault's secret");
-            self.refuse(key, &text, VAULT_SHAPE, fault);
-            return Secret::new("");
+            let problem = Problem::new("is not the address of a Key Vault's secret");
+            return Err(problem.value(&text).allowed(VAULT_SHAPE));
         }
         let secret = Secret::from_vault(address, &self.found);
         if secret.is_unread() {
             self.lookups.insert(address.to_owned());
         }
-        secret
+        Ok(secret)
     }
 
     /// `named` is the key that names the file.
@@ -68,24 +66,17 @@ impl Reader {
         })
     }
 
-    fn without(&mut self, key: &str, problem: String) -> Secret {
-        self.fault(key, |mistake| mistake, problem);
-        Secret::new("")
-    }
-
     fn hidden_text(&mut self, key: &str) -> String {
         let Some(leaf) = self.take(key) else { return String::new() };
         match leaf.raw {
             Raw::Text(text) | Raw::Toml(toml::Value::String(text)) => {
                 if text.contains(KEY_VAULT) {
-                    let Problem { text: problem, hint } = unresolved();
-                    self.fault(key, |m| m.hint(hint.unwrap_or_default()), problem);
+                    self.fault(key, unresolved());
                 }
                 text
             }
             Raw::Toml(other) => {
-                let problem = format!("is of type {}", other.type_str());
-                self.fault(key, |mistake| mistake.allowed("a string"), problem);
+                self.fault(key, of_type(&other).allowed("a string"));
                 String::new()
             }
         }

@@ -4,6 +4,7 @@ use reqwest::Url;
 use serde_json::{Map, Value};
 
 use super::address::proxy;
+use super::mistake::Problem;
 use super::reader::Reader;
 use super::unseen::unseen;
 use super::values::{GIB, KIB, MILLISECOND};
@@ -29,8 +30,8 @@ pub(super) fn read(reader: &mut Reader, url: Option<&Url>, decay: bool) -> Optio
         answer_timeout: reader.duration("misp.rest.answer_timeout", MILLISECOND),
         requests_per_second: reader.number("misp.rest.requests_per_second", 1..=10_000),
         max_event: reader.bytes("misp.rest.max_event", KIB..=GIB),
-        page_events: reader.number("misp.rest.page_events", 1..=10_000_u16).into(),
-        page_attributes: count(reader.number("misp.rest.page_attributes", 1..=10_000_000)),
+        page_events: reader.number("misp.rest.page_events", 1..=10_000),
+        page_attributes: reader.number("misp.rest.page_attributes", 1..=10_000_000),
         read_back_after: reader.duration("misp.rest.read_back_after", MILLISECOND),
         read_back_within: reader.duration("misp.rest.read_back_within", MILLISECOND),
         confirm_after: reader.durations("misp.rest.confirm_after", MILLISECOND),
@@ -51,20 +52,16 @@ pub(super) fn read(reader: &mut Reader, url: Option<&Url>, decay: bool) -> Optio
     Some(rest)
 }
 
-fn count(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
-}
-
 fn key(reader: &mut Reader) -> Secret {
     let key = reader.secret(KEY);
     let plain = key.expose().chars().all(|character| character.is_ascii_graphic());
     if !plain && reader.sound(KEY) {
         let problem = unseen(key.expose());
         let problem = problem.unwrap_or_else(|| "holds characters that no key has".to_owned());
-        let hint = "the key alone, without \"Bearer\" or line breaks";
-        let allowed = "an authentication key of MISP: 40 letters and digits";
-        let more = |mistake: super::Mistake| mistake.allowed(allowed).hint(hint);
-        reader.fault(KEY, more, problem);
+        let problem = Problem::new(problem)
+            .allowed("an authentication key of MISP: 40 letters and digits")
+            .hint("the key alone, without \"Bearer\" or line breaks");
+        reader.fault(KEY, problem);
     }
     key
 }
@@ -78,7 +75,7 @@ fn check(reader: &mut Reader, rest: &Rest) {
         reader.missing(CONFIRM, "a webhook's publication would never be looked for");
     }
     if !rest.confirm_after.is_sorted() && reader.sound(CONFIRM) {
-        reader.fault(CONFIRM, |mistake| mistake, "each time must be later than the one before");
+        reader.fault(CONFIRM, "each time must be later than the one before");
     }
 }
 
@@ -87,8 +84,8 @@ pub(super) fn search(reader: &mut Reader) -> Map<String, Value> {
     const ALLOWED: &str = "a table of restSearch parameters; in the environment a JSON object";
     let table = reader.table(SEARCH, ALLOWED);
     for key in OWN.iter().filter(|key| table.contains_key(**key)) {
-        let problem = format!("{key} is set by the relay itself");
-        reader.fault(SEARCH, |mistake| mistake.hint(format!("remove {key}")), problem);
+        let problem = Problem::new(format!("{key} is set by the relay itself"));
+        reader.fault(SEARCH, problem.hint(format!("remove {key}")));
     }
     table
 }

@@ -4,13 +4,15 @@ use super::address::https;
 use super::mistake::Problem;
 use super::reader::Reader;
 use super::unseen::as_meant;
-use super::values::uuid;
+use super::values::{fitting, uuid};
 use super::{
-    LedgerConfig, Limits, Mode, Target, api, cloud, credential, limits, management, policy,
+    Api, LedgerConfig, Limits, Mode, Target, cloud, credential, limits, management, policy,
 };
 use crate::pure::policy::Policy;
 use crate::pure::stix::{Rendering, Withdraw};
 
+const SOURCE: &str = "1 to 256 characters, not \"Microsoft Sentinel\"";
+const UPLOAD_PATH: &str = "a path that begins with / and holds {workspace_id}";
 const RESERVED_SOURCE: &str = "Microsoft Sentinel";
 const LONGEST_SOURCE: usize = 256;
 
@@ -29,7 +31,7 @@ pub(super) fn read(
     let mode = reader.word(&key("mode"), Mode::Live);
     let live = enabled && mode == Mode::Live;
     let cloud = cloud::read(reader, &key("cloud"));
-    let api = api::read(reader, &key("api"));
+    let api = reader.word(&key("api"), Api::StixObjects);
     let endpoint = api.endpoint(&cloud);
     let workspace = reader.optional(&key("workspace_id"), "a uuid", uuid);
     let target = Target {
@@ -38,12 +40,7 @@ pub(super) fn read(
         mode,
         workspace_id: workspace.unwrap_or_default(),
         credential: credential::read(reader, &section, cloud.exchange, live),
-        sourcesystem: reader.parsed(
-            &key("sourcesystem"),
-            String::new(),
-            "1 to 256 characters, not \"Microsoft Sentinel\"",
-            source,
-        ),
+        sourcesystem: reader.parsed(&key("sourcesystem"), SOURCE, source),
         authority: https(reader, &key("authority"), cloud.authority),
         scope: reader
             .optional(&key("scope"), "URL/.default", scope)
@@ -51,11 +48,7 @@ pub(super) fn read(
         api,
         endpoint: https(reader, &key("endpoint"), endpoint.unwrap_or_default()),
         path: reader
-            .optional(
-                &key("path"),
-                "a path that begins with / and holds {workspace_id}",
-                upload_path,
-            )
+            .optional(&key("path"), UPLOAD_PATH, upload_path)
             .unwrap_or_else(|| api.path().to_owned()),
         api_version: reader
             .optional(&key("api_version"), "a version", |text| Ok(text.to_owned()))
@@ -64,10 +57,10 @@ pub(super) fn read(
             .path(&key("dry_run_file"))
             .unwrap_or_else(|| ledger.data_dir.join(format!("dry-run-{name}.ndjson"))),
         managed: management::of_target(reader, name, cloud.management),
-        policy: policy::of_target(reader, name, base),
+        policy: policy::read(reader, format!("{section}.policy"), Some(base)),
         identity: reader.own_word(&key("identity")).unwrap_or(rendering.identity),
         withdraw: reader.own_word(&key("withdraw")).unwrap_or(rendering.withdraw),
-        limits: limits::of_target(reader, name, limits),
+        limits: limits::read(reader, format!("{section}.delivery"), Some(&limits)),
     };
     if live {
         check_live(reader, &target, workspace.is_some());
@@ -75,7 +68,7 @@ pub(super) fn read(
     target
 }
 
-/// A target that sends needs an address and a workspace.
+/// A target that sends needs an address and a workspace, and one that deletes the workspace's names.
 fn check_live(reader: &mut Reader, target: &Target, has_workspace: bool) {
     let key = |leaf: &str| format!("target.{}.{leaf}", target.name);
     if target.endpoint.is_empty() && reader.sound(&key("endpoint")) {
@@ -84,34 +77,28 @@ fn check_live(reader: &mut Reader, target: &Target, has_workspace: bool) {
     if !has_workspace && reader.sound(&key("workspace_id")) {
         reader.missing(&key("workspace_id"), "the uuid on the workspace's Overview page");
     }
-    check_deletions(reader, target);
-}
-
-/// Deletions go over the management plane.
-fn check_deletions(reader: &mut Reader, target: &Target) {
-    let key = format!("target.{}.workspace_name", target.name);
-    if target.withdraw == Withdraw::Delete && target.managed.is_none() && reader.sound(&key) {
+    let is_unmanaged = target.withdraw == Withdraw::Delete && target.managed.is_none();
+    if is_unmanaged && reader.sound(&key("workspace_name")) {
         let hint = "withdraw = \"delete\" goes over the management plane: set subscription_id, resource_group and workspace_name";
-        reader.missing(&key, hint);
+        reader.missing(&key("workspace_name"), hint);
     }
 }
 
 fn check_name(reader: &mut Reader, name: &str) {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || !name.chars().all(allowed) {
-        let section = format!("target.{name}");
-        let problem = "not a name for a target";
-        reader.fault(&section, |mistake| mistake.allowed("a to z, 0 to 9 and -"), problem);
+        let problem = Problem::new("not a name for a target").allowed("a to z, 0 to 9 and -");
+        reader.fault(&format!("target.{name}"), problem);
     }
 }
 
 fn source(text: &str) -> Result<String, Problem> {
     match text.trim() {
-        "" => Err(Problem::new("required, and not set")),
+        "" => Err("required, and not set".into()),
         name if name.eq_ignore_ascii_case(RESERVED_SOURCE) => {
-            Err(Problem::new("is reserved by Microsoft"))
+            Err("is reserved by Microsoft".into())
         }
-        _ if text.chars().count() > LONGEST_SOURCE => Err(Problem::new("is too long")),
+        _ if text.chars().count() > LONGEST_SOURCE => Err("is too long".into()),
         _ => as_meant(text).map(str::to_owned),
     }
 }
@@ -124,9 +111,6 @@ fn scope(text: &str) -> Result<String, Problem> {
 }
 
 fn upload_path(text: &str) -> Result<String, Problem> {
-    if text.starts_with('/') && text.contains("{workspace_id}") {
-        Ok(text.to_owned())
-    } else {
-        Err(Problem::new("no path of the upload API"))
-    }
+    let fits = text.starts_with('/') && text.contains("{workspace_id}");
+    fitting(text, fits, "no path of the upload API")
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::layers::{Leaf, Leaves, Raw};
+use super::mistake::Problem;
 use super::reader::Reader;
 use super::values::uuid;
 
@@ -17,16 +18,12 @@ const SHAPE: &str =
     "a JSON list of {\"tenantId\": …, \"id\": …, \"secret\": …, \"workspaceId\": …}";
 
 /// As the function reads it; what else stands there means nothing to it.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Tenant {
-    #[serde(default)]
     tenant_id: String,
-    #[serde(default)]
     id: String,
-    #[serde(default)]
     secret: String,
-    #[serde(default)]
     workspace_id: String,
 }
 
@@ -60,8 +57,7 @@ pub(super) fn read(reader: &mut Reader, sections: Sections) -> (BTreeSet<String>
     for (position, tenant) in (1..).zip(entries) {
         let Some(name) = tenant.name(reader, position) else { continue };
         if let Some(first) = seen.insert(name.clone(), position) {
-            let problem = format!("entries {first} and {position} are the same workspace");
-            reader.fault(KEY, |mistake| mistake, problem);
+            reader.fault(KEY, format!("entries {first} and {position} are the same workspace"));
             continue;
         }
         tenant.lay(reader, &name, &template);
@@ -76,7 +72,7 @@ fn parse(reader: &mut Reader, text: &str) -> Option<Vec<Tenant>> {
         Ok(entries) => entries,
         Err(error) => {
             let problem = format!("no JSON list: line {}, column {}", error.line(), error.column());
-            reader.fault(KEY, |mistake| mistake.allowed(SHAPE), problem);
+            reader.fault(KEY, Problem::new(problem).allowed(SHAPE));
             return None;
         }
     };
@@ -85,8 +81,8 @@ fn parse(reader: &mut Reader, text: &str) -> Option<Vec<Tenant>> {
         match serde_json::from_value(entry) {
             Ok(tenant) => tenants.push(tenant),
             Err(_) => {
-                let problem = format!("entry {position} is no object of strings");
-                reader.fault(KEY, |mistake| mistake.allowed(SHAPE), problem);
+                let problem = Problem::new(format!("entry {position} is no object of strings"));
+                reader.fault(KEY, problem.allowed(SHAPE));
             }
         }
     }
@@ -107,13 +103,12 @@ impl Tenant {
         .map(|(key, _)| key)
         .collect::<Vec<_>>();
         if !missing.is_empty() {
-            let problem = format!("entry {position} lacks {}", missing.join(", "));
-            reader.fault(KEY, |mistake| mistake.allowed(SHAPE), problem);
+            let problem = Problem::new(format!("entry {position} lacks {}", missing.join(", ")));
+            reader.fault(KEY, problem.allowed(SHAPE));
             return None;
         }
         let Ok(workspace) = uuid(self.workspace_id.trim()) else {
-            let problem = format!("workspaceId of entry {position} is no uuid");
-            reader.fault(KEY, |mistake| mistake, problem);
+            reader.fault(KEY, format!("workspaceId of entry {position} is no uuid"));
             return None;
         };
         let text = workspace.to_string();

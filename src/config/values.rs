@@ -1,5 +1,6 @@
 //! The reader's types: paths, addresses, times, sizes, numbers and lists.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::layers::{Raw, default_text};
-use super::mistake::{Mistake, Problem};
+use super::mistake::Problem;
 use super::reader::{KEY_VAULT, Reader, shown, unresolved};
 use super::unseen::as_meant;
 
@@ -35,19 +36,19 @@ impl Reader {
                 here.display()
             )
         });
-        let value = file.display().to_string();
-        self.fault(key, |mistake| Mistake { hint, ..mistake.value(&value) }, problem);
+        let problem = Problem { hint, ..Problem::new(problem) };
+        self.fault(key, problem.value(&file.display().to_string()));
     }
 
     pub(super) fn address(&mut self, key: &str) -> Option<SocketAddr> {
         self.optional(key, "an IP address and a port, e.g. 127.0.0.1:9477", |text| {
-            text.parse().map_err(|_| Problem::new("no IP address with a port"))
+            text.parse().map_err(|_| "no IP address with a port".into())
         })
     }
 
     /// A time of `least` or more.
     pub(super) fn duration(&mut self, key: &str, least: Duration) -> Duration {
-        self.parsed(key, least, &times(least), |text| time(text, key, least))
+        self.parsed(key, &times(least), |text| time(text, key, least))
     }
 
     /// As [`Reader::duration`]; `None` for `""`.
@@ -59,7 +60,7 @@ impl Reader {
     pub(super) fn durations(&mut self, key: &str, least: Duration) -> Vec<Duration> {
         self.list(key, &format!("a list; each {}", times(least)), |item| match item.as_str() {
             Some(text) => time(text, key, least),
-            None => Err(Problem::new(format!("one is of type {}", item.type_str()))),
+            None => Err(format!("one is of type {}", item.type_str()).into()),
         })
     }
 
@@ -67,11 +68,10 @@ impl Reader {
     pub(super) fn bytes(&mut self, key: &str, range: RangeInclusive<u64>) -> usize {
         let [low, high] = [*range.start(), *range.end()].map(bytesize::ByteSize);
         let allowed = format!("a size with a unit, such as 512KiB or 64MiB, from {low} to {high}");
-        self.parsed(key, 0, &allowed, |text| {
-            let size: bytesize::ByteSize =
-                text.parse().map_err(|_| Problem::new("no size with a known unit"))?;
-            let bytes = range.contains(&size.0).then(|| usize::try_from(size.0).ok()).flatten();
-            bytes.ok_or_else(|| Problem::new("out of range"))
+        self.parsed(key, &allowed, |text| {
+            let size: bytesize::ByteSize = text.parse().map_err(|_| "no size with a known unit")?;
+            let fits = range.contains(&size.0).then(|| usize::try_from(size.0).ok());
+            fits.flatten().ok_or_else(|| "out of range".into())
         })
     }
 
@@ -94,7 +94,7 @@ impl Reader {
         let fits = number.and_then(|n| T::try_from(n).ok()).filter(|n| range.contains(n));
         fits.unwrap_or_else(|| {
             let problem = if number.is_some() { "out of range" } else { "no whole number" };
-            self.refuse(key, &shown, &allowed, Problem::new(problem));
+            self.refuse(key, &shown, &allowed, problem);
             placeholder
         })
     }
@@ -105,8 +105,7 @@ impl Reader {
         match &leaf.raw {
             Raw::Toml(toml::Value::Boolean(flag)) => *flag,
             Raw::Text(text) => text.trim().to_lowercase().parse().unwrap_or_else(|_| {
-                let problem = Problem::new("neither true nor false");
-                self.refuse(key, text, ALLOWED, problem);
+                self.refuse(key, text, ALLOWED, "neither true nor false");
                 false
             }),
             Raw::Toml(other) => {
@@ -130,14 +129,12 @@ impl Reader {
     ) -> Vec<String> {
         self.list(key, allowed, |item| match item.as_str() {
             Some(text) if text.contains(KEY_VAULT) => Err(unresolved()),
-            Some(text) if text.trim().is_empty() => {
-                Err(Problem::new("an empty string in the list"))
-            }
+            Some(text) if text.trim().is_empty() => Err("an empty string in the list".into()),
             Some(text) => {
                 as_meant(text)?;
                 check(text).map(|()| text.to_owned())
             }
-            None => Err(Problem::new(format!("one is of type {}", item.type_str()))),
+            None => Err(format!("one is of type {}", item.type_str()).into()),
         })
     }
 
@@ -147,12 +144,10 @@ impl Reader {
         self.list(key, &allowed, |item| {
             let text = item.as_str().map(str::trim);
             let number = item.as_integer().or_else(|| text?.parse().ok());
-            let number =
-                number.ok_or_else(|| Problem::new(format!("{} is no number", shown(item))))?;
-            if range.contains(&number) {
-                Ok(number)
-            } else {
-                Err(Problem::new(format!("{number} is out of range")))
+            match number {
+                None => Err(format!("{} is no number", shown(item)).into()),
+                Some(number) if range.contains(&number) => Ok(number),
+                Some(number) => Err(format!("{number} is out of range").into()),
             }
         })
     }
@@ -173,18 +168,10 @@ impl Reader {
                 return Vec::new();
             }
         };
-        let mut values = Vec::with_capacity(items.len());
-        for item in &items {
-            match parse(item) {
-                Ok(value) => values.push(value),
-                Err(problem) => {
-                    let list = items.iter().map(shown).collect::<Vec<_>>().join(", ");
-                    self.refuse(key, &list, allowed, problem);
-                    return Vec::new();
-                }
-            }
-        }
-        values
+        items.iter().map(parse).collect::<Result<_, _>>().unwrap_or_else(|problem| {
+            self.refuse(key, &shown(&toml::Value::Array(items)), allowed, problem);
+            Vec::new()
+        })
     }
 
     /// A table that is one value; in the environment a JSON object.
@@ -198,11 +185,28 @@ impl Reader {
             }
             Raw::Text(text) if text.is_empty() => Map::new(),
             Raw::Text(text) => serde_json::from_str(&text).unwrap_or_else(|error| {
-                let problem = Problem::new(format!("no JSON object: {error}"));
-                self.refuse(key, &text, allowed, problem);
+                self.refuse(key, &text, allowed, format!("no JSON object: {error}"));
                 Map::new()
             }),
         }
+    }
+
+    /// The lines of a table as `parse` understands them. Each that it does not is a mistake of `key`.
+    pub(super) fn lines<T>(
+        &mut self,
+        key: &str,
+        allowed: &str,
+        table: impl IntoIterator<Item = (String, Value)>,
+        mut parse: impl FnMut(&str, &Value) -> Result<T, Problem>,
+    ) -> BTreeMap<String, T> {
+        let mut lines = BTreeMap::new();
+        for (name, value) in table {
+            match parse(&name, &value) {
+                Ok(value) => drop(lines.insert(name, value)),
+                Err(problem) => self.refuse(key, &name, allowed, problem),
+            }
+        }
+        lines
     }
 }
 
@@ -220,7 +224,7 @@ fn time(text: &str, key: &str, least: Duration) -> Result<Duration, Problem> {
             problem
         }
     })?;
-    if (least..=LONGEST).contains(&time) { Ok(time) } else { Err(Problem::new("out of range")) }
+    if (least..=LONGEST).contains(&time) { Ok(time) } else { Err("out of range".into()) }
 }
 
 /// The unit that the key's default has. Where that is empty the key bounds an age, which has days.
@@ -245,9 +249,14 @@ fn split(text: &str) -> Vec<toml::Value> {
 pub(super) fn uuid(text: &str) -> Result<Uuid, Problem> {
     match Uuid::try_parse(text) {
         Ok(uuid) if !uuid.is_nil() => Ok(uuid),
-        Ok(_) => Err(Problem::new("is the nil uuid")),
-        Err(_) => Err(Problem::new("no uuid")),
+        Ok(_) => Err("is the nil uuid".into()),
+        Err(_) => Err("no uuid".into()),
     }
+}
+
+/// The text, where it `fits`.
+pub(super) fn fitting(text: &str, fits: bool, problem: &str) -> Result<String, Problem> {
+    if fits { Ok(text.to_owned()) } else { Err(problem.into()) }
 }
 
 fn object(table: toml::Table) -> Map<String, Value> {

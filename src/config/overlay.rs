@@ -1,0 +1,48 @@
+//! Sections of a target that stand over one for all targets, key by key.
+
+use super::reader::Reader;
+
+/// A section's keys. A key that a target's section leaves out is taken from `base`.
+pub(super) struct Overlay<'r, 'b, B> {
+    pub(super) reader: &'r mut Reader,
+    pub(super) section: String,
+    /// `None`: this is the section for all targets.
+    pub(super) base: Option<&'b B>,
+}
+
+impl<B> Overlay<'_, '_, B> {
+    /// A key that each section may have.
+    pub(super) fn own<T: Clone>(
+        &mut self,
+        leaf: &str,
+        inherited: impl Fn(&B) -> &T,
+        read: impl Fn(&mut Reader, &str) -> T,
+    ) -> T {
+        let key = format!("{}.{leaf}", self.section);
+        match self.base {
+            Some(base) if !self.reader.holds(&key) => inherited(base).clone(),
+            _ => read(self.reader, &key),
+        }
+    }
+
+    /// What is the same for all targets.
+    pub(super) fn common<T: Clone>(
+        &mut self,
+        inherited: impl Fn(&B) -> &T,
+        read: impl Fn(&mut Reader) -> T,
+    ) -> T {
+        self.base.map_or_else(|| read(self.reader), |base| inherited(base).clone())
+    }
+}
+
+/// A struct whose fields `own` are called like their keys, each with what reads it.
+macro_rules! overlaid {
+    ($type:ident, $keys:ident, own { $($own:ident: $read:expr,)* } common { $($common:ident: $once:expr,)* }) => {
+        $type {
+            $($own: $keys.own(stringify!($own), |base| &base.$own, $read),)*
+            $($common: $keys.common(|base| &base.$common, $once),)*
+        }
+    };
+}
+
+pub(super) use overlaid;
