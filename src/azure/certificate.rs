@@ -75,16 +75,12 @@ impl Certificate {
             return Err(CertificateError::NoCertificate);
         }
         // A chain may lie beside the application's own.
-        let parsed = certificates.iter().filter_map(|der| {
+        let own = certificates.iter().find_map(|der| {
             let (_, certificate) = X509Certificate::from_der(der).ok()?;
-            Some((der, certificate))
+            let of = &certificate.public_key().subject_public_key.data;
+            (of.as_ref() == key.public().as_ref()).then_some((der, certificate))
         });
-        let (der, own) = parsed
-            .into_iter()
-            .find(|(_, certificate)| {
-                certificate.public_key().subject_public_key.data == key.public().as_ref()
-            })
-            .ok_or(CertificateError::Mismatch)?;
+        let (der, own) = own.ok_or(CertificateError::Mismatch)?;
         let validity = own.validity();
         let at = |time: x509_parser::time::ASN1Time| {
             DateTime::from_timestamp(time.timestamp(), 0).unwrap_or_default()
@@ -145,11 +141,8 @@ fn from_pkcs12(content: &[u8], password: &str) -> Result<Pair, CertificateError>
         return Err(CertificateError::Unknown);
     }
     let archive = Pkcs12Archive::from_pkcs12(content, password).map_err(|error| {
-        let is_password = matches!(
-            error,
-            Pkcs12Error::MacError(_) | Pkcs12Error::Pkcs5Error(_) | Pkcs12Error::UnpadError
-        );
-        if is_password {
+        use Pkcs12Error::{MacError, Pkcs5Error, UnpadError};
+        if matches!(error, MacError(_) | Pkcs5Error(_) | UnpadError) {
             CertificateError::WrongPassword
         } else {
             CertificateError::Pkcs12(error.to_string())

@@ -19,13 +19,13 @@ use super::assertion::{ByFile, ByIdentity, BySignature};
 use super::http;
 use super::refusal::SignInError;
 use super::sign_in::SignIn;
-use super::transport::{OurClient, TransportFailure};
+use super::transport::{Addressee, OurClient, TransportFailure};
 use crate::config::{Azure, Credential, ManagedIdentity};
 
 /// Of what `az` says on standard error, characters.
 const KEPT: usize = 600;
 
-type Signer = Arc<dyn TokenCredential>;
+pub(super) type Signer = Arc<dyn TokenCredential>;
 
 /// What a credential is made with.
 #[derive(Debug)]
@@ -87,12 +87,13 @@ impl Tools {
         sign_in: &SignIn,
         assertion: A,
     ) -> azure_core::Result<Signer> {
-        let SignIn { credential, authority, .. } = sign_in;
-        let options = ClientAssertionCredentialOptions { client_options: self.to_entra(authority) };
-        let (tenant, client) =
-            (credential.tenant_id().to_owned(), credential.client_id().to_owned());
-        let signer = ClientAssertionCredential::new(tenant, client, assertion, Some(options))?;
-        Ok(signer)
+        let client_options = self.to_entra(&sign_in.authority);
+        Ok(ClientAssertionCredential::new(
+            sign_in.credential.tenant_id().to_owned(),
+            sign_in.credential.client_id().to_owned(),
+            assertion,
+            Some(ClientAssertionCredentialOptions { client_options }),
+        )?)
     }
 
     fn managed_identity(&self, identity: &ManagedIdentity) -> azure_core::Result<Signer> {
@@ -112,7 +113,7 @@ impl Tools {
                 ManagedIdentity::ObjectId(id) => Some(UserAssignedId::ObjectId(id)),
                 ManagedIdentity::ResourceId(id) => Some(UserAssignedId::ResourceId(id)),
             },
-            client_options: options(OurClient::to_metadata(http, endpoint)),
+            client_options: options(http, Addressee::Metadata(endpoint)),
         };
         Ok(ManagedIdentityCredential::new(Some(options))?)
     }
@@ -121,15 +122,15 @@ impl Tools {
         let mut cloud = CustomConfiguration::default();
         authority.clone_into(&mut cloud.authority_host);
         let cloud = Some(Arc::new(CloudConfiguration::Custom(cloud)));
-        ClientOptions { cloud, ..options(OurClient::to_entra(self.http.clone())) }
+        ClientOptions { cloud, ..options(self.http.clone(), Addressee::Entra) }
     }
 }
 
 /// Without retries: whoever asks for a token decides when to ask again.
-pub(super) fn options(client: OurClient) -> ClientOptions {
+pub(super) fn options(http: reqwest::Client, asks: Addressee) -> ClientOptions {
     ClientOptions {
         retry: RetryOptions::none(),
-        transport: Some(Transport::new(Arc::new(client))),
+        transport: Some(Transport::new(Arc::new(OurClient { http, asks }))),
         ..ClientOptions::default()
     }
 }

@@ -1,26 +1,26 @@
 //! The one way to Azure: every request, sign-in or upload, leaves through this client, so that
 //! certificate authorities, proxy and time-outs are the same everywhere. TLS is always verified.
 
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
+
+use super::reply::Reply;
 use crate::config::Azure;
 pub use crate::http::HttpError;
 use crate::http::{ClientOptions, Trust, certificate_error, chain};
-
-const SECTION: &str = "azure";
 
 /// Makes the client.
 ///
 /// # Errors
 /// [`HttpError`], each with its remedy.
 pub fn client(azure: &Azure) -> Result<reqwest::Client, HttpError> {
-    let client = way(azure).builder()?.build();
-    client.map_err(|error| HttpError::Tls { section: SECTION, why: chain(&error) })
+    way(azure).client()
 }
 
 /// How Azure is reached.
 #[must_use]
 pub fn way(azure: &Azure) -> ClientOptions<'_> {
     ClientOptions {
-        section: SECTION,
+        section: "azure",
         https_only: true,
         trust: Trust::Authorities,
         ca_file: azure.ca_file.as_deref(),
@@ -35,16 +35,24 @@ pub fn way(azure: &Azure) -> ClientOptions<'_> {
 /// # Errors
 /// [`HttpError`]
 pub(super) fn metadata_client(azure: &Azure) -> Result<reqwest::Client, HttpError> {
-    let way = ClientOptions {
-        section: SECTION,
-        https_only: false,
-        trust: Trust::Authorities,
-        ca_file: azure.ca_file.as_deref(),
-        proxy: Some("none"),
-        connect_timeout: azure.connect_timeout,
+    ClientOptions { https_only: false, proxy: Some("none"), ..way(azure) }.client()
+}
+
+/// The head of an answer whose body is still to be read.
+#[must_use]
+pub fn without_body(response: &reqwest::Response) -> Reply {
+    let header = |name: HeaderName| {
+        let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+        value.map(str::to_owned)
     };
-    let client = way.builder()?.build();
-    client.map_err(|error| HttpError::Tls { section: SECTION, why: chain(&error) })
+    Reply {
+        status: response.status().as_u16(),
+        retry_after: header(RETRY_AFTER),
+        date: header(DATE),
+        error_code: header(HeaderName::from_static("x-ms-error-code")),
+        content_type: header(CONTENT_TYPE),
+        body: Vec::new(),
+    }
 }
 
 /// A transport error in one line, with the remedy where the certificate is the cause.

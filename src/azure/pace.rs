@@ -10,9 +10,9 @@ const AT_ONCE: u32 = 3;
 
 /// Whoever makes a request passes here before.
 #[derive(Debug)]
-pub(super) struct Gate(Mutex<RequestPace>);
+pub(super) struct RequestGate(Mutex<RequestPace>);
 
-impl Gate {
+impl RequestGate {
     pub(super) fn new(pause: Duration) -> Self {
         Self(Mutex::new(RequestPace::new(pause)))
     }

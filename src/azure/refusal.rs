@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::remedy::remedy;
+use super::reply::may_pass;
 use super::sign_in::{SignIn, Who};
 
 /// How much of a description is kept, characters.
@@ -64,7 +65,7 @@ impl SignInRefusal {
     /// Whether the same sign-in may succeed in a moment. The metadata service says 404 and 410 while
     /// it is being updated.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self.status, 408 | 429 | 500..=599)
+        may_pass(self.status)
             || matches!(self.error.as_str(), "temporarily_unavailable" | "server_error")
             || (self.who == Who::ManagedIdentity && matches!(self.status, 404 | 410))
     }

@@ -44,57 +44,40 @@ pub(super) fn remedy(who: Who, status: u16, code: &str, sign_in: &SignIn) -> Str
 
 fn expired(credential: &Credential) -> String {
     let client = credential.client_id();
-    match credential {
-        Credential::Certificate { file, .. } => format!(
+    if let Credential::Certificate { file, .. } = credential {
+        return format!(
             "the certificate of application {client} has expired: make a new one, upload it under \
              Certificates & secrets, and put it into certificate_file {}",
             file.display()
-        ),
-        Credential::ClientSecret { .. }
-        | Credential::ManagedIdentity(_)
-        | Credential::WorkloadIdentity { .. }
-        | Credential::FederatedManagedIdentity { .. }
-        | Credential::AzureCli { .. } => format!(
-            "the secret of application {client} has expired: make a new one under \
-             Certificates & secrets and set client_secret"
-        ),
+        );
     }
+    format!(
+        "the secret of application {client} has expired: make a new one under \
+         Certificates & secrets and set client_secret"
+    )
 }
 
 fn not_registered(credential: &Credential) -> String {
     let client = credential.client_id();
-    match credential {
-        Credential::Certificate { file, .. } => format!(
+    if let Credential::Certificate { file, .. } = credential {
+        return format!(
             "application {client} does not know the certificate in certificate_file {}: upload it \
              (without its key) under Certificates & secrets, or check client_id",
             file.display()
-        ),
-        Credential::ClientSecret { .. }
-        | Credential::ManagedIdentity(_)
-        | Credential::WorkloadIdentity { .. }
-        | Credential::FederatedManagedIdentity { .. }
-        | Credential::AzureCli { .. } => {
-            format!("what signed for application {client} is not known to it: check client_id")
-        }
+        );
     }
+    format!("what signed for application {client} is not known to it: check client_id")
 }
 
 fn out_of_time(credential: &Credential) -> String {
-    match credential {
-        Credential::WorkloadIdentity { token_file, .. } => format!(
+    if let Credential::WorkloadIdentity { token_file, .. } = credential {
+        return format!(
             "the token in federated_token_file {} is no longer good, or this machine's clock is \
              wrong: see that its issuer still replaces it",
             token_file.display()
-        ),
-        Credential::ClientSecret { .. }
-        | Credential::Certificate { .. }
-        | Credential::ManagedIdentity(_)
-        | Credential::FederatedManagedIdentity { .. }
-        | Credential::AzureCli { .. } => {
-            "this machine's clock is wrong: set it by NTP (the assertion's time is not Entra's)"
-                .to_owned()
-        }
+        );
     }
+    "this machine's clock is wrong: set it by NTP (the assertion's time is not Entra's)".to_owned()
 }
 
 /// Which of issuer, subject and audience the application does not trust.

@@ -11,6 +11,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// The most characters of a body without JSON that are quoted.
 const QUOTED: usize = 300;
 
+/// Whether the same request may be answered otherwise in a moment.
+#[must_use]
+pub fn may_pass(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..=599)
+}
+
 /// The parts of an HTTP answer that matter here.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {

@@ -8,12 +8,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use azure_core::credentials::{AccessToken, TokenCredential};
+use azure_core::credentials::AccessToken;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::credential::Tools;
-use super::pace::{Gate, TokenLife};
+use super::credential::{Signer, Tools};
+use super::pace::{RequestGate, TokenLife};
 use super::transport::TransportFailure;
 use crate::caught::caught;
 use crate::config::{Azure, Credential, Secret};
@@ -30,7 +30,7 @@ pub struct TokenSource {
     timeout: Duration,
     /// Between two sign-ins.
     pause: Duration,
-    gate: Gate,
+    gate: RequestGate,
     /// Whoever holds it signs in: one at a time, for all who wait.
     turn: tokio::sync::Mutex<()>,
     state: Mutex<TokenState>,
@@ -40,29 +40,23 @@ pub struct TokenSource {
 struct TokenState {
     /// With the secret as it was last read.
     sign_in: SignIn,
-    signer: Arc<dyn TokenCredential>,
-    last: Option<HeldToken>,
+    signer: Signer,
+    last: Option<(AccessToken, TokenLife)>,
     /// No renewal before this.
     paused_until: Option<Instant>,
     /// See [`TokenSource::trouble`].
     trouble: Option<String>,
 }
 
-#[derive(Debug, Clone)]
-struct HeldToken {
-    token: AccessToken,
-    life: TokenLife,
-}
-
 impl TokenState {
-    fn new(sign_in: SignIn, signer: Arc<dyn TokenCredential>) -> Self {
+    fn new(sign_in: SignIn, signer: Signer) -> Self {
         Self { sign_in, signer, last: None, paused_until: None, trouble: None }
     }
 
     /// The present token, if it passes the test.
     fn held(&self, test: fn(TokenLife, Instant) -> bool) -> Option<AccessToken> {
-        let held = self.last.as_ref().filter(|held| test(held.life, Instant::now()));
-        held.map(|held| held.token.clone())
+        let held = self.last.as_ref().filter(|(_, life)| test(*life, Instant::now()));
+        held.map(|(token, _)| token.clone())
     }
 }
 
@@ -79,7 +73,7 @@ impl TokenSource {
             tools,
             timeout: azure.token_timeout,
             pause,
-            gate: Gate::new(pause),
+            gate: RequestGate::new(pause),
             turn: tokio::sync::Mutex::new(()),
             state: Mutex::new(TokenState::new(sign_in, signer)),
         })
@@ -209,7 +203,7 @@ impl TokenSource {
         }
     }
 
-    fn replace(&self, sign_in: SignIn) -> Result<Arc<dyn TokenCredential>, SignInError> {
+    fn replace(&self, sign_in: SignIn) -> Result<Signer, SignInError> {
         let signer = self.tools.signer(&sign_in)?;
         let held = Arc::clone(&signer);
         self.with(|state| *state = TokenState::new(sign_in, signer));
@@ -217,11 +211,7 @@ impl TokenSource {
     }
 
     /// One sign-in, counted; its token is kept.
-    async fn ask(
-        &self,
-        signer: &Arc<dyn TokenCredential>,
-        sign_in: &SignIn,
-    ) -> Result<AccessToken, SignInError> {
+    async fn ask(&self, signer: &Signer, sign_in: &SignIn) -> Result<AccessToken, SignInError> {
         let scopes = [sign_in.scope.as_str()];
         // A library must not bring down more than this credential.
         let asked = caught(signer.get_token(&scopes, None));
@@ -245,7 +235,7 @@ impl TokenSource {
     /// Keeps a token, and tells if it is given near its end.
     fn keep(
         &self,
-        signer: &Arc<dyn TokenCredential>,
+        signer: &Signer,
         token: AccessToken,
         sign_in: &SignIn,
     ) -> Result<AccessToken, SignInError> {
@@ -271,8 +261,8 @@ impl TokenSource {
             if let (Some(words), None) = (&trouble, &state.trouble) {
                 tracing::warn!(lasts_s = lasts.as_secs(), "{words}");
             }
-            let held = HeldToken { token: token.clone(), life };
-            (state.last, state.paused_until, state.trouble) = (Some(held), None, trouble);
+            state.last = Some((token.clone(), life));
+            (state.paused_until, state.trouble) = (None, trouble);
         });
         Ok(token)
     }
@@ -286,12 +276,9 @@ impl TokenSource {
 /// (<https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference>).
 #[must_use]
 pub fn object_id(token: &Secret) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Claims {
-        oid: String,
-    }
     let claims = URL_SAFE_NO_PAD.decode(token.expose().split('.').nth(1)?).ok()?;
-    serde_json::from_slice::<Claims>(&claims).ok().map(|claims| claims.oid)
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    claims.get("oid")?.as_str().map(str::to_owned)
 }
 
 /// Who gives tokens where it is not Entra.
@@ -309,8 +296,8 @@ fn who(credential: &Credential) -> Option<&'static str> {
 /// Our own failure, which the SDK wraps. Anything else is the SDK's trouble with the body of a
 /// token answer, whose words could quote the token.
 fn explain(error: &azure_core::Error, sign_in: &SignIn) -> SignInError {
-    let ours = causes(error).find_map(|cause| cause.downcast_ref::<TransportFailure>());
-    if let Some(failure) = ours {
+    if let Some(failure) = causes(error).find_map(|cause| cause.downcast_ref::<TransportFailure>())
+    {
         return failure.explain(sign_in);
     }
     let who = who(&sign_in.credential).unwrap_or("Entra");
@@ -322,7 +309,7 @@ fn explain(error: &azure_core::Error, sign_in: &SignIn) -> SignInError {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
-    use azure_core::credentials::TokenRequestOptions;
+    use azure_core::credentials::{TokenCredential, TokenRequestOptions};
 
     use super::super::http;
     use super::*;

@@ -26,15 +26,16 @@ const METADATA_HOST: &str = "169.254.169.254";
 
 #[derive(Debug)]
 pub(super) struct OurClient {
-    http: reqwest::Client,
-    role: Addressee,
+    pub(super) http: reqwest::Client,
+    pub(super) asks: Addressee,
 }
 
 #[derive(Debug)]
-enum Addressee {
+pub(super) enum Addressee {
     Entra,
-    /// Where the metadata service is.
+    /// Where the metadata service is. The client must be one that uses no proxy.
     Metadata(Url),
+    /// Its refusals are the SDK's to read: one is the challenge that tells where to sign in.
     KeyVault,
 }
 
@@ -46,8 +47,8 @@ pub(super) enum TransportFailure {
     #[error("HTTP {status}")]
     Refused { who: Who, status: u16, body: Vec<u8> },
     /// A token came that cannot be used.
-    #[error("{why}")]
-    Unusable { why: String },
+    #[error("{0}")]
+    Unusable(String),
     /// Nobody was asked: what is here is not enough.
     #[error("{0}")]
     Settings(String),
@@ -67,7 +68,7 @@ impl TransportFailure {
                     SignInError::Refused(refusal)
                 }
             }
-            Self::Unusable { why } => SignInError::Unusable(why.clone()),
+            Self::Unusable(why) => SignInError::Unusable(why.clone()),
             Self::Settings(why) => SignInError::Settings(why.clone()),
         }
     }
@@ -80,22 +81,8 @@ impl From<TransportFailure> for Error {
 }
 
 impl OurClient {
-    pub(super) fn to_entra(http: reqwest::Client) -> Self {
-        Self { http, role: Addressee::Entra }
-    }
-
-    /// `http` must be one that uses no proxy.
-    pub(super) fn to_metadata(http: reqwest::Client, endpoint: Url) -> Self {
-        Self { http, role: Addressee::Metadata(endpoint) }
-    }
-
-    /// Its refusals are the SDK's to read: one is the challenge that tells where to sign in.
-    pub(super) fn to_key_vault(http: reqwest::Client) -> Self {
-        Self { http, role: Addressee::KeyVault }
-    }
-
     fn who(&self) -> Who {
-        match self.role {
+        match self.asks {
             Addressee::Entra => Who::Entra,
             Addressee::Metadata(_) => Who::ManagedIdentity,
             Addressee::KeyVault => Who::KeyVault,
@@ -105,7 +92,7 @@ impl OurClient {
     /// Where the request goes in truth.
     fn address(&self, asked: &Url) -> Url {
         let mut address = asked.clone();
-        if let Addressee::Metadata(endpoint) = &self.role
+        if let Addressee::Metadata(endpoint) = &self.asks
             && asked.host_str() == Some(METADATA_HOST)
         {
             address = endpoint.clone();
@@ -143,11 +130,11 @@ impl HttpClient for OurClient {
             body.extend_from_slice(&chunk);
         }
         let status = response.status().as_u16();
-        let is_challenge = matches!(self.role, Addressee::KeyVault) && status == 401;
+        let is_challenge = matches!(self.asks, Addressee::KeyVault) && status == 401;
         if !response.status().is_success() && !is_challenge {
             return Err(TransportFailure::Refused { who: self.who(), status, body }.into());
         }
-        match self.role {
+        match self.asks {
             Addressee::KeyVault => {}
             _ if !holds_token(&body) => {
                 return Err(silent("the answer holds no token".to_owned()).into());
@@ -163,29 +150,28 @@ impl HttpClient for OurClient {
 /// The SDK takes an answer without a token for an empty token, and caches it.
 fn holds_token(body: &[u8]) -> bool {
     #[derive(Deserialize)]
-    struct Answer<'b> {
+    struct TokenAnswer<'b> {
         #[serde(borrow)]
         access_token: Cow<'b, str>,
     }
-    serde_json::from_slice::<Answer<'_>>(body).is_ok_and(|answer| !answer.access_token.is_empty())
+    serde_json::from_slice(body).is_ok_and(|TokenAnswer { access_token }| !access_token.is_empty())
 }
 
 /// The SDK takes a missing lifetime for none, and panics over one that reaches beyond the calendar.
 fn check_lifetime(body: &[u8]) -> Result<(), TransportFailure> {
     #[derive(Deserialize)]
-    struct Answer {
+    struct LifetimeAnswer {
         #[serde(default)]
         expires_in: serde_json::Value,
     }
-    let Ok(Answer { expires_in }) = serde_json::from_slice(body) else { return Ok(()) };
+    let Ok(LifetimeAnswer { expires_in }) = serde_json::from_slice(body) else { return Ok(()) };
     let why = match expires_in.as_f64() {
         Some(seconds) if (1.0..=LONGEST_LIFE).contains(&seconds) => return Ok(()),
         Some(_) => format!("Entra says that it lasts {expires_in} s"),
         None => "Entra does not say how long it lasts (expires_in)".to_owned(),
     };
-    Err(TransportFailure::Unusable {
-        why: format!("{why}; look whether a proxy answers in Entra's place"),
-    })
+    let why = format!("{why}; look whether a proxy answers in Entra's place");
+    Err(TransportFailure::Unusable(why))
 }
 
 fn headers(map: &reqwest::header::HeaderMap) -> Headers {

@@ -11,11 +11,11 @@ use azure_core::error::{Error, ErrorKind};
 use azure_core::http::Url;
 use azure_security_keyvault_secrets::models::SecretClientGetSecretOptions;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::credential::options;
 use super::token::{SignIn, SignInError, TokenSource};
-use super::transport::{OurClient, TransportFailure};
+use super::transport::{Addressee, TransportFailure};
 use crate::caught::caught;
 use crate::config::{Azure, Config, FoundSecrets, Secret, Vault, VaultAccess};
 use crate::http::causes;
@@ -28,7 +28,7 @@ pub struct KeyVaults {
     http: reqwest::Client,
     azure: Azure,
     access: VaultAccess,
-    open: Mutex<BTreeMap<String, Arc<Open>>>,
+    open: Mutex<BTreeMap<String, Arc<OpenVault>>>,
 }
 
 impl fmt::Debug for KeyVaults {
@@ -38,14 +38,14 @@ impl fmt::Debug for KeyVaults {
 }
 
 /// A vault with the tokens for it.
-struct Open {
+struct OpenVault {
     client: SecretClient,
     tokens: Arc<TokenSource>,
 }
 
 /// A secret's address in its parts.
 #[derive(Debug, PartialEq, Eq)]
-struct Address {
+struct SecretAddress {
     /// e.g. `https://kv.vault.azure.net/`.
     vault: String,
     /// e.g. `https://vault.azure.net/.default`: tokens are for all vaults of the cloud.
@@ -81,7 +81,7 @@ impl KeyVaults {
         Ok(Self { http, azure, access, open: Mutex::default() })
     }
 
-    fn opened(&self, address: &Address) -> Result<Arc<Open>, String> {
+    fn opened(&self, address: &SecretAddress) -> Result<Arc<OpenVault>, String> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(vault) = open.get(&address.vault) {
             return Ok(Arc::clone(vault));
@@ -89,27 +89,27 @@ impl KeyVaults {
         let VaultAccess { credential, authority } = self.access.clone();
         let sign_in = SignIn { credential, authority, scope: address.scope.clone() };
         // A second vault of the same cloud takes the tokens of the first.
-        let tokens = open.values().find(|vault| vault.tokens.is_of(&sign_in));
-        let tokens = match tokens {
-            Some(vault) => Arc::clone(&vault.tokens),
-            None => TokenSource::new(sign_in, self.http.clone(), &self.azure)
-                .map(Arc::new)
-                .map_err(|error| error.to_string())?,
-        };
+        let mut known = open.values().map(|vault| Arc::clone(&vault.tokens)).collect();
+        let tokens = TokenSource::shared(&mut known, sign_in, &self.http, &self.azure)
+            .map_err(|error| error.to_string())?;
         let bearer = Arc::new(Bearer { scope: address.scope.clone(), tokens: Arc::clone(&tokens) });
         let options = SecretClientOptions {
-            client_options: options(OurClient::to_key_vault(self.http.clone())),
+            client_options: options(self.http.clone(), Addressee::KeyVault),
             ..SecretClientOptions::default()
         };
         let client = SecretClient::new(&address.vault, bearer, Some(options));
         let client = client.map_err(|error| error.to_string())?;
-        let vault = Arc::new(Open { client, tokens });
+        let vault = Arc::new(OpenVault { client, tokens });
         open.insert(address.vault.clone(), Arc::clone(&vault));
         Ok(vault)
     }
 
     /// The secret's text, or whether a fresh token may help, and why not.
-    async fn ask(&self, vault: &Open, address: &Address) -> Result<String, (bool, String)> {
+    async fn ask(
+        &self,
+        vault: &OpenVault,
+        address: &SecretAddress,
+    ) -> Result<String, (bool, String)> {
         let options = SecretClientGetSecretOptions {
             secret_version: address.version.clone(),
             ..SecretClientGetSecretOptions::default()
@@ -137,7 +137,7 @@ impl KeyVaults {
 #[async_trait]
 impl Vault for KeyVaults {
     async fn read(&self, address: &str) -> Result<String, String> {
-        let address = Address::parse(address).ok_or("not the address of a secret")?;
+        let address = SecretAddress::parse(address).ok_or("not the address of a secret")?;
         let vault = self.opened(&address)?;
         match self.ask(&vault, &address).await {
             Err((true, _)) => {
@@ -149,7 +149,7 @@ impl Vault for KeyVaults {
     }
 }
 
-impl Address {
+impl SecretAddress {
     fn parse(address: &str) -> Option<Self> {
         let url = Url::parse(address).ok()?;
         let (_, resource) = url.host_str()?.split_once('.')?;
@@ -204,37 +204,20 @@ fn explain(error: &Error) -> String {
     error.to_string().chars().take(KEPT).collect()
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct VaultErrorBody {
-    error: VaultError,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct VaultError {
-    code: String,
-    message: String,
-    innererror: VaultInnerError,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct VaultInnerError {
-    code: String,
-}
-
 fn in_words(failure: &TransportFailure) -> String {
     let (status, body) = match failure {
         TransportFailure::Refused { status, body, .. } => (*status, body),
         TransportFailure::NoAnswer { who, address, why } => {
             return format!("{who} cannot be reached: {address}: {why}");
         }
-        TransportFailure::Unusable { why } | TransportFailure::Settings(why) => return why.clone(),
+        TransportFailure::Unusable(why) | TransportFailure::Settings(why) => return why.clone(),
     };
-    let VaultErrorBody { error } = serde_json::from_slice(body).unwrap_or_default();
-    let message: String = error.message.replace(['\r', '\n'], " ").chars().take(KEPT).collect();
-    let remedy = match (status, error.innererror.code.as_str(), error.code.as_str()) {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |path: &str| body.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let code = text("/error/code");
+    let message = text("/error/message").replace(['\r', '\n'], " ");
+    let message: String = message.chars().take(KEPT).collect();
+    let remedy = match (status, text("/error/innererror/code"), code) {
         (403, "ForbiddenByFirewall" | "ForbiddenByConnection", _) => {
             "let this machine's address through the vault's firewall (Networking)"
         }
@@ -248,7 +231,7 @@ fn in_words(failure: &TransportFailure) -> String {
         _ => "",
     };
     let joint = if remedy.is_empty() { "" } else { " -- " };
-    format!("Key Vault answers HTTP {status}, {}: {message}{joint}{remedy}", error.code)
+    format!("Key Vault answers HTTP {status}, {code}: {message}{joint}{remedy}")
 }
 
 #[cfg(test)]
@@ -258,11 +241,11 @@ mod tests {
     #[test]
     fn an_address_says_where_its_tokens_are_from() {
         let address =
-            Address::parse("https://kv.vault.usgovcloudapi.net/secrets/misp-key").unwrap();
+            SecretAddress::parse("https://kv.vault.usgovcloudapi.net/secrets/misp-key").unwrap();
         assert_eq!(address.vault, "https://kv.vault.usgovcloudapi.net/");
         assert_eq!(address.scope, "https://vault.usgovcloudapi.net/.default");
         assert_eq!((address.name.as_str(), address.version), ("misp-key", None));
-        let address = Address::parse("https://kv.vault.azure.net:8443/secrets/a/1b").unwrap();
+        let address = SecretAddress::parse("https://kv.vault.azure.net:8443/secrets/a/1b").unwrap();
         assert_eq!(address.vault, "https://kv.vault.azure.net:8443/");
         assert_eq!(address.scope, "https://vault.azure.net/.default");
         assert_eq!(address.version.as_deref(), Some("1b"));

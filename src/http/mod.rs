@@ -1,6 +1,7 @@
 //! HTTP clients, to Azure and to MISP: the same proxies, time-outs and certificate authorities.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use reqwest::{NoProxy, Proxy};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 mod trust;
 
@@ -64,11 +65,9 @@ pub struct ClientOptions<'a> {
 /// # Errors
 /// TLS, which it never uses, could not be set up.
 pub fn local() -> Result<reqwest::ClientBuilder, HttpError> {
-    let broken = |error: rustls::Error| HttpError::Tls { section: "admin", why: error.to_string() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(broken)?
+    let tls = tls_builder(&provider)
+        .map_err(|error| HttpError::Tls { section: "admin", why: error.to_string() })?
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
     Ok(reqwest::Client::builder()
@@ -77,7 +76,21 @@ pub fn local() -> Result<reqwest::ClientBuilder, HttpError> {
         .no_proxy())
 }
 
+fn tls_builder(
+    provider: &Arc<CryptoProvider>,
+) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
+    ClientConfig::builder_with_provider(Arc::clone(provider)).with_safe_default_protocol_versions()
+}
+
 impl ClientOptions<'_> {
+    /// A client that follows no redirect.
+    ///
+    /// # Errors
+    /// [`HttpError`], each with its remedy.
+    pub fn client(&self) -> Result<reqwest::Client, HttpError> {
+        self.builder()?.build().map_err(|error| self.broken(&error))
+    }
+
     /// A client to be; it follows no redirect.
     ///
     /// # Errors
@@ -109,34 +122,24 @@ impl ClientOptions<'_> {
 
     fn tls(&self) -> Result<ClientConfig, HttpError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| self.broken(&error))?;
-        if self.trust == Trust::Anything {
-            let verifier = trust::Verifier::of_anything(&provider);
-            return Ok(trust::with(builder, verifier));
-        }
-        let own = self.own_certificates()?;
-        let authorities = self.authorities(&own)?;
-        if self.trust == Trust::Authorities || own.is_empty() || authorities.is_empty() {
-            return Ok(builder.with_root_certificates(authorities).with_no_client_auth());
-        }
-        let verifier = self.verifier(authorities, own, &provider)?;
-        Ok(trust::with(builder, verifier))
+        let builder = tls_builder(&provider).map_err(|error| self.broken(&error))?;
+        let verifier = if self.trust == Trust::Anything {
+            trust::Verifier::of_anything(provider)
+        } else {
+            let own = self.own_certificates()?;
+            let authorities = self.authorities(&own)?;
+            if self.trust == Trust::Authorities || own.is_empty() || authorities.is_empty() {
+                return Ok(builder.with_root_certificates(authorities).with_no_client_auth());
+            }
+            trust::Verifier::of_authorities(authorities, own, provider)
+                .map_err(|error| self.broken(&error))?
+        };
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        Ok(builder.with_no_client_auth())
     }
 
-    fn verifier(
-        &self,
-        authorities: RootCertStore,
-        own: Vec<CertificateDer<'static>>,
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<trust::Verifier, HttpError> {
-        trust::Verifier::of_authorities(authorities, own, provider)
-            .map_err(|error| self.broken(&error))
-    }
-
-    fn broken(&self, error: &dyn Error) -> HttpError {
-        HttpError::Tls { section: self.section, why: error.to_string() }
+    fn broken(&self, error: &(dyn Error + 'static)) -> HttpError {
+        HttpError::Tls { section: self.section, why: chain(error) }
     }
 
     /// The system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` say where, else the usual
@@ -146,8 +149,7 @@ impl ClientOptions<'_> {
         let system = rustls_native_certs::load_native_certs();
         let (_, refused) = store.add_parsable_certificates(system.certs);
         for certificate in own {
-            let added = store.add(certificate.clone());
-            added.map_err(|error| self.unusable(error.to_string()))?;
+            store.add(certificate.clone()).map_err(|error| self.unusable(&error))?;
         }
         if !store.is_empty() || !self.https_only {
             return Ok(store);
@@ -165,19 +167,17 @@ impl ClientOptions<'_> {
     /// The certificates of `ca_file`.
     fn own_certificates(&self) -> Result<Vec<CertificateDer<'static>>, HttpError> {
         let Some(file) = self.ca_file else { return Ok(Vec::new()) };
-        let pem = std::fs::read(file).map_err(|error| self.unusable(error.to_string()))?;
+        let pem = std::fs::read(file).map_err(|error| self.unusable(&error))?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        let certificates = certificates.map_err(|error| self.unusable(error.to_string()))?;
-        if certificates.is_empty() {
-            Err(self.unusable("no certificate in it".to_owned()))
-        } else {
-            Ok(certificates)
+        match certificates {
+            Ok(none) if none.is_empty() => Err(self.unusable(&"no certificate in it")),
+            read => read.map_err(|error| self.unusable(&error)),
         }
     }
 
-    fn unusable(&self, why: String) -> HttpError {
+    fn unusable(&self, why: &dyn Display) -> HttpError {
         let file = self.ca_file.unwrap_or(Path::new("")).to_owned();
-        HttpError::CaFile { section: self.section, file, why }
+        HttpError::CaFile { section: self.section, file, why: why.to_string() }
     }
 }
 
@@ -201,38 +201,33 @@ pub fn speaks_no_tls(error: &(dyn Error + 'static)) -> bool {
 pub fn causes<'e>(
     error: &'e (dyn Error + 'static),
 ) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| cause_of(*error))
-}
-
-fn cause_of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
-    let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    match held {
-        Some(held) => Some(held),
-        None => error.source(),
-    }
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(held) => Some(held),
+            None => error.source(),
+        }
+    })
 }
 
 /// An error and its causes, without repeating what is contained already, and without the address.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
+    for error in std::iter::successors(Some(error), |&error| error.source()) {
         let words = match error.downcast_ref::<reqwest::Error>() {
-            Some(error) => without_address(error),
+            Some(error) => without_address(error).to_owned(),
             None => error.to_string(),
         };
         if !text.contains(&words) {
             let joint = if text.is_empty() { "" } else { ": " };
             text = format!("{text}{joint}{words}");
         }
-        next = error.source();
     }
     text
 }
 
-fn without_address(error: &reqwest::Error) -> String {
-    let kind = if error.is_connect() {
+fn without_address(error: &reqwest::Error) -> &'static str {
+    if error.is_connect() {
         "could not connect"
     } else if error.is_timeout() {
         "timed out"
@@ -240,6 +235,5 @@ fn without_address(error: &reqwest::Error) -> String {
         "answer broke off"
     } else {
         "request failed"
-    };
-    kind.to_owned()
+    }
 }

@@ -6,10 +6,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    WantsVerifier,
-};
+use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 /// The other side proves in any case that it holds the key of the certificate it shows.
 #[derive(Debug)]
@@ -22,28 +19,19 @@ pub(super) struct Verifier {
 }
 
 impl Verifier {
-    pub(super) fn of_anything(provider: &Arc<CryptoProvider>) -> Self {
-        Self { authorities: None, own: Vec::new(), provider: Arc::clone(provider) }
+    pub(super) fn of_anything(provider: Arc<CryptoProvider>) -> Self {
+        Self { authorities: None, own: Vec::new(), provider }
     }
 
     pub(super) fn of_authorities(
         authorities: RootCertStore,
         own: Vec<CertificateDer<'static>>,
-        provider: &Arc<CryptoProvider>,
+        provider: Arc<CryptoProvider>,
     ) -> Result<Self, VerifierBuilderError> {
-        let authorities = Arc::new(authorities);
-        let builder =
-            WebPkiServerVerifier::builder_with_provider(authorities, Arc::clone(provider));
-        Ok(Self { authorities: Some(builder.build()?), own, provider: Arc::clone(provider) })
+        let (authorities, ours) = (Arc::new(authorities), Arc::clone(&provider));
+        let verifier = WebPkiServerVerifier::builder_with_provider(authorities, ours).build()?;
+        Ok(Self { authorities: Some(verifier), own, provider })
     }
-}
-
-pub(super) fn with(
-    builder: ConfigBuilder<ClientConfig, WantsVerifier>,
-    verifier: Verifier,
-) -> ClientConfig {
-    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-    builder.with_no_client_auth()
 }
 
 impl ServerCertVerifier for Verifier {

@@ -8,16 +8,16 @@ mod walk;
 
 use std::sync::Arc;
 
-use reqwest::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Response, Url};
 use uuid::Uuid;
 
 pub use shape::{Condition, WorkspaceObject};
 pub use walk::Walk;
 
-use super::http::explain;
-use super::pace::Gate;
-use super::reply::Reply;
+use super::http::{explain, without_body};
+use super::pace::RequestGate;
+use super::reply::{Reply, may_pass};
 use super::token::{SignInError, TokenSource};
 use crate::config::{ManagedWorkspace, Management};
 use crate::pure::backoff::Backoff;
@@ -65,7 +65,7 @@ struct WorkspaceAccess {
     api_version: String,
     tokens: Arc<TokenSource>,
     rules: Management,
-    gate: Gate,
+    gate: RequestGate,
 }
 
 /// What is sent, and where.
@@ -103,7 +103,7 @@ impl ManageClient {
             &workspace.workspace_name,
         ]);
         let api_version = workspace.api_version.clone();
-        let gate = Gate::new(rules.request_pause);
+        let gate = RequestGate::new(rules.request_pause);
         let asked =
             WorkspaceAccess { http, scope, api_version, tokens, rules: rules.clone(), gate };
         Ok(Self { asked: Arc::new(asked) })
@@ -170,13 +170,8 @@ impl ManageClient {
     fn post(&self, action: &str, body: String) -> Message {
         let mut url = self.asked.scope.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.extend([
-                "providers",
-                "Microsoft.SecurityInsights",
-                "threatIntelligence",
-                "main",
-                action,
-            ]);
+            let room = ["providers", "Microsoft.SecurityInsights", "threatIntelligence", "main"];
+            path.extend(room).push(action);
         }
         url.query_pairs_mut().append_pair("api-version", &self.asked.api_version);
         Message { method: Method::POST, url, body: Some(body) }
@@ -184,14 +179,8 @@ impl ManageClient {
 
     /// A token is sent to one host only.
     fn check_host(&self, url: &Url) -> Result<(), ManageError> {
-        let place = |url: &Url| {
-            (
-                url.scheme().to_owned(),
-                url.host_str().map(str::to_owned),
-                url.port_or_known_default(),
-            )
-        };
-        if place(url) == place(&self.asked.scope) { Ok(()) } else { Err(foreign(url.as_str())) }
+        let is_ours = url.origin() == self.asked.scope.origin();
+        if is_ours { Ok(()) } else { Err(foreign(url.as_str())) }
     }
 
     /// One message, until it is answered with success.
@@ -221,9 +210,7 @@ impl ManageClient {
                     self.asked.tokens.renew()?;
                     continue;
                 }
-                Ok(reply) if matches!(reply.status, 408 | 425 | 429 | 500..=599) => {
-                    (reply.words(), reply.wait())
-                }
+                Ok(reply) if may_pass(reply.status) => (reply.words(), reply.wait()),
                 Ok(reply) => return Ok(reply),
                 Err(why) => (why, None),
             };
@@ -262,18 +249,7 @@ impl ManageClient {
 }
 
 async fn read(mut response: Response) -> Result<Result<Reply, String>, ManageError> {
-    let header = |name: &str| {
-        let value = response.headers().get(name).and_then(|value| value.to_str().ok());
-        value.map(str::to_owned)
-    };
-    let mut reply = Reply {
-        status: response.status().as_u16(),
-        retry_after: header(RETRY_AFTER.as_str()),
-        date: header(DATE.as_str()),
-        error_code: header("x-ms-error-code"),
-        content_type: header(CONTENT_TYPE.as_str()),
-        body: Vec::new(),
-    };
+    let mut reply = without_body(&response);
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if reply.body.len() + chunk.len() <= MAX_ANSWER => {

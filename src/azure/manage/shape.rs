@@ -36,11 +36,6 @@ impl WorkspaceObject {
     }
 }
 
-pub(super) struct List {
-    pub found: Vec<WorkspaceObject>,
-    pub next: Option<String>,
-}
-
 fn condition(condition: &Condition<'_>) -> Value {
     let mut clauses = Vec::new();
     if let Some(source) = condition.source {
@@ -71,24 +66,23 @@ pub(super) fn count_body(of: &Condition<'_>) -> String {
 
 pub(super) fn count(body: &[u8]) -> Result<u64, ManageError> {
     #[derive(Deserialize)]
-    struct Answer {
+    struct Counted {
         count: u64,
     }
-    let answer: Answer = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
-    Ok(answer.count)
+    read(body).map(|Counted { count }| count)
 }
 
-/// A page. What is no object of threat intelligence is left out.
-pub(super) fn list(body: &[u8]) -> Result<List, ManageError> {
+/// The objects of a page, and where the next one is. What is no object of threat intelligence is left out.
+pub(super) fn page(body: &[u8]) -> Result<(Vec<WorkspaceObject>, Option<String>), ManageError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Answer {
+    struct Page {
         value: Vec<Value>,
         next_link: Option<String>,
     }
-    let answer: Answer = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
-    let found = answer.value.into_iter().filter_map(object).collect();
-    Ok(List { found, next: answer.next_link.filter(|link| !link.is_empty()) })
+    let Page { value, next_link } = read(body)?;
+    let found = value.into_iter().filter_map(object).collect();
+    Ok((found, next_link.filter(|link| !link.is_empty())))
 }
 
 fn object(mut item: Value) -> Option<WorkspaceObject> {
@@ -110,12 +104,11 @@ pub(super) fn workspace_id(body: &[u8]) -> Result<Uuid, ManageError> {
     struct Properties {
         customer_id: Uuid,
     }
-    let read = serde_json::from_slice::<Workspace>(body).map_err(|error| unreadable(&error))?;
-    Ok(read.properties.customer_id)
+    read(body).map(|workspace: Workspace| workspace.properties.customer_id)
 }
 
-fn unreadable(error: &serde_json::Error) -> ManageError {
-    ManageError::Unreadable(error.to_string())
+fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, ManageError> {
+    serde_json::from_slice(body).map_err(|error| ManageError::Unreadable(error.to_string()))
 }
 
 #[cfg(test)]
@@ -155,16 +148,16 @@ mod tests {
             ],
             "nextLink": "",
         });
-        let list = list(body.to_string().as_bytes()).unwrap();
-        assert_eq!(list.next, None);
-        assert_eq!(list.found.len(), 1);
-        assert_eq!((list.found[0].id(), &*list.found[0].source), ("a", "s"));
+        let (found, next) = page(body.to_string().as_bytes()).unwrap();
+        assert_eq!(next, None);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].id(), &*found[0].source), ("a", "s"));
     }
 
     #[test]
     fn another_answer_is_an_error() {
-        assert!(list(b"<html>").is_err());
-        assert!(list(b"{}").is_err());
+        assert!(page(b"<html>").is_err());
+        assert!(page(b"{}").is_err());
         assert!(count(b"{\"count\":-1}").is_err());
         assert_eq!(count(b"{\"count\":3}").unwrap(), 3);
     }

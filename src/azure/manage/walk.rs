@@ -34,7 +34,7 @@ impl Walk {
         let Some(url) = self.next.take() else { return Ok(None) };
         let reply = self.fetch(url).await?;
         self.is_first = false;
-        let shape::List { found, next } = shape::list(&reply)?;
+        let (found, next) = shape::page(&reply)?;
         if let Some(link) = next {
             self.next = Some(self.checked(&link)?);
         }
@@ -44,18 +44,16 @@ impl Walk {
     /// Next pages are asked for by GET, as Azure Resource Manager has it. Should this one of its
     /// services not know that, by the same POST.
     async fn fetch(&self, url: Url) -> Result<Vec<u8>, ManageError> {
-        let method = if self.is_first { Method::POST } else { Method::GET };
-        let body = self.body.clone().filter(|_| self.is_first);
-        let mut message = Message { method, url, body };
         if !self.is_first {
+            let message = Message { method: Method::GET, url: url.clone(), body: None };
             let reply = self.client.exchange(&message).await?;
             match reply.status {
                 200..=299 => return Ok(reply.body),
                 404 | 405 => {}
                 _ => return Err(self.client.refused(&reply).await),
             }
-            message = Message { method: Method::POST, body: self.body.clone(), ..message };
         }
+        let message = Message { method: Method::POST, url, body: self.body.clone() };
         Ok(self.client.send(&message).await?.body)
     }
 
