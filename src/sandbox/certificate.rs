@@ -1,7 +1,7 @@
 //! The sandbox's own certificate authority, made anew at each start; its key never leaves memory.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
@@ -19,14 +19,8 @@ const ALWAYS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 #[derive(Debug)]
 pub(super) struct Certificates {
     ca_pem: String,
-    ca_file: CaFile,
+    ca_file: TempPath,
     server: Arc<ServerConfig>,
-}
-
-#[derive(Debug)]
-enum CaFile {
-    Kept(PathBuf),
-    Temporary(TempPath),
 }
 
 impl Certificates {
@@ -42,10 +36,7 @@ impl Certificates {
     }
 
     pub(super) fn ca_file(&self) -> &Path {
-        match &self.ca_file {
-            CaFile::Kept(file) => file,
-            CaFile::Temporary(file) => file,
-        }
+        &self.ca_file
     }
 
     pub(super) fn server(&self) -> Arc<ServerConfig> {
@@ -83,15 +74,19 @@ fn issue(names: &[String]) -> Result<(String, ServerConfig), String> {
     Ok((authority.pem(), server))
 }
 
-fn write(pem: &str, file: Option<&Path>) -> Result<CaFile, SandboxError> {
-    if let Some(file) = file {
-        let failed = |source| SandboxError::CaFile { file: file.to_owned(), source };
-        std::fs::write(file, pem).map_err(failed)?;
-        return Ok(CaFile::Kept(file.to_owned()));
-    }
-    let failed = |source| SandboxError::CaFile { file: std::env::temp_dir(), source };
-    let made = tempfile::Builder::new().prefix("sandbox-ca-").suffix(".pem").tempfile();
-    let mut file = made.map_err(failed)?;
-    file.write_all(pem.as_bytes()).map_err(failed)?;
-    Ok(CaFile::Temporary(file.into_temp_path()))
+/// Without a `file`, into one that goes with the sandbox.
+fn write(pem: &str, file: Option<&Path>) -> Result<TempPath, SandboxError> {
+    let place = file.map_or_else(std::env::temp_dir, Path::to_owned);
+    let written = match file {
+        Some(file) => std::fs::write(file, pem).and_then(|()| {
+            let mut kept = TempPath::try_from_path(file)?;
+            kept.disable_cleanup(true);
+            Ok(kept)
+        }),
+        None => {
+            let made = tempfile::Builder::new().prefix("sandbox-ca-").suffix(".pem").tempfile();
+            made.and_then(|mut file| file.write_all(pem.as_bytes()).map(|()| file.into_temp_path()))
+        }
+    };
+    written.map_err(|source| SandboxError::CaFile { file: place, source })
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::access::{Access, Secrets, object_id};
 use super::assertion;
 use super::fault::SignInFault;
-use super::form::pairs;
+use super::form::{Fields, header};
 use super::refusal::{No, answer, refuse};
 use super::settings::{Account, Settings};
 use super::state::{SandboxState, Service, Token};
@@ -44,10 +44,9 @@ pub(super) async fn token(
         Ok(told) => told,
         Err(response) => return response,
     };
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let endpoint = format!("https://{host}/{tenant}/oauth2/v2.0/token");
+    let endpoint = format!("https://{}/{tenant}/oauth2/v2.0/token", header(&headers, HOST));
     let granted = service.world.with(|state| {
-        let now = Utc::now() + chrono::TimeDelta::seconds(state.ahead);
+        let now = state.now();
         check(settings, &mut state.access, &tenant, &endpoint, now, &form)
             .map(|(client, scope)| remember(state, client, scope, settings.token_lifetime))
     });
@@ -114,11 +113,7 @@ fn check(
     now: DateTime<Utc>,
     form: &str,
 ) -> Result<(String, String), No> {
-    let pairs = pairs(form);
-    let field = |name: &str| {
-        let found = pairs.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.as_str()).unwrap_or_default()
-    };
+    let form = Fields::of(form);
     if !settings.accounts.iter().any(|account| account.tenant_id == tenant) {
         let text = format!(
             "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and \
@@ -127,11 +122,11 @@ fn check(
         );
         return Err((400, "invalid_request", 90_002, text));
     }
-    if field("grant_type") != "client_credentials" {
+    if form.get("grant_type") != "client_credentials" {
         let text = "The app requested an unsupported grant type.".to_owned();
         return Err((400, "unsupported_grant_type", 70_003, text));
     }
-    let client_id = field("client_id");
+    let client_id = form.get("client_id");
     let of_tenant = settings.accounts.iter().filter(|account| account.tenant_id == tenant);
     let Some(account) = of_tenant.clone().find(|account| account.client_id == client_id) else {
         let text = format!(
@@ -139,17 +134,17 @@ fn check(
         );
         return Err((400, "unauthorized_client", 700_016, text));
     };
-    match field("client_assertion") {
-        "" => secret(access, account, field("client_secret"))?,
+    match form.get("client_assertion") {
+        "" => secret(access, account, form.get("client_secret"))?,
         assertion => {
-            if field("client_assertion_type") != ASSERTION {
+            if form.get("client_assertion_type") != ASSERTION {
                 let text = "The client_assertion_type is not supported.".to_owned();
                 return Err((400, "invalid_request", 50_126, text));
             }
             assertion::check(access, client_id, endpoint, assertion, now)?;
         }
     }
-    let scope = field("scope");
+    let scope = form.get("scope");
     if !scope.ends_with("/.default") {
         let text = format!("The provided value for scope {scope} is not valid.");
         return Err((400, "invalid_scope", 1_002_012, text));

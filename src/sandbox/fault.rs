@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -105,10 +104,10 @@ impl FaultOrders {
     }
 }
 
-type Judge = dyn Fn(&Value) -> Option<String> + Send + Sync;
+type RejectionRule = dyn Fn(&Value) -> Option<String> + Send + Sync;
 
 /// Gives the reason why an object is rejected.
-pub(super) struct Rejection(pub(super) Arc<Judge>);
+pub(super) struct Rejection(pub(super) Box<RejectionRule>);
 
 impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,34 @@
-//! Forms and queries of requests.
+//! What requests carry: the fields of forms and queries, and tokens.
+
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderName};
 
 /// The fields of a form or a query.
-pub(super) fn pairs(text: &str) -> Vec<(String, String)> {
-    let Ok(mut url) = reqwest::Url::parse("https://form.invalid/") else { return Vec::new() };
-    url.set_query(Some(text));
-    url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect()
+#[derive(Debug)]
+pub(super) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    pub(super) fn of(text: &str) -> Self {
+        let Ok(mut url) = reqwest::Url::parse("https://form.invalid/") else {
+            return Self(Vec::new());
+        };
+        url.set_query(Some(text));
+        Self(url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect())
+    }
+
+    /// The first of this name; empty where there is none.
+    pub(super) fn get(&self, name: &str) -> &str {
+        let found = self.0.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str()).unwrap_or_default()
+    }
+}
+
+/// The text of a header; empty where there is none.
+pub(super) fn header(headers: &HeaderMap, name: HeaderName) -> &str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The token that a request shows; empty where it shows none.
+pub(super) fn bearer(headers: &HeaderMap) -> &str {
+    header(headers, AUTHORIZATION).strip_prefix("Bearer ").unwrap_or_default()
 }

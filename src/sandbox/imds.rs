@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use axum::routing::get;
 use serde_json::json;
 
 use super::access::{Access, Federated, MachineIdentity};
 use super::entra;
-use super::form::pairs;
+use super::form::Fields;
 use super::refusal::answer;
 use super::state::World;
 use super::{Sandbox, SandboxError};
@@ -56,22 +56,18 @@ async fn token(
         Err(response) => return response,
     };
     if headers.get("metadata").is_none_or(|value| value != "true") {
-        return refuse(400, "Required metadata header not specified");
+        return refuse("Required metadata header not specified");
     }
-    let query = pairs(&query.unwrap_or_default());
-    let field = |name: &str| {
-        let found = query.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.as_str()).unwrap_or_default()
-    };
-    if !API_VERSIONS.contains(&field("api-version")) {
-        return refuse(400, "The requested version is invalid");
+    let query = Fields::of(&query.unwrap_or_default());
+    if !API_VERSIONS.contains(&query.get("api-version")) {
+        return refuse("The requested version is invalid");
     }
-    let resource = field("resource");
+    let resource = query.get("resource");
     if resource.is_empty() {
-        return refuse(400, "The value of the parameter resource is missing");
+        return refuse("The value of the parameter resource is missing");
     }
     let issued = world.with(|state| {
-        let identity = named(&state.access, |name| field(name).to_owned())?;
+        let identity = named(&state.access, &query)?.clone();
         let token = if resource.starts_with(EXCHANGE) {
             state.access.issue(of(&identity, resource), lifetime)
         } else {
@@ -82,20 +78,18 @@ async fn token(
     });
     match issued {
         Some((identity, token)) => granted(&identity, resource, &token, told.unwrap_or_default()),
-        None => refuse(400, "Identity not found"),
+        None => refuse("Identity not found"),
     }
 }
 
-fn named(access: &Access, field: impl Fn(&str) -> String) -> Option<MachineIdentity> {
-    let [client, object, resource] = ["client_id", "object_id", "msi_res_id"].map(field);
-    let is_meant =
-        |identity: &&MachineIdentity| match (client.as_str(), object.as_str(), resource.as_str()) {
-            ("", "", "") => identity.is_system_assigned,
-            (client, "", "") => identity.client_id == client,
-            ("", object, "") => identity.object_id == object,
-            (_, _, resource) => identity.resource_id.eq_ignore_ascii_case(resource),
-        };
-    access.identities.iter().find(is_meant).cloned()
+fn named<'a>(access: &'a Access, query: &Fields) -> Option<&'a MachineIdentity> {
+    let named = ["client_id", "object_id", "msi_res_id"].map(|name| query.get(name));
+    access.identities.iter().find(|identity| match named {
+        ["", "", ""] => identity.is_system_assigned,
+        [client, "", ""] => identity.client_id == client,
+        ["", object, ""] => identity.object_id == object,
+        [_, _, resource] => identity.resource_id.eq_ignore_ascii_case(resource),
+    })
 }
 
 /// A managed identity's token as another application sees it.
@@ -123,8 +117,7 @@ fn granted(identity: &MachineIdentity, resource: &str, token: &str, seconds: i64
     answer(200, body.to_string())
 }
 
-fn refuse(status: u16, description: &str) -> Response {
+fn refuse(description: &str) -> Response {
     let body = json!({"error": "invalid_request", "error_description": description});
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-    (status, axum::Json(body)).into_response()
+    answer(400, body.to_string())
 }

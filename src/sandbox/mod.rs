@@ -272,7 +272,7 @@ impl Sandbox {
 
     /// Objects for which `judge` gives a reason are rejected by `recordIndex` with it.
     pub fn reject_where(&self, judge: impl Fn(&Value) -> Option<String> + Send + Sync + 'static) {
-        self.world.with(|state| state.faults.rejections.push(fault::Rejection(Arc::new(judge))));
+        self.world.with(|state| state.faults.rejections.push(fault::Rejection(Box::new(judge))));
     }
 
     /// Its clock, which answers tell in their `Date`, is ahead of this machine's from now on; behind
@@ -353,30 +353,22 @@ pub async fn serve_until(
 
 fn app(world: Arc<World>, connections: Connections) -> Router {
     let service = Service { world: Arc::clone(&world), connections };
-    let uploads = Router::new()
-        .route("/workspaces/{id}/{action}", post(upload::upload))
-        .route("/{id}/{action}", post(upload::upload_v1));
-    let uploads = uploads.with_state(service.clone());
-    let sign_in = Router::new().route("/{tenant}/oauth2/v2.0/token", post(entra::token));
-    let vaults = Router::new()
-        .route("/secrets/{name}", get(vault::secret))
-        .route("/secrets/{name}/", get(vault::secret))
-        .route("/secrets/{name}/{version}", get(vault::secret))
-        .with_state(service.clone());
     let workspace = "/subscriptions/{subscription}/resourceGroups/{group}/providers\
                      /Microsoft.OperationalInsights/workspaces/{name}";
     let threats = format!("{workspace}/providers/Microsoft.SecurityInsights");
-    let management = Router::new()
-        .route(&format!("{threats}/threatIntelligence/main/{{action}}"), any(manage::main))
-        .route(&format!("{threats}/threatintelligence/{{resource}}"), any(manage::resource))
-        .route(workspace, get(manage::workspace_itself))
-        .with_state(service.clone());
+    let services = Router::new()
+        .route("/{tenant}/oauth2/v2.0/token", post(entra::token))
+        .route("/workspaces/{id}/{action}", post(upload::upload))
+        .route("/{id}/{action}", post(upload::upload))
+        .route(&format!("{threats}/threatIntelligence/main/{{what}}"), any(manage::serve))
+        .route(&format!("{threats}/threatintelligence/{{what}}"), any(manage::serve))
+        .route(workspace, get(manage::serve))
+        .route("/secrets/{name}", get(vault::secret))
+        .route("/secrets/{name}/", get(vault::secret))
+        .route("/secrets/{name}/{version}", get(vault::secret))
+        .with_state(service);
     let pages = Router::new().route("/", get(page::page)).route("/objects", get(page::objects));
-    let all = uploads
-        .merge(management)
-        .merge(vaults)
-        .merge(sign_in.with_state(service))
-        .merge(pages.with_state(Arc::clone(&world)));
+    let all = services.merge(pages.with_state(Arc::clone(&world)));
     all.layer(map_response_with_state(world, dated))
 }
 

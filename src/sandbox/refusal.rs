@@ -1,13 +1,44 @@
-//! How Entra says no, and how it answers at all.
+//! How Microsoft's services answer, and how they say no.
 
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse as _, Response};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// A refusal: status, OAuth's word, code and sentence.
+/// An answer before it is HTTP.
+#[derive(Debug, Default)]
+pub(super) struct DraftAnswer {
+    pub(super) status: u16,
+    pub(super) body: String,
+    pub(super) retry_after: Option<u64>,
+}
+
+impl DraftAnswer {
+    pub(super) fn new(status: u16, body: impl Into<String>) -> Self {
+        Self { status, body: body.into(), retry_after: None }
+    }
+
+    /// In the shape of Sentinel's services.
+    pub(super) fn error(status: u16, code: &str, message: &str) -> Self {
+        let body = json!({"error": {"code": code, "message": message}});
+        Self::new(status, body.to_string())
+    }
+}
+
+impl IntoResponse for DraftAnswer {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let kind = if self.body.starts_with('<') { "text/html" } else { "application/json" };
+        let mut response = (status, [(CONTENT_TYPE, kind)], self.body).into_response();
+        let wait = self.retry_after.map(|seconds| (RETRY_AFTER, seconds.into()));
+        response.headers_mut().extend(wait);
+        response
+    }
+}
+
+/// A refusal of Entra: status, OAuth's word, code and sentence.
 pub(super) type No = (u16, &'static str, u32, String);
 
 /// In Entra's shape, line breaks included.

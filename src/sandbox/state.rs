@@ -131,9 +131,7 @@ impl World {
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut SandboxState) -> T) -> T {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
 
-impl World {
     /// Adds to what is known of an upload request, and tells those who wait for changes.
     pub(super) fn note(&self, number: usize, change: impl FnOnce(&mut Upload)) {
         self.with(|state| state.change(number, change));
@@ -145,6 +143,11 @@ impl SandboxState {
     /// The time by the sandbox's clock.
     pub(super) fn now(&self) -> DateTime<Utc> {
         Utc::now() + TimeDelta::seconds(self.ahead)
+    }
+
+    /// A token that is good now.
+    pub(super) fn token(&self, text: &str) -> Option<&Token> {
+        self.tokens.get(text).filter(|token| token.ends > Instant::now())
     }
 
     /// Notes a request, and returns its number.

@@ -2,18 +2,18 @@
 //! <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>, and the faults on order.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::fault::Fault;
-use super::form::pairs;
+use super::form::{Fields, bearer};
+use super::refusal::DraftAnswer;
 use super::state::{self, Service, World};
 use super::validate::{self, UploadBatch};
 
@@ -48,54 +48,21 @@ const APIS: [UploadApi; 3] = [
     },
 ];
 
-/// An answer before it is HTTP.
-#[derive(Debug, Default)]
-struct UploadAnswer {
-    status: u16,
-    body: String,
-    retry_after: Option<u64>,
-    objects: usize,
-    accepted: usize,
-    rejected: Vec<usize>,
-}
-
-/// `POST /workspaces/{id}/threat-intelligence-stix-objects:upload?api-version=…`, and the second of the
-/// older APIs.
+/// `POST /workspaces/{id}/threat-intelligence-stix-objects:upload?api-version=…`, the second of the older
+/// APIs, and the first: `POST /{id}/threatintelligence:upload-indicators`.
 pub(super) async fn upload(
-    service: State<Service>,
+    State(service): State<Service>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path((workspace, action)): Path<(String, String)>,
-    request: Request,
-) -> Response {
-    let mut apis = APIS.into_iter().filter(|api| api.version.is_some());
-    let api = apis.find(|api| api.action == action);
-    answer(service.0, peer, &workspace, api, request).await
-}
-
-/// `POST /{id}/threatintelligence:upload-indicators`
-pub(super) async fn upload_v1(
-    service: State<Service>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path((workspace, action)): Path<(String, String)>,
-    request: Request,
-) -> Response {
-    let mut apis = APIS.into_iter().filter(|api| api.version.is_none());
-    let api = apis.find(|api| api.action == action);
-    answer(service.0, peer, &workspace, api, request).await
-}
-
-async fn answer(
-    service: Service,
-    peer: SocketAddr,
-    workspace: &str,
-    api: Option<UploadApi>,
     request: Request,
 ) -> Response {
     let world = &service.world;
-    let workspace = Uuid::parse_str(workspace).ok();
+    let workspace = Uuid::parse_str(&workspace).ok();
     let number = world.with(|state| state.arrived(state::Upload::arrives_now(workspace)));
     let (head, body) = request.into_parts();
-    let Some(body) = read(body, world.settings.max_bytes).await else {
+    let has_version = head.uri.path().starts_with("/workspaces/");
+    let mut apis = APIS.into_iter().filter(|api| api.version.is_some() == has_version);
+    let Ok(body) = to_bytes(body, world.settings.max_bytes).await else {
         return finish(world, number, too_large());
     };
     world.note(number, |upload| {
@@ -104,15 +71,15 @@ async fn answer(
             upload.body = body.clone();
         }
     });
-    let bearer = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let asked = UploadRequest {
-        token: bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default(),
+        number,
+        token: bearer(&head.headers),
         workspace,
-        api,
+        api: apis.find(|api| api.action == action),
         query: head.uri.query().unwrap_or_default(),
         body: &body,
     };
-    let fault = match world.with(|state| admit(world, state, number, &asked)) {
+    let fault = match world.with(|state| admit(world, state, &asked)) {
         Ok(fault) => fault,
         Err(refusal) => return finish(world, number, refusal),
     };
@@ -134,16 +101,14 @@ async fn answer(
         answer.body = with_null_lists(&answer.body);
     }
     if fault == Fault::ResetAfter {
-        world.note(number, |upload| {
-            (upload.objects, upload.accepted) = (answer.objects, answer.accepted);
-            upload.rejected.clone_from(&answer.rejected);
-        });
+        world.note(number, |_| ());
         return reset(&service, peer);
     }
     finish(world, number, answer)
 }
 
 struct UploadRequest<'r> {
+    number: usize,
     token: &'r str,
     workspace: Option<Uuid>,
     api: Option<UploadApi>,
@@ -151,73 +116,51 @@ struct UploadRequest<'r> {
     body: &'r [u8],
 }
 
-async fn read(body: Body, max_bytes: usize) -> Option<Bytes> {
-    to_bytes(body, max_bytes).await.ok()
-}
-
 /// Token and quota, then the fault of this request.
 fn admit(
     world: &World,
     state: &mut state::SandboxState,
-    number: usize,
     asked: &UploadRequest<'_>,
-) -> Result<Fault, UploadAnswer> {
-    let now = Instant::now();
-    let owner = state.tokens.get(asked.token).filter(|token| token.ends > now);
-    let Some(client_id) = owner.map(|token| token.client_id.clone()) else {
-        return Err(unauthorized());
-    };
-    state.change(number, |upload| upload.client_id = Some(client_id.clone()));
+) -> Result<Fault, DraftAnswer> {
+    let client_id = state.token(asked.token).ok_or_else(unauthorized)?.client_id.clone();
+    state.change(asked.number, |upload| upload.client_id = Some(client_id.clone()));
     let (requests, window) = (world.settings.quota_requests, world.settings.quota_window);
-    state.quota.admit(&client_id, now, requests, window).map_err(|wait| {
-        let seconds = whole_seconds(wait);
+    state.quota.admit(&client_id, Instant::now(), requests, window).map_err(|wait| {
+        // The first whole second after the wait.
+        let seconds = wait.as_secs() + 1;
         throttled(Some(seconds), world.settings.retry_after.then_some(seconds))
     })?;
     Ok(state.faults.take(asked.workspace))
 }
 
-/// The first whole second after the wait.
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + 1
-}
-
 /// The answer of a fault that is one; `None` where the request is processed.
-fn scripted(world: &World, fault: &Fault, token: &str) -> Option<UploadAnswer> {
+fn scripted(world: &World, fault: &Fault, token: &str) -> Option<DraftAnswer> {
     Some(match fault {
         Fault::Throttled { seconds, header } => throttled(*seconds, *header),
-        Fault::ServerError => UploadAnswer {
-            status: 500,
-            body: json!({
-                "statusCode": 500,
-                "message": "Internal server error",
-                "activityId": Uuid::new_v4(),
-            })
-            .to_string(),
-            ..UploadAnswer::default()
-        },
+        Fault::ServerError => {
+            let (message, activity) = ("Internal server error", Uuid::new_v4());
+            let body = json!({"statusCode": 500, "message": message, "activityId": activity});
+            DraftAnswer::new(500, body.to_string())
+        }
         Fault::TokenRefused => {
             world.with(|state| state.tokens.remove(token));
             unauthorized()
         }
-        Fault::BadRequest => error(400, "BadRequest", "The request is not valid."),
-        Fault::Forbidden => error(
+        Fault::BadRequest => DraftAnswer::error(400, "BadRequest", "The request is not valid."),
+        Fault::Forbidden => DraftAnswer::error(
             403,
             "UnauthorizedAccess",
             "The Object ID [00000000-0000-4000-8000-00000000000a] does not have required \
              permission to perform this action on the workspace.",
         ),
-        Fault::ForbiddenPage => UploadAnswer {
-            status: 403,
-            body: "<!DOCTYPE html><html><head><title>403</title></head><body><h2>You do not have \
-                   permission to view this directory or page.</h2></body></html>"
-                .to_owned(),
-            ..UploadAnswer::default()
-        },
+        Fault::ForbiddenPage => DraftAnswer::new(
+            403,
+            "<!DOCTYPE html><html><head><title>403</title></head><body><h2>You do not have \
+             permission to view this directory or page.</h2></body></html>",
+        ),
         Fault::UnknownWorkspace => unknown_workspace(),
         Fault::TooLarge => too_large(),
-        Fault::Answer { status, body } => {
-            UploadAnswer { status: *status, body: body.clone(), ..UploadAnswer::default() }
-        }
+        Fault::Answer { status, body } => DraftAnswer::new(*status, body),
         Fault::None
         | Fault::ResetBefore
         | Fault::ResetAfter
@@ -228,15 +171,14 @@ fn scripted(world: &World, fault: &Fault, token: &str) -> Option<UploadAnswer> {
 }
 
 /// What Sentinel does with a request that it lets in.
-fn process(world: &World, asked: &UploadRequest<'_>) -> UploadAnswer {
+fn process(world: &World, asked: &UploadRequest<'_>) -> DraftAnswer {
     let Some(api) = asked.api else {
-        return error(404, "NotFound", "Resource not found.");
+        return DraftAnswer::error(404, "NotFound", "Resource not found.");
     };
-    let version = pairs(asked.query).into_iter().find(|(key, _)| key == "api-version");
-    let version = version.as_ref().map(|(_, version)| version.as_str());
-    if let Some(supported) = api.version.filter(|supported| version != Some(supported)) {
+    let query = Fields::of(asked.query);
+    if let Some(supported) = api.version.filter(|version| query.get("api-version") != *version) {
         let text = format!("The api-version is missing or unknown; supported: {supported}.");
-        return error(400, "InvalidApiVersionParameter", &text);
+        return DraftAnswer::error(400, "InvalidApiVersionParameter", &text);
     }
     let known = asked.workspace.filter(|workspace| world.settings.workspaces.contains(workspace));
     let Some(workspace) = known else { return unknown_workspace() };
@@ -247,21 +189,30 @@ fn process(world: &World, asked: &UploadRequest<'_>) -> UploadAnswer {
         return no_role(client_id.as_deref().unwrap_or_default(), workspace);
     }
     match validate::batch(asked.body, api.list, world.settings.max_objects) {
-        Ok(batch) => world.with(|state| take(state, workspace, api, batch)),
-        Err(problem) => error(400, "BadRequest", &problem),
+        Ok(batch) => world.with(|state| {
+            let objects = batch.objects.len();
+            let (answer, rejected) = take(state, workspace, api, batch);
+            state.change(asked.number, |upload| {
+                upload.objects = objects;
+                upload.accepted = rejected.as_ref().map_or(0, |rejected| objects - rejected.len());
+                upload.rejected = rejected.unwrap_or_default();
+            });
+            answer
+        }),
+        Err(problem) => DraftAnswer::error(400, "BadRequest", &problem),
     }
 }
 
+/// Returns the places of the objects that it rejects as well; `None`: the request as a whole.
 fn take(
     state: &mut state::SandboxState,
     workspace: Uuid,
     api: UploadApi,
     batch: UploadBatch,
-) -> UploadAnswer {
+) -> (DraftAnswer, Option<Vec<usize>>) {
     let objects = batch.objects.len();
     if state.faults.poisons(&batch.objects) {
-        let refusal = error(400, "BadRequest", "One of the objects is not valid.");
-        return UploadAnswer { objects, ..refusal };
+        return (DraftAnswer::error(400, "BadRequest", "One of the objects is not valid."), None);
     }
     let (mut errors, mut rejected) = (Vec::new(), Vec::new());
     for (index, object) in batch.objects.into_iter().enumerate() {
@@ -278,11 +229,10 @@ fn take(
             rejected.push(index);
         }
     }
-    let accepted = objects - errors.len();
-    let status = if accepted == 0 { 400 } else { 200 };
+    let status = if errors.len() == objects { 400 } else { 200 };
     let body =
         if errors.is_empty() { String::new() } else { json!({"errors": errors}).to_string() };
-    UploadAnswer { status, body, objects, accepted, rejected, ..UploadAnswer::default() }
+    (DraftAnswer::new(status, body), Some(rejected))
 }
 
 fn with_null_lists(body: &str) -> String {
@@ -295,13 +245,8 @@ fn with_null_lists(body: &str) -> String {
     body.to_string()
 }
 
-fn error(status: u16, code: &str, message: &str) -> UploadAnswer {
-    let body = json!({"error": {"code": code, "message": message}}).to_string();
-    UploadAnswer { status, body, ..UploadAnswer::default() }
-}
-
 /// As it was seen: <https://github.com/cudeso/misp2sentinel/issues/154>.
-fn no_role(object_id: &str, workspace: Uuid) -> UploadAnswer {
+fn no_role(object_id: &str, workspace: Uuid) -> DraftAnswer {
     let message = format!(
         "The Object ID [{object_id}] does not have required permission to perform this action on \
          the workspace [{workspace}]."
@@ -313,27 +258,27 @@ fn no_role(object_id: &str, workspace: Uuid) -> UploadAnswer {
         "target": null,
         "additionalInfo": null,
     }});
-    UploadAnswer { status: 403, body: body.to_string(), ..UploadAnswer::default() }
+    DraftAnswer::new(403, body.to_string())
 }
 
-fn unauthorized() -> UploadAnswer {
-    error(401, "Unauthorized", "Access token is missing, invalid or expired.")
+fn unauthorized() -> DraftAnswer {
+    DraftAnswer::error(401, "Unauthorized", "Access token is missing, invalid or expired.")
 }
 
-fn unknown_workspace() -> UploadAnswer {
-    error(404, "WorkspaceNotFound", "The workspace could not be found.")
+fn unknown_workspace() -> DraftAnswer {
+    DraftAnswer::error(404, "WorkspaceNotFound", "The workspace could not be found.")
 }
 
-fn too_large() -> UploadAnswer {
-    error(413, "RequestEntityTooLarge", "The request is too large.")
+fn too_large() -> DraftAnswer {
+    DraftAnswer::error(413, "RequestEntityTooLarge", "The request is too large.")
 }
 
-fn throttled(seconds: Option<u64>, header: Option<u64>) -> UploadAnswer {
+fn throttled(seconds: Option<u64>, header: Option<u64>) -> DraftAnswer {
     let body = seconds.map_or_else(String::new, |seconds| {
         let message = format!("Rate limit is exceeded. Try again in {seconds} seconds.");
         json!({"statusCode": 429, "message": message}).to_string()
     });
-    UploadAnswer { status: 429, body, retry_after: header, ..UploadAnswer::default() }
+    DraftAnswer { status: 429, body, retry_after: header }
 }
 
 /// The response is never written: the connection is reset in its place.
@@ -342,18 +287,10 @@ fn reset(service: &Service, peer: SocketAddr) -> Response {
     StatusCode::OK.into_response()
 }
 
-fn finish(world: &World, number: usize, answer: UploadAnswer) -> Response {
+fn finish(world: &World, number: usize, answer: DraftAnswer) -> Response {
     world.note(number, |upload| {
         upload.answered = Some(Instant::now());
         upload.status = Some(answer.status);
-        (upload.objects, upload.accepted) = (answer.objects, answer.accepted);
-        upload.rejected.clone_from(&answer.rejected);
     });
-    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let kind = if answer.body.starts_with('<') { "text/html" } else { "application/json" };
-    let mut response = (status, [(CONTENT_TYPE, kind)], answer.body).into_response();
-    if let Some(seconds) = answer.retry_after {
-        response.headers_mut().insert(RETRY_AFTER, seconds.into());
-    }
-    response
+    answer.into_response()
 }

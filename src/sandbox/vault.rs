@@ -1,17 +1,16 @@
 //! Key Vaults, as far as reading a secret goes; the host name says which:
 //! <https://learn.microsoft.com/en-us/rest/api/keyvault/secrets/get-secret/get-secret>.
 
-use std::time::Instant;
-
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
+use axum::http::header::{HOST, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
 use super::access::Kept;
+use super::form::{bearer, header};
 use super::refusal::answer;
-use super::state::{SandboxState as Remembered, Service};
+use super::state::Service;
 
 /// `GET /secrets/{name}` and, with an empty version too, `GET /secrets/{name}/{version}`
 pub(super) async fn secret(
@@ -21,15 +20,15 @@ pub(super) async fn secret(
 ) -> Response {
     let part = |at: usize| parts.get(at).map(|(_, value)| value.clone()).unwrap_or_default();
     let (name, version) = (part(0), part(1));
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
-    let host = host.split(':').next().unwrap_or_default();
+    let host = header(&headers, HOST).split(':').next().unwrap_or_default();
     let Some((vault, resource)) = host.split_once('.') else {
         return refuse(404, "NotFound", "", "no vault has this name");
     };
-    let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     service.world.with(|state| {
-        let Some(client_id) = reader(state, bearer, resource) else {
+        // One for vaults of this cloud.
+        let scope = format!("https://{resource}/.default");
+        let token = state.token(bearer(&headers)).filter(|token| token.scope == scope);
+        let Some(client_id) = token.map(|token| token.client_id.clone()) else {
             let tenant = service.world.settings.accounts.first();
             let tenant = tenant.map(|account| account.tenant_id.as_str()).unwrap_or_default();
             let own = format!("https://{resource}");
@@ -50,12 +49,6 @@ pub(super) async fn secret(
         state.access.vault_reads += 1;
         found(&kept, &format!("https://{host}/secrets/{name}"), &version)
     })
-}
-
-/// Whose token it is, if it is one for vaults of this cloud.
-fn reader(state: &Remembered, token: &str, resource: &str) -> Option<String> {
-    let token = state.tokens.get(token).filter(|token| token.ends > Instant::now())?;
-    (token.scope == format!("https://{resource}/.default")).then(|| token.client_id.clone())
 }
 
 fn found(kept: &Kept, id: &str, version: &str) -> Response {
@@ -85,11 +78,7 @@ fn challenge(tenant: &str, resource: &str) -> Response {
 }
 
 fn refuse(status: u16, code: &str, inner: &str, message: &str) -> Response {
-    let mut error = json!({"code": code, "message": message});
-    if !inner.is_empty()
-        && let Some(error) = error.as_object_mut()
-    {
-        error.insert("innererror".to_owned(), json!({"code": inner}));
-    }
+    let inner = if inner.is_empty() { json!(null) } else { json!({"code": inner}) };
+    let error = json!({"code": code, "message": message, "innererror": inner});
     answer(status, json!({"error": error}).to_string())
 }

@@ -8,19 +8,21 @@ mod query;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use axum::body::to_bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::HOST;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::access::object_id;
 use super::fault::Fault;
-use super::form::pairs;
+use super::form::{Fields, bearer, header};
+use super::refusal::DraftAnswer;
 use super::state::{Managed, Service, World};
 
 const API_VERSION: &str = "2025-07-01-preview";
@@ -31,173 +33,133 @@ const WORKSPACE_VERSION: &str = "2023-09-01";
 /// Of a request's body, bytes.
 const MAX_BYTES: usize = 1 << 20;
 
-/// An answer before it is HTTP.
-struct ManageAnswer {
-    status: u16,
-    body: String,
-    retry_after: Option<u64>,
-}
-
-impl ManageAnswer {
-    fn ok(body: &Value) -> Self {
-        Self { status: 200, body: body.to_string(), retry_after: None }
-    }
-}
-
-/// What was asked, as far as every request says it.
-struct ManageRequest {
+/// What a path names.
+#[derive(Debug, Deserialize)]
+pub(super) struct ManagePath {
     subscription: String,
     group: String,
     name: String,
-    query: String,
+    /// `query`, `count`, or a resource as `query` gave it; nothing: the workspace itself.
+    #[serde(default)]
+    what: String,
+}
+
+struct ManageRequest {
+    path: ManagePath,
+    query: Fields,
     /// As `https://host` leads here.
     host: String,
+    method: Method,
+    body: Bytes,
+    token: String,
 }
 
-/// `POST …/threatIntelligence/main/{query|count}`, and `GET` of a `nextLink`.
-pub(super) async fn main(
-    state: State<Service>,
-    peer: ConnectInfo<SocketAddr>,
-    Path((subscription, group, name, action)): Path<(String, String, String, String)>,
-    request: Request,
-) -> Response {
-    serve(state, peer, [subscription, group, name], action, request).await
-}
-
-/// `GET …/workspaces/{name}`: the workspace itself.
-pub(super) async fn workspace_itself(
-    state: State<Service>,
-    peer: ConnectInfo<SocketAddr>,
-    Path((subscription, group, name)): Path<(String, String, String)>,
-    request: Request,
-) -> Response {
-    serve(state, peer, [subscription, group, name], String::new(), request).await
-}
-
-/// `DELETE …/threatIntelligence/{resource}`: a resource id as `query` gave it.
-pub(super) async fn resource(
-    state: State<Service>,
-    peer: ConnectInfo<SocketAddr>,
-    Path((subscription, group, name, resource)): Path<(String, String, String, String)>,
-    request: Request,
-) -> Response {
-    serve(state, peer, [subscription, group, name], resource, request).await
-}
-
-async fn serve(
+/// `POST …/threatIntelligence/main/{query|count}`, `GET` of a `nextLink`,
+/// `DELETE …/threatIntelligence/{resource}`, and `GET …/workspaces/{name}`.
+pub(super) async fn serve(
     State(service): State<Service>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    [subscription, group, name]: [String; 3],
-    what: String,
+    Path(path): Path<ManagePath>,
     request: Request,
 ) -> Response {
     let world = &service.world;
     let (head, body) = request.into_parts();
-    let bearer = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
     let asked = ManageRequest {
-        subscription,
-        group,
-        name,
-        query: head.uri.query().unwrap_or_default().to_owned(),
-        host: header("host").unwrap_or("localhost").to_owned(),
+        path,
+        query: Fields::of(head.uri.query().unwrap_or_default()),
+        host: header(&head.headers, HOST).to_owned(),
+        token: bearer(&head.headers).to_owned(),
+        method: head.method,
+        body: to_bytes(body, MAX_BYTES).await.unwrap_or_default(),
     };
-    let body = to_bytes(body, MAX_BYTES).await.unwrap_or_default();
     let (fault, owner) = world.with(|state| {
-        let now = Instant::now();
-        let owner = state.tokens.get(token).filter(|token| token.ends > now);
-        let owner = owner.map(|token| token.client_id.clone());
+        let owner = state.token(&asked.token).map(|token| token.client_id.clone());
         (state.faults.management.pop_front().unwrap_or(Fault::None), owner)
     });
-    let note = |what: String, status: u16| {
-        let (arrived, method) = (Instant::now(), head.method.to_string());
+    let note = |status: u16| {
+        let (what, method) = (asked.path.what.clone(), asked.method.to_string());
+        let arrived = Instant::now();
         let done = Managed { arrived, client_id: owner.clone(), what, method, status };
         world.with(|state| state.managed.push(done));
     };
     if matches!(fault, Fault::NeverAnswers | Fault::ResetBefore) {
-        note(what, 0);
+        note(0);
         if fault == Fault::NeverAnswers {
             return std::future::pending().await;
         }
         service.connections.cut(peer);
         return StatusCode::OK.into_response();
     }
-    let call = Call { what: &what, method: &head.method, body: &body, token };
-    let answer = answer(world, &asked, call, &fault, owner.as_deref());
-    note(what, answer.status);
-    respond(answer)
-}
-
-/// What is called of a workspace, and with which token.
-#[derive(Clone, Copy)]
-struct Call<'r> {
-    /// Nothing: the workspace itself.
-    what: &'r str,
-    method: &'r Method,
-    body: &'r [u8],
-    token: &'r str,
+    let answer = answer(world, &asked, &fault, owner.as_deref());
+    note(answer.status);
+    answer.into_response()
 }
 
 /// `owner`: whose token it is, if it is one.
-fn answer(
-    world: &World,
-    asked: &ManageRequest,
-    call: Call<'_>,
-    fault: &Fault,
-    owner: Option<&str>,
-) -> ManageAnswer {
-    let Call { what, method, body, token } = call;
+fn answer(world: &World, asked: &ManageRequest, fault: &Fault, owner: Option<&str>) -> DraftAnswer {
+    let ManageRequest { path, query, method, body, .. } = asked;
+    let what = path.what.as_str();
     let Some(owner) = owner else {
-        return error(401, "ExpiredAuthenticationToken", "The access token expiry is in the past.");
+        return DraftAnswer::error(
+            401,
+            "ExpiredAuthenticationToken",
+            "The access token expiry is in the past.",
+        );
     };
-    if let Some(answer) = scripted(world, fault, token) {
+    if let Some(answer) = scripted(world, fault, &asked.token) {
         return answer;
     }
     if world.settings.unprivileged.iter().any(|client| client == owner) {
-        return forbidden(asked, what, owner);
+        return forbidden(path, owner);
     }
-    let version = pairs(&asked.query).into_iter().find(|(key, _)| key == "api-version");
     let known = if what.is_empty() { WORKSPACE_VERSION } else { API_VERSION };
-    if version.is_none_or(|(_, version)| version != known) {
-        return error(400, "InvalidApiVersionParameter", "The api-version is missing or unknown.");
+    if query.get("api-version") != known {
+        return DraftAnswer::error(
+            400,
+            "InvalidApiVersionParameter",
+            "The api-version is missing or unknown.",
+        );
     }
-    let Some(workspace) = workspace(world, asked) else {
+    let Some(workspace) = workspace(world, path) else {
         let text = format!(
             "The Resource 'Microsoft.OperationalInsights/workspaces/{}' under resource group '{}' \
              was not found.",
-            asked.name, asked.group
+            path.name, path.group
         );
-        return error(404, "ResourceNotFound", &text);
+        return DraftAnswer::error(404, "ResourceNotFound", &text);
     };
     match (what, method) {
-        ("", &Method::GET) => ManageAnswer::ok(&json!({
-            "name": asked.name,
+        ("", &Method::GET) => ok(&json!({
+            "name": path.name,
             "type": "Microsoft.OperationalInsights/workspaces",
             "properties": {"customerId": workspace, "provisioningState": "Succeeded"},
         })),
-        ("query", &Method::POST) => query::query(world, workspace, asked, body),
+        ("query", &Method::POST) => query::query(world, workspace, asked),
         ("query", &Method::GET) => query::next_page(world, workspace, asked),
         ("count", &Method::POST) => query::count(world, workspace, body),
         (name, &Method::DELETE) => delete(world, workspace, name),
-        _ => error(405, "MethodNotAllowed", "The method is not allowed."),
+        _ => DraftAnswer::error(405, "MethodNotAllowed", "The method is not allowed."),
     }
 }
 
-fn scripted(world: &World, fault: &Fault, token: &str) -> Option<ManageAnswer> {
+fn ok(body: &Value) -> DraftAnswer {
+    DraftAnswer::new(200, body.to_string())
+}
+
+fn scripted(world: &World, fault: &Fault, token: &str) -> Option<DraftAnswer> {
     Some(match fault {
-        Fault::Throttled { header, .. } => ManageAnswer {
+        Fault::Throttled { header, .. } => DraftAnswer {
             retry_after: *header,
-            ..error(429, "TooManyRequests", "The request is being throttled.")
+            ..DraftAnswer::error(429, "TooManyRequests", "The request is being throttled.")
         },
-        Fault::ServerError => error(500, "InternalServerError", "Internal server error"),
+        Fault::ServerError => {
+            DraftAnswer::error(500, "InternalServerError", "Internal server error")
+        }
         Fault::TokenRefused => {
             world.with(|state| state.tokens.remove(token));
-            error(401, "InvalidAuthenticationToken", "The access token is invalid.")
+            DraftAnswer::error(401, "InvalidAuthenticationToken", "The access token is invalid.")
         }
-        Fault::Answer { status, body } => {
-            ManageAnswer { status: *status, body: body.clone(), retry_after: None }
-        }
+        Fault::Answer { status, body } => DraftAnswer::new(*status, body),
         Fault::None
         | Fault::ResetBefore
         | Fault::ResetAfter
@@ -213,30 +175,29 @@ fn scripted(world: &World, fault: &Fault, token: &str) -> Option<ManageAnswer> {
 }
 
 /// In the words of Azure Resource Manager.
-fn forbidden(asked: &ManageRequest, what: &str, client: &str) -> ManageAnswer {
-    let object = object_id(client);
-    let (action, scope) = (format!("{what}/action"), scope(asked));
+fn forbidden(path: &ManagePath, client: &str) -> DraftAnswer {
+    let (object, what, scope) = (object_id(client), &path.what, scope(path));
     let text = format!(
         "The client '{client}' with object id '{object}' does not have authorization to perform \
-         action 'Microsoft.SecurityInsights/threatIntelligence/{action}' over scope '{scope}' or \
+         action 'Microsoft.SecurityInsights/threatIntelligence/{what}/action' over scope '{scope}' or \
          the scope is invalid. If access was recently granted, please refresh your credentials."
     );
-    error(403, "AuthorizationFailed", &text)
+    DraftAnswer::error(403, "AuthorizationFailed", &text)
 }
 
-fn scope(asked: &ManageRequest) -> String {
-    let ManageRequest { subscription, group, name, .. } = asked;
+fn scope(path: &ManagePath) -> String {
+    let ManagePath { subscription, group, name, .. } = path;
     format!(
         "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.OperationalInsights/workspaces/{name}/providers/Microsoft.SecurityInsights"
     )
 }
 
 /// The workspace of these names.
-fn workspace(world: &World, asked: &ManageRequest) -> Option<Uuid> {
+fn workspace(world: &World, path: &ManagePath) -> Option<Uuid> {
     let settings = &world.settings;
-    let same = asked.subscription == settings.subscription_id.to_string()
-        && asked.group.eq_ignore_ascii_case(&settings.resource_group);
-    let number: usize = asked.name.strip_prefix("workspace-").filter(|_| same)?.parse().ok()?;
+    let same = path.subscription == settings.subscription_id.to_string()
+        && path.group.eq_ignore_ascii_case(&settings.resource_group);
+    let number: usize = path.name.strip_prefix("workspace-").filter(|_| same)?.parse().ok()?;
     settings.workspaces.get(number.checked_sub(1)?).copied()
 }
 
@@ -245,7 +206,7 @@ fn resource_name(source: &str, id: &str) -> String {
     format!("{}---{id}", BASE64.encode(source))
 }
 
-fn delete(world: &World, workspace: Uuid, name: &str) -> ManageAnswer {
+fn delete(world: &World, workspace: Uuid, name: &str) -> DraftAnswer {
     let named = name
         .split_once("---")
         .and_then(|(source, id)| Some((String::from_utf8(BASE64.decode(source).ok()?).ok()?, id)));
@@ -254,20 +215,5 @@ fn delete(world: &World, workspace: Uuid, name: &str) -> ManageAnswer {
             state.faults.idle_deletions || state.remove(workspace, &source, id).is_some()
         })
     });
-    let status = if gone { 200 } else { 204 };
-    ManageAnswer { status, body: String::new(), retry_after: None }
-}
-
-fn error(status: u16, code: &str, message: &str) -> ManageAnswer {
-    let body = json!({"error": {"code": code, "message": message}}).to_string();
-    ManageAnswer { status, body, retry_after: None }
-}
-
-fn respond(answer: ManageAnswer) -> Response {
-    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, [(CONTENT_TYPE, "application/json")], answer.body).into_response();
-    if let Some(seconds) = answer.retry_after {
-        response.headers_mut().insert(RETRY_AFTER, seconds.into());
-    }
-    response
+    DraftAnswer::new(if gone { 200 } else { 204 }, "")
 }

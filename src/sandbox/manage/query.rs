@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::super::form::pairs;
 use super::super::held::HeldObject;
+use super::super::refusal::DraftAnswer;
 use super::super::state::World;
 use super::condition::{Paging, QueryCondition};
-use super::{API_VERSION, ManageAnswer, ManageRequest, error, resource_name, scope};
+use super::{API_VERSION, ManageRequest, ok, resource_name, scope};
 
 const LARGEST_PAGE: usize = 1_000;
 
@@ -33,31 +33,25 @@ struct CountProperties {
     condition: QueryCondition,
 }
 
-pub(super) fn query(
-    world: &World,
-    workspace: Uuid,
-    asked: &ManageRequest,
-    body: &[u8],
-) -> ManageAnswer {
-    let query: Query = match serde_json::from_slice(body) {
+pub(super) fn query(world: &World, workspace: Uuid, asked: &ManageRequest) -> DraftAnswer {
+    let query: Query = match serde_json::from_slice(&asked.body) {
         Ok(query) => query,
-        Err(wrong) => return error(400, "BadRequest", &wrong.to_string()),
+        Err(wrong) => return DraftAnswer::error(400, "BadRequest", &wrong.to_string()),
     };
     let page = query.max_page_size.unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
     let after = (String::new(), String::new());
     show(world, workspace, asked, Paging { condition: query.condition, page, after })
 }
 
-pub(super) fn next_page(world: &World, workspace: Uuid, asked: &ManageRequest) -> ManageAnswer {
-    let token = pairs(&asked.query).into_iter().find(|(key, _)| key == "$skipToken");
-    let token = token.map(|(_, token)| token).unwrap_or_default();
-    match world.with(|state| state.pagings.get(&token).cloned()) {
+pub(super) fn next_page(world: &World, workspace: Uuid, asked: &ManageRequest) -> DraftAnswer {
+    let token = asked.query.get("$skipToken");
+    match world.with(|state| state.pagings.get(token).cloned()) {
         Some(paging) => show(world, workspace, asked, paging),
-        None => error(400, "BadRequest", "The skip token is unknown."),
+        None => DraftAnswer::error(400, "BadRequest", "The skip token is unknown."),
     }
 }
 
-fn show(world: &World, workspace: Uuid, asked: &ManageRequest, paging: Paging) -> ManageAnswer {
+fn show(world: &World, workspace: Uuid, asked: &ManageRequest, paging: Paging) -> DraftAnswer {
     let Paging { condition, page, after } = paging;
     let (mut found, more) = world.with(|state| {
         state.page(workspace, &after.0, &after.1, page, |held| condition.holds(held))
@@ -71,19 +65,19 @@ fn show(world: &World, workspace: Uuid, asked: &ManageRequest, paging: Paging) -
         next = Value::from(format!(
             "https://{}{}/threatIntelligence/main/query?api-version={API_VERSION}&$skipToken={token}",
             asked.host,
-            scope(asked)
+            scope(&asked.path)
         ));
     }
-    ManageAnswer::ok(&json!({"value": value, "nextLink": next}))
+    ok(&json!({"value": value, "nextLink": next}))
 }
 
-pub(super) fn count(world: &World, workspace: Uuid, body: &[u8]) -> ManageAnswer {
+pub(super) fn count(world: &World, workspace: Uuid, body: &[u8]) -> DraftAnswer {
     let condition = match serde_json::from_slice::<CountQuery>(body) {
         Ok(query) => query.properties.condition,
-        Err(wrong) => return error(400, "BadRequest", &wrong.to_string()),
+        Err(wrong) => return DraftAnswer::error(400, "BadRequest", &wrong.to_string()),
     };
     let count = world.with(|state| state.count(workspace, |held| condition.holds(held)));
-    ManageAnswer::ok(&json!({"count": count}))
+    ok(&json!({"count": count}))
 }
 
 fn resource(asked: &ManageRequest, held: &HeldObject) -> Value {
@@ -97,7 +91,7 @@ fn resource(asked: &ManageRequest, held: &HeldObject) -> Value {
     };
     let nobody = json!({"name": "", "email": "", "objectId": Uuid::nil()});
     json!({
-        "id": format!("{}/threatintelligence/{name}", scope(asked)),
+        "id": format!("{}/threatintelligence/{name}", scope(&asked.path)),
         "name": name,
         "type": "Microsoft.SecurityInsights/threatintelligence",
         "kind": kind,
