@@ -9,7 +9,7 @@ const PURE: [&str; 24] = [
     "src/pure/",
     "src/azure/reply",
     "src/commands/check/clock",
-    "src/commands/check/finding",
+    "src/commands/check/diagnosis",
     "src/deliver/clock",
     "src/deliver/state/",
     "src/deliver/outcome",

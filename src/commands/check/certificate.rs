@@ -11,8 +11,7 @@ use x509_parser::parse_x509_certificate;
 use crate::http::{ClientOptions, Trust};
 
 /// A certificate, as far as it explains a refusal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shown {
+struct PeerCertificate {
     subject: String,
     issuer: String,
     /// Unix seconds.
@@ -20,57 +19,62 @@ pub(super) struct Shown {
     not_after: i64,
 }
 
-/// What mends it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Remedy {
-    Name,
-    Time,
-    Authority,
+/// What is wrong with the certificate of the server at `url`, and what mends it. `key` is where the
+/// address stands.
+pub(super) async fn explain(
+    why: &CertificateError,
+    url: &Url,
+    key: &str,
+    way: &ClientOptions<'_>,
+    patience: Duration,
+) -> (String, String) {
+    use CertificateError as Cause;
+    let (shown, host) = (shown(url, way, patience).await, url.host_str().unwrap_or_default());
+    let whose = shown.as_ref().map_or_else(String::new, |shown| format!(" ({})", shown.subject));
+    if matches!(why, Cause::NotValidForName | Cause::NotValidForNameContext { .. }) {
+        let names = names(why);
+        return (
+            format!("its certificate{whose} is for {names}, not for {host}"),
+            format!(
+                "write the name that it was issued for into {key}, or give the server a certificate for {host}"
+            ),
+        );
+    }
+    let renew = "renew it; if it is good, this machine's clock is wrong".to_owned();
+    if matches!(why, Cause::Expired | Cause::ExpiredContext { .. }) {
+        let when = shown.map_or_else(String::new, |shown| format!(" on {}", day(shown.not_after)));
+        return (format!("its certificate{whose} ended{when}"), renew);
+    }
+    if matches!(why, Cause::NotValidYet | Cause::NotValidYetContext { .. }) {
+        let from = shown.map_or_else(|| "later".to_owned(), |shown| day(shown.not_before));
+        return (format!("its certificate{whose} is valid from {from}"), renew);
+    }
+    let own = match way.trust {
+        Trust::Own => ", or this certificate itself",
+        Trust::Authorities => {
+            "; if it is a company's proxy that looks into TLS, the proxy's authority"
+        }
+        Trust::Anything => "",
+    };
+    let section = way.section;
+    let remedy = format!("put the authority that signed it into {section}.ca_file (PEM){own}");
+    (unknown(why, shown.as_ref()), remedy)
 }
 
 /// The certificate that the server shows to whoever comes; nothing but a request for its first page
 /// is sent.
-pub(super) async fn shown(url: &Url, way: &ClientOptions<'_>, patience: Duration) -> Option<Shown> {
+async fn shown(url: &Url, way: &ClientOptions<'_>, patience: Duration) -> Option<PeerCertificate> {
     let way = ClientOptions { trust: Trust::Anything, ca_file: None, ..*way };
     let client = way.builder().ok()?.tls_info(true).build().ok()?;
     let answer = client.get(url.clone()).timeout(patience).send().await.ok()?;
-    read(answer.extensions().get::<TlsInfo>()?.peer_certificate()?)
-}
-
-fn read(der: &[u8]) -> Option<Shown> {
+    let der = answer.extensions().get::<TlsInfo>()?.peer_certificate()?;
     let (_, certificate) = parse_x509_certificate(der).ok()?;
-    let validity = certificate.validity();
-    Some(Shown {
+    Some(PeerCertificate {
         subject: certificate.subject().to_string(),
         issuer: certificate.issuer().to_string(),
-        not_before: validity.not_before.timestamp(),
-        not_after: validity.not_after.timestamp(),
+        not_before: certificate.validity().not_before.timestamp(),
+        not_after: certificate.validity().not_after.timestamp(),
     })
-}
-
-/// What is wrong, and what kind of remedy helps.
-pub(super) fn problem(
-    why: &CertificateError,
-    shown: Option<&Shown>,
-    host: &str,
-) -> (String, Remedy) {
-    use CertificateError as Cause;
-    let whose = shown.map_or_else(String::new, |shown| format!(" ({})", shown.subject));
-    if matches!(why, Cause::NotValidForName | Cause::NotValidForNameContext { .. }) {
-        return (
-            format!("its certificate{whose} is for {}, not for {host}", names(why)),
-            Remedy::Name,
-        );
-    }
-    if matches!(why, Cause::Expired | Cause::ExpiredContext { .. }) {
-        let when = shown.map_or_else(String::new, |shown| format!(" on {}", day(shown.not_after)));
-        return (format!("its certificate{whose} ended{when}"), Remedy::Time);
-    }
-    if matches!(why, Cause::NotValidYet | Cause::NotValidYetContext { .. }) {
-        let from = shown.map_or_else(|| "later".to_owned(), |shown| day(shown.not_before));
-        return (format!("its certificate{whose} is valid from {from}"), Remedy::Time);
-    }
-    (unknown(why, shown), Remedy::Authority)
 }
 
 fn names(why: &CertificateError) -> String {
@@ -82,14 +86,12 @@ fn names(why: &CertificateError) -> String {
     "another name".to_owned()
 }
 
-fn unknown(why: &CertificateError, shown: Option<&Shown>) -> String {
+fn unknown(why: &CertificateError, shown: Option<&PeerCertificate>) -> String {
     match shown {
-        Some(Shown { subject, issuer, .. }) if subject == issuer => {
-            format!(
-                "its certificate ({subject}) is self-signed: nobody whom this machine trusts vouches for it"
-            )
-        }
-        Some(Shown { subject, issuer, .. }) => format!(
+        Some(PeerCertificate { subject, issuer, .. }) if subject == issuer => format!(
+            "its certificate ({subject}) is self-signed: nobody whom this machine trusts vouches for it"
+        ),
+        Some(PeerCertificate { subject, issuer, .. }) => format!(
             "its certificate ({subject}) is signed by {issuer}, whom this machine does not know ({why})"
         ),
         None => format!("its certificate is not trusted: {why}"),

@@ -1,6 +1,6 @@
 //! Whether clocks agree: Entra refuses what is dated minutes off, and MISP's times order its news. Pure.
 
-use super::finding::Finding;
+use super::diagnosis::{Diagnosis, Subject};
 
 const STEP: &str = "clock";
 
@@ -15,9 +15,9 @@ const MISP: &str = "MISP";
 
 /// How far the clocks of others are ahead of ours, seconds, each with its owner. Microsoft's are right
 /// where they agree with each other.
-pub(super) fn judge(clocks: &[(&'static str, i64)]) -> Vec<Finding> {
+pub(super) fn judge(clocks: &[(&'static str, i64)]) -> Vec<Diagnosis> {
     if clocks.is_empty() {
-        return vec![Finding::note(STEP, "", "no server told its time")];
+        return vec![Subject(STEP, "").note("no server told its time")];
     }
     let microsoft: Vec<i64> =
         clocks.iter().filter(|(owner, _)| *owner != MISP).map(|(_, ahead)| *ahead).collect();
@@ -37,9 +37,11 @@ pub(super) fn judge(clocks: &[(&'static str, i64)]) -> Vec<Finding> {
     }
     if findings.is_empty() {
         let most = clocks.iter().map(|(_, ahead)| ahead.unsigned_abs()).max().unwrap_or_default();
-        let words =
-            format!("this machine and {} servers agree within {} s", clocks.len(), most + 1);
-        findings.push(Finding::ok(STEP, "", words));
+        findings.push(Subject(STEP, "").ok(format!(
+            "this machine and {} servers agree within {} s",
+            clocks.len(),
+            most + 1
+        )));
     }
     findings
 }
@@ -50,13 +52,15 @@ fn agreed(ahead: &[i64]) -> Option<i64> {
     (ahead.len() > 1 && most.abs_diff(least) <= FINE).then_some(least)
 }
 
-fn told(subject: &str, ahead: i64, seen: String, whose: &str) -> Finding {
+fn told(subject: &str, ahead: i64, seen: String, whose: &str) -> Diagnosis {
     let remedy = format!(
         "synchronise the clock of {whose} (NTP; `timedatectl` or `chronyc tracking` tells)"
     );
-    match ahead.unsigned_abs() > BAD {
-        true => Finding::error(STEP, subject, seen, remedy),
-        false => Finding::warning(STEP, subject, seen, remedy),
+    let subject = Subject(STEP, subject);
+    if ahead.unsigned_abs() > BAD {
+        subject.error(seen, remedy)
+    } else {
+        subject.warning(seen, remedy)
     }
 }
 
@@ -68,7 +72,7 @@ fn behind(ahead: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::Severity;
+    use super::super::diagnosis::Severity;
     use super::*;
 
     #[test]

@@ -2,13 +2,18 @@
 //! was reported that it has none on what the upload API made. Tried on the upload probe alone, which is
 //! withdrawn by then and is nobody's indicator.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use super::finding::Finding;
+use chrono::Utc;
+
+use super::diagnosis::{Diagnosis, Subject};
 use crate::azure::manage::{Condition, ManageClient, ManageError, WorkspaceObject};
 use crate::pure::verify::lives;
 
 const STEP: &str = "deletion";
+
+/// What stands before the remedy in errors of the management plane.
+pub(super) const REMEDY: &str = " -- ";
 
 /// Between two looks at the probe.
 const LOOK: Duration = Duration::from_millis(500);
@@ -26,51 +31,47 @@ pub(super) struct Probe<'p> {
 }
 
 /// Without the probe nothing is tried, since only the probe can be deleted without harm.
-pub(super) fn untried(target: &str) -> Finding {
+pub(super) fn untried(target: &str) -> Diagnosis {
     let words = "withdraw = \"delete\" is experimental; --upload-probe tries whether a deletion has an \
                  effect";
-    Finding::note(STEP, target, words)
+    Subject(STEP, target).note(words)
 }
 
 impl Probe<'_> {
     /// Deletes the probe, and looks whether it went.
-    pub(super) async fn delete(&self, client: &ManageClient) -> Finding {
-        match self.try_it(client).await {
-            Ok(finding) => finding,
-            Err(error) => {
-                let words = error.to_string();
-                let (seen, remedy) = words.split_once(" -- ").unwrap_or((&words, ""));
-                Finding::error(STEP, self.target, seen, remedy)
-            }
-        }
+    pub(super) async fn delete(&self, client: &ManageClient) -> Diagnosis {
+        let subject = Subject(STEP, self.target);
+        let tried = self.try_it(subject, client).await;
+        tried.unwrap_or_else(|error| subject.failed(error, REMEDY))
     }
 
-    async fn try_it(&self, client: &ManageClient) -> Result<Finding, ManageError> {
+    async fn try_it(
+        &self,
+        subject: Subject<'_>,
+        client: &ManageClient,
+    ) -> Result<Diagnosis, ManageError> {
         let is_over = |held: &[WorkspaceObject]| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+            let now = Utc::now().timestamp_millis();
             !held.is_empty() && held.iter().all(|found| !lives(&found.data, now))
         };
         let held = self.look_until(client, is_over).await?;
         if !is_over(&held) {
             let words = "not tried: Sentinel does not show the probe's withdrawal yet; run \
                          `check --upload-probe` again in some minutes";
-            return Ok(Finding::note(STEP, self.target, words));
+            return Ok(subject.note(words));
         }
         for found in &held {
             client.delete(&found.resource).await?;
         }
         let left = self.look_until(client, <[WorkspaceObject]>::is_empty).await?;
-        Ok(match left.is_empty() {
-            true => Finding::ok(STEP, self.target, "the upload probe was deleted, and it is gone"),
-            false => {
-                let waited = humantime::format_duration(self.patience);
-                let words = format!(
-                    "the upload probe was deleted with success, and Sentinel still shows it after {waited}"
-                );
-                Finding::warning(STEP, self.target, words, SET_EXPIRE)
-            }
-        })
+        if left.is_empty() {
+            return Ok(subject.ok("the upload probe was deleted, and it is gone"));
+        }
+        let waited = humantime::format_duration(self.patience);
+        let words = format!(
+            "the upload probe was deleted with success, and Sentinel still shows it after {waited}"
+        );
+        Ok(subject.warning(words, SET_EXPIRE))
     }
 
     /// What Sentinel shows of the probe once it is as `reached` says, or in the end.

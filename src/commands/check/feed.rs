@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
-use super::finding::Finding;
+use super::diagnosis::{Diagnosis, Subject};
 use super::listener;
 use super::misp::{self, set};
 use crate::config::{Webhook, ZeroMq};
@@ -30,44 +30,34 @@ const SWITCHES: [&str; 7] = [
     "Plugin.ZeroMQ_warninglist_notifications_enable",
 ];
 
-/// What was heard of a publisher.
-#[derive(Debug)]
-pub(super) enum Heard {
-    Finding(Finding),
-    /// Nobody listens there. What to do depends on MISP's settings.
-    Refused {
-        endpoint: String,
-        words: String,
-    },
+/// Nobody listens there. What to do depends on MISP's settings.
+pub(super) struct ConnectionRefused {
+    endpoint: String,
+    words: String,
 }
 
-impl Heard {
+impl ConnectionRefused {
     /// `off`: the switches that are off in MISP, where they may be seen.
-    pub(super) fn finding(self, off: Option<&[&str]>) -> Finding {
+    pub(super) fn diagnosis(self, off: Option<&[&str]>) -> Diagnosis {
         const START: &str = "start MISP's publisher (Administration > Server Settings & Maintenance > Diagnostics, ZeroMQ; it ends when its Redis does: app/tmp/logs/mispzmq.error.log)";
         const PORT: &str = "check the port, and that it is published or in the relay's network";
-        let (endpoint, words) = match self {
-            Self::Finding(finding) => return finding,
-            Self::Refused { endpoint, words } => (endpoint, words),
-        };
-        let set = || set(&[FEED, "Plugin.ZeroMQ_host=0.0.0.0"]);
+        let set = set(&[FEED, "Plugin.ZeroMQ_host=0.0.0.0"]);
         let remedy = match off.map(|off| off.contains(&FEED)) {
-            Some(true) => format!("{}; then {PORT}", set()),
+            Some(true) => format!("{set}; then {PORT}"),
             Some(false) => format!("{FEED} is on, so {START}; and {PORT}"),
-            None => format!("{START}; if the feed was never on, {}; and {PORT}", set()),
+            None => format!("{START}; if the feed was never on, {set}; and {PORT}"),
         };
-        Finding::error(ZEROMQ, &endpoint, words, remedy)
+        Subject(ZEROMQ, &self.endpoint).error(self.words, remedy)
     }
 }
+
+type Heard = Result<Diagnosis, ConnectionRefused>;
 
 /// Connects to each publisher and waits for it to say anything.
 pub(super) async fn zeromq(config: ZeroMq, wait: Duration) -> Vec<Heard> {
     if config.endpoints.is_empty() {
-        return vec![Heard::Finding(Finding::note(
-            ZEROMQ,
-            "",
-            "misp.zeromq.endpoints is empty: news comes by catch-up only",
-        ))];
+        let words = "misp.zeromq.endpoints is empty: news comes by catch-up only";
+        return vec![Ok(Subject(ZEROMQ, "").note(words))];
     }
     let looks = config.endpoints.iter().map(|endpoint| listen(endpoint, &config, wait));
     futures::future::join_all(looks).await
@@ -79,22 +69,16 @@ async fn listen(endpoint: &str, config: &ZeroMq, wait: Duration) -> Heard {
         Ok(socket) => socket,
         Err(error) => return not_connected(endpoint, &error),
     };
-    let begun = Instant::now();
-    Heard::Finding(match timeout_at((begun + wait).into(), socket.next()).await {
+    let (subject, begun) = (Subject(ZEROMQ, endpoint), Instant::now());
+    Ok(match timeout_at((begun + wait).into(), socket.next()).await {
         Ok(Ok(Received::Frame(frame) | Received::TooLarge { start: frame, .. })) => {
             let topic = frame::topic(&frame).unwrap_or("a frame without a topic");
             let topic: String = topic.chars().take(64).collect();
             let after = begun.elapsed().as_secs_f64();
-            Finding::ok(
-                ZEROMQ,
-                endpoint,
-                format!("connected ({mechanism}), heard {topic} after {after:.1} s"),
-            )
+            subject.ok(format!("connected ({mechanism}), heard {topic} after {after:.1} s"))
         }
         Ok(Err(error)) => return not_connected(endpoint, &error),
-        Err(_) => Finding::error(
-            ZEROMQ,
-            endpoint,
+        Err(_) => subject.error(
             format!(
                 "connected ({mechanism}), but nothing was heard for {}; MISP says something at least every 10 s",
                 humantime::format_duration(wait)
@@ -105,24 +89,18 @@ async fn listen(endpoint: &str, config: &ZeroMq, wait: Duration) -> Heard {
 }
 
 fn not_connected(endpoint: &str, error: &SocketError) -> Heard {
-    let words = error.to_string();
+    let (subject, words) = (Subject(ZEROMQ, endpoint), error.to_string());
     if let SocketError::Unreachable(error) = error {
         if error.kind() == ErrorKind::ConnectionRefused {
-            return Heard::Refused { endpoint: endpoint.to_owned(), words };
+            return Err(ConnectionRefused { endpoint: endpoint.to_owned(), words });
         }
         let remedy = "check misp.zeromq.endpoints, the DNS of this machine (in a container, its network), and firewalls";
-        return Heard::Finding(Finding::error(ZEROMQ, endpoint, words, remedy));
+        return Ok(subject.error(words, remedy));
     }
     // The socket's own words name what to compare.
-    Heard::Finding(match words.split_once(": ") {
-        Some((seen, remedy)) => Finding::error(ZEROMQ, endpoint, seen, remedy),
-        None => Finding::error(
-            ZEROMQ,
-            endpoint,
-            words,
-            "see that MISP's publisher runs: app/tmp/logs/mispzmq.error.log",
-        ),
-    })
+    let publisher = "see that MISP's publisher runs: app/tmp/logs/mispzmq.error.log";
+    let (seen, remedy) = words.split_once(": ").unwrap_or((&words, publisher));
+    Ok(subject.error(seen, remedy))
 }
 
 /// Which switches of the feed are off; `None` where the key may not see MISP's settings.
@@ -131,37 +109,27 @@ pub(super) async fn switches_off(client: &MispClient) -> Option<Vec<&'static str
 }
 
 /// Which topics MISP publishes, as far as the key may see its settings.
-pub(super) fn topics(off: Option<&[&'static str]>) -> Vec<Finding> {
-    const SUBJECT: &str = "topics";
+pub(super) fn topics(off: Option<&[&str]>) -> Diagnosis {
+    let subject = Subject(ZEROMQ, "topics");
     match off {
-        Some(off) if off.contains(&FEED) => vec![Finding::error(
-            ZEROMQ,
-            SUBJECT,
+        Some(off) if off.contains(&FEED) => subject.error(
             format!(
                 "{FEED} is off in MISP: its publisher may still say that it lives, and publishes nothing"
             ),
             set(off),
-        )],
-        None => vec![Finding::note(
-            ZEROMQ,
-            SUBJECT,
-            format!(
-                "this key may not see MISP's settings (a site administrator's may); withdrawals arrive at once only with these on: {}",
-                SWITCHES.join(", ")
-            ),
-        )],
-        Some([]) => {
-            vec![Finding::ok(ZEROMQ, SUBJECT, "all that the relay listens to are on")]
-        }
-        Some(off) => vec![Finding::warning(
-            ZEROMQ,
-            SUBJECT,
+        ),
+        None => subject.note(format!(
+            "this key may not see MISP's settings (a site administrator's may); withdrawals arrive at once only with these on: {}",
+            SWITCHES.join(", ")
+        )),
+        Some([]) => subject.ok("all that the relay listens to are on"),
+        Some(off) => subject.warning(
             format!(
                 "off in MISP: {}; what they would tell waits for the next catch-up or resync",
                 off.join(", ")
             ),
             set(off),
-        )],
+        ),
     }
 }
 
@@ -170,7 +138,7 @@ pub(super) async fn webhook(
     webhook: &Webhook,
     is_running: bool,
     misp: Option<&MispClient>,
-) -> Vec<Finding> {
+) -> Vec<Diagnosis> {
     /// MISP's leave to call any address; workflows run as background jobs; and misp-modules render the
     /// module's URL, or MISP says "URL not provided".
     const NEEDED: [&str; 3] = [
@@ -182,28 +150,21 @@ pub(super) async fn webhook(
     let (key, address) = ("misp.webhook.listen", webhook.listen);
     let mut findings = vec![listener::look(WEBHOOK, key, address, is_running).await];
     let Some(client) = misp else { return findings };
-    match misp::settings(client, NEEDED).await {
-        Some(off) if !off.is_empty() => findings.push(Finding::warning(
-            WEBHOOK,
-            "MISP",
+    let subject = Subject(WEBHOOK, "MISP");
+    findings.push(match misp::settings(client, NEEDED).await {
+        Some(off) if !off.is_empty() => subject.warning(
             format!(
                 "off in MISP: {}; without it MISP's workflows call no webhook (misp-modules render its URL: \"URL not provided\")",
                 off.join(", ")
             ),
             set(&off),
+        ),
+        Some(_) => subject.ok(format!(
+            "on in MISP: {needed}; misp-modules must also run, or MISP logs \"URL not provided\""
         )),
-        Some(_) => findings.push(Finding::ok(
-            WEBHOOK,
-            "MISP",
-            format!("on in MISP: {needed}; misp-modules must also run, or MISP logs \"URL not provided\""),
+        None => subject.note(format!(
+            "this key may not see whether these are on, without which MISP calls none: {needed}; misp-modules must also run"
         )),
-        None => findings.push(Finding::note(
-            WEBHOOK,
-            "MISP",
-            format!(
-                "this key may not see whether these are on, without which MISP calls none: {needed}; misp-modules must also run"
-            ),
-        )),
-    }
+    });
     findings
 }

@@ -6,15 +6,12 @@ use chrono::DateTime;
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::header::DATE;
 use reqwest::{Response, Url};
-use rustls::CertificateError;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::certificate;
-use super::finding::Finding;
+use super::diagnosis::{Diagnosis, Severity, Subject};
 use crate::http::{ClientOptions, HttpError, Trust, certificate_error, chain, speaks_no_tls};
-
-const STEP: &str = "host";
 
 /// For each of name, connection and answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,8 +29,8 @@ pub(super) struct Host<'c> {
 
 /// What was seen of a host.
 #[derive(Debug)]
-pub(super) struct Seen {
-    pub finding: Finding,
+pub(super) struct HostSeen {
+    pub diagnosis: Diagnosis,
     pub part: &'static str,
     /// Without the path; to compare by.
     pub origin: String,
@@ -44,41 +41,31 @@ pub(super) struct Seen {
 
 impl Host<'_> {
     /// Asks for its first page, whatever the answer is.
-    pub(super) async fn look(self) -> Seen {
-        let asked = SystemTime::now();
-        let answer = match self.way.builder().and_then(|builder| self.built(builder)) {
-            Ok(client) => client.get(self.url.clone()).timeout(PATIENCE).send().await,
-            Err(error) => {
-                return self.seen(Finding::error(STEP, &self.name(), error.to_string(), ""), None);
-            }
+    pub(super) async fn look(self) -> HostSeen {
+        // e.g. `MISP misp.example.org:443`
+        let name = format!("{} {}", self.part, self.address());
+        let (subject, asked) = (Subject("host", &name), SystemTime::now());
+        let (diagnosis, ahead) = match self.client() {
+            Err(error) => (subject.error(error, ""), None),
+            Ok(client) => match client.get(self.url.clone()).timeout(PATIENCE).send().await {
+                Ok(answer) => {
+                    let took = asked.elapsed().unwrap_or_default();
+                    (subject.ok(self.reached(&answer, took)), ahead(&answer, asked + took / 2))
+                }
+                Err(error) => {
+                    let (seen, remedy) = self.explain(&error).await;
+                    (subject.error(seen, remedy), None)
+                }
+            },
         };
-        match answer {
-            Ok(answer) => {
-                let took = asked.elapsed().unwrap_or_default();
-                let ahead = ahead(&answer, asked + took / 2);
-                let finding = Finding::ok(STEP, &self.name(), self.reached(&answer, took));
-                Seen { is_reached: true, ..self.seen(finding, ahead) }
-            }
-            Err(error) => {
-                let finding = self.explain(&error).await;
-                self.seen(finding, None)
-            }
-        }
-    }
-
-    fn seen(&self, finding: Finding, ahead: Option<i64>) -> Seen {
         let origin = self.url.origin().ascii_serialization();
-        Seen { finding, part: self.part, origin, ahead, is_reached: false }
+        let is_reached = diagnosis.severity == Severity::Ok;
+        HostSeen { diagnosis, part: self.part, origin, ahead, is_reached }
     }
 
-    fn built(&self, builder: reqwest::ClientBuilder) -> Result<reqwest::Client, HttpError> {
+    fn client(&self) -> Result<reqwest::Client, HttpError> {
         let section = self.way.section;
-        builder.build().map_err(|error| HttpError::Tls { section, why: chain(&error) })
-    }
-
-    /// e.g. `MISP misp.example.org:443`.
-    fn name(&self) -> String {
-        format!("{} {}", self.part, self.address())
+        self.way.builder()?.build().map_err(|error| HttpError::Tls { section, why: chain(&error) })
     }
 
     fn address(&self) -> String {
@@ -101,75 +88,42 @@ impl Host<'_> {
         format!("reached{way}: {tls}, HTTP {status} after {took} ms")
     }
 
-    async fn explain(&self, error: &reqwest::Error) -> Finding {
-        let name = self.name();
+    /// What is wrong, and what to do about it.
+    async fn explain(&self, error: &reqwest::Error) -> (String, String) {
+        let Self { url, key, way, .. } = self;
         if let Some(why) = certificate_error(error) {
-            return self.untrusted(&name, why).await;
+            return certificate::explain(why, url, key, way, PATIENCE).await;
         }
         if speaks_no_tls(error) {
-            let remedy = format!(
-                "write http:// in place of https:// into {}, or the port that the server speaks TLS at",
-                self.key
+            return (
+                "what answers there speaks no TLS".to_owned(),
+                format!(
+                    "write http:// in place of https:// into {key}, or the port that the server speaks TLS at"
+                ),
             );
-            return Finding::error(STEP, &name, "what answers there speaks no TLS", remedy);
         }
+        let address = self.address();
         if let Some(proxy) = self.proxy() {
-            let remedy = format!(
-                "check {}, and that the proxy lets {} through",
-                self.proxy_keys(),
-                self.address()
-            );
             let why = connect(&proxy).await.err().unwrap_or_else(|| chain(error));
-            return Finding::error(
-                STEP,
-                &name,
+            let keys = match way.proxy {
+                Some(_) => format!("{}.proxy", way.section),
+                None => "HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment".to_owned(),
+            };
+            return (
                 format!("the proxy {proxy} does not lead there: {why}"),
-                remedy,
+                format!("check {keys}, and that the proxy lets {address} through"),
             );
         }
-        if let Err(why) = connect(&self.address()).await {
+        if let Err(why) = connect(&address).await {
+            let section = way.section;
             let remedy = format!(
-                "check {}, the DNS of this machine (in a container, its network), and firewalls; HTTPS_PROXY or {}.proxy if a proxy leads out",
-                self.key, self.way.section
+                "check {key}, the DNS of this machine (in a container, its network), and firewalls; HTTPS_PROXY or {section}.proxy if a proxy leads out"
             );
-            return Finding::error(STEP, &name, why, remedy);
+            return (why, remedy);
         }
-        let remedy = format!(
-            "check that {} leads to it and that nothing in between breaks connections",
-            self.key
-        );
-        Finding::error(STEP, &name, chain(error), remedy)
-    }
-
-    async fn untrusted(&self, name: &str, why: &CertificateError) -> Finding {
-        let host = self.url.host_str().unwrap_or_default();
-        let shown = certificate::shown(&self.url, &self.way, PATIENCE).await;
-        let (evidence, remedy) = certificate::problem(why, shown.as_ref(), host);
-        let remedy = match remedy {
-            certificate::Remedy::Name => format!(
-                "write the name that it was issued for into {}, or give the server a certificate for {host}",
-                self.key
-            ),
-            certificate::Remedy::Time => {
-                "renew it; if it is good, this machine's clock is wrong".to_owned()
-            }
-            certificate::Remedy::Authority => format!(
-                "put the authority that signed it into {}.ca_file (PEM){}",
-                self.way.section,
-                self.own()
-            ),
-        };
-        Finding::error(STEP, name, evidence, remedy)
-    }
-
-    fn own(&self) -> &'static str {
-        match self.way.trust {
-            Trust::Own => ", or this certificate itself",
-            Trust::Authorities => {
-                "; if it is a company's proxy that looks into TLS, the proxy's authority"
-            }
-            Trust::Anything => "",
-        }
+        let remedy =
+            format!("check that {key} leads to it and that nothing in between breaks connections");
+        (chain(error), remedy)
     }
 
     /// `host:port` of the proxy that is used, by the configuration or the environment.
@@ -187,13 +141,6 @@ impl Host<'_> {
         let port =
             uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
         Some(format!("{}:{port}", uri.host()?))
-    }
-
-    fn proxy_keys(&self) -> String {
-        match self.way.proxy {
-            Some(_) => format!("{}.proxy", self.way.section),
-            None => "HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment".to_owned(),
-        }
     }
 }
 

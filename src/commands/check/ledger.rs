@@ -2,44 +2,48 @@
 
 use super::super::door::RelayClient;
 use super::super::status::StatusRequest;
-use super::finding::Finding;
+use super::diagnosis::{Diagnosis, Subject};
 use crate::admin::Status;
 use crate::compare::tells_used_up_ids;
 use crate::config::{Config, LedgerConfig, Mode};
-use crate::ledger::{Ledger, StartError};
+use crate::ledger::{Ledger, LedgerStatus, StartError};
 use crate::pure::count::Count;
 use crate::pure::stix::Withdraw;
 
 const STEP: &str = "ledger";
 
+/// What stands before the remedy in the ledger's errors.
+const HINT: &str = "\n  hint: ";
+
 /// Asks the relay that runs on this data folder; `None`: none does.
-pub(super) async fn running(config: &LedgerConfig) -> Result<Option<Status>, Finding> {
+pub(super) async fn running(config: &LedgerConfig) -> Result<Option<Status>, Diagnosis> {
     let asked = async { RelayClient::at(&config.data_dir)?.ask(&StatusRequest {}).await };
     asked.await.map_err(|error| {
         let remedy = "run `check` as the user that runs the relay, and with the same release";
-        Finding::error("relay", "", format!("{error:#}"), remedy)
+        Subject("relay", "").error(format!("{error:#}"), remedy)
     })
 }
 
 /// What the running relay says of itself.
-pub(super) fn of_relay(status: &Status) -> Vec<Finding> {
-    let ledger = &status.ledger;
-    let figures = format!("{}, {}", Count(ledger.events, "event"), Count(ledger.claims, "claim"));
-    let mut findings = vec![Finding::ok(STEP, "", format!("held by the running relay: {figures}"))];
-    findings.extend(status.degraded.iter().map(|words| Finding::warning("relay", "", words, "")));
-    findings
+pub(super) fn of_relay(status: &Status) -> Vec<Diagnosis> {
+    let held = format!("held by the running relay: {}", figures(&status.ledger));
+    let degraded = status.degraded.iter().map(|words| Subject("relay", "").warning(words, ""));
+    std::iter::once(Subject(STEP, "").ok(held)).chain(degraded).collect()
+}
+
+fn figures(ledger: &LedgerStatus) -> String {
+    format!("{}, {}", Count(ledger.events, "event"), Count(ledger.claims, "claim"))
 }
 
 /// Opens it as `run` would, or looks whether it could be made.
-pub(super) async fn look(config: &Config) -> Finding {
+pub(super) async fn look(config: &Config) -> Diagnosis {
     let file = config.ledger.data_dir.join("ledger.db");
-    let subject = file.display().to_string();
+    let path = file.display().to_string();
+    let subject = Subject(STEP, &path);
     if !file.exists() {
         return match probe(&config.ledger) {
-            Ok(()) => to_be_made(config, &subject),
-            Err(error) => Finding::error(
-                STEP,
-                &subject,
+            Ok(()) => to_be_made(config, subject),
+            Err(error) => subject.error(
                 format!("cannot be made: {error}"),
                 "set ledger.data_dir to a folder on a local disk that this user may write",
             ),
@@ -47,42 +51,26 @@ pub(super) async fn look(config: &Config) -> Finding {
     }
     let ledger = match Ledger::open(&config.ledger).await {
         Ok(ledger) => ledger,
-        Err(error) => {
-            let words = error.to_string();
-            let (seen, hint) = words.split_once("\n  hint: ").unwrap_or((&words, ""));
-            return Finding::error(STEP, &subject, seen, hint);
-        }
+        Err(error) => return subject.failed(error, HINT),
     };
     let status = ledger.status().await;
     ledger.close().await;
     match status {
-        Ok(status) => Finding::ok(
-            STEP,
-            &subject,
-            format!("{}, {}", Count(status.events, "event"), Count(status.claims, "claim")),
-        ),
-        Err(error) => {
-            Finding::error(STEP, &subject, error.to_string(), "`ledger check` looks closer")
-        }
+        Ok(status) => subject.ok(figures(&status)),
+        Err(error) => subject.error(error, "`ledger check` looks closer"),
     }
 }
 
 /// `run` refuses an empty one where nothing can tell which ids are used up.
-fn to_be_made(config: &Config, subject: &str) -> Finding {
+fn to_be_made(config: &Config, subject: Subject<'_>) -> Diagnosis {
     let live = config.targets.iter().filter(|one| one.enabled && one.mode == Mode::Live);
     let silent = live.filter(|one| one.withdraw == Withdraw::Revoke && !tells_used_up_ids(one));
     let names: Vec<&str> = silent.map(|target| target.name.as_str()).collect();
     if names.is_empty() {
-        return Finding::ok(STEP, subject, "not there yet; the first `run` makes it");
+        return subject.ok("not there yet; the first `run` makes it");
     }
-    let words = StartError::Forgotten.to_string();
-    let (seen, hint) = words.split_once("\n  hint: ").unwrap_or((&words, ""));
-    Finding::error(
-        STEP,
-        subject,
-        format!("`run` will not start for {}: {seen}", names.join(", ")),
-        hint,
-    )
+    let names = names.join(", ");
+    subject.failed(format!("`run` will not start for {names}: {}", StartError::Forgotten), HINT)
 }
 
 /// The folder, or the nearest one above it that is there, can be written.

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::super::healthcheck::reachable;
-use super::finding::Finding;
+use super::diagnosis::{Diagnosis, Subject};
 
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -17,31 +17,26 @@ pub(super) async fn look(
     key: &str,
     address: SocketAddr,
     is_running: bool,
-) -> Finding {
-    let subject = address.to_string();
+) -> Diagnosis {
+    let address_text = address.to_string();
+    let subject = Subject(step, &address_text);
     if address.port() == 0 {
-        return Finding::ok(step, &subject, "any free port");
+        return subject.ok("any free port");
     }
     let answers = timeout(PATIENCE, TcpStream::connect(reachable(address))).await;
     match (is_running, matches!(answers, Ok(Ok(_)))) {
-        (true, true) => Finding::ok(step, &subject, "the relay listens"),
-        (true, false) => Finding::error(
-            step,
-            &subject,
+        (true, true) => subject.ok("the relay listens"),
+        (true, false) => subject.error(
             "a relay runs, but nothing accepts a connection there",
             "restart the relay with this configuration",
         ),
-        (false, true) => Finding::error(
-            step,
-            &subject,
+        (false, true) => subject.error(
             "another program listens there",
             format!("stop it, or choose another port in {key}"),
         ),
         (false, false) => match TcpListener::bind(address).await {
-            Ok(_) => Finding::ok(step, &subject, "free; the relay will listen there"),
-            Err(error) => Finding::error(
-                step,
-                &subject,
+            Ok(_) => subject.ok("free; the relay will listen there"),
+            Err(error) => subject.error(
                 format!("cannot listen there: {error}"),
                 format!("set {key} to an address of this machine and a free port"),
             ),

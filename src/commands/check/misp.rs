@@ -7,47 +7,35 @@ use reqwest::Url;
 use serde_json::Value;
 use wildmatch::WildMatch;
 
-use super::finding::Finding;
+use super::diagnosis::{Diagnosis, Subject};
 use crate::config::Config;
 use crate::misp_api::{Key, MispClient, RestError};
 use crate::pure::policy::OnHit;
 use crate::pure::warninglist::{ListHead, ListKind};
 
-/// What the other steps need of it.
-#[derive(Debug)]
-pub(super) struct Seen {
-    pub findings: Vec<Finding>,
-    /// `None`: it cannot be asked further.
-    pub client: Option<MispClient>,
-}
-
-impl Seen {
-    /// Nothing more can be asked.
-    pub(super) fn nothing(finding: Finding) -> Self {
-        Self { findings: vec![finding], client: None }
-    }
-}
-
-/// Key, role, version and rights.
-pub(super) async fn look(client: MispClient, url: &str) -> Seen {
+/// Key, role, version and rights; without the client where nothing more can be asked.
+pub(super) async fn look(client: MispClient, url: &str) -> (Vec<Diagnosis>, Option<MispClient>) {
     let key = match client.key().await {
         Ok(key) => key,
-        Err(error) => return Seen::nothing(elsewhere(refused("misp", "key", &error), &error, url)),
+        Err(error) => {
+            return (vec![elsewhere(refused(Subject("misp", "key"), &error), &error, url)], None);
+        }
     };
     let ends =
         "MISP does not tell when an auth key ends: note its date, and change misp.key before it";
-    let mut findings = vec![whose(&key), Finding::note("misp", "auth key", ends)];
+    let mut findings = vec![whose(&key), Subject("misp", "auth key").note(ends)];
     findings.extend(expiring(&key, Utc::now().date_naive()));
-    match client.version().await {
-        Ok(version) => findings.push(Finding::ok("misp", "version", version)),
-        Err(error) => findings.push(refused("misp", "version", &error)),
-    }
-    Seen { findings, client: Some(client) }
+    let subject = Subject("misp", "version");
+    findings.push(match client.version().await {
+        Ok(version) => subject.ok(version),
+        Err(error) => refused(subject, &error),
+    });
+    (findings, Some(client))
 }
 
 /// A page of MISP, copied from a browser, is no address of MISP: with a path, what answers is something
 /// else.
-fn elsewhere(mut finding: Finding, error: &RestError, url: &str) -> Finding {
+fn elsewhere(mut finding: Diagnosis, error: &RestError, url: &str) -> Diagnosis {
     let is_something_else = matches!(
         error,
         RestError::Unexpected { .. }
@@ -68,92 +56,80 @@ fn elsewhere(mut finding: Finding, error: &RestError, url: &str) -> Finding {
 }
 
 /// A user that expires takes its keys along.
-fn expiring(key: &Key, today: NaiveDate) -> Option<Finding> {
+fn expiring(key: &Key, today: NaiveDate) -> Option<Diagnosis> {
     const SOON: i64 = 30;
     let expires = key.expires.filter(|day| (*day - today).num_days() <= SOON)?;
-    Some(Finding::warning(
-        "misp",
-        "user",
+    Some(Subject("misp", "user").warning(
         format!("the key's user expires on {expires}, and its keys with it"),
         "put its end off in MISP (Administration > List Users), or take the key of another user",
     ))
 }
 
-fn whose(key: &Key) -> Finding {
-    let sees = match key.view.site_admin {
-        true => "a site administrator's key: it sees every event, and so does Sentinel then",
-        false => "it sees what its organisation may see",
-    };
-    let words = format!("{}; {sees}", key.words);
-    match key.view.site_admin {
-        true => Finding::warning(
-            "misp",
-            "key",
-            words,
-            "use a key of a role such as Read Only, unless what is for one organisation only shall leave as well",
-        ),
-        false => Finding::ok("misp", "key", words),
+fn whose(key: &Key) -> Diagnosis {
+    let (subject, words) = (Subject("misp", "key"), &key.words);
+    if !key.view.site_admin {
+        return subject.ok(format!("{words}; it sees what its organisation may see"));
     }
+    subject.warning(
+        format!(
+            "{words}; a site administrator's key: it sees every event, and so does Sentinel then"
+        ),
+        "use a key of a role such as Read Only, unless what is for one organisation only shall leave as well",
+    )
 }
 
 const WARNINGLISTS: &str = "warninglists";
 
 /// The warninglists that are enabled, as far as policy asks for them.
-pub(super) async fn warninglists(config: &Config, client: &MispClient) -> Vec<Finding> {
+pub(super) async fn warninglists(config: &Config, client: &MispClient) -> Vec<Diagnosis> {
+    let subject = Subject(WARNINGLISTS, "");
     let used = config.targets.iter().any(|target| target.policy.warninglists != OnHit::Off);
-    let names = shared_host_lists(config);
+    let policies = config.targets.iter().filter(|one| one.enabled).map(|one| &one.policy);
+    // Each name once.
+    let names: BTreeSet<&String> = policies.flat_map(|one| &one.shared_host_lists).collect();
     if !used && names.is_empty() {
-        let words = "policy.warninglists = \"off\": nobody looks";
-        return vec![Finding::note(WARNINGLISTS, "", words)];
+        return vec![subject.note("policy.warninglists = \"off\": nobody looks")];
     }
     match client.warninglists().await {
         Ok(lists) => {
             let named = names.iter().map(|name| named_list(name, &lists));
-            std::iter::once(enabled(&lists)).chain(named).collect()
+            std::iter::once(enabled(subject, &lists)).chain(named).collect()
         }
-        Err(error) => vec![refused(WARNINGLISTS, "", &error)],
+        Err(error) => vec![refused(subject, &error)],
     }
 }
 
 /// Those that MISP has enabled.
-fn enabled(lists: &[ListHead]) -> Finding {
+fn enabled(subject: Subject<'_>, lists: &[ListHead]) -> Diagnosis {
     if lists.is_empty() {
-        return Finding::warning(
-            WARNINGLISTS,
-            "",
+        return subject.warning(
             "none is enabled in MISP, so public resolvers and the like reach Sentinel as indicators",
             "enable some in MISP (Input Filters > Warninglists), or set policy.warninglists = \"off\"",
         );
     }
     let entries: u64 = lists.iter().filter_map(|list| list.entries).sum();
-    Finding::ok(WARNINGLISTS, "", format!("{} enabled in MISP, {entries} entries", lists.len()))
-}
-
-fn shared_host_lists(config: &Config) -> BTreeSet<&str> {
-    let policies = config.targets.iter().filter(|one| one.enabled).map(|one| &one.policy);
-    policies.flat_map(|policy| &policy.shared_host_lists).map(String::as_str).collect()
+    subject.ok(format!("{} enabled in MISP, {entries} entries", lists.len()))
 }
 
 /// What a name in `policy.shared_host_lists` comes to.
-fn named_list(name: &str, lists: &[ListHead]) -> Finding {
+fn named_list(name: &str, lists: &[ListHead]) -> Diagnosis {
     let pattern = WildMatch::new_case_insensitive(name);
     let (of_hosts, others): (Vec<&ListHead>, Vec<&ListHead>) = lists
         .iter()
         .filter(|list| pattern.matches(&list.name))
         .partition(|list| matches!(list.kind, ListKind::Hostname | ListKind::String));
-    let subject = format!("policy.shared_host_lists {name:?}");
+    let key = format!("policy.shared_host_lists {name:?}");
+    let subject = Subject(WARNINGLISTS, &key);
     if !of_hosts.is_empty() {
-        let words = format!("enabled in MISP: {} list(s)", of_hosts.len());
-        return Finding::ok(WARNINGLISTS, &subject, words);
+        return subject.ok(format!("enabled in MISP: {} list(s)", of_hosts.len()));
     }
-    let seen = match others.is_empty() {
-        true => "no warninglist of this name is enabled in MISP, so URLs on its hosts are sent",
-        false => {
-            "the warninglist of this name has no entries that are hosts, so it withholds nothing"
-        }
+    let seen = if others.is_empty() {
+        "no warninglist of this name is enabled in MISP, so URLs on its hosts are sent"
+    } else {
+        "the warninglist of this name has no entries that are hosts, so it withholds nothing"
     };
     let remedy = "enable it in MISP (Input Filters > Warninglists), or name another list";
-    Finding::warning(WARNINGLISTS, &subject, seen, remedy)
+    subject.warning(seen, remedy)
 }
 
 /// Whether settings of MISP are on: `None` where the key may not see them.
@@ -187,13 +163,13 @@ pub(super) fn set(names: &[&str]) -> String {
 }
 
 /// An error, with what MISP said and what to do apart.
-pub(super) fn refused(step: &'static str, subject: &str, error: &RestError) -> Finding {
+pub(super) fn refused(subject: Subject<'_>, error: &RestError) -> Diagnosis {
     let (RestError::Refused { advice, .. } | RestError::Untrusted { advice, .. }) = error else {
-        return Finding::error(step, subject, error.to_string(), "");
+        return subject.error(error, "");
     };
     let words = error.to_string();
     let seen = words.strip_suffix(advice).unwrap_or(&words).trim_end_matches("; ");
-    Finding::error(step, subject, seen, *advice)
+    subject.error(seen, advice)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 mod certificate;
 mod clock;
 mod deletion;
+mod diagnosis;
 mod feed;
-mod finding;
 mod host;
 mod ledger;
 mod listener;
@@ -21,13 +21,12 @@ use futures::future::join_all;
 use reqwest::Url;
 use tokio::task::JoinSet;
 
-pub use finding::{Finding, Severity};
-
 use crate::azure;
 use crate::config::{Config, Credential, Mistakes, Mode, Rest, warnings};
 use crate::misp_api::MispClient;
 use crate::pure::count::Count;
-use host::{Host, Seen};
+use diagnosis::{Diagnosis, Severity, Subject};
+use host::{Host, HostSeen};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub struct CheckOptions {
@@ -55,42 +54,43 @@ const MISP_PATIENCE: Duration = Duration::from_secs(20);
 /// # Errors
 /// Standard output is closed.
 pub async fn check(config: anyhow::Result<Config>, options: CheckOptions) -> anyhow::Result<u8> {
-    let mut report = Report { json: options.json, worst: Severity::Ok, errors: 0, warnings: 0 };
+    let mut report =
+        CheckOutput { json: options.json, worst: Severity::Ok, errors: 0, warnings: 0 };
     match config {
         Ok(config) => walk(&config, options, &mut report).await?,
         Err(error) => match error.downcast_ref::<Mistakes>() {
             Some(mistakes) => report.all(of_mistakes(mistakes))?,
             // A secret that no vault gives.
-            None => report.all([Finding::error("vault", "", format!("{error:#}"), "")])?,
+            None => report.all([Subject("vault", "").error(format!("{error:#}"), "")])?,
         },
     }
     report.end()?;
-    Ok(finding::exit_code(report.worst))
+    Ok(diagnosis::exit_code(report.worst))
 }
 
 /// The feed is listened to while the rest is looked at: MISP may be silent for ten seconds.
-async fn walk(config: &Config, options: CheckOptions, report: &mut Report) -> io::Result<()> {
+async fn walk(config: &Config, options: CheckOptions, report: &mut CheckOutput) -> io::Result<()> {
     report.all(of_config(config))?;
     let mut listening = JoinSet::new();
     listening.spawn(feed::zeromq(config.misp.zeromq.clone(), options.wait.into()));
     let hosts = join_all(hosts(config).into_iter().map(Host::look)).await;
     let clocks: Vec<_> = hosts.iter().filter_map(|seen| Some((seen.part, seen.ahead?))).collect();
     report.all(clock::judge(&clocks))?;
-    report.all(hosts.iter().map(|seen| seen.finding.clone()))?;
+    report.all(hosts.iter().map(|seen| seen.diagnosis.clone()))?;
 
-    let misp = misp(config, &hosts).await;
-    report.all(misp.findings)?;
-    if let Some(client) = &misp.client {
+    let (findings, misp) = misp(config, &hosts).await;
+    report.all(findings)?;
+    if let Some(client) = &misp {
         report.all(policy::look(config, client).await)?;
     }
-    feed(config, misp.client.as_ref(), listening, report).await?;
+    feed(config, misp.as_ref(), listening, report).await?;
     let running = ledger::running(&config.ledger).await;
     // One that does not answer runs as well.
     let is_running = !matches!(running, Ok(None));
     if let Some(webhook) = &config.misp.webhook {
-        report.all(feed::webhook(webhook, is_running, misp.client.as_ref()).await)?;
+        report.all(feed::webhook(webhook, is_running, misp.as_ref()).await)?;
     }
-    if let Some(client) = &misp.client {
+    if let Some(client) = &misp {
         report.all(misp::warninglists(config, client).await)?;
     }
     match running {
@@ -107,43 +107,40 @@ async fn walk(config: &Config, options: CheckOptions, report: &mut Report) -> io
 async fn feed(
     config: &Config,
     misp: Option<&MispClient>,
-    listening: JoinSet<Vec<feed::Heard>>,
-    report: &mut Report,
+    listening: JoinSet<Vec<Result<Diagnosis, feed::ConnectionRefused>>>,
+    report: &mut CheckOutput,
 ) -> io::Result<()> {
-    let is_asked = !config.misp.zeromq.endpoints.is_empty();
-    let off = match misp.filter(|_| is_asked) {
+    let asked = misp.filter(|_| !config.misp.zeromq.endpoints.is_empty());
+    let off = match asked {
         Some(client) => feed::switches_off(client).await,
         None => None,
     };
     let heard = listening.join_all().await.into_iter().flatten();
-    report.all(heard.map(|heard| heard.finding(off.as_deref())))?;
-    match (misp, is_asked) {
-        (Some(_), true) => report.all(feed::topics(off.as_deref())),
-        _ => Ok(()),
-    }
+    report.all(heard.map(|heard| heard.unwrap_or_else(|one| one.diagnosis(off.as_deref()))))?;
+    report.all(asked.map(|_| feed::topics(off.as_deref())))
 }
 
 /// Said before all else of a relay without a key.
 const FEED_ONLY: &str = "not set: the relay works from the feed alone, and sends only what is of distribution 1 to 3 at event, object and attribute (policy.org_without_key adds distribution 0 of the organisations that it names)";
 
-fn of_mistakes(mistakes: &Mistakes) -> Vec<Finding> {
+fn of_mistakes(mistakes: &Mistakes) -> Vec<Diagnosis> {
     let told = mistakes.list().iter().map(|mistake| {
         let allowed = mistake.allowed.as_ref().map(|allowed| format!("allowed: {allowed}"));
         let remedy: Vec<String> = allowed.into_iter().chain(mistake.hint.clone()).collect();
-        Finding::error("config", &mistake.key, mistake.summary(), remedy.join("; "))
+        Subject("config", &mistake.key).error(mistake.summary(), remedy.join("; "))
     });
     let rest = "nothing else is looked at before the configuration is valid";
-    told.chain([Finding::note("config", "", rest)]).collect()
+    told.chain([Subject("config", "").note(rest)]).collect()
 }
 
-fn of_config(config: &Config) -> Vec<Finding> {
+fn of_config(config: &Config) -> Vec<Diagnosis> {
+    let subject = Subject("config", "");
     let count = config.targets.iter().filter(|target| target.enabled).count();
-    let valid = format!("valid, {} enabled", Count(count, "target"));
-    let doubts =
-        warnings(config).into_iter().map(|words| Finding::warning("config", "", words, ""));
-    let feed_only = || Finding::note("config", "misp.key", FEED_ONLY);
-    let first = config.misp.rest.is_none().then(feed_only);
-    first.into_iter().chain([Finding::ok("config", "", valid)]).chain(doubts).collect()
+    let valid = subject.ok(format!("valid, {} enabled", Count(count, "target")));
+    let doubts = warnings(config).into_iter().map(|words| subject.warning(words, ""));
+    let feed_only = config.misp.rest.is_none();
+    let feed_only = feed_only.then(|| Subject("config", "misp.key").note(FEED_ONLY));
+    feed_only.into_iter().chain([valid]).chain(doubts).collect()
 }
 
 /// Each server once, however many targets use it.
@@ -179,66 +176,60 @@ fn signs_in_at_entra(credential: &Credential) -> bool {
     !matches!(credential, Credential::ManagedIdentity(_) | Credential::AzureCli { .. })
 }
 
-async fn misp(config: &Config, hosts: &[Seen]) -> misp::Seen {
-    let note = |words: &str| misp::Seen::nothing(Finding::note("misp", "", words));
+async fn misp(config: &Config, hosts: &[HostSeen]) -> (Vec<Diagnosis>, Option<MispClient>) {
+    let subject = Subject("misp", "");
     let Some(rest) = &config.misp.rest else {
-        return note(
-            "misp.key is not set: nothing is known of MISP beyond its feed, and what the feed loses stays lost",
-        );
+        let words = "misp.key is not set: nothing is known of MISP beyond its feed, and what the feed loses stays lost";
+        return (vec![subject.note(words)], None);
     };
     if hosts.iter().any(|seen| seen.part == "MISP" && !seen.is_reached) {
-        return note("not looked at: MISP is not reached");
+        return (vec![subject.note("not looked at: MISP is not reached")], None);
     }
     let request_timeout = rest.request_timeout.min(MISP_PATIENCE);
     match MispClient::new(&Rest { retries: 0, request_timeout, ..rest.clone() }) {
         Ok(client) => misp::look(client, &rest.url).await,
-        Err(error) => misp::Seen::nothing(Finding::error("misp", "", error.to_string(), "")),
+        Err(error) => (vec![subject.error(error, "")], None),
     }
 }
 
-async fn targets(config: &Config, hosts: &[Seen], probe: bool) -> Vec<Finding> {
+async fn targets(config: &Config, hosts: &[HostSeen], probe: bool) -> Vec<Diagnosis> {
     match azure::http::client(&config.azure) {
         Ok(http) => target::look(config, &http, hosts, probe).await,
-        Err(error) => vec![Finding::error("azure", "", error.to_string(), "")],
+        Err(error) => vec![Subject("azure", "").error(error, "")],
     }
 }
 
-struct Report {
+/// What is printed, and what it comes to.
+struct CheckOutput {
     json: bool,
     worst: Severity,
     errors: usize,
     warnings: usize,
 }
 
-impl Report {
-    fn all(&mut self, findings: impl IntoIterator<Item = Finding>) -> io::Result<()> {
-        findings.into_iter().try_for_each(|finding| self.one(&finding))
-    }
-
-    fn one(&mut self, finding: &Finding) -> io::Result<()> {
-        self.worst = self.worst.max(finding.severity);
-        match finding.severity {
-            Severity::Error => self.errors += 1,
-            Severity::Warning => self.warnings += 1,
-            Severity::Ok | Severity::Note => {}
-        }
-        let text = if self.json { finding.json()? } else { finding.text() };
+impl CheckOutput {
+    fn all(&mut self, findings: impl IntoIterator<Item = Diagnosis>) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
+        for finding in findings {
+            self.worst = self.worst.max(finding.severity);
+            match finding.severity {
+                Severity::Error => self.errors += 1,
+                Severity::Warning => self.warnings += 1,
+                Severity::Ok | Severity::Note => {}
+            }
+            let text = if self.json { finding.json()? } else { finding.text() };
+            out.write_all(text.as_bytes())?;
+        }
         out.flush()
     }
 
     fn end(&self) -> io::Result<()> {
-        if self.json {
-            return Ok(());
+        let (errors, warnings) = (Count(self.errors, "error"), Count(self.warnings, "warning"));
+        let mut out = io::stdout().lock();
+        match self.worst {
+            _ if self.json => Ok(()),
+            Severity::Ok | Severity::Note => out.write_all(b"\nAll is well.\n"),
+            Severity::Warning | Severity::Error => writeln!(out, "\n{errors}, {warnings}."),
         }
-        let Self { errors, warnings, .. } = self;
-        let text = match self.worst {
-            Severity::Ok | Severity::Note => "\nAll is well.\n".to_owned(),
-            Severity::Warning | Severity::Error => {
-                format!("\n{}, {}.\n", Count(*errors, "error"), Count(*warnings, "warning"))
-            }
-        };
-        io::stdout().lock().write_all(text.as_bytes())
     }
 }

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
-use super::finding::Finding;
+use super::diagnosis::{Diagnosis, Subject};
 use super::misp::refused;
 use crate::config::{Config, Misp};
 use crate::misp_api::{EventHead, MispClient, RestError};
-use crate::pure::convert::{self, Reason};
+use crate::pure::convert::{self, Claim, Reason};
 use crate::pure::misp::Event;
 use crate::pure::policy::{Judge, Policy, SideFacts};
 
@@ -23,7 +22,7 @@ const EVENTS: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The listing, as far as there was time.
-struct Listed {
+struct NewestEvents {
     newest: Vec<EventHead>,
     events: usize,
     is_whole: bool,
@@ -37,10 +36,10 @@ struct Counted {
 }
 
 /// One finding for each policy.
-pub(super) async fn look(config: &Config, client: &MispClient) -> Vec<Finding> {
+pub(super) async fn look(config: &Config, client: &MispClient) -> Vec<Diagnosis> {
     let listed = match list(&config.misp, client).await {
         Ok(listed) => listed,
-        Err(error) => return vec![refused(STEP, "", &error)],
+        Err(error) => return vec![refused(Subject(STEP, ""), &error)],
     };
     if listed.events == 0 {
         return vec![nothing_published(&config.misp)];
@@ -50,7 +49,7 @@ pub(super) async fn look(config: &Config, client: &MispClient) -> Vec<Finding> {
     let mut counted: Vec<Counted> = judges.iter().map(|_| Counted::default()).collect();
     let read = match read(client, &listed, &judges, &mut counted).await {
         Ok(read) => read,
-        Err(error) => return vec![refused(STEP, "", &error)],
+        Err(error) => return vec![refused(Subject(STEP, ""), &error)],
     };
     let found = policies.iter().zip(&counted);
     found.map(|((_, targets), counted)| tell(targets, counted, &listed, read)).collect()
@@ -68,9 +67,9 @@ fn policies(config: &Config) -> Vec<(&Policy, String)> {
     policies
 }
 
-async fn list(misp: &Misp, client: &MispClient) -> Result<Listed, RestError> {
+async fn list(misp: &Misp, client: &MispClient) -> Result<NewestEvents, RestError> {
     let begun = Instant::now();
-    let mut listed = Listed { newest: Vec::new(), events: 0, is_whole: true };
+    let mut listed = NewestEvents { newest: Vec::new(), events: 0, is_whole: true };
     let mut heads = client.heads(published(misp));
     while let Some(page) = heads.next().await? {
         listed.events += page.heads.len();
@@ -94,7 +93,7 @@ fn published(misp: &Misp) -> Map<String, Value> {
     query
 }
 
-fn nothing_published(misp: &Misp) -> Finding {
+fn nothing_published(misp: &Misp) -> Diagnosis {
     let mut causes = vec!["the organisation and role of the key's user"];
     if misp.window.is_some() {
         causes.push("misp.window");
@@ -103,14 +102,14 @@ fn nothing_published(misp: &Misp) -> Finding {
         causes.push("misp.search (MISP ignores parameters that it does not know)");
     }
     let remedy = format!("publish an event in MISP, or look at {}", causes.join(", "));
-    Finding::warning(STEP, "", "MISP shows this key no published event", remedy)
+    Subject(STEP, "").warning("MISP shows this key no published event", remedy)
 }
 
 /// Reads event by event, so that one that cannot be read costs only itself; gives back how many were
 /// read.
 async fn read(
     client: &MispClient,
-    listed: &Listed,
+    listed: &NewestEvents,
     judges: &[Judge],
     counted: &mut [Counted],
 ) -> Result<usize, RestError> {
@@ -120,7 +119,8 @@ async fn read(
         if begun.elapsed() > PATIENCE {
             break;
         }
-        match event(client, head.uuid).await {
+        let document = async { client.read(&[head.uuid]).await?.next().await };
+        match document.await {
             Ok(Some(document)) => {
                 let Ok(event) = Event::parse(&document) else { continue };
                 for (judge, counted) in judges.iter().zip(counted.iter_mut()) {
@@ -136,10 +136,6 @@ async fn read(
     Ok(read)
 }
 
-async fn event(client: &MispClient, event: Uuid) -> Result<Option<axum::body::Bytes>, RestError> {
-    client.read(&[event]).await?.next().await
-}
-
 impl Counted {
     /// An attribute counts as selected if any of its claims does.
     fn take(&mut self, event: &Event<'_>, judge: &Judge) {
@@ -150,15 +146,10 @@ impl Counted {
                 Err(_) => Err(Reason::Malformed),
             };
             let judged = claims.and_then(|claims| {
-                let mut first = Err(Reason::NoObservable);
-                for claim in claims {
-                    first =
-                        judge.admit(&facts, &claim.facts, &claim.observable, &SideFacts::default());
-                    if first.is_ok() {
-                        break;
-                    }
-                }
-                first
+                let judged = claims.into_iter().map(|Claim { facts: of_claim, observable, .. }| {
+                    judge.admit(&facts, &of_claim, &observable, &SideFacts::default())
+                });
+                judged.reduce(Result::or).unwrap_or(Err(Reason::NoObservable))
             });
             match judged {
                 Ok(()) => self.selected += 1,
@@ -168,7 +159,7 @@ impl Counted {
     }
 }
 
-fn tell(targets: &str, counted: &Counted, listed: &Listed, read: usize) -> Finding {
+fn tell(targets: &str, counted: &Counted, listed: &NewestEvents, read: usize) -> Diagnosis {
     let Counted { selected, skipped } = counted;
     let mut reasons: Vec<(&Reason, &usize)> = skipped.iter().collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
@@ -181,15 +172,13 @@ fn tell(targets: &str, counted: &Counted, listed: &Listed, read: usize) -> Findi
         "{more}{} published events; of the {read} newest, {selected} attributes are for Sentinel and {not} are not{why}, before warninglists and suppressions",
         listed.events
     );
+    let subject = Subject(STEP, targets);
     match (selected, reasons.first()) {
-        (0, Some((reason, _))) => {
-            let remedy =
-                format!("{} (`explain EVENT-UUID` tells of each attribute)", reason.sentence());
-            Finding::warning(STEP, targets, format!("it selects nothing: {evidence}"), remedy)
-        }
-        (0, None) => {
-            Finding::warning(STEP, targets, evidence, "publish an event that has attributes")
-        }
-        _ => Finding::ok(STEP, targets, evidence),
+        (0, Some((reason, _))) => subject.warning(
+            format!("it selects nothing: {evidence}"),
+            format!("{} (`explain EVENT-UUID` tells of each attribute)", reason.sentence()),
+        ),
+        (0, None) => subject.warning(evidence, "publish an event that has attributes"),
+        _ => subject.ok(evidence),
     }
 }

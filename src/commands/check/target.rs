@@ -7,10 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::deletion;
-use super::finding::{Finding, Severity};
-use super::host::Seen;
-use crate::azure::manage::{self, Condition, ManageError};
+use super::deletion::{self, REMEDY};
+use super::diagnosis::{Diagnosis, Severity, Subject};
+use super::host::HostSeen;
+use crate::azure::manage::{Condition, ManageClient, ManageError};
 use crate::azure::token::{SignIn, SignInError, TokenSource, object_id};
 use crate::config::{Config, Credential, Limits, Management, Mode, Secret, Target};
 use crate::deliver::outcome::{Asked, Outcome};
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Nobody's name: `.invalid` is never given away (RFC 6761).
 const PROBE: &str = "misp-sentinel-relay-upload-probe.invalid";
 
-fn is_management_away(target: &Target, hosts: &[Seen]) -> bool {
+fn is_management_away(target: &Target, hosts: &[HostSeen]) -> bool {
     let address = target.managed.as_ref().map_or("", |managed| managed.management.as_str());
     hosts.iter().any(|seen| !seen.is_reached && address.starts_with(&seen.origin))
 }
@@ -40,9 +40,9 @@ type SignedIn = Option<(Secret, Arc<TokenSource>)>;
 pub(super) async fn look(
     config: &Config,
     http: &reqwest::Client,
-    hosts: &[Seen],
+    hosts: &[HostSeen],
     probe: bool,
-) -> Vec<Finding> {
+) -> Vec<Diagnosis> {
     let mut findings = Vec::new();
     let mut known: Vec<(SignIn, SignedIn)> = Vec::new();
     for target in &config.targets {
@@ -52,49 +52,48 @@ pub(super) async fn look(
         }
         if let Some(host) = away(target, hosts) {
             let words = format!("not looked at: {host} is not reached");
-            findings.push(Finding::note("target", &target.name, words));
+            findings.push(Subject("target", &target.name).note(words));
             continue;
         }
         let sign_in = SignIn::of(target);
-        let place = match known.iter().position(|(one, _)| *one == sign_in) {
-            Some(place) => place,
+        let signed_in = match known.iter().find(|(one, _)| *one == sign_in) {
+            Some((_, signed_in)) => signed_in.clone(),
             None => {
                 let signed_in = signed_in(config, target, http, &mut findings).await;
-                known.push((sign_in, signed_in));
-                known.len() - 1
+                known.push((sign_in, signed_in.clone()));
+                signed_in
             }
         };
-        let Some((token, tokens)) = known.get(place).and_then(|(_, signed_in)| signed_in.clone())
-        else {
+        let Some((token, tokens)) = signed_in else {
             let words = "not looked at: there is no token";
-            findings.push(Finding::note(WORKSPACE, &target.name, words));
+            findings.push(Subject(WORKSPACE, &target.name).note(words));
             continue;
         };
-        let asking = Asking { config, target, http };
-        let workspace = asking.look(&token, probe).await;
+        let asked = WorkspaceCheck { config, target, http };
+        let workspace = asked.look(&token, probe).await;
         let is_probed = probe && workspace.severity == Severity::Ok;
         findings.push(workspace);
         if !is_management_away(target, hosts) {
-            findings.extend(asking.read_back(Arc::clone(&tokens)).await);
-            findings.extend(asking.deletion(tokens, is_probed).await);
+            findings.extend(asked.read_back(Arc::clone(&tokens)).await);
+            findings.extend(asked.deletion(tokens, is_probed).await);
         }
     }
     findings.extend(quotas(config));
     findings
 }
 
-fn sends_nothing(target: &Target) -> Option<Finding> {
+fn sends_nothing(target: &Target) -> Option<Diagnosis> {
     let words = match (target.enabled, target.mode) {
         (false, _) => "enabled = false: nothing is sent",
         (true, Mode::DryRun) => "mode = \"dry-run\": what would be sent is written to a file",
         (true, Mode::Live) => return None,
     };
-    Some(Finding::note("target", &target.name, words))
+    Some(Subject("target", &target.name).note(words))
 }
 
 /// The first of its servers that is not reached.
-fn away<'h>(target: &Target, hosts: &'h [Seen]) -> Option<&'h str> {
-    let is_of = |seen: &Seen| {
+fn away<'h>(target: &Target, hosts: &'h [HostSeen]) -> Option<&'h str> {
+    let is_of = |seen: &HostSeen| {
         let addresses = [&target.authority, &target.endpoint];
         addresses.iter().any(|address| address.starts_with(&seen.origin))
     };
@@ -106,7 +105,7 @@ async fn signed_in(
     config: &Config,
     target: &Target,
     http: &reqwest::Client,
-    findings: &mut Vec<Finding>,
+    findings: &mut Vec<Diagnosis>,
 ) -> SignedIn {
     let begun = Instant::now();
     let asked = match TokenSource::new(SignIn::of(target), http.clone(), &config.azure) {
@@ -119,7 +118,7 @@ async fn signed_in(
             let whom =
                 object_id(&token).map_or_else(String::new, |id| format!(", to object id {id}"));
             let words = format!("given for the {how} after {took} ms{whom}");
-            findings.push(Finding::ok(TOKEN, &target.name, words));
+            findings.push(Subject(TOKEN, &target.name).ok(words));
             findings.extend(end_untold(target));
             Some((token, tokens))
         }
@@ -131,13 +130,13 @@ async fn signed_in(
 }
 
 /// Of certificates the end is known, and others have none.
-fn end_untold(target: &Target) -> Option<Finding> {
+fn end_untold(target: &Target) -> Option<Diagnosis> {
     let has_secret = matches!(target.credential, Credential::ClientSecret { .. });
     let words = "Entra does not tell when a client secret ends: note its date, and change the secret before it";
-    has_secret.then(|| Finding::note(TOKEN, &format!("{} client secret", target.name), words))
+    has_secret.then(|| Subject(TOKEN, &format!("{} client secret", target.name)).note(words))
 }
 
-fn refused(target: &Target, error: &SignInError) -> Finding {
+fn refused(target: &Target, error: &SignInError) -> Diagnosis {
     let unreachable = match target.credential {
         Credential::ManagedIdentity(_) | Credential::FederatedManagedIdentity { .. } => {
             "only machines in Azure have managed identities: elsewhere set credential to \
@@ -148,43 +147,39 @@ fn refused(target: &Target, error: &SignInError) -> Finding {
         | Credential::WorkloadIdentity { .. }
         | Credential::AzureCli { .. } => "see what is said of the host above",
     };
-    let target = &target.name;
+    let subject = Subject(TOKEN, &target.name);
     match error {
         SignInError::Refused(refusal) => {
             let words = error.to_string();
             let seen = words.strip_suffix(&refusal.remedy).unwrap_or(&words);
-            Finding::error(TOKEN, target, seen.trim_end_matches(" -- "), refusal.remedy.as_str())
+            subject.error(seen.trim_end_matches(REMEDY), &refusal.remedy)
         }
-        SignInError::Unreachable(_) => {
-            Finding::error(TOKEN, target, error.to_string(), unreachable)
-        }
-        SignInError::Unusable(_) | SignInError::Settings(_) => {
-            Finding::error(TOKEN, target, error.to_string(), "")
-        }
+        SignInError::Unreachable(_) => subject.error(error, unreachable),
+        SignInError::Unusable(_) | SignInError::Settings(_) => subject.error(error, ""),
     }
 }
 
 /// A question to a workspace.
-struct Asking<'c> {
+struct WorkspaceCheck<'c> {
     config: &'c Config,
     target: &'c Target,
     http: &'c reqwest::Client,
 }
 
-impl Asking<'_> {
-    async fn look(&self, token: &Secret, probe: bool) -> Finding {
-        let name = &self.target.name;
+impl<'c> WorkspaceCheck<'c> {
+    fn subject(&self, step: &'static str) -> Subject<'c> {
+        Subject(step, &self.target.name)
+    }
+
+    async fn look(&self, token: &Secret, probe: bool) -> Diagnosis {
         let client = match upload::Client::new(self.http.clone(), self.target, PATIENCE) {
             Ok(client) => client,
-            Err(error) => return Finding::error(WORKSPACE, name, error.to_string(), ""),
+            Err(error) => return self.subject(WORKSPACE).error(error, ""),
         };
         if !probe {
             let outcome = self.upload(&client, token, &[]).await;
-            return self.told(
-                &outcome,
-                token,
-                "an empty request is let in; --upload-probe shows whether an indicator is",
-            );
+            let well = "an empty request is let in; --upload-probe shows whether an indicator is";
+            return self.told(&outcome, token, well);
         }
         let now: DateTime<Utc> = SystemTime::now().into();
         for until in [now + TimeDelta::minutes(5), now + TimeDelta::seconds(1)] {
@@ -195,27 +190,27 @@ impl Asking<'_> {
                 return self.told(&outcome, token, "");
             }
         }
-        Finding::ok(WORKSPACE, name, format!("took an indicator of {PROBE} and its withdrawal"))
+        self.subject(WORKSPACE).ok(format!("took an indicator of {PROBE} and its withdrawal"))
+    }
+
+    /// One try, and not for long: the doctor is waited for.
+    fn management(&self) -> Management {
+        let rules = &self.config.management;
+        let request_timeout = rules.request_timeout.min(PATIENCE);
+        Management { retries: 0, request_timeout, ..rules.clone() }
     }
 
     /// The management plane's word, where the workspace's names are given.
-    async fn read_back(&self, tokens: Arc<TokenSource>) -> Option<Finding> {
+    async fn read_back(&self, tokens: Arc<TokenSource>) -> Option<Diagnosis> {
         let Target { name, workspace_id, sourcesystem, managed, .. } = self.target;
-        let managed = managed.as_ref()?;
-        let client = manage::ManageClient::new(
-            self.http.clone(),
-            managed,
-            tokens,
-            &quickly(&self.config.management),
-        );
+        let (managed, subject) = (managed.as_ref()?, self.subject(READ_BACK));
+        let client = ManageClient::new(self.http.clone(), managed, tokens, &self.management());
         let client = match client {
             Ok(client) => client,
-            Err(error) => return Some(Finding::error(READ_BACK, name, error.to_string(), "")),
+            Err(error) => return Some(subject.error(error, "")),
         };
         Some(match self.told_by(&client).await {
-            Ok((Some(found), _)) if found != *workspace_id => Finding::error(
-                READ_BACK,
-                name,
+            Ok((Some(found), _)) if found != *workspace_id => subject.error(
                 format!(
                     "{} has the workspace ID {found}, and uploads go to {workspace_id}",
                     client.scope()
@@ -224,29 +219,23 @@ impl Asking<'_> {
                     "set target.{name}.workspace_id to {found}, or the names to those of the other workspace"
                 ),
             ),
-            Ok((_, count)) => Finding::ok(
-                READ_BACK,
-                name,
-                format!("Sentinel holds {count} indicators of {sourcesystem}"),
-            ),
-            Err(error) => {
-                let words = error.to_string();
-                let (seen, remedy) = words.split_once(" -- ").unwrap_or((&words, ""));
-                Finding::error(READ_BACK, name, seen, remedy)
+            Ok((_, count)) => {
+                subject.ok(format!("Sentinel holds {count} indicators of {sourcesystem}"))
             }
+            Err(error) => subject.failed(error, REMEDY),
         })
     }
 
     /// Whether deletions have an effect, where the target asks for them.
-    async fn deletion(&self, tokens: Arc<TokenSource>, is_probed: bool) -> Option<Finding> {
+    async fn deletion(&self, tokens: Arc<TokenSource>, is_probed: bool) -> Option<Diagnosis> {
         let Target { name, sourcesystem, managed, withdraw, .. } = self.target;
         let managed = managed.as_ref().filter(|_| *withdraw == Withdraw::Delete)?;
         if !is_probed {
             return Some(deletion::untried(name));
         }
-        let rules = quickly(&self.config.management);
+        let rules = self.management();
         // What is wrong with the address was told by the step before.
-        let client = manage::ManageClient::new(self.http.clone(), managed, tokens, &rules).ok()?;
+        let client = ManageClient::new(self.http.clone(), managed, tokens, &rules).ok()?;
         let id = Observable::new("domain-name:value", PROBE).id(&self.config.rendering.namespace);
         let probe = deletion::Probe {
             target: name,
@@ -257,10 +246,7 @@ impl Asking<'_> {
         Some(probe.delete(&client).await)
     }
 
-    async fn told_by(
-        &self,
-        client: &manage::ManageClient,
-    ) -> Result<(Option<Uuid>, u64), ManageError> {
+    async fn told_by(&self, client: &ManageClient) -> Result<(Option<Uuid>, u64), ManageError> {
         let source = Some(self.target.sourcesystem.as_str());
         let condition = Condition { kind: "indicator", source, ids: &[] };
         Ok((client.workspace_id().await?, client.count(&condition).await?))
@@ -276,58 +262,45 @@ impl Asking<'_> {
         Outcome::of(&client.send(token, body).await, asked)
     }
 
-    fn told(&self, outcome: &Outcome, token: &Secret, well: &str) -> Finding {
-        let Target { name, workspace_id, .. } = self.target;
-        let error = |why: &str, remedy: String| {
-            let (seen, hint) = why.split_once("; ").unwrap_or((why, ""));
-            let remedy = if remedy.is_empty() { hint.to_owned() } else { remedy };
-            Finding::error(WORKSPACE, name, seen, remedy)
-        };
+    fn told(&self, outcome: &Outcome, token: &Secret, well: &str) -> Diagnosis {
+        let (subject, is_empty) = (self.subject(WORKSPACE), !well.is_empty());
         match outcome {
-            Outcome::Accepted { rejected, .. } if rejected.is_empty() => {
-                Finding::ok(WORKSPACE, name, well)
+            Outcome::Accepted { rejected, .. } => match rejected.first() {
+                None => subject.ok(well),
+                Some((_, words)) => subject.error(
+                    format!("rejects a sound indicator: {words}"),
+                    "check api_version and path of the target",
+                ),
+            },
+            Outcome::BadRequest { why } if is_empty && why.contains(self.target.api.list()) => {
+                subject.ok(well)
             }
-            Outcome::BadRequest { why }
-                if !well.is_empty() && why.contains(self.target.api.list()) =>
-            {
-                Finding::ok(WORKSPACE, name, well)
-            }
-            Outcome::BadRequest { why } if !well.is_empty() => {
-                let words =
-                    format!("an empty request is answered {why}; --upload-probe tells more");
-                Finding::note(WORKSPACE, name, words)
-            }
-            Outcome::Accepted { rejected, .. } => {
-                let words = rejected.first().map(|(_, words)| words.as_str()).unwrap_or_default();
-                error(
-                    &format!("rejects a sound indicator: {words}"),
-                    "check api_version and path of the target".to_owned(),
-                )
-            }
+            Outcome::BadRequest { why } if is_empty => subject
+                .note(format!("an empty request is answered {why}; --upload-probe tells more")),
             Outcome::Unauthorized { why } | Outcome::Forbidden { why } => {
                 let whom = object_id(token).map_or_else(
                     || "the application (its service principal)".to_owned(),
                     |id| format!("object id {id}"),
                 );
-                error(
-                    why,
+                let workspace_id = self.target.workspace_id;
+                let seen = why.split_once("; ").map_or(why.as_str(), |(seen, _)| seen);
+                subject.error(
+                    seen,
                     format!(
                         "give {whom} the role \"Microsoft Sentinel Contributor\" on the workspace {workspace_id} (Access control (IAM) > Add role assignment; it counts after some minutes)"
                     ),
                 )
             }
-            Outcome::Misconfigured { why } => error(why, String::new()),
-            Outcome::Throttled { .. } => Finding::warning(
-                WORKSPACE,
-                name,
+            Outcome::Throttled { .. } => subject.warning(
                 "too many requests (429)",
                 "another program uses the same application, e.g. misp2sentinel's cron job: give each its own",
             ),
-            Outcome::BadRequest { why }
+            Outcome::Misconfigured { why }
+            | Outcome::BadRequest { why }
             | Outcome::TooLarge { why }
             | Outcome::Foreign { why, .. }
             | Outcome::Unreadable { why }
-            | Outcome::Transient { why, .. } => error(why, String::new()),
+            | Outcome::Transient { why, .. } => subject.failed(why, "; "),
         }
     }
 
@@ -351,14 +324,8 @@ impl Asking<'_> {
     }
 }
 
-/// One try, and not for long: the doctor is waited for.
-fn quickly(rules: &Management) -> Management {
-    let request_timeout = rules.request_timeout.min(PATIENCE);
-    Management { retries: 0, request_timeout, ..rules.clone() }
-}
-
 /// Who shares a credential shares its quota.
-fn quotas(config: &Config) -> Vec<Finding> {
+fn quotas(config: &Config) -> Vec<Diagnosis> {
     let delivery = &config.delivery;
     let live = config.targets.iter().filter(|target| sends_nothing(target).is_none());
     let mut shared: Vec<(SignIn, String, Vec<Limits>)> = Vec::new();
@@ -374,21 +341,17 @@ fn quotas(config: &Config) -> Vec<Finding> {
     }
     let per = humantime::format_duration(delivery.quota_window);
     let tell = |(_, names, limits): (SignIn, String, Vec<Limits>)| {
-        let (count, requests) = (limits.len(), Limits::shared_quota(&limits));
-        let figures = format!("{requests} requests in any {per}");
-        let words = if count > 1 {
-            format!("{figures}, shared by {count} targets of one credential")
-        } else {
-            figures
-        };
-        match requests {
-            0 => Finding::warning(
-                QUOTA,
-                &names,
+        let (subject, requests) = (Subject(QUOTA, &names), Limits::shared_quota(&limits));
+        if requests == 0 {
+            return subject.warning(
                 "delivery.quota_requests = 0: no limit, Sentinel will answer 429",
                 "leave it at its default",
-            ),
-            _ => Finding::ok(QUOTA, &names, words),
+            );
+        }
+        let figures = format!("{requests} requests in any {per}");
+        match limits.len() {
+            1 => subject.ok(figures),
+            count => subject.ok(format!("{figures}, shared by {count} targets of one credential")),
         }
     };
     shared.into_iter().map(tell).collect()

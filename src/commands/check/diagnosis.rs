@@ -1,36 +1,32 @@
-//! What the doctor says: one finding a line, for people or for machines. Pure.
+//! What the doctor says: one diagnosis a line, for people or for machines. Pure.
+
+use std::fmt::Display;
 
 use serde::Serialize;
 
 use crate::pure::safe;
 
 /// How bad it is; the worst of all decides the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, strum::IntoStaticStr,
+)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+#[strum(serialize_all = "lowercase")]
+pub(super) enum Severity {
     Ok,
     /// It could not be looked at, or says nothing of good or bad.
     Note,
     /// It works, and probably not as it is meant.
+    #[strum(serialize = "WARNING")]
     Warning,
     /// It does not work.
+    #[strum(serialize = "ERROR")]
     Error,
-}
-
-impl Severity {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Note => "note",
-            Self::Warning => "WARNING",
-            Self::Error => "ERROR",
-        }
-    }
 }
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub(super) struct Diagnosis {
     /// What was looked at, e.g. `host`, `zeromq` or `token`.
     pub step: &'static str,
     /// Which one of it: an address, a target, a key of the configuration; may be empty.
@@ -42,51 +38,54 @@ pub struct Finding {
     pub remedy: Option<String>,
 }
 
-impl Finding {
-    pub(super) fn ok(step: &'static str, subject: &str, evidence: impl Into<String>) -> Self {
-        Self::new(step, subject, Severity::Ok, evidence.into(), None)
+/// What a diagnosis is about: the step, and which one of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject<'s>(pub &'static str, pub &'s str);
+
+impl Subject<'_> {
+    pub(super) fn ok(self, evidence: impl Display) -> Diagnosis {
+        self.diagnosis(Severity::Ok, evidence, "")
     }
 
-    pub(super) fn note(step: &'static str, subject: &str, evidence: impl Into<String>) -> Self {
-        Self::new(step, subject, Severity::Note, evidence.into(), None)
+    pub(super) fn note(self, evidence: impl Display) -> Diagnosis {
+        self.diagnosis(Severity::Note, evidence, "")
     }
 
-    pub(super) fn warning(
-        step: &'static str,
-        subject: &str,
-        evidence: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self::new(step, subject, Severity::Warning, evidence.into(), Some(remedy.into()))
+    pub(super) fn warning(self, evidence: impl Display, remedy: impl Display) -> Diagnosis {
+        self.diagnosis(Severity::Warning, evidence, remedy)
     }
 
-    pub(super) fn error(
-        step: &'static str,
-        subject: &str,
-        evidence: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self::new(step, subject, Severity::Error, evidence.into(), Some(remedy.into()))
+    pub(super) fn error(self, evidence: impl Display, remedy: impl Display) -> Diagnosis {
+        self.diagnosis(Severity::Error, evidence, remedy)
     }
 
-    fn new(
-        step: &'static str,
-        subject: &str,
+    /// An error in another room's words, which say what to do behind `separator`.
+    pub(super) fn failed(self, error: impl Display, separator: &str) -> Diagnosis {
+        let words = error.to_string();
+        let (seen, remedy) = words.split_once(separator).unwrap_or((&words, ""));
+        self.error(seen, remedy)
+    }
+
+    fn diagnosis(
+        self,
         severity: Severity,
-        evidence: String,
-        remedy: Option<String>,
-    ) -> Self {
+        evidence: impl Display,
+        remedy: impl Display,
+    ) -> Diagnosis {
         let one_line = |text: String| safe::line(&text).into_owned();
-        let (evidence, remedy) = (one_line(evidence), remedy.map(one_line));
-        let remedy = remedy.filter(|remedy| !remedy.is_empty());
-        Self { step, subject: subject.to_owned(), severity, evidence, remedy }
+        let remedy = Some(one_line(remedy.to_string())).filter(|remedy| !remedy.is_empty());
+        let Self(step, subject) = self;
+        let (subject, evidence) = (subject.to_owned(), one_line(evidence.to_string()));
+        Diagnosis { step, subject, severity, evidence, remedy }
     }
+}
 
+impl Diagnosis {
     /// For people; the remedy stands below.
     pub(super) fn text(&self) -> String {
-        let Self { step, subject, evidence, .. } = self;
-        let named = format!("{step} {subject}");
-        let mut text = format!("{:<8} {}: {evidence}\n", self.severity.word(), named.trim_end());
+        let Self { step, subject, evidence, severity, .. } = self;
+        let (word, named): (&str, _) = (severity.into(), format!("{step} {subject}"));
+        let mut text = format!("{word:<8} {}: {evidence}\n", named.trim_end());
         if let Some(remedy) = &self.remedy {
             text.push_str(&format!("{:<8}   -> {remedy}\n", ""));
         }
@@ -114,10 +113,10 @@ mod tests {
 
     #[test]
     fn what_others_said_stays_in_its_line() {
-        let finding = Finding::error("misp", "key", "no\r\nERROR ledger: \u{1b}[31mgone", "");
+        let finding = Subject("misp", "key").error("no\r\nERROR ledger: \u{1b}[31mgone", "");
         assert_eq!(finding.text(), "ERROR    misp key: no\\r\\nERROR ledger: \\u{1b}[31mgone\n");
         assert_eq!(finding.remedy, None);
-        let finding = Finding::warning("clock", "", "late", "run NTP");
+        let finding = Subject("clock", "").warning("late", "run NTP");
         assert_eq!(finding.text(), "WARNING  clock: late\n           -> run NTP\n");
         let json = r#"{"step":"clock","subject":"","severity":"warning","evidence":"late","remedy":"run NTP"}"#;
         assert_eq!(finding.json().unwrap().trim_end(), json);
