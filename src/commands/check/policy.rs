@@ -146,9 +146,10 @@ impl Counted {
                 Err(_) => Err(Reason::Malformed),
             };
             let judged = claims.and_then(|claims| {
-                let judged = claims.into_iter().map(|Claim { facts: of_claim, observable, .. }| {
-                    judge.admit(&facts, &of_claim, &observable, &SideFacts::default())
-                });
+                let judged =
+                    claims.into_iter().map(|Claim { facts: of_claim, observable, .. }| {
+                        judge.admit(&facts, &of_claim, &observable, &SideFacts::default())
+                    });
                 judged.reduce(Result::or).unwrap_or(Err(Reason::NoObservable))
             });
             match judged {

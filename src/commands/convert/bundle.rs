@@ -12,7 +12,6 @@ use std::io::{self, Write};
 use uuid::Uuid;
 
 use super::gathered::{Gathered, LeftOut};
-use super::skipped::SkippedLines;
 use crate::pure::safe;
 use crate::pure::stix::{self, ContextKind, ContextObject, Verdict};
 
@@ -29,9 +28,9 @@ pub(super) fn write(
     gathered: &Gathered<'_>,
     valid_after: i64,
     out: &mut impl Write,
-    skipped: &mut SkippedLines<impl Write>,
+    skipped: &mut impl Write,
 ) -> io::Result<bool> {
-    let Survey { id, related, left_out } = survey(gathered, valid_after);
+    let (id, related, left_out) = survey(gathered, valid_after);
     gathered.write_left_out(&left_out, skipped)?;
     write!(out, "{{\"type\":\"bundle\",\"id\":\"bundle--{id}\"")?;
     let mut before = ",\"objects\":[\n";
@@ -53,17 +52,9 @@ pub(super) fn write(
     Ok(has_objects)
 }
 
-/// What has to be known of a bundle before its first byte is written.
-struct Survey {
-    /// UUIDv5 of all that is in it.
-    id: Uuid,
-    /// What its indicators need.
-    related: Related,
-    left_out: LeftOut,
-}
-
-/// Merging twice is cheaper than keeping every object.
-fn survey(gathered: &Gathered<'_>, valid_after: i64) -> Survey {
+/// What has to be known of a bundle before its first byte is written: the UUIDv5 of all that is in it,
+/// what its indicators need, and what is left out. Merging twice is cheaper than keeping every object.
+fn survey(gathered: &Gathered<'_>, valid_after: i64) -> (Uuid, Related, LeftOut) {
     let (mut related, mut left_out) = (Related::new(), LeftOut::new());
     let mut content = blake3::Hasher::new();
     for object in &gathered.objects {
@@ -82,8 +73,7 @@ fn survey(gathered: &Gathered<'_>, valid_after: i64) -> Survey {
     for (at, object) in related.values() {
         content.update(&object.fingerprint.to_le_bytes()).update(&at.to_le_bytes());
     }
-    let id = Uuid::new_v5(&gathered.namespace, content.finalize().as_bytes());
-    Survey { id, related, left_out }
+    (Uuid::new_v5(&gathered.namespace, content.finalize().as_bytes()), related, left_out)
 }
 
 /// When MISP last changed an attribute that counts, Unix milliseconds.

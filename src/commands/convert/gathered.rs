@@ -1,17 +1,16 @@
 //! The claims of a document by indicator, and all that may be left out of it, in the order of the
 //! document.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write};
 
 use uuid::Uuid;
 
-use super::skipped::{Named, SkippedLines};
+use super::skipped::SkippedLine;
 use crate::config::Rules;
 use crate::pure::convert::{self, Claim, EventFacts, Reason};
 use crate::pure::explain;
-use crate::pure::misp::{Attribute, Event, Malformed, NotAnEvent, Sighting};
+use crate::pure::misp::{Attribute, Event, Sighting};
 use crate::pure::policy::Judge;
 use crate::pure::stix::{ContextObject, KnownClaim, Memo, Merger, Needed, Observable, Verdict};
 
@@ -50,22 +49,7 @@ struct GatheredClaim {
 /// What a part of the document was read as.
 #[derive(Debug)]
 enum ReadPart<'d> {
-    /// The event at this position cannot be read.
-    NoEvent {
-        position: usize,
-        problem: NotAnEvent,
-    },
-    Malformed {
-        event: Uuid,
-        malformed: Malformed<'d>,
-    },
-    NoClaim {
-        event: Uuid,
-        attribute: Uuid,
-        kind: Cow<'d, str>,
-        value: Cow<'d, str>,
-        why: Reason,
-    },
+    LeftOut(SkippedLine<'d>),
     /// The claim at this place among the claims of this object.
     Claim {
         object: usize,
@@ -99,23 +83,23 @@ impl<'d> Gathered<'d> {
             self.events.push(facts);
         }
         for read in event.attributes() {
-            match read {
+            let left_out = match read {
                 Ok((attribute, object)) => match convert::claims(&attribute, object) {
                     Ok(claims) => {
-                        claims.into_iter().for_each(|claim| self.claim(claim, &attribute))
+                        claims.into_iter().for_each(|claim| self.claim(claim, &attribute));
+                        continue;
                     }
-                    Err(why) => self.readings.push(ReadPart::no_claim(event.uuid, attribute, why)),
+                    Err(why) => SkippedLine::attribute(event.uuid, attribute, why),
                 },
-                Err(malformed) => {
-                    self.readings.push(ReadPart::Malformed { event: event.uuid, malformed });
-                }
-            }
+                Err(malformed) => SkippedLine::malformed(event.uuid, malformed),
+            };
+            self.readings.push(ReadPart::LeftOut(left_out));
         }
     }
 
-    /// Notes that the event at `position` cannot be read.
-    pub(super) fn no_event(&mut self, position: usize, problem: NotAnEvent) {
-        self.readings.push(ReadPart::NoEvent { position, problem });
+    /// Notes that an event cannot be read.
+    pub(super) fn no_event(&mut self, problem: String) {
+        self.readings.push(ReadPart::LeftOut(SkippedLine::no_event(problem)));
     }
 
     fn claim(&mut self, claim: Claim, attribute: &Attribute<'_>) {
@@ -167,16 +151,11 @@ impl<'d> Gathered<'d> {
     pub(super) fn write_left_out(
         &self,
         left_out: &LeftOut,
-        skipped: &mut SkippedLines<impl Write>,
+        skipped: &mut impl Write,
     ) -> io::Result<()> {
         for reading in &self.readings {
             match reading {
-                ReadPart::NoEvent { position, problem } => skipped.event(*position, problem)?,
-                ReadPart::Malformed { event, malformed } => skipped.malformed(*event, malformed)?,
-                ReadPart::NoClaim { event, attribute, kind, value, why } => {
-                    let named = Named { event: *event, attribute: *attribute, kind, value };
-                    skipped.attribute(named, *why)?;
-                }
+                ReadPart::LeftOut(line) => line.write(skipped)?,
                 ReadPart::Claim { object, claim } => {
                     let reason = left_out.get(*object).and_then(|reasons| *reasons.get(*claim)?);
                     let claimed = self.objects.get(*object).and_then(|one| one.claims.get(*claim));
@@ -193,23 +172,12 @@ impl<'d> Gathered<'d> {
         &self,
         GatheredClaim { event, claim, .. }: &GatheredClaim,
         reason: Reason,
-        skipped: &mut SkippedLines<impl Write>,
+        skipped: &mut impl Write,
     ) -> io::Result<()> {
         let Some(event) = self.events.get(*event) else { return Ok(()) };
-        let Claim { attribute, observable, facts, .. } = claim;
-        let value = facts.written(observable);
-        let named = Named { event: event.uuid, attribute: *attribute, kind: &facts.kind, value };
-        if reason != Reason::TlpTooStrict {
-            return skipped.claim(named, observable, reason);
-        }
-        let markings = explain::markings(&self.judge, event, facts);
-        skipped.too_strict(named, observable, &markings)
-    }
-}
-
-impl<'d> ReadPart<'d> {
-    fn no_claim(event: Uuid, attribute: Attribute<'d>, why: Reason) -> Self {
-        let Attribute { uuid, kind, value, .. } = attribute;
-        Self::NoClaim { event, attribute: uuid, kind, value, why }
+        let markings = (reason == Reason::TlpTooStrict)
+            .then(|| explain::markings(&self.judge, event, &claim.facts).join("; "))
+            .filter(|words| !words.is_empty());
+        SkippedLine::claim(event.uuid, claim, reason, markings).write(skipped)
     }
 }

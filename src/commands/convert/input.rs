@@ -1,11 +1,12 @@
 //! The document that is converted: a file or standard input, with or without a frame's topic.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
 
 use crate::intake::frame::{self, PUBLICATION};
+use crate::pure::misp::{self, Event};
 
 /// The bytes of the file, or of standard input for `-`.
 ///
@@ -25,11 +26,41 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How gzip begins (RFC 1952, 2.3.1).
 const GZIP: &[u8] = b"\x1f\x8b";
 
+/// Reads each event of the document `input`, and says in `notes` which have nothing. `take` gets the
+/// events, and of those that cannot be read why; they are counted.
+///
+/// # Errors
+/// It is none of MISP's documents, or as `take`.
+pub(super) fn each_event<'d>(
+    input: &'d [u8],
+    notes: &mut impl Write,
+    mut take: impl FnMut(Result<&Event<'d>, String>) -> io::Result<()>,
+) -> anyhow::Result<u64> {
+    let events = misp::events(document(input)?).context("read the document")?;
+    let mut broken = 0;
+    for (number, event) in (1..).zip(events) {
+        match event {
+            Ok(event) => {
+                if event.attributes().next().is_none() {
+                    let event = event.uuid;
+                    writeln!(notes, "note: event {event} of the document has no attributes")?;
+                }
+                take(Ok(&event))?;
+            }
+            Err(problem) => {
+                broken += 1;
+                take(Err(format!("event {number} of the document: {problem}")))?;
+            }
+        }
+    }
+    Ok(broken)
+}
+
 /// The JSON of the input, without the topic that a recorded frame begins with.
 ///
 /// # Errors
 /// It is neither JSON nor a publication's frame: says what it begins with.
-pub(super) fn document(input: &[u8]) -> anyhow::Result<&[u8]> {
+fn document(input: &[u8]) -> anyhow::Result<&[u8]> {
     let text = input.strip_prefix(BYTE_ORDER_MARK).unwrap_or(input).trim_ascii();
     match text.first() {
         None => bail!("no MISP event: found nothing"),
@@ -42,13 +73,9 @@ pub(super) fn document(input: &[u8]) -> anyhow::Result<&[u8]> {
         Ok(topic) if topic.starts_with(PUBLICATION) => {
             bail!("no MISP event: found a frame of the topic `{topic}`, which is no publication")
         }
-        _ => bail!(
-            "no MISP event: found neither a JSON document nor a frame, but {:?}",
-            beginning(text)
-        ),
+        _ => {
+            let beginning = String::from_utf8_lossy(text.get(..48).unwrap_or(text));
+            bail!("no MISP event: found neither a JSON document nor a frame, but {beginning:?}")
+        }
     }
-}
-
-fn beginning(text: &[u8]) -> String {
-    String::from_utf8_lossy(text.get(..48).unwrap_or(text)).into_owned()
 }

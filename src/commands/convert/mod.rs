@@ -5,21 +5,18 @@
 mod bundle;
 mod gathered;
 mod input;
-mod notes;
 mod skipped;
 mod stories;
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::ensure;
 use clap::{Arg, Args};
 
 use self::gathered::Gathered;
-use self::skipped::SkippedLines;
 use super::explain::TellingOptions;
-use crate::config::Rules;
-use crate::pure::misp;
+use crate::config::{PLACEHOLDER_URL, Rules};
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(mut_args(only_with_explain))]
@@ -40,6 +37,9 @@ pub struct ConvertOptions {
     pub telling: TellingOptions,
 }
 
+const LINKS_LEAD_NOWHERE: &str =
+    "note: neither misp.public_url nor misp.url is set: links to MISP begin with the placeholder ";
+
 /// Without `--explain` there is no telling to shape.
 fn only_with_explain(argument: Arg) -> Arg {
     match argument.get_id().as_str() {
@@ -58,75 +58,37 @@ pub fn convert(rules: &Rules, options: &ConvertOptions) -> anyhow::Result<()> {
     let bytes = input::read(&options.file)?;
     let now = chrono::Utc::now().timestamp_millis();
     let mut out = BufWriter::new(io::stdout().lock());
-    if options.explain {
-        return stories::write(rules, &bytes, now, options.telling, &mut out)
-            .or_else(unless_reader_left)
-            .and_then(all_read);
-    }
-    let mut skipped = SkippedLines::new(BufWriter::new(io::stderr().lock()));
-    let broken = Preview { rules, now, no_expiry: options.no_expiry }
-        .write(&bytes, &mut out, &mut skipped)
-        .or_else(unless_reader_left)?;
-    all_read(broken)
-}
-
-fn all_read(broken: u64) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        broken == 0,
-        "events of the document that cannot be read: {broken} (see above)"
-    );
+    let broken = if options.explain {
+        stories::write(rules, &bytes, now, options.telling, &mut out)?
+    } else {
+        let sent_after = if options.no_expiry { i64::MIN } else { now };
+        write_bundle(Gathered::new(rules, now), rules, &bytes, sent_after, &mut out)?
+    };
+    ensure!(broken == 0, "events of the document that cannot be read: {broken} (see above)");
     Ok(())
 }
 
-/// Who reads no further, as `head` does, has seen enough.
-fn unless_reader_left(error: anyhow::Error) -> anyhow::Result<u64> {
-    match error.downcast_ref::<io::Error>() {
-        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
-        _ => Err(error),
-    }
-}
-
-/// How a document is converted.
-#[derive(Debug)]
-struct Preview<'r> {
-    rules: &'r Rules,
-    /// Unix milliseconds.
-    now: i64,
-    no_expiry: bool,
-}
-
-impl Preview<'_> {
-    /// Gives back how many events could not be read.
-    fn write(
-        &self,
-        input: &[u8],
-        out: &mut impl Write,
-        skipped: &mut SkippedLines<impl Write>,
-    ) -> anyhow::Result<u64> {
-        let document = input::document(input)?;
-        let mut gathered = Gathered::new(self.rules, self.now);
-        let mut broken = 0;
-        for (position, event) in misp::events(document).context("read the document")?.enumerate() {
-            match event {
-                Ok(event) => {
-                    if let Some(note) = notes::of_event(&event) {
-                        skipped.note(&note)?;
-                    }
-                    gathered.take(&event);
-                }
-                Err(problem) => {
-                    broken += 1;
-                    gathered.no_event(position, problem);
-                }
-            }
+/// Gives back how many events could not be read.
+fn write_bundle<'d>(
+    mut gathered: Gathered<'d>,
+    rules: &Rules,
+    bytes: &'d [u8],
+    sent_after: i64,
+    out: &mut impl Write,
+) -> anyhow::Result<u64> {
+    let mut skipped = BufWriter::new(io::stderr().lock());
+    let broken = input::each_event(bytes, &mut skipped, |event| {
+        match event {
+            Ok(event) => gathered.take(event),
+            Err(problem) => gathered.no_event(problem),
         }
-        let sent_after = if self.no_expiry { i64::MIN } else { self.now };
-        let has_objects = bundle::write(&gathered, sent_after, out, skipped)?;
-        if self.rules.has_placeholder_url && has_objects {
-            skipped.note(&notes::of_links())?;
-        }
-        out.flush()?;
-        skipped.flush()?;
-        Ok(broken)
+        Ok(())
+    })?;
+    let has_objects = bundle::write(&gathered, sent_after, out, &mut skipped)?;
+    if rules.has_placeholder_url && has_objects {
+        writeln!(skipped, "{LINKS_LEAD_NOWHERE}{PLACEHOLDER_URL}")?;
     }
+    out.flush()?;
+    skipped.flush()?;
+    Ok(broken)
 }

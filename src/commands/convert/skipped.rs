@@ -1,24 +1,24 @@
 //! What is left out, and why: lines of JSON, one for each attribute, or for each observable of an
 //! attribute that makes claims.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::pure::convert::Reason;
-use crate::pure::misp::{Malformed, NotAnEvent};
+use crate::pure::convert::{Claim, Reason};
+use crate::pure::misp::{Attribute, Malformed};
 use crate::pure::safe;
-use crate::pure::stix::Observable;
 
 /// Members that are not known are `null`; `pattern` and `problem` are there where they say more.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+pub(super) struct SkippedLine<'d> {
     event: Option<Uuid>,
     attribute: Option<Uuid>,
     #[serde(rename = "type")]
-    kind: Option<&'a str>,
-    value: Option<&'a str>,
+    kind: Option<Cow<'d, str>>,
+    value: Option<Cow<'d, str>>,
     /// Of the observable that is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pattern: Option<String>,
@@ -27,97 +27,34 @@ struct Line<'a> {
     problem: Option<String>,
 }
 
-/// An attribute, as lines name it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Named<'a> {
-    pub event: Uuid,
-    pub attribute: Uuid,
-    pub kind: &'a str,
-    pub value: &'a str,
-}
-
-/// Where the lines go.
-#[derive(Debug)]
-pub(super) struct SkippedLines<W>(W);
-
-impl<W: Write> SkippedLines<W> {
-    pub(super) fn new(out: W) -> Self {
-        Self(out)
-    }
-
+impl<'d> SkippedLine<'d> {
     /// An attribute that makes no claim.
-    pub(super) fn attribute(&mut self, named: Named<'_>, reason: Reason) -> io::Result<()> {
-        self.write(&Line::new(named, reason))
+    pub(super) fn attribute(event: Uuid, attribute: Attribute<'d>, reason: Reason) -> Self {
+        let Attribute { uuid, kind, value, .. } = attribute;
+        Self::new(event, uuid, kind, value, reason)
     }
 
-    /// A claim that makes no indicator.
+    /// A claim that makes no indicator, with what else is to be said of it.
     pub(super) fn claim(
-        &mut self,
-        named: Named<'_>,
-        observable: &Observable,
+        event: Uuid,
+        claim: &'d Claim,
         reason: Reason,
-    ) -> io::Result<()> {
+        problem: Option<String>,
+    ) -> Self {
+        let Claim { attribute, observable, facts, .. } = claim;
+        let (kind, value) = (facts.kind.as_ref().into(), facts.written(observable).into());
         let pattern = Some(observable.pattern());
-        self.write(&Line { pattern, ..Line::new(named, reason) })
-    }
-
-    /// A claim whose tags are too strict, with what is to be said of those.
-    pub(super) fn too_strict(
-        &mut self,
-        named: Named<'_>,
-        observable: &Observable,
-        markings: &[String],
-    ) -> io::Result<()> {
-        let pattern = Some(observable.pattern());
-        let problem = Some(markings.join("; ")).filter(|words| !words.is_empty());
-        self.write(&Line { pattern, problem, ..Line::new(named, Reason::TlpTooStrict) })
+        Self { pattern, problem, ..Self::new(event, *attribute, kind, value, reason) }
     }
 
     /// An attribute or object that cannot be read.
-    pub(super) fn malformed(&mut self, event: Uuid, malformed: &Malformed<'_>) -> io::Result<()> {
-        self.write(&Line {
-            event: known(event),
-            attribute: malformed.uuid,
-            kind: malformed.kind.as_deref(),
-            value: malformed.value.as_deref(),
-            ..Line::malformed(malformed.problem.clone())
-        })
+    pub(super) fn malformed(event: Uuid, malformed: Malformed<'d>) -> Self {
+        let Malformed { uuid: attribute, kind, value, problem, .. } = malformed;
+        Self { event: known(event), attribute, kind, value, ..Self::no_event(problem) }
     }
 
-    /// An event that cannot be read, the one at `position` of the document.
-    pub(super) fn event(&mut self, position: usize, problem: &NotAnEvent) -> io::Result<()> {
-        let number = position + 1;
-        self.write(&Line::malformed(format!("event {number} of the document: {problem}")))
-    }
-
-    /// Something else that is to be known, in words.
-    pub(super) fn note(&mut self, words: &str) -> io::Result<()> {
-        writeln!(self.0, "note: {}", safe::line(words))
-    }
-
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-
-    fn write(&mut self, line: &Line<'_>) -> io::Result<()> {
-        writeln!(self.0, "{}", safe::json(&serde_json::to_string(line)?))
-    }
-}
-
-impl<'a> Line<'a> {
-    fn new(named: Named<'a>, reason: Reason) -> Self {
-        Self {
-            event: known(named.event),
-            attribute: Some(named.attribute),
-            kind: Some(named.kind),
-            value: Some(named.value),
-            pattern: None,
-            reason,
-            problem: None,
-        }
-    }
-
-    fn malformed(problem: String) -> Self {
+    /// An event that cannot be read.
+    pub(super) fn no_event(problem: String) -> Self {
         Self {
             event: None,
             attribute: None,
@@ -127,6 +64,28 @@ impl<'a> Line<'a> {
             reason: Reason::Malformed,
             problem: Some(problem),
         }
+    }
+
+    fn new(
+        event: Uuid,
+        attribute: Uuid,
+        kind: Cow<'d, str>,
+        value: Cow<'d, str>,
+        reason: Reason,
+    ) -> Self {
+        Self {
+            event: known(event),
+            attribute: Some(attribute),
+            kind: Some(kind),
+            value: Some(value),
+            pattern: None,
+            reason,
+            problem: None,
+        }
+    }
+
+    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "{}", safe::json(&serde_json::to_string(self)?))
     }
 }
 

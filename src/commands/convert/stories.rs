@@ -1,14 +1,11 @@
 //! `convert --explain`: what becomes of each attribute of the document.
 
-use std::io::Write;
-
-use anyhow::Context;
+use std::io::{self, Write};
 
 use super::super::explain::TellingOptions;
-use super::{input, notes};
-use crate::config;
+use super::{LINKS_LEAD_NOWHERE, input};
+use crate::config::{self, PLACEHOLDER_URL};
 use crate::pure::explain::{DocumentStories, Teller, ViewRules};
-use crate::pure::misp;
 use crate::pure::policy::Judge;
 use crate::pure::stix::Merger;
 
@@ -20,26 +17,16 @@ pub(super) fn write(
     telling: TellingOptions,
     out: &mut impl Write,
 ) -> anyhow::Result<u64> {
-    let document = input::document(bytes)?;
     let judge = Judge::new(&rules.policy);
     let merger = Merger::new(&rules.rendering, &judge);
     let mut told = DocumentStories::default();
-    let mut broken = 0;
-    for (position, event) in misp::events(document).context("read the document")?.enumerate() {
-        match event {
-            Ok(event) => {
-                if let Some(note) = notes::of_event(&event) {
-                    writeln!(std::io::stderr(), "note: {note}")?;
-                }
-                told.take(&event, &merger);
-            }
-            Err(problem) => {
-                broken += 1;
-                let number = position + 1;
-                writeln!(std::io::stderr(), "event {number} of the document: {problem}")?;
-            }
+    let broken = input::each_event(bytes, &mut io::stderr(), |event| match event {
+        Ok(event) => {
+            told.take(event, &merger);
+            Ok(())
         }
-    }
+        Err(problem) => writeln!(io::stderr(), "{problem}"),
+    })?;
     let has_placeholder_url = rules.has_placeholder_url;
     let rules = ViewRules { judge: &judge, merger: &merger, targets: &[], now, stix: telling.stix };
     let mut teller = Teller::new(telling.json);
@@ -51,7 +38,7 @@ pub(super) fn write(
     }
     out.flush()?;
     if has_placeholder_url && shows_links {
-        writeln!(std::io::stderr(), "note: {}", notes::of_links())?;
+        writeln!(io::stderr(), "{LINKS_LEAD_NOWHERE}{PLACEHOLDER_URL}")?;
     }
     Ok(broken)
 }
