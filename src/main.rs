@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 
-use misp_sentinel_relay::commands::{self, Cli};
+use misp_sentinel_relay::commands::{self, Cli, is_closed_pipe};
 use misp_sentinel_relay::config::Mistakes;
 use misp_sentinel_relay::pure::safe;
 
@@ -38,10 +38,6 @@ fn main() -> ExitCode {
 fn fail(code: u8, words: &str) -> ExitCode {
     writeln!(io::stderr(), "{}", safe::lines(words)).ok();
     ExitCode::from(code)
-}
-
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn start(cli: Cli) -> anyhow::Result<u8> {

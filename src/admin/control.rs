@@ -173,16 +173,16 @@ pub fn stream_route<R: Streamed>() -> Router<Control> {
     Router::new().route(R::PATH, on(MethodFilter::POST, answer_by_lines::<R>))
 }
 
-async fn answer<R: Request>(State(control): State<Control>, body: Bytes) -> Response {
-    let request: R = match read(&body) {
-        Ok(request) => request,
-        Err(error) => return failed(StatusCode::BAD_REQUEST, &error),
-    };
+async fn answer<R: Request>(
+    State(control): State<Control>,
+    body: Bytes,
+) -> Result<Response, Response> {
+    let request: R = read(&body)?;
     let Control { services, answers, stop } = control;
     // A client that hangs up must not leave half of it done.
     let answering =
         answers.spawn(async move { stop.run_until_cancelled(request.execute(&services)).await });
-    match answering.await {
+    Ok(match answering.await {
         Ok(Some(Ok(answer))) => Json(answer).into_response(),
         Ok(Some(Err(error))) => failed(StatusCode::UNPROCESSABLE_ENTITY, &format!("{error:#}")),
         Ok(None) => failed(StatusCode::SERVICE_UNAVAILABLE, "the relay is being stopped"),
@@ -190,14 +190,14 @@ async fn answer<R: Request>(State(control): State<Control>, body: Bytes) -> Resp
             tracing::error!(%error, "a command could not be answered");
             failed(StatusCode::INTERNAL_SERVER_ERROR, "the relay failed; its log says how")
         }
-    }
+    })
 }
 
-async fn answer_by_lines<R: Streamed>(State(control): State<Control>, body: Bytes) -> Response {
-    let request: R = match read(&body) {
-        Ok(request) => request,
-        Err(error) => return failed(StatusCode::BAD_REQUEST, &error),
-    };
+async fn answer_by_lines<R: Streamed>(
+    State(control): State<Control>,
+    body: Bytes,
+) -> Result<impl IntoResponse, Response> {
+    let request: R = read(&body)?;
     let (pieces, sent) = mpsc::channel::<Bytes>(2);
     let Control { services, answers, stop } = control;
     answers.spawn(async move {
@@ -207,7 +207,7 @@ async fn answer_by_lines<R: Streamed>(State(control): State<Control>, body: Byte
         let piece = sent.recv().await?;
         Some((Ok::<_, io::Error>(piece), sent))
     });
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(pieces)).into_response()
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(pieces)))
 }
 
 /// Makes the lines while they are sent. Ends early when the client takes none for [`IDLE`].
@@ -248,9 +248,11 @@ fn push_line(text: &mut Vec<u8>, line: &impl Serialize) {
 }
 
 /// No body asks the same as an empty object.
-fn read<R: serde::de::DeserializeOwned>(body: &[u8]) -> Result<R, String> {
+#[expect(clippy::result_large_err, reason = "the error is the answer, which is large either way")]
+fn read<R: serde::de::DeserializeOwned>(body: &[u8]) -> Result<R, Response> {
     let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| format!("not a request: {error}"))
+    serde_json::from_slice(body)
+        .map_err(|error| failed(StatusCode::BAD_REQUEST, &format!("not a request: {error}")))
 }
 
 async fn unknown(method: Method, uri: axum::http::Uri) -> Response {

@@ -1,6 +1,6 @@
 //! What works less than promised, in words that name the remedy.
 
-use super::{EndpointStatus, Means, RelayStatus, Status, TargetHealth};
+use super::{EndpointStatus, Means, RelayStatus, SendingStatus, Status};
 use crate::intake::rest::RestState;
 use crate::ledger::{LedgerStatus, ListsState, Unread};
 use crate::pure::count::Count;
@@ -58,86 +58,67 @@ fn endpoint(endpoint: &EndpointStatus) -> Option<String> {
     }
 }
 
-fn target(target: &TargetHealth) -> impl Iterator<Item = String> {
+fn target(target: &SendingStatus) -> impl Iterator<Item = String> {
     let found = target.degraded.iter().chain(&target.sign_in);
     found.map(|words| format!("{}: {words}", target.target))
 }
 
-fn rest(rest: &RestState) -> Vec<String> {
-    let mut found = Vec::new();
-    if let Some(error) = &rest.error {
-        found.push(format!("rest: {error}"));
-    }
-    if rest.late {
-        found.push("rest: no catch-up was completed for three times misp.rest.catch_up_every, so what the feed lost, and what is gone without a word, waits; see how long MISP takes to answer, and raise misp.rest.catch_up_every if it needs that long".to_owned());
-    }
-    if rest.other_view {
-        found.push("rest: misp.key shows another view (organisation, site administrator, sync) than the one that the ledger was filled with: what it reads adds nothing and what it does not see is not withdrawn; start once with --accept-new-view if that is right".to_owned());
-    }
-    if rest.empty {
-        found.push("rest: MISP returns none of the events that the ledger holds, so nothing is withdrawn; mend MISP or the key, or `release --empty` if it is meant so".to_owned());
-    }
-    found
+fn rest(rest: &RestState) -> impl Iterator<Item = String> {
+    let found = [
+        rest.error.as_ref().map(|error| format!("rest: {error}")),
+        rest.late.then(|| "rest: no catch-up was completed for three times misp.rest.catch_up_every, so what the feed lost, and what is gone without a word, waits; see how long MISP takes to answer, and raise misp.rest.catch_up_every if it needs that long".to_owned()),
+        rest.other_view.then(|| "rest: misp.key shows another view (organisation, site administrator, sync) than the one that the ledger was filled with: what it reads adds nothing and what it does not see is not withdrawn; start once with --accept-new-view if that is right".to_owned()),
+        rest.empty.then(|| "rest: MISP returns none of the events that the ledger holds, so nothing is withdrawn; mend MISP or the key, or `release --empty` if it is meant so".to_owned()),
+    ];
+    found.into_iter().flatten()
 }
 
-fn warninglists(lists: &ListsState, claims: i64) -> Vec<String> {
-    let mut found = Vec::new();
-    if lists.pending {
-        let claims = Count(claims, "claim");
-        found.push(format!(
-            "warninglists: they were never read, so {claims} wait and nothing new leaves; mend the way to MISP, or set policy.warninglists = \"off\""
-        ));
-    }
-    if let Some(error) = &lists.error {
-        found.push(format!("warninglists: {error}"));
-    }
-    if !lists.unreadable.is_empty() {
-        found.push(format!(
+fn warninglists(lists: &ListsState, claims: i64) -> impl Iterator<Item = String> {
+    let found = [
+        lists.pending.then(|| format!(
+            "warninglists: they were never read, so {} wait and nothing new leaves; mend the way to MISP, or set policy.warninglists = \"off\"",
+            Count(claims, "claim")
+        )),
+        lists.error.as_ref().map(|error| format!("warninglists: {error}")),
+        (!lists.unreadable.is_empty()).then(|| format!(
             "warninglists: regular expressions that this program cannot read (look-around, back references) are skipped in {}",
             lists.unreadable.join(", ")
-        ));
-    }
-    found
+        )),
+    ];
+    found.into_iter().flatten()
 }
 
 fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<String> {
-    let mut found = Vec::new();
-    for target in ledger.targets.iter().filter(|target| target.rejected > 0) {
-        found.push(format!(
+    let rejecting = ledger.targets.iter().filter(|target| target.rejected > 0);
+    let rejected = rejecting.map(|target| {
+        format!(
             "{}: Sentinel rejected {}; mend the cause, then `retry-rejected --target {0}`",
             target.target,
             Count(target.rejected, "object")
-        ));
-    }
-    found.extend(unread(ledger));
-    if ledger.held > 0 {
-        found.push(format!(
+        )
+    });
+    let remedy = match means.rest {
+        true => "catch-up heals it",
+        false => "publish again in MISP what was published or withdrawn then",
+    };
+    let missed = Count(ledger.gaps.iter().map(|gap| gap.times).sum::<i64>(), "time");
+    let others = [
+        (ledger.held > 0).then(|| format!(
             "held: {} gone from MISP without having been deleted, more than the guard allows; look with `held`, then `release` them or mend MISP",
             Count(ledger.held, "claim")
-        ));
-    }
-    if let Some(going) = ledger.warninglists_waiting {
-        let going = Count(going, "live indicator");
-        found.push(format!(
-            "warninglists: the ones that MISP has now would withdraw {going}, more than the guard allows, so the ones before stay in force; look at them in MISP, then `release --warninglists`"
-        ));
-    }
-    if !ledger.gaps.is_empty() {
-        let times: i64 = ledger.gaps.iter().map(|gap| gap.times).sum();
-        let remedy = match means.rest {
-            true => "catch-up heals it",
-            false => "publish again in MISP what was published or withdrawn then",
-        };
-        let times = Count(times, "time");
-        found.push(format!("gaps: {times} something may have been missed; {remedy}"));
-    }
-    if !means.rest && ledger.awaiting_rest > 0 {
-        found.push(format!(
+        )),
+        ledger.warninglists_waiting.map(|going| format!(
+            "warninglists: the ones that MISP has now would withdraw {}, more than the guard allows, so the ones before stay in force; look at them in MISP, then `release --warninglists`",
+            Count(going, "live indicator")
+        )),
+        (!ledger.gaps.is_empty())
+            .then(|| format!("gaps: {missed} something may have been missed; {remedy}")),
+        (!means.rest && ledger.awaiting_rest > 0).then(|| format!(
             "events: {} had a notice that only a REST read could judge; publish them again in MISP",
             ledger.awaiting_rest
-        ));
-    }
-    found
+        )),
+    ];
+    rejected.chain(unread(ledger)).chain(others.into_iter().flatten()).collect()
 }
 
 /// Events that MISP was asked for in vain: the first few, and how many more there are.

@@ -9,7 +9,7 @@ mod request;
 mod services;
 mod status;
 
-pub use progress::Progress;
+pub use progress::ResyncState;
 pub use request::{Needs, Request, Streamed};
 pub use services::{ConfiguredTarget, RunningRelay, Services};
-pub use status::{EndpointStatus, Means, RelayStatus, Status, TargetHealth};
+pub use status::{EndpointStatus, Means, RelayStatus, SendingStatus, Status};

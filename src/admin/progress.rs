@@ -8,7 +8,7 @@ use crate::ledger::{Lane, Ledger, Resync, ResyncCount, ResyncPhase};
 
 /// A moment of a resync.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct ResyncState {
     pub resync: Resync,
     pub left: ResyncCount,
     /// Open changes of all targets, by lane: withdrawals, live, backlog.
@@ -18,7 +18,7 @@ pub struct Progress {
     pub fault: Option<String>,
 }
 
-impl Progress {
+impl ResyncState {
     /// `None`: there never was a resync.
     ///
     /// # Errors

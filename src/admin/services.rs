@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use tokio::sync::Semaphore;
 
-use super::{EndpointStatus, Means, RelayStatus, Status, TargetHealth};
+use super::{EndpointStatus, Means, RelayStatus, SendingStatus, Status};
 use crate::compare::Readback;
 use crate::intake::rest::RestStatus;
 use crate::ledger::{Ledger, Views};
@@ -54,7 +54,7 @@ pub struct RunningRelay {
     pub rest: Option<RestStatus>,
     pub endpoints: Arc<dyn Fn() -> Vec<EndpointStatus> + Send + Sync>,
     /// Of every enabled target.
-    pub targets: Arc<dyn Fn() -> Vec<TargetHealth> + Send + Sync>,
+    pub targets: Arc<dyn Fn() -> Vec<SendingStatus> + Send + Sync>,
 }
 
 impl fmt::Debug for RunningRelay {

@@ -50,7 +50,7 @@ pub struct RelayStatus {
     /// MISP's warninglists; `None`: no policy asks for them, or there is no key to read them with.
     #[serde(default)]
     pub warninglists: Option<ListsState>,
-    pub targets: Vec<TargetHealth>,
+    pub targets: Vec<SendingStatus>,
 }
 
 /// A ZeroMQ publisher of MISP.
@@ -71,7 +71,7 @@ pub struct EndpointStatus {
 
 /// How sending to a target goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TargetHealth {
+pub struct SendingStatus {
     pub target: String,
     /// `live` or `dry-run`.
     pub mode: String,
@@ -90,7 +90,7 @@ pub struct TargetHealth {
     pub next_try: Option<DateTime<Utc>>,
 }
 
-impl TargetHealth {
+impl SendingStatus {
     /// A target as its sender sees it.
     #[must_use]
     pub fn new(target: &Target, health: deliver::TargetHealth) -> Self {

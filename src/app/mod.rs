@@ -3,7 +3,6 @@
 //! Stages: open the ledger, bind sockets, build senders; then run; then stop in the order of the
 //! flow, so that what was received is committed and what was sent is settled.
 
-mod options;
 mod readback;
 mod reading;
 mod services;
@@ -15,6 +14,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use axum::Router;
+use clap::Args;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -34,21 +34,41 @@ use crate::notice::Notice;
 use crate::signals;
 use tasks::Tasks;
 
-pub use options::RunOptions;
 pub use readback::of_config as readback_of;
-pub use reading::{Reading, Scope};
+pub use reading::{RestReading, Scope};
 pub use services::services_of;
+
+/// What the operator allows at this start only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub struct RunOptions {
+    /// Accept another indicator.namespace or sourcesystem than the ledger remembers: every
+    /// indicator is sent as a new one, and the old ones stay until they expire
+    #[arg(long)]
+    pub rehome: bool,
+
+    /// Start with an empty ledger under withdraw = "revoke" although it cannot be read back which ids
+    /// are used up: what was revoked in Sentinel
+    /// before comes back under its old id, and what had come back is there twice until it expires
+    #[arg(long)]
+    pub accept_duplicates: bool,
+
+    /// Accept that misp.key shows another view (organisation, site administrator, sync) than the ledger
+    /// was filled with: what it reads is added, and what it does not see is withdrawn
+    #[arg(long)]
+    pub accept_new_view: bool,
+}
 
 /// A relay whose parts are built and whose sockets are bound, but that does nothing yet.
 #[derive(Debug)]
 pub struct Relay {
     config: Config,
-    ledger: Ledger,
+    pub ledger: Ledger,
     views: Arc<Views>,
     inbox: Inbox,
     notices: mpsc::Receiver<Notice>,
     senders: Vec<Sender>,
-    feed: ZeroMqStatus,
+    /// How the ZeroMQ endpoints are.
+    pub feed: ZeroMqStatus,
     /// `None` without a key.
     rest: Option<RestIntake>,
     health: Health,
@@ -122,27 +142,8 @@ impl Relay {
         })
     }
 
-    /// The ledger, for looking on.
-    #[must_use]
-    pub fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
-
-    /// How the ZeroMQ endpoints are.
-    #[must_use]
-    pub fn feed(&self) -> &ZeroMqStatus {
-        &self.feed
-    }
-
-    /// How the targets are.
-    #[must_use]
-    pub fn health(&self) -> &Health {
-        &self.health
-    }
-
     /// Runs until `stop` or until a part fails. `commands` are the routes of the control socket.
-    /// Stops in the order of the flow, within the grace
-    /// time.
+    /// Stops in the order of the flow, within the grace time.
     ///
     /// # Errors
     /// A part ended by itself.
@@ -187,11 +188,10 @@ impl Listeners {
         if let Some(files) = webhook.and_then(|webhook| webhook.tls.as_ref()) {
             webhook::load(files)?;
         }
+        let webhook = webhook.map(|webhook| bind("misp.webhook.listen", webhook.listen));
         Ok(Self {
             admin: bind("admin.listen", config.admin.listen)?,
-            webhook: webhook
-                .map(|webhook| bind("misp.webhook.listen", webhook.listen))
-                .transpose()?,
+            webhook: webhook.transpose()?,
             control: control::bind(&config.ledger.data_dir)?,
         })
     }
@@ -202,16 +202,13 @@ impl Listeners {
 /// last; without any and without a key, by none.
 #[must_use]
 pub fn views(config: &Config) -> Views {
-    let members: Vec<Member<'_>> = config
-        .targets
-        .iter()
-        .map(|target| {
-            let Target { enabled, ref policy, identity, withdraw, api, .. } = *target;
-            let (target, name) = (remembered(target), configured(target));
-            let only_indicators = api.takes_only_indicators();
-            Member { target, name, enabled, policy, identity, withdraw, only_indicators }
-        })
-        .collect();
+    let members = config.targets.iter().map(|target| {
+        let Target { enabled, ref policy, identity, withdraw, api, .. } = *target;
+        let (target, name) = (remembered(target), configured(target));
+        let only_indicators = api.takes_only_indicators();
+        Member { target, name, enabled, policy, identity, withdraw, only_indicators }
+    });
+    let members: Vec<Member<'_>> = members.collect();
     let views = Views::new(&members, &config.policy, &config.rendering);
     if !views.use_warninglists() {
         return views;

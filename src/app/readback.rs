@@ -32,17 +32,24 @@ pub(super) fn of(
 /// A client of Azure cannot be made.
 pub fn of_config(config: &Config) -> anyhow::Result<Readback> {
     let http = azure::http::client(&config.azure)?;
+    let asked = config.targets.iter().filter(|target| is_asked(target));
+    let places = readable(config, &http, asked)?.into_iter().map(|(_, place)| place);
+    Ok(Readback::new(places.collect(), config.management.ingestion))
+}
+
+fn readable<'c>(
+    config: &'c Config,
+    http: &reqwest::Client,
+    targets: impl IntoIterator<Item = &'c Target>,
+) -> anyhow::Result<Vec<(&'c str, ReadableTarget)>> {
     let (mut places, mut known) = (Vec::new(), Vec::new());
-    for target in config.targets.iter().filter(|target| is_asked(target)) {
-        let tokens = TokenSource::shared(&mut known, SignIn::of(target), &http, &config.azure)?;
-        places.extend(ReadableTarget::of(
-            config,
-            target,
-            &http,
-            UploadAccess { tokens, pacer: None },
-        )?);
+    for target in targets {
+        let tokens = TokenSource::shared(&mut known, SignIn::of(target), http, &config.azure)?;
+        let access = UploadAccess { tokens, pacer: None };
+        let place = ReadableTarget::of(config, target, http, access)?;
+        places.extend(place.map(|place| (target.name.as_str(), place)));
     }
-    Ok(Readback::new(places, config.management.ingestion))
+    Ok(places)
 }
 
 /// Reads used-up ids into an empty ledger, of all targets that revoke.
@@ -64,12 +71,7 @@ pub(super) async fn recover(
     if !live.iter().all(|target| tells_used_up_ids(target)) {
         return Err(StartError::Forgotten.into());
     }
-    let mut known = Vec::new();
-    for target in live {
-        let tokens = TokenSource::shared(&mut known, SignIn::of(target), http, &config.azure)?;
-        let access = UploadAccess { tokens, pacer: None };
-        let Some(place) = ReadableTarget::of(config, target, http, access)? else { continue };
-        let name = target.name.as_str();
+    for (name, place) in readable(config, http, live)? {
         tracing::info!(target = name, "the ledger is empty: reading back which ids are used up");
         let noted = place.recover(ledger, views.name_of(name)).await.with_context(|| {
             format!(

@@ -85,14 +85,14 @@ impl Scope {
 
 /// A ledger that is told by REST alone, for a command while no relay runs or on a copy.
 #[derive(Debug)]
-pub struct Reading {
+pub struct RestReading {
     pub ledger: Ledger,
     tasks: JoinSet<()>,
     stop: CancellationToken,
     status: RestStatus,
 }
 
-impl Reading {
+impl RestReading {
     /// Opens the ledger and begins a full resync.
     ///
     /// # Errors

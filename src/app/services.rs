@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use tokio::sync::Semaphore;
 
 use super::{Relay, readback, remembered, views};
-use crate::admin::{ConfiguredTarget, Means, Needs, RunningRelay, Services, TargetHealth};
+use crate::admin::{ConfiguredTarget, Means, Needs, RunningRelay, SendingStatus, Services};
 use crate::compare::Readback;
 use crate::config::Config;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Views};
 use crate::misp_api::MispClient;
 
 /// What the running relay answers from.
@@ -25,19 +25,13 @@ pub(super) fn of_relay(relay: &Relay) -> Services {
         targets: Arc::new(move || {
             let now = health.now();
             let health = |name| now.get(name).cloned().unwrap_or_default();
-            enabled.iter().map(|one| TargetHealth::new(one, health(&one.name))).collect()
+            enabled.iter().map(|one| SendingStatus::new(one, health(&one.name))).collect()
         }),
     };
     Services {
-        ledger: relay.ledger.clone(),
-        views: Arc::clone(&relay.views),
-        source: relay.config.misp.name.clone(),
-        targets: targets(&relay.config),
-        means: means(&relay.config),
         misp: relay.rest.as_ref().map(|asking| asking.client.clone()),
-        readback: Arc::clone(&relay.readback),
         relay: Some(running),
-        long_read: Arc::new(Semaphore::new(1)),
+        ..services(&relay.config, &relay.ledger, &relay.views, &relay.readback)
     }
 }
 
@@ -53,28 +47,32 @@ pub fn services_of(config: &Config, ledger: Ledger, needs: Needs) -> anyhow::Res
         true => readback::of_config(config)?,
         false => Readback::new(Vec::new(), config.management.ingestion),
     };
-    Ok(Services {
-        ledger,
-        views: Arc::new(views(config)),
-        source: config.misp.name.clone(),
-        targets: targets(config),
-        means: means(config),
-        misp: rest.map(MispClient::new).transpose()?,
-        readback: Arc::new(readback),
-        relay: None,
-        long_read: Arc::new(Semaphore::new(1)),
-    })
+    let (views, readback) = (Arc::new(views(config)), Arc::new(readback));
+    let misp = rest.map(MispClient::new).transpose()?;
+    Ok(Services { misp, ..services(config, &ledger, &views, &readback) })
 }
 
-fn targets(config: &Config) -> Arc<[ConfiguredTarget]> {
+fn services(
+    config: &Config,
+    ledger: &Ledger,
+    views: &Arc<Views>,
+    readback: &Arc<Readback>,
+) -> Services {
     let targets = config.targets.iter().map(|target| ConfiguredTarget {
         name: remembered(target),
         sourcesystem: target.sourcesystem.clone(),
         is_enabled: target.enabled,
     });
-    targets.collect()
-}
-
-fn means(config: &Config) -> Means {
-    Means { webhook: config.misp.webhook.is_some(), rest: config.misp.rest.is_some() }
+    let (webhook, rest) = (config.misp.webhook.is_some(), config.misp.rest.is_some());
+    Services {
+        ledger: ledger.clone(),
+        views: Arc::clone(views),
+        source: config.misp.name.clone(),
+        targets: targets.collect(),
+        means: Means { webhook, rest },
+        misp: None,
+        readback: Arc::clone(readback),
+        relay: None,
+        long_read: Arc::new(Semaphore::new(1)),
+    }
 }

@@ -12,8 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Listeners, Relay, reading, services};
 use crate::admin;
 use crate::admin::control::Control;
-use crate::compare::{self, Readback};
-use crate::config::Management;
+use crate::compare;
 use crate::deliver::Sender;
 use crate::intake::rest::RestStatus;
 use crate::intake::webhook;
@@ -24,14 +23,17 @@ use crate::metrics::{self, Part};
 /// How often gauges are refreshed and histograms drained.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// Parts that run, each of which ends with its name.
+type Parts = JoinSet<anyhow::Result<&'static str>>;
+
 /// The running parts, in the groups in which they stop.
 #[derive(Debug)]
 pub(super) struct Tasks {
-    intakes: JoinSet<anyhow::Result<&'static str>>,
+    intakes: Parts,
     /// Ends when all intakes have ended and what they gave is committed.
-    writer: JoinSet<anyhow::Result<&'static str>>,
+    writer: Parts,
     /// Senders, and what looks on: the last to stop.
-    senders: JoinSet<anyhow::Result<&'static str>>,
+    senders: Parts,
     stop_senders: CancellationToken,
 }
 
@@ -69,20 +71,16 @@ impl Tasks {
             writing.run().await;
             Ok("writer")
         });
-        senders.spawn(deliver_all(
-            ledger.clone(),
-            Arc::clone(&views),
-            relay.senders,
-            stop_senders.clone(),
-        ));
+        let stopped = stop_senders.clone();
+        senders.spawn(deliver_all(ledger.clone(), Arc::clone(&views), relay.senders, stopped));
         let targets = relay.config.targets.iter().map(|target| target.name.clone()).collect();
         let watched = Watched { ledger, views, targets, feed: relay.feed.clone(), rest };
-        senders.spawn(delete(
-            Arc::clone(&services.readback),
-            services.ledger.clone(),
-            relay.config.management.clone(),
-            stop_senders.clone(),
-        ));
+        let (readback, of_ledger) = (Arc::clone(&services.readback), services.ledger.clone());
+        let (rules, stopped) = (relay.config.management.clone(), stop_senders.clone());
+        senders.spawn(async move {
+            compare::delete_withdrawn(&readback, &of_ledger, &rules, &stopped).await;
+            Ok("deletions")
+        });
         senders.spawn(upkeep(watched, recorded.clone(), stop_senders.clone()));
         let http = admin::http::serve(admin, services.clone(), recorded, stop_senders.clone());
         senders.spawn(async move { http.await.map(|()| "admin listener") });
@@ -110,16 +108,14 @@ impl Tasks {
         self.stop_senders.cancel();
         drain(&mut self.senders).await;
     }
-}
 
-impl Tasks {
     /// Whether everything that came in is committed; to be asked after [`Tasks::end`].
     pub(super) fn has_committed_all(&self) -> bool {
         self.intakes.is_empty() && self.writer.is_empty()
     }
 }
 
-async fn drain(group: &mut JoinSet<anyhow::Result<&'static str>>) {
+async fn drain(group: &mut Parts) {
     while let Some(ended) = group.join_next().await {
         match ended {
             Ok(Ok(name)) => tracing::debug!(name, "ended"),
@@ -166,17 +162,6 @@ async fn deliver_all(
     }
     stop.cancelled().await;
     Ok("senders")
-}
-
-/// Deletes what was withdrawn, where a target asks for it.
-async fn delete(
-    readback: Arc<Readback>,
-    ledger: Ledger,
-    rules: Management,
-    stop: CancellationToken,
-) -> anyhow::Result<&'static str> {
-    compare::delete_withdrawn(&readback, &ledger, &rules, &stop).await;
-    Ok("deletions")
 }
 
 /// What gauges show.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 use clap::Args;
 use tokio::sync::mpsc;
 
 use super::comparison::tell;
 use super::door::{RelayClient, load_without_relay};
-use super::settings::Settings;
+use super::settings::ConfigSource;
 use crate::admin::{Needs, Services, Streamed};
 use crate::app;
 use crate::compare::{Cleanup, NothingToAsk};
@@ -51,14 +51,10 @@ impl Streamed for Cleanup {
     ) -> anyhow::Result<()> {
         let own = services.targets.iter().map(|target| target.sourcesystem.as_str());
         expect_another(&self, own)?;
-        if self.apply {
-            let Self { sourcesystem, target, revoke, .. } = &self;
-            tracing::warn!(
-                sourcesystem,
-                of = target,
-                revoke,
-                "another product's indicators are ended, as an operator asked"
-            );
+        let Self { sourcesystem, target: of, apply, revoke } = &self;
+        if *apply {
+            let words = "another product's indicators are ended, as an operator asked";
+            tracing::warn!(sourcesystem, of, revoke, "{words}");
         }
         Ok(Arc::clone(&services.readback).cleanup(self, lines).await?)
     }
@@ -80,7 +76,7 @@ fn expect_another<'a>(
 /// Asks the running relay, or else does it here. No ledger is needed: what another product left is
 /// ended before the first start of the relay.
 async fn ask(
-    settings: &Settings,
+    settings: &ConfigSource,
     cleanup: Cleanup,
     lines: mpsc::Sender<VerifyLine>,
 ) -> anyhow::Result<()> {
@@ -97,15 +93,13 @@ async fn ask(
 ///
 /// # Errors
 /// The source system is a target's own, or not all of it could be asked or ended.
-pub async fn cleanup(settings: &Settings, options: CleanupOptions) -> anyhow::Result<()> {
+pub async fn cleanup(settings: &ConfigSource, options: CleanupOptions) -> anyhow::Result<()> {
     let CleanupOptions { sourcesystem, target, apply, revoke, json } = options;
     let cleanup = Cleanup { sourcesystem, target, apply, revoke };
     let (lines, told) = mpsc::channel(8);
     let (asked, told) = tokio::join!(ask(settings, cleanup, lines), tell(told, json));
-    let cleanings = told?.cleanings;
+    let (_, cleanings) = told?;
     asked?;
-    match cleanings.iter().all(|one| one.is_done()) {
-        true => Ok(()),
-        false => bail!("not all of it was done"),
-    }
+    ensure!(cleanings.iter().all(|one| one.is_done()), "not all of it was done");
+    Ok(())
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::output::note;
-use super::settings::Settings;
+use super::settings::ConfigSource;
 use crate::admin::control::{End, SOCKET};
 use crate::admin::{Needs, Request, Services, Streamed};
 use crate::app;
@@ -45,7 +45,7 @@ pub(super) struct NoLedger(PathBuf);
 /// # Errors
 /// Neither can answer.
 pub(super) async fn ask<R: Request>(
-    settings: &Settings,
+    settings: &ConfigSource,
     request: R,
 ) -> anyhow::Result<(R::Answer, By)> {
     let ledger = settings.ledger()?;
@@ -63,7 +63,7 @@ pub(super) async fn ask<R: Request>(
 /// # Errors
 /// As [`ask`].
 pub(super) async fn ask_for_lines<R: Streamed>(
-    settings: &Settings,
+    settings: &ConfigSource,
     request: R,
     lines: mpsc::Sender<R::Line>,
 ) -> anyhow::Result<By> {
@@ -83,7 +83,10 @@ pub(super) async fn ask_for_lines<R: Streamed>(
 /// # Errors
 /// There is none, a relay holds it, or it cannot be opened.
 pub(super) async fn open(config: &LedgerConfig) -> anyhow::Result<Ledger> {
-    expect_ledger(config)?;
+    let file = config.data_dir.join("ledger.db");
+    if !file.exists() {
+        return Err(NoLedger(file).into());
+    }
     match Ledger::open(config).await {
         Ok(ledger) => Ok(ledger),
         Err(OpenError::InUse { path, holder }) => bail!(
@@ -94,13 +97,8 @@ pub(super) async fn open(config: &LedgerConfig) -> anyhow::Result<Ledger> {
     }
 }
 
-fn expect_ledger(config: &LedgerConfig) -> Result<(), NoLedger> {
-    let file = config.data_dir.join("ledger.db");
-    if file.exists() { Ok(()) } else { Err(NoLedger(file)) }
-}
-
 async fn services(
-    settings: &Settings,
+    settings: &ConfigSource,
     ledger: &LedgerConfig,
     needs: Needs,
 ) -> anyhow::Result<Services> {
@@ -115,7 +113,7 @@ async fn services(
 /// # Errors
 /// A mistake of the configuration, or a secret that cannot be read.
 pub(super) async fn load_without_relay(
-    settings: &Settings,
+    settings: &ConfigSource,
     needs: Needs,
 ) -> anyhow::Result<Config> {
     let loaded = settings.load(Needs::Settings).await;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::door;
 use super::output::{note, write};
-use super::settings::Settings;
+use super::settings::ConfigSource;
 use crate::admin::{Needs, Services, Streamed};
 use crate::ledger::{Ledger, Telling};
 use crate::misp_api::MispClient;
@@ -67,14 +67,17 @@ impl Streamed for Explain {
         services: &Services,
         lines: mpsc::Sender<ExplainLine>,
     ) -> anyhow::Result<()> {
-        let mut answer = Answer { lines, known: BTreeSet::new() };
+        let mut answer = Explanation { lines, known: BTreeSet::new() };
         let notes = answer.tell_from_ledger(services, &self).await?;
         let is_uuid = Uuid::parse_str(&self.what).is_ok();
         let is_known = !answer.known.is_empty();
         let mut fault = None;
         if is_uuid || !is_known {
             fault = match &services.misp {
-                Some(client) => answer.tell_from_misp(services, client, &self).await,
+                Some(client) => {
+                    let told = answer.tell_from_misp(services, client, &self).await;
+                    told.unwrap_or_else(|fault| Some(format!("MISP cannot be asked: {fault:#}")))
+                }
                 None if is_known => None,
                 None => Some("set misp.key, and MISP is asked as well".to_owned()),
             };
@@ -93,13 +96,13 @@ impl Streamed for Explain {
 }
 
 /// The answer as far as it is told.
-struct Answer {
+struct Explanation {
     lines: mpsc::Sender<ExplainLine>,
     /// The attributes whose stories are told.
     known: BTreeSet<Uuid>,
 }
 
-impl Answer {
+impl Explanation {
     async fn tell(&mut self, story: Box<Story>) {
         self.known.insert(story.attribute);
         // Where nobody takes it any more, at most the rest of ten events is read for nothing.
@@ -130,41 +133,25 @@ impl Answer {
     }
 
     /// Tells of attributes that the ledger does not keep: those that claim nothing, and those that wait
-    /// for a publication. Gives back what kept MISP from telling all.
+    /// for a publication. Gives back what is left to tell.
     async fn tell_from_misp(
         &mut self,
         services: &Services,
         client: &MispClient,
         asked: &Explain,
-    ) -> Option<String> {
-        match self.read(services, client, asked).await {
-            Ok(0) => None,
-            Ok(left) => {
-                Some(format!("{left} more events hold it: name one of them, or the attribute"))
-            }
-            Err(fault) => Some(format!("MISP cannot be asked: {fault:#}")),
-        }
-    }
-
-    /// Gives back how many events were not looked into.
-    async fn read(
-        &mut self,
-        services: &Services,
-        client: &MispClient,
-        asked: &Explain,
-    ) -> anyhow::Result<usize> {
+    ) -> anyhow::Result<Option<String>> {
         let found = client.heads(query(&asked.what)).next().await?;
         let found = found.map_or_else(Vec::new, |page| page.heads);
         let events: Vec<Uuid> = found.iter().map(|head| head.uuid).take(MOST_EVENTS).collect();
         let rules = services.views.rules(Ledger::now(), asked.stix);
         let Some(first) = rules.first() else { bail!("there is no target") };
-        let wanted = Wanted::new(&asked.what);
+        let is_wanted = names(&asked.what);
         let mut answer = client.read(&events).await?;
         while let Some(event) = answer.next().await? {
             let event = misp::Event::parse(&event).context("read MISP's answer")?;
             let mut told = DocumentStories::default();
             told.take(&event, first.merger);
-            let stories = told.stories(&rules).filter(|story| wanted.is(story));
+            let stories = told.stories(&rules).filter(&is_wanted);
             for mut story in stories.collect::<Vec<_>>() {
                 if self.known.contains(&story.attribute) {
                     continue;
@@ -175,7 +162,9 @@ impl Answer {
                 self.tell(Box::new(story)).await;
             }
         }
-        Ok(found.len() - events.len())
+        let left = found.len() - events.len();
+        let words = "more events hold it: name one of them, or the attribute";
+        Ok((left > 0).then(|| format!("{left} {words}")))
     }
 }
 
@@ -183,7 +172,7 @@ impl Answer {
 ///
 /// # Errors
 /// Nothing is known of it, neither a relay nor the ledger can tell, or standard output is closed.
-pub async fn explain(settings: &Settings, options: ExplainOptions) -> anyhow::Result<()> {
+pub async fn explain(settings: &ConfigSource, options: ExplainOptions) -> anyhow::Result<()> {
     let ExplainOptions { what, telling } = options;
     let request = Explain { what, stix: telling.stix };
     let (lines, mut told) = mpsc::channel(2);
@@ -217,27 +206,18 @@ fn query(what: &str) -> Map<String, Value> {
 /// Of an attribute that MISP shows and that would claim something.
 const NOT_KEPT: &str = "not in the ledger: added or changed since the event's last publication, the event is not published, or MISP has still to be read; `resync --event UUID` reads it now";
 
-/// Which stories are asked for.
-struct Wanted<'w> {
-    what: &'w str,
-    uuid: Option<Uuid>,
-    patterns: BTreeSet<String>,
-}
-
-impl<'w> Wanted<'w> {
-    fn new(what: &'w str) -> Self {
-        let uuid = Uuid::parse_str(what).ok();
-        let readings = convert::types().iter().flat_map(|row| convert::said(row.name, what));
-        Self { what, uuid, patterns: readings.map(|reading| reading.pattern()).collect() }
-    }
-
-    fn is(&self, story: &Story) -> bool {
-        if let Some(uuid) = self.uuid {
-            return story.event.uuid == uuid || story.attribute == uuid;
+/// Which stories `what` names.
+fn names(what: &str) -> impl Fn(&Story) -> bool {
+    let uuid = Uuid::parse_str(what).ok();
+    let readings = convert::types().iter().flat_map(|row| convert::said(row.name, what));
+    let patterns: BTreeSet<String> = readings.map(|reading| reading.pattern()).collect();
+    move |story| match uuid {
+        Some(uuid) => story.event.uuid == uuid || story.attribute == uuid,
+        None => {
+            let is_half = |(one, two)| one == what || two == what;
+            story.value == what
+                || story.value.split_once('|').is_some_and(is_half)
+                || story.claims.iter().any(|claimed| patterns.contains(&claimed.pattern))
         }
-        let halves = || story.value.split_once('|').into_iter().flat_map(|(one, two)| [one, two]);
-        story.value == self.what
-            || halves().any(|half| half == self.what)
-            || story.claims.iter().any(|claimed| self.patterns.contains(&claimed.pattern))
     }
 }

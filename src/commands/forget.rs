@@ -6,22 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::door;
 use super::output::print;
-use super::settings::Settings;
+use super::settings::ConfigSource;
 use crate::admin::{Needs, Request, Services};
 use crate::ledger::Forgotten;
 use crate::pure::count::Count;
 
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct ForgetOptions {
-    /// Its name, as `status` shows it
-    #[arg(value_name = "NAME")]
-    pub target: String,
-}
-
-/// Forgets a target that is not configured.
-#[derive(Debug, Serialize, Deserialize)]
+// Forgets a target that is not configured.
+#[derive(Debug, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Forget {
+    /// Its name, as `status` shows it
+    #[arg(value_name = "NAME")]
     pub target: String,
 }
 
@@ -53,9 +48,9 @@ impl Request for Forget {
 ///
 /// # Errors
 /// It is configured, or unknown; neither a relay nor the ledger can do it; or standard output is closed.
-pub async fn forget(settings: &Settings, options: ForgetOptions) -> anyhow::Result<()> {
-    let target = options.target;
-    let (done, _) = door::ask(settings, Forget { target: target.clone() }).await?;
+pub async fn forget(settings: &ConfigSource, asked: Forget) -> anyhow::Result<()> {
+    let target = asked.target.clone();
+    let (done, _) = door::ask(settings, asked).await?;
     match done {
         Forgotten::Done { objects } => print(&format!(
             "{target} is forgotten, and the {} that it was sent; in Sentinel each stays until its valid_until.\n",

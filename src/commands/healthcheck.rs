@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::settings::Settings;
+use super::settings::ConfigSource;
 use crate::http;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
@@ -31,7 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// Nothing listens, nothing answers within 3 s, or the answer is another one.
-pub(super) async fn healthcheck(settings: &Settings, options: HealthOptions) -> anyhow::Result<()> {
+pub(super) async fn healthcheck(
+    settings: &ConfigSource,
+    options: HealthOptions,
+) -> anyhow::Result<()> {
     match options.connect {
         Some(address) => connect(address).await,
         None => {

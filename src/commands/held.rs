@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::door;
 use super::output::{print, time};
-use super::settings::Settings;
+use super::settings::ConfigSource;
 use crate::admin::{Needs, Request, Services};
 use crate::ledger::Held;
 use crate::pure::count::Count;
@@ -45,7 +45,7 @@ impl Request for HeldRequest {
 ///
 /// # Errors
 /// Neither a relay nor the ledger can tell, or standard output is closed.
-pub async fn held(settings: &Settings) -> anyhow::Result<()> {
+pub async fn held(settings: &ConfigSource) -> anyhow::Result<()> {
     let (all, _) = door::ask(settings, HeldRequest {}).await?;
     print(&words(&all))
 }

@@ -34,29 +34,13 @@ use std::path::PathBuf;
 use axum::Router;
 use clap::{Parser, Subcommand};
 
-use self::check::CheckOptions;
-use self::cleanup::CleanupOptions;
-use self::convert::ConvertOptions;
-use self::demo::DemoOptions;
-use self::explain::ExplainOptions;
-use self::forget::ForgetOptions;
-use self::healthcheck::HealthOptions;
-#[cfg(feature = "import-config")]
-use self::import_config::ImportOptions;
-use self::ledger::LedgerCommand;
-use self::release::ReleaseOptions;
-use self::resync::ResyncOptions;
-use self::retry_rejected::RetryOptions;
-use self::sandbox::SandboxOptions;
-use self::status::StatusOptions;
-use self::suppress::{SuppressOptions, UnsuppressOptions};
-use self::verify::VerifyOptions;
 use crate::admin::Needs;
 use crate::admin::control::{Control, route, stream_route};
 use crate::app::RunOptions;
 use crate::compare::Cleanup;
 
-pub use settings::Settings;
+pub use output::is_closed_pipe;
+pub use settings::ConfigSource;
 
 /// Pushes MISP threat indicators to Microsoft Sentinel the moment they are published.
 ///
@@ -105,7 +89,7 @@ enum Command {
     /// Starts the sandbox and a MISP feed on loopback, runs the relay between them and prints what
     /// happens. Needs no configuration and reaches nothing outside this machine.
     #[command(verbatim_doc_comment)]
-    Demo(DemoOptions),
+    Demo(demo::DemoOptions),
 
     /// Show what would be sent for a MISP event
     ///
@@ -118,7 +102,7 @@ enum Command {
     /// are here MISP's time of the newest attribute. Exit code 1: the document, or one of its
     /// events, cannot be read; all other events are converted.
     #[command(verbatim_doc_comment)]
-    Convert(ConvertOptions),
+    Convert(convert::ConvertOptions),
 
     /// Tell what became of an event, an attribute or a value, and why
     ///
@@ -127,7 +111,7 @@ enum Command {
     /// tells of what claims something; with misp.key, MISP is asked for the rest, which is told with
     /// the reason why it is skipped. Exit code 1: nothing is known of it.
     #[command(verbatim_doc_comment)]
-    Explain(ExplainOptions),
+    Explain(explain::ExplainOptions),
 
     /// Find what is wrong between MISP and Sentinel, and how to mend it
     ///
@@ -138,26 +122,26 @@ enum Command {
     /// relay; without one, the ledger is opened as `run` would. Exit code 0: all is well; 1: warnings;
     /// 2: errors.
     #[command(verbatim_doc_comment)]
-    Check(CheckOptions),
+    Check(check::CheckOptions),
 
     /// Tell what is delivered, pending, skipped and rejected, and what is degraded
     ///
     /// Exit code 0: a relay runs, degraded or not; 3: none runs, and the ledger alone tells.
     #[command(verbatim_doc_comment)]
-    Status(StatusOptions),
+    Status(status::StatusOptions),
 
     /// Read everything in MISP anew over REST, and put right whatever differs
     ///
     /// Finds what is missing, changed or gone, also what left no trace in MISP's timestamps. It goes
     /// on after a restart, and live events overtake it.
     #[command(verbatim_doc_comment)]
-    Resync(ResyncOptions),
+    Resync(resync::ResyncOptions),
 
     /// Show what is gone from MISP without having been deleted, beyond what the guard lets go
     Held,
 
     /// Let go what `held` shows
-    Release(ReleaseOptions),
+    Release(release::ReleaseOptions),
 
     /// Withhold a value from every target, whatever claims it
     ///
@@ -167,20 +151,20 @@ enum Command {
     /// another one is withheld by policy.never. An earlier suppression of the value is replaced, and
     /// told. The running relay does it; without one, the next start sends it.
     #[command(verbatim_doc_comment)]
-    Suppress(SuppressOptions),
+    Suppress(suppress::SuppressOptions),
 
     /// Let a suppressed value count again
-    Unsuppress(UnsuppressOptions),
+    Unsuppress(suppress::Unsuppress),
 
     /// List what is suppressed: since and until when, why, and how many claims it withholds
-    Suppressed(StatusOptions),
+    Suppressed(status::StatusOptions),
 
     /// Forget a target that is no longer configured, and what it was sent
     ///
     /// What it was sent stays in Sentinel until its valid_until; if the target is ever configured again,
     /// everything is sent anew. The running relay does it, or without one this command.
     #[command(verbatim_doc_comment)]
-    Forget(ForgetOptions),
+    Forget(forget::Forget),
 
     /// Compare what Sentinel holds with what it accepted
     ///
@@ -193,7 +177,7 @@ enum Command {
     /// without misp.window. The running relay does it; without one, the ledger is opened, and what
     /// --repair finds is sent by the next start. Exit code 1: something differs and was not repaired.
     #[command(verbatim_doc_comment)]
-    Verify(VerifyOptions),
+    Verify(verify::VerifyOptions),
 
     /// List what another product left in Sentinel, and end it
     ///
@@ -202,14 +186,14 @@ enum Command {
     /// and the first few. With --apply each is uploaded once more under that source system with its
     /// end, within the quota of the target's credential. A target's own sourcesystem is refused.
     #[command(verbatim_doc_comment)]
-    Cleanup(CleanupOptions),
+    Cleanup(cleanup::CleanupOptions),
 
     /// Send once more what Sentinel rejected
-    RetryRejected(RetryOptions),
+    RetryRejected(retry_rejected::RetryRejected),
 
     /// Look into the relay's memory on disk, and care for it
     #[command(subcommand)]
-    Ledger(LedgerCommand),
+    Ledger(ledger::LedgerCommand),
 
     /// Stand in for Entra and Sentinel's upload API, over TLS with a certificate of its own
     ///
@@ -217,7 +201,7 @@ enum Command {
     /// properties, errors by record. It also answers what verify and cleanup ask of the management
     /// plane. Its application signs in by a client secret. It prints what a relay needs to use it.
     #[command(verbatim_doc_comment)]
-    Sandbox(SandboxOptions),
+    Sandbox(sandbox::SandboxOptions),
 
     /// Name every mistake in the configuration, open nothing
     CheckConfig,
@@ -229,10 +213,10 @@ enum Command {
     /// run; secrets that stand in them stand in what is printed.
     #[command(verbatim_doc_comment)]
     #[cfg(feature = "import-config")]
-    ImportConfig(ImportOptions),
+    ImportConfig(import_config::ImportOptions),
 
     /// Ask the running relay whether it lives: for Docker's HEALTHCHECK
-    Healthcheck(HealthOptions),
+    Healthcheck(healthcheck::HealthOptions),
 }
 
 /// The routes of the control socket: what the running relay answers to commands.
@@ -263,7 +247,7 @@ pub async fn execute(
     cli: Cli,
     environment: impl Iterator<Item = (String, String)>,
 ) -> anyhow::Result<u8> {
-    let settings = Settings { file: cli.config, environment: environment.collect() };
+    let settings = ConfigSource { file: cli.config, environment: environment.collect() };
     match cli.command {
         Command::Check(options) => {
             return check::check(settings.load(Needs::Secrets).await, options).await;
@@ -279,14 +263,12 @@ pub async fn execute(
         Command::Held => held::held(&settings).await?,
         Command::Release(options) => release::release(&settings, options).await?,
         Command::Suppress(options) => suppress::suppress(&settings, options).await?,
-        Command::Unsuppress(options) => suppress::unsuppress(&settings, options).await?,
+        Command::Unsuppress(asked) => suppress::unsuppress(&settings, asked).await?,
         Command::Suppressed(options) => suppressed::suppressed(&settings, options).await?,
-        Command::Forget(options) => forget::forget(&settings, options).await?,
+        Command::Forget(asked) => forget::forget(&settings, asked).await?,
         Command::Verify(options) => verify::verify(&settings, options).await?,
         Command::Cleanup(options) => cleanup::cleanup(&settings, options).await?,
-        Command::RetryRejected(options) => {
-            retry_rejected::retry_rejected(&settings, options).await?;
-        }
+        Command::RetryRejected(asked) => retry_rejected::retry_rejected(&settings, asked).await?,
         Command::Ledger(command) => ledger::ledger(&settings, command).await?,
         Command::Sandbox(options) => sandbox::serve(options).await?,
         Command::CheckConfig => check_config::report(&settings.load(Needs::Settings).await?)?,

@@ -10,20 +10,15 @@ use uuid::Uuid;
 
 use super::door;
 use super::output::print;
-use super::settings::Settings;
+use super::settings::ConfigSource;
 use crate::admin::{Needs, Request, Services};
 use crate::ledger::{Adopted, Ledger, may_empty};
 use crate::pure::count::Count;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+#[derive(Debug, Args)]
 pub struct ReleaseOptions {
-    /// Only of this event
-    #[arg(long, value_name = "UUID", conflicts_with = "empty")]
-    pub event: Option<Uuid>,
-
-    /// MISP is right to show none of the events that the ledger holds
-    #[arg(long)]
-    pub empty: bool,
+    #[command(flatten)]
+    pub release: Release,
 
     /// MISP's warninglists are right: those that wait come into force
     #[arg(long, conflicts_with_all = ["event", "empty"])]
@@ -36,14 +31,18 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// For how long MISP may be as empty as an operator says, milliseconds.
 const LEAVE: i64 = 600_000;
 
-/// Ends what the guard keeps. Answers how many claims ended.
-#[derive(Debug, Serialize, Deserialize)]
+// Ends what the guard keeps. Answers how many claims ended. Where MISP may be as empty as it says,
+// nothing else is ended.
+#[derive(Debug, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
-    /// Only of this event.
+    /// Only of this event
+    #[arg(long, value_name = "UUID", conflicts_with = "empty")]
     #[serde(default)]
     pub event: Option<Uuid>,
-    /// MISP may be as empty as it says; nothing else is ended then.
+
+    /// MISP is right to show none of the events that the ledger holds
+    #[arg(long)]
     #[serde(default)]
     pub empty: bool,
 }
@@ -119,12 +118,12 @@ impl Request for ReleaseWarninglists {
 ///
 /// # Errors
 /// Neither a relay nor the ledger can do it, or standard output is closed.
-pub async fn release(settings: &Settings, options: ReleaseOptions) -> anyhow::Result<()> {
-    let ReleaseOptions { event, empty, warninglists } = options;
-    if warninglists {
+pub async fn release(settings: &ConfigSource, options: ReleaseOptions) -> anyhow::Result<()> {
+    if options.warninglists {
         return release_warninglists(settings).await;
     }
-    let (released, _) = door::ask(settings, Release { event, empty }).await?;
+    let empty = options.release.empty;
+    let (released, _) = door::ask(settings, options.release).await?;
     if empty {
         return print("The next look at MISP withdraws what it no longer has.\n");
     }
@@ -134,7 +133,7 @@ pub async fn release(settings: &Settings, options: ReleaseOptions) -> anyhow::Re
     ))
 }
 
-async fn release_warninglists(settings: &Settings) -> anyhow::Result<()> {
+async fn release_warninglists(settings: &ConfigSource) -> anyhow::Result<()> {
     let (withdrawn, _) = door::ask(settings, ReleaseWarninglists {}).await?;
     let Some(count) = withdrawn else { return print("No warninglists wait.\n") };
     let verb = if count == 1 { "is" } else { "are" };

@@ -14,20 +14,20 @@ const ROUNDS: usize = 3;
 
 /// The configuration file and the environment of this process.
 #[derive(Clone)]
-pub struct Settings {
+pub struct ConfigSource {
     /// As `--config` names it.
     pub file: Option<PathBuf>,
     pub environment: Vec<(String, String)>,
 }
 
 /// The environment holds secrets.
-impl fmt::Debug for Settings {
+impl fmt::Debug for ConfigSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("ConfigSource").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
-impl Settings {
+impl ConfigSource {
     /// Loads as much as `needs` says.
     ///
     /// # Errors

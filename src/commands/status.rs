@@ -7,8 +7,8 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::door::{self, NoLedger};
-use super::output::{note, print, print_json};
-use super::settings::Settings;
+use super::output::{note, print_as};
+use super::settings::ConfigSource;
 use super::status_text;
 use crate::admin::{Needs, Request, Services, Status};
 
@@ -44,7 +44,7 @@ impl Request for StatusRequest {
 ///
 /// # Errors
 /// Neither a relay nor the ledger can tell, or standard output is closed.
-pub async fn status(settings: &Settings, options: StatusOptions) -> anyhow::Result<u8> {
+pub async fn status(settings: &ConfigSource, options: StatusOptions) -> anyhow::Result<u8> {
     let status = match door::ask(settings, StatusRequest {}).await {
         Ok((status, _)) => status,
         Err(error) if error.is::<NoLedger>() => {
@@ -53,10 +53,6 @@ pub async fn status(settings: &Settings, options: StatusOptions) -> anyhow::Resu
         }
         Err(error) => return Err(error),
     };
-    if options.json {
-        print_json(&status)?;
-    } else {
-        print(&status_text::text(&status, Utc::now()))?;
-    }
+    print_as(options.json, &status, |status| status_text::text(status, Utc::now()))?;
     Ok(if status.relay.is_some() { 0 } else { NO_RELAY })
 }

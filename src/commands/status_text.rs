@@ -5,7 +5,7 @@ use std::fmt::Write;
 use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::admin::{EndpointStatus, RelayStatus, Status, TargetHealth};
+use crate::admin::{EndpointStatus, RelayStatus, SendingStatus, Status};
 use crate::intake::rest::RestState;
 use crate::ledger::{
     ABSENT, LedgerStatus, ListsState, ResyncPhase, ResyncStatus, SetBack, TargetStatus,
@@ -16,7 +16,7 @@ use crate::pure::safe;
 /// The text of `status` at `now`, which ages are counted from.
 #[must_use]
 pub(super) fn text(status: &Status, now: DateTime<Utc>) -> String {
-    let mut page = Page { text: String::new(), now };
+    let mut page = StatusPage { text: String::new(), now };
     page.head(status);
     page.list("Degraded", &status.degraded);
     if let Some(relay) = &status.relay {
@@ -31,12 +31,12 @@ pub(super) fn text(status: &Status, now: DateTime<Utc>) -> String {
     page.text
 }
 
-struct Page {
+struct StatusPage {
     text: String,
     now: DateTime<Utc>,
 }
 
-impl Page {
+impl StatusPage {
     /// Words of MISP, Sentinel and others stand in it.
     fn line(&mut self, line: &str) {
         self.text.push_str(&safe::line(line.trim_end()));
@@ -66,12 +66,13 @@ impl Page {
         }
     }
 
-    fn table(&mut self, title: &[&str], rows: &[Vec<String>], numbers: &[usize]) {
+    /// `titles`: those of the columns, parted by bars. `numbers`: the columns of numbers.
+    fn table(&mut self, titles: &str, rows: &[Vec<String>], numbers: &[usize]) {
         if rows.is_empty() {
             return;
         }
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_header(title.iter().copied());
+        table.load_preset(presets::NOTHING).set_header(titles.split('|'));
         for row in rows {
             table.add_row(row.iter().map(|cell| safe::line(cell)));
         }
@@ -87,10 +88,9 @@ impl Page {
     }
 
     fn feeds(&mut self, relay: &RelayStatus) {
-        let title =
-            ["Feed", "Publications", "Others", "Last frame", "Last publication", "Publisher's age"];
+        let titles = "Feed|Publications|Others|Last frame|Last publication|Publisher's age";
         let rows: Vec<_> = relay.endpoints.iter().map(|endpoint| self.feed(endpoint)).collect();
-        self.table(&title, &rows, &[]);
+        self.table(titles, &rows, &[]);
         if let Some(webhook) = relay.webhook {
             self.line("");
             self.line(&format!("  Webhook on {webhook}"));
@@ -111,19 +111,7 @@ impl Page {
     }
 
     fn targets(&mut self, status: &Status) {
-        let title = [
-            "Target",
-            "Mode",
-            "Delivered",
-            "Withdrawn",
-            "Rejected",
-            "Withdrawals",
-            "Live",
-            "Backlog",
-            "In flight",
-            "Last accepted",
-            "Next try",
-        ];
+        let titles = "Target|Mode|Delivered|Withdrawn|Rejected|Withdrawals|Live|Backlog|In flight|Last accepted|Next try";
         let healths = status.relay.as_ref().map(|relay| relay.targets.as_slice());
         let health = |name: &str| {
             healths.and_then(|healths| healths.iter().find(|health| health.target == name))
@@ -131,7 +119,7 @@ impl Page {
         let of_ledger = status.ledger.targets.iter();
         let rows: Vec<_> =
             of_ledger.map(|target| self.target(target, health(&target.target))).collect();
-        self.table(&title, &rows, &[2, 3, 4, 5, 6, 7, 8]);
+        self.table(titles, &rows, &[2, 3, 4, 5, 6, 7, 8]);
         let files = healths
             .into_iter()
             .flatten()
@@ -142,7 +130,7 @@ impl Page {
         self.list("No longer configured, kept for their return (`forget NAME` ends that)", &lines);
     }
 
-    fn target(&self, target: &TargetStatus, health: Option<&TargetHealth>) -> Vec<String> {
+    fn target(&self, target: &TargetStatus, health: Option<&SendingStatus>) -> Vec<String> {
         let figures = [target.delivered, target.withdrawn, target.rejected];
         let unknown = || "-".to_owned();
         let of_ledger = || if target.mode.is_empty() { unknown() } else { target.mode.clone() };
@@ -251,15 +239,12 @@ impl Page {
             self.line(&format!("  Skipped: {}", skipped.collect::<Vec<_>>().join(", ")));
         }
         let rows = ledger.gaps.iter().map(|gap| {
-            let (since, until) = (
-                DateTime::from_timestamp_millis(gap.since),
-                DateTime::from_timestamp_millis(gap.until),
-            );
-            let (intake, reason) = (gap.intake.clone(), gap.reason.clone());
-            vec![intake, reason, gap.times.to_string(), self.ago(since), self.ago(until)]
+            let [since, until] =
+                [gap.since, gap.until].map(|at| self.ago(DateTime::from_timestamp_millis(at)));
+            vec![gap.intake.clone(), gap.reason.clone(), gap.times.to_string(), since, until]
         });
         let rows: Vec<_> = rows.collect();
-        self.table(&["Gaps of", "Reason", "Times", "First", "Last"], &rows, &[2]);
+        self.table("Gaps of|Reason|Times|First|Last", &rows, &[2]);
     }
 
     fn ago(&self, time: Option<DateTime<Utc>>) -> String {
@@ -320,7 +305,7 @@ mod tests {
                 error: Some("refused: is Plugin.ZeroMQ_enable on?".to_owned()),
             }],
             webhook: Some("127.0.0.1:8443".parse().unwrap()),
-            targets: vec![TargetHealth {
+            targets: vec![SendingStatus {
                 target: "soc".to_owned(),
                 mode: "live".to_owned(),
                 degraded: Some("403: give the application the role".to_owned()),

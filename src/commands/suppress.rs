@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::door::{self, By};
 use super::options::some_time;
 use super::output::{print, time};
-use super::settings::Settings;
+use super::settings::ConfigSource;
 use crate::admin::{Needs, Request, Services};
 use crate::ledger::{Ledger, Lifted, Suppression, millis};
 use crate::pure::count::Count;
@@ -27,13 +27,6 @@ pub struct SuppressOptions {
     /// Why, for who reads `suppressed` later
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct UnsuppressOptions {
-    /// The value, in any spelling
-    #[arg(value_name = "VALUE")]
-    pub value: String,
 }
 
 /// The longest value or reason, bytes: both are shown wherever the value is.
@@ -68,14 +61,8 @@ impl Request for Suppress {
         let suppressed = ledger.suppress(views, value, reason, until, Ledger::now()).await;
         let done = suppressed.context("the ledger cannot be written")?;
         let Suppression { before, claims, indicators, .. } = &done;
-        tracing::warn!(
-            value,
-            reason,
-            until,
-            claims,
-            indicators,
-            "suppressed, as an operator asked"
-        );
+        let words = "suppressed, as an operator asked";
+        tracing::warn!(value, reason, until, claims, indicators, "{words}");
         for Lifted { value, until, reason } in before {
             tracing::warn!(value, reason, until, "an earlier suppression is replaced");
         }
@@ -83,10 +70,12 @@ impl Request for Suppress {
     }
 }
 
-/// Takes a suppression back.
-#[derive(Debug, Serialize, Deserialize)]
+// Takes a suppression back.
+#[derive(Debug, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unsuppress {
+    /// The value, in any spelling
+    #[arg(value_name = "VALUE")]
     pub value: String,
 }
 
@@ -118,7 +107,7 @@ impl Request for Unsuppress {
 ///
 /// # Errors
 /// The value is empty, neither a relay nor the ledger can do it, or standard output is closed.
-pub async fn suppress(settings: &Settings, options: SuppressOptions) -> anyhow::Result<()> {
+pub async fn suppress(settings: &ConfigSource, options: SuppressOptions) -> anyhow::Result<()> {
     let value = checked(&options.value)?;
     let until = options.within.map(|within| Ledger::now().saturating_add(millis(*within)));
     let reason = options.reason.unwrap_or_default();
@@ -139,9 +128,9 @@ pub async fn suppress(settings: &Settings, options: SuppressOptions) -> anyhow::
 /// # Errors
 /// The value is not suppressed, neither a relay nor the ledger can do it, or standard output is
 /// closed.
-pub async fn unsuppress(settings: &Settings, options: UnsuppressOptions) -> anyhow::Result<()> {
-    let value = checked(&options.value)?;
-    let (done, by) = door::ask(settings, Unsuppress { value: value.to_owned() }).await?;
+pub async fn unsuppress(settings: &ConfigSource, asked: Unsuppress) -> anyhow::Result<()> {
+    let value = checked(&asked.value)?.to_owned();
+    let (done, by) = door::ask(settings, Unsuppress { value: value.clone() }).await?;
     ensure!(
         !done.before.is_empty(),
         "{value} is not suppressed\n  hint: `suppressed` lists what is"
@@ -150,7 +139,7 @@ pub async fn unsuppress(settings: &Settings, options: UnsuppressOptions) -> anyh
     let (claims, indicators) = (Count(done.claims, "claim"), Count(done.indicators, "indicator"));
     print(&format!(
         "{} is withheld no more: {claims} and {indicators} come back.\n{when}",
-        safe::line(value)
+        safe::line(&value)
     ))
 }
 
@@ -184,10 +173,7 @@ fn other_forms(value: &str) -> String {
     let all = forms.len();
     forms.retain(|form| form != value);
     let also = if forms.len() < all { "also " } else { "" };
-    match forms.is_empty() {
-        true => String::new(),
-        false => format!(" ({also}as {})", forms.join(" and ")),
-    }
+    if forms.is_empty() { String::new() } else { format!(" ({also}as {})", forms.join(" and ")) }
 }
 
 /// What the command changed on the ledger alone is sent later.

@@ -5,8 +5,8 @@ use axum::http::Method;
 use serde::{Deserialize, Serialize};
 
 use super::door;
-use super::output::{print, print_json, time};
-use super::settings::Settings;
+use super::output::{print_as, time};
+use super::settings::ConfigSource;
 use super::status::StatusOptions;
 use crate::admin::{Needs, Request, Services};
 use crate::ledger::Suppressed;
@@ -34,15 +34,12 @@ impl Request for SuppressedRequest {
 ///
 /// # Errors
 /// Neither a relay nor the ledger can tell, or standard output is closed.
-pub async fn suppressed(settings: &Settings, options: StatusOptions) -> anyhow::Result<()> {
+pub async fn suppressed(settings: &ConfigSource, options: StatusOptions) -> anyhow::Result<()> {
     let (list, _) = door::ask(settings, SuppressedRequest {}).await?;
-    if options.json {
-        return print_json(&list);
-    }
-    if list.is_empty() {
-        return print("Nothing is suppressed.\n");
-    }
-    print(&list.iter().map(line).collect::<String>())
+    print_as(options.json, &list, |list| match list.is_empty() {
+        true => "Nothing is suppressed.\n".to_owned(),
+        false => list.iter().map(line).collect(),
+    })
 }
 
 fn line(one: &Suppressed) -> String {

@@ -2,28 +2,23 @@
 
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::comparison::{Told, tell};
+use super::comparison::tell;
 use super::door::{self, By};
 use super::output::print;
-use super::settings::Settings;
+use super::settings::ConfigSource;
 use crate::admin::{Needs, Services, Streamed};
 use crate::config::Mode;
 use crate::pure::verify::{VerifyLine, kql};
 
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[derive(Debug, Args)]
 pub struct VerifyOptions {
-    /// Only this target
-    #[arg(long, value_name = "NAME")]
-    pub target: Option<String>,
-
-    /// Send what is missing or different again, and withdraw what is left over
-    #[arg(long)]
-    pub repair: bool,
+    #[command(flatten)]
+    pub asked: Verify,
 
     /// One JSON object for each target, in place of text
     #[arg(long)]
@@ -34,13 +29,17 @@ pub struct VerifyOptions {
     pub kql: bool,
 }
 
-/// Compares one target, or each, with what it accepted. A line for each step and target.
-#[derive(Debug, Serialize, Deserialize)]
+// Compares one target, or each, with what it accepted. A line for each step and target.
+#[derive(Debug, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verify {
+    /// Only this target
+    #[arg(long, value_name = "NAME")]
     #[serde(default)]
     pub target: Option<String>,
-    /// What is missing or different is sent again, and what is left over is withdrawn.
+
+    /// Send what is missing or different again, and withdraw what is left over
+    #[arg(long)]
     #[serde(default)]
     pub repair: bool,
 }
@@ -69,15 +68,15 @@ impl Streamed for Verify {
 ///
 /// # Errors
 /// Something differs and was not repaired, or it cannot be told.
-pub async fn verify(settings: &Settings, options: VerifyOptions) -> anyhow::Result<()> {
-    let VerifyOptions { target, repair, json, kql } = options;
+pub async fn verify(settings: &ConfigSource, options: VerifyOptions) -> anyhow::Result<()> {
+    let VerifyOptions { asked, json, kql } = options;
     if kql {
-        return print_queries(settings, target.as_deref()).await;
+        return print_queries(settings, asked.target.as_deref()).await;
     }
     let (lines, told) = mpsc::channel(8);
-    let asking = door::ask_for_lines(settings, Verify { target, repair }, lines);
+    let asking = door::ask_for_lines(settings, asked, lines);
     let (by, told) = tokio::join!(asking, tell(told, json));
-    let (Told { reports, .. }, by) = (told?, by?);
+    let ((reports, _), by) = (told?, by?);
     let repaired = reports.iter().any(|report| report.repaired.is_some_and(|count| count > 0));
     if repaired && !json {
         print(match by {
@@ -94,14 +93,11 @@ pub async fn verify(settings: &Settings, options: VerifyOptions) -> anyhow::Resu
     }
 }
 
-async fn print_queries(settings: &Settings, target: Option<&str>) -> anyhow::Result<()> {
+async fn print_queries(settings: &ConfigSource, target: Option<&str>) -> anyhow::Result<()> {
     let config = settings.load(Needs::Targets).await?;
     let live = config.targets.iter().filter(|one| one.enabled && one.mode == Mode::Live);
     let asked: Vec<_> = live.filter(|one| target.is_none_or(|name| one.name == name)).collect();
-    if asked.is_empty() {
-        bail!("there is no such target");
-    }
-    let queries: Vec<String> =
-        asked.iter().map(|target| kql::queries(&target.name, &target.sourcesystem)).collect();
-    print(&queries.join("\n"))
+    ensure!(!asked.is_empty(), "there is no such target");
+    let queries = asked.iter().map(|target| kql::queries(&target.name, &target.sourcesystem));
+    print(&queries.collect::<Vec<_>>().join("\n"))
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use misp_sentinel_relay::admin::control::{self, SOCKET};
 use misp_sentinel_relay::admin::{
-    ConfiguredTarget, EndpointStatus, Means, RunningRelay, Services, Status, TargetHealth, http,
+    ConfiguredTarget, EndpointStatus, Means, RunningRelay, SendingStatus, Services, Status, http,
 };
 use misp_sentinel_relay::commands;
 use misp_sentinel_relay::compare::Readback;
@@ -36,11 +36,11 @@ fn services(relay: &Relay) -> Services {
         error: Some("refused: is Plugin.ZeroMQ_enable on?".to_owned()),
         ..EndpointStatus::default()
     };
-    let target = TargetHealth {
+    let target = SendingStatus {
         target: TARGET.to_owned(),
         mode: "live".to_owned(),
         degraded: Some("403: it lacks a role".to_owned()),
-        ..TargetHealth::default()
+        ..SendingStatus::default()
     };
     let running = RunningRelay {
         started: SystemTime::now(),

@@ -6,7 +6,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::admin::control::SOCKET;
-use misp_sentinel_relay::commands::{Settings, status};
+use misp_sentinel_relay::commands::{ConfigSource, status};
 use misp_sentinel_relay::ledger::Ledger;
 use misp_sentinel_relay::sandbox::{Sandbox, Settings as SandboxSettings};
 use tempfile::TempDir;
@@ -104,11 +104,11 @@ async fn a_relay_that_does_not_answer_is_given_up_on() {
     assert!(after >= Duration::from_secs(29) && after < Duration::from_secs(40), "{after:?}");
 }
 
-fn settings(data_dir: &Path) -> Settings {
+fn settings(data_dir: &Path) -> ConfigSource {
     let file = data_dir.join("config.toml");
     std::fs::write(&file, "").unwrap();
     let environment = vec![("MSR_LEDGER__DATA_DIR".to_owned(), data_dir.display().to_string())];
-    Settings { file: Some(file), environment }
+    ConfigSource { file: Some(file), environment }
 }
 
 fn options() -> status::StatusOptions {

@@ -1,7 +1,6 @@
 //! What the sandbox holds, against what it must hold.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -10,7 +9,7 @@ use crate::sandbox::{HeldObject, Sandbox};
 
 /// What a look into the sandbox finds.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Found {
+pub(super) struct InSandbox {
     /// Patterns that Sentinel would still match.
     pub live: BTreeSet<String>,
     /// Indicators that were withdrawn.
@@ -25,18 +24,16 @@ pub(super) struct Found {
 }
 
 /// Looks into the sandbox's first workspace.
-pub(super) fn look(sandbox: &Sandbox) -> Found {
+pub(super) fn look(sandbox: &Sandbox) -> InSandbox {
     let uploads = sandbox.requests();
     let workspace = sandbox.settings().workspaces.first().copied().unwrap_or_default();
     let held = sandbox.lives(workspace);
     let patterns: BTreeSet<&str> = held.iter().map(|(held, _)| pattern(held)).collect();
-    let (over, others): (Vec<_>, Vec<_>) = held.iter().partition(|(_, life)| life.is_over());
-    let live: BTreeSet<String> =
-        others.into_iter().map(|(held, _)| pattern(held).to_owned()).collect();
-    Found {
-        withdrawn: over.len(),
+    let live = held.iter().filter(|(_, life)| !life.is_over());
+    InSandbox {
+        withdrawn: held.iter().filter(|(_, life)| life.is_over()).count(),
         duplicates: held.len() - patterns.len(),
-        live,
+        live: live.map(|(held, _)| pattern(held).to_owned()).collect(),
         accepted: uploads.iter().map(|upload| upload.accepted).sum(),
         requests: uploads.len(),
         last: uploads.iter().filter(|upload| upload.accepted > 0).filter_map(|u| u.answered).max(),
@@ -55,53 +52,35 @@ pub(super) struct Expected {
     pub accepted: usize,
 }
 
-impl Expected {
-    pub(super) fn is_met_by(&self, found: &Found) -> bool {
-        self.live == found.live && self.accepted == found.accepted && found.duplicates == 0
-    }
-
-    /// In words; empty where it is met.
-    pub(super) fn differs(&self, found: &Found) -> Differences {
-        Differences {
-            missing: self.live.difference(&found.live).cloned().collect(),
-            left_over: found.live.difference(&self.live).cloned().collect(),
-            accepted: (found.accepted, self.accepted),
-            duplicates: found.duplicates,
-        }
-    }
-}
-
-/// Where sandbox and expectation part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Differences {
-    missing: Vec<String>,
-    left_over: Vec<String>,
-    /// Found and expected.
-    accepted: (usize, usize),
-    duplicates: usize,
-}
-
 /// Patterns named of each kind.
 const NAMED: usize = 10;
 
-impl fmt::Display for Differences {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (what, patterns) in [("missing", &self.missing), ("left over", &self.left_over)] {
-            for pattern in patterns.iter().take(NAMED) {
-                writeln!(f, "  {what}: {pattern}")?;
-            }
-            if let Some(more) = patterns.len().checked_sub(NAMED + 1) {
-                writeln!(f, "  {what}: {} more", more + 1)?;
-            }
+impl Expected {
+    pub(super) fn is_met_by(&self, found: &InSandbox) -> bool {
+        self.differences(found).is_empty()
+    }
+
+    /// Where sandbox and expectation part, in words; empty where they do not.
+    pub(super) fn differences(&self, found: &InSandbox) -> String {
+        let mut lines = Vec::new();
+        for (what, patterns) in [
+            ("missing", self.live.difference(&found.live)),
+            ("left over", found.live.difference(&self.live)),
+        ] {
+            let mut patterns = patterns.map(|pattern| format!("  {what}: {pattern}\n"));
+            lines.extend(patterns.by_ref().take(NAMED));
+            let more = patterns.count();
+            lines.extend((more > 0).then(|| format!("  {what}: {more} more\n")));
         }
-        let (found, expected) = self.accepted;
-        if found != expected {
-            writeln!(f, "  objects accepted: {found}, expected {expected}")?;
+        let (accepted, expected) = (found.accepted, self.accepted);
+        if accepted != expected {
+            lines.push(format!("  objects accepted: {accepted}, expected {expected}\n"));
         }
-        if self.duplicates > 0 {
-            writeln!(f, "  indicators for a pattern that has one already: {}", self.duplicates)?;
+        if found.duplicates > 0 {
+            let duplicates = found.duplicates;
+            lines.push(format!("  indicators for a pattern that has one already: {duplicates}\n"));
         }
-        Ok(())
+        lines.concat()
     }
 }
 
@@ -115,26 +94,26 @@ mod tests {
 
     #[test]
     fn each_kind_of_difference_is_named() {
-        let found = Found { live: patterns(&["a", "b"]), accepted: 2, ..Found::default() };
+        let found = InSandbox { live: patterns(&["a", "b"]), accepted: 2, ..InSandbox::default() };
         let right = Expected { live: patterns(&["a", "b"]), accepted: 2 };
         assert!(right.is_met_by(&found));
-        assert_eq!(right.differs(&found).to_string(), "");
+        assert_eq!(right.differences(&found), "");
 
         let wrong = Expected { live: patterns(&["b", "c"]), accepted: 3 };
         assert!(!wrong.is_met_by(&found));
-        let told = wrong.differs(&found).to_string();
+        let told = wrong.differences(&found);
         assert_eq!(told, "  missing: c\n  left over: a\n  objects accepted: 2, expected 3\n");
 
-        let twice = Found { duplicates: 1, ..found };
+        let twice = InSandbox { duplicates: 1, ..found };
         assert!(!right.is_met_by(&twice));
-        assert!(right.differs(&twice).to_string().contains("has one already: 1"));
+        assert!(right.differences(&twice).contains("has one already: 1"));
     }
 
     #[test]
     fn long_lists_are_cut() {
         let names: Vec<String> = (0..25).map(|n| format!("p{n:02}")).collect();
         let expected = Expected { live: names.into_iter().collect(), accepted: 0 };
-        let told = expected.differs(&Found::default()).to_string();
+        let told = expected.differences(&InSandbox::default());
         assert_eq!(told.lines().count(), 11);
         assert!(told.contains("missing: 15 more"), "{told}");
     }

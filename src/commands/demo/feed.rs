@@ -23,12 +23,6 @@ pub(super) struct Feed {
     started: Instant,
 }
 
-impl std::fmt::Debug for Feed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Feed").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
 impl Feed {
     /// Listens on an address; port 0 is any.
     ///

@@ -12,7 +12,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, ErrorKind, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use chrono::Utc;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use super::is_closed_pipe;
 use crate::admin::control::Control;
 use crate::signals::stop_asked;
 use crate::{logging, metrics};
@@ -79,17 +80,13 @@ pub async fn run(options: DemoOptions, commands: Router<Control>) -> anyhow::Res
     let relaying = relay.run(recorded, commands, stop_relay.clone());
     let shown = show(&mut play, relaying, stop_relay, options.once, stop).await;
     drop(play);
-    match shown {
+    let Err(error) = shown else { return Ok(()) };
+    match is_closed_pipe(&error) {
         // Whoever closed it has seen enough.
-        Err(error) if !options.once && is_closed_pipe(&error) => Ok(()),
+        true if !options.once => Ok(()),
         // Nothing is wrong, so nothing has to be looked into.
-        Err(error) if error.is::<Stopped>() || is_closed_pipe(&error) => Err(error),
-        Err(error) if options.verbose => Err(error),
-        Err(error) => {
-            let log = stage.keep();
-            Err(anyhow::anyhow!("{error:#}\nthe relay's log: {}", log.display()))
-        }
-        Ok(()) => Ok(()),
+        is_closed if is_closed || error.is::<Stopped>() || options.verbose => Err(error),
+        _ => anyhow::bail!("{error:#}\nthe relay's log: {}", stage.keep().display()),
     }
 }
 
@@ -191,8 +188,4 @@ fn spread(times: &[Duration]) -> String {
 fn understands_ansi() -> bool {
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     io::stdout().is_terminal() && !dumb && std::env::var_os("NO_COLOR").is_none()
-}
-
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }

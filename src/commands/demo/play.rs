@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::check::{self, Expected, Found};
+use super::check::{self, Expected, InSandbox};
 use super::feed::Feed;
 use super::recorded::Recording;
-use super::scenario::{Act, Step};
+use super::scenario::{Act, DemoStep};
 use super::stage::Stage;
-use super::table::{Claims, Held, Reasons, Row, Screen, State};
+use super::table::{PublicationCounts, Reasons, Screen, State, StepRow};
 use crate::intake::frame;
 use crate::pure::convert::{self, Claim};
 use crate::pure::misp::Event;
@@ -43,7 +43,6 @@ pub(super) struct Unexpected {
 }
 
 /// The demo as it goes on.
-#[derive(Debug)]
 pub(super) struct Play<'a> {
     pub stage: &'a Stage,
     pub feed: Feed,
@@ -76,12 +75,12 @@ impl<'a> Play<'a> {
     ///
     /// # Errors
     /// [`Unexpected`]; or feed, ledger or screen failed.
-    pub(super) async fn step(&mut self, step: Step) -> anyhow::Result<()> {
-        let Step { did, event, act, appears, disappears } = step;
+    pub(super) async fn step(&mut self, step: DemoStep) -> anyhow::Result<()> {
+        let DemoStep { did, event, act, appears, disappears } = step;
         if let Some(last) = check::look(&self.stage.sandbox).last {
             tokio::time::sleep(SLOT.saturating_sub(last.elapsed())).await;
         }
-        let mut row = Row { at: self.began.elapsed(), did, event, ..Row::default() };
+        let mut row = StepRow { at: self.began.elapsed(), did, event, ..StepRow::default() };
         self.screen.row(&row)?;
         let only_withdraws = appears.is_empty() && !disappears.is_empty();
         self.expected.accepted += appears.len() + disappears.len();
@@ -93,7 +92,7 @@ impl<'a> Play<'a> {
         }
         self.screen.row(&row)?;
         if row.state == State::Wrong {
-            let differences = self.expected.differs(&check::look(&self.stage.sandbox)).to_string();
+            let differences = self.expected.differences(&check::look(&self.stage.sandbox));
             return Err(Unexpected { did, event, differences }.into());
         }
         self.steps += 1;
@@ -104,7 +103,7 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    async fn send(&mut self, frames: Vec<String>, row: &mut Row) -> anyhow::Result<()> {
+    async fn send(&mut self, frames: Vec<String>, row: &mut StepRow) -> anyhow::Result<()> {
         let before = check::look(&self.stage.sandbox);
         let claims = claims(&self.stage.recorded.render());
         for frame in &frames {
@@ -130,10 +129,10 @@ impl<'a> Play<'a> {
     /// ends.
     async fn settled(
         &self,
-        before: &Found,
+        before: &InSandbox,
         heard: SystemTime,
         sent: Instant,
-    ) -> anyhow::Result<Found> {
+    ) -> anyhow::Result<InSandbox> {
         let sends_nothing = self.expected.accepted == before.accepted;
         let mut changes = self.stage.sandbox.changes();
         loop {
@@ -165,7 +164,7 @@ impl<'a> Play<'a> {
     }
 
     /// What is in a publication, by the same pure functions as in the relay.
-    fn tell_publication(&self, frame: &str, row: &mut Row) {
+    fn tell_publication(&self, frame: &str, row: &mut StepRow) {
         let Some((frame::PUBLICATION, document)) = frame.split_once(' ') else { return };
         let Ok(event) = Event::parse(document.as_bytes()) else { return };
         let conversion = convert::event(&event);
@@ -179,7 +178,7 @@ impl<'a> Play<'a> {
             }
         }
         let silent = conversion.skipped.iter().map(|(reason, count)| (reason.word(), count));
-        row.held = Some(Held {
+        row.held = Some(PublicationCounts {
             attributes: conversion.attributes,
             silent: Reasons::of(silent),
             claims: conversion.claims.len() as u64,
@@ -215,7 +214,7 @@ impl<'a> Play<'a> {
 
     /// The feed goes down and comes back: the relay must reconnect by itself and remember that it
     /// may have missed something.
-    async fn restart(&mut self, row: &mut Row) -> anyhow::Result<()> {
+    async fn restart(&mut self, row: &mut StepRow) -> anyhow::Result<()> {
         let before = self.gaps().await?;
         self.feed.close().await;
         tokio::time::sleep(DOWN).await;
@@ -240,33 +239,28 @@ impl<'a> Play<'a> {
 }
 
 /// What became of the live patterns, in words.
-fn changes(before: &Found, found: &Found) -> String {
+fn changes(before: &InSandbox, found: &InSandbox) -> String {
     let new = found.live.difference(&before.live).count();
     let gone = before.live.difference(&found.live).count();
     let updated = (found.accepted - before.accepted).saturating_sub(new + gone);
     let counts = [(new, "new"), (gone, "gone"), (updated, "again")];
-    let words: Vec<String> = counts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, word)| format!("{count} {word}"))
-        .collect();
+    let changed = counts.iter().filter(|(count, _)| *count > 0);
+    let words: Vec<String> = changed.map(|(count, word)| format!("{count} {word}")).collect();
     if words.is_empty() { "nothing".to_owned() } else { words.join("\n") }
 }
 
-/// The relay's counters of claims.
-fn claims(metrics: &str) -> Claims {
-    let count = |change: &str| {
+/// The relay's counters of claims that are new, changed and gone.
+fn claims(metrics: &str) -> [u64; 3] {
+    ["new", "changed", "gone"].map(|change| {
         let series = format!("relay_claims_total{{change=\"{change}\"}} ");
         let value = metrics.lines().find_map(|line| line.strip_prefix(&series));
         value.and_then(|value| value.parse().ok()).unwrap_or_default()
-    };
-    Claims { new: count("new"), changed: count("changed"), gone: count("gone") }
+    })
 }
 
-fn since(before: Claims, now: Claims) -> Claims {
-    Claims {
-        new: now.new.saturating_sub(before.new),
-        changed: now.changed.saturating_sub(before.changed),
-        gone: now.gone.saturating_sub(before.gone),
-    }
+/// What the counters went up by, e.g. `+53 ~1 -2`.
+fn since(before: [u64; 3], now: [u64; 3]) -> String {
+    let counts = now.into_iter().zip(before).map(|(now, before)| now.saturating_sub(before));
+    let changed = ["+", "~", "-"].iter().zip(counts).filter(|(_, count)| *count > 0);
+    changed.map(|(sign, count)| format!("{sign}{count}")).collect::<Vec<_>>().join(" ")
 }

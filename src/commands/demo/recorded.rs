@@ -7,41 +7,25 @@ use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-/// Files of `tests/recordings/zmq`, by their number.
+/// Files of `tests/recordings/zmq`: what follows `misp_json` in their names, and their numbers.
 macro_rules! recordings {
-    ($($number:literal $rest:literal),* $(,)?) => {
-        &[$((
+    ($($topic:literal: $($number:literal)*;)*) => {
+        &[$($((
             $number,
-            include_str!(concat!("../../../tests/recordings/zmq/", $number, "_misp_json", $rest, ".bin")),
-        )),*]
+            include_str!(concat!("../../../tests/recordings/zmq/", $number, "_misp_json", $topic, ".bin")),
+        ),)*)*]
     };
 }
 
 const FRAMES: &[(&str, &str)] = recordings![
-    "000030" "_self",
-    "000332" "",
-    "000337" "",
-    "000339" "_attribute_edit",
-    "000344" "_attribute_edit",
-    "000347" "_attribute_soft-delete",
-    "000349" "",
-    "000352" "_attribute_soft-delete",
-    "000354" "_attribute_soft-delete",
-    "000356" "_attribute_soft-delete",
-    "000358" "_attribute_soft-delete",
-    "000359" "_object_soft-delete",
-    "000366" "_attribute_soft-delete",
-    "000370" "",
-    "000411" "",
-    "000419" "",
-    "000429" "",
-    "000439" "_tag_attached-to-event",
-    "000457" "",
-    "000473" "",
-    "000486" "",
-    "000500" "",
-    "000501" "_attribute_delete",
-    "000507" "_event_delete",
+    "": "000332" "000337" "000349" "000370" "000411" "000419" "000429" "000457" "000473" "000486" "000500";
+    "_attribute_delete": "000501";
+    "_attribute_edit": "000339" "000344";
+    "_attribute_soft-delete": "000347" "000352" "000354" "000356" "000358" "000366";
+    "_event_delete": "000507";
+    "_object_soft-delete": "000359";
+    "_self": "000030";
+    "_tag_attached-to-event": "000439";
 ];
 
 /// `Event.timestamp` of the last of these frames: nothing in them is later.
@@ -123,8 +107,7 @@ impl Recording {
         let (mut key, mut colon) = ("", "");
         let mut pieces = Vec::new();
         for piece in frame.split('"') {
-            let is_value = colon == ":";
-            let moved = if is_value { self.moved_time(key, piece) } else { None };
+            let moved = (colon == ":").then(|| self.moved_time(key, piece)).flatten();
             pieces.push(moved.map_or(Cow::Borrowed(piece), Cow::Owned));
             (key, colon) = (colon, piece);
         }
@@ -151,12 +134,10 @@ impl Recording {
 const BULK: u128 = 0x5a0d_b0c5_0000_4000_8000_0001_0000_0000;
 
 fn bulk_attribute(recorded: &str, number: u32) -> String {
+    let uuid = Uuid::from_u128(BULK + u128::from(number)).to_string();
     recorded
         .replace("\"id\":\"111\"", &format!("\"id\":\"{}\"", 2_000 + number))
-        .replace(
-            "d4a8a1c5-a16a-48a8-816b-8dff8141d3a0",
-            &Uuid::from_u128(BULK + u128::from(number)).to_string(),
-        )
+        .replace("d4a8a1c5-a16a-48a8-816b-8dff8141d3a0", &uuid)
         .replace("203.0.113.64", &format!("bulk-{number}.example"))
 }
 

@@ -5,7 +5,7 @@ use super::recorded::Recording;
 
 /// One thing that MISP does.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct DemoStep {
     pub did: &'static str,
     /// The event's name in MISP.
     pub event: &'static str,
@@ -24,10 +24,20 @@ pub(super) enum Act {
     Restart,
 }
 
-impl Step {
+impl DemoStep {
     fn new(did: &'static str, event: &'static str, frames: Vec<String>) -> Self {
         let (appears, disappears) = (Vec::new(), Vec::new());
         Self { did, event, act: Act::Send(frames), appears, disappears }
+    }
+
+    fn recorded(
+        recording: Recording,
+        did: &'static str,
+        event: &'static str,
+        numbers: &[&str],
+    ) -> anyhow::Result<Self> {
+        let frames = numbers.iter().map(|number| recording.frame(number));
+        Ok(Self::new(did, event, frames.collect::<anyhow::Result<_>>()?))
     }
 
     fn appears(mut self, patterns: impl IntoIterator<Item = String>) -> Self {
@@ -65,26 +75,21 @@ const LOCAL: &str = "Local tag first";
 ///
 /// # Errors
 /// Never with the frames at hand.
-pub(super) fn scenario(recording: Recording) -> anyhow::Result<Vec<Step>> {
+pub(super) fn scenario(recording: Recording) -> anyhow::Result<Vec<DemoStep>> {
     let mut steps = kitchen_sink(recording)?;
     steps.extend(small_events(recording)?);
     let bulk = (1..=BULK).map(|number| domain(&format!("bulk-{number}.example")));
-    steps.push(
-        Step::new("250 attributes published", "Bulk import", vec![recording.bulk(BULK)?])
-            .appears(bulk),
-    );
-    steps.push(Step { act: Act::Restart, ..Step::new("feed restarted", "", vec![]) });
-    let frames = vec![recording.frame("000473")?];
-    steps.push(Step::new("published", LOCAL, frames).appears([ip("203.0.113.62")]));
+    let frames = vec![recording.bulk(BULK)?];
+    steps.push(DemoStep::new("250 attributes published", "Bulk import", frames).appears(bulk));
+    steps.push(DemoStep { act: Act::Restart, ..DemoStep::new("feed restarted", "", vec![]) });
+    let step = DemoStep::recorded(recording, "published", LOCAL, &["000473"])?;
+    steps.push(step.appears([ip("203.0.113.62")]));
     Ok(steps)
 }
 
 /// The life of the large test event.
-fn kitchen_sink(recording: Recording) -> anyhow::Result<Vec<Step>> {
-    let step = |did, numbers: &[&str]| -> anyhow::Result<Step> {
-        let frames = numbers.iter().map(|number| recording.frame(number));
-        Ok(Step::new(did, SINK, frames.collect::<anyhow::Result<_>>()?))
-    };
+fn kitchen_sink(recording: Recording) -> anyhow::Result<Vec<DemoStep>> {
+    let step = |did, numbers: &[&str]| DemoStep::recorded(recording, did, SINK, numbers);
     let md5 = "[file:hashes.MD5 = 'd95679752134a2d9eb61dbd7b91c4bcc']";
     Ok(vec![
         step("published", &["000332"])?.appears(KITCHEN_SINK.lines().map(str::to_owned)),
@@ -102,10 +107,8 @@ fn kitchen_sink(recording: Recording) -> anyhow::Result<Vec<Step>> {
     ])
 }
 
-fn small_events(recording: Recording) -> anyhow::Result<Vec<Step>> {
-    let step = |did, event, number| -> anyhow::Result<Step> {
-        Ok(Step::new(did, event, vec![recording.frame(number)?]))
-    };
+fn small_events(recording: Recording) -> anyhow::Result<Vec<DemoStep>> {
+    let step = |did, event, number| DemoStep::recorded(recording, did, event, &[number]);
     Ok(vec![
         step("published", "Only object", "000419")?.appears([domain("only-obj.example")]),
         // The demo has no key, so nobody says who may see what is for a sharing group: it stays.
@@ -132,14 +135,14 @@ fn small_events(recording: Recording) -> anyhow::Result<Vec<Step>> {
 ///
 /// # Errors
 /// Never with the frames at hand.
-pub(super) fn edit(number: usize, recording: Recording, uptime: u64) -> anyhow::Result<Step> {
+pub(super) fn edit(number: usize, recording: Recording, uptime: u64) -> anyhow::Result<DemoStep> {
     let only = ip("203.0.113.62");
     Ok(match number % 6 {
         // What the tag forbade is back with its end: it needs no publication.
-        0 | 2 => Step::new("heartbeat", "", vec![recording.heartbeat(uptime)?]),
+        0 | 2 => DemoStep::new("heartbeat", "", vec![recording.heartbeat(uptime)?]),
         1 => red_taken_off(recording)?,
         3 => to_ids_off(recording)?.disappears([only]),
-        4 => Step::new("published", LOCAL, vec![recording.frame("000473")?]).appears([only]),
+        4 => DemoStep::recorded(recording, "published", LOCAL, &["000473"])?.appears([only]),
         _ => tagged_red(recording)?,
     })
 }
@@ -148,23 +151,23 @@ fn holes() -> [String; 3] {
     [ip("203.0.113.61"), ip("8.8.4.4"), domain("holes.evil.example")]
 }
 
-fn tagged_red(recording: Recording) -> anyhow::Result<Step> {
+fn tagged_red(recording: Recording) -> anyhow::Result<DemoStep> {
     let frame = recording.altered("000439", &[("tlp:clear", "tlp:red")])?;
-    Ok(Step::new("tag tlp:red attached", HOLES, vec![frame]).disappears(holes()))
+    Ok(DemoStep::new("tag tlp:red attached", HOLES, vec![frame]).disappears(holes()))
 }
 
 /// It was no part of the publication: taken off again, it is as if it had never been.
 ///
 /// # Errors
 /// Never with the frames at hand.
-pub(super) fn red_taken_off(recording: Recording) -> anyhow::Result<Step> {
+pub(super) fn red_taken_off(recording: Recording) -> anyhow::Result<DemoStep> {
     let words = [("tlp:clear", "tlp:red"), ("attached to event", "detached from event")];
     let frame = recording.altered("000439", &words)?;
-    Ok(Step::new("tag tlp:red detached", HOLES, vec![frame]).appears(holes()))
+    Ok(DemoStep::new("tag tlp:red detached", HOLES, vec![frame]).appears(holes()))
 }
 
 /// Of the one attribute of a small event; the frame is that of another event's.
-fn to_ids_off(recording: Recording) -> anyhow::Result<Step> {
+fn to_ids_off(recording: Recording) -> anyhow::Result<DemoStep> {
     let frame = recording.altered(
         "000339",
         &[
@@ -176,7 +179,7 @@ fn to_ids_off(recording: Recording) -> anyhow::Result<Step> {
             ("1795499546", "1795499661"),
         ],
     )?;
-    Ok(Step::new("to_ids off", LOCAL, vec![frame]))
+    Ok(DemoStep::new("to_ids off", LOCAL, vec![frame]))
 }
 
 #[cfg(test)]

@@ -10,14 +10,12 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tempfile::TempDir;
 
 use super::feed::Feed;
-use crate::app::Relay;
-use crate::app::RunOptions;
+use crate::app::{Relay, RunOptions};
 use crate::config::{self, Config};
 use crate::intake::zmq::ZeroMqStatus;
 use crate::ledger::Ledger;
 use crate::pure::policy::Judge;
-use crate::sandbox::RECORDED_ORGANISATION;
-use crate::sandbox::{Sandbox, Settings};
+use crate::sandbox::{RECORDED_ORGANISATION, Sandbox, Settings};
 
 /// All that is looked at while the relay runs.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ impl Stage {
         let feed = Feed::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
         let config = configuration(&sandbox, &feed, folder.path())?;
         let relay = Relay::build(config.clone(), RunOptions::default()).await?;
-        let (ledger, hears) = (relay.ledger().clone(), relay.feed().clone());
+        let (ledger, hears) = (relay.ledger.clone(), relay.feed.clone());
         let judge = Judge::new(&config.policy);
         let stage = Self { sandbox, ledger, hears, judge, recorded, config, folder };
         Ok((stage, relay, feed))
@@ -77,9 +75,7 @@ fn configuration(sandbox: &Sandbox, feed: &Feed, folder: &Path) -> anyhow::Resul
     File::create(&file).with_context(|| format!("create {}", file.display()))?;
     let of_sandbox = sandbox.relay_environment();
     let variables = of_sandbox.lines().filter_map(|line| line.split_once('='));
-    let mut environment: Vec<(String, String)> =
-        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    for (name, value) in [
+    let variables = variables.map(|(name, value)| (name, value.to_owned())).chain([
         ("MSR_MISP__PUBLIC_URL", "https://misp.example".to_owned()),
         ("MSR_MISP__ZEROMQ__ENDPOINTS", feed.endpoint()),
         ("MSR_LEDGER__DATA_DIR", folder.display().to_string()),
@@ -92,8 +88,7 @@ fn configuration(sandbox: &Sandbox, feed: &Feed, folder: &Path) -> anyhow::Resul
         ("MSR_INDICATOR__CONTEXT", String::new()),
         // The way to loopback leads past the proxy of whoever looks on.
         ("MSR_AZURE__PROXY", "none".to_owned()),
-    ] {
-        environment.push((name.to_owned(), value));
-    }
-    Ok(config::load(Some(&file), environment.into_iter())?)
+    ]);
+    let environment = variables.map(|(name, value)| (name.to_owned(), value));
+    Ok(config::load(Some(&file), environment)?)
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use comfy_table::presets::{NOTHING, UTF8_HORIZONTAL_ONLY};
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, TableComponent, Width};
 
 use crate::pure::count::Count;
 
@@ -26,14 +26,15 @@ const COLUMNS: [(&str, u16); 9] = [
 
 /// A step, as far as it has come.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Row {
+pub(super) struct StepRow {
     /// Since the demo began.
     pub at: Duration,
     pub did: &'static str,
     pub event: &'static str,
     /// Of a publication.
-    pub held: Option<Held>,
-    pub claims: Claims,
+    pub held: Option<PublicationCounts>,
+    /// What became of claims in the ledger, in words.
+    pub claims: String,
     /// What Sentinel took, in words.
     pub accepted: String,
     /// From the frame to Sentinel's answer.
@@ -43,7 +44,7 @@ pub(super) struct Row {
 
 /// What a publication holds. An attribute makes no claim, one, or two.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Held {
+pub(super) struct PublicationCounts {
     pub attributes: u64,
     /// Attributes that claim nothing.
     pub silent: Reasons,
@@ -78,7 +79,7 @@ impl Reasons {
     }
 }
 
-impl Held {
+impl PublicationCounts {
     /// In words, so that the counts add up.
     fn words(&self) -> Vec<String> {
         let Self { attributes, silent, claims, withheld, observables } = self;
@@ -112,14 +113,6 @@ impl Held {
     }
 }
 
-/// Claims of the ledger, counted by what happened to them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Claims {
-    pub new: u64,
-    pub changed: u64,
-    pub gone: u64,
-}
-
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum State {
     #[default]
@@ -129,49 +122,41 @@ pub(super) enum State {
 }
 
 impl State {
-    fn sign(self) -> &'static str {
+    /// A sign for a terminal, and a word for elsewhere.
+    fn shown(self) -> (&'static str, &'static str) {
         match self {
-            Self::Waiting => "…",
-            Self::AsExpected => "✓",
-            Self::Wrong => "✗",
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::AsExpected => "ok",
-            Self::Wrong => "WRONG",
+            Self::Waiting => ("…", "waiting"),
+            Self::AsExpected => ("✓", "ok"),
+            Self::Wrong => ("✗", "WRONG"),
         }
     }
 }
 
-impl Row {
+impl StepRow {
     fn cells(&self) -> [String; 9] {
-        let after = self.after.map(seconds).unwrap_or_default();
         let held = self.held.as_ref();
         [
             format!("{:.1}", self.at.as_secs_f64()),
             self.did.to_owned(),
             self.event.to_owned(),
             held.map(|held| held.attributes.to_string()).unwrap_or_default(),
-            self.claims.to_string(),
-            held.map(Held::left_out).unwrap_or_default().join("\n"),
+            self.claims.clone(),
+            held.map(PublicationCounts::left_out).unwrap_or_default().join("\n"),
             self.accepted.clone(),
-            after,
-            self.state.sign().to_owned(),
+            self.after.map(seconds).unwrap_or_default(),
+            self.state.shown().0.to_owned(),
         ]
     }
 
     /// One line, for logs and pipes.
     fn line(&self) -> String {
-        let mut line =
-            format!("{:>5.1} s  {:<5}  {}", self.at.as_secs_f64(), self.state.word(), self.did);
+        let (at, (_, state), did) = (self.at.as_secs_f64(), self.state.shown(), self.did);
+        let mut line = format!("{at:>5.1} s  {state:<5}  {did}");
         if !self.event.is_empty() {
             line.push_str(&format!(" \"{}\"", self.event));
         }
-        let mut parts = self.held.as_ref().map(Held::words).unwrap_or_default();
-        parts.extend(labelled("in the ledger ", &self.claims.to_string()));
+        let mut parts = self.held.as_ref().map(PublicationCounts::words).unwrap_or_default();
+        parts.extend(labelled("in the ledger ", &self.claims));
         parts.extend(labelled("accepted ", &self.accepted.replace('\n', " + ")));
         parts.extend(self.after.map(|after| format!("after {}", seconds(after))));
         if !parts.is_empty() {
@@ -179,19 +164,6 @@ impl Row {
             line.push_str(&parts.join("; "));
         }
         line
-    }
-}
-
-impl std::fmt::Display for Claims {
-    /// e.g. `+53 ~1 -2`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let counts = [('+', self.new), ('~', self.changed), ('-', self.gone)];
-        let shown: Vec<String> = counts
-            .iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(sign, count)| format!("{sign}{count}"))
-            .collect();
-        f.write_str(&shown.join(" "))
     }
 }
 
@@ -210,12 +182,6 @@ pub(super) struct Screen<'a> {
     is_terminal: bool,
     /// Lines of the row that is still waiting.
     drawn: usize,
-}
-
-impl std::fmt::Debug for Screen<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Screen").field("is_terminal", &self.is_terminal).finish_non_exhaustive()
-    }
 }
 
 impl<'a> Screen<'a> {
@@ -247,7 +213,7 @@ impl<'a> Screen<'a> {
     ///
     /// # Errors
     /// It is gone.
-    pub(super) fn row(&mut self, row: &Row) -> io::Result<()> {
+    pub(super) fn row(&mut self, row: &StepRow) -> io::Result<()> {
         let waits = row.state == State::Waiting;
         if !self.is_terminal {
             return if waits { Ok(()) } else { self.text(&row.line()) };
@@ -273,22 +239,17 @@ impl<'a> Screen<'a> {
     /// # Errors
     /// It is gone.
     pub(super) fn summary(&mut self, rows: &[(&str, String)]) -> io::Result<()> {
-        if self.is_terminal {
+        let text: Vec<String> = if self.is_terminal {
             let mut table = table(UTF8_HORIZONTAL_ONLY);
-            table.add_rows(rows.iter().map(|(name, value)| [(*name).to_owned(), value.clone()]));
-            let ruled: Vec<String> = table.lines().collect();
             // Rules between single lines only spread them.
-            let last = ruled.len().saturating_sub(1);
-            let kept = ruled
-                .iter()
-                .enumerate()
-                .filter(|(index, line)| *index == 0 || *index == last || !line.starts_with('─'));
-            let kept: Vec<&str> = kept.map(|(_, line)| line.as_str()).collect();
-            return self.text(&kept.join("\n"));
-        }
-        let lines: Vec<String> =
-            rows.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-        self.text(&lines.join("\n"))
+            table.remove_style(TableComponent::HorizontalLines);
+            table.remove_style(TableComponent::MiddleIntersections);
+            table.add_rows(rows.iter().map(|(name, value)| [(*name).to_owned(), value.clone()]));
+            table.lines().collect()
+        } else {
+            rows.iter().map(|(name, value)| format!("{name}: {value}")).collect()
+        };
+        self.text(&text.join("\n"))
     }
 }
 

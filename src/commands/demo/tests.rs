@@ -3,10 +3,10 @@
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::*;
-use scenario::Step;
+use scenario::DemoStep;
 
 /// Plays steps with a relay beside, and little patience; returns what the screen showed as well.
-async fn played(steps: Vec<Step>) -> (anyhow::Result<()>, String) {
+async fn played(steps: Vec<DemoStep>) -> (anyhow::Result<()>, String) {
     let recorded = PrometheusBuilder::new().build_recorder().handle();
     let (stage, relay, feed) = Stage::set(recorded.clone()).await.unwrap();
     let mut shown = Vec::new();
@@ -30,7 +30,7 @@ async fn played(steps: Vec<Step>) -> (anyhow::Result<()>, String) {
     (result, String::from_utf8(shown).unwrap())
 }
 
-fn steps(numbers: std::ops::Range<usize>) -> Vec<Step> {
+fn steps(numbers: std::ops::Range<usize>) -> Vec<DemoStep> {
     let mut steps = scenario(Recording::until(Utc::now())).unwrap();
     steps.drain(numbers).collect()
 }

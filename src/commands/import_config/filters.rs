@@ -3,7 +3,7 @@
 
 use toml::Value;
 
-use super::page::Page;
+use super::page::TomlPage;
 use super::setting::{Literal, Setting};
 
 /// Parameters that the relay sets by itself, or that only shape the answer.
@@ -32,7 +32,7 @@ const LISTS: [(&str, &str, Option<&str>); 7] = [
 ];
 
 /// Puts each parameter into the page.
-pub(super) fn translate(setting: &Setting, page: &mut Page) {
+pub(super) fn translate(setting: &Setting, page: &mut TomlPage) {
     let Literal::Table(filters) = &setting.value else {
         return page.leave(
             &setting.origin(),
@@ -53,7 +53,7 @@ pub(super) fn translate(setting: &Setting, page: &mut Page) {
     }
 }
 
-fn filter(name: &str, value: &Literal, from: &str, page: &mut Page) {
+fn filter(name: &str, value: &Literal, from: &str, page: &mut TomlPage) {
     if let Some((_, why)) = ALWAYS.iter().find(|(always, _)| *always == name) {
         return page.leave(from, why);
     }
@@ -96,7 +96,7 @@ fn lists(
     exclude: Option<&str>,
     value: &Literal,
     from: &str,
-    page: &mut Page,
+    page: &mut TomlPage,
 ) -> bool {
     let Some((wanted, unwanted)) = sides(value) else { return false };
     if !unwanted.is_empty() && exclude.is_none() {

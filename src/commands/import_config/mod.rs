@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use clap::Args;
 
-use self::page::Page;
+use self::page::TomlPage;
 use super::output::write;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -35,7 +35,7 @@ pub(super) fn print(options: &ImportOptions) -> anyhow::Result<()> {
 /// # Errors
 /// A file cannot be read, or is no Python: says where.
 pub fn import(files: &[PathBuf]) -> anyhow::Result<String> {
-    let mut page = Page::default();
+    let mut page = TomlPage::default();
     for file in files {
         let shown = file.display();
         let text = std::fs::read_to_string(file).with_context(|| format!("read {shown}"))?;

@@ -29,26 +29,21 @@ const HEAD: &str = "\
 
 /// What was translated so far.
 #[derive(Debug, Default)]
-pub(super) struct Page {
-    sections: BTreeMap<usize, Section>,
+pub(super) struct TomlPage {
+    /// By their place in [`SECTIONS`]; what is in them in the order of its first mention.
+    sections: BTreeMap<usize, Vec<TomlLine>>,
     /// A line for each setting without a counterpart.
     left: Vec<String>,
 }
 
-#[derive(Debug, Default)]
-struct Section {
-    /// In the order of their first mention.
-    keys: Vec<String>,
-    values: BTreeMap<String, Entry>,
-}
-
 #[derive(Debug)]
-struct Entry {
+struct TomlLine {
+    key: String,
     value: Value,
     comments: Vec<String>,
 }
 
-impl Page {
+impl TomlPage {
     /// `section` is one of [`SECTIONS`]. What is set twice has the later value, and both comments.
     pub(super) fn set(
         &mut self,
@@ -58,16 +53,14 @@ impl Page {
         comment: String,
     ) {
         let place = SECTIONS.iter().position(|one| *one == section).unwrap_or(SECTIONS.len());
-        let section = self.sections.entry(place).or_default();
-        let value = value.into();
-        match section.values.get_mut(key) {
-            Some(entry) => {
-                entry.value = value;
-                entry.comments.push(comment);
+        let (section, value) = (self.sections.entry(place).or_default(), value.into());
+        match section.iter_mut().find(|line| line.key == key) {
+            Some(line) => {
+                line.value = value;
+                line.comments.push(comment);
             }
             None => {
-                section.keys.push(key.to_owned());
-                section.values.insert(key.to_owned(), Entry { value, comments: vec![comment] });
+                section.push(TomlLine { key: key.to_owned(), value, comments: vec![comment] });
             }
         }
     }
@@ -83,18 +76,16 @@ impl Page {
         for (place, section) in &self.sections {
             // Writing to a string cannot fail.
             writeln!(text, "\n[{}]", SECTIONS.get(*place).copied().unwrap_or_default()).ok();
-            for key in &section.keys {
-                let Some(entry) = section.values.get(key) else { continue };
-                for comment in &entry.comments {
+            for TomlLine { key, value, comments } in section {
+                for comment in comments {
                     writeln!(text, "# {}", one_line(comment)).ok();
                 }
-                writeln!(text, "{} = {}", quoted(key), entry.value).ok();
+                writeln!(text, "{} = {value}", quoted(key)).ok();
             }
         }
         if !self.left.is_empty() {
-            text.push_str("\n# Without a counterpart:\n");
-            text.push_str(&self.left.join("\n"));
-            text.push('\n');
+            let left = self.left.join("\n");
+            writeln!(text, "\n# Without a counterpart:\n{left}").ok();
         }
         text
     }

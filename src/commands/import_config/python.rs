@@ -20,9 +20,9 @@ pub(super) fn settings(text: &str) -> anyhow::Result<Vec<Setting>> {
     if let Some(line) = first_error(tree.root_node()) {
         bail!("line {line} is no Python");
     }
-    let mut reading = Reading { text, known: HashMap::new(), settings: Vec::new() };
-    reading.block(tree.root_node(), false);
-    Ok(reading.settings)
+    let mut file = Assignments { text, known: HashMap::new(), settings: Vec::new() };
+    file.block(tree.root_node(), false);
+    Ok(file.settings)
 }
 
 fn first_error(node: Node<'_>) -> Option<usize> {
@@ -44,14 +44,14 @@ fn children(node: Node<'_>) -> impl Iterator<Item = Node<'_>> {
         .filter_map(move |index| node.named_child(u32::try_from(index).ok()?))
 }
 
-struct Reading<'t> {
+struct Assignments<'t> {
     text: &'t str,
     /// What names stand for, where a value names another.
     known: HashMap<String, Literal>,
     settings: Vec<Setting>,
 }
 
-impl Reading<'_> {
+impl Assignments<'_> {
     fn block(&mut self, block: Node<'_>, conditional: bool) {
         for statement in children(block) {
             match statement.kind() {

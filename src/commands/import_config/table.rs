@@ -2,120 +2,87 @@
 //! constants.py), and what becomes of it.
 
 use super::filters;
-use super::page::Page;
+use super::page::TomlPage;
 use super::setting::{Literal, Setting};
 
-/// Has no counterpart, and why.
-const WITHOUT: [(&[&str], &str); 21] = [
+/// Settings without a counterpart, and why they have none.
+const WITHOUT: [(&str, &str); 21] = [
+    ("ms_api_version", "belongs to another API; the relay knows its own (target.NAME.api_version)"),
+    ("ms_useragent", "the relay names itself"),
     (
-        &["ms_api_version"],
-        "belongs to another API; the relay knows its own (target.NAME.api_version)",
-    ),
-    (&["ms_useragent"], "the relay names itself"),
-    (
-        &[
-            "ms_target_product",
-            "targetProduct",
-            "ms_action",
-            "action",
-            "ms_passiveonly",
-            "passiveOnly",
-        ],
+        "ms_target_product targetProduct ms_action action ms_passiveonly passiveOnly",
         "Graph API only",
     ),
-    (&["network_ignore_direction", "write_post_json"], "Graph API only"),
-    (&["ignore_localtags"], "local tags never leave; policy reads them all the same"),
+    ("network_ignore_direction write_post_json", "Graph API only"),
+    ("ignore_localtags", "local tags never leave; policy reads them all the same"),
+    ("misp_flatten_attributes", "each attribute of an object is an indicator of its own, always"),
+    ("misp_remove_eventreports", "event reports are never asked for"),
     (
-        &["misp_flatten_attributes"],
-        "each attribute of an object is an indicator of its own, always",
-    ),
-    (&["misp_remove_eventreports"], "event reports are never asked for"),
-    (
-        &["remove_pipe_from_misp_attribute"],
+        "remove_pipe_from_misp_attribute",
         "each half of a composite is treated as what it is: docs/reference/mapping.md",
     ),
-    (&["log_file"], "the log goes to standard error: systemd or Docker keep it"),
+    ("log_file", "the log goes to standard error: systemd or Docker keep it"),
     (
-        &["write_parsed_indicators"],
+        "write_parsed_indicators",
         "`convert FILE` shows what is sent, `explain` why; or set mode = \"dry-run\"",
     ),
-    (&["write_parsed_eventid"], "the log has a line for each event"),
-    (&["sentinel_write_response"], "Sentinel's words are in the log, in `status` and in `explain`"),
-    (&["ms_check_if_exist_in_sentinel"], "the ledger knows what was sent: nothing is sent twice"),
-    (&["timeframe_toids_change"], "to_ids switched off withdraws at once"),
+    ("write_parsed_eventid", "the log has a line for each event"),
+    ("sentinel_write_response", "Sentinel's words are in the log, in `status` and in `explain`"),
+    ("ms_check_if_exist_in_sentinel", "the ledger knows what was sent: nothing is sent twice"),
+    ("timeframe_toids_change", "to_ids switched off withdraws at once"),
     (
-        &["UPLOAD_INDICATOR_API_ACCEPTED_TYPES"],
+        "UPLOAD_INDICATOR_API_ACCEPTED_TYPES",
         "indicators always; see indicator.context for what else",
     ),
-    (&["TLP_MARKING_OBJECT_DEFINITION"], "the markings are STIX's own"),
-    (&["MISP_ANALYSIS", "MISP_THREATLEVEL"], "MISP's own words are known"),
-    (&["local_mode"], "only switched misp_verifycert"),
+    ("TLP_MARKING_OBJECT_DEFINITION", "the markings are STIX's own"),
+    ("MISP_ANALYSIS MISP_THREATLEVEL", "MISP's own words are known"),
+    ("local_mode", "only switched misp_verifycert"),
     (
-        &["keyVaultName", "KVUri", "credential", "client"],
+        "keyVaultName KVUri credential client",
         "secrets may stay in the vault: misp.key and target.sentinel.client_secret take \"vault:https://VAULT.vault.azure.net/secrets/NAME\"",
     ),
     (
-        &["retrieved_mispkey", "retrieved_clientsecret", "mispkey", "mispurl"],
+        "retrieved_mispkey retrieved_clientsecret mispkey mispurl",
         "a step on the way to misp_key, misp_domain or ms_auth",
     ),
     (
-        &["tenant_id", "client_id", "client_secret", "workspace_id", "misp_event_filters_raw"],
+        "tenant_id client_id client_secret workspace_id misp_event_filters_raw",
         "a step on the way to ms_auth or misp_event_filters",
     ),
 ];
 
 /// Settings of misp2sentinel that [`translate`] takes over.
-const TAKEN: [&str; 24] = [
-    "ms_auth",
-    "graph_auth",
-    "misp_event_filters",
-    "misp_key",
-    "misp_domain",
-    "misp_verifycert",
-    "misp_event_limit_per_page",
-    "default_confidence",
-    "defaultConfidenceLevel",
-    "days_to_expire",
-    "days_to_expire_start",
-    "days_to_expire_mapping",
-    "days_to_expire_ignore_misp_last_seen",
-    "ms_max_indicators_request",
-    "ms_max_requests_minute",
-    "sourcesystem",
-    "dry_run",
-    "verbose_log",
-    "SENTINEL_DEFAULT_TLP",
-    "SENTINEL_DEFAULT_THREATTYPE",
-    "MISP_ALLOWED_TAXONOMIES",
-    "MISP_TAGS_IGNORE",
-    "MISP_CONFIDENCE",
-    "UPLOAD_INDICATOR_MISP_ACCEPTED_TYPES",
-];
+const TAKEN: &str = "\
+    ms_auth graph_auth misp_event_filters misp_key misp_domain misp_verifycert \
+    misp_event_limit_per_page default_confidence defaultConfidenceLevel days_to_expire \
+    days_to_expire_start days_to_expire_mapping days_to_expire_ignore_misp_last_seen \
+    ms_max_indicators_request ms_max_requests_minute sourcesystem dry_run verbose_log \
+    SENTINEL_DEFAULT_TLP SENTINEL_DEFAULT_THREATTYPE MISP_ALLOWED_TAXONOMIES \
+    MISP_TAGS_IGNORE MISP_CONFIDENCE UPLOAD_INDICATOR_MISP_ACCEPTED_TYPES";
 
 /// Whether misp2sentinel has a setting of this name. Names that any program may use for a client or a
 /// credential say nothing.
 pub(super) fn is_known(setting: &Setting) -> bool {
-    const OF_ANYBODY: [&str; 7] = [
-        "credential",
-        "client",
-        "tenant_id",
-        "client_id",
-        "client_secret",
-        "workspace_id",
-        "local_mode",
-    ];
-    let name = setting.name.as_str();
-    let is_left = WITHOUT.iter().any(|(names, _)| names.contains(&name));
-    TAKEN.contains(&name) || is_left && !OF_ANYBODY.contains(&name)
+    const OF_ANYBODY: &str =
+        "credential client tenant_id client_id client_secret workspace_id local_mode";
+    let name = &setting.name;
+    is_one_of(name, TAKEN) || why_without(name).is_some() && !is_one_of(name, OF_ANYBODY)
+}
+
+fn is_one_of(name: &str, names: &str) -> bool {
+    names.split(' ').any(|one| one == name)
+}
+
+fn why_without(name: &str) -> Option<&'static str> {
+    WITHOUT.iter().find(|(names, _)| is_one_of(name, names)).map(|(_, why)| *why)
 }
 
 /// Puts what a setting says into the page.
-pub(super) fn translate(setting: &Setting, page: &mut Page) {
+pub(super) fn translate(setting: &Setting, page: &mut TomlPage) {
     let Setting { name, value, line, .. } = setting;
     let from = setting.origin();
-    if let Some((_, why)) = WITHOUT.iter().find(|(names, _)| names.contains(&name.as_str())) {
-        page.leave(&format!("{name} (line {line})"), why);
-        return;
+    if let Some(why) = why_without(name) {
+        return page.leave(&format!("{name} (line {line})"), why);
     }
     let mut put = Put { page, from, name };
     match (name.as_str(), value) {
@@ -163,9 +130,8 @@ fn constants(put: &mut Put<'_>, value: &Literal) {
         ("SENTINEL_DEFAULT_THREATTYPE", _) => put.value("indicator", "default_threat_type", value),
         ("MISP_ALLOWED_TAXONOMIES", _) => put.value("indicator", "labels_taxonomies", value),
         ("MISP_TAGS_IGNORE", Literal::List(beginnings)) => {
-            let texts = beginnings.iter().filter_map(Literal::text);
             let mut patterns = Vec::new();
-            for beginning in texts {
+            for beginning in beginnings.iter().filter_map(Literal::text) {
                 let pattern = Literal::Text(format!("{beginning}*"));
                 if !patterns.contains(&pattern) {
                     patterns.push(pattern);
@@ -204,7 +170,7 @@ fn confidence(put: &mut Put<'_>, parts: &[(String, Literal)]) {
 }
 
 /// `ms_auth`, or `graph_auth` of the first releases; as a whole or one of its keys.
-fn sign_in(setting: &Setting, page: &mut Page) {
+fn sign_in(setting: &Setting, page: &mut TomlPage) {
     let whole = match (&setting.key, &setting.value) {
         (Some(key), value) => vec![(key.clone(), value.clone())],
         (None, Literal::Table(parts)) => parts.clone(),
@@ -237,7 +203,7 @@ fn sign_in(setting: &Setting, page: &mut Page) {
 
 /// Puts one setting into the page.
 struct Put<'p> {
-    page: &'p mut Page,
+    page: &'p mut TomlPage,
     from: String,
     name: &'p str,
 }

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::super::door::{self, By};
 use super::super::output::print;
-use super::super::settings::Settings;
+use super::super::settings::ConfigSource;
 use super::export::long_read;
 use crate::admin::{Needs, Request, Services, Streamed};
 use crate::ledger::{Finding, Ledger};
@@ -15,9 +15,9 @@ use crate::pure::safe;
 /// Asks of each invariant whether it holds.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Check {}
+pub(super) struct CheckLedger {}
 
-impl Streamed for Check {
+impl Streamed for CheckLedger {
     const PATH: &'static str = "/ledger/check";
     const NEEDS: Needs = Needs::Targets;
 
@@ -46,11 +46,9 @@ impl Request for Repair {
     type Answer = ();
 
     async fn execute(self, services: &Services) -> anyhow::Result<()> {
-        services
-            .ledger
-            .judge_anew(&services.views, Ledger::now())
-            .await
-            .context("the ledger cannot be written")
+        let Services { ledger, views, .. } = services;
+        let noted = ledger.judge_anew(views, Ledger::now()).await;
+        noted.context("the ledger cannot be written")
     }
 }
 
@@ -59,7 +57,7 @@ impl Request for Repair {
 ///
 /// # Errors
 /// One does not hold, or neither a relay nor the ledger can tell.
-pub(super) async fn check(settings: &Settings, repair: bool) -> anyhow::Result<()> {
+pub(super) async fn check(settings: &ConfigSource, repair: bool) -> anyhow::Result<()> {
     let (findings, mut told) = mpsc::channel::<Finding>(2);
     let telling = async move {
         let mut broken = 0;
@@ -69,7 +67,7 @@ pub(super) async fn check(settings: &Settings, repair: bool) -> anyhow::Result<(
         }
         anyhow::Ok(broken)
     };
-    let asking = door::ask_for_lines(settings, Check {}, findings);
+    let asking = door::ask_for_lines(settings, CheckLedger {}, findings);
     let (asked, broken) = tokio::join!(asking, telling);
     let broken = broken?;
     asked?;
@@ -83,7 +81,7 @@ pub(super) async fn check(settings: &Settings, repair: bool) -> anyhow::Result<(
     }
 }
 
-async fn repair(settings: &Settings) -> anyhow::Result<()> {
+async fn repair(settings: &ConfigSource) -> anyhow::Result<()> {
     let ((), by) = door::ask(settings, Repair {}).await?;
     print(match by {
         By::Relay => "Restart the relay: it judges all claims anew before it sends anything.\n",

@@ -10,11 +10,11 @@ use tempfile::NamedTempFile;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use super::super::door;
-use super::super::settings::Settings;
+use super::super::settings::ConfigSource;
 use crate::admin::{Needs, Services, Streamed};
 
 /// A row as JSON.
-pub(super) type Row = Box<RawValue>;
+pub(super) type RowJson = Box<RawValue>;
 
 /// Asks for every row of the ledger, from one moment.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,9 +25,9 @@ impl Streamed for Export {
     const PATH: &'static str = "/ledger/export";
     const NEEDS: Needs = Needs::Settings;
 
-    type Line = Row;
+    type Line = RowJson;
 
-    async fn execute(self, services: &Services, rows: mpsc::Sender<Row>) -> anyhow::Result<()> {
+    async fn execute(self, services: &Services, rows: mpsc::Sender<RowJson>) -> anyhow::Result<()> {
         let _turn = long_read(&services.long_read)?;
         let (chunks, made) = mpsc::channel(2);
         let (exported, passed) = tokio::join!(services.ledger.export(chunks), pass_on(made, rows));
@@ -47,10 +47,10 @@ pub(super) fn long_read(turns: &Semaphore) -> anyhow::Result<SemaphorePermit<'_>
 /// Cuts chunks into rows, until nobody takes the rows any more.
 async fn pass_on(
     mut chunks: mpsc::Receiver<Vec<u8>>,
-    rows: mpsc::Sender<Row>,
+    rows: mpsc::Sender<RowJson>,
 ) -> anyhow::Result<()> {
     while let Some(chunk) = chunks.recv().await {
-        for row in serde_json::Deserializer::from_slice(&chunk).into_iter::<Row>() {
+        for row in serde_json::Deserializer::from_slice(&chunk).into_iter::<RowJson>() {
             if rows.send(row?).await.is_err() {
                 return Ok(());
             }
@@ -63,12 +63,12 @@ async fn pass_on(
 ///
 /// # Errors
 /// Neither a relay nor the ledger can tell, or the lines cannot be written.
-pub(super) async fn export(settings: &Settings, file: Option<&Path>) -> anyhow::Result<()> {
+pub(super) async fn export(settings: &ConfigSource, file: Option<&Path>) -> anyhow::Result<()> {
     let (rows, told) = mpsc::channel(256);
     let writing = async {
         match file {
             Some(file) => write_file(file, told).await.map(Some),
-            None => write_out(told).await.map(|()| None),
+            None => Ok(write_rows(told, &mut io::stdout()).await.map(|()| None)?),
         }
     };
     let (asked, written) = tokio::join!(door::ask_for_lines(settings, Export {}, rows), writing);
@@ -80,7 +80,7 @@ pub(super) async fn export(settings: &Settings, file: Option<&Path>) -> anyhow::
     Ok(())
 }
 
-async fn write_file(file: &Path, rows: mpsc::Receiver<Row>) -> anyhow::Result<NamedTempFile> {
+async fn write_file(file: &Path, rows: mpsc::Receiver<RowJson>) -> anyhow::Result<NamedTempFile> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut part = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
         .with_context(|| format!("write beside {}", file.display()))?;
@@ -90,16 +90,8 @@ async fn write_file(file: &Path, rows: mpsc::Receiver<Row>) -> anyhow::Result<Na
     Ok(part)
 }
 
-/// A reader that has seen enough, such as `head`, is no error.
-async fn write_out(rows: mpsc::Receiver<Row>) -> anyhow::Result<()> {
-    match write_rows(rows, &mut io::stdout()).await {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
-}
-
 /// Rows that are there are written in one piece.
-async fn write_rows(mut rows: mpsc::Receiver<Row>, out: &mut impl Write) -> io::Result<()> {
+async fn write_rows(mut rows: mpsc::Receiver<RowJson>, out: &mut impl Write) -> io::Result<()> {
     let mut some = Vec::new();
     while rows.recv_many(&mut some, 256).await > 0 {
         let mut text = String::new();

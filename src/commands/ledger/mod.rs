@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use axum::Router;
 use clap::Subcommand;
 
-use super::settings::Settings;
+use super::settings::ConfigSource;
 use crate::admin::control::{Control, route, stream_route};
 
 /// Carried out by the running relay; without one, on the ledger itself.
@@ -52,7 +52,7 @@ pub enum LedgerCommand {
 pub(super) fn routes() -> Router<Control> {
     Router::new()
         .merge(stream_route::<export::Export>())
-        .merge(stream_route::<check::Check>())
+        .merge(stream_route::<check::CheckLedger>())
         .merge(route::<check::Repair>())
         .merge(route::<vacuum::Vacuum>())
 }
@@ -61,7 +61,7 @@ pub(super) fn routes() -> Router<Control> {
 ///
 /// # Errors
 /// Neither a relay nor the ledger can do it, or an invariant does not hold.
-pub async fn ledger(settings: &Settings, command: LedgerCommand) -> anyhow::Result<()> {
+pub async fn ledger(settings: &ConfigSource, command: LedgerCommand) -> anyhow::Result<()> {
     match command {
         LedgerCommand::Export { out } => export::export(settings, out.as_deref()).await,
         LedgerCommand::Check { repair } => check::check(settings, repair).await,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::door;
 use super::super::output::print;
-use super::super::settings::Settings;
+use super::super::settings::ConfigSource;
 use crate::admin::{Needs, Request, Services};
 use crate::ledger::Given;
 
@@ -37,7 +37,7 @@ impl Request for Vacuum {
 ///
 /// # Errors
 /// Neither a relay nor the ledger can do it.
-pub(super) async fn vacuum(settings: &Settings) -> anyhow::Result<()> {
+pub(super) async fn vacuum(settings: &ConfigSource) -> anyhow::Result<()> {
     let (given, _) = door::ask(settings, Vacuum {}).await?;
     print(&told(&given))
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::super::door;
 use super::super::output::print;
-use super::super::settings::Settings;
+use super::super::settings::ConfigSource;
 use super::NO_KEY;
 use super::follow::read;
 use crate::admin::{Needs, Request, Services};
@@ -49,7 +50,7 @@ impl Request for CopyLedger {
 }
 
 /// Resyncs a copy of the ledger that nothing is sent from, and prints what would be.
-pub(super) async fn dry_run(settings: &Settings, scope: Scope) -> anyhow::Result<()> {
+pub(super) async fn dry_run(settings: &ConfigSource, scope: Scope) -> anyhow::Result<()> {
     let config = settings.load(Needs::Secrets).await?;
     ensure!(config.misp.rest.is_some(), NO_KEY);
     // Its path is absolute: the relay, which copies, may run in another folder than this command.
@@ -67,7 +68,11 @@ pub(super) async fn dry_run(settings: &Settings, scope: Scope) -> anyhow::Result
 }
 
 /// Copies the ledger and the warninglists in force.
-async fn copy(settings: &Settings, from: &LedgerConfig, to: &Path) -> anyhow::Result<LedgerConfig> {
+async fn copy(
+    settings: &ConfigSource,
+    from: &LedgerConfig,
+    to: &Path,
+) -> anyhow::Result<LedgerConfig> {
     door::ask(settings, CopyLedger { to: to.join("ledger.db") }).await?;
     copy_warninglists(&from.data_dir, to).await.context("copy the warninglists in force")?;
     Ok(LedgerConfig { data_dir: to.to_owned(), ..from.clone() })
@@ -117,21 +122,16 @@ async fn tell_altered(ledger: &Ledger, before: i64, config: &Config) -> anyhow::
     Ok(())
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct Pattern {
-    #[serde(default)]
-    pattern: String,
-}
-
 fn words(altered: &Altered) -> String {
     let what = match altered.how() {
         Alteration::New => "new      ",
         Alteration::Changed => "changed  ",
         Alteration::Withdrawn => "withdrawn",
     };
-    let body: Pattern = serde_json::from_str(&altered.body).unwrap_or_default();
+    let body: Value = serde_json::from_str(&altered.body).unwrap_or_default();
+    let pattern = body.get("pattern").and_then(Value::as_str).unwrap_or_default();
     match altered.event {
-        Some(event) => format!("{what} {} by event {event}", body.pattern),
-        None => format!("{what} {}", body.pattern),
+        Some(event) => format!("{what} {pattern} by event {event}"),
+        None => format!("{what} {pattern}"),
     }
 }

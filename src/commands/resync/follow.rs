@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::super::output::note;
-use crate::admin::Progress;
-use crate::app::{Reading, Scope};
+use super::super::output::{self, note};
+use crate::admin::ResyncState;
+use crate::app::{RestReading, Scope};
 use crate::config::Config;
 
 /// How often the progress is looked at.
@@ -17,14 +16,14 @@ const LOOK: Duration = Duration::from_millis(300);
 const TELL: Duration = Duration::from_secs(10);
 
 /// Reads with the ledger of `config` until the resync is done. Gives back the last line of its progress.
-pub(super) async fn read(config: &Config, scope: Scope) -> anyhow::Result<(Reading, String)> {
-    let reading = Reading::begin(config, scope).await?;
+pub(super) async fn read(config: &Config, scope: Scope) -> anyhow::Result<(RestReading, String)> {
+    let reading = RestReading::begin(config, scope).await?;
     let (ledger, source) = (reading.ledger.clone(), config.misp.name.clone());
     let done = follow(async || {
         if let Some(fault) = reading.fault() {
             bail!("{fault}");
         }
-        Ok(Progress::of(&ledger, &source).await?)
+        Ok(ResyncState::of(&ledger, &source).await?)
     });
     let done = done.await;
     match done {
@@ -38,9 +37,9 @@ pub(super) async fn read(config: &Config, scope: Scope) -> anyhow::Result<(Readi
 
 /// Shows the progress until it is done; returns the last line.
 pub(super) async fn follow(
-    look: impl AsyncFn() -> anyhow::Result<Option<Progress>>,
+    look: impl AsyncFn() -> anyhow::Result<Option<ResyncState>>,
 ) -> anyhow::Result<String> {
-    let bar = bar();
+    let bar = output::bar("{bar:30} {percent}% ETA {eta}  {msg}");
     let mut fault = None;
     let (began, mut told) = (Instant::now(), Instant::now());
     loop {
@@ -66,13 +65,4 @@ pub(super) async fn follow(
         }
         tokio::time::sleep(LOOK).await;
     }
-}
-
-/// Draws on standard error, where that is a terminal.
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}% ETA {eta}  {msg}") {
-        bar.set_style(style);
-    }
-    bar
 }

@@ -16,10 +16,10 @@ use self::follow::{follow, read};
 use super::door::{RelayClient, load_without_relay, open};
 use super::options::some_time;
 use super::output::print;
-use super::settings::Settings;
+use super::settings::ConfigSource;
 use super::status::StatusRequest;
 use crate::admin::control::{Control, route};
-use crate::admin::{Needs, Progress, Request, Services};
+use crate::admin::{Needs, Request, ResyncState, Services};
 use crate::app::Scope;
 use crate::ledger::Ledger;
 use crate::pure::safe;
@@ -86,13 +86,13 @@ impl Request for ResyncProgress {
     const NEEDS: Needs = Needs::Settings;
     const METHOD: Method = Method::GET;
 
-    type Answer = Option<Progress>;
+    type Answer = Option<ResyncState>;
 
-    async fn execute(self, services: &Services) -> anyhow::Result<Option<Progress>> {
-        let progress = Progress::of(&services.ledger, &services.source).await;
+    async fn execute(self, services: &Services) -> anyhow::Result<Option<ResyncState>> {
+        let progress = ResyncState::of(&services.ledger, &services.source).await;
         let rest = services.relay.as_ref().and_then(|relay| relay.rest.as_ref());
         let fault = rest.and_then(|rest| rest.now().error);
-        Ok(progress.context("the ledger cannot be read")?.map(|one| Progress { fault, ..one }))
+        Ok(progress.context("the ledger cannot be read")?.map(|one| ResyncState { fault, ..one }))
     }
 }
 
@@ -121,7 +121,7 @@ impl Request for IsGone {
 ///
 /// # Errors
 /// There is no key, neither a relay nor the ledger can do it, or standard output is closed.
-pub async fn resync(settings: &Settings, options: ResyncOptions) -> anyhow::Result<()> {
+pub async fn resync(settings: &ConfigSource, options: ResyncOptions) -> anyhow::Result<()> {
     let ResyncOptions { event, since, dry_run, detach } = options;
     let since = since.map(|age| Ledger::now() / 1_000 - seconds(age.into()));
     let scope = Scope { event, since };
@@ -165,7 +165,7 @@ async fn notes(relay: &RelayClient, event: Option<Uuid>) -> anyhow::Result<()> {
     print(&notes)
 }
 
-async fn without_relay(settings: &Settings, scope: Scope) -> anyhow::Result<()> {
+async fn without_relay(settings: &ConfigSource, scope: Scope) -> anyhow::Result<()> {
     let config = load_without_relay(settings, Needs::Secrets).await?;
     ensure!(config.misp.rest.is_some(), NO_KEY);
     // A resync makes no ledger.
