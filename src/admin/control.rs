@@ -101,7 +101,6 @@ pub fn bind(data_dir: &Path) -> anyhow::Result<ControlSocket> {
     let listener = UnixListener::bind(&made).with_context(|| {
         format!("make the control socket {} (a path may have 100 bytes at most)", made.display())
     })?;
-    listener.set_nonblocking(true).context("listen on the control socket")?;
     std::fs::set_permissions(&made, Permissions::from_mode(0o600))
         .context("make the control socket private")?;
     std::fs::rename(&made, &path).context("put the control socket in place")?;

@@ -62,12 +62,11 @@ fn app(services: Services, recorded: PrometheusHandle) -> Router {
 }
 
 async fn ready(State(services): State<Services>) -> Response {
-    match services.unready() {
-        None => "ready\n".into_response(),
-        Some(reason) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response()
-        }
+    if services.ledger.is_writable() {
+        return "ready\n".into_response();
     }
+    let words = "not ready: the ledger cannot be written: free disk space or mend ledger.db; the log has SQLite's words\n";
+    (StatusCode::SERVICE_UNAVAILABLE, words).into_response()
 }
 
 async fn metrics(State(recorded): State<PrometheusHandle>) -> impl IntoResponse {

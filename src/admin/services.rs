@@ -70,26 +70,7 @@ impl Services {
     /// Whatever SQLite says.
     pub async fn status(&self) -> sqlx::Result<Status> {
         let ledger = self.ledger.status().await?;
-        let relay = self.relay.as_ref().map(|relay| self.status_of(relay));
-        Ok(Status::new(relay, ledger, self.means))
-    }
-
-    /// Why the relay is not ready, if it is not.
-    #[must_use]
-    pub fn unready(&self) -> Option<&'static str> {
-        (!self.ledger.is_writable()).then_some(
-            "the ledger cannot be written: free disk space or mend ledger.db; the log has SQLite's words",
-        )
-    }
-
-    /// The names of the configured targets, as the ledger has them.
-    #[must_use]
-    pub fn target_names(&self) -> Vec<String> {
-        self.targets.iter().map(|target| target.name.clone()).collect()
-    }
-
-    fn status_of(&self, relay: &RunningRelay) -> RelayStatus {
-        RelayStatus {
+        let relay = self.relay.as_ref().map(|relay| RelayStatus {
             process_id: std::process::id(),
             started_at: relay.started.into(),
             uptime_seconds: relay.started.elapsed().unwrap_or_default().as_secs(),
@@ -99,6 +80,7 @@ impl Services {
             rest: relay.rest.as_ref().map(RestStatus::now),
             warninglists: self.views.warninglists().state(),
             targets: (relay.targets)(),
-        }
+        });
+        Ok(Status::new(relay, ledger, self.means))
     }
 }

@@ -222,11 +222,9 @@ pub fn views(config: &Config) -> Views {
 }
 
 fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).with_context(|| {
+    TcpListener::bind(address).with_context(|| {
         format!("cannot listen on {key} = {address}: another program may use the port")
-    })?;
-    listener.set_nonblocking(true).with_context(|| format!("listen on {address}"))?;
-    Ok(listener)
+    })
 }
 
 /// Ends the names of targets that write to a file.

@@ -40,7 +40,7 @@ pub(super) fn of_relay(relay: &Relay) -> Services {
 ///
 /// # Errors
 /// A client of MISP or Azure cannot be made.
-pub fn services_of(config: &Config, ledger: Ledger, needs: Needs) -> anyhow::Result<Services> {
+pub fn services_of(config: &Config, ledger: &Ledger, needs: Needs) -> anyhow::Result<Services> {
     let has_secrets = needs == Needs::Secrets;
     let rest = config.misp.rest.as_ref().filter(|_| has_secrets);
     let readback = match has_secrets {
@@ -49,7 +49,7 @@ pub fn services_of(config: &Config, ledger: Ledger, needs: Needs) -> anyhow::Res
     };
     let (views, readback) = (Arc::new(views(config)), Arc::new(readback));
     let misp = rest.map(MispClient::new).transpose()?;
-    Ok(Services { misp, ..services(config, &ledger, &views, &readback) })
+    Ok(Services { misp, ..services(config, ledger, &views, &readback) })
 }
 
 fn services(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use clap::Args;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, Sender};
 
 use super::comparison::tell;
 use super::door::{RelayClient, load_without_relay};
@@ -44,11 +44,7 @@ impl Streamed for Cleanup {
 
     type Line = VerifyLine;
 
-    async fn execute(
-        self,
-        services: &Services,
-        lines: mpsc::Sender<VerifyLine>,
-    ) -> anyhow::Result<()> {
+    async fn execute(self, services: &Services, lines: Sender<VerifyLine>) -> anyhow::Result<()> {
         let own = services.targets.iter().map(|target| target.sourcesystem.as_str());
         expect_another(&self, own)?;
         let Self { sourcesystem, target: of, apply, revoke } = &self;
@@ -78,7 +74,7 @@ fn expect_another<'a>(
 async fn ask(
     settings: &ConfigSource,
     cleanup: Cleanup,
-    lines: mpsc::Sender<VerifyLine>,
+    lines: Sender<VerifyLine>,
 ) -> anyhow::Result<()> {
     let relay = RelayClient::at(&settings.ledger()?.data_dir)?;
     if relay.ask_for_lines(&cleanup, &lines).await? {

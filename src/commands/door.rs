@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use reqwest::{Response, StatusCode};
-use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::output::note;
@@ -105,7 +105,7 @@ async fn services(
     let config = load_without_relay(settings, needs).await?;
     // Vaults were asked before the ledger is locked: a relay that starts meanwhile does not wait for them.
     let opened = open(ledger).await?;
-    app::services_of(&config, opened, needs)
+    app::services_of(&config, &opened, needs)
 }
 
 /// Loads what a command needs that answers itself.
@@ -134,11 +134,6 @@ pub(super) async fn load_without_relay(
 pub(super) struct RelayClient {
     http: reqwest::Client,
     socket: PathBuf,
-}
-
-#[derive(Debug, Deserialize)]
-struct Failed {
-    error: String,
 }
 
 impl RelayClient {
@@ -214,9 +209,10 @@ impl RelayClient {
             return Ok(Some(answer));
         }
         let body = answer.bytes().await.map_err(|error| self.no_answer(error))?;
-        let words = match serde_json::from_slice(&body) {
-            Ok(Failed { error }) => error,
-            Err(_) => String::from_utf8_lossy(&body).into_owned(),
+        let failed: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let words = match failed.get("error").and_then(Value::as_str) {
+            Some(error) => error.to_owned(),
+            None => String::from_utf8_lossy(&body).into_owned(),
         };
         match status {
             StatusCode::UNPROCESSABLE_ENTITY

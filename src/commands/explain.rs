@@ -7,12 +7,11 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, Sender};
 use uuid::Uuid;
 
-use super::door;
 use super::output::{note, write};
-use super::settings::ConfigSource;
+use super::{ConfigSource, door};
 use crate::admin::{Needs, Services, Streamed};
 use crate::ledger::{Ledger, Telling};
 use crate::misp_api::MispClient;
@@ -62,11 +61,7 @@ impl Streamed for Explain {
 
     type Line = ExplainLine;
 
-    async fn execute(
-        self,
-        services: &Services,
-        lines: mpsc::Sender<ExplainLine>,
-    ) -> anyhow::Result<()> {
+    async fn execute(self, services: &Services, lines: Sender<ExplainLine>) -> anyhow::Result<()> {
         let mut answer = Explanation { lines, known: BTreeSet::new() };
         let notes = answer.tell_from_ledger(services, &self).await?;
         let is_uuid = Uuid::parse_str(&self.what).is_ok();
@@ -97,7 +92,7 @@ impl Streamed for Explain {
 
 /// The answer as far as it is told.
 struct Explanation {
-    lines: mpsc::Sender<ExplainLine>,
+    lines: Sender<ExplainLine>,
     /// The attributes whose stories are told.
     known: BTreeSet<Uuid>,
 }

@@ -4,9 +4,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::door;
 use super::output::print;
-use super::settings::ConfigSource;
+use super::{ConfigSource, door};
 use crate::admin::{Needs, Request, Services};
 use crate::ledger::Forgotten;
 use crate::pure::count::Count;
@@ -28,7 +27,9 @@ impl Request for Forget {
 
     async fn execute(self, services: &Services) -> anyhow::Result<Forgotten> {
         let target = self.target;
-        let forgotten = services.ledger.forget(&target, &services.target_names()).await;
+        let configured: Vec<String> =
+            services.targets.iter().map(|target| target.name.clone()).collect();
+        let forgotten = services.ledger.forget(&target, &configured).await;
         let done = forgotten.context("the ledger cannot be written")?;
         match &done {
             Forgotten::Done { objects } => {

@@ -4,9 +4,8 @@ use anyhow::Context;
 use axum::http::Method;
 use serde::{Deserialize, Serialize};
 
-use super::door;
 use super::output::{print, time};
-use super::settings::ConfigSource;
+use super::{ConfigSource, door};
 use crate::admin::{Needs, Request, Services};
 use crate::ledger::Held;
 use crate::pure::count::Count;

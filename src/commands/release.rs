@@ -8,9 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::door;
 use super::output::print;
-use super::settings::ConfigSource;
+use super::{ConfigSource, door};
 use crate::admin::{Needs, Request, Services};
 use crate::ledger::{Adopted, Ledger, may_empty};
 use crate::pure::count::Count;

@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use crate::admin::{EndpointStatus, RelayStatus, SendingStatus, Status};
 use crate::intake::rest::RestState;
 use crate::ledger::{
-    ABSENT, LedgerStatus, ListsState, ResyncPhase, ResyncStatus, SetBack, TargetStatus,
+    ABSENT, LedgerStatus, ListsState, Refusal, ResyncPhase, ResyncStatus, SetBack, TargetStatus,
 };
 use crate::pure::count::Count;
 use crate::pure::safe;
@@ -112,17 +112,14 @@ impl StatusPage {
 
     fn targets(&mut self, status: &Status) {
         let titles = "Target|Mode|Delivered|Withdrawn|Rejected|Withdrawals|Live|Backlog|In flight|Last accepted|Next try";
-        let healths = status.relay.as_ref().map(|relay| relay.targets.as_slice());
-        let health = |name: &str| {
-            healths.and_then(|healths| healths.iter().find(|health| health.target == name))
-        };
+        let healths = status.relay.as_ref().map_or(&[][..], |relay| &relay.targets);
+        let health = |name: &str| healths.iter().find(|health| health.target == name);
         let of_ledger = status.ledger.targets.iter();
         let rows: Vec<_> =
             of_ledger.map(|target| self.target(target, health(&target.target))).collect();
         self.table(titles, &rows, &[2, 3, 4, 5, 6, 7, 8]);
         let files = healths
-            .into_iter()
-            .flatten()
+            .iter()
             .filter_map(|health| Some(format!("{}: {}", health.target, health.file.as_ref()?)));
         self.list("Dry runs, which send nothing and write to a file", &files.collect::<Vec<_>>());
         let absent = status.ledger.targets.iter().filter(|target| target.mode == ABSENT);
@@ -144,14 +141,12 @@ impl StatusPage {
     }
 
     fn refusals(&mut self, ledger: &LedgerStatus) {
-        let lines: Vec<String> = ledger
-            .targets
-            .iter()
-            .flat_map(|target| target.refusals.iter().map(|refusal| (&target.target, refusal)))
-            .map(|(target, refusal)| {
-                format!("{target}: indicator--{}: {}", refusal.stix_id, refusal.words)
-            })
-            .collect();
+        let mut lines = Vec::new();
+        for TargetStatus { target, refusals, .. } in &ledger.targets {
+            lines.extend(refusals.iter().map(|Refusal { stix_id, words }| {
+                format!("{target}: indicator--{stix_id}: {words}")
+            }));
+        }
         self.list("Rejected, in Sentinel's words", &lines);
     }
 
@@ -278,7 +273,7 @@ fn age(seconds: u64) -> String {
 mod tests {
     use super::*;
     use crate::admin::Means;
-    use crate::ledger::{GapStatus, Refusal};
+    use crate::ledger::GapStatus;
 
     const WEBHOOK: Means = Means { webhook: true, rest: false };
     const NEITHER: Means = Means { webhook: false, rest: false };

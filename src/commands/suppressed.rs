@@ -4,10 +4,9 @@ use anyhow::Context;
 use axum::http::Method;
 use serde::{Deserialize, Serialize};
 
-use super::door;
 use super::output::{print_as, time};
-use super::settings::ConfigSource;
 use super::status::StatusOptions;
+use super::{ConfigSource, door};
 use crate::admin::{Needs, Request, Services};
 use crate::ledger::Suppressed;
 use crate::pure::count::Count;

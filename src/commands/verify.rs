@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{bail, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, Sender};
 
 use super::comparison::tell;
 use super::door::{self, By};
@@ -50,11 +50,7 @@ impl Streamed for Verify {
 
     type Line = VerifyLine;
 
-    async fn execute(
-        self,
-        services: &Services,
-        lines: mpsc::Sender<VerifyLine>,
-    ) -> anyhow::Result<()> {
+    async fn execute(self, services: &Services, lines: Sender<VerifyLine>) -> anyhow::Result<()> {
         let Self { target, repair } = self;
         if repair {
             tracing::info!(of = target, "Sentinel is compared and repaired, as an operator asked");

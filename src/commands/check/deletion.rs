@@ -8,6 +8,7 @@ use chrono::Utc;
 
 use super::diagnosis::{Diagnosis, Subject};
 use crate::azure::manage::{Condition, ManageClient, ManageError, WorkspaceObject};
+use crate::config::Target;
 use crate::pure::verify::lives;
 
 const STEP: &str = "deletion";
@@ -23,8 +24,7 @@ const SET_EXPIRE: &str = "set withdraw = \"expire\": the end of an indicator is 
 
 /// The upload probe of a target.
 pub(super) struct Probe<'p> {
-    pub target: &'p str,
-    pub sourcesystem: &'p str,
+    pub target: &'p Target,
     pub id: String,
     /// How long a change may take until Sentinel shows it.
     pub patience: Duration,
@@ -40,7 +40,7 @@ pub(super) fn untried(target: &str) -> Diagnosis {
 impl Probe<'_> {
     /// Deletes the probe, and looks whether it went.
     pub(super) async fn delete(&self, client: &ManageClient) -> Diagnosis {
-        let subject = Subject(STEP, self.target);
+        let subject = Subject(STEP, &self.target.name);
         let tried = self.try_it(subject, client).await;
         tried.unwrap_or_else(|error| subject.failed(error, REMEDY))
     }
@@ -92,11 +92,11 @@ impl Probe<'_> {
 
     async fn held(&self, client: &ManageClient) -> Result<Vec<WorkspaceObject>, ManageError> {
         let ids = [self.id.clone()];
-        let source = Some(self.sourcesystem);
+        let source = Some(self.target.sourcesystem.as_str());
         let mut walk = client.walk(&Condition { kind: "indicator", source, ids: &ids });
         let mut held = Vec::new();
         while let Some(page) = walk.page().await? {
-            let own = page.into_iter().filter(|found| found.source == self.sourcesystem);
+            let own = page.into_iter().filter(|found| found.source == self.target.sourcesystem);
             held.extend(own.filter(|found| found.id() == self.id));
         }
         Ok(held)

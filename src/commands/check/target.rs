@@ -28,11 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Nobody's name: `.invalid` is never given away (RFC 6761).
 const PROBE: &str = "misp-sentinel-relay-upload-probe.invalid";
 
-fn is_management_away(target: &Target, hosts: &[HostSeen]) -> bool {
-    let address = target.managed.as_ref().map_or("", |managed| managed.management.as_str());
-    hosts.iter().any(|seen| !seen.is_reached && address.starts_with(&seen.origin))
-}
-
 /// A credential's token, and where the next one comes from; `None`: there is none.
 type SignedIn = Option<(Secret, Arc<TokenSource>)>;
 
@@ -50,7 +45,7 @@ pub(super) async fn look(
             findings.push(note);
             continue;
         }
-        if let Some(host) = away(target, hosts) {
+        if let Some(host) = away(&[&target.authority, &target.endpoint], hosts) {
             let words = format!("not looked at: {host} is not reached");
             findings.push(Subject("target", &target.name).note(words));
             continue;
@@ -73,7 +68,8 @@ pub(super) async fn look(
         let workspace = asked.look(&token, probe).await;
         let is_probed = probe && workspace.severity == Severity::Ok;
         findings.push(workspace);
-        if !is_management_away(target, hosts) {
+        let management = target.managed.iter().map(|managed| managed.management.as_str());
+        if away(&management.collect::<Vec<_>>(), hosts).is_none() {
             findings.extend(asked.read_back(Arc::clone(&tokens)).await);
             findings.extend(asked.deletion(tokens, is_probed).await);
         }
@@ -91,12 +87,9 @@ fn sends_nothing(target: &Target) -> Option<Diagnosis> {
     Some(Subject("target", &target.name).note(words))
 }
 
-/// The first of its servers that is not reached.
-fn away<'h>(target: &Target, hosts: &'h [HostSeen]) -> Option<&'h str> {
-    let is_of = |seen: &HostSeen| {
-        let addresses = [&target.authority, &target.endpoint];
-        addresses.iter().any(|address| address.starts_with(&seen.origin))
-    };
+/// The first of the servers at `addresses` that is not reached.
+fn away<'h>(addresses: &[&str], hosts: &'h [HostSeen]) -> Option<&'h str> {
+    let is_of = |seen: &HostSeen| addresses.iter().any(|one| one.starts_with(&seen.origin));
     let away = hosts.iter().find(|seen| !seen.is_reached && is_of(seen));
     away.map(|seen| seen.origin.as_str())
 }
@@ -209,7 +202,10 @@ impl<'c> WorkspaceCheck<'c> {
             Ok(client) => client,
             Err(error) => return Some(subject.error(error, "")),
         };
-        Some(match self.told_by(&client).await {
+        let condition = Condition { kind: "indicator", source: Some(sourcesystem), ids: &[] };
+        let told: Result<(Option<Uuid>, u64), ManageError> =
+            async { Ok((client.workspace_id().await?, client.count(&condition).await?)) }.await;
+        Some(match told {
             Ok((Some(found), _)) if found != *workspace_id => subject.error(
                 format!(
                     "{} has the workspace ID {found}, and uploads go to {workspace_id}",
@@ -228,7 +224,7 @@ impl<'c> WorkspaceCheck<'c> {
 
     /// Whether deletions have an effect, where the target asks for them.
     async fn deletion(&self, tokens: Arc<TokenSource>, is_probed: bool) -> Option<Diagnosis> {
-        let Target { name, sourcesystem, managed, withdraw, .. } = self.target;
+        let Target { name, managed, withdraw, .. } = self.target;
         let managed = managed.as_ref().filter(|_| *withdraw == Withdraw::Delete)?;
         if !is_probed {
             return Some(deletion::untried(name));
@@ -238,18 +234,11 @@ impl<'c> WorkspaceCheck<'c> {
         let client = ManageClient::new(self.http.clone(), managed, tokens, &rules).ok()?;
         let id = Observable::new("domain-name:value", PROBE).id(&self.config.rendering.namespace);
         let probe = deletion::Probe {
-            target: name,
-            sourcesystem,
+            target: self.target,
             id: format!("indicator--{id}"),
             patience: rules.ingestion.min(PATIENCE),
         };
         Some(probe.delete(&client).await)
-    }
-
-    async fn told_by(&self, client: &ManageClient) -> Result<(Option<Uuid>, u64), ManageError> {
-        let source = Some(self.target.sourcesystem.as_str());
-        let condition = Condition { kind: "indicator", source, ids: &[] };
-        Ok((client.workspace_id().await?, client.count(&condition).await?))
     }
 
     async fn upload(&self, client: &upload::Client, token: &Secret, objects: &[String]) -> Outcome {

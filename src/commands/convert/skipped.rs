@@ -55,15 +55,7 @@ impl<'d> SkippedLine<'d> {
 
     /// An event that cannot be read.
     pub(super) fn no_event(problem: String) -> Self {
-        Self {
-            event: None,
-            attribute: None,
-            kind: None,
-            value: None,
-            pattern: None,
-            reason: Reason::Malformed,
-            problem: Some(problem),
-        }
+        Self { problem: Some(problem), ..Self::nameless(Reason::Malformed) }
     }
 
     fn new(
@@ -73,15 +65,13 @@ impl<'d> SkippedLine<'d> {
         value: Cow<'d, str>,
         reason: Reason,
     ) -> Self {
-        Self {
-            event: known(event),
-            attribute: Some(attribute),
-            kind: Some(kind),
-            value: Some(value),
-            pattern: None,
-            reason,
-            problem: None,
-        }
+        let (attribute, kind, value) = (Some(attribute), Some(kind), Some(value));
+        Self { event: known(event), attribute, kind, value, ..Self::nameless(reason) }
+    }
+
+    fn nameless(reason: Reason) -> Self {
+        let (event, attribute, kind, value) = (None, None, None, None);
+        Self { event, attribute, kind, value, pattern: None, reason, problem: None }
     }
 
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {

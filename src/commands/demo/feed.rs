@@ -41,8 +41,8 @@ impl Feed {
     pub(super) async fn open(&mut self) -> anyhow::Result<()> {
         let mut socket = PubSocket::new();
         let bound = socket.bind(&self.endpoint()).await;
-        let bound = bound.with_context(|| format!("the feed cannot listen on {}", self.address))?;
-        if let Endpoint::Tcp(_, port) = bound {
+        let failed = || format!("the feed cannot listen on {}", self.address);
+        if let Endpoint::Tcp(_, port) = bound.with_context(failed)? {
             self.address.set_port(port);
         }
         (self.socket, self.started) = (Some(socket), Instant::now());

@@ -33,15 +33,6 @@ const SLOT: Duration = Duration::from_millis(650);
 
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-/// Sentinel does not hold what MISP says.
-#[derive(Debug, thiserror::Error)]
-#[error("after \"{did}\" {event:?} Sentinel does not hold what MISP says:\n{differences}")]
-pub(super) struct Unexpected {
-    did: &'static str,
-    event: &'static str,
-    differences: String,
-}
-
 /// The demo as it goes on.
 pub(super) struct Play<'a> {
     pub stage: &'a Stage,
@@ -74,7 +65,7 @@ impl<'a> Play<'a> {
     /// Does one step, shows it, and checks what came of it.
     ///
     /// # Errors
-    /// [`Unexpected`]; or feed, ledger or screen failed.
+    /// Sentinel does not hold what MISP says; or feed, ledger or screen failed.
     pub(super) async fn step(&mut self, step: DemoStep) -> anyhow::Result<()> {
         let DemoStep { did, event, act, appears, disappears } = step;
         if let Some(last) = check::look(&self.stage.sandbox).last {
@@ -93,7 +84,9 @@ impl<'a> Play<'a> {
         self.screen.row(&row)?;
         if row.state == State::Wrong {
             let differences = self.expected.differences(&check::look(&self.stage.sandbox));
-            return Err(Unexpected { did, event, differences }.into());
+            anyhow::bail!(
+                "after \"{did}\" {event:?} Sentinel does not hold what MISP says:\n{differences}"
+            );
         }
         self.steps += 1;
         if let (Some(after), false) = (row.after, row.accepted.is_empty()) {

@@ -44,12 +44,8 @@ pub(super) fn translate(setting: &Setting, page: &mut TomlPage) {
         page.set("policy", "warninglists", "off", why);
     }
     for (name, value) in filters {
-        filter(
-            name,
-            value,
-            &setting.origin().replacen(&setting.name, &format!("{}[{name:?}]", setting.name), 1),
-            page,
-        );
+        let full = format!("{}[{name:?}]", setting.name);
+        filter(name, value, &setting.origin().replacen(&setting.name, &full, 1), page);
     }
 }
 
@@ -62,13 +58,12 @@ fn filter(name: &str, value: &Literal, from: &str, page: &mut TomlPage) {
     {
         return;
     }
+    let on = matches!(value, Literal::Flag(true) | Literal::Integer(1));
     match (name, value) {
-        ("enforceWarninglist", value) => {
-            let on = matches!(value, Literal::Flag(true) | Literal::Integer(1));
+        ("enforceWarninglist", _) => {
             page.set("policy", "warninglists", if on { "enforce" } else { "off" }, from.to_owned());
         }
         ("to_ids", Literal::Flag(_) | Literal::Integer(_)) => {
-            let on = matches!(value, Literal::Flag(true) | Literal::Integer(1));
             page.set("policy", "to_ids", on, from.to_owned());
         }
         ("publish_timestamp" | "last", Literal::Text(age)) if is_age(age) => {

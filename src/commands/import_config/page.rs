@@ -7,20 +7,8 @@ use std::fmt::Write;
 use toml::Value;
 
 /// Sections in the order of config.toml.example.
-const SECTIONS: [&str; 12] = [
-    "misp",
-    "misp.search",
-    "misp.rest",
-    "policy",
-    "convert.types",
-    "indicator",
-    "indicator.confidence",
-    "expiry",
-    "expiry.days",
-    "delivery",
-    "target.sentinel",
-    "log",
-];
+const SECTIONS: &str = "misp misp.search misp.rest policy convert.types indicator \
+    indicator.confidence expiry expiry.days delivery target.sentinel log";
 
 const HEAD: &str = "\
 # Made by `misp-sentinel-relay import-config` of misp2sentinel's settings; config.toml.example documents
@@ -52,7 +40,7 @@ impl TomlPage {
         value: impl Into<Value>,
         comment: String,
     ) {
-        let place = SECTIONS.iter().position(|one| *one == section).unwrap_or(SECTIONS.len());
+        let place = SECTIONS.split(' ').position(|one| one == section).unwrap_or_default();
         let (section, value) = (self.sections.entry(place).or_default(), value.into());
         match section.iter_mut().find(|line| line.key == key) {
             Some(line) => {
@@ -75,7 +63,8 @@ impl TomlPage {
         let mut text = HEAD.to_owned();
         for (place, section) in &self.sections {
             // Writing to a string cannot fail.
-            writeln!(text, "\n[{}]", SECTIONS.get(*place).copied().unwrap_or_default()).ok();
+            let name = SECTIONS.split(' ').nth(*place).unwrap_or_default();
+            writeln!(text, "\n[{name}]").ok();
             for TomlLine { key, value, comments } in section {
                 for comment in comments {
                     writeln!(text, "# {}", one_line(comment)).ok();

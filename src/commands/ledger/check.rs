@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, Sender};
 
 use super::super::door::{self, By};
 use super::super::output::print;
@@ -23,11 +23,7 @@ impl Streamed for CheckLedger {
 
     type Line = Finding;
 
-    async fn execute(
-        self,
-        services: &Services,
-        findings: mpsc::Sender<Finding>,
-    ) -> anyhow::Result<()> {
+    async fn execute(self, services: &Services, findings: Sender<Finding>) -> anyhow::Result<()> {
         let _turn = long_read(&services.long_read)?;
         let checked = services.ledger.check(&services.views, Ledger::now(), findings).await;
         checked.context("the ledger cannot be read")

@@ -9,8 +9,7 @@ use serde_json::value::RawValue;
 use tempfile::NamedTempFile;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
-use super::super::door;
-use super::super::settings::ConfigSource;
+use super::super::{ConfigSource, door};
 use crate::admin::{Needs, Services, Streamed};
 
 /// A row as JSON.

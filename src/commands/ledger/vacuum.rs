@@ -5,9 +5,8 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::super::door;
 use super::super::output::print;
-use super::super::settings::ConfigSource;
+use super::super::{ConfigSource, door};
 use crate::admin::{Needs, Request, Services};
 use crate::ledger::Given;
 

@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::super::door;
 use super::super::output::print;
-use super::super::settings::ConfigSource;
+use super::super::{ConfigSource, door};
 use super::NO_KEY;
 use super::follow::read;
 use crate::admin::{Needs, Request, Services};

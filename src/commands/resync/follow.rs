@@ -25,8 +25,7 @@ pub(super) async fn read(config: &Config, scope: Scope) -> anyhow::Result<(RestR
         }
         Ok(ResyncState::of(&ledger, &source).await?)
     });
-    let done = done.await;
-    match done {
+    match done.await {
         Ok(done) => Ok((reading, done)),
         Err(error) => {
             reading.end().await.close().await;

@@ -21,7 +21,7 @@ use super::status::StatusRequest;
 use crate::admin::control::{Control, route};
 use crate::admin::{Needs, Request, ResyncState, Services};
 use crate::app::Scope;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, millis};
 use crate::pure::safe;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
@@ -123,7 +123,7 @@ impl Request for IsGone {
 /// There is no key, neither a relay nor the ledger can do it, or standard output is closed.
 pub async fn resync(settings: &ConfigSource, options: ResyncOptions) -> anyhow::Result<()> {
     let ResyncOptions { event, since, dry_run, detach } = options;
-    let since = since.map(|age| Ledger::now() / 1_000 - seconds(age.into()));
+    let since = since.map(|age| (Ledger::now() - millis(*age)) / 1_000);
     let scope = Scope { event, since };
     if dry_run {
         return Box::pin(dry_run::dry_run(settings, scope)).await;
@@ -144,10 +144,6 @@ pub async fn resync(settings: &ConfigSource, options: ResyncOptions) -> anyhow::
         done.await?
     ))?;
     notes(&relay, event).await
-}
-
-fn seconds(age: Duration) -> i64 {
-    i64::try_from(age.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Tells what kept anything from being put right.
