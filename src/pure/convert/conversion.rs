@@ -86,12 +86,6 @@ pub fn url_form(facts: &ClaimFacts, observable: &Observable) -> Option<UrlForm> 
     }
 }
 
-/// The form in which requests have what this is about, where that is another one.
-#[must_use]
-pub fn on_the_wire(observable: &Observable) -> Option<Observable> {
-    url::on_the_wire(observable)
-}
-
 fn observables(shape: Shape, value: &str) -> Result<(Observable, Option<Observable>), Reason> {
     let halves = || value.rsplit_once('|').ok_or(Reason::InvalidValue);
     match shape {

@@ -7,36 +7,11 @@ use crate::pure::stix::Observable;
 /// Names are those of STIX 2.1, "Hashing Algorithm Vocabulary" (an open one); others are spelled in
 /// its way, or in capitals as misp-stix does. A key with a hyphen must be quoted in an object path,
 /// others need not be (STIX 2.1, "Object Path Syntax").
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Hash {
     pub(super) path: &'static str,
-    digits: usize,
+    pub(super) digits: usize,
 }
-
-const fn hash(path: &'static str, digits: usize) -> Hash {
-    Hash { path, digits }
-}
-
-pub(super) static MD5: Hash = hash("file:hashes.MD5", 32);
-pub(super) static SHA1: Hash = hash("file:hashes.'SHA-1'", 40);
-pub(super) static SHA224: Hash = hash("file:hashes.'SHA-224'", 56);
-pub(super) static SHA256: Hash = hash("file:hashes.'SHA-256'", 64);
-pub(super) static SHA384: Hash = hash("file:hashes.'SHA-384'", 96);
-pub(super) static SHA512: Hash = hash("file:hashes.'SHA-512'", 128);
-pub(super) static SHA3_224: Hash = hash("file:hashes.'SHA3-224'", 56);
-pub(super) static SHA3_256: Hash = hash("file:hashes.'SHA3-256'", 64);
-pub(super) static SHA3_384: Hash = hash("file:hashes.'SHA3-384'", 96);
-pub(super) static SHA3_512: Hash = hash("file:hashes.'SHA3-512'", 128);
-pub(super) static AUTHENTIHASH: Hash = hash("file:hashes.AUTHENTIHASH", 64);
-pub(super) static IMPHASH: Hash = hash("file:hashes.IMPHASH", 32);
-pub(super) static PEHASH: Hash = hash("file:hashes.PEHASH", 40);
-pub(super) static CERTIFICATE_MD5: Hash = hash("x509-certificate:hashes.MD5", 32);
-pub(super) static CERTIFICATE_SHA1: Hash = hash("x509-certificate:hashes.'SHA-1'", 40);
-pub(super) static CERTIFICATE_SHA256: Hash = hash("x509-certificate:hashes.'SHA-256'", 64);
-pub(super) static JA3: Hash = hash("ja3:value", 32);
-pub(super) static JARM: Hash = hash("jarm:value", 62);
-pub(super) static HASSH: Hash = hash("hassh:value", 32);
-pub(super) static HASSH_SERVER: Hash = hash("hassh-server:value", 32);
 
 impl Hash {
     /// A hash in lower case. Fingerprints may have colons between their bytes.

@@ -27,7 +27,7 @@ pub(super) fn clusters(clusters: &[misp::Cluster<'_>]) -> Vec<ClusterFacts> {
 
 fn cluster(cluster: &misp::Cluster<'_>) -> Option<ClusterFacts> {
     let restricted = !cluster.is_default && !Audience::new(cluster.distribution, 0).is_open();
-    let external_id = cluster.external_id.first().map(|id| id.trim());
+    let external_id = cluster.meta.external_id.first().map(|id| id.trim());
     let kind =
         kind(&cluster.kind).filter(|_| !restricted && !external_id.is_some_and(is_tactic))?;
     Some(ClusterFacts {
@@ -39,9 +39,9 @@ fn cluster(cluster: &misp::Cluster<'_>) -> Option<ClusterFacts> {
         name: without_number(cluster.value.trim()).to_owned(),
         description: cut(cluster.description.trim()),
         external_id: external_id.filter(|id| !id.is_empty()).map(str::to_owned),
-        url: url(external_id, &cluster.refs),
-        kill_chain: owned(cluster.kill_chain.iter()),
-        synonyms: owned(cluster.synonyms.iter().take(MAX_SYNONYMS)),
+        url: url(external_id, &cluster.meta.refs),
+        kill_chain: owned(cluster.meta.kill_chain.iter()),
+        synonyms: owned(cluster.meta.synonyms.iter().take(MAX_SYNONYMS)),
     })
 }
 

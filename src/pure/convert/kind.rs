@@ -16,7 +16,7 @@ pub(super) enum ValueKind {
     /// A URL, or only its path.
     Uri,
     Email,
-    Hash(&'static Hash),
+    Hash(Hash),
     /// What stands at an object path, in the form that the function gives; `None`: no such value.
     At(&'static str, fn(&str) -> Option<String>),
     /// A rule in a language of its own: the whole pattern.

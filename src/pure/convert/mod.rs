@@ -5,6 +5,7 @@ mod conversion;
 mod facts;
 mod file;
 mod galaxy;
+mod hashes;
 mod kind;
 mod network;
 mod object;
@@ -24,12 +25,11 @@ pub use claim::{
     Claim, ClaimFacts, ClusterFacts, ClusterKind, EventFacts, ObjectFacts, SharedWith,
     SharingGroupFacts, Sibling, Since, TagFacts,
 };
-pub use conversion::{
-    Claims, Conversion, Skipped, UrlForm, claims, event, on_the_wire, said, url_form,
-};
+pub use conversion::{Claims, Conversion, Skipped, UrlForm, claims, event, said, url_form};
 pub use galaxy::actor;
 pub use object::uncut;
 pub use roles::{Role, roles};
 pub use skipped::Reason;
 pub use table::types;
 pub use types::{Fidelity, TypeRow, categories};
+pub use url::on_the_wire;

@@ -10,7 +10,8 @@ pub struct Role {
     pub relation: &'static str,
     /// What an operator should know.
     pub note: &'static str,
-    pub(super) reason: Reason,
+    /// Why its claims do not count by default.
+    pub reason: Reason,
 }
 
 impl Role {
@@ -18,12 +19,6 @@ impl Role {
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}.{}", self.template, self.relation)
-    }
-
-    /// Why its claims do not count by default.
-    #[must_use]
-    pub fn reason(&self) -> Reason {
-        self.reason
     }
 }
 

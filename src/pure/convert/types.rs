@@ -12,19 +12,17 @@ pub struct TypeRow {
     pub name: &'static str,
     /// What an operator should know besides; may be empty.
     pub note: &'static str,
-    pub(super) fate: Fate,
+    /// What its attributes claim, or why they claim nothing.
+    pub(super) claimed: Result<Claimed, Reason>,
 }
 
-/// What becomes of attributes of a type.
+/// What attributes of a type claim.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Fate {
-    Converted {
-        shape: Shape,
-        /// Whether its claims count where `[convert.types]` says nothing.
-        on: bool,
-        trust: Fidelity,
-    },
-    Skipped(Reason),
+pub(super) struct Claimed {
+    pub(super) shape: Shape,
+    /// Whether the claims count where `[convert.types]` says nothing.
+    pub(super) on: bool,
+    pub(super) trust: Fidelity,
 }
 
 /// How well the observable says what MISP's attribute means, and Sentinel's logs can show it.
@@ -88,10 +86,7 @@ impl TypeRow {
     /// # Errors
     /// Why they claim nothing.
     pub(super) fn shape(&self) -> Result<Shape, Reason> {
-        match self.fate {
-            Fate::Converted { shape, .. } => Ok(shape),
-            Fate::Skipped(reason) => Err(reason),
-        }
+        self.claimed.map(|claimed| claimed.shape)
     }
 
     /// The object paths of its claims, part 0 first; the language where it claims a rule. Empty
@@ -104,22 +99,19 @@ impl TypeRow {
     /// Why it claims nothing; `None` where it does.
     #[must_use]
     pub fn skipped(&self) -> Option<Reason> {
-        self.shape().err()
+        self.claimed.err()
     }
 
     /// Whether its claims count where `[convert.types]` says nothing.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        matches!(self.fate, Fate::Converted { on: true, .. })
+        self.claimed.is_ok_and(|claimed| claimed.on)
     }
 
     /// `None` where it claims nothing.
     #[must_use]
     pub fn trust(&self) -> Option<Fidelity> {
-        match self.fate {
-            Fate::Converted { trust, .. } => Some(trust),
-            Fate::Skipped(_) => None,
-        }
+        self.claimed.ok().map(|claimed| claimed.trust)
     }
 }
 

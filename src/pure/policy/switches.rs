@@ -83,7 +83,7 @@ impl Switched {
         for role in convert::roles() {
             let relation = WildMatch::new_case_insensitive(role.relation);
             let template = roles.entry(role.template.to_owned()).or_default();
-            template.push((relation, role.reason()));
+            template.push((relation, role.reason));
         }
         let role_switches = Ranked::new(&switches.roles);
         Self { off, paths_on, roles, role_switches, urls: switches.urls }

@@ -1,438 +1,251 @@
-//! What MISP's tags and category say about an indicator: confidence, threat type, kill chain, labels.
+//! Which context objects an indicator needs: the identity that made it, the techniques and actors that it
+//! indicates, and the relationships between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use uuid::Uuid;
-use wildmatch::WildMatch;
 
-use super::Rendering;
-use super::text::clean;
-use crate::pure::convert::{self, ClaimFacts, EventFacts, Since, TagFacts};
-use crate::pure::policy::Judge;
+use super::document::{ContextKind, Document};
+use super::indicator::{Merger, fingerprint};
+use super::text::{LONGEST_NAME, clean};
+use super::{Admitted, context};
+use crate::pure::convert::{ClusterFacts, ClusterKind, EventFacts};
 
-/// The kill chain of phases that name no other: Lockheed Martin's, as STIX 2.1, 2.6 spells it.
-const KILL_CHAIN: &str = "lockheed-martin-cyber-kill-chain";
-
-/// What misp-stix calls MISP's categories as phases.
-const CATEGORIES: &str = "misp-category";
-
-/// The taxonomy whose predicates are Sentinel's threat types.
-const THREAT_TYPES: &str = "sentinel-threattype";
-
-/// As long as MISP's own column for a tag (`tags.name`), in characters.
-const LONGEST_LABEL: usize = 255;
-
-/// How labels begin that name an actor.
-const ACTIVITY_GROUP: &str = "ActivityGroup:";
-
-/// MISP's own taxonomy for an event's threat level, by `threat_level_id`; 4, undefined, says
-/// nothing.
-const THREAT_LEVELS: [(i64, &str); 3] = [
-    (1, "misp:threat-level=\"high-risk\""),
-    (2, "misp:threat-level=\"medium-risk\""),
-    (3, "misp:threat-level=\"low-risk\""),
-];
-
-/// A phase as STIX writes it, and the chain that it belongs to.
-pub(super) type ChainAndPhase = (String, String);
-
-/// How tags are read: the operator's tables, made ready to read many.
-#[derive(Debug, Clone)]
-pub(super) struct Context {
-    /// Place in the order of scales, tag and value.
-    confidence: Vec<(usize, String, u8)>,
-    kill_chain: Vec<(String, ChainAndPhase)>,
-    category_phases: bool,
-    threat_types: Vec<(String, String)>,
-    default_threat_type: String,
-    threat_level_labels: bool,
-    labels: Labels,
+/// What a context object is called: its kind and its STIX uuid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContextId {
+    pub kind: ContextKind,
+    pub uuid: Uuid,
 }
 
-impl Context {
-    pub(super) fn new(rendering: &Rendering) -> Self {
-        let rules = &rendering.tags;
-        let scales = || rules.confidence_from.iter().map(|scale| comparable(scale)).enumerate();
-        let confidence = rules.confidence.iter().filter_map(|(tag, value)| {
-            let tag = comparable(tag);
-            let (place, _) = scales().find(|(_, scale)| tag.starts_with(scale.as_str()))?;
-            Some((place, tag, *value))
-        });
-        Self {
-            confidence: confidence.collect(),
-            kill_chain: rows(&rules.kill_chain)
-                .filter(|(_, name)| !name.is_empty())
-                .map(|(tag, name)| (tag, phase(name)))
-                .collect(),
-            category_phases: rules.category_phases,
-            threat_types: rows(&rules.threat_types).map(|(t, kind)| (t, kind.clone())).collect(),
-            default_threat_type: rules.default_threat_type.clone(),
-            threat_level_labels: rules.threat_level_labels,
-            labels: Labels::new(rendering),
+impl fmt::Display for ContextId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}--{}", self.kind.word(), self.uuid)
+    }
+}
+
+/// A context object that an indicator needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Needed<'a> {
+    pub kind: ContextKind,
+    /// Its STIX uuid.
+    pub id: Uuid,
+    said: ContextContent<'a>,
+    /// The event that says it, Unix seconds of MISP.
+    timestamp: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum ContextContent<'a> {
+    Identity(&'a EventFacts),
+    Cluster(&'a ClusterFacts),
+    /// Of the indicator with this uuid.
+    Indicates(Uuid, ContextId),
+}
+
+/// A context object as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextObject {
+    pub kind: ContextKind,
+    pub id: Uuid,
+    /// JSON object without `created` and `modified`.
+    pub body: String,
+    /// Of the body; never 0.
+    pub fingerprint: i64,
+    /// Of what several events say of one thing the newest counts: Unix seconds of MISP.
+    pub timestamp: i64,
+}
+
+impl ContextObject {
+    /// Whether this is what counts, of two that say the same thing: a total order, so that it does
+    /// not matter which is heard first.
+    #[must_use]
+    pub fn outranks(&self, other: &Self) -> bool {
+        (self.timestamp, &self.body) > (other.timestamp, &other.body)
+    }
+}
+
+impl Merger {
+    /// Which context objects the indicator with the STIX uuid `indicator` needs, each once: the
+    /// identity that it names as its creator, and what the tags of its claims say it indicates.
+    #[must_use]
+    pub fn needed<'a>(&self, indicator: Uuid, claims: &[Admitted<'a>]) -> Vec<Needed<'a>> {
+        let wanted = &self.rendering.context;
+        let mut needed = Vec::new();
+        if wanted.contains(&ContextKind::Identity) {
+            needed.extend(self.creator(claims).and_then(|oldest| identity(oldest.event)));
         }
-    }
-
-    /// The confidence of the attribute's tags, else of the event's: of the first scale that says
-    /// one; the highest where that says several.
-    pub(super) fn confidence(&self, event: &EventFacts, claim: &ClaimFacts) -> Option<u8> {
-        let of = |tags: &[TagFacts]| {
-            let said = sent(tags).filter_map(|tag| {
-                self.confidence.iter().find(|(_, row, _)| is_same(&tag.name, row))
-            });
-            said.map(|(place, _, value)| (std::cmp::Reverse(*place), *value)).max()
-        };
-        of(&claim.tags).or_else(|| of(&event.tags)).map(|(_, value)| value)
-    }
-
-    /// Sentinel's threat types: those of the attribute's tags, else of the event's.
-    pub(super) fn threat_types<'t>(
-        &'t self,
-        event: &'t EventFacts,
-        claim: &'t ClaimFacts,
-    ) -> impl Iterator<Item = &'t str> {
-        let of = |tags: &'t [TagFacts]| sent(tags).filter_map(|tag| self.threat_type(&tag.name));
-        let from = if of(&claim.tags).next().is_some() { &claim.tags } else { &event.tags };
-        of(from)
-    }
-
-    fn threat_type<'t>(&'t self, tag: &'t str) -> Option<&'t str> {
-        let row = self.threat_types.iter().find(|(row, _)| is_same(tag, row));
-        row.map(|(_, kind)| kind.as_str()).or_else(|| own_threat_type(tag))
-    }
-
-    /// The threat type of indicators that no tag gives one.
-    pub(super) fn default_threat_type(&self) -> &str {
-        &self.default_threat_type
-    }
-
-    /// The phases that the tags and the category name.
-    pub(super) fn phases(
-        &self,
-        event: &EventFacts,
-        claim: &ClaimFacts,
-        phases: &mut BTreeSet<ChainAndPhase>,
-    ) {
-        for tag in sent(&event.tags).chain(sent(&claim.tags)) {
-            let row = self.kill_chain.iter().find(|(row, _)| is_same(&tag.name, row));
-            phases.extend(row.map(|(_, phase)| phase.clone()));
+        let pattern = wanted.contains(&ContextKind::AttackPattern);
+        let actor = wanted.contains(&ContextKind::ThreatActor);
+        if pattern || actor {
+            for found in self.clusters(claims).filter(|found| wanted.contains(&found.kind)) {
+                keep_newest(&mut needed, found);
+            }
+            let targets: Vec<_> = needed.iter().filter(|one| one.is_indicated()).copied().collect();
+            needed.extend(targets.into_iter().map(|target| self.indicates(indicator, target)));
         }
-        if self.category_phases && !claim.category.is_empty() {
-            phases.insert((CATEGORIES.to_owned(), hyphenated(&claim.category)));
-        }
+        needed
     }
 
-    /// The tag as a label.
-    pub(super) fn label(&self, tag: &str) -> Option<String> {
-        self.labels.label(tag)
-    }
-
-    /// One of MISP's warninglists as a label, in the manner of MISP's own taxonomy.
-    pub(super) fn warninglist(&self, name: &str) -> Option<String> {
-        self.label(&format!("misp:warninglist=\"{name}\""))
-    }
-
-    /// The actors whose tags are on the claim or its event, as Sentinel's rules read them out of
-    /// labels: `ActivityGroup:(\S+)`, so without white space.
-    pub(super) fn actors(
-        &self,
-        judge: &Judge,
-        event: &EventFacts,
-        claim: &ClaimFacts,
-    ) -> Vec<String> {
-        let tags = sent(&event.tags).chain(sent(&claim.tags));
-        let tags = tags.filter(|tag| self.labels.allows_taxonomy(&tag.name));
-        let labels = tags.filter_map(|tag| actor(judge, event, &tag.name));
-        let labels = labels.map(|name| spelled(&format!("{ACTIVITY_GROUP}{name}")));
-        labels.filter(|label| !self.labels.ignores(label)).collect()
-    }
-
-    /// The event's threat level as a label.
-    pub(super) fn threat_level(&self, event: &EventFacts) -> Option<String> {
-        let level = THREAT_LEVELS.iter().find(|(level, _)| *level == event.threat_level)?;
-        self.threat_level_labels.then(|| self.label(level.1)).flatten()
-    }
-}
-
-/// Whether a label names an actor, as Sentinel's rules read it.
-pub(super) fn is_actor(label: &str) -> bool {
-    label.starts_with(ACTIVITY_GROUP)
-}
-
-/// A label as it is sent: without hidden signs, and without white space where it names an actor, since
-/// rules read such a name up to the first white space.
-fn spelled(label: &str) -> String {
-    let label = clean(label, LONGEST_LABEL);
-    if !is_actor(&label) {
-        return label.into_owned();
-    }
-    label.split_whitespace().collect::<Vec<_>>().join("-")
-}
-
-/// The name of the actor that a tag puts on. An instance's own clusters have a uuid in their tag, and
-/// a name only where MISP tells it.
-fn actor<'t>(judge: &Judge, event: &'t EventFacts, tag: &'t str) -> Option<&'t str> {
-    let named = convert::actor(tag)?;
-    if Uuid::try_parse(named).is_err() {
-        return Some(named);
-    }
-    let cluster = judge.clusters(event).find(|cluster| cluster.tag == tag)?;
-    Some(cluster.name.as_str()).filter(|name| !name.trim().is_empty())
-}
-
-/// `sentinel-threattype:C2` is the threat type `C2`.
-fn own_threat_type(tag: &str) -> Option<&str> {
-    let value = tag.strip_prefix(THREAT_TYPES)?.strip_prefix(':')?.trim().trim_matches('"');
-    (!value.is_empty()).then_some(value)
-}
-
-fn rows(table: &BTreeMap<String, String>) -> impl Iterator<Item = (String, &String)> {
-    table.iter().map(|(tag, says)| (comparable(tag), says))
-}
-
-/// `chain/phase`, or the phase alone.
-fn phase(name: &str) -> ChainAndPhase {
-    let (chain, phase) = name.split_once('/').unwrap_or((KILL_CHAIN, name));
-    (chain.trim().to_owned(), hyphenated(phase))
-}
-
-/// Phases are in lower case, with hyphens for spaces (STIX 2.1, 2.6).
-fn hyphenated(name: &str) -> String {
-    name.trim().to_ascii_lowercase().replace(' ', "-")
-}
-
-/// A tag without what is spelled in more than one way: quotes and case.
-fn comparable(tag: &str) -> String {
-    tag.trim().replace('"', "").to_ascii_lowercase()
-}
-
-/// Whether a tag is that of a row.
-fn is_same(tag: &str, row: &str) -> bool {
-    let tag = tag.trim().bytes().filter(|byte| *byte != b'"');
-    tag.map(|byte| byte.to_ascii_lowercase()).eq(row.bytes())
-}
-
-/// Tags that may be shown: local ones never leave, those taken off no longer count, and of those put
-/// on since the publication MISP's frame may not say whether they are local.
-pub(super) fn sent(tags: &[TagFacts]) -> impl Iterator<Item = &TagFacts> {
-    tags.iter().filter(|tag| !tag.local && tag.since == Since::Published)
-}
-
-/// Which tags become labels.
-#[derive(Debug, Clone)]
-struct Labels {
-    ignore: Vec<WildMatch>,
-    taxonomies: Vec<String>,
-}
-
-impl Labels {
-    fn new(rendering: &Rendering) -> Self {
-        let ignore = rendering
-            .labels_ignore
-            .iter()
-            .map(|tag| WildMatch::new_case_insensitive(tag))
-            .collect();
-        Self { ignore, taxonomies: rendering.labels_taxonomies.clone() }
-    }
-
-    fn label(&self, tag: &str) -> Option<String> {
-        let shown = !self.ignores(tag) && self.allows_taxonomy(tag);
-        shown.then(|| spelled(tag)).filter(|label| !label.is_empty())
-    }
-
-    fn ignores(&self, label: &str) -> bool {
-        self.ignore.iter().any(|pattern| pattern.matches(label))
-    }
-
-    /// A tag of a taxonomy begins with its name and a colon.
-    fn allows_taxonomy(&self, tag: &str) -> bool {
-        let taxonomy = tag.split_once(':').map(|(taxonomy, _)| taxonomy);
-        self.taxonomies.is_empty()
-            || self.taxonomies.iter().any(|allowed| {
-                taxonomy.is_some_and(|taxonomy| allowed.eq_ignore_ascii_case(taxonomy))
+    /// The clusters whose tags are on the claims or their events, and are sent.
+    fn clusters<'a>(&self, claims: &[Admitted<'a>]) -> impl Iterator<Item = Needed<'a>> {
+        claims.iter().flat_map(|claim| {
+            let (event, claim) = (claim.event, claim.claim);
+            let is_on = move |cluster: &&ClusterFacts| {
+                let mut tags = context::sent(&event.tags).chain(context::sent(&claim.tags));
+                tags.any(|tag| tag.name == cluster.tag)
+            };
+            self.judge.clusters(event).filter(is_on).map(|cluster| Needed {
+                kind: match cluster.kind {
+                    ClusterKind::AttackPattern => ContextKind::AttackPattern,
+                    ClusterKind::ThreatActor => ContextKind::ThreatActor,
+                },
+                id: cluster.uuid,
+                said: ContextContent::Cluster(cluster),
+                timestamp: event.timestamp,
             })
+        })
+    }
+
+    fn indicates<'a>(&self, indicator: Uuid, target: Needed<'a>) -> Needed<'a> {
+        let target = ContextId { kind: target.kind, uuid: target.id };
+        Needed {
+            kind: ContextKind::Relationship,
+            id: self.relationship_id(indicator, target, 0),
+            said: ContextContent::Indicates(indicator, target),
+            timestamp: 0,
+        }
+    }
+
+    /// The relationship of a generation from an indicator to what it indicates. A revocation uses its
+    /// id up, so that one that returns is of the next generation.
+    #[must_use]
+    pub fn relationship(
+        &self,
+        indicator: Uuid,
+        target: ContextId,
+        generation: i16,
+    ) -> Option<ContextObject> {
+        let id = self.relationship_id(indicator, target, generation);
+        let said = ContextContent::Indicates(indicator, target);
+        Needed { kind: ContextKind::Relationship, id, said, timestamp: 0 }.render()
+    }
+
+    fn relationship_id(&self, indicator: Uuid, target: ContextId, generation: i16) -> Uuid {
+        let source = format!("indicator--{indicator}");
+        relationship_id(&self.rendering.namespace, &source, &target.to_string(), generation)
+    }
+
+    /// The key of a context object in the ledger: two kinds may have one uuid.
+    #[must_use]
+    pub fn context_key(&self, kind: ContextKind, id: Uuid) -> Uuid {
+        if kind == ContextKind::Relationship {
+            return id;
+        }
+        let name = format!("{}--{id}", kind.word());
+        Uuid::new_v5(&self.rendering.namespace, name.as_bytes())
+    }
+}
+
+/// The id of the relationship between two STIX ids: UUIDv5 of `indicates SOURCE TARGET` in the namespace; of
+/// `generation N of …` where predecessors were revoked.
+#[must_use]
+pub fn relationship_id(namespace: &Uuid, source: &str, target: &str, generation: i16) -> Uuid {
+    let name = format!("indicates {source} {target}");
+    let name = match generation {
+        0 => name,
+        generation => format!("generation {generation} of {name}"),
+    };
+    Uuid::new_v5(namespace, name.as_bytes())
+}
+
+impl<'a> Needed<'a> {
+    fn is_indicated(&self) -> bool {
+        matches!(self.kind, ContextKind::AttackPattern | ContextKind::ThreatActor)
+    }
+
+    /// What a relationship points to.
+    #[must_use]
+    pub fn target(&self) -> Option<ContextId> {
+        match self.said {
+            ContextContent::Indicates(_, target) => Some(target),
+            ContextContent::Identity(_) | ContextContent::Cluster(_) => None,
+        }
+    }
+
+    /// The object.
+    #[must_use]
+    pub fn render(&self) -> Option<ContextObject> {
+        let mut document = Document::new(self.kind, self.id);
+        match self.said {
+            ContextContent::Identity(event) => {
+                document.name = Some(clean(&event.org_name, LONGEST_NAME));
+                document.identity_class = Some("organization");
+            }
+            ContextContent::Cluster(cluster) => document.describe(cluster),
+            ContextContent::Indicates(indicator, target) => {
+                document.relationship_type = Some("indicates");
+                document.source_ref = Some(format!("indicator--{indicator}"));
+                document.target_ref = Some(target.to_string());
+            }
+        }
+        // Strings only: serialising cannot fail.
+        let body = serde_json::to_string(&document).ok()?;
+        let fingerprint = fingerprint(&body, 0);
+        let Self { kind, id, timestamp, .. } = *self;
+        Some(ContextObject { kind, id, body, fingerprint, timestamp })
+    }
+}
+
+/// The organisation that made the event, under MISP's own uuid.
+fn identity(event: &EventFacts) -> Option<Needed<'_>> {
+    let id = event.org_uuid.filter(|_| !event.org_name.trim().is_empty())?;
+    let timestamp = event.timestamp;
+    Some(Needed {
+        kind: ContextKind::Identity,
+        id,
+        said: ContextContent::Identity(event),
+        timestamp,
+    })
+}
+
+fn keep_newest<'a>(needed: &mut Vec<Needed<'a>>, found: Needed<'a>) {
+    match needed.iter_mut().find(|known| (known.kind, known.id) == (found.kind, found.id)) {
+        None => needed.push(found),
+        Some(known) => {
+            let body = |one: &Needed<'_>| one.render().map(|object| object.body);
+            if found.timestamp > known.timestamp
+                || (found.timestamp == known.timestamp && body(&found) > body(known))
+            {
+                *known = found;
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pure::stix::TagRules;
+    use crate::pure::convert::{ClaimFacts, Since, TagFacts};
+    use crate::pure::policy::{Judge, SideFacts};
+    use crate::pure::stix::{ClaimTimes, Sight};
 
-    /// The defaults, as an operator's program has them.
-    fn context(change: impl FnOnce(&mut Rendering)) -> Context {
+    fn merger(context: &[ContextKind]) -> Merger {
         let none = tempfile::NamedTempFile::new().unwrap();
-        let rules = crate::config::load_rules(Some(none.path()), std::iter::empty()).unwrap();
-        let mut rendering = rules.rendering;
-        change(&mut rendering);
-        Context::new(&rendering)
+        let mut rules = crate::config::load_rules(Some(none.path()), std::iter::empty()).unwrap();
+        assert_eq!(rules.rendering.context, [ContextKind::Identity].into(), "the default");
+        rules.rendering.context = context.iter().copied().collect();
+        Merger::new(&rules.rendering, &Judge::new(&rules.policy))
     }
 
-    fn tags(names: &[&str]) -> Vec<TagFacts> {
-        names.iter().map(|name| TagFacts { name: (*name).into(), ..TagFacts::default() }).collect()
-    }
+    const ALL: [ContextKind; 3] =
+        [ContextKind::Identity, ContextKind::AttackPattern, ContextKind::ThreatActor];
 
-    fn event(names: &[&str]) -> EventFacts {
-        EventFacts { tags: tags(names), ..EventFacts::default() }
-    }
-
-    fn claim(names: &[&str]) -> ClaimFacts {
-        ClaimFacts { tags: tags(names), ..ClaimFacts::default() }
-    }
-
-    fn confidence(event_tags: &[&str], claim_tags: &[&str]) -> Option<u8> {
-        context(|_| {}).confidence(&event(event_tags), &claim(claim_tags))
-    }
-
-    #[test]
-    fn the_attributes_confidence_outranks_the_events() {
-        let of_event = ["misp:confidence-level=\"completely-confident\""];
-        assert_eq!(
-            confidence(&of_event, &["misp:confidence-level=\"rarely-confident\""]),
-            Some(25)
-        );
-        assert_eq!(confidence(&of_event, &[]), Some(100));
-        assert_eq!(confidence(&[], &["tlp:red"]), None);
-        // The taxonomy's numbers, but for an even 50, which a built-in rule does not take.
-        for (level, number) in [
-            ("usually-confident", 75),
-            ("fairly-confident", 51),
-            ("unconfident", 0),
-            ("confidence-cannot-be-evalued", 51),
-        ] {
-            let tag = format!("misp:confidence-level=\"{level}\"");
-            assert_eq!(confidence(&[], &[&tag]), Some(number), "{tag}");
-        }
-        assert_eq!(confidence(&[], &["misp:confidence-level=\"nonsense\""]), None);
-    }
-
-    #[test]
-    fn other_scales_count_where_misp_says_nothing() {
-        // STIX 2.1, appendix A: Admiralty credibility and the DNI scale.
-        let credible = "admiralty-scale:information-credibility=\"2\"";
-        let likely = "estimative-language:likelihood-probability=\"almost-certain\"";
-        let reliable = "admiralty-scale:source-reliability=\"c\"";
-        assert_eq!(confidence(&[], &[credible]), Some(70));
-        assert_eq!(confidence(&[likely], &[]), Some(95));
-        assert_eq!(confidence(&[reliable], &[]), Some(51));
-        assert_eq!(confidence(&[], &[likely, credible, reliable]), Some(70));
-        let misp = "misp:confidence-level=\"rarely-confident\"";
-        assert_eq!(confidence(&[], &[credible, misp, likely]), Some(25));
-        // "Truth cannot be judged" is no confidence.
-        let unjudged = "admiralty-scale:information-credibility=\"6\"";
-        assert_eq!(confidence(&[], &[unjudged, likely]), Some(95));
-    }
-
-    #[test]
-    fn an_operators_own_levels_and_scales_count() {
-        let own = context(|rendering| {
-            rendering.tags = TagRules {
-                confidence_from: vec!["house:trust".into()],
-                confidence: [("house:trust=\"High\"".into(), 88)].into(),
-                ..TagRules::default()
-            };
-        });
-        let tags = ["HOUSE:trust=high", "misp:confidence-level=\"unconfident\""];
-        assert_eq!(own.confidence(&event(&[]), &claim(&tags)), Some(88));
-    }
-
-    #[test]
-    fn an_attributes_threat_type_replaces_its_events() {
-        let context = context(|rendering| {
-            rendering.tags.threat_types.insert("malware:ransomware".into(), "Malware".into());
-        });
-        let types = |event_tags: &[&str], claim_tags: &[&str]| {
-            let (event, claim) = (event(event_tags), claim(claim_tags));
-            context.threat_types(&event, &claim).map(str::to_owned).collect::<Vec<_>>()
-        };
-        let of_event = ["sentinel-threattype:Botnet"];
-        assert_eq!(types(&of_event, &["sentinel-threattype:C2"]), ["C2"]);
-        assert_eq!(types(&of_event, &["tlp:red"]), ["Botnet"]);
-        assert_eq!(types(&[], &["malware:Ransomware"]), ["Malware"]);
-        assert!(types(&["sentinel-threattype:"], &[]).is_empty());
-    }
-
-    fn phases(context: &Context, tags: &[&str], category: &'static str) -> Vec<String> {
-        let claim = ClaimFacts { category: category.into(), ..claim(&[]) };
-        let mut phases = BTreeSet::new();
-        context.phases(&event(tags), &claim, &mut phases);
-        phases.into_iter().map(|(chain, phase)| format!("{chain}/{phase}")).collect()
-    }
-
-    #[test]
-    fn kill_chain_tags_and_the_category_become_phases() {
-        let defaults = context(|_| {});
-        let of = |tags: &[&str], category| phases(&defaults, tags, category);
-        let lockheed = |phase: &str| format!("lockheed-martin-cyber-kill-chain/{phase}");
-        for (tag, phase) in [
-            ("kill-chain:Reconnaissance", "reconnaissance"),
-            ("kill-chain:Weaponization", "weaponization"),
-            ("kill-chain:Weaponisation", "weaponization"),
-            ("kill-chain:Delivery", "delivery"),
-            ("kill-chain:Exploitation", "exploitation"),
-            ("kill-chain:Installation", "installation"),
-            ("kill-chain:\"Command and Control\"", "command-and-control"),
-            ("kill-chain:Actions on Objectives", "actions-on-objectives"),
-        ] {
-            assert_eq!(of(&[tag], ""), [lockheed(phase)], "{tag}");
-        }
-        assert!(of(&["kill-chain:Nonsense"], "").is_empty());
-        assert_eq!(of(&[], "Network activity"), ["misp-category/network-activity"]);
-        let own = context(|rendering| {
-            rendering.tags.category_phases = false;
-            let table = &mut rendering.tags.kill_chain;
-            table.insert("house:stage=\"1\"".into(), "mitre-attack/Initial Access".into());
-            table.insert("kill-chain:Delivery".into(), String::new());
-        });
-        let tags = ["house:stage=\"1\"", "kill-chain:Delivery"];
-        assert_eq!(phases(&own, &tags, "Network activity"), ["mitre-attack/initial-access"]);
-    }
-
-    #[test]
-    fn labels_are_the_tags_that_nobody_ignores() {
-        let defaults = context(|_| {});
-        for shown in ["diamond-model:Infrastructure", "type:OSINT", "misp-galaxy:tool=\"X\""] {
-            assert_eq!(defaults.label(shown).as_deref(), Some(shown));
-        }
-        for hidden in ["misp:tool=\"MISP-STIX-Converter\"", "misp:to_ids=\"True\""] {
-            assert_eq!(defaults.label(hidden), None, "{hidden}");
-        }
-        let strict = context(|rendering| rendering.labels_taxonomies = vec!["type".into()]);
-        assert_eq!(strict.label("type:OSINT").as_deref(), Some("type:OSINT"));
-        for other in ["typed:x", "type", "admiralty-scale:source-reliability=\"a\""] {
-            assert_eq!(strict.label(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn the_threat_level_is_a_label_of_misps_taxonomy() {
-        let level = |context: &Context, threat_level| {
-            context.threat_level(&EventFacts { threat_level, ..EventFacts::default() })
-        };
-        let defaults = context(|_| {});
-        assert_eq!(level(&defaults, 1).as_deref(), Some("misp:threat-level=\"high-risk\""));
-        assert_eq!(level(&defaults, 3).as_deref(), Some("misp:threat-level=\"low-risk\""));
-        assert_eq!(level(&defaults, 4), None);
-        let quiet = context(|rendering| rendering.tags.threat_level_labels = false);
-        assert_eq!(level(&quiet, 1), None);
-    }
-
-    #[test]
-    fn a_warninglist_is_a_label_in_misps_manner() {
-        let label = context(|_| {}).warninglist("Top 1000");
-        assert_eq!(label.as_deref(), Some("misp:warninglist=\"Top 1000\""));
-    }
-
-    /// An instance's own cluster has a uuid in its tag, and a name where MISP tells it.
-    #[test]
-    fn actors_are_named_by_their_tags_or_their_clusters() {
-        let none = tempfile::NamedTempFile::new().unwrap();
-        let rules = crate::config::load_rules(Some(none.path()), std::iter::empty()).unwrap();
-        let judge = Judge::new(&rules.policy);
-        let tag = "misp-galaxy:threat-actor=\"a62a8db3-f23a-4d8f-afd6-9dbc77e7813b\"";
-        let named = |name: &str| convert::ClusterFacts {
-            tag: tag.into(),
-            uuid: Uuid::from_u128(1),
-            kind: convert::ClusterKind::ThreatActor,
+    fn cluster(number: u128, kind: ClusterKind, name: &str) -> ClusterFacts {
+        ClusterFacts {
+            tag: format!("misp-galaxy:x=\"{number}\""),
+            uuid: Uuid::from_u128(number),
+            kind,
             is_default: true,
             distribution: 0,
             name: name.into(),
@@ -441,33 +254,197 @@ mod tests {
             url: None,
             kill_chain: vec![],
             synonyms: vec![],
-        };
-        let actors = |context: &Context, name: &str, tags: &[&str]| {
-            let event = EventFacts { clusters: vec![named(name)], ..event(tags) };
-            context.actors(&judge, &event, &claim(&[]))
-        };
-        let defaults = context(|_| {});
-        let sofacy = "misp-galaxy:threat-actor=\"Sofacy Group\"";
-        assert_eq!(actors(&defaults, "", &[sofacy]), ["ActivityGroup:Sofacy-Group"]);
-        assert_eq!(actors(&defaults, "Our Bear", &[tag]), ["ActivityGroup:Our-Bear"]);
-        assert_eq!(actors(&defaults, " ", &[tag]), [""; 0]);
-        let untold = tag.replace("a62a", "b62a");
-        assert_eq!(actors(&defaults, "Our Bear", &[&untold]), [""; 0]);
-        let ignoring =
-            context(|rendering| rendering.labels_ignore = vec!["ActivityGroup:*".into()]);
-        assert_eq!(actors(&ignoring, "", &[sofacy]), [""; 0]);
-        let others = context(|rendering| rendering.labels_taxonomies = vec!["type".into()]);
-        assert_eq!(actors(&others, "", &[sofacy]), [""; 0]);
+        }
+    }
+
+    fn tag(number: u128) -> TagFacts {
+        TagFacts { name: format!("misp-galaxy:x=\"{number}\""), ..TagFacts::default() }
+    }
+
+    /// Of the organisation 100, with a technique 1 and an actor 2.
+    fn event(timestamp: i64, tags: Vec<TagFacts>) -> EventFacts {
+        EventFacts {
+            uuid: Uuid::from_u128(50 + timestamp.unsigned_abs() as u128),
+            org_uuid: Some(Uuid::from_u128(100)),
+            org_name: format!("CERT {timestamp}"),
+            timestamp,
+            tags,
+            clusters: vec![
+                cluster(1, ClusterKind::AttackPattern, &format!("technique {timestamp}")),
+                cluster(2, ClusterKind::ThreatActor, "actor"),
+            ],
+            ..EventFacts::default()
+        }
+    }
+
+    /// Kind, id and what is said, of what two claims need.
+    fn needed(merger: &Merger, claims: &[(&EventFacts, ClaimFacts)]) -> Vec<(ContextKind, String)> {
+        let admitted: Vec<Admitted<'_>> = claims
+            .iter()
+            .enumerate()
+            .map(|(number, (event, claim))| Admitted {
+                event,
+                attribute: Uuid::from_u128(number as u128),
+                claim,
+                times: ClaimTimes::of(claim, Sight::first(0), None),
+                side_facts: SideFacts::default(),
+            })
+            .collect();
+        let objects = merger.needed(Uuid::from_u128(9), &admitted).into_iter();
+        objects
+            .map(|one| {
+                let object: serde_json::Value =
+                    serde_json::from_str(&one.render().unwrap().body).unwrap();
+                let said = object.get("name").or(object.get("target_ref")).unwrap();
+                (one.kind, said.as_str().unwrap().to_owned())
+            })
+            .collect()
+    }
+
+    fn at(timestamp: i64, tags: Vec<TagFacts>) -> ClaimFacts {
+        ClaimFacts { timestamp, tags, ..ClaimFacts::default() }
     }
 
     #[test]
-    fn local_tags_say_nothing() {
-        let mut source = event(&["sentinel-threattype:C2", "kill-chain:Delivery"]);
-        source.tags.iter_mut().for_each(|tag| tag.local = true);
-        let (context, claim) = (context(|_| {}), claim(&[]));
-        assert_eq!(context.threat_types(&source, &claim).next(), None);
-        let mut phases = BTreeSet::new();
-        context.phases(&source, &claim, &mut phases);
-        assert!(phases.is_empty());
+    fn an_indicator_needs_its_creator_and_what_its_tags_put_on() {
+        let source = event(7, vec![tag(1)]);
+        let all = merger(&ALL);
+        let technique = "attack-pattern--00000000-0000-0000-0000-000000000001";
+        let actor = "threat-actor--00000000-0000-0000-0000-000000000002";
+        let own = at(1, vec![tag(2), tag(2), tag(3)]);
+        assert_eq!(
+            needed(&all, &[(&source, own)]),
+            [
+                (ContextKind::Identity, "CERT 7".into()),
+                (ContextKind::AttackPattern, "technique 7".into()),
+                (ContextKind::ThreatActor, "actor".into()),
+                (ContextKind::Relationship, technique.into()),
+                (ContextKind::Relationship, actor.into()),
+            ]
+        );
+        assert_eq!(needed(&all, &[(&source, at(1, vec![]))]).len(), 3);
+        let only_actors = merger(&[ContextKind::ThreatActor]);
+        let both = at(1, vec![tag(2)]);
+        assert_eq!(
+            needed(&only_actors, &[(&source, both)]),
+            [(ContextKind::ThreatActor, "actor".into()), (ContextKind::Relationship, actor.into())]
+        );
+        assert!(needed(&merger(&[]), &[(&source, at(1, vec![tag(2)]))]).is_empty());
+    }
+
+    #[test]
+    fn a_kind_is_known_by_its_stix_type() {
+        for (kind, word) in [
+            (ContextKind::Identity, "identity"),
+            (ContextKind::AttackPattern, "attack-pattern"),
+            (ContextKind::ThreatActor, "threat-actor"),
+            (ContextKind::Relationship, "relationship"),
+        ] {
+            assert_eq!((kind.word(), ContextKind::from_word(word)), (word, Some(kind)));
+        }
+        assert_eq!(ContextKind::from_word("indicator"), None);
+    }
+
+    #[test]
+    fn what_is_not_sent_is_not_needed() {
+        let merger = merger(&ALL);
+        let local = TagFacts { local: true, ..tag(1) };
+        let off = TagFacts { since: Since::Detached, ..tag(2) };
+        let on_later = TagFacts { since: Since::Attached, ..tag(2) };
+        let source = event(7, vec![local, off]);
+        let nameless = EventFacts { org_name: " ".into(), ..source.clone() };
+        assert_eq!(needed(&merger, &[(&source, at(1, vec![on_later]))]).len(), 1);
+        assert!(needed(&merger, &[(&nameless, at(1, vec![]))]).is_empty());
+    }
+
+    #[test]
+    fn the_newest_event_says_what_a_thing_is_whatever_the_order() {
+        let merger = merger(&ALL);
+        let (old, new) = (event(7, vec![tag(1)]), event(8, vec![tag(1)]));
+        let names = |claims: &[(&EventFacts, ClaimFacts)]| {
+            let names = needed(&merger, claims).into_iter().map(|(_, said)| said);
+            names.take(2).collect::<Vec<_>>()
+        };
+        // The creator is that of the oldest claim.
+        let (first, second) = ((&new, at(1, vec![])), (&old, at(2, vec![])));
+        assert_eq!(names(&[first.clone(), second.clone()]), ["CERT 8", "technique 8"]);
+        assert_eq!(names(&[second, first]), ["CERT 8", "technique 8"]);
+    }
+
+    #[test]
+    fn of_events_that_say_different_things_one_is_believed_whatever_the_order() {
+        let merger = merger(&[ContextKind::AttackPattern]);
+        let told = |timestamp, name: &str| {
+            let clusters = vec![cluster(1, ClusterKind::AttackPattern, name)];
+            EventFacts { clusters, ..event(timestamp, vec![tag(1)]) }
+        };
+        for (low, high) in [((7, "b"), (8, "a")), ((7, "a"), (7, "b"))] {
+            let (low, new) = (told(low.0, low.1), told(high.0, high.1));
+            for events in [[&low, &new], [&new, &low]] {
+                let claims = events.map(|event| (event, at(1, vec![])));
+                let said = needed(&merger, &claims).swap_remove(0);
+                assert_eq!(said, (ContextKind::AttackPattern, high.1.to_owned()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_relationship_needs_what_it_points_to() {
+        let merger = merger(&ALL);
+        let source = event(7, vec![tag(1)]);
+        let claim = at(1, vec![]);
+        let admitted = Admitted {
+            event: &source,
+            attribute: Uuid::nil(),
+            claim: &claim,
+            times: ClaimTimes::of(&claim, Sight::first(0), None),
+            side_facts: SideFacts::default(),
+        };
+        let needed = merger.needed(Uuid::nil(), &[admitted]);
+        let targets: Vec<_> = needed.iter().map(Needed::target).collect();
+        let technique = ContextId { kind: ContextKind::AttackPattern, uuid: Uuid::from_u128(1) };
+        assert_eq!(targets, [None, None, Some(technique)]);
+    }
+
+    #[test]
+    fn ids_are_functions_of_what_is_said() {
+        let merger = merger(&ALL);
+        let (source, uuid) = (Uuid::from_u128(9), Uuid::from_u128(1));
+        let id = |kind, generation| {
+            merger.relationship(source, ContextId { kind, uuid }, generation).unwrap().id
+        };
+        let pattern = id(ContextKind::AttackPattern, 0);
+        // python3 -c "import uuid; print(uuid.uuid5(uuid.UUID('NAMESPACE'), 'indicates …'))"
+        let name = "indicates indicator--00000000-0000-0000-0000-000000000009 \
+                    attack-pattern--00000000-0000-0000-0000-000000000001";
+        assert_eq!(pattern, Uuid::new_v5(&merger.rendering.namespace, name.as_bytes()));
+        let others = [id(ContextKind::AttackPattern, 1), id(ContextKind::ThreatActor, 0)];
+        assert!(!others.contains(&pattern));
+        assert_ne!(
+            merger.context_key(ContextKind::Identity, source),
+            merger.context_key(ContextKind::ThreatActor, source)
+        );
+    }
+
+    #[test]
+    fn of_two_versions_one_counts_whichever_is_heard_first() {
+        let merger = merger(&ALL);
+        let version = |timestamp, name: &str| {
+            let source = EventFacts { org_name: name.into(), ..event(timestamp, vec![]) };
+            let claim = at(1, vec![]);
+            let admitted = Admitted {
+                event: &source,
+                attribute: Uuid::nil(),
+                claim: &claim,
+                times: ClaimTimes::of(&claim, Sight::first(0), None),
+                side_facts: SideFacts::default(),
+            };
+            let needed = merger.needed(Uuid::nil(), &[admitted]);
+            needed[0].render().unwrap()
+        };
+        for (low, high) in [((7, "b"), (8, "a")), ((7, "a"), (7, "b"))] {
+            let (low, high) = (version(low.0, low.1), version(high.0, high.1));
+            assert!(high.outranks(&low) && !low.outranks(&high) && !high.outranks(&high));
+        }
     }
 }

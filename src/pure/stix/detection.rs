@@ -11,7 +11,7 @@ pub struct Compared {
     /// As in a pattern, e.g. `url:value`.
     pub path: &'static str,
     /// The logs that the rules read: tables of Sentinel, or schemas of ASIM.
-    pub logs: &'static [&'static str],
+    pub logs: &'static str,
     /// In which spelling a value meets them.
     pub spelling: &'static str,
 }
@@ -20,16 +20,8 @@ pub struct Compared {
 pub static COMPARED: &[Compared] = &[
     Compared {
         path: "url:value",
-        logs: &[
-            "EmailUrlInfo",
-            "UrlClickEvents",
-            "DeviceNetworkEvents",
-            "CommonSecurityLog (Palo Alto)",
-            "Syslog",
-            "CloudAppEvents",
-            "SecurityAlert",
-            "ASIM web sessions",
-        ],
+        logs: "EmailUrlInfo, UrlClickEvents, DeviceNetworkEvents, CommonSecurityLog (Palo Alto), \
+               Syslog, CloudAppEvents, SecurityAlert, ASIM web sessions",
         spelling: "The whole URL is compared. Scheme and host are in small letters, a default port is \
                    left out, path and query stay as MISP has them. Mails, clicks and texts hold a URL \
                    as somebody wrote it; firewalls and proxies hold what was requested. \
@@ -38,87 +30,45 @@ pub static COMPARED: &[Compared] = &[
     },
     Compared {
         path: "domain-name:value",
-        logs: &[
-            "DeviceNetworkEvents",
-            "CommonSecurityLog (Palo Alto; other vendors from rule version 1.4.6 on)",
-            "DnsEvents",
-            "ASIM DNS queries",
-            "EmailEvents (sender)",
-            "EmailUrlInfo",
-            "SecurityAlert",
-            "Syslog",
-            "ASIM web sessions",
-        ],
+        logs: "DeviceNetworkEvents, CommonSecurityLog (Palo Alto; other vendors from rule version \
+               1.4.6 on), DnsEvents, ASIM DNS queries, EmailEvents (sender), EmailUrlInfo, \
+               SecurityAlert, Syslog, ASIM web sessions",
         spelling: "The exact host is compared, in small letters, in punycode and without a dot at its \
                    end: neither a parent nor a subdomain matches. Syslog meets no punycode.",
     },
     Compared {
         path: "ipv4-addr:value",
-        logs: &[
-            "AWSCloudTrail",
-            "AzureActivity",
-            "Azure Firewall",
-            "Azure Key Vault",
-            "AzureNetworkAnalytics",
-            "Azure SQL",
-            "CommonSecurityLog",
-            "DnsEvents",
-            "VMConnection",
-            "W3CIISLog",
-            "AppServiceHTTPLogs (confidence above 50)",
-            "sign-ins",
-            "OfficeActivity",
-            "DeviceNetworkEvents",
-            "CloudAppEvents",
-            "Duo",
-            "Workday",
-            "GitHub",
-            "ASIM network sessions",
-            "ASIM web sessions (clients)",
-            "ASIM DNS answers",
-        ],
+        logs: "AWSCloudTrail, AzureActivity, Azure Firewall, Azure Key Vault, \
+               AzureNetworkAnalytics, Azure SQL, CommonSecurityLog, DnsEvents, VMConnection, \
+               W3CIISLog, AppServiceHTTPLogs (confidence above 50), sign-ins, OfficeActivity, \
+               DeviceNetworkEvents, CloudAppEvents, Duo, Workday, GitHub, ASIM network sessions, \
+               ASIM web sessions (clients), ASIM DNS answers",
         spelling: "The whole address is compared. A network equals no address of a log. Most of these \
                    rules pass over the private ranges of RFC 1918.",
     },
     Compared {
         path: "ipv6-addr:value",
-        logs: &[
-            "sign-ins",
-            "OfficeActivity",
-            "DeviceNetworkEvents",
-            "CloudAppEvents",
-            "Duo",
-            "Workday",
-            "GitHub",
-            "ASIM network sessions",
-        ],
+        logs: "sign-ins, OfficeActivity, DeviceNetworkEvents, CloudAppEvents, Duo, Workday, GitHub, \
+               ASIM network sessions",
         spelling: "The rules compare in capitals what logs hold in small letters, so only addresses \
                    without the letters a to f match, whatever we send.",
     },
     Compared {
         path: "email-addr:value",
-        logs: &[
-            "EmailEvents (sender and recipients)",
-            "AzureActivity",
-            "CommonSecurityLog (Palo Alto)",
-            "SecurityAlert",
-            "SecurityEvent",
-            "sign-ins",
-            "OfficeActivity",
-            "CloudAppEvents",
-        ],
+        logs: "EmailEvents (sender and recipients), AzureActivity, CommonSecurityLog (Palo Alto), \
+               SecurityAlert, SecurityEvent, sign-ins, OfficeActivity, CloudAppEvents",
         spelling: "The whole address is compared, in small letters. All but EmailEvents compare users \
                    of your own organisation.",
     },
-    Compared { path: "file:hashes.MD5", logs: &["CommonSecurityLog"], spelling: "Small letters." },
+    Compared { path: "file:hashes.MD5", logs: "CommonSecurityLog", spelling: "Small letters." },
     Compared {
         path: "file:hashes.'SHA-1'",
-        logs: &["CommonSecurityLog", "DeviceFileEvents"],
+        logs: "CommonSecurityLog, DeviceFileEvents",
         spelling: "Small letters.",
     },
     Compared {
         path: "file:hashes.'SHA-256'",
-        logs: &["CommonSecurityLog", "DeviceFileEvents", "SecurityEvent (AppLocker)"],
+        logs: "CommonSecurityLog, DeviceFileEvents, SecurityEvent (AppLocker)",
         spelling: "Small letters.",
     },
 ];
