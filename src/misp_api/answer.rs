@@ -9,7 +9,7 @@ use super::elements::Element;
 use super::refusal::RestError;
 use super::reply::{Stream, StreamedReply};
 use super::search::{self, Deleted};
-use super::transport::{Ask, SEARCH, Transport};
+use super::transport::{Ask, MispClient, SEARCH};
 use crate::pure::misp;
 
 /// The answer to [`MispClient::read`](super::MispClient::read), while it arrives.
@@ -17,7 +17,7 @@ use crate::pure::misp;
 pub struct EventsAnswer {
     /// MISP's clock when the answer began, Unix seconds.
     pub date: Option<i64>,
-    transport: Transport,
+    client: MispClient,
     /// Asked for, and not seen so far.
     missing: HashSet<Uuid>,
     asked: usize,
@@ -37,17 +37,17 @@ enum AnswerState {
 }
 
 impl EventsAnswer {
-    pub(super) async fn ask(transport: Transport, events: &[Uuid]) -> Result<Self, RestError> {
+    pub(super) async fn ask(client: MispClient, events: &[Uuid]) -> Result<Self, RestError> {
         let missing: HashSet<Uuid> = events.iter().copied().collect();
         let asked = missing.len();
         // Without a uuid the filter would be none, and the answer everything.
         let (date, state) = if missing.is_empty() {
             (None, AnswerState::Ended)
         } else {
-            let reply = search(&transport, events, Deleted::Shown).await?;
+            let reply = search(&client, events, Deleted::Shown).await?;
             (reply.date(), AnswerState::First(Box::new(reply.elements())))
         };
-        Ok(Self { date, transport, missing, asked, strangers: 0, state })
+        Ok(Self { date, client, missing, asked, strangers: 0, state })
     }
 
     /// The next event's JSON, `{"Event": {…}}`, as it arrived; `None` only after a complete and
@@ -89,7 +89,7 @@ impl EventsAnswer {
                 if let Some(event) = event {
                     self.missing.remove(&event);
                 }
-                return Err(RestError::TooLarge { event, most: self.transport.max_event() });
+                return Err(RestError::TooLarge { event, most: self.client.max_event() });
             }
         };
         let asked_for = misp::event_uuid(&event).is_some_and(|uuid| self.missing.remove(&uuid));
@@ -97,7 +97,7 @@ impl EventsAnswer {
             return Ok(Some(event));
         }
         self.strangers += 1;
-        if self.strangers > self.asked { Err(unasked(&self.transport)) } else { Ok(None) }
+        if self.strangers > self.asked { Err(unasked(&self.client)) } else { Ok(None) }
     }
 
     /// Events without any attribute are found only without their deleted ones.
@@ -105,7 +105,7 @@ impl EventsAnswer {
         let was = std::mem::replace(&mut self.state, AnswerState::Ended);
         if matches!(was, AnswerState::First(_)) && !self.missing.is_empty() {
             let missing: Vec<Uuid> = self.missing.iter().copied().collect();
-            let reply = search(&self.transport, &missing, Deleted::Left).await?;
+            let reply = search(&self.client, &missing, Deleted::Left).await?;
             self.state = AnswerState::Second(Box::new(reply.elements()));
         }
         Ok(())
@@ -113,18 +113,18 @@ impl EventsAnswer {
 }
 
 async fn search(
-    transport: &Transport,
+    client: &MispClient,
     events: &[Uuid],
     deleted: Deleted,
 ) -> Result<StreamedReply, RestError> {
-    let query = search::events(events, deleted, transport.reads_decay());
-    transport.ask(&Ask::search(query, events.len() > 1)).await
+    let query = search::events(events, deleted, client.reads_decay());
+    client.ask(&Ask::search(query, events.len() > 1)).await
 }
 
-fn unasked(transport: &Transport) -> RestError {
+fn unasked(client: &MispClient) -> RestError {
     let why = "it holds events that were not asked for: something on the way to MISP drops the \
                request's body or its headers Accept and Content-Type";
-    transport.faults(SEARCH).malformed(why, &[])
+    client.faults(SEARCH).malformed(why, &[])
 }
 
 fn failed_before() -> RestError {

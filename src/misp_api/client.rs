@@ -10,40 +10,20 @@ use uuid::Uuid;
 use super::answer::EventsAnswer;
 use super::heads::{self, Heads};
 use super::key::Key;
-use super::page::EventPage;
 use super::refusal::{self, RestError};
 use super::search;
-use super::transport::{self, Ask, Transport};
-use crate::config::Rest;
-use crate::http::{ClientOptions, HttpError};
+use super::transport::{Ask, MispClient};
 use crate::metrics;
 
-/// A client of one MISP with one key. Cloning it is cheap, and clones share the pace.
-#[derive(Debug, Clone)]
-pub struct MispClient(pub(super) Transport);
-
 impl MispClient {
-    /// # Errors
-    /// [`HttpError`], each with its remedy.
-    pub fn new(config: &Rest) -> Result<Self, HttpError> {
-        Transport::new(config).map(Self)
-    }
-
-    /// How MISP is reached.
-    #[must_use]
-    pub fn way(config: &Rest) -> ClientOptions<'_> {
-        transport::way(config)
-    }
-
     /// Who the key belongs to.
     ///
     /// # Errors
     /// [`RestError`]; [`RestError::Refused`] if MISP does not take the key.
     pub async fn key(&self) -> Result<Key, RestError> {
         const PATH: &str = "/users/view/me";
-        let answer = self.0.ask(&Ask::get(PATH)).await?.json().await?;
-        Key::read(&answer)
-            .ok_or_else(|| self.0.faults(PATH).malformed("no user and role in it", &[]))
+        let answer = self.ask(&Ask::get(PATH)).await?.json().await?;
+        Key::read(&answer).ok_or_else(|| self.faults(PATH).malformed("no user and role in it", &[]))
     }
 
     /// MISP's version, e.g. `2.5.1`.
@@ -52,9 +32,9 @@ impl MispClient {
     /// [`RestError`]
     pub async fn version(&self) -> Result<String, RestError> {
         const PATH: &str = "/servers/getVersion";
-        let answer = self.0.ask(&Ask::get(PATH)).await?.json().await?;
+        let answer = self.ask(&Ask::get(PATH)).await?.json().await?;
         let version = answer.get("version").and_then(Value::as_str).map(str::to_owned);
-        version.ok_or_else(|| self.0.faults(PATH).malformed("no version in it", &[]))
+        version.ok_or_else(|| self.faults(PATH).malformed("no version in it", &[]))
     }
 
     /// A setting of MISP's, e.g. `Plugin.ZeroMQ_enable`; only a site administrator may see it.
@@ -63,16 +43,16 @@ impl MispClient {
     /// [`RestError`]
     pub async fn setting(&self, name: &str) -> Result<Value, RestError> {
         let path = format!("/servers/getSetting/{name}");
-        let mut answer = self.0.ask(&Ask::get(path.as_str())).await?.json().await?;
+        let mut answer = self.ask(&Ask::get(path.as_str())).await?.json().await?;
         let value = answer.get_mut("value").map(Value::take);
-        value.ok_or_else(|| self.0.faults(&path).malformed("no value in it", &[]))
+        value.ok_or_else(|| self.faults(&path).malformed("no value in it", &[]))
     }
 
     /// The heads of the events that `query` (parameters of restSearch) finds, page by page, in the
     /// order of their ids.
     #[must_use]
     pub fn heads(&self, query: Map<String, Value>) -> Heads {
-        Heads::new(self.0.clone(), query)
+        Heads::new(self.clone(), query)
     }
 
     /// Whole events: live and deleted attributes, `to_ids` or not, published or not. What the
@@ -81,7 +61,7 @@ impl MispClient {
     /// # Errors
     /// [`RestError`] of the request; what goes wrong later, [`EventsAnswer::next`] tells.
     pub async fn read(&self, events: &[Uuid]) -> Result<EventsAnswer, RestError> {
-        EventsAnswer::ask(self.0.clone(), events).await
+        EventsAnswer::ask(self.clone(), events).await
     }
 
     /// Which of these events the search (the operator's `misp.search`) selects.
@@ -97,10 +77,10 @@ impl MispClient {
         let mut selected = HashSet::new();
         let mut rest = events;
         while !rest.is_empty() {
-            let (chunk, behind) = rest.split_at(self.0.page().events.min(rest.len()));
+            let (chunk, behind) = rest.split_at(self.page().events.min(rest.len()));
             rest = behind;
             let ask = Ask::search(search::selected(search, chunk), false);
-            let mut stream = self.0.ask(&ask).await?.elements();
+            let mut stream = self.ask(&ask).await?.elements();
             while let Some(element) = stream.next().await? {
                 selected.extend(heads::uuid(&element).filter(|uuid| asked.contains(uuid)));
             }
@@ -117,34 +97,28 @@ impl MispClient {
         let path = format!("/events/view/{event}");
         let mut failures = 0;
         loop {
-            let exists = match self.0.send(&Ask::get(path.as_str())).await {
+            let exists = match self.send(&Ask::get(path.as_str())).await {
                 Ok(response) => self.exists(&path, response).await,
                 Err(error) => Err(error),
             };
             metrics::rest_request(exists.as_ref().map_or_else(RestError::word, |_| "answered"));
             match exists {
                 Ok(exists) => return Ok(!exists),
-                Err(error) => failures = self.0.again(failures, error).await?,
+                Err(error) => failures = self.again(failures, error).await?,
             }
         }
     }
 
     async fn exists(&self, path: &str, response: Response) -> Result<bool, RestError> {
         if response.status() != 404 {
-            return self.0.accept(path, response).await?.begins_as_json().await.map(|()| true);
+            return self.accept(path, response).await?.begins_as_json().await.map(|()| true);
         }
-        let faults = self.0.faults(path);
+        let faults = self.faults(path);
         let body = faults.beginning(response).await;
         if refusal::is_no_such_event(path, &body) {
             Ok(false)
         } else {
             Err(faults.refused(404, None, Duration::ZERO, &body))
         }
-    }
-
-    /// How much to ask for at once now.
-    #[must_use]
-    pub fn page(&self) -> EventPage {
-        self.0.page()
     }
 }

@@ -9,7 +9,7 @@ use super::key::{flag, number};
 use super::listing::{BrokenListing, RankedListing, Window};
 use super::refusal::RestError;
 use super::search;
-use super::transport::{Ask, SEARCH, Transport};
+use super::transport::{Ask, MispClient, SEARCH};
 use crate::caught::caught_now;
 use crate::pure::misp;
 
@@ -38,15 +38,15 @@ pub struct HeadsPage {
 /// A listing, page by page.
 #[derive(Debug)]
 pub struct Heads {
-    transport: Transport,
+    client: MispClient,
     query: Map<String, Value>,
     listing: RankedListing,
     date: Option<i64>,
 }
 
 impl Heads {
-    pub(super) fn new(transport: Transport, query: Map<String, Value>) -> Self {
-        Self { transport, query, listing: RankedListing::default(), date: None }
+    pub(super) fn new(client: MispClient, query: Map<String, Value>) -> Self {
+        Self { client, query, listing: RankedListing::default(), date: None }
     }
 
     /// The next page, in the order of MISP's ids; `None` after the last.
@@ -83,17 +83,17 @@ impl Heads {
     async fn fetch(&self) -> Result<(Window, HeadsPage, Option<usize>), RestError> {
         let mut failures = 0;
         loop {
-            let window = self.listing.window(self.transport.page().events);
+            let window = self.listing.window(self.client.page().events);
             match self.page(&window).await {
                 Ok((page, total)) => return Ok((window, page, total)),
-                Err(error) => failures = self.transport.again(failures, error).await?,
+                Err(error) => failures = self.client.again(failures, error).await?,
             }
         }
     }
 
     async fn page(&self, window: &Window) -> Result<(HeadsPage, Option<usize>), RestError> {
         let query = search::heads(&self.query, window.page, window.limit);
-        let reply = self.transport.once(&Ask::search(query, true)).await?;
+        let reply = self.client.once(&Ask::search(query, true)).await?;
         let (date, total) = (reply.date(), reply.total());
         let mut stream = reply.elements();
         let mut heads = Vec::with_capacity(window.limit);
@@ -112,7 +112,7 @@ impl Heads {
                 Err("a head that is larger than misp.rest.max_event".to_owned())
             }
         };
-        head.map_err(|why| self.transport.faults(SEARCH).malformed(&why, &[]))
+        head.map_err(|why| self.client.faults(SEARCH).malformed(&why, &[]))
     }
 }
 
@@ -132,7 +132,7 @@ fn mended(event: &[u8]) -> Vec<u8> {
 
 fn read(event: &[u8]) -> Result<EventHead, String> {
     #[derive(Deserialize)]
-    struct Around {
+    struct WrappedHead {
         #[serde(rename = "Event")]
         event: Fields,
     }
@@ -148,7 +148,7 @@ fn read(event: &[u8]) -> Result<EventHead, String> {
         #[serde(default)]
         attribute_count: Value,
     }
-    let Around { event } = serde_json::from_slice(event).map_err(|error| error.to_string())?;
+    let WrappedHead { event } = serde_json::from_slice(event).map_err(|error| error.to_string())?;
     let attributes = number(&event.attribute_count).and_then(|count| usize::try_from(count).ok());
     Ok(EventHead {
         uuid: event.uuid,

@@ -2,16 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// `X-Rate-Limit-Remaining` and `X-Rate-Limit-Reset` of an answer; MISP sends them only where the
-/// role has a limit (`enforce_rate_limit`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct RateLimitHeaders {
-    /// Searches that are left.
-    pub(super) remaining: Option<i64>,
-    /// Seconds until there are new ones.
-    pub(super) reset: Option<i64>,
-}
-
+/// A limit of searches.
 #[derive(Debug, Default)]
 pub(super) struct Limit {
     /// No search before this time.
@@ -19,13 +10,15 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    pub(super) fn note(&mut self, told: RateLimitHeaders, now: Instant) {
-        match told {
-            RateLimitHeaders { remaining: Some(..=0), reset: Some(reset @ 1..) } => {
+    /// Notes what `X-Rate-Limit-Remaining` (searches) and `X-Rate-Limit-Reset` (seconds) of an answer tell.
+    /// MISP sends them only where the role has a limit (`enforce_rate_limit`).
+    pub(super) fn note(&mut self, remaining: Option<i64>, reset: Option<i64>, now: Instant) {
+        match (remaining, reset) {
+            (Some(..=0), Some(reset @ 1..)) => {
                 self.refused(Duration::from_secs(reset.unsigned_abs()), now);
             }
-            RateLimitHeaders { remaining: Some(1..), .. } => self.until = None,
-            RateLimitHeaders { .. } => {}
+            (Some(1..), _) => self.until = None,
+            (Some(..=0) | None, _) => {}
         }
     }
 
@@ -49,9 +42,9 @@ mod tests {
         let now = Instant::now();
         let mut limit = Limit::default();
         assert_eq!(limit.wait(now), None);
-        limit.note(RateLimitHeaders { remaining: Some(2), reset: Some(900) }, now);
+        limit.note(Some(2), Some(900), now);
         assert_eq!(limit.wait(now), None);
-        limit.note(RateLimitHeaders { remaining: Some(0), reset: Some(900) }, now);
+        limit.note(Some(0), Some(900), now);
         assert_eq!(limit.wait(now), Some(Duration::from_secs(900)));
         assert_eq!(limit.wait(now + Duration::from_secs(900)), None);
     }
@@ -62,13 +55,13 @@ mod tests {
         let now = Instant::now();
         let mut limit = Limit::default();
         for told in [
-            RateLimitHeaders::default(),
-            RateLimitHeaders { remaining: Some(0), reset: Some(-2) },
-            RateLimitHeaders { remaining: Some(0), reset: None },
-            RateLimitHeaders { remaining: Some(-1), reset: Some(0) },
-            RateLimitHeaders { remaining: Some(0), reset: Some(i64::MAX) },
+            (None, None),
+            (Some(0), Some(-2)),
+            (Some(0), None),
+            (Some(-1), Some(0)),
+            (Some(0), Some(i64::MAX)),
         ] {
-            limit.note(told, now);
+            limit.note(told.0, told.1, now);
             assert!(limit.wait(now).is_none_or(|wait| wait.as_secs() > 1 << 60), "{told:?}");
         }
     }

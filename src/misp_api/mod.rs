@@ -18,9 +18,9 @@ mod transport;
 mod warninglists;
 
 pub use answer::EventsAnswer;
-pub use client::MispClient;
 pub use elements::{Element, Elements, NotAnAnswer};
 pub use heads::{EventHead, Heads, HeadsPage};
 pub use key::{Key, KeysView};
 pub use page::EventPage;
 pub use refusal::RestError;
+pub use transport::MispClient;

@@ -13,62 +13,50 @@ pub struct EventPage {
 }
 
 /// Halved by every answer that MISP did not manage, and grown by a sixteenth of the whole by every
-/// other: a size that fails is tried again only after a while.
-#[derive(Debug)]
+/// other: a size that fails is tried again only after a while. All requests of a client share it.
+#[derive(Debug, Clone)]
 pub(super) struct Pages {
     most: EventPage,
-    now: EventPage,
+    now: Arc<Mutex<EventPage>>,
 }
 
 const STEPS: usize = 16;
 
 impl Pages {
     pub(super) fn new(most: EventPage) -> Self {
-        Self { most, now: most }
+        Self { most, now: Arc::new(Mutex::new(most)) }
     }
 
     pub(super) fn now(&self) -> EventPage {
-        self.now
-    }
-
-    pub(super) fn failed(&mut self) {
-        let EventPage { events, attributes } = self.now;
-        self.now = EventPage { events: (events / 2).max(1), attributes: (attributes / 2).max(1) };
-    }
-
-    pub(super) fn succeeded(&mut self) {
-        self.now = EventPage {
-            events: grown(self.now.events, self.most.events),
-            attributes: grown(self.now.attributes, self.most.attributes),
-        };
-    }
-}
-
-/// [`Pages`] that all requests of a client share.
-#[derive(Debug, Clone)]
-pub(super) struct SharedPages(Arc<Mutex<Pages>>);
-
-impl SharedPages {
-    pub(super) fn new(most: EventPage) -> Self {
-        Self(Arc::new(Mutex::new(Pages::new(most))))
-    }
-
-    pub(super) fn now(&self) -> EventPage {
-        self.pages().now()
+        *self.lock()
     }
 
     /// Learns from an answer that was read to its end, or broke off.
     pub(super) fn settle<T>(&self, ended: Result<T, RestError>) -> Result<T, RestError> {
         match &ended {
-            Ok(_) => self.pages().succeeded(),
-            Err(error) if error.is_too_much() => self.pages().failed(),
+            Ok(_) => self.succeeded(),
+            Err(error) if error.is_too_much() => self.failed(),
             Err(_) => {}
         }
         ended
     }
 
-    fn pages(&self) -> MutexGuard<'_, Pages> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn failed(&self) {
+        let mut now = self.lock();
+        let EventPage { events, attributes } = *now;
+        *now = EventPage { events: (events / 2).max(1), attributes: (attributes / 2).max(1) };
+    }
+
+    fn succeeded(&self) {
+        let mut now = self.lock();
+        *now = EventPage {
+            events: grown(now.events, self.most.events),
+            attributes: grown(now.attributes, self.most.attributes),
+        };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, EventPage> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,7 +71,7 @@ mod tests {
     #[test]
     fn what_fails_is_halved_down_to_one_and_grows_again() {
         let most = EventPage { events: 100, attributes: 50_000 };
-        let mut pages = Pages::new(most);
+        let pages = Pages::new(most);
         pages.succeeded();
         assert_eq!(pages.now(), most);
         pages.failed();
@@ -102,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_page_of_one_stays_one() {
-        let mut pages = Pages::new(EventPage { events: 1, attributes: 1 });
+        let pages = Pages::new(EventPage { events: 1, attributes: 1 });
         pages.failed();
         pages.succeeded();
         assert_eq!(pages.now(), EventPage { events: 1, attributes: 1 });

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::elements::{Element, Elements, NotAnAnswer};
 use super::faults::{AnswerFaults, header};
-use super::page::SharedPages;
+use super::page::Pages;
 use super::refusal::{self, RestError};
 use crate::caught::caught_now;
 use crate::metrics;
@@ -33,7 +33,7 @@ pub(super) struct StreamedReply {
     /// What goes wrong with it, in words.
     pub(super) faults: AnswerFaults,
     /// Learns from its end how much MISP manages.
-    pub(super) pages: SharedPages,
+    pub(super) pages: Pages,
     /// Larger events are passed over, bytes.
     pub(super) max_event: usize,
     /// A body that drips is no silence, and must end all the same.

@@ -9,9 +9,9 @@ use reqwest::{Method, Response};
 use serde_json::{Map, Value};
 
 use super::faults::{AnswerFaults, header, wait};
-use super::limit::{Limit, RateLimitHeaders};
+use super::limit::Limit;
 use super::pace::Pace;
-use super::page::{EventPage, SharedPages};
+use super::page::{EventPage, Pages};
 use super::refusal::RestError;
 use super::reply::StreamedReply;
 use crate::config::{Rest, Secret, SharedSecret};
@@ -22,23 +22,23 @@ use crate::pure::backoff::Backoff;
 const SECTION: &str = "misp";
 pub(super) const SEARCH: &str = "/events/restSearch";
 
-/// Requests to one MISP with one key. Cloning it is cheap, and clones share the pace.
+/// A client of one MISP with one key. Cloning it is cheap, and clones share the pace.
 #[derive(Clone)]
-pub(super) struct Transport(Arc<Inner>);
+pub struct MispClient(Arc<Inner>);
 
 struct Inner {
     http: reqwest::Client,
     config: Rest,
     key: SharedSecret,
     backoff: Backoff,
-    pages: SharedPages,
+    pages: Pages,
     limit: Mutex<Limit>,
     pace: Mutex<Pace>,
 }
 
-impl fmt::Debug for Transport {
+impl fmt::Debug for MispClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transport").field("url", &self.0.config.url).finish_non_exhaustive()
+        f.debug_struct("MispClient").field("url", &self.0.config.url).finish_non_exhaustive()
     }
 }
 
@@ -68,9 +68,11 @@ impl Ask {
     }
 }
 
-impl Transport {
-    pub(super) fn new(config: &Rest) -> Result<Self, HttpError> {
-        let builder = way(config).builder()?.read_timeout(config.request_timeout);
+impl MispClient {
+    /// # Errors
+    /// [`HttpError`], each with its remedy.
+    pub fn new(config: &Rest) -> Result<Self, HttpError> {
+        let builder = Self::way(config).builder()?.read_timeout(config.request_timeout);
         header_of(&config.key)?;
         let client = builder.default_headers(headers()).build();
         let http =
@@ -82,7 +84,7 @@ impl Transport {
             key: SharedSecret::new(config.key.clone()),
             pace: Mutex::new(Pace::new(config.requests_per_second)),
             config: config.clone(),
-            pages: SharedPages::new(most),
+            pages: Pages::new(most),
             limit: Mutex::default(),
         })))
     }
@@ -156,10 +158,9 @@ impl Transport {
             request.send().await.map_err(|error| self.faults(&ask.path).unanswered(&error))?;
         let (path, status) = (ask.path.as_str(), response.status().as_u16());
         tracing::debug!(path, status, elapsed = ?began.elapsed(), "MISP answered");
-        let headers = response.headers();
-        let (remaining, reset) =
-            (header(headers, "X-Rate-Limit-Remaining"), header(headers, "X-Rate-Limit-Reset"));
-        self.limit().note(RateLimitHeaders { remaining, reset }, Instant::now());
+        let told = |name| header(response.headers(), name);
+        let (remaining, reset) = (told("X-Rate-Limit-Remaining"), told("X-Rate-Limit-Reset"));
+        self.limit().note(remaining, reset, Instant::now());
         Ok(response)
     }
 
@@ -207,8 +208,22 @@ impl Transport {
         AnswerFaults { path: path.to_owned(), key: self.0.key.now(), silence, whole }
     }
 
+    /// How MISP is reached.
+    #[must_use]
+    pub fn way(config: &Rest) -> ClientOptions<'_> {
+        ClientOptions {
+            section: SECTION,
+            https_only: config.url.starts_with("https://"),
+            trust: if config.verify_tls { Trust::Own } else { Trust::Anything },
+            ca_file: config.ca_file.as_deref(),
+            proxy: config.proxy.as_deref(),
+            connect_timeout: config.connect_timeout,
+        }
+    }
+
     /// How much to ask for at once now.
-    pub(super) fn page(&self) -> EventPage {
+    #[must_use]
+    pub fn page(&self) -> EventPage {
         self.0.pages.now()
     }
 
@@ -226,18 +241,6 @@ impl Transport {
 
     fn limit(&self) -> MutexGuard<'_, Limit> {
         self.0.limit.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// How MISP is reached.
-pub(super) fn way(config: &Rest) -> ClientOptions<'_> {
-    ClientOptions {
-        section: SECTION,
-        https_only: config.url.starts_with("https://"),
-        trust: if config.verify_tls { Trust::Own } else { Trust::Anything },
-        ca_file: config.ca_file.as_deref(),
-        proxy: config.proxy.as_deref(),
-        connect_timeout: config.connect_timeout,
     }
 }
 

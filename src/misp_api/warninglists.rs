@@ -1,8 +1,7 @@
 //! Warninglists: the index of the enabled ones, and each whole. A read-only key may read both.
 
-use super::client::MispClient;
 use super::refusal::RestError;
-use super::transport::Ask;
+use super::transport::{Ask, MispClient};
 use crate::pure::warninglist::{List, ListHead, read_index, read_view};
 
 /// The index of a thousand lists is about half a megabyte.
@@ -14,7 +13,7 @@ impl MispClient {
     /// # Errors
     /// [`RestError`]
     pub async fn warninglists(&self) -> Result<Vec<ListHead>, RestError> {
-        let reply = self.0.ask(&Ask::get("/warninglists/index/enabled:1.json")).await?;
+        let reply = self.ask(&Ask::get("/warninglists/index/enabled:1.json")).await?;
         reply.read_as(LONGEST_INDEX, |body| read_index(body).map_err(|no| no.to_string())).await
     }
 
@@ -23,7 +22,7 @@ impl MispClient {
     /// # Errors
     /// [`RestError`]; also where the list is no longer what the index said.
     pub async fn warninglist(&self, head: ListHead, most: usize) -> Result<List, RestError> {
-        let reply = self.0.ask(&Ask::get(format!("/warninglists/view/{}.json", head.id))).await?;
+        let reply = self.ask(&Ask::get(format!("/warninglists/view/{}.json", head.id))).await?;
         let read = |pieces| read_view(head, pieces).map_err(|no| no.to_string());
         reply.read_along(most, read).await
     }
