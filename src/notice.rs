@@ -47,7 +47,7 @@ pub enum What {
     /// A tag was renamed or deleted. The frame has only MISP's number of the tag.
     TagAltered(i64),
     /// A false positive or an expiration was reported.
-    Sighted(Box<Sighted>),
+    Sighted(Box<ReportedSighting>),
     /// The event was edited or unpublished. Only a read tells how.
     Touched(Uuid),
     /// A warninglist was changed, or switched on or off. Its number, where MISP tells it.
@@ -172,7 +172,7 @@ pub struct TagChange {
 
 /// A false positive or an expiration that was reported for an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighted {
+pub struct ReportedSighting {
     pub event: EventRef,
     pub attribute: Uuid,
     /// The attribute's type and value. `None`: the frame has only its uuid.

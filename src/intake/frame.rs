@@ -7,7 +7,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::notice::{
-    AudienceShown, Cause, EventRef, Sighted, Subject, TagChange, What, Withdrawal,
+    AudienceShown, Cause, EventRef, ReportedSighting, Subject, TagChange, What, Withdrawal,
 };
 use crate::pure::misp::notification::{
     AttributeMessage, EventMessage, EventName, EventSaid, Heartbeat, ObjectMessage,
@@ -212,7 +212,7 @@ fn sighting(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
     let attribute = said.attribute.ok_or(MalformedFrame::Missing("attribute"))?;
     let uuid = Uuid::try_parse(&said.uuid).ok();
     let is_told = !(attribute.kind.is_empty() || attribute.value.is_empty());
-    Ok(Some(What::Sighted(Box::new(Sighted {
+    Ok(Some(What::Sighted(Box::new(ReportedSighting {
         event: event_ref(said.event, said.event_id),
         attribute: attribute.uuid,
         sighting: Sighting::new(attribute.uuid, uuid, kind, said.id, said.date_sighting),

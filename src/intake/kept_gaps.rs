@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
 use super::Inbox;
 use crate::metrics;
-use crate::notice::{Gap, What};
+use crate::notice::{Gap, GapReason, What};
 
 /// The time between two offers of kept gaps.
 const RETRY: Duration = Duration::from_millis(50);
@@ -16,6 +16,8 @@ const RETRY: Duration = Duration::from_millis(50);
 /// The gaps of one intake on their way to the ledger.
 #[derive(Debug)]
 pub(super) struct KeptGaps {
+    /// What the gaps call the intake.
+    intake: String,
     inbox: Inbox,
     /// The most gaps that are kept with their events. Of further ones only the fact is kept, so that a
     /// flood takes no memory.
@@ -25,8 +27,14 @@ pub(super) struct KeptGaps {
 }
 
 impl KeptGaps {
-    pub(super) fn new(inbox: Inbox, most: usize) -> Self {
-        Self { inbox, most, kept: Mutex::default(), some_kept: Notify::new() }
+    pub(super) fn new(intake: &str, inbox: Inbox, most: usize) -> Self {
+        let intake = intake.to_owned();
+        Self { intake, inbox, most, kept: Mutex::default(), some_kept: Notify::new() }
+    }
+
+    /// A gap of this intake that names no event.
+    pub(super) fn gap(&self, reason: GapReason, since: SystemTime) -> Gap {
+        Gap { reason, intake: self.intake.clone(), since, event: None, publication: false }
     }
 
     /// Tells the ledger that something may have been missed, at once or when the inbox has room.
@@ -79,13 +87,11 @@ impl KeptGaps {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use tokio::sync::mpsc;
     use uuid::Uuid;
 
     use super::*;
-    use crate::notice::{GapReason, Notice};
+    use crate::notice::Notice;
 
     fn gap(event: u128) -> Gap {
         Gap {
@@ -110,7 +116,7 @@ mod tests {
     #[test]
     fn gaps_wait_in_their_order_until_the_inbox_has_room() {
         let (inbox, mut reader) = Inbox::new(1);
-        let kept = KeptGaps::new(inbox.clone(), 2);
+        let kept = KeptGaps::new("tcp://misp:50000", inbox.clone(), 2);
         kept.record(gap(1));
         assert_eq!(events(&mut reader), [Some(1)]);
 

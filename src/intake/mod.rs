@@ -2,6 +2,7 @@
 
 pub mod frame;
 mod kept_gaps;
+mod once_a_minute;
 pub mod rest;
 pub mod webhook;
 pub mod zmq;

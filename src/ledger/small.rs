@@ -17,8 +17,8 @@ use super::writer::{Writer, millis, unix};
 use super::{Writing, events, narrow, tagging};
 use crate::metrics;
 use crate::notice::{
-    AudienceShown, Cause, EventRef, Gap, GapReason, Receipt, Sighted as Heard, Subject, What,
-    Withdrawal,
+    AudienceShown, Cause, EventRef, Gap, GapReason, Receipt, ReportedSighting as Heard, Subject,
+    What, Withdrawal,
 };
 use crate::pure::convert;
 use crate::pure::misp;

@@ -9,7 +9,7 @@ use misp_sentinel_relay::intake::Inbox;
 use misp_sentinel_relay::intake::frame::{Content, Frame};
 use misp_sentinel_relay::intake::zmq::{SocketStatus, ZeroMqStatus, run};
 use misp_sentinel_relay::notice::{
-    Cause, EventRef, Gap, GapReason, Notice, Sighted, TagChange, What, Withdrawal,
+    Cause, EventRef, Gap, GapReason, Notice, ReportedSighting, TagChange, What, Withdrawal,
 };
 use misp_sentinel_relay::pure::misp::{Sighting, SightingKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -252,7 +252,7 @@ fn recorded_tags_and_sightings_say_what_they_are_about() {
     );
     assert_eq!(
         read("000383_misp_json_sighting_add.bin"),
-        What::Sighted(Box::new(Sighted {
+        What::Sighted(Box::new(ReportedSighting {
             event: event_1(),
             attribute: "002a1a24-d008-4c35-ae4b-cad8cf94787a".parse().unwrap(),
             said: Some(("ip-dst".to_owned(), "203.0.113.99".to_owned())),

@@ -10,16 +10,13 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::plan::{self, Rounds, Waits};
-use super::{IntakeFault, RestIntake, millis, now, own_clock, until};
+use super::{EXISTENCE, IntakeFault, RestIntake, millis, now, own_clock, until, unweighed};
 use crate::ledger::{Candidate, Head, Listing};
 use crate::misp_api::{Heads, HeadsPage, RestError};
 
 // The names of the cursors.
 const PUBLICATION: &str = "publication";
 const TIMESTAMP: &str = "timestamp";
-
-/// The most events that one request checks for existence.
-pub(super) const EXISTENCE: usize = 500;
 
 /// If a cursor is so many seconds ahead of MISP's clock, MISP's clock was set back.
 const SET_BACK: i64 = 60;
@@ -93,11 +90,8 @@ impl RestIntake {
             return Ok(until(round.at));
         }
         self.judge_key().await?;
-        let named: Vec<Candidate> = gaps
-            .iter()
-            .filter_map(|gap| Some(Candidate { event: gap.event()?, weight: 0 }))
-            .collect();
-        self.ledger.ask_for(self.source(), &named, Listing::CatchUp, began).await?;
+        let named = unweighed(gaps.iter().filter_map(|gap| gap.event()));
+        self.ask_for(&named, Listing::CatchUp).await?;
         self.catch_up().await?;
         rounds.caught_up = began;
         if round.existence {
@@ -165,8 +159,7 @@ impl RestIntake {
         while let Some(page) = self.next_page(&mut heads).await? {
             seen.take(&page);
             let news = self.ledger.news(self.source(), &shown(&page), window).await?;
-            let candidates = candidates(&news);
-            self.ledger.ask_for(self.source(), &candidates, Listing::CatchUp, now()).await?;
+            self.ask_for(&candidates(&news), Listing::CatchUp).await?;
         }
         seen.date = heads.date();
         Ok(seen)
@@ -195,29 +188,23 @@ impl RestIntake {
     /// Asks for a read of each event of the ledger that MISP does not list. Absence from a listing withdraws
     /// nothing by itself.
     async fn check_existence(&self) -> Result<(), IntakeFault> {
-        let (mut after, mut known, mut missing) = (Uuid::nil(), 0, Vec::new());
-        loop {
-            let events = self.ledger.live_events(self.source(), after, EXISTENCE).await?;
-            let Some(last) = events.last() else { break };
-            after = *last;
-            known += events.len();
-            let found = self.listed(&events).await?;
-            missing.extend(events.into_iter().filter(|event| !found.contains(event)));
+        let (known, mut missing) = (self.known_events().await?, Vec::new());
+        for events in known.chunks(EXISTENCE) {
+            let found = self.listed(events).await?;
+            missing.extend(events.iter().copied().filter(|event| !found.contains(event)));
         }
         self.status.succeeded();
-        if self.looks_empty(known > 0 && missing.len() == known).await? {
+        if self.looks_empty(!known.is_empty() && missing.len() == known.len()).await? {
             return Ok(());
         }
-        // Absence from a listing may be a filter or a fault, so each event is read before it counts as gone.
-        let gone: Vec<Candidate> =
-            missing.into_iter().map(|event| Candidate { event, weight: 0 }).collect();
-        if !gone.is_empty() {
+        if !missing.is_empty() {
             tracing::info!(
-                events = gone.len(),
+                events = missing.len(),
                 "MISP does not list these events any more: each is read"
             );
         }
-        Ok(self.ledger.ask_for(self.source(), &gone, Listing::CatchUp, now()).await?)
+        // Absence from a listing may be a filter or a fault, so each event is read before it counts as gone.
+        self.ask_for(&unweighed(missing), Listing::CatchUp).await
     }
 
     /// Whether MISP shows none of the known events, and no operator has confirmed that this is right. Then

@@ -8,7 +8,6 @@ use std::time::SystemTime;
 
 use super::{IntakeFault, RestIntake, now};
 use crate::ledger::{Adopted, InForce};
-use crate::pure::backoff::Backoff;
 use crate::pure::warninglist::{List, Lists};
 
 impl RestIntake {
@@ -50,9 +49,7 @@ impl RestIntake {
     /// Waits before the next attempt. Unlike [`RestIntake::pause`] it shows the fault as the warninglists',
     /// since all else may go well.
     async fn pause_lists(&self, fault: &IntakeFault, failures: u32) {
-        let backoff = Backoff::new(self.rest.backoff_min, self.rest.backoff_max);
-        let own = backoff.pause(failures, rand::random());
-        let pause = fault.asks_for().map_or(own, |asked| asked.max(own)).min(super::LONGEST_PAUSE);
+        let pause = self.pause_after(fault, failures);
         let error = fault.to_string();
         if self.views.warninglists().failed(&error) {
             tracing::warn!(

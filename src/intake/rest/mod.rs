@@ -17,17 +17,21 @@ use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 pub use status::{RestState, RestStatus};
 
 use crate::config::{Guard, Misp, Rest};
 use crate::intake::Inbox;
-use crate::ledger::{AdoptError, KeyView, Ledger, Views, millis};
+use crate::ledger::{AdoptError, Candidate, KeyView, Ledger, Listing, Views, millis};
 use crate::misp_api::{MispClient, RestError};
 use crate::pure::backoff::Backoff;
 
 /// The longest pause, whatever a header asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+
+/// The most events that one request checks for existence.
+const EXISTENCE: usize = 500;
 
 /// The REST intake of one MISP.
 #[derive(Debug, Clone)]
@@ -103,12 +107,39 @@ impl RestIntake {
 
     /// Shows a fault and waits before the next attempt; `failures` is the number of failures in a row.
     async fn pause(&self, fault: &IntakeFault, failures: u32, doing: &'static str) {
-        let backoff = Backoff::new(self.rest.backoff_min, self.rest.backoff_max);
-        let own = backoff.pause(failures, rand::random());
-        let pause = fault.asks_for().map_or(own, |asked| asked.max(own)).min(LONGEST_PAUSE);
+        let pause = self.pause_after(fault, failures);
         self.status.failed(doing, &fault.to_string(), SystemTime::now() + pause);
         tokio::time::sleep(pause).await;
     }
+
+    fn pause_after(&self, fault: &IntakeFault, failures: u32) -> Duration {
+        let backoff = Backoff::new(self.rest.backoff_min, self.rest.backoff_max);
+        let own = backoff.pause(failures, rand::random());
+        fault.asks_for().map_or(own, |asked| asked.max(own)).min(LONGEST_PAUSE)
+    }
+
+    /// Asks for a read of each of these events.
+    async fn ask_for(&self, candidates: &[Candidate], listing: Listing) -> Result<(), IntakeFault> {
+        Ok(self.ledger.ask_for(self.source(), candidates, listing, now()).await?)
+    }
+
+    /// Returns all events that the ledger holds and that are not deleted.
+    async fn known_events(&self) -> Result<Vec<Uuid>, IntakeFault> {
+        let mut known: Vec<Uuid> = Vec::new();
+        loop {
+            let after = known.last().copied().unwrap_or_default();
+            let more = self.ledger.live_events(self.source(), after, EXISTENCE).await?;
+            if more.is_empty() {
+                return Ok(known);
+            }
+            known.extend(more);
+        }
+    }
+}
+
+/// Names events whose size is not known.
+fn unweighed(events: impl IntoIterator<Item = Uuid>) -> Vec<Candidate> {
+    events.into_iter().map(|event| Candidate { event, weight: 0 }).collect()
 }
 
 /// Unix milliseconds.

@@ -8,9 +8,9 @@ use chrono::Utc;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::catch_up::{EXISTENCE, ListingTimes, candidates, object, shown};
-use super::{IntakeFault, RestIntake, now};
-use crate::ledger::{Candidate, Listing, Resync, ResyncPhase};
+use super::catch_up::{ListingTimes, candidates, object, shown};
+use super::{EXISTENCE, IntakeFault, RestIntake, now, unweighed};
+use crate::ledger::{Listing, Resync, ResyncPhase};
 
 /// The time between two looks whether a resync was asked for, or all its events are read.
 const LOOK: Duration = Duration::from_millis(250);
@@ -78,7 +78,7 @@ impl RestIntake {
             let worth = self.ledger.worth_reading(self.source(), &shown(&page)).await?;
             named.events.extend(worth.iter().map(|head| head.event));
             named.attributes += worth.iter().map(|head| head.weight).sum::<i64>();
-            self.ledger.ask_for(self.source(), &candidates(&worth), Listing::Resync, now()).await?;
+            self.ask_for(&candidates(&worth), Listing::Resync).await?;
         }
         if resync.since.is_none() {
             self.ask_for_unlisted(&mut named).await?;
@@ -96,14 +96,9 @@ impl RestIntake {
     /// search, or gone, and only a read tells. If MISP shows none of the known events, something is wrong
     /// with MISP.
     async fn ask_for_unlisted(&self, named: &mut ListedEvents) -> Result<(), IntakeFault> {
-        let (mut after, mut known, mut unlisted) = (Uuid::nil(), 0, Vec::new());
-        loop {
-            let events = self.ledger.live_events(self.source(), after, EXISTENCE).await?;
-            let Some(last) = events.last() else { break };
-            after = *last;
-            known += events.len();
-            unlisted.extend(events.into_iter().filter(|event| !named.events.contains(event)));
-        }
+        let mut unlisted = self.known_events().await?;
+        let known = unlisted.len();
+        unlisted.retain(|event| !named.events.contains(event));
         if known > 0 && unlisted.len() == known {
             let some = unlisted.get(..EXISTENCE).unwrap_or(&unlisted);
             let shown = self.listed(some).await?;
@@ -111,10 +106,8 @@ impl RestIntake {
                 return Ok(());
             }
         }
-        let asked: Vec<Candidate> =
-            unlisted.iter().map(|event| Candidate { event: *event, weight: 0 }).collect();
-        named.events.extend(unlisted);
-        Ok(self.ledger.ask_for(self.source(), &asked, Listing::Resync, now()).await?)
+        named.events.extend(&unlisted);
+        self.ask_for(&unweighed(unlisted), Listing::Resync).await
     }
 
     async fn finish_resync(&self, resync: Resync) -> Result<(), IntakeFault> {

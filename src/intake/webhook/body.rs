@@ -36,7 +36,8 @@ pub(super) struct Bodies {
 #[derive(Debug, Default)]
 pub(super) struct WholeBody {
     pub bytes: Bytes,
-    room: Option<OwnedSemaphorePermit>,
+    /// Given back when the body is dropped.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// The reason why a body was not read to its end.
@@ -89,7 +90,7 @@ impl Bodies {
         };
         let Growing { bytes, room, .. } = growing;
         match read {
-            Ok(()) => Ok(WholeBody { bytes: bytes.into(), room }),
+            Ok(()) => Ok(WholeBody { bytes: bytes.into(), _room: room }),
             Err(why) => {
                 Err(Unfinished { why, event: misp::event_uuid(&bytes), bytes: bytes.len() })
             }
@@ -143,14 +144,6 @@ impl Bodies {
         growing.reserved = reserved;
         growing.bytes.reserve_exact(reserved - growing.bytes.len());
         Ok(())
-    }
-}
-
-impl WholeBody {
-    /// Gives the memory back. Bytes that are held elsewhere too stay there.
-    pub(super) fn give_back(self) {
-        drop(self.bytes);
-        drop(self.room);
     }
 }
 

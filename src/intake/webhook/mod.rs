@@ -3,9 +3,7 @@
 
 mod answer;
 mod body;
-mod gaps;
 mod request;
-mod strangers;
 mod tls;
 
 use std::net::{SocketAddr, TcpListener};
@@ -23,15 +21,18 @@ pub use tls::{TlsError, load};
 
 use crate::config::Webhook;
 use crate::intake::Inbox;
-use gaps::WebhookGaps;
+use crate::intake::kept_gaps::KeptGaps;
+use crate::intake::once_a_minute::OnceAMinute;
 use request::Desk;
-use strangers::Strangers;
 
 /// The word for this intake in gaps, metrics and status.
 pub const INTAKE: &str = "webhook";
 
 /// The most bytes of request line, headers, and the start of a body that is read with them.
 const READ_AHEAD: usize = 64 * 1024;
+
+/// The most gaps that are kept with their events while the inbox is full.
+const MAX_KEPT: usize = 1_024;
 
 /// Listens until `stop`, then answers the open requests for at most `answer_within`.
 ///
@@ -50,8 +51,8 @@ pub async fn serve(
     let tls = config.tls.as_ref().map(load).transpose()?;
     let patience = config.answer_within;
     let address = listener.local_addr().context("listen for the webhook")?;
-    let gaps = Arc::new(WebhookGaps::new(inbox.clone()));
-    let strangers = Arc::new(Strangers::default());
+    let gaps = Arc::new(KeptGaps::new(INTAKE, inbox.clone(), MAX_KEPT));
+    let strangers = Arc::new(OnceAMinute::default());
     let app = Router::new()
         .fallback(request::answer)
         .with_state(Arc::new(Desk::new(config, inbox, Arc::clone(&gaps), Arc::clone(&strangers))))
@@ -80,20 +81,26 @@ pub async fn serve(
         () = gaps.offer_kept() => Ok(()),
     };
     // A gap that the ledger does not know is lost with this process.
-    gaps.offer_last();
+    let lost = gaps.offer_all();
+    if lost > 0 {
+        tracing::error!(
+            gaps = lost,
+            "the ledger took no gaps of the webhook until the end: publish these events again in MISP"
+        );
+    }
     served
 }
 
 fn server(
     listener: TcpListener,
     patience: Duration,
-    strangers: Arc<Strangers>,
+    strangers: Arc<OnceAMinute>,
 ) -> std::io::Result<axum_server::Server<SocketAddr>> {
     let mut server = axum_server::from_tcp(listener)?
         .http1_only()
         .first_request_timeout(patience)
         .accept_error_handler(move |peer: Option<&SocketAddr>, error| {
-            let Some(more) = strangers.knocks(Instant::now()) else { return };
+            let Some(more) = strangers.passes(Instant::now()) else { return };
             let peer = peer.map(tracing::field::display);
             tracing::warn!(peer, %error, more, "a connection to the webhook failed before its request (logged once a minute)");
         });

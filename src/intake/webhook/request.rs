@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Request, State};
@@ -14,13 +15,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use super::answer::WebhookAnswer;
+use super::answer::{Said, WebhookAnswer};
 use super::body::{self, Bodies, Unfinished, UnreadBody, WholeBody};
-use super::gaps::WebhookGaps;
-use super::strangers::Strangers;
 use crate::config::{Secret, SharedSecret, Webhook};
 use crate::intake::Inbox;
-use crate::notice::{GapReason, Receipt, What};
+use crate::intake::kept_gaps::KeptGaps;
+use crate::intake::once_a_minute::OnceAMinute;
+use crate::notice::{Gap, GapReason, Receipt, What};
 use crate::pure::misp;
 
 /// What every request needs.
@@ -30,8 +31,8 @@ pub(super) struct Desk {
     secret: SharedSecret,
     bodies: Bodies,
     inbox: Inbox,
-    gaps: Arc<WebhookGaps>,
-    strangers: Arc<Strangers>,
+    gaps: Arc<KeptGaps>,
+    strangers: Arc<OnceAMinute>,
 }
 
 pub(super) async fn answer(
@@ -48,8 +49,8 @@ impl Desk {
     pub(super) fn new(
         config: Webhook,
         inbox: Inbox,
-        gaps: Arc<WebhookGaps>,
-        strangers: Arc<Strangers>,
+        gaps: Arc<KeptGaps>,
+        strangers: Arc<OnceAMinute>,
     ) -> Self {
         let bodies = Bodies::new(config.max_body, config.max_total, config.answer_within);
         let secret = SharedSecret::new(config.secret.clone());
@@ -61,7 +62,7 @@ impl Desk {
         let mut pieces = body.into_data_stream();
         let length = length(&parts.headers);
         let answer = match self.refuse(&parts).await {
-            Some(refusal) => refusal,
+            Some(refusal) => refusal.into(),
             None => match self.bodies.read(&mut pieces, length).await {
                 Ok(body) => return self.hand_over(body).await,
                 Err(unfinished) => self.give_up(&unfinished),
@@ -75,9 +76,9 @@ impl Desk {
     }
 
     /// Refuses a request before its body is read, if its path, secret, method or content type is wrong.
-    async fn refuse(&self, parts: &Parts) -> Option<WebhookAnswer> {
+    async fn refuse(&self, parts: &Parts) -> Option<Said> {
         if parts.uri.path() != self.config.path {
-            return Some(WebhookAnswer::wrong_path());
+            return Some(Said::WrongPath);
         }
         let given = parts.headers.get(&self.config.secret_header).map(|value| value.as_bytes());
         let is_known = match given {
@@ -85,12 +86,15 @@ impl Desk {
             None => false,
         };
         if !is_known {
-            return Some(WebhookAnswer::wrong_secret(&self.config.secret_header, given.is_some()));
+            return Some(Said::WrongSecret {
+                header: self.config.secret_header.clone(),
+                what: if given.is_some() { "wrong" } else { "missing" },
+            });
         }
         if parts.method != Method::POST && parts.method != Method::PUT {
-            return Some(WebhookAnswer::wrong_method(parts.method.as_str()));
+            return Some(Said::WrongMethod(parts.method.clone()));
         }
-        is_form(&parts.headers).then(WebhookAnswer::form)
+        is_form(&parts.headers).then_some(Said::Form)
     }
 
     /// Whether this is the secret, or the one that has replaced it.
@@ -108,16 +112,21 @@ impl Desk {
     /// Answers an unfinished body and records a gap for its event.
     fn give_up(&self, unfinished: &Unfinished) -> WebhookAnswer {
         let Unfinished { why, event, bytes } = *unfinished;
-        let (answer, reason) = match why {
+        let (said, reason) = match why {
             UnreadBody::TooLarge => {
-                (WebhookAnswer::too_large(self.config.max_body), GapReason::FrameTooLarge)
+                (Said::TooLarge(self.config.max_body), GapReason::FrameTooLarge)
             }
-            UnreadBody::NoRoom => (WebhookAnswer::no_room(), GapReason::MemoryFull),
-            UnreadBody::TooSlow => (WebhookAnswer::too_slow(), GapReason::MalformedFrame),
-            UnreadBody::BrokenOff => (WebhookAnswer::broken_off(), GapReason::MalformedFrame),
+            UnreadBody::NoRoom => (Said::NoRoom, GapReason::MemoryFull),
+            UnreadBody::TooSlow => (Said::TooSlow, GapReason::MalformedFrame),
+            UnreadBody::BrokenOff => (Said::BrokenOff, GapReason::MalformedFrame),
         };
-        self.gaps.record(reason, event);
-        answer.of(bytes, event)
+        self.missed(reason, event);
+        WebhookAnswer { said, bytes, event }
+    }
+
+    /// Tells the ledger that a body did not reach it.
+    fn missed(&self, reason: GapReason, event: Option<Uuid>) {
+        self.gaps.record(Gap { event, ..self.gaps.gap(reason, SystemTime::now()) });
     }
 
     async fn hand_over(&self, body: WholeBody) -> WebhookAnswer {
@@ -125,32 +134,34 @@ impl Desk {
         let deadline = Instant::now() + self.config.answer_within;
         let bytes = body.bytes.len();
         if bytes == 0 {
-            return WebhookAnswer::empty();
+            return Said::Empty.into();
         }
         let event = match event_in(body.bytes.clone()).await {
             Ok(event) => event,
-            Err(found) => return WebhookAnswer::no_event(&found).of(bytes, None),
+            Err(found) => {
+                return WebhookAnswer { said: Said::NoEvent(found), bytes, event: None };
+            }
         };
-        let answer = self.store(body, event, deadline).await;
-        answer.of(bytes, Some(event))
+        let said = self.store(body, event, deadline).await;
+        WebhookAnswer { said, bytes, event: Some(event) }
     }
 
-    async fn store(&self, body: WholeBody, event: Uuid, deadline: Instant) -> WebhookAnswer {
+    async fn store(&self, body: WholeBody, event: Uuid, deadline: Instant) -> Said {
         let announced = What::Announced(body.bytes.clone());
         let Ok(receipt) = self.inbox.offer_and_wait(announced, std::time::Instant::now()) else {
             // MISP does not repeat the request, so the event is read over REST.
-            self.gaps.record(GapReason::MemoryFull, Some(event));
-            return WebhookAnswer::no_room();
+            self.missed(GapReason::MemoryFull, Some(event));
+            return Said::NoRoom;
         };
         // The inbox counts these bytes now, so they must not be counted here as well.
-        body.give_back();
+        drop(body);
         match timeout_at(deadline, receipt).await {
-            Ok(Ok(Receipt::Committed)) => WebhookAnswer::stored(),
-            Ok(Ok(Receipt::Refused)) => WebhookAnswer::no_event("the ledger cannot take it"),
+            Ok(Ok(Receipt::Committed)) => Said::Stored,
+            Ok(Ok(Receipt::Refused)) => Said::NoEvent("the ledger cannot take it".to_owned()),
             // The ledger failed, the writer has ended, or the commit takes too long.
             Ok(Ok(Receipt::Failed | Receipt::Again) | Err(_)) | Err(_) => {
-                self.gaps.record(GapReason::LedgerFailed, Some(event));
-                WebhookAnswer::ledger_failed()
+                self.missed(GapReason::LedgerFailed, Some(event));
+                Said::LedgerFailed
             }
         }
     }

@@ -9,7 +9,6 @@ use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use super::FeedSocket;
-use super::gaps::{Dropped, EndpointGaps};
 use super::repeats::Repeats;
 use super::socket::{Received, Socket, SocketError};
 use super::status::StatusLine;
@@ -17,9 +16,11 @@ use super::watch::{ClockReading, Missed, Silence, Watch};
 use crate::caught::caught_now;
 use crate::config::{Secret, SharedSecret, ZeroMq};
 use crate::intake::frame::{self, Content, Frame, MalformedFrame, PUBLICATION};
+use crate::intake::kept_gaps::KeptGaps;
+use crate::intake::once_a_minute::OnceAMinute;
 use crate::intake::{Full, Inbox};
 use crate::metrics;
-use crate::notice::{GapReason, Subject, What, Withdrawal};
+use crate::notice::{Gap, GapReason, Subject, What, Withdrawal};
 use crate::pure::backoff::Backoff;
 use crate::pure::misp;
 
@@ -29,6 +30,9 @@ impl ClockReading {
     }
 }
 
+/// The most gaps that are kept with their events while the inbox is full.
+const MAX_KEPT: usize = 4_096;
+
 /// A publisher that the tasks of its sockets share.
 #[derive(Debug)]
 pub(super) struct Endpoint {
@@ -37,7 +41,9 @@ pub(super) struct Endpoint {
     /// The password of `config` as it was last read.
     password: Option<SharedSecret>,
     inbox: Inbox,
-    gaps: EndpointGaps,
+    gaps: KeptGaps,
+    malformed: OnceAMinute,
+    dropped: OnceAMinute,
     watch: Mutex<Watch>,
     status: StatusLine,
 }
@@ -72,11 +78,21 @@ impl Endpoint {
         status: StatusLine,
     ) -> Self {
         let watch = Watch::new(config.silence, ClockReading::now());
-        let gaps = EndpointGaps::new(address.clone(), inbox.clone());
+        let gaps = KeptGaps::new(&address, inbox.clone(), MAX_KEPT);
         let password =
             config.credentials.as_ref().map(|plain| SharedSecret::new(plain.password.clone()));
         let watch = Mutex::new(watch);
-        let endpoint = Self { address, config, password, inbox, gaps, watch, status };
+        let endpoint = Self {
+            address,
+            config,
+            password,
+            inbox,
+            gaps,
+            malformed: OnceAMinute::default(),
+            dropped: OnceAMinute::default(),
+            watch,
+            status,
+        };
         for feed in FeedSocket::BOTH {
             metrics::connected(&endpoint.address, feed.word(), false);
         }
@@ -158,9 +174,7 @@ impl Endpoint {
         metrics::connected(&self.address, feed.word(), true);
         self.status.connected(feed);
         let missed = self.watch().connected(feed, ClockReading::now());
-        if let Some(missed) = missed {
-            self.gaps.record(missed, Dropped::default());
-        }
+        missed.into_iter().for_each(|missed| self.missed(missed));
     }
 
     fn ended(&self, feed: FeedSocket, end: &ConnectionEnd, is_news: bool) {
@@ -170,16 +184,15 @@ impl Endpoint {
                 "ZeroMQ not connected; trying again, at least every {:?}", self.config.reconnect_max,
             );
         }
-        self.lost(feed, end);
-    }
-
-    fn lost(&self, feed: FeedSocket, end: &ConnectionEnd) {
         metrics::connected(&self.address, feed.word(), false);
         self.status.lost(feed, end.to_string());
         let missed = self.watch().lost(feed, end.reason());
-        if let Some(missed) = missed {
-            self.gaps.record(missed, Dropped::default());
-        }
+        missed.into_iter().for_each(|missed| self.missed(missed));
+    }
+
+    /// Tells the ledger that something may have been missed.
+    fn missed(&self, Missed { reason, since }: Missed) {
+        self.gaps.record(self.gaps.gap(reason, since));
     }
 
     /// Acts on a frame. This never waits, since a slow reader would make the publisher drop frames unseen: a
@@ -250,9 +263,9 @@ impl Endpoint {
         // The gap names the event, so that it is read without waiting for a listing.
         let publication = matches!(what, What::Published(_));
         let event = event_of(&what);
-        let dropped = Dropped { event, publication };
-        let missed = Missed { reason: GapReason::MemoryFull, since: now.time };
-        if self.gaps.record_dropped(missed, dropped, now.at) {
+        let gap = self.gaps.gap(GapReason::MemoryFull, now.time);
+        self.gaps.record(Gap { event, publication, ..gap });
+        if self.dropped.passes(now.at).is_some() {
             tracing::warn!(
                 endpoint = %self.address, event = event.map(tracing::field::display),
                 "the ledger is behind and misp.zeromq.max_waiting is reached: notices are dropped \
@@ -266,7 +279,7 @@ impl Endpoint {
         let missed = self.watch().heartbeat(uptime, now);
         if let Some(missed) = missed {
             tracing::warn!(endpoint = %self.address, uptime, "MISP's ZeroMQ publisher was restarted");
-            self.gaps.record(missed, Dropped::default());
+            self.missed(missed);
         }
     }
 
@@ -278,13 +291,14 @@ impl Endpoint {
             self.config.max_frame,
         );
         let missed = Missed { reason: GapReason::FrameTooLarge, since: now.time };
-        self.gaps.record(missed, Dropped::default());
+        self.missed(missed);
     }
 
     fn refuse_malformed(&self, topic: &str, size: usize, why: &MalformedFrame, now: ClockReading) {
         let topic = start_of(topic);
-        let missed = Missed { reason: GapReason::MalformedFrame, since: now.time };
-        if self.gaps.record_malformed(missed, now.at) {
+        // Each gap costs a catch-up, so only one a minute is recorded.
+        if self.malformed.passes(now.at).is_some() {
+            self.missed(Missed { reason: GapReason::MalformedFrame, since: now.time });
             tracing::warn!(
                 endpoint = %self.address, topic, size, %why,
                 "a ZeroMQ frame cannot be read (logged once a minute)",

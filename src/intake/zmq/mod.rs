@@ -4,7 +4,6 @@
 //! other takes all topics, and its traffic shows that the publisher is alive.
 
 mod endpoint;
-mod gaps;
 mod repeats;
 mod socket;
 mod status;

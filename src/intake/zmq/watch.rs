@@ -70,7 +70,7 @@ impl Watch {
     /// Notes that a socket is connected. Once both are, the outage is over. The gap is returned now even if
     /// it was at the beginning of the outage: only now can all of it be asked for.
     pub(crate) fn connected(&mut self, feed: FeedSocket, now: ClockReading) -> Option<Missed> {
-        self.set_since(feed, Some(now.at));
+        *self.since(feed) = Some(now.at);
         if feed == FeedSocket::Publications {
             self.owed = None;
         }
@@ -85,7 +85,7 @@ impl Watch {
 
     /// Notes that a socket was lost, or could not be connected. Returns the gap once an outage.
     pub(crate) fn lost(&mut self, feed: FeedSocket, reason: GapReason) -> Option<Missed> {
-        self.set_since(feed, None);
+        *self.since(feed) = None;
         let missed = Missed { reason, since: self.heard.time };
         let outage = self.outage.get_or_insert(Outage { missed, told: false });
         let first = !outage.told;
@@ -131,8 +131,8 @@ impl Watch {
     }
 
     /// Whether a connected socket has been silent for too long.
-    pub(crate) fn verdict(&self, feed: FeedSocket, now: ClockReading) -> Option<Silence> {
-        let connected = self.since(feed)?;
+    pub(crate) fn verdict(&mut self, feed: FeedSocket, now: ClockReading) -> Option<Silence> {
+        let connected = (*self.since(feed))?;
         let quiet_since = self.heard.at.max(connected);
         if now.at.saturating_duration_since(quiet_since) >= self.silence {
             return Some(Silence::Endpoint);
@@ -148,17 +148,10 @@ impl Watch {
         self.silence / 4
     }
 
-    fn since(&self, feed: FeedSocket) -> Option<Instant> {
+    fn since(&mut self, feed: FeedSocket) -> &mut Option<Instant> {
         match feed {
-            FeedSocket::Publications => self.publications_since,
-            FeedSocket::Others => self.others_since,
-        }
-    }
-
-    fn set_since(&mut self, feed: FeedSocket, since: Option<Instant>) {
-        match feed {
-            FeedSocket::Publications => self.publications_since = since,
-            FeedSocket::Others => self.others_since = since,
+            FeedSocket::Publications => &mut self.publications_since,
+            FeedSocket::Others => &mut self.others_since,
         }
     }
 }

@@ -1,0 +1,39 @@
+//! Lets one of many through in a minute, so that what comes in floods fills neither log nor ledger.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// When one was let through, and how many were kept back since.
+#[derive(Debug, Default)]
+pub(super) struct OnceAMinute(Mutex<(Option<Instant>, u64)>);
+
+impl OnceAMinute {
+    /// Returns, if this one is let through, how many before it were not.
+    pub(super) fn passes(&self, now: Instant) -> Option<u64> {
+        let mut passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, kept_back) = &mut *passed;
+        if last.is_some_and(|at| now.saturating_duration_since(at) < MINUTE) {
+            *kept_back += 1;
+            return None;
+        }
+        *last = Some(now);
+        Some(std::mem::take(kept_back))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_a_minute_counts_the_others() {
+        let (once, start) = (OnceAMinute::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let logged: Vec<_> = (0..180).filter_map(|s| once.passes(after(s))).collect();
+        assert_eq!(logged, [0, 59, 59]);
+        assert_eq!(once.passes(after(1_000)), Some(59));
+        assert_eq!(once.passes(after(2_000)), Some(0));
+    }
+}
