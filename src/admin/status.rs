@@ -93,7 +93,7 @@ pub struct SendingStatus {
 impl SendingStatus {
     /// A target as its sender sees it.
     #[must_use]
-    pub fn new(target: &Target, health: deliver::TargetHealth) -> Self {
+    pub fn new(target: &Target, health: deliver::DeliveryHealth) -> Self {
         let file = (target.mode == Mode::DryRun).then(|| target.dry_run_file.display().to_string());
         Self {
             target: target.name.clone(),

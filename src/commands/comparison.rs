@@ -5,13 +5,13 @@ use tokio::sync::mpsc;
 
 use super::output::{self, print, print_as};
 use crate::pure::count::Count;
-use crate::pure::verify::{Cleaning, Report, VerifyLine, text};
+use crate::pure::verify::{Cleaning, VerifyLine, VerifyReport, text};
 
 /// Prints each line. Gives back what was told of the targets.
 pub(super) async fn tell(
     mut lines: mpsc::Receiver<VerifyLine>,
     json: bool,
-) -> anyhow::Result<(Vec<Report>, Vec<Cleaning>)> {
+) -> anyhow::Result<(Vec<VerifyReport>, Vec<Cleaning>)> {
     let (mut reports, mut cleanings) = (Vec::new(), Vec::new());
     // The progress is for people only.
     let bar = match json {

@@ -1,4 +1,4 @@
-//! Ending what another product left: its indicators are uploaded once more, as they are, with an end now,
+//! EndedIndicator what another product left: its indicators are uploaded once more, as they are, with an end now,
 //! under its own source system.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::{LookError, NothingToAsk, ReadableTarget, Readback};
 use crate::azure::manage::{Condition, WorkspaceObject};
 use crate::deliver::ForeignUploadError;
 use crate::ledger::Ledger;
-use crate::pure::stix::Ending;
+use crate::pure::stix::EndedIndicator;
 use crate::pure::verify::{self, Cleaning, VerifyLine, kind_of, lives};
 
 const KIND: &str = "indicator";
@@ -156,7 +156,7 @@ impl Work<'_> {
     fn ending(&self, found: &WorkspaceObject) -> String {
         let one = stray(found, Uuid::nil(), Uuid::nil(), None);
         let now = Ledger::now();
-        let ending = Ending {
+        let ending = EndedIndicator {
             body: &one.body,
             valid_from: one.valid_from,
             at: now.saturating_sub(EARLIER),

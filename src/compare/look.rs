@@ -15,7 +15,8 @@ use crate::azure::manage::{Condition, ManageError, WorkspaceObject};
 use crate::ledger::{Accepted, Ledger, Mending, millis};
 use crate::pure::stix::Withdraw;
 use crate::pure::verify::{
-    Comparison, Example, Ours, Report, Stand, VerifyLine, is_own_relationship, judge, lives, time,
+    Comparison, Example, Ours, Stand, VerifyLine, VerifyReport, is_own_relationship, judge, lives,
+    time,
 };
 
 /// Indicators and relationships first: they name the others.
@@ -47,12 +48,12 @@ pub(super) async fn compare(
     ingestion: Duration,
     repair: bool,
     lines: &mpsc::Sender<VerifyLine>,
-) -> Report {
-    let report = Report {
+) -> VerifyReport {
+    let report = VerifyReport {
         target: place.target.clone(),
         sourcesystem: place.sourcesystem.clone(),
         repaired: repair.then_some(0),
-        ..Report::default()
+        ..VerifyReport::default()
     };
     let shown = Ledger::now().saturating_sub(millis(ingestion));
     let mut look = Look {
@@ -76,7 +77,7 @@ struct Look<'a> {
     /// What was accepted after this may not be shown yet.
     shown: i64,
     lines: &'a mpsc::Sender<VerifyLine>,
-    report: Report,
+    report: VerifyReport,
     /// Found, and not yet written.
     mending: Mending,
     /// What indicators and relationships of this relay refer to, by STIX id: the organisations that made
@@ -234,7 +235,7 @@ impl Look<'_> {
         if is_named || self.is_own_relationship(kind, id, found) {
             self.report.unknown += 1;
         } else {
-            self.report.foreign.add(|| example(found));
+            self.report.foreign.add(|| shown(&found.data));
         }
     }
 
@@ -311,7 +312,7 @@ impl Look<'_> {
         let now = Ledger::now();
         let held = found.map(|found| &found.data);
         let named = || match (found, &known.stand) {
-            (Some(found), _) => example(found),
+            (Some(found), _) => shown(&found.data),
             (None, Stand::Live { json, .. }) => {
                 shown(&serde_json::from_str(json).unwrap_or_default())
             }
@@ -355,7 +356,7 @@ impl Look<'_> {
         }
         match self.ours(id, found) {
             Some(ours) => {
-                self.report.left_over.add(|| example(found));
+                self.report.left_over.add(|| shown(&found.data));
                 if self.knows_all {
                     self.mending.strays.push(stray(found, id, id, Some(&ours)));
                 } else {
@@ -383,10 +384,6 @@ impl Look<'_> {
 pub(super) fn uuid_of(kind: &str, id: &str) -> Option<Uuid> {
     let uuid = id.strip_prefix(kind)?.strip_prefix("--")?;
     Uuid::try_parse(uuid).ok()
-}
-
-fn example(found: &WorkspaceObject) -> Example {
-    shown(&found.data)
 }
 
 pub(super) fn shown(object: &serde_json::Value) -> Example {

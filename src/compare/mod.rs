@@ -19,7 +19,7 @@ pub use look::LookError;
 pub use place::{ReadableTarget, is_asked, tells_used_up_ids};
 
 use crate::ledger::Ledger;
-use crate::pure::verify::{Report, VerifyLine};
+use crate::pure::verify::{VerifyLine, VerifyReport};
 
 /// All targets that can be read back. One comparison at a time.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Readback {
         let places = self.which(target.as_deref())?;
         let Ok(_turn) = self.turn.try_acquire() else { return Err(NothingToAsk::Busy) };
         for place in places {
-            let report: Report =
+            let report: VerifyReport =
                 look::compare(&ledger, place, self.ingestion, repair, &lines).await;
             if lines.send(VerifyLine::Report(Box::new(report))).await.is_err() {
                 break;

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::destination::Destination;
 use super::health::Health;
-use super::pacer::{Pacer, SharedPacer};
+use super::pacer::Pacer;
 use super::sender::Sender;
 use super::session::Session;
 use super::target_delivery::TargetDelivery;
@@ -63,15 +63,8 @@ pub fn senders(
 
 /// Returns the pacer of an application or identity. The quota is counted for it, however many credentials
 /// it has. What is written to a file has no quota.
-fn pacer(
-    config: &Config,
-    sign_in: Option<&SignIn>,
-    known: &mut Vec<(SignIn, SharedPacer)>,
-) -> SharedPacer {
-    let paced = |requests| {
-        let window = config.delivery.quota_window;
-        SharedPacer::new(Pacer::new(requests, window, Instant::now()))
-    };
+fn pacer(config: &Config, sign_in: Option<&SignIn>, known: &mut Vec<(SignIn, Pacer)>) -> Pacer {
+    let paced = |requests| Pacer::new(requests, config.delivery.quota_window, Instant::now());
     let Some(sign_in) = sign_in else { return paced(0) };
     // Two senders with a pacer each would use one quota twice.
     if let Some((_, pacer)) = known.iter().find(|(one, _)| one.is_same_principal(sign_in)) {

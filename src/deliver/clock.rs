@@ -4,30 +4,22 @@ use std::time::Instant;
 
 use chrono::DateTime;
 
-/// The clock of a target, as far as it is known.
+/// The clock of a target, as far as it is known: a time that it told, Unix milliseconds, and when that came.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct TargetClock(Option<ToldTime>);
-
-#[derive(Debug, Clone, Copy)]
-struct ToldTime {
-    /// Unix milliseconds.
-    date: i64,
-    /// When the answer came.
-    at: Instant,
-}
+pub(super) struct TargetClock(Option<(i64, Instant)>);
 
 impl TargetClock {
     /// Notes the time that an answer tells. An answer without a date changes nothing.
     pub(super) fn hear(&mut self, date: Option<i64>, at: Instant) {
-        self.0 = date.map(|date| ToldTime { date, at }).or(self.0);
+        self.0 = date.map(|date| (date, at)).or(self.0);
     }
 
     /// Returns a time that has come at the target. Its clock may be ahead of that: an answer takes time,
     /// and it tells whole seconds.
     pub(super) fn there(&self, at: Instant) -> Option<i64> {
-        let told = self.0?;
-        let since = at.saturating_duration_since(told.at).as_millis();
-        Some(told.date.saturating_add(i64::try_from(since).unwrap_or(i64::MAX)))
+        let (date, came) = self.0?;
+        let since = at.saturating_duration_since(came).as_millis();
+        Some(date.saturating_add(i64::try_from(since).unwrap_or(i64::MAX)))
     }
 
     /// Returns the earlier time of our clock and the target's. What is over by it is over by both.

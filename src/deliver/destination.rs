@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
 use super::clock;
-use super::outcome::{Asked, Outcome};
+use super::outcome::{RequestFacts, UploadOutcome};
 use super::upload::{self, BadEndpoint};
 use crate::config::{AcceptBody, Api, Config, Mode, Secret, Target};
 
@@ -29,7 +29,7 @@ enum Way {
 /// What one request led to.
 #[derive(Debug)]
 pub(super) struct UploadResponse {
-    pub outcome: Outcome,
+    pub outcome: UploadOutcome,
     /// The target's time by the answer, Unix milliseconds. `None` where the answer does not tell it.
     pub date: Option<i64>,
 }
@@ -70,18 +70,21 @@ impl Destination {
     ) -> UploadResponse {
         let body = upload::body(self.api, sourcesystem, objects);
         let Self { workspace, accept_body, .. } = *self;
-        let asked = Asked { workspace, objects: objects.len(), accept_body };
+        let asked = RequestFacts { workspace, objects: objects.len(), accept_body };
         match (&self.way, token) {
             (Way::Upload(client), Some(token)) => {
                 let answer = client.send(token, body).await;
                 let header = answer.as_ref().ok().and_then(|reply| reply.date.as_deref());
-                UploadResponse { date: clock::date(header), outcome: Outcome::of(&answer, asked) }
+                UploadResponse {
+                    date: clock::date(header),
+                    outcome: UploadOutcome::of(&answer, asked),
+                }
             }
             (Way::File(path), _) => {
                 UploadResponse { outcome: append(path, &body).await, date: None }
             }
             (Way::Upload(_), None) => {
-                let outcome = Outcome::Unauthorized { why: "no credential".into() };
+                let outcome = UploadOutcome::Unauthorized { why: "no credential".into() };
                 UploadResponse { outcome, date: None }
             }
         }
@@ -89,7 +92,7 @@ impl Destination {
 }
 
 /// Appends the body of a request to the file of a dry run as one line.
-async fn append(path: &Path, body: &[u8]) -> Outcome {
+async fn append(path: &Path, body: &[u8]) -> UploadOutcome {
     let appended = async {
         // Others must not read indicators that may be restricted.
         let mut file =
@@ -98,8 +101,8 @@ async fn append(path: &Path, body: &[u8]) -> Outcome {
         file.flush().await
     };
     match appended.await {
-        Ok(()) => Outcome::accepted_all(),
-        Err(error) => Outcome::Transient {
+        Ok(()) => UploadOutcome::accepted_all(),
+        Err(error) => UploadOutcome::Transient {
             why: format!("cannot write dry_run_file {}: {error}", path.display()),
             ambiguous: false,
             wait: None,

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::destination::Destination;
-use super::outcome::Outcome;
-use super::pacer::{Pacer, SharedPacer};
+use super::outcome::UploadOutcome;
+use super::pacer::Pacer;
 use super::session::UploadAccess;
 use super::upload::BadEndpoint;
 use crate::azure::token::{SignInError, TokenSource};
@@ -27,7 +27,7 @@ pub struct ForeignUpload {
     destination: Destination,
     max_objects: usize,
     tokens: Arc<TokenSource>,
-    pacer: SharedPacer,
+    pacer: Pacer,
     delivery: Delivery,
 }
 
@@ -62,8 +62,7 @@ impl ForeignUpload {
         let delivery = config.delivery.clone();
         let destination = Destination::new(config, target, http)?;
         let pacer = access.pacer.unwrap_or_else(|| {
-            let requests = target.limits.quota_requests;
-            SharedPacer::new(Pacer::new(requests, delivery.quota_window, Instant::now()))
+            Pacer::new(target.limits.quota_requests, delivery.quota_window, Instant::now())
         });
         let (tokens, max_objects) = (access.tokens, target.limits.max_objects.max(1));
         Ok(Self { destination, max_objects, tokens, pacer, delivery })
@@ -117,29 +116,33 @@ impl ForeignUpload {
             self.wait_for_slot().await;
             let response = self.destination.send(Some(&token), sourcesystem, objects).await;
             let (why, wait) = match response.outcome {
-                Outcome::Accepted { rejected, .. } => return Ok(BatchVerdict::Taken(rejected)),
-                Outcome::BadRequest { why }
-                | Outcome::TooLarge { why }
-                | Outcome::Unreadable { why } => {
+                UploadOutcome::Accepted { rejected, .. } => {
+                    return Ok(BatchVerdict::Taken(rejected));
+                }
+                UploadOutcome::BadRequest { why }
+                | UploadOutcome::TooLarge { why }
+                | UploadOutcome::Unreadable { why } => {
                     return Ok(BatchVerdict::Refused(why));
                 }
-                Outcome::Throttled { wait } => {
+                UploadOutcome::Throttled { wait } => {
                     let wait = wait.unwrap_or(self.delivery.throttled_default);
                     // The quota is the credential's, so the target's sender waits too.
                     self.pacer.hold(Instant::now() + wait);
                     continue;
                 }
-                Outcome::Unauthorized { .. } if !renewed => {
+                UploadOutcome::Unauthorized { .. } if !renewed => {
                     // The token may be over. A second 401, with a fresh token, has another cause.
                     renewed = true;
                     self.tokens.renew()?;
                     continue;
                 }
-                Outcome::Transient { why, wait, .. } => (why, wait),
-                Outcome::Foreign { why, .. } => (why, None),
-                Outcome::Unauthorized { why }
-                | Outcome::Forbidden { why }
-                | Outcome::Misconfigured { why } => return Err(ForeignUploadError::Refused(why)),
+                UploadOutcome::Transient { why, wait, .. } => (why, wait),
+                UploadOutcome::Foreign { why, .. } => (why, None),
+                UploadOutcome::Unauthorized { why }
+                | UploadOutcome::Forbidden { why }
+                | UploadOutcome::Misconfigured { why } => {
+                    return Err(ForeignUploadError::Refused(why));
+                }
             };
             // Objects of a failed request may have been taken. Ending an indicator twice does no harm.
             failures += 1;

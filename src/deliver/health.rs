@@ -8,7 +8,7 @@ use crate::metrics::{self, Part};
 
 /// The health of a target, as its sender sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TargetHealth {
+pub struct DeliveryHealth {
     /// What is wrong and what to do; `None` while all is well.
     pub degraded: Option<String>,
     /// What is wrong with the sign-ins although there is a token; `None` while all is well.
@@ -22,16 +22,16 @@ pub struct TargetHealth {
 
 /// The health of all targets. A cheap handle.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<Mutex<BTreeMap<String, TargetHealth>>>);
+pub struct Health(Arc<Mutex<BTreeMap<String, DeliveryHealth>>>);
 
 impl Health {
     /// Returns a copy of the health of each target.
     #[must_use]
-    pub fn now(&self) -> BTreeMap<String, TargetHealth> {
+    pub fn now(&self) -> BTreeMap<String, DeliveryHealth> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn update(&self, target: &str, change: impl FnOnce(&mut TargetHealth)) {
+    pub(super) fn update(&self, target: &str, change: impl FnOnce(&mut DeliveryHealth)) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let health = all.entry(target.to_owned()).or_default();
         change(health);

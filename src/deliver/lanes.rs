@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use uuid::Uuid;
 
-use crate::ledger::{Lane, Ledger, OpenChange, Page, Pending};
+use crate::ledger::{Lane, Ledger, OpenChange, Page, Pending, Sending};
 
 /// The most changes of a lane in memory. More are read when there are fewer.
 const HELD: usize = 512;
@@ -25,10 +25,12 @@ pub(super) struct Picked {
 struct Turn {
     open: OpenChange,
     pass: PickPass,
+    /// Something of it was sent in this run.
+    was_sent: bool,
 }
 
 /// How far a change has been picked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct PickPass {
     /// The last object that was looked at.
     after: Option<Uuid>,
@@ -36,19 +38,13 @@ struct PickPass {
     exhausted: bool,
     /// Some object waits for another request or rests. The next answer starts a new pass.
     busy: bool,
-    /// No object was pending so far.
-    clean: bool,
-}
-
-impl Default for PickPass {
-    fn default() -> Self {
-        Self { after: None, exhausted: false, busy: false, clean: true }
-    }
+    /// Some object was pending.
+    pending: bool,
 }
 
 impl Turn {
     fn new(open: OpenChange) -> Self {
-        Self { open, pass: PickPass::default() }
+        Self { open, pass: PickPass::default(), was_sent: false }
     }
 
     fn waits(&self) -> bool {
@@ -70,7 +66,7 @@ struct ChangeStep {
 
 /// How far all changes came when a batch was picked. It counts once the batch is sent.
 #[derive(Debug, Default)]
-pub(super) struct Progress(Vec<ChangeStep>);
+pub(super) struct PickProgress(Vec<ChangeStep>);
 
 /// The open changes of one target.
 #[derive(Debug)]
@@ -90,15 +86,6 @@ pub(super) struct Space {
     pub bytes: usize,
     /// The request holds no object yet.
     pub is_empty: bool,
-    /// The time by which it is judged what has expired, Unix milliseconds.
-    pub now: i64,
-}
-
-/// Which object is picked as a probe.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ProbePick {
-    /// Probes picked before this one.
-    pub attempt: usize,
     /// The time by which it is judged what has expired, Unix milliseconds.
     pub now: i64,
 }
@@ -189,8 +176,8 @@ impl Lanes {
         mut space: Space,
         lowest: Lane,
         busy: impl Fn(&Pending) -> bool,
-    ) -> sqlx::Result<(Vec<Picked>, Progress)> {
-        let (mut picked, mut progress) = (Vec::new(), Progress::default());
+    ) -> sqlx::Result<(Vec<Picked>, PickProgress)> {
+        let (mut picked, mut progress) = (Vec::new(), PickProgress::default());
         let lanes = Lane::ALL.into_iter().filter(|lane| *lane <= lowest);
         for turn in lanes.flat_map(|lane| self.of(lane)).filter(|turn| turn.waits()) {
             if space.objects == 0 {
@@ -209,11 +196,12 @@ impl Lanes {
     }
 
     /// Picks one object to try the target with: at each attempt one of another change, and of a change
-    /// another object.
+    /// another object. `now`: by which it is judged what has expired.
     pub(super) async fn probe(
         &self,
         ledger: &Ledger,
-        ProbePick { attempt, now }: ProbePick,
+        attempt: usize,
+        now: i64,
         busy: impl Fn(&Pending) -> bool,
     ) -> sqlx::Result<Option<Picked>> {
         let lanes = Lane::ALL.into_iter().flat_map(|lane| self.of(lane));
@@ -242,15 +230,25 @@ impl Lanes {
 
     /// Notes that a picked batch was sent: how far its changes have come. Its events go to the end of the
     /// lane, so that events take turns.
-    pub(super) fn sent(&mut self, picked: &[Picked], progress: Progress) {
+    pub(super) fn sent(&mut self, picked: &[Picked], progress: PickProgress) {
         for one in picked {
             *self.in_flight.entry(one.change).or_default() += 1;
         }
         self.advance(progress);
     }
 
+    /// Notes that these objects left. Others of their batch may have been altered since they were picked.
+    pub(super) fn left(&mut self, picked: &[Picked], sending: &[Sending]) {
+        let has_left = |one: &&Picked| sending.iter().any(|it| it.object == one.pending.object);
+        for one in picked.iter().filter(has_left) {
+            if let Some(turn) = self.turn(one.lane, one.change) {
+                turn.was_sent = true;
+            }
+        }
+    }
+
     /// Notes how far changes have come that had nothing to send.
-    pub(super) fn advance(&mut self, progress: Progress) {
+    pub(super) fn advance(&mut self, progress: PickProgress) {
         for step in progress.0 {
             let turns = self.of_mut(step.lane);
             // A change may have been closed since it was picked.
@@ -275,8 +273,8 @@ impl Lanes {
             if let Some(count) = self.in_flight.get_mut(&one.change) {
                 *count = count.saturating_sub(1);
             }
-            if !is_settled {
-                self.rewind(one.lane, one.change);
+            if !is_settled && let Some(turn) = self.turn(one.lane, one.change) {
+                turn.start_again();
             }
         }
         self.in_flight.retain(|_, count| *count > 0);
@@ -288,15 +286,12 @@ impl Lanes {
         self.lanes.iter_mut().flatten().filter(|turn| turn.pass.busy).for_each(Turn::start_again);
     }
 
-    fn rewind(&mut self, lane: Lane, change: i64) {
-        let turns = self.of_mut(lane);
-        if let Some(turn) = turns.iter_mut().find(|turn| turn.open.change == change) {
-            turn.start_again();
-        }
+    fn turn(&mut self, lane: Lane, change: i64) -> Option<&mut Turn> {
+        self.of_mut(lane).iter_mut().find(|turn| turn.open.change == change)
     }
 
-    /// Takes the changes that are wholly picked and answered off the queue. Returns those after which no
-    /// other change of their event is open in the lane.
+    /// Takes the changes that are wholly picked and answered off the queue. Returns those of which something
+    /// was sent, and after which no other change of their event is open in the lane.
     pub(super) async fn close_finished(
         &mut self,
         ledger: &Ledger,
@@ -318,7 +313,7 @@ impl Lanes {
             // The ledger looks at other changes once more before it closes them. Change 0 leads to all
             // objects, so only a pass that found nothing pending may close it.
             let (over, again): (Vec<Turn>, Vec<Turn>) =
-                over.into_iter().partition(|turn| turn.open.change != 0 || turn.pass.clean);
+                over.into_iter().partition(|turn| turn.open.change != 0 || !turn.pass.pending);
             let asked: Vec<&OpenChange> = over.iter().map(|turn| &turn.open).collect();
             let gone = match ledger.close_changes(&self.view, &self.target, &asked, now).await {
                 Ok(gone) => gone,
@@ -335,7 +330,7 @@ impl Lanes {
                 turn.start_again();
                 turns.push_back(turn);
             }
-            closed.extend(over.into_iter().filter_map(|turn| last_of_event(turns, turn.open)));
+            closed.extend(over.into_iter().filter_map(|turn| last_of_event(turns, turn)));
         }
         Ok(closed)
     }
@@ -351,7 +346,7 @@ fn take(
     busy: impl Fn(&Pending) -> bool,
 ) -> (ChangeStep, bool) {
     let (lane, change, mut pass) = (turn.open.lane, turn.open.change, turn.pass);
-    pass.clean &= page.found.is_empty();
+    pass.pending |= !page.found.is_empty();
     for pending in page.found {
         let size = pending.body.len() + ENVELOPE;
         if size > space.bytes && !space.is_empty {
@@ -379,11 +374,15 @@ fn take(
     (ChangeStep { lane, change, pass }, false)
 }
 
-/// Returns a closed change, unless other changes of its event are still open in the lane. One of those
-/// inherits its summary, so that an event is logged once, when all of it has arrived.
-fn last_of_event(open: &mut VecDeque<Turn>, closed: OpenChange) -> Option<OpenChange> {
+/// Returns a closed change, unless nothing of it was sent, or other changes of its event are still open in
+/// the lane. One of those inherits its summary, so that an event is logged once, when all of it has arrived.
+fn last_of_event(
+    open: &mut VecDeque<Turn>,
+    Turn { open: closed, was_sent, .. }: Turn,
+) -> Option<OpenChange> {
     let same = |turn: &&mut Turn| turn.open.event.is_some() && turn.open.event == closed.event;
-    let Some(heir) = open.iter_mut().find(same) else { return Some(closed) };
+    let Some(heir) = open.iter_mut().find(same) else { return was_sent.then_some(closed) };
+    heir.was_sent |= was_sent;
     heir.open.opened_at = heir.open.opened_at.min(closed.opened_at);
     if closed.summary != NO_SUMMARY {
         heir.open.summary = closed.summary;

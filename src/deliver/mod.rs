@@ -22,6 +22,6 @@ pub mod upload;
 
 pub use build::{BuildError, senders};
 pub use foreign_upload::{ForeignUpload, ForeignUploadError};
-pub use health::{Health, TargetHealth};
+pub use health::{DeliveryHealth, Health};
 pub use sender::Sender;
 pub use session::UploadAccess;

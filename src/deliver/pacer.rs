@@ -2,41 +2,18 @@
 //!
 //! Invariant: no more than `requests` slots open in any `window`, also across a restart.
 
-use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use governor::clock::Clock;
-use governor::middleware::NoOpMiddleware;
-use governor::nanos::Nanos;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
-
 /// The quota of one credential (Microsoft: 100 requests a minute per user, see
-/// <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>), spread evenly: GCRA with a
-/// burst of one. It starts empty, so that a restart continues the rhythm instead of adding to it.
-#[derive(Debug)]
+/// <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>), spread evenly: a slot opens an
+/// interval after the last one was taken. It starts empty, so that a restart continues the rhythm instead of
+/// adding to it. A cheap handle: clones share the slots.
+#[derive(Debug, Clone)]
 pub struct Pacer {
-    start: Instant,
-    now: PassedIn,
-    limiter: Option<Limiter>,
-    held_until: Option<Instant>,
-}
-
-type Limiter = RateLimiter<NotKeyed, InMemoryState, PassedIn, NoOpMiddleware<Nanos>>;
-
-/// The clock that governor asks: it stands at the time that the caller last named, in nanoseconds since
-/// the start.
-#[derive(Debug, Clone, Default)]
-struct PassedIn(Arc<AtomicU64>);
-
-impl Clock for PassedIn {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Nanos::new(self.0.load(Ordering::Relaxed))
-    }
+    interval: Duration,
+    /// When the next slot opens.
+    opens: Arc<Mutex<Instant>>,
 }
 
 impl Pacer {
@@ -44,15 +21,11 @@ impl Pacer {
     /// slot opens one interval after `start`.
     #[must_use]
     pub fn new(requests: u32, window: Duration, start: Instant) -> Self {
-        let now = PassedIn::default();
-        let limiter = interval(requests, window).and_then(|interval| {
-            let quota = Quota::with_period(interval)?.allow_burst(NonZeroU32::MIN);
-            let limiter = RateLimiter::direct_with_clock(quota, now.clone());
-            // Spends the cell that a fresh limiter holds.
-            let _spent = limiter.check();
-            Some(limiter)
-        });
-        Self { start, now, limiter, held_until: None }
+        // Rounded up: rounded down, the shares would fit into the window once too often.
+        let nanos = window.as_nanos().div_ceil(u128::from(requests.max(1)));
+        let share = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        let interval = if requests == 0 { Duration::ZERO } else { share };
+        Self { interval, opens: Arc::new(Mutex::new(start + interval)) }
     }
 
     /// Takes the slot that is open at `now`. The caller has a request that is ready to leave: a slot that
@@ -60,59 +33,24 @@ impl Pacer {
     ///
     /// # Errors
     /// The time to wait before the next call; no slot was taken.
-    pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
-        if let Some(until) = self.held_until {
-            if now < until {
-                return Err(until - now);
-            }
-            self.held_until = None;
+    pub fn take(&self, now: Instant) -> Result<(), Duration> {
+        let mut opens = self.opens();
+        match opens.saturating_duration_since(now) {
+            Duration::ZERO => *opens = now + self.interval,
+            wait => return Err(wait),
         }
-        let Some(limiter) = &self.limiter else { return Ok(()) };
-        let since = u64::try_from(now.saturating_duration_since(self.start).as_nanos());
-        let since = since.unwrap_or(u64::MAX);
-        // Callers read their clocks before they get the lock, so a later call may bring an earlier time.
-        self.now.0.fetch_max(since, Ordering::Relaxed);
-        limiter.check().map_err(|closed| closed.wait_time_from(self.now.now()))
+        Ok(())
     }
 
     /// Opens no slot before `until`, since Sentinel answered 429. A shorter hold changes nothing.
-    pub fn hold(&mut self, until: Instant) {
-        self.held_until = self.held_until.max(Some(until));
-    }
-}
-
-/// A pacer that all senders of one credential share. A cheap handle.
-#[derive(Debug, Clone)]
-pub struct SharedPacer(Arc<Mutex<Pacer>>);
-
-impl SharedPacer {
-    #[must_use]
-    pub fn new(pacer: Pacer) -> Self {
-        Self(Arc::new(Mutex::new(pacer)))
-    }
-
-    /// Takes a slot, see [`Pacer::take`].
-    ///
-    /// # Errors
-    /// The time to wait before the next call.
-    pub fn take(&self, now: Instant) -> Result<(), Duration> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(now)
-    }
-
-    /// Opens no slot before `until`, see [`Pacer::hold`].
     pub fn hold(&self, until: Instant) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).hold(until);
+        let mut opens = self.opens();
+        *opens = until.max(*opens);
     }
-}
 
-/// Returns one request's share of the window, rounded up: rounded down, the shares would fit into the
-/// window once too often.
-fn interval(requests: u32, window: Duration) -> Option<Duration> {
-    if requests == 0 || window.is_zero() {
-        return None;
+    fn opens(&self) -> MutexGuard<'_, Instant> {
+        self.opens.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let nanos = window.as_nanos().div_ceil(u128::from(requests));
-    Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
@@ -122,7 +60,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     /// A sender that always has work and wakes up to `late` too late. Times since the start.
-    fn departures(pacer: &mut Pacer, start: Instant, until: Duration, late: u64) -> Vec<Duration> {
+    fn departures(pacer: &Pacer, start: Instant, until: Duration, late: u64) -> Vec<Duration> {
         let mut now = start;
         let mut left = Vec::new();
         let mut dice = 7_u64;
@@ -156,8 +94,8 @@ mod tests {
     fn hours_of_full_load_keep_the_quota_and_use_it() {
         let start = Instant::now();
         let hours = 6;
-        let mut pacer = Pacer::new(99, MINUTE, start);
-        let left = departures(&mut pacer, start, MINUTE * 60 * hours, 10_000);
+        let pacer = Pacer::new(99, MINUTE, start);
+        let left = departures(&pacer, start, MINUTE * 60 * hours, 10_000);
         assert!(most_in_any(MINUTE, &left) <= 100);
         let possible = 99 * 60 * hours as usize;
         assert!(left.len() * 100 >= possible * 98, "{} of {possible}", left.len());
@@ -166,7 +104,7 @@ mod tests {
     #[test]
     fn punctual_sender_never_reaches_the_hundredth() {
         let start = Instant::now();
-        let left = departures(&mut Pacer::new(99, MINUTE, start), start, MINUTE * 120, 0);
+        let left = departures(&Pacer::new(99, MINUTE, start), start, MINUTE * 120, 0);
         assert_eq!(most_in_any(MINUTE, &left), 99);
     }
 
@@ -177,8 +115,8 @@ mod tests {
         let mut begun = Duration::ZERO;
         for life in [100, 700, 45_000, 61, 5_000, 650, 650, 650, 90_000, 30_000] {
             let life = Duration::from_millis(life);
-            let mut pacer = Pacer::new(99, MINUTE, start + begun);
-            let left = departures(&mut pacer, start + begun, life, 0);
+            let pacer = Pacer::new(99, MINUTE, start + begun);
+            let left = departures(&pacer, start + begun, life, 0);
             all.extend(left.into_iter().map(|time| time + begun));
             begun += life;
         }
@@ -189,7 +127,7 @@ mod tests {
     #[test]
     fn first_slot_opens_one_interval_after_the_start() {
         let start = Instant::now();
-        let mut pacer = Pacer::new(60, MINUTE, start);
+        let pacer = Pacer::new(60, MINUTE, start);
         assert_eq!(pacer.take(start), Err(Duration::from_secs(1)));
         assert_eq!(pacer.take(start + Duration::from_secs(1)), Ok(()));
         assert_eq!(
@@ -201,7 +139,7 @@ mod tests {
     #[test]
     fn idle_time_saves_no_slots() {
         let start = Instant::now();
-        let mut pacer = Pacer::new(60, MINUTE, start);
+        let pacer = Pacer::new(60, MINUTE, start);
         let later = start + MINUTE * 60;
         assert_eq!(pacer.take(later), Ok(()));
         assert_eq!(pacer.take(later), Err(Duration::from_secs(1)));
@@ -210,7 +148,7 @@ mod tests {
     #[test]
     fn hold_closes_every_slot_until_its_end_and_then_opens_one() {
         let start = Instant::now();
-        let mut pacer = Pacer::new(60, MINUTE, start);
+        let pacer = Pacer::new(60, MINUTE, start);
         let second = Duration::from_secs(1);
         pacer.hold(start + second * 30);
         pacer.hold(start + second * 10);
@@ -223,7 +161,7 @@ mod tests {
     fn all_who_share_a_pacer_share_its_slots_and_its_holds() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
-        let one = SharedPacer::new(Pacer::new(60, MINUTE, start));
+        let one = Pacer::new(60, MINUTE, start);
         let other = one.clone();
         assert_eq!(one.take(start + second), Ok(()));
         assert_eq!(other.take(start + second), Err(second));
@@ -234,7 +172,7 @@ mod tests {
     #[test]
     fn zero_requests_is_no_limit_but_a_hold_still_counts() {
         let start = Instant::now();
-        let mut pacer = Pacer::new(0, MINUTE, start);
+        let pacer = Pacer::new(0, MINUTE, start);
         assert_eq!((0..1_000).filter(|_| pacer.take(start).is_ok()).count(), 1_000);
         pacer.hold(start + MINUTE);
         assert_eq!(pacer.take(start), Err(MINUTE));

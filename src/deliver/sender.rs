@@ -11,8 +11,8 @@ use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
 use super::destination::UploadResponse;
-use super::outcome::Outcome;
-use super::pacer::SharedPacer;
+use super::outcome::UploadOutcome;
+use super::pacer::Pacer;
 use super::session::{Authorization, Session, SignInFailed, UploadAccess};
 use super::settle::{Neighbours, Settling};
 use super::target_delivery::{FinishedRequest, PickedBatch, TargetDelivery};
@@ -28,7 +28,7 @@ pub struct Sender {
     ledger: Ledger,
     delivery: Delivery,
     session: Session,
-    pacer: SharedPacer,
+    pacer: Pacer,
     targets: Vec<TargetDelivery>,
     in_flight: FuturesUnordered<BoxFuture<'static, FinishedRequest>>,
     /// When the next slot opens, as far as is known. No batch is picked before.
@@ -37,15 +37,6 @@ pub struct Sender {
     lingering_since: Option<Instant>,
     /// The target that is asked first. The targets take turns.
     first: usize,
-}
-
-/// Whether a request may leave.
-enum Gate {
-    Open,
-    /// Time opens it.
-    ClosedFor(Duration),
-    /// The next answer or the end of a sign-in opens it.
-    Closed,
 }
 
 /// How long nothing is sent after the ledger could not be read or written.
@@ -59,7 +50,7 @@ impl Sender {
         delivery: Delivery,
         ledger: Ledger,
         session: Session,
-        pacer: SharedPacer,
+        pacer: Pacer,
         targets: Vec<TargetDelivery>,
     ) -> Self {
         Self {
@@ -143,10 +134,8 @@ impl Sender {
             self.close_finished().await?;
             let now = Instant::now();
             self.targets.iter_mut().for_each(|target| target.wake(now));
-            match self.gate(now) {
-                Gate::Open => {}
-                Gate::ClosedFor(wait) => return Ok(Some(wait)),
-                Gate::Closed => return Ok(None),
+            if let Err(wait) = self.may_send(now) {
+                return Ok(wait);
             }
             let Some(index) = self.next_target(now) else { return Ok(self.next_wake(now)) };
             // Nothing of the batch has to be sent. Answers are settled before the next target is asked.
@@ -168,14 +157,15 @@ impl Sender {
         }
     }
 
-    /// Whether a request of any target may leave now.
-    fn gate(&self, now: Instant) -> Gate {
+    /// Whether a request of any target may leave now. Else the time that opens the way; `None`: the next
+    /// answer or the end of a sign-in does.
+    fn may_send(&self, now: Instant) -> Result<(), Option<Duration>> {
         if self.in_flight.len() >= self.max_in_flight() || self.session.is_signing_in() {
-            return Gate::Closed;
+            return Err(None);
         }
         match self.slot_opens.max(self.session.paused_until()) {
-            Some(until) if now < until => Gate::ClosedFor(until - now),
-            Some(_) | None => Gate::Open,
+            Some(until) if now < until => Err(Some(until - now)),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -273,6 +263,7 @@ impl Sender {
             target.answered(&picked, true);
             return Ok(());
         }
+        target.lanes.left(&picked, &sending);
         for one in &picked {
             metrics::sent(&target.name, one.lane.word(), 1);
         }
@@ -327,5 +318,8 @@ impl Sender {
 /// Returns the outcome of a request that panicked. It is sent again, and others go on.
 fn faulty(panicked: &Panicked) -> UploadResponse {
     let why = panicked.to_string();
-    UploadResponse { outcome: Outcome::Transient { why, ambiguous: true, wait: None }, date: None }
+    UploadResponse {
+        outcome: UploadOutcome::Transient { why, ambiguous: true, wait: None },
+        date: None,
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 
-use super::pacer::SharedPacer;
+use super::pacer::Pacer;
 use crate::azure::token::{SignInError, TokenSource};
 use crate::config::{Delivery, Secret};
 use crate::pure::backoff::Backoff;
@@ -16,7 +16,7 @@ use crate::pure::backoff::Backoff;
 pub struct UploadAccess {
     pub tokens: Arc<TokenSource>,
     /// The pacer of the target's sender. `None` where no sender runs: a new one is made.
-    pub pacer: Option<SharedPacer>,
+    pub pacer: Option<Pacer>,
 }
 
 /// The tokens of one credential, as its sender uses them.
@@ -72,7 +72,7 @@ impl Session {
     }
 
     /// Returns the tokens and the quota of the credential; `None` for a dry run.
-    pub(super) fn access(&self, pacer: &SharedPacer) -> Option<UploadAccess> {
+    pub(super) fn access(&self, pacer: &Pacer) -> Option<UploadAccess> {
         Some(UploadAccess { tokens: self.tokens.clone()?, pacer: Some(pacer.clone()) })
     }
 
@@ -119,17 +119,13 @@ impl Session {
     }
 
     fn signed_in(&mut self, result: Result<Secret, SignInError>) -> Result<Secret, SignInFailed> {
-        let (state, result) = match result {
-            Ok(token) => (SignInState::Ready, Ok(token)),
-            Err(error) => {
-                let failures = self.failures().saturating_add(1);
-                let pause = self.pause(&error, failures);
-                let until = Instant::now() + pause;
-                (SignInState::Failed { failures, until }, Err(SignInFailed { error, pause }))
-            }
-        };
-        self.sign_in = state;
-        result
+        let failures = self.failures().saturating_add(1);
+        self.sign_in = SignInState::Ready;
+        result.map_err(|error| {
+            let pause = self.pause(&error, failures);
+            self.sign_in = SignInState::Failed { failures, until: Instant::now() + pause };
+            SignInFailed { error, pause }
+        })
     }
 
     fn failures(&self) -> u32 {

@@ -1,12 +1,12 @@
 //! What follows from Sentinel's answer to an upload: what was accepted or rejected is stored, a batch with
-//! a bad record is split, and the wait before the next try is set. No other file matches on [`Outcome`].
+//! a bad record is split, and the wait before the next try is set. No other file matches on [`UploadOutcome`].
 
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::outcome::Outcome;
-use super::pacer::SharedPacer;
+use super::outcome::UploadOutcome;
+use super::pacer::Pacer;
 use super::session::Session;
 use super::state::{DEGRADED_AFTER, Ruling};
 use super::target_delivery::{FinishedRequest, TargetDelivery, record};
@@ -23,7 +23,7 @@ const SHORTEST_HOLD: Duration = Duration::from_millis(100);
 pub(super) struct Settling<'s> {
     pub ledger: &'s Ledger,
     pub delivery: &'s Delivery,
-    pub pacer: &'s SharedPacer,
+    pub pacer: &'s Pacer,
     pub session: &'s mut Session,
     pub target: &'s mut TargetDelivery,
     pub neighbours: Neighbours,
@@ -72,7 +72,7 @@ impl Settling<'_> {
         let followed = self.follow_outcome(response.outcome.clone()).await;
         // A withdrawal that ends only later by Sentinel's clock still matches there, so it stays pending.
         let is_early = request.sending.iter().any(|one| request.is_early(one));
-        let is_accepted = matches!(response.outcome, Outcome::Accepted { .. });
+        let is_accepted = matches!(response.outcome, UploadOutcome::Accepted { .. });
         let is_settled = followed.is_ok() && is_accepted && !is_early;
         // The objects are free before the target is held, so that the next batch may hold them again.
         self.target.answered(&request.picked, is_settled);
@@ -87,34 +87,34 @@ impl Settling<'_> {
 
     /// Does what follows from the outcome. Where the request was surely not processed, its objects are given
     /// back first, so that the ledger has no doubt about them. All other failures leave them in doubt.
-    async fn follow_outcome(&mut self, outcome: Outcome) -> sqlx::Result<Option<Hold>> {
+    async fn follow_outcome(&mut self, outcome: UploadOutcome) -> sqlx::Result<Option<Hold>> {
         match outcome {
-            Outcome::Accepted { rejected, stray } => self.accepted(rejected, &stray).await,
-            Outcome::Throttled { wait } => {
+            UploadOutcome::Accepted { rejected, stray } => self.accepted(rejected, &stray).await,
+            UploadOutcome::Throttled { wait } => {
                 self.give_back().await?;
                 Ok(self.throttled(wait))
             }
-            Outcome::Transient { why, ambiguous, wait } => {
+            UploadOutcome::Transient { why, ambiguous, wait } => {
                 if !ambiguous {
                     self.give_back().await?;
                 }
                 Ok(Some(self.failed(why, wait)))
             }
-            Outcome::Foreign { why, may_be_api } => Ok(Some(self.foreign(why, may_be_api))),
-            Outcome::Unreadable { why } => self.unreadable(why).await,
-            Outcome::Unauthorized { why } => {
+            UploadOutcome::Foreign { why, may_be_api } => Ok(Some(self.foreign(why, may_be_api))),
+            UploadOutcome::Unreadable { why } => self.unreadable(why).await,
+            UploadOutcome::Unauthorized { why } => {
                 self.give_back().await?;
                 Ok(self.unauthorized(why))
             }
-            Outcome::Forbidden { why } | Outcome::Misconfigured { why } => {
+            UploadOutcome::Forbidden { why } | UploadOutcome::Misconfigured { why } => {
                 self.give_back().await?;
                 Ok(Some(self.misconfigured(why)))
             }
-            Outcome::TooLarge { why } => {
+            UploadOutcome::TooLarge { why } => {
                 self.give_back().await?;
                 self.refused(why, true).await
             }
-            Outcome::BadRequest { why } => {
+            UploadOutcome::BadRequest { why } => {
                 self.give_back().await?;
                 self.refused(why, false).await
             }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::clock::TargetClock;
 use super::destination::{Destination, UploadResponse};
 use super::health::Health;
-use super::lanes::{Lanes, Picked, ProbePick, Progress, Space};
+use super::lanes::{Lanes, PickProgress, Picked, Space};
 use super::state::{Record, Ruling, TargetState};
 use crate::config::{Limits, Target};
 use crate::ledger::{Lane, Ledger, Moment, OpenChange, Pending, Sending};
@@ -38,7 +38,7 @@ pub(super) struct TargetDelivery {
 #[derive(Debug)]
 pub(super) struct PickedBatch {
     pub picked: Vec<Picked>,
-    pub progress: Progress,
+    pub progress: PickProgress,
     /// More would fit.
     pub has_room: bool,
     /// The batch is the part of a search for a bad record.
@@ -171,9 +171,9 @@ impl TargetDelivery {
         if self.state.refusals.is_probing() {
             let attempt = self.probes;
             self.probes = self.probes.wrapping_add(1);
-            let probe = self.lanes.probe(ledger, ProbePick { attempt, now }, |one| self.holds(one));
+            let probe = self.lanes.probe(ledger, attempt, now, |one| self.holds(one));
             if let Some(probe) = probe.await? {
-                let (picked, progress) = (vec![probe], Progress::default());
+                let (picked, progress) = (vec![probe], PickProgress::default());
                 return Ok(PickedBatch { picked, progress, has_room: false, is_part: false });
             }
         }
@@ -270,7 +270,7 @@ impl PickedBatch {
             // No change has the number -1, so the lanes take no notice of the answer.
             .map(|pending| Picked { pending, lane: Lane::Backlog, change: -1 })
             .collect();
-        Self { picked, progress: Progress::default(), has_room: false, is_part: false }
+        Self { picked, progress: PickProgress::default(), has_room: false, is_part: false }
     }
 }
 

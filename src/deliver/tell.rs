@@ -130,7 +130,7 @@ pub(super) fn refusals<'w>(
 /// The part of a change's summary that its log line shows.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Summary {
+struct ChangeSummary {
     info: String,
     attributes: u64,
     new: u64,
@@ -156,7 +156,7 @@ pub(super) fn closed(target: &TargetDelivery, closed: &OpenChange) {
         tracing::info!(target_name = target, lane, %event, accepted_after_s, file, "change {what}");
         return;
     }
-    let summary: Summary = serde_json::from_str(&closed.summary).unwrap_or_default();
+    let summary: ChangeSummary = serde_json::from_str(&closed.summary).unwrap_or_default();
     tracing::info!(
         target_name = target,
         lane = closed.lane.word(),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::wanted::WITHDRAWN;
 use super::{Ledger, Pending, Writing, push_uuids};
-use crate::pure::stix::{self, Ending};
+use crate::pure::stix::{self, EndedIndicator};
 
 /// An object on its way to a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,7 +193,7 @@ fn sending(pending: &Pending, marked: &Marked, before: Before) -> Sending {
     let Marked { created, modified, ended_at, confidence } = *marked;
     let ending = ended_at.filter(|_| pending.version == WITHDRAWN).map(|at| {
         let Pending { valid_from, revoke: revoked, ref body, .. } = *pending;
-        Ending { body, valid_from, at, confidence, revoked }
+        EndedIndicator { body, valid_from, at, confidence, revoked }
     });
     let json = match ending {
         Some(ending) => ending.json(created, modified),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use misp_sentinel_relay::azure::http::{self, HttpError};
 use misp_sentinel_relay::azure::token::{SignIn, SignInError, TokenSource};
 use misp_sentinel_relay::config::{Api, Azure, Credential, Secret};
-use misp_sentinel_relay::deliver::outcome::Outcome;
+use misp_sentinel_relay::deliver::outcome::UploadOutcome;
 use misp_sentinel_relay::deliver::upload;
 use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings, SignInFault};
 
@@ -320,28 +320,32 @@ async fn each_fault_is_read_as_what_it_is() {
         Fault::NeverAnswers,
     ]);
     for wait in [seconds(5), seconds(17), None] {
-        assert_eq!(uploader.send(&one).await, Outcome::Throttled { wait });
+        assert_eq!(uploader.send(&one).await, UploadOutcome::Throttled { wait });
     }
     let outcome = uploader.send(&one).await;
-    let Outcome::Transient { why, ambiguous: true, .. } = &outcome else { panic!("{outcome:?}") };
+    let UploadOutcome::Transient { why, ambiguous: true, .. } = &outcome else {
+        panic!("{outcome:?}")
+    };
     assert!(why.contains("activityId"), "{why}");
     let outcome = uploader.send(&one).await;
-    assert!(matches!(outcome, Outcome::BadRequest { .. }), "{outcome:?}");
+    assert!(matches!(outcome, UploadOutcome::BadRequest { .. }), "{outcome:?}");
     for words in ["required permission", "permission to view this directory"] {
         let outcome = uploader.send(&one).await;
-        let Outcome::Forbidden { why } = &outcome else { panic!("{outcome:?}") };
+        let UploadOutcome::Forbidden { why } = &outcome else { panic!("{outcome:?}") };
         assert!(why.contains(words) && why.contains("Sentinel Contributor"), "{why}");
     }
     let outcome = uploader.send(&one).await;
-    assert!(matches!(outcome, Outcome::Misconfigured { .. }), "{outcome:?}");
+    assert!(matches!(outcome, UploadOutcome::Misconfigured { .. }), "{outcome:?}");
     let outcome = uploader.send(&one).await;
-    assert!(matches!(outcome, Outcome::TooLarge { .. }), "{outcome:?}");
+    assert!(matches!(outcome, UploadOutcome::TooLarge { .. }), "{outcome:?}");
     let outcome = uploader.send(&one).await;
-    assert!(matches!(outcome, Outcome::Misconfigured { .. }), "{outcome:?}");
+    assert!(matches!(outcome, UploadOutcome::Misconfigured { .. }), "{outcome:?}");
     let begun = Instant::now();
     let outcome = uploader.send(&one).await;
     assert!(begun.elapsed() >= SHORT && begun.elapsed() < PATIENCE);
-    let Outcome::Transient { why, ambiguous: true, .. } = &outcome else { panic!("{outcome:?}") };
+    let UploadOutcome::Transient { why, ambiguous: true, .. } = &outcome else {
+        panic!("{outcome:?}")
+    };
     assert!(why.contains("timed out"), "{why}");
 
     assert!(sandbox.objects(uploader.workspace).is_empty());
@@ -372,7 +376,7 @@ async fn sandbox_that_goes_down_breaks_off_what_is_in_hand() {
         sandbox.stop().await;
     };
     let (outcome, ()) = tokio::join!(sending, stopping);
-    assert!(matches!(outcome, Outcome::Transient { ambiguous: true, .. }), "{outcome:?}");
+    assert!(matches!(outcome, UploadOutcome::Transient { ambiguous: true, .. }), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -382,7 +386,7 @@ async fn resets_are_ambiguous_whether_processed_or_not() {
     sandbox.script([Fault::ResetBefore, Fault::ResetAfter]);
     for (n, held) in [(1, 0), (2, 1)] {
         let outcome = uploader.send(&[indicator(n)]).await;
-        assert!(matches!(outcome, Outcome::Transient { ambiguous: true, .. }), "{outcome:?}");
+        assert!(matches!(outcome, UploadOutcome::Transient { ambiguous: true, .. }), "{outcome:?}");
         assert_eq!(sandbox.objects(uploader.workspace).len(), held);
     }
     assert_eq!(sandbox.requests().len(), 2, "no hidden retries");
@@ -395,7 +399,7 @@ async fn token_refused_once_is_mended_by_a_renewal() {
     sandbox.script([Fault::TokenRefused]);
     for _ in 0..2 {
         let outcome = uploader.send(&[indicator(1)]).await;
-        assert!(matches!(outcome, Outcome::Unauthorized { .. }), "{outcome:?}");
+        assert!(matches!(outcome, UploadOutcome::Unauthorized { .. }), "{outcome:?}");
     }
     uploader.tokens.renew().unwrap();
     assert_eq!(uploader.send(&[indicator(1)]).await, all_well());
@@ -412,7 +416,7 @@ async fn rejected_records_keep_their_place_and_words() {
         "Error for Property=pattern_type: Required property is missing. Actual value: NULL.";
     let rejected = vec![(1, "I say no".to_owned()), (3, missing.to_owned())];
     let stray = Vec::new();
-    assert_eq!(uploader.send(&objects).await, Outcome::Accepted { rejected, stray });
+    assert_eq!(uploader.send(&objects).await, UploadOutcome::Accepted { rejected, stray });
     let held = sandbox.objects(uploader.workspace);
     assert_eq!(held.iter().map(|held| held.id.clone()).collect::<Vec<_>>(), [id(1), id(3)]);
 }
@@ -424,7 +428,7 @@ async fn poisoned_request_is_refused_whole() {
     sandbox.poison([id(7)]);
     let objects: Vec<String> = (0..100).map(indicator).collect();
     let outcome = uploader.send(&objects).await;
-    assert!(matches!(outcome, Outcome::BadRequest { .. }), "{outcome:?}");
+    assert!(matches!(outcome, UploadOutcome::BadRequest { .. }), "{outcome:?}");
     assert_eq!(uploader.send(&objects[..7]).await, all_well());
     assert_eq!(sandbox.objects(uploader.workspace).len(), 7);
     sandbox.heal();
@@ -439,10 +443,12 @@ async fn sandbox_that_is_down_was_surely_not_reached() {
     sandbox.stop().await;
     // The pooled connection may fail first, which is ambiguous; a new one is refused.
     let mut outcome = uploader.send(&[indicator(2)]).await;
-    if matches!(outcome, Outcome::Transient { ambiguous: true, .. }) {
+    if matches!(outcome, UploadOutcome::Transient { ambiguous: true, .. }) {
         outcome = uploader.send(&[indicator(2)]).await;
     }
-    let Outcome::Transient { why, ambiguous: false, .. } = &outcome else { panic!("{outcome:?}") };
+    let UploadOutcome::Transient { why, ambiguous: false, .. } = &outcome else {
+        panic!("{outcome:?}")
+    };
     assert!(why.contains("refused"), "{why}");
     sandbox.restart().await.unwrap();
     assert_eq!(uploader.send(&[indicator(2)]).await, all_well());

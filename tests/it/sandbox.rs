@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use misp_sentinel_relay::config::Api;
-use misp_sentinel_relay::deliver::outcome::Outcome;
+use misp_sentinel_relay::deliver::outcome::UploadOutcome;
 use misp_sentinel_relay::sandbox::{Fault, Settings, serve_until};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -31,7 +31,7 @@ async fn quota_counts_in_any_window_and_refused_requests_do_not_count() {
         if outcome == all_well() {
             admitted.push(request.arrived);
         } else {
-            assert_eq!(outcome, Outcome::Throttled { wait: second });
+            assert_eq!(outcome, UploadOutcome::Throttled { wait: second });
             assert_eq!(request.status, Some(429));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -136,7 +136,7 @@ async fn delayed_request_is_answered_late() {
     sandbox.always(Some(Fault::BadRequest));
     for _ in 0..3 {
         let outcome = uploader.send(&[indicator(1)]).await;
-        assert!(matches!(outcome, Outcome::BadRequest { .. }), "{outcome:?}");
+        assert!(matches!(outcome, UploadOutcome::BadRequest { .. }), "{outcome:?}");
     }
 }
 
@@ -239,7 +239,7 @@ async fn an_account_without_a_role_is_told_so_and_names_the_workspace() {
     let mut target = target(&sandbox);
     target.workspace_id = other;
     let refused = Uploader::of(&target, &azure(&sandbox), PATIENCE).send(&[indicator(1)]).await;
-    let Outcome::Forbidden { why } = refused else { panic!("{refused:?}") };
+    let UploadOutcome::Forbidden { why } = refused else { panic!("{refused:?}") };
     assert!(why.contains(&other.to_string()), "{why}");
     assert_eq!((sandbox.count(own), sandbox.count(other)), (1, 0));
 }

@@ -5,7 +5,7 @@ use std::process::Output;
 
 use chrono::{DateTime, Utc};
 use misp_sentinel_relay::ledger::Ledger;
-use misp_sentinel_relay::pure::verify::Report;
+use misp_sentinel_relay::pure::verify::VerifyReport;
 use misp_sentinel_relay::sandbox::{Fault, Sandbox};
 use misp_stand_in::{Misp, MispServer, MispSettings};
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ fn alter(scene: &Scene, number: usize, change: impl Fn(&mut Value)) {
 }
 
 /// Runs `verify --json`; exit code and the report of the one target.
-fn verify(scene: &Scene, options: &[&str]) -> (Option<i32>, Report) {
+fn verify(scene: &Scene, options: &[&str]) -> (Option<i32>, VerifyReport) {
     let mut arguments = vec!["verify", "--json"];
     arguments.extend(options);
     let output = scene.relay.command(&arguments);

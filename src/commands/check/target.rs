@@ -13,7 +13,7 @@ use super::host::HostSeen;
 use crate::azure::manage::{Condition, ManageClient, ManageError};
 use crate::azure::token::{SignIn, SignInError, TokenSource, object_id};
 use crate::config::{Config, Credential, Limits, Management, Mode, Secret, Target};
-use crate::deliver::outcome::{Asked, Outcome};
+use crate::deliver::outcome::{RequestFacts, UploadOutcome};
 use crate::deliver::upload;
 use crate::pure::stix::{Observable, Withdraw};
 
@@ -178,7 +178,7 @@ impl<'c> WorkspaceCheck<'c> {
         for until in [now + TimeDelta::minutes(5), now + TimeDelta::seconds(1)] {
             let outcome = self.upload(&client, token, &[self.indicator(now, until)]).await;
             let is_taken =
-                matches!(&outcome, Outcome::Accepted { rejected, .. } if rejected.is_empty());
+                matches!(&outcome, UploadOutcome::Accepted { rejected, .. } if rejected.is_empty());
             if !is_taken {
                 return self.told(&outcome, token, "");
             }
@@ -241,32 +241,37 @@ impl<'c> WorkspaceCheck<'c> {
         Some(probe.delete(&client).await)
     }
 
-    async fn upload(&self, client: &upload::Client, token: &Secret, objects: &[String]) -> Outcome {
-        let asked = Asked {
+    async fn upload(
+        &self,
+        client: &upload::Client,
+        token: &Secret,
+        objects: &[String],
+    ) -> UploadOutcome {
+        let asked = RequestFacts {
             workspace: self.target.workspace_id,
             objects: objects.len(),
             accept_body: self.config.delivery.accept_body,
         };
         let body = upload::body(self.target.api, &self.target.sourcesystem, objects);
-        Outcome::of(&client.send(token, body).await, asked)
+        UploadOutcome::of(&client.send(token, body).await, asked)
     }
 
-    fn told(&self, outcome: &Outcome, token: &Secret, well: &str) -> Diagnosis {
+    fn told(&self, outcome: &UploadOutcome, token: &Secret, well: &str) -> Diagnosis {
         let (subject, is_empty) = (self.subject(WORKSPACE), !well.is_empty());
         match outcome {
-            Outcome::Accepted { rejected, .. } => match rejected.first() {
+            UploadOutcome::Accepted { rejected, .. } => match rejected.first() {
                 None => subject.ok(well),
                 Some((_, words)) => subject.error(
                     format!("rejects a sound indicator: {words}"),
                     "check api_version and path of the target",
                 ),
             },
-            Outcome::BadRequest { why } if is_empty && why.contains(self.target.api.list()) => {
+            UploadOutcome::BadRequest { why } if is_empty && why.contains(self.target.api.list()) => {
                 subject.ok(well)
             }
-            Outcome::BadRequest { why } if is_empty => subject
+            UploadOutcome::BadRequest { why } if is_empty => subject
                 .note(format!("an empty request is answered {why}; --upload-probe tells more")),
-            Outcome::Unauthorized { why } | Outcome::Forbidden { why } => {
+            UploadOutcome::Unauthorized { why } | UploadOutcome::Forbidden { why } => {
                 let whom = object_id(token).map_or_else(
                     || "the application (its service principal)".to_owned(),
                     |id| format!("object id {id}"),
@@ -280,16 +285,16 @@ impl<'c> WorkspaceCheck<'c> {
                     ),
                 )
             }
-            Outcome::Throttled { .. } => subject.warning(
+            UploadOutcome::Throttled { .. } => subject.warning(
                 "too many requests (429)",
                 "another program uses the same application, e.g. misp2sentinel's cron job: give each its own",
             ),
-            Outcome::Misconfigured { why }
-            | Outcome::BadRequest { why }
-            | Outcome::TooLarge { why }
-            | Outcome::Foreign { why, .. }
-            | Outcome::Unreadable { why }
-            | Outcome::Transient { why, .. } => subject.failed(why, "; "),
+            UploadOutcome::Misconfigured { why }
+            | UploadOutcome::BadRequest { why }
+            | UploadOutcome::TooLarge { why }
+            | UploadOutcome::Foreign { why, .. }
+            | UploadOutcome::Unreadable { why }
+            | UploadOutcome::Transient { why, .. } => subject.failed(why, "; "),
         }
     }
 

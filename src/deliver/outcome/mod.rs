@@ -1,4 +1,4 @@
-//! Reads what an answer means. Pure: an answer comes in, an [`Outcome`] comes out. What follows from it is
+//! Reads what an answer means. Pure: an answer comes in, an [`UploadOutcome`] comes out. What follows from it is
 //! decided where outcomes are matched.
 //!
 //! The answers are described at <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api> and in
@@ -22,7 +22,7 @@ pub struct NoReply {
 /// What became of one upload request.
 #[derive(Debug, Clone, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum Outcome {
+pub enum UploadOutcome {
     /// Sentinel took the request, except the records named by position, each with Sentinel's words.
     Accepted {
         rejected: Vec<(usize, String)>,
@@ -54,7 +54,7 @@ pub enum Outcome {
 
 /// The request, as far as reading its answer needs it.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked {
+pub struct RequestFacts {
     pub workspace: Uuid,
     /// Objects in the request.
     pub objects: usize,
@@ -62,7 +62,7 @@ pub struct Asked {
     pub accept_body: AcceptBody,
 }
 
-impl Outcome {
+impl UploadOutcome {
     /// Makes the outcome of a request that was taken whole.
     #[must_use]
     pub fn accepted_all() -> Self {
@@ -77,7 +77,7 @@ impl Outcome {
 
     /// Reads an answer or the lack of one.
     #[must_use]
-    pub fn of(answer: &Result<Reply, NoReply>, asked: Asked) -> Self {
+    pub fn of(answer: &Result<Reply, NoReply>, asked: RequestFacts) -> Self {
         match answer {
             Ok(reply) => Self::of_reply(reply, asked),
             Err(none) => {
@@ -86,7 +86,7 @@ impl Outcome {
         }
     }
 
-    fn of_reply(reply: &Reply, asked: Asked) -> Self {
+    fn of_reply(reply: &Reply, asked: RequestFacts) -> Self {
         let said = || reply.words();
         let workspace = asked.workspace;
         match reply.status {
@@ -117,7 +117,7 @@ impl Outcome {
     }
 }
 
-fn success(reply: &Reply, asked: Asked) -> Outcome {
+fn success(reply: &Reply, asked: RequestFacts) -> UploadOutcome {
     let said = || reply.words();
     let body = Body::of(reply);
     let may_be_api = body.may_be_api(reply);
@@ -125,15 +125,14 @@ fn success(reply: &Reply, asked: Asked) -> Outcome {
     let is_let_pass = asked.accept_body == AcceptBody::AnyJson && may_be_api;
     match body {
         Body::Complaints(complaints) if reply.status == 200 || is_let_pass => {
-            let Verdicts { rejected, stray } = Verdicts::of(complaints, asked.objects);
-            Outcome::Accepted { rejected, stray }
+            verdicts(complaints, asked.objects)
         }
-        Body::Unreadable if reply.status == 200 || is_let_pass => {
-            Outcome::Unreadable { why: format!("{}: its list of errors cannot be read", said()) }
-        }
-        Body::OtherJson if is_let_pass => Outcome::accepted_all(),
+        Body::Unreadable if reply.status == 200 || is_let_pass => UploadOutcome::Unreadable {
+            why: format!("{}: its list of errors cannot be read", said()),
+        },
+        Body::OtherJson if is_let_pass => UploadOutcome::accepted_all(),
         Body::Complaints(_) | Body::Unreadable | Body::OtherJson | Body::Other => {
-            Outcome::Foreign {
+            UploadOutcome::Foreign {
                 why: format!(
                     "{}: this is not an answer of Sentinel's upload API; look whether a proxy or a \
                  sign-in page stands in between",
@@ -147,37 +146,29 @@ fn success(reply: &Reply, asked: Asked) -> Outcome {
 
 /// Reads a 400 that names each record of the request. That is Sentinel's verdict on each record: it answers
 /// 200 as soon as one record is good.
-fn none_good(reply: &Reply, objects: usize) -> Option<Outcome> {
+fn none_good(reply: &Reply, objects: usize) -> Option<UploadOutcome> {
     let Body::Complaints(complaints) = Body::of(reply) else { return None };
-    let Verdicts { rejected, stray } = Verdicts::of(complaints, objects);
-    let is_all = objects > 0 && rejected.len() == objects;
-    is_all.then_some(Outcome::Accepted { rejected, stray })
+    let outcome = verdicts(complaints, objects);
+    let is_all = |rejected: &[_]| objects > 0 && rejected.len() == objects;
+    matches!(&outcome, UploadOutcome::Accepted { rejected, .. } if is_all(rejected))
+        .then_some(outcome)
 }
 
-struct Verdicts {
-    /// Complaints about records of the request, by position.
-    rejected: Vec<(usize, String)>,
-    /// Complaints about none of them.
-    stray: Vec<String>,
-}
-
-impl Verdicts {
-    fn of(complaints: Vec<Complaint>, objects: usize) -> Self {
-        let mut rejected: Vec<(usize, String)> = Vec::new();
-        let mut stray = Vec::new();
-        for complaint in complaints {
-            let words = complaint.words();
-            match complaint.record().filter(|index| *index < objects) {
-                Some(index) => match rejected.iter_mut().find(|(known, _)| *known == index) {
-                    // One record may have several complaints, in one entry or in several.
-                    Some((_, text)) => *text = format!("{text}; {words}"),
-                    None => rejected.push((index, words)),
-                },
-                None => stray.push(format!("record {}: {words}", complaint.place())),
-            }
+/// Sorts complaints into those about a record of the request, by position, and those about none of them.
+fn verdicts(complaints: Vec<Complaint>, objects: usize) -> UploadOutcome {
+    let (mut rejected, mut stray) = (Vec::<(usize, String)>::new(), Vec::new());
+    for complaint in complaints {
+        let words = complaint.words();
+        match complaint.record().filter(|index| *index < objects) {
+            Some(index) => match rejected.iter_mut().find(|(known, _)| *known == index) {
+                // One record may have several complaints, in one entry or in several.
+                Some((_, text)) => *text = format!("{text}; {words}"),
+                None => rejected.push((index, words)),
+            },
+            None => stray.push(format!("record {}: {words}", complaint.place())),
         }
-        Self { rejected, stray }
     }
+    UploadOutcome::Accepted { rejected, stray }
 }
 
 fn unauthorized(reply: &Reply, workspace: Uuid) -> String {

@@ -9,17 +9,17 @@ fn reply(status: u16, body: &str) -> Reply {
     Reply { status, body: body.as_bytes().to_vec(), content_type, ..Reply::default() }
 }
 
-fn asked(objects: usize) -> Asked {
-    Asked { workspace: WORKSPACE, objects, accept_body: AcceptBody::Documented }
+fn asked(objects: usize) -> RequestFacts {
+    RequestFacts { workspace: WORKSPACE, objects, accept_body: AcceptBody::Documented }
 }
 
-fn outcome(reply: Reply) -> Outcome {
-    Outcome::of(&Ok(reply), asked(100))
+fn outcome(reply: Reply) -> UploadOutcome {
+    UploadOutcome::of(&Ok(reply), asked(100))
 }
 
-fn accepted_with(rejected: &[(usize, &str)]) -> Outcome {
+fn accepted_with(rejected: &[(usize, &str)]) -> UploadOutcome {
     let rejected = rejected.iter().map(|(index, text)| (*index, (*text).to_owned())).collect();
-    Outcome::Accepted { rejected, stray: Vec::new() }
+    UploadOutcome::Accepted { rejected, stray: Vec::new() }
 }
 
 #[test]
@@ -56,14 +56,14 @@ fn complaint_about_no_record_of_the_request_rejects_nothing() {
         {"recordIndex":"7","errorMessages":["w"]}]}"#;
     let stray = ["record 100: x", "record -1: y", "record null: z"].map(str::to_owned).to_vec();
     let rejected = vec![(7, "w".to_owned())];
-    assert_eq!(outcome(reply(200, body)), Outcome::Accepted { rejected, stray });
+    assert_eq!(outcome(reply(200, body)), UploadOutcome::Accepted { rejected, stray });
 }
 
 /// Whether it may be the API's after all; fails where it is anything but foreign.
 fn foreign(reply: Reply) -> bool {
     let (status, body) = (reply.status, String::from_utf8_lossy(&reply.body).into_owned());
     let outcome = outcome(reply);
-    let Outcome::Foreign { why, may_be_api } = outcome else {
+    let UploadOutcome::Foreign { why, may_be_api } = outcome else {
         panic!("{status} {body}: {outcome:?}");
     };
     assert!(why.contains("proxy") && !why.contains('<'), "{why}");
@@ -105,32 +105,37 @@ fn success_that_is_not_the_apis_is_no_acceptance() {
 #[test]
 fn page_of_a_proxy_is_quoted_without_markup() {
     let page = "<html><title>Sign in</title><body>Hotel WLAN</body></html>";
-    let Outcome::Foreign { why, .. } = outcome(reply(200, page)) else { panic!("a login page") };
+    let UploadOutcome::Foreign { why, .. } = outcome(reply(200, page)) else {
+        panic!("a login page")
+    };
     assert!(why.contains("Hotel WLAN") && !why.contains('<'), "{why}");
 }
 
 #[test]
 fn any_json_is_accepted_where_that_is_set_unless_it_tells_of_an_error() {
     let of = |reply: Reply| {
-        Outcome::of(&Ok(reply), Asked { accept_body: AcceptBody::AnyJson, ..asked(100) })
+        UploadOutcome::of(
+            &Ok(reply),
+            RequestFacts { accept_body: AcceptBody::AnyJson, ..asked(100) },
+        )
     };
     for body in ["{}", r#"{"accepted":100}"#, "[]"] {
-        assert_eq!(of(reply(200, body)), Outcome::accepted_all(), "{body}");
-        assert_eq!(of(reply(202, body)), Outcome::accepted_all(), "{body}");
+        assert_eq!(of(reply(200, body)), UploadOutcome::accepted_all(), "{body}");
+        assert_eq!(of(reply(202, body)), UploadOutcome::accepted_all(), "{body}");
     }
-    assert!(matches!(of(reply(200, r#"{"error":{"code":"x"}}"#)), Outcome::Foreign { .. }));
+    assert!(matches!(of(reply(200, r#"{"error":{"code":"x"}}"#)), UploadOutcome::Foreign { .. }));
     let page = Reply { content_type: None, ..reply(200, "<html></html>") };
-    assert!(matches!(of(page), Outcome::Foreign { .. }));
+    assert!(matches!(of(page), UploadOutcome::Foreign { .. }));
     for status in [202, 204] {
         for body in ["", "null", r#"{"errors":[]}"#] {
-            assert_eq!(of(reply(status, body)), Outcome::accepted_all(), "{status} {body}");
+            assert_eq!(of(reply(status, body)), UploadOutcome::accepted_all(), "{status} {body}");
         }
     }
     let listed = r#"{"errors":[{"recordIndex":1,"errorMessages":["bad"]}],"accepted":99}"#;
     for status in [200, 202] {
         assert_eq!(of(reply(status, listed)), accepted_with(&[(1, "bad")]));
     }
-    assert!(matches!(of(reply(202, r#"{"errors":7}"#)), Outcome::Unreadable { .. }));
+    assert!(matches!(of(reply(202, r#"{"errors":7}"#)), UploadOutcome::Unreadable { .. }));
 }
 
 /// A .NET service writes `null` for an empty list.
@@ -146,7 +151,7 @@ fn readable_indices_count_whatever_stands_beside_them() {
         {"recordIndex":2.5,"errorMessages":null}]}"#;
     let rejected =
         [(1, "no reason given"), (2, "bad pattern"), (3, r#"no id; {"code":7}"#), (4, "a text")];
-    let Outcome::Accepted { rejected: read, stray } = outcome(reply(200, body)) else {
+    let UploadOutcome::Accepted { rejected: read, stray } = outcome(reply(200, body)) else {
         panic!("a readable list");
     };
     assert_eq!(read, rejected.map(|(index, text)| (index, text.to_owned())));
@@ -163,7 +168,7 @@ fn readable_indices_count_whatever_stands_beside_them() {
 fn list_that_cannot_be_read_accepts_and_rejects_nothing() {
     let cut = r#"{"errors":[{"recordIndex":0,"errorMessages":["a"]},{"recordInd"#;
     for body in [cut, r#"{"errors":{"stixobjects":["bad"]}}"#, r#"{"errors":7}"#] {
-        let Outcome::Unreadable { why } = outcome(reply(200, body)) else { panic!("{body}") };
+        let UploadOutcome::Unreadable { why } = outcome(reply(200, body)) else { panic!("{body}") };
         assert!(why.contains("cannot be read"), "{why}");
     }
     assert!(!foreign(Reply { content_type: None, ..reply(200, cut) }));
@@ -179,7 +184,7 @@ fn throttled(header: Option<&str>, date: Option<&str>, body: &str) -> Option<u64
         date: date.map(str::to_owned),
         ..reply(429, body)
     };
-    let Outcome::Throttled { wait } = outcome(reply) else { panic!("429 is throttled") };
+    let UploadOutcome::Throttled { wait } = outcome(reply) else { panic!("429 is throttled") };
     wait.map(|wait| wait.as_secs())
 }
 
@@ -205,7 +210,8 @@ fn date_in_retry_after_counts_from_the_answers_own_date() {
 fn server_error_keeps_the_activity_id() {
     let body = r#"{"statusCode":500,"message":"Internal server error",
         "activityId":"1bc9b1f0-0000-4000-8000-000000000001"}"#;
-    let Outcome::Transient { why, ambiguous: true, wait: None } = outcome(reply(500, body)) else {
+    let UploadOutcome::Transient { why, ambiguous: true, wait: None } = outcome(reply(500, body))
+    else {
         panic!("500 is transient");
     };
     assert_eq!(
@@ -214,14 +220,15 @@ fn server_error_keeps_the_activity_id() {
     );
     let unavailable = Reply { retry_after: Some("9".to_owned()), ..reply(503, "") };
     let nine = Some(Duration::from_secs(9));
-    let expected = Outcome::Transient { why: "HTTP 503".to_owned(), ambiguous: true, wait: nine };
+    let expected =
+        UploadOutcome::Transient { why: "HTTP 503".to_owned(), ambiguous: true, wait: nine };
     assert_eq!(outcome(unavailable), expected);
 }
 
 #[test]
 fn missing_role_is_named_under_401_and_403() {
     let body = r#"{"error":{"code":"UnauthorizedAccess","message":"The Object ID [1] does not have required permission to perform this action on the workspace [2].","details":[],"target":null,"additionalInfo":null}}"#;
-    let (Outcome::Unauthorized { why: by_401 }, Outcome::Forbidden { why: by_403 }) =
+    let (UploadOutcome::Unauthorized { why: by_401 }, UploadOutcome::Forbidden { why: by_403 }) =
         (outcome(reply(401, body)), outcome(reply(403, body)))
     else {
         panic!("401 is unauthorized, 403 forbidden");
@@ -237,10 +244,14 @@ fn missing_role_is_named_under_401_and_403() {
 fn html_403_is_quoted_without_markup() {
     let page = "<html><head><style>p{}</style></head><body><h1>You do not have permission to view \
                 this directory or page.</h1></body></html>";
-    let Outcome::Forbidden { why } = outcome(reply(403, page)) else { panic!("403 is forbidden") };
+    let UploadOutcome::Forbidden { why } = outcome(reply(403, page)) else {
+        panic!("403 is forbidden")
+    };
     assert!(why.contains("You do not have permission to view this directory or page."), "{why}");
     assert!(!why.contains('<'), "{why}");
-    let Outcome::Forbidden { why } = outcome(reply(403, "2 > 1 <b>x</b> y")) else { panic!() };
+    let UploadOutcome::Forbidden { why } = outcome(reply(403, "2 > 1 <b>x</b> y")) else {
+        panic!()
+    };
     assert!(why.contains("2 > 1 x y"), "a sign alone is no markup: {why}");
 }
 
@@ -248,31 +259,39 @@ fn html_403_is_quoted_without_markup() {
 fn plain_401_does_not_speak_of_roles() {
     let denied =
         r#"{"statusCode":401,"message":"Unauthorized. Access token is missing or invalid."}"#;
-    let Outcome::Unauthorized { why } = outcome(reply(401, denied)) else { panic!("401") };
+    let UploadOutcome::Unauthorized { why } = outcome(reply(401, denied)) else { panic!("401") };
     assert_eq!(why, "HTTP 401: Unauthorized. Access token is missing or invalid.");
     let bare = Reply { error_code: Some("InvalidToken".to_owned()), ..reply(401, "") };
-    assert_eq!(outcome(bare), Outcome::Unauthorized { why: "HTTP 401 InvalidToken".to_owned() });
+    assert_eq!(
+        outcome(bare),
+        UploadOutcome::Unauthorized { why: "HTTP 401 InvalidToken".to_owned() }
+    );
 }
 
 #[test]
 fn other_statuses_are_what_they_call_for() {
     let bad = r#"{"error":{"code":"BadRequest","message":"stixobjects is required"}}"#;
     let why = "HTTP 400 BadRequest: stixobjects is required".to_owned();
-    assert_eq!(outcome(reply(400, bad)), Outcome::BadRequest { why });
+    assert_eq!(outcome(reply(400, bad)), UploadOutcome::BadRequest { why });
     let listed = r#"{"errors":[{"recordIndex":0,"errorMessages":["no id"]}]}"#;
     let why = "HTTP 400: record 0: no id".to_owned();
-    assert_eq!(outcome(reply(400, listed)), Outcome::BadRequest { why });
-    assert!(matches!(outcome(reply(413, "")), Outcome::TooLarge { .. }));
-    assert!(matches!(outcome(reply(408, "")), Outcome::Transient { .. }));
+    assert_eq!(outcome(reply(400, listed)), UploadOutcome::BadRequest { why });
+    assert!(matches!(outcome(reply(413, "")), UploadOutcome::TooLarge { .. }));
+    assert!(matches!(outcome(reply(408, "")), UploadOutcome::Transient { .. }));
     for status in [302, 404, 405, 415, 451] {
-        assert!(matches!(outcome(reply(status, "")), Outcome::Misconfigured { .. }), "{status}");
+        assert!(
+            matches!(outcome(reply(status, "")), UploadOutcome::Misconfigured { .. }),
+            "{status}"
+        );
     }
     for (status, advice) in [(404, WORKSPACE.to_string()), (302, "redirects".to_owned())] {
-        let Outcome::Misconfigured { why } = outcome(reply(status, "")) else { panic!("{status}") };
+        let UploadOutcome::Misconfigured { why } = outcome(reply(status, "")) else {
+            panic!("{status}")
+        };
         assert!(why.contains(&advice), "{why}");
     }
-    let of_none = Outcome::of(&Ok(reply(400, r#"{"errors":[]}"#)), asked(0));
-    assert!(matches!(of_none, Outcome::BadRequest { .. }), "nothing was asked");
+    let of_none = UploadOutcome::of(&Ok(reply(400, r#"{"errors":[]}"#)), asked(0));
+    assert!(matches!(of_none, UploadOutcome::BadRequest { .. }), "nothing was asked");
 }
 
 /// The words of the label `outcome` of `relay_requests_total`.
@@ -305,9 +324,9 @@ fn a_reply_tells_its_words_and_its_wait() {
 fn bad_request_that_names_every_record_rejects_each_with_its_words() {
     let body = r#"{"errors":[{"recordIndex":1,"errorMessages":["b"]},
         {"recordIndex":0,"errorMessages":["a"]}]}"#;
-    let of = |objects| Outcome::of(&Ok(reply(400, body)), asked(objects));
+    let of = |objects| UploadOutcome::of(&Ok(reply(400, body)), asked(objects));
     assert_eq!(of(2), accepted_with(&[(1, "b"), (0, "a")]));
-    assert!(matches!(of(3), Outcome::BadRequest { .. }), "the third is not named");
+    assert!(matches!(of(3), UploadOutcome::BadRequest { .. }), "the third is not named");
 }
 
 #[test]
@@ -315,15 +334,16 @@ fn no_reply_keeps_its_doubt() {
     for ambiguous in [true, false] {
         let none = NoReply { why: "connection reset".to_owned(), ambiguous };
         let expected =
-            Outcome::Transient { why: "connection reset".to_owned(), ambiguous, wait: None };
-        assert_eq!(Outcome::of(&Err(none), asked(1)), expected);
+            UploadOutcome::Transient { why: "connection reset".to_owned(), ambiguous, wait: None };
+        assert_eq!(UploadOutcome::of(&Err(none), asked(1)), expected);
     }
 }
 
 #[test]
 fn long_and_broken_bodies_are_cut() {
     let body = vec![0xff; 100_000];
-    let Outcome::BadRequest { why } = outcome(Reply { status: 400, body, ..Reply::default() })
+    let UploadOutcome::BadRequest { why } =
+        outcome(Reply { status: 400, body, ..Reply::default() })
     else {
         panic!("400 is a bad request");
     };

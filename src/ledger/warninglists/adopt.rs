@@ -21,7 +21,7 @@ use crate::ledger::start::{judged_name, store_setting};
 use crate::ledger::wanted::{merge, refresh};
 use crate::ledger::{Lane, Ledger, Views, Writing};
 use crate::pure::convert::ClaimFacts;
-use crate::pure::policy::Listed;
+use crate::pure::policy::OnLists;
 use crate::pure::stix::Observable;
 use crate::pure::warninglist::Lists;
 
@@ -210,13 +210,13 @@ impl Ledger {
 
 impl Row {
     /// The lists that the claim is on.
-    fn lists(&self, lists: &Lists) -> Listed {
+    fn lists(&self, lists: &Lists) -> OnLists {
         // Unreadable facts are not admitted, whatever the lists say.
         let Ok(facts) = serde_json::from_str::<ClaimFacts>(&self.facts) else {
-            return Listed::default();
+            return OnLists::default();
         };
         let observable = Observable { path: self.path.clone().into(), value: self.value.clone() };
-        Listed::of(lists, &facts, &observable)
+        OnLists::of(lists, &facts, &observable)
     }
 }
 

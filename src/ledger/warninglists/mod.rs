@@ -13,7 +13,7 @@ pub use file::{copy, load};
 
 use super::Ledger;
 use crate::pure::convert::ClaimFacts;
-use crate::pure::policy::{Listed, Warned};
+use crate::pure::policy::{OnLists, Warned};
 use crate::pure::stix::Observable;
 use crate::pure::warninglist::Lists;
 
@@ -35,7 +35,7 @@ impl InForce {
         match self {
             Self::Unused => Warned::default(),
             Self::Pending => Warned::Pending,
-            Self::Lists(lists) => Warned::On(Listed::of(lists, claim, observable)),
+            Self::Lists(lists) => Warned::On(OnLists::of(lists, claim, observable)),
         }
     }
 

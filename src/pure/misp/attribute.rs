@@ -9,11 +9,11 @@ use uuid::{Uuid, Variant};
 
 use super::audience::{Audience, INHERIT};
 use super::decay::{self, Decay};
-use super::lenient::{self, Flag, Maybe, Number, Text};
+use super::lenient::{self, Flag, Text, WholeNumber};
 use super::sharing_group::{self, SharingGroup};
 use super::sighting::{self, Sighting};
 use super::tag::{self, Tag, Tags};
-use super::time::TimeText;
+use super::time;
 
 /// An attribute as MISP's core format has it. Texts borrow from the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +101,7 @@ fn cut(text: Cow<'_, str>) -> Cow<'_, str> {
 struct AttributeFields<'a> {
     #[serde(borrow)]
     uuid: Option<Text<'a>>,
-    id: Number,
+    id: WholeNumber,
     #[serde(borrow, rename = "type")]
     kind: Option<Text<'a>>,
     #[serde(borrow)]
@@ -110,13 +110,15 @@ struct AttributeFields<'a> {
     value: Option<Text<'a>>,
     to_ids: Option<Flag>,
     deleted: Flag,
-    distribution: Number,
-    sharing_group_id: Number,
-    #[serde(borrow, rename = "SharingGroup")]
-    sharing_group: Maybe<sharing_group::SharingGroupFields<'a>>,
-    timestamp: Number,
-    first_seen: TimeText,
-    last_seen: TimeText,
+    distribution: WholeNumber,
+    sharing_group_id: WholeNumber,
+    #[serde(borrow, rename = "SharingGroup", deserialize_with = "sharing_group::read")]
+    sharing_group: Option<SharingGroup<'a>>,
+    timestamp: WholeNumber,
+    #[serde(deserialize_with = "time::moment")]
+    first_seen: Option<i64>,
+    #[serde(deserialize_with = "time::moment")]
+    last_seen: Option<i64>,
     #[serde(borrow)]
     comment: Text<'a>,
     #[serde(borrow)]
@@ -175,10 +177,10 @@ impl<'a> Attribute<'a> {
             deleted: fields.deleted.0,
             distribution: fields.distribution.0.unwrap_or(INHERIT),
             sharing_group_id: fields.sharing_group_id.or_zero(),
-            sharing_group: sharing_group::SharingGroupFields::read(fields.sharing_group),
+            sharing_group: fields.sharing_group,
             timestamp: fields.timestamp.or_zero(),
-            first_seen: fields.first_seen.0,
-            last_seen: fields.last_seen.0,
+            first_seen: fields.first_seen,
+            last_seen: fields.last_seen,
             comment: fields.comment.0,
             relation: fields.object_relation.0,
             tags,

@@ -1,13 +1,24 @@
 //! Whom MISP shows something to: event, object and attribute each have a distribution, and MISP shows
 //! an attribute only to those whom all three allow.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::lenient;
 
 /// MISP's `distribution` of a sharing group's members.
 pub const SHARING_GROUP: i64 = 4;
 
 /// MISP's `distribution` of what has none of its own: it is for whoever may see what it is in.
 pub(super) const INHERIT: i64 = 5;
+
+pub(super) fn inherited() -> i64 {
+    INHERIT
+}
+
+/// A `distribution`, of what inherits where it has none.
+pub(super) fn distribution<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    Ok(lenient::optional_number(deserializer)?.unwrap_or(INHERIT))
+}
 
 /// MISP's `distribution` values for this community, connected communities and all communities.
 const COMMUNITIES: std::ops::RangeInclusive<i64> = 1..=3;

@@ -78,6 +78,9 @@ impl<'a> Event<'a> {
     }
 }
 
+/// The events of a document, read when asked for. A broken one does not end the walk.
+pub type Events<'a> = Box<dyn Iterator<Item = Result<Event<'a>, NotAnEvent>> + 'a>;
+
 /// Walks the events of a document of any shape: a single event, also without `Event` around it as PyMISP
 /// writes it, or an answer of `/events`, `/attributes` or `/objects/restSearch`. An answer's attribute or
 /// object comes as an event of its own that holds only it; what the answer does not tell of the event is
@@ -89,40 +92,15 @@ pub fn events(document: &[u8]) -> Result<Events<'_>, NotAnEvent> {
     let text = std::str::from_utf8(document)?;
     if text.trim_ascii_start().starts_with('[') {
         let TolerantList(answers) = serde_json::from_str(text)?;
-        return Ok(Events(DocumentParts::Answers(answers.into_iter())));
+        return Ok(Box::new(answers.into_iter().map(answer)));
     }
     let top = top(text)?;
     match top.response {
-        Some(response) => Ok(Events(answers(response)?)),
+        Some(response) => answers(response),
         None => {
             let event =
                 bare(&top, text).unwrap_or_else(|| event(top, text, ExpectedLists::Optional))?;
-            Ok(Events(DocumentParts::One(Some(Box::new(event)))))
-        }
-    }
-}
-
-/// The events of a document, read when asked for. A broken one does not end the walk.
-#[derive(Debug)]
-pub struct Events<'a>(DocumentParts<'a>);
-
-#[derive(Debug)]
-enum DocumentParts<'a> {
-    One(Option<Box<Event<'a>>>),
-    /// `[{"Event": …}, …]` or `[{"Object": …}, …]`
-    Answers(std::vec::IntoIter<&'a RawValue>),
-    /// `{"Attribute": […]}`
-    Attributes(std::vec::IntoIter<&'a RawValue>),
-}
-
-impl<'a> Iterator for Events<'a> {
-    type Item = Result<Event<'a>, NotAnEvent>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.0 {
-            DocumentParts::One(event) => event.take().map(|event| Ok(*event)),
-            DocumentParts::Answers(answers) => answers.next().map(answer),
-            DocumentParts::Attributes(attributes) => attributes.next().map(around_attribute),
+            Ok(Box::new(std::iter::once(Ok(event))))
         }
     }
 }
@@ -137,7 +115,8 @@ fn top(text: &str) -> Result<Top<'_>, NotAnEvent> {
     Err(NotAnEvent::Other(format!("found {found}")))
 }
 
-fn answers(response: &RawValue) -> Result<DocumentParts<'_>, NotAnEvent> {
+/// `{"Attribute": […]}`, `[{"Event": …}, …]` or `[{"Object": …}, …]`
+fn answers(response: &RawValue) -> Result<Events<'_>, NotAnEvent> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Attributes<'a> {
@@ -147,11 +126,11 @@ fn answers(response: &RawValue) -> Result<DocumentParts<'_>, NotAnEvent> {
     if response.get().starts_with('{') {
         let Attributes { attributes } = serde_json::from_str(response.get())?;
         if let Some(TolerantList(attributes)) = attributes {
-            return Ok(DocumentParts::Attributes(attributes.into_iter()));
+            return Ok(Box::new(attributes.into_iter().map(around_attribute)));
         }
     }
     let TolerantList(answers) = serde_json::from_str(response.get())?;
-    Ok(DocumentParts::Answers(answers.into_iter()))
+    Ok(Box::new(answers.into_iter().map(answer)))
 }
 
 /// An event without `Event` around it: it has a uuid, an info, and lists what it holds.
@@ -210,20 +189,22 @@ fn event<'a>(top: Top<'a>, text: &str, lists: ExpectedLists) -> Result<Event<'a>
     Ok(event)
 }
 
+/// What an attribute or object of an answer carries: a small event, and of an attribute its object.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct EventBeside<'a> {
+    #[serde(borrow, rename = "Event")]
+    event: Maybe<EventFields<'a>>,
+    #[serde(borrow, rename = "Object")]
+    object: Option<&'a RawValue>,
+}
+
 /// `/attributes/restSearch`: each attribute carries a small event, and its object's distribution.
 fn around_attribute(raw: &RawValue) -> Result<Event<'_>, NotAnEvent> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Around<'a> {
-        #[serde(borrow, rename = "Event")]
-        event: Maybe<EventFields<'a>>,
-        #[serde(borrow, rename = "Object")]
-        object: Option<&'a RawValue>,
-    }
-    let Around { event, object } = if raw.get().starts_with('{') {
+    let EventBeside { event, object } = if raw.get().starts_with('{') {
         serde_json::from_str(raw.get())?
     } else {
-        Around::default()
+        EventBeside::default()
     };
     let mut event = Event::from_body(event.0.unwrap_or_default());
     match object {
@@ -235,13 +216,7 @@ fn around_attribute(raw: &RawValue) -> Result<Event<'_>, NotAnEvent> {
 
 /// `/objects/restSearch`: each object carries a small event, without its uuid.
 fn around_object(raw: &RawValue) -> Result<Event<'_>, NotAnEvent> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Around<'a> {
-        #[serde(borrow, rename = "Event")]
-        event: Maybe<EventFields<'a>>,
-    }
-    let Around { event } = serde_json::from_str(raw.get())?;
+    let EventBeside { event, .. } = serde_json::from_str(raw.get())?;
     let mut event = Event::from_body(event.0.unwrap_or_default());
     event.hold(vec![raw]);
     Ok(event)

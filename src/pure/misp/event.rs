@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::attribute::{Attribute, Malformed};
 use super::audience::{Audience, stands_under};
-use super::lenient::{self, Flag, Maybe, Number, Text, TolerantList};
+use super::lenient::{self, Flag, Maybe, Text, TolerantList, WholeNumber};
 use super::object::Object;
 use super::sharing_group::{self, SharingGroup};
 use super::tag::{self, Tag, Tags};
@@ -55,20 +55,20 @@ pub struct Event<'a> {
 pub(super) struct EventFields<'a> {
     #[serde(borrow)]
     uuid: Text<'a>,
-    id: Number,
+    id: WholeNumber,
     #[serde(borrow)]
     info: Text<'a>,
     #[serde(borrow)]
     date: Text<'a>,
-    threat_level_id: Number,
-    analysis: Number,
-    distribution: Number,
-    sharing_group_id: Number,
-    #[serde(borrow, rename = "SharingGroup")]
-    sharing_group: Maybe<sharing_group::SharingGroupFields<'a>>,
+    threat_level_id: WholeNumber,
+    analysis: WholeNumber,
+    distribution: WholeNumber,
+    sharing_group_id: WholeNumber,
+    #[serde(borrow, rename = "SharingGroup", deserialize_with = "sharing_group::read")]
+    sharing_group: Option<SharingGroup<'a>>,
     published: Option<Flag>,
-    timestamp: Number,
-    publish_timestamp: Number,
+    timestamp: WholeNumber,
+    publish_timestamp: WholeNumber,
     #[serde(borrow, rename = "Orgc")]
     pub(super) creator: Maybe<Org<'a>>,
     #[serde(borrow, rename = "Attribute")]
@@ -122,7 +122,7 @@ impl<'a> Event<'a> {
             analysis: body.analysis.or_zero(),
             distribution: body.distribution.or_zero(),
             sharing_group_id: body.sharing_group_id.or_zero(),
-            sharing_group: sharing_group::SharingGroupFields::read(body.sharing_group),
+            sharing_group: body.sharing_group,
             published: body.published.unwrap_or_default().0,
             timestamp: body.timestamp.or_zero(),
             publish_timestamp: body.publish_timestamp.or_zero(),

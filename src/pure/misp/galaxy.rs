@@ -9,84 +9,68 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::Event;
-use super::lenient::{self, Flag, Maybe, Number, Text, TolerantList};
+use super::lenient::{self, Text, TolerantList};
 
 /// What is put out where an attribute has clusters, and nowhere else in it.
 const CLUSTERS: &str = "\"GalaxyCluster\"";
 
 /// A cluster of a galaxy: a technique, an actor, and much else.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Cluster<'a> {
     /// The tag that puts it on an event or attribute: `misp-galaxy:threat-actor="APT29"`.
+    #[serde(borrow, rename = "tag_name", deserialize_with = "lenient::borrowed")]
     pub tag: Cow<'a, str>,
     /// The galaxy's type, e.g. `mitre-attack-pattern`.
+    #[serde(borrow, rename = "type", deserialize_with = "lenient::borrowed")]
     pub kind: Cow<'a, str>,
+    #[serde(deserialize_with = "lenient::uuid_or_nil")]
     pub uuid: Uuid,
     /// Its name.
+    #[serde(borrow, deserialize_with = "lenient::borrowed")]
     pub value: Cow<'a, str>,
+    #[serde(borrow, deserialize_with = "lenient::borrowed")]
     pub description: Cow<'a, str>,
     /// Made by MISP's community, not on an instance: for all to see, whatever `distribution` says.
+    #[serde(rename = "default", deserialize_with = "lenient::flag")]
     pub is_default: bool,
     /// 0 to 4.
+    #[serde(deserialize_with = "lenient::number")]
     pub distribution: i64,
-    /// `meta`, as far as it is read.
+    #[serde(deserialize_with = "lenient::flag")]
+    deleted: bool,
+    #[serde(borrow, deserialize_with = "lenient::or_default")]
+    pub meta: ClusterMeta<'a>,
+}
+
+/// What is read of a cluster's `meta`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ClusterMeta<'a> {
+    #[serde(borrow, deserialize_with = "text_or_list")]
     pub external_id: Vec<Cow<'a, str>>,
+    #[serde(borrow, deserialize_with = "text_or_list")]
     pub refs: Vec<Cow<'a, str>>,
+    #[serde(borrow, deserialize_with = "text_or_list")]
     pub kill_chain: Vec<Cow<'a, str>>,
+    #[serde(borrow, deserialize_with = "text_or_list")]
     pub synonyms: Vec<Cow<'a, str>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ClusterFields<'a> {
-    #[serde(borrow)]
-    tag_name: Text<'a>,
-    #[serde(borrow, rename = "type")]
-    kind: Text<'a>,
-    #[serde(borrow)]
-    uuid: Text<'a>,
-    #[serde(borrow)]
-    value: Text<'a>,
-    #[serde(borrow)]
-    description: Text<'a>,
-    #[serde(rename = "default")]
-    is_default: Flag,
-    distribution: Number,
-    deleted: Flag,
-    #[serde(borrow)]
-    meta: Maybe<Meta<'a>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Meta<'a> {
-    #[serde(borrow)]
-    external_id: TextOrList<'a>,
-    #[serde(borrow)]
-    refs: TextOrList<'a>,
-    #[serde(borrow)]
-    kill_chain: TextOrList<'a>,
-    #[serde(borrow)]
-    synonyms: TextOrList<'a>,
-}
-
 /// A text or a list of texts.
-#[derive(Debug, Default)]
-struct TextOrList<'a>(Vec<Cow<'a, str>>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for TextOrList<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw: &'de RawValue = Deserialize::deserialize(deserializer)?;
-        let texts = if raw.get().starts_with('"') {
-            serde_json::from_str(raw.get()).map(|text: Text<'a>| vec![text.0])
-        } else {
-            serde_json::from_str(raw.get()).map(|TolerantList(texts): TolerantList<Text<'a>>| {
-                texts.into_iter().map(|text| text.0).collect()
-            })
-        };
-        // What says nothing that is understood says nothing.
-        Ok(Self(texts.unwrap_or_default()))
-    }
+fn text_or_list<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Cow<'a, str>>, D::Error> {
+    let raw: &'de RawValue = Deserialize::deserialize(deserializer)?;
+    let texts = if raw.get().starts_with('"') {
+        serde_json::from_str(raw.get()).map(|text: Text<'a>| vec![text.0])
+    } else {
+        serde_json::from_str(raw.get()).map(|TolerantList(texts): TolerantList<Text<'a>>| {
+            texts.into_iter().map(|text| text.0).collect()
+        })
+    };
+    // What says nothing that is understood says nothing.
+    Ok(texts.unwrap_or_default())
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -129,23 +113,8 @@ fn read<'a>(galaxies: &'a RawValue) -> impl Iterator<Item = Cluster<'a>> {
         let galaxy: Galaxy<'a> = serde_json::from_str(raw.get()).unwrap_or_default();
         galaxy.clusters.0
     });
-    clusters.filter_map(|raw| cluster(serde_json::from_str(raw.get()).ok()?))
-}
-
-fn cluster(fields: ClusterFields<'_>) -> Option<Cluster<'_>> {
-    let meta = fields.meta.0.unwrap_or_default();
-    let cluster = Cluster {
-        tag: fields.tag_name.0,
-        kind: fields.kind.0,
-        uuid: lenient::uuid(&fields.uuid.0)?,
-        value: fields.value.0,
-        description: fields.description.0,
-        is_default: fields.is_default.0,
-        distribution: fields.distribution.or_zero(),
-        external_id: meta.external_id.0,
-        refs: meta.refs.0,
-        kill_chain: meta.kill_chain.0,
-        synonyms: meta.synonyms.0,
+    let is_one = |cluster: &Cluster<'_>| {
+        !cluster.deleted && !cluster.tag.is_empty() && !cluster.uuid.is_nil()
     };
-    (!fields.deleted.0 && !cluster.tag.is_empty()).then_some(cluster)
+    clusters.filter_map(|raw| serde_json::from_str(raw.get()).ok()).filter(is_one)
 }

@@ -58,17 +58,17 @@ impl<'de> Visitor<'de> for TextVisitor {
 
 /// A whole number, also as a string of digits or a boolean. An empty string and `null` are `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Number(pub(super) Option<i64>);
+pub(super) struct WholeNumber(pub(super) Option<i64>);
 
-impl Number {
+impl WholeNumber {
     pub(super) fn or_zero(self) -> i64 {
         self.0.unwrap_or_default()
     }
 }
 
-impl<'de> Deserialize<'de> for Number {
+impl<'de> Deserialize<'de> for WholeNumber {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NumberVisitor).map(Number)
+        deserializer.deserialize_any(NumberVisitor).map(WholeNumber)
     }
 }
 
@@ -258,15 +258,38 @@ pub(super) fn uuid(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok()
 }
 
+pub(super) fn uuid_or_nil<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
+    let Text(text) = Text::deserialize(deserializer)?;
+    Ok(uuid(&text).unwrap_or_default())
+}
+
+pub(super) fn borrowed<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Cow<'de, str>, D::Error> {
+    deserializer.deserialize_any(TextVisitor)
+}
+
+pub(super) fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_any(ListVisitor(PhantomData))
+}
+
+pub(super) fn or_default<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    maybe(deserializer).map(Option::unwrap_or_default)
+}
+
 /// For fields that are plain numbers: what says none is 0.
 pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    Number::deserialize(deserializer).map(Number::or_zero)
+    WholeNumber::deserialize(deserializer).map(WholeNumber::or_zero)
 }
 
 pub(super) fn optional_number<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<i64>, D::Error> {
-    Number::deserialize(deserializer).map(|number| number.0)
+    WholeNumber::deserialize(deserializer).map(|number| number.0)
 }
 
 pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
@@ -299,11 +322,19 @@ mod tests {
             ("null", None, false),
             ("\"\"", None, false),
         ] {
-            assert_eq!(serde_json::from_str::<Number>(json).unwrap(), Number(number), "{json}");
+            assert_eq!(
+                serde_json::from_str::<WholeNumber>(json).unwrap(),
+                WholeNumber(number),
+                "{json}"
+            );
             assert_eq!(serde_json::from_str::<Flag>(json).unwrap(), Flag(flag), "{json}");
         }
         for json in ["-7", "\"-7\""] {
-            assert_eq!(serde_json::from_str::<Number>(json).unwrap(), Number(Some(-7)), "{json}");
+            assert_eq!(
+                serde_json::from_str::<WholeNumber>(json).unwrap(),
+                WholeNumber(Some(-7)),
+                "{json}"
+            );
         }
     }
 
@@ -327,7 +358,11 @@ mod tests {
     #[test]
     fn an_object_may_be_missing_in_every_spelling_of_php() {
         for json in ["null", "[]", "false"] {
-            assert_eq!(serde_json::from_str::<Maybe<Number>>(json).unwrap(), Maybe(None), "{json}");
+            assert_eq!(
+                serde_json::from_str::<Maybe<WholeNumber>>(json).unwrap(),
+                Maybe(None),
+                "{json}"
+            );
         }
     }
 
@@ -339,18 +374,18 @@ mod tests {
         let number = "expected a whole number, or a string that holds one";
         for (refusal, expected) in [
             (refusal::<Text<'_>>("[]"), "expected a text"),
-            (refusal::<Number>(r#""seven""#), number),
-            (refusal::<Number>("18446744073709551615"), number),
-            (refusal::<Number>("1.5"), number),
+            (refusal::<WholeNumber>(r#""seven""#), number),
+            (refusal::<WholeNumber>("18446744073709551615"), number),
+            (refusal::<WholeNumber>("1.5"), number),
             (refusal::<Flag>(r#""perhaps""#), "expected a boolean, 0 or 1"),
             (refusal::<Flag>("[]"), "expected a boolean, 0 or 1"),
             (
-                refusal::<TolerantList<Number>>("7"),
+                refusal::<TolerantList<WholeNumber>>("7"),
                 "expected a list, or an object with numbers for keys",
             ),
-            (refusal::<Maybe<Number>>("7"), "expected an object"),
-            (refusal::<Maybe<Number>>("[1]"), "expected an object"),
-            (refusal::<Maybe<Number>>("true"), "expected an object"),
+            (refusal::<Maybe<WholeNumber>>("7"), "expected an object"),
+            (refusal::<Maybe<WholeNumber>>("[1]"), "expected an object"),
+            (refusal::<Maybe<WholeNumber>>("true"), "expected an object"),
         ] {
             assert!(refusal.contains(expected), "{refusal}");
         }

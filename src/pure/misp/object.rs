@@ -8,56 +8,46 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::attribute::{Attribute, Malformed};
-use super::audience::{Audience, INHERIT};
-use super::lenient::{self, Flag, Maybe, Number, Text, TolerantList};
+use super::audience::{self, Audience};
 use super::sharing_group::{self, SharingGroup};
-use super::time::TimeText;
+use super::{lenient, time};
 
 /// Of an object with thousands of attributes no more are kept for the others' sake.
 const MAX_BESIDE: usize = 16;
 
 /// An object, with its attributes still to be read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Object<'a> {
     /// Nil where an attributes answer gives no more than the object's distribution.
+    #[serde(default, deserialize_with = "lenient::uuid_or_nil")]
     pub uuid: Uuid,
     /// The template's name, e.g. `file`.
+    #[serde(borrow, default, deserialize_with = "lenient::borrowed")]
     pub name: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "lenient::borrowed")]
     pub comment: Cow<'a, str>,
     /// 0 to 5; 5 (also where it is missing) inherits the event's.
+    #[serde(default = "audience::inherited", deserialize_with = "audience::distribution")]
     pub distribution: i64,
+    #[serde(default, deserialize_with = "lenient::number")]
     pub sharing_group_id: i64,
+    #[serde(borrow, default, rename = "SharingGroup", deserialize_with = "sharing_group::read")]
     pub sharing_group: Option<SharingGroup<'a>>,
     /// Soft-deleted, and all its attributes with it.
+    #[serde(default, deserialize_with = "lenient::flag")]
     pub deleted: bool,
     /// Unix seconds.
+    #[serde(default, deserialize_with = "lenient::number")]
     pub timestamp: i64,
     /// Unix microseconds; attributes without their own inherit it.
+    #[serde(default, deserialize_with = "time::moment")]
     pub first_seen: Option<i64>,
+    #[serde(default, deserialize_with = "time::moment")]
     pub last_seen: Option<i64>,
+    #[serde(borrow, default, rename = "Attribute", deserialize_with = "lenient::list")]
     pub(super) attributes: Vec<&'a RawValue>,
+    #[serde(skip)]
     beside: OnceLock<Vec<Attribute<'a>>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ObjectFields<'a> {
-    #[serde(borrow)]
-    uuid: Text<'a>,
-    #[serde(borrow)]
-    name: Text<'a>,
-    #[serde(borrow)]
-    comment: Text<'a>,
-    distribution: Number,
-    sharing_group_id: Number,
-    #[serde(borrow, rename = "SharingGroup")]
-    sharing_group: Maybe<sharing_group::SharingGroupFields<'a>>,
-    deleted: Flag,
-    timestamp: Number,
-    first_seen: TimeText,
-    last_seen: TimeText,
-    #[serde(borrow, rename = "Attribute")]
-    attributes: TolerantList<&'a RawValue>,
 }
 
 impl<'a> Object<'a> {
@@ -69,22 +59,7 @@ impl<'a> Object<'a> {
         if !raw.get().starts_with('{') {
             return Err(Malformed::new(raw, "it is no object"));
         }
-        let fields: ObjectFields<'_> = serde_json::from_str(raw.get())
-            .map_err(|error| Malformed::new(raw, &error.to_string()))?;
-        Ok(Self {
-            uuid: lenient::uuid(&fields.uuid.0).unwrap_or_default(),
-            name: fields.name.0,
-            comment: fields.comment.0,
-            distribution: fields.distribution.0.unwrap_or(INHERIT),
-            sharing_group_id: fields.sharing_group_id.or_zero(),
-            sharing_group: sharing_group::SharingGroupFields::read(fields.sharing_group),
-            deleted: fields.deleted.0,
-            timestamp: fields.timestamp.or_zero(),
-            first_seen: fields.first_seen.0,
-            last_seen: fields.last_seen.0,
-            attributes: fields.attributes.0,
-            beside: OnceLock::new(),
-        })
+        serde_json::from_str(raw.get()).map_err(|error| Malformed::new(raw, &error.to_string()))
     }
 
     #[must_use]

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
 use super::lenient::{self, Maybe, Text};
@@ -17,16 +17,20 @@ pub struct SharingGroup<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct SharingGroupFields<'a> {
+struct SharingGroupFields<'a> {
     #[serde(borrow)]
     uuid: Text<'a>,
     #[serde(borrow)]
     name: Text<'a>,
 }
 
-impl<'a> SharingGroupFields<'a> {
-    pub(super) fn read(fields: Maybe<Self>) -> Option<SharingGroup<'a>> {
-        let Self { uuid, name } = fields.0?;
+/// `None` where there is none, or none with a uuid.
+pub(super) fn read<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SharingGroup<'a>>, D::Error> {
+    let Maybe(fields): Maybe<SharingGroupFields<'a>> = Deserialize::deserialize(deserializer)?;
+    let of = |SharingGroupFields { uuid, name }| {
         Some(SharingGroup { uuid: lenient::uuid(&uuid.0)?, name: name.0 })
-    }
+    };
+    Ok(fields.and_then(of))
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::lenient::{self, Number, Text};
+use super::lenient::{self, Text, WholeNumber};
 
 /// MISP's sighting types 1 and 2 (`Sighting::TYPE` in MISP's source).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,10 +72,10 @@ pub fn expires_at(sightings: &[Sighting]) -> Option<i64> {
 struct SightingFields<'a> {
     #[serde(borrow)]
     uuid: Text<'a>,
-    id: Number,
+    id: WholeNumber,
     #[serde(rename = "type")]
-    kind: Number,
-    date_sighting: Number,
+    kind: WholeNumber,
+    date_sighting: WholeNumber,
 }
 
 /// The false positives and expirations in the list that stands beside an attribute. What cannot be

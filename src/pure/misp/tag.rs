@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::lenient::{Flag, Maybe, Number, Text, TolerantList};
+use super::lenient::{Flag, Maybe, Text, TolerantList, WholeNumber};
 
 /// A tag of an event or attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) type Tags<'a> = TolerantList<Maybe<TagRow<'a>>>;
 #[serde(default)]
 pub(super) struct TagRow<'a> {
     /// Of the tag, or of the row that joins one.
-    id: Number,
+    id: WholeNumber,
     #[serde(borrow)]
     name: Text<'a>,
     local: Flag,
@@ -35,7 +35,7 @@ pub(super) struct TagRow<'a> {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Joined<'a> {
-    id: Number,
+    id: WholeNumber,
     #[serde(borrow)]
     name: Text<'a>,
     local: Flag,

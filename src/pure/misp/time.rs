@@ -14,20 +14,15 @@ const FIRST_MICROSECONDS: u64 = 100_000_000_000;
 
 /// A moment in Unix microseconds. What cannot be read is `None`: a moment that nobody can read must
 /// not cost the indicator.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct TimeText(pub(super) Option<i64>);
-
-impl<'de> Deserialize<'de> for TimeText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw: &'de RawValue = Deserialize::deserialize(deserializer)?;
-        let json = raw.get();
-        let text = if json.starts_with('"') {
-            serde_json::from_str(json).map(|Text(text)| text).unwrap_or_default()
-        } else {
-            Cow::Borrowed(json)
-        };
-        Ok(Self(micros(&text)))
-    }
+pub(super) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let raw: &'de RawValue = Deserialize::deserialize(deserializer)?;
+    let json = raw.get();
+    let text = if json.starts_with('"') {
+        serde_json::from_str(json).map(|Text(text)| text).unwrap_or_default()
+    } else {
+        Cow::Borrowed(json)
+    };
+    Ok(micros(&text))
 }
 
 /// Unix microseconds of MISP's spelling of a moment: `2026-10-01T10:34:56.123456+00:00`, with a zone
@@ -63,8 +58,7 @@ mod tests {
 
     /// What a field that holds this JSON says.
     fn of(json: &str) -> Option<i64> {
-        let TimeText(micros) = serde_json::from_str(json).unwrap();
-        micros
+        moment(&mut serde_json::Deserializer::from_str(json)).unwrap()
     }
 
     #[test]

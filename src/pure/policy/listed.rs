@@ -1,11 +1,11 @@
 //! The warninglists that a claim is on.
 
-use super::Listed;
+use super::OnLists;
 use crate::pure::convert::{self, ClaimFacts};
 use crate::pure::stix::Observable;
 use crate::pure::warninglist::Lists;
 
-impl Listed {
+impl OnLists {
     /// The lists that a claim is on.
     #[must_use]
     pub fn of(lists: &Lists, claim: &ClaimFacts, observable: &Observable) -> Self {
@@ -169,7 +169,7 @@ mod tests {
         ]);
         let claim = ClaimFacts { kind: "url".into(), ..ClaimFacts::default() };
         let url = Observable::new("url:value", "http://www.example.com/a");
-        let Listed { attribute, host } = Listed::of(&lists, &claim, &url);
+        let OnLists { attribute, host } = OnLists::of(&lists, &claim, &url);
         assert_eq!((attribute, host), (vec!["list 1".to_owned()], vec!["list 2".to_owned()]));
     }
 

@@ -22,7 +22,7 @@ mod words;
 pub use judge::Judge;
 pub use loosened::loosened;
 pub use marks::{CHATHAM_HOUSE, Decided, Mark};
-pub use side_facts::{Listed, SideFacts, Warned};
+pub use side_facts::{OnLists, SideFacts, Warned};
 pub use spelling::{forms, is_same, spellings};
 pub use switches::{Switches, UrlForms};
 pub use tlp::{Tlp, Untagged};

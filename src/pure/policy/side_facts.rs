@@ -21,12 +21,12 @@ pub struct SideFacts {
 pub enum Warned {
     /// They are not loaded yet.
     Pending,
-    On(Listed),
+    On(OnLists),
 }
 
 /// The warninglists that a claim is on, by their names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Listed {
+pub struct OnLists {
     /// As MISP matches its attribute.
     pub attribute: Vec<String>,
     /// Those that have the exact host of its URL as an entry.
@@ -35,6 +35,6 @@ pub struct Listed {
 
 impl Default for Warned {
     fn default() -> Self {
-        Self::On(Listed::default())
+        Self::On(OnLists::default())
     }
 }

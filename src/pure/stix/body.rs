@@ -24,43 +24,32 @@ pub(super) struct Parts {
     phases: String,
 }
 
-/// The members of [`Parts`] as they are serialised.
-pub(super) struct PartMembers<'a> {
-    pub created_by_ref: Option<Uuid>,
+#[derive(Serialize)]
+pub(super) struct Creator {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_by_ref: Option<String>,
     /// In the order in which they are sent.
     pub labels: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct About<'a> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub external_references: Vec<ExternalReference>,
-    pub marking: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub object_marking_refs: Vec<&'static str>,
     pub name: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Types {
     pub indicator_types: BTreeSet<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Phases {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kill_chain_phases: Vec<KillChainPhase>,
-}
-
-#[derive(Serialize)]
-struct Creator {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created_by_ref: Option<String>,
-    labels: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct About<'a> {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    external_references: Vec<ExternalReference>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    object_marking_refs: Vec<&'static str>,
-    name: &'a str,
-}
-
-#[derive(Serialize)]
-struct Types {
-    indicator_types: BTreeSet<String>,
-}
-
-#[derive(Serialize)]
-struct Phases {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    kill_chain_phases: Vec<KillChainPhase>,
 }
 
 #[derive(Serialize)]
@@ -78,16 +67,17 @@ pub(super) struct KillChainPhase {
 }
 
 impl Parts {
-    pub(super) fn new(said: PartMembers<'_>) -> Option<Self> {
-        let PartMembers { labels, external_references, name, indicator_types, .. } = said;
-        let created_by_ref = said.created_by_ref.map(|uuid| format!("identity--{uuid}"));
-        let object_marking_refs = said.marking.into_iter().collect();
-        let kill_chain_phases = said.kill_chain_phases;
+    pub(super) fn new(
+        creator: &Creator,
+        about: &About<'_>,
+        types: &Types,
+        phases: &Phases,
+    ) -> Option<Self> {
         Some(Self {
-            creator: members(&Creator { created_by_ref, labels })?,
-            about: members(&About { external_references, object_marking_refs, name })?,
-            types: members(&Types { indicator_types })?,
-            phases: members(&Phases { kill_chain_phases })?,
+            creator: members(creator)?,
+            about: members(about)?,
+            types: members(types)?,
+            phases: members(phases)?,
         })
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::document::{ContextKind, Document};
 use super::indicator::{Merger, fingerprint};
 use super::text::{LONGEST_NAME, clean};
-use super::{Admitted, context};
+use super::{Admitted, tags};
 use crate::pure::convert::{ClusterFacts, ClusterKind, EventFacts};
 
 /// What a context object is called: its kind and its STIX uuid.
@@ -81,8 +81,8 @@ impl Merger {
             for found in self.clusters(claims).filter(|found| wanted.contains(&found.kind)) {
                 keep_newest(&mut needed, found);
             }
-            let targets: Vec<_> = needed.iter().filter(|one| one.is_indicated()).copied().collect();
-            needed.extend(targets.into_iter().map(|target| self.indicates(indicator, target)));
+            let targets: Vec<ContextId> = needed.iter().filter_map(Needed::indicated).collect();
+            needed.extend(targets.into_iter().map(|target| self.indicates(indicator, target, 0)));
         }
         needed
     }
@@ -92,8 +92,7 @@ impl Merger {
         claims.iter().flat_map(|claim| {
             let (event, claim) = (claim.event, claim.claim);
             let is_on = move |cluster: &&ClusterFacts| {
-                let mut tags = context::sent(&event.tags).chain(context::sent(&claim.tags));
-                tags.any(|tag| tag.name == cluster.tag)
+                tags::sent_of(event, claim).any(|tag| tag.name == cluster.tag)
             };
             self.judge.clusters(event).filter(is_on).map(|cluster| Needed {
                 kind: match cluster.kind {
@@ -107,16 +106,6 @@ impl Merger {
         })
     }
 
-    fn indicates<'a>(&self, indicator: Uuid, target: Needed<'a>) -> Needed<'a> {
-        let target = ContextId { kind: target.kind, uuid: target.id };
-        Needed {
-            kind: ContextKind::Relationship,
-            id: self.relationship_id(indicator, target, 0),
-            said: ContextContent::Indicates(indicator, target),
-            timestamp: 0,
-        }
-    }
-
     /// The relationship of a generation from an indicator to what it indicates. A revocation uses its
     /// id up, so that one that returns is of the next generation.
     #[must_use]
@@ -126,14 +115,14 @@ impl Merger {
         target: ContextId,
         generation: i16,
     ) -> Option<ContextObject> {
-        let id = self.relationship_id(indicator, target, generation);
-        let said = ContextContent::Indicates(indicator, target);
-        Needed { kind: ContextKind::Relationship, id, said, timestamp: 0 }.render()
+        self.indicates(indicator, target, generation).render()
     }
 
-    fn relationship_id(&self, indicator: Uuid, target: ContextId, generation: i16) -> Uuid {
-        let source = format!("indicator--{indicator}");
-        relationship_id(&self.rendering.namespace, &source, &target.to_string(), generation)
+    fn indicates<'a>(&self, indicator: Uuid, target: ContextId, generation: i16) -> Needed<'a> {
+        let (source, namespace) = (format!("indicator--{indicator}"), &self.rendering.namespace);
+        let id = relationship_id(namespace, &source, &target.to_string(), generation);
+        let said = ContextContent::Indicates(indicator, target);
+        Needed { kind: ContextKind::Relationship, id, said, timestamp: 0 }
     }
 
     /// The key of a context object in the ledger: two kinds may have one uuid.
@@ -160,8 +149,10 @@ pub fn relationship_id(namespace: &Uuid, source: &str, target: &str, generation:
 }
 
 impl<'a> Needed<'a> {
-    fn is_indicated(&self) -> bool {
-        matches!(self.kind, ContextKind::AttackPattern | ContextKind::ThreatActor)
+    /// What an indicator may indicate.
+    fn indicated(&self) -> Option<ContextId> {
+        let is_one = matches!(self.kind, ContextKind::AttackPattern | ContextKind::ThreatActor);
+        is_one.then_some(ContextId { kind: self.kind, uuid: self.id })
     }
 
     /// What a relationship points to.
@@ -200,13 +191,8 @@ impl<'a> Needed<'a> {
 /// The organisation that made the event, under MISP's own uuid.
 fn identity(event: &EventFacts) -> Option<Needed<'_>> {
     let id = event.org_uuid.filter(|_| !event.org_name.trim().is_empty())?;
-    let timestamp = event.timestamp;
-    Some(Needed {
-        kind: ContextKind::Identity,
-        id,
-        said: ContextContent::Identity(event),
-        timestamp,
-    })
+    let (kind, said) = (ContextKind::Identity, ContextContent::Identity(event));
+    Some(Needed { kind, id, said, timestamp: event.timestamp })
 }
 
 fn keep_newest<'a>(needed: &mut Vec<Needed<'a>>, found: Needed<'a>) {
@@ -214,9 +200,8 @@ fn keep_newest<'a>(needed: &mut Vec<Needed<'a>>, found: Needed<'a>) {
         None => needed.push(found),
         Some(known) => {
             let body = |one: &Needed<'_>| one.render().map(|object| object.body);
-            if found.timestamp > known.timestamp
-                || (found.timestamp == known.timestamp && body(&found) > body(known))
-            {
+            let by_time = found.timestamp.cmp(&known.timestamp);
+            if by_time.then_with(|| body(&found).cmp(&body(known))).is_gt() {
                 *known = found;
             }
         }

@@ -49,7 +49,7 @@ impl ContextKind {
 
 /// The wire form (STIX 2.1: 4.1 Attack Pattern, 4.5 Identity, 4.17 Threat Actor, 5.1 Relationship), in
 /// a fixed order of members.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(super) struct Document<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
@@ -90,15 +90,7 @@ impl<'a> Document<'a> {
             kind: kind.word(),
             spec_version: "2.1",
             id: format!("{}--{id}", kind.word()),
-            name: None,
-            description: None,
-            identity_class: None,
-            aliases: Vec::new(),
-            external_references: Vec::new(),
-            kill_chain_phases: Vec::new(),
-            relationship_type: None,
-            source_ref: None,
-            target_ref: None,
+            ..Self::default()
         }
     }
 

@@ -10,7 +10,7 @@ const SHORTEST_LIFE: i64 = 1_000;
 
 /// The withdrawal of an indicator.
 #[derive(Debug, Clone, Copy)]
-pub struct Ending<'a> {
+pub struct EndedIndicator<'a> {
     /// What was delivered, without what sending adds.
     pub body: &'a str,
     /// That of the body, Unix milliseconds.
@@ -26,7 +26,7 @@ pub struct Ending<'a> {
     pub revoked: bool,
 }
 
-impl Ending<'_> {
+impl EndedIndicator<'_> {
     /// The object as it goes over the wire. The same arguments give the same bytes.
     #[must_use]
     pub fn json(&self, created: i64, modified: i64) -> String {
@@ -90,7 +90,7 @@ mod tests {
 
     fn ended(valid_from: i64, confidence: Option<u8>, revoked: bool) -> Value {
         let body = body(valid_from);
-        let ending = Ending { body: &body, valid_from, at: NOW, confidence, revoked };
+        let ending = EndedIndicator { body: &body, valid_from, at: NOW, confidence, revoked };
         serde_json::from_str(&ending.json(NOW - 5, NOW + 7)).unwrap()
     }
 

@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use rapidhash::v3::rapidhash_v3;
 use uuid::Uuid;
 
-use super::body::{ExternalReference, IndicatorBody, KillChainPhase, Memo, PartMembers, Parts};
-use super::context::{self, Context};
+use super::body::{
+    About, Creator, ExternalReference, IndicatorBody, KillChainPhase, Memo, Parts, Phases, Types,
+};
 use super::description::{UNNAMED, description};
+use super::tags::{self, TagReader};
 use super::text::{LONGEST_NAME, clean};
 use super::{Admitted, Identity, Observable, Rendering, Withdraw, marking};
 use crate::pure::convert::EventFacts;
@@ -37,7 +39,7 @@ pub struct Indicator {
 #[derive(Debug, Clone)]
 pub struct Merger {
     pub(super) rendering: Rendering,
-    context: Context,
+    tags: TagReader,
     pub(super) judge: Judge,
 }
 
@@ -45,8 +47,8 @@ impl Merger {
     /// A merger of claims that `judge` admits.
     #[must_use]
     pub fn new(rendering: &Rendering, judge: &Judge) -> Self {
-        let context = Context::new(rendering);
-        Self { rendering: rendering.clone(), context, judge: judge.clone() }
+        let tags = TagReader::new(rendering);
+        Self { rendering: rendering.clone(), tags, judge: judge.clone() }
     }
 
     /// The STIX uuid of a claim's indicator.
@@ -137,15 +139,19 @@ impl Merger {
         let named = claims.iter().filter(|claim| !self.hides_source(claim));
         let named = named.max_by_key(|claim| by_age(claim));
         let name = named.map_or(UNNAMED, |newest| newest.event.info.as_str());
-        Parts::new(PartMembers {
-            created_by_ref: self.creator(claims).and_then(|oldest| oldest.event.org_uuid),
-            labels: self.labels(claims, tlp),
+        let creator = self.creator(claims).and_then(|oldest| oldest.event.org_uuid);
+        let created_by_ref = creator.map(|uuid| format!("identity--{uuid}"));
+        let about = About {
             external_references: self.references(claims),
-            marking: tlp.map(marking::marking),
+            object_marking_refs: tlp.map(marking::marking).into_iter().collect(),
             name: &clean(name, LONGEST_NAME),
-            indicator_types: self.threat_types(claims),
-            kill_chain_phases: self.phases(claims),
-        })
+        };
+        Parts::new(
+            &Creator { created_by_ref, labels: self.labels(claims, tlp) },
+            &about,
+            &Types { indicator_types: self.threat_types(claims) },
+            &Phases { kill_chain_phases: self.phases(claims) },
+        )
     }
 
     /// The claim whose event's organisation is the creator: the oldest of those that may name it.
@@ -169,7 +175,7 @@ impl Merger {
     /// What decaying models, else tags, state.
     fn stated(&self, claim: &Admitted<'_>) -> Option<u8> {
         let score = self.judge.score(&claim.side_facts).map(above_even);
-        score.or_else(|| self.context.confidence(claim.event, claim.claim))
+        score.or_else(|| self.tags.confidence(claim.event, claim.claim))
     }
 
     /// Less the points for the false positives that were reported of the attribute.
@@ -181,29 +187,28 @@ impl Merger {
     /// Those that name an actor stand last: built-in rules take what follows `ActivityGroup:` up to
     /// the next white space of the list's JSON text for the name.
     fn labels(&self, claims: &[Admitted<'_>], tlp: Option<Tlp>) -> Vec<String> {
-        let label = |tag: &str| self.context.label(tag).filter(|_| !self.judge.is_level(tag));
+        let label = |tag: &str| self.tags.label(tag).filter(|_| !self.judge.is_level(tag));
         let mut labels = union(claims, label);
-        labels.extend(claims.iter().filter_map(|claim| self.context.threat_level(claim.event)));
+        labels.extend(claims.iter().filter_map(|claim| self.tags.threat_level(claim.event)));
         let lists = claims.iter().flat_map(|claim| self.judge.labels(&claim.side_facts));
-        labels.extend(lists.filter_map(|list| self.context.warninglist(list)));
-        let actors =
-            |claim: &Admitted<'_>| self.context.actors(&self.judge, claim.event, claim.claim);
+        labels.extend(lists.filter_map(|list| self.tags.warninglist(list)));
+        let actors = |claim: &Admitted<'_>| self.tags.actors(&self.judge, claim.event, claim.claim);
         labels.extend(claims.iter().flat_map(actors));
         labels.extend(tlp.map(|tlp| Mark::Level(tlp).tag()));
         let (actors, mut ordered): (Vec<_>, Vec<_>) =
-            labels.into_iter().partition(|label| context::is_actor(label));
+            labels.into_iter().partition(|label| tags::is_actor(label));
         ordered.extend(actors);
         ordered
     }
 
     fn threat_types(&self, claims: &[Admitted<'_>]) -> BTreeSet<String> {
         let of = |claim: &Admitted<'_>| {
-            let types = self.context.threat_types(claim.event, claim.claim);
+            let types = self.tags.threat_types(claim.event, claim.claim);
             types.map(str::to_owned).collect::<Vec<_>>()
         };
         let types: BTreeSet<String> = claims.iter().flat_map(of).collect();
         if types.is_empty() {
-            return BTreeSet::from([self.context.default_threat_type().to_owned()]);
+            return BTreeSet::from([self.tags.default_threat_type().to_owned()]);
         }
         types
     }
@@ -211,7 +216,7 @@ impl Merger {
     fn phases(&self, claims: &[Admitted<'_>]) -> Vec<KillChainPhase> {
         let mut phases = BTreeSet::new();
         for claim in claims {
-            self.context.phases(claim.event, claim.claim, &mut phases);
+            self.tags.phases(claim.event, claim.claim, &mut phases);
         }
         let phase = |(kill_chain_name, phase_name)| KillChainPhase { kill_chain_name, phase_name };
         phases.into_iter().map(phase).collect()
@@ -267,9 +272,7 @@ fn by_age(claim: &Admitted<'_>) -> (i64, Uuid, Uuid) {
 
 /// What the shown tags of all claims and their events say, each once, in order.
 fn union(claims: &[Admitted<'_>], of: impl Fn(&str) -> Option<String>) -> BTreeSet<String> {
-    let tags = claims
-        .iter()
-        .flat_map(|claim| context::sent(&claim.event.tags).chain(context::sent(&claim.claim.tags)));
+    let tags = claims.iter().flat_map(|claim| tags::sent_of(claim.event, claim.claim));
     tags.filter_map(|tag| of(&tag.name)).collect()
 }
 
@@ -292,7 +295,7 @@ mod tests {
 
     use super::*;
     use crate::pure::convert::{ClaimFacts, Since, TagFacts};
-    use crate::pure::policy::{Listed, Warned};
+    use crate::pure::policy::{OnLists, Warned};
     use crate::pure::stix::{ClaimTimes, Expiry};
     use crate::pure::stix::{ExpireFrom, TagRules};
 
@@ -610,9 +613,9 @@ mod tests {
         let mut memo = Memo::default();
         for lists in [&["Alexa"][..], &["Cisco", "Umbrella"], &[]] {
             let mut one = admitted(&source, &facts, 1);
-            one.side_facts.warned = Warned::On(Listed {
+            one.side_facts.warned = Warned::On(OnLists {
                 attribute: lists.iter().map(|list| (*list).to_owned()).collect(),
-                ..Listed::default()
+                ..OnLists::default()
             });
             let merged = merger.merge(&mut memo, Uuid::nil(), &observable, &[one]).unwrap();
             let json: serde_json::Value = serde_json::from_str(&merged.body).unwrap();

@@ -11,7 +11,7 @@ mod expiry;
 mod indicator;
 mod marking;
 mod observable;
-mod related;
+mod tags;
 mod text;
 mod time;
 mod verdict;
@@ -22,16 +22,16 @@ use uuid::Uuid;
 
 pub use body::Memo;
 pub use detection::{COMPARED, Compared, unseen};
-pub use ending::{Ending, confidence};
+pub use ending::{EndedIndicator, confidence};
 pub use envelope::{context, live};
 pub use expiry::{ClaimTimes, Sight};
 pub use indicator::{Indicator, Merger};
 
 use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::policy::SideFacts;
+pub use context::{ContextId, ContextObject, Needed, relationship_id};
 pub use document::ContextKind;
 pub use observable::Observable;
-pub use related::{ContextId, ContextObject, Needed, relationship_id};
 pub use time::timestamp;
 pub use verdict::{KnownClaim, Verdict};
 

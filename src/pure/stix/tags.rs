@@ -38,7 +38,7 @@ pub(super) type ChainAndPhase = (String, String);
 
 /// How tags are read: the operator's tables, made ready to read many.
 #[derive(Debug, Clone)]
-pub(super) struct Context {
+pub(super) struct TagReader {
     /// Place in the order of scales, tag and value.
     confidence: Vec<(usize, String, u8)>,
     kill_chain: Vec<(String, ChainAndPhase)>,
@@ -46,10 +46,13 @@ pub(super) struct Context {
     threat_types: Vec<(String, String)>,
     default_threat_type: String,
     threat_level_labels: bool,
-    labels: Labels,
+    /// Tags that are never labels.
+    ignored: Vec<WildMatch>,
+    /// Taxonomies whose tags become labels; empty: all.
+    taxonomies: Vec<String>,
 }
 
-impl Context {
+impl TagReader {
     pub(super) fn new(rendering: &Rendering) -> Self {
         let rules = &rendering.tags;
         let scales = || rules.confidence_from.iter().map(|scale| comparable(scale)).enumerate();
@@ -58,6 +61,7 @@ impl Context {
             let (place, _) = scales().find(|(_, scale)| tag.starts_with(scale.as_str()))?;
             Some((place, tag, *value))
         });
+        let ignored = rendering.labels_ignore.iter();
         Self {
             confidence: confidence.collect(),
             kill_chain: rows(&rules.kill_chain)
@@ -68,7 +72,8 @@ impl Context {
             threat_types: rows(&rules.threat_types).map(|(t, kind)| (t, kind.clone())).collect(),
             default_threat_type: rules.default_threat_type.clone(),
             threat_level_labels: rules.threat_level_labels,
-            labels: Labels::new(rendering),
+            ignored: ignored.map(|tag| WildMatch::new_case_insensitive(tag)).collect(),
+            taxonomies: rendering.labels_taxonomies.clone(),
         }
     }
 
@@ -112,7 +117,7 @@ impl Context {
         claim: &ClaimFacts,
         phases: &mut BTreeSet<ChainAndPhase>,
     ) {
-        for tag in sent(&event.tags).chain(sent(&claim.tags)) {
+        for tag in sent_of(event, claim) {
             let row = self.kill_chain.iter().find(|(row, _)| is_same(&tag.name, row));
             phases.extend(row.map(|(_, phase)| phase.clone()));
         }
@@ -123,7 +128,19 @@ impl Context {
 
     /// The tag as a label.
     pub(super) fn label(&self, tag: &str) -> Option<String> {
-        self.labels.label(tag)
+        let shown = !self.ignores(tag) && self.allows_taxonomy(tag);
+        shown.then(|| spelled(tag)).filter(|label| !label.is_empty())
+    }
+
+    fn ignores(&self, label: &str) -> bool {
+        self.ignored.iter().any(|pattern| pattern.matches(label))
+    }
+
+    /// A tag of a taxonomy begins with its name and a colon.
+    fn allows_taxonomy(&self, tag: &str) -> bool {
+        let taxonomy = tag.split_once(':').map(|(taxonomy, _)| taxonomy);
+        let is_it = |allowed: &String| taxonomy.is_some_and(|it| allowed.eq_ignore_ascii_case(it));
+        self.taxonomies.is_empty() || self.taxonomies.iter().any(is_it)
     }
 
     /// One of MISP's warninglists as a label, in the manner of MISP's own taxonomy.
@@ -139,11 +156,11 @@ impl Context {
         event: &EventFacts,
         claim: &ClaimFacts,
     ) -> Vec<String> {
-        let tags = sent(&event.tags).chain(sent(&claim.tags));
-        let tags = tags.filter(|tag| self.labels.allows_taxonomy(&tag.name));
+        let tags = sent_of(event, claim);
+        let tags = tags.filter(|tag| self.allows_taxonomy(&tag.name));
         let labels = tags.filter_map(|tag| actor(judge, event, &tag.name));
         let labels = labels.map(|name| spelled(&format!("{ACTIVITY_GROUP}{name}")));
-        labels.filter(|label| !self.labels.ignores(label)).collect()
+        labels.filter(|label| !self.ignores(label)).collect()
     }
 
     /// The event's threat level as a label.
@@ -213,44 +230,16 @@ fn is_same(tag: &str, row: &str) -> bool {
 
 /// Tags that may be shown: local ones never leave, those taken off no longer count, and of those put
 /// on since the publication MISP's frame may not say whether they are local.
-pub(super) fn sent(tags: &[TagFacts]) -> impl Iterator<Item = &TagFacts> {
+fn sent(tags: &[TagFacts]) -> impl Iterator<Item = &TagFacts> {
     tags.iter().filter(|tag| !tag.local && tag.since == Since::Published)
 }
 
-/// Which tags become labels.
-#[derive(Debug, Clone)]
-struct Labels {
-    ignore: Vec<WildMatch>,
-    taxonomies: Vec<String>,
-}
-
-impl Labels {
-    fn new(rendering: &Rendering) -> Self {
-        let ignore = rendering
-            .labels_ignore
-            .iter()
-            .map(|tag| WildMatch::new_case_insensitive(tag))
-            .collect();
-        Self { ignore, taxonomies: rendering.labels_taxonomies.clone() }
-    }
-
-    fn label(&self, tag: &str) -> Option<String> {
-        let shown = !self.ignores(tag) && self.allows_taxonomy(tag);
-        shown.then(|| spelled(tag)).filter(|label| !label.is_empty())
-    }
-
-    fn ignores(&self, label: &str) -> bool {
-        self.ignore.iter().any(|pattern| pattern.matches(label))
-    }
-
-    /// A tag of a taxonomy begins with its name and a colon.
-    fn allows_taxonomy(&self, tag: &str) -> bool {
-        let taxonomy = tag.split_once(':').map(|(taxonomy, _)| taxonomy);
-        self.taxonomies.is_empty()
-            || self.taxonomies.iter().any(|allowed| {
-                taxonomy.is_some_and(|taxonomy| allowed.eq_ignore_ascii_case(taxonomy))
-            })
-    }
+/// Those of an event, then those of a claim.
+pub(super) fn sent_of<'t>(
+    event: &'t EventFacts,
+    claim: &'t ClaimFacts,
+) -> impl Iterator<Item = &'t TagFacts> {
+    sent(&event.tags).chain(sent(&claim.tags))
 }
 
 #[cfg(test)]
@@ -259,12 +248,12 @@ mod tests {
     use crate::pure::stix::TagRules;
 
     /// The defaults, as an operator's program has them.
-    fn context(change: impl FnOnce(&mut Rendering)) -> Context {
+    fn context(change: impl FnOnce(&mut Rendering)) -> TagReader {
         let none = tempfile::NamedTempFile::new().unwrap();
         let rules = crate::config::load_rules(Some(none.path()), std::iter::empty()).unwrap();
         let mut rendering = rules.rendering;
         change(&mut rendering);
-        Context::new(&rendering)
+        TagReader::new(&rendering)
     }
 
     fn tags(names: &[&str]) -> Vec<TagFacts> {
@@ -351,7 +340,7 @@ mod tests {
         assert!(types(&["sentinel-threattype:"], &[]).is_empty());
     }
 
-    fn phases(context: &Context, tags: &[&str], category: &'static str) -> Vec<String> {
+    fn phases(context: &TagReader, tags: &[&str], category: &'static str) -> Vec<String> {
         let claim = ClaimFacts { category: category.into(), ..claim(&[]) };
         let mut phases = BTreeSet::new();
         context.phases(&event(tags), &claim, &mut phases);
@@ -405,7 +394,7 @@ mod tests {
 
     #[test]
     fn the_threat_level_is_a_label_of_misps_taxonomy() {
-        let level = |context: &Context, threat_level| {
+        let level = |context: &TagReader, threat_level| {
             context.threat_level(&EventFacts { threat_level, ..EventFacts::default() })
         };
         let defaults = context(|_| {});
@@ -442,7 +431,7 @@ mod tests {
             kill_chain: vec![],
             synonyms: vec![],
         };
-        let actors = |context: &Context, name: &str, tags: &[&str]| {
+        let actors = |context: &TagReader, name: &str, tags: &[&str]| {
             let event = EventFacts { clusters: vec![named(name)], ..event(tags) };
             context.actors(&judge, &event, &claim(&[]))
         };

@@ -16,7 +16,7 @@ pub use compare::differences;
 use compare::is_changed_there;
 pub use listed::{CountedExamples, Example};
 pub use ours::{Ours, is_own_relationship, observable};
-pub use report::{AcceptedCount, Report, VerifyLine, text};
+pub use report::{AcceptedCount, VerifyLine, VerifyReport, text};
 
 /// How an object stands at a target, by the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,7 @@ pub enum VerifyLine {
         sentinel: u64,
         ledger: AcceptedCount,
     },
-    Report(Box<Report>),
+    Report(Box<VerifyReport>),
     /// Of `cleanup`.
     Cleaned(Box<Cleaning>),
 }
@@ -39,7 +39,7 @@ pub struct AcceptedCount {
 
 /// One target, compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
+pub struct VerifyReport {
     pub target: String,
     pub sourcesystem: String,
     /// Objects of the source system that Sentinel showed.
@@ -77,7 +77,7 @@ pub struct Report {
     pub error: Option<String>,
 }
 
-impl Report {
+impl VerifyReport {
     /// Whether Sentinel holds what it should.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -98,9 +98,9 @@ impl Report {
 
 /// A report for people.
 #[must_use]
-pub fn text(report: &Report) -> String {
+pub fn text(report: &VerifyReport) -> String {
     let mut text = String::new();
-    let Report { target, sourcesystem, looked_at, same, moving, not_yet, .. } = report;
+    let VerifyReport { target, sourcesystem, looked_at, same, moving, not_yet, .. } = report;
     // Patterns and names in it may be of anybody who writes into the workspace.
     let mut line = |words: String| {
         text.push_str(&safe::line(&words));

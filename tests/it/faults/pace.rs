@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use misp_sentinel_relay::sandbox::{Sandbox, Settings, Upload};
+use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings, Upload};
 
 use super::{Event, Scene, live_patterns};
 use crate::support::publisher::recorded_frame;
@@ -130,4 +130,25 @@ async fn live_events_overtake_the_backlog_of_a_new_target() {
     assert!(requests <= 6, "{requests} requests, {took:?}");
     assert!(scene.sandbox.objects(second).len() < 1_800, "the backlog was still under way");
     eventually(&scene.sandbox, |sandbox| sandbox.objects(second).len() == 1_903).await;
+}
+
+/// Sentinel never heard of the second event, so nothing of it was accepted.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_withdrawn_before_it_was_sent_is_not_told_as_accepted() {
+    let scene = Scene::start(&[]).await;
+    scene.sandbox.script([Fault::Throttled { seconds: Some(2), header: Some(2) }]);
+    scene.publish(&Event::new(1, 0..2)).await;
+    scene.asked(1).await;
+    let second = Event::new(2, 0..2);
+    scene.commit(&second).await;
+    scene.commit(&second.only([])).await;
+    scene.holds(2).await;
+    scene.logs("event accepted").await;
+    scene.drained().await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let log = scene.relay.log();
+    let accepted: Vec<&str> =
+        log.lines().filter(|line| line.contains("accepted_after_s")).collect();
+    assert!(matches!(accepted.as_slice(), [one] if one.contains("Event 1")), "{accepted:#?}");
+    assert_eq!(held(&scene.sandbox).len(), 2);
 }

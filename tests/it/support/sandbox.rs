@@ -10,7 +10,7 @@ use misp_sentinel_relay::config::{
     self, AcceptBody, Api, Azure, Credential, Limits, ManagedWorkspace, Management, Mode, Secret,
     Target,
 };
-use misp_sentinel_relay::deliver::outcome::{Asked, NoReply, Outcome};
+use misp_sentinel_relay::deliver::outcome::{NoReply, RequestFacts, UploadOutcome};
 use misp_sentinel_relay::deliver::upload;
 use misp_sentinel_relay::pure::stix::{Identity, Withdraw};
 use misp_sentinel_relay::sandbox::{Sandbox, Settings};
@@ -142,15 +142,15 @@ impl Uploader {
         Self { client, tokens, workspace: target.workspace_id }
     }
 
-    pub(crate) async fn send(&self, objects: &[String]) -> Outcome {
+    pub(crate) async fn send(&self, objects: &[String]) -> UploadOutcome {
         let token = self.tokens.token().await.unwrap();
         let answer = self.post(&token, objects).await;
-        let asked = Asked {
+        let asked = RequestFacts {
             workspace: self.workspace,
             objects: objects.len(),
             accept_body: AcceptBody::Documented,
         };
-        Outcome::of(&answer, asked)
+        UploadOutcome::of(&answer, asked)
     }
 
     pub(crate) async fn post(&self, token: &Secret, objects: &[String]) -> Result<Reply, NoReply> {
@@ -181,6 +181,6 @@ pub(crate) async fn eventually(sandbox: &Sandbox, reached: impl Fn(&Sandbox) -> 
 }
 
 /// All were accepted.
-pub(crate) fn all_well() -> Outcome {
-    Outcome::Accepted { rejected: Vec::new(), stray: Vec::new() }
+pub(crate) fn all_well() -> UploadOutcome {
+    UploadOutcome::Accepted { rejected: Vec::new(), stray: Vec::new() }
 }

@@ -10,7 +10,7 @@ use super::registry::is_common_key;
 use super::routable::is_routable;
 use super::spelling::spellings;
 use super::switches::Switched;
-use super::{Decided, Listed, Mark, OnHit, Policy, SideFacts, Tlp, Warned};
+use super::{Decided, Mark, OnHit, OnLists, Policy, SideFacts, Tlp, Warned};
 use crate::pure::convert::{
     self, ClaimFacts, ClusterFacts, EventFacts, Reason, Sibling, Since, TagFacts,
 };
@@ -124,7 +124,7 @@ impl Judge {
         if self.policy.warninglists == OnHit::Off && !looks_at_host {
             return Ok(());
         }
-        let Warned::On(Listed { attribute, host }) = warned else {
+        let Warned::On(OnLists { attribute, host }) = warned else {
             return Err(Reason::WarninglistsPending);
         };
         let is_enforced = self.policy.warninglists == OnHit::Enforce;

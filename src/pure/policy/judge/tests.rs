@@ -452,7 +452,7 @@ fn what_never_leaves_is_not_told_beside_another_attribute_however_it_is_spelled(
 
 fn on(attribute: &[&str], host: &[&str]) -> Warned {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    Warned::On(Listed { attribute: owned(attribute), host: owned(host) })
+    Warned::On(OnLists { attribute: owned(attribute), host: owned(host) })
 }
 
 #[test]
