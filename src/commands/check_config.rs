@@ -1,4 +1,5 @@
-//! What `check-config` prints.
+//! Prints what the command `check-config` reports on a configuration without mistakes: feeds, targets, the
+//! ledger's folder and warnings.
 
 use std::io::Write;
 

@@ -1,4 +1,5 @@
-//! The command `cleanup`: what another product left in Sentinel is listed, and ended on demand.
+//! The command `cleanup` lists the indicators that another product left in Sentinel. It ends them only when
+//! the operator asks for that.
 
 use std::sync::Arc;
 

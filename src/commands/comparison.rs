@@ -1,4 +1,5 @@
-//! What `verify` and `cleanup` print while workspaces are compared.
+//! Prints the progress and the reports of `verify` and `cleanup` while they compare the ledger with the
+//! workspaces.
 
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;

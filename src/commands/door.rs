@@ -1,5 +1,5 @@
-//! The one way in which commands reach the ledger: the running relay is asked on its control socket. Where
-//! none runs, the command opens the ledger and calls the function that the relay would have called.
+//! Gives commands access to the ledger. If a relay runs, the command asks it over the control socket. If none
+//! runs, the command opens the ledger and calls the function that the relay would have called.
 
 use std::io;
 use std::path::{Path, PathBuf};

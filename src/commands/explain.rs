@@ -1,5 +1,5 @@
-//! The command `explain`: tells what became of an event, an attribute or a value, and why. The ledger
-//! knows what claims something. MISP is asked about the rest.
+//! The command `explain` tells what became of an event, an attribute or a value, and why. The ledger knows
+//! only what makes claims, so MISP is asked about all other attributes.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! The command `forget`: a target that is no longer configured, and what it was sent.
+//! The command `forget` deletes from the ledger a target that is no longer configured, with the record of
+//! what it was sent.
 
 use anyhow::{Context, bail};
 use clap::Args;

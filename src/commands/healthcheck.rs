@@ -1,5 +1,5 @@
-//! The command `healthcheck`: asks the admin listener of the running relay, so that an image without a
-//! shell can be checked.
+//! The command `healthcheck` asks the admin listener of the running relay whether it is well. Container
+//! images without a shell need it as their health check.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

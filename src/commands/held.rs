@@ -1,4 +1,4 @@
-//! The command `held`: what the guard keeps although MISP no longer shows it.
+//! The command `held` lists the claims that the guard keeps although MISP no longer shows them.
 
 use anyhow::Context;
 use axum::http::Method;

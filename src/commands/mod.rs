@@ -1,5 +1,5 @@
-//! The commands: a file or a folder each, with the options that it takes, what it asks of the relay,
-//! and what it prints. `door` is how they ask.
+//! The command line: each command has a file or a folder with its options, its request to the relay and its
+//! output. The file `door` sends the requests.
 
 pub mod check;
 mod check_config;

@@ -1,4 +1,4 @@
-//! What options of several commands share.
+//! Parsers for options that several commands have.
 
 /// A time that is not over at once: times are kept in milliseconds, and MISP's in seconds.
 pub(super) fn some_time(text: &str) -> Result<humantime::Duration, String> {

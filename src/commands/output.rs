@@ -1,4 +1,5 @@
-//! What commands print.
+//! Functions with which commands print text, JSON and progress. They remove or escape control characters, so
+//! that no text from outside can command the terminal.
 
 use std::io::{self, Write};
 

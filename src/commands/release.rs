@@ -1,4 +1,5 @@
-//! The command `release`: ends what the guard keeps.
+//! The command `release` ends the claims that the guard keeps. It can also tell the relay that MISP is right
+//! to show no events, or that its new warninglists are right.
 
 use std::time::Duration;
 

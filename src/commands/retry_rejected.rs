@@ -1,4 +1,5 @@
-//! The command `retry-rejected`: what Sentinel rejected is sent once more.
+//! The command `retry-rejected` makes objects pending again that Sentinel rejected, so that they are sent
+//! once more.
 
 use anyhow::{Context, bail};
 use clap::Args;

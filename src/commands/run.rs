@@ -1,4 +1,4 @@
-//! The command `run`: the relay.
+//! The command `run` starts the relay, which works until SIGTERM or SIGINT.
 
 use axum::Router;
 

@@ -1,4 +1,4 @@
-//! The command `sandbox`: the stand-in for Entra and Sentinel.
+//! The command `sandbox` serves the stand-in for Entra and Sentinel until SIGTERM or SIGINT.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! Where the settings of a command come from, and how much of them it needs.
+//! Loads the configuration for a command: from the file, the environment and key vaults, and only as much of
+//! it as the command needs.
 
 use std::fmt;
 use std::path::PathBuf;

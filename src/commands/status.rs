@@ -1,4 +1,4 @@
-//! The command `status`: how everything is.
+//! The command `status` prints the state of the relay, or of the ledger alone if no relay runs.
 
 use anyhow::Context;
 use axum::http::Method;

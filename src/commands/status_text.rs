@@ -1,4 +1,4 @@
-//! `status` for people: what is wrong first, figures below.
+//! Formats the output of `status` for people: first what is wrong, then the figures.
 
 use std::fmt::Write;
 

@@ -1,4 +1,5 @@
-//! The commands `suppress` and `unsuppress`: a value is withheld from every target, or counts again.
+//! The commands `suppress` and `unsuppress`: the first withholds a value from every target, the second lets
+//! it count again.
 
 use anyhow::{Context, ensure};
 use clap::Args;

@@ -1,4 +1,4 @@
-//! The command `suppressed`: which values are withheld.
+//! The command `suppressed` lists the values that an operator withholds.
 
 use anyhow::Context;
 use axum::http::Method;

@@ -1,4 +1,5 @@
-//! The command `verify`: Sentinel is compared with what it accepted.
+//! The command `verify` compares what Sentinel holds with what the ledger says it accepted. On request it
+//! repairs the differences.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is wrong with a server's certificate, in words.
+//! Explains in words why the certificate of a server is refused, and what the operator can do about it.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Whether clocks agree: Entra refuses what is dated minutes off, and MISP's times order its news. Pure.
+//! Compares the clock of this machine with the clocks of the servers. Entra refuses assertions that are more
+//! than five minutes off, and the relay orders changes by MISP's times. Pure.
 
 use super::diagnosis::{Diagnosis, Subject};
 

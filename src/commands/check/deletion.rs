@@ -1,6 +1,6 @@
-//! Whether a deletion over the management plane has an effect, for targets with `withdraw = "delete"`: it
-//! was reported that it has none on what the upload API made. Tried on the upload probe alone, which is
-//! withdrawn by then and is nobody's indicator.
+//! Tests whether a deletion over the management plane has an effect, for targets with `withdraw = "delete"`.
+//! There are reports that it has none on objects that the upload API made. Only the upload probe is deleted:
+//! it is withdrawn by then, and nobody uses its indicator.
 
 use std::time::{Duration, Instant};
 

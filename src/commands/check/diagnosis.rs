@@ -1,4 +1,5 @@
-//! What the doctor says: one diagnosis a line, for people or for machines. Pure.
+//! The type `Diagnosis`: one finding of the command `check`. It is printed as text for people or as a line of
+//! JSON, and its severity decides the exit code. Pure.
 
 use std::fmt::Display;
 

@@ -1,4 +1,4 @@
-//! What MISP pushes: the ZeroMQ feed, and the workflow webhook.
+//! Checks the two ways in which MISP pushes changes to the relay: the ZeroMQ feed and the workflow webhook.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};

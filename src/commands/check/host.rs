@@ -1,4 +1,5 @@
-//! Servers that must be reached: name, way, certificate, and their clocks. Nothing secret is sent.
+//! Checks whether the relay reaches each server: it resolves the name, connects (over the proxy if one is
+//! set), verifies the certificate and reads the server's clock. Nothing secret is sent.
 
 use std::time::{Duration, SystemTime};
 

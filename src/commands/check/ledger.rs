@@ -1,4 +1,5 @@
-//! The relay's memory: of the running relay, or the file itself.
+//! Checks the ledger. It asks the running relay for its status. If none runs, it opens the ledger's file, or
+//! tests whether the file can be made.
 
 use super::super::door::RelayClient;
 use super::super::status::StatusRequest;

@@ -1,4 +1,4 @@
-//! Ports that the relay listens at, or will.
+//! Checks the ports on which the relay listens. If no relay runs, it tests whether each port is free.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! MISP over REST: whose the key is, what it may, and how MISP is set.
+//! Checks MISP's REST API: which user the key belongs to and what it may do, MISP's version, the settings
+//! that the relay needs, and the enabled warninglists.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,6 @@
-//! The command `check`: looks at everything between MISP and Sentinel, in the order in which things go
-//! wrong, and says what is wrong and how to mend it. It sends nothing that was not asked for.
+//! The command `check` tests everything between MISP and Sentinel, and tells for each fault what is wrong and
+//! how to mend it. It looks first at what the later checks depend on. It uploads nothing unless
+//! `--upload-probe` is given.
 
 mod certificate;
 mod clock;

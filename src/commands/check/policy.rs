@@ -1,4 +1,5 @@
-//! What policy selects right now: the newest published events, judged as the relay would.
+//! Counts what each policy selects right now: it reads the newest published events from MISP and judges them
+//! as the relay would.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

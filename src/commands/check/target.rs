@@ -1,4 +1,4 @@
-//! A target: sign-in, workspace, role and quota.
+//! Checks each target: the sign-in, the workspace, the role of the credential and the quota.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

@@ -1,9 +1,6 @@
-//! The bundle (STIX 2.1, 8 "STIX Bundle Object"), written object by object: the indicators, then the
-//! context objects that they need.
-//!
-//! The same claims give the same bytes at any time: `created` and `modified`, which `run` sets when it
-//! sends, are MISP's time of the newest attribute or event, and the bundle's id is made of what is in
-//! it.
+//! Writes the STIX bundle (STIX 2.1, 8 "STIX Bundle Object"): first the indicators, then the context objects
+//! that they need. The same claims give the same bytes at any time. So `created` and `modified` are MISP's
+//! times here, not the time of sending, and the id of the bundle is made of its content.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

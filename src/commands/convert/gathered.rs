@@ -1,5 +1,6 @@
-//! The claims of a document by indicator, and all that may be left out of it, in the order of the
-//! document.
+//! Collects the claims of a whole document and groups them by indicator. Any later event may claim the same
+//! observable, so nothing is written before all events are read. It also keeps, in the order of the document,
+//! what is left out and why.
 
 use std::collections::HashMap;
 use std::io::{self, Write};

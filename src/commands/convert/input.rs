@@ -1,4 +1,5 @@
-//! The document that is converted: a file or standard input, with or without a frame's topic.
+//! Reads the input of `convert` from a file or standard input, and finds the events in it. The input may
+//! begin with the topic of a ZeroMQ frame.
 
 use std::io::{self, Read, Write};
 use std::path::Path;

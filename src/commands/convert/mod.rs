@@ -1,6 +1,5 @@
-//! The command `convert`: what would be sent for a document of MISP, as a STIX bundle.
-//!
-//! It goes the way of `run`, with no ledger: what was withdrawn before is not known.
+//! The command `convert` prints what the relay would send for a document of MISP, as a STIX bundle. It uses
+//! the same code as `run`, but has no ledger, so it does not know what was withdrawn before.
 
 mod bundle;
 mod gathered;

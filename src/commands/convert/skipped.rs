@@ -1,5 +1,5 @@
-//! What is left out, and why: lines of JSON, one for each attribute, or for each observable of an
-//! attribute that makes claims.
+//! Writes one line of JSON for each attribute that makes no claim, and for each claim that makes no
+//! indicator, with the reason.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! `convert --explain`: what becomes of each attribute of the document.
+//! Implements `convert --explain`: it tells for each attribute of the document what becomes of it and why.
 
 use std::io::{self, Write};
 

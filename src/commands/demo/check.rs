@@ -1,4 +1,4 @@
-//! What the sandbox holds, against what it must hold.
+//! Compares what the sandbox holds with what it must hold after a step of the demo.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

@@ -1,4 +1,5 @@
-//! MISP's end of ZeroMQ: a publisher on a real socket. As MISP's own, it does not know who listens.
+//! The publisher of the demo: it sends MISP's frames over ZeroMQ on a real socket. As with MISP's own
+//! publisher, a frame is lost if no subscriber is connected.
 
 use std::io::Write;
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! The relay at work between a MISP feed of recorded events and the sandbox, on real sockets of
-//! the loopback interface.
+//! The command `demo` runs the relay between a feed of recorded MISP events and the sandbox. They talk over
+//! real sockets of the loopback interface.
 
 mod check;
 mod feed;

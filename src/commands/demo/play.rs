@@ -1,5 +1,5 @@
-//! Plays steps: MISP does something, the relay carries it, and the sandbox is compared with what
-//! it must hold.
+//! Runs the steps of the demo: it publishes the frames of a step, waits until the relay has sent everything,
+//! and compares the sandbox with what it must hold.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};

@@ -1,5 +1,5 @@
-//! Frames of a real MISP, moved to the present: a recording that stayed in its own time would have
-//! expired some day.
+//! Holds frames that were recorded from a real MISP, and moves their times to the present. With their old
+//! times the indicators would have expired.
 
 use std::borrow::Cow;
 

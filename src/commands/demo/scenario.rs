@@ -1,5 +1,5 @@
-//! What MISP does in the demo, and what Sentinel must hold after each step. The patterns are
-//! written down from MISP's values, not taken from the relay.
+//! Lists the steps of the demo: what happens in MISP, and what Sentinel must hold afterwards. The expected
+//! patterns are written by hand from MISP's values, so they do not depend on the relay's code.
 
 use super::recorded::Recording;
 

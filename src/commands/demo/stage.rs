@@ -1,5 +1,5 @@
-//! The demo's three parts before the curtain: a sandbox, a feed, and a relay between them that is
-//! configured as an operator would, by its environment.
+//! Starts the sandbox and the feed of the demo, and builds the relay between them. The relay is configured as
+//! an operator would do it, by environment variables.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};

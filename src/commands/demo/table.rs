@@ -1,4 +1,4 @@
-//! What the demo shows: a table that grows in place on a terminal, plain lines elsewhere.
+//! Prints the result of each step of the demo: as a table on a terminal, as plain lines elsewhere.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

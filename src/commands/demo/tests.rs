@@ -1,4 +1,4 @@
-//! The demo can fail: real parts, expectations that are wrong on purpose.
+//! Tests that the demo can fail: it runs real parts with expectations that are wrong on purpose.
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 

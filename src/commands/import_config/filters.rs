@@ -1,5 +1,6 @@
-//! `misp_event_filters`: parameters of MISP's restSearch. What policy can say goes there, since the feed
-//! does not know restSearch; the rest goes to `misp.search` as it is.
+//! Translates `misp_event_filters`, which holds parameters of MISP's restSearch. A parameter that a policy
+//! can express becomes a policy setting, because the feed does not use restSearch. All others are copied to
+//! `misp.search`.
 
 use toml::Value;
 

@@ -1,5 +1,5 @@
-//! The command `import-config`: misp2sentinel's config.py (and constants.py) as a configuration of the
-//! relay. The file is parsed and never executed.
+//! The command `import-config` translates misp2sentinel's config.py and constants.py into a configuration of
+//! the relay. The Python files are parsed and never executed.
 
 mod filters;
 mod page;

@@ -1,5 +1,5 @@
-//! The configuration that is being made: settings by section, each with where it came from, and what
-//! has no counterpart.
+//! Builds the new configuration file: settings by section, each with a comment that names its origin, and a
+//! list of the settings that have no counterpart.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

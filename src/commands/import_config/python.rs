@@ -1,5 +1,5 @@
-//! Finds the assignments of a Python file. It executes nothing: a value that only running the file
-//! would tell is kept as code.
+//! Finds the assignments in a Python file without executing it. A value that is known only when the file runs
+//! is kept as source code.
 
 use std::collections::HashMap;
 

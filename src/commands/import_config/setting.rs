@@ -1,4 +1,5 @@
-//! A setting of misp2sentinel, as its Python file spells it.
+//! The types for one setting of misp2sentinel: its name, its value as a Python literal, and where it was
+//! found.
 
 use toml::Value;
 

@@ -1,5 +1,5 @@
-//! Every setting of misp2sentinel (config.py of April 2026, its Graph-era names, and the lists of
-//! constants.py), and what becomes of it.
+//! Decides for each setting of misp2sentinel what it becomes in the relay's configuration. It knows config.py
+//! of April 2026, the older names of the Graph API, and the lists in constants.py.
 
 use super::filters;
 use super::page::TomlPage;

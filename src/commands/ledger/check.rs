@@ -1,4 +1,4 @@
-//! The command `ledger check`: what must always be true of the ledger.
+//! The command `ledger check` tests whether the invariants of the ledger hold.
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! The command `ledger export`: every row of the ledger as a line of JSON.
+//! The command `ledger export` writes every row of the ledger as a line of JSON.
 
 use std::io::{self, Write};
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The commands `ledger …`: the relay's memory on disk is printed, checked and cared for.
+//! The commands `ledger export`, `ledger check` and `ledger vacuum`, and the routes of the control socket for
+//! them.
 
 mod check;
 mod export;

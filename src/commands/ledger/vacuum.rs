@@ -1,4 +1,4 @@
-//! The command `ledger vacuum`: free pages go back to the file system.
+//! The command `ledger vacuum` returns the free pages of the ledger's file to the file system.
 
 use std::time::Duration;
 

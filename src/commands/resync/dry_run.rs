@@ -1,4 +1,5 @@
-//! `resync --dry-run`: what a resync would send and withdraw, shown on a copy of the ledger.
+//! Implements `resync --dry-run`: it resyncs a copy of the ledger, and prints what a real resync would send
+//! and withdraw.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;

@@ -1,4 +1,4 @@
-//! How far a resync is, told until it is done.
+//! Shows the progress of a resync until it is done: a bar on a terminal, a line now and then elsewhere.
 
 use std::time::{Duration, Instant};
 

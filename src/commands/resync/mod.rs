@@ -1,4 +1,4 @@
-//! The command `resync`: everything in MISP is read anew and compared.
+//! The command `resync` has the relay read everything in MISP again and compare it with the ledger.
 
 mod dry_run;
 mod follow;
