@@ -1,7 +1,6 @@
-//! The wire form of an indicator (STIX 2.1, 4.7 Indicator), in a fixed order of members.
-//!
-//! It is put together from pieces of JSON: what tags and events say is the same for many indicators and
-//! is kept by a [`Memo`]; what the claim itself says is written each time.
+//! Writes the JSON of an indicator (STIX 2.1, 4.7 Indicator) with its members in a fixed order, so that the
+//! same content gives the same bytes. The members that come from tags and events are the same for many
+//! indicators, so a [`Memo`] keeps their JSON.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

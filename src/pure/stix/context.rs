@@ -1,5 +1,5 @@
-//! Which context objects an indicator needs: the identity that made it, the techniques and actors that it
-//! indicates, and the relationships between them.
+//! Finds the context objects that an indicator needs: the identity of its creator, the techniques and actors
+//! that it indicates, and the relationships to them. `document` writes their JSON.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! The description of an indicator: the attribute's comment, its object, and the event's name.
+//! Writes the description of an indicator from the attribute's comment, its object and the event's name. The
+//! event's name is left out if a tag forbids naming the source.
 
 use std::borrow::Cow;
 

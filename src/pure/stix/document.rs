@@ -1,4 +1,5 @@
-//! Context objects as they go over the wire.
+//! Writes the JSON of context objects: identities, attack patterns, threat actors and relationships.
+//! `context` decides which of them an indicator needs.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

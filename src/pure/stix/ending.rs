@@ -1,4 +1,4 @@
-//! How an indicator ends: the object as it was delivered, with a validity that is over.
+//! Writes the withdrawal of an indicator: the object as it was delivered, but with a validity that is over.
 
 use serde::Deserialize;
 

@@ -1,4 +1,5 @@
-//! The last touches before sending: the members of an indicator that are outside its fingerprint.
+//! Completes the stored body of an object for sending: it adds the members that the body does not hold, such
+//! as `valid_until`, `created` and `modified`. The same arguments give the same bytes.
 
 use super::time::push_member;
 

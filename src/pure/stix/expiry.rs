@@ -1,4 +1,4 @@
-//! How long a claim holds: pure, so that a rerun gives the same date.
+//! Computes from when until when a claim is valid. Pure, so that the same claim gives the same dates again.
 
 use super::{ExpireFrom, Expiry, Observable};
 use crate::pure::convert::ClaimFacts;

@@ -1,5 +1,5 @@
-//! Merging: the admitted claims of one observable become one indicator, the same bytes whatever
-//! their order.
+//! Merges the admitted claims of one observable into one indicator. The order of the claims does not matter:
+//! the same claims give the same bytes.
 
 use std::collections::BTreeSet;
 

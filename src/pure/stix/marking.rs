@@ -1,6 +1,6 @@
-//! TLP as STIX marking. Sentinel's `TLPLevel` knows the four markings of TLP 1 only (Microsoft,
-//! "ThreatIntelIndicators" table reference), so a 2.0 level is sent as its TLP 1 counterpart and
-//! named by a label.
+//! Maps levels of the Traffic Light Protocol (TLP) to marking definitions of STIX. Sentinel's `TLPLevel`
+//! knows only the four markings of TLP 1 (Microsoft, "ThreatIntelIndicators" table reference), so a TLP 2.0
+//! level is sent as its counterpart in TLP 1, and a label names the level.
 
 use crate::pure::policy::Tlp;
 

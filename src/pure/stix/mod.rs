@@ -1,4 +1,5 @@
-//! What we say: observables, patterns and indicators as STIX 2.1 spells them.
+//! Turns admitted claims into STIX 2.1: observables, patterns, indicators and context objects. This file
+//! holds the settings that decide what these objects look like.
 
 mod body;
 mod context;

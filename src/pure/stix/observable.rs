@@ -1,4 +1,5 @@
-//! Observables: a STIX object path and a value, what is matched in logs.
+//! An observable: a STIX object path and a value, which Sentinel compares with logs. It gives the pattern and
+//! the id of its indicator.
 
 use std::borrow::Cow;
 

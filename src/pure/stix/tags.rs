@@ -1,4 +1,5 @@
-//! What MISP's tags and category say about an indicator: confidence, threat type, kill chain, labels.
+//! Reads the confidence, threat types, kill chain phases and labels of an indicator from MISP's tags and
+//! categories.
 
 use std::collections::{BTreeMap, BTreeSet};
 

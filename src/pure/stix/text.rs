@@ -1,4 +1,5 @@
-//! Foreign text made fit for an indicator: names, descriptions and labels that people typed in MISP.
+//! Cleans texts that people typed in MISP (names, descriptions, labels) for use in an indicator: one line, no
+//! hidden characters and a limited length.
 
 use std::borrow::Cow;
 

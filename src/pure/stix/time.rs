@@ -1,4 +1,4 @@
-//! Times as STIX 2.1 writes them (section 3.16, timestamp): UTC, with milliseconds.
+//! Writes times as STIX 2.1 requires (section 3.16, timestamp): in UTC, with milliseconds.
 
 use std::fmt::Write;
 

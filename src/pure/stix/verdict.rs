@@ -1,4 +1,4 @@
-//! The verdict on one observable: which of its claims count, and the indicator that those make.
+//! Judges all claims on one observable and merges those that count into the indicator.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! What `cleanup` tells, as data and as text.
+//! The report of `cleanup` on one target, as data and as text.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
-//! In which properties an object that Sentinel shows differs from the one that was sent. Only what was
-//! sent counts: Sentinel adds members, leaves out defaults, and writes times in its own way.
+//! Lists the properties in which an object that Sentinel shows differs from the one that was sent. Only
+//! members that were sent count, since Sentinel adds members, leaves out defaults, and writes times in its
+//! own way.
 
 use chrono::TimeDelta;
 use serde_json::{Map, Value};

@@ -1,5 +1,5 @@
-//! Queries for Log Analytics that show the same in the portal: the table `ThreatIntelIndicators` has a
-//! row for each write, so the newest of each id counts.
+//! Writes the queries of `verify --kql`, which show in Log Analytics what a target holds. The table
+//! `ThreatIntelIndicators` has one row for each write, so a query takes the newest row of each id.
 
 /// What a target holds, in sections with a comment each.
 #[must_use]

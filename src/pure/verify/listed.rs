@@ -1,4 +1,4 @@
-//! A list of which only the first few are told.
+//! A list in a report: the number of its entries, and the first ten of them as examples.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! Whether Sentinel holds what it accepted: what counts as a difference, which indicators are ours,
-//! and how it is told.
+//! Decides whether an object in Sentinel is as the ledger says that it should be. `compare` finds the
+//! differences, `ours` recognises this relay's own indicators, and `report` and `cleaning` hold the results.
 
 mod cleaning;
 mod compare;

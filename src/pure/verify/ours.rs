@@ -1,5 +1,5 @@
-//! Which indicators are ours although the ledger does not know them: their id is what this relay makes
-//! of their own observable.
+//! Recognises indicators that this relay made although the ledger does not know them: their id is the one
+//! that the relay derives from their observable.
 
 use std::borrow::Cow;
 

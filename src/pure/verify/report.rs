@@ -1,4 +1,4 @@
-//! What `verify` tells, as data and as text.
+//! The report of `verify` on one target, as data and as text.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! What most values are spared: a few bits per text of all lists together tell that a text is on none
-//! of them.
+//! A Bloom filter over the texts of all warninglists. Most values are on no list, and for most of them the
+//! filter shows this without a search in each list.
 
 use super::texts::Hashed;
 

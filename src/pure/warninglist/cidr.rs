@@ -1,4 +1,5 @@
-//! Networks, as MISP's `CidrTool` reads and compares them.
+//! Matches addresses and networks against the networks of a warninglist, with the results of MISP's
+//! `CidrTool`.
 
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,4 +1,5 @@
-//! What MISP's index says of a warninglist (`GET /warninglists/index`).
+//! Parses MISP's index of warninglists (`GET /warninglists/index`), which holds everything about a list
+//! except its entries.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

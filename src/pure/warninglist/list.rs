@@ -1,4 +1,5 @@
-//! One warninglist with its entries, ready to match.
+//! One warninglist with its entries, ready to match values. A `Builder` takes the entries one by one and
+//! makes the list.
 
 use std::collections::BTreeMap;
 

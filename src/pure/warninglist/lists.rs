@@ -1,4 +1,4 @@
-//! All enabled lists of one MISP, and their verdict on an attribute.
+//! All enabled warninglists of one MISP. It finds the lists that an attribute is on.
 
 use std::collections::HashMap;
 use std::sync::Arc;

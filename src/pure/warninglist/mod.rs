@@ -1,7 +1,6 @@
-//! MISP's warninglists, matched in memory exactly as MISP matches them.
-//!
-//! The source of every rule here is `app/Model/Warninglist.php` and `app/Lib/Tools/CidrTool.php` of
-//! MISP 2.5.1: also where it looks like a mistake, since the verdicts have to be MISP's own.
+//! Matches values against MISP's warninglists in memory, with exactly the results of MISP. The rules are
+//! those of `app/Model/Warninglist.php` and `app/Lib/Tools/CidrTool.php` of MISP 2.5.1. They are kept even
+//! where they look like a mistake, since the verdicts must be MISP's own.
 
 mod bloom;
 mod cidr;

@@ -1,4 +1,6 @@
-//! Regular expressions as PHP's `preg_match` takes them, for an engine that is nearly PCRE.
+//! Translates regular expressions for PHP's `preg_match` into the syntax of the `regex` crate. An expression
+//! that this crate cannot match becomes `Unknown`; one that PHP refuses becomes `Dead`, since it never
+//! matches in MISP.
 
 use regex::bytes::{Regex, RegexBuilder};
 

@@ -1,4 +1,5 @@
-//! Lists as bytes of our own, for a file: they survive a restart while MISP is away.
+//! Writes all warninglists as bytes for a file and reads them again, so that they survive a restart while
+//! MISP is away. A checksum in the last line shows damage.
 
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Recorded lists against MISP's own verdicts, and what its source says where no recording does.
+//! Tests recorded warninglists against MISP's own verdicts, and against MISP's source where there is no
+//! recording.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;

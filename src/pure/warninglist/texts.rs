@@ -1,4 +1,4 @@
-//! A set of texts in little memory: one run of bytes, and a hash table of offsets into it.
+//! A set of texts that takes little memory: one run of bytes, and a hash table of offsets into it.
 
 use std::hash::{DefaultHasher, Hasher};
 

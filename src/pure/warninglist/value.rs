@@ -1,4 +1,5 @@
-//! An attribute's value as lists look at it: split as MISP splits it, and hashed once for all lists.
+//! Splits an attribute's value into the parts that warninglists are asked for, as MISP does. Each part is
+//! hashed once for all lists.
 
 use std::cell::OnceCell;
 

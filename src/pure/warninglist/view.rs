@@ -1,4 +1,5 @@
-//! A list as MISP shows it whole (`GET /warninglists/view/N`), read entry by entry.
+//! Parses a whole warninglist from MISP's answer (`GET /warninglists/view/N`). It takes entry by entry, so
+//! that the answer is never in memory as a whole.
 
 use std::collections::BTreeSet;
 use std::fmt;
