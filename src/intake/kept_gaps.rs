@@ -1,4 +1,5 @@
-//! Gaps (notes of what was missed) that wait until the inbox of the ledger's writer has room for them.
+//! Keeps gaps (notices that something may have been missed) until the inbox of the ledger's writer has room
+//! for them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
-//! The intakes, by which notices arrive, and the inbox that they put them into.
+//! The intakes (ZeroMQ, webhook, REST), which turn what MISP sends or answers into notices. This file holds
+//! the inbox through which the notices reach the ledger's writer.
 
 pub mod frame;
 mod kept_gaps;

@@ -1,4 +1,5 @@
-//! Lets one of many through in a minute, so that what comes in floods fills neither log nor ledger.
+//! Lets one thing through in a minute and counts the others, so that a flood fills neither the log nor the
+//! ledger.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
-//! Watches whose view the key shows. The ledger remembers the view that filled it: reads by another view add
-//! nothing, and an event that is absent from another view may only be hidden.
+//! Checks whether the auth key still shows the view of MISP that filled the ledger; a view is what an
+//! organisation and its rights may see. Under another view, reads add nothing and a missing event withdraws
+//! nothing, since it may only be hidden.
 
 use std::sync::atomic::Ordering;
 

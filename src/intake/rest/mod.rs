@@ -1,7 +1,7 @@
 //! The intake that polls: it reads over MISP's REST API what the feed only hints at or may have missed.
-//!
-//! `catch_up` and `resync` find out which events to read. `reader` reads them and hands the answers to the
-//! ledger. `key` watches whose view the key shows, and `lists` keeps MISP's warninglists up to date.
+//! `catch_up` and `resync` find out which events to read, and `reader` reads them for the ledger. `key`
+//! checks whether the auth key still shows the same view of MISP, and `lists` keeps MISP's warninglists up to
+//! date.
 
 mod catch_up;
 mod key;

@@ -1,5 +1,5 @@
-//! The full resync: every event of the window is read and compared. It survives a restart, since the events
-//! that are still to be read are rows of the ledger.
+//! Runs full resyncs: every event of the window (`misp.window`) is read and compared with the ledger. A
+//! resync survives a restart, since the events that are still to be read are rows of the ledger.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};

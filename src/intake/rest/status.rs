@@ -1,4 +1,4 @@
-//! The state of the polling of MISP, for `status`, metrics and log.
+//! Keeps the state of the REST intake for `status`, the metrics and the log.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};

@@ -1,5 +1,5 @@
-//! The answers to MISP: a status, and words that name the field of the webhook module to change. MISP shows
-//! the words in its workflow log.
+//! The answers to webhook requests: an HTTP status, and words that name the field of the webhook module to
+//! change. MISP shows the words in its workflow log.
 
 use std::net::SocketAddr;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Reads bodies in bounded memory and time.
+//! Reads the bodies of webhook requests in bounded memory and bounded time.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! The intake from MISP's workflow webhook module (trigger `event-publish`), which announces a publication
-//! before MISP saves it. A body is answered only after the ledger has it, since MISP never sends one twice.
+//! before MISP saves it. A request is answered only after the ledger has stored its body, since MISP never
+//! sends a body twice.
 
 mod answer;
 mod body;

@@ -1,5 +1,5 @@
-//! Handles one request: it checks path, secret, method, content type, bounds and event, and hands the body
-//! to the ledger. The first check that fails is the answer.
+//! Handles one request: it checks path, secret, method, content type, size and event, and hands the body to
+//! the ledger. The first check that fails decides the answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

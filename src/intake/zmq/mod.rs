@@ -1,7 +1,6 @@
-//! The intake from MISP's ZeroMQ publishers. Each has two sockets that are always connected or trying to.
-//!
-//! One socket takes the publications, so that a flood on the other topics never costs a publication. The
-//! other takes all topics, and its traffic shows that the publisher is alive.
+//! The intake from MISP's ZeroMQ publishers, which keeps two sockets connected to each. One socket takes only
+//! the publications, so that a flood on the other topics never costs a publication. The other socket takes
+//! all topics, and its traffic shows that the publisher is alive.
 
 mod endpoint;
 mod repeats;

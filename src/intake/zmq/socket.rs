@@ -1,5 +1,5 @@
-//! A subscriber of one publisher: it connects once, reads frames and ends. Nothing reconnects here: the
-//! caller decides what comes after an end.
+//! A socket that is subscribed to one publisher: it connects once, reads frames, and ends with the
+//! connection. It never reconnects; the caller (`endpoint`) decides what comes after the end.
 
 use std::io;
 use std::net::SocketAddr;

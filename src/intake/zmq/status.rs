@@ -1,4 +1,4 @@
-//! The state of the endpoints, for `status` and for tests that wait for it.
+//! Keeps the state of the ZeroMQ endpoints for `status`, and for tests that wait for a state.
 
 use std::time::SystemTime;
 

@@ -1,5 +1,5 @@
-//! Judges one endpoint: whether it is connected, silent or restarted, and what may have been missed.
-//! Every moment is an argument.
+//! Decides whether an endpoint is connected, silent or restarted, and whether something may have been missed.
+//! It reads no clock: the time is an argument.
 
 use std::time::{Duration, Instant, SystemTime};
 

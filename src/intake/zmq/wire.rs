@@ -1,8 +1,6 @@
 //! Reads and writes the bytes between a ZeroMQ subscriber and its publisher (ZMTP 3.0, RFC 23 and RFC 24).
-//! Pure.
-//!
-//! The lengths that a peer announces are never trusted: memory is taken as bytes arrive, and never more
-//! than the largest frame that is allowed.
+//! Pure. It does not trust the lengths that a peer announces: it takes memory only as bytes arrive, and never
+//! more than for the largest frame that is allowed.
 
 use axum::body::Bytes;
 
