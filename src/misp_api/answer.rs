@@ -1,4 +1,5 @@
-//! Whole events, one at a time, never the answer as a whole.
+//! Reads the events of an answer one by one while the answer arrives, so that it is never in memory as a
+//! whole.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
-//! What MISP is asked: who the key is, events and their heads, settings.
+//! The questions that a `MispClient` can ask: whose the key is, MISP's version and settings, the heads of
+//! events, whole events, and whether an event is gone. `transport` sends the requests.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Cuts the bytes of a restSearch answer, `{"response": [{"Event": …}, …]}`, into its elements as
-//! they arrive. Pure. It looks at strings and brackets only: an element's inside is its reader's.
+//! Cuts the bytes of a restSearch answer, `{"response": [{"Event": …}, …]}`, into its elements as they
+//! arrive. Pure. It looks only at strings and brackets; the caller parses the elements.
 
 use axum::body::Bytes;
 use uuid::Uuid;

@@ -1,4 +1,5 @@
-//! From what a connection did to what an operator reads.
+//! Turns a failed connection or a bad answer into a `RestError` that tells the operator what went wrong and
+//! how to mend it. The auth key never appears in it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Listings of events: only their heads, without attributes.
+//! Lists events page by page. A listing holds only the heads of the events, without their attributes.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};

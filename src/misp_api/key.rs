@@ -1,4 +1,5 @@
-//! Who the key belongs to: what it sees is the truth, as long as it is the same.
+//! Parses MISP's answer about the user of the auth key (`/users/view/me`). `KeysView` holds what decides
+//! which events MISP shows to that user; `intake::rest::key` checks that it stays the same.
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};

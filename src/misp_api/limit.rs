@@ -1,4 +1,4 @@
-//! MISP's rate limit on searches, as its headers tell it. Pure: the time comes in.
+//! Keeps MISP's rate limit on searches, which the headers of its answers tell. Pure: the time is an argument.
 
 use std::time::{Duration, Instant};
 

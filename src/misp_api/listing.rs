@@ -1,8 +1,7 @@
-//! A listing in the order of ids by LIMIT and OFFSET, of rows that come and go meanwhile. Pure.
-//!
-//! A row that goes moves all later ones forward, and a page that begins where the last one ended
-//! then misses some. So each page overlaps the one before it: one that begins behind the last id
-//! seen may have missed something, and it is gone back until a page begins at or before that id.
+//! Decides which page of a listing by LIMIT and OFFSET to ask for next, while rows come and go. Pure. If a
+//! row goes, all later rows move forward, and a page that begins where the last one ended misses some. So
+//! pages overlap: if a page begins after the last id seen, the listing goes back until a page begins at or
+//! before that id.
 
 /// A page of MISP: it covers the rows from `start` to `start + limit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

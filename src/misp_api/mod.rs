@@ -1,5 +1,4 @@
-//! MISP's REST API, as a judge that is asked: it knows HTTP and MISP's answers, no ledger and no
-//! STIX.
+//! The client for MISP's REST API. It knows HTTP and MISP's answers, but neither the ledger nor STIX.
 
 mod answer;
 mod client;

@@ -1,5 +1,5 @@
-//! How fast MISP is asked, whatever it answers: a fault that makes the relay ask again and again must
-//! cost MISP little. Pure: the time comes in.
+//! Limits how many requests a second are sent to MISP, so that a fault that makes the relay ask again and
+//! again costs MISP little. Pure: the time is an argument.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! How much to ask of MISP at once: what it manages, as far as its answers show. Pure.
+//! Decides how many events and attributes to ask MISP for in one request: half as many after an answer that
+//! was too much for MISP, and slowly more again after answers that were not. Pure.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,5 @@
-//! What MISP, or something in front of it, said instead of an answer. Pure.
+//! The errors of requests to MISP (`RestError`), and what an answer with another status than 200 means. Such
+//! an answer may come from MISP or from a proxy in front of it. Pure.
 
 use std::time::Duration;
 

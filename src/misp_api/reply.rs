@@ -1,4 +1,5 @@
-//! An answer of MISP whose body is still to come.
+//! Reads the body of an answer with status 200: a small one as a whole, a large one piece by piece as it
+//! arrives.
 
 use std::io::{self, Read};
 

@@ -1,7 +1,5 @@
-//! The bodies of restSearch requests. Pure.
-//!
-//! Never an empty one: MISP then gives everything. What MISP does not know it ignores, so a
-//! misspelt parameter is none.
+//! Builds the bodies of restSearch requests. Pure. A body must never be empty, since MISP then returns
+//! everything. MISP ignores parameters that it does not know, so a misspelt parameter has no effect.
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;

@@ -1,4 +1,5 @@
-//! How MISP is asked anything: with the key, at the pace that it allows, and again where that may help.
+//! Sends requests to MISP with the auth key, at the allowed pace, and sends them again after failures that
+//! may pass.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
-//! Warninglists: the index of the enabled ones, and each whole. A read-only key may read both.
+//! Asks MISP for its warninglists: for the index of the enabled ones, and for each list with its entries. A
+//! read-only key may read both.
 
 use super::refusal::RestError;
 use super::transport::{Ask, MispClient};
