@@ -1,5 +1,5 @@
-//! Builds the senders: the targets of one credential share a loop, the credentials of one application a
-//! quota.
+//! Builds the senders of all targets. The targets of one credential share a sender, and the credentials of
+//! one application share a quota.
 
 use std::sync::Arc;
 use std::time::Instant;

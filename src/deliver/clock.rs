@@ -1,4 +1,5 @@
-//! The time at a target, as far as its answers tell it. Pure: our own time is an argument.
+//! Keeps the time at a target, as far as the `Date` headers of its answers tell it. Pure: our own time is an
+//! argument.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Where the requests of a target go: to Sentinel's upload API or, in a dry run, into a file.
+//! Sends the requests of a target to Sentinel's upload API or, in a dry run, appends them to a file.
 
 use std::path::{Path, PathBuf};
 

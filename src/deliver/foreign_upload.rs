@@ -1,8 +1,6 @@
-//! Uploads of objects that the ledger does not know: `cleanup` ends what another product left, under
-//! that product's source system.
-//!
-//! These requests pay the same quota as all others of their credential. Nothing is stored of them, so
-//! a failure is retried here or reported to the caller.
+//! Uploads objects that the ledger does not know: `cleanup` ends what another product left, under that
+//! product's source system. These requests use the same quota as all others of their credential. The ledger
+//! stores nothing about them, so a failure is retried here or reported to the caller.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

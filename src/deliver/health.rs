@@ -1,4 +1,4 @@
-//! The health of each target, for `status` and metrics.
+//! Keeps the health of each target for `status` and the metrics.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,6 @@
-//! The open changes of a target in memory: three lanes, and in the live lane events that take turns.
-//!
-//! The ledger is the queue; this file only remembers how far each change has been picked. Invariant: a
-//! change leaves the queue only after a pass over all of its objects found nothing pending.
+//! Keeps the open changes of a target in memory, in three lanes. In the live lane, events take turns. The
+//! ledger is the queue; this file only remembers how far each change has been picked. Invariant: a change
+//! leaves the queue only after a pass over all of its objects found nothing pending.
 
 use std::collections::{HashMap, VecDeque};
 

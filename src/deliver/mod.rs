@@ -1,8 +1,7 @@
-//! From the ledger's queue to Sentinel's answer.
-//!
-//! One [`Sender`] per credential picks batches (`target_delivery`, `lanes`), signs in (`session`), keeps the
-//! quota (`pacer`), sends (`destination`, `upload`), reads the answer (`outcome`) and settles it (`settle`).
-//! What the answers of a target lead to is decided by its `state`, which is pure.
+//! Sends to Sentinel what waits in the ledger's queue, and stores what Sentinel answers. One [`Sender`] per
+//! credential picks batches (`target_delivery`, `lanes`), signs in (`session`), keeps the quota (`pacer`),
+//! sends (`destination`, `upload`), reads the answer (`outcome`) and settles it (`settle`). `state` decides
+//! how a target goes on.
 
 mod build;
 mod clock;

@@ -1,7 +1,6 @@
-//! The loop that sends: one per credential, since the targets of a credential share token and quota.
-//!
-//! A slot of the quota goes to the highest lane that waits in any of the targets. Every request pays the
-//! pacer, also a repeat.
+//! Runs the loop that sends: one per credential, since the targets of a credential share token and quota. A
+//! slot of the quota goes to the highest lane that waits in any of the targets. Every request takes a slot,
+//! also a repeat.
 
 use std::time::{Duration, Instant};
 

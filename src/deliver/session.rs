@@ -1,4 +1,5 @@
-//! The sign-in of a sender: whether a token is at hand, and whether it can be trusted.
+//! Keeps the sign-in of a sender: it holds the token, signs in again when the token is refused, and pauses
+//! after a sign-in that failed.
 
 use std::sync::Arc;
 use std::task::Poll;

@@ -1,5 +1,5 @@
-//! What follows from Sentinel's answer to an upload: what was accepted or rejected is stored, a batch with
-//! a bad record is split, and the wait before the next try is set. No other file matches on [`UploadOutcome`].
+//! Acts on the outcome of an upload: it stores what was accepted or rejected, splits a batch with a bad
+//! record, and sets the wait before the next try. No other file matches on [`UploadOutcome`].
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! One target as its sender sees it: where requests go, which changes are open, and its state.
+//! Picks the batches for one target, and holds what its sender remembers of it: the destination, the open
+//! changes and the state.
 
 use std::time::{Duration, Instant, SystemTime};
 

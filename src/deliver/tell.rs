@@ -1,4 +1,4 @@
-//! The log lines and metrics of requests that have ended.
+//! Writes the log lines and records the metrics of requests that have ended.
 
 use std::time::{Duration, SystemTime};
 

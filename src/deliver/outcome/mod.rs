@@ -1,8 +1,6 @@
-//! Reads what an answer means. Pure: an answer comes in, an [`UploadOutcome`] comes out. What follows from it is
-//! decided where outcomes are matched.
-//!
-//! The answers are described at <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api> and in
-//! the swagger (`ThreatIntelligence.json`, 2024-02-01-preview), which gives some fields other names.
+//! Reads what Sentinel's answer to an upload means and returns an [`UploadOutcome`]; `settle` acts on it.
+//! Pure. The answers are described at <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api> and
+//! in the swagger (`ThreatIntelligence.json`, 2024-02-01-preview), which gives some fields other names.
 
 use std::time::Duration;
 

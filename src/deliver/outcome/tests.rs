@@ -1,4 +1,4 @@
-//! The documented and the observed bodies, and what they mean.
+//! Tests what the documented and the observed answers of Sentinel mean.
 
 use super::*;
 

@@ -1,8 +1,6 @@
-//! The state of a target: what it refused, how long it is left alone, which objects it is not sent.
-//!
-//! Everything here is pure: an event and the time come in, and what follows comes out. Three questions are
-//! independent of each other: whether single objects, halves or whole batches are sent ([`Refusals`]), when
-//! they are sent ([`Retry`]), and which objects wait ([`TargetState`] itself).
+//! The state of a target between its answers. Pure: an event and the time come in, and what follows comes
+//! out. It answers three independent questions: whether single objects, halves or whole batches are sent
+//! ([`Refusals`]), when they are sent ([`Retry`]), and which objects wait ([`TargetState`] itself).
 
 mod bisection;
 mod refusals;

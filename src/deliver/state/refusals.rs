@@ -1,6 +1,4 @@
-//! Decides whether a refusal is the fault of a record or of the target.
-//!
-//! Three rules keep good records from being rejected:
+//! Decides whether a refusal is the fault of a record or of the target. Three rules protect good records:
 //! - A record is rejected only if the target accepted something else meanwhile, or after three tries.
 //! - If both halves of a set are refused, or three records in a row alone, the target is at fault.
 //! - A record that was rejected before and is tried once more says nothing about the target.
