@@ -1,5 +1,5 @@
-//! EndedIndicator what another product left: its indicators are uploaded once more, as they are, with an end now,
-//! under its own source system.
+//! Ends the indicators that another product left in a workspace. Each of them is uploaded once more as it is,
+//! under that product's source system, but with a validity that is over.
 
 use std::sync::Arc;
 

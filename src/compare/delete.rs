@@ -1,5 +1,5 @@
-//! `withdraw = "delete"`: what was withdrawn by upload is deleted later, one by one and at leisure. Only
-//! what Sentinel itself shows as over is deleted, and it is looked for again afterwards: deletions of
+//! Deletes withdrawn indicators some time after their withdrawal was uploaded (`withdraw = "delete"`). It
+//! deletes only what Sentinel itself shows as over, and looks for it again afterwards, since deletions of
 //! uploaded indicators were seen to succeed without an effect.
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
-//! Comparing a target with what its workspace holds. Sentinel is walked page by page, and each page is
-//! looked up in the ledger; 16 bytes of each object that was seen are kept. Then the ledger is walked
-//! for what was not seen. What looks wrong is compared a second time before it counts.
+//! Compares a target with what its workspace holds, in both directions. It looks up each page of Sentinel in
+//! the ledger and keeps 16 bytes of each object; then it walks the ledger for objects that Sentinel did not
+//! show. What looks wrong is compared a second time before it counts.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Reading back what Sentinel holds, over the management plane: who can be asked, comparing it with
-//! the ledger, and what follows from it.
+//! Reads back over the management plane what the workspaces hold, and compares it with the ledger. It serves
+//! `verify`, `cleanup`, the recovery of used-up ids, and the deletion of withdrawn indicators.
 
 mod cleanup;
 mod delete;

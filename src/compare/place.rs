@@ -1,4 +1,5 @@
-//! A target that can be read back.
+//! A target whose workspace can be read back over the management plane, and how the ids of its objects are
+//! made.
 
 use std::sync::Arc;
 

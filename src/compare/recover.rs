@@ -1,5 +1,6 @@
-//! Reading used-up ids back into an empty ledger: what a workspace shows as revoked may not be used
-//! again, and what lives there under a later generation says that the one before is used up.
+//! Reads back from a workspace into an empty ledger which ids are used up by revocation. An indicator that is
+//! revoked there has used up its id. An indicator of a later generation shows that the id of the generation
+//! before is used up.
 
 use super::look::uuid_of;
 use super::stray::stray;

@@ -1,4 +1,4 @@
-//! Making an indicator that the ledger does not know one that it can withdraw.
+//! Turns an object that the ledger does not know into a row from which the ledger can withdraw it.
 
 use serde_json::Value;
 use uuid::Uuid;
