@@ -1,12 +1,7 @@
-//! misp-sentinel-relay: from MISP's feed to Microsoft Sentinel, as it is published.
-//!
-//! The modules follow the flow. The two halves meet only in the ledger:
-//!
-//! ```text
-//! intake -> misp -> convert -> ledger (policy, stix) -> deliver
-//! ```
-//!
-//! They stand in the order of floors: a module imports from those above it.
+//! misp-sentinel-relay: pushes MISP's indicators to Microsoft Sentinel. `intake` receives changes,
+//! `pure::misp` and `pure::convert` turn them into claims, `ledger` stores them and decides by `pure::policy`
+//! and `pure::stix` what to send, and `deliver` sends it. The two halves meet only in the ledger. A module
+//! imports only from the modules above it here.
 
 // What is the same for the same input: no I/O, no clock, no log.
 pub mod pure;

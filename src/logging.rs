@@ -1,5 +1,5 @@
-//! Logs on standard error: compact for people, or one JSON object a line. What is logged is the
-//! business of each room; secrets are of a type that does not print.
+//! Sets up the log on standard error: compact lines for people, or one JSON object per line. Text that others
+//! wrote can neither begin a new line nor control a terminal; secrets have a type that does not print.
 
 use std::fmt;
 use std::fs::File;

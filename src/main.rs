@@ -1,4 +1,4 @@
-//! Arguments in, exit code out.
+//! The entry point of the program: it parses the arguments, runs the command and returns its exit code.
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! Every metric, declared once and recorded through one function each. Labels are of bounded
-//! variety: names from the configuration and fixed words, never MISP's values.
+//! Declares every metric once, and records each through one function. The values of labels are names from the
+//! configuration and fixed words, never MISP's values, so that there are few of them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

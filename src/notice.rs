@@ -1,4 +1,4 @@
-//! The notices that intakes send to the ledger. Every intake (ZeroMQ, webhook, REST) sends notices, and the
+//! The notices by which every intake (ZeroMQ, webhook, REST) tells the ledger what happened in MISP. The
 //! ledger's writer is their only reader.
 
 use std::time::{Instant, SystemTime};

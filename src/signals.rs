@@ -1,4 +1,4 @@
-//! The operator's wish to stop.
+//! Stops the program at the first SIGTERM or SIGINT in good order, and at the second at once.
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
