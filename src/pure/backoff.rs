@@ -1,4 +1,5 @@
-//! How long to wait after a failure. Pure: the random number comes in.
+//! Computes how long to wait after a failure: the pause doubles with each failure in a row. Pure: the random
+//! number is an argument.
 
 use std::time::Duration;
 

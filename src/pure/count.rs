@@ -1,4 +1,4 @@
-//! A number with its noun, for people. Pure.
+//! Prints a number with its noun in the right form: `1 object`, `2 objects`. Pure.
 
 use std::fmt;
 

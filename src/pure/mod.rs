@@ -1,5 +1,5 @@
-//! The pure core: the same input gives the same output. Nothing here does I/O, asks a clock or logs; a
-//! test holds every file of this folder to that.
+//! The pure core: the same input always gives the same output. Nothing here does I/O, reads a clock or logs;
+//! the test `pure_rooms_touch_nothing_outside` checks every file of this folder.
 
 pub mod backoff;
 pub mod convert;

@@ -1,5 +1,5 @@
-//! What others wrote (MISP, Sentinel, proxies, strangers), made fit for a line of a terminal or a log.
-//! Pure.
+//! Escapes text that others wrote (MISP, Sentinel, proxies, unknown senders), so that it can neither begin a
+//! new line nor control a terminal. Pure.
 
 use std::borrow::Cow;
 use std::fmt::Write;

@@ -1,4 +1,5 @@
-//! Claims: what MISP's attributes say, with every fact that policy, merging and rendering read.
+//! The types of a claim: one attribute's statement that an observable is an indicator, with every fact about
+//! the attribute, its object and its event that policy, merging and rendering read.
 
 use std::borrow::Cow;
 

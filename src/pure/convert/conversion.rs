@@ -1,4 +1,5 @@
-//! One attribute's claims, and a whole event's.
+//! Converts an attribute into its claims, or gives the reason why it makes none. An event is converted
+//! attribute by attribute, and its skipped attributes are counted by reason.
 
 use std::collections::BTreeMap;
 

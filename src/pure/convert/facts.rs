@@ -1,4 +1,4 @@
-//! The facts that travel with claims, copied out of MISP's document.
+//! Copies the facts that policy, merging and the ledger need from MISP's document into the types of `claim`.
 
 use std::borrow::Cow;
 

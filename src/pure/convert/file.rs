@@ -1,4 +1,4 @@
-//! Files and certificates, by their hashes.
+//! Checks hashes and fingerprints and brings them into their canonical form. `hashes` lists the algorithms.
 
 use crate::pure::stix::Observable;
 

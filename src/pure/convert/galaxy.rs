@@ -1,5 +1,5 @@
-//! What galaxies tell of techniques and actors. The tags `misp-galaxy:type="value"` say which of them
-//! count; the clusters say more.
+//! Picks the galaxy clusters that describe techniques and actors, and copies what the relay sends of them. A
+//! cluster counts only where its tag `misp-galaxy:type="value"` is on the event or on one of its attributes.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! The hashes that MISP has types for, under their names in STIX.
+//! Lists the hashes and fingerprints that MISP has attribute types for, each with its STIX object path and
+//! its format.
 
 use super::file::{self, Hash};
 use super::kind::ValueKind;

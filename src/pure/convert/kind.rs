@@ -1,4 +1,5 @@
-//! What a value, or one half of it, is: how it is checked and spelled.
+//! The kinds of values that attributes hold, such as an address, a URL or a hash. A kind checks a value (or
+//! one half of a composite value) and makes the observable of it.
 
 use super::file::Hash;
 use super::skipped::Reason;

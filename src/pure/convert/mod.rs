@@ -1,4 +1,5 @@
-//! From MISP's attributes to claims: pure.
+//! Converts MISP's attributes into claims. `table` says what each attribute type becomes, and `conversion`
+//! applies it.
 
 mod claim;
 mod conversion;

@@ -1,4 +1,5 @@
-//! Addresses, domain names and e-mail addresses in their canonical forms.
+//! Checks IP addresses, networks, domain names and e-mail addresses and brings them into their canonical
+//! form. It also undoes defanging, such as `[.]` for a dot.
 
 use std::borrow::Cow;
 use std::net::IpAddr;

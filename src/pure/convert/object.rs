@@ -1,5 +1,6 @@
-//! What an object's attributes say of each other. Told is only what describes and identifies nobody,
-//! and only to whoever may see the attribute that it is told beside.
+//! Chooses which other attributes of the same MISP object an indicator's description may mention. It chooses
+//! only types that describe something and identify nobody, and only attributes that have the same audience
+//! and no tags of their own.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! STIX patterns that MISP holds ready-made.
+//! Reads the STIX patterns that MISP holds as attribute values. Only a pattern that is one equality
+//! comparison becomes an observable.
 
 use super::kind::ValueKind;
 use super::skipped::Reason;

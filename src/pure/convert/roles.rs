@@ -1,5 +1,6 @@
-//! Roles in MISP's objects that make an attribute no indicator, whatever its type: it names who was
-//! attacked, or who merely stands by. `docs/reference/mapping.md` is made of this table.
+//! Lists the roles in MISP's objects whose attributes are no indicators by default: a role that names the
+//! victim, or a thing that is only nearby. The table of roles in `docs/reference/mapping.md` is generated
+//! from this list.
 
 use super::skipped::Reason;
 

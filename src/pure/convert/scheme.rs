@@ -1,4 +1,5 @@
-//! What stands before the host of a URL: a scheme as it should be, defanged, or mistyped.
+//! Splits a value after its URL scheme. The scheme may be missing, defanged (`hxxp://`) or mistyped
+//! (`htp://`).
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! Why an attribute makes no claim, or a claim no indicator: data, never an error.
+//! The reasons why an attribute makes no claim, or why policy does not admit a claim. A reason is data for
+//! metrics, logs and `convert`, never an error.
 
 use serde::Serialize;
 use strum::EnumMessage as _;

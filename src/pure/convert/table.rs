@@ -1,5 +1,6 @@
-//! The table: every attribute type of MISP (`describeTypes`), what it claims, whether that is on, how
-//! far to trust it, or why it claims nothing. `docs/reference/mapping.md` is made of it.
+//! The table of all attribute types of MISP (`describeTypes`). A row says what the type claims, whether it is
+//! on by default and how well the observable fits the attribute's meaning, or else why the type claims
+//! nothing. The table of types in `docs/reference/mapping.md` is generated from it.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

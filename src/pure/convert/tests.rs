@@ -1,4 +1,5 @@
-//! What values become. Expected values are by hand, from the RFCs and from STIX 2.1.
+//! Tests which observables MISP's values become. The expected values are written by hand, from the RFCs and
+//! STIX 2.1.
 
 use proptest::prelude::*;
 

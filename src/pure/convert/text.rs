@@ -1,4 +1,5 @@
-//! Canonical forms of what is text, a number or a key: `None` where the value is none.
+//! Checks texts, numbers, registry keys and similar values and brings them into their canonical form. `None`
+//! means that the value is not valid.
 
 /// Any text without control characters.
 pub(super) fn text(value: &str) -> Option<String> {

@@ -1,4 +1,5 @@
-//! What a row of the table says: what an attribute type claims, or why it claims nothing.
+//! The types that make up a row of the table in `table`: what an attribute type claims, or the reason why it
+//! claims nothing. It also lists MISP's attribute categories.
 
 use std::borrow::Cow;
 

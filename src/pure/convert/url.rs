@@ -1,4 +1,5 @@
-//! URLs: with a scheme, scheme and host in canonical form, the rest as MISP has it.
+//! Checks URLs and brings their scheme and host into canonical form; the rest stays as MISP has it. It also
+//! gives the form in which requests and the logs of proxies show a URL.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

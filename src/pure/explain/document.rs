@@ -1,4 +1,5 @@
-//! The stories of a document of MISP, with no ledger: what was sent or withdrawn before is not known.
+//! Builds the stories of all attributes in a MISP document. It does not know the ledger, so the stories do
+//! not tell what was sent or withdrawn before.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,5 @@
-//! What becomes of an attribute, step by step: data for `explain` and `convert --explain`. Pure.
+//! The types of a story, which tells step by step what became of an attribute, from MISP to Sentinel.
+//! `explain` and `convert --explain` print stories. Pure.
 
 mod document;
 mod remarks;

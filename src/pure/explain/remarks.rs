@@ -1,4 +1,5 @@
-//! What an operator should know of a verdict besides its reason.
+//! Lists what an operator should know about a verdict besides its reason, for example that a tag was taken
+//! for a TLP marking because of its words.
 
 use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::policy::{Decided, Judge};

@@ -1,4 +1,5 @@
-//! Stories for people: a block for each attribute, what happened first, from MISP to Sentinel.
+//! Prints stories for people, one block per attribute, in the order of the steps from MISP to Sentinel. It
+//! also prints them as JSON, one object per line.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! One attribute, read on its own, so that a bad one harms only itself.
+//! Parses one attribute on its own, so that an attribute that cannot be read does not affect the others.
 
 use std::borrow::Cow;
 

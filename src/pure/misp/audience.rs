@@ -1,5 +1,5 @@
-//! Whom MISP shows something to: event, object and attribute each have a distribution, and MISP shows
-//! an attribute only to those whom all three allow.
+//! The audience of an event, an object or an attribute: its distribution and sharing group. MISP shows an
+//! attribute only to those whom event, object and attribute all allow.
 
 use serde::{Deserialize, Deserializer, Serialize};
 

@@ -1,4 +1,5 @@
-//! What MISP's decaying models say of an attribute (`decay_score`, with `includeDecayScore`).
+//! Parses the scores of MISP's decaying models for an attribute (`decay_score`). MISP sends them only if the
+//! request asks for them with `includeDecayScore`.
 
 use serde::Deserialize;
 

@@ -1,5 +1,6 @@
-//! The documents that events come in: publications, webhook bodies, Kafka messages and restSearch
-//! answers.
+//! Parses the documents that hold events: publications, webhook bodies, Kafka messages and answers of MISP's
+//! REST API. A publication that lists neither attributes nor objects is refused, since as an empty event it
+//! would withdraw everything.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

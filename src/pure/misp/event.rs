@@ -1,4 +1,4 @@
-//! An event: its head, and its attributes still to be read one by one.
+//! Parses the head of an event. Its attributes are parsed one by one, when the caller asks for them.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Galaxy clusters, as MISP writes them out beside an event's and an attribute's tags.
+//! Parses the galaxy clusters that MISP writes beside the tags of an event and of its attributes.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

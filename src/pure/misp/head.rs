@@ -1,4 +1,5 @@
-//! A document's event uuid, without reading the rest.
+//! Finds the event's uuid in a document without reading the rest. This also works if the document is cut off
+//! or broken after the uuid.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Values as MISP spells them: numbers as strings, booleans as digits, lists as objects.
-//! `null` and a missing key are the same everywhere.
+//! Parses JSON values in all the spellings that MISP uses: numbers as strings, booleans as digits, lists as
+//! objects. `null` counts as a missing key.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,7 +1,5 @@
-//! What MISP says: events, attributes, objects and tags, read leniently from borrowed bytes.
-//!
-//! Reading is in two passes: the head of the event with its lists cut into elements, then each
-//! element on its own.
+//! Parses MISP's JSON (events, attributes, objects, tags) leniently, from borrowed bytes. It reads an event
+//! in two passes: first the head, with the lists cut into elements, then each element on its own.
 
 mod attribute;
 mod audience;

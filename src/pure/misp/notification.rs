@@ -1,5 +1,5 @@
-//! MISP's small messages, one struct per topic: what a change of an attribute, object, event, tag
-//! or sighting says. Only fields that the relay acts on are named; all others may be anything.
+//! Parses MISP's small messages about changes (such as of an attribute, object, tag or sighting), with one
+//! struct per topic. It reads only the fields that the relay acts on; all other fields may hold anything.
 
 use serde::Deserialize;
 use uuid::Uuid;

@@ -1,4 +1,5 @@
-//! MISP objects: what holds several attributes together.
+//! Parses MISP objects, each of which groups several attributes. The attributes of an object are parsed
+//! later, each on its own.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;

@@ -1,5 +1,5 @@
-//! Who beside the own organisation may see something: MISP names a sharing group by a number of its
-//! own, and where it shows more, by uuid and name.
+//! Parses the sharing group that MISP shows beside a distribution of 4: its uuid and its name. Some documents
+//! name the group only by a number, which each MISP instance gives by itself.
 
 use std::borrow::Cow;
 

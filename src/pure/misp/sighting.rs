@@ -1,5 +1,5 @@
-//! Sightings of an attribute that say that it is none or is over: false positives and expirations.
-//! Plain sightings, of which there may be thousands, say nothing that the relay acts on.
+//! Parses the sightings that the relay acts on: reports that an attribute is a false positive or has expired.
+//! Plain sightings, of which there may be thousands, are ignored.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -1,4 +1,5 @@
-//! Tags: `Tag[]` in publications, `EventTag[].Tag` and `AttributeTag[].Tag` from Kafka.
+//! Parses tags in both of MISP's spellings: `Tag[]` in publications, and `EventTag[].Tag` and
+//! `AttributeTag[].Tag` in Kafka messages.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The shapes of MISP's documents that recordings do not hold, and input that is none of MISP's.
+//! Tests shapes of MISP's documents that the recordings do not hold, and input that does not come from MISP.
 
 use std::hint::black_box;
 

@@ -1,4 +1,5 @@
-//! `first_seen` and `last_seen`: ISO 8601 with microseconds and zone, or a number.
+//! Parses `first_seen` and `last_seen`, which MISP writes as ISO 8601 with microseconds and zone, or as a
+//! number. A time that cannot be read counts as missing, so that it does not cost the indicator.
 
 use std::borrow::Cow;
 

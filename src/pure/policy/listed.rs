@@ -1,4 +1,6 @@
-//! The warninglists that a claim is on.
+//! Finds the warninglists that a claim is on. It looks up the attribute as MISP has it, and also the value
+//! that is sent, under the type of that value: most lists of host names are not for `hostname|port`, but a
+//! host name is sent.
 
 use super::OnLists;
 use crate::pure::convert::{self, ClaimFacts};

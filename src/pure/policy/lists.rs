@@ -1,4 +1,5 @@
-//! Lists of texts with `*` as a wildcard, whatever their case.
+//! Matches texts against the include and exclude lists of the policy. `*` is a wildcard, and case does not
+//! matter.
 
 use wildmatch::WildMatch;
 

@@ -1,4 +1,5 @@
-//! Which tags the operator's table makes less strict than they say.
+//! Finds tags that the operator's table `[policy.tlp_tags]` makes less strict than the tags themselves say,
+//! so that the operator can be warned.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,5 @@
-//! Which tags are markings of the Traffic Light Protocol, however they are spelled. MISP lets anybody
-//! type a tag, so one in which a word `tlp` stands is taken for a marking: a misspelt restriction
-//! restricts.
+//! Decides which tags are markings of the Traffic Light Protocol, and of which level. Anybody can type a tag
+//! in MISP, so every tag that names the protocol counts as a marking, and as red if its level is not known.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! What may leave, as one pure function over a claim and its event.
+//! The policy of a view: its settings, and the rules that decide which claims may leave. `judge` applies all
+//! rules to a claim and its event.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

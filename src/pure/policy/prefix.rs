@@ -1,4 +1,5 @@
-//! Networks so wide that half the internet, and with it the operator's own traffic, is in them.
+//! Decides whether a network is wider than `policy.min_prefix_ipv4` or `min_prefix_ipv6` allows. An indicator
+//! of a very wide network would match the operator's own traffic.
 
 use ipnet::IpNet;
 

@@ -1,5 +1,5 @@
-//! Registry keys that every Windows has: what malware writes is a value in them, or a key below, so the
-//! key alone would alarm on every machine.
+//! Decides whether a registry key exists on every Windows. Malware writes a value in such a key, or a key
+//! below it, so an indicator of the key alone would match on every machine.
 
 use crate::pure::stix::Observable;
 

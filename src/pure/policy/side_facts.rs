@@ -1,4 +1,5 @@
-//! What is known of a claim beside its publication.
+//! The facts about a claim that do not come from its publication: whether an operator suppressed it, false
+//! positives that were reported, MISP's warninglists and decaying models.
 
 use crate::pure::misp::Decay;
 

@@ -1,4 +1,4 @@
-//! One value in several spellings: as people write it, and as claims have it.
+//! Finds out how claims spell a value that a person wrote, and whether two spellings mean the same value.
 
 use std::collections::BTreeSet;
 

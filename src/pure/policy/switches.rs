@@ -1,4 +1,5 @@
-//! What is on and off in `[convert]`: attribute types, roles in objects, the forms of URLs.
+//! Decides whether `[convert]` switches a claim off: by its attribute type, by its role in an object, or by
+//! the form of its URL.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

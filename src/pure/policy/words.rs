@@ -1,4 +1,4 @@
-//! The words of a tag, and where the Traffic Light Protocol is named among them.
+//! Splits a tag into words and finds where they name the Traffic Light Protocol, however it is spelled.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;

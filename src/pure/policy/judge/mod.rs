@@ -1,5 +1,5 @@
-//! The verdict on one claim. It fails closed. A tag that forbids counts whether it was published, was put
-//! on since or was taken off since. A tag that permits counts only while it is published and still on.
+//! Decides whether the policy admits a claim. It fails closed: a tag that forbids counts also if it was put
+//! on or taken off after the publication; a tag that permits counts only if it was published and is still on.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Every key of the policy, and how they stand together.
+//! Tests every key of the policy, alone and together with other keys.
 
 use std::collections::BTreeMap;
 
