@@ -1,7 +1,7 @@
 //! misp-sentinel-relay: pushes MISP's indicators to Microsoft Sentinel. `intake` receives changes,
 //! `pure::misp` and `pure::convert` turn them into claims, `ledger` stores them and decides by `pure::policy`
-//! and `pure::stix` what to send, and `deliver` sends it. The two halves meet only in the ledger. A module
-//! imports only from the modules above it here.
+//! and `pure::stix` what to send, and `deliver` sends it. `intake` and `deliver` meet only in the ledger. A
+//! module imports only from those above it.
 
 // What is the same for the same input: no I/O, no clock, no log.
 pub mod pure;

@@ -1,6 +1,5 @@
-//! Decides when the next request may leave. Pure: the time is an argument.
-//!
-//! Invariant: no more than `requests` slots open in any `window`, also across a restart.
+//! Keeps the quota of a credential: it decides when the next request may leave. Pure: the time is an
+//! argument. Invariant: no more than `requests` slots open in any `window`, also across a restart.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

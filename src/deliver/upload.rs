@@ -1,6 +1,6 @@
-//! Sends one upload request and returns the answer as it came. It knows HTTP and no policy.
-//!
-//! `POST {endpoint}{path}?api-version={api_version}` by one of Sentinel's upload APIs, see [`Api`].
+//! Sends one upload request and returns the answer as it came. It knows HTTP and decides nothing. The request
+//! is `POST {endpoint}{path}?api-version={api_version}`, in the form of one of Sentinel's upload APIs (see
+//! [`Api`]).
 
 use std::time::Duration;
 

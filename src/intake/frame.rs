@@ -1,4 +1,4 @@
-//! Reads one ZeroMQ frame, `topic SPACE json`. Pure.
+//! Parses one ZeroMQ frame (`topic SPACE json`) into what it tells the ledger, or into a heartbeat. Pure.
 
 use axum::body::Bytes;
 use serde::Deserialize;

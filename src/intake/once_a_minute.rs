@@ -1,4 +1,4 @@
-//! Lets one thing through in a minute and counts the others, so that a flood fills neither the log nor the
+//! Lets one message through in a minute and counts the others, so that a flood fills neither the log nor the
 //! ledger.
 
 use std::sync::{Mutex, PoisonError};

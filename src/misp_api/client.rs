@@ -1,5 +1,5 @@
-//! The questions that a `MispClient` can ask: whose the key is, MISP's version and settings, the heads of
-//! events, whole events, and whether an event is gone. `transport` sends the requests.
+//! The questions that a `MispClient` can ask: who owns the auth key, MISP's version and settings, the heads
+//! of events, whole events, and whether an event is gone. `transport` sends the requests.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Turns a failed connection or a bad answer into a `RestError` that tells the operator what went wrong and
-//! how to mend it. The auth key never appears in it.
+//! what to change. The auth key never appears in it.
 
 use std::time::Duration;
 

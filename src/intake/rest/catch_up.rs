@@ -1,7 +1,6 @@
-//! Catch-up: polls MISP for what it published, changed or deleted since the last poll.
-//!
-//! Each poll asks for two listings, with cursors in MISP's own time: the events published since, and the
-//! events changed since, published or not. A listing only names candidates, and each of them is read.
+//! Runs catch-up: polls MISP for what it published, changed or deleted since the last poll. Each poll asks
+//! for two listings, with cursors in MISP's own time: the events that were published since, and the events
+//! that were changed since, published or not. A listing only names candidates, and each of them is read.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! Keeps MISP's warninglists up to date: reads them at start, at intervals, and when the feed tells of a
+//! Keeps MISP's warninglists up to date: reads them at start, at intervals, and when the feed reports a
 //! change.
 
 use std::collections::{BTreeSet, HashMap};

@@ -1,4 +1,4 @@
-//! Decides when to log again that an attempt failed. Pure.
+//! Decides whether the failure of an attempt is logged: if it is a new one, or if a minute has passed. Pure.
 
 use std::time::{Duration, Instant};
 

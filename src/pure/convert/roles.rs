@@ -1,6 +1,6 @@
-//! Lists the roles in MISP's objects whose attributes are no indicators by default: a role that names the
-//! victim, or a thing that is only nearby. The table of roles in `docs/reference/mapping.md` is generated
-//! from this list.
+//! Lists the roles in MISP's objects whose attributes are no indicators by default: roles that name the
+//! victim, or something that took no part in the attack. The table of roles in `docs/reference/mapping.md` is
+//! generated from it.
 
 use super::skipped::Reason;
 

@@ -1,6 +1,6 @@
-//! Finds the warninglists that a claim is on. It looks up the attribute as MISP has it, and also the value
-//! that is sent, under the type of that value: most lists of host names are not for `hostname|port`, but a
-//! host name is sent.
+//! Finds the warninglists that a claim is on. It looks up the attribute's type and value as MISP has them,
+//! and also the value that is sent, under its own type: most lists of host names do not cover the type
+//! `hostname|port`, but of such an attribute the host name is sent.
 
 use super::OnLists;
 use crate::pure::convert::{self, ClaimFacts};

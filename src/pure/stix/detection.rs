@@ -1,7 +1,7 @@
 //! Lists the STIX object paths that Sentinel's built-in rules ("TI map …") compare, so that an analyst knows
-//! which indicators can raise an alert. The source are the 54 rules of Azure/Azure-Sentinel,
-//! `Solutions/Threat Intelligence (NEW)`, solution 3.0.17. `tests/it/rules.rs` checks the list against a
-//! model of each rule.
+//! which indicators can raise an alert. The list was read from the 54 rules of Azure/Azure-Sentinel,
+//! `Solutions/Threat Intelligence (NEW)`, solution 3.0.17. `tests/it/rules.rs` checks it against a model of
+//! each rule.
 
 use super::Observable;
 

@@ -1,5 +1,4 @@
-//! Matches addresses and networks against the networks of a warninglist, with the results of MISP's
-//! `CidrTool`.
+//! Matches addresses and networks against the networks of a warninglist, exactly as MISP's `CidrTool` does.
 
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
