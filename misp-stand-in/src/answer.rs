@@ -1,4 +1,4 @@
-//! What MISP answers, in the recorded shapes.
+//! Builds the answers of the REST API, in the shapes that were recorded from MISP.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};

@@ -1,4 +1,4 @@
-//! Bodies, written as they are read and broken off where a fault says so.
+//! Streams the bodies of answers piece by piece, and breaks them off where a fault asks for that.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Changes of attributes and objects.
+//! Changes attributes and objects as users of MISP do, and returns the frames that MISP would send.
 
 use uuid::Uuid;
 

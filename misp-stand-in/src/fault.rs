@@ -1,4 +1,4 @@
-//! Faults of the REST API on order.
+//! The faults that a test can order from the REST API, and the choice of the fault for each request.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! ZeroMQ frames in the shapes that MISP 2.5.1 sent them in when it was recorded.
+//! Builds ZeroMQ frames in the shapes that were recorded from MISP 2.5.1.
 
 use axum::body::Bytes;
 

@@ -1,5 +1,5 @@
-//! A stand-in for MISP 2.5: its events with MISP's semantics, the ZeroMQ frames that it would send,
-//! and its REST API with faults on order.
+//! A stand-in for MISP 2.5. It keeps events with MISP's semantics, returns the ZeroMQ frames that MISP would
+//! send, and serves MISP's REST API with faults on order.
 
 mod answer;
 mod body;

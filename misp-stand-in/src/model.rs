@@ -1,4 +1,5 @@
-//! What MISP holds, with MISP's names. Times are Unix seconds of the stand-in's own clock.
+//! The types of what MISP stores: events, objects, attributes, tags and organisations, with MISP's field
+//! names. Times are Unix seconds of the stand-in's own clock.
 
 use uuid::Uuid;
 

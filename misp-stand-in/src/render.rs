@@ -1,4 +1,4 @@
-//! Events as MISP's publications and REST answers show them: one shape for both, as recorded.
+//! Writes events as JSON. Publications and REST answers have the same shape, as recorded from MISP.
 
 use uuid::Uuid;
 

@@ -1,5 +1,5 @@
-//! restSearch of events: its parameters, leniently, and what they select. Unknown parameters are
-//! ignored, as MISP does.
+//! Implements MISP's restSearch for events: reads the parameters and selects the events. It ignores unknown
+//! parameters, as MISP does.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! MISP's REST API over plain HTTP, as far as the relay reads it.
+//! Serves MISP's REST API over plain HTTP, as far as the relay uses it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -1,4 +1,4 @@
-//! `/servers/getSetting/NAME`, in the recorded shape: for site administrators only.
+//! Serves `/servers/getSetting/NAME` in the recorded shape. As in MISP, only site administrators may ask.
 
 use axum::response::Response;
 use serde_json::json;

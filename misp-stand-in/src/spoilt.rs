@@ -1,4 +1,4 @@
-//! Answers as MISP would give them, and then spoilt on the way or by PHP.
+//! Damages a correct answer in the way that PHP or the network would do it.
 
 use std::io;
 use std::time::Duration;

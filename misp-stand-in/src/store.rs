@@ -1,5 +1,5 @@
-//! The stand-in's data and clock behind one lock, and what comes into being and goes as a whole:
-//! events.
+//! Holds the stand-in's data and clock behind one lock. It also adds, publishes and deletes whole events; the
+//! file `change` alters their attributes and objects.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

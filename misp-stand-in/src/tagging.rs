@@ -1,4 +1,5 @@
-//! Tags put on and taken off. A local tag leaves no trace in timestamps and unpublishes nothing.
+//! Puts tags on events and attributes, and takes them off. A local tag changes no timestamp and does not
+//! unpublish the event.
 
 use uuid::Uuid;
 

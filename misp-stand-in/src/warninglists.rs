@@ -1,4 +1,4 @@
-//! Warninglists as MISP 2.5 keeps and shows them.
+//! Stores warninglists and serves `/warninglists/index` and `/warninglists/view`, as MISP 2.5 does.
 
 use axum::response::Response;
 use serde_json::{Value, json};

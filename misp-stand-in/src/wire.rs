@@ -1,5 +1,4 @@
-//! JSON as MISP writes it: numbers as strings of digits, unescaped UTF-8. Writing to memory cannot
-//! fail.
+//! Writes JSON in MISP's style: numbers are strings of digits, and UTF-8 is not escaped.
 
 use std::io::Write as _;
 

@@ -1,7 +1,6 @@
-//! The Unix socket in the data folder over which commands reach the running relay: HTTP, a path for
-//! each command, JSON in and out. A long answer is a line of JSON for each thing that it tells, and
-//! one [`End`] as its last line. Whoever may open the socket may command the relay, so it is the
-//! user's only.
+//! Serves the Unix socket in the data folder over which commands reach the running relay. It speaks HTTP:
+//! each command has a path, with JSON in and out. A long answer is one line of JSON per item, and [`End`] as
+//! its last line. Whoever can open the socket can command the relay, so only its own user has access.
 
 use std::fs::Permissions;
 use std::io;

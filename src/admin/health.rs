@@ -1,4 +1,4 @@
-//! What works less than promised, in words that name the remedy.
+//! Decides which parts of the relay are degraded, and says for each what is wrong and what to do about it.
 
 use super::{EndpointStatus, Means, RelayStatus, SendingStatus, Status};
 use crate::intake::rest::RestState;

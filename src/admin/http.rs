@@ -1,5 +1,5 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics` and `/status`. It has no password, so it
-//! listens on loopback unless the operator says otherwise.
+//! Serves the admin listener: `/livez`, `/readyz`, `/metrics` and `/status`. It has no password, so it
+//! listens on loopback unless the operator configures another address.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;

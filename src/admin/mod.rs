@@ -1,5 +1,5 @@
-//! Where operators and Prometheus look in: the HTTP listener, the control socket, and what both
-//! answer from.
+//! Gives operators and Prometheus their view of the relay: the HTTP listener, the control socket, and the
+//! data that both answer from.
 
 pub mod control;
 mod health;

@@ -1,4 +1,4 @@
-//! How far a full resync has come, and the bar that shows it.
+//! Computes from the ledger how far a full resync has come, and says it in one line.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The traits of what commands ask. The running relay calls `execute` for a request on its control socket.
-//! Where no relay runs, the command calls the same `execute` itself.
+//! The traits of the requests that commands make. The running relay calls `execute` for a request on its
+//! control socket. Where no relay runs, the command calls the same `execute` itself.
 
 use std::time::Duration;
 

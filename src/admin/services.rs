@@ -1,4 +1,5 @@
-//! What an answer to an operator is made of.
+//! The type `Services`: handles on the parts that answer an operator's requests. They are parts of the
+//! running relay, or parts that a command made for itself.
 
 use std::fmt;
 use std::net::SocketAddr;

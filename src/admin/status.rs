@@ -1,4 +1,5 @@
-//! What `status` tells, as it goes over the control socket and out of `--json`.
+//! The types of the answer to the command `status`. They are the JSON on the control socket and the output of
+//! `status --json`.
 
 use std::net::SocketAddr;
 

@@ -1,7 +1,6 @@
-//! Builds every part, starts every task and owns the one shutdown.
-//!
-//! Stages: open the ledger, bind sockets, build senders; then run; then stop in the order of the
-//! flow, so that what was received is committed and what was sent is settled.
+//! Builds every part of the relay, starts every task and owns the one shutdown. First it opens the ledger,
+//! binds the sockets and builds the senders; then it runs. It stops in the order of the flow, so that
+//! everything received is committed and everything sent is settled.
 
 mod readback;
 mod reading;

@@ -1,4 +1,5 @@
-//! Who is asked what Sentinel holds, and by which tokens.
+//! Chooses the targets whose workspaces can be asked what they hold, and the token source for each. It also
+//! reads used-up ids back into an empty ledger.
 
 use anyhow::Context;
 

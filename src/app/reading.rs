@@ -1,4 +1,5 @@
-//! The inbound half: what tells the ledger, and for commands the same without feed and senders.
+//! Builds the inbound half: the REST intake and the settings of the ledger's writer. Commands without a
+//! running relay use it to resync, without the feed and without senders.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -1,4 +1,5 @@
-//! What operators are answered from: the parts of the running relay, or parts made for one command.
+//! Builds the `Services` that answer operators: from the parts of the running relay, or from parts made for
+//! one command.
 
 use std::sync::Arc;
 use std::time::SystemTime;

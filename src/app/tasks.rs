@@ -1,4 +1,4 @@
-//! The running parts, and the order in which they stop.
+//! Runs the tasks of the relay and stops them in the order of the flow.
 
 use std::sync::Arc;
 use std::time::Duration;

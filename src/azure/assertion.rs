@@ -1,5 +1,5 @@
-//! What an application shows to Entra in place of a secret: a statement that its certificate's key
-//! signed, the token of another issuer, or the token of a managed identity.
+//! Makes the client assertions that an application sends to Entra in place of a secret. An assertion is a JWT
+//! signed with the key of its certificate, a token of another issuer, or the token of a managed identity.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! An application's certificate and its RSA key: PEM with both in one file, or PKCS#12.
+//! Reads the certificate of an application and its RSA key. The file is PEM with both, or PKCS#12.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,4 +1,5 @@
-//! From a configured credential to one of the SDK's, over our own HTTP clients.
+//! Builds a credential of the Azure SDK from a configured credential. The SDK then sends its requests through
+//! our own HTTP clients.
 
 use std::ffi::OsStr;
 use std::io;

@@ -1,5 +1,5 @@
-//! The one way to Azure: every request, sign-in or upload, leaves through this client, so that
-//! certificate authorities, proxy and time-outs are the same everywhere. TLS is always verified.
+//! Makes the HTTP client for all requests to Azure, sign-ins and uploads alike. So certificate authorities,
+//! proxy and time-outs are the same everywhere, and TLS is always verified.
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
 

@@ -1,4 +1,5 @@
-//! The way into Azure: one HTTP client, sign-ins over it, the management plane, and what refusals mean.
+//! All traffic to Azure: the HTTP client, sign-ins, key vaults, the management plane, and the meaning of
+//! refusals.
 
 mod assertion;
 mod certificate;

@@ -1,5 +1,6 @@
-//! How often a credential may sign in or the management plane be asked, also with success, and how long
-//! a token is used. [`RequestPace`] and [`TokenLife`] know no clock.
+//! Limits how often a credential may sign in and how often the management plane may be asked, also after
+//! success. It also decides how long a token is used. [`RequestPace`] and [`TokenLife`] read no clock:
+//! callers pass the time.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

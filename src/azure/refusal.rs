@@ -1,6 +1,5 @@
-//! Why there is no token, in plain words: what was said, and what to do.
-//!
-//! Codes of Entra: <https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes>.
+//! Explains why a sign-in gave no token: quotes what Entra answered and adds what to do. The error codes:
+//! <https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes>
 
 use std::fmt;
 

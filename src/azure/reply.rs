@@ -1,4 +1,4 @@
-//! Reads an answer of Sentinel's services. Bodies come in several shapes, and some are not JSON. Pure.
+//! Parses an answer of Sentinel's services. Bodies have several shapes, and some are not JSON. Pure.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Who signs in, and who is asked.
+//! The types for a sign-in: the credential, the authority and the scope (`SignIn`), and the service that
+//! answered (`Who`).
 
 use crate::config::{Credential, Target};
 

@@ -1,9 +1,7 @@
-//! Sign-in: a bearer token per credential, through azure_identity over our own HTTP client.
-//!
-//! The SDK caches a token until five minutes before its end and has no way to drop it: a fresh
-//! token is a new credential object. Its retries are off; one deadline holds for the whole.
-//! A refused sign-in reads the secret again, where it came from, and tries a new one at once.
-//! Every sign-in, also a successful one, is paced here, whoever asks for a token.
+//! Gets bearer tokens for a credential through azure_identity, with our own HTTP client, and caches them. The
+//! SDK cannot drop a cached token, so a fresh token needs a new credential object. After a refused sign-in
+//! the secret is read again from its source; if it changed, one more sign-in follows at once. Every sign-in
+//! is paced here.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};

@@ -1,6 +1,6 @@
-//! Our HTTP client as the SDK's transport. It reads refusals itself: the SDK cannot read an
-//! `error_description` with escapes in it (line breaks, quotes), which Entra sends. An error of its
-//! own is none that the SDK repeats, so that each sign-in is one request, whatever the SDK's policy.
+//! Lets the Azure SDK send its requests through our HTTP client. Refusals are read here, because the SDK
+//! cannot parse an `error_description` with escapes, which Entra sends. Their error is of a kind that the SDK
+//! does not retry, so each sign-in is one request.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

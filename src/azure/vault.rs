@@ -1,4 +1,5 @@
-//! Secrets of Key Vaults, by the SDK's client over our own. One sign-in serves all vaults of a cloud.
+//! Reads secrets from Azure Key Vaults with the SDK's client, over our own HTTP client. One sign-in serves
+//! all vaults of a cloud.
 
 use std::collections::BTreeMap;
 use std::fmt;

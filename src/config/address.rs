@@ -1,4 +1,4 @@
-//! Web addresses as an operator writes them: of services, of Azure, of proxies.
+//! Reads web addresses from the configuration: URLs of services, of Azure and of proxies.
 
 use reqwest::Url;
 

@@ -1,6 +1,6 @@
-//! Sentinel's upload APIs, as far as their addresses and bodies differ:
-//! <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api> and, older,
-//! <https://learn.microsoft.com/en-us/azure/sentinel/upload-indicators-api>.
+//! Sentinel's three upload APIs, with the addresses and body shapes in which they differ. The current one and
+//! the older ones: <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>,
+//! <https://learn.microsoft.com/en-us/azure/sentinel/upload-indicators-api>
 
 use super::cloud::Cloud;
 

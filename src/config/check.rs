@@ -1,4 +1,5 @@
-//! Rules across keys. Each speaks only where its keys were read without a mistake.
+//! Checks the rules that concern several keys of the configuration. A rule is skipped if one of its keys
+//! already has a mistake.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

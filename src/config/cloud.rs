@@ -1,4 +1,4 @@
-//! The clouds of Azure: where a target signs in and uploads to.
+//! The Azure clouds (public, US government, China), with the addresses where a target signs in and uploads.
 
 use super::reader::Reader;
 

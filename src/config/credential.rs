@@ -1,4 +1,5 @@
-//! Who signs in to Azure: one kind of credential with its fields, read from any section.
+//! Reads the credential of a section, with which the relay signs in to Azure. Each kind has its own keys; a
+//! key of another kind is a mistake.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! A secret in use, which may be another one by now where it came from.
+//! The type `SharedSecret`: a secret in use. When it is refused, it is read again from its source, where it
+//! may have been replaced.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Defaults, the operator's file and the environment, each as dotted paths and values, laid over
-//! one another.
+//! Merges the defaults, the operator's file and the environment into one map from dotted key paths to values.
+//! Later layers override earlier ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

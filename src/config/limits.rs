@@ -1,4 +1,4 @@
-//! How much a target is sent: `[delivery]`, and over it `[target.NAME.delivery]`.
+//! Reads the limits for uploads to a target: `[delivery]`, which `[target.NAME.delivery]` can override.
 
 use super::Limits;
 use super::overlay::{Overlay, overlaid};

@@ -1,4 +1,4 @@
-//! From the layers to a checked [`Config`], or to all mistakes at once.
+//! Builds the checked [`Config`] from the merged layers, or reports all mistakes at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `[log]`: what is logged, and how.
+//! Reads the section `[log]`: the level and the format of the log.
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 

@@ -1,4 +1,4 @@
-//! Whether secrets and ids look as they should: what copying them damages most often.
+//! Warns about secrets and ids that were probably damaged when someone copied them.
 
 use uuid::Uuid;
 

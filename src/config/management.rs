@@ -1,4 +1,5 @@
-//! The management plane: where a target's workspace is in it, and how it is asked.
+//! Reads the settings of the management plane: how it is asked, and the names of each target's workspace
+//! there.
 
 use std::time::Duration;
 

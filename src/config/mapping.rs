@@ -1,4 +1,5 @@
-//! What MISP's words mean: the attribute types that count, and the tables of tags.
+//! Reads the settings that say what MISP's words mean: which attribute types and object roles count, and the
+//! tables of tags.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! The MISP instance: its feed, its webhook, and what REST adds to them.
+//! Reads the settings of the MISP instance: its address, the ZeroMQ feed and the webhook. The file `rest`
+//! reads those of the REST API.
 
 use std::time::Duration;
 

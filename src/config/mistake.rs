@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: data, collected and reported together.
+//! The types for mistakes in a configuration. All mistakes are collected and reported together.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,7 +1,6 @@
-//! What the operator decides, as the program uses it: checked, typed, with no default in code.
-//!
-//! The defaults are `config.toml.example`, which is compiled in. [`load`] lays the operator's file
-//! and the environment over it and reports every mistake at once.
+//! The configuration of the relay as checked, typed values. All defaults are in `config.toml.example`, which
+//! is compiled in; there is none in the code. [`load`] lays the operator's file and the environment over it
+//! and reports every mistake at once.
 
 mod address;
 mod api;

@@ -1,4 +1,4 @@
-//! Sections of a target that stand over one for all targets, key by key.
+//! Reads a section of a target that overrides the section for all targets key by key.
 
 use super::reader::Reader;
 

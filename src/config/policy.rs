@@ -1,4 +1,4 @@
-//! `[policy]`, and what `[target.NAME.policy]` lays over it.
+//! Reads the section `[policy]`, which `[target.NAME.policy]` can override.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,5 +1,5 @@
-//! Typed access to the layers. Each accessor takes its key out and notes what is wrong with it, so
-//! that one run names every mistake; what is left at the end is unknown.
+//! Gives typed access to the values of the layers. Each accessor takes its key out of the map and records any
+//! mistake, so that one run names every mistake. Keys that are left at the end are unknown.
 
 use std::collections::{BTreeMap, BTreeSet};
 

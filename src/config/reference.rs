@@ -1,5 +1,6 @@
-//! Secrets of the configuration: the text itself, or where it is: `env:NAME`, `file:/path`,
-//! `vault:https://NAME.vault.azure.net/secrets/SECRET`, or the key with `_file` at its end.
+//! Reads secrets from the configuration. A key holds the secret itself or a reference to it: `env:NAME`,
+//! `file:/path` or `vault:https://NAME.vault.azure.net/secrets/SECRET`. The same key with `_file` at its end
+//! names a file.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! MISP's REST API: the key, how it is asked, and the operator's own search.
+//! Reads the settings of MISP's REST API: the key, how often and how much is asked, and the operator's own
+//! search.
 
 use reqwest::Url;
 use serde_json::{Map, Value};

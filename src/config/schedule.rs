@@ -1,4 +1,4 @@
-//! When something begins by itself: a cron expression, in UTC.
+//! Parses a cron expression in UTC, which says when something starts by itself, such as a resync.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! A string that does not print itself, and where it came from.
+//! The type `Secret`: a string that never prints itself. It remembers its source (a file or a vault), so that
+//! it can be read again.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! A target: its keys, and what a live one cannot do without.
+//! Reads the keys of a target, and checks that a live target has everything it needs.
 
 use super::address::https;
 use super::mistake::Problem;

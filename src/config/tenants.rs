@@ -1,4 +1,4 @@
-//! The list of tenants that misp2sentinel's Azure Function takes: each entry is a target.
+//! Reads the list of tenants that misp2sentinel's Azure Function uses. Each entry becomes a target.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Characters around a text that nobody sees: white space, byte order marks, control characters.
+//! Finds invisible characters around a text: white space, byte order marks and control characters.
 
 use super::mistake::Problem;
 

@@ -1,4 +1,4 @@
-//! The reader's types: paths, addresses, times, sizes, numbers and lists.
+//! Accessors of the reader for the common types: paths, addresses, times, sizes, numbers and lists.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

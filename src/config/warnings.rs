@@ -1,4 +1,5 @@
-//! What is allowed and probably not meant: told at start and by `check-config`.
+//! Warns about settings that are allowed but probably not meant. The warnings are printed at start and by
+//! `check-config`.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! HTTP clients, to Azure and to MISP: the same proxies, time-outs and certificate authorities.
+//! Makes the HTTP clients for Azure and MISP, with the same handling of proxies, time-outs and certificate
+//! authorities.
 
 use std::error::Error;
 use std::fmt::Display;

@@ -1,4 +1,5 @@
-//! Certificates that the operator trusts by name of a file, or by not looking at all.
+//! Verifies the certificate of a TLS server as the operator configured it. A certificate in the operator's
+//! own file is trusted as it is, and any certificate is trusted where verification is off.
 
 use std::sync::Arc;
 

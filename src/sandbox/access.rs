@@ -1,5 +1,5 @@
-//! Who may sign in with what: certificates, trusted issuers, managed identities, and what Key Vaults
-//! hold. All of it may change while the sandbox runs.
+//! Stores who may sign in to the sandbox and with what: secrets, certificates, trusted issuers, managed
+//! identities, and the contents of key vaults. Tests can change all of it while the sandbox runs.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};

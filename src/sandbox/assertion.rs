@@ -1,6 +1,6 @@
-//! What Entra looks at in a client assertion: a statement that the application's certificate signed
-//! (<https://learn.microsoft.com/en-us/entra/identity-platform/certificate-credentials>), or a token
-//! of an issuer that it trusts.
+//! Checks a client assertion as Entra does. It is a token of a trusted issuer, or a JWT that the
+//! application's certificate signed:
+//! <https://learn.microsoft.com/en-us/entra/identity-platform/certificate-credentials>
 
 use std::time::Instant;
 

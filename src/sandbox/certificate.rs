@@ -1,4 +1,5 @@
-//! The sandbox's own certificate authority, made anew at each start; its key never leaves memory.
+//! Makes the sandbox's own certificate authority anew at each start. The key of the authority is only in
+//! memory.
 
 use std::io::Write as _;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Connections that can be cut from inside a request: the peer sees a TCP reset, not an answer.
+//! Wraps TCP connections so that a request handler can cut them: the peer then sees a TCP reset and no
+//! answer.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,5 +1,5 @@
-//! Entra's token endpoint, as far as client credentials go:
-//! <https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-client-creds-grant-flow>.
+//! Plays Entra's token endpoint for the flow of client credentials:
+//! <https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-client-creds-grant-flow>
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

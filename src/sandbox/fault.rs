@@ -1,4 +1,4 @@
-//! Faults on order.
+//! The faults that a test can order from the sandbox, and the choice of the fault for each request.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;

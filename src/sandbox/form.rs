@@ -1,4 +1,4 @@
-//! What requests carry: the fields of forms and queries, and tokens.
+//! Parses parts of HTTP requests: the fields of forms and queries, headers, and bearer tokens.
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderName};

@@ -1,4 +1,4 @@
-//! What a workspace holds.
+//! The type `HeldObject`: an object that a workspace of the sandbox holds.
 
 use serde::Serialize;
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! The metadata service of a machine in Azure, as far as managed identities go; plain HTTP:
-//! <https://learn.microsoft.com/en-us/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>.
+//! Plays the metadata service of an Azure machine over plain HTTP, as far as managed identities need it:
+//! <https://learn.microsoft.com/en-us/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -1,7 +1,6 @@
-//! Whether one of Sentinel's rules can still match an indicator. Pure.
-//!
-//! Nearly all rules ask `IsActive and ValidUntil > now()`; one of them does not ask for `IsActive`. So
-//! only an indicator whose validity has ended is matched by none.
+//! Decides whether a rule of Sentinel can still match an indicator. Nearly all rules ask `IsActive and
+//! ValidUntil > now()`, but one does not ask for `IsActive`. So only an indicator whose validity has ended is
+//! matched by none of them. Pure.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;

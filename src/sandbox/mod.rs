@@ -1,5 +1,5 @@
-//! A stand-in for Entra and for Sentinel's upload API: over TLS, with Microsoft's documented rules
-//! and faults on order. For the demo, for trying the relay, and for its tests.
+//! A stand-in for Entra and for Sentinel's upload API, over TLS, with Microsoft's documented rules and with
+//! faults on order. The demo, trials of the relay and its tests use it.
 
 mod access;
 mod assertion;

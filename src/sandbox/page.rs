@@ -1,4 +1,4 @@
-//! What the sandbox holds, for people and for scripts.
+//! Shows what the sandbox holds: as an HTML page for people, and as JSON for scripts.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

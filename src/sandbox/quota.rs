@@ -1,4 +1,5 @@
-//! Sentinel's quota: so many requests in any window, per credential. Pure: the time comes in.
+//! Enforces Sentinel's quota: each credential may make a fixed number of requests in any window. Pure: the
+//! caller passes the time.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

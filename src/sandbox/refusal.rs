@@ -1,4 +1,4 @@
-//! How Microsoft's services answer, and how they say no.
+//! Builds answers and refusals in the shapes of Sentinel's services and of Entra.
 
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};

@@ -1,4 +1,5 @@
-//! What a sandbox knows and how strict it is.
+//! The settings of a sandbox: its accounts and workspaces, and how strict it is. It also prints the
+//! environment for a relay that uses the sandbox.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};

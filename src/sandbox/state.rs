@@ -1,4 +1,4 @@
-//! What the sandbox remembers.
+//! The state of the sandbox: stored objects, received requests, tokens and its clock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;

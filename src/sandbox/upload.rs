@@ -1,5 +1,5 @@
-//! The upload endpoint, with the rules and bodies of
-//! <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>, and the faults on order.
+//! Serves the upload endpoint, with the documented rules and bodies and with the ordered faults:
+//! <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>
 
 use std::net::SocketAddr;
 use std::time::Instant;

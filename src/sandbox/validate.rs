@@ -1,5 +1,5 @@
-//! Microsoft's rules for requests and objects, as documented:
-//! <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>. Pure.
+//! Checks requests and objects against Microsoft's documented rules. Pure.
+//! <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>
 
 use chrono::{DateTime, FixedOffset};
 use serde_json::{Map, Value};

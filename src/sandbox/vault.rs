@@ -1,5 +1,5 @@
-//! Key Vaults, as far as reading a secret goes; the host name says which:
-//! <https://learn.microsoft.com/en-us/rest/api/keyvault/secrets/get-secret/get-secret>.
+//! Plays Azure Key Vault, as far as reading a secret needs it. The host name selects the vault.
+//! <https://learn.microsoft.com/en-us/rest/api/keyvault/secrets/get-secret/get-secret>
 
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;

@@ -1,6 +1,6 @@
-//! The management plane (Azure Resource Manager), as far as it tells what a workspace holds: query,
-//! count, deletion. Shapes: `ThreatIntelligenceQuery.json` and `…Count.json` of the swagger
-//! `Microsoft.SecurityInsights` 2025-07-01-preview.
+//! The client for the management plane (Azure Resource Manager). It queries, counts and deletes the
+//! indicators of a workspace. The shapes are those of `ThreatIntelligenceQuery.json` and
+//! `ThreatIntelligenceCount.json` in the swagger of `Microsoft.SecurityInsights` 2025-07-01-preview.
 
 mod refusal;
 mod shape;

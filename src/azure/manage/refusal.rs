@@ -1,4 +1,4 @@
-//! What a refusal of the management plane means: which role is missing, where, and for whom.
+//! Explains a refusal of the management plane: which role is missing, on which scope, and for which identity.
 
 use super::ManageError;
 use crate::azure::reply::Reply;

@@ -1,4 +1,4 @@
-//! The bodies of queries and answers.
+//! Writes the JSON bodies of requests to the management plane, and reads those of its answers.
 
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! Going through an answer of many pages. Each page names the next one, which must be of the same
-//! host, and none twice.
+//! Reads an answer of several pages. Each page has the URL of the next one, which must have the same host and
+//! must not have been read before.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
-//! Which objects a query means, and how far it has come.
+//! Evaluates the condition of a query to the management plane. `Paging` remembers the query and how far its
+//! answer has come.
 
 use serde::Deserialize;
 

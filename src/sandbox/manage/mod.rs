@@ -1,6 +1,6 @@
-//! The management plane's part for threat intelligence: `query`, `count` and deletion of a resource,
-//! after the swagger 2025-07-01-preview (`ThreatIntelligenceQuery.json`, `…Count.json`) and what
-//! clients of it report.
+//! Plays the management plane for threat intelligence: `query`, `count` and the deletion of a resource. It
+//! follows the swagger 2025-07-01-preview (`ThreatIntelligenceQuery.json`, `ThreatIntelligenceCount.json`)
+//! and reports of clients.
 
 pub(super) mod condition;
 mod query;

@@ -1,5 +1,5 @@
-//! How the management plane shows the objects that a query means: with members of its own, and times
-//! with more digits than they were sent with.
+//! Answers queries and counts as the management plane does. It adds members of its own to each object, and
+//! writes times with more digits than the upload had.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
