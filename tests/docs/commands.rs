@@ -1,5 +1,5 @@
-//! `docs/reference/commands.md`: the help of each command, as it prints it. And the command lines on all
-//! other pages.
+//! Tests that `docs/reference/commands.md` repeats the help text of each command, and that the command lines
+//! on all other pages are valid.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! `docs/reference/configuration.md`: every key of `config.toml.example`, with its default and its
-//! comment. And the settings that all other pages name.
+//! Tests that `docs/reference/configuration.md` lists every key of `config.toml.example` with its default and
+//! its comment, and that the settings named on all other pages exist.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! `docs/reference/hosts.md`: the hosts of each cloud, as a target of it has them.
+//! Tests that `docs/reference/hosts.md` lists the hosts that a target in each cloud uses.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! Links between pages, files that they name, the index, the size of the first pages, and what
-//! ARCHITECTURE.md says holds each invariant.
+//! Tests the pages: their links lead somewhere, the files that they name exist, the index names every page,
+//! the first pages are short, and the tests named in ARCHITECTURE.md exist.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The pages of the documentation: what they repeat of the program is what the program says, and every
-//! link leads somewhere.
+//! Tests of the documentation: the parts that repeat the program must agree with it, and every link must lead
+//! somewhere.
 
 // `cfg(test)` tells clippy that helpers may unwrap as well.
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! `docs/reference/mapping.md`: the tables of attribute types, of roles in objects, and of what
-//! Sentinel's rules compare.
+//! Tests that `docs/reference/mapping.md` agrees with the program's tables of attribute types, of object
+//! roles, and of what Sentinel's rules compare.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! `docs/reference/metrics.md`: every metric as the program declares it, and the reasons of
+//! Tests that `docs/reference/metrics.md` lists every metric as the program declares it, and every reason of
 //! `relay_degraded`.
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-//! A page with parts that are made of the program, each between `<!-- made: NAME -->` and
-//! `<!-- end: NAME -->`. Everything else on the page is written by hand.
+//! Compares a page with its generated parts, which stand between `<!-- made: NAME -->` and `<!-- end: NAME
+//! -->`. All other text on a page is written by hand.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What operators and Prometheus get to see: the admin listener, the control socket, the commands.
+//! Tests what operators and Prometheus see: the admin listener, the control socket and the commands over it.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;

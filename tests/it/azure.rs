@@ -1,4 +1,5 @@
-//! The relay's HTTP against the sandbox: sign-in, upload, and what each answer is read as.
+//! Tests the relay's HTTP requests to Azure against the sandbox: sign-in, upload, and how each answer is
+//! read.
 
 use std::path::PathBuf;
 use std::process::Command;

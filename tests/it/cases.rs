@@ -1,6 +1,6 @@
-//! Cases that users of MISP met: an event (`input.json`), a configuration (`relay.toml`), and what must
-//! become of it (`expected.json`): the patterns that are sent, and a line for each one that is not, with
-//! the members that matter; where one of several reasons will do, it is a list.
+//! Runs cases that users of MISP reported. A case has an event (`input.json`), a configuration (`relay.toml`)
+//! and the expected result (`expected.json`): the patterns that are sent, and a line for each one that is
+//! not, with the members that matter. A list stands where any of several reasons is right.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The doctor against set-ups that are well, and broken in one way each: the built binary, MISP over
-//! REST and ZeroMQ, and Azure over TLS.
+//! Tests the command `check` against a correct set-up, and against set-ups with one fault each. It uses the
+//! built binary, MISP over REST and ZeroMQ, and Azure over TLS.
 
 use std::sync::Arc;
 use std::time::Duration;

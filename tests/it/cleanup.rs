@@ -1,4 +1,4 @@
-//! `cleanup`: what another product left, listed and ended.
+//! Tests the command `cleanup`, which lists and ends what another product left in Sentinel.
 
 use std::time::Duration;
 

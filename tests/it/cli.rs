@@ -1,4 +1,4 @@
-//! The binary itself: exit codes, what it prints, and the health check.
+//! Tests the built binary: its exit codes, its output and the command `healthcheck`.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;

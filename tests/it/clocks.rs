@@ -1,5 +1,5 @@
-//! Clocks that are wrong, and times of the future: after a withdrawal was accepted no rule of Sentinel can
-//! match it, and a clock that was ahead once costs nothing for good.
+//! Tests wrong clocks and times in the future. After a withdrawal was accepted no rule of Sentinel may match
+//! it, and a clock that was ahead once must do no lasting harm.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Context objects: identities, techniques, actors and relationships. What is expected was read off
-//! the recordings by hand.
+//! Tests the context objects that `convert` makes: identities, techniques, actors and relationships. The
+//! expected values were read from the recordings by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Context objects on their way to Sentinel: sent once, after the indicators, and relationships taken
-//! back with what needs them.
+//! Tests how context objects reach Sentinel: they are sent once and after the indicators, and a relationship
+//! is withdrawn together with the indicator that needs it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! A real writer and ledger against a model of MISP that publishes, edits, tags and deletes at
-//! random, over two sockets whose frames arrive in any order between them.
+//! Tests a real writer and ledger against a model of MISP that publishes, edits, tags and deletes at random.
+//! The frames come over two sockets, and their order between the sockets is random.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

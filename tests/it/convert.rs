@@ -1,6 +1,6 @@
-//! `convert`: what is printed for recorded and for hand-written documents. What a document holds is
-//! counted in a `serde_json::Value` here, and what is expected of it follows from MISP's values, the
-//! default policy and STIX 2.1, not from the code under test.
+//! Tests the output of `convert` for recorded and hand-written documents. The tests count what a document
+//! holds in a `serde_json::Value`. Expectations follow from MISP's values, the default policy and STIX 2.1,
+//! not from the code under test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;

@@ -1,4 +1,5 @@
-//! `withdraw = "delete"`: withdrawn by upload first, deleted over the management plane later.
+//! Tests `withdraw = "delete"`: an indicator is first withdrawn by an upload, and later deleted over the
+//! management plane.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

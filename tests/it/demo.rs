@@ -1,4 +1,5 @@
-//! The demo and the sandbox as a newcomer meets them: the built binary, nothing configured.
+//! Tests the commands `demo` and `sandbox` as a newcomer runs them: the built binary without any
+//! configuration.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! How commands reach the relay's memory: through the running relay, or else by themselves.
+//! Tests how commands reach the ledger: over the running relay, or directly if none runs.
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;

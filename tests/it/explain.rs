@@ -1,6 +1,6 @@
-//! `explain` and `convert --explain`: every attribute has its story. What a document holds is counted
-//! in a `serde_json::Value` here; what is expected of single attributes follows from MISP's values and
-//! the default policy.
+//! Tests that `explain` and `convert --explain` tell a story for every attribute. The tests count what a
+//! document holds in a `serde_json::Value`. The expected stories follow from MISP's values and the default
+//! policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Output;

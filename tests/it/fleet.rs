@@ -1,4 +1,5 @@
-//! Targets that come and go: filled from the ledger alone, and forgotten only on command.
+//! Tests targets that are added and removed. A new target is filled from the ledger alone, and a removed one
+//! is forgotten only on command.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! What frames say of events that the ledger does not hold yet, of numbers that MISP gave twice, and of
-//! tags that come and go: against a real writer and ledger.
+//! Tests frames without REST, against a real writer and ledger: frames about events that the ledger does not
+//! hold yet, numbers that MISP used twice, and tags that are added and removed.
 
 use std::time::{Duration, SystemTime};
 

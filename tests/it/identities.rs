@@ -1,4 +1,5 @@
-//! Targets with an identity and a withdrawal of their own, beside one that has those of all.
+//! Tests a target with an identity and a withdrawal setting of its own, beside a target with the common
+//! settings.
 
 use std::collections::BTreeSet;
 

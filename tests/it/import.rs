@@ -1,5 +1,5 @@
-//! `import-config`: what misp2sentinel's settings become. Names and values are those that its README
-//! and its default config.py list; what is expected follows from the tables of config.toml.example.
+//! Tests what `import-config` makes of misp2sentinel's settings. Names and values are those of its README and
+//! its default config.py. The expected keys follow from config.toml.example.
 
 use std::collections::BTreeSet;
 use std::process::Output;

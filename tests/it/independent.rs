@@ -1,5 +1,5 @@
-//! How many observables each recorded publication holds, counted by a script that reads MISP's JSON and
-//! knows nothing of the converter.
+//! Compares the number of observables in each recorded publication with the count of a script that reads
+//! MISP's JSON and does not use the converter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

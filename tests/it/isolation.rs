@@ -1,4 +1,5 @@
-//! Many targets over a few credentials: one that is down, throttled or misconfigured slows no other.
+//! Tests many targets over a few credentials: a target that is down, throttled or misconfigured must not slow
+//! another.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

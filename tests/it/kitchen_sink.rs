@@ -1,4 +1,4 @@
-//! The first publication of the large test event: what its attributes must become was written down
+//! Tests the conversion of the large test event's first publication. The expected claims were written by hand
 //! from MISP's values.
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Frames that arrive late, twice or in the middle of something, against a real writer and ledger.
+//! Tests frames that arrive late, twice or during other work, against a real writer and ledger.
 
 use std::time::Instant;
 

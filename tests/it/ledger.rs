@@ -1,5 +1,4 @@
-//! A ledger that cannot be used: the operator is told what is wrong with which file, and nothing is
-//! lost.
+//! Tests ledgers that cannot be used: the operator is told which file has which fault, and nothing is lost.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;

@@ -1,5 +1,4 @@
-//! Looking into the ledger and caring for it: export, check, vacuum; by the running relay and
-//! without one.
+//! Tests the commands `ledger export`, `ledger check` and `ledger vacuum`, with and without a running relay.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;

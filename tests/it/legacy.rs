@@ -1,4 +1,4 @@
-//! The upload APIs before the one for STIX objects: they take indicators, and nothing beside them.
+//! Tests the two older upload APIs, which take indicators and no other objects.
 
 use std::collections::BTreeSet;
 

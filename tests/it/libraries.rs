@@ -1,6 +1,6 @@
-//! All that is sent, judged by Python's `stix2` and `stix2-patterns`, which share nothing with this
-//! project. They are installed into a virtual environment under `target/` when first needed; without
-//! Python or its package index these tests say that they were skipped, and fail in `.ci/run`.
+//! Checks everything that the relay sends with Python's `stix2` and `stix2-patterns`, which share no code
+//! with this project. They are installed into a virtual environment under `target/` at first use. Without
+//! Python or its package index these tests report that they were skipped, and fail in `.ci/run`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Recorded MISP input through the whole relay: what is live at the sandbox after each step of an
-//! event's life.
+//! Sends recorded MISP input through the whole relay, and tests what is live in the sandbox after each step
+//! of an event's life.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

@@ -1,5 +1,4 @@
-//! The program as its users meet it, on real sockets and real protocols: one test binary, one
-//! module for each side.
+//! Tests the program from the outside, over real sockets and protocols. All modules are one test binary.
 
 // `cfg(test)` tells clippy that helpers may unwrap as well.
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The management plane's client, against the sandbox.
+//! Tests the client for the management plane against the sandbox.
 
 use misp_sentinel_relay::azure::manage::{Condition, ManageClient, ManageError, WorkspaceObject};
 use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings};

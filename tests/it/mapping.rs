@@ -1,4 +1,4 @@
-//! The table of types against MISP's own list of them (the recorded describeTypes).
+//! Compares the relay's table of attribute types with MISP's own list, the recorded answer of describeTypes.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
-//! What policy withholds, through the built program. Expected verdicts follow from MISP's rule of who
-//! sees an attribute (event, object and attribute must all allow it), from the taxonomies of MISP, and
-//! from what each setting says.
+//! Tests with the built program what a policy withholds. Expectations follow from MISP's rule of who sees an
+//! attribute (event, object and attribute must all allow it), from MISP's taxonomies, and from the meaning of
+//! each setting.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! REST answers against a real writer and ledger: what was read wins over what was pushed.
+//! Tests REST answers against a real writer and ledger: what was read from MISP overrides what MISP pushed.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};

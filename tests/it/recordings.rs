@@ -1,5 +1,5 @@
-//! Every recorded document of MISP is read, and every attribute in it accounted for. What a document
-//! holds is counted by walking a `serde_json::Value` here, not by the code under test.
+//! Tests that every recorded document of MISP can be read and that no attribute is lost. The tests count the
+//! attributes by walking a `serde_json::Value`, not with the code under test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;

@@ -1,4 +1,5 @@
-//! MISP's REST API as recorded: what is asked, what the answers give, and what refusals say.
+//! Tests the client for MISP's REST API with recorded answers: what it asks, what it reads from an answer,
+//! and what it makes of a refusal.
 
 use std::collections::HashSet;
 use std::time::Duration;

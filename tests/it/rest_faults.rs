@@ -1,4 +1,4 @@
-//! MISP's REST API behind bad networks and at its limits.
+//! Tests the client for MISP's REST API behind bad networks and at its size and time limits.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! MISP's certificates: whose are taken, and what is said of the others.
+//! Tests which TLS certificates of MISP are accepted, and how a refused one is explained.
 
 use std::io::Write as _;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! `withdraw = "revoke"`: what was revoked never comes back under its id, whatever happens between.
+//! Tests `withdraw = "revoke"`: a revoked indicator never comes back under its id, whatever happens in
+//! between.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! The stand-in itself: its limits, its rules, its faults on the wire.
+//! Tests the stand-in for Azure: its limits, its rules, and its faults on the network.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;

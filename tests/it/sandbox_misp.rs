@@ -1,4 +1,4 @@
-//! The stand-in for MISP against what a real one was recorded to do.
+//! Compares the stand-in for MISP with recordings of a real MISP.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Each key of the sections that shape indicators: two values of it, and what each of them makes of the
-//! same document. A key without effect fails here, and so does one that no test names.
+//! Tests each key of the sections that shape indicators: two values of the key must give different results
+//! for the same document. A key without an effect fails, and so does a key that no test names.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;

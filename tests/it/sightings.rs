@@ -1,4 +1,4 @@
-//! False positives and expirations that users of MISP report.
+//! Tests sightings that users of MISP report: false positives and expirations.
 
 use std::time::{Instant, SystemTime};
 

@@ -1,4 +1,5 @@
-//! What is withheld whatever claims it: suppressed values, false positives, what is too old.
+//! Tests values that are withheld although attributes claim them: suppressed values, false positives, and
+//! what is too old.
 
 use std::time::Duration;
 

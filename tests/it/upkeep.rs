@@ -1,4 +1,5 @@
-//! What time alone changes: renewal, forgetting, giving room back; and how a run ends.
+//! Tests the work that only time causes: renewing indicators, forgetting old rows and freeing disk space. It
+//! also tests that a run that did not end in order leaves a gap.
 
 use std::collections::BTreeMap;
 

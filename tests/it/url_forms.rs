@@ -1,4 +1,5 @@
-//! A URL that requests have in another form than it was written in: both forms come and go together.
+//! Tests URLs that have another form in HTTP requests than in MISP: both forms are sent and withdrawn
+//! together.
 
 use misp_sentinel_relay::ledger::Ledger;
 use uuid::Uuid;

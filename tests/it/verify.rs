@@ -1,4 +1,4 @@
-//! `verify`: what Sentinel holds, compared with what it accepted, and repaired.
+//! Tests the command `verify`, which compares what Sentinel holds with what it accepted, and repairs it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Output;

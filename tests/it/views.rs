@@ -1,5 +1,5 @@
-//! Targets with policies of their own: each holds what its own admits, nothing is sent twice, and
-//! what a target no longer wants is withdrawn from it alone.
+//! Tests targets with policies of their own. Each target holds what its own policy admits, nothing is sent
+//! twice, and what one target no longer wants is withdrawn from that target alone.
 
 use std::collections::BTreeMap;
 

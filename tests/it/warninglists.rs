@@ -1,4 +1,4 @@
-//! Warninglists from MISP's REST API to what is live in Sentinel.
+//! Tests how warninglists are read from MISP's REST API: complete, damaged or too large.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The webhook over real sockets: MISP's recorded requests, and what goes wrong.
+//! Tests the webhook over real sockets, with MISP's recorded requests and with faulty ones.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

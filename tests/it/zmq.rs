@@ -1,4 +1,4 @@
-//! The ZeroMQ intake against a real libzmq publisher and MISP's recorded frames.
+//! Tests the ZeroMQ intake with a real libzmq publisher and MISP's recorded frames.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The example configuration documents every key, and pages name only variables that exist.
+//! Tests that the example configuration documents every key, and that pages name only variables that exist.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

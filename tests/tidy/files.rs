@@ -1,4 +1,4 @@
-//! What every file keeps to.
+//! Tests the rules for every file, such as a header and a maximum length.
 
 use super::source::{collect, none, root, sources};
 

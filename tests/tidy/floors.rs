@@ -1,7 +1,6 @@
-//! The order of rooms in src/lib.rs is the order of floors: a file imports from its own floor and from
-//! those above it in that list. No files need each other in a circle.
-//!
-//! A name counts as imported from the file that defines it, whoever hands it on with `pub use`.
+//! Tests the order of imports. src/lib.rs lists the rooms in their order: a file may import from its own room
+//! and from those above it. No files may need each other in a circle. A name that is handed on with `pub use`
+//! counts as imported from the file that defines it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

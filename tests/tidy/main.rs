@@ -1,4 +1,4 @@
-//! The rules of CONTRIBUTING.md that a machine can check.
+//! Tests the rules of CONTRIBUTING.md that a machine can check.
 
 // `cfg(test)` tells clippy that helpers may unwrap as well.
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is pure touches nothing outside: no I/O, no clock, no log.
+//! Tests that pure code uses no I/O, no clock and no log.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The source files that the rules are about.
+//! Loads the source files that the rules are about.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Where SQL stands, and what PostgreSQL could not read of it.
+//! Tests that SQL stands only in `ledger`, and that it uses no syntax that PostgreSQL could not read.
 
 use regex::Regex;
 

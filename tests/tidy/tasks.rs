@@ -1,4 +1,5 @@
-//! Every task and thread has an owner that waits for it: files that start any are named here.
+//! Tests that every task and thread has an owner that waits for its end. Only the files named here may start
+//! one.
 
 use super::source::{Source, none, product};
 

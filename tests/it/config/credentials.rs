@@ -1,4 +1,5 @@
-//! Credentials: the fields of each kind, and what is said of missing and idle ones.
+//! Tests the configuration of credentials: the keys of each kind, and the mistakes for missing and unused
+//! keys.
 
 use std::path::PathBuf;
 

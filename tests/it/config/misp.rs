@@ -1,4 +1,4 @@
-//! The ways to MISP: REST, webhook, search, and the links back.
+//! Tests the configuration of MISP: REST, webhook, search, and the links back to MISP.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! Configuration: layers, types, rules across keys, and every mistake at once.
+//! Tests the configuration: its layers, its types, the rules across keys, and that every mistake is reported
+//! at once.
 
 mod credentials;
 mod misp;

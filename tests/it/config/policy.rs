@@ -1,4 +1,5 @@
-//! `[policy]`: what tags mean, the mode without a key, and what clients' workspaces need.
+//! Tests the section `[policy]`: the meaning of tags, the mode without a key, and what is required for
+//! targets in several tenants.
 
 use misp_sentinel_relay::pure::policy::Mark;
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! Targets: their names, clouds, credentials and policies.
+//! Tests the configuration of targets: their names, clouds, credentials and policies.
 
 use misp_sentinel_relay::config::Limits;
 use misp_sentinel_relay::pure::stix::{Identity, Withdraw};

@@ -1,4 +1,4 @@
-//! The list of tenants of misp2sentinel's Azure Function.
+//! Tests the list of tenants that misp2sentinel's Azure Function uses.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Certificates: the files that are taken, what is wrong with others, and what Entra sees.
+//! Tests certificate files: which are accepted, how faults are explained, and what Entra receives.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,4 +1,5 @@
-//! Each kind of credential: fetched, cached, renewed before its end and on demand.
+//! Tests that for each kind of credential the token is fetched, cached, and renewed before its end and on
+//! demand.
 
 use std::os::unix::fs::PermissionsExt as _;
 

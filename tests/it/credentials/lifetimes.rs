@@ -1,4 +1,4 @@
-//! Tokens that come near their end, or with an end that cannot be.
+//! Tests tokens that are close to their end, and tokens with an impossible lifetime.
 
 use std::time::Instant;
 

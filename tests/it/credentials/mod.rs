@@ -1,4 +1,4 @@
-//! Every way into Azure, against the sandbox: signing in, secrets by reference, and their rotation.
+//! Tests every way to sign in to Azure against the sandbox, with secrets by reference and their rotation.
 
 mod certificates;
 mod kinds;

@@ -1,4 +1,5 @@
-//! Secrets that change while the built relay runs, and what its process is told by its surroundings.
+//! Tests that the built relay uses a secret, certificate or token that was replaced while it runs. Also tests
+//! managed identities that it finds through its environment.
 
 use misp_sentinel_relay::misp_api;
 

@@ -1,4 +1,4 @@
-//! Secrets in Key Vaults, over TLS under the names that vaults have: a proxy leads there.
+//! Tests secrets in key vaults over TLS. A proxy maps the real host names of vaults to the sandbox.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;

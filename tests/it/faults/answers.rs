@@ -1,4 +1,5 @@
-//! What Sentinel answers, and what does not answer at all.
+//! Tests how the relay handles Sentinel's answers: throttling, errors, rejected records, and no answer at
+//! all.
 
 use std::time::{Duration, Instant};
 

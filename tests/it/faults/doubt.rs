@@ -1,5 +1,5 @@
-//! Requests whose fate is unknown: they are repeated byte for byte, and what changed meanwhile is
-//! sent once more when the old request can no longer arrive.
+//! Tests requests whose outcome is unknown. They are repeated byte for byte. What changed meanwhile is sent
+//! once more when the old request can no longer arrive.
 
 use std::time::Duration;
 

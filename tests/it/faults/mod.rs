@@ -1,5 +1,5 @@
-//! The whole relay between a real publisher and a sandbox that fails on order: whatever Sentinel,
-//! Entra, the network or an operator do, each indicator arrives, once, in few requests.
+//! Tests the whole relay between a real publisher and a sandbox that fails on order. Whatever fault Sentinel,
+//! Entra, the network or an operator causes, each indicator must arrive once and in few requests.
 
 mod answers;
 mod doubt;

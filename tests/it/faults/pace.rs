@@ -1,4 +1,4 @@
-//! The quota, and who goes first under it.
+//! Tests that the relay keeps Sentinel's quota, and that withdrawals and live events are sent first under it.
 
 use std::time::{Duration, Instant};
 

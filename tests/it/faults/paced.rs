@@ -1,5 +1,5 @@
-//! No request is made without a pace, whatever is answered: sign-ins, uploads, questions to the management
-//! plane and look-ups in vaults are counted under each fault.
+//! Tests that every kind of request is paced under every fault. It counts sign-ins, uploads, requests to the
+//! management plane and reads from vaults.
 
 use std::fmt;
 use std::time::{Duration, Instant};

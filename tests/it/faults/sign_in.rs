@@ -1,4 +1,4 @@
-//! Entra: away, refusing, or its token no longer good.
+//! Tests faults of sign-ins: Entra is down, Entra refuses, or a token is refused later.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The relay itself ends: killed, stopped, or told twice.
+//! Tests what happens when the relay is killed, stopped, or stopped by two signals.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Several targets, and targets that come, go, move or judge otherwise.
+//! Tests several targets: one with a fault must not stop another, and targets may be added, removed, moved or
+//! given another policy.
 
 use std::io::Write;
 use std::time::Duration;

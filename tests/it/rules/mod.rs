@@ -1,5 +1,6 @@
-//! Whether what we send can alarm: each form of an indicator against each built-in rule of Sentinel and
-//! what its log holds. `cargo test --test it rules -- --nocapture` prints the matrix.
+//! Tests whether Sentinel's built-in rules can alarm on what the relay sends: each form of an indicator
+//! against each rule and the values in its log. `cargo test --test it rules -- --nocapture` prints the
+//! matrix.
 
 mod model;
 

@@ -1,6 +1,6 @@
-//! A model of Sentinel's built-in "TI map" rules: what each takes of an indicator, and whether a value
-//! equals what a log holds. Written from the published rules (solution 3.0.17); it shares no code with
-//! the relay and holds none of the rules' text.
+//! A model of Sentinel's built-in "TI map" rules: which values a rule takes from an indicator, and when they
+//! equal a value in the log. It was written from the published rules (solution 3.0.17). It shares no code
+//! with the relay and contains none of the rules' text.
 
 use regex::Regex;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Another clock for a process, with the library of the package faketime.
+//! Gives a process a wrong clock, with the library of the package faketime.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

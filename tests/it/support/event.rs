@@ -1,4 +1,4 @@
-//! A small event of domains, made by hand, with its frames.
+//! Makes the frames of a small event with a few domains.
 
 use misp_sentinel_relay::ledger::Ledger;
 

@@ -1,4 +1,4 @@
-//! A real ledger and its writer, with the inbox in the test's hands.
+//! A real ledger with its writer. The test itself puts notices into the inbox.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

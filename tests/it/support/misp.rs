@@ -1,5 +1,5 @@
-//! What MISP has published, kept by hand from what it says in recorded frames: the expectation that
-//! the sandbox is compared with. Shares no code with the relay.
+//! A model of what MISP has published, built from recorded frames. The sandbox is compared with it, so it
+//! shares no code with the relay.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What tests share.
+//! Helpers that several tests use.
 
 pub(crate) mod clock;
 pub(crate) mod event;

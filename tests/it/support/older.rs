@@ -1,4 +1,4 @@
-//! Ledgers as earlier releases wrote them.
+//! Turns a ledger into one that an earlier release wrote, to test migrations.
 
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 

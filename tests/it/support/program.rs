@@ -1,4 +1,4 @@
-//! The built binary, in an environment that holds only what a test puts there.
+//! Starts the built binary in an environment that has only the variables of the test.
 
 use std::ffi::OsString;
 use std::process::Command;

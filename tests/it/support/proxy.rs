@@ -1,4 +1,5 @@
-//! A proxy that leads every host to one address: names that only it can find.
+//! An HTTP proxy that connects every host name to one address. Tests use it for host names that do not exist
+//! in the DNS.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
-//! A stand-in for MISP's `mispzmq.py`: a real libzmq publisher on loopback, and MISP's recorded
-//! frames to send with it.
+//! A stand-in for MISP's `mispzmq.py`: a real libzmq publisher on loopback. It also loads MISP's recorded
+//! frames.
 
 use std::fs;
 use std::io::Read;

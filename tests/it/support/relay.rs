@@ -1,4 +1,4 @@
-//! The built binary, between a publisher and a sandbox.
+//! Runs the built binary between a publisher and a sandbox.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -1,5 +1,5 @@
-//! Something that answers as MISP's web server: byte for byte what a test says, with the faults of
-//! networks in between.
+//! A server in place of MISP's web server. It sends exactly the bytes that a test gives it, with network
+//! faults in between.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! A sandbox and the relay's own client pointed at it.
+//! Starts a sandbox, and configures the relay's own clients to use it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! A whole relay on stage: publisher, built binary, sandbox, and everything that the sandbox was
-//! ever sent.
+//! Sets up a whole relay: a publisher, the built binary and a sandbox. It keeps everything that the sandbox
+//! was ever sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

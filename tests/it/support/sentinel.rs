@@ -1,4 +1,5 @@
-//! Sentinel as the ledger sees it: takes all that is pending, and remembers every version.
+//! Plays Sentinel for a ledger without a network: it accepts everything that is pending, and stores every
+//! version.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! A webhook listener, MISP's recorded requests, and a client that writes bytes.
+//! A webhook listener, MISP's recorded requests, and a client that sends raw bytes to it.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};

@@ -1,4 +1,4 @@
-//! MISP answers wrongly, or as somebody else: nothing is withdrawn for that.
+//! Tests that nothing is withdrawn when MISP gives wrong answers, or answers as another user.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What MISP's decaying models say, as far as reads tell it.
+//! Tests the scores of MISP's decaying models, which the relay learns only from reads.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! `explain` asks the running relay, the ledger without one, and MISP for what no ledger keeps.
+//! Tests that `explain` asks the running relay, or the ledger if none runs, and MISP for what the ledger does
+//! not keep.
 
 use misp_sentinel_relay::sandbox::Fault;
 use misp_stand_in::{Misp, NewAttribute, NewEvent};

@@ -1,4 +1,4 @@
-//! What the feed and the webhook hint at, and what they lose.
+//! Tests how the relay uses what the feed and the webhook tell, and that it finds by reading what they lose.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

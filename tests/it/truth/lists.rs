@@ -1,4 +1,4 @@
-//! MISP's warninglists decide what is live, whatever happens to them.
+//! Tests that MISP's warninglists decide what is live, whatever happens to the lists.
 
 use std::time::{Duration, Instant};
 

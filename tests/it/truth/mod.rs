@@ -1,5 +1,5 @@
-//! The whole relay beside a MISP that answers over REST: what the feed loses is found, and nothing is
-//! withdrawn because MISP answers wrongly.
+//! Tests the whole relay beside a MISP that answers over REST. The relay must find what the feed loses, and
+//! must withdraw nothing because MISP answers wrongly.
 
 mod answers;
 mod decay;

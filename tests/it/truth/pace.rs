@@ -1,4 +1,5 @@
-//! Whatever MISP answers, it is asked no more often than `misp.rest.requests_per_second` allows.
+//! Tests that the relay never asks MISP more often than `misp.rest.requests_per_second` allows, whatever MISP
+//! answers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a running relay withholds, and what it says of it.
+//! Tests what a running relay withholds by its policy, and what it tells operators about that.
 
 use std::time::Duration;
 

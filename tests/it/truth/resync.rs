@@ -1,4 +1,4 @@
-//! Everything is read and compared: at the first start, by the schedule, by the operator.
+//! Tests the resync, which reads and compares everything: at the first start, by schedule, and on command.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! docs/reference/explain.md is made of what the program prints. The program runs today and under its defaults; the
-//! document is about one day, so all times are moved there.
+//! Compares the samples in docs/reference/explain.md with the output of the program. The program runs today
+//! and the document shows one fixed day, so all times are shifted.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

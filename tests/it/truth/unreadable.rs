@@ -1,4 +1,4 @@
-//! Events that MISP shows and that cannot be read: operators are told, and all others go on.
+//! Tests events that MISP shows but that cannot be read: operators are told, and all other events go on.
 
 use std::time::{Duration, Instant};
 

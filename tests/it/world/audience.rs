@@ -1,4 +1,5 @@
-//! To whom MISP shows an attribute, and what the relay's policy admits, by rules of its own.
+//! Decides to whom MISP shows an attribute and whether the policy admits it. It does not use the relay's
+//! code.
 
 use misp_stand_in::{Attribute, Event, Object, Tag, sharing_group_uuid};
 

@@ -1,4 +1,4 @@
-//! When the world is quiet: what Sentinel holds, beside what it must hold.
+//! Compares what Sentinel holds with what it must hold, once there are no more deeds and faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

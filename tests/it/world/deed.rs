@@ -1,4 +1,4 @@
-//! What people do in MISP.
+//! The type `Deed`: one thing that people do in MISP, such as an edit or a publication.
 
 use std::fmt;
 

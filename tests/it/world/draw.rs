@@ -1,4 +1,4 @@
-//! Deeds, drawn from a seed.
+//! Draws random deeds from a seed.
 
 use std::sync::Arc;
 

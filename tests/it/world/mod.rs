@@ -1,17 +1,14 @@
-//! The convergence test: a seeded world of a model MISP, a feed that loses, repeats and reorders, a
-//! REST API and a Sentinel that fail, and the real relay between them, killed or not. When the world
-//! is quiet, Sentinel must be equal to MISP, and a relay that starts now on an empty ledger, one that
-//! heard everything and one that only ever asked must want what the relay of the world wants.
-//!
+//! The convergence test. A seed decides what happens: people edit a model MISP, the feed loses, repeats and
+//! reorders frames, REST API and Sentinel fail, and the real relay between them is killed or not. In the end
+//! Sentinel must be equal to MISP, and other relays with another history must want what this relay wants.
 //! ```text
 //! MSR_SEEDS=1000 cargo test --release --test it convergence_long -- --ignored --nocapture
 //! ```
-//!
-//! `MSR_FIRST_SEED` (default 1) is where it begins, `MSR_PARALLEL` (8) how many run at once. One
-//! seed by itself: `MSR_FIRST_SEED=4711 MSR_SEEDS=1`. Every fourth seed kills the built binary; with
-//! `MSR_BINARY=1` all seeds run it, so that there is a log (`MSR_KEEP=1` keeps its folder).
-//! `MSR_WITH=blinks,relay_clock` gives these parts of the plan to every seed. Wrong clocks of the relay
-//! need the package faketime; without it those seeds run with a right one.
+//! `MSR_FIRST_SEED` (default 1) is the first seed, and `MSR_PARALLEL` (8) seeds run at once. To run one seed:
+//! `MSR_FIRST_SEED=4711 MSR_SEEDS=1`. Every fourth seed kills the built binary. With `MSR_BINARY=1` all seeds
+//! run it, so that there is a log (`MSR_KEEP=1` keeps its folder). `MSR_WITH=blinks,relay_clock` gives these
+//! parts of the plan to every seed. Wrong clocks of the relay need the package faketime; without it those
+//! seeds run with a right clock.
 
 mod audience;
 mod compare;

@@ -1,4 +1,4 @@
-//! What a value of MISP becomes, by a mapping of its own.
+//! Maps a value of MISP to the patterns that it must become. It does not use the relay's code.
 
 /// The patterns of a value from [`VALUES`](super::draw::VALUES).
 pub(super) fn observables(kind: &str, value: &str) -> Vec<String> {

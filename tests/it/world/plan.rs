@@ -1,4 +1,5 @@
-//! What a seed decides before anything happens.
+//! The type `Plan`: what the seed decides before anything happens, such as the settings and the kinds of
+//! faults.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The reference set: what Sentinel must hold live, worked out from MISP's events with a mapping and
-//! a policy of its own. Shares no code with the relay.
+//! Computes what Sentinel must hold live from MISP's events. It has a mapping and a policy of its own and
+//! shares no code with the relay.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;

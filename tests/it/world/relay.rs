@@ -1,4 +1,4 @@
-//! The real relay, in this process or as the built binary, on a ledger of its own.
+//! Runs the real relay on a ledger of its own, in this process or as the built binary.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

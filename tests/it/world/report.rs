@@ -1,4 +1,4 @@
-//! What a seed gave, and how it is told.
+//! The type `Report`: the result of one seed, and its text.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

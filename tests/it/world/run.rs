@@ -1,4 +1,4 @@
-//! One seed from its first operation to the last comparison.
+//! Runs one seed, from its first operation to the last comparison.
 
 use std::collections::BTreeSet;
 use std::mem::discriminant;

@@ -1,4 +1,4 @@
-//! What was ever sent to Sentinel, and what it holds.
+//! Checks everything that was ever sent to Sentinel, and what Sentinel holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

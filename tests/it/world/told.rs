@@ -1,5 +1,5 @@
-//! What `explain` tells of every observable, beside what the ledger wants: whoever reads that a claim is
-//! sent, or why it is not, must find Sentinel so.
+//! Compares what `explain` tells of every observable with what the ledger wants. Where `explain` says that a
+//! claim is sent, or why it is not, Sentinel must agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,4 @@
-//! What goes wrong around the relay, drawn from the seed: it begins at a step and is over some steps
-//! later.
+//! Draws faults around the relay from the seed. A fault begins at one step and ends some steps later.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The way of the frames: a real publisher that loses, repeats, delays and reorders by the seed.
+//! Sends MISP's frames through a real publisher. The seed decides which are lost, repeated, delayed or
+//! reordered.
 
 use std::collections::BTreeMap;
 

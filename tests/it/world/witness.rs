@@ -1,6 +1,6 @@
-//! Other relays on the same MISP. What a relay wants may not depend on what it lived through: one that
-//! heard and read everything, one that never heard a frame, and one that starts at the end with an empty
-//! ledger want the same as the one of the world, but for what no reader of MISP can tell.
+//! Runs other relays on the same MISP, to test that what a relay wants does not depend on its history. One
+//! heard and read everything, one heard no frame, and one starts at the end with an empty ledger. They must
+//! want the same as the relay of the world, except for what no reader of MISP can know.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
