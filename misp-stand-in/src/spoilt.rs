@@ -1,4 +1,5 @@
-//! Damages a correct answer in the way that PHP or the network would do it.
+//! Damages a correct answer as the network or PHP may do it: bytes that are not UTF-8, a PHP warning, an
+//! endless body or a wrong count.
 
 use std::io;
 use std::time::Duration;

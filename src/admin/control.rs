@@ -1,6 +1,6 @@
 //! Serves the Unix socket in the data folder over which commands reach the running relay. It speaks HTTP:
 //! each command has a path, with JSON in and out. A long answer is one line of JSON per item, and [`End`] as
-//! its last line. Whoever can open the socket can command the relay, so only its own user has access.
+//! its last line. Whoever opens the socket can command the relay, so only the relay's user may.
 
 use std::fs::Permissions;
 use std::io;

@@ -1,5 +1,5 @@
-//! The type `Services`: handles on the parts that answer an operator's requests. They are parts of the
-//! running relay, or parts that a command made for itself.
+//! The type `Services`: all that is needed to answer an operator's request, such as the ledger and the client
+//! for MISP. Its parts belong to the running relay, or a command made them for itself.
 
 use std::fmt;
 use std::net::SocketAddr;

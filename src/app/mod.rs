@@ -1,6 +1,5 @@
 //! Builds every part of the relay, starts every task and owns the one shutdown. First it opens the ledger,
-//! binds the sockets and builds the senders; then it runs. It stops in the order of the flow, so that
-//! everything received is committed and everything sent is settled.
+//! binds the sockets and builds the senders; then it runs until the stop. `tasks` has the order of the stop.
 
 mod readback;
 mod reading;

@@ -1,5 +1,5 @@
 //! Chooses the targets whose workspaces can be asked what they hold, and the token source for each. It also
-//! reads used-up ids back into an empty ledger.
+//! reads the ids that were used up by revocation back into an empty ledger.
 
 use anyhow::Context;
 

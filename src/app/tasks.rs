@@ -1,4 +1,5 @@
-//! Runs the tasks of the relay and stops them in the order of the flow.
+//! Runs the tasks of the relay. It stops them in the order of the flow, so that everything received is
+//! committed and everything sent is settled.
 
 use std::sync::Arc;
 use std::time::Duration;

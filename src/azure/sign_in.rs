@@ -1,5 +1,5 @@
-//! The types for a sign-in: the credential, the authority and the scope (`SignIn`), and the service that
-//! answered (`Who`).
+//! The type `SignIn` says with which credential, at which authority and for which scope the relay signs in.
+//! The type `Who` names the service that was asked.
 
 use crate::config::{Credential, Target};
 

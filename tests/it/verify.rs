@@ -1,4 +1,5 @@
-//! Tests the command `verify`, which compares what Sentinel holds with what it accepted, and repairs it.
+//! Tests the command `verify`, which compares what Sentinel holds with what it accepted, and repairs the
+//! differences.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Output;

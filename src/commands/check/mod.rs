@@ -1,6 +1,6 @@
-//! The command `check` tests everything between MISP and Sentinel, and tells for each fault what is wrong and
-//! how to mend it. It looks first at what the later checks depend on. It uploads nothing unless
-//! `--upload-probe` is given.
+//! The command `check` looks at everything between MISP and Sentinel, in the order in which one fault causes
+//! the next. It says what is wrong and how to mend it. It uploads no indicator unless `--upload-probe` is
+//! given.
 
 mod certificate;
 mod clock;

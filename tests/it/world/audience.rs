@@ -1,5 +1,5 @@
-//! Decides to whom MISP shows an attribute and whether the policy admits it. It does not use the relay's
-//! code.
+//! Decides to whom MISP shows an attribute and whether the policy admits it. The test expects what this file
+//! says, so it does not use the relay's code.
 
 use misp_stand_in::{Attribute, Event, Object, Tag, sharing_group_uuid};
 

@@ -1,4 +1,5 @@
-//! Maps a value of MISP to the patterns that it must become. It does not use the relay's code.
+//! Maps a value of MISP to the patterns that must be sent for it. The test expects what this file says, so it
+//! does not use the relay's code.
 
 /// The patterns of a value from [`VALUES`](super::draw::VALUES).
 pub(super) fn observables(kind: &str, value: &str) -> Vec<String> {

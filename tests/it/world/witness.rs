@@ -1,6 +1,6 @@
 //! Runs other relays on the same MISP, to test that what a relay wants does not depend on its history. One
 //! heard and read everything, one heard no frame, and one starts at the end with an empty ledger. They must
-//! want the same as the relay of the world, except for what no reader of MISP can know.
+//! want the same as the relay under test, except for what no reader of MISP can know.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
