@@ -1,4 +1,4 @@
-//! Builds the senders of all targets. The targets of one credential share a sender, and the credentials of
+//! Builds the senders of all enabled targets. The targets of one credential share a sender, and the credentials of
 //! one application share a quota.
 
 use std::sync::Arc;
