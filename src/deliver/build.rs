@@ -1,5 +1,5 @@
-//! Builds the senders of all enabled targets. The targets of one credential share a sender, and the credentials of
-//! one application share a quota.
+//! Builds the senders of all enabled targets. The targets of one credential share a sender, and the
+//! credentials of one application share a quota.
 
 use std::sync::Arc;
 use std::time::Instant;
