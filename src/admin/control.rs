@@ -5,8 +5,8 @@
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -16,15 +16,16 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use axum::{Json, Router};
-use axum_server::Handle;
 use futures::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tempfile::TempPath;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::http::serve_until;
 use super::{Request, Services, Streamed};
 
 /// The socket's name in the data folder.
@@ -33,9 +34,6 @@ pub const SOCKET: &str = "relay.sock";
 /// A request's body, bytes: the longest argument that Linux hands to a program (128 KiB), each of its
 /// bytes escaped.
 const LONGEST_REQUEST: usize = 1 << 20;
-
-/// For a request to come.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// For the last answers at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -72,17 +70,8 @@ pub struct Control {
 #[derive(Debug)]
 pub struct ControlSocket {
     listener: UnixListener,
-    file: SocketFile,
-}
-
-/// Removes the socket's file when it is dropped.
-#[derive(Debug)]
-struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).ok();
-    }
+    /// Removed when it is dropped.
+    file: TempPath,
 }
 
 /// Binds the socket, in place of one that a dead relay left. The caller holds the ledger's lock.
@@ -103,7 +92,7 @@ pub fn bind(data_dir: &Path) -> anyhow::Result<ControlSocket> {
     std::fs::set_permissions(&made, Permissions::from_mode(0o600))
         .context("make the control socket private")?;
     std::fs::rename(&made, &path).context("put the control socket in place")?;
-    Ok(ControlSocket { listener, file: SocketFile(path) })
+    Ok(ControlSocket { listener, file: TempPath::try_from_path(path)? })
 }
 
 fn remove(path: &Path) -> anyhow::Result<()> {
@@ -134,29 +123,17 @@ impl ControlSocket {
             .method_not_allowed_fallback(not_allowed)
             .layer(DefaultBodyLimit::max(LONGEST_REQUEST))
             .with_state(control);
-        let handle: Handle<SocketAddr> = Handle::new();
         let Self { listener, file } = self;
-        let mut server = axum_server::from_unix(listener)
-            .context("serve the control socket")?
-            .http1_only()
-            .first_request_timeout(PATIENCE)
-            .handle(handle.clone());
-        server.http_builder().http1().header_read_timeout(PATIENCE);
-        let serving = server.serve(app.into_make_service());
-        let stopping = async {
+        let server = axum_server::from_unix(listener).context("serve the control socket")?;
+        let stopped = async {
             stop.cancelled().await;
             // Who asks from now on is told at once that no relay listens.
             drop(file);
-            handle.graceful_shutdown(Some(LAST_ANSWERS));
-            std::future::pending::<()>().await;
         };
-        let served = tokio::select! {
-            ended = serving => ended.context("serve the control socket"),
-            () = stopping => Ok(()),
-        };
+        let served = serve_until(server, app, stopped, LAST_ANSWERS).await;
         answers.close();
         answers.wait().await;
-        served
+        served.context("serve the control socket")
     }
 }
 

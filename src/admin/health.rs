@@ -1,7 +1,8 @@
 //! Decides which parts of the relay are degraded, and says for each what is wrong and what to do about it.
 
-use super::{EndpointStatus, Means, RelayStatus, SendingStatus, Status};
+use super::{Means, RelayStatus, SendingStatus, Status};
 use crate::intake::rest::RestState;
+use crate::intake::zmq::EndpointStatus;
 use crate::ledger::{LedgerStatus, ListsState, Unread};
 use crate::pure::count::Count;
 
@@ -59,7 +60,7 @@ fn endpoint(endpoint: &EndpointStatus) -> Option<String> {
 }
 
 fn target(target: &SendingStatus) -> impl Iterator<Item = String> {
-    let found = target.degraded.iter().chain(&target.sign_in);
+    let found = target.health.degraded.iter().chain(&target.health.sign_in);
     found.map(|words| format!("{}: {words}", target.target))
 }
 

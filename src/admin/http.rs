@@ -1,7 +1,8 @@
 //! Serves the admin listener: `/livez`, `/readyz`, `/metrics` and `/status`. It has no password, so it
 //! listens on loopback unless the operator configures another address.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,8 +11,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use axum_server::Handle;
+use axum_server::{Address, Handle, Server};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::Services;
@@ -32,21 +34,31 @@ pub async fn serve(
     recorded: PrometheusHandle,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let handle: Handle<SocketAddr> = Handle::new();
-    let mut server = axum_server::from_tcp(listener)
-        .context("listen for operators")?
-        .http1_only()
-        .first_request_timeout(PATIENCE)
-        .handle(handle.clone());
+    let server = axum_server::from_tcp(listener).context("listen for operators")?;
+    let served = serve_until(server, app(services, recorded), stop.cancelled(), PATIENCE).await;
+    served.context("serve operators")
+}
+
+/// Serves until `stopped`; then the last answers have `grace`.
+pub(super) async fn serve_until<A>(
+    server: Server<A>,
+    app: Router,
+    stopped: impl Future<Output = ()>,
+    grace: Duration,
+) -> io::Result<()>
+where
+    A: Address<Stream: AsyncRead + AsyncWrite + Unpin + Send> + Send + 'static,
+{
+    let handle = Handle::new();
+    let mut server = server.http1_only().first_request_timeout(PATIENCE).handle(handle.clone());
     server.http_builder().http1().header_read_timeout(PATIENCE);
-    let serving = server.serve(app(services, recorded).into_make_service());
     let stopping = async {
-        stop.cancelled().await;
-        handle.graceful_shutdown(Some(PATIENCE));
+        stopped.await;
+        handle.graceful_shutdown(Some(grace));
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        ended = serving => ended.context("serve operators"),
+        ended = server.serve(app.into_make_service()) => ended,
         () = stopping => Ok(()),
     }
 }

@@ -11,5 +11,5 @@ mod status;
 
 pub use progress::ResyncState;
 pub use request::{Needs, Request, Streamed};
-pub use services::{ConfiguredTarget, RunningRelay, Services};
-pub use status::{EndpointStatus, Means, RelayStatus, SendingStatus, Status};
+pub use services::{RunningRelay, Services};
+pub use status::{Means, RelayStatus, SendingStatus, Status};

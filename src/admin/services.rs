@@ -1,16 +1,18 @@
 //! The type `Services`: all that is needed to answer an operator's request, such as the ledger and the client
 //! for MISP. Its parts belong to the running relay, or a command made them for itself.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
-use super::{EndpointStatus, Means, RelayStatus, SendingStatus, Status};
+use super::{Means, RelayStatus, SendingStatus, Status};
 use crate::compare::Readback;
+use crate::config::Target;
+use crate::deliver::Health;
 use crate::intake::rest::RestStatus;
+use crate::intake::zmq::EndpointStatus;
 use crate::ledger::{Ledger, Views};
 use crate::misp_api::MispClient;
 
@@ -23,8 +25,8 @@ pub struct Services {
     pub views: Arc<Views>,
     /// Name of the source in the ledger.
     pub source: String,
-    /// The targets of the configuration.
-    pub targets: Arc<[ConfiguredTarget]>,
+    /// The targets of the configuration, named as the ledger names them.
+    pub targets: Arc<[Target]>,
     pub means: Means,
     /// `None` without a key.
     pub misp: Option<MispClient>,
@@ -36,32 +38,16 @@ pub struct Services {
     pub long_read: Arc<Semaphore>,
 }
 
-/// A target of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfiguredTarget {
-    /// As the ledger names it.
-    pub name: String,
-    pub sourcesystem: String,
-    pub is_enabled: bool,
-}
-
-/// A running relay's parts, as far as operators may look at them. The closures are asked each time.
-#[derive(Clone)]
+/// A running relay's parts, as far as operators may look at them.
+#[derive(Debug, Clone)]
 pub struct RunningRelay {
     pub started: SystemTime,
     /// Where the webhook listens.
     pub webhook: Option<SocketAddr>,
     /// `None` without a key.
     pub rest: Option<RestStatus>,
-    pub endpoints: Arc<dyn Fn() -> Vec<EndpointStatus> + Send + Sync>,
-    /// Of every enabled target.
-    pub targets: Arc<dyn Fn() -> Vec<SendingStatus> + Send + Sync>,
-}
-
-impl fmt::Debug for RunningRelay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RunningRelay").field("started", &self.started).finish_non_exhaustive()
-    }
+    pub endpoints: watch::Receiver<Vec<EndpointStatus>>,
+    pub health: Health,
 }
 
 impl Services {
@@ -76,12 +62,20 @@ impl Services {
             started_at: relay.started.into(),
             uptime_seconds: relay.started.elapsed().unwrap_or_default().as_secs(),
             ledger_writable: self.ledger.is_writable(),
-            endpoints: (relay.endpoints)(),
+            endpoints: relay.endpoints.borrow().clone(),
             webhook: relay.webhook,
             rest: relay.rest.as_ref().map(RestStatus::now),
             warninglists: self.views.warninglists().state(),
-            targets: (relay.targets)(),
+            targets: self.sending(&relay.health),
         });
         Ok(Status::new(relay, ledger, self.means))
+    }
+
+    /// Of every enabled target.
+    fn sending(&self, health: &Health) -> Vec<SendingStatus> {
+        let mut now = health.now();
+        let enabled = self.targets.iter().filter(|target| target.enabled);
+        let mut health = |target: &Target| now.remove(&target.name).unwrap_or_default();
+        enabled.map(|target| SendingStatus::new(target, health(target))).collect()
     }
 }

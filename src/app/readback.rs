@@ -34,21 +34,19 @@ pub(super) fn of(
 pub fn of_config(config: &Config) -> anyhow::Result<Readback> {
     let http = azure::http::client(&config.azure)?;
     let asked = config.targets.iter().filter(|target| is_asked(target));
-    let places = readable(config, &http, asked)?.into_iter().map(|(_, place)| place);
-    Ok(Readback::new(places.collect(), config.management.ingestion))
+    Ok(Readback::new(readable(config, &http, asked)?, config.management.ingestion))
 }
 
 fn readable<'c>(
-    config: &'c Config,
+    config: &Config,
     http: &reqwest::Client,
     targets: impl IntoIterator<Item = &'c Target>,
-) -> anyhow::Result<Vec<(&'c str, ReadableTarget)>> {
+) -> anyhow::Result<Vec<ReadableTarget>> {
     let (mut places, mut known) = (Vec::new(), Vec::new());
     for target in targets {
         let tokens = TokenSource::shared(&mut known, SignIn::of(target), http, &config.azure)?;
         let access = UploadAccess { tokens, pacer: None };
-        let place = ReadableTarget::of(config, target, http, access)?;
-        places.extend(place.map(|place| (target.name.as_str(), place)));
+        places.extend(ReadableTarget::of(config, target, http, access)?);
     }
     Ok(places)
 }
@@ -72,7 +70,8 @@ pub(super) async fn recover(
     if !live.iter().all(|target| tells_used_up_ids(target)) {
         return Err(StartError::Forgotten.into());
     }
-    for (name, place) in readable(config, http, live)? {
+    for place in readable(config, http, live)? {
+        let name = &place.target;
         tracing::info!(target = name, "the ledger is empty: reading back which ids are used up");
         let noted = place.recover(ledger, views.name_of(name)).await.with_context(|| {
             format!(

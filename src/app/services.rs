@@ -7,27 +7,20 @@ use std::time::SystemTime;
 use tokio::sync::Semaphore;
 
 use super::{Relay, readback, remembered, views};
-use crate::admin::{ConfiguredTarget, Means, Needs, RunningRelay, SendingStatus, Services};
+use crate::admin::{Means, Needs, RunningRelay, Services};
 use crate::compare::Readback;
-use crate::config::Config;
+use crate::config::{Config, Target};
 use crate::ledger::{Ledger, Views};
 use crate::misp_api::MispClient;
 
 /// What the running relay answers from.
 pub(super) fn of_relay(relay: &Relay) -> Services {
-    let (feed, health) = (relay.feed.clone(), relay.health.clone());
-    let enabled: Vec<_> =
-        relay.config.targets.iter().filter(|target| target.enabled).cloned().collect();
     let running = RunningRelay {
         started: SystemTime::now(),
         webhook: relay.config.misp.webhook.as_ref().map(|webhook| webhook.listen),
         rest: relay.rest.as_ref().map(|asking| asking.status.clone()),
-        endpoints: Arc::new(move || feed.now().iter().map(Into::into).collect()),
-        targets: Arc::new(move || {
-            let now = health.now();
-            let health = |name| now.get(name).cloned().unwrap_or_default();
-            enabled.iter().map(|one| SendingStatus::new(one, health(&one.name))).collect()
-        }),
+        endpoints: relay.feed.subscribe(),
+        health: relay.health.clone(),
     };
     Services {
         misp: relay.rest.as_ref().map(|asking| asking.client.clone()),
@@ -59,17 +52,13 @@ fn services(
     views: &Arc<Views>,
     readback: &Arc<Readback>,
 ) -> Services {
-    let targets = config.targets.iter().map(|target| ConfiguredTarget {
-        name: remembered(target),
-        sourcesystem: target.sourcesystem.clone(),
-        is_enabled: target.enabled,
-    });
+    let named = |target: &Target| Target { name: remembered(target), ..target.clone() };
     let (webhook, rest) = (config.misp.webhook.is_some(), config.misp.rest.is_some());
     Services {
         ledger: ledger.clone(),
         views: Arc::clone(views),
         source: config.misp.name.clone(),
-        targets: targets.collect(),
+        targets: config.targets.iter().map(named).collect(),
         means: Means { webhook, rest },
         misp: None,
         readback: Arc::clone(readback),

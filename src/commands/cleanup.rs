@@ -1,8 +1,6 @@
 //! The command `cleanup` lists the indicators that another product left in Sentinel. It ends them only when
 //! the operator asks for that.
 
-use std::sync::Arc;
-
 use anyhow::ensure;
 use clap::Args;
 use tokio::sync::mpsc::{self, Sender};
@@ -15,23 +13,10 @@ use crate::app;
 use crate::compare::{Cleanup, NothingToAsk};
 use crate::pure::verify::VerifyLine;
 
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[derive(Debug, Args)]
 pub struct CleanupOptions {
-    /// The source system that the other product uploads under, e.g. MISP
-    #[arg(long, value_name = "NAME")]
-    pub sourcesystem: String,
-
-    /// Only in this target's workspace
-    #[arg(long, value_name = "NAME")]
-    pub target: Option<String>,
-
-    /// End them; else they are only listed
-    #[arg(long)]
-    pub apply: bool,
-
-    /// Revoke them, which is for ever; else their validity ends now
-    #[arg(long, requires = "apply")]
-    pub revoke: bool,
+    #[command(flatten)]
+    pub asked: Cleanup,
 
     /// One JSON object for each target, in place of text
     #[arg(long)]
@@ -53,7 +38,7 @@ impl Streamed for Cleanup {
             let words = "another product's indicators are ended, as an operator asked";
             tracing::warn!(sourcesystem, of, revoke, "{words}");
         }
-        Ok(Arc::clone(&services.readback).cleanup(self, lines).await?)
+        Ok(services.readback.cleanup(self, lines).await?)
     }
 }
 
@@ -83,7 +68,7 @@ async fn ask(
     }
     let config = load_without_relay(settings, Needs::Secrets).await?;
     expect_another(&cleanup, config.targets.iter().map(|target| target.sourcesystem.as_str()))?;
-    Ok(Arc::new(app::readback_of(&config)?).cleanup(cleanup, lines).await?)
+    Ok(app::readback_of(&config)?.cleanup(cleanup, lines).await?)
 }
 
 /// Lists what another product left under a source system, and ends it on demand.
@@ -91,10 +76,9 @@ async fn ask(
 /// # Errors
 /// The source system is a target's own, or not all of it could be asked or ended.
 pub async fn cleanup(settings: &ConfigSource, options: CleanupOptions) -> anyhow::Result<()> {
-    let CleanupOptions { sourcesystem, target, apply, revoke, json } = options;
-    let cleanup = Cleanup { sourcesystem, target, apply, revoke };
+    let CleanupOptions { asked, json } = options;
     let (lines, told) = mpsc::channel(8);
-    let (asked, told) = tokio::join!(ask(settings, cleanup, lines), tell(told, json));
+    let (asked, told) = tokio::join!(ask(settings, asked, lines), tell(told, json));
     let (_, cleanings) = told?;
     asked?;
     ensure!(cleanings.iter().all(|one| one.is_done()), "not all of it was done");

@@ -30,7 +30,7 @@ impl Request for RetryRejected {
 
     async fn execute(self, services: &Services) -> anyhow::Result<u64> {
         let target = self.target.as_deref();
-        let enabled = services.targets.iter().filter(|one| one.is_enabled);
+        let enabled = services.targets.iter().filter(|one| one.enabled);
         let names: Vec<&str> = enabled.map(|one| one.name.as_str()).collect();
         if let Some(target) = target.filter(|target| !names.contains(target)) {
             bail!("there is no enabled target {target:?}; there is: {}", names.join(", "))

@@ -1,14 +1,14 @@
 //! Formats the output of `status` for people: first what is wrong, then the figures.
 
-use std::fmt::Write;
-
 use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::admin::{EndpointStatus, RelayStatus, SendingStatus, Status};
+use crate::admin::{RelayStatus, SendingStatus, Status};
 use crate::intake::rest::RestState;
+use crate::intake::zmq::EndpointStatus;
 use crate::ledger::{
-    ABSENT, LedgerStatus, ListsState, Refusal, ResyncPhase, ResyncStatus, SetBack, TargetStatus,
+    ABSENT, LedgerStatus, ListsState, Refusal, ResyncPhase, ResyncStatus, Room, SetBack,
+    TargetStatus,
 };
 use crate::pure::count::Count;
 use crate::pure::safe;
@@ -112,26 +112,27 @@ impl StatusPage {
 
     fn targets(&mut self, status: &Status) {
         let titles = "Target|Mode|Delivered|Withdrawn|Rejected|Withdrawals|Live|Backlog|In flight|Last accepted|Next try";
-        let healths = status.relay.as_ref().map_or(&[][..], |relay| &relay.targets);
-        let health = |name: &str| healths.iter().find(|health| health.target == name);
+        let sending = status.relay.as_ref().map_or(&[][..], |relay| &relay.targets);
+        let sending_to = |name: &str| sending.iter().find(|one| one.target == name);
         let of_ledger = status.ledger.targets.iter();
         let rows: Vec<_> =
-            of_ledger.map(|target| self.target(target, health(&target.target))).collect();
+            of_ledger.map(|target| self.target(target, sending_to(&target.target))).collect();
         self.table(titles, &rows, &[2, 3, 4, 5, 6, 7, 8]);
-        let files = healths
+        let files = sending
             .iter()
-            .filter_map(|health| Some(format!("{}: {}", health.target, health.file.as_ref()?)));
+            .filter_map(|one| Some(format!("{}: {}", one.target, one.file.as_ref()?)));
         self.list("Dry runs, which send nothing and write to a file", &files.collect::<Vec<_>>());
         let absent = status.ledger.targets.iter().filter(|target| target.mode == ABSENT);
         let lines: Vec<String> = absent.map(|target| target.target.clone()).collect();
         self.list("No longer configured, kept for their return (`forget NAME` ends that)", &lines);
     }
 
-    fn target(&self, target: &TargetStatus, health: Option<&SendingStatus>) -> Vec<String> {
+    fn target(&self, target: &TargetStatus, sending: Option<&SendingStatus>) -> Vec<String> {
         let figures = [target.delivered, target.withdrawn, target.rejected];
         let unknown = || "-".to_owned();
         let of_ledger = || if target.mode.is_empty() { unknown() } else { target.mode.clone() };
-        let mode = health.map_or_else(of_ledger, |health| health.mode.clone());
+        let mode = sending.map_or_else(of_ledger, |sending| sending.mode.clone());
+        let health = sending.map(|sending| &sending.health);
         let mut row = vec![target.target.clone(), mode];
         row.extend(figures.iter().chain(&target.queue).map(i64::to_string));
         row.push(health.map_or_else(unknown, |health| health.in_flight.to_string()));
@@ -153,7 +154,7 @@ impl StatusPage {
     fn rest(&mut self, rest: &RestState) {
         let key = rest.key.as_deref().unwrap_or("MISP has not told yet whose key it is");
         let caught_up = match rest.caught_up_at {
-            Some(at) => format!("caught up {} ago", age(self.seconds_since(at))),
+            Some(at) => format!("caught up {}", self.ago(Some(at))),
             None => "not caught up yet".to_owned(),
         };
         self.line("");
@@ -164,9 +165,8 @@ impl StatusPage {
         if lists.pending {
             return;
         }
-        let read = lists.read_at.and_then(DateTime::from_timestamp_millis);
-        let read = match read {
-            Some(at) => format!("asked for {} ago", age(self.seconds_since(at))),
+        let read = match lists.read_at {
+            Some(at) => format!("asked for {}", self.ago_millis(at)),
             None => "as kept on disk, MISP was not asked yet".to_owned(),
         };
         let (lists, entries) = (lists.lists, lists.entries);
@@ -176,13 +176,12 @@ impl StatusPage {
 
     fn resync(&mut self, status: &ResyncStatus) {
         let ResyncStatus { resync, left } = status;
-        let ended = |at: i64| DateTime::from_timestamp_millis(at).unwrap_or_default();
         self.line(&match (resync.phase, resync.finished_at) {
             (ResyncPhase::Listing, _) => "  Resync: asking MISP which events there are".to_owned(),
             (ResyncPhase::Done, Some(at)) => format!(
-                "  Resync: {} compared, {} ago",
+                "  Resync: {} compared, {}",
                 Count(resync.events, "event"),
-                age(self.seconds_since(ended(at)))
+                self.ago_millis(at)
             ),
             (ResyncPhase::Reading | ResyncPhase::Done, _) => {
                 let of = Count(resync.events, "event");
@@ -191,13 +190,9 @@ impl StatusPage {
         });
     }
 
-    fn seconds_since(&self, at: DateTime<Utc>) -> u64 {
-        u64::try_from((self.now - at).num_seconds()).unwrap_or_default()
-    }
-
     fn ledger(&mut self, ledger: &LedgerStatus) {
         let size = |bytes| bytesize::ByteSize::b(u64::try_from(bytes).unwrap_or_default());
-        let (file, wal, free) = (ledger.room.file, ledger.room.wal, ledger.room.free);
+        let Room { file, wal, free } = ledger.room;
         let (size, wal, free) = (size(file), size(wal), size(free));
         let mut line = format!(
             "  Ledger: {}, {}, {}, {} wanted, {size} ({free} of it free) and {wal} of WAL",
@@ -206,24 +201,19 @@ impl StatusPage {
             Count(ledger.claims, "claim"),
             Count(ledger.wanted, "indicator"),
         );
-        if ledger.context > 0 {
-            // Writing into a String cannot fail.
-            write!(line, ", {} beside them", Count(ledger.context, "object")).ok();
-        }
-        if ledger.announced > 0 {
-            // Writing into a String cannot fail.
-            let announced = Count(ledger.announced, "webhook publication");
-            write!(line, ", {announced} not confirmed yet").ok();
-        }
-        if ledger.suppressed > 0 {
-            write!(line, ", {}", Count(ledger.suppressed, "suppressed value")).ok();
+        let more = [
+            (ledger.context, "object", " beside them"),
+            (ledger.announced, "webhook publication", " not confirmed yet"),
+            (ledger.suppressed, "suppressed value", ""),
+        ];
+        for (count, noun, words) in more.into_iter().filter(|(count, ..)| *count > 0) {
+            line.push_str(&format!(", {}{words}", Count(count, noun)));
         }
         self.line("");
         self.line(&line);
         ledger.resync.iter().for_each(|resync| self.resync(resync));
         if let Some(SetBack { at, by }) = ledger.clock_set_back {
-            let (at, by) =
-                (self.ago(DateTime::from_timestamp_millis(at)), by.unsigned_abs() / 1_000);
+            let (at, by) = (self.ago_millis(at), by.unsigned_abs() / 1_000);
             self.line(&format!(
                 "  Clock: this machine's went back by {} (noticed {at}); everything was compared anew since",
                 age(by)
@@ -234,8 +224,7 @@ impl StatusPage {
             self.line(&format!("  Skipped: {}", skipped.collect::<Vec<_>>().join(", ")));
         }
         let rows = ledger.gaps.iter().map(|gap| {
-            let [since, until] =
-                [gap.since, gap.until].map(|at| self.ago(DateTime::from_timestamp_millis(at)));
+            let [since, until] = [gap.since, gap.until].map(|at| self.ago_millis(at));
             vec![gap.intake.clone(), gap.reason.clone(), gap.times.to_string(), since, until]
         });
         let rows: Vec<_> = rows.collect();
@@ -244,6 +233,11 @@ impl StatusPage {
 
     fn ago(&self, time: Option<DateTime<Utc>>) -> String {
         time.map_or_else(|| "-".to_owned(), |time| format!("{} ago", age(seconds(self.now - time))))
+    }
+
+    /// Of a time of the ledger, Unix milliseconds.
+    fn ago_millis(&self, at: i64) -> String {
+        self.ago(DateTime::from_timestamp_millis(at))
     }
 
     fn ahead(&self, time: Option<DateTime<Utc>>) -> String {
@@ -273,6 +267,7 @@ fn age(seconds: u64) -> String {
 mod tests {
     use super::*;
     use crate::admin::Means;
+    use crate::deliver::DeliveryHealth;
     use crate::ledger::GapStatus;
 
     const WEBHOOK: Means = Means { webhook: true, rest: false };
@@ -303,12 +298,14 @@ mod tests {
             targets: vec![SendingStatus {
                 target: "soc".to_owned(),
                 mode: "live".to_owned(),
-                degraded: Some("403: give the application the role".to_owned()),
-                sign_in: Some("tokens are short".to_owned()),
                 file: Some("/data/soc.ndjson".to_owned()),
-                in_flight: 1,
-                last_accepted: Some(at(-86_400 * 3)),
-                next_try: Some(at(30)),
+                health: DeliveryHealth {
+                    degraded: Some("403: give the application the role".to_owned()),
+                    sign_in: Some("tokens are short".to_owned()),
+                    in_flight: 1,
+                    last_accepted: Some(at(-86_400 * 3)),
+                    next_try: Some(at(30)),
+                },
             }],
         }
     }
@@ -376,7 +373,7 @@ mod tests {
         ledger.targets[0].refusals[0].words.clone_from(&nasty);
         let mut relay = relay();
         relay.rest = Some(RestState { key: Some(nasty.clone()), ..RestState::default() });
-        relay.targets[0].degraded = Some(nasty.clone());
+        relay.targets[0].health.degraded = Some(nasty.clone());
         relay.endpoints[0].endpoint = nasty;
         let status = Status::new(Some(relay), ledger, WEBHOOK);
         let text = text(&status, at(0));

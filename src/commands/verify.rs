@@ -1,8 +1,6 @@
 //! The command `verify` compares what Sentinel holds with what the ledger says it accepted. On request it
 //! repairs the differences.
 
-use std::sync::Arc;
-
 use anyhow::{bail, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -56,8 +54,8 @@ impl Streamed for Verify {
         if repair {
             tracing::info!(of = target, "Sentinel is compared and repaired, as an operator asked");
         }
-        let readback = Arc::clone(&services.readback);
-        Ok(readback.verify(services.ledger.clone(), target, repair, lines).await?)
+        let Services { readback, ledger, .. } = services;
+        Ok(readback.verify(ledger, target.as_deref(), repair, lines).await?)
     }
 }
 

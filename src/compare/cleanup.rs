@@ -1,10 +1,8 @@
 //! Ends the indicators that another product left in a workspace. Each of them is uploaded once more as it is,
 //! under that product's source system, but with a validity that is over.
 
-use std::sync::Arc;
-
+use clap::Args;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -12,7 +10,6 @@ use super::look::shown;
 use super::stray::stray;
 use super::{LookError, NothingToAsk, ReadableTarget, Readback};
 use crate::azure::manage::{Condition, WorkspaceObject};
-use crate::deliver::ForeignUploadError;
 use crate::ledger::Ledger;
 use crate::pure::stix::EndedIndicator;
 use crate::pure::verify::{self, Cleaning, VerifyLine, kind_of, lives};
@@ -26,28 +23,28 @@ const EARLIER: i64 = 86_400_000;
 /// Ids looked up at a time.
 const AT_ONCE: usize = 50;
 
-/// What is to be ended, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+// What is to be ended, and how.
+#[derive(Debug, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cleanup {
+    /// The source system that the other product uploads under, e.g. MISP
+    #[arg(long, value_name = "NAME")]
     pub sourcesystem: String,
+
+    /// Only in this target's workspace
+    #[arg(long, value_name = "NAME")]
     #[serde(default)]
     pub target: Option<String>,
-    /// `false`: only listed.
+
+    /// End them; else they are only listed
+    #[arg(long)]
     #[serde(default)]
     pub apply: bool,
-    /// By `revoked`; else their validity ends.
+
+    /// Revoke them, which is for ever; else their validity ends now
+    #[arg(long, requires = "apply")]
     #[serde(default)]
     pub revoke: bool,
-}
-
-/// Why a target was not cleaned to the end.
-#[derive(Debug, Error)]
-enum CleanupError {
-    #[error(transparent)]
-    Look(#[from] LookError),
-    #[error(transparent)]
-    Send(#[from] ForeignUploadError),
 }
 
 impl Readback {
@@ -56,7 +53,7 @@ impl Readback {
     /// # Errors
     /// [`NothingToAsk`], also where the source system is a target's own.
     pub async fn cleanup(
-        self: Arc<Self>,
+        &self,
         cleanup: Cleanup,
         lines: mpsc::Sender<VerifyLine>,
     ) -> Result<(), NothingToAsk> {
@@ -91,7 +88,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn all(&mut self) -> Result<(), CleanupError> {
+    async fn all(&mut self) -> Result<(), LookError> {
         let live = self.list().await?;
         if !self.cleanup.apply {
             return Ok(());
@@ -116,7 +113,7 @@ impl Work<'_> {
         let (mut live, mut looked_at) = (Vec::new(), 0);
         while let Some(page) = walk.page().await? {
             looked_at += page.len() as u64;
-            for found in page.iter().filter(|one| one.source == self.cleanup.sourcesystem) {
+            for found in &page {
                 if lives(&found.data, Ledger::now()) {
                     self.cleaning.live.add(|| shown(&found.data));
                     *self.cleaning.kinds.entry(kind_of(&found.data)).or_default() += 1;
@@ -142,15 +139,9 @@ impl Work<'_> {
 
     /// The ends of those that still live.
     async fn endings(&self, ids: &[String]) -> Result<Vec<String>, LookError> {
-        let mut walk = self.place.client.walk(&self.condition(ids));
-        let mut endings = Vec::with_capacity(ids.len());
-        while let Some(page) = walk.page().await? {
-            let own = page.iter().filter(|one| {
-                one.source == self.cleanup.sourcesystem && lives(&one.data, Ledger::now())
-            });
-            endings.extend(own.map(|found| self.ending(found)));
-        }
-        Ok(endings)
+        let found = self.place.client.walk(&self.condition(ids)).all().await?;
+        let live = found.iter().filter(|one| lives(&one.data, Ledger::now()));
+        Ok(live.map(|one| self.ending(one)).collect())
     }
 
     fn ending(&self, found: &WorkspaceObject) -> String {
@@ -166,7 +157,7 @@ impl Work<'_> {
         ending.json(one.created.min(now), now)
     }
 
-    async fn send(&mut self, objects: Vec<String>) -> Result<(), CleanupError> {
+    async fn send(&mut self, objects: Vec<String>) -> Result<(), LookError> {
         let count = objects.len() as u64;
         let rejected = self.place.foreign_upload.send(&self.cleanup.sourcesystem, objects).await?;
         for (object, why) in &rejected {
@@ -175,6 +166,6 @@ impl Work<'_> {
         let ended = self.cleaning.ended.get_or_insert_default();
         *ended += count.saturating_sub(rejected.len() as u64);
         let ended = *ended;
-        Ok(self.progress(ended, self.cleaning.live.count).await?)
+        self.progress(ended, self.cleaning.live.count).await
     }
 }

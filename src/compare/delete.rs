@@ -91,13 +91,11 @@ impl Pass<'_> {
     ) -> Result<HashMap<Uuid, Vec<WorkspaceObject>>, LookError> {
         let ids: Vec<String> = due.iter().map(|one| format!("{KIND}--{}", one.stix_id)).collect();
         let source = Some(self.place.sourcesystem.as_str());
-        let mut walk = self.place.client.walk(&Condition { kind: KIND, source, ids: &ids });
+        let walk = self.place.client.walk(&Condition { kind: KIND, source, ids: &ids });
         let mut held: HashMap<Uuid, Vec<WorkspaceObject>> = HashMap::new();
-        while let Some(page) = walk.page().await? {
-            for found in page.into_iter().filter(|one| one.source == self.place.sourcesystem) {
-                if let Some(id) = uuid_of(KIND, found.id()) {
-                    held.entry(id).or_default().push(found);
-                }
+        for found in walk.all().await? {
+            if let Some(id) = uuid_of(KIND, found.id()) {
+                held.entry(id).or_default().push(found);
             }
         }
         Ok(held)

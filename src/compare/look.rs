@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::ReadableTarget;
 use super::stray::stray;
 use crate::azure::manage::{Condition, ManageError, WorkspaceObject};
+use crate::deliver::ForeignUploadError;
 use crate::ledger::{Accepted, Ledger, Mending, millis};
 use crate::pure::stix::Withdraw;
 use crate::pure::verify::{
@@ -30,13 +31,15 @@ const AT_ONCE: usize = 50;
 /// Rows of the ledger read at a time, and objects mended in a transaction.
 const STEP: usize = 500;
 
-/// Why a target was not compared to the end.
+/// Why a target was not compared, or not cleaned, to the end.
 #[derive(Debug, Error)]
 pub enum LookError {
     #[error(transparent)]
     Manage(#[from] ManageError),
     #[error("the ledger cannot be used: {0}")]
     Ledger(#[from] sqlx::Error),
+    #[error(transparent)]
+    Send(#[from] ForeignUploadError),
     #[error("nobody listens any more")]
     Unheard,
 }
@@ -126,14 +129,15 @@ impl Look<'_> {
         let (mut seen, mut suspects) = (Ids::new(), Ids::new());
         let mut walk = self.place.client.walk(&self.condition(kind, &[]));
         while let Some(page) = walk.page().await? {
-            let page = self.own(kind, page);
+            let page = by_id(kind, page);
             self.report.looked_at += page.len() as u64;
             let (target, looked_at) = (self.place.target.clone(), self.report.looked_at);
             let of = of.max(page.len() as u64);
             self.tell(VerifyLine::Progress { target, looked_at, of }).await?;
-            let known = self.known(kind, page.keys().copied()).await?;
+            let ids: Ids = page.keys().copied().collect();
+            let known = self.known(kind, &ids).await?;
+            seen.extend(ids);
             for (id, found) in &page {
-                seen.push(*id);
                 if self.is_suspect(kind, *id, found, known.get(id)) {
                     suspects.push(*id);
                 }
@@ -164,23 +168,8 @@ impl Look<'_> {
         }
     }
 
-    /// What is of this source and kind, by its id.
-    fn own(&self, kind: &str, page: Vec<WorkspaceObject>) -> HashMap<Uuid, WorkspaceObject> {
-        let source = &self.place.sourcesystem;
-        let own = page.into_iter().filter(|found| found.source == *source);
-        own.filter_map(|found| Some((uuid_of(kind, found.id())?, found))).collect()
-    }
-
-    async fn known(
-        &self,
-        kind: &str,
-        ids: impl Iterator<Item = Uuid>,
-    ) -> sqlx::Result<HashMap<Uuid, Accepted>> {
-        let ids: Ids = ids.collect();
-        if ids.is_empty() {
-            return Ok(HashMap::new());
-        }
-        self.ledger.accepted_of(&self.place.target, kind, &ids, Ledger::now()).await
+    async fn known(&self, kind: &str, ids: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Accepted>> {
+        self.ledger.accepted_of(&self.place.target, kind, ids, Ledger::now()).await
     }
 
     /// Whether it has to be looked at again; what needs no second look is counted.
@@ -245,42 +234,28 @@ impl Look<'_> {
 
     /// Both sides once more, for the ids that looked wrong.
     async fn second_look(&mut self, kind: &'static str, suspects: Ids) -> Result<(), LookError> {
-        if suspects.len() > FEW {
-            let mut seen = Ids::new();
-            let mut walk = self.place.client.walk(&self.condition(kind, &[]));
-            while let Some(page) = walk.page().await? {
-                let mut page = self.own(kind, page);
-                page.retain(|id, _| suspects.binary_search(id).is_ok());
-                seen.extend(page.keys());
-                let ids: Ids = page.keys().copied().collect();
-                self.settle(kind, &ids, &page).await?;
-                self.heartbeat().await?;
-            }
-            seen.sort_unstable();
-            let left = suspects.iter().filter(|id| seen.binary_search(id).is_err());
-            let left: Ids = left.copied().collect();
-            for ids in left.chunks(STEP) {
-                self.settle(kind, ids, &HashMap::new()).await?;
-                self.heartbeat().await?;
+        if suspects.len() <= FEW {
+            for ids in suspects.chunks(AT_ONCE) {
+                let names: Vec<String> = ids.iter().map(|id| format!("{kind}--{id}")).collect();
+                let walk = self.place.client.walk(&self.condition(kind, &names));
+                self.settle(kind, ids, &by_id(kind, walk.all().await?)).await?;
             }
             return Ok(());
         }
-        for ids in suspects.chunks(AT_ONCE) {
-            let names: Vec<String> = ids.iter().map(|id| format!("{kind}--{id}")).collect();
-            let mut found = HashMap::new();
-            let mut walk = self.place.client.walk(&self.condition(kind, &names));
-            while let Some(page) = walk.page().await? {
-                found.extend(self.own(kind, page));
-            }
-            self.settle(kind, ids, &found).await?;
-            self.heartbeat().await?;
+        let mut seen: HashSet<Uuid> = HashSet::new();
+        let mut walk = self.place.client.walk(&self.condition(kind, &[]));
+        while let Some(page) = walk.page().await? {
+            let mut page = by_id(kind, page);
+            page.retain(|id, _| suspects.binary_search(id).is_ok());
+            let ids: Ids = page.keys().copied().collect();
+            self.settle(kind, &ids, &page).await?;
+            seen.extend(ids);
+        }
+        let left: Ids = suspects.into_iter().filter(|id| !seen.contains(id)).collect();
+        for ids in left.chunks(STEP) {
+            self.settle(kind, ids, &HashMap::new()).await?;
         }
         Ok(())
-    }
-
-    async fn heartbeat(&self) -> Result<(), LookError> {
-        let (target, looked_at) = (self.place.target.clone(), self.report.looked_at);
-        self.tell(VerifyLine::Progress { target, looked_at, of: looked_at }).await
     }
 
     /// Counts these ids, and has them mended.
@@ -290,7 +265,7 @@ impl Look<'_> {
         ids: &[Uuid],
         found: &HashMap<Uuid, WorkspaceObject>,
     ) -> Result<(), LookError> {
-        let known = self.known(kind, ids.iter().copied()).await?;
+        let known = self.known(kind, ids).await?;
         for id in ids {
             match (known.get(id), found.get(id)) {
                 (Some(known), found) => self.settle_known(kind, *id, known, found),
@@ -299,7 +274,10 @@ impl Look<'_> {
                 (None, None) => {}
             }
         }
-        self.mend(STEP).await
+        self.mend(STEP).await?;
+        // A sign of life: nothing new was looked at.
+        let (target, looked_at) = (self.place.target.clone(), self.report.looked_at);
+        self.tell(VerifyLine::Progress { target, looked_at, of: looked_at }).await
     }
 
     fn settle_known(
@@ -384,6 +362,11 @@ impl Look<'_> {
 pub(super) fn uuid_of(kind: &str, id: &str) -> Option<Uuid> {
     let uuid = id.strip_prefix(kind)?.strip_prefix("--")?;
     Uuid::try_parse(uuid).ok()
+}
+
+/// What is of this kind, by its id.
+fn by_id(kind: &str, page: Vec<WorkspaceObject>) -> HashMap<Uuid, WorkspaceObject> {
+    page.into_iter().filter_map(|found| Some((uuid_of(kind, found.id())?, found))).collect()
 }
 
 pub(super) fn shown(object: &serde_json::Value) -> Example {

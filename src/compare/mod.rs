@@ -8,7 +8,6 @@ mod place;
 mod recover;
 mod stray;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -19,7 +18,7 @@ pub use look::LookError;
 pub use place::{ReadableTarget, is_asked, tells_used_up_ids};
 
 use crate::ledger::Ledger;
-use crate::pure::verify::{VerifyLine, VerifyReport};
+use crate::pure::verify::VerifyLine;
 
 /// All targets that can be read back. One comparison at a time.
 #[derive(Debug)]
@@ -77,17 +76,16 @@ impl Readback {
     /// # Errors
     /// [`NothingToAsk`]. What goes wrong with a target is in its report.
     pub async fn verify(
-        self: Arc<Self>,
-        ledger: Ledger,
-        target: Option<String>,
+        &self,
+        ledger: &Ledger,
+        target: Option<&str>,
         repair: bool,
         lines: mpsc::Sender<VerifyLine>,
     ) -> Result<(), NothingToAsk> {
-        let places = self.which(target.as_deref())?;
+        let places = self.which(target)?;
         let Ok(_turn) = self.turn.try_acquire() else { return Err(NothingToAsk::Busy) };
         for place in places {
-            let report: VerifyReport =
-                look::compare(&ledger, place, self.ingestion, repair, &lines).await;
+            let report = look::compare(ledger, place, self.ingestion, repair, &lines).await;
             if lines.send(VerifyLine::Report(Box::new(report))).await.is_err() {
                 break;
             }

@@ -49,6 +49,8 @@ impl ReadableTarget {
             return Ok(None);
         }
         let namespace = config.rendering.namespace;
+        // A window, or a feed alone, never shows everything.
+        let reads_all = config.misp.rest.is_some() && config.misp.window.is_none();
         let tokens = Arc::clone(&access.tokens);
         Ok(Some(Self {
             target: target.name.clone(),
@@ -60,12 +62,10 @@ impl ReadableTarget {
             withdraw: target.withdraw,
             workspace_id: target.workspace_id,
             confirmed: OnceCell::new(),
-            source: reads_all(config).then(|| config.misp.name.clone()),
+            source: reads_all.then(|| config.misp.name.clone()),
         }))
     }
-}
 
-impl ReadableTarget {
     /// Whether the names lead to the workspace that uploads go to. Where the role does not let it be
     /// asked, they are believed.
     ///
@@ -94,11 +94,6 @@ impl ReadableTarget {
         let resync = ledger.resync(source).await?;
         Ok(resync.is_some_and(|one| one.is_whole() && one.phase == ResyncPhase::Done))
     }
-}
-
-/// A window, or a feed alone, never shows everything.
-fn reads_all(config: &Config) -> bool {
-    config.misp.rest.is_some() && config.misp.window.is_none()
 }
 
 /// Whether its workspace tells which ids are used up: under `identity = "attribute"` none does.

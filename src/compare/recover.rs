@@ -23,8 +23,7 @@ impl ReadableTarget {
         let mut walk = self.client.walk(&Condition { kind: KIND, source, ids: &[] });
         let mut noted = 0;
         while let Some(page) = walk.page().await? {
-            let own = page.iter().filter(|found| found.source == self.sourcesystem);
-            let used_up: Vec<Stray> = own.filter_map(|found| self.used_up(found)).collect();
+            let used_up: Vec<Stray> = page.iter().filter_map(|one| self.used_up(one)).collect();
             noted += ledger.note_used_up(view, &self.target, &used_up).await?;
         }
         Ok(noted)

@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::metrics::{self, Part};
 
 /// The health of a target, as its sender sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeliveryHealth {
     /// What is wrong and what to do; `None` while all is well.
     pub degraded: Option<String>,
     /// What is wrong with the sign-ins although there is a token; `None` while all is well.
+    #[serde(default)]
     pub sign_in: Option<String>,
-    pub last_accepted: Option<SystemTime>,
+    pub last_accepted: Option<DateTime<Utc>>,
     /// The time of the next try while the target is held back.
-    pub next_try: Option<SystemTime>,
+    pub next_try: Option<DateTime<Utc>>,
     /// Requests without an answer yet.
     pub in_flight: usize,
 }
@@ -31,7 +34,8 @@ impl Health {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn update(&self, target: &str, change: impl FnOnce(&mut DeliveryHealth)) {
+    /// Changes the health of a target, and shows it in the metrics.
+    pub fn update(&self, target: &str, change: impl FnOnce(&mut DeliveryHealth)) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let health = all.entry(target.to_owned()).or_default();
         change(health);

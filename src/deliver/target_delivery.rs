@@ -1,8 +1,9 @@
 //! Picks the batches for one target, and holds what its sender remembers of it: the destination, the open
 //! changes and the state.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use uuid::Uuid;
 
 use super::clock::TargetClock;
@@ -231,7 +232,7 @@ impl TargetDelivery {
             // Whatever was wrong, the target accepts requests now.
             health.degraded = None;
             health.next_try = None;
-            health.last_accepted = Some(SystemTime::now());
+            health.last_accepted = Some(Utc::now());
         });
         ruling
     }
@@ -240,7 +241,7 @@ impl TargetDelivery {
     pub(super) fn hold(&mut self, now: Instant, pause: Duration, why: Option<String>) {
         self.state.retry.block(now + pause);
         self.health.update(&self.name, |health| {
-            health.next_try = Some(SystemTime::now() + pause);
+            health.next_try = Some(Utc::now() + pause);
             if why.is_some() {
                 health.degraded = why;
             }

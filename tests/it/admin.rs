@@ -8,19 +8,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use misp_sentinel_relay::admin::control::{self, SOCKET};
-use misp_sentinel_relay::admin::{
-    ConfiguredTarget, EndpointStatus, Means, RunningRelay, SendingStatus, Services, Status, http,
-};
+use misp_sentinel_relay::admin::{Means, RunningRelay, Services, Status, http};
 use misp_sentinel_relay::commands;
 use misp_sentinel_relay::compare::Readback;
+use misp_sentinel_relay::deliver::Health;
 use misp_sentinel_relay::http::local;
+use misp_sentinel_relay::intake::zmq::EndpointStatus;
 use misp_sentinel_relay::ledger::{Lane, Ledger, Moment, Settlement};
 use misp_sentinel_relay::notice::What;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -36,29 +36,20 @@ fn services(relay: &Relay) -> Services {
         error: Some("refused: is Plugin.ZeroMQ_enable on?".to_owned()),
         ..EndpointStatus::default()
     };
-    let target = SendingStatus {
-        target: TARGET.to_owned(),
-        mode: "live".to_owned(),
-        degraded: Some("403: it lacks a role".to_owned()),
-        ..SendingStatus::default()
-    };
+    let health = Health::default();
+    health.update(TARGET, |one| one.degraded = Some("403: it lacks a role".to_owned()));
     let running = RunningRelay {
         started: SystemTime::now(),
         webhook: Some("127.0.0.1:8443".parse().unwrap()),
         rest: None,
-        endpoints: Arc::new(move || vec![endpoint.clone()]),
-        targets: Arc::new(move || vec![target.clone()]),
-    };
-    let soc = ConfiguredTarget {
-        name: TARGET.to_owned(),
-        sourcesystem: "misp-sentinel-relay".to_owned(),
-        is_enabled: true,
+        endpoints: watch::Sender::new(vec![endpoint]).subscribe(),
+        health,
     };
     Services {
         ledger: relay.ledger.clone(),
         views: Arc::clone(&relay.views),
         source: "misp".to_owned(),
-        targets: Arc::from([soc]),
+        targets: relay.config.targets.clone().into(),
         means: Means { webhook: true, rest: false },
         misp: None,
         readback: Arc::new(Readback::new(Vec::new(), Duration::ZERO)),

@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use misp_sentinel_relay::config::{Plain, Secret, ZeroMq};
 use misp_sentinel_relay::intake::Inbox;
 use misp_sentinel_relay::intake::frame::{Content, Frame};
-use misp_sentinel_relay::intake::zmq::{SocketStatus, ZeroMqStatus, run};
+use misp_sentinel_relay::intake::zmq::{EndpointStatus, ZeroMqStatus, run};
 use misp_sentinel_relay::notice::{
     Cause, EventRef, Gap, GapReason, Notice, ReportedSighting, TagChange, What, Withdrawal,
 };
@@ -98,7 +98,7 @@ impl Intake {
         document
     }
 
-    async fn wait_until(&self, is_so: impl FnMut(&Vec<SocketStatus>) -> bool) -> SocketStatus {
+    async fn wait_until(&self, is_so: impl FnMut(&Vec<EndpointStatus>) -> bool) -> EndpointStatus {
         let mut status = self.status.subscribe();
         let seen = timeout(Duration::from_secs(10), status.wait_for(is_so)).await;
         seen.unwrap_or_else(|_| panic!("stays {:?}", self.status.now())).unwrap()[0].clone()
@@ -777,7 +777,7 @@ async fn several_endpoints_are_read_at_once() {
         publisher.send(publication(EVENT).as_bytes()).await;
         intake.publication().await;
     }
-    assert!(intake.status.now().iter().all(SocketStatus::connected));
+    assert!(intake.status.now().iter().all(EndpointStatus::connected));
     intake.stop().await;
 }
 

@@ -143,7 +143,7 @@ impl ManageClient {
     #[must_use]
     pub fn walk(&self, condition: &Condition<'_>) -> Walk {
         let body = shape::query_body(condition, self.asked.rules.page);
-        Walk::new(self.clone(), self.post("query", body))
+        Walk::new(self.clone(), self.post("query", body), condition.source)
     }
 
     /// Deletes an object; whether it was there.

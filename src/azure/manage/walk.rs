@@ -9,11 +9,12 @@ use reqwest::{Method, Url};
 use super::shape::{self, WorkspaceObject};
 use super::{ManageClient, ManageError, Message};
 
-/// The pages of a query.
+/// The pages of a query. What is of another source than the query's is left out.
 #[derive(Debug)]
 pub struct Walk {
     client: ManageClient,
     body: Option<String>,
+    source: Option<String>,
     /// `None`: the end.
     next: Option<Url>,
     is_first: bool,
@@ -21,9 +22,10 @@ pub struct Walk {
 }
 
 impl Walk {
-    pub(super) fn new(client: ManageClient, first: Message) -> Self {
+    pub(super) fn new(client: ManageClient, first: Message, source: Option<&str>) -> Self {
         let Message { url, body, .. } = first;
-        Self { client, body, next: Some(url), is_first: true, seen: HashSet::new() }
+        let (source, next) = (source.map(str::to_owned), Some(url));
+        Self { client, body, source, next, is_first: true, seen: HashSet::new() }
     }
 
     /// The next page; `None` at the end.
@@ -34,11 +36,24 @@ impl Walk {
         let Some(url) = self.next.take() else { return Ok(None) };
         let reply = self.fetch(url).await?;
         self.is_first = false;
-        let (found, next) = shape::page(&reply)?;
+        let (mut found, next) = shape::page(&reply)?;
+        found.retain(|one| self.source.as_ref().is_none_or(|source| one.source == *source));
         if let Some(link) = next {
             self.next = Some(self.checked(&link)?);
         }
         Ok(Some(found))
+    }
+
+    /// The objects of all pages that are left.
+    ///
+    /// # Errors
+    /// As [`Walk::page`].
+    pub async fn all(mut self) -> Result<Vec<WorkspaceObject>, ManageError> {
+        let mut all = Vec::new();
+        while let Some(page) = self.page().await? {
+            all.extend(page);
+        }
+        Ok(all)
     }
 
     /// Next pages are asked for by GET, as Azure Resource Manager has it. Should this one of its

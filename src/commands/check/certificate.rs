@@ -6,18 +6,11 @@ use chrono::DateTime;
 use reqwest::Url;
 use reqwest::tls::TlsInfo;
 use rustls::CertificateError;
+use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_certificate;
+use x509_parser::time::ASN1Time;
 
 use crate::http::{ClientOptions, Trust};
-
-/// A certificate, as far as it explains a refusal.
-struct PeerCertificate {
-    subject: String,
-    issuer: String,
-    /// Unix seconds.
-    not_before: i64,
-    not_after: i64,
-}
 
 /// What is wrong with the certificate of the server at `url`, and what mends it. `key` is where the
 /// address stands.
@@ -29,8 +22,9 @@ pub(super) async fn explain(
     patience: Duration,
 ) -> (String, String) {
     use CertificateError as Cause;
-    let (shown, host) = (shown(url, way, patience).await, url.host_str().unwrap_or_default());
-    let whose = shown.as_ref().map_or_else(String::new, |shown| format!(" ({})", shown.subject));
+    let (der, host) = (shown(url, way, patience).await, url.host_str().unwrap_or_default());
+    let shown = der.as_deref().and_then(|der| Some(parse_x509_certificate(der).ok()?.1));
+    let whose = shown.as_ref().map_or_else(String::new, |shown| format!(" ({})", shown.subject()));
     if matches!(why, Cause::NotValidForName | Cause::NotValidForNameContext { .. }) {
         let names = names(why);
         return (
@@ -42,11 +36,13 @@ pub(super) async fn explain(
     }
     let renew = "renew it; if it is good, this machine's clock is wrong".to_owned();
     if matches!(why, Cause::Expired | Cause::ExpiredContext { .. }) {
-        let when = shown.map_or_else(String::new, |shown| format!(" on {}", day(shown.not_after)));
+        let when = shown
+            .map_or_else(String::new, |shown| format!(" on {}", day(shown.validity().not_after)));
         return (format!("its certificate{whose} ended{when}"), renew);
     }
     if matches!(why, Cause::NotValidYet | Cause::NotValidYetContext { .. }) {
-        let from = shown.map_or_else(|| "later".to_owned(), |shown| day(shown.not_before));
+        let from =
+            shown.map_or_else(|| "later".to_owned(), |shown| day(shown.validity().not_before));
         return (format!("its certificate{whose} is valid from {from}"), renew);
     }
     let own = match way.trust {
@@ -61,20 +57,13 @@ pub(super) async fn explain(
     (unknown(why, shown.as_ref()), remedy)
 }
 
-/// The certificate that the server shows to whoever comes; nothing but a request for its first page
+/// The certificate that the server shows to whoever comes, DER; nothing but a request for its first page
 /// is sent.
-async fn shown(url: &Url, way: &ClientOptions<'_>, patience: Duration) -> Option<PeerCertificate> {
+async fn shown(url: &Url, way: &ClientOptions<'_>, patience: Duration) -> Option<Vec<u8>> {
     let way = ClientOptions { trust: Trust::Anything, ca_file: None, ..*way };
     let client = way.builder().ok()?.tls_info(true).build().ok()?;
     let answer = client.get(url.clone()).timeout(patience).send().await.ok()?;
-    let der = answer.extensions().get::<TlsInfo>()?.peer_certificate()?;
-    let (_, certificate) = parse_x509_certificate(der).ok()?;
-    Some(PeerCertificate {
-        subject: certificate.subject().to_string(),
-        issuer: certificate.issuer().to_string(),
-        not_before: certificate.validity().not_before.timestamp(),
-        not_after: certificate.validity().not_after.timestamp(),
-    })
+    Some(answer.extensions().get::<TlsInfo>()?.peer_certificate()?.to_owned())
 }
 
 fn names(why: &CertificateError) -> String {
@@ -86,19 +75,19 @@ fn names(why: &CertificateError) -> String {
     "another name".to_owned()
 }
 
-fn unknown(why: &CertificateError, shown: Option<&PeerCertificate>) -> String {
-    match shown {
-        Some(PeerCertificate { subject, issuer, .. }) if subject == issuer => format!(
+fn unknown(why: &CertificateError, shown: Option<&X509Certificate<'_>>) -> String {
+    match shown.map(|shown| (shown.subject().to_string(), shown.issuer().to_string())) {
+        Some((subject, issuer)) if subject == issuer => format!(
             "its certificate ({subject}) is self-signed: nobody whom this machine trusts vouches for it"
         ),
-        Some(PeerCertificate { subject, issuer, .. }) => format!(
+        Some((subject, issuer)) => format!(
             "its certificate ({subject}) is signed by {issuer}, whom this machine does not know ({why})"
         ),
         None => format!("its certificate is not trusted: {why}"),
     }
 }
 
-fn day(seconds: i64) -> String {
-    let time = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+fn day(time: ASN1Time) -> String {
+    let time = DateTime::from_timestamp(time.timestamp(), 0).unwrap_or_default();
     time.format("%Y-%m-%d %H:%M UTC").to_string()
 }

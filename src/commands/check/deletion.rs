@@ -25,64 +25,62 @@ const SET_EXPIRE: &str = "set withdraw = \"expire\": the end of an indicator is 
 /// The upload probe of a target.
 pub(super) struct Probe<'p> {
     pub target: &'p Target,
+    pub client: &'p ManageClient,
     pub id: String,
     /// How long a change may take until Sentinel shows it.
     pub patience: Duration,
 }
 
-/// Without the probe nothing is tried, since only the probe can be deleted without harm.
-pub(super) fn untried(target: &str) -> Diagnosis {
-    let words = "withdraw = \"delete\" is experimental; --upload-probe tries whether a deletion has an \
-                 effect";
-    Subject(STEP, target).note(words)
-}
-
 impl Probe<'_> {
-    /// Deletes the probe, and looks whether it went.
-    pub(super) async fn delete(&self, client: &ManageClient) -> Diagnosis {
-        let subject = Subject(STEP, &self.target.name);
-        let tried = self.try_it(subject, client).await;
-        tried.unwrap_or_else(|error| subject.failed(error, REMEDY))
+    fn subject(&self) -> Subject<'_> {
+        Subject(STEP, &self.target.name)
     }
 
-    async fn try_it(
-        &self,
-        subject: Subject<'_>,
-        client: &ManageClient,
-    ) -> Result<Diagnosis, ManageError> {
+    /// Without an upload nothing is tried, since only the probe can be deleted without harm.
+    pub(super) fn untried(&self) -> Diagnosis {
+        let words = "withdraw = \"delete\" is experimental; --upload-probe tries whether a deletion has an \
+                     effect";
+        self.subject().note(words)
+    }
+
+    /// Deletes the probe, and looks whether it went.
+    pub(super) async fn delete(&self) -> Diagnosis {
+        self.try_it().await.unwrap_or_else(|error| self.subject().failed(error, REMEDY))
+    }
+
+    async fn try_it(&self) -> Result<Diagnosis, ManageError> {
         let is_over = |held: &[WorkspaceObject]| {
             let now = Utc::now().timestamp_millis();
             !held.is_empty() && held.iter().all(|found| !lives(&found.data, now))
         };
-        let held = self.look_until(client, is_over).await?;
+        let held = self.look_until(is_over).await?;
         if !is_over(&held) {
             let words = "not tried: Sentinel does not show the probe's withdrawal yet; run \
                          `check --upload-probe` again in some minutes";
-            return Ok(subject.note(words));
+            return Ok(self.subject().note(words));
         }
         for found in &held {
-            client.delete(&found.resource).await?;
+            self.client.delete(&found.resource).await?;
         }
-        let left = self.look_until(client, <[WorkspaceObject]>::is_empty).await?;
+        let left = self.look_until(<[WorkspaceObject]>::is_empty).await?;
         if left.is_empty() {
-            return Ok(subject.ok("the upload probe was deleted, and it is gone"));
+            return Ok(self.subject().ok("the upload probe was deleted, and it is gone"));
         }
         let waited = humantime::format_duration(self.patience);
         let words = format!(
             "the upload probe was deleted with success, and Sentinel still shows it after {waited}"
         );
-        Ok(subject.warning(words, SET_EXPIRE))
+        Ok(self.subject().warning(words, SET_EXPIRE))
     }
 
     /// What Sentinel shows of the probe once it is as `reached` says, or in the end.
     async fn look_until(
         &self,
-        client: &ManageClient,
         reached: impl Fn(&[WorkspaceObject]) -> bool,
     ) -> Result<Vec<WorkspaceObject>, ManageError> {
         let begun = Instant::now();
         loop {
-            let held = self.held(client).await?;
+            let held = self.held().await?;
             if reached(&held) || begun.elapsed() >= self.patience {
                 return Ok(held);
             }
@@ -90,15 +88,11 @@ impl Probe<'_> {
         }
     }
 
-    async fn held(&self, client: &ManageClient) -> Result<Vec<WorkspaceObject>, ManageError> {
+    async fn held(&self) -> Result<Vec<WorkspaceObject>, ManageError> {
         let ids = [self.id.clone()];
         let source = Some(self.target.sourcesystem.as_str());
-        let mut walk = client.walk(&Condition { kind: "indicator", source, ids: &ids });
-        let mut held = Vec::new();
-        while let Some(page) = walk.page().await? {
-            let own = page.into_iter().filter(|found| found.source == self.target.sourcesystem);
-            held.extend(own.filter(|found| found.id() == self.id));
-        }
-        Ok(held)
+        let found =
+            self.client.walk(&Condition { kind: "indicator", source, ids: &ids }).all().await?;
+        Ok(found.into_iter().filter(|one| one.id() == self.id).collect())
     }
 }

@@ -39,6 +39,9 @@ pub(super) struct Diagnosis {
     pub remedy: Option<String>,
 }
 
+/// What a step finds. An error is what it ends at, and is told as well.
+pub(super) type Found<T = Vec<Diagnosis>> = Result<T, Diagnosis>;
+
 /// What a diagnosis is about: the step, and which one of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subject<'s>(pub &'static str, pub &'s str);
@@ -97,6 +100,11 @@ impl Diagnosis {
     pub(super) fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string(self).map(|json| safe::json(&json).into_owned() + "\n")
     }
+}
+
+/// All that a step finds, in its order.
+pub(super) fn told(found: Found) -> Vec<Diagnosis> {
+    found.unwrap_or_else(|end| vec![end])
 }
 
 /// The exit code, as monitoring plugins have it: 0 well, 1 warnings, 2 errors.

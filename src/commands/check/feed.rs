@@ -8,7 +8,7 @@ use tokio::time::timeout_at;
 use super::diagnosis::{Diagnosis, Subject};
 use super::listener;
 use super::misp::{self, set};
-use crate::config::{Webhook, ZeroMq};
+use crate::config::{Config, Webhook, ZeroMq};
 use crate::intake::frame;
 use crate::intake::zmq::{FeedSocket, Received, Socket, SocketError};
 use crate::misp_api::MispClient;
@@ -38,7 +38,7 @@ pub(super) struct ConnectionRefused {
 
 impl ConnectionRefused {
     /// `off`: the switches that are off in MISP, where they may be seen.
-    pub(super) fn diagnosis(self, off: Option<&[&str]>) -> Diagnosis {
+    fn diagnosis(self, off: Option<&[&str]>) -> Diagnosis {
         const START: &str = "start MISP's publisher (Administration > Server Settings & Maintenance > Diagnostics, ZeroMQ; it ends when its Redis does: app/tmp/logs/mispzmq.error.log)";
         const PORT: &str = "check the port, and that it is published or in the relay's network";
         let set = set(&[FEED, "Plugin.ZeroMQ_host=0.0.0.0"]);
@@ -51,7 +51,7 @@ impl ConnectionRefused {
     }
 }
 
-type Heard = Result<Diagnosis, ConnectionRefused>;
+pub(super) type Heard = Result<Diagnosis, ConnectionRefused>;
 
 /// Connects to each publisher and waits for it to say anything.
 pub(super) async fn zeromq(config: ZeroMq, wait: Duration) -> Vec<Heard> {
@@ -103,13 +103,24 @@ fn not_connected(endpoint: &str, error: &SocketError) -> Heard {
     Ok(subject.error(seen, remedy))
 }
 
-/// Which switches of the feed are off; `None` where the key may not see MISP's settings.
-pub(super) async fn switches_off(client: &MispClient) -> Option<Vec<&'static str>> {
-    misp::settings(client, SWITCHES).await
+/// What was heard; MISP's settings tell what to do about what was not.
+pub(super) async fn heard(
+    config: &Config,
+    heard: impl Iterator<Item = Heard>,
+    misp: Option<&MispClient>,
+) -> Vec<Diagnosis> {
+    let asked = misp.filter(|_| !config.misp.zeromq.endpoints.is_empty());
+    let off = match asked {
+        // `None` where the key may not see MISP's settings.
+        Some(client) => misp::settings(client, SWITCHES).await,
+        None => None,
+    };
+    let heard = heard.map(|heard| heard.unwrap_or_else(|one| one.diagnosis(off.as_deref())));
+    heard.chain(asked.map(|_| topics(off.as_deref()))).collect()
 }
 
 /// Which topics MISP publishes, as far as the key may see its settings.
-pub(super) fn topics(off: Option<&[&str]>) -> Diagnosis {
+fn topics(off: Option<&[&str]>) -> Diagnosis {
     let subject = Subject(ZEROMQ, "topics");
     match off {
         Some(off) if off.contains(&FEED) => subject.error(

@@ -3,7 +3,7 @@
 
 use super::super::door::RelayClient;
 use super::super::status::StatusRequest;
-use super::diagnosis::{Diagnosis, Subject};
+use super::diagnosis::{Diagnosis, Found, Subject};
 use crate::admin::Status;
 use crate::compare::tells_used_up_ids;
 use crate::config::{Config, LedgerConfig, Mode};
@@ -17,7 +17,7 @@ const STEP: &str = "ledger";
 const HINT: &str = "\n  hint: ";
 
 /// Asks the relay that runs on this data folder; `None`: none does.
-pub(super) async fn running(config: &LedgerConfig) -> Result<Option<Status>, Diagnosis> {
+pub(super) async fn running(config: &LedgerConfig) -> Found<Option<Status>> {
     let asked = async { RelayClient::at(&config.data_dir)?.ask(&StatusRequest {}).await };
     asked.await.map_err(|error| {
         let remedy = "run `check` as the user that runs the relay, and with the same release";
@@ -37,29 +37,23 @@ fn figures(ledger: &LedgerStatus) -> String {
 }
 
 /// Opens it as `run` would, or looks whether it could be made.
-pub(super) async fn look(config: &Config) -> Diagnosis {
+pub(super) async fn look(config: &Config) -> Found {
     let file = config.ledger.data_dir.join("ledger.db");
     let path = file.display().to_string();
     let subject = Subject(STEP, &path);
     if !file.exists() {
-        return match probe(&config.ledger) {
-            Ok(()) => to_be_made(config, subject),
-            Err(error) => subject.error(
-                format!("cannot be made: {error}"),
-                "set ledger.data_dir to a folder on a local disk that this user may write",
-            ),
-        };
+        const ELSEWHERE: &str =
+            "set ledger.data_dir to a folder on a local disk that this user may write";
+        let probed = probe(&config.ledger);
+        probed.map_err(|error| subject.error(format!("cannot be made: {error}"), ELSEWHERE))?;
+        return Ok(vec![to_be_made(config, subject)]);
     }
-    let ledger = match Ledger::open(&config.ledger).await {
-        Ok(ledger) => ledger,
-        Err(error) => return subject.failed(error, HINT),
-    };
+    let opened = Ledger::open(&config.ledger).await;
+    let ledger = opened.map_err(|error| subject.failed(error, HINT))?;
     let status = ledger.status().await;
     ledger.close().await;
-    match status {
-        Ok(status) => subject.ok(figures(&status)),
-        Err(error) => subject.error(error, "`ledger check` looks closer"),
-    }
+    let status = status.map_err(|error| subject.error(error, "`ledger check` looks closer"))?;
+    Ok(vec![subject.ok(figures(&status))])
 }
 
 /// `run` refuses an empty one where nothing can tell which ids are used up.

@@ -2,26 +2,43 @@
 //! that the relay needs, and the enabled warninglists.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chrono::{NaiveDate, Utc};
 use reqwest::Url;
 use serde_json::Value;
 use wildmatch::WildMatch;
 
-use super::diagnosis::{Diagnosis, Subject};
-use crate::config::Config;
+use super::diagnosis::{Diagnosis, Found, Subject};
+use super::host::HostSeen;
+use crate::config::{Config, Rest};
 use crate::misp_api::{Key, MispClient, RestError};
 use crate::pure::policy::OnHit;
 use crate::pure::warninglist::{ListHead, ListKind};
 
-/// Key, role, version and rights; without the client where nothing more can be asked.
-pub(super) async fn look(client: MispClient, url: &str) -> (Vec<Diagnosis>, Option<MispClient>) {
-    let key = match client.key().await {
-        Ok(key) => key,
-        Err(error) => {
-            return (vec![elsewhere(refused(Subject("misp", "key"), &error), &error, url)], None);
-        }
+/// How long MISP's answers may take here, whatever the relay would wait.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Key, role, version and rights, and the client for what is asked next.
+pub(super) async fn look(
+    config: &Config,
+    hosts: &[HostSeen],
+) -> Found<(Vec<Diagnosis>, MispClient)> {
+    let subject = Subject("misp", "");
+    let Some(rest) = &config.misp.rest else {
+        let words = "misp.key is not set: nothing is known of MISP beyond its feed, and what the feed loses stays lost";
+        return Err(subject.note(words));
     };
+    if hosts.iter().any(|seen| seen.part == "MISP" && !seen.is_reached) {
+        return Err(subject.note("not looked at: MISP is not reached"));
+    }
+    let request_timeout = rest.request_timeout.min(PATIENCE);
+    let client = MispClient::new(&Rest { retries: 0, request_timeout, ..rest.clone() })
+        .map_err(|error| subject.error(error, ""))?;
+    let key = client
+        .key()
+        .await
+        .map_err(|error| elsewhere(refused(Subject("misp", "key"), &error), &error, &rest.url))?;
     let ends =
         "MISP does not tell when an auth key ends: note its date, and change misp.key before it";
     let mut findings = vec![whose(&key), Subject("misp", "auth key").note(ends)];
@@ -31,7 +48,7 @@ pub(super) async fn look(client: MispClient, url: &str) -> (Vec<Diagnosis>, Opti
         Ok(version) => subject.ok(version),
         Err(error) => refused(subject, &error),
     });
-    (findings, Some(client))
+    Ok((findings, client))
 }
 
 /// A page of MISP, copied from a browser, is no address of MISP: with a path, what answers is something
@@ -82,22 +99,18 @@ fn whose(key: &Key) -> Diagnosis {
 const WARNINGLISTS: &str = "warninglists";
 
 /// The warninglists that are enabled, as far as policy asks for them.
-pub(super) async fn warninglists(config: &Config, client: &MispClient) -> Vec<Diagnosis> {
+pub(super) async fn warninglists(config: &Config, client: &MispClient) -> Found {
     let subject = Subject(WARNINGLISTS, "");
     let used = config.targets.iter().any(|target| target.policy.warninglists != OnHit::Off);
     let policies = config.targets.iter().filter(|one| one.enabled).map(|one| &one.policy);
     // Each name once.
     let names: BTreeSet<&String> = policies.flat_map(|one| &one.shared_host_lists).collect();
     if !used && names.is_empty() {
-        return vec![subject.note("policy.warninglists = \"off\": nobody looks")];
+        return Err(subject.note("policy.warninglists = \"off\": nobody looks"));
     }
-    match client.warninglists().await {
-        Ok(lists) => {
-            let named = names.iter().map(|name| named_list(name, &lists));
-            std::iter::once(enabled(subject, &lists)).chain(named).collect()
-        }
-        Err(error) => vec![refused(subject, &error)],
-    }
+    let lists = client.warninglists().await.map_err(|error| refused(subject, &error))?;
+    let named = names.iter().map(|name| named_list(name, &lists));
+    Ok(std::iter::once(enabled(subject, &lists)).chain(named).collect())
 }
 
 /// Those that MISP has enabled.

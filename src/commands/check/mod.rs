@@ -15,7 +15,6 @@ mod policy;
 mod target;
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use clap::Args;
 use futures::future::join_all;
@@ -23,11 +22,11 @@ use reqwest::Url;
 use tokio::task::JoinSet;
 
 use crate::azure;
-use crate::config::{Config, Credential, Mistakes, Mode, Rest, warnings};
+use crate::config::{Config, Credential, Mistakes, Mode, warnings};
 use crate::misp_api::MispClient;
 use crate::pure::count::Count;
-use diagnosis::{Diagnosis, Severity, Subject};
-use host::{Host, HostSeen};
+use diagnosis::{Diagnosis, Severity, Subject, told};
+use host::Host;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub struct CheckOptions {
@@ -45,9 +44,6 @@ pub struct CheckOptions {
     #[arg(long)]
     pub upload_probe: bool,
 }
-
-/// How long MISP's answers may take here, whatever the relay would wait.
-const MISP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Looks at everything and prints a line for each thing as soon as it is known; gives back the exit
 /// code: 0 well, 1 warnings, 2 errors.
@@ -79,12 +75,16 @@ async fn walk(config: &Config, options: CheckOptions, report: &mut CheckOutput) 
     report.all(clock::judge(&clocks))?;
     report.all(hosts.iter().map(|seen| seen.diagnosis.clone()))?;
 
-    let (findings, misp) = misp(config, &hosts).await;
+    let (findings, misp) = match misp::look(config, &hosts).await {
+        Ok((findings, client)) => (findings, Some(client)),
+        Err(finding) => (vec![finding], None),
+    };
     report.all(findings)?;
     if let Some(client) = &misp {
-        report.all(policy::look(config, client).await)?;
+        report.all(told(policy::look(config, client).await))?;
     }
-    feed(config, misp.as_ref(), listening, report).await?;
+    let heard = listening.join_all().await.into_iter().flatten();
+    report.all(feed::heard(config, heard, misp.as_ref()).await)?;
     let running = ledger::running(&config.ledger).await;
     // One that does not answer runs as well.
     let is_running = !matches!(running, Ok(None));
@@ -92,33 +92,16 @@ async fn walk(config: &Config, options: CheckOptions, report: &mut CheckOutput) 
         report.all(feed::webhook(webhook, is_running, misp.as_ref()).await)?;
     }
     if let Some(client) = &misp {
-        report.all(misp::warninglists(config, client).await)?;
+        report.all(told(misp::warninglists(config, client).await))?;
     }
     match running {
         Ok(Some(status)) => report.all(ledger::of_relay(&status))?,
-        Ok(None) => report.all([ledger::look(config).await])?,
+        Ok(None) => report.all(told(ledger::look(config).await))?,
         Err(finding) => report.all([finding])?,
     }
     let address = config.admin.listen;
     report.all([listener::look("admin", "admin.listen", address, is_running).await])?;
-    report.all(targets(config, &hosts, options.upload_probe).await)
-}
-
-/// What was heard meanwhile; MISP's settings tell what to do about what was not.
-async fn feed(
-    config: &Config,
-    misp: Option<&MispClient>,
-    listening: JoinSet<Vec<Result<Diagnosis, feed::ConnectionRefused>>>,
-    report: &mut CheckOutput,
-) -> io::Result<()> {
-    let asked = misp.filter(|_| !config.misp.zeromq.endpoints.is_empty());
-    let off = match asked {
-        Some(client) => feed::switches_off(client).await,
-        None => None,
-    };
-    let heard = listening.join_all().await.into_iter().flatten();
-    report.all(heard.map(|heard| heard.unwrap_or_else(|one| one.diagnosis(off.as_deref()))))?;
-    report.all(asked.map(|_| feed::topics(off.as_deref())))
+    report.all(told(target::look(config, &hosts, options.upload_probe).await))
 }
 
 /// Said before all else of a relay without a key.
@@ -175,29 +158,6 @@ fn hosts(config: &Config) -> Vec<Host<'_>> {
 /// Others are asked on this machine, and go to Entra themselves if at all.
 fn signs_in_at_entra(credential: &Credential) -> bool {
     !matches!(credential, Credential::ManagedIdentity(_) | Credential::AzureCli { .. })
-}
-
-async fn misp(config: &Config, hosts: &[HostSeen]) -> (Vec<Diagnosis>, Option<MispClient>) {
-    let subject = Subject("misp", "");
-    let Some(rest) = &config.misp.rest else {
-        let words = "misp.key is not set: nothing is known of MISP beyond its feed, and what the feed loses stays lost";
-        return (vec![subject.note(words)], None);
-    };
-    if hosts.iter().any(|seen| seen.part == "MISP" && !seen.is_reached) {
-        return (vec![subject.note("not looked at: MISP is not reached")], None);
-    }
-    let request_timeout = rest.request_timeout.min(MISP_PATIENCE);
-    match MispClient::new(&Rest { retries: 0, request_timeout, ..rest.clone() }) {
-        Ok(client) => misp::look(client, &rest.url).await,
-        Err(error) => (vec![subject.error(error, "")], None),
-    }
-}
-
-async fn targets(config: &Config, hosts: &[HostSeen], probe: bool) -> Vec<Diagnosis> {
-    match azure::http::client(&config.azure) {
-        Ok(http) => target::look(config, &http, hosts, probe).await,
-        Err(error) => vec![Subject("azure", "").error(error, "")],
-    }
 }
 
 /// What is printed, and what it comes to.

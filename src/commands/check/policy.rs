@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::diagnosis::{Diagnosis, Subject};
+use super::diagnosis::{Diagnosis, Found, Subject};
 use super::misp::refused;
+use super::target::{alike, names};
 use crate::config::{Config, Misp};
 use crate::misp_api::{EventHead, MispClient, RestError};
 use crate::pure::convert::{self, Claim, Reason};
 use crate::pure::misp::Event;
-use crate::pure::policy::{Judge, Policy, SideFacts};
+use crate::pure::policy::{Judge, SideFacts};
 
 const STEP: &str = "policy";
 
@@ -29,43 +30,27 @@ struct NewestEvents {
     is_whole: bool,
 }
 
-/// What becomes of attributes.
-#[derive(Debug, Default)]
+/// What becomes of attributes under a policy.
 struct Counted {
+    judge: Judge,
     selected: usize,
     skipped: BTreeMap<Reason, usize>,
 }
 
 /// One finding for each policy.
-pub(super) async fn look(config: &Config, client: &MispClient) -> Vec<Diagnosis> {
-    let listed = match list(&config.misp, client).await {
-        Ok(listed) => listed,
-        Err(error) => return vec![refused(Subject(STEP, ""), &error)],
-    };
+pub(super) async fn look(config: &Config, client: &MispClient) -> Found {
+    let refused = |error| refused(Subject(STEP, ""), &error);
+    let listed = list(&config.misp, client).await.map_err(refused)?;
     if listed.events == 0 {
-        return vec![nothing_published(&config.misp)];
+        return Err(nothing_published(&config.misp));
     }
-    let policies = policies(config);
-    let judges: Vec<Judge> = policies.iter().map(|(policy, _)| Judge::new(policy)).collect();
-    let mut counted: Vec<Counted> = judges.iter().map(|_| Counted::default()).collect();
-    let read = match read(client, &listed, &judges, &mut counted).await {
-        Ok(read) => read,
-        Err(error) => return vec![refused(Subject(STEP, ""), &error)],
-    };
+    let enabled = config.targets.iter().filter(|target| target.enabled);
+    let policies = alike(enabled, |a, b| a.policy == b.policy);
+    let judges = policies.iter().filter_map(|targets| Some(Judge::new(&targets.first()?.policy)));
+    let mut counted: Vec<Counted> = judges.map(Counted::by).collect();
+    let read = read(client, &listed, &mut counted).await.map_err(refused)?;
     let found = policies.iter().zip(&counted);
-    found.map(|((_, targets), counted)| tell(targets, counted, &listed, read)).collect()
-}
-
-/// The policies that differ, with the targets of each.
-fn policies(config: &Config) -> Vec<(&Policy, String)> {
-    let mut policies: Vec<(&Policy, String)> = Vec::new();
-    for target in config.targets.iter().filter(|target| target.enabled) {
-        match policies.iter_mut().find(|(policy, _)| **policy == target.policy) {
-            Some((_, names)) => *names = format!("{names}, {}", target.name),
-            None => policies.push((&target.policy, target.name.clone())),
-        }
-    }
-    policies
+    Ok(found.map(|(targets, counted)| tell(&names(targets), counted, &listed, read)).collect())
 }
 
 async fn list(misp: &Misp, client: &MispClient) -> Result<NewestEvents, RestError> {
@@ -111,7 +96,6 @@ fn nothing_published(misp: &Misp) -> Diagnosis {
 async fn read(
     client: &MispClient,
     listed: &NewestEvents,
-    judges: &[Judge],
     counted: &mut [Counted],
 ) -> Result<usize, RestError> {
     let begun = Instant::now();
@@ -124,9 +108,7 @@ async fn read(
         match document.await {
             Ok(Some(document)) => {
                 let Ok(event) = Event::parse(&document) else { continue };
-                for (judge, counted) in judges.iter().zip(counted.iter_mut()) {
-                    counted.take(&event, judge);
-                }
+                counted.iter_mut().for_each(|counted| counted.take(&event));
                 read += 1;
             }
             Ok(None) | Err(RestError::TooLarge { .. }) => {}
@@ -138,8 +120,12 @@ async fn read(
 }
 
 impl Counted {
+    fn by(judge: Judge) -> Self {
+        Self { judge, selected: 0, skipped: BTreeMap::new() }
+    }
+
     /// An attribute counts as selected if any of its claims does.
-    fn take(&mut self, event: &Event<'_>, judge: &Judge) {
+    fn take(&mut self, event: &Event<'_>) {
         let facts = event.facts();
         for read in event.attributes() {
             let claims = match &read {
@@ -149,7 +135,7 @@ impl Counted {
             let judged = claims.and_then(|claims| {
                 let judged =
                     claims.into_iter().map(|Claim { facts: of_claim, observable, .. }| {
-                        judge.admit(&facts, &of_claim, &observable, &SideFacts::default())
+                        self.judge.admit(&facts, &of_claim, &observable, &SideFacts::default())
                     });
                 judged.reduce(Result::or).unwrap_or(Err(Reason::NoObservable))
             });
@@ -162,7 +148,7 @@ impl Counted {
 }
 
 fn tell(targets: &str, counted: &Counted, listed: &NewestEvents, read: usize) -> Diagnosis {
-    let Counted { selected, skipped } = counted;
+    let Counted { selected, skipped, .. } = counted;
     let mut reasons: Vec<(&Reason, &usize)> = skipped.iter().collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let not: usize = skipped.values().sum();

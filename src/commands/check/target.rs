@@ -1,21 +1,24 @@
 //! Checks each target: the sign-in, the workspace, the role of the credential and the quota.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::deletion::{self, REMEDY};
-use super::diagnosis::{Diagnosis, Severity, Subject};
+use super::deletion::{Probe, REMEDY};
+use super::diagnosis::{Diagnosis, Found, Severity, Subject, told};
 use super::host::HostSeen;
+use crate::azure;
 use crate::azure::manage::{Condition, ManageClient, ManageError};
 use crate::azure::token::{SignIn, SignInError, TokenSource, object_id};
-use crate::config::{Config, Credential, Limits, Management, Mode, Secret, Target};
+use crate::config::{
+    Config, Credential, Limits, ManagedWorkspace, Management, Mode, Secret, Target,
+};
 use crate::deliver::outcome::{RequestFacts, UploadOutcome};
 use crate::deliver::upload;
-use crate::pure::stix::{Observable, Withdraw};
+use crate::ledger::Ledger;
+use crate::pure::stix::{self, Observable, Withdraw, timestamp};
 
 const TOKEN: &str = "token";
 const WORKSPACE: &str = "workspace";
@@ -32,12 +35,9 @@ const PROBE: &str = "misp-sentinel-relay-upload-probe.invalid";
 type SignedIn = Option<(Secret, Arc<TokenSource>)>;
 
 /// Looks at all targets; those of one credential sign in once.
-pub(super) async fn look(
-    config: &Config,
-    http: &reqwest::Client,
-    hosts: &[HostSeen],
-    probe: bool,
-) -> Vec<Diagnosis> {
+pub(super) async fn look(config: &Config, hosts: &[HostSeen], probe: bool) -> Found {
+    let http = &azure::http::client(&config.azure)
+        .map_err(|error| Subject("azure", "").error(error, ""))?;
     let mut findings = Vec::new();
     let mut known: Vec<(SignIn, SignedIn)> = Vec::new();
     for target in &config.targets {
@@ -65,17 +65,17 @@ pub(super) async fn look(
             continue;
         };
         let asked = WorkspaceCheck { config, target, http };
-        let workspace = asked.look(&token, probe).await;
+        let workspace = asked.look(&token, probe).await.unwrap_or_else(|end| end);
         let is_probed = probe && workspace.severity == Severity::Ok;
         findings.push(workspace);
-        let management = target.managed.iter().map(|managed| managed.management.as_str());
-        if away(&management.collect::<Vec<_>>(), hosts).is_none() {
-            findings.extend(asked.read_back(Arc::clone(&tokens)).await);
-            findings.extend(asked.deletion(tokens, is_probed).await);
+        if let Some(managed) = &target.managed
+            && away(&[&managed.management], hosts).is_none()
+        {
+            findings.extend(told(asked.management(managed, tokens, is_probed).await));
         }
     }
     findings.extend(quotas(config));
-    findings
+    Ok(findings)
 }
 
 fn sends_nothing(target: &Target) -> Option<Diagnosis> {
@@ -164,48 +164,55 @@ impl<'c> WorkspaceCheck<'c> {
         Subject(step, &self.target.name)
     }
 
-    async fn look(&self, token: &Secret, probe: bool) -> Diagnosis {
-        let client = match upload::Client::new(self.http.clone(), self.target, PATIENCE) {
-            Ok(client) => client,
-            Err(error) => return self.subject(WORKSPACE).error(error, ""),
-        };
+    async fn look(&self, token: &Secret, probe: bool) -> Found<Diagnosis> {
+        let client = upload::Client::new(self.http.clone(), self.target, PATIENCE)
+            .map_err(|error| self.subject(WORKSPACE).error(error, ""))?;
         if !probe {
             let outcome = self.upload(&client, token, &[]).await;
             let well = "an empty request is let in; --upload-probe shows whether an indicator is";
-            return self.told(&outcome, token, well);
+            return Ok(self.told(&outcome, token, well));
         }
-        let now: DateTime<Utc> = SystemTime::now().into();
-        for until in [now + TimeDelta::minutes(5), now + TimeDelta::seconds(1)] {
+        let now = Ledger::now();
+        // Minutes, then at once.
+        for until in [now + 300_000, now + 1_000] {
             let outcome = self.upload(&client, token, &[self.indicator(now, until)]).await;
-            let is_taken =
-                matches!(&outcome, UploadOutcome::Accepted { rejected, .. } if rejected.is_empty());
-            if !is_taken {
-                return self.told(&outcome, token, "");
+            if !matches!(&outcome, UploadOutcome::Accepted { rejected, .. } if rejected.is_empty())
+            {
+                return Ok(self.told(&outcome, token, ""));
             }
         }
-        self.subject(WORKSPACE).ok(format!("took an indicator of {PROBE} and its withdrawal"))
+        let words = format!("took an indicator of {PROBE} and its withdrawal");
+        Ok(self.subject(WORKSPACE).ok(words))
     }
 
-    /// One try, and not for long: the doctor is waited for.
-    fn management(&self) -> Management {
+    /// What the management plane says: one try, and not for long, since the doctor is waited for.
+    async fn management(
+        &self,
+        managed: &ManagedWorkspace,
+        tokens: Arc<TokenSource>,
+        is_probed: bool,
+    ) -> Found {
         let rules = &self.config.management;
         let request_timeout = rules.request_timeout.min(PATIENCE);
-        Management { retries: 0, request_timeout, ..rules.clone() }
+        let rules = Management { retries: 0, request_timeout, ..rules.clone() };
+        let client = ManageClient::new(self.http.clone(), managed, tokens, &rules)
+            .map_err(|error| self.subject(READ_BACK).error(error, ""))?;
+        let mut findings = vec![self.read_back(&client).await];
+        if self.target.withdraw == Withdraw::Delete {
+            let (id, patience) = (self.probe_id(), rules.ingestion.min(PATIENCE));
+            let probe = Probe { target: self.target, client: &client, id, patience };
+            findings.push(if is_probed { probe.delete().await } else { probe.untried() });
+        }
+        Ok(findings)
     }
 
-    /// The management plane's word, where the workspace's names are given.
-    async fn read_back(&self, tokens: Arc<TokenSource>) -> Option<Diagnosis> {
-        let Target { name, workspace_id, sourcesystem, managed, .. } = self.target;
-        let (managed, subject) = (managed.as_ref()?, self.subject(READ_BACK));
-        let client = ManageClient::new(self.http.clone(), managed, tokens, &self.management());
-        let client = match client {
-            Ok(client) => client,
-            Err(error) => return Some(subject.error(error, "")),
-        };
+    async fn read_back(&self, client: &ManageClient) -> Diagnosis {
+        let Target { name, workspace_id, sourcesystem, .. } = self.target;
+        let subject = self.subject(READ_BACK);
         let condition = Condition { kind: "indicator", source: Some(sourcesystem), ids: &[] };
         let told: Result<(Option<Uuid>, u64), ManageError> =
             async { Ok((client.workspace_id().await?, client.count(&condition).await?)) }.await;
-        Some(match told {
+        match told {
             Ok((Some(found), _)) if found != *workspace_id => subject.error(
                 format!(
                     "{} has the workspace ID {found}, and uploads go to {workspace_id}",
@@ -219,26 +226,13 @@ impl<'c> WorkspaceCheck<'c> {
                 subject.ok(format!("Sentinel holds {count} indicators of {sourcesystem}"))
             }
             Err(error) => subject.failed(error, REMEDY),
-        })
+        }
     }
 
-    /// Whether deletions have an effect, where the target asks for them.
-    async fn deletion(&self, tokens: Arc<TokenSource>, is_probed: bool) -> Option<Diagnosis> {
-        let Target { name, managed, withdraw, .. } = self.target;
-        let managed = managed.as_ref().filter(|_| *withdraw == Withdraw::Delete)?;
-        if !is_probed {
-            return Some(deletion::untried(name));
-        }
-        let rules = self.management();
-        // What is wrong with the address was told by the step before.
-        let client = ManageClient::new(self.http.clone(), managed, tokens, &rules).ok()?;
-        let id = Observable::new("domain-name:value", PROBE).id(&self.config.rendering.namespace);
-        let probe = deletion::Probe {
-            target: self.target,
-            id: format!("indicator--{id}"),
-            patience: rules.ingestion.min(PATIENCE),
-        };
-        Some(probe.delete(&client).await)
+    /// Of the probe, as Sentinel shows it.
+    fn probe_id(&self) -> String {
+        let observable = Observable::new("domain-name:value", PROBE);
+        format!("indicator--{}", observable.id(&self.config.rendering.namespace))
     }
 
     async fn upload(
@@ -298,23 +292,18 @@ impl<'c> WorkspaceCheck<'c> {
         }
     }
 
-    /// Harmless: nobody looks up this name, and it is over at once.
-    fn indicator(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> String {
-        let observable = Observable::new("domain-name:value", PROBE);
-        let time = |time: DateTime<Utc>| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-        json!({
+    /// Harmless: nobody looks up this name, and it is over at once. Times are Unix milliseconds.
+    fn indicator(&self, from: i64, until: i64) -> String {
+        let body = json!({
             "type": "indicator",
             "spec_version": "2.1",
-            "id": format!("indicator--{}", observable.id(&self.config.rendering.namespace)),
-            "created": time(from),
-            "modified": time(SystemTime::now().into()),
+            "id": self.probe_id(),
             "name": "Upload probe of misp-sentinel-relay: may be ignored",
-            "pattern": observable.pattern(),
+            "pattern": Observable::new("domain-name:value", PROBE).pattern(),
             "pattern_type": "stix",
-            "valid_from": time(from),
-            "valid_until": time(until),
-        })
-        .to_string()
+            "valid_from": timestamp(from),
+        });
+        stix::live(&body.to_string(), until, from, Ledger::now())
     }
 }
 
@@ -322,20 +311,12 @@ impl<'c> WorkspaceCheck<'c> {
 fn quotas(config: &Config) -> Vec<Diagnosis> {
     let delivery = &config.delivery;
     let live = config.targets.iter().filter(|target| sends_nothing(target).is_none());
-    let mut shared: Vec<(SignIn, String, Vec<Limits>)> = Vec::new();
-    for target in live {
-        let credential = SignIn::of(target);
-        match shared.iter_mut().find(|(known, ..)| known.is_same_principal(&credential)) {
-            Some((_, names, limits)) => {
-                *names = format!("{names}, {}", target.name);
-                limits.push(target.limits);
-            }
-            None => shared.push((credential, target.name.clone(), vec![target.limits])),
-        }
-    }
+    let groups = alike(live, |a, b| SignIn::of(a).is_same_principal(&SignIn::of(b)));
     let per = humantime::format_duration(delivery.quota_window);
-    let tell = |(_, names, limits): (SignIn, String, Vec<Limits>)| {
-        let (subject, requests) = (Subject(QUOTA, &names), Limits::shared_quota(&limits));
+    let tell = |targets: &Vec<&Target>| {
+        let limits: Vec<Limits> = targets.iter().map(|target| target.limits).collect();
+        let (names, requests) = (names(targets), Limits::shared_quota(&limits));
+        let subject = Subject(QUOTA, &names);
         if requests == 0 {
             return subject.warning(
                 "delivery.quota_requests = 0: no limit, Sentinel will answer 429",
@@ -348,5 +329,26 @@ fn quotas(config: &Config) -> Vec<Diagnosis> {
             count => subject.ok(format!("{figures}, shared by {count} targets of one credential")),
         }
     };
-    shared.into_iter().map(tell).collect()
+    groups.iter().map(tell).collect()
+}
+
+/// The targets in groups that are alike, each in its order.
+pub(super) fn alike<'t>(
+    targets: impl Iterator<Item = &'t Target>,
+    are_alike: impl Fn(&Target, &Target) -> bool,
+) -> Vec<Vec<&'t Target>> {
+    let mut groups: Vec<Vec<&Target>> = Vec::new();
+    for target in targets {
+        let is_of =
+            |group: &&mut Vec<&Target>| group.first().is_some_and(|one| are_alike(one, target));
+        match groups.iter_mut().find(is_of) {
+            Some(group) => group.push(target),
+            None => groups.push(vec![target]),
+        }
+    }
+    groups
+}
+
+pub(super) fn names(targets: &[&Target]) -> String {
+    targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>().join(", ")
 }

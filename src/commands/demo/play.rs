@@ -2,7 +2,9 @@
 //! and compares the sandbox with what it must hold.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
 
 use super::check::{self, Expected, InSandbox};
 use super::feed::Feed;
@@ -103,9 +105,9 @@ impl<'a> Play<'a> {
             self.tell_publication(frame, row);
         }
         let sent = Instant::now();
-        let mut heard = SystemTime::now();
+        let mut heard = Utc::now();
         for frame in frames {
-            heard = SystemTime::now();
+            heard = Utc::now();
             self.feed.publish(frame).await?;
         }
         let found = self.settled(&before, heard, sent).await?;
@@ -123,7 +125,7 @@ impl<'a> Play<'a> {
     async fn settled(
         &self,
         before: &InSandbox,
-        heard: SystemTime,
+        heard: DateTime<Utc>,
         sent: Instant,
     ) -> anyhow::Result<InSandbox> {
         let sends_nothing = self.expected.accepted == before.accepted;
@@ -142,7 +144,7 @@ impl<'a> Play<'a> {
         }
     }
 
-    fn has_heard(&self, since: SystemTime) -> bool {
+    fn has_heard(&self, since: DateTime<Utc>) -> bool {
         let endpoints = self.stage.hears.now();
         endpoints.iter().any(|endpoint| endpoint.last_frame.is_some_and(|last| last >= since))
     }
@@ -186,8 +188,8 @@ impl<'a> Play<'a> {
     /// # Errors
     /// It hears nothing.
     pub(super) async fn greet(&mut self) -> anyhow::Result<()> {
-        let (began, since) = (Instant::now(), SystemTime::now());
-        let recording = Recording::until(since.into());
+        let (began, since) = (Instant::now(), Utc::now());
+        let recording = Recording::until(since);
         while !self.hears_both(since) {
             anyhow::ensure!(began.elapsed() < self.patience, "the relay does not hear its feed");
             self.feed.publish(recording.heartbeat(self.feed.uptime())?).await?;
@@ -197,8 +199,8 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    fn hears_both(&self, since: SystemTime) -> bool {
-        let recent = |time: Option<SystemTime>| time.is_some_and(|time| time >= since);
+    fn hears_both(&self, since: DateTime<Utc>) -> bool {
+        let recent = |time: Option<DateTime<Utc>>| time.is_some_and(|time| time >= since);
         let endpoints = self.stage.hears.now();
         endpoints
             .iter()

@@ -35,18 +35,15 @@ const LISTS: [(&str, &str, Option<&str>); 7] = [
 /// Puts each parameter into the page.
 pub(super) fn translate(setting: &Setting, page: &mut TomlPage) {
     let Literal::Table(filters) = &setting.value else {
-        return page.leave(
-            &setting.origin(),
-            "not a dictionary: set policy, misp.window and misp.search by hand",
-        );
+        let why = "not a dictionary: set policy, misp.window and misp.search by hand";
+        return page.leave(&setting.origin(), why);
     };
     if !filters.iter().any(|(name, _)| name == "enforceWarninglist") {
         let why = format!("{} does not ask for enforceWarninglist", setting.origin());
         page.set("policy", "warninglists", "off", why);
     }
     for (name, value) in filters {
-        let full = format!("{}[{name:?}]", setting.name);
-        filter(name, value, &setting.origin().replacen(&setting.name, &full, 1), page);
+        filter(name, value, &setting.origin_of(name), page);
     }
 }
 
@@ -55,8 +52,14 @@ fn filter(name: &str, value: &Literal, from: &str, page: &mut TomlPage) {
         return page.leave(from, why);
     }
     if let Some((_, include, exclude)) = LISTS.iter().find(|(list, ..)| *list == name)
-        && lists(include, *exclude, value, from, page)
+        && let Some((wanted, unwanted)) = sides(value)
+        && (unwanted.is_empty() || exclude.is_some())
     {
+        for (key, values) in [(Some(*include), wanted), (*exclude, unwanted)] {
+            if let Some(key) = key.filter(|_| !values.is_empty()) {
+                page.set("policy", key, Value::Array(values), from.to_owned());
+            }
+        }
         return;
     }
     let on = matches!(value, Literal::Flag(true) | Literal::Integer(1));
@@ -85,57 +88,35 @@ fn is_age(text: &str) -> bool {
         && characters.all(|c| c.is_ascii_digit())
 }
 
-/// Whether the lists of policy can say it: a value, a list of which one must be met, `!value` and
-/// `NOT` for what must not be.
-fn lists(
-    include: &str,
-    exclude: Option<&str>,
-    value: &Literal,
-    from: &str,
-    page: &mut TomlPage,
-) -> bool {
-    let Some((wanted, unwanted)) = sides(value) else { return false };
-    if !unwanted.is_empty() && exclude.is_none() {
-        return false;
-    }
-    let sides = [(Some(include), wanted), (exclude, unwanted)];
-    for (key, values) in sides {
-        let Some(key) = key.filter(|_| !values.is_empty()) else { continue };
-        page.set("policy", key, Value::Array(values), from.to_owned());
-    }
-    true
-}
-
-/// `None`: all of several must be met, which the lists of policy do not say.
+/// What is to be met and what is not: a value, a list of which one must be met, `!value` and `NOT` for what
+/// must not be. `None`: all of several must be met, which the lists of policy do not say.
 fn sides(value: &Literal) -> Option<(Vec<Value>, Vec<Value>)> {
+    let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
     if let Literal::Table(logic) = value {
-        let mut sides = (Vec::new(), Vec::new());
         for (word, values) in logic {
-            let (wanted, unwanted) = self::sides(values)?;
+            let (these, others) = sides(values)?;
             match word.to_ascii_uppercase().as_str() {
-                "OR" if sides.0.is_empty() => sides.0.extend(wanted),
-                "AND" if wanted.len() < 2 && sides.0.is_empty() => sides.0.extend(wanted),
-                "NOT" => sides.1.extend(wanted),
+                "OR" if wanted.is_empty() => wanted = these,
+                "AND" if these.len() < 2 && wanted.is_empty() => wanted = these,
+                "NOT" => unwanted.extend(these),
                 _ => return None,
             }
-            sides.1.extend(unwanted);
+            unwanted.extend(others);
         }
-        return Some(sides);
+        return Some((wanted, unwanted));
     }
     let values =
         if let Literal::List(values) = value { values } else { std::slice::from_ref(value) };
-    let mut sides = (Vec::new(), Vec::new());
     for value in values {
-        match (value.text(), value.integer()) {
-            (Some(text), _) => match text.strip_prefix('!') {
-                Some(text) => sides.1.push(wildcard(text)),
-                None => sides.0.push(wildcard(text)),
+        match value.text() {
+            Some(text) => match text.strip_prefix('!') {
+                Some(text) => unwanted.push(wildcard(text)),
+                None => wanted.push(wildcard(text)),
             },
-            (None, Some(number)) => sides.0.push(Value::Integer(number)),
-            (None, None) => return None,
+            None => wanted.push(Value::Integer(value.integer()?)),
         }
     }
-    Some(sides)
+    Some((wanted, unwanted))
 }
 
 /// `%` is MISP's.

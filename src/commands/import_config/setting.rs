@@ -62,9 +62,16 @@ pub(super) struct Setting {
 impl Setting {
     /// Where the value comes from, in words.
     pub(super) fn origin(&self) -> String {
-        let Self { name, line, conditional, .. } = self;
-        let doubt =
-            if *conditional { "; it stands under a condition there: is it right?" } else { "" };
-        format!("{name}, line {line}{doubt}")
+        self.stands_at(&self.name)
+    }
+
+    /// Where what the value has under this key comes from.
+    pub(super) fn origin_of(&self, key: &str) -> String {
+        self.stands_at(&format!("{}[{key:?}]", self.name))
+    }
+
+    fn stands_at(&self, name: &str) -> String {
+        let doubt = "; it stands under a condition there: is it right?";
+        format!("{name}, line {}{}", self.line, if self.conditional { doubt } else { "" })
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn translate(setting: &Setting, page: &mut TomlPage) {
     if let Some(why) = why_without(name) {
         return page.leave(&format!("{name} (line {line})"), why);
     }
-    let mut put = Put { page, from, name };
+    let mut put = Put { page, from };
     match (name.as_str(), value) {
         ("ms_auth" | "graph_auth", _) => sign_in(setting, put.page),
         ("misp_event_filters", _) => filters::translate(setting, put.page),
@@ -103,7 +103,11 @@ pub(super) fn translate(setting: &Setting, page: &mut TomlPage) {
             put.value("indicator", "default_confidence", value);
         }
         ("days_to_expire", _) => put.value("expiry", "default_days", value),
-        ("days_to_expire_start", _) => put.start(value),
+        ("days_to_expire_start", _) => match value.text() {
+            Some("valid_from") => put.text("expiry", "from", "timestamp"),
+            Some("current_date") => put.text("expiry", "from", "first_seen_by_relay"),
+            _ => put.leave("neither \"valid_from\" nor \"current_date\""),
+        },
         ("days_to_expire_mapping", Literal::Table(days)) => {
             days.iter().for_each(|(path, days)| put.value("expiry.days", path, days));
         }
@@ -116,13 +120,13 @@ pub(super) fn translate(setting: &Setting, page: &mut TomlPage) {
         ("dry_run", Literal::Flag(true)) => put.text("target.sentinel", "mode", "dry-run"),
         ("verbose_log", Literal::Flag(true)) => put.text("log", "level", "debug"),
         ("dry_run" | "verbose_log", Literal::Flag(false)) => put.leave("the default"),
-        _ => constants(&mut put, value),
+        _ => constants(name, &mut put, value),
     }
 }
 
 /// The lists of constants.py that operators edit.
-fn constants(put: &mut Put<'_>, value: &Literal) {
-    match (put.name, value) {
+fn constants(name: &str, put: &mut Put<'_>, value: &Literal) {
+    match (name, value) {
         ("SENTINEL_DEFAULT_TLP", Literal::Text(tlp)) => {
             let level = tlp.trim_start_matches("tlp:").replace("white", "clear");
             put.text("policy", "tlp_untagged", &level);
@@ -179,9 +183,7 @@ fn sign_in(setting: &Setting, page: &mut TomlPage) {
         }
     };
     for (key, value) in &whole {
-        let name = format!("{}[{key:?}]", setting.name);
-        let mut put =
-            Put { from: setting.origin().replacen(&setting.name, &name, 1), page, name: &name };
+        let mut put = Put { from: setting.origin_of(key), page };
         match (key.as_str(), value) {
             ("tenant", _) => put.filled("target.sentinel", "tenant_id", value),
             ("client_id" | "workspace_id", _) => put.filled("target.sentinel", key, value),
@@ -205,7 +207,6 @@ fn sign_in(setting: &Setting, page: &mut TomlPage) {
 struct Put<'p> {
     page: &'p mut TomlPage,
     from: String,
-    name: &'p str,
 }
 
 impl Put<'_> {
@@ -250,14 +251,6 @@ impl Put<'_> {
         match is_text {
             true => self.page.set(section, key, "", why),
             false => self.page.leave(&format!("{section}.{key}"), &why),
-        }
-    }
-
-    fn start(&mut self, value: &Literal) {
-        match value.text() {
-            Some("valid_from") => self.text("expiry", "from", "timestamp"),
-            Some("current_date") => self.text("expiry", "from", "first_seen_by_relay"),
-            _ => self.leave("neither \"valid_from\" nor \"current_date\""),
         }
     }
 

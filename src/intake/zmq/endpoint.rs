@@ -234,13 +234,13 @@ impl Endpoint {
         metrics::frame_received(&self.address, label(topic));
         if topic == PUBLICATION {
             self.watch().publication(now);
-            self.status.publication(now.time);
+            self.status.publication(now.time.into());
         }
         true
     }
 
     fn heard(&self, now: ClockReading) {
-        self.status.frame(now.time);
+        self.status.frame(now.time.into());
         metrics::last_frame(&self.address, now.time);
         self.watch().heard(now);
     }

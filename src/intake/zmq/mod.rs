@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use status::{SocketStatus, ZeroMqStatus};
+pub use status::{EndpointStatus, ZeroMqStatus};
 
 use crate::config::ZeroMq;
 use crate::intake::Inbox;

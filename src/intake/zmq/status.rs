@@ -1,24 +1,24 @@
 //! Keeps the state of the ZeroMQ endpoints for `status`, and for tests that wait for a state.
 
-use std::time::SystemTime;
-
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::FeedSocket;
 use crate::config::ZeroMq;
 
-/// The state of one endpoint.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct SocketStatus {
+/// The state of one endpoint: a ZeroMQ publisher of MISP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointStatus {
     /// `tcp://host:port`.
     pub endpoint: String,
     /// Whether the socket for publications is connected.
-    pub publications: bool,
+    pub publications_connected: bool,
     /// Whether the socket for all other topics is connected.
-    pub others: bool,
+    pub others_connected: bool,
     /// The time of the last frame on either socket.
-    pub last_frame: Option<SystemTime>,
-    pub last_publication: Option<SystemTime>,
+    pub last_frame: Option<DateTime<Utc>>,
+    pub last_publication: Option<DateTime<Utc>>,
     /// The publisher's age in seconds by its last heartbeat.
     pub uptime: Option<i64>,
     /// The reason why it is not connected, or was last lost, with the remedy. Empty once both sockets are
@@ -26,38 +26,38 @@ pub struct SocketStatus {
     pub error: Option<String>,
 }
 
-impl SocketStatus {
+impl EndpointStatus {
     /// Whether both sockets are connected.
     #[must_use]
     pub fn connected(&self) -> bool {
-        self.publications && self.others
+        self.publications_connected && self.others_connected
     }
 }
 
 /// A shared view of all endpoints, in the order of the configuration.
 #[derive(Debug, Clone)]
-pub struct ZeroMqStatus(watch::Sender<Vec<SocketStatus>>);
+pub struct ZeroMqStatus(watch::Sender<Vec<EndpointStatus>>);
 
 impl ZeroMqStatus {
     /// Makes the view of all endpoints before any is connected.
     #[must_use]
     pub fn new(config: &ZeroMq) -> Self {
-        let endpoint = |endpoint: &String| SocketStatus {
+        let endpoint = |endpoint: &String| EndpointStatus {
             endpoint: endpoint.clone(),
-            ..SocketStatus::default()
+            ..EndpointStatus::default()
         };
         Self(watch::Sender::new(config.endpoints.iter().map(endpoint).collect()))
     }
 
     /// Returns the present state of the endpoints.
     #[must_use]
-    pub fn now(&self) -> Vec<SocketStatus> {
+    pub fn now(&self) -> Vec<EndpointStatus> {
         self.0.borrow().clone()
     }
 
     /// Returns a receiver that waits for changes. Frames that change nothing but a time wake nobody.
     #[must_use]
-    pub fn subscribe(&self) -> watch::Receiver<Vec<SocketStatus>> {
+    pub fn subscribe(&self) -> watch::Receiver<Vec<EndpointStatus>> {
         self.0.subscribe()
     }
 
@@ -70,7 +70,7 @@ impl ZeroMqStatus {
 /// The writing end for one endpoint.
 #[derive(Debug)]
 pub(super) struct StatusLine {
-    all: watch::Sender<Vec<SocketStatus>>,
+    all: watch::Sender<Vec<EndpointStatus>>,
     index: usize,
 }
 
@@ -90,7 +90,7 @@ impl StatusLine {
         });
     }
 
-    pub(super) fn frame(&self, time: SystemTime) {
+    pub(super) fn frame(&self, time: DateTime<Utc>) {
         self.update(|status| {
             status.last_frame = Some(time);
             let recovered = status.connected() && status.error.is_some();
@@ -101,7 +101,7 @@ impl StatusLine {
         });
     }
 
-    pub(super) fn publication(&self, time: SystemTime) {
+    pub(super) fn publication(&self, time: DateTime<Utc>) {
         self.update(|status| {
             status.last_publication = Some(time);
             false
@@ -115,14 +115,14 @@ impl StatusLine {
         });
     }
 
-    fn update(&self, change: impl FnOnce(&mut SocketStatus) -> bool) {
+    fn update(&self, change: impl FnOnce(&mut EndpointStatus) -> bool) {
         self.all.send_if_modified(|all| all.get_mut(self.index).is_some_and(change));
     }
 }
 
-fn connection(status: &mut SocketStatus, feed: FeedSocket) -> &mut bool {
+fn connection(status: &mut EndpointStatus, feed: FeedSocket) -> &mut bool {
     match feed {
-        FeedSocket::Publications => &mut status.publications,
-        FeedSocket::Others => &mut status.others,
+        FeedSocket::Publications => &mut status.publications_connected,
+        FeedSocket::Others => &mut status.others_connected,
     }
 }
