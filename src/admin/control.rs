@@ -31,20 +31,21 @@ use super::{Request, Services, Streamed};
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "relay.sock";
 
-/// A request's body, bytes: the longest argument that Linux hands to a program (128 KiB), each of its
-/// bytes escaped.
+/// The limit of a request's body, bytes. The longest argument that Linux hands to a program (128 KiB) fits,
+/// even if each of its bytes is escaped.
 const LONGEST_REQUEST: usize = 1 << 20;
 
-/// For the last answers at the end.
+/// How long the last answers may take after the stop.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// How long a client may take nothing of a long answer. Its snapshot keeps the ledger's WAL growing.
+/// How long a client may leave a long answer unread. Its snapshot of the ledger keeps the WAL growing
+/// meanwhile.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// So many lines go out in one piece.
+/// The most lines that are sent in one piece.
 const LINES_AT_ONCE: usize = 256;
 
-/// The last line of a long answer. Without it, the answer is not whole.
+/// The last line of a long answer. An answer without it is incomplete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "kebab-case")]
 pub enum End {
@@ -53,37 +54,38 @@ pub enum End {
 }
 
 impl End {
-    /// No other line begins like this.
+    /// The beginning of this line. No other line begins like it.
     pub const BEGINS: &'static [u8] = b"{\"end\":";
 }
 
-/// What the routes of the control socket work with.
+/// The state that the routes of the control socket share.
 #[derive(Debug, Clone)]
 pub struct Control {
     services: Services,
-    /// Answers that are being made.
+    /// The answers that are still being made.
     answers: TaskTracker,
     stop: CancellationToken,
 }
 
-/// The bound socket.
+/// The control socket, bound and not yet served.
 #[derive(Debug)]
 pub struct ControlSocket {
     listener: UnixListener,
-    /// Removed when it is dropped.
+    /// The socket's file, which is removed when this is dropped.
     file: TempPath,
 }
 
-/// Binds the socket, in place of one that a dead relay left. The caller holds the ledger's lock.
+/// Binds the socket, and replaces one that a dead relay left. The caller holds the ledger's lock.
 ///
 /// # Errors
-/// A relay listens there, or the socket cannot be made.
+/// Another relay listens there, or the socket cannot be made.
 pub fn bind(data_dir: &Path) -> anyhow::Result<ControlSocket> {
     let path = data_dir.join(SOCKET);
     if UnixStream::connect(&path).is_ok() {
         bail!("another relay listens on {}", path.display());
     }
-    // Made under another name: the right name never has the permissions of the umask.
+    // The socket is made under another name and then renamed. So the right name never has the permissions
+    // that the umask gives.
     let made = data_dir.join(format!("{SOCKET}.new"));
     remove(&made)?;
     let listener = UnixListener::bind(&made).with_context(|| {
@@ -105,8 +107,8 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 }
 
 impl ControlSocket {
-    /// Answers until `stop`, then removes the socket. What is being answered ends at once then: a long
-    /// answer without its last line.
+    /// Answers until `stop`, then removes the socket. Answers that are being made end at once then: a long
+    /// one lacks its last line.
     ///
     /// # Errors
     /// The socket fails.
@@ -127,23 +129,24 @@ impl ControlSocket {
         let server = axum_server::from_unix(listener).context("serve the control socket")?;
         let stopped = async {
             stop.cancelled().await;
-            // Who asks from now on is told at once that no relay listens.
+            // The file goes first: a client that asks from now on sees at once that no relay listens.
             drop(file);
         };
         let served = serve_until(server, app, stopped, LAST_ANSWERS).await;
+        // The ledger is closed after this: no answer may still be using it.
         answers.close();
         answers.wait().await;
         served.context("serve the control socket")
     }
 }
 
-/// The route of a question that is answered at once.
+/// Returns the route of a request that is answered at once.
 pub fn route<R: Request>() -> Router<Control> {
     let method = if R::METHOD == Method::GET { MethodFilter::GET } else { MethodFilter::POST };
     Router::new().route(R::PATH, on(method, answer::<R>))
 }
 
-/// The route of a question that is answered line by line.
+/// Returns the route of a request that is answered line by line.
 pub fn stream_route<R: Streamed>() -> Router<Control> {
     Router::new().route(R::PATH, on(MethodFilter::POST, answer_by_lines::<R>))
 }
@@ -154,7 +157,7 @@ async fn answer<R: Request>(
 ) -> Result<Response, Response> {
     let request: R = read(&body)?;
     let Control { services, answers, stop } = control;
-    // A client that hangs up must not leave half of it done.
+    // A task of its own carries the request out. So a client that hangs up does not leave it half done.
     let answering =
         answers.spawn(async move { stop.run_until_cancelled(request.execute(&services)).await });
     Ok(match answering.await {
@@ -173,6 +176,7 @@ async fn answer_by_lines<R: Streamed>(
     body: Bytes,
 ) -> Result<impl IntoResponse, Response> {
     let request: R = read(&body)?;
+    // Few pieces wait here: a slow client must slow the reading down, and not fill the memory.
     let (pieces, sent) = mpsc::channel::<Bytes>(2);
     let Control { services, answers, stop } = control;
     answers.spawn(async move {
@@ -185,7 +189,7 @@ async fn answer_by_lines<R: Streamed>(
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(pieces)))
 }
 
-/// Makes the lines while they are sent. Ends early when the client takes none for [`IDLE`].
+/// Makes the lines and sends them at the same time. Ends early when the client reads nothing for [`IDLE`].
 async fn make<R: Streamed>(request: R, services: &Services, pieces: mpsc::Sender<Bytes>) {
     let (lines, made) = mpsc::channel(LINES_AT_ONCE);
     let (ended, is_taken) = tokio::join!(request.execute(services, lines), send(made, &pieces));
@@ -201,7 +205,7 @@ async fn make<R: Streamed>(request: R, services: &Services, pieces: mpsc::Sender
     timeout(IDLE, pieces.send(last.into())).await.ok();
 }
 
-/// Sends lines until there are no more (`true`), or until the client takes no more (`false`).
+/// Sends lines. Returns `true` when all were sent, and `false` when the client takes no more.
 async fn send<T: Serialize>(mut made: mpsc::Receiver<T>, pieces: &mpsc::Sender<Bytes>) -> bool {
     let mut lines = Vec::with_capacity(LINES_AT_ONCE);
     while made.recv_many(&mut lines, LINES_AT_ONCE).await > 0 {
@@ -217,12 +221,12 @@ async fn send<T: Serialize>(mut made: mpsc::Receiver<T>, pieces: &mpsc::Sender<B
 }
 
 fn push_line(text: &mut Vec<u8>, line: &impl Serialize) {
-    // Strings and numbers with string keys: serialising cannot fail.
+    // All lines are strings and numbers under string keys, so serialising cannot fail.
     serde_json::to_writer(&mut *text, line).ok();
     text.push(b'\n');
 }
 
-/// No body asks the same as an empty object.
+/// Reads the request from the body. No body means the same as an empty object.
 #[expect(clippy::result_large_err, reason = "the error is the answer, which is large either way")]
 fn read<R: serde::de::DeserializeOwned>(body: &[u8]) -> Result<R, Response> {
     let body = if body.is_empty() { b"{}" } else { body };

@@ -7,7 +7,7 @@ use crate::ledger::{LedgerStatus, ListsState, Unread};
 use crate::pure::count::Count;
 
 impl Status {
-    /// Judges what it is given.
+    /// Makes a status of its parts, and derives from them what is degraded.
     #[must_use]
     pub fn new(relay: Option<RelayStatus>, ledger: LedgerStatus, means: Means) -> Self {
         let degraded = degraded(relay.as_ref(), &ledger, means);
@@ -22,7 +22,8 @@ impl Status {
     }
 }
 
-/// The part of the relay, what is wrong with it, and what to do.
+/// Returns a line for each thing that is degraded: the part of the relay, what is wrong with it, and what to
+/// do.
 fn degraded(relay: Option<&RelayStatus>, ledger: &LedgerStatus, means: Means) -> Vec<String> {
     let mut found = Vec::new();
     if !means.rest {
@@ -52,6 +53,7 @@ fn endpoint(endpoint: &EndpointStatus) -> Option<String> {
     let name = &endpoint.endpoint;
     let reason = endpoint.error.as_deref().unwrap_or("no reason is known yet");
     match (endpoint.publications_connected, endpoint.others_connected) {
+        // Both sockets are connected, but the reason of the last loss stays until a frame has come.
         (true, true) => endpoint.error.as_ref().map(|error| format!("{name}: {error}")),
         (false, false) => Some(format!("{name}: not connected: {reason}")),
         (false, true) => Some(format!("{name}: not connected for publications: {reason}")),
@@ -122,7 +124,8 @@ fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<String> {
     rejected.chain(unread(ledger)).chain(others.into_iter().flatten()).collect()
 }
 
-/// Events that MISP was asked for in vain: the first few, and how many more there are.
+/// Returns a line for each of the first few events that cannot be read, and one with the number of the
+/// others.
 fn unread(ledger: &LedgerStatus) -> Vec<String> {
     let told = ledger.unread_first.iter().map(|unread| {
         let Unread { event, why, times, .. } = unread;
@@ -149,7 +152,7 @@ const WITHOUT_REST: [&str; 10] = [
 
 const WEBHOOK_WITHOUT_REST: &str = "Webhook publications are confirmed by ZeroMQ only: without its frame within misp.webhook.confirm_within they are dropped.";
 
-/// `announces`: whether a webhook is configured.
+/// Lists what cannot be promised without a key. `announces` says whether a webhook is configured.
 fn without_rest(announces: bool) -> Vec<String> {
     let webhook = announces.then_some(WEBHOOK_WITHOUT_REST);
     WITHOUT_REST.into_iter().chain(webhook).map(str::to_owned).collect()

@@ -18,13 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Services;
 
-/// For a request to come, and for the last answers at the end.
+/// How long a client may take to send its request, and how long the last answers may take after the stop.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The content type of Prometheus' text format.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Answers until `stop`.
+/// Serves the operators' listener until `stop`.
 ///
 /// # Errors
 /// The listener fails.
@@ -39,7 +39,7 @@ pub async fn serve(
     served.context("serve operators")
 }
 
-/// Serves until `stopped`; then the last answers have `grace`.
+/// Serves until `stopped`. The last answers have `grace` to end after it.
 pub(super) async fn serve_until<A>(
     server: Server<A>,
     app: Router,
@@ -55,6 +55,7 @@ where
     let stopping = async {
         stopped.await;
         handle.graceful_shutdown(Some(grace));
+        // This branch never completes: the server ends by itself once the last answers are out.
         std::future::pending::<()>().await;
     };
     tokio::select! {

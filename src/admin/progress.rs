@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Lane, Ledger, Resync, ResyncCount, ResyncPhase};
 
-/// A moment of a resync.
+/// How far a resync has come at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResyncState {
     pub resync: Resync,
     pub left: ResyncCount,
-    /// Open changes of all targets, by lane: withdrawals, live, backlog.
+    /// The number of open changes of all targets, by lane: withdrawals, live, backlog.
     pub queued: [i64; 3],
-    /// Why MISP cannot be asked now, if it cannot.
+    /// Why MISP cannot be asked now; `None` if it can.
     #[serde(default)]
     pub fault: Option<String>,
 }
 
 impl ResyncState {
-    /// `None`: there never was a resync.
+    /// Reads the progress from the ledger. Returns `None` if there never was a resync.
     ///
     /// # Errors
     /// Whatever SQLite says.
@@ -39,14 +39,14 @@ impl ResyncState {
         self.resync.phase == ResyncPhase::Done
     }
 
-    /// Events and attributes that were read.
+    /// Returns how many events and how many attributes were read so far.
     #[must_use]
     pub fn read(&self) -> (i64, i64) {
         let ResyncCount { events, attributes } = self.left;
         ((self.resync.events - events).max(0), (self.resync.attributes - attributes).max(0))
     }
 
-    /// One line for people, `elapsed` after its beginning.
+    /// Returns one line for people. `elapsed` is the time since the resync began.
     #[must_use]
     pub fn line(&self, elapsed: Duration) -> String {
         let queued: Vec<String> = Lane::ALL

@@ -10,24 +10,24 @@ use tokio::sync::mpsc;
 
 use super::Services;
 
-/// How much of the configuration an answer takes where no relay runs.
+/// How much of the configuration a command has to load to answer by itself, where no relay runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// Nothing that lies in a vault.
+    /// The settings alone. No vault is asked.
     Settings,
-    /// All targets, also those that a list in a vault names.
+    /// All targets, including those that a list in a vault names.
     Targets,
-    /// All targets and all secrets: MISP or Azure is asked.
+    /// All targets and all secrets, because MISP or Azure is asked.
     Secrets,
 }
 
-/// A question that is answered at once, in one JSON document.
+/// A request that is answered at once, with one JSON document.
 pub trait Request: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The path on the control socket.
+    /// The request's path on the control socket.
     const PATH: &'static str;
-    /// `GET` where nothing is changed.
+    /// The HTTP method: `GET` for a request that changes nothing.
     const METHOD: Method = Method::POST;
-    /// How long a command waits for the relay. Counting a large ledger takes seconds.
+    /// How long a command waits for the relay's answer. Counting a large ledger takes seconds.
     const PATIENCE: Duration = Duration::from_secs(30);
     const NEEDS: Needs;
 

@@ -16,42 +16,42 @@ use crate::intake::zmq::EndpointStatus;
 use crate::ledger::{Ledger, Views};
 use crate::misp_api::MispClient;
 
-/// Cheap handles on the parts that answer: those of a running relay, or those that a command made for
-/// itself.
+/// Cheap handles on the parts that answer requests: those of a running relay, or those that a command made
+/// for itself.
 #[derive(Debug, Clone)]
 pub struct Services {
     pub ledger: Ledger,
     /// How claims are judged and merged.
     pub views: Arc<Views>,
-    /// Name of the source in the ledger.
+    /// The name of the source in the ledger.
     pub source: String,
-    /// The targets of the configuration, named as the ledger names them.
+    /// The configured targets, under the names that they have in the ledger.
     pub targets: Arc<[Target]>,
     pub means: Means,
-    /// `None` without a key.
+    /// The client of MISP's REST API; `None` without a key.
     pub misp: Option<MispClient>,
-    /// The targets whose workspaces can be asked what they hold.
+    /// The targets whose workspaces can be read back.
     pub readback: Arc<Readback>,
-    /// `None` where a command opened the ledger itself.
+    /// The running relay; `None` where a command opened the ledger itself.
     pub relay: Option<RunningRelay>,
-    /// Held by an export or a check of the ledger: each keeps one of its few readers.
+    /// The turn that an export or a check of the ledger takes: each occupies one of its few readers for long.
     pub long_read: Arc<Semaphore>,
 }
 
-/// A running relay's parts, as far as operators may look at them.
+/// The parts of a running relay that operators may look at.
 #[derive(Debug, Clone)]
 pub struct RunningRelay {
     pub started: SystemTime,
-    /// Where the webhook listens.
+    /// The address that the webhook listens on; `None` where there is no webhook.
     pub webhook: Option<SocketAddr>,
-    /// `None` without a key.
+    /// The state of the REST intake; `None` without a key.
     pub rest: Option<RestStatus>,
     pub endpoints: watch::Receiver<Vec<EndpointStatus>>,
     pub health: Health,
 }
 
 impl Services {
-    /// Everything now; a scan of the ledger's tables.
+    /// Returns the status of everything now. It scans the ledger's tables.
     ///
     /// # Errors
     /// Whatever SQLite says.
@@ -71,7 +71,7 @@ impl Services {
         Ok(Status::new(relay, ledger, self.means))
     }
 
-    /// Of every enabled target.
+    /// Returns how sending goes for every enabled target.
     fn sending(&self, health: &Health) -> Vec<SendingStatus> {
         let mut now = health.now();
         let enabled = self.targets.iter().filter(|target| target.enabled);

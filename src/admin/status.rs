@@ -12,43 +12,45 @@ use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
 use crate::ledger::{LedgerStatus, ListsState};
 
-/// Everything at one moment. Times are RFC 3339 in UTC, those of the ledger Unix milliseconds.
+/// The status of everything at one moment. Times are RFC 3339 in UTC; the ledger's times are Unix
+/// milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     pub version: String,
-    /// `None`: no relay runs, and the ledger alone was asked.
+    /// The running relay; `None` where none runs and only the ledger was asked.
     pub relay: Option<RelayStatus>,
     pub ledger: LedgerStatus,
-    /// What works less than promised, in words, with the remedy.
+    /// What works less than promised, each in words and with the remedy.
     pub degraded: Vec<String>,
     /// What cannot be promised without a key for MISP's REST API.
     pub without_rest: Vec<String>,
 }
 
-/// The ways to MISP that are configured besides the feed.
+/// Which ways to MISP are configured besides the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Means {
     pub webhook: bool,
-    /// There is a key.
+    /// Whether there is a key for MISP's REST API.
     pub rest: bool,
 }
 
-/// The running relay.
+/// The state of the running relay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayStatus {
     pub process_id: u32,
     pub started_at: DateTime<Utc>,
     pub uptime_seconds: u64,
-    /// Whether the last transaction went well.
+    /// Whether the ledger's last transaction succeeded.
     pub ledger_writable: bool,
-    /// ZeroMQ, in the order of the configuration.
+    /// The ZeroMQ endpoints, in the order of the configuration.
     pub endpoints: Vec<EndpointStatus>,
-    /// Where the webhook listens.
+    /// The address that the webhook listens on; `None` where there is no webhook.
     pub webhook: Option<SocketAddr>,
-    /// Asking MISP over REST; `None` without a key.
+    /// The state of the REST intake; `None` without a key.
     #[serde(default)]
     pub rest: Option<RestState>,
-    /// MISP's warninglists; `None`: no policy asks for them, or there is no key to read them with.
+    /// The state of MISP's warninglists; `None` if no policy uses them, or if there is no key to read them
+    /// with.
     #[serde(default)]
     pub warninglists: Option<ListsState>,
     pub targets: Vec<SendingStatus>,
@@ -60,7 +62,7 @@ pub struct SendingStatus {
     pub target: String,
     /// `live` or `dry-run`.
     pub mode: String,
-    /// A dry run: the file that holds what would be sent.
+    /// The file that a dry run writes to; `None` for a live target.
     #[serde(default)]
     pub file: Option<String>,
     #[serde(flatten)]
@@ -68,7 +70,7 @@ pub struct SendingStatus {
 }
 
 impl SendingStatus {
-    /// A target as its sender sees it.
+    /// Describes a target by its sender's health.
     pub(super) fn new(target: &Target, health: DeliveryHealth) -> Self {
         let file = (target.mode == Mode::DryRun).then(|| target.dry_run_file.display().to_string());
         Self { target: target.name.clone(), mode: target.mode.word().to_owned(), file, health }
