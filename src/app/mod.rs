@@ -36,27 +36,27 @@ pub use readback::of_config as readback_of;
 pub use reading::{RestReading, Scope};
 pub use services::services_of;
 
-/// What the operator allows at this start only.
+/// The exceptions that the operator allows for this start only.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub struct RunOptions {
-    /// Accept another indicator.namespace or sourcesystem than the ledger remembers: every
-    /// indicator is sent as a new one, and the old ones stay until they expire
+    /// Accept an indicator.namespace or a sourcesystem other than the ledger remembers: every indicator is
+    /// sent as a new one, and the old ones stay until they expire
     #[arg(long)]
     pub rehome: bool,
 
-    /// Start with an empty ledger under withdraw = "revoke" although it cannot be read back which ids
-    /// are used up: what was revoked in Sentinel
-    /// before comes back under its old id, and what had come back is there twice until it expires
+    /// Start with an empty ledger under withdraw = "revoke" even if the used-up ids cannot be read back:
+    /// an indicator that was revoked in Sentinel comes back under its old id, and one that had come back
+    /// under a new id is there twice until it expires
     #[arg(long)]
     pub accept_duplicates: bool,
 
-    /// Accept that misp.key shows another view (organisation, site administrator, sync) than the ledger
-    /// was filled with: what it reads is added, and what it does not see is withdrawn
+    /// Accept that misp.key has another view (organisation, site administrator, sync) than the one that the
+    /// ledger was filled with: what it sees is added, and what it does not see is withdrawn
     #[arg(long)]
     pub accept_new_view: bool,
 }
 
-/// A relay whose parts are built and whose sockets are bound, but that does nothing yet.
+/// A relay whose parts are built and whose sockets are bound. It does nothing until it is run.
 #[derive(Debug)]
 pub struct Relay {
     config: Config,
@@ -65,16 +65,16 @@ pub struct Relay {
     inbox: Inbox,
     notices: mpsc::Receiver<Notice>,
     senders: Vec<Sender>,
-    /// How the ZeroMQ endpoints are.
+    /// The state of the ZeroMQ endpoints.
     pub feed: ZeroMqStatus,
-    /// `None` without a key.
+    /// The intake that asks MISP over REST; `None` without a key.
     rest: Option<RestIntake>,
     health: Health,
     readback: Arc<Readback>,
     listeners: Listeners,
 }
 
-/// Sockets that are bound before anything runs.
+/// The sockets, which are bound before anything runs.
 #[derive(Debug)]
 struct Listeners {
     admin: TcpListener,
@@ -82,8 +82,8 @@ struct Listeners {
     control: ControlSocket,
 }
 
-/// Relays until SIGTERM or SIGINT; a second signal ends the process at once. The control socket has the
-/// routes of `commands`.
+/// Relays until SIGTERM or SIGINT. A second signal ends the process at once. `commands` are the routes of the
+/// control socket.
 ///
 /// # Errors
 /// The ledger cannot be opened, a listener cannot be bound, or a task ended by itself.
@@ -109,12 +109,13 @@ impl Relay {
     /// Opens the ledger and builds all parts. Nothing is sent or received yet.
     ///
     /// # Errors
-    /// What is wrong, with its remedy.
+    /// A part cannot be built. The error says which, and what to do.
     pub async fn build(mut config: Config, options: RunOptions) -> anyhow::Result<Self> {
         name_as_remembered(&mut config);
         let ledger = Ledger::open(&config.ledger).await?;
         let views = Arc::new(views(&config));
         let http = crate::azure::http::client(&config.azure)?;
+        // Before the senders are built: a start that must not send under these settings ends here.
         register(&config, Some(&http), &ledger, &views, options).await?;
         let health = Health::default();
         let senders = deliver::senders(&config, &views, &ledger, &http, &health)?;
@@ -123,7 +124,7 @@ impl Relay {
         let (inbox, notices) = Inbox::new(memory(&config));
         let feed = ZeroMqStatus::new(&config.misp.zeromq);
         let rest = reading::intake(&config, &ledger, &views, &inbox, options.accept_new_view)?;
-        // A start that fails before this line heard nothing, and loses nothing.
+        // A start that fails before this line has received nothing, so it leaves no gap behind.
         ledger.begin_run(&config.misp.name, Ledger::now()).await?;
         Ok(Self {
             config,
@@ -140,8 +141,8 @@ impl Relay {
         })
     }
 
-    /// Runs until `stop` or until a part fails. `commands` are the routes of the control socket.
-    /// Stops in the order of the flow, within the grace time.
+    /// Runs until `stop`, or until a part fails. Then stops the parts in the order of the flow, within the
+    /// grace time. `commands` are the routes of the control socket.
     ///
     /// # Errors
     /// A part ended by itself.
@@ -155,7 +156,7 @@ impl Relay {
         let ledger = self.ledger.clone();
         let mut tasks = Tasks::start(self, recorded, commands, &stop);
         let fault = tokio::select! {
-            // Parts that end because of the stop are no fault.
+            // The stop is looked at first: a part that ends because of it is no fault.
             biased;
             () = stop.cancelled() => None,
             ended = tasks.first_end() => Some(ended),
@@ -167,6 +168,7 @@ impl Relay {
                 "not all parts ended within the grace time: what was committed is safe, objects in requests are sent again"
             );
         }
+        // Only then is the run noted as ended. Otherwise the next start notes a gap and catches up.
         if tasks.has_committed_all() {
             let ended = ledger.end_run().await;
             ledger.judge(ended, "end the run").await;
@@ -183,6 +185,7 @@ impl Relay {
 impl Listeners {
     fn bind(config: &Config) -> anyhow::Result<Self> {
         let webhook = config.misp.webhook.as_ref();
+        // The certificate is loaded here so that a mistake in it ends the start, and not a task later.
         if let Some(files) = webhook.and_then(|webhook| webhook.tls.as_ref()) {
             webhook::load(files)?;
         }
@@ -195,9 +198,10 @@ impl Listeners {
     }
 }
 
-/// What shares policy, identity and withdrawal shares a view, if it takes the same kinds of objects.
-/// Changes are queued for the targets that are enabled. They judge by the warninglists that were in force
-/// last; without any and without a key, by none.
+/// Groups the targets into views. Targets with equal policy, identity and withdrawal share a view if they
+/// take the same kinds of objects. Changes are queued for enabled targets only. A view judges by the
+/// warninglists that were in force last. If there are none, its claims wait for them with a key, and go
+/// without them otherwise.
 #[must_use]
 pub fn views(config: &Config) -> Views {
     let members = config.targets.iter().map(|target| {
@@ -225,18 +229,18 @@ fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Ends the names of targets that write to a file.
+/// The suffix of the ledger's names for targets that write to a file.
 const DRY_RUN: &str = "/dry-run";
 
-/// What was only written to a file must not be taken for sent: a dry-run target has a memory of its
-/// own.
+/// Gives each target its name in the ledger. A dry-run target has a name of its own there, since what was
+/// only written to a file must not count as sent.
 fn name_as_remembered(config: &mut Config) {
     for target in &mut config.targets {
         target.name = remembered(target);
     }
 }
 
-/// The target's name in the ledger.
+/// Returns the target's name in the ledger.
 fn remembered(target: &Target) -> String {
     match target.mode {
         Mode::Live => target.name.clone(),
@@ -244,13 +248,13 @@ fn remembered(target: &Target) -> String {
     }
 }
 
-/// The target's name in the configuration.
+/// Returns the target's name in the configuration.
 fn configured(target: &Target) -> &str {
     target.name.strip_suffix(DRY_RUN).unwrap_or(&target.name)
 }
 
-/// Namespace and targets, compared with the last run. `http`: to read back with what an empty ledger
-/// cannot know.
+/// Compares namespace and targets with those of the last run, and registers them. `http` is used to read back
+/// what an empty ledger cannot know. Without it, an empty ledger is refused where that matters.
 async fn register(
     config: &Config,
     http: Option<&reqwest::Client>,
@@ -268,6 +272,7 @@ async fn register(
     let targets: Vec<TargetEntry> = config.targets.iter().map(entry).collect();
     if !options.accept_duplicates {
         match ledger.knows_generations(views, &targets).await {
+            // The ledger is empty, and a revoked id never comes back: the used-up ids must be known first.
             Err(StartError::Forgotten) => {
                 Box::pin(readback::recover(config, http, ledger, views)).await?;
             }
@@ -277,7 +282,8 @@ async fn register(
     Ok(ledger.register(views, &targets, options.rehome).await?)
 }
 
-/// What publications may hold in memory: the feed's bound, and room for one webhook body.
+/// Returns how many bytes waiting publications may take in memory: the feed's bound, and room for one webhook
+/// body.
 fn memory(config: &Config) -> usize {
     let webhook = config.misp.webhook.as_ref().map_or(0, |webhook| webhook.max_body);
     config.misp.zeromq.max_waiting.saturating_add(webhook)

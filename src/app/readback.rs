@@ -11,7 +11,7 @@ use crate::deliver::{Sender, UploadAccess};
 use crate::ledger::{Ledger, StartError, Views};
 use crate::pure::stix::Withdraw;
 
-/// The targets whose workspaces can be asked, with the tokens of their senders.
+/// Returns the targets whose workspaces can be read back, with the tokens of their senders.
 pub(super) fn of(
     config: &Config,
     http: &reqwest::Client,
@@ -27,10 +27,10 @@ pub(super) fn of(
     Ok(Readback::new(places, config.management.ingestion))
 }
 
-/// The targets whose workspaces can be asked, with tokens of their own: no sender is there.
+/// Returns the targets whose workspaces can be read back, with tokens of their own: no sender runs here.
 ///
 /// # Errors
-/// A client of Azure cannot be made.
+/// A client for Azure cannot be made.
 pub fn of_config(config: &Config) -> anyhow::Result<Readback> {
     let http = azure::http::client(&config.azure)?;
     let asked = config.targets.iter().filter(|target| is_asked(target));
@@ -45,17 +45,18 @@ fn readable<'c>(
     let (mut places, mut known) = (Vec::new(), Vec::new());
     for target in targets {
         let tokens = TokenSource::shared(&mut known, SignIn::of(target), http, &config.azure)?;
+        // No sender paces this credential here, so there is no pacer to share.
         let access = UploadAccess { tokens, pacer: None };
         places.extend(ReadableTarget::of(config, target, http, access)?);
     }
     Ok(places)
 }
 
-/// Reads used-up ids into an empty ledger, of all targets that revoke.
+/// Reads the used-up ids of all targets that revoke into an empty ledger.
 ///
 /// # Errors
-/// [`StartError::Forgotten`] where one of them cannot be asked, or its ids do not tell; else what was
-/// wrong with asking.
+/// [`StartError::Forgotten`] if one of the targets cannot be asked, or if its ids do not tell. Otherwise what
+/// went wrong while asking.
 pub(super) async fn recover(
     config: &Config,
     http: Option<&reqwest::Client>,
@@ -66,6 +67,7 @@ pub(super) async fn recover(
     let revoking = |target: &&Target| {
         target.enabled && target.mode == Mode::Live && target.withdraw == Withdraw::Revoke
     };
+    // All of them or none: a target that was left out would get revoked ids again.
     let live: Vec<&Target> = config.targets.iter().filter(revoking).collect();
     if !live.iter().all(|target| tells_used_up_ids(target)) {
         return Err(StartError::Forgotten.into());

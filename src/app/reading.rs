@@ -18,7 +18,7 @@ use crate::intake::rest::{RestIntake, RestStatus};
 use crate::ledger::{KeyView, Ledger, RestRules, Views, Writer, WriterSettings};
 use crate::misp_api::MispClient;
 
-/// The intake that asks, where there is a key.
+/// Builds the intake that asks MISP over REST. Returns `None` without a key.
 pub(super) fn intake(
     config: &Config,
     ledger: &Ledger,
@@ -42,7 +42,7 @@ pub(super) fn intake(
     }))
 }
 
-/// What the ledger's writer has to know.
+/// Collects the settings of the ledger's writer.
 pub(super) fn writer_settings(config: &Config, rest: Option<&RestIntake>) -> WriterSettings {
     let webhook = config.misp.webhook.as_ref();
     WriterSettings {
@@ -59,20 +59,20 @@ pub(super) fn writer_settings(config: &Config, rest: Option<&RestIntake>) -> Wri
     }
 }
 
-/// What a resync reads.
+/// What a resync reads; everything by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scope {
-    /// Only this event.
+    /// The only event to read; `None` for all.
     #[serde(default)]
     pub event: Option<Uuid>,
-    /// Only what was touched since (MISP's time, Unix seconds).
+    /// Reads only what was touched since then (MISP's time, Unix seconds); `None` for all times.
     #[serde(default)]
     pub since: Option<i64>,
 }
 
 impl Scope {
-    /// Begins the resync.
+    /// Begins the resync in the ledger.
     ///
     /// # Errors
     /// Whatever SQLite says.
@@ -84,7 +84,7 @@ impl Scope {
     }
 }
 
-/// A ledger that is told by REST alone, for a command while no relay runs or on a copy.
+/// A ledger that is filled over REST alone, by a command while no relay runs, or on a copy.
 #[derive(Debug)]
 pub struct RestReading {
     pub ledger: Ledger,
@@ -94,25 +94,27 @@ pub struct RestReading {
 }
 
 impl RestReading {
-    /// Opens the ledger and begins a full resync.
+    /// Opens the ledger and begins a resync of `scope`.
     ///
     /// # Errors
     /// There is no key, or the ledger cannot be opened.
     pub async fn begin(config: &Config, scope: Scope) -> anyhow::Result<Self> {
         ensure!(config.misp.rest.is_some(), "a resync reads MISP over REST: set misp.key");
         let mut config = config.clone();
-        // Only what was asked for.
+        // The periodic resync stays off: only what was asked for is read.
         config.misp.resync = None;
         super::name_as_remembered(&mut config);
         let ledger = Ledger::open(&config.ledger).await?;
         let views = Arc::new(views(&config));
-        // As a start does: what it would refuse is refused, what it would judge anew is.
+        // The same as at a start: the settings that it refuses are refused, and the claims that it judges
+        // anew are judged anew.
         super::register(&config, None, &ledger, &views, RunOptions::default()).await?;
         ledger.reevaluate(&views, Ledger::now(), |_| {}).await?;
         scope.begin(&ledger, &config.misp.name).await?;
         let (inbox, notices) = Inbox::new(0);
         let asking = intake(&config, &ledger, &views, &inbox, false)?.context("a key")?;
         let asking = RestIntake { catches_up: false, ..asking };
+        // The writer ends when the last holder of the inbox is gone, which is then the intake.
         drop(inbox);
         let settings = writer_settings(&config, Some(&asking));
         let writer = Writer::new(ledger.clone(), views, settings, notices);
@@ -123,13 +125,13 @@ impl RestReading {
         Ok(Self { ledger, tasks, stop, status })
     }
 
-    /// Why MISP cannot be asked now, if it cannot.
+    /// Returns why MISP cannot be asked now; `None` if it can.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         self.status.now().error
     }
 
-    /// Stops; what was committed stays.
+    /// Stops reading, and returns the ledger. What was committed stays.
     pub async fn end(mut self) -> Ledger {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}

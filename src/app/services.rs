@@ -13,7 +13,7 @@ use crate::config::{Config, Target};
 use crate::ledger::{Ledger, Views};
 use crate::misp_api::MispClient;
 
-/// What the running relay answers from.
+/// Collects what the running relay answers requests from.
 pub(super) fn of_relay(relay: &Relay) -> Services {
     let running = RunningRelay {
         started: SystemTime::now(),
@@ -29,11 +29,11 @@ pub(super) fn of_relay(relay: &Relay) -> Services {
     }
 }
 
-/// What a command answers from where no relay runs. Without [`Needs::Secrets`] neither MISP nor Azure
-/// can be asked.
+/// Collects what a command answers from where no relay runs. Without [`Needs::Secrets`] neither MISP nor
+/// Azure can be asked.
 ///
 /// # Errors
-/// A client of MISP or Azure cannot be made.
+/// A client for MISP or Azure cannot be made.
 pub fn services_of(config: &Config, ledger: &Ledger, needs: Needs) -> anyhow::Result<Services> {
     let has_secrets = needs == Needs::Secrets;
     let rest = config.misp.rest.as_ref().filter(|_| has_secrets);

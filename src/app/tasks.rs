@@ -24,16 +24,16 @@ use crate::metrics::{self, Part};
 /// How often gauges are refreshed and histograms drained.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Parts that run, each of which ends with its name.
+/// A group of running parts. Each returns its name when it ends.
 type Parts = JoinSet<anyhow::Result<&'static str>>;
 
 /// The running parts, in the groups in which they stop.
 #[derive(Debug)]
 pub(super) struct Tasks {
     intakes: Parts,
-    /// Ends when all intakes have ended and what they gave is committed.
+    /// The ledger's writer. It ends when all intakes have ended and what they received is committed.
     writer: Parts,
-    /// Senders, and what looks on: the last to stop.
+    /// The senders, and the parts that only observe. They stop last.
     senders: Parts,
     stop_senders: CancellationToken,
 }
@@ -62,7 +62,7 @@ impl Tasks {
                 Ok("REST intake")
             });
         }
-        // The writer ends when the last intake drops its end of the inbox.
+        // The writer ends when the last intake drops its end of the inbox, so none may be kept here.
         let rest = relay.rest.as_ref().map(|asking| asking.status.clone());
         let settings = reading::writer_settings(&relay.config, relay.rest.as_ref());
         drop((relay.inbox, relay.rest));
@@ -90,7 +90,7 @@ impl Tasks {
         Self { intakes, writer, senders, stop_senders }
     }
 
-    /// The first part that ends, which none should before the stop.
+    /// Waits for the first part that ends. None should before the stop.
     pub(super) async fn first_end(&mut self) -> anyhow::Result<&'static str> {
         let ended = tokio::select! {
             Some(ended) = self.intakes.join_next() => ended,
@@ -100,8 +100,8 @@ impl Tasks {
         ended.context("a part of the relay failed")?
     }
 
-    /// Waits for all parts in the order of the flow: nothing received is left uncommitted, nothing
-    /// sent is left unsettled.
+    /// Waits for all parts, in the order of the flow. So everything that was received is committed, and
+    /// everything that was sent is settled.
     pub(super) async fn end(&mut self) {
         for group in [&mut self.intakes, &mut self.writer] {
             drain(group).await;
@@ -110,7 +110,7 @@ impl Tasks {
         drain(&mut self.senders).await;
     }
 
-    /// Whether everything that came in is committed; to be asked after [`Tasks::end`].
+    /// Returns whether everything that was received is committed. Ask after [`Tasks::end`].
     pub(super) fn has_committed_all(&self) -> bool {
         self.intakes.is_empty() && self.writer.is_empty()
     }
@@ -134,6 +134,7 @@ fn feed(
         (relay.config.misp.zeromq.clone(), relay.inbox.clone(), relay.feed.clone());
     async move {
         if config.endpoints.is_empty() {
+            // A part that returns counts as failed, so this one waits for the stop instead.
             stop.cancelled().await;
         } else {
             zmq::run(config, inbox, status, stop).await;
@@ -142,8 +143,8 @@ fn feed(
     }
 }
 
-/// First the whole ledger is judged anew if the policy changed, so that nothing leaves that it now
-/// forbids; then all senders run until `stop`.
+/// Judges the whole ledger anew if the policy changed, so that nothing leaves that it forbids now. Then runs
+/// all senders until `stop`.
 async fn deliver_all(
     ledger: Ledger,
     views: Arc<Views>,
@@ -161,11 +162,12 @@ async fn deliver_all(
     while let Some(ended) = running.join_next().await {
         ended.context("a sender failed")?;
     }
+    // Without an enabled target there is no sender. To return before the stop would count as a fault.
     stop.cancelled().await;
     Ok("senders")
 }
 
-/// What gauges show.
+/// The parts that the gauges show.
 struct Watched {
     ledger: Ledger,
     views: Arc<Views>,
@@ -174,7 +176,7 @@ struct Watched {
     rest: Option<RestStatus>,
 }
 
-/// Refreshes gauges and drains histograms.
+/// Refreshes the gauges and drains the histograms every [`UPKEEP`], until `stop`.
 async fn upkeep(
     watched: Watched,
     recorded: PrometheusHandle,
