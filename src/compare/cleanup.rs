@@ -16,14 +16,14 @@ use crate::pure::verify::{self, Cleaning, VerifyLine, kind_of, lives};
 
 const KIND: &str = "indicator";
 
-/// What is cleaned up ended so long ago: nobody follows up whether it is over by Sentinel's clock, and
-/// ours may be ahead of it. Milliseconds.
+/// How long before now a cleaned-up indicator's end is set, milliseconds. Nobody checks later whether it is
+/// over by Sentinel's clock, and our clock may be ahead of it.
 const EARLIER: i64 = 86_400_000;
 
-/// Ids looked up at a time.
+/// The number of ids that are looked up at a time.
 const AT_ONCE: usize = 50;
 
-// What is to be ended, and how.
+// Says which indicators are to be ended, and how.
 #[derive(Debug, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cleanup {
@@ -36,22 +36,22 @@ pub struct Cleanup {
     #[serde(default)]
     pub target: Option<String>,
 
-    /// End them; else they are only listed
+    /// End them; without this they are only listed
     #[arg(long)]
     #[serde(default)]
     pub apply: bool,
 
-    /// Revoke them, which is for ever; else their validity ends now
+    /// Revoke them, which is final; without this their validity ends now
     #[arg(long, requires = "apply")]
     #[serde(default)]
     pub revoke: bool,
 }
 
 impl Readback {
-    /// Lists indicators of another product, and ends them if it is to be applied.
+    /// Lists the indicators of another product, and ends them if `cleanup` says so.
     ///
     /// # Errors
-    /// [`NothingToAsk`], also where the source system is a target's own.
+    /// [`NothingToAsk`], also if the source system is one of the targets' own.
     pub async fn cleanup(
         &self,
         cleanup: Cleanup,
@@ -90,6 +90,7 @@ struct Work<'a> {
 impl Work<'_> {
     async fn all(&mut self) -> Result<(), LookError> {
         let live = self.list().await?;
+        // Each indicator is read again right before its end is sent: it may be long since it was listed.
         if !self.cleanup.apply {
             return Ok(());
         }
@@ -104,7 +105,7 @@ impl Work<'_> {
         if ready.is_empty() { Ok(()) } else { self.send(ready).await }
     }
 
-    /// The ids of those that live.
+    /// Lists the indicators. Returns the ids of those that are live.
     async fn list(&mut self) -> Result<Vec<String>, LookError> {
         self.place.confirm().await?;
         let condition = self.condition(&[]);
@@ -137,7 +138,7 @@ impl Work<'_> {
         self.lines.send(line).await.map_err(|_| LookError::Unheard)
     }
 
-    /// The ends of those that still live.
+    /// Returns the uploads that end those of `ids` that are still live.
     async fn endings(&self, ids: &[String]) -> Result<Vec<String>, LookError> {
         let found = self.place.client.walk(&self.condition(ids)).all().await?;
         let live = found.iter().filter(|one| lives(&one.data, Ledger::now()));
@@ -145,6 +146,7 @@ impl Work<'_> {
     }
 
     fn ending(&self, found: &WorkspaceObject) -> String {
+        // Ids do not matter here: another product's indicator has no row in the ledger.
         let one = stray(found, Uuid::nil(), Uuid::nil(), None);
         let now = Ledger::now();
         let ending = EndedIndicator {

@@ -17,18 +17,18 @@ use crate::metrics::{self, Part};
 use crate::pure::stix::Withdraw;
 use crate::pure::verify::lives;
 
-/// Indicators that are looked up at a time.
+/// The number of indicators that are looked up at a time.
 const AT_ONCE: i64 = 20;
 
-/// How often it is looked whether a deletion is due: at least, at most.
+/// The shortest and the longest pause between two looks for deletions that are due.
 const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(60));
 
 const KIND: &str = "indicator";
 
-/// The longest pause before a further try is this many times the first.
+/// The factor between the first pause before another try and the longest one.
 const SLOWEST: u32 = 32;
 
-/// Deletes until `stop`.
+/// Deletes withdrawn indicators of all targets with `withdraw = "delete"`, until `stop`.
 pub async fn delete_withdrawn(
     readback: &Readback,
     ledger: &Ledger,
@@ -41,7 +41,7 @@ pub async fn delete_withdrawn(
         for place in &places {
             let pass = Pass { ledger, place, rules };
             tokio::select! {
-                // A deletion that is cut off here is found in the ledger again.
+                // A deletion that is interrupted here is still noted in the ledger, and is found there again.
                 () = stop.cancelled() => return,
                 done = pass.go() => {
                     metrics::degraded(Part::Target(&place.target), "deletion", done.is_err());
@@ -56,6 +56,7 @@ pub async fn delete_withdrawn(
             () = tokio::time::sleep(rules.delete_after.clamp(LOOK.0, LOOK.1)) => {}
         }
     }
+    // Without a target to delete at, this part still waits: to return before the stop would be a fault.
     stop.cancelled().await;
 }
 
@@ -66,7 +67,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Everything that is due.
+    /// Deletes everything that is due.
     async fn go(&self) -> Result<(), LookError> {
         loop {
             let now = Ledger::now();
@@ -84,7 +85,7 @@ impl Pass<'_> {
         }
     }
 
-    /// What the workspace holds of these, by id.
+    /// Reads what the workspace holds of these indicators, by their ids. It may hold several copies of one.
     async fn held(
         &self,
         due: &[Deletable],
@@ -113,10 +114,11 @@ impl Pass<'_> {
         };
         let later = |tried| Deletion::Later { at: now.saturating_add(self.pause(one)), tried };
         if held.iter().any(|found| lives(&found.data, now)) {
-            // Another one's upload, or Sentinel is behind.
+            // It is live again by somebody else's upload, or Sentinel does not show its end yet.
             return Ok(self.ledger.end_deletion(target, one, later(false), now).await?);
         }
         tokio::time::sleep(self.rules.delete_pause).await;
+        // The ledger is asked last: MISP may have published it again since the list was made.
         if !self.ledger.begin_deletion(target, one.object).await? {
             return Ok(());
         }
@@ -127,6 +129,7 @@ impl Pass<'_> {
                 break;
             }
         }
+        // Even a success is looked at again. Only an indicator that is absent counts as deleted.
         self.ledger.end_deletion(target, one, later(true), Ledger::now()).await?;
         if deleted.is_ok() {
             metrics::deleted(target);
@@ -135,7 +138,7 @@ impl Pass<'_> {
         Ok(deleted?)
     }
 
-    /// Until it is looked at again.
+    /// Returns how long to wait before the next look, milliseconds. It doubles with each deletion.
     fn pause(&self, one: &Deletable) -> i64 {
         let doublings = u32::try_from(one.deletions).unwrap_or_default().min(SLOWEST.ilog2());
         millis(self.rules.delete_after.max(LOOK.0)).saturating_mul(1 << doublings)

@@ -20,18 +20,20 @@ use crate::pure::verify::{
     time,
 };
 
-/// Indicators and relationships first: they name the others.
+/// The kinds in the order in which they are compared. Indicators and relationships come first, because they
+/// name the others.
 const KINDS: [&str; 5] =
     ["indicator", "relationship", "identity", "attack-pattern", "threat-actor"];
 
-/// Suspects that are asked for by their ids, and so many at a time; more are looked for in another walk.
+/// The most suspects that are asked for by their ids. More of them are looked for in another walk.
 const FEW: usize = 2_000;
+/// The number of ids in one request.
 const AT_ONCE: usize = 50;
 
-/// Rows of the ledger read at a time, and objects mended in a transaction.
+/// The number of ledger rows that are read at a time, and of objects that are mended in a transaction.
 const STEP: usize = 500;
 
-/// Why a target was not compared, or not cleaned, to the end.
+/// Why a target was not compared, or not cleaned, completely.
 #[derive(Debug, Error)]
 pub enum LookError {
     #[error(transparent)]
@@ -44,7 +46,7 @@ pub enum LookError {
     Unheard,
 }
 
-/// Compares one target; progress goes to `lines`.
+/// Compares one target. Progress goes to `lines`, and an error into the report.
 pub(super) async fn compare(
     ledger: &Ledger,
     place: &ReadableTarget,
@@ -77,20 +79,20 @@ pub(super) async fn compare(
 struct Look<'a> {
     ledger: &'a Ledger,
     place: &'a ReadableTarget,
-    /// What was accepted after this may not be shown yet.
+    /// Unix milliseconds. Sentinel may not show yet what it accepted later than this.
     shown: i64,
     lines: &'a mpsc::Sender<VerifyLine>,
     report: VerifyReport,
-    /// Found, and not yet written.
+    /// Differences that were found and are not written to the ledger yet.
     mending: Mending,
-    /// What indicators and relationships of this relay refer to, by STIX id: the organisations that made
-    /// them and what they indicate, at most some thousands.
+    /// The STIX ids that this relay's indicators and relationships refer to: the organisations that made them
+    /// and what they indicate. These are some thousands at most.
     named: HashSet<String>,
-    /// What the ledger does not know is wanted by nobody.
+    /// Whether nobody wants what the ledger does not know.
     knows_all: bool,
 }
 
-/// Ids in their order.
+/// A list of ids, in ascending order once it is complete.
 type Ids = Vec<Uuid>;
 
 impl Look<'_> {
@@ -98,6 +100,7 @@ impl Look<'_> {
         self.place.confirm().await?;
         self.knows_all = self.place.knows_all(self.ledger).await?;
         for kind in KINDS {
+            // Two looks: an object may change between the reading of one side and that of the other.
             let expected = self.count(kind).await?;
             let suspects = self.first_look(kind, expected).await?;
             self.second_look(kind, suspects).await?;
@@ -105,7 +108,8 @@ impl Look<'_> {
         self.mend(1).await
     }
 
-    /// A first answer: how many each side has.
+    /// Counts the objects of a kind on both sides, and tells the operator about indicators before the walk
+    /// begins.
     async fn count(&self, kind: &'static str) -> Result<u64, LookError> {
         let sentinel = self.place.client.count(&self.condition(kind, &[])).await?;
         let ledger = self.ledger.delivered_count(&self.place.target, kind, Ledger::now()).await?;
@@ -124,7 +128,7 @@ impl Look<'_> {
         Condition { kind, source: Some(&self.place.sourcesystem), ids }
     }
 
-    /// The ids that look wrong.
+    /// Walks over what the workspace holds. Returns the ids that look wrong.
     async fn first_look(&mut self, kind: &'static str, of: u64) -> Result<Ids, LookError> {
         let (mut seen, mut suspects) = (Ids::new(), Ids::new());
         let mut walk = self.place.client.walk(&self.condition(kind, &[]));
@@ -150,7 +154,7 @@ impl Look<'_> {
         Ok(suspects)
     }
 
-    /// What the target accepted and the walk did not see.
+    /// Adds to `suspects` what the target accepted and the walk did not see. `seen` is sorted.
     async fn add_unseen(
         &self,
         kind: &str,
@@ -172,7 +176,7 @@ impl Look<'_> {
         self.ledger.accepted_of(&self.place.target, kind, ids, Ledger::now()).await
     }
 
-    /// Whether it has to be looked at again; what needs no second look is counted.
+    /// Returns whether an object has to be looked at again. Counts those that need no second look.
     fn is_suspect(
         &mut self,
         kind: &str,
@@ -210,7 +214,7 @@ impl Look<'_> {
         kind == "relationship" && is_own_relationship(&found.data, id, &self.place.relationships)
     }
 
-    /// Remembers what an object of ours refers to.
+    /// Remembers what one of our objects refers to.
     fn take_references(&mut self, found: &WorkspaceObject) {
         for member in ["created_by_ref", "target_ref"] {
             let reference = found.data.get(member).and_then(serde_json::Value::as_str);
@@ -218,7 +222,7 @@ impl Look<'_> {
         }
     }
 
-    /// Counts a live object that the ledger does not know, and that is no indicator of ours.
+    /// Counts a live object that the ledger does not know and that is no indicator of ours.
     fn count_unknown(&mut self, kind: &str, id: Uuid, found: &WorkspaceObject) {
         let is_named = self.named.contains(found.id());
         if is_named || self.is_own_relationship(kind, id, found) {
@@ -232,7 +236,7 @@ impl Look<'_> {
         Ours::of(&found.data, id, self.place.namespace.as_ref()?)
     }
 
-    /// Both sides once more, for the ids that looked wrong.
+    /// Reads both sides once more for the ids that look wrong. `suspects` is sorted.
     async fn second_look(&mut self, kind: &'static str, suspects: Ids) -> Result<(), LookError> {
         if suspects.len() <= FEW {
             for ids in suspects.chunks(AT_ONCE) {
@@ -251,6 +255,7 @@ impl Look<'_> {
             self.settle(kind, &ids, &page).await?;
             seen.extend(ids);
         }
+        // What the walk did not meet is absent from the workspace, which is a finding as well.
         let left: Ids = suspects.into_iter().filter(|id| !seen.contains(id)).collect();
         for ids in left.chunks(STEP) {
             self.settle(kind, ids, &HashMap::new()).await?;
@@ -258,7 +263,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Counts these ids, and has them mended.
+    /// Counts these ids by what both sides hold now, and has them mended.
     async fn settle(
         &mut self,
         kind: &str,
@@ -270,12 +275,12 @@ impl Look<'_> {
             match (known.get(id), found.get(id)) {
                 (Some(known), found) => self.settle_known(kind, *id, known, found),
                 (None, Some(found)) => self.settle_unknown(kind, *id, found),
-                // Gone, as it should.
+                // Both sides agree that it is gone.
                 (None, None) => {}
             }
         }
         self.mend(STEP).await?;
-        // A sign of life: nothing new was looked at.
+        // A sign of life for the operator, although nothing new was looked at.
         let (target, looked_at) = (self.place.target.clone(), self.report.looked_at);
         self.tell(VerifyLine::Progress { target, looked_at, of: looked_at }).await
     }
@@ -289,6 +294,7 @@ impl Look<'_> {
     ) {
         let now = Ledger::now();
         let held = found.map(|found| &found.data);
+        // An object that is missing in Sentinel is named from the ledger's own copy.
         let named = || match (found, &known.stand) {
             (Some(found), _) => shown(&found.data),
             (None, Stand::Live { json, .. }) => {
@@ -310,6 +316,7 @@ impl Look<'_> {
                 self.report.different.add(|| Example { properties, ..named() });
                 self.mending.again.push(accepted(known.accepted_at));
             }
+            // A rule or a user changed it in Sentinel: sending it again would undo what they want.
             Comparison::ChangedThere(properties) => {
                 self.report.changed.add(|| Example { properties, ..named() });
             }
@@ -335,6 +342,7 @@ impl Look<'_> {
         match self.ours(id, found) {
             Some(ours) => {
                 self.report.left_over.add(|| shown(&found.data));
+                // Before everything was read, an unknown indicator may still be wanted, so it is kept.
                 if self.knows_all {
                     self.mending.strays.push(stray(found, id, id, Some(&ours)));
                 } else {
@@ -345,12 +353,13 @@ impl Look<'_> {
         }
     }
 
-    /// Writes what was found once it is so much.
+    /// Writes the differences that were found, once there are at least `least` of them.
     async fn mend(&mut self, least: usize) -> Result<(), LookError> {
         if self.mending.len() < least {
             return Ok(());
         }
         let mending = std::mem::take(&mut self.mending);
+        // Without `repair` they are only dropped.
         let Some(repaired) = &mut self.report.repaired else { return Ok(()) };
         let (target, revoke) = (&self.place.target, self.place.withdraw == Withdraw::Revoke);
         *repaired += self.ledger.mend(target, &mending, revoke, Ledger::now()).await?;
@@ -358,13 +367,13 @@ impl Look<'_> {
     }
 }
 
-/// The uuid of a STIX id of this kind.
+/// Returns the uuid of a STIX id of this kind; `None` for an id of another kind.
 pub(super) fn uuid_of(kind: &str, id: &str) -> Option<Uuid> {
     let uuid = id.strip_prefix(kind)?.strip_prefix("--")?;
     Uuid::try_parse(uuid).ok()
 }
 
-/// What is of this kind, by its id.
+/// Returns the objects of this kind by their uuids.
 fn by_id(kind: &str, page: Vec<WorkspaceObject>) -> HashMap<Uuid, WorkspaceObject> {
     page.into_iter().filter_map(|found| Some((uuid_of(kind, found.id())?, found))).collect()
 }

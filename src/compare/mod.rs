@@ -20,16 +20,16 @@ pub use place::{ReadableTarget, is_asked, tells_used_up_ids};
 use crate::ledger::Ledger;
 use crate::pure::verify::VerifyLine;
 
-/// All targets that can be read back. One comparison at a time.
+/// All targets that can be read back. Only one comparison runs at a time.
 #[derive(Debug)]
 pub struct Readback {
     pub places: Vec<ReadableTarget>,
-    /// How long Sentinel may take to show what it has accepted.
+    /// How long Sentinel may take to show what it accepted.
     pub ingestion: Duration,
     turn: Semaphore,
 }
 
-/// Why nothing is compared.
+/// Why no comparison begins.
 #[derive(Debug, thiserror::Error)]
 pub enum NothingToAsk {
     #[error(
@@ -52,10 +52,10 @@ impl Readback {
         Self { places, ingestion, turn: Semaphore::new(1) }
     }
 
-    /// The places to ask: one, or all.
+    /// Returns the targets to ask: the named one, or all.
     ///
     /// # Errors
-    /// [`NothingToAsk`].
+    /// [`NothingToAsk`] if there is no such target.
     pub fn which(&self, target: Option<&str>) -> Result<Vec<&ReadableTarget>, NothingToAsk> {
         if self.places.is_empty() {
             return Err(NothingToAsk::Nowhere);
@@ -70,11 +70,11 @@ impl Readback {
         }
     }
 
-    /// Compares one target, or each, and tells of it; `repair` has the differences sent again or
-    /// withdrawn. Ends early when nobody listens any more.
+    /// Compares one target, or each, and sends a report for each. With `repair`, the differences are sent
+    /// again or withdrawn. Ends early when nobody listens any more.
     ///
     /// # Errors
-    /// [`NothingToAsk`]. What goes wrong with a target is in its report.
+    /// [`NothingToAsk`] if nothing is compared. An error at one target is in its report.
     pub async fn verify(
         &self,
         ledger: &Ledger,

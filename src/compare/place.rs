@@ -12,32 +12,32 @@ use crate::deliver::{ForeignUpload, UploadAccess};
 use crate::ledger::{Ledger, ResyncPhase};
 use crate::pure::stix::{Identity, Withdraw};
 
-/// A target's workspace on the management plane, and how its indicators are made.
+/// A target's workspace on the management plane, and how the ids of its objects are made.
 #[derive(Debug, Clone)]
 pub struct ReadableTarget {
     pub target: String,
     pub sourcesystem: String,
     pub client: ManageClient,
-    /// For objects that the ledger does not know.
+    /// The upload of objects that the ledger does not know.
     pub foreign_upload: ForeignUpload,
-    /// Of indicators; `None` where an id says nothing of its observable.
+    /// The namespace of the indicators' ids; `None` where an id does not depend on the observable.
     pub namespace: Option<Uuid>,
-    /// Of relationships, whose ids always tell what they are between.
+    /// The namespace of the relationships' ids, which always depend on what they connect.
     pub relationships: Uuid,
     pub withdraw: Withdraw,
     workspace_id: Uuid,
-    /// Asked once.
+    /// Set once the workspace is confirmed, so that it is asked only once.
     confirmed: OnceCell<()>,
-    /// The MISP of which the ledger must have read everything before what it does not know is taken for
-    /// left over; `None` where it never reads everything.
+    /// The source that the ledger must have read completely before an unknown indicator counts as left over;
+    /// `None` where it never reads everything.
     source: Option<String>,
 }
 
 impl ReadableTarget {
-    /// `None` where the target is not to be asked.
+    /// Makes it of a target; `None` where the target is not read back.
     ///
     /// # Errors
-    /// An address of the target is none.
+    /// An address of the target is not valid.
     pub fn of(
         config: &Config,
         target: &Target,
@@ -49,7 +49,7 @@ impl ReadableTarget {
             return Ok(None);
         }
         let namespace = config.rendering.namespace;
-        // A window, or a feed alone, never shows everything.
+        // With a window, or with the feed alone, the relay never reads everything.
         let reads_all = config.misp.rest.is_some() && config.misp.window.is_none();
         let tokens = Arc::clone(&access.tokens);
         Ok(Some(Self {
@@ -66,11 +66,11 @@ impl ReadableTarget {
         }))
     }
 
-    /// Whether the names lead to the workspace that uploads go to. Where the role does not let it be
-    /// asked, they are believed.
+    /// Checks that the configured names lead to the workspace that uploads go to. If the role does not allow
+    /// this question, the names are believed.
     ///
     /// # Errors
-    /// [`ManageError::Refused`]: what is held there is not this target's.
+    /// [`ManageError::Refused`] if they lead to another workspace. Another one if it cannot be asked.
     pub async fn confirm(&self) -> Result<(), ManageError> {
         self.confirmed.get_or_try_init(|| self.ask_which()).await.copied()
     }
@@ -87,8 +87,8 @@ impl ReadableTarget {
         }
     }
 
-    /// Whether the ledger has read all that MISP has published, so that what it does not know is wanted
-    /// by nobody.
+    /// Returns whether the ledger has read all that MISP has published. Only then does nobody want what the
+    /// ledger does not know.
     pub(super) async fn knows_all(&self, ledger: &Ledger) -> sqlx::Result<bool> {
         let Some(source) = &self.source else { return Ok(false) };
         let resync = ledger.resync(source).await?;
@@ -96,13 +96,14 @@ impl ReadableTarget {
     }
 }
 
-/// Whether its workspace tells which ids are used up: under `identity = "attribute"` none does.
+/// Returns whether the used-up ids can be read from the target's workspace. Under `identity = "attribute"`
+/// they cannot, since an id does not depend on the observable.
 #[must_use]
 pub fn tells_used_up_ids(target: &Target) -> bool {
     is_asked(target) && target.identity == Identity::Observable
 }
 
-/// Whether a target can be read back: it is sent to, and its workspace has names.
+/// Returns whether a target can be read back: it is sent to, and the names of its workspace are configured.
 #[must_use]
 pub fn is_asked(target: &Target) -> bool {
     target.enabled && target.mode == Mode::Live && target.managed.is_some()

@@ -12,11 +12,11 @@ use crate::pure::verify::Ours;
 const KIND: &str = "indicator";
 
 impl ReadableTarget {
-    /// Notes in the ledger which ids of a target are used up, before the target is known there; how
+    /// Notes in the ledger which ids of a target are used up, before the ledger knows the target. Returns how
     /// many. May be repeated.
     ///
     /// # Errors
-    /// [`LookError`]: it is not known what is missing.
+    /// [`LookError`] if not all ids could be read.
     pub async fn recover(&self, ledger: &Ledger, view: &str) -> Result<u64, LookError> {
         self.confirm().await?;
         let source = Some(self.sourcesystem.as_str());
@@ -38,6 +38,7 @@ impl ReadableTarget {
         if is_revoked {
             return Some(stray(found, id, id, Some(&ours)));
         }
+        // A later generation exists only because the id before it was revoked.
         let generation = ours.generation.checked_sub(1).filter(|before| *before >= 0)?;
         let before = match generation {
             0 => ours.key,

@@ -8,13 +8,14 @@ use crate::ledger::{Ledger, Stray};
 use crate::pure::stix::timestamp;
 use crate::pure::verify::{Ours, time};
 
-/// What is added when it is sent.
+/// The members that are added when an object is sent, so the stored body lacks them.
 const ADDED: [&str; 4] = ["valid_until", "created", "modified", "revoked"];
 
-/// Until when something without an end is valid, after now: a hundred years, in milliseconds.
+/// How long an indicator without an end counts as valid from now, milliseconds: a hundred years.
 const LONG: i64 = 100 * 366 * 86_400_000;
 
-/// `ours`: where its id is made of its observable; else the ledger knows object and key.
+/// Makes the row. `ours` is known where the id is made from the observable. Otherwise the ledger already
+/// knows the object and its key.
 pub(super) fn stray(
     found: &WorkspaceObject,
     object: Uuid,
@@ -36,8 +37,8 @@ pub(super) fn stray(
     }
 }
 
-/// The object without what sending adds, and without what Sentinel adds: empty members, its own
-/// extension, and digits of a time.
+/// Returns the object without what sending adds and what Sentinel adds: empty members, its own extension, and
+/// extra digits of a time.
 pub(super) fn body(data: &Value) -> String {
     let valid_from = time(data, "valid_from").map(timestamp);
     let Value::Object(mut members) = without_nulls(data) else { return "{}".to_owned() };
