@@ -17,20 +17,20 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::config::{Log, LogFormat};
 use crate::pure::safe;
 
-/// Sends what the program logs to standard error from now on.
+/// Writes the program's log to standard error from now on.
 ///
 /// # Errors
-/// The level is none, or a logger was installed before.
+/// The level cannot be parsed, or a logger was installed before.
 pub fn install(log: &Log) -> anyhow::Result<()> {
     let colours = io::stderr().is_terminal();
     subscriber(log, colours, io::stderr)?.try_init()?;
     Ok(())
 }
 
-/// As [`install`], into a file.
+/// Does the same as [`install`], but writes the log to a file.
 ///
 /// # Errors
-/// The level is none, or a logger was installed before.
+/// The level cannot be parsed, or a logger was installed before.
 pub fn install_in_file(log: &Log, file: File) -> anyhow::Result<()> {
     subscriber(log, false, Mutex::new(file))?.try_init()?;
     Ok(())
@@ -61,7 +61,7 @@ where
     })
 }
 
-/// Lines of JSON that command no terminal, whatever others wrote.
+/// A format of JSON lines that escapes whatever a terminal would obey, whoever wrote it.
 struct SafeJson<F>(F);
 
 impl<S, N, F> FormatEvent<S, N> for SafeJson<F>
@@ -82,13 +82,14 @@ where
     }
 }
 
-/// A field for people. Words of others stand in fields: they begin no line and command no terminal.
+/// Writes a field for people. Fields may hold text from outside, so it is escaped: it can neither begin a
+/// line nor control a terminal.
 fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     let text = format!("{value:?}");
     let text = safe::line(&text);
     match field.name() {
         "message" => write!(writer, "{text}"),
-        // What the crate `log` has beside its message.
+        // The crate `log` adds its target, file and line as fields of their own.
         name if name.starts_with("log.") => Ok(()),
         name => write!(writer, "{name}={text}"),
     }
@@ -146,7 +147,7 @@ mod tests {
         assert_eq!(text.lines().count(), 1);
     }
 
-    /// What MISP, Sentinel or a stranger may say.
+    /// The words are what MISP, Sentinel or a stranger may send.
     #[test]
     fn nobody_elses_words_begin_a_line_or_command_the_terminal() {
         let page = Page::default();
@@ -168,7 +169,8 @@ mod tests {
         }
     }
 
-    /// A terminal obeys a C1 control and a sign of direction in JSON as well.
+    /// A terminal obeys C1 controls and signs of direction even inside JSON, which does not escape them by
+    /// itself.
     #[test]
     fn nobody_elses_words_command_a_terminal_from_a_json_log() {
         let page = Page::default();

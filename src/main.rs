@@ -10,10 +10,10 @@ use misp_sentinel_relay::commands::{self, Cli, is_closed_pipe};
 use misp_sentinel_relay::config::Mistakes;
 use misp_sentinel_relay::pure::safe;
 
-/// Something failed while running.
+/// The exit code when something failed while running.
 const FAILED: u8 = 1;
 
-/// Wrong usage, or mistakes in the configuration.
+/// The exit code for wrong usage, or for mistakes in the configuration.
 const MISTAKEN: u8 = 2;
 
 fn main() -> ExitCode {
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     };
     match start(cli) {
         Ok(code) => ExitCode::from(code),
-        // Whoever read standard output has seen enough (`| head`).
+        // The reader of standard output closed it early (`| head`): that is no failure.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => match error.downcast_ref::<Mistakes>() {
             Some(mistakes) => fail(MISTAKEN, &mistakes.to_string()),

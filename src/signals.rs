@@ -4,11 +4,12 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Completes at the first SIGTERM or SIGINT from now on.
+/// Returns a future that completes at the first SIGTERM or SIGINT from now on.
 ///
 /// # Errors
 /// The process cannot listen for signals.
 pub fn stop_asked() -> anyhow::Result<impl Future<Output = ()> + Send> {
+    // The handlers are installed here and not in the future: a signal before its first poll counts as well.
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     Ok(async move {
