@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{NoProxy, Proxy};
+use reqwest::{ClientBuilder, NoProxy, Proxy};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -65,7 +65,7 @@ pub struct ClientOptions<'a> {
 ///
 /// # Errors
 /// TLS, which it never uses, could not be set up.
-pub fn local() -> Result<reqwest::ClientBuilder, HttpError> {
+pub fn local() -> Result<ClientBuilder, HttpError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = tls_builder(&provider)
         .map_err(|error| HttpError::Tls { section: "admin", why: error.to_string() })?
@@ -89,14 +89,21 @@ impl ClientOptions<'_> {
     /// # Errors
     /// [`HttpError`], each with its remedy.
     pub fn client(&self) -> Result<reqwest::Client, HttpError> {
-        self.builder()?.build().map_err(|error| self.broken(&error))
+        self.client_with(|builder| builder)
     }
 
-    /// A client to be; it follows no redirect.
+    /// The same with what `more` sets besides.
     ///
     /// # Errors
     /// [`HttpError`], each with its remedy.
-    pub fn builder(&self) -> Result<reqwest::ClientBuilder, HttpError> {
+    pub fn client_with(
+        &self,
+        more: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<reqwest::Client, HttpError> {
+        more(self.builder()?).build().map_err(|error| self.broken(&error))
+    }
+
+    fn builder(&self) -> Result<ClientBuilder, HttpError> {
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls()?)
             .https_only(self.https_only)

@@ -16,7 +16,7 @@ use super::page::{EventPage, Pages};
 use super::refusal::RestError;
 use super::reply::StreamedReply;
 use crate::config::{Rest, Secret, SharedSecret};
-use crate::http::{ClientOptions, HttpError, Trust, chain};
+use crate::http::{ClientOptions, HttpError, Trust};
 use crate::metrics;
 use crate::pure::backoff::Backoff;
 
@@ -73,11 +73,10 @@ impl MispClient {
     /// # Errors
     /// [`HttpError`], each with its remedy.
     pub fn new(config: &Rest) -> Result<Self, HttpError> {
-        let builder = Self::way(config).builder()?.read_timeout(config.request_timeout);
         header_of(&config.key)?;
-        let client = builder.default_headers(headers()).build();
-        let http =
-            client.map_err(|error| HttpError::Tls { section: SECTION, why: chain(&error) })?;
+        let http = Self::way(config).client_with(|builder| {
+            builder.read_timeout(config.request_timeout).default_headers(headers())
+        })?;
         let most = EventPage { events: config.page_events, attributes: config.page_attributes };
         Ok(Self(Arc::new(Inner {
             http,

@@ -61,7 +61,7 @@ pub(super) async fn explain(
 /// is sent.
 async fn shown(url: &Url, way: &ClientOptions<'_>, patience: Duration) -> Option<Vec<u8>> {
     let way = ClientOptions { trust: Trust::Anything, ca_file: None, ..*way };
-    let client = way.builder().ok()?.tls_info(true).build().ok()?;
+    let client = way.client_with(|builder| builder.tls_info(true)).ok()?;
     let answer = client.get(url.clone()).timeout(patience).send().await.ok()?;
     Some(answer.extensions().get::<TlsInfo>()?.peer_certificate()?.to_owned())
 }

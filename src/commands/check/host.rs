@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::certificate;
 use super::diagnosis::{Diagnosis, Severity, Subject};
-use crate::http::{ClientOptions, HttpError, Trust, certificate_error, chain, speaks_no_tls};
+use crate::http::{ClientOptions, Trust, certificate_error, chain, speaks_no_tls};
 
 /// For each of name, connection and answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ impl Host<'_> {
         // e.g. `MISP misp.example.org:443`
         let name = format!("{} {}", self.part, self.address());
         let (subject, asked) = (Subject("host", &name), SystemTime::now());
-        let (diagnosis, ahead) = match self.client() {
+        let (diagnosis, ahead) = match self.way.client() {
             Err(error) => (subject.error(error, ""), None),
             Ok(client) => match client.get(self.url.clone()).timeout(PATIENCE).send().await {
                 Ok(answer) => {
@@ -62,11 +62,6 @@ impl Host<'_> {
         let origin = self.url.origin().ascii_serialization();
         let is_reached = diagnosis.severity == Severity::Ok;
         HostSeen { diagnosis, part: self.part, origin, ahead, is_reached }
-    }
-
-    fn client(&self) -> Result<reqwest::Client, HttpError> {
-        let section = self.way.section;
-        self.way.builder()?.build().map_err(|error| HttpError::Tls { section, why: chain(&error) })
     }
 
     fn address(&self) -> String {
