@@ -5,7 +5,7 @@ use std::io::Write;
 
 use crate::config::{self, Config};
 
-/// What `check-config` says of a configuration without mistakes.
+/// Prints what `check-config` reports on a configuration without mistakes.
 pub(super) fn report(config: &Config) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "The configuration is valid.")?;

@@ -18,12 +18,12 @@ pub struct CleanupOptions {
     #[command(flatten)]
     pub asked: Cleanup,
 
-    /// One JSON object for each target, in place of text
+    /// Print one JSON object for each target instead of text
     #[arg(long)]
     pub json: bool,
 }
 
-/// Lists what another product left, or ends it. A line for each step and target.
+/// Lists what another product left, or ends it. Sends a line for each step and target.
 impl Streamed for Cleanup {
     const PATH: &'static str = "/cleanup";
     const NEEDS: Needs = Needs::Secrets;
@@ -31,6 +31,7 @@ impl Streamed for Cleanup {
     type Line = VerifyLine;
 
     async fn execute(self, services: &Services, lines: Sender<VerifyLine>) -> anyhow::Result<()> {
+        // The socket takes requests of any program, so the command's own checks do not suffice.
         let own = services.targets.iter().map(|target| target.sourcesystem.as_str());
         expect_another(&self, own)?;
         let Self { sourcesystem, target: of, apply, revoke } = &self;
@@ -55,8 +56,8 @@ fn expect_another<'a>(
     Ok(())
 }
 
-/// Asks the running relay, or else does it here. No ledger is needed: what another product left is
-/// ended before the first start of the relay.
+/// Asks the running relay, or does the work here if none runs. It needs no ledger: what another product left
+/// is usually ended before the relay's first start.
 async fn ask(
     settings: &ConfigSource,
     cleanup: Cleanup,
@@ -71,10 +72,10 @@ async fn ask(
     Ok(app::readback_of(&config)?.cleanup(cleanup, lines).await?)
 }
 
-/// Lists what another product left under a source system, and ends it on demand.
+/// Lists what another product left under a source system. Ends it with `--apply`.
 ///
 /// # Errors
-/// The source system is a target's own, or not all of it could be asked or ended.
+/// The source system is a target's own, or not all of it could be listed or ended.
 pub async fn cleanup(settings: &ConfigSource, options: CleanupOptions) -> anyhow::Result<()> {
     let CleanupOptions { asked, json } = options;
     let (lines, told) = mpsc::channel(8);

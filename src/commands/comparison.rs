@@ -8,13 +8,13 @@ use super::output::{self, print, print_as};
 use crate::pure::count::Count;
 use crate::pure::verify::{Cleaning, VerifyLine, VerifyReport, text};
 
-/// Prints each line. Gives back what was told of the targets.
+/// Prints each line as it comes. Returns the reports on the targets.
 pub(super) async fn tell(
     mut lines: mpsc::Receiver<VerifyLine>,
     json: bool,
 ) -> anyhow::Result<(Vec<VerifyReport>, Vec<Cleaning>)> {
     let (mut reports, mut cleanings) = (Vec::new(), Vec::new());
-    // The progress is for people only.
+    // A script reads JSON, so it gets no progress.
     let bar = match json {
         true => ProgressBar::hidden(),
         false => output::bar("{msg} {bar:30} {pos} of {len} looked at"),

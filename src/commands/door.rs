@@ -19,20 +19,20 @@ use crate::config::{Config, LedgerConfig, Mistakes};
 use crate::http;
 use crate::ledger::{Ledger, OpenError};
 
-/// How long the running relay may take for the next line of a long answer. SQLite's own check of a
-/// large file takes minutes.
+/// How long the running relay may take for the next line of a long answer. SQLite's own check of a large file
+/// takes minutes.
 const NEXT_LINE: Duration = Duration::from_secs(600);
 
-/// Who answered.
+/// Who carried out the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
-    /// The running relay, which acts on it at once.
+    /// The running relay. It acts on the result at once.
     Relay,
-    /// This command, on the ledger. The next start of the relay acts on it.
+    /// This command, on the ledger. The relay acts on the result at its next start.
     Command,
 }
 
-/// There is no ledger that could be asked.
+/// The error that there is neither a relay nor a ledger to ask.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no relay is running, and there is no ledger {}\n  hint: `run` makes it at its first start; is ledger.data_dir right?",
@@ -40,10 +40,10 @@ pub(super) enum By {
 )]
 pub(super) struct NoLedger(PathBuf);
 
-/// Asks the running relay, or else the ledger.
+/// Asks the running relay. If none runs, carries the request out on the ledger.
 ///
 /// # Errors
-/// Neither can answer.
+/// Neither of them can answer.
 pub(super) async fn ask<R: Request>(
     settings: &ConfigSource,
     request: R,
@@ -53,15 +53,16 @@ pub(super) async fn ask<R: Request>(
         return Ok((answer, By::Relay));
     }
     let services = services(settings, &ledger, R::NEEDS).await?;
+    // The ledger is closed before an error is returned: only then is its lock free for a relay.
     let answer = request.execute(&services).await;
     services.ledger.close().await;
     Ok((answer?, By::Command))
 }
 
-/// The same for a long answer, whose lines go to `lines` as they come.
+/// Does the same as [`ask`] for a long answer. Its lines go to `lines` as they come.
 ///
 /// # Errors
-/// As [`ask`].
+/// Those of [`ask`].
 pub(super) async fn ask_for_lines<R: Streamed>(
     settings: &ConfigSource,
     request: R,
@@ -78,10 +79,10 @@ pub(super) async fn ask_for_lines<R: Streamed>(
     Ok(By::Command)
 }
 
-/// Opens the ledger in place of a relay. Never makes one.
+/// Opens the ledger in place of a relay. Never creates one.
 ///
 /// # Errors
-/// There is none, a relay holds it, or it cannot be opened.
+/// There is no ledger, a relay holds it, or it cannot be opened.
 pub(super) async fn open(config: &LedgerConfig) -> anyhow::Result<Ledger> {
     let file = config.data_dir.join("ledger.db");
     if !file.exists() {
@@ -103,15 +104,16 @@ async fn services(
     needs: Needs,
 ) -> anyhow::Result<Services> {
     let config = load_without_relay(settings, needs).await?;
-    // Vaults were asked before the ledger is locked: a relay that starts meanwhile does not wait for them.
+    // The vaults were asked before this line locks the ledger. So a relay that starts meanwhile does not wait
+    // for them.
     let opened = open(ledger).await?;
     app::services_of(&config, &opened, needs)
 }
 
-/// Loads what a command needs that answers itself.
+/// Loads the configuration for a command that carries a request out itself.
 ///
 /// # Errors
-/// A mistake of the configuration, or a secret that cannot be read.
+/// The configuration has a mistake, or a secret cannot be read.
 pub(super) async fn load_without_relay(
     settings: &ConfigSource,
     needs: Needs,
@@ -129,7 +131,7 @@ pub(super) async fn load_without_relay(
     if needs == Needs::Settings { Ok(config) } else { settings.load(needs).await }
 }
 
-/// The relay that may run on a data folder.
+/// A client of the relay that may run on a data folder.
 #[derive(Debug)]
 pub(super) struct RelayClient {
     http: reqwest::Client,
@@ -138,7 +140,7 @@ pub(super) struct RelayClient {
 
 impl RelayClient {
     /// # Errors
-    /// No client can be made.
+    /// The HTTP client cannot be made.
     pub(super) fn at(data_dir: &Path) -> anyhow::Result<Self> {
         let socket = data_dir.join(SOCKET);
         let http = http::local()?
@@ -149,10 +151,10 @@ impl RelayClient {
         Ok(Self { http, socket })
     }
 
-    /// Gives back `None` where no relay listens.
+    /// Asks the relay. Returns `None` if no relay listens.
     ///
     /// # Errors
-    /// The socket may not be opened, or the relay fails or does not answer in time.
+    /// This user may not open the socket, or the relay fails or does not answer in time.
     pub(super) async fn ask<R: Request>(&self, request: &R) -> anyhow::Result<Option<R::Answer>> {
         let asking = self.http.request(R::METHOD, url(R::PATH)).json(request);
         let Some(answer) = self.send(asking.timeout(R::PATIENCE)).await? else { return Ok(None) };
@@ -161,11 +163,11 @@ impl RelayClient {
         Ok(Some(answer))
     }
 
-    /// The same for a long answer. Gives back whether a relay answered. Ends early when nobody takes the
+    /// Asks the relay for a long answer. Returns whether a relay answered. Ends early when nobody takes the
     /// lines any more.
     ///
     /// # Errors
-    /// As [`RelayClient::ask`]; also where the answer ends before it is whole.
+    /// Those of [`RelayClient::ask`], and an answer that ends before it is complete.
     pub(super) async fn ask_for_lines<R: Streamed>(
         &self,
         request: &R,
@@ -176,6 +178,7 @@ impl RelayClient {
         let mut text: Vec<u8> = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(|error| self.no_answer(error))? {
             text.extend_from_slice(&piece);
+            // A piece may end in the middle of a line, whose rest comes with the next piece.
             let Some(end) = memchr::memrchr(b'\n', &text) else { continue };
             let rest = text.split_off(end + 1);
             for line in text.split_inclusive(|byte| *byte == b'\n') {
@@ -197,7 +200,7 @@ impl RelayClient {
         )
     }
 
-    /// Gives back an answer without a fault, or `None` where no relay listens.
+    /// Sends the request. Returns an answer that reports success, or `None` if no relay listens.
     async fn send(&self, asking: reqwest::RequestBuilder) -> anyhow::Result<Option<Response>> {
         let answer = match asking.send().await {
             Ok(answer) => answer,
@@ -237,15 +240,16 @@ impl RelayClient {
     }
 }
 
-/// Of what cannot be understood.
+/// The error for an answer that cannot be parsed.
 const OTHER_VERSION: &str = "the relay's answer is not understood: is it of another release?";
 
-/// The host is a name for reading only: the socket says who is asked.
+/// Returns the URL of a path. The host in it is only for readers: the socket decides who is asked.
 fn url(path: &str) -> String {
     format!("http://relay{path}")
 }
 
-/// A dead relay's socket refuses.
+/// Returns whether the error means that no relay runs: there is no socket, or a dead relay's socket, which
+/// refuses.
 fn is_no_relay(error: &reqwest::Error) -> bool {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     let mut kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));

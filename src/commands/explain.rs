@@ -22,7 +22,7 @@ use crate::pure::policy::spellings;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct ExplainOptions {
-    /// Uuid of an event or an attribute, or a value in any spelling, e.g. evil[.]example
+    /// The uuid of an event or an attribute, or a value in any spelling, e.g. evil[.]example
     #[arg(value_name = "UUID|VALUE")]
     pub what: String,
 
@@ -30,19 +30,19 @@ pub struct ExplainOptions {
     pub telling: TellingOptions,
 }
 
-/// How `explain` tells.
+/// The form in which `explain` and `convert --explain` print.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub struct TellingOptions {
-    /// With the indicators as STIX JSON
+    /// Add the indicators as STIX JSON
     #[arg(long)]
     pub stix: bool,
 
-    /// One JSON object a line for each attribute, in place of text
+    /// Print a line of JSON for each attribute instead of text
     #[arg(long)]
     pub json: bool,
 }
 
-/// The most events that are looked into for a value or an attribute.
+/// The most events that are read for a value or an attribute.
 const MOST_EVENTS: usize = 10;
 
 /// Asks what became of an event, an attribute or a value, and why.
@@ -50,7 +50,7 @@ const MOST_EVENTS: usize = 10;
 #[serde(deny_unknown_fields)]
 pub struct Explain {
     pub what: String,
-    /// With the indicators as STIX.
+    /// Whether the answer holds the indicators as STIX.
     #[serde(default)]
     pub stix: bool,
 }
@@ -67,6 +67,7 @@ impl Streamed for Explain {
         let is_uuid = Uuid::parse_str(&self.what).is_ok();
         let is_known = !answer.known.is_empty();
         let mut fault = None;
+        // A uuid may be an event's, whose other attributes the ledger does not keep: MISP is asked too.
         if is_uuid || !is_known {
             fault = match &services.misp {
                 Some(client) => {
@@ -90,21 +91,21 @@ impl Streamed for Explain {
     }
 }
 
-/// The answer as far as it is told.
+/// The answer, as far as it was sent.
 struct Explanation {
     lines: Sender<ExplainLine>,
-    /// The attributes whose stories are told.
+    /// The attributes whose stories were sent.
     known: BTreeSet<Uuid>,
 }
 
 impl Explanation {
     async fn tell(&mut self, story: Box<Story>) {
         self.known.insert(story.attribute);
-        // Where nobody takes it any more, at most the rest of ten events is read for nothing.
+        // If nobody takes the lines any more, at most the rest of ten events is read in vain.
         self.lines.send(ExplainLine::Story(story)).await.ok();
     }
 
-    /// Tells what the ledger keeps, and gives back its notes.
+    /// Sends what the ledger keeps. Returns its notes, which come last.
     async fn tell_from_ledger(
         &mut self,
         services: &Services,
@@ -127,8 +128,8 @@ impl Explanation {
         Ok(notes)
     }
 
-    /// Tells of attributes that the ledger does not keep: those that claim nothing, and those that wait
-    /// for a publication. Gives back what is left to tell.
+    /// Sends the stories of attributes that the ledger does not keep: those that claim nothing, and those
+    /// that wait for a publication. Returns a note if more events hold it.
     async fn tell_from_misp(
         &mut self,
         services: &Services,
@@ -163,21 +164,21 @@ impl Explanation {
     }
 }
 
-/// Tells of each attribute that `options.what` names what became of it, and why.
+/// Prints for each attribute that `options.what` names what became of it, and why.
 ///
 /// # Errors
-/// Nothing is known of it, neither a relay nor the ledger can tell, or standard output is closed.
+/// Nothing is known of it, neither a relay nor the ledger can answer, or standard output is closed.
 pub async fn explain(settings: &ConfigSource, options: ExplainOptions) -> anyhow::Result<()> {
     let ExplainOptions { what, telling } = options;
     let request = Explain { what, stix: telling.stix };
     let (lines, mut told) = mpsc::channel(2);
-    // It owns the receiver: where nothing can be printed, nothing more is made.
+    // This block owns the receiver. When it ends because nothing can be printed, the sender ends too.
     let printing = async move {
         let mut teller = Teller::new(telling.json);
         while let Some(line) = told.recv().await {
             match line {
                 ExplainLine::Story(story) => write(&teller.tell(&story))?,
-                // Notes are no part of what a script reads.
+                // A script reads standard output, so notes go to standard error.
                 ExplainLine::Note(words) => note(&format!("note: {words}")),
             }
         }
@@ -189,7 +190,8 @@ pub async fn explain(settings: &ConfigSource, options: ExplainOptions) -> anyhow
     Ok(())
 }
 
-/// MISP looks for a uuid among events and attributes, and for a value as it is written.
+/// Returns the query for restSearch. MISP finds a uuid among events and attributes, and a value only as it is
+/// written, so all spellings are asked for.
 fn query(what: &str) -> Map<String, Value> {
     let (parameter, value) = match Uuid::parse_str(what) {
         Ok(uuid) => ("uuid", Value::from(uuid.to_string())),
@@ -198,10 +200,10 @@ fn query(what: &str) -> Map<String, Value> {
     Map::from_iter([(parameter.to_owned(), value)])
 }
 
-/// Of an attribute that MISP shows and that would claim something.
+/// The note on an attribute that MISP shows and that would claim something.
 const NOT_KEPT: &str = "not in the ledger: added or changed since the event's last publication, the event is not published, or MISP has still to be read; `resync --event UUID` reads it now";
 
-/// Which stories `what` names.
+/// Returns a filter for the stories that `what` names.
 fn names(what: &str) -> impl Fn(&Story) -> bool {
     let uuid = Uuid::parse_str(what).ok();
     let readings = convert::types().iter().flat_map(|row| convert::said(row.name, what));

@@ -15,7 +15,7 @@ use crate::pure::count::Count;
 #[derive(Debug, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Forget {
-    /// Its name, as `status` shows it
+    /// The target's name, as `status` shows it
     #[arg(value_name = "NAME")]
     pub target: String,
 }
@@ -49,7 +49,8 @@ impl Request for Forget {
 /// Forgets a target that is no longer configured.
 ///
 /// # Errors
-/// It is configured, or unknown; neither a relay nor the ledger can do it; or standard output is closed.
+/// The target is configured or unknown, neither a relay nor the ledger can do it, or standard output is
+/// closed.
 pub async fn forget(settings: &ConfigSource, asked: Forget) -> anyhow::Result<()> {
     let target = asked.target.clone();
     let (done, _) = door::ask(settings, asked).await?;

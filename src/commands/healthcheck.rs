@@ -15,22 +15,22 @@ use crate::http;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub struct HealthOptions {
-    /// Ask whether it is ready, not only whether it lives
+    /// Ask whether the relay is ready, not only whether it lives
     #[arg(long)]
     pub ready: bool,
 
-    /// Only whether this address accepts a connection: for the sandbox and the demo's feed
+    /// Only check that this address accepts a connection (for the sandbox and the demo's feed)
     #[arg(long, value_name = "ADDRESS", conflicts_with = "ready")]
     pub connect: Option<SocketAddr>,
 }
 
-/// Below Docker's usual 5 s, so that the reason is ours.
+/// How long an answer may take. It is below Docker's usual 5 s, so that our error is shown and not Docker's.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Succeeds when the relay lives, is ready, or accepts a connection, as `options` ask.
+/// Succeeds if the relay lives, is ready, or accepts a connection, as `options` ask.
 ///
 /// # Errors
-/// Nothing listens, nothing answers within 3 s, or the answer is another one.
+/// Nothing listens, nothing answers within 3 s, or the answer is not success.
 pub(super) async fn healthcheck(
     settings: &ConfigSource,
     options: HealthOptions,
@@ -69,7 +69,7 @@ async fn connect(address: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A listener on all interfaces is reached over loopback.
+/// Returns the address at which a listener is reached: over loopback if it listens on all interfaces.
 pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let loopback: IpAddr =
         if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };

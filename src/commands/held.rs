@@ -11,7 +11,7 @@ use crate::ledger::Held;
 use crate::pure::count::Count;
 use crate::pure::safe;
 
-/// Asks what the guard keeps.
+/// The request for what the guard keeps.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeldRequest {}
@@ -20,7 +20,8 @@ pub struct HeldRequest {}
 #[derive(Debug, Serialize, Deserialize)]
 pub struct AllHeld {
     pub held: Vec<Held>,
-    /// Live indicators that MISP's present warninglists would withdraw, where the lists wait for leave.
+    /// The number of live indicators that MISP's present warninglists would withdraw; `None` if no lists
+    /// wait.
     #[serde(default)]
     pub warninglists: Option<i64>,
 }
@@ -43,7 +44,7 @@ impl Request for HeldRequest {
 /// Prints what the guard keeps, and why.
 ///
 /// # Errors
-/// Neither a relay nor the ledger can tell, or standard output is closed.
+/// Neither a relay nor the ledger can answer, or standard output is closed.
 pub async fn held(settings: &ConfigSource) -> anyhow::Result<()> {
     let (all, _) = door::ask(settings, HeldRequest {}).await?;
     print(&words(&all))

@@ -53,7 +53,7 @@ pub struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// Configuration file; else $MSR_CONFIG, else /etc/misp-sentinel-relay/config.toml if it exists
+    /// The configuration file; otherwise $MSR_CONFIG, or /etc/misp-sentinel-relay/config.toml if it exists
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -79,8 +79,8 @@ Exit codes:
 enum Command {
     /// Relay until SIGTERM or Ctrl-C; a second signal stops at once
     ///
-    /// Reads MISP's ZeroMQ feed, webhook and REST API, remembers what it said in a ledger on disk, and
-    /// keeps each target in Sentinel like it. Safe to kill at any time.
+    /// Reads MISP's ZeroMQ feed, webhook and REST API, stores what MISP says in a ledger on disk, and
+    /// keeps each target in Sentinel equal to it. Safe to kill at any time.
     #[command(verbatim_doc_comment)]
     Run(RunOptions),
 
@@ -94,123 +94,127 @@ enum Command {
     /// Show what would be sent for a MISP event
     ///
     /// Takes an event, a restSearch answer or a recorded ZeroMQ frame. Prints a STIX 2.1 bundle on
-    /// standard output, and what is skipped on standard error: a line of JSON with the reason for
-    /// each attribute, or for each observable of one that makes several, and notes in words. Policy,
-    /// expiry and identity are those of the configuration; targets are not needed.
+    /// standard output. What is skipped goes to standard error: a line of JSON with the reason for each
+    /// attribute, or for each observable of an attribute that makes several, and notes in words.
+    /// Policy, expiry and identity are those of the configuration; targets are not needed.
     ///
-    /// The same document gives the same bundle: created and modified, which run sets when it sends,
-    /// are here MISP's time of the newest attribute. Exit code 1: the document, or one of its
-    /// events, cannot be read; all other events are converted.
+    /// The same document gives the same bundle. `run` sets created and modified when it sends; here
+    /// both are MISP's time of the newest attribute. Exit code 1: the document, or one of its events,
+    /// cannot be read; all other events are converted.
     #[command(verbatim_doc_comment)]
     Convert(convert::ConvertOptions),
 
-    /// Tell what became of an event, an attribute or a value, and why
+    /// Show what became of an event, an attribute or a value, and why
     ///
-    /// Each attribute's way from MISP to Sentinel: what it claims, what policy says to that for each
-    /// target, who else claims the same, the indicator, and where it stands at each target. The ledger
-    /// tells of what claims something; with misp.key, MISP is asked for the rest, which is told with
-    /// the reason why it is skipped. Exit code 1: nothing is known of it.
+    /// Shows each attribute's way from MISP to Sentinel: what it claims, what each target's policy
+    /// decides, who else claims the same, the indicator, and its state at each target. The ledger knows
+    /// the attributes that claim something. With misp.key, MISP is asked for the others, which are
+    /// shown with the reason why they are skipped. Exit code 1: nothing is known of it.
     #[command(verbatim_doc_comment)]
     Explain(explain::ExplainOptions),
 
     /// Find what is wrong between MISP and Sentinel, and how to mend it
     ///
-    /// Walks from the configuration to each workspace: clocks, names, certificates, MISP's key and
-    /// rights, what policy selects, ZeroMQ, webhook, warninglists, ledger, sign-in, role, quota. One
-    /// line for each, with what was seen and what to do. Each target is sent one request without any
-    /// indicator (a place of its quota), and more only with --upload-probe. May be run beside the
-    /// relay; without one, the ledger is opened as `run` would. Exit code 0: all is well; 1: warnings;
-    /// 2: errors.
+    /// Goes from the configuration to each workspace: clocks, names, certificates, MISP's key and
+    /// rights, what policy selects, ZeroMQ, webhook, warninglists, ledger, sign-in, role, quota. Prints
+    /// a line for each, with what was seen and what to do. Each target is sent one request without any
+    /// indicator (it counts against the quota), and more only with --upload-probe. It can run beside
+    /// the relay; without a relay, the ledger is opened as `run` would open it. Exit code 0: all is
+    /// well; 1: warnings; 2: errors.
     #[command(verbatim_doc_comment)]
     Check(check::CheckOptions),
 
-    /// Tell what is delivered, pending, skipped and rejected, and what is degraded
+    /// Show what is delivered, pending, skipped and rejected, and what is degraded
     ///
-    /// Exit code 0: a relay runs, degraded or not; 3: none runs, and the ledger alone tells.
+    /// Exit code 0: a relay runs, degraded or not; 3: none runs, and the answer comes from the ledger
+    /// alone.
     #[command(verbatim_doc_comment)]
     Status(status::StatusOptions),
 
-    /// Read everything in MISP anew over REST, and put right whatever differs
+    /// Read everything in MISP again over REST, and correct what differs
     ///
-    /// Finds what is missing, changed or gone, also what left no trace in MISP's timestamps. It goes
-    /// on after a restart, and live events overtake it.
+    /// Finds what is missing, changed or gone, even if MISP's timestamps show no trace of it. It
+    /// continues after a restart, and live events go first.
     #[command(verbatim_doc_comment)]
     Resync(resync::ResyncOptions),
 
-    /// Show what is gone from MISP without having been deleted, beyond what the guard lets go
+    /// Show what is gone from MISP without a deletion, and is kept because it is more than the guard allows
     Held,
 
-    /// Let go what `held` shows
+    /// Release what `held` shows
     Release(release::ReleaseOptions),
 
     /// Withhold a value from every target, whatever claims it
     ///
-    /// Its indicators end at once, and none comes back before the time is over or `unsuppress`. The
-    /// value counts in any spelling, and exactly: a network does not cover its addresses, nor a
-    /// domain its hosts. It is withheld as an indicator only: what stands in the description of
-    /// another one is withheld by policy.never. An earlier suppression of the value is replaced, and
-    /// told. The running relay does it; without one, the next start sends it.
+    /// Its indicators end at once. None comes back before the time is over, or before `unsuppress`. The
+    /// value may be in any spelling, but it is matched exactly: a network does not cover its addresses,
+    /// nor a domain its hosts. Only its own indicators are withheld: policy.never also keeps a value
+    /// out of the description of others. An earlier suppression of the value is replaced, and shown.
+    /// The running relay does this; without one, the next start sends it.
     #[command(verbatim_doc_comment)]
     Suppress(suppress::SuppressOptions),
 
     /// Let a suppressed value count again
     Unsuppress(suppress::Unsuppress),
 
-    /// List what is suppressed: since and until when, why, and how many claims it withholds
+    /// List what is suppressed: since when, until when, why, and how many claims it withholds
     Suppressed(status::StatusOptions),
 
     /// Forget a target that is no longer configured, and what it was sent
     ///
-    /// What it was sent stays in Sentinel until its valid_until; if the target is ever configured again,
-    /// everything is sent anew. The running relay does it, or without one this command.
+    /// What it was sent stays in Sentinel until its valid_until. If the target is ever configured
+    /// again, everything is sent again. The running relay does this; without one, this command does.
     #[command(verbatim_doc_comment)]
     Forget(forget::Forget),
 
     /// Compare what Sentinel holds with what it accepted
     ///
-    /// For each target with subscription_id, resource_group and workspace_name: what is missing, what
-    /// is different and in which properties, and what is left over: an indicator under the target's
-    /// sourcesystem that lives there, was made by this relay, and is wanted no more. Others' are
-    /// listed and left alone. What was accepted within azure.management.ingestion is too new to tell.
+    /// Shows for each target with subscription_id, resource_group and workspace_name what is missing,
+    /// what is different and in which properties, and what is left over: a live indicator under the
+    /// target's sourcesystem that this relay made and that nobody wants any more. Objects that others
+    /// made are listed and left alone. What was accepted within azure.management.ingestion is too new
+    /// to judge.
     ///
     /// What the ledger does not know is withdrawn only once a full resync is done, with misp.key and
-    /// without misp.window. The running relay does it; without one, the ledger is opened, and what
-    /// --repair finds is sent by the next start. Exit code 1: something differs and was not repaired.
+    /// without misp.window. The running relay does this; without one, the command opens the ledger, and
+    /// the next start sends what --repair finds. Exit code 1: something differs and was not repaired.
     #[command(verbatim_doc_comment)]
     Verify(verify::VerifyOptions),
 
-    /// List what another product left in Sentinel, and end it
+    /// List what another product left in Sentinel, or end it
     ///
-    /// Indicators of a source system, misp2sentinel's for example, that are live in the workspaces of
-    /// the targets with subscription_id, resource_group and workspace_name: how many, of which kinds,
-    /// and the first few. With --apply each is uploaded once more under that source system with its
-    /// end, within the quota of the target's credential. A target's own sourcesystem is refused.
+    /// Lists the live indicators of a source system, misp2sentinel's for example, in the workspaces of
+    /// the targets with subscription_id, resource_group and workspace_name: how many there are, of
+    /// which kinds, and the first few. With --apply each is uploaded once more under that source system
+    /// with its end, within the quota of the target's credential. A target's own sourcesystem is
+    /// refused.
     #[command(verbatim_doc_comment)]
     Cleanup(cleanup::CleanupOptions),
 
-    /// Send once more what Sentinel rejected
+    /// Send again what Sentinel rejected
     RetryRejected(retry_rejected::RetryRejected),
 
-    /// Look into the relay's memory on disk, and care for it
+    /// Inspect and maintain the ledger, the relay's memory on disk
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
 
-    /// Stand in for Entra and Sentinel's upload API, over TLS with a certificate of its own
+    /// Run a stand-in for Entra and Sentinel's upload API, over TLS with its own certificate
     ///
     /// Keeps Microsoft's documented rules: 100 objects a request, 100 requests in any 60 s, required
-    /// properties, errors by record. It also answers what verify and cleanup ask of the management
-    /// plane. Its application signs in by a client secret. It prints what a relay needs to use it.
+    /// properties, errors by record. It also answers the requests that verify and cleanup send to the
+    /// management plane. Clients sign in with a client secret. It prints the settings that a relay
+    /// needs to use it.
     #[command(verbatim_doc_comment)]
     Sandbox(sandbox::SandboxOptions),
 
-    /// Name every mistake in the configuration, open nothing
+    /// List every mistake in the configuration, without opening anything
     CheckConfig,
 
-    /// Make a configuration of misp2sentinel's config.py
+    /// Convert misp2sentinel's config.py into a configuration of the relay
     ///
-    /// Prints TOML, with a comment that tells where each value comes from, and one on each setting that
-    /// has no counterpart. Name constants.py as well if you changed it. The files are parsed and never
-    /// run; secrets that stand in them stand in what is printed.
+    /// Prints TOML, with a comment on where each value comes from, and one on each setting that has no
+    /// counterpart. Name constants.py as well if you changed it. The files are parsed and never run.
+    /// Secrets in them appear in the output.
     #[command(verbatim_doc_comment)]
     #[cfg(feature = "import-config")]
     ImportConfig(import_config::ImportOptions),
@@ -219,7 +223,7 @@ enum Command {
     Healthcheck(healthcheck::HealthOptions),
 }
 
-/// The routes of the control socket: what the running relay answers to commands.
+/// Returns the routes of the control socket: the requests that the running relay answers.
 pub fn routes() -> Router<Control> {
     Router::new()
         .merge(route::<status::StatusRequest>())
@@ -238,8 +242,7 @@ pub fn routes() -> Router<Control> {
         .merge(ledger::routes())
 }
 
-/// Does what the command line says, and gives back the exit code. `environment` is where `MSR_`
-/// variables are looked for.
+/// Carries out the command line. Returns the exit code. `environment` is searched for `MSR_` variables.
 ///
 /// # Errors
 /// The configuration is wrong ([`Mistakes`](crate::config::Mistakes)), or the command failed.

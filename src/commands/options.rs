@@ -1,6 +1,6 @@
 //! Parsers for options that several commands have.
 
-/// A time that is not over at once: times are kept in milliseconds, and MISP's in seconds.
+/// Parses a time of at least a second: our times are in milliseconds, but MISP's are in seconds.
 pub(super) fn some_time(text: &str) -> Result<humantime::Duration, String> {
     let time: humantime::Duration =
         text.parse().map_err(|error: humantime::DurationError| error.to_string())?;

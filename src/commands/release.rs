@@ -20,28 +20,28 @@ pub struct ReleaseOptions {
     #[command(flatten)]
     pub release: Release,
 
-    /// MISP's warninglists are right: those that wait come into force
+    /// Put the warninglists into force that the guard keeps waiting: MISP is right about them
     #[arg(long, conflicts_with_all = ["event", "empty"])]
     pub warninglists: bool,
 }
 
-/// A large ledger is merged anew.
+/// How long the relay's answer may take: a large ledger is merged anew.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// For how long MISP may be as empty as an operator says, milliseconds.
+/// How long a look at MISP may find it empty after the operator allowed it, milliseconds.
 const LEAVE: i64 = 600_000;
 
-// Ends what the guard keeps. Answers how many claims ended. Where MISP may be as empty as it says,
-// nothing else is ended.
+// Ends the claims that the guard keeps. The answer is how many ended. With `empty`, it ends none itself: it
+// only allows the next look at MISP to withdraw everything.
 #[derive(Debug, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
-    /// Only of this event
+    /// Release only what is held of this event
     #[arg(long, value_name = "UUID", conflicts_with = "empty")]
     #[serde(default)]
     pub event: Option<Uuid>,
 
-    /// MISP is right to show none of the events that the ledger holds
+    /// Accept that MISP shows none of the events that the ledger holds
     #[arg(long)]
     #[serde(default)]
     pub empty: bool,
@@ -70,7 +70,7 @@ impl Request for Release {
     }
 }
 
-/// The next look at MISP withdraws what it no longer has, even if that is everything.
+/// Allows the next look at MISP to withdraw what it no longer shows, even if that is everything.
 async fn may_be_empty(services: &Services) -> anyhow::Result<usize> {
     let Services { ledger, source, .. } = services;
     if let Some(relay) = &services.relay {
@@ -80,6 +80,7 @@ async fn may_be_empty(services: &Services) -> anyhow::Result<usize> {
             "MISP shows events that the ledger holds: nothing is kept back for its being empty"
         );
     }
+    // The leave ends by itself: it must not cover a fault of MISP that comes much later.
     let until = Value::from(Ledger::now() + LEAVE);
     ledger.remember(&may_empty(source), &until).await.context("the ledger cannot be written")?;
     ledger.look_again(source, Ledger::now()).await.context("the ledger cannot be written")?;
@@ -87,8 +88,8 @@ async fn may_be_empty(services: &Services) -> anyhow::Result<usize> {
     Ok(0)
 }
 
-/// Puts the warninglists into force that the guard keeps waiting. Answers how many indicators they
-/// withdraw, or nothing where none wait.
+/// Puts the warninglists into force that the guard keeps waiting. The answer is how many indicators they
+/// withdraw; `None` if no lists wait.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseWarninglists {}
@@ -114,7 +115,7 @@ impl Request for ReleaseWarninglists {
     }
 }
 
-/// Ends what the guard keeps, or says that MISP is as empty as it looks.
+/// Ends what the guard keeps, or accepts that MISP is as empty as it looks.
 ///
 /// # Errors
 /// Neither a relay nor the ledger can do it, or standard output is closed.

@@ -12,11 +12,11 @@ use crate::admin::{Needs, Request, Services};
 use crate::ledger::Ledger;
 use crate::pure::count::Count;
 
-// Makes what Sentinel rejected pending again. Answers how many objects.
+// Makes what Sentinel rejected pending again. The answer is how many objects that are.
 #[derive(Debug, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetryRejected {
-    /// Only this target
+    /// Retry only at this target
     #[arg(long, value_name = "NAME")]
     #[serde(default)]
     pub target: Option<String>,
@@ -43,7 +43,7 @@ impl Request for RetryRejected {
     }
 }
 
-/// Makes what Sentinel rejected pending again, of one target or of all.
+/// Makes what Sentinel rejected pending again, at one target or at all.
 ///
 /// # Errors
 /// There is no such target, neither a relay nor the ledger can do it, or standard output is closed.

@@ -10,7 +10,7 @@ use crate::{logging, metrics};
 /// Relays until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// The log cannot be written, or as [`app::run`].
+/// The log or the metrics cannot be set up, or those of [`app::run`].
 pub(super) async fn run(
     config: Config,
     options: RunOptions,

@@ -10,19 +10,19 @@ use crate::signals;
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct SandboxOptions {
-    /// Address and port
+    /// The address and port to listen on
     #[arg(long, default_value = "127.0.0.1:9443")]
     pub listen: SocketAddr,
 
-    /// Host names of the certificate, besides localhost, 127.0.0.1 and ::1
+    /// Further host names of the certificate, besides localhost, 127.0.0.1 and ::1
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub names: Vec<String>,
 
-    /// Where to write the certificate authority that clients must trust, PEM (for azure.ca_file)
+    /// The file to write the certificate authority to that clients must trust, PEM (for azure.ca_file)
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 
-    /// How long its tokens last, to see what tokens near their end lead to
+    /// How long its tokens are valid; short times show what happens when tokens end
     #[arg(long, value_name = "TIME", default_value = "3599s")]
     pub token_lifetime: humantime::Duration,
 }

@@ -10,18 +10,19 @@ use crate::admin::Needs;
 use crate::azure::vault;
 use crate::config::{self, Admin, Config, FoundSecrets, LedgerConfig, Mistakes, Rules};
 
-/// A list of tenants in a vault may name further secrets, and those no more.
+/// How often vaults are asked at most. A list of tenants in a vault may name further secrets, and those name
+/// no more.
 const ROUNDS: usize = 3;
 
 /// The configuration file and the environment of this process.
 #[derive(Clone)]
 pub struct ConfigSource {
-    /// As `--config` names it.
+    /// The file that `--config` names; `None` for the default.
     pub file: Option<PathBuf>,
     pub environment: Vec<(String, String)>,
 }
 
-/// The environment holds secrets.
+/// The environment is left out, since it holds secrets.
 impl fmt::Debug for ConfigSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConfigSource").field("file", &self.file).finish_non_exhaustive()
@@ -29,10 +30,10 @@ impl fmt::Debug for ConfigSource {
 }
 
 impl ConfigSource {
-    /// Loads as much as `needs` says.
+    /// Loads as much of the configuration as `needs` says.
     ///
     /// # Errors
-    /// A mistake of the configuration ([`Mistakes`]), or a secret that cannot be read.
+    /// The configuration has a mistake ([`Mistakes`]), or a secret cannot be read.
     pub async fn load(&self, needs: Needs) -> anyhow::Result<Config> {
         let config = self.with(FoundSecrets::default())?;
         match needs {
@@ -42,26 +43,26 @@ impl ConfigSource {
         }
     }
 
-    /// Loads where the ledger is, beside which the running relay listens.
+    /// Loads the section on the ledger. The running relay listens in the ledger's folder.
     ///
     /// # Errors
-    /// A mistake in that section.
+    /// That section has a mistake.
     pub fn ledger(&self) -> Result<LedgerConfig, Mistakes> {
         config::load_ledger(self.file.as_deref(), self.environment.iter().cloned())
     }
 
-    /// Loads where the admin listener is.
+    /// Loads the section on the admin listener.
     ///
     /// # Errors
-    /// A mistake in that section.
+    /// That section has a mistake.
     pub fn admin(&self) -> Result<Admin, Mistakes> {
         config::load_admin(self.file.as_deref(), self.environment.iter().cloned())
     }
 
-    /// Loads what shapes indicators.
+    /// Loads the sections that shape indicators.
     ///
     /// # Errors
-    /// A mistake in those sections.
+    /// One of those sections has a mistake.
     pub fn rules(&self) -> Result<Rules, Mistakes> {
         config::load_rules(self.file.as_deref(), self.environment.iter().cloned())
     }
@@ -70,7 +71,7 @@ impl ConfigSource {
         config::load_with(self.file.as_deref(), self.environment.iter().cloned(), found)
     }
 
-    /// The same configuration with what lies in vaults.
+    /// Completes a configuration with the secrets that lie in vaults.
     async fn looked_up(&self, mut config: Config) -> anyhow::Result<Config> {
         let mut found = FoundSecrets::default();
         for _ in 0..ROUNDS {

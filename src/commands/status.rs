@@ -14,15 +14,15 @@ use crate::admin::{Needs, Request, Services, Status};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub struct StatusOptions {
-    /// One JSON object in place of text
+    /// Print JSON instead of text
     #[arg(long)]
     pub json: bool,
 }
 
-/// The exit code where no relay runs, as `systemctl status` has it.
+/// The exit code if no relay runs, the same as that of `systemctl status`.
 const NO_RELAY: u8 = 3;
 
-/// Asks how everything is.
+/// The request for the status of everything.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StatusRequest {}
@@ -39,11 +39,11 @@ impl Request for StatusRequest {
     }
 }
 
-/// Prints how everything is, for people or as one JSON object. Gives back the exit code: 0, or 3 where
-/// no relay runs and the ledger alone told, or there is none yet.
+/// Prints the status of everything, as text or as one JSON object. Returns the exit code: 0, or 3 if no relay
+/// runs. The ledger alone answers then, if there is one.
 ///
 /// # Errors
-/// Neither a relay nor the ledger can tell, or standard output is closed.
+/// Neither a relay nor the ledger can answer, or standard output is closed.
 pub async fn status(settings: &ConfigSource, options: StatusOptions) -> anyhow::Result<u8> {
     let status = match door::ask(settings, StatusRequest {}).await {
         Ok((status, _)) => status,

@@ -13,7 +13,7 @@ use crate::ledger::{
 use crate::pure::count::Count;
 use crate::pure::safe;
 
-/// The text of `status` at `now`, which ages are counted from.
+/// Returns the text of `status`. Ages are counted back from `now`.
 #[must_use]
 pub(super) fn text(status: &Status, now: DateTime<Utc>) -> String {
     let mut page = StatusPage { text: String::new(), now };
@@ -37,7 +37,7 @@ struct StatusPage {
 }
 
 impl StatusPage {
-    /// Words of MISP, Sentinel and others stand in it.
+    /// Adds a line. It may hold text of MISP, Sentinel and others, so it is escaped.
     fn line(&mut self, line: &str) {
         self.text.push_str(&safe::line(line.trim_end()));
         self.text.push('\n');
@@ -66,7 +66,8 @@ impl StatusPage {
         }
     }
 
-    /// `titles`: those of the columns, parted by bars. `numbers`: the columns of numbers.
+    /// Adds a table. `titles` are those of the columns, separated by bars; `numbers` are the columns to align
+    /// to the right.
     fn table(&mut self, titles: &str, rows: &[Vec<String>], numbers: &[usize]) {
         if rows.is_empty() {
             return;
@@ -235,7 +236,7 @@ impl StatusPage {
         time.map_or_else(|| "-".to_owned(), |time| format!("{} ago", age(seconds(self.now - time))))
     }
 
-    /// Of a time of the ledger, Unix milliseconds.
+    /// Returns how long ago a time of the ledger (Unix milliseconds) is.
     fn ago_millis(&self, at: i64) -> String {
         self.ago(DateTime::from_timestamp_millis(at))
     }
@@ -253,7 +254,7 @@ fn seconds(delta: chrono::TimeDelta) -> u64 {
     u64::try_from(delta.num_seconds()).unwrap_or_default()
 }
 
-/// In the largest unit that fits.
+/// Formats a number of seconds in the largest unit that fits.
 fn age(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} s"),
@@ -364,7 +365,7 @@ mod tests {
         assert!(text.lines().all(|line| line == line.trim_end()));
     }
 
-    /// What Sentinel, MISP and a proxy may say.
+    /// The words are what Sentinel, MISP or a proxy may send.
     #[test]
     fn nobody_elses_words_command_the_terminal_or_begin_a_line() {
         let nasty =

@@ -21,16 +21,16 @@ pub struct SuppressOptions {
     #[arg(value_name = "VALUE")]
     pub value: String,
 
-    /// For so long, e.g. 30d; else until `unsuppress`
+    /// How long, e.g. 30d; without this, until `unsuppress`
     #[arg(long = "for", value_name = "TIME", value_parser = some_time)]
     pub within: Option<humantime::Duration>,
 
-    /// Why, for who reads `suppressed` later
+    /// The reason, shown by `suppressed` later
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
 }
 
-/// The longest value or reason, bytes: both are shown wherever the value is.
+/// The longest value or reason, bytes. Both are printed wherever the suppression is shown.
 const LONGEST: usize = 1_500;
 
 /// Withholds a value.
@@ -38,7 +38,7 @@ const LONGEST: usize = 1_500;
 #[serde(deny_unknown_fields)]
 pub struct Suppress {
     pub value: String,
-    /// Unix milliseconds; without it, until it is taken back.
+    /// When it ends, Unix milliseconds; `None` means when it is taken back.
     #[serde(default)]
     pub until: Option<i64>,
     #[serde(default)]
@@ -104,7 +104,7 @@ impl Request for Unsuppress {
     }
 }
 
-/// Withholds a value, and tells what that ends.
+/// Withholds a value, and prints what that ends.
 ///
 /// # Errors
 /// The value is empty, neither a relay nor the ledger can do it, or standard output is closed.
@@ -124,7 +124,7 @@ pub async fn suppress(settings: &ConfigSource, options: SuppressOptions) -> anyh
     print(&words)
 }
 
-/// Takes a suppression back, and tells what comes back.
+/// Takes a suppression back, and prints what comes back.
 ///
 /// # Errors
 /// The value is not suppressed, neither a relay nor the ledger can do it, or standard output is
@@ -151,7 +151,7 @@ fn checked(value: &str) -> anyhow::Result<&str> {
     Ok(value)
 }
 
-/// What a suppression did, with the value as it is stored and as claims spell it.
+/// Returns a sentence on what a suppression did, with the value as it is stored and as claims spell it.
 fn withheld(value: &str, until: Option<i64>, done: &Suppression) -> String {
     let Suppression { claims, indicators, .. } = done;
     let is_withheld = format!("{value}{} is withheld {}", other_forms(value), end(until));
@@ -168,7 +168,7 @@ fn withheld(value: &str, until: Option<i64>, done: &Suppression) -> String {
     format!("{is_withheld}: {count} {verb} for nothing, {indicators}.")
 }
 
-/// How claims spell the value besides, such as ` (as http://evil.example and http://evil.example/)`.
+/// Returns the other spellings in claims, such as ` (as http://evil.example and http://evil.example/)`.
 fn other_forms(value: &str) -> String {
     let mut forms = policy::forms(value);
     let all = forms.len();
@@ -177,7 +177,7 @@ fn other_forms(value: &str) -> String {
     if forms.is_empty() { String::new() } else { format!(" ({also}as {})", forms.join(" and ")) }
 }
 
-/// What the command changed on the ledger alone is sent later.
+/// Returns a sentence if the change is sent later, because no relay runs.
 fn when_sent(by: By, done: &Suppression) -> &'static str {
     if by == By::Relay || done.indicators == 0 {
         ""

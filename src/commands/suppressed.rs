@@ -12,7 +12,7 @@ use crate::ledger::Suppressed;
 use crate::pure::count::Count;
 use crate::pure::safe;
 
-/// Asks what is withheld.
+/// The request for the suppressed values.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SuppressedRequest {}
@@ -29,10 +29,10 @@ impl Request for SuppressedRequest {
     }
 }
 
-/// Lists what is withheld.
+/// Prints the suppressed values.
 ///
 /// # Errors
-/// Neither a relay nor the ledger can tell, or standard output is closed.
+/// Neither a relay nor the ledger can answer, or standard output is closed.
 pub async fn suppressed(settings: &ConfigSource, options: StatusOptions) -> anyhow::Result<()> {
     let (list, _) = door::ask(settings, SuppressedRequest {}).await?;
     print_as(options.json, &list, |list| match list.is_empty() {

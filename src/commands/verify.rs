@@ -19,25 +19,25 @@ pub struct VerifyOptions {
     #[command(flatten)]
     pub asked: Verify,
 
-    /// One JSON object for each target, in place of text
+    /// Print one JSON object for each target instead of text
     #[arg(long)]
     pub json: bool,
 
-    /// Ask nobody: print queries for Log Analytics that show the same
+    /// Ask nobody, but print queries for Log Analytics that show the same
     #[arg(long, conflicts_with_all = ["repair", "json"])]
     pub kql: bool,
 }
 
-// Compares one target, or each, with what it accepted. A line for each step and target.
+// Compares what one target or each holds with what it accepted. Sends a line for each step and target.
 #[derive(Debug, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verify {
-    /// Only this target
+    /// Compare only this target
     #[arg(long, value_name = "NAME")]
     #[serde(default)]
     pub target: Option<String>,
 
-    /// Send what is missing or different again, and withdraw what is left over
+    /// Send again what is missing or different, and withdraw what is left over
     #[arg(long)]
     #[serde(default)]
     pub repair: bool,
@@ -59,10 +59,10 @@ impl Streamed for Verify {
     }
 }
 
-/// Compares what Sentinel holds with what it accepted, and tells.
+/// Compares what Sentinel holds with what it accepted, and prints the differences.
 ///
 /// # Errors
-/// Something differs and was not repaired, or it cannot be told.
+/// Something differs and was not repaired, or the comparison failed.
 pub async fn verify(settings: &ConfigSource, options: VerifyOptions) -> anyhow::Result<()> {
     let VerifyOptions { asked, json, kql } = options;
     if kql {
