@@ -12,8 +12,8 @@ use x509_parser::time::ASN1Time;
 
 use crate::http::{ClientOptions, Trust};
 
-/// What is wrong with the certificate of the server at `url`, and what mends it. `key` is where the
-/// address stands.
+/// Returns what is wrong with the certificate of the server at `url`, and how to mend it. `key` is the
+/// setting that holds the address.
 pub(super) async fn explain(
     why: &CertificateError,
     url: &Url,
@@ -57,8 +57,8 @@ pub(super) async fn explain(
     (unknown(why, shown.as_ref()), remedy)
 }
 
-/// The certificate that the server shows to whoever comes, DER; nothing but a request for its first page
-/// is sent.
+/// Fetches the certificate (DER) that the server shows to any client. Nothing is checked, since only a
+/// request for the first page is sent.
 async fn shown(url: &Url, way: &ClientOptions<'_>, patience: Duration) -> Option<Vec<u8>> {
     let way = ClientOptions { trust: Trust::Anything, ca_file: None, ..*way };
     let client = way.client_with(|builder| builder.tls_info(true)).ok()?;

@@ -5,17 +5,18 @@ use super::diagnosis::{Diagnosis, Subject};
 
 const STEP: &str = "clock";
 
-/// Seconds that a clock may be off: what a slow answer and whole seconds make.
+/// How many seconds a clock may be off without a finding. Slow answers and whole seconds cause that much.
 const FINE: u64 = 30;
 
-/// Entra takes assertions that are five minutes off at most, and so do others.
+/// How many seconds make it an error. Entra accepts assertions that are five minutes off at most, and so do
+/// others.
 const BAD: u64 = 300;
 
-/// The one that is not Microsoft's.
+/// The owner of the only clock that is not Microsoft's.
 const MISP: &str = "MISP";
 
-/// How far the clocks of others are ahead of ours, seconds, each with its owner. Microsoft's are right
-/// where they agree with each other.
+/// Judges the clocks of the servers, given as their owners and the seconds that they are ahead of ours.
+/// Microsoft's clocks count as right if they agree with each other.
 pub(super) fn judge(clocks: &[(&'static str, i64)]) -> Vec<Diagnosis> {
     if clocks.is_empty() {
         return vec![Subject(STEP, "").note("no server told its time")];
@@ -47,7 +48,7 @@ pub(super) fn judge(clocks: &[(&'static str, i64)]) -> Vec<Diagnosis> {
     findings
 }
 
-/// By how much two or more are ahead alike.
+/// Returns by how many seconds all are ahead, if there are at least two and they agree.
 fn agreed(ahead: &[i64]) -> Option<i64> {
     let (least, most) = (*ahead.iter().min()?, *ahead.iter().max()?);
     (ahead.len() > 1 && most.abs_diff(least) <= FINE).then_some(least)
@@ -82,7 +83,7 @@ mod tests {
         assert_eq!((all.len(), all[0].severity), (1, Severity::Error));
         assert_eq!(all[0].evidence, "this machine's clock is 10m 1s ahead of Microsoft's");
 
-        // MISP on the same machine is wrong alike.
+        // MISP runs on the same machine here, so its clock is as wrong as ours.
         let both = judge(&[("MISP", 0), ("Entra", -600), ("Sentinel", -600)]);
         let subjects: Vec<&str> = both.iter().map(|one| one.subject.as_str()).collect();
         assert_eq!(subjects, ["", "MISP"]);

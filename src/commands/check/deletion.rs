@@ -13,21 +13,21 @@ use crate::pure::verify::lives;
 
 const STEP: &str = "deletion";
 
-/// What stands before the remedy in errors of the management plane.
+/// The separator before the remedy in errors of the management plane.
 pub(super) const REMEDY: &str = " -- ";
 
-/// Between two looks at the probe.
+/// The pause between two looks at the probe.
 const LOOK: Duration = Duration::from_millis(500);
 
 const SET_EXPIRE: &str = "set withdraw = \"expire\": the end of an indicator is accepted before any \
                           deletion, so nothing stays active";
 
-/// The upload probe of a target.
+/// The upload probe of a target, whose deletion is tried.
 pub(super) struct Probe<'p> {
     pub target: &'p Target,
     pub client: &'p ManageClient,
     pub id: String,
-    /// How long a change may take until Sentinel shows it.
+    /// How long Sentinel may take to show a change.
     pub patience: Duration,
 }
 
@@ -36,14 +36,14 @@ impl Probe<'_> {
         Subject(STEP, &self.target.name)
     }
 
-    /// Without an upload nothing is tried, since only the probe can be deleted without harm.
+    /// Says that nothing was tried. Only the probe can be deleted without harm, and none was uploaded.
     pub(super) fn untried(&self) -> Diagnosis {
         let words = "withdraw = \"delete\" is experimental; --upload-probe tries whether a deletion has an \
                      effect";
         self.subject().note(words)
     }
 
-    /// Deletes the probe, and looks whether it went.
+    /// Deletes the probe, and checks that it is gone.
     pub(super) async fn delete(&self) -> Diagnosis {
         self.try_it().await.unwrap_or_else(|error| self.subject().failed(error, REMEDY))
     }
@@ -53,6 +53,7 @@ impl Probe<'_> {
             let now = Utc::now().timestamp_millis();
             !held.is_empty() && held.iter().all(|found| !lives(&found.data, now))
         };
+        // The relay deletes only what is over, so the probe must be over first too.
         let held = self.look_until(is_over).await?;
         if !is_over(&held) {
             let words = "not tried: Sentinel does not show the probe's withdrawal yet; run \
@@ -73,7 +74,8 @@ impl Probe<'_> {
         Ok(self.subject().warning(words, SET_EXPIRE))
     }
 
-    /// What Sentinel shows of the probe once it is as `reached` says, or in the end.
+    /// Waits until `reached` is true of what Sentinel shows of the probe, or until patience ends. Returns the
+    /// last answer.
     async fn look_until(
         &self,
         reached: impl Fn(&[WorkspaceObject]) -> bool,

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::pure::safe;
 
-/// How bad it is; the worst of all decides the exit code.
+/// How bad a finding is. The worst one decides the exit code.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, strum::IntoStaticStr,
 )]
@@ -15,9 +15,9 @@ use crate::pure::safe;
 #[strum(serialize_all = "lowercase")]
 pub(super) enum Severity {
     Ok,
-    /// It could not be looked at, or says nothing of good or bad.
+    /// It could not be checked, or is neither good nor bad.
     Note,
-    /// It works, and probably not as it is meant.
+    /// It works, but probably not as it is meant.
     #[strum(serialize = "WARNING")]
     Warning,
     /// It does not work.
@@ -25,24 +25,24 @@ pub(super) enum Severity {
     Error,
 }
 
-/// One thing that was looked at.
+/// The finding on one thing that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Diagnosis {
-    /// What was looked at, e.g. `host`, `zeromq` or `token`.
+    /// What was checked, e.g. `host`, `zeromq` or `token`.
     pub step: &'static str,
-    /// Which one of it: an address, a target, a key of the configuration; may be empty.
+    /// Which of them: an address, a target, a key of the configuration. May be empty.
     pub subject: String,
     pub severity: Severity,
     /// What was seen.
     pub evidence: String,
-    /// What to do about it.
+    /// What to do about it; `None` if there is nothing to do.
     pub remedy: Option<String>,
 }
 
-/// What a step finds. An error is what it ends at, and is told as well.
+/// What a step finds. An error is the finding that ended the step; it is reported like the others.
 pub(super) type Found<T = Vec<Diagnosis>> = Result<T, Diagnosis>;
 
-/// What a diagnosis is about: the step, and which one of it.
+/// What a diagnosis is about: the step, and which of its subjects.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subject<'s>(pub &'static str, pub &'s str);
 
@@ -63,7 +63,7 @@ impl Subject<'_> {
         self.diagnosis(Severity::Error, evidence, remedy)
     }
 
-    /// An error in another room's words, which say what to do behind `separator`.
+    /// Makes an error of another room's message, in which the remedy follows `separator`.
     pub(super) fn failed(self, error: impl Display, separator: &str) -> Diagnosis {
         let words = error.to_string();
         let (seen, remedy) = words.split_once(separator).unwrap_or((&words, ""));
@@ -76,6 +76,7 @@ impl Subject<'_> {
         evidence: impl Display,
         remedy: impl Display,
     ) -> Diagnosis {
+        // Servers can put anything into these words: they must not look like further findings.
         let one_line = |text: String| safe::line(&text).into_owned();
         let remedy = Some(one_line(remedy.to_string())).filter(|remedy| !remedy.is_empty());
         let Self(step, subject) = self;
@@ -85,7 +86,7 @@ impl Subject<'_> {
 }
 
 impl Diagnosis {
-    /// For people; the remedy stands below.
+    /// Returns the text for people. The remedy stands on a line below.
     pub(super) fn text(&self) -> String {
         let Self { step, subject, evidence, severity, .. } = self;
         let (word, named): (&str, _) = (severity.into(), format!("{step} {subject}"));
@@ -96,18 +97,18 @@ impl Diagnosis {
         text
     }
 
-    /// One line of JSON.
+    /// Returns the finding as one line of JSON.
     pub(super) fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string(self).map(|json| safe::json(&json).into_owned() + "\n")
     }
 }
 
-/// All that a step finds, in its order.
+/// Returns all that a step found, in its order.
 pub(super) fn told(found: Found) -> Vec<Diagnosis> {
     found.unwrap_or_else(|end| vec![end])
 }
 
-/// The exit code, as monitoring plugins have it: 0 well, 1 warnings, 2 errors.
+/// Returns the exit code, as monitoring plugins use it: 0 well, 1 warnings, 2 errors.
 pub(super) fn exit_code(worst: Severity) -> u8 {
     match worst {
         Severity::Ok | Severity::Note => 0,

@@ -16,10 +16,10 @@ use crate::misp_api::MispClient;
 const ZEROMQ: &str = "zeromq";
 const WEBHOOK: &str = "webhook";
 
-/// The feed itself: publications come with it alone.
+/// The switch of the feed itself. On its own it brings publications only.
 const FEED: &str = "Plugin.ZeroMQ_enable";
 
-/// What each switch adds to the feed.
+/// The switches in MISP, of which each adds messages to the feed.
 const SWITCHES: [&str; 7] = [
     FEED,
     "Plugin.ZeroMQ_event_notifications_enable",
@@ -30,14 +30,14 @@ const SWITCHES: [&str; 7] = [
     "Plugin.ZeroMQ_warninglist_notifications_enable",
 ];
 
-/// Nobody listens there. What to do depends on MISP's settings.
+/// A refused connection: nobody listens there. The remedy depends on MISP's settings, which are read later.
 pub(super) struct ConnectionRefused {
     endpoint: String,
     words: String,
 }
 
 impl ConnectionRefused {
-    /// `off`: the switches that are off in MISP, where they may be seen.
+    /// Makes a diagnosis. `off` are the switches that are off in MISP; `None` if the key may not see them.
     fn diagnosis(self, off: Option<&[&str]>) -> Diagnosis {
         const START: &str = "start MISP's publisher (Administration > Server Settings & Maintenance > Diagnostics, ZeroMQ; it ends when its Redis does: app/tmp/logs/mispzmq.error.log)";
         const PORT: &str = "check the port, and that it is published or in the relay's network";
@@ -53,7 +53,7 @@ impl ConnectionRefused {
 
 pub(super) type Heard = Result<Diagnosis, ConnectionRefused>;
 
-/// Connects to each publisher and waits for it to say anything.
+/// Connects to each publisher, and waits until it sends anything.
 pub(super) async fn zeromq(config: ZeroMq, wait: Duration) -> Vec<Heard> {
     if config.endpoints.is_empty() {
         let words = "misp.zeromq.endpoints is empty: news comes by catch-up only";
@@ -97,13 +97,13 @@ fn not_connected(endpoint: &str, error: &SocketError) -> Heard {
         let remedy = "check misp.zeromq.endpoints, the DNS of this machine (in a container, its network), and firewalls";
         return Ok(subject.error(words, remedy));
     }
-    // The socket's own words name what to compare.
+    // The socket's error names after a colon what to compare.
     let publisher = "see that MISP's publisher runs: app/tmp/logs/mispzmq.error.log";
     let (seen, remedy) = words.split_once(": ").unwrap_or((&words, publisher));
     Ok(subject.error(seen, remedy))
 }
 
-/// What was heard; MISP's settings tell what to do about what was not.
+/// Returns the findings on what was heard. For what was not, MISP's settings decide the remedy.
 pub(super) async fn heard(
     config: &Config,
     heard: impl Iterator<Item = Heard>,
@@ -111,7 +111,7 @@ pub(super) async fn heard(
 ) -> Vec<Diagnosis> {
     let asked = misp.filter(|_| !config.misp.zeromq.endpoints.is_empty());
     let off = match asked {
-        // `None` where the key may not see MISP's settings.
+        // `None` if the key may not see MISP's settings.
         Some(client) => misp::settings(client, SWITCHES).await,
         None => None,
     };
@@ -119,7 +119,7 @@ pub(super) async fn heard(
     heard.chain(asked.map(|_| topics(off.as_deref()))).collect()
 }
 
-/// Which topics MISP publishes, as far as the key may see its settings.
+/// Returns which topics MISP publishes, as far as the key may see its settings.
 fn topics(off: Option<&[&str]>) -> Diagnosis {
     let subject = Subject(ZEROMQ, "topics");
     match off {
@@ -144,14 +144,14 @@ fn topics(off: Option<&[&str]>) -> Diagnosis {
     }
 }
 
-/// The listener, or the place where it will be, and MISP's leave to call it.
+/// Checks the listener, or the place where it will be, and whether MISP may call it.
 pub(super) async fn webhook(
     webhook: &Webhook,
     is_running: bool,
     misp: Option<&MispClient>,
 ) -> Vec<Diagnosis> {
-    /// MISP's leave to call any address; workflows run as background jobs; and misp-modules render the
-    /// module's URL, or MISP says "URL not provided".
+    /// The settings that MISP needs: leave to call any address; background jobs, in which workflows run; and
+    /// misp-modules, which render the module's URL (without them MISP says "URL not provided").
     const NEEDED: [&str; 3] = [
         "Security.rest_client_enable_arbitrary_urls",
         "MISP.background_jobs",

@@ -14,16 +14,16 @@ use super::certificate;
 use super::diagnosis::{Diagnosis, Severity, Subject};
 use crate::http::{ClientOptions, Trust, certificate_error, chain, speaks_no_tls};
 
-/// For each of name, connection and answer.
+/// How long each of name, connection and answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server, and how the relay reaches it.
 #[derive(Debug)]
 pub(super) struct Host<'c> {
-    /// What it is to the relay, e.g. `MISP`.
+    /// Its role for the relay, e.g. `MISP`.
     pub part: &'static str,
     pub url: Url,
-    /// The key that its address stands in, e.g. `misp.url`.
+    /// The setting that holds its address, e.g. `misp.url`.
     pub key: String,
     pub way: ClientOptions<'c>,
 }
@@ -33,15 +33,15 @@ pub(super) struct Host<'c> {
 pub(super) struct HostSeen {
     pub diagnosis: Diagnosis,
     pub part: &'static str,
-    /// Without the path; to compare by.
+    /// The URL without its path, to compare hosts by.
     pub origin: String,
-    /// By how many seconds its clock is ahead of ours; `None`: it did not say.
+    /// By how many seconds its clock is ahead of ours; `None` if its answer had no date.
     pub ahead: Option<i64>,
     pub is_reached: bool,
 }
 
 impl Host<'_> {
-    /// Asks for its first page, whatever the answer is.
+    /// Asks for the host's page. Any answer counts as reached, whatever its status.
     pub(super) async fn look(self) -> HostSeen {
         // e.g. `MISP misp.example.org:443`
         let name = format!("{} {}", self.part, self.address());
@@ -51,6 +51,7 @@ impl Host<'_> {
             Ok(client) => match client.get(self.url.clone()).timeout(PATIENCE).send().await {
                 Ok(answer) => {
                     let took = asked.elapsed().unwrap_or_default();
+                    // The Date was written about halfway between request and answer.
                     (subject.ok(self.reached(&answer, took)), ahead(&answer, asked + took / 2))
                 }
                 Err(error) => {
@@ -84,7 +85,7 @@ impl Host<'_> {
         format!("reached{way}: {tls}, HTTP {status} after {took} ms")
     }
 
-    /// What is wrong, and what to do about it.
+    /// Returns what is wrong, and what to do about it.
     async fn explain(&self, error: &reqwest::Error) -> (String, String) {
         let Self { url, key, way, .. } = self;
         if let Some(why) = certificate_error(error) {
@@ -99,6 +100,7 @@ impl Host<'_> {
             );
         }
         let address = self.address();
+        // With a proxy, this machine never resolves the host's name itself: only the proxy can be tried.
         if let Some(proxy) = self.proxy() {
             let why = connect(&proxy).await.err().unwrap_or_else(|| chain(error));
             let keys = match way.proxy {
@@ -122,7 +124,8 @@ impl Host<'_> {
         (chain(error), remedy)
     }
 
-    /// `host:port` of the proxy that is used, by the configuration or the environment.
+    /// Returns `host:port` of the proxy that the configuration or the environment names; `None` for a direct
+    /// connection.
     fn proxy(&self) -> Option<String> {
         let matcher = match self.way.proxy {
             Some("none") => return None,
@@ -140,7 +143,7 @@ impl Host<'_> {
     }
 }
 
-/// Resolves and connects, for the words of what fails.
+/// Resolves the name and connects. The error says in words which of the two failed.
 async fn connect(address: &str) -> Result<(), String> {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let found = timeout(PATIENCE, lookup_host(address)).await;
@@ -161,7 +164,7 @@ async fn connect(address: &str) -> Result<(), String> {
 fn ahead(answer: &Response, ours: SystemTime) -> Option<i64> {
     let theirs = DateTime::parse_from_rfc2822(answer.headers().get(DATE)?.to_str().ok()?).ok()?;
     let ours: DateTime<chrono::Utc> = ours.into();
-    // A Date tells whole seconds, so half of one is added.
+    // A Date has whole seconds, cut off, so half a second is added.
     let ahead = theirs.timestamp_millis() + 500 - ours.timestamp_millis();
     Some(ahead / 1_000)
 }

@@ -13,10 +13,10 @@ use crate::pure::stix::Withdraw;
 
 const STEP: &str = "ledger";
 
-/// What stands before the remedy in the ledger's errors.
+/// The separator before the remedy in the ledger's errors.
 const HINT: &str = "\n  hint: ";
 
-/// Asks the relay that runs on this data folder; `None`: none does.
+/// Asks the relay that runs on this data folder for its status. Returns `None` if none runs.
 pub(super) async fn running(config: &LedgerConfig) -> Found<Option<Status>> {
     let asked = async { RelayClient::at(&config.data_dir)?.ask(&StatusRequest {}).await };
     asked.await.map_err(|error| {
@@ -25,7 +25,7 @@ pub(super) async fn running(config: &LedgerConfig) -> Found<Option<Status>> {
     })
 }
 
-/// What the running relay says of itself.
+/// Returns the findings on a running relay, from its own status.
 pub(super) fn of_relay(status: &Status) -> Vec<Diagnosis> {
     let held = format!("held by the running relay: {}", figures(&status.ledger));
     let degraded = status.degraded.iter().map(|words| Subject("relay", "").warning(words, ""));
@@ -36,7 +36,7 @@ fn figures(ledger: &LedgerStatus) -> String {
     format!("{}, {}", Count(ledger.events, "event"), Count(ledger.claims, "claim"))
 }
 
-/// Opens it as `run` would, or looks whether it could be made.
+/// Opens the ledger as `run` would, or checks whether it could be made.
 pub(super) async fn look(config: &Config) -> Found {
     let file = config.ledger.data_dir.join("ledger.db");
     let path = file.display().to_string();
@@ -56,7 +56,8 @@ pub(super) async fn look(config: &Config) -> Found {
     Ok(vec![subject.ok(figures(&status))])
 }
 
-/// `run` refuses an empty one where nothing can tell which ids are used up.
+/// Returns the finding on a ledger that is not there yet. `run` refuses an empty one if the used-up ids
+/// cannot be read back.
 fn to_be_made(config: &Config, subject: Subject<'_>) -> Diagnosis {
     let live = config.targets.iter().filter(|one| one.enabled && one.mode == Mode::Live);
     let silent = live.filter(|one| one.withdraw == Withdraw::Revoke && !tells_used_up_ids(one));
@@ -68,7 +69,7 @@ fn to_be_made(config: &Config, subject: Subject<'_>) -> Diagnosis {
     subject.failed(format!("`run` will not start for {names}: {}", StartError::Forgotten), HINT)
 }
 
-/// The folder, or the nearest one above it that is there, can be written.
+/// Checks that the folder can be written, or the nearest existing one above it.
 fn probe(config: &LedgerConfig) -> std::io::Result<()> {
     let folder = config.data_dir.ancestors().find(|folder| folder.is_dir());
     tempfile::tempfile_in(folder.unwrap_or(&config.data_dir)).map(drop)

@@ -9,9 +9,11 @@ use tokio::time::timeout;
 use super::super::healthcheck::reachable;
 use super::diagnosis::{Diagnosis, Subject};
 
+/// How long a connection may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// `key` is where the address stands, e.g. `misp.webhook.listen`.
+/// Checks a listener, or whether the relay could listen there. `key` is the setting that holds the address,
+/// e.g. `misp.webhook.listen`.
 pub(super) async fn look(
     step: &'static str,
     key: &str,

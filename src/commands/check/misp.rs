@@ -16,10 +16,10 @@ use crate::misp_api::{Key, MispClient, RestError};
 use crate::pure::policy::OnHit;
 use crate::pure::warninglist::{ListHead, ListKind};
 
-/// How long MISP's answers may take here, whatever the relay would wait.
+/// How long MISP's answers may take here, even if the relay itself would wait longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Key, role, version and rights, and the client for what is asked next.
+/// Checks the key with its role and rights, and the version. Returns the client for the later steps too.
 pub(super) async fn look(
     config: &Config,
     hosts: &[HostSeen],
@@ -51,8 +51,8 @@ pub(super) async fn look(
     Ok((findings, client))
 }
 
-/// A page of MISP, copied from a browser, is no address of MISP: with a path, what answers is something
-/// else.
+/// Corrects the remedy if `misp.url` has a path. A page's address, copied from a browser, is not the address
+/// of MISP, and something else may answer there.
 fn elsewhere(mut finding: Diagnosis, error: &RestError, url: &str) -> Diagnosis {
     let is_something_else = matches!(
         error,
@@ -73,7 +73,7 @@ fn elsewhere(mut finding: Diagnosis, error: &RestError, url: &str) -> Diagnosis 
     finding
 }
 
-/// A user that expires takes its keys along.
+/// Warns if the key's user expires soon, because its keys end with it.
 fn expiring(key: &Key, today: NaiveDate) -> Option<Diagnosis> {
     const SOON: i64 = 30;
     let expires = key.expires.filter(|day| (*day - today).num_days() <= SOON)?;
@@ -98,12 +98,12 @@ fn whose(key: &Key) -> Diagnosis {
 
 const WARNINGLISTS: &str = "warninglists";
 
-/// The warninglists that are enabled, as far as policy asks for them.
+/// Checks the enabled warninglists, as far as policy uses them.
 pub(super) async fn warninglists(config: &Config, client: &MispClient) -> Found {
     let subject = Subject(WARNINGLISTS, "");
     let used = config.targets.iter().any(|target| target.policy.warninglists != OnHit::Off);
     let policies = config.targets.iter().filter(|one| one.enabled).map(|one| &one.policy);
-    // Each name once.
+    // A set, so that each name is reported once.
     let names: BTreeSet<&String> = policies.flat_map(|one| &one.shared_host_lists).collect();
     if !used && names.is_empty() {
         return Err(subject.note("policy.warninglists = \"off\": nobody looks"));
@@ -113,7 +113,7 @@ pub(super) async fn warninglists(config: &Config, client: &MispClient) -> Found 
     Ok(std::iter::once(enabled(subject, &lists)).chain(named).collect())
 }
 
-/// Those that MISP has enabled.
+/// Returns the finding on the warninglists that MISP has enabled.
 fn enabled(subject: Subject<'_>, lists: &[ListHead]) -> Diagnosis {
     if lists.is_empty() {
         return subject.warning(
@@ -125,7 +125,7 @@ fn enabled(subject: Subject<'_>, lists: &[ListHead]) -> Diagnosis {
     subject.ok(format!("{} enabled in MISP, {entries} entries", lists.len()))
 }
 
-/// What a name in `policy.shared_host_lists` comes to.
+/// Returns the finding on one name in `policy.shared_host_lists`.
 fn named_list(name: &str, lists: &[ListHead]) -> Diagnosis {
     let pattern = WildMatch::new_case_insensitive(name);
     let (of_hosts, others): (Vec<&ListHead>, Vec<&ListHead>) = lists
@@ -146,7 +146,7 @@ fn named_list(name: &str, lists: &[ListHead]) -> Diagnosis {
     subject.warning(seen, remedy)
 }
 
-/// Whether settings of MISP are on: `None` where the key may not see them.
+/// Returns which of these settings are off in MISP; `None` if the key may not see them.
 pub(super) async fn settings<const N: usize>(
     client: &MispClient,
     names: [&'static str; N],
@@ -161,7 +161,7 @@ pub(super) async fn settings<const N: usize>(
     Some(off)
 }
 
-/// How a setting of MISP is made.
+/// Returns the remedy that sets these settings in MISP.
 pub(super) fn set(names: &[&str]) -> String {
     let commands: Vec<String> = names
         .iter()
@@ -176,7 +176,7 @@ pub(super) fn set(names: &[&str]) -> String {
     )
 }
 
-/// An error, with what MISP said and what to do apart.
+/// Makes an error that separates what MISP said from what to do.
 pub(super) fn refused(subject: Subject<'_>, error: &RestError) -> Diagnosis {
     let (RestError::Refused { advice, .. } | RestError::Untrusted { advice, .. }) = error else {
         return subject.error(error, "");

@@ -30,23 +30,24 @@ use host::Host;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub struct CheckOptions {
-    /// One JSON object a line for each finding, in place of text
+    /// Print a line of JSON for each finding instead of text
     #[arg(long)]
     pub json: bool,
 
-    /// How long MISP's feed may say nothing
+    /// How long MISP's feed may be silent
     #[arg(long, value_name = "TIME", default_value = "15s")]
     pub wait: humantime::Duration,
 
-    /// Upload an indicator of a name that nobody has to each target, and withdraw it at once: shows
-    /// that role and workspace are right (two rows in Log Analytics). Under withdraw = "delete" it is
-    /// then deleted, which shows whether deletions have an effect
+    /// Upload an indicator of a domain that nobody can own to each target, and withdraw it at once. This
+    /// shows
+    /// that role and workspace are right (two rows in Log Analytics). Under withdraw = "delete" the indicator
+    /// is then deleted, which shows whether deletions have an effect
     #[arg(long)]
     pub upload_probe: bool,
 }
 
-/// Looks at everything and prints a line for each thing as soon as it is known; gives back the exit
-/// code: 0 well, 1 warnings, 2 errors.
+/// Checks everything, and prints a line for each finding as soon as it is known. Returns the exit code: 0
+/// well, 1 warnings, 2 errors.
 ///
 /// # Errors
 /// Standard output is closed.
@@ -57,7 +58,7 @@ pub async fn check(config: anyhow::Result<Config>, options: CheckOptions) -> any
         Ok(config) => walk(&config, options, &mut report).await?,
         Err(error) => match error.downcast_ref::<Mistakes>() {
             Some(mistakes) => report.all(of_mistakes(mistakes))?,
-            // A secret that no vault gives.
+            // All other errors mean that a vault did not give a secret.
             None => report.all([Subject("vault", "").error(format!("{error:#}"), "")])?,
         },
     }
@@ -65,7 +66,7 @@ pub async fn check(config: anyhow::Result<Config>, options: CheckOptions) -> any
     Ok(diagnosis::exit_code(report.worst))
 }
 
-/// The feed is listened to while the rest is looked at: MISP may be silent for ten seconds.
+/// Runs all steps. The feed is listened to meanwhile, since MISP may be silent for ten seconds.
 async fn walk(config: &Config, options: CheckOptions, report: &mut CheckOutput) -> io::Result<()> {
     report.all(of_config(config))?;
     let mut listening = JoinSet::new();
@@ -86,7 +87,7 @@ async fn walk(config: &Config, options: CheckOptions, report: &mut CheckOutput) 
     let heard = listening.join_all().await.into_iter().flatten();
     report.all(feed::heard(config, heard, misp.as_ref()).await)?;
     let running = ledger::running(&config.ledger).await;
-    // One that does not answer runs as well.
+    // A relay that fails to answer does run.
     let is_running = !matches!(running, Ok(None));
     if let Some(webhook) = &config.misp.webhook {
         report.all(feed::webhook(webhook, is_running, misp.as_ref()).await)?;
@@ -104,7 +105,7 @@ async fn walk(config: &Config, options: CheckOptions, report: &mut CheckOutput) 
     report.all(told(target::look(config, &hosts, options.upload_probe).await))
 }
 
-/// Said before all else of a relay without a key.
+/// The note on a relay without a key. It comes first.
 const FEED_ONLY: &str = "not set: the relay works from the feed alone, and sends only what is of distribution 1 to 3 at event, object and attribute (policy.org_without_key adds distribution 0 of the organisations that it names)";
 
 fn of_mistakes(mistakes: &Mistakes) -> Vec<Diagnosis> {
@@ -127,7 +128,7 @@ fn of_config(config: &Config) -> Vec<Diagnosis> {
     feed_only.into_iter().chain([valid]).chain(doubts).collect()
 }
 
-/// Each server once, however many targets use it.
+/// Returns each server once, however many targets use it.
 fn hosts(config: &Config) -> Vec<Host<'_>> {
     let mut hosts: Vec<Host<'_>> = Vec::new();
     let mut add = |part, address: &str, key: String, way| {
@@ -155,12 +156,12 @@ fn hosts(config: &Config) -> Vec<Host<'_>> {
     hosts
 }
 
-/// Others are asked on this machine, and go to Entra themselves if at all.
+/// Returns whether the relay itself asks Entra for tokens. The others get them on this machine.
 fn signs_in_at_entra(credential: &Credential) -> bool {
     !matches!(credential, Credential::ManagedIdentity(_) | Credential::AzureCli { .. })
 }
 
-/// What is printed, and what it comes to.
+/// The output, with the counts for the end and for the exit code.
 struct CheckOutput {
     json: bool,
     worst: Severity,

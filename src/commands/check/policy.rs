@@ -17,27 +17,27 @@ use crate::pure::policy::{Judge, SideFacts};
 
 const STEP: &str = "policy";
 
-/// So many events are read, the newest.
+/// How many events are read: the newest.
 const EVENTS: usize = 20;
 
-/// For the listing, and for reading.
+/// How long the listing may take, and how long the reading.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The listing, as far as there was time.
+/// The newest events of the listing, as far as there was time.
 struct NewestEvents {
     newest: Vec<EventHead>,
     events: usize,
     is_whole: bool,
 }
 
-/// What becomes of attributes under a policy.
+/// What a policy decides on the attributes that were read.
 struct Counted {
     judge: Judge,
     selected: usize,
     skipped: BTreeMap<Reason, usize>,
 }
 
-/// One finding for each policy.
+/// Checks what each policy selects. Returns a finding for each policy.
 pub(super) async fn look(config: &Config, client: &MispClient) -> Found {
     let refused = |error| refused(Subject(STEP, ""), &error);
     let listed = list(&config.misp, client).await.map_err(refused)?;
@@ -91,8 +91,8 @@ fn nothing_published(misp: &Misp) -> Diagnosis {
     Subject(STEP, "").warning("MISP shows this key no published event", remedy)
 }
 
-/// Reads event by event, so that one that cannot be read costs only itself; gives back how many were
-/// read.
+/// Reads the events one by one, so that one that cannot be read does not spoil the others. Returns how many
+/// were read.
 async fn read(
     client: &MispClient,
     listed: &NewestEvents,
@@ -124,7 +124,7 @@ impl Counted {
         Self { judge, selected: 0, skipped: BTreeMap::new() }
     }
 
-    /// An attribute counts as selected if any of its claims does.
+    /// Counts an event's attributes. One is selected if any of its claims is.
     fn take(&mut self, event: &Event<'_>) {
         let facts = event.facts();
         for read in event.attributes() {

@@ -25,16 +25,16 @@ const WORKSPACE: &str = "workspace";
 const READ_BACK: &str = "read-back";
 const QUOTA: &str = "quota";
 
-/// For one answer of Sentinel's.
+/// How long one answer of Sentinel may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Nobody's name: `.invalid` is never given away (RFC 6761).
+/// The domain of the upload probe. Nobody can own it: `.invalid` is reserved (RFC 6761).
 const PROBE: &str = "misp-sentinel-relay-upload-probe.invalid";
 
-/// A credential's token, and where the next one comes from; `None`: there is none.
+/// A credential's token, and the source of the next one; `None` if the sign-in failed.
 type SignedIn = Option<(Secret, Arc<TokenSource>)>;
 
-/// Looks at all targets; those of one credential sign in once.
+/// Checks all targets. Those that share a credential sign in once.
 pub(super) async fn look(config: &Config, hosts: &[HostSeen], probe: bool) -> Found {
     let http = &azure::http::client(&config.azure)
         .map_err(|error| Subject("azure", "").error(error, ""))?;
@@ -87,7 +87,7 @@ fn sends_nothing(target: &Target) -> Option<Diagnosis> {
     Some(Subject("target", &target.name).note(words))
 }
 
-/// The first of the servers at `addresses` that is not reached.
+/// Returns the first server at `addresses` that is not reached; `None` if all are.
 fn away<'h>(addresses: &[&str], hosts: &'h [HostSeen]) -> Option<&'h str> {
     let is_of = |seen: &HostSeen| addresses.iter().any(|one| one.starts_with(&seen.origin));
     let away = hosts.iter().find(|seen| !seen.is_reached && is_of(seen));
@@ -122,7 +122,8 @@ async fn signed_in(
     }
 }
 
-/// Of certificates the end is known, and others have none.
+/// Notes that the end of a client secret is unknown. The end of a certificate is known, and other credentials
+/// have none.
 fn end_untold(target: &Target) -> Option<Diagnosis> {
     let has_secret = matches!(target.credential, Credential::ClientSecret { .. });
     let words = "Entra does not tell when a client secret ends: note its date, and change the secret before it";
@@ -152,7 +153,7 @@ fn refused(target: &Target, error: &SignInError) -> Diagnosis {
     }
 }
 
-/// A question to a workspace.
+/// The checks of one target's workspace.
 struct WorkspaceCheck<'c> {
     config: &'c Config,
     target: &'c Target,
@@ -173,7 +174,7 @@ impl<'c> WorkspaceCheck<'c> {
             return Ok(self.told(&outcome, token, well));
         }
         let now = Ledger::now();
-        // Minutes, then at once.
+        // First a validity of some minutes, then one that ends at once: the withdrawal.
         for until in [now + 300_000, now + 1_000] {
             let outcome = self.upload(&client, token, &[self.indicator(now, until)]).await;
             if !matches!(&outcome, UploadOutcome::Accepted { rejected, .. } if rejected.is_empty())
@@ -185,7 +186,7 @@ impl<'c> WorkspaceCheck<'c> {
         Ok(self.subject(WORKSPACE).ok(words))
     }
 
-    /// What the management plane says: one try, and not for long, since the doctor is waited for.
+    /// Checks the management plane, with one try and little patience, because an operator waits.
     async fn management(
         &self,
         managed: &ManagedWorkspace,
@@ -229,7 +230,7 @@ impl<'c> WorkspaceCheck<'c> {
         }
     }
 
-    /// Of the probe, as Sentinel shows it.
+    /// Returns the probe's id, as Sentinel shows it.
     fn probe_id(&self) -> String {
         let observable = Observable::new("domain-name:value", PROBE);
         format!("indicator--{}", observable.id(&self.config.rendering.namespace))
@@ -292,7 +293,8 @@ impl<'c> WorkspaceCheck<'c> {
         }
     }
 
-    /// Harmless: nobody looks up this name, and it is over at once. Times are Unix milliseconds.
+    /// Makes the probe. It is harmless: nobody looks up this name, and it is over at once. Times are Unix
+    /// milliseconds.
     fn indicator(&self, from: i64, until: i64) -> String {
         let body = json!({
             "type": "indicator",
@@ -307,7 +309,7 @@ impl<'c> WorkspaceCheck<'c> {
     }
 }
 
-/// Who shares a credential shares its quota.
+/// Returns a finding for each credential, since its targets share one quota.
 fn quotas(config: &Config) -> Vec<Diagnosis> {
     let delivery = &config.delivery;
     let live = config.targets.iter().filter(|target| sends_nothing(target).is_none());
@@ -332,7 +334,7 @@ fn quotas(config: &Config) -> Vec<Diagnosis> {
     groups.iter().map(tell).collect()
 }
 
-/// The targets in groups that are alike, each in its order.
+/// Groups the targets that are alike, in their order.
 pub(super) fn alike<'t>(
     targets: impl Iterator<Item = &'t Target>,
     are_alike: impl Fn(&Target, &Target) -> bool,

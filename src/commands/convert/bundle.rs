@@ -12,12 +12,12 @@ use super::gathered::{Gathered, LeftOut};
 use crate::pure::safe;
 use crate::pure::stix::{self, ContextKind, ContextObject, Verdict};
 
-/// With the time that they are as of, Unix milliseconds.
+/// The context objects by kind and id, each with the time of its state, Unix milliseconds.
 type Related = BTreeMap<(ContextKind, Uuid), (i64, ContextObject)>;
 
-/// Writes the indicators that are valid after `valid_after` (Unix milliseconds), one a line, and
-/// tells of the others. A bundle without any has no `objects`, since STIX knows no empty lists. Gives back
-/// whether it has any.
+/// Writes the indicators that are valid after `valid_after` (Unix milliseconds), one a line, and the reasons
+/// for the others to `skipped`. Returns whether the bundle has objects: without any it has no `objects`,
+/// since STIX knows no empty lists.
 ///
 /// # Errors
 /// `out` or `skipped` cannot be written.
@@ -49,8 +49,8 @@ pub(super) fn write(
     Ok(has_objects)
 }
 
-/// What has to be known of a bundle before its first byte is written: the UUIDv5 of all that is in it,
-/// what its indicators need, and what is left out. Merging twice is cheaper than keeping every object.
+/// Returns what has to be known before the first byte is written: the UUIDv5 of the bundle's content, what
+/// its indicators need, and what is left out. To merge twice is cheaper than to keep every object.
 fn survey(gathered: &Gathered<'_>, valid_after: i64) -> (Uuid, Related, LeftOut) {
     let (mut related, mut left_out) = (Related::new(), LeftOut::new());
     let mut content = blake3::Hasher::new();
@@ -73,18 +73,19 @@ fn survey(gathered: &Gathered<'_>, valid_after: i64) -> (Uuid, Related, LeftOut)
     (Uuid::new_v5(&gathered.namespace, content.finalize().as_bytes()), related, left_out)
 }
 
-/// When MISP last changed an attribute that counts, Unix milliseconds.
+/// Returns when MISP last changed an attribute that counts, Unix milliseconds.
 fn changed_at(verdict: &Verdict<'_>) -> i64 {
     let newest = verdict.admitted.iter().map(|claim| claim.claim.timestamp).max();
     newest.unwrap_or_default().saturating_mul(1_000)
 }
 
-/// What is as old as its event, or as the indicator where that is not known.
+/// Adds a context object. It is as old as its event, or as the indicator if the event's time is unknown.
 fn relate(related: &mut Related, needed: ContextObject, changed_at: i64) {
     let at = match needed.timestamp {
         0 => changed_at,
         timestamp => timestamp.saturating_mul(1_000),
     };
+    // Several events may need the same object: the result must not depend on their order.
     match related.entry((needed.kind, needed.id)) {
         Entry::Vacant(place) => drop(place.insert((at, needed))),
         Entry::Occupied(mut place) => {

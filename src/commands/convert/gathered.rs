@@ -15,8 +15,7 @@ use crate::pure::misp::{Attribute, Event, Sighting};
 use crate::pure::policy::Judge;
 use crate::pure::stix::{ContextObject, KnownClaim, Memo, Merger, Needed, Observable, Verdict};
 
-/// All that is kept of a document until its last event is read, since any event may claim what
-/// another claimed before.
+/// What is kept of a document until its last event is read. Any event may claim what another claimed before.
 #[derive(Debug)]
 pub(super) struct Gathered<'d> {
     judge: Judge,
@@ -26,12 +25,12 @@ pub(super) struct Gathered<'d> {
     pub namespace: Uuid,
     events: Vec<EventFacts>,
     pub objects: Vec<GatheredObject>,
-    /// Where in `objects` the one with this key is.
+    /// The index in `objects` of the one with this key.
     places: HashMap<Uuid, usize>,
     readings: Vec<ReadPart<'d>>,
 }
 
-/// The claims of one indicator.
+/// The claims that make one indicator.
 #[derive(Debug)]
 pub(super) struct GatheredObject {
     pub observable: Observable,
@@ -41,24 +40,24 @@ pub(super) struct GatheredObject {
 
 #[derive(Debug)]
 struct GatheredClaim {
-    /// Where in `events` its event is.
+    /// The index of its event in `events`.
     event: usize,
     claim: Claim,
     sightings: Vec<Sighting>,
 }
 
-/// What a part of the document was read as.
+/// What a part of the document became, in the document's order.
 #[derive(Debug)]
 enum ReadPart<'d> {
     LeftOut(SkippedLine<'d>),
-    /// The claim at this place among the claims of this object.
+    /// The claim at this index among the claims of this object.
     Claim {
         object: usize,
         claim: usize,
     },
 }
 
-/// Of each object, of each of its claims: why it is left out.
+/// For each object, and for each of its claims: why it is left out; `None` if it counts.
 pub(super) type LeftOut = Vec<Vec<Option<Reason>>>;
 
 impl<'d> Gathered<'d> {
@@ -79,7 +78,7 @@ impl<'d> Gathered<'d> {
     /// Takes in the attributes of an event.
     pub(super) fn take(&mut self, event: &Event<'d>) {
         let facts = event.facts();
-        // An attributes answer repeats its event for each attribute.
+        // MISP's answer of attributes repeats the event for each of them.
         if self.events.last() != Some(&facts) {
             self.events.push(facts);
         }
@@ -117,8 +116,8 @@ impl<'d> Gathered<'d> {
         object.claims.push(GatheredClaim { event, claim, sightings: attribute.sightings() });
     }
 
-    /// What the claims of `object` come to; an indicator that is not valid after `valid_after`, Unix
-    /// milliseconds, has expired.
+    /// Merges the claims of `object`. An indicator that is not valid after `valid_after` (Unix milliseconds)
+    /// has expired.
     pub(super) fn verdict<'g>(
         &'g self,
         object: &'g GatheredObject,
@@ -138,7 +137,7 @@ impl<'d> Gathered<'d> {
         verdict
     }
 
-    /// The context objects that the indicator of `object` needs.
+    /// Returns the context objects that the indicator of `object` needs.
     pub(super) fn needed(
         &self,
         object: &GatheredObject,

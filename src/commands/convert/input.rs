@@ -9,10 +9,10 @@ use anyhow::{Context, bail};
 use crate::intake::frame::{self, PUBLICATION};
 use crate::pure::misp::{self, Event};
 
-/// The bytes of the file, or of standard input for `-`.
+/// Returns the bytes of the file, or of standard input for `-`.
 ///
 /// # Errors
-/// They cannot be read.
+/// The input cannot be read.
 pub(super) fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     if file.as_os_str() == "-" {
         let mut bytes = Vec::new();
@@ -24,14 +24,14 @@ pub(super) fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How gzip begins (RFC 1952, 2.3.1).
+/// The first bytes of gzip (RFC 1952, 2.3.1).
 const GZIP: &[u8] = b"\x1f\x8b";
 
-/// Reads each event of the document `input`, and says in `notes` which have nothing. `take` gets the
-/// events, and of those that cannot be read why; they are counted.
+/// Reads each event of the document `input`, and notes in `notes` which have no attributes. `take` gets each
+/// event, or the reason why it cannot be read. Returns how many cannot be read.
 ///
 /// # Errors
-/// It is none of MISP's documents, or as `take`.
+/// The input is not a document of MISP, or `take` failed.
 pub(super) fn each_event<'d>(
     input: &'d [u8],
     notes: &mut impl Write,
@@ -57,10 +57,10 @@ pub(super) fn each_event<'d>(
     Ok(broken)
 }
 
-/// The JSON of the input, without the topic that a recorded frame begins with.
+/// Returns the JSON of the input, without the topic at the beginning of a recorded frame.
 ///
 /// # Errors
-/// It is neither JSON nor a publication's frame: says what it begins with.
+/// The input is neither JSON nor the frame of a publication. The error shows its beginning.
 fn document(input: &[u8]) -> anyhow::Result<&[u8]> {
     let text = input.strip_prefix(BYTE_ORDER_MARK).unwrap_or(input).trim_ascii();
     match text.first() {

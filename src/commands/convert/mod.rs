@@ -28,7 +28,7 @@ pub struct ConvertOptions {
     #[arg(long)]
     pub no_expiry: bool,
 
-    /// Tell of each attribute what becomes of it and why, in place of the bundle
+    /// Show what becomes of each attribute and why, instead of the bundle
     #[arg(long)]
     pub explain: bool,
 
@@ -39,7 +39,7 @@ pub struct ConvertOptions {
 const LINKS_LEAD_NOWHERE: &str =
     "note: neither misp.public_url nor misp.url is set: links to MISP begin with the placeholder ";
 
-/// Without `--explain` there is no telling to shape.
+/// Makes `--json` and `--stix` require `--explain`, whose output they shape.
 fn only_with_explain(argument: Arg) -> Arg {
     match argument.get_id().as_str() {
         "json" | "stix" => argument.requires("explain"),
@@ -47,12 +47,12 @@ fn only_with_explain(argument: Arg) -> Arg {
     }
 }
 
-/// Writes the bundle of the document that `options` names to standard output, and a line of JSON
-/// for each attribute or observable that is left out to standard error.
+/// Writes the bundle of the document that `options` names to standard output. Writes a line of JSON for each
+/// attribute or observable that is left out to standard error.
 ///
 /// # Errors
-/// The document cannot be read or is none of MISP's: says what was found instead. Also when some of
-/// its events cannot be read, after all others are written.
+/// The document cannot be read or is not MISP's; the error says what was found instead. Also if some of its
+/// events cannot be read, after all others are written.
 pub fn convert(rules: &Rules, options: &ConvertOptions) -> anyhow::Result<()> {
     let bytes = input::read(&options.file)?;
     let now = chrono::Utc::now().timestamp_millis();
@@ -67,7 +67,7 @@ pub fn convert(rules: &Rules, options: &ConvertOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives back how many events could not be read.
+/// Writes the bundle. Returns how many events could not be read.
 fn write_bundle<'d>(
     mut gathered: Gathered<'d>,
     rules: &Rules,

@@ -11,7 +11,8 @@ use crate::pure::convert::{Claim, Reason};
 use crate::pure::misp::{Attribute, Malformed};
 use crate::pure::safe;
 
-/// Members that are not known are `null`; `pattern` and `problem` are there where they say more.
+/// A line on what is left out. Members that are not known are `null`; `pattern` and `problem` are absent if
+/// they add nothing.
 #[derive(Debug, Serialize)]
 pub(super) struct SkippedLine<'d> {
     event: Option<Uuid>,
@@ -19,7 +20,7 @@ pub(super) struct SkippedLine<'d> {
     #[serde(rename = "type")]
     kind: Option<Cow<'d, str>>,
     value: Option<Cow<'d, str>>,
-    /// Of the observable that is left out.
+    /// The pattern of the observable that is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pattern: Option<String>,
     reason: Reason,
@@ -28,13 +29,13 @@ pub(super) struct SkippedLine<'d> {
 }
 
 impl<'d> SkippedLine<'d> {
-    /// An attribute that makes no claim.
+    /// Makes the line of an attribute that makes no claim.
     pub(super) fn attribute(event: Uuid, attribute: Attribute<'d>, reason: Reason) -> Self {
         let Attribute { uuid, kind, value, .. } = attribute;
         Self::new(event, uuid, kind, value, reason)
     }
 
-    /// A claim that makes no indicator, with what else is to be said of it.
+    /// Makes the line of a claim that makes no indicator. `problem` adds details.
     pub(super) fn claim(
         event: Uuid,
         claim: &'d Claim,
@@ -47,13 +48,13 @@ impl<'d> SkippedLine<'d> {
         Self { pattern, problem, ..Self::new(event, *attribute, kind, value, reason) }
     }
 
-    /// An attribute or object that cannot be read.
+    /// Makes the line of an attribute or object that cannot be read.
     pub(super) fn malformed(event: Uuid, malformed: Malformed<'d>) -> Self {
         let Malformed { uuid: attribute, kind, value, problem, .. } = malformed;
         Self { event: known(event), attribute, kind, value, ..Self::no_event(problem) }
     }
 
-    /// An event that cannot be read.
+    /// Makes the line of an event that cannot be read.
     pub(super) fn no_event(problem: String) -> Self {
         Self { problem: Some(problem), ..Self::nameless(Reason::Malformed) }
     }

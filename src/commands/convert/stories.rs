@@ -9,7 +9,7 @@ use crate::pure::explain::{DocumentStories, Teller, ViewRules};
 use crate::pure::policy::Judge;
 use crate::pure::stix::Merger;
 
-/// Gives back how many events could not be read; standard error names them.
+/// Writes the story of each attribute. Returns how many events could not be read; standard error names them.
 pub(super) fn write(
     rules: &config::Rules,
     bytes: &[u8],
