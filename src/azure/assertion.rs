@@ -15,7 +15,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::certificate::{Certificate, CertificateError};
-use super::transport::TransportFailure;
+use super::refusal::SignInError;
 use crate::config::Secret;
 
 /// How long a statement holds, seconds. Entra takes no longer one.
@@ -36,7 +36,7 @@ pub fn statement(
     id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<String, CertificateError> {
-    let header = json!({"alg": "PS256", "typ": "JWT", "x5t#S256": certificate.thumbprint()});
+    let header = json!({"alg": "PS256", "typ": "JWT", "x5t#S256": certificate.thumbprint});
     let now = now.timestamp();
     let claims = json!({
         "aud": audience,
@@ -68,13 +68,13 @@ impl ClientAssertion for BySignature {
     async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
         let file = self.file.display();
         let unusable =
-            |why: String| TransportFailure::Settings(format!("certificate_file {file}: {why}"));
+            |why: String| SignInError::Settings(format!("certificate_file {file}: {why}"));
         let content = tokio::fs::read(&self.file).await;
         let content = content.map_err(|error| unusable(format!("cannot be read: {error}")))?;
         let now = Utc::now();
         let certificate = Certificate::read(&content, self.password.expose(), now)
             .map_err(|error| unusable(error.to_string()))?;
-        let left = certificate.ends() - now;
+        let left = certificate.ends - now;
         if left < TimeDelta::days(REMINDER) {
             tracing::warn!(%file, days = left.num_days(), "the certificate ends soon: make a new one");
         }
@@ -94,7 +94,7 @@ impl ClientAssertion for ByFile {
     async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
         let file = self.0.display();
         let missing = |why: &dyn std::fmt::Display| {
-            TransportFailure::Settings(format!(
+            SignInError::Settings(format!(
                 "federated_token_file {file}: {why}; on AKS the pod needs the label \
                  azure.workload.identity/use: \"true\" and its service account the annotation \
                  azure.workload.identity/client-id"

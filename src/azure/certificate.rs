@@ -53,9 +53,10 @@ pub enum CertificateError {
 #[derive(Debug)]
 pub struct Certificate {
     key: RsaKeyPair,
-    /// SHA-256 of the certificate, base64url: `x5t#S256`.
-    thumbprint: String,
-    ends: DateTime<Utc>,
+    /// SHA-256 of the certificate, base64url: `x5t#S256` of a JWT's header.
+    pub thumbprint: String,
+    /// The last moment of its validity.
+    pub ends: DateTime<Utc>,
 }
 
 impl Certificate {
@@ -94,18 +95,6 @@ impl Certificate {
         }
         let thumbprint = URL_SAFE_NO_PAD.encode(digest(&SHA256, der));
         Ok(Self { key, thumbprint, ends })
-    }
-
-    /// As a JWT's header carries it: `x5t#S256`.
-    #[must_use]
-    pub fn thumbprint(&self) -> &str {
-        &self.thumbprint
-    }
-
-    /// The last moment of its validity.
-    #[must_use]
-    pub fn ends(&self) -> DateTime<Utc> {
-        self.ends
     }
 
     /// RSASSA-PSS with SHA-256.

@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::process::{Output, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
@@ -20,7 +20,7 @@ use super::assertion::{ByFile, ByIdentity, BySignature};
 use super::http;
 use super::refusal::SignInError;
 use super::sign_in::SignIn;
-use super::transport::{Addressee, OurClient, TransportFailure};
+use super::transport::{Addressee, OurClient};
 use crate::config::{Azure, Credential, ManagedIdentity};
 
 /// Of what `az` says on standard error, characters.
@@ -31,17 +31,11 @@ pub(super) type Signer = Arc<dyn TokenCredential>;
 /// What a credential is made with.
 #[derive(Debug)]
 pub(super) struct Tools {
-    http: reqwest::Client,
-    azure: Azure,
-    /// To the metadata service; made when a credential needs it.
-    metadata: OnceLock<reqwest::Client>,
+    pub(super) http: reqwest::Client,
+    pub(super) azure: Azure,
 }
 
 impl Tools {
-    pub(super) fn new(http: reqwest::Client, azure: &Azure) -> Self {
-        Self { http, azure: azure.clone(), metadata: OnceLock::new() }
-    }
-
     /// The credential of the SDK that signs in as `sign_in` says. It has no cached token yet.
     pub(super) fn signer(&self, sign_in: &SignIn) -> Result<Signer, SignInError> {
         let made = match &sign_in.credential {
@@ -99,14 +93,8 @@ impl Tools {
 
     fn managed_identity(&self, identity: &ManagedIdentity) -> azure_core::Result<Signer> {
         let endpoint = Url::parse(&self.azure.metadata_endpoint)?;
-        let http = match self.metadata.get() {
-            Some(http) => http.clone(),
-            None => {
-                let made = http::metadata_client(&self.azure);
-                let made = made.map_err(|error| TransportFailure::Settings(error.to_string()))?;
-                self.metadata.get_or_init(|| made).clone()
-            }
-        };
+        let http = http::metadata_client(&self.azure)
+            .map_err(|error| SignInError::Settings(error.to_string()))?;
         let options = ManagedIdentityCredentialOptions {
             user_assigned_id: match identity.clone() {
                 ManagedIdentity::SystemAssigned => None,
@@ -162,6 +150,6 @@ impl Executor for Shell {
             }
             _ => format!("az says: {told}; sign in with az login on this machine, as this user"),
         };
-        Err(io::Error::other(TransportFailure::Settings(why)))
+        Err(io::Error::other(SignInError::Settings(why)))
     }
 }

@@ -1,6 +1,7 @@
 //! Makes the HTTP client for all requests to Azure, sign-ins and uploads alike. So certificate authorities,
 //! proxy and time-outs are the same everywhere, and TLS is always verified.
 
+use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
 
 use super::reply::Reply;
@@ -38,21 +39,32 @@ pub(super) fn metadata_client(azure: &Azure) -> Result<reqwest::Client, HttpErro
     ClientOptions { https_only: false, proxy: Some("none"), ..way(azure) }.client()
 }
 
-/// The head of an answer whose body is still to be read.
-#[must_use]
-pub fn without_body(response: &reqwest::Response) -> Reply {
+/// Reads an answer. What follows after `most` bytes of its body is not read.
+///
+/// # Errors
+/// The answer broke off.
+pub async fn read(mut response: Response, most: usize) -> reqwest::Result<Reply> {
     let header = |name: HeaderName| {
         let value = response.headers().get(name).and_then(|value| value.to_str().ok());
         value.map(str::to_owned)
     };
-    Reply {
+    let mut reply = Reply {
         status: response.status().as_u16(),
         retry_after: header(RETRY_AFTER),
         date: header(DATE),
         error_code: header(HeaderName::from_static("x-ms-error-code")),
         content_type: header(CONTENT_TYPE),
-        body: Vec::new(),
+        ..Reply::default()
+    };
+    while let Some(chunk) = response.chunk().await? {
+        let room = most - reply.body.len();
+        reply.body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+        if chunk.len() > room {
+            reply.is_cut = true;
+            break;
+        }
     }
+    Ok(reply)
 }
 
 /// A transport error in one line, with the remedy where the certificate is the cause.

@@ -15,6 +15,16 @@ const KEPT: usize = 600;
 /// A shorter word that begins as tokens do is none.
 const SHORTEST_TOKEN: usize = 40;
 
+/// An answer that is no success. The SDK carries it back to us inside its own error, as it does a
+/// [`SignInError`]: what it means depends on who asked.
+#[derive(Debug, thiserror::Error)]
+#[error("HTTP {status}")]
+pub(super) struct RefusedAnswer {
+    pub(super) who: Who,
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+}
+
 /// What was said about a sign-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignInRefusal {
@@ -42,7 +52,8 @@ struct SignInErrorBody {
 
 impl SignInRefusal {
     /// Reads an answer that is no success. Secrets are taken out, should they be repeated.
-    pub(super) fn read(who: Who, status: u16, body: &[u8], sign_in: &SignIn) -> Self {
+    fn read(refused: &RefusedAnswer, sign_in: &SignIn) -> Self {
+        let RefusedAnswer { who, status, ref body } = *refused;
         let answer: SignInErrorBody = serde_json::from_slice(body).unwrap_or_default();
         let said = if answer.error_description.is_empty() {
             &answer.message
@@ -63,7 +74,7 @@ impl SignInRefusal {
 
     /// Whether the same sign-in may succeed in a moment. The metadata service says 404 and 410 while
     /// it is being updated.
-    pub(super) fn may_pass(&self) -> bool {
+    fn may_pass(&self) -> bool {
         may_pass(self.status)
             || matches!(self.error.as_str(), "temporarily_unavailable" | "server_error")
             || (self.who == Who::ManagedIdentity && matches!(self.status, 404 | 410))
@@ -132,7 +143,23 @@ pub enum SignInError {
     Settings(String),
 }
 
+impl From<SignInError> for azure_core::Error {
+    fn from(error: SignInError) -> Self {
+        Self::new(azure_core::error::ErrorKind::Other, error)
+    }
+}
+
 impl SignInError {
+    /// What a refused sign-in means.
+    pub(super) fn of(refused: &RefusedAnswer, sign_in: &SignIn) -> Self {
+        let refusal = SignInRefusal::read(refused, sign_in);
+        if refusal.may_pass() {
+            Self::Unreachable(format!("{} cannot be reached: {refusal}", refusal.who))
+        } else {
+            Self::Refused(refusal)
+        }
+    }
+
     /// The word in metrics.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -161,14 +188,18 @@ mod tests {
         }
     }
 
+    fn answered(who: Who, status: u16, body: &[u8], sign_in: &SignIn) -> SignInRefusal {
+        SignInRefusal::read(&RefusedAnswer { who, status, body: body.to_vec() }, sign_in)
+    }
+
     fn read(status: u16, body: &str) -> SignInRefusal {
-        SignInRefusal::read(Who::Entra, status, body.as_bytes(), &sign_in(secret()))
+        answered(Who::Entra, status, body.as_bytes(), &sign_in(secret()))
     }
 
     fn coded(number: &str, credential: &Credential) -> SignInRefusal {
         let body =
             format!(r#"{{"error":"invalid_client","error_description":"AADSTS{number}: words"}}"#);
-        SignInRefusal::read(Who::Entra, 401, body.as_bytes(), &sign_in(credential.clone()))
+        answered(Who::Entra, 401, body.as_bytes(), &sign_in(credential.clone()))
     }
 
     #[test]
@@ -230,14 +261,14 @@ mod tests {
         let identity = ManagedIdentity::ClientId("m1".to_owned());
         let sign_in = sign_in(Credential::ManagedIdentity(identity));
         let body = br#"{"error":"invalid_request","error_description":"Identity not found"}"#;
-        let refusal = SignInRefusal::read(Who::ManagedIdentity, 400, body, &sign_in);
+        let refusal = answered(Who::ManagedIdentity, 400, body, &sign_in);
         assert!(!refusal.may_pass());
         assert!(refusal.remedy.contains("client:m1"), "{refusal}");
         assert!(refusal.remedy.contains("assign"), "{refusal}");
-        assert!(SignInRefusal::read(Who::ManagedIdentity, 404, b"", &sign_in).may_pass());
-        assert!(SignInRefusal::read(Who::ManagedIdentity, 410, b"", &sign_in).may_pass());
+        assert!(answered(Who::ManagedIdentity, 404, b"", &sign_in).may_pass());
+        assert!(answered(Who::ManagedIdentity, 410, b"", &sign_in).may_pass());
         let app_service = br#"{"statusCode":400,"message":"No User Assigned found"}"#;
-        let refusal = SignInRefusal::read(Who::ManagedIdentity, 400, app_service, &sign_in);
+        let refusal = answered(Who::ManagedIdentity, 400, app_service, &sign_in);
         assert_eq!(refusal.description, "No User Assigned found");
     }
 
@@ -274,6 +305,7 @@ mod tests {
     fn trouble_on_their_side_may_pass() {
         assert!(read(503, "").may_pass());
         assert!(read(429, "").may_pass());
+        assert!(read(425, "").may_pass());
         assert!(read(400, r#"{"error":"temporarily_unavailable"}"#).may_pass());
         assert!(!read(400, r#"{"error":"unauthorized_client"}"#).may_pass());
         assert!(!read(404, "").may_pass());

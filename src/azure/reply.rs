@@ -29,8 +29,9 @@ pub struct Reply {
     pub error_code: Option<String>,
     /// The header `Content-Type`.
     pub content_type: Option<String>,
-    /// The body, cut at the reader's cap.
     pub body: Vec<u8>,
+    /// The body was longer than its reader takes.
+    pub is_cut: bool,
 }
 
 impl Reply {

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::credential::{Signer, Tools};
 use super::pace::{RequestGate, TokenLife};
-use super::transport::TransportFailure;
+use super::refusal::RefusedAnswer;
 use crate::caught::caught;
 use crate::config::{Azure, Credential, Secret};
 use crate::http::causes;
@@ -25,9 +25,6 @@ pub use super::sign_in::SignIn;
 #[derive(Debug)]
 pub struct TokenSource {
     tools: Tools,
-    timeout: Duration,
-    /// Between two sign-ins.
-    pause: Duration,
     gate: RequestGate,
     /// Whoever holds it signs in: one at a time, for all who wait.
     turn: tokio::sync::Mutex<()>,
@@ -64,14 +61,11 @@ impl TokenSource {
     /// # Errors
     /// [`SignInError::Settings`].
     pub fn new(sign_in: SignIn, http: reqwest::Client, azure: &Azure) -> Result<Self, SignInError> {
-        let tools = Tools::new(http, azure);
+        let tools = Tools { http, azure: azure.clone() };
         let signer = tools.signer(&sign_in)?;
-        let pause = azure.sign_in_pause;
         Ok(Self {
             tools,
-            timeout: azure.token_timeout,
-            pause,
-            gate: RequestGate::new(pause),
+            gate: RequestGate::new(azure.sign_in_pause),
             turn: tokio::sync::Mutex::new(()),
             state: Mutex::new(TokenState::new(sign_in, signer)),
         })
@@ -119,7 +113,7 @@ impl TokenSource {
                 Err(error) => {
                     tracing::warn!(%error, "sign-in renewal failed; the present token is still good");
                     self.with(|state| {
-                        state.paused_until = Some(Instant::now() + self.pause);
+                        state.paused_until = Some(Instant::now() + self.tools.azure.sign_in_pause);
                         state.trouble = Some(format!("the token cannot be renewed: {error}"));
                     });
                     Ok(good)
@@ -146,7 +140,8 @@ impl TokenSource {
         http: &reqwest::Client,
         azure: &Azure,
     ) -> Result<Arc<Self>, SignInError> {
-        if let Some(same) = known.iter().find(|source| source.is_of(&sign_in)) {
+        let is_same = |source: &&Arc<Self>| source.with(|state| state.sign_in == sign_in);
+        if let Some(same) = known.iter().find(is_same) {
             return Ok(Arc::clone(same));
         }
         let new = Arc::new(Self::new(sign_in, http.clone(), azure)?);
@@ -161,11 +156,6 @@ impl TokenSource {
     pub fn renew(&self) -> Result<(), SignInError> {
         let sign_in = self.with(|state| state.sign_in.clone());
         self.replace(sign_in).map(drop)
-    }
-
-    /// Whether it signs in like that.
-    pub(super) fn is_of(&self, sign_in: &SignIn) -> bool {
-        self.with(|state| state.sign_in == *sign_in)
     }
 
     /// Signs in, by a leave that was taken; refused, once more with the secret that is there now, if it
@@ -186,7 +176,7 @@ impl TokenSource {
     /// The same with another secret, if there is one.
     async fn read_again(&self, mut sign_in: SignIn) -> Option<SignIn> {
         let secret = sign_in.credential.secret_mut()?;
-        match tokio::time::timeout(self.timeout, secret.read_again()).await {
+        match tokio::time::timeout(self.timeout(), secret.read_again()).await {
             Ok(Ok(Some(new))) => {
                 tracing::info!("sign-in refused, and the secret is another one now: trying that");
                 *secret = new;
@@ -208,12 +198,16 @@ impl TokenSource {
         Ok(held)
     }
 
+    fn timeout(&self) -> Duration {
+        self.tools.azure.token_timeout
+    }
+
     /// One sign-in, counted; its token is kept.
     async fn ask(&self, signer: &Signer, sign_in: &SignIn) -> Result<AccessToken, SignInError> {
         let scopes = [sign_in.scope.as_str()];
         // A library must not bring down more than this credential.
         let asked = caught(signer.get_token(&scopes, None));
-        let answer = match tokio::time::timeout(self.timeout, asked).await {
+        let answer = match tokio::time::timeout(self.timeout(), asked).await {
             Ok(Ok(Ok(token))) => self.keep(signer, token, sign_in),
             Ok(Ok(Err(error))) => Err(explain(&error, sign_in)),
             Ok(Err(panicked)) => Err(SignInError::Unusable(panicked.to_string())),
@@ -225,7 +219,7 @@ impl TokenSource {
 
     /// The time-out of a sign-in, in words.
     fn silence(&self, sign_in: &SignIn) -> SignInError {
-        let timeout = humantime::format_duration(self.timeout);
+        let timeout = humantime::format_duration(self.timeout());
         let asked = who(&sign_in.credential).unwrap_or(&sign_in.authority);
         SignInError::Unreachable(format!("no sign-in within {timeout}: {asked} does not answer"))
     }
@@ -294,9 +288,13 @@ fn who(credential: &Credential) -> Option<&'static str> {
 /// Our own failure, which the SDK wraps. Anything else is the SDK's trouble with the body of a
 /// token answer, whose words could quote the token.
 fn explain(error: &azure_core::Error, sign_in: &SignIn) -> SignInError {
-    if let Some(failure) = causes(error).find_map(|cause| cause.downcast_ref::<TransportFailure>())
-    {
-        return failure.explain(sign_in);
+    for cause in causes(error) {
+        if let Some(refused) = cause.downcast_ref::<RefusedAnswer>() {
+            return SignInError::of(refused, sign_in);
+        }
+        if let Some(ours) = cause.downcast_ref::<SignInError>() {
+            return ours.clone();
+        }
     }
     let who = who(&sign_in.credential).unwrap_or("Entra");
     let is_az = matches!(sign_in.credential, Credential::AzureCli { .. });

@@ -11,9 +11,10 @@ use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request, StatusCode, 
 use azure_core::{Error, error::ErrorKind};
 use serde::Deserialize;
 
-use super::http::explain;
-use super::refusal::{SignInError, SignInRefusal};
-use super::sign_in::{SignIn, Who};
+use super::http::{explain, read};
+use super::refusal::{RefusedAnswer, SignInError};
+use super::reply::Reply;
+use super::sign_in::Who;
 
 /// Of an answer's body, bytes.
 const MAX_ANSWER: usize = 1 << 20;
@@ -37,47 +38,6 @@ pub(super) enum Addressee {
     Metadata(Url),
     /// Its refusals are the SDK's to read: one is the challenge that tells where to sign in.
     KeyVault,
-}
-
-/// What the SDK carries back to us inside its own error.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum TransportFailure {
-    #[error("{why}")]
-    NoAnswer { who: Who, address: String, why: String },
-    #[error("HTTP {status}")]
-    Refused { who: Who, status: u16, body: Vec<u8> },
-    /// A token came that cannot be used.
-    #[error("{0}")]
-    Unusable(String),
-    /// Nobody was asked: what is here is not enough.
-    #[error("{0}")]
-    Settings(String),
-}
-
-impl TransportFailure {
-    pub(super) fn explain(&self, sign_in: &SignIn) -> SignInError {
-        match self {
-            Self::NoAnswer { who, address, why } => {
-                SignInError::Unreachable(format!("{who} cannot be reached: {address}: {why}"))
-            }
-            Self::Refused { who, status, body } => {
-                let refusal = SignInRefusal::read(*who, *status, body, sign_in);
-                if refusal.may_pass() {
-                    SignInError::Unreachable(format!("{who} cannot be reached: {refusal}"))
-                } else {
-                    SignInError::Refused(refusal)
-                }
-            }
-            Self::Unusable(why) => SignInError::Unusable(why.clone()),
-            Self::Settings(why) => SignInError::Settings(why.clone()),
-        }
-    }
-}
-
-impl From<TransportFailure> for Error {
-    fn from(failure: TransportFailure) -> Self {
-        Self::new(ErrorKind::Other, failure)
-    }
 }
 
 impl OurClient {
@@ -116,62 +76,52 @@ impl HttpClient for OurClient {
         if let Body::Bytes(bytes) = request.body() {
             builder = builder.body(bytes.clone());
         }
-        let silent = |why: String| {
+        let who = self.who();
+        let silent = |why: &str| {
             let address = address.origin().ascii_serialization();
-            TransportFailure::NoAnswer { who: self.who(), address, why }
+            SignInError::Unreachable(format!("{who} cannot be reached: {address}: {why}"))
         };
-        let no_answer = |error: reqwest::Error| silent(explain(&error));
-        let mut response = builder.send().await.map_err(no_answer)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(silent("the answer is too long".to_owned()).into());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let status = response.status().as_u16();
-        let is_challenge = matches!(self.asks, Addressee::KeyVault) && status == 401;
-        if !response.status().is_success() && !is_challenge {
-            return Err(TransportFailure::Refused { who: self.who(), status, body }.into());
-        }
-        match self.asks {
-            Addressee::KeyVault => {}
-            _ if !holds_token(&body) => {
-                return Err(silent("the answer holds no token".to_owned()).into());
-            }
-            Addressee::Metadata(_) => {}
-            Addressee::Entra => check_lifetime(&body)?,
-        }
+        let no_answer = |error: reqwest::Error| silent(&explain(&error));
+        let response = builder.send().await.map_err(no_answer)?;
         let headers = headers(response.headers());
+        let Reply { status, body, is_cut, .. } =
+            read(response, MAX_ANSWER).await.map_err(no_answer)?;
+        if is_cut {
+            return Err(silent("the answer is too long").into());
+        }
+        let is_challenge = matches!(self.asks, Addressee::KeyVault) && status == 401;
+        if !(200..=299).contains(&status) && !is_challenge {
+            return Err(Error::new(ErrorKind::Other, RefusedAnswer { who, status, body }));
+        }
+        if !matches!(self.asks, Addressee::KeyVault) {
+            let answer: Option<TokenAnswer<'_>> = serde_json::from_slice(&body).ok();
+            // The SDK takes an answer without a token for an empty token, and caches it.
+            let token = answer.filter(|answer| !answer.access_token.is_empty());
+            let token = token.ok_or_else(|| silent("the answer holds no token"))?;
+            if matches!(self.asks, Addressee::Entra) {
+                check_lifetime(&token.expires_in)?;
+            }
+        }
         Ok(AsyncRawResponse::from_bytes(StatusCode::from(status), headers, body))
     }
 }
 
-/// The SDK takes an answer without a token for an empty token, and caches it.
-fn holds_token(body: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct TokenAnswer<'b> {
-        #[serde(borrow)]
-        access_token: Cow<'b, str>,
-    }
-    serde_json::from_slice(body).is_ok_and(|TokenAnswer { access_token }| !access_token.is_empty())
+#[derive(Deserialize)]
+struct TokenAnswer<'b> {
+    #[serde(borrow)]
+    access_token: Cow<'b, str>,
+    #[serde(default)]
+    expires_in: serde_json::Value,
 }
 
 /// The SDK takes a missing lifetime for none, and panics over one that reaches beyond the calendar.
-fn check_lifetime(body: &[u8]) -> Result<(), TransportFailure> {
-    #[derive(Deserialize)]
-    struct LifetimeAnswer {
-        #[serde(default)]
-        expires_in: serde_json::Value,
-    }
-    let Ok(LifetimeAnswer { expires_in }) = serde_json::from_slice(body) else { return Ok(()) };
+fn check_lifetime(expires_in: &serde_json::Value) -> Result<(), SignInError> {
     let why = match expires_in.as_f64() {
         Some(seconds) if (1.0..=LONGEST_LIFE).contains(&seconds) => return Ok(()),
         Some(_) => format!("Entra says that it lasts {expires_in} s"),
         None => "Entra does not say how long it lasts (expires_in)".to_owned(),
     };
-    let why = format!("{why}; look whether a proxy answers in Entra's place");
-    Err(TransportFailure::Unusable(why))
+    Err(SignInError::Unusable(format!("{why}; look whether a proxy answers in Entra's place")))
 }
 
 fn headers(map: &reqwest::header::HeaderMap) -> Headers {

@@ -1,8 +1,6 @@
 //! Reads secrets from Azure Key Vaults with the SDK's client, over our own HTTP client. One sign-in serves
 //! all vaults of a cloud.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,8 +13,9 @@ use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use serde_json::Value;
 
 use super::credential::options;
+use super::refusal::RefusedAnswer;
 use super::token::{SignIn, SignInError, TokenSource};
-use super::transport::{Addressee, TransportFailure};
+use super::transport::Addressee;
 use crate::caught::caught;
 use crate::config::{Azure, Config, FoundSecrets, Secret, Vault, VaultAccess};
 use crate::http::causes;
@@ -25,23 +24,13 @@ use crate::http::causes;
 const KEPT: usize = 400;
 
 /// All vaults that one identity opens.
+#[derive(Debug)]
 pub struct KeyVaults {
     http: reqwest::Client,
     azure: Azure,
     access: VaultAccess,
-    open: Mutex<BTreeMap<String, Arc<OpenVault>>>,
-}
-
-impl fmt::Debug for KeyVaults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyVaults").finish_non_exhaustive()
-    }
-}
-
-/// A vault with the tokens for it.
-struct OpenVault {
-    client: SecretClient,
-    tokens: Arc<TokenSource>,
+    /// One for all vaults of a cloud.
+    tokens: Mutex<Vec<Arc<TokenSource>>>,
 }
 
 /// A secret's address in its parts.
@@ -79,36 +68,28 @@ impl KeyVaults {
     pub fn new(config: &Config) -> Result<Self, super::http::HttpError> {
         let http = super::http::client(&config.azure)?;
         let (azure, access) = (config.azure.clone(), config.vault.clone());
-        Ok(Self { http, azure, access, open: Mutex::default() })
+        Ok(Self { http, azure, access, tokens: Mutex::default() })
     }
 
-    fn opened(&self, address: &SecretAddress) -> Result<Arc<OpenVault>, String> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(vault) = open.get(&address.vault) {
-            return Ok(Arc::clone(vault));
-        }
+    fn tokens_for(&self, scope: &str) -> Result<Arc<TokenSource>, SignInError> {
         let VaultAccess { credential, authority } = self.access.clone();
-        let sign_in = SignIn { credential, authority, scope: address.scope.clone() };
-        // A second vault of the same cloud takes the tokens of the first.
-        let mut known = open.values().map(|vault| Arc::clone(&vault.tokens)).collect();
-        let tokens = TokenSource::shared(&mut known, sign_in, &self.http, &self.azure)
-            .map_err(|error| error.to_string())?;
-        let bearer = Arc::new(Bearer { scope: address.scope.clone(), tokens: Arc::clone(&tokens) });
+        let sign_in = SignIn { credential, authority, scope: scope.to_owned() };
+        let mut known = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        TokenSource::shared(&mut known, sign_in, &self.http, &self.azure)
+    }
+
+    fn client(&self, bearer: Bearer, vault: &str) -> Result<SecretClient, Error> {
         let options = SecretClientOptions {
             client_options: options(self.http.clone(), Addressee::KeyVault),
             ..SecretClientOptions::default()
         };
-        let client = SecretClient::new(&address.vault, bearer, Some(options));
-        let client = client.map_err(|error| error.to_string())?;
-        let vault = Arc::new(OpenVault { client, tokens });
-        open.insert(address.vault.clone(), Arc::clone(&vault));
-        Ok(vault)
+        SecretClient::new(vault, Arc::new(bearer), Some(options))
     }
 
     /// The secret's text, or whether a fresh token may help, and why not.
     async fn ask(
         &self,
-        vault: &OpenVault,
+        client: &SecretClient,
         address: &SecretAddress,
     ) -> Result<String, (bool, String)> {
         let options = SecretClientGetSecretOptions {
@@ -117,7 +98,7 @@ impl KeyVaults {
         };
         // A sign-in and a request, each within the time of one.
         let patience: Duration = self.azure.token_timeout * 2;
-        let asked = vault.client.get_secret(&address.name, Some(options));
+        let asked = client.get_secret(&address.name, Some(options));
         // A library must not bring down more than this look-up.
         let answer = tokio::time::timeout(patience, caught(asked)).await.map_err(|_| {
             let waited = humantime::format_duration(patience);
@@ -139,11 +120,13 @@ impl KeyVaults {
 impl Vault for KeyVaults {
     async fn read(&self, address: &str) -> Result<String, String> {
         let address = SecretAddress::parse(address).ok_or("not the address of a secret")?;
-        let vault = self.opened(&address)?;
-        match self.ask(&vault, &address).await {
+        let tokens = self.tokens_for(&address.scope).map_err(|error| error.to_string())?;
+        let bearer = Bearer { scope: address.scope.clone(), tokens: Arc::clone(&tokens) };
+        let client = self.client(bearer, &address.vault).map_err(|error| error.to_string())?;
+        match self.ask(&client, &address).await {
             Err((true, _)) => {
-                vault.tokens.renew().map_err(|error| error.to_string())?;
-                self.ask(&vault, &address).await.map_err(|(_, why)| why)
+                tokens.renew().map_err(|error| error.to_string())?;
+                self.ask(&client, &address).await.map_err(|(_, why)| why)
             }
             answer => answer.map_err(|(_, why)| why),
         }
@@ -179,14 +162,20 @@ impl TokenCredential for Bearer {
         scopes: &[&str],
         _: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
-        if scopes != [self.scope.as_str()] {
+        let token = if scopes == [self.scope.as_str()] {
+            self.tokens.access().await
+        } else {
             let why = format!("it asks for a token for {scopes:?} in place of {}", self.scope);
-            return Err(Error::new(ErrorKind::Credential, SignInError::Settings(why)));
-        }
-        let token = self.tokens.access().await;
-        token.map_err(|error| Error::new(ErrorKind::Credential, error))
+            Err(SignInError::Settings(why))
+        };
+        token.map_err(|error| Error::new(ErrorKind::Credential, NoToken(error)))
     }
 }
+
+/// Not a failure of the vault, but of the sign-in before.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} (the credential of [azure.vault])")]
+struct NoToken(SignInError);
 
 fn refuses_token(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::HttpResponse { status, .. } if u16::from(*status) == 401)
@@ -195,30 +184,23 @@ fn refuses_token(error: &Error) -> bool {
 /// In words: what our own parts said, else what the SDK says.
 fn explain(error: &Error) -> String {
     for cause in causes(error) {
-        if let Some(failure) = cause.downcast_ref::<TransportFailure>() {
-            return in_words(failure);
+        if let Some(refused) = cause.downcast_ref() {
+            return in_words(refused);
         }
-        if let Some(error) = cause.downcast_ref::<SignInError>() {
-            return format!("{error} (the credential of [azure.vault])");
+        if cause.is::<NoToken>() || cause.is::<SignInError>() {
+            return cause.to_string();
         }
     }
     error.to_string().chars().take(KEPT).collect()
 }
 
-fn in_words(failure: &TransportFailure) -> String {
-    let (status, body) = match failure {
-        TransportFailure::Refused { status, body, .. } => (*status, body),
-        TransportFailure::NoAnswer { who, address, why } => {
-            return format!("{who} cannot be reached: {address}: {why}");
-        }
-        TransportFailure::Unusable(why) | TransportFailure::Settings(why) => return why.clone(),
-    };
+fn in_words(RefusedAnswer { status, body, .. }: &RefusedAnswer) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |path: &str| body.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let code = text("/error/code");
     let message = text("/error/message").replace(['\r', '\n'], " ");
     let message: String = message.chars().take(KEPT).collect();
-    let remedy = match (status, text("/error/innererror/code"), code) {
+    let remedy = match (*status, text("/error/innererror/code"), code) {
         (403, "ForbiddenByFirewall" | "ForbiddenByConnection", _) => {
             "let this machine's address through the vault's firewall (Networking)"
         }
@@ -259,7 +241,7 @@ mod tests {
                 r#"{{"error":{{"code":"Forbidden","message":"no","innererror":{{"code":"{inner}"}}}}}}"#
             );
             let who = super::super::Who::KeyVault;
-            in_words(&TransportFailure::Refused { who, status, body: body.into_bytes() })
+            in_words(&RefusedAnswer { who, status, body: body.into_bytes() })
         };
         assert!(refused(403, "ForbiddenByRbac").contains("Key Vault Secrets User"));
         assert!(refused(403, "ForbiddenByFirewall").contains("firewall"));

@@ -13,7 +13,7 @@ use crate::ledger::{Ledger, ResyncPhase};
 use crate::pure::stix::{Identity, Withdraw};
 
 /// A target's workspace on the management plane, and how the ids of its objects are made.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ReadableTarget {
     pub target: String,
     pub sourcesystem: String,

@@ -5,15 +5,16 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
-use reqwest::{Response, Url};
+use reqwest::Url;
+use reqwest::header::CONTENT_TYPE;
 
 use super::outcome::NoReply;
-use crate::azure::http::explain;
+use crate::azure::http::{explain, read};
 use crate::azure::reply::Reply;
 use crate::config::{Api, Secret, Target};
 
-/// The most bytes of an answer's body. What follows is not read.
+/// The most bytes of an answer's body. A longer one is cut and not refused: its status still counts, and
+/// its start names records.
 const MAX_ANSWER: usize = 1 << 20;
 
 /// The upload address of a target.
@@ -84,53 +85,18 @@ impl Client {
             // Without a connection nothing arrived. Every other error may hide a success.
             ambiguous: !error.is_connect() && !error.is_builder(),
         })?;
-        read(response).await
+        let broken = |error: reqwest::Error| NoReply { why: explain(&error), ambiguous: true };
+        read(response, MAX_ANSWER).await.map_err(broken)
     }
-}
-
-async fn read(mut response: Response) -> Result<Reply, NoReply> {
-    let mut reply = Reply {
-        status: response.status().as_u16(),
-        retry_after: header(response.headers(), RETRY_AFTER.as_str()),
-        date: header(response.headers(), DATE.as_str()),
-        error_code: header(response.headers(), "x-ms-error-code"),
-        content_type: header(response.headers(), CONTENT_TYPE.as_str()),
-        body: Vec::new(),
-    };
-    // A longer answer is cut and not refused: its status still counts, and its start names records.
-    while reply.body.len() < MAX_ANSWER {
-        let chunk = response.chunk().await;
-        let chunk = chunk.map_err(|error| NoReply { why: explain(&error), ambiguous: true })?;
-        let Some(chunk) = chunk else { break };
-        let room = MAX_ANSWER - reply.body.len();
-        reply.body.extend(chunk.iter().take(room));
-    }
-    Ok(reply)
-}
-
-fn header(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 /// Writes the body of a request, e.g. `{"sourcesystem":…,"stixobjects":[…]}`. The objects are JSON already
 /// and are copied as they are, so that a repeat is the same byte for byte.
 #[must_use]
 pub fn body(api: Api, sourcesystem: &str, objects: &[impl AsRef<str>]) -> Bytes {
-    let size: usize = objects.iter().map(|object| object.as_ref().len() + 1).sum();
-    let mut body = String::with_capacity(size + sourcesystem.len() + 64);
-    body.push_str("{\"sourcesystem\":");
-    body.push_str(&serde_json::Value::from(sourcesystem).to_string());
-    body.push_str(",\"");
-    body.push_str(api.list());
-    body.push_str("\":[");
-    for (position, object) in objects.iter().enumerate() {
-        if position > 0 {
-            body.push(',');
-        }
-        body.push_str(object.as_ref());
-    }
-    body.push_str("]}");
-    Bytes::from(body)
+    let objects: Vec<&str> = objects.iter().map(AsRef::as_ref).collect();
+    let (source, list) = (serde_json::Value::from(sourcesystem), api.list());
+    Bytes::from(format!(r#"{{"sourcesystem":{source},"{list}":[{}]}}"#, objects.join(",")))
 }
 
 #[cfg(test)]

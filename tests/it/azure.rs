@@ -117,15 +117,16 @@ async fn silent_and_failing_entra_is_unreachable_within_the_deadline() {
         SignInFault::Unavailable,
         SignInFault::Reset,
         SignInFault::Answer { status: 400, body: body.to_owned() },
+        SignInFault::Answer { status: 425, body: String::new() },
         SignInFault::Answer { status: 200, body: "<html>WLAN</html>".to_owned() },
         SignInFault::Answer { status: 200, body: r#"{"expires_in":3599}"#.to_owned() },
     ]);
     let before = sandbox.sign_ins();
-    for _ in 0..5 {
+    for _ in 0..6 {
         let error = source(PATIENCE).token().await.unwrap_err();
         assert!(matches!(error, SignInError::Unreachable(_)), "{error}");
     }
-    assert_eq!(sandbox.sign_ins(), before + 5, "no hidden retries");
+    assert_eq!(sandbox.sign_ins(), before + 6, "no hidden retries");
     source(PATIENCE).token().await.unwrap();
 }
 

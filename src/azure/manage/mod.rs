@@ -9,13 +9,13 @@ mod walk;
 use std::sync::Arc;
 
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, Url};
 use uuid::Uuid;
 
 pub use shape::{Condition, WorkspaceObject};
 pub use walk::Walk;
 
-use super::http::{explain, without_body};
+use super::http::{explain, read};
 use super::pace::RequestGate;
 use super::reply::{Reply, may_pass};
 use super::token::{SignInError, TokenSource};
@@ -51,14 +51,9 @@ pub struct BadAddress {
     address: String,
 }
 
-/// Asks about one workspace. A cheap handle.
-#[derive(Debug, Clone)]
-pub struct ManageClient {
-    asked: Arc<WorkspaceAccess>,
-}
-
+/// Asks about one workspace.
 #[derive(Debug)]
-struct WorkspaceAccess {
+pub struct ManageClient {
     http: reqwest::Client,
     /// Of the workspace, with everything about threats below it.
     scope: Url,
@@ -104,15 +99,13 @@ impl ManageClient {
         ]);
         let api_version = workspace.api_version.clone();
         let gate = RequestGate::new(rules.request_pause);
-        let asked =
-            WorkspaceAccess { http, scope, api_version, tokens, rules: rules.clone(), gate };
-        Ok(Self { asked: Arc::new(asked) })
+        Ok(Self { http, scope, api_version, tokens, rules: rules.clone(), gate })
     }
 
     /// The workspace's resource id: where roles are given.
     #[must_use]
     pub fn scope(&self) -> &str {
-        self.asked.scope.path()
+        self.scope.path()
     }
 
     /// The workspace's own ID, which uploads name; `None` where the role does not let it be read.
@@ -120,7 +113,7 @@ impl ManageClient {
     /// # Errors
     /// [`ManageError`].
     pub async fn workspace_id(&self) -> Result<Option<Uuid>, ManageError> {
-        let mut url = self.asked.scope.clone();
+        let mut url = self.scope.clone();
         url.query_pairs_mut().append_pair("api-version", WORKSPACE_VERSION);
         let reply = self.exchange(&Message { method: Method::GET, url, body: None }).await?;
         match reply.status {
@@ -141,9 +134,9 @@ impl ManageClient {
 
     /// The objects that meet a condition, page by page.
     #[must_use]
-    pub fn walk(&self, condition: &Condition<'_>) -> Walk {
-        let body = shape::query_body(condition, self.asked.rules.page);
-        Walk::new(self.clone(), self.post("query", body), condition.source)
+    pub fn walk(&self, condition: &Condition<'_>) -> Walk<'_> {
+        let body = shape::query_body(condition, self.rules.page);
+        Walk::new(self, self.post("query", body), condition.source)
     }
 
     /// Deletes an object; whether it was there.
@@ -152,13 +145,13 @@ impl ManageClient {
     /// [`ManageError`]. The plane answers 500 for some ids that it does not know
     /// (<https://github.com/Azure/Azure-Sentinel/issues/11913>), which is not told apart here.
     pub async fn delete(&self, resource: &str) -> Result<bool, ManageError> {
-        let mut url = self.asked.scope.join(resource).map_err(|_| foreign(resource))?;
+        let mut url = self.scope.join(resource).map_err(|_| foreign(resource))?;
         let below = format!("{}/", self.scope()).to_ascii_lowercase();
         if !url.path().to_ascii_lowercase().starts_with(&below) {
             return Err(foreign(resource));
         }
         self.check_host(&url)?;
-        url.query_pairs_mut().append_pair("api-version", &self.asked.api_version);
+        url.query_pairs_mut().append_pair("api-version", &self.api_version);
         let reply = self.exchange(&Message { method: Method::DELETE, url, body: None }).await?;
         match reply.status {
             200..=299 => Ok(reply.status != 204),
@@ -168,18 +161,18 @@ impl ManageClient {
     }
 
     fn post(&self, action: &str, body: String) -> Message {
-        let mut url = self.asked.scope.clone();
+        let mut url = self.scope.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             let room = ["providers", "Microsoft.SecurityInsights", "threatIntelligence", "main"];
             path.extend(room).push(action);
         }
-        url.query_pairs_mut().append_pair("api-version", &self.asked.api_version);
+        url.query_pairs_mut().append_pair("api-version", &self.api_version);
         Message { method: Method::POST, url, body: Some(body) }
     }
 
     /// A token is sent to one host only.
     fn check_host(&self, url: &Url) -> Result<(), ManageError> {
-        let is_ours = url.origin() == self.asked.scope.origin();
+        let is_ours = url.origin() == self.scope.origin();
         if is_ours { Ok(()) } else { Err(foreign(url.as_str())) }
     }
 
@@ -193,21 +186,21 @@ impl ManageClient {
     }
 
     async fn refused(&self, reply: &Reply) -> ManageError {
-        let token = self.asked.tokens.token().await.ok();
+        let token = self.tokens.token().await.ok();
         refusal::explain(reply, self.scope(), token.as_ref())
     }
 
     /// One message: again after a fault or a 429, as often as configured, and once more with a fresh
     /// token after a 401.
     async fn exchange(&self, message: &Message) -> Result<Reply, ManageError> {
-        let Management { retries, backoff_min, backoff_max, .. } = self.asked.rules;
+        let Management { retries, backoff_min, backoff_max, .. } = self.rules;
         let backoff = Backoff::new(backoff_min, backoff_max);
         let (mut failures, mut renewed) = (0, false);
         loop {
             let (why, wait) = match self.attempt(message).await? {
                 Ok(reply) if reply.status == 401 && !renewed => {
                     renewed = true;
-                    self.asked.tokens.renew()?;
+                    self.tokens.renew()?;
                     continue;
                 }
                 Ok(reply) if may_pass(reply.status) => (reply.words(), reply.wait()),
@@ -230,39 +223,26 @@ impl ManageClient {
 
     /// One try; the inner error is that of the network.
     async fn attempt(&self, message: &Message) -> Result<Result<Reply, String>, ManageError> {
-        let token = self.asked.tokens.token().await?;
-        self.asked.gate.pass().await;
+        let token = self.tokens.token().await?;
+        self.gate.pass().await;
         let mut request = self
-            .asked
             .http
             .request(message.method.clone(), message.url.clone())
             .bearer_auth(token.expose())
-            .timeout(self.asked.rules.request_timeout);
+            .timeout(self.rules.request_timeout);
         if let Some(body) = &message.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
-        match request.send().await {
-            Ok(response) => read(response).await,
-            Err(error) => Ok(Err(explain(&error))),
-        }
-    }
-}
-
-async fn read(mut response: Response) -> Result<Result<Reply, String>, ManageError> {
-    let mut reply = without_body(&response);
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if reply.body.len() + chunk.len() <= MAX_ANSWER => {
-                reply.body.extend_from_slice(&chunk);
-            }
-            Ok(Some(_)) => {
-                return Err(ManageError::Unreadable(format!(
-                    "an answer of more than {} MiB: set a smaller azure.management.page",
-                    MAX_ANSWER >> 20
-                )));
-            }
-            Ok(None) => return Ok(Ok(reply)),
-            Err(error) => return Ok(Err(explain(&error))),
+        let answer = match request.send().await {
+            Ok(response) => read(response, MAX_ANSWER).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(reply) if reply.is_cut => Err(ManageError::Unreadable(format!(
+                "an answer of more than {} MiB: set a smaller azure.management.page",
+                MAX_ANSWER >> 20
+            ))),
+            answer => Ok(answer.map_err(|error| explain(&error))),
         }
     }
 }

@@ -11,8 +11,8 @@ use super::{ManageClient, ManageError, Message};
 
 /// The pages of a query. What is of another source than the query's is left out.
 #[derive(Debug)]
-pub struct Walk {
-    client: ManageClient,
+pub struct Walk<'c> {
+    client: &'c ManageClient,
     body: Option<String>,
     source: Option<String>,
     /// `None`: the end.
@@ -21,8 +21,8 @@ pub struct Walk {
     seen: HashSet<u64>,
 }
 
-impl Walk {
-    pub(super) fn new(client: ManageClient, first: Message, source: Option<&str>) -> Self {
+impl<'c> Walk<'c> {
+    pub(super) fn new(client: &'c ManageClient, first: Message, source: Option<&str>) -> Self {
         let Message { url, body, .. } = first;
         let (source, next) = (source.map(str::to_owned), Some(url));
         Self { client, body, source, next, is_first: true, seen: HashSet::new() }
@@ -74,7 +74,7 @@ impl Walk {
 
     fn checked(&mut self, link: &str) -> Result<Url, ManageError> {
         let unreadable = |why: &str| ManageError::Unreadable(format!("{why}: {link}"));
-        let url = self.client.asked.scope.join(link).map_err(|_| unreadable("a bad nextLink"))?;
+        let url = self.client.scope.join(link).map_err(|_| unreadable("a bad nextLink"))?;
         self.client.check_host(&url)?;
         let place = rapidhash_v3(link.as_bytes());
         if !self.seen.insert(place) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::azure::reply::{Body, Complaint, Reply};
+use crate::azure::reply::{Body, Complaint, Reply, may_pass};
 use crate::config::AcceptBody;
 
 /// No answer came, or half of one.
@@ -103,7 +103,7 @@ impl UploadOutcome {
             },
             413 => Self::TooLarge { why: said() },
             429 => Self::Throttled { wait: reply.wait() },
-            408 | 425 | 500..=599 => {
+            status if may_pass(status) => {
                 Self::Transient { why: said(), ambiguous: true, wait: reply.wait() }
             }
             // A redirect could lead the token to another host.
