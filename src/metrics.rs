@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use metrics::{Unit, counter, gauge, histogram};
+use metrics::{Label, Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::notice::GapReason;
@@ -26,48 +26,70 @@ pub enum MetricKind {
 }
 
 macro_rules! declare {
-    ($($constant:ident = $kind:ident $name:literal [$($label:literal),*] $unit:ident: $help:literal;)*) => {
-        $(const $constant: &str = $name;)*
-
+    ($($(#[$doc:meta])* $vis:vis $function:ident($($label:ident),* $(; $value:ident: $type:ty)?)
+        = $kind:ident $name:literal $unit:ident: $help:literal;)*) => {
         /// All of them, in the order of the flow.
         pub const METRICS: &[Metric] = &[$(Metric {
             name: $name,
             kind: MetricKind::$kind,
-            labels: &[$($label),*],
+            labels: &[$(stringify!($label)),*],
             unit: Unit::$unit,
             help: $help,
         }),*];
+
+        $($(#[$doc])*
+        $vis fn $function($($label: &str,)* $($value: $type)?) {
+            let labels: Vec<Label> = vec![$(Label::new(stringify!($label), $label.to_owned())),*];
+            declare!(@$kind $name, labels, $($value)?);
+        })*
     };
+    (@Counter $name:literal, $labels:ident,) => { counter!($name, $labels).increment(1) };
+    (@Counter $name:literal, $labels:ident, $value:ident) => { counter!($name, $labels).increment($value) };
+    (@Gauge $name:literal, $labels:ident, $value:ident) => { gauge!($name, $labels).set(f64::from($value)) };
+    (@Histogram $name:literal, $labels:ident, $value:ident) => { histogram!($name, $labels).record($value) };
 }
 
+// Each with the function that records it: its labels, and after `;` its value. A counter without one counts
+// by one.
 declare! {
-    BUILD = Gauge "relay_build_info" ["version"] Count: "1, with the version of the program";
-    FRAMES = Counter "relay_zeromq_frames_total" ["endpoint", "topic"] Count: "ZeroMQ frames received";
-    BYTES = Counter "relay_zeromq_bytes_total" ["endpoint", "socket"] Bytes: "Bytes of ZeroMQ frames received";
-    CONNECTED = Gauge "relay_zeromq_connected" ["endpoint", "socket"] Count: "1 while the socket is connected, else 0";
-    LAST_FRAME = Gauge "relay_zeromq_last_frame_timestamp_seconds" ["endpoint"] Seconds: "Unix time of the newest frame";
-    WEBHOOK = Counter "relay_webhook_requests_total" ["status"] Count: "Webhook requests, by the HTTP status of the relay's answer";
-    REST = Counter "relay_rest_requests_total" ["outcome"] Count: "Requests to MISP's REST API, by outcome: answered, or what went wrong, also later in the answer";
-    GAPS = Counter "relay_gaps_total" ["intake", "reason"] Count: "Times at which something may have been missed";
-    EVENTS = Counter "relay_events_total" ["outcome"] Count: "Snapshots of events: applied, unchanged, stale, deleted, refused, read (over REST) or overtaken";
-    CLAIMS = Counter "relay_claims_total" ["change"] Count: "Claims of the ledger: new, changed or gone";
-    SKIPPED = Counter "relay_skipped_total" ["reason"] Count: "Attributes that make no claim, and claims that no policy admits";
-    READS = Gauge "relay_reads_waiting" [] Count: "Events that wait to be read over REST";
-    HELD = Gauge "relay_held_claims" [] Count: "Claims that the guard holds until an operator releases them";
-    LISTS = Gauge "relay_warninglist_entries" [] Count: "Entries of MISP's warninglists that are in force";
-    COMMIT = Histogram "relay_ledger_commit_seconds" [] Seconds: "Time of a ledger transaction with its commit";
-    LEDGER_SIZE = Gauge "relay_ledger_bytes" ["part"] Bytes: "Size of the ledger: its file, its WAL, and the free part of the file";
-    QUEUE = Gauge "relay_queue_changes" ["target", "lane"] Count: "Open changes of the target: one per event and lane";
-    SENT = Counter "relay_objects_sent_total" ["target", "lane"] Count: "Objects sent, repeats included";
-    ACCEPTED = Counter "relay_objects_accepted_total" ["target", "lane"] Count: "Objects that Sentinel accepted, or that a dry run wrote to its file";
-    REJECTED = Counter "relay_objects_rejected_total" ["target"] Count: "Objects that Sentinel rejected";
-    WITHDRAWN = Counter "relay_objects_withdrawn_total" ["target"] Count: "Accepted objects that were withdrawals";
-    REQUESTS = Counter "relay_requests_total" ["target", "outcome"] Count: "Upload requests, by outcome";
-    REQUEST_TIME = Histogram "relay_request_seconds" ["target"] Seconds: "Time of an upload request";
-    SIGN_INS = Counter "relay_sign_ins_total" ["outcome"] Count: "Sign-ins, by outcome";
-    DELETED = Counter "relay_deleted_total" ["target"] Count: "Withdrawn indicators deleted over the management plane";
-    ACCEPT_TIME = Histogram "relay_time_to_accepted_seconds" ["target", "lane"] Seconds: "From MISP's frame to Sentinel's acceptance";
-    DEGRADED = Gauge "relay_degraded" ["part", "name", "reason"] Count: "1 while a part of the relay works less than promised, else 0; name is the target or the endpoint, and empty for all else";
+    build(version; one: f64) = Gauge "relay_build_info" Count: "1, with the version of the program";
+    /// A ZeroMQ frame; `topic` one of MISP's, or `unknown`.
+    pub frame_received(endpoint, topic) = Counter "relay_zeromq_frames_total" Count: "ZeroMQ frames received";
+    /// The size of a ZeroMQ frame that came on `socket` (`publications` or `others`).
+    pub bytes_received(endpoint, socket; bytes: u64) = Counter "relay_zeromq_bytes_total" Bytes: "Bytes of ZeroMQ frames received";
+    pub connected(endpoint, socket; yes: bool) = Gauge "relay_zeromq_connected" Count: "1 while the socket is connected, else 0";
+    newest_frame(endpoint; seconds: f64) = Gauge "relay_zeromq_last_frame_timestamp_seconds" Seconds: "Unix time of the newest frame";
+    pub webhook_answered(status) = Counter "relay_webhook_requests_total" Count: "Webhook requests, by the HTTP status of the relay's answer";
+    /// A request to MISP was `answered`, or why not.
+    pub rest_request(outcome) = Counter "relay_rest_requests_total" Count: "Requests to MISP's REST API, by outcome: answered, or what went wrong, also later in the answer";
+    gap_of(intake, reason) = Counter "relay_gaps_total" Count: "Times at which something may have been missed";
+    /// A publication was `applied`, `unchanged` or `refused`.
+    pub event_read(outcome) = Counter "relay_events_total" Count: "Snapshots of events: applied, unchanged, stale, deleted, refused, read (over REST) or overtaken";
+    /// Claims that a transaction made `new`, `changed` or `gone`.
+    pub claims(change; count: u64) = Counter "relay_claims_total" Count: "Claims of the ledger: new, changed or gone";
+    /// Attributes or claims left out for a reason, as `convert` spells it.
+    pub skipped(reason; count: u64) = Counter "relay_skipped_total" Count: "Attributes that make no claim, and claims that no policy admits";
+    reads_waiting(; reads: f64) = Gauge "relay_reads_waiting" Count: "Events that wait to be read over REST";
+    claims_held(; held: f64) = Gauge "relay_held_claims" Count: "Claims that the guard holds until an operator releases them";
+    pub warninglist_entries(; entries: f64) = Gauge "relay_warninglist_entries" Count: "Entries of MISP's warninglists that are in force";
+    pub committed(; took: Duration) = Histogram "relay_ledger_commit_seconds" Seconds: "Time of a ledger transaction with its commit";
+    /// `part` is `file`, `wal` or `free`.
+    pub ledger_size(part; bytes: f64) = Gauge "relay_ledger_bytes" Bytes: "Size of the ledger: its file, its WAL, and the free part of the file";
+    /// How many changes a target has not fully taken, in a lane (`withdrawals`, `live` or `backlog`).
+    pub queued(target, lane; changes: f64) = Gauge "relay_queue_changes" Count: "Open changes of the target: one per event and lane";
+    pub sent(target, lane; objects: u64) = Counter "relay_objects_sent_total" Count: "Objects sent, repeats included";
+    pub accepted(target, lane; objects: u64) = Counter "relay_objects_accepted_total" Count: "Objects that Sentinel accepted, or that a dry run wrote to its file";
+    pub rejected(target; objects: u64) = Counter "relay_objects_rejected_total" Count: "Objects that Sentinel rejected";
+    pub withdrawn(target; objects: u64) = Counter "relay_objects_withdrawn_total" Count: "Accepted objects that were withdrawals";
+    request_outcome(target, outcome) = Counter "relay_requests_total" Count: "Upload requests, by outcome";
+    request_time(target; took: Duration) = Histogram "relay_request_seconds" Seconds: "Time of an upload request";
+    /// A token was asked for: `granted`, or the word of the `SignInError`.
+    pub sign_in(outcome) = Counter "relay_sign_ins_total" Count: "Sign-ins, by outcome";
+    /// A withdrawn indicator was deleted over the management plane.
+    pub deleted(target) = Counter "relay_deleted_total" Count: "Withdrawn indicators deleted over the management plane";
+    /// From the arrival of MISP's frame to Sentinel's 200.
+    pub time_to_accepted(target, lane; took: Duration) = Histogram "relay_time_to_accepted_seconds" Seconds: "From MISP's frame to Sentinel's acceptance";
+    degraded_part(part, name, reason; yes: bool) = Gauge "relay_degraded" Count: "1 while a part of the relay works less than promised, else 0; name is the target or the endpoint, and empty for all else";
 }
 
 /// Upper bounds, seconds: an fsync on good and bad disks.
@@ -91,9 +113,9 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 
 fn builder() -> Result<PrometheusBuilder, BuildError> {
     let bounds: [(&str, &[f64]); 3] = [
-        (COMMIT, &COMMIT_BUCKETS),
-        (REQUEST_TIME, &REQUEST_BUCKETS),
-        (ACCEPT_TIME, &ACCEPT_BUCKETS),
+        ("relay_ledger_commit_seconds", &COMMIT_BUCKETS),
+        ("relay_request_seconds", &REQUEST_BUCKETS),
+        ("relay_time_to_accepted_seconds", &ACCEPT_BUCKETS),
     ];
     bounds.into_iter().try_fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
         builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)
@@ -113,116 +135,27 @@ fn begin() {
             }
         }
     }
-    gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-}
-
-/// A ZeroMQ frame; `topic` one of MISP's, or `unknown`.
-pub fn frame_received(endpoint: &str, topic: &'static str) {
-    counter!(FRAMES, "endpoint" => endpoint.to_owned(), "topic" => topic).increment(1);
-}
-
-/// The size of a ZeroMQ frame that came on `socket` (`publications` or `others`).
-pub fn bytes_received(endpoint: &str, socket: &'static str, bytes: u64) {
-    counter!(BYTES, "endpoint" => endpoint.to_owned(), "socket" => socket).increment(bytes);
-}
-
-pub fn connected(endpoint: &str, socket: &'static str, yes: bool) {
-    gauge!(CONNECTED, "endpoint" => endpoint.to_owned(), "socket" => socket).set(flag(yes));
+    build(env!("CARGO_PKG_VERSION"), 1.0);
 }
 
 /// When the newest frame came.
 pub fn last_frame(endpoint: &str, at: SystemTime) {
-    let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    gauge!(LAST_FRAME, "endpoint" => endpoint.to_owned()).set(since_epoch.as_secs_f64());
-}
-
-/// A webhook request, by the HTTP status of our answer.
-pub fn webhook_answered(status: u16) {
-    counter!(WEBHOOK, "status" => status.to_string()).increment(1);
-}
-
-/// A request to MISP was `answered`, or why not.
-pub fn rest_request(outcome: &'static str) {
-    counter!(REST, "outcome" => outcome).increment(1);
+    newest_frame(endpoint, at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
 }
 
 pub fn gap(intake: &str, reason: GapReason) {
-    counter!(GAPS, "intake" => intake.to_owned(), "reason" => reason.word()).increment(1);
-}
-
-/// A publication was `applied`, `unchanged` or `refused`.
-pub fn event_read(outcome: &'static str) {
-    counter!(EVENTS, "outcome" => outcome).increment(1);
-}
-
-/// Claims that a transaction made `new`, `changed` or `gone`.
-pub fn claims(change: &'static str, count: u64) {
-    counter!(CLAIMS, "change" => change).increment(count);
-}
-
-/// Attributes or claims left out for a reason, as `convert` spells it.
-pub fn skipped(reason: &'static str, count: u64) {
-    counter!(SKIPPED, "reason" => reason).increment(count);
-}
-
-pub fn committed(took: Duration) {
-    histogram!(COMMIT).record(took);
-}
-
-/// `part` is `file`, `wal` or `free`.
-pub fn ledger_size(part: &'static str, bytes: f64) {
-    gauge!(LEDGER_SIZE, "part" => part).set(bytes);
-}
-
-/// How many changes a target has not fully taken, in a lane (`withdrawals`, `live` or `backlog`).
-pub fn queued(target: &str, lane: &'static str, changes: f64) {
-    gauge!(QUEUE, "target" => target.to_owned(), "lane" => lane).set(changes);
-}
-
-pub fn sent(target: &str, lane: &'static str, objects: u64) {
-    counter!(SENT, "target" => target.to_owned(), "lane" => lane).increment(objects);
-}
-
-pub fn accepted(target: &str, lane: &'static str, objects: u64) {
-    counter!(ACCEPTED, "target" => target.to_owned(), "lane" => lane).increment(objects);
-}
-
-pub fn rejected(target: &str, objects: u64) {
-    counter!(REJECTED, "target" => target.to_owned()).increment(objects);
-}
-
-pub fn withdrawn(target: &str, objects: u64) {
-    counter!(WITHDRAWN, "target" => target.to_owned()).increment(objects);
+    gap_of(intake, reason.word());
 }
 
 /// An upload request with its outcome, one of the words of `deliver::outcome`.
-pub fn request(target: &str, outcome: &'static str, took: Duration) {
-    counter!(REQUESTS, "target" => target.to_owned(), "outcome" => outcome).increment(1);
-    histogram!(REQUEST_TIME, "target" => target.to_owned()).record(took);
-}
-
-/// A token was asked for: `granted`, or the word of the `SignInError`.
-pub fn sign_in(outcome: &'static str) {
-    counter!(SIGN_INS, "outcome" => outcome).increment(1);
-}
-
-/// A withdrawn indicator was deleted over the management plane.
-pub fn deleted(target: &str) {
-    counter!(DELETED, "target" => target.to_owned()).increment(1);
+pub fn request(target: &str, outcome: &str, took: Duration) {
+    request_outcome(target, outcome);
+    request_time(target, took);
 }
 
 pub fn waiting(reads: f64, held: f64) {
-    gauge!(READS).set(reads);
-    gauge!(HELD).set(held);
-}
-
-pub fn warninglist_entries(entries: f64) {
-    gauge!(LISTS).set(entries);
-}
-
-/// From the arrival of MISP's frame to Sentinel's 200.
-pub fn time_to_accepted(target: &str, lane: &'static str, took: Duration) {
-    histogram!(ACCEPT_TIME, "target" => target.to_owned(), "lane" => lane).record(took);
+    reads_waiting(reads);
+    claims_held(held);
 }
 
 /// What may work less than promised. Names of the configuration have a label of their own, so that
@@ -250,13 +183,9 @@ impl<'a> Part<'a> {
     }
 }
 
-pub fn degraded(part: Part<'_>, reason: &'static str, yes: bool) {
+pub fn degraded(part: Part<'_>, reason: &str, yes: bool) {
     let (part, name) = part.labels();
-    gauge!(DEGRADED, "part" => part, "name" => name.to_owned(), "reason" => reason).set(flag(yes));
-}
-
-fn flag(yes: bool) -> f64 {
-    if yes { 1.0 } else { 0.0 }
+    degraded_part(part, name, reason, yes);
 }
 
 #[cfg(test)]
@@ -271,7 +200,7 @@ mod tests {
         bytes_received("tcp://a:1", "publications", 7);
         connected("tcp://a:1", "publications", true);
         last_frame("tcp://a:1", UNIX_EPOCH + second);
-        webhook_answered(200);
+        webhook_answered("200");
         gap("webhook", GapReason::Silent);
         event_read("applied");
         claims("new", 3);

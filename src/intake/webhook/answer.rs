@@ -101,7 +101,7 @@ impl WebhookAnswer {
     pub(super) fn record(&self, peer: SocketAddr, strangers: &OnceAMinute) {
         let event = self.event.map(tracing::field::display);
         let (status, bytes) = (self.said.status().as_u16(), self.bytes);
-        metrics::webhook_answered(status);
+        metrics::webhook_answered(self.said.status().as_str());
         if self.said.status().is_success() {
             tracing::info!(status, bytes, event, "webhook request");
             return;
