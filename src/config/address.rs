@@ -18,13 +18,18 @@ pub(super) fn web_address(text: &str) -> Result<Url, Problem> {
     }
 }
 
+/// Without a slash at its end.
+pub(super) fn trimmed(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
 /// An https URL without a slash at its end; `otherwise` where none is given.
 pub(super) fn https(reader: &mut Reader, key: &str, otherwise: &str) -> String {
     let given =
         reader.optional(key, HTTPS, |text| {
             let url = web_address(text)?;
             match url.scheme() {
-                "https" => Ok(url.as_str().trim_end_matches('/').to_owned()),
+                "https" => Ok(trimmed(&url)),
                 _ => Err(Problem::new("not https")
                     .hint("tokens and indicators do not travel in the clear")),
             }

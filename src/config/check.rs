@@ -35,14 +35,14 @@ fn intakes(config: &Config, reader: &mut Reader) {
     let (endpoints, listen) = ("misp.zeromq.endpoints", "misp.webhook.listen");
     let none = config.misp.zeromq.endpoints.is_empty() && config.misp.webhook.is_none();
     let unconfirmed = config.misp.zeromq.endpoints.is_empty() && config.misp.webhook.is_some();
-    if unconfirmed && reader.sound(endpoints) {
+    if unconfirmed {
         reader.missing(
             endpoints,
             "a webhook only announces: an event is sent once the ZeroMQ feed or, with misp.key, a \
              REST read confirms it",
         );
     }
-    if none && reader.sound(endpoints) && reader.sound(listen) {
+    if none && reader.sound(listen) {
         reader.missing(
             endpoints,
             "the relay needs MISP's ZeroMQ feed to listen to, or misp.key to ask with",
@@ -68,7 +68,7 @@ fn webhook(config: &Config, reader: &mut Reader) {
     let length = webhook.secret.expose().chars().count();
     if webhook.secret.is_unread() {
         // Its length is looked at once it is known.
-    } else if length == 0 && reader.sound(SECRET) {
+    } else if length == 0 {
         reader.missing(SECRET, "whoever reaches the webhook could publish");
     } else if length < SHORTEST_SECRET && reader.sound(SECRET) {
         let problem = Problem::new("too short")
@@ -125,12 +125,11 @@ fn rest(config: &Config, reader: &mut Reader) {
     const KEY: &str = "misp.key";
     let Some(rest) = &config.misp.rest else {
         let mut policies = config.targets.iter().map(|target| &target.policy);
-        let names_lists = policies.any(|policy| !policy.shared_host_lists.is_empty());
-        if names_lists && reader.sound(KEY) {
+        if policies.any(|policy| !policy.shared_host_lists.is_empty()) {
             let hint = "policy.shared_host_lists is set, and only MISP knows what is on its lists";
             reader.missing(KEY, hint);
         }
-        if !config.misp.search.is_empty() && reader.sound(KEY) {
+        if !config.misp.search.is_empty() {
             reader.missing(KEY, "misp.search is set, and only MISP can say what it finds");
         }
         return;

@@ -217,10 +217,7 @@ fn demand(
             }
             _ => format!("the file that holds the federated token{pod}"),
         };
-        let key = format!("{section}.{leaf}");
-        if reader.sound(&key) {
-            reader.missing(&key, &hint);
-        }
+        reader.missing(&format!("{section}.{leaf}"), &hint);
     }
 }
 

@@ -169,15 +169,12 @@ fn parse(text: &str, origin: &SettingOrigin) -> Result<Leaves, Vec<Mistake>> {
     let table: toml::Table = toml::from_str(text).map_err(|error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
         let key = format!("line {line}, column {column}");
-        vec![Mistake::new(&key, origin.clone(), format!("no TOML: {}", summary(&error)))]
+        let summary = error.message().lines().next().unwrap_or_default();
+        vec![Mistake::new(&key, origin.clone(), format!("no TOML: {summary}"))]
     })?;
     let mut leaves = Leaves::new();
     flatten("", table, origin, &mut leaves);
     Ok(leaves)
-}
-
-fn summary(error: &toml::de::Error) -> String {
-    error.message().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Line and column, from 1, in characters.

@@ -2,21 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 
-use super::address::{WEB_ADDRESS, https, proxy, web_address};
+use super::address::{WEB_ADDRESS, https, trimmed, web_address};
 use super::layers::{Layers, lay};
 use super::mistake::{Mistakes, Problem};
 use super::reader::Reader;
 use super::secret::FoundSecrets;
-use super::tenants::Sections;
-use super::values::{MILLISECOND, uuid};
+use super::values::uuid;
 use super::{
-    AcceptBody, Admin, Azure, Config, Delivery, Guard, LedgerConfig, Rules, VaultAccess, check,
-    cloud, credential, limits, log, management, mapping, misp, policy, target, tenants,
+    Admin, Azure, Config, Delivery, Guard, LedgerConfig, Log, Management, Misp, Rules, VaultAccess,
+    check, cloud, credential, mapping, policy, target, tenants,
 };
 use crate::pure::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
-use reqwest::Url;
 
 /// Reads the configuration: the defaults, over them `file` (or else the file that `MSR_CONFIG`
 /// names, or else [`super::DEFAULT_FILE`] if it exists), over them the `MSR_` variables of
@@ -40,18 +37,16 @@ pub fn load_with(
     environment: impl Iterator<Item = (String, String)>,
     found: FoundSecrets,
 ) -> Result<Config, Mistakes> {
-    let Layers { leaves, targets, template, environment } =
+    let Layers { leaves, mut targets, template, environment } =
         lay(file, environment).map_err(Mistakes::new)?;
     let mut reader = Reader::new(leaves, environment, found);
-    let sections = Sections { template, names: targets };
-    let (targets, has_unread_tenants) = tenants::read(&mut reader, sections);
+    let has_unread_tenants = tenants::read(&mut reader, &template, &mut targets);
     let policy = policy::read(&mut reader, "policy".to_owned(), None);
-    let ledger = ledger(&mut reader);
-    let own = misp::url(&mut reader);
-    let public_url = required_url(&mut reader, own.as_ref());
+    let ledger = LedgerConfig::read(&mut reader);
+    let public_url = required_url(&mut reader);
     let rendering = rendering(&mut reader, public_url);
-    let delivery = delivery(&mut reader);
-    let misp = misp::read(&mut reader, own.as_ref(), policy.decay);
+    let delivery = Delivery::read(&mut reader);
+    let misp = Misp::read(&mut reader);
     let targets = targets
         .iter()
         .map(|name| target::read(&mut reader, name, &ledger, &policy, &rendering, delivery.limits));
@@ -61,12 +56,12 @@ pub fn load_with(
         policy,
         rendering,
         ledger,
-        guard: guard(&mut reader),
+        guard: Guard::read(&mut reader),
         delivery,
-        azure: azure(&mut reader),
-        management: management::read(&mut reader),
+        azure: Azure::read(&mut reader),
+        management: Management::read(&mut reader),
         admin: admin(&mut reader),
-        log: log::read(&mut reader),
+        log: Log::read(&mut reader),
         vault: vault(&mut reader),
         has_unread_tenants,
         lookups: BTreeSet::new(),
@@ -90,8 +85,7 @@ pub fn load_rules(
 ) -> Result<Rules, Mistakes> {
     load_part(file, environment, |reader| {
         let policy = policy::read(reader, "policy".to_owned(), None);
-        let own = misp::url(reader);
-        let public_url = public_url(reader, own.as_ref());
+        let public_url = public_url(reader);
         let has_placeholder_url = public_url.is_none();
         let public_url = public_url.unwrap_or_else(|| PLACEHOLDER_URL.to_owned());
         Rules { policy, rendering: rendering(reader, public_url), has_placeholder_url }
@@ -106,7 +100,7 @@ pub fn load_ledger(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<LedgerConfig, Mistakes> {
-    load_part(file, environment, ledger)
+    load_part(file, environment, LedgerConfig::read)
 }
 
 /// As [`load`], only where the admin listener is. Anything else may be missing or wrong.
@@ -150,15 +144,16 @@ fn rendering(reader: &mut Reader, public_url: String) -> Rendering {
 const PUBLIC_URL: &str = "misp.public_url";
 
 /// `misp.public_url`, or `misp.url` where a browser is likely to reach it.
-fn public_url(reader: &mut Reader, own: Option<&Url>) -> Option<String> {
+fn public_url(reader: &mut Reader) -> Option<String> {
     let public = reader.optional(PUBLIC_URL, WEB_ADDRESS, web_address);
-    let derived = own.cloned().filter(|url| url.host_str().is_some_and(|host| host.contains('.')));
-    public.or(derived).map(|url| url.as_str().trim_end_matches('/').to_owned())
+    let own = reader.optional("misp.url", WEB_ADDRESS, web_address);
+    let derived = own.filter(|url| url.host_str().is_some_and(|host| host.contains('.')));
+    public.or(derived).as_ref().map(trimmed)
 }
 
-fn required_url(reader: &mut Reader, own: Option<&Url>) -> String {
-    let url = public_url(reader, own);
-    if url.is_none() && reader.sound(PUBLIC_URL) && reader.sound("misp.url") {
+fn required_url(reader: &mut Reader) -> String {
+    let url = public_url(reader);
+    if url.is_none() && reader.sound("misp.url") {
         reader.missing(PUBLIC_URL, "links back to MISP need an address that browsers reach");
     }
     url.unwrap_or_default()
@@ -178,53 +173,6 @@ fn days(reader: &mut Reader) -> BTreeMap<String, u32> {
     let paths = reader.keys_below("expiry.days").into_iter();
     let days = paths.map(|path| (reader.number(&format!("expiry.days.{path}"), 0..=36500), path));
     days.filter(|(days, _)| *days > 0).map(|(days, path)| (path, days)).collect()
-}
-
-fn ledger(reader: &mut Reader) -> LedgerConfig {
-    LedgerConfig {
-        data_dir: reader.required("ledger.data_dir", "the ledger needs a folder").into(),
-        fsync: reader.flag("ledger.fsync"),
-        tombstones: reader.duration("ledger.tombstones", MILLISECOND),
-    }
-}
-
-fn guard(reader: &mut Reader) -> Guard {
-    Guard {
-        max: reader.number("guard.max", 0..=1_000_000_000),
-        percent: reader.number("guard.percent", 0..=100),
-        window: reader.duration("guard.window", MILLISECOND),
-    }
-}
-
-fn delivery(reader: &mut Reader) -> Delivery {
-    Delivery {
-        linger: reader.duration("delivery.linger", Duration::ZERO),
-        limits: limits::read(reader, "delivery".to_owned(), None),
-        quota_window: reader.duration("delivery.quota_window", MILLISECOND),
-        request_timeout: reader.duration("delivery.request_timeout", MILLISECOND),
-        backoff_min: reader.duration("delivery.backoff_min", MILLISECOND),
-        backoff_max: reader.duration("delivery.backoff_max", MILLISECOND),
-        throttled_default: reader.duration("delivery.throttled_default", MILLISECOND),
-        degraded_retry: reader.duration("delivery.degraded_retry", MILLISECOND),
-        resend_after: reader.duration("delivery.resend_after", MILLISECOND),
-        accept_body: reader.word("delivery.accept_body", AcceptBody::Documented),
-        grace: reader.duration("delivery.grace", Duration::ZERO),
-    }
-}
-
-fn azure(reader: &mut Reader) -> Azure {
-    Azure {
-        ca_file: reader.path("azure.ca_file"),
-        proxy: proxy(reader, "azure.proxy"),
-        connect_timeout: reader.duration("azure.connect_timeout", MILLISECOND),
-        token_timeout: reader.duration("azure.token_timeout", MILLISECOND),
-        sign_in_pause: reader.duration("azure.sign_in_pause", MILLISECOND),
-        metadata_endpoint: reader.parsed(
-            "azure.metadata_endpoint",
-            "an http or https URL",
-            |text| web_address(text).map(String::from),
-        ),
-    }
 }
 
 /// Read last: it is needed where another secret lies in a vault.
@@ -247,7 +195,7 @@ fn vault(reader: &mut Reader) -> VaultAccess {
 fn admin(reader: &mut Reader) -> Admin {
     const KEY: &str = "admin.listen";
     let listen = reader.address(KEY);
-    if listen.is_none() && reader.sound(KEY) {
+    if listen.is_none() {
         reader.missing(KEY, "health and metrics need an address");
     }
     Admin { listen: listen.unwrap_or(([127, 0, 0, 1], 0).into()) }

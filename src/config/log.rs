@@ -2,14 +2,19 @@
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
-use super::reader::Reader;
+use super::section::section;
 
-/// What is logged, and how.
-#[derive(Debug, Clone)]
-pub struct Log {
-    pub format: LogFormat,
-    /// A `tracing` filter, e.g. `info` or `info,misp_sentinel_relay::intake=debug`.
-    pub level: String,
+section! {
+    /// What is logged, and how.
+    #[derive(Debug, Clone)]
+    pub struct Log at "log" {
+        format: LogFormat = |reader, key| reader.word(key, LogFormat::Pretty),
+        /// A `tracing` filter, e.g. `info` or `info,misp_sentinel_relay::intake=debug`.
+        level: String = |reader, key| {
+            let allowed = "error, warn, info, debug, trace, also by module";
+            reader.parsed(key, allowed, |text| Ok(filter(text).map(|_| text.to_owned())?))
+        },
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
@@ -38,15 +43,6 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
         }
     }
     EnvFilter::builder().parse(level).map_err(|error| error.to_string())
-}
-
-pub(super) fn read(reader: &mut Reader) -> Log {
-    let allowed = "error, warn, info, debug, trace, also by module";
-    Log {
-        format: reader.word("log.format", LogFormat::Pretty),
-        level: reader
-            .parsed("log.level", allowed, |text| Ok(filter(text).map(|_| text.to_owned())?)),
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::address::https;
 use super::mistake::Problem;
 use super::reader::Reader;
-use super::values::{MILLISECOND, fitting, uuid};
+use super::section::section;
+use super::values::{fitting, uuid};
 
 /// A workspace by its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,40 +22,27 @@ pub struct ManagedWorkspace {
     pub api_version: String,
 }
 
-/// How the management plane is asked, and what for.
-#[derive(Debug, Clone)]
-pub struct Management {
-    /// Objects a page.
-    pub page: u32,
-    /// One request, from connect to the last byte of the answer.
-    pub request_timeout: Duration,
-    /// Between two requests, once some were made at once.
-    pub request_pause: Duration,
-    /// Repeats of a request after a fault or a 429.
-    pub retries: u32,
-    pub backoff_min: Duration,
-    pub backoff_max: Duration,
-    /// How long Sentinel may take to show what it has accepted.
-    pub ingestion: Duration,
-    /// How long after a withdrawal the indicator is deleted, under `withdraw = "delete"`, and after
-    /// which time it is looked for again.
-    pub delete_after: Duration,
-    /// Between two deletions.
-    pub delete_pause: Duration,
-}
-
-pub(super) fn read(reader: &mut Reader) -> Management {
-    let key = |leaf: &str| format!("azure.management.{leaf}");
-    Management {
-        page: reader.number(&key("page"), 1..=1000),
-        request_timeout: reader.duration(&key("request_timeout"), MILLISECOND),
-        request_pause: reader.duration(&key("request_pause"), Duration::ZERO),
-        retries: reader.number(&key("retries"), 0..=100),
-        backoff_min: reader.duration(&key("backoff_min"), MILLISECOND),
-        backoff_max: reader.duration(&key("backoff_max"), MILLISECOND),
-        ingestion: reader.duration(&key("ingestion"), Duration::ZERO),
-        delete_after: reader.duration(&key("delete_after"), Duration::ZERO),
-        delete_pause: reader.duration(&key("delete_pause"), Duration::ZERO),
+section! {
+    /// How the management plane is asked, and what for.
+    #[derive(Debug, Clone)]
+    pub struct Management at "azure.management" {
+        /// Objects a page.
+        page: u32 = |reader, key| reader.number(key, 1..=1000),
+        /// One request, from connect to the last byte of the answer.
+        request_timeout: Duration = Reader::time,
+        /// Between two requests, once some were made at once.
+        request_pause: Duration = Reader::time_or_zero,
+        /// Repeats of a request after a fault or a 429.
+        retries: u32 = |reader, key| reader.number(key, 0..=100),
+        backoff_min: Duration = Reader::time,
+        backoff_max: Duration = Reader::time,
+        /// How long Sentinel may take to show what it has accepted.
+        ingestion: Duration = Reader::time_or_zero,
+        /// How long after a withdrawal the indicator is deleted, under `withdraw = "delete"`, and after
+        /// which time it is looked for again.
+        delete_after: Duration = Reader::time_or_zero,
+        /// Between two deletions.
+        delete_pause: Duration = Reader::time_or_zero,
     }
 }
 
@@ -80,7 +68,7 @@ pub(super) fn of_target(
     for (leaf, is_given) in
         ["subscription_id", "resource_group", "workspace_name"].iter().zip(given)
     {
-        if given.contains(&true) && !is_given && reader.sound(&key(leaf)) {
+        if given.contains(&true) && !is_given {
             let hint = "the management plane knows a workspace by subscription_id, resource_group and workspace_name: set all three, or none";
             reader.missing(&key(leaf), hint);
         }

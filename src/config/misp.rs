@@ -1,54 +1,124 @@
 //! Reads the settings of the MISP instance: its address, the ZeroMQ feed and the webhook. The file `rest`
 //! reads those of the REST API.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::Url;
+use serde_json::{Map, Value};
 
-use super::address::{WEB_ADDRESS, web_address};
 use super::mistake::Problem;
 use super::reader::Reader;
-use super::values::{GIB, KIB, MILLISECOND, fitting};
-use super::{
-    Misp, OnUnpublish, Plain, Schedule, Secret, TlsFiles, WarninglistRules, Webhook, ZeroMq, rest,
-};
+use super::rest::{self, Rest};
+use super::section::section;
+use super::values::{GIB, KIB, fitting};
+use super::{Schedule, Secret};
 
 const SCHEDULE: &str = "minute, hour, day of month, month, day of week; UTC";
 
-/// `misp.url`: where REST is, and the default of `misp.public_url`.
-pub(super) fn url(reader: &mut Reader) -> Option<Url> {
-    reader.optional("misp.url", WEB_ADDRESS, web_address)
-}
-
-pub(super) fn read(reader: &mut Reader, url: Option<&Url>, decay: bool) -> Misp {
-    Misp {
-        name: reader.required("misp.name", "the source needs a name"),
-        zeromq: zeromq(reader),
-        webhook: webhook(reader),
-        rest: rest::read(reader, url, decay),
-        on_unpublish: reader.word("misp.on_unpublish", OnUnpublish::Keep),
-        window: reader.optional_duration("misp.window", Duration::from_secs(1)),
-        search: rest::search(reader),
-        resync: reader.optional("misp.resync.schedule", SCHEDULE, |text| {
-            Schedule::parse(text).map_err(|why| format!("no schedule: {why}").into())
-        }),
-        warninglists: WarninglistRules {
-            refresh_every: reader.duration("misp.warninglists.refresh_every", MILLISECOND),
-            max_list: reader.bytes("misp.warninglists.max_list", KIB..=GIB),
+section! {
+    /// The MISP instance that is relayed: one source.
+    #[derive(Debug, Clone)]
+    pub struct Misp at "misp" {
+        /// Name of the source in the ledger, in metrics and in logs.
+        name: String = |reader, key| reader.required(key, "the source needs a name"),
+        zeromq: ZeroMq = |reader, _| ZeroMq::read(reader),
+        /// `None` when `misp.webhook.listen` is empty.
+        webhook: Option<Webhook> = webhook,
+        /// `None` without `misp.key`.
+        rest: Option<Rest> = |reader, _| rest::read(reader),
+        on_unpublish: OnUnpublish = |reader, key| reader.word(key, OnUnpublish::Keep),
+        /// How far back `publish_timestamp` may lie in what is fetched; `None`: all.
+        window: Option<Duration> = |reader, key| {
+            reader.optional_duration(key, Duration::from_secs(1))
         },
+        /// `misp.search`: parameters of restSearch that an event must meet besides; empty: none.
+        search: Map<String, Value> = rest::search,
+        /// When a full resync begins by itself; `None`: never.
+        resync at "misp.resync.schedule": Option<Schedule> = schedule,
+        warninglists: WarninglistRules = |reader, _| WarninglistRules::read(reader),
     }
 }
 
-fn zeromq(reader: &mut Reader) -> ZeroMq {
-    ZeroMq {
-        endpoints: endpoints(reader),
-        credentials: plain(reader),
-        connect_timeout: reader.duration("misp.zeromq.connect_timeout", MILLISECOND),
-        reconnect_max: reader.duration("misp.zeromq.reconnect_max", MILLISECOND),
-        silence: reader.duration("misp.zeromq.silence", MILLISECOND),
-        max_frame: reader.bytes("misp.zeromq.max_frame", KIB..=GIB),
-        max_waiting: reader.bytes("misp.zeromq.max_waiting", KIB..=2 * GIB),
+section! {
+    /// How MISP's warninglists are read.
+    #[derive(Debug, Clone, Copy)]
+    pub struct WarninglistRules at "misp.warninglists" {
+        refresh_every: Duration = Reader::time,
+        /// Larger lists are an error, bytes of MISP's answer.
+        max_list: usize = |reader, key| reader.bytes(key, KIB..=GIB),
     }
+}
+
+/// What becomes of an event that is no longer published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum OnUnpublish {
+    /// Its last published attributes stay, as far as MISP still shows them.
+    Keep,
+    Withdraw,
+}
+
+section! {
+    /// MISP's ZeroMQ publishers and how closely they are watched.
+    #[derive(Debug, Clone)]
+    pub struct ZeroMq at "misp.zeromq" {
+        /// `tcp://host:port`, each a publisher of this one MISP.
+        endpoints: Vec<String> = endpoints,
+        /// `Plugin.ZeroMQ_username` and `_password`: ZMTP PLAIN.
+        credentials: Option<Plain> = |reader, _| plain(reader),
+        /// For connect and handshake together.
+        connect_timeout: Duration = Reader::time,
+        /// The longest pause between two attempts to connect.
+        reconnect_max: Duration = Reader::time,
+        /// How long an endpoint may say nothing, on both its sockets, before it is reconnected.
+        silence: Duration = Reader::time,
+        /// Larger frames are dropped and recorded as a gap, bytes.
+        max_frame: usize = |reader, key| reader.bytes(key, KIB..=GIB),
+        /// Publications held in memory before the ledger takes them, bytes.
+        max_waiting: usize = |reader, key| reader.bytes(key, KIB..=2 * GIB),
+    }
+}
+
+/// ZMTP PLAIN credentials.
+#[derive(Debug, Clone)]
+pub struct Plain {
+    pub username: String,
+    pub password: Secret,
+}
+
+section! {
+    /// The listener for MISP's workflow webhook module.
+    #[derive(Debug, Clone)]
+    pub struct Webhook at "misp.webhook" {
+        listen: SocketAddr = |reader, key| {
+            reader.address(key).unwrap_or(([127, 0, 0, 1], 0).into())
+        },
+        /// Path that MISP posts to, e.g. `/misp`.
+        path: String = |reader, key| reader.parsed(key, "a path, e.g. /misp", url_path),
+        /// Name of the header that carries the shared secret.
+        secret_header: String = |reader, key| {
+            reader.parsed(key, "the name of an HTTP header", header_name)
+        },
+        secret: Secret = Reader::secret,
+        /// One body, bytes; larger ones are answered 413.
+        max_body: usize = |reader, key| reader.bytes(key, KIB..=GIB),
+        /// All bodies in progress, bytes; beyond it the answer is 503.
+        max_total: usize = |reader, key| reader.bytes(key, KIB..=2 * GIB),
+        /// MISP is answered within this time, whatever happens.
+        answer_within: Duration = Reader::time,
+        /// How long a stored publication waits for its confirmation before it is dropped.
+        confirm_within: Duration = Reader::time,
+        /// Certificate chain and key, PEM.
+        tls: Option<TlsFiles> = |reader, _| tls_files(reader),
+    }
+}
+
+/// Certificate chain and private key, PEM files.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 impl ZeroMq {
@@ -61,13 +131,18 @@ impl ZeroMq {
     }
 }
 
-fn endpoints(reader: &mut Reader) -> Vec<String> {
-    const KEY: &str = "misp.zeromq.endpoints";
-    let endpoints = reader.texts(KEY);
+fn schedule(reader: &mut Reader, key: &str) -> Option<Schedule> {
+    reader.optional(key, SCHEDULE, |text| {
+        Schedule::parse(text).map_err(|why| format!("no schedule: {why}").into())
+    })
+}
+
+fn endpoints(reader: &mut Reader, key: &str) -> Vec<String> {
+    let endpoints = reader.texts(key);
     for endpoint in &endpoints {
         if !is_endpoint(endpoint) {
             let allowed = "tcp://host:port, e.g. tcp://misp-core:50000";
-            reader.refuse(KEY, endpoint, allowed, "not the address of a ZeroMQ publisher");
+            reader.refuse(key, endpoint, allowed, "not the address of a ZeroMQ publisher");
         }
     }
     endpoints
@@ -86,35 +161,18 @@ fn plain(reader: &mut Reader) -> Option<Plain> {
     const PASSWORD: &str = "misp.zeromq.password";
     let username = reader.text(USERNAME);
     let password = reader.secret(PASSWORD);
-    match (username.is_empty(), !password.is_given()) {
-        (true, true) => return None,
-        (false, true) if reader.sound(PASSWORD) => {
-            reader.missing(PASSWORD, "misp.zeromq.username is set");
-        }
-        (true, false) => reader.missing(USERNAME, "misp.zeromq.password is set"),
-        _ => {}
+    match (username.is_empty(), password.is_given()) {
+        (true, false) => return None,
+        (false, false) => reader.missing(PASSWORD, "misp.zeromq.username is set"),
+        (true, true) => reader.missing(USERNAME, "misp.zeromq.password is set"),
+        (false, true) => {}
     }
     Some(Plain { username, password })
 }
 
-fn webhook(reader: &mut Reader) -> Option<Webhook> {
-    let listen = reader.address("misp.webhook.listen");
-    let webhook = Webhook {
-        listen: listen.unwrap_or(([127, 0, 0, 1], 0).into()),
-        path: reader.parsed("misp.webhook.path", "a path, e.g. /misp", url_path),
-        secret_header: reader.parsed(
-            "misp.webhook.secret_header",
-            "the name of an HTTP header",
-            header_name,
-        ),
-        secret: reader.secret("misp.webhook.secret"),
-        max_body: reader.bytes("misp.webhook.max_body", KIB..=GIB),
-        max_total: reader.bytes("misp.webhook.max_total", KIB..=2 * GIB),
-        answer_within: reader.duration("misp.webhook.answer_within", MILLISECOND),
-        confirm_within: reader.duration("misp.webhook.confirm_within", MILLISECOND),
-        tls: tls_files(reader),
-    };
-    listen.map(|_| webhook)
+fn webhook(reader: &mut Reader, section: &str) -> Option<Webhook> {
+    let webhook = Webhook::read(reader);
+    reader.address(&format!("{section}.listen")).map(|_| webhook)
 }
 
 fn tls_files(reader: &mut Reader) -> Option<TlsFiles> {

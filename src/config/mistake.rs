@@ -29,31 +29,27 @@ pub struct Mistake {
     /// Dotted path, e.g. `misp.zeromq.silence`.
     pub key: String,
     pub origin: SettingOrigin,
-    /// As written. Never that of a secret or of an unknown key.
-    pub value: Option<String>,
-    pub problem: String,
-    pub allowed: Option<String>,
-    pub hint: Option<String>,
+    pub problem: Problem,
 }
 
 impl Mistake {
     pub(super) fn new(key: &str, origin: SettingOrigin, problem: impl Into<Problem>) -> Self {
-        let Problem { text, value, allowed, hint } = problem.into();
-        Self { key: key.to_owned(), origin, value, problem: text, allowed, hint }
+        Self { key: key.to_owned(), origin, problem: problem.into() }
     }
 
     /// Value, problem and where it stands, without the key and what to do.
     #[must_use]
     pub fn summary(&self) -> String {
-        let value = self.value.as_ref().map_or_else(String::new, |value| format!("{value}: "));
+        let value =
+            self.problem.value.as_ref().map_or_else(String::new, |value| format!("{value}: "));
         format!("{value}{}", self.placed_problem())
     }
 
     fn placed_problem(&self) -> String {
         match self.origin {
-            SettingOrigin::Default => self.problem.clone(),
+            SettingOrigin::Default => self.problem.text.clone(),
             SettingOrigin::File(_) | SettingOrigin::Environment(_) => {
-                format!("{} ({})", self.problem, self.origin)
+                format!("{} ({})", self.problem.text, self.origin)
             }
         }
     }
@@ -62,14 +58,14 @@ impl Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.key)?;
-        if let Some(value) = &self.value {
+        if let Some(value) = &self.problem.value {
             write!(f, " = {value}")?;
         }
         write!(f, ": {}", self.placed_problem())?;
-        if let Some(allowed) = &self.allowed {
+        if let Some(allowed) = &self.problem.allowed {
             write!(f, "\n    allowed: {allowed}")?;
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = &self.problem.hint {
             write!(f, "\n    hint: {hint}")?;
         }
         Ok(())
@@ -77,12 +73,13 @@ impl fmt::Display for Mistake {
 }
 
 /// What is wrong with a value, wherever it stands.
-#[derive(Debug, Default)]
-pub(super) struct Problem {
-    pub(super) text: String,
-    pub(super) value: Option<String>,
-    pub(super) allowed: Option<String>,
-    pub(super) hint: Option<String>,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problem {
+    pub text: String,
+    /// As written. Never that of a secret or of an unknown key.
+    pub value: Option<String>,
+    pub allowed: Option<String>,
+    pub hint: Option<String>,
 }
 
 impl<T: Into<String>> From<T> for Problem {
@@ -121,7 +118,7 @@ pub struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
     pub(super) fn new(mut mistakes: Vec<Mistake>) -> Self {
-        mistakes.sort_by(|a, b| (&a.key, &a.problem).cmp(&(&b.key, &b.problem)));
+        mistakes.sort_by(|a, b| (&a.key, &a.problem.text).cmp(&(&b.key, &b.problem.text)));
         mistakes.dedup();
         Self(mistakes)
     }

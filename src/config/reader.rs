@@ -13,14 +13,11 @@ use super::unseen::{bare, unseen};
 /// What a Key Vault reference looks like that nobody resolved.
 pub(super) const KEY_VAULT: &str = "@Microsoft.KeyVault(";
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Reader {
     left: Leaves,
-    /// Taken so far, and where each came from.
-    taken: BTreeMap<String, SettingOrigin>,
+    taken: Leaves,
     wrong: BTreeSet<String>,
-    /// Taken, and the empty text.
-    empty: BTreeSet<String>,
     /// Known, and not set.
     open: BTreeSet<String>,
     mistakes: Vec<Mistake>,
@@ -38,17 +35,7 @@ impl Reader {
         environment: BTreeMap<String, String>,
         found: FoundSecrets,
     ) -> Self {
-        Self {
-            left: leaves,
-            environment,
-            found,
-            lookups: BTreeSet::new(),
-            taken: BTreeMap::new(),
-            wrong: BTreeSet::new(),
-            empty: BTreeSet::new(),
-            open: BTreeSet::new(),
-            mistakes: Vec::new(),
-        }
+        Self { left: leaves, environment, found, ..Self::default() }
     }
 
     /// A string; `""` where nothing is set.
@@ -59,7 +46,7 @@ impl Reader {
     /// A string that is anything but empty.
     pub(super) fn required(&mut self, key: &str, hint: &str) -> String {
         let text = self.text(key);
-        if text.is_empty() && self.sound(key) {
+        if text.is_empty() {
             self.missing(key, hint);
         }
         text
@@ -82,30 +69,42 @@ impl Reader {
         allowed: &str,
         mut parse: impl FnMut(&str) -> Result<T, Problem>,
     ) -> Option<T> {
-        let leaf = self.take(key)?;
-        let text = match &leaf.raw {
-            Raw::Text(text) | Raw::Toml(toml::Value::String(text)) => text,
-            Raw::Toml(other) => {
-                // What is wrong with it as a text may tell what to do, as with a time without a unit.
-                let hint = parse(&shown(other)).err().and_then(|problem| problem.hint);
-                self.refuse(key, &shown(other), allowed, Problem { hint, ..of_type(other) });
-                return None;
-            }
-        };
-        let mut read =
-            |text: &str| if text.contains(KEY_VAULT) { Err(unresolved()) } else { parse(text) };
-        let problem = match (read(text), unseen(text)) {
-            (Ok(value), _) => return Some(value),
-            (Err(problem), None) => problem,
-            (Err(_), Some(unseen)) => match read(bare(text)) {
-                Ok(_) => Problem::new(unseen),
-                Err(problem) => {
-                    Problem { text: format!("{}; it also {unseen}", problem.text), ..problem }
+        self.value(key, allowed, |raw| {
+            let text = match raw {
+                Raw::Text(text) | Raw::Toml(toml::Value::String(text)) => text,
+                Raw::Toml(other) => {
+                    // What is wrong with it as a text may tell what to do, as with a time without a unit.
+                    let hint = parse(&shown(other)).err().and_then(|problem| problem.hint);
+                    return Err(Problem { hint, ..of_type(other) });
                 }
-            },
-        };
-        self.refuse(key, text, allowed, problem);
-        None
+            };
+            let mut read =
+                |text: &str| if text.contains(KEY_VAULT) { Err(unresolved()) } else { parse(text) };
+            match (read(text), unseen(text)) {
+                (Err(_), Some(unseen)) => Err(match read(bare(text)) {
+                    Ok(_) => Problem::new(unseen),
+                    Err(problem) => {
+                        Problem { text: format!("{}; it also {unseen}", problem.text), ..problem }
+                    }
+                }),
+                (read, _) => read,
+            }
+        })
+    }
+
+    /// A value as `read` understands it; `None` where that is a mistake.
+    pub(super) fn value<T>(
+        &mut self,
+        key: &str,
+        allowed: &str,
+        read: impl FnOnce(&Raw) -> Result<T, Problem>,
+    ) -> Option<T> {
+        let Leaf { raw, .. } = self.take(key)?;
+        let read = read(&raw).map_err(|problem| match &raw {
+            Raw::Text(text) => self.refuse(key, text, allowed, problem),
+            Raw::Toml(value) => self.refuse(key, &shown(value), allowed, problem),
+        });
+        read.ok()
     }
 
     /// As [`Reader::parsed`]; `None` for `""`.
@@ -172,12 +171,12 @@ impl Reader {
 
     /// Whether somebody else than the defaults set the key.
     pub(super) fn is_set(&self, key: &str) -> bool {
-        self.taken.get(key).is_some_and(|origin| *origin != SettingOrigin::Default)
+        self.taken.get(key).is_some_and(|leaf| leaf.origin != SettingOrigin::Default)
     }
 
     /// Whether the key is set to something by somebody else than the defaults.
     pub(super) fn says_something(&self, key: &str) -> bool {
-        self.is_set(key) && !self.empty.contains(key)
+        self.is_set(key) && self.taken.get(key).is_some_and(|leaf| !leaf.is_empty())
     }
 
     /// A variable of the environment that is no key of ours.
@@ -185,8 +184,11 @@ impl Reader {
         self.environment.get(name).map(String::as_str)
     }
 
-    /// Notes that nothing is set where something must be.
+    /// Notes that nothing is set where something must be, unless what is set was a mistake.
     pub(super) fn missing(&mut self, key: &str, hint: &str) {
+        if !self.sound(key) {
+            return;
+        }
         let name = super::layers::variable(key);
         let hint = match hint {
             "" => format!("set {key}, or {name} in the environment"),
@@ -224,7 +226,7 @@ impl Reader {
 
     /// Where a key that was taken came from.
     pub(super) fn origin(&self, key: &str) -> SettingOrigin {
-        self.taken.get(key).cloned().unwrap_or(SettingOrigin::Default)
+        self.taken.get(key).map_or(SettingOrigin::Default, |leaf| leaf.origin.clone())
     }
 
     /// Sets a key that the operator did not set.
@@ -245,19 +247,14 @@ impl Reader {
     }
 
     pub(super) fn take(&mut self, key: &str) -> Option<Leaf> {
-        let Some(leaf) = self.left.remove(key) else {
+        // A key that two sections need is read twice.
+        let leaf = self.left.remove(key).or_else(|| self.taken.get(key).cloned());
+        let Some(leaf) = leaf else {
             self.fault(key, "has no default in config.toml.example");
             return None;
         };
-        self.taken.insert(key.to_owned(), leaf.origin.clone());
-        if leaf.is_empty() {
-            self.empty.insert(key.to_owned());
-        }
+        self.taken.insert(key.to_owned(), leaf.clone());
         Some(leaf)
-    }
-
-    pub(super) fn mistype(&mut self, key: &str, allowed: &str, value: &toml::Value) {
-        self.refuse(key, &shown(value), allowed, of_type(value));
     }
 
     /// Notes that the value of a key that was read is none.
@@ -308,12 +305,12 @@ pub(super) fn unresolved() -> Problem {
 pub(super) fn shown(value: &toml::Value) -> String {
     match value {
         toml::Value::String(text) => text.clone(),
-        toml::Value::Integer(number) => number.to_string(),
-        toml::Value::Float(number) => number.to_string(),
-        toml::Value::Boolean(flag) => flag.to_string(),
-        toml::Value::Datetime(time) => time.to_string(),
         toml::Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(", "),
         toml::Value::Table(_) => "a section".to_owned(),
+        toml::Value::Integer(_)
+        | toml::Value::Float(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_) => value.to_string(),
     }
 }
 

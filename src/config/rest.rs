@@ -1,51 +1,80 @@
 //! Reads the settings of MISP's REST API: the key, how often and how much is asked, and the operator's own
 //! search.
 
-use reqwest::Url;
+use std::path::PathBuf;
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
-use super::address::proxy;
+use super::Secret;
+use super::address::{WEB_ADDRESS, proxy, trimmed, web_address};
 use super::mistake::Problem;
 use super::reader::Reader;
+use super::section::section;
 use super::unseen::unseen;
 use super::values::{GIB, KIB, MILLISECOND};
-use super::{Rest, Secret};
-
-const KEY: &str = "misp.key";
-const SEARCH: &str = "misp.search";
 
 /// Parameters of restSearch that the relay sets itself: in `misp.search` they would be lost.
 const OWN: [&str; 8] =
     ["published", "returnFormat", "page", "limit", "order", "metadata", "uuid", "deleted"];
 
+section! {
+    /// MISP's REST API, and how it is asked.
+    #[derive(Debug, Clone)]
+    pub struct Rest at "misp.rest" {
+        /// Without a slash at the end, e.g. `https://misp.example.org`.
+        url at "misp.url": String = |reader, key| {
+            let url = reader.optional(key, WEB_ADDRESS, web_address);
+            url.as_ref().map(trimmed).unwrap_or_default()
+        },
+        /// The authentication key: goes into the header `Authorization`, and nowhere else.
+        key at "misp.key": Secret = key,
+        /// `false`: certificates are not looked at.
+        verify_tls at "misp.verify_tls": bool = Reader::flag,
+        /// Extra certificate authorities, PEM; the system's are always used.
+        ca_file at "misp.ca_file": Option<PathBuf> = Reader::path,
+        /// As [`super::Azure::proxy`].
+        proxy at "misp.proxy": Option<String> = proxy,
+        connect_timeout: Duration = Reader::time,
+        /// The longest silence: before an answer begins, and between two parts of it.
+        request_timeout: Duration = Reader::time,
+        /// The longest time from the beginning of an answer to its end.
+        answer_timeout: Duration = Reader::time,
+        /// Requests a second, at most.
+        requests_per_second: u32 = |reader, key| reader.number(key, 1..=10_000),
+        /// Larger events are passed over, bytes.
+        max_event: usize = |reader, key| reader.bytes(key, KIB..=GIB),
+        /// Events asked for at once, at most.
+        page_events: usize = |reader, key| reader.number(key, 1..=10_000),
+        /// Attributes asked for at once, at most, as far as their number is known; one event is always
+        /// asked for.
+        page_attributes: usize = |reader, key| reader.number(key, 1..=10_000_000),
+        /// When a publication is read back, and how long further ones may put that off.
+        read_back_after: Duration = Reader::time,
+        read_back_within: Duration = Reader::time,
+        /// When a webhook's publication is looked for, each counted from its arrival.
+        confirm_after: Vec<Duration> = |reader, key| reader.durations(key, MILLISECOND),
+        catch_up_every: Duration = Reader::time,
+        /// How often the ledger's events are checked for existence.
+        existence_every: Duration = Reader::time,
+        /// How long after a gap's end catch-up begins, and after which time one counts as having healed it.
+        gap_settle: Duration = Reader::time,
+        gap_grace: Duration = Reader::time,
+        /// How far before its cursor a listing begins.
+        overlap: Duration = Reader::time,
+        /// Back-off: first and longest pause.
+        backoff_min: Duration = Reader::time,
+        backoff_max: Duration = Reader::time,
+        /// Repeats of a request whose answer did not begin.
+        retries: u32 = |reader, key| reader.number(key, 0..=20),
+        /// `misp.decay`: events are read with the scores of decaying models.
+        decay at "misp.decay": bool = Reader::flag,
+    }
+}
+
 /// `None` without a key.
-pub(super) fn read(reader: &mut Reader, url: Option<&Url>, decay: bool) -> Option<Rest> {
-    let rest = Rest {
-        url: url.map(|url| url.as_str().trim_end_matches('/').to_owned()).unwrap_or_default(),
-        key: key(reader),
-        verify_tls: reader.flag("misp.verify_tls"),
-        ca_file: reader.path("misp.ca_file"),
-        proxy: proxy(reader, "misp.proxy"),
-        connect_timeout: reader.duration("misp.rest.connect_timeout", MILLISECOND),
-        request_timeout: reader.duration("misp.rest.request_timeout", MILLISECOND),
-        answer_timeout: reader.duration("misp.rest.answer_timeout", MILLISECOND),
-        requests_per_second: reader.number("misp.rest.requests_per_second", 1..=10_000),
-        max_event: reader.bytes("misp.rest.max_event", KIB..=GIB),
-        page_events: reader.number("misp.rest.page_events", 1..=10_000),
-        page_attributes: reader.number("misp.rest.page_attributes", 1..=10_000_000),
-        read_back_after: reader.duration("misp.rest.read_back_after", MILLISECOND),
-        read_back_within: reader.duration("misp.rest.read_back_within", MILLISECOND),
-        confirm_after: reader.durations("misp.rest.confirm_after", MILLISECOND),
-        catch_up_every: reader.duration("misp.rest.catch_up_every", MILLISECOND),
-        existence_every: reader.duration("misp.rest.existence_every", MILLISECOND),
-        gap_settle: reader.duration("misp.rest.gap_settle", MILLISECOND),
-        gap_grace: reader.duration("misp.rest.gap_grace", MILLISECOND),
-        overlap: reader.duration("misp.rest.overlap", MILLISECOND),
-        backoff_min: reader.duration("misp.rest.backoff_min", MILLISECOND),
-        backoff_max: reader.duration("misp.rest.backoff_max", MILLISECOND),
-        retries: reader.number("misp.rest.retries", 0..=20),
-        decay,
-    };
+pub(super) fn read(reader: &mut Reader) -> Option<Rest> {
+    let rest = Rest::read(reader);
     if !rest.key.is_given() {
         return None;
     }
@@ -53,26 +82,26 @@ pub(super) fn read(reader: &mut Reader, url: Option<&Url>, decay: bool) -> Optio
     Some(rest)
 }
 
-fn key(reader: &mut Reader) -> Secret {
-    let key = reader.secret(KEY);
-    let plain = key.expose().chars().all(|character| character.is_ascii_graphic());
-    if !plain && reader.sound(KEY) {
-        let problem = unseen(key.expose());
+fn key(reader: &mut Reader, key: &str) -> Secret {
+    let secret = reader.secret(key);
+    let plain = secret.expose().chars().all(|character| character.is_ascii_graphic());
+    if !plain && reader.sound(key) {
+        let problem = unseen(secret.expose());
         let problem = problem.unwrap_or_else(|| "holds characters that no key has".to_owned());
         let problem = Problem::new(problem)
             .allowed("an authentication key of MISP: 40 letters and digits")
             .hint("the key alone, without \"Bearer\" or line breaks");
-        reader.fault(KEY, problem);
+        reader.fault(key, problem);
     }
-    key
+    secret
 }
 
 fn check(reader: &mut Reader, rest: &Rest) {
     const CONFIRM: &str = "misp.rest.confirm_after";
-    if rest.url.is_empty() && reader.sound("misp.url") {
+    if rest.url.is_empty() {
         reader.missing("misp.url", "misp.key is set, and it must be known where MISP is");
     }
-    if rest.confirm_after.is_empty() && reader.sound(CONFIRM) {
+    if rest.confirm_after.is_empty() {
         reader.missing(CONFIRM, "a webhook's publication would never be looked for");
     }
     if !rest.confirm_after.is_sorted() && reader.sound(CONFIRM) {
@@ -81,12 +110,12 @@ fn check(reader: &mut Reader, rest: &Rest) {
 }
 
 /// The table as JSON; in the environment one JSON object.
-pub(super) fn search(reader: &mut Reader) -> Map<String, Value> {
+pub(super) fn search(reader: &mut Reader, key: &str) -> Map<String, Value> {
     const ALLOWED: &str = "a table of restSearch parameters; in the environment a JSON object";
-    let table = reader.table(SEARCH, ALLOWED);
-    for key in OWN.iter().filter(|key| table.contains_key(**key)) {
-        let problem = Problem::new(format!("{key} is set by the relay itself"));
-        reader.fault(SEARCH, problem.hint(format!("remove {key}")));
+    let table = reader.table(key, ALLOWED);
+    for own in OWN.iter().filter(|own| table.contains_key(**own)) {
+        let problem = Problem::new(format!("{own} is set by the relay itself"));
+        reader.fault(key, problem.hint(format!("remove {own}")));
     }
     table
 }

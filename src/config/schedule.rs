@@ -8,7 +8,7 @@ use croner::parser::{CronParser, Seconds};
 
 /// A cron expression that comes true: minute, hour, day of month, month, day of week; a sixth field
 /// in front is seconds.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule(Cron);
 
 impl Schedule {
@@ -34,12 +34,6 @@ impl Schedule {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_str())
-    }
-}
-
-impl fmt::Debug for Schedule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Schedule({self})")
     }
 }
 

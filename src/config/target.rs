@@ -5,9 +5,7 @@ use super::mistake::Problem;
 use super::reader::Reader;
 use super::unseen::as_meant;
 use super::values::{fitting, uuid};
-use super::{
-    Api, LedgerConfig, Limits, Mode, Target, cloud, credential, limits, management, policy,
-};
+use super::{Api, LedgerConfig, Limits, Mode, Target, cloud, credential, management, policy};
 use crate::pure::policy::Policy;
 use crate::pure::stix::{Rendering, Withdraw};
 
@@ -60,7 +58,7 @@ pub(super) fn read(
         policy: policy::read(reader, format!("{section}.policy"), Some(base)),
         identity: reader.own_word(&key("identity")).unwrap_or(rendering.identity),
         withdraw: reader.own_word(&key("withdraw")).unwrap_or(rendering.withdraw),
-        limits: limits::read(reader, format!("{section}.delivery"), Some(&limits)),
+        limits: Limits::of(reader, format!("{section}.delivery"), Some(&limits)),
     };
     if live {
         check_live(reader, &target, workspace.is_some());
@@ -71,14 +69,13 @@ pub(super) fn read(
 /// A target that sends needs an address and a workspace, and one that deletes the workspace's names.
 fn check_live(reader: &mut Reader, target: &Target, has_workspace: bool) {
     let key = |leaf: &str| format!("target.{}.{leaf}", target.name);
-    if target.endpoint.is_empty() && reader.sound(&key("endpoint")) {
+    if target.endpoint.is_empty() {
         reader.missing(&key("endpoint"), "no address of this API is known in this cloud");
     }
-    if !has_workspace && reader.sound(&key("workspace_id")) {
+    if !has_workspace {
         reader.missing(&key("workspace_id"), "the uuid on the workspace's Overview page");
     }
-    let is_unmanaged = target.withdraw == Withdraw::Delete && target.managed.is_none();
-    if is_unmanaged && reader.sound(&key("workspace_name")) {
+    if target.withdraw == Withdraw::Delete && target.managed.is_none() {
         let hint = "withdraw = \"delete\" goes over the management plane: set subscription_id, resource_group and workspace_name";
         reader.missing(&key("workspace_name"), hint);
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::layers::{Raw, default_text};
 use super::mistake::Problem;
-use super::reader::{KEY_VAULT, Reader, shown, unresolved};
+use super::reader::{KEY_VAULT, Reader, of_type, shown, unresolved};
 use super::unseen::as_meant;
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
@@ -46,12 +46,20 @@ impl Reader {
         })
     }
 
-    /// A time of `least` or more.
-    pub(super) fn duration(&mut self, key: &str, least: Duration) -> Duration {
+    /// A time that is not zero.
+    pub(super) fn time(&mut self, key: &str) -> Duration {
+        self.duration(key, MILLISECOND)
+    }
+
+    pub(super) fn time_or_zero(&mut self, key: &str) -> Duration {
+        self.duration(key, Duration::ZERO)
+    }
+
+    fn duration(&mut self, key: &str, least: Duration) -> Duration {
         self.parsed(key, &times(least), |text| time(text, key, least))
     }
 
-    /// As [`Reader::duration`]; `None` for `""`.
+    /// A time of `least` or more; `None` for `""`.
     pub(super) fn optional_duration(&mut self, key: &str, least: Duration) -> Option<Duration> {
         self.optional(key, &times(least), |text| time(text, key, least))
     }
@@ -80,39 +88,29 @@ impl Reader {
     where
         T: Copy + PartialOrd + TryFrom<i64> + std::fmt::Display,
     {
-        let placeholder = *range.start();
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
-        let Some(leaf) = self.take(key) else { return placeholder };
-        let (number, shown) = match &leaf.raw {
-            Raw::Toml(toml::Value::Integer(number)) => (Some(*number), number.to_string()),
-            Raw::Text(text) => (text.trim().parse().ok(), text.clone()),
-            Raw::Toml(other) => {
-                self.mistype(key, &allowed, other);
-                return placeholder;
-            }
-        };
-        let fits = number.and_then(|n| T::try_from(n).ok()).filter(|n| range.contains(n));
-        fits.unwrap_or_else(|| {
-            let problem = if number.is_some() { "out of range" } else { "no whole number" };
-            self.refuse(key, &shown, &allowed, problem);
-            placeholder
-        })
+        let number = self.value(key, &allowed, |raw| {
+            let number: i64 = match raw {
+                Raw::Toml(toml::Value::Integer(number)) => *number,
+                Raw::Text(text) => text.trim().parse().map_err(|_| "no whole number")?,
+                Raw::Toml(other) => return Err(of_type(other)),
+            };
+            let fits = T::try_from(number).ok().filter(|number| range.contains(number));
+            fits.ok_or_else(|| "out of range".into())
+        });
+        number.unwrap_or(*range.start())
     }
 
     pub(super) fn flag(&mut self, key: &str) -> bool {
-        const ALLOWED: &str = "true or false";
-        let Some(leaf) = self.take(key) else { return false };
-        match &leaf.raw {
-            Raw::Toml(toml::Value::Boolean(flag)) => *flag,
-            Raw::Text(text) => text.trim().to_lowercase().parse().unwrap_or_else(|_| {
-                self.refuse(key, text, ALLOWED, "neither true nor false");
-                false
-            }),
-            Raw::Toml(other) => {
-                self.mistype(key, ALLOWED, other);
-                false
-            }
-        }
+        let flag = self.value(key, "true or false", |raw| match raw {
+            Raw::Toml(toml::Value::Boolean(flag)) => Ok(*flag),
+            Raw::Text(text) => match text.trim().to_lowercase().parse() {
+                Ok(flag) => Ok(flag),
+                Err(_) => Err("neither true nor false".into()),
+            },
+            Raw::Toml(other) => Err(of_type(other)),
+        });
+        flag.unwrap_or_default()
     }
 
     /// Strings: a TOML array, or separated by commas in the environment.
@@ -159,15 +157,12 @@ impl Reader {
         allowed: &str,
         parse: impl Fn(&toml::Value) -> Result<T, Problem>,
     ) -> Vec<T> {
-        let Some(leaf) = self.take(key) else { return Vec::new() };
-        let items = match &leaf.raw {
-            Raw::Toml(toml::Value::Array(items)) => items.clone(),
-            Raw::Text(text) => split(text),
-            Raw::Toml(other) => {
-                self.mistype(key, allowed, other);
-                return Vec::new();
-            }
-        };
+        let items = self.value(key, allowed, |raw| match raw {
+            Raw::Toml(toml::Value::Array(items)) => Ok(items.clone()),
+            Raw::Text(text) => Ok(split(text)),
+            Raw::Toml(other) => Err(of_type(other)),
+        });
+        let items = items.unwrap_or_default();
         items.iter().map(parse).collect::<Result<_, _>>().unwrap_or_else(|problem| {
             self.refuse(key, &shown(&toml::Value::Array(items)), allowed, problem);
             Vec::new()
@@ -176,19 +171,16 @@ impl Reader {
 
     /// A table that is one value; in the environment a JSON object.
     pub(super) fn table(&mut self, key: &str, allowed: &str) -> Map<String, Value> {
-        let Some(leaf) = self.take(key) else { return Map::new() };
-        match leaf.raw {
-            Raw::Toml(toml::Value::Table(table)) => object(table),
-            Raw::Toml(other) => {
-                self.mistype(key, allowed, &other);
-                Map::new()
+        let table = self.value(key, allowed, |raw| match raw {
+            Raw::Toml(toml::Value::Table(table)) => {
+                Ok(table.clone().try_into().unwrap_or_default())
             }
-            Raw::Text(text) if text.is_empty() => Map::new(),
-            Raw::Text(text) => serde_json::from_str(&text).unwrap_or_else(|error| {
-                self.refuse(key, &text, allowed, format!("no JSON object: {error}"));
-                Map::new()
-            }),
-        }
+            Raw::Text(text) if text.is_empty() => Ok(Map::new()),
+            Raw::Text(text) => serde_json::from_str(text)
+                .map_err(|error| Problem::new(format!("no JSON object: {error}"))),
+            Raw::Toml(other) => Err(of_type(other)),
+        });
+        table.unwrap_or_default()
     }
 
     /// The lines of a table as `parse` understands them. Each that it does not is a mistake of `key`.
@@ -236,10 +228,7 @@ fn unit(key: &str) -> String {
 
 /// A list as the environment spells it.
 fn split(text: &str) -> Vec<toml::Value> {
-    if text.trim_start().starts_with('[')
-        && let Ok(mut table) = toml::from_str::<toml::Table>(&format!("list = {text}"))
-        && let Some(toml::Value::Array(items)) = table.remove("list")
-    {
+    if let Ok(toml::Value::Array(items)) = text.trim().parse() {
         return items;
     }
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
@@ -257,20 +246,4 @@ pub(super) fn uuid(text: &str) -> Result<Uuid, Problem> {
 /// The text, where it `fits`.
 pub(super) fn fitting(text: &str, fits: bool, problem: &str) -> Result<String, Problem> {
     if fits { Ok(text.to_owned()) } else { Err(problem.into()) }
-}
-
-fn object(table: toml::Table) -> Map<String, Value> {
-    table.into_iter().map(|(key, value)| (key, json(value))).collect()
-}
-
-fn json(value: toml::Value) -> Value {
-    match value {
-        toml::Value::String(text) => Value::String(text),
-        toml::Value::Integer(number) => number.into(),
-        toml::Value::Float(number) => number.into(),
-        toml::Value::Boolean(flag) => Value::Bool(flag),
-        toml::Value::Datetime(time) => Value::String(time.to_string()),
-        toml::Value::Array(items) => items.into_iter().map(json).collect(),
-        toml::Value::Table(table) => Value::Object(object(table)),
-    }
 }

@@ -22,7 +22,7 @@ use reqwest::Url;
 use tokio::task::JoinSet;
 
 use crate::azure;
-use crate::config::{Config, Credential, Mistakes, Mode, warnings};
+use crate::config::{Config, Credential, Mistakes, Mode, Problem, warnings};
 use crate::misp_api::MispClient;
 use crate::pure::count::Count;
 use diagnosis::{Diagnosis, Severity, Subject, told};
@@ -110,8 +110,9 @@ const FEED_ONLY: &str = "not set: the relay works from the feed alone, and sends
 
 fn of_mistakes(mistakes: &Mistakes) -> Vec<Diagnosis> {
     let told = mistakes.list().iter().map(|mistake| {
-        let allowed = mistake.allowed.as_ref().map(|allowed| format!("allowed: {allowed}"));
-        let remedy: Vec<String> = allowed.into_iter().chain(mistake.hint.clone()).collect();
+        let Problem { allowed, hint, .. } = &mistake.problem;
+        let allowed = allowed.as_ref().map(|allowed| format!("allowed: {allowed}"));
+        let remedy: Vec<String> = allowed.into_iter().chain(hint.clone()).collect();
         Subject("config", &mistake.key).error(mistake.summary(), remedy.join("; "))
     });
     let rest = "nothing else is looked at before the configuration is valid";
