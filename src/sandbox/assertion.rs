@@ -48,7 +48,7 @@ pub(super) fn check(
 ) -> Result<(), No> {
     let parts: Vec<&str> = assertion.split('.').collect();
     let [header, claims, signature] = parts.as_slice() else {
-        return Err((401, "invalid_client", 50_027, "JWT token is invalid or malformed.".into()));
+        return Err(malformed());
     };
     let signed = format!("{header}.{claims}");
     let claims: AssertionClaims = part(claims)?;
@@ -152,8 +152,11 @@ fn out_of_time(when: &str) -> No {
     (401, "invalid_client", 700_024, text)
 }
 
+fn malformed() -> No {
+    (401, "invalid_client", 50_027, "JWT token is invalid or malformed.".to_owned())
+}
+
 fn part<T: for<'d> Deserialize<'d>>(part: &str) -> Result<T, No> {
     let bytes = URL_SAFE_NO_PAD.decode(part).unwrap_or_default();
-    serde_json::from_slice(&bytes)
-        .map_err(|_| (401, "invalid_client", 50_027, "JWT token is invalid or malformed.".into()))
+    serde_json::from_slice(&bytes).map_err(|_| malformed())
 }

@@ -19,29 +19,16 @@ const ALWAYS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 #[derive(Debug)]
 pub(super) struct Certificates {
-    ca_pem: String,
-    ca_file: TempPath,
-    server: Arc<ServerConfig>,
+    pub(super) ca_pem: String,
+    pub(super) ca_file: TempPath,
+    pub(super) server: Arc<ServerConfig>,
 }
 
 impl Certificates {
     pub(super) fn make(settings: &Settings) -> Result<Self, SandboxError> {
-        let failed = |error: String| SandboxError::Certificate(error);
-        let (ca_pem, server) = issue(&settings.names).map_err(failed)?;
+        let (ca_pem, server) = issue(&settings.names).map_err(SandboxError::Certificate)?;
         let ca_file = write(&ca_pem, settings.ca_file.as_deref())?;
         Ok(Self { ca_pem, ca_file, server: Arc::new(server) })
-    }
-
-    pub(super) fn ca_pem(&self) -> &str {
-        &self.ca_pem
-    }
-
-    pub(super) fn ca_file(&self) -> &Path {
-        &self.ca_file
-    }
-
-    pub(super) fn server(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.server)
     }
 }
 

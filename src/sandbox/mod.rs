@@ -124,11 +124,10 @@ impl Sandbox {
         let address = self.address;
         let failed = |source| SandboxError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
         self.address = listener.local_addr().map_err(failed)?;
 
         let handle = Handle::new();
-        let tls = RustlsConfig::from_config(self.certificates.server());
+        let tls = RustlsConfig::from_config(Arc::clone(&self.certificates.server));
         let acceptor = RustlsAcceptor::new(tls).acceptor(self.connections.clone());
         let server = axum_server::from_tcp(listener).map_err(failed)?;
         let server = server.acceptor(acceptor).handle(handle.clone());
@@ -155,13 +154,13 @@ impl Sandbox {
     /// Its certificate authority, PEM.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
-        self.certificates.ca_pem()
+        &self.certificates.ca_pem
     }
 
     /// The file that holds [`Sandbox::ca_pem`], for `azure.ca_file` or `SSL_CERT_FILE`.
     #[must_use]
     pub fn ca_file(&self) -> &Path {
-        self.certificates.ca_file()
+        &self.certificates.ca_file
     }
 
     #[must_use]

@@ -178,9 +178,12 @@ impl SandboxState {
         self.latest.push(held.clone());
     }
 
+    fn of(&self, workspace: Uuid) -> impl Iterator<Item = &HeldObject> {
+        self.held.iter().filter(move |((place, ..), _)| *place == workspace).map(|(_, held)| held)
+    }
+
     pub(super) fn objects(&self, workspace: Uuid) -> Vec<HeldObject> {
-        let all = self.held.iter().filter(|((place, _, _), _)| *place == workspace);
-        all.map(|(_, held)| held.clone()).collect()
+        self.of(workspace).cloned().collect()
     }
 
     pub(super) fn remove(&mut self, workspace: Uuid, source: &str, id: &str) -> Option<HeldObject> {
@@ -220,7 +223,6 @@ impl SandboxState {
     }
 
     pub(super) fn count(&self, workspace: Uuid, holds: impl Fn(&HeldObject) -> bool) -> usize {
-        let all = self.held.iter().filter(|((place, ..), _)| *place == workspace);
-        all.filter(|(_, held)| holds(held)).count()
+        self.of(workspace).filter(|held| holds(held)).count()
     }
 }

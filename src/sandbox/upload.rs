@@ -79,8 +79,8 @@ pub(super) async fn upload(
         query: head.uri.query().unwrap_or_default(),
         body: &body,
     };
-    let fault = match world.with(|state| admit(world, state, &asked)) {
-        Ok(fault) => fault,
+    let (client_id, fault) = match world.with(|state| admit(world, state, &asked)) {
+        Ok(admitted) => admitted,
         Err(refusal) => return finish(world, number, refusal),
     };
     world.with(|state| state.change(number, |upload| upload.fault = fault.clone()));
@@ -96,7 +96,7 @@ pub(super) async fn upload(
     if let Fault::Late(delay) = fault {
         tokio::time::sleep(delay).await;
     }
-    let mut answer = process(world, &asked);
+    let mut answer = process(world, &asked, &client_id);
     if fault == Fault::NullLists {
         answer.body = with_null_lists(&answer.body);
     }
@@ -116,12 +116,12 @@ struct UploadRequest<'r> {
     body: &'r [u8],
 }
 
-/// Token and quota, then the fault of this request.
+/// Token and quota, then whose request this is, and its fault.
 fn admit(
     world: &World,
     state: &mut state::SandboxState,
     asked: &UploadRequest<'_>,
-) -> Result<Fault, DraftAnswer> {
+) -> Result<(String, Fault), DraftAnswer> {
     let client_id = state.token(asked.token).ok_or_else(unauthorized)?.client_id.clone();
     state.change(asked.number, |upload| upload.client_id = Some(client_id.clone()));
     let (requests, window) = (world.settings.quota_requests, world.settings.quota_window);
@@ -130,7 +130,7 @@ fn admit(
         let seconds = wait.as_secs() + 1;
         throttled(Some(seconds), world.settings.retry_after.then_some(seconds))
     })?;
-    Ok(state.faults.take(asked.workspace))
+    Ok((client_id, state.faults.take(asked.workspace)))
 }
 
 /// The answer of a fault that is one; `None` where the request is processed.
@@ -171,7 +171,7 @@ fn scripted(world: &World, fault: &Fault, token: &str) -> Option<DraftAnswer> {
 }
 
 /// What Sentinel does with a request that it lets in.
-fn process(world: &World, asked: &UploadRequest<'_>) -> DraftAnswer {
+fn process(world: &World, asked: &UploadRequest<'_>, client_id: &str) -> DraftAnswer {
     let Some(api) = asked.api else {
         return DraftAnswer::error(404, "NotFound", "Resource not found.");
     };
@@ -182,11 +182,10 @@ fn process(world: &World, asked: &UploadRequest<'_>) -> DraftAnswer {
     }
     let known = asked.workspace.filter(|workspace| world.settings.workspaces.contains(workspace));
     let Some(workspace) = known else { return unknown_workspace() };
-    let client_id = world.with(|state| Some(state.tokens.get(asked.token)?.client_id.clone()));
     let mut accounts = world.settings.accounts.iter();
-    let account = accounts.find(|one| Some(&one.client_id) == client_id.as_ref());
+    let account = accounts.find(|account| account.client_id == client_id);
     if account.is_some_and(|account| !account.may_upload_to(workspace)) {
-        return no_role(client_id.as_deref().unwrap_or_default(), workspace);
+        return no_role(client_id, workspace);
     }
     match validate::batch(asked.body, api.list, world.settings.max_objects) {
         Ok(batch) => world.with(|state| {

@@ -19,6 +19,15 @@ enum Connective {
     Or,
 }
 
+impl Connective {
+    fn join(connective: Option<Self>, mut parts: impl Iterator<Item = bool>) -> bool {
+        match connective {
+            Some(Self::Or) => parts.any(|part| part),
+            Some(Self::And) | None => parts.all(|part| part),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Clause {
@@ -48,22 +57,15 @@ impl Clause {
             Field::Source => &held.sourcesystem,
         };
         let matches = |wanted: &String| (wanted == value) == (self.operator == Operator::Equals);
-        match self.clause_connective {
-            Some(Connective::Or) => self.values.iter().any(matches),
-            Some(Connective::And) | None => self.values.iter().all(matches),
-        }
+        Connective::join(self.clause_connective, self.values.iter().map(matches))
     }
 }
 
 impl QueryCondition {
     pub(super) fn holds(&self, held: &HeldObject) -> bool {
-        let mut clauses = self.clauses.iter();
-        let of_type = self.stix_object_type.as_ref().is_none_or(|wanted| wanted == held.kind());
-        of_type
-            && match self.condition_connective {
-                Some(Connective::Or) => clauses.any(|clause| clause.holds(held)),
-                Some(Connective::And) | None => clauses.all(|clause| clause.holds(held)),
-            }
+        let clauses = self.clauses.iter().map(|clause| clause.holds(held));
+        self.stix_object_type.as_ref().is_none_or(|wanted| wanted == held.kind())
+            && Connective::join(self.condition_connective, clauses)
     }
 }
 
