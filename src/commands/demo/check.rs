@@ -7,23 +7,23 @@ use serde_json::Value;
 
 use crate::sandbox::{HeldObject, Sandbox};
 
-/// What a look into the sandbox finds.
+/// What the sandbox holds at one moment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InSandbox {
-    /// Patterns that Sentinel would still match.
+    /// The patterns that Sentinel would still match.
     pub live: BTreeSet<String>,
-    /// Indicators that were withdrawn.
+    /// The number of indicators that were withdrawn.
     pub withdrawn: usize,
-    /// Indicators whose pattern another one has as well.
+    /// The number of indicators with the same pattern as another one.
     pub duplicates: usize,
-    /// Objects accepted so far, repeats included.
+    /// The number of objects accepted so far, including repeats.
     pub accepted: usize,
     pub requests: usize,
-    /// When the last request with an accepted object was answered.
+    /// When the last request with an accepted object was answered; `None` if none was.
     pub last: Option<Instant>,
 }
 
-/// Looks into the sandbox's first workspace.
+/// Returns what the sandbox's first workspace holds.
 pub(super) fn look(sandbox: &Sandbox) -> InSandbox {
     let uploads = sandbox.requests();
     let workspace = sandbox.settings().workspaces.first().copied().unwrap_or_default();
@@ -44,15 +44,16 @@ fn pattern(held: &HeldObject) -> &str {
     held.json.get("pattern").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// What must be found.
+/// What the sandbox must hold.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Expected {
     pub live: BTreeSet<String>,
-    /// Objects accepted since the beginning: what did not change is not sent again.
+    /// The number of objects accepted since the beginning. It shows that nothing is sent again without a
+    /// change.
     pub accepted: usize,
 }
 
-/// Patterns named of each kind.
+/// The most patterns that are named as missing, and as left over.
 const NAMED: usize = 10;
 
 impl Expected {
@@ -60,7 +61,7 @@ impl Expected {
         self.differences(found).is_empty()
     }
 
-    /// Where sandbox and expectation part, in words; empty where they do not.
+    /// Returns in words where the sandbox differs from the expectation; empty if it does not.
     pub(super) fn differences(&self, found: &InSandbox) -> String {
         let mut lines = Vec::new();
         for (what, patterns) in [

@@ -12,20 +12,21 @@ use zeromq::{Endpoint, PubSocket, Socket, SocketSend};
 use super::recorded::Recording;
 use super::scenario::{Act, red_taken_off, scenario};
 
-/// Between two frames of [`publish_until`]. All frames together must take longer than the recording
-/// is long in the life of one event (35 s), or a round would look older than the one before.
+/// The pause between two steps of [`publish_for_ever`]. All steps together must take longer than the
+/// recording covers in the life of one event (35 s). Otherwise a round would look older than the round
+/// before.
 const BETWEEN: Duration = Duration::from_secs(3);
 
-/// A publisher that can go down and come back on its port.
+/// A publisher that can go down and come back on the same port.
 pub(super) struct Feed {
     address: SocketAddr,
-    /// `None` while it is down.
+    /// The socket; `None` while the feed is down.
     socket: Option<PubSocket>,
     started: Instant,
 }
 
 impl Feed {
-    /// Listens on an address; port 0 is any.
+    /// Listens on an address. Port 0 means any free port.
     ///
     /// # Errors
     /// The address cannot be bound.
@@ -44,31 +45,32 @@ impl Feed {
         let bound = socket.bind(&self.endpoint()).await;
         let failed = || format!("the feed cannot listen on {}", self.address);
         if let Endpoint::Tcp(_, port) = bound.with_context(failed)? {
+            // The port is kept, so that the feed comes back where the relay looks for it.
             self.address.set_port(port);
         }
         (self.socket, self.started) = (Some(socket), Instant::now());
         Ok(())
     }
 
-    /// Goes down: connections end, the port is free.
+    /// Takes the feed down: its connections end, and its port is free.
     pub(super) async fn close(&mut self) {
         if let Some(socket) = self.socket.take() {
-            // What cannot be unbound was not bound.
+            // Errors are ignored: what cannot be unbound was not bound.
             drop(socket.close().await);
         }
     }
 
-    /// `tcp://ADDRESS`.
+    /// Returns the endpoint, `tcp://ADDRESS`.
     pub(super) fn endpoint(&self) -> String {
         format!("tcp://{}", self.address)
     }
 
-    /// Seconds since it came up.
+    /// Returns the seconds since the feed came up.
     pub(super) fn uptime(&self) -> u64 {
         self.started.elapsed().as_secs()
     }
 
-    /// Sends to all who have subscribed.
+    /// Sends a frame to all subscribers.
     ///
     /// # Errors
     /// The feed is down, or the socket broke.
@@ -78,7 +80,7 @@ impl Feed {
     }
 }
 
-/// Publishes the recorded frames again and again, each time as if they had just happened.
+/// Publishes the recorded frames in a loop, each time as if they had just happened.
 ///
 /// # Errors
 /// The address cannot be bound, or `out` cannot be written.
@@ -91,6 +93,7 @@ pub(super) async fn publish_for_ever(
     loop {
         let recording = Recording::until(Utc::now());
         let mut steps = scenario(recording)?;
+        // A round ends as it began: the tag would otherwise forbid the event in the next one.
         steps.push(red_taken_off(recording)?);
         for step in steps {
             let Act::Send(frames) = step.act else { continue };

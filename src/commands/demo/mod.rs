@@ -33,11 +33,11 @@ use table::{Screen, seconds};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub struct DemoOptions {
-    /// End when all has arrived as expected (exit code 0) or has not (1)
+    /// End after all steps: exit code 0 if everything arrived as expected, 1 if not
     #[arg(long)]
     pub once: bool,
 
-    /// Only publish the recorded events over ZeroMQ at this address, again and again
+    /// Only publish the recorded events over ZeroMQ at this address, in a loop
     #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
     pub feed: Option<SocketAddr>,
 
@@ -46,10 +46,10 @@ pub struct DemoOptions {
     pub verbose: bool,
 }
 
-/// Between two steps once the demo has been shown.
+/// The pause between two edits, after all steps were shown.
 const BETWEEN: Duration = Duration::from_secs(4);
 
-/// `--once` was asked to show all.
+/// The error of `--once` if a signal came before all steps were shown.
 #[derive(Debug, thiserror::Error)]
 #[error("the demo was stopped before its end")]
 struct Stopped;
@@ -57,7 +57,7 @@ struct Stopped;
 /// Runs the demo, or only its feed.
 ///
 /// # Errors
-/// Sentinel's stand-in does not hold what MISP says; or a part could not be started.
+/// The stand-in for Sentinel does not hold what MISP says, or a part could not be started.
 pub async fn run(options: DemoOptions, commands: Router<Control>) -> anyhow::Result<()> {
     let stop = stop_asked()?;
     let mut out = io::stdout();
@@ -82,15 +82,15 @@ pub async fn run(options: DemoOptions, commands: Router<Control>) -> anyhow::Res
     drop(play);
     let Err(error) = shown else { return Ok(()) };
     match is_closed_pipe(&error) {
-        // Whoever closed it has seen enough.
+        // The reader closed standard output early: that is no failure.
         true if !options.once => Ok(()),
-        // Nothing is wrong, so nothing has to be looked into.
+        // These are no faults of the relay, or its log was shown already: the log is not kept.
         is_closed if is_closed || error.is::<Stopped>() || options.verbose => Err(error),
         _ => anyhow::bail!("{error:#}\nthe relay's log: {}", stage.keep().display()),
     }
 }
 
-/// Runs the relay beside the play, and stops it at its end.
+/// Runs the relay beside the play, and stops it when the play ends.
 async fn show(
     play: &mut Play<'_>,
     relaying: impl Future<Output = anyhow::Result<()>>,
@@ -151,7 +151,7 @@ fn opening(play: &mut Play<'_>, once: bool) -> io::Result<()> {
     play.screen.header()
 }
 
-/// What came of it, and how to go on.
+/// Prints the summary, and how to go on.
 async fn closing(play: &mut Play<'_>) -> anyhow::Result<()> {
     let found = check::look(&play.stage.sandbox);
     let rows = [

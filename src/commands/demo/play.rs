@@ -17,32 +17,34 @@ use crate::pure::convert::{self, Claim};
 use crate::pure::misp::Event;
 use crate::pure::policy::SideFacts;
 
-/// How long a step may take.
+/// The most time that a step may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long nothing may come after a step that sends nothing: more than the linger time.
+/// How long nothing must arrive after a step that sends nothing. It is more than the linger time.
 const QUIET: Duration = Duration::from_millis(400);
 
 /// How long the feed stays down at a restart.
 const DOWN: Duration = Duration::from_millis(1_200);
 
-/// Has no attributes.
+/// The recorded frame of an event without attributes.
 const EMPTY_EVENT: &str = "000411";
 
-/// Sentinel's quota opens a slot every 0.6 s: waiting for it between the steps shows how fast the
-/// relay is, not how the quota is.
+/// The pause after an upload. The quota allows one every 0.6 s. The demo waits between the steps, so that
+/// their times show the relay and not the quota.
 const SLOT: Duration = Duration::from_millis(650);
 
+/// The longest pause between two looks at the sandbox.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-/// The demo as it goes on.
+/// The running demo.
 pub(super) struct Play<'a> {
     pub stage: &'a Stage,
     pub feed: Feed,
     pub screen: Screen<'a>,
     pub patience: Duration,
     pub steps: usize,
-    /// From frame to acceptance: of steps that only withdraw, and of the others.
+    /// The times from frame to acceptance of steps that only withdraw. Those of the other steps are in
+    /// `publications`.
     pub withdrawals: Vec<Duration>,
     pub publications: Vec<Duration>,
     expected: Expected,
@@ -64,10 +66,10 @@ impl<'a> Play<'a> {
         }
     }
 
-    /// Does one step, shows it, and checks what came of it.
+    /// Does one step, shows it, and checks its result.
     ///
     /// # Errors
-    /// Sentinel does not hold what MISP says; or feed, ledger or screen failed.
+    /// Sentinel does not hold what MISP says, or feed, ledger or screen failed.
     pub(super) async fn step(&mut self, step: DemoStep) -> anyhow::Result<()> {
         let DemoStep { did, event, act, appears, disappears } = step;
         if let Some(last) = check::look(&self.stage.sandbox).last {
@@ -120,8 +122,8 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// Waits until the sandbox is as expected and the relay has nothing more to do, or patience
-    /// ends.
+    /// Waits until the sandbox is as expected and the relay has nothing more to do, or until patience ends.
+    /// Returns what the sandbox holds then.
     async fn settled(
         &self,
         before: &InSandbox,
@@ -132,6 +134,7 @@ impl<'a> Play<'a> {
         let mut changes = self.stage.sandbox.changes();
         loop {
             let found = check::look(&self.stage.sandbox);
+            // If nothing is to come, the sandbox is as expected at once: only time shows that nothing comes.
             let quiet = !sends_nothing || sent.elapsed() > QUIET;
             let met = quiet && self.expected.is_met_by(&found) && self.has_heard(heard);
             if (met && self.has_sent_all().await?) || sent.elapsed() > self.patience {
@@ -158,7 +161,8 @@ impl<'a> Play<'a> {
         Ok(true)
     }
 
-    /// What is in a publication, by the same pure functions as in the relay.
+    /// Puts the counts of a publication into the row. They come from the same pure functions that the relay
+    /// uses.
     fn tell_publication(&self, frame: &str, row: &mut StepRow) {
         let Some((frame::PUBLICATION, document)) = frame.split_once(' ') else { return };
         let Ok(event) = Event::parse(document.as_bytes()) else { return };
@@ -182,11 +186,11 @@ impl<'a> Play<'a> {
         });
     }
 
-    /// Lets MISP say something harmless on both kinds of topics until the relay hears both: what is
-    /// published before a subscription has arrived is lost.
+    /// Publishes harmless frames on both kinds of topics until the relay hears both. What is published before
+    /// a subscription has arrived is lost.
     ///
     /// # Errors
-    /// It hears nothing.
+    /// The relay does not hear its feed in time.
     pub(super) async fn greet(&mut self) -> anyhow::Result<()> {
         let (began, since) = (Instant::now(), Utc::now());
         let recording = Recording::until(since);
@@ -207,8 +211,8 @@ impl<'a> Play<'a> {
             .all(|one| one.connected() && recent(one.last_frame) && recent(one.last_publication))
     }
 
-    /// The feed goes down and comes back: the relay must reconnect by itself and remember that it
-    /// may have missed something.
+    /// Takes the feed down and brings it back. The relay must reconnect by itself, and note that it may have
+    /// missed something.
     async fn restart(&mut self, row: &mut StepRow) -> anyhow::Result<()> {
         let before = self.gaps().await?;
         self.feed.close().await;
@@ -226,14 +230,14 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// How often the relay noted that it may have missed something.
+    /// Returns how often the relay noted that it may have missed something.
     pub(super) async fn gaps(&self) -> anyhow::Result<i64> {
         let status = self.stage.ledger.status().await?;
         Ok(status.gaps.iter().map(|gap| gap.times).sum())
     }
 }
 
-/// What became of the live patterns, in words.
+/// Returns in words how the live patterns changed.
 fn changes(before: &InSandbox, found: &InSandbox) -> String {
     let new = found.live.difference(&before.live).count();
     let gone = before.live.difference(&found.live).count();
@@ -244,7 +248,7 @@ fn changes(before: &InSandbox, found: &InSandbox) -> String {
     if words.is_empty() { "nothing".to_owned() } else { words.join("\n") }
 }
 
-/// The relay's counters of claims that are new, changed and gone.
+/// Reads the relay's counters of claims that are new, changed and gone.
 fn claims(metrics: &str) -> [u64; 3] {
     ["new", "changed", "gone"].map(|change| {
         let series = format!("relay_claims_total{{change=\"{change}\"}} ");
@@ -253,7 +257,7 @@ fn claims(metrics: &str) -> [u64; 3] {
     })
 }
 
-/// What the counters went up by, e.g. `+53 ~1 -2`.
+/// Returns in words by how much the counters rose, e.g. `+53 ~1 -2`.
 fn since(before: [u64; 3], now: [u64; 3]) -> String {
     let counts = now.into_iter().zip(before).map(|(now, before)| now.saturating_sub(before));
     let changed = ["+", "~", "-"].iter().zip(counts).filter(|(_, count)| *count > 0);

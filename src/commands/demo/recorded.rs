@@ -7,7 +7,8 @@ use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-/// Files of `tests/recordings/zmq`: what follows `misp_json` in their names, and their numbers.
+/// Includes files of `tests/recordings/zmq`. Each row has what follows `misp_json` in their names, and their
+/// numbers.
 macro_rules! recordings {
     ($($topic:literal: $($number:literal)*;)*) => {
         &[$($((
@@ -28,17 +29,17 @@ const FRAMES: &[(&str, &str)] = recordings![
     "_tag_attached-to-event": "000439";
 ];
 
-/// `Event.timestamp` of the last of these frames: nothing in them is later.
+/// The latest `Event.timestamp` in these frames. No time in them is later.
 const RECORDED_UNTIL: i64 = 1_795_499_672;
 
 /// The uptime in the recorded heartbeat, seconds.
 const RECORDED_UPTIME: &str = "\"uptime\":93";
 
-/// A recording whose last moment is now. Not its first: MISP's times do not lie in the future, and
-/// an indicator cannot be withdrawn before it is valid.
+/// A recording whose times are moved so that its last moment is now. Its first moment would not do: MISP's
+/// times do not lie in the future, and an indicator cannot be withdrawn before it is valid.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Recording {
-    /// Seconds between then and now.
+    /// The seconds that are added to each time.
     shift: i64,
 }
 
@@ -47,18 +48,18 @@ impl Recording {
         Self { shift: now.timestamp() - RECORDED_UNTIL }
     }
 
-    /// A frame by its number, `topic SPACE json`.
+    /// Returns a frame by its number: topic, space and JSON.
     ///
     /// # Errors
-    /// It is not among the recorded ones.
+    /// There is no recorded frame of this number.
     pub(super) fn frame(self, number: &str) -> anyhow::Result<String> {
         Ok(self.moved(recorded(number)?))
     }
 
-    /// A frame with its words replaced.
+    /// Returns a frame in which words are replaced.
     ///
     /// # Errors
-    /// It is not among the recorded ones, or a word is not in it.
+    /// There is no recorded frame of this number, or a word is not in it.
     pub(super) fn altered(self, number: &str, words: &[(&str, &str)]) -> anyhow::Result<String> {
         let mut frame = recorded(number)?.to_owned();
         for (from, to) in words {
@@ -68,19 +69,19 @@ impl Recording {
         Ok(self.moved(&frame))
     }
 
-    /// MISP's sign of life, with the publisher's age in seconds.
+    /// Returns MISP's heartbeat with the publisher's age in seconds.
     ///
     /// # Errors
-    /// Never with the frames at hand.
+    /// Never with the recorded frames at hand: a word would have to be missing in them.
     pub(super) fn heartbeat(self, uptime: u64) -> anyhow::Result<String> {
         self.altered("000030", &[(RECORDED_UPTIME, &format!("\"uptime\":{uptime}"))])
     }
 
-    /// An event of `count` domains, `bulk-1.example` and so on, made of a recorded event with one
-    /// attribute.
+    /// Returns an event of `count` domains, `bulk-1.example` and so on. It is made from a recorded event with
+    /// one attribute.
     ///
     /// # Errors
-    /// Never with the frames at hand.
+    /// Never with the recorded frames at hand: a word would have to be missing in them.
     pub(super) fn bulk(self, count: u32) -> anyhow::Result<String> {
         let frame = self.altered(
             "000486",
@@ -106,6 +107,8 @@ impl Recording {
     fn moved(self, frame: &str) -> String {
         let (mut key, mut colon) = ("", "");
         let mut pieces = Vec::new();
+        // An escaped quote splits a string as well. That is harmless: a value is moved only right after a key
+        // of a time and a colon.
         for piece in frame.split('"') {
             let moved = (colon == ":").then(|| self.moved_time(key, piece)).flatten();
             pieces.push(moved.map_or(Cow::Borrowed(piece), Cow::Owned));
@@ -130,7 +133,7 @@ impl Recording {
     }
 }
 
-/// The generated event; its attributes' uuids follow it.
+/// The uuid of the generated event. The uuids of its attributes follow it.
 const BULK: u128 = 0x5a0d_b0c5_0000_4000_8000_0001_0000_0000;
 
 fn bulk_attribute(recorded: &str, number: u32) -> String {
@@ -178,7 +181,7 @@ mod tests {
         for (number, frame) in FRAMES {
             for seconds in frame.split("timestamp\":\"").skip(1) {
                 let seconds: i64 = seconds.split('"').next().unwrap().parse().unwrap();
-                // The time of the delete's own publication lies a second behind its event.
+                // The publication of the deletion is a second later than its event.
                 assert!(seconds <= RECORDED_UNTIL + 1, "{number}: {seconds}");
             }
         }

@@ -3,24 +3,24 @@
 
 use super::recorded::Recording;
 
-/// One thing that MISP does.
+/// One thing that MISP does, and what must come of it.
 #[derive(Debug)]
 pub(super) struct DemoStep {
     pub did: &'static str,
     /// The event's name in MISP.
     pub event: &'static str,
     pub act: Act,
-    /// Patterns that must be live after it and were not before.
+    /// The patterns that must be live after the step and were not before.
     pub appears: Vec<String>,
-    /// Patterns that were live before it and must not be any more.
+    /// The patterns that were live before the step and must not be after it.
     pub disappears: Vec<String>,
 }
 
 #[derive(Debug)]
 pub(super) enum Act {
-    /// Frames sent one after the other.
+    /// Sends these frames, one after the other.
     Send(Vec<String>),
-    /// The feed goes down, and comes back on its port.
+    /// Takes the feed down, and brings it back on its port.
     Restart,
 }
 
@@ -51,11 +51,11 @@ impl DemoStep {
     }
 }
 
-/// The admitted observables of the recorded test event's first publication: of its 102 attributes
-/// 3 that policy would keep back have no `to_ids`, and one is `tlp:red`.
+/// The patterns that the first publication of the recorded test event must give. Of its 102 attributes, 3
+/// that policy would keep back have no `to_ids`, and one is `tlp:red`.
 const KITCHEN_SINK: &str = include_str!("data/kitchen-sink.txt");
 
-/// Attributes of the generated event: three requests.
+/// The number of attributes in the generated event, enough for three requests.
 const BULK: u32 = 250;
 
 fn ip(address: &str) -> String {
@@ -71,10 +71,10 @@ const HOLES: &str = "Tag holes";
 const DOOMED: &str = "To be deleted";
 const LOCAL: &str = "Local tag first";
 
-/// All of the demo, in order.
+/// Returns all steps of the demo, in order.
 ///
 /// # Errors
-/// Never with the frames at hand.
+/// Never with the recorded frames at hand: a frame or a word in it would have to be missing.
 pub(super) fn scenario(recording: Recording) -> anyhow::Result<Vec<DemoStep>> {
     let mut steps = kitchen_sink(recording)?;
     steps.extend(small_events(recording)?);
@@ -87,7 +87,7 @@ pub(super) fn scenario(recording: Recording) -> anyhow::Result<Vec<DemoStep>> {
     Ok(steps)
 }
 
-/// The life of the large test event.
+/// Returns the steps in the life of the large test event.
 fn kitchen_sink(recording: Recording) -> anyhow::Result<Vec<DemoStep>> {
     let step = |did, numbers: &[&str]| DemoStep::recorded(recording, did, SINK, numbers);
     let md5 = "[file:hashes.MD5 = 'd95679752134a2d9eb61dbd7b91c4bcc']";
@@ -95,7 +95,7 @@ fn kitchen_sink(recording: Recording) -> anyhow::Result<Vec<DemoStep>> {
         step("published", &["000332"])?.appears(KITCHEN_SINK.lines().map(str::to_owned)),
         step("attribute added, published", &["000337"])?.appears([ip("203.0.113.130")]),
         step("to_ids off", &["000339"])?.disappears([ip("203.0.113.45")]),
-        // Another attribute still says c2.evil.example, and c3 waits for the publication.
+        // Another attribute still claims c2.evil.example, and c3 waits for the publication.
         step("value edited", &["000344"])?,
         step("attribute deleted", &["000347"])?.disappears([domain("evil.example")]),
         step("published", &["000349"])?.appears([domain("c3.evil.example")]),
@@ -111,7 +111,7 @@ fn small_events(recording: Recording) -> anyhow::Result<Vec<DemoStep>> {
     let step = |did, event, number| DemoStep::recorded(recording, did, event, &[number]);
     Ok(vec![
         step("published", "Only object", "000419")?.appears([domain("only-obj.example")]),
-        // The demo has no key, so nobody says who may see what is for a sharing group: it stays.
+        // The demo has no key, so the relay does not know who may see the sharing group's event: it stays.
         step("published", "Sharing group event", "000429")?,
         step("published", HOLES, "000457")?.appears(holes()),
         tagged_red(recording)?,
@@ -130,15 +130,15 @@ fn small_events(recording: Recording) -> anyhow::Result<Vec<DemoStep>> {
     ])
 }
 
-/// What goes on after the demo, in rounds of six: each ends as it began. The recording has to be
-/// of the moment, so that what comes back is newer than its withdrawal.
+/// Returns the edits that go on after the demo, in rounds of six. Each round ends as it began. The recording
+/// must be a new one, so that what comes back is newer than its withdrawal.
 ///
 /// # Errors
-/// Never with the frames at hand.
+/// Never with the recorded frames at hand: a frame or a word in it would have to be missing.
 pub(super) fn edit(number: usize, recording: Recording, uptime: u64) -> anyhow::Result<DemoStep> {
     let only = ip("203.0.113.62");
     Ok(match number % 6 {
-        // What the tag forbade is back with its end: it needs no publication.
+        // What the tag forbade comes back when the tag is gone. It needs no publication.
         0 | 2 => DemoStep::new("heartbeat", "", vec![recording.heartbeat(uptime)?]),
         1 => red_taken_off(recording)?,
         3 => to_ids_off(recording)?.disappears([only]),
@@ -156,17 +156,17 @@ fn tagged_red(recording: Recording) -> anyhow::Result<DemoStep> {
     Ok(DemoStep::new("tag tlp:red attached", HOLES, vec![frame]).disappears(holes()))
 }
 
-/// It was no part of the publication: taken off again, it is as if it had never been.
+/// Takes the tag off. It was not part of the publication, so everything is as if it had never been there.
 ///
 /// # Errors
-/// Never with the frames at hand.
+/// Never with the recorded frames at hand: a frame or a word in it would have to be missing.
 pub(super) fn red_taken_off(recording: Recording) -> anyhow::Result<DemoStep> {
     let words = [("tlp:clear", "tlp:red"), ("attached to event", "detached from event")];
     let frame = recording.altered("000439", &words)?;
     Ok(DemoStep::new("tag tlp:red detached", HOLES, vec![frame]).appears(holes()))
 }
 
-/// Of the one attribute of a small event; the frame is that of another event's.
+/// Turns `to_ids` off for the only attribute of a small event. The frame is made from another event's.
 fn to_ids_off(recording: Recording) -> anyhow::Result<DemoStep> {
     let frame = recording.altered(
         "000339",

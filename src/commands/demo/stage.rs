@@ -17,12 +17,12 @@ use crate::ledger::Ledger;
 use crate::pure::policy::Judge;
 use crate::sandbox::{RECORDED_ORGANISATION, Sandbox, Settings};
 
-/// All that is looked at while the relay runs.
+/// The sandbox, the ledger and all else that is observed while the relay runs.
 #[derive(Debug)]
 pub(super) struct Stage {
     pub sandbox: Sandbox,
     pub ledger: Ledger,
-    /// How the relay finds its feed.
+    /// The state of the feed, as the relay sees it.
     pub hears: ZeroMqStatus,
     pub judge: Judge,
     pub recorded: PrometheusHandle,
@@ -31,10 +31,10 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts sandbox and feed and builds the relay, which is still to be run.
+    /// Starts sandbox and feed, and builds the relay. The caller runs it.
     ///
     /// # Errors
-    /// No free port, or no place for temporary files.
+    /// There is no free port, or no room for temporary files.
     pub(super) async fn set(recorded: PrometheusHandle) -> anyhow::Result<(Self, Relay, Feed)> {
         let folder = TempDir::with_prefix("misp-sentinel-relay-demo-")
             .context("make a folder for the demo")?;
@@ -48,19 +48,19 @@ impl Stage {
         Ok((stage, relay, feed))
     }
 
-    /// Where the relay's log goes.
+    /// Returns the path of the relay's log.
     pub(super) fn log_file(&self) -> PathBuf {
         self.folder.path().join("relay.log")
     }
 
     /// # Errors
-    /// It cannot be made.
+    /// The file cannot be made.
     pub(super) fn create_log(&self) -> anyhow::Result<File> {
         let path = self.log_file();
         File::create(&path).with_context(|| format!("create {}", path.display()))
     }
 
-    /// Leaves the folder with log and ledger behind, and returns where the log is.
+    /// Keeps the folder with log and ledger, and returns the path of the log.
     pub(super) fn keep(self) -> PathBuf {
         let log = self.log_file();
         drop(self.folder.keep());
@@ -68,8 +68,8 @@ impl Stage {
     }
 }
 
-/// The defaults with what has none. Neither a configuration file nor variables of this machine's
-/// relay count.
+/// Returns the defaults, with values for the settings that have none. Neither the configuration file nor the
+/// variables of a relay on this machine count.
 fn configuration(sandbox: &Sandbox, feed: &Feed, folder: &Path) -> anyhow::Result<Config> {
     let file = folder.join("config.toml");
     File::create(&file).with_context(|| format!("create {}", file.display()))?;
@@ -82,11 +82,11 @@ fn configuration(sandbox: &Sandbox, feed: &Feed, folder: &Path) -> anyhow::Resul
         ("MSR_ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
         // The recorded events are made of documentation addresses.
         ("MSR_POLICY__ALLOW_NON_ROUTABLE", "true".to_owned()),
-        // Some of them are for the organisation that made them alone.
+        // Some of them are only for the organisation that made them.
         ("MSR_POLICY__ORG_WITHOUT_KEY", RECORDED_ORGANISATION.to_owned()),
-        // Nothing but indicators, which the table counts.
+        // Only indicators are sent, since the table counts every object as one.
         ("MSR_INDICATOR__CONTEXT", String::new()),
-        // The way to loopback leads past the proxy of whoever looks on.
+        // The sandbox is on loopback, which the operator's proxy cannot reach.
         ("MSR_AZURE__PROXY", "none".to_owned()),
     ]);
     let environment = variables.map(|(name, value)| (name.to_owned(), value));

@@ -11,7 +11,7 @@ use crate::pure::count::Count;
 
 const WIDTH: u16 = 100;
 
-/// With two columns of space behind each; [`WIDTH`] together.
+/// The columns with their widths. Two characters of space follow each; together they are [`WIDTH`] wide.
 const COLUMNS: [(&str, u16); 9] = [
     ("time", 6),
     ("MISP did", 21),
@@ -24,34 +24,34 @@ const COLUMNS: [(&str, u16); 9] = [
     ("", 2),
 ];
 
-/// A step, as far as it has come.
+/// The row of a step, as far as it has come.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StepRow {
-    /// Since the demo began.
+    /// The time since the demo began.
     pub at: Duration,
     pub did: &'static str,
     pub event: &'static str,
-    /// Of a publication.
+    /// What the step's publication holds; `None` for other steps.
     pub held: Option<PublicationCounts>,
-    /// What became of claims in the ledger, in words.
+    /// How the claims in the ledger changed, in words.
     pub claims: String,
-    /// What Sentinel took, in words.
+    /// What Sentinel accepted, in words.
     pub accepted: String,
-    /// From the frame to Sentinel's answer.
+    /// The time from the frame to Sentinel's answer.
     pub after: Option<Duration>,
     pub state: State,
 }
 
-/// What a publication holds. An attribute makes no claim, one, or two.
+/// What a publication holds. An attribute makes no claim, one claim, or two.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PublicationCounts {
     pub attributes: u64,
-    /// Attributes that claim nothing.
+    /// The attributes that claim nothing.
     pub silent: Reasons,
     pub claims: u64,
-    /// Claims that policy withholds.
+    /// The claims that policy withholds.
     pub withheld: Reasons,
-    /// What the other claims are about.
+    /// The number of observables that the other claims are about.
     pub observables: u64,
 }
 
@@ -80,7 +80,7 @@ impl Reasons {
 }
 
 impl PublicationCounts {
-    /// In words, so that the counts add up.
+    /// Returns the counts in words, in which they add up.
     fn words(&self) -> Vec<String> {
         let Self { attributes, silent, claims, withheld, observables } = self;
         let less = |what: String, reasons: &Reasons, verb: &str| match reasons.total() {
@@ -100,7 +100,7 @@ impl PublicationCounts {
         words
     }
 
-    /// The same for a narrow column.
+    /// Returns the reasons for a narrow column.
     fn left_out(&self) -> Vec<String> {
         let of = |reasons: &Reasons, noun| match reasons.total() {
             0 => Vec::new(),
@@ -122,7 +122,7 @@ pub(super) enum State {
 }
 
 impl State {
-    /// A sign for a terminal, and a word for elsewhere.
+    /// Returns a sign for a terminal, and a word for other outputs.
     fn shown(self) -> (&'static str, &'static str) {
         match self {
             Self::Waiting => ("…", "waiting"),
@@ -148,7 +148,7 @@ impl StepRow {
         ]
     }
 
-    /// One line, for logs and pipes.
+    /// Returns the row as one line, for logs and pipes.
     fn line(&self) -> String {
         let (at, (_, state), did) = (self.at.as_secs_f64(), self.state.shown(), self.did);
         let mut line = format!("{at:>5.1} s  {state:<5}  {did}");
@@ -175,12 +175,12 @@ pub(super) fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
 }
 
-/// Where the demo is watched.
+/// The output of the demo.
 pub(super) struct Screen<'a> {
     out: &'a mut (dyn Write + Send),
-    /// It understands ANSI.
+    /// Whether the output understands ANSI.
     is_terminal: bool,
-    /// Lines of the row that is still waiting.
+    /// The number of lines of the row that is still waiting. They are drawn over.
     drawn: usize,
 }
 
@@ -190,7 +190,7 @@ impl<'a> Screen<'a> {
     }
 
     /// # Errors
-    /// It is gone.
+    /// The output is closed.
     pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
         self.drawn = 0;
         writeln!(self.out, "{text}")?;
@@ -198,7 +198,7 @@ impl<'a> Screen<'a> {
     }
 
     /// # Errors
-    /// It is gone.
+    /// The output is closed.
     pub(super) fn header(&mut self) -> io::Result<()> {
         if !self.is_terminal {
             return Ok(());
@@ -208,18 +208,18 @@ impl<'a> Screen<'a> {
         self.text(&format!("{rule}\n{names}\n{rule}"))
     }
 
-    /// Shows a row, in the place of the one that was waiting. Elsewhere than on a terminal only
-    /// finished rows are shown.
+    /// Shows a row in place of the one that was waiting. If this is no terminal, only finished rows are
+    /// shown.
     ///
     /// # Errors
-    /// It is gone.
+    /// The output is closed.
     pub(super) fn row(&mut self, row: &StepRow) -> io::Result<()> {
         let waits = row.state == State::Waiting;
         if !self.is_terminal {
             return if waits { Ok(()) } else { self.text(&row.line()) };
         }
         let lines = layout(row.cells());
-        // Without wrapping, a narrow terminal cuts lines and their number stays known.
+        // Without wrapping, a narrow terminal cuts the lines, and their number stays known.
         let mut text = String::from("\x1b[?7l");
         if self.drawn > 0 {
             text.push_str(&format!("\x1b[{}A\x1b[J", self.drawn));
@@ -234,14 +234,14 @@ impl<'a> Screen<'a> {
         self.out.flush()
     }
 
-    /// A small table of names and values.
+    /// Shows a small table of names and values.
     ///
     /// # Errors
-    /// It is gone.
+    /// The output is closed.
     pub(super) fn summary(&mut self, rows: &[(&str, String)]) -> io::Result<()> {
         let text: Vec<String> = if self.is_terminal {
             let mut table = table(UTF8_HORIZONTAL_ONLY);
-            // Rules between single lines only spread them.
+            // Rules between rows of one line would only take room.
             table.remove_style(TableComponent::HorizontalLines);
             table.remove_style(TableComponent::MiddleIntersections);
             table.add_rows(rows.iter().map(|(name, value)| [(*name).to_owned(), value.clone()]));

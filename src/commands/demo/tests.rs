@@ -5,7 +5,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use super::*;
 use scenario::DemoStep;
 
-/// Plays steps with a relay beside, and little patience; returns what the screen showed as well.
+/// Plays steps beside a relay, with little patience. Returns the result and what the screen showed.
 async fn played(steps: Vec<DemoStep>) -> (anyhow::Result<()>, String) {
     let recorded = PrometheusBuilder::new().build_recorder().handle();
     let (stage, relay, feed) = Stage::set(recorded.clone()).await.unwrap();

@@ -7,7 +7,7 @@ use toml::Value;
 use super::page::TomlPage;
 use super::setting::{Literal, Setting};
 
-/// Parameters that the relay sets by itself, or that only shape the answer.
+/// The parameters that the relay sets by itself, or that only shape the answer, and why they are left out.
 const ALWAYS: [(&str, &str); 10] = [
     ("published", "what is published counts, always"),
     ("includeEventTags", "tags of events always count"),
@@ -21,7 +21,8 @@ const ALWAYS: [(&str, &str); 10] = [
     ("deleted", "what is deleted is asked for, to withdraw it"),
 ];
 
-/// Parameters and their lists in `[policy]`: what is to be met, and where there is one, what is not.
+/// The parameters that become lists in `[policy]`: the list of what must be met, and the list of what must
+/// not, if there is one.
 const LISTS: [(&str, &str, Option<&str>); 7] = [
     ("tags", "tags_include", Some("tags_exclude")),
     ("org", "orgs_include", Some("orgs_exclude")),
@@ -32,7 +33,7 @@ const LISTS: [(&str, &str, Option<&str>); 7] = [
     ("distribution", "distributions", None),
 ];
 
-/// Puts each parameter into the page.
+/// Translates each parameter into the page.
 pub(super) fn translate(setting: &Setting, page: &mut TomlPage) {
     let Literal::Table(filters) = &setting.value else {
         let why = "not a dictionary: set policy, misp.window and misp.search by hand";
@@ -62,6 +63,7 @@ fn filter(name: &str, value: &Literal, from: &str, page: &mut TomlPage) {
         }
         return;
     }
+    // A file may write a flag as True or as 1.
     let on = matches!(value, Literal::Flag(true) | Literal::Integer(1));
     match (name, value) {
         ("enforceWarninglist", _) => {
@@ -80,7 +82,7 @@ fn filter(name: &str, value: &Literal, from: &str, page: &mut TomlPage) {
     }
 }
 
-/// `14d`, `12h`, `30m`
+/// Returns whether a text is an age such as `14d`, `12h` or `30m`.
 fn is_age(text: &str) -> bool {
     let mut characters = text.chars();
     matches!(characters.next_back(), Some('d' | 'h' | 'm'))
@@ -88,8 +90,9 @@ fn is_age(text: &str) -> bool {
         && characters.all(|c| c.is_ascii_digit())
 }
 
-/// What is to be met and what is not: a value, a list of which one must be met, `!value` and `NOT` for what
-/// must not be. `None`: all of several must be met, which the lists of policy do not say.
+/// Returns what must be met, and what must not. MISP writes it as a value, as a list of which one must be
+/// met, or with `!value` and `NOT` for what must not. `None` if all of several must be met, which the lists
+/// of policy cannot say.
 fn sides(value: &Literal) -> Option<(Vec<Value>, Vec<Value>)> {
     let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
     if let Literal::Table(logic) = value {
@@ -119,7 +122,7 @@ fn sides(value: &Literal) -> Option<(Vec<Value>, Vec<Value>)> {
     Some((wanted, unwanted))
 }
 
-/// `%` is MISP's.
+/// Replaces MISP's wildcard `%` by that of policy, `*`.
 fn wildcard(text: &str) -> Value {
     Value::String(text.replace('%', "*"))
 }

@@ -21,19 +21,19 @@ pub struct ImportOptions {
     pub files: Vec<PathBuf>,
 }
 
-/// Prints what [`import`] makes.
+/// Prints the configuration that [`import`] makes.
 ///
 /// # Errors
-/// As [`import`], or standard output is closed.
+/// Those of [`import`], or standard output is closed.
 pub(super) fn print(options: &ImportOptions) -> anyhow::Result<()> {
     write(&import(&options.files)?)
 }
 
-/// The configuration that says what these files say, with a comment on each setting that has no
+/// Returns the configuration that means the same as these files, with a comment on each setting that has no
 /// counterpart.
 ///
 /// # Errors
-/// A file cannot be read, or is no Python: says where.
+/// A file cannot be read, or is not Python; the error says where.
 pub fn import(files: &[PathBuf]) -> anyhow::Result<String> {
     let mut page = TomlPage::default();
     for file in files {

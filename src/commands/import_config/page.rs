@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use toml::Value;
 
-/// Sections in the order of config.toml.example.
+/// The sections, in the order of config.toml.example.
 const SECTIONS: &str = "misp misp.search misp.rest policy convert.types indicator \
     indicator.confidence expiry expiry.days delivery target.sentinel log";
 
@@ -15,12 +15,12 @@ const HEAD: &str = "\
 # every key. Still to be set: [misp.zeromq] endpoints, e.g. [\"tcp://misp-core:50000\"], the fast way in.
 ";
 
-/// What was translated so far.
+/// The configuration, as far as it is translated.
 #[derive(Debug, Default)]
 pub(super) struct TomlPage {
-    /// By their place in [`SECTIONS`]; what is in them in the order of its first mention.
+    /// The lines of each section, by its index in [`SECTIONS`], in the order in which keys were set first.
     sections: BTreeMap<usize, Vec<TomlLine>>,
-    /// A line for each setting without a counterpart.
+    /// A comment line for each setting without a counterpart.
     left: Vec<String>,
 }
 
@@ -32,7 +32,8 @@ struct TomlLine {
 }
 
 impl TomlPage {
-    /// `section` is one of [`SECTIONS`]. What is set twice has the later value, and both comments.
+    /// Sets a key. `section` is one of [`SECTIONS`]. A key that is set twice has the later value, and both
+    /// comments.
     pub(super) fn set(
         &mut self,
         section: &str,
@@ -53,12 +54,12 @@ impl TomlPage {
         }
     }
 
-    /// What has no counterpart, and why.
+    /// Notes that a setting has no counterpart, and why.
     pub(super) fn leave(&mut self, what: &str, why: &str) {
         self.left.push(format!("# {}: {}", one_line(what), one_line(why)));
     }
 
-    /// The file.
+    /// Returns the text of the file.
     pub(super) fn text(&self) -> String {
         let mut text = HEAD.to_owned();
         for (place, section) in &self.sections {
@@ -80,12 +81,12 @@ impl TomlPage {
     }
 }
 
-/// A comment must not become a setting.
+/// Puts a text on one line, so that no part of a comment becomes a setting.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Bare where TOML lets it.
+/// Quotes a key, unless TOML allows it without quotes.
 fn quoted(key: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if !key.is_empty() && key.chars().all(bare) {

@@ -8,10 +8,10 @@ use tree_sitter::{Node, Parser};
 
 use super::setting::{Literal, Setting};
 
-/// The assignments, in the order of the file.
+/// Returns the assignments, in the order of the file.
 ///
 /// # Errors
-/// It is no Python: says in which line.
+/// The text is not Python; the error says in which line.
 pub(super) fn settings(text: &str) -> anyhow::Result<Vec<Setting>> {
     let mut parser = Parser::new();
     let language = tree_sitter_python::LANGUAGE;
@@ -46,7 +46,7 @@ fn children(node: Node<'_>) -> impl Iterator<Item = Node<'_>> {
 
 struct Assignments<'t> {
     text: &'t str,
-    /// What names stand for, where a value names another.
+    /// The values of the names so far, because a value may be another's name.
     known: HashMap<String, Literal>,
     settings: Vec<Setting>,
 }
@@ -60,8 +60,9 @@ impl Assignments<'_> {
                         self.assignment(assignment, conditional);
                     }
                 }
-                // What a function would do is done only when it is called.
+                // The body of a function has an effect only when it is called.
                 "function_definition" | "class_definition" | "decorated_definition" => {}
+                // An `if`, a loop or a `try`: without running the file nobody knows whether its body counts.
                 _ => self.block(statement, true),
             }
         }
@@ -130,7 +131,8 @@ impl Assignments<'_> {
         pairs.collect()
     }
 
-    /// `os.getenv('NAME', …)`, `os.environ.get('NAME', …)` and `os.environ['NAME']`.
+    /// Returns the name of a variable that is read by `os.getenv('NAME', …)`, `os.environ.get('NAME', …)` or
+    /// `os.environ['NAME']`.
     fn environment(&self, node: Node<'_>) -> Option<String> {
         let (asked, name) = match node.kind() {
             "call" => {
@@ -143,7 +145,8 @@ impl Assignments<'_> {
         self.literal(name).text().filter(|_| asks).map(str::to_owned)
     }
 
-    /// `None`: a string that is made when it is run, or bytes.
+    /// Returns the value of a string literal; `None` for bytes, and for a string that is made when the file
+    /// runs.
     fn string(&self, node: Node<'_>) -> Option<String> {
         let mut text = String::new();
         let mut is_raw = false;
@@ -170,8 +173,8 @@ fn is_value(node: &Node<'_>) -> bool {
     node.kind() != "comment"
 }
 
-/// What the escapes of a string literal stand for ("Escape sequences" of Python's reference); unknown
-/// ones stand for themselves.
+/// Resolves the escapes of a string literal ("Escape sequences" of Python's reference). Unknown ones stay as
+/// they are.
 fn unescaped(content: &str) -> String {
     let mut text = String::with_capacity(content.len());
     let mut rest = content.chars();

@@ -3,7 +3,7 @@
 
 use toml::Value;
 
-/// A value as it stands in the file.
+/// A value, as it is written in the file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Literal {
     Text(String),
@@ -13,9 +13,9 @@ pub(super) enum Literal {
     None,
     List(Vec<Literal>),
     Table(Vec<(String, Literal)>),
-    /// What an environment variable of this name says.
+    /// The value of the environment variable of this name.
     Environment(String),
-    /// What only running it would tell.
+    /// Code, whose value is known only when it runs.
     Code(String),
 }
 
@@ -28,7 +28,7 @@ impl Literal {
         if let Self::Integer(number) = self { Some(*number) } else { None }
     }
 
-    /// The value in TOML; `None` where it holds what only running the file would tell.
+    /// Returns the value in TOML; `None` if it holds anything that is known only when the file runs.
     pub(super) fn toml(&self) -> Option<Value> {
         match self {
             Self::Text(text) => Some(Value::String(text.clone())),
@@ -47,25 +47,25 @@ impl Literal {
     }
 }
 
-/// `name = value`, or `name['key'] = value`.
+/// An assignment: `name = value`, or `name['key'] = value`.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Setting {
     pub name: String,
     pub key: Option<String>,
     pub value: Literal,
-    /// From 1.
+    /// The line in the file, counted from 1.
     pub line: usize,
-    /// It stands under an `if` or the like: whether it holds, only running the file would tell.
+    /// Whether it stands under an `if` or the like. Whether it counts is then known only when the file runs.
     pub conditional: bool,
 }
 
 impl Setting {
-    /// Where the value comes from, in words.
+    /// Returns in words where the value comes from.
     pub(super) fn origin(&self) -> String {
         self.stands_at(&self.name)
     }
 
-    /// Where what the value has under this key comes from.
+    /// Returns in words where the part of the value under this key comes from.
     pub(super) fn origin_of(&self, key: &str) -> String {
         self.stands_at(&format!("{}[{key:?}]", self.name))
     }

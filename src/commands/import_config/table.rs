@@ -5,7 +5,7 @@ use super::filters;
 use super::page::TomlPage;
 use super::setting::{Literal, Setting};
 
-/// Settings without a counterpart, and why they have none.
+/// The settings without a counterpart, and why they have none.
 const WITHOUT: [(&str, &str); 21] = [
     ("ms_api_version", "belongs to another API; the relay knows its own (target.NAME.api_version)"),
     ("ms_useragent", "the relay names itself"),
@@ -51,7 +51,7 @@ const WITHOUT: [(&str, &str); 21] = [
     ),
 ];
 
-/// Settings of misp2sentinel that [`translate`] takes over.
+/// The settings of misp2sentinel that [`translate`] takes over.
 const TAKEN: &str = "\
     ms_auth graph_auth misp_event_filters misp_key misp_domain misp_verifycert \
     misp_event_limit_per_page default_confidence defaultConfidenceLevel days_to_expire \
@@ -60,8 +60,8 @@ const TAKEN: &str = "\
     SENTINEL_DEFAULT_TLP SENTINEL_DEFAULT_THREATTYPE MISP_ALLOWED_TAXONOMIES \
     MISP_TAGS_IGNORE MISP_CONFIDENCE UPLOAD_INDICATOR_MISP_ACCEPTED_TYPES";
 
-/// Whether misp2sentinel has a setting of this name. Names that any program may use for a client or a
-/// credential say nothing.
+/// Returns whether misp2sentinel has a setting of this name. Names that any program may use for a client or a
+/// credential do not count.
 pub(super) fn is_known(setting: &Setting) -> bool {
     const OF_ANYBODY: &str =
         "credential client tenant_id client_id client_secret workspace_id local_mode";
@@ -77,7 +77,7 @@ fn why_without(name: &str) -> Option<&'static str> {
     WITHOUT.iter().find(|(names, _)| is_one_of(name, names)).map(|(_, why)| *why)
 }
 
-/// Puts what a setting says into the page.
+/// Translates a setting into the page.
 pub(super) fn translate(setting: &Setting, page: &mut TomlPage) {
     let Setting { name, value, line, .. } = setting;
     let from = setting.origin();
@@ -124,7 +124,7 @@ pub(super) fn translate(setting: &Setting, page: &mut TomlPage) {
     }
 }
 
-/// The lists of constants.py that operators edit.
+/// Translates the lists of constants.py that operators edit.
 fn constants(name: &str, put: &mut Put<'_>, value: &Literal) {
     match (name, value) {
         ("SENTINEL_DEFAULT_TLP", Literal::Text(tlp)) => {
@@ -160,7 +160,7 @@ fn constants(name: &str, put: &mut Put<'_>, value: &Literal) {
     }
 }
 
-/// `{"prefix": "misp:confidence-level", "matches": {"usually-confident": 75, …}}`
+/// Translates `{"prefix": "misp:confidence-level", "matches": {"usually-confident": 75, …}}`.
 fn confidence(put: &mut Put<'_>, parts: &[(String, Literal)]) {
     let part = |name: &str| parts.iter().find(|(key, _)| key == name).map(|(_, value)| value);
     let (Some(Literal::Text(prefix)), Some(Literal::Table(levels))) =
@@ -173,7 +173,7 @@ fn confidence(put: &mut Put<'_>, parts: &[(String, Literal)]) {
     }
 }
 
-/// `ms_auth`, or `graph_auth` of the first releases; as a whole or one of its keys.
+/// Translates `ms_auth`, or `graph_auth` of the first releases, as a whole or one of its keys.
 fn sign_in(setting: &Setting, page: &mut TomlPage) {
     let whole = match (&setting.key, &setting.value) {
         (Some(key), value) => vec![(key.clone(), value.clone())],
@@ -203,7 +203,7 @@ fn sign_in(setting: &Setting, page: &mut TomlPage) {
     }
 }
 
-/// Puts one setting into the page.
+/// The translation of one setting into the page.
 struct Put<'p> {
     page: &'p mut TomlPage,
     from: String,
@@ -221,7 +221,7 @@ impl Put<'_> {
         self.page.set(section, key, text, self.from.clone());
     }
 
-    /// What must be there: a `<placeholder>` is not.
+    /// Puts a required value. A `<placeholder>` counts as no value.
     fn filled(&mut self, section: &str, key: &str, value: &Literal) {
         if value.text().is_some_and(is_placeholder) {
             self.from.push_str(" has no value yet");
@@ -238,7 +238,7 @@ impl Put<'_> {
         self.filled(section, key, value);
     }
 
-    /// A value that only the environment, or running the file, would tell.
+    /// Puts a comment on a value that is known only from the environment, or when the file runs.
     fn unknown(&mut self, section: &str, key: &str, value: &Literal) {
         let from = &self.from;
         let why = if let Literal::Environment(variable) = value {
@@ -263,7 +263,7 @@ impl Put<'_> {
         self.value("delivery", key, value);
     }
 
-    /// Under the old source the relay goes on with the old ids, as far as they are the attributes'.
+    /// Puts the source. With the old source the relay continues the old ids, if they are those of attributes.
     fn source(&mut self, value: &Literal) {
         self.from.push_str(
             "; to leave the old indicators alone until they expire, take this and indicator.identity out",

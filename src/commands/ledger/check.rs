@@ -12,7 +12,7 @@ use crate::admin::{Needs, Request, Services, Streamed};
 use crate::ledger::{Finding, Ledger};
 use crate::pure::safe;
 
-/// Asks of each invariant whether it holds.
+/// The request to check each invariant.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CheckLedger {}
@@ -30,7 +30,7 @@ impl Streamed for CheckLedger {
     }
 }
 
-/// Has the next start judge all claims anew.
+/// The request that the next start judges all claims anew.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Repair {}
@@ -48,11 +48,11 @@ impl Request for Repair {
     }
 }
 
-/// Tells of each invariant whether it holds, and what to do if not. `repair`: the next start judges
+/// Prints for each invariant whether it holds, and what to do if not. With `repair`, the next start judges
 /// all claims anew.
 ///
 /// # Errors
-/// One does not hold, or neither a relay nor the ledger can tell.
+/// An invariant does not hold, or neither a relay nor the ledger can answer.
 pub(super) async fn check(settings: &ConfigSource, repair: bool) -> anyhow::Result<()> {
     let (findings, mut told) = mpsc::channel::<Finding>(2);
     let telling = async move {

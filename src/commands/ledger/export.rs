@@ -12,10 +12,10 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use super::super::{ConfigSource, door};
 use crate::admin::{Needs, Services, Streamed};
 
-/// A row as JSON.
+/// A row of the ledger as JSON.
 pub(super) type RowJson = Box<RawValue>;
 
-/// Asks for every row of the ledger, from one moment.
+/// The request for every row of the ledger, as of one moment.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Export {}
@@ -35,7 +35,8 @@ impl Streamed for Export {
     }
 }
 
-/// One long read at a time: each keeps one of the ledger's few readers.
+/// Takes the turn for a long read. Only one runs at a time, since each occupies one of the ledger's few
+/// readers.
 pub(super) fn long_read(turns: &Semaphore) -> anyhow::Result<SemaphorePermit<'_>> {
     turns
         .try_acquire()
@@ -43,7 +44,7 @@ pub(super) fn long_read(turns: &Semaphore) -> anyhow::Result<SemaphorePermit<'_>
         .context("another export or check is running: try again when it has ended")
 }
 
-/// Cuts chunks into rows, until nobody takes the rows any more.
+/// Splits chunks into rows, until nobody takes the rows any more.
 async fn pass_on(
     mut chunks: mpsc::Receiver<Vec<u8>>,
     rows: mpsc::Sender<RowJson>,
@@ -58,10 +59,10 @@ async fn pass_on(
     Ok(())
 }
 
-/// Writes every row to standard output or to a file, which is there only once it is whole.
+/// Writes every row to standard output or to a file. The file appears only once it is complete.
 ///
 /// # Errors
-/// Neither a relay nor the ledger can tell, or the lines cannot be written.
+/// Neither a relay nor the ledger can answer, or the lines cannot be written.
 pub(super) async fn export(settings: &ConfigSource, file: Option<&Path>) -> anyhow::Result<()> {
     let (rows, told) = mpsc::channel(256);
     let writing = async {
@@ -89,7 +90,7 @@ async fn write_file(file: &Path, rows: mpsc::Receiver<RowJson>) -> anyhow::Resul
     Ok(part)
 }
 
-/// Rows that are there are written in one piece.
+/// Writes the rows. Those that are already waiting are written in one piece.
 async fn write_rows(mut rows: mpsc::Receiver<RowJson>, out: &mut impl Write) -> io::Result<()> {
     let mut some = Vec::new();
     while rows.recv_many(&mut some, 256).await > 0 {

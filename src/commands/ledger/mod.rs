@@ -13,26 +13,26 @@ use clap::Subcommand;
 use super::settings::ConfigSource;
 use crate::admin::control::{Control, route, stream_route};
 
-/// Carried out by the running relay; without one, on the ledger itself.
+/// Commands that the running relay carries out. Without one, they work on the ledger itself.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum LedgerCommand {
-    /// Print every row as a line of JSON, from one moment
+    /// Print every row as a line of JSON, as of one moment
     ///
-    /// {"table":"claims","source":"misp",...}: docs/reference/ledger.md lists the tables.
-    /// Ids are uuids, JSON columns are JSON. Times are Unix milliseconds; those of MISP (columns
-    /// `timestamp`, `read_...`) are Unix seconds. The relay goes on meanwhile. Take the lines
-    /// quickly, best with --out: until they are taken, what is written stays in the WAL, and a
-    /// command that takes nothing for 30 s is hung up on.
+    /// A line looks like {"table":"claims","source":"misp",...}; docs/reference/ledger.md lists the
+    /// tables. Ids are uuids, JSON columns are JSON. Times are Unix milliseconds; those of MISP
+    /// (columns `timestamp`, `read_...`) are Unix seconds. The relay goes on meanwhile. Read the output
+    /// quickly, best with --out: until it is read, the WAL keeps all that is written, and a command
+    /// that reads nothing for 30 s is disconnected.
     #[command(verbatim_doc_comment)]
     Export {
-        /// Write to this file, which appears once it is whole
+        /// Write to this file, which appears once it is complete
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
 
-    /// Check what must always be true of the ledger; exit code 1 if something is not
+    /// Check the ledger's invariants; exit code 1 if one does not hold
     ///
-    /// Each invariant by name, and for one that is broken the rows and a remedy.
+    /// Prints each invariant by name, and for a broken one the rows and the remedy.
     #[command(verbatim_doc_comment)]
     Check {
         /// Have the next start judge every claim anew, and compare each target with the result
@@ -42,14 +42,14 @@ pub enum LedgerCommand {
 
     /// Give free pages back to the file system
     ///
-    /// A running relay does it in small steps (and by itself, when much is free). Without one the
-    /// file is rewritten, which needs as much room again; a file of release 0.1 can give pages back
-    /// only after that.
+    /// A running relay does this in small steps (and by itself, if much is free). Without one, the file
+    /// is rewritten, which needs as much room again. A file of release 0.1 can give pages back only
+    /// after it was rewritten once.
     #[command(verbatim_doc_comment)]
     Vacuum,
 }
 
-/// The routes of the control socket.
+/// Returns the routes of the control socket for these commands.
 pub(super) fn routes() -> Router<Control> {
     Router::new()
         .merge(stream_route::<export::Export>())
@@ -58,7 +58,7 @@ pub(super) fn routes() -> Router<Control> {
         .merge(route::<vacuum::Vacuum>())
 }
 
-/// Does what the command line says.
+/// Carries out one of these commands.
 ///
 /// # Errors
 /// Neither a relay nor the ledger can do it, or an invariant does not hold.

@@ -10,7 +10,8 @@ use super::super::{ConfigSource, door};
 use crate::admin::{Needs, Request, Services};
 use crate::ledger::Given;
 
-/// Gives free pages back. A running relay does it in small steps; without one, the file is rewritten.
+/// The request to give free pages back. A running relay does it in small steps. Without one, the file is
+/// rewritten.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Vacuum {}
@@ -32,7 +33,7 @@ impl Request for Vacuum {
     }
 }
 
-/// Gives free pages back, and tells how many bytes that are.
+/// Gives free pages back, and prints how many bytes that are.
 ///
 /// # Errors
 /// Neither a relay nor the ledger can do it.

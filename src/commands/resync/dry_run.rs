@@ -22,7 +22,7 @@ use crate::config::{Config, LedgerConfig};
 use crate::ledger::{Alteration, Altered, Ledger, copy_warninglists};
 use crate::pure::safe;
 
-/// Writes a copy of the ledger to a file that is not there yet.
+/// The request to copy the ledger to a file that does not exist yet.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CopyLedger {
@@ -40,20 +40,20 @@ impl Request for CopyLedger {
     async fn execute(self, services: &Services) -> anyhow::Result<()> {
         let to = self.to.as_path();
         ensure!(to.is_absolute(), "{} is no absolute path", to.display());
-        // SQLite writes into an empty file, and keeps its permissions: the copy is for this user alone.
+        // SQLite writes into an empty file and keeps its permissions. So only this user can read the copy.
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
         made.with_context(|| format!("make {}", to.display()))?;
         let copied = services.ledger.copy_to(to).await.context("the ledger cannot be copied");
-        // Half a copy would look like a ledger.
+        // An incomplete copy would look like a ledger, so it is removed.
         copied.inspect_err(|_| drop(std::fs::remove_file(to)))
     }
 }
 
-/// Resyncs a copy of the ledger that nothing is sent from, and prints what would be.
+/// Resyncs a copy of the ledger that nothing is sent from. Prints what would be sent.
 pub(super) async fn dry_run(settings: &ConfigSource, scope: Scope) -> anyhow::Result<()> {
     let config = settings.load(Needs::Secrets).await?;
     ensure!(config.misp.rest.is_some(), NO_KEY);
-    // Its path is absolute: the relay, which copies, may run in another folder than this command.
+    // Its path is absolute, because the relay makes the copy and may run in another folder.
     let folder = tempfile::TempDir::new_in(&config.ledger.data_dir)
         .context("make a folder for a copy of the ledger in ledger.data_dir")?;
     let ledger = copy(settings, &config.ledger, folder.path()).await?;
@@ -78,7 +78,8 @@ async fn copy(
     Ok(LedgerConfig { data_dir: to.to_owned(), ..from.clone() })
 }
 
-/// The last change before the resync, of a ledger in which none is going on.
+/// Returns the last change before the resync. Forgets a resync that is going on in the copy, so that this one
+/// begins from the start.
 async fn last_change(config: &Config) -> anyhow::Result<i64> {
     let ledger = Ledger::open(&config.ledger).await?;
     ledger.forget_resync(&config.misp.name).await?;

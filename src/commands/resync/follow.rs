@@ -9,13 +9,13 @@ use crate::admin::ResyncState;
 use crate::app::{RestReading, Scope};
 use crate::config::Config;
 
-/// How often the progress is looked at.
+/// How often the progress is read.
 const LOOK: Duration = Duration::from_millis(300);
 
-/// How often a line tells of it where there is no terminal.
+/// How often a line shows the progress where there is no terminal.
 const TELL: Duration = Duration::from_secs(10);
 
-/// Reads with the ledger of `config` until the resync is done. Gives back the last line of its progress.
+/// Reads into the ledger of `config` until the resync is done. Returns the last line of its progress.
 pub(super) async fn read(config: &Config, scope: Scope) -> anyhow::Result<(RestReading, String)> {
     let reading = RestReading::begin(config, scope).await?;
     let (ledger, source) = (reading.ledger.clone(), config.misp.name.clone());
@@ -34,7 +34,7 @@ pub(super) async fn read(config: &Config, scope: Scope) -> anyhow::Result<(RestR
     }
 }
 
-/// Shows the progress until it is done; returns the last line.
+/// Shows the progress until the resync is done. Returns the last line.
 pub(super) async fn follow(
     look: impl AsyncFn() -> anyhow::Result<Option<ResyncState>>,
 ) -> anyhow::Result<String> {
@@ -48,6 +48,7 @@ pub(super) async fn follow(
             bar.set_length(u64::try_from(progress.resync.attributes).unwrap_or_default());
             bar.set_position(u64::try_from(progress.read().1).unwrap_or_default());
             bar.set_message(line.clone());
+            // A fault is tried again for long: it is told once, and again only when it changes.
             if progress.fault != fault {
                 fault = progress.fault.clone();
                 let words = fault.iter().map(|fault| format!("{fault}; it is tried again"));

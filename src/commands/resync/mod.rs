@@ -26,11 +26,11 @@ use crate::pure::safe;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub struct ResyncOptions {
-    /// Only this event
+    /// Read only this event
     #[arg(long, value_name = "UUID", conflicts_with = "since")]
     pub event: Option<Uuid>,
 
-    /// Only what was touched in MISP within this time, e.g. 30d
+    /// Read only what was touched in MISP within this time, e.g. 30d
     #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub since: Option<humantime::Duration>,
 
@@ -38,14 +38,14 @@ pub struct ResyncOptions {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Do not wait for the end
+    /// Return at once, while the relay resyncs
     #[arg(long, conflicts_with = "dry_run")]
     pub detach: bool,
 }
 
 const NO_KEY: &str = "a resync reads MISP over REST: set misp.key (and misp.url)";
 
-/// The routes of the control socket.
+/// Returns the routes of the control socket for this command.
 pub(super) fn routes() -> Router<Control> {
     Router::new()
         .merge(route::<Scope>())
@@ -54,7 +54,7 @@ pub(super) fn routes() -> Router<Control> {
         .merge(route::<dry_run::CopyLedger>())
 }
 
-/// Begins a full resync.
+/// Begins a resync of this scope.
 impl Request for Scope {
     const PATH: &'static str = "/resync";
     const NEEDS: Needs = Needs::Secrets;
@@ -76,7 +76,8 @@ impl Request for Scope {
     }
 }
 
-/// Asks how far the resync has come, and what is queued. Nothing: there never was one.
+/// The request for the progress of the resync, and for what is queued. The answer is `None` if there never
+/// was one.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResyncProgress {}
@@ -96,7 +97,7 @@ impl Request for ResyncProgress {
     }
 }
 
-/// Asks whether MISP has no such event, or does not show it.
+/// The request whether MISP lacks an event, or does not show it to this key.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IsGone {
@@ -106,7 +107,7 @@ pub struct IsGone {
 impl Request for IsGone {
     const PATH: &'static str = "/resync/is-gone";
     const NEEDS: Needs = Needs::Secrets;
-    // MISP is asked.
+    // MISP is asked, which may be slow.
     const PATIENCE: Duration = Duration::from_secs(600);
 
     type Answer = bool;
@@ -117,7 +118,7 @@ impl Request for IsGone {
     }
 }
 
-/// Reads everything in MISP anew and compares; tells how far it is until it is done.
+/// Reads everything in MISP again and compares it. Shows the progress until it is done.
 ///
 /// # Errors
 /// There is no key, neither a relay nor the ledger can do it, or standard output is closed.
@@ -146,7 +147,7 @@ pub async fn resync(settings: &ConfigSource, options: ResyncOptions) -> anyhow::
     notes(&relay, event).await
 }
 
-/// Tells what kept anything from being put right.
+/// Prints what prevented a correction.
 async fn notes(relay: &RelayClient, event: Option<Uuid>) -> anyhow::Result<()> {
     if let Some(event) = event
         && relay.ask(&IsGone { event }).await? == Some(true)
@@ -164,7 +165,7 @@ async fn notes(relay: &RelayClient, event: Option<Uuid>) -> anyhow::Result<()> {
 async fn without_relay(settings: &ConfigSource, scope: Scope) -> anyhow::Result<()> {
     let config = load_without_relay(settings, Needs::Secrets).await?;
     ensure!(config.misp.rest.is_some(), NO_KEY);
-    // A resync makes no ledger.
+    // A resync must not create a ledger, so it is opened once before.
     open(&config.ledger).await?.close().await;
     let (reading, done) = read(&config, scope).await?;
     reading.end().await.close().await;
