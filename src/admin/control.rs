@@ -81,6 +81,7 @@ pub struct ControlSocket {
 /// Another relay listens there, or the socket cannot be made.
 pub fn bind(data_dir: &Path) -> anyhow::Result<ControlSocket> {
     let path = data_dir.join(SOCKET);
+    // Only a live relay accepts a connection. A dead one's socket refuses.
     if UnixStream::connect(&path).is_ok() {
         bail!("another relay listens on {}", path.display());
     }
@@ -193,6 +194,7 @@ async fn answer_by_lines<R: Streamed>(
 async fn make<R: Streamed>(request: R, services: &Services, pieces: mpsc::Sender<Bytes>) {
     let (lines, made) = mpsc::channel(LINES_AT_ONCE);
     let (ended, is_taken) = tokio::join!(request.execute(services, lines), send(made, &pieces));
+    // Nobody would read the last line.
     if !is_taken {
         return;
     }

@@ -50,6 +50,7 @@ where
     A: Address<Stream: AsyncRead + AsyncWrite + Unpin + Send> + Send + 'static,
 {
     let handle = Handle::new();
+    // A client that sends nothing must not hold its connection for ever.
     let mut server = server.http1_only().first_request_timeout(PATIENCE).handle(handle.clone());
     server.http_builder().http1().header_read_timeout(PATIENCE);
     let stopping = async {

@@ -74,6 +74,7 @@ impl Services {
     /// Returns how sending goes for every enabled target.
     fn sending(&self, health: &Health) -> Vec<SendingStatus> {
         let mut now = health.now();
+        // A target that is not enabled has no sender.
         let enabled = self.targets.iter().filter(|target| target.enabled);
         let mut health = |target: &Target| now.remove(&target.name).unwrap_or_default();
         enabled.map(|target| SendingStatus::new(target, health(target))).collect()
