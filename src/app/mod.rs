@@ -111,6 +111,7 @@ impl Relay {
     /// # Errors
     /// A part cannot be built. The error says which, and what to do.
     pub async fn build(mut config: Config, options: RunOptions) -> anyhow::Result<Self> {
+        // Before all else, because every part knows a target by its name in the ledger.
         name_as_remembered(&mut config);
         let ledger = Ledger::open(&config.ledger).await?;
         let views = Arc::new(views(&config));
@@ -120,6 +121,7 @@ impl Relay {
         let health = Health::default();
         let senders = deliver::senders(&config, &views, &ledger, &http, &health)?;
         let readback = Arc::new(readback::of(&config, &http, &senders)?);
+        // Bound before the run begins, so that a port that is in use ends the start.
         let listeners = Listeners::bind(&config)?;
         let (inbox, notices) = Inbox::new(memory(&config));
         let feed = ZeroMqStatus::new(&config.misp.zeromq);

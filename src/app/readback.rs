@@ -19,6 +19,7 @@ pub(super) fn of(
 ) -> anyhow::Result<Readback> {
     let mut places = Vec::new();
     for target in &config.targets {
+        // What the sender has is shared, so that both use one token and keep one quota.
         let access = senders.iter().find_map(|sender| sender.access_to(&target.name));
         if let Some(access) = access {
             places.extend(ReadableTarget::of(config, target, http, access)?);

@@ -45,6 +45,7 @@ impl Tasks {
         commands: Router<Control>,
         stop: &CancellationToken,
     ) -> Self {
+        // The senders have a stop of their own, because they end after the writer.
         let stop_senders = CancellationToken::new();
         let (mut intakes, mut writer, mut senders) =
             (JoinSet::new(), JoinSet::new(), JoinSet::new());
@@ -190,6 +191,7 @@ async fn upkeep(
         }
         recorded.run_upkeep();
         watched.parts();
+        // A gauge that cannot be refreshed is no reason to end the relay.
         if let Err(error) = watched.ledger().await {
             tracing::warn!(%error, "cannot read the ledger");
         }
