@@ -61,6 +61,7 @@ impl Readback {
         if self.places.iter().any(|place| place.sourcesystem == cleanup.sourcesystem) {
             return Err(NothingToAsk::Own(cleanup.sourcesystem));
         }
+        // A second comparison is refused and does not wait: the operator can ask again.
         let Ok(_turn) = self.turn.try_acquire() else { return Err(NothingToAsk::Busy) };
         for place in places {
             let cleaning = Cleaning {

@@ -123,6 +123,7 @@ impl Pass<'_> {
             return Ok(());
         }
         let mut deleted = Ok(());
+        // All copies are deleted. After an error, the next pass begins again.
         for found in held {
             deleted = self.place.client.delete(&found.resource).await.map(drop);
             if deleted.is_err() {

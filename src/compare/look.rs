@@ -187,6 +187,7 @@ impl Look<'_> {
         let now = Ledger::now();
         let is_ours = self.ours(id, found).is_some();
         if known.is_some() || is_ours || self.is_own_relationship(kind, id, found) {
+            // Objects of the later kinds are ours only if one of our objects names them.
             self.take_references(found);
         }
         let Some(known) = known else {
@@ -194,6 +195,7 @@ impl Look<'_> {
             if is_live && !is_ours {
                 self.count_unknown(kind, id, found);
             }
+            // What is over needs no withdrawal, and what others made is not ours to withdraw.
             return is_live && is_ours;
         };
         match judge(&known.stand, Some(&found.data), now, self.shown) {

@@ -46,6 +46,7 @@ impl ReadableTarget {
         };
         let mut found = found.clone();
         if let Some(id) = found.data.get_mut("id") {
+            // The row gets the id of the generation before, which is the one that is used up.
             *id = format!("{KIND}--{before}").into();
         }
         Some(stray(&found, before, before, Some(&Ours { generation, ..ours })))

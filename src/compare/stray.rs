@@ -47,6 +47,7 @@ pub(super) fn body(data: &Value) -> String {
         members.insert("valid_from".to_owned(), valid_from.into());
     }
     if let Some(Value::Object(extensions)) = members.get_mut("extensions") {
+        // Sentinel itself adds this extension when it stores an object.
         extensions.remove("sentinel-ext");
         if extensions.is_empty() {
             members.remove("extensions");
