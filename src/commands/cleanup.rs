@@ -63,6 +63,7 @@ async fn ask(
     cleanup: Cleanup,
     lines: Sender<VerifyLine>,
 ) -> anyhow::Result<()> {
+    // Only the ledger's section is loaded here: with a relay, this command needs no other setting.
     let relay = RelayClient::at(&settings.ledger()?.data_dir)?;
     if relay.ask_for_lines(&cleanup, &lines).await? {
         return Ok(());
@@ -79,8 +80,10 @@ async fn ask(
 pub async fn cleanup(settings: &ConfigSource, options: CleanupOptions) -> anyhow::Result<()> {
     let CleanupOptions { asked, json } = options;
     let (lines, told) = mpsc::channel(8);
+    // The channel is bounded, so the asking and the printing run at the same time.
     let (asked, told) = tokio::join!(ask(settings, asked, lines), tell(told, json));
     let (_, cleanings) = told?;
+    // Reports that came before an error are printed by now.
     asked?;
     ensure!(cleanings.iter().all(|one| one.is_done()), "not all of it was done");
     Ok(())

@@ -22,10 +22,12 @@ pub(super) async fn tell(
     while let Some(line) = lines.recv().await {
         match line {
             VerifyLine::Progress { target, looked_at, of } => {
+                // Uploads go on during the walk, so there may be more objects than were counted.
                 bar.set_length(of.max(looked_at));
                 bar.set_position(looked_at);
                 bar.set_message(target);
             }
+            // A script expects one report for each target and nothing else.
             VerifyLine::Counted { .. } if json => {}
             VerifyLine::Counted { target, sentinel, ledger } => bar.suspend(|| {
                 let counted = Count(sentinel, "indicator");

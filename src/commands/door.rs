@@ -49,6 +49,7 @@ pub(super) async fn ask<R: Request>(
     request: R,
 ) -> anyhow::Result<(R::Answer, By)> {
     let ledger = settings.ledger()?;
+    // Only the ledger's section is loaded before: the relay has the rest of the configuration.
     if let Some(answer) = RelayClient::at(&ledger.data_dir)?.ask(&request).await? {
         return Ok((answer, By::Relay));
     }
@@ -119,6 +120,8 @@ pub(super) async fn load_without_relay(
     needs: Needs,
 ) -> anyhow::Result<Config> {
     let loaded = settings.load(Needs::Settings).await;
+    // An operator often lacks the environment of `run`. Without a relay, the mistakes that follow from that
+    // matter.
     if let (Err(error), Ok(ledger)) = (&loaded, settings.ledger())
         && error.is::<Mistakes>()
     {
@@ -127,6 +130,7 @@ pub(super) async fn load_without_relay(
             ledger.data_dir.join(SOCKET).display()
         ));
     }
+    // Vaults are asked last, so that mistakes are reported without waiting for them.
     let config = loaded?;
     if needs == Needs::Settings { Ok(config) } else { settings.load(needs).await }
 }
@@ -189,12 +193,15 @@ impl RelayClient {
                     };
                 }
                 let line = serde_json::from_slice(line).context(OTHER_VERSION)?;
+                // Nobody takes the lines any more. That is no fault of the relay.
                 if lines.send(line).await.is_err() {
                     return Ok(true);
                 }
             }
             text = rest;
         }
+        // The last line did not come, so the answer is incomplete even if the connection ended without an
+        // error.
         bail!(
             "the relay ended its answer early: it is being stopped, or this command took its lines too slowly"
         )
@@ -217,6 +224,8 @@ impl RelayClient {
             Some(error) => error.to_owned(),
             None => String::from_utf8_lossy(&body).into_owned(),
         };
+        // The first three carry the relay's own words. Any other, such as 404, means that it does not know
+        // the request.
         match status {
             StatusCode::UNPROCESSABLE_ENTITY
             | StatusCode::INTERNAL_SERVER_ERROR
@@ -235,6 +244,7 @@ impl RelayClient {
         } else {
             "it hung up: it is being stopped, or it failed; look into its log"
         };
+        // The URL is left out, because its host is made up.
         anyhow::Error::from(error.without_url())
             .context(format!("ask the relay over {} ({words})", self.socket.display()))
     }

@@ -78,6 +78,7 @@ impl Streamed for Explain {
                 None => Some("set misp.key, and MISP is asked as well".to_owned()),
             };
         }
+        // A fault alone is no answer: it may be why nothing is known.
         let is_told = !answer.known.is_empty() || !notes.is_empty();
         for note in notes.into_iter().chain(fault) {
             answer.lines.send(ExplainLine::Note(note)).await.ok();
@@ -138,6 +139,7 @@ impl Explanation {
     ) -> anyhow::Result<Option<String>> {
         let found = client.heads(query(&asked.what)).next().await?;
         let found = found.map_or_else(Vec::new, |page| page.heads);
+        // A common value may be in thousands of events, and each is read as a whole.
         let events: Vec<Uuid> = found.iter().map(|head| head.uuid).take(MOST_EVENTS).collect();
         let rules = services.views.rules(Ledger::now(), asked.stix);
         let Some(first) = rules.first() else { bail!("there is no target") };
@@ -149,6 +151,7 @@ impl Explanation {
             told.take(&event, first.merger);
             let stories = told.stories(&rules).filter(&is_wanted);
             for mut story in stories.collect::<Vec<_>>() {
+                // The ledger's own story of it was sent before, and says more.
                 if self.known.contains(&story.attribute) {
                     continue;
                 }

@@ -28,6 +28,7 @@ impl Request for Forget {
 
     async fn execute(self, services: &Services) -> anyhow::Result<Forgotten> {
         let target = self.target;
+        // A target that is configured but not enabled counts as well: it may be enabled again.
         let configured: Vec<String> =
             services.targets.iter().map(|target| target.name.clone()).collect();
         let forgotten = services.ledger.forget(&target, &configured).await;

@@ -251,6 +251,7 @@ pub async fn execute(
     environment: impl Iterator<Item = (String, String)>,
 ) -> anyhow::Result<u8> {
     let settings = ConfigSource { file: cli.config, environment: environment.collect() };
+    // `check` and `status` have exit codes of their own. `check` also reports mistakes as findings.
     match cli.command {
         Command::Check(options) => {
             return check::check(settings.load(Needs::Secrets).await, options).await;
@@ -260,6 +261,7 @@ pub async fn execute(
             run::run(settings.load(Needs::Secrets).await?, options, routes()).await?;
         }
         Command::Demo(options) => demo::run(options, routes()).await?,
+        // The rules alone are loaded, so it works without targets and credentials.
         Command::Convert(options) => convert::convert(&settings.rules()?, &options)?,
         Command::Explain(options) => explain::explain(&settings, options).await?,
         Command::Resync(options) => resync::resync(&settings, options).await?,

@@ -31,6 +31,7 @@ pub(super) fn print_as<T: serde::Serialize>(
 /// early, as `head` does.
 pub(super) fn write(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
+    // Rust ignores SIGPIPE, so a closed pipe is an error here and must be told from the others.
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),

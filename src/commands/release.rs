@@ -55,6 +55,7 @@ impl Request for Release {
     type Answer = usize;
 
     async fn execute(self, services: &Services) -> anyhow::Result<usize> {
+        // The command line excludes this, but another program on the socket may ask for both.
         ensure!(
             !self.empty || self.event.is_none(),
             "release one event, or say that MISP is empty"
@@ -73,6 +74,7 @@ impl Request for Release {
 /// Allows the next look at MISP to withdraw what it no longer shows, even if that is everything.
 async fn may_be_empty(services: &Services) -> anyhow::Result<usize> {
     let Services { ledger, source, .. } = services;
+    // Without a relay nobody has looked at MISP yet, so the leave is given in advance.
     if let Some(relay) = &services.relay {
         let shows_empty = relay.rest.as_ref().is_some_and(|rest| rest.now().empty);
         ensure!(

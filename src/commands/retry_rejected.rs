@@ -30,6 +30,7 @@ impl Request for RetryRejected {
 
     async fn execute(self, services: &Services) -> anyhow::Result<u64> {
         let target = self.target.as_deref();
+        // Only an enabled target has a sender that would send it again.
         let enabled = services.targets.iter().filter(|one| one.enabled);
         let names: Vec<&str> = enabled.map(|one| one.name.as_str()).collect();
         if let Some(target) = target.filter(|target| !names.contains(target)) {

@@ -16,6 +16,7 @@ pub(super) async fn run(
     options: RunOptions,
     commands: Router<Control>,
 ) -> anyhow::Result<()> {
+    // The log comes first, because the warnings below go into it.
     logging::install(&config.log)?;
     let recorded = metrics::install()?;
     for warning in config::warnings(&config) {

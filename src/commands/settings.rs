@@ -38,6 +38,7 @@ impl ConfigSource {
         let config = self.with(FoundSecrets::default())?;
         match needs {
             Needs::Secrets => self.looked_up(config).await,
+            // Without such a list all targets are known by now, and no vault has to be asked.
             Needs::Targets if config.has_unread_tenants => self.looked_up(config).await,
             Needs::Targets | Needs::Settings => Ok(config),
         }
@@ -78,6 +79,7 @@ impl ConfigSource {
             if config.lookups.is_empty() {
                 return Ok(config);
             }
+            // A secret may be a list that names further secrets, so the configuration is read again with it.
             found = vault::look_up(&config, found).await?;
             config = self.with(found.clone())?;
         }

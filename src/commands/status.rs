@@ -47,6 +47,7 @@ impl Request for StatusRequest {
 pub async fn status(settings: &ConfigSource, options: StatusOptions) -> anyhow::Result<u8> {
     let status = match door::ask(settings, StatusRequest {}).await {
         Ok((status, _)) => status,
+        // Before the first start there is nothing to show. That is exit code 3, and no failure.
         Err(error) if error.is::<NoLedger>() => {
             error.to_string().lines().for_each(note);
             return Ok(NO_RELAY);

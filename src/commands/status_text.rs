@@ -75,6 +75,7 @@ impl StatusPage {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING).set_header(titles.split('|'));
         for row in rows {
+            // Cells are escaped before the layout: an escape is longer than what it stands for.
             table.add_row(row.iter().map(|cell| safe::line(cell)));
         }
         for number in numbers {
@@ -132,6 +133,7 @@ impl StatusPage {
         let figures = [target.delivered, target.withdrawn, target.rejected];
         let unknown = || "-".to_owned();
         let of_ledger = || if target.mode.is_empty() { unknown() } else { target.mode.clone() };
+        // Without a relay, the ledger has the mode of the last start.
         let mode = sending.map_or_else(of_ledger, |sending| sending.mode.clone());
         let health = sending.map(|sending| &sending.health);
         let mut row = vec![target.target.clone(), mode];
@@ -163,6 +165,7 @@ impl StatusPage {
     }
 
     fn warninglists(&mut self, lists: &ListsState) {
+        // The list of what is degraded says this already.
         if lists.pending {
             return;
         }
@@ -244,6 +247,7 @@ impl StatusPage {
     fn ahead(&self, time: Option<DateTime<Utc>>) -> String {
         match time {
             Some(time) if time > self.now => format!("in {}", age(seconds(time - self.now))),
+            // A time that has passed means that the try is due.
             Some(_) => "now".to_owned(),
             None => "-".to_owned(),
         }

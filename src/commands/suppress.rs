@@ -53,6 +53,7 @@ impl Request for Suppress {
 
     async fn execute(self, services: &Services) -> anyhow::Result<Suppression> {
         let (value, reason, until) = (checked(&self.value)?, self.reason.as_str(), self.until);
+        // Checked here as well, because the request may come from a program other than this command.
         ensure!(reason.len() <= LONGEST, "the reason is too long");
         ensure!(
             until.is_none_or(|until| until > Ledger::now()),
@@ -110,6 +111,7 @@ impl Request for Unsuppress {
 /// The value is empty, neither a relay nor the ledger can do it, or standard output is closed.
 pub async fn suppress(settings: &ConfigSource, options: SuppressOptions) -> anyhow::Result<()> {
     let value = checked(&options.value)?;
+    // The end is fixed here: it does not depend on when the relay gets the request.
     let until = options.within.map(|within| Ledger::now().saturating_add(millis(*within)));
     let reason = options.reason.unwrap_or_default();
     ensure!(reason.len() <= LONGEST, "the reason is too long");
@@ -172,6 +174,7 @@ fn withheld(value: &str, until: Option<i64>, done: &Suppression) -> String {
 fn other_forms(value: &str) -> String {
     let mut forms = policy::forms(value);
     let all = forms.len();
+    // The value itself is shown before these, so it is not repeated.
     forms.retain(|form| form != value);
     let also = if forms.len() < all { "also " } else { "" };
     if forms.is_empty() { String::new() } else { format!(" ({also}as {})", forms.join(" and ")) }
@@ -179,6 +182,7 @@ fn other_forms(value: &str) -> String {
 
 /// Returns a sentence if the change is sent later, because no relay runs.
 fn when_sent(by: By, done: &Suppression) -> &'static str {
+    // Where no indicator ends or comes back, there is nothing to send.
     if by == By::Relay || done.indicators == 0 {
         ""
     } else {

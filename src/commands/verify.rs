@@ -71,6 +71,7 @@ pub async fn verify(settings: &ConfigSource, options: VerifyOptions) -> anyhow::
     let (lines, told) = mpsc::channel(8);
     let asking = door::ask_for_lines(settings, asked, lines);
     let (by, told) = tokio::join!(asking, tell(told, json));
+    // Reports that came before an error are printed by now.
     let ((reports, _), by) = (told?, by?);
     let repaired = reports.iter().any(|report| report.repaired.is_some_and(|count| count > 0));
     if repaired && !json {
@@ -90,6 +91,7 @@ pub async fn verify(settings: &ConfigSource, options: VerifyOptions) -> anyhow::
 
 async fn print_queries(settings: &ConfigSource, target: Option<&str>) -> anyhow::Result<()> {
     let config = settings.load(Needs::Targets).await?;
+    // Nothing is uploaded for the other targets, so there is nothing to query.
     let live = config.targets.iter().filter(|one| one.enabled && one.mode == Mode::Live);
     let asked: Vec<_> = live.filter(|one| target.is_none_or(|name| one.name == name)).collect();
     ensure!(!asked.is_empty(), "there is no such target");

@@ -22,6 +22,7 @@ pub(super) async fn explain(
     patience: Duration,
 ) -> (String, String) {
     use CertificateError as Cause;
+    // The TLS error only says why the certificate was refused. It is fetched again for its names and dates.
     let (der, host) = (shown(url, way, patience).await, url.host_str().unwrap_or_default());
     let shown = der.as_deref().and_then(|der| Some(parse_x509_certificate(der).ok()?.1));
     let whose = shown.as_ref().map_or_else(String::new, |shown| format!(" ({})", shown.subject()));

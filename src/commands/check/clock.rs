@@ -23,6 +23,7 @@ pub(super) fn judge(clocks: &[(&'static str, i64)]) -> Vec<Diagnosis> {
     }
     let microsoft: Vec<i64> =
         clocks.iter().filter(|(owner, _)| *owner != MISP).map(|(_, ahead)| *ahead).collect();
+    // If Microsoft's clocks agree with each other and not with ours, ours is wrong.
     let right = agreed(&microsoft).filter(|ahead| ahead.unsigned_abs() > FINE).unwrap_or(0);
     let mut findings = Vec::new();
     if right != 0 {

@@ -60,6 +60,7 @@ impl Probe<'_> {
                          `check --upload-probe` again in some minutes";
             return Ok(self.subject().note(words));
         }
+        // Sentinel may hold the probe more than once.
         for found in &held {
             self.client.delete(&found.resource).await?;
         }

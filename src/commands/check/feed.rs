@@ -73,6 +73,7 @@ async fn listen(endpoint: &str, config: &ZeroMq, wait: Duration) -> Heard {
     Ok(match timeout_at((begun + wait).into(), socket.next()).await {
         Ok(Ok(Received::Frame(frame) | Received::TooLarge { start: frame, .. })) => {
             let topic = frame::topic(&frame).unwrap_or("a frame without a topic");
+            // The topic comes from outside and may be of any length.
             let topic: String = topic.chars().take(64).collect();
             let after = begun.elapsed().as_secs_f64();
             subject.ok(format!("connected ({mechanism}), heard {topic} after {after:.1} s"))

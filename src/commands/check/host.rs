@@ -102,6 +102,7 @@ impl Host<'_> {
         let address = self.address();
         // With a proxy, this machine never resolves the host's name itself: only the proxy can be tried.
         if let Some(proxy) = self.proxy() {
+            // If the proxy itself is reached, the request's own error says what it refused.
             let why = connect(&proxy).await.err().unwrap_or_else(|| chain(error));
             let keys = match way.proxy {
                 Some(_) => format!("{}.proxy", way.section),
@@ -130,6 +131,7 @@ impl Host<'_> {
         let matcher = match self.way.proxy {
             Some("none") => return None,
             Some(address) => {
+                // NO_PROXY counts for a configured proxy as well.
                 let no = ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok());
                 Matcher::builder().all(address).no(no.unwrap_or_default()).build()
             }

@@ -51,6 +51,7 @@ pub(super) async fn look(config: &Config) -> Found {
     let opened = Ledger::open(&config.ledger).await;
     let ledger = opened.map_err(|error| subject.failed(error, HINT))?;
     let status = ledger.status().await;
+    // Closed at once: a relay may start while the other steps go on.
     ledger.close().await;
     let status = status.map_err(|error| subject.error(error, "`ledger check` looks closer"))?;
     Ok(vec![subject.ok(figures(&status))])

@@ -33,6 +33,7 @@ pub(super) async fn look(
         return Err(subject.note("not looked at: MISP is not reached"));
     }
     let request_timeout = rest.request_timeout.min(PATIENCE);
+    // No retries: an operator waits, and the first error says enough.
     let client = MispClient::new(&Rest { retries: 0, request_timeout, ..rest.clone() })
         .map_err(|error| subject.error(error, ""))?;
     let key = client
@@ -131,6 +132,7 @@ fn named_list(name: &str, lists: &[ListHead]) -> Diagnosis {
     let (of_hosts, others): (Vec<&ListHead>, Vec<&ListHead>) = lists
         .iter()
         .filter(|list| pattern.matches(&list.name))
+        // Only lists of these two kinds hold hosts.
         .partition(|list| matches!(list.kind, ListKind::Hostname | ListKind::String));
     let key = format!("policy.shared_host_lists {name:?}");
     let subject = Subject(WARNINGLISTS, &key);
@@ -153,6 +155,7 @@ pub(super) async fn settings<const N: usize>(
 ) -> Option<Vec<&'static str>> {
     let mut off = Vec::new();
     for name in names {
+        // Every error means the same here: the settings cannot be seen with this key.
         let value = client.setting(name).await.ok()?;
         if value != Value::Bool(true) {
             off.push(name);

@@ -71,11 +71,13 @@ async fn walk(config: &Config, options: CheckOptions, report: &mut CheckOutput) 
     report.all(of_config(config))?;
     let mut listening = JoinSet::new();
     listening.spawn(feed::zeromq(config.misp.zeromq.clone(), options.wait.into()));
+    // All at the same time: each host that is away costs its whole patience.
     let hosts = join_all(hosts(config).into_iter().map(Host::look)).await;
     let clocks: Vec<_> = hosts.iter().filter_map(|seen| Some((seen.part, seen.ahead?))).collect();
     report.all(clock::judge(&clocks))?;
     report.all(hosts.iter().map(|seen| seen.diagnosis.clone()))?;
 
+    // Without a client, the later steps that ask MISP are left out.
     let (findings, misp) = match misp::look(config, &hosts).await {
         Ok((findings, client)) => (findings, Some(client)),
         Err(finding) => (vec![finding], None),
@@ -95,6 +97,7 @@ async fn walk(config: &Config, options: CheckOptions, report: &mut CheckOutput) 
     if let Some(client) = &misp {
         report.all(told(misp::warninglists(config, client).await))?;
     }
+    // A running relay holds the ledger's lock, so its own status takes the place of a look.
     match running {
         Ok(Some(status)) => report.all(ledger::of_relay(&status))?,
         Ok(None) => report.all(told(ledger::look(config).await))?,
@@ -183,6 +186,7 @@ impl CheckOutput {
             let text = if self.json { finding.json()? } else { finding.text() };
             out.write_all(text.as_bytes())?;
         }
+        // Each finding is shown at once, since the next step may take long.
         out.flush()
     }
 

@@ -60,6 +60,7 @@ async fn list(misp: &Misp, client: &MispClient) -> Result<NewestEvents, RestErro
     while let Some(page) = heads.next().await? {
         listed.events += page.heads.len();
         listed.newest.extend(page.heads);
+        // Only the newest so far are kept, whatever the order of MISP's pages.
         listed.newest.sort_by_key(|head| std::cmp::Reverse(head.publish_timestamp));
         listed.newest.truncate(EVENTS);
         if begun.elapsed() > PATIENCE {
@@ -111,7 +112,9 @@ async fn read(
                 counted.iter_mut().for_each(|counted| counted.take(&event));
                 read += 1;
             }
+            // The event is gone, or too large for one answer. Neither says anything of the policy.
             Ok(None) | Err(RestError::TooLarge { .. }) => {}
+            // If not even one event can be read, the reason is the finding.
             Err(error) if read == 0 => return Err(error),
             Err(_) => break,
         }

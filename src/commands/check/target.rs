@@ -55,6 +55,7 @@ pub(super) async fn look(config: &Config, hosts: &[HostSeen], probe: bool) -> Fo
             Some((_, signed_in)) => signed_in.clone(),
             None => {
                 let signed_in = signed_in(config, target, http, &mut findings).await;
+                // A failure is remembered as well, so that it is reported once.
                 known.push((sign_in, signed_in.clone()));
                 signed_in
             }
@@ -66,6 +67,7 @@ pub(super) async fn look(config: &Config, hosts: &[HostSeen], probe: bool) -> Fo
         };
         let asked = WorkspaceCheck { config, target, http };
         let workspace = asked.look(&token, probe).await.unwrap_or_else(|end| end);
+        // Without an accepted probe there is nothing to delete.
         let is_probed = probe && workspace.severity == Severity::Ok;
         findings.push(workspace);
         if let Some(managed) = &target.managed
@@ -169,6 +171,7 @@ impl<'c> WorkspaceCheck<'c> {
         let client = upload::Client::new(self.http.clone(), self.target, PATIENCE)
             .map_err(|error| self.subject(WORKSPACE).error(error, ""))?;
         if !probe {
+            // An empty request stores nothing, and still needs the right token, role and workspace.
             let outcome = self.upload(&client, token, &[]).await;
             let well = "an empty request is let in; --upload-probe shows whether an indicator is";
             return Ok(self.told(&outcome, token, well));
@@ -261,6 +264,7 @@ impl<'c> WorkspaceCheck<'c> {
                     "check api_version and path of the target",
                 ),
             },
+            // Sentinel refuses the empty list by its name. So it has let the request in.
             UploadOutcome::BadRequest { why } if is_empty && why.contains(self.target.api.list()) => {
                 subject.ok(well)
             }

@@ -34,6 +34,7 @@ pub(super) fn write(
     for object in &gathered.objects {
         let verdict = gathered.verdict(object, valid_after);
         let Some(indicator) = &verdict.indicator else { continue };
+        // MISP's time and not now: the same document must give the same bundle.
         let at = changed_at(&verdict);
         let live = stix::live(&indicator.body, indicator.valid_until, at, at);
         write!(out, "{before}{}", safe::json(&live))?;

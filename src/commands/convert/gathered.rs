@@ -131,6 +131,7 @@ impl<'d> Gathered<'d> {
         let mut verdict = self.merger.merge_observable(&mut memo, *stix_id, observable, known);
         if verdict.indicator.take_if(|merged| merged.valid_until <= valid_after).is_some() {
             for reason in &mut verdict.reasons {
+                // A claim that was left out for another reason keeps that reason.
                 reason.get_or_insert(Reason::Expired);
             }
         }

@@ -71,6 +71,7 @@ fn document(input: &[u8]) -> anyhow::Result<&[u8]> {
     }
     match frame::topic(text) {
         Ok(PUBLICATION) => Ok(text.get(PUBLICATION.len()..).unwrap_or_default()),
+        // The frames of attributes, objects and tags hold no whole event.
         Ok(topic) if topic.starts_with(PUBLICATION) => {
             bail!("no MISP event: found a frame of the topic `{topic}`, which is no publication")
         }

@@ -60,6 +60,7 @@ pub fn convert(rules: &Rules, options: &ConvertOptions) -> anyhow::Result<()> {
     let broken = if options.explain {
         stories::write(rules, &bytes, now, options.telling, &mut out)?
     } else {
+        // Every indicator is valid after the least of all times.
         let sent_after = if options.no_expiry { i64::MIN } else { now };
         write_bundle(Gathered::new(rules, now), rules, &bytes, sent_after, &mut out)?
     };

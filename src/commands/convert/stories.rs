@@ -34,6 +34,7 @@ pub(super) fn write(
     for story in told.stories(&[rules]) {
         out.write_all(teller.tell(&story).as_bytes())?;
         let mut views = story.claims.iter().flat_map(|claimed| &claimed.views);
+        // Only the STIX of an indicator shows links.
         shows_links |= views.any(|seen| seen.indicator.iter().any(|one| one.stix.is_some()));
     }
     out.flush()?;

@@ -79,6 +79,7 @@ pub async fn run(options: DemoOptions, commands: Router<Control>) -> anyhow::Res
     let stop_relay = CancellationToken::new();
     let relaying = relay.run(recorded, commands, stop_relay.clone());
     let shown = show(&mut play, relaying, stop_relay, options.once, stop).await;
+    // The play borrows the stage, which is consumed below.
     drop(play);
     let Err(error) = shown else { return Ok(()) };
     match is_closed_pipe(&error) {
@@ -107,6 +108,7 @@ async fn show(
         shown = Box::pin(acts(play, once)) => shown,
         () = stop => if once { Err(Stopped.into()) } else { Ok(()) },
     };
+    // The summary reads the ledger, so it comes before the relay stops and closes it.
     let closed = if shown.is_ok() { closing(play).await } else { Ok(()) };
     stop_relay.cancel();
     running.await?;
@@ -117,6 +119,7 @@ async fn acts(play: &mut Play<'_>, once: bool) -> anyhow::Result<()> {
     opening(play, once)?;
     play.greet().await?;
     let recording = Recording::until(Utc::now());
+    // The first step is a heartbeat: nothing is sent without a change.
     play.step(edit(0, recording, play.feed.uptime())?).await?;
     for step in scenario(recording)? {
         play.step(step).await?;

@@ -78,6 +78,7 @@ impl<'a> Play<'a> {
         let mut row = StepRow { at: self.began.elapsed(), did, event, ..StepRow::default() };
         self.screen.row(&row)?;
         let only_withdraws = appears.is_empty() && !disappears.is_empty();
+        // A withdrawal is an accepted object as well.
         self.expected.accepted += appears.len() + disappears.len();
         self.expected.live.retain(|pattern| !disappears.contains(pattern));
         self.expected.live.extend(appears);

@@ -229,6 +229,7 @@ impl<'a> Screen<'a> {
             text.push('\n');
         }
         text.push_str("\x1b[?7h");
+        // A finished row stays, and the next one is drawn below it.
         self.drawn = if waits { lines.len() } else { 0 };
         self.out.write_all(text.as_bytes())?;
         self.out.flush()

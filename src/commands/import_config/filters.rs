@@ -54,6 +54,7 @@ fn filter(name: &str, value: &Literal, from: &str, page: &mut TomlPage) {
     }
     if let Some((_, include, exclude)) = LISTS.iter().find(|(list, ..)| *list == name)
         && let Some((wanted, unwanted)) = sides(value)
+        // Some lists of policy have no opposite. Such a filter goes into misp.search below.
         && (unwanted.is_empty() || exclude.is_some())
     {
         for (key, values) in [(Some(*include), wanted), (*exclude, unwanted)] {
@@ -100,6 +101,7 @@ fn sides(value: &Literal) -> Option<(Vec<Value>, Vec<Value>)> {
             let (these, others) = sides(values)?;
             match word.to_ascii_uppercase().as_str() {
                 "OR" if wanted.is_empty() => wanted = these,
+                // All of one value is the same as one of it.
                 "AND" if these.len() < 2 && wanted.is_empty() => wanted = these,
                 "NOT" => unwanted.extend(these),
                 _ => return None,

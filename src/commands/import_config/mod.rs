@@ -40,6 +40,7 @@ pub fn import(files: &[PathBuf]) -> anyhow::Result<String> {
         let shown = file.display();
         let text = std::fs::read_to_string(file).with_context(|| format!("read {shown}"))?;
         let settings = python::settings(&text).with_context(|| format!("read {shown}"))?;
+        // The file of another program would give an empty configuration without any warning.
         ensure!(
             settings.iter().any(table::is_known),
             "{shown} holds no setting of misp2sentinel: name its config.py (and constants.py, if you changed it)"

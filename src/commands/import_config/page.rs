@@ -88,6 +88,7 @@ fn one_line(text: &str) -> String {
 
 /// Quotes a key, unless TOML allows it without quotes.
 fn quoted(key: &str) -> String {
+    // TOML allows these characters in bare keys, and no others.
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if !key.is_empty() && key.chars().all(bare) {
         return key.to_owned();

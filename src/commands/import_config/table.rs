@@ -136,6 +136,7 @@ fn constants(name: &str, put: &mut Put<'_>, value: &Literal) {
         ("MISP_TAGS_IGNORE", Literal::List(beginnings)) => {
             let mut patterns = Vec::new();
             for beginning in beginnings.iter().filter_map(Literal::text) {
+                // misp2sentinel compares the beginnings of tags, and the relay matches patterns.
                 let pattern = Literal::Text(format!("{beginning}*"));
                 if !patterns.contains(&pattern) {
                     patterns.push(pattern);
@@ -145,6 +146,7 @@ fn constants(name: &str, put: &mut Put<'_>, value: &Literal) {
         }
         ("MISP_CONFIDENCE", Literal::Table(parts)) => confidence(put, parts),
         ("UPLOAD_INDICATOR_MISP_ACCEPTED_TYPES", Literal::List(types)) => {
+            // The old list names every type that is sent, so all others are switched off.
             put.page.set("convert.types", "*", false, put.from.clone());
             for kind in types.iter().filter_map(Literal::text) {
                 put.page.set("convert.types", kind, true, put.from.clone());

@@ -65,8 +65,10 @@ pub(super) async fn check(settings: &ConfigSource, repair: bool) -> anyhow::Resu
     };
     let asking = door::ask_for_lines(settings, CheckLedger {}, findings);
     let (asked, broken) = tokio::join!(asking, telling);
+    // An error of printing comes first, because it is why the asking ended.
     let broken = broken?;
     asked?;
+    // Only after the check, whose findings show the ledger as it was.
     if repair {
         self::repair(settings).await?;
     }

@@ -72,7 +72,9 @@ pub(super) async fn export(settings: &ConfigSource, file: Option<&Path>) -> anyh
         }
     };
     let (asked, written) = tokio::join!(door::ask_for_lines(settings, Export {}, rows), writing);
+    // An error of writing comes first, because it is why the asking ended.
     let part: Option<NamedTempFile> = written?;
+    // The file is put in place only after the whole answer has come.
     asked?;
     if let (Some(part), Some(file)) = (part, file) {
         part.persist(file).with_context(|| format!("write {}", file.display()))?;
@@ -82,6 +84,7 @@ pub(super) async fn export(settings: &ConfigSource, file: Option<&Path>) -> anyh
 
 async fn write_file(file: &Path, rows: mpsc::Receiver<RowJson>) -> anyhow::Result<NamedTempFile> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    // Beside the file, because a rename works only within one file system.
     let mut part = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
         .with_context(|| format!("write beside {}", file.display()))?;
     let written = write_rows(rows, &mut part).await;

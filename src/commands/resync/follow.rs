@@ -58,6 +58,7 @@ pub(super) async fn follow(
                 bar.finish_and_clear();
                 return Ok(line);
             }
+            // Without a terminal, a line now and then shows that it goes on.
             if bar.is_hidden() && told.elapsed() >= TELL {
                 told = Instant::now();
                 note(&line);

@@ -155,6 +155,7 @@ async fn notes(relay: &RelayClient, event: Option<Uuid>) -> anyhow::Result<()> {
         print(&format!("MISP has no event {event}, or does not show it to this key.\n"))?;
     }
     let Some(status) = relay.ask(&StatusRequest {}).await? else { return Ok(()) };
+    // Of all that may be degraded, only these prevent a resync from correcting something.
     const KEPT: [&str; 3] = ["rest:", "events:", "held:"];
     let kept = |line: &&String| KEPT.iter().any(|start| line.starts_with(start));
     let note = |line: &String| format!("note: {}\n", safe::line(line));
