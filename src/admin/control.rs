@@ -122,6 +122,7 @@ impl ControlSocket {
         let answers = TaskTracker::new();
         let control = Control { services, answers: answers.clone(), stop: stop.clone() };
         let app = routes
+            // A command of another release gets an answer that names this release.
             .fallback(unknown)
             .method_not_allowed_fallback(not_allowed)
             .layer(DefaultBodyLimit::max(LONGEST_REQUEST))

@@ -26,6 +26,7 @@ impl Status {
 /// do.
 fn degraded(relay: Option<&RelayStatus>, ledger: &LedgerStatus, means: Means) -> Vec<String> {
     let mut found = Vec::new();
+    // Without a key much cannot be promised, so this is degraded even if all else works.
     if !means.rest {
         found.push(
             "rest: misp.key is not set, so only what is of distribution 1 to 3 at every level is sent, and what is missed stays missed until MISP says it again"
@@ -100,6 +101,7 @@ fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<String> {
             Count(target.rejected, "object")
         )
     });
+    // Only REST can read again what was missed.
     let remedy = match means.rest {
         true => "catch-up heals it",
         false => "publish again in MISP what was published or withdrawn then",

@@ -76,6 +76,7 @@ fn app(services: Services, recorded: PrometheusHandle) -> Router {
 }
 
 async fn ready(State(services): State<Services>) -> Response {
+    // Only the ledger decides. A target that is down must not make the relay look unready.
     if services.ledger.is_writable() {
         return "ready\n".into_response();
     }

@@ -22,7 +22,7 @@ impl ResyncState {
     /// Reads the progress from the ledger. Returns `None` if there never was a resync.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// The ledger cannot be read.
     pub async fn of(ledger: &Ledger, source: &str) -> sqlx::Result<Option<Self>> {
         let Some((resync, left)) = ledger.resync_progress(source).await? else { return Ok(None) };
         let mut queued = [0; 3];
@@ -60,6 +60,7 @@ impl ResyncState {
             ResyncPhase::Listing => "asking MISP which events there are".to_owned(),
             ResyncPhase::Reading | ResyncPhase::Done => {
                 let (events, attributes) = self.read();
+                // Right at the beginning no time has passed, and nothing may be divided by zero.
                 let rate = attributes as f64 / elapsed.as_secs_f64().max(0.001);
                 format!(
                     "{events} of {} events, {attributes} of {} attributes, {rate:.0} attributes/s, queued: {queued}",

@@ -29,12 +29,15 @@ pub trait Request: Serialize + DeserializeOwned + Send + Sync + 'static {
     const METHOD: Method = Method::POST;
     /// How long a command waits for the relay's answer. Counting a large ledger takes seconds.
     const PATIENCE: Duration = Duration::from_secs(30);
+    /// What a command has to load to answer by itself.
     const NEEDS: Needs;
 
     type Answer: Serialize + DeserializeOwned + Send + 'static;
 
+    /// Carries the request out.
+    ///
     /// # Errors
-    /// It cannot be done: says why, and what to do.
+    /// The request cannot be carried out; the error says why, and what to do.
     fn execute(
         self,
         services: &Services,
@@ -45,14 +48,16 @@ pub trait Request: Serialize + DeserializeOwned + Send + Sync + 'static {
 pub trait Streamed: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The path on the control socket.
     const PATH: &'static str;
+    /// What a command has to load to answer by itself.
     const NEEDS: Needs;
 
     type Line: Serialize + DeserializeOwned + Send + 'static;
 
-    /// Ends early when nobody takes the lines any more.
+    /// Carries the request out, and sends its answer to `lines`. Ends early when nobody takes the lines any
+    /// more.
     ///
     /// # Errors
-    /// It cannot be done: says why, and what to do.
+    /// The request cannot be carried out; the error says why, and what to do.
     fn execute(
         self,
         services: &Services,

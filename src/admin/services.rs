@@ -54,12 +54,13 @@ impl Services {
     /// Returns the status of everything now. It scans the ledger's tables.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// The ledger cannot be read.
     pub async fn status(&self) -> sqlx::Result<Status> {
         let ledger = self.ledger.status().await?;
         let relay = self.relay.as_ref().map(|relay| RelayStatus {
             process_id: std::process::id(),
             started_at: relay.started.into(),
+            // A clock that was set back gives no negative uptime.
             uptime_seconds: relay.started.elapsed().unwrap_or_default().as_secs(),
             ledger_writable: self.ledger.is_writable(),
             endpoints: relay.endpoints.borrow().clone(),
