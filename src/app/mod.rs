@@ -97,6 +97,7 @@ pub async fn run(
     let relay = Relay::build(config, options).await?;
     let stop = CancellationToken::new();
     let mut watching = JoinSet::new();
+    // The set ends this task when it is dropped, at the end of the run.
     watching.spawn(signals::cancel(stop.clone())?);
     tracing::info!(
         ready_after_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),

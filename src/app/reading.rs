@@ -75,7 +75,7 @@ impl Scope {
     /// Begins the resync in the ledger.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// The ledger cannot be written.
     pub async fn begin(self, ledger: &Ledger, source: &str) -> sqlx::Result<()> {
         match self.event {
             Some(event) => ledger.resync_event(source, event, Ledger::now()).await,

@@ -84,6 +84,7 @@ impl Tasks {
             Ok("deletions")
         });
         senders.spawn(upkeep(watched, recorded.clone(), stop_senders.clone()));
+        // The observers stop with the senders, so that status and metrics answer until the end.
         let http = admin::http::serve(admin, services.clone(), recorded, stop_senders.clone());
         senders.spawn(async move { http.await.map(|()| "admin listener") });
         let control = control.serve(commands, services, stop_senders.clone());
