@@ -98,6 +98,7 @@ impl Work<'_> {
         let mut ready = Vec::new();
         for ids in live.chunks(AT_ONCE) {
             ready.extend(self.endings(ids).await?);
+            // Full requests only, because each takes a place of the quota.
             while ready.len() >= self.place.foreign_upload.max_objects() {
                 let rest = ready.split_off(self.place.foreign_upload.max_objects());
                 self.send(std::mem::replace(&mut ready, rest)).await?;
@@ -157,6 +158,7 @@ impl Work<'_> {
             confidence: None,
             revoked: self.cleanup.revoke,
         };
+        // Sentinel's clock may be ahead of ours, and nothing may be modified before it was created.
         ending.json(one.created.min(now), now)
     }
 

@@ -105,6 +105,7 @@ impl Look<'_> {
             let suspects = self.first_look(kind, expected).await?;
             self.second_look(kind, suspects).await?;
         }
+        // The rest, which does not fill a step.
         self.mend(1).await
     }
 
@@ -161,6 +162,7 @@ impl Look<'_> {
         seen: &Ids,
         suspects: &mut Ids,
     ) -> Result<(), LookError> {
+        // Page by page in the order of the key, because the ledger may change between two pages.
         let (mut after, limit) = (Uuid::nil(), i64::try_from(STEP).unwrap_or(i64::MAX));
         loop {
             let (target, now) = (&self.place.target, Ledger::now());
@@ -252,6 +254,7 @@ impl Look<'_> {
         let mut walk = self.place.client.walk(&self.condition(kind, &[]));
         while let Some(page) = walk.page().await? {
             let mut page = by_id(kind, page);
+            // The others were counted in the first look.
             page.retain(|id, _| suspects.binary_search(id).is_ok());
             let ids: Ids = page.keys().copied().collect();
             self.settle(kind, &ids, &page).await?;
@@ -331,6 +334,7 @@ impl Look<'_> {
                         let until = time(&found.data, "valid_until").unwrap_or(i64::MAX);
                         self.mending.ended.push((known.object, at, until));
                     }
+                    // The ledger has no accepted withdrawal of it, so it is withdrawn like an unknown object.
                     _ => self.mending.strays.push(stray(found, known.object, id, None)),
                 }
             }

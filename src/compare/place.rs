@@ -83,6 +83,7 @@ impl ReadableTarget {
                  subscription_id, resource_group and workspace_name, of target {}",
                 self.target
             ))),
+            // It is the right one, or `None`: the role does not allow the question.
             _ => Ok(()),
         }
     }
