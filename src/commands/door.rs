@@ -143,6 +143,8 @@ pub(super) struct RelayClient {
 }
 
 impl RelayClient {
+    /// Makes a client for the socket in a data folder.
+    ///
     /// # Errors
     /// The HTTP client cannot be made.
     pub(super) fn at(data_dir: &Path) -> anyhow::Result<Self> {

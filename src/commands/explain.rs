@@ -209,11 +209,13 @@ const NOT_KEPT: &str = "not in the ledger: added or changed since the event's la
 /// Returns a filter for the stories that `what` names.
 fn names(what: &str) -> impl Fn(&Story) -> bool {
     let uuid = Uuid::parse_str(what).ok();
+    // The value comes without a type, so it is read as each type would read it.
     let readings = convert::types().iter().flat_map(|row| convert::said(row.name, what));
     let patterns: BTreeSet<String> = readings.map(|reading| reading.pattern()).collect();
     move |story| match uuid {
         Some(uuid) => story.event.uuid == uuid || story.attribute == uuid,
         None => {
+            // A composite value such as domain|ip is found by either of its halves.
             let is_half = |(one, two)| one == what || two == what;
             story.value == what
                 || story.value.split_once('|').is_some_and(is_half)

@@ -85,6 +85,7 @@ async fn may_be_empty(services: &Services) -> anyhow::Result<usize> {
     // The leave ends by itself: it must not cover a fault of MISP that comes much later.
     let until = Value::from(Ledger::now() + LEAVE);
     ledger.remember(&may_empty(source), &until).await.context("the ledger cannot be written")?;
+    // The next look is asked for now, because the leave does not last long.
     ledger.look_again(source, Ledger::now()).await.context("the ledger cannot be written")?;
     tracing::warn!("MISP may be empty, as an operator says");
     Ok(0)

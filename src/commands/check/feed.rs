@@ -110,6 +110,7 @@ pub(super) async fn heard(
     heard: impl Iterator<Item = Heard>,
     misp: Option<&MispClient>,
 ) -> Vec<Diagnosis> {
+    // Without endpoints, it does not matter what MISP publishes.
     let asked = misp.filter(|_| !config.misp.zeromq.endpoints.is_empty());
     let off = match asked {
         // `None` if the key may not see MISP's settings.

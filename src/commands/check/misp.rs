@@ -29,6 +29,7 @@ pub(super) async fn look(
         let words = "misp.key is not set: nothing is known of MISP beyond its feed, and what the feed loses stays lost";
         return Err(subject.note(words));
     };
+    // The finding on the host has said what is wrong.
     if hosts.iter().any(|seen| seen.part == "MISP" && !seen.is_reached) {
         return Err(subject.note("not looked at: MISP is not reached"));
     }
@@ -55,6 +56,7 @@ pub(super) async fn look(
 /// Corrects the remedy if `misp.url` has a path. A page's address, copied from a browser, is not the address
 /// of MISP, and something else may answer there.
 fn elsewhere(mut finding: Diagnosis, error: &RestError, url: &str) -> Diagnosis {
+    // These errors mean that something answers, but probably not MISP.
     let is_something_else = matches!(
         error,
         RestError::Unexpected { .. }

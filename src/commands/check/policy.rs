@@ -63,6 +63,7 @@ async fn list(misp: &Misp, client: &MispClient) -> Result<NewestEvents, RestErro
         // Only the newest so far are kept, whatever the order of MISP's pages.
         listed.newest.sort_by_key(|head| std::cmp::Reverse(head.publish_timestamp));
         listed.newest.truncate(EVENTS);
+        // A large MISP lists for minutes. A part of the list is enough here.
         if begun.elapsed() > PATIENCE {
             listed.is_whole = false;
             break;
@@ -135,6 +136,7 @@ impl Counted {
                 Ok((attribute, object)) => convert::claims(attribute, *object),
                 Err(_) => Err(Reason::Malformed),
             };
+            // Warninglists and suppressions are left out, as the finding says.
             let judged = claims.and_then(|claims| {
                 let judged =
                     claims.into_iter().map(|Claim { facts: of_claim, observable, .. }| {

@@ -71,6 +71,7 @@ pub(super) async fn look(config: &Config, hosts: &[HostSeen], probe: bool) -> Fo
         let is_probed = probe && workspace.severity == Severity::Ok;
         findings.push(workspace);
         if let Some(managed) = &target.managed
+            // The finding on that host has said what is wrong.
             && away(&[&managed.management], hosts).is_none()
         {
             findings.extend(told(asked.management(managed, tokens, is_probed).await));

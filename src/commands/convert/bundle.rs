@@ -69,6 +69,7 @@ fn survey(gathered: &Gathered<'_>, valid_after: i64) -> (Uuid, Related, LeftOut)
         left_out.push(verdict.reasons);
     }
     for (at, object) in related.values() {
+        // Context counts as well: a bundle with other content must have another id.
         content.update(&object.fingerprint.to_le_bytes()).update(&at.to_le_bytes());
     }
     (Uuid::new_v5(&gathered.namespace, content.finalize().as_bytes()), related, left_out)

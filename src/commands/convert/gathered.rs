@@ -104,6 +104,7 @@ impl<'d> Gathered<'d> {
 
     fn claim(&mut self, claim: Claim, attribute: &Attribute<'_>) {
         let key = self.merger.object_key(&claim.observable, claim.attribute);
+        // Several attributes may claim one object. It is found by its key.
         let place = *self.places.entry(key).or_insert(self.objects.len());
         if place == self.objects.len() {
             let stix_id = self.merger.stix_id(&claim.observable, claim.attribute, claim.part);

@@ -96,6 +96,7 @@ pub(super) async fn publish_for_ever(
         // A round ends as it began: the tag would otherwise forbid the event in the next one.
         steps.push(red_taken_off(recording)?);
         for step in steps {
+            // Steps that restart the feed are left out: others may listen.
             let Act::Send(frames) = step.act else { continue };
             writeln!(out, "{} {} {}", Utc::now().format("%H:%M:%S"), step.did, step.event)?;
             for frame in frames {

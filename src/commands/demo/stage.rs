@@ -53,6 +53,8 @@ impl Stage {
         self.folder.path().join("relay.log")
     }
 
+    /// Creates the file for the relay's log.
+    ///
     /// # Errors
     /// The file cannot be made.
     pub(super) fn create_log(&self) -> anyhow::Result<File> {

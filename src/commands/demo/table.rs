@@ -189,6 +189,8 @@ impl<'a> Screen<'a> {
         Self { out, is_terminal, drawn: 0 }
     }
 
+    /// Prints a text below the rows.
+    ///
     /// # Errors
     /// The output is closed.
     pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
@@ -197,6 +199,8 @@ impl<'a> Screen<'a> {
         self.out.flush()
     }
 
+    /// Prints the titles of the columns, on a terminal only.
+    ///
     /// # Errors
     /// The output is closed.
     pub(super) fn header(&mut self) -> io::Result<()> {
