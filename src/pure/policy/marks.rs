@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use wildmatch::WildMatch;
 
 use super::Tlp;
+use super::lists::Ranked;
 use super::words::{names_the_protocol, words};
 
 /// What a tag says of sharing.
@@ -77,62 +77,36 @@ impl Decided {
     }
 }
 
-/// A line of the operator's table.
+/// How tags are read: the operator's table first, then by what they spell. `None` in it: no marking.
 #[derive(Debug, Clone)]
-struct MarkLine {
-    tag: String,
-    pattern: WildMatch,
-    /// `None`: no marking.
-    mark: Option<Mark>,
-}
-
-/// How tags are read: the operator's table first, then by what they spell.
-#[derive(Debug, Clone)]
-pub(super) struct Marks {
-    /// The most telling line first.
-    table: Vec<MarkLine>,
-}
+pub(super) struct Marks(Ranked<Option<Mark>>);
 
 impl Marks {
     pub(super) fn new(table: &BTreeMap<String, Option<Mark>>) -> Self {
-        let mut rows: Vec<(&String, &Option<Mark>)> = table.iter().collect();
-        rows.sort_by_key(|(tag, _)| (tag.contains('*'), std::cmp::Reverse(tag.len())));
-        let line = |(tag, mark): (&String, &Option<Mark>)| MarkLine {
-            tag: tag.clone(),
-            pattern: WildMatch::new_case_insensitive(tag),
-            mark: *mark,
-        };
-        Self { table: rows.into_iter().map(line).collect() }
+        Self(Ranked::new(table))
     }
 
     /// What the tag says; `None` if it is no marking.
     pub(super) fn read(&self, tag: &str) -> Option<Mark> {
-        match self.in_table(tag) {
-            Some(line) => line.mark,
-            None => spelled_out(tag).or_else(|| folded(tag)),
-        }
+        self.0.says(tag).unwrap_or_else(|| spelled_out(tag).or_else(|| folded(tag)))
     }
 
     /// What is only a guess: the tag is neither in the operator's table nor one of the taxonomy `tlp`,
     /// and its words make it a marking.
     pub(super) fn guess(&self, tag: &str) -> Option<Mark> {
-        let is_known = self.in_table(tag).is_some() || spelled_out(tag).is_some();
+        let is_known = self.0.says(tag).is_some() || spelled_out(tag).is_some();
         if is_known { None } else { folded(tag) }
     }
 
     /// What the operator's table decides of the tag, if it does.
     pub(super) fn decided(&self, tag: &str) -> Option<Decided> {
-        let line = self.in_table(tag)?;
+        let line = self.0.find(tag)?;
         Some(Decided {
             tag: tag.to_owned(),
-            line: line.tag.clone(),
-            counts_as: line.mark,
+            line: line.key.clone(),
+            counts_as: line.says,
             says: spelled_out(tag).or_else(|| named(tag).flatten()),
         })
-    }
-
-    fn in_table(&self, tag: &str) -> Option<&MarkLine> {
-        self.table.iter().find(|line| line.pattern.matches(tag))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use wildmatch::WildMatch;
 
+use super::lists::Ranked;
 use crate::pure::convert::{self, ClaimFacts, ObjectFacts, Reason, UrlForm};
 use crate::pure::stix::Observable;
 
@@ -64,7 +65,7 @@ pub(super) struct Switched {
     /// By template: the relations that are off by default.
     roles: HashMap<String, Vec<(WildMatch, Reason)>>,
     /// The operator's switches of roles.
-    role_switches: Ranked,
+    role_switches: Ranked<bool>,
     urls: UrlForms,
 }
 
@@ -136,29 +137,6 @@ impl Switched {
 fn is_off(off: &HashSet<&str>, kind: &str, path: &str) -> bool {
     let is_name = path == NAMES.1 && (kind.starts_with("filename|") || kind == "malware-sample");
     off.contains(kind) || is_name && off.contains(NAMES.0)
-}
-
-/// Switches by patterns with `*`, the most telling first: names, then longer patterns.
-#[derive(Debug, Clone)]
-struct Ranked(Vec<(WildMatch, bool)>);
-
-impl Ranked {
-    fn new(switches: &BTreeMap<String, bool>) -> Self {
-        let mut ranked: Vec<(&String, &bool)> = switches.iter().collect();
-        ranked
-            .sort_by_key(|(pattern, _)| std::cmp::Reverse((!pattern.contains('*'), pattern.len())));
-        let compile =
-            |(pattern, on): (&String, &bool)| (WildMatch::new_case_insensitive(pattern), *on);
-        Self(ranked.into_iter().map(compile).collect())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn says(&self, name: &str) -> Option<bool> {
-        self.0.iter().find(|(pattern, _)| pattern.matches(name)).map(|(_, on)| *on)
-    }
 }
 
 #[cfg(test)]

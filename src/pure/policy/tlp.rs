@@ -63,10 +63,7 @@ impl Untagged {
     /// As what it is judged.
     #[must_use]
     pub fn judged(self) -> Tlp {
-        match self {
-            Self::Counts(tlp) => tlp,
-            Self::Unmarked => Tlp::Clear,
-        }
+        self.marked().unwrap_or(Tlp::Clear)
     }
 
     /// As what it is sent.

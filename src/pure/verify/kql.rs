@@ -30,21 +30,10 @@ pub fn queries(target: &str, sourcesystem: &str) -> String {
     )
 }
 
-/// A string literal of KQL:
+/// A string literal of KQL, which escapes as JSON does:
 /// <https://learn.microsoft.com/en-us/kusto/query/scalar-data-types/string>.
 fn literal(text: &str) -> String {
-    let mut literal = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => literal.extend(['\\', character]),
-            '\n' => literal.push_str("\\n"),
-            '\r' => literal.push_str("\\r"),
-            '\t' => literal.push_str("\\t"),
-            other => literal.push(other),
-        }
-    }
-    literal.push('"');
-    literal
+    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]

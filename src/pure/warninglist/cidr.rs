@@ -3,11 +3,13 @@
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
 /// The networks of a list. Of nested ones only the widest is kept: it is the one that MISP finds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Networks {
-    v4: Vec<(u32, u8)>,
-    v6: Vec<(u128, u8)>,
+    v4: Vec<Ipv4Net>,
+    v6: Vec<Ipv6Net>,
 }
 
 /// A value of a cidr list's attribute: an address, and what stands behind a `/`.
@@ -43,33 +45,27 @@ impl Networks {
     }
 
     fn push_v4(&mut self, address: Ipv4Addr, prefix: Option<&str>) -> bool {
-        let bits = u32::from(address);
-        let Some(length) = prefix.map_or(Some(32), canonical).filter(|length| *length <= 32) else {
-            return false;
-        };
-        let canonical = bits & mask_v4(length) == bits;
-        if canonical {
-            self.v4.push((bits, length));
-        }
-        canonical
+        let length = prefix.map_or(Some(32), canonical);
+        let network = length.and_then(|length| Ipv4Net::new(address, length).ok());
+        let canonical = network.filter(|network| network.addr() == network.network());
+        self.v4.extend(canonical);
+        canonical.is_some()
     }
 
     fn push_v6(&mut self, address: Ipv6Addr, prefix: Option<&str>) -> bool {
-        let number = |text: &str| text.trim().parse::<u8>().ok();
-        let Some(length) = prefix.map_or(Some(128), number).filter(|length| *length <= 128) else {
-            return false;
-        };
-        self.v6.push((u128::from(address) & mask_v6(length), length));
-        true
+        let length = prefix.map_or(Some(128), |text| text.trim().parse().ok());
+        let network = length.and_then(|length| Ipv6Net::new(address, length).ok());
+        self.v6.extend(network.map(|network| network.trunc()));
+        network.is_some()
     }
 
     /// Makes the networks findable.
     pub(super) fn seal(&mut self) {
         self.v4.sort_unstable();
-        self.v4.dedup_by(|next, kept| next.0 & mask_v4(kept.1) == kept.0);
+        self.v4.dedup_by(|next, kept| kept.contains(&*next));
         self.v4.shrink_to_fit();
         self.v6.sort_unstable();
-        self.v6.dedup_by(|next, kept| next.0 & mask_v6(kept.1) == kept.0);
+        self.v6.dedup_by(|next, kept| kept.contains(&*next));
         self.v6.shrink_to_fit();
     }
 
@@ -80,36 +76,24 @@ impl Networks {
     /// The network around an address. A range is looked up by its address; it must then not be
     /// wider than the network, unless its prefix is 0 or empty, which MISP does not look at.
     pub(super) fn find(&self, asked: &AddressValue<'_>) -> Option<String> {
-        let (network, length) = match asked.address {
-            IpAddr::V4(address) => self.find_v4(address)?,
-            IpAddr::V6(address) => self.find_v6(address)?,
+        let network: IpNet = match asked.address {
+            IpAddr::V4(address) => last(&self.v4, |network| network.addr() <= address)?.into(),
+            IpAddr::V6(address) => last(&self.v6, |network| network.addr() <= address)?.into(),
         };
         let prefix = asked.prefix.filter(|prefix| !prefix.is_empty() && *prefix != "0");
-        let wider = prefix.is_some_and(|prefix| is_less(prefix, length));
-        (!wider).then(|| format!("{network}/{length}"))
-    }
-
-    fn find_v4(&self, address: Ipv4Addr) -> Option<(IpAddr, u8)> {
-        let bits = u32::from(address);
-        let behind = self.v4.partition_point(|(network, _)| *network <= bits);
-        let (network, length) = *self.v4.get(behind.checked_sub(1)?)?;
-        let inside = bits & mask_v4(length) == network;
-        inside.then(|| (Ipv4Addr::from(network).into(), length))
-    }
-
-    fn find_v6(&self, address: Ipv6Addr) -> Option<(IpAddr, u8)> {
-        let bits = u128::from(address);
-        let behind = self.v6.partition_point(|(network, _)| *network <= bits);
-        let (network, length) = *self.v6.get(behind.checked_sub(1)?)?;
-        let inside = bits & mask_v6(length) == network;
-        inside.then(|| (Ipv6Addr::from(network).into(), length))
+        let wider = prefix.is_some_and(|prefix| is_less(prefix, network.prefix_len()));
+        (!wider && network.contains(&asked.address)).then(|| network.to_string())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = String> {
-        let v4 = self.v4.iter().map(|(bits, length)| format!("{}/{length}", Ipv4Addr::from(*bits)));
-        let v6 = self.v6.iter().map(|(bits, length)| format!("{}/{length}", Ipv6Addr::from(*bits)));
-        v4.chain(v6)
+        let v4 = self.v4.iter().map(ToString::to_string);
+        v4.chain(self.v6.iter().map(ToString::to_string))
     }
+}
+
+/// The last of sorted networks that `begins` at or before an address: no other can be around it.
+fn last<N: Copy>(networks: &[N], begins: impl Fn(&N) -> bool) -> Option<N> {
+    networks.get(networks.partition_point(begins).checked_sub(1)?).copied()
 }
 
 /// A prefix as MISP itself would write it.
@@ -129,14 +113,6 @@ fn is_less(prefix: &str, length: u8) -> bool {
         Some(number) => number < f64::from(length),
         None => prefix.as_bytes().cmp(length.to_string().as_bytes()) == Ordering::Less,
     }
-}
-
-fn mask_v4(length: u8) -> u32 {
-    u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)
-}
-
-fn mask_v6(length: u8) -> u128 {
-    u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)
 }
 
 #[cfg(test)]

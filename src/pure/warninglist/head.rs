@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// How a list's entries match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::EnumString)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum ListKind {
     /// The whole value.
     String,
@@ -18,21 +19,6 @@ pub enum ListKind {
     Regex,
     /// An address or network that is inside.
     Cidr,
-}
-
-impl ListKind {
-    /// As MISP writes it; another kind never hits there.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "string" => Some(Self::String),
-            "substring" => Some(Self::Substring),
-            "hostname" => Some(Self::Hostname),
-            "regex" => Some(Self::Regex),
-            "cidr" => Some(Self::Cidr),
-            _ => None,
-        }
-    }
 }
 
 /// A list without its entries.
@@ -103,7 +89,7 @@ pub fn read_index(answer: &[u8]) -> Result<Vec<ListHead>, NotAnIndex> {
 impl HeadFields {
     fn head(self) -> Result<Option<ListHead>, NotAnIndex> {
         let id = number(&self.id).ok_or_else(|| NotAnIndex("a list without id".to_owned()))?;
-        let Some(kind) = ListKind::named(&self.kind) else { return Ok(None) };
+        let Ok(kind) = self.kind.parse() else { return Ok(None) };
         let types = self.valid_attributes.split(", ").filter(|name| !name.is_empty());
         Ok(Some(ListHead {
             id,

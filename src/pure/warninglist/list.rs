@@ -1,7 +1,8 @@
 //! One warninglist with its entries, ready to match values. A `Builder` takes the entries one by one and
 //! makes the list.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use aho_corasick::AhoCorasick;
 use regex::bytes::Regex;
@@ -34,11 +35,7 @@ enum Matcher {
 
 /// A list whose entries are still coming.
 #[derive(Debug)]
-pub struct Builder {
-    list: List,
-    /// The sum of the entries' hashes, so that their order does not matter.
-    sum: u128,
-}
+pub struct Builder(List);
 
 impl Builder {
     #[must_use]
@@ -50,13 +47,12 @@ impl Builder {
             ListKind::Substring => Matcher::Anywhere { texts: Texts::default(), finder: None },
             ListKind::Regex => Matcher::Like(Vec::new()),
         };
-        let list = List { head, unreadable: Vec::new(), fingerprint: [0; 32], matcher };
-        Self { list, sum: 0 }
+        Self(List { head, unreadable: Vec::new(), fingerprint: [0; 32], matcher })
     }
 
     /// Takes an entry as MISP stores it.
     pub fn push(&mut self, entry: &str) {
-        let fits = match &mut self.list.matcher {
+        let fits = match &mut self.0.matcher {
             Matcher::Whole(texts) | Matcher::Anywhere { texts, .. } => texts.push(entry),
             Matcher::Host(texts) => texts.push(&entry.trim_matches('.').to_ascii_lowercase()),
             Matcher::Inside(networks) => {
@@ -73,7 +69,7 @@ impl Builder {
             },
         };
         if !fits {
-            self.list.unreadable.push(entry.to_owned());
+            self.0.unreadable.push(entry.to_owned());
         }
     }
 
@@ -82,41 +78,48 @@ impl Builder {
     /// # Errors
     /// Why it cannot.
     pub fn finish(mut self) -> Result<List, String> {
-        let sum = &mut self.sum;
-        match &mut self.list.matcher {
-            Matcher::Whole(texts) | Matcher::Host(texts) => {
-                texts.seal();
-                texts.iter().for_each(|text| add(sum, text));
-            }
-            Matcher::Inside(networks) => {
-                networks.seal();
-                networks.iter().for_each(|network| add(sum, &network));
-            }
+        match &mut self.0.matcher {
+            Matcher::Whole(texts) | Matcher::Host(texts) => texts.seal(),
+            Matcher::Inside(networks) => networks.seal(),
             Matcher::Anywhere { texts, finder } => {
-                texts.iter().for_each(|text| add(sum, text));
                 let built = AhoCorasick::new(texts.iter()).map_err(|error| error.to_string())?;
                 *finder = Some(built);
             }
-            Matcher::Like(patterns) => patterns.iter().for_each(|(text, _)| add(sum, text)),
+            Matcher::Like(_) => {}
         }
         let mut hasher = blake3::Hasher::new();
-        let head = &self.list.head;
-        let types: BTreeMap<&str, ()> = head.types.iter().map(|kind| (kind.as_str(), ())).collect();
-        for text in [head.name.as_str()].into_iter().chain(types.into_keys()) {
+        let List { head, matcher, .. } = &self.0;
+        let types: BTreeSet<&str> = head.types.iter().map(String::as_str).collect();
+        for text in [head.name.as_str()].into_iter().chain(types) {
             hasher.update(&text.len().to_le_bytes()).update(text.as_bytes());
         }
-        hasher.update(&[head.kind as u8]).update(&self.sum.to_le_bytes());
-        self.list.fingerprint = *hasher.finalize().as_bytes();
-        Ok(self.list)
+        // A sum, so that the order of the entries does not matter. A repeated entry counts twice: a list
+        // may look changed without need, and never unchanged.
+        let sum = matcher.entries().fold(0, |sum: u128, entry| sum.wrapping_add(number(&entry)));
+        hasher.update(&[head.kind as u8]).update(&sum.to_le_bytes());
+        self.0.fingerprint = *hasher.finalize().as_bytes();
+        Ok(self.0)
     }
 }
 
-/// A repeated entry counts twice: a list may look changed without need, and never unchanged.
-fn add(sum: &mut u128, text: &str) {
+fn number(text: &str) -> u128 {
     let hash = blake3::hash(text.as_bytes());
-    let (low, _) = hash.as_bytes().split_at(16);
-    let low = <[u8; 16]>::try_from(low).map_or(0, u128::from_le_bytes);
-    *sum = sum.wrapping_add(low);
+    hash.as_bytes().first_chunk().map_or(0, |low| u128::from_le_bytes(*low))
+}
+
+impl Matcher {
+    /// The entries that can match.
+    fn entries(&self) -> Box<dyn Iterator<Item = Cow<'_, str>> + '_> {
+        match self {
+            Self::Whole(texts) | Self::Host(texts) | Self::Anywhere { texts, .. } => {
+                Box::new(texts.iter().map(Cow::Borrowed))
+            }
+            Self::Inside(networks) => Box::new(networks.iter().map(Cow::Owned)),
+            Self::Like(patterns) => {
+                Box::new(patterns.iter().map(|(entry, _)| Cow::Borrowed(entry.as_str())))
+            }
+        }
+    }
 }
 
 impl List {
@@ -178,18 +181,8 @@ impl List {
     }
 
     /// The entries, such that a builder makes the same list of them.
-    pub(super) fn entries(&self) -> Box<dyn Iterator<Item = std::borrow::Cow<'_, str>> + '_> {
-        use std::borrow::Cow;
+    pub(super) fn entries(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let unreadable = self.unreadable.iter().map(|entry| Cow::Borrowed(entry.as_str()));
-        match &self.matcher {
-            Matcher::Whole(texts) | Matcher::Host(texts) | Matcher::Anywhere { texts, .. } => {
-                Box::new(texts.iter().map(Cow::Borrowed).chain(unreadable))
-            }
-            Matcher::Inside(networks) => Box::new(networks.iter().map(Cow::Owned)),
-            Matcher::Like(patterns) => {
-                let known = patterns.iter().map(|(entry, _)| Cow::Borrowed(entry.as_str()));
-                Box::new(known.chain(unreadable))
-            }
-        }
+        self.matcher.entries().chain(unreadable)
     }
 }

@@ -108,7 +108,7 @@ impl<'de> Visitor<'de> for ListFields<'_> {
             match name.as_str() {
                 "type" => {
                     let kind = map.next_value::<String>()?;
-                    if ListKind::named(&kind) != Some(self.kind) {
+                    if kind.parse() != Ok(self.kind) {
                         return Err(serde::de::Error::custom("its type is not the index's"));
                     }
                 }
