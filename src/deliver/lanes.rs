@@ -46,10 +46,6 @@ impl Turn {
         Self { open, pass: PickPass::default(), was_sent: false }
     }
 
-    fn waits(&self) -> bool {
-        !self.pass.exhausted
-    }
-
     fn start_again(&mut self) {
         self.pass = PickPass::default();
     }
@@ -140,22 +136,18 @@ impl Lanes {
 
     /// Returns the highest lane with something to pick.
     pub(super) fn highest(&self) -> Option<Lane> {
-        let waiting = |lane: &Lane| self.of(*lane).iter().any(Turn::waits);
-        Lane::ALL.into_iter().find(waiting)
+        self.waiting().next().map(|turn| turn.open.lane)
     }
 
     /// Whether a withdrawal is open, picked or not.
     pub(super) fn has_withdrawals(&self) -> bool {
-        !self.of(Lane::Withdrawals).is_empty()
+        let [withdrawals, ..] = &self.lanes;
+        !withdrawals.is_empty()
     }
 
-    fn of(&self, lane: Lane) -> &VecDeque<Turn> {
-        let [withdrawals, live, backlog] = &self.lanes;
-        match lane {
-            Lane::Withdrawals => withdrawals,
-            Lane::Live => live,
-            Lane::Backlog => backlog,
-        }
+    /// The changes with something to pick, those of the highest lane first.
+    fn waiting(&self) -> impl Iterator<Item = &Turn> {
+        self.lanes.iter().flatten().filter(|turn| !turn.pass.exhausted)
     }
 
     fn of_mut(&mut self, lane: Lane) -> &mut VecDeque<Turn> {
@@ -177,8 +169,7 @@ impl Lanes {
         busy: impl Fn(&Pending) -> bool,
     ) -> sqlx::Result<(Vec<Picked>, PickProgress)> {
         let (mut picked, mut progress) = (Vec::new(), PickProgress::default());
-        let lanes = Lane::ALL.into_iter().filter(|lane| *lane <= lowest);
-        for turn in lanes.flat_map(|lane| self.of(lane)).filter(|turn| turn.waits()) {
+        for turn in self.waiting().filter(|turn| turn.open.lane <= lowest) {
             if space.objects == 0 {
                 break;
             }
@@ -203,8 +194,7 @@ impl Lanes {
         now: i64,
         busy: impl Fn(&Pending) -> bool,
     ) -> sqlx::Result<Option<Picked>> {
-        let lanes = Lane::ALL.into_iter().flat_map(|lane| self.of(lane));
-        let turns: Vec<&Turn> = lanes.filter(|turn| turn.waits()).collect();
+        let turns: Vec<&Turn> = self.waiting().collect();
         // Change after change is tried before a second object of the first: whole changes may be bad.
         let count = turns.len().max(1);
         for turn in turns.iter().cycle().skip(attempt % count).take(count) {

@@ -103,7 +103,9 @@ impl Sender {
         let ledger = self.ledger.clone();
         // A commit during the refill must wake this turn, so the wait for it begins before.
         let changed = ledger.changed();
-        self.refill().await?;
+        for target in &mut self.targets {
+            target.lanes.refill(&self.ledger).await?;
+        }
         let wake = self.send_what_can_be_sent().await?;
         let sleep = tokio::time::sleep(wake.unwrap_or_default());
         tokio::select! {
@@ -115,13 +117,6 @@ impl Sender {
             () = changed => {}
             () = sleep, if wake.is_some() => {}
             _ = due.tick() => self.targets.iter_mut().for_each(|target| target.check_due = true),
-        }
-        Ok(())
-    }
-
-    async fn refill(&mut self) -> sqlx::Result<()> {
-        for target in &mut self.targets {
-            target.lanes.refill(&self.ledger).await?;
         }
         Ok(())
     }
@@ -306,7 +301,8 @@ impl Sender {
     /// Takes changes of which nothing is left off the queues, and logs how long each took.
     async fn close_finished(&mut self) -> sqlx::Result<()> {
         for target in &mut self.targets {
-            for closed in target.close_finished(&self.ledger).await? {
+            let now = target.now();
+            for closed in target.lanes.close_finished(&self.ledger, now).await? {
                 tell::closed(target, &closed);
             }
         }

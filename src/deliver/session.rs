@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::pacer::Pacer;
 use crate::azure::token::{SignInError, TokenSource};
@@ -25,7 +26,12 @@ pub struct UploadAccess {
 pub(super) struct Session {
     /// `None` for dry-run targets, which need no token.
     tokens: Option<Arc<TokenSource>>,
-    sign_in: SignInState,
+    /// The sign-in that is under way: at most one. No slot is taken meanwhile.
+    under_way: FuturesUnordered<BoxFuture<'static, Result<Secret, SignInError>>>,
+    /// The sign-ins that failed in a row.
+    failures: u32,
+    /// Nothing is sent before, since the last sign-in failed.
+    paused_until: Option<Instant>,
     /// Counts the tokens that were thrown away. It tells the answers to the present token from older
     /// ones.
     token_number: u64,
@@ -33,15 +39,6 @@ pub(super) struct Session {
     is_token_good: bool,
     backoff: Backoff,
     refused_pause: Duration,
-}
-
-enum SignInState {
-    /// The last sign-in succeeded, or none was needed yet.
-    Ready,
-    /// A sign-in is under way. No slot is taken meanwhile.
-    UnderWay { failures: u32, token: BoxFuture<'static, Result<Secret, SignInError>> },
-    /// The last sign-ins failed. Nothing is sent before `until`.
-    Failed { failures: u32, until: Instant },
 }
 
 /// A sign-in failed, and the next one is tried after a pause.
@@ -64,7 +61,9 @@ impl Session {
     pub(super) fn new(tokens: Option<Arc<TokenSource>>, delivery: &Delivery) -> Self {
         Self {
             tokens,
-            sign_in: SignInState::Ready,
+            under_way: FuturesUnordered::new(),
+            failures: 0,
+            paused_until: None,
             token_number: 0,
             is_token_good: false,
             backoff: Backoff::new(delivery.backoff_min, delivery.backoff_max),
@@ -79,15 +78,12 @@ impl Session {
 
     /// Whether a sign-in is under way.
     pub(super) fn is_signing_in(&self) -> bool {
-        matches!(self.sign_in, SignInState::UnderWay { .. })
+        !self.under_way.is_empty()
     }
 
     /// Returns the end of the pause after a failed sign-in.
     pub(super) fn paused_until(&self) -> Option<Instant> {
-        match self.sign_in {
-            SignInState::Failed { until, .. } => Some(until),
-            SignInState::Ready | SignInState::UnderWay { .. } => None,
-        }
+        self.paused_until
     }
 
     /// Returns a token without waiting for one. `None`: a sign-in is under way now.
@@ -96,46 +92,29 @@ impl Session {
         let Some(tokens) = self.tokens.clone() else {
             return Some(Ok(Authorization { token: None, token_number }));
         };
-        let mut token: BoxFuture<'static, _> = Box::pin(async move { tokens.token().await });
+        self.under_way.push(Box::pin(async move { tokens.token().await }));
         // A sign-in takes time. It is not awaited here, since answers are settled meanwhile.
-        match futures::poll!(&mut token) {
-            Poll::Ready(result) => {
-                let token = self.signed_in(result);
-                Some(token.map(|token| Authorization { token: Some(token), token_number }))
-            }
-            Poll::Pending => {
-                self.sign_in = SignInState::UnderWay { failures: self.failures(), token };
-                None
-            }
-        }
+        let Poll::Ready(Some(result)) = futures::poll!(self.under_way.next()) else { return None };
+        let token = self.signed_in(result);
+        Some(token.map(|token| Authorization { token: Some(token), token_number }))
     }
 
     /// Waits until the sign-in that is under way ends. Never ends if there is none.
     pub(super) async fn sign_in_ended(&mut self) -> Result<(), SignInFailed> {
-        let result = match &mut self.sign_in {
-            SignInState::UnderWay { token, .. } => token.await,
-            SignInState::Ready | SignInState::Failed { .. } => std::future::pending().await,
-        };
-        self.signed_in(result).map(drop)
+        match self.under_way.next().await {
+            Some(result) => self.signed_in(result).map(drop),
+            None => std::future::pending().await,
+        }
     }
 
     fn signed_in(&mut self, result: Result<Secret, SignInError>) -> Result<Secret, SignInFailed> {
-        let failures = self.failures().saturating_add(1);
-        self.sign_in = SignInState::Ready;
+        let failures = std::mem::take(&mut self.failures).saturating_add(1);
+        self.paused_until = None;
         result.map_err(|error| {
             let pause = self.pause(&error, failures);
-            self.sign_in = SignInState::Failed { failures, until: Instant::now() + pause };
+            (self.failures, self.paused_until) = (failures, Some(Instant::now() + pause));
             SignInFailed { error, pause }
         })
-    }
-
-    fn failures(&self) -> u32 {
-        match self.sign_in {
-            SignInState::Ready => 0,
-            SignInState::UnderWay { failures, .. } | SignInState::Failed { failures, .. } => {
-                failures
-            }
-        }
     }
 
     fn pause(&self, error: &SignInError, failures: u32) -> Duration {
@@ -177,16 +156,6 @@ impl Session {
     }
 }
 
-impl std::fmt::Debug for SignInState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ready => f.write_str("Ready"),
-            Self::UnderWay { failures, .. } => write!(f, "UnderWay({failures})"),
-            Self::Failed { failures, until } => write!(f, "Failed({failures}, {until:?})"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,7 +165,9 @@ mod tests {
     fn session() -> Session {
         Session {
             tokens: None,
-            sign_in: SignInState::Ready,
+            under_way: FuturesUnordered::new(),
+            failures: 0,
+            paused_until: None,
             token_number: 0,
             is_token_good: false,
             backoff: Backoff::new(SECOND, SECOND * 60),
@@ -222,7 +193,7 @@ mod tests {
         }
         assert!(session.paused_until().is_some_and(|until| until > Instant::now()));
         assert!(session.signed_in(Ok(secret())).is_ok());
-        assert_eq!((session.failures(), session.paused_until()), (0, None));
+        assert_eq!((session.failures, session.paused_until()), (0, None));
     }
 
     #[test]
@@ -238,11 +209,12 @@ mod tests {
             let is_good = result.is_ok();
             let mut session = session();
             let token: BoxFuture<'static, _> = Box::pin(std::future::ready(result));
-            session.sign_in = SignInState::UnderWay { failures: 4, token };
+            session.failures = 4;
+            session.under_way.push(token);
             assert!(session.is_signing_in() && session.paused_until().is_none());
             assert_eq!(session.sign_in_ended().await.is_ok(), is_good);
             assert!(!session.is_signing_in());
-            assert_eq!(session.failures(), if is_good { 0 } else { 5 });
+            assert_eq!(session.failures, if is_good { 0 } else { 5 });
         }
     }
 

@@ -88,36 +88,28 @@ impl Settling<'_> {
     /// Does what follows from the outcome. Where the request was surely not processed, its objects are given
     /// back first, so that the ledger has no doubt about them. All other failures leave them in doubt.
     async fn follow_outcome(&mut self, outcome: UploadOutcome) -> sqlx::Result<Option<Hold>> {
+        let may_be_processed = matches!(
+            outcome,
+            UploadOutcome::Accepted { .. }
+                | UploadOutcome::Transient { ambiguous: true, .. }
+                | UploadOutcome::Foreign { .. }
+                | UploadOutcome::Unreadable { .. }
+        );
+        if !may_be_processed {
+            self.store(&[Settlement::Returned(&self.request.sending)]).await?;
+        }
         match outcome {
             UploadOutcome::Accepted { rejected, stray } => self.accepted(rejected, &stray).await,
-            UploadOutcome::Throttled { wait } => {
-                self.give_back().await?;
-                Ok(self.throttled(wait))
-            }
-            UploadOutcome::Transient { why, ambiguous, wait } => {
-                if !ambiguous {
-                    self.give_back().await?;
-                }
-                Ok(Some(self.failed(why, wait)))
-            }
+            UploadOutcome::Throttled { wait } => Ok(self.throttled(wait)),
+            UploadOutcome::Transient { why, wait, .. } => Ok(Some(self.failed(why, wait))),
             UploadOutcome::Foreign { why, may_be_api } => Ok(Some(self.foreign(why, may_be_api))),
             UploadOutcome::Unreadable { why } => self.unreadable(why).await,
-            UploadOutcome::Unauthorized { why } => {
-                self.give_back().await?;
-                Ok(self.unauthorized(why))
-            }
+            UploadOutcome::Unauthorized { why } => Ok(self.unauthorized(why)),
             UploadOutcome::Forbidden { why } | UploadOutcome::Misconfigured { why } => {
-                self.give_back().await?;
                 Ok(Some(self.misconfigured(why)))
             }
-            UploadOutcome::TooLarge { why } => {
-                self.give_back().await?;
-                self.refused(why, true).await
-            }
-            UploadOutcome::BadRequest { why } => {
-                self.give_back().await?;
-                self.refused(why, false).await
-            }
+            UploadOutcome::TooLarge { why } => self.refused(why, true).await,
+            UploadOutcome::BadRequest { why } => self.refused(why, false).await,
         }
     }
 
@@ -276,10 +268,6 @@ impl Settling<'_> {
             tell::refused(&self.target.name, records.len(), &why);
         }
         self.follow_ruling(ruling, &why).await
-    }
-
-    async fn give_back(&mut self) -> sqlx::Result<()> {
-        self.store(&[Settlement::Returned(&self.request.sending)]).await
     }
 
     async fn store(&mut self, settlements: &[Settlement<'_>]) -> sqlx::Result<()> {

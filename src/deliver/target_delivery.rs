@@ -10,9 +10,9 @@ use super::clock::TargetClock;
 use super::destination::{Destination, UploadResponse};
 use super::health::Health;
 use super::lanes::{Lanes, PickProgress, Picked, Space};
-use super::state::{Record, Ruling, TargetState};
+use super::state::{Bisection, Record, Ruling, TargetState};
 use crate::config::{Limits, Target};
-use crate::ledger::{Lane, Ledger, Moment, OpenChange, Pending, Sending};
+use crate::ledger::{Lane, Ledger, Moment, Pending, Sending};
 use crate::pure::stix::Identity;
 
 /// A target and everything that the sender remembers of it.
@@ -37,7 +37,7 @@ pub(super) struct TargetDelivery {
 }
 
 /// A batch that can be sent.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct PickedBatch {
     pub picked: Vec<Picked>,
     pub progress: PickProgress,
@@ -87,7 +87,7 @@ impl TargetDelivery {
 
     /// Returns the time by which it is judged what has expired, Unix milliseconds. If our clock is ahead, it
     /// must not keep anything back that is still valid at the target.
-    fn now(&self) -> i64 {
+    pub(super) fn now(&self) -> i64 {
         self.clock.earlier(Ledger::now(), Instant::now())
     }
 
@@ -123,7 +123,7 @@ impl TargetDelivery {
     pub(super) async fn pick(&mut self, ledger: &Ledger) -> sqlx::Result<PickedBatch> {
         // A search can take long, and no withdrawal waits for it.
         let withdraws = self.lanes.highest() == Some(Lane::Withdrawals);
-        if withdraws || !self.state.refusals.is_searchs_turn() {
+        if withdraws || !self.state.refusals.search().is_some_and(Bisection::is_next) {
             let batch = self.pick_other(ledger).await?;
             if !batch.picked.is_empty() || !self.state.refusals.is_searching() {
                 return Ok(batch);
@@ -139,7 +139,7 @@ impl TargetDelivery {
 
     /// Picks the part of the search that is sent next.
     async fn pick_part(&mut self, ledger: &Ledger) -> sqlx::Result<Option<PickedBatch>> {
-        let Some(part) = self.state.refusals.part() else { return Ok(None) };
+        let Some(part) = self.state.refusals.search().map(Bisection::part) else { return Ok(None) };
         let objects: Vec<Uuid> = part.iter().map(|record| record.object).collect();
         let mut found = ledger.pending_of(&self.name, &objects, self.now()).await?;
         let is_of_part = |one: &Pending| {
@@ -175,8 +175,7 @@ impl TargetDelivery {
             self.probes = self.probes.wrapping_add(1);
             let probe = self.lanes.probe(ledger, attempt, now, |one| self.holds(one));
             if let Some(probe) = probe.await? {
-                let (picked, progress) = (vec![probe], PickProgress::default());
-                return Ok(PickedBatch { picked, progress, has_room: false, is_part: false });
+                return Ok(PickedBatch { picked: vec![probe], ..PickedBatch::default() });
             }
         }
         let lowest = self.lowest_lane();
@@ -195,15 +194,6 @@ impl TargetDelivery {
         if self.state.wake(now) {
             self.lanes.unblock();
         }
-    }
-
-    /// Takes changes that are wholly picked and answered off the queue and returns them.
-    pub(super) async fn close_finished(
-        &mut self,
-        ledger: &Ledger,
-    ) -> sqlx::Result<Vec<OpenChange>> {
-        let now = self.now();
-        self.lanes.close_finished(ledger, now).await
     }
 
     /// Notes that a batch was sent, and returns its objects.
@@ -272,7 +262,7 @@ impl PickedBatch {
             // No change has the number -1, so the lanes take no notice of the answer.
             .map(|pending| Picked { pending, lane: Lane::Backlog, change: -1 })
             .collect();
-        Self { picked, progress: PickProgress::default(), has_room: false, is_part: false }
+        Self { picked, ..Self::default() }
     }
 }
 

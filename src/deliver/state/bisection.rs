@@ -13,7 +13,7 @@ pub(in crate::deliver) struct Record {
 
 /// Refused sets of records that are halved one after another.
 #[derive(Debug)]
-pub(super) struct Bisection {
+pub(in crate::deliver) struct Bisection {
     /// The set whose halves are being sent: two records or more.
     set: Vec<Record>,
     /// Whether the first half was refused, once that is known.
@@ -53,7 +53,7 @@ impl Bisection {
     }
 
     /// Returns the half that is sent next.
-    pub(super) fn part(&self) -> &[Record] {
+    pub(in crate::deliver) fn part(&self) -> &[Record] {
         let (first, second) = self.set.split_at(self.set.len() / 2);
         if self.first_refused.is_none() { first } else { second }
     }
@@ -64,7 +64,7 @@ impl Bisection {
     }
 
     /// Whether it is the turn of the search.
-    pub(super) fn is_next(&self) -> bool {
+    pub(in crate::deliver) fn is_next(&self) -> bool {
         self.is_next
     }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-pub(super) use bisection::Record;
+pub(super) use bisection::{Bisection, Record};
 pub(super) use refusals::{Refusals, Ruling};
 pub(super) use retry::{DEGRADED_AFTER, Retry};
 
@@ -45,7 +45,7 @@ impl TargetState {
         self.in_flight.contains(&object)
             || self.in_flight.contains(&stix_id)
             || self.resting.contains_key(&object)
-            || self.refusals.holds(object)
+            || self.refusals.search().is_some_and(|search| search.holds(object))
     }
 
     /// Returns the number of requests without an answer.

@@ -3,8 +3,6 @@
 //! - If both halves of a set are refused, or three records in a row alone, the target is at fault.
 //! - A record that was rejected before and is tried once more says nothing about the target.
 
-use uuid::Uuid;
-
 use super::bisection::{Bisection, Halved, Record};
 
 /// So many records refused alone in a row speak against the target.
@@ -78,22 +76,8 @@ impl Refusals {
         matches!(self.mode, SendMode::Probing)
     }
 
-    /// Returns the part of the search that is sent next; `None` without a search.
-    pub(in crate::deliver) fn part(&self) -> Option<&[Record]> {
-        self.search().map(Bisection::part)
-    }
-
-    /// Whether the next request is the search's.
-    pub(in crate::deliver) fn is_searchs_turn(&self) -> bool {
-        self.search().is_some_and(Bisection::is_next)
-    }
-
-    /// Whether an object is searched. It goes into no request but the search's.
-    pub(in crate::deliver) fn holds(&self, object: Uuid) -> bool {
-        self.search().is_some_and(|search| search.holds(object))
-    }
-
-    fn search(&self) -> Option<&Bisection> {
+    /// Returns the search for a bad record, if one goes on.
+    pub(in crate::deliver) fn search(&self) -> Option<&Bisection> {
         match &self.mode {
             SendMode::Searching(search) => Some(search),
             SendMode::Normal | SendMode::Probing => None,
@@ -240,7 +224,17 @@ impl Refusals {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+
+    fn part(refusals: &Refusals) -> Option<&[Record]> {
+        refusals.search().map(Bisection::part)
+    }
+
+    fn holds(refusals: &Refusals, object: Uuid) -> bool {
+        refusals.search().is_some_and(|search| search.holds(object))
+    }
 
     fn record(number: u128) -> Record {
         Record { object: Uuid::from_u128(number), version: 7, retried: false }
@@ -267,7 +261,7 @@ mod tests {
         let mut rejected = Vec::new();
         let mut requests = 1;
         assert_eq!(refusals.refused(batch), Ruling::Smaller);
-        while let Some(part) = refusals.part().map(<[Record]>::to_vec) {
+        while let Some(part) = part(&refusals).map(<[Record]>::to_vec) {
             requests += 1;
             assert!(requests < 100, "no end");
             let is_bad = part.iter().any(|id| bad.contains(id));
@@ -307,9 +301,9 @@ mod tests {
         let batch = ids(10);
         let mut refusals = Refusals::default();
         refusals.refused(&batch);
-        assert!(refusals.part().is_some());
+        assert!(part(&refusals).is_some());
         assert_eq!(refusals.refused_part(false), Ruling::Smaller);
-        assert!(refusals.part().is_some());
+        assert!(part(&refusals).is_some());
         assert_eq!(refusals.refused_part(false), Ruling::Misconfigured(vec![]));
         assert!(!refusals.is_searching());
     }
@@ -321,7 +315,7 @@ mod tests {
         prove(&mut refusals);
         refusals.refused(&batch);
         let mut rejected = Vec::new();
-        while let Some(part) = refusals.part().map(<[Record]>::to_vec) {
+        while let Some(part) = part(&refusals).map(<[Record]>::to_vec) {
             let bad = part.contains(&batch[0]) || part.contains(&batch[9]);
             let ruling = if bad { refusals.refused_part(false) } else { refusals.accepted_part() };
             if let Ruling::Reject(ids) = ruling {
@@ -376,7 +370,7 @@ mod tests {
         refusals.refused(&ids(100));
         let (mut rejected, mut requests) = (Vec::new(), 0);
         let taken_back = loop {
-            assert!(refusals.part().is_some(), "no end is found");
+            assert!(part(&refusals).is_some(), "no end is found");
             requests += 1;
             match refusals.refused_part(false) {
                 Ruling::Reject(alone) => rejected.extend(alone),
@@ -402,7 +396,7 @@ mod tests {
                 }
             };
             take(refusals.refused(&all));
-            while refusals.part().is_some() {
+            while part(&refusals).is_some() {
                 take(refusals.refused_part(false));
             }
             rejected.sort_by_key(|one| one.object);
@@ -419,13 +413,13 @@ mod tests {
                 prove(&mut refusals);
             }
             refusals.refused(&[record(1), retried(2)]);
-            assert!(refusals.part().is_some());
+            assert!(part(&refusals).is_some());
             assert_eq!(refusals.refused_part(false), Ruling::Smaller);
-            assert!(refusals.part().is_some());
+            assert!(part(&refusals).is_some());
             let fresh = proven.then(|| record(1));
             let both = fresh.into_iter().chain([retried(2)]).collect();
             assert_eq!(refusals.refused_part(false), Ruling::Reject(both));
-            assert!(!refusals.is_searching() && !refusals.holds(record(1).object));
+            assert!(!refusals.is_searching() && !holds(&refusals, record(1).object));
         }
     }
 
@@ -434,16 +428,16 @@ mod tests {
         let batch = ids(4);
         let outsider = record(9).object;
         let mut refusals = Refusals::default();
-        let holds_all = |refusals: &Refusals| batch.iter().all(|one| refusals.holds(one.object));
-        assert!(!refusals.is_searching() && !refusals.holds(batch[0].object));
+        let holds_all = |refusals: &Refusals| batch.iter().all(|one| holds(refusals, one.object));
+        assert!(!refusals.is_searching() && !holds(&refusals, batch[0].object));
         refusals.refused(&batch);
-        assert!(refusals.is_searching() && holds_all(&refusals) && !refusals.holds(outsider));
-        assert_eq!(refusals.part(), Some(&batch[..2]));
-        assert!(refusals.is_searching() && holds_all(&refusals) && !refusals.holds(outsider));
+        assert!(refusals.is_searching() && holds_all(&refusals) && !holds(&refusals, outsider));
+        assert_eq!(part(&refusals), Some(&batch[..2]));
+        assert!(refusals.is_searching() && holds_all(&refusals) && !holds(&refusals, outsider));
         refusals.refused(&ids(3));
         refusals.give_up();
-        assert!(!refusals.is_searching() && !refusals.holds(batch[0].object));
-        assert_eq!(refusals.part(), None);
+        assert!(!refusals.is_searching() && !holds(&refusals, batch[0].object));
+        assert_eq!(part(&refusals), None);
     }
 
     #[test]
@@ -469,10 +463,10 @@ mod tests {
         let mut refusals = Refusals::default();
         refusals.refused(&batch);
         for _ in 0..2 {
-            assert!(refusals.part().is_some());
+            assert!(part(&refusals).is_some());
             assert_eq!(refusals.refused_part(true), Ruling::Smaller);
         }
-        assert_eq!(refusals.part().unwrap().len(), 1);
+        assert_eq!(part(&refusals).unwrap().len(), 1);
     }
 
     #[test]
@@ -481,7 +475,7 @@ mod tests {
         refusals.refused(&ids(4));
         assert!(refusals.is_searching() && !refusals.is_probing());
         refusals.suspect_target();
-        assert!(refusals.is_probing() && refusals.part().is_none());
+        assert!(refusals.is_probing() && part(&refusals).is_none());
         for batch in [ids(1), ids(4)] {
             assert_eq!(refusals.refused(&batch), Ruling::StillMisconfigured);
         }
@@ -496,20 +490,20 @@ mod tests {
         let mut refusals = Refusals::default();
         refusals.refused(&ids(4));
         refusals.accepted();
-        assert_eq!(refusals.part(), Some(&ids(4)[..2]));
+        assert_eq!(part(&refusals), Some(&ids(4)[..2]));
         refusals.refused_part(false);
         assert_eq!(refusals.refused_part(false), Ruling::Smaller, "the target is proven");
-        assert_eq!(refusals.part(), Some(&ids(4)[2..3]));
+        assert_eq!(part(&refusals), Some(&ids(4)[2..3]));
     }
 
     #[test]
     fn no_turn_is_the_searchs_without_a_search() {
         let mut refusals = Refusals::default();
         refusals.sent(false);
-        assert!(!refusals.is_searchs_turn());
+        assert!(!refusals.search().is_some_and(Bisection::is_next));
         refusals.refused(&ids(2));
-        assert!(refusals.is_searchs_turn());
+        assert!(refusals.search().is_some_and(Bisection::is_next));
         refusals.sent(true);
-        assert!(!refusals.is_searchs_turn());
+        assert!(!refusals.search().is_some_and(Bisection::is_next));
     }
 }
