@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Response;
 use reqwest::header::HeaderMap;
 
-use super::refusal::{self, RefusedAnswer, RestError};
+use super::refusal::{self, RestError};
 use crate::config::Secret;
 use crate::http::{certificate_error, chain, speaks_no_tls};
 
@@ -33,13 +33,7 @@ impl AnswerFaults {
     ) -> RestError {
         let body = self.without_key(body);
         let location = location.map(|location| self.without_key(location));
-        refusal::refusal(&RefusedAnswer {
-            path: &self.path,
-            status,
-            location: location.as_deref(),
-            wait,
-            body: body.as_bytes(),
-        })
+        refusal::refusal(&self.path, status, location.as_deref(), wait, body.as_bytes())
     }
 
     /// No answer began.

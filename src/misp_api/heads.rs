@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::elements::Element;
 use super::key::{flag, number};
-use super::listing::{BrokenListing, RankedListing, Window};
+use super::listing::{RankedListing, Window};
 use super::refusal::RestError;
 use super::search;
 use super::transport::{Ask, MispClient, SEARCH};
@@ -60,11 +60,7 @@ impl Heads {
             let (window, mut page, total) = self.fetch().await?;
             self.date = page.date.or(self.date);
             let ids: Vec<i64> = page.heads.iter().map(|head| head.id).collect();
-            let taken = self.listing.take(&window, &ids, total);
-            let known = taken.map_err(|broken| match broken {
-                BrokenListing::Unstable(why) => RestError::Unstable { why },
-                BrokenListing::Uncounted => RestError::Uncounted,
-            })?;
+            let known = self.listing.take(&window, &ids, total)?;
             page.heads.drain(..known.min(ids.len()));
             if !page.heads.is_empty() {
                 return Ok(Some(page));

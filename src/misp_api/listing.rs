@@ -3,6 +3,8 @@
 //! pages overlap: if a page begins after the last id seen, the listing goes back until a page begins at or
 //! before that id.
 
+use super::refusal::RestError;
+
 /// A page of MISP: it covers the rows from `start` to `start + limit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
@@ -41,15 +43,6 @@ pub(super) struct RankedListing {
     ended: bool,
 }
 
-/// Why a listing cannot be whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BrokenListing {
-    /// Its rows are not what MISP says of them, or move faster than they are listed.
-    Unstable(&'static str),
-    /// A page brings nothing at the end, and where MISP hides what it found. Only a count tells which.
-    Uncounted,
-}
-
 impl RankedListing {
     pub(super) fn has_ended(&self) -> bool {
         self.ended
@@ -68,15 +61,15 @@ impl RankedListing {
     /// `total`: rows in all, as MISP says with the page.
     ///
     /// # Errors
-    /// [`BrokenListing`], after which nothing of the listing may be believed complete.
+    /// [`RestError::Unstable`] or [`RestError::Uncounted`], after which nothing of the listing may be believed complete.
     pub(super) fn take(
         &mut self,
         window: &Window,
         ids: &[i64],
         total: Option<usize>,
-    ) -> Result<usize, BrokenListing> {
+    ) -> Result<usize, RestError> {
         if !ids.is_sorted_by(|a, b| a < b) {
-            return Err(BrokenListing::Unstable("its rows are not in the order of their ids"));
+            return Err(unstable("its rows are not in the order of their ids"));
         }
         self.uncounted |= total.is_none();
         if self.may_have_missed(window, ids) {
@@ -103,10 +96,10 @@ impl RankedListing {
         self.rank = window.start + window.limit;
         self.ended = !self.uncounted && total.is_some_and(|total| total <= self.rank);
         if self.uncounted && self.barren > MOST_BARREN_UNCOUNTED {
-            return Err(BrokenListing::Uncounted);
+            return Err(RestError::Uncounted);
         }
         if !self.ended && self.barren > MOST_BARREN {
-            return Err(BrokenListing::Unstable("X-Result-Count promises more events than come"));
+            return Err(unstable("X-Result-Count promises more events than come"));
         }
         Ok(known)
     }
@@ -117,11 +110,11 @@ impl RankedListing {
     }
 
     /// First with a wider overlap, which steps over rows that MISP counts and does not show.
-    fn go_back(&mut self, window: &Window, total: Option<usize>) -> Result<(), BrokenListing> {
+    fn go_back(&mut self, window: &Window, total: Option<usize>) -> Result<(), RestError> {
         const PATIENCE: u32 = 12;
         self.astray += 1;
         if self.astray > PATIENCE {
-            return Err(BrokenListing::Unstable("its rows move faster than they are listed"));
+            return Err(unstable("its rows move faster than they are listed"));
         }
         if self.wide {
             self.rank = window.start;
@@ -146,6 +139,10 @@ fn window(rank: usize, overlap: usize, most: usize) -> Window {
     let longer = || (most..=rank).map(of_length).find(|window| reach(window) > 0);
     let found = usual.filter(|window| reach(window) > 0).or_else(longer);
     found.unwrap_or(Window { page: 1, limit: rank + 1, start: 0 })
+}
+
+fn unstable(why: &'static str) -> RestError {
+    RestError::Unstable { why }
 }
 
 #[cfg(test)]
@@ -175,7 +172,7 @@ mod tests {
         most: usize,
         counted: bool,
         mut change: impl FnMut(&mut Rows, usize),
-    ) -> Result<Vec<i64>, BrokenListing> {
+    ) -> Result<Vec<i64>, RestError> {
         let mut listing = RankedListing::default();
         let mut listed = Vec::new();
         for number in 0.. {
@@ -255,10 +252,7 @@ mod tests {
                 break refused;
             }
         };
-        assert_eq!(
-            refused,
-            BrokenListing::Unstable("X-Result-Count promises more events than come")
-        );
+        assert_eq!(refused, unstable("X-Result-Count promises more events than come"));
     }
 
     #[test]
@@ -298,7 +292,7 @@ mod tests {
                 }
                 assert!(!listing.has_ended(), "{most} {hidden:?}: {} listed", listed.len());
             };
-            assert_eq!(broken, BrokenListing::Uncounted, "{most} {hidden:?}");
+            assert_eq!(broken, RestError::Uncounted, "{most} {hidden:?}");
             let shown: Vec<i64> = (1..=1_000).filter(|id| !hidden.contains(id)).collect();
             assert_eq!(listed, shown, "{most} {hidden:?}");
         }
@@ -318,10 +312,10 @@ mod tests {
             pages += 1;
             assert!(!listing.has_ended());
         };
-        assert_eq!(broken, BrokenListing::Uncounted);
+        assert_eq!(broken, RestError::Uncounted);
         // Nothing at all is no end either.
         rows.ids.clear();
-        assert_eq!(list(&mut rows, 10, false, |_, _| {}), Err(BrokenListing::Uncounted));
+        assert_eq!(list(&mut rows, 10, false, |_, _| {}), Err(RestError::Uncounted));
     }
 
     #[test]

@@ -34,26 +34,20 @@ impl Pages {
 
     /// Learns from an answer that was read to its end, or broke off.
     pub(super) fn settle<T>(&self, ended: Result<T, RestError>) -> Result<T, RestError> {
+        let mut now = self.lock();
+        let EventPage { events, attributes } = *now;
         match &ended {
-            Ok(_) => self.succeeded(),
-            Err(error) if error.is_too_much() => self.failed(),
+            Ok(_) => {
+                now.events = grown(events, self.most.events);
+                now.attributes = grown(attributes, self.most.attributes);
+            }
+            Err(error) if error.is_too_much() => {
+                *now =
+                    EventPage { events: (events / 2).max(1), attributes: (attributes / 2).max(1) };
+            }
             Err(_) => {}
         }
         ended
-    }
-
-    fn failed(&self) {
-        let mut now = self.lock();
-        let EventPage { events, attributes } = *now;
-        *now = EventPage { events: (events / 2).max(1), attributes: (attributes / 2).max(1) };
-    }
-
-    fn succeeded(&self) {
-        let mut now = self.lock();
-        *now = EventPage {
-            events: grown(now.events, self.most.events),
-            attributes: grown(now.attributes, self.most.attributes),
-        };
     }
 
     fn lock(&self) -> MutexGuard<'_, EventPage> {
@@ -69,22 +63,32 @@ fn grown(now: usize, most: usize) -> usize {
 mod tests {
     use super::*;
 
+    fn succeeded(pages: &Pages) {
+        pages.settle(Ok(())).unwrap();
+    }
+
+    fn failed(pages: &Pages) {
+        let (path, words) = ("/p".to_owned(), "out of memory".to_owned());
+        let failed = RestError::Failed { path, status: 500, words };
+        pages.settle::<()>(Err(failed)).unwrap_err();
+    }
+
     #[test]
     fn what_fails_is_halved_down_to_one_and_grows_again() {
         let most = EventPage { events: 100, attributes: 50_000 };
         let pages = Pages::new(most);
-        pages.succeeded();
+        succeeded(&pages);
         assert_eq!(pages.now(), most);
-        pages.failed();
+        failed(&pages);
         assert_eq!(pages.now(), EventPage { events: 50, attributes: 25_000 });
         for _ in 0..20 {
-            pages.failed();
+            failed(&pages);
         }
         assert_eq!(pages.now(), EventPage { events: 1, attributes: 1 });
-        pages.succeeded();
+        succeeded(&pages);
         assert_eq!(pages.now(), EventPage { events: 7, attributes: 3126 });
         for _ in 0..20 {
-            pages.succeeded();
+            succeeded(&pages);
         }
         assert_eq!(pages.now(), most);
     }
@@ -92,8 +96,8 @@ mod tests {
     #[test]
     fn a_page_of_one_stays_one() {
         let pages = Pages::new(EventPage { events: 1, attributes: 1 });
-        pages.failed();
-        pages.succeeded();
+        failed(&pages);
+        succeeded(&pages);
         assert_eq!(pages.now(), EventPage { events: 1, attributes: 1 });
     }
 }

@@ -111,31 +111,23 @@ impl RestError {
     /// A fault of network or server that may be gone in a moment, and no refusal.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Failed { status, .. } => OVERLOADED.contains(status),
-            Self::Unreachable { .. }
-            | Self::Silent { .. }
-            | Self::Dripping { .. }
-            | Self::BrokeOff { .. } => true,
-            Self::Refused { .. }
-            | Self::NotLive { .. }
-            | Self::Redirected { .. }
-            | Self::RateLimited { .. }
-            | Self::Html { .. }
-            | Self::PhpWarning { .. }
-            | Self::Unexpected { .. }
-            | Self::Untrusted { .. }
-            | Self::Malformed { .. }
-            | Self::TooLarge { .. }
-            | Self::Unstable { .. }
-            | Self::Uncounted => false,
-        }
+        self.is_overload()
+            || matches!(
+                self,
+                Self::Unreachable { .. }
+                    | Self::Silent { .. }
+                    | Self::Dripping { .. }
+                    | Self::BrokeOff { .. }
+            )
     }
 
     /// Whether less at once may help: MISP ran out of memory or time.
     pub(super) fn is_too_much(&self) -> bool {
-        self.took_long()
-            || matches!(self, Self::Failed { status, .. } if OVERLOADED.contains(status))
+        self.took_long() || self.is_overload()
+    }
+
+    fn is_overload(&self) -> bool {
+        matches!(self, Self::Failed { status, .. } if OVERLOADED.contains(status))
     }
 
     pub(super) fn took_long(&self) -> bool {
@@ -154,35 +146,28 @@ const GATEWAY_TIMEOUT: u16 = 504;
 /// What MISP, its web server or a proxy answers when a request was too much, or MISP is away.
 const OVERLOADED: [u16; 4] = [500, 502, 503, 504];
 
-/// The parts of an answer that decide.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RefusedAnswer<'a> {
-    pub(super) path: &'a str,
-    pub(super) status: u16,
-    /// The header `Location`.
-    pub(super) location: Option<&'a str>,
-    /// How long to wait, as a header says; else as configured.
-    pub(super) wait: Duration,
-    /// The first bytes of the body.
-    pub(super) body: &'a [u8],
-}
-
-/// What any status but 200 means.
-pub(super) fn refusal(said: &RefusedAnswer<'_>) -> RestError {
-    let path = said.path.to_owned();
-    let status = said.status;
+/// What any status but 200 means; `wait`: how long to wait, as a header says, else as configured;
+/// `body`: its first bytes.
+pub(super) fn refusal(
+    path: &str,
+    status: u16,
+    location: Option<&str>,
+    wait: Duration,
+    body: &[u8],
+) -> RestError {
+    let path = path.to_owned();
     match status {
-        300..=399 => redirect(path, said.location.unwrap_or_default()),
-        429 => RestError::RateLimited { after: said.wait },
-        500..=599 => RestError::Failed { path, status, words: any_words(said.body) },
-        _ if is_html(said.body) => RestError::Html { path, status, title: title(said.body) },
-        401 | 403 => refused(path, status, any_words(said.body)),
-        405 => match words(said.body) {
+        300..=399 => redirect(path, location.unwrap_or_default()),
+        429 => RestError::RateLimited { after: wait },
+        500..=599 => RestError::Failed { path, status, words: any_words(body) },
+        _ if is_html(body) => RestError::Html { path, status, title: title(body) },
+        401 | 403 => refused(path, status, any_words(body)),
+        405 => match words(body) {
             // MISP's status for a role that may not search at all (rate_limit_count 0).
             Some(words) => refused(path, status, words),
-            None => RestError::Unexpected { path, status, words: any_words(said.body) },
+            None => RestError::Unexpected { path, status, words: any_words(body) },
         },
-        _ => RestError::Unexpected { path, status, words: any_words(said.body) },
+        _ => RestError::Unexpected { path, status, words: any_words(body) },
     }
 }
 
@@ -325,13 +310,7 @@ mod tests {
     }
 
     fn of(status: u16, location: Option<&str>, body: &[u8]) -> RestError {
-        refusal(&RefusedAnswer {
-            path: "/p",
-            status,
-            location,
-            wait: Duration::from_secs(900),
-            body,
-        })
+        refusal("/p", status, location, Duration::from_secs(900), body)
     }
 
     fn of_recorded(name: &str) -> RestError {

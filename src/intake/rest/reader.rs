@@ -200,10 +200,14 @@ impl RestIntake {
         request: &ReadRequest,
         missing: Vec<DueRead>,
     ) -> Result<(), IntakeFault> {
-        let (gone, unclear) = self.told_gone(missing).await?;
-        for due in unclear {
-            const HIDDEN: &str = "MISP knows the event and does not show it whole; look for it in MISP as the key's user";
-            self.put_off(&due, PATIENCE, HIDDEN).await?;
+        const HIDDEN: &str = "MISP knows the event and does not show it whole; look for it in MISP as the key's user";
+        let mut gone = Vec::new();
+        for due in missing {
+            if self.client.is_gone(due.event).await? {
+                gone.push(due);
+            } else {
+                self.put_off(&due, PATIENCE, HIDDEN).await?;
+            }
         }
         if gone.is_empty() {
             return Ok(());
@@ -219,17 +223,6 @@ impl RestIntake {
             }
         }
         Ok(())
-    }
-
-    async fn told_gone(
-        &self,
-        missing: Vec<DueRead>,
-    ) -> Result<(Vec<DueRead>, Vec<DueRead>), IntakeFault> {
-        let (mut gone, mut unclear) = (Vec::new(), Vec::new());
-        for due in missing {
-            if self.client.is_gone(due.event).await? { gone.push(due) } else { unclear.push(due) }
-        }
-        Ok((gone, unclear))
     }
 
     /// Puts off a read that told nothing. Each further read of this event comes later than the last one, the

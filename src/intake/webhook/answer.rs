@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::intake::once_a_minute::OnceAMinute;
 use crate::metrics;
+use crate::notice::GapReason;
 
 /// What a request is told.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,17 @@ impl Said {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoom | Self::LedgerFailed => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Why there is a gap where a body was not read to its end.
+    pub(super) fn gap(&self) -> GapReason {
+        if matches!(self, Self::TooLarge(_)) {
+            GapReason::FrameTooLarge
+        } else if matches!(self, Self::NoRoom) {
+            GapReason::MemoryFull
+        } else {
+            GapReason::MalformedFrame
         }
     }
 

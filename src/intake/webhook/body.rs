@@ -7,8 +7,8 @@ use axum::body::{BodyDataStream, Bytes};
 use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
-use uuid::Uuid;
 
+use super::answer::{Said, WebhookAnswer};
 use crate::pure::misp;
 
 /// A whole body may take so many times the patience: 60 s at the default `answer_within`.
@@ -40,24 +40,6 @@ pub(super) struct WholeBody {
     _room: Option<OwnedSemaphorePermit>,
 }
 
-/// The reason why a body was not read to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UnreadBody {
-    TooLarge,
-    /// Other bodies fill the memory.
-    NoRoom,
-    TooSlow,
-    BrokenOff,
-}
-
-/// An unfinished body. The event is known if its uuid was in the part that came.
-#[derive(Debug)]
-pub(super) struct Unfinished {
-    pub why: UnreadBody,
-    pub event: Option<Uuid>,
-    pub bytes: usize,
-}
-
 #[derive(Debug, Default)]
 struct Growing {
     bytes: Vec<u8>,
@@ -72,27 +54,29 @@ impl Bodies {
     }
 
     /// Reads a body whose headers announce `length` bytes. Nothing is read of one that is too large. The body
-    /// takes memory only as it arrives, so that a slow one keeps no other out.
+    /// takes memory only as it arrives, so that a slow one keeps no other out. The answer to an unfinished body
+    /// names its event if the uuid was in the part that came.
     pub(super) async fn read(
         &self,
         pieces: &mut BodyDataStream,
         length: Option<usize>,
-    ) -> Result<WholeBody, Unfinished> {
+    ) -> Result<WholeBody, WebhookAnswer> {
         let mut growing = Growing::default();
         let within = self.patience.saturating_mul(LONGEST);
         let most = length.unwrap_or(self.max_body);
         let read = if most > self.max_body {
-            Err(UnreadBody::TooLarge)
+            Err(Said::TooLarge(self.max_body))
         } else {
             timeout(within, self.fill(&mut growing, most, pieces))
                 .await
-                .unwrap_or(Err(UnreadBody::TooSlow))
+                .unwrap_or(Err(Said::TooSlow))
         };
         let Growing { bytes, room, .. } = growing;
         match read {
             Ok(()) => Ok(WholeBody { bytes: bytes.into(), _room: room }),
-            Err(why) => {
-                Err(Unfinished { why, event: misp::event_uuid(&bytes), bytes: bytes.len() })
+            Err(said) => {
+                let (event, bytes) = (misp::event_uuid(&bytes), bytes.len());
+                Err(WebhookAnswer { said, bytes, event })
             }
         }
     }
@@ -103,14 +87,14 @@ impl Bodies {
         growing: &mut Growing,
         most: usize,
         pieces: &mut BodyDataStream,
-    ) -> Result<(), UnreadBody> {
+    ) -> Result<(), Said> {
         let (mut enough, mut until) = (SLOWEST, Instant::now() + self.patience);
         loop {
             let piece = match timeout_at(until, pieces.next()).await {
                 Ok(Some(Ok(piece))) => piece,
-                Ok(Some(Err(_))) => return Err(UnreadBody::BrokenOff),
+                Ok(Some(Err(_))) => return Err(Said::BrokenOff),
                 Ok(None) => return Ok(()),
-                Err(_) if growing.bytes.len() < enough => return Err(UnreadBody::TooSlow),
+                Err(_) if growing.bytes.len() < enough => return Err(Said::TooSlow),
                 Err(_) => {
                     enough = growing.bytes.len() + SLOWEST;
                     until = Instant::now() + self.patience;
@@ -123,20 +107,19 @@ impl Bodies {
     }
 
     /// Reserves memory for `more` bytes. The reservation doubles, up to the whole body.
-    fn reserve(&self, growing: &mut Growing, more: usize, most: usize) -> Result<(), UnreadBody> {
+    fn reserve(&self, growing: &mut Growing, more: usize, most: usize) -> Result<(), Said> {
         let needed = growing.bytes.len().saturating_add(more);
         if needed > self.max_body {
-            return Err(UnreadBody::TooLarge);
+            return Err(Said::TooLarge(self.max_body));
         }
         if needed <= growing.reserved {
             return Ok(());
         }
         let reserved = needed.max(growing.reserved.saturating_mul(2).min(most));
-        let missing =
-            u32::try_from(reserved - growing.reserved).map_err(|_| UnreadBody::TooLarge)?;
-        let room = Arc::clone(&self.room)
-            .try_acquire_many_owned(missing)
-            .map_err(|_| UnreadBody::NoRoom)?;
+        let missing = u32::try_from(reserved - growing.reserved)
+            .map_err(|_| Said::TooLarge(self.max_body))?;
+        let room =
+            Arc::clone(&self.room).try_acquire_many_owned(missing).map_err(|_| Said::NoRoom)?;
         match &mut growing.room {
             Some(all) => all.merge(room),
             none => *none = Some(room),

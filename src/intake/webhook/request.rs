@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::answer::{Said, WebhookAnswer};
-use super::body::{self, Bodies, Unfinished, UnreadBody, WholeBody};
+use super::body::{self, Bodies, WholeBody};
 use crate::config::{Secret, SharedSecret, Webhook};
 use crate::intake::Inbox;
 use crate::intake::kept_gaps::KeptGaps;
@@ -65,7 +65,10 @@ impl Desk {
             Some(refusal) => refusal.into(),
             None => match self.bodies.read(&mut pieces, length).await {
                 Ok(body) => return self.hand_over(body).await,
-                Err(unfinished) => self.give_up(&unfinished),
+                Err(unfinished) => {
+                    self.missed(unfinished.said.gap(), unfinished.event);
+                    unfinished
+                }
             },
         };
         // A sender that waits for `100 Continue` has sent nothing, and reading would ask for it.
@@ -107,21 +110,6 @@ impl Desk {
         // Reading the secret again may hang, and neither MISP nor a stranger may wait for that.
         let other = tokio::time::timeout(self.config.answer_within, other).await.ok().flatten();
         other.is_some_and(|other| is_secret(given, &other))
-    }
-
-    /// Answers an unfinished body and records a gap for its event.
-    fn give_up(&self, unfinished: &Unfinished) -> WebhookAnswer {
-        let Unfinished { why, event, bytes } = *unfinished;
-        let (said, reason) = match why {
-            UnreadBody::TooLarge => {
-                (Said::TooLarge(self.config.max_body), GapReason::FrameTooLarge)
-            }
-            UnreadBody::NoRoom => (Said::NoRoom, GapReason::MemoryFull),
-            UnreadBody::TooSlow => (Said::TooSlow, GapReason::MalformedFrame),
-            UnreadBody::BrokenOff => (Said::BrokenOff, GapReason::MalformedFrame),
-        };
-        self.missed(reason, event);
-        WebhookAnswer { said, bytes, event }
     }
 
     /// Tells the ledger that a body did not reach it.

@@ -51,8 +51,7 @@ pub(super) struct Endpoint {
 /// The reason why a socket is replaced.
 #[derive(Debug, Error)]
 enum ConnectionEnd {
-    #[error(transparent)]
-    NotConnected(SocketError),
+    /// It was lost, or could not be made.
     #[error(transparent)]
     Lost(SocketError),
     #[error("MISP's ZeroMQ said nothing for {0:?}: is its publisher alive, and is Redis?")]
@@ -64,7 +63,7 @@ enum ConnectionEnd {
 impl ConnectionEnd {
     fn reason(&self) -> GapReason {
         match self {
-            Self::NotConnected(_) | Self::Lost(_) => GapReason::Disconnected,
+            Self::Lost(_) => GapReason::Disconnected,
             Self::Silent(_) | Self::Starved => GapReason::Silent,
         }
     }
@@ -123,7 +122,7 @@ impl Endpoint {
     async fn session(&self, feed: FeedSocket) -> (ConnectionEnd, Duration) {
         let socket = match self.connect(feed).await {
             Ok(socket) => socket,
-            Err(error) => return (ConnectionEnd::NotConnected(error), Duration::ZERO),
+            Err(error) => return (ConnectionEnd::Lost(error), Duration::ZERO),
         };
         let connected = Instant::now();
         self.connected(feed);
@@ -218,7 +217,12 @@ impl Endpoint {
         let now = ClockReading::now();
         let topic = frame::topic(start).unwrap_or_default();
         if self.is_of(feed, topic, size, now) {
-            self.refuse_large(topic, size, now);
+            tracing::warn!(
+                endpoint = %self.address, topic = start_of(topic), size,
+                "a ZeroMQ frame is larger than misp.zeromq.max_frame ({} bytes): dropped",
+                self.config.max_frame,
+            );
+            self.missed(Missed { reason: GapReason::FrameTooLarge, since: now.time });
         }
     }
 
@@ -281,17 +285,6 @@ impl Endpoint {
             tracing::warn!(endpoint = %self.address, uptime, "MISP's ZeroMQ publisher was restarted");
             self.missed(missed);
         }
-    }
-
-    fn refuse_large(&self, topic: &str, size: u64, now: ClockReading) {
-        let topic = start_of(topic);
-        tracing::warn!(
-            endpoint = %self.address, topic, size,
-            "a ZeroMQ frame is larger than misp.zeromq.max_frame ({} bytes): dropped",
-            self.config.max_frame,
-        );
-        let missed = Missed { reason: GapReason::FrameTooLarge, since: now.time };
-        self.missed(missed);
     }
 
     fn refuse_malformed(&self, topic: &str, size: usize, why: &MalformedFrame, now: ClockReading) {

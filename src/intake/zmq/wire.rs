@@ -163,19 +163,14 @@ pub(super) struct Frames {
 #[derive(Debug, Clone, Copy)]
 enum At {
     Header,
-    Command {
-        size: u64,
-    },
-    Message {
-        size: u64,
-    },
-    /// The first bytes of a frame that is too large.
-    Large {
-        size: u64,
-    },
-    Skipped {
-        left: u64,
-    },
+    /// A command of so many bytes.
+    Command(u64),
+    /// A message of so many bytes.
+    Message(u64),
+    /// The first bytes of a frame of so many, which are too many.
+    Large(u64),
+    /// So many bytes that are left of a frame.
+    Skipped(u64),
 }
 
 impl Frames {
@@ -198,21 +193,21 @@ impl Frames {
                     self.header()?;
                     continue;
                 }
-                At::Skipped { left } => {
+                At::Skipped(left) => {
                     let now = left.min(input.len() as u64);
                     *input = input.get(usize::try_from(now).unwrap_or(usize::MAX)..).unwrap_or(&[]);
                     if now < left {
-                        self.at = At::Skipped { left: left - now };
+                        self.at = At::Skipped(left - now);
                         return Ok(None);
                     }
                     self.at = At::Header;
                     continue;
                 }
-                At::Command { size } => self.collect(input, size).map(Piece::Command),
-                At::Message { size } => {
+                At::Command(size) => self.collect(input, size).map(Piece::Command),
+                At::Message(size) => {
                     self.collect(input, size).map(|frame| Piece::Message(frame.into()))
                 }
-                At::Large { size } => {
+                At::Large(size) => {
                     let start = size.min(START as u64);
                     let start = self.collect(input, start);
                     start.map(|start| Piece::TooLarge { start: start.into(), size })
@@ -221,7 +216,7 @@ impl Frames {
             let Some(piece) = piece else { return Ok(None) };
             self.at = match &piece {
                 Piece::TooLarge { start, size } => {
-                    At::Skipped { left: size.saturating_sub(start.len() as u64) }
+                    At::Skipped(size.saturating_sub(start.len() as u64))
                 }
                 Piece::Command(_) | Piece::Message(_) => At::Header,
             };
@@ -253,7 +248,7 @@ impl Frames {
     fn frame(&mut self, flags: u8, size: u64) -> Result<At, BrokenWire> {
         if flags & COMMAND != 0 {
             return if size <= LONGEST_COMMAND {
-                Ok(At::Command { size })
+                Ok(At::Command(size))
             } else {
                 Err(BrokenWire::NoFrame)
             };
@@ -265,9 +260,9 @@ impl Frames {
         let is_first = !self.goes_on;
         self.goes_on = flags & MORE != 0;
         Ok(match (is_first, size > self.most) {
-            (false, _) => At::Skipped { left: size },
-            (true, true) => At::Large { size },
-            (true, false) => At::Message { size },
+            (false, _) => At::Skipped(size),
+            (true, true) => At::Large(size),
+            (true, false) => At::Message(size),
         })
     }
 
