@@ -220,7 +220,6 @@ pub enum GapReason {
 
 impl GapReason {
     /// The word in metrics, status and logs.
-    #[must_use]
     pub fn word(self) -> &'static str {
         self.into()
     }

@@ -8,7 +8,6 @@ use crate::pure::count::Count;
 
 impl Status {
     /// Makes a status of its parts, and derives from them what is degraded.
-    #[must_use]
     pub fn new(relay: Option<RelayStatus>, ledger: LedgerStatus, means: Means) -> Self {
         let degraded = degraded(relay.as_ref(), &ledger, means);
         let without_rest = if means.rest { Vec::new() } else { without_rest(means.webhook) };

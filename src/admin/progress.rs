@@ -34,20 +34,17 @@ impl ResyncState {
         Ok(Some(Self { resync, left, queued, fault: None }))
     }
 
-    #[must_use]
     pub fn is_done(&self) -> bool {
         self.resync.phase == ResyncPhase::Done
     }
 
     /// Returns how many events and how many attributes were read so far.
-    #[must_use]
     pub fn read(&self) -> (i64, i64) {
         let ResyncCount { events, attributes } = self.left;
         ((self.resync.events - events).max(0), (self.resync.attributes - attributes).max(0))
     }
 
     /// Returns one line for people. `elapsed` is the time since the resync began.
-    #[must_use]
     pub fn line(&self, elapsed: Duration) -> String {
         let queued: Vec<String> = Lane::ALL
             .iter()

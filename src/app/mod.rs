@@ -205,7 +205,6 @@ impl Listeners {
 /// take the same kinds of objects. Changes are queued for enabled targets only. A view judges by the
 /// warninglists that were in force last. If there are none, its claims wait for them with a key, and go
 /// without them otherwise.
-#[must_use]
 pub fn views(config: &Config) -> Views {
     let members = config.targets.iter().map(|target| {
         let Target { enabled, ref policy, identity, withdraw, api, .. } = *target;

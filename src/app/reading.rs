@@ -126,7 +126,6 @@ impl RestReading {
     }
 
     /// Returns why MISP cannot be asked now; `None` if it can.
-    #[must_use]
     pub fn fault(&self) -> Option<String> {
         self.status.now().error
     }

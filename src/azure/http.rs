@@ -18,7 +18,6 @@ pub fn client(azure: &Azure) -> Result<reqwest::Client, HttpError> {
 }
 
 /// How Azure is reached.
-#[must_use]
 pub fn way(azure: &Azure) -> ClientOptions<'_> {
     ClientOptions {
         section: "azure",
@@ -68,7 +67,6 @@ pub async fn read(mut response: Response, most: usize) -> reqwest::Result<Reply>
 }
 
 /// A transport error in one line, with the remedy where the certificate is the cause.
-#[must_use]
 pub fn explain(error: &reqwest::Error) -> String {
     let text = chain(error);
     if certificate_error(error).is_some() {

@@ -161,7 +161,6 @@ impl SignInError {
     }
 
     /// The word in metrics.
-    #[must_use]
     pub fn word(&self) -> &'static str {
         self.into()
     }

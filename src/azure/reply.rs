@@ -12,7 +12,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 const QUOTED: usize = 300;
 
 /// Whether the same request may be answered otherwise in a moment.
-#[must_use]
 pub fn may_pass(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..=599)
 }
@@ -37,7 +36,6 @@ pub struct Reply {
 impl Reply {
     /// Returns the answer in one line: status, code, message and activity id, or else the start of the body
     /// without markup.
-    #[must_use]
     pub fn words(&self) -> String {
         let Failure { code, message, activity_id, complaints } = Failure::read(&self.body);
         let mut line = format!("HTTP {}", self.status);
@@ -61,7 +59,6 @@ impl Reply {
 
     /// Returns how long the answer asks to wait: `Retry-After` in seconds or as a date, or else the number in
     /// the gateway's message. A date counts from the answer's own `Date`, since our clock may be wrong.
-    #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         let told = self.retry_after.as_deref().and_then(|header| {
             let header = header.trim();
@@ -86,7 +83,6 @@ pub enum Body {
 
 impl Body {
     /// Reads the body of a 2xx.
-    #[must_use]
     pub fn of(reply: &Reply) -> Self {
         let body = reply.body.trim_ascii();
         if body.is_empty() || body == b"null" {
@@ -112,7 +108,6 @@ impl Body {
     }
 
     /// Whether an undocumented 2xx may be the API's nevertheless.
-    #[must_use]
     pub fn may_be_api(&self, reply: &Reply) -> bool {
         match self {
             Self::Other => false,
@@ -155,19 +150,16 @@ impl Complaint {
     }
 
     /// Returns the record's position in the request.
-    #[must_use]
     pub fn record(&self) -> Option<usize> {
         let index = self.index.as_u64().or_else(|| self.index.as_str()?.trim().parse().ok());
         index.and_then(|index| usize::try_from(index).ok())
     }
 
     /// Returns the record's position as the answer spells it.
-    #[must_use]
     pub fn place(&self) -> String {
         self.index.to_string()
     }
 
-    #[must_use]
     pub fn words(&self) -> String {
         if self.words.is_empty() { "no reason given".to_owned() } else { self.words.join("; ") }
     }

@@ -15,7 +15,6 @@ pub struct SignIn {
 
 impl SignIn {
     /// That of a target.
-    #[must_use]
     pub fn of(target: &Target) -> Self {
         Self {
             credential: target.credential.clone(),
@@ -25,7 +24,6 @@ impl SignIn {
     }
 
     /// Whether both sign in as one application or identity, by whatever proof: Sentinel's quota is its.
-    #[must_use]
     pub fn is_same_principal(&self, other: &Self) -> bool {
         let name = |one: &Self| {
             let Self { credential, authority, .. } = one;

@@ -80,7 +80,6 @@ impl TokenSource {
     }
 
     /// What is wrong with the sign-ins although there is a token that is good, in words.
-    #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.with(|state| state.trouble.clone())
     }
@@ -266,7 +265,6 @@ impl TokenSource {
 
 /// Whom Entra gave a token to, which roles are given to: the claim `oid`
 /// (<https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference>).
-#[must_use]
 pub fn object_id(token: &Secret) -> Option<String> {
     let claims = URL_SAFE_NO_PAD.decode(token.expose().split('.').nth(1)?).ok()?;
     let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;

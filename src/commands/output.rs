@@ -39,7 +39,6 @@ pub(super) fn write(text: &str) -> anyhow::Result<()> {
 }
 
 /// Returns whether the reader of standard output closed it early.
-#[must_use]
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -14,7 +14,6 @@ use crate::pure::count::Count;
 use crate::pure::safe;
 
 /// Returns the text of `status`. Ages are counted back from `now`.
-#[must_use]
 pub(super) fn text(status: &Status, now: DateTime<Utc>) -> String {
     let mut page = StatusPage { text: String::new(), now };
     page.head(status);

@@ -47,7 +47,6 @@ pub enum NothingToAsk {
 }
 
 impl Readback {
-    #[must_use]
     pub fn new(places: Vec<ReadableTarget>, ingestion: Duration) -> Self {
         Self { places, ingestion, turn: Semaphore::new(1) }
     }

@@ -99,13 +99,11 @@ impl ReadableTarget {
 
 /// Returns whether the used-up ids can be read from the target's workspace. Under `identity = "attribute"`
 /// they cannot, since an id does not depend on the observable.
-#[must_use]
 pub fn tells_used_up_ids(target: &Target) -> bool {
     is_asked(target) && target.identity == Identity::Observable
 }
 
 /// Returns whether a target can be read back: it is sent to, and the names of its workspace are configured.
-#[must_use]
 pub fn is_asked(target: &Target) -> bool {
     target.enabled && target.mode == Mode::Live && target.managed.is_some()
 }

@@ -21,19 +21,16 @@ const INDICATORS_ENDPOINT: &str = "https://sentinelus.azure-api.net";
 
 impl Api {
     /// As the configuration spells it.
-    #[must_use]
     pub fn word(self) -> &'static str {
         self.into()
     }
 
     /// Whether it takes nothing but indicators.
-    #[must_use]
     pub fn takes_only_indicators(self) -> bool {
         self != Self::StixObjects
     }
 
     /// The name of the list of objects in a request.
-    #[must_use]
     pub fn list(self) -> &'static str {
         match self {
             Self::StixObjects => "stixobjects",
@@ -44,7 +41,6 @@ impl Api {
 
     /// With `{workspace_id}` to fill in. The connector's text for the US Government writes the first
     /// without its second hyphen; only this spelling works there as well, as users report.
-    #[must_use]
     pub fn path(self) -> &'static str {
         match self {
             Self::StixObjects => {
@@ -56,7 +52,6 @@ impl Api {
     }
 
     /// Empty: it has none.
-    #[must_use]
     pub fn version(self) -> &'static str {
         match self {
             Self::StixObjects => "2024-02-01-preview",

@@ -62,7 +62,6 @@ pub enum ManagedIdentity {
 
 impl Credential {
     /// As the configuration spells the kind.
-    #[must_use]
     pub fn word(&self) -> &'static str {
         CredentialKind::from(self).into()
     }
@@ -80,7 +79,6 @@ impl Credential {
     }
 
     /// The tenant that is signed in to; empty where somebody else decides it.
-    #[must_use]
     pub fn tenant_id(&self) -> &str {
         match self {
             Self::ClientSecret { tenant_id, .. }
@@ -93,7 +91,6 @@ impl Credential {
     }
 
     /// The application that signs in; empty where it is none, or not known by its client id.
-    #[must_use]
     pub fn client_id(&self) -> &str {
         match self {
             Self::ClientSecret { client_id, .. }

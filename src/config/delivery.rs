@@ -73,7 +73,6 @@ impl Limits {
     }
 
     /// The quota of targets that share a credential: the smallest of theirs; 0 is no limit.
-    #[must_use]
     pub fn shared_quota<'l>(limits: impl IntoIterator<Item = &'l Self>) -> u32 {
         let quotas = limits.into_iter().map(|one| one.quota_requests);
         quotas.filter(|most| *most > 0).min().unwrap_or(0)

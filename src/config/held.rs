@@ -20,13 +20,11 @@ pub struct SharedSecret {
 }
 
 impl SharedSecret {
-    #[must_use]
     pub fn new(secret: Secret) -> Self {
         Self { secret: Mutex::new(secret), read_at: sync::Mutex::default() }
     }
 
     /// As it was last read.
-    #[must_use]
     pub fn now(&self) -> Secret {
         self.secret.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -212,7 +212,6 @@ fn from_environment(environment: BTreeMap<String, String>, known: &[String]) -> 
 }
 
 /// The environment variable of a path: `misp.zeromq.silence` is `MSR_MISP__ZEROMQ__SILENCE`.
-#[must_use]
 pub fn variable(path: &str) -> String {
     let name = path.replace('.', "__").replace('-', "_").to_uppercase();
     format!("{PREFIX}{name}")

@@ -123,7 +123,6 @@ pub struct TlsFiles {
 
 impl ZeroMq {
     /// The same with another password, where there are credentials.
-    #[must_use]
     pub fn with_password(&self, password: Secret) -> Self {
         let credentials = self.credentials.clone();
         let credentials = credentials.map(|plain| Plain { password, ..plain });

@@ -38,7 +38,6 @@ impl Mistake {
     }
 
     /// Value, problem and where it stands, without the key and what to do.
-    #[must_use]
     pub fn summary(&self) -> String {
         let value =
             self.problem.value.as_ref().map_or_else(String::new, |value| format!("{value}: "));
@@ -128,7 +127,6 @@ impl Mistakes {
         if mistakes.is_empty() { Ok(read) } else { Err(Self::new(mistakes)) }
     }
 
-    #[must_use]
     pub fn list(&self) -> &[Mistake] {
         &self.0
     }

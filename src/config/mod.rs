@@ -194,7 +194,6 @@ pub enum Mode {
 
 impl Mode {
     /// As the configuration, `status` and the ledger spell it.
-    #[must_use]
     pub fn word(self) -> &'static str {
         self.into()
     }

@@ -25,7 +25,6 @@ impl Schedule {
     }
 
     /// The first time later than `now`. `None` only beyond the calendar.
-    #[must_use]
     pub fn after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.0.find_next_occurrence(&now, false).ok()
     }

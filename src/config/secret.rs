@@ -60,7 +60,6 @@ impl Secret {
 
     /// The secret at an address of a Key Vault, of which nobody has read it yet, unless it is among
     /// those `found`.
-    #[must_use]
     pub(super) fn from_vault(address: &str, found: &FoundSecrets) -> Self {
         let text = found.secrets.get(address).map(|secret| Arc::clone(&secret.text));
         let vault = text.as_ref().and(found.vault.clone());
@@ -69,20 +68,17 @@ impl Secret {
     }
 
     /// Whether there is one, be it still to be looked up.
-    #[must_use]
     pub fn is_given(&self) -> bool {
         !self.text.is_empty() || self.is_unread()
     }
 
     /// Whether it still has to be looked up.
-    #[must_use]
     pub fn is_unread(&self) -> bool {
         self.text.is_empty() && matches!(self.origin, SecretOrigin::Vault(_, None))
     }
 
     /// The text itself: for the wire only, never for a log, an error or a file. Empty where it
     /// still has to be looked up.
-    #[must_use]
     pub fn expose(&self) -> &str {
         &self.text
     }

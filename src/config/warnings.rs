@@ -10,7 +10,6 @@ use super::{Config, Rest, looks};
 use crate::pure::policy::{OnHit, Policy, loosened};
 
 /// A sentence for each doubtful setting.
-#[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     if config.delivery.limits.quota_requests == 0 {

@@ -67,7 +67,6 @@ impl ForeignUpload {
     }
 
     /// The most objects of one request.
-    #[must_use]
     pub fn max_objects(&self) -> usize {
         self.max_objects
     }

@@ -29,7 +29,6 @@ pub struct Health(Arc<Mutex<BTreeMap<String, DeliveryHealth>>>);
 
 impl Health {
     /// Returns a copy of the health of each target.
-    #[must_use]
     pub fn now(&self) -> BTreeMap<String, DeliveryHealth> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

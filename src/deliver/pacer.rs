@@ -18,7 +18,6 @@ pub struct Pacer {
 impl Pacer {
     /// Makes a pacer for `requests` in any `window`; 0 requests, or no window, is no limit. The first
     /// slot opens one interval after `start`.
-    #[must_use]
     pub fn new(requests: u32, window: Duration, start: Instant) -> Self {
         // Rounded up: rounded down, the shares would fit into the window once too often.
         let nanos = window.as_nanos().div_ceil(u128::from(requests.max(1)));

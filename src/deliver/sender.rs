@@ -67,7 +67,6 @@ impl Sender {
 
     /// Returns the tokens and the quota by which this sender sends to a target. `None`: the target is
     /// another sender's, or its requests go to a file.
-    #[must_use]
     pub fn access_to(&self, target: &str) -> Option<UploadAccess> {
         self.targets.iter().find(|one| one.name == target)?;
         self.session.access(&self.pacer)

@@ -63,7 +63,6 @@ impl Client {
     }
 
     /// Returns the address of the requests.
-    #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
     }
@@ -92,7 +91,6 @@ impl Client {
 
 /// Writes the body of a request, e.g. `{"sourcesystem":…,"stixobjects":[…]}`. The objects are JSON already
 /// and are copied as they are, so that a repeat is the same byte for byte.
-#[must_use]
 pub fn body(api: Api, sourcesystem: &str, objects: &[impl AsRef<str>]) -> Bytes {
     let objects: Vec<&str> = objects.iter().map(AsRef::as_ref).collect();
     let (source, list) = (serde_json::Value::from(sourcesystem), api.list());

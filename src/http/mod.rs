@@ -190,7 +190,6 @@ impl ClientOptions<'_> {
 }
 
 /// What is wrong with the other side's certificate, if that is the cause.
-#[must_use]
 pub fn certificate_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e CertificateError> {
     causes(error).find_map(|cause| match cause.downcast_ref() {
         Some(rustls::Error::InvalidCertificate(why)) => Some(why),
@@ -199,7 +198,6 @@ pub fn certificate_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Cer
 }
 
 /// Whether the other side answered a handshake with something that is no TLS: a port of plain HTTP.
-#[must_use]
 pub fn speaks_no_tls(error: &(dyn Error + 'static)) -> bool {
     causes(error)
         .any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidMessage(_))))
@@ -218,7 +216,6 @@ pub fn causes<'e>(
 }
 
 /// An error and its causes, without repeating what is contained already, and without the address.
-#[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     for error in std::iter::successors(Some(error), |&error| error.source()) {

@@ -32,7 +32,6 @@ const MAX_NOTICES: usize = 16_384;
 
 impl Inbox {
     /// Makes an inbox whose payloads may hold `max_bytes`, and its reading end.
-    #[must_use]
     pub fn new(max_bytes: usize) -> (Self, mpsc::Receiver<Notice>) {
         let (notices, reader) = mpsc::channel(MAX_NOTICES);
         let memory = Arc::new(Semaphore::new(max_bytes.min(Semaphore::MAX_PERMITS)));

@@ -51,7 +51,6 @@ impl MispClient {
 
     /// The heads of the events that `query` (parameters of restSearch) finds, page by page, in the
     /// order of their ids.
-    #[must_use]
     pub fn heads(&self, query: Map<String, Value>) -> Heads {
         Heads::new(self.clone(), query)
     }

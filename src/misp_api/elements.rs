@@ -75,7 +75,6 @@ const MOST_BLANKS: usize = 1 << 20;
 
 impl Elements {
     /// `most`: the longest element, bytes.
-    #[must_use]
     pub fn new(most: usize) -> Self {
         Self {
             at: ListPosition::Opening(0),

@@ -70,7 +70,6 @@ impl Heads {
     }
 
     /// MISP's clock at the last page, also where it held nothing; Unix seconds.
-    #[must_use]
     pub fn date(&self) -> Option<i64> {
         self.date
     }

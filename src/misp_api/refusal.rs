@@ -86,14 +86,12 @@ pub enum RestError {
 
 impl RestError {
     /// The word in metrics and status.
-    #[must_use]
     pub fn word(&self) -> &'static str {
         self.into()
     }
 
     /// Whether it may be the doing of one of the events that were asked for: MISP fails at it, or says
     /// something else than JSON in the middle of its answer.
-    #[must_use]
     pub fn may_be_of_one_event(&self) -> bool {
         matches!(
             self,
@@ -109,7 +107,6 @@ impl RestError {
     }
 
     /// A fault of network or server that may be gone in a moment, and no refusal.
-    #[must_use]
     pub fn may_pass(&self) -> bool {
         self.is_overload()
             || matches!(

@@ -209,7 +209,6 @@ impl MispClient {
     }
 
     /// How MISP is reached.
-    #[must_use]
     pub fn way(config: &Rest) -> ClientOptions<'_> {
         ClientOptions {
             section: SECTION,
@@ -222,7 +221,6 @@ impl MispClient {
     }
 
     /// How much to ask for at once now.
-    #[must_use]
     pub fn page(&self) -> EventPage {
         self.0.pages.now()
     }

@@ -13,14 +13,12 @@ pub struct Backoff {
 
 impl Backoff {
     /// Pauses from `min` up to `max`; a `max` below `min` counts as `min`.
-    #[must_use]
     pub fn new(min: Duration, max: Duration) -> Self {
         Self { min, max: max.max(min) }
     }
 
     /// The pause after `failures` failures in a row (the first is 1), for a `random` number in
     /// 0..1: at least half of the doubled pause, at most all of it, never below `min`.
-    #[must_use]
     pub fn pause(&self, failures: u32, random: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         let full = self.min.saturating_mul(1 << doublings).min(self.max);

@@ -6,20 +6,17 @@ use std::fmt::Write;
 
 /// The text in one line: whatever could move the cursor, begin another line or turn the order of
 /// writing around stands there as its escape, e.g. `\n` or `\u{1b}`.
-#[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, is_unfit)
 }
 
 /// As [`line()`], for text whose line breaks are our own.
-#[must_use]
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |character| character != '\n' && is_unfit(character))
 }
 
 /// JSON as it is, but for what a terminal would obey in it: that stands there as JSON's escape, e.g.
 /// `\u009b`, so that a parser reads the same. What JSON itself escapes, it has escaped.
-#[must_use]
 pub fn json(finished: &str) -> Cow<'_, str> {
     let is_unfit = |character: char| character >= ' ' && is_unfit(character);
     if !finished.contains(is_unfit) {

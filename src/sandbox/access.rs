@@ -120,7 +120,6 @@ impl Sandbox {
     }
 
     /// A token of another issuer, e.g. as a cluster would project it into a pod.
-    #[must_use]
     pub fn federated_token(&self, federated: Federated, lifetime: Duration) -> String {
         self.world.with(|state| state.access.issue(federated, lifetime))
     }
@@ -131,7 +130,6 @@ impl Sandbox {
     }
 
     /// How often the metadata service was asked.
-    #[must_use]
     pub fn metadata_requests(&self) -> usize {
         self.world.with(|state| state.access.metadata_requests)
     }
@@ -154,7 +152,6 @@ impl Sandbox {
     }
 
     /// How many secrets of vaults were read.
-    #[must_use]
     pub fn vault_reads(&self) -> usize {
         self.world.with(|state| state.access.vault_reads)
     }

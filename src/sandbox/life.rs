@@ -20,7 +20,6 @@ pub enum Life {
 
 impl Life {
     /// `None` for an object that is no indicator. What has no `valid_until` that can be read never ends.
-    #[must_use]
     pub fn of(object: &Value, now: DateTime<Utc>) -> Option<Self> {
         if object.get("type")?.as_str()? != "indicator" {
             return None;
@@ -38,7 +37,6 @@ impl Life {
     }
 
     /// Whether it counts as withdrawn: only where no rule can match it any more.
-    #[must_use]
     pub fn is_over(self) -> bool {
         self == Self::Over
     }

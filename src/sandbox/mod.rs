@@ -140,60 +140,50 @@ impl Sandbox {
     }
 
     /// Where it listens.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// `https://localhost:<port>`: authority and upload endpoint alike.
-    #[must_use]
     pub fn base_url(&self) -> String {
         format!("https://localhost:{}", self.address.port())
     }
 
     /// Its certificate authority, PEM.
-    #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.certificates.ca_pem
     }
 
     /// The file that holds [`Sandbox::ca_pem`], for `azure.ca_file` or `SSL_CERT_FILE`.
-    #[must_use]
     pub fn ca_file(&self) -> &Path {
         &self.certificates.ca_file
     }
 
-    #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.world.settings
     }
 
     /// What `workspace` holds, in the order of source system and id.
-    #[must_use]
     pub fn objects(&self, workspace: Uuid) -> Vec<HeldObject> {
         self.world.with(|state| state.objects(workspace))
     }
 
     /// How many objects `workspace` holds.
-    #[must_use]
     pub fn count(&self, workspace: Uuid) -> usize {
         self.world.with(|state| state.count(workspace, |_| true))
     }
 
     /// Every upload request so far, in the order of arrival.
-    #[must_use]
     pub fn requests(&self) -> Vec<Upload> {
         self.world.with(|state| state.uploads.clone())
     }
 
     /// Changes each time an upload request is read, stored or answered.
-    #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.world.changes.subscribe()
     }
 
     /// How many sign-ins were asked for so far, refused ones included.
-    #[must_use]
     pub fn sign_ins(&self) -> usize {
         self.world.with(|state| state.sign_ins)
     }
@@ -238,7 +228,6 @@ impl Sandbox {
     }
 
     /// Every request to the management plane so far.
-    #[must_use]
     pub fn managed(&self) -> Vec<Managed> {
         self.world.with(|state| state.managed.clone())
     }
@@ -281,13 +270,11 @@ impl Sandbox {
     }
 
     /// The time by its clock, which is what Sentinel's rules call `now()`.
-    #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.world.with(|state| state.now())
     }
 
     /// Where each indicator of `workspace` stands now, by the condition of Sentinel's rules.
-    #[must_use]
     pub fn lives(&self, workspace: Uuid) -> Vec<(HeldObject, Life)> {
         let now = self.now();
         let objects = self.objects(workspace).into_iter();
@@ -305,7 +292,6 @@ impl Sandbox {
     }
 
     /// The relay's settings for this sandbox, as environment variables, for each workspace.
-    #[must_use]
     pub fn relay_environment(&self) -> String {
         settings::relay_environment(&self.world.settings, &self.base_url(), self.ca_file())
     }

@@ -103,7 +103,6 @@ impl ManageClient {
     }
 
     /// The workspace's resource id: where roles are given.
-    #[must_use]
     pub fn scope(&self) -> &str {
         self.scope.path()
     }
@@ -133,7 +132,6 @@ impl ManageClient {
     }
 
     /// The objects that meet a condition, page by page.
-    #[must_use]
     pub fn walk(&self, condition: &Condition<'_>) -> Walk<'_> {
         let body = shape::query_body(condition, self.rules.page);
         Walk::new(self, self.post("query", body), condition.source)

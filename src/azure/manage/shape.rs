@@ -30,7 +30,6 @@ pub struct WorkspaceObject {
 
 impl WorkspaceObject {
     /// Its STIX id; empty where it has none.
-    #[must_use]
     pub fn id(&self) -> &str {
         self.data.get("id").and_then(Value::as_str).unwrap_or_default()
     }

@@ -62,19 +62,16 @@ pub struct RequestFacts {
 
 impl UploadOutcome {
     /// Makes the outcome of a request that was taken whole.
-    #[must_use]
     pub fn accepted_all() -> Self {
         Self::Accepted { rejected: Vec::new(), stray: Vec::new() }
     }
 
     /// Returns the word in metrics.
-    #[must_use]
     pub fn word(&self) -> &'static str {
         self.into()
     }
 
     /// Reads an answer or the lack of one.
-    #[must_use]
     pub fn of(answer: &Result<Reply, NoReply>, asked: RequestFacts) -> Self {
         match answer {
             Ok(reply) => Self::of_reply(reply, asked),

@@ -48,7 +48,6 @@ pub struct RestState {
 }
 
 impl RestStatus {
-    #[must_use]
     pub fn now(&self) -> RestState {
         let known = self.lock();
         let is_late = |catch_up: &CatchUp| catch_up.last.elapsed() > LATE * catch_up.every;

@@ -28,7 +28,6 @@ pub struct EndpointStatus {
 
 impl EndpointStatus {
     /// Whether both sockets are connected.
-    #[must_use]
     pub fn connected(&self) -> bool {
         self.publications_connected && self.others_connected
     }
@@ -40,7 +39,6 @@ pub struct ZeroMqStatus(watch::Sender<Vec<EndpointStatus>>);
 
 impl ZeroMqStatus {
     /// Makes the view of all endpoints before any is connected.
-    #[must_use]
     pub fn new(config: &ZeroMq) -> Self {
         let endpoint = |endpoint: &String| EndpointStatus {
             endpoint: endpoint.clone(),
@@ -50,13 +48,11 @@ impl ZeroMqStatus {
     }
 
     /// Returns the present state of the endpoints.
-    #[must_use]
     pub fn now(&self) -> Vec<EndpointStatus> {
         self.0.borrow().clone()
     }
 
     /// Returns a receiver that waits for changes. Frames that change nothing but a time wake nobody.
-    #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Vec<EndpointStatus>> {
         self.0.subscribe()
     }

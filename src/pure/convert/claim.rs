@@ -99,7 +99,6 @@ impl ClaimFacts {
     }
 
     /// The attribute's whole value as MISP wrote it; both halves of a composite.
-    #[must_use]
     pub fn written<'a>(&'a self, observable: &'a Observable) -> &'a str {
         self.raw.as_deref().unwrap_or(&observable.value)
     }
@@ -217,12 +216,10 @@ pub struct EventFacts {
 }
 
 impl EventFacts {
-    #[must_use]
     pub fn audience(&self) -> Audience {
         Audience::new(self.distribution, self.sharing_group_id)
     }
 
-    #[must_use]
     pub fn shared(&self) -> SharedWith {
         SharedWith { audience: self.audience(), sharing_group: self.sharing_group.clone() }
     }

@@ -56,7 +56,6 @@ pub fn claims(attribute: &Attribute<'_>, object: Option<&Object<'_>>) -> Result<
 }
 
 /// What an attribute of this type and value would match; nothing where it makes no claim.
-#[must_use]
 pub fn said(kind: &str, value: &str) -> Vec<Observable> {
     let read = table::find(kind)
         .and_then(|row| row.shape().ok())
@@ -73,7 +72,6 @@ pub enum UrlForm {
 
 /// The form of a URL that `observable` is among the claims of an attribute; `None` where the two forms
 /// are one, and of all that is no URL.
-#[must_use]
 pub fn url_form(facts: &ClaimFacts, observable: &Observable) -> Option<UrlForm> {
     if observable.path != url::URL {
         return None;
@@ -126,7 +124,6 @@ pub struct Conversion {
 }
 
 /// Converts all attributes of an event.
-#[must_use]
 pub fn event(event: &Event<'_>) -> Conversion {
     let mut conversion =
         Conversion { claims: Vec::with_capacity(event.listed()), ..Conversion::default() };
@@ -155,12 +152,10 @@ impl Skipped {
         *self.0.entry(reason).or_default() += 1;
     }
 
-    #[must_use]
     pub fn total(&self) -> u64 {
         self.0.values().sum()
     }
 
-    #[must_use]
     pub fn of(&self, reason: Reason) -> u64 {
         self.0.get(&reason).copied().unwrap_or_default()
     }

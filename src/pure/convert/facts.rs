@@ -9,7 +9,6 @@ use crate::pure::misp::{self, Attribute, Event, Object};
 
 impl Event<'_> {
     /// What policy, merging and the ledger need of the event.
-    #[must_use]
     pub fn facts(&self) -> EventFacts {
         EventFacts {
             id: self.id,

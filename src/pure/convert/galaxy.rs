@@ -65,7 +65,6 @@ fn is_tactic(external_id: &str) -> bool {
 
 /// The actor that a tag names: `misp-galaxy:mitre-intrusion-set="APT29 - G0016"` is `APT29`. For an
 /// instance's own clusters that is a uuid.
-#[must_use]
 pub fn actor(tag: &str) -> Option<&str> {
     let (galaxy, value) = tag.strip_prefix("misp-galaxy:")?.split_once('=')?;
     let named = kind(galaxy.trim()) == Some(ClusterKind::ThreatActor);

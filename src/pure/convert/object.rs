@@ -99,7 +99,6 @@ fn short(value: &str) -> String {
 }
 
 /// The beginning of a longer value, if the text is one that was cut.
-#[must_use]
 pub fn uncut(text: &str) -> Option<&str> {
     text.strip_suffix('…').filter(|start| start.chars().count() + 1 == MAX_VALUE)
 }

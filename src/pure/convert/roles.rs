@@ -17,7 +17,6 @@ pub struct Role {
 
 impl Role {
     /// As `[convert.roles]` names it.
-    #[must_use]
     pub fn name(&self) -> String {
         format!("{}.{}", self.template, self.relation)
     }
@@ -69,7 +68,6 @@ static ROLES: [Role; 33] = [
 ];
 
 /// Every role whose claims do not count by default.
-#[must_use]
 pub fn roles() -> &'static [Role] {
     &ROLES
 }

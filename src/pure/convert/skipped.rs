@@ -109,13 +109,11 @@ pub enum Reason {
 
 impl Reason {
     /// The word in metrics, logs and `convert`.
-    #[must_use]
     pub fn word(self) -> &'static str {
         self.into()
     }
 
     /// Why, and what an operator can do about it.
-    #[must_use]
     pub fn sentence(self) -> &'static str {
         // Each variant has one, as a test sees.
         self.get_message().or_else(|| self.get_documentation()).unwrap_or_default()

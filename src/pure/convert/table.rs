@@ -247,7 +247,6 @@ pub(super) fn find(kind: &str) -> Option<&'static TypeRow> {
 }
 
 /// Every type that has a row.
-#[must_use]
 pub fn types() -> &'static [TypeRow] {
     &TYPES
 }

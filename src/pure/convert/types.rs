@@ -40,7 +40,6 @@ pub enum Fidelity {
 
 impl Fidelity {
     /// The word in documentation.
-    #[must_use]
     pub fn word(self) -> &'static str {
         self.into()
     }
@@ -92,32 +91,27 @@ impl TypeRow {
 
     /// The object paths of its claims, part 0 first; the language where it claims a rule. Empty
     /// where it claims nothing.
-    #[must_use]
     pub fn paths(&self) -> Vec<&'static str> {
         self.shape().map_or_else(|_| Vec::new(), Shape::paths)
     }
 
     /// Why it claims nothing; `None` where it does.
-    #[must_use]
     pub fn skipped(&self) -> Option<Reason> {
         self.claimed.err()
     }
 
     /// Whether its claims count where `[convert.types]` says nothing.
-    #[must_use]
     pub fn is_on(&self) -> bool {
         self.claimed.is_ok_and(|claimed| claimed.on)
     }
 
     /// `None` where it claims nothing.
-    #[must_use]
     pub fn trust(&self) -> Option<Fidelity> {
         self.claimed.ok().map(|claimed| claimed.trust)
     }
 }
 
 /// MISP's attribute categories.
-#[must_use]
 pub fn categories() -> &'static [&'static str] {
     CATEGORIES
 }

@@ -60,7 +60,6 @@ pub(super) fn url(value: &str) -> Option<Observable> {
 
 /// The URL as requests and the logs of proxies have it, where that differs from how it was written:
 /// an empty path is a slash, and the fragment stays with the browser (RFC 9112, 3.2.1).
-#[must_use]
 pub fn on_the_wire(observable: &Observable) -> Option<Observable> {
     if observable.path != URL {
         return None;

@@ -77,7 +77,6 @@ impl From<Reason> for Why {
 
 impl Why {
     /// With what is known beside the claim.
-    #[must_use]
     pub fn knowing(reason: Reason, side_facts: &SideFacts) -> Self {
         let why = Self::from(reason);
         match (&side_facts.warned, reason) {
@@ -209,7 +208,6 @@ pub enum ExplainLine {
 
 impl Story {
     /// Whether more is known of the attribute than what it is called.
-    #[must_use]
     pub fn is_read(&self) -> bool {
         let is_malformed = |why: &Why| why.reason == Reason::Malformed.word();
         !self.skipped.as_ref().is_some_and(is_malformed)
@@ -217,7 +215,6 @@ impl Story {
 
     /// Of an attribute whose claims the ledger keeps, so that its event is published; `value` as MISP
     /// wrote it.
-    #[must_use]
     pub fn of_claim(event: &EventFacts, attribute: Uuid, facts: &ClaimFacts, value: &str) -> Self {
         Self {
             event: EventOf { published: true, ..event.into() },

@@ -6,7 +6,6 @@ use crate::pure::policy::{Decided, Judge};
 use crate::pure::stix::Observable;
 
 /// What there is to say of a claim under a policy.
-#[must_use]
 pub fn remarks(
     judge: &Judge,
     event: &EventFacts,
@@ -24,7 +23,6 @@ pub fn remarks(
 
 /// Tags that the operator's table decides, and tags that only their words make markings: each once, with
 /// what they are taken for.
-#[must_use]
 pub fn markings(judge: &Judge, event: &EventFacts, claim: &ClaimFacts) -> Vec<String> {
     let mut words = Vec::new();
     for tag in event.tags.iter().chain(&claim.tags) {

@@ -21,13 +21,11 @@ pub struct Teller {
 
 impl Teller {
     /// `json`: one object a line.
-    #[must_use]
     pub fn new(json: bool) -> Self {
         Self { json, event: None }
     }
 
     /// The words for this story; its event's heading first, where it is another's.
-    #[must_use]
     pub fn tell(&mut self, story: &Story) -> String {
         if self.json {
             // Strings and numbers with string keys: serialising cannot fail.
@@ -175,7 +173,6 @@ fn because(why: &Why) -> String {
 }
 
 /// Where an indicator stands at a target, in words.
-#[must_use]
 pub fn standing(at: &TargetStanding) -> String {
     let when = at.at.map(|at| format!(" {}", time(at))).unwrap_or_default();
     let lane = at.lane.as_ref().map(|lane| format!(" in the {lane} lane")).unwrap_or_default();
@@ -213,7 +210,6 @@ fn shown(value: &str) -> String {
 }
 
 /// `2026-10-01 10:34:56 UTC`, of Unix milliseconds.
-#[must_use]
 pub fn time(milliseconds: i64) -> String {
     let time = DateTime::from_timestamp_millis(milliseconds);
     time.map_or_else(

@@ -134,7 +134,6 @@ struct AttributeFields<'a> {
 }
 
 impl<'a> Attribute<'a> {
-    #[must_use]
     pub fn audience(&self) -> Audience {
         Audience::new(self.distribution, self.sharing_group_id)
     }
@@ -191,13 +190,11 @@ impl<'a> Attribute<'a> {
     }
 
     /// What decaying models say of it, where any apply and the read asked for them.
-    #[must_use]
     pub fn decay(&self) -> Option<Decay> {
         if self.decay.is_empty() { None } else { decay::of_attribute(self.decay) }
     }
 
     /// The false positives and expirations that were reported of it.
-    #[must_use]
     pub fn sightings(&self) -> Vec<Sighting> {
         match self.sightings {
             "" | "[]" => Vec::new(),

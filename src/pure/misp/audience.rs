@@ -32,13 +32,11 @@ pub struct Audience {
 }
 
 impl Audience {
-    #[must_use]
     pub fn new(distribution: i64, sharing_group_id: i64) -> Self {
         Self { distribution, sharing_group_id }
     }
 
     /// Whether it is for more than one organisation and for no sharing group.
-    #[must_use]
     pub fn is_open(self) -> bool {
         COMMUNITIES.contains(&self.distribution)
     }

@@ -175,14 +175,12 @@ impl<'a> Event<'a> {
         })
     }
 
-    #[must_use]
     pub fn audience(&self) -> Audience {
         Audience::new(self.distribution, self.sharing_group_id)
     }
 
     /// Whether anything in it is for the own organisation or a sharing group only: a key of another
     /// organisation may not see it.
-    #[must_use]
     pub fn is_restricted(&self) -> bool {
         let is_open = |object: Option<&Object<'_>>, attribute| {
             let below = object.map(Object::audience).into_iter().chain([attribute]);
@@ -193,7 +191,6 @@ impl<'a> Event<'a> {
     }
 
     /// How many attributes are listed, phantoms included: for sizing.
-    #[must_use]
     pub fn listed(&self) -> usize {
         let held: usize = self.objects.iter().flatten().map(|object| object.attributes.len()).sum();
         self.attributes.len() + held

@@ -91,7 +91,6 @@ struct Holder<'a> {
 impl<'a> Event<'a> {
     /// The clusters of the event and of its attributes, each once. Those that are deleted, or cannot
     /// be read, are none: their tags remain.
-    #[must_use]
     pub fn clusters(&self) -> Vec<Cluster<'a>> {
         let clusters = memchr::memmem::Finder::new(CLUSTERS);
         let held = self.objects.iter().flatten().flat_map(|object| &object.attributes);

@@ -10,7 +10,6 @@ use super::lenient::{self, Text};
 
 /// The uuid of a single-event document, read no further than it stands; also of a document that is
 /// cut off or broken behind it.
-#[must_use]
 pub fn event_uuid(document: &[u8]) -> Option<Uuid> {
     let mut found = None;
     let mut deserializer = serde_json::Deserializer::from_slice(document);

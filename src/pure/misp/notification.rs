@@ -47,7 +47,6 @@ pub struct AttributeState {
 
 impl AttributeState {
     /// The value as MISP's events spell it: composites joined by `|`.
-    #[must_use]
     pub fn value(self) -> String {
         if !self.value.is_empty() {
             return self.value;
@@ -123,7 +122,6 @@ pub enum EventSaid {
 
 impl EventSaid {
     /// The uuid of an event that was pulled from another server.
-    #[must_use]
     pub fn pulled(&self) -> Option<Uuid> {
         match self {
             Self::Named(name) => Uuid::try_parse(name).ok(),
@@ -226,7 +224,6 @@ struct WarninglistState {
 
 impl WarninglistMessage {
     /// MISP's number of the list, where it tells it.
-    #[must_use]
     pub fn id(&self) -> Option<u64> {
         u64::try_from(self.list.as_ref()?.id).ok().filter(|id| *id != 0)
     }

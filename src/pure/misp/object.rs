@@ -63,7 +63,6 @@ impl<'a> Object<'a> {
         serde_json::from_str(raw.get()).map_err(|error| Malformed::new(raw, &error.to_string()))
     }
 
-    #[must_use]
     pub fn audience(&self) -> Audience {
         Audience::new(self.distribution, self.sharing_group_id)
     }

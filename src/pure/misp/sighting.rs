@@ -16,7 +16,6 @@ pub enum SightingKind {
 
 impl SightingKind {
     /// `None`: a plain sighting, or a type that MISP does not have.
-    #[must_use]
     pub fn of(kind: i64) -> Option<Self> {
         match kind {
             1 => Some(Self::FalsePositive),
@@ -39,7 +38,6 @@ pub struct Sighting {
 
 impl Sighting {
     /// Without a uuid of its own it gets one that is a function of what it says.
-    #[must_use]
     pub fn new(
         attribute: Uuid,
         uuid: Option<Uuid>,
@@ -53,14 +51,12 @@ impl Sighting {
 }
 
 /// How many of them say that it is none.
-#[must_use]
 pub fn false_positives(sightings: &[Sighting]) -> u32 {
     let all = sightings.iter().filter(|one| one.kind == SightingKind::FalsePositive);
     u32::try_from(all.count()).unwrap_or(u32::MAX)
 }
 
 /// The date of the newest expiration among them, Unix milliseconds.
-#[must_use]
 pub fn expires_at(sightings: &[Sighting]) -> Option<i64> {
     let expirations = sightings.iter().filter(|one| one.kind == SightingKind::Expiration);
     let newest = expirations.max_by_key(|one| (one.number, one.at))?;

@@ -9,7 +9,6 @@ use crate::pure::warninglist::Lists;
 
 impl OnLists {
     /// The lists that a claim is on.
-    #[must_use]
     pub fn of(lists: &Lists, claim: &ClaimFacts, observable: &Observable) -> Self {
         let attribute = listed(lists, claim, observable).into_iter().map(str::to_owned).collect();
         let host = observable.url_host().into_iter().flat_map(|host| lists.holding(host));

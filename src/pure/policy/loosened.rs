@@ -18,7 +18,6 @@ const WILDCARDS: [char; 2] = ['*', '?'];
 
 /// The tags that the table makes less strict than they say: of the taxonomy `tlp` all, and beside them one
 /// for each line, the strictest that the line takes.
-#[must_use]
 pub fn loosened(table: &BTreeMap<String, Option<Mark>>) -> Vec<Decided> {
     let marks = Marks::new(table);
     let levels = Tlp::ALL.map(Mark::Level).into_iter();

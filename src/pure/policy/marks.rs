@@ -21,7 +21,6 @@ pub enum Mark {
 
 impl Mark {
     /// As a tag of the taxonomy `tlp` spells it.
-    #[must_use]
     pub fn tag(self) -> String {
         match self {
             Self::Level(level) => format!("tlp:{}", level.name()),
@@ -30,7 +29,6 @@ impl Mark {
     }
 
     /// By the name that the taxonomy `tlp` has for it.
-    #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         if name.eq_ignore_ascii_case(CHATHAM_HOUSE) {
             Some(Self::HidesSource)
@@ -57,7 +55,6 @@ pub struct Decided {
 
 impl Decided {
     /// Whether the line takes strictness from what the tag says.
-    #[must_use]
     pub fn is_loosened(&self) -> bool {
         match (self.says, self.counts_as) {
             (Some(Mark::Level(says)), Some(Mark::Level(level))) => level < says,
@@ -71,7 +68,6 @@ impl Decided {
     }
 
     /// As what it counts, in words.
-    #[must_use]
     pub fn counts_as(&self) -> String {
         self.counts_as.map_or_else(|| "no marking".to_owned(), Mark::tag)
     }

@@ -8,7 +8,6 @@ use crate::pure::convert;
 const KINDS: [&str; 6] = ["ip-dst", "domain", "url", "email", "mac-address", "regkey"];
 
 /// How claims spell a value, in lower case: as it is written, and as any type reads it.
-#[must_use]
 pub fn spellings(value: &str) -> BTreeSet<String> {
     let said = convert::types().iter().flat_map(|row| convert::said(row.name, value));
     let all = said.map(|observable| observable.value).chain([value.to_owned()]);
@@ -17,14 +16,12 @@ pub fn spellings(value: &str) -> BTreeSet<String> {
 
 /// Whether two texts spell one value: the first type that reads both reads the same. A URL is what
 /// requests have of it.
-#[must_use]
 pub fn is_same(one: &str, other: &str) -> bool {
     normal(one) == normal(other)
 }
 
 /// How claims spell a value, in their own case, as the first type reads it that does; a URL may have two
 /// forms. Empty: no type that has several spellings reads it.
-#[must_use]
 pub fn forms(value: &str) -> Vec<String> {
     let said = KINDS.iter().map(|kind| convert::said(kind, value)).find(|said| !said.is_empty());
     said.into_iter().flatten().map(|observable| observable.value).collect()

@@ -36,13 +36,11 @@ impl Tlp {
         [Self::Clear, Self::Green, Self::Amber, Self::AmberStrict, Self::Red];
 
     /// The TLP 2.0 name.
-    #[must_use]
     pub fn name(self) -> &'static str {
         self.into()
     }
 
     /// Reads a TLP 1 or 2.0 name in any case.
-    #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         if name.eq_ignore_ascii_case("white") {
             return Some(Self::Clear);
@@ -61,13 +59,11 @@ pub enum Untagged {
 
 impl Untagged {
     /// As what it is judged.
-    #[must_use]
     pub fn judged(self) -> Tlp {
         self.marked().unwrap_or(Tlp::Clear)
     }
 
     /// As what it is sent.
-    #[must_use]
     pub fn marked(self) -> Option<Tlp> {
         match self {
             Self::Counts(tlp) => Some(tlp),

@@ -59,7 +59,6 @@ pub struct ContextObject {
 impl ContextObject {
     /// Whether this is what counts, of two that say the same thing: a total order, so that it does
     /// not matter which is heard first.
-    #[must_use]
     pub fn outranks(&self, other: &Self) -> bool {
         (self.timestamp, &self.body) > (other.timestamp, &other.body)
     }
@@ -68,7 +67,6 @@ impl ContextObject {
 impl Merger {
     /// Which context objects the indicator with the STIX uuid `indicator` needs, each once: the
     /// identity that it names as its creator, and what the tags of its claims say it indicates.
-    #[must_use]
     pub fn needed<'a>(&self, indicator: Uuid, claims: &[Admitted<'a>]) -> Vec<Needed<'a>> {
         let wanted = &self.rendering.context;
         let mut needed = Vec::new();
@@ -108,7 +106,6 @@ impl Merger {
 
     /// The relationship of a generation from an indicator to what it indicates. A revocation uses its
     /// id up, so that one that returns is of the next generation.
-    #[must_use]
     pub fn relationship(
         &self,
         indicator: Uuid,
@@ -126,7 +123,6 @@ impl Merger {
     }
 
     /// The key of a context object in the ledger: two kinds may have one uuid.
-    #[must_use]
     pub fn context_key(&self, kind: ContextKind, id: Uuid) -> Uuid {
         if kind == ContextKind::Relationship {
             return id;
@@ -138,7 +134,6 @@ impl Merger {
 
 /// The id of the relationship between two STIX ids: UUIDv5 of `indicates SOURCE TARGET` in the namespace; of
 /// `generation N of …` where predecessors were revoked.
-#[must_use]
 pub fn relationship_id(namespace: &Uuid, source: &str, target: &str, generation: i16) -> Uuid {
     let name = format!("indicates {source} {target}");
     let name = match generation {
@@ -156,7 +151,6 @@ impl<'a> Needed<'a> {
     }
 
     /// What a relationship points to.
-    #[must_use]
     pub fn target(&self) -> Option<ContextId> {
         match self.said {
             ContextContent::Indicates(_, target) => Some(target),
@@ -165,7 +159,6 @@ impl<'a> Needed<'a> {
     }
 
     /// The object.
-    #[must_use]
     pub fn render(&self) -> Option<ContextObject> {
         let mut document = Document::new(self.kind, self.id);
         match self.said {

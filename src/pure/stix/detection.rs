@@ -74,7 +74,6 @@ pub static COMPARED: &[Compared] = &[
 ];
 
 /// Why no built-in rule can match the observable; `None` where one can.
-#[must_use]
 pub fn unseen(observable: &Observable) -> Option<&'static str> {
     let Observable { path, value } = observable;
     if !COMPARED.iter().any(|row| row.path == path) {

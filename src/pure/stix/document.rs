@@ -36,13 +36,11 @@ pub enum ContextKind {
 
 impl ContextKind {
     /// The STIX type.
-    #[must_use]
     pub fn word(self) -> &'static str {
         self.into()
     }
 
     /// The kind of a STIX type.
-    #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         word.parse().ok()
     }

@@ -28,7 +28,6 @@ pub struct EndedIndicator<'a> {
 
 impl EndedIndicator<'_> {
     /// The object as it goes over the wire. The same arguments give the same bytes.
-    #[must_use]
     pub fn json(&self, created: i64, modified: i64) -> String {
         let latest = self.at.saturating_sub(SHORTEST_LIFE);
         let mut body = self.body.to_owned();
@@ -49,7 +48,6 @@ impl EndedIndicator<'_> {
 }
 
 /// The confidence of a body.
-#[must_use]
 pub fn confidence(body: &str) -> Option<u8> {
     #[derive(Deserialize)]
     struct Confidence {

@@ -16,7 +16,6 @@ pub struct Sight {
 
 impl Sight {
     /// Of what is seen for the first time.
-    #[must_use]
     pub fn first(now: i64) -> Self {
         Self { claimed_at: now, heard_at: now }
     }
@@ -47,7 +46,6 @@ impl ClaimTimes {
     /// A timestamp or `first_seen` in the future is a mistake or comes from a clock that is ahead: it
     /// counts as the time at which it was heard, so that the indicator is valid from then on and no
     /// longer than it may.
-    #[must_use]
     pub fn of(facts: &ClaimFacts, sight: Sight, expires_at: Option<i64>) -> Self {
         let heard = |time: i64| time.min(sight.heard_at);
         Self {
@@ -62,20 +60,17 @@ impl ClaimTimes {
     }
 
     /// The same of an attribute that counts until then, Unix milliseconds.
-    #[must_use]
     pub fn until(self, counts_until: Option<i64>) -> Self {
         Self { counts_until, ..self }
     }
 
     /// `first_seen`, else the attribute's timestamp.
-    #[must_use]
     pub fn valid_from(&self) -> i64 {
         self.first_seen.unwrap_or(self.timestamp)
     }
 
     /// An expiration sighting, else `last_seen` where it ends the validity, else the days of the
     /// observable's type; but no longer than the attribute counts.
-    #[must_use]
     pub fn valid_until(&self, observable: &Observable, expiry: &Expiry) -> i64 {
         let until = self.holds_until(observable, expiry);
         self.counts_until.map_or(until, |at| until.min(at))
@@ -102,7 +97,6 @@ impl ClaimTimes {
 
 impl Expiry {
     /// Whether time alone moves the end of an indicator's validity.
-    #[must_use]
     pub fn renews(&self) -> bool {
         self.renew && self.from == ExpireFrom::FirstSeenByRelay
     }
@@ -110,7 +104,6 @@ impl Expiry {
     /// From when the days of a claim are counted at `now` while it is still claimed: `claimed_at`
     /// moved on by as many whole half-lives as have passed, so that at least half of the life is
     /// left.
-    #[must_use]
     pub fn renewed(&self, times: &ClaimTimes, observable: &Observable, now: i64) -> i64 {
         let ends_otherwise =
             times.expires_at.is_some() || (self.last_seen_is_expiry && times.last_seen.is_some());
@@ -124,7 +117,6 @@ impl Expiry {
 
     /// Days for the whole path (`file:hashes.MD5`), else for the object type (`file`), else the
     /// default.
-    #[must_use]
     pub fn days_for(&self, observable: &Observable) -> u32 {
         let kind = observable.path.split(':').next().unwrap_or_default();
         let days = self.days.get(observable.path.as_ref()).or_else(|| self.days.get(kind));

@@ -45,14 +45,12 @@ pub struct Merger {
 
 impl Merger {
     /// A merger of claims that `judge` admits.
-    #[must_use]
     pub fn new(rendering: &Rendering, judge: &Judge) -> Self {
         let tags = TagReader::new(rendering);
         Self { rendering: rendering.clone(), tags, judge: judge.clone() }
     }
 
     /// The STIX uuid of a claim's indicator.
-    #[must_use]
     pub fn stix_id(&self, observable: &Observable, attribute: Uuid, part: u8) -> Uuid {
         match (self.rendering.identity, part) {
             (Identity::Observable, _) => observable.id(&self.rendering.namespace),
@@ -64,7 +62,6 @@ impl Merger {
     /// The key that one indicator has in the ledger. Under `identity = "attribute"` an attribute
     /// whose value changes keeps its STIX id, but the old and the new indicator are two objects:
     /// the old one is withdrawn before the new one is sent.
-    #[must_use]
     pub fn object_key(&self, observable: &Observable, attribute: Uuid) -> Uuid {
         match self.rendering.identity {
             Identity::Observable => observable.id(&self.rendering.namespace),
@@ -73,7 +70,6 @@ impl Merger {
     }
 
     /// Id and key of an indicator whose predecessors under the same observable were revoked.
-    #[must_use]
     pub fn successor(&self, observable: &Observable, attribute: Uuid, generation: i16) -> Uuid {
         match self.rendering.identity {
             Identity::Observable => observable.successor(&self.rendering.namespace, generation),
@@ -81,23 +77,19 @@ impl Merger {
         }
     }
 
-    #[must_use]
     pub fn identity(&self) -> Identity {
         self.rendering.identity
     }
 
-    #[must_use]
     pub fn rendering(&self) -> &Rendering {
         &self.rendering
     }
 
-    #[must_use]
     pub fn withdraw(&self) -> Withdraw {
         self.rendering.withdraw
     }
 
     /// The indicator that these claims of one observable add up to; `None` without any.
-    #[must_use]
     pub fn merge<'a>(
         &self,
         memo: &mut Memo<'a>,

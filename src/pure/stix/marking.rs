@@ -5,7 +5,6 @@
 use crate::pure::policy::Tlp;
 
 /// The `marking-definition` id of STIX 2.1, section 7.2.1.4.
-#[must_use]
 pub(super) fn marking(tlp: Tlp) -> &'static str {
     match tlp {
         Tlp::Clear => "marking-definition--613f2e26-407d-48c7-9eca-b8e91df99dc9",

@@ -103,7 +103,6 @@ pub enum Identity {
 
 impl Identity {
     /// As the configuration and the ledger spell it.
-    #[must_use]
     pub fn word(self) -> &'static str {
         self.into()
     }

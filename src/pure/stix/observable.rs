@@ -23,7 +23,6 @@ pub struct Observable {
 }
 
 impl Observable {
-    #[must_use]
     pub fn new(path: &'static str, value: impl Into<String>) -> Self {
         Self { path: Cow::Borrowed(path), value: value.into() }
     }
@@ -31,7 +30,6 @@ impl Observable {
     /// The STIX 2.1 pattern, e.g. `[ipv4-addr:value = '198.51.100.7']`; a rule in another language
     /// is its own pattern. In a string literal a backslash and a quote are escaped by a backslash,
     /// and nothing else is (STIX 2.1, 9.2 "Constants").
-    #[must_use]
     pub fn pattern(&self) -> String {
         if self.language().is_some() {
             return self.value.clone();
@@ -59,7 +57,6 @@ impl Observable {
     }
 
     /// The host of a URL, without user, port and brackets; `None` for what is no URL.
-    #[must_use]
     pub fn url_host(&self) -> Option<&str> {
         if self.path != "url:value" {
             return None;
@@ -75,7 +72,6 @@ impl Observable {
     }
 
     /// What the pattern is written in (STIX 2.1, 10.13 "Pattern Type Vocabulary").
-    #[must_use]
     pub fn pattern_type(&self) -> &'static str {
         self.language().unwrap_or("stix")
     }
@@ -87,7 +83,6 @@ impl Observable {
 
     /// The uuid of the indicator: UUIDv5 of `path = value` in the namespace. Hashed piece by piece,
     /// by the processor's own instructions where it has them: it is done for every claim.
-    #[must_use]
     pub fn id(&self, namespace: &Uuid) -> Uuid {
         let name = [self.path.as_bytes(), b" = ", self.value.as_bytes()];
         let mut hasher = Sha1::new_with_prefix(namespace);
@@ -99,7 +94,6 @@ impl Observable {
 
     /// The uuid of the `generation`th successor of a revoked indicator, 1 the first: UUIDv5 of
     /// `generation N of path = value` in the namespace. No observable's own name begins so.
-    #[must_use]
     pub fn successor(&self, namespace: &Uuid, generation: i16) -> Uuid {
         let name = format!("generation {generation} of {} = {}", self.path, self.value);
         Uuid::new_v5(namespace, name.as_bytes())

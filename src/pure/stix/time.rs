@@ -6,7 +6,6 @@ use chrono::{DateTime, SecondsFormat};
 
 /// Unix milliseconds as `2026-11-24T05:52:01.000Z`. What is outside the calendar's range is clamped
 /// to the epoch.
-#[must_use]
 pub fn timestamp(milliseconds: i64) -> String {
     DateTime::from_timestamp_millis(milliseconds)
         .unwrap_or_default()

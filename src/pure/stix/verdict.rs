@@ -25,7 +25,6 @@ pub struct KnownClaim<'a> {
 impl<'a> KnownClaim<'a> {
     /// A claim of a document, of which nothing is known but what the document tells; `now` in Unix
     /// milliseconds.
-    #[must_use]
     pub fn of_document(
         event: Option<&'a EventFacts>,
         claim: &'a Claim,
@@ -57,7 +56,6 @@ pub struct Verdict<'a> {
 
 impl Verdict<'_> {
     /// Whether it is open until the warninglists are loaded: no claim counts yet, and one might.
-    #[must_use]
     pub fn is_pending(&self) -> bool {
         self.admitted.is_empty() && self.reasons.contains(&Some(Reason::WarninglistsPending))
     }
@@ -68,7 +66,6 @@ impl Merger {
     /// STIX uuid `id`.
     ///
     /// One claim that is marked as a false positive disputes the observable, whoever else claims it.
-    #[must_use]
     pub fn merge_observable<'a>(
         &self,
         memo: &mut Memo<'a>,

@@ -30,13 +30,11 @@ pub struct Cleaning {
 
 impl Cleaning {
     /// Whether nothing is left for an operator to do.
-    #[must_use]
     pub fn is_done(&self) -> bool {
         self.error.is_none() && self.rejected.count == 0
     }
 
     /// For people.
-    #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
         let mut line = |words: String| {
@@ -66,7 +64,6 @@ impl Cleaning {
 }
 
 /// What the pattern of an indicator compares: what stands before the first comparison.
-#[must_use]
 pub fn kind_of(object: &Value) -> String {
     let pattern = object.get("pattern").and_then(Value::as_str).unwrap_or_default();
     let path = pattern.trim_start_matches(['[', '(', ' ']).split(['=', '<', '>', '!', ' ']).next();
@@ -77,7 +74,6 @@ pub fn kind_of(object: &Value) -> String {
 }
 
 /// An object that was rejected, with the words.
-#[must_use]
 pub fn rejected(object: &str, why: &str) -> Example {
     let object: Value = serde_json::from_str(object).unwrap_or_default();
     let id = object.get("id").and_then(Value::as_str).unwrap_or_default();

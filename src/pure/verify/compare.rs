@@ -13,7 +13,6 @@ const IGNORED: [&str; 3] = ["created", "modified", "spec_version"];
 const TIMES: [&str; 4] = ["valid_from", "valid_until", "first_seen", "last_seen"];
 
 /// The names of the properties that differ, in the order of their names.
-#[must_use]
 pub fn differences(sent: &Value, held: &Value) -> Vec<String> {
     let (Some(sent), Some(held)) = (sent.as_object(), held.as_object()) else {
         return vec!["type".to_owned()];

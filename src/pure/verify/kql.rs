@@ -2,7 +2,6 @@
 //! `ThreatIntelIndicators` has one row for each write, so a query takes the newest row of each id.
 
 /// What a target holds, in sections with a comment each.
-#[must_use]
 pub fn queries(target: &str, sourcesystem: &str) -> String {
     let source = literal(sourcesystem);
     let of_source = format!("ThreatIntelIndicators\n| where SourceSystem == {source}");

@@ -57,7 +57,6 @@ pub enum Comparison {
 
 /// Judges an object that the ledger knows by what Sentinel shows of it. What was accepted after
 /// `shown` may not be there yet; both times are Unix milliseconds.
-#[must_use]
 pub fn judge(stand: &Stand, held: Option<&Value>, now: i64, shown: i64) -> Comparison {
     let later = |at: &i64, verdict| if *at > shown { Comparison::NotYet } else { verdict };
     match (stand, held) {
@@ -90,7 +89,6 @@ pub fn judge(stand: &Stand, held: Option<&Value>, now: i64, shown: i64) -> Compa
 }
 
 /// Whether an object is neither revoked nor over; without `valid_until` it lives.
-#[must_use]
 pub fn lives(object: &Value, now: i64) -> bool {
     let is_revoked = object.get("revoked").and_then(Value::as_bool).unwrap_or_default();
     !is_revoked && time(object, "valid_until").is_none_or(|until| until > now)
@@ -103,7 +101,6 @@ fn may_match(object: &Value, now: i64) -> bool {
 }
 
 /// A time of an object, Unix milliseconds.
-#[must_use]
 pub fn time(object: &Value, member: &str) -> Option<i64> {
     let text = object.get(member)?.as_str()?;
     instant(text).map(|instant| instant.timestamp_millis())

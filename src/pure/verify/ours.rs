@@ -22,7 +22,6 @@ pub struct Ours {
 
 impl Ours {
     /// `None` where the id is not one that `namespace` gives to the object's observable.
-    #[must_use]
     pub fn of(object: &Value, id: Uuid, namespace: &Uuid) -> Option<Self> {
         let observable = observable(object)?;
         let key = observable.id(namespace);
@@ -36,7 +35,6 @@ impl Ours {
 }
 
 /// Whether a relationship's id is one that this relay gives to what it says.
-#[must_use]
 pub fn is_own_relationship(object: &Value, id: Uuid, namespace: &Uuid) -> bool {
     let text = |member: &str| object.get(member).and_then(Value::as_str);
     let (Some(source), Some(target)) = (text("source_ref"), text("target_ref")) else {
@@ -48,7 +46,6 @@ pub fn is_own_relationship(object: &Value, id: Uuid, namespace: &Uuid) -> bool {
 }
 
 /// The observable of an indicator of ours: one comparison, or a rule of another language.
-#[must_use]
 pub fn observable(object: &Value) -> Option<Observable> {
     let pattern = object.get("pattern")?.as_str()?;
     let language = object.get("pattern_type").and_then(Value::as_str).unwrap_or("stix");

@@ -79,25 +79,21 @@ pub struct VerifyReport {
 
 impl VerifyReport {
     /// Whether Sentinel holds what it should.
-    #[must_use]
     pub fn is_clean(&self) -> bool {
         self.error.is_none() && self.differing() == 0
     }
 
-    #[must_use]
     pub fn differing(&self) -> u64 {
         self.missing.count + self.different.count + self.left_over.count + self.revived.count
     }
 
     /// Whether nothing is left for an operator to do.
-    #[must_use]
     pub fn is_mended(&self) -> bool {
         self.is_clean() || self.error.is_none() && self.repaired == Some(self.differing())
     }
 }
 
 /// A report for people.
-#[must_use]
 pub fn text(report: &VerifyReport) -> String {
     let mut text = String::new();
     let VerifyReport { target, sourcesystem, looked_at, same, moving, not_yet, .. } = report;

@@ -38,7 +38,6 @@ enum Matcher {
 pub struct Builder(List);
 
 impl Builder {
-    #[must_use]
     pub fn new(head: ListHead) -> Self {
         let matcher = match head.kind {
             ListKind::String => Matcher::Whole(Texts::default()),
@@ -164,7 +163,6 @@ impl List {
     }
 
     /// How many entries can match here: repeats of a network count once.
-    #[must_use]
     pub fn len(&self) -> usize {
         match &self.matcher {
             Matcher::Whole(texts) | Matcher::Host(texts) | Matcher::Anywhere { texts, .. } => {
@@ -175,7 +173,6 @@ impl List {
         }
     }
 
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

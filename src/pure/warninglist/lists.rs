@@ -32,7 +32,6 @@ pub struct Hit<'l, 'v> {
 
 impl Lists {
     /// By their ids.
-    #[must_use]
     pub fn new(mut lists: Vec<Arc<List>>) -> Self {
         lists.sort_by_key(|list| list.head.id);
         let applying = |kind: &str| -> Vec<usize> {
@@ -50,18 +49,15 @@ impl Lists {
         self.lists.iter()
     }
 
-    #[must_use]
     pub fn len(&self) -> usize {
         self.lists.len()
     }
 
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lists.is_empty()
     }
 
     /// Entries of all lists.
-    #[must_use]
     pub fn entries(&self) -> usize {
         self.lists.iter().map(|list| list.len()).sum()
     }
@@ -88,7 +84,6 @@ impl Lists {
     }
 
     /// Of what decides the verdicts: names, kinds, types and entries. Not of order and versions.
-    #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut each: Vec<[u8; 32]> = self.lists.iter().map(|list| list.fingerprint).collect();
         each.sort_unstable();

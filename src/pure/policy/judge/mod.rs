@@ -38,7 +38,6 @@ pub struct Judge {
 }
 
 impl Judge {
-    #[must_use]
     pub fn new(policy: &Policy) -> Self {
         Self {
             never: policy.never.iter().flat_map(|value| spellings(value)).collect(),
@@ -150,32 +149,27 @@ impl Judge {
     }
 
     /// The level that an admitted claim is sent with; `None`: it is sent unmarked.
-    #[must_use]
     pub fn marking(&self, event: &EventFacts, claim: &ClaimFacts) -> Option<Tlp> {
         self.strictest(event.tags.iter().chain(&claim.tags)).or(self.policy.tlp_untagged.marked())
     }
 
     /// Whether a tag, in whatever state, forbids naming the source of the claim.
-    #[must_use]
     pub fn hides_source(&self, event: &EventFacts, claim: &ClaimFacts) -> bool {
         let mut tags = event.tags.iter().chain(&claim.tags);
         tags.any(|tag| self.marks.read(&tag.name) == Some(Mark::HidesSource))
     }
 
     /// Whether a tag says a level.
-    #[must_use]
     pub fn is_level(&self, tag: &str) -> bool {
         matches!(self.marks.read(tag), Some(Mark::Level(_)))
     }
 
     /// What a tag is held to say of sharing by its words alone: the operator may know better.
-    #[must_use]
     pub fn guess(&self, tag: &str) -> Option<Mark> {
         self.marks.guess(tag)
     }
 
     /// What the operator's table of markings decides of a tag, if it does.
-    #[must_use]
     pub fn decided(&self, tag: &str) -> Option<Decided> {
         self.marks.decided(tag)
     }
@@ -191,7 +185,6 @@ impl Judge {
     }
 
     /// The warninglists that an admitted claim is labelled with.
-    #[must_use]
     pub fn labels<'b>(&self, side_facts: &'b SideFacts) -> &'b [String] {
         match (self.policy.warninglists, &side_facts.warned) {
             (OnHit::Label, Warned::On(lists)) => &lists.attribute,
@@ -200,20 +193,17 @@ impl Judge {
     }
 
     /// The score of decaying models, where it counts.
-    #[must_use]
     pub fn score(&self, side_facts: &SideFacts) -> Option<u8> {
         side_facts.decay.filter(|_| self.policy.decay).map(|decay| decay.score)
     }
 
     /// Whether warninglists decide anything.
-    #[must_use]
     pub fn uses_warninglists(&self) -> bool {
         self.policy.warninglists != OnHit::Off || self.looks_at_hosts()
     }
 
     /// Whether another attribute of an admitted claim's object may be told beside it: it stands under
     /// the same audiences as the claim, and has no tags of its own, so its event's speak for it.
-    #[must_use]
     pub fn tells(&self, event: &EventFacts, sibling: &Sibling) -> bool {
         let policy = &self.policy;
         let mut standing = event.tags.iter().filter(|tag| tag.since == Since::Published);
@@ -236,13 +226,11 @@ impl Judge {
     }
 
     /// Whether a claim's own tags mark its observable as a false positive, whatever else claims it.
-    #[must_use]
     pub fn disputes(&self, claim: &ClaimFacts) -> bool {
         claim.tags.iter().any(|tag| self.false_positives.includes(&tag.name))
     }
 
     /// When a claim becomes too old to count, Unix milliseconds.
-    #[must_use]
     pub fn counts_until(&self, claim: &ClaimFacts) -> Option<i64> {
         let age = i64::try_from(self.policy.max_age?.as_millis()).unwrap_or(i64::MAX);
         Some(claim.timestamp.saturating_mul(1_000).saturating_add(age))
