@@ -151,15 +151,25 @@ fn tells_of_the_bad_ones(relay: &Relay) {
     }
 }
 
+/// A busy machine may slow one of two runs, so what looks slower is measured once more.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_twenty_targets_three_bad_ones_slow_none_of_the_others() {
+    let slowed = slowed_credentials().await;
+    if !slowed.is_empty() {
+        println!("measured once more: {slowed:#?}");
+        assert_eq!(slowed_credentials().await, Vec::<String>::new());
+    }
+}
+
+/// The credentials whose good targets take more than a tenth longer beside bad ones.
+async fn slowed_credentials() -> Vec<String> {
     let without = run(false).await;
     let with = run(true).await;
     println!("seconds per credential without the bad ones: {without:.1?}, with them: {with:.1?}");
-    for (credential, time) in &with {
-        let bound = without[credential].mul_f64(1.1);
-        assert!(*time <= bound, "credential {credential}: {time:?}, without bad ones {without:?}");
-    }
+    let slowed = with.iter().filter(|(credential, time)| **time > without[credential].mul_f64(1.1));
+    let told =
+        |(credential, time)| format!("credential {credential}: {time:?}, without {without:?}");
+    slowed.map(told).collect()
 }
 
 /// One application, once by its secret and once by a certificate: Sentinel counts them together.

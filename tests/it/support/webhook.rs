@@ -145,7 +145,8 @@ impl Client {
 
     async fn line(&mut self) -> String {
         let mut line = String::new();
-        timeout(PATIENCE, self.0.read_line(&mut line)).await.expect("no answer").unwrap();
+        // An answer to 66 MB takes seconds in a debug build.
+        timeout(PATIENCE * 6, self.0.read_line(&mut line)).await.expect("no answer").unwrap();
         line
     }
 
