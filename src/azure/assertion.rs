@@ -18,17 +18,17 @@ use super::certificate::{Certificate, CertificateError};
 use super::refusal::SignInError;
 use crate::config::Secret;
 
-/// How long a statement holds, seconds. Entra takes no longer one.
+/// The validity of an assertion, in seconds. Entra accepts no longer one.
 const LIFETIME: i64 = 600;
 
-/// From here on the log reminds of a certificate's end, days.
+/// The remaining validity of a certificate, in days, below which the log warns.
 const REMINDER: i64 = 30;
 
-/// A statement in the form of
+/// Returns a signed assertion in the format of
 /// <https://learn.microsoft.com/en-us/entra/identity-platform/certificate-credentials>.
 ///
 /// # Errors
-/// The key does not sign.
+/// The key cannot sign.
 pub fn statement(
     certificate: &Certificate,
     client_id: &str,
@@ -53,13 +53,14 @@ pub fn statement(
     Ok(format!("{signed}.{signature}"))
 }
 
-/// By a certificate, whose file is read anew for each sign-in: a new one may lie there.
+/// Signs assertions with a certificate. Its file is read again for each sign-in, because it may have been
+/// replaced.
 #[derive(Debug)]
 pub(super) struct BySignature {
     pub(super) file: PathBuf,
     pub(super) password: Secret,
     pub(super) client_id: String,
-    /// The address of the token endpoint.
+    /// The URL of the token endpoint.
     pub(super) audience: String,
 }
 
@@ -84,8 +85,9 @@ impl ClientAssertion for BySignature {
     }
 }
 
-/// By the token in a file, which its issuer replaces. Read anew for each sign-in: the SDK's own
-/// credential keeps it for ten minutes, and cannot be made before the file is there.
+/// Uses the token in a file as the assertion. The file is read again for each sign-in, because the issuer
+/// replaces it. The SDK's own credential caches the token for ten minutes, and cannot be made before the file
+/// exists.
 #[derive(Debug)]
 pub(super) struct ByFile(pub(super) PathBuf);
 
@@ -108,11 +110,11 @@ impl ClientAssertion for ByFile {
     }
 }
 
-/// By the token of a managed identity.
+/// Uses the token of a managed identity as the assertion.
 #[derive(Debug)]
 pub(super) struct ByIdentity {
     pub(super) identity: Arc<dyn TokenCredential>,
-    /// e.g. `api://AzureADTokenExchange/.default`.
+    /// The scope of that token, e.g. `api://AzureADTokenExchange/.default`.
     pub(super) scope: String,
 }
 

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// Why a file cannot be used to sign in. Each says what to do.
+/// The reason why a file cannot be used to sign in. Each message says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
     #[error(
@@ -49,18 +49,18 @@ pub enum CertificateError {
     NotYet(DateTime<Utc>),
 }
 
-/// A certificate with its key, which can sign.
+/// A certificate and its private key, which signs.
 #[derive(Debug)]
 pub struct Certificate {
     key: RsaKeyPair,
-    /// SHA-256 of the certificate, base64url: `x5t#S256` of a JWT's header.
+    /// The SHA-256 of the certificate in base64url: the member `x5t#S256` in the header of a JWT.
     pub thumbprint: String,
     /// The last moment of its validity.
     pub ends: DateTime<Utc>,
 }
 
 impl Certificate {
-    /// Reads a file's content; `password` is for PKCS#12.
+    /// Reads a certificate from the content of a file. `password` is used only for PKCS#12.
     ///
     /// # Errors
     /// [`CertificateError`]
@@ -75,7 +75,7 @@ impl Certificate {
         if certificates.is_empty() {
             return Err(CertificateError::NoCertificate);
         }
-        // A chain may lie beside the application's own.
+        // The file may hold a chain. The application's own certificate is the one with the key's public half.
         let own = certificates.iter().find_map(|der| {
             let (_, certificate) = X509Certificate::from_der(der).ok()?;
             let of = &certificate.public_key().subject_public_key.data;
@@ -97,7 +97,7 @@ impl Certificate {
         Ok(Self { key, thumbprint, ends })
     }
 
-    /// RSASSA-PSS with SHA-256.
+    /// Signs with RSASSA-PSS and SHA-256.
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CertificateError> {
         let mut signature = vec![0; self.key.public().modulus_len()];
         let signed = self.key.sign(&RSA_PSS_SHA256, &SystemRandom::new(), message, &mut signature);
@@ -125,7 +125,7 @@ fn from_pem(content: &[u8]) -> Result<Pair, CertificateError> {
 }
 
 fn from_pkcs12(content: &[u8], password: &str) -> Result<Pair, CertificateError> {
-    // DER: a SEQUENCE. Anything else is no PKCS#12, whatever the password.
+    // PKCS#12 is DER and begins with a SEQUENCE. Other bytes must not look like a wrong password.
     if content.first() != Some(&0x30) {
         return Err(CertificateError::Unknown);
     }

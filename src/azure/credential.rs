@@ -23,12 +23,12 @@ use super::sign_in::SignIn;
 use super::transport::{Addressee, OurClient};
 use crate::config::{Azure, Credential, ManagedIdentity};
 
-/// Of what `az` says on standard error, characters.
+/// The most characters of `az`'s standard error that are quoted.
 const KEPT: usize = 600;
 
 pub(super) type Signer = Arc<dyn TokenCredential>;
 
-/// What a credential is made with.
+/// What every credential is made with: the HTTP client and the settings of `[azure]`.
 #[derive(Debug)]
 pub(super) struct Tools {
     pub(super) http: reqwest::Client,
@@ -36,7 +36,7 @@ pub(super) struct Tools {
 }
 
 impl Tools {
-    /// The credential of the SDK that signs in as `sign_in` says. It has no cached token yet.
+    /// Makes the SDK's credential for `sign_in`. It holds no cached token yet.
     pub(super) fn signer(&self, sign_in: &SignIn) -> Result<Signer, SignInError> {
         let made = match &sign_in.credential {
             Credential::ClientSecret { tenant_id, client_id, secret } => {
@@ -115,7 +115,7 @@ impl Tools {
     }
 }
 
-/// Without retries: whoever asks for a token decides when to ask again.
+/// Returns the SDK's options without retries: the caller that asks for a token decides when to ask again.
 pub(super) fn options(http: reqwest::Client, asks: Addressee) -> ClientOptions {
     ClientOptions {
         retry: RetryOptions::none(),
@@ -124,7 +124,7 @@ pub(super) fn options(http: reqwest::Client, asks: Addressee) -> ClientOptions {
     }
 }
 
-/// Runs `az`; it ends when nobody waits for it any more.
+/// Runs `az`. The process is killed when its caller stops waiting, e.g. after a time-out.
 #[derive(Debug)]
 struct Shell;
 

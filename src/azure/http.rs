@@ -9,7 +9,7 @@ use crate::config::Azure;
 pub use crate::http::HttpError;
 use crate::http::{ClientOptions, Trust, certificate_error, chain};
 
-/// Makes the client.
+/// Makes the client for Azure.
 ///
 /// # Errors
 /// [`HttpError`], each with its remedy.
@@ -17,7 +17,7 @@ pub fn client(azure: &Azure) -> Result<reqwest::Client, HttpError> {
     way(azure).client()
 }
 
-/// How Azure is reached.
+/// Returns how Azure is reached: authorities, proxy and connect time-out.
 pub fn way(azure: &Azure) -> ClientOptions<'_> {
     ClientOptions {
         section: "azure",
@@ -29,8 +29,8 @@ pub fn way(azure: &Azure) -> ClientOptions<'_> {
     }
 }
 
-/// The client for the machine's own metadata service: never through a proxy, and without TLS where
-/// the address says so.
+/// Makes the client for the machine's own metadata service. It never uses a proxy, and uses no TLS if the
+/// URL begins with `http://`.
 ///
 /// # Errors
 /// [`HttpError`]
@@ -38,7 +38,7 @@ pub(super) fn metadata_client(azure: &Azure) -> Result<reqwest::Client, HttpErro
     ClientOptions { https_only: false, proxy: Some("none"), ..way(azure) }.client()
 }
 
-/// Reads an answer. What follows after `most` bytes of its body is not read.
+/// Reads an answer, and at most `most` bytes of its body.
 ///
 /// # Errors
 /// The answer broke off.
@@ -66,7 +66,7 @@ pub async fn read(mut response: Response, most: usize) -> reqwest::Result<Reply>
     Ok(reply)
 }
 
-/// A transport error in one line, with the remedy where the certificate is the cause.
+/// Returns a transport error in one line, with the remedy if the certificate is the cause.
 pub fn explain(error: &reqwest::Error) -> String {
     let text = chain(error);
     if certificate_error(error).is_some() {

@@ -5,11 +5,11 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many requests may follow each other at once. Of sign-ins: the first one, one with a secret that was
-/// replaced, and one after a 401.
+/// The number of requests that may follow each other without a pause. A sign-in can need three: the first,
+/// one with a replaced secret, and one after a 401.
 const AT_ONCE: u32 = 3;
 
-/// Whoever makes a request passes here before.
+/// The gate that each request passes before it is sent.
 #[derive(Debug)]
 pub(super) struct RequestGate(Mutex<RequestPace>);
 
@@ -18,15 +18,15 @@ impl RequestGate {
         Self(Mutex::new(RequestPace::new(pause)))
     }
 
-    /// Takes the leave for one request, if it is time.
+    /// Takes the permit for one request, if one is free.
     ///
     /// # Errors
-    /// How long to wait before asking again; nothing was taken.
+    /// The time to wait before the next attempt. No permit was taken.
     pub(super) fn try_pass(&self) -> Result<(), Duration> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now())
     }
 
-    /// Waits for the leave for one request.
+    /// Waits for the permit for one request, and takes it.
     pub(super) async fn pass(&self) {
         while let Err(wait) = self.try_pass() {
             tokio::time::sleep(wait).await;
@@ -34,11 +34,12 @@ impl RequestGate {
     }
 }
 
-/// A few requests at once, and then one in each `pause`.
+/// The pace of requests: `AT_ONCE` without a pause, and then one in each `pause`.
 #[derive(Debug)]
 struct RequestPace {
     pause: Duration,
-    /// When all requests so far would be over if there were `pause` between them.
+    /// The time at which all requests so far would be done if there were a `pause` between them. `None`:
+    /// there was no request yet.
     due: Option<Instant>,
 }
 
@@ -47,7 +48,7 @@ impl RequestPace {
         Self { pause, due: None }
     }
 
-    /// Takes the leave for one request, or tells how long to wait before asking again.
+    /// Takes the permit for one request, or returns how long to wait before the next attempt.
     fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let due = self.due.map_or(now, |due| due.max(now));
         let wait = (due - now).saturating_sub(self.pause.saturating_mul(AT_ONCE - 1));
@@ -59,13 +60,13 @@ impl RequestPace {
     }
 }
 
-/// From this close to its end on, a long-lived token is renewed. The SDK's own caches keep it too.
+/// The time before its end at which a long-lived token is renewed. The SDK's own caches use the same time.
 const RENEWAL: Duration = Duration::from_secs(300);
 
-/// A long-lived token is used until this close to its end, so that it does not end on the way.
+/// The time before its end until which a long-lived token is used, so that it does not end in transit.
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// How long a token is good, counted from the moment at which it came.
+/// The lifetime of a token, counted from the moment at which it arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TokenLife {
     pub began: Instant,
@@ -73,22 +74,22 @@ pub(super) struct TokenLife {
 }
 
 impl TokenLife {
-    /// Whether it may be used.
+    /// Returns whether the token may be used.
     pub(super) fn is_good(self, now: Instant) -> bool {
         self.left(now) > MARGIN.min(self.lasts / 10)
     }
 
-    /// Whether it may be used and no other is needed yet.
+    /// Returns whether the token may be used and need not be renewed yet.
     pub(super) fn is_fresh(self, now: Instant) -> bool {
         self.left(now) > self.renewal()
     }
 
-    /// Whether it came so close to its end that sign-ins are more frequent than they should be.
+    /// Returns whether the token lasts so short a time that sign-ins become too frequent.
     pub(super) fn is_short(self) -> bool {
         self.lasts < RENEWAL
     }
 
-    /// How long before its end another one is asked for.
+    /// Returns how long before its end the token is renewed.
     fn renewal(self) -> Duration {
         RENEWAL.min(self.lasts / 2)
     }
@@ -139,7 +140,7 @@ mod tests {
         assert!((0..1_000).all(|_| pace.take(now).is_ok()));
     }
 
-    /// Until which second a token is fresh, and until which it is good.
+    /// Returns until which second a token is fresh, and until which it is good.
     fn seconds(lasts: u64) -> (u64, u64) {
         let began = Instant::now();
         let life = TokenLife { began, lasts: SECOND * u32::try_from(lasts).unwrap() };

@@ -9,14 +9,14 @@ use super::remedy::remedy;
 use super::reply::may_pass;
 use super::sign_in::{SignIn, Who};
 
-/// How much of a description is kept, characters.
+/// The most characters of a description that are kept.
 const KEPT: usize = 600;
 
-/// A shorter word that begins as tokens do is none.
+/// The length of the shortest word that is taken for a token. Shorter words that begin with `eyJ` are kept.
 const SHORTEST_TOKEN: usize = 40;
 
-/// An answer that is no success. The SDK carries it back to us inside its own error, as it does a
-/// [`SignInError`]: what it means depends on who asked.
+/// An answer with an error status. The SDK wraps it in its own error and returns it to us, as it does with a
+/// [`SignInError`]. What it means depends on the service that answered.
 #[derive(Debug, thiserror::Error)]
 #[error("HTTP {status}")]
 pub(super) struct RefusedAnswer {
@@ -25,18 +25,18 @@ pub(super) struct RefusedAnswer {
     pub(super) body: Vec<u8>,
 }
 
-/// What was said about a sign-in.
+/// The service's reason for refusing a sign-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignInRefusal {
     pub who: Who,
     pub status: u16,
-    /// e.g. `AADSTS7000215`; empty where the answer has none.
+    /// The error code, e.g. `AADSTS7000215`. Empty if the answer has none.
     pub code: String,
-    /// OAuth's word, e.g. `invalid_client`; empty where the answer has none.
+    /// OAuth's `error`, e.g. `invalid_client`. Empty if the answer has none.
     pub error: String,
-    /// Their own sentence, trace and correlation id included.
+    /// The service's own description, with trace and correlation id.
     pub description: String,
-    /// What to do about it; empty where we do not know.
+    /// What the operator has to do. Empty if the relay knows no remedy.
     pub remedy: String,
 }
 
@@ -46,12 +46,12 @@ struct SignInErrorBody {
     error: String,
     error_description: String,
     error_codes: Vec<u64>,
-    /// App Service's word for `error_description`.
+    /// App Service's name for `error_description`.
     message: String,
 }
 
 impl SignInRefusal {
-    /// Reads an answer that is no success. Secrets are taken out, should they be repeated.
+    /// Reads an answer with an error status. Secrets that it repeats are removed.
     fn read(refused: &RefusedAnswer, sign_in: &SignIn) -> Self {
         let RefusedAnswer { who, status, ref body } = *refused;
         let answer: SignInErrorBody = serde_json::from_slice(body).unwrap_or_default();
@@ -72,8 +72,8 @@ impl SignInRefusal {
         Self { who, status, code, error, description, remedy }
     }
 
-    /// Whether the same sign-in may succeed in a moment. The metadata service says 404 and 410 while
-    /// it is being updated.
+    /// Returns whether the same sign-in may succeed in a moment. The metadata service answers 404 and 410
+    /// while it is being updated.
     fn may_pass(&self) -> bool {
         may_pass(self.status)
             || matches!(self.error.as_str(), "temporarily_unavailable" | "server_error")
@@ -96,7 +96,7 @@ impl fmt::Display for SignInRefusal {
     }
 }
 
-/// The code at the head of the description, else the first of the numbers.
+/// Returns the code in the description, or else the first of `error_codes`.
 fn code(answer: &SignInErrorBody, description: &str) -> String {
     let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
     let in_text = description.split_once("AADSTS").map(|(_, rest)| digits(rest));
@@ -105,7 +105,7 @@ fn code(answer: &SignInErrorBody, description: &str) -> String {
     number.map(|number| format!("AADSTS{number}")).unwrap_or_default()
 }
 
-/// Without the secret, and without anything that looks like a token or an assertion.
+/// Returns the text without the secret, and without anything that looks like a token or an assertion.
 fn redacted(text: &str, sign_in: &SignIn) -> String {
     let mut credential = sign_in.credential.clone();
     let secret = credential.secret_mut().filter(|secret| !secret.expose().is_empty());
@@ -125,20 +125,20 @@ fn redacted(text: &str, sign_in: &SignIn) -> String {
     words.collect()
 }
 
-/// Why there is no token.
+/// The reason why there is no token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum SignInError {
-    /// Entra, or whoever stands before it, says no: somebody must change something.
+    /// Entra, or a proxy in front of it, refuses. An operator must change something.
     #[error("{who} refuses the sign-in: {0}", who = .0.who)]
     Refused(SignInRefusal),
-    /// No answer, or one that may be another in a moment.
+    /// There is no answer, or a failure that may pass in a moment.
     #[error("{0}")]
     Unreachable(String),
-    /// The answer gives a token, and it cannot be used.
+    /// The answer holds a token that cannot be used.
     #[error("the token cannot be used: {0}")]
     Unusable(String),
-    /// The settings cannot be used to sign in at all.
+    /// The settings do not allow any sign-in.
     #[error("sign-in is not possible: {0}")]
     Settings(String),
 }
@@ -150,7 +150,7 @@ impl From<SignInError> for azure_core::Error {
 }
 
 impl SignInError {
-    /// What a refused sign-in means.
+    /// Makes the error of a refused sign-in.
     pub(super) fn of(refused: &RefusedAnswer, sign_in: &SignIn) -> Self {
         let refusal = SignInRefusal::read(refused, sign_in);
         if refusal.may_pass() {
@@ -160,7 +160,7 @@ impl SignInError {
         }
     }
 
-    /// The word in metrics.
+    /// Returns the name of the error in metrics.
     pub fn word(&self) -> &'static str {
         self.into()
     }

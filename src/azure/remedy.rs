@@ -3,7 +3,7 @@
 use super::sign_in::{SignIn, Who};
 use crate::config::{Credential, ManagedIdentity};
 
-/// What to change; empty where we do not know.
+/// Returns what the operator has to change. Empty if the relay knows no remedy.
 pub(super) fn remedy(who: Who, status: u16, code: &str, sign_in: &SignIn) -> String {
     if who == Who::ManagedIdentity {
         return of_managed_identity(status, &sign_in.credential);
@@ -80,7 +80,7 @@ fn out_of_time(credential: &Credential) -> String {
     "this machine's clock is wrong: set it by NTP (the assertion's time is not Entra's)".to_owned()
 }
 
-/// Which of issuer, subject and audience the application does not trust.
+/// Returns the advice if the application does not trust the token's issuer, subject or audience.
 fn not_trusted(code: &str, credential: &Credential) -> String {
     let what = match code {
         "AADSTS700211" => "issuer",
@@ -137,7 +137,7 @@ fn of_managed_identity(status: u16, credential: &Credential) -> String {
     }
 }
 
-/// As `managed_identity` spells it.
+/// Returns the identity in the spelling of the setting `managed_identity`.
 fn word(identity: &ManagedIdentity) -> String {
     match identity {
         ManagedIdentity::SystemAssigned => "\"\" (system-assigned)".to_owned(),

@@ -5,13 +5,13 @@ use std::time::Duration;
 use chrono::DateTime;
 use serde_json::{Map, Value};
 
-/// The longest wait that is taken from an answer. A try after an hour costs one request.
+/// The longest wait that an answer can ask for. A retry after an hour costs only one request.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// The most characters of a body without JSON that are quoted.
 const QUOTED: usize = 300;
 
-/// Whether the same request may be answered otherwise in a moment.
+/// Returns whether the same request may succeed in a moment.
 pub fn may_pass(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..=599)
 }
@@ -29,7 +29,7 @@ pub struct Reply {
     /// The header `Content-Type`.
     pub content_type: Option<String>,
     pub body: Vec<u8>,
-    /// The body was longer than its reader takes.
+    /// Whether the body was longer than its reader accepts, and was cut.
     pub is_cut: bool,
 }
 
@@ -71,13 +71,13 @@ impl Reply {
 /// The kinds of bodies of a 2xx.
 #[derive(Debug)]
 pub enum Body {
-    /// Empty, `null`, or an object with `errors`: the API's own answer.
+    /// The API's own answer: empty, `null`, or an object with `errors`.
     Complaints(Vec<Complaint>),
-    /// The beginning of such an answer, or one whose `errors` are no list: it cannot be read.
+    /// The API's answer, but cut or broken, or with `errors` that are no list.
     Unreadable,
-    /// Other JSON, declared as JSON, that tells of no error.
+    /// Other JSON, declared as JSON, without an error.
     OtherJson,
-    /// Anything else, such as a page or the error of another program.
+    /// Anything else, such as a web page or the error of another program.
     Other,
 }
 
@@ -107,7 +107,7 @@ impl Body {
         }
     }
 
-    /// Whether an undocumented 2xx may be the API's nevertheless.
+    /// Returns whether an answer with an undocumented 2xx may still come from the API.
     pub fn may_be_api(&self, reply: &Reply) -> bool {
         match self {
             Self::Other => false,

@@ -3,18 +3,18 @@
 
 use crate::config::{Credential, Target};
 
-/// Who signs in, where, and for what.
+/// A sign-in: the credential, the authority and the scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignIn {
     pub credential: Credential,
-    /// e.g. `https://login.microsoftonline.com`; https only.
+    /// The base URL of the authority, e.g. `https://login.microsoftonline.com`. Always https.
     pub authority: String,
-    /// e.g. `https://management.azure.com/.default`.
+    /// The scope of the token, e.g. `https://management.azure.com/.default`.
     pub scope: String,
 }
 
 impl SignIn {
-    /// That of a target.
+    /// Returns the sign-in of a target.
     pub fn of(target: &Target) -> Self {
         Self {
             credential: target.credential.clone(),
@@ -23,7 +23,8 @@ impl SignIn {
         }
     }
 
-    /// Whether both sign in as one application or identity, by whatever proof: Sentinel's quota is its.
+    /// Returns whether both sign in as the same application or identity, by whatever proof. Sentinel's quota
+    /// belongs to that principal.
     pub fn is_same_principal(&self, other: &Self) -> bool {
         let name = |one: &Self| {
             let Self { credential, authority, .. } = one;
@@ -39,7 +40,7 @@ impl SignIn {
     }
 }
 
-/// Who was asked.
+/// The service that was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 pub enum Who {
     Entra,

@@ -21,25 +21,25 @@ use crate::metrics;
 pub use super::refusal::SignInError;
 pub use super::sign_in::SignIn;
 
-/// Tokens for one credential.
+/// The source of tokens for one credential.
 #[derive(Debug)]
 pub struct TokenSource {
     tools: Tools,
     gate: RequestGate,
-    /// Whoever holds it signs in: one at a time, for all who wait.
+    /// The task that holds it signs in. The others wait, and use the token that it gets.
     turn: tokio::sync::Mutex<()>,
     state: Mutex<TokenState>,
 }
 
 #[derive(Debug)]
 struct TokenState {
-    /// With the secret as it was last read.
+    /// The sign-in, with the secret as it was last read.
     sign_in: SignIn,
     signer: Signer,
     last: Option<(AccessToken, TokenLife)>,
-    /// No renewal before this.
+    /// The time before which no renewal is tried. `None`: at any time.
     paused_until: Option<Instant>,
-    /// See [`TokenSource::trouble`].
+    /// What [`TokenSource::trouble`] returns.
     trouble: Option<String>,
 }
 
@@ -48,7 +48,7 @@ impl TokenState {
         Self { sign_in, signer, last: None, paused_until: None, trouble: None }
     }
 
-    /// The present token, if it passes the test.
+    /// Returns the cached token, if it passes the test.
     fn held(&self, test: fn(TokenLife, Instant) -> bool) -> Option<AccessToken> {
         let held = self.last.as_ref().filter(|(_, life)| test(*life, Instant::now()));
         held.map(|(token, _)| token.clone())
@@ -56,7 +56,7 @@ impl TokenState {
 }
 
 impl TokenSource {
-    /// A source that signs in when it is first asked.
+    /// Makes a source. It signs in when the first token is asked for.
     ///
     /// # Errors
     /// [`SignInError::Settings`].
@@ -71,24 +71,25 @@ impl TokenSource {
         })
     }
 
-    /// A token that is good now: the cached one, or a new one.
+    /// Returns a token that is good now: the cached one, or a new one.
     ///
     /// # Errors
-    /// [`SignInError`]; none while the cached token is still good.
+    /// [`SignInError`]. There is no error while the cached token is still good.
     pub async fn token(&self) -> Result<Secret, SignInError> {
         self.access().await.map(|token| Secret::new(token.token.secret()))
     }
 
-    /// What is wrong with the sign-ins although there is a token that is good, in words.
+    /// Describes a problem with sign-ins while the cached token is still good. `None`: there is no problem.
     pub fn trouble(&self) -> Option<String> {
         self.with(|state| state.trouble.clone())
     }
 
-    /// As [`TokenSource::token`], with the time of its end.
+    /// Does the same as [`TokenSource::token`], and also returns when the token ends.
     pub(super) async fn access(&self) -> Result<AccessToken, SignInError> {
         if let Some(token) = self.usable() {
             return Ok(token);
         }
+        // A good token that is due for renewal is used at once if another task is already renewing it.
         let _turn = match self.with(|state| state.held(TokenLife::is_good)) {
             None => self.turn.lock().await,
             Some(good) => match self.turn.try_lock() {
@@ -96,7 +97,7 @@ impl TokenSource {
                 Err(_) => return Ok(good),
             },
         };
-        // Somebody else may have signed in meanwhile.
+        // Another task may have signed in while this one waited.
         if let Some(token) = self.usable() {
             return Ok(token);
         }
@@ -121,7 +122,7 @@ impl TokenSource {
         }
     }
 
-    /// The present token, where no sign-in is called for.
+    /// Returns the cached token, if no sign-in is necessary.
     fn usable(&self) -> Option<AccessToken> {
         self.with(|state| {
             let paused = state.paused_until.is_some_and(|until| Instant::now() < until);
@@ -129,7 +130,7 @@ impl TokenSource {
         })
     }
 
-    /// The source of this sign-in among those known, or else a new one.
+    /// Returns the known source for this sign-in, or makes a new one and adds it to `known`.
     ///
     /// # Errors
     /// [`SignInError::Settings`].
@@ -148,7 +149,7 @@ impl TokenSource {
         Ok(new)
     }
 
-    /// Forgets the cached token: the next one is fresh.
+    /// Drops the cached token, so that the next one is fresh.
     ///
     /// # Errors
     /// [`SignInError::Settings`], which [`TokenSource::new`] would have given too.
@@ -157,8 +158,8 @@ impl TokenSource {
         self.replace(sign_in).map(drop)
     }
 
-    /// Signs in, by a leave that was taken; refused, once more with the secret that is there now, if it
-    /// is another one.
+    /// Signs in. The caller has already passed the gate. After a refusal the secret is read again, and one
+    /// more sign-in follows if it has changed.
     async fn sign_in(&self) -> Result<AccessToken, SignInError> {
         let (signer, sign_in) =
             self.with(|state| (Arc::clone(&state.signer), state.sign_in.clone()));
@@ -172,7 +173,7 @@ impl TokenSource {
         self.ask(&signer, &sign_in).await
     }
 
-    /// The same with another secret, if there is one.
+    /// Returns the sign-in with the secret that is there now. `None`: it is the same, or cannot be read.
     async fn read_again(&self, mut sign_in: SignIn) -> Option<SignIn> {
         let secret = sign_in.credential.secret_mut()?;
         match tokio::time::timeout(self.timeout(), secret.read_again()).await {
@@ -190,6 +191,7 @@ impl TokenSource {
         }
     }
 
+    /// Makes a new SDK credential and drops the token, because the SDK cannot forget a token that it cached.
     fn replace(&self, sign_in: SignIn) -> Result<Signer, SignInError> {
         let signer = self.tools.signer(&sign_in)?;
         let held = Arc::clone(&signer);
@@ -201,10 +203,10 @@ impl TokenSource {
         self.tools.azure.token_timeout
     }
 
-    /// One sign-in, counted; its token is kept.
+    /// Signs in once, counts it in the metrics, and caches the token.
     async fn ask(&self, signer: &Signer, sign_in: &SignIn) -> Result<AccessToken, SignInError> {
         let scopes = [sign_in.scope.as_str()];
-        // A library must not bring down more than this credential.
+        // A panic in the SDK must stop only this credential.
         let asked = caught(signer.get_token(&scopes, None));
         let answer = match tokio::time::timeout(self.timeout(), asked).await {
             Ok(Ok(Ok(token))) => self.keep(signer, token, sign_in),
@@ -216,14 +218,14 @@ impl TokenSource {
         answer
     }
 
-    /// The time-out of a sign-in, in words.
+    /// Makes the error for a sign-in that timed out.
     fn silence(&self, sign_in: &SignIn) -> SignInError {
         let timeout = humantime::format_duration(self.timeout());
         let asked = who(&sign_in.credential).unwrap_or(&sign_in.authority);
         SignInError::Unreachable(format!("no sign-in within {timeout}: {asked} does not answer"))
     }
 
-    /// Keeps a token, and tells if it is given near its end.
+    /// Caches a token, and warns if it came close to its end.
     fn keep(
         &self,
         signer: &Signer,
@@ -245,7 +247,7 @@ impl TokenSource {
             )
         });
         self.with(|state| {
-            // Not after a renew() in the meantime.
+            // A renew() in the meantime has dropped this credential, because its tokens were refused.
             if !Arc::ptr_eq(&state.signer, signer) {
                 return;
             }
@@ -263,7 +265,7 @@ impl TokenSource {
     }
 }
 
-/// Whom Entra gave a token to, which roles are given to: the claim `oid`
+/// Returns the object ID of the token's principal, which roles are assigned to: the claim `oid`
 /// (<https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference>).
 pub fn object_id(token: &Secret) -> Option<String> {
     let claims = URL_SAFE_NO_PAD.decode(token.expose().split('.').nth(1)?).ok()?;
@@ -271,7 +273,7 @@ pub fn object_id(token: &Secret) -> Option<String> {
     claims.get("oid")?.as_str().map(str::to_owned)
 }
 
-/// Who gives tokens where it is not Entra.
+/// Returns who gives the tokens. `None`: Entra.
 fn who(credential: &Credential) -> Option<&'static str> {
     match credential {
         Credential::ManagedIdentity(_) => Some("the managed identity endpoint"),
@@ -283,8 +285,8 @@ fn who(credential: &Credential) -> Option<&'static str> {
     }
 }
 
-/// Our own failure, which the SDK wraps. Anything else is the SDK's trouble with the body of a
-/// token answer, whose words could quote the token.
+/// Returns our own error if the SDK's error wraps one. Any other error is the SDK's trouble with the body of
+/// a token answer. It is not quoted, because it could hold the token.
 fn explain(error: &azure_core::Error, sign_in: &SignIn) -> SignInError {
     for cause in causes(error) {
         if let Some(refused) = cause.downcast_ref::<RefusedAnswer>() {

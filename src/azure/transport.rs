@@ -16,13 +16,13 @@ use super::refusal::{RefusedAnswer, SignInError};
 use super::reply::Reply;
 use super::sign_in::Who;
 
-/// Of an answer's body, bytes.
+/// The longest body of an answer, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// Seconds: no token lasts longer than a year.
+/// The longest lifetime that is accepted, in seconds. No token lasts longer than a year.
 const LONGEST_LIFE: f64 = 366.0 * 86_400.0;
 
-/// The address that the SDK knows of the metadata service.
+/// The address at which the SDK always asks the metadata service.
 const METADATA_HOST: &str = "169.254.169.254";
 
 #[derive(Debug)]
@@ -34,9 +34,9 @@ pub(super) struct OurClient {
 #[derive(Debug)]
 pub(super) enum Addressee {
     Entra,
-    /// Where the metadata service is. The client must be one that uses no proxy.
+    /// The metadata service at this URL. Its client must not use a proxy.
     Metadata(Url),
-    /// Its refusals are the SDK's to read: one is the challenge that tells where to sign in.
+    /// Key Vault. The SDK reads its refusals itself, because the 401 says where to sign in.
     KeyVault,
 }
 
@@ -49,7 +49,7 @@ impl OurClient {
         }
     }
 
-    /// Where the request goes in truth.
+    /// Returns the URL that is really asked: the configured endpoint in place of the metadata service's.
     fn address(&self, asked: &Url) -> Url {
         let mut address = asked.clone();
         if let Addressee::Metadata(endpoint) = &self.asks
@@ -95,7 +95,7 @@ impl HttpClient for OurClient {
         }
         if !matches!(self.asks, Addressee::KeyVault) {
             let answer: Option<TokenAnswer<'_>> = serde_json::from_slice(&body).ok();
-            // The SDK takes an answer without a token for an empty token, and caches it.
+            // The SDK would take an answer without a token for an empty token, and cache it.
             let token = answer.filter(|answer| !answer.access_token.is_empty());
             let token = token.ok_or_else(|| silent("the answer holds no token"))?;
             if matches!(self.asks, Addressee::Entra) {
@@ -114,7 +114,7 @@ struct TokenAnswer<'b> {
     expires_in: serde_json::Value,
 }
 
-/// The SDK takes a missing lifetime for none, and panics over one that reaches beyond the calendar.
+/// Checks a token's lifetime. The SDK reads a missing one as zero, and panics if it exceeds the calendar.
 fn check_lifetime(expires_in: &serde_json::Value) -> Result<(), SignInError> {
     let why = match expires_in.as_f64() {
         Some(seconds) if (1.0..=LONGEST_LIFE).contains(&seconds) => return Ok(()),

@@ -20,34 +20,34 @@ use crate::caught::caught;
 use crate::config::{Azure, Config, FoundSecrets, Secret, Vault, VaultAccess};
 use crate::http::causes;
 
-/// Of Key Vault's own words, characters.
+/// The most characters of Key Vault's own message that are quoted.
 const KEPT: usize = 400;
 
-/// All vaults that one identity opens.
+/// The client for all vaults that one identity can read.
 #[derive(Debug)]
 pub struct KeyVaults {
     http: reqwest::Client,
     azure: Azure,
     access: VaultAccess,
-    /// One for all vaults of a cloud.
+    /// The sources of tokens, one for each cloud's vaults.
     tokens: Mutex<Vec<Arc<TokenSource>>>,
 }
 
-/// A secret's address in its parts.
+/// The parts of a secret's URL.
 #[derive(Debug, PartialEq, Eq)]
 struct SecretAddress {
-    /// e.g. `https://kv.vault.azure.net/`.
+    /// The URL of the vault, e.g. `https://kv.vault.azure.net/`.
     vault: String,
-    /// e.g. `https://vault.azure.net/.default`: tokens are for all vaults of the cloud.
+    /// The scope of the token, e.g. `https://vault.azure.net/.default`. It covers all vaults of the cloud.
     scope: String,
     name: String,
     version: Option<String>,
 }
 
-/// Looks up what `config` names in vaults.
+/// Reads all secrets that `config` names in vaults.
 ///
 /// # Errors
-/// Which secret cannot be read, and why.
+/// A secret cannot be read. The error names it and the reason.
 pub async fn look_up(config: &Config, known: FoundSecrets) -> anyhow::Result<FoundSecrets> {
     let vault = match known.vault {
         Some(vault) => vault,
@@ -86,7 +86,7 @@ impl KeyVaults {
         SecretClient::new(vault, Arc::new(bearer), Some(options))
     }
 
-    /// The secret's text, or whether a fresh token may help, and why not.
+    /// Reads a secret's text. The error holds whether a fresh token may help, and the reason.
     async fn ask(
         &self,
         client: &SecretClient,
@@ -96,10 +96,10 @@ impl KeyVaults {
             secret_version: address.version.clone(),
             ..SecretClientGetSecretOptions::default()
         };
-        // A sign-in and a request, each within the time of one.
+        // One call may sign in and then ask, and each may take the time of a sign-in.
         let patience: Duration = self.azure.token_timeout * 2;
         let asked = client.get_secret(&address.name, Some(options));
-        // A library must not bring down more than this look-up.
+        // A panic in the SDK must stop only this read.
         let answer = tokio::time::timeout(patience, caught(asked)).await.map_err(|_| {
             let waited = humantime::format_duration(patience);
             (false, format!("no answer within {waited}"))
@@ -134,6 +134,7 @@ impl Vault for KeyVaults {
 }
 
 impl SecretAddress {
+    // The settings accept only addresses of the form `https://NAME.SUFFIX/secrets/SECRET[/VERSION]`.
     fn parse(address: &str) -> Option<Self> {
         let url = Url::parse(address).ok()?;
         let (_, resource) = url.host_str()?.split_once('.')?;
@@ -147,8 +148,8 @@ impl SecretAddress {
     }
 }
 
-/// Our tokens for the SDK's client. It asks for what the vault's challenge names, which must be what
-/// the vault's own address says.
+/// Gives our tokens to the SDK's client. The scope that the vault's challenge names must be the one that
+/// follows from the vault's URL, so that no other server gets a token.
 #[derive(Debug)]
 struct Bearer {
     scope: String,
@@ -172,7 +173,7 @@ impl TokenCredential for Bearer {
     }
 }
 
-/// Not a failure of the vault, but of the sign-in before.
+/// The failed sign-in before the request to the vault.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} (the credential of [azure.vault])")]
 struct NoToken(SignInError);
@@ -181,7 +182,7 @@ fn refuses_token(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::HttpResponse { status, .. } if u16::from(*status) == 401)
 }
 
-/// In words: what our own parts said, else what the SDK says.
+/// Returns our own error if the SDK's error wraps one, or else the start of the SDK's message.
 fn explain(error: &Error) -> String {
     for cause in causes(error) {
         if let Some(refused) = cause.downcast_ref() {

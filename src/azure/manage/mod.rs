@@ -22,40 +22,40 @@ use super::token::{SignInError, TokenSource};
 use crate::config::{ManagedWorkspace, Management};
 use crate::pure::backoff::Backoff;
 
-/// Of an answer's body, bytes: a page of 1,000 indicators is a few MB.
+/// The longest body of an answer, in bytes. A page of 1,000 indicators takes a few MB.
 const MAX_ANSWER: usize = 64 << 20;
 
-/// Of `Microsoft.OperationalInsights/workspaces`.
+/// The API version of `Microsoft.OperationalInsights/workspaces`.
 const WORKSPACE_VERSION: &str = "2023-09-01";
 
-/// Why the management plane does not tell.
+/// The reason why the management plane gave no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManageError {
     #[error(transparent)]
     SignIn(#[from] SignInError),
-    /// Somebody must change something; with the remedy.
+    /// The request was refused, and an operator must change something. The text holds the remedy.
     #[error("the management plane refuses: {0}")]
     Refused(String),
-    /// No answer, or one that may be another later; tried as often as configured.
+    /// There was no answer, or a failure that may pass, in all attempts.
     #[error("the management plane cannot be asked: {0}")]
     Unreachable(String),
-    /// Not an answer of this API.
+    /// The answer is not one of this API.
     #[error("the management plane answers what nobody can read: {0}")]
     Unreadable(String),
 }
 
-/// The names do not make an https address.
+/// The error if the setting `management` is no https URL.
 #[derive(Debug, thiserror::Error)]
 #[error("management = {address} is no https address")]
 pub struct BadAddress {
     address: String,
 }
 
-/// Asks about one workspace.
+/// The client for one workspace.
 #[derive(Debug)]
 pub struct ManageClient {
     http: reqwest::Client,
-    /// Of the workspace, with everything about threats below it.
+    /// The URL of the workspace. All its threat intelligence lies below it.
     scope: Url,
     api_version: String,
     tokens: Arc<TokenSource>,
@@ -63,7 +63,7 @@ pub struct ManageClient {
     gate: RequestGate,
 }
 
-/// What is sent, and where.
+/// A request before it gets its token.
 pub(super) struct Message {
     pub method: Method,
     pub url: Url,
@@ -71,7 +71,7 @@ pub(super) struct Message {
 }
 
 impl ManageClient {
-    /// A client for a workspace; nothing is asked yet.
+    /// Makes a client for a workspace. It sends nothing yet.
     ///
     /// # Errors
     /// [`BadAddress`].
@@ -102,12 +102,12 @@ impl ManageClient {
         Ok(Self { http, scope, api_version, tokens, rules: rules.clone(), gate })
     }
 
-    /// The workspace's resource id: where roles are given.
+    /// Returns the workspace's resource ID, on which roles are assigned.
     pub fn scope(&self) -> &str {
         self.scope.path()
     }
 
-    /// The workspace's own ID, which uploads name; `None` where the role does not let it be read.
+    /// Asks for the workspace ID, which uploads name. `None`: the role does not allow to read it.
     ///
     /// # Errors
     /// [`ManageError`].
@@ -122,7 +122,7 @@ impl ManageClient {
         }
     }
 
-    /// How many objects meet a condition.
+    /// Asks how many objects meet a condition.
     ///
     /// # Errors
     /// [`ManageError`].
@@ -131,19 +131,20 @@ impl ManageClient {
         shape::count(&self.send(&message).await?.body)
     }
 
-    /// The objects that meet a condition, page by page.
+    /// Returns the objects that meet a condition, page by page. The first page is asked for later.
     pub fn walk(&self, condition: &Condition<'_>) -> Walk<'_> {
         let body = shape::query_body(condition, self.rules.page);
         Walk::new(self, self.post("query", body), condition.source)
     }
 
-    /// Deletes an object; whether it was there.
+    /// Deletes an object, and returns whether it existed.
     ///
     /// # Errors
-    /// [`ManageError`]. The plane answers 500 for some ids that it does not know
-    /// (<https://github.com/Azure/Azure-Sentinel/issues/11913>), which is not told apart here.
+    /// [`ManageError`]. The management plane answers 500 for some ids that it does not know
+    /// (<https://github.com/Azure/Azure-Sentinel/issues/11913>). Here that is the same as any other failure.
     pub async fn delete(&self, resource: &str) -> Result<bool, ManageError> {
         let mut url = self.scope.join(resource).map_err(|_| foreign(resource))?;
+        // The resource comes from an answer. Only what lies below the workspace may be deleted.
         let below = format!("{}/", self.scope()).to_ascii_lowercase();
         if !url.path().to_ascii_lowercase().starts_with(&below) {
             return Err(foreign(resource));
@@ -168,13 +169,13 @@ impl ManageClient {
         Message { method: Method::POST, url, body: Some(body) }
     }
 
-    /// A token is sent to one host only.
+    /// Checks that a URL has the host of the workspace's URL. The token is sent to no other host.
     fn check_host(&self, url: &Url) -> Result<(), ManageError> {
         let is_ours = url.origin() == self.scope.origin();
         if is_ours { Ok(()) } else { Err(foreign(url.as_str())) }
     }
 
-    /// One message, until it is answered with success.
+    /// Sends a message, with retries, and returns an error unless the status is 2xx.
     async fn send(&self, message: &Message) -> Result<Reply, ManageError> {
         let reply = self.exchange(message).await?;
         match reply.status {
@@ -188,8 +189,8 @@ impl ManageClient {
         refusal::explain(reply, self.scope(), token.as_ref())
     }
 
-    /// One message: again after a fault or a 429, as often as configured, and once more with a fresh
-    /// token after a 401.
+    /// Sends a message. It is sent again after a failure that may pass, as often as configured, and once more
+    /// with a fresh token after a 401.
     async fn exchange(&self, message: &Message) -> Result<Reply, ManageError> {
         let Management { retries, backoff_min, backoff_max, .. } = self.rules;
         let backoff = Backoff::new(backoff_min, backoff_max);
@@ -219,7 +220,7 @@ impl ManageClient {
         }
     }
 
-    /// One try; the inner error is that of the network.
+    /// Sends a message once. The inner error is one of the network.
     async fn attempt(&self, message: &Message) -> Result<Result<Reply, String>, ManageError> {
         let token = self.tokens.token().await?;
         self.gate.pass().await;

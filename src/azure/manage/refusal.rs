@@ -28,7 +28,7 @@ pub(super) fn explain(reply: &Reply, scope: &str, token: Option<&Secret>) -> Man
     ManageError::Refused(format!("{said} -- {remedy}"))
 }
 
-/// "The client '…' with object id '…' does not have authorization …"
+/// Returns the object ID in "The client '…' with object id '…' does not have authorization …".
 fn object_id(said: &str) -> Option<String> {
     let (_, behind) = said.split_once("object id '")?;
     let (id, _) = behind.split_once('\'')?;

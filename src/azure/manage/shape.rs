@@ -6,30 +6,30 @@ use uuid::Uuid;
 
 use super::ManageError;
 
-/// Which objects are meant: all of a kind, of a source, with one of some ids.
+/// A condition on objects: the kind, and optionally the source system and ids.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Condition<'a> {
-    /// STIX's word, e.g. `indicator`.
+    /// The STIX type, e.g. `indicator`.
     pub kind: &'a str,
-    /// The source system; `None`: any.
+    /// The source system. `None`: any.
     pub source: Option<&'a str>,
-    /// STIX ids; none: any.
+    /// The STIX ids. Empty: any.
     pub ids: &'a [String],
 }
 
 /// An object as the workspace holds it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkspaceObject {
-    /// Its resource id, for a deletion.
+    /// The resource ID, by which it is deleted.
     pub resource: String,
-    /// The source system that it was uploaded under.
+    /// The source system under which it was uploaded. Empty if the answer names none.
     pub source: String,
     /// The STIX object, as Sentinel shows it.
     pub data: Value,
 }
 
 impl WorkspaceObject {
-    /// Its STIX id; empty where it has none.
+    /// Returns the STIX id. Empty if the object has none.
     pub fn id(&self) -> &str {
         self.data.get("id").and_then(Value::as_str).unwrap_or_default()
     }
@@ -71,7 +71,7 @@ pub(super) fn count(body: &[u8]) -> Result<u64, ManageError> {
     read(body).map(|Counted { count }| count)
 }
 
-/// The objects of a page, and where the next one is. What is no object of threat intelligence is left out.
+/// Returns the objects of a page, and the URL of the next page. Entries that are no objects are left out.
 pub(super) fn page(body: &[u8]) -> Result<(Vec<WorkspaceObject>, Option<String>), ManageError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -114,7 +114,7 @@ fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, ManageError> {
 mod tests {
     use super::*;
 
-    /// In the words of the swagger's example.
+    /// The expected body has the form of the example in the swagger.
     #[test]
     fn a_query_says_what_is_meant() {
         let ids = ["indicator--1".to_owned()];

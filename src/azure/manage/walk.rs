@@ -9,15 +9,16 @@ use reqwest::{Method, Url};
 use super::shape::{self, WorkspaceObject};
 use super::{ManageClient, ManageError, Message};
 
-/// The pages of a query. What is of another source than the query's is left out.
+/// The pages of a query. Objects of another source system than the query's are left out.
 #[derive(Debug)]
 pub struct Walk<'c> {
     client: &'c ManageClient,
     body: Option<String>,
     source: Option<String>,
-    /// `None`: the end.
+    /// The URL of the next page. `None` after the last page, and after an error.
     next: Option<Url>,
     is_first: bool,
+    /// The hashes of the links that were followed, so that a loop of pages ends.
     seen: HashSet<u64>,
 }
 
@@ -28,15 +29,16 @@ impl<'c> Walk<'c> {
         Self { client, body, source, next, is_first: true, seen: HashSet::new() }
     }
 
-    /// The next page; `None` at the end.
+    /// Asks for the next page. `None` after the last one.
     ///
     /// # Errors
-    /// [`ManageError`]: nobody knows how much is missing.
+    /// [`ManageError`]. Then it is unknown how many objects are missing.
     pub async fn page(&mut self) -> Result<Option<Vec<WorkspaceObject>>, ManageError> {
         let Some(url) = self.next.take() else { return Ok(None) };
         let reply = self.fetch(url).await?;
         self.is_first = false;
         let (mut found, next) = shape::page(&reply)?;
+        // This does not rely on the service's filter: other senders' objects must not be deleted.
         found.retain(|one| self.source.as_ref().is_none_or(|source| one.source == *source));
         if let Some(link) = next {
             self.next = Some(self.checked(&link)?);
@@ -44,7 +46,7 @@ impl<'c> Walk<'c> {
         Ok(Some(found))
     }
 
-    /// The objects of all pages that are left.
+    /// Asks for all remaining pages, and returns their objects.
     ///
     /// # Errors
     /// As [`Walk::page`].
@@ -56,8 +58,8 @@ impl<'c> Walk<'c> {
         Ok(all)
     }
 
-    /// Next pages are asked for by GET, as Azure Resource Manager has it. Should this one of its
-    /// services not know that, by the same POST.
+    /// Asks for a page. Azure Resource Manager defines GET for all pages after the first. If this service does
+    /// not support that (404 or 405), the first POST is sent to the page's URL.
     async fn fetch(&self, url: Url) -> Result<Vec<u8>, ManageError> {
         if !self.is_first {
             let message = Message { method: Method::GET, url: url.clone(), body: None };
