@@ -25,6 +25,7 @@ use crate::pure::backoff::Backoff;
 use crate::pure::misp;
 
 impl ClockReading {
+    /// Reads both clocks.
     pub(super) fn now() -> Self {
         Self { at: Instant::now(), time: SystemTime::now() }
     }
@@ -92,6 +93,7 @@ impl Endpoint {
             watch,
             status,
         };
+        // The metric must show 0 from the start, or a publisher that was never reached would show nothing.
         for feed in FeedSocket::BOTH {
             metrics::connected(&endpoint.address, feed.word(), false);
         }
@@ -103,11 +105,13 @@ impl Endpoint {
         let longest = self.config.reconnect_max;
         let backoff = Backoff::new(longest / 16, longest);
         let (mut failures, mut repeats) = (0, Repeats::default());
+        // PUB/SUB repeats nothing. So each new connection is a new socket, and the time between is a gap.
         loop {
             let (end, lasted) = self.session(feed).await;
             // A connection that broke at once was none: the next pause is longer.
             failures = if lasted >= longest { 1 } else { failures + 1 };
             let pause = backoff.pause(failures, rand::random());
+            // The loss is told before the pause, so that catch-up does not wait for the new connection.
             self.ended(feed, &end, repeats.is_news(&end.to_string(), Instant::now()));
             tokio::time::sleep(pause).await;
         }
@@ -125,6 +129,7 @@ impl Endpoint {
             Err(error) => return (ConnectionEnd::Lost(error), Duration::ZERO),
         };
         let connected = Instant::now();
+        // The watch learns of the connection before the first frame is read: silence counts from here.
         self.connected(feed);
         let end = self.read(feed, socket).await;
         (end, connected.elapsed())
@@ -150,9 +155,12 @@ impl Endpoint {
     }
 
     async fn read(&self, feed: FeedSocket, mut socket: Socket) -> ConnectionEnd {
+        // An interval of zero panics. Sixteen looks notice a silence soon enough.
         let mut look = interval((self.config.silence / 16).max(Duration::from_millis(1)));
+        // After a pause of the whole process one look is enough.
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // The branches never wait. `next` may be dropped for a tick, since it keeps what has arrived.
             tokio::select! {
                 received = socket.next() => match received {
                     Ok(Received::Frame(frame)) => self.frame(feed, &frame),
@@ -172,6 +180,7 @@ impl Endpoint {
         tracing::info!(endpoint = %self.address, socket = feed.word(), "ZeroMQ connected");
         metrics::connected(&self.address, feed.word(), true);
         self.status.connected(feed);
+        // The lock ends with this statement, so that the gaps are recorded without it.
         let missed = self.watch().connected(feed, ClockReading::now());
         missed.into_iter().for_each(|missed| self.missed(missed));
     }
@@ -185,6 +194,7 @@ impl Endpoint {
         }
         metrics::connected(&self.address, feed.word(), false);
         self.status.lost(feed, end.to_string());
+        // The lock ends with this statement, too.
         let missed = self.watch().lost(feed, end.reason());
         missed.into_iter().for_each(|missed| self.missed(missed));
     }
@@ -215,6 +225,7 @@ impl Endpoint {
     /// Acts on a frame of which only the beginning was kept.
     fn too_large(&self, feed: FeedSocket, start: &[u8], size: u64) {
         let now = ClockReading::now();
+        // Without a topic in its start, the frame counts as well: what it held is missed either way.
         let topic = frame::topic(start).unwrap_or_default();
         if self.is_of(feed, topic, size, now) {
             tracing::warn!(
@@ -229,6 +240,7 @@ impl Endpoint {
     /// Notes that a frame came. Returns whether this socket is the one to act on it.
     fn is_of(&self, feed: FeedSocket, topic: &str, size: u64, now: ClockReading) -> bool {
         metrics::bytes_received(&self.address, feed.word(), size);
+        // A frame that this socket does not act on shows as well that the publisher lives.
         self.heard(now);
         // Both sockets receive publications. Acting on both would convert each event twice.
         if feed == FeedSocket::Others && topic == PUBLICATION {
@@ -265,6 +277,7 @@ impl Endpoint {
     fn offer(&self, what: What, now: ClockReading) {
         let Err(Full(what)) = self.inbox.offer(what, now.at) else { return };
         // The gap names the event, so that it is read without waiting for a listing.
+        // A lost publication is more than a lost hint: without a read, its indicators would be missing.
         let publication = matches!(what, What::Published(_));
         let event = event_of(&what);
         let gap = self.gaps.gap(GapReason::MemoryFull, now.time);
@@ -280,6 +293,7 @@ impl Endpoint {
 
     fn heartbeat(&self, uptime: i64, now: ClockReading) {
         self.status.uptime(uptime);
+        // A `let` of its own: in the condition of `if let` the lock would last through the block.
         let missed = self.watch().heartbeat(uptime, now);
         if let Some(missed) = missed {
             tracing::warn!(endpoint = %self.address, uptime, "MISP's ZeroMQ publisher was restarted");
@@ -311,6 +325,7 @@ fn label(topic: &str) -> &'static str {
 
 /// Returns the start of a topic, since a publisher may send any text.
 fn start_of(topic: &str) -> &str {
+    // The cut is at a character, since a cut inside one would give no text.
     topic.char_indices().nth(64).and_then(|(end, _)| topic.get(..end)).unwrap_or(topic)
 }
 
@@ -343,12 +358,14 @@ fn event_of(what: &What) -> Option<Uuid> {
         ) => event.uuid,
         What::Withdrawn(Withdrawal::Shown(shown)) => match shown.what {
             Subject::Event(uuid) => Some(uuid),
+            // These frames name no event, so only a listing finds it.
             Subject::Object(_) | Subject::Attribute(_) => None,
         },
         What::Withdrawn(Withdrawal::Event { uuid, .. }) | What::Touched(uuid) => Some(*uuid),
         What::Sighted(sighted) => sighted.event.uuid,
         What::Gap(gap) => gap.event,
         What::Read(read) => Some(read.event),
+        // These name the event by MISP's number or not at all, and a gap needs the uuid.
         What::Tagged(_) | What::TagAltered(_) | What::Warninglist(_) => None,
     }
 }

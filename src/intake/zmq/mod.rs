@@ -25,6 +25,7 @@ pub(crate) use socket::{Received, Socket, SocketError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub(crate) enum FeedSocket {
+    /// Only the topic of publications.
     Publications,
     /// All topics. A publication on this socket only shows that the other socket should have it too.
     Others,
@@ -63,6 +64,7 @@ pub async fn run(config: ZeroMq, inbox: Inbox, status: ZeroMqStatus, stop: Cance
         for feed in FeedSocket::BOTH {
             tasks.spawn(Arc::clone(&endpoint).keep_connected(feed));
         }
+        // A task of its own, since the sockets must never wait for room in the inbox.
         tasks.spawn(endpoint.offer_kept_gaps());
     }
     // The tasks never end by themselves, so an end is a panic, which must not go unnoticed.
@@ -74,5 +76,6 @@ pub async fn run(config: ZeroMq, inbox: Inbox, status: ZeroMqStatus, stop: Cance
             }
         }
     }
+    // This waits for the tasks, so that none of them offers a notice after `run` has returned.
     tasks.shutdown().await;
 }

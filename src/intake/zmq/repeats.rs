@@ -2,22 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-/// Tells news from repetition, since an attempt a second would fill the log.
+/// The last text that was logged. It tells news from repetition, since an attempt a second would
+/// fill the log.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     last: Option<(String, Instant)>,
 }
 
-/// A line is logged again after so long.
+/// The time after which a repeated line is logged again.
 const REMIND: Duration = Duration::from_secs(60);
 
 impl Repeats {
-    /// Whether the text differs from the last one, or was last logged a minute ago.
+    /// Decides whether to log the text: if it differs from the last one, or was last logged a minute ago.
     pub(super) fn is_news(&mut self, text: &str, now: Instant) -> bool {
         let repeated = self
             .last
             .as_ref()
             .is_some_and(|(last, at)| last == text && now.saturating_duration_since(*at) < REMIND);
+        // Only a logged text moves the time, so that a lasting failure is logged once in each minute.
         if !repeated {
             self.last = Some((text.to_owned(), now));
         }

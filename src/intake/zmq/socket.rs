@@ -70,6 +70,8 @@ pub(crate) enum Received {
 /// A connected socket with one subscription.
 #[derive(Debug)]
 pub(crate) struct Socket {
+    // The stream is never replaced. A silent reconnect would hide that frames were missed, and the caller
+    // could note no gap.
     stream: BufReader<TcpStream>,
     frames: Frames,
 }
@@ -100,6 +102,7 @@ impl Socket {
         let mut stream = reach(endpoint, config.connect_timeout).await?;
         let mechanism = greet(&mut stream).await?;
         let (name, credentials) = agreed(mechanism, config.credentials.as_ref())?;
+        // `greet` reads exactly the greeting, so no byte is lost when the buffer takes over.
         let stream = BufReader::with_capacity(READ_BUFFER, stream);
         let mut socket = Self { stream, frames: Frames::new(config.max_frame) };
         socket.send(&wire::rest_of_greeting(name)).await?;
@@ -107,6 +110,7 @@ impl Socket {
             None => socket.send(&wire::command("READY", &wire::metadata())).await?,
             Some(credentials) => socket.sign_in(credentials).await?,
         }
+        // A publisher sends messages only to a subscriber, so every piece up to here is a command.
         let ready = socket.command(b"READY").await?;
         publishes(&ready)?;
         socket.send(&wire::subscription(prefix)).await?;
@@ -120,6 +124,7 @@ impl Socket {
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), SocketError> {
+        // Only reads are buffered. A write goes out at once.
         self.stream.get_mut().write_all(bytes).await.map_err(broken)
     }
 
@@ -128,6 +133,7 @@ impl Socket {
         let Piece::Command(command) = self.piece().await? else {
             return Err(SocketError::NotZeroMq);
         };
+        // This comes first, since libzmq misspells its refusal, which then has no readable name.
         if let Some(status) = wire::refusal(&command) {
             return Err(refused(status));
         }
@@ -157,6 +163,7 @@ impl Socket {
         const WAITED: usize = 2;
         let Some((b"PING", data)) = wire::named(command) else { return Ok(()) };
         let pong = wire::command("PONG", data.get(WAITED..).unwrap_or_default());
+        // This must not wait: `next` may be dropped in a `select`, and half a PONG would break the stream.
         match self.stream.get_ref().try_write(&pong) {
             Ok(written) if written == pong.len() => Ok(()),
             // So few bytes always fit, unless nothing is taken any more.
@@ -167,6 +174,7 @@ impl Socket {
 
     async fn piece(&mut self) -> Result<Piece, SocketError> {
         loop {
+            // The only wait of this loop. Nothing is taken yet, so dropping the future here loses no byte.
             let mut input = self.stream.fill_buf().await.map_err(broken)?;
             let there = input.len();
             if there == 0 {
@@ -174,6 +182,7 @@ impl Socket {
             }
             let taken = self.frames.take(&mut input);
             let used = there - input.len();
+            // `input` now begins at the next piece, which stays in the buffer.
             self.stream.consume(used);
             if let Some(piece) = taken.map_err(|why| SocketError::Broken(why.to_string()))? {
                 return Ok(piece);
@@ -195,6 +204,7 @@ async fn reach_one_of(
     addresses: &[SocketAddr],
     within: Duration,
 ) -> Result<TcpStream, SocketError> {
+    // `max` prevents a division by zero where the name has no address.
     let share = within / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let nowhere = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let mut fault = SocketError::Unreachable(nowhere);
@@ -213,6 +223,7 @@ async fn reach_one_of(
 async fn greet(stream: &mut TcpStream) -> Result<Mechanism, SocketError> {
     stream.write_all(&wire::OPENING).await.map_err(SocketError::Unreachable)?;
     let mut greeting = [0; wire::GREETING_LENGTH];
+    // Each part is judged as soon as it is there: another protocol may wait for us after a few bytes.
     let (signature, rest) = greeting.split_at_mut(wire::SIGNATURE_LENGTH);
     let (first, others) = signature.split_at_mut(1);
     stream.read_exact(first).await.map_err(SocketError::Unreachable)?;
@@ -246,7 +257,7 @@ fn agreed(
     }
 }
 
-/// Writes username and password, each behind its length.
+/// Returns the data of HELLO: username and password, each behind its length of one byte (RFC 24).
 fn hello(credentials: &Plain) -> Result<Vec<u8>, SocketError> {
     let (username, password) = (&credentials.username, credentials.password.expose());
     let mut data = Vec::new();
@@ -260,7 +271,7 @@ fn hello(credentials: &Plain) -> Result<Vec<u8>, SocketError> {
     Ok(data)
 }
 
-/// Checks that a peer that is ready is a publisher.
+/// Checks in the metadata of READY that the peer is a publisher.
 fn publishes(ready: &[u8]) -> Result<(), SocketError> {
     match wire::property(ready, b"socket-type") {
         Some(b"PUB" | b"XPUB") => Ok(()),
@@ -268,7 +279,7 @@ fn publishes(ready: &[u8]) -> Result<(), SocketError> {
     }
 }
 
-/// Reads the status of a refusal. 400 means the credentials (RFC 27).
+/// Returns the error for the status of a refusal. 400 means wrong credentials (RFC 27).
 fn refused(status: &[u8]) -> SocketError {
     match status {
         b"400" => SocketError::CredentialsRefused,
@@ -278,6 +289,7 @@ fn refused(status: &[u8]) -> SocketError {
 
 #[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
 fn broken(error: io::Error) -> SocketError {
+    // To the operator a reset is the same as a close: the publisher has ended.
     if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
         SocketError::Closed
     } else {

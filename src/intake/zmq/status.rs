@@ -18,6 +18,7 @@ pub struct EndpointStatus {
     pub others_connected: bool,
     /// The time of the last frame on either socket.
     pub last_frame: Option<DateTime<Utc>>,
+    /// The time of the last publication on its own socket.
     pub last_publication: Option<DateTime<Utc>>,
     /// The publisher's age in seconds by its last heartbeat.
     pub uptime: Option<i64>,
@@ -27,7 +28,7 @@ pub struct EndpointStatus {
 }
 
 impl EndpointStatus {
-    /// Whether both sockets are connected.
+    /// Returns whether both sockets are connected.
     pub fn connected(&self) -> bool {
         self.publications_connected && self.others_connected
     }
@@ -89,6 +90,7 @@ impl StatusLine {
     pub(super) fn frame(&self, time: DateTime<Utc>) {
         self.update(|status| {
             status.last_frame = Some(time);
+            // A frame ends the error, not the connection: only a frame shows that the subscription works.
             let recovered = status.connected() && status.error.is_some();
             if recovered {
                 status.error = None;
@@ -100,6 +102,7 @@ impl StatusLine {
     pub(super) fn publication(&self, time: DateTime<Utc>) {
         self.update(|status| {
             status.last_publication = Some(time);
+            // Not a change: a new time must not wake those who wait for a state.
             false
         });
     }
@@ -112,6 +115,7 @@ impl StatusLine {
     }
 
     fn update(&self, change: impl FnOnce(&mut EndpointStatus) -> bool) {
+        // An index beyond the list changes nothing. `run` demands a status of the same configuration.
         self.all.send_if_modified(|all| all.get_mut(self.index).is_some_and(change));
     }
 }

@@ -13,7 +13,7 @@ pub(crate) struct ClockReading {
     pub(crate) time: SystemTime,
 }
 
-/// Something may have been missed since then.
+/// The statement that something may have been missed since a time, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Missed {
     pub(crate) reason: GapReason,
@@ -33,12 +33,16 @@ pub(crate) enum Silence {
 #[derive(Debug)]
 pub(crate) struct Watch {
     silence: Duration,
+    /// The time since when this socket is connected. `None`: it is not.
     publications_since: Option<Instant>,
+    /// The same for the other socket.
     others_since: Option<Instant>,
+    /// The last frame on either socket. Before the first frame, the start.
     heard: ClockReading,
     last_publication: Option<Instant>,
+    /// The oldest publication that only the other socket has brought.
     owed: Option<ClockReading>,
-    /// The last uptime, and when it came.
+    /// The last uptime in seconds, and when it came.
     heartbeat: Option<(i64, SystemTime)>,
     /// From the first loss until both sockets are connected again.
     outage: Option<Outage>,
@@ -47,6 +51,7 @@ pub(crate) struct Watch {
 #[derive(Debug)]
 struct Outage {
     missed: Missed,
+    /// Whether the gap was returned at the beginning of the outage.
     told: bool,
 }
 
@@ -71,6 +76,7 @@ impl Watch {
     /// it was at the beginning of the outage: only now can all of it be asked for.
     pub(crate) fn connected(&mut self, feed: FeedSocket, now: ClockReading) -> Option<Missed> {
         *self.since(feed) = Some(now.at);
+        // A new socket cannot bring what was published before it.
         if feed == FeedSocket::Publications {
             self.owed = None;
         }
@@ -86,14 +92,16 @@ impl Watch {
     /// Notes that a socket was lost, or could not be connected. Returns the gap once an outage.
     pub(crate) fn lost(&mut self, feed: FeedSocket, reason: GapReason) -> Option<Missed> {
         *self.since(feed) = None;
+        // What came up to the last frame is here. Only what came after it can be missing.
         let missed = Missed { reason, since: self.heard.time };
+        // A further loss keeps the first `since`, which reaches back further.
         let outage = self.outage.get_or_insert(Outage { missed, told: false });
         let first = !outage.told;
         outage.told = true;
         first.then_some(outage.missed)
     }
 
-    /// Whether both sockets are connected.
+    /// Returns whether both sockets are connected.
     pub(crate) fn is_whole(&self) -> bool {
         self.publications_since.is_some() && self.others_since.is_some()
     }
@@ -116,7 +124,9 @@ impl Watch {
         let recent = |at: Option<Instant>| {
             at.is_some_and(|at| now.at.saturating_duration_since(at) < self.patience())
         };
+        // The same publication may just have come on its own socket, since the order of the two is open.
         let excused = recent(self.last_publication) || recent(self.publications_since);
+        // The oldest debt stays: a stream of publications must not put the verdict off for ever.
         if !excused && self.owed.is_none() {
             self.owed = Some(now);
         }
@@ -125,14 +135,16 @@ impl Watch {
     /// Notes the publisher's uptime. If it is smaller than at the last heartbeat, the publisher was
     /// restarted, and what it sent since then may be missing.
     pub(crate) fn heartbeat(&mut self, uptime: i64, now: ClockReading) -> Option<Missed> {
+        // A restarted publisher counts from zero. What it lost was sent after the last heartbeat.
         let (uptime_before, since) = self.heartbeat.replace((uptime, now.time))?;
         let missed = Missed { reason: GapReason::PublisherRestarted, since };
         (uptime < uptime_before).then_some(missed)
     }
 
-    /// Whether a connected socket has been silent for too long.
+    /// Decides whether a connected socket has been silent for too long. `None`: it stays.
     pub(crate) fn verdict(&mut self, feed: FeedSocket, now: ClockReading) -> Option<Silence> {
         let connected = (*self.since(feed))?;
+        // A new socket gets the whole time, or it would be replaced at once after a long outage.
         let quiet_since = self.heard.at.max(connected);
         if now.at.saturating_duration_since(quiet_since) >= self.silence {
             return Some(Silence::Endpoint);

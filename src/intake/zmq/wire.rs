@@ -32,6 +32,7 @@ impl Mechanism {
     /// Reads the mechanism from a peer's greeting.
     pub(super) fn of(greeting: &[u8; GREETING_LENGTH]) -> Self {
         let name = greeting.get(MECHANISM_START..MECHANISM_END).unwrap_or_default();
+        // Zeros pad the field, so the name ends at the first one (RFC 23).
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
         match name {
             b"NULL" => Self::Null,
@@ -62,6 +63,7 @@ pub(super) fn command(name: &str, data: &[u8]) -> Vec<u8> {
 pub(super) fn metadata() -> Vec<u8> {
     const NAME: &[u8] = b"Socket-Type";
     const VALUE: &[u8] = b"SUB";
+    // A value's length has four bytes, big endian. The last one is enough for ours.
     [&[length(NAME.len())], NAME, &[0, 0, 0, length(VALUE.len())], VALUE].concat()
 }
 
@@ -106,6 +108,8 @@ pub(super) fn refusal(command: &[u8]) -> Option<&[u8]> {
 /// Returns a property of the metadata of a command, by its name in lower case.
 pub(super) fn property<'d>(mut data: &'d [u8], wanted: &[u8]) -> Option<&'d [u8]> {
     loop {
+        // Lengths beyond the data end the search, so a peer cannot make it read further. Each round takes
+        // at least five bytes, so it ends.
         let (name, rest) = named(data)?;
         let (length, rest) = rest.split_first_chunk::<4>()?;
         let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
@@ -151,12 +155,12 @@ const FIRST_ROOM: usize = 64 << 10;
 /// Cuts the bytes that arrive into pieces.
 #[derive(Debug)]
 pub(super) struct Frames {
-    /// The largest message, bytes.
+    /// The size of the largest message in bytes.
     most: u64,
     at: At,
     /// The header or the frame, as far as it has come.
     collected: Vec<u8>,
-    /// The last frame announced that its message goes on.
+    /// Whether the last frame announced that its message goes on.
     goes_on: bool,
 }
 
@@ -167,9 +171,9 @@ enum At {
     Command(u64),
     /// A message of so many bytes.
     Message(u64),
-    /// The first bytes of a frame of so many, which are too many.
+    /// The start of a frame of so many bytes, which is larger than allowed.
     Large(u64),
-    /// So many bytes that are left of a frame.
+    /// The rest of a frame, of so many bytes, which is dropped.
     Skipped(u64),
 }
 
@@ -189,11 +193,13 @@ impl Frames {
                 At::Header => {
                     let Some((byte, rest)) = input.split_first() else { return Ok(None) };
                     *input = rest;
+                    // The header's length shows only in its first byte. It has at most nine bytes.
                     self.collected.push(*byte);
                     self.header()?;
                     continue;
                 }
                 At::Skipped(left) => {
+                    // `now` is at most the length of `input`, so neither fallback below is reached.
                     let now = left.min(input.len() as u64);
                     *input = input.get(usize::try_from(now).unwrap_or(usize::MAX)..).unwrap_or(&[]);
                     if now < left {
@@ -228,6 +234,7 @@ impl Frames {
     fn header(&mut self) -> Result<(), BrokenWire> {
         let Some((flags, length)) = self.collected.split_first() else { return Ok(()) };
         let flags = *flags;
+        // Other flags are reserved, and a command never goes on (RFC 23).
         let is_sound =
             flags & !(MORE | LONG | COMMAND) == 0 && flags & (MORE | COMMAND) != MORE | COMMAND;
         if !is_sound {
@@ -238,14 +245,17 @@ impl Frames {
             (false, size) if size.len() == 8 => {
                 size.iter().fold(0, |size, byte| (size << 8) | u64::from(*byte))
             }
+            // The length is not complete yet.
             _ => return Ok(()),
         };
+        // A new vector, so that the frame's room is counted from zero.
         self.collected = Vec::new();
         self.at = self.frame(flags, size)?;
         Ok(())
     }
 
     fn frame(&mut self, flags: u8, size: u64) -> Result<At, BrokenWire> {
+        // A command is no part of a message, so it leaves `goes_on` as it is.
         if flags & COMMAND != 0 {
             return if size <= LONGEST_COMMAND {
                 Ok(At::Command(size))
@@ -271,6 +281,8 @@ impl Frames {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         while self.collected.len() < size && !input.is_empty() {
             let missing = size - self.collected.len();
+            // The room doubles with what has come: a peer that announces much and sends little takes
+            // little.
             if self.collected.capacity() == self.collected.len() {
                 self.collected.reserve_exact(missing.min(FIRST_ROOM.max(self.collected.len())));
             }
