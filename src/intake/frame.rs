@@ -70,6 +70,7 @@ impl<'f> Frame<'f> {
     /// [`MalformedFrame`] where there is no space, or no UTF-8 before it.
     pub fn split(frame: &'f Bytes) -> Result<Self, MalformedFrame> {
         let topic = topic(frame)?;
+        // A space stands at this index, so the slice begins inside the frame or at its end.
         Ok(Self { topic, json: frame.slice(topic.len() + 1..) })
     }
 
@@ -108,6 +109,7 @@ fn known(
     json: &[u8],
     about: &str,
 ) -> Result<Content, MalformedFrame> {
+    // A second parse, only of messages that failed. Each malformed one costs a gap, and a gap a catch-up.
     let is_other = || match serde_json::from_slice::<Value>(json) {
         Ok(Value::Object(message)) => !message.get(about).is_some_and(Value::is_object),
         _ => false,
@@ -120,8 +122,9 @@ fn known(
     }
 }
 
-/// A publication is only looked at from outside: an object begins and ends with braces.
+/// Returns a publication without parsing it. Only its braces are checked.
 fn publication(json: Bytes) -> Result<What, MalformedFrame> {
+    // A parse of a large document would keep the socket from reading on.
     let trimmed = json.trim_ascii();
     match (trimmed.first(), trimmed.last()) {
         (Some(b'{'), Some(b'}')) => Ok(What::Published(json)),
@@ -133,6 +136,7 @@ fn attribute(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
     let AttributeMessage { attribute, event, action } = parse(json)?;
     // A deletion shows by `deleted` or by the action alone, depending on how it was done.
     let deleted = attribute.deleted || is_deletion(&action);
+    // Only a publication adds indicators, so an attribute that was added is no news.
     if !deleted && action != "edit" {
         return Ok(None);
     }
@@ -155,6 +159,7 @@ fn object(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
     let ObjectMessage { object, event, action } = parse(json)?;
     if !object.deleted && !is_deletion(&action) {
         let audience = audience(object.distribution, object.sharing_group_id);
+        // A new object counts from its publication on. Only an edit changes who sees one that counts.
         let is_edit = action == "edit";
         return Ok(audience
             .filter(|_| is_edit)
@@ -180,6 +185,7 @@ fn event(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
         })),
         "edit" => Some(match audience(event.distribution, event.sharing_group_id) {
             Some(audience) => shown(Subject::Event(event.uuid), audience, event.timestamp),
+            // Who may see the event is not in the frame, so only a read tells.
             None => What::Touched(event.uuid),
         }),
         _ => None,
@@ -197,6 +203,8 @@ fn tag(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
         "edit" | "delete" if tag.id != 0 => return Ok(Some(What::TagAltered(tag.id))),
         _ => return Ok(None),
     };
+    // The action decides what the tag is on. Without the number of that, the change is missed, and the
+    // frame counts as malformed, so that a gap is noted.
     let attribute_id = match tag.attribute_id {
         None if of_attribute => return Err(MalformedFrame::Missing("attribute_id")),
         id => id.filter(|_| of_attribute),
@@ -209,6 +217,7 @@ fn tag(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
 fn sighting(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
     let SightingMessage { sighting: said, action } = parse(json)?;
     let Some(kind) = SightingKind::of(said.kind) else { return Ok(None) };
+    // A sighting of this kind ends a claim. Without its attribute it is missed, so a gap is noted.
     let attribute = said.attribute.ok_or(MalformedFrame::Missing("attribute"))?;
     let uuid = Uuid::try_parse(&said.uuid).ok();
     let is_told = !(attribute.kind.is_empty() || attribute.value.is_empty());
@@ -240,6 +249,7 @@ fn is_deletion(action: &str) -> bool {
 /// Returns how a message names its event. A hard delete names it by `event_id` alone.
 fn event_ref(event: Option<EventName>, event_id: i64) -> EventRef {
     let uuid: Option<Uuid> = event.as_ref().and_then(|event| event.uuid);
+    // A number that is absent is read as 0, and MISP's numbers begin at 1.
     let id = event.and_then(|event| event.id).unwrap_or(event_id);
     EventRef { uuid, id: (id != 0).then_some(id) }
 }

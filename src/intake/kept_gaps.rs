@@ -17,7 +17,7 @@ const RETRY: Duration = Duration::from_millis(50);
 /// The gaps of one intake on their way to the ledger.
 #[derive(Debug)]
 pub(super) struct KeptGaps {
-    /// What the gaps call the intake.
+    /// The intake's name in its gaps.
     intake: String,
     inbox: Inbox,
     /// The most gaps that are kept with their events. Of further ones only the fact is kept, so that a
@@ -33,7 +33,7 @@ impl KeptGaps {
         Self { intake, inbox, most, kept: Mutex::default(), some_kept: Notify::new() }
     }
 
-    /// A gap of this intake that names no event.
+    /// Makes a gap of this intake that names no event.
     pub(super) fn gap(&self, reason: GapReason, since: SystemTime) -> Gap {
         Gap { reason, intake: self.intake.clone(), since, event: None, publication: false }
     }
@@ -41,8 +41,10 @@ impl KeptGaps {
     /// Tells the ledger that something may have been missed, at once or when the inbox has room.
     pub(super) fn record(&self, gap: Gap) {
         metrics::gap(&gap.intake, gap.reason);
+        // It joins the others before any is offered, so that the gaps keep their order.
         self.keep(gap);
         if self.offer_all() > 0 {
+            // The notification is stored if nobody waits for it now, so it is not lost between two waits.
             self.some_kept.notify_one();
         }
     }
@@ -60,6 +62,7 @@ impl KeptGaps {
     /// Offers the kept gaps in their order. Returns how many the inbox did not take.
     pub(super) fn offer_all(&self) -> usize {
         let mut kept = self.lock();
+        // `offer` never waits, so the lock is held for a moment only.
         while let Some(gap) = kept.pop_front() {
             if self.inbox.offer(What::Gap(gap.clone()), Instant::now()).is_err() {
                 kept.push_front(gap);
@@ -71,17 +74,20 @@ impl KeptGaps {
 
     fn keep(&self, mut gap: Gap) {
         let mut kept = self.lock();
+        // Without events, at most one gap a reason joins, so the queue stays bounded.
         if kept.len() >= self.most {
             gap.event = None;
             gap.publication = false;
         }
         let same = |other: &Gap| other.reason == gap.reason && other.event == gap.event;
+        // An equal gap that is kept already is older, so it covers this one.
         if !kept.iter().any(same) {
             kept.push_back(gap);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Gap>> {
+        // The queue is whole after each step, so a panic of another holder costs no gaps.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -23,7 +23,7 @@ pub struct Inbox {
     memory: Arc<Semaphore>,
 }
 
-/// The inbox is full, or the writer has ended.
+/// The refusal of a notice, which it gives back: the inbox is full, or the writer has ended.
 #[derive(Debug)]
 pub struct Full(pub What);
 
@@ -34,6 +34,7 @@ impl Inbox {
     /// Makes an inbox whose payloads may hold `max_bytes`, and its reading end.
     pub fn new(max_bytes: usize) -> (Self, mpsc::Receiver<Notice>) {
         let (notices, reader) = mpsc::channel(MAX_NOTICES);
+        // A semaphore with more than MAX_PERMITS panics.
         let memory = Arc::new(Semaphore::new(max_bytes.min(Semaphore::MAX_PERMITS)));
         (Self { notices, memory }, reader)
     }
@@ -66,7 +67,9 @@ impl Inbox {
         received: Instant,
         done: Option<oneshot::Sender<Receipt>>,
     ) -> Result<(), Full> {
+        // The notice owns its permit, so the memory is free only when the writer drops the notice.
         let Ok(memory) = self.reserve(&what) else { return Err(Full(what)) };
+        // `try_send`, not `send`: a socket that waits here would make its publisher drop frames unseen.
         self.notices
             .try_send(Notice { what, received, done, memory })
             .map_err(|refused| Full(refused.into_inner().what))
@@ -77,6 +80,7 @@ impl Inbox {
         let (What::Published(body) | What::Announced(body)) = what else {
             return Ok(None);
         };
+        // A permit is one byte. A body whose length has no such number does not fit anyway.
         let bytes = u32::try_from(body.len()).map_err(|_| ())?;
         Arc::clone(&self.memory).try_acquire_many_owned(bytes).map(Some).map_err(|_| ())
     }

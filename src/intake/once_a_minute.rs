@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// When one was let through, and how many were kept back since.
+/// The time at which the last message passed, and the number of messages that were kept back since.
 #[derive(Debug, Default)]
 pub(super) struct OnceAMinute(Mutex<(Option<Instant>, u64)>);
 
 impl OnceAMinute {
-    /// Returns, if this one is let through, how many before it were not.
+    /// Returns how many messages were kept back since the last one that passed. `None`: this one is
+    /// kept back, too.
     pub(super) fn passes(&self, now: Instant) -> Option<u64> {
         let mut passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, kept_back) = &mut *passed;
@@ -19,6 +20,7 @@ impl OnceAMinute {
             *kept_back += 1;
             return None;
         }
+        // Only a message that passes moves the time, or a steady flood would never be logged again.
         *last = Some(now);
         Some(std::mem::take(kept_back))
     }
