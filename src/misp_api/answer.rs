@@ -16,22 +16,22 @@ use crate::pure::misp;
 /// The answer to [`MispClient::read`](super::MispClient::read), while it arrives.
 #[derive(Debug)]
 pub struct EventsAnswer {
-    /// MISP's clock when the answer began, Unix seconds.
+    /// The time of MISP's clock when the answer began, in Unix seconds. `None`: MISP did not send it.
     pub date: Option<i64>,
     client: MispClient,
-    /// Asked for, and not seen so far.
+    /// The events that were asked for and have not arrived yet.
     missing: HashSet<Uuid>,
     asked: usize,
-    /// Events that nobody asked for.
+    /// The number of events in the answer that were not asked for.
     strangers: usize,
     state: AnswerState,
 }
 
 #[derive(Debug)]
 enum AnswerState {
-    /// With the deleted attributes.
+    /// The first answer, which includes deleted attributes.
     First(Box<Stream>),
-    /// What the first answer did not hold.
+    /// The second answer, with the events that the first one did not hold.
     Second(Box<Stream>),
     Ended,
     Failed,
@@ -41,7 +41,7 @@ impl EventsAnswer {
     pub(super) async fn ask(client: MispClient, events: &[Uuid]) -> Result<Self, RestError> {
         let missing: HashSet<Uuid> = events.iter().copied().collect();
         let asked = missing.len();
-        // Without a uuid the filter would be none, and the answer everything.
+        // An empty list of uuids is no filter for MISP: it would answer with all events.
         let (date, state) = if missing.is_empty() {
             (None, AnswerState::Ended)
         } else {
@@ -51,12 +51,12 @@ impl EventsAnswer {
         Ok(Self { date, client, missing, asked, strangers: 0, state })
     }
 
-    /// The next event's JSON, `{"Event": {…}}`, as it arrived; `None` only after a complete and
+    /// Returns the JSON of the next event, `{"Event": {…}}`, as it arrived. `None` only after a complete and
     /// well-formed answer.
     ///
     /// # Errors
-    /// After [`RestError::TooLarge`] the next call goes on with the next event; after any other
-    /// every call fails.
+    /// After [`RestError::TooLarge`] the next call continues with the next event. After any other error every
+    /// call fails.
     pub async fn next(&mut self) -> Result<Option<Bytes>, RestError> {
         loop {
             let found = match &mut self.state {
@@ -82,12 +82,14 @@ impl EventsAnswer {
         }
     }
 
-    /// MISP also finds events by the uuids of their attributes: those are passed over.
+    /// Accepts an event of the answer. `None`: it was not asked for. MISP also finds events by the uuids of
+    /// their attributes, so a few such events are normal.
     fn take(&mut self, element: Element) -> Result<Option<Bytes>, RestError> {
         let event = match element {
             Element::Whole(event) => event,
             Element::TooLarge(event) => {
                 if let Some(event) = event {
+                    // It exists, so the second request must not ask for it again.
                     self.missing.remove(&event);
                 }
                 return Err(RestError::TooLarge { event, most: self.client.max_event() });
@@ -101,7 +103,8 @@ impl EventsAnswer {
         if self.strangers > self.asked { Err(unasked(&self.client)) } else { Ok(None) }
     }
 
-    /// Events without any attribute are found only without their deleted ones.
+    /// Asks for the events that are still missing. MISP finds events that have no attributes only if the
+    /// request does not include deleted ones.
     async fn go_on(&mut self) -> Result<(), RestError> {
         let was = std::mem::replace(&mut self.state, AnswerState::Ended);
         if matches!(was, AnswerState::First(_)) && !self.missing.is_empty() {

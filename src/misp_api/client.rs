@@ -17,7 +17,7 @@ use super::transport::{Ask, MispClient};
 use crate::metrics;
 
 impl MispClient {
-    /// Who the key belongs to.
+    /// Asks for the user to whom the key belongs.
     ///
     /// # Errors
     /// [`RestError`]; [`RestError::Refused`] if MISP does not take the key.
@@ -27,7 +27,7 @@ impl MispClient {
         Key::read(&answer).ok_or_else(|| self.faults(PATH).malformed("no user and role in it", &[]))
     }
 
-    /// MISP's version, e.g. `2.5.1`.
+    /// Asks for MISP's version, e.g. `2.5.1`.
     ///
     /// # Errors
     /// [`RestError`]
@@ -38,7 +38,7 @@ impl MispClient {
         version.ok_or_else(|| self.faults(PATH).malformed("no version in it", &[]))
     }
 
-    /// A setting of MISP's, e.g. `Plugin.ZeroMQ_enable`; only a site administrator may see it.
+    /// Asks for a setting of MISP, e.g. `Plugin.ZeroMQ_enable`. Only a site administrator may read it.
     ///
     /// # Errors
     /// [`RestError`]
@@ -49,22 +49,22 @@ impl MispClient {
         value.ok_or_else(|| self.faults(&path).malformed("no value in it", &[]))
     }
 
-    /// The heads of the events that `query` (parameters of restSearch) finds, page by page, in the
+    /// Returns the heads of the events that `query` (parameters of restSearch) finds, page by page and in the
     /// order of their ids.
     pub fn heads(&self, query: Map<String, Value>) -> Heads {
         Heads::new(self.clone(), query)
     }
 
-    /// Whole events: live and deleted attributes, `to_ids` or not, published or not. What the
-    /// answer does not hold does not exist, or is not for this key to see.
+    /// Asks for whole events: live and deleted attributes, with and without `to_ids`, published or not. An
+    /// event that the answer does not hold does not exist, or the key may not see it.
     ///
     /// # Errors
-    /// [`RestError`] of the request; what goes wrong later, [`EventsAnswer::next`] tells.
+    /// [`RestError`] of the request. [`EventsAnswer::next`] returns errors that occur later.
     pub async fn read(&self, events: &[Uuid]) -> Result<EventsAnswer, RestError> {
         EventsAnswer::ask(self.clone(), events).await
     }
 
-    /// Which of these events the search (the operator's `misp.search`) selects.
+    /// Asks which of these events match `search`, the operator's `misp.search`.
     ///
     /// # Errors
     /// [`RestError`]
@@ -88,11 +88,11 @@ impl MispClient {
         Ok(selected)
     }
 
-    /// Whether MISP says that there is no such event, or none for this key. A web page, or a
-    /// "not found" of something in front of MISP, does not say so.
+    /// Asks whether an event does not exist, or not for this key. Only MISP's own 404 counts: a web page or a
+    /// 404 of a proxy is an error.
     ///
     /// # Errors
-    /// [`RestError`], also for any answer that is neither an event nor MISP's 404.
+    /// [`RestError`], also if the answer is neither an event nor MISP's 404.
     pub async fn is_gone(&self, event: Uuid) -> Result<bool, RestError> {
         let path = format!("/events/view/{event}");
         let mut failures = 0;

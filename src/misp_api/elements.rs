@@ -6,39 +6,39 @@ use uuid::Uuid;
 
 use crate::pure::misp;
 
-/// Where the next byte stands.
+/// The position of the next byte in the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ListPosition {
-    /// In what comes before the first element: so many of [`OPENING`]'s parts are seen.
+    /// Before the first element. The number counts the parts of [`OPENING`] that have been read.
     Opening(usize),
-    /// Behind `[` or a comma; `first` as long as the list may still be empty.
+    /// After `[` or a comma. `first`: the list may still be empty.
     Before {
         first: bool,
     },
     Inside,
-    /// Behind an element: a comma or the end of the list.
+    /// After an element, where a comma or the end of the list follows.
     Behind,
-    /// Behind `]`.
+    /// After `]`.
     Closing,
     End,
 }
 
-/// What every answer begins with, whitespace between the parts aside.
+/// The parts with which every answer begins. Whitespace may stand between them.
 const OPENING: [&[u8]; 4] = [b"{", b"\"response\"", b":", b"["];
 
-/// How much of a piece is searched for the uuid of an event that is too large, bytes.
+/// The part of a piece, in bytes, in which the uuid of a too large event is searched.
 const HEAD: usize = 64 << 10;
 
 /// One element of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Element {
-    /// `{"Event": …}`, as it arrived.
+    /// The element `{"Event": …}`, as it arrived.
     Whole(Bytes),
-    /// Longer than allowed, and dropped. Its rest is passed over.
+    /// The uuid, if it was found, of an element that is longer than allowed. The element is dropped.
     TooLarge(Option<Uuid>),
 }
 
-/// Why the bytes are no such answer.
+/// The reason why the bytes are no answer of restSearch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnAnswer {
     #[error("it ends in the middle")]
@@ -51,30 +51,30 @@ pub enum NotAnAnswer {
     Failed,
 }
 
-/// The state between two pieces.
+/// The state of the parser between two pieces.
 #[derive(Debug)]
 pub struct Elements {
     at: ListPosition,
-    /// Bytes of the current part of [`OPENING`] that are seen.
+    /// The number of bytes of the current part of [`OPENING`] that have been read.
     matched: usize,
-    /// Brackets that are open in the current element.
+    /// The number of open brackets in the current element.
     depth: usize,
     in_string: bool,
     escaped: bool,
-    /// The current element as far as it came in earlier pieces; empty while it is skipped.
+    /// The bytes of the current element from earlier pieces. Empty while an element is skipped.
     collected: Vec<u8>,
     skipping: bool,
-    /// The longest element, bytes.
+    /// The longest element that is accepted, in bytes.
     most: usize,
-    /// Whitespace outside of elements that may still come, bytes.
+    /// The whitespace outside of elements that is still accepted, in bytes.
     blanks: usize,
 }
 
-/// MISP writes a line break between two events.
+/// The most whitespace outside of elements, in bytes. MISP writes only a line break between two events.
 const MOST_BLANKS: usize = 1 << 20;
 
 impl Elements {
-    /// `most`: the longest element, bytes.
+    /// Makes a parser that accepts elements of at most `most` bytes.
     pub fn new(most: usize) -> Self {
         Self {
             at: ListPosition::Opening(0),
@@ -89,11 +89,11 @@ impl Elements {
         }
     }
 
-    /// Takes from `piece` what belongs to the next element; `None`: all of it, and the element
-    /// goes on in the next piece.
+    /// Takes the bytes of the next element from `piece`. `None`: the whole piece was taken, and the element
+    /// continues in the next piece.
     ///
     /// # Errors
-    /// [`NotAnAnswer::Other`]; nothing can be said of what follows then.
+    /// [`NotAnAnswer`]. The rest of the answer cannot be parsed then.
     pub fn take(&mut self, piece: &mut Bytes) -> Result<Option<Element>, NotAnAnswer> {
         while !piece.is_empty() {
             if self.at != ListPosition::Inside {
@@ -109,7 +109,7 @@ impl Elements {
         Ok(None)
     }
 
-    /// To be asked when no more bytes come.
+    /// Checks at the end of the bytes that the answer is complete.
     ///
     /// # Errors
     /// [`NotAnAnswer::Truncated`] unless the answer was complete.
@@ -117,9 +117,10 @@ impl Elements {
         if self.at == ListPosition::End { Ok(()) } else { Err(NotAnAnswer::Truncated) }
     }
 
-    /// One byte that is not in an element.
+    /// Reads one byte outside of elements.
     fn between(&mut self, piece: &mut Bytes) -> Result<(), NotAnAnswer> {
         let Some(&byte) = piece.first() else { return Ok(()) };
+        // Inside a part of `OPENING` (`matched` > 0) a blank is an error like any other wrong byte.
         if byte.is_ascii_whitespace() && self.matched == 0 {
             self.blanks = self.blanks.checked_sub(1).ok_or(NotAnAnswer::Blanks)?;
             drop(piece.split_to(1));
@@ -130,7 +131,7 @@ impl Elements {
                 self.opening(part, byte).ok_or(NotAnAnswer::Other)?
             }
             (ListPosition::Before { .. }, b'{') => {
-                // The bracket is the element's first byte.
+                // The bracket stays in the piece, because it is the first byte of the element.
                 self.at = ListPosition::Inside;
                 return Ok(());
             }
@@ -162,7 +163,7 @@ impl Elements {
         }
     }
 
-    /// How many bytes of the piece still belong to the current element, if it ends in it.
+    /// Returns how many bytes of the piece belong to the current element. `None`: it does not end here.
     fn end_of_element(&mut self, piece: &[u8]) -> Option<usize> {
         for (index, byte) in piece.iter().enumerate() {
             if self.in_string {
@@ -206,6 +207,7 @@ impl Elements {
             });
             return Some(Element::TooLarge(uuid));
         }
+        // The usual case: the element lies within one piece, and is not copied.
         if ends && self.collected.is_empty() {
             return Some(Element::Whole(part));
         }

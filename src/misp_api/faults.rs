@@ -10,20 +10,20 @@ use super::refusal::{self, RestError};
 use crate::config::Secret;
 use crate::http::{certificate_error, chain, speaks_no_tls};
 
-/// What went wrong when this was asked for.
+/// The context of a request, from which its errors are made.
 #[derive(Debug, Clone)]
 pub(super) struct AnswerFaults {
     pub(super) path: String,
-    /// Shown nowhere, even where an answer repeats the request.
+    /// The auth key. It is removed from all texts, because an answer may repeat the request.
     pub(super) key: Secret,
-    /// The longest silence.
+    /// The longest time without any data.
     pub(super) silence: Duration,
     /// The longest time of a whole answer.
     pub(super) whole: Duration,
 }
 
 impl AnswerFaults {
-    /// Any status but 200.
+    /// Makes the error for an answer with another status than 200.
     pub(super) fn refused(
         &self,
         status: u16,
@@ -36,7 +36,7 @@ impl AnswerFaults {
         refusal::refusal(&self.path, status, location.as_deref(), wait, body.as_bytes())
     }
 
-    /// No answer began.
+    /// Makes the error for a request without any answer.
     pub(super) fn unanswered(&self, error: &reqwest::Error) -> RestError {
         let path = self.path.clone();
         let why = if speaks_no_tls(error) {
@@ -56,7 +56,7 @@ impl AnswerFaults {
         }
     }
 
-    /// The answer did not go on.
+    /// Makes the error for an answer that broke off.
     pub(super) fn broken(&self, error: &reqwest::Error) -> RestError {
         let path = self.path.clone();
         if error.is_timeout() {
@@ -66,12 +66,13 @@ impl AnswerFaults {
         }
     }
 
-    /// The answer did not end.
+    /// Makes the error for an answer that did not end in time.
     pub(super) fn dripping(&self) -> RestError {
         RestError::Dripping { path: self.path.clone(), waited: self.whole }
     }
 
-    /// `body`: as much of it as is there; a web page, or a warning of PHP, is named as such.
+    /// Makes the error for a 200 with a wrong body. `body` is its first part, by which a web page or a
+    /// warning of PHP is recognised.
     pub(super) fn malformed(&self, why: &str, body: &[u8]) -> RestError {
         let path = self.path.clone();
         let body = self.without_key(body);
@@ -90,7 +91,7 @@ impl AnswerFaults {
         RestError::Malformed { path, why }
     }
 
-    /// As much of a refusal's body as is worth reading, and comes in time.
+    /// Reads the first part of the body of a refusal, as far as it arrives in time.
     pub(super) async fn beginning(&self, mut response: Response) -> Vec<u8> {
         const MOST: usize = 16 << 10;
         let mut body = Vec::new();
@@ -102,23 +103,23 @@ impl AnswerFaults {
                 }
             }
         };
-        // What has come by then is told.
+        // After a time-out the part that has arrived is still shown.
         tokio::time::timeout(self.silence, reading).await.ok();
         body
     }
 
-    /// Some proxies show the request in their error pages.
+    /// Returns the text without the key. Some proxies repeat the request in their error pages.
     fn without_key(&self, text: &[u8]) -> String {
         String::from_utf8_lossy(text).replace(self.key.expose(), "[redacted]")
     }
 }
 
-/// A number in a header.
+/// Returns a number from a header.
 pub(super) fn header<N: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Option<N> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// As an answer of 429 says; MISP gives no `Retry-After`, but a proxy may.
+/// Returns the wait that a 429 asks for. MISP sends no `Retry-After`, but a proxy may.
 pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let seconds: Option<u64> =
         header(headers, "X-Rate-Limit-Reset").or_else(|| header(headers, "Retry-After"));

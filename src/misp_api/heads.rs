@@ -13,29 +13,29 @@ use super::transport::{Ask, MispClient, SEARCH};
 use crate::caught::caught_now;
 use crate::pure::misp;
 
-/// What a listing says of an event. Times are Unix seconds.
+/// The head of an event, as a listing holds it. Times are Unix seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventHead {
     pub uuid: Uuid,
-    /// MISP's number.
+    /// The number of the event in MISP.
     pub id: i64,
     pub timestamp: i64,
-    /// 0: never published.
+    /// The time of the last publication. 0: it was never published.
     pub publish_timestamp: i64,
     pub published: bool,
-    /// Live ones, as MISP counts them.
+    /// The number of live attributes, as MISP counts them.
     pub attributes: usize,
 }
 
-/// A page of a listing: the heads that no page before held.
+/// A page of a listing, without the heads that an earlier page held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadsPage {
     pub heads: Vec<EventHead>,
-    /// MISP's clock at the page, Unix seconds.
+    /// The time of MISP's clock at this page, in Unix seconds. `None`: MISP did not send it.
     pub date: Option<i64>,
 }
 
-/// A listing, page by page.
+/// A listing that is read page by page.
 #[derive(Debug)]
 pub struct Heads {
     client: MispClient,
@@ -49,12 +49,11 @@ impl Heads {
         Self { client, query, listing: RankedListing::default(), date: None }
     }
 
-    /// The next page, in the order of MISP's ids; `None` after the last.
+    /// Asks for the next page, in the order of MISP's ids. `None` after the last page.
     ///
     /// # Errors
-    /// [`RestError`]; [`RestError::Unstable`] if events come and go faster than they are listed;
-    /// [`RestError::Uncounted`] in place of the end where MISP tells no count.
-    /// The next call tries the same page again.
+    /// [`RestError`]. It is [`RestError::Unstable`] if events come and go faster than they are listed, and
+    /// [`RestError::Uncounted`] in place of the end if MISP sends no count.
     pub async fn next(&mut self) -> Result<Option<HeadsPage>, RestError> {
         while !self.listing.has_ended() {
             let (window, mut page, total) = self.fetch().await?;
@@ -69,12 +68,12 @@ impl Heads {
         Ok(None)
     }
 
-    /// MISP's clock at the last page, also where it held nothing; Unix seconds.
+    /// Returns the time of MISP's clock at the last page, also if that held no new heads. In Unix seconds.
     pub fn date(&self) -> Option<i64> {
         self.date
     }
 
-    /// A page that is too much for MISP is asked for again, and smaller.
+    /// Asks for a page, with retries. After an answer that was too much for MISP the next attempt is smaller.
     async fn fetch(&self) -> Result<(Window, HeadsPage, Option<usize>), RestError> {
         let mut failures = 0;
         loop {
@@ -118,8 +117,8 @@ pub(super) fn uuid(element: &Element) -> Option<Uuid> {
     }
 }
 
-/// Without the bytes that no JSON may hold: they stand in the event's texts, which no head needs. One
-/// such event must not hide all others of a listing.
+/// Replaces control characters, which JSON does not allow. They stand in texts that a head does not need. One
+/// such event must not make the whole listing fail.
 fn mended(event: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(event);
     text.replace(|character: char| character.is_control(), " ").into_bytes()

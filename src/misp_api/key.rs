@@ -5,33 +5,33 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The user behind the key, from `/users/view/me`.
+/// The user to whom the key belongs, from `/users/view/me`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     pub user: i64,
     pub role: i64,
-    /// MISP's number of the organisation.
+    /// The number of the organisation in MISP.
     pub organisation: i64,
     pub view: KeysView,
-    /// The day on which the user expires. Of the key's own end MISP says nothing here.
+    /// The day on which the user expires. `None`: MISP names none. It never says here when the key expires.
     pub expires: Option<NaiveDate>,
-    /// For people, e.g. `readonly@relay.test of RELAY (2), role Read Only`.
+    /// A description for people, e.g. `readonly@relay.test of RELAY (2), role Read Only`.
     pub words: String,
 }
 
-/// What decides which events and attributes MISP shows to a key.
+/// The properties of a key that decide which events and attributes MISP shows to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeysView {
-    /// The organisation's uuid; its number where MISP tells none.
+    /// The uuid of the organisation, or its number if MISP sends no uuid.
     pub organisation: String,
-    /// `perm_site_admin`: it sees every event, whatever its distribution.
+    /// `perm_site_admin`: the key sees every event, whatever its distribution.
     pub site_admin: bool,
-    /// `perm_sync`: it sees what synchronisation users do.
+    /// `perm_sync`: the key sees what synchronisation users see.
     pub sync: bool,
 }
 
 impl Key {
-    /// `None` if the answer is another.
+    /// Reads MISP's answer. `None`: the answer has another form.
     pub(super) fn read(answer: &Value) -> Option<Self> {
         let (user, role) = (answer.get("User")?, answer.get("Role")?);
         let number_of_organisation = number(user.get("org_id")?)?;
@@ -58,7 +58,7 @@ impl Key {
     }
 }
 
-/// Of a date, or of a date with a time.
+/// Parses the day of a date, or of a date with a time.
 fn day(text: &str) -> Option<NaiveDate> {
     text.get(.."2026-12-31".len())?.parse().ok()
 }
@@ -67,12 +67,12 @@ fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
     value.get(key).and_then(Value::as_str)
 }
 
-/// MISP writes numbers as numbers or as strings.
+/// Reads a number. MISP writes numbers as numbers or as strings.
 pub(super) fn number(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
-/// MISP writes flags as booleans, numbers or strings.
+/// Reads a flag. MISP writes flags as booleans, numbers or strings.
 pub(super) fn flag(value: &Value) -> bool {
     value.as_bool().unwrap_or_else(|| number(value) == Some(1))
 }
@@ -86,7 +86,7 @@ mod tests {
     const RELAY: &str = "f188eb93-968b-4111-8fb2-22f7c662bcd5";
     const TESTORG: &str = "4028eff6-8b64-45f8-ac36-ff18b327dc76";
 
-    /// What a MISP 2.5.1 answered of three users.
+    /// The answers of a MISP 2.5.1 for three users.
     #[test]
     fn the_recorded_users_are_read() {
         let organisation = "RELAY & Söhne \"Org\" (2)";

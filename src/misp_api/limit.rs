@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-/// A limit of searches.
+/// The rate limit of searches.
 #[derive(Debug, Default)]
 pub(super) struct Limit {
-    /// No search before this time.
+    /// The time before which no search is sent. `None`: at any time.
     until: Option<Instant>,
 }
 
 impl Limit {
-    /// Notes what `X-Rate-Limit-Remaining` (searches) and `X-Rate-Limit-Reset` (seconds) of an answer tell.
+    /// Notes the headers `X-Rate-Limit-Remaining` (searches) and `X-Rate-Limit-Reset` (seconds) of an answer.
     /// MISP sends them only where the role has a limit (`enforce_rate_limit`).
     pub(super) fn note(&mut self, remaining: Option<i64>, reset: Option<i64>, now: Instant) {
         match (remaining, reset) {
@@ -26,7 +26,7 @@ impl Limit {
         self.until = now.checked_add(wait);
     }
 
-    /// How long the next search has to wait.
+    /// Returns how long the next search has to wait. `None`: it need not wait.
     pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
         let wait = self.until?.saturating_duration_since(now);
         (!wait.is_zero()).then_some(wait)

@@ -5,40 +5,41 @@
 
 use super::refusal::RestError;
 
-/// A page of MISP: it covers the rows from `start` to `start + limit`.
+/// A page of a listing. It covers the rows from `start` to `start + limit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
-    /// From 1.
+    /// The number of the page, from 1.
     pub(super) page: usize,
     pub(super) limit: usize,
     pub(super) start: usize,
 }
 
-/// Rows that have to go, and as many to come, before a page that begins too late is believed.
+/// The overlap of a wide page, in rows. A page that begins too late is believed only if it is wide: then that
+/// many rows would have had to go, and as many to come.
 const WIDE: usize = 16;
 
-/// Rows that MISP counts and does not show come in runs, but not in runs of so many pages: each has
-/// [`WIDE`] rows at least.
+/// The most pages in a row without new rows. Rows that MISP counts but does not show come in runs, but not in
+/// runs of so many pages. Each page has at least [`WIDE`] rows.
 const MOST_BARREN: u32 = 100;
 
-/// The same where MISP counts nothing: such a listing is never whole, and only looks a little further.
+/// The same if MISP sends no count. Such a listing never counts as whole, and only looks a little further.
 const MOST_BARREN_UNCOUNTED: u32 = 10;
 
-/// How far the listing is.
+/// The progress of a listing.
 #[derive(Debug, Default)]
 pub(super) struct RankedListing {
-    /// Rows before this one are seen.
+    /// The row before which all rows have been read.
     rank: usize,
     last: Option<i64>,
     /// `X-Result-Count` of the last page that was taken.
     total: Option<usize>,
-    /// A page came without a count.
+    /// Whether a page came without a count.
     uncounted: bool,
-    /// The last page began behind the last id: a wider overlap is tried.
+    /// Whether the last page began after the last id, so that the next one has a wider overlap.
     wide: bool,
-    /// Pages in a row that brought nothing because rows had moved.
+    /// The number of pages in a row that brought nothing because rows had moved.
     astray: u32,
-    /// Pages in a row that brought nothing although MISP counts more rows.
+    /// The number of pages in a row that brought nothing although MISP counts more rows.
     barren: u32,
     ended: bool,
 }
@@ -48,7 +49,7 @@ impl RankedListing {
         self.ended
     }
 
-    /// The next page to ask for, of `most` rows.
+    /// Returns the next page to ask for, with about `most` rows.
     pub(super) fn window(&self, most: usize) -> Window {
         if self.wide {
             window(self.rank, WIDE.max(most / 2), most.max(2 * WIDE))
@@ -57,11 +58,11 @@ impl RankedListing {
         }
     }
 
-    /// Takes the ids of a page's rows; gives the number of rows at its beginning that are known.
-    /// `total`: rows in all, as MISP says with the page.
+    /// Takes the ids of a page's rows, and returns how many rows at its beginning are already known.
+    /// `total`: the number of all rows, as MISP says with the page.
     ///
     /// # Errors
-    /// [`RestError::Unstable`] or [`RestError::Uncounted`], after which nothing of the listing may be believed complete.
+    /// [`RestError::Unstable`] or [`RestError::Uncounted`]. The listing must not count as complete then.
     pub(super) fn take(
         &mut self,
         window: &Window,
@@ -73,7 +74,7 @@ impl RankedListing {
         }
         self.uncounted |= total.is_none();
         if self.may_have_missed(window, ids) {
-            // What is missed without a count does no harm: that listing never ends well.
+            // Without a count a missed row does no harm, because such a listing never ends as complete.
             let unmoved = self.wide && (self.uncounted || total == self.total);
             if !unmoved {
                 self.go_back(window, total)?;
@@ -92,7 +93,7 @@ impl RankedListing {
         } else {
             self.barren += 1;
         }
-        // MISP may hide rows that it counts: a short page is not the last one.
+        // MISP may hide rows that it counts, so a short page need not be the last one.
         self.rank = window.start + window.limit;
         self.ended = !self.uncounted && total.is_some_and(|total| total <= self.rank);
         if self.uncounted && self.barren > MOST_BARREN_UNCOUNTED {
@@ -109,7 +110,7 @@ impl RankedListing {
         window.start > 0 && ids.first().is_none_or(|first| *first > last)
     }
 
-    /// First with a wider overlap, which steps over rows that MISP counts and does not show.
+    /// Goes back. The first step only widens the overlap, past rows that MISP counts but does not show.
     fn go_back(&mut self, window: &Window, total: Option<usize>) -> Result<(), RestError> {
         const PATIENCE: u32 = 12;
         self.astray += 1;
@@ -125,8 +126,8 @@ impl RankedListing {
     }
 }
 
-/// The page that begins at least `overlap` rows before `rank` and brings most beyond it. Pages
-/// begin at multiples of their length, so the length is what there is to choose.
+/// Returns the page that begins at least `overlap` rows before `rank` and reaches furthest beyond it. MISP's
+/// pages begin at multiples of their length, so only the length can be chosen.
 fn window(rank: usize, overlap: usize, most: usize) -> Window {
     let from = rank.saturating_sub(overlap);
     let of_length = |limit: usize| {
@@ -135,7 +136,7 @@ fn window(rank: usize, overlap: usize, most: usize) -> Window {
     };
     let reach = |window: &Window| (window.start + window.limit).saturating_sub(rank);
     let usual = (most.div_ceil(2)..=most).map(of_length).max_by_key(reach);
-    // A longer page than usual where no usual one gets any further; one of `rank + 1` always does.
+    // If no usual page reaches beyond `rank`, a longer one is taken. One of `rank + 1` rows always does.
     let longer = || (most..=rank).map(of_length).find(|window| reach(window) > 0);
     let found = usual.filter(|window| reach(window) > 0).or_else(longer);
     found.unwrap_or(Window { page: 1, limit: rank + 1, start: 0 })
@@ -166,7 +167,7 @@ mod tests {
         }
     }
 
-    /// Lists everything, with `change` between two pages.
+    /// Lists everything. `change` runs between two pages.
     fn list(
         rows: &mut Rows,
         most: usize,
@@ -270,14 +271,14 @@ mod tests {
         assert_eq!(listed, (1..10).chain(400..=1_000).collect::<Vec<_>>());
     }
 
-    /// Everything that is shown is listed, so that it is read, and the listing is not called whole.
+    /// Every row that is shown is listed, but the listing does not count as whole.
     #[test]
     fn a_listing_without_a_count_crosses_hidden_rows_and_is_never_whole() {
         let hidings = [vec![], vec![29], (301..=500).collect(), (1..=100).collect()];
         for (most, hidden) in
             [7, 10, 100].into_iter().flat_map(|most| hidings.iter().map(move |one| (most, one)))
         {
-            // As far as small pages reach.
+            // Small pages reach only this far.
             if hidden.len() > 5 * most {
                 continue;
             }
@@ -313,7 +314,7 @@ mod tests {
             assert!(!listing.has_ended());
         };
         assert_eq!(broken, RestError::Uncounted);
-        // Nothing at all is no end either.
+        // An empty page without a count is no end either.
         rows.ids.clear();
         assert_eq!(list(&mut rows, 10, false, |_, _| {}), Err(RestError::Uncounted));
     }

@@ -3,25 +3,25 @@
 
 use std::time::{Duration, Instant};
 
-/// So many seconds' worth of requests may go at once after a quiet time.
+/// The number of seconds whose requests may be sent at once after a quiet time.
 const BURST: u32 = 2;
 
-/// One place for each request, evenly spread (GCRA).
+/// The pace of requests: evenly spread places, one for each request (GCRA).
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Between two requests.
+    /// The time between two requests.
     interval: Duration,
-    /// When all places that were taken are used up.
+    /// The time at which all places that were taken are used up. `None`: none was taken yet.
     taken_until: Option<Instant>,
 }
 
 impl Pace {
-    /// At most so many requests a second.
+    /// Makes a pace of at most `per_second` requests a second. 0 counts as 1.
     pub(super) fn new(per_second: u32) -> Self {
         Self { interval: Duration::from_secs(1) / per_second.max(1), taken_until: None }
     }
 
-    /// Takes the next place; gives how long it is until then.
+    /// Takes the next place, and returns how long to wait for it.
     pub(super) fn take(&mut self, now: Instant) -> Duration {
         let from = self.taken_until.map_or(now, |until| until.max(now));
         let until = from + self.interval;
@@ -49,7 +49,7 @@ mod tests {
         assert_eq!(pace.take(now + Duration::from_secs(60)), Duration::ZERO);
     }
 
-    /// Whoever asks at once after each answer.
+    /// A caller that sends each request right after the last answer.
     #[test]
     fn a_minute_without_pauses_is_the_rate_and_the_burst() {
         let start = Instant::now();

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::refusal::RestError;
 
-/// The most to ask for in one request.
+/// The most events and attributes to ask for in one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventPage {
     pub events: usize,
-    /// As far as their number is known; one event may always be asked for.
+    /// A limit only as far as their number is known. One event may always be asked for.
     pub attributes: usize,
 }
 
-/// Halved by every answer that MISP did not manage, and grown by a sixteenth of the whole by every
-/// other: a size that fails is tried again only after a while. All requests of a client share it.
+/// The current page size, which all requests of a client share. Every answer that was too much for MISP
+/// halves it. Every success adds a sixteenth of the maximum, so a size that failed is not tried again at once.
 #[derive(Debug, Clone)]
 pub(super) struct Pages {
     most: EventPage,
@@ -32,7 +32,7 @@ impl Pages {
         *self.lock()
     }
 
-    /// Learns from an answer that was read to its end, or broke off.
+    /// Adapts the size after an answer that was read to its end, or broke off.
     pub(super) fn settle<T>(&self, ended: Result<T, RestError>) -> Result<T, RestError> {
         let mut now = self.lock();
         let EventPage { events, attributes } = *now;

@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// Why a request gave nothing. Holds no key and no body beyond MISP's own words.
+/// The reason why a request failed. It holds neither the key nor any body, only MISP's own words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum RestError {
-    /// 401, 403 or 405: the key, its user or its role.
+    /// 401, 403 or 405: MISP refuses the key, its user or its role.
     #[error("MISP refuses {path} ({status}): {words}; {advice}")]
     Refused { path: String, status: u16, words: String, advice: &'static str },
-    /// Redirected to the login page.
+    /// The request was redirected to MISP's login page.
     #[error(
         "MISP is not live: {path} leads to its login page; only site administrators get in until \
          MISP.live is true again (or misp.url is not MISP itself)"
@@ -34,10 +34,10 @@ pub enum RestError {
          lead to MISP past the sign-in of any reverse proxy"
     )]
     Html { path: String, status: u16, title: String },
-    /// 5xx.
+    /// The status was 5xx.
     #[error("MISP failed at {path} ({status}): {words}; app/tmp/logs/error.log of MISP says why")]
     Failed { path: String, status: u16, words: String },
-    /// Any other status.
+    /// The answer had any other status.
     #[error("MISP does not accept {path} ({status}): {words}; is misp.url the address of MISP?")]
     Unexpected { path: String, status: u16, words: String },
     #[error("MISP is not reached at {path}: {why}; check misp.url, name resolution and the proxy")]
@@ -50,7 +50,7 @@ pub enum RestError {
         humantime::format_duration(*waited)
     )]
     Silent { path: String, waited: Duration },
-    /// It went on, and did not end.
+    /// The answer kept arriving, but did not end in time.
     #[error(
         "MISP's answer at {path} did not end within {}; look for what slows it down on the way, ask for \
          less (misp.rest.page_attributes), or wait longer (misp.rest.answer_timeout)",
@@ -62,12 +62,12 @@ pub enum RestError {
          (Administration > Server Settings > MISP > debug), and display_errors = Off in its php.ini"
     )]
     PhpWarning { path: String, words: String },
-    /// Cut off: by a reset, by the end of the connection, or inside the compression.
+    /// The answer was cut off: by a reset, by the end of the connection, or inside the compression.
     #[error("the answer to {path} broke off: {why}")]
     BrokeOff { path: String, why: String },
     #[error("the answer to {path} is not MISP's: {why}")]
     Malformed { path: String, why: String },
-    /// This event is passed over, the answer goes on.
+    /// This event is skipped. The answer continues.
     #[error(
         "{} is larger than misp.rest.max_event ({} bytes)",
         event.map_or_else(|| "an event".to_owned(), |uuid| format!("event {uuid}")),
@@ -76,7 +76,7 @@ pub enum RestError {
     TooLarge { event: Option<Uuid>, most: usize },
     #[error("MISP's listing changes under the relay: {why}; it is listed again later")]
     Unstable { why: &'static str },
-    /// It cannot be told to be whole, and nothing may be withdrawn by it.
+    /// The listing cannot be shown to be whole, so nothing may be withdrawn because of it.
     #[error(
         "MISP tells no X-Result-Count, and a page brought nothing: the listing cannot be told to be \
          whole, and nothing is withdrawn by it; let every proxy before MISP pass this header on"
@@ -85,13 +85,13 @@ pub enum RestError {
 }
 
 impl RestError {
-    /// The word in metrics and status.
+    /// Returns the name of the error in metrics and in `status`.
     pub fn word(&self) -> &'static str {
         self.into()
     }
 
-    /// Whether it may be the doing of one of the events that were asked for: MISP fails at it, or says
-    /// something else than JSON in the middle of its answer.
+    /// Returns whether one of the requested events may be the cause: MISP fails at it, or writes something
+    /// else than JSON into its answer.
     pub fn may_be_of_one_event(&self) -> bool {
         matches!(
             self,
@@ -106,7 +106,7 @@ impl RestError {
         )
     }
 
-    /// A fault of network or server that may be gone in a moment, and no refusal.
+    /// Returns whether it is a failure of the network or the server that may pass in a moment.
     pub fn may_pass(&self) -> bool {
         self.is_overload()
             || matches!(
@@ -118,7 +118,7 @@ impl RestError {
             )
     }
 
-    /// Whether less at once may help: MISP ran out of memory or time.
+    /// Returns whether a smaller request may help, because MISP ran out of memory or time.
     pub(super) fn is_too_much(&self) -> bool {
         self.took_long() || self.is_overload()
     }
@@ -137,14 +137,14 @@ impl RestError {
     }
 }
 
-/// The status of a proxy that waited in vain.
+/// The status with which a proxy answers when MISP did not answer in time.
 const GATEWAY_TIMEOUT: u16 = 504;
 
-/// What MISP, its web server or a proxy answers when a request was too much, or MISP is away.
+/// The statuses with which MISP, its web server or a proxy answers if a request was too much or MISP is down.
 const OVERLOADED: [u16; 4] = [500, 502, 503, 504];
 
-/// What any status but 200 means; `wait`: how long to wait, as a header says, else as configured;
-/// `body`: its first bytes.
+/// Makes the error for an answer with another status than 200. `wait` is the time to wait, from a header or
+/// else from the settings. `body` holds the first bytes of the body.
 pub(super) fn refusal(
     path: &str,
     status: u16,
@@ -174,7 +174,7 @@ fn refused(path: String, status: u16, words: String) -> RestError {
 }
 
 fn redirect(path: String, location: &str) -> RestError {
-    // What stands behind the address is of nobody's interest, and may be secret.
+    // The query and the fragment are of no use in a message, and may hold a secret.
     let to = location.split(['?', '#']).next().unwrap_or_default();
     if to.trim_end_matches('/').ends_with("/users/login") {
         RestError::NotLive { path }
@@ -183,7 +183,8 @@ fn redirect(path: String, location: &str) -> RestError {
     }
 }
 
-/// For people only: MISP gives the same status for a wrong key and for a lack of rights.
+/// Returns advice for people. The program must not rely on it, because MISP answers a wrong key and a lack of
+/// rights with the same status.
 fn advice(words: &str) -> &'static str {
     let lower = words.to_lowercase();
     let is_about = |word: &str| lower.contains(word);
@@ -200,7 +201,7 @@ fn advice(words: &str) -> &'static str {
     }
 }
 
-/// MISP's words, or the page's title, or the beginning of the body.
+/// Returns MISP's own words, or the title of a web page, or the beginning of the body.
 fn any_words(body: &[u8]) -> String {
     if is_html(body) {
         return format!("a web page, {:?}", title(body));
@@ -211,29 +212,28 @@ fn any_words(body: &[u8]) -> String {
     })
 }
 
-/// The words of MISP's own errors: `{"name": …, "message": …, "url": …}`.
+/// Returns the words of an error of MISP: `{"name": …, "message": …, "url": …}`.
 pub(super) fn words(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let text = |key: &str| answer.get(key).and_then(Value::as_str);
     text("message").or_else(|| text("name")).map(shortened)
 }
 
-/// MISP says that there is no such event: its JSON for this very path.
+/// Returns whether MISP says that the event does not exist: the body is its JSON for exactly this path.
 pub(super) fn is_no_such_event(path: &str, body: &[u8]) -> bool {
     let Ok(answer) = serde_json::from_slice::<Value>(body) else { return false };
     let text = |key: &str| answer.get(key).and_then(Value::as_str);
-    // "Not Found" is said of addresses that no MISP has. Other words are in MISP's language.
+    // "Not Found" is MISP's name for unknown paths. The other names are in the language of the MISP.
     let named = text("name").is_some_and(|name| name != "Not Found");
     named && text("message").is_some() && text("url").is_some_and(|url| url.ends_with(path))
 }
 
-/// Whether a body begins as a web page does (or PHP's warnings): JSON never begins so.
+/// Returns whether a body begins like a web page (or like PHP's warnings). JSON never begins so.
 pub(super) fn is_html(body: &[u8]) -> bool {
     body.trim_ascii_start().first() == Some(&b'<')
 }
 
-/// The first of PHP's own messages (`display_errors`), as web page or as plain text, at the beginning
-/// of a body.
+/// Returns PHP's own message (`display_errors`), as HTML or as plain text, from the beginning of a body.
 pub(super) fn php_warning(body: &[u8]) -> Option<String> {
     const KINDS: [&str; 6] = [
         "Warning: ",
@@ -250,7 +250,7 @@ pub(super) fn php_warning(body: &[u8]) -> Option<String> {
     (KINDS.iter().any(is_php) && names_a_file).then_some(text)
 }
 
-/// The title of a web page, or else its first words.
+/// Returns the title of a web page, or else its first words.
 pub(super) fn title(body: &[u8]) -> String {
     let page = String::from_utf8_lossy(body);
     let lower = page.to_ascii_lowercase();
@@ -280,7 +280,7 @@ fn without_tags(page: &str) -> String {
     text
 }
 
-/// The first words in one line, without control characters.
+/// Returns the first words in one line, without control characters.
 pub(super) fn shortened(text: &str) -> String {
     const SHOWN: usize = 160;
     let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).collect();
@@ -295,7 +295,7 @@ pub(super) fn shortened(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What a MISP 2.5.1 answered: status, `Location` and body.
+    /// The answers of a MISP 2.5.1: status, `Location` and body.
     fn recorded(name: &str) -> (u16, Option<String>, Vec<u8>) {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/rest-api");
         let answer = std::fs::read(format!("{folder}/{name}.response.http")).unwrap();
@@ -315,7 +315,7 @@ mod tests {
         of(status, location.as_deref(), &body)
     }
 
-    /// The remedy that is told, for people.
+    /// The advice of an error.
     fn told(error: &RestError) -> String {
         error.to_string()
     }

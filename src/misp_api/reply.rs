@@ -18,37 +18,37 @@ use super::refusal::{self, RestError};
 use crate::caught::caught_now;
 use crate::metrics;
 
-/// Of a body, in errors.
+/// The most bytes of a body that an error keeps.
 const SHOWN: usize = 4 << 10;
 
 const FAILED: &str =
     "the relay failed at reading it: this is a fault of the relay, please report it";
 
-/// Pieces that arrived and are not read yet.
+/// The number of pieces that may wait to be read.
 const PIECES_AHEAD: usize = 4;
 
-/// Status 200; the body is read piece by piece.
+/// An answer with status 200. Its body is read piece by piece.
 #[derive(Debug)]
 pub(super) struct StreamedReply {
     pub(super) response: Response,
-    /// What goes wrong with it, in words.
+    /// The context from which errors are made.
     pub(super) faults: AnswerFaults,
-    /// Learns from its end how much MISP manages.
+    /// The page size, which is adapted when the answer ends.
     pub(super) pages: Pages,
-    /// Larger events are passed over, bytes.
+    /// The largest event that is accepted, in bytes. Larger ones are skipped.
     pub(super) max_event: usize,
-    /// A body that drips is no silence, and must end all the same.
+    /// The time at which the body must end. The time-out for silence does not end a body that arrives slowly.
     pub(super) deadline: Instant,
 }
 
 impl StreamedReply {
-    /// MISP's clock, Unix seconds.
+    /// Returns the time of MISP's clock from the header `Date`, in Unix seconds.
     pub(super) fn date(&self) -> Option<i64> {
         let date = self.response.headers().get(DATE)?.to_str().ok()?;
         Some(DateTime::parse_from_rfc2822(date).ok()?.timestamp())
     }
 
-    /// How many events the search finds in all, whatever the page.
+    /// Returns how many events the search finds in all, whatever the page. `None`: MISP did not say.
     pub(super) fn total(&self) -> Option<usize> {
         header(self.response.headers(), "X-Result-Count")
     }
@@ -60,7 +60,7 @@ impl StreamedReply {
         }
     }
 
-    /// The whole body of a small answer.
+    /// Reads the whole body of a small answer as JSON.
     pub(super) async fn json(self) -> Result<serde_json::Value, RestError> {
         const MOST: usize = 1 << 20;
         self.read_as(MOST, |body| {
@@ -69,7 +69,7 @@ impl StreamedReply {
         .await
     }
 
-    /// What `read` makes of the whole body, which has at most so many bytes.
+    /// Reads the whole body, of at most `most` bytes, and parses it with `read`.
     pub(super) async fn read_as<T>(
         mut self,
         most: usize,
@@ -92,8 +92,8 @@ impl StreamedReply {
         })
     }
 
-    /// What `read` makes of the body while it arrives, on a thread of its own: only a few pieces are
-    /// ever in memory.
+    /// Parses the body with `read` while it arrives, on a thread of its own. So only a few pieces are in
+    /// memory at a time.
     pub(super) async fn read_along<T: Send + 'static>(
         mut self,
         most: usize,
@@ -111,7 +111,7 @@ impl StreamedReply {
             if bytes > most {
                 return Err(self.malformed(&format!("it is larger than {most} bytes"), &begun));
             }
-            // Whoever reads may have seen enough.
+            // `read` has returned, with an error or because it needs no more.
             if sender.send(piece).await.is_err() {
                 break;
             }
@@ -125,7 +125,7 @@ impl StreamedReply {
         read.map_err(|why| self.malformed(&why, &begun))
     }
 
-    /// Whether the body is JSON, as far as its beginning shows. The rest is left.
+    /// Checks that the body begins like a JSON object. The rest is not read.
     pub(super) async fn begins_as_json(mut self) -> Result<(), RestError> {
         match self.piece().await? {
             Some(piece) if piece.trim_ascii_start().first() == Some(&b'{') => Ok(()),
@@ -138,14 +138,14 @@ impl StreamedReply {
         self.faults.malformed(why, body)
     }
 
-    /// The events of the list.
+    /// Returns the elements of the list of events.
     pub(super) fn elements(self) -> Stream {
         let elements = Elements::new(self.max_event);
         Stream { reply: self, elements, rest: Bytes::new(), begun: None }
     }
 }
 
-/// A body for those who read without waiting.
+/// A body as a blocking reader.
 #[derive(Debug)]
 pub(super) struct Pieces {
     pieces: mpsc::Receiver<Bytes>,
@@ -171,14 +171,14 @@ impl Read for Pieces {
 pub(super) struct Stream {
     reply: StreamedReply,
     elements: Elements,
-    /// Of the last piece.
+    /// The rest of the last piece.
     rest: Bytes,
-    /// The first piece, for errors.
+    /// The beginning of the first piece, for errors.
     begun: Option<Vec<u8>>,
 }
 
 impl Stream {
-    /// `None` only after the end of a complete answer.
+    /// Returns the next element. `None` only after the end of a complete answer.
     pub(super) async fn next(&mut self) -> Result<Option<Element>, RestError> {
         let next = self.next_element().await;
         if let Err(error) = &next {

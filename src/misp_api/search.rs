@@ -4,14 +4,14 @@
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-/// Whole events. MISP leaves out what is deleted unless it is asked for; with `deleted` however it
-/// leaves out events that hold no attribute at all, deleted or not (`Event::filterEventIds` joins
-/// the attributes): they are found without.
+/// Builds a request for whole events. MISP leaves out deleted attributes unless `deleted` asks for them. But
+/// with `deleted` it leaves out events that hold no attribute at all (`Event::filterEventIds` joins the
+/// attributes). A second request without `deleted` finds those.
 pub(super) fn events(uuids: &[Uuid], deleted: Deleted, decay: bool) -> Map<String, Value> {
     let mut query = of_uuids(uuids);
     query.extend([
         ("published".to_owned(), json!([0, 1])),
-        // A sync user is not shown local tags unless it asks, and they may forbid.
+        // MISP hides local tags from a sync user unless asked, and a local tag may forbid sending.
         ("excludeLocalTags".to_owned(), json!(0)),
         ("noEventReports".to_owned(), json!(1)),
         ("noShadowAttributes".to_owned(), json!(1)),
@@ -31,7 +31,7 @@ pub(super) enum Deleted {
     Left,
 }
 
-/// The heads of those of the events that the operator's search selects.
+/// Builds a request for the heads of those events that the operator's search selects.
 pub(super) fn selected(search: &Map<String, Value>, uuids: &[Uuid]) -> Map<String, Value> {
     let mut query = search.clone();
     query.extend(of_uuids(uuids));
@@ -39,17 +39,17 @@ pub(super) fn selected(search: &Map<String, Value>, uuids: &[Uuid]) -> Map<Strin
     query
 }
 
-/// A page of a listing of heads.
+/// Builds a request for a page of a listing of heads.
 pub(super) fn heads(query: &Map<String, Value>, page: usize, limit: usize) -> Map<String, Value> {
     let mut query = query.clone();
-    // As in `events`: it would hide the events without attributes, and heads hold none anyway.
+    // As in `events`, `deleted` would hide the events without attributes. Heads hold no attributes anyway.
     query.remove("deleted");
     query.extend(metadata());
     query.extend(paged(page, limit));
     query
 }
 
-/// MISP looks for the uuids among events and among attributes.
+/// Returns the filter by uuids. MISP looks for them among events and among attributes.
 fn of_uuids(uuids: &[Uuid]) -> Map<String, Value> {
     let mut query = paged(1, uuids.len());
     query.insert("uuid".to_owned(), json!(uuids));
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(selected(&search, &uuids()), selecting);
     }
 
-    /// A limit of 0 would be none.
+    /// MISP would take a limit of 0 for no limit.
     #[test]
     fn a_page_is_never_without_a_limit() {
         assert_eq!(heads(&Map::new(), 1, 0)["limit"], 1);

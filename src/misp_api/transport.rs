@@ -23,7 +23,7 @@ use crate::pure::backoff::Backoff;
 const SECTION: &str = "misp";
 pub(super) const SEARCH: &str = "/events/restSearch";
 
-/// A client of one MISP with one key. Cloning it is cheap, and clones share the pace.
+/// A client for one MISP with one key. A clone is cheap and shares the pace.
 #[derive(Clone)]
 pub struct MispClient(Arc<Inner>);
 
@@ -43,13 +43,13 @@ impl fmt::Debug for MispClient {
     }
 }
 
-/// What is asked for.
+/// A request before it gets its key.
 #[derive(Debug)]
 pub(super) struct Ask {
     method: Method,
     path: String,
     body: Option<String>,
-    /// The caller can ask for less at once: what took too long is not repeated as it was.
+    /// Whether the caller can ask for less at once. Then a request that took too long is not sent again.
     divisible: bool,
 }
 
@@ -63,7 +63,7 @@ impl Ask {
         Self { method: Method::POST, path: SEARCH.to_owned(), body, divisible }
     }
 
-    /// MISP counts searches, and nothing else.
+    /// Returns whether MISP's rate limit counts the request. It counts only searches.
     fn is_search(&self) -> bool {
         self.body.is_some()
     }
@@ -89,7 +89,7 @@ impl MispClient {
         })))
     }
 
-    /// Asks, and asks again where that may help, as often as configured.
+    /// Sends a request, and sends it again where that may help, as often as configured.
     pub(super) async fn ask(&self, ask: &Ask) -> Result<StreamedReply, RestError> {
         let mut failures = 0;
         loop {
@@ -101,7 +101,7 @@ impl MispClient {
         }
     }
 
-    /// Pauses before the next attempt, if there is to be one.
+    /// Pauses before the next attempt. Returns the error if there must be no further one.
     pub(super) async fn again(&self, failures: u32, error: RestError) -> Result<u32, RestError> {
         let failures = failures + 1;
         if failures > self.0.config.retries || !error.may_pass() {
@@ -128,7 +128,7 @@ impl MispClient {
         }
     }
 
-    /// A refused key may be another one by now.
+    /// Sends a request with the key. After a 401 or 403 the key is read again, as it may have been replaced.
     pub(super) async fn send(&self, ask: &Ask) -> Result<Response, RestError> {
         let key = self.0.key.now();
         let response = self.send_with(ask, &key).await?;
@@ -144,13 +144,14 @@ impl MispClient {
     async fn send_with(&self, ask: &Ask, key: &Secret) -> Result<Response, RestError> {
         let url = format!("{}{}", self.0.config.url, ask.path);
         let mut request = self.0.http.request(ask.method.clone(), url);
-        // One that no header may hold is refused by MISP for want of it.
+        // A key that no header can hold is left out. MISP then refuses the request for lack of a key.
         if let Ok(key) = header_of(key) {
             request = request.header(AUTHORIZATION, key);
         }
         if let Some(body) = &ask.body {
             request = request.body(body.clone());
         }
+        // The place is taken before the wait, so that concurrent requests queue behind each other.
         let place = self.pace().take(Instant::now());
         tokio::time::sleep(place).await;
         let began = Instant::now();
@@ -164,7 +165,7 @@ impl MispClient {
         Ok(response)
     }
 
-    /// Everything but 200 is an error.
+    /// Accepts an answer with status 200. Any other status is an error.
     pub(super) async fn accept(
         &self,
         path: &str,
@@ -191,7 +192,7 @@ impl MispClient {
         Err(faults.refused(status, location.as_deref(), wait, &body))
     }
 
-    /// Waits for a limit that is nearly over; one that lasts longer is the caller's to wait for.
+    /// Waits if the rate limit ends soon. If it lasts longer, the caller has to wait.
     async fn keep_pace(&self) -> Result<(), RestError> {
         let Some(after) = self.limit().wait(Instant::now()) else { return Ok(()) };
         if after > self.0.config.backoff_max {
@@ -202,13 +203,13 @@ impl MispClient {
         Ok(())
     }
 
-    /// What goes wrong at a path, in words.
+    /// Returns the context from which the errors of a request to `path` are made.
     pub(super) fn faults(&self, path: &str) -> AnswerFaults {
         let Rest { request_timeout: silence, answer_timeout: whole, .. } = self.0.config;
         AnswerFaults { path: path.to_owned(), key: self.0.key.now(), silence, whole }
     }
 
-    /// How MISP is reached.
+    /// Returns how MISP is reached: authorities, proxy and connect time-out.
     pub fn way(config: &Rest) -> ClientOptions<'_> {
         ClientOptions {
             section: SECTION,
@@ -220,7 +221,7 @@ impl MispClient {
         }
     }
 
-    /// How much to ask for at once now.
+    /// Returns how much to ask for in the next request.
     pub fn page(&self) -> EventPage {
         self.0.pages.now()
     }
@@ -242,7 +243,7 @@ impl MispClient {
     }
 }
 
-/// On every request: without both types MISP gives everything, whatever the body says.
+/// Returns the headers of every request. Without both types MISP ignores the body and answers everything.
 fn headers() -> HeaderMap {
     let json = HeaderValue::from_static("application/json");
     HeaderMap::from_iter([(ACCEPT, json.clone()), (CONTENT_TYPE, json)])

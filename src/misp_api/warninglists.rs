@@ -5,11 +5,11 @@ use super::refusal::RestError;
 use super::transport::{Ask, MispClient};
 use crate::pure::warninglist::{List, ListHead, read_index, read_view};
 
-/// The index of a thousand lists is about half a megabyte.
+/// The longest index, in bytes. The index of a thousand lists takes about half a megabyte.
 const LONGEST_INDEX: usize = 16 << 20;
 
 impl MispClient {
-    /// The enabled warninglists, without their entries.
+    /// Asks for the index of the enabled warninglists, without their entries.
     ///
     /// # Errors
     /// [`RestError`]
@@ -18,10 +18,10 @@ impl MispClient {
         reply.read_as(LONGEST_INDEX, |body| read_index(body).map_err(|no| no.to_string())).await
     }
 
-    /// A whole list, as the index announced it; its answer has at most `most` bytes.
+    /// Asks for a whole list that the index named. Its answer may have at most `most` bytes.
     ///
     /// # Errors
-    /// [`RestError`]; also where the list is no longer what the index said.
+    /// [`RestError`], also if the list no longer matches the index.
     pub async fn warninglist(&self, head: ListHead, most: usize) -> Result<List, RestError> {
         let reply = self.ask(&Ask::get(format!("/warninglists/view/{}.json", head.id))).await?;
         let read = |pieces| read_view(head, pieces).map_err(|no| no.to_string());

@@ -58,8 +58,8 @@ impl<'c> Walk<'c> {
         Ok(all)
     }
 
-    /// Asks for a page. Azure Resource Manager defines GET for all pages after the first. If this service does
-    /// not support that (404 or 405), the first POST is sent to the page's URL.
+    /// Asks for a page. Azure Resource Manager defines GET for all pages after the first. If this service
+    /// does not support that (404 or 405), the first POST is sent to the page's URL.
     async fn fetch(&self, url: Url) -> Result<Vec<u8>, ManageError> {
         if !self.is_first {
             let message = Message { method: Method::GET, url: url.clone(), body: None };
