@@ -203,8 +203,8 @@ fn tag(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
         "edit" | "delete" if tag.id != 0 => return Ok(Some(What::TagAltered(tag.id))),
         _ => return Ok(None),
     };
-    // The action decides what the tag is on. Without the number of that, the change is missed, and the
-    // frame counts as malformed, so that a gap is noted.
+    // The action decides whether the tag is on an event or an attribute. A frame without the number is
+    // malformed, so that a gap is noted.
     let attribute_id = match tag.attribute_id {
         None if of_attribute => return Err(MalformedFrame::Missing("attribute_id")),
         id => id.filter(|_| of_attribute),

@@ -12,7 +12,7 @@ use crate::intake::once_a_minute::OnceAMinute;
 use crate::metrics;
 use crate::notice::GapReason;
 
-/// What a request is told.
+/// The words of an answer, which also decide its HTTP status.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Said {
     #[error("Stored until MISP's publication confirms it.")]
@@ -63,6 +63,7 @@ const WHOLE_EVENT: &str =
 
 impl Said {
     fn status(&self) -> StatusCode {
+        // MISP repeats no request, whatever the status is. The status is for its log and our metrics.
         match self {
             Self::Stored => StatusCode::OK,
             Self::WrongPath => StatusCode::NOT_FOUND,
@@ -76,7 +77,7 @@ impl Said {
         }
     }
 
-    /// Why there is a gap where a body was not read to its end.
+    /// Returns the reason of the gap that an unfinished body leaves.
     pub(super) fn gap(&self) -> GapReason {
         if matches!(self, Self::TooLarge(_)) {
             GapReason::FrameTooLarge
@@ -87,7 +88,7 @@ impl Said {
         }
     }
 
-    /// Whether the sender did not know the secret.
+    /// Returns whether the sender did not show the secret.
     fn is_to_stranger(&self) -> bool {
         matches!(self, Self::WrongPath | Self::WrongSecret { .. })
     }
@@ -99,6 +100,7 @@ pub(super) struct WebhookAnswer {
     pub said: Said,
     /// The bytes of the body that were read.
     pub bytes: usize,
+    /// `None`: no uuid was found in what was read.
     pub event: Option<Uuid>,
 }
 
@@ -113,12 +115,14 @@ impl WebhookAnswer {
     pub(super) fn record(&self, peer: SocketAddr, strangers: &OnceAMinute) {
         let event = self.event.map(tracing::field::display);
         let (status, bytes) = (self.said.status().as_u16(), self.bytes);
+        // Every answer is counted, also one that is not logged.
         metrics::webhook_answered(self.said.status().as_str());
         if self.said.status().is_success() {
             tracing::info!(status, bytes, event, "webhook request");
             return;
         }
         // The number of refusals before this one that were not logged.
+        // Anybody can send requests without the secret, so their lines must not fill the log.
         let more = match self.said.is_to_stranger().then(|| strangers.passes(Instant::now())) {
             Some(None) => return,
             other => other.flatten(),

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::answer::{Said, WebhookAnswer};
 use crate::pure::misp;
 
-/// A whole body may take so many times the patience: 60 s at the default `answer_within`.
+/// The longest time for a whole body, in multiples of the patience: 60 s at the default `answer_within`.
 const LONGEST: u32 = 15;
 
 /// The bytes that a body must bring within the patience, unless it ends: 16 KiB/s at the default
@@ -26,13 +26,15 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(1);
 /// The bounds on bodies.
 #[derive(Debug)]
 pub(super) struct Bodies {
+    /// The memory for all bodies together, a permit a byte.
     room: Arc<Semaphore>,
+    /// The size of the largest body in bytes.
     max_body: usize,
     /// The longest pause of a sender.
     patience: Duration,
 }
 
-/// A whole body and its share of the memory.
+/// A whole body, and its share of the memory.
 #[derive(Debug, Default)]
 pub(super) struct WholeBody {
     pub bytes: Bytes,
@@ -40,9 +42,11 @@ pub(super) struct WholeBody {
     _room: Option<OwnedSemaphorePermit>,
 }
 
+/// A body as far as it has come.
 #[derive(Debug, Default)]
 struct Growing {
     bytes: Vec<u8>,
+    /// The bytes of memory that `room` stands for.
     reserved: usize,
     room: Option<OwnedSemaphorePermit>,
 }
@@ -54,15 +58,17 @@ impl Bodies {
     }
 
     /// Reads a body whose headers announce `length` bytes. Nothing is read of one that is too large. The body
-    /// takes memory only as it arrives, so that a slow one keeps no other out. The answer to an unfinished body
-    /// names its event if the uuid was in the part that came.
+    /// takes memory only as it arrives, so that a slow one keeps no other out. The answer to an unfinished
+    /// body names its event if the uuid was in the part that came.
     pub(super) async fn read(
         &self,
         pieces: &mut BodyDataStream,
         length: Option<usize>,
     ) -> Result<WholeBody, WebhookAnswer> {
+        // It lives outside of the timed future, so that what has come is still here after the timeout.
         let mut growing = Growing::default();
         let within = self.patience.saturating_mul(LONGEST);
+        // A chunked body announces no length, so it may grow up to the bound.
         let most = length.unwrap_or(self.max_body);
         let read = if most > self.max_body {
             Err(Said::TooLarge(self.max_body))
@@ -95,12 +101,15 @@ impl Bodies {
                 Ok(Some(Err(_))) => return Err(Said::BrokenOff),
                 Ok(None) => return Ok(()),
                 Err(_) if growing.bytes.len() < enough => return Err(Said::TooSlow),
+                // Only enough bytes move the limit of time, not any piece: one byte now and then would keep
+                // the request open.
                 Err(_) => {
                     enough = growing.bytes.len() + SLOWEST;
                     until = Instant::now() + self.patience;
                     continue;
                 }
             };
+            // The room comes first: no byte is kept that the bound does not count.
             self.reserve(growing, piece.len(), most)?;
             growing.bytes.extend_from_slice(&piece);
         }
@@ -118,19 +127,22 @@ impl Bodies {
         let reserved = needed.max(growing.reserved.saturating_mul(2).min(most));
         let missing = u32::try_from(reserved - growing.reserved)
             .map_err(|_| Said::TooLarge(self.max_body))?;
+        // Not waited for: others give room back only as fast as their senders are, and MISP waits as well.
         let room =
             Arc::clone(&self.room).try_acquire_many_owned(missing).map_err(|_| Said::NoRoom)?;
+        // `merge` panics on permits of two semaphores. All of these are of `self.room`.
         match &mut growing.room {
             Some(all) => all.merge(room),
             none => *none = Some(room),
         }
         growing.reserved = reserved;
+        // Exactly what is reserved: a vector that grows by itself would take more than the bound counts.
         growing.bytes.reserve_exact(reserved - growing.bytes.len());
         Ok(())
     }
 }
 
-/// Reads on for a moment and drops the bytes that come.
+/// Reads on for a moment and drops what comes, so that the sender gets to the answer.
 pub(super) async fn drain(pieces: &mut BodyDataStream) {
     let read = async {
         let mut read = 0;

@@ -71,6 +71,7 @@ pub async fn serve(
         }
         None => Either::Right(server.serve(app)),
     };
+    // This branch never ends: `serving` does, once the open requests are answered or their time is over.
     let stopping = async {
         stop.cancelled().await;
         handle.graceful_shutdown(Some(patience));
@@ -97,10 +98,12 @@ fn server(
     patience: Duration,
     strangers: Arc<OnceAMinute>,
 ) -> std::io::Result<axum_server::Server<SocketAddr>> {
+    // Each stage has its own bound (handshake, headers, body), so that silent peers do not pile up.
     let mut server = axum_server::from_tcp(listener)?
         .http1_only()
         .first_request_timeout(patience)
         .accept_error_handler(move |peer: Option<&SocketAddr>, error| {
+            // Nobody has shown the secret yet here, so these lines share the bound of the strangers.
             let Some(more) = strangers.passes(Instant::now()) else { return };
             let peer = peer.map(tracing::field::display);
             tracing::warn!(peer, %error, more, "a connection to the webhook failed before its request (logged once a minute)");

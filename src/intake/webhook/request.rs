@@ -24,7 +24,7 @@ use crate::intake::once_a_minute::OnceAMinute;
 use crate::notice::{Gap, GapReason, Receipt, What};
 use crate::pure::misp;
 
-/// What every request needs.
+/// The parts of the intake that every request needs.
 #[derive(Debug)]
 pub(super) struct Desk {
     config: Webhook,
@@ -66,6 +66,8 @@ impl Desk {
             None => match self.bodies.read(&mut pieces, length).await {
                 Ok(body) => return self.hand_over(body).await,
                 Err(unfinished) => {
+                    // MISP never sends it again. Only who knows the secret gets here, so that strangers
+                    // cannot cause gaps, each of which costs a catch-up.
                     self.missed(unfinished.said.gap(), unfinished.event);
                     unfinished
                 }
@@ -83,6 +85,7 @@ impl Desk {
         if parts.uri.path() != self.config.path {
             return Some(Said::WrongPath);
         }
+        // Only the path comes before the secret, so that strangers learn nothing about the settings.
         let given = parts.headers.get(&self.config.secret_header).map(|value| value.as_bytes());
         let is_known = match given {
             Some(given) => self.knows(given).await,
@@ -100,7 +103,7 @@ impl Desk {
         is_form(&parts.headers).then_some(Said::Form)
     }
 
-    /// Whether this is the secret, or the one that has replaced it.
+    /// Returns whether this is the secret, or the one that has replaced it.
     async fn knows(&self, given: &[u8]) -> bool {
         let secret = self.secret.now();
         if is_secret(given, &secret) {
@@ -112,7 +115,7 @@ impl Desk {
         other.is_some_and(|other| is_secret(given, &other))
     }
 
-    /// Tells the ledger that a body did not reach it.
+    /// Records the gap of a body that did not reach the ledger.
     fn missed(&self, reason: GapReason, event: Option<Uuid>) {
         self.gaps.record(Gap { event, ..self.gaps.gap(reason, SystemTime::now()) });
     }
@@ -135,6 +138,7 @@ impl Desk {
     }
 
     async fn store(&self, body: WholeBody, event: Uuid, deadline: Instant) -> Said {
+        // The clone shares the bytes, so the document is in memory once.
         let announced = What::Announced(body.bytes.clone());
         let Ok(receipt) = self.inbox.offer_and_wait(announced, std::time::Instant::now()) else {
             // MISP does not repeat the request, so the event is read over REST.
@@ -155,13 +159,14 @@ impl Desk {
     }
 }
 
-/// Whether this is the secret, bare or after `Bearer`. Both sides are hashed, so that the time of the
+/// Returns whether this is the secret, bare or after `Bearer`. Both sides are hashed, so that the time of the
 /// comparison does not even show the length.
 fn is_secret(given: &[u8], secret: &Secret) -> bool {
     let secret = blake3::hash(secret.expose().as_bytes());
     let equals = |given: &[u8]| secret.as_bytes().ct_eq(blake3::hash(given).as_bytes());
     let (scheme, rest) = given.split_at_checked("Bearer ".len()).unwrap_or((given, b""));
     let bearer = scheme.eq_ignore_ascii_case(b"Bearer ");
+    // No short circuit: both comparisons are made, whatever the first one says.
     (equals(given) | (equals(rest) & u8::from(bearer).into())).into()
 }
 
@@ -175,11 +180,13 @@ async fn event_in(body: Bytes) -> Result<Uuid, String> {
     spawn_blocking(read).await.unwrap_or_else(|_| Err("it could not be read".to_owned()))
 }
 
+/// Returns the announced length of the body in bytes.
 fn length(headers: &HeaderMap) -> Option<usize> {
+    // A length that cannot be read counts as none. The bound on the body holds without it.
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Whether a body is a form. MISP sends `multipart/form-data` and labels it `x-www-form-urlencoded`.
+/// Returns whether a body is a form. MISP sends `multipart/form-data` and labels it `x-www-form-urlencoded`.
 fn is_form(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.unwrap_or_default().to_ascii_lowercase();

@@ -46,6 +46,7 @@ pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(unfit)?;
+    // The server speaks HTTP/1.1 only, so it must not agree on another protocol.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -55,6 +56,7 @@ fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain: Result<Vec<_>, pem::Error> =
         CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
     match chain {
+        // A file without any certificate is no error to the parser.
         Ok(chain) if chain.is_empty() => Err(unusable("it holds no certificate".to_owned())),
         Ok(chain) => Ok(chain),
         Err(error) => Err(unusable(words(&error))),
