@@ -37,7 +37,9 @@ pub(super) struct ListingTimes {
 }
 
 impl ListingTimes {
+    /// Takes in the times of one page.
     pub(super) fn take(&mut self, page: &HeadsPage) {
+        // Only the first page tells when the listing began. The clock of a later page is too late.
         let began = *self.began.get_or_insert(page.date.unwrap_or_else(own_clock));
         let times = page.heads.iter().flat_map(|head| [head.timestamp, head.publish_timestamp]);
         self.newest = times.filter(|time| *time <= began).fold(self.newest, i64::max);
@@ -57,6 +59,7 @@ impl RestIntake {
             match self.look(&mut rounds).await {
                 Ok(sleep) => {
                     failures = 0;
+                    // Requests in quick succession share one look.
                     tokio::time::sleep(SHORTEST_SLEEP).await;
                     tokio::select! {
                         () = asked => {}
@@ -73,6 +76,8 @@ impl RestIntake {
 
     /// Does what is due now. Returns the time until something is due again.
     async fn look(&self, rounds: &mut Rounds) -> Result<Duration, IntakeFault> {
+        // Gaps are taken before MISP is asked: a later one is not covered by this look, so it is not
+        // healed.
         let gaps = self.ledger.open_gaps(self.source()).await?;
         let ends: Vec<i64> = gaps.iter().map(|gap| gap.until).collect();
         let rest = &self.rest;
@@ -82,6 +87,7 @@ impl RestIntake {
             catch_up_every: rest.catch_up_every,
             existence_every: rest.existence_every,
         };
+        // The time before the listings, since they cover only what was over by then.
         let began = now();
         *rounds = rounds.not_after(began);
         let round = plan::next(&ends, *rounds, &waits);
@@ -89,6 +95,7 @@ impl RestIntake {
             return Ok(until(round.at));
         }
         self.judge_key().await?;
+        // An event that a gap names is read in any case: a listing may show nothing new of it.
         let named = unweighed(gaps.iter().filter_map(|gap| gap.event()));
         self.ask_for(&named, Listing::CatchUp).await?;
         self.catch_up().await?;
@@ -97,6 +104,8 @@ impl RestIntake {
             self.check_existence().await?;
             rounds.existence = began;
         }
+        // Healed last: a fault in any step before leaves the gaps open, and the next look does it all
+        // again.
         let grace = millis(rest.gap_grace);
         let healed: Vec<_> =
             gaps.into_iter().filter(|gap| gap.until.saturating_add(grace) <= began).collect();
@@ -128,6 +137,7 @@ impl RestIntake {
         let published = self.news(published).await?;
         let touched = json!({"published": [0, 1], "timestamp": timestamp - overlap});
         let touched = self.news(touched).await?;
+        // Only MISP's own clock is compared with the cursors: ours may be set differently.
         let misp = touched.date.or(published.date);
         if misp.is_some_and(|now| now.saturating_add(SET_BACK) < publication.max(timestamp)) {
             tracing::warn!(
@@ -136,6 +146,7 @@ impl RestIntake {
             return Ok(self.ledger.begin_resync(source, None, now()).await?);
         }
         let moved = [
+            // A quiet listing shows only old times, so the cursors never move back.
             (PUBLICATION, published.newest.max(publication)),
             (TIMESTAMP, touched.newest.max(timestamp)),
         ];
@@ -151,6 +162,7 @@ impl RestIntake {
         Ok(self.ledger.move_cursors(self.source(), &cursors).await?)
     }
 
+    /// Reads one listing, and asks for a read of each event in it that is new to the ledger.
     async fn news(&self, query: Value) -> Result<ListingTimes, IntakeFault> {
         let mut heads = self.client.heads(object(query));
         let mut seen = ListingTimes::default();
@@ -158,6 +170,8 @@ impl RestIntake {
         while let Some(page) = self.next_page(&mut heads).await? {
             seen.take(&page);
             let news = self.ledger.news(self.source(), &shown(&page), window).await?;
+            // Asked for page by page: the reads are rows of the ledger, and a repeated listing adds none
+            // twice.
             self.ask_for(&candidates(&news), Listing::CatchUp).await?;
         }
         seen.date = heads.date();
@@ -171,6 +185,7 @@ impl RestIntake {
     ) -> Result<Option<HeadsPage>, IntakeFault> {
         loop {
             match heads.next().await {
+                // A limit is no fault of the listing. Beginning anew would ask for even more.
                 Err(error @ RestError::RateLimited { .. }) => {
                     self.pause(&error.into(), 1, "list events").await;
                 }
@@ -206,8 +221,8 @@ impl RestIntake {
         self.ask_for(&unweighed(missing), Listing::CatchUp).await
     }
 
-    /// Whether MISP shows none of the known events, and no operator has confirmed that this is right. Then
-    /// something is wrong with MISP or the key, so nothing is withdrawn.
+    /// Returns whether MISP shows none of the known events, and no operator has confirmed that this is right.
+    /// Then something is wrong with MISP or the key, so nothing is withdrawn.
     pub(super) async fn looks_empty(&self, none_shown: bool) -> Result<bool, IntakeFault> {
         if !none_shown {
             // The operator confirmed what MISP showed then. It does not count for a later emptiness.
@@ -219,6 +234,7 @@ impl RestIntake {
         let empty = none_shown
             && self.ledger.has_claims(self.source()).await?
             && !self.may_be_empty().await?;
+        // The line is logged when it begins, not in each round.
         if self.status.set_empty(empty) && empty {
             tracing::error!(
                 "MISP returns none of the events that the ledger holds: nothing is withdrawn; mend MISP or the key, or `release --empty` if it is meant so"
@@ -227,11 +243,14 @@ impl RestIntake {
         Ok(empty)
     }
 
-    /// Whether MISP shows other events of the ledger than these, or an operator confirmed that it shows none.
+    /// Returns whether MISP shows other events of the ledger than these, or an operator confirmed that it
+    /// shows none.
     pub(super) async fn shows_others(&self, events: &[Uuid]) -> Result<bool, IntakeFault> {
+        // Twenty more than these, so that up to twenty others are among them.
         let some = EXISTENCE.min(events.len() + 20);
         let known = self.ledger.live_events(self.source(), Uuid::nil(), some).await?;
         let others: Vec<Uuid> = known.into_iter().filter(|one| !events.contains(one)).collect();
+        // The ledger may know no others. Then any event of MISP will do.
         let nothing = if others.is_empty() {
             self.shows_nothing().await?
         } else {
@@ -245,6 +264,7 @@ impl RestIntake {
         Ok(self.next_page(&mut heads).await?.is_none())
     }
 
+    /// Returns those of the events that MISP lists, published or not.
     pub(super) async fn listed(&self, events: &[Uuid]) -> Result<HashSet<Uuid>, IntakeFault> {
         let mut found = HashSet::new();
         let mut heads = self.client.heads(object(json!({"uuid": events, "published": [0, 1]})));
@@ -254,7 +274,7 @@ impl RestIntake {
         Ok(found)
     }
 
-    /// Whether an operator lately confirmed that MISP is empty.
+    /// Returns whether an operator lately confirmed that MISP is empty. The confirmation has an end.
     async fn may_be_empty(&self) -> Result<bool, IntakeFault> {
         let until = self.ledger.remembered(&crate::ledger::may_empty(self.source())).await?;
         Ok(until.and_then(|until| until.as_i64()).is_some_and(|until| now() < until))

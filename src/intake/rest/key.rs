@@ -17,7 +17,7 @@ struct Remembered {
     view: KeysView,
     user: i64,
     role: i64,
-    /// Another view was seen since. What was read by it counted only as far as it forbids.
+    /// Whether another view was seen since. What was read by it added nothing, and only withdrew.
     other_seen: bool,
 }
 
@@ -46,6 +46,8 @@ impl Memory {
     /// key too.
     fn of(told: Option<&Value>, key: &Key) -> Self {
         let Some(told) = told else { return Self::Empty };
+        // The present shape comes first. The older one takes no unknown fields, so neither is read as the
+        // other.
         if let Ok(known) = Remembered::deserialize(told) {
             return Self::Of(known);
         }
@@ -59,6 +61,7 @@ impl Memory {
         }
     }
 
+    /// Returns whether no other view than this one filled the ledger.
     fn is_of(&self, view: &KeysView) -> bool {
         match self {
             Self::Empty => true,
@@ -73,7 +76,7 @@ impl Memory {
 }
 
 impl RestIntake {
-    /// Asks until MISP answers.
+    /// Asks for the key's view until MISP answers.
     pub(super) async fn learn_key(&self) {
         let mut failures = 0;
         while let Err(fault) = self.judge_key().await {
@@ -82,8 +85,9 @@ impl RestIntake {
         }
     }
 
-    /// Asks once. This happens before each listing and deletion, and between each answer and its use, since
-    /// an administrator of MISP may move the key's user while the relay runs.
+    /// Asks for the key's view once, and compares it with the ledger's. This happens before each listing and
+    /// deletion, and between each answer and its use, since an administrator of MISP may move the key's user
+    /// while the relay runs.
     pub(super) async fn judge_key(&self) -> Result<(), IntakeFault> {
         let key = self.client.key().await.map_err(IntakeFault::Key)?;
         self.status.succeeded();
@@ -92,6 +96,7 @@ impl RestIntake {
         let before = Memory::of(told.as_ref(), &key);
         let same = before.is_of(&key.view);
         // --accept-new-view counts once: for the key that the relay was started with.
+        // The flag is taken only where the view differs, so the same view does not use it up.
         let accepted = same || self.accept_new_view.swap(false, Ordering::Relaxed);
         self.tell(&key, &before, accepted);
         let after = remember(&key, &before, accepted).map(|after| serde_json::json!(after));
@@ -102,13 +107,16 @@ impl RestIntake {
         if accepted && (!same || before.is_of_another_seen()) {
             self.ledger.restart_resync(self.source(), None, now()).await?;
         }
+        // Set last: reads may add only once the ledger holds the view, and the resync that goes with it.
         self.key.set(key.view.site_admin, accepted);
         self.status.set_key(&key.words, !accepted);
         Ok(())
     }
 
+    /// Logs what is new about the key's view.
     fn tell(&self, key: &Key, before: &Memory, accepted: bool) {
         if !accepted {
+            // Told when it begins and at start: the key is judged before each request.
             if self.key.is_accepted() || self.status.now().key.is_none() {
                 let (words, now) = (&key.words, &key.view);
                 tracing::error!(

@@ -18,10 +18,12 @@ impl RestIntake {
         }
         let (mut failures, mut told) = (0, BTreeSet::new());
         loop {
+            // Taken before the lists are read: what MISP tells of during that is read in the next round.
             told.extend(self.ledger.take_told());
             match self.refresh_lists(&told).await {
                 Ok(()) => {
                     failures = 0;
+                    // Only now: after a failure, what was told must be read again.
                     told.clear();
                     if self.views.warninglists().succeeded(now()) {
                         tracing::info!("MISP's warninglists can be read again");
@@ -46,7 +48,7 @@ impl RestIntake {
         tokio::time::sleep(self.rest.read_back_after).await;
     }
 
-    /// Waits before the next attempt. Unlike [`RestIntake::pause`] it shows the fault as the warninglists',
+    /// Waits before the next attempt. Unlike `pause` it shows the fault as the warninglists',
     /// since all else may go well.
     async fn pause_lists(&self, fault: &IntakeFault, failures: u32) {
         let pause = self.pause_after(fault, failures);
@@ -81,6 +83,7 @@ impl RestIntake {
             });
         }
         drop(known);
+        // Adopted as a whole: a fault before leaves all lists in force as they were.
         let lists = Arc::new(Lists::new(lists));
         tell_unreadable(&lists);
         let began = SystemTime::now();
@@ -91,6 +94,7 @@ impl RestIntake {
     }
 }
 
+/// Logs the lists with regular expressions that the relay cannot read.
 fn tell_unreadable(lists: &Lists) {
     for list in lists.iter().filter(|list| !list.unreadable.is_empty()) {
         tracing::debug!(
@@ -110,6 +114,7 @@ fn tell(lists: &Lists, adopted: Adopted, began: SystemTime) {
         Adopted::InForce { altered, withdrawn } => (Some(altered), Some(withdrawn)),
     };
     let (lists, entries) = (lists.len(), lists.entries());
+    // `elapsed` fails if the clock was set back meanwhile.
     let took_ms = u64::try_from(began.elapsed().unwrap_or_default().as_millis()).unwrap_or(0);
     tracing::info!(
         lists,

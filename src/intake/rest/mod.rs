@@ -27,7 +27,7 @@ use crate::ledger::{AdoptError, Candidate, KeyView, Ledger, Listing, Views, mill
 use crate::misp_api::{MispClient, RestError};
 use crate::pure::backoff::Backoff;
 
-/// The longest pause, whatever a header asks for.
+/// The longest pause, even if a header of MISP asks for more.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// The most events that one request checks for existence.
@@ -50,7 +50,7 @@ pub struct RestIntake {
     pub guard: Guard,
     /// Whether it polls for changes by itself, or reads only what it is asked for.
     pub catches_up: bool,
-    /// A view that differs from the ledger's is accepted once.
+    /// Whether a view that differs from the ledger's is accepted, once.
     pub accept_new_view: Arc<AtomicBool>,
 }
 
@@ -59,7 +59,7 @@ pub struct RestIntake {
 enum IntakeFault {
     #[error("{0}")]
     Misp(#[from] RestError),
-    /// MISP does not tell whose key it is.
+    /// The request for the key's own user failed.
     #[error("{0}")]
     Key(RestError),
     #[error("the ledger: {0}")]
@@ -115,6 +115,7 @@ impl RestIntake {
     fn pause_after(&self, fault: &IntakeFault, failures: u32) -> Duration {
         let backoff = Backoff::new(self.rest.backoff_min, self.rest.backoff_max);
         let own = backoff.pause(failures, rand::random());
+        // MISP may ask for less than our own pause, or for days. Neither counts.
         fault.asks_for().map_or(own, |asked| asked.max(own)).min(LONGEST_PAUSE)
     }
 
@@ -127,6 +128,7 @@ impl RestIntake {
     async fn known_events(&self) -> Result<Vec<Uuid>, IntakeFault> {
         let mut known: Vec<Uuid> = Vec::new();
         loop {
+            // The events come in the order of their uuids, so the last one is where the next page begins.
             let after = known.last().copied().unwrap_or_default();
             let more = self.ledger.live_events(self.source(), after, EXISTENCE).await?;
             if more.is_empty() {
@@ -137,16 +139,17 @@ impl RestIntake {
     }
 }
 
-/// Names events whose size is not known.
+/// Returns the events as candidates without a size. Their weight of 0 takes no room in a request.
 fn unweighed(events: impl IntoIterator<Item = Uuid>) -> Vec<Candidate> {
     events.into_iter().map(|event| Candidate { event, weight: 0 }).collect()
 }
 
-/// Unix milliseconds.
+/// Returns our own clock in Unix milliseconds.
 fn now() -> i64 {
     Ledger::now()
 }
 
+/// Returns the time from now until `at` (Unix milliseconds); zero if it is over.
 fn until(at: i64) -> Duration {
     Duration::from_millis(u64::try_from(at.saturating_sub(now())).unwrap_or_default())
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 /// The waits of catch-up (`misp.rest`).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waits {
-    /// The wait after a gap's end.
+    /// The wait after a gap's end before the first look.
     pub settle: Duration,
     /// A gap counts as healed by a catch-up that began so long after its end, since MISP may save a change
     /// a little later than it tells of it.
     pub grace: Duration,
+    /// The time between two catch-ups without a gap.
     pub catch_up_every: Duration,
+    /// The time between two checks of all known events without a gap.
     pub existence_every: Duration,
 }
 
@@ -41,12 +43,16 @@ pub(super) struct Round {
 pub(super) fn next(gaps: &[i64], rounds: Rounds, waits: &Waits) -> Round {
     let after = |moment: i64, wait: Duration| moment.saturating_add(super::millis(wait));
     let for_gap = |until: &i64| {
+        // No look began after the end of this gap, so one comes soon. Otherwise the last look comes after
+        // the grace, when all is saved.
         let wait = if *until >= rounds.caught_up { waits.settle } else { waits.grace };
         after(*until, wait).max(rounds.caught_up)
     };
+    // The regular round stays due, however far off the gaps' looks are.
     let regular = after(rounds.caught_up, waits.catch_up_every);
     let at = gaps.iter().map(for_gap).fold(regular, i64::min);
     let existence = rounds.existence == 0
+        // A deletion may have been missed, and no listing of changes names a deleted event.
         || !gaps.is_empty()
         || after(rounds.existence, waits.existence_every) <= at;
     Round { at, existence }

@@ -18,7 +18,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// The pause before an answer is offered to a full inbox again.
 const INBOX_FULL: Duration = Duration::from_millis(20);
 
-/// After so many vain reads of an event, a resync goes on without it.
+/// The number of vain reads of an event after which a resync goes on without it.
 const PATIENCE: i64 = 10;
 
 /// The same number where only a change of MISP or of a setting helps.
@@ -26,8 +26,11 @@ const NO_PATIENCE: i64 = 1;
 
 /// A request for some events.
 struct ReadRequest {
+    /// The reads that the answer has not told anything about yet.
     due: HashMap<Uuid, DueRead>,
+    /// The events that `misp.search` selects. `None`: no search is set, so all are.
     selected: Option<HashSet<Uuid>>,
+    /// Our own clock when the request began.
     began: SystemTime,
     /// MISP's clock when the request began.
     date: i64,
@@ -44,6 +47,7 @@ struct Trouble {
 }
 
 impl Trouble {
+    /// Notes a success. Requests grow again step by step, since the event that failed may still be due.
     fn over(&mut self) {
         self.failures = 0;
         self.most = self.most.and_then(|most| most.checked_mul(2)).filter(|most| *most < 10_000);
@@ -57,6 +61,7 @@ impl RestIntake {
         loop {
             let asked = self.ledger.asked();
             tokio::pin!(asked);
+            // As in catch-up: a request that comes during the read must wake the wait after it.
             asked.as_mut().enable();
             match self.read_some(&mut trouble).await {
                 Ok(true) => trouble.over(),
@@ -76,6 +81,7 @@ impl RestIntake {
     }
 
     async fn until_next_read(&self) -> Duration {
+        // A fault of the ledger shows at the next read. Here it only means the longest sleep.
         let next = self.ledger.next_read(self.source()).await.ok().flatten();
         let due = next.map_or(LONGEST_SLEEP, until);
         due.clamp(Duration::from_millis(1), LONGEST_SLEEP)
@@ -97,6 +103,7 @@ impl RestIntake {
         {
             // One event can make MISP fail for the whole request. Halves find it.
             trouble.most = Some((asked_for.len() / 2).max(1));
+            // Alone in its request, the event itself is at fault. It must not hold up the others.
             if let [alone] = asked_for.as_slice() {
                 self.put_off(alone, PATIENCE, &error.to_string()).await?;
             }
@@ -115,6 +122,8 @@ impl RestIntake {
         let mut answer = self.client.read(&events).await?;
         // The key's view may have changed before the answer, which then must not be used.
         self.judge_key().await?;
+        // MISP dates its answer and may have read the event when the request began. One second more, since
+        // the date has no fractions.
         let lasted = i64::try_from(began.elapsed().unwrap_or_default().as_secs()).unwrap_or(0) + 1;
         let mut request = ReadRequest {
             due: due.into_iter().map(|read| (read.event, read)).collect(),
@@ -133,12 +142,14 @@ impl RestIntake {
             }
         }
         self.status.succeeded();
+        // Only an answer that came to its end gets here, so an event that is left is truly not in it.
         let missing: Vec<DueRead> = std::mem::take(&mut request.due).into_values().collect();
         self.look_for(&request, missing).await
     }
 
     async fn take(&self, request: &mut ReadRequest, document: Bytes) {
         let event = misp::event_uuid(&document);
+        // Removed from `due`, so that what is left at the end is what the answer does not hold.
         let Some(due) = event.and_then(|event| request.due.remove(&event)) else {
             tracing::debug!(?event, "MISP answers with an event that was not asked for");
             return;
@@ -212,6 +223,7 @@ impl RestIntake {
         if gone.is_empty() {
             return Ok(());
         }
+        // After MISP's answers and before their use: under another view the events may only be hidden.
         self.judge_key().await?;
         let events: Vec<Uuid> = gone.iter().map(|due| due.event).collect();
         let whole = self.shows_others(&events).await?;
@@ -230,10 +242,12 @@ impl RestIntake {
     async fn put_off(&self, due: &DueRead, patience: i64, why: &str) -> Result<(), IntakeFault> {
         let pauses = self.rest.vain_pauses(Ledger::now());
         let vain = Vain { event: due.event, asked: due.asked, why, patience, pauses };
+        // `None`: the event was asked for anew meanwhile, so this failure says nothing of that read.
         let Some(times) = self.ledger.put_off_read(self.source(), vain).await? else {
             return Ok(());
         };
         tracing::warn!(event = %due.event, why, times, "an event cannot be read: tried again later");
+        // Equal, not more: the line is logged once for each event.
         if times == patience {
             tracing::error!(event = %due.event, why, "a resync goes on without this event");
         }
@@ -241,7 +255,7 @@ impl RestIntake {
     }
 }
 
-/// Returns the reads that go into one request: those as urgent as the first, as many as `attributes` allow.
+/// Returns the reads that go into one request: those of the first one's lane, up to `attributes` in all.
 fn take(due: Vec<DueRead>, attributes: usize) -> Vec<DueRead> {
     let Some(lane) = due.first().map(|first| first.lane) else { return due };
     let mut room = i64::try_from(attributes).unwrap_or(i64::MAX);
@@ -249,6 +263,7 @@ fn take(due: Vec<DueRead>, attributes: usize) -> Vec<DueRead> {
     due.into_iter()
         .take_while(|read| {
             room = room.saturating_sub(read.weight);
+            // The first one always goes, or an event larger than a page would never be read.
             let fits = read.lane == lane && (first || room >= 0);
             first = false;
             fits

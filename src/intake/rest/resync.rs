@@ -12,13 +12,14 @@ use super::catch_up::{ListingTimes, candidates, object, shown};
 use super::{EXISTENCE, IntakeFault, RestIntake, now, unweighed};
 use crate::ledger::{Listing, Resync, ResyncPhase};
 
-/// The time between two looks whether a resync was asked for, or all its events are read.
+/// The time between two looks at whether a resync was asked for, or all its events are read.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The events that a listing named.
 #[derive(Debug, Default)]
 struct ListedEvents {
     events: HashSet<Uuid>,
+    /// The sum of the attributes that the listing shows.
     attributes: i64,
 }
 
@@ -41,7 +42,7 @@ impl RestIntake {
         }
     }
 
-    /// Returns when the schedule begins the next resync.
+    /// Returns when the schedule begins the next resync. `None`: there is no schedule.
     fn next_resync(&self) -> Option<SystemTime> {
         let next = self.misp.resync.as_ref()?.after(Utc::now())?;
         Some(next.into())
@@ -54,9 +55,11 @@ impl RestIntake {
             (at, next) => at.or(next),
         };
         if scheduled.is_some_and(|at| at <= SystemTime::now()) {
+            // Moved first: if the ledger cannot begin this resync, the schedule goes on with the next one.
             *scheduled = self.next_resync();
             self.ledger.begin_resync(self.source(), None, now()).await?;
         }
+        // The phase is read from the ledger each time, so a restart goes on where the last run was.
         let Some(resync) = self.ledger.resync(self.source()).await? else { return Ok(()) };
         match resync.phase {
             ResyncPhase::Done => Ok(()),
@@ -65,6 +68,7 @@ impl RestIntake {
         }
     }
 
+    /// Lists the events of the window and asks for a read of each that is worth it.
     async fn list_everything(&self, resync: Resync) -> Result<(), IntakeFault> {
         self.judge_key().await?;
         let mut query = object(json!({"published": [0, 1]}));
@@ -78,8 +82,10 @@ impl RestIntake {
             let worth = self.ledger.worth_reading(self.source(), &shown(&page)).await?;
             named.events.extend(worth.iter().map(|head| head.event));
             named.attributes += worth.iter().map(|head| head.weight).sum::<i64>();
+            // Rows of the ledger, page by page: what is in memory does not grow with the events' contents.
             self.ask_for(&candidates(&worth), Listing::Resync).await?;
         }
+        // With `since` the listing is a part of MISP, so absence from it says nothing, and the cursors stay.
         if resync.since.is_none() {
             self.ask_for_unlisted(&mut named).await?;
             self.start_cursors(seen.newest).await?;
@@ -88,6 +94,7 @@ impl RestIntake {
         tracing::info!(events, attributes, "full resync: the listing is complete");
         let events = i64::try_from(events).unwrap_or(i64::MAX);
         let phase = ResyncPhase::Reading;
+        // The phase moves last, so a listing that fails half way is made again as a whole.
         let reading = Resync { phase, events, attributes, ..resync.clone() };
         Ok(self.ledger.advance_resync(self.source(), &resync, &reading).await?)
     }
@@ -100,6 +107,7 @@ impl RestIntake {
         let known = unlisted.len();
         unlisted.retain(|event| !named.events.contains(event));
         if known > 0 && unlisted.len() == known {
+            // One request is enough: a single event that MISP shows proves that it is not empty.
             let some = unlisted.get(..EXISTENCE).unwrap_or(&unlisted);
             let shown = self.listed(some).await?;
             if self.looks_empty(shown.is_empty()).await? {
@@ -110,6 +118,7 @@ impl RestIntake {
         self.ask_for(&unweighed(unlisted), Listing::Resync).await
     }
 
+    /// Ends the resync once none of its events is left to read.
     async fn finish_resync(&self, resync: Resync) -> Result<(), IntakeFault> {
         // The rows of the ledger tell what is left, also after a restart.
         if self.ledger.resync_left(self.source()).await?.events > 0 {
@@ -127,6 +136,7 @@ impl RestIntake {
         }
         let phase = ResyncPhase::Done;
         let done = Resync { phase, finished_at: Some(now()), ..resync.clone() };
+        // If another resync was begun in its place meanwhile, that one stays.
         self.ledger.advance_resync(self.source(), &resync, &done).await?;
         tracing::info!(
             events = done.events,

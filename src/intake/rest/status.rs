@@ -24,7 +24,7 @@ struct CatchUp {
     last: Instant,
 }
 
-/// Catch-up is late after so many periods without one.
+/// The number of periods without a catch-up after which it is late.
 const LATE: u32 = 3;
 
 /// The state at a moment.
@@ -32,17 +32,18 @@ const LATE: u32 = 3;
 pub struct RestState {
     /// The user of the key, in words. `None` before MISP told it.
     pub key: Option<String>,
-    /// The key shows another view than the one that filled the ledger: reads add nothing, and absence
+    /// Whether the key shows another view than the one that filled the ledger: reads add nothing, and absence
     /// withdraws nothing.
     pub other_view: bool,
-    /// MISP returns none of the events that the ledger holds: nothing is withdrawn.
+    /// Whether MISP returns none of the events that the ledger holds: nothing is withdrawn.
     pub empty: bool,
-    /// When the last catch-up began.
+    /// The end of the last catch-up. `None` before the first one.
     pub caught_up_at: Option<DateTime<Utc>>,
     /// The last failure, with the remedy. `None` once a request succeeds.
     pub error: Option<String>,
+    /// The time of the next attempt after a failure.
     pub next_try: Option<DateTime<Utc>>,
-    /// No catch-up was completed for three times `misp.rest.catch_up_every`.
+    /// Whether no catch-up was completed for three times `misp.rest.catch_up_every`.
     #[serde(default)]
     pub late: bool,
 }
@@ -50,6 +51,7 @@ pub struct RestState {
 impl RestStatus {
     pub fn now(&self) -> RestState {
         let known = self.lock();
+        // Measured with the steady clock, so that setting the other one makes nothing late.
         let is_late = |catch_up: &CatchUp| catch_up.last.elapsed() > LATE * catch_up.every;
         RestState { late: known.catch_up.as_ref().is_some_and(is_late), ..known.state.clone() }
     }
@@ -68,6 +70,8 @@ impl RestStatus {
     }
 
     pub(super) fn failed(&self, doing: &'static str, error: &str, next: SystemTime) {
+        // The lock ends before the line is logged. The same fault is logged once, since each attempt fails
+        // alike.
         let news = self.with(|state| {
             let news = state.error.as_deref() != Some(error);
             state.error = Some(error.to_owned());
