@@ -36,7 +36,7 @@ pub enum Content {
     Nothing,
 }
 
-/// Why a frame cannot be read.
+/// The reason why a frame cannot be read.
 #[derive(Debug, Error)]
 pub enum MalformedFrame {
     #[error("it has no space between topic and JSON")]
@@ -230,6 +230,7 @@ fn sighting(json: &[u8]) -> Result<Option<What>, MalformedFrame> {
     }))))
 }
 
+/// Returns the audience. `None`: the message tells no distribution, and a sharing group alone means nothing.
 fn audience(distribution: Option<i64>, sharing_group_id: i64) -> Option<Audience> {
     Some(Audience::new(distribution?, sharing_group_id))
 }

@@ -80,7 +80,7 @@ impl KeptGaps {
             gap.publication = false;
         }
         let same = |other: &Gap| other.reason == gap.reason && other.event == gap.event;
-        // An equal gap that is kept already is older, so it covers this one.
+        // An equal gap that is kept already is older, so its time covers this one's.
         if !kept.iter().any(same) {
             kept.push_back(gap);
         }

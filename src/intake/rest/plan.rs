@@ -7,8 +7,8 @@ use std::time::Duration;
 pub(super) struct Waits {
     /// The wait after a gap's end before the first look.
     pub settle: Duration,
-    /// A gap counts as healed by a catch-up that began so long after its end, since MISP may save a change
-    /// a little later than it tells of it.
+    /// The time after a gap's end from which a catch-up heals it. MISP may save a change a little later than
+    /// it reports the change.
     pub grace: Duration,
     /// The time between two catch-ups without a gap.
     pub catch_up_every: Duration,

@@ -21,7 +21,7 @@ const INBOX_FULL: Duration = Duration::from_millis(20);
 /// The number of vain reads of an event after which a resync goes on without it.
 const PATIENCE: i64 = 10;
 
-/// The same number where only a change of MISP or of a setting helps.
+/// The same number for faults that only a change of MISP or of a setting ends.
 const NO_PATIENCE: i64 = 1;
 
 /// A request for some events.

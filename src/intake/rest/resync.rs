@@ -82,7 +82,7 @@ impl RestIntake {
             let worth = self.ledger.worth_reading(self.source(), &shown(&page)).await?;
             named.events.extend(worth.iter().map(|head| head.event));
             named.attributes += worth.iter().map(|head| head.weight).sum::<i64>();
-            // Rows of the ledger, page by page: what is in memory does not grow with the events' contents.
+            // Asked for page by page, so that the reads begin before the listing is complete.
             self.ask_for(&candidates(&worth), Listing::Resync).await?;
         }
         // With `since` the listing is a part of MISP, so absence from it says nothing, and the cursors stay.

@@ -38,7 +38,7 @@ pub(super) struct Bodies {
 #[derive(Debug, Default)]
 pub(super) struct WholeBody {
     pub bytes: Bytes,
-    /// Given back when the body is dropped.
+    /// The share of the memory, which is given back when the body is dropped.
     _room: Option<OwnedSemaphorePermit>,
 }
 

@@ -52,7 +52,7 @@ pub(super) struct Endpoint {
 /// The reason why a socket is replaced.
 #[derive(Debug, Error)]
 enum ConnectionEnd {
-    /// It was lost, or could not be made.
+    /// The connection was lost, or could not be made.
     #[error(transparent)]
     Lost(SocketError),
     #[error("MISP's ZeroMQ said nothing for {0:?}: is its publisher alive, and is Redis?")]
@@ -222,7 +222,7 @@ impl Endpoint {
         }
     }
 
-    /// Acts on a frame of which only the beginning was kept.
+    /// Acts on a frame that is too large, of which only the beginning was kept.
     fn too_large(&self, feed: FeedSocket, start: &[u8], size: u64) {
         let now = ClockReading::now();
         // Without a topic in its start, the frame counts as well: what it held is missed either way.
@@ -237,7 +237,7 @@ impl Endpoint {
         }
     }
 
-    /// Notes that a frame came. Returns whether this socket is the one to act on it.
+    /// Notes that a frame came. Returns whether this socket must act on it.
     fn is_of(&self, feed: FeedSocket, topic: &str, size: u64, now: ClockReading) -> bool {
         metrics::bytes_received(&self.address, feed.word(), size);
         // A frame that this socket does not act on shows as well that the publisher lives.
@@ -277,7 +277,7 @@ impl Endpoint {
     fn offer(&self, what: What, now: ClockReading) {
         let Err(Full(what)) = self.inbox.offer(what, now.at) else { return };
         // The gap names the event, so that it is read without waiting for a listing.
-        // A lost publication is more than a lost hint: without a read, its indicators would be missing.
+        // The dropped frame still proves the publication, so a copy that the webhook announced may stand in.
         let publication = matches!(what, What::Published(_));
         let event = event_of(&what);
         let gap = self.gaps.gap(GapReason::MemoryFull, now.time);

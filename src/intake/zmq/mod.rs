@@ -34,7 +34,7 @@ pub(crate) enum FeedSocket {
 impl FeedSocket {
     const BOTH: [Self; 2] = [Self::Publications, Self::Others];
 
-    /// Returns the subscription. It is a prefix, so the space keeps the other topics out.
+    /// Returns the subscription, which is a prefix of topics. The space keeps the other topics out.
     pub(crate) fn prefix(self) -> &'static str {
         match self {
             Self::Publications => "misp_json ",

@@ -44,7 +44,7 @@ pub(crate) struct Watch {
     owed: Option<ClockReading>,
     /// The last uptime in seconds, and when it came.
     heartbeat: Option<(i64, SystemTime)>,
-    /// From the first loss until both sockets are connected again.
+    /// The outage that is under way, from the first loss until both sockets are connected again.
     outage: Option<Outage>,
 }
 
@@ -72,8 +72,8 @@ impl Watch {
         }
     }
 
-    /// Notes that a socket is connected. Once both are, the outage is over. The gap is returned now even if
-    /// it was at the beginning of the outage: only now can all of it be asked for.
+    /// Notes that a socket is connected. Once both are, the outage is over, and its gap is returned. It is
+    /// returned even if `lost` has returned it before: only now can MISP be asked for all of it.
     pub(crate) fn connected(&mut self, feed: FeedSocket, now: ClockReading) -> Option<Missed> {
         *self.since(feed) = Some(now.at);
         // A new socket cannot bring what was published before it.
@@ -89,7 +89,7 @@ impl Watch {
         Some(outage.missed)
     }
 
-    /// Notes that a socket was lost, or could not be connected. Returns the gap once an outage.
+    /// Notes that a socket was lost, or could not be connected. Returns the gap at an outage's first loss.
     pub(crate) fn lost(&mut self, feed: FeedSocket, reason: GapReason) -> Option<Missed> {
         *self.since(feed) = None;
         // What came up to the last frame is here. Only what came after it can be missing.

@@ -20,7 +20,7 @@ pub(super) const GREETING_LENGTH: usize = 64;
 const MECHANISM_START: usize = OPENING.len();
 const MECHANISM_END: usize = 32;
 
-/// How the peer wants a client to sign in.
+/// The way in which a peer wants a client to sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Mechanism {
     Null,
@@ -143,10 +143,10 @@ pub(super) enum BrokenWire {
     NoFrame,
 }
 
-/// The first bytes of a frame that is too large are kept, since its topic stands there.
+/// The number of bytes that are kept of a frame that is too large, since its topic stands there.
 const START: usize = 64;
 
-/// The longest command. Those of a publisher have less than a hundred bytes.
+/// The size of the longest command in bytes. Those of a publisher have less than a hundred.
 const LONGEST_COMMAND: u64 = 4 << 10;
 
 /// The most memory that is taken before any byte of a frame is there.
@@ -183,7 +183,8 @@ impl Frames {
         Self { most, at: At::Header, collected: Vec::new(), goes_on: false }
     }
 
-    /// Takes from `input` what belongs to the next piece. `None`: all of it was taken, and the piece goes on.
+    /// Takes from `input` what belongs to the next piece. `None`: all of `input` was taken, and the piece
+    /// is not complete.
     ///
     /// # Errors
     /// [`BrokenWire`]; the connection is of no more use.
