@@ -8,7 +8,7 @@ use super::reader::Reader;
 pub(super) const WEB_ADDRESS: &str = "an http or https URL without user or password";
 const HTTPS: &str = "an https URL without user or password";
 
-/// An http or https URL; a user or password in it would end up in logs.
+/// Parses an http or https URL. A user or password in it is refused, because it would end up in logs.
 pub(super) fn web_address(text: &str) -> Result<Url, Problem> {
     let url = Url::parse(text).map_err(|error| Problem::new(format!("no URL: {error}")))?;
     match (url.scheme(), url.username(), url.password()) {
@@ -18,12 +18,12 @@ pub(super) fn web_address(text: &str) -> Result<Url, Problem> {
     }
 }
 
-/// Without a slash at its end.
+/// Returns the URL without a slash at its end.
 pub(super) fn trimmed(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
 
-/// An https URL without a slash at its end; `otherwise` where none is given.
+/// Reads an https URL, without a slash at its end. Returns `otherwise` if none is set.
 pub(super) fn https(reader: &mut Reader, key: &str, otherwise: &str) -> String {
     let given =
         reader.optional(key, HTTPS, |text| {
@@ -37,10 +37,10 @@ pub(super) fn https(reader: &mut Reader, key: &str, otherwise: &str) -> String {
     given.unwrap_or_else(|| otherwise.to_owned())
 }
 
-/// The word for a proxy that forbids any.
+/// The value of a proxy setting that forbids any proxy.
 const NO_PROXY: &str = "none";
 
-/// A proxy; `none` forbids any.
+/// Reads a proxy's URL, or `none`, which forbids any proxy. `None`: the key is empty.
 pub(super) fn proxy(reader: &mut Reader, key: &str) -> Option<String> {
     let allowed = "an http or https URL without user or password, or \"none\"";
     reader.optional(key, allowed, |text| {

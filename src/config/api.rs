@@ -4,33 +4,33 @@
 
 use super::cloud::Cloud;
 
-/// One of them.
+/// An upload API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Api {
-    /// Indicators and what goes beside them.
+    /// The current API, for indicators and context objects.
     StixObjects,
-    /// Indicators only.
+    /// The older API, for indicators only.
     IndicatorsV2,
-    /// The deprecated first form of it.
+    /// The deprecated first version of the older API.
     IndicatorsV1,
 }
 
-/// Of both older APIs, in the public cloud; others were never documented.
+/// The base URL of both older APIs in the public cloud. For other clouds none was ever documented.
 const INDICATORS_ENDPOINT: &str = "https://sentinelus.azure-api.net";
 
 impl Api {
-    /// As the configuration spells it.
+    /// Returns the API's name in the configuration.
     pub fn word(self) -> &'static str {
         self.into()
     }
 
-    /// Whether it takes nothing but indicators.
+    /// Returns whether the API accepts only indicators.
     pub fn takes_only_indicators(self) -> bool {
         self != Self::StixObjects
     }
 
-    /// The name of the list of objects in a request.
+    /// Returns the name of the list of objects in a request.
     pub fn list(self) -> &'static str {
         match self {
             Self::StixObjects => "stixobjects",
@@ -39,8 +39,8 @@ impl Api {
         }
     }
 
-    /// With `{workspace_id}` to fill in. The connector's text for the US Government writes the first
-    /// without its second hyphen; only this spelling works there as well, as users report.
+    /// Returns the path, with the placeholder `{workspace_id}`. Microsoft's connector for the US Government
+    /// writes the first path without its second hyphen. Users report that only this spelling works there too.
     pub fn path(self) -> &'static str {
         match self {
             Self::StixObjects => {
@@ -51,7 +51,7 @@ impl Api {
         }
     }
 
-    /// Empty: it has none.
+    /// Returns the API version. Empty: the API has none.
     pub fn version(self) -> &'static str {
         match self {
             Self::StixObjects => "2024-02-01-preview",
@@ -60,7 +60,7 @@ impl Api {
         }
     }
 
-    /// Its address in a cloud, where that is known.
+    /// Returns the base URL in a cloud. `None`: it is not known.
     pub(super) fn endpoint(self, cloud: &Cloud) -> Option<&'static str> {
         match (self, cloud.is_public) {
             (Self::StixObjects, _) => Some(cloud.endpoint),

@@ -14,7 +14,7 @@ use crate::pure::policy::Tlp;
 
 const SHORTEST_SECRET: usize = 16;
 const SENTINEL_WINDOW: Duration = Duration::from_secs(60);
-/// Domains of Microsoft's clouds: what answers there keeps Microsoft's limits.
+/// The domains of Microsoft's clouds. Endpoints below them enforce Microsoft's limits.
 const MICROSOFT: [&str; 4] = [".azure.com", ".azure.us", ".azure.cn", ".azure-api.net"];
 
 pub(super) fn across(config: &Config, reader: &mut Reader) {
@@ -50,7 +50,7 @@ fn intakes(config: &Config, reader: &mut Reader) {
     }
 }
 
-/// Whether only one of two listeners gets its place. Port 0 is any free one.
+/// Returns whether two listeners would need the same port. Port 0 stands for any free port.
 fn is_one_port(one: SocketAddr, other: SocketAddr) -> bool {
     let overlap =
         one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
@@ -67,7 +67,7 @@ fn webhook(config: &Config, reader: &mut Reader) {
     }
     let length = webhook.secret.expose().chars().count();
     if webhook.secret.is_unread() {
-        // Its length is looked at once it is known.
+        // The length is checked again when the vault has been read.
     } else if length == 0 {
         reader.missing(SECRET, "whoever reaches the webhook could publish");
     } else if length < SHORTEST_SECRET && reader.sound(SECRET) {
@@ -82,7 +82,7 @@ fn webhook(config: &Config, reader: &mut Reader) {
     }
 }
 
-/// A part may not be larger than the whole.
+/// Checks that no part is larger than the whole.
 fn memory(config: &Config, reader: &mut Reader) {
     let zeromq = &config.misp.zeromq;
     let frame = ("misp.zeromq.max_frame", zeromq.max_frame);
@@ -103,7 +103,7 @@ fn expiry(config: &Config, reader: &mut Reader) {
         let problem = Problem::new("only what is counted from first_seen_by_relay can be renewed");
         reader.fault("expiry.renew", problem.value("true").hint(hint));
     }
-    // Observable types are a closed set: another word would be a setting without effect.
+    // Observable types are a closed set, so the setting for another type would have no effect.
     let observables = observables();
     for path in expiry.days.keys() {
         let kind = path.split(':').next().unwrap_or_default();
@@ -115,7 +115,7 @@ fn expiry(config: &Config, reader: &mut Reader) {
     }
 }
 
-/// STIX types of the observables that the relay makes, and languages of rules.
+/// Returns the STIX types of the relay's observables, and the languages of rules.
 fn observables() -> BTreeSet<&'static str> {
     let paths = convert::types().iter().flat_map(convert::TypeRow::paths);
     paths.filter_map(|path| path.split(':').next()).filter(|kind| *kind != "stix").collect()
@@ -152,7 +152,7 @@ fn delivery(config: &Config, reader: &mut Reader) {
     let delivery = &config.delivery;
     let least = ("delivery.backoff_min", delivery.backoff_min);
     not_above(reader, least, ("delivery.backoff_max", delivery.backoff_max));
-    // A shorter window is for stand-ins: Sentinel itself would answer 429.
+    // A shorter window is only for tests against a stand-in. Sentinel itself would answer 429.
     let short = delivery.quota_window < SENTINEL_WINDOW && reader.sound(WINDOW);
     let real = live(config).find(|target| {
         let host = target.endpoint.split('/').nth(2).unwrap_or_default();
@@ -187,8 +187,8 @@ fn targets(config: &Config, reader: &mut Reader) {
     }
 }
 
-/// Where a target signs in; empty: where the machine belongs, or whoever called `az login`. `None`: an
-/// application whose tenant is not set, which is a mistake of its own where it is live.
+/// Returns the tenant in which a target signs in. Empty: the tenant of the machine, or of `az login`. `None`:
+/// the credential needs a tenant and none is set. That is a mistake of its own if the target is live.
 fn tenant(target: &Target) -> Option<String> {
     let tenant = target.credential.tenant_id().to_ascii_lowercase();
     let is_machines =
@@ -196,8 +196,8 @@ fn tenant(target: &Target) -> Option<String> {
     Some(tenant).filter(|tenant| is_machines || !tenant.is_empty())
 }
 
-/// Whom a target's workspace belongs to is another question in each tenant, so one `tlp_max` for all
-/// is nobody's decision.
+/// Demands a `tlp_max` for each target if the targets lie in several tenants. Each workspace may belong to
+/// another organisation, so nobody has decided that one common `tlp_max` fits all.
 fn tenants(config: &Config, reader: &mut Reader) {
     let enabled = || config.targets.iter().filter(|target| target.enabled);
     let tenants: BTreeSet<String> = enabled().filter_map(tenant).collect();
@@ -221,7 +221,7 @@ fn tenants(config: &Config, reader: &mut Reader) {
     }
 }
 
-/// Whatever API leads there, under whichever address.
+/// Returns whether two targets write to the same place. Different APIs with different URLs can lead there.
 fn is_one_place(one: &Target, other: &Target) -> bool {
     one.workspace_id == other.workspace_id
         && one.sourcesystem == other.sourcesystem
@@ -232,7 +232,7 @@ fn live(config: &Config) -> impl Iterator<Item = &Target> {
     config.targets.iter().filter(|target| target.enabled && target.mode == Mode::Live)
 }
 
-/// Each is a key with its value.
+/// Notes a mistake if the value of `part` is larger than that of `whole`. Each is a key with its value.
 fn not_above<T: PartialOrd>(
     reader: &mut Reader,
     (part, smaller): (&str, T),

@@ -2,17 +2,17 @@
 
 use super::reader::Reader;
 
-/// A cloud, by its addresses. Hosts and scopes are those of Azure-Sentinel's upload connectors,
-/// authorities those of the Azure SDK.
+/// A cloud with its URLs. Hosts and scopes are those of Azure-Sentinel's upload connectors, authorities are
+/// those of the Azure SDK.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cloud {
     pub authority: &'static str,
     pub scope: &'static str,
     pub management: &'static str,
-    /// Of the API for STIX objects.
+    /// The base URL of the API for STIX objects.
     pub endpoint: &'static str,
     pub is_public: bool,
-    /// What a managed identity's token must be for, where an application trusts it:
+    /// The audience of a managed identity's token if an application trusts it:
     /// <https://learn.microsoft.com/en-us/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity>.
     pub exchange: &'static str,
 }
@@ -44,7 +44,7 @@ const CHINA: Cloud = Cloud {
     exchange: "api://AzureADTokenExchangeChina",
 };
 
-/// The cloud of a target.
+/// Reads the cloud at `key`.
 pub(super) fn read(reader: &mut Reader, key: &str) -> Cloud {
     let clouds = [("public", PUBLIC), ("us-government", US_GOVERNMENT), ("china", CHINA)];
     reader.one_of(key, &clouds, PUBLIC)

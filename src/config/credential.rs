@@ -22,7 +22,7 @@ pub enum Credential {
         client_id: String,
         secret: Secret,
     },
-    /// RSA key and certificate in one file: PEM, or PKCS#12 with a password.
+    /// An RSA key and its certificate in one file: PEM, or PKCS#12 with a password.
     Certificate {
         tenant_id: String,
         client_id: String,
@@ -30,7 +30,7 @@ pub enum Credential {
         password: Secret,
     },
     ManagedIdentity(ManagedIdentity),
-    /// A token of another issuer, which lies in a file and is replaced there (AKS).
+    /// A token of another issuer, in a file in which the issuer replaces it (AKS).
     WorkloadIdentity {
         tenant_id: String,
         client_id: String,
@@ -41,10 +41,10 @@ pub enum Credential {
         tenant_id: String,
         client_id: String,
         identity: ManagedIdentity,
-        /// What the managed identity's token is for, e.g. `api://AzureADTokenExchange`.
+        /// The audience of the managed identity's token, e.g. `api://AzureADTokenExchange`.
         audience: String,
     },
-    /// Whoever is signed in with `az login`; an empty tenant is that login's own.
+    /// The account of `az login`. An empty tenant stands for the tenant of that login.
     AzureCli {
         tenant_id: String,
     },
@@ -61,12 +61,12 @@ pub enum ManagedIdentity {
 }
 
 impl Credential {
-    /// As the configuration spells the kind.
+    /// Returns the name of the kind in the configuration.
     pub fn word(&self) -> &'static str {
         CredentialKind::from(self).into()
     }
 
-    /// The secret that it signs in with, where it has one.
+    /// Returns the secret of the credential. `None`: the kind has no secret.
     pub fn secret_mut(&mut self) -> Option<&mut Secret> {
         match self {
             Self::ClientSecret { secret, .. } => Some(secret),
@@ -78,7 +78,7 @@ impl Credential {
         }
     }
 
-    /// The tenant that is signed in to; empty where somebody else decides it.
+    /// Returns the tenant that it signs in to. Empty: the machine or `az login` decides.
     pub fn tenant_id(&self) -> &str {
         match self {
             Self::ClientSecret { tenant_id, .. }
@@ -90,7 +90,7 @@ impl Credential {
         }
     }
 
-    /// The application that signs in; empty where it is none, or not known by its client id.
+    /// Returns the client id that signs in. Empty: there is none, or the identity is named in another way.
     pub fn client_id(&self) -> &str {
         match self {
             Self::ClientSecret { client_id, .. }
@@ -104,7 +104,7 @@ impl Credential {
 }
 
 impl CredentialKind {
-    /// The keys that it uses.
+    /// Returns the keys that this kind uses.
     fn keys(self) -> &'static [&'static str] {
         match self {
             Self::ClientSecret => {
@@ -130,8 +130,8 @@ const CLIENT_ID: &str = "the Application (client) ID that Entra shows, a uuid";
 const MANAGED_IDENTITY: &str =
     "\"\" (system-assigned), client:ID, object:ID, resource:/subscriptions/...";
 
-/// The credential of `section`. Where it is `needed`, what it lacks is a mistake; what it does not
-/// use always is. `audience` is the cloud's for tokens of managed identities that applications
+/// Reads the credential of `section`. If it is `needed`, a missing key is a mistake. A key that the kind does
+/// not use always is. `audience` is the cloud's audience for tokens of managed identities that applications
 /// trust.
 pub(super) fn read(reader: &mut Reader, section: &str, audience: &str, needed: bool) -> Credential {
     let key = |leaf: &str| format!("{section}.{leaf}");
@@ -148,7 +148,7 @@ pub(super) fn read(reader: &mut Reader, section: &str, audience: &str, needed: b
     let mut token_file = reader.path(&key("federated_token_file")).unwrap_or_default();
     let is_sound = reader.sound(&key("credential"));
     if is_sound && kind == CredentialKind::WorkloadIdentity {
-        // What AKS tells a pod where nothing else is set.
+        // AKS sets these variables in a pod. They count only if the configuration sets nothing.
         let variable = |name: &str| reader.environment(name).unwrap_or_default().to_owned();
         if tenant_id.is_empty() {
             tenant_id = variable("AZURE_TENANT_ID");
@@ -192,7 +192,7 @@ pub(super) fn read(reader: &mut Reader, section: &str, audience: &str, needed: b
     }
 }
 
-/// Names one by one what this kind needs and nobody set.
+/// Notes a mistake for each key that this kind needs and nobody set.
 fn demand(
     reader: &mut Reader,
     section: &str,
@@ -218,7 +218,7 @@ fn demand(
     }
 }
 
-/// A key of another kind would be a setting without effect.
+/// Refuses the keys of other kinds, because they would have no effect.
 fn refuse_unused(reader: &mut Reader, section: &str, kind: CredentialKind) {
     let all: BTreeSet<&str> =
         CredentialKind::iter().flat_map(CredentialKind::keys).copied().collect();

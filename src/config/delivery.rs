@@ -8,29 +8,29 @@ use super::section::section;
 use super::values::{GIB, KIB};
 
 section! {
-    /// How objects leave.
+    /// How objects are sent to targets.
     #[derive(Debug, Clone)]
     pub struct Delivery at "delivery" {
         /// How long a batch that is not full waits for more.
         linger: Duration = Reader::time_or_zero,
-        /// Those of targets without their own.
+        /// The limits of targets that set none of their own.
         limits at "delivery": Limits = |reader, section| Limits::of(reader, section.to_owned(), None),
         quota_window: Duration = Reader::time,
-        /// One request, from connect to the last byte of the answer.
+        /// The time-out of a request, from connect to the last byte of the answer.
         request_timeout: Duration = Reader::time,
-        /// Back-off after 5xx, time-outs, resets: first and longest pause.
+        /// The first and the longest pause after a 5xx, a time-out or a reset.
         backoff_min: Duration = Reader::time,
         backoff_max: Duration = Reader::time,
         /// The wait after a 429 that names none.
         throttled_default: Duration = Reader::time,
-        /// How slowly a misconfigured or forbidden target is tried.
+        /// The pause between two attempts at a misconfigured or forbidden target.
         degraded_retry: Duration = Reader::time,
-        /// After an ambiguous failure of an object that changed since: when its final version is sent
-        /// once more.
+        /// The time after an ambiguous failure until an object that has changed since is sent once more, in
+        /// its final version.
         resend_after: Duration = Reader::time,
         /// Which bodies of a success count as accepted.
         accept_body: AcceptBody = |reader, key| reader.word(key, AcceptBody::Documented),
-        /// How long SIGTERM waits for what is in hand.
+        /// The time that a stop by SIGTERM waits for requests in flight.
         grace: Duration = Reader::time_or_zero,
     }
 }
@@ -42,26 +42,26 @@ pub enum AcceptBody {
     /// The bodies that Microsoft documents: status 200 with no body, `null`, or an object with `errors`.
     #[default]
     Documented,
-    /// Also those of another 2xx, and other JSON that tells of no error.
+    /// Also the same bodies with another 2xx, and other JSON without an error.
     AnyJson,
 }
 
-/// How much a target is sent.
+/// The limits of the requests to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Objects a request, at most 100.
+    /// The most objects in a request, up to 100.
     pub max_objects: usize,
-    /// Bytes a request.
+    /// The most bytes in a request.
     pub max_bytes: usize,
-    /// Requests in any `quota_window`, at most 99; 0 is no limit (tests only). Targets that share a
-    /// credential share the smallest of theirs.
+    /// The most requests in any `quota_window`, up to 99. 0 is no limit (tests only). Targets that share a
+    /// credential share the smallest of their limits.
     pub quota_requests: u32,
-    /// Requests in flight; targets that share a credential share the largest of theirs.
+    /// The most requests in flight. Targets that share a credential share the largest of their limits.
     pub max_in_flight: usize,
 }
 
 impl Limits {
-    /// `base`: those for all targets, where `section` is a target's.
+    /// Reads the limits of `section`. `base` holds the limits for all targets if `section` is a target's.
     pub(super) fn of(reader: &mut Reader, section: String, base: Option<&Self>) -> Self {
         let mut keys = Overlay { reader, section, base };
         overlaid!(Limits, keys, own {
@@ -72,7 +72,7 @@ impl Limits {
         } common {})
     }
 
-    /// The quota of targets that share a credential: the smallest of theirs; 0 is no limit.
+    /// Returns the quota of targets that share a credential: the smallest of theirs. 0 is no limit.
     pub fn shared_quota<'l>(limits: impl IntoIterator<Item = &'l Self>) -> u32 {
         let quotas = limits.into_iter().map(|one| one.quota_requests);
         quotas.filter(|most| *most > 0).min().unwrap_or(0)

@@ -8,14 +8,15 @@ use tokio::sync;
 
 use super::secret::Secret;
 
-/// How often a refused secret is read again, at most: anybody may present a wrong one.
+/// The shortest time between two reads of a refused secret. Anybody may present a wrong secret, and must not
+/// cause more reads.
 pub const READ_AGAIN: Duration = Duration::from_secs(10);
 
 /// A secret that is shared, and read again when it is refused.
 #[derive(Debug)]
 pub struct SharedSecret {
     secret: Mutex<Secret>,
-    /// When it was last read again. Whoever is refused while somebody reads waits for the same answer.
+    /// The time of the last read. The lock is held during a read, so that all who are refused share it.
     read_at: sync::Mutex<Option<Instant>>,
 }
 
@@ -24,16 +25,17 @@ impl SharedSecret {
         Self { secret: Mutex::new(secret), read_at: sync::Mutex::default() }
     }
 
-    /// As it was last read.
+    /// Returns the secret as it was last read.
     pub fn now(&self) -> Secret {
         self.secret.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Another one than `refused`, if there is one: read now, or by somebody else meanwhile. It is read
-    /// no more often than every [`READ_AGAIN`]. `what` is named in the log.
+    /// Returns a secret other than `refused`, read now or by another task meanwhile. `None`: there is none.
+    /// The secret is read at most once in every [`READ_AGAIN`]. `what` names the secret in the log.
     pub async fn other_than(&self, refused: &Secret, what: &str) -> Option<Secret> {
         let mut read_at = self.read_at.lock().await;
         let secret = self.now();
+        // Another task may have read it while this one waited for the lock.
         if secret != *refused {
             return Some(secret);
         }

@@ -6,34 +6,35 @@ use std::path::{Path, PathBuf};
 
 use super::mistake::{Mistake, SettingOrigin};
 
-/// The defaults: every key with its documentation.
+/// The defaults: every key with its documentation, compiled in.
 pub const EXAMPLE: &str = include_str!("../../config.toml.example");
 
-/// The file that is read when it exists and no other is named.
+/// The file that is read if it exists and no other file is named.
 pub const DEFAULT_FILE: &str = "/etc/misp-sentinel-relay/config.toml";
 
 /// The environment variable that names another file.
 pub const FILE_VARIABLE: &str = "MSR_CONFIG";
 
-/// The block of the example whose lines are the defaults of each target.
+/// The section of the example that holds the defaults of every target.
 const TEMPLATE: &str = "target.sentinel.";
 
-/// Tables that are one value, whatever stands in them.
+/// The tables that count as one value, whatever keys they hold.
 const VERBATIM: [&str; 5] =
     ["misp.search", "convert.types", "convert.roles", "indicator.threat_types", "policy.tlp_tags"];
 
-/// Whether a table is one value: one of [`VERBATIM`], also in the policy of a target.
+/// Returns whether a table counts as one value: one of [`VERBATIM`], also in the policy of a target.
 fn is_verbatim(path: &str) -> bool {
     VERBATIM.contains(&for_all(path))
 }
 
-/// The key that a target's own one, such as `target.NAME.policy.max_age`, stands over.
+/// Returns the common key that a target's own key overrides: `policy.max_age` for
+/// `target.NAME.policy.max_age`.
 fn for_all(path: &str) -> &str {
     let of_target = path.strip_prefix("target.").and_then(|rest| rest.split_once('.'));
     of_target.map_or(path, |(_, leaf)| leaf)
 }
 
-/// The text that the example gives the key; of a list, its last.
+/// Returns the default of a key as text. Of a list it returns the last element.
 pub(super) fn default_text(path: &str) -> Option<String> {
     let (_, leaves) = defaults().ok()?;
     match &leaves.get(for_all(path))?.raw {
@@ -45,11 +46,11 @@ pub(super) fn default_text(path: &str) -> Option<String> {
 
 const PREFIX: &str = "MSR_";
 
-/// A leaf as it was written.
+/// The value of a key as it was written.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Raw {
     Toml(toml::Value),
-    /// From the environment: its type is the reader's.
+    /// A value from the environment. The reader decides its type.
     Text(String),
 }
 
@@ -60,12 +61,12 @@ pub(super) struct Leaf {
 }
 
 impl Leaf {
-    /// A table without a line in it.
+    /// Returns whether it is an empty table.
     pub(super) fn is_section(&self) -> bool {
         matches!(self.raw, Raw::Toml(toml::Value::Table(_)))
     }
 
-    /// The empty text.
+    /// Returns whether it is the empty text.
     pub(super) fn is_empty(&self) -> bool {
         match &self.raw {
             Raw::Text(text) | Raw::Toml(toml::Value::String(text)) => text.is_empty(),
@@ -76,21 +77,21 @@ impl Leaf {
 
 pub(super) type Leaves = BTreeMap<String, Leaf>;
 
-/// The layers as one map, and the names of the targets in it.
+/// The merged layers as one map, and the names of the targets in it.
 #[derive(Debug)]
 pub(super) struct Layers {
     pub(super) leaves: Leaves,
     pub(super) targets: BTreeSet<String>,
-    /// The keys of a target, with their defaults.
+    /// The keys of a target, without its name, with their defaults.
     pub(super) template: Leaves,
-    /// Variables that are no keys of ours.
+    /// The environment variables without the prefix `MSR_`.
     pub(super) environment: BTreeMap<String, String>,
 }
 
-/// Lays `file` and `environment` over the defaults.
+/// Merges the defaults, `file` and `environment`. Later ones override earlier ones.
 ///
 /// # Errors
-/// The mistakes of a file that cannot be read as TOML: nothing can be said of the rest then.
+/// The file cannot be read as TOML. Then no other mistakes can be found.
 pub(super) fn lay(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
@@ -101,11 +102,13 @@ pub(super) fn lay(
     let mut own = file.as_deref().map(read_file).transpose()?.unwrap_or_default();
 
     let (template, mut leaves) = defaults()?;
+    // Names of variables are ambiguous (`_` stands for `-` too), so known paths are tried before `path_of`.
     let known: Vec<String> = leaves.keys().chain(own.keys()).cloned().collect();
     own.extend(from_environment(environment, &known));
 
     let targets: BTreeSet<String> =
         own.iter().filter_map(|(path, leaf)| target_of(path, leaf)).map(str::to_owned).collect();
+    // A target's defaults go below the operator's values, which `extend` lays over them.
     for name in &targets {
         for (key, leaf) in &template {
             leaves.insert(format!("target.{name}.{key}"), leaf.clone());
@@ -116,7 +119,8 @@ pub(super) fn lay(
     Ok(Layers { leaves, targets, template, environment: other })
 }
 
-/// `[expiry.days]` without a line is no key. An unknown section stays, and is a mistake.
+/// Removes empty sections such as `[expiry.days]`, which are no keys. An unknown section stays, and is
+/// reported as a mistake.
 fn drop_empty_sections(leaves: &mut Leaves) {
     let sections = leaves.iter().filter(|(_, leaf)| leaf.is_section()).map(|(path, _)| path);
     let empty: Vec<String> = sections.filter(|path| !is_verbatim(path)).cloned().collect();
@@ -139,7 +143,7 @@ fn choose_file(file: Option<&Path>, environment: &BTreeMap<String, String>) -> O
     })
 }
 
-/// The example's lines: those of a target (their keys without the target's name), and all others.
+/// Parses the example. Returns the keys of a target (without the target's name), and all other keys.
 fn defaults() -> Result<(Leaves, Leaves), Vec<Mistake>> {
     let mut template = Leaves::new();
     let mut leaves = Leaves::new();
@@ -164,7 +168,7 @@ fn read_file(path: &Path) -> Result<Leaves, Vec<Mistake>> {
     }
 }
 
-/// The message of a syntax error is taken without the line it quotes: that may hold a secret.
+/// Parses TOML. The message of a syntax error leaves out the line that it quotes, which may hold a secret.
 fn parse(text: &str, origin: &SettingOrigin) -> Result<Leaves, Vec<Mistake>> {
     let table: toml::Table = toml::from_str(text).map_err(|error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
@@ -177,7 +181,7 @@ fn parse(text: &str, origin: &SettingOrigin) -> Result<Leaves, Vec<Mistake>> {
     Ok(leaves)
 }
 
-/// Line and column, from 1, in characters.
+/// Returns line and column of a byte offset, both from 1. The column counts characters.
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let column = before.chars().rev().take_while(|character| *character != '\n').count();
@@ -211,14 +215,14 @@ fn from_environment(environment: BTreeMap<String, String>, known: &[String]) -> 
         .collect()
 }
 
-/// The environment variable of a path: `misp.zeromq.silence` is `MSR_MISP__ZEROMQ__SILENCE`.
+/// Returns the environment variable of a path: `MSR_MISP__ZEROMQ__SILENCE` for `misp.zeromq.silence`.
 pub fn variable(path: &str) -> String {
     let name = path.replace('.', "__").replace('-', "_").to_uppercase();
     format!("{PREFIX}{name}")
 }
 
-/// The path of a variable that names no path known so far: a target that only the environment
-/// has, a key of one, an observable's days, or a mistake.
+/// Returns the path for a variable that matches no known path: a target that only the environment sets, a
+/// key of such a target, the days of an observable, or a mistake.
 fn path_of(variable: &str) -> String {
     let lower = variable.trim_start_matches(PREFIX).to_lowercase();
     let levels: Vec<&str> = lower.split("__").collect();
@@ -233,7 +237,7 @@ fn path_of(variable: &str) -> String {
     }
 }
 
-/// The target that a path belongs to.
+/// Returns the name of the target that a path belongs to.
 fn target_of<'p>(path: &'p str, leaf: &Leaf) -> Option<&'p str> {
     let rest = path.strip_prefix("target.")?;
     match rest.split_once('.') {

@@ -15,9 +15,9 @@ use super::{
 };
 use crate::pure::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
 
-/// Reads the configuration: the defaults, over them `file` (or else the file that `MSR_CONFIG`
-/// names, or else [`super::DEFAULT_FILE`] if it exists), over them the `MSR_` variables of
-/// `environment`. Opens no more than that file and those that it names.
+/// Reads the configuration. `file` overrides the defaults, and the `MSR_` variables of `environment` override
+/// both. Without `file` it reads the file that `MSR_CONFIG` names, or else [`super::DEFAULT_FILE`] if it
+/// exists. It opens only that file and the files that it names.
 ///
 /// # Errors
 /// Every mistake that the layers hold.
@@ -28,7 +28,7 @@ pub fn load(
     load_with(file, environment, FoundSecrets::default())
 }
 
-/// As [`load`], with the secrets of Key Vaults that were `found` already.
+/// Does the same as [`load`], with the secrets that were already read from Key Vaults.
 ///
 /// # Errors
 /// Every mistake that the layers hold.
@@ -40,6 +40,7 @@ pub fn load_with(
     let Layers { leaves, mut targets, template, environment } =
         lay(file, environment).map_err(Mistakes::new)?;
     let mut reader = Reader::new(leaves, environment, found);
+    // The list of tenants adds targets, so it is read before the targets.
     let has_unread_tenants = tenants::read(&mut reader, &template, &mut targets);
     let policy = policy::read(&mut reader, "policy".to_owned(), None);
     let ledger = LedgerConfig::read(&mut reader);
@@ -66,16 +67,17 @@ pub fn load_with(
         has_unread_tenants,
         lookups: BTreeSet::new(),
     };
+    // All secrets have been read by now, so `lookups` is complete.
     config.lookups.clone_from(&reader.lookups);
     check::across(&config, &mut reader);
     Mistakes::or(reader.finish(), config)
 }
 
-/// What links to MISP begin with where nobody says where MISP is.
+/// The beginning of links to MISP if neither `misp.public_url` nor `misp.url` gives one.
 pub const PLACEHOLDER_URL: &str = "https://misp.example.org";
 
-/// As [`load`], only what shapes indicators; intakes, targets and their secrets may be missing or
-/// wrong. Without an address of MISP the links begin with [`PLACEHOLDER_URL`].
+/// Reads only the settings that shape indicators. Intakes, targets and their secrets may be missing or
+/// wrong. Without MISP's URL the links begin with [`PLACEHOLDER_URL`].
 ///
 /// # Errors
 /// Every mistake of the sections that are read.
@@ -92,7 +94,7 @@ pub fn load_rules(
     })
 }
 
-/// As [`load`], only where the ledger is. Anything else may be missing or wrong.
+/// Reads only the section of the ledger. All other sections may be missing or wrong.
 ///
 /// # Errors
 /// Every mistake of that section.
@@ -103,7 +105,7 @@ pub fn load_ledger(
     load_part(file, environment, LedgerConfig::read)
 }
 
-/// As [`load`], only where the admin listener is. Anything else may be missing or wrong.
+/// Reads only the address of the admin listener. All other sections may be missing or wrong.
 ///
 /// # Errors
 /// Every mistake of that section.
@@ -143,7 +145,7 @@ fn rendering(reader: &mut Reader, public_url: String) -> Rendering {
 
 const PUBLIC_URL: &str = "misp.public_url";
 
-/// `misp.public_url`, or `misp.url` where a browser is likely to reach it.
+/// Returns `misp.public_url`, or else `misp.url` if its host has a dot: a browser probably reaches that.
 fn public_url(reader: &mut Reader) -> Option<String> {
     let public = reader.optional(PUBLIC_URL, WEB_ADDRESS, web_address);
     let own = reader.optional("misp.url", WEB_ADDRESS, web_address);
@@ -175,7 +177,8 @@ fn days(reader: &mut Reader) -> BTreeMap<String, u32> {
     days.filter(|(days, _)| *days > 0).map(|(days, path)| (path, days)).collect()
 }
 
-/// Read last: it is needed where another secret lies in a vault.
+/// Reads the access to Key Vaults. It must be read last, because it is needed only if another secret lies in
+/// a vault.
 fn vault(reader: &mut Reader) -> VaultAccess {
     const SECTION: &str = "azure.vault";
     let cloud = cloud::read(reader, &format!("{SECTION}.cloud"));
@@ -187,6 +190,7 @@ fn vault(reader: &mut Reader) -> VaultAccess {
         let problem = problem.hint("give it as a file or variable, or use a managed identity");
         reader.fault(&format!("{SECTION}.credential"), problem);
     }
+    // A secret of this credential cannot be looked up, and was reported above.
     reader.lookups = others;
     let authority = https(reader, &format!("{SECTION}.authority"), cloud.authority);
     VaultAccess { credential, authority }

@@ -25,16 +25,16 @@ pub enum LogFormat {
 }
 
 impl Log {
-    /// The filter that the level stands for.
+    /// Returns the filter for the level.
     ///
     /// # Errors
-    /// What is wrong with the level, in words.
+    /// The level is wrong. The text says why.
     pub fn filter(&self) -> Result<EnvFilter, String> {
         filter(&self.level)
     }
 }
 
-/// Refuses a word that is no level: `EnvFilter` would take it for the name of a module.
+/// Parses a level. It refuses a word that is no level, because `EnvFilter` would take it for a module's name.
 fn filter(level: &str) -> Result<EnvFilter, String> {
     for directive in level.split(',') {
         let word = directive.rsplit_once('=').map_or(directive, |(_, word)| word).trim();

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::unseen::unseen;
 use super::{Config, Credential, ManagedIdentity};
 
-/// A sentence for each that does not, with its key and what to do.
+/// Returns a sentence for each doubtful value, with its key and the remedy.
 pub(super) fn doubts(config: &Config) -> Vec<String> {
     let mut doubts = Vec::new();
     if let Some(plain) = &config.misp.zeromq.credentials {
@@ -53,7 +53,7 @@ fn of_credential(section: &str, credential: &Credential) -> Vec<String> {
     doubts
 }
 
-/// White space and byte order marks are never seen, and nearly never meant.
+/// Warns about white space or a byte order mark around a text. They are invisible, and nearly never meant.
 fn of_text(key: &str, text: &str) -> Option<String> {
     let unseen = unseen(text)?;
     Some(format!(
@@ -67,7 +67,7 @@ fn of_client(key: &str, id: &str) -> Option<String> {
     ))
 }
 
-/// Names that stand for many tenants; an application signs in to one.
+/// The names that stand for many tenants. An application signs in to exactly one.
 const NO_TENANT: [&str; 3] = ["common", "organizations", "consumers"];
 
 fn of_tenant(key: &str, tenant: &str) -> Option<String> {

@@ -11,42 +11,42 @@ use super::reader::Reader;
 use super::section::section;
 use super::values::{fitting, uuid};
 
-/// A workspace by its names.
+/// A workspace, by its names on the management plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManagedWorkspace {
     pub subscription_id: Uuid,
     pub resource_group: String,
     pub workspace_name: String,
-    /// e.g. `https://management.azure.com`.
+    /// The base URL of the management plane, e.g. `https://management.azure.com`.
     pub management: String,
     pub api_version: String,
 }
 
 section! {
-    /// How the management plane is asked, and what for.
+    /// How the management plane is asked, and for what.
     #[derive(Debug, Clone)]
     pub struct Management at "azure.management" {
-        /// Objects a page.
+        /// The number of objects in a page.
         page: u32 = |reader, key| reader.number(key, 1..=1000),
-        /// One request, from connect to the last byte of the answer.
+        /// The time-out of a request, from connect to the last byte of the answer.
         request_timeout: Duration = Reader::time,
-        /// Between two requests, once some were made at once.
+        /// The pause between two requests, after the first few.
         request_pause: Duration = Reader::time_or_zero,
-        /// Repeats of a request after a fault or a 429.
+        /// The number of retries after a failure or a 429.
         retries: u32 = |reader, key| reader.number(key, 0..=100),
         backoff_min: Duration = Reader::time,
         backoff_max: Duration = Reader::time,
-        /// How long Sentinel may take to show what it has accepted.
+        /// The time that Sentinel may take to show an accepted object.
         ingestion: Duration = Reader::time_or_zero,
-        /// How long after a withdrawal the indicator is deleted, under `withdraw = "delete"`, and after
-        /// which time it is looked for again.
+        /// The time after a withdrawal until the indicator is deleted, under `withdraw = "delete"`, and
+        /// until it is looked for again.
         delete_after: Duration = Reader::time_or_zero,
-        /// Between two deletions.
+        /// The pause between two deletions.
         delete_pause: Duration = Reader::time_or_zero,
     }
 }
 
-/// All three names, or none.
+/// Reads the names of a target's workspace. `None`: not all three are set. To set only some is a mistake.
 pub(super) fn of_target(
     reader: &mut Reader,
     name: &str,

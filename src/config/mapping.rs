@@ -16,7 +16,7 @@ use crate::pure::stix::{ContextKind, TagRules};
 const TYPES: &str = "convert.types";
 const ROLES: &str = "convert.roles";
 
-/// `[convert]`
+/// Reads `[convert]`.
 pub(super) fn switches(reader: &mut Reader) -> Switches {
     Switches {
         types: types(reader),
@@ -25,8 +25,8 @@ pub(super) fn switches(reader: &mut Reader) -> Switches {
     }
 }
 
-/// The switches of `[convert.types]`, in the environment one JSON object, or a variable for a type:
-/// `MSR_CONVERT__TYPES__FILENAME_MD5` is that of `filename|md5`.
+/// Reads the switches of `[convert.types]`. The environment sets them as one JSON object, or with a variable
+/// for each type: `MSR_CONVERT__TYPES__FILENAME_MD5` is that of `filename|md5`.
 fn types(reader: &mut Reader) -> BTreeMap<String, bool> {
     const ALLOWED: &str = "a table of attribute types, each true or false; in the environment a \
                            JSON object";
@@ -46,13 +46,13 @@ fn types(reader: &mut Reader) -> BTreeMap<String, bool> {
     switches
 }
 
-/// A type as a variable of the environment ends, in lower case.
+/// Returns a type as it stands at the end of a variable's name, in lower case.
 fn variable(name: &str) -> String {
     let character = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
     name.chars().map(character).collect()
 }
 
-/// Why a switch would have no effect.
+/// Returns why a switch would have no effect. `None`: it has one.
 fn unknown(types: &str) -> Option<Problem> {
     let pattern = WildMatch::new_case_insensitive(types);
     let mut named = convert::types().iter().filter(|row| pattern.matches(row.name));
@@ -74,7 +74,8 @@ fn no_type(text: &str) -> Problem {
         .hint(hint.unwrap_or_else(|| "docs/reference/mapping.md lists them".to_owned()))
 }
 
-/// A list of attribute types, with wildcards. A name that MISP does not have would match nothing.
+/// Reads a list of attribute types, with wildcards. A name that MISP does not have would match nothing, and
+/// is refused.
 pub(super) fn type_names(reader: &mut Reader, key: &str) -> Vec<String> {
     reader.names(key, "a list of attribute types of MISP, e.g. [\"ip-*\", \"domain\"]", |text| {
         let is_known = is_named(text, convert::types().iter().map(|row| row.name));
@@ -82,7 +83,7 @@ pub(super) fn type_names(reader: &mut Reader, key: &str) -> Vec<String> {
     })
 }
 
-/// A list of categories, with wildcards. As [`type_names`].
+/// Reads a list of categories, with wildcards, with the same rule as `type_names`.
 pub(super) fn category_names(reader: &mut Reader, key: &str) -> Vec<String> {
     let categories = convert::categories();
     reader.names(key, "a list of categories of MISP, e.g. [\"Network activity\"]", |text| {
@@ -95,13 +96,14 @@ pub(super) fn category_names(reader: &mut Reader, key: &str) -> Vec<String> {
     })
 }
 
-/// Whether a name with wildcards, in any case, is that of one of `known`.
+/// Returns whether a name with wildcards matches one of `known`. Case does not matter.
 fn is_named(text: &str, mut known: impl Iterator<Item = &'static str>) -> bool {
     let pattern = WildMatch::new_case_insensitive(text);
     known.any(|name| pattern.matches(name))
 }
 
-/// The switches of `[convert.roles]`: `ddos.ip-dst = true` in TOML is the same as `"ddos.ip-dst" = true`.
+/// Reads the switches of `[convert.roles]`. In TOML `ddos.ip-dst = true` is the same as
+/// `"ddos.ip-dst" = true`.
 fn roles(reader: &mut Reader) -> BTreeMap<String, bool> {
     const ALLOWED: &str = "a table of roles (template.relation), each true or false; in the \
                            environment a JSON object";
@@ -116,8 +118,8 @@ fn on_or_off(value: &Value) -> Result<bool, Problem> {
     value.as_bool().ok_or_else(|| format!("{value} is neither true nor false").into())
 }
 
-/// Why a switch of a role is a mistake. Which roles are on by default, MISP's templates and people's own
-/// ones say: of those only what looks mistyped is refused.
+/// Returns why a switch of a role is a mistake. `None`: it is none. MISP's and people's own templates decide
+/// which roles are on by default, so of those only a name that looks mistyped is refused.
 fn no_role(role: &str, on: bool) -> Option<Problem> {
     if has_effect(role) {
         return None;
@@ -136,8 +138,8 @@ fn no_role(role: &str, on: bool) -> Option<Problem> {
     }
 }
 
-/// The role, off by default, that a name or its template is one slip of the finger away from. Names with
-/// two differences may be other roles, as `dns-record.a-record` is another than `dns-record.ns-record`.
+/// Returns the role, off by default, from which a name or its template differs by one typing error. Names
+/// with two differences may be other roles, such as `dns-record.a-record` and `dns-record.ns-record`.
 fn nearly(role: &str) -> Option<String> {
     let typed = role.to_lowercase();
     let is_slip = |typed: &str, known: &str| {
@@ -152,7 +154,7 @@ fn nearly(role: &str) -> Option<String> {
     })
 }
 
-/// Tables in tables as keys with dots.
+/// Returns nested tables as keys with dots.
 fn flat(table: Map<String, Value>) -> Vec<(String, Value)> {
     let one = |(key, value): (String, Value)| {
         let Value::Object(inner) = value else { return vec![(key, value)] };
@@ -161,7 +163,7 @@ fn flat(table: Map<String, Value>) -> Vec<(String, Value)> {
     table.into_iter().flat_map(one).collect()
 }
 
-/// Whether switching a role on changes anything.
+/// Returns whether switching a role on changes anything.
 fn has_effect(role: &str) -> bool {
     let pattern = WildMatch::new_case_insensitive(role);
     convert::roles()
@@ -170,7 +172,7 @@ fn has_effect(role: &str) -> bool {
         .any(|name| pattern.matches(&name) || WildMatch::new_case_insensitive(&name).matches(role))
 }
 
-/// What is read out of tags.
+/// Reads the rules for tags.
 pub(super) fn tags(reader: &mut Reader) -> TagRules {
     TagRules {
         confidence_from: reader.texts("indicator.confidence_from"),
@@ -185,7 +187,7 @@ pub(super) fn tags(reader: &mut Reader) -> TagRules {
     }
 }
 
-/// The kinds of objects that go beside indicators.
+/// Reads the kinds of context objects that are sent with indicators.
 pub(super) fn context(reader: &mut Reader) -> BTreeSet<ContextKind> {
     const ALLOWED: &str = "a list of \"identity\", \"attack-pattern\", \"threat-actor\"";
     let kinds = reader.list("indicator.context", ALLOWED, |item| {
@@ -221,7 +223,7 @@ fn threat_types(reader: &mut Reader) -> BTreeMap<String, String> {
     })
 }
 
-/// A tag that MISP can have, as a line of a table names it.
+/// Checks the tag of a line in a table: it must not be empty or surrounded by invisible characters.
 pub(super) fn tag(text: &str) -> Result<&str, Problem> {
     if text.trim().is_empty() { Err("an empty tag".into()) } else { as_meant(text) }
 }

@@ -20,7 +20,7 @@ section! {
     /// The MISP instance that is relayed: one source.
     #[derive(Debug, Clone)]
     pub struct Misp at "misp" {
-        /// Name of the source in the ledger, in metrics and in logs.
+        /// The name of the source in the ledger, in metrics and in logs.
         name: String = |reader, key| reader.required(key, "the source needs a name"),
         zeromq: ZeroMq = |reader, _| ZeroMq::read(reader),
         /// `None` when `misp.webhook.listen` is empty.
@@ -28,13 +28,13 @@ section! {
         /// `None` without `misp.key`.
         rest: Option<Rest> = |reader, _| rest::read(reader),
         on_unpublish: OnUnpublish = |reader, key| reader.word(key, OnUnpublish::Keep),
-        /// How far back `publish_timestamp` may lie in what is fetched; `None`: all.
+        /// The greatest age of `publish_timestamp` in what is fetched. `None`: any.
         window: Option<Duration> = |reader, key| {
             reader.optional_duration(key, Duration::from_secs(1))
         },
-        /// `misp.search`: parameters of restSearch that an event must meet besides; empty: none.
+        /// `misp.search`: parameters of restSearch that an event must also match. Empty: none.
         search: Map<String, Value> = rest::search,
-        /// When a full resync begins by itself; `None`: never.
+        /// When a full resync starts by itself. `None`: never.
         resync at "misp.resync.schedule": Option<Schedule> = schedule,
         warninglists: WarninglistRules = |reader, _| WarninglistRules::read(reader),
     }
@@ -45,12 +45,12 @@ section! {
     #[derive(Debug, Clone, Copy)]
     pub struct WarninglistRules at "misp.warninglists" {
         refresh_every: Duration = Reader::time,
-        /// Larger lists are an error, bytes of MISP's answer.
+        /// The largest answer of MISP for a list, in bytes. A larger one is an error.
         max_list: usize = |reader, key| reader.bytes(key, KIB..=GIB),
     }
 }
 
-/// What becomes of an event that is no longer published.
+/// What happens to an event that is no longer published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum OnUnpublish {
@@ -63,19 +63,19 @@ section! {
     /// MISP's ZeroMQ publishers and how closely they are watched.
     #[derive(Debug, Clone)]
     pub struct ZeroMq at "misp.zeromq" {
-        /// `tcp://host:port`, each a publisher of this one MISP.
+        /// The publishers of this MISP, each as `tcp://host:port`.
         endpoints: Vec<String> = endpoints,
-        /// `Plugin.ZeroMQ_username` and `_password`: ZMTP PLAIN.
+        /// `Plugin.ZeroMQ_username` and `_password`, for ZMTP PLAIN. `None`: the feed needs none.
         credentials: Option<Plain> = |reader, _| plain(reader),
-        /// For connect and handshake together.
+        /// The time-out for connect and handshake together.
         connect_timeout: Duration = Reader::time,
         /// The longest pause between two attempts to connect.
         reconnect_max: Duration = Reader::time,
-        /// How long an endpoint may say nothing, on both its sockets, before it is reconnected.
+        /// The longest silence of an endpoint, on both its sockets, before it is reconnected.
         silence: Duration = Reader::time,
-        /// Larger frames are dropped and recorded as a gap, bytes.
+        /// The largest frame, in bytes. A larger one is dropped and recorded as a gap.
         max_frame: usize = |reader, key| reader.bytes(key, KIB..=GIB),
-        /// Publications held in memory before the ledger takes them, bytes.
+        /// The most publications in memory before the ledger takes them, in bytes.
         max_waiting: usize = |reader, key| reader.bytes(key, KIB..=2 * GIB),
     }
 }
@@ -94,22 +94,22 @@ section! {
         listen: SocketAddr = |reader, key| {
             reader.address(key).unwrap_or(([127, 0, 0, 1], 0).into())
         },
-        /// Path that MISP posts to, e.g. `/misp`.
+        /// The path that MISP posts to, e.g. `/misp`.
         path: String = |reader, key| reader.parsed(key, "a path, e.g. /misp", url_path),
-        /// Name of the header that carries the shared secret.
+        /// The name of the header with the shared secret.
         secret_header: String = |reader, key| {
             reader.parsed(key, "the name of an HTTP header", header_name)
         },
         secret: Secret = Reader::secret,
-        /// One body, bytes; larger ones are answered 413.
+        /// The largest body, in bytes. A larger one is answered with 413.
         max_body: usize = |reader, key| reader.bytes(key, KIB..=GIB),
-        /// All bodies in progress, bytes; beyond it the answer is 503.
+        /// The most bytes of all bodies in progress. Beyond it the answer is 503.
         max_total: usize = |reader, key| reader.bytes(key, KIB..=2 * GIB),
-        /// MISP is answered within this time, whatever happens.
+        /// The time within which MISP is answered in any case.
         answer_within: Duration = Reader::time,
-        /// How long a stored publication waits for its confirmation before it is dropped.
+        /// The time that a stored publication waits for its confirmation before it is dropped.
         confirm_within: Duration = Reader::time,
-        /// Certificate chain and key, PEM.
+        /// The certificate chain and key, PEM. `None`: the listener uses no TLS.
         tls: Option<TlsFiles> = |reader, _| tls_files(reader),
     }
 }
@@ -122,7 +122,7 @@ pub struct TlsFiles {
 }
 
 impl ZeroMq {
-    /// The same with another password, where there are credentials.
+    /// Returns the same settings with another password, if there are credentials.
     pub fn with_password(&self, password: Secret) -> Self {
         let credentials = self.credentials.clone();
         let credentials = credentials.map(|plain| Plain { password, ..plain });

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value came from.
+/// The layer that set a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettingOrigin {
-    /// `config.toml.example`.
+    /// The compiled-in `config.toml.example`.
     Default,
     File(PathBuf),
     /// The name of the environment variable.
@@ -23,10 +23,10 @@ impl fmt::Display for SettingOrigin {
     }
 }
 
-/// One thing the operator has to change.
+/// A mistake in one key, which the operator has to correct.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    /// Dotted path, e.g. `misp.zeromq.silence`.
+    /// The dotted path, e.g. `misp.zeromq.silence`.
     pub key: String,
     pub origin: SettingOrigin,
     pub problem: Problem,
@@ -37,7 +37,7 @@ impl Mistake {
         Self { key: key.to_owned(), origin, problem: problem.into() }
     }
 
-    /// Value, problem and where it stands, without the key and what to do.
+    /// Returns value, problem and origin, without the key, the allowed values and the hint.
     pub fn summary(&self) -> String {
         let value =
             self.problem.value.as_ref().map_or_else(String::new, |value| format!("{value}: "));
@@ -71,11 +71,11 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// What is wrong with a value, wherever it stands.
+/// A problem with a value, without its key and origin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problem {
     pub text: String,
-    /// As written. Never that of a secret or of an unknown key.
+    /// The value as it was written. `None` for a secret or an unknown key.
     pub value: Option<String>,
     pub allowed: Option<String>,
     pub hint: Option<String>,
@@ -92,9 +92,10 @@ impl Problem {
         text.into().into()
     }
 
-    /// Not that of a secret.
+    /// Adds the value. It must not be called with a secret.
     pub(super) fn value(mut self, value: &str) -> Self {
         let bare = value.parse::<f64>().is_ok() || value.parse::<bool>().is_ok();
+        // The value may be a URL with a password, and messages end up in logs.
         let value = without_credentials(value);
         self.value = Some(if bare { value } else { format!("{value:?}") });
         self
@@ -122,7 +123,7 @@ impl Mistakes {
         Self(mistakes)
     }
 
-    /// `read`, unless there are mistakes.
+    /// Returns `read` if there are no mistakes.
     pub(super) fn or<T>(mistakes: Vec<Mistake>, read: T) -> Result<T, Self> {
         if mistakes.is_empty() { Ok(read) } else { Err(Self::new(mistakes)) }
     }
@@ -147,7 +148,7 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// `scheme://user:password@host` without what stands before the `@`.
+/// Removes the part before the `@` from `scheme://user:password@host`.
 fn without_credentials(value: &str) -> String {
     match (value.split_once("://"), value.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://[redacted]@{host}"),

@@ -64,35 +64,35 @@ use crate::pure::stix::{Identity, Rendering, Withdraw};
 #[derive(Debug, Clone)]
 pub struct Config {
     pub misp: Misp,
-    /// Of the targets without one of their own.
+    /// The policy of targets that set none of their own.
     pub policy: Policy,
-    /// How claims become indicators: confidence, expiry, links; identity and withdrawal of the targets
-    /// without a word of their own.
+    /// How claims become indicators: confidence, expiry, links, and the identity and withdrawal of targets
+    /// that set none of their own.
     pub rendering: Rendering,
     pub ledger: LedgerConfig,
     pub guard: Guard,
     pub delivery: Delivery,
     pub azure: Azure,
-    /// `[azure.management]`
+    /// The settings of `[azure.management]`.
     pub management: Management,
-    /// By name, in the order of names; those of `tenants` among them.
+    /// The targets in the order of their names, including those of `tenants`.
     pub targets: Vec<Target>,
     pub admin: Admin,
     pub log: Log,
-    /// How Key Vaults are signed in to.
+    /// How the relay signs in to Key Vaults.
     pub vault: VaultAccess,
-    /// The list of `tenants` is one of those: its targets are not known yet.
+    /// Whether the list of `tenants` lies in a vault and is not read yet. Then its targets are not known.
     pub has_unread_tenants: bool,
-    /// Addresses of secrets that are not looked up yet: those have no text.
+    /// The addresses of secrets that must still be read from vaults. These secrets have no text yet.
     pub lookups: BTreeSet<String>,
 }
 
-/// What shapes indicators: all that `convert` needs of the configuration.
+/// The settings that shape indicators: all that `convert` needs of the configuration.
 #[derive(Debug, Clone)]
 pub struct Rules {
     pub policy: Policy,
     pub rendering: Rendering,
-    /// Neither misp.public_url nor misp.url is set: links to MISP lead nowhere.
+    /// Whether neither misp.public_url nor misp.url is usable, so that links to MISP lead nowhere.
     pub has_placeholder_url: bool,
 }
 
@@ -100,9 +100,9 @@ section! {
     /// How many withdrawals may be inferred before an operator is asked: the larger of the two.
     #[derive(Debug, Clone, Copy)]
     pub struct Guard at "guard" {
-        /// Indicators in `window`.
+        /// The number of indicators in `window`.
         max: u64 = |reader, key| reader.number(key, 0..=1_000_000_000),
-        /// Of the source's live indicators in `window`.
+        /// The percentage of the source's live indicators in `window`.
         percent: u32 = |reader, key| reader.number(key, 0..=100),
         window: Duration = Reader::time,
     }
@@ -112,7 +112,7 @@ section! {
     /// The memory on disk.
     #[derive(Debug, Clone)]
     pub struct LedgerConfig at "ledger" {
-        /// Folder of `ledger.db` and of the control socket `relay.sock`.
+        /// The folder of `ledger.db` and of the control socket `relay.sock`.
         data_dir: PathBuf = |reader, key| reader.required(key, "the ledger needs a folder").into(),
         /// SQLite's `synchronous`: `true` is FULL (fsync at each commit), `false` NORMAL.
         fsync: bool = Reader::flag,
@@ -122,31 +122,31 @@ section! {
 }
 
 section! {
-    /// The way to Azure, common to all targets.
+    /// How Azure is reached, the same for all targets.
     #[derive(Debug, Clone)]
     pub struct Azure at "azure" {
         /// Extra certificate authorities, PEM; the system's are always used.
         ca_file: Option<PathBuf> = Reader::path,
-        /// Proxy URL, or `none` for no proxy whatever the environment says; `None` takes `HTTPS_PROXY`
-        /// and `NO_PROXY` from the environment.
+        /// The URL of a proxy, or `none` for no proxy, whatever the environment says. `None`: the variables
+        /// `HTTPS_PROXY` and `NO_PROXY` count.
         proxy: Option<String> = proxy,
         connect_timeout: Duration = Reader::time,
-        /// The whole of a sign-in.
+        /// The time-out of a whole sign-in.
         token_timeout: Duration = Reader::time,
-        /// Between two sign-ins of one credential, once some were made at once.
+        /// The pause between two sign-ins of one credential, after the first few.
         sign_in_pause: Duration = Reader::time,
-        /// Where managed identities are asked for, unless App Service names an address.
+        /// The URL of the metadata service for managed identities, unless App Service names one.
         metadata_endpoint: String = |reader, key| {
             reader.parsed(key, "an http or https URL", |text| web_address(text).map(String::from))
         },
     }
 }
 
-/// Who signs in to Key Vaults, and where.
+/// The credential and the authority for Key Vaults.
 #[derive(Debug, Clone)]
 pub struct VaultAccess {
     pub credential: Credential,
-    /// As [`Target::authority`].
+    /// The same as [`Target::authority`].
     pub authority: String,
 }
 
@@ -159,28 +159,28 @@ pub struct Target {
     pub workspace_id: Uuid,
     pub credential: Credential,
     pub sourcesystem: String,
-    /// e.g. `https://login.microsoftonline.com`.
+    /// The base URL of the authority, e.g. `https://login.microsoftonline.com`.
     pub authority: String,
-    /// e.g. `https://management.azure.com/.default`.
+    /// The scope of tokens, e.g. `https://management.azure.com/.default`.
     pub scope: String,
     pub api: Api,
-    /// e.g. `https://api.ti.sentinel.azure.com`.
+    /// The base URL of the upload API, e.g. `https://api.ti.sentinel.azure.com`.
     pub endpoint: String,
-    /// With `{workspace_id}` to fill in.
+    /// The path of the upload API, with the placeholder `{workspace_id}`.
     pub path: String,
-    /// Empty: the API has none.
+    /// The API version. Empty: the API has none.
     pub api_version: String,
-    /// Its workspace on the management plane; `None` without names.
+    /// The workspace on the management plane. `None`: its names are not set.
     pub managed: Option<ManagedWorkspace>,
-    /// Where a `dry-run` target writes what it would send, NDJSON.
+    /// The file into which a `dry-run` target writes what it would send, as NDJSON.
     pub dry_run_file: PathBuf,
-    /// `[policy]`, and over it the target's own.
+    /// The target's policy: its own keys override those of `[policy]`.
     pub policy: Policy,
-    /// What its ids are made of.
+    /// What the ids of its indicators are derived from.
     pub identity: Identity,
     /// How its indicators end.
     pub withdraw: Withdraw,
-    /// `[delivery]`'s, and over them the target's own.
+    /// The target's limits: its own keys override those of `[delivery]`.
     pub limits: Limits,
 }
 
@@ -193,13 +193,13 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// As the configuration, `status` and the ledger spell it.
+    /// Returns the name of the mode in the configuration, in `status` and in the ledger.
     pub fn word(self) -> &'static str {
         self.into()
     }
 }
 
-/// Where operators and Prometheus look in.
+/// The listener for operators and Prometheus.
 #[derive(Debug, Clone)]
 pub struct Admin {
     pub listen: SocketAddr,

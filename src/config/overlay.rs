@@ -2,16 +2,16 @@
 
 use super::reader::Reader;
 
-/// A section's keys. A key that a target's section leaves out is taken from `base`.
+/// The keys of a section. If a target's section leaves a key out, its value is taken from `base`.
 pub(super) struct Overlay<'r, 'b, B> {
     pub(super) reader: &'r mut Reader,
     pub(super) section: String,
-    /// `None`: this is the section for all targets.
+    /// The values for all targets. `None`: this is the section for all targets itself.
     pub(super) base: Option<&'b B>,
 }
 
 impl<B> Overlay<'_, '_, B> {
-    /// A key that each section may have.
+    /// Reads a key that a target can override, or inherits its value.
     pub(super) fn own<T: Clone>(
         &mut self,
         leaf: &str,
@@ -25,7 +25,7 @@ impl<B> Overlay<'_, '_, B> {
         }
     }
 
-    /// What is the same for all targets.
+    /// Reads a value that no target can override, or inherits it.
     pub(super) fn common<T: Clone>(
         &mut self,
         inherited: impl Fn(&B) -> &T,

@@ -11,8 +11,8 @@ use super::reader::{Reader, shown};
 use super::values::{MILLISECOND, uuid};
 use crate::pure::policy::{CHATHAM_HOUSE, Mark, OnHit, Policy, Tlp, Untagged};
 
-/// The policy of `section`; `base`: that for all targets, where it is a target's. It is read before the keys
-/// of MISP that say whether there is more than the feed.
+/// Reads the policy of `section`. `base` is the policy for all targets if `section` is a target's. The common
+/// policy must be read before `misp.key` and the endpoints, since `is_feed_only` looks at keys not yet taken.
 pub(super) fn read(reader: &mut Reader, section: String, base: Option<&Policy>) -> Policy {
     let mut keys = Overlay { reader, section, base };
     overlaid!(Policy, keys, own {
@@ -60,7 +60,7 @@ fn untagged(reader: &mut Reader, key: &str) -> Untagged {
     reader.one_of(key, &words, Untagged::Counts(Tlp::Red))
 }
 
-/// Tags with the level that each says, or `none`.
+/// Reads the table of tags with the level that each stands for, or `none`.
 fn tlp_tags(reader: &mut Reader, key: &str) -> BTreeMap<String, Option<Mark>> {
     let levels = Tlp::ALL.map(Tlp::name).join(", ");
     let allowed = format!(

@@ -10,7 +10,7 @@ use super::mistake::{Mistake, Problem, SettingOrigin};
 use super::secret::FoundSecrets;
 use super::unseen::{bare, unseen};
 
-/// What a Key Vault reference looks like that nobody resolved.
+/// The beginning of a Key Vault reference of App Service. If it is still there, nobody resolved it.
 pub(super) const KEY_VAULT: &str = "@Microsoft.KeyVault(";
 
 #[derive(Debug, Default)]
@@ -18,14 +18,14 @@ pub(super) struct Reader {
     left: Leaves,
     taken: Leaves,
     wrong: BTreeSet<String>,
-    /// Known, and not set.
+    /// The keys that are known but not set.
     open: BTreeSet<String>,
     mistakes: Vec<Mistake>,
-    /// The environment beside `MSR_` variables.
+    /// The environment without the `MSR_` variables.
     environment: BTreeMap<String, String>,
-    /// Secrets that were looked up already.
+    /// The secrets that have been read from vaults.
     pub(super) found: FoundSecrets,
-    /// Addresses of those that still have to be.
+    /// The addresses of secrets that must still be read from vaults.
     pub(super) lookups: BTreeSet<String>,
 }
 
@@ -38,12 +38,12 @@ impl Reader {
         Self { left: leaves, environment, found, ..Self::default() }
     }
 
-    /// A string; `""` where nothing is set.
+    /// Reads a string. Returns `""` if it is empty or a mistake.
     pub(super) fn text(&mut self, key: &str) -> String {
         self.parsed(key, "a string", |text| Ok(text.to_owned()))
     }
 
-    /// A string that is anything but empty.
+    /// Reads a string that must not be empty.
     pub(super) fn required(&mut self, key: &str, hint: &str) -> String {
         let text = self.text(key);
         if text.is_empty() {
@@ -52,7 +52,7 @@ impl Reader {
         text
     }
 
-    /// As [`Reader::read`]; a mistake is the type's default.
+    /// Does the same as [`Reader::read`], and returns the type's default after a mistake.
     pub(super) fn parsed<T: Default>(
         &mut self,
         key: &str,
@@ -62,7 +62,7 @@ impl Reader {
         self.read(key, allowed, parse).unwrap_or_default()
     }
 
-    /// A string as `parse` understands it; `None` where that is a mistake.
+    /// Reads a string and parses it with `parse`. `None`: there was a mistake.
     pub(super) fn read<T>(
         &mut self,
         key: &str,
@@ -73,7 +73,7 @@ impl Reader {
             let text = match raw {
                 Raw::Text(text) | Raw::Toml(toml::Value::String(text)) => text,
                 Raw::Toml(other) => {
-                    // What is wrong with it as a text may tell what to do, as with a time without a unit.
+                    // The hint for the same value as a text may help, e.g. for a time without a unit.
                     let hint = parse(&shown(other)).err().and_then(|problem| problem.hint);
                     return Err(Problem { hint, ..of_type(other) });
                 }
@@ -92,7 +92,7 @@ impl Reader {
         })
     }
 
-    /// A value as `read` understands it; `None` where that is a mistake.
+    /// Reads a value with `read`. `None`: there was a mistake.
     pub(super) fn value<T>(
         &mut self,
         key: &str,
@@ -107,7 +107,7 @@ impl Reader {
         read.ok()
     }
 
-    /// As [`Reader::parsed`]; `None` for `""`.
+    /// Does the same as [`Reader::parsed`], and returns `None` for `""`.
     pub(super) fn optional<T>(
         &mut self,
         key: &str,
@@ -120,29 +120,29 @@ impl Reader {
         })
     }
 
-    /// One of the words of an enum.
+    /// Reads one of the words of an enum. Returns `placeholder` after a mistake.
     pub(super) fn word<T: Word>(&mut self, key: &str, placeholder: T) -> T {
         self.one_of(key, &words(), placeholder)
     }
 
-    /// The same where the key may be empty.
+    /// Reads one of the words of an enum. `None`: the key is empty.
     pub(super) fn own_word<T: Word>(&mut self, key: &str) -> Option<T> {
         let words = words();
         self.optional(key, &listed(&words), |text| chosen(&words, text))
     }
 
-    /// One of a few words.
+    /// Reads one of `words`. Returns `placeholder` after a mistake.
     pub(super) fn one_of<T: Copy>(&mut self, key: &str, words: &[(&str, T)], placeholder: T) -> T {
         self.read(key, &listed(words), |text| chosen(words, text)).unwrap_or(placeholder)
     }
 
-    /// The keys below `section`, without it.
+    /// Returns the keys below `section`, without the section's name.
     pub(super) fn keys_below(&self, section: &str) -> Vec<String> {
         let prefix = format!("{section}.");
         self.left.keys().filter_map(|key| key.strip_prefix(&prefix)).map(str::to_owned).collect()
     }
 
-    /// Whether the key, which may be left out, is set.
+    /// Returns whether an optional key is set.
     pub(super) fn holds(&mut self, key: &str) -> bool {
         let holds = self.left.contains_key(key);
         if !holds {
@@ -151,7 +151,7 @@ impl Reader {
         holds
     }
 
-    /// Whether a key that nobody read yet is set to something.
+    /// Returns whether a key that is not read yet holds a value.
     pub(super) fn is_filled(&self, key: &str) -> bool {
         self.left.get(key).is_some_and(|leaf| match &leaf.raw {
             Raw::Toml(toml::Value::Array(items)) => !items.is_empty(),
@@ -159,32 +159,32 @@ impl Reader {
         })
     }
 
-    /// Whether the key was read without a mistake, so that rules across keys make sense.
+    /// Returns whether the key has no mistake so far. Only then can rules across keys be checked.
     pub(super) fn sound(&self, key: &str) -> bool {
         !self.wrong.contains(key)
     }
 
-    /// Notes that the key has a mistake, which is told of another key.
+    /// Notes that the key has a mistake that is reported under another key.
     pub(super) fn wrong(&mut self, key: &str) {
         self.wrong.insert(key.to_owned());
     }
 
-    /// Whether somebody else than the defaults set the key.
+    /// Returns whether the file, the environment or `tenants` set the key.
     pub(super) fn is_set(&self, key: &str) -> bool {
         self.taken.get(key).is_some_and(|leaf| leaf.origin != SettingOrigin::Default)
     }
 
-    /// Whether the key is set to something by somebody else than the defaults.
+    /// Returns whether the key is set by something else than the defaults, and is not empty.
     pub(super) fn says_something(&self, key: &str) -> bool {
         self.is_set(key) && self.taken.get(key).is_some_and(|leaf| !leaf.is_empty())
     }
 
-    /// A variable of the environment that is no key of ours.
+    /// Returns an environment variable without the prefix `MSR_`.
     pub(super) fn environment(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(String::as_str)
     }
 
-    /// Notes that nothing is set where something must be, unless what is set was a mistake.
+    /// Notes that a required key is not set, unless it already has a mistake.
     pub(super) fn missing(&mut self, key: &str, hint: &str) {
         if !self.sound(key) {
             return;
@@ -203,12 +203,12 @@ impl Reader {
         self.mistakes.push(Mistake::new(key, self.origin(key), problem));
     }
 
-    /// The mistakes of the keys that were read.
+    /// Returns the mistakes of the keys that were read.
     pub(super) fn into_mistakes(self) -> Vec<Mistake> {
         self.mistakes
     }
 
-    /// Every mistake, the unknown keys included.
+    /// Returns every mistake, including unknown keys. Every known key must have been read before.
     pub(super) fn finish(mut self) -> Vec<Mistake> {
         for (key, leaf) in std::mem::take(&mut self.left) {
             let inside = format!("{key}.");
@@ -224,24 +224,24 @@ impl Reader {
         self.mistakes
     }
 
-    /// Where a key that was taken came from.
+    /// Returns the origin of a key that was read.
     pub(super) fn origin(&self, key: &str) -> SettingOrigin {
         self.taken.get(key).map_or(SettingOrigin::Default, |leaf| leaf.origin.clone())
     }
 
-    /// Sets a key that the operator did not set.
+    /// Sets a key unless the operator has set it.
     pub(super) fn lay_under(&mut self, key: String, leaf: Leaf) {
         if self.left.get(&key).is_none_or(|known| known.origin == SettingOrigin::Default) {
             self.left.insert(key, leaf);
         }
     }
 
-    /// Sets a key that has no value at all.
+    /// Sets a key unless it has a value.
     pub(super) fn lay_default(&mut self, key: String, leaf: &Leaf) {
         self.left.entry(key).or_insert_with(|| leaf.clone());
     }
 
-    /// Forgets all keys that begin so.
+    /// Removes all keys with this beginning.
     pub(super) fn drop_section(&mut self, beginning: &str) {
         self.left.retain(|key, _| !key.starts_with(beginning));
     }
@@ -257,7 +257,7 @@ impl Reader {
         Some(leaf)
     }
 
-    /// Notes that the value of a key that was read is none.
+    /// Notes that the value of a key that was read is not allowed.
     pub(super) fn refuse(
         &mut self,
         key: &str,
@@ -273,7 +273,7 @@ pub(super) fn of_type(value: &toml::Value) -> Problem {
     Problem::new(format!("is of type {}", value.type_str()))
 }
 
-/// An enum each of whose variants has a word in the configuration.
+/// An enum whose variants each have a word in the configuration.
 pub(super) trait Word: Copy + IntoEnumIterator + Into<&'static str> {}
 
 impl<T: Copy + IntoEnumIterator + Into<&'static str>> Word for T {}
@@ -301,7 +301,7 @@ pub(super) fn unresolved() -> Problem {
     )
 }
 
-/// A value of TOML as an operator would write it.
+/// Returns a TOML value as an operator would write it.
 pub(super) fn shown(value: &toml::Value) -> String {
     match value {
         toml::Value::String(text) => text.clone(),
@@ -318,7 +318,7 @@ pub(super) fn did_you_mean(word: &str) -> String {
     format!("did you mean {word}?")
 }
 
-/// The most similar of `words`, if it is similar at all.
+/// Returns the most similar of `words`. `None`: none is similar enough.
 pub(super) fn nearest<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     let lower = word.to_lowercase();
     words

@@ -14,7 +14,7 @@ use super::secret::Secret;
 const VAULT_SHAPE: &str = "vault:https://NAME.vault.azure.net/secrets/SECRET, or with /VERSION";
 
 impl Reader {
-    /// The secret at `key`, or in the file that `key_file` names; empty where neither is set.
+    /// Reads the secret at `key`, or in the file that `key_file` names. It is empty if neither is set.
     pub(super) fn secret(&mut self, key: &str) -> Secret {
         let file_key = format!("{key}_file");
         let direct = self.hidden_text(key);
@@ -33,7 +33,7 @@ impl Reader {
         }
     }
 
-    /// What a text stands for.
+    /// Resolves a text that may be a reference to a secret.
     fn referred(&mut self, key: &str, text: String) -> Result<Secret, Problem> {
         if let Some(name) = text.strip_prefix("env:") {
             return match self.environment(name) {
@@ -58,7 +58,7 @@ impl Reader {
         Ok(secret)
     }
 
-    /// `named` is the key that names the file.
+    /// Reads a secret from a file. `named` is the key that names the file.
     fn in_file(&mut self, key: &str, named: &str, file: &Path) -> Secret {
         Secret::from_file(file).unwrap_or_else(|problem| {
             self.unreadable(named, file, problem);
@@ -84,7 +84,8 @@ impl Reader {
     }
 }
 
-/// Its host's first label is the vault's name, all after it the resource of its tokens.
+/// Returns whether it is the URL of a secret in a Key Vault. The first label of the host is the vault's name,
+/// the rest is the resource for tokens.
 fn is_vault_address(address: &str) -> bool {
     let Ok(url) = Url::parse(address) else { return false };
     let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();

@@ -14,65 +14,67 @@ use super::section::section;
 use super::unseen::unseen;
 use super::values::{GIB, KIB, MILLISECOND};
 
-/// Parameters of restSearch that the relay sets itself: in `misp.search` they would be lost.
+/// The parameters of restSearch that the relay sets itself. In `misp.search` they would have no effect.
 const OWN: [&str; 8] =
     ["published", "returnFormat", "page", "limit", "order", "metadata", "uuid", "deleted"];
 
 section! {
-    /// MISP's REST API, and how it is asked.
+    /// The URL and the key of MISP's REST API, and how it is asked.
     #[derive(Debug, Clone)]
     pub struct Rest at "misp.rest" {
-        /// Without a slash at the end, e.g. `https://misp.example.org`.
+        /// The base URL without a slash at the end, e.g. `https://misp.example.org`.
         url at "misp.url": String = |reader, key| {
             let url = reader.optional(key, WEB_ADDRESS, web_address);
             url.as_ref().map(trimmed).unwrap_or_default()
         },
-        /// The authentication key: goes into the header `Authorization`, and nowhere else.
+        /// The auth key. It is sent in the header `Authorization`, and appears nowhere else.
         key at "misp.key": Secret = key,
-        /// `false`: certificates are not looked at.
+        /// Whether certificates are checked.
         verify_tls at "misp.verify_tls": bool = Reader::flag,
         /// Extra certificate authorities, PEM; the system's are always used.
         ca_file at "misp.ca_file": Option<PathBuf> = Reader::path,
-        /// As [`super::Azure::proxy`].
+        /// The same as [`super::Azure::proxy`].
         proxy at "misp.proxy": Option<String> = proxy,
         connect_timeout: Duration = Reader::time,
-        /// The longest silence: before an answer begins, and between two parts of it.
+        /// The longest silence, before an answer begins and between two parts of it.
         request_timeout: Duration = Reader::time,
         /// The longest time from the beginning of an answer to its end.
         answer_timeout: Duration = Reader::time,
-        /// Requests a second, at most.
+        /// The most requests in a second.
         requests_per_second: u32 = |reader, key| reader.number(key, 1..=10_000),
-        /// Larger events are passed over, bytes.
+        /// The largest event, in bytes. Larger ones are skipped.
         max_event: usize = |reader, key| reader.bytes(key, KIB..=GIB),
-        /// Events asked for at once, at most.
+        /// The most events in one request.
         page_events: usize = |reader, key| reader.number(key, 1..=10_000),
-        /// Attributes asked for at once, at most, as far as their number is known; one event is always
-        /// asked for.
+        /// The most attributes in one request, as far as their number is known. One event is always asked
+        /// for.
         page_attributes: usize = |reader, key| reader.number(key, 1..=10_000_000),
-        /// When a publication is read back, and how long further ones may put that off.
+        /// The time after which a publication is read back, and the longest time that further publications
+        /// may delay it.
         read_back_after: Duration = Reader::time,
         read_back_within: Duration = Reader::time,
-        /// When a webhook's publication is looked for, each counted from its arrival.
+        /// The times after the arrival of a webhook's publication at which it is looked for.
         confirm_after: Vec<Duration> = |reader, key| reader.durations(key, MILLISECOND),
         catch_up_every: Duration = Reader::time,
-        /// How often the ledger's events are checked for existence.
+        /// The time between two checks whether the ledger's events still exist in MISP.
         existence_every: Duration = Reader::time,
-        /// How long after a gap's end catch-up begins, and after which time one counts as having healed it.
+        /// The time after a gap's end when catch-up begins, and the time after it from which on a begun
+        /// catch-up heals the gap.
         gap_settle: Duration = Reader::time,
         gap_grace: Duration = Reader::time,
-        /// How far before its cursor a listing begins.
+        /// The time before its cursor at which a listing begins.
         overlap: Duration = Reader::time,
-        /// Back-off: first and longest pause.
+        /// The first and the longest pause before a retry.
         backoff_min: Duration = Reader::time,
         backoff_max: Duration = Reader::time,
-        /// Repeats of a request whose answer did not begin.
+        /// The number of retries of a request whose answer did not begin.
         retries: u32 = |reader, key| reader.number(key, 0..=20),
-        /// `misp.decay`: events are read with the scores of decaying models.
+        /// `misp.decay`: whether events are read with the scores of decaying models.
         decay at "misp.decay": bool = Reader::flag,
     }
 }
 
-/// `None` without a key.
+/// Reads the settings of the REST API. `None`: no key is set.
 pub(super) fn read(reader: &mut Reader) -> Option<Rest> {
     let rest = Rest::read(reader);
     if !rest.key.is_given() {
@@ -109,7 +111,7 @@ fn check(reader: &mut Reader, rest: &Rest) {
     }
 }
 
-/// The table as JSON; in the environment one JSON object.
+/// Reads `misp.search`, a table. In the environment it is a JSON object.
 pub(super) fn search(reader: &mut Reader, key: &str) -> Map<String, Value> {
     const ALLOWED: &str = "a table of restSearch parameters; in the environment a JSON object";
     let table = reader.table(key, ALLOWED);

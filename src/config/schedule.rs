@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
 
-/// A cron expression that comes true: minute, hour, day of month, month, day of week; a sixth field
-/// in front is seconds.
+/// A cron expression that matches some time: minute, hour, day of month, month, day of week. An optional
+/// sixth field in front holds seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule(Cron);
 
 impl Schedule {
     /// # Errors
-    /// Why `text` is no schedule, or none that ever comes true.
+    /// `text` is no schedule, or one that never matches. The text of the error says why.
     pub fn parse(text: &str) -> Result<Self, String> {
         let parser = CronParser::builder().seconds(Seconds::Optional).build();
         let cron = parser.parse(text).map_err(|error| error.to_string())?;
@@ -24,7 +24,7 @@ impl Schedule {
         }
     }
 
-    /// The first time later than `now`. `None` only beyond the calendar.
+    /// Returns the first match after `now`. `None` only at the end of the calendar.
     pub fn after(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.0.find_next_occurrence(&now, false).ok()
     }

@@ -16,30 +16,30 @@ pub struct Secret {
     origin: SecretOrigin,
 }
 
-/// Where a secret can be read again.
+/// The source from which a secret can be read again.
 #[derive(Clone)]
 enum SecretOrigin {
-    /// Nowhere: it is as it was written.
+    /// The secret was written directly and cannot be read again.
     Given,
     File(PathBuf),
-    /// Its address, and who reads there; nobody has yet where that is `None`.
+    /// The secret's address in a Key Vault, and its reader. `None`: it has not been read yet.
     Vault(String, Option<Arc<dyn Vault>>),
 }
 
-/// Reads secrets of a Key Vault.
+/// A reader for secrets in Key Vaults.
 #[async_trait]
 pub trait Vault: fmt::Debug + Send + Sync {
-    /// The text of the secret at `address`.
+    /// Reads the text of the secret at `address`.
     ///
     /// # Errors
-    /// Why not, with the remedy.
+    /// The reason, with the remedy.
     async fn read(&self, address: &str) -> Result<String, String>;
 }
 
-/// Secrets that were looked up, by address.
+/// The secrets that have been read from Key Vaults, by address.
 #[derive(Debug, Clone, Default)]
 pub struct FoundSecrets {
-    /// Who looked them up, and will again.
+    /// The reader that read them, and that reads them again.
     pub vault: Option<Arc<dyn Vault>>,
     pub secrets: BTreeMap<String, Secret>,
 }
@@ -49,7 +49,7 @@ impl Secret {
         Self { text: text.into().into(), origin: SecretOrigin::Given }
     }
 
-    /// The secret in a file, without the line breaks at its end.
+    /// Reads a secret from a file, without the line breaks at its end.
     ///
     /// # Errors
     /// The file cannot be read, or is empty.
@@ -58,8 +58,8 @@ impl Secret {
         of_file(text).map(|text| Self { text, origin: SecretOrigin::File(file.to_owned()) })
     }
 
-    /// The secret at an address of a Key Vault, of which nobody has read it yet, unless it is among
-    /// those `found`.
+    /// Makes the secret for an address in a Key Vault. It has no text yet, unless it is among those
+    /// `found`.
     pub(super) fn from_vault(address: &str, found: &FoundSecrets) -> Self {
         let text = found.secrets.get(address).map(|secret| Arc::clone(&secret.text));
         let vault = text.as_ref().and(found.vault.clone());
@@ -67,26 +67,26 @@ impl Secret {
         Self { text: text.unwrap_or_default(), origin }
     }
 
-    /// Whether there is one, be it still to be looked up.
+    /// Returns whether a secret is set, even if it must still be read from a vault.
     pub fn is_given(&self) -> bool {
         !self.text.is_empty() || self.is_unread()
     }
 
-    /// Whether it still has to be looked up.
+    /// Returns whether it must still be read from a vault.
     pub fn is_unread(&self) -> bool {
         self.text.is_empty() && matches!(self.origin, SecretOrigin::Vault(_, None))
     }
 
-    /// The text itself: for the wire only, never for a log, an error or a file. Empty where it
-    /// still has to be looked up.
+    /// Returns the text, for the wire only and never for a log, an error or a file. It is empty if it must
+    /// still be read from a vault.
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// Reads it again where it came from; `None`: it is still the same, or cannot be another.
+    /// Reads the secret again from its source. `None`: it is the same, or has no source to read.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// The reason why it cannot be read.
     pub async fn read_again(&self) -> Result<Option<Self>, String> {
         let text = match &self.origin {
             SecretOrigin::Given | SecretOrigin::Vault(_, None) => return Ok(None),
@@ -108,7 +108,7 @@ fn of_file(text: std::io::Result<String>) -> Result<Arc<str>, String> {
     }
 }
 
-/// By the text, wherever it came from; what still has to be looked up, by its address.
+/// Compares the texts, whatever their sources. Secrets that are not read yet are compared by address.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         let unread = |secret: &Self| match &secret.origin {

@@ -3,14 +3,14 @@
 use super::reader::Reader;
 
 impl Reader {
-    /// What `read` makes of a key.
+    /// Calls `read` with the key. So the macro need not name the types of a closure's parameters.
     pub(super) fn at<T>(&mut self, key: &str, read: impl FnOnce(&mut Self, &str) -> T) -> T {
         read(self, key)
     }
 }
 
-/// A struct that can be read: each field with its type and with what reads it, of the key that is called
-/// like it, or `at` another one.
+/// Defines a struct and its `read`. Each field has its type and the function that reads it. The key has the
+/// name of the field, or the one after `at`.
 macro_rules! section {
     (@key $section:literal $field:ident) => { concat!($section, ".", stringify!($field)) };
     (@key $section:literal $field:ident $key:literal) => { $key };

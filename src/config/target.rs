@@ -66,7 +66,8 @@ pub(super) fn read(
     target
 }
 
-/// A target that sends needs an address and a workspace, and one that deletes the workspace's names.
+/// Checks that a target that sends has a URL and a workspace, and that one that deletes has the workspace's
+/// names.
 fn check_live(reader: &mut Reader, target: &Target, has_workspace: bool) {
     let key = |leaf: &str| format!("target.{}.{leaf}", target.name);
     if target.endpoint.is_empty() {

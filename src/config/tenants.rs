@@ -11,14 +11,14 @@ use super::values::uuid;
 
 const KEY: &str = "tenants";
 
-/// Begins the names of its targets.
+/// The beginning of the names of its targets.
 const PREFIX: &str = "tenant-";
 
 const SHAPE: &str =
     "a JSON list of {\"tenantId\": …, \"id\": …, \"secret\": …, \"workspaceId\": …}";
 
-/// What the function reads of an entry, and the key of the target that it sets. What else stands there
-/// means nothing to it.
+/// The members of an entry that the function reads, and the key of the target that each sets. The function
+/// ignores other members.
 const MEMBERS: [(&str, &str); 4] = [
     ("tenantId", "tenant_id"),
     ("id", "client_id"),
@@ -26,12 +26,13 @@ const MEMBERS: [(&str, &str); 4] = [
     ("workspaceId", "workspace_id"),
 ];
 
-/// Adds the targets of the list to the `names` of those with sections; keys of a section of the same name
-/// lay over an entry, and all over the `template`. Returns whether nobody has looked up the list yet, so
-/// that nothing is known of its targets.
+/// Adds the targets of the list to `names`. Keys of a section with the same name override an entry, and an
+/// entry overrides `template`. Returns whether the list must still be read from a vault, so that its targets
+/// are unknown.
 pub(super) fn read(reader: &mut Reader, template: &Leaves, names: &mut BTreeSet<String>) -> bool {
     let list = reader.secret(KEY);
     if list.is_unread() {
+        // Without the list, its targets' sections would look like targets that lack everything.
         reader.drop_section(&format!("target.{PREFIX}"));
         names.retain(|name| !name.starts_with(PREFIX));
         return true;
@@ -67,15 +68,15 @@ fn entries(reader: &mut Reader, text: &str) -> Vec<Value> {
         return Vec::new();
     }
     serde_json::from_str(text).unwrap_or_else(|error| {
-        // The words of a parser may repeat what it read: only the place is told.
+        // The parser's message may repeat the secret that it read, so only the position is shown.
         let problem = format!("no JSON list: line {}, column {}", error.line(), error.column());
         reader.fault(KEY, Problem::new(problem).allowed(SHAPE));
         Vec::new()
     })
 }
 
-/// The name of an entry's target, and the texts of its [`MEMBERS`]. The name is made of the workspace, so
-/// that it stays the same wherever the entry stands.
+/// Returns the name of an entry's target and the texts of its [`MEMBERS`]. The name is made from the
+/// workspace, so that it does not depend on the position of the entry.
 fn target(position: u32, entry: &Value) -> Result<(String, [&str; 4]), Problem> {
     let misshapen = |what: &str| Problem::new(format!("entry {position} {what}")).allowed(SHAPE);
     let no_strings = || misshapen("is no object of strings");

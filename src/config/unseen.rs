@@ -2,12 +2,12 @@
 
 use super::mistake::Problem;
 
-/// The text without what [`unseen`] tells of.
+/// Returns the text without the characters that [`unseen`] reports.
 pub(super) fn bare(text: &str) -> &str {
     text.trim_matches(|character| name(character).is_some())
 }
 
-/// What a character is that nobody sees.
+/// Returns the name of an invisible character. `None`: the character is visible.
 fn name(character: char) -> Option<&'static str> {
     match character {
         '\u{feff}' => Some("a byte order mark"),
@@ -17,7 +17,7 @@ fn name(character: char) -> Option<&'static str> {
     }
 }
 
-/// What stands around a text and is not seen, such as `has white space at its end`.
+/// Describes the invisible characters around a text, e.g. `has white space at its end`.
 pub(super) fn unseen(text: &str) -> Option<String> {
     let beginning = text.chars().next().and_then(name);
     let end = text.chars().next_back().and_then(name);
@@ -31,8 +31,8 @@ pub(super) fn unseen(text: &str) -> Option<String> {
     }
 }
 
-/// The text, unless something stands around it that is not seen. What is compared with such a text would
-/// match nothing, and a list of what must stay would let it leave.
+/// Returns the text, or a problem if invisible characters surround it. Such a text would match nothing, and
+/// in a list of what must not leave it would let that leave.
 pub(super) fn as_meant(text: &str) -> Result<&str, Problem> {
     unseen(text).map_or(Ok(text), |unseen| Err(Problem::new(format!("{text:?} {unseen}"))))
 }

@@ -18,7 +18,7 @@ pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const KIB: u64 = 1 << 10;
 pub(super) const GIB: u64 = 1 << 30;
 
-/// No wait is longer: beyond it clocks overflow.
+/// The longest time that is allowed. Longer ones overflow clocks.
 const LONGEST: Duration = Duration::from_secs(36500 * 86_400);
 
 impl Reader {
@@ -26,8 +26,8 @@ impl Reader {
         self.optional(key, "a path", |text| Ok(PathBuf::from(text)))
     }
 
-    /// Notes that a file cannot be read. A relative path is looked for where the program was started, which
-    /// under systemd or in a container is seldom where its configuration lies.
+    /// Notes that a file cannot be read. A relative path starts from the directory in which the program was
+    /// started. Under systemd or in a container that is seldom the directory of its configuration.
     pub(super) fn unreadable(&mut self, key: &str, file: &Path, problem: String) {
         let here = std::env::current_dir().unwrap_or_default();
         let hint = file.is_relative().then(|| {
@@ -46,7 +46,7 @@ impl Reader {
         })
     }
 
-    /// A time that is not zero.
+    /// Reads a time that is not zero.
     pub(super) fn time(&mut self, key: &str) -> Duration {
         self.duration(key, MILLISECOND)
     }
@@ -59,12 +59,12 @@ impl Reader {
         self.parsed(key, &times(least), |text| time(text, key, least))
     }
 
-    /// A time of `least` or more; `None` for `""`.
+    /// Reads a time of `least` or more. `None`: the key is empty.
     pub(super) fn optional_duration(&mut self, key: &str, least: Duration) -> Option<Duration> {
         self.optional(key, &times(least), |text| time(text, key, least))
     }
 
-    /// Times of `least` or more: a TOML array, or separated by commas in the environment.
+    /// Reads times of `least` or more: a TOML array, or separated by commas in the environment.
     pub(super) fn durations(&mut self, key: &str, least: Duration) -> Vec<Duration> {
         self.list(key, &format!("a list; each {}", times(least)), |item| match item.as_str() {
             Some(text) => time(text, key, least),
@@ -72,7 +72,7 @@ impl Reader {
         })
     }
 
-    /// A size in bytes.
+    /// Reads a size in bytes.
     pub(super) fn bytes(&mut self, key: &str, range: RangeInclusive<u64>) -> usize {
         let [low, high] = [*range.start(), *range.end()].map(bytesize::ByteSize);
         let allowed = format!("a size with a unit, such as 512KiB or 64MiB, from {low} to {high}");
@@ -83,7 +83,7 @@ impl Reader {
         })
     }
 
-    /// A whole number.
+    /// Reads a whole number. Returns the lowest allowed one after a mistake.
     pub(super) fn number<T>(&mut self, key: &str, range: RangeInclusive<T>) -> T
     where
         T: Copy + PartialOrd + TryFrom<i64> + std::fmt::Display,
@@ -113,12 +113,12 @@ impl Reader {
         flag.unwrap_or_default()
     }
 
-    /// Strings: a TOML array, or separated by commas in the environment.
+    /// Reads strings: a TOML array, or separated by commas in the environment.
     pub(super) fn texts(&mut self, key: &str) -> Vec<String> {
         self.names(key, "a list of strings", |_| Ok(()))
     }
 
-    /// Strings of which `check` refuses some.
+    /// Reads strings, of which `check` refuses some.
     pub(super) fn names(
         &mut self,
         key: &str,
@@ -136,7 +136,7 @@ impl Reader {
         })
     }
 
-    /// Whole numbers: a TOML array, or separated by commas in the environment.
+    /// Reads whole numbers: a TOML array, or separated by commas in the environment.
     pub(super) fn numbers(&mut self, key: &str, range: RangeInclusive<i64>) -> Vec<i64> {
         let allowed = format!("a list of numbers from {} to {}", range.start(), range.end());
         self.list(key, &allowed, |item| {
@@ -150,7 +150,7 @@ impl Reader {
         })
     }
 
-    /// A TOML array, or separated by commas in the environment.
+    /// Reads a list: a TOML array, or separated by commas in the environment.
     pub(super) fn list<T>(
         &mut self,
         key: &str,
@@ -169,7 +169,7 @@ impl Reader {
         })
     }
 
-    /// A table that is one value; in the environment a JSON object.
+    /// Reads a table that counts as one value. In the environment it is a JSON object.
     pub(super) fn table(&mut self, key: &str, allowed: &str) -> Map<String, Value> {
         let table = self.value(key, allowed, |raw| match raw {
             Raw::Toml(toml::Value::Table(table)) => {
@@ -183,7 +183,7 @@ impl Reader {
         table.unwrap_or_default()
     }
 
-    /// The lines of a table as `parse` understands them. Each that it does not is a mistake of `key`.
+    /// Parses the lines of a table. Each line that `parse` refuses is a mistake of `key`.
     pub(super) fn lines<T>(
         &mut self,
         key: &str,
@@ -219,14 +219,14 @@ fn time(text: &str, key: &str, least: Duration) -> Result<Duration, Problem> {
     if (least..=LONGEST).contains(&time) { Ok(time) } else { Err("out of range".into()) }
 }
 
-/// The unit that the key's default has. Where that is empty the key bounds an age, which has days.
+/// Returns the unit of the key's default. A key without a default bounds an age, in days.
 fn unit(key: &str) -> String {
     let default = default_text(key).unwrap_or_default();
     let unit = default.trim_start_matches(|character: char| character.is_ascii_digit());
     if unit.is_empty() { "d".to_owned() } else { unit.to_owned() }
 }
 
-/// A list as the environment spells it.
+/// Splits a list as the environment spells it.
 fn split(text: &str) -> Vec<toml::Value> {
     if let Ok(toml::Value::Array(items)) = text.trim().parse() {
         return items;
@@ -243,7 +243,7 @@ pub(super) fn uuid(text: &str) -> Result<Uuid, Problem> {
     }
 }
 
-/// The text, where it `fits`.
+/// Returns the text if it `fits`, or else the problem.
 pub(super) fn fitting(text: &str, fits: bool, problem: &str) -> Result<String, Problem> {
     if fits { Ok(text.to_owned()) } else { Err(problem.into()) }
 }

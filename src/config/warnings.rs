@@ -9,7 +9,7 @@ use reqwest::Url;
 use super::{Config, Rest, looks};
 use crate::pure::policy::{OnHit, Policy, loosened};
 
-/// A sentence for each doubtful setting.
+/// Returns a sentence for each doubtful setting.
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     if config.delivery.limits.quota_requests == 0 {
@@ -56,7 +56,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     warnings
 }
 
-/// Lines of `tlp_tags` may say of any tag what they like; that a restriction is loosened is told.
+/// Warns about lines of `tlp_tags` that loosen a restriction. They are allowed, but must not go unnoticed.
 fn of_marks(section: &str, policy: &Policy) -> Vec<String> {
     let told = loosened(&policy.tlp_tags).into_iter().map(|decided| {
         format!(

@@ -54,6 +54,7 @@ impl Heads {
     /// # Errors
     /// [`RestError`]. It is [`RestError::Unstable`] if events come and go faster than they are listed, and
     /// [`RestError::Uncounted`] in place of the end if MISP sends no count.
+    /// The next call tries the same page again.
     pub async fn next(&mut self) -> Result<Option<HeadsPage>, RestError> {
         while !self.listing.has_ended() {
             let (window, mut page, total) = self.fetch().await?;

@@ -14,7 +14,7 @@ pub struct EventPage {
 }
 
 /// The current page size, which all requests of a client share. Every answer that was too much for MISP
-/// halves it. Every success adds a sixteenth of the maximum, so a size that failed is not tried again at once.
+/// halves it. Every success adds a sixteenth of the maximum, so a size that failed is not soon tried again.
 #[derive(Debug, Clone)]
 pub(super) struct Pages {
     most: EventPage,
