@@ -56,6 +56,7 @@ pub async fn read(mut response: Response, most: usize) -> reqwest::Result<Reply>
         ..Reply::default()
     };
     while let Some(chunk) = response.chunk().await? {
+        // This cannot underflow: the body never gets longer than `most`.
         let room = most - reply.body.len();
         reply.body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
         if chunk.len() > room {

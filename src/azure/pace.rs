@@ -50,6 +50,7 @@ impl RequestPace {
 
     /// Takes the permit for one request, or returns how long to wait before the next attempt.
     fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        // `due` never lies before `now`, so a long quiet time gives no more than `AT_ONCE` requests.
         let due = self.due.map_or(now, |due| due.max(now));
         let wait = (due - now).saturating_sub(self.pause.saturating_mul(AT_ONCE - 1));
         if !wait.is_zero() {

@@ -64,6 +64,7 @@ impl SignInRefusal {
         if description.is_empty() && answer.error.is_empty() {
             description = String::from_utf8_lossy(body).replace(['\r', '\n'], " ");
         }
+        // This comes before the cut, which could leave a part of a secret that is no longer recognised.
         let description = redacted(&description, sign_in);
         let description: String = description.chars().take(KEPT).collect();
         let code = code(&answer, &description);

@@ -34,6 +34,7 @@ impl SignIn {
         };
         match (name(self), name(other)) {
             (Some(own), Some(others)) => own == others,
+            // Without a client id nothing but an equal credential shows that it is the same identity.
             (None, None) => self.credential == other.credential,
             _ => false,
         }

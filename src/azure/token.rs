@@ -125,6 +125,7 @@ impl TokenSource {
     /// Returns the cached token, if no sign-in is necessary.
     fn usable(&self) -> Option<AccessToken> {
         self.with(|state| {
+            // After a failed renewal the good token is used until the pause ends.
             let paused = state.paused_until.is_some_and(|until| Instant::now() < until);
             state.held(if paused { TokenLife::is_good } else { TokenLife::is_fresh })
         })
@@ -239,6 +240,7 @@ impl TokenSource {
                 "the one that {who} gives is over already; check this machine's clock"
             )));
         };
+        // The monotonic clock measures the remaining lifetime, so jumps of the system clock do no harm.
         let life = TokenLife { began: Instant::now(), lasts };
         let trouble = life.is_short().then(|| {
             format!(

@@ -89,6 +89,7 @@ impl HttpClient for OurClient {
         if is_cut {
             return Err(silent("the answer is too long").into());
         }
+        // The SDK's client must see this 401 itself, because its header says where to sign in.
         let is_challenge = matches!(self.asks, Addressee::KeyVault) && status == 401;
         if !(200..=299).contains(&status) && !is_challenge {
             return Err(Error::new(ErrorKind::Other, RefusedAnswer { who, status, body }));

@@ -124,6 +124,7 @@ impl Vault for KeyVaults {
         let bearer = Bearer { scope: address.scope.clone(), tokens: Arc::clone(&tokens) };
         let client = self.client(bearer, &address.vault).map_err(|error| error.to_string())?;
         match self.ask(&client, &address).await {
+            // The cached token was refused, so one more attempt follows with a fresh one.
             Err((true, _)) => {
                 tokens.renew().map_err(|error| error.to_string())?;
                 self.ask(&client, &address).await.map_err(|(_, why)| why)

@@ -239,6 +239,7 @@ fn not_above<T: PartialOrd>(
     (whole, larger): (&str, T),
 ) {
     if smaller > larger && reader.sound(part) && reader.sound(whole) {
+        // The mistake is reported at the key that the operator set, and not at a default.
         let changed = if reader.is_set(part) { part } else { whole };
         reader.fault(changed, format!("{part} is larger than {whole}"));
     }

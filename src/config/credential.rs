@@ -161,6 +161,7 @@ pub(super) fn read(reader: &mut Reader, section: &str, audience: &str, needed: b
         }
     }
     if is_sound {
+        // After a mistake in the kind it is unknown which keys are used.
         refuse_unused(reader, section, kind);
     }
     if is_sound && needed && kind != CredentialKind::AzureCli {

@@ -42,6 +42,7 @@ impl SharedSecret {
         if read_at.is_some_and(|at| at.elapsed() < READ_AGAIN) {
             return None;
         }
+        // This comes before the read, so that failed reads are limited too.
         *read_at = Some(Instant::now());
         match secret.read_again().await {
             Ok(None) => None,

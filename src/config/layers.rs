@@ -207,6 +207,7 @@ fn from_environment(environment: BTreeMap<String, String>, known: &[String]) -> 
         known.iter().map(|path| (variable(path), path)).collect();
     environment
         .into_iter()
+        // It names the file, and is no key.
         .filter(|(name, _)| name != FILE_VARIABLE)
         .map(|(name, text)| {
             let path = names.get(&name).map_or_else(|| path_of(&name), |path| (*path).clone());

@@ -119,6 +119,7 @@ pub struct Mistakes(Vec<Mistake>);
 impl Mistakes {
     pub(super) fn new(mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort_by(|a, b| (&a.key, &a.problem.text).cmp(&(&b.key, &b.problem.text)));
+        // A key that two sections need is read twice, and so its mistake is found twice.
         mistakes.dedup();
         Self(mistakes)
     }

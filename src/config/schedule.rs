@@ -18,6 +18,7 @@ impl Schedule {
         let parser = CronParser::builder().seconds(Seconds::Optional).build();
         let cron = parser.parse(text).map_err(|error| error.to_string())?;
         let schedule = Self(cron);
+        // A date such as 30 February can be parsed, but never comes.
         match schedule.after(DateTime::UNIX_EPOCH) {
             Some(_) => Ok(schedule),
             None => Err("no such day ever comes".to_owned()),

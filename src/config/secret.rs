@@ -62,6 +62,7 @@ impl Secret {
     /// `found`.
     pub(super) fn from_vault(address: &str, found: &FoundSecrets) -> Self {
         let text = found.secrets.get(address).map(|secret| Arc::clone(&secret.text));
+        // Without a text the secret has not been read, and `is_unread` recognises that by the missing vault.
         let vault = text.as_ref().and(found.vault.clone());
         let origin = SecretOrigin::Vault(address.to_owned(), vault);
         Self { text: text.unwrap_or_default(), origin }

@@ -98,6 +98,7 @@ impl Reader {
             let fits = T::try_from(number).ok().filter(|number| range.contains(number));
             fits.ok_or_else(|| "out of range".into())
         });
+        // Any value will do after a mistake, because the configuration is not used then.
         number.unwrap_or(*range.start())
     }
 

@@ -99,6 +99,7 @@ impl EventsAnswer {
         if asked_for {
             return Ok(Some(event));
         }
+        // More strangers than requested events mean that MISP did not see the filter.
         self.strangers += 1;
         if self.strangers > self.asked { Err(unasked(&self.client)) } else { Ok(None) }
     }

@@ -110,6 +110,7 @@ impl MispClient {
     }
 
     async fn exists(&self, path: &str, response: Response) -> Result<bool, RestError> {
+        // `accept` makes an error of every status but 200, so only an event counts as existing.
         if response.status() != 404 {
             return self.accept(path, response).await?.begins_as_json().await.map(|()| true);
         }

@@ -61,6 +61,7 @@ impl Heads {
             self.date = page.date.or(self.date);
             let ids: Vec<i64> = page.heads.iter().map(|head| head.id).collect();
             let known = self.listing.take(&window, &ids, total)?;
+            // Pages overlap, and the heads of the overlap were returned before.
             page.heads.drain(..known.min(ids.len()));
             if !page.heads.is_empty() {
                 return Ok(Some(page));
@@ -78,6 +79,7 @@ impl Heads {
     async fn fetch(&self) -> Result<(Window, HeadsPage, Option<usize>), RestError> {
         let mut failures = 0;
         loop {
+            // It is computed in each attempt, because a failure may have made the page smaller.
             let window = self.listing.window(self.client.page().events);
             match self.page(&window).await {
                 Ok((page, total)) => return Ok((window, page, total)),

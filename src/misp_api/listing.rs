@@ -69,6 +69,7 @@ impl RankedListing {
         ids: &[i64],
         total: Option<usize>,
     ) -> Result<usize, RestError> {
+        // The overlap of pages relies on the order of ids, which the request asks for.
         if !ids.is_sorted_by(|a, b| a < b) {
             return Err(unstable("its rows are not in the order of their ids"));
         }
@@ -120,6 +121,7 @@ impl RankedListing {
         if self.wide {
             self.rank = window.start;
         }
+        // Rows may have gone, so that the rank lies after the last row.
         self.rank = self.rank.min(total.unwrap_or(self.rank));
         self.wide = true;
         Ok(())

@@ -56,6 +56,7 @@ impl Pages {
 }
 
 fn grown(now: usize, most: usize) -> usize {
+    // It grows by at least one, so that a small maximum is reached again too.
     (now + (most / STEPS).max(1)).min(most)
 }
 

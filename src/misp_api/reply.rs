@@ -116,6 +116,7 @@ impl StreamedReply {
                 break;
             }
         }
+        // `read` sees the end of the body only when the sender is gone.
         drop(sender);
         let read = match reading.join_next().await {
             Some(Ok(read)) => read,
@@ -190,6 +191,7 @@ impl Stream {
     async fn next_element(&mut self) -> Result<Option<Element>, RestError> {
         loop {
             let (elements, rest) = (&mut self.elements, &mut self.rest);
+            // A panic of the parser must fail only this answer.
             let taken = caught_now(|| elements.take(rest)).unwrap_or(Err(NotAnAnswer::Failed));
             if let Some(element) = taken.map_err(|error| self.malformed(&error))? {
                 return Ok(Some(element));

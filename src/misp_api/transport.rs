@@ -184,6 +184,7 @@ impl MispClient {
         let headers = response.headers();
         let location = headers.get(LOCATION).map(|value| value.as_bytes().to_vec());
         let wait = wait(headers).unwrap_or(self.0.config.backoff_max);
+        // The limit is shared: all searches of this client and its clones wait.
         if status == 429 {
             self.limit().refused(wait, Instant::now());
         }

@@ -83,6 +83,7 @@ impl ManageClient {
     ) -> Result<Self, BadAddress> {
         let bad = || BadAddress { address: workspace.management.clone() };
         let mut scope = Url::parse(&workspace.management).map_err(|_| bad())?;
+        // The token is sent there.
         if scope.scheme() != "https" {
             return Err(bad());
         }
@@ -161,6 +162,7 @@ impl ManageClient {
 
     fn post(&self, action: &str, body: String) -> Message {
         let mut url = self.scope.clone();
+        // This cannot fail: `new` has extended the path of the same URL.
         if let Ok(mut path) = url.path_segments_mut() {
             let room = ["providers", "Microsoft.SecurityInsights", "threatIntelligence", "main"];
             path.extend(room).push(action);

@@ -34,6 +34,7 @@ impl<'c> Walk<'c> {
     /// # Errors
     /// [`ManageError`]. Then it is unknown how many objects are missing.
     pub async fn page(&mut self) -> Result<Option<Vec<WorkspaceObject>>, ManageError> {
+        // `next` is taken first, so that the walk ends after an error.
         let Some(url) = self.next.take() else { return Ok(None) };
         let reply = self.fetch(url).await?;
         self.is_first = false;
