@@ -79,10 +79,12 @@ impl KeptGaps {
             gap.event = None;
             gap.publication = false;
         }
-        let same = |other: &Gap| other.reason == gap.reason && other.event == gap.event;
-        // An equal gap that is kept already is older, so its time covers this one's.
-        if !kept.iter().any(same) {
-            kept.push_back(gap);
+        let same = |other: &&mut Gap| other.reason == gap.reason && other.event == gap.event;
+        match kept.iter_mut().find(same) {
+            // An equal gap that is kept already is older, so its time covers this one's. A publication that
+            // was dropped must stay known: a webhook's may stand in for it.
+            Some(known) => known.publication |= gap.publication,
+            None => kept.push_back(gap),
         }
     }
 
@@ -135,5 +137,18 @@ mod tests {
         assert_eq!(events(&mut reader), []);
         assert_eq!(kept.offer_all(), 0);
         assert_eq!(events(&mut reader), [Some(2), Some(3), None]);
+    }
+    #[test]
+    fn a_dropped_publication_stays_known_beside_an_equal_gap() {
+        let (inbox, mut reader) = Inbox::new(1);
+        let kept = KeptGaps::new("tcp://misp:50000", inbox.clone(), 2);
+        while inbox.offer(What::TagAltered(7), Instant::now()).is_ok() {}
+        kept.record(Gap { publication: false, ..gap(1) });
+        kept.record(gap(1));
+        while reader.try_recv().is_ok() {}
+        assert_eq!(kept.offer_all(), 0);
+        let What::Gap(arrived) = reader.try_recv().unwrap().what else { panic!("no gap") };
+        assert!(arrived.publication);
+        assert!(reader.try_recv().is_err(), "the two are one");
     }
 }

@@ -100,12 +100,13 @@ impl RestIntake {
         let accepted = same || self.accept_new_view.swap(false, Ordering::Relaxed);
         self.tell(&key, &before, accepted);
         let after = remember(&key, &before, accepted).map(|after| serde_json::json!(after));
-        if let Some(after) = after.filter(|after| told.as_ref() != Some(after)) {
-            self.ledger.remember(&name, &after).await?;
-        }
-        // Reads by another view added nothing, so everything is read anew.
+        // Reads by another view added nothing, so everything is read anew. The resync is stored before the view:
+        // after a stop in between, the next start sees that the view is another one, and begins it again.
         if accepted && (!same || before.is_of_another_seen()) {
             self.ledger.restart_resync(self.source(), None, now()).await?;
+        }
+        if let Some(after) = after.filter(|after| told.as_ref() != Some(after)) {
+            self.ledger.remember(&name, &after).await?;
         }
         // Set last: reads may add only once the ledger holds the view, and the resync that goes with it.
         self.key.set(key.view.site_admin, accepted);

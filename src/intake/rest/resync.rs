@@ -55,9 +55,9 @@ impl RestIntake {
             (at, next) => at.or(next),
         };
         if scheduled.is_some_and(|at| at <= SystemTime::now()) {
-            // Moved first: if the ledger cannot begin this resync, the schedule goes on with the next one.
-            *scheduled = self.next_resync();
+            // Moved last: a resync that the ledger could not begin stays due.
             self.ledger.begin_resync(self.source(), None, now()).await?;
+            *scheduled = self.next_resync();
         }
         // The phase is read from the ledger each time, so a restart goes on where the last run was.
         let Some(resync) = self.ledger.resync(self.source()).await? else { return Ok(()) };
