@@ -1,4 +1,4 @@
-//! What SQLite alone needs for a first sync: the rows of the first schema, written and read once by single
+//! Measures what SQLite alone needs for a first sync: the rows of `floor.sql`, written and read once by single
 //! prepared statements on one thread, with everything synced to the disk.
 
 use nix::time::{ClockId, clock_gettime};

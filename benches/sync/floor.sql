@@ -1,6 +1,6 @@
--- The tables that a first sync fills, as the first schema had them when the floor was measured first, without
--- the columns and indices that such a sync leaves empty. They stay as they are, so that figures of different
--- years can be compared.
+-- The tables that a first sync fills, as the ledger had them when the floor was measured first, without the
+-- columns and indices that such a sync leaves empty. They stay as they are, so that figures of different years
+-- can be compared.
 CREATE TABLE events (
     source     TEXT NOT NULL,
     event      BLOB NOT NULL,

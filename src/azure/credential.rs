@@ -4,11 +4,12 @@
 use std::ffi::OsStr;
 use std::io;
 use std::process::{Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::TokenCredential;
+use azure_core::error::{Error, ErrorKind};
 use azure_core::http::{ClientOptions, RetryOptions, Transport, Url};
 use azure_identity::{
     AzureCliCredential, AzureCliCredentialOptions, ClientAssertion, ClientAssertionCredential,
@@ -33,6 +34,9 @@ pub(super) type Signer = Arc<dyn TokenCredential>;
 pub(super) struct Tools {
     pub(super) http: reqwest::Client,
     pub(super) azure: Azure,
+    /// The client for the metadata service. It is made once, so that a later sign-in cannot fail at files
+    /// that have gone since.
+    pub(super) metadata: OnceLock<reqwest::Client>,
 }
 
 impl Tools {
@@ -93,8 +97,7 @@ impl Tools {
 
     fn managed_identity(&self, identity: &ManagedIdentity) -> azure_core::Result<Signer> {
         let endpoint = Url::parse(&self.azure.metadata_endpoint)?;
-        let http = http::metadata_client(&self.azure)
-            .map_err(|error| SignInError::Settings(error.to_string()))?;
+        let http = self.metadata_client().map_err(|error| Error::new(ErrorKind::Other, error))?;
         let options = ManagedIdentityCredentialOptions {
             user_assigned_id: match identity.clone() {
                 ManagedIdentity::SystemAssigned => None,
@@ -105,6 +108,14 @@ impl Tools {
             client_options: options(http, Addressee::Metadata(endpoint)),
         };
         Ok(ManagedIdentityCredential::new(Some(options))?)
+    }
+
+    fn metadata_client(&self) -> Result<reqwest::Client, http::HttpError> {
+        if let Some(known) = self.metadata.get() {
+            return Ok(known.clone());
+        }
+        let new = http::metadata_client(&self.azure)?;
+        Ok(self.metadata.get_or_init(|| new).clone())
     }
 
     fn to_entra(&self, authority: &str) -> ClientOptions {

@@ -3,7 +3,7 @@
 //! the secret is read again from its source; if it changed, one more sign-in follows at once. Every sign-in
 //! is paced here.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use azure_core::credentials::AccessToken;
@@ -61,7 +61,7 @@ impl TokenSource {
     /// # Errors
     /// [`SignInError::Settings`].
     pub fn new(sign_in: SignIn, http: reqwest::Client, azure: &Azure) -> Result<Self, SignInError> {
-        let tools = Tools { http, azure: azure.clone() };
+        let tools = Tools { http, azure: azure.clone(), metadata: OnceLock::new() };
         let signer = tools.signer(&sign_in)?;
         Ok(Self {
             tools,

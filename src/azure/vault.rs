@@ -1,6 +1,7 @@
 //! Reads secrets from Azure Key Vaults with the SDK's client, over our own HTTP client. One sign-in serves
 //! all vaults of a cloud.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ pub struct KeyVaults {
     http: reqwest::Client,
     azure: Azure,
     access: VaultAccess,
-    /// The sources of tokens, one for each cloud's vaults.
-    tokens: Mutex<Vec<Arc<TokenSource>>>,
+    /// The sources of tokens by their scope, one for each cloud's vaults.
+    tokens: Mutex<BTreeMap<String, Arc<TokenSource>>>,
 }
 
 /// The parts of a secret's URL.
@@ -72,10 +73,16 @@ impl KeyVaults {
     }
 
     fn tokens_for(&self, scope: &str) -> Result<Arc<TokenSource>, SignInError> {
+        let mut known = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        // The scope finds the source, and not its secret: that changes when it is rotated.
+        if let Some(tokens) = known.get(scope) {
+            return Ok(Arc::clone(tokens));
+        }
         let VaultAccess { credential, authority } = self.access.clone();
         let sign_in = SignIn { credential, authority, scope: scope.to_owned() };
-        let mut known = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        TokenSource::shared(&mut known, sign_in, &self.http, &self.azure)
+        let tokens = Arc::new(TokenSource::new(sign_in, self.http.clone(), &self.azure)?);
+        known.insert(scope.to_owned(), Arc::clone(&tokens));
+        Ok(tokens)
     }
 
     fn client(&self, bearer: Bearer, vault: &str) -> Result<SecretClient, Error> {

@@ -1,5 +1,5 @@
 //! Acts on the outcome of an upload: it stores what was accepted or rejected, splits a batch with a bad
-//! record, and sets the wait before the next try. No other file matches on [`UploadOutcome`].
+//! record, and sets the wait before the next try. Of a sender, no other file matches on [`UploadOutcome`].
 
 use std::time::{Duration, Instant};
 

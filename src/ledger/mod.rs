@@ -186,13 +186,19 @@ impl Ledger {
         writer::unix(SystemTime::now())
     }
 
-    /// Writes back what SQLite still holds, closes all connections and gives the lock back.
+    /// Writes back what SQLite still holds and closes all connections. The lock stays until the last handle is
+    /// dropped.
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
         // Closing the file is not enough: a process that is being started holds a copy of it until it
         // runs its own program.
-        self.shared.lock.unlock().ok();
+        self.lock.unlock().ok();
     }
 }
 

@@ -95,9 +95,7 @@ impl RestIntake {
         let told = self.ledger.remembered(&name).await?;
         let before = Memory::of(told.as_ref(), &key);
         let same = before.is_of(&key.view);
-        // --accept-new-view counts once: for the key that the relay was started with.
-        // The flag is taken only where the view differs, so the same view does not use it up.
-        let accepted = same || self.accept_new_view.swap(false, Ordering::Relaxed);
+        let accepted = same || self.accept_new_view.load(Ordering::Relaxed);
         self.tell(&key, &before, accepted);
         let after = remember(&key, &before, accepted).map(|after| serde_json::json!(after));
         // Reads by another view added nothing, so everything is read anew. The resync is stored before the view:
@@ -107,6 +105,11 @@ impl RestIntake {
         }
         if let Some(after) = after.filter(|after| told.as_ref() != Some(after)) {
             self.ledger.remember(&name, &after).await?;
+        }
+        // --accept-new-view counts once: for the key that the relay was started with. The same view does not use
+        // it up, and neither does a ledger that could not store the other one.
+        if accepted && !same {
+            self.accept_new_view.store(false, Ordering::Relaxed);
         }
         // Set last: reads may add only once the ledger holds the view, and the resync that goes with it.
         self.key.set(key.view.site_admin, accepted);

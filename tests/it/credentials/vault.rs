@@ -49,6 +49,10 @@ pub(super) fn access(sandbox: &Sandbox, proxy: &Proxy) -> Vec<(String, String)> 
 
 /// A configuration that names these secrets of the vault.
 fn load(sandbox: &Sandbox, proxy: &Proxy, key: &str, secret: &str) -> Config {
+    load_with(key, secret, access(sandbox, proxy))
+}
+
+fn load_with(key: &str, secret: &str, environment: Vec<(String, String)>) -> Config {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let text = format!(
         "[misp]\nurl = 'https://misp.example.org'\nkey = '{key}'\n[target.soc]\n\
@@ -56,7 +60,7 @@ fn load(sandbox: &Sandbox, proxy: &Proxy, key: &str, secret: &str) -> Config {
          client_id = 'c'\nclient_secret = '{secret}'\n"
     );
     file.write_all(text.as_bytes()).unwrap();
-    config::load(Some(file.path()), access(sandbox, proxy).into_iter()).unwrap()
+    config::load(Some(file.path()), environment.into_iter()).unwrap()
 }
 
 async fn why_not(sandbox: &Sandbox, proxy: &Proxy, address: &str) -> String {
@@ -86,6 +90,32 @@ async fn secrets_are_looked_up_once_with_one_sign_in_and_read_again() {
     sandbox.invalidate_tokens();
     assert_eq!(vault.read(&addresses[0]).await.unwrap(), "fourth", "after a 401");
     assert_eq!(sandbox.sign_ins(), 2);
+}
+
+#[tokio::test]
+async fn reads_after_a_rotation_of_the_openers_secret_share_one_token() {
+    let (sandbox, proxy) = with_vault().await;
+    sandbox.keep_secret(VAULT, "entra", Secret::new("third"), &[]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "sandbox-secret").unwrap();
+    let mut environment = access(&sandbox, &proxy);
+    environment.retain(|(key, _)| key != "MSR_AZURE__VAULT__CLIENT_SECRET");
+    let path = file.path().display().to_string();
+    environment.push(("MSR_AZURE__VAULT__CLIENT_SECRET_FILE".to_owned(), path));
+    environment.push(("MSR_AZURE__SIGN_IN_PAUSE".to_owned(), "20ms".to_owned()));
+    let config = load_with(&address("entra"), "s3cret", environment);
+    let vault = look_up(&config, FoundSecrets::default()).await.unwrap().vault.unwrap();
+
+    sandbox.rotate_secret(OPENER, Secret::new("another-secret"));
+    std::fs::write(&file, "another-secret").unwrap();
+    sandbox.invalidate_tokens();
+    let secret = format!("https://{HOST}/secrets/entra");
+    assert_eq!(vault.read(&secret).await.unwrap(), "third");
+    let before = sandbox.sign_ins();
+    for _ in 0..3 {
+        assert_eq!(vault.read(&secret).await.unwrap(), "third");
+    }
+    assert_eq!(sandbox.sign_ins(), before);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings, Upload};
 use uuid::Uuid;
 
-use super::{Event, Scene};
+use super::{Event, Scene, live_patterns};
 use crate::support::publisher::recorded_frame;
 use crate::support::relay::held;
 use crate::support::sandbox::{eventually, start_with};
@@ -78,7 +78,8 @@ async fn overtakes(
     scene.commit(event).await;
     let (before, committed) = (scene.requests(), Instant::now());
     let brings = |upload: &Upload| {
-        upload.workspace == Some(workspace)
+        upload.status == Some(200)
+            && upload.workspace == Some(workspace)
             && String::from_utf8_lossy(&upload.body).contains(pattern)
     };
     let found = |sandbox: &Sandbox| sandbox.requests().iter().skip(earlier).position(brings);
@@ -109,6 +110,7 @@ async fn withdrawals_and_small_events_overtake_a_large_event() {
 
     let withdrawn = first.only(0..2);
     let (requests, took) = overtakes(&scene, &withdrawn, (&first.pattern(2), workspace)).await;
+    assert!(!live_patterns(&scene.sandbox).contains(&first.pattern(2)), "it is withdrawn");
     // The one that was picked, and its own.
     assert!(requests <= 2, "{requests} requests, {took:?}");
     assert!(held(&scene.sandbox).len() < 4_500, "the large event was still under way");
