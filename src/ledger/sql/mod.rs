@@ -1,0 +1,16 @@
+//! How statements are run: four calls, the same for every database that may hold the ledger.
+//!
+//! A statement is a [`Statement`] of a table's file, with the types of its parameters. Values are integers,
+//! booleans, texts, bytes and NULL, and nothing else, since SQLite and PostgreSQL agree on these.
+
+mod error;
+mod row;
+mod sqlite;
+mod statement;
+mod value;
+
+pub use error::SqlError;
+pub(super) use row::{Columns, FromRow, row};
+pub(super) use sqlite::{Connection, Options, Transaction};
+pub(super) use statement::{Statement, Type, statements};
+pub(super) use value::{Value, values};

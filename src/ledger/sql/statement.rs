@@ -1,0 +1,57 @@
+//! A statement of a table's file.
+
+use std::sync::OnceLock;
+
+/// The type of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ledger) enum Type {
+    Integer,
+    Boolean,
+    Text,
+    Bytes,
+}
+
+/// A statement, written for PostgreSQL: parameters are `$1`, `$2`, in any order and as often as needed.
+#[derive(Debug)]
+pub(in crate::ledger) struct Statement {
+    sql: &'static str,
+    parameters: &'static [Type],
+    /// For SQLite, see [`numbered`].
+    sqlite: OnceLock<String>,
+}
+
+impl Statement {
+    pub(in crate::ledger) const fn new(sql: &'static str, parameters: &'static [Type]) -> Self {
+        Self { sql, parameters, sqlite: OnceLock::new() }
+    }
+
+    pub(super) fn sqlite(&self) -> &str {
+        self.sqlite.get_or_init(|| numbered(self.sql))
+    }
+
+    pub(super) fn parameters(&self) -> &'static [Type] {
+        self.parameters
+    }
+}
+
+/// To SQLite `$2` is a name, numbered by its first appearance; `?2` is the second parameter.
+fn numbered(sql: &str) -> String {
+    sql.replace('$', "?")
+}
+
+/// Declares the statements of a table, and the list of all of them.
+macro_rules! statements {
+    ($($(#[$meta:meta])* $name:ident($($type:ident),*) = $sql:expr;)+) => {
+        $(
+            $(#[$meta])*
+            static $name: $crate::ledger::sql::Statement = $crate::ledger::sql::Statement::new(
+                $sql,
+                &[$($crate::ledger::sql::Type::$type),*],
+            );
+        )+
+
+        /// All statements on this table.
+        pub(in crate::ledger) static STATEMENTS: &[&$crate::ledger::sql::Statement] = &[$(&$name),+];
+    };
+}
+pub(in crate::ledger) use statements;
