@@ -2,13 +2,12 @@
 //! before each request. `cargo bench --bench queue`; building the ledger takes about a minute.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use misp_sentinel_relay::config::LedgerConfig;
-use misp_sentinel_relay::ledger::{Ledger, Page};
-use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use misp_sentinel_relay::ledger::{Ledger, Page, SqlResult};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -41,14 +40,17 @@ async fn filled(folder: &TempDir) -> anyhow::Result<Ledger> {
         tombstones: Duration::from_secs(86_400),
     };
     Ledger::open(&config).await?.close().await;
-    let file = folder.path().join("ledger.db");
-    let options = SqliteConnectOptions::new().filename(file).synchronous(SqliteSynchronous::Off);
-    let mut ledger = options.connect().await?;
-    for statement in FILL {
-        sqlx::query(statement).execute(&mut ledger).await?;
-    }
-    drop(ledger);
+    fill(&folder.path().join("ledger.db"))?;
     Ok(Ledger::open(&config).await?)
+}
+
+fn fill(file: &Path) -> rusqlite::Result<()> {
+    let ledger = rusqlite::Connection::open(file)?;
+    ledger.pragma_update(None, "synchronous", "off")?;
+    for statement in FILL {
+        ledger.execute(statement, [])?;
+    }
+    Ok(())
 }
 
 fn picking(criterion: &mut Criterion) {
@@ -75,7 +77,7 @@ fn picking(criterion: &mut Criterion) {
     group.finish();
 }
 
-async fn pick(ledger: &Ledger, change: i64, after: Option<Uuid>) -> sqlx::Result<Page> {
+async fn pick(ledger: &Ledger, change: i64, after: Option<Uuid>) -> SqlResult<Page> {
     ledger.page(VIEW, TARGET, change, after, Ledger::now(), BATCH).await
 }
 

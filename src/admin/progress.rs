@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::{Lane, Ledger, Resync, ResyncCount, ResyncPhase};
+use crate::ledger::{Lane, Ledger, Resync, ResyncCount, ResyncPhase, SqlResult};
 
 /// How far a resync has come at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ impl ResyncState {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn of(ledger: &Ledger, source: &str) -> sqlx::Result<Option<Self>> {
+    pub async fn of(ledger: &Ledger, source: &str) -> SqlResult<Option<Self>> {
         let Some((resync, left)) = ledger.resync_progress(source).await? else { return Ok(None) };
         let mut queued = [0; 3];
         for target in ledger.targets().await? {

@@ -13,7 +13,7 @@ use crate::config::Target;
 use crate::deliver::Health;
 use crate::intake::rest::RestStatus;
 use crate::intake::zmq::EndpointStatus;
-use crate::ledger::{Ledger, Views};
+use crate::ledger::{Ledger, SqlResult, Views};
 use crate::misp_api::MispClient;
 
 /// Cheap handles on the parts that answer requests: those of a running relay, or those that a command made
@@ -55,7 +55,7 @@ impl Services {
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub async fn status(&self) -> sqlx::Result<Status> {
+    pub async fn status(&self) -> SqlResult<Status> {
         let ledger = self.ledger.status().await?;
         let relay = self.relay.as_ref().map(|relay| RelayStatus {
             process_id: std::process::id(),

@@ -174,7 +174,7 @@ impl Relay {
         // Only then is the run noted as ended. Otherwise the next start notes a gap and catches up.
         if tasks.has_committed_all() {
             let ended = ledger.end_run().await;
-            ledger.judge(ended, "end the run").await;
+            ledger.judge(ended, "end the run");
         }
         ledger.close().await;
         match fault {

@@ -15,7 +15,7 @@ use super::{RunOptions, views};
 use crate::config::Config;
 use crate::intake::Inbox;
 use crate::intake::rest::{RestIntake, RestStatus};
-use crate::ledger::{KeyView, Ledger, RestRules, Views, Writer, WriterSettings};
+use crate::ledger::{KeyView, Ledger, RestRules, SqlResult, Views, Writer, WriterSettings};
 use crate::misp_api::MispClient;
 
 /// Builds the intake that asks MISP over REST. Returns `None` without a key.
@@ -76,7 +76,7 @@ impl Scope {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn begin(self, ledger: &Ledger, source: &str) -> sqlx::Result<()> {
+    pub async fn begin(self, ledger: &Ledger, source: &str) -> SqlResult<()> {
         match self.event {
             Some(event) => ledger.resync_event(source, event, Ledger::now()).await,
             None => ledger.begin_resync(source, self.since, Ledger::now()).await,

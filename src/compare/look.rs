@@ -13,7 +13,7 @@ use super::ReadableTarget;
 use super::stray::stray;
 use crate::azure::manage::{Condition, ManageError, WorkspaceObject};
 use crate::deliver::ForeignUploadError;
-use crate::ledger::{Accepted, Ledger, Mending, millis};
+use crate::ledger::{Accepted, Ledger, Mending, SqlError, SqlResult, millis};
 use crate::pure::stix::Withdraw;
 use crate::pure::verify::{
     Comparison, Example, Ours, Stand, VerifyLine, VerifyReport, is_own_relationship, judge, lives,
@@ -39,7 +39,7 @@ pub enum LookError {
     #[error(transparent)]
     Manage(#[from] ManageError),
     #[error("the ledger cannot be used: {0}")]
-    Ledger(#[from] sqlx::Error),
+    Ledger(#[from] SqlError),
     #[error(transparent)]
     Send(#[from] ForeignUploadError),
     #[error("nobody listens any more")]
@@ -174,7 +174,7 @@ impl Look<'_> {
         }
     }
 
-    async fn known(&self, kind: &str, ids: &[Uuid]) -> sqlx::Result<HashMap<Uuid, Accepted>> {
+    async fn known(&self, kind: &str, ids: &[Uuid]) -> SqlResult<HashMap<Uuid, Accepted>> {
         self.ledger.accepted_of(&self.place.target, kind, ids, Ledger::now()).await
     }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::azure::manage::{ManageClient, ManageError};
 use crate::config::{Config, Mode, Target};
 use crate::deliver::{ForeignUpload, UploadAccess};
-use crate::ledger::{Ledger, ResyncPhase};
+use crate::ledger::{Ledger, ResyncPhase, SqlResult};
 use crate::pure::stix::{Identity, Withdraw};
 
 /// A target's workspace on the management plane, and how the ids of its objects are made.
@@ -90,7 +90,7 @@ impl ReadableTarget {
 
     /// Returns whether the ledger has read all that MISP has published. Only then does nobody want what the
     /// ledger does not know.
-    pub(super) async fn knows_all(&self, ledger: &Ledger) -> sqlx::Result<bool> {
+    pub(super) async fn knows_all(&self, ledger: &Ledger) -> SqlResult<bool> {
         let Some(source) = &self.source else { return Ok(false) };
         let resync = ledger.resync(source).await?;
         Ok(resync.is_some_and(|one| one.is_whole() && one.phase == ResyncPhase::Done))

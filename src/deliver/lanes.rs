@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 
 use uuid::Uuid;
 
-use crate::ledger::{Lane, Ledger, OpenChange, Page, Pending, Sending};
+use crate::ledger::{Lane, Ledger, OpenChange, Page, Pending, Sending, SqlResult};
 
 /// The most changes of a lane in memory. More are read when there are fewer.
 const HELD: usize = 512;
@@ -106,7 +106,7 @@ impl Lanes {
     }
 
     /// Reads the changes that were opened since, as far as memory has room for them.
-    pub(super) async fn refill(&mut self, ledger: &Ledger) -> sqlx::Result<()> {
+    pub(super) async fn refill(&mut self, ledger: &Ledger) -> SqlResult<()> {
         let lanes = Lane::ALL.into_iter().zip(self.lanes.iter_mut().zip(self.last.iter_mut()));
         // The backlog is read first. If a commit comes in between, its withdrawals are seen, or nothing of
         // it: its additions are never sent before its withdrawals.
@@ -124,7 +124,7 @@ impl Lanes {
 
     /// Reads change 0, which stands for everything. It can be opened at any time, so no number that was
     /// read last tells of it.
-    async fn look_for_everything(&mut self, ledger: &Ledger) -> sqlx::Result<()> {
+    async fn look_for_everything(&mut self, ledger: &Ledger) -> SqlResult<()> {
         let [.., backlog] = &mut self.lanes;
         if backlog.iter().any(|turn| turn.open.change == 0) {
             return Ok(());
@@ -167,7 +167,7 @@ impl Lanes {
         mut space: Space,
         lowest: Lane,
         busy: impl Fn(&Pending) -> bool,
-    ) -> sqlx::Result<(Vec<Picked>, PickProgress)> {
+    ) -> SqlResult<(Vec<Picked>, PickProgress)> {
         let (mut picked, mut progress) = (Vec::new(), PickProgress::default());
         for turn in self.waiting().filter(|turn| turn.open.lane <= lowest) {
             if space.objects == 0 {
@@ -193,7 +193,7 @@ impl Lanes {
         attempt: usize,
         now: i64,
         busy: impl Fn(&Pending) -> bool,
-    ) -> sqlx::Result<Option<Picked>> {
+    ) -> SqlResult<Option<Picked>> {
         let turns: Vec<&Turn> = self.waiting().collect();
         // Change after change is tried before a second object of the first: whole changes may be bad.
         let count = turns.len().max(1);
@@ -212,7 +212,7 @@ impl Lanes {
         Ok(None)
     }
 
-    async fn page(&self, ledger: &Ledger, turn: &Turn, space: &Space) -> sqlx::Result<Page> {
+    async fn page(&self, ledger: &Ledger, turn: &Turn, space: &Space) -> SqlResult<Page> {
         let (change, limit) = (turn.open.change, i64::try_from(space.objects).unwrap_or(i64::MAX));
         ledger.page(&self.view, &self.target, change, turn.pass.after, space.now, limit).await
     }
@@ -285,7 +285,7 @@ impl Lanes {
         &mut self,
         ledger: &Ledger,
         now: i64,
-    ) -> sqlx::Result<Vec<OpenChange>> {
+    ) -> SqlResult<Vec<OpenChange>> {
         let in_flight = &self.in_flight;
         let mut closed = Vec::new();
         for turns in &mut self.lanes {

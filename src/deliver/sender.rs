@@ -18,7 +18,7 @@ use super::target_delivery::{FinishedRequest, PickedBatch, TargetDelivery};
 use super::tell;
 use crate::caught::{Panicked, caught};
 use crate::config::Delivery;
-use crate::ledger::{Lane, Ledger};
+use crate::ledger::{Lane, Ledger, SqlResult};
 use crate::metrics;
 
 /// Sends to all targets of one credential.
@@ -80,7 +80,7 @@ impl Sender {
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
             let turn = self.turn(&stop, &mut due).await;
-            if !self.ledger.judge(turn, "send").await {
+            if !self.ledger.judge(turn, "send") {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = tokio::time::sleep(LEDGER_PAUSE) => {}
@@ -91,14 +91,14 @@ impl Sender {
         // each of their objects would be sent and billed again.
         while let Some(finished) = self.in_flight.next().await {
             let settled = self.settle(finished).await;
-            self.ledger.judge(settled, "settle").await;
+            self.ledger.judge(settled, "settle");
         }
         let closed = self.close_finished().await;
-        self.ledger.judge(closed, "settle").await;
+        self.ledger.judge(closed, "settle");
     }
 
     /// Sends what can be sent, then waits until something happens.
-    async fn turn(&mut self, stop: &CancellationToken, due: &mut Interval) -> sqlx::Result<()> {
+    async fn turn(&mut self, stop: &CancellationToken, due: &mut Interval) -> SqlResult<()> {
         let ledger = self.ledger.clone();
         // A commit during the refill must wake this turn, so the wait for it begins before.
         let changed = ledger.changed();
@@ -122,7 +122,7 @@ impl Sender {
 
     /// Sends batches until no slot is open or nothing waits. Returns when to look again, if time
     /// alone can change something.
-    async fn send_what_can_be_sent(&mut self) -> sqlx::Result<Option<Duration>> {
+    async fn send_what_can_be_sent(&mut self) -> SqlResult<Option<Duration>> {
         loop {
             self.close_finished().await?;
             let now = Instant::now();
@@ -215,7 +215,7 @@ impl Sender {
     }
 
     /// Picks a batch for a target. `None`: nothing of what waited has to be sent.
-    async fn batch_of(&mut self, index: usize) -> sqlx::Result<Option<PickedBatch>> {
+    async fn batch_of(&mut self, index: usize) -> SqlResult<Option<PickedBatch>> {
         let Some(target) = self.targets.get_mut(index) else { return Ok(None) };
         let batch = target.pick(&self.ledger).await?;
         if batch.picked.is_empty() {
@@ -241,7 +241,7 @@ impl Sender {
         index: usize,
         batch: PickedBatch,
         authorization: Authorization,
-    ) -> sqlx::Result<()> {
+    ) -> SqlResult<()> {
         // The next target has the next turn, whatever becomes of this batch.
         self.first = index + 1;
         let Some(target) = self.targets.get_mut(index) else { return Ok(()) };
@@ -282,7 +282,7 @@ impl Sender {
     }
 
     /// Settles a request in the ledger and decides how its target goes on.
-    async fn settle(&mut self, finished: FinishedRequest) -> sqlx::Result<()> {
+    async fn settle(&mut self, finished: FinishedRequest) -> SqlResult<()> {
         let neighbours = Neighbours::of(&self.targets, finished.target);
         let Some(target) = self.targets.get_mut(finished.target) else { return Ok(()) };
         let settling = Settling {
@@ -298,7 +298,7 @@ impl Sender {
     }
 
     /// Takes changes of which nothing is left off the queues, and logs how long each took.
-    async fn close_finished(&mut self) -> sqlx::Result<()> {
+    async fn close_finished(&mut self) -> SqlResult<()> {
         for target in &mut self.targets {
             let now = target.now();
             for closed in target.lanes.close_finished(&self.ledger, now).await? {

@@ -12,7 +12,7 @@ use super::state::{DEGRADED_AFTER, Ruling};
 use super::target_delivery::{FinishedRequest, TargetDelivery, record};
 use super::tell;
 use crate::config::Delivery;
-use crate::ledger::{Ledger, Sending, Settlement};
+use crate::ledger::{Ledger, Sending, Settlement, SqlResult};
 use crate::metrics;
 use crate::pure::backoff::Backoff;
 
@@ -65,7 +65,7 @@ impl Neighbours {
 impl Settling<'_> {
     /// Settles the request in the ledger and decides how its target goes on. If the ledger cannot be
     /// written, the outcome stays unknown and the objects are sent again.
-    pub(super) async fn settle(mut self) -> sqlx::Result<()> {
+    pub(super) async fn settle(mut self) -> SqlResult<()> {
         let (request, response) = (self.request, &self.request.response);
         self.target.clock.hear(response.date, Instant::now());
         metrics::request(&self.target.name, response.outcome.word(), request.took);
@@ -87,7 +87,7 @@ impl Settling<'_> {
 
     /// Does what follows from the outcome. Where the request was surely not processed, its objects are given
     /// back first, so that the ledger has no doubt about them. All other failures leave them in doubt.
-    async fn follow_outcome(&mut self, outcome: UploadOutcome) -> sqlx::Result<Option<Hold>> {
+    async fn follow_outcome(&mut self, outcome: UploadOutcome) -> SqlResult<Option<Hold>> {
         let may_be_processed = matches!(
             outcome,
             UploadOutcome::Accepted { .. }
@@ -117,7 +117,7 @@ impl Settling<'_> {
         &mut self,
         rejected: Vec<(usize, String)>,
         stray: &[String],
-    ) -> sqlx::Result<Option<Hold>> {
+    ) -> SqlResult<Option<Hold>> {
         let request = self.request;
         let named: Vec<(&Sending, String)> = rejected
             .into_iter()
@@ -150,7 +150,7 @@ impl Settling<'_> {
     }
 
     /// Does what follows from a refusal, or from the answer to a part of a search.
-    async fn follow_ruling(&mut self, ruling: Ruling, why: &str) -> sqlx::Result<Option<Hold>> {
+    async fn follow_ruling(&mut self, ruling: Ruling, why: &str) -> SqlResult<Option<Hold>> {
         let name = &self.target.name;
         match ruling {
             Ruling::Smaller => Ok(None),
@@ -221,7 +221,7 @@ impl Settling<'_> {
 
     /// Follows a 200 whose complaints cannot be read, because they are too long or broken. The batch is sent
     /// again, and then halved, since fewer records make a shorter list.
-    async fn unreadable(&mut self, why: String) -> sqlx::Result<Option<Hold>> {
+    async fn unreadable(&mut self, why: String) -> SqlResult<Option<Hold>> {
         match self.target.state.retry.unreadable(self.request.is_part) {
             true => self.refused(why, true).await,
             false => Ok(Some(self.failed(why, None))),
@@ -257,7 +257,7 @@ impl Settling<'_> {
     }
 
     /// Follows a refusal: a record in the request is bad, or the target is.
-    async fn refused(&mut self, why: String, too_large: bool) -> sqlx::Result<Option<Hold>> {
+    async fn refused(&mut self, why: String, too_large: bool) -> SqlResult<Option<Hold>> {
         let records = self.request.records();
         let refusals = &mut self.target.state.refusals;
         let ruling = match self.request.is_part {
@@ -270,7 +270,7 @@ impl Settling<'_> {
         self.follow_ruling(ruling, &why).await
     }
 
-    async fn store(&mut self, settlements: &[Settlement<'_>]) -> sqlx::Result<()> {
+    async fn store(&mut self, settlements: &[Settlement<'_>]) -> SqlResult<()> {
         let now = Ledger::now();
         // An older version in doubt may arrive after this one. The final version goes once more when that is over.
         let resend = crate::ledger::millis(self.delivery.resend_after);

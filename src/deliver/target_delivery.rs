@@ -12,7 +12,7 @@ use super::health::Health;
 use super::lanes::{Lanes, PickProgress, Picked, Space};
 use super::state::{Bisection, Record, Ruling, TargetState};
 use crate::config::{Limits, Target};
-use crate::ledger::{Lane, Ledger, Moment, Pending, Sending};
+use crate::ledger::{Lane, Ledger, Moment, Pending, Sending, SqlResult};
 use crate::pure::stix::Identity;
 
 /// A target and everything that the sender remembers of it.
@@ -120,7 +120,7 @@ impl TargetDelivery {
     }
 
     /// Picks the next batch; an empty one if nothing of what waited has to be sent.
-    pub(super) async fn pick(&mut self, ledger: &Ledger) -> sqlx::Result<PickedBatch> {
+    pub(super) async fn pick(&mut self, ledger: &Ledger) -> SqlResult<PickedBatch> {
         // A search can take long, and no withdrawal waits for it.
         let withdraws = self.lanes.highest() == Some(Lane::Withdrawals);
         if withdraws || !self.state.refusals.search().is_some_and(Bisection::is_next) {
@@ -138,7 +138,7 @@ impl TargetDelivery {
     }
 
     /// Picks the part of the search that is sent next.
-    async fn pick_part(&mut self, ledger: &Ledger) -> sqlx::Result<Option<PickedBatch>> {
+    async fn pick_part(&mut self, ledger: &Ledger) -> SqlResult<Option<PickedBatch>> {
         let Some(part) = self.state.refusals.search().map(Bisection::part) else { return Ok(None) };
         let objects: Vec<Uuid> = part.iter().map(|record| record.object).collect();
         let mut found = ledger.pending_of(&self.name, &objects, self.now()).await?;
@@ -157,7 +157,7 @@ impl TargetDelivery {
     }
 
     /// Picks what is no part of a search: repeats that are due, a probe, or what the lanes hold.
-    async fn pick_other(&mut self, ledger: &Ledger) -> sqlx::Result<PickedBatch> {
+    async fn pick_other(&mut self, ledger: &Ledger) -> SqlResult<PickedBatch> {
         let now = self.now();
         let Limits { max_objects: objects, max_bytes: bytes, .. } = self.limits;
         let space = Space { objects, bytes, is_empty: true, now };

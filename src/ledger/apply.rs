@@ -7,13 +7,20 @@ use uuid::Uuid;
 
 use super::begin::Head;
 use super::change::Change;
-use super::claims::{self, ALTERED, Place, ROWS, Row, Stored};
+use super::claims::{self, ALTERED, Place, Row, Stored};
 use super::judgement::{Origin, Shown};
+use super::sql::{Result, Transaction, statements, values};
 use super::tag_changes::TagChanges;
 use super::wanted::refresh;
-use super::{Writing, guard, head, tags, withdraw};
+use super::{guard, head, tags, withdraw};
 use crate::config::Guard;
-use crate::pure::convert::{Claim, EventFacts, Reason, Since, Skipped};
+use crate::pure::convert::{Claim, ClaimFacts, EventFacts, Reason, Since, Skipped};
+
+statements! {
+    FINISH(Integer, Text, Text, Bytes, Integer) =
+        "UPDATE events SET content = $1, skipped = $2, unfinished = 0
+         WHERE source = $3 AND event = $4 AND generation = $5";
+}
 
 /// Objects refreshed in one transaction.
 pub(super) const STEP: usize = 5_000;
@@ -34,27 +41,48 @@ pub(super) struct Counts {
     pub forbidden: Skipped,
 }
 
-/// A snapshot on its way into the ledger.
-#[derive(Debug)]
+impl Counts {
+    fn add(&mut self, more: &Self) {
+        self.new += more.new;
+        self.changed += more.changed;
+        self.gone += more.gone;
+        self.withdrawn += more.withdrawn;
+        self.held += more.held;
+        self.pending += more.pending;
+        self.forbidden.extend(&more.forbidden);
+    }
+}
+
+/// A snapshot on its way into the ledger, as far as it has come.
+#[derive(Debug, Clone)]
 pub(super) struct Application {
     source: String,
     event: Uuid,
     origin: Origin,
     facts: EventFacts,
     generation: i64,
-    /// Claims of the event that the snapshot has not mentioned so far.
-    unseen: HashMap<Place, Stored>,
-    /// Claims that it has mentioned.
+    /// What the event claimed when the snapshot began.
+    stored: HashMap<Place, Stored>,
+    /// Claims that the snapshot has mentioned so far, or ended in so many words.
     mentioned: HashSet<Place>,
     /// Attributes that it shows.
     shown: HashSet<Uuid>,
-    /// Claims that it ends in so many words.
+    /// Claims that are to end.
     ended: Vec<(Place, Stored)>,
     /// The event's own facts changed: all its objects are merged anew.
     event_changed: bool,
     /// What was heard of its tags, of a push.
     heard: TagChanges,
     pub counts: Counts,
+}
+
+/// What a transaction did for a snapshot: once it is committed, the [`Application`] is advanced by it.
+#[derive(Debug, Default)]
+pub(super) struct Added {
+    mentioned: HashSet<Place>,
+    shown: Vec<Uuid>,
+    ended: Vec<(Place, Stored)>,
+    counts: Counts,
 }
 
 impl Application {
@@ -70,7 +98,7 @@ impl Application {
             origin,
             facts: head.facts,
             generation: head.generation,
-            unseen: stored,
+            stored,
             mentioned: HashSet::new(),
             shown: HashSet::new(),
             ended: Vec::new(),
@@ -80,73 +108,82 @@ impl Application {
         }
     }
 
-    /// Writes a chunk of the snapshot's claims. `false`: a newer snapshot has begun, give way.
-    pub(super) async fn add(
-        &mut self,
-        tx: &mut Writing,
-        claims: Vec<Claim>,
+    pub(super) fn advance(&mut self, added: &Added) {
+        self.mentioned.extend(&added.mentioned);
+        self.shown.extend(&added.shown);
+        self.ended.extend(&added.ended);
+        self.counts.add(&added.counts);
+    }
+
+    /// Writes a chunk of the snapshot's claims; `silent` are attributes that it shows and that claim nothing
+    /// (any more): what they claimed ends by MISP's word, not by an absence. `None`: a newer snapshot has
+    /// begun, give way.
+    pub(super) fn add(
+        &self,
+        tx: &Transaction<'_>,
+        (claims, silent): (&[Claim], &[Uuid]),
         change: &mut Change<'_>,
-    ) -> sqlx::Result<bool> {
-        if !self.is_current(tx).await? {
-            return Ok(false);
+    ) -> Result<Option<Added>> {
+        if !self.is_current(tx)? {
+            return Ok(None);
         }
-        self.shown.extend(claims.iter().map(|claim| claim.attribute));
+        let mut added = Added::default();
+        added.shown.extend(silent);
+        added.shown.extend(claims.iter().map(|claim| claim.attribute));
         let mut rows = Vec::with_capacity(claims.len());
         for claim in claims {
-            rows.extend(self.row(tx, claim, change).await?);
+            rows.extend(self.row(tx, claim.clone(), change, &mut added)?);
         }
-        self.drop_withdrawn(tx, &mut rows).await?;
-        let touched = self.compare(&mut rows);
-        for rows in rows.chunks(ROWS) {
-            claims::write(tx, &self.source, self.event, rows, change.opened_at).await?;
-        }
-        refresh(tx, &touched, change).await?;
-        Ok(true)
+        self.drop_withdrawn(tx, &mut rows, &mut added)?;
+        let touched = self.compare(&mut rows, &mut added);
+        claims::write(tx, &self.source, self.event, &rows, change.opened_at)?;
+        refresh(tx, &touched, change)?;
+        Ok(Some(added))
     }
 
-    /// Attributes that the snapshot shows and that claim nothing (any more): what they claimed ends
-    /// by MISP's word, not by an absence.
-    pub(super) fn tell(&mut self, attributes: &[Uuid]) {
-        self.shown.extend(attributes);
+    /// What the event claims at this place and the snapshot has not mentioned so far.
+    fn unseen(&self, place: &Place, added: &Added) -> Option<Stored> {
+        let seen = self.mentioned.contains(place) || added.mentioned.contains(place);
+        self.stored.get(place).copied().filter(|_| !seen)
     }
 
-    fn end(&mut self, place: Place) {
-        self.ended.extend(self.unseen.remove(&place).map(|stored| (place, stored)));
-    }
-
-    async fn is_current(&self, tx: &mut Writing) -> sqlx::Result<bool> {
-        let generation = head::generation(tx, (&self.source, self.event)).await?;
+    fn is_current(&self, tx: &Transaction<'_>) -> Result<bool> {
+        let generation = head::generation(tx, (&self.source, self.event))?;
         Ok(generation == Some(self.generation))
     }
 
     /// The claim as it counts; `None`: it does not count before the next publication.
-    async fn row(
-        &mut self,
-        tx: &mut Writing,
+    fn row(
+        &self,
+        tx: &Transaction<'_>,
         mut claim: Claim,
         change: &Change<'_>,
-    ) -> sqlx::Result<Option<Row>> {
+        added: &mut Added,
+    ) -> Result<Option<Row>> {
+        let place = (claim.attribute, i16::from(claim.part));
+        let stored = self.unseen(&place, added);
         let altered = match self.origin {
             Origin::Push { .. } => {
-                let kept = self.keep_heard(tx, &mut claim).await?;
+                let kept = self.keep_heard(tx, &mut claim, stored)?;
                 let Claim { facts, .. } = &mut claim;
                 self.heard.apply(facts.attribute_id, &mut facts.tags) || kept
             }
             Origin::Read(shown) if shown.counts(&claim.facts) => {
                 shown.less_unpublished(&mut claim.facts);
-                self.mark_tags(tx, &mut claim, shown).await?
+                self.mark_tags(tx, &mut claim, stored, shown)?
             }
             Origin::Read(shown) => {
-                if !self.keep_published(tx, (&mut claim, shown), change).await? {
-                    self.end((claim.attribute, i16::from(claim.part)));
+                if !self.keep_published(tx, (&mut claim, shown), stored, change)? {
+                    added.ended.extend(stored.map(|stored| (place, stored)));
+                    added.mentioned.extend(stored.map(|_| place));
                     return Ok(None);
                 }
                 false
             }
         };
         match self.objection(&claim, change) {
-            Some(Reason::WarninglistsPending) => self.counts.pending += 1,
-            Some(reason) => self.counts.forbidden.add(reason),
+            Some(Reason::WarninglistsPending) => added.counts.pending += 1,
+            Some(reason) => added.counts.forbidden.add(reason),
             None => {}
         }
         let mut row = claims::row(claim, change)?;
@@ -163,12 +200,16 @@ impl Application {
 
     /// Tags that were put on the attribute since its publication stay, if this snapshot may be from
     /// before them; so do the audiences that an edit gave its object. Whether there are any.
-    async fn keep_heard(&self, tx: &mut Writing, claim: &mut Claim) -> sqlx::Result<bool> {
-        let place = (claim.attribute, i16::from(claim.part));
-        if self.unseen.get(&place).is_none_or(|stored| stored.digest != ALTERED) {
+    fn keep_heard(
+        &self,
+        tx: &Transaction<'_>,
+        claim: &mut Claim,
+        stored: Option<Stored>,
+    ) -> Result<bool> {
+        if stored.is_none_or(|stored| stored.digest != ALTERED) {
             return Ok(false);
         }
-        let before = claims::stored_facts(tx, (&self.source, self.event), place).await?;
+        let before = self.facts_of(tx, claim)?;
         // It may have ended between two chunks.
         let Some(before) = before else { return Ok(false) };
         let taken = self.facts.timestamp;
@@ -183,18 +224,18 @@ impl Application {
 
     /// An unpublished event does not show which tags were put on or taken off since, where that leaves
     /// no trace in the attribute's time: what was heard of them does. Whether that altered the claim.
-    async fn mark_tags(
+    fn mark_tags(
         &self,
-        tx: &mut Writing,
+        tx: &Transaction<'_>,
         claim: &mut Claim,
+        stored: Option<Stored>,
         shown: Shown,
-    ) -> sqlx::Result<bool> {
-        let place = (claim.attribute, i16::from(claim.part));
-        let is_altered = self.unseen.get(&place).is_some_and(|stored| stored.digest == ALTERED);
+    ) -> Result<bool> {
+        let is_altered = stored.is_some_and(|stored| stored.digest == ALTERED);
         if shown.published || !is_altered {
             return Ok(false);
         }
-        let before = claims::stored_facts(tx, (&self.source, self.event), place).await?;
+        let before = self.facts_of(tx, claim)?;
         let Some(before) = before else { return Ok(false) };
         tags::mark_changed(&before.tags, shown.began / 1_000, &mut claim.facts.tags);
         Ok(claim.facts.tags.iter().any(|tag| tag.since != Since::Published))
@@ -202,36 +243,44 @@ impl Application {
 
     /// What was published of an attribute that was touched since: its claim, if it still says the
     /// same, less what was taken back. Whether there is such a claim.
-    async fn keep_published(
+    fn keep_published(
         &self,
-        tx: &mut Writing,
+        tx: &Transaction<'_>,
         (claim, shown): (&mut Claim, Shown),
+        stored: Option<Stored>,
         change: &Change<'_>,
-    ) -> sqlx::Result<bool> {
-        let place = (claim.attribute, i16::from(claim.part));
+    ) -> Result<bool> {
         let object = change.views.object_key(&claim.observable);
-        let same = self.unseen.get(&place).is_some_and(|stored| stored.object == object);
+        let same = stored.is_some_and(|stored| stored.object == object);
         if !same || !shown.keeps_published() {
             return Ok(false);
         }
-        let before = claims::stored_facts(tx, (&self.source, self.event), place).await?;
+        let before = self.facts_of(tx, claim)?;
         let Some(before) = before else { return Ok(false) };
         claim.facts = shown.less_taken_back(before, &claim.facts);
         Ok(true)
     }
 
+    /// What the ledger holds of a claim.
+    fn facts_of(&self, tx: &Transaction<'_>, claim: &Claim) -> Result<Option<ClaimFacts>> {
+        let place = (claim.attribute, i16::from(claim.part));
+        claims::stored_facts(tx, (&self.source, self.event), place)
+    }
+
     /// Takes out what was withdrawn at or after the attribute's time in this snapshot. A read that
     /// began after a withdrawal ends its tombstone instead.
-    async fn drop_withdrawn(&mut self, tx: &mut Writing, rows: &mut Vec<Row>) -> sqlx::Result<()> {
-        let mut standing = HashMap::new();
-        for rows in rows.chunks(ROWS) {
-            let attributes = rows.iter().map(|row| row.claim.attribute);
-            let objects = rows.iter().filter_map(Row::misp_object);
-            let named: Vec<Uuid> = attributes.chain(objects).collect();
-            standing.extend(withdraw::tombstones(tx, &self.source, &named).await?);
-        }
+    fn drop_withdrawn(
+        &self,
+        tx: &Transaction<'_>,
+        rows: &mut Vec<Row>,
+        added: &mut Added,
+    ) -> Result<()> {
+        let attributes = rows.iter().map(|row| row.claim.attribute);
+        let objects = rows.iter().filter_map(Row::misp_object);
+        let named: Vec<Uuid> = attributes.chain(objects).collect();
+        let mut standing = withdraw::tombstones(tx, &self.source, &named)?;
         for (attribute, object) in self.origin.outdated(&mut standing) {
-            withdraw::unbury(tx, &self.source, attribute, object).await?;
+            withdraw::unbury(tx, &self.source, attribute, object)?;
         }
         if standing.is_empty() {
             return Ok(());
@@ -246,19 +295,19 @@ impl Application {
             let mut found = own.iter().chain(&whole).filter_map(|key| standing.get(key));
             !found.any(|tombstone| tombstone.keeps_out(&row.claim.facts))
         });
-        self.counts.withdrawn += before - rows.len();
+        added.counts.withdrawn += before - rows.len();
         Ok(())
     }
 
     /// Keeps the rows that are new or changed; returns the objects to refresh.
-    fn compare(&mut self, rows: &mut Vec<Row>) -> Vec<Uuid> {
+    fn compare(&self, rows: &mut Vec<Row>, added: &mut Added) -> Vec<Uuid> {
         let mut touched = HashSet::new();
         rows.retain(|row| {
             let place = row.place();
-            if !self.mentioned.insert(place) {
+            let stored = self.unseen(&place, added);
+            if self.mentioned.contains(&place) || !added.mentioned.insert(place) {
                 return false;
             }
-            let stored = self.unseen.remove(&place);
             let same =
                 stored.is_some_and(|stored| stored.digest == row.digest && row.digest != ALTERED);
             if !same || self.event_changed {
@@ -266,8 +315,8 @@ impl Application {
                 touched.extend(stored.map(|stored| stored.object));
             }
             match stored {
-                None => self.counts.new += 1,
-                Some(_) if !same => self.counts.changed += 1,
+                None => added.counts.new += 1,
+                Some(_) if !same => added.counts.changed += 1,
                 Some(_) => {}
             }
             !same
@@ -279,13 +328,14 @@ impl Application {
 
     /// Decides on the claims that the snapshot does not mention: a publication ends them, a read
     /// within the guard's measure.
-    pub(super) async fn judge_absent(
+    pub(super) fn judge_absent(
         &mut self,
-        tx: &mut Writing,
+        tx: &Transaction<'_>,
         measure: Option<&Guard>,
         change: &mut Change<'_>,
-    ) -> sqlx::Result<()> {
-        let unseen = self.unseen.drain();
+    ) -> Result<()> {
+        let stored = std::mem::take(&mut self.stored).into_iter();
+        let unseen = stored.filter(|(place, _)| !self.mentioned.contains(place));
         let (told, absent): (Vec<_>, Vec<(Place, Stored)>) =
             unseen.partition(|((attribute, _), _)| self.shown.contains(attribute));
         self.ended.extend(told);
@@ -295,9 +345,7 @@ impl Application {
             (Origin::Read(shown), Some(_)) if !shown.of_our_view => {
                 absent.iter().map(|(place, _)| *place).collect()
             }
-            (Origin::Read(_), Some(measure)) => {
-                guard::hold(tx, event, (&absent, measure), change).await?
-            }
+            (Origin::Read(_), Some(measure)) => guard::hold(tx, event, (&absent, measure), change)?,
         };
         self.counts.held = kept.len();
         let kept: HashSet<Place> = kept.into_iter().collect();
@@ -305,56 +353,42 @@ impl Application {
             // Judged by the event as it is now: a tag may forbid what stands.
             let still = absent.iter().filter(|(place, _)| kept.contains(place));
             let objects: HashSet<Uuid> = still.map(|(_, stored)| stored.object).collect();
-            refresh(tx, &objects.into_iter().collect::<Vec<_>>(), change).await?;
+            refresh(tx, &objects.into_iter().collect::<Vec<_>>(), change)?;
         }
-        let going = absent.into_iter().filter(|(place, _)| !kept.contains(place));
-        self.ended.extend(going);
+        self.ended.extend(absent.into_iter().filter(|(place, _)| !kept.contains(place)));
         Ok(())
     }
 
     /// Ends claims, at most [`STEP`]; `false`: call again.
-    pub(super) async fn end_some(
+    pub(super) fn end_some(
         &mut self,
-        tx: &mut Writing,
+        tx: &Transaction<'_>,
         change: &mut Change<'_>,
-    ) -> sqlx::Result<bool> {
-        if !self.is_current(tx).await? {
+    ) -> Result<bool> {
+        if !self.is_current(tx)? {
             return Ok(true);
         }
         let rest = self.ended.len().saturating_sub(STEP);
         let going = self.ended.split_off(rest);
+        let event = (self.source.as_str(), self.event);
         for (place, _) in &going {
-            claims::delete(tx, (&self.source, self.event), *place).await?;
+            claims::delete(tx, event, *place)?;
         }
         if !going.is_empty() {
-            guard::forget_gone(tx, (&self.source, self.event)).await?;
+            guard::forget_gone(tx, event)?;
         }
         self.counts.gone += going.len();
         let mut objects: Vec<Uuid> = going.iter().map(|(_, stored)| stored.object).collect();
         objects.sort_unstable();
         objects.dedup();
-        refresh(tx, &objects, change).await?;
+        refresh(tx, &objects, change)?;
         Ok(self.ended.is_empty())
     }
 
     /// Marks the snapshot as wholly applied. While claims are held, the same snapshot is compared anew.
-    pub(super) async fn finish(
-        &self,
-        tx: &mut Writing,
-        content: i64,
-        skipped: &str,
-    ) -> sqlx::Result<()> {
-        sqlx::query(
-            "UPDATE events SET content = $1, skipped = $2, unfinished = 0
-             WHERE source = $3 AND event = $4 AND generation = $5",
-        )
-        .bind((self.counts.held == 0).then_some(content))
-        .bind(skipped)
-        .bind(&self.source)
-        .bind(self.event)
-        .bind(self.generation)
-        .execute(&mut **tx)
-        .await?;
-        Ok(())
+    pub(super) fn finish(&self, tx: &Transaction<'_>, content: i64, skipped: &str) -> Result<()> {
+        let content = (self.counts.held == 0).then_some(content);
+        let Self { source, event, generation, .. } = self;
+        tx.execute(&FINISH, &values![content, skipped, source, *event, *generation]).map(drop)
     }
 }

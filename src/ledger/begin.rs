@@ -5,8 +5,15 @@ use super::judgement::Origin;
 use super::small::Whole;
 use super::tag_changes::{self, TagChanges};
 use super::wanted::decode;
-use super::{Writing, claims, events, head, narrow};
+use super::sql::{Result, Transaction, row, statements, values};
+use super::{claims, events, head, narrow};
 use crate::pure::convert::EventFacts;
+
+statements! {
+    EVENT(Text, Bytes) =
+        "SELECT timestamp, content, sequence, deleted_at, facts FROM events
+         WHERE source = $1 AND event = $2";
+}
 
 /// Whether a snapshot is to be applied.
 #[derive(Debug)]
@@ -33,13 +40,15 @@ pub(super) struct Head {
     pub heard: TagChanges,
 }
 
-#[derive(Debug, sqlx::FromRow)]
-struct EventRow {
-    timestamp: i64,
-    content: Option<i64>,
-    sequence: i64,
-    deleted_at: Option<i64>,
-    facts: String,
+row! {
+    #[derive(Debug)]
+    struct EventRow {
+        timestamp: i64,
+        content: Option<i64>,
+        sequence: i64,
+        deleted_at: Option<i64>,
+        facts: String,
+    }
 }
 
 impl EventRow {
@@ -61,26 +70,19 @@ impl EventRow {
 /// Compares a snapshot's head with the ledger and, if it is to be applied, writes the head.
 ///
 /// `content` is the fingerprint of the whole snapshot.
-pub(super) async fn begin(
-    tx: &mut Writing,
+pub(super) fn begin(
+    tx: &Transaction<'_>,
     source: &str,
     (facts, content): (&EventFacts, i64),
     origin: Origin,
-) -> sqlx::Result<Begun> {
-    let stored: Option<EventRow> = sqlx::query_as(
-        "SELECT timestamp, content, sequence, deleted_at, facts FROM events
-         WHERE source = $1 AND event = $2",
-    )
-    .bind(source)
-    .bind(facts.uuid)
-    .fetch_optional(&mut **tx)
-    .await?;
+) -> Result<Begun> {
+    let stored: Option<EventRow> = tx.row(&EVENT, &values![source, facts.uuid])?;
     let mut facts = facts.clone();
     let mut before = None;
     if stored.is_none() && origin.is_of_known() {
         return Ok(Begun::Overtaken);
     }
-    if stored.is_none() && !origin.is_read() && narrow::is_outdated(tx, source, &facts).await? {
+    if stored.is_none() && !origin.is_read() && narrow::is_outdated(tx, source, &facts)? {
         return Ok(Begun::Stale);
     }
     if let Some(row) = stored {
@@ -93,36 +95,36 @@ pub(super) async fn begin(
     if let Some(before) = &before {
         origin.reconcile(before, &mut facts);
     }
-    let heard = heard_of(tx, source, &origin, &mut facts).await?;
+    let heard = heard_of(tx, source, &origin, &mut facts)?;
     let event_changed = before.is_some_and(|before| head::says_more(&before, &facts));
-    let generation = head::write_head(tx, source, &facts).await?;
+    let generation = head::write_head(tx, source, &facts)?;
     if event_changed {
         // If this does not come to its end, all claims are judged by the new head nevertheless.
-        events::begin_whole(tx, (source, facts.uuid), Whole::Refresh).await?;
+        events::begin_whole(tx, (source, facts.uuid), Whole::Refresh)?;
     }
-    let stored = claims::stored_claims(tx, source, facts.uuid).await?;
+    let stored = claims::stored_claims(tx, source, facts.uuid)?;
     let head = Head { facts, generation, changed: event_changed, heard };
     Ok(Begun::Started(Box::new(Application::new(source, origin, head, stored))))
 }
 
 /// What was heard of tags by MISP's numbers counts against a push that may be from before it; a read
 /// settles it.
-async fn heard_of(
-    tx: &mut Writing,
+fn heard_of(
+    tx: &Transaction<'_>,
     source: &str,
     origin: &Origin,
     facts: &mut EventFacts,
-) -> sqlx::Result<TagChanges> {
+) -> Result<TagChanges> {
     let number = facts.id;
     match origin {
         Origin::Push { .. } => {
             let taken = origin.taken(facts.timestamp);
-            let heard = tag_changes::not_before(tx, source, number, taken).await?;
+            let heard = tag_changes::not_before(tx, source, number, taken)?;
             heard.apply(tag_changes::EVENT, &mut facts.tags);
             Ok(heard)
         }
         Origin::Read(shown) => {
-            tag_changes::forget(tx, source, number, shown.began).await?;
+            tag_changes::forget(tx, source, number, shown.began)?;
             Ok(TagChanges::default())
         }
     }

@@ -2,8 +2,18 @@
 
 use uuid::Uuid;
 
+use super::Lane;
+use super::sql::{Result, SqlError, Transaction, statements, values};
 use super::views::{View, Views};
-use super::{Lane, Writing};
+
+statements! {
+    SUMMARISE(Text, Integer) =
+        "UPDATE queue SET summary = $1 WHERE change = $2 AND event IS NOT NULL";
+    NEXT() = "UPDATE counters SET value = value + 1 WHERE name = 'change' RETURNING value";
+    QUEUE(Text, Integer, Integer, Bytes, Integer) =
+        "INSERT INTO queue (target, change, lane, event, opened_at, summary)
+         VALUES ($1, $2, $3, $4, $5, '{}')";
+}
 
 /// What one transaction alters. In each view that it alters it has a number for each lane: made, with a
 /// place in the queue of each of the view's targets, when the first object joins it.
@@ -45,34 +55,28 @@ impl<'a> Change<'a> {
     }
 
     /// Puts the words for the event's log line beside its places in the queues.
-    pub(super) async fn summarise(&self, tx: &mut Writing, summary: &str) -> sqlx::Result<()> {
-        for Number { number, .. } in &self.numbers {
-            sqlx::query("UPDATE queue SET summary = $1 WHERE change = $2 AND event IS NOT NULL")
-                .bind(summary)
-                .bind(number)
-                .execute(&mut **tx)
-                .await?;
-        }
-        Ok(())
+    pub(super) fn summarise(&self, tx: &Transaction<'_>, summary: &str) -> Result<()> {
+        let numbers = self.numbers.iter().map(|one| values![summary, one.number]);
+        tx.execute_each(&SUMMARISE, numbers).map(drop)
     }
 
     /// Its number in a view and a lane. What it brings into the backlog besides (context) is no
     /// part of the event's story.
-    pub(super) async fn number(
+    pub(super) fn number(
         &mut self,
-        tx: &mut Writing,
+        tx: &Transaction<'_>,
         view: &'a View,
         lane: Lane,
-    ) -> sqlx::Result<i64> {
+    ) -> Result<i64> {
         let mut known = self.numbers.iter();
         if let Some(known) = known.find(|one| one.view == view.name && one.lane == lane) {
             return Ok(known.number);
         }
-        let number = next(tx).await?;
+        let number = next(tx)?;
         let is_own = lane == Lane::Withdrawals || lane == self.lane;
         let event = self.event.filter(|_| is_own);
         for target in &view.targets {
-            queue(tx, target, (number, lane), event, self.opened_at).await?;
+            queue(tx, target, (number, lane), event, self.opened_at)?;
         }
         self.numbers.push(Number { view: &view.name, lane, number });
         Ok(number)
@@ -80,32 +84,17 @@ impl<'a> Change<'a> {
 }
 
 /// The number of a new change.
-pub(super) async fn next(tx: &mut Writing) -> sqlx::Result<i64> {
-    sqlx::query_scalar(
-        "UPDATE counters SET value = value + 1 WHERE name = 'change' RETURNING value",
-    )
-    .fetch_one(&mut **tx)
-    .await
+pub(super) fn next(tx: &Transaction<'_>) -> Result<i64> {
+    tx.row(&NEXT, &values![])?.ok_or(SqlError::NoRow)
 }
 
 /// Puts a change into a target's queue.
-pub(super) async fn queue(
-    tx: &mut Writing,
+pub(super) fn queue(
+    tx: &Transaction<'_>,
     target: &str,
     (number, lane): (i64, Lane),
     event: Option<Uuid>,
     opened_at: i64,
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO queue (target, change, lane, event, opened_at, summary)
-         VALUES ($1, $2, $3, $4, $5, '{}')",
-    )
-    .bind(target)
-    .bind(number)
-    .bind(lane.number())
-    .bind(event)
-    .bind(opened_at)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+) -> Result<()> {
+    tx.execute(&QUEUE, &values![target, number, lane.number(), event, opened_at]).map(drop)
 }

@@ -2,17 +2,38 @@
 
 use std::collections::HashMap;
 
-use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
-use super::decay::{DECAYED, SCORE};
-use super::sightings::{EXPIRES_AT, FALSE_POSITIVES};
+use super::Views;
+use super::decay::{decayed, score};
+use super::sightings::{expires_at, false_positives};
+use super::sql::{Result, Transaction, row, statements, values};
 use super::wanted::decode;
-use super::{Views, Writing, push_uuids};
 use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::misp::Decay;
 use crate::pure::policy::SideFacts;
 use crate::pure::stix::{KnownClaim, Observable, Sight};
+
+/// Whether an operator withholds the claim's value, or of a URL the other form.
+macro_rules! suppressed {
+    () => {
+        "(EXISTS (SELECT 1 FROM suppressed_spellings s WHERE s.spelling = lower(claims.value))
+         OR claims.path = 'url:value' AND EXISTS (
+             SELECT 1 FROM claims form
+             JOIN suppressed_spellings s ON s.spelling = lower(form.value)
+             WHERE form.source = claims.source AND form.event = claims.event
+             AND form.attribute = claims.attribute AND form.path = 'url:value'))"
+    };
+}
+
+statements! {
+    OF_OBJECT(Bytes) = concat!(
+        "SELECT source, event, attribute, part, object, path, value, claimed_at, heard_at, ",
+        expires_at!(), ", ", suppressed!(), ", ", false_positives!(), ", ", score!(), ", ", decayed!(),
+        ", facts FROM claims WHERE object = $1 ORDER BY attribute"
+    );
+    FACTS(Text, Bytes) = "SELECT facts FROM events WHERE source = $1 AND event = $2";
+}
 
 /// A stored claim.
 #[derive(Debug)]
@@ -38,23 +59,25 @@ impl Claimed {
     }
 }
 
-#[derive(Debug, sqlx::FromRow)]
-pub(super) struct ClaimRow {
-    pub source: String,
-    pub event: Uuid,
-    pub attribute: Uuid,
-    pub part: i16,
-    pub object: Uuid,
-    pub path: String,
-    pub value: String,
-    claimed_at: i64,
-    heard_at: i64,
-    expires_at: Option<i64>,
-    suppressed: bool,
-    false_positives: u32,
-    score: Option<u8>,
-    decayed: Option<bool>,
-    facts: String,
+row! {
+    #[derive(Debug)]
+    pub(super) struct ClaimRow {
+        pub source: String,
+        pub event: Uuid,
+        pub attribute: Uuid,
+        pub part: i16,
+        pub object: Uuid,
+        pub path: String,
+        pub value: String,
+        claimed_at: i64,
+        heard_at: i64,
+        expires_at: Option<i64>,
+        suppressed: bool,
+        false_positives: u32,
+        score: Option<u8>,
+        decayed: Option<bool>,
+        facts: String,
+    }
 }
 
 impl ClaimRow {
@@ -67,30 +90,17 @@ impl ClaimRow {
     }
 }
 
-/// Whether an operator withholds the claim's value, or of a URL the other form.
-const SUPPRESSED: &str = "(
-    EXISTS (SELECT 1 FROM suppressed_spellings s WHERE s.spelling = lower(claims.value))
-    OR claims.path = 'url:value' AND EXISTS (
-        SELECT 1 FROM claims form JOIN suppressed_spellings s ON s.spelling = lower(form.value)
-        WHERE form.source = claims.source AND form.event = claims.event
-            AND form.attribute = claims.attribute AND form.path = 'url:value'))";
-
 /// In the order of objects, those of an attribute together.
-pub(super) async fn claims_of(
-    tx: &mut Writing,
+pub(super) fn claims_of(
+    tx: &Transaction<'_>,
     objects: &[Uuid],
     views: &Views,
-) -> sqlx::Result<Vec<Claimed>> {
-    let mut query = QueryBuilder::<Sqlite>::new(format!(
-        "SELECT source, event, attribute, part, object, path, value, claimed_at, heard_at, facts,
-             {SUPPRESSED} AS suppressed,
-             {EXPIRES_AT} AS expires_at, {FALSE_POSITIVES} AS false_positives,
-             {SCORE} AS score, {DECAYED} AS decayed
-         FROM claims WHERE"
-    ));
-    push_uuids(&mut query, " object IN ", objects);
-    query.push(" ORDER BY object, attribute");
-    let rows: Vec<ClaimRow> = query.build_query_as().fetch_all(&mut **tx).await?;
+) -> Result<Vec<Claimed>> {
+    let mut objects = objects.to_vec();
+    objects.sort_unstable();
+    objects.dedup();
+    let objects = objects.iter().map(|object| values![object]);
+    let rows: Vec<ClaimRow> = tx.rows_each(&OF_OBJECT, objects)?;
     let lists = views.warninglists().now();
     let claimed = |row: ClaimRow| {
         let facts: Option<ClaimFacts> = serde_json::from_str(&row.facts).ok();
@@ -111,11 +121,11 @@ pub(super) type EventsByKey = HashMap<(String, Uuid), EventFacts>;
 const MAX_EVENTS: usize = 500;
 
 /// The facts of the claims' events, as far as they are not known yet. Of many, only these are kept.
-pub(super) async fn load_events(
-    tx: &mut Writing,
+pub(super) fn load_events(
+    tx: &Transaction<'_>,
     claims: &[Claimed],
     events: &mut EventsByKey,
-) -> sqlx::Result<()> {
+) -> Result<()> {
     if events.len() > MAX_EVENTS {
         events.clear();
     }
@@ -124,12 +134,7 @@ pub(super) async fn load_events(
         if events.contains_key(&key) {
             continue;
         }
-        let facts: Option<String> =
-            sqlx::query_scalar("SELECT facts FROM events WHERE source = $1 AND event = $2")
-                .bind(&claim.source)
-                .bind(claim.event)
-                .fetch_optional(&mut **tx)
-                .await?;
+        let facts: Option<String> = tx.row(&FACTS, &values![&claim.source, claim.event])?;
         // A claim whose event is not there is not admitted.
         let Some(facts) = facts else { continue };
         events.insert(key, decode(&facts)?);

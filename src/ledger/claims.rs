@@ -2,17 +2,45 @@
 
 use std::collections::HashMap;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, FromRow, QueryBuilder, Sqlite, SqliteExecutor};
 use uuid::Uuid;
 
 use super::change::Change;
+use super::hash;
+use super::sql::{Columns, FromRow, Json, Result, Statement, Transaction, statements, values};
 use super::wanted::encode;
-use super::{Writing, hash};
 use crate::pure::convert::{Claim, ClaimFacts};
 
-/// Rows a statement: measured as the fastest on two cores.
-pub(super) const ROWS: usize = 400;
+statements! {
+    OF_EVENT(Text, Bytes) =
+        "SELECT attribute, part, object, digest FROM claims WHERE source = $1 AND event = $2";
+    FACTS(Text, Bytes, Bytes, Integer) =
+        "SELECT facts FROM claims
+         WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4";
+    ALTER(Text, Integer, Text, Bytes, Bytes, Integer) =
+        "UPDATE claims SET facts = $1, digest = $2
+         WHERE source = $3 AND event = $4 AND attribute = $5 AND part = $6";
+    OBJECT(Text, Bytes, Bytes, Integer) =
+        "SELECT object FROM claims
+         WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4";
+    DELETE(Text, Bytes, Bytes, Integer) =
+        "DELETE FROM claims WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4";
+    /// `claimed_at` outlives the publication while the observable stays, `heard_at` while MISP's timestamp
+    /// does.
+    WRITE(Text, Bytes, Bytes, Integer, Bytes, Integer, Bytes, Text, Text, Integer, Integer, Integer, Text) =
+        "INSERT INTO claims (source, event, attribute, part, object, attribute_id, misp_object,
+         path, value, timestamp, claimed_at, heard_at, digest, facts)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13)
+         ON CONFLICT (source, event, attribute, part) DO UPDATE SET
+            claimed_at = CASE WHEN claims.object = excluded.object
+                         THEN claims.claimed_at ELSE excluded.claimed_at END,
+            heard_at = CASE WHEN claims.object = excluded.object
+                            AND claims.timestamp = excluded.timestamp
+                       THEN claims.heard_at ELSE excluded.heard_at END,
+            object = excluded.object, attribute_id = excluded.attribute_id,
+            misp_object = excluded.misp_object, path = excluded.path, value = excluded.value,
+            timestamp = excluded.timestamp, digest = excluded.digest, facts = excluded.facts";
+}
+
 
 /// A claim's place in its event: attribute and part.
 pub(super) type Place = (Uuid, i16);
@@ -29,7 +57,7 @@ pub(super) struct Stored {
 pub(super) const ALTERED: i64 = 0;
 
 /// A claim's primary key: where a walk over all claims stands.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClaimKey {
     pub source: String,
     pub event: Uuid,
@@ -44,120 +72,75 @@ impl ClaimKey {
     }
 }
 
-/// The next claims behind `place` in the order of their keys, which each row begins with; `columns`
-/// are what else it holds.
-pub(super) async fn behind<'c, R>(
-    connection: impl SqliteExecutor<'c>,
-    place: &ClaimKey,
-    columns: &str,
-    limit: i64,
-) -> sqlx::Result<Vec<R>>
-where
-    R: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
-{
-    sqlx::query_as(AssertSqlSafe(format!(
-        "SELECT source, event, attribute, part, {columns} FROM claims
-         WHERE (source, event, attribute, part) > ($1, $2, $3, $4)
-         ORDER BY source, event, attribute, part LIMIT $5"
-    )))
-    .bind(&place.source)
-    .bind(place.event)
-    .bind(place.attribute)
-    .bind(place.part)
-    .bind(limit)
-    .fetch_all(connection)
-    .await
+impl FromRow for ClaimKey {
+    fn from_row(columns: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self {
+            source: columns.take()?,
+            event: columns.take()?,
+            attribute: columns.take()?,
+            part: columns.take()?,
+        })
+    }
 }
 
-pub(super) async fn stored_claims(
-    tx: &mut Writing,
+/// The next claims behind `place` in the order of their keys: `statement` selects some columns of the claims
+/// behind `$1` to `$4`, at most `$5` of them.
+pub(super) fn behind<R: FromRow>(
+    tx: &Transaction<'_>,
+    statement: &Statement,
+    place: &ClaimKey,
+    limit: i64,
+) -> Result<Vec<R>> {
+    let ClaimKey { source, event, attribute, part } = place;
+    tx.rows(statement, &values![source, event, attribute, *part, limit])
+}
+
+pub(super) fn stored_claims(
+    tx: &Transaction<'_>,
     source: &str,
     event: Uuid,
-) -> sqlx::Result<HashMap<Place, Stored>> {
-    let rows: Vec<(Uuid, i16, Uuid, i64)> = sqlx::query_as(
-        "SELECT attribute, part, object, digest FROM claims WHERE source = $1 AND event = $2",
-    )
-    .bind(source)
-    .bind(event)
-    .fetch_all(&mut **tx)
-    .await?;
+) -> Result<HashMap<Place, Stored>> {
+    let rows: Vec<(Uuid, i16, Uuid, i64)> = tx.rows(&OF_EVENT, &values![source, event])?;
     let keyed = |(attribute, part, object, digest)| ((attribute, part), Stored { object, digest });
     Ok(rows.into_iter().map(keyed).collect())
 }
 
 /// What a stored claim says.
-pub(super) async fn stored_facts(
-    tx: &mut Writing,
+pub(super) fn stored_facts(
+    tx: &Transaction<'_>,
     (source, event): (&str, Uuid),
     (attribute, part): Place,
-) -> sqlx::Result<Option<ClaimFacts>> {
-    let facts: Option<String> = sqlx::query_scalar(
-        "SELECT facts FROM claims
-         WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4",
-    )
-    .bind(source)
-    .bind(event)
-    .bind(attribute)
-    .bind(part)
-    .fetch_optional(&mut **tx)
-    .await?;
-    facts.map(|facts| super::wanted::decode(&facts)).transpose()
+) -> Result<Option<ClaimFacts>> {
+    let facts: Option<(Json<ClaimFacts>,)> =
+        tx.row(&FACTS, &values![source, event, attribute, part])?;
+    Ok(facts.map(|(Json(facts),)| facts))
 }
 
 /// Gives a claim facts that no snapshot said so.
-pub(super) async fn alter(
-    tx: &mut Writing,
+pub(super) fn alter(
+    tx: &Transaction<'_>,
     (source, event): (&str, Uuid),
     (attribute, part): Place,
     facts: &ClaimFacts,
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "UPDATE claims SET facts = $1, digest = $2
-         WHERE source = $3 AND event = $4 AND attribute = $5 AND part = $6",
-    )
-    .bind(encode(facts)?)
-    .bind(ALTERED)
-    .bind(source)
-    .bind(event)
-    .bind(attribute)
-    .bind(part)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+) -> Result<()> {
+    let facts = encode(facts)?;
+    tx.execute(&ALTER, &values![&facts, ALTERED, source, event, attribute, part]).map(drop)
 }
 
-pub(super) async fn object_of(
-    tx: &mut Writing,
+pub(super) fn object_of(
+    tx: &Transaction<'_>,
     (source, event): (&str, Uuid),
     (attribute, part): Place,
-) -> sqlx::Result<Option<Uuid>> {
-    sqlx::query_scalar(
-        "SELECT object FROM claims
-         WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4",
-    )
-    .bind(source)
-    .bind(event)
-    .bind(attribute)
-    .bind(part)
-    .fetch_optional(&mut **tx)
-    .await
+) -> Result<Option<Uuid>> {
+    tx.row(&OBJECT, &values![source, event, attribute, part])
 }
 
-pub(super) async fn delete(
-    tx: &mut Writing,
+pub(super) fn delete(
+    tx: &Transaction<'_>,
     (source, event): (&str, Uuid),
     (attribute, part): Place,
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "DELETE FROM claims WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4",
-    )
-    .bind(source)
-    .bind(event)
-    .bind(attribute)
-    .bind(part)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+) -> Result<()> {
+    tx.execute(&DELETE, &values![source, event, attribute, part]).map(drop)
 }
 
 /// A claim ready to be written.
@@ -179,55 +162,38 @@ impl Row {
     }
 }
 
-pub(super) fn row(claim: Claim, change: &Change<'_>) -> sqlx::Result<Row> {
+pub(super) fn row(claim: Claim, change: &Change<'_>) -> Result<Row> {
     let facts = encode(&claim.facts)?;
     let object = change.views.object_key(&claim.observable);
     let digest = hash([object.as_bytes().as_slice(), facts.as_bytes()]);
     Ok(Row { claim, object, digest, facts })
 }
 
-/// `claimed_at` outlives the publication while the observable stays, `heard_at` while MISP's timestamp
-/// does.
-pub(super) async fn write(
-    tx: &mut Writing,
+pub(super) fn write(
+    tx: &Transaction<'_>,
     source: &str,
     event: Uuid,
     rows: &[Row],
     now: i64,
-) -> sqlx::Result<()> {
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO claims (source, event, attribute, part, object, attribute_id, misp_object,
-         path, value, timestamp, claimed_at, heard_at, digest, facts) ",
-    );
-    query.push_values(rows, |mut values, row| {
-        let facts = &row.claim.facts;
-        values
-            .push_bind(source)
-            .push_bind(event)
-            .push_bind(row.claim.attribute)
-            .push_bind(i16::from(row.claim.part))
-            .push_bind(row.object)
-            .push_bind(facts.attribute_id)
-            .push_bind(row.misp_object())
-            .push_bind(row.claim.observable.path.as_ref())
-            .push_bind(row.claim.observable.value.as_str())
-            .push_bind(facts.timestamp)
-            .push_bind(now)
-            .push_bind(now)
-            .push_bind(row.digest)
-            .push_bind(row.facts.as_str());
+) -> Result<()> {
+    let values = rows.iter().map(|row| {
+        let Row { claim, object, digest, facts } = row;
+        let Claim { attribute, part, observable, facts: said } = claim;
+        values![
+            source,
+            event,
+            *attribute,
+            i16::from(*part),
+            *object,
+            said.attribute_id,
+            row.misp_object(),
+            observable.path.as_ref(),
+            observable.value.as_str(),
+            said.timestamp,
+            now,
+            *digest,
+            facts.as_str(),
+        ]
     });
-    query.push(
-        " ON CONFLICT (source, event, attribute, part) DO UPDATE SET
-            claimed_at = CASE WHEN claims.object = excluded.object
-                         THEN claims.claimed_at ELSE excluded.claimed_at END,
-            heard_at = CASE WHEN claims.object = excluded.object
-                            AND claims.timestamp = excluded.timestamp
-                       THEN claims.heard_at ELSE excluded.heard_at END,
-            object = excluded.object, attribute_id = excluded.attribute_id,
-            misp_object = excluded.misp_object, path = excluded.path, value = excluded.value,
-            timestamp = excluded.timestamp, digest = excluded.digest, facts = excluded.facts",
-    );
-    query.build().execute(&mut **tx).await?;
-    Ok(())
+    tx.execute_each(&WRITE, values).map(drop)
 }

@@ -10,15 +10,23 @@ use super::claimed::{ClaimRow, Claimed, EventsByKey, claims_of, load_events};
 use super::generations::{self, newest};
 use super::judged::{WantedRow, wanted_of};
 use super::named::{Found, Place, find};
+use super::sql::{Result, Transaction, statements, values};
 use super::standing::standings;
 use super::wanted::{WITHDRAWN, merge};
-use super::{Ledger, View, Views, Writing};
+use super::{Ledger, View, Views};
 use crate::pure::convert::{EventFacts, Reason};
 use crate::pure::explain::{
     ClaimVerdict, ExplainLine, Indicated, MAX_OTHERS, Other, Story, TargetStanding, ViewRules, Why,
     remarks, standing, time,
 };
 use crate::pure::stix::{self, Observable};
+
+statements! {
+    OBJECTS(Text, Bytes, Bytes) =
+        "SELECT object FROM claims WHERE source = $1 AND event = $2 AND attribute = $3";
+    HELD_SINCE(Text, Bytes, Bytes) =
+        "SELECT MIN(since) FROM held WHERE source = $1 AND event = $2 AND attribute = $3";
+}
 
 /// Attributes whose stories are made together.
 const CHUNK: usize = 200;
@@ -49,50 +57,50 @@ impl Views {
 impl Ledger {
     /// Tells the story of each attribute that `what` names: the uuid of an event or an attribute, or
     /// a value in any spelling. It is one moment of the ledger. Ends early when nobody listens.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub async fn explain(
         &self,
         views: &Views,
         what: &str,
         telling: Telling,
         lines: mpsc::Sender<ExplainLine>,
-    ) -> sqlx::Result<()> {
-        let mut tx = self.readers.begin().await?;
-        let Found { places, observables, mut notes } = find(&mut tx, what).await?;
-        if places.is_empty() {
-            notes.extend(ended(&mut tx, views, &observables, telling).await?);
-        }
-        for places in places.chunks(CHUNK) {
-            for story in stories(&mut tx, views, places, telling).await? {
-                if lines.send(ExplainLine::Story(Box::new(story))).await.is_err() {
-                    return Ok(());
+    ) -> Result<()> {
+        let (views, what) = (views.clone(), what.to_owned());
+        self.read_long(move |tx| {
+            let Found { places, observables, mut notes } = find(tx, &what)?;
+            if places.is_empty() {
+                notes.extend(ended(tx, &views, &observables, telling)?);
+            }
+            for places in places.chunks(CHUNK) {
+                for story in stories(tx, &views, places, telling)? {
+                    if lines.blocking_send(ExplainLine::Story(Box::new(story))).is_err() {
+                        return Ok(());
+                    }
                 }
             }
-        }
-        for note in notes {
-            // Whoever asked may be gone.
-            lines.send(ExplainLine::Note(note)).await.ok();
-        }
-        Ok(())
+            for note in notes {
+                // Whoever asked may be gone.
+                lines.blocking_send(ExplainLine::Note(note)).ok();
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
 /// Indicators of observables that nothing claims any more, and where they stand.
-async fn ended(
-    tx: &mut Writing,
+fn ended(
+    tx: &Transaction<'_>,
     views: &Views,
     observables: &BTreeSet<Observable>,
     telling: Telling,
-) -> sqlx::Result<Vec<String>> {
+) -> Result<Vec<String>> {
     let key = |observable| (views.object_key(observable), observable);
     let keys: Vec<(Uuid, &Observable)> = observables.iter().map(key).collect();
     let objects: Vec<Uuid> = keys.iter().map(|(key, _)| *key).collect();
     let mut notes = Vec::new();
     for view in views.iter() {
         let known = Known { objects: &objects, claims: &[], events: &HashMap::new(), telling };
-        let within = InView::load(tx, view, known).await?;
+        let within = InView::load(tx, view, known)?;
         for (key, observable) in &keys {
             let pattern = observable.pattern();
             for Indicated { id, targets, .. } in within.indicated_by(*key) {
@@ -107,55 +115,42 @@ async fn ended(
     Ok(notes)
 }
 
-async fn stories(
-    tx: &mut Writing,
+fn stories(
+    tx: &Transaction<'_>,
     views: &Views,
     places: &[Place],
     telling: Telling,
-) -> sqlx::Result<Vec<Story>> {
+) -> Result<Vec<Story>> {
     let mut objects = BTreeSet::new();
     for place in places {
-        objects.extend(objects_of(tx, place).await?);
+        objects.extend(objects_of(tx, place)?);
     }
     let objects: Vec<Uuid> = objects.into_iter().collect();
-    let claims = claims_of(tx, &objects, views).await?;
+    let claims = claims_of(tx, &objects, views)?;
     let mut events = HashMap::new();
-    load_events(tx, &claims, &mut events).await?;
+    load_events(tx, &claims, &mut events)?;
     let known = Known { objects: &objects, claims: &claims, events: &events, telling };
     let mut told = Vec::new();
     for view in views.iter() {
-        told.push(InView::load(tx, view, known).await?);
+        told.push(InView::load(tx, view, known)?);
     }
     let mut stories = Vec::with_capacity(places.len());
     for place in places {
         let Some(mut story) = known.story(place, &told) else { continue };
-        story.notes = notes(tx, place).await?;
+        story.notes = notes(tx, place)?;
         stories.push(story);
     }
     Ok(stories)
 }
 
-async fn objects_of(tx: &mut Writing, place: &Place) -> sqlx::Result<Vec<Uuid>> {
-    sqlx::query_scalar(
-        "SELECT object FROM claims WHERE source = $1 AND event = $2 AND attribute = $3",
-    )
-    .bind(&place.source)
-    .bind(place.event)
-    .bind(place.attribute)
-    .fetch_all(&mut **tx)
-    .await
+fn objects_of(tx: &Transaction<'_>, place: &Place) -> Result<Vec<Uuid>> {
+    tx.rows(&OBJECTS, &values![&place.source, place.event, place.attribute])
 }
 
-async fn notes(tx: &mut Writing, place: &Place) -> sqlx::Result<Vec<String>> {
-    let held: Option<i64> = sqlx::query_scalar(
-        "SELECT MIN(since) FROM held WHERE source = $1 AND event = $2 AND attribute = $3",
-    )
-    .bind(&place.source)
-    .bind(place.event)
-    .bind(place.attribute)
-    .fetch_one(&mut **tx)
-    .await?;
-    let held = held.map(|since| {
+fn notes(tx: &Transaction<'_>, place: &Place) -> Result<Vec<String>> {
+    let values = values![&place.source, place.event, place.attribute];
+    let held: Option<(Option<i64>,)> = tx.row(&HELD_SINCE, &values)?;
+    let held = held.and_then(|(since,)| since).map(|since| {
         format!("MISP shows it no longer; the guard keeps it since {}: see `held`", time(since))
     });
     Ok(held.into_iter().collect())
@@ -184,16 +179,16 @@ struct InView<'k> {
 }
 
 impl<'k> InView<'k> {
-    async fn load(tx: &mut Writing, view: &'k View, known: Known<'k>) -> sqlx::Result<Self> {
+    fn load(tx: &Transaction<'_>, view: &'k View, known: Known<'k>) -> Result<Self> {
         let Known { objects, claims, events, telling } = known;
-        let newest = newest(tx, view, (objects, claims)).await?;
+        let newest = newest(tx, view, (objects, claims))?;
         let place =
             |key: Uuid, first: &ClaimRow| generations::place(view, first, newest.get(&key), false);
         let reasons = merge(view, claims, events, place).reasons;
-        let wanted = wanted_of(tx, &view.name, &newest).await?;
+        let wanted = wanted_of(tx, &view.name, &newest)?;
         let objects: Vec<Uuid> = wanted.values().map(|row| row.object).collect();
         let mut targets: HashMap<Uuid, Vec<TargetStanding>> = HashMap::new();
-        for row in standings(tx, &view.name, &objects, telling.now).await? {
+        for row in standings(tx, &view.name, &objects, telling.now)? {
             targets.entry(row.object).or_default().push(row.told(telling.now));
         }
         Ok(Self { view, known, reasons, wanted, targets })

@@ -4,25 +4,57 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
+use super::View;
 use super::claimed::{ClaimRow, Claimed};
+use super::sql::{Result, SqlError, Statement, Transaction, row, statements, values};
 use super::wanted::WITHDRAWN;
-use super::{View, Writing, push_uuids};
 use crate::pure::stix::Withdraw;
 
-/// The newest object that claims of a key count for.
-#[derive(Debug, Clone, sqlx::FromRow)]
-pub(super) struct Newest {
-    /// See [`View::key`].
-    pub key: Uuid,
-    pub object: Uuid,
-    pub stix_id: Uuid,
-    pub version: i64,
-    pub generation: i16,
-    /// It is withdrawn, and a revocation of it has left.
-    pub revoked: bool,
+/// Whether a row of `wanted` is withdrawn and a revocation of it has left, to any target of its view.
+macro_rules! revoked {
+    () => {
+        "(version = 0 AND EXISTS (SELECT 1 FROM delivered d
+             WHERE d.object = wanted.object AND d.revoked > 0
+             AND d.target IN (SELECT target FROM targets t WHERE t.view = wanted.view)))"
+    };
+}
+pub(super) use revoked;
+
+/// The columns of [`Newest`].
+macro_rules! newest_of {
+    () => {
+        concat!(
+            "SELECT COALESCE(claimed, object), object, stix_id, version, generation, ",
+            revoked!(),
+            " FROM wanted WHERE view = $1"
+        )
+    };
+}
+
+statements! {
+    OF_OBJECT(Text, Bytes) = concat!(newest_of!(), " AND object = $2");
+    OF_CLAIMED(Text, Bytes) = concat!(newest_of!(), " AND claimed = $2");
+    OF_OBSERVABLE(Text, Bytes) = concat!(newest_of!(), " AND observable = $2");
+    IS_TAKEN(Text, Bytes, Bytes, Boolean) = "SELECT EXISTS (SELECT 1 FROM wanted
+         WHERE view = $1 AND stix_id = $2 AND stix_id <> object AND object <> $3
+         AND (revoke OR $4 AND version <> 0))";
+}
+
+row! {
+    /// The newest object that claims of a key count for.
+    #[derive(Debug, Clone)]
+    pub(super) struct Newest {
+        /// See [`View::key`].
+        pub key: Uuid,
+        pub object: Uuid,
+        pub stix_id: Uuid,
+        pub version: i64,
+        pub generation: i16,
+        /// It is withdrawn, and a revocation of it has left.
+        pub revoked: bool,
+    }
 }
 
 impl Newest {
@@ -39,58 +71,34 @@ pub(super) struct Place {
     pub generation: i16,
 }
 
-/// Keys a statement.
-const CHUNK: usize = 500;
-
 /// The newest objects, by key, of these observables, whose claims are `claims`.
-pub(super) async fn newest(
-    tx: &mut Writing,
+pub(super) fn newest(
+    tx: &Transaction<'_>,
     view: &View,
     (observables, claims): (&[Uuid], &[Claimed]),
-) -> sqlx::Result<HashMap<Uuid, Newest>> {
+) -> Result<HashMap<Uuid, Newest>> {
     let mut newest = HashMap::with_capacity(observables.len());
     if !view.is_by_attribute() {
-        find(tx, view, (&["object", "claimed"], observables), &mut newest).await?;
+        find(tx, view, (&[&OF_OBJECT, &OF_CLAIMED], observables), &mut newest)?;
         return Ok(newest);
     }
-    find(tx, view, (&["observable"], observables), &mut newest).await?;
+    find(tx, view, (&[&OF_OBSERVABLE], observables), &mut newest)?;
     // Withdrawn rows of older releases know no observable.
     let own: HashSet<Uuid> = claims.iter().map(|claim| view.key(&claim.row)).collect();
     let own: Vec<Uuid> = own.into_iter().collect();
-    find(tx, view, (&["object", "claimed"], &own), &mut newest).await?;
+    find(tx, view, (&[&OF_OBJECT, &OF_CLAIMED], &own), &mut newest)?;
     Ok(newest)
 }
 
-/// Each column with each chunk of the keys.
-pub(super) fn by_column<'k>(
-    columns: &[&'static str],
-    keys: &'k [Uuid],
-) -> Vec<(&'static str, &'k [Uuid])> {
-    let chunks = |column: &&'static str| {
-        let column = *column;
-        keys.chunks(CHUNK).map(move |keys| (column, keys))
-    };
-    columns.iter().flat_map(chunks).collect()
-}
-
-async fn find(
-    tx: &mut Writing,
+fn find(
+    tx: &Transaction<'_>,
     view: &View,
-    (columns, keys): (&[&'static str], &[Uuid]),
+    (statements, keys): (&[&Statement], &[Uuid]),
     newest: &mut HashMap<Uuid, Newest>,
-) -> sqlx::Result<()> {
-    for (column, keys) in by_column(columns, keys) {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT COALESCE(claimed, object) AS key, object, stix_id, version, generation,
-                 version = 0 AND EXISTS (SELECT 1 FROM delivered d
-                     WHERE d.object = wanted.object AND d.revoked > 0
-                     AND d.target IN (SELECT target FROM targets t WHERE t.view = wanted.view))
-                     AS revoked
-             FROM wanted WHERE view = ",
-        );
-        query.push_bind(&view.name);
-        push_uuids(&mut query, &format!(" AND {column} IN "), keys);
-        let rows: Vec<Newest> = query.build_query_as().fetch_all(&mut **tx).await?;
+) -> Result<()> {
+    for statement in statements {
+        let keys = keys.iter().map(|key| values![&view.name, key]);
+        let rows: Vec<Newest> = tx.rows_each(statement, keys)?;
         for row in rows {
             let known = newest.get(&row.key).map_or(-1, |known| known.generation);
             if row.generation > known {
@@ -103,12 +111,12 @@ async fn find(
 
 /// Objects whose ids may not be used although they themselves were not revoked: under
 /// `identity = "attribute"` another object had the same id, and its revocation has left or will.
-pub(super) async fn taken(
-    tx: &mut Writing,
+pub(super) fn taken(
+    tx: &Transaction<'_>,
     view: &View,
     claims: &[Claimed],
     newest: &HashMap<Uuid, Newest>,
-) -> sqlx::Result<HashSet<Uuid>> {
+) -> Result<HashSet<Uuid>> {
     let mut taken = HashSet::new();
     if !view.is_by_attribute() {
         return Ok(taken);
@@ -123,16 +131,9 @@ pub(super) async fn taken(
         let (object, stix_id) = newest
             .get(&key)
             .map_or_else(|| (key, first_id()), |known| (known.object, known.stix_id));
-        let is_taken: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM wanted WHERE view = $1 AND stix_id = $2
-                 AND stix_id <> object AND object <> $3 AND (revoke OR $4 AND version <> 0))",
-        )
-        .bind(&view.name)
-        .bind(stix_id)
-        .bind(object)
-        .bind(view.merger.withdraw() == Withdraw::Revoke)
-        .fetch_one(&mut **tx)
-        .await?;
+        let revokes = view.merger.withdraw() == Withdraw::Revoke;
+        let values = values![&view.name, stix_id, object, revokes];
+        let (is_taken,): (bool,) = tx.row(&IS_TAKEN, &values)?.ok_or(SqlError::NoRow)?;
         if is_taken {
             taken.insert(key);
         }

@@ -2,9 +2,23 @@
 
 use uuid::Uuid;
 
-use super::Writing;
+use super::sql::{Result, SqlError, Transaction, statements, values};
 use super::wanted::encode;
 use crate::pure::convert::EventFacts;
+
+statements! {
+    WRITE(Text, Bytes, Integer, Integer, Text) =
+        "INSERT INTO events (source, event, misp_id, timestamp, sequence, generation, facts)
+         VALUES ($1, $2, $3, $4, 1, 1, $5)
+         ON CONFLICT (source, event) DO UPDATE SET misp_id = excluded.misp_id,
+             timestamp = excluded.timestamp, facts = excluded.facts, content = NULL,
+             deleted_at = NULL,
+             sequence = events.sequence + 1, generation = events.generation + 1
+         RETURNING generation";
+    GENERATION(Text, Bytes) =
+        "SELECT generation FROM events
+         WHERE source = $1 AND event = $2 AND deleted_at IS NULL";
+}
 
 /// Whether anything differs that policy or merging reads of an event: its own times are not.
 pub(super) fn says_more(stored: &EventFacts, now: &EventFacts) -> bool {
@@ -18,40 +32,16 @@ pub(super) fn says_more(stored: &EventFacts, now: &EventFacts) -> bool {
 }
 
 /// Writes the head of a snapshot that begins; returns its generation.
-pub(super) async fn write_head(
-    tx: &mut Writing,
-    source: &str,
-    facts: &EventFacts,
-) -> sqlx::Result<i64> {
-    sqlx::query_scalar(
-        "INSERT INTO events (source, event, misp_id, timestamp, sequence, generation, facts)
-         VALUES ($1, $2, $3, $4, 1, 1, $5)
-         ON CONFLICT (source, event) DO UPDATE SET misp_id = excluded.misp_id,
-             timestamp = excluded.timestamp, facts = excluded.facts, content = NULL,
-             deleted_at = NULL,
-             sequence = events.sequence + 1, generation = events.generation + 1
-         RETURNING generation",
-    )
-    .bind(source)
-    .bind(facts.uuid)
-    .bind(facts.id)
-    .bind(facts.timestamp)
-    .bind(encode(facts)?)
-    .fetch_one(&mut **tx)
-    .await
+pub(super) fn write_head(tx: &Transaction<'_>, source: &str, facts: &EventFacts) -> Result<i64> {
+    let encoded = encode(facts)?;
+    let EventFacts { uuid, id, timestamp, .. } = *facts;
+    tx.row(&WRITE, &values![source, uuid, id, timestamp, &encoded])?.ok_or(SqlError::NoRow)
 }
 
 /// Which snapshot of an event was begun last; `None` of an event that is deleted or unknown.
-pub(super) async fn generation(
-    tx: &mut Writing,
+pub(super) fn generation(
+    tx: &Transaction<'_>,
     (source, event): (&str, Uuid),
-) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar(
-        "SELECT generation FROM events
-         WHERE source = $1 AND event = $2 AND deleted_at IS NULL",
-    )
-    .bind(source)
-    .bind(event)
-    .fetch_optional(&mut **tx)
-    .await
+) -> Result<Option<i64>> {
+    tx.row(&GENERATION, &values![source, event])
 }

@@ -4,20 +4,42 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::{Ledger, push_uuids};
+use super::apply::STEP;
+use super::sql::{Result, SqlError, row, statements, values};
+use super::{Ledger, start};
 use crate::notice::{Gap, GapReason};
 
-/// Something may have been missed, and no catch-up has begun late enough after it.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct OpenGap {
-    intake: String,
-    reason: String,
-    event: Uuid,
-    /// Unix milliseconds.
-    pub until: i64,
+statements! {
+    OPEN_GAPS(Text) = "SELECT intake, reason, event, until FROM gaps WHERE source = $1";
+    HEAL(Text, Text, Text, Bytes, Integer) =
+        "DELETE FROM gaps WHERE source = $1 AND intake = $2 AND reason = $3
+         AND event = $4 AND until = $5";
+    KNOWN(Text, Bytes) =
+        "SELECT event, deleted_at IS NOT NULL, read_timestamp, read_publication, read_published,
+             read_at
+         FROM events WHERE source = $1 AND event = $2";
+    LIVE(Text, Bytes, Integer) =
+        "SELECT event FROM events
+         WHERE source = $1 AND event > $2 AND deleted_at IS NULL ORDER BY event LIMIT $3";
+    HAS_CLAIMS(Text) = "SELECT EXISTS (SELECT 1 FROM claims WHERE source = $1)";
+    STORE_CURSOR(Text, Text, Integer) =
+        "INSERT INTO cursors (source, name, value) VALUES ($1, $2, $3)
+         ON CONFLICT (source, name) DO UPDATE SET value = excluded.value";
+    CURSOR(Text, Text) = "SELECT value FROM cursors WHERE source = $1 AND name = $2";
+}
+
+row! {
+    /// Something may have been missed, and no catch-up has begun late enough after it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct OpenGap {
+        intake: String,
+        reason: String,
+        event: Uuid,
+        /// Unix milliseconds.
+        pub until: i64,
+    }
 }
 
 impl OpenGap {
@@ -40,14 +62,16 @@ pub struct Head {
     pub weight: i64,
 }
 
-#[derive(Debug, sqlx::FromRow)]
-struct Known {
-    event: Uuid,
-    deleted: bool,
-    read_timestamp: i64,
-    read_publication: i64,
-    read_published: bool,
-    read_at: i64,
+row! {
+    #[derive(Debug)]
+    struct Known {
+        event: Uuid,
+        deleted: bool,
+        read_timestamp: i64,
+        read_publication: i64,
+        read_published: bool,
+        read_at: i64,
+    }
 }
 
 impl Known {
@@ -61,55 +85,40 @@ impl Known {
     }
 }
 
-/// Ids a statement.
+/// Events looked up at once.
 const CHUNK: usize = 500;
 
 impl Ledger {
     /// Gaps that no catch-up has healed.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn open_gaps(&self, source: &str) -> sqlx::Result<Vec<OpenGap>> {
-        sqlx::query_as("SELECT intake, reason, event, until FROM gaps WHERE source = $1")
-            .bind(source)
-            .fetch_all(&self.readers)
-            .await
+    pub async fn open_gaps(&self, source: &str) -> Result<Vec<OpenGap>> {
+        let source = source.to_owned();
+        self.read(move |tx| tx.rows(&OPEN_GAPS, &values![&source])).await
     }
 
     /// These gaps are healed, unless they went on meanwhile.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn heal(&self, source: &str, gaps: &[OpenGap]) -> sqlx::Result<()> {
-        let mut tx = self.begin().await?;
-        for gap in gaps {
-            sqlx::query(
-                "DELETE FROM gaps WHERE source = $1 AND intake = $2 AND reason = $3
-                 AND event = $4 AND until = $5",
-            )
-            .bind(source)
-            .bind(&gap.intake)
-            .bind(&gap.reason)
-            .bind(gap.event)
-            .bind(gap.until)
-            .execute(&mut *tx)
+    pub async fn heal(&self, source: &str, gaps: &[OpenGap]) -> Result<()> {
+        for gaps in gaps.chunks(STEP) {
+            let (source, gaps) = (source.to_owned(), gaps.to_vec());
+            self.write(move |unit| {
+                let rows = gaps
+                    .iter()
+                    .map(|gap| values![&source, &gap.intake, &gap.reason, gap.event, gap.until]);
+                unit.execute_each(&HEAL, rows)
+            })
             .await?;
         }
-        tx.commit().await
+        Ok(())
     }
 
     /// Those of the heads that say something else than the last read of their event, or of which no
     /// read is known; what was never published, or not since `window` (Unix seconds), counts only
     /// where the ledger holds something of it.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub async fn news(
         &self,
         source: &str,
         heads: &[Head],
         window: Option<i64>,
-    ) -> sqlx::Result<Vec<Head>> {
+    ) -> Result<Vec<Head>> {
         let within = |head: &Head| window.is_none_or(|since| head.publication >= since);
         let mut news = Vec::new();
         for heads in heads.chunks(CHUNK) {
@@ -123,10 +132,7 @@ impl Ledger {
     }
 
     /// Those of the heads whose events matter: published at some time, or known here.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn worth_reading(&self, source: &str, heads: &[Head]) -> sqlx::Result<Vec<Head>> {
+    pub async fn worth_reading(&self, source: &str, heads: &[Head]) -> Result<Vec<Head>> {
         let mut worth = Vec::new();
         for heads in heads.chunks(CHUNK) {
             let known = self.known(source, heads).await?;
@@ -137,57 +143,34 @@ impl Ledger {
         Ok(worth)
     }
 
-    async fn known(&self, source: &str, heads: &[Head]) -> sqlx::Result<HashMap<Uuid, Known>> {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT event, deleted_at IS NOT NULL AS deleted, read_timestamp, read_publication,
-                 read_published, read_at
-             FROM events WHERE source = ",
-        );
-        query.push_bind(source);
+    async fn known(&self, source: &str, heads: &[Head]) -> Result<HashMap<Uuid, Known>> {
+        let source = source.to_owned();
         let events: Vec<Uuid> = heads.iter().map(|head| head.event).collect();
-        push_uuids(&mut query, " AND event IN ", &events);
-        let rows: Vec<Known> = query.build_query_as().fetch_all(&self.readers).await?;
+        let rows: Vec<Known> = self
+            .read(move |tx| {
+                tx.rows_each(&KNOWN, events.iter().map(|event| values![&source, event]))
+            })
+            .await?;
         Ok(rows.into_iter().map(|row| (row.event, row)).collect())
     }
 
     /// Events that are not deleted, in the order of their uuids, those after `after`.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn live_events(
-        &self,
-        source: &str,
-        after: Uuid,
-        limit: usize,
-    ) -> sqlx::Result<Vec<Uuid>> {
-        sqlx::query_scalar(
-            "SELECT event FROM events
-             WHERE source = $1 AND event > $2 AND deleted_at IS NULL ORDER BY event LIMIT $3",
-        )
-        .bind(source)
-        .bind(after)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&self.readers)
-        .await
+    pub async fn live_events(&self, source: &str, after: Uuid, limit: usize) -> Result<Vec<Uuid>> {
+        let source = source.to_owned();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(move |tx| tx.rows(&LIVE, &values![&source, after, limit])).await
     }
 
     /// Whether anything of this source claims something.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn has_claims(&self, source: &str) -> sqlx::Result<bool> {
-        let one: Option<i64> = sqlx::query_scalar("SELECT 1 FROM claims WHERE source = $1 LIMIT 1")
-            .bind(source)
-            .fetch_optional(&self.readers)
-            .await?;
-        Ok(one.is_some())
+    pub async fn has_claims(&self, source: &str) -> Result<bool> {
+        let source = source.to_owned();
+        let found = self.read(move |tx| tx.row(&HAS_CLAIMS, &values![&source])).await?;
+        let (has,) = found.ok_or(SqlError::NoRow)?;
+        Ok(has)
     }
 
     /// Has catch-up look again at once, as after a gap.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn look_again(&self, source: &str, now: i64) -> sqlx::Result<()> {
+    pub async fn look_again(&self, source: &str, now: i64) -> Result<()> {
         let since = std::time::SystemTime::now();
         let gap = Gap {
             reason: GapReason::Asked,
@@ -202,66 +185,34 @@ impl Ledger {
     }
 
     /// Stores how far a listing has come.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn move_cursors(&self, source: &str, cursors: &[(&str, i64)]) -> sqlx::Result<()> {
-        let mut tx = self.begin().await?;
-        for (name, value) in cursors {
-            store_cursor(&mut tx, source, name, *value).await?;
-        }
-        tx.commit().await
+    pub async fn move_cursors(&self, source: &str, cursors: &[(&str, i64)]) -> Result<()> {
+        let source = source.to_owned();
+        let cursors: Vec<(String, i64)> =
+            cursors.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        self.write(move |unit| {
+            let rows = cursors.iter().map(|(name, value)| values![&source, name, value]);
+            unit.execute_each(&STORE_CURSOR, rows)?;
+            Ok(())
+        })
+        .await
     }
 
     /// How far a listing has come, in MISP's time.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn cursor(&self, source: &str, name: &str) -> sqlx::Result<Option<i64>> {
-        sqlx::query_scalar("SELECT value FROM cursors WHERE source = $1 AND name = $2")
-            .bind(source)
-            .bind(name)
-            .fetch_optional(&self.readers)
-            .await
+    pub async fn cursor(&self, source: &str, name: &str) -> Result<Option<i64>> {
+        let (source, name) = (source.to_owned(), name.to_owned());
+        self.read(move |tx| tx.row(&CURSOR, &values![&source, &name])).await
     }
 
     /// Stores a value under a name, for the tasks that talk to MISP.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn remember(&self, name: &str, value: &Value) -> sqlx::Result<()> {
-        let mut tx = self.begin().await?;
-        super::start::store_setting(&mut tx, name, &value.to_string()).await?;
-        tx.commit().await
+    pub async fn remember(&self, name: &str, value: &Value) -> Result<()> {
+        let (name, value) = (name.to_owned(), value.to_string());
+        self.write(move |unit| start::store_setting(unit, &name, &value)).await
     }
 
     /// What [`Ledger::remember`] stored.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn remembered(&self, name: &str) -> sqlx::Result<Option<Value>> {
-        let text: Option<String> = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
-            .bind(name)
-            .fetch_optional(&self.readers)
-            .await?;
+    pub async fn remembered(&self, name: &str) -> Result<Option<Value>> {
+        let name = name.to_owned();
+        let text = self.read(move |tx| start::setting(tx, &name)).await?;
         text.map(|text| super::wanted::decode(&text)).transpose()
     }
-}
-
-async fn store_cursor(
-    connection: &mut SqliteConnection,
-    source: &str,
-    name: &str,
-    value: i64,
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO cursors (source, name, value) VALUES ($1, $2, $3)
-         ON CONFLICT (source, name) DO UPDATE SET value = excluded.value",
-    )
-    .bind(source)
-    .bind(name)
-    .bind(value)
-    .execute(connection)
-    .await?;
-    Ok(())
 }

@@ -3,17 +3,25 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::json;
-use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use super::check::Finding;
 use super::claimed::{ClaimRow, Claimed, claims_of, load_events};
 use super::context;
 use super::generations::{self, Newest, newest};
+use super::sql::{Result, Transaction, row, statements, values};
 use super::wanted::{Merged, WITHDRAWN, merge};
-use super::{View, Views, Writing, push_uuids};
+use super::{View, Views};
 
-/// Objects at a time: 500 ids a statement.
+statements! {
+    OBJECTS(Bytes, Integer) = "SELECT DISTINCT object FROM claims
+         WHERE object > $1 ORDER BY object LIMIT $2";
+    WANTED(Text, Bytes) = "SELECT COALESCE(claimed, object), COALESCE(observable, claimed, object),
+             object, stix_id, body, valid_from, valid_until, version
+         FROM wanted WHERE view = $1 AND object = $2";
+}
+
+/// Objects at a time.
 const CHUNK: i64 = 500;
 
 /// The invariants that need a look at every claim.
@@ -29,17 +37,19 @@ pub(super) struct Judging {
     now: i64,
 }
 
-#[derive(Debug, sqlx::FromRow)]
-pub(super) struct WantedRow {
-    key: Uuid,
-    /// The key of its claims.
-    pub observable: Uuid,
-    pub object: Uuid,
-    pub stix_id: Uuid,
-    pub body: String,
-    pub valid_from: i64,
-    pub valid_until: i64,
-    pub version: i64,
+row! {
+    #[derive(Debug)]
+    pub(super) struct WantedRow {
+        key: Uuid,
+        /// The key of its claims.
+        pub observable: Uuid,
+        pub object: Uuid,
+        pub stix_id: Uuid,
+        pub body: String,
+        pub valid_from: i64,
+        pub valid_until: i64,
+        pub version: i64,
+    }
 }
 
 impl WantedRow {
@@ -79,23 +89,17 @@ impl Judging {
     }
 
     /// Goes through all claims in the order of their objects.
-    pub(super) async fn go(&mut self, tx: &mut Writing, views: &Views) -> sqlx::Result<()> {
+    pub(super) fn go(&mut self, tx: &Transaction<'_>, views: &Views) -> Result<()> {
         let mut after = Uuid::nil();
         loop {
-            let objects: Vec<Uuid> = sqlx::query_scalar(
-                "SELECT DISTINCT object FROM claims WHERE object > $1 ORDER BY object LIMIT $2",
-            )
-            .bind(after)
-            .bind(CHUNK)
-            .fetch_all(&mut **tx)
-            .await?;
+            let objects: Vec<Uuid> = tx.rows(&OBJECTS, &values![after, CHUNK])?;
             let Some(last) = objects.last() else { return Ok(()) };
             after = *last;
-            let claims = claims_of(tx, &objects, views).await?;
+            let claims = claims_of(tx, &objects, views)?;
             self.look_at(views, &claims);
             let views = views.iter().filter(|_| self.wanted.left_out.is_none());
             for view in views.collect::<Vec<_>>() {
-                self.compare(tx, view, &objects, &claims).await?;
+                self.compare(tx, view, &objects, &claims)?;
             }
         }
     }
@@ -116,22 +120,22 @@ impl Judging {
         }
     }
 
-    async fn compare(
+    fn compare(
         &mut self,
-        tx: &mut Writing,
+        tx: &Transaction<'_>,
         view: &View,
         objects: &[Uuid],
         claims: &[Claimed],
-    ) -> sqlx::Result<()> {
+    ) -> Result<()> {
         let mut events = HashMap::new();
-        load_events(tx, claims, &mut events).await?;
-        let newest = newest(tx, view, (objects, claims)).await?;
+        load_events(tx, claims, &mut events)?;
+        let newest = newest(tx, view, (objects, claims))?;
         let place =
             |key: Uuid, first: &ClaimRow| generations::place(view, first, newest.get(&key), false);
         let outcome = merge(view, claims, &events, place);
         let merged = outcome.merged.into_iter();
         let mut merged: HashMap<Uuid, Merged> = merged.map(|one| (one.key, one)).collect();
-        let wanted = wanted_of(tx, &view.name, &newest).await?;
+        let wanted = wanted_of(tx, &view.name, &newest)?;
         let moving: BTreeSet<Uuid> = claims
             .iter()
             .map(|claim| &claim.row)
@@ -141,7 +145,7 @@ impl Judging {
             .collect();
         let standing: Vec<&Merged> =
             merged.values().filter(|one| !moving.contains(&one.key)).collect();
-        for (object, needed) in context::astray(tx, view, &standing, self.now).await? {
+        for (object, needed) in context::astray(tx, view, &standing, self.now)? {
             let example = json!({"view": view.name, "object": object, "context": needed});
             self.context.add(|| example.to_string());
         }
@@ -169,24 +173,12 @@ impl Judging {
 }
 
 /// The newest objects, by the key of their claims.
-pub(super) async fn wanted_of(
-    tx: &mut Writing,
+pub(super) fn wanted_of(
+    tx: &Transaction<'_>,
     view: &str,
     newest: &HashMap<Uuid, Newest>,
-) -> sqlx::Result<HashMap<Uuid, WantedRow>> {
-    let objects: Vec<Uuid> = newest.values().map(|known| known.object).collect();
-    let mut found = HashMap::with_capacity(objects.len());
-    for objects in objects.chunks(500) {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT object, stix_id, body, valid_from, valid_until, version,
-                 COALESCE(claimed, object) AS key,
-                 COALESCE(observable, claimed, object) AS observable
-             FROM wanted WHERE view = ",
-        );
-        query.push_bind(view);
-        push_uuids(&mut query, " AND object IN ", objects);
-        let rows: Vec<WantedRow> = query.build_query_as().fetch_all(&mut **tx).await?;
-        found.extend(rows.into_iter().map(|row| (row.key, row)));
-    }
-    Ok(found)
+) -> Result<HashMap<Uuid, WantedRow>> {
+    let objects = newest.values().map(|known| values![view, known.object]);
+    let rows: Vec<WantedRow> = tx.rows_each(&WANTED, objects)?;
+    Ok(rows.into_iter().map(|row| (row.key, row)).collect())
 }

@@ -3,8 +3,15 @@
 
 use uuid::Uuid;
 
-use super::Writing;
+use super::sql::{Result, Transaction, statements, values};
 use crate::notice::EventRef;
+
+statements! {
+    KNOWN(Text, Bytes) = "SELECT event FROM events WHERE source = $1 AND event = $2";
+    WITH_NUMBER(Text, Integer) =
+        "SELECT event, deleted_at IS NULL FROM events WHERE source = $1 AND misp_id = $2
+         ORDER BY timestamp DESC, event";
+}
 
 /// The known events that a frame may mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,26 +35,14 @@ impl Meant {
     }
 }
 
-pub(super) async fn meant(tx: &mut Writing, source: &str, event: &EventRef) -> sqlx::Result<Meant> {
+pub(super) fn meant(tx: &Transaction<'_>, source: &str, event: &EventRef) -> Result<Meant> {
     if let Some(uuid) = event.uuid {
-        let known: Option<Uuid> =
-            sqlx::query_scalar("SELECT event FROM events WHERE source = $1 AND event = $2")
-                .bind(source)
-                .bind(uuid)
-                .fetch_optional(&mut **tx)
-                .await?;
+        let known = tx.row(&KNOWN, &values![source, uuid])?;
         return Ok(known.map_or(Meant::Unknown, Meant::One));
     }
     // An event that was deleted before the ledger knew it has no number.
     let Some(number) = event.id.filter(|number| *number != 0) else { return Ok(Meant::Unknown) };
-    let rows: Vec<(Uuid, bool)> = sqlx::query_as(
-        "SELECT event, deleted_at IS NULL FROM events WHERE source = $1 AND misp_id = $2
-         ORDER BY timestamp DESC, event",
-    )
-    .bind(source)
-    .bind(number)
-    .fetch_all(&mut **tx)
-    .await?;
+    let rows: Vec<(Uuid, bool)> = tx.rows(&WITH_NUMBER, &values![source, number])?;
     let (live, dead): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(_, lives)| *lives);
     let events = |rows: Vec<(Uuid, bool)>| rows.into_iter().map(|(event, _)| event).collect();
     Ok(match (live.as_slice(), dead.is_empty()) {

@@ -5,6 +5,7 @@
 //! to; `queue` the changes that a target has not fully taken; `delivered` what a target was sent.
 
 mod apply;
+mod applying;
 mod begin;
 mod change;
 mod check;
@@ -32,12 +33,15 @@ mod meant;
 mod named;
 mod narrow;
 mod open;
+mod owner;
 mod prune;
 mod publish;
 mod queue;
 mod read;
+mod readers;
 mod reads;
-mod rekey;
+#[cfg(test)]
+mod registry;
 mod renew;
 mod resync;
 mod room;
@@ -46,6 +50,7 @@ mod sending;
 mod sightings;
 mod small;
 mod snapshot;
+mod sql;
 mod standing;
 mod start;
 mod status;
@@ -54,6 +59,7 @@ mod tag_changes;
 mod tagging;
 mod tags;
 mod targets;
+mod thread;
 mod unread;
 mod upkeep;
 mod verify;
@@ -69,11 +75,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-use sqlx::{QueryBuilder, Sqlite, SqlitePool, Transaction};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-use uuid::Uuid;
-
 pub use check::Finding;
 pub use clock::SetBack;
 pub use copy::{Alteration, Altered};
@@ -88,6 +91,7 @@ pub use reads::{Candidate, DueRead, Listing, ResyncCount};
 pub use resync::{Resync, ResyncPhase, may_empty};
 pub use room::{Given, Room};
 pub use sending::{Moment, Sending};
+pub use sql::{Result as SqlResult, SqlError};
 pub use start::{ABSENT, DISABLED, DRY_RUN, StartError, TargetEntry};
 pub use status::{GapStatus, LedgerStatus, Refusal, ResyncStatus, TargetStatus};
 pub use suppressed::{Lifted, Suppressed, Suppression};
@@ -102,12 +106,21 @@ pub use warninglists::{
 };
 pub use writer::{KeyView, RestRules, Writer, WriterSettings, millis};
 
-/// A cheap handle on the ledger. Writing goes through one connection, reading through a few.
+use owner::{Owner, Unit};
+use readers::Readers;
+use sql::{Connection, Transaction};
+
+/// A cheap handle on the ledger. One thread writes, a few read.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    threads: Arc<Threads>,
     shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Threads {
+    owner: Owner,
+    readers: Readers,
 }
 
 #[derive(Debug)]
@@ -131,12 +144,9 @@ struct Shared {
     lock: File,
 }
 
-/// A transaction of the one writing connection.
-type Writing = Transaction<'static, Sqlite>;
-
-impl Ledger {
-    fn new(writer: SqlitePool, readers: SqlitePool, folder: PathBuf, lock: File) -> Self {
-        let shared = Shared {
+impl Shared {
+    fn new(folder: PathBuf, lock: File) -> Self {
+        Self {
             changed: Notify::new(),
             asked: Notify::new(),
             strange: AtomicI64::new(0),
@@ -145,12 +155,58 @@ impl Ledger {
             told: warninglists::Told::default(),
             folder,
             lock,
-        };
-        Self { writer, readers, shared: Arc::new(shared) }
+        }
+    }
+}
+
+impl Ledger {
+    /// Runs a unit of work on the thread that owns the writing, and waits for its commit. It is done although
+    /// whoever asked has gone away.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Unit<'_>) -> SqlResult<T> + Send + 'static,
+    ) -> SqlResult<T> {
+        self.threads.owner.run(work).await
     }
 
-    async fn begin(&self) -> sqlx::Result<Writing> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await
+    /// Runs on the writing connection what no transaction may hold.
+    async fn maintain<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> SqlResult<T> + Send + 'static,
+    ) -> SqlResult<T> {
+        self.threads.owner.maintain(work).await
+    }
+
+    /// Reads one moment of the ledger, for some milliseconds.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> SqlResult<T> + Send + 'static,
+    ) -> SqlResult<T> {
+        self.threads.readers.short.read(work).await
+    }
+
+    /// The same for the senders, who wait for nobody else.
+    async fn pick<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> SqlResult<T> + Send + 'static,
+    ) -> SqlResult<T> {
+        self.threads.readers.picks.read(work).await
+    }
+
+    /// The same for commands that go through whole tables.
+    async fn read_long<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> SqlResult<T> + Send + 'static,
+    ) -> SqlResult<T> {
+        self.threads.readers.long.read(work).await
+    }
+
+    /// Runs on that reader's connection what no transaction may hold.
+    async fn read_long_connection<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> SqlResult<T> + Send + 'static,
+    ) -> SqlResult<T> {
+        self.threads.readers.long.run(work).await
     }
 
     /// Completes with the next commit that changes what is wanted, counted from this call.
@@ -189,8 +245,8 @@ impl Ledger {
     /// Writes back what SQLite still holds and closes all connections. The lock stays until the last handle is
     /// dropped.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        self.threads.readers.close().await;
+        self.threads.owner.close().await;
     }
 }
 
@@ -250,14 +306,4 @@ fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> i64 {
     let mut bytes = [0; 8];
     hasher.finalize_xof().fill(&mut bytes);
     i64::from_le_bytes(bytes)
-}
-
-/// Appends `words (id, id, …)`.
-fn push_uuids(query: &mut QueryBuilder<Sqlite>, words: &str, ids: &[Uuid]) {
-    query.push(words).push("(");
-    let mut list = query.separated(", ");
-    for id in ids {
-        list.push_bind(*id);
-    }
-    query.push(")");
 }

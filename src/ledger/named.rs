@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use uuid::Uuid;
 
-use super::Writing;
+use super::sql::{Result, Transaction, row, statements, values};
 use super::wanted::decode;
 use crate::pure::convert;
 use crate::pure::count::Count;
@@ -12,12 +12,31 @@ use crate::pure::explain::time;
 use crate::pure::policy;
 use crate::pure::stix::Observable;
 
-/// An attribute that claims something.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, sqlx::FromRow)]
-pub(super) struct Place {
-    pub source: String,
-    pub event: Uuid,
-    pub attribute: Uuid,
+statements! {
+    CLAIMING(Text, Text) = "SELECT source, event, attribute FROM claims
+         WHERE lower(value) = lower($1) AND value = $1 AND path = $2
+         ORDER BY timestamp DESC, attribute";
+    OF_EVENT(Bytes) = "SELECT source, event, attribute FROM claims WHERE event = $1
+         ORDER BY attribute_id, attribute";
+    OF_ATTRIBUTE(Bytes) = "SELECT DISTINCT source, event, attribute FROM claims
+         WHERE attribute = $1";
+    SUPPRESSIONS(Text) = "SELECT s.value, s.since, s.until, s.reason FROM suppressed s
+         JOIN suppressed_spellings p ON p.value = s.value WHERE p.spelling = $1";
+    TOMBSTONES(Bytes) = "SELECT withdrawn_at, ids_only FROM tombstones
+         WHERE attribute = $1 ORDER BY withdrawn_at";
+    VAIN_READS(Bytes) = "SELECT vain, why, due_at FROM reads WHERE event = $1 AND vain > 0";
+    EVENT_NOTES(Bytes) = "SELECT e.deleted_at, e.skipped, r.due_at FROM events e
+         LEFT JOIN reads r ON r.source = e.source AND r.event = e.event WHERE e.event = $1";
+}
+
+row! {
+    /// An attribute that claims something.
+    #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+    pub(super) struct Place {
+        pub source: String,
+        pub event: Uuid,
+        pub attribute: Uuid,
+    }
 }
 
 /// What was found.
@@ -31,9 +50,9 @@ pub(super) struct Found {
 }
 
 /// The attributes that `what` names and that claim something, and what there is to say besides.
-pub(super) async fn find(tx: &mut Writing, what: &str) -> sqlx::Result<Found> {
+pub(super) fn find(tx: &Transaction<'_>, what: &str) -> Result<Found> {
     if let Ok(uuid) = Uuid::parse_str(what) {
-        let (places, notes) = find_uuid(tx, uuid).await?;
+        let (places, notes) = find_uuid(tx, uuid)?;
         if !places.is_empty() || !notes.is_empty() {
             return Ok(Found { places, notes, observables: BTreeSet::new() });
         }
@@ -42,33 +61,25 @@ pub(super) async fn find(tx: &mut Writing, what: &str) -> sqlx::Result<Found> {
         convert::types().iter().flat_map(|row| convert::said(row.name, what)).collect();
     let mut places = Vec::new();
     for Observable { path, value } in &observables {
-        let found: Vec<Place> = sqlx::query_as(
-            "SELECT DISTINCT source, event, attribute FROM claims
-             WHERE lower(value) = lower($1) AND value = $1 AND path = $2
-             ORDER BY timestamp DESC, attribute",
-        )
-        .bind(value)
-        .bind(path.as_ref())
-        .fetch_all(&mut **tx)
-        .await?;
+        let found: Vec<Place> = tx.rows(&CLAIMING, &values![value, path.as_ref()])?;
         places.extend(found);
     }
-    let mut seen = HashSet::new();
-    places.retain(|place| seen.insert(place.clone()));
-    let notes = suppressions(tx, what).await?;
-    Ok(Found { places, observables, notes })
+    let notes = suppressions(tx, what)?;
+    Ok(Found { places: distinct(places), observables, notes })
 }
 
-async fn suppressions(tx: &mut Writing, value: &str) -> sqlx::Result<Vec<String>> {
+/// An attribute may claim several things.
+fn distinct(mut places: Vec<Place>) -> Vec<Place> {
+    let mut seen = HashSet::new();
+    places.retain(|place| seen.insert(place.clone()));
+    places
+}
+
+fn suppressions(tx: &Transaction<'_>, value: &str) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     for spelling in policy::spellings(value) {
-        let found: Vec<(String, i64, Option<i64>, String)> = sqlx::query_as(
-            "SELECT s.value, s.since, s.until, s.reason FROM suppressed s
-             JOIN suppressed_spellings p ON p.value = s.value WHERE p.spelling = $1",
-        )
-        .bind(spelling)
-        .fetch_all(&mut **tx)
-        .await?;
+        let found: Vec<(String, i64, Option<i64>, String)> =
+            tx.rows(&SUPPRESSIONS, &values![&spelling])?;
         notes.extend(found.iter().map(|(value, since, until, reason)| {
             let end = until.map(|until| format!(" until {}", time(until))).unwrap_or_default();
             let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
@@ -80,30 +91,15 @@ async fn suppressions(tx: &mut Writing, value: &str) -> sqlx::Result<Vec<String>
     Ok(notes)
 }
 
-async fn find_uuid(tx: &mut Writing, uuid: Uuid) -> sqlx::Result<(Vec<Place>, Vec<String>)> {
-    let of_event: Vec<Place> = sqlx::query_as(
-        "SELECT DISTINCT source, event, attribute FROM claims WHERE event = $1
-         ORDER BY attribute_id, attribute",
-    )
-    .bind(uuid)
-    .fetch_all(&mut **tx)
-    .await?;
-    let mut notes = event_notes(tx, uuid).await?;
-    notes.extend(vain_reads(tx, uuid).await?);
+fn find_uuid(tx: &Transaction<'_>, uuid: Uuid) -> Result<(Vec<Place>, Vec<String>)> {
+    let of_event = distinct(tx.rows(&OF_EVENT, &values![uuid])?);
+    let mut notes = event_notes(tx, uuid)?;
+    notes.extend(vain_reads(tx, uuid)?);
     if !of_event.is_empty() || !notes.is_empty() {
         return Ok((of_event, notes));
     }
-    let of_attribute: Vec<Place> =
-        sqlx::query_as("SELECT DISTINCT source, event, attribute FROM claims WHERE attribute = $1")
-            .bind(uuid)
-            .fetch_all(&mut **tx)
-            .await?;
-    let buried: Vec<(i64, bool)> = sqlx::query_as(
-        "SELECT withdrawn_at, ids_only FROM tombstones WHERE attribute = $1 ORDER BY withdrawn_at",
-    )
-    .bind(uuid)
-    .fetch_all(&mut **tx)
-    .await?;
+    let of_attribute: Vec<Place> = tx.rows(&OF_ATTRIBUTE, &values![uuid])?;
+    let buried: Vec<(i64, bool)> = tx.rows(&TOMBSTONES, &values![uuid])?;
     notes.extend(buried.iter().map(|(at, ids_only)| {
         let what = if *ids_only { "switched its to_ids off" } else { "deleted or edited it" };
         format!("attribute {uuid}: MISP {what} {}", time(*at))
@@ -112,12 +108,8 @@ async fn find_uuid(tx: &mut Writing, uuid: Uuid) -> sqlx::Result<(Vec<Place>, Ve
 }
 
 /// What there is to say of an event, known or not, that MISP was asked for in vain.
-async fn vain_reads(tx: &mut Writing, event: Uuid) -> sqlx::Result<Vec<String>> {
-    let found: Vec<(i64, String, i64)> =
-        sqlx::query_as("SELECT vain, why, due_at FROM reads WHERE event = $1 AND vain > 0")
-            .bind(event)
-            .fetch_all(&mut **tx)
-            .await?;
+fn vain_reads(tx: &Transaction<'_>, event: Uuid) -> Result<Vec<String>> {
+    let found: Vec<(i64, String, i64)> = tx.rows(&VAIN_READS, &values![event])?;
     let told = found.iter().map(|(times, why, next)| {
         format!(
             "event {event} cannot be read ({} so far, again {}): {why}",
@@ -128,22 +120,18 @@ async fn vain_reads(tx: &mut Writing, event: Uuid) -> sqlx::Result<Vec<String>> 
     Ok(told.collect())
 }
 
-#[derive(Debug, sqlx::FromRow)]
-struct EventNotes {
-    deleted_at: Option<i64>,
-    skipped: String,
-    due_at: Option<i64>,
+row! {
+    #[derive(Debug)]
+    struct EventNotes {
+        deleted_at: Option<i64>,
+        skipped: String,
+        due_at: Option<i64>,
+    }
 }
 
 /// What is to be said of a known event besides its claims.
-async fn event_notes(tx: &mut Writing, event: Uuid) -> sqlx::Result<Vec<String>> {
-    let rows: Vec<EventNotes> = sqlx::query_as(
-        "SELECT e.deleted_at, e.skipped, r.due_at FROM events e
-         LEFT JOIN reads r ON r.source = e.source AND r.event = e.event WHERE e.event = $1",
-    )
-    .bind(event)
-    .fetch_all(&mut **tx)
-    .await?;
+fn event_notes(tx: &Transaction<'_>, event: Uuid) -> Result<Vec<String>> {
+    let rows: Vec<EventNotes> = tx.rows(&EVENT_NOTES, &values![event])?;
     let mut notes = Vec::new();
     for row in rows {
         let skipped: BTreeMap<String, u64> = decode(&row.skipped)?;

@@ -1,41 +1,33 @@
 //! Opening the ledger: one file, one relay at a time, and a clear word for whatever is wrong.
 
-use std::borrow::Cow;
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{ConnectOptions, SqlSafeStr, SqlitePool};
+use rusqlite::ErrorCode;
 use thiserror::Error;
 
-use super::{Ledger, rekey};
+use super::owner::Owner;
+use super::readers::Readers;
+use super::sql::{Connection, Options, Result, SqlError, Transaction, statements, values};
+use super::{Ledger, Shared, Threads};
 use crate::config::LedgerConfig;
 
-const MIGRATIONS: [(i64, &str, &str); 12] = [
-    (1, "ledger", include_str!("migrations/0001_ledger.sql")),
-    (2, "rest", include_str!("migrations/0002_rest.sql")),
-    (3, "care", include_str!("migrations/0003_care.sql")),
-    (4, "suppressed", include_str!("migrations/0004_suppressed.sql")),
-    (5, "sightings", include_str!("migrations/0005_sightings.sql")),
-    (7, "context", include_str!("migrations/0007_context.sql")),
-    (8, "decay", include_str!("migrations/0008_decay.sql")),
-    (9, "identity", include_str!("migrations/0009_identity.sql")),
-    (11, "deletion", include_str!("migrations/0011_deletion.sql")),
-    (12, "clocks", include_str!("migrations/0012_clocks.sql")),
-    (14, "hearsay", include_str!("migrations/0014_hearsay.sql")),
-    (15, "unread", include_str!("migrations/0015_unread.sql")),
-];
+const SCHEMA: &str = include_str!("schema.sql");
 
-/// Pages that SQLite keeps in memory, KiB: the writer's, and each reader's.
-const WRITER_CACHE: &str = "-8000";
-const READER_CACHE: &str = "-1000";
-const READERS: u32 = 3;
+/// The version of the schema, which the file keeps as its `user_version`.
+const VERSION: i64 = 1;
+
+/// What SQLite keeps of the file in memory, KiB: the writer's, and each reader's.
+const WRITER_CACHE: i64 = 8_000;
+const READER_CACHE: i64 = 1_000;
+
+statements! {
+    TOUCH() = "UPDATE counters SET value = value WHERE name = 'change'";
+    QUEUED() = "SELECT count(*) FROM queue";
+}
 
 /// Why the ledger cannot be used.
 #[derive(Debug, Error)]
@@ -52,6 +44,10 @@ pub enum OpenError {
         "the ledger {path} was written by a newer release (schema {found}, this one knows {known})\n  hint: run the newer release, or move the file away: a resync rebuilds it"
     )]
     Newer { path: PathBuf, found: i64, known: i64 },
+    #[error(
+        "the ledger {path} was written by an earlier release, whose schema this one does not read\n  hint: move the file away: a resync rebuilds it and the ids stay the same"
+    )]
+    Older { path: PathBuf },
     #[error(
         "the ledger {path} is damaged: {words}\n  hint: restore it from a backup, or move it away: a resync rebuilds it and the ids stay the same"
     )]
@@ -72,102 +68,76 @@ impl Ledger {
     /// # Errors
     /// [`OpenError`] says what is wrong with which file, and what to do.
     pub async fn open(config: &LedgerConfig) -> Result<Self, OpenError> {
-        let folder = &config.data_dir;
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|error| OpenError::Folder { path: folder.clone(), error })?;
-        let lock = lock(folder)?;
-        let path = folder.join("ledger.db");
-        // Not for other users: it holds what policy keeps home. SQLite gives its other files the same
-        // mode; whatever is wrong with the file is told by SQLite below.
-        File::options().create(true).append(true).mode(0o600).open(&path).ok();
-        let describe = |error: sqlx::Error| OpenError::of(&path, &error);
-        let writer = pool(&path, config.fsync, WRITER_CACHE, 1).await.map_err(describe)?;
-        migrate(&writer, &path).await?;
-        rekey::settle(&writer).await.map_err(describe)?;
-        check(&writer).await.map_err(describe)?;
-        let readers = pool(&path, config.fsync, READER_CACHE, READERS).await.map_err(describe)?;
-        Ok(Self::new(writer, readers, folder.clone(), lock))
+        let config = config.clone();
+        let opening = tokio::task::spawn_blocking(move || open(&config));
+        opening.await.map_err(|error| OpenError::Other {
+            path: PathBuf::new(),
+            words: error.to_string(),
+        })?
     }
 }
 
+fn open(config: &LedgerConfig) -> Result<Ledger, OpenError> {
+    let folder = &config.data_dir;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| OpenError::Folder { path: folder.clone(), error })?;
+    let lock = lock(folder)?;
+    let path = folder.join("ledger.db");
+    // Not for other users: it holds what policy keeps home. SQLite gives its other files the same
+    // mode; whatever is wrong with the file is told by SQLite below.
+    File::options().create(true).append(true).mode(0o600).open(&path).ok();
+    let describe = |error: SqlError| OpenError::of(&path, &error);
+    let connect = |cache| Connection::open(&path, Options { fsync: config.fsync, cache });
+    let mut writer = connect(WRITER_CACHE).map_err(describe)?;
+    bring_schema(&mut writer, &path)?;
+    check(&mut writer).map_err(describe)?;
+    let readers = Readers::start(|| connect(READER_CACHE)).map_err(describe)?;
+    let shared = Arc::new(Shared::new(folder.clone(), lock));
+    let owner = Owner::start(writer, Arc::clone(&shared)).map_err(describe)?;
+    Ok(Ledger { threads: Arc::new(Threads { owner, readers }), shared })
+}
+
 impl OpenError {
-    fn of(path: &Path, error: &sqlx::Error) -> Self {
+    fn of(path: &Path, error: &SqlError) -> Self {
         let path = path.to_path_buf();
         let words = error.to_string();
-        // SQLite's primary result codes, https://sqlite.org/rescode.html
-        match primary_code(error) {
-            Some(8 | 14) => Self::ReadOnly { path, words },
-            Some(11 | 26) => Self::Corrupt { path, words },
-            Some(13) => Self::DiskFull { path, words },
+        match error.code() {
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => Self::ReadOnly { path, words },
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Corrupt { path, words }
+            }
+            Some(ErrorCode::DiskFull) => Self::DiskFull { path, words },
             Some(_) | None => Self::Other { path, words },
         }
     }
 }
 
-/// SQLite's primary result code, the low byte of the extended one.
-pub(super) fn primary_code(error: &sqlx::Error) -> Option<u32> {
-    let code = error.as_database_error()?.code()?;
-    code.parse::<u32>().ok().map(|code| code & 0xff)
-}
-
-async fn pool(
-    path: &Path,
-    fsync: bool,
-    cache: &'static str,
-    connections: u32,
-) -> Result<SqlitePool, sqlx::Error> {
-    let synchronous = if fsync { SqliteSynchronous::Full } else { SqliteSynchronous::Normal };
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        // Of a new file only; see room.rs for older ones.
-        .auto_vacuum(SqliteAutoVacuum::Incremental)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(synchronous)
-        .busy_timeout(Duration::from_secs(10))
-        .pragma("cache_size", cache)
-        .pragma("temp_store", "MEMORY")
-        .pragma("journal_size_limit", "67108864")
-        // Its warnings are of long statements, such as the copy for a dry run, and name no remedy.
-        .disable_statement_logging();
-    SqlitePoolOptions::new()
-        .max_connections(connections)
-        .min_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_with(options)
-        .await
-}
-
-async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), OpenError> {
-    let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or_default();
-    let migrations = MIGRATIONS
-        .iter()
-        .map(|(version, name, sql)| {
-            let sql = sql.into_sql_str();
-            Migration::new(*version, Cow::Borrowed(*name), MigrationType::Simple, sql, false)
-        })
-        .collect();
-    match Migrator::with_migrations(migrations).run(writer).await {
-        Ok(()) => Ok(()),
-        Err(MigrateError::VersionMissing(found)) => {
-            Err(OpenError::Newer { path: path.to_path_buf(), found, known })
-        }
-        Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
-            Err(OpenError::of(path, &error))
-        }
-        Err(other) => Err(OpenError::Other { path: path.to_path_buf(), words: other.to_string() }),
+/// Gives a new file its schema, and refuses one that this release does not read.
+fn bring_schema(writer: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let describe = |error: SqlError| OpenError::of(path, &error);
+    let found = writer.pragma("user_version").map_err(describe)?;
+    if found > VERSION {
+        return Err(OpenError::Newer { path: path.to_path_buf(), found, known: VERSION });
     }
+    if found == VERSION {
+        return Ok(());
+    }
+    if !writer.is_empty().map_err(describe)? {
+        return Err(OpenError::Older { path: path.to_path_buf() });
+    }
+    let create = format!("BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT");
+    writer.run(&create).map_err(describe)
 }
 
 /// Proves that the file can be read and written.
-async fn check(writer: &SqlitePool) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE counters SET value = value WHERE name = 'change'").execute(writer).await?;
-    sqlx::query("SELECT count(*) FROM queue").fetch_one(writer).await?;
-    Ok(())
+fn check(writer: &mut Connection) -> Result<()> {
+    let transaction: Transaction<'_> = writer.begin()?;
+    transaction.execute(&TOUCH, &values![])?;
+    transaction.row::<i64>(&QUEUED, &values![])?;
+    transaction.commit()
 }
 
 /// Takes `relay.lock` for as long as the file stays open; the holder's process id is in it.

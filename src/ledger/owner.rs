@@ -3,27 +3,39 @@
 //! fails takes nothing of the others with it.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::Deref;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
-use super::sql::{Connection, SqlError, Transaction};
+use super::change::Change;
+use super::sql::{Connection, Result, SqlError, Transaction};
+use super::thread::{Worker, guarded};
 use crate::metrics;
 
-/// Units that share a commit.
+/// Units that are taken up together.
 const MOST: usize = 256;
+
+/// No commit is held back for longer by what else waits: the rest goes into the next one.
+const LONGEST: Duration = Duration::from_millis(100);
 
 /// What follows from a unit of work once it is committed: a wake-up, a metric, a line of the log.
 type Effect = Box<dyn FnOnce(&Shared) + Send>;
 
 /// A unit of work on its way through a transaction.
 pub(super) struct Unit<'t> {
-    pub sql: &'t Transaction<'t>,
+    transaction: &'t Transaction<'t>,
     effects: RefCell<Vec<Effect>>,
+}
+
+impl<'t> Deref for Unit<'t> {
+    type Target = Transaction<'t>;
+
+    fn deref(&self) -> &Transaction<'t> {
+        self.transaction
+    }
 }
 
 impl Unit<'_> {
@@ -31,55 +43,66 @@ impl Unit<'_> {
     pub(super) fn then(&self, effect: impl FnOnce(&Shared) + Send + 'static) {
         self.effects.borrow_mut().push(Box::new(effect));
     }
+
+    /// Wakes the senders after the commit if something changed for them.
+    pub(super) fn wake(&self, change: &Change<'_>) {
+        if !change.is_empty() {
+            self.then(|shared| shared.changed.notify_waiters());
+        }
+    }
 }
 
 /// A unit of work that waits for its turn.
 trait Job: Send {
     /// Runs, and may have to run again after its transaction was lost.
-    fn run(&mut self, unit: &Unit<'_>) -> Result<(), SqlError>;
+    fn run(&mut self, unit: &Unit<'_>) -> Result<()>;
     /// Tells whoever waits. `outcome` is that of the unit and its commit.
-    fn answer(self: Box<Self>, outcome: Result<(), SqlError>);
+    fn answer(self: Box<Self>, outcome: Result<()>);
 }
 
 struct Work<W, T> {
     work: W,
     done: Option<T>,
-    waiting: oneshot::Sender<Result<T, SqlError>>,
+    waiting: oneshot::Sender<Result<T>>,
 }
 
 impl<W, T> Job for Work<W, T>
 where
-    W: Fn(&Unit<'_>) -> Result<T, SqlError> + Send,
+    W: Fn(&Unit<'_>) -> Result<T> + Send,
     T: Send,
 {
-    fn run(&mut self, unit: &Unit<'_>) -> Result<(), SqlError> {
+    fn run(&mut self, unit: &Unit<'_>) -> Result<()> {
         self.done = Some((self.work)(unit)?);
         Ok(())
     }
 
-    fn answer(self: Box<Self>, outcome: Result<(), SqlError>) {
-        let Self { done, waiting, .. } = *self;
+    fn answer(self: Box<Self>, outcome: Result<()>) {
+        let Self { work, done, waiting } = *self;
+        // Whoever asked may go on with what it lent to the work.
+        drop(work);
         let answer = outcome.and_then(|()| done.ok_or(SqlError::Closed));
         // Whoever waited may be gone. The work is done all the same.
         waiting.send(answer).ok();
     }
 }
 
-/// Hands work to the thread. Clones share it.
-#[derive(Clone)]
-pub(super) struct Owner(mpsc::UnboundedSender<Box<dyn Job>>);
+/// Work that no transaction may hold, such as giving pages back to the disk.
+type Maintenance = Box<dyn FnOnce(&mut Connection) + Send>;
+
+enum Task {
+    Unit(Box<dyn Job>),
+    Maintain(Maintenance),
+}
+
+/// Hands work to the thread that owns the writing.
+#[derive(Debug)]
+pub(super) struct Owner(Worker<Task>);
 
 impl Owner {
-    /// Starts the thread. It ends when every clone is dropped and all work is done.
-    pub(super) fn start(
-        connection: Connection,
-        shared: Arc<Shared>,
-    ) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let (jobs, waiting) = mpsc::unbounded_channel();
-        let thread = std::thread::Builder::new()
-            .name("ledger".to_owned())
-            .spawn(move || Thread { connection, shared, waiting }.run())?;
-        Ok((Self(jobs), thread))
+    /// Starts the thread. It ends when all work is done and nobody can hand it more.
+    pub(super) fn start(connection: Connection, shared: Arc<Shared>) -> Result<Self> {
+        let thread = Thread { connection, shared };
+        Ok(Self(Worker::start("ledger", move |tasks| thread.run(tasks))?))
     }
 
     /// Runs a unit of work and waits for its commit. It is done although whoever asked has gone away.
@@ -88,39 +111,70 @@ impl Owner {
     /// As the unit, or the database refuses the commit.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        work: impl Fn(&Unit<'_>) -> Result<T, SqlError> + Send + 'static,
-    ) -> Result<T, SqlError> {
+        work: impl Fn(&Unit<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (waiting, answer) = oneshot::channel();
-        let job = Work { work, done: None, waiting };
-        self.0.send(Box::new(job)).map_err(|_| SqlError::Closed)?;
+        self.0.give(Task::Unit(Box::new(Work { work, done: None, waiting })))?;
         answer.await.map_err(|_| SqlError::Closed)?
+    }
+
+    /// Runs what no transaction may hold.
+    pub(super) async fn maintain<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (waiting, answer) = oneshot::channel();
+        self.0.give(Task::Maintain(Box::new(move |connection| {
+            waiting.send(guarded(|| work(connection))).ok();
+        })))?;
+        answer.await.map_err(|_| SqlError::Closed)?
+    }
+
+    /// Waits until all work is done and the thread has ended.
+    pub(super) async fn close(&self) {
+        self.0.close().await;
     }
 }
 
 struct Thread {
     connection: Connection,
     shared: Arc<Shared>,
-    waiting: mpsc::UnboundedReceiver<Box<dyn Job>>,
 }
 
 /// What a unit came to in its transaction.
-type Outcome = Result<Vec<Effect>, SqlError>;
+type Outcome = Result<Vec<Effect>>;
 
 impl Thread {
-    fn run(mut self) {
-        let mut jobs = Vec::new();
-        while self.waiting.blocking_recv_many(&mut jobs, MOST) > 0 {
-            let outcomes = match self.commit(&mut jobs) {
+    fn run(mut self, mut tasks: mpsc::UnboundedReceiver<Task>) {
+        let mut taken = Vec::new();
+        while tasks.blocking_recv_many(&mut taken, MOST) > 0 {
+            let mut units = Vec::new();
+            for task in taken.drain(..) {
+                match task {
+                    Task::Unit(unit) => units.push(unit),
+                    Task::Maintain(work) => {
+                        self.work_down(std::mem::take(&mut units));
+                        work(&mut self.connection);
+                    }
+                }
+            }
+            self.work_down(units);
+        }
+    }
+
+    fn work_down(&mut self, mut units: Vec<Box<dyn Job>>) {
+        while !units.is_empty() {
+            let outcomes = match self.commit(&mut units) {
                 Ok(outcomes) => outcomes,
-                Err(error) if jobs.len() == 1 => vec![Err(error)],
+                Err(error) if units.len() == 1 => vec![Err(error)],
                 // One of them may be what the transaction was lost for.
-                Err(_) => jobs.chunks_mut(1).map(|one| self.commit_one(one)).collect(),
+                Err(_) => units.chunks_mut(1).map(|one| self.commit_one(one)).collect(),
             };
-            for (job, outcome) in jobs.drain(..).zip(outcomes) {
-                let effects = outcome.map(|effects| {
+            for (unit, outcome) in units.drain(..outcomes.len()).zip(outcomes) {
+                let outcome = outcome.map(|effects| {
                     effects.into_iter().for_each(|effect| effect(&self.shared));
                 });
-                job.answer(effects);
+                unit.answer(outcome);
             }
         }
     }
@@ -129,58 +183,71 @@ impl Thread {
         self.commit(one)?.pop().unwrap_or(Err(SqlError::Closed))
     }
 
-    /// Runs these units in one transaction.
+    /// Runs the first of these units in one transaction, as many as there is time for.
     ///
     /// # Errors
     /// The transaction was lost, and with it all of them.
-    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Outcome>, SqlError> {
+    fn commit(&mut self, units: &mut [Box<dyn Job>]) -> Result<Vec<Outcome>> {
         let began = Instant::now();
         let transaction = self.connection.begin()?;
-        let mut outcomes = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            let unit = Unit { sql: &transaction, effects: RefCell::default() };
-            let ran = transaction.savepoint(|| {
-                catch_unwind(AssertUnwindSafe(|| job.run(&unit))).unwrap_or(Err(SqlError::Panicked))
-            })?;
+        let is_alone = units.len() == 1;
+        let mut outcomes = Vec::with_capacity(units.len());
+        for job in units {
+            let unit = Unit { transaction: &transaction, effects: RefCell::default() };
+            let mut run = || guarded(|| job.run(&unit));
+            // The transaction is the savepoint of a unit that is alone in it.
+            let ran = if is_alone { Ok(run()?) } else { transaction.savepoint(run)? };
             outcomes.push(ran.map(|()| unit.effects.take()));
+            if began.elapsed() > LONGEST {
+                break;
+            }
         }
+        let committing = Instant::now();
         transaction.commit()?;
-        metrics::committed(began.elapsed());
+        self.shared.note_written();
+        metrics::committed(committing.elapsed());
         Ok(outcomes)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::sql::{Options, Statement, statements, values};
+    use super::super::sql::{Options, Statement, Type, values};
     use super::*;
 
-    statements! {
-        CREATE() = "CREATE TABLE IF NOT EXISTS words (word TEXT NOT NULL PRIMARY KEY, length BIGINT NOT NULL)";
-        // $2 stands before $1.
-        INSERT(Text, Integer) = "INSERT INTO words (length, word) VALUES ($2, $1)";
-        ALL() = "SELECT word, length FROM words ORDER BY word";
-    }
+    static CREATE: Statement = Statement::new(
+        "CREATE TABLE words (word TEXT NOT NULL PRIMARY KEY, length BIGINT NOT NULL)",
+        &[],
+    );
+    // $2 stands before $1.
+    static INSERT: Statement = Statement::new(
+        "INSERT INTO words (length, word) VALUES ($2, $1)",
+        &[Type::Text, Type::Integer],
+    );
+    static ALL: Statement =
+        Statement::new("SELECT word, length FROM words ORDER BY word", &[]);
 
-    fn started(folder: &tempfile::TempDir) -> (Owner, JoinHandle<()>) {
+    fn started(folder: &tempfile::TempDir) -> Owner {
         let options = Options { fsync: false, cache: 1_000 };
         let connection = Connection::open(&folder.path().join("words.db"), options).unwrap();
-        Owner::start(connection, Arc::new(Shared)).unwrap()
+        let lock = tempfile::tempfile().unwrap();
+        let shared = Shared::new(folder.path().to_owned(), lock);
+        Owner::start(connection, Arc::new(shared)).unwrap()
     }
 
     async fn all(owner: &Owner) -> Vec<(String, i64)> {
-        owner.run(|unit| unit.sql.rows(&ALL, &[])).await.unwrap()
+        owner.run(|unit| unit.rows(&ALL, &[])).await.unwrap()
     }
 
-    fn insert(word: &'static str, length: i64) -> impl Fn(&Unit<'_>) -> Result<(), SqlError> {
-        move |unit| unit.sql.execute(&INSERT, &values![word, length]).map(drop)
+    fn insert(word: &'static str, length: i64) -> impl Fn(&Unit<'_>) -> Result<()> {
+        move |unit| unit.execute(&INSERT, &values![word, length]).map(drop)
     }
 
     #[tokio::test]
     async fn a_unit_that_fails_or_panics_takes_no_other_with_it() {
         let folder = tempfile::TempDir::new().unwrap();
-        let (owner, thread) = started(&folder);
-        owner.run(|unit| unit.sql.execute(&CREATE, &[])).await.unwrap();
+        let owner = started(&folder);
+        owner.run(|unit| unit.execute(&CREATE, &[])).await.unwrap();
         let twice = |unit: &Unit<'_>| {
             insert("third", 5)(unit)?;
             insert("first", 5)(unit)
@@ -188,34 +255,47 @@ mod tests {
         let (first, twice, panicked, second) = tokio::join!(
             owner.run(insert("first", 5)),
             owner.run(twice),
-            owner.run(|_: &Unit<'_>| -> Result<(), SqlError> { panic!("a fault") }),
+            owner.run(|_: &Unit<'_>| -> Result<()> { panic!("a fault") }),
             owner.run(insert("second", 6)),
         );
         assert!(first.is_ok() && second.is_ok());
         assert!(matches!(twice, Err(SqlError::Sqlite(_))), "{twice:?}");
         assert!(matches!(panicked, Err(SqlError::Panicked)), "{panicked:?}");
         assert_eq!(all(&owner).await, [("first".to_owned(), 5), ("second".to_owned(), 6)]);
-        drop(owner);
-        thread.join().unwrap();
+        owner.close().await;
+        assert!(matches!(owner.run(insert("third", 5)).await, Err(SqlError::Closed)));
     }
 
     #[tokio::test]
     async fn work_is_done_although_whoever_asked_has_gone_away() {
         let folder = tempfile::TempDir::new().unwrap();
-        let (owner, _thread) = started(&folder);
-        owner.run(|unit| unit.sql.execute(&CREATE, &[])).await.unwrap();
-        let asked = owner.run(insert("first", 5));
-        assert!(futures_lite_poll(asked).is_none(), "nobody waits for the answer");
+        let owner = started(&folder);
+        owner.run(|unit| unit.execute(&CREATE, &[])).await.unwrap();
+        // Asked, and not waited for.
+        let asked = tokio::time::timeout(Duration::ZERO, owner.run(insert("first", 5))).await;
+        drop(asked);
         assert_eq!(all(&owner).await.len(), 1);
     }
 
-    /// Asks a future once, and drops it.
-    fn futures_lite_poll<F: Future>(future: F) -> Option<F::Output> {
-        let mut future = Box::pin(future);
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        match future.as_mut().poll(&mut context) {
-            std::task::Poll::Ready(done) => Some(done),
-            std::task::Poll::Pending => None,
-        }
+    #[tokio::test]
+    async fn an_effect_comes_after_the_commit_and_never_of_what_was_undone() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let owner = started(&folder);
+        owner.run(|unit| unit.execute(&CREATE, &[])).await.unwrap();
+        let (told, mut heard) = mpsc::unbounded_channel();
+        let telling = |word: &'static str, fails: bool| {
+            let told = told.clone();
+            move |unit: &Unit<'_>| {
+                insert(word, 5)(unit)?;
+                let told = told.clone();
+                unit.then(move |_| told.send(word).unwrap());
+                if fails { Err(SqlError::NoRow) } else { Ok(()) }
+            }
+        };
+        let (undone, done) =
+            tokio::join!(owner.run(telling("first", true)), owner.run(telling("second", false)));
+        assert!(undone.is_err() && done.is_ok());
+        assert_eq!(heard.try_recv(), Ok("second"));
+        assert!(heard.try_recv().is_err());
     }
 }

@@ -1,23 +1,21 @@
 //! Snapshots of events on their way into the ledger: publications from the feed, and what REST
 //! answers about them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Bytes;
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::apply::{Application, Counts};
-use super::begin::{self, Begun};
-use super::change::Change;
-use super::judgement::Origin;
-use super::reads::{self, Asking};
-use super::snapshot::{self, Chunk, End, Snapshot, Source};
-use super::wanted::encode;
+use super::applying::{Applying, Ended, Stepped};
+use super::begin::Begun;
+use super::owner::Unit;
+use super::snapshot::{self, Chunk, End, Snapshot, SnapshotHead, Source};
+use super::sql::Result;
 use super::writer::{Writer, unix};
-use super::{Lane, Ledger, Writing, decay, event_tags, sightings, small};
+use super::{Lane, Ledger, small};
 use crate::metrics;
 use crate::notice::{Gap, GapReason, Receipt};
 
@@ -38,17 +36,14 @@ pub(super) enum Applied {
 
 impl Writer {
     /// A publication from the feed, or a webhook's that stands in for one.
-    pub(super) async fn publish(
-        &mut self,
-        body: Bytes,
-        received: Instant,
-    ) -> sqlx::Result<Receipt> {
+    pub(super) async fn publish(&mut self, body: Bytes, received: Instant) -> Result<Receipt> {
+        let context = Arc::clone(&self.context);
         let bytes = body.len();
-        let key = self.settings.rest.as_ref().map(|rest| &rest.key);
+        let key = context.rest().map(|rest| &rest.key);
         let weigh = key.is_some_and(|key| !(key.sees_all() && key.is_accepted()));
         let received_at = unix(SystemTime::now() - received.elapsed()) / 1_000;
         let source = Source::Push { weigh, received: received_at };
-        let snapshot = match snapshot::read(body, self.views.fingerprint(), source).await {
+        let snapshot = match snapshot::read(body, context.views.fingerprint(), source).await {
             Ok(snapshot) => snapshot,
             Err(refusal) => {
                 tracing::warn!(bytes, %refusal, "a publication cannot be read: skipped, a gap is noted");
@@ -57,25 +52,26 @@ impl Writer {
                 return Ok(Receipt::Refused);
             }
         };
-        let event = snapshot.facts.uuid;
-        let searches = self.settings.rest.as_ref().is_some_and(|rest| rest.searches);
-        if searches || snapshot.restricted {
+        let (event, content) = (snapshot.head.facts.uuid, snapshot.head.content);
+        let searches = context.rest().is_some_and(|rest| rest.searches);
+        if searches || snapshot.head.restricted {
             tracing::info!(%event, "a publication that the key may not see, or that misp.search may not select: waits for a REST read");
             self.ask_confirmation(event).await?;
             return Ok(Receipt::Committed);
         }
-        if self.applied.get(&event) == Some(snapshot.content) {
+        if context.applied.get(&event) == Some(content) {
             log_unchanged(event);
-            let mut tx = self.ledger.begin().await?;
-            small::confirm(&mut tx, &self.settings.source, (event, Ledger::now())).await?;
-            self.ask_read_back(&mut tx, event).await?;
-            tx.commit().await?;
+            let work = Arc::clone(&context);
+            let confirm = move |unit: &Unit<'_>| {
+                small::confirm(unit, work.source(), (event, Ledger::now()))?;
+                work.ask_read_back(unit, event)
+            };
+            context.ledger.write(confirm).await?;
             return Ok(Receipt::Committed);
         }
-        self.applied.invalidate(&event);
-        let content = snapshot.content;
+        context.applied.invalidate(&event);
         match self.apply(snapshot, received, Lane::Live).await? {
-            Applied::Wholly => self.applied.insert(event, content),
+            Applied::Wholly => context.applied.insert(event, content),
             Applied::BrokenOff => self.broke_off(event).await?,
             Applied::Refused | Applied::Overtaken | Applied::GivenUp => {}
         }
@@ -83,160 +79,89 @@ impl Writer {
     }
 
     /// The thread that converted a publication ended early: that costs this publication.
-    async fn broke_off(&self, event: Uuid) -> sqlx::Result<()> {
+    async fn broke_off(&self, event: Uuid) -> Result<()> {
         tracing::error!(%event, "the relay failed at converting a publication: this is a fault of the relay, please report it with the event; a gap is noted");
         metrics::event_read("refused");
         self.note_gap(GapReason::MalformedFrame).await
     }
 
     /// Has the event read until MISP shows it published.
-    pub(super) async fn ask_confirmation(&self, event: Uuid) -> sqlx::Result<()> {
-        let Some(rest) = &self.settings.rest else { return Ok(()) };
-        let now = unix(SystemTime::now());
-        let mut connection = self.ledger.writer.acquire().await?;
-        let asking = Asking::confirmation(&rest.times, now);
-        reads::ask(&mut connection, (&self.settings.source, event), asking, now).await?;
-        self.ledger.shared.asked.notify_waiters();
-        Ok(())
-    }
-
-    /// What was pushed is read back, once MISP has saved it.
-    async fn ask_read_back(&self, tx: &mut Writing, event: Uuid) -> sqlx::Result<()> {
-        let now = unix(SystemTime::now());
-        let asking = match &self.settings.rest {
-            Some(rest) => Asking::read_back(&rest.times, now),
-            None => return Ok(()),
-        };
-        reads::ask(tx, (&self.settings.source, event), asking, now).await
+    pub(super) async fn ask_confirmation(&self, event: Uuid) -> Result<()> {
+        let context = Arc::clone(&self.context);
+        let ask = move |unit: &Unit<'_>| context.ask_confirmation(unit, event);
+        self.context.ledger.write(ask).await
     }
 
     /// Applies a snapshot in as many transactions as it needs.
     pub(super) async fn apply(
         &mut self,
-        mut snapshot: Snapshot,
+        snapshot: Snapshot,
         received: Instant,
         lane: Lane,
-    ) -> sqlx::Result<Applied> {
-        let (ledger, views) = (self.ledger.clone(), Arc::clone(&self.views));
-        let event = snapshot.facts.uuid;
+    ) -> Result<Applied> {
+        let Snapshot { head, mut chunks } = snapshot;
         let heard = unix(SystemTime::now() - received.elapsed());
-        let new_change = || Change::new(&views, Some(event), heard).in_lane(lane);
-        let mut tx = ledger.begin().await?;
-        let head = (&snapshot.facts, snapshot.content);
-        let begun = begin::begin(&mut tx, &self.settings.source, head, snapshot.origin).await?;
-        let Begun::Started(mut application) = begun else {
-            return self.not_applied(tx, (event, snapshot.origin), &begun).await;
-        };
-        self.note_begun(&mut tx, &snapshot).await?;
-        let (mut end, mut shown) = (None, HashSet::new());
-        while let Some(chunk) = snapshot.chunks.recv().await {
-            let Chunk { claims, silent, sighted, decays, end: last } = chunk;
-            let tags = snapshot.facts.tags.iter();
-            let tags = tags.chain(claims.iter().flat_map(|claim| &claim.facts.tags));
-            self.guessed.tell(&views, event, tags);
-            let mut change = new_change();
-            application.tell(&silent);
-            if !application.add(&mut tx, claims, &mut change).await? {
-                tracing::info!(%event, "the event changed while its snapshot was being applied: given up");
-                return Ok(Applied::GivenUp);
+        let context = Arc::clone(&self.context);
+        let applying = Arc::new(Applying { context, head, lane, heard });
+        let event = applying.event();
+        let mut shown = Arc::new(HashSet::new());
+        let mut application: Option<Arc<Application>> = None;
+        while let Some(chunk) = chunks.recv().await {
+            let tags = applying.head.facts.tags.iter();
+            let tags = tags.chain(chunk.claims.iter().flat_map(|claim| &claim.facts.tags));
+            self.guessed.tell(&self.context.views, event, tags);
+            let sighted = chunk.sighted.iter().map(|one| one.sighting.uuid);
+            Arc::make_mut(&mut shown).extend(sighted);
+            match self.step(&applying, application.clone(), chunk, &shown).await? {
+                Stepped::Not(begun) => return Ok(log_not_applied(&applying.head, &begun)),
+                Stepped::GivenUp => {
+                    tracing::info!(%event, "the event changed while its snapshot was being applied: given up");
+                    return Ok(Applied::GivenUp);
+                }
+                Stepped::Added { begun, added } => {
+                    application = application.or_else(|| begun.map(Arc::from));
+                    application.iter_mut().for_each(|one| Arc::make_mut(one).advance(&added));
+                }
+                Stepped::Ended(ended) => {
+                    let ended = self.end(&applying, *ended).await?;
+                    self.mark_busy(0);
+                    let Ended { application, end, .. } = &ended;
+                    report(&applying.head, &application.counts, end, received.elapsed());
+                    return Ok(Applied::Wholly);
+                }
             }
-            shown.extend(sighted.iter().map(|one| one.sighting.uuid));
-            let place = (self.settings.source.as_str(), event);
-            sightings::take_in(&mut tx, place, &sighted, &mut change).await?;
-            if self.counts_decay() {
-                decay::take_in(&mut tx, place, &decays, &mut change).await?;
-            }
-            if let Some(last) = last {
-                end = Some((last, change));
-                break;
-            }
-            ledger.commit(tx, &change).await?;
             self.breathe(lane).await;
-            tx = ledger.begin().await?;
         }
         // Without an end the reading thread died: the event stays asked for.
-        let Some((end, mut change)) = end else { return Ok(Applied::BrokenOff) };
-        let read = (event, snapshot.origin);
-        self.take_back_unshown(&mut tx, read, &shown, &mut change).await?;
-        let measure = self.settings.rest.as_ref().map(|rest| &rest.guard);
-        application.judge_absent(&mut tx, measure, &mut change).await?;
-        while !application.end_some(&mut tx, &mut change).await? {
-            ledger.commit(tx, &change).await?;
-            self.breathe(lane).await;
-            tx = ledger.begin().await?;
-            change = new_change();
-        }
-        self.finish(&mut tx, &snapshot, &application, &end, &change).await?;
-        self.mark_busy(0);
-        ledger.commit(tx, &change).await?;
-        report(&snapshot, &application.counts, &end, received.elapsed());
-        Ok(Applied::Wholly)
+        Ok(Applied::BrokenOff)
     }
 
-    /// Decay may permit: by another view than the ledger's it does not.
-    fn counts_decay(&self) -> bool {
-        let rest = self.settings.rest.as_ref();
-        rest.is_some_and(|rest| rest.times.decay && rest.key.is_accepted())
-    }
-
-    /// A snapshot that a crash cuts short is read again: a push asks for that before it begins, a
-    /// read is asked for until it is settled.
-    async fn note_begun(&self, tx: &mut Writing, snapshot: &Snapshot) -> sqlx::Result<()> {
-        let event = snapshot.facts.uuid;
-        match (snapshot.origin, &self.settings.rest) {
-            (Origin::Read(_), _) => Ok(()),
-            (Origin::Push { .. }, Some(_)) => self.ask_read_back(tx, event).await,
-            (Origin::Push { .. }, None) => {
-                let now = unix(SystemTime::now());
-                let event = (self.settings.source.as_str(), event);
-                reads::ask(tx, event, Asking::at_once(now), now).await
-            }
-        }
-    }
-
-    async fn not_applied(
+    /// Adds a chunk, in a transaction of its own.
+    async fn step(
         &self,
-        mut tx: Writing,
-        (event, origin): (Uuid, Origin),
-        begun: &Begun,
-    ) -> sqlx::Result<Applied> {
-        if !matches!(begun, Begun::Overtaken) {
-            small::confirm(&mut tx, &self.settings.source, (event, origin.told_at())).await?;
-        }
-        if matches!(begun, Begun::Unchanged | Begun::Stale) && !origin.is_read() {
-            self.ask_read_back(&mut tx, event).await?;
-        }
-        tx.commit().await?;
-        if matches!(begun, Begun::Deleted) {
-            self.ask_confirmation(event).await?;
-        }
-        if origin.is_read() && matches!(begun, Begun::Unchanged) {
-            tracing::debug!(%event, "compared with MISP: no change");
-            return Ok(Applied::Wholly);
-        }
-        Ok(log_not_applied(event, begun))
+        applying: &Arc<Applying>,
+        known: Option<Arc<Application>>,
+        chunk: Chunk,
+        shown: &Arc<HashSet<Uuid>>,
+    ) -> Result<Stepped> {
+        let (applying, shown) = (Arc::clone(applying), Arc::clone(shown));
+        let step =
+            move |unit: &Unit<'_>| applying.step(unit, known.as_deref(), &chunk, &shown);
+        self.context.ledger.write(step).await
     }
 
-    async fn finish(
-        &self,
-        tx: &mut Writing,
-        snapshot: &Snapshot,
-        application: &Application,
-        end: &End,
-        change: &Change<'_>,
-    ) -> sqlx::Result<()> {
-        let event = (self.settings.source.as_str(), snapshot.facts.uuid);
-        let summary = Summary::new(snapshot, &application.counts, end);
-        change.summarise(tx, &encode(&summary)?).await?;
-        application.finish(tx, snapshot.content, &encode(&summary.skipped)?).await?;
-        event_tags::store(tx, event, &end.tags).await?;
-        if self.settings.rest.is_none() {
-            reads::forget(tx, event).await?;
+    /// Ends what the snapshot no longer holds, step by step.
+    async fn end(&mut self, applying: &Arc<Applying>, mut ended: Ended) -> Result<Ended> {
+        while !ended.done {
+            self.breathe(applying.lane).await;
+            let applying = Arc::clone(applying);
+            let step = move |unit: &Unit<'_>| applying.end_more(unit, &ended);
+            ended = self.context.ledger.write(step).await?;
         }
-        small::confirm(tx, event.0, (event.1, snapshot.origin.told_at())).await
+        Ok(ended)
     }
 
-    async fn note_gap(&self, reason: GapReason) -> sqlx::Result<()> {
+    async fn note_gap(&self, reason: GapReason) -> Result<()> {
         let now = SystemTime::now();
         let gap = Gap {
             reason,
@@ -245,48 +170,16 @@ impl Writer {
             event: None,
             publication: false,
         };
-        self.ledger.record_gap(&self.settings.source, &gap, unix(now), unix(now)).await
+        self.context.ledger.record_gap(self.context.source(), &gap, unix(now), unix(now)).await
     }
 }
 
-/// What the line about an accepted event tells, kept beside its changes.
-#[derive(Debug, Serialize)]
-struct Summary<'a> {
-    info: &'a str,
-    attributes: u64,
-    new: usize,
-    changed: usize,
-    gone: usize,
-    #[serde(skip_serializing_if = "is_zero")]
-    pending: usize,
-    skipped: BTreeMap<crate::pure::convert::Reason, u64>,
-}
-
-impl<'a> Summary<'a> {
-    fn new(snapshot: &'a Snapshot, counts: &Counts, end: &End) -> Self {
-        Self {
-            info: &snapshot.facts.info,
-            attributes: end.attributes,
-            new: counts.new,
-            changed: counts.changed,
-            gone: counts.gone,
-            pending: counts.pending,
-            skipped: end.skipped.iter().chain(counts.forbidden.iter()).collect(),
-        }
-    }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
-fn is_zero(count: &usize) -> bool {
-    *count == 0
-}
-
-fn report(snapshot: &Snapshot, counts: &Counts, end: &End, took: Duration) {
+fn report(head: &SnapshotHead, counts: &Counts, end: &End, took: Duration) {
     let left_out = || end.skipped.iter().chain(counts.forbidden.iter());
     let skipped: Vec<String> =
         left_out().map(|(reason, count)| format!("{}={count}", reason.word())).collect();
     tracing::info!(
-        event = %snapshot.facts.uuid,
+        event = %head.facts.uuid,
         attributes = end.attributes,
         new = counts.new,
         changed = counts.changed,
@@ -311,8 +204,13 @@ fn log_unchanged(event: Uuid) {
     tracing::info!(%event, "event published again without change");
 }
 
-fn log_not_applied(event: Uuid, begun: &Begun) -> Applied {
+fn log_not_applied(head: &SnapshotHead, begun: &Begun) -> Applied {
+    let event = head.facts.uuid;
     match begun {
+        Begun::Unchanged if head.origin.is_read() => {
+            tracing::debug!(%event, "compared with MISP: no change");
+            Applied::Wholly
+        }
         Begun::Unchanged => {
             log_unchanged(event);
             Applied::Wholly

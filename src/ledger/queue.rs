@@ -2,10 +2,84 @@
 //! wanted version is not the delivered one. An index on the change finds them, so that picking a
 //! batch costs the same among a hundred and a million objects.
 
-use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite};
 use uuid::Uuid;
 
-use super::{Lane, Ledger, clock, push_uuids};
+use super::sql::{Result, Transaction, row, statements, values};
+use super::{Lane, Ledger, clock};
+
+/// Versions that differ from what the target holds or refused, and those whose outcome is unknown;
+/// withdrawals also of what may have arrived before a refusal.
+/// What has expired unsent is no longer sent, and what has expired at the target needs no upload.
+/// $1 is the time, Unix milliseconds; `w` is the row of `wanted`, and `d` that of `delivered`, if there is one.
+/// It is NULL, which counts as false, of what was never sent and has expired.
+macro_rules! unsettled {
+    () => {
+        "(w.version <> COALESCE(d.accepted, 0) OR d.sending IS NOT NULL
+          OR w.version = 0 AND d.doubt IS NOT NULL)
+         AND (d.rejected IS NULL OR w.version <> d.rejected OR w.change <> d.rejected_in)
+         AND (d.valid_until > $1 OR w.version <> 0 AND w.valid_until > $1)"
+    };
+}
+pub(super) use unsettled;
+
+/// The columns of a [`Pending`], without a parameter. `w` and `d` as above.
+macro_rules! pending {
+    () => {
+        "w.object, w.stix_id, w.body, w.valid_from, w.valid_until, w.version, w.revoke,
+         w.kind <> 'indicator' AS context,
+         COALESCE(d.rejected = w.version AND d.rejected_in = -1, FALSE) AS retried"
+    };
+}
+
+/// The objects of a stride that are pending; what names them uses $6.
+macro_rules! page {
+    ($which:literal) => {
+        concat!(
+            "SELECT ",
+            pending!(),
+            " FROM wanted w
+             LEFT JOIN delivered d ON d.target = $2 AND d.object = w.object
+             WHERE ",
+            $which,
+            " AND w.object > $3 AND w.object <= $4 AND (",
+            unsettled!(),
+            ") ORDER BY w.object LIMIT $5"
+        )
+    };
+}
+
+statements! {
+    OPEN(Text, Integer, Integer, Integer) =
+        "SELECT change, event, opened_at, summary FROM queue
+         WHERE target = $1 AND lane = $2 AND change > $3 ORDER BY change LIMIT $4";
+    PAGE_OF_VIEW(Integer, Text, Bytes, Bytes, Integer, Text) = page!("w.view = $6");
+    PAGE_OF_CHANGE(Integer, Text, Bytes, Bytes, Integer, Integer) = page!("w.change = $6");
+    STRIDE_OF_VIEW(Bytes, Integer, Text) =
+        "SELECT object FROM wanted WHERE view = $3 AND object > $1 ORDER BY object LIMIT 1 OFFSET $2";
+    STRIDE_OF_CHANGE(Bytes, Integer, Integer) =
+        "SELECT object FROM wanted WHERE change = $3 AND object > $1
+         ORDER BY object LIMIT 1 OFFSET $2";
+    DUE_AGAIN(Text, Integer, Integer) = concat!(
+        "SELECT ",
+        pending!(),
+        " FROM delivered d
+         JOIN targets t ON t.target = d.target
+         JOIN wanted w ON w.view = t.view AND w.object = d.object
+         WHERE d.target = $1 AND d.resend_at <= $2 ORDER BY d.resend_at LIMIT $3"
+    );
+    PENDING_OF(Integer, Text, Bytes) = concat!(
+        "SELECT ",
+        pending!(),
+        " FROM targets t
+         JOIN wanted w ON w.view = t.view AND w.object = $3
+         LEFT JOIN delivered d ON d.target = t.target AND d.object = w.object
+         WHERE t.target = $2 AND (",
+        unsettled!(),
+        ")"
+    );
+    CLOSE(Text, Integer, Integer) =
+        "DELETE FROM queue WHERE target = $1 AND change = $2 AND ($2 <> 0 OR opened_at = $3)";
+}
 
 /// A change that a target has not fully taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,22 +94,24 @@ pub struct OpenChange {
     pub summary: String,
 }
 
-/// An object to send.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct Pending {
-    pub object: Uuid,
-    pub stix_id: Uuid,
-    pub body: String,
-    pub valid_from: i64,
-    pub valid_until: i64,
-    /// 0: a withdrawal.
-    pub version: i64,
-    /// Withdrawn by `revoked`.
-    pub revoke: bool,
-    /// No indicator: it has no validity.
-    pub context: bool,
-    /// This version was rejected, and is tried once more.
-    pub retried: bool,
+row! {
+    /// An object to send.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Pending {
+        pub object: Uuid,
+        pub stix_id: Uuid,
+        pub body: String,
+        pub valid_from: i64,
+        pub valid_until: i64,
+        /// 0: a withdrawal.
+        pub version: i64,
+        /// Withdrawn by `revoked`.
+        pub revoke: bool,
+        /// No indicator: it has no validity.
+        pub context: bool,
+        /// This version was rejected, and is tried once more.
+        pub retried: bool,
+    }
 }
 
 /// Objects of a change, and where the next ones begin.
@@ -53,57 +129,34 @@ const STRIDE: i64 = 500;
 /// `rejected_in` of what is tried once more: no change has that number.
 pub(super) const TRIED_AGAIN: i64 = -1;
 
-/// Versions that differ from what the target holds or refused, and those whose outcome is unknown;
-/// withdrawals also of what may have arrived before a refusal.
-/// What has expired unsent is no longer sent, and what has expired at the target needs no upload.
-pub(super) const UNSETTLED: &str = "
-    (w.version <> COALESCE(d.accepted, 0) OR d.sending IS NOT NULL
-     OR w.version = 0 AND d.doubt IS NOT NULL)
-    AND (d.rejected IS NULL OR w.version <> d.rejected OR w.change <> d.rejected_in)
-    AND (d.valid_until > $1 OR w.version <> 0 AND w.valid_until > $1)";
-
-const PENDING: &str =
-    "w.object, w.stix_id, w.body, w.valid_from, w.valid_until, w.version, w.revoke,
-     w.kind <> 'indicator' AS context,
-     COALESCE(d.rejected = w.version AND d.rejected_in = -1, 0) AS retried";
-
 impl Ledger {
     /// The oldest open changes of a target in a lane, those after `after`.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub async fn open_changes(
         &self,
         target: &str,
         lane: Lane,
         after: i64,
         limit: i64,
-    ) -> sqlx::Result<Vec<OpenChange>> {
-        let rows: Vec<(i64, Option<Uuid>, i64, String)> = sqlx::query_as(
-            "SELECT change, event, opened_at, summary FROM queue
-             WHERE target = $1 AND lane = $2 AND change > $3 ORDER BY change LIMIT $4",
-        )
-        .bind(target)
-        .bind(lane.number())
-        .bind(after)
-        .bind(limit)
-        .fetch_all(&self.readers)
-        .await?;
-        let open = |(change, event, opened_at, summary)| OpenChange {
+    ) -> Result<Vec<OpenChange>> {
+        let target = target.to_owned();
+        let open = self.pick(move |tx| {
+            tx.rows::<(i64, Option<Uuid>, i64, String)>(
+                &OPEN,
+                &values![&target, lane.number(), after, limit],
+            )
+        });
+        let open_change = |(change, event, opened_at, summary)| OpenChange {
             change,
             lane,
             event,
             opened_at,
             summary,
         };
-        Ok(rows.into_iter().map(open).collect())
+        Ok(open.await?.into_iter().map(open_change).collect())
     }
 
     /// Objects of a change that a target has to be sent, at most `limit`, in the order of their keys,
     /// those after `after`. `now` is Unix milliseconds.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub async fn page(
         &self,
         view: &str,
@@ -112,29 +165,26 @@ impl Ledger {
         after: Option<Uuid>,
         now: i64,
         limit: i64,
-    ) -> sqlx::Result<Page> {
+    ) -> Result<Page> {
+        let (view, target) = (view.to_owned(), target.to_owned());
         let after = after.unwrap_or(Uuid::nil());
-        let end = self.stride(view, change, after).await?;
-        let which = if change == 0 { "w.view = $6" } else { "w.change = $6" };
-        let sql = format!(
-            "SELECT {PENDING} FROM wanted w
-             LEFT JOIN delivered d ON d.target = $2 AND d.object = w.object
-             WHERE {which} AND w.object > $3 AND w.object <= $4 AND ({UNSETTLED})
-             ORDER BY w.object LIMIT $5"
-        );
-        let query = sqlx::query_as(AssertSqlSafe(sql)).bind(now).bind(target).bind(after);
-        let query = query.bind(end.unwrap_or(Uuid::max())).bind(limit);
-        let query = if change == 0 { query.bind(view) } else { query.bind(change) };
-        let found: Vec<Pending> = query.fetch_all(&self.readers).await?;
-        let full = i64::try_from(found.len()).is_ok_and(|found| found >= limit);
-        let last = found.last().map(|pending| pending.object);
-        Ok(Page { found, next: if full { last } else { end } })
+        self.pick(move |tx| {
+            let end = stride(tx, &view, change, after)?;
+            let last = end.unwrap_or(Uuid::max());
+            let found: Vec<Pending> = match change {
+                0 => tx.rows(&PAGE_OF_VIEW, &values![now, &target, after, last, limit, &view])?,
+                _ => {
+                    tx.rows(&PAGE_OF_CHANGE, &values![now, &target, after, last, limit, change])?
+                }
+            };
+            let full = i64::try_from(found.len()).is_ok_and(|found| found >= limit);
+            let last = found.last().map(|pending| pending.object);
+            Ok(Page { found, next: if full { last } else { end } })
+        })
+        .await
     }
 
     /// The same from as many pages as it takes.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub async fn pending(
         &self,
         view: &str,
@@ -143,7 +193,7 @@ impl Ledger {
         mut after: Option<Uuid>,
         now: i64,
         limit: i64,
-    ) -> sqlx::Result<Vec<Pending>> {
+    ) -> Result<Vec<Pending>> {
         let mut all = Vec::new();
         loop {
             let room = limit.saturating_sub(i64::try_from(all.len()).unwrap_or(i64::MAX));
@@ -156,103 +206,64 @@ impl Ledger {
         }
     }
 
-    /// The key of the object at the end of a stride; `None` where fewer are left.
-    async fn stride(&self, view: &str, change: i64, after: Uuid) -> sqlx::Result<Option<Uuid>> {
-        let which = if change == 0 { "view = $3" } else { "change = $3" };
-        let sql = format!(
-            "SELECT object FROM wanted WHERE {which} AND object > $1
-             ORDER BY object LIMIT 1 OFFSET $2"
-        );
-        let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(after).bind(STRIDE - 1);
-        let query = if change == 0 { query.bind(view) } else { query.bind(change) };
-        query.fetch_optional(&self.readers).await
-    }
-
     /// Objects whose final version is due to be sent once more.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn due_again(
-        &self,
-        target: &str,
-        now: i64,
-        limit: i64,
-    ) -> sqlx::Result<Vec<Pending>> {
-        let sql = format!(
-            "SELECT {PENDING} FROM delivered d
-             JOIN targets t ON t.target = d.target
-             JOIN wanted w ON w.view = t.view AND w.object = d.object
-             WHERE d.target = $1 AND d.resend_at <= $2 ORDER BY d.resend_at LIMIT $3"
-        );
-        sqlx::query_as(AssertSqlSafe(sql))
-            .bind(target)
-            .bind(now)
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await
+    pub async fn due_again(&self, target: &str, now: i64, limit: i64) -> Result<Vec<Pending>> {
+        let target = target.to_owned();
+        self.pick(move |tx| tx.rows(&DUE_AGAIN, &values![&target, now, limit])).await
     }
 
     /// These objects as they are wanted now, as far as the target has still to be sent them.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub async fn pending_of(
         &self,
         target: &str,
         objects: &[Uuid],
         now: i64,
-    ) -> sqlx::Result<Vec<Pending>> {
-        // A builder numbers its own values only.
-        let unsettled = UNSETTLED.replace("$1", &now.to_string());
-        let mut query = QueryBuilder::<Sqlite>::new(format!(
-            "SELECT {PENDING} FROM targets t
-             JOIN wanted w ON w.view = t.view
-             LEFT JOIN delivered d ON d.target = t.target AND d.object = w.object
-             WHERE ({unsettled}) AND t.target = "
-        ));
-        query.push_bind(target);
-        push_uuids(&mut query, " AND w.object IN ", objects);
-        query.build_query_as().fetch_all(&self.readers).await
+    ) -> Result<Vec<Pending>> {
+        let (target, objects) = (target.to_owned(), objects.to_vec());
+        self.pick(move |tx| {
+            let each = objects.iter().map(|object| values![now, &target, object]);
+            tx.rows_each(&PENDING_OF, each)
+        })
+        .await
     }
 
     /// Takes changes off a target's queue, unless they still have something to send or were opened
     /// anew. Change 0 is taken off unseen: who asks has gone through it. Returns those that are gone.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub async fn close_changes(
         &self,
         view: &str,
         target: &str,
         changes: &[&OpenChange],
         now: i64,
-    ) -> sqlx::Result<Vec<i64>> {
-        let mut done: Vec<&OpenChange> = Vec::new();
-        for open in changes.iter().copied() {
+    ) -> Result<Vec<i64>> {
+        let mut done: Vec<(i64, i64)> = Vec::new();
+        for open in changes {
             let empty = open.change == 0
                 || self.pending(view, target, open.change, None, now, 1).await?.is_empty();
-            done.extend(empty.then_some(open));
+            done.extend(empty.then_some((open.change, open.opened_at)));
         }
         if done.is_empty() {
             return Ok(Vec::new());
         }
-        let mut gone = Vec::with_capacity(done.len());
-        let mut tx = self.begin().await?;
-        // Should this time turn out to be wrong, what had expired by it is looked at again.
-        clock::note(&mut tx, now).await?;
-        for open in done {
-            let deleted = sqlx::query(
-                "DELETE FROM queue
-                 WHERE target = $1 AND change = $2 AND ($2 <> 0 OR opened_at = $3)",
-            )
-            .bind(target)
-            .bind(open.change)
-            .bind(open.opened_at)
-            .execute(&mut *tx)
-            .await?;
-            gone.extend((open.change != 0 || deleted.rows_affected() > 0).then_some(open.change));
-        }
-        tx.commit().await?;
-        Ok(gone)
+        let target = target.to_owned();
+        self.write(move |unit| {
+            let mut gone = Vec::with_capacity(done.len());
+            // Should this time turn out to be wrong, what had expired by it is looked at again.
+            clock::note(unit, now)?;
+            for (change, opened_at) in &done {
+                let deleted = unit.execute(&CLOSE, &values![&target, change, opened_at])?;
+                gone.extend((*change != 0 || deleted > 0).then_some(*change));
+            }
+            Ok(gone)
+        })
+        .await
+    }
+}
+
+/// The key of the object at the end of a stride; `None` where fewer are left.
+fn stride(tx: &Transaction<'_>, view: &str, change: i64, after: Uuid) -> Result<Option<Uuid>> {
+    match change {
+        0 => tx.row(&STRIDE_OF_VIEW, &values![after, STRIDE - 1, view]),
+        _ => tx.row(&STRIDE_OF_CHANGE, &values![after, STRIDE - 1, change]),
     }
 }

@@ -1,13 +1,68 @@
 //! The queue of events that only a REST read can settle. Whatever asks writes a row; one task works
 //! the rows down. So an asking survives a crash, and many askings are one read.
 
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::Ledger;
+use super::apply::STEP;
 use super::clock::LONGEST_WAIT;
+use super::sql::{Result, SqlError, Transaction, row, statements, values};
 use super::writer::millis;
 use crate::config::Rest;
+
+statements! {
+    ASK(Text, Bytes, Integer, Integer, Boolean, Integer, Boolean, Integer, Integer) =
+        "INSERT INTO reads (source, event, lane, due_at, not_before, asked_at, asked, confirm)
+         VALUES ($1, $2, $3, $4, CASE WHEN $5 THEN $4 ELSE 0 END, $6, 1, $7)
+         ON CONFLICT (source, event) DO UPDATE SET
+             asked = reads.asked + 1, attempts = 0,
+             lane = CASE WHEN excluded.lane < reads.lane THEN excluded.lane ELSE reads.lane END,
+             confirm = reads.confirm OR excluded.confirm,
+             not_before = CASE WHEN NOT $5 AND reads.not_before > $6 + $9 THEN $6
+                          WHEN NOT $5 THEN reads.not_before
+                          WHEN excluded.due_at < reads.asked_at + $8 OR reads.asked_at > $6
+                          THEN excluded.due_at
+                          ELSE reads.asked_at + $8 END,
+             asked_at = CASE WHEN reads.asked_at > $6 THEN $6 ELSE reads.asked_at END,
+             due_at = CASE WHEN excluded.due_at < reads.due_at THEN excluded.due_at
+                      ELSE reads.due_at END";
+    /// A listing that names what is being read already asks nothing new: what the read misses differs
+    /// from the next listing. A resync reads what it asks for.
+    ASK_FOR_LISTED(Text, Bytes, Integer, Integer, Boolean, Integer) =
+        "INSERT INTO reads (source, event, lane, due_at, asked_at, asked, resync, weight)
+         VALUES ($1, $2, $3, $4, $4, 1, $5, $6)
+         ON CONFLICT (source, event) DO UPDATE SET
+             asked = reads.asked + CASE WHEN excluded.resync THEN 1 ELSE 0 END,
+             lane = CASE WHEN excluded.lane < reads.lane THEN excluded.lane ELSE reads.lane END,
+             resync = reads.resync OR excluded.resync,
+             due_at = CASE WHEN reads.due_at > excluded.due_at + 3600000
+                      OR excluded.resync AND excluded.due_at < reads.due_at
+                      THEN excluded.due_at ELSE reads.due_at END,
+             not_before = CASE WHEN reads.not_before > excluded.due_at + 3600000
+                          THEN excluded.due_at ELSE reads.not_before END,
+             weight = CASE WHEN excluded.weight > reads.weight THEN excluded.weight
+                      ELSE reads.weight END";
+    SETTLE(Text, Bytes, Integer) =
+        "DELETE FROM reads WHERE source = $1 AND event = $2 AND asked = $3";
+    NO_LONGER_IN_VAIN(Text, Bytes) =
+        "UPDATE reads SET vain = 0, why = '' WHERE source = $1 AND event = $2 AND vain > 0";
+    FORGET(Text, Bytes) = "DELETE FROM reads WHERE source = $1 AND event = $2";
+    POSTPONE(Integer, Text, Bytes, Integer, Integer) =
+        "UPDATE reads SET due_at = $1, attempts = attempts + $5
+         WHERE source = $2 AND event = $3 AND asked = $4";
+    DUE(Text, Integer, Integer, Integer) =
+        "SELECT r.event, r.lane, r.asked, r.attempts, r.confirm, r.weight,
+             COALESCE(e.sequence, $4)
+         FROM reads r LEFT JOIN events e ON e.source = r.source AND e.event = r.event
+         WHERE r.source = $1 AND r.due_at <= $2 AND r.not_before <= $2
+         ORDER BY r.lane, r.due_at LIMIT $3";
+    NEXT(Text) =
+        "SELECT MIN(CASE WHEN due_at < not_before THEN not_before ELSE due_at END)
+         FROM reads WHERE source = $1";
+    OF_RESYNC(Text) =
+        "SELECT count(*), COALESCE(CAST(SUM(weight) AS BIGINT), 0)
+         FROM reads WHERE source = $1 AND resync";
+}
 
 /// How soon an event is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,57 +140,47 @@ impl Asking {
 
 /// Asks for a read. An earlier asking keeps what is stricter of both, unless it is of a clock that was
 /// ahead.
-pub(super) async fn ask(
-    connection: &mut SqliteConnection,
+pub(super) fn ask(
+    tx: &Transaction<'_>,
     (source, event): (&str, Uuid),
     asking: Asking,
     now: i64,
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO reads (source, event, lane, due_at, not_before, asked_at, asked, confirm)
-         VALUES ($1, $2, $3, $4, CASE WHEN $5 THEN $4 ELSE 0 END, $6, 1, $7)
-         ON CONFLICT (source, event) DO UPDATE SET
-             asked = reads.asked + 1, attempts = 0,
-             lane = CASE WHEN excluded.lane < reads.lane THEN excluded.lane ELSE reads.lane END,
-             confirm = reads.confirm OR excluded.confirm,
-             not_before = CASE WHEN NOT $5 AND reads.not_before > $6 + $9 THEN $6
-                          WHEN NOT $5 THEN reads.not_before
-                          WHEN excluded.due_at < reads.asked_at + $8 OR reads.asked_at > $6
-                          THEN excluded.due_at
-                          ELSE reads.asked_at + $8 END,
-             asked_at = CASE WHEN reads.asked_at > $6 THEN $6 ELSE reads.asked_at END,
-             due_at = CASE WHEN excluded.due_at < reads.due_at THEN excluded.due_at
-                      ELSE reads.due_at END",
-    )
-    .bind(source)
-    .bind(event)
-    .bind(asking.urgency.number())
-    .bind(asking.due_at)
-    .bind(asking.publication.is_some())
-    .bind(now)
-    .bind(asking.confirm)
-    .bind(asking.publication.unwrap_or_default())
-    .bind(LONGEST_WAIT)
-    .execute(connection)
-    .await?;
+) -> Result<()> {
+    let Asking { urgency, due_at, publication, confirm } = asking;
+    tx.execute(
+        &ASK,
+        &values![
+            source,
+            event,
+            urgency.number(),
+            due_at,
+            publication.is_some(),
+            now,
+            confirm,
+            publication.unwrap_or_default(),
+            LONGEST_WAIT,
+        ],
+    )?;
     Ok(())
 }
 
-/// A read that is due.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct DueRead {
-    pub event: Uuid,
-    /// How urgent it is: 0 the most.
-    pub lane: i16,
-    /// Which asking it answers.
-    pub asked: i64,
-    pub attempts: i64,
-    pub confirm: bool,
-    /// Attributes, as far as known.
-    pub weight: i64,
-    /// Of the event in the ledger; negative or 0 where it is unknown, moved by notices about unknown
-    /// events.
-    pub sequence: i64,
+row! {
+    /// A read that is due.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct DueRead {
+        pub event: Uuid,
+        /// How urgent it is: 0 the most.
+        pub lane: i16,
+        /// Which asking it answers.
+        pub asked: i64,
+        pub attempts: i64,
+        pub confirm: bool,
+        /// Attributes, as far as known.
+        pub weight: i64,
+        /// Of the event in the ledger; negative or 0 where it is unknown, moved by notices about unknown
+        /// events.
+        pub sequence: i64,
+    }
 }
 
 impl DueRead {
@@ -147,59 +192,31 @@ impl DueRead {
 }
 
 /// The read answered: it is asked for no more, unless it was asked for again meanwhile.
-pub(super) async fn settle(
-    connection: &mut SqliteConnection,
+pub(super) fn settle(
+    tx: &Transaction<'_>,
     (source, event): (&str, Uuid),
     asked: i64,
-) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM reads WHERE source = $1 AND event = $2 AND asked = $3")
-        .bind(source)
-        .bind(event)
-        .bind(asked)
-        .execute(&mut *connection)
-        .await?;
+) -> Result<()> {
+    tx.execute(&SETTLE, &values![source, event, asked])?;
     // Asked for again, but no longer in vain.
-    sqlx::query(
-        "UPDATE reads SET vain = 0, why = '' WHERE source = $1 AND event = $2 AND vain > 0",
-    )
-    .bind(source)
-    .bind(event)
-    .execute(connection)
-    .await?;
+    tx.execute(&NO_LONGER_IN_VAIN, &values![source, event])?;
     Ok(())
 }
 
 /// What was pushed is wholly applied, and nothing will read it.
-pub(super) async fn forget(
-    connection: &mut SqliteConnection,
-    (source, event): (&str, Uuid),
-) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM reads WHERE source = $1 AND event = $2")
-        .bind(source)
-        .bind(event)
-        .execute(connection)
-        .await?;
+pub(super) fn forget(tx: &Transaction<'_>, (source, event): (&str, Uuid)) -> Result<()> {
+    tx.execute(&FORGET, &values![source, event])?;
     Ok(())
 }
 
 /// The read settled nothing: it is due again, unless it was asked for anew meanwhile. `attempts`: how
 /// many more of those that confirm a publication are over.
-pub(super) async fn postpone(
-    connection: &mut SqliteConnection,
+pub(super) fn postpone(
+    tx: &Transaction<'_>,
     (source, event): (&str, Uuid),
     (asked, due_at, attempts): (i64, i64, i64),
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "UPDATE reads SET due_at = $1, attempts = attempts + $5
-         WHERE source = $2 AND event = $3 AND asked = $4",
-    )
-    .bind(due_at)
-    .bind(source)
-    .bind(event)
-    .bind(asked)
-    .bind(attempts)
-    .execute(connection)
-    .await?;
+) -> Result<()> {
+    tx.execute(&POSTPONE, &values![due_at, source, event, asked, attempts])?;
     Ok(())
 }
 
@@ -221,92 +238,40 @@ pub struct ResyncCount {
 
 impl Ledger {
     /// Reads that are due, the most urgent and oldest first.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn due_reads(
-        &self,
-        source: &str,
-        now: i64,
-        limit: usize,
-    ) -> sqlx::Result<Vec<DueRead>> {
-        sqlx::query_as(
-            "SELECT r.event, r.lane, r.asked, r.attempts, r.confirm, r.weight,
-                 COALESCE(e.sequence, $4) AS sequence
-             FROM reads r LEFT JOIN events e ON e.source = r.source AND e.event = r.event
-             WHERE r.source = $1 AND r.due_at <= $2 AND r.not_before <= $2
-             ORDER BY r.lane, r.due_at LIMIT $3",
-        )
-        .bind(source)
-        .bind(now)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .bind(self.strange())
-        .fetch_all(&self.readers)
-        .await
+    pub async fn due_reads(&self, source: &str, now: i64, limit: usize) -> Result<Vec<DueRead>> {
+        let (source, strange) = (source.to_owned(), self.strange());
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(move |tx| tx.rows(&DUE, &values![&source, now, limit, strange])).await
     }
 
     /// When the next read is due, Unix milliseconds.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn next_read(&self, source: &str) -> sqlx::Result<Option<i64>> {
-        sqlx::query_scalar(
-            "SELECT MIN(CASE WHEN due_at < not_before THEN not_before ELSE due_at END)
-             FROM reads WHERE source = $1",
-        )
-        .bind(source)
-        .fetch_one(&self.readers)
-        .await
+    pub async fn next_read(&self, source: &str) -> Result<Option<i64>> {
+        let source = source.to_owned();
+        let next: Option<(Option<i64>,)> =
+            self.read(move |tx| tx.row(&NEXT, &values![&source])).await?;
+        Ok(next.and_then(|(next,)| next))
     }
 
     /// Asks for the reads of what a listing named.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub async fn ask_for(
         &self,
         source: &str,
         candidates: &[Candidate],
         listing: Listing,
         now: i64,
-    ) -> sqlx::Result<()> {
+    ) -> Result<()> {
         let resync = listing == Listing::Resync;
         let urgency = if resync { Urgency::Resync } else { Urgency::CatchUp };
-        let mut tx = self.begin().await?;
-        for rows in candidates.chunks(ROWS) {
-            let mut query = QueryBuilder::<Sqlite>::new(
-                "INSERT INTO reads (source, event, lane, due_at, asked_at, asked, resync, weight) ",
-            );
-            query.push_values(rows, |mut row, candidate| {
-                row.push_bind(source)
-                    .push_bind(candidate.event)
-                    .push_bind(urgency.number())
-                    .push_bind(now)
-                    .push_bind(now)
-                    .push_bind(1_i64)
-                    .push_bind(resync)
-                    .push_bind(candidate.weight);
-            });
-            query.push(
-                // A listing that names what is being read already asks nothing new: what the read
-                // misses differs from the next listing. A resync reads what it asks for.
-                " ON CONFLICT (source, event) DO UPDATE SET
-                  asked = reads.asked + CASE WHEN excluded.resync THEN 1 ELSE 0 END,
-                  lane = CASE WHEN excluded.lane < reads.lane THEN excluded.lane
-                         ELSE reads.lane END,
-                  resync = reads.resync OR excluded.resync,
-                  due_at = CASE WHEN reads.due_at > excluded.due_at + 3600000
-                           OR excluded.resync AND excluded.due_at < reads.due_at
-                           THEN excluded.due_at ELSE reads.due_at END,
-                  not_before = CASE WHEN reads.not_before > excluded.due_at + 3600000
-                               THEN excluded.due_at ELSE reads.not_before END,
-                  weight = CASE WHEN excluded.weight > reads.weight THEN excluded.weight
-                           ELSE reads.weight END",
-            );
-            query.build().execute(&mut *tx).await?;
+        for candidates in candidates.chunks(STEP) {
+            let (source, candidates) = (source.to_owned(), candidates.to_vec());
+            self.write(move |unit| {
+                let rows = candidates.iter().map(|Candidate { event, weight }| {
+                    values![&source, event, urgency.number(), now, resync, weight]
+                });
+                unit.execute_each(&ASK_FOR_LISTED, rows)
+            })
+            .await?;
         }
-        tx.commit().await?;
-        self.note_written();
         self.shared.asked.notify_waiters();
         Ok(())
     }
@@ -317,19 +282,10 @@ impl Ledger {
     }
 
     /// What a resync still waits for.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn resync_left(&self, source: &str) -> sqlx::Result<ResyncCount> {
-        let (events, attributes) = sqlx::query_as(
-            "SELECT count(*), COALESCE(SUM(weight), 0) FROM reads WHERE source = $1 AND resync",
-        )
-        .bind(source)
-        .fetch_one(&self.readers)
-        .await?;
+    pub async fn resync_left(&self, source: &str) -> Result<ResyncCount> {
+        let source = source.to_owned();
+        let left = self.read(move |tx| tx.row(&OF_RESYNC, &values![&source])).await?;
+        let (events, attributes) = left.ok_or(SqlError::NoRow)?;
         Ok(ResyncCount { events, attributes })
     }
 }
-
-/// Rows a statement.
-const ROWS: usize = 400;

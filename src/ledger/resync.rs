@@ -3,8 +3,13 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::sql::{Result, statements, values};
 use super::wanted::encode;
-use super::{Candidate, Ledger, Listing, ResyncCount};
+use super::{Candidate, Ledger, Listing, ResyncCount, start};
+
+statements! {
+    ADVANCE(Text, Text, Text) = "UPDATE settings SET value = $1 WHERE name = $2 AND value = $3";
+}
 
 /// A full resync.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,15 +69,7 @@ impl Resync {
 
 impl Ledger {
     /// Begins a full resync, unless one is under way that compares as much, which then goes on.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn begin_resync(
-        &self,
-        source: &str,
-        since: Option<i64>,
-        now: i64,
-    ) -> sqlx::Result<()> {
+    pub async fn begin_resync(&self, source: &str, since: Option<i64>, now: i64) -> Result<()> {
         if !self.resync(source).await?.is_some_and(|one| one.covers(since)) {
             self.restart_resync(source, since, now).await?;
         }
@@ -80,25 +77,14 @@ impl Ledger {
     }
 
     /// Begins a full resync in place of any that is under way.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn restart_resync(
-        &self,
-        source: &str,
-        since: Option<i64>,
-        now: i64,
-    ) -> sqlx::Result<()> {
+    pub async fn restart_resync(&self, source: &str, since: Option<i64>, now: i64) -> Result<()> {
         self.store_resync(source, &Resync::begun(since, None, now)).await?;
         self.shared.asked.notify_waiters();
         Ok(())
     }
 
     /// Has one event read and compared.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn resync_event(&self, source: &str, event: Uuid, now: i64) -> sqlx::Result<()> {
+    pub async fn resync_event(&self, source: &str, event: Uuid, now: i64) -> Result<()> {
         self.ask_for(source, &[Candidate { event, weight: 0 }], Listing::Resync, now).await?;
         let under_way =
             self.resync(source).await?.is_some_and(|one| one.phase != ResyncPhase::Done);
@@ -110,52 +96,29 @@ impl Ledger {
     }
 
     /// The last resync, under way or done.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn resync(&self, source: &str) -> sqlx::Result<Option<Resync>> {
+    pub async fn resync(&self, source: &str) -> Result<Option<Resync>> {
         let stored = self.remembered(&name(source)).await?;
         Ok(stored.and_then(|stored| serde_json::from_value(stored).ok()))
     }
 
     /// Stores how it goes on, unless another was begun in its place meanwhile.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn advance_resync(
-        &self,
-        source: &str,
-        before: &Resync,
-        now: &Resync,
-    ) -> sqlx::Result<()> {
-        let mut tx = self.begin().await?;
-        sqlx::query("UPDATE settings SET value = $1 WHERE name = $2 AND value = $3")
-            .bind(encode(now)?)
-            .bind(name(source))
-            .bind(encode(before)?)
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await
+    pub async fn advance_resync(&self, source: &str, before: &Resync, now: &Resync) -> Result<()> {
+        let (name, before, now) = (name(source), encode(before)?, encode(now)?);
+        self.write(move |unit| {
+            unit.execute(&ADVANCE, &values![&now, &name, &before])?;
+            Ok(())
+        })
+        .await
     }
 
     /// Stores how it stands.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn store_resync(&self, source: &str, resync: &Resync) -> sqlx::Result<()> {
-        let mut tx = self.begin().await?;
-        super::start::store_setting(&mut tx, &name(source), &encode(resync)?).await?;
-        tx.commit().await
+    pub async fn store_resync(&self, source: &str, resync: &Resync) -> Result<()> {
+        let (name, resync) = (name(source), encode(resync)?);
+        self.write(move |unit| start::store_setting(unit, &name, &resync)).await
     }
 
     /// How far the resync has come.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn resync_progress(
-        &self,
-        source: &str,
-    ) -> sqlx::Result<Option<(Resync, ResyncCount)>> {
+    pub async fn resync_progress(&self, source: &str) -> Result<Option<(Resync, ResyncCount)>> {
         let Some(resync) = self.resync(source).await? else { return Ok(None) };
         Ok(Some((resync, self.resync_left(source).await?)))
     }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::Ledger;
+use super::sql::{Connection, Result};
 
 /// Bytes on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,9 +23,6 @@ pub struct Room {
 pub struct Given {
     pub before: i64,
     pub after: i64,
-    /// The file is from a release that could not give pages back; only [`Ledger::vacuum`] without a
-    /// running relay changes that.
-    pub needs_stop: bool,
 }
 
 /// Pages given back at a time: 8 MiB, a few milliseconds.
@@ -34,25 +31,20 @@ const PAGES: i64 = 2_048;
 /// Fewer free pages than this (1 MiB) are kept for what comes.
 const KEPT: i64 = 256;
 
-/// `PRAGMA auto_vacuum`, https://sqlite.org/pragma.html#pragma_auto_vacuum
-const INCREMENTAL: i64 = 2;
-
 impl Ledger {
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn room(&self) -> sqlx::Result<Room> {
-        let (pages, free, size): (i64, i64, i64) = sqlx::query_as(
-            "SELECT page_count, freelist_count, page_size
-             FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
-        )
-        .fetch_one(&self.readers)
-        .await?;
+    pub async fn room(&self) -> Result<Room> {
         let wal = std::fs::metadata(self.path("ledger.db-wal")).map_or(0, |wal| wal.len());
-        Ok(Room {
-            file: pages.saturating_mul(size),
-            wal: i64::try_from(wal).unwrap_or(i64::MAX),
-            free: free.saturating_mul(size),
-        })
+        let wal = i64::try_from(wal).unwrap_or(i64::MAX);
+        let read = self.threads.readers.short.run(move |connection| {
+            let size = connection.pragma("page_size")?;
+            let bytes = |pages: i64| pages.saturating_mul(size);
+            Ok(Room {
+                file: bytes(connection.pragma("page_count")?),
+                wal,
+                free: bytes(connection.pragma("freelist_count")?),
+            })
+        });
+        read.await
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -61,67 +53,38 @@ impl Ledger {
 
     /// Gives some free pages back where a quarter of the file is free: a step of a few milliseconds.
     /// Whether it did.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub(super) async fn give_some_back(&self) -> sqlx::Result<bool> {
-        let mut connection = self.writer.acquire().await?;
-        let free = pragma(&mut connection, "freelist_count").await?;
-        let pages = pragma(&mut connection, "page_count").await?;
-        let much = free >= KEPT && free >= pages / 4;
-        if !much || pragma(&mut connection, "auto_vacuum").await? != INCREMENTAL {
-            return Ok(false);
-        }
-        vacuum_step(&mut connection).await?;
-        Ok(true)
+    pub(super) async fn give_some_back(&self) -> Result<bool> {
+        self.maintain(|connection| {
+            let free = connection.pragma("freelist_count")?;
+            let much = free >= KEPT && free >= connection.pragma("page_count")? / 4;
+            if much {
+                connection.give_pages_back(PAGES)?;
+            }
+            Ok(much)
+        })
+        .await
     }
 
     /// Gives all free pages back in small steps, between which the relay goes on.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn give_back(&self) -> sqlx::Result<Given> {
+    pub async fn give_back(&self) -> Result<Given> {
         let before = self.room().await?.file;
-        let mut connection = self.writer.acquire().await?;
-        if pragma(&mut connection, "auto_vacuum").await? != INCREMENTAL {
-            return Ok(Given { before, after: before, needs_stop: true });
-        }
-        drop(connection);
-        loop {
-            let mut connection = self.writer.acquire().await?;
-            if pragma(&mut connection, "freelist_count").await? == 0 {
-                break;
+        let step = |connection: &mut Connection| {
+            let some = connection.pragma("freelist_count")? > 0;
+            if some {
+                connection.give_pages_back(PAGES)?;
             }
-            vacuum_step(&mut connection).await?;
-        }
-        Ok(Given { before, after: self.room().await?.file, needs_stop: false })
+            Ok(some)
+        };
+        while self.maintain(step).await? {}
+        Ok(Given { before, after: self.room().await?.file })
     }
 
     /// Rewrites the whole file: needs as much room again while it lasts, and nobody else may use the
-    /// ledger. A file of an older release can give pages back afterwards.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn vacuum(&self) -> sqlx::Result<Given> {
+    /// ledger.
+    pub async fn vacuum(&self) -> Result<Given> {
         let before = self.room().await?.file;
-        let mut connection = self.writer.acquire().await?;
-        for statement in
-            ["PRAGMA auto_vacuum = INCREMENTAL", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"]
-        {
-            sqlx::query(statement).execute(&mut *connection).await?;
-        }
-        drop(connection);
-        Ok(Given { before, after: self.room().await?.file, needs_stop: false })
+        self.maintain(|connection| connection.run("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)"))
+            .await?;
+        Ok(Given { before, after: self.room().await?.file })
     }
-}
-
-async fn pragma(connection: &mut SqliteConnection, name: &'static str) -> sqlx::Result<i64> {
-    sqlx::query(AssertSqlSafe(format!("PRAGMA {name}"))).fetch_one(connection).await?.try_get(0)
-}
-
-/// SQLite gives back a page for each row that is asked for.
-async fn vacuum_step(connection: &mut SqliteConnection) -> sqlx::Result<()> {
-    let step = AssertSqlSafe(format!("PRAGMA incremental_vacuum({PAGES})"));
-    sqlx::query(step).fetch_all(connection).await?;
-    Ok(())
 }

@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::Ledger;
+use super::sql::{Result, statements, values};
 use super::start::{setting, store_setting};
 use crate::metrics;
 use crate::notice::{Gap, GapReason};
@@ -12,15 +13,16 @@ use crate::notice::{Gap, GapReason};
 /// milliseconds; it is there while a relay runs.
 const RUNNING: &str = "running";
 
+statements! {
+    NOTE(Text, Text) = "UPDATE settings SET value = $1 WHERE name = $2";
+    FORGET(Text) = "DELETE FROM settings WHERE name = $1";
+    ANY_EVENT() = "SELECT 1 FROM events LIMIT 1";
+}
+
 impl Ledger {
     /// A run begins. If the last one did not end in order, a gap is recorded for catch-up to heal.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn begin_run(&self, source: &str, now: i64) -> sqlx::Result<()> {
-        let mut tx = self.begin().await?;
-        let before = setting(&mut tx, RUNNING).await?;
-        tx.commit().await?;
+    pub async fn begin_run(&self, source: &str, now: i64) -> Result<()> {
+        let before = self.read(|tx| setting(tx, RUNNING)).await?;
         if let Some(since) = before.and_then(|since| since.parse::<i64>().ok()) {
             // A clock that was ahead is right again.
             let since = since.min(now);
@@ -39,55 +41,37 @@ impl Ledger {
                 "the last run did not end in order: what it had received and not committed is lost, a gap is noted"
             );
         }
-        let mut tx = self.begin().await?;
-        store_setting(&mut tx, RUNNING, &now.to_string()).await?;
-        tx.commit().await
+        self.write(move |unit| store_setting(unit, RUNNING, &now.to_string())).await
     }
 
     /// Whether an intake that was not connected `since` then (Unix milliseconds) has never been: beside
     /// an empty ledger nothing can be missing. Beside any other something can, however often an outage
     /// was told.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub(super) async fn is_first_outage(&self, intake: &str, since: i64) -> sqlx::Result<bool> {
+    pub(super) async fn is_first_outage(&self, intake: &str, since: i64) -> Result<bool> {
         let name = format!("first outage {intake}");
-        let mut tx = self.begin().await?;
-        let known: Option<i64> =
-            sqlx::query_scalar("SELECT 1 FROM events LIMIT 1").fetch_optional(&mut *tx).await?;
-        if known.is_some() {
-            return Ok(false);
-        }
-        if let Some(first) = setting(&mut tx, &name).await? {
-            return Ok(first == since.to_string());
-        }
-        store_setting(&mut tx, &name, &since.to_string()).await?;
-        tx.commit().await?;
-        Ok(true)
+        self.write(move |unit| {
+            if unit.row::<i64>(&ANY_EVENT, &values![])?.is_some() {
+                return Ok(false);
+            }
+            if let Some(first) = setting(unit, &name)? {
+                return Ok(first == since.to_string());
+            }
+            store_setting(unit, &name, &since.to_string())?;
+            Ok(true)
+        })
+        .await
     }
 
     /// Everything received before `now` was committed or waits in memory.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub(super) async fn note_running(&self, now: i64) -> sqlx::Result<()> {
-        sqlx::query("UPDATE settings SET value = $1 WHERE name = $2")
-            .bind(now.to_string())
-            .bind(RUNNING)
-            .execute(&self.writer)
-            .await?;
-        Ok(())
+    pub(super) async fn note_running(&self, now: i64) -> Result<()> {
+        self.write(move |unit| {
+            unit.execute(&NOTE, &values![&now.to_string(), RUNNING]).map(drop)
+        })
+        .await
     }
 
     /// The run ends, and everything that it received is committed.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn end_run(&self) -> sqlx::Result<()> {
-        sqlx::query("DELETE FROM settings WHERE name = $1")
-            .bind(RUNNING)
-            .execute(&self.writer)
-            .await?;
-        Ok(())
+    pub async fn end_run(&self) -> Result<()> {
+        self.write(|unit| unit.execute(&FORGET, &values![RUNNING]).map(drop)).await
     }
 }

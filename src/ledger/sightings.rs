@@ -5,21 +5,57 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
+use super::Ledger;
 use super::change::Change;
 use super::judgement::Origin;
+use super::sql::{Result, Transaction, row, statements, values};
 use super::wanted::refresh;
-use super::{Ledger, Writer, Writing};
+use super::writer::Context;
 use crate::pure::misp::{Sighting, SightingKind};
 
 /// The date of the newest expiration of a row of `claims`, Unix milliseconds.
-pub(super) const EXPIRES_AT: &str = "(SELECT s.at * 1000 FROM sightings s
-    WHERE s.source = claims.source AND s.attribute = claims.attribute AND s.kind = 2
-    AND s.value IN (claims.value, '') ORDER BY s.number DESC, s.at DESC LIMIT 1)";
+macro_rules! expires_at {
+    () => {
+        "(SELECT s.at * 1000 FROM sightings s
+          WHERE s.source = claims.source AND s.attribute = claims.attribute AND s.kind = 2
+          AND s.value IN (claims.value, '') ORDER BY s.number DESC, s.at DESC LIMIT 1)"
+    };
+}
+pub(super) use expires_at;
 
 /// How many false positives were reported of a row of `claims`.
-pub(super) const FALSE_POSITIVES: &str = "(SELECT count(*) FROM sightings s
-    WHERE s.source = claims.source AND s.attribute = claims.attribute AND s.kind = 1
-    AND s.value IN (claims.value, ''))";
+macro_rules! false_positives {
+    () => {
+        "(SELECT count(*) FROM sightings s
+          WHERE s.source = claims.source AND s.attribute = claims.attribute AND s.kind = 1
+          AND s.value IN (claims.value, ''))"
+    };
+}
+pub(super) use false_positives;
+
+statements! {
+    HEARD_BEFORE(Text, Bytes, Integer) = "SELECT attribute, sighting FROM sightings
+         WHERE source = $1 AND event = $2 AND heard_at < $3";
+    CLAIMED_OBJECTS(Text, Bytes, Bytes) = "SELECT object FROM claims
+         WHERE source = $1 AND event = $2 AND attribute = $3";
+    CLAIMED_VALUES(Text, Bytes, Bytes) = "SELECT value FROM claims
+         WHERE source = $1 AND event = $2 AND attribute = $3";
+    KNOWN(Text, Bytes, Bytes) = "SELECT value, kind, number, at FROM sightings
+         WHERE source = $1 AND attribute = $2 AND sighting = $3";
+    INSERT(Text, Bytes, Bytes, Text, Integer, Integer, Integer, Bytes, Integer) =
+        "INSERT INTO sightings
+             (source, attribute, sighting, value, kind, number, at, event, heard_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    DELETE(Text, Bytes, Bytes) = "DELETE FROM sightings
+         WHERE source = $1 AND attribute = $2 AND sighting = $3";
+    SLICE(Integer, Integer, Integer) = "SELECT heard_at FROM sightings
+         WHERE heard_at > $1 AND heard_at < $2 ORDER BY heard_at LIMIT $3";
+    /// Of attributes that claim nothing.
+    FORGET(Integer, Integer) = "DELETE FROM sightings
+         WHERE heard_at > $1 AND heard_at <= $2 AND NOT EXISTS
+             (SELECT 1 FROM claims c WHERE c.source = sightings.source
+              AND c.event = sightings.event AND c.attribute = sightings.attribute)";
+}
 
 /// A sighting of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,112 +67,90 @@ pub(super) struct Sighted {
 }
 
 /// Takes in sightings of an event's attributes, and merges anew what they change; how many were news.
-pub(super) async fn take_in(
-    tx: &mut Writing,
+pub(super) fn take_in(
+    tx: &Transaction<'_>,
     event: (&str, Uuid),
     sighted: &[Sighted],
     change: &mut Change<'_>,
-) -> sqlx::Result<usize> {
+) -> Result<usize> {
     let mut touched = HashSet::new();
     let mut news = 0;
     for one in sighted {
-        if store(tx, event, one, change.opened_at).await? {
+        if store(tx, event, one, change.opened_at)? {
             touched.insert(one.attribute);
             news += 1;
         }
     }
-    merge_anew(tx, event, &touched, change).await?;
+    merge_anew(tx, event, &touched, change)?;
     Ok(news)
 }
 
 /// MISP has deleted a sighting. Whether it was known.
-pub(super) async fn take_back(
-    tx: &mut Writing,
+pub(super) fn take_back(
+    tx: &Transaction<'_>,
     event: (&str, Uuid),
     (attribute, sighting): (Uuid, Uuid),
     change: &mut Change<'_>,
-) -> sqlx::Result<bool> {
-    let known = delete(tx, event.0, (attribute, sighting)).await?;
+) -> Result<bool> {
+    let known = delete(tx, event.0, (attribute, sighting))?;
     if known {
-        merge_anew(tx, event, &HashSet::from([attribute]), change).await?;
+        merge_anew(tx, event, &HashSet::from([attribute]), change)?;
     }
     Ok(known)
 }
 
 /// Takes back the event's sightings that a read of all of them does not show; it `began` after they
 /// were heard of.
-async fn take_back_unshown(
-    tx: &mut Writing,
+fn take_back_unshown(
+    tx: &Transaction<'_>,
     event: (&str, Uuid),
     (shown, began): (&HashSet<Uuid>, i64),
     change: &mut Change<'_>,
-) -> sqlx::Result<()> {
-    let known: Vec<(Uuid, Uuid)> = sqlx::query_as(
-        "SELECT DISTINCT attribute, sighting FROM sightings
-         WHERE source = $1 AND event = $2 AND heard_at < $3",
-    )
-    .bind(event.0)
-    .bind(event.1)
-    .bind(began)
-    .fetch_all(&mut **tx)
-    .await?;
+) -> Result<()> {
+    let known: Vec<(Uuid, Uuid)> = tx.rows(&HEARD_BEFORE, &values![event.0, event.1, began])?;
     let mut touched = HashSet::new();
+    // Some stand there several times, with a value each.
     for (attribute, sighting) in known.into_iter().filter(|(_, one)| !shown.contains(one)) {
-        delete(tx, event.0, (attribute, sighting)).await?;
+        delete(tx, event.0, (attribute, sighting))?;
         touched.insert(attribute);
     }
-    merge_anew(tx, event, &touched, change).await
+    merge_anew(tx, event, &touched, change)
 }
 
-pub(super) async fn merge_anew(
-    tx: &mut Writing,
+pub(super) fn merge_anew(
+    tx: &Transaction<'_>,
     (source, event): (&str, Uuid),
     attributes: &HashSet<Uuid>,
     change: &mut Change<'_>,
-) -> sqlx::Result<()> {
-    let mut objects = Vec::new();
-    for attribute in attributes {
-        let claimed: Vec<Uuid> = sqlx::query_scalar(
-            "SELECT object FROM claims WHERE source = $1 AND event = $2 AND attribute = $3",
-        )
-        .bind(source)
-        .bind(event)
-        .bind(attribute)
-        .fetch_all(&mut **tx)
-        .await?;
-        objects.extend(claimed);
-    }
+) -> Result<()> {
+    let places = attributes.iter().map(|attribute| values![source, event, attribute]);
+    let mut objects: Vec<Uuid> = tx.rows_each(&CLAIMED_OBJECTS, places)?;
     objects.sort_unstable();
     objects.dedup();
-    refresh(tx, &objects, change).await
+    refresh(tx, &objects, change)
 }
 
-#[derive(Debug, PartialEq, Eq, sqlx::FromRow)]
-struct Row {
-    value: String,
-    kind: i16,
-    number: i64,
-    at: i64,
+row! {
+    #[derive(Debug, PartialEq, Eq)]
+    struct Row {
+        value: String,
+        kind: i16,
+        number: i64,
+        at: i64,
+    }
 }
 
 /// Whether it is news.
-async fn store(
-    tx: &mut Writing,
+fn store(
+    tx: &Transaction<'_>,
     (source, event): (&str, Uuid),
     sighted: &Sighted,
     now: i64,
-) -> sqlx::Result<bool> {
+) -> Result<bool> {
     let Sighted { attribute, sighting, .. } = *sighted;
     let Sighting { uuid: sighting, number, kind, at } = sighting;
-    let known: Vec<Row> = sqlx::query_as(
-        "SELECT value, kind, number, at FROM sightings
-         WHERE source = $1 AND attribute = $2 AND sighting = $3 ORDER BY value",
-    )
-    .bind(source)
-    .bind(attribute)
-    .bind(sighting)
-    .fetch_all(&mut **tx)
-    .await?;
+    let mut known: Vec<Row> = tx.rows(&KNOWN, &values![source, attribute, sighting])?;
+    known.sort_unstable_by(|one, other| one.value.cmp(&other.value));
     let kind = code(kind);
     let row = |value| Row { value, kind, number, at };
     let mut values = sighted.values.clone();
@@ -144,7 +158,7 @@ async fn store(
         return Ok(false);
     }
     if values.is_empty() {
-        values = claimed_values(tx, (source, event), attribute).await?;
+        values = claimed_values(tx, (source, event), attribute)?;
     }
     values.sort_unstable();
     values.dedup();
@@ -152,58 +166,27 @@ async fn store(
     if rows == known {
         return Ok(false);
     }
-    delete(tx, source, (attribute, sighting)).await?;
-    for row in rows {
-        sqlx::query(
-            "INSERT INTO sightings
-                 (source, attribute, sighting, value, kind, number, at, event, heard_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        )
-        .bind(source)
-        .bind(attribute)
-        .bind(sighting)
-        .bind(row.value)
-        .bind(row.kind)
-        .bind(row.number)
-        .bind(row.at)
-        .bind(event)
-        .bind(now)
-        .execute(&mut **tx)
-        .await?;
-    }
+    delete(tx, source, (attribute, sighting))?;
+    let rows = rows.iter().map(|row| {
+        let Row { value, kind, number, at } = row;
+        values![source, attribute, sighting, value, *kind, number, at, event, now]
+    });
+    tx.execute_each(&INSERT, rows)?;
     Ok(true)
 }
 
 /// What the attribute claims now; the empty value if that is nothing.
-async fn claimed_values(
-    tx: &mut Writing,
+fn claimed_values(
+    tx: &Transaction<'_>,
     (source, event): (&str, Uuid),
     attribute: Uuid,
-) -> sqlx::Result<Vec<String>> {
-    let values: Vec<String> = sqlx::query_scalar(
-        "SELECT value FROM claims WHERE source = $1 AND event = $2 AND attribute = $3",
-    )
-    .bind(source)
-    .bind(event)
-    .bind(attribute)
-    .fetch_all(&mut **tx)
-    .await?;
+) -> Result<Vec<String>> {
+    let values: Vec<String> = tx.rows(&CLAIMED_VALUES, &values![source, event, attribute])?;
     Ok(if values.is_empty() { vec![String::new()] } else { values })
 }
 
-async fn delete(
-    tx: &mut Writing,
-    source: &str,
-    (attribute, sighting): (Uuid, Uuid),
-) -> sqlx::Result<bool> {
-    let done =
-        sqlx::query("DELETE FROM sightings WHERE source = $1 AND attribute = $2 AND sighting = $3")
-            .bind(source)
-            .bind(attribute)
-            .bind(sighting)
-            .execute(&mut **tx)
-            .await?;
-    Ok(done.rows_affected() > 0)
+fn delete(tx: &Transaction<'_>, source: &str, (attribute, sighting): (Uuid, Uuid)) -> Result<bool> {
+    Ok(tx.execute(&DELETE, &values![source, attribute, sighting])? > 0)
 }
 
 fn code(kind: SightingKind) -> i16 {
@@ -219,55 +202,34 @@ const STEP: i64 = 1_000;
 /// A sighting of which a read that began so soon after it may not know, milliseconds.
 const JUST: i64 = 2_000;
 
-impl Writer {
+impl Context {
     /// What a read does not show was deleted, unless the key may not see all.
-    pub(super) async fn take_back_unshown(
+    pub(super) fn take_back_unshown(
         &self,
-        tx: &mut Writing,
+        tx: &Transaction<'_>,
         (event, origin): (Uuid, Origin),
         shown: &HashSet<Uuid>,
         change: &mut Change<'_>,
-    ) -> sqlx::Result<()> {
+    ) -> Result<()> {
         let key = self.settings.rest.as_ref().map(|rest| &rest.key);
         let sees_all = key.is_some_and(|key| key.sees_all() && key.is_accepted());
         let (Origin::Read(read), true) = (origin, sees_all) else { return Ok(()) };
         let event = (self.settings.source.as_str(), event);
         let began = read.began.saturating_sub(JUST);
-        take_back_unshown(tx, event, (shown, began), change).await
+        take_back_unshown(tx, event, (shown, began), change)
     }
 }
 
 impl Ledger {
     /// Forgets sightings from before `before` of attributes that claim nothing, among the next ones
     /// heard of after `after` (Unix milliseconds); returns where to go on, and how many.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub(super) async fn forget_sightings(
-        &self,
-        after: i64,
-        before: i64,
-    ) -> sqlx::Result<(i64, u64)> {
-        let slice: Vec<i64> = sqlx::query_scalar(
-            "SELECT heard_at FROM sightings WHERE heard_at > $1 AND heard_at < $2
-             ORDER BY heard_at LIMIT $3",
-        )
-        .bind(after)
-        .bind(before)
-        .bind(STEP)
-        .fetch_all(&self.readers)
-        .await?;
+    pub(super) async fn forget_sightings(&self, after: i64, before: i64) -> Result<(i64, u64)> {
+        let slice: Vec<i64> =
+            self.read(move |tx| tx.rows(&SLICE, &values![after, before, STEP])).await?;
         let Some(last) = slice.last().copied() else { return Ok((0, 0)) };
-        let done = sqlx::query(
-            "DELETE FROM sightings WHERE heard_at > $1 AND heard_at <= $2 AND NOT EXISTS
-                 (SELECT 1 FROM claims c WHERE c.source = sightings.source
-                  AND c.event = sightings.event AND c.attribute = sightings.attribute)",
-        )
-        .bind(after)
-        .bind(last)
-        .execute(&self.writer)
-        .await?;
+        let forgotten =
+            self.write(move |unit| unit.execute(&FORGET, &values![after, last])).await?;
         let is_end = i64::try_from(slice.len()).is_ok_and(|rows| rows < STEP);
-        Ok((if is_end { 0 } else { last }, done.rows_affected()))
+        Ok((if is_end { 0 } else { last }, forgotten as u64))
     }
 }

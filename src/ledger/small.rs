@@ -3,7 +3,6 @@
 use std::time::{Instant, SystemTime};
 
 use axum::body::Bytes;
-use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::change::Change;
@@ -11,10 +10,12 @@ use super::meant::meant;
 use super::reads::{self, Asking};
 use super::sightings::{self, Sighted};
 use super::tags::Affected;
+use super::owner::Unit;
+use super::sql::{Result, Transaction, statements, values};
 use super::wanted::refresh;
 use super::withdraw::{self, Ending, Which, Withdrawn};
-use super::writer::{Writer, millis, unix};
-use super::{Writing, events, narrow, tagging};
+use super::writer::{Context, Writer, millis, unix};
+use super::{events, narrow, tagging};
 use crate::metrics;
 use crate::notice::{
     AudienceShown, Cause, EventRef, Gap, GapReason, Receipt, ReportedSighting as Heard, Subject,
@@ -22,6 +23,21 @@ use crate::notice::{
 };
 use crate::pure::convert;
 use crate::pure::misp;
+
+statements! {
+    FORGET_ANNOUNCED(Text, Bytes, Integer) =
+        "DELETE FROM announced WHERE source = $1 AND event = $2 AND received_at <= $3";
+    HEAL_GAPS(Text, Bytes, Integer) =
+        "DELETE FROM gaps WHERE source = $1 AND event = $2 AND until <= $3";
+    ANNOUNCE(Text, Bytes, Integer, Bytes) =
+        "INSERT INTO announced (source, event, received_at, body) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (source, event) DO UPDATE SET received_at = excluded.received_at,
+             body = excluded.body";
+    WAS_DROPPED(Text, Bytes, Integer) =
+        "SELECT until FROM gaps
+         WHERE source = $1 AND event = $2 AND until > $3 AND publication";
+    ANNOUNCED(Text, Bytes) = "SELECT body FROM announced WHERE source = $1 AND event = $2";
+}
 
 /// Work on a whole event that may need several transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,48 +49,47 @@ pub(super) enum Whole {
 }
 
 /// Applies small notices in one transaction; what concerns a whole large event goes on in others.
-pub(super) async fn apply(writer: &mut Writer, batch: Vec<(What, Instant)>) -> sqlx::Result<()> {
-    let views = std::sync::Arc::clone(&writer.views);
-    let mut tx = writer.ledger.begin().await?;
-    let mut whole = Vec::new();
-    let mut last = Change::new(&views, None, 0);
-    for (what, received) in batch {
-        let heard = unix(SystemTime::now() - received.elapsed());
-        let mut change = Change::new(&views, None, heard);
-        whole.extend(one(writer, &mut tx, what, &mut change).await?);
-        last.altered += change.altered;
-        last.withdrawn += change.withdrawn;
-        last.context += change.context;
-    }
-    writer.ledger.commit(tx, &last).await?;
-    for event in whole {
+pub(super) async fn apply(writer: &Writer, batch: Vec<(What, Instant)>) -> Result<()> {
+    let context = std::sync::Arc::clone(&writer.context);
+    let work = move |unit: &Unit<'_>| {
+        let mut whole = Vec::new();
+        for (what, received) in &batch {
+            let heard = unix(SystemTime::now() - received.elapsed());
+            let mut change = Change::new(&context.views, None, heard);
+            whole.extend(one(&context, unit, what, &mut change)?);
+            unit.wake(&change);
+        }
+        Ok(whole)
+    };
+    for event in writer.context.ledger.write(work).await? {
         writer.go_through(event).await?;
     }
     Ok(())
 }
 
 /// The events that still have to be gone through.
-async fn one(
-    writer: &Writer,
-    tx: &mut Writing,
-    what: What,
+fn one(
+    context: &Context,
+    unit: &Unit<'_>,
+    what: &What,
     change: &mut Change<'_>,
-) -> sqlx::Result<Vec<Uuid>> {
-    let source = writer.settings.source.as_str();
+) -> Result<Vec<Uuid>> {
+    let source = context.source();
     match what {
         What::Withdrawn(Withdrawal::Event { uuid, timestamp }) => {
-            withdraw::delete_event(tx, (source, uuid), timestamp, change.opened_at).await?;
+            let (uuid, timestamp) = (*uuid, *timestamp);
+            withdraw::delete_event(unit, (source, uuid), timestamp, change.opened_at)?;
             tracing::info!(event = %uuid, "event deleted in MISP: its claims end");
-            return go_through(writer, tx, (uuid, Whole::End), change).await;
+            return go_through(context, unit, (uuid, Whole::End), change);
         }
         What::Withdrawn(Withdrawal::Shown(frame)) => {
-            return shown(writer, tx, &frame, change).await;
+            return shown(context, unit, frame, change);
         }
-        What::Withdrawn(withdrawal) => return withdrawn(writer, tx, withdrawal, change).await,
-        What::Sighted(heard) => sighted(writer, tx, *heard, change).await?,
-        What::Touched(event) => look_again(writer, tx, event, change).await?,
-        What::Tagged(tag) => return tagging::tagged(writer, tx, &tag, change).await,
-        What::TagAltered(tag) => tagging::altered(writer, tx, tag, change).await?,
+        What::Withdrawn(withdrawal) => return withdrawn(context, unit, withdrawal, change),
+        What::Sighted(heard) => sighted(context, unit, heard, change)?,
+        What::Touched(event) => look_again(context, unit, *event, change)?,
+        What::Tagged(tag) => return tagging::tagged(context, unit, tag, change),
+        What::TagAltered(tag) => tagging::altered(context, unit, *tag, change)?,
         What::Published(_)
         | What::Announced(_)
         | What::Gap(_)
@@ -85,40 +100,40 @@ async fn one(
 }
 
 /// Begins to go through all claims of an event; the event, if that takes more transactions.
-async fn go_through(
-    writer: &Writer,
-    tx: &mut Writing,
+fn go_through(
+    context: &Context,
+    unit: &Unit<'_>,
     (event, whole): (Uuid, Whole),
     change: &mut Change<'_>,
-) -> sqlx::Result<Vec<Uuid>> {
-    let key = (writer.settings.source.as_str(), event);
-    writer.applied.invalidate(&event);
-    events::begin_whole(tx, key, whole).await?;
-    let done = events::step(tx, key, change).await?;
+) -> Result<Vec<Uuid>> {
+    let key = (context.source(), event);
+    context.applied.invalidate(&event);
+    events::begin_whole(unit, key, whole)?;
+    let done = events::step(unit, key, change)?;
     Ok(if done { Vec::new() } else { vec![event] })
 }
 
-async fn withdrawn(
-    writer: &Writer,
-    tx: &mut Writing,
-    withdrawal: Withdrawal,
+fn withdrawn(
+    context: &Context,
+    unit: &Unit<'_>,
+    withdrawal: &Withdrawal,
     change: &mut Change<'_>,
-) -> sqlx::Result<Vec<Uuid>> {
-    let source = writer.settings.source.as_str();
-    let audience = audience(&withdrawal);
-    let Some(ending) = ending(&withdrawal, change) else { return Ok(Vec::new()) };
-    let events = withdraw::claimants(tx, source, ending.which).await?;
+) -> Result<Vec<Uuid>> {
+    let source = context.source();
+    let audience = audience(withdrawal);
+    let Some(ending) = ending(withdrawal, change) else { return Ok(Vec::new()) };
+    let events = withdraw::claimants(unit, source, ending.which)?;
     if events.is_empty() || matches!(ending.which, Which::Object(_)) {
-        withdraw::remember(tx, source, &ending, change.opened_at).await?;
+        withdraw::remember(unit, source, &ending, change.opened_at)?;
     }
     // Before anything ends: what the ledger holds tells whether the audience is another one.
     let unfinished = match audience {
-        Some(frame) => shown(writer, tx, &frame, change).await?,
+        Some(frame) => shown(context, unit, &frame, change)?,
         None => Vec::new(),
     };
     for event in events {
-        writer.applied.invalidate(&event);
-        withdrawn_from(tx, (source, event), &ending, change).await?;
+        context.applied.invalidate(&event);
+        withdrawn_from(unit, (source, event), &ending, change)?;
     }
     Ok(unfinished)
 }
@@ -143,68 +158,68 @@ fn audience(withdrawal: &Withdrawal) -> Option<AudienceShown> {
 
 /// What is shown to fewer than before is forbidden at once; whatever a frame says otherwise than the
 /// ledger, a read tells.
-async fn shown(
-    writer: &Writer,
-    tx: &mut Writing,
+fn shown(
+    context: &Context,
+    unit: &Unit<'_>,
     frame: &AudienceShown,
     change: &mut Change<'_>,
-) -> sqlx::Result<Vec<Uuid>> {
-    let source = writer.settings.source.as_str();
+) -> Result<Vec<Uuid>> {
+    let source = context.source();
     let events = match frame.what {
         Subject::Event(uuid) => {
             // An edited event, whatever was edited.
-            look_again(writer, tx, uuid, change).await?;
+            look_again(context, unit, uuid, change)?;
             let named = EventRef { uuid: Some(uuid), id: None };
-            let known = meant(tx, source, &named).await?.events().to_vec();
+            let known = meant(unit, source, &named)?.events().to_vec();
             if known.is_empty() {
-                narrow::keep_out_older(tx, source, (uuid, frame), change).await?;
+                narrow::keep_out_older(unit, source, (uuid, frame), change)?;
             }
             known
         }
-        Subject::Object(uuid) => withdraw::claimants(tx, source, Which::Object(uuid)).await?,
-        Subject::Attribute(uuid) => withdraw::claimants(tx, source, Which::Attribute(uuid)).await?,
+        Subject::Object(uuid) => withdraw::claimants(unit, source, Which::Object(uuid))?,
+        Subject::Attribute(uuid) => withdraw::claimants(unit, source, Which::Attribute(uuid))?,
     };
     let mut unfinished = Vec::new();
     for event in events {
-        let narrowed = narrow::apply(tx, (source, event), frame, change).await?;
-        if narrowed.differs && writer.settings.rest.is_some() {
+        let narrowed = narrow::apply(unit, (source, event), frame, change)?;
+        if narrowed.differs && context.settings.rest.is_some() {
             let asking = Asking::at_once(change.opened_at);
-            reads::ask(tx, (source, event), asking, change.opened_at).await?;
+            reads::ask(unit, (source, event), asking, change.opened_at)?;
         }
-        unfinished.extend(merge_affected(writer, tx, (event, narrowed.affected), change).await?);
+        unfinished.extend(merge_affected(context, unit, (event, narrowed.affected), change)?);
     }
     Ok(unfinished)
 }
 
 /// Merges anew what a notice affects; the event, if that takes more transactions.
-pub(super) async fn merge_affected(
-    writer: &Writer,
-    tx: &mut Writing,
+pub(super) fn merge_affected(
+    context: &Context,
+    unit: &Unit<'_>,
     (event, affected): (Uuid, Affected),
     change: &mut Change<'_>,
-) -> sqlx::Result<Vec<Uuid>> {
+) -> Result<Vec<Uuid>> {
     match affected {
         Affected::Nothing => Ok(Vec::new()),
         Affected::Objects(objects) => {
-            writer.applied.invalidate(&event);
-            refresh(tx, &objects, change).await.map(|()| Vec::new())
+            context.applied.invalidate(&event);
+            refresh(unit, &objects, change).map(|()| Vec::new())
         }
-        Affected::Event => go_through(writer, tx, (event, Whole::Refresh), change).await,
+        Affected::Event => go_through(context, unit, (event, Whole::Refresh), change),
     }
 }
 
-async fn withdrawn_from(
-    tx: &mut Writing,
+fn withdrawn_from(
+    unit: &Unit<'_>,
     key: (&str, Uuid),
     ending: &Ending,
     change: &mut Change<'_>,
-) -> sqlx::Result<()> {
+) -> Result<()> {
     let (event, why) = (key.1, ending.why);
     change.event = Some(event);
-    match withdraw::withdraw(tx, key, ending, change).await? {
+    match withdraw::withdraw(unit, key, ending, change)? {
         Withdrawn::Claims(0) => {}
         Withdrawn::Claims(claims) => {
-            metrics::claims("gone", claims as u64);
+            unit.then(move |_| metrics::claims("gone", claims as u64));
             tracing::info!(%event, claims, withdrawn = change.withdrawn, why, "withdrawal");
         }
         Withdrawn::Older => {
@@ -246,30 +261,30 @@ fn ending(withdrawal: &Withdrawal, change: &Change<'_>) -> Option<Ending> {
     Some(Ending { which, timestamp, keep, ids_only, why })
 }
 
-async fn sighted(
-    writer: &Writer,
-    tx: &mut Writing,
-    heard: Heard,
+fn sighted(
+    context: &Context,
+    unit: &Unit<'_>,
+    heard: &Heard,
     change: &mut Change<'_>,
-) -> sqlx::Result<()> {
-    let source = writer.settings.source.as_str();
-    let Heard { event, attribute, said, sighting, taken_back } = heard;
-    let known = withdraw::claimants(tx, source, Which::Attribute(attribute)).await?;
+) -> Result<()> {
+    let source = context.source();
+    let Heard { ref event, ref said, attribute, sighting, taken_back } = *heard;
+    let known = withdraw::claimants(unit, source, Which::Attribute(attribute))?;
     let known = known.first().copied();
     change.event = known;
     let place = (source, known.or(event.uuid).unwrap_or_default());
     let is_news = if taken_back {
-        sightings::take_back(tx, place, (attribute, sighting.uuid), change).await?
+        sightings::take_back(unit, place, (attribute, sighting.uuid), change)?
     } else {
-        let observables = said.map(|(kind, value)| convert::said(&kind, &value));
+        let observables = said.as_ref().map(|(kind, value)| convert::said(kind, value));
         let values = observables.into_iter().flatten().map(|one| one.value).collect();
         let one = Sighted { attribute, sighting, values };
-        sightings::take_in(tx, place, &[one], change).await? > 0
+        sightings::take_in(unit, place, &[one], change)? > 0
     };
     let Some(event) = known else { return Ok(()) };
-    writer.applied.invalidate(&event);
+    context.applied.invalidate(&event);
     if is_news {
-        withdraw::touch(tx, (source, event)).await?;
+        withdraw::touch(unit, (source, event))?;
         let (kind, withdrawn) = (sighting.kind, change.withdrawn);
         tracing::info!(%event, %attribute, ?kind, taken_back, altered = change.altered, withdrawn, "sighting");
     }
@@ -277,45 +292,42 @@ async fn sighted(
 }
 
 /// Has a known event read: what was heard has no time of MISP's, or does not say what changed.
-async fn look_again(
-    writer: &Writer,
-    tx: &mut Writing,
+fn look_again(
+    context: &Context,
+    unit: &Unit<'_>,
     event: Uuid,
     change: &Change<'_>,
-) -> sqlx::Result<()> {
-    let source = writer.settings.source.as_str();
+) -> Result<()> {
+    let source = context.source();
     let named = EventRef { uuid: Some(event), id: None };
-    let known = meant(tx, source, &named).await?;
-    read_soon(writer, tx, known.events(), change).await
+    let known = meant(unit, source, &named)?;
+    read_soon(context, unit, known.events(), change)
 }
 
-pub(super) async fn read_soon(
-    writer: &Writer,
-    tx: &mut Writing,
+pub(super) fn read_soon(
+    context: &Context,
+    unit: &Unit<'_>,
     events: &[Uuid],
     change: &Change<'_>,
-) -> sqlx::Result<()> {
-    let Some(rest) = &writer.settings.rest else { return Ok(()) };
+) -> Result<()> {
+    let Some(rest) = &context.settings.rest else { return Ok(()) };
     let asking = Asking::soon(&rest.times, change.opened_at);
     for event in events {
-        let key = (writer.settings.source.as_str(), *event);
-        reads::ask(tx, key, asking, change.opened_at).await?;
+        let key = (context.source(), *event);
+        reads::ask(unit, key, asking, change.opened_at)?;
     }
     Ok(())
 }
 
 /// A publication of the event came: what a webhook announced is no longer needed, and gaps that
 /// name the event are healed.
-pub(super) async fn confirm(
-    tx: &mut SqliteConnection,
+pub(super) fn confirm(
+    tx: &Transaction<'_>,
     source: &str,
     (event, told_at): (Uuid, i64),
-) -> sqlx::Result<()> {
-    for table in [
-        "DELETE FROM announced WHERE source = $1 AND event = $2 AND received_at <= $3",
-        "DELETE FROM gaps WHERE source = $1 AND event = $2 AND until <= $3",
-    ] {
-        sqlx::query(table).bind(source).bind(event).bind(told_at).execute(&mut *tx).await?;
+) -> Result<()> {
+    for statement in [&FORGET_ANNOUNCED, &HEAL_GAPS] {
+        tx.execute(statement, &values![source, event, told_at])?;
     }
     Ok(())
 }
@@ -323,50 +335,38 @@ pub(super) async fn confirm(
 impl Writer {
     /// Has a webhook's publication confirmed by REST; without a key, stores it until ZeroMQ confirms
     /// it, or applies it at once if the confirmation came first and its payload was dropped.
-    pub(super) async fn announce(&mut self, body: Bytes, now: i64) -> sqlx::Result<Receipt> {
+    pub(super) async fn announce(&mut self, body: Bytes, now: i64) -> Result<Receipt> {
         let event = match misp::Event::parse(&body) {
             Ok(event) => event.uuid,
             Err(_) => return Ok(Receipt::Refused),
         };
-        if self.settings.rest.is_some() {
+        if self.context.rest().is_some() {
             self.ask_confirmation(event).await?;
             return Ok(Receipt::Committed);
         }
-        sqlx::query(
-            "INSERT INTO announced (source, event, received_at, body) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (source, event) DO UPDATE SET received_at = excluded.received_at,
-                 body = excluded.body",
-        )
-        .bind(&self.settings.source)
-        .bind(event)
-        .bind(now)
-        .bind(body.as_ref())
-        .execute(&self.ledger.writer)
-        .await?;
-        let within = millis(self.settings.confirm_within);
-        let dropped: Option<i64> = sqlx::query_scalar(
-            "SELECT until FROM gaps
-             WHERE source = $1 AND event = $2 AND until > $3 AND publication",
-        )
-        .bind(&self.settings.source)
-        .bind(event)
-        .bind(now.saturating_sub(within))
-        .fetch_optional(&self.ledger.readers)
-        .await?;
-        if dropped.is_some() {
+        let context = std::sync::Arc::clone(&self.context);
+        let dropped_since = now.saturating_sub(millis(context.settings.confirm_within));
+        let store = move |unit: &Unit<'_>| {
+            let source = context.source();
+            unit.execute(&ANNOUNCE, &values![source, event, now, &*body])?;
+            let dropped: Option<i64> =
+                unit.row(&WAS_DROPPED, &values![source, event, dropped_since])?;
+            Ok(dropped.is_some())
+        };
+        if self.context.ledger.write(store).await? {
             self.use_announced(event).await?;
         }
         Ok(Receipt::Committed)
     }
 
-    pub(super) async fn gap(&mut self, gap: Gap, now: i64) -> sqlx::Result<Receipt> {
-        let since = unix(gap.since);
+    pub(super) async fn gap(&mut self, gap: Gap, now: i64) -> Result<Receipt> {
+        let (ledger, since) = (&self.context.ledger, unix(gap.since));
         if gap.reason == GapReason::Disconnected
-            && self.ledger.is_first_outage(&gap.intake, since).await?
+            && ledger.is_first_outage(&gap.intake, since).await?
         {
             return Ok(Receipt::Committed);
         }
-        self.ledger.record_gap(&self.settings.source, &gap, since, now).await?;
+        ledger.record_gap(self.context.source(), &gap, since, now).await?;
         if let Some(event) = gap.event.filter(|_| gap.publication) {
             self.use_announced(event).await?;
         }
@@ -375,14 +375,11 @@ impl Writer {
 
     /// A publication of this event came, and its payload could not be kept: the webhook's is as
     /// good.
-    async fn use_announced(&mut self, event: Uuid) -> sqlx::Result<()> {
-        let body: Option<Vec<u8>> =
-            sqlx::query_scalar("SELECT body FROM announced WHERE source = $1 AND event = $2")
-                .bind(&self.settings.source)
-                .bind(event)
-                .fetch_optional(&self.ledger.readers)
-                .await?;
-        let Some(body) = body else { return Ok(()) };
+    async fn use_announced(&mut self, event: Uuid) -> Result<()> {
+        let source = self.context.source().to_owned();
+        let read = move |tx: &Transaction<'_>| tx.row(&ANNOUNCED, &values![&source, event]);
+        let body: Option<(Vec<u8>,)> = self.context.ledger.read(read).await?;
+        let Some((body,)) = body else { return Ok(()) };
         self.publish(body.into(), Instant::now()).await?;
         tracing::info!(%event, "the webhook's publication stands in for a dropped one");
         Ok(())

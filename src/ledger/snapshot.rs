@@ -2,6 +2,7 @@
 //! chunk of claims after the other.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use tokio::sync::mpsc;
@@ -31,13 +32,19 @@ pub(super) enum Source {
 /// An event on its way from bytes to claims.
 #[derive(Debug)]
 pub(super) struct Snapshot {
+    pub head: Arc<SnapshotHead>,
+    pub chunks: mpsc::Receiver<Chunk>,
+}
+
+/// What a snapshot says before its attributes.
+#[derive(Debug)]
+pub(super) struct SnapshotHead {
     pub facts: EventFacts,
     pub origin: Origin,
     /// Something in it is for one organisation or a sharing group only.
     pub restricted: bool,
     /// Fingerprint of all that counts in the event, and of the view that judges it.
     pub content: i64,
-    pub chunks: mpsc::Receiver<Chunk>,
 }
 
 /// At most [`STEP`] claims.
@@ -51,7 +58,7 @@ pub(super) struct Chunk {
     /// What decaying models say of those, in a read.
     pub decays: Vec<(Uuid, Option<Decay>)>,
     /// What was left out, with the last chunk.
-    pub end: Option<End>,
+    pub end: Option<Arc<End>>,
 }
 
 #[derive(Debug, Default)]
@@ -96,14 +103,13 @@ async fn read_by(
             }
         };
         let content = content(&event, salt, &origin);
-        if head.send(Ok((event.facts(), origin, restricted, content))).is_ok() {
+        let read = SnapshotHead { facts: event.facts(), origin, restricted, content };
+        if head.send(Ok(read)).is_ok() {
             convert(&event, matches!(origin, Origin::Read(_)), &chunks);
         }
     });
     match started.await {
-        Ok(Ok((facts, origin, restricted, content))) => {
-            Ok(Snapshot { facts, origin, restricted, content, chunks: reader })
-        }
+        Ok(Ok(head)) => Ok(Snapshot { head: Arc::new(head), chunks: reader }),
         Ok(Err(refusal)) => Err(refusal),
         Err(_) => Err(NotAnEvent::Other(
             "the relay failed at reading it: this is a fault of the relay, its log has the place; please report it".into(),
@@ -167,7 +173,7 @@ fn convert(event: &Event<'_>, is_read: bool, chunks: &mpsc::Sender<Chunk>) {
         }
     }
     // A closed channel means that nobody wants it.
-    drop(chunks.blocking_send(Chunk { end: Some(end), ..chunk }));
+    drop(chunks.blocking_send(Chunk { end: Some(Arc::new(end)), ..chunk }));
 }
 
 fn sighted(attribute: &Attribute<'_>, claims: &Claims) -> Vec<Sighted> {

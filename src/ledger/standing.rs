@@ -1,31 +1,47 @@
 //! Where objects stand at the targets of a view.
 
-use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
-use super::queue::UNSETTLED;
+use super::Lane;
+use super::queue::unsettled;
+use super::sql::{Result, Transaction, row, statements, values};
 use super::start::{DISABLED, DRY_RUN};
 use super::wanted::WITHDRAWN;
-use super::{Lane, Writing, push_uuids};
 use crate::pure::explain::{DeliveryState, TargetStanding};
 
-/// An object at a target.
-#[derive(Debug, sqlx::FromRow)]
-pub(super) struct Standing {
-    pub object: Uuid,
-    target: String,
-    mode: String,
-    version: i64,
-    wanted_until: i64,
-    change: i64,
-    accepted: Option<i64>,
-    accepted_at: Option<i64>,
-    rejected: Option<i64>,
-    rejected_in: Option<i64>,
-    words: Option<String>,
-    in_doubt: bool,
-    pending: bool,
-    lane: Option<i16>,
+statements! {
+    STANDINGS(Integer, Text, Bytes) = concat!(
+        "SELECT w.object, t.target, t.mode, w.version, w.valid_until AS wanted_until, w.change,
+             d.accepted, d.accepted_at, d.rejected, d.rejected_in, d.words,
+             d.sending IS NOT NULL OR d.doubt IS NOT NULL AS in_doubt, COALESCE(",
+        unsettled!(),
+        ", FALSE) AS pending, q.lane
+         FROM targets t JOIN wanted w ON w.view = t.view AND w.object = $3
+         LEFT JOIN delivered d ON d.target = t.target AND d.object = w.object
+         LEFT JOIN queue q ON q.target = t.target AND q.change = w.change
+         WHERE t.mode <> 'absent' AND t.view = $2 ORDER BY t.target"
+    );
+}
+
+row! {
+    /// An object at a target.
+    #[derive(Debug)]
+    pub(super) struct Standing {
+        pub object: Uuid,
+        target: String,
+        mode: String,
+        version: i64,
+        wanted_until: i64,
+        change: i64,
+        accepted: Option<i64>,
+        accepted_at: Option<i64>,
+        rejected: Option<i64>,
+        rejected_in: Option<i64>,
+        words: Option<String>,
+        in_doubt: bool,
+        pending: bool,
+        lane: Option<i16>,
+    }
 }
 
 impl Standing {
@@ -63,26 +79,12 @@ impl Standing {
     }
 }
 
-pub(super) async fn standings(
-    tx: &mut Writing,
+/// Those of each object in the order of the targets.
+pub(super) fn standings(
+    tx: &Transaction<'_>,
     view: &str,
     objects: &[Uuid],
     now: i64,
-) -> sqlx::Result<Vec<Standing>> {
-    // A builder numbers its own values only.
-    let unsettled = UNSETTLED.replace("$1", &now.to_string());
-    let mut query = QueryBuilder::<Sqlite>::new(format!(
-        "SELECT w.object, t.target, t.mode, w.version, w.valid_until AS wanted_until, w.change,
-             d.accepted, d.accepted_at, d.rejected, d.rejected_in, d.words,
-             d.sending IS NOT NULL OR d.doubt IS NOT NULL AS in_doubt, ({unsettled}) AS pending,
-             q.lane
-         FROM targets t JOIN wanted w ON w.view = t.view
-         LEFT JOIN delivered d ON d.target = t.target AND d.object = w.object
-         LEFT JOIN queue q ON q.target = t.target AND q.change = w.change
-         WHERE t.mode <> 'absent' AND t.view = "
-    ));
-    query.push_bind(view);
-    push_uuids(&mut query, " AND w.object IN ", objects);
-    query.push(" ORDER BY t.target");
-    query.build_query_as().fetch_all(&mut **tx).await
+) -> Result<Vec<Standing>> {
+    tx.rows_each(&STANDINGS, objects.iter().map(|object| values![now, view, object]))
 }

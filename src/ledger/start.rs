@@ -2,17 +2,41 @@
 //! rendering or mapping changed, in which case the whole ledger is judged anew before anything is
 //! sent.
 
-use sqlx::SqliteConnection;
 use thiserror::Error;
 use uuid::Uuid;
 
 use super::apply::STEP;
 use super::change::Change;
 use super::claims::{ClaimKey, behind};
-use super::rekey::rename;
+use super::sql::{Columns, FromRow, Result, SqlError, Transaction, row, statements, values};
 use super::wanted::refresh;
 use super::{Lane, Ledger, Views, targets};
 use crate::pure::stix::Observable;
+
+statements! {
+    // A disabled target may have been used; one that only writes to a file was not.
+    SENT_ANYTHING(Text, Text) =
+        "SELECT EXISTS (SELECT 1 FROM targets WHERE mode NOT IN ($1, $2))
+             OR EXISTS (SELECT 1 FROM targets t JOIN delivered d ON d.target = t.target
+                        WHERE t.mode = $2 AND t.target NOT LIKE '%/dry-run')";
+    OBJECTS_AFTER(Bytes, Integer) =
+        "SELECT DISTINCT object FROM claims WHERE object > $1 ORDER BY object LIMIT $2";
+    NAMED(Text, Bytes, Bytes, Integer, Integer) =
+        "SELECT source, event, attribute, part, path, value FROM claims
+         WHERE (source, event, attribute, part) > ($1, $2, $3, $4)
+         ORDER BY source, event, attribute, part LIMIT $5";
+    /// The next snapshot writes the claim anew.
+    RENAME(Bytes, Text, Bytes, Bytes, Integer) = "UPDATE claims SET object = $1, digest = 0
+        WHERE source = $2 AND event = $3 AND attribute = $4 AND part = $5";
+    FORGET_QUEUE() = "DELETE FROM queue";
+    FORGET_WANTED() = "DELETE FROM wanted";
+    FORGET_DELIVERED() = "DELETE FROM delivered";
+    FORGET_VIEWS() = "DELETE FROM settings WHERE name LIKE 'view %'";
+    JUDGED() = "SELECT name, value FROM settings WHERE name LIKE 'view %'";
+    SETTING(Text) = "SELECT value FROM settings WHERE name = $1";
+    STORE_SETTING(Text, Text) = "INSERT INTO settings (name, value) VALUES ($1, $2)
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+}
 
 /// [`TargetEntry::mode`] of a target that writes to a file.
 pub const DRY_RUN: &str = "dry-run";
@@ -24,19 +48,21 @@ pub const DISABLED: &str = "disabled";
 /// [`TargetEntry::mode`] of a target that is no longer configured.
 pub const ABSENT: &str = "absent";
 
-/// A target as the ledger remembers it.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct TargetEntry {
-    pub target: String,
-    pub mode: String,
-    pub workspace: String,
-    pub sourcesystem: String,
-    /// What its ids are made of, see [`Identity::word`](crate::pure::stix::Identity::word).
-    pub identity: String,
+row! {
+    /// A target as the ledger remembers it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct TargetEntry {
+        pub target: String,
+        pub mode: String,
+        pub workspace: String,
+        pub sourcesystem: String,
+        /// What its ids are made of, see [`Identity::word`](crate::pure::stix::Identity::word).
+        pub identity: String,
+    }
 }
 
 /// The setting that remembers the namespace of all ids.
-pub(super) const NAMESPACE: &str = "namespace";
+const NAMESPACE: &str = "namespace";
 
 /// Why a start is refused.
 #[derive(Debug, Error)]
@@ -50,7 +76,7 @@ pub enum StartError {
     )]
     Forgotten,
     #[error("the ledger cannot be read or written: {0}")]
-    Ledger(#[from] sqlx::Error),
+    Ledger(#[from] SqlError),
 }
 
 impl Ledger {
@@ -69,16 +95,9 @@ impl Ledger {
         if !targets.iter().any(uses_up) {
             return Ok(());
         }
-        // A disabled target may have been used; one that only writes to a file was not.
-        let known: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM targets WHERE mode NOT IN ($1, $2))
-                 OR EXISTS (SELECT 1 FROM targets t JOIN delivered d ON d.target = t.target
-                            WHERE t.mode = $2 AND t.target NOT LIKE '%/dry-run')",
-        )
-        .bind(DRY_RUN)
-        .bind(DISABLED)
-        .fetch_one(&self.readers)
-        .await?;
+        let known: Option<(bool,)> =
+            self.read(|tx| tx.row(&SENT_ANYTHING, &values![DRY_RUN, DISABLED])).await?;
+        let (known,) = known.ok_or(SqlError::NoRow)?;
         if known { Ok(()) } else { Err(StartError::Forgotten) }
     }
 
@@ -94,36 +113,34 @@ impl Ledger {
         rehome: bool,
     ) -> Result<(), StartError> {
         let now = Self::now();
-        let mut tx = self.begin().await?;
-        let namespace = views.namespace().to_string();
-        let before = setting(&mut tx, NAMESPACE).await?;
-        if let Some(before) = before.filter(|before| *before != namespace) {
-            if !rehome {
-                let (key, now) = ("indicator.namespace".into(), namespace);
-                return Err(StartError::Moved { key, before, now });
+        let (views, targets) = (views.clone(), targets.to_vec());
+        let registered = self.write(move |unit| {
+            let namespace = views.namespace().to_string();
+            let before = setting(unit, NAMESPACE)?.filter(|before| *before != namespace);
+            // What is refused is no fault of the ledger, so it is looked for before anything is written.
+            if !rehome && let Some(moved) = moved(unit, before.as_deref(), &namespace, &targets)? {
+                return Ok(Err(moved));
             }
-            rename_objects(&mut tx, views).await?;
-        }
-        store_setting(&mut tx, NAMESPACE, &namespace).await?;
-        targets::register(&mut tx, views, targets, (rehome, now)).await?;
-        tx.commit().await?;
-        Ok(())
+            if before.is_some() {
+                rename_objects(unit, &views)?;
+            }
+            store_setting(unit, NAMESPACE, &namespace)?;
+            targets::register(unit, &views, &targets, now)?;
+            Ok(Ok(()))
+        });
+        registered.await?
     }
 
     /// Judges and merges all claims anew in the views whose making changed since the last run;
     /// `progress` hears the number of objects done. Returns whether it was needed.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub async fn reevaluate(
         &self,
         views: &Views,
         now: i64,
         mut progress: impl FnMut(usize),
-    ) -> sqlx::Result<bool> {
-        let mut tx = self.begin().await?;
-        let views = unjudged(&mut tx, views).await?;
-        tx.commit().await?;
+    ) -> Result<bool> {
+        let all = views.clone();
+        let views = self.read(move |tx| unjudged(tx, &all)).await?;
         if views.is_empty() {
             return Ok(false);
         }
@@ -134,65 +151,82 @@ impl Ledger {
             let Some(last) = objects.last() else { break };
             after = *last;
             done += objects.len();
-            let mut tx = self.begin().await?;
-            let mut change = Change::new(&views, None, now).in_lane(Lane::Backlog);
-            refresh(&mut tx, &objects, &mut change).await?;
-            self.commit(tx, &change).await?;
+            let views = views.clone();
+            self.write(move |unit| {
+                let mut change = Change::new(&views, None, now).in_lane(Lane::Backlog);
+                refresh(unit, &objects, &mut change)?;
+                unit.wake(&change);
+                Ok(())
+            })
+            .await?;
             progress(done);
         }
-        let mut tx = self.begin().await?;
-        for (view, judged) in views.iter().zip(&judged) {
-            // Other warninglists may have come into force meanwhile: who brought them sees to it.
-            if views.judged_as(view) == *judged {
-                store_setting(&mut tx, &judged_name(&view.name), judged).await?;
+        self.write(move |unit| {
+            for (view, judged) in views.iter().zip(&judged) {
+                // Other warninglists may have come into force meanwhile: who brought them sees to it.
+                if views.judged_as(view) == *judged {
+                    store_setting(unit, &judged_name(&view.name), judged)?;
+                }
             }
-        }
-        tx.commit().await?;
+            Ok(())
+        })
+        .await?;
         Ok(done > 0)
     }
 
-    async fn objects_after(&self, after: Uuid) -> sqlx::Result<Vec<Uuid>> {
-        sqlx::query_scalar(
-            "SELECT DISTINCT object FROM claims WHERE object > $1 ORDER BY object LIMIT $2",
-        )
-        .bind(after)
-        .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
-        .fetch_all(&self.readers)
-        .await
+    async fn objects_after(&self, after: Uuid) -> Result<Vec<Uuid>> {
+        let step = i64::try_from(STEP).unwrap_or(i64::MAX);
+        self.read(move |tx| tx.rows(&OBJECTS_AFTER, &values![after, step])).await
     }
+}
+
+/// What makes every indicator of a target another one, if anything does. `before` is another namespace
+/// than that of now.
+fn moved(
+    tx: &Transaction<'_>,
+    before: Option<&str>,
+    namespace: &str,
+    targets: &[TargetEntry],
+) -> Result<Option<StartError>> {
+    let Some(before) = before else { return targets::moved(tx, targets) };
+    let (key, before) = ("indicator.namespace".into(), before.to_owned());
+    Ok(Some(StartError::Moved { key, before, now: namespace.to_owned() }))
 }
 
 /// Gives all claims the keys of another namespace, and forgets what was wanted and sent under the old
 /// one, and how the view was made: the ledger is judged anew after this.
-async fn rename_objects(tx: &mut SqliteConnection, views: &Views) -> sqlx::Result<()> {
+fn rename_objects(tx: &Transaction<'_>, views: &Views) -> Result<()> {
     let (mut place, step) = (ClaimKey::least(), i64::try_from(STEP).unwrap_or(i64::MAX));
     loop {
-        let claims: Vec<Named> = behind(&mut *tx, &place, "path, value", step).await?;
+        let claims: Vec<Named> = behind(tx, &NAMED, &place, step)?;
         let Some(last) = claims.last() else { break };
         place = last.key.clone();
-        for Named { key, path, value } in claims {
-            let observable = Observable { path: path.into(), value };
-            rename(tx, &key, views.object_key(&observable)).await?;
-        }
+        let named: Vec<(ClaimKey, Uuid)> = claims
+            .into_iter()
+            .map(|Named { key, path, value }| {
+                (key, views.object_key(&Observable { path: path.into(), value }))
+            })
+            .collect();
+        let rows = named
+            .iter()
+            .map(|(key, object)| values![*object, &key.source, key.event, key.attribute, key.part]);
+        tx.execute_each(&RENAME, rows)?;
     }
-    for statement in ["DELETE FROM queue", "DELETE FROM wanted", "DELETE FROM delivered"] {
-        sqlx::query(statement).execute(&mut *tx).await?;
+    for statement in [&FORGET_QUEUE, &FORGET_WANTED, &FORGET_DELIVERED] {
+        tx.execute(statement, &values![])?;
     }
-    forget_views(tx).await
+    forget_views(tx)
 }
 
 /// All claims are judged anew at the next start.
-pub(super) async fn forget_views(tx: &mut SqliteConnection) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM settings WHERE name LIKE 'view %'").execute(tx).await?;
+pub(super) fn forget_views(tx: &Transaction<'_>) -> Result<()> {
+    tx.execute(&FORGET_VIEWS, &values![])?;
     Ok(())
 }
 
 /// Those of the views by which not all claims were judged as they are made now.
-pub(super) async fn unjudged(tx: &mut SqliteConnection, views: &Views) -> sqlx::Result<Views> {
-    let judged: Vec<(String, String)> =
-        sqlx::query_as("SELECT name, value FROM settings WHERE name LIKE 'view %'")
-            .fetch_all(tx)
-            .await?;
+pub(super) fn unjudged(tx: &Transaction<'_>, views: &Views) -> Result<Views> {
+    let judged: Vec<(String, String)> = tx.rows(&JUDGED, &values![])?;
     Ok(views.only(|view| {
         let now = (judged_name(&view.name), views.judged_as(view));
         !judged.contains(&now)
@@ -204,33 +238,25 @@ pub(super) fn judged_name(view: &str) -> String {
     format!("view {view}")
 }
 
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug)]
 struct Named {
-    #[sqlx(flatten)]
     key: ClaimKey,
     path: String,
     value: String,
 }
 
-pub(super) async fn setting(tx: &mut SqliteConnection, name: &str) -> sqlx::Result<Option<String>> {
-    sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
-        .bind(name)
-        .fetch_optional(tx)
-        .await
+impl FromRow for Named {
+    fn from_row(columns: &mut Columns<'_>) -> Result<Self> {
+        let key = ClaimKey::from_row(columns)?;
+        Ok(Self { key, path: columns.take()?, value: columns.take()? })
+    }
 }
 
-pub(super) async fn store_setting(
-    tx: &mut SqliteConnection,
-    name: &str,
-    value: &str,
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO settings (name, value) VALUES ($1, $2)
-         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-    )
-    .bind(name)
-    .bind(value)
-    .execute(tx)
-    .await?;
+pub(super) fn setting(tx: &Transaction<'_>, name: &str) -> Result<Option<String>> {
+    tx.row(&SETTING, &values![name])
+}
+
+pub(super) fn store_setting(tx: &Transaction<'_>, name: &str, value: &str) -> Result<()> {
+    tx.execute(&STORE_SETTING, &values![name, value])?;
     Ok(())
 }

@@ -3,12 +3,56 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
+use super::sql::{Result, SqlError, Statement, Transaction, row, statements, values};
 use super::wanted::decode;
 use super::{Lane, Ledger, Resync, ResyncCount, Room, SetBack, Unread};
 use crate::notice::Gap;
+
+/// What a target refused and is still wanted so.
+macro_rules! refused {
+    () => {
+        "FROM delivered d
+         JOIN targets t ON t.target = d.target
+         JOIN wanted w ON w.view = t.view AND w.object = d.object
+         WHERE d.target = $1 AND d.rejected = w.version AND d.rejected_in = w.change"
+    };
+}
+
+statements! {
+    TARGETS() = "SELECT target, view, mode FROM targets ORDER BY target";
+    COUNT_EVENTS() = "SELECT count(*) FROM events WHERE deleted_at IS NULL";
+    COUNT_DELETED() = "SELECT count(*) FROM events WHERE deleted_at IS NOT NULL";
+    COUNT_CLAIMS() = "SELECT count(*) FROM claims";
+    COUNT_WANTED() = "SELECT count(*) FROM wanted WHERE version <> 0 AND kind = 'indicator'";
+    COUNT_CONTEXT() = "SELECT count(*) FROM wanted WHERE version <> 0 AND kind <> 'indicator'";
+    COUNT_ANNOUNCED() = "SELECT count(*) FROM announced";
+    COUNT_READS() = "SELECT count(*) FROM reads";
+    COUNT_HELD() = "SELECT count(*) FROM held";
+    COUNT_SUPPRESSED() = "SELECT count(*) FROM suppressed";
+    RESYNC() = "SELECT name FROM settings WHERE name LIKE 'resync %' LIMIT 1";
+    DEPTHS(Text) = "SELECT lane, count(*) FROM queue WHERE target = $1 GROUP BY lane";
+    DELIVERED(Text) =
+        "SELECT count(*) FILTER (WHERE accepted <> 0), count(*) FILTER (WHERE accepted = 0)
+         FROM delivered WHERE target = $1 AND NOT context";
+    COUNT_REFUSED(Text) = concat!("SELECT count(*) ", refused!());
+    REFUSALS(Text) = concat!(
+        "SELECT w.stix_id, d.words ",
+        refused!(),
+        " AND d.words IS NOT NULL LIMIT 10"
+    );
+    GAPS() =
+        "SELECT intake, reason, MIN(since) AS since, MAX(until) AS until,
+             CAST(SUM(times) AS BIGINT) AS times
+         FROM gaps GROUP BY intake, reason ORDER BY until DESC";
+    SKIPPED() = "SELECT skipped FROM events WHERE deleted_at IS NULL";
+    RECORD_GAP(Text, Text, Text, Bytes, Integer, Integer, Boolean) =
+        "INSERT INTO gaps (source, intake, reason, event, since, until, times, publication)
+         VALUES ($1, $2, $3, $4, $5, $6, 1, $7)
+         ON CONFLICT (source, intake, reason, event) DO UPDATE SET until = excluded.until,
+             times = gaps.times + 1, publication = gaps.publication OR excluded.publication";
+}
 
 /// Figures of the ledger, for `status` and metrics.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,15 +106,17 @@ pub struct ResyncStatus {
     pub left: ResyncCount,
 }
 
-/// Something may have been missed, and nothing has healed it yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
-pub struct GapStatus {
-    pub intake: String,
-    pub reason: String,
-    /// Unix milliseconds.
-    pub since: i64,
-    pub until: i64,
-    pub times: i64,
+row! {
+    /// Something may have been missed, and nothing has healed it yet.
+    #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct GapStatus {
+        pub intake: String,
+        pub reason: String,
+        /// Unix milliseconds.
+        pub since: i64,
+        pub until: i64,
+        pub times: i64,
+    }
 }
 
 /// What a target holds and waits for.
@@ -93,32 +139,23 @@ pub struct TargetStatus {
     pub refusals: Vec<Refusal>,
 }
 
-/// An object that Sentinel refused.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
-pub struct Refusal {
-    pub stix_id: Uuid,
-    pub words: String,
+row! {
+    /// An object that Sentinel refused.
+    #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Refusal {
+        pub stix_id: Uuid,
+        pub words: String,
+    }
 }
 
 /// Events that are told one by one.
 const UNREAD_TOLD: i64 = 5;
 
-/// What a target refused and is still wanted so.
-const REFUSED: &str = "FROM delivered d
-    JOIN targets t ON t.target = d.target
-    JOIN wanted w ON w.view = t.view AND w.object = d.object
-    WHERE d.target = $1 AND d.rejected = w.version AND d.rejected_in = w.change";
-
 impl Ledger {
     /// Counts everything; a scan of the tables, so for commands, not for loops.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn status(&self) -> sqlx::Result<LedgerStatus> {
+    pub async fn status(&self) -> Result<LedgerStatus> {
         let known: Vec<(String, String, String)> =
-            sqlx::query_as("SELECT target, view, mode FROM targets ORDER BY target")
-                .fetch_all(&self.readers)
-                .await?;
+            self.read(|tx| tx.rows(&TARGETS, &values![])).await?;
         let mut targets = Vec::with_capacity(known.len());
         for (name, view, mode) in known {
             targets.push(TargetStatus { view, mode, ..self.target_status(name).await? });
@@ -127,25 +164,19 @@ impl Ledger {
         Ok(LedgerStatus {
             unread,
             unread_first,
-            events: self.count("SELECT count(*) FROM events WHERE deleted_at IS NULL").await?,
-            deleted_events: self
-                .count("SELECT count(*) FROM events WHERE deleted_at IS NOT NULL")
-                .await?,
-            claims: self.count("SELECT count(*) FROM claims").await?,
+            events: self.count(&COUNT_EVENTS).await?,
+            deleted_events: self.count(&COUNT_DELETED).await?,
+            claims: self.count(&COUNT_CLAIMS).await?,
             skipped: self.skipped().await?,
-            wanted: self
-                .count("SELECT count(*) FROM wanted WHERE version <> 0 AND kind = 'indicator'")
-                .await?,
-            context: self
-                .count("SELECT count(*) FROM wanted WHERE version <> 0 AND kind <> 'indicator'")
-                .await?,
-            announced: self.count("SELECT count(*) FROM announced").await?,
-            awaiting_rest: self.count("SELECT count(*) FROM reads").await?,
-            held: self.count("SELECT count(*) FROM held").await?,
+            wanted: self.count(&COUNT_WANTED).await?,
+            context: self.count(&COUNT_CONTEXT).await?,
+            announced: self.count(&COUNT_ANNOUNCED).await?,
+            awaiting_rest: self.count(&COUNT_READS).await?,
+            held: self.count(&COUNT_HELD).await?,
             warninglists_waiting: self.waiting_warninglists().await?,
-            suppressed: self.count("SELECT count(*) FROM suppressed").await?,
+            suppressed: self.count(&COUNT_SUPPRESSED).await?,
             resync: self.resync_status().await?,
-            gaps: self.gaps().await?,
+            gaps: self.read(|tx| tx.rows(&GAPS, &values![])).await?,
             clock_set_back: self.last_set_back().await?,
             targets,
             room: self.room().await?,
@@ -153,19 +184,12 @@ impl Ledger {
     }
 
     /// Events that are to be read over REST, and claims that the guard keeps.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn waiting(&self) -> sqlx::Result<(i64, i64)> {
-        let reads = self.count("SELECT count(*) FROM reads").await?;
-        Ok((reads, self.count("SELECT count(*) FROM held").await?))
+    pub async fn waiting(&self) -> Result<(i64, i64)> {
+        self.read(|tx| Ok((count(tx, &COUNT_READS)?, count(tx, &COUNT_HELD)?))).await
     }
 
-    async fn resync_status(&self) -> sqlx::Result<Option<ResyncStatus>> {
-        let name: Option<String> =
-            sqlx::query_scalar("SELECT name FROM settings WHERE name LIKE 'resync %' LIMIT 1")
-                .fetch_optional(&self.readers)
-                .await?;
+    async fn resync_status(&self) -> Result<Option<ResyncStatus>> {
+        let name: Option<String> = self.read(|tx| tx.row(&RESYNC, &values![])).await?;
         let Some(source) = name.as_deref().and_then(|name| name.strip_prefix("resync ")) else {
             return Ok(None);
         };
@@ -174,54 +198,27 @@ impl Ledger {
     }
 
     /// Open changes of a target per lane.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn queue_depth(&self, target: &str) -> sqlx::Result<[i64; 3]> {
-        let rows: Vec<(i16, i64)> =
-            sqlx::query_as("SELECT lane, count(*) FROM queue WHERE target = $1 GROUP BY lane")
-                .bind(target)
-                .fetch_all(&self.readers)
-                .await?;
-        Ok(Lane::ALL.map(|lane| {
-            rows.iter().find(|(number, _)| *number == lane.number()).map_or(0, |(_, count)| *count)
-        }))
+    pub async fn queue_depth(&self, target: &str) -> Result<[i64; 3]> {
+        let target = target.to_owned();
+        self.read(move |tx| queue_depth(tx, &target)).await
     }
 
-    async fn target_status(&self, target: String) -> sqlx::Result<TargetStatus> {
-        let (delivered, withdrawn): (i64, i64) = sqlx::query_as(
-            "SELECT COALESCE(SUM(accepted <> 0), 0), COALESCE(SUM(accepted = 0), 0)
-             FROM delivered WHERE target = $1 AND NOT context",
-        )
-        .bind(&target)
-        .fetch_one(&self.readers)
-        .await?;
-        let rejected = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) {REFUSED}")))
-            .bind(&target)
-            .fetch_one(&self.readers)
-            .await?;
-        let words = format!("SELECT w.stix_id, d.words {REFUSED} AND d.words IS NOT NULL LIMIT 10");
-        let refusals =
-            sqlx::query_as(AssertSqlSafe(words)).bind(&target).fetch_all(&self.readers).await?;
-        let queue = self.queue_depth(&target).await?;
-        let known = TargetStatus { target, delivered, withdrawn, rejected, ..Default::default() };
-        Ok(TargetStatus { queue, refusals, ..known })
-    }
-
-    async fn gaps(&self) -> sqlx::Result<Vec<GapStatus>> {
-        sqlx::query_as(
-            "SELECT intake, reason, MIN(since) AS since, MAX(until) AS until, SUM(times) AS times
-             FROM gaps GROUP BY intake, reason ORDER BY until DESC",
-        )
-        .fetch_all(&self.readers)
+    async fn target_status(&self, target: String) -> Result<TargetStatus> {
+        self.read(move |tx| {
+            let (delivered, withdrawn) =
+                tx.row(&DELIVERED, &values![&target])?.ok_or(SqlError::NoRow)?;
+            let rejected = tx.row(&COUNT_REFUSED, &values![&target])?.ok_or(SqlError::NoRow)?;
+            let refusals = tx.rows(&REFUSALS, &values![&target])?;
+            let queue = queue_depth(tx, &target)?;
+            let known =
+                TargetStatus { target, delivered, withdrawn, rejected, ..Default::default() };
+            Ok(TargetStatus { queue, refusals, ..known })
+        })
         .await
     }
 
-    async fn skipped(&self) -> sqlx::Result<BTreeMap<String, u64>> {
-        let events: Vec<String> =
-            sqlx::query_scalar("SELECT skipped FROM events WHERE deleted_at IS NULL")
-                .fetch_all(&self.readers)
-                .await?;
+    async fn skipped(&self) -> Result<BTreeMap<String, u64>> {
+        let events: Vec<String> = self.read(|tx| tx.rows(&SKIPPED, &values![])).await?;
         let mut total = BTreeMap::new();
         for event in events {
             for (reason, count) in decode::<BTreeMap<String, u64>>(&event)? {
@@ -231,8 +228,9 @@ impl Ledger {
         Ok(total)
     }
 
-    async fn count(&self, query: &'static str) -> sqlx::Result<i64> {
-        sqlx::query_scalar(query).fetch_one(&self.readers).await
+    /// Each count is a read of its own, so that no other has to wait for all of them.
+    async fn count(&self, of: &'static Statement) -> Result<i64> {
+        self.read(move |tx| count(tx, of)).await
     }
 
     /// Records that something may have been missed until `now`, Unix milliseconds.
@@ -242,22 +240,25 @@ impl Ledger {
         gap: &Gap,
         since: i64,
         now: i64,
-    ) -> sqlx::Result<()> {
-        sqlx::query(
-            "INSERT INTO gaps (source, intake, reason, event, since, until, times, publication)
-             VALUES ($1, $2, $3, $4, $5, $6, 1, $7)
-             ON CONFLICT (source, intake, reason, event) DO UPDATE SET until = excluded.until,
-                 times = gaps.times + 1, publication = gaps.publication OR excluded.publication",
-        )
-        .bind(source)
-        .bind(&gap.intake)
-        .bind(gap.reason.word())
-        .bind(gap.event.unwrap_or(Uuid::nil()))
-        .bind(since)
-        .bind(now)
-        .bind(gap.publication)
-        .execute(&self.writer)
-        .await?;
-        Ok(())
+    ) -> Result<()> {
+        let (source, gap) = (source.to_owned(), gap.clone());
+        self.write(move |unit| {
+            let Gap { intake, reason, event, publication, .. } = &gap;
+            let event = event.unwrap_or(Uuid::nil());
+            let values = values![&source, intake, reason.word(), event, since, now, *publication];
+            unit.execute(&RECORD_GAP, &values).map(drop)
+        })
+        .await
     }
+}
+
+fn count(tx: &Transaction<'_>, of: &Statement) -> Result<i64> {
+    tx.row(of, &values![])?.ok_or(SqlError::NoRow)
+}
+
+fn queue_depth(tx: &Transaction<'_>, target: &str) -> Result<[i64; 3]> {
+    let rows: Vec<(i16, i64)> = tx.rows(&DEPTHS, &values![target])?;
+    Ok(Lane::ALL.map(|lane| {
+        rows.iter().find(|(number, _)| *number == lane.number()).map_or(0, |(_, count)| *count)
+    }))
 }

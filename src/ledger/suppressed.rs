@@ -3,16 +3,36 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use super::change::Change;
+use super::owner::Unit;
+use super::sql::{Result, Transaction, row, statements, values};
 use super::wanted::refresh;
-use super::{Ledger, Views, Writing};
+use super::{Ledger, Views};
 use crate::pure::policy;
 
+statements! {
+    SUPPRESS(Text, Integer, Integer, Text) =
+        "INSERT INTO suppressed (value, since, until, reason) VALUES ($1, $2, $3, $4)";
+    SPELL(Text, Text) = "INSERT INTO suppressed_spellings (spelling, value) VALUES ($1, $2)";
+    OVER(Integer) = "SELECT value FROM suppressed WHERE until <= $1 LIMIT 100";
+    SUPPRESSED() =
+        "SELECT value, since, until, reason FROM suppressed ORDER BY since DESC, value";
+    SPELLINGS(Text) = "SELECT spelling FROM suppressed_spellings WHERE value = $1";
+    /// The claims of a value, and of a URL those of its other form, which it withholds as well.
+    CONCERNED(Text) =
+        "SELECT DISTINCT c.object, c.source, c.event, c.attribute, c.part
+         FROM claims named JOIN claims c ON c.source = named.source
+             AND c.event = named.event AND c.attribute = named.attribute
+         WHERE (c.part = named.part OR c.path = 'url:value') AND lower(named.value) = $1";
+    ALL() = "SELECT value, until, reason FROM suppressed";
+    LIFT(Text) = "DELETE FROM suppressed WHERE value = $1";
+    TAKE_SPELLINGS(Text) = "DELETE FROM suppressed_spellings WHERE value = $1 RETURNING spelling";
+}
+
 /// A value that is withheld.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suppressed {
     /// As the operator wrote it.
     pub value: String,
@@ -25,14 +45,16 @@ pub struct Suppressed {
     pub claims: i64,
 }
 
-/// A suppression that is no more.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
-pub struct Lifted {
-    /// As the operator wrote it.
-    pub value: String,
-    /// Unix milliseconds; `None`: until it was to be taken back.
-    pub until: Option<i64>,
-    pub reason: String,
+row! {
+    /// A suppression that is no more.
+    #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Lifted {
+        /// As the operator wrote it.
+        pub value: String,
+        /// Unix milliseconds; `None`: until it was to be taken back.
+        pub until: Option<i64>,
+        pub reason: String,
+    }
 }
 
 /// What a suppression, or its end, did.
@@ -49,9 +71,6 @@ pub struct Suppression {
 impl Ledger {
     /// Withholds a value, in whichever spelling claims have it, until `until` (Unix milliseconds) or
     /// until it is taken back. An earlier suppression of it is replaced.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub async fn suppress(
         &self,
         views: &Views,
@@ -59,148 +78,117 @@ impl Ledger {
         reason: &str,
         until: Option<i64>,
         now: i64,
-    ) -> sqlx::Result<Suppression> {
+    ) -> Result<Suppression> {
         let spellings: Vec<String> = policy::spellings(value).into_iter().collect();
-        let mut tx = self.begin().await?;
-        let before = lift(&mut tx, value).await?;
-        sqlx::query("INSERT INTO suppressed (value, since, until, reason) VALUES ($1, $2, $3, $4)")
-            .bind(value)
-            .bind(now)
-            .bind(until)
-            .bind(reason)
-            .execute(&mut *tx)
-            .await?;
-        for spelling in &spellings {
-            sqlx::query("INSERT INTO suppressed_spellings (spelling, value) VALUES ($1, $2)")
-                .bind(spelling)
-                .bind(value)
-                .execute(&mut *tx)
-                .await?;
-        }
-        let (before, others) = before;
-        let concerned = [spellings, others].concat();
-        let (claims, indicators) = self.judge_again(tx, views, &concerned, now).await?;
-        Ok(Suppression { before, claims, indicators })
+        let (views, value, reason) = (views.clone(), value.to_owned(), reason.to_owned());
+        self.write(move |unit| {
+            let (before, others) = lift(unit, &value)?;
+            unit.execute(&SUPPRESS, &values![&value, now, until, &reason])?;
+            let rows = spellings.iter().map(|spelling| values![spelling, &value]);
+            unit.execute_each(&SPELL, rows)?;
+            let concerned = [spellings.as_slice(), &others].concat();
+            let (claims, indicators) = judge_again(unit, &views, &concerned, now)?;
+            Ok(Suppression { before, claims, indicators })
+        })
+        .await
     }
 
     /// Takes back the suppression of a value, in whichever spelling it was.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn unsuppress(
-        &self,
-        views: &Views,
-        value: &str,
-        now: i64,
-    ) -> sqlx::Result<Suppression> {
-        let mut tx = self.begin().await?;
-        let (before, spellings) = lift(&mut tx, value).await?;
-        let (claims, indicators) = self.judge_again(tx, views, &spellings, now).await?;
-        Ok(Suppression { before, claims, indicators })
+    pub async fn unsuppress(&self, views: &Views, value: &str, now: i64) -> Result<Suppression> {
+        let (views, value) = (views.clone(), value.to_owned());
+        self.write(move |unit| {
+            let (before, spellings) = lift(unit, &value)?;
+            let (claims, indicators) = judge_again(unit, &views, &spellings, now)?;
+            Ok(Suppression { before, claims, indicators })
+        })
+        .await
     }
 
     /// Takes back the suppressions whose time is over; returns their values.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub(super) async fn end_suppressions(
-        &self,
-        views: &Views,
-        now: i64,
-    ) -> sqlx::Result<Vec<String>> {
-        let over: Vec<String> =
-            sqlx::query_scalar("SELECT value FROM suppressed WHERE until <= $1 LIMIT 100")
-                .bind(now)
-                .fetch_all(&self.readers)
-                .await?;
+    pub(super) async fn end_suppressions(&self, views: &Views, now: i64) -> Result<Vec<String>> {
+        let over: Vec<String> = self.read(move |tx| tx.rows(&OVER, &values![now])).await?;
         for value in &over {
-            let mut tx = self.begin().await?;
-            let spellings = take_off(&mut tx, value).await?;
-            self.judge_again(tx, views, &spellings, now).await?;
+            let (views, value) = (views.clone(), value.clone());
+            self.write(move |unit| {
+                let spellings = take_off(unit, &value)?;
+                judge_again(unit, &views, &spellings, now)
+            })
+            .await?;
         }
         Ok(over)
     }
 
     /// All suppressions, the newest first.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn suppressed(&self) -> sqlx::Result<Vec<Suppressed>> {
-        sqlx::query_as(
-            "SELECT value, since, until, reason,
-                 (SELECT count(*) FROM (SELECT DISTINCT c.source, c.event, c.attribute, c.part
-                     FROM claims named JOIN claims c ON c.source = named.source
-                         AND c.event = named.event AND c.attribute = named.attribute
-                     WHERE (c.part = named.part OR c.path = 'url:value') AND lower(named.value) IN
-                         (SELECT spelling FROM suppressed_spellings s
-                          WHERE s.value = suppressed.value)) AS withheld)
-                 AS claims
-             FROM suppressed ORDER BY since DESC, value",
-        )
-        .fetch_all(&self.readers)
+    pub async fn suppressed(&self) -> Result<Vec<Suppressed>> {
+        self.read(|tx| {
+            let rows: Vec<(String, i64, Option<i64>, String)> = tx.rows(&SUPPRESSED, &values![])?;
+            let mut all = Vec::with_capacity(rows.len());
+            // One by one: SQLite finds the claims of all at once only by going through every claim.
+            for (value, since, until, reason) in rows {
+                let spellings: Vec<String> = tx.rows(&SPELLINGS, &values![&value])?;
+                let claims = count(&concerned(tx, &spellings)?);
+                all.push(Suppressed { value, since, until, reason, claims });
+            }
+            Ok(all)
+        })
         .await
-    }
-
-    /// Judges all claims of a value anew and commits: how many claims, and how many indicators changed.
-    async fn judge_again(
-        &self,
-        mut tx: Writing,
-        views: &Views,
-        spellings: &[String],
-        now: i64,
-    ) -> sqlx::Result<(i64, usize)> {
-        // The claims of the value, and of a URL those of its other form, which it withholds as well.
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT DISTINCT c.object, c.source, c.event, c.attribute, c.part
-             FROM claims named JOIN claims c ON c.source = named.source
-                 AND c.event = named.event AND c.attribute = named.attribute
-             WHERE (c.part = named.part OR c.path = 'url:value') AND",
-        );
-        push_texts(&mut query, " lower(named.value) IN ", spellings);
-        let found: Vec<Named> = query.build_query_as().fetch_all(&mut *tx).await?;
-        let claims = i64::try_from(found.len()).unwrap_or(i64::MAX);
-        let objects: BTreeSet<Uuid> = found.into_iter().map(|named| named.object).collect();
-        let objects: Vec<Uuid> = objects.into_iter().collect();
-        let mut change = Change::new(views, None, now);
-        refresh(&mut tx, &objects, &mut change).await?;
-        self.commit(tx, &change).await?;
-        Ok((claims, change.altered + change.withdrawn))
     }
 }
 
-/// A claim that a suppression concerns.
-#[derive(Debug, sqlx::FromRow)]
-struct Named {
-    object: Uuid,
+row! {
+    /// A claim that a suppression concerns.
+    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+    struct Concerned {
+        object: Uuid,
+        source: String,
+        event: Uuid,
+        attribute: Uuid,
+        part: i16,
+    }
+}
+
+/// Judges all claims of a value anew: how many claims, and how many indicators changed.
+fn judge_again(
+    unit: &Unit<'_>,
+    views: &Views,
+    spellings: &[String],
+    now: i64,
+) -> Result<(i64, usize)> {
+    let found = concerned(unit, spellings)?;
+    let claims = count(&found);
+    let mut objects: Vec<Uuid> = found.into_iter().map(|claim| claim.object).collect();
+    objects.dedup();
+    let mut change = Change::new(views, None, now);
+    refresh(unit, &objects, &mut change)?;
+    unit.wake(&change);
+    Ok((claims, change.altered + change.withdrawn))
+}
+
+/// The claims of a value with these spellings. Two of them may name the same claim.
+fn concerned(tx: &Transaction<'_>, spellings: &[String]) -> Result<BTreeSet<Concerned>> {
+    let found: Vec<Concerned> =
+        tx.rows_each(&CONCERNED, spellings.iter().map(|spelling| values![spelling]))?;
+    Ok(found.into_iter().collect())
+}
+
+fn count(claims: &BTreeSet<Concerned>) -> i64 {
+    i64::try_from(claims.len()).unwrap_or(i64::MAX)
 }
 
 /// Takes off the suppressions of this value, in whichever spelling; gives them back with their spellings.
 /// One that covers more, such as that of a host whose URL this is, stays.
-async fn lift(tx: &mut Writing, value: &str) -> sqlx::Result<(Vec<Lifted>, Vec<String>)> {
-    let mut lifted: Vec<Lifted> =
-        sqlx::query_as("SELECT value, until, reason FROM suppressed").fetch_all(&mut **tx).await?;
+fn lift(tx: &Transaction<'_>, value: &str) -> Result<(Vec<Lifted>, Vec<String>)> {
+    let mut lifted: Vec<Lifted> = tx.rows(&ALL, &values![])?;
     lifted.retain(|known| policy::is_same(&known.value, value));
     let mut spellings = Vec::new();
     for one in &lifted {
-        spellings.extend(take_off(tx, &one.value).await?);
+        spellings.extend(take_off(tx, &one.value)?);
     }
     Ok((lifted, spellings))
 }
 
 /// The spellings of a suppression that is no more.
-async fn take_off(tx: &mut Writing, value: &str) -> sqlx::Result<Vec<String>> {
-    sqlx::query("DELETE FROM suppressed WHERE value = $1").bind(value).execute(&mut **tx).await?;
-    sqlx::query_scalar("DELETE FROM suppressed_spellings WHERE value = $1 RETURNING spelling")
-        .bind(value)
-        .fetch_all(&mut **tx)
-        .await
-}
-
-fn push_texts(query: &mut QueryBuilder<Sqlite>, words: &str, texts: &[String]) {
-    query.push(words).push("(");
-    let mut list = query.separated(", ");
-    for text in texts {
-        list.push_bind(text.clone());
-    }
-    query.push(")");
+fn take_off(tx: &Transaction<'_>, value: &str) -> Result<Vec<String>> {
+    tx.execute(&LIFT, &values![value])?;
+    tx.rows(&TAKE_SPELLINGS, &values![value])
 }

@@ -3,70 +3,65 @@
 
 use std::collections::HashMap;
 
-use super::Writing;
+use super::sql::{Result, Transaction, row, statements, values};
 use super::tags::CLOCKS;
 use crate::notice::TagChange;
 use crate::pure::convert::{Since, TagFacts};
+
+statements! {
+    REMEMBER(Text, Integer, Integer, Text, Boolean, Boolean, Integer) =
+        "INSERT INTO tag_changes (source, event, attribute, tag, local, attached, heard_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (source, event, attribute, tag) DO UPDATE SET local = excluded.local,
+             attached = excluded.attached, heard_at = excluded.heard_at";
+    NOT_BEFORE(Text, Integer, Integer) =
+        "SELECT attribute, tag, local, attached, heard_at FROM tag_changes
+         WHERE source = $1 AND event = $2 AND heard_at >= $3 ORDER BY heard_at, tag";
+    FORGET(Text, Integer, Integer) =
+        "DELETE FROM tag_changes WHERE source = $1 AND event = $2 AND heard_at < $3";
+}
 
 /// Stands for the event itself, where attributes have their numbers.
 pub(super) const EVENT: i64 = 0;
 
 /// The last word on each tag of an event and of its attributes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct TagChanges(HashMap<i64, Vec<Heard>>);
 
-#[derive(Debug, sqlx::FromRow)]
-struct Heard {
-    attribute: i64,
-    tag: String,
-    local: bool,
-    attached: bool,
-    heard_at: i64,
+row! {
+    #[derive(Debug, Clone)]
+    struct Heard {
+        attribute: i64,
+        tag: String,
+        local: bool,
+        attached: bool,
+        heard_at: i64,
+    }
 }
 
 /// Remembers a frame; `now` is when it was heard, Unix milliseconds.
-pub(super) async fn remember(
-    tx: &mut Writing,
+pub(super) fn remember(
+    tx: &Transaction<'_>,
     source: &str,
     change: &TagChange,
     now: i64,
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO tag_changes (source, event, attribute, tag, local, attached, heard_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
-         ON CONFLICT (source, event, attribute, tag) DO UPDATE SET local = excluded.local,
-             attached = excluded.attached, heard_at = excluded.heard_at",
-    )
-    .bind(source)
-    .bind(change.event_id)
-    .bind(change.attribute_id.unwrap_or(EVENT))
-    .bind(&change.tag)
-    .bind(change.local)
-    .bind(change.attached)
-    .bind(now)
-    .execute(&mut **tx)
-    .await?;
+) -> Result<()> {
+    let TagChange { event_id, attribute_id, tag, local, attached } = change;
+    let attribute = attribute_id.unwrap_or(EVENT);
+    tx.execute(&REMEMBER, &values![source, event_id, attribute, tag, *local, *attached, now])?;
     Ok(())
 }
 
 /// What was heard of the tags of event `number`, except what is certainly older than a snapshot that
 /// was `taken` then (Unix seconds).
-pub(super) async fn not_before(
-    tx: &mut Writing,
+pub(super) fn not_before(
+    tx: &Transaction<'_>,
     source: &str,
     number: i64,
     taken: i64,
-) -> sqlx::Result<TagChanges> {
+) -> Result<TagChanges> {
     let since = taken.saturating_sub(CLOCKS).saturating_mul(1_000);
-    let rows: Vec<Heard> = sqlx::query_as(
-        "SELECT attribute, tag, local, attached, heard_at FROM tag_changes
-         WHERE source = $1 AND event = $2 AND heard_at >= $3 ORDER BY heard_at, tag",
-    )
-    .bind(source)
-    .bind(number)
-    .bind(since)
-    .fetch_all(&mut **tx)
-    .await?;
+    let rows: Vec<Heard> = tx.rows(&NOT_BEFORE, &values![source, number, since])?;
     let mut changes: HashMap<i64, Vec<Heard>> = HashMap::new();
     for row in rows {
         changes.entry(row.attribute).or_default().push(row);
@@ -75,18 +70,8 @@ pub(super) async fn not_before(
 }
 
 /// A read that `began` then (Unix milliseconds) tells what came of the frames from before it.
-pub(super) async fn forget(
-    tx: &mut Writing,
-    source: &str,
-    number: i64,
-    began: i64,
-) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM tag_changes WHERE source = $1 AND event = $2 AND heard_at < $3")
-        .bind(source)
-        .bind(number)
-        .bind(began.saturating_sub(CLOCKS * 1_000))
-        .execute(&mut **tx)
-        .await?;
+pub(super) fn forget(tx: &Transaction<'_>, source: &str, number: i64, began: i64) -> Result<()> {
+    tx.execute(&FORGET, &values![source, number, began.saturating_sub(CLOCKS * 1_000)])?;
     Ok(())
 }
 

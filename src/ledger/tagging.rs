@@ -4,27 +4,29 @@ use uuid::Uuid;
 
 use super::change::Change;
 use super::meant::{Meant, meant};
+use super::owner::Unit;
 use super::small::{merge_affected, read_soon};
-use super::writer::Writer;
-use super::{Writing, event_tags, tag_changes, tags};
+use super::sql::Result;
+use super::writer::Context;
+use super::{event_tags, tag_changes, tags};
 use crate::notice::{EventRef, TagChange};
 
 /// A tag forbids in every event that the frame may mean, and permits only in one that it means for
 /// certain. Whatever it cannot be placed in may come with a publication from before it.
-pub(super) async fn tagged(
-    writer: &Writer,
-    tx: &mut Writing,
+pub(super) fn tagged(
+    context: &Context,
+    unit: &Unit<'_>,
     tag: &TagChange,
     change: &mut Change<'_>,
-) -> sqlx::Result<Vec<Uuid>> {
-    let source = writer.settings.source.as_str();
-    tag_changes::remember(tx, source, tag, change.opened_at).await?;
+) -> Result<Vec<Uuid>> {
+    let source = context.source();
+    tag_changes::remember(unit, source, tag, change.opened_at)?;
     let by_number = EventRef { uuid: None, id: Some(tag.event_id) };
-    let meant = meant(tx, source, &by_number).await?;
+    let meant = meant(unit, source, &by_number)?;
     if !matches!(meant, Meant::One(_)) {
-        writer.ledger.note_strange();
+        context.ledger.note_strange();
     }
-    read_soon(writer, tx, meant.events(), change).await?;
+    read_soon(context, unit, meant.events(), change)?;
     let events = match &meant {
         Meant::One(_) => meant.events(),
         Meant::Several(_) if tag.attached => meant.events(),
@@ -32,43 +34,49 @@ pub(super) async fn tagged(
     };
     let mut unfinished = Vec::new();
     for event in events {
-        unfinished.extend(tag_one(writer, tx, (*event, tag), change).await?);
+        unfinished.extend(tag_one(context, unit, (*event, tag), change)?);
     }
     Ok(unfinished)
 }
 
-async fn tag_one(
-    writer: &Writer,
-    tx: &mut Writing,
+fn tag_one(
+    context: &Context,
+    unit: &Unit<'_>,
     (event, tag): (Uuid, &TagChange),
     change: &mut Change<'_>,
-) -> sqlx::Result<Vec<Uuid>> {
-    let key = (writer.settings.source.as_str(), event);
-    writer.applied.invalidate(&event);
+) -> Result<Vec<Uuid>> {
+    let key = (context.source(), event);
+    context.applied.invalidate(&event);
     change.event = Some(event);
-    let affected = tags::apply(tx, key, tag, change.opened_at / 1_000).await?;
-    let unfinished = merge_affected(writer, tx, (event, affected), change).await?;
+    let affected = tags::apply(unit, key, tag, change.opened_at / 1_000)?;
+    let unfinished = merge_affected(context, unit, (event, affected), change)?;
     if !change.is_empty() {
-        let attached = tag.attached;
-        tracing::info!(%event, tag = tag.tag, attached, altered = change.altered, withdrawn = change.withdrawn, "tag changed");
+        let (tag, attached) = (tag.tag.clone(), tag.attached);
+        let (altered, withdrawn) = (change.altered, change.withdrawn);
+        unit.then(move |_| {
+            tracing::info!(%event, tag, attached, altered, withdrawn, "tag changed");
+        });
     }
     Ok(unfinished)
 }
 
 /// A tag was renamed or deleted: the events that carry it are read, once MISP has done so.
-pub(super) async fn altered(
-    writer: &Writer,
-    tx: &mut Writing,
+pub(super) fn altered(
+    context: &Context,
+    unit: &Unit<'_>,
     tag: i64,
     change: &Change<'_>,
-) -> sqlx::Result<()> {
-    let events = event_tags::carriers(tx, &writer.settings.source, tag).await?;
+) -> Result<()> {
+    let events = event_tags::carriers(unit, context.source(), tag)?;
     if !events.is_empty() {
-        tracing::info!(
-            tag,
-            events = events.len(),
-            "a tag was renamed or deleted in MISP: the events that carry it are read"
-        );
+        let events = events.len();
+        unit.then(move |_| {
+            tracing::info!(
+                tag,
+                events,
+                "a tag was renamed or deleted in MISP: the events that carry it are read"
+            );
+        });
     }
-    read_soon(writer, tx, &events, change).await
+    read_soon(context, unit, &events, change)
 }

@@ -4,12 +4,25 @@ use uuid::Uuid;
 
 use super::apply::STEP;
 use super::change::Change;
-use super::claims::Place;
+use super::claims::{self, Place};
+use super::sql::{Result, SqlError, Transaction, statements, values};
 use super::wanted::{decode, encode, refresh};
 use super::withdraw::touch;
-use super::{Writing, claims};
 use crate::notice::TagChange;
 use crate::pure::convert::{ClaimFacts, EventFacts, Since, TagFacts};
+
+statements! {
+    EVENT_FACTS(Text, Bytes) = "SELECT facts FROM events WHERE source = $1 AND event = $2";
+    STORE_EVENT_FACTS(Text, Text, Bytes) =
+        "UPDATE events SET facts = $1 WHERE source = $2 AND event = $3";
+    OF_ATTRIBUTE(Text, Bytes, Integer) =
+        "SELECT attribute, part, object, facts FROM claims
+         WHERE source = $1 AND event = $2 AND attribute_id = $3";
+    OBJECTS_AFTER(Text, Bytes, Bytes, Integer, Integer) =
+        "SELECT attribute, part, object FROM claims
+         WHERE source = $1 AND event = $2 AND (attribute, part) > ($3, $4)
+         ORDER BY attribute, part LIMIT $5";
+}
 
 /// What is to be merged anew after a tag changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,71 +35,55 @@ pub(super) enum Affected {
 
 /// Records a tag put on or taken off. It forbids at once and permits only by the next publication,
 /// which the policy sees to. `heard` is Unix seconds.
-pub(super) async fn apply(
-    tx: &mut Writing,
+pub(super) fn apply(
+    tx: &Transaction<'_>,
     event: (&str, Uuid),
     tag: &TagChange,
     heard: i64,
-) -> sqlx::Result<Affected> {
+) -> Result<Affected> {
     match tag.attribute_id {
-        None => apply_to_event(tx, event, (tag, heard)).await,
-        Some(attribute_id) => apply_to_attribute(tx, event, attribute_id, (tag, heard)).await,
+        None => apply_to_event(tx, event, (tag, heard)),
+        Some(attribute_id) => apply_to_attribute(tx, event, attribute_id, (tag, heard)),
     }
 }
 
-async fn apply_to_event(
-    tx: &mut Writing,
+fn apply_to_event(
+    tx: &Transaction<'_>,
     event: (&str, Uuid),
     (tag, heard): (&TagChange, i64),
-) -> sqlx::Result<Affected> {
-    let facts: String =
-        sqlx::query_scalar("SELECT facts FROM events WHERE source = $1 AND event = $2")
-            .bind(event.0)
-            .bind(event.1)
-            .fetch_one(&mut **tx)
-            .await?;
+) -> Result<Affected> {
+    let facts: Option<String> = tx.row(&EVENT_FACTS, &values![event.0, event.1])?;
+    let facts = facts.ok_or(SqlError::NoRow)?;
     let Ok(mut facts) = decode::<EventFacts>(&facts) else { return Ok(Affected::Nothing) };
     if !change_tags(&mut facts.tags, tag, heard) {
         return Ok(Affected::Nothing);
     }
-    sqlx::query("UPDATE events SET facts = $1 WHERE source = $2 AND event = $3")
-        .bind(encode(&facts)?)
-        .bind(event.0)
-        .bind(event.1)
-        .execute(&mut **tx)
-        .await?;
-    touch(tx, event).await?;
+    tx.execute(&STORE_EVENT_FACTS, &values![&encode(&facts)?, event.0, event.1])?;
+    touch(tx, event)?;
     Ok(Affected::Event)
 }
 
-async fn apply_to_attribute(
-    tx: &mut Writing,
+fn apply_to_attribute(
+    tx: &Transaction<'_>,
     event: (&str, Uuid),
     attribute_id: i64,
     (tag, heard): (&TagChange, i64),
-) -> sqlx::Result<Affected> {
-    let rows: Vec<(Uuid, i16, Uuid, String)> = sqlx::query_as(
-        "SELECT attribute, part, object, facts FROM claims
-         WHERE source = $1 AND event = $2 AND attribute_id = $3",
-    )
-    .bind(event.0)
-    .bind(event.1)
-    .bind(attribute_id)
-    .fetch_all(&mut **tx)
-    .await?;
+) -> Result<Affected> {
+    let rows: Vec<(Uuid, i16, Uuid, String)> =
+        tx.rows(&OF_ATTRIBUTE, &values![event.0, event.1, attribute_id])?;
     let mut objects = Vec::new();
     for (attribute, part, object, facts) in rows {
         let mut facts: ClaimFacts = decode(&facts)?;
         if !change_tags(&mut facts.tags, tag, heard) {
             continue;
         }
-        claims::alter(tx, event, (attribute, part), &facts).await?;
+        claims::alter(tx, event, (attribute, part), &facts)?;
         objects.push(object);
     }
     if objects.is_empty() {
         return Ok(Affected::Nothing);
     }
-    touch(tx, event).await?;
+    touch(tx, event)?;
     Ok(Affected::Objects(objects))
 }
 
@@ -167,29 +164,20 @@ pub(super) fn mark_changed(before: &[TagFacts], heard: i64, tags: &mut Vec<TagFa
 
 /// Merges anew at most [`STEP`] of the event's claims, those after `after`; returns where to go on,
 /// `None` at the end.
-pub(super) async fn refresh_event(
-    tx: &mut Writing,
+pub(super) fn refresh_event(
+    tx: &Transaction<'_>,
     (source, event): (&str, Uuid),
     after: Option<Place>,
     change: &mut Change<'_>,
-) -> sqlx::Result<Option<Place>> {
+) -> Result<Option<Place>> {
     let (attribute, part) = after.unwrap_or((Uuid::nil(), -1));
-    let rows: Vec<(Uuid, i16, Uuid)> = sqlx::query_as(
-        "SELECT attribute, part, object FROM claims
-         WHERE source = $1 AND event = $2 AND (attribute, part) > ($3, $4)
-         ORDER BY attribute, part LIMIT $5",
-    )
-    .bind(source)
-    .bind(event)
-    .bind(attribute)
-    .bind(part)
-    .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
-    .fetch_all(&mut **tx)
-    .await?;
+    let step = i64::try_from(STEP).unwrap_or(i64::MAX);
+    let rows: Vec<(Uuid, i16, Uuid)> =
+        tx.rows(&OBJECTS_AFTER, &values![source, event, attribute, part, step])?;
     let mut objects: Vec<Uuid> = rows.iter().map(|(.., object)| *object).collect();
     objects.sort_unstable();
     objects.dedup();
-    refresh(tx, &objects, change).await?;
+    refresh(tx, &objects, change)?;
     let last = rows.last().map(|(attribute, part, _)| (*attribute, *part));
     Ok(last.filter(|_| rows.len() == STEP))
 }

@@ -3,22 +3,36 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
 use uuid::Uuid;
 
+use super::sql::{Result, SqlError, Transaction, row, statements, values};
 use super::{Ledger, millis};
 use crate::config::Rest;
 
-/// An event whose last read told nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
-pub struct Unread {
-    pub event: Uuid,
-    /// Why, with the remedy.
-    pub why: String,
-    /// Vain reads in a row.
-    pub times: i64,
-    /// When it is tried again, Unix milliseconds.
-    pub next: i64,
+statements! {
+    PUT_OFF(Text, Integer, Integer, Integer, Integer, Text, Bytes, Integer) =
+        "UPDATE reads SET vain = vain + 1, why = $1,
+             due_at = $2 + CASE WHEN $3 * (vain + 1) < $4 THEN $3 * (vain + 1) ELSE $4 END,
+             resync = resync AND vain + 1 < $5
+         WHERE source = $6 AND event = $7 AND asked = $8 RETURNING vain";
+    UNREAD(Integer) =
+        "SELECT event, why, vain, due_at FROM reads WHERE vain > 0
+         ORDER BY vain DESC, event LIMIT $1";
+    COUNT() = "SELECT count(*) FROM reads WHERE vain > 0";
+}
+
+row! {
+    /// An event whose last read told nothing.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Unread {
+        pub event: Uuid,
+        /// Why, with the remedy.
+        pub why: String,
+        /// Vain reads in a row.
+        pub times: i64,
+        /// When it is tried again, Unix milliseconds.
+        pub next: i64,
+    }
 }
 
 /// A read that told nothing.
@@ -55,58 +69,29 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// Puts the read off. The number of vain reads in a row; `None` if the event was asked for anew
 /// meanwhile.
-pub(super) async fn put_off(
-    connection: &mut SqliteConnection,
-    source: &str,
-    vain: Vain<'_>,
-) -> sqlx::Result<Option<i64>> {
-    let Vain { event, asked, why, patience, pauses } = vain;
-    sqlx::query_scalar(
-        "UPDATE reads SET vain = vain + 1, why = $1,
-             due_at = $2 + CASE WHEN $3 * (vain + 1) < $4 THEN $3 * (vain + 1) ELSE $4 END,
-             resync = resync AND vain + 1 < $5
-         WHERE source = $6 AND event = $7 AND asked = $8 RETURNING vain",
-    )
-    .bind(why)
-    .bind(pauses.now)
-    .bind(pauses.step)
-    .bind(pauses.longest)
-    .bind(patience)
-    .bind(source)
-    .bind(event)
-    .bind(asked)
-    .fetch_optional(connection)
-    .await
+pub(super) fn put_off(tx: &Transaction<'_>, source: &str, vain: Vain<'_>) -> Result<Option<i64>> {
+    let Vain { event, asked, why, patience, pauses: Pauses { now, step, longest } } = vain;
+    tx.row(&PUT_OFF, &values![why, now, step, longest, patience, source, event, asked])
 }
 
 impl Ledger {
     /// Puts off the read of an event whose answer was in vain: it is tried ever later.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn put_off_read(&self, source: &str, vain: Vain<'_>) -> sqlx::Result<Option<i64>> {
-        let mut tx = self.begin().await?;
-        let times = put_off(&mut tx, source, vain).await?;
-        tx.commit().await?;
-        Ok(times)
+    pub async fn put_off_read(&self, source: &str, vain: Vain<'_>) -> Result<Option<i64>> {
+        let Vain { event, asked, why, patience, pauses } = vain;
+        let (source, why) = (source.to_owned(), why.to_owned());
+        self.write(move |unit| {
+            put_off(unit, &source, Vain { event, asked, why: &why, patience, pauses })
+        })
+        .await
     }
 
     /// Events that were asked for in vain, those first that wait longest, at most `most`; and how many
     /// there are.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn unread(&self, most: i64) -> sqlx::Result<(Vec<Unread>, i64)> {
-        let some = sqlx::query_as(
-            "SELECT event, why, vain AS times, due_at AS next FROM reads WHERE vain > 0
-             ORDER BY vain DESC, event LIMIT $1",
-        )
-        .bind(most)
-        .fetch_all(&self.readers)
-        .await?;
-        let all = sqlx::query_scalar("SELECT count(*) FROM reads WHERE vain > 0")
-            .fetch_one(&self.readers)
-            .await?;
-        Ok((some, all))
+    pub async fn unread(&self, most: i64) -> Result<(Vec<Unread>, i64)> {
+        self.read(move |tx| {
+            let some = tx.rows(&UNREAD, &values![most])?;
+            Ok((some, tx.row(&COUNT, &values![])?.ok_or(SqlError::NoRow)?))
+        })
+        .await
     }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::claims::ClaimKey;
 use super::writer::millis;
+use super::sql::Result;
 use super::{Ledger, Views, WriterSettings};
 
 /// Cares for a ledger.
@@ -49,7 +50,7 @@ impl Upkeep {
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub async fn step(&mut self, ledger: &Ledger, views: &Views, now: i64) -> sqlx::Result<bool> {
+    pub async fn step(&mut self, ledger: &Ledger, views: &Views, now: i64) -> Result<bool> {
         let may_forget = ledger.follow_clock(views, self.source.as_deref(), now).await?;
         ledger.note_running(now).await?;
         let mut changed = if may_forget { self.forget(ledger, views, now).await? } else { 0 };
@@ -65,7 +66,7 @@ impl Upkeep {
     }
 
     /// What is over by its age; how much of it there was.
-    async fn forget(&mut self, ledger: &Ledger, views: &Views, now: i64) -> sqlx::Result<u64> {
+    async fn forget(&mut self, ledger: &Ledger, views: &Views, now: i64) -> Result<u64> {
         let ago = |age| now.saturating_sub(millis(age));
         let unconfirmed = ledger.drop_unconfirmed(ago(self.confirm_within)).await?;
         if unconfirmed > 0 {
@@ -81,7 +82,7 @@ impl Upkeep {
         Ok(changed + forgotten + end_suppressions(ledger, views, now).await?)
     }
 
-    async fn forget_withdrawn(&mut self, ledger: &Ledger, before: i64) -> sqlx::Result<u64> {
+    async fn forget_withdrawn(&mut self, ledger: &Ledger, before: i64) -> Result<u64> {
         let mut all = 0;
         for view in ledger.known_views().await? {
             let after = self.withdrawn.get(&view).copied().unwrap_or(Uuid::nil());
@@ -93,7 +94,7 @@ impl Upkeep {
     }
 }
 
-async fn end_suppressions(ledger: &Ledger, views: &Views, now: i64) -> sqlx::Result<u64> {
+async fn end_suppressions(ledger: &Ledger, views: &Views, now: i64) -> Result<u64> {
     let over = ledger.end_suppressions(views, now).await?;
     for value in &over {
         tracing::info!(value, "the time of a suppression is over: the value counts again");

@@ -3,61 +3,75 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use super::change::Change;
 use super::claimed::{ClaimRow, Claimed, EventsByKey, claims_of, load_events};
 use super::context::{self, Need};
 use super::generations::{self, Newest, Place, newest, taken};
-use super::{Lane, View, Writing};
+use super::sql::{Result, Transaction, statements, values};
+use super::{Lane, View};
 use crate::pure::convert::Reason;
 use crate::pure::stix::{Indicator, Memo, Withdraw};
 
-/// Objects judged at a time: 500 ids a statement.
+statements! {
+    STORE(Text, Bytes, Bytes, Text, Integer, Integer, Integer, Integer, Integer, Bytes, Bytes) =
+        "INSERT INTO wanted
+         (view, object, kind, stix_id, body, valid_from, valid_until, version, change, generation,
+          claimed, observable)
+         VALUES ($1, $2, 'indicator', $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         ON CONFLICT (view, object) DO UPDATE SET body = excluded.body,
+             valid_from = excluded.valid_from, valid_until = excluded.valid_until,
+             version = excluded.version, change = excluded.change, revoke = FALSE,
+             observable = excluded.observable";
+    FORGET(Text, Bytes) = "DELETE FROM wanted WHERE view = $1 AND object = $2
+         AND NOT EXISTS (SELECT 1 FROM delivered WHERE delivered.object = $2
+                         AND delivered.target IN (SELECT target FROM targets WHERE view = $1))";
+    WITHDRAW(Integer, Text, Bytes, Boolean) = "UPDATE wanted
+         SET version = 0, change = $1, revoke = $4 WHERE view = $2 AND object = $3";
+}
+
+/// Objects judged at a time.
 const CHUNK: usize = 500;
 
 /// The version of a withdrawn object.
 pub const WITHDRAWN: i64 = 0;
 
 /// Judges and merges anew everything that counts for these objects, in every view.
-pub(super) async fn refresh(
-    tx: &mut Writing,
+pub(super) fn refresh(
+    tx: &Transaction<'_>,
     objects: &[Uuid],
     change: &mut Change<'_>,
-) -> sqlx::Result<()> {
+) -> Result<()> {
     let mut events = HashMap::new();
     let views = change.views;
     for objects in objects.chunks(CHUNK) {
-        let claims = claims_of(tx, objects, views).await?;
-        load_events(tx, &claims, &mut events).await?;
+        let claims = claims_of(tx, objects, views)?;
+        load_events(tx, &claims, &mut events)?;
         for view in views.iter() {
-            refresh_view(tx, view, (objects, &claims, &events), change).await?;
+            refresh_view(tx, view, (objects, &claims, &events), change)?;
         }
     }
     Ok(())
 }
 
-async fn refresh_view<'a>(
-    tx: &mut Writing,
+fn refresh_view<'a>(
+    tx: &Transaction<'_>,
     view: &'a View,
     (objects, claims, events): (&[Uuid], &[Claimed], &EventsByKey),
     change: &mut Change<'a>,
-) -> sqlx::Result<()> {
-    let mut newest = newest(tx, view, (objects, claims)).await?;
-    let taken = taken(tx, view, claims, &newest).await?;
+) -> Result<()> {
+    let mut newest = newest(tx, view, (objects, claims))?;
+    let taken = taken(tx, view, claims, &newest)?;
     let place = |key: Uuid, first: &ClaimRow| {
         generations::place(view, first, newest.get(&key), taken.contains(&key))
     };
     let outcome = merge(view, claims, events, place);
     newest.retain(|key, _| !outcome.waiting.contains(key));
-    context::refresh(tx, view, (&newest, &outcome.merged), change).await?;
+    context::refresh(tx, view, (&newest, &outcome.merged), change)?;
     let withdrawn = outcome.withdrawn(&newest);
-    let altered = outcome.altered(&newest);
-    for altered in altered.chunks(CHUNK) {
-        store(tx, view, altered, change).await?;
-    }
-    withdraw(tx, view, &withdrawn, change).await
+    store(tx, view, &outcome.altered(&newest), change)?;
+    withdraw(tx, view, &withdrawn, change)
 }
 
 #[derive(Debug)]
@@ -131,85 +145,66 @@ impl Outcome {
     }
 }
 
-async fn store<'a>(
-    tx: &mut Writing,
+fn store<'a>(
+    tx: &Transaction<'_>,
     view: &'a View,
     altered: &[Merged],
     change: &mut Change<'a>,
-) -> sqlx::Result<()> {
-    let number = change.number(tx, view, change.lane).await?;
-    let mut query = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO wanted
-         (view, object, kind, stix_id, body, valid_from, valid_until, version, change, generation,
-          claimed, observable) ",
-    );
-    query.push_values(altered, |mut row, one| {
-        row.push_bind(view.name.as_str())
-            .push_bind(one.place.object)
-            .push_bind("indicator")
-            .push_bind(one.place.stix_id)
-            .push_bind(one.indicator.body.as_str())
-            .push_bind(one.indicator.valid_from)
-            .push_bind(one.indicator.valid_until)
-            .push_bind(one.indicator.fingerprint)
-            .push_bind(number)
-            .push_bind(one.place.generation)
-            .push_bind((one.place.object != one.key).then_some(one.key))
-            .push_bind(view.is_by_attribute().then_some(one.observable));
+) -> Result<()> {
+    if altered.is_empty() {
+        return Ok(());
+    }
+    let number = change.number(tx, view, change.lane)?;
+    let rows = altered.iter().map(|one| {
+        values![
+            &view.name,
+            one.place.object,
+            one.place.stix_id,
+            &one.indicator.body,
+            one.indicator.valid_from,
+            one.indicator.valid_until,
+            one.indicator.fingerprint,
+            number,
+            one.place.generation,
+            (one.place.object != one.key).then_some(one.key),
+            view.is_by_attribute().then_some(one.observable),
+        ]
     });
-    query.push(
-        " ON CONFLICT (view, object) DO UPDATE SET body = excluded.body,
-          valid_from = excluded.valid_from, valid_until = excluded.valid_until,
-          version = excluded.version, change = excluded.change, revoke = FALSE,
-          observable = excluded.observable",
-    );
-    query.build().execute(&mut **tx).await?;
+    tx.execute_each(&STORE, rows)?;
     change.altered += altered.len();
     Ok(())
 }
 
-/// What no target was ever sent is forgotten; the rest keeps its body, which the withdrawal repeats.
-async fn withdraw<'a>(
-    tx: &mut Writing,
+/// What was sent to a target keeps its body, which the withdrawal repeats.
+fn withdraw<'a>(
+    tx: &Transaction<'_>,
     view: &'a View,
     objects: &[Uuid],
     change: &mut Change<'a>,
-) -> sqlx::Result<()> {
+) -> Result<()> {
     for object in objects {
-        let forgotten = sqlx::query(
-            "DELETE FROM wanted WHERE view = $1 AND object = $2
-             AND NOT EXISTS (SELECT 1 FROM delivered WHERE delivered.object = $2
-                             AND delivered.target IN (SELECT target FROM targets WHERE view = $1))",
-        )
-        .bind(&view.name)
-        .bind(object)
-        .execute(&mut **tx)
-        .await?
-        .rows_affected();
-        if forgotten > 0 {
+        if forget(tx, view, *object)? {
             continue;
         }
-        let number = change.number(tx, view, Lane::Withdrawals).await?;
-        let withdraw = "UPDATE wanted SET version = 0, change = $1, revoke = $4
-             WHERE view = $2 AND object = $3";
-        sqlx::query(withdraw)
-            .bind(number)
-            .bind(&view.name)
-            .bind(object)
-            .bind(view.merger.withdraw() == Withdraw::Revoke)
-            .execute(&mut **tx)
-            .await?;
+        let number = change.number(tx, view, Lane::Withdrawals)?;
+        let revoke = view.merger.withdraw() == Withdraw::Revoke;
+        tx.execute(&WITHDRAW, &values![number, &view.name, object, revoke])?;
         change.withdrawn += 1;
     }
     Ok(())
 }
 
+/// What no target was ever sent is forgotten. Whether it was.
+pub(super) fn forget(tx: &Transaction<'_>, view: &View, object: Uuid) -> Result<bool> {
+    Ok(tx.execute(&FORGET, &values![&view.name, object])? > 0)
+}
+
 /// Reads a JSON column of ours.
-pub(super) fn decode<T: serde::de::DeserializeOwned>(json: &str) -> sqlx::Result<T> {
-    serde_json::from_str(json).map_err(|error| sqlx::Error::Decode(error.into()))
+pub(super) fn decode<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
+    Ok(serde_json::from_str(json)?)
 }
 
 /// Writes a JSON column of ours.
-pub(super) fn encode<T: serde::Serialize>(value: &T) -> sqlx::Result<String> {
-    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
+pub(super) fn encode<T: serde::Serialize>(value: &T) -> Result<String> {
+    Ok(serde_json::to_string(value)?)
 }

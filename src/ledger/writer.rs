@@ -4,18 +4,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use moka::sync::Cache;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::change::Change;
 use super::guessed::Guessed;
+use super::sql::Result;
 use super::upkeep::Upkeep;
 use super::{Lane, Ledger, Views, small};
 use crate::config::{Guard, OnUnpublish, Rest};
-use crate::metrics;
 use crate::notice::{Gap, Notice, Receipt, What};
 
 /// What the writer has to know.
@@ -70,17 +69,34 @@ impl KeyView {
     }
 }
 
+/// What the units of work of the writer read.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub ledger: Ledger,
+    pub views: Arc<Views>,
+    pub settings: WriterSettings,
+    /// The last applied content of recent events: repeats cost no disk access.
+    pub applied: Cache<Uuid, i64>,
+}
+
+impl Context {
+    /// The name of the source.
+    pub(super) fn source(&self) -> &str {
+        &self.settings.source
+    }
+
+    pub(super) fn rest(&self) -> Option<&RestRules> {
+        self.settings.rest.as_ref()
+    }
+}
+
 /// Applies notices to the ledger until all intakes are gone.
 #[derive(Debug)]
 pub struct Writer {
-    pub(super) ledger: Ledger,
-    pub(super) views: Arc<Views>,
-    pub(super) settings: WriterSettings,
+    pub(super) context: Arc<Context>,
     inbox: mpsc::Receiver<Notice>,
     /// Taken from the inbox while a large event was being written, and still to do.
     waiting: VecDeque<Notice>,
-    /// The last applied content of recent events: repeats cost no disk access.
-    pub(super) applied: Cache<Uuid, i64>,
     /// A gap that could not be recorded yet.
     pub(super) unrecorded: Option<Gap>,
     pub(super) guessed: Guessed,
@@ -109,15 +125,11 @@ impl Writer {
     ) -> Self {
         let applied =
             Cache::builder().weigher(|_, _| ENTRY_BYTES).max_capacity(CACHE_BYTES).build();
-        let waiting = VecDeque::new();
         let upkeep = Upkeep::new(&settings);
         Self {
-            ledger,
-            views,
-            settings,
+            context: Arc::new(Context { ledger, views, settings, applied }),
             inbox,
-            waiting,
-            applied,
+            waiting: VecDeque::new(),
             unrecorded: None,
             guessed: Guessed::default(),
             upkeep,
@@ -151,7 +163,7 @@ impl Writer {
             let Some(notice) = notice else { break };
             self.mark_busy(0);
             self.take(notice).await;
-            if !self.ledger.is_writable() {
+            if !self.context.ledger.is_writable() {
                 upkeep.reset_after(TRY_AGAIN);
             }
         }
@@ -161,12 +173,12 @@ impl Writer {
     /// well; after a fault, that tells that the ledger can be written again.
     async fn care(&mut self) -> bool {
         loop {
-            let step = self.upkeep.step(&self.ledger, &self.views, Ledger::now()).await;
+            let Context { ledger, views, .. } = &*self.context;
+            let step = self.upkeep.step(ledger, views, Ledger::now()).await;
             let more = matches!(step, Ok(true));
-            if !self.ledger.judge(step, "care for the ledger").await {
+            if !ledger.judge(step, "care for the ledger") {
                 return false;
             }
-            self.ledger.note_written();
             self.record_kept().await;
             self.resume().await;
             if !more || !self.inbox.is_empty() {
@@ -178,7 +190,7 @@ impl Writer {
     /// Tells the senders how much is still to come: `chunks` of the event in hand, and what waits.
     pub(super) fn mark_busy(&self, chunks: usize) {
         let arriving = chunks + self.waiting.len() + self.inbox.len();
-        self.ledger.shared.arriving.store(arriving, Ordering::Relaxed);
+        self.context.ledger.shared.arriving.store(arriving, Ordering::Relaxed);
     }
 
     async fn take(&mut self, notice: Notice) {
@@ -190,7 +202,7 @@ impl Writer {
             What::Gap(gap) => self.gap(gap, unix(heard)).await,
             What::Read(read) => self.read(read, received).await,
             What::Warninglist(id) => {
-                self.ledger.note_warninglist(id);
+                self.context.ledger.note_warninglist(id);
                 Ok(Receipt::Committed)
             }
             what @ (What::Withdrawn(_)
@@ -204,14 +216,14 @@ impl Writer {
         };
         drop(memory);
         let receipt = self.receipt(result).await;
-        if self.settings.rest.is_some() {
-            self.ledger.shared.asked.notify_waiters();
+        if self.context.rest().is_some() {
+            self.context.ledger.shared.asked.notify_waiters();
         }
         acknowledge(done, receipt);
     }
 
     /// Applies small notices together, as many as wait in line.
-    async fn take_small(&mut self, first: Notice) -> sqlx::Result<()> {
+    async fn take_small(&mut self, first: Notice) -> Result<()> {
         let mut batch = vec![first];
         while batch.len() < SMALL_BATCH && self.waiting.is_empty() {
             match self.inbox.try_recv() {
@@ -248,20 +260,6 @@ impl Writer {
             }
         }
         self.mark_busy(1);
-    }
-}
-
-impl Ledger {
-    /// Commits, and wakes the senders if something changed for them.
-    pub(super) async fn commit(&self, tx: super::Writing, change: &Change<'_>) -> sqlx::Result<()> {
-        let started = Instant::now();
-        tx.commit().await?;
-        self.note_written();
-        metrics::committed(started.elapsed());
-        if !change.is_empty() {
-            self.shared.changed.notify_waiters();
-        }
-        Ok(())
     }
 }
 

@@ -7,16 +7,15 @@ use chrono::{DateTime, Utc};
 use misp_sentinel_relay::ledger::{Ledger, Moment, Settlement};
 use misp_sentinel_relay::sandbox::{Life, Sandbox};
 use serde_json::Value;
-use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
-use super::support::clock;
+use super::support::database::{execute, execute_with, value};
 use super::support::ledger::{Relay, TARGET, VIEW};
-use super::support::older::{BEFORE_CLOCKS, age};
 use super::support::program::program;
 use super::support::sandbox::eventually;
 use super::support::scene::Scene;
 use super::support::sentinel::Sentinel;
+use super::support::{clock, database};
 use super::truth::{self, Stage, misp};
 
 const EVENT: &str = "00000007-0000-4000-8000-000000000002";
@@ -220,9 +219,8 @@ async fn care(relay: &Relay, now: i64) {
     while upkeep.step(&relay.ledger, &relay.views, now).await.unwrap() {}
 }
 
-async fn database(relay: &Relay) -> SqliteConnection {
-    let file = relay.config.ledger.data_dir.join("ledger.db");
-    SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap()
+fn database(relay: &Relay) -> rusqlite::Connection {
+    database::open(&relay.config.ledger.data_dir)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,12 +256,12 @@ async fn what_waits_for_a_clock_that_was_ahead_is_brought_forward() {
     relay.hear(&publication(now() - DAY, &[plain("a.example")])).await;
     care(&relay, Ledger::now()).await;
     let ahead = 400 * DAY * SECOND;
-    let mut database = database(&relay).await;
+    let database = database(&relay);
     for statement in [
         "UPDATE reads SET due_at = due_at + $1, not_before = not_before + $1, asked_at = asked_at + $1",
         "UPDATE counters SET value = value + $1 WHERE name = 'clock'",
     ] {
-        sqlx::query(statement).bind(ahead).execute(&mut database).await.unwrap();
+        execute_with(&database, statement, ahead);
     }
     let soon = Ledger::now() + 61 * SECOND;
     assert!(relay.ledger.due_reads("misp", soon, 10).await.unwrap().is_empty());
@@ -291,12 +289,12 @@ async fn what_was_heard_by_a_clock_that_was_wrong_is_heard_anew() {
     let mut sentinel = Sentinel::default();
     relay.hear(&publication(now() - DAY, &[plain("a.example")])).await;
     care(&relay, Ledger::now()).await;
-    let mut database = database(&relay).await;
+    let database = database(&relay);
     for statement in [
         "UPDATE claims SET claimed_at = claimed_at + $1, heard_at = heard_at + $1",
         "UPDATE counters SET value = value + $1 WHERE name = 'clock'",
     ] {
-        sqlx::query(statement).bind(400 * DAY * SECOND).execute(&mut database).await.unwrap();
+        execute_with(&database, statement, 400 * DAY * SECOND);
     }
     let right = Ledger::now();
     care(&relay, right).await;
@@ -314,11 +312,11 @@ async fn what_was_the_future_only_by_a_clock_that_was_behind_counts_as_it_says()
     relay.hear(&publication(said, &[domain("usually-confident")])).await;
     care(&relay, Ledger::now()).await;
     // As it was heard by a clock that stood at its beginning.
-    let mut database = database(&relay).await;
+    let database = database(&relay);
     for statement in
         ["UPDATE claims SET heard_at = 0", "UPDATE counters SET value = 1 WHERE name LIKE 'clock%'"]
     {
-        sqlx::query(statement).execute(&mut database).await.unwrap();
+        execute(&database, statement);
     }
     relay.hear(&publication(said + 1, &[domain("rarely-confident")])).await;
     sentinel.accept_all(&relay).await;
@@ -335,14 +333,14 @@ async fn a_step_back_that_a_kill_cut_short_is_undone_by_a_clock_that_is_right() 
     let said = now() - DAY;
     relay.hear(&publication(said, &[Domain { timestamp: said, ..plain("a.example") }])).await;
     care(&relay, Ledger::now()).await;
-    let mut database = database(&relay).await;
+    let database = database(&relay);
     let kill = "CREATE TRIGGER kill BEFORE UPDATE ON counters
         WHEN NEW.name = 'clock' AND NEW.value < OLD.value BEGIN SELECT RAISE(ABORT, 'killed'); END";
-    sqlx::query(kill).execute(&mut database).await.unwrap();
+    execute(&database, kill);
     let wrong = Ledger::now() - 400 * DAY * SECOND;
     let killed = relay.upkeep().step(&relay.ledger, &relay.views, wrong).await;
     assert!(killed.unwrap_err().to_string().contains("killed"));
-    sqlx::query("DROP TRIGGER kill").execute(&mut database).await.unwrap();
+    execute(&database, "DROP TRIGGER kill");
     care(&relay, Ledger::now()).await;
     sentinel.accept_all(&relay).await;
     assert!((valid_until(sentinel.of("a.example")) - (said + 300 * DAY)).abs() < 60);
@@ -356,27 +354,25 @@ async fn what_a_misp_ahead_by_minutes_said_to_a_clock_that_was_behind_by_months_
     let said = now() + 1_200;
     relay.hear(&publication(said, &[Domain { timestamp: said, ..plain("a.example") }])).await;
     care(&relay, Ledger::now()).await;
-    let mut database = database(&relay).await;
+    let database = database(&relay);
     let behind = 400 * DAY * SECOND;
     for statement in [
         "UPDATE claims SET heard_at = heard_at - $1",
         "UPDATE counters SET value = value - $1 WHERE name LIKE 'clock%' AND value > 0",
     ] {
-        sqlx::query(statement).bind(behind).execute(&mut database).await.unwrap();
+        execute_with(&database, statement, behind);
     }
     let right = Ledger::now();
     care(&relay, right).await;
     sentinel.accept_all(&relay).await;
-    let heard: i64 =
-        sqlx::query_scalar("SELECT heard_at FROM claims").fetch_one(&mut database).await.unwrap();
+    let heard: i64 = value(&database, "SELECT heard_at FROM claims");
     assert_eq!(heard, right);
     let end = right / SECOND + 300 * DAY;
     assert!((valid_until(sentinel.of("a.example")) - end).abs() < 1_260);
     // After a pause nothing is heard again: MISP is ahead, and our clock is right.
     let later = right + 600 * SECOND;
     care(&relay, later).await;
-    let heard: i64 =
-        sqlx::query_scalar("SELECT heard_at FROM claims").fetch_one(&mut database).await.unwrap();
+    let heard: i64 = value(&database, "SELECT heard_at FROM claims");
     assert_eq!(heard, right);
 }
 
@@ -391,7 +387,7 @@ async fn what_was_noted_by_a_clock_that_misp_shared_is_put_right() {
     let mut sentinel = Sentinel::default();
     relay.hear(&publication(now() - DAY, &[plain("a.example")])).await;
     care(&relay, Ledger::now()).await;
-    let mut database = database(&relay).await;
+    let database = database(&relay);
     for statement in [
         "INSERT INTO tombstones (source, attribute, object, timestamp, ids_only, withdrawn_at)
              SELECT 'misp', zeroblob(16), zeroblob(16), 1, FALSE, value FROM counters
@@ -400,7 +396,7 @@ async fn what_was_noted_by_a_clock_that_misp_shared_is_put_right() {
              SELECT 'misp', 7, 0, 'tlp:red', FALSE, TRUE, value FROM counters WHERE name = 'clock'",
         "UPDATE events SET read_at = (SELECT value / 1000 FROM counters WHERE name = 'clock')",
     ] {
-        sqlx::query(statement).execute(&mut database).await.unwrap();
+        execute(&database, statement);
     }
     for statement in [
         "UPDATE claims SET claimed_at = claimed_at + $1, heard_at = heard_at + $1",
@@ -409,7 +405,7 @@ async fn what_was_noted_by_a_clock_that_misp_shared_is_put_right() {
         "UPDATE events SET read_at = read_at + $1 / 1000",
         "UPDATE counters SET value = value + $1 WHERE name = 'clock'",
     ] {
-        sqlx::query(statement).bind(400 * DAY * SECOND).execute(&mut database).await.unwrap();
+        execute_with(&database, statement, 400 * DAY * SECOND);
     }
     let right = Ledger::now();
     care(&relay, right).await;
@@ -419,7 +415,7 @@ async fn what_was_noted_by_a_clock_that_misp_shared_is_put_right() {
         "SELECT claimed_at FROM claims",
         "SELECT heard_at FROM claims",
     ] {
-        let time: i64 = sqlx::query_scalar(times).fetch_one(&mut database).await.unwrap();
+        let time: i64 = value(&database, times);
         assert!(time <= right, "{times}: {} s ahead", (time - right) / SECOND);
     }
     sentinel.accept_all(&relay).await;
@@ -456,69 +452,17 @@ async fn a_clock_that_is_behind_by_a_moment_sends_nothing_again_after_a_pause() 
     relay.hear(&publication(said, &[domain("usually-confident")])).await;
     care(&relay, Ledger::now()).await;
     // As it was heard by a clock that is two seconds behind MISP's.
-    let mut database = database(&relay).await;
+    let database = database(&relay);
     let behind = "UPDATE claims SET heard_at = (timestamp - 2) * 1000";
-    sqlx::query(behind).execute(&mut database).await.unwrap();
+    execute(&database, behind);
     relay.hear(&publication(said + 1, &[domain("rarely-confident")])).await;
     sentinel.accept_all(&relay).await;
     assert_eq!(valid_until(sentinel.of("a.example")), said - 2 + 300 * DAY);
     let stopped = "UPDATE counters SET value = value - 600000 WHERE name LIKE 'clock%'";
-    sqlx::query(stopped).execute(&mut database).await.unwrap();
+    execute(&database, stopped);
     care(&relay, Ledger::now()).await;
     sentinel.accept_all(&relay).await;
     assert_eq!(sentinel.writes, 1, "nothing changed");
-}
-
-/// Waits until the relay knows so many withdrawals to be accepted, and nothing to be live.
-async fn all_withdrawn(scene: &Scene, count: i64) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while figures(scene) != (0, count) {
-        assert!(std::time::Instant::now() < deadline, "{:?}", figures(scene));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// Earlier releases ended a withdrawal at its `modified`, and one second after `valid_from` if that was
-/// later.
-#[tokio::test(flavor = "multi_thread")]
-async fn withdrawals_that_an_earlier_release_ended_in_the_future_are_made_again() {
-    let mut scene = Scene::set(&[]).await;
-    let names = ["over.example", "begins.example", "modified.example"];
-    scene.publisher.send(&publication(now() - DAY, &names.map(plain))).await;
-    eventually(&scene.sandbox, |sandbox| matched(sandbox).len() == names.len()).await;
-    scene.publisher.send(&deletion()).await;
-    eventually(&scene.sandbox, |sandbox| matched(sandbox).is_empty()).await;
-    all_withdrawn(&scene, 3).await;
-    assert_eq!(scene.relay.stop().0, Some(0));
-    let begins = format!(
-        "UPDATE wanted SET valid_from = {} WHERE body LIKE '%begins.example%'",
-        (now() + 400 * DAY) * 1_000
-    );
-    let futures = [
-        // The migration knows the time to a second: what ended in this very second is not over for it.
-        "UPDATE delivered SET modified = modified - 2000",
-        &begins,
-        "UPDATE delivered SET modified = modified + 34560000000 WHERE object IN
-             (SELECT object FROM wanted WHERE body LIKE '%modified.example%')",
-    ];
-    age(&scene.relay, &[&BEFORE_CLOCKS[..], &futures].concat(), 12).await;
-    let before = scene.received().len();
-    scene.relay.restart(&scene.publisher).await;
-    eventually(&scene.sandbox, |_| scene.received().len() == before + 2).await;
-    scene.settle().await;
-    let mut again = scene.received().split_off(before);
-    again.sort_by_key(|object| object["pattern"].to_string());
-    let time = |object: &Value, member: &str| -> DateTime<Utc> {
-        object[member].as_str().unwrap().parse().unwrap()
-    };
-    assert_eq!(again.len(), 2, "{again:#?}");
-    for (object, name) in again.iter().zip(&names[1..]) {
-        assert_eq!(object["pattern"], format!("[domain-name:value = '{name}']"));
-        assert!(time(object, "valid_from") < time(object, "valid_until"), "{object:#}");
-        assert!(time(object, "valid_until") < Utc::now(), "{object:#}");
-    }
-    let modified = |object: &Value| time(object, "modified");
-    assert!(modified(&again[1]) > Utc::now() + chrono::TimeDelta::days(399), "a later version");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -529,13 +473,13 @@ async fn a_read_that_is_asked_for_again_waits_for_no_clock_that_was_ahead() {
     ];
     let relay = Relay::start_with(&settings).await;
     relay.hear(&publication(now() - DAY, &[plain("a.example")])).await;
-    let mut database = database(&relay).await;
+    let database = database(&relay);
     let far = "UPDATE reads SET due_at = due_at + 34560000000, not_before = not_before + 34560000000, asked_at = asked_at + 34560000000";
-    sqlx::query(far).execute(&mut database).await.unwrap();
+    execute(&database, far);
     relay.hear(&publication(now() - DAY, &[plain("a.example"), plain("b.example")])).await;
     let soon = Ledger::now() + 61 * SECOND;
     assert_eq!(relay.ledger.due_reads("misp", soon, 10).await.unwrap().len(), 1);
-    sqlx::query(far).execute(&mut database).await.unwrap();
+    execute(&database, far);
     let event = Uuid::parse_str(EVENT).unwrap();
     relay.ledger.resync_event("misp", event, Ledger::now()).await.unwrap();
     assert_eq!(relay.ledger.due_reads("misp", soon, 10).await.unwrap().len(), 1);

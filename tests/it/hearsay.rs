@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 use misp_sentinel_relay::ledger::Ledger;
 use misp_sentinel_relay::notice::{EventAnswer, Gap, GapReason, Read, Receipt, What};
 use serde_json::{Value, json};
-use sqlx::Connection as _;
 use uuid::Uuid;
 
 use super::reads::{EVENT, Shown, Stage, event, shown};
+use super::support::database;
 use super::support::ledger::Relay;
 use super::support::sentinel::Sentinel;
 
@@ -208,27 +208,16 @@ async fn a_tag_that_was_taken_off_permits_nothing_in_a_late_publication() {
 #[tokio::test]
 async fn what_cannot_be_placed_is_kept_within_a_bound() {
     let feed = Feed::start(&[]).await;
-    let file = feed.relay.config.ledger.data_dir.join("ledger.db");
-    let mut database =
-        sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+    let database = database::open(&feed.relay.config.ledger.data_dir);
     let now = Ledger::now();
-    sqlx::query(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200500)
-         INSERT INTO tag_changes (source, event, attribute, tag, local, attached, heard_at)
-         SELECT 'misp', i, 0, 'tlp:red', FALSE, TRUE, $1 + i FROM n",
-    )
-    .bind(now)
-    .execute(&mut database)
-    .await
-    .unwrap();
+    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200500)
+        INSERT INTO tag_changes (source, event, attribute, tag, local, attached, heard_at)
+        SELECT 'misp', i, 0, 'tlp:red', FALSE, TRUE, $1 + i FROM n";
+    database::execute_with(&database, many, now);
     let mut upkeep = feed.relay.upkeep();
     while upkeep.step(&feed.relay.ledger, &feed.relay.views, now).await.unwrap() {}
-    let (count, oldest): (i64, i64) =
-        sqlx::query_as("SELECT count(*), MIN(event) FROM tag_changes")
-            .fetch_one(&mut database)
-            .await
-            .unwrap();
-    assert_eq!((count, oldest), (200_000, 501));
+    let oldest: i64 = database::value(&database, "SELECT MIN(event) FROM tag_changes");
+    assert_eq!((database::count(&database, "tag_changes"), oldest), (200_000, 501));
 }
 
 // ---- Tags that come and go.

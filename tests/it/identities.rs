@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use misp_sentinel_relay::sandbox::Sandbox;
 
 use super::support::event::{attribute_uuid, of_another_event, publication, then, to_ids_off};
-use super::support::older::{BEFORE_CLOCKS, age};
 use super::support::relay::Relay;
 use super::support::sandbox::eventually;
 use super::support::scene::is_live;
@@ -156,52 +155,4 @@ async fn another_identity_of_one_target_is_its_own_move() {
     let status = stage.relay.command(&["status", "--json"]);
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!(status["ledger"]["targets"][1]["view"], "sandbox-2/attribute");
-}
-
-/// Makes of a ledger what releases wrote before targets had identities: one identity for all, keys of
-/// attributes in `claims`.
-const BEFORE_IDENTITIES: [&str; 12] = [
-    "UPDATE claims SET object = (SELECT COALESCE(w.claimed, w.object) FROM wanted w
-         WHERE w.observable = claims.object AND w.stix_id = claims.attribute)",
-    "INSERT INTO settings SELECT 'identity', 'Attribute in ' || value FROM settings
-         WHERE name = 'namespace'",
-    "DELETE FROM settings WHERE name = 'namespace'",
-    "UPDATE settings SET name = replace(name, '/attribute', '') WHERE name LIKE 'view %'",
-    "UPDATE wanted SET view = replace(view, '/attribute', '')",
-    "UPDATE targets SET view = replace(view, '/attribute', '')",
-    "DROP INDEX wanted_by_observable",
-    "ALTER TABLE wanted DROP COLUMN observable",
-    "ALTER TABLE targets DROP COLUMN identity",
-    "DROP INDEX delivered_deletion",
-    "ALTER TABLE delivered DROP COLUMN deletion",
-    "ALTER TABLE delivered DROP COLUMN deletions",
-];
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_ledger_from_before_keeps_its_indicators_by_attribute() {
-    let all = ("MSR_INDICATOR__IDENTITY", "attribute");
-    let mut stage = Stage::set(&[all, ONE_AT_A_TIME]).await;
-    let holds = |of: &'static [(usize, &'static str)]| {
-        move |sandbox: &Sandbox| [0, 1].into_iter().all(|at| live(sandbox, at) == by_attribute(of))
-    };
-    stage.publisher.send(&three(then(), OTHER)).await;
-    eventually(&stage.sandbox, holds(&[(1, SAME), (2, SAME), (3, OTHER)])).await;
-    stage.check();
-    assert_eq!(stage.relay.stop().0, Some(0));
-    let older = [&BEFORE_IDENTITIES[..], &BEFORE_CLOCKS].concat();
-    age(&stage.relay, &older, 9).await;
-    // A command may be the first to open it.
-    stage.check();
-    stage.relay.restart(&stage.publisher).await;
-    stage.publisher.send(&to_ids_off(1, SAME, then())).await;
-    eventually(&stage.sandbox, holds(&[(2, SAME), (3, OTHER)])).await;
-    stage.check();
-    stage.publisher.send(&three(then() + 100_200, OTHER)).await;
-    eventually(&stage.sandbox, holds(&[(1, SAME), (2, SAME), (3, OTHER)])).await;
-    stage.check();
-    assert_eq!(
-        [0, 1].map(|at| writes(&stage.sandbox, at)),
-        [7, 7],
-        "three, one ends, all with a new time"
-    );
 }

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Instant;
 
 use misp_sentinel_relay::ledger::{Finding, Ledger};
 use misp_sentinel_relay::notice::What;
 use serde_json::Value;
-use sqlx::{Connection, SqliteConnection};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::support::database;
 use super::support::ledger::{Relay, TARGET};
 use super::support::publisher::recorded_frames;
 use super::support::relay::ageless;
@@ -43,9 +44,8 @@ async fn filled() -> Relay {
     relay
 }
 
-async fn connect(relay: &Relay) -> SqliteConnection {
-    let file = relay.config.ledger.data_dir.join("ledger.db");
-    SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap()
+fn connect(relay: &Relay) -> rusqlite::Connection {
+    database::open(&relay.config.ledger.data_dir)
 }
 
 async fn check(relay: &Relay) -> Vec<Finding> {
@@ -140,11 +140,9 @@ async fn each_invariant_is_named_when_it_breaks_and_only_then() {
     assert_eq!(broken(&findings), Vec::<&str>::new(), "{findings:#?}");
     assert!(findings.iter().all(|finding| finding.left_out.is_none()), "{findings:#?}");
     for (invariant, damage) in DAMAGES {
-        let copy = copy_of(&relay).await;
-        let mut database = connect_to(copy.path()).await;
-        let altered = sqlx::query(damage).execute(&mut database).await.unwrap().rows_affected();
+        let copy = copy_of(&relay);
+        let altered = database::execute(&database::open(copy.path()), damage);
         assert!(altered > 0, "{damage}");
-        database.close().await.unwrap();
         let findings = check_in(&relay, copy.path()).await;
         let finding = findings.iter().find(|finding| finding.invariant == invariant).unwrap();
         assert!(!finding.holds(), "{damage}: {findings:#?}");
@@ -188,11 +186,9 @@ const BUSY: [(&str, &str); 6] = [
 async fn every_invariant_holds_in_a_busy_ledger() {
     let relay = filled().await;
     for (state, how) in BUSY {
-        let copy = copy_of(&relay).await;
-        let mut database = connect_to(copy.path()).await;
-        let altered = sqlx::query(how).execute(&mut database).await.unwrap().rows_affected();
+        let copy = copy_of(&relay);
+        let altered = database::execute(&database::open(copy.path()), how);
         assert!(altered > 0, "{state}");
-        database.close().await.unwrap();
         let findings = check_in(&relay, copy.path()).await;
         assert_eq!(broken(&findings), Vec::<&str>::new(), "{state}: {findings:#?}");
     }
@@ -240,19 +236,14 @@ async fn every_invariant_holds_while_work_is_withheld() {
     }
 }
 
-async fn copy_of(relay: &Relay) -> tempfile::TempDir {
+fn copy_of(relay: &Relay) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     let into = format!("VACUUM INTO '{}'", copy.path().join("ledger.db").display());
-    sqlx::query(sqlx::AssertSqlSafe(into)).execute(&mut connect(relay).await).await.unwrap();
+    database::execute(&connect(relay), &into);
     copy
 }
 
-async fn connect_to(folder: &std::path::Path) -> SqliteConnection {
-    let file = folder.join("ledger.db");
-    SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap()
-}
-
-async fn check_in(relay: &Relay, folder: &std::path::Path) -> Vec<Finding> {
+async fn check_in(relay: &Relay, folder: &Path) -> Vec<Finding> {
     let mut config = relay.config.ledger.clone();
     config.data_dir = folder.to_owned();
     let ledger = Ledger::open(&config).await.unwrap();
@@ -264,14 +255,14 @@ async fn check_in(relay: &Relay, folder: &std::path::Path) -> Vec<Finding> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_broken_is_repaired_by_judging_anew() {
     let relay = filled().await;
-    let mut database = connect(&relay).await;
+    let database = connect(&relay);
     for damage in [
         "UPDATE wanted SET version = 7 WHERE object IN (SELECT object FROM wanted LIMIT 20)",
         "DELETE FROM wanted WHERE object IN (SELECT object FROM claims LIMIT 3)",
         "UPDATE counters SET value = 1",
         "DELETE FROM queue",
     ] {
-        sqlx::query(damage).execute(&mut database).await.unwrap();
+        database::execute(&database, damage);
     }
     assert!(broken(&check(&relay).await).len() >= 3);
     relay.ledger.judge_anew(&relay.views, Ledger::now()).await.unwrap();
@@ -312,10 +303,9 @@ async fn an_export_holds_every_row_as_people_read_it() {
     let relay = filled().await;
     let lines = export(&relay).await;
     let counts = per_table(&lines);
-    let mut database = connect(&relay).await;
+    let database = connect(&relay);
     for table in ["events", "claims", "wanted", "delivered", "queue", "tombstones", "settings"] {
-        let query = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
-        let count: i64 = sqlx::query_scalar(query).fetch_one(&mut database).await.unwrap();
+        let count = database::count(&database, table);
         assert!(count > 0, "{table}");
         assert_eq!(counts[table], count, "{table}");
     }
@@ -363,9 +353,7 @@ async fn the_running_relay_exports_checks_and_vacuums() {
             assert_eq!(scene.relay.stop().0, Some(0));
         }
     }
-    let mut database = connect_to(scene.relay.folder()).await;
-    sqlx::query("UPDATE counters SET value = 0").execute(&mut database).await.unwrap();
-    database.close().await.unwrap();
+    database::execute(&database::open(scene.relay.folder()), "UPDATE counters SET value = 0");
     let checked = scene.relay.command(&["ledger", "check", "--repair"]);
     let told = String::from_utf8(checked.stdout.clone()).unwrap();
     assert_eq!(checked.status.code(), Some(1), "{checked:?}");
@@ -377,29 +365,20 @@ async fn the_running_relay_exports_checks_and_vacuums() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_of_an_older_release_is_converted_by_the_first_vacuum() {
+async fn what_holds_nothing_is_given_back() {
     let relay = filled().await;
-    let copy = copy_of(&relay).await;
-    let mut database = connect_to(copy.path()).await;
-    for statement in ["PRAGMA auto_vacuum = NONE", "VACUUM"] {
-        sqlx::query(statement).execute(&mut database).await.unwrap();
-    }
-    database.close().await.unwrap();
     let mut config = relay.config.ledger.clone();
-    config.data_dir = copy.path().to_owned();
-    let ledger = Ledger::open(&config).await.unwrap();
-    assert!(ledger.give_back().await.unwrap().needs_stop, "a running relay cannot");
-    assert!(!ledger.vacuum().await.unwrap().needs_stop);
-    ledger.close().await;
-    drop(ledger);
-    let mut database = connect_to(copy.path()).await;
-    sqlx::query("DELETE FROM wanted").execute(&mut database).await.unwrap();
-    database.close().await.unwrap();
-    let ledger = Ledger::open(&config).await.unwrap();
-    let given = ledger.give_back().await.unwrap();
-    assert!(!given.needs_stop && given.after < given.before, "{given:?}");
-    assert_eq!(ledger.room().await.unwrap().free, 0);
-    ledger.close().await;
+    for by_vacuum in [false, true] {
+        let copy = copy_of(&relay);
+        database::execute(&database::open(copy.path()), "DELETE FROM wanted");
+        config.data_dir = copy.path().to_owned();
+        let ledger = Ledger::open(&config).await.unwrap();
+        let given = if by_vacuum { ledger.vacuum().await } else { ledger.give_back().await };
+        let given = given.unwrap();
+        assert!(given.after < given.before, "{given:?}");
+        assert_eq!(ledger.room().await.unwrap().free, 0);
+        ledger.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

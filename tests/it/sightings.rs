@@ -5,7 +5,6 @@ use std::time::{Instant, SystemTime};
 use misp_sentinel_relay::ledger::{Candidate, Ledger, Listing};
 use misp_sentinel_relay::notice::{EventAnswer, Read, Receipt, What};
 use serde_json::Value;
-use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
 use super::support::event::{EVENT, of_another_event, publication, sighted, then, with_sightings};
@@ -228,32 +227,4 @@ async fn a_false_positive_in_misp_is_withdrawn_in_sentinel_and_back() {
     assert_eq!(scene.received().len(), 3);
     let checked = scene.relay.command(&["ledger", "check"]);
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
-}
-
-/// The schema before sightings had a table, and the step to it.
-const BEFORE: [&str; 4] = [
-    include_str!("../../src/ledger/migrations/0001_ledger.sql"),
-    include_str!("../../src/ledger/migrations/0002_rest.sql"),
-    include_str!("../../src/ledger/migrations/0003_care.sql"),
-    include_str!("../../src/ledger/migrations/0004_suppressed.sql"),
-];
-const STEP: &str = include_str!("../../src/ledger/migrations/0005_sightings.sql");
-
-#[tokio::test]
-async fn an_expiration_that_an_older_release_knew_is_kept() {
-    let mut database = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-    for script in BEFORE {
-        sqlx::raw_sql(script).execute(&mut database).await.unwrap();
-    }
-    let claim = "INSERT INTO claims (source, event, attribute, part, object, attribute_id, path,
-         value, timestamp, claimed_at, expires_at, digest, facts)
-         VALUES ('misp', x'0e', x'0a', 0, x'0b', 1, 'domain-name:value', 'a.example', 1, 2, $1, 3, '{}')";
-    sqlx::query(claim).bind(FAR * 1_000).execute(&mut database).await.unwrap();
-    sqlx::raw_sql(STEP).execute(&mut database).await.unwrap();
-    let kept: (Vec<u8>, Vec<u8>, String, i64, i64) =
-        sqlx::query_as("SELECT event, attribute, value, kind, at FROM sightings")
-            .fetch_one(&mut database)
-            .await
-            .unwrap();
-    assert_eq!(kept, (vec![0xe], vec![0xa], "a.example".to_owned(), 2, FAR));
 }

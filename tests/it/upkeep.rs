@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use misp_sentinel_relay::ledger::{Ledger, Upkeep};
 use serde_json::Value;
-use sqlx::{Connection, SqliteConnection};
 use tokio::sync::mpsc;
 
+use super::support::database;
 use super::support::ledger::{Relay, TARGET, VIEW};
 use super::support::publisher::recorded_frame;
 use super::support::scene::Scene;
@@ -60,16 +60,10 @@ async fn check(relay: &Relay) {
     }
 }
 
-async fn rows(relay: &Relay) -> BTreeMap<&'static str, i64> {
-    let file = relay.config.ledger.data_dir.join("ledger.db");
-    let mut database =
-        SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-    let mut counts = BTreeMap::new();
-    for table in ["events", "claims", "wanted", "delivered", "tombstones", "queue"] {
-        let query = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
-        counts.insert(table, sqlx::query_scalar(query).fetch_one(&mut database).await.unwrap());
-    }
-    counts
+fn rows(relay: &Relay) -> BTreeMap<&'static str, i64> {
+    let database = database::open(&relay.config.ledger.data_dir);
+    let tables = ["events", "claims", "wanted", "delivered", "tombstones", "queue"];
+    tables.into_iter().map(|table| (table, database::count(&database, table))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,7 +80,7 @@ async fn a_year_of_upkeep_sends_nothing_unless_renewal_is_asked_for() {
             sentinel.accept_all_at(&relay, TARGET, now).await;
             assert_eq!(sentinel.writes, 3, "{from}, day {day}");
         }
-        let left = rows(&relay).await;
+        let left = rows(&relay);
         assert_eq!((left["claims"], left["wanted"], left["delivered"]), (3, 3, 3), "{from}");
         check(&relay).await;
     }
@@ -152,13 +146,13 @@ async fn what_is_over_everywhere_is_forgotten_and_its_room_given_back() {
     let mut upkeep = relay.upkeep();
     let now = Ledger::now();
     care(&relay, &mut upkeep, now + 29 * DAY).await;
-    let kept = rows(&relay).await;
+    let kept = rows(&relay);
     assert_eq!((kept["events"], kept["wanted"], kept["delivered"]), (1, 6_000, 6_000));
     // A walk of one thousand a step, with a pause wherever nothing was found.
     for _ in 0..10 {
         care(&relay, &mut upkeep, now + 31 * DAY).await;
     }
-    let left = rows(&relay).await;
+    let left = rows(&relay);
     for table in ["events", "claims", "wanted", "delivered", "tombstones"] {
         assert_eq!(left[table], 0, "{left:?}");
     }
@@ -181,7 +175,7 @@ async fn a_withdrawal_that_a_target_has_not_taken_is_remembered_until_all_is_ove
     let (mut upkeep, now) = (relay.upkeep(), Ledger::now());
     for (days, kept) in [(31, 2), (99, 2), (128, 2), (131, 0)] {
         care(&relay, &mut upkeep, now + days * DAY).await;
-        assert_eq!(rows(&relay).await["wanted"], kept, "after {days} days");
+        assert_eq!(rows(&relay)["wanted"], kept, "after {days} days");
     }
     check(&relay).await;
 }
@@ -201,7 +195,7 @@ async fn what_was_revoked_is_remembered_for_ever() {
         for days in 0..3 {
             care(&relay, &mut upkeep, now + (1_000 + 10 * round + days) * DAY).await;
         }
-        assert_eq!(rows(&relay).await["wanted"], 1, "only the last one");
+        assert_eq!(rows(&relay)["wanted"], 1, "only the last one");
         assert_eq!(sentinel.all().count(), usize::try_from(round).unwrap() + 1, "another id");
     }
     check(&relay).await;
@@ -217,7 +211,7 @@ async fn a_target_that_is_not_enabled_costs_one_row_and_misses_nothing() {
     let of_off =
         async |relay: &Relay| relay.ledger.queue_depth("off").await.unwrap().iter().sum::<i64>();
     assert_eq!(of_off(&relay).await, 1);
-    assert!(rows(&relay).await["queue"] >= 10);
+    assert!(rows(&relay)["queue"] >= 10);
     check(&relay).await;
     // Off, on, off again with a queue of its own.
     relay.retarget(&[TARGET, "off"]).await;

@@ -35,7 +35,7 @@ const PURE: [&str; 24] = [
 /// What a pure room does not name.
 const IMPURE: [&str; 20] = [
     "tokio",
-    "sqlx",
+    "rusqlite",
     "reqwest",
     "zeromq",
     "zmq::",

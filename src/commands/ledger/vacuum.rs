@@ -45,10 +45,5 @@ pub(super) async fn vacuum(settings: &ConfigSource) -> anyhow::Result<()> {
 
 fn told(given: &Given) -> String {
     let size = |bytes: i64| bytesize::ByteSize::b(bytes.unsigned_abs());
-    let mut text =
-        format!("The ledger had {}, it has {} now.\n", size(given.before), size(given.after));
-    if given.needs_stop {
-        text.push_str("Free pages are given back only once the file was converted: stop the relay and run `ledger vacuum` again.\n");
-    }
-    text
+    format!("The ledger had {}, it has {} now.\n", size(given.before), size(given.after))
 }

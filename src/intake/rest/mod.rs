@@ -23,7 +23,7 @@ pub use status::{RestState, RestStatus};
 
 use crate::config::{Guard, Misp, Rest};
 use crate::intake::Inbox;
-use crate::ledger::{AdoptError, Candidate, KeyView, Ledger, Listing, Views, millis};
+use crate::ledger::{AdoptError, Candidate, KeyView, Ledger, Listing, SqlError, Views, millis};
 use crate::misp_api::{MispClient, RestError};
 use crate::pure::backoff::Backoff;
 
@@ -63,7 +63,7 @@ enum IntakeFault {
     #[error("{0}")]
     Key(RestError),
     #[error("the ledger: {0}")]
-    Ledger(#[from] sqlx::Error),
+    Ledger(#[from] SqlError),
     #[error("{0}")]
     Lists(#[from] AdoptError),
 }

@@ -8,16 +8,21 @@ pub enum SqlError {
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
     /// A row holds something that the program does not write.
-    #[error("column {column} of the ledger is not what it should be: {why}")]
-    Column { column: usize, why: String },
+    #[error("column {column} of the ledger holds {found}, which the relay does not write there")]
+    Column { column: usize, found: String },
     /// A JSON column holds something else, or something cannot be written as JSON.
     #[error("JSON of the ledger: {0}")]
     Json(#[from] serde_json::Error),
+    /// A statement that always has a row had none.
+    #[error("the ledger lacks a row that is always there")]
+    NoRow,
     #[error("the ledger is closed")]
     Closed,
     /// The relay's own fault. Its log has the place.
     #[error("the relay failed at its own work on the ledger: please report it with the log")]
     Panicked,
+    #[error("cannot start a thread for the ledger: {0}")]
+    Thread(std::io::Error),
 }
 
 impl SqlError {

@@ -1,7 +1,7 @@
-//! How statements are run: four calls, the same for every database that may hold the ledger.
+//! How statements are run: a few calls, the same for every database that may hold the ledger.
 //!
-//! A statement is a [`Statement`] of a table's file, with the types of its parameters. Values are integers,
-//! booleans, texts, bytes and NULL, and nothing else, since SQLite and PostgreSQL agree on these.
+//! A statement is a [`Statement`] with the types of its parameters. Values are integers, booleans, texts,
+//! bytes and NULL, and nothing else, since SQLite and PostgreSQL agree on these.
 
 mod error;
 mod row;
@@ -10,7 +10,10 @@ mod statement;
 mod value;
 
 pub use error::SqlError;
-pub(super) use row::{Columns, FromRow, row};
+pub(super) use row::{Columns, FromRow, Json, row};
 pub(super) use sqlite::{Connection, Options, Transaction};
 pub(super) use statement::{Statement, Type, statements};
 pub(super) use value::{Value, values};
+
+/// What comes of a statement.
+pub type Result<T, E = SqlError> = std::result::Result<T, E>;

@@ -4,6 +4,7 @@ use rusqlite::types::ValueRef;
 use uuid::Uuid;
 
 use super::error::SqlError;
+use super::value::Value;
 
 /// The columns of a row, taken from the first to the last.
 #[derive(Debug)]
@@ -17,6 +18,29 @@ impl<'r> Columns<'r> {
         Self { row, next: 0 }
     }
 
+    /// How many there are.
+    pub(in crate::ledger) fn len(&self) -> usize {
+        self.row.as_ref().column_count()
+    }
+
+    /// The name of a column.
+    pub(in crate::ledger) fn name(&self, column: usize) -> Result<&'r str, SqlError> {
+        Ok(self.row.as_ref().column_name(column)?)
+    }
+
+    /// A column as it is stored, whatever its type. SQLite keeps booleans as integers, and ids are bytes.
+    pub(in crate::ledger) fn stored(&self, column: usize) -> Result<Value<'r>, SqlError> {
+        let stored = self.row.get_ref(column)?;
+        let value = match stored {
+            ValueRef::Null => Some(Value::Null),
+            ValueRef::Integer(number) => Some(Value::Integer(number)),
+            ValueRef::Text(text) => std::str::from_utf8(text).ok().map(Value::Text),
+            ValueRef::Blob(bytes) => Some(Value::Bytes(bytes)),
+            ValueRef::Real(_) => None,
+        };
+        value.ok_or_else(|| SqlError::Column { column, found: stored.data_type().to_string() })
+    }
+
     /// The next column.
     ///
     /// # Errors
@@ -27,7 +51,7 @@ impl<'r> Columns<'r> {
         let value = self.row.get_ref(column)?;
         T::from_column(value).ok_or_else(|| SqlError::Column {
             column,
-            why: format!("found {}", value.data_type()),
+            found: value.data_type().to_string(),
         })
     }
 }
@@ -53,7 +77,7 @@ macro_rules! smaller_integers {
         }
     )*};
 }
-smaller_integers!(i16, u8, u32);
+smaller_integers!(i16, u8, u32, u64);
 
 impl FromColumn for bool {
     fn from_column(value: ValueRef<'_>) -> Option<Self> {
@@ -88,6 +112,16 @@ impl<T: FromColumn> FromColumn for Option<T> {
     }
 }
 
+/// A text column that holds JSON.
+#[derive(Debug)]
+pub(in crate::ledger) struct Json<T>(pub T);
+
+impl<T: serde::de::DeserializeOwned> FromColumn for Json<T> {
+    fn from_column(value: ValueRef<'_>) -> Option<Self> {
+        serde_json::from_str(value.as_str().ok()?).ok().map(Self)
+    }
+}
+
 /// What a row holds.
 pub(in crate::ledger) trait FromRow: Sized {
     /// # Errors
@@ -104,6 +138,24 @@ macro_rules! tuples {
         }
     )*};
 }
+impl FromRow for i64 {
+    fn from_row(columns: &mut Columns<'_>) -> Result<Self, SqlError> {
+        columns.take()
+    }
+}
+
+impl FromRow for Uuid {
+    fn from_row(columns: &mut Columns<'_>) -> Result<Self, SqlError> {
+        columns.take()
+    }
+}
+
+impl FromRow for String {
+    fn from_row(columns: &mut Columns<'_>) -> Result<Self, SqlError> {
+        columns.take()
+    }
+}
+
 tuples! {
     A;
     A B;

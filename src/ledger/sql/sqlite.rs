@@ -1,7 +1,12 @@
-//! The four calls on SQLite.
+//! The calls on SQLite.
 
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
+use rusqlite::TransactionBehavior;
+
+use super::Result;
 use super::error::SqlError;
 use super::row::{Columns, FromRow};
 use super::statement::Statement;
@@ -9,6 +14,12 @@ use super::value::Value;
 
 /// Statements that are kept prepared: more than there are.
 const PREPARED: usize = 512;
+
+/// How long a statement waits for another process that uses the file, for example `sqlite3`.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Bytes of the WAL file that stay on disk after a checkpoint.
+const WAL_BYTES: i64 = 64 << 20;
 
 /// A connection to the ledger's file.
 #[derive(Debug)]
@@ -24,30 +35,64 @@ pub(in crate::ledger) struct Options {
 }
 
 impl Connection {
-    /// # Errors
-    /// Whatever SQLite says.
-    pub(in crate::ledger) fn open(path: &Path, options: Options) -> Result<Self, SqlError> {
+    /// Opens the file, or creates it.
+    pub(in crate::ledger) fn open(path: &Path, options: Options) -> Result<Self> {
         let connection = rusqlite::Connection::open(path)?;
         connection.set_prepared_statement_cache_capacity(PREPARED);
-        connection.busy_timeout(std::time::Duration::from_secs(10))?;
-        // Of a new file only: an older one changes at its next vacuum.
+        connection.busy_timeout(BUSY)?;
+        // It counts for a new file only.
         connection.pragma_update(None, "auto_vacuum", "incremental")?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         let synchronous = if options.fsync { "full" } else { "normal" };
         connection.pragma_update(None, "synchronous", synchronous)?;
         connection.pragma_update(None, "cache_size", -options.cache)?;
         connection.pragma_update(None, "temp_store", "memory")?;
-        connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
         Ok(Self(connection))
     }
 
     /// Begins a transaction that may write. It is rolled back unless it is committed.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub(in crate::ledger) fn begin(&mut self) -> Result<Transaction<'_>, SqlError> {
-        use rusqlite::TransactionBehavior::Immediate;
-        Ok(Transaction(self.0.transaction_with_behavior(Immediate)?))
+    pub(in crate::ledger) fn begin(&mut self) -> Result<Transaction<'_>> {
+        self.transaction(TransactionBehavior::Immediate)
+    }
+
+    /// Begins a transaction that reads one moment of the ledger, whatever is written meanwhile.
+    pub(in crate::ledger) fn snapshot(&mut self) -> Result<Transaction<'_>> {
+        self.transaction(TransactionBehavior::Deferred)
+    }
+
+    fn transaction(&mut self, behavior: TransactionBehavior) -> Result<Transaction<'_>> {
+        Ok(Transaction(self.0.transaction_with_behavior(behavior)?))
+    }
+
+    /// Runs statements of SQLite's own that no transaction may hold, such as `VACUUM`, and the schema.
+    pub(in crate::ledger) fn run(&self, statements: &str) -> Result<()> {
+        Ok(self.0.execute_batch(statements)?)
+    }
+
+    /// Whether the file holds nothing yet.
+    pub(in crate::ledger) fn is_empty(&self) -> Result<bool> {
+        Ok(self.0.query_row("SELECT count(*) = 0 FROM sqlite_master", [], |row| row.get(0))?)
+    }
+
+    /// The value of one of SQLite's own settings.
+    pub(in crate::ledger) fn pragma(&self, name: &str) -> Result<i64> {
+        Ok(self.0.pragma_query_value(None, name, |row| row.get(0))?)
+    }
+
+    /// Gives free pages back to the disk.
+    pub(in crate::ledger) fn give_pages_back(&self, pages: i64) -> Result<()> {
+        let mut prepared = self.0.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+        // SQLite gives back a page for each row that is asked for.
+        let mut rows = prepared.query([])?;
+        while rows.next()?.is_some() {}
+        Ok(())
+    }
+
+    /// Writes a copy of the file.
+    pub(in crate::ledger) fn copy_to(&self, file: &Path) -> Result<()> {
+        self.0.execute("VACUUM INTO ?1", [file.to_string_lossy()])?;
+        Ok(())
     }
 }
 
@@ -56,9 +101,7 @@ impl Connection {
 pub(in crate::ledger) struct Transaction<'c>(rusqlite::Transaction<'c>);
 
 impl Transaction<'_> {
-    /// # Errors
-    /// Whatever SQLite says.
-    pub(in crate::ledger) fn commit(self) -> Result<(), SqlError> {
+    pub(in crate::ledger) fn commit(self) -> Result<()> {
         Ok(self.0.commit()?)
     }
 
@@ -68,8 +111,8 @@ impl Transaction<'_> {
     /// The outer one: the transaction is lost. The inner one: the part failed and is undone.
     pub(in crate::ledger) fn savepoint<T>(
         &self,
-        part: impl FnOnce() -> Result<T, SqlError>,
-    ) -> Result<Result<T, SqlError>, SqlError> {
+        part: impl FnOnce() -> Result<T>,
+    ) -> Result<Result<T>> {
         let say = |sql| self.0.prepare_cached(sql)?.execute([]);
         say("SAVEPOINT part")?;
         let result = part();
@@ -84,73 +127,100 @@ impl Transaction<'_> {
         Ok(result)
     }
 
+    /// What SQLite's own check finds wrong with the file.
+    pub(in crate::ledger) fn damage(&self) -> Result<Vec<String>> {
+        let mut check = self.0.prepare_cached("PRAGMA integrity_check")?;
+        let told = check.query_map([], |row| row.get(0))?;
+        let words = told.collect::<rusqlite::Result<Vec<String>>>()?;
+        Ok(words.into_iter().filter(|words| words != "ok").collect())
+    }
+
+    /// Prepares a statement whose parameters are as many as it declares.
+    #[cfg(test)]
+    pub(in crate::ledger) fn prepare(&self, statement: &Statement) -> Result<()> {
+        let prepared = self.0.prepare(statement.sqlite())?;
+        assert_eq!(prepared.parameter_count(), statement.parameters().len());
+        Ok(())
+    }
+
     /// The first row, if there is one.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub(in crate::ledger) fn row<T: FromRow>(
         &self,
         statement: &Statement,
         values: &[Value<'_>],
-    ) -> Result<Option<T>, SqlError> {
+    ) -> Result<Option<T>> {
+        statement.check(values);
         let mut prepared = self.0.prepare_cached(statement.sqlite())?;
-        let mut rows = bound(&mut prepared, statement, values)?;
+        let mut rows = prepared.query(rusqlite::params_from_iter(values))?;
         rows.next()?.map(|row| T::from_row(&mut Columns::new(row))).transpose()
     }
 
     /// All rows.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub(in crate::ledger) fn rows<T: FromRow>(
         &self,
         statement: &Statement,
         values: &[Value<'_>],
-    ) -> Result<Vec<T>, SqlError> {
+    ) -> Result<Vec<T>> {
+        self.rows_each(statement, [values])
+    }
+
+    /// All rows of the statement for each of these rows of values.
+    pub(in crate::ledger) fn rows_each<'v, T: FromRow>(
+        &self,
+        statement: &Statement,
+        rows: impl IntoIterator<Item = impl AsRef<[Value<'v>]>>,
+    ) -> Result<Vec<T>> {
         let mut prepared = self.0.prepare_cached(statement.sqlite())?;
-        let mut rows = bound(&mut prepared, statement, values)?;
         let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            found.push(T::from_row(&mut Columns::new(row))?);
+        for values in rows {
+            statement.check(values.as_ref());
+            let mut rows = prepared.query(rusqlite::params_from_iter(values.as_ref()))?;
+            while let Some(row) = rows.next()? {
+                found.push(T::from_row(&mut Columns::new(row))?);
+            }
         }
         Ok(found)
     }
 
+    /// Hands all rows to `visit`, one after the other, until it has had enough.
+    pub(in crate::ledger) fn visit(
+        &self,
+        statement: &Statement,
+        values: &[Value<'_>],
+        mut visit: impl FnMut(&mut Columns<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        statement.check(values);
+        let mut prepared = self.0.prepare_cached(statement.sqlite())?;
+        let mut rows = prepared.query(rusqlite::params_from_iter(values))?;
+        while let Some(row) = rows.next()? {
+            if visit(&mut Columns::new(row))?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns how many rows it changed.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub(in crate::ledger) fn execute(
         &self,
         statement: &Statement,
         values: &[Value<'_>],
-    ) -> Result<usize, SqlError> {
+    ) -> Result<usize> {
         self.execute_each(statement, [values])
     }
 
     /// Executes the statement for each of these rows of values; returns how many rows all of them changed.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub(in crate::ledger) fn execute_each<'v>(
         &self,
         statement: &Statement,
         rows: impl IntoIterator<Item = impl AsRef<[Value<'v>]>>,
-    ) -> Result<usize, SqlError> {
+    ) -> Result<usize> {
         let mut prepared = self.0.prepare_cached(statement.sqlite())?;
         let mut changed = 0;
         for values in rows {
+            statement.check(values.as_ref());
             changed += prepared.execute(rusqlite::params_from_iter(values.as_ref()))?;
         }
         Ok(changed)
     }
-}
-
-fn bound<'p>(
-    prepared: &'p mut rusqlite::CachedStatement<'_>,
-    statement: &Statement,
-    values: &[Value<'_>],
-) -> Result<rusqlite::Rows<'p>, SqlError> {
-    debug_assert_eq!(statement.parameters().len(), values.len());
-    Ok(prepared.query(rusqlite::params_from_iter(values))?)
 }

@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use super::value::Value;
+
 /// The type of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ledger) enum Type {
@@ -29,8 +31,17 @@ impl Statement {
         self.sqlite.get_or_init(|| numbered(self.sql))
     }
 
+    #[cfg(test)]
     pub(super) fn parameters(&self) -> &'static [Type] {
         self.parameters
+    }
+
+    /// Whether these values are of the types that the statement declares. SQLite would take any.
+    pub(super) fn check(&self, values: &[Value<'_>]) {
+        let fits = |(value, kind): (&Value<'_>, &Type)| value.kind().is_none_or(|of| of == *kind);
+        let are_right = values.len() == self.parameters.len()
+            && values.iter().zip(self.parameters).all(fits);
+        debug_assert!(are_right, "{values:?} are not the parameters of {}", self.sql);
     }
 }
 
@@ -39,7 +50,7 @@ fn numbered(sql: &str) -> String {
     sql.replace('$', "?")
 }
 
-/// Declares the statements of a table, and the list of all of them.
+/// Declares statements, and the list of all of them.
 macro_rules! statements {
     ($($(#[$meta:meta])* $name:ident($($type:ident),*) = $sql:expr;)+) => {
         $(
@@ -50,7 +61,8 @@ macro_rules! statements {
             );
         )+
 
-        /// All statements on this table.
+        /// All statements of this file.
+        #[cfg(test)]
         pub(in crate::ledger) static STATEMENTS: &[&$crate::ledger::sql::Statement] = &[$(&$name),+];
     };
 }

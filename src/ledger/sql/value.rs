@@ -6,6 +6,8 @@ use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use uuid::Uuid;
 
+use super::statement::Type;
+
 /// The value of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ledger) enum Value<'v> {
@@ -16,6 +18,19 @@ pub(in crate::ledger) enum Value<'v> {
     Bytes(&'v [u8]),
     /// Sixteen bytes.
     Id(Uuid),
+}
+
+impl Value<'_> {
+    /// `None`: NULL is of every type.
+    pub(super) fn kind(&self) -> Option<Type> {
+        match self {
+            Self::Null => None,
+            Self::Integer(_) => Some(Type::Integer),
+            Self::Boolean(_) => Some(Type::Boolean),
+            Self::Text(_) => Some(Type::Text),
+            Self::Bytes(_) | Self::Id(_) => Some(Type::Bytes),
+        }
+    }
 }
 
 impl ToSql for Value<'_> {
@@ -63,6 +78,8 @@ from! {
     &'v String => text => Self::Text(text);
     &'v [u8] => bytes => Self::Bytes(bytes);
     Uuid => id => Self::Id(id);
+    &'v Uuid => id => Self::Id(*id);
+    &'v i64 => number => Self::Integer(*number);
 }
 
 impl<'v, T: Into<Self>> From<Option<T>> for Value<'v> {

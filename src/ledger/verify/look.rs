@@ -2,13 +2,58 @@
 
 use std::collections::HashMap;
 
-use sqlx::{QueryBuilder, Sqlite};
 use uuid::Uuid;
 
 use super::super::sending::rendered;
+use super::super::sql::{Columns, FromRow, Result, SqlError, row, statements, values};
 use super::super::wanted::WITHDRAWN;
-use super::super::{Ledger, Pending, push_uuids};
+use super::super::{Ledger, Pending};
 use crate::pure::verify::{AcceptedCount as Count, Stand};
+
+/// A request of unknown outcome, or one that must go once more.
+macro_rules! moves {
+    () => {
+        "(d.sending IS NOT NULL OR d.doubt IS NOT NULL OR d.resend_at IS NOT NULL)"
+    };
+}
+
+/// The columns of a [`Row`], and what they come from: of target $1, those of kind $2.
+macro_rules! accepted {
+    ($which:literal) => {
+        concat!(
+            "SELECT w.object, w.stix_id, w.body, w.valid_from, w.valid_until, w.version, w.revoke,
+                 w.kind <> 'indicator' AS context, FALSE AS retried,
+                 d.created, d.modified, d.accepted,
+                 d.accepted_at, d.valid_until AS held_until, d.ended_at, ",
+            moves!(),
+            " AS moves
+             FROM wanted w LEFT JOIN delivered d ON d.object = w.object AND d.target = $1
+             WHERE w.view = (SELECT view FROM targets WHERE target = $1) AND w.kind = $2 AND ",
+            $which
+        )
+    };
+}
+
+statements! {
+    ACCEPTED_OF_OBJECT(Text, Text, Bytes) = accepted!("w.stix_id = w.object AND w.object = $3");
+    ACCEPTED_OF_STIX_ID(Text, Text, Bytes) = accepted!("w.stix_id <> w.object AND w.stix_id = $3");
+    DELIVERED(Text, Bytes, Text, Integer, Integer) = concat!(
+        "SELECT w.object, w.stix_id FROM delivered d
+         JOIN wanted w ON w.view = (SELECT view FROM targets WHERE target = $1)
+             AND w.object = d.object
+         WHERE d.target = $1 AND d.object > $2 AND w.kind = $3 AND w.version <> 0
+             AND d.accepted = w.version AND NOT ",
+        moves!(),
+        " AND w.valid_until > $4 ORDER BY d.object LIMIT $5"
+    );
+    COUNT(Text, Text, Integer) =
+        "SELECT count(*) FILTER (WHERE is_live), count(*) FILTER (WHERE NOT is_live)
+         FROM (SELECT d.accepted <> 0 AND (d.valid_until IS NULL OR d.valid_until > $3) AS is_live
+             FROM delivered d
+             JOIN wanted w ON w.view = (SELECT view FROM targets WHERE target = $1)
+                 AND w.object = d.object
+             WHERE d.target = $1 AND w.kind = $2 AND d.accepted IS NOT NULL) AS held";
+}
 
 /// An object that the ledger knows, and how it stands at a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,16 +65,17 @@ pub struct Accepted {
     pub accepted_at: Option<i64>,
 }
 
-/// Something that a target must hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
-pub struct Delivered {
-    pub object: Uuid,
-    pub stix_id: Uuid,
+row! {
+    /// Something that a target must hold.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Delivered {
+        pub object: Uuid,
+        pub stix_id: Uuid,
+    }
 }
 
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug)]
 struct Row {
-    #[sqlx(flatten)]
     pending: Pending,
     created: Option<i64>,
     modified: Option<i64>,
@@ -40,51 +86,47 @@ struct Row {
     moves: bool,
 }
 
-/// A request of unknown outcome, or one that must go once more.
-const MOVES: &str = "(d.sending IS NOT NULL OR d.doubt IS NOT NULL OR d.resend_at IS NOT NULL)";
+impl FromRow for Row {
+    fn from_row(columns: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self {
+            pending: Pending::from_row(columns)?,
+            created: columns.take()?,
+            modified: columns.take()?,
+            accepted: columns.take()?,
+            accepted_at: columns.take()?,
+            held_until: columns.take()?,
+            ended_at: columns.take()?,
+            moves: columns.take()?,
+        })
+    }
+}
 
 impl Ledger {
     /// How these STIX ids of a kind stand at a target, those that the ledger knows. Of several objects
     /// with one id the live one counts, else the newest.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub async fn accepted_of(
         &self,
         target: &str,
         kind: &str,
         ids: &[Uuid],
         now: i64,
-    ) -> sqlx::Result<HashMap<Uuid, Accepted>> {
-        let mut rows: Vec<Row> = Vec::with_capacity(ids.len());
-        // Each by its own index.
-        for (column, which) in
-            [("object", "w.stix_id = w.object"), ("stix_id", "w.stix_id <> w.object")]
-        {
-            let mut query = QueryBuilder::<Sqlite>::new(format!(
-                "SELECT w.object, w.stix_id, w.body, w.valid_from, w.valid_until, w.version, w.revoke,
-                     w.kind <> 'indicator' AS context, FALSE AS retried,
-                     d.created, d.modified, d.accepted,
-                     d.accepted_at, d.valid_until AS held_until, d.ended_at,
-                     COALESCE({MOVES}, FALSE) AS moves
-                 FROM wanted w LEFT JOIN delivered d ON d.object = w.object AND d.target = "
-            ));
-            query.push_bind(target);
-            query.push(" WHERE w.view = (SELECT view FROM targets WHERE target = ");
-            query.push_bind(target).push(") AND w.kind = ").push_bind(kind);
-            query.push(format!(" AND {which}"));
-            push_uuids(&mut query, &format!(" AND w.{column} IN "), ids);
-            rows.extend(query.build_query_as::<Row>().fetch_all(&self.readers).await?);
-        }
-        rows.sort_by_key(|row| (row.pending.version != WITHDRAWN, row.modified));
-        Ok(rows.iter().map(|row| (row.pending.stix_id, row.accepted(now))).collect())
+    ) -> Result<HashMap<Uuid, Accepted>> {
+        let (target, kind, ids) = (target.to_owned(), kind.to_owned(), ids.to_vec());
+        self.read(move |tx| {
+            let mut rows: Vec<Row> = Vec::with_capacity(ids.len());
+            // Each by its own index.
+            for statement in [&ACCEPTED_OF_OBJECT, &ACCEPTED_OF_STIX_ID] {
+                let each = ids.iter().map(|id| values![&target, &kind, id]);
+                rows.extend(tx.rows_each::<Row>(statement, each)?);
+            }
+            rows.sort_by_key(|row| (row.pending.version != WITHDRAWN, row.modified));
+            Ok(rows.iter().map(|row| (row.pending.stix_id, row.accepted(now))).collect())
+        })
+        .await
     }
 
     /// What a target accepted of a kind as it is wanted, and is not over, in the order of the objects,
     /// those after `after`.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub async fn delivered_after(
         &self,
         target: &str,
@@ -92,42 +134,19 @@ impl Ledger {
         after: Uuid,
         now: i64,
         limit: i64,
-    ) -> sqlx::Result<Vec<Delivered>> {
-        sqlx::query_as(sqlx::AssertSqlSafe(format!(
-            "SELECT w.object, w.stix_id FROM delivered d
-             JOIN wanted w ON w.view = (SELECT view FROM targets WHERE target = $1)
-                 AND w.object = d.object
-             WHERE d.target = $1 AND d.object > $2 AND w.kind = $3 AND w.version <> 0
-                 AND d.accepted = w.version AND NOT {MOVES} AND w.valid_until > $4
-             ORDER BY d.object LIMIT $5"
-        )))
-        .bind(target)
-        .bind(after)
-        .bind(kind)
-        .bind(now)
-        .bind(limit)
-        .fetch_all(&self.readers)
-        .await
+    ) -> Result<Vec<Delivered>> {
+        let (target, kind) = (target.to_owned(), kind.to_owned());
+        self.read(move |tx| tx.rows(&DELIVERED, &values![&target, after, &kind, now, limit])).await
     }
 
     /// How many objects of a kind a target accepted, and how many of them are over.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn delivered_count(&self, target: &str, kind: &str, now: i64) -> sqlx::Result<Count> {
-        let (live, ended): (i64, i64) = sqlx::query_as(
-            "SELECT count(*) FILTER (WHERE is_live), count(*) FILTER (WHERE NOT is_live)
-             FROM (SELECT d.accepted <> 0 AND (d.valid_until IS NULL OR d.valid_until > $3) AS is_live
-                 FROM delivered d
-                 JOIN wanted w ON w.view = (SELECT view FROM targets WHERE target = $1)
-                     AND w.object = d.object
-                 WHERE d.target = $1 AND w.kind = $2 AND d.accepted IS NOT NULL) AS held",
-        )
-        .bind(target)
-        .bind(kind)
-        .bind(now)
-        .fetch_one(&self.readers)
-        .await?;
+    pub async fn delivered_count(&self, target: &str, kind: &str, now: i64) -> Result<Count> {
+        let (target, kind) = (target.to_owned(), kind.to_owned());
+        let (live, ended): (i64, i64) = self
+            .read_long(move |tx| {
+                tx.row(&COUNT, &values![&target, &kind, now])?.ok_or(SqlError::NoRow)
+            })
+            .await?;
         Ok(Count { live: live.unsigned_abs(), ended: ended.unsigned_abs() })
     }
 }

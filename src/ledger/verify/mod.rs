@@ -1,9 +1,9 @@
 //! What `verify` reads of the ledger and writes into it: how objects stand at a target, and which of
 //! them are to be sent again.
 
-mod deletion;
-mod look;
-mod mend;
+pub(super) mod deletion;
+pub(super) mod look;
+pub(super) mod mend;
 
 pub use deletion::{Deletable, Deletion};
 pub use look::{Accepted, Delivered};

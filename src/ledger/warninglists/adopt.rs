@@ -13,17 +13,27 @@ use super::{InForce, mark};
 use crate::config::Guard;
 use crate::ledger::apply::STEP;
 use crate::ledger::change::Change;
-use crate::ledger::claimed::{ClaimRow, claims_of, load_events};
+use crate::ledger::claimed::{ClaimRow, EventsByKey, claims_of, load_events};
 use crate::ledger::claims::{ClaimKey, behind};
 use crate::ledger::generations::{self, newest};
 use crate::ledger::guard;
+use crate::ledger::sql::{
+    Columns, FromRow, Result as SqlResult, SqlError, Transaction, statements,
+};
 use crate::ledger::start::{judged_name, store_setting};
 use crate::ledger::wanted::{merge, refresh};
-use crate::ledger::{Lane, Ledger, Views, Writing};
+use crate::ledger::{Lane, Ledger, Views};
 use crate::pure::convert::ClaimFacts;
 use crate::pure::policy::OnLists;
 use crate::pure::stix::Observable;
 use crate::pure::warninglist::Lists;
+
+statements! {
+    CLAIMS(Text, Bytes, Bytes, Integer, Integer) =
+        "SELECT source, event, attribute, part, object, path, value, facts FROM claims
+         WHERE (source, event, attribute, part) > ($1, $2, $3, $4)
+         ORDER BY source, event, attribute, part LIMIT $5";
+}
 
 /// What became of lists that MISP showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +52,7 @@ pub enum Adopted {
 #[derive(Debug, Error)]
 pub enum AdoptError {
     #[error("the ledger: {0}")]
-    Ledger(#[from] sqlx::Error),
+    Ledger(#[from] SqlError),
     #[error("the files of the warninglists in ledger.data_dir: {0}")]
     File(#[from] io::Error),
 }
@@ -50,14 +60,28 @@ pub enum AdoptError {
 /// Under which the ledger remembers that lists wait.
 const SETTING: &str = "warninglists waiting";
 
-#[derive(Debug, sqlx::FromRow)]
+/// Objects whose claims are merged on trial at a time.
+const CHUNK: usize = 500;
+
+#[derive(Debug)]
 struct Row {
-    #[sqlx(flatten)]
     key: ClaimKey,
     object: Uuid,
     path: String,
     value: String,
     facts: String,
+}
+
+impl FromRow for Row {
+    fn from_row(columns: &mut Columns<'_>) -> SqlResult<Self> {
+        Ok(Self {
+            key: ClaimKey::from_row(columns)?,
+            object: columns.take()?,
+            path: columns.take()?,
+            value: columns.take()?,
+            facts: columns.take()?,
+        })
+    }
 }
 
 impl Ledger {
@@ -97,11 +121,14 @@ impl Ledger {
         }
         file::write(folder, IN_FORCE, &lists).await?;
         self.forget_waiting().await?;
-        // Whoever judges claims does so in a transaction of the one writing connection: none that
+        // Whoever judges claims does so in a unit of work of the one thread that writes: none that
         // began under the lists before ends after this.
-        let tx = self.begin().await?;
-        views.warninglists().set(InForce::Lists(Arc::clone(&lists)));
-        tx.commit().await?;
+        let (in_force, now) = (views.warninglists().clone(), Arc::clone(&lists));
+        self.write(move |_| {
+            in_force.set(InForce::Lists(Arc::clone(&now)));
+            Ok(())
+        })
+        .await?;
         match before {
             Some(before) => Ok(self.judge_differing(views, (&before, &lists)).await?),
             None => {
@@ -125,15 +152,12 @@ impl Ledger {
     }
 
     /// How many live objects the waiting lists would withdraw, if any wait.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
-    pub async fn waiting_warninglists(&self) -> sqlx::Result<Option<i64>> {
+    pub async fn waiting_warninglists(&self) -> SqlResult<Option<i64>> {
         let waiting = self.remembered(SETTING).await?;
         Ok(waiting.and_then(|waiting| waiting.get("going")?.as_i64()))
     }
 
-    async fn note_waiting(&self, lists: &Lists, going: i64) -> sqlx::Result<bool> {
+    async fn note_waiting(&self, lists: &Lists, going: i64) -> SqlResult<bool> {
         let mark = mark(lists);
         let before = self.remembered(SETTING).await?;
         self.remember(SETTING, &json!({"lists": mark, "going": going})).await?;
@@ -153,16 +177,33 @@ impl Ledger {
         views: &Views,
         (before, after): (&Lists, &Arc<Lists>),
         (source, measure): (&str, &Guard),
-    ) -> sqlx::Result<Option<i64>> {
+    ) -> SqlResult<Option<i64>> {
         let objects = self.differing(before, after).await?;
         let trial = views.under(InForce::Lists(Arc::clone(after)));
         let now = Self::now();
-        let mut tx = self.begin().await?;
-        let going = going(&mut tx, &trial, &objects).await?;
-        let allowed = guard::infer(&mut tx, (source, &going), measure, now).await?;
-        tx.commit().await?;
+        let going = self.going(&trial, &objects).await?;
         let most = going.iter().map(|(_, count)| *count).max().unwrap_or(0);
+        let (source, measure) = (source.to_owned(), *measure);
+        let allowed =
+            self.write(move |unit| guard::infer(unit, (&source, &going), &measure, now)).await?;
         Ok((!allowed).then_some(most))
+    }
+
+    /// How many of these objects are live and nothing would claim, in each view.
+    async fn going(&self, views: &Views, objects: &[Uuid]) -> SqlResult<Vec<(String, i64)>> {
+        let mut going: Vec<(String, i64)> =
+            views.iter().map(|view| (view.name.clone(), 0)).collect();
+        let mut events = HashMap::new();
+        for objects in objects.chunks(CHUNK) {
+            let (views, objects) = (views.clone(), objects.to_vec());
+            let counted = self.read(move |tx| count_going(tx, &views, &objects, events));
+            let counts;
+            (counts, events) = counted.await?;
+            for ((_, all), count) in going.iter_mut().zip(counts) {
+                *all += count;
+            }
+        }
+        Ok(going)
     }
 
     /// Judges all claims anew on which the lists say something else than those before.
@@ -170,33 +211,38 @@ impl Ledger {
         &self,
         views: &Views,
         (before, after): (&Lists, &Lists),
-    ) -> sqlx::Result<Adopted> {
+    ) -> SqlResult<Adopted> {
         let objects = self.differing(before, after).await?;
         let (mut altered, mut withdrawn) = (0, 0);
         for objects in objects.chunks(STEP) {
-            let mut tx = self.begin().await?;
-            let mut change = Change::new(views, None, Self::now()).in_lane(Lane::Backlog);
-            refresh(&mut tx, objects, &mut change).await?;
-            self.commit(tx, &change).await?;
-            altered += change.altered;
-            withdrawn += change.withdrawn;
+            let (views, objects, now) = (views.clone(), objects.to_vec(), Self::now());
+            let done = self.write(move |unit| {
+                let mut change = Change::new(&views, None, now).in_lane(Lane::Backlog);
+                refresh(unit, &objects, &mut change)?;
+                unit.wake(&change);
+                Ok((change.altered, change.withdrawn))
+            });
+            let done = done.await?;
+            altered += done.0;
+            withdrawn += done.1;
         }
-        let mut tx = self.begin().await?;
-        for view in views.iter() {
-            let judged = views.judged_as(view);
-            store_setting(&mut tx, &judged_name(&view.name), &judged).await?;
-        }
-        tx.commit().await?;
+        let views = views.clone();
+        self.write(move |unit| {
+            for view in views.iter() {
+                store_setting(unit, &judged_name(&view.name), &views.judged_as(view))?;
+            }
+            Ok(())
+        })
+        .await?;
         Ok(Adopted::InForce { altered, withdrawn })
     }
 
     /// The objects of claims on which the lists say something else than those before.
-    async fn differing(&self, before: &Lists, after: &Lists) -> sqlx::Result<Vec<Uuid>> {
+    async fn differing(&self, before: &Lists, after: &Lists) -> SqlResult<Vec<Uuid>> {
         let mut objects = Vec::new();
         let (mut place, step) = (ClaimKey::least(), i64::try_from(STEP).unwrap_or(i64::MAX));
         loop {
-            let columns = "object, path, value, facts";
-            let rows: Vec<Row> = behind(&self.readers, &place, columns, step).await?;
+            let rows: Vec<Row> = self.read(move |tx| behind(tx, &CLAIMS, &place, step)).await?;
             let Some(last) = rows.last() else { break };
             place = last.key.clone();
             let differs = |row: &&Row| row.lists(before) != row.lists(after);
@@ -220,25 +266,23 @@ impl Row {
     }
 }
 
-/// How many of these objects are live and nothing would claim, in each view.
-async fn going(
-    tx: &mut Writing,
+/// How many of these objects are live and nothing would claim, of each view, and the events that were
+/// needed for it, beside those that were known.
+fn count_going(
+    tx: &Transaction<'_>,
     views: &Views,
     objects: &[Uuid],
-) -> sqlx::Result<Vec<(String, i64)>> {
-    let mut going: Vec<(String, i64)> = views.iter().map(|view| (view.name.clone(), 0)).collect();
-    let mut events = HashMap::new();
-    for objects in objects.chunks(500) {
-        let claims = claims_of(tx, objects, views).await?;
-        load_events(tx, &claims, &mut events).await?;
-        for (view, (_, count)) in views.iter().zip(&mut going) {
-            let newest = newest(tx, view, (objects, &claims)).await?;
-            let place = |key: Uuid, first: &ClaimRow| {
-                generations::place(view, first, newest.get(&key), false)
-            };
-            let merged = merge(view, &claims, &events, place);
-            *count += i64::try_from(merged.withdrawn(&newest).len()).unwrap_or(i64::MAX);
-        }
+    mut events: EventsByKey,
+) -> SqlResult<(Vec<i64>, EventsByKey)> {
+    let claims = claims_of(tx, objects, views)?;
+    load_events(tx, &claims, &mut events)?;
+    let mut counts = Vec::new();
+    for view in views.iter() {
+        let newest = newest(tx, view, (objects, &claims))?;
+        let place =
+            |key: Uuid, first: &ClaimRow| generations::place(view, first, newest.get(&key), false);
+        let merged = merge(view, &claims, &events, place);
+        counts.push(i64::try_from(merged.withdrawn(&newest).len()).unwrap_or(i64::MAX));
     }
-    Ok(going)
+    Ok((counts, events))
 }

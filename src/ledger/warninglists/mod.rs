@@ -1,6 +1,6 @@
 //! The warninglists in force: what every judgement of a claim reads, and how others take their place.
 
-mod adopt;
+pub(super) mod adopt;
 mod file;
 
 use std::collections::BTreeSet;

@@ -152,6 +152,13 @@ impl Skipped {
         *self.0.entry(reason).or_default() += 1;
     }
 
+    /// Counts as many more.
+    pub fn extend(&mut self, more: &Self) {
+        for (reason, count) in more.iter() {
+            *self.0.entry(reason).or_default() += count;
+        }
+    }
+
     pub fn total(&self) -> u64 {
         self.0.values().sum()
     }

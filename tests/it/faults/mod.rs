@@ -16,10 +16,9 @@ use misp_sentinel_relay::config::LedgerConfig;
 use misp_sentinel_relay::ledger::{Ledger, TargetStatus};
 use misp_sentinel_relay::sandbox::{HeldObject, Sandbox};
 use serde_json::json;
-use sqlx::ConnectOptions;
-use sqlx::sqlite::SqliteConnectOptions;
 use uuid::Uuid;
 
+use crate::support::database;
 use crate::support::publisher::Publisher;
 use crate::support::relay::{Relay, held};
 use crate::support::sandbox::{eventually, start};
@@ -84,15 +83,9 @@ impl Scene {
 
     /// Waits until nothing is left in the queues of a running relay.
     async fn drained(&self) {
-        let file = SqliteConnectOptions::new().filename(self.relay.folder().join("ledger.db"));
-        let mut ledger = file.read_only(true).connect().await.unwrap();
+        let database = database::open(self.relay.folder());
         let deadline = Instant::now() + Duration::from_secs(5);
-        while sqlx::query_scalar::<_, i64>("SELECT count(*) FROM queue")
-            .fetch_one(&mut ledger)
-            .await
-            .unwrap()
-            > 0
-        {
+        while database::count(&database, "queue") > 0 {
             assert!(Instant::now() < deadline, "the queue is never empty");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

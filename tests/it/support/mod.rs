@@ -1,10 +1,10 @@
 //! Helpers that several tests use.
 
 pub(crate) mod clock;
+pub(crate) mod database;
 pub(crate) mod event;
 pub(crate) mod ledger;
 pub(crate) mod misp;
-pub(crate) mod older;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod publisher;

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use misp_stand_in::{Edit, Key, NewAttribute, NewEvent, Organisation, RestFault};
 use serde_json::json;
-use sqlx::Connection as _;
 
 use super::*;
+use crate::support::database;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_withdrawn_because_misp_answers_wrongly() {
@@ -123,17 +123,10 @@ async fn another_view_adds_nothing_by_reading_and_goes_on_with_what_is_pushed_to
     stage.becomes(&["1.1.1.1", "3.3.3.3", "4.4.4.4", "7.7.7.7", "8.8.8.8"]).await;
 }
 
-async fn remembers_of_the_key(stage: &Stage, told: &str) {
-    let file = stage.relay.folder().join("ledger.db");
-    let mut database =
-        sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-    let changed = sqlx::query("UPDATE settings SET value = $1 WHERE name LIKE 'key %'")
-        .bind(told)
-        .execute(&mut database)
-        .await
-        .unwrap();
-    assert_eq!(changed.rows_affected(), 1);
-    database.close().await.unwrap();
+fn remembers_of_the_key(stage: &Stage, told: &str) {
+    let remember = "UPDATE settings SET value = $1 WHERE name LIKE 'key %'";
+    let changed = database::open(stage.relay.folder()).execute(remember, [told]).unwrap();
+    assert_eq!(changed, 1);
 }
 
 /// The shape that was stored before views were, and one that nobody ever stored.
@@ -149,14 +142,14 @@ async fn a_remembered_key_that_cannot_be_read_is_not_taken_for_none() {
     let older = r#"{"user":1,"org":1,"role":1,"site_admin":true}"#;
     // The same view as it was told before: it is accepted and from then on known whole.
     stage.relay.stop();
-    remembers_of_the_key(&stage, older).await;
+    remembers_of_the_key(&stage, older);
     stage.relay.restart(&stage.publisher).await;
     stage.relay.command(&["resync"]);
     assert_eq!(stage.status()["relay"]["rest"]["other_view"], false);
     stage.relay.stop();
     stage.relay.set("MSR_MISP__KEY", OTHER_KEY);
     for told in [older, r#"{"of":"another release"}"#] {
-        remembers_of_the_key(&stage, told).await;
+        remembers_of_the_key(&stage, told);
         for _ in 0..2 {
             stage.relay.restart(&stage.publisher).await;
             stage.relay.command(&["resync"]);

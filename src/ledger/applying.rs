@@ -1,0 +1,234 @@
+//! The transactions in which a snapshot is applied: the first one compares its head, each adds a chunk of
+//! claims, and the last ones end what the snapshot no longer holds.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::apply::{Added, Application, Counts};
+use super::begin::{self, Begun};
+use super::change::Change;
+use super::judgement::Origin;
+use super::owner::Unit;
+use super::reads::{self, Asking};
+use super::snapshot::{Chunk, End, SnapshotHead};
+use super::sql::Result;
+use super::wanted::encode;
+use super::writer::{Context, unix};
+use super::{Lane, decay, event_tags, sightings, small};
+
+/// What every transaction of a snapshot knows.
+#[derive(Debug)]
+pub(super) struct Applying {
+    pub context: Arc<Context>,
+    pub head: Arc<SnapshotHead>,
+    pub lane: Lane,
+    /// When the notice arrived, Unix milliseconds.
+    pub heard: i64,
+}
+
+/// What a transaction came to.
+#[derive(Debug)]
+pub(super) enum Stepped {
+    /// The snapshot is not to be applied.
+    Not(Begun),
+    /// Another snapshot or a deletion came between.
+    GivenUp,
+    /// More chunks are to come. `begun`: with this one the snapshot began.
+    Added { begun: Option<Box<Application>>, added: Added },
+    Ended(Box<Ended>),
+}
+
+/// A snapshot of which everything was added.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    pub application: Application,
+    pub end: Arc<End>,
+    /// Nothing is left to end.
+    pub done: bool,
+}
+
+impl Applying {
+    pub(super) fn event(&self) -> Uuid {
+        self.head.facts.uuid
+    }
+
+    fn change(&self) -> Change<'_> {
+        Change::new(&self.context.views, Some(self.event()), self.heard).in_lane(self.lane)
+    }
+
+    /// Adds a chunk to what is `known` of the snapshot so far; `shown` are all sightings that it has shown.
+    pub(super) fn step(
+        &self,
+        unit: &Unit<'_>,
+        known: Option<&Application>,
+        chunk: &Chunk,
+        shown: &HashSet<Uuid>,
+    ) -> Result<Stepped> {
+        let mut begun = None;
+        let application = match known {
+            Some(known) => known,
+            None => match self.begin(unit)? {
+                Begun::Started(started) => &**begun.insert(started),
+                not => return Ok(Stepped::Not(not)),
+            },
+        };
+        let mut change = self.change();
+        let claims = (chunk.claims.as_slice(), chunk.silent.as_slice());
+        let Some(added) = application.add(unit, claims, &mut change)? else {
+            return Ok(Stepped::GivenUp);
+        };
+        self.take_in(unit, chunk, &mut change)?;
+        let Some(end) = &chunk.end else {
+            unit.wake(&change);
+            return Ok(Stepped::Added { begun, added });
+        };
+        let mut application = application.clone();
+        application.advance(&added);
+        let read = (self.event(), self.head.origin);
+        self.context.take_back_unshown(unit, read, shown, &mut change)?;
+        let measure = self.context.rest().map(|rest| &rest.guard);
+        application.judge_absent(unit, measure, &mut change)?;
+        let added = Ended { application, end: Arc::clone(end), done: false };
+        Ok(Stepped::Ended(Box::new(self.end(unit, added, change)?)))
+    }
+
+    /// Ends more of the claims that the snapshot ends.
+    pub(super) fn end_more(&self, unit: &Unit<'_>, ended: &Ended) -> Result<Ended> {
+        self.end(unit, ended.clone(), self.change())
+    }
+
+    fn begin(&self, unit: &Unit<'_>) -> Result<Begun> {
+        let head = (&self.head.facts, self.head.content);
+        let begun = begin::begin(unit, self.context.source(), head, self.head.origin)?;
+        match begun {
+            Begun::Started(_) => self.note_begun(unit)?,
+            _ => self.note_not_begun(unit, &begun)?,
+        }
+        Ok(begun)
+    }
+
+    /// A snapshot that a crash cuts short is read again: a push asks for that before it begins, a
+    /// read is asked for until it is settled.
+    fn note_begun(&self, unit: &Unit<'_>) -> Result<()> {
+        match (self.head.origin, self.context.rest()) {
+            (Origin::Read(_), _) => Ok(()),
+            (Origin::Push { .. }, Some(_)) => self.context.ask_read_back(unit, self.event()),
+            (Origin::Push { .. }, None) => {
+                let now = unix(std::time::SystemTime::now());
+                let event = (self.context.source(), self.event());
+                reads::ask(unit, event, Asking::at_once(now), now)
+            }
+        }
+    }
+
+    fn note_not_begun(&self, unit: &Unit<'_>, begun: &Begun) -> Result<()> {
+        let (event, origin) = (self.event(), self.head.origin);
+        if !matches!(begun, Begun::Overtaken) {
+            small::confirm(unit, self.context.source(), (event, origin.told_at()))?;
+        }
+        if matches!(begun, Begun::Unchanged | Begun::Stale) && !origin.is_read() {
+            self.context.ask_read_back(unit, event)?;
+        }
+        if matches!(begun, Begun::Deleted) {
+            self.context.ask_confirmation(unit, event)?;
+        }
+        Ok(())
+    }
+
+    /// What stands beside the attributes.
+    fn take_in(&self, unit: &Unit<'_>, chunk: &Chunk, change: &mut Change<'_>) -> Result<()> {
+        let place = (self.context.source(), self.event());
+        sightings::take_in(unit, place, &chunk.sighted, change)?;
+        if self.context.counts_decay() {
+            decay::take_in(unit, place, &chunk.decays, change)?;
+        }
+        Ok(())
+    }
+
+    /// Ends some claims; once all have ended the snapshot is applied.
+    fn end(&self, unit: &Unit<'_>, ended: Ended, mut change: Change<'_>) -> Result<Ended> {
+        let Ended { mut application, end, .. } = ended;
+        let done = application.end_some(unit, &mut change)?;
+        if done {
+            self.finish(unit, (&application, &end), &change)?;
+        }
+        unit.wake(&change);
+        Ok(Ended { application, end, done })
+    }
+
+    fn finish(
+        &self,
+        unit: &Unit<'_>,
+        (application, end): (&Application, &End),
+        change: &Change<'_>,
+    ) -> Result<()> {
+        let event = (self.context.source(), self.event());
+        let summary = Summary::new(&self.head, &application.counts, end);
+        change.summarise(unit, &encode(&summary)?)?;
+        application.finish(unit, self.head.content, &encode(&summary.skipped)?)?;
+        event_tags::store(unit, event, &end.tags)?;
+        if self.context.rest().is_none() {
+            reads::forget(unit, event)?;
+        }
+        small::confirm(unit, event.0, (event.1, self.head.origin.told_at()))
+    }
+}
+
+impl Context {
+    /// Has the event read until MISP shows it published.
+    pub(super) fn ask_confirmation(&self, unit: &Unit<'_>, event: Uuid) -> Result<()> {
+        let Some(rest) = self.rest() else { return Ok(()) };
+        let now = unix(std::time::SystemTime::now());
+        let asking = Asking::confirmation(&rest.times, now);
+        reads::ask(unit, (self.source(), event), asking, now)?;
+        unit.then(|shared| shared.asked.notify_waiters());
+        Ok(())
+    }
+
+    /// What was pushed is read back, once MISP has saved it.
+    pub(super) fn ask_read_back(&self, unit: &Unit<'_>, event: Uuid) -> Result<()> {
+        let Some(rest) = self.rest() else { return Ok(()) };
+        let now = unix(std::time::SystemTime::now());
+        reads::ask(unit, (self.source(), event), Asking::read_back(&rest.times, now), now)
+    }
+
+    /// Decay may permit: by another view than the ledger's it does not.
+    fn counts_decay(&self) -> bool {
+        self.rest().is_some_and(|rest| rest.times.decay && rest.key.is_accepted())
+    }
+}
+
+/// What the line about an accepted event tells, kept beside its changes.
+#[derive(Debug, Serialize)]
+struct Summary<'a> {
+    info: &'a str,
+    attributes: u64,
+    new: usize,
+    changed: usize,
+    gone: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    pending: usize,
+    skipped: BTreeMap<crate::pure::convert::Reason, u64>,
+}
+
+impl<'a> Summary<'a> {
+    fn new(head: &'a SnapshotHead, counts: &Counts, end: &End) -> Self {
+        Self {
+            info: &head.facts.info,
+            attributes: end.attributes,
+            new: counts.new,
+            changed: counts.changed,
+            gone: counts.gone,
+            pending: counts.pending,
+            skipped: end.skipped.iter().chain(counts.forbidden.iter()).collect(),
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}

@@ -1,0 +1,355 @@
+-- The ledger's schema, version 1. Ids are 16-byte UUIDs, times are Unix milliseconds unless a column
+-- says otherwise, JSON columns are read by the program only.
+
+-- What must not change unnoticed between two runs: namespace, view fingerprint.
+CREATE TABLE settings (
+    name  TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+);
+
+-- The number of the last change: one change is what one notice altered in one lane.
+CREATE TABLE counters (
+    name  TEXT NOT NULL PRIMARY KEY,
+    value BIGINT NOT NULL
+);
+
+CREATE TABLE events (
+    source     TEXT NOT NULL,
+    event      BLOB NOT NULL,
+    misp_id    BIGINT NOT NULL,
+    -- Event.timestamp of the applied snapshot, Unix seconds.
+    timestamp  BIGINT NOT NULL,
+    -- Fingerprint of the applied snapshot; NULL while it is being applied or was altered since.
+    content    BIGINT,
+    -- Counts applied notices.
+    sequence   BIGINT NOT NULL,
+    -- Counts begun snapshots: an older one in progress gives way.
+    generation BIGINT NOT NULL,
+    deleted_at BIGINT,
+    -- Work of a notice that needs several transactions: 0 none, 1 merge its objects anew, 2 end its
+    -- claims. Taken up again after a crash.
+    unfinished SMALLINT NOT NULL DEFAULT 0,
+    -- A notice could not be judged: only a REST read of the event tells.
+    facts      TEXT NOT NULL,
+    skipped    TEXT NOT NULL DEFAULT '{}',
+    -- What the last read of the event showed, Unix seconds of MISP: catch-up passes over an event whose
+    -- head has not changed since. `read_at` is MISP's clock at that read.
+    read_timestamp BIGINT NOT NULL DEFAULT 0,
+    read_publication BIGINT NOT NULL DEFAULT 0,
+    read_published BOOLEAN NOT NULL DEFAULT FALSE,
+    read_at BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (source, event)
+);
+CREATE INDEX events_by_misp_id ON events (source, misp_id);
+CREATE INDEX events_deleted ON events (deleted_at) WHERE deleted_at IS NOT NULL;
+CREATE INDEX events_unfinished ON events (source) WHERE unfinished <> 0;
+
+CREATE TABLE claims (
+    source       TEXT NOT NULL,
+    event        BLOB NOT NULL,
+    attribute    BLOB NOT NULL,
+    part         SMALLINT NOT NULL,
+    -- Key of the object that it counts for.
+    object       BLOB NOT NULL,
+    attribute_id BIGINT NOT NULL,
+    misp_object  BLOB,
+    path         TEXT NOT NULL,
+    value        TEXT NOT NULL,
+    -- Attribute.timestamp, Unix seconds.
+    timestamp    BIGINT NOT NULL,
+    claimed_at   BIGINT NOT NULL,
+    digest       BIGINT NOT NULL,
+    facts        TEXT NOT NULL,
+    -- When the claim was first heard with its present timestamp, Unix milliseconds: what it says of a later
+    -- time counts as this. What is known already was heard by now.
+    heard_at BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (source, event, attribute, part)
+);
+CREATE INDEX claims_by_object ON claims (object);
+-- Tag frames name the attribute by its number, object frames by the MISP object.
+CREATE INDEX claims_by_attribute_id ON claims (source, event, attribute_id);
+CREATE INDEX claims_by_value ON claims (lower(value));
+-- It says nothing of what claims nothing.
+CREATE TRIGGER decay_ends AFTER DELETE ON claims BEGIN
+    DELETE FROM decay WHERE source = OLD.source AND attribute = OLD.attribute;
+END;
+CREATE INDEX claims_of_the_future ON claims (object) WHERE heard_at / 1000 < timestamp;
+-- Withdrawals find their claims by uuids alone: MISP's numbers of events are not for ever.
+CREATE INDEX claims_by_attribute ON claims (source, attribute);
+CREATE INDEX claims_by_misp_object ON claims (source, misp_object) WHERE misp_object IS NOT NULL;
+
+-- What each view wants to exist: the merged claims.
+CREATE TABLE wanted (
+    view        TEXT NOT NULL,
+    object      BLOB NOT NULL,
+    kind        TEXT NOT NULL,
+    stix_id     BLOB NOT NULL,
+    body        TEXT NOT NULL,
+    valid_from  BIGINT NOT NULL,
+    valid_until BIGINT NOT NULL,
+    -- Fingerprint; 0: withdrawn.
+    version     BIGINT NOT NULL,
+    -- The last change that altered it.
+    change      BIGINT NOT NULL,
+    -- withdraw = "revoke": an observable that returns is another object of the next generation;
+    -- `claimed` is then the key that its claims count for (else `object` is).
+    generation SMALLINT NOT NULL DEFAULT 0,
+    claimed BLOB,
+    -- Withdrawn by `revoked`; else by its validity's end.
+    revoke BOOLEAN NOT NULL DEFAULT FALSE,
+    -- The indicator that a relationship starts at.
+    source BLOB,
+    -- Of what several events say of one thing the newest counts: Event.timestamp, Unix seconds.
+    said_at BIGINT NOT NULL DEFAULT 0,
+    -- Identity per target: claims always have the key of their observable. In a view with
+    -- identity = "attribute", where one observable has many objects, `observable` is that key; NULL in all
+    -- others.
+    observable BLOB,
+    PRIMARY KEY (view, object)
+);
+-- With what tells whether an object is pending, so that others are passed over without their rows.
+CREATE INDEX wanted_by_change ON wanted (change, object, version, valid_until);
+CREATE INDEX wanted_by_claimed ON wanted (view, claimed) WHERE claimed IS NOT NULL;
+-- identity = "attribute": several objects, one after the other, may have one id.
+CREATE INDEX wanted_by_stix_id ON wanted (view, stix_id) WHERE stix_id <> object;
+-- Withdrawn objects, for forgetting them in the end.
+CREATE INDEX wanted_withdrawn ON wanted (view, object) WHERE version = 0;
+CREATE INDEX wanted_by_source ON wanted (view, source) WHERE source IS NOT NULL;
+CREATE INDEX wanted_by_observable ON wanted (view, observable) WHERE observable IS NOT NULL;
+
+-- Changes that a target has not fully taken yet. Change 0 stands for all that the view wants.
+CREATE TABLE queue (
+    target    TEXT NOT NULL,
+    change    BIGINT NOT NULL,
+    -- 0 withdrawals, 1 live, 2 backlog.
+    lane      SMALLINT NOT NULL,
+    event     BLOB,
+    opened_at BIGINT NOT NULL,
+    summary   TEXT NOT NULL,
+    PRIMARY KEY (target, change)
+);
+CREATE INDEX queue_by_lane ON queue (target, lane, change);
+CREATE INDEX queue_by_change ON queue (change);
+
+-- What each target was sent, from the first attempt on.
+CREATE TABLE delivered (
+    target     TEXT NOT NULL,
+    object     BLOB NOT NULL,
+    created    BIGINT NOT NULL,
+    modified   BIGINT NOT NULL,
+    -- The version in a request whose outcome is not known.
+    sending    BIGINT,
+    -- The version that Sentinel holds, and until when it is valid there.
+    accepted   BIGINT,
+    valid_until BIGINT,
+    accepted_at BIGINT,
+    -- The version that Sentinel refused, in its words.
+    rejected   BIGINT,
+    -- The change that it was part of: a later change to the same version is tried again.
+    rejected_in BIGINT,
+    words      TEXT,
+    -- An older version whose request may still arrive; after it, the final one is sent once more.
+    doubt      BIGINT,
+    resend_at  BIGINT,
+    -- 0 no, 1 in a request whose outcome is not known and for the first time, 2 accepted or may have
+    -- arrived: the id is used up.
+    revoked SMALLINT NOT NULL DEFAULT 0,
+    -- No indicator.
+    context BOOLEAN NOT NULL DEFAULT FALSE,
+    -- When that is due, Unix milliseconds; -1: a deletion is on its way, or its outcome is not known.
+    deletion BIGINT NOT NULL DEFAULT 0,
+    -- How often it was tried.
+    deletions SMALLINT NOT NULL DEFAULT 0,
+    -- Of the last withdrawal: when the validity ended that it sent, Unix milliseconds; NULL: an earlier
+    -- release sent it.
+    ended_at BIGINT,
+    -- The highest confidence that was sent since the last withdrawal.
+    confidence SMALLINT,
+    PRIMARY KEY (target, object)
+);
+CREATE INDEX delivered_resend ON delivered (target, resend_at) WHERE resend_at IS NOT NULL;
+CREATE INDEX delivered_rejected ON delivered (target) WHERE rejected IS NOT NULL;
+CREATE INDEX delivered_deletion ON delivered (target, deletion) WHERE accepted = 0 AND NOT context;
+
+CREATE TABLE targets (
+    target       TEXT NOT NULL PRIMARY KEY,
+    view         TEXT NOT NULL,
+    mode         TEXT NOT NULL,
+    workspace    TEXT NOT NULL,
+    sourcesystem TEXT NOT NULL,
+    -- What ids are made of: "observable" or "attribute".
+    identity TEXT NOT NULL DEFAULT 'observable'
+);
+
+-- Withdrawn attributes (object all zero: whatever they claim; else that one observable only).
+CREATE TABLE tombstones (
+    source       TEXT NOT NULL,
+    attribute    BLOB NOT NULL,
+    object       BLOB NOT NULL,
+    -- MISP's time of the withdrawal, Unix seconds.
+    timestamp    BIGINT NOT NULL,
+    -- to_ids was switched off: a snapshot of that very second without to_ids says the same.
+    ids_only     BOOLEAN NOT NULL,
+    withdrawn_at BIGINT NOT NULL,
+    PRIMARY KEY (source, attribute, object)
+);
+CREATE INDEX tombstones_by_age ON tombstones (withdrawn_at);
+
+-- Publications that a webhook announced and nothing confirmed yet.
+CREATE TABLE announced (
+    source      TEXT NOT NULL,
+    event       BLOB NOT NULL,
+    received_at BIGINT NOT NULL,
+    body        BLOB NOT NULL,
+    PRIMARY KEY (source, event)
+);
+
+-- Times in which something may have been missed; REST heals them.
+CREATE TABLE gaps (
+    source  TEXT NOT NULL,
+    intake  TEXT NOT NULL,
+    reason  TEXT NOT NULL,
+    -- The event that the dropped notice was about; all zero: unknown.
+    event   BLOB NOT NULL,
+    -- The feed's publication of this event was dropped.
+    publication BOOLEAN NOT NULL,
+    since   BIGINT NOT NULL,
+    until   BIGINT NOT NULL,
+    times   BIGINT NOT NULL,
+    PRIMARY KEY (source, intake, reason, event)
+);
+
+-- Where catch-up by REST has come to.
+CREATE TABLE cursors (
+    source TEXT NOT NULL,
+    name   TEXT NOT NULL,
+    value  BIGINT NOT NULL,
+    PRIMARY KEY (source, name)
+);
+
+-- Events that are to be read whole over REST, and when. Whatever asks only writes here; one task
+-- works it down, so that every asking survives a crash and many askings are one read.
+CREATE TABLE reads (
+    source   TEXT NOT NULL,
+    event    BLOB NOT NULL,
+    -- 0 urgent, 1 read-back of a publication, 2 catch-up, 3 full resync.
+    lane     SMALLINT NOT NULL,
+    due_at   BIGINT NOT NULL,
+    -- A read that begins before this tells nothing: MISP saves a publication after telling of it.
+    not_before BIGINT NOT NULL DEFAULT 0,
+    -- When it was first asked for: publications move not_before on, but not for ever.
+    asked_at BIGINT NOT NULL,
+    -- Counts the askings: a read that began before the last one settles nothing.
+    asked    BIGINT NOT NULL,
+    -- Reads that did not settle it.
+    attempts BIGINT NOT NULL DEFAULT 0,
+    -- A publication that counts only if a read shows it: tried again as often as configured.
+    confirm  BOOLEAN NOT NULL DEFAULT FALSE,
+    -- A full resync waits for it.
+    resync   BOOLEAN NOT NULL DEFAULT FALSE,
+    -- Attributes, as far as known.
+    weight   BIGINT NOT NULL DEFAULT 0,
+    -- How often in a row the event was read in vain.
+    vain BIGINT NOT NULL DEFAULT 0,
+    -- Why the last read told nothing, with the remedy; empty: it did not fail.
+    why TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (source, event)
+);
+CREATE INDEX reads_by_lane ON reads (source, lane, due_at);
+CREATE INDEX reads_of_resync ON reads (source) WHERE resync;
+CREATE INDEX reads_in_vain ON reads (source) WHERE vain > 0;
+
+-- Claims that MISP shows no longer, without saying that it deleted them: beyond the guard's measure
+-- they stand until an operator releases them.
+CREATE TABLE held (
+    source    TEXT NOT NULL,
+    event     BLOB NOT NULL,
+    attribute BLOB NOT NULL,
+    part      SMALLINT NOT NULL,
+    since     BIGINT NOT NULL,
+    PRIMARY KEY (source, event, attribute, part)
+);
+
+-- Indicators withdrawn because of an absence, for the guard's measure.
+CREATE TABLE inferred (
+    source  TEXT NOT NULL,
+    view    TEXT NOT NULL,
+    at      BIGINT NOT NULL,
+    objects BIGINT NOT NULL
+);
+
+-- Values that an operator withholds, whatever claims them.
+CREATE TABLE suppressed (
+    -- As the operator wrote it.
+    value  TEXT NOT NULL PRIMARY KEY,
+    since  BIGINT NOT NULL,
+    -- NULL: until `unsuppress`.
+    until  BIGINT,
+    reason TEXT NOT NULL
+);
+
+-- How claims spell them, in lower case.
+CREATE TABLE suppressed_spellings (
+    spelling TEXT NOT NULL,
+    value    TEXT NOT NULL,
+    PRIMARY KEY (spelling, value)
+);
+
+-- What users of MISP saw of attributes, beyond their being there: false positives (kind 1) and
+-- expirations (kind 2). Also of attributes that claim nothing (yet).
+CREATE TABLE sightings (
+    source    TEXT NOT NULL,
+    attribute BLOB NOT NULL,
+    sighting  BLOB NOT NULL,
+    -- The observable's value that was sighted, as claims have it; '': whatever the attribute claims.
+    value     TEXT NOT NULL,
+    kind      SMALLINT NOT NULL,
+    -- MISP's number of it: of several expirations the newest counts.
+    number    BIGINT NOT NULL,
+    -- `date_sighting`, of an expiration the date itself, Unix seconds.
+    at        BIGINT NOT NULL,
+    -- All zero: unknown.
+    event     BLOB NOT NULL,
+    heard_at  BIGINT NOT NULL,
+    PRIMARY KEY (source, attribute, sighting, value)
+);
+CREATE INDEX sightings_by_event ON sightings (source, event);
+CREATE INDEX sightings_by_age ON sightings (heard_at);
+
+-- What MISP's decaying models said of attributes at the last read, where any apply.
+CREATE TABLE decay (
+    source    TEXT NOT NULL,
+    attribute BLOB NOT NULL,
+    -- 0 to 100, in tens.
+    score     SMALLINT NOT NULL,
+    decayed   BOOLEAN NOT NULL,
+    PRIMARY KEY (source, attribute)
+);
+
+-- Tags put on and taken off, the last word of each. Frames name event and attribute by MISP's numbers;
+-- attribute 0 stands for the event itself. A publication that was taken before the frame was sent says
+-- the opposite, however late it arrives.
+CREATE TABLE tag_changes (
+    source    TEXT NOT NULL,
+    event     BIGINT NOT NULL,
+    attribute BIGINT NOT NULL,
+    tag       TEXT NOT NULL,
+    local     BOOLEAN NOT NULL,
+    attached  BOOLEAN NOT NULL,
+    -- Unix milliseconds.
+    heard_at  BIGINT NOT NULL,
+    PRIMARY KEY (source, event, attribute, tag)
+);
+CREATE INDEX tag_changes_by_age ON tag_changes (heard_at);
+
+-- MISP's numbers of the tags that an event or its attributes carry: who renames or deletes a tag names
+-- no event.
+CREATE TABLE event_tags (
+    source TEXT NOT NULL,
+    event  BLOB NOT NULL,
+    tag    BIGINT NOT NULL,
+    PRIMARY KEY (source, event, tag)
+);
+CREATE INDEX event_tags_by_tag ON event_tags (source, tag);
+
+INSERT INTO counters (name, value) VALUES ('change', 0), ('clock', 0), ('clock jumped', 0);

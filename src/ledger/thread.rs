@@ -1,0 +1,76 @@
+//! A thread that works down what it is given, and ends when nobody can give it more.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc;
+
+use super::sql::{Result, SqlError};
+
+/// Runs work whose panic is to cost that work alone.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(SqlError::Panicked))
+}
+
+/// A thread and the way to it.
+pub(super) struct Worker<W> {
+    work: Mutex<Option<mpsc::UnboundedSender<W>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl<W> std::fmt::Debug for Worker<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").finish_non_exhaustive()
+    }
+}
+
+impl<W: Send + 'static> Worker<W> {
+    /// `run` works until its channel ends.
+    pub(super) fn start(
+        name: &str,
+        run: impl FnOnce(mpsc::UnboundedReceiver<W>) + Send + 'static,
+    ) -> Result<Self> {
+        let (work, waiting) = mpsc::unbounded_channel();
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || run(waiting))
+            .map_err(SqlError::Thread)?;
+        Ok(Self { work: Mutex::new(Some(work)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// # Errors
+    /// The thread was closed.
+    pub(super) fn give(&self, one: W) -> Result<()> {
+        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = work.as_ref().and_then(|work| work.send(one).ok());
+        sent.ok_or(SqlError::Closed)
+    }
+
+    /// Waits until all that was given is done and the thread has ended.
+    pub(super) async fn close(&self) {
+        if let Some(thread) = self.end() {
+            // A panic was told when it happened.
+            tokio::task::spawn_blocking(move || thread.join().ok()).await.ok();
+        }
+    }
+}
+
+impl<W> Worker<W> {
+    /// Takes no more work; the thread that still has to end.
+    fn end(&self) -> Option<JoinHandle<()>> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl<W> Drop for Worker<W> {
+    /// The file is closed when its last user is gone.
+    fn drop(&mut self) {
+        let Some(thread) = self.end() else { return };
+        // The last handle may be dropped by the thread itself, after its last work.
+        if thread.thread().id() != std::thread::current().id() {
+            thread.join().ok();
+        }
+    }
+}
