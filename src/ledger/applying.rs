@@ -37,7 +37,10 @@ pub(super) enum Stepped {
     /// Another snapshot or a deletion came between.
     GivenUp,
     /// More chunks are to come. `begun`: with this one the snapshot began.
-    Added { begun: Option<Box<Application>>, added: Added },
+    Added {
+        begun: Option<Box<Application>>,
+        added: Added,
+    },
     Ended(Box<Ended>),
 }
 
@@ -72,7 +75,9 @@ impl Applying {
             Some(known) => known,
             None => match self.begin(unit)? {
                 Begun::Started(started) => &**begun.insert(started),
-                not => return Ok(Stepped::Not(not)),
+                not @ (Begun::Unchanged | Begun::Stale | Begun::Deleted | Begun::Overtaken) => {
+                    return Ok(Stepped::Not(not));
+                }
             },
         };
         let mut change = self.change();
@@ -103,9 +108,10 @@ impl Applying {
     fn begin(&self, unit: &Unit<'_>) -> Result<Begun> {
         let head = (&self.head.facts, self.head.content);
         let begun = begin::begin(unit, self.context.source(), head, self.head.origin)?;
-        match begun {
-            Begun::Started(_) => self.note_begun(unit)?,
-            _ => self.note_not_begun(unit, &begun)?,
+        if matches!(begun, Begun::Started(_)) {
+            self.note_begun(unit)?;
+        } else {
+            self.note_not_begun(unit, &begun)?;
         }
         Ok(begun)
     }

@@ -3,9 +3,9 @@
 use super::apply::Application;
 use super::judgement::Origin;
 use super::small::Whole;
+use super::sql::{Result, Transaction, row, statements, values};
 use super::tag_changes::{self, TagChanges};
 use super::wanted::decode;
-use super::sql::{Result, Transaction, row, statements, values};
 use super::{claims, events, head, narrow};
 use crate::pure::convert::EventFacts;
 

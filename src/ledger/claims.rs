@@ -41,7 +41,6 @@ statements! {
             timestamp = excluded.timestamp, digest = excluded.digest, facts = excluded.facts";
 }
 
-
 /// A claim's place in its event: attribute and part.
 pub(super) type Place = (Uuid, i16);
 

@@ -72,7 +72,7 @@ impl Writer {
     pub(super) async fn go_through(&self, event: Uuid) -> Result<()> {
         let mut after = None;
         loop {
-            let context = self.context.clone();
+            let context = std::sync::Arc::clone(&self.context);
             let step = self.context.ledger.write(move |unit| {
                 let mut change = Change::new(&context.views, Some(event), Ledger::now());
                 let next = go_on(unit, (context.source(), event), after, &mut change)?;

@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use super::{Ledger, Shared, SqlResult};
 use super::writer::{Writer, unix};
+use super::{Ledger, Shared, SqlResult};
 use crate::metrics;
 use crate::notice::{Gap, GapReason, Receipt};
 
@@ -55,7 +55,8 @@ impl Writer {
     pub(super) async fn record_kept(&mut self) {
         let Some(gap) = self.unrecorded.take() else { return };
         let (since, now) = (unix(gap.since), unix(SystemTime::now()));
-        let recorded = self.context.ledger.record_gap(self.context.source(), &gap, since, now).await;
+        let recorded =
+            self.context.ledger.record_gap(self.context.source(), &gap, since, now).await;
         if let Err(error) = recorded {
             tracing::debug!(%error, "the gap cannot be recorded yet");
             self.unrecorded = Some(gap);

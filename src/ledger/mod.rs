@@ -75,8 +75,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 pub use check::Finding;
 pub use clock::SetBack;
 pub use copy::{Alteration, Altered};
@@ -95,6 +93,8 @@ pub use sql::{Result as SqlResult, SqlError};
 pub use start::{ABSENT, DISABLED, DRY_RUN, StartError, TargetEntry};
 pub use status::{GapStatus, LedgerStatus, Refusal, ResyncStatus, TargetStatus};
 pub use suppressed::{Lifted, Suppressed, Suppression};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 pub use unread::{Pauses, Unread, Vain};
 pub use upkeep::Upkeep;
 pub use verify::{Accepted, Deletable, Deletion, Delivered, Mending, Stray};

@@ -70,10 +70,9 @@ impl Ledger {
     pub async fn open(config: &LedgerConfig) -> Result<Self, OpenError> {
         let config = config.clone();
         let opening = tokio::task::spawn_blocking(move || open(&config));
-        opening.await.map_err(|error| OpenError::Other {
-            path: PathBuf::new(),
-            words: error.to_string(),
-        })?
+        opening
+            .await
+            .map_err(|error| OpenError::Other { path: PathBuf::new(), words: error.to_string() })?
     }
 }
 

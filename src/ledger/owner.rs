@@ -114,7 +114,7 @@ impl Owner {
         work: impl Fn(&Unit<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (waiting, answer) = oneshot::channel();
-        self.0.give(Task::Unit(Box::new(Work { work, done: None, waiting })))?;
+        self.0.give(Task::Unit(Box::new(Work { work, done: None, waiting }))).await?;
         answer.await.map_err(|_| SqlError::Closed)?
     }
 
@@ -124,9 +124,11 @@ impl Owner {
         work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (waiting, answer) = oneshot::channel();
-        self.0.give(Task::Maintain(Box::new(move |connection| {
-            waiting.send(guarded(|| work(connection))).ok();
-        })))?;
+        self.0
+            .give(Task::Maintain(Box::new(move |connection| {
+                waiting.send(guarded(|| work(connection))).ok();
+            })))
+            .await?;
         answer.await.map_err(|_| SqlError::Closed)?
     }
 
@@ -145,7 +147,7 @@ struct Thread {
 type Outcome = Result<Vec<Effect>>;
 
 impl Thread {
-    fn run(mut self, mut tasks: mpsc::UnboundedReceiver<Task>) {
+    fn run(mut self, mut tasks: mpsc::Receiver<Task>) {
         let mut taken = Vec::new();
         while tasks.blocking_recv_many(&mut taken, MOST) > 0 {
             let mut units = Vec::new();
@@ -224,8 +226,7 @@ mod tests {
         "INSERT INTO words (length, word) VALUES ($2, $1)",
         &[Type::Text, Type::Integer],
     );
-    static ALL: Statement =
-        Statement::new("SELECT word, length FROM words ORDER BY word", &[]);
+    static ALL: Statement = Statement::new("SELECT word, length FROM words ORDER BY word", &[]);
 
     fn started(folder: &tempfile::TempDir) -> Owner {
         let options = Options { fsync: false, cache: 1_000 };
@@ -282,7 +283,7 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let owner = started(&folder);
         owner.run(|unit| unit.execute(&CREATE, &[])).await.unwrap();
-        let (told, mut heard) = mpsc::unbounded_channel();
+        let (told, heard) = std::sync::mpsc::channel();
         let telling = |word: &'static str, fails: bool| {
             let told = told.clone();
             move |unit: &Unit<'_>| {

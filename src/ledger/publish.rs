@@ -145,8 +145,7 @@ impl Writer {
         shown: &Arc<HashSet<Uuid>>,
     ) -> Result<Stepped> {
         let (applying, shown) = (Arc::clone(applying), Arc::clone(shown));
-        let step =
-            move |unit: &Unit<'_>| applying.step(unit, known.as_deref(), &chunk, &shown);
+        let step = move |unit: &Unit<'_>| applying.step(unit, known.as_deref(), &chunk, &shown);
         self.context.ledger.write(step).await
     }
 

@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use super::change::Change;
 use super::judgement::{Asked, Origin, Shown};
+use super::owner::Unit;
 use super::publish::Applied;
 use super::small::Whole;
 use super::snapshot::{self, Source};
-use super::writer::{Context, RestRules, Writer, millis, unix};
-use super::owner::Unit;
 use super::sql::{Result, Transaction, row, statements, values};
+use super::writer::{Context, RestRules, Writer, millis, unix};
 use super::{Lane, Ledger, Vain, events, reads, unread, withdraw};
 use crate::metrics;
 use crate::notice::{EventAnswer, Read, Receipt};
@@ -57,7 +57,9 @@ impl Writer {
             of_our_view: rest.key.is_accepted(),
         };
         let source = Source::Read(asked, rest.on_unpublish);
-        let snapshot = match snapshot::read(document, self.context.views.fingerprint(), source).await {
+        let snapshot = match snapshot::read(document, self.context.views.fingerprint(), source)
+            .await
+        {
             Ok(snapshot) if snapshot.head.facts.uuid == read.event => snapshot,
             Ok(snapshot) => {
                 let other = snapshot.head.facts.uuid;
@@ -209,12 +211,7 @@ enum Gone {
 }
 
 impl Context {
-    fn gone(
-        &self,
-        unit: &Unit<'_>,
-        event: Uuid,
-        (asked, sequence): (i64, i64),
-    ) -> Result<Gone> {
+    fn gone(&self, unit: &Unit<'_>, event: Uuid, (asked, sequence): (i64, i64)) -> Result<Gone> {
         let key = (self.source(), event);
         let state = state(unit, key)?;
         if state.as_ref().is_some_and(|state| state.sequence != sequence) {

@@ -14,7 +14,7 @@ pub(super) struct Reader(Worker<Work>);
 
 impl Reader {
     pub(super) fn start(name: &str, mut connection: Connection) -> Result<Self> {
-        let run = move |mut waiting: mpsc::UnboundedReceiver<Work>| {
+        let run = move |mut waiting: mpsc::Receiver<Work>| {
             while let Some(work) = waiting.blocking_recv() {
                 work(&mut connection);
             }
@@ -36,9 +36,11 @@ impl Reader {
         work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (waiting, answer) = oneshot::channel();
-        self.0.give(Box::new(move |connection| {
-            waiting.send(guarded(|| work(connection))).ok();
-        }))?;
+        self.0
+            .give(Box::new(move |connection| {
+                waiting.send(guarded(|| work(connection))).ok();
+            }))
+            .await?;
         answer.await.map_err(|_| SqlError::Closed)?
     }
 

@@ -64,10 +64,8 @@ impl Ledger {
 
     /// Everything received before `now` was committed or waits in memory.
     pub(super) async fn note_running(&self, now: i64) -> Result<()> {
-        self.write(move |unit| {
-            unit.execute(&NOTE, &values![&now.to_string(), RUNNING]).map(drop)
-        })
-        .await
+        self.write(move |unit| unit.execute(&NOTE, &values![&now.to_string(), RUNNING]).map(drop))
+            .await
     }
 
     /// The run ends, and everything that it received is committed.

@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use super::change::Change;
 use super::meant::meant;
+use super::owner::Unit;
 use super::reads::{self, Asking};
 use super::sightings::{self, Sighted};
-use super::tags::Affected;
-use super::owner::Unit;
 use super::sql::{Result, Transaction, statements, values};
+use super::tags::Affected;
 use super::wanted::refresh;
 use super::withdraw::{self, Ending, Which, Withdrawn};
 use super::writer::{Context, Writer, millis, unix};
@@ -292,12 +292,7 @@ fn sighted(
 }
 
 /// Has a known event read: what was heard has no time of MISP's, or does not say what changed.
-fn look_again(
-    context: &Context,
-    unit: &Unit<'_>,
-    event: Uuid,
-    change: &Change<'_>,
-) -> Result<()> {
+fn look_again(context: &Context, unit: &Unit<'_>, event: Uuid, change: &Change<'_>) -> Result<()> {
     let source = context.source();
     let named = EventRef { uuid: Some(event), id: None };
     let known = meant(unit, source, &named)?;

@@ -8,6 +8,9 @@ use tokio::sync::mpsc;
 
 use super::sql::{Result, SqlError};
 
+/// Work that may wait in line.
+const WAITING: usize = 256;
+
 /// Runs work whose panic is to cost that work alone.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(SqlError::Panicked))
@@ -15,7 +18,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 
 /// A thread and the way to it.
 pub(super) struct Worker<W> {
-    work: Mutex<Option<mpsc::UnboundedSender<W>>>,
+    work: Mutex<Option<mpsc::Sender<W>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -29,9 +32,9 @@ impl<W: Send + 'static> Worker<W> {
     /// `run` works until its channel ends.
     pub(super) fn start(
         name: &str,
-        run: impl FnOnce(mpsc::UnboundedReceiver<W>) + Send + 'static,
+        run: impl FnOnce(mpsc::Receiver<W>) + Send + 'static,
     ) -> Result<Self> {
-        let (work, waiting) = mpsc::unbounded_channel();
+        let (work, waiting) = mpsc::channel(WAITING);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || run(waiting))
@@ -39,12 +42,13 @@ impl<W: Send + 'static> Worker<W> {
         Ok(Self { work: Mutex::new(Some(work)), thread: Mutex::new(Some(thread)) })
     }
 
+    /// Waits while too much other work waits.
+    ///
     /// # Errors
     /// The thread was closed.
-    pub(super) fn give(&self, one: W) -> Result<()> {
-        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = work.as_ref().and_then(|work| work.send(one).ok());
-        sent.ok_or(SqlError::Closed)
+    pub(super) async fn give(&self, one: W) -> Result<()> {
+        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        work.ok_or(SqlError::Closed)?.send(one).await.map_err(|_| SqlError::Closed)
     }
 
     /// Waits until all that was given is done and the thread has ended.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::claims::ClaimKey;
-use super::writer::millis;
 use super::sql::Result;
+use super::writer::millis;
 use super::{Ledger, Views, WriterSettings};
 
 /// Cares for a ledger.

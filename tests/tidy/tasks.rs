@@ -18,7 +18,7 @@ const STARTS: [&str; 6] = [
 
 /// Who may. Those of `intake`, `rest`, `ledger` and the commands wait for what they start before they
 /// return; the others stop what they hold.
-const OWNERS: [&str; 11] = [
+const OWNERS: [&str; 13] = [
     "src/admin/control.rs",
     "src/app/mod.rs",
     "src/app/reading.rs",
@@ -26,7 +26,9 @@ const OWNERS: [&str; 11] = [
     "src/commands/check/mod.rs",
     "src/intake/webhook/request.rs",
     "src/intake/zmq/mod.rs",
+    "src/ledger/open.rs",
     "src/ledger/snapshot.rs",
+    "src/ledger/thread.rs",
     "src/ledger/warninglists/file.rs",
     "src/misp_api/reply.rs",
     "src/sandbox/mod.rs",

@@ -1,6 +1,6 @@
 //! What comes out of a row.
 
-use rusqlite::types::ValueRef;
+use rusqlite::types::{Type, ValueRef};
 use uuid::Uuid;
 
 use super::error::SqlError;
@@ -49,10 +49,8 @@ impl<'r> Columns<'r> {
         let column = self.next;
         self.next += 1;
         let value = self.row.get_ref(column)?;
-        T::from_column(value).ok_or_else(|| SqlError::Column {
-            column,
-            found: value.data_type().to_string(),
-        })
+        T::from_column(value)
+            .ok_or_else(|| SqlError::Column { column, found: value.data_type().to_string() })
     }
 }
 
@@ -105,10 +103,10 @@ impl FromColumn for Uuid {
 
 impl<T: FromColumn> FromColumn for Option<T> {
     fn from_column(value: ValueRef<'_>) -> Option<Self> {
-        match value {
-            ValueRef::Null => Some(None),
-            _ => T::from_column(value).map(Some),
+        if value.data_type() == Type::Null {
+            return Some(None);
         }
+        T::from_column(value).map(Some)
     }
 }
 

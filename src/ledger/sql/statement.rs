@@ -39,8 +39,8 @@ impl Statement {
     /// Whether these values are of the types that the statement declares. SQLite would take any.
     pub(super) fn check(&self, values: &[Value<'_>]) {
         let fits = |(value, kind): (&Value<'_>, &Type)| value.kind().is_none_or(|of| of == *kind);
-        let are_right = values.len() == self.parameters.len()
-            && values.iter().zip(self.parameters).all(fits);
+        let are_right =
+            values.len() == self.parameters.len() && values.iter().zip(self.parameters).all(fits);
         debug_assert!(are_right, "{values:?} are not the parameters of {}", self.sql);
     }
 }
