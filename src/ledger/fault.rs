@@ -1,10 +1,10 @@
 //! When the ledger cannot be written: readiness drops, and work goes on by itself once there is room. A notice that was lost meanwhile becomes a gap.
 
-use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::sync::PoisonError;
+use std::time::{Instant, SystemTime};
 
-use super::writer::{Writer, unix};
-use super::{Ledger, Shared, SqlResult};
+use super::writer::{TRY_AGAIN, Writer, unix};
+use super::{Ledger, Shared, SqlError, SqlResult};
 use crate::metrics;
 use crate::notice::{Gap, GapReason, Receipt};
 
@@ -12,20 +12,35 @@ impl Ledger {
     /// Whether work on the ledger (`doing`, for the log) went well.
     pub fn judge<T>(&self, result: SqlResult<T>, doing: &str) -> bool {
         let Err(error) = result else { return true };
-        if self.shared.writable.swap(false, Ordering::Relaxed) {
-            tracing::error!(%error, doing, "cannot write the ledger: notices are lost and a gap is noted; free disk space or mend the file");
+        if error.is_fault() {
+            // The thread that writes told of it.
+            tracing::debug!(%error, doing, "cannot write the ledger");
         } else {
-            tracing::debug!(%error, doing, "still cannot write the ledger");
+            tracing::error!(%error, doing, "work on the ledger failed");
         }
         false
     }
 }
 
 impl Shared {
-    /// A transaction was committed.
+    /// A transaction was committed. A small one may find room where the next large one does not, so a fault
+    /// counts as over once there was none for a while.
     pub(super) fn note_written(&self) {
-        if !self.writable.swap(true, Ordering::Relaxed) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_some_and(|at| at.elapsed() >= TRY_AGAIN) {
+            *failed = None;
             tracing::info!("the ledger can be written again");
+        }
+    }
+
+    /// A transaction was lost, or a unit of work failed in it.
+    pub(super) fn note_failed(&self, error: &SqlError) {
+        if !error.is_fault() {
+            return;
+        }
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.replace(Instant::now()).is_none() {
+            tracing::error!(%error, "cannot write the ledger: notices are lost and a gap is noted; free disk space or mend the file");
         }
     }
 }

@@ -71,9 +71,9 @@ mod writer;
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
 
 pub use check::Finding;
 pub use clock::SetBack;
@@ -134,8 +134,8 @@ struct Shared {
     strange: AtomicI64,
     /// Notices that wait or are being applied: more may be about to change.
     arriving: AtomicUsize,
-    /// Whether the last transaction went well.
-    writable: AtomicBool,
+    /// When a transaction last failed for a fault of the file or its disk that is not over.
+    failed: Mutex<Option<Instant>>,
     /// What MISP said of its warninglists.
     told: warninglists::Told,
     /// Where the file is.
@@ -151,7 +151,7 @@ impl Shared {
             asked: Notify::new(),
             strange: AtomicI64::new(0),
             arriving: AtomicUsize::new(0),
-            writable: AtomicBool::new(true),
+            failed: Mutex::new(None),
             told: warninglists::Told::default(),
             folder,
             lock,
@@ -220,10 +220,10 @@ impl Ledger {
         self.shared.arriving.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether the last transaction went well.
+    /// Whether the file and its disk are in order.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.shared.writable.load(Ordering::Relaxed)
+        self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     /// The sequence of events that the ledger does not know: moved by notices about any of them, and

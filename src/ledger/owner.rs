@@ -173,6 +173,7 @@ impl Thread {
                 Err(_) => units.chunks_mut(1).map(|one| self.commit_one(one)).collect(),
             };
             for (unit, outcome) in units.drain(..outcomes.len()).zip(outcomes) {
+                outcome.as_ref().err().into_iter().for_each(|error| self.shared.note_failed(error));
                 let outcome = outcome.map(|effects| {
                     effects.into_iter().for_each(|effect| effect(&self.shared));
                 });

@@ -113,7 +113,7 @@ const SMALL_BATCH: usize = 256;
 const UPKEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// After a fault.
-const TRY_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 impl Writer {
     #[must_use]

@@ -26,6 +26,24 @@ pub enum SqlError {
 }
 
 impl SqlError {
+    /// Whether the file or its disk is at fault, and not what was to be written.
+    pub(in crate::ledger) fn is_fault(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        let of_file = [
+            Code::DiskFull,
+            Code::SystemIoFailure,
+            Code::ReadOnly,
+            Code::CannotOpen,
+            Code::DatabaseCorrupt,
+            Code::NotADatabase,
+            Code::DatabaseBusy,
+            Code::DatabaseLocked,
+            Code::FileLockingProtocolFailed,
+            Code::OutOfMemory,
+        ];
+        self.code().is_some_and(|code| of_file.contains(&code))
+    }
+
     /// SQLite's primary result code, <https://sqlite.org/rescode.html>; `None` if it is not SQLite's error.
     pub(in crate::ledger) fn code(&self) -> Option<rusqlite::ErrorCode> {
         let Self::Sqlite(error) = self else { return None };
