@@ -26,7 +26,7 @@ use crate::intake::rest::RestIntake;
 use crate::intake::zmq::ZeroMqStatus;
 use crate::intake::{Inbox, webhook};
 use crate::ledger::{
-    DISABLED, InForce, Ledger, Member, StartError, TargetEntry, Views, load_warninglists,
+    InForce, Ledger, Member, StartError, TargetEntry, TargetMode, Views, load_warninglists,
 };
 use crate::notice::Notice;
 use crate::signals;
@@ -264,9 +264,14 @@ async fn register(
     views: &Views,
     options: RunOptions,
 ) -> anyhow::Result<()> {
+    let mode = |target: &Target| match (target.enabled, target.mode) {
+        (false, _) => TargetMode::Disabled,
+        (true, Mode::Live) => TargetMode::Live,
+        (true, Mode::DryRun) => TargetMode::DryRun,
+    };
     let entry = |target: &Target| TargetEntry {
         target: target.name.clone(),
-        mode: if target.enabled { target.mode.word() } else { DISABLED }.into(),
+        mode: mode(target),
         workspace: target.workspace_id.to_string(),
         sourcesystem: target.sourcesystem.clone(),
         identity: target.identity.word().into(),

@@ -7,7 +7,7 @@ use crate::admin::{RelayStatus, SendingStatus, Status};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
 use crate::ledger::{
-    ABSENT, LedgerStatus, ListsState, Refusal, ResyncPhase, ResyncStatus, Room, SetBack,
+    LedgerStatus, ListsState, Refusal, ResyncPhase, ResyncStatus, Room, SetBack, TargetMode,
     TargetStatus,
 };
 use crate::pure::count::Count;
@@ -123,7 +123,8 @@ impl StatusPage {
             .iter()
             .filter_map(|one| Some(format!("{}: {}", one.target, one.file.as_ref()?)));
         self.list("Dry runs, which send nothing and write to a file", &files.collect::<Vec<_>>());
-        let absent = status.ledger.targets.iter().filter(|target| target.mode == ABSENT);
+        let is_absent = |target: &&TargetStatus| target.mode == TargetMode::Absent;
+        let absent = status.ledger.targets.iter().filter(is_absent);
         let lines: Vec<String> = absent.map(|target| target.target.clone()).collect();
         self.list("No longer configured, kept for their return (`forget NAME` ends that)", &lines);
     }
@@ -131,9 +132,9 @@ impl StatusPage {
     fn target(&self, target: &TargetStatus, sending: Option<&SendingStatus>) -> Vec<String> {
         let figures = [target.delivered, target.withdrawn, target.rejected];
         let unknown = || "-".to_owned();
-        let of_ledger = || if target.mode.is_empty() { unknown() } else { target.mode.clone() };
         // Without a relay, the ledger has the mode of the last start.
-        let mode = sending.map_or_else(of_ledger, |sending| sending.mode.clone());
+        let mode =
+            sending.map_or_else(|| target.mode.word().to_owned(), |sending| sending.mode.clone());
         let health = sending.map(|sending| &sending.health);
         let mut row = vec![target.target.clone(), mode];
         row.extend(figures.iter().chain(&target.queue).map(i64::to_string));

@@ -13,7 +13,7 @@ use super::ReadableTarget;
 use super::stray::stray;
 use crate::azure::manage::{Condition, ManageError, WorkspaceObject};
 use crate::deliver::ForeignUploadError;
-use crate::ledger::{Accepted, Ledger, Mending, SqlError, SqlResult, millis};
+use crate::ledger::{Accepted, Deviation, Ledger, Mending, SqlError, SqlResult, millis};
 use crate::pure::stix::Withdraw;
 use crate::pure::verify::{
     Comparison, Example, Ours, Stand, VerifyLine, VerifyReport, is_own_relationship, judge, lives,
@@ -307,7 +307,8 @@ impl Look<'_> {
             }
             (None, _) => Example { id: format!("{kind}--{id}"), ..Example::default() },
         };
-        let accepted = |at: Option<i64>| (known.object, at.unwrap_or_default());
+        let (object, accepted_at) = (known.object, known.accepted_at.unwrap_or_default());
+        let again = Deviation { object, accepted_at, valid_until: 0 };
         match judge(&known.stand, held, now, self.shown) {
             Comparison::Same => self.report.same += u64::from(found.is_some()),
             Comparison::Ended => self.report.ended += u64::from(found.is_some()),
@@ -315,11 +316,11 @@ impl Look<'_> {
             Comparison::NotYet => self.report.not_yet += 1,
             Comparison::Missing => {
                 self.report.missing.add(named);
-                self.mending.again.push(accepted(known.accepted_at));
+                self.mending.again.push(again);
             }
             Comparison::Different(properties) => {
                 self.report.different.add(|| Example { properties, ..named() });
-                self.mending.again.push(accepted(known.accepted_at));
+                self.mending.again.push(again);
             }
             // A rule or a user changed it in Sentinel: sending it again would undo what they want.
             Comparison::ChangedThere(properties) => {
@@ -330,9 +331,9 @@ impl Look<'_> {
                 self.report.left_over.add(named);
                 let Some(found) = found else { return };
                 match (&known.stand, known.accepted_at) {
-                    (Stand::Ended { .. }, Some(at)) => {
-                        let until = time(&found.data, "valid_until").unwrap_or(i64::MAX);
-                        self.mending.ended.push((known.object, at, until));
+                    (Stand::Ended { .. }, Some(_)) => {
+                        let valid_until = time(&found.data, "valid_until").unwrap_or(i64::MAX);
+                        self.mending.ended.push(Deviation { valid_until, ..again });
                     }
                     // The ledger has no accepted withdrawal of it, so it is withdrawn like an unknown object.
                     _ => self.mending.strays.push(stray(found, known.object, id, None)),

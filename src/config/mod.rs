@@ -193,7 +193,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Returns the name of the mode in the configuration, in `status` and in the ledger.
+    /// Returns the name of the mode in the configuration and in `status`.
     pub fn word(self) -> &'static str {
         self.into()
     }

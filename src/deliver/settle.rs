@@ -8,11 +8,11 @@ use uuid::Uuid;
 use super::outcome::UploadOutcome;
 use super::pacer::Pacer;
 use super::session::Session;
-use super::state::{DEGRADED_AFTER, Ruling};
+use super::state::{DEGRADED_AFTER, Record, Ruling};
 use super::target_delivery::{FinishedRequest, TargetDelivery, record};
 use super::tell;
 use crate::config::Delivery;
-use crate::ledger::{Ledger, Sending, Settlement, SqlResult};
+use crate::ledger::{Ledger, RejectedObject, Sending, SentVersion, Settlement, SqlResult};
 use crate::metrics;
 use crate::pure::backoff::Backoff;
 
@@ -123,9 +123,11 @@ impl Settling<'_> {
             .into_iter()
             .filter_map(|(index, words)| Some((request.sending.get(index)?, words)))
             .collect();
-        let refusals: Vec<(Uuid, String)> =
-            named.iter().map(|(one, words)| (one.object, words.clone())).collect();
-        let is_refused = |object: Uuid| refusals.iter().any(|(refused, _)| *refused == object);
+        let refusals: Vec<RejectedObject> = named
+            .iter()
+            .map(|(one, words)| RejectedObject { object: one.object, words: words.clone() })
+            .collect();
+        let is_refused = |object: Uuid| refusals.iter().any(|refused| refused.object == object);
         // Sentinel names only the bad records, so a record without a complaint is accepted.
         let good = request.sending.iter().filter(|one| !is_refused(one.object));
         let (early, taken): (Vec<&Sending>, Vec<&Sending>) =
@@ -160,8 +162,11 @@ impl Settling<'_> {
                 Ok(None)
             }
             Ruling::Reject(alone) => {
-                let versions: Vec<_> =
-                    alone.iter().map(|record| (record.object, record.version)).collect();
+                let version = |record: &Record| SentVersion {
+                    object: record.object,
+                    version: record.version,
+                };
+                let versions: Vec<SentVersion> = alone.iter().map(version).collect();
                 self.ledger.reject_versions(name, &versions, why).await?;
                 tell::refusals(name, alone.iter().map(|record| (*record, why)));
                 Ok(None)

@@ -12,12 +12,12 @@ use super::begin::{self, Begun};
 use super::change::Change;
 use super::judgement::Origin;
 use super::owner::Unit;
-use super::reads::{self, Asking};
 use super::snapshot::{Chunk, End, SnapshotHead};
-use super::sql::Result;
-use super::wanted::encode;
-use super::writer::{Context, unix};
-use super::{Lane, decay, event_tags, sightings, small};
+use super::sql::{Result, Transaction, encode};
+use super::tables::keys::EventKey;
+use super::tables::{announced, event_tags, gaps, reads};
+use super::writing::Context;
+use super::{Lane, Ledger, beside};
 
 /// What every transaction of a snapshot knows.
 #[derive(Debug)]
@@ -58,6 +58,10 @@ impl Applying {
         self.head.facts.uuid
     }
 
+    fn key(&self) -> EventKey<'_> {
+        self.context.key(self.event())
+    }
+
     fn change(&self) -> Change<'_> {
         Change::new(&self.context.views, Some(self.event()), self.heard).in_lane(self.lane)
     }
@@ -81,8 +85,7 @@ impl Applying {
             },
         };
         let mut change = self.change();
-        let claims = (chunk.claims.as_slice(), chunk.silent.as_slice());
-        let Some(added) = application.add(unit, claims, &mut change)? else {
+        let Some(added) = application.add(unit, chunk, &mut change)? else {
             return Ok(Stepped::GivenUp);
         };
         self.take_in(unit, chunk, &mut change)?;
@@ -92,8 +95,8 @@ impl Applying {
         };
         let mut application = application.clone();
         application.advance(&added);
-        let read = (self.event(), self.head.origin);
-        self.context.take_back_unshown(unit, read, shown, &mut change)?;
+        let origin = self.head.origin;
+        self.context.take_back_unshown(unit, self.event(), origin, shown, &mut change)?;
         let measure = self.context.rest().map(|rest| &rest.guard);
         application.judge_absent(unit, measure, &mut change)?;
         let added = Ended { application, end: Arc::clone(end), done: false };
@@ -106,8 +109,8 @@ impl Applying {
     }
 
     fn begin(&self, unit: &Unit<'_>) -> Result<Begun> {
-        let head = (&self.head.facts, self.head.content);
-        let begun = begin::begin(unit, self.context.source(), head, self.head.origin)?;
+        let SnapshotHead { facts, content, origin, .. } = &*self.head;
+        let begun = begin::begin(unit, self.context.source(), facts, *content, *origin)?;
         if matches!(begun, Begun::Started(_)) {
             self.note_begun(unit)?;
         } else {
@@ -123,9 +126,7 @@ impl Applying {
             (Origin::Read(_), _) => Ok(()),
             (Origin::Push { .. }, Some(_)) => self.context.ask_read_back(unit, self.event()),
             (Origin::Push { .. }, None) => {
-                let now = unix(std::time::SystemTime::now());
-                let event = (self.context.source(), self.event());
-                reads::ask(unit, event, Asking::at_once(now), now)
+                self.context.ask_at_once(unit, self.event(), Ledger::now())
             }
         }
     }
@@ -133,7 +134,7 @@ impl Applying {
     fn note_not_begun(&self, unit: &Unit<'_>, begun: &Begun) -> Result<()> {
         let (event, origin) = (self.event(), self.head.origin);
         if !matches!(begun, Begun::Overtaken) {
-            small::confirm(unit, self.context.source(), (event, origin.told_at()))?;
+            confirm(unit, self.key(), origin.told_at())?;
         }
         if matches!(begun, Begun::Unchanged | Begun::Stale) && !origin.is_read() {
             self.context.ask_read_back(unit, event)?;
@@ -146,12 +147,16 @@ impl Applying {
 
     /// What stands beside the attributes.
     fn take_in(&self, unit: &Unit<'_>, chunk: &Chunk, change: &mut Change<'_>) -> Result<()> {
-        let place = (self.context.source(), self.event());
-        sightings::take_in(unit, place, &chunk.sighted, change)?;
-        if self.context.counts_decay() {
-            decay::take_in(unit, place, &chunk.decays, change)?;
+        beside::take_in_sightings(unit, self.key(), &chunk.sighted, change)?;
+        if self.counts_decay() {
+            beside::take_in_decay(unit, self.key(), &chunk.decays, change)?;
         }
         Ok(())
+    }
+
+    /// Decay may permit: by another view than the ledger's it does not.
+    fn counts_decay(&self) -> bool {
+        self.context.rest().is_some_and(|rest| rest.times.decay && rest.key.is_accepted())
     }
 
     /// Ends some claims; once all have ended the snapshot is applied.
@@ -159,7 +164,7 @@ impl Applying {
         let Ended { mut application, end, .. } = ended;
         let done = application.end_some(unit, &mut change)?;
         if done {
-            self.finish(unit, (&application, &end), &change)?;
+            self.finish(unit, &application, &end, &change)?;
         }
         unit.wake(&change);
         Ok(Ended { application, end, done })
@@ -168,10 +173,11 @@ impl Applying {
     fn finish(
         &self,
         unit: &Unit<'_>,
-        (application, end): (&Application, &End),
+        application: &Application,
+        end: &End,
         change: &Change<'_>,
     ) -> Result<()> {
-        let event = (self.context.source(), self.event());
+        let event = self.key();
         let summary = Summary::new(&self.head, &application.counts, end);
         change.summarise(unit, &encode(&summary)?)?;
         application.finish(unit, self.head.content, &encode(&summary.skipped)?)?;
@@ -179,32 +185,15 @@ impl Applying {
         if self.context.rest().is_none() {
             reads::forget(unit, event)?;
         }
-        small::confirm(unit, event.0, (event.1, self.head.origin.told_at()))
+        confirm(unit, event, self.head.origin.told_at())
     }
 }
 
-impl Context {
-    /// Has the event read until MISP shows it published.
-    pub(super) fn ask_confirmation(&self, unit: &Unit<'_>, event: Uuid) -> Result<()> {
-        let Some(rest) = self.rest() else { return Ok(()) };
-        let now = unix(std::time::SystemTime::now());
-        let asking = Asking::confirmation(&rest.times, now);
-        reads::ask(unit, (self.source(), event), asking, now)?;
-        unit.then(|shared| shared.asked.notify_waiters());
-        Ok(())
-    }
-
-    /// What was pushed is read back, once MISP has saved it.
-    pub(super) fn ask_read_back(&self, unit: &Unit<'_>, event: Uuid) -> Result<()> {
-        let Some(rest) = self.rest() else { return Ok(()) };
-        let now = unix(std::time::SystemTime::now());
-        reads::ask(unit, (self.source(), event), Asking::read_back(&rest.times, now), now)
-    }
-
-    /// Decay may permit: by another view than the ledger's it does not.
-    fn counts_decay(&self) -> bool {
-        self.rest().is_some_and(|rest| rest.times.decay && rest.key.is_accepted())
-    }
+/// A publication of the event came: what a webhook announced by `told_at` (Unix milliseconds) is no longer
+/// needed, and gaps that name the event are healed.
+pub(super) fn confirm(tx: &Transaction<'_>, event: EventKey<'_>, told_at: i64) -> Result<()> {
+    announced::confirm(tx, event, told_at)?;
+    gaps::heal_event(tx, event, told_at)
 }
 
 /// What the line about an accepted event tells, kept beside its changes.

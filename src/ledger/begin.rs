@@ -1,19 +1,14 @@
 //! Whether a snapshot is to be applied, and what its head comes to beside what is known already.
 
-use super::apply::Application;
+use super::apply::{Application, BegunHead};
 use super::judgement::Origin;
-use super::small::Whole;
-use super::sql::{Result, Transaction, row, statements, values};
-use super::tag_changes::{self, TagChanges};
-use super::wanted::decode;
-use super::{claims, events, head, narrow};
+use super::narrow;
+use super::sql::{Result, Transaction};
+use super::tables::claims;
+use super::tables::events::{self, StoredEvent, Whole};
+use super::tables::keys::EventKey;
+use super::tables::tag_changes::{self, TagChanges};
 use crate::pure::convert::EventFacts;
-
-statements! {
-    EVENT(Text, Bytes) =
-        "SELECT timestamp, content, sequence, deleted_at, facts FROM events
-         WHERE source = $1 AND event = $2";
-}
 
 /// Whether a snapshot is to be applied.
 #[derive(Debug)]
@@ -29,42 +24,23 @@ pub(super) enum Begun {
     Started(Box<Application>),
 }
 
-/// The head of a snapshot that was begun.
-#[derive(Debug)]
-pub(super) struct Head {
-    pub facts: EventFacts,
-    pub generation: i64,
-    /// It says something else than before: all objects of the event are merged anew.
-    pub changed: bool,
-    /// What was heard of its tags, of a push.
-    pub heard: TagChanges,
-}
-
-row! {
-    #[derive(Debug)]
-    struct EventRow {
-        timestamp: i64,
-        content: Option<i64>,
-        sequence: i64,
-        deleted_at: Option<i64>,
-        facts: String,
+/// Why a snapshot is not to be applied.
+fn objection(
+    stored: &StoredEvent,
+    origin: &Origin,
+    facts: &EventFacts,
+    content: i64,
+) -> Option<Begun> {
+    if origin.is_overtaken(stored.sequence, stored.deleted_at) {
+        return Some(Begun::Overtaken);
     }
-}
-
-impl EventRow {
-    /// Why a snapshot is not to be applied.
-    fn objection(&self, origin: &Origin, facts: &EventFacts, content: i64) -> Option<Begun> {
-        if origin.is_overtaken(self.sequence, self.deleted_at) {
-            return Some(Begun::Overtaken);
-        }
-        if self.deleted_at.is_some() && !origin.is_read() {
-            return Some(Begun::Deleted);
-        }
-        if self.deleted_at.is_none() && !origin.is_read() && facts.timestamp < self.timestamp {
-            return Some(Begun::Stale);
-        }
-        (self.content == Some(content)).then_some(Begun::Unchanged)
+    if stored.deleted_at.is_some() && !origin.is_read() {
+        return Some(Begun::Deleted);
     }
+    if stored.deleted_at.is_none() && !origin.is_read() && facts.timestamp < stored.timestamp {
+        return Some(Begun::Stale);
+    }
+    (stored.content == Some(content)).then_some(Begun::Unchanged)
 }
 
 /// Compares a snapshot's head with the ledger and, if it is to be applied, writes the head.
@@ -73,38 +49,50 @@ impl EventRow {
 pub(super) fn begin(
     tx: &Transaction<'_>,
     source: &str,
-    (facts, content): (&EventFacts, i64),
+    facts: &EventFacts,
+    content: i64,
     origin: Origin,
 ) -> Result<Begun> {
-    let stored: Option<EventRow> = tx.row(&EVENT, &values![source, facts.uuid])?;
+    let event = EventKey::new(source, facts.uuid);
     let mut facts = facts.clone();
     let mut before = None;
-    if stored.is_none() && origin.is_of_known() {
-        return Ok(Begun::Overtaken);
-    }
-    if stored.is_none() && !origin.is_read() && narrow::is_outdated(tx, source, &facts)? {
-        return Ok(Begun::Stale);
-    }
-    if let Some(row) = stored {
-        if let Some(objection) = row.objection(&origin, &facts, content) {
-            return Ok(objection);
+    match events::stored(tx, event)? {
+        Some(stored) => {
+            if let Some(objection) = objection(&stored, &origin, &facts, content) {
+                return Ok(objection);
+            }
+            before = stored.facts();
         }
-        // An event that was deleted before the ledger knew it has no facts.
-        before = decode::<EventFacts>(&row.facts).ok();
+        None if origin.is_of_known() => return Ok(Begun::Overtaken),
+        None if !origin.is_read() && narrow::is_outdated(tx, source, &facts)? => {
+            return Ok(Begun::Stale);
+        }
+        None => {}
     }
     if let Some(before) = &before {
         origin.reconcile(before, &mut facts);
     }
     let heard = heard_of(tx, source, &origin, &mut facts)?;
-    let event_changed = before.is_some_and(|before| head::says_more(&before, &facts));
-    let generation = head::write_head(tx, source, &facts)?;
-    if event_changed {
+    let changed = before.is_some_and(|before| says_more(&before, &facts));
+    let generation = events::begin_snapshot(tx, source, &facts)?;
+    if changed {
         // If this does not come to its end, all claims are judged by the new head nevertheless.
-        events::begin_whole(tx, (source, facts.uuid), Whole::Refresh)?;
+        events::begin_whole(tx, event, Whole::Refresh)?;
     }
-    let stored = claims::stored_claims(tx, source, facts.uuid)?;
-    let head = Head { facts, generation, changed: event_changed, heard };
+    let stored = claims::digests(tx, event)?;
+    let head = BegunHead { facts, generation, changed, heard };
     Ok(Begun::Started(Box::new(Application::new(source, origin, head, stored))))
+}
+
+/// Whether anything differs that policy or merging reads of an event: its own times are not.
+fn says_more(stored: &EventFacts, now: &EventFacts) -> bool {
+    let without_times = |facts: &EventFacts| EventFacts {
+        timestamp: 0,
+        publish_timestamp: 0,
+        narrowed_at: 0,
+        ..facts.clone()
+    };
+    without_times(stored) != without_times(now)
 }
 
 /// What was heard of tags by MISP's numbers counts against a push that may be from before it; a read
@@ -124,7 +112,7 @@ fn heard_of(
             Ok(heard)
         }
         Origin::Read(shown) => {
-            tag_changes::forget(tx, source, number, shown.began)?;
+            tag_changes::settle(tx, source, number, shown.began)?;
             Ok(TagChanges::default())
         }
     }

@@ -3,17 +3,10 @@
 use uuid::Uuid;
 
 use super::Lane;
-use super::sql::{Result, SqlError, Transaction, statements, values};
+use super::sql::{Result, Transaction};
+use super::tables::counters;
+use super::tables::queue::{self, NewChange};
 use super::views::{View, Views};
-
-statements! {
-    SUMMARISE(Text, Integer) =
-        "UPDATE queue SET summary = $1 WHERE change = $2 AND event IS NOT NULL";
-    NEXT() = "UPDATE counters SET value = value + 1 WHERE name = 'change' RETURNING value";
-    QUEUE(Text, Integer, Integer, Bytes, Integer) =
-        "INSERT INTO queue (target, change, lane, event, opened_at, summary)
-         VALUES ($1, $2, $3, $4, $5, '{}')";
-}
 
 /// What one transaction alters. In each view that it alters it has a number for each lane: made, with a
 /// place in the queue of each of the view's targets, when the first object joins it.
@@ -56,8 +49,7 @@ impl<'a> Change<'a> {
 
     /// Puts the words for the event's log line beside its places in the queues.
     pub(super) fn summarise(&self, tx: &Transaction<'_>, summary: &str) -> Result<()> {
-        let numbers = self.numbers.iter().map(|one| values![summary, one.number]);
-        tx.execute_each(&SUMMARISE, numbers).map(drop)
+        queue::summarise(tx, self.numbers.iter().map(|one| one.number), summary)
     }
 
     /// Its number in a view and a lane. What it brings into the backlog besides (context) is no
@@ -72,29 +64,12 @@ impl<'a> Change<'a> {
         if let Some(known) = known.find(|one| one.view == view.name && one.lane == lane) {
             return Ok(known.number);
         }
-        let number = next(tx)?;
+        let number = counters::next_change(tx)?;
         let is_own = lane == Lane::Withdrawals || lane == self.lane;
         let event = self.event.filter(|_| is_own);
-        for target in &view.targets {
-            queue(tx, target, (number, lane), event, self.opened_at)?;
-        }
+        let opened_at = self.opened_at;
+        queue::open(tx, &view.targets, NewChange { number, lane, event, opened_at })?;
         self.numbers.push(Number { view: &view.name, lane, number });
         Ok(number)
     }
-}
-
-/// The number of a new change.
-pub(super) fn next(tx: &Transaction<'_>) -> Result<i64> {
-    tx.row(&NEXT, &values![])?.ok_or(SqlError::NoRow)
-}
-
-/// Puts a change into a target's queue.
-pub(super) fn queue(
-    tx: &Transaction<'_>,
-    target: &str,
-    (number, lane): (i64, Lane),
-    event: Option<Uuid>,
-    opened_at: i64,
-) -> Result<()> {
-    tx.execute(&QUEUE, &values![target, number, lane.number(), event, opened_at]).map(drop)
 }

@@ -1,96 +1,56 @@
-//! What claims objects: stored claims as the merge needs them, with what is known beside them.
+//! Claims as the policy judges them: what an attribute says, with what is known beside it.
 
 use std::collections::HashMap;
 
 use uuid::Uuid;
 
 use super::Views;
-use super::decay::{decayed, score};
-use super::sightings::{expires_at, false_positives};
-use super::sql::{Result, Transaction, row, statements, values};
-use super::wanted::decode;
+use super::sql::{Result, Transaction};
+use super::tables::claims::{self, Beside, ClaimRow, StoredClaim};
+use super::tables::events;
+use super::tables::keys::EventKey;
+use super::warninglists::InForce;
 use crate::pure::convert::{ClaimFacts, EventFacts};
-use crate::pure::misp::Decay;
 use crate::pure::policy::SideFacts;
-use crate::pure::stix::{KnownClaim, Observable, Sight};
+use crate::pure::stix::KnownClaim;
 
-/// Whether an operator withholds the claim's value, or of a URL the other form.
-macro_rules! suppressed {
-    () => {
-        "(EXISTS (SELECT 1 FROM suppressed_spellings s WHERE s.spelling = lower(claims.value))
-         OR claims.path = 'url:value' AND EXISTS (
-             SELECT 1 FROM claims form
-             JOIN suppressed_spellings s ON s.spelling = lower(form.value)
-             WHERE form.source = claims.source AND form.event = claims.event
-             AND form.attribute = claims.attribute AND form.path = 'url:value'))"
-    };
-}
-
-statements! {
-    OF_OBJECT(Bytes) = concat!(
-        "SELECT source, event, attribute, part, object, path, value, claimed_at, heard_at, ",
-        expires_at!(), ", ", suppressed!(), ", ", false_positives!(), ", ", score!(), ", ", decayed!(),
-        ", facts FROM claims WHERE object = $1 ORDER BY attribute"
-    );
-    FACTS(Text, Bytes) = "SELECT facts FROM events WHERE source = $1 AND event = $2";
-}
-
-/// A stored claim.
+/// A claim and all that decides whether it counts, but for the facts of its event.
 #[derive(Debug)]
 pub(super) struct Claimed {
     pub row: ClaimRow,
     /// `None`: unreadable, and not admitted.
     pub facts: Option<ClaimFacts>,
-    /// What is known of it beside its publication.
     pub side_facts: SideFacts,
 }
 
 impl Claimed {
-    pub(super) fn known<'a>(&'a self, events: &'a EventsByKey) -> KnownClaim<'a> {
-        let ClaimRow { attribute, claimed_at, heard_at, expires_at, .. } = self.row;
+    pub(super) fn new(row: ClaimRow, facts: Option<ClaimFacts>, lists: &InForce) -> Self {
+        let warned = facts.as_ref().map(|facts| lists.warned(facts, &row.observable));
+        let warned = warned.unwrap_or_default();
+        let Beside { suppressed, false_positives, decay, .. } = row.beside;
+        let side_facts =
+            SideFacts { suppressed, false_positives, warned, decay, ..SideFacts::default() };
+        Self { row, facts, side_facts }
+    }
+
+    pub(super) fn stored(stored: StoredClaim, lists: &InForce) -> Self {
+        let facts = serde_json::from_str(&stored.facts).ok();
+        Self::new(stored.row, facts, lists)
+    }
+
+    pub(super) fn known<'a>(&'a self, events: &'a KnownEvents) -> KnownClaim<'a> {
         KnownClaim {
-            event: events.get(&(self.row.source.clone(), self.row.event)),
-            attribute,
+            event: events.get(self.row.event_key()),
+            attribute: self.row.attribute,
             facts: self.facts.as_ref(),
-            sight: Sight { claimed_at, heard_at },
-            expires_at,
+            sight: self.row.sight,
+            expires_at: self.row.beside.expires_at,
             side_facts: self.side_facts.clone(),
         }
     }
 }
 
-row! {
-    #[derive(Debug)]
-    pub(super) struct ClaimRow {
-        pub source: String,
-        pub event: Uuid,
-        pub attribute: Uuid,
-        pub part: i16,
-        pub object: Uuid,
-        pub path: String,
-        pub value: String,
-        claimed_at: i64,
-        heard_at: i64,
-        expires_at: Option<i64>,
-        suppressed: bool,
-        false_positives: u32,
-        score: Option<u8>,
-        decayed: Option<bool>,
-        facts: String,
-    }
-}
-
-impl ClaimRow {
-    pub(super) fn observable(&self) -> Observable {
-        Observable { path: self.path.clone().into(), value: self.value.clone() }
-    }
-
-    fn decay(&self) -> Option<Decay> {
-        Some(Decay { decayed: self.decayed?, score: self.score? })
-    }
-}
-
-/// In the order of objects, those of an attribute together.
+/// The claims on these observables, [in order](sort).
 pub(super) fn claims_of(
     tx: &Transaction<'_>,
     objects: &[Uuid],
@@ -99,45 +59,57 @@ pub(super) fn claims_of(
     let mut objects = objects.to_vec();
     objects.sort_unstable();
     objects.dedup();
-    let objects = objects.iter().map(|object| values![object]);
-    let rows: Vec<ClaimRow> = tx.rows_each(&OF_OBJECT, objects)?;
     let lists = views.warninglists().now();
-    let claimed = |row: ClaimRow| {
-        let facts: Option<ClaimFacts> = serde_json::from_str(&row.facts).ok();
-        let warned = facts.as_ref().map(|facts| lists.warned(facts, &row.observable()));
-        let warned = warned.unwrap_or_default();
-        let ClaimRow { suppressed, false_positives, .. } = row;
-        let decay = row.decay();
-        let side_facts =
-            SideFacts { suppressed, false_positives, warned, decay, ..SideFacts::default() };
-        Claimed { row, facts, side_facts }
-    };
-    Ok(rows.into_iter().map(claimed).collect())
+    let stored = claims::of_objects(tx, &objects)?.into_iter();
+    let mut claims: Vec<Claimed> = stored.map(|one| Claimed::stored(one, &lists)).collect();
+    sort(&mut claims);
+    Ok(claims)
 }
 
-pub(super) type EventsByKey = HashMap<(String, Uuid), EventFacts>;
+/// Puts claims in the order of their observables, those of an attribute together.
+pub(super) fn sort(claims: &mut [Claimed]) {
+    claims.sort_unstable_by(|Claimed { row: one, .. }, Claimed { row: other, .. }| {
+        let order = one.object.cmp(&other.object);
+        let order = order.then_with(|| one.attribute.cmp(&other.attribute));
+        let order = order.then_with(|| one.source.cmp(&other.source));
+        order.then_with(|| (one.event, one.part).cmp(&(other.event, other.part)))
+    });
+}
 
-/// Facts kept for the next claims; those of an event may take tens of kilobytes.
+/// Events whose facts are kept for the next claims; those of one may take tens of kilobytes.
 const MAX_EVENTS: usize = 500;
 
-/// The facts of the claims' events, as far as they are not known yet. Of many, only these are kept.
-pub(super) fn load_events(
-    tx: &Transaction<'_>,
-    claims: &[Claimed],
-    events: &mut EventsByKey,
-) -> Result<()> {
-    if events.len() > MAX_EVENTS {
-        events.clear();
-    }
-    for Claimed { row: claim, .. } in claims {
-        let key = (claim.source.clone(), claim.event);
-        if events.contains_key(&key) {
-            continue;
+/// The facts of the events of some claims.
+#[derive(Debug, Default)]
+pub(super) struct KnownEvents(HashMap<Uuid, Vec<(String, EventFacts)>>);
+
+impl KnownEvents {
+    /// Reads the facts of these claims' events as far as they are not known yet.
+    pub(super) fn load(&mut self, tx: &Transaction<'_>, claims: &[Claimed]) -> Result<()> {
+        if self.0.len() > MAX_EVENTS {
+            self.0.clear();
         }
-        let facts: Option<String> = tx.row(&FACTS, &values![&claim.source, claim.event])?;
-        // A claim whose event is not there is not admitted.
-        let Some(facts) = facts else { continue };
-        events.insert(key, decode(&facts)?);
+        for Claimed { row, .. } in claims {
+            let key = row.event_key();
+            if self.get(key).is_some() {
+                continue;
+            }
+            // A claim whose event is not there is not admitted.
+            let Some(facts) = events::facts(tx, key)? else { continue };
+            self.0.entry(key.event).or_default().push((row.source.clone(), facts));
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Those of the events of these claims.
+    pub(super) fn of(tx: &Transaction<'_>, claims: &[Claimed]) -> Result<Self> {
+        let mut events = Self::default();
+        events.load(tx, claims)?;
+        Ok(events)
+    }
+
+    pub(super) fn get(&self, EventKey { source, event }: EventKey<'_>) -> Option<&EventFacts> {
+        let same = self.0.get(&event)?.iter().find(|(known, _)| known == source);
+        same.map(|(_, facts)| facts)
+    }
 }

@@ -1,128 +1,61 @@
-//! Context objects in the ledger: what the wanted indicators need beside them. Identities, techniques
-//! and actors are never withdrawn, and what the newest event says of them counts; a relationship
-//! belongs to one indicator, and ends by `revoked` with what needs it.
+//! Context objects in the ledger: what the wanted indicators need beside them. Identities, techniques and actors
+//! are never withdrawn, and what the newest event says of them counts. A relationship belongs to one indicator,
+//! and ends by `revoked` with what needs it.
 
 use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
 use super::change::Change;
-use super::generations::{Newest, revoked};
-use super::sql::{Result, Transaction, row, statements, values};
-use super::wanted::{Merged, WITHDRAWN, forget};
+use super::generations::Generations;
+use super::merge::Merged;
+use super::sql::{Result, Transaction};
+use super::tables::keys::GenerationKey;
+use super::tables::wanted::{self, ContextSaid, NewContext, Relationship};
 use super::{Lane, View};
-use crate::pure::stix::{Admitted, ContextId, ContextObject};
-
-/// The columns of [`Relationship`].
-macro_rules! relationship_of {
-    () => {
-        concat!(
-            "SELECT COALESCE(claimed, object), object, source, version, generation, ",
-            revoked!(),
-            " FROM wanted WHERE kind = 'relationship' AND view = $1"
-        )
-    };
-}
-
-statements! {
-    KNOWN(Text, Bytes) = "SELECT said_at, body FROM wanted WHERE view = $1 AND object = $2";
-    SAID_LATER(Integer, Text, Bytes) = "UPDATE wanted SET said_at = $1
-         WHERE view = $2 AND object = $3";
-    FROM_SOURCE(Text, Bytes) = concat!(relationship_of!(), " AND source = $2");
-    OF_OBJECT(Text, Bytes) = concat!(relationship_of!(), " AND object = $2");
-    OF_CLAIMED(Text, Bytes) = concat!(relationship_of!(), " AND claimed = $2");
-    HAND_OVER(Bytes, Text, Bytes) = "UPDATE wanted SET source = $1
-         WHERE view = $2 AND object = $3";
-    STORE(
-        Text, Bytes, Text, Bytes, Text, Integer, Integer, Integer, Integer, Bytes, Bytes, Integer
-    ) = "INSERT INTO wanted
-         (view, object, kind, stix_id, body, valid_from, valid_until, version, change, generation,
-          claimed, source, said_at)
-         VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8, $9, $10, $11, $12)
-         ON CONFLICT (view, object) DO UPDATE SET body = excluded.body,
-             version = excluded.version, change = excluded.change, revoke = FALSE,
-             source = excluded.source, said_at = excluded.said_at";
-    REVOKE(Integer, Text, Bytes) = "UPDATE wanted SET version = 0, revoke = TRUE, change = $1
-         WHERE view = $2 AND object = $3";
-    THERE(Text, Bytes) = "SELECT object FROM wanted
-         WHERE version <> 0 AND view = $1 AND object = $2";
-    THERE_AS_CLAIMED(Text, Bytes) = "SELECT claimed FROM wanted
-         WHERE version <> 0 AND view = $1 AND claimed = $2";
-}
+use crate::pure::stix::ContextObject;
 
 /// Context has no end of its own: beyond every date, and still a date for who renders it.
 const FOREVER: i64 = 253_402_300_799_000;
 
-/// A context object that an indicator needs.
-#[derive(Debug)]
-pub(super) struct Need {
-    pub key: Uuid,
-    object: ContextObject,
-    /// Of a relationship.
-    target: Option<ContextId>,
-}
-
-/// What an indicator needs that these claims add up to.
-pub(super) fn needs(view: &View, indicator: Uuid, admitted: &[Admitted<'_>]) -> Vec<Need> {
-    let needed = view.merger.needed(indicator, admitted);
-    let need = needed.iter().filter_map(|needed| {
-        let key = view.merger.context_key(needed.kind, needed.id);
-        Some(Need { key, object: needed.render()?, target: needed.target() })
-    });
-    need.collect()
-}
-
-row! {
-    /// A relationship as it is wanted.
-    #[derive(Debug)]
-    struct Relationship {
-        key: Uuid,
-        object: Uuid,
-        source: Uuid,
-        version: i64,
-        generation: i16,
-        /// A revocation of it has left.
-        revoked: bool,
-    }
-}
-
-/// A row of `wanted` to be.
-struct Row<'r> {
+/// A context object that is needed and not there.
+struct Lacking<'r> {
     object: Uuid,
-    claimed: Option<Uuid>,
+    generation: GenerationKey,
+    /// Of a relationship: the indicator that it starts at.
     source: Option<Uuid>,
-    generation: i16,
     content: &'r ContextObject,
 }
 
-/// Brings the context of these objects to what their indicators need now.
+/// Brings the context of these indicators to what they need now. `known`: those that were wanted before, as far
+/// as it is known whether they still are.
 pub(super) fn refresh<'a>(
     tx: &Transaction<'_>,
     view: &'a View,
-    (newest, merged): (&HashMap<Uuid, Newest>, &[Merged]),
+    known: &Generations,
+    merged: &[Merged],
     change: &mut Change<'a>,
 ) -> Result<()> {
     // What has expired is not sent, so nothing should point from it.
-    let live: Vec<&Merged> =
-        merged.iter().filter(|one| one.indicator.valid_until > change.opened_at).collect();
+    let (live, expired): (Vec<&Merged>, Vec<&Merged>) =
+        merged.iter().partition(|one| one.indicator.valid_until > change.opened_at);
     name(tx, view, &live, change)?;
-    let mut sources: Vec<Uuid> = newest.values().map(|known| known.object).collect();
-    sources.extend(live.iter().map(|one| one.place.object));
     let needed: HashSet<Uuid> =
         live.iter().flat_map(|one| &one.needs).map(|need| need.key).collect();
+    let mut sources: Vec<Uuid> = known.iter().map(|known| known.object).collect();
+    if view.is_by_attribute() {
+        // One may have started at another object with the same id.
+        sources.extend(live.iter().map(|one| one.ids.object));
+    }
     let keys: Vec<Uuid> = needed.iter().copied().collect();
-    let known = relationships(tx, &view.name, (&sources, &keys))?;
-    let expired: HashSet<Uuid> = merged
-        .iter()
-        .filter(|one| one.indicator.valid_until <= change.opened_at)
-        .map(|one| one.place.object)
-        .collect();
-    relate(tx, view, (&live, &known), change)?;
-    let over = known.iter().filter(|one| {
-        one.version != WITHDRAWN && !needed.contains(&one.key) && !expired.contains(&one.source)
-    });
-    let over: Vec<Uuid> = over.map(|one| one.object).collect();
-    revoke(tx, view, &over, change)
+    let relationships = relationships(tx, view, &sources, &keys)?;
+    relate(tx, view, &live, &relationships, change)?;
+    let expired: HashSet<Uuid> = expired.iter().map(|one| one.ids.object).collect();
+    let is_over = |one: &&Relationship| {
+        one.is_live() && !needed.contains(&one.key) && !expired.contains(&one.source)
+    };
+    let over = relationships.iter().filter(is_over).map(|one| one.object);
+    revoke(tx, view, over, change)
 }
 
 /// Identities, techniques and actors: new ones, and those of which newer events say something else.
@@ -139,47 +72,44 @@ fn name<'a>(
             *known = &need.object;
         }
     }
-    let mut rows = Vec::new();
-    for (key, object) in said {
-        let known: Option<(i64, String)> = tx.row(&KNOWN, &values![&view.name, key])?;
-        match known {
-            Some((at, body)) if (object.timestamp, &object.body) <= (at, &body) => {}
-            Some((_, body)) if body == object.body => {
-                tx.execute(&SAID_LATER, &values![object.timestamp, &view.name, key])?;
+    let mut lacking = Vec::new();
+    for (key, content) in said {
+        match wanted::context_said(tx, &view.name, key)? {
+            Some(ContextSaid { said_at, body })
+                if (content.timestamp, &content.body) <= (said_at, &body) => {}
+            Some(ContextSaid { body, .. }) if body == content.body => {
+                wanted::said_later(tx, &view.name, key, content.timestamp)?;
             }
-            _ => rows.push(Row {
-                object: key,
-                claimed: None,
-                source: None,
-                generation: 0,
-                content: object,
-            }),
+            _ => {
+                let generation = GenerationKey { key, number: 0 };
+                lacking.push(Lacking { object: key, generation, source: None, content });
+            }
         }
     }
-    store(tx, view, &rows, change)
+    store(tx, view, &lacking, change)
 }
 
-/// The relationships that start at these indicators or have these keys, revoked ones and all generations
-/// among them. Under `identity = "attribute"` one may have started at another object with the same id.
+/// The relationships that start at these indicators or have these keys, withdrawn ones and all generations
+/// among them.
 fn relationships(
     tx: &Transaction<'_>,
-    view: &str,
-    (sources, keys): (&[Uuid], &[Uuid]),
+    view: &View,
+    sources: &[Uuid],
+    keys: &[Uuid],
 ) -> Result<Vec<Relationship>> {
-    let mut found: HashMap<Uuid, Relationship> = HashMap::new();
-    for (statement, ids) in [(&FROM_SOURCE, sources), (&OF_OBJECT, keys), (&OF_CLAIMED, keys)] {
-        let ids = ids.iter().map(|id| values![view, id]);
-        let rows: Vec<Relationship> = tx.rows_each(statement, ids)?;
-        found.extend(rows.into_iter().map(|row| (row.object, row)));
-    }
-    Ok(found.into_values().collect())
+    let mut found = wanted::relationships_from(tx, &view.name, sources)?;
+    found.extend(wanted::relationships_of(tx, &view.name, keys)?);
+    found.sort_unstable_by_key(|one| one.object);
+    found.dedup_by_key(|one| one.object);
+    Ok(found)
 }
 
 /// Relationships that are needed and not there.
 fn relate<'a>(
     tx: &Transaction<'_>,
     view: &'a View,
-    (live, known): (&[&Merged], &[Relationship]),
+    live: &[&Merged],
+    known: &[Relationship],
     change: &mut Change<'a>,
 ) -> Result<()> {
     let mut newest: HashMap<Uuid, &Relationship> = HashMap::new();
@@ -189,75 +119,59 @@ fn relate<'a>(
             *known = one;
         }
     }
-    let mut objects = Vec::new();
+    let mut rendered = Vec::new();
     for one in live {
         for need in &one.needs {
             let Some(target) = need.target else { continue };
-            let known = newest.get(&need.key);
-            let generation = match known {
-                Some(known) if known.version != WITHDRAWN => {
-                    hand_over(tx, view, known, one.place.object)?;
+            let number = match newest.get(&need.key) {
+                Some(known) if known.is_live() => {
+                    // It points from the same id, whichever object has that now.
+                    if known.source != one.ids.object {
+                        wanted::hand_over(tx, &view.name, known.object, one.ids.object)?;
+                    }
                     continue;
                 }
                 Some(known) if known.revoked => known.generation.saturating_add(1),
                 Some(known) => known.generation,
                 None => 0,
             };
-            let object = view.merger.relationship(one.place.stix_id, target, generation);
-            objects.extend(object.map(|object| (one.place.object, need.key, generation, object)));
+            let generation = GenerationKey { key: need.key, number };
+            let object = view.merger.relationship(one.ids.stix_id, target, number);
+            rendered.extend(object.map(|object| (one.ids.object, generation, object)));
         }
     }
-    let row = |one| {
-        let (source, key, generation, content): &(Uuid, Uuid, i16, ContextObject) = one;
-        let claimed = (content.id != *key).then_some(*key);
-        Row { object: content.id, claimed, source: Some(*source), generation: *generation, content }
-    };
-    let rows: Vec<Row<'_>> = objects.iter().map(row).collect();
-    store(tx, view, &rows, change)
-}
-
-/// It points from the same id, whichever object has that now.
-fn hand_over(
-    tx: &Transaction<'_>,
-    view: &View,
-    relationship: &Relationship,
-    source: Uuid,
-) -> Result<()> {
-    if relationship.source == source {
-        return Ok(());
-    }
-    tx.execute(&HAND_OVER, &values![source, &view.name, relationship.object])?;
-    Ok(())
+    let lacking = rendered.iter().map(|(source, generation, content)| Lacking {
+        object: content.id,
+        generation: *generation,
+        source: Some(*source),
+        content,
+    });
+    store(tx, view, &lacking.collect::<Vec<_>>(), change)
 }
 
 fn store<'a>(
     tx: &Transaction<'_>,
     view: &'a View,
-    rows: &[Row<'_>],
+    lacking: &[Lacking<'_>],
     change: &mut Change<'a>,
 ) -> Result<()> {
-    if rows.is_empty() {
+    if lacking.is_empty() {
         return Ok(());
     }
     let number = change.number(tx, view, Lane::Backlog)?;
-    let values = rows.iter().map(|row| {
-        values![
-            &view.name,
-            row.object,
-            row.content.kind.word(),
-            row.content.id,
-            &row.content.body,
-            FOREVER,
-            row.content.fingerprint,
-            number,
-            row.generation,
-            row.claimed,
-            row.source,
-            row.content.timestamp,
-        ]
+    let objects = lacking.iter().map(|one| NewContext {
+        object: one.object,
+        generation: one.generation,
+        source: one.source,
+        kind: one.content.kind.word(),
+        stix_id: one.content.id,
+        body: &one.content.body,
+        valid_until: FOREVER,
+        version: one.content.fingerprint,
+        said_at: one.content.timestamp,
     });
-    tx.execute_each(&STORE, values)?;
-    change.context += rows.len();
+    wanted::store_context(tx, &view.name, objects, number)?;
+    change.context += lacking.len();
     Ok(())
 }
 
@@ -265,45 +179,51 @@ fn store<'a>(
 fn revoke<'a>(
     tx: &Transaction<'_>,
     view: &'a View,
-    over: &[Uuid],
+    over: impl Iterator<Item = Uuid>,
     change: &mut Change<'a>,
 ) -> Result<()> {
     for object in over {
-        if forget(tx, view, *object)? {
+        if wanted::forget_unsent(tx, &view.name, object)? {
             continue;
         }
         let number = change.number(tx, view, Lane::Backlog)?;
-        tx.execute(&REVOKE, &values![number, &view.name, object])?;
+        wanted::withdraw(tx, &view.name, object, true, number)?;
         change.context += 1;
     }
     Ok(())
 }
 
-/// What these indicators need and is not wanted, and relationships that nothing needs: for `ledger
-/// check`. Of what has expired at `now` nothing is expected.
+/// A context object that an indicator needs and lacks, or a relationship that it does not need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Astray {
+    pub indicator: Uuid,
+    pub context: Uuid,
+}
+
+/// What these indicators need and is not wanted, and relationships that nothing needs. Of what has expired at
+/// `now` nothing is expected.
 pub(super) fn astray(
     tx: &Transaction<'_>,
     view: &View,
     merged: &[&Merged],
     now: i64,
-) -> Result<Vec<(Uuid, Uuid)>> {
+) -> Result<Vec<Astray>> {
     let live: Vec<&&Merged> = merged.iter().filter(|one| one.indicator.valid_until > now).collect();
-    let needed: HashSet<(Uuid, Uuid)> = live
-        .iter()
-        .flat_map(|one| one.needs.iter().map(|need| (one.place.object, need.key)))
+    let needs = live.iter().flat_map(|one| {
+        one.needs.iter().map(|need| Astray { indicator: one.ids.object, context: need.key })
+    });
+    let needed: HashSet<Astray> = needs.collect();
+    let sources: Vec<Uuid> = live.iter().map(|one| one.ids.object).collect();
+    let known = wanted::relationships_from(tx, &view.name, &sources)?.into_iter();
+    let mut astray: Vec<Astray> = known
+        .filter(Relationship::is_live)
+        .map(|one| Astray { indicator: one.source, context: one.key })
+        .filter(|one| !needed.contains(one))
         .collect();
-    let keys: Vec<Uuid> =
-        needed.iter().map(|(_, key)| *key).collect::<HashSet<_>>().into_iter().collect();
-    let mut there = HashSet::new();
-    for statement in [&THERE, &THERE_AS_CLAIMED] {
-        let keys = keys.iter().map(|key| values![&view.name, key]);
-        there.extend(tx.rows_each::<Uuid>(statement, keys)?);
+    for one in needed {
+        if wanted::count_live_of_key(tx, &view.name, one.context)? == 0 {
+            astray.push(one);
+        }
     }
-    let sources: Vec<Uuid> = live.iter().map(|one| one.place.object).collect();
-    let known = relationships(tx, &view.name, (&sources, &[]))?.into_iter();
-    let unneeded = known
-        .filter(|one| one.version != WITHDRAWN && !needed.contains(&(one.source, one.key)))
-        .map(|one| (one.source, one.key));
-    let missing = needed.iter().filter(|(_, key)| !there.contains(key)).copied();
-    Ok(missing.chain(unneeded).collect())
+    Ok(astray)
 }

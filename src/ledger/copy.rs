@@ -4,44 +4,12 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use super::sql::{Result, SqlError, row, statements, values};
-use super::wanted::WITHDRAWN;
+use super::sql::Result;
+use super::tables::pending::{self, Altered};
+use super::tables::targets;
+use super::tables::wanted::WITHDRAWN;
+use super::tables::{counters, reads};
 use super::{Ledger, Resync, ResyncPhase};
-
-statements! {
-    LAST_CHANGE() = "SELECT value FROM counters WHERE name = 'change'";
-    FORGET_READS(Text) = "DELETE FROM reads WHERE source = $1";
-    ALTERED(Integer, Text, Bytes, Integer, Integer) =
-        "SELECT w.object, w.body, w.version, q.event, d.accepted IS NOT NULL AS known,
-             EXISTS (SELECT 1 FROM claims c
-                 WHERE c.object = COALESCE(w.observable, w.claimed, w.object)
-                     AND c.part = 1 AND c.path = 'url:value') AS second_form
-         FROM targets t
-         JOIN wanted w ON w.view = t.view AND w.change > $1
-         LEFT JOIN queue q ON q.target = t.target AND q.change = w.change
-         LEFT JOIN delivered d ON d.target = t.target AND d.object = w.object
-         WHERE t.target = $2 AND w.object > $3 AND w.version <> COALESCE(d.accepted, 0)
-             AND (w.version = 0 OR w.valid_until > $4)
-         ORDER BY w.object LIMIT $5";
-    TARGETS() = "SELECT target FROM targets ORDER BY target";
-}
-
-row! {
-    /// What a target would be sent.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Altered {
-        pub object: Uuid,
-        /// The indicator without its times.
-        pub body: String,
-        /// 0: a withdrawal.
-        version: i64,
-        /// Of the event whose change it is part of.
-        pub event: Option<Uuid>,
-        known: bool,
-        /// An attribute claims it as the form of its URL that requests have.
-        pub second_form: bool,
-    }
-}
 
 /// How an object is altered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,13 +43,13 @@ impl Ledger {
 
     /// The number of the last change.
     pub async fn last_change(&self) -> Result<i64> {
-        self.read(|tx| tx.row(&LAST_CHANGE, &values![])?.ok_or(SqlError::NoRow)).await
+        self.read(counters::last_change).await
     }
 
     /// Forgets a resync under way and all that is to be read: a copy reads what it is asked for.
     pub async fn forget_resync(&self, source: &str) -> Result<()> {
         let of = source.to_owned();
-        self.write(move |unit| unit.execute(&FORGET_READS, &values![&of])).await?;
+        self.write(move |unit| reads::forget_all(unit, &of)).await?;
         let Some(resync) = self.resync(source).await? else { return Ok(()) };
         self.store_resync(source, &Resync { phase: ResyncPhase::Done, ..resync }).await
     }
@@ -97,11 +65,11 @@ impl Ledger {
         now: i64,
     ) -> Result<Vec<Altered>> {
         let target = target.to_owned();
-        self.read(move |tx| tx.rows(&ALTERED, &values![change, &target, after, now, limit])).await
-    }
-
-    /// The names of the targets.
-    pub async fn targets(&self) -> Result<Vec<String>> {
-        self.read(|tx| tx.rows(&TARGETS, &values![])).await
+        self.read(move |tx| {
+            targets::with_view(tx, &target, |at| {
+                pending::altered(tx, at, change, after, now, limit)
+            })
+        })
+        .await
     }
 }

@@ -6,13 +6,14 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::claimed::{ClaimRow, Claimed, EventsByKey, claims_of, load_events};
-use super::generations::{self, newest};
-use super::judged::{WantedRow, wanted_of};
-use super::named::{Found, Place, find};
-use super::sql::{Result, Transaction, statements, values};
-use super::standing::standings;
-use super::wanted::{WITHDRAWN, merge};
+use super::claimed::{Claimed, KnownEvents, claims_of};
+use super::generations::Generations;
+use super::lookup::{LookedUp, look_up};
+use super::merge::merge;
+use super::sql::{Result, Transaction};
+use super::tables::claims::{self, ClaimingAttribute};
+use super::tables::wanted::{WITHDRAWN, WantedRow};
+use super::tables::{held, standings};
 use super::{Ledger, View, Views};
 use crate::pure::convert::{EventFacts, Reason};
 use crate::pure::explain::{
@@ -20,13 +21,6 @@ use crate::pure::explain::{
     remarks, standing, time,
 };
 use crate::pure::stix::{self, Observable};
-
-statements! {
-    OBJECTS(Text, Bytes, Bytes) =
-        "SELECT object FROM claims WHERE source = $1 AND event = $2 AND attribute = $3";
-    HELD_SINCE(Text, Bytes, Bytes) =
-        "SELECT MIN(since) FROM held WHERE source = $1 AND event = $2 AND attribute = $3";
-}
 
 /// Attributes whose stories are made together.
 const CHUNK: usize = 200;
@@ -66,12 +60,12 @@ impl Ledger {
     ) -> Result<()> {
         let (views, what) = (views.clone(), what.to_owned());
         self.read_long(move |tx| {
-            let Found { places, observables, mut notes } = find(tx, &what)?;
-            if places.is_empty() {
+            let LookedUp { attributes, observables, mut notes } = look_up(tx, &what)?;
+            if attributes.is_empty() {
                 notes.extend(ended(tx, &views, &observables, telling)?);
             }
-            for places in places.chunks(CHUNK) {
-                for story in stories(tx, &views, places, telling)? {
+            for attributes in attributes.chunks(CHUNK) {
+                for story in stories(tx, &views, attributes, telling)? {
                     if lines.blocking_send(ExplainLine::Story(Box::new(story))).is_err() {
                         return Ok(());
                     }
@@ -99,8 +93,9 @@ fn ended(
     let objects: Vec<Uuid> = keys.iter().map(|(key, _)| *key).collect();
     let mut notes = Vec::new();
     for view in views.iter() {
-        let known = Known { objects: &objects, claims: &[], events: &HashMap::new(), telling };
-        let within = InView::load(tx, view, known)?;
+        let events = KnownEvents::default();
+        let background = Background { objects: &objects, claims: &[], events: &events, telling };
+        let within = InView::load(tx, view, background)?;
         for (key, observable) in &keys {
             let pattern = observable.pattern();
             for Indicated { id, targets, .. } in within.indicated_by(*key) {
@@ -118,58 +113,51 @@ fn ended(
 fn stories(
     tx: &Transaction<'_>,
     views: &Views,
-    places: &[Place],
+    attributes: &[ClaimingAttribute],
     telling: Telling,
 ) -> Result<Vec<Story>> {
     let mut objects = BTreeSet::new();
-    for place in places {
-        objects.extend(objects_of(tx, place)?);
+    for one in attributes {
+        objects.extend(claims::objects_of(tx, one.event_key(), [one.attribute])?);
     }
     let objects: Vec<Uuid> = objects.into_iter().collect();
     let claims = claims_of(tx, &objects, views)?;
-    let mut events = HashMap::new();
-    load_events(tx, &claims, &mut events)?;
-    let known = Known { objects: &objects, claims: &claims, events: &events, telling };
+    let events = KnownEvents::of(tx, &claims)?;
+    let background = Background { objects: &objects, claims: &claims, events: &events, telling };
     let mut told = Vec::new();
     for view in views.iter() {
-        told.push(InView::load(tx, view, known)?);
+        told.push(InView::load(tx, view, background)?);
     }
-    let mut stories = Vec::with_capacity(places.len());
-    for place in places {
-        let Some(mut story) = known.story(place, &told) else { continue };
-        story.notes = notes(tx, place)?;
+    let mut stories = Vec::with_capacity(attributes.len());
+    for one in attributes {
+        let Some(mut story) = background.story(one, &told) else { continue };
+        story.notes = held_note(tx, one)?.into_iter().collect();
         stories.push(story);
     }
     Ok(stories)
 }
 
-fn objects_of(tx: &Transaction<'_>, place: &Place) -> Result<Vec<Uuid>> {
-    tx.rows(&OBJECTS, &values![&place.source, place.event, place.attribute])
-}
-
-fn notes(tx: &Transaction<'_>, place: &Place) -> Result<Vec<String>> {
-    let values = values![&place.source, place.event, place.attribute];
-    let held: Option<(Option<i64>,)> = tx.row(&HELD_SINCE, &values)?;
-    let held = held.and_then(|(since,)| since).map(|since| {
+fn held_note(tx: &Transaction<'_>, claiming: &ClaimingAttribute) -> Result<Option<String>> {
+    let since = held::since(tx, claiming.event_key(), claiming.attribute)?;
+    Ok(since.map(|since| {
         format!("MISP shows it no longer; the guard keeps it since {}: see `held`", time(since))
-    });
-    Ok(held.into_iter().collect())
+    }))
 }
 
 /// What is known of some objects, whatever the view.
 #[derive(Clone, Copy)]
-struct Known<'k> {
+struct Background<'k> {
     objects: &'k [Uuid],
     /// In the order of objects.
     claims: &'k [Claimed],
-    events: &'k EventsByKey,
+    events: &'k KnownEvents,
     telling: Telling,
 }
 
 /// What a view makes of some objects, and where its targets stand.
 struct InView<'k> {
     view: &'k View,
-    known: Known<'k>,
+    background: Background<'k>,
     /// Of each claim: why the view withholds it.
     reasons: Vec<Option<Reason>>,
     /// By [`View::key`].
@@ -179,19 +167,17 @@ struct InView<'k> {
 }
 
 impl<'k> InView<'k> {
-    fn load(tx: &Transaction<'_>, view: &'k View, known: Known<'k>) -> Result<Self> {
-        let Known { objects, claims, events, telling } = known;
-        let newest = newest(tx, view, (objects, claims))?;
-        let place =
-            |key: Uuid, first: &ClaimRow| generations::place(view, first, newest.get(&key), false);
-        let reasons = merge(view, claims, events, place).reasons;
-        let wanted = wanted_of(tx, &view.name, &newest)?;
+    fn load(tx: &Transaction<'_>, view: &'k View, background: Background<'k>) -> Result<Self> {
+        let Background { objects, claims, events, telling } = background;
+        let known = Generations::load(tx, view, objects)?;
+        let reasons = merge(view, &known, claims, events).reasons;
+        let wanted = known.contents(tx, view)?;
         let objects: Vec<Uuid> = wanted.values().map(|row| row.object).collect();
         let mut targets: HashMap<Uuid, Vec<TargetStanding>> = HashMap::new();
-        for row in standings(tx, &view.name, &objects, telling.now)? {
+        for row in standings::at_targets(tx, &view.name, &objects, telling.now)? {
             targets.entry(row.object).or_default().push(row.told(telling.now));
         }
-        Ok(Self { view, known, reasons, wanted, targets })
+        Ok(Self { view, background, reasons, wanted, targets })
     }
 
     /// Those of an observable, in the order of their ids.
@@ -203,7 +189,7 @@ impl<'k> InView<'k> {
     }
 
     fn told(&self, row: &WantedRow) -> Indicated {
-        let (withdrawn, telling) = (row.version == WITHDRAWN, self.known.telling);
+        let (withdrawn, telling) = (row.version == WITHDRAWN, self.background.telling);
         Indicated {
             id: format!("indicator--{}", row.stix_id),
             valid_from: row.valid_from,
@@ -220,7 +206,7 @@ impl<'k> InView<'k> {
         let is_own = |claim: &Claimed| {
             claim.row.attribute == own.row.attribute && claim.row.event == own.row.event
         };
-        let judged = self.known.claims.iter().zip(&self.reasons);
+        let judged = self.background.claims.iter().zip(&self.reasons);
         let mut others: Vec<_> = judged
             .filter(|(claim, _)| self.view.merges(&claim.row, &own.row) && !is_own(claim))
             .collect();
@@ -228,7 +214,7 @@ impl<'k> InView<'k> {
             std::cmp::Reverse(claim.facts.as_ref().map(|facts| facts.timestamp))
         });
         let listed = others.iter().take(MAX_OTHERS).filter_map(|(claim, reason)| {
-            let event = self.known.event(claim)?;
+            let event = self.background.event(claim)?;
             Some(Other {
                 event: claim.row.event,
                 info: event.info.clone(),
@@ -247,10 +233,9 @@ impl<'k> InView<'k> {
     }
 
     fn remarks(&self, claim: &Claimed) -> Vec<String> {
-        let known = claim.facts.as_ref().zip(self.known.event(claim));
-        let observable = claim.row.observable();
+        let known = claim.facts.as_ref().zip(self.background.event(claim));
         known.map_or_else(Vec::new, |(facts, event)| {
-            remarks(&self.view.judge, event, facts, &observable)
+            remarks(&self.view.judge, event, facts, &claim.row.observable)
         })
     }
 }
@@ -259,24 +244,24 @@ fn why(claim: &Claimed, reason: Option<Reason>) -> Option<Why> {
     reason.map(|reason| Why::knowing(reason, &claim.side_facts))
 }
 
-impl Known<'_> {
-    fn story(&self, place: &Place, views: &[InView<'_>]) -> Option<Story> {
+impl Background<'_> {
+    fn story(&self, told: &ClaimingAttribute, views: &[InView<'_>]) -> Option<Story> {
         let all = self.claims.iter().enumerate();
-        let mut own: Vec<_> = all.filter(|(_, claim)| is_of(claim, place)).collect();
+        let mut own: Vec<_> = all.filter(|(_, claim)| is_of(claim, told)).collect();
         own.sort_by_key(|(_, claim)| claim.row.part);
         let (_, first) = own.first()?;
         let (facts, event) = (first.facts.as_ref()?, self.event(first)?);
         let claims = own.iter().map(|(index, claim)| crate::pure::explain::ClaimStory {
-            pattern: claim.row.observable().pattern(),
+            pattern: claim.row.observable.pattern(),
             views: views.iter().map(|view| view.seen(*index, claim)).collect(),
         });
-        let value = facts.raw.as_ref().unwrap_or(&first.row.value);
-        let story = Story::of_claim(event, place.attribute, facts, value);
+        let value = facts.raw.as_ref().unwrap_or(&first.row.observable.value);
+        let story = Story::of_claim(event, told.attribute, facts, value);
         Some(Story { claims: claims.collect(), ..story })
     }
 
     fn event(&self, claim: &Claimed) -> Option<&EventFacts> {
-        self.events.get(&(claim.row.source.clone(), claim.row.event))
+        self.events.get(claim.row.event_key())
     }
 }
 
@@ -290,7 +275,7 @@ fn rendered(row: &WantedRow) -> Option<Value> {
     Some(body)
 }
 
-fn is_of(claim: &Claimed, place: &Place) -> bool {
+fn is_of(claim: &Claimed, told: &ClaimingAttribute) -> bool {
     let row = &claim.row;
-    row.attribute == place.attribute && row.event == place.event && row.source == place.source
+    row.attribute == told.attribute && row.event == told.event && row.source == told.source
 }

@@ -1,18 +1,25 @@
-//! When the ledger cannot be written: readiness drops, and work goes on by itself once there is room. A notice that was lost meanwhile becomes a gap.
+//! When the ledger cannot be written: readiness drops, and work goes on by itself once there is room. A
+//! notice that was lost meanwhile becomes a gap.
 
 use std::sync::PoisonError;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::writer::{TRY_AGAIN, Writer, unix};
+use super::time::unix;
+use super::writing::Context;
 use super::{Ledger, Shared, SqlError, SqlResult};
 use crate::metrics;
 use crate::notice::{Gap, GapReason, Receipt};
+
+/// How long after a fault the ledger is tried again.
+pub(super) const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 impl Ledger {
     /// Whether work on the ledger (`doing`, for the log) went well.
     pub fn judge<T>(&self, result: SqlResult<T>, doing: &str) -> bool {
         let Err(error) = result else { return true };
-        if error.is_fault() {
+        if matches!(error, SqlError::Closed) {
+            self.shared.note_failed(&error);
+        } else if error.is_fault() {
             // The thread that writes told of it.
             tracing::debug!(%error, doing, "cannot write the ledger");
         } else {
@@ -45,14 +52,25 @@ impl Shared {
     }
 }
 
-impl Writer {
+/// The faults of the ledger that cost notices.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// A gap that could not be recorded yet.
+    unrecorded: Option<Gap>,
+}
+
+impl Faults {
     /// What a notice's sender is told. A fault costs the notice, until REST reads it again.
-    pub(super) async fn receipt(&mut self, result: SqlResult<Receipt>) -> Receipt {
+    pub(super) async fn receipt(
+        &mut self,
+        context: &Context,
+        result: SqlResult<Receipt>,
+    ) -> Receipt {
         let receipt = *result.as_ref().unwrap_or(&Receipt::Failed);
         if result.is_ok() {
-            self.record_kept().await;
+            self.record(context).await;
         }
-        if !self.context.ledger.judge(result, "apply a notice") {
+        if !context.ledger.judge(result, "apply a notice") {
             metrics::gap("ledger", GapReason::LedgerFailed);
             let since = SystemTime::now();
             self.unrecorded.get_or_insert_with(|| Gap {
@@ -66,12 +84,11 @@ impl Writer {
         receipt
     }
 
-    /// Records the gap of a fault that is over.
-    pub(super) async fn record_kept(&mut self) {
+    /// Records the gap of faults that are over.
+    pub(super) async fn record(&mut self, context: &Context) {
         let Some(gap) = self.unrecorded.take() else { return };
         let (since, now) = (unix(gap.since), unix(SystemTime::now()));
-        let recorded =
-            self.context.ledger.record_gap(self.context.source(), &gap, since, now).await;
+        let recorded = context.ledger.record_gap(context.source(), &gap, since, now).await;
         if let Err(error) = recorded {
             tracing::debug!(%error, "the gap cannot be recorded yet");
             self.unrecorded = Some(gap);

@@ -4,22 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Ledger;
-use super::apply::STEP;
-use super::sql::{Result, Statement, statements, values};
-
-statements! {
-    VIEW(Text) = "SELECT view FROM targets WHERE target = $1";
-    DELETE_DELIVERED(Text, Integer) =
-        "DELETE FROM delivered WHERE target = $1 AND object IN
-             (SELECT object FROM delivered WHERE target = $1 LIMIT $2)";
-    DELETE_QUEUE(Text) = "DELETE FROM queue WHERE target = $1";
-    DELETE_TARGET(Text) = "DELETE FROM targets WHERE target = $1";
-    /// Of a view that nobody sees.
-    DELETE_WANTED(Text, Integer) =
-        "DELETE FROM wanted WHERE view = $1 AND object IN
-             (SELECT object FROM wanted WHERE view = $1 LIMIT $2)
-         AND NOT EXISTS (SELECT 1 FROM targets WHERE view = $1)";
-}
+use super::sql::{Result, Transaction};
+use super::tables::claims::STEP_ROWS;
+use super::tables::{delivered, queue, targets, wanted};
 
 /// What became of forgetting a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,32 +28,33 @@ impl Ledger {
             return Ok(Forgotten::Configured);
         }
         let name = target.to_owned();
-        let view: Option<String> = self.read(move |tx| tx.row(&VIEW, &values![&name])).await?;
-        let Some(view) = view else {
+        let Some(known) = self.read(move |tx| targets::one(tx, &name)).await? else {
             let mut absent = self.targets().await?;
             absent.retain(|name| !configured.contains(name));
             return Ok(Forgotten::Unknown { absent });
         };
-        let objects = self.delete_in_steps(&DELETE_DELIVERED, target).await?;
+        let objects = self.delete_in_steps(target, delivered::delete).await?;
         let name = target.to_owned();
         self.write(move |unit| {
-            for statement in [&DELETE_QUEUE, &DELETE_TARGET] {
-                unit.execute(statement, &values![&name])?;
-            }
-            Ok(())
+            queue::delete(unit, &name)?;
+            targets::delete(unit, &name)
         })
         .await?;
         // A view that nobody sees any more; a start forgets it too.
-        self.delete_in_steps(&DELETE_WANTED, &view).await?;
+        self.delete_in_steps(&known.view, wanted::forget_unseen_view).await?;
         Ok(Forgotten::Done { objects })
     }
 
     /// Each step is a transaction of its own; returns how many rows.
-    async fn delete_in_steps(&self, statement: &'static Statement, name: &str) -> Result<u64> {
-        let (mut deleted, step) = (0, i64::try_from(STEP).unwrap_or(i64::MAX));
+    async fn delete_in_steps(
+        &self,
+        name: &str,
+        delete: fn(&Transaction<'_>, &str, i64) -> Result<usize>,
+    ) -> Result<u64> {
+        let mut deleted = 0;
         loop {
             let name = name.to_owned();
-            match self.write(move |unit| unit.execute(statement, &values![&name, step])).await? {
+            match self.write(move |unit| delete(unit, &name, STEP_ROWS)).await? {
                 0 => return Ok(deleted),
                 rows => deleted += rows as u64,
             }

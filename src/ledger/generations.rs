@@ -1,169 +1,126 @@
-//! Generations of an id. A revocation is permanent in STIX, so an observable that returns after one
-//! was sent to any target becomes another object, with the id of the next generation; the revoked one
-//! stays withdrawn, so that every target still gets its revocation.
+//! Generations of an id. A revocation is permanent in STIX, so an observable that comes back after its
+//! indicator was revoked at any target becomes another object, with the id of the next generation. The revoked
+//! object stays withdrawn, so that every target still gets its revocation.
 
 use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
 use super::View;
-use super::claimed::{ClaimRow, Claimed};
-use super::sql::{Result, SqlError, Statement, Transaction, row, statements, values};
-use super::wanted::WITHDRAWN;
+use super::claimed::Claimed;
+use super::sql::{Result, Transaction};
+use super::tables::claims::ClaimRow;
+use super::tables::wanted::{self, IdOfObject, KnownIndicator, WantedRow};
 use crate::pure::stix::Withdraw;
-
-/// Whether a row of `wanted` is withdrawn and a revocation of it has left, to any target of its view.
-macro_rules! revoked {
-    () => {
-        "(version = 0 AND EXISTS (SELECT 1 FROM delivered d
-             WHERE d.object = wanted.object AND d.revoked > 0
-             AND d.target IN (SELECT target FROM targets t WHERE t.view = wanted.view)))"
-    };
-}
-pub(super) use revoked;
-
-/// The columns of [`Newest`].
-macro_rules! newest_of {
-    () => {
-        concat!(
-            "SELECT COALESCE(claimed, object), object, stix_id, version, generation, ",
-            revoked!(),
-            " FROM wanted WHERE view = $1"
-        )
-    };
-}
-
-statements! {
-    OF_OBJECT(Text, Bytes) = concat!(newest_of!(), " AND object = $2");
-    OF_CLAIMED(Text, Bytes) = concat!(newest_of!(), " AND claimed = $2");
-    OF_OBSERVABLE(Text, Bytes) = concat!(newest_of!(), " AND observable = $2");
-    IS_TAKEN(Text, Bytes, Bytes, Boolean) = "SELECT EXISTS (SELECT 1 FROM wanted
-         WHERE view = $1 AND stix_id = $2 AND stix_id <> object AND object <> $3
-         AND (revoke OR $4 AND version <> 0))";
-}
-
-row! {
-    /// The newest object that claims of a key count for.
-    #[derive(Debug, Clone)]
-    pub(super) struct Newest {
-        /// See [`View::key`].
-        pub key: Uuid,
-        pub object: Uuid,
-        pub stix_id: Uuid,
-        pub version: i64,
-        pub generation: i16,
-        /// It is withdrawn, and a revocation of it has left.
-        pub revoked: bool,
-    }
-}
-
-impl Newest {
-    pub(super) fn is_live(&self) -> bool {
-        self.version != WITHDRAWN
-    }
-}
 
 /// The object that claims of a key count for from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct IndicatorIds {
     pub object: Uuid,
     pub stix_id: Uuid,
     pub generation: i16,
 }
 
-/// The newest objects, by key, of these observables, whose claims are `claims`.
-pub(super) fn newest(
-    tx: &Transaction<'_>,
-    view: &View,
-    (observables, claims): (&[Uuid], &[Claimed]),
-) -> Result<HashMap<Uuid, Newest>> {
-    let mut newest = HashMap::with_capacity(observables.len());
-    if !view.is_by_attribute() {
-        find(tx, view, (&[&OF_OBJECT, &OF_CLAIMED], observables), &mut newest)?;
-        return Ok(newest);
-    }
-    find(tx, view, (&[&OF_OBSERVABLE], observables), &mut newest)?;
-    // Withdrawn rows of older releases know no observable.
-    let own: HashSet<Uuid> = claims.iter().map(|claim| view.key(&claim.row)).collect();
-    let own: Vec<Uuid> = own.into_iter().collect();
-    find(tx, view, (&[&OF_OBJECT, &OF_CLAIMED], &own), &mut newest)?;
-    Ok(newest)
+/// The newest generation of each indicator that a view knows of some observables.
+#[derive(Debug, Default)]
+pub(super) struct Generations {
+    /// By [`View::key`].
+    newest: HashMap<Uuid, KnownIndicator>,
+    /// Keys whose ids may not be used although they themselves were not revoked, see
+    /// [`Generations::find_taken`].
+    taken: HashSet<Uuid>,
 }
 
-fn find(
-    tx: &Transaction<'_>,
-    view: &View,
-    (statements, keys): (&[&Statement], &[Uuid]),
-    newest: &mut HashMap<Uuid, Newest>,
-) -> Result<()> {
-    for statement in statements {
-        let keys = keys.iter().map(|key| values![&view.name, key]);
-        let rows: Vec<Newest> = tx.rows_each(statement, keys)?;
+impl Generations {
+    pub(super) fn load(tx: &Transaction<'_>, view: &View, observables: &[Uuid]) -> Result<Self> {
+        let rows = match view.is_by_attribute() {
+            true => wanted::indicators_of_observables(tx, &view.name, observables)?,
+            false => wanted::indicators_of_keys(tx, &view.name, observables)?,
+        };
+        let mut newest: HashMap<Uuid, KnownIndicator> = HashMap::with_capacity(rows.len());
         for row in rows {
             let known = newest.get(&row.key).map_or(-1, |known| known.generation);
             if row.generation > known {
                 newest.insert(row.key, row);
             }
         }
+        Ok(Self { newest, taken: HashSet::new() })
     }
-    Ok(())
-}
 
-/// Objects whose ids may not be used although they themselves were not revoked: under
-/// `identity = "attribute"` another object had the same id, and its revocation has left or will.
-pub(super) fn taken(
-    tx: &Transaction<'_>,
-    view: &View,
-    claims: &[Claimed],
-    newest: &HashMap<Uuid, Newest>,
-) -> Result<HashSet<Uuid>> {
-    let mut taken = HashSet::new();
-    if !view.is_by_attribute() {
-        return Ok(taken);
-    }
-    for claims in claims.chunk_by(|a, b| view.merges(&a.row, &b.row)) {
-        let Some(Claimed { row: first, .. }) = claims.first() else { continue };
-        let key = view.key(first);
-        if newest.get(&key).is_some_and(Newest::is_live) {
-            continue;
+    /// Finds the ids that may not be used: under `identity = "attribute"` another object had the same id, and
+    /// its revocation has left or will.
+    pub(super) fn find_taken(
+        &mut self,
+        tx: &Transaction<'_>,
+        view: &View,
+        claims: &[Claimed],
+    ) -> Result<()> {
+        if !view.is_by_attribute() {
+            return Ok(());
         }
-        let first_id = || view.merger.stix_id(&first.observable(), first.attribute, part(first));
-        let (object, stix_id) = newest
-            .get(&key)
-            .map_or_else(|| (key, first_id()), |known| (known.object, known.stix_id));
         let revokes = view.merger.withdraw() == Withdraw::Revoke;
-        let values = values![&view.name, stix_id, object, revokes];
-        let (is_taken,): (bool,) = tx.row(&IS_TAKEN, &values)?.ok_or(SqlError::NoRow)?;
-        if is_taken {
-            taken.insert(key);
+        for claims in claims.chunk_by(|a, b| view.merges(&a.row, &b.row)) {
+            let Some(Claimed { row: first, .. }) = claims.first() else { continue };
+            let key = view.key(first);
+            let known = self.newest.get(&key);
+            if known.is_some_and(KnownIndicator::is_live) {
+                continue;
+            }
+            let ids = known.map_or_else(
+                || IdOfObject { object: key, stix_id: first_id(view, first) },
+                |known| IdOfObject { object: known.object, stix_id: known.stix_id },
+            );
+            if wanted::is_id_taken(tx, &view.name, ids, revokes)? {
+                self.taken.insert(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the claims of a key go, `first` of which is one.
+    pub(super) fn ids(&self, view: &View, key: Uuid, first: &ClaimRow) -> IndicatorIds {
+        let newest = self.newest.get(&key);
+        let generation = newest.map_or(0, |known| known.generation);
+        if self.taken.contains(&key) || newest.is_some_and(|known| known.revoked) {
+            let generation = generation.saturating_add(1);
+            let id = view.merger.successor(&first.observable, first.attribute, generation);
+            return IndicatorIds { object: id, stix_id: id, generation };
+        }
+        match newest {
+            Some(known) => {
+                IndicatorIds { object: known.object, stix_id: known.stix_id, generation }
+            }
+            None => IndicatorIds { object: key, stix_id: first_id(view, first), generation },
         }
     }
-    Ok(taken)
+
+    pub(super) fn newest(&self, key: Uuid) -> Option<&KnownIndicator> {
+        self.newest.get(&key)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &KnownIndicator> {
+        self.newest.values()
+    }
+
+    /// Leaves the indicators with these keys out.
+    pub(super) fn leave_out(&mut self, keys: &HashSet<Uuid>) {
+        self.newest.retain(|key, _| !keys.contains(key));
+    }
+
+    /// The newest objects as they are wanted, by the key of their claims.
+    pub(super) fn contents(
+        &self,
+        tx: &Transaction<'_>,
+        view: &View,
+    ) -> Result<HashMap<Uuid, WantedRow>> {
+        let objects = self.newest.values().map(|known| known.object);
+        let rows = wanted::contents(tx, &view.name, objects)?;
+        Ok(rows.into_iter().map(|row| (row.key, row)).collect())
+    }
 }
 
-/// Where the claims of a key go, `first` of which is one.
-pub(super) fn place(
-    view: &View,
-    first: &ClaimRow,
-    newest: Option<&Newest>,
-    is_taken: bool,
-) -> Place {
-    let observable = first.observable();
-    let generation = newest.map_or(0, |known| known.generation);
-    if is_taken || newest.is_some_and(|known| known.revoked) {
-        let generation = generation.saturating_add(1);
-        let id = view.merger.successor(&observable, first.attribute, generation);
-        return Place { object: id, stix_id: id, generation };
-    }
-    match newest {
-        Some(known) => Place { object: known.object, stix_id: known.stix_id, generation },
-        None => {
-            let stix_id = view.merger.stix_id(&observable, first.attribute, part(first));
-            Place { object: view.key(first), stix_id, generation }
-        }
-    }
-}
-
-fn part(claim: &ClaimRow) -> u8 {
-    u8::try_from(claim.part).unwrap_or_default()
+/// The id of the first generation.
+fn first_id(view: &View, claim: &ClaimRow) -> Uuid {
+    let part = u8::try_from(claim.part).unwrap_or_default();
+    view.merger.stix_id(&claim.observable, claim.attribute, part)
 }

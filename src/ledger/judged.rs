@@ -5,21 +5,15 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::check::Finding;
-use super::claimed::{ClaimRow, Claimed, claims_of, load_events};
-use super::context;
-use super::generations::{self, Newest, newest};
-use super::sql::{Result, Transaction, row, statements, values};
-use super::wanted::{Merged, WITHDRAWN, merge};
+use super::claimed::{Claimed, KnownEvents, claims_of};
+use super::context::{self, Astray};
+use super::finding::Finding;
+use super::generations::Generations;
+use super::merge::{Merged, merge};
+use super::sql::{Result, Transaction};
+use super::tables::claims;
+use super::tables::wanted::{WITHDRAWN, WantedRow};
 use super::{View, Views};
-
-statements! {
-    OBJECTS(Bytes, Integer) = "SELECT DISTINCT object FROM claims
-         WHERE object > $1 ORDER BY object LIMIT $2";
-    WANTED(Text, Bytes) = "SELECT COALESCE(claimed, object), COALESCE(observable, claimed, object),
-             object, stix_id, body, valid_from, valid_until, version
-         FROM wanted WHERE view = $1 AND object = $2";
-}
 
 /// Objects at a time.
 const CHUNK: i64 = 500;
@@ -37,31 +31,15 @@ pub(super) struct Judging {
     now: i64,
 }
 
-row! {
-    #[derive(Debug)]
-    pub(super) struct WantedRow {
-        key: Uuid,
-        /// The key of its claims.
-        pub observable: Uuid,
-        pub object: Uuid,
-        pub stix_id: Uuid,
-        pub body: String,
-        pub valid_from: i64,
-        pub valid_until: i64,
-        pub version: i64,
-    }
-}
-
-impl WantedRow {
-    fn is(&self, merged: &Merged) -> bool {
-        let indicator = &merged.indicator;
-        self.version == indicator.fingerprint
-            && self.object == merged.place.object
-            && self.stix_id == merged.place.stix_id
-            && self.body == indicator.body
-            && self.valid_from == indicator.valid_from
-            && self.valid_until == indicator.valid_until
-    }
+fn agree(wanted: &WantedRow, merged: &Merged) -> bool {
+    let indicator = &merged.indicator;
+    wanted.version == indicator.fingerprint
+        && wanted.observable == merged.observable
+        && wanted.object == merged.ids.object
+        && wanted.stix_id == merged.ids.stix_id
+        && wanted.body == indicator.body
+        && wanted.valid_from == indicator.valid_from
+        && wanted.valid_until == indicator.valid_until
 }
 
 impl Judging {
@@ -92,7 +70,7 @@ impl Judging {
     pub(super) fn go(&mut self, tx: &Transaction<'_>, views: &Views) -> Result<()> {
         let mut after = Uuid::nil();
         loop {
-            let objects: Vec<Uuid> = tx.rows(&OBJECTS, &values![after, CHUNK])?;
+            let objects = claims::objects_after(tx, after, CHUNK)?;
             let Some(last) = objects.last() else { return Ok(()) };
             after = *last;
             let claims = claims_of(tx, &objects, views)?;
@@ -111,7 +89,7 @@ impl Judging {
                        "part": claim.part, "object": claim.object})
                 .to_string()
             };
-            if views.object_key(&claim.observable()) != claim.object {
+            if views.object_key(&claim.observable) != claim.object {
                 self.keys.add(place);
             }
             if facts.is_none() {
@@ -127,15 +105,12 @@ impl Judging {
         objects: &[Uuid],
         claims: &[Claimed],
     ) -> Result<()> {
-        let mut events = HashMap::new();
-        load_events(tx, claims, &mut events)?;
-        let newest = newest(tx, view, (objects, claims))?;
-        let place =
-            |key: Uuid, first: &ClaimRow| generations::place(view, first, newest.get(&key), false);
-        let outcome = merge(view, claims, &events, place);
+        let events = KnownEvents::of(tx, claims)?;
+        let known = Generations::load(tx, view, objects)?;
+        let outcome = merge(view, &known, claims, &events);
         let merged = outcome.merged.into_iter();
         let mut merged: HashMap<Uuid, Merged> = merged.map(|one| (one.key, one)).collect();
-        let wanted = wanted_of(tx, &view.name, &newest)?;
+        let wanted = known.contents(tx, view)?;
         let moving: BTreeSet<Uuid> = claims
             .iter()
             .map(|claim| &claim.row)
@@ -145,15 +120,15 @@ impl Judging {
             .collect();
         let standing: Vec<&Merged> =
             merged.values().filter(|one| !moving.contains(&one.key)).collect();
-        for (object, needed) in context::astray(tx, view, &standing, self.now)? {
-            let example = json!({"view": view.name, "object": object, "context": needed});
+        for Astray { indicator, context } in context::astray(tx, view, &standing, self.now)? {
+            let example = json!({"view": view.name, "object": indicator, "context": context});
             self.context.add(|| example.to_string());
         }
         let keys: BTreeSet<Uuid> = merged.keys().chain(wanted.keys()).copied().collect();
         for object in keys.difference(&moving) {
             let (merged, wanted) = (merged.remove(object), wanted.get(object));
             let holds = match (&merged, wanted) {
-                (Some(merged), Some(wanted)) => wanted.is(merged),
+                (Some(merged), Some(wanted)) => agree(wanted, merged),
                 (None, Some(wanted)) => wanted.version == WITHDRAWN,
                 (Some(_), None) => false,
                 (None, None) => true,
@@ -170,15 +145,4 @@ impl Judging {
         }
         Ok(())
     }
-}
-
-/// The newest objects, by the key of their claims.
-pub(super) fn wanted_of(
-    tx: &Transaction<'_>,
-    view: &str,
-    newest: &HashMap<Uuid, Newest>,
-) -> Result<HashMap<Uuid, WantedRow>> {
-    let objects = newest.values().map(|known| values![view, known.object]);
-    let rows: Vec<WantedRow> = tx.rows_each(&WANTED, objects)?;
-    Ok(rows.into_iter().map(|row| (row.key, row)).collect())
 }

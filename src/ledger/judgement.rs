@@ -1,12 +1,8 @@
 //! How far a snapshot counts: what was pushed is a hint from before something; what was read is
 //! MISP's answer, and counts by what it shows of the publication.
 
-use std::collections::HashMap;
-
-use uuid::Uuid;
-
+use super::tables::tombstones::Tombstone;
 use super::tags;
-use super::withdraw::Tombstone;
 use crate::config::OnUnpublish;
 use crate::pure::convert::{ClaimFacts, EventFacts, TagFacts};
 use crate::pure::misp::{Audience, Event};
@@ -201,16 +197,9 @@ impl Origin {
         facts.also = Some(published).filter(|published| published.audience != facts.audience());
     }
 
-    /// Takes out the tombstones that this read outdates: it began after their withdrawal.
-    pub(super) fn outdated(
-        &self,
-        standing: &mut HashMap<(Uuid, Uuid), Tombstone>,
-    ) -> Vec<(Uuid, Uuid)> {
-        let Self::Read(shown) = self else { return Vec::new() };
-        if !shown.of_our_view {
-            return Vec::new();
-        }
-        let outdated = standing.extract_if(|_, tombstone| tombstone.withdrawn_at < shown.began);
-        outdated.map(|(key, _)| key).collect()
+    /// Whether this is a read that began after what a tombstone tells of.
+    pub(super) fn outdates(&self, tombstone: &Tombstone) -> bool {
+        let Self::Read(shown) = self else { return false };
+        shown.of_our_view && tombstone.withdrawn_at < shown.began
     }
 }

@@ -3,15 +3,10 @@
 
 use uuid::Uuid;
 
-use super::sql::{Result, Transaction, statements, values};
+use super::sql::{Result, Transaction};
+use super::tables::events;
+use super::tables::keys::EventKey;
 use crate::notice::EventRef;
-
-statements! {
-    KNOWN(Text, Bytes) = "SELECT event FROM events WHERE source = $1 AND event = $2";
-    WITH_NUMBER(Text, Integer) =
-        "SELECT event, deleted_at IS NULL FROM events WHERE source = $1 AND misp_id = $2
-         ORDER BY timestamp DESC, event";
-}
 
 /// The known events that a frame may mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,18 +32,18 @@ impl Meant {
 
 pub(super) fn meant(tx: &Transaction<'_>, source: &str, event: &EventRef) -> Result<Meant> {
     if let Some(uuid) = event.uuid {
-        let known = tx.row(&KNOWN, &values![source, uuid])?;
-        return Ok(known.map_or(Meant::Unknown, Meant::One));
+        let is_known = events::is_known(tx, EventKey::new(source, uuid))?;
+        return Ok(if is_known { Meant::One(uuid) } else { Meant::Unknown });
     }
     // An event that was deleted before the ledger knew it has no number.
     let Some(number) = event.id.filter(|number| *number != 0) else { return Ok(Meant::Unknown) };
-    let rows: Vec<(Uuid, bool)> = tx.rows(&WITH_NUMBER, &values![source, number])?;
-    let (live, dead): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(_, lives)| *lives);
-    let events = |rows: Vec<(Uuid, bool)>| rows.into_iter().map(|(event, _)| event).collect();
+    let numbered = events::with_number(tx, source, number)?;
+    let (live, dead): (Vec<_>, Vec<_>) = numbered.into_iter().partition(|one| one.lives);
+    let uuids = |events: Vec<events::NumberedEvent>| events.iter().map(|one| one.event).collect();
     Ok(match (live.as_slice(), dead.is_empty()) {
-        ([(one, _)], _) => Meant::One(*one),
+        ([one], _) => Meant::One(one.event),
         ([], true) => Meant::Unknown,
-        ([], false) => Meant::Dead(events(dead)),
-        ([_, ..], _) => Meant::Several(events(live)),
+        ([], false) => Meant::Dead(uuids(dead)),
+        ([_, ..], _) => Meant::Several(uuids(live)),
     })
 }

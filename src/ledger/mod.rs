@@ -1,73 +1,75 @@
 //! The memory on disk, and the only meeting point of the two halves: notices come in, objects go
-//! out. All SQL of the program is in this folder.
+//! out. All SQL of the program is in `tables`, a file for each table.
 //!
 //! `events` and `claims` hold what MISP said; `wanted` what the admitted claims of a view add up
 //! to; `queue` the changes that a target has not fully taken; `delivered` what a target was sent.
 
+mod adopt;
+mod answer;
 mod apply;
 mod applying;
 mod begin;
+mod beside;
+mod catch_up;
 mod change;
 mod check;
 mod claimed;
-mod claims;
 mod clock;
 mod context;
 mod copy;
-mod decay;
-mod delivered;
-mod event_tags;
-mod events;
 mod explain;
 mod export;
 mod fault;
+mod finding;
 mod forget;
 mod generations;
 mod guard;
 mod guessed;
-mod head;
-mod heal;
 mod judged;
 mod judgement;
+mod lane;
+mod last_run;
+mod lookup;
 mod meant;
-mod named;
+mod merge;
 mod narrow;
+mod notices;
 mod open;
 mod owner;
+mod picks;
 mod prune;
 mod publish;
-mod queue;
-mod read;
 mod readers;
 mod reads;
-#[cfg(test)]
-mod registry;
+mod refresh;
+mod register;
 mod renew;
 mod resync;
 mod room;
 mod running;
 mod sending;
-mod sightings;
-mod small;
+mod settle;
 mod snapshot;
 mod sql;
+mod stand_in;
 mod standing;
 mod start;
+mod start_error;
 mod status;
 mod suppressed;
-mod tag_changes;
+mod tables;
 mod tagging;
 mod tags;
-mod targets;
 mod thread;
-mod unread;
+mod time;
 mod upkeep;
 mod verify;
 mod views;
-mod wanted;
 mod warninglists;
+mod whole;
 mod withdraw;
 mod writer;
+mod writing;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -75,36 +77,45 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-pub use check::Finding;
+pub use adopt::{AdoptError, Adopted};
+pub use catch_up::Head;
 pub use clock::SetBack;
-pub use copy::{Alteration, Altered};
-pub use delivered::Settlement;
+pub use copy::Alteration;
 pub use explain::Telling;
+pub use finding::Finding;
 pub use forget::Forgotten;
 pub use guard::Held;
-pub use heal::{Head, OpenGap};
+pub use lane::Lane;
 pub use open::OpenError;
-pub use queue::{OpenChange, Page, Pending};
-pub use reads::{Candidate, DueRead, Listing, ResyncCount};
 pub use resync::{Resync, ResyncPhase, may_empty};
 pub use room::{Given, Room};
 pub use sending::{Moment, Sending};
+pub use settle::Settlement;
 pub use sql::{Result as SqlResult, SqlError};
-pub use start::{ABSENT, DISABLED, DRY_RUN, StartError, TargetEntry};
-pub use status::{GapStatus, LedgerStatus, Refusal, ResyncStatus, TargetStatus};
+pub use start_error::StartError;
+pub use status::{LedgerStatus, ResyncStatus, TargetStatus};
 pub use suppressed::{Lifted, Suppressed, Suppression};
+pub use tables::delivered::deletions::Deletable;
+pub use tables::delivered::mending::{Deviation, Stray};
+pub use tables::delivered::requests::{RejectedObject, SentVersion};
+pub use tables::gaps::{GapStatus, OpenGap};
+pub use tables::pending::{Altered, Page, Pending};
+pub use tables::queue::OpenChange;
+pub use tables::reads::{Candidate, DueRead, Listing, Pauses, ResyncCount, Unread, Vain};
+pub use tables::standings::{Delivered, Refusal};
+pub use tables::targets::{TargetEntry, TargetMode};
+pub use tables::wanted::WITHDRAWN;
+pub use time::millis;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-pub use unread::{Pauses, Unread, Vain};
 pub use upkeep::Upkeep;
-pub use verify::{Accepted, Deletable, Deletion, Delivered, Mending, Stray};
+pub use verify::{Accepted, Deletion, Mending};
 pub use views::{Member, View, Views};
-pub use wanted::WITHDRAWN;
 pub use warninglists::{
-    AdoptError, Adopted, InForce, ListsState, Warninglists, copy as copy_warninglists,
-    load as load_warninglists,
+    InForce, ListsState, Warninglists, copy as copy_warninglists, load as load_warninglists,
 };
-pub use writer::{KeyView, RestRules, Writer, WriterSettings, millis};
+pub use writer::Writer;
+pub use writing::{KeyView, RestRules, WriterSettings};
 
 use owner::{Owner, Unit};
 use readers::Readers;
@@ -239,7 +250,7 @@ impl Ledger {
     /// Unix milliseconds.
     #[must_use]
     pub fn now() -> i64 {
-        writer::unix(SystemTime::now())
+        time::unix(SystemTime::now())
     }
 
     /// Writes back what SQLite still holds and closes all connections. The lock stays until the last handle is
@@ -255,45 +266,6 @@ impl Drop for Shared {
         // Closing the file is not enough: a process that is being started holds a copy of it until it
         // runs its own program.
         self.lock.unlock().ok();
-    }
-}
-
-/// The order in which changes are sent (design: withdrawals before live, live before backlog).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Lane {
-    Withdrawals,
-    Live,
-    Backlog,
-}
-
-impl Lane {
-    /// All of them, the highest first.
-    pub const ALL: [Self; 3] = [Self::Withdrawals, Self::Live, Self::Backlog];
-
-    /// The word in metrics, status and logs.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Withdrawals => "withdrawals",
-            Self::Live => "live",
-            Self::Backlog => "backlog",
-        }
-    }
-
-    fn of(number: i16) -> Self {
-        match number {
-            0 => Self::Withdrawals,
-            1 => Self::Live,
-            _ => Self::Backlog,
-        }
-    }
-
-    fn number(self) -> i16 {
-        match self {
-            Self::Withdrawals => 0,
-            Self::Live => 1,
-            Self::Backlog => 2,
-        }
     }
 }
 

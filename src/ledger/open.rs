@@ -11,7 +11,8 @@ use thiserror::Error;
 
 use super::owner::Owner;
 use super::readers::Readers;
-use super::sql::{Connection, Options, Result, SqlError, Transaction, statements, values};
+use super::sql::{Connection, Options, Result, SqlError, Transaction};
+use super::tables::{counters, queue};
 use super::{Ledger, Shared, Threads};
 use crate::config::LedgerConfig;
 
@@ -23,11 +24,6 @@ const VERSION: i64 = 1;
 /// What SQLite keeps of the file in memory, KiB: the writer's, and each reader's.
 const WRITER_CACHE: i64 = 8_000;
 const READER_CACHE: i64 = 1_000;
-
-statements! {
-    TOUCH() = "UPDATE counters SET value = value WHERE name = 'change'";
-    QUEUED() = "SELECT count(*) FROM queue";
-}
 
 /// Why the ledger cannot be used.
 #[derive(Debug, Error)]
@@ -134,8 +130,8 @@ fn bring_schema(writer: &mut Connection, path: &Path) -> Result<(), OpenError> {
 /// Proves that the file can be read and written.
 fn check(writer: &mut Connection) -> Result<()> {
     let transaction: Transaction<'_> = writer.begin()?;
-    transaction.execute(&TOUCH, &values![])?;
-    transaction.row::<i64>(&QUEUED, &values![])?;
+    counters::touch(&transaction)?;
+    queue::count(&transaction)?;
     transaction.commit()
 }
 

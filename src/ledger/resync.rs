@@ -3,13 +3,10 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::sql::{Result, statements, values};
-use super::wanted::encode;
-use super::{Candidate, Ledger, Listing, ResyncCount, start};
-
-statements! {
-    ADVANCE(Text, Text, Text) = "UPDATE settings SET value = $1 WHERE name = $2 AND value = $3";
-}
+use super::sql::Result;
+use super::sql::encode;
+use super::tables::settings;
+use super::{Candidate, Ledger, Listing, ResyncCount};
 
 /// A full resync.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,17 +101,13 @@ impl Ledger {
     /// Stores how it goes on, unless another was begun in its place meanwhile.
     pub async fn advance_resync(&self, source: &str, before: &Resync, now: &Resync) -> Result<()> {
         let (name, before, now) = (name(source), encode(before)?, encode(now)?);
-        self.write(move |unit| {
-            unit.execute(&ADVANCE, &values![&now, &name, &before])?;
-            Ok(())
-        })
-        .await
+        self.write(move |unit| settings::replace(unit, &name, &before, &now)).await
     }
 
     /// Stores how it stands.
     pub async fn store_resync(&self, source: &str, resync: &Resync) -> Result<()> {
         let (name, resync) = (name(source), encode(resync)?);
-        self.write(move |unit| start::store_setting(unit, &name, &resync)).await
+        self.write(move |unit| settings::store(unit, &name, &resync)).await
     }
 
     /// How far the resync has come.

@@ -83,8 +83,7 @@ impl Ledger {
     /// ledger.
     pub async fn vacuum(&self) -> Result<Given> {
         let before = self.room().await?.file;
-        self.maintain(|connection| connection.run("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)"))
-            .await?;
+        self.maintain(|connection| connection.vacuum()).await?;
         Ok(Given { before, after: self.room().await?.file })
     }
 }

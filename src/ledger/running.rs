@@ -1,75 +1,233 @@
-//! Whether the last run ended in order. A notice that waits in memory when the process dies is lost
-//! without a trace; the next start knows that there may be some, and since when.
+//! A snapshot on its way into the ledger, one transaction at a time.
 
-use std::time::{Duration, SystemTime};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
-use super::Ledger;
-use super::sql::{Result, statements, values};
-use super::start::{setting, store_setting};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::Lane;
+use super::apply::{Application, Counts};
+use super::applying::{Applying, Ended, Stepped};
+use super::begin::Begun;
+use super::guessed::Guessed;
+use super::owner::Unit;
+use super::snapshot::{Chunk, End, Snapshot, SnapshotHead};
+use super::sql::Result;
+use super::time::unix;
+use super::writing::Context;
 use crate::metrics;
-use crate::notice::{Gap, GapReason};
+use crate::notice::{Read, Receipt};
 
-/// Its value is a time at which everything received before was committed or still in memory, Unix
-/// milliseconds; it is there while a relay runs.
-const RUNNING: &str = "running";
-
-statements! {
-    NOTE(Text, Text) = "UPDATE settings SET value = $1 WHERE name = $2";
-    FORGET(Text) = "DELETE FROM settings WHERE name = $1";
-    ANY_EVENT() = "SELECT 1 FROM events LIMIT 1";
+/// What became of a notice that is no small one.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// It is done with.
+    Done(Receipt),
+    /// It is a snapshot that is to be applied, step by step.
+    Running(Box<Running>),
 }
 
-impl Ledger {
-    /// A run begins. If the last one did not end in order, a gap is recorded for catch-up to heal.
-    pub async fn begin_run(&self, source: &str, now: i64) -> Result<()> {
-        let before = self.read(|tx| setting(tx, RUNNING)).await?;
-        if let Some(since) = before.and_then(|since| since.parse::<i64>().ok()) {
-            // A clock that was ahead is right again.
-            let since = since.min(now);
-            let at = SystemTime::UNIX_EPOCH
-                + Duration::from_millis(u64::try_from(since).unwrap_or_default());
-            let gap = Gap {
-                reason: GapReason::Interrupted,
-                intake: "relay".into(),
-                since: at,
-                event: None,
-                publication: false,
-            };
-            self.record_gap(source, &gap, since, now).await?;
-            metrics::gap("relay", GapReason::Interrupted);
-            tracing::warn!(
-                "the last run did not end in order: what it had received and not committed is lost, a gap is noted"
-            );
+/// Why a snapshot is applied.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// It was published.
+    Publication,
+    /// MISP answered a read with it.
+    Answer(Read),
+}
+
+/// A snapshot that is being applied.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub purpose: Purpose,
+    applying: Arc<Applying>,
+    chunks: mpsc::Receiver<Chunk>,
+    /// The sightings that it has shown so far.
+    shown: Arc<HashSet<Uuid>>,
+    progress: Progress,
+    /// When its notice arrived.
+    received: Instant,
+}
+
+/// How far a snapshot has come.
+#[derive(Debug)]
+enum Progress {
+    /// No transaction has seen it yet.
+    Waiting,
+    /// Chunks of it are being added.
+    Adding(Arc<Application>),
+    /// What it no longer holds is being ended.
+    Ending(Box<Ended>),
+}
+
+/// What follows a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Another step.
+    Step,
+    /// The end of the snapshot.
+    End(Applied),
+}
+
+/// What became of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// The ledger holds exactly this.
+    Wholly,
+    /// It is from before something that the ledger holds.
+    Refused,
+    /// A read that began before something that the ledger knows.
+    Overtaken,
+    /// Another snapshot or a deletion came between.
+    GivenUp,
+    /// The thread that read and converted it ended early.
+    BrokenOff,
+}
+
+impl Running {
+    pub(super) fn new(
+        context: &Arc<Context>,
+        snapshot: Snapshot,
+        purpose: Purpose,
+        lane: Lane,
+        received: Instant,
+    ) -> Self {
+        let Snapshot { head, chunks } = snapshot;
+        let heard = unix(SystemTime::now() - received.elapsed());
+        let applying = Arc::new(Applying { context: Arc::clone(context), head, lane, heard });
+        Self {
+            purpose,
+            applying,
+            chunks,
+            shown: Arc::default(),
+            progress: Progress::Waiting,
+            received,
         }
-        self.write(move |unit| store_setting(unit, RUNNING, &now.to_string())).await
     }
 
-    /// Whether an intake that was not connected `since` then (Unix milliseconds) has never been: beside
-    /// an empty ledger nothing can be missing. Beside any other something can, however often an outage
-    /// was told.
-    pub(super) async fn is_first_outage(&self, intake: &str, since: i64) -> Result<bool> {
-        let name = format!("first outage {intake}");
-        self.write(move |unit| {
-            if unit.row::<i64>(&ANY_EVENT, &values![])?.is_some() {
-                return Ok(false);
+    pub(super) fn head(&self) -> &SnapshotHead {
+        &self.applying.head
+    }
+
+    pub(super) fn lane(&self) -> Lane {
+        self.applying.lane
+    }
+
+    /// The next transaction. After a fault the snapshot is of no more use.
+    pub(super) async fn step(&mut self, guessed: &mut Guessed) -> Result<Next> {
+        match std::mem::replace(&mut self.progress, Progress::Waiting) {
+            Progress::Waiting => self.add(None, guessed).await,
+            Progress::Adding(application) => self.add(Some(application), guessed).await,
+            Progress::Ending(ended) => self.end_more(ended).await,
+        }
+    }
+
+    /// Adds a chunk. Without an application the snapshot begins with it.
+    async fn add(
+        &mut self,
+        application: Option<Arc<Application>>,
+        guessed: &mut Guessed,
+    ) -> Result<Next> {
+        // Without an end the thread that reads the snapshot died.
+        let Some(chunk) = self.chunks.recv().await else {
+            return Ok(Next::End(Applied::BrokenOff));
+        };
+        let context = Arc::clone(&self.applying.context);
+        let tags = self.head().facts.tags.iter();
+        let tags = tags.chain(chunk.claims.iter().flat_map(|claim| &claim.facts.tags));
+        guessed.tell(&context.views, self.applying.event(), tags);
+        Arc::make_mut(&mut self.shown).extend(chunk.sighted.iter().map(|one| one.sighting.uuid));
+        let (applying, shown) = (Arc::clone(&self.applying), Arc::clone(&self.shown));
+        let known = application.clone();
+        let step = move |unit: &Unit<'_>| applying.step(unit, known.as_deref(), &chunk, &shown);
+        match context.ledger.write(step).await? {
+            Stepped::Not(begun) => Ok(Next::End(not_applied(self.head(), &begun))),
+            Stepped::GivenUp => {
+                tracing::info!(event = %self.applying.event(), "the event changed while its snapshot was being applied: given up");
+                Ok(Next::End(Applied::GivenUp))
             }
-            if let Some(first) = setting(unit, &name)? {
-                return Ok(first == since.to_string());
+            Stepped::Added { begun, added } => {
+                if let Some(mut application) = application.or_else(|| begun.map(Arc::from)) {
+                    Arc::make_mut(&mut application).advance(&added);
+                    self.progress = Progress::Adding(application);
+                }
+                Ok(Next::Step)
             }
-            store_setting(unit, &name, &since.to_string())?;
-            Ok(true)
-        })
-        .await
+            Stepped::Ended(ended) => Ok(self.after(ended)),
+        }
     }
 
-    /// Everything received before `now` was committed or waits in memory.
-    pub(super) async fn note_running(&self, now: i64) -> Result<()> {
-        self.write(move |unit| unit.execute(&NOTE, &values![&now.to_string(), RUNNING]).map(drop))
-            .await
+    /// Ends more of what the snapshot no longer holds.
+    async fn end_more(&mut self, ended: Box<Ended>) -> Result<Next> {
+        let applying = Arc::clone(&self.applying);
+        let step = move |unit: &Unit<'_>| applying.end_more(unit, &ended);
+        let ended = self.applying.context.ledger.write(step).await?;
+        Ok(self.after(Box::new(ended)))
     }
 
-    /// The run ends, and everything that it received is committed.
-    pub async fn end_run(&self) -> Result<()> {
-        self.write(|unit| unit.execute(&FORGET, &values![RUNNING]).map(drop)).await
+    fn after(&mut self, ended: Box<Ended>) -> Next {
+        if !ended.done {
+            self.progress = Progress::Ending(ended);
+            return Next::Step;
+        }
+        report(self.head(), &ended.application.counts, &ended.end, self.received.elapsed());
+        Next::End(Applied::Wholly)
+    }
+}
+
+fn report(head: &SnapshotHead, counts: &Counts, end: &End, took: Duration) {
+    let left_out = || end.skipped.iter().chain(counts.forbidden.iter());
+    let skipped: Vec<String> =
+        left_out().map(|(reason, count)| format!("{}={count}", reason.word())).collect();
+    tracing::info!(
+        event = %head.facts.uuid,
+        attributes = end.attributes,
+        new = counts.new,
+        changed = counts.changed,
+        gone = counts.gone,
+        pending = counts.pending,
+        withdrawn_before = counts.withdrawn,
+        skipped = skipped.join(" "),
+        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        "event committed"
+    );
+    metrics::event_read("applied");
+    metrics::claims("new", counts.new as u64);
+    metrics::claims("changed", counts.changed as u64);
+    metrics::claims("gone", counts.gone as u64);
+    for (reason, count) in left_out() {
+        metrics::skipped(reason.word(), count);
+    }
+}
+
+pub(super) fn log_unchanged(event: Uuid) {
+    metrics::event_read("unchanged");
+    tracing::info!(%event, "event published again without change");
+}
+
+fn not_applied(head: &SnapshotHead, begun: &Begun) -> Applied {
+    let event = head.facts.uuid;
+    match begun {
+        Begun::Unchanged if head.origin.is_read() => {
+            tracing::debug!(%event, "compared with MISP: no change");
+            Applied::Wholly
+        }
+        Begun::Unchanged => {
+            log_unchanged(event);
+            Applied::Wholly
+        }
+        Begun::Stale => {
+            metrics::event_read("stale");
+            tracing::info!(%event, "an older snapshot than the one applied: ignored");
+            Applied::Refused
+        }
+        Begun::Deleted => {
+            metrics::event_read("deleted");
+            tracing::info!(%event, "a snapshot of a deleted event: ignored, only a REST read tells whether it is back");
+            Applied::Refused
+        }
+        Begun::Overtaken | Begun::Started(_) => Applied::Overtaken,
     }
 }

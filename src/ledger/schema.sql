@@ -69,19 +69,21 @@ CREATE INDEX claims_by_object ON claims (object);
 -- Tag frames name the attribute by its number, object frames by the MISP object.
 CREATE INDEX claims_by_attribute_id ON claims (source, event, attribute_id);
 CREATE INDEX claims_by_value ON claims (lower(value));
--- It says nothing of what claims nothing.
-CREATE TRIGGER decay_ends AFTER DELETE ON claims BEGIN
-    DELETE FROM decay WHERE source = OLD.source AND attribute = OLD.attribute;
-END;
 CREATE INDEX claims_of_the_future ON claims (object) WHERE heard_at / 1000 < timestamp;
 -- Withdrawals find their claims by uuids alone: MISP's numbers of events are not for ever.
-CREATE INDEX claims_by_attribute ON claims (source, attribute);
+CREATE INDEX claims_by_attribute ON claims (source, attribute, event);
 CREATE INDEX claims_by_misp_object ON claims (source, misp_object) WHERE misp_object IS NOT NULL;
 
 -- What each view wants to exist: the merged claims.
 CREATE TABLE wanted (
     view        TEXT NOT NULL,
     object      BLOB NOT NULL,
+    -- withdraw = "revoke": an observable that comes back is another object of the next generation, with
+    -- the same key. That of the first generation is its own key.
+    key         BLOB NOT NULL,
+    -- The key of the claims that count for an indicator. With identity = "attribute" one observable has
+    -- many objects; else, and of other kinds, it is the key of the row.
+    observable  BLOB NOT NULL,
     kind        TEXT NOT NULL,
     stix_id     BLOB NOT NULL,
     body        TEXT NOT NULL,
@@ -91,31 +93,24 @@ CREATE TABLE wanted (
     version     BIGINT NOT NULL,
     -- The last change that altered it.
     change      BIGINT NOT NULL,
-    -- withdraw = "revoke": an observable that returns is another object of the next generation;
-    -- `claimed` is then the key that its claims count for (else `object` is).
     generation SMALLINT NOT NULL DEFAULT 0,
-    claimed BLOB,
     -- Withdrawn by `revoked`; else by its validity's end.
     revoke BOOLEAN NOT NULL DEFAULT FALSE,
     -- The indicator that a relationship starts at.
     source BLOB,
     -- Of what several events say of one thing the newest counts: Event.timestamp, Unix seconds.
     said_at BIGINT NOT NULL DEFAULT 0,
-    -- Identity per target: claims always have the key of their observable. In a view with
-    -- identity = "attribute", where one observable has many objects, `observable` is that key; NULL in all
-    -- others.
-    observable BLOB,
     PRIMARY KEY (view, object)
 );
 -- With what tells whether an object is pending, so that others are passed over without their rows.
 CREATE INDEX wanted_by_change ON wanted (change, object, version, valid_until);
-CREATE INDEX wanted_by_claimed ON wanted (view, claimed) WHERE claimed IS NOT NULL;
+CREATE INDEX wanted_by_observable ON wanted (view, observable) WHERE observable <> key;
+CREATE INDEX wanted_successors ON wanted (view, key) WHERE key <> object;
 -- identity = "attribute": several objects, one after the other, may have one id.
 CREATE INDEX wanted_by_stix_id ON wanted (view, stix_id) WHERE stix_id <> object;
 -- Withdrawn objects, for forgetting them in the end.
 CREATE INDEX wanted_withdrawn ON wanted (view, object) WHERE version = 0;
 CREATE INDEX wanted_by_source ON wanted (view, source) WHERE source IS NOT NULL;
-CREATE INDEX wanted_by_observable ON wanted (view, observable) WHERE observable IS NOT NULL;
 
 -- Changes that a target has not fully taken yet. Change 0 stands for all that the view wants.
 CREATE TABLE queue (
@@ -233,7 +228,7 @@ CREATE TABLE reads (
     source   TEXT NOT NULL,
     event    BLOB NOT NULL,
     -- 0 urgent, 1 read-back of a publication, 2 catch-up, 3 full resync.
-    lane     SMALLINT NOT NULL,
+    urgency  SMALLINT NOT NULL,
     due_at   BIGINT NOT NULL,
     -- A read that begins before this tells nothing: MISP saves a publication after telling of it.
     not_before BIGINT NOT NULL DEFAULT 0,
@@ -255,7 +250,7 @@ CREATE TABLE reads (
     why TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (source, event)
 );
-CREATE INDEX reads_by_lane ON reads (source, lane, due_at);
+CREATE INDEX reads_by_urgency ON reads (source, urgency, due_at);
 CREATE INDEX reads_of_resync ON reads (source) WHERE resync;
 CREATE INDEX reads_in_vain ON reads (source) WHERE vain > 0;
 

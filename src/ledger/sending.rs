@@ -6,55 +6,13 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::sql::{Result, Transaction, row, statements, values};
-use super::wanted::WITHDRAWN;
-use super::{Ledger, Pending};
+use super::Ledger;
+use super::sql::Result;
+use super::tables::delivered::requests::{self, InDoubt, Leaving, Marked};
+use super::tables::pending::Pending;
+use super::tables::targets;
+use super::tables::wanted::WITHDRAWN;
 use crate::pure::stix::{self, EndedIndicator};
-
-statements! {
-    IN_DOUBT(Text, Bytes) =
-        "SELECT object, sending, doubt FROM delivered
-         WHERE (sending IS NOT NULL OR doubt IS NOT NULL) AND target = $1 AND object = $2";
-    MARK(Text, Integer, Bytes, Integer, Integer, Integer) =
-        "INSERT INTO delivered
-             (target, object, created, modified, sending, valid_until, revoked, context,
-              ended_at, confidence)
-         SELECT CAST($1 AS TEXT), object, CAST($2 AS BIGINT), CAST($2 AS BIGINT), version,
-             CASE version WHEN 0 THEN 0 ELSE valid_until END,
-             CASE WHEN version = 0 AND revoke THEN 1 ELSE 0 END, kind <> 'indicator',
-             CASE WHEN version = 0 AND kind = 'indicator' THEN CAST($5 AS BIGINT) END,
-             CAST($6 AS BIGINT)
-         FROM wanted WHERE object = $3 AND version = $4
-             AND view = (SELECT view FROM targets WHERE target = $1)
-         ON CONFLICT (target, object) DO UPDATE SET
-             doubt = CASE WHEN delivered.sending <> excluded.sending
-                       OR delivered.doubt IS NULL
-                     THEN delivered.sending ELSE delivered.doubt END,
-             modified = CASE WHEN delivered.sending = excluded.sending
-                               OR delivered.sending IS NULL
-                               AND delivered.accepted = excluded.sending
-                        THEN delivered.modified
-                        WHEN excluded.modified > delivered.modified THEN excluded.modified
-                        ELSE delivered.modified + 1 END,
-             ended_at = CASE WHEN delivered.sending = excluded.sending
-                               OR delivered.sending IS NULL
-                               AND delivered.accepted = excluded.sending
-                        THEN COALESCE(delivered.ended_at, excluded.ended_at)
-                        ELSE excluded.ended_at END,
-             confidence = CASE WHEN delivered.accepted = 0 AND delivered.sending IS NULL
-                               AND delivered.doubt IS NULL AND excluded.sending <> 0
-                          THEN excluded.confidence
-                          WHEN delivered.confidence IS NULL
-                               OR excluded.confidence > delivered.confidence
-                          THEN COALESCE(excluded.confidence, delivered.confidence)
-                          ELSE delivered.confidence END,
-             valid_until = CASE WHEN delivered.valid_until > excluded.valid_until
-                           THEN delivered.valid_until ELSE excluded.valid_until END,
-             sending = excluded.sending,
-             revoked = CASE WHEN excluded.revoked = 0 THEN delivered.revoked
-                       WHEN delivered.revoked = 0 THEN 1 ELSE 2 END
-         RETURNING created, modified, ended_at, confidence";
-}
 
 /// An object on its way to a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +27,8 @@ pub struct Sending {
     pub ended_at: Option<i64>,
     /// See [`Pending`].
     pub retried: bool,
-    pub(super) before: Before,
+    /// What was in doubt already before this attempt.
+    pub(super) before: InDoubt,
 }
 
 /// The moment of a sending, Unix milliseconds.
@@ -112,13 +71,6 @@ impl Sending {
     }
 }
 
-/// Versions whose outcome was unknown already before this attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Before {
-    pub sending: Option<i64>,
-    pub doubt: Option<i64>,
-}
-
 impl Ledger {
     /// Stores that these objects are being sent and renders them. Those that changed since they
     /// were picked are left out: their new version is in another change.
@@ -129,78 +81,38 @@ impl Ledger {
         moment: Moment,
     ) -> Result<Vec<Sending>> {
         let target = target.to_owned();
-        let marking: Vec<Picked> = picked.iter().map(Picked::of).collect();
-        let (before, marked) = self
+        let leaving: Vec<Leaving> = picked.iter().map(leaving).collect();
+        let (in_doubt, marked) = self
             .write(move |unit| {
-                let before = in_doubt(unit, &target, &marking)?;
-                Ok((before, mark(unit, &target, &marking, moment)?))
+                targets::with_view(unit, &target, |at| {
+                    let in_doubt = requests::in_doubt(unit, at.target, &leaving)?;
+                    let Moment { now, over } = moment;
+                    Ok((in_doubt, requests::mark_sending(unit, at, &leaving, now, over)?))
+                })
             })
             .await?;
+        let before: HashMap<Uuid, InDoubt> =
+            in_doubt.into_iter().map(|one| (one.object, one)).collect();
+        let marked: HashMap<Uuid, Marked> =
+            marked.into_iter().map(|one| (one.object, one)).collect();
         let render = |pending: &Pending| {
-            let before = before.get(&pending.object).copied().unwrap_or_default();
-            Some(sending(pending, marked.get(&pending.object)?, before))
+            let object = pending.object;
+            let before = before.get(&object).copied().unwrap_or(InDoubt::nothing(object));
+            Some(sending(pending, marked.get(&object)?, before))
         };
         Ok(picked.iter().filter_map(render).collect())
     }
 }
 
-/// What is written of a picked object: its body stays with whoever renders it.
-struct Picked {
-    object: Uuid,
-    version: i64,
-    /// Of what lives.
-    confidence: Option<u8>,
+/// What is written of a picked object: its body stays with the caller, who renders it.
+fn leaving(pending: &Pending) -> Leaving {
+    let is_live = pending.version != WITHDRAWN && !pending.context;
+    let confidence = if is_live { stix::confidence(&pending.body) } else { None };
+    Leaving { object: pending.object, version: pending.version, confidence }
 }
 
-impl Picked {
-    fn of(pending: &Pending) -> Self {
-        let is_live = pending.version != WITHDRAWN && !pending.context;
-        let confidence = if is_live { stix::confidence(&pending.body) } else { None };
-        Self { object: pending.object, version: pending.version, confidence }
-    }
-}
-
-row! {
-    /// What is stored of a sending before it leaves.
-    #[derive(Debug)]
-    struct Marked {
-        created: i64,
-        modified: i64,
-        ended_at: Option<i64>,
-        confidence: Option<u8>,
-    }
-}
-
-/// What is stored of each object that is still wanted as it was picked.
-fn mark(
-    tx: &Transaction<'_>,
-    target: &str,
-    picked: &[Picked],
-    moment: Moment,
-) -> Result<HashMap<Uuid, Marked>> {
-    let mut marked = HashMap::with_capacity(picked.len());
-    for Picked { object, version, confidence } in picked {
-        let values = values![target, moment.now, object, version, moment.over, *confidence];
-        let row: Option<Marked> = tx.row(&MARK, &values)?;
-        marked.extend(row.map(|row| (*object, row)));
-    }
-    Ok(marked)
-}
-
-/// Those of the picked objects that a request of unknown outcome holds.
-fn in_doubt(
-    tx: &Transaction<'_>,
-    target: &str,
-    picked: &[Picked],
-) -> Result<HashMap<Uuid, Before>> {
-    let each = picked.iter().map(|one| values![target, one.object]);
-    let rows: Vec<(Uuid, Option<i64>, Option<i64>)> = tx.rows_each(&IN_DOUBT, each)?;
-    let before = |(object, sending, doubt)| (object, Before { sending, doubt });
-    Ok(rows.into_iter().map(before).collect())
-}
-
-fn sending(pending: &Pending, marked: &Marked, before: Before) -> Sending {
-    let Marked { created, modified, ended_at, confidence } = *marked;
+fn sending(pending: &Pending, marked: &Marked, before: InDoubt) -> Sending {
+    let Marked { created, modified, ended_at, confidence, .. } = *marked;
     let ending = ended_at.filter(|_| pending.version == WITHDRAWN).map(|at| {
         let Pending { valid_from, revoke: revoked, ref body, .. } = *pending;
         EndedIndicator { body, valid_from, at, confidence, revoked }

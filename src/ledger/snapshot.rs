@@ -10,12 +10,12 @@ use tokio::task::spawn_blocking;
 
 use uuid::Uuid;
 
-use super::apply::STEP;
+use super::beside::{DecayTold, Sighted};
 use super::judgement::{Asked, Origin, Shown};
-use super::sightings::Sighted;
+use super::tables::claims::STEP;
 use crate::config::OnUnpublish;
 use crate::pure::convert::{self, Claim, Claims, EventFacts, Reason, Skipped};
-use crate::pure::misp::{Attribute, Decay, Event, NotAnEvent};
+use crate::pure::misp::{Attribute, Event, NotAnEvent};
 
 /// How a document came.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +56,7 @@ pub(super) struct Chunk {
     /// False positives and expirations of those that claim something.
     pub sighted: Vec<Sighted>,
     /// What decaying models say of those, in a read.
-    pub decays: Vec<(Uuid, Option<Decay>)>,
+    pub decays: Vec<DecayTold>,
     /// What was left out, with the last chunk.
     pub end: Option<Arc<End>>,
 }
@@ -75,13 +75,14 @@ type Convert = fn(&Event<'_>, bool, &mpsc::Sender<Chunk>);
 /// Starts reading; `salt` goes into the content's fingerprint. A panic in it ends the chunks without
 /// an end.
 pub(super) async fn read(body: Bytes, salt: i64, source: Source) -> Result<Snapshot, NotAnEvent> {
-    read_by(convert, body, (salt, source)).await
+    read_by(convert, body, salt, source).await
 }
 
 async fn read_by(
     convert: Convert,
     body: Bytes,
-    (salt, source): (i64, Source),
+    salt: i64,
+    source: Source,
 ) -> Result<Snapshot, NotAnEvent> {
     // One chunk in the writer's hands, one waiting, one being made.
     let (chunks, reader) = mpsc::channel(1);
@@ -159,7 +160,8 @@ fn convert(event: &Event<'_>, is_read: bool, chunks: &mpsc::Sender<Chunk>) {
             Ok(claims) => {
                 chunk.sighted.extend(sighted(&attribute, &claims));
                 if is_read {
-                    chunk.decays.push((attribute.uuid, attribute.decay()));
+                    let decay = attribute.decay();
+                    chunk.decays.push(DecayTold { attribute: attribute.uuid, decay });
                 }
                 chunk.claims.extend(claims);
             }
@@ -194,7 +196,7 @@ mod tests {
         let event = br#"{"Event":{"id":"1","uuid":"62724408-1cb5-4198-8ceb-3e542ad28bcd","timestamp":"1","Attribute":[]}}"#;
         let failing: Convert = |_, _, _| panic!("a fault of a conversion");
         let push = Source::Push { weigh: false, received: 0 };
-        let mut snapshot = read_by(failing, Bytes::from_static(event), (0, push)).await.unwrap();
+        let mut snapshot = read_by(failing, Bytes::from_static(event), 0, push).await.unwrap();
         assert!(snapshot.chunks.recv().await.is_none(), "no end is told");
         let mut sound = read(Bytes::from_static(event), 0, push).await.unwrap();
         assert!(sound.chunks.recv().await.unwrap().end.is_some());

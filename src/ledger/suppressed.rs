@@ -1,35 +1,19 @@
 //! Values that an operator withholds: what claims them counts for nothing until the suppression ends.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::change::Change;
 use super::owner::Unit;
-use super::sql::{Result, Transaction, row, statements, values};
-use super::wanted::refresh;
+use super::refresh::refresh;
+use super::sql::{Result, Transaction};
+use super::tables::claims::{self, SpelledClaim};
+use super::tables::suppressed::{self, SuppressedValue};
 use super::{Ledger, Views};
 use crate::pure::policy;
 
-statements! {
-    SUPPRESS(Text, Integer, Integer, Text) =
-        "INSERT INTO suppressed (value, since, until, reason) VALUES ($1, $2, $3, $4)";
-    SPELL(Text, Text) = "INSERT INTO suppressed_spellings (spelling, value) VALUES ($1, $2)";
-    OVER(Integer) = "SELECT value FROM suppressed WHERE until <= $1 LIMIT 100";
-    SUPPRESSED() =
-        "SELECT value, since, until, reason FROM suppressed ORDER BY since DESC, value";
-    SPELLINGS(Text) = "SELECT spelling FROM suppressed_spellings WHERE value = $1";
-    /// The claims of a value, and of a URL those of its other form, which it withholds as well.
-    CONCERNED(Text) =
-        "SELECT DISTINCT c.object, c.source, c.event, c.attribute, c.part
-         FROM claims named JOIN claims c ON c.source = named.source
-             AND c.event = named.event AND c.attribute = named.attribute
-         WHERE (c.part = named.part OR c.path = 'url:value') AND lower(named.value) = $1";
-    ALL() = "SELECT value, until, reason FROM suppressed";
-    LIFT(Text) = "DELETE FROM suppressed WHERE value = $1";
-    TAKE_SPELLINGS(Text) = "DELETE FROM suppressed_spellings WHERE value = $1 RETURNING spelling";
-}
+/// Suppressions that are ended at a time.
+const STEP: i64 = 100;
 
 /// A value that is withheld.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,16 +29,14 @@ pub struct Suppressed {
     pub claims: i64,
 }
 
-row! {
-    /// A suppression that is no more.
-    #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-    pub struct Lifted {
-        /// As the operator wrote it.
-        pub value: String,
-        /// Unix milliseconds; `None`: until it was to be taken back.
-        pub until: Option<i64>,
-        pub reason: String,
-    }
+/// A suppression that is no more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifted {
+    /// As the operator wrote it.
+    pub value: String,
+    /// Unix milliseconds; `None`: until it was to be taken back.
+    pub until: Option<i64>,
+    pub reason: String,
 }
 
 /// What a suppression, or its end, did.
@@ -82,13 +64,12 @@ impl Ledger {
         let spellings: Vec<String> = policy::spellings(value).into_iter().collect();
         let (views, value, reason) = (views.clone(), value.to_owned(), reason.to_owned());
         self.write(move |unit| {
-            let (before, others) = lift(unit, &value)?;
-            unit.execute(&SUPPRESS, &values![&value, now, until, &reason])?;
-            let rows = spellings.iter().map(|spelling| values![spelling, &value]);
-            unit.execute_each(&SPELL, rows)?;
-            let concerned = [spellings.as_slice(), &others].concat();
-            let (claims, indicators) = judge_again(unit, &views, &concerned, now)?;
-            Ok(Suppression { before, claims, indicators })
+            let (value, reason) = (value.clone(), reason.clone());
+            let LiftedAll { before, spellings: others } = lift(unit, &value)?;
+            let suppressed = SuppressedValue { value, since: now, until, reason };
+            suppressed::insert(unit, &suppressed, &spellings)?;
+            let spellings = [spellings.as_slice(), &others].concat();
+            Ok(Suppression { before, ..judge_again(unit, &views, &spellings, now)? })
         })
         .await
     }
@@ -97,20 +78,19 @@ impl Ledger {
     pub async fn unsuppress(&self, views: &Views, value: &str, now: i64) -> Result<Suppression> {
         let (views, value) = (views.clone(), value.to_owned());
         self.write(move |unit| {
-            let (before, spellings) = lift(unit, &value)?;
-            let (claims, indicators) = judge_again(unit, &views, &spellings, now)?;
-            Ok(Suppression { before, claims, indicators })
+            let LiftedAll { before, spellings } = lift(unit, &value)?;
+            Ok(Suppression { before, ..judge_again(unit, &views, &spellings, now)? })
         })
         .await
     }
 
     /// Takes back the suppressions whose time is over; returns their values.
     pub(super) async fn end_suppressions(&self, views: &Views, now: i64) -> Result<Vec<String>> {
-        let over: Vec<String> = self.read(move |tx| tx.rows(&OVER, &values![now])).await?;
+        let over = self.read(move |tx| suppressed::over(tx, now, STEP)).await?;
         for value in &over {
             let (views, value) = (views.clone(), value.clone());
             self.write(move |unit| {
-                let spellings = take_off(unit, &value)?;
+                let spellings = suppressed::delete(unit, &value)?;
                 judge_again(unit, &views, &spellings, now)
             })
             .await?;
@@ -121,29 +101,16 @@ impl Ledger {
     /// All suppressions, the newest first.
     pub async fn suppressed(&self) -> Result<Vec<Suppressed>> {
         self.read(|tx| {
-            let rows: Vec<(String, i64, Option<i64>, String)> = tx.rows(&SUPPRESSED, &values![])?;
+            let rows = suppressed::all(tx)?;
             let mut all = Vec::with_capacity(rows.len());
             // One by one: SQLite finds the claims of all at once only by going through every claim.
-            for (value, since, until, reason) in rows {
-                let spellings: Vec<String> = tx.rows(&SPELLINGS, &values![&value])?;
-                let claims = count(&concerned(tx, &spellings)?);
-                all.push(Suppressed { value, since, until, reason, claims });
+            for SuppressedValue { value, since, until, reason } in rows {
+                let claims = claims::spelled(tx, &suppressed::spellings(tx, &value)?)?;
+                all.push(Suppressed { value, since, until, reason, claims: count(&claims) });
             }
             Ok(all)
         })
         .await
-    }
-}
-
-row! {
-    /// A claim that a suppression concerns.
-    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-    struct Concerned {
-        object: Uuid,
-        source: String,
-        event: Uuid,
-        attribute: Uuid,
-        part: i16,
     }
 }
 
@@ -153,42 +120,37 @@ fn judge_again(
     views: &Views,
     spellings: &[String],
     now: i64,
-) -> Result<(i64, usize)> {
-    let found = concerned(unit, spellings)?;
-    let claims = count(&found);
-    let mut objects: Vec<Uuid> = found.into_iter().map(|claim| claim.object).collect();
+) -> Result<Suppression> {
+    let claims = claims::spelled(unit, spellings)?;
+    let mut objects: Vec<Uuid> = claims.iter().map(|claim| claim.object).collect();
     objects.dedup();
     let mut change = Change::new(views, None, now);
     refresh(unit, &objects, &mut change)?;
     unit.wake(&change);
-    Ok((claims, change.altered + change.withdrawn))
+    let indicators = change.altered + change.withdrawn;
+    Ok(Suppression { claims: count(&claims), indicators, ..Suppression::default() })
 }
 
-/// The claims of a value with these spellings. Two of them may name the same claim.
-fn concerned(tx: &Transaction<'_>, spellings: &[String]) -> Result<BTreeSet<Concerned>> {
-    let found: Vec<Concerned> =
-        tx.rows_each(&CONCERNED, spellings.iter().map(|spelling| values![spelling]))?;
-    Ok(found.into_iter().collect())
-}
-
-fn count(claims: &BTreeSet<Concerned>) -> i64 {
+fn count(claims: &[SpelledClaim]) -> i64 {
     i64::try_from(claims.len()).unwrap_or(i64::MAX)
 }
 
-/// Takes off the suppressions of this value, in whichever spelling; gives them back with their spellings.
-/// One that covers more, such as that of a host whose URL this is, stays.
-fn lift(tx: &Transaction<'_>, value: &str) -> Result<(Vec<Lifted>, Vec<String>)> {
-    let mut lifted: Vec<Lifted> = tx.rows(&ALL, &values![])?;
-    lifted.retain(|known| policy::is_same(&known.value, value));
-    let mut spellings = Vec::new();
-    for one in &lifted {
-        spellings.extend(take_off(tx, &one.value)?);
-    }
-    Ok((lifted, spellings))
+/// Suppressions that are no more, and how claims spell their values.
+struct LiftedAll {
+    before: Vec<Lifted>,
+    spellings: Vec<String>,
 }
 
-/// The spellings of a suppression that is no more.
-fn take_off(tx: &Transaction<'_>, value: &str) -> Result<Vec<String>> {
-    tx.execute(&LIFT, &values![value])?;
-    tx.rows(&TAKE_SPELLINGS, &values![value])
+/// Takes off the suppressions of this value, in whichever spelling. One that covers more, such as that of a
+/// host whose URL this is, stays.
+fn lift(tx: &Transaction<'_>, value: &str) -> Result<LiftedAll> {
+    let mut lifted = LiftedAll { before: Vec::new(), spellings: Vec::new() };
+    for known in suppressed::all(tx)? {
+        if policy::is_same(&known.value, value) {
+            lifted.spellings.extend(suppressed::delete(tx, &known.value)?);
+            let SuppressedValue { value, until, reason, .. } = known;
+            lifted.before.push(Lifted { value, until, reason });
+        }
+    }
+    Ok(lifted)
 }

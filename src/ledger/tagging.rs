@@ -5,10 +5,11 @@ use uuid::Uuid;
 use super::change::Change;
 use super::meant::{Meant, meant};
 use super::owner::Unit;
-use super::small::{merge_affected, read_soon};
 use super::sql::Result;
-use super::writer::Context;
-use super::{event_tags, tag_changes, tags};
+use super::tables::{event_tags, tag_changes};
+use super::tags;
+use super::whole::merge_affected;
+use super::writing::Context;
 use crate::notice::{EventRef, TagChange};
 
 /// A tag forbids in every event that the frame may mean, and permits only in one that it means for
@@ -20,13 +21,13 @@ pub(super) fn tagged(
     change: &mut Change<'_>,
 ) -> Result<Vec<Uuid>> {
     let source = context.source();
-    tag_changes::remember(unit, source, tag, change.opened_at)?;
+    tag_changes::store(unit, source, tag, change.opened_at)?;
     let by_number = EventRef { uuid: None, id: Some(tag.event_id) };
     let meant = meant(unit, source, &by_number)?;
     if !matches!(meant, Meant::One(_)) {
         context.ledger.note_strange();
     }
-    read_soon(context, unit, meant.events(), change)?;
+    context.ask_soon(unit, meant.events(), change.opened_at)?;
     let events = match &meant {
         Meant::One(_) => meant.events(),
         Meant::Several(_) if tag.attached => meant.events(),
@@ -34,7 +35,7 @@ pub(super) fn tagged(
     };
     let mut unfinished = Vec::new();
     for event in events {
-        unfinished.extend(tag_one(context, unit, (*event, tag), change)?);
+        unfinished.extend(tag_one(context, unit, *event, tag, change)?);
     }
     Ok(unfinished)
 }
@@ -42,14 +43,15 @@ pub(super) fn tagged(
 fn tag_one(
     context: &Context,
     unit: &Unit<'_>,
-    (event, tag): (Uuid, &TagChange),
+    event: Uuid,
+    tag: &TagChange,
     change: &mut Change<'_>,
-) -> Result<Vec<Uuid>> {
-    let key = (context.source(), event);
+) -> Result<Option<Uuid>> {
+    let key = context.key(event);
     context.applied.invalidate(&event);
     change.event = Some(event);
     let affected = tags::apply(unit, key, tag, change.opened_at / 1_000)?;
-    let unfinished = merge_affected(context, unit, (event, affected), change)?;
+    let unfinished = merge_affected(context, unit, event, &affected, change)?;
     if !change.is_empty() {
         let (tag, attached) = (tag.tag.clone(), tag.attached);
         let (altered, withdrawn) = (change.altered, change.withdrawn);
@@ -78,5 +80,5 @@ pub(super) fn altered(
             );
         });
     }
-    read_soon(context, unit, &events, change)
+    context.ask_soon(unit, &events, change.opened_at)
 }

@@ -2,27 +2,15 @@
 
 use uuid::Uuid;
 
-use super::apply::STEP;
 use super::change::Change;
-use super::claims::{self, Place};
-use super::sql::{Result, SqlError, Transaction, statements, values};
-use super::wanted::{decode, encode, refresh};
-use super::withdraw::touch;
+use super::refresh::refresh;
+use super::sql::{Result, SqlError, Transaction, decode};
+use super::tables::claims::{self, STEP};
+use super::tables::events;
+use super::tables::keys::{ClaimPlace, EventKey};
+use super::tables::tag_changes::CLOCKS;
 use crate::notice::TagChange;
-use crate::pure::convert::{ClaimFacts, EventFacts, Since, TagFacts};
-
-statements! {
-    EVENT_FACTS(Text, Bytes) = "SELECT facts FROM events WHERE source = $1 AND event = $2";
-    STORE_EVENT_FACTS(Text, Text, Bytes) =
-        "UPDATE events SET facts = $1 WHERE source = $2 AND event = $3";
-    OF_ATTRIBUTE(Text, Bytes, Integer) =
-        "SELECT attribute, part, object, facts FROM claims
-         WHERE source = $1 AND event = $2 AND attribute_id = $3";
-    OBJECTS_AFTER(Text, Bytes, Bytes, Integer, Integer) =
-        "SELECT attribute, part, object FROM claims
-         WHERE source = $1 AND event = $2 AND (attribute, part) > ($3, $4)
-         ORDER BY attribute, part LIMIT $5";
-}
+use crate::pure::convert::{ClaimFacts, Since, TagFacts};
 
 /// What is to be merged anew after a tag changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,54 +25,51 @@ pub(super) enum Affected {
 /// which the policy sees to. `heard` is Unix seconds.
 pub(super) fn apply(
     tx: &Transaction<'_>,
-    event: (&str, Uuid),
+    event: EventKey<'_>,
     tag: &TagChange,
     heard: i64,
 ) -> Result<Affected> {
-    match tag.attribute_id {
-        None => apply_to_event(tx, event, (tag, heard)),
-        Some(attribute_id) => apply_to_attribute(tx, event, attribute_id, (tag, heard)),
+    let affected = match tag.attribute_id {
+        None => apply_to_event(tx, event, tag, heard)?,
+        Some(attribute_id) => apply_to_attribute(tx, event, attribute_id, tag, heard)?,
+    };
+    if affected != Affected::Nothing {
+        events::touch(tx, event)?;
     }
+    Ok(affected)
 }
 
 fn apply_to_event(
     tx: &Transaction<'_>,
-    event: (&str, Uuid),
-    (tag, heard): (&TagChange, i64),
+    event: EventKey<'_>,
+    tag: &TagChange,
+    heard: i64,
 ) -> Result<Affected> {
-    let facts: Option<String> = tx.row(&EVENT_FACTS, &values![event.0, event.1])?;
-    let facts = facts.ok_or(SqlError::NoRow)?;
-    let Ok(mut facts) = decode::<EventFacts>(&facts) else { return Ok(Affected::Nothing) };
+    let stored = events::stored(tx, event)?.ok_or(SqlError::NoRow)?;
+    let Some(mut facts) = stored.facts() else { return Ok(Affected::Nothing) };
     if !change_tags(&mut facts.tags, tag, heard) {
         return Ok(Affected::Nothing);
     }
-    tx.execute(&STORE_EVENT_FACTS, &values![&encode(&facts)?, event.0, event.1])?;
-    touch(tx, event)?;
+    events::store_facts(tx, event, &facts)?;
     Ok(Affected::Event)
 }
 
 fn apply_to_attribute(
     tx: &Transaction<'_>,
-    event: (&str, Uuid),
+    event: EventKey<'_>,
     attribute_id: i64,
-    (tag, heard): (&TagChange, i64),
+    tag: &TagChange,
+    heard: i64,
 ) -> Result<Affected> {
-    let rows: Vec<(Uuid, i16, Uuid, String)> =
-        tx.rows(&OF_ATTRIBUTE, &values![event.0, event.1, attribute_id])?;
     let mut objects = Vec::new();
-    for (attribute, part, object, facts) in rows {
-        let mut facts: ClaimFacts = decode(&facts)?;
-        if !change_tags(&mut facts.tags, tag, heard) {
-            continue;
+    for claim in claims::of_attribute_id(tx, event, attribute_id)? {
+        let mut facts: ClaimFacts = decode(&claim.facts)?;
+        if change_tags(&mut facts.tags, tag, heard) {
+            claims::alter(tx, event.claim(claim.place), &facts)?;
+            objects.push(claim.object);
         }
-        claims::alter(tx, event, (attribute, part), &facts)?;
-        objects.push(object);
     }
-    if objects.is_empty() {
-        return Ok(Affected::Nothing);
-    }
-    touch(tx, event)?;
-    Ok(Affected::Objects(objects))
+    if objects.is_empty() { Ok(Affected::Nothing) } else { Ok(Affected::Objects(objects)) }
 }
 
 /// Whether anything changed. What was put on and taken off again since the publication leaves nothing
@@ -105,9 +90,6 @@ fn change_tags(tags: &mut Vec<TagFacts>, change: &TagChange, heard: i64) -> bool
     }
     true
 }
-
-/// By how much the relay's clock may be behind MISP's, seconds: tags have no time of MISP's.
-pub(super) const CLOCKS: i64 = 120;
 
 /// When a pushed snapshot was taken and when it arrived, Unix seconds.
 #[derive(Debug, Clone, Copy)]
@@ -166,20 +148,17 @@ pub(super) fn mark_changed(before: &[TagFacts], heard: i64, tags: &mut Vec<TagFa
 /// `None` at the end.
 pub(super) fn refresh_event(
     tx: &Transaction<'_>,
-    (source, event): (&str, Uuid),
-    after: Option<Place>,
+    event: EventKey<'_>,
+    after: Option<ClaimPlace>,
     change: &mut Change<'_>,
-) -> Result<Option<Place>> {
-    let (attribute, part) = after.unwrap_or((Uuid::nil(), -1));
-    let step = i64::try_from(STEP).unwrap_or(i64::MAX);
-    let rows: Vec<(Uuid, i16, Uuid)> =
-        tx.rows(&OBJECTS_AFTER, &values![source, event, attribute, part, step])?;
-    let mut objects: Vec<Uuid> = rows.iter().map(|(.., object)| *object).collect();
+) -> Result<Option<ClaimPlace>> {
+    let claims = claims::after(tx, event, after.unwrap_or(ClaimPlace::BEGINNING))?;
+    let mut objects: Vec<Uuid> = claims.iter().map(|claim| claim.object).collect();
     objects.sort_unstable();
     objects.dedup();
     refresh(tx, &objects, change)?;
-    let last = rows.last().map(|(attribute, part, _)| (*attribute, *part));
-    Ok(last.filter(|_| rows.len() == STEP))
+    let last = claims.last().map(|claim| claim.place);
+    Ok(last.filter(|_| claims.len() == STEP))
 }
 
 #[cfg(test)]

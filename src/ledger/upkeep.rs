@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::claims::ClaimKey;
+use super::prune::ForgottenWithdrawn;
+use super::renew::Renewed;
 use super::sql::Result;
-use super::writer::millis;
+use super::tables::keys::ClaimCursor;
+use super::time::millis;
 use super::{Ledger, Views, WriterSettings};
 
 /// Cares for a ledger.
@@ -23,7 +25,7 @@ pub struct Upkeep {
     /// The source that can be read again; `None` without a key for MISP's REST API.
     source: Option<String>,
     /// How far the walk over the claims has come.
-    claims: Option<ClaimKey>,
+    claims: Option<ClaimCursor>,
     /// The same over the withdrawn objects of each view.
     withdrawn: HashMap<String, Uuid>,
     /// The same over the sightings, by the time at which they were heard of.
@@ -55,7 +57,8 @@ impl Upkeep {
         ledger.note_running(now).await?;
         let mut changed = if may_forget { self.forget(ledger, views, now).await? } else { 0 };
         if views.expiry().renews() {
-            let (next, renewed) = ledger.renew(views, self.claims.take(), now).await?;
+            let step = ledger.renew(views, self.claims.take(), now).await?;
+            let Renewed { next, claims: renewed } = step;
             self.claims = next;
             changed += renewed;
             if renewed > 0 {
@@ -86,9 +89,10 @@ impl Upkeep {
         let mut all = 0;
         for view in ledger.known_views().await? {
             let after = self.withdrawn.get(&view).copied().unwrap_or(Uuid::nil());
-            let (next, forgotten) = ledger.forget_withdrawn(&view, after, before).await?;
+            let step = ledger.forget_withdrawn(&view, after, before).await?;
+            let ForgottenWithdrawn { next, objects } = step;
             self.withdrawn.insert(view, next);
-            all += forgotten;
+            all += objects;
         }
         Ok(all)
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::claimed::ClaimRow;
 use super::hash;
+use super::tables::claims::ClaimRow;
 use super::warninglists::{InForce, Warninglists};
 use crate::pure::convert::{ClaimFacts, EventFacts, Reason};
 use crate::pure::policy::{Judge, Policy, SideFacts};
@@ -112,7 +112,7 @@ impl View {
     /// The key of the indicator that a claim counts for.
     pub(super) fn key(&self, claim: &ClaimRow) -> Uuid {
         if self.is_by_attribute() {
-            return self.merger.object_key(&claim.observable(), claim.attribute);
+            return self.merger.object_key(&claim.observable, claim.attribute);
         }
         claim.object
     }

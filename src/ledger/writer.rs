@@ -1,119 +1,84 @@
-//! The one writer: it takes notices from the inbox in their order and makes each a transaction, or
-//! a few for a large event.
+//! The one writer: it takes notices from the inbox in their order and makes each a transaction, or a few for
+//! a large event.
+//!
+//! It does one piece of work after the other. Large snapshots are applied in steps, so that between two of
+//! them something more urgent has its turn: withdrawals and other small notices pass any snapshot, and
+//! publications pass a snapshot that nobody waits for.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use moka::sync::Cache;
-use tokio::sync::{mpsc, oneshot};
-use uuid::Uuid;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 
+use super::fault::{Faults, TRY_AGAIN};
 use super::guessed::Guessed;
+use super::notices::{self, SmallNotice};
+use super::running::{Next, Purpose, Running, Taken};
 use super::sql::Result;
+use super::time::unix;
 use super::upkeep::Upkeep;
-use super::{Lane, Ledger, Views, small};
-use crate::config::{Guard, OnUnpublish, Rest};
-use crate::notice::{Gap, Notice, Receipt, What};
-
-/// What the writer has to know.
-#[derive(Debug)]
-pub struct WriterSettings {
-    /// Name of the source.
-    pub source: String,
-    /// How long a webhook's publication waits for its confirmation.
-    pub confirm_within: Duration,
-    /// How long tombstones are kept.
-    pub tombstones: Duration,
-    /// `None` without a key for MISP's REST API.
-    pub rest: Option<RestRules>,
-}
-
-/// How REST judges what was pushed.
-#[derive(Debug, Clone)]
-pub struct RestRules {
-    pub times: Rest,
-    pub key: KeyView,
-    /// `misp.search` is set: a publication adds nothing before it selects the event.
-    pub searches: bool,
-    pub on_unpublish: OnUnpublish,
-    pub guard: Guard,
-}
-
-/// What the key sees, as the task that asks MISP finds out. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct KeyView(Arc<AtomicU8>);
-
-impl KeyView {
-    const SEES_ALL: u8 = 1;
-    const ACCEPTED: u8 = 2;
-
-    /// Whether it is a site administrator's, who sees what the feed shows.
-    #[must_use]
-    pub fn sees_all(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & Self::SEES_ALL != 0
-    }
-
-    /// Whether it shows the view that the ledger holds: else what it shows adds nothing, and an absence
-    /// means nothing.
-    #[must_use]
-    pub fn is_accepted(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & Self::ACCEPTED != 0
-    }
-
-    /// Stores what was found.
-    pub fn set(&self, sees_all: bool, accepted: bool) {
-        let bits = u8::from(sees_all) * Self::SEES_ALL + u8::from(accepted) * Self::ACCEPTED;
-        self.0.store(bits, Ordering::Relaxed);
-    }
-}
-
-/// What the units of work of the writer read.
-#[derive(Debug)]
-pub(super) struct Context {
-    pub ledger: Ledger,
-    pub views: Arc<Views>,
-    pub settings: WriterSettings,
-    /// The last applied content of recent events: repeats cost no disk access.
-    pub applied: Cache<Uuid, i64>,
-}
-
-impl Context {
-    /// The name of the source.
-    pub(super) fn source(&self) -> &str {
-        &self.settings.source
-    }
-
-    pub(super) fn rest(&self) -> Option<&RestRules> {
-        self.settings.rest.as_ref()
-    }
-}
+use super::writing::{Context, WriterSettings};
+use super::{Lane, Ledger, Views, answer, publish, stand_in, whole};
+use crate::notice::{Notice, Receipt, What};
 
 /// Applies notices to the ledger until all intakes are gone.
 #[derive(Debug)]
 pub struct Writer {
-    pub(super) context: Arc<Context>,
+    context: Arc<Context>,
     inbox: mpsc::Receiver<Notice>,
-    /// Taken from the inbox while a large event was being written, and still to do.
-    waiting: VecDeque<Notice>,
-    /// A gap that could not be recorded yet.
-    pub(super) unrecorded: Option<Gap>,
-    pub(super) guessed: Guessed,
+    /// The first notice in line, once it was looked at.
+    first: Option<Notice>,
+    /// The snapshot in work. Small notices pass it between two steps, and nothing else.
+    live: Option<Work>,
+    /// A snapshot in work that nobody waits for. Publications pass it as well.
+    backlog: Option<Work>,
+    /// Since when small notices had all turns.
+    small_since: Option<Instant>,
+    faults: Faults,
+    guessed: Guessed,
     upkeep: Upkeep,
+    /// When upkeep is due.
+    upkeep_at: Instant,
 }
 
-/// Weight bound of the cache of applied contents, bytes; an entry takes about a hundred.
-const CACHE_BYTES: u64 = 4 << 20;
-const ENTRY_BYTES: u32 = 100;
+/// A snapshot in work, and who waits for its end.
+#[derive(Debug)]
+struct Work {
+    running: Box<Running>,
+    waiting: Waiting,
+}
+
+/// What a notice holds until it is done with.
+#[derive(Debug)]
+struct Waiting {
+    done: Option<oneshot::Sender<Receipt>>,
+    /// Given back when the notice is done with.
+    _memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Waiting {
+    fn acknowledge(self, receipt: Receipt) {
+        let Self { done, _memory } = self;
+        drop(_memory);
+        if let Some(done) = done {
+            // Whoever waited may be gone: a webhook that was answered in time with 503.
+            done.send(receipt).ok();
+        }
+    }
+}
 
 /// Small notices that share a transaction.
 const SMALL_BATCH: usize = 256;
 
+/// How long small notices may hold up a snapshot.
+const SMALL_TURNS: Duration = Duration::from_millis(100);
+
 const UPKEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// After a fault.
-pub(super) const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// For so long upkeep waits for a moment when nothing else does.
+const UPKEEP_AT_LATEST: Duration = Duration::from_secs(60);
 
 impl Writer {
     #[must_use]
@@ -123,146 +88,197 @@ impl Writer {
         settings: WriterSettings,
         inbox: mpsc::Receiver<Notice>,
     ) -> Self {
-        let applied =
-            Cache::builder().weigher(|_, _| ENTRY_BYTES).max_capacity(CACHE_BYTES).build();
         let upkeep = Upkeep::new(&settings);
         Self {
-            context: Arc::new(Context { ledger, views, settings, applied }),
+            context: Arc::new(Context::new(ledger, views, settings)),
             inbox,
-            waiting: VecDeque::new(),
-            unrecorded: None,
+            first: None,
+            live: None,
+            backlog: None,
+            small_since: None,
+            faults: Faults::default(),
             guessed: Guessed::default(),
             upkeep,
+            upkeep_at: Instant::now(),
         }
     }
 
     /// Runs until every [`crate::intake::Inbox`] is dropped and what they gave is written. A fault
     /// of the disk costs the notice, which becomes a gap, and never ends the writer.
     pub async fn run(mut self) {
-        let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
         // The clock is looked at before anything is heard by it.
-        if self.care().await {
-            upkeep.reset();
-        } else {
-            upkeep.reset_after(TRY_AGAIN);
+        self.care().await;
+        while self.work().await || self.wait().await {}
+    }
+
+    /// Does one piece of work, the most urgent that there is. `false`: there is none.
+    async fn work(&mut self) -> bool {
+        self.look_at_first();
+        self.mark_busy();
+        if self.upkeep_at + UPKEEP_AT_LATEST <= Instant::now() {
+            self.care().await;
+            return true;
         }
-        self.resume().await;
-        loop {
-            let notice = match self.waiting.pop_front() {
-                Some(notice) => Some(notice),
-                None => tokio::select! {
-                    notice = self.inbox.recv() => notice,
-                    _ = upkeep.tick() => {
-                        if !self.care().await {
-                            upkeep.reset_after(TRY_AGAIN);
-                        }
-                        continue;
-                    }
-                },
-            };
-            let Some(notice) = notice else { break };
-            self.mark_busy(0);
+        if self.is_turn_of_small() {
+            self.take_small().await;
+            return true;
+        }
+        self.small_since = None;
+        if let Some(live) = self.live.take() {
+            self.step(live).await;
+        } else if let Some(notice) = self
+            .first
+            .take_if(|first| self.backlog.is_none() || matches!(first.what, What::Published(_)))
+        {
             self.take(notice).await;
-            if !self.context.ledger.is_writable() {
-                upkeep.reset_after(TRY_AGAIN);
+        } else if let Some(backlog) = self.backlog.take() {
+            self.step(backlog).await;
+        } else if self.upkeep_at <= Instant::now() && !self.inbox.is_closed() {
+            self.care().await;
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Waits for the next notice or until upkeep is due. `false`: nothing comes any more.
+    async fn wait(&mut self) -> bool {
+        tokio::select! {
+            notice = self.inbox.recv() => {
+                self.first = notice;
+                self.first.is_some()
             }
+            () = sleep_until(self.upkeep_at) => true,
         }
     }
 
-    /// Step by step, for as long as there is something to do and no notice waits. Whether it went
-    /// well; after a fault, that tells that the ledger can be written again.
-    async fn care(&mut self) -> bool {
-        loop {
-            let Context { ledger, views, .. } = &*self.context;
-            let step = self.upkeep.step(ledger, views, Ledger::now()).await;
-            let more = matches!(step, Ok(true));
-            if !ledger.judge(step, "care for the ledger") {
-                return false;
-            }
-            self.record_kept().await;
-            self.resume().await;
-            if !more || !self.inbox.is_empty() {
-                return true;
-            }
+    fn look_at_first(&mut self) {
+        if self.first.is_none() {
+            self.first = self.inbox.try_recv().ok();
         }
     }
 
-    /// Tells the senders how much is still to come: `chunks` of the event in hand, and what waits.
-    pub(super) fn mark_busy(&self, chunks: usize) {
-        let arriving = chunks + self.waiting.len() + self.inbox.len();
-        self.context.ledger.shared.arriving.store(arriving, Ordering::Relaxed);
+    /// Tells the senders how much is still to come: the snapshots in work, and what waits.
+    fn mark_busy(&self) {
+        let snapshots = usize::from(self.live.is_some()) + usize::from(self.backlog.is_some());
+        let waiting = usize::from(self.first.is_some()) + self.inbox.len();
+        let arriving = &self.context.ledger.shared.arriving;
+        arriving.store(snapshots + waiting, Ordering::Relaxed);
     }
 
+    fn is_turn_of_small(&mut self) -> bool {
+        let is_small = self.first.as_ref().is_some_and(|first| is_small(&first.what));
+        is_small && self.small_since.get_or_insert_with(Instant::now).elapsed() < SMALL_TURNS
+    }
+
+    /// Applies small notices together, as many as wait in line.
+    async fn take_small(&mut self) {
+        let (mut batch, mut waiting) = (Vec::new(), Vec::new());
+        while batch.len() < SMALL_BATCH {
+            self.look_at_first();
+            let Some(notice) = self.first.take_if(|first| is_small(&first.what)) else { break };
+            let Notice { what, received, done, memory } = notice;
+            batch.push(SmallNotice { what, received });
+            waiting.push(Waiting { done, _memory: memory });
+        }
+        self.mark_busy();
+        let result = notices::apply(&self.context, batch).await;
+        let receipt = self.receipt(result.map(|()| Receipt::Committed)).await;
+        waiting.into_iter().for_each(|one| one.acknowledge(receipt));
+    }
+
+    /// Begins with a notice. All but snapshots are done with that.
     async fn take(&mut self, notice: Notice) {
+        self.mark_busy();
         let Notice { what, received, done, memory } = notice;
-        let heard = SystemTime::now() - received.elapsed();
-        let result = match what {
-            What::Published(body) => self.publish(body, received).await,
-            What::Announced(body) => self.announce(body, unix(heard)).await,
-            What::Gap(gap) => self.gap(gap, unix(heard)).await,
-            What::Read(read) => self.read(read, received).await,
+        let waiting = Waiting { done, _memory: memory };
+        let heard = unix(std::time::SystemTime::now() - received.elapsed());
+        let context = &self.context;
+        let taken = match what {
+            What::Published(body) => publish::begin(context, body, received).await,
+            What::Announced(body) => stand_in::announce(context, body, heard).await,
+            What::Gap(gap) => stand_in::gap(context, gap, heard).await,
+            What::Read(read) => answer::begin(context, read, received).await,
             What::Warninglist(id) => {
-                self.context.ledger.note_warninglist(id);
-                Ok(Receipt::Committed)
+                context.ledger.note_warninglist(id);
+                Ok(Taken::Done(Receipt::Committed))
             }
             what @ (What::Withdrawn(_)
             | What::Tagged(_)
             | What::TagAltered(_)
             | What::Sighted(_)
             | What::Touched(_)) => {
-                let first = Notice { what, received, done: None, memory: None };
-                self.take_small(first).await.map(|()| Receipt::Committed)
+                let applied = notices::apply(context, vec![SmallNotice { what, received }]).await;
+                applied.map(|()| Taken::Done(Receipt::Committed))
             }
         };
-        drop(memory);
+        match taken {
+            Ok(Taken::Done(receipt)) => self.finish(waiting, Ok(receipt)).await,
+            // Nothing that is heard meanwhile may come between: a snapshot was judged by what the ledger
+            // knows now.
+            Ok(Taken::Running(running)) => self.step(Work { running, waiting }).await,
+            Err(error) => self.finish(waiting, Err(error)).await,
+        }
+    }
+
+    /// Takes a snapshot one step further.
+    async fn step(&mut self, mut work: Work) {
+        match work.running.step(&mut self.guessed).await {
+            Ok(Next::Step) => {
+                let place = match work.running.lane() {
+                    Lane::Backlog => &mut self.backlog,
+                    Lane::Withdrawals | Lane::Live => &mut self.live,
+                };
+                *place = Some(work);
+            }
+            Ok(Next::End(applied)) => {
+                let (context, head) = (&self.context, work.running.head());
+                let result = match &work.running.purpose {
+                    Purpose::Publication => publish::end(context, head, applied).await,
+                    Purpose::Answer(read) => answer::end(context, read, head, applied).await,
+                };
+                self.finish(work.waiting, result).await;
+            }
+            Err(error) => self.finish(work.waiting, Err(error)).await,
+        }
+    }
+
+    /// A notice is done with, or lost.
+    async fn finish(&mut self, waiting: Waiting, result: Result<Receipt>) {
         let receipt = self.receipt(result).await;
+        self.mark_busy();
+        waiting.acknowledge(receipt);
+    }
+
+    async fn receipt(&mut self, result: Result<Receipt>) -> Receipt {
+        let receipt = self.faults.receipt(&self.context, result).await;
+        let ledger = &self.context.ledger;
         if self.context.rest().is_some() {
-            self.context.ledger.shared.asked.notify_waiters();
+            ledger.shared.asked.notify_waiters();
         }
-        acknowledge(done, receipt);
+        if !ledger.is_writable() {
+            self.upkeep_at = self.upkeep_at.min(Instant::now() + TRY_AGAIN);
+        }
+        receipt
     }
 
-    /// Applies small notices together, as many as wait in line.
-    async fn take_small(&mut self, first: Notice) -> Result<()> {
-        let mut batch = vec![first];
-        while batch.len() < SMALL_BATCH && self.waiting.is_empty() {
-            match self.inbox.try_recv() {
-                Ok(notice) if is_small(&notice.what) => batch.push(notice),
-                Ok(notice) => self.waiting.push_back(notice),
-                Err(_) => break,
-            }
-        }
-        self.mark_busy(0);
-        let (batch, done): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|notice| ((notice.what, notice.received), notice.done)).unzip();
-        let result = small::apply(self, batch).await;
-        let receipt = if result.is_ok() { Receipt::Committed } else { Receipt::Failed };
-        done.into_iter().for_each(|done| acknowledge(done, receipt));
-        result
-    }
-
-    fn next_waiting(&mut self) -> Option<Notice> {
-        self.waiting.pop_front().or_else(|| self.inbox.try_recv().ok())
-    }
-
-    /// Lets withdrawals and tags through between two chunks of a large event. Behind a publication
-    /// in work everything else waits its turn; a read of the backlog lets publications pass as well.
-    pub(super) async fn breathe(&mut self, lane: Lane) {
-        while let Some(notice) = self.next_waiting() {
-            if is_small(&notice.what) {
-                let result = self.take_small(notice).await.map(|()| Receipt::Committed);
-                self.receipt(result).await;
-            } else if lane == Lane::Backlog && matches!(notice.what, What::Published(_)) {
-                Box::pin(self.take(notice)).await;
-            } else {
-                self.waiting.push_front(notice);
-                break;
-            }
-        }
-        self.mark_busy(1);
+    /// One step of upkeep. After a fault, it tells that the ledger can be written again.
+    async fn care(&mut self) {
+        let Context { ledger, views, .. } = &*self.context;
+        let step = self.upkeep.step(ledger, views, Ledger::now()).await;
+        let is_more = matches!(step, Ok(true));
+        let after = if ledger.judge(step, "care for the ledger") {
+            self.faults.record(&self.context).await;
+            whole::resume(&self.context).await;
+            if is_more { Duration::ZERO } else { UPKEEP_EVERY }
+        } else {
+            TRY_AGAIN
+        };
+        self.upkeep_at = Instant::now() + after;
     }
 }
 
+/// Whether a notice names a few claims or one event, so that it takes no step by step.
 fn is_small(what: &What) -> bool {
     match what {
         What::Withdrawn(_)
@@ -276,23 +292,4 @@ fn is_small(what: &What) -> bool {
         | What::Gap(_)
         | What::Read(_) => false,
     }
-}
-
-fn acknowledge(done: Option<oneshot::Sender<Receipt>>, receipt: Receipt) {
-    if let Some(done) = done {
-        // Whoever waited may be gone: a webhook that was answered in time with 503.
-        done.send(receipt).ok();
-    }
-}
-
-/// A duration in milliseconds, as the ledger counts.
-#[must_use]
-pub fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Unix milliseconds.
-pub(super) fn unix(time: SystemTime) -> i64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -14,7 +14,7 @@ use misp_sentinel_relay::compare::Readback;
 use misp_sentinel_relay::deliver::Health;
 use misp_sentinel_relay::http::local;
 use misp_sentinel_relay::intake::zmq::EndpointStatus;
-use misp_sentinel_relay::ledger::{Lane, Ledger, Moment, Settlement};
+use misp_sentinel_relay::ledger::{Lane, Ledger, Moment, RejectedObject, Settlement};
 use misp_sentinel_relay::notice::What;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -184,7 +184,8 @@ async fn reject_one(relay: &Relay) {
     }
     picked.truncate(1);
     let sent = ledger.mark_sending(TARGET, &picked, Moment::by_our_clock(now)).await.unwrap();
-    let rejected = [(sent[0].object, "Invalid pattern".to_owned())];
+    let words = "Invalid pattern".to_owned();
+    let rejected = [RejectedObject { object: sent[0].object, words }];
     ledger.settle(TARGET, &[Settlement::Rejected(&rejected)], now, now).await.unwrap();
     assert_eq!(ledger.status().await.unwrap().targets[0].rejected, 1);
 }

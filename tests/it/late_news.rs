@@ -1,9 +1,10 @@
 //! Tests frames that arrive late, twice or during other work, against a real writer and ledger.
 
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Instant, SystemTime};
 
-use misp_sentinel_relay::ledger::Ledger;
-use misp_sentinel_relay::notice::What;
+use misp_sentinel_relay::ledger::{Candidate, Ledger, Listing};
+use misp_sentinel_relay::notice::{EventAnswer, Read, Receipt, What};
 use uuid::Uuid;
 
 use super::support::ledger::{Relay, TARGET, VIEW};
@@ -188,4 +189,78 @@ async fn a_repeat_heals_the_gap_of_its_event() {
     sentinel.accept_all(&relay).await;
     assert_eq!(sentinel.live().len(), 1);
     assert_eq!(sentinel.writes, 1);
+}
+
+/// An event of attributes with these numbers, published long ago.
+fn saved(event: Uuid, numbers: std::ops::Range<usize>, timestamp: i64) -> Vec<u8> {
+    // An answer shows all fields of an attribute.
+    let one = |number| {
+        attribute(number, "domain", &format!("d{number}.example"), timestamp, true)
+            .replace(r#""deleted""#, r#""distribution":"5","comment":"","deleted""#)
+    };
+    let attributes: Vec<String> = numbers.map(one).collect();
+    format!(
+        r#"{{"Event":{{"id":"7","uuid":"{event}","info":"x","distribution":"3","timestamp":"{timestamp}","published":true,"publish_timestamp":"{timestamp}","Attribute":[{}],"Object":[]}}}}"#,
+        attributes.join(",")
+    )
+    .into_bytes()
+}
+
+#[tokio::test]
+async fn small_notices_pass_every_snapshot_and_publications_those_that_nobody_waits_for() {
+    let settings = [
+        ("MSR_MISP__URL", "https://misp.example.org"),
+        ("MSR_MISP__KEY", "0123456789012345678901234567890123456789"),
+    ];
+    let relay = Relay::start_with(&settings).await;
+    let (listed, published) = (Uuid::from_u128(0x7), Uuid::from_u128(0x8));
+    let t = now();
+    let candidate = Candidate { event: listed, weight: 0 };
+    relay.ledger.ask_for("misp", &[candidate], Listing::CatchUp, Ledger::now()).await.unwrap();
+    let document = saved(listed, 1..15_002, t).into();
+    let read = Read {
+        event: listed,
+        began: SystemTime::now(),
+        sequence: 0,
+        asked: 1,
+        attempts: 0,
+        confirm: false,
+        backlog: true,
+        date: Ledger::now() / 1_000,
+        answer: EventAnswer::Event { document, selected: true },
+    };
+    let touched = || What::Touched(Uuid::from_u128(0x9));
+    let publish = |end| What::Published(saved(published, 20_000..end, t).into());
+    let notices = [
+        ("read", What::Read(read)),
+        ("first small one", touched()),
+        ("publication", publish(30_002)),
+        ("second small one", touched()),
+        ("the same event again", publish(30_001)),
+        ("third small one", touched()),
+    ];
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut waiting = Vec::new();
+    for (name, what) in notices {
+        let receipt = relay.inbox.offer_and_wait(what, Instant::now()).unwrap();
+        let order = Arc::clone(&order);
+        waiting.push(tokio::spawn(async move {
+            assert_eq!(receipt.await.unwrap(), Receipt::Committed, "{name}");
+            order.lock().unwrap().push(name);
+        }));
+    }
+    for one in waiting {
+        one.await.unwrap();
+    }
+    let expected = [
+        "first small one",
+        "second small one",
+        "publication",
+        "third small one",
+        "the same event again",
+        "read",
+    ];
+    assert_eq!(*order.lock().unwrap(), expected);
+    let wanted = relay.ledger.status().await.unwrap().wanted;
+    assert_eq!(wanted, 25_002, "the second publication of an event counts");
 }

@@ -93,17 +93,18 @@ const DAMAGES: [(&str, &str); 20] = [
     ("wanted-objects-are-claimed", "DELETE FROM claims"),
     (
         "no-id-twice",
-        "INSERT INTO wanted (view, object, kind, stix_id, body, valid_from, valid_until, version, change)
-         VALUES ('view', x'01', 'indicator', x'03', '{}', 1, 2, 3, 1), ('view', x'02', 'indicator', x'03', '{}', 1, 2, 3, 1)",
+        "INSERT INTO wanted (view, object, key, observable, kind, stix_id, body, valid_from, valid_until, version, change)
+         VALUES ('view', x'01', x'01', x'01', 'indicator', x'03', '{}', 1, 2, 3, 1),
+             ('view', x'02', x'02', x'02', 'indicator', x'03', '{}', 1, 2, 3, 1)",
     ),
     (
         "only-the-newest-generation-lives",
-        "INSERT INTO wanted (view, object, kind, stix_id, body, valid_from, valid_until, version, change, generation, claimed)
-         SELECT view, randomblob(16), kind, randomblob(16), body, valid_from, valid_until, 0, 1, 1, object FROM wanted WHERE version <> 0 LIMIT 1",
+        "INSERT INTO wanted (view, object, key, observable, kind, stix_id, body, valid_from, valid_until, version, change, generation)
+         SELECT view, randomblob(16), key, observable, kind, randomblob(16), body, valid_from, valid_until, 0, 1, 1 FROM wanted WHERE version <> 0 LIMIT 1",
     ),
     (
         "observables-are-of-views-by-attribute",
-        "UPDATE wanted SET observable = object WHERE kind = 'indicator' AND version <> 0",
+        "UPDATE wanted SET observable = randomblob(16) WHERE kind = 'indicator' AND version <> 0",
     ),
     (
         "context-is-what-indicators-need",
@@ -124,7 +125,7 @@ const DAMAGES: [(&str, &str); 20] = [
     ),
     (
         "reads-are-sound",
-        "INSERT INTO reads (source, event, lane, due_at, asked_at, asked) VALUES ('misp', x'01', 9, 1, 1, 1)",
+        "INSERT INTO reads (source, event, urgency, due_at, asked_at, asked) VALUES ('misp', x'01', 9, 1, 1, 1)",
     ),
     (
         "tombstones-are-sound",
@@ -154,7 +155,7 @@ async fn each_invariant_is_named_when_it_breaks_and_only_then() {
 const BUSY: [(&str, &str); 6] = [
     (
         "a full resync waits, as do reads of every other kind",
-        "INSERT INTO reads (source, event, lane, due_at, asked_at, asked, resync, weight)
+        "INSERT INTO reads (source, event, urgency, due_at, asked_at, asked, resync, weight)
          SELECT source, event, (ROW_NUMBER() OVER (ORDER BY event)) % 4, 1, 1, 1, TRUE, 7 FROM events",
     ),
     (

@@ -255,16 +255,16 @@ impl RestIntake {
     }
 }
 
-/// Returns the reads that go into one request: those of the first one's lane, up to `attributes` in all.
+/// Returns the reads that go into one request: those as urgent as the first one, up to `attributes` in all.
 fn take(due: Vec<DueRead>, attributes: usize) -> Vec<DueRead> {
-    let Some(lane) = due.first().map(|first| first.lane) else { return due };
+    let Some(urgency) = due.first().map(|first| first.urgency) else { return due };
     let mut room = i64::try_from(attributes).unwrap_or(i64::MAX);
     let mut first = true;
     due.into_iter()
         .take_while(|read| {
             room = room.saturating_sub(read.weight);
             // The first one always goes, or an event larger than a page would never be read.
-            let fits = read.lane == lane && (first || room >= 0);
+            let fits = read.urgency == urgency && (first || room >= 0);
             first = false;
             fits
         })

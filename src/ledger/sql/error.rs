@@ -41,7 +41,7 @@ impl SqlError {
             Code::FileLockingProtocolFailed,
             Code::OutOfMemory,
         ];
-        self.code().is_some_and(|code| of_file.contains(&code))
+        matches!(self, Self::Closed) || self.code().is_some_and(|code| of_file.contains(&code))
     }
 
     /// SQLite's primary result code, <https://sqlite.org/rescode.html>; `None` if it is not SQLite's error.

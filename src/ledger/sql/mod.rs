@@ -4,15 +4,20 @@
 //! bytes and NULL, and nothing else, since SQLite and PostgreSQL agree on these.
 
 mod error;
+mod json;
 mod row;
 mod sqlite;
 mod statement;
+mod types;
 mod value;
 
 pub use error::SqlError;
-pub(super) use row::{Columns, FromRow, Json, row};
+pub(super) use json::{decode, encode};
+pub(super) use row::{Columns, FromColumn, FromRow, Json, row};
+pub(super) use rusqlite::types::ValueRef;
 pub(super) use sqlite::{Connection, Options, Transaction};
-pub(super) use statement::{Statement, Type, statements};
+pub(super) use statement::{Statement, statements};
+pub(super) use types::Type;
 pub(super) use value::{Value, values};
 
 /// What comes of a statement.

@@ -136,23 +136,16 @@ macro_rules! tuples {
         }
     )*};
 }
-impl FromRow for i64 {
-    fn from_row(columns: &mut Columns<'_>) -> Result<Self, SqlError> {
-        columns.take()
-    }
+macro_rules! single_columns {
+    ($($column:ty),*) => {$(
+        impl FromRow for $column {
+            fn from_row(columns: &mut Columns<'_>) -> Result<Self, SqlError> {
+                columns.take()
+            }
+        }
+    )*};
 }
-
-impl FromRow for Uuid {
-    fn from_row(columns: &mut Columns<'_>) -> Result<Self, SqlError> {
-        columns.take()
-    }
-}
-
-impl FromRow for String {
-    fn from_row(columns: &mut Columns<'_>) -> Result<Self, SqlError> {
-        columns.take()
-    }
-}
+single_columns!(i64, bool, Uuid, String);
 
 tuples! {
     A;

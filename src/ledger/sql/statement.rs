@@ -2,16 +2,8 @@
 
 use std::sync::OnceLock;
 
+use super::types::Type;
 use super::value::Value;
-
-/// The type of a parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ledger) enum Type {
-    Integer,
-    Boolean,
-    Text,
-    Bytes,
-}
 
 /// A statement, written for PostgreSQL: parameters are `$1`, `$2`, in any order and as often as needed.
 #[derive(Debug)]
@@ -32,7 +24,12 @@ impl Statement {
     }
 
     #[cfg(test)]
-    pub(super) fn parameters(&self) -> &'static [Type] {
+    pub(in crate::ledger) fn sql(&self) -> &'static str {
+        self.sql
+    }
+
+    #[cfg(test)]
+    pub(in crate::ledger) fn parameters(&self) -> &'static [Type] {
         self.parameters
     }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::pure::warninglist::Lists;
 
 /// In the data folder.
-pub(super) const IN_FORCE: &str = "warninglists";
-pub(super) const WAITING: &str = "warninglists.waiting";
+pub(in crate::ledger) const IN_FORCE: &str = "warninglists";
+pub(in crate::ledger) const WAITING: &str = "warninglists.waiting";
 
 /// The lists that were in force last; `None` where there are none. A file that cannot be read counts
 /// as none, with a warning: MISP is asked again.
@@ -19,7 +19,7 @@ pub fn load(data_dir: &Path) -> Option<Arc<Lists>> {
     read(data_dir, IN_FORCE)
 }
 
-pub(super) fn read(data_dir: &Path, name: &str) -> Option<Arc<Lists>> {
+pub(in crate::ledger) fn read(data_dir: &Path, name: &str) -> Option<Arc<Lists>> {
     let path = data_dir.join(name);
     let file = match File::open(&path) {
         Ok(file) => file,
@@ -39,7 +39,11 @@ pub(super) fn read(data_dir: &Path, name: &str) -> Option<Arc<Lists>> {
 }
 
 /// Written beside it first, then put in its place.
-pub(super) async fn write(data_dir: &Path, name: &str, lists: &Arc<Lists>) -> io::Result<()> {
+pub(in crate::ledger) async fn write(
+    data_dir: &Path,
+    name: &str,
+    lists: &Arc<Lists>,
+) -> io::Result<()> {
     let (path, lists) = (data_dir.join(name), Arc::clone(lists));
     let made = path.with_extension("new");
     let writing = move || {
@@ -54,7 +58,7 @@ pub(super) async fn write(data_dir: &Path, name: &str, lists: &Arc<Lists>) -> io
     tokio::task::spawn_blocking(writing).await?
 }
 
-pub(super) async fn remove(data_dir: &Path, name: &str) -> io::Result<()> {
+pub(in crate::ledger) async fn remove(data_dir: &Path, name: &str) -> io::Result<()> {
     match tokio::fs::remove_file(data_dir.join(name)).await {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

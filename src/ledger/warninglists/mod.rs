@@ -1,14 +1,12 @@
 //! The warninglists in force: what every judgement of a claim reads, and how others take their place.
 
-pub(super) mod adopt;
-mod file;
+pub(super) mod file;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-pub use adopt::{AdoptError, Adopted};
 pub use file::{copy, load};
 
 use super::Ledger;
@@ -49,7 +47,7 @@ impl InForce {
     }
 }
 
-fn mark(lists: &Lists) -> String {
+pub(super) fn mark(lists: &Lists) -> String {
     blake3::Hash::from_bytes(lists.fingerprint()).to_hex().to_string()
 }
 

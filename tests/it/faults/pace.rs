@@ -147,7 +147,7 @@ async fn live_events_overtake_the_backlog_of_a_new_target() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_withdrawn_before_it_was_sent_is_not_told_as_accepted() {
     let scene = Scene::start(&[]).await;
-    scene.sandbox.script([Fault::Throttled { seconds: Some(2), header: Some(2) }]);
+    scene.sandbox.script([Fault::Throttled { seconds: Some(5), header: Some(5) }]);
     scene.publish(&Event::new(1, 0..2)).await;
     scene.asked(1).await;
     let second = Event::new(2, 0..2);

@@ -8,7 +8,8 @@ use misp_sentinel_relay::config::{self, Config, LedgerConfig};
 use misp_sentinel_relay::intake::frame::{Content, Frame};
 use misp_sentinel_relay::intake::{Inbox, webhook};
 use misp_sentinel_relay::ledger::{
-    DISABLED, KeyView, Ledger, RestRules, TargetEntry, Upkeep, View, Views, Writer, WriterSettings,
+    KeyView, Ledger, RestRules, TargetEntry, TargetMode, Upkeep, View, Views, Writer,
+    WriterSettings,
 };
 use misp_sentinel_relay::notice::{Gap, GapReason, Receipt, What};
 use tempfile::TempDir;
@@ -55,7 +56,7 @@ pub(crate) struct Relay {
 fn entry(target: &str, config: &Config) -> TargetEntry {
     TargetEntry {
         target: target.to_owned(),
-        mode: "live".to_owned(),
+        mode: TargetMode::Live,
         workspace: "w".to_owned(),
         sourcesystem: "s".to_owned(),
         identity: config.rendering.identity.word().to_owned(),
@@ -134,7 +135,7 @@ impl Relay {
     pub(crate) async fn retarget_with(&mut self, targets: &[&str], disabled: &[&str]) {
         self.views = one_view(targets, &self.config);
         let on = |target: &&str| entry(target, &self.config);
-        let off = |target: &&str| TargetEntry { mode: DISABLED.to_owned(), ..on(target) };
+        let off = |target: &&str| TargetEntry { mode: TargetMode::Disabled, ..on(target) };
         let entries: Vec<TargetEntry> =
             targets.iter().map(on).chain(disabled.iter().map(off)).collect();
         self.ledger.register(&self.views, &entries, false).await.unwrap();

@@ -1,0 +1,239 @@
+//! What REST answers about an event: the judge of everything that was pushed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use uuid::Uuid;
+
+use super::change::Change;
+use super::judgement::{Asked, Origin, Shown};
+use super::owner::Unit;
+use super::running::{Applied, Purpose, Running, Taken};
+use super::snapshot::{self, Snapshot, SnapshotHead, Source};
+use super::sql::Result;
+use super::tables::events::{self, DeletedAt, ShownHead};
+use super::tables::reads::{self, Postponement, Vain};
+use super::time::{millis, unix};
+use super::whole;
+use super::writing::{Context, RestRules};
+use super::{Lane, Ledger};
+use crate::metrics;
+use crate::notice::{EventAnswer, Read, Receipt};
+
+/// What was published so recently goes with the live, whatever found it, seconds.
+const RECENT: i64 = 600;
+
+/// Begins with an answer, unless something was heard since the request began.
+pub(super) async fn begin(context: &Arc<Context>, read: Read, received: Instant) -> Result<Taken> {
+    let Some(rest) = context.rest() else { return Ok(Taken::Done(Receipt::Refused)) };
+    let (document, selected) = match &read.answer {
+        EventAnswer::Gone => return Ok(Taken::Done(gone(context, rest, &read).await?)),
+        EventAnswer::Event { document, selected } => (document.clone(), *selected),
+    };
+    let snapshot = match shown(context, rest, &read, document, selected).await {
+        Ok(snapshot) => snapshot,
+        Err(why) => return Ok(Taken::Done(refuse(context, rest, &read, &why).await?)),
+    };
+    // Notices about events that the ledger does not know may be about this one.
+    if read.sequence <= 0 && read.sequence != context.ledger.strange() {
+        return Ok(Taken::Done(again(context, rest, &read).await?));
+    }
+    let Origin::Read(shown) = snapshot.head.origin else {
+        return Ok(Taken::Done(Receipt::Refused));
+    };
+    if !shown.of_our_view && !knows(context, read.event).await? {
+        return Ok(Taken::Done(settle(context, &read).await?));
+    }
+    if read.confirm && !shown.published && is_postponed(context, rest, &read).await? {
+        return Ok(Taken::Done(Receipt::Again));
+    }
+    context.applied.invalidate(&read.event);
+    let lane = lane(&read, &shown);
+    let running = Running::new(context, snapshot, Purpose::Answer(read), lane, received);
+    Ok(Taken::Running(Box::new(running)))
+}
+
+/// An answer has come to its end.
+pub(super) async fn end(
+    context: &Arc<Context>,
+    read: &Read,
+    head: &SnapshotHead,
+    applied: Applied,
+) -> Result<Receipt> {
+    let (Some(rest), Origin::Read(shown)) = (context.rest(), head.origin) else {
+        return Ok(Receipt::Refused);
+    };
+    match applied {
+        Applied::Wholly => settle_shown(context, read, &shown, head.facts.timestamp).await,
+        Applied::Refused => settle(context, read).await,
+        Applied::Overtaken | Applied::GivenUp => again(context, rest, read).await,
+        Applied::BrokenOff => {
+            let why = "the relay failed at converting it: this is a fault of the relay, its log has the place; please report it with the event";
+            refuse(context, rest, read, why).await
+        }
+    }
+}
+
+/// The snapshot that MISP answered with, or why it cannot be used.
+async fn shown(
+    context: &Context,
+    rest: &RestRules,
+    read: &Read,
+    document: Bytes,
+    selected: bool,
+) -> Result<Snapshot, String> {
+    let asked = Asked {
+        began: unix(read.began),
+        sequence: read.sequence,
+        date: read.date,
+        selected,
+        of_our_view: rest.key.is_accepted(),
+    };
+    let source = Source::Read(asked, rest.on_unpublish);
+    match snapshot::read(document, context.views.fingerprint(), source).await {
+        Ok(snapshot) if snapshot.head.facts.uuid == read.event => Ok(snapshot),
+        Ok(snapshot) => Err(format!(
+            "MISP answers with event {} in its place: look for a proxy that mixes answers up",
+            snapshot.head.facts.uuid
+        )),
+        Err(refusal) => Err(format!(
+            "{refusal}; mend what stands there in MISP (the event's info, a comment, a value), or report it as a fault of the relay"
+        )),
+    }
+}
+
+fn lane(read: &Read, shown: &Shown) -> Lane {
+    let is_recent = shown.published && shown.publication >= read.date.saturating_sub(RECENT);
+    if read.backlog && !is_recent { Lane::Backlog } else { Lane::Live }
+}
+
+async fn knows(context: &Arc<Context>, event: Uuid) -> Result<bool> {
+    let work = Arc::clone(context);
+    context.ledger.read(move |tx| events::is_known(tx, work.key(event))).await
+}
+
+/// Whether the publication, which is not saved yet or was blocked, is looked for once more.
+async fn is_postponed(context: &Arc<Context>, rest: &RestRules, read: &Read) -> Result<bool> {
+    let next = usize::try_from(read.attempts + 1).unwrap_or(usize::MAX);
+    let times = &rest.times.confirm_after;
+    let Some((before, at)) = times.get(next - 1).zip(times.get(next)) else { return Ok(false) };
+    let after = at.saturating_sub(*before);
+    postpone(context, read, after, 1).await?;
+    tracing::debug!(event = %read.event, ?after, "not published in MISP (yet): asked again");
+    Ok(true)
+}
+
+async fn again(context: &Arc<Context>, rest: &RestRules, read: &Read) -> Result<Receipt> {
+    let after = rest.times.confirm_after.first().copied().unwrap_or_default();
+    postpone(context, read, after, 0).await?;
+    metrics::event_read("overtaken");
+    Ok(Receipt::Again)
+}
+
+async fn postpone(
+    context: &Arc<Context>,
+    read: &Read,
+    after: Duration,
+    attempts: i64,
+) -> Result<()> {
+    let (work, event) = (Arc::clone(context), read.event);
+    let due_at = Ledger::now() + millis(after);
+    let postponement = Postponement { asked: read.asked, due_at, attempts };
+    let postpone = move |unit: &Unit<'_>| reads::postpone(unit, work.key(event), postponement);
+    context.ledger.write(postpone).await
+}
+
+/// The answer is there and cannot be used. It is asked for again, ever later, and operators are told.
+async fn refuse(context: &Context, rest: &RestRules, read: &Read, why: &str) -> Result<Receipt> {
+    let pauses = rest.times.vain_pauses(Ledger::now());
+    // The same answer would come again: a resync has compared what there is.
+    let vain = Vain { event: read.event, asked: read.asked, why, patience: 1, pauses };
+    let times = context.ledger.put_off_read(context.source(), vain).await?;
+    tracing::error!(event = %read.event, why, times, "MISP's answer about an event cannot be used: its last good state stays, and it is read again later");
+    metrics::event_read("refused");
+    Ok(Receipt::Committed)
+}
+
+async fn settle(context: &Arc<Context>, read: &Read) -> Result<Receipt> {
+    let (work, event, asked) = (Arc::clone(context), read.event, read.asked);
+    let settle = move |unit: &Unit<'_>| reads::settle(unit, work.key(event), asked);
+    context.ledger.write(settle).await?;
+    Ok(Receipt::Committed)
+}
+
+async fn settle_shown(
+    context: &Arc<Context>,
+    read: &Read,
+    shown: &Shown,
+    timestamp: i64,
+) -> Result<Receipt> {
+    let (work, event, asked) = (Arc::clone(context), read.event, read.asked);
+    let Shown { publication, published, date, .. } = *shown;
+    let head = ShownHead { timestamp, publication, published, date };
+    let settle = move |unit: &Unit<'_>| {
+        reads::settle(unit, work.key(event), asked)?;
+        events::note_read(unit, work.key(event), head)
+    };
+    context.ledger.write(settle).await?;
+    metrics::event_read("read");
+    Ok(Receipt::Committed)
+}
+
+/// MISP says that there is no such event.
+async fn gone(context: &Arc<Context>, rest: &RestRules, read: &Read) -> Result<Receipt> {
+    let work = Arc::clone(context);
+    let (event, asked, sequence) = (read.event, read.asked, read.sequence);
+    let end = move |unit: &Unit<'_>| end_gone(&work, unit, event, asked, sequence);
+    match context.ledger.write(end).await? {
+        Gone::Overtaken => return again(context, rest, read).await,
+        Gone::Unsure => {
+            tracing::warn!(%event, "the key does not see the event; it may see less than the key before: nothing is withdrawn (run --accept-new-view)");
+        }
+        Gone::Known => {}
+        Gone::Ending { unfinished } => {
+            tracing::info!(%event, "MISP confirms that the event does not exist: its claims end");
+            if let Some(event) = unfinished {
+                whole::go_through(context, event).await?;
+            }
+        }
+    }
+    Ok(Receipt::Committed)
+}
+
+/// What came of the answer that an event does not exist.
+#[derive(Debug, Clone, Copy)]
+enum Gone {
+    /// The ledger knows that already.
+    Known,
+    /// The read began before something that the ledger knows.
+    Overtaken,
+    /// The key may just not see it.
+    Unsure,
+    /// Its claims end. `unfinished`: the event, if not all of them have.
+    Ending { unfinished: Option<Uuid> },
+}
+
+fn end_gone(
+    context: &Context,
+    unit: &Unit<'_>,
+    event: Uuid,
+    asked: i64,
+    sequence: i64,
+) -> Result<Gone> {
+    let stored = events::stored(unit, context.key(event))?;
+    if stored.as_ref().is_some_and(|stored| stored.sequence != sequence) {
+        return Ok(Gone::Overtaken);
+    }
+    reads::settle(unit, context.key(event), asked)?;
+    let living = stored.filter(|stored| stored.deleted_at.is_none());
+    let Some(stored) = living else { return Ok(Gone::Known) };
+    if !context.rest().is_some_and(|rest| rest.key.is_accepted()) {
+        return Ok(Gone::Unsure);
+    }
+    let mut change = Change::new(&context.views, Some(event), Ledger::now());
+    let deleted = DeletedAt { timestamp: stored.timestamp, heard: change.opened_at };
+    let unfinished = whole::delete(context, unit, event, deleted, &mut change)?;
+    unit.wake(&change);
+    Ok(Gone::Ending { unfinished })
+}

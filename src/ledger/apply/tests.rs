@@ -1,0 +1,455 @@
+//! Tests that what is merged from memory is what the ledger gives when everything is read back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::super::begin::{self, Begun};
+use super::super::beside::{self, DecayTold, Sighted};
+use super::super::sql::{Statement, Type, values};
+use super::super::withdraw::{self, Ending};
+use super::super::{Ledger, Member, Views, tags};
+use super::ending::objects_of;
+use super::*;
+use crate::config::LedgerConfig;
+use crate::ledger::refresh::refresh;
+use crate::notice::TagChange;
+use crate::pure::convert::{ClusterFacts, ClusterKind, TagFacts};
+use crate::pure::misp::{Decay, Sighting, SightingKind};
+use crate::pure::stix::{ContextKind, ExpireFrom, Identity, Observable, Withdraw};
+use claims::ClaimGroup;
+
+const NOW: i64 = 1_795_000_000_000;
+
+static REGISTER: Statement = Statement::new(
+    "INSERT INTO targets (target, view, mode, workspace, sourcesystem)
+     VALUES ($1, $2, 'live', 'w', 's')",
+    &[Type::Text, Type::Text],
+);
+static DELIVER: Statement = Statement::new(
+    "INSERT INTO delivered
+         (target, object, created, modified, accepted, accepted_at, valid_until, revoked, context)
+     SELECT t.target, w.object, 1, 1, w.version, 1, w.valid_until,
+         CASE WHEN w.version = 0 AND w.revoke THEN 2 ELSE 0 END, w.kind <> 'indicator'
+     FROM targets t JOIN wanted w ON w.view = t.view WHERE TRUE
+     ON CONFLICT (target, object) DO UPDATE SET accepted = excluded.accepted,
+         revoked = CASE WHEN excluded.revoked > delivered.revoked THEN excluded.revoked
+                   ELSE delivered.revoked END",
+    &[],
+);
+
+static WANTED: Statement = Statement::new(
+    "SELECT view, object, key, observable, version, body FROM wanted ORDER BY view, object",
+    &[],
+);
+
+type Wanted = (String, Uuid, Uuid, Uuid, i64, String);
+
+/// An attribute of a snapshot.
+#[derive(Debug, Clone)]
+struct Shown {
+    attribute: u8,
+    value: u8,
+    /// It is a URL, with a second form.
+    is_url: bool,
+    tag: u8,
+    to_ids: bool,
+    timestamp: i64,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Something else may happen between two chunks.
+    Publish {
+        event: u8,
+        tag: u8,
+        chunks: [Vec<Shown>; 2],
+        between: Small,
+    },
+    Small(Small),
+}
+
+#[derive(Debug, Clone)]
+enum Small {
+    Sighted { event: u8, attribute: u8, is_expiration: bool, value: Option<u8> },
+    Decayed { event: u8, attribute: u8, score: Option<u8> },
+    Suppress(u8),
+    Unsuppress(u8),
+    TagAttribute { event: u8, attribute: u8, tag: u8, attached: bool },
+    TagEvent { event: u8, tag: u8, attached: bool },
+    Withdraw { event: u8, attribute: u8 },
+    Deliver,
+}
+
+fn shown() -> impl Strategy<Value = Shown> {
+    (0..4_u8, 0..3_u8, any::<bool>(), 0..5_u8, any::<bool>(), 0..2_i64).prop_map(
+        |(attribute, value, is_url, tag, to_ids, timestamp)| Shown {
+            attribute,
+            value,
+            is_url,
+            tag,
+            to_ids,
+            timestamp,
+        },
+    )
+}
+
+fn small() -> impl Strategy<Value = Small> {
+    let event = || 0..2_u8;
+    let attribute = || 0..5_u8;
+    prop_oneof![
+        (event(), attribute(), any::<bool>(), proptest::option::of(0..4_u8)).prop_map(
+            |(event, attribute, is_expiration, value)| Small::Sighted {
+                event,
+                attribute,
+                is_expiration,
+                value
+            }
+        ),
+        (event(), attribute(), proptest::option::of(0..=10_u8))
+            .prop_map(|(event, attribute, score)| Small::Decayed { event, attribute, score }),
+        (0..4_u8).prop_map(Small::Suppress),
+        (0..4_u8).prop_map(Small::Unsuppress),
+        (event(), attribute(), 0..5_u8, any::<bool>()).prop_map(
+            |(event, attribute, tag, attached)| Small::TagAttribute {
+                event,
+                attribute,
+                tag,
+                attached
+            }
+        ),
+        (event(), 0..5_u8, any::<bool>()).prop_map(|(event, tag, attached)| Small::TagEvent {
+            event,
+            tag,
+            attached
+        }),
+        (event(), attribute()).prop_map(|(event, attribute)| Small::Withdraw { event, attribute }),
+        Just(Small::Deliver),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let chunk = || proptest::collection::vec(shown(), 0..5);
+    let publish = (0..2_u8, 0..5_u8, chunk(), chunk(), small()).prop_map(
+        |(event, tag, first, second, between)| Step::Publish {
+            event,
+            tag,
+            chunks: [first, second],
+            between,
+        },
+    );
+    prop_oneof![2 => publish, 1 => small().prop_map(Step::Small)]
+}
+
+fn tag(number: u8) -> Option<TagFacts> {
+    let names =
+        ["tlp:red", "tlp:clear", "false-positive:confirmed=\"true\"", "misp-galaxy:x=\"1\""];
+    let name = (*names.get(usize::from(number))?).to_owned();
+    Some(TagFacts { name, ..TagFacts::default() })
+}
+
+fn attribute_uuid(event: u8, attribute: u8) -> Uuid {
+    Uuid::from_u128(u128::from(event) * 100 + u128::from(attribute) + 1_000)
+}
+
+fn event_uuid(event: u8) -> Uuid {
+    Uuid::from_u128(u128::from(event) + 1)
+}
+
+fn observable(value: u8, is_url: bool, part: u8) -> Observable {
+    match (is_url, part) {
+        (false, _) => Observable::new("domain-name:value", format!("evil{value}.example")),
+        (true, 0) => Observable::new("url:value", format!("http://evil{value}.example/a b")),
+        (true, _) => Observable::new("url:value", format!("http://evil{value}.example/a%20b")),
+    }
+}
+
+fn claims_of_attribute(event: u8, shown: &Shown) -> impl Iterator<Item = Claim> {
+    let facts = ClaimFacts {
+        attribute_id: i64::from(event) * 100 + i64::from(shown.attribute) + 1,
+        kind: if shown.is_url { "url".into() } else { "domain".into() },
+        to_ids: shown.to_ids,
+        // The last one is in the future: it counts as when it was heard.
+        timestamp: NOW / 1_000 - 100 + shown.timestamp * 5_000,
+        tags: tag(shown.tag).into_iter().collect(),
+        ..ClaimFacts::default()
+    };
+    let (attribute, value, is_url) =
+        (attribute_uuid(event, shown.attribute), shown.value, shown.is_url);
+    (0..=u8::from(is_url)).map(move |part| Claim {
+        attribute,
+        part,
+        observable: observable(value, is_url, part),
+        facts: facts.clone(),
+    })
+}
+
+struct World {
+    ledger: Ledger,
+    views: Views,
+    /// Unix seconds.
+    published: i64,
+    now: i64,
+    /// Where the ledger is.
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::TempDir::new().unwrap();
+        let config = LedgerConfig {
+            data_dir: folder.path().to_owned(),
+            fsync: false,
+            tombstones: Duration::from_secs(1),
+        };
+        let ledger = Ledger::open(&config).await.unwrap();
+        let none = tempfile::NamedTempFile::new().unwrap();
+        let mut rules = crate::config::load_rules(Some(none.path()), std::iter::empty()).unwrap();
+        rules.policy.decay = true;
+        rules.rendering.expiry.from = ExpireFrom::FirstSeenByRelay;
+        rules.rendering.context = [ContextKind::Identity, ContextKind::ThreatActor].into();
+        let member = |name: &'static str, identity, withdraw| Member {
+            target: name.to_owned(),
+            name,
+            enabled: true,
+            policy: &rules.policy,
+            identity,
+            withdraw,
+            only_indicators: false,
+        };
+        let members = [
+            member("expires", Identity::Observable, Withdraw::Expire),
+            member("revokes", Identity::Observable, Withdraw::Revoke),
+            member("each", Identity::Attribute, Withdraw::Revoke),
+        ];
+        let views = Views::new(&members, &rules.policy, &rules.rendering);
+        let names: Vec<(String, String)> =
+            views.iter().map(|view| (view.targets[0].clone(), view.name.clone())).collect();
+        assert_eq!(names.len(), 3);
+        let register = move |unit: &super::super::Unit<'_>| {
+            unit.execute_each(&REGISTER, names.iter().map(|(target, view)| values![target, view]))
+        };
+        ledger.write(register).await.unwrap();
+        let published = NOW / 1_000 - 1_000;
+        Self { ledger, views, published, now: NOW, _folder: folder }
+    }
+
+    /// Runs a unit of work with a change.
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl Fn(&super::super::Unit<'_>, &mut Change<'_>) -> Result<T> + Send + 'static,
+    ) -> T {
+        let (views, now) = (self.views.clone(), self.now);
+        let unit = self.ledger.write(move |unit| work(unit, &mut Change::new(&views, None, now)));
+        unit.await.unwrap()
+    }
+
+    async fn go(&mut self, step: Step) {
+        self.now += 1_000;
+        match step {
+            Step::Publish { event, tag, chunks, between } => {
+                self.publish(event, tag, chunks, between).await;
+            }
+            Step::Small(small) => self.go_small(small).await,
+        }
+    }
+
+    async fn publish(&mut self, event: u8, tagged: u8, chunks: [Vec<Shown>; 2], between: Small) {
+        self.published += 1;
+        let timestamp = self.published;
+        let facts = EventFacts {
+            id: i64::from(event) + 1,
+            uuid: event_uuid(event),
+            org_uuid: Some(Uuid::from_u128(7)),
+            org_name: format!("CERT {tagged}"),
+            timestamp,
+            tags: tag(tagged).into_iter().collect(),
+            clusters: vec![ClusterFacts {
+                tag: "misp-galaxy:x=\"1\"".into(),
+                uuid: Uuid::from_u128(8),
+                kind: ClusterKind::ThreatActor,
+                is_default: true,
+                distribution: 0,
+                name: "actor".into(),
+                description: String::new(),
+                external_id: None,
+                url: None,
+                kill_chain: vec![],
+                synonyms: vec![],
+            }],
+            ..EventFacts::default()
+        };
+        let [first, second] = chunks.map(|shown| {
+            let claims = shown.iter().flat_map(|shown| claims_of_attribute(event, shown)).collect();
+            Arc::new(Chunk { claims, ..Chunk::default() })
+        });
+        let begun = self
+            .work(move |unit, change| {
+                let origin = Origin::Push { received: NOW / 1_000 };
+                let begun = begin::begin(unit, "misp", &facts, timestamp, origin)?;
+                let Begun::Started(mut application) = begun else { return Ok(None) };
+                let added = application.add(unit, &first, change)?;
+                application.advance(&added.unwrap());
+                Ok(Some(application))
+            })
+            .await;
+        let Some(application) = begun else { panic!("it is newer") };
+        self.go_small(between).await;
+        self.work(move |unit, change| {
+            let mut application = application.clone();
+            let Some(added) = application.add(unit, &second, change)? else { return Ok(()) };
+            application.advance(&added);
+            application.judge_absent(unit, None, change)?;
+            while !application.end_some(unit, change)? {}
+            application.finish(unit, timestamp, "{}")
+        })
+        .await;
+    }
+
+    async fn go_small(&self, small: Small) {
+        match small {
+            Small::Sighted { event, attribute, is_expiration, value } => {
+                let kind = match is_expiration {
+                    true => SightingKind::Expiration,
+                    false => SightingKind::FalsePositive,
+                };
+                let uuid = Uuid::from_u128(u128::from(attribute) + 500);
+                let sighting = Sighting { uuid, number: 1, kind, at: NOW / 1_000 + 86_400 };
+                let values = value.map(|value| observable(value, false, 0).value);
+                let values = values.into_iter().collect();
+                let attribute = attribute_uuid(event, attribute);
+                self.work(move |unit, change| {
+                    let key = EventKey::new("misp", event_uuid(event));
+                    let one = Sighted { attribute, sighting, values: Vec::clone(&values) };
+                    beside::take_in_sightings(unit, key, &[one], change)
+                })
+                .await;
+            }
+            Small::Decayed { event, attribute, score } => {
+                let attribute = attribute_uuid(event, attribute);
+                let decay = score.map(|tens| Decay { decayed: tens < 3, score: tens * 10 });
+                self.work(move |unit, change| {
+                    let key = EventKey::new("misp", event_uuid(event));
+                    beside::take_in_decay(unit, key, &[DecayTold { attribute, decay }], change)
+                })
+                .await;
+            }
+            Small::Suppress(value) => {
+                let value = observable(value, value % 2 == 0, value % 3).value;
+                self.ledger.suppress(&self.views, &value, "", None, self.now).await.unwrap();
+            }
+            Small::Unsuppress(value) => {
+                let value = observable(value, value % 2 == 0, value % 3).value;
+                self.ledger.unsuppress(&self.views, &value, self.now).await.unwrap();
+            }
+            Small::TagAttribute { event, attribute, tag: number, attached } => {
+                let id = i64::from(event) * 100 + i64::from(attribute) + 1;
+                self.tag(event, Some(id), number, attached).await;
+            }
+            Small::TagEvent { event, tag: number, attached } => {
+                self.tag(event, None, number, attached).await;
+            }
+            Small::Withdraw { event, attribute } => {
+                let group = ClaimGroup::OfAttribute(attribute_uuid(event, attribute));
+                let timestamp = NOW / 1_000 - 99;
+                self.work(move |unit, change| {
+                    let key = EventKey::new("misp", event_uuid(event));
+                    let ending =
+                        Ending { group, timestamp, keep: None, ids_only: false, why: "deleted" };
+                    withdraw::withdraw(unit, key, &ending, change).map(drop)
+                })
+                .await;
+            }
+            Small::Deliver => self.work(|unit, _| unit.execute(&DELIVER, &[]).map(drop)).await,
+        }
+    }
+
+    async fn tag(&self, event: u8, attribute_id: Option<i64>, number: u8, attached: bool) {
+        let Some(TagFacts { name, .. }) = tag(number) else { return };
+        let frame = TagChange {
+            event_id: i64::from(event) + 1,
+            attribute_id,
+            tag: name,
+            local: false,
+            attached,
+        };
+        self.work(move |unit, change| {
+            let key = EventKey::new("misp", event_uuid(event));
+            if events::stored(unit, key)?.is_none() {
+                return Ok(());
+            }
+            match tags::apply(unit, key, &frame, NOW / 1_000)? {
+                tags::Affected::Nothing => Ok(()),
+                tags::Affected::Objects(objects) => refresh(unit, &objects, change),
+                tags::Affected::Event => {
+                    let all = claims::after(unit, key, ClaimPlace::BEGINNING)?;
+                    refresh(unit, &objects_of(&all), change)
+                }
+            }
+        })
+        .await;
+    }
+
+    /// What reading everything back and merging it anew would change.
+    async fn differs(&self) -> String {
+        let forms = [(false, 0), (true, 0), (true, 1)];
+        let observables = (0..4).flat_map(|value| {
+            forms.map(|(is_url, part)| self.views.object_key(&observable(value, is_url, part)))
+        });
+        let mut objects: Vec<Uuid> = observables.collect();
+        objects.sort_unstable();
+        self.work(move |unit, change| {
+            // What no target was sent goes without a change.
+            let before: Vec<Wanted> = unit.rows(&WANTED, &[])?;
+            refresh(unit, &objects, change)?;
+            let after: Vec<Wanted> = unit.rows(&WANTED, &[])?;
+            let is_same = change.is_empty() && before == after;
+            Ok(if is_same { String::new() } else { format!("{before:?} {after:?} {change:?}") })
+        })
+        .await
+    }
+}
+
+fn of_first(attribute: u8) -> Vec<Shown> {
+    vec![Shown { attribute, value: attribute, is_url: false, tag: 4, to_ids: true, timestamp: 0 }]
+}
+
+#[tokio::test]
+async fn what_changes_between_two_chunks_counts() {
+    for between in [
+        Small::Deliver,
+        Small::TagAttribute { event: 0, attribute: 1, tag: 0, attached: true },
+        Small::Withdraw { event: 0, attribute: 1 },
+        Small::Decayed { event: 0, attribute: 1, score: Some(1) },
+        Small::Sighted { event: 0, attribute: 1, is_expiration: true, value: None },
+    ] {
+        let mut world = World::new().await;
+        let told = format!("{between:?}");
+        for (tag, between) in [(4, Small::Deliver), (1, between)] {
+            let chunks = [of_first(0), of_first(1)];
+            world.go(Step::Publish { event: 0, tag, chunks, between }).await;
+            assert_eq!(world.differs().await, "", "{told}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_merged_from_memory_is_what_the_ledger_gives(
+        steps in proptest::collection::vec(step(), 1..16),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new().await;
+            for (number, step) in steps.into_iter().enumerate() {
+                let told = format!("{number}: {step:?}");
+                world.go(step).await;
+                assert_eq!(world.differs().await, "", "after {told}");
+            }
+            world.ledger.close().await;
+        });
+    }
+}

@@ -1,0 +1,176 @@
+//! What is told beside attributes: sightings, and what MISP's decaying models say. Both are kept beside the
+//! claims. Sightings are kept whether or not the attribute claims anything yet.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use super::Ledger;
+use super::change::Change;
+use super::judgement::Origin;
+use super::refresh::refresh;
+use super::sql::{Result, Transaction};
+use super::tables::keys::EventKey;
+use super::tables::sightings::{self, SightedValue, SightingKey};
+use super::tables::{claims, decay};
+use super::writing::Context;
+use crate::pure::misp::{Decay, Sighting, SightingKind};
+
+/// A sighting of an attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sighted {
+    pub attribute: Uuid,
+    pub sighting: Sighting,
+    /// Of the observables that were sighted; empty: whatever the attribute claims.
+    pub values: Vec<String>,
+}
+
+/// What MISP's decaying models say of an attribute.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DecayTold {
+    pub attribute: Uuid,
+    /// `None`: no model applies.
+    pub decay: Option<Decay>,
+}
+
+/// Takes in sightings of an event's attributes, and merges anew what they change; how many were news.
+pub(super) fn take_in_sightings(
+    tx: &Transaction<'_>,
+    event: EventKey<'_>,
+    sighted: &[Sighted],
+    change: &mut Change<'_>,
+) -> Result<usize> {
+    let mut touched = HashSet::new();
+    let mut news = 0;
+    for one in sighted {
+        if store(tx, event, one, change.opened_at)? {
+            touched.insert(one.attribute);
+            news += 1;
+        }
+    }
+    merge_anew(tx, event, &touched, change)?;
+    Ok(news)
+}
+
+/// MISP has deleted a sighting. Whether it was known.
+pub(super) fn take_back_sighting(
+    tx: &Transaction<'_>,
+    event: EventKey<'_>,
+    key: SightingKey<'_>,
+    change: &mut Change<'_>,
+) -> Result<bool> {
+    let known = sightings::delete(tx, key)?;
+    if known {
+        merge_anew(tx, event, &HashSet::from([key.attribute]), change)?;
+    }
+    Ok(known)
+}
+
+/// Takes in what a read says of an event's attributes, and merges anew what that changes.
+pub(super) fn take_in_decay(
+    tx: &Transaction<'_>,
+    event: EventKey<'_>,
+    told: &[DecayTold],
+    change: &mut Change<'_>,
+) -> Result<()> {
+    let mut touched = HashSet::new();
+    for DecayTold { attribute, decay } in told {
+        if decay::of_attribute(tx, event.source, *attribute)? != *decay {
+            decay::replace(tx, event.source, *attribute, *decay)?;
+            touched.insert(*attribute);
+        }
+    }
+    merge_anew(tx, event, &touched, change)
+}
+
+fn merge_anew(
+    tx: &Transaction<'_>,
+    event: EventKey<'_>,
+    attributes: &HashSet<Uuid>,
+    change: &mut Change<'_>,
+) -> Result<()> {
+    let objects = claims::objects_of(tx, event, attributes.iter().copied())?;
+    refresh(tx, &objects, change)
+}
+
+/// Whether it is news.
+fn store(tx: &Transaction<'_>, event: EventKey<'_>, sighted: &Sighted, now: i64) -> Result<bool> {
+    let Sighted { attribute, sighting, .. } = *sighted;
+    let Sighting { uuid: sighting, number, kind, at } = sighting;
+    let key = SightingKey { source: event.source, attribute, sighting };
+    let known = sightings::values_of(tx, key)?;
+    let mut values = sighted.values.clone();
+    if values.is_empty() {
+        if !known.is_empty() {
+            return Ok(false);
+        }
+        values = claims::values_of(tx, event, attribute)?;
+        if values.is_empty() {
+            // Whatever the attribute will claim.
+            values.push(String::new());
+        }
+    }
+    values.sort_unstable();
+    values.dedup();
+    let kind = code(kind);
+    let row = |value| SightedValue { value, kind, number, at };
+    let rows: Vec<SightedValue> = values.into_iter().map(row).collect();
+    if rows == known {
+        return Ok(false);
+    }
+    sightings::replace(tx, key, &rows, event.event, now)?;
+    Ok(true)
+}
+
+fn code(kind: SightingKind) -> i16 {
+    match kind {
+        SightingKind::FalsePositive => 1,
+        SightingKind::Expiration => 2,
+    }
+}
+
+/// Sightings looked at in a step of forgetting.
+const STEP: i64 = 1_000;
+
+/// A sighting of which a read that began so soon after it may not know, milliseconds.
+const JUST: i64 = 2_000;
+
+impl Context {
+    /// Takes back the event's sightings that a read of all of them does not show, unless the key may not see
+    /// all: they were deleted, if they were heard of before the read began.
+    pub(super) fn take_back_unshown(
+        &self,
+        tx: &Transaction<'_>,
+        event: Uuid,
+        origin: Origin,
+        shown: &HashSet<Uuid>,
+        change: &mut Change<'_>,
+    ) -> Result<()> {
+        let key = self.rest().map(|rest| &rest.key);
+        let sees_all = key.is_some_and(|key| key.sees_all() && key.is_accepted());
+        let (Origin::Read(read), true) = (origin, sees_all) else { return Ok(()) };
+        let event = self.key(event);
+        let known = sightings::heard_before(tx, event, read.began.saturating_sub(JUST))?;
+        let mut touched = HashSet::new();
+        // Some stand there several times, with a value each.
+        for one in known.into_iter().filter(|one| !shown.contains(&one.sighting)) {
+            let (attribute, sighting) = (one.attribute, one.sighting);
+            sightings::delete(tx, SightingKey { source: event.source, attribute, sighting })?;
+            touched.insert(attribute);
+        }
+        merge_anew(tx, event, &touched, change)
+    }
+}
+
+impl Ledger {
+    /// Forgets sightings from before `before` of attributes that claim nothing, among the next ones
+    /// heard of after `after` (Unix milliseconds); returns where to go on, and how many.
+    pub(super) async fn forget_sightings(&self, after: i64, before: i64) -> Result<(i64, u64)> {
+        let slice = self.read(move |tx| sightings::heard_between(tx, after, before, STEP)).await?;
+        let Some(last) = slice.last().copied() else { return Ok((0, 0)) };
+        let forgotten =
+            self.write(move |unit| sightings::forget_unclaimed(unit, after, last)).await?;
+        let is_end = i64::try_from(slice.len()).is_ok_and(|rows| rows < STEP);
+        Ok((if is_end { 0 } else { last }, forgotten as u64))
+    }
+}

@@ -1,0 +1,68 @@
+//! Whether the last run ended in order. A notice that waits in memory when the process dies is lost
+//! without a trace; the next start knows that there may be some, and since when.
+
+use std::time::{Duration, SystemTime};
+
+use super::Ledger;
+use super::sql::Result;
+use super::tables::{events, settings};
+use crate::metrics;
+use crate::notice::{Gap, GapReason};
+
+/// Its value is a time at which everything received before was committed or still in memory, Unix
+/// milliseconds; it is there while a relay runs.
+const RUNNING: &str = "running";
+
+impl Ledger {
+    /// A run begins. If the last one did not end in order, a gap is recorded for catch-up to heal.
+    pub async fn begin_run(&self, source: &str, now: i64) -> Result<()> {
+        let before = self.read(|tx| settings::value(tx, RUNNING)).await?;
+        if let Some(since) = before.and_then(|since| since.parse::<i64>().ok()) {
+            // A clock that was ahead is right again.
+            let since = since.min(now);
+            let at = SystemTime::UNIX_EPOCH
+                + Duration::from_millis(u64::try_from(since).unwrap_or_default());
+            let gap = Gap {
+                reason: GapReason::Interrupted,
+                intake: "relay".into(),
+                since: at,
+                event: None,
+                publication: false,
+            };
+            self.record_gap(source, &gap, since, now).await?;
+            metrics::gap("relay", GapReason::Interrupted);
+            tracing::warn!(
+                "the last run did not end in order: what it had received and not committed is lost, a gap is noted"
+            );
+        }
+        self.write(move |unit| settings::store(unit, RUNNING, &now.to_string())).await
+    }
+
+    /// Whether an intake that was not connected `since` then (Unix milliseconds) has never been: beside
+    /// an empty ledger nothing can be missing. Beside any other something can, however often an outage
+    /// was told.
+    pub(super) async fn is_first_outage(&self, intake: &str, since: i64) -> Result<bool> {
+        let name = format!("first outage {intake}");
+        self.write(move |unit| {
+            if events::any(unit)? {
+                return Ok(false);
+            }
+            if let Some(first) = settings::value(unit, &name)? {
+                return Ok(first == since.to_string());
+            }
+            settings::store(unit, &name, &since.to_string())?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Everything received before `now` was committed or waits in memory.
+    pub(super) async fn note_running(&self, now: i64) -> Result<()> {
+        self.write(move |unit| settings::update(unit, RUNNING, &now.to_string())).await
+    }
+
+    /// The run ends, and everything that it received is committed.
+    pub async fn end_run(&self) -> Result<()> {
+        self.write(|unit| settings::forget(unit, RUNNING)).await
+    }
+}

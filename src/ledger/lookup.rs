@@ -1,0 +1,116 @@
+//! What an operator names: the uuid of an event or an attribute, or a value, looked up in the ledger.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use uuid::Uuid;
+
+use super::sql::{Result, Transaction, decode};
+use super::tables::claims::{self, ClaimingAttribute};
+use super::tables::suppressed::{self, SuppressedValue};
+use super::tables::{events, reads, tombstones};
+use crate::pure::convert;
+use crate::pure::count::Count;
+use crate::pure::explain::time;
+use crate::pure::policy;
+use crate::pure::stix::Observable;
+
+/// What an operator's word led to.
+#[derive(Debug, Default)]
+pub(super) struct LookedUp {
+    pub attributes: Vec<ClaimingAttribute>,
+    /// What a value may spell.
+    pub observables: BTreeSet<Observable>,
+    /// What there is to say besides.
+    pub notes: Vec<String>,
+}
+
+/// Looks up the attributes that `what` names and that claim something, and what there is to say besides.
+pub(super) fn look_up(tx: &Transaction<'_>, what: &str) -> Result<LookedUp> {
+    if let Ok(uuid) = Uuid::parse_str(what) {
+        let looked_up = look_up_uuid(tx, uuid)?;
+        if !looked_up.attributes.is_empty() || !looked_up.notes.is_empty() {
+            return Ok(looked_up);
+        }
+    }
+    let observables: BTreeSet<Observable> =
+        convert::types().iter().flat_map(|row| convert::said(row.name, what)).collect();
+    let mut attributes = Vec::new();
+    for observable in &observables {
+        attributes.extend(claims::claiming(tx, observable)?);
+    }
+    let notes = suppressions(tx, what)?;
+    Ok(LookedUp { attributes: distinct(attributes), observables, notes })
+}
+
+/// An attribute may claim several things.
+fn distinct(mut attributes: Vec<ClaimingAttribute>) -> Vec<ClaimingAttribute> {
+    let mut seen = HashSet::new();
+    attributes.retain(|attribute| seen.insert(attribute.clone()));
+    attributes
+}
+
+fn suppressions(tx: &Transaction<'_>, value: &str) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for spelling in policy::spellings(value) {
+        let found = suppressed::spelled(tx, &spelling)?;
+        notes.extend(found.iter().map(|SuppressedValue { value, since, until, reason }| {
+            let end = until.map(|until| format!(" until {}", time(until))).unwrap_or_default();
+            let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            format!("{value} is suppressed since {}{end}{reason}", time(*since))
+        }));
+    }
+    notes.sort_unstable();
+    notes.dedup();
+    Ok(notes)
+}
+
+fn look_up_uuid(tx: &Transaction<'_>, uuid: Uuid) -> Result<LookedUp> {
+    let attributes = distinct(claims::claiming_in_event(tx, uuid)?);
+    let mut notes = event_notes(tx, uuid)?;
+    notes.extend(vain_reads(tx, uuid)?);
+    if !attributes.is_empty() || !notes.is_empty() {
+        return Ok(LookedUp { attributes, notes, ..LookedUp::default() });
+    }
+    let attributes = claims::claiming_as(tx, uuid)?;
+    let buried = tombstones::of_attribute(tx, uuid)?;
+    notes.extend(buried.iter().map(|tombstone| {
+        let what =
+            if tombstone.ids_only { "switched its to_ids off" } else { "deleted or edited it" };
+        format!("attribute {uuid}: MISP {what} {}", time(tombstone.withdrawn_at))
+    }));
+    Ok(LookedUp { attributes, notes, ..LookedUp::default() })
+}
+
+/// What there is to say of an event, known or not, that MISP was asked for in vain.
+fn vain_reads(tx: &Transaction<'_>, event: Uuid) -> Result<Vec<String>> {
+    let found = reads::in_vain_of(tx, event)?;
+    let told = found.iter().map(|unread| {
+        format!(
+            "event {event} cannot be read ({} so far, again {}): {}",
+            Count(unread.times, "try"),
+            time(unread.next),
+            unread.why
+        )
+    });
+    Ok(told.collect())
+}
+
+/// What there is to say of a known event besides its claims.
+fn event_notes(tx: &Transaction<'_>, event: Uuid) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for row in events::notes(tx, event)? {
+        let skipped: BTreeMap<String, u64> = decode(&row.skipped)?;
+        let skipped: Vec<String> =
+            skipped.iter().map(|(reason, count)| format!("{reason}={count}")).collect();
+        let skipped = if skipped.is_empty() { "none".to_owned() } else { skipped.join(" ") };
+        notes.push(format!("event {event}: skipped attributes: {skipped}"));
+        let deleted =
+            row.deleted_at.map(|at| format!("event {event}: deleted in MISP {}", time(at)));
+        notes.extend(deleted);
+        let read = row
+            .due_at
+            .map(|at| format!("event {event}: MISP is to be asked about it, {}", time(at)));
+        notes.extend(read);
+    }
+    Ok(notes)
+}

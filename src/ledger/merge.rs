@@ -1,0 +1,99 @@
+//! From claims to indicators, in memory: what a view admits is merged.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use super::View;
+use super::claimed::{Claimed, KnownEvents};
+use super::generations::{Generations, IndicatorIds};
+use crate::pure::convert::Reason;
+use crate::pure::stix::{Admitted, ContextId, ContextObject, Indicator, Memo};
+
+/// An indicator that claims add up to.
+#[derive(Debug)]
+pub(super) struct Merged {
+    /// See [`View::key`].
+    pub key: Uuid,
+    /// The key of the claims.
+    pub observable: Uuid,
+    pub ids: IndicatorIds,
+    pub indicator: Indicator,
+    pub needs: Vec<Need>,
+}
+
+/// A context object that an indicator needs.
+#[derive(Debug)]
+pub(super) struct Need {
+    pub key: Uuid,
+    pub object: ContextObject,
+    /// Of a relationship.
+    pub target: Option<ContextId>,
+}
+
+/// What the claims on some observables come to in a view.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub merged: Vec<Merged>,
+    /// Keys of which it is not known yet whether their claims are admitted: they stay as they are.
+    pub waiting: HashSet<Uuid>,
+    /// Of each claim, in their order: why it does not count.
+    pub reasons: Vec<Option<Reason>>,
+}
+
+/// Judges and merges claims, which are in [order](super::claimed::sort).
+pub(super) fn merge(
+    view: &View,
+    known: &Generations,
+    claims: &[Claimed],
+    events: &KnownEvents,
+) -> Outcome {
+    let (mut outcome, mut memo) = (Outcome::default(), Memo::default());
+    for claims in claims.chunk_by(|a, b| view.merges(&a.row, &b.row)) {
+        let Some(Claimed { row: first, .. }) = claims.first() else { continue };
+        let key = view.key(first);
+        let ids = known.ids(view, key, first);
+        let told = claims.iter().map(|claim| claim.known(events)).collect();
+        let verdict = view.merger.merge_observable(&mut memo, ids.stix_id, &first.observable, told);
+        if verdict.is_pending() {
+            outcome.waiting.insert(key);
+        }
+        outcome.merged.extend(verdict.indicator.map(|indicator| {
+            let needs = needs(view, ids.stix_id, &verdict.admitted);
+            Merged { key, observable: first.object, ids, indicator, needs }
+        }));
+        outcome.reasons.extend(verdict.reasons);
+    }
+    outcome
+}
+
+/// What an indicator needs that these claims add up to.
+fn needs(view: &View, indicator: Uuid, admitted: &[Admitted<'_>]) -> Vec<Need> {
+    let needed = view.merger.needed(indicator, admitted);
+    let need = needed.iter().filter_map(|needed| {
+        let key = view.merger.context_key(needed.kind, needed.id);
+        Some(Need { key, object: needed.render()?, target: needed.target() })
+    });
+    need.collect()
+}
+
+impl Outcome {
+    /// What differs from what was wanted so far.
+    pub(super) fn altered(self, known: &Generations) -> Vec<Merged> {
+        let is_new = |one: &Merged| {
+            known.newest(one.key).is_none_or(|known| {
+                known.object != one.ids.object || known.version != one.indicator.fingerprint
+            })
+        };
+        self.merged.into_iter().filter(is_new).collect()
+    }
+
+    /// Live objects that nothing claims.
+    pub(super) fn withdrawn(&self, known: &Generations) -> Vec<Uuid> {
+        let claimed: HashSet<Uuid> = self.merged.iter().map(|one| one.key).collect();
+        let over = known.iter().filter(|one| one.is_live() && !claimed.contains(&one.key));
+        let mut withdrawn: Vec<Uuid> = over.map(|known| known.object).collect();
+        withdrawn.sort_unstable();
+        withdrawn
+    }
+}

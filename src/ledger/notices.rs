@@ -1,0 +1,250 @@
+//! Notices that name a few claims or one event: withdrawals, tags, sightings, edits.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use uuid::Uuid;
+
+use super::beside::{self, Sighted};
+use super::change::Change;
+use super::meant::meant;
+use super::owner::Unit;
+use super::sql::Result;
+use super::tables::claims::{self, ClaimGroup};
+use super::tables::events::{self, DeletedAt};
+use super::tables::sightings::SightingKey;
+use super::time::unix;
+use super::withdraw::{self, Ending, Withdrawn};
+use super::writing::Context;
+use super::{narrow, tagging, whole};
+use crate::metrics;
+use crate::notice::{
+    AudienceShown, Cause, EventRef, ReportedSighting as Heard, Subject, What, Withdrawal,
+};
+use crate::pure::convert;
+
+/// A notice that shares a transaction with others.
+#[derive(Debug)]
+pub(super) struct SmallNotice {
+    pub what: What,
+    /// When it arrived.
+    pub received: Instant,
+}
+
+/// Applies small notices in one transaction; what concerns a whole large event goes on in others.
+pub(super) async fn apply(context: &Arc<Context>, batch: Vec<SmallNotice>) -> Result<()> {
+    let work = Arc::clone(context);
+    let apply = move |unit: &Unit<'_>| {
+        let mut unfinished = Vec::new();
+        for SmallNotice { what, received } in &batch {
+            let heard = unix(SystemTime::now() - received.elapsed());
+            let mut change = Change::new(&work.views, None, heard);
+            unfinished.extend(one(&work, unit, what, &mut change)?);
+            unit.wake(&change);
+        }
+        Ok(unfinished)
+    };
+    for event in context.ledger.write(apply).await? {
+        whole::go_through(context, event).await?;
+    }
+    Ok(())
+}
+
+/// The events that still have to be gone through.
+fn one(
+    context: &Context,
+    unit: &Unit<'_>,
+    what: &What,
+    change: &mut Change<'_>,
+) -> Result<Vec<Uuid>> {
+    match what {
+        What::Withdrawn(Withdrawal::Event { uuid, timestamp }) => {
+            let deleted = DeletedAt { timestamp: *timestamp, heard: change.opened_at };
+            tracing::info!(event = %uuid, "event deleted in MISP: its claims end");
+            let unfinished = whole::delete(context, unit, *uuid, deleted, change)?;
+            return Ok(unfinished.into_iter().collect());
+        }
+        What::Withdrawn(Withdrawal::Shown(frame)) => {
+            return shown(context, unit, frame, change);
+        }
+        What::Withdrawn(withdrawal) => return withdrawn(context, unit, withdrawal, change),
+        What::Sighted(heard) => sighted(context, unit, heard, change)?,
+        What::Touched(event) => look_again(context, unit, *event, change)?,
+        What::Tagged(tag) => return tagging::tagged(context, unit, tag, change),
+        What::TagAltered(tag) => tagging::altered(context, unit, *tag, change)?,
+        What::Published(_)
+        | What::Announced(_)
+        | What::Gap(_)
+        | What::Read(_)
+        | What::Warninglist(_) => {}
+    }
+    Ok(Vec::new())
+}
+
+fn withdrawn(
+    context: &Context,
+    unit: &Unit<'_>,
+    withdrawal: &Withdrawal,
+    change: &mut Change<'_>,
+) -> Result<Vec<Uuid>> {
+    let source = context.source();
+    let Some(ending) = ending(withdrawal, change) else { return Ok(Vec::new()) };
+    let events = claims::events_of(unit, source, ending.group)?;
+    if events.is_empty() || matches!(ending.group, ClaimGroup::OfMispObject(_)) {
+        withdraw::remember(unit, source, &ending, change.opened_at)?;
+    }
+    // Before anything ends: what the ledger holds tells whether the audience is another one.
+    let unfinished = match audience(withdrawal) {
+        Some(frame) => shown(context, unit, &frame, change)?,
+        None => Vec::new(),
+    };
+    for event in events {
+        context.applied.invalidate(&event);
+        withdrawn_from(context, unit, event, &ending, change)?;
+    }
+    Ok(unfinished)
+}
+
+/// To whom an edited attribute is shown now.
+fn audience(withdrawal: &Withdrawal) -> Option<AudienceShown> {
+    match withdrawal {
+        Withdrawal::Edited { attribute, timestamp, audience: Some(audience), .. } => {
+            Some(AudienceShown {
+                what: Subject::Attribute(*attribute),
+                audience: **audience,
+                timestamp: *timestamp,
+            })
+        }
+        Withdrawal::Edited { .. }
+        | Withdrawal::Attribute { .. }
+        | Withdrawal::Object { .. }
+        | Withdrawal::Event { .. }
+        | Withdrawal::Shown(_) => None,
+    }
+}
+
+/// What is shown to fewer than before is forbidden at once; whatever a frame says otherwise than the
+/// ledger, a read tells.
+fn shown(
+    context: &Context,
+    unit: &Unit<'_>,
+    frame: &AudienceShown,
+    change: &mut Change<'_>,
+) -> Result<Vec<Uuid>> {
+    let source = context.source();
+    let events = match frame.what {
+        Subject::Event(uuid) => {
+            // An edited event, whatever was edited.
+            look_again(context, unit, uuid, change)?;
+            if events::is_known(unit, context.key(uuid))? {
+                vec![uuid]
+            } else {
+                narrow::keep_out_older(unit, source, uuid, frame, change.opened_at)?;
+                Vec::new()
+            }
+        }
+        Subject::Object(uuid) => claims::events_of(unit, source, ClaimGroup::OfMispObject(uuid))?,
+        Subject::Attribute(uuid) => claims::events_of(unit, source, ClaimGroup::OfAttribute(uuid))?,
+    };
+    let mut unfinished = Vec::new();
+    for event in events {
+        let narrowed = narrow::apply(unit, context.key(event), frame, change)?;
+        if narrowed.differs && context.rest().is_some() {
+            context.ask_at_once(unit, event, change.opened_at)?;
+        }
+        let affected = &narrowed.affected;
+        unfinished.extend(whole::merge_affected(context, unit, event, affected, change)?);
+    }
+    Ok(unfinished)
+}
+
+fn withdrawn_from(
+    context: &Context,
+    unit: &Unit<'_>,
+    event: Uuid,
+    ending: &Ending,
+    change: &mut Change<'_>,
+) -> Result<()> {
+    let why = ending.why;
+    change.event = Some(event);
+    match withdraw::withdraw(unit, context.key(event), ending, change)? {
+        Withdrawn::Claims(0) => {}
+        Withdrawn::Claims(claims) => {
+            unit.then(move |_| metrics::claims("gone", claims as u64));
+            tracing::info!(%event, claims, withdrawn = change.withdrawn, why, "withdrawal");
+        }
+        Withdrawn::Older => {
+            tracing::warn!(%event, why, "a withdrawal looks older than its claim: only a REST read of the event can judge it");
+        }
+    }
+    Ok(())
+}
+
+/// What is to end, unless it is a whole event.
+fn ending(withdrawal: &Withdrawal, change: &Change<'_>) -> Option<Ending> {
+    let (group, timestamp, why) = match withdrawal {
+        Withdrawal::Attribute { attribute, timestamp, cause, .. } => {
+            let why = match cause {
+                Cause::Deleted => "attribute deleted",
+                Cause::ToIdsOff => "to_ids switched off",
+            };
+            (ClaimGroup::OfAttribute(*attribute), *timestamp, why)
+        }
+        Withdrawal::Edited { attribute, timestamp, .. } => {
+            (ClaimGroup::OfAttribute(*attribute), *timestamp, "type or value edited")
+        }
+        Withdrawal::Object { object, timestamp, .. } => {
+            (ClaimGroup::OfMispObject(*object), *timestamp, "object deleted")
+        }
+        Withdrawal::Event { .. } | Withdrawal::Shown(_) => return None,
+    };
+    let keep = match withdrawal {
+        Withdrawal::Edited { kind, value, .. } => {
+            let said = convert::said(kind, value);
+            Some(said.iter().map(|observable| change.views.object_key(observable)).collect())
+        }
+        Withdrawal::Attribute { .. }
+        | Withdrawal::Object { .. }
+        | Withdrawal::Event { .. }
+        | Withdrawal::Shown(_) => None,
+    };
+    let ids_only = matches!(withdrawal, Withdrawal::Attribute { cause: Cause::ToIdsOff, .. });
+    Some(Ending { group, timestamp, keep, ids_only, why })
+}
+
+fn sighted(
+    context: &Context,
+    unit: &Unit<'_>,
+    heard: &Heard,
+    change: &mut Change<'_>,
+) -> Result<()> {
+    let source = context.source();
+    let Heard { ref event, ref said, attribute, sighting, taken_back } = *heard;
+    let known = claims::events_of(unit, source, ClaimGroup::OfAttribute(attribute))?;
+    let known = known.first().copied();
+    change.event = known;
+    let place = context.key(known.or(event.uuid).unwrap_or_default());
+    let is_news = if taken_back {
+        let key = SightingKey { source, attribute, sighting: sighting.uuid };
+        beside::take_back_sighting(unit, place, key, change)?
+    } else {
+        let observables = said.as_ref().map(|(kind, value)| convert::said(kind, value));
+        let values = observables.into_iter().flatten().map(|one| one.value).collect();
+        let one = Sighted { attribute, sighting, values };
+        beside::take_in_sightings(unit, place, &[one], change)? > 0
+    };
+    let Some(event) = known else { return Ok(()) };
+    context.applied.invalidate(&event);
+    if is_news {
+        events::touch(unit, context.key(event))?;
+        let (kind, withdrawn) = (sighting.kind, change.withdrawn);
+        tracing::info!(%event, %attribute, ?kind, taken_back, altered = change.altered, withdrawn, "sighting");
+    }
+    Ok(())
+}
+
+/// Has a known event read: what was heard has no time of MISP's, or does not say what changed.
+fn look_again(context: &Context, unit: &Unit<'_>, event: Uuid, change: &Change<'_>) -> Result<()> {
+    let known = meant(unit, context.source(), &EventRef { uuid: Some(event), id: None })?;
+    context.ask_soon(unit, known.events(), change.opened_at)
+}

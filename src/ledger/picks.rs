@@ -1,0 +1,120 @@
+//! What the senders pick: the changes of a target's queue, and the objects in them that it has still to be
+//! sent.
+
+use uuid::Uuid;
+
+use super::sql::Result;
+use super::tables::pending::{self, Page, Pending};
+use super::tables::queue::{self, OpenChange};
+use super::tables::targets::{self, TargetView};
+use super::{Lane, Ledger, clock};
+
+impl Ledger {
+    /// The oldest open changes of a target in a lane, those after `after`.
+    pub async fn open_changes(
+        &self,
+        target: &str,
+        lane: Lane,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<OpenChange>> {
+        let target = target.to_owned();
+        self.pick(move |tx| queue::after(tx, &target, lane, after, limit)).await
+    }
+
+    /// Objects of a change that a target has to be sent, at most `limit`, in the order of their keys,
+    /// those after `after`. `now` is Unix milliseconds.
+    pub async fn page(
+        &self,
+        view: &str,
+        target: &str,
+        change: i64,
+        after: Option<Uuid>,
+        now: i64,
+        limit: i64,
+    ) -> Result<Page> {
+        let (view, target) = (view.to_owned(), target.to_owned());
+        self.pick(move |tx| {
+            let at = TargetView { target: &target, view: &view };
+            pending::page(tx, at, change, after, now, limit)
+        })
+        .await
+    }
+
+    /// The same from as many pages as it takes.
+    pub async fn pending(
+        &self,
+        view: &str,
+        target: &str,
+        change: i64,
+        mut after: Option<Uuid>,
+        now: i64,
+        limit: i64,
+    ) -> Result<Vec<Pending>> {
+        let mut all = Vec::new();
+        loop {
+            let room = limit.saturating_sub(i64::try_from(all.len()).unwrap_or(i64::MAX));
+            let page = self.page(view, target, change, after, now, room).await?;
+            all.extend(page.found);
+            after = page.next;
+            if after.is_none() || i64::try_from(all.len()).is_ok_and(|found| found >= limit) {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Objects whose final version is due to be sent once more.
+    pub async fn due_again(&self, target: &str, now: i64, limit: i64) -> Result<Vec<Pending>> {
+        let target = target.to_owned();
+        self.pick(move |tx| {
+            targets::with_view(tx, &target, |at| pending::due_again(tx, at, now, limit))
+        })
+        .await
+    }
+
+    /// These objects as they are wanted now, as far as the target has still to be sent them.
+    pub async fn pending_of(
+        &self,
+        target: &str,
+        objects: &[Uuid],
+        now: i64,
+    ) -> Result<Vec<Pending>> {
+        let (target, objects) = (target.to_owned(), objects.to_vec());
+        self.pick(move |tx| {
+            targets::with_view(tx, &target, |at| pending::of_objects(tx, at, &objects, now))
+        })
+        .await
+    }
+
+    /// Takes changes off a target's queue, unless they still have something to send or were opened
+    /// anew. Change 0 is taken off unseen, since the caller has gone through it. Returns those that are
+    /// gone.
+    pub async fn close_changes(
+        &self,
+        view: &str,
+        target: &str,
+        changes: &[&OpenChange],
+        now: i64,
+    ) -> Result<Vec<i64>> {
+        let mut done: Vec<OpenChange> = Vec::new();
+        for open in changes {
+            let is_empty = open.change == 0
+                || self.pending(view, target, open.change, None, now, 1).await?.is_empty();
+            done.extend(is_empty.then(|| (*open).clone()));
+        }
+        if done.is_empty() {
+            return Ok(Vec::new());
+        }
+        let target = target.to_owned();
+        self.write(move |unit| {
+            let mut gone = Vec::with_capacity(done.len());
+            // Should this time turn out to be wrong, what had expired by it is looked at again.
+            clock::note(unit, now)?;
+            for open in &done {
+                gone.extend(queue::close(unit, &target, open)?.then_some(open.change));
+            }
+            Ok(gone)
+        })
+        .await
+    }
+}

@@ -1,0 +1,99 @@
+//! Brings what is wanted to what the claims come to: a version that differs from the wanted one becomes part of
+//! a change.
+
+use uuid::Uuid;
+
+use super::change::Change;
+use super::claimed::{Claimed, KnownEvents, claims_of};
+use super::context;
+use super::generations::Generations;
+use super::merge::{Merged, merge};
+use super::sql::{Result, Transaction};
+use super::tables::keys::GenerationKey;
+use super::tables::wanted::{self, NewIndicator};
+use super::{Lane, View};
+use crate::pure::stix::Withdraw;
+
+/// Observables judged at a time.
+pub(super) const CHUNK: usize = 500;
+
+/// Judges and merges anew everything that counts for these observables, in every view.
+pub(super) fn refresh(
+    tx: &Transaction<'_>,
+    objects: &[Uuid],
+    change: &mut Change<'_>,
+) -> Result<()> {
+    let mut events = KnownEvents::default();
+    for objects in objects.chunks(CHUNK) {
+        let claims = claims_of(tx, objects, change.views)?;
+        refresh_claims(tx, objects, &claims, &mut events, change)?;
+    }
+    Ok(())
+}
+
+/// The same where the caller has all the claims on these observables, in [order](super::claimed::sort).
+pub(super) fn refresh_claims(
+    tx: &Transaction<'_>,
+    objects: &[Uuid],
+    claims: &[Claimed],
+    events: &mut KnownEvents,
+    change: &mut Change<'_>,
+) -> Result<()> {
+    events.load(tx, claims)?;
+    let views = change.views;
+    for view in views.iter() {
+        let mut known = Generations::load(tx, view, objects)?;
+        known.find_taken(tx, view, claims)?;
+        let outcome = merge(view, &known, claims, events);
+        known.leave_out(&outcome.waiting);
+        context::refresh(tx, view, &known, &outcome.merged, change)?;
+        let withdrawn = outcome.withdrawn(&known);
+        store(tx, view, &outcome.altered(&known), change)?;
+        withdraw(tx, view, &withdrawn, change)?;
+    }
+    Ok(())
+}
+
+fn store<'a>(
+    tx: &Transaction<'_>,
+    view: &'a View,
+    altered: &[Merged],
+    change: &mut Change<'a>,
+) -> Result<()> {
+    if altered.is_empty() {
+        return Ok(());
+    }
+    let number = change.number(tx, view, change.lane)?;
+    let indicators = altered.iter().map(|one| NewIndicator {
+        object: one.ids.object,
+        generation: GenerationKey { key: one.key, number: one.ids.generation },
+        observable: one.observable,
+        stix_id: one.ids.stix_id,
+        body: &one.indicator.body,
+        valid_from: one.indicator.valid_from,
+        valid_until: one.indicator.valid_until,
+        version: one.indicator.fingerprint,
+    });
+    wanted::store_indicators(tx, &view.name, indicators, number)?;
+    change.altered += altered.len();
+    Ok(())
+}
+
+/// What was sent to a target keeps its body, which the withdrawal repeats.
+fn withdraw<'a>(
+    tx: &Transaction<'_>,
+    view: &'a View,
+    objects: &[Uuid],
+    change: &mut Change<'a>,
+) -> Result<()> {
+    let revokes = view.merger.withdraw() == Withdraw::Revoke;
+    for object in objects {
+        if wanted::forget_unsent(tx, &view.name, *object)? {
+            continue;
+        }
+        let number = change.number(tx, view, Lane::Withdrawals)?;
+        wanted::withdraw(tx, &view.name, *object, revokes, number)?;
+        change.withdrawn += 1;
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! The targets, compared with those of the last run: where they lead, which view they see, and which
+//! are gone.
+
+use std::collections::BTreeSet;
+
+use super::sql::{Result, Transaction};
+use super::start_error::StartError;
+use super::tables::queue::NewChange;
+use super::tables::targets::{RegisteredTarget, TargetEntry, TargetMode};
+use super::tables::wanted::NewViewOfTarget;
+use super::tables::{counters, delivered, queue, settings, targets, wanted};
+use super::{Lane, Ledger, View, Views};
+use crate::pure::stix::Withdraw;
+
+/// What makes every indicator of one of these targets another one, if anything does.
+pub(super) fn moved(tx: &Transaction<'_>, entries: &[TargetEntry]) -> Result<Option<StartError>> {
+    for entry in entries {
+        let known = targets::one(tx, &entry.target)?;
+        if let Some(moved) = known.and_then(|known| difference(&known.entry, entry)) {
+            return Ok(Some(moved));
+        }
+    }
+    Ok(None)
+}
+
+/// Takes in these targets, also those that [`moved`]; the others become absent, and views that no target
+/// sees are closed.
+pub(super) fn register(
+    tx: &Transaction<'_>,
+    views: &Views,
+    entries: &[TargetEntry],
+    now: i64,
+) -> Result<()> {
+    for entry in entries {
+        register_one(tx, views, entry, now)?;
+    }
+    for RegisteredTarget { entry: known, .. } in targets::all(tx)? {
+        if entries.iter().all(|entry| entry.target != known.target) {
+            note_absent(tx, &known)?;
+        }
+    }
+    close_views(tx, views)
+}
+
+fn register_one(tx: &Transaction<'_>, views: &Views, entry: &TargetEntry, now: i64) -> Result<()> {
+    let (name, view) = (&entry.target, views.name_of(&entry.target));
+    let before = targets::one(tx, name)?;
+    if before.as_ref().is_some_and(|known| known.entry == *entry && known.view == view) {
+        return Ok(());
+    }
+    if let Some(RegisteredTarget { entry: before, .. }) = &before
+        && (difference(before, entry).is_some() || before.mode == TargetMode::DryRun)
+    {
+        // What was sent elsewhere, or only written to a file, was never sent here.
+        delivered::delete(tx, name, i64::MAX)?;
+    }
+    targets::store(tx, entry, view)?;
+    if entry.mode == TargetMode::Disabled {
+        queue::close_changes(tx, name)?;
+    }
+    if let Some(before) = before.filter(|known| known.view != view)
+        && let Some(view) = views.iter().find(|one| one.name == view)
+    {
+        change_view(tx, entry, &before.view, view, now)?;
+    }
+    queue::open_everything(tx, name, now)
+}
+
+/// What the target was sent while it saw another view, and this one does not know, stands in this one
+/// as withdrawn; what this one wants of it becomes wanted when it is judged. Ids that are used up for this
+/// target cannot live in its new view: they end there, for all who see it, and what still claims them goes
+/// on under the next generation.
+fn change_view(
+    tx: &Transaction<'_>,
+    entry: &TargetEntry,
+    before: &str,
+    view: &View,
+    now: i64,
+) -> Result<()> {
+    let name = &entry.target;
+    let moved = NewViewOfTarget {
+        target: name,
+        before,
+        view: &view.name,
+        only_indicators: view.only_indicators,
+        revokes: view.merger.withdraw() == Withdraw::Revoke,
+    };
+    let withdrawals =
+        |number| NewChange { number, lane: Lane::Withdrawals, event: None, opened_at: now };
+    queue::close_changes(tx, name)?;
+    let number = counters::next_change(tx)?;
+    if wanted::bring(tx, &moved, number)? > 0 && entry.mode != TargetMode::Disabled {
+        queue::open(tx, std::slice::from_ref(name), withdrawals(number))?;
+    }
+    tracing::info!(target = name, from = before, to = view.name, "a target sees another view");
+    let number = counters::next_change(tx)?;
+    if wanted::end_used_up(tx, &moved, number)? == 0 {
+        return Ok(());
+    }
+    queue::open(tx, &view.targets, withdrawals(number))?;
+    settings::forget_judged(tx, &view.name)
+}
+
+/// A target that the configuration no longer names misses changes from now on: if it comes back, it is
+/// compared with everything.
+fn note_absent(tx: &Transaction<'_>, known: &TargetEntry) -> Result<()> {
+    let name = &known.target;
+    queue::delete(tx, name)?;
+    if known.mode != TargetMode::DryRun {
+        return targets::set_mode(tx, name, TargetMode::Absent);
+    }
+    // What was only written to a file was never sent.
+    delivered::delete(tx, name, i64::MAX)?;
+    targets::delete(tx, name)
+}
+
+/// A view that only absent targets saw keeps what they were sent, as withdrawn: if one comes back, its
+/// view is judged anew. What nobody was sent is forgotten.
+fn close_views(tx: &Transaction<'_>, views: &Views) -> Result<()> {
+    let mut known: BTreeSet<String> = targets::views(tx)?;
+    // Also those of which a start was cut short.
+    known.extend(settings::judged(tx)?.into_iter().map(|judged| judged.view));
+    known.extend(wanted::views(tx)?);
+    for view in known.iter().filter(|name| views.iter().all(|view| view.name != **name)) {
+        settings::forget_judged(tx, view)?;
+        wanted::close_view(tx, view)?;
+    }
+    Ok(())
+}
+
+/// What makes every indicator of the target another one, if anything does.
+fn difference(before: &TargetEntry, now: &TargetEntry) -> Option<StartError> {
+    let pairs = [
+        ("workspace_id", &before.workspace, &now.workspace),
+        ("sourcesystem", &before.sourcesystem, &now.sourcesystem),
+        ("identity", &before.identity, &now.identity),
+    ];
+    let (name, before, after) = pairs.into_iter().find(|(_, before, now)| before != now)?;
+    let key = format!("target.{}.{name}", now.target);
+    Some(StartError::Moved { key, before: before.clone(), now: after.clone() })
+}
+
+impl Ledger {
+    /// The views that targets see, also those that only absent ones saw.
+    pub(super) async fn known_views(&self) -> Result<BTreeSet<String>> {
+        self.read(targets::views).await
+    }
+
+    /// The names of the targets.
+    pub async fn targets(&self) -> Result<Vec<String>> {
+        let targets = self.read(targets::all).await?;
+        Ok(targets.into_iter().map(|known| known.entry.target).collect())
+    }
+}

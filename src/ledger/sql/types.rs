@@ -1,0 +1,10 @@
+//! The types that values have.
+
+/// The type of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ledger) enum Type {
+    Integer,
+    Boolean,
+    Text,
+    Bytes,
+}

@@ -1,0 +1,67 @@
+//! A webhook's publications. They are a second source of what the feed sends: they are stored until a
+//! publication of the feed confirms them, or stand in for one that was dropped.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Bytes;
+use uuid::Uuid;
+
+use super::owner::Unit;
+use super::publish;
+use super::running::Taken;
+use super::sql::Result;
+use super::tables::{announced, gaps};
+use super::time::{millis, unix};
+use super::writing::Context;
+use crate::notice::{Gap, GapReason, Receipt};
+use crate::pure::misp;
+
+/// Has a webhook's publication confirmed by REST. Without a key, stores it until the feed confirms it, or
+/// applies it at once if the confirmation came first and its payload was dropped.
+pub(super) async fn announce(context: &Arc<Context>, body: Bytes, now: i64) -> Result<Taken> {
+    let event = match misp::Event::parse(&body) {
+        Ok(event) => event.uuid,
+        Err(_) => return Ok(Taken::Done(Receipt::Refused)),
+    };
+    if context.rest().is_some() {
+        publish::ask_confirmation(context, event).await?;
+        return Ok(Taken::Done(Receipt::Committed));
+    }
+    let dropped_since = now.saturating_sub(millis(context.settings.confirm_within));
+    let work = Arc::clone(context);
+    let store = move |unit: &Unit<'_>| {
+        let event = work.key(event);
+        announced::store(unit, event, &body, now)?;
+        gaps::lost_publication(unit, event, dropped_since)
+    };
+    if context.ledger.write(store).await? {
+        return use_announced(context, event).await;
+    }
+    Ok(Taken::Done(Receipt::Committed))
+}
+
+/// Records a gap. If a publication of the feed was dropped, the webhook's is used.
+pub(super) async fn gap(context: &Arc<Context>, gap: Gap, now: i64) -> Result<Taken> {
+    let (ledger, since) = (&context.ledger, unix(gap.since));
+    if gap.reason == GapReason::Disconnected && ledger.is_first_outage(&gap.intake, since).await? {
+        return Ok(Taken::Done(Receipt::Committed));
+    }
+    ledger.record_gap(context.source(), &gap, since, now).await?;
+    match gap.event.filter(|_| gap.publication) {
+        Some(event) => use_announced(context, event).await,
+        None => Ok(Taken::Done(Receipt::Committed)),
+    }
+}
+
+/// A publication of this event came, and its payload could not be kept: the webhook's is as good.
+async fn use_announced(context: &Arc<Context>, event: Uuid) -> Result<Taken> {
+    let work = Arc::clone(context);
+    let body = context.ledger.read(move |tx| announced::body(tx, work.key(event))).await?;
+    let Some(body) = body else { return Ok(Taken::Done(Receipt::Committed)) };
+    tracing::info!(%event, "the webhook's publication stands in for a dropped one");
+    Ok(match publish::begin(context, body.into(), Instant::now()).await? {
+        Taken::Done(_) => Taken::Done(Receipt::Committed),
+        running @ Taken::Running(_) => running,
+    })
+}

@@ -1,0 +1,227 @@
+//! The table `claims`: what MISP's attributes say of observables.
+
+pub(super) mod merging;
+pub(super) mod naming;
+pub(super) mod of_event;
+pub(super) mod times;
+pub(super) mod walk;
+
+pub(in crate::ledger) use merging::{Beside, ClaimRow, StoredClaim, beside, of_objects};
+pub(in crate::ledger) use naming::{
+    ClaimingAttribute, SpelledClaim, claiming, claiming_as, claiming_in_event, spelled,
+};
+pub(in crate::ledger) use of_event::{
+    ClaimGroup, EventClaim, PlacedObject, after, events_of, objects_of, of_attribute_id, of_group,
+    values_of,
+};
+pub(in crate::ledger) use times::Mistimed;
+pub(in crate::ledger) use walk::{WalkedClaim, objects_after, walk};
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::decay;
+use super::keys::{ClaimCursor, ClaimKey, ClaimPlace, EventKey};
+use crate::ledger::sql::{Json, Result, SqlError, Transaction, encode, statements, values};
+use crate::pure::convert::{Claim, ClaimFacts};
+use crate::pure::stix::Sight;
+
+statements! {
+    DIGESTS(Text, Bytes) =
+        "SELECT attribute, part, object, digest FROM claims WHERE source = $1 AND event = $2";
+    FACTS(Text, Bytes, Bytes, Integer) =
+        "SELECT facts FROM claims
+         WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4";
+    OBJECT(Text, Bytes, Bytes, Integer) =
+        "SELECT object FROM claims
+         WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4";
+    COUNT() = "SELECT count(*) FROM claims";
+    ARE_THERE(Text) = "SELECT EXISTS (SELECT 1 FROM claims WHERE source = $1)";
+    /// `claimed_at` outlives the publication while the observable stays, `heard_at` while MISP's timestamp
+    /// does.
+    WRITE(Text, Bytes, Bytes, Integer, Bytes, Integer, Bytes, Text, Text, Integer, Integer, Integer, Text) =
+        "INSERT INTO claims (source, event, attribute, part, object, attribute_id, misp_object,
+         path, value, timestamp, claimed_at, heard_at, digest, facts)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12, $13)
+         ON CONFLICT (source, event, attribute, part) DO UPDATE SET
+            claimed_at = CASE WHEN claims.object = excluded.object
+                         THEN claims.claimed_at ELSE excluded.claimed_at END,
+            heard_at = CASE WHEN claims.object = excluded.object
+                            AND claims.timestamp = excluded.timestamp
+                       THEN claims.heard_at ELSE excluded.heard_at END,
+            object = excluded.object, attribute_id = excluded.attribute_id,
+            misp_object = excluded.misp_object, path = excluded.path, value = excluded.value,
+            timestamp = excluded.timestamp, digest = excluded.digest, facts = excluded.facts
+         RETURNING claimed_at, heard_at";
+    ALTER(Text, Integer, Text, Bytes, Bytes, Integer) =
+        "UPDATE claims SET facts = $1, digest = $2
+         WHERE source = $3 AND event = $4 AND attribute = $5 AND part = $6";
+    RENAME(Bytes, Integer, Text, Bytes, Bytes, Integer) =
+        "UPDATE claims SET object = $1, digest = $2
+         WHERE source = $3 AND event = $4 AND attribute = $5 AND part = $6";
+    /// Unless the claim has become another since.
+    RENEW(Integer, Text, Bytes, Bytes, Integer, Bytes, Integer) =
+        "UPDATE claims SET claimed_at = $1
+         WHERE source = $2 AND event = $3 AND attribute = $4 AND part = $5
+         AND object = $6 AND claimed_at = $7";
+    DELETE(Text, Bytes, Bytes, Integer) =
+        "DELETE FROM claims WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4";
+}
+
+/// Claims written, ended or merged anew in one transaction.
+pub(in crate::ledger) const STEP: usize = 5_000;
+
+/// [`STEP`] as a limit of rows.
+pub(in crate::ledger) const STEP_ROWS: i64 = 5_000;
+
+/// The digest of a claim that is not what a snapshot said: the next snapshot writes it anew.
+pub(in crate::ledger) const ALTERED: i64 = 0;
+
+fn by_key(key: ClaimKey<'_>) -> [crate::ledger::sql::Value<'_>; 4] {
+    let ClaimKey { event: EventKey { source, event }, attribute, part } = key;
+    values![source, event, attribute, part]
+}
+
+/// What an event's claim is known by.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::ledger) struct KnownDigest {
+    pub object: Uuid,
+    /// See [`StoredClaim`].
+    pub digest: i64,
+}
+
+pub(in crate::ledger) fn digests(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+) -> Result<HashMap<ClaimPlace, KnownDigest>> {
+    let rows: Vec<(Uuid, i16, Uuid, i64)> = tx.rows(&DIGESTS, &values![source, event])?;
+    let keyed = |(attribute, part, object, digest)| {
+        (ClaimPlace { attribute, part }, KnownDigest { object, digest })
+    };
+    Ok(rows.into_iter().map(keyed).collect())
+}
+
+/// What a claim says.
+pub(in crate::ledger) fn facts(
+    tx: &Transaction<'_>,
+    key: ClaimKey<'_>,
+) -> Result<Option<ClaimFacts>> {
+    let facts: Option<(Json<ClaimFacts>,)> = tx.row(&FACTS, &by_key(key))?;
+    Ok(facts.map(|(Json(facts),)| facts))
+}
+
+/// The observable of a claim.
+pub(in crate::ledger) fn object(tx: &Transaction<'_>, key: ClaimKey<'_>) -> Result<Option<Uuid>> {
+    tx.row(&OBJECT, &by_key(key))
+}
+
+pub(in crate::ledger) fn count(tx: &Transaction<'_>) -> Result<i64> {
+    tx.row(&COUNT, &values![])?.ok_or(SqlError::NoRow)
+}
+
+/// Whether a source claims anything.
+pub(in crate::ledger) fn are_there(tx: &Transaction<'_>, source: &str) -> Result<bool> {
+    let (are_there,): (bool,) = tx.row(&ARE_THERE, &values![source])?.ok_or(SqlError::NoRow)?;
+    Ok(are_there)
+}
+
+/// A claim ready to be written.
+#[derive(Debug)]
+pub(in crate::ledger) struct NewClaim {
+    pub claim: Claim,
+    pub object: Uuid,
+    /// See [`StoredClaim`].
+    pub digest: i64,
+    /// JSON.
+    facts: String,
+}
+
+impl NewClaim {
+    /// `object`: the key of its observable.
+    pub(in crate::ledger) fn new(claim: Claim, object: Uuid) -> Result<Self> {
+        let facts = encode(&claim.facts)?;
+        let digest = crate::ledger::hash([object.as_bytes().as_slice(), facts.as_bytes()]);
+        Ok(Self { claim, object, digest, facts })
+    }
+
+    pub(in crate::ledger) fn place(&self) -> ClaimPlace {
+        ClaimPlace { attribute: self.claim.attribute, part: i16::from(self.claim.part) }
+    }
+
+    pub(in crate::ledger) fn misp_object(&self) -> Option<Uuid> {
+        self.claim.facts.object.as_ref().map(|object| object.uuid)
+    }
+}
+
+/// Writes claims of an event; tells of each, in their order, when it counts as seen.
+pub(in crate::ledger) fn write(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    claims: &[NewClaim],
+    now: i64,
+) -> Result<Vec<Sight>> {
+    let rows = claims.iter().map(|new| {
+        let NewClaim { claim, object, digest, facts } = new;
+        let Claim { attribute, part, observable, facts: said } = claim;
+        values![
+            source,
+            event,
+            *attribute,
+            i16::from(*part),
+            *object,
+            said.attribute_id,
+            new.misp_object(),
+            observable.path.as_ref(),
+            observable.value.as_str(),
+            said.timestamp,
+            now,
+            *digest,
+            facts.as_str(),
+        ]
+    });
+    tx.rows_each(&WRITE, rows)
+}
+
+/// Gives a claim facts that no snapshot said so.
+pub(in crate::ledger) fn alter(
+    tx: &Transaction<'_>,
+    key: ClaimKey<'_>,
+    facts: &ClaimFacts,
+) -> Result<()> {
+    let ClaimKey { event: EventKey { source, event }, attribute, part } = key;
+    let facts = encode(facts)?;
+    tx.execute(&ALTER, &values![&facts, ALTERED, source, event, attribute, part]).map(drop)
+}
+
+/// Gives a claim the key that its observable has now. The next snapshot writes the claim anew.
+pub(in crate::ledger) fn rename(
+    tx: &Transaction<'_>,
+    key: ClaimKey<'_>,
+    object: Uuid,
+) -> Result<()> {
+    let ClaimKey { event: EventKey { source, event }, attribute, part } = key;
+    tx.execute(&RENAME, &values![object, ALTERED, source, event, attribute, part]).map(drop)
+}
+
+/// Has a claim count from `from` on, Unix milliseconds, if it is still as the walk saw it; whether it is.
+pub(in crate::ledger) fn renew(
+    tx: &Transaction<'_>,
+    seen: &WalkedClaim,
+    from: i64,
+) -> Result<bool> {
+    let WalkedClaim { cursor, object, sight, .. } = seen;
+    let ClaimCursor { source, event, place: ClaimPlace { attribute, part } } = cursor;
+    let values = values![from, source, event, attribute, *part, object, sight.claimed_at];
+    Ok(tx.execute(&RENEW, &values)? > 0)
+}
+
+/// Deletes claims of an event, and what decaying models say of attributes that claim nothing any more.
+pub(in crate::ledger) fn delete(
+    tx: &Transaction<'_>,
+    event: EventKey<'_>,
+    places: &[ClaimPlace],
+) -> Result<()> {
+    tx.execute_each(&DELETE, places.iter().map(|place| by_key(event.claim(*place))))?;
+    decay::delete_unclaimed(tx, event.source, places.iter().map(|place| place.attribute))
+}

@@ -1,0 +1,89 @@
+//! Claims by the names that people know: a value, an event, an attribute.
+
+use uuid::Uuid;
+
+use crate::ledger::sql::{Result, Transaction, row, statements, values};
+use crate::ledger::tables::keys::EventKey;
+use crate::pure::stix::Observable;
+
+statements! {
+    NAMED_BY_VALUE(Text, Text) =
+        "SELECT source, event, attribute FROM claims
+         WHERE lower(value) = lower($1) AND value = $1 AND path = $2
+         ORDER BY timestamp DESC, attribute";
+    NAMED_BY_EVENT(Bytes) =
+        "SELECT source, event, attribute FROM claims WHERE event = $1
+         ORDER BY attribute_id, attribute";
+    NAMED_BY_ATTRIBUTE(Bytes) =
+        "SELECT DISTINCT source, event, attribute FROM claims WHERE attribute = $1";
+    /// Of a URL also those of its other form, which a suppression withholds as well.
+    SPELLED(Text) =
+        "SELECT DISTINCT c.object, c.source, c.event, c.attribute, c.part
+         FROM claims named JOIN claims c ON c.source = named.source
+             AND c.event = named.event AND c.attribute = named.attribute
+         WHERE (c.part = named.part OR c.path = 'url:value') AND lower(named.value) = $1";
+}
+
+row! {
+    /// An attribute that claims something.
+    #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+    pub(in crate::ledger) struct ClaimingAttribute {
+        pub source: String,
+        pub event: Uuid,
+        pub attribute: Uuid,
+    }
+}
+
+impl ClaimingAttribute {
+    pub(in crate::ledger) fn event_key(&self) -> EventKey<'_> {
+        EventKey::new(&self.source, self.event)
+    }
+}
+
+/// The attributes that claim this observable, the newest first. One that claims it twice is there twice.
+pub(in crate::ledger) fn claiming(
+    tx: &Transaction<'_>,
+    observable: &Observable,
+) -> Result<Vec<ClaimingAttribute>> {
+    tx.rows(&NAMED_BY_VALUE, &values![&observable.value, observable.path.as_ref()])
+}
+
+/// The attributes of an event that claim something, in MISP's order. One with two claims is there twice.
+pub(in crate::ledger) fn claiming_in_event(
+    tx: &Transaction<'_>,
+    event: Uuid,
+) -> Result<Vec<ClaimingAttribute>> {
+    tx.rows(&NAMED_BY_EVENT, &values![event])
+}
+
+/// The attribute with this uuid in each event where it claims something.
+pub(in crate::ledger) fn claiming_as(
+    tx: &Transaction<'_>,
+    attribute: Uuid,
+) -> Result<Vec<ClaimingAttribute>> {
+    tx.rows(&NAMED_BY_ATTRIBUTE, &values![attribute])
+}
+
+row! {
+    /// A claim of a value that is spelled somehow.
+    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub(in crate::ledger) struct SpelledClaim {
+        pub object: Uuid,
+        source: String,
+        event: Uuid,
+        attribute: Uuid,
+        part: i16,
+    }
+}
+
+/// The claims of a value with these spellings, in lower case, each once.
+pub(in crate::ledger) fn spelled(
+    tx: &Transaction<'_>,
+    spellings: &[String],
+) -> Result<Vec<SpelledClaim>> {
+    let mut found: Vec<SpelledClaim> =
+        tx.rows_each(&SPELLED, spellings.iter().map(|spelling| values![spelling]))?;
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}

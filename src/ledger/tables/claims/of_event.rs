@@ -1,0 +1,142 @@
+//! The claims of one event: by attribute, by MISP object, one after the other.
+
+use uuid::Uuid;
+
+use super::STEP_ROWS;
+use crate::ledger::sql::{Columns, FromRow, Result, Transaction, statements, values};
+use crate::ledger::tables::keys::{ClaimPlace, EventKey};
+
+/// The columns of [`EventClaim`].
+macro_rules! of_event {
+    () => {
+        "SELECT attribute, part, object, timestamp, facts FROM claims
+         WHERE source = $1 AND event = $2"
+    };
+}
+
+statements! {
+    OF_ATTRIBUTE(Text, Bytes, Bytes) = concat!(of_event!(), " AND attribute = $3");
+    OF_MISP_OBJECT(Text, Bytes, Bytes) = concat!(of_event!(), " AND misp_object = $3");
+    OF_ATTRIBUTE_ID(Text, Bytes, Integer) = concat!(of_event!(), " AND attribute_id = $3");
+    AFTER(Text, Bytes, Bytes, Integer, Integer) =
+        "SELECT attribute, part, object FROM claims
+         WHERE source = $1 AND event = $2 AND (attribute, part) > ($3, $4)
+         ORDER BY attribute, part LIMIT $5";
+    OBJECTS_OF_ATTRIBUTE(Text, Bytes, Bytes) =
+        "SELECT object FROM claims WHERE source = $1 AND event = $2 AND attribute = $3";
+    VALUES_OF_ATTRIBUTE(Text, Bytes, Bytes) =
+        "SELECT value FROM claims WHERE source = $1 AND event = $2 AND attribute = $3";
+    EVENTS_OF_ATTRIBUTE(Text, Bytes) =
+        "SELECT event FROM claims WHERE source = $1 AND attribute = $2";
+    EVENTS_OF_MISP_OBJECT(Text, Bytes) =
+        "SELECT event FROM claims WHERE source = $1 AND misp_object = $2";
+}
+
+/// A claim of an event that is known.
+#[derive(Debug)]
+pub(in crate::ledger) struct EventClaim {
+    pub place: ClaimPlace,
+    pub object: Uuid,
+    /// `Attribute.timestamp`, Unix seconds.
+    pub timestamp: i64,
+    /// JSON.
+    pub facts: String,
+}
+
+impl FromRow for EventClaim {
+    fn from_row(columns: &mut Columns<'_>) -> Result<Self> {
+        let place = ClaimPlace::from_row(columns)?;
+        let (object, timestamp) = (columns.take()?, columns.take()?);
+        Ok(Self { place, object, timestamp, facts: columns.take()? })
+    }
+}
+
+/// Claims that MISP names by one uuid.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::ledger) enum ClaimGroup {
+    OfAttribute(Uuid),
+    OfMispObject(Uuid),
+}
+
+/// The claims of such a group in an event.
+pub(in crate::ledger) fn of_group(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    group: ClaimGroup,
+) -> Result<Vec<EventClaim>> {
+    match group {
+        ClaimGroup::OfAttribute(uuid) => tx.rows(&OF_ATTRIBUTE, &values![source, event, uuid]),
+        ClaimGroup::OfMispObject(uuid) => tx.rows(&OF_MISP_OBJECT, &values![source, event, uuid]),
+    }
+}
+
+/// The claims of an event's attribute with MISP's number `id`.
+pub(in crate::ledger) fn of_attribute_id(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    id: i64,
+) -> Result<Vec<EventClaim>> {
+    tx.rows(&OF_ATTRIBUTE_ID, &values![source, event, id])
+}
+
+/// The events that have claims of such a group.
+pub(in crate::ledger) fn events_of(
+    tx: &Transaction<'_>,
+    source: &str,
+    group: ClaimGroup,
+) -> Result<Vec<Uuid>> {
+    let (statement, uuid) = match group {
+        ClaimGroup::OfAttribute(uuid) => (&EVENTS_OF_ATTRIBUTE, uuid),
+        ClaimGroup::OfMispObject(uuid) => (&EVENTS_OF_MISP_OBJECT, uuid),
+    };
+    let mut events: Vec<Uuid> = tx.rows(statement, &values![source, uuid])?;
+    // DISTINCT would have SQLite go through all claims of the source, in the order of their events.
+    events.sort_unstable();
+    events.dedup();
+    Ok(events)
+}
+
+/// The observable that a claim counts for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::ledger) struct PlacedObject {
+    pub place: ClaimPlace,
+    pub object: Uuid,
+}
+
+impl FromRow for PlacedObject {
+    fn from_row(columns: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self { place: ClaimPlace::from_row(columns)?, object: columns.take()? })
+    }
+}
+
+/// The next [`STEP`] claims of an event behind `after`.
+pub(in crate::ledger) fn after(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    after: ClaimPlace,
+) -> Result<Vec<PlacedObject>> {
+    let ClaimPlace { attribute, part } = after;
+    tx.rows(&AFTER, &values![source, event, attribute, part, STEP_ROWS])
+}
+
+/// The observables that these attributes of an event claim, each once and in order.
+pub(in crate::ledger) fn objects_of(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    attributes: impl IntoIterator<Item = Uuid>,
+) -> Result<Vec<Uuid>> {
+    let attributes = attributes.into_iter().map(|attribute| values![source, event, attribute]);
+    let mut objects: Vec<Uuid> = tx.rows_each(&OBJECTS_OF_ATTRIBUTE, attributes)?;
+    objects.sort_unstable();
+    objects.dedup();
+    Ok(objects)
+}
+
+/// The values that an attribute of an event claims.
+pub(in crate::ledger) fn values_of(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    attribute: Uuid,
+) -> Result<Vec<String>> {
+    tx.rows(&VALUES_OF_ATTRIBUTE, &values![source, event, attribute])
+}

@@ -1,0 +1,64 @@
+//! The table `counters`: the number of the last change, and what the ledger notes of the clock.
+
+use crate::ledger::sql::{Result, SqlError, Transaction, statements, values};
+
+statements! {
+    NEXT_CHANGE() =
+        "UPDATE counters SET value = value + 1 WHERE name = 'change' RETURNING value";
+    LAST_CHANGE() = "SELECT value FROM counters WHERE name = 'change'";
+    RAISE_CHANGE() = "UPDATE counters SET value = (SELECT COALESCE(MAX(change), 0) FROM wanted)
+        WHERE name = 'change' AND value < (SELECT MAX(change) FROM wanted)";
+    TOUCH() = "UPDATE counters SET value = value WHERE name = 'change'";
+    TIME(Text) = "SELECT value FROM counters WHERE name = $1";
+    STORE_TIME(Text, Integer) = "INSERT INTO counters (name, value) VALUES ($1, $2)
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    RAISE_TIME(Text, Integer) = "UPDATE counters SET value = $2 WHERE name = $1 AND value < $2";
+}
+
+/// What the ledger notes of the clock, Unix milliseconds.
+#[derive(Debug, Clone, Copy, strum::IntoStaticStr)]
+pub(in crate::ledger) enum ClockTime {
+    /// The latest time that anybody saw.
+    #[strum(serialize = "clock")]
+    Latest,
+    /// When upkeep last looked at the clock.
+    #[strum(serialize = "clock followed")]
+    Followed,
+    /// When the clock last moved ahead by days; 0: never.
+    #[strum(serialize = "clock jumped")]
+    Jumped,
+}
+
+/// Counts a new change; returns its number.
+pub(in crate::ledger) fn next_change(tx: &Transaction<'_>) -> Result<i64> {
+    tx.row(&NEXT_CHANGE, &values![])?.ok_or(SqlError::NoRow)
+}
+
+pub(in crate::ledger) fn last_change(tx: &Transaction<'_>) -> Result<i64> {
+    tx.row(&LAST_CHANGE, &values![])?.ok_or(SqlError::NoRow)
+}
+
+/// Raises the number of the last change to the highest that a wanted object has.
+pub(in crate::ledger) fn raise_change(tx: &Transaction<'_>) -> Result<()> {
+    tx.execute(&RAISE_CHANGE, &values![]).map(drop)
+}
+
+/// Writes what is there already, which fails where nothing can be written.
+pub(in crate::ledger) fn touch(tx: &Transaction<'_>) -> Result<()> {
+    tx.execute(&TOUCH, &values![]).map(drop)
+}
+
+/// 0: the ledger has not noted it yet.
+pub(in crate::ledger) fn time(tx: &Transaction<'_>, time: ClockTime) -> Result<i64> {
+    let value: Option<i64> = tx.row(&TIME, &values![<&str>::from(time)])?;
+    Ok(value.unwrap_or_default())
+}
+
+pub(in crate::ledger) fn store_time(tx: &Transaction<'_>, time: ClockTime, now: i64) -> Result<()> {
+    tx.execute(&STORE_TIME, &values![<&str>::from(time), now]).map(drop)
+}
+
+/// Stores a time only if it is later than the stored one.
+pub(in crate::ledger) fn raise_time(tx: &Transaction<'_>, time: ClockTime, now: i64) -> Result<()> {
+    tx.execute(&RAISE_TIME, &values![<&str>::from(time), now]).map(drop)
+}

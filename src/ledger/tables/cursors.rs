@@ -1,0 +1,27 @@
+//! The table `cursors`: where catch-up by REST has come to, in MISP's time.
+
+use crate::ledger::sql::{Result, Transaction, statements, values};
+
+statements! {
+    STORE(Text, Text, Integer) =
+        "INSERT INTO cursors (source, name, value) VALUES ($1, $2, $3)
+         ON CONFLICT (source, name) DO UPDATE SET value = excluded.value";
+    VALUE(Text, Text) = "SELECT value FROM cursors WHERE source = $1 AND name = $2";
+}
+
+pub(in crate::ledger) fn store(
+    tx: &Transaction<'_>,
+    source: &str,
+    name: &str,
+    value: i64,
+) -> Result<()> {
+    tx.execute(&STORE, &values![source, name, value]).map(drop)
+}
+
+pub(in crate::ledger) fn value(
+    tx: &Transaction<'_>,
+    source: &str,
+    name: &str,
+) -> Result<Option<i64>> {
+    tx.row(&VALUE, &values![source, name])
+}

@@ -1,0 +1,39 @@
+//! The table `event_tags`: which events carry a tag, by MISP's number of it. A frame that tells of a renamed
+//! or deleted tag names no event.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use super::keys::EventKey;
+use crate::ledger::sql::{Result, Transaction, statements, values};
+
+statements! {
+    DELETE(Text, Bytes) = "DELETE FROM event_tags WHERE source = $1 AND event = $2";
+    INSERT(Text, Bytes, Integer) =
+        "INSERT INTO event_tags (source, event, tag) VALUES ($1, $2, $3)";
+    CARRIERS(Text, Integer) =
+        "SELECT t.event FROM event_tags t JOIN events e ON e.source = t.source AND e.event = t.event
+         WHERE t.source = $1 AND t.tag = $2 AND e.deleted_at IS NULL ORDER BY t.event";
+}
+
+/// Stores the tags that a snapshot shows of its event and of the event's attributes, in place of those from
+/// before.
+pub(in crate::ledger) fn store(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    tags: &HashSet<i64>,
+) -> Result<()> {
+    tx.execute(&DELETE, &values![source, event])?;
+    let tags = tags.iter().filter(|tag| **tag != 0);
+    tx.execute_each(&INSERT, tags.map(|tag| values![source, event, tag])).map(drop)
+}
+
+/// The living events that carry the tag.
+pub(in crate::ledger) fn carriers(
+    tx: &Transaction<'_>,
+    source: &str,
+    tag: i64,
+) -> Result<Vec<Uuid>> {
+    tx.rows(&CARRIERS, &values![source, tag])
+}

@@ -1,0 +1,375 @@
+//! The table `events`: what MISP said of each event, and how far the ledger has taken it in.
+
+use uuid::Uuid;
+
+use super::keys::EventKey;
+use crate::ledger::sql::{Result, SqlError, Transaction, decode, encode, row, statements, values};
+use crate::pure::convert::EventFacts;
+
+statements! {
+    STORED(Text, Bytes) =
+        "SELECT timestamp, content, sequence, deleted_at, facts FROM events
+         WHERE source = $1 AND event = $2";
+    FACTS(Text, Bytes) = "SELECT facts FROM events WHERE source = $1 AND event = $2";
+    STORE_FACTS(Text, Bytes, Text) =
+        "UPDATE events SET facts = $3 WHERE source = $1 AND event = $2";
+    BEGIN_SNAPSHOT(Text, Bytes, Integer, Integer, Text) =
+        "INSERT INTO events (source, event, misp_id, timestamp, sequence, generation, facts)
+         VALUES ($1, $2, $3, $4, 1, 1, $5)
+         ON CONFLICT (source, event) DO UPDATE SET misp_id = excluded.misp_id,
+             timestamp = excluded.timestamp, facts = excluded.facts, content = NULL,
+             deleted_at = NULL,
+             sequence = events.sequence + 1, generation = events.generation + 1
+         RETURNING generation";
+    GENERATION(Text, Bytes) =
+        "SELECT generation FROM events
+         WHERE source = $1 AND event = $2 AND deleted_at IS NULL";
+    FINISH_SNAPSHOT(Text, Bytes, Integer, Integer, Text) =
+        "UPDATE events SET content = $4, skipped = $5, unfinished = 0
+         WHERE source = $1 AND event = $2 AND generation = $3";
+    NOTE_READ(Text, Bytes, Integer, Integer, Boolean, Integer) =
+        "UPDATE events SET read_timestamp = $3, read_publication = $4, read_published = $5,
+             read_at = $6 WHERE source = $1 AND event = $2";
+    TOUCH(Text, Bytes) =
+        "UPDATE events SET sequence = sequence + 1, content = NULL
+         WHERE source = $1 AND event = $2";
+    DELETE(Text, Bytes, Integer, Integer) =
+        "INSERT INTO events
+             (source, event, misp_id, timestamp, sequence, generation, deleted_at, facts)
+         VALUES ($1, $2, 0, $3, 1, 1, $4, '{}')
+         ON CONFLICT (source, event) DO UPDATE SET deleted_at = excluded.deleted_at,
+             content = NULL, sequence = events.sequence + 1, generation = events.generation + 1";
+    BEGIN_WHOLE(Text, Bytes, Integer) =
+        "UPDATE events SET unfinished = CASE WHEN unfinished > $3 THEN unfinished ELSE $3 END
+         WHERE source = $1 AND event = $2";
+    UNFINISHED(Text, Bytes) = "SELECT unfinished FROM events WHERE source = $1 AND event = $2";
+    END_WHOLE(Text, Bytes) =
+        "UPDATE events SET unfinished = 0 WHERE source = $1 AND event = $2";
+    ALL_UNFINISHED(Text) = "SELECT event FROM events WHERE source = $1 AND unfinished <> 0";
+    KNOWN(Text, Bytes) = "SELECT event FROM events WHERE source = $1 AND event = $2";
+    WITH_NUMBER(Text, Integer) =
+        "SELECT event, deleted_at IS NULL FROM events WHERE source = $1 AND misp_id = $2
+         ORDER BY timestamp DESC, event";
+    LAST_READS(Text, Bytes) =
+        "SELECT event, deleted_at IS NOT NULL, read_timestamp, read_publication, read_published,
+             read_at
+         FROM events WHERE source = $1 AND event = $2";
+    LIVING_AFTER(Text, Bytes, Integer) =
+        "SELECT event FROM events
+         WHERE source = $1 AND event > $2 AND deleted_at IS NULL ORDER BY event LIMIT $3";
+    ANY() = "SELECT 1 FROM events LIMIT 1";
+    COUNT_LIVING() = "SELECT count(*) FROM events WHERE deleted_at IS NULL";
+    COUNT_DELETED() = "SELECT count(*) FROM events WHERE deleted_at IS NOT NULL";
+    SKIPPED() = "SELECT skipped FROM events WHERE deleted_at IS NULL";
+    NOTES(Bytes) =
+        "SELECT e.deleted_at, e.skipped, r.due_at FROM events e
+         LEFT JOIN reads r ON r.source = e.source AND r.event = e.event WHERE e.event = $1";
+    FORGET_DELETED(Integer, Integer) =
+        "DELETE FROM events WHERE (source, event) IN
+         (SELECT e.source, e.event FROM events e WHERE e.deleted_at < $1 AND e.unfinished = 0
+          AND NOT EXISTS (SELECT 1 FROM claims c WHERE c.source = e.source AND c.event = e.event)
+          AND NOT EXISTS (SELECT 1 FROM reads r WHERE r.source = e.source AND r.event = e.event)
+          LIMIT $2)";
+    NOT_AFTER(Integer) = "UPDATE events SET deleted_at = $1 WHERE deleted_at > $1";
+    UNFINISHED_OF_ALL() = "SELECT source, event FROM events WHERE unfinished <> 0";
+}
+
+row! {
+    /// What the ledger holds of an event.
+    #[derive(Debug)]
+    pub(in crate::ledger) struct StoredEvent {
+        /// `Event.timestamp` of the applied snapshot, Unix seconds.
+        pub timestamp: i64,
+        /// The fingerprint of the applied snapshot; `None` while one is being applied, or if the event was
+        /// altered since.
+        pub content: Option<i64>,
+        /// How many notices about the event were applied.
+        pub sequence: i64,
+        pub deleted_at: Option<i64>,
+        facts: String,
+    }
+}
+
+impl StoredEvent {
+    /// `None` of an event that was deleted before the ledger knew it.
+    pub(in crate::ledger) fn facts(&self) -> Option<EventFacts> {
+        decode(&self.facts).ok()
+    }
+}
+
+pub(in crate::ledger) fn stored(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+) -> Result<Option<StoredEvent>> {
+    tx.row(&STORED, &values![source, event])
+}
+
+/// The facts of a known event.
+pub(in crate::ledger) fn facts(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+) -> Result<Option<EventFacts>> {
+    let facts: Option<String> = tx.row(&FACTS, &values![source, event])?;
+    facts.map(|facts| decode(&facts)).transpose()
+}
+
+pub(in crate::ledger) fn store_facts(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    facts: &EventFacts,
+) -> Result<()> {
+    tx.execute(&STORE_FACTS, &values![source, event, &encode(facts)?]).map(drop)
+}
+
+/// Writes the head of a snapshot that begins; returns its generation.
+pub(in crate::ledger) fn begin_snapshot(
+    tx: &Transaction<'_>,
+    source: &str,
+    facts: &EventFacts,
+) -> Result<i64> {
+    let encoded = encode(facts)?;
+    let EventFacts { uuid, id, timestamp, .. } = *facts;
+    let values = values![source, uuid, id, timestamp, &encoded];
+    tx.row(&BEGIN_SNAPSHOT, &values)?.ok_or(SqlError::NoRow)
+}
+
+/// Which snapshot of an event was begun last; `None` of an event that is deleted or unknown.
+pub(in crate::ledger) fn generation(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+) -> Result<Option<i64>> {
+    tx.row(&GENERATION, &values![source, event])
+}
+
+/// What a snapshot comes to when all of it is applied.
+#[derive(Debug)]
+pub(in crate::ledger) struct SnapshotEnd<'s> {
+    pub generation: i64,
+    /// The fingerprint of the snapshot; `None`: the same snapshot is to be compared anew.
+    pub content: Option<i64>,
+    /// What was left out, as JSON.
+    pub skipped: &'s str,
+}
+
+/// Marks a snapshot as wholly applied, unless a newer one was begun.
+pub(in crate::ledger) fn finish_snapshot(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    end: &SnapshotEnd<'_>,
+) -> Result<()> {
+    let SnapshotEnd { generation, content, skipped } = *end;
+    let values = values![source, event, generation, content, skipped];
+    tx.execute(&FINISH_SNAPSHOT, &values).map(drop)
+}
+
+/// What a read showed of an event's head; the times are MISP's, Unix seconds.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::ledger) struct ShownHead {
+    pub timestamp: i64,
+    /// 0: never published.
+    pub publication: i64,
+    pub published: bool,
+    /// MISP's clock at the read.
+    pub date: i64,
+}
+
+/// Notes what the last read of an event showed.
+pub(in crate::ledger) fn note_read(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    shown: ShownHead,
+) -> Result<()> {
+    let ShownHead { timestamp, publication, published, date } = shown;
+    let values = values![source, event, timestamp, publication, published, date];
+    tx.execute(&NOTE_READ, &values).map(drop)
+}
+
+/// Notes that a notice was applied: the stored content is no longer that of a snapshot.
+pub(in crate::ledger) fn touch(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+) -> Result<()> {
+    tx.execute(&TOUCH, &values![source, event]).map(drop)
+}
+
+/// When an event was deleted.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::ledger) struct DeletedAt {
+    /// MISP's time, Unix seconds.
+    pub timestamp: i64,
+    /// When the relay heard of it, Unix milliseconds.
+    pub heard: i64,
+}
+
+/// Marks an event as deleted, known or not.
+pub(in crate::ledger) fn delete(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    DeletedAt { timestamp, heard }: DeletedAt,
+) -> Result<()> {
+    tx.execute(&DELETE, &values![source, event, timestamp, heard]).map(drop)
+}
+
+/// Work on all claims of an event, which may need several transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ledger) enum Whole {
+    /// Merge its objects anew.
+    Refresh,
+    /// End its claims.
+    End,
+}
+
+impl Whole {
+    fn code(self) -> i16 {
+        match self {
+            Self::Refresh => 1,
+            Self::End => 2,
+        }
+    }
+}
+
+/// Notes that all of an event's claims are to be gone through, so that a crash in the middle is taken up
+/// again.
+pub(in crate::ledger) fn begin_whole(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    whole: Whole,
+) -> Result<()> {
+    tx.execute(&BEGIN_WHOLE, &values![source, event, whole.code()]).map(drop)
+}
+
+/// What is still to be done with all of an event's claims.
+pub(in crate::ledger) fn unfinished(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+) -> Result<Option<Whole>> {
+    let code: Option<i64> = tx.row(&UNFINISHED, &values![source, event])?;
+    let all = [Whole::Refresh, Whole::End];
+    Ok(all.into_iter().find(|whole| Some(i64::from(whole.code())) == code))
+}
+
+pub(in crate::ledger) fn end_whole(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+) -> Result<()> {
+    tx.execute(&END_WHOLE, &values![source, event]).map(drop)
+}
+
+/// The events whose claims were not gone through to the end.
+pub(in crate::ledger) fn all_unfinished(tx: &Transaction<'_>, source: &str) -> Result<Vec<Uuid>> {
+    tx.rows(&ALL_UNFINISHED, &values![source])
+}
+
+/// Whether the ledger knows an event, deleted or not.
+pub(in crate::ledger) fn is_known(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+) -> Result<bool> {
+    Ok(tx.row::<Uuid>(&KNOWN, &values![source, event])?.is_some())
+}
+
+row! {
+    /// An event that has, or had, a number of MISP's.
+    #[derive(Debug, Clone, Copy)]
+    pub(in crate::ledger) struct NumberedEvent {
+        pub event: Uuid,
+        pub lives: bool,
+    }
+}
+
+/// The events with a number of MISP's, the newest first.
+pub(in crate::ledger) fn with_number(
+    tx: &Transaction<'_>,
+    source: &str,
+    number: i64,
+) -> Result<Vec<NumberedEvent>> {
+    tx.rows(&WITH_NUMBER, &values![source, number])
+}
+
+row! {
+    /// What the last read of an event showed.
+    #[derive(Debug)]
+    pub(in crate::ledger) struct LastRead {
+        pub event: Uuid,
+        pub is_deleted: bool,
+        /// Unix seconds of MISP, as the ones below.
+        pub timestamp: i64,
+        pub publication: i64,
+        pub published: bool,
+        /// MISP's clock at the read.
+        pub date: i64,
+    }
+}
+
+/// Of those of the events that the ledger knows.
+pub(in crate::ledger) fn last_reads(
+    tx: &Transaction<'_>,
+    source: &str,
+    events: &[Uuid],
+) -> Result<Vec<LastRead>> {
+    tx.rows_each(&LAST_READS, events.iter().map(|event| values![source, event]))
+}
+
+/// At most `most` events that are not deleted, in the order of their uuids, those after `after`.
+pub(in crate::ledger) fn living_after(
+    tx: &Transaction<'_>,
+    EventKey { source, event: after }: EventKey<'_>,
+    most: i64,
+) -> Result<Vec<Uuid>> {
+    tx.rows(&LIVING_AFTER, &values![source, after, most])
+}
+
+/// Whether the ledger knows any event.
+pub(in crate::ledger) fn any(tx: &Transaction<'_>) -> Result<bool> {
+    Ok(tx.row::<i64>(&ANY, &values![])?.is_some())
+}
+
+pub(in crate::ledger) fn count_living(tx: &Transaction<'_>) -> Result<i64> {
+    tx.row(&COUNT_LIVING, &values![])?.ok_or(SqlError::NoRow)
+}
+
+pub(in crate::ledger) fn count_deleted(tx: &Transaction<'_>) -> Result<i64> {
+    tx.row(&COUNT_DELETED, &values![])?.ok_or(SqlError::NoRow)
+}
+
+/// What was left out of each event that is not deleted, as JSON.
+pub(in crate::ledger) fn skipped(tx: &Transaction<'_>) -> Result<Vec<String>> {
+    tx.rows(&SKIPPED, &values![])
+}
+
+row! {
+    /// What there is to say of an event besides its claims.
+    #[derive(Debug)]
+    pub(in crate::ledger) struct EventNotes {
+        pub deleted_at: Option<i64>,
+        /// What was left out of it, as JSON.
+        pub skipped: String,
+        /// When it is to be read, Unix milliseconds.
+        pub due_at: Option<i64>,
+    }
+}
+
+/// Of an event of any source.
+pub(in crate::ledger) fn notes(tx: &Transaction<'_>, event: Uuid) -> Result<Vec<EventNotes>> {
+    tx.rows(&NOTES, &values![event])
+}
+
+/// Forgets at most `most` events that were deleted before `before`, Unix milliseconds, claim nothing and are
+/// not to be read; returns how many.
+pub(in crate::ledger) fn forget_deleted(
+    tx: &Transaction<'_>,
+    before: i64,
+    most: i64,
+) -> Result<usize> {
+    tx.execute(&FORGET_DELETED, &values![before, most])
+}
+
+/// Nothing was deleted later than `now`, whatever a clock said that was ahead.
+pub(in crate::ledger) fn not_after(tx: &Transaction<'_>, now: i64) -> Result<()> {
+    tx.execute(&NOT_AFTER, &values![now]).map(drop)
+}
+
+/// The events of all sources whose claims were not gone through to the end.
+pub(in crate::ledger) fn unfinished_of_all(tx: &Transaction<'_>) -> Result<Vec<(String, Uuid)>> {
+    tx.rows(&UNFINISHED_OF_ALL, &values![])
+}

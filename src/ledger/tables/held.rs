@@ -1,0 +1,154 @@
+//! The table `held`: claims that MISP shows no longer without saying that it deleted them, and that stand
+//! until an operator releases them.
+
+use uuid::Uuid;
+
+use super::keys::{ClaimKey, ClaimPlace, EventKey};
+use crate::ledger::sql::{
+    Columns, FromRow, Result, SqlError, Transaction, decode, row, statements, values,
+};
+use crate::pure::convert::EventFacts;
+
+statements! {
+    OF_EVENT(Text, Bytes) =
+        "SELECT attribute, part FROM held WHERE source = $1 AND event = $2";
+    SOME(Integer) = "SELECT source, event, attribute, part FROM held LIMIT $1";
+    SOME_OF(Bytes, Integer) =
+        "SELECT source, event, attribute, part FROM held WHERE event = $1 LIMIT $2";
+    HOLD(Text, Bytes, Bytes, Integer, Integer) =
+        "INSERT INTO held (source, event, attribute, part, since) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (source, event, attribute, part) DO NOTHING";
+    RELEASE(Text, Bytes, Bytes, Integer) =
+        "DELETE FROM held WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4";
+    FORGET_GONE(Text, Bytes) =
+        "DELETE FROM held WHERE source = $1 AND event = $2 AND NOT EXISTS (
+             SELECT 1 FROM claims c WHERE c.source = held.source AND c.event = held.event
+             AND c.attribute = held.attribute AND c.part = held.part)";
+    BY_EVENT() =
+        "SELECT h.event, count(*), MIN(h.since) AS since, MIN(c.value), MIN(e.facts)
+         FROM held h
+         LEFT JOIN events e ON e.source = h.source AND e.event = h.event
+         LEFT JOIN claims c ON c.source = h.source AND c.event = h.event
+             AND c.attribute = h.attribute AND c.part = h.part
+         GROUP BY h.event ORDER BY since";
+    SINCE(Text, Bytes, Bytes) =
+        "SELECT MIN(since) FROM held WHERE source = $1 AND event = $2 AND attribute = $3";
+    COUNT() = "SELECT count(*) FROM held";
+    NOT_AFTER(Integer) = "UPDATE held SET since = $1 WHERE since > $1";
+}
+
+/// The held claims of an event.
+pub(in crate::ledger) fn of_event(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+) -> Result<Vec<ClaimPlace>> {
+    tx.rows(&OF_EVENT, &values![source, event])
+}
+
+/// A claim that is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::ledger) struct HeldClaim {
+    pub source: String,
+    pub event: Uuid,
+    pub place: ClaimPlace,
+}
+
+impl FromRow for HeldClaim {
+    fn from_row(columns: &mut Columns<'_>) -> Result<Self> {
+        let (source, event) = (columns.take()?, columns.take()?);
+        Ok(Self { source, event, place: ClaimPlace::from_row(columns)? })
+    }
+}
+
+impl HeldClaim {
+    pub(in crate::ledger) fn key(&self) -> ClaimKey<'_> {
+        EventKey::new(&self.source, self.event).claim(self.place)
+    }
+}
+
+/// At most `most` held claims, of one event (of any source) or of all.
+pub(in crate::ledger) fn some(
+    tx: &Transaction<'_>,
+    event: Option<Uuid>,
+    most: i64,
+) -> Result<Vec<HeldClaim>> {
+    match event {
+        Some(event) => tx.rows(&SOME_OF, &values![event, most]),
+        None => tx.rows(&SOME, &values![most]),
+    }
+}
+
+/// Holds claims from `now` on, Unix milliseconds, unless they are held already.
+pub(in crate::ledger) fn hold<'k>(
+    tx: &Transaction<'_>,
+    claims: impl Iterator<Item = ClaimKey<'k>>,
+    now: i64,
+) -> Result<()> {
+    let rows = claims.map(|ClaimKey { event: EventKey { source, event }, attribute, part }| {
+        values![source, event, attribute, part, now]
+    });
+    tx.execute_each(&HOLD, rows).map(drop)
+}
+
+/// Holds claims no longer.
+pub(in crate::ledger) fn release<'k>(
+    tx: &Transaction<'_>,
+    claims: impl Iterator<Item = ClaimKey<'k>>,
+) -> Result<()> {
+    let rows = claims.map(|ClaimKey { event: EventKey { source, event }, attribute, part }| {
+        values![source, event, attribute, part]
+    });
+    tx.execute_each(&RELEASE, rows).map(drop)
+}
+
+/// Forgets that claims of an event are held which are no longer there.
+pub(in crate::ledger) fn forget_gone(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+) -> Result<()> {
+    tx.execute(&FORGET_GONE, &values![source, event]).map(drop)
+}
+
+row! {
+    /// The held claims of an event, together.
+    #[derive(Debug)]
+    pub(in crate::ledger) struct HeldOfEvent {
+        pub event: Uuid,
+        pub claims: i64,
+        /// Unix milliseconds.
+        pub since: i64,
+        /// One of the values.
+        pub example: Option<String>,
+        facts: Option<String>,
+    }
+}
+
+impl HeldOfEvent {
+    pub(in crate::ledger) fn facts(&self) -> Option<EventFacts> {
+        decode(self.facts.as_ref()?).ok()
+    }
+}
+
+/// The events with held claims, the oldest first.
+pub(in crate::ledger) fn by_event(tx: &Transaction<'_>) -> Result<Vec<HeldOfEvent>> {
+    tx.rows(&BY_EVENT, &values![])
+}
+
+/// Since when an attribute's claims are held, if they are, Unix milliseconds.
+pub(in crate::ledger) fn since(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    attribute: Uuid,
+) -> Result<Option<i64>> {
+    let since: Option<(Option<i64>,)> = tx.row(&SINCE, &values![source, event, attribute])?;
+    Ok(since.and_then(|(since,)| since))
+}
+
+pub(in crate::ledger) fn count(tx: &Transaction<'_>) -> Result<i64> {
+    tx.row(&COUNT, &values![])?.ok_or(SqlError::NoRow)
+}
+
+/// Nothing is held since later than `now`, whatever a clock said that was ahead.
+pub(in crate::ledger) fn not_after(tx: &Transaction<'_>, now: i64) -> Result<()> {
+    tx.execute(&NOT_AFTER, &values![now]).map(drop)
+}

@@ -1,0 +1,88 @@
+//! The keys that several tables share.
+
+use uuid::Uuid;
+
+use crate::ledger::sql::{Columns, FromRow, Result};
+
+/// An event of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::ledger) struct EventKey<'a> {
+    pub source: &'a str,
+    pub event: Uuid,
+}
+
+impl<'a> EventKey<'a> {
+    pub(in crate::ledger) fn new(source: &'a str, event: Uuid) -> Self {
+        Self { source, event }
+    }
+
+    /// The claim of this event at a place.
+    pub(in crate::ledger) fn claim(
+        self,
+        ClaimPlace { attribute, part }: ClaimPlace,
+    ) -> ClaimKey<'a> {
+        ClaimKey { event: self, attribute, part }
+    }
+}
+
+/// A claim: an attribute of an event, and which of its observables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::ledger) struct ClaimKey<'a> {
+    pub event: EventKey<'a>,
+    pub attribute: Uuid,
+    /// 0, or 1 for the second observable of a composite, and for a URL as requests have it.
+    pub part: i16,
+}
+
+/// The place of a claim within its event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::ledger) struct ClaimPlace {
+    pub attribute: Uuid,
+    /// See [`ClaimKey`].
+    pub part: i16,
+}
+
+impl ClaimPlace {
+    /// Before the first claim.
+    pub(in crate::ledger) const BEGINNING: Self = Self { attribute: Uuid::nil(), part: -1 };
+}
+
+impl FromRow for ClaimPlace {
+    fn from_row(columns: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self { attribute: columns.take()?, part: columns.take()? })
+    }
+}
+
+/// Where a walk over all claims stands: the key of the claim that it came to last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::ledger) struct ClaimCursor {
+    pub source: String,
+    pub event: Uuid,
+    pub place: ClaimPlace,
+}
+
+impl ClaimCursor {
+    /// Before the first claim.
+    pub(in crate::ledger) fn beginning() -> Self {
+        Self { source: String::new(), event: Uuid::nil(), place: ClaimPlace::BEGINNING }
+    }
+
+    pub(in crate::ledger) fn key(&self) -> ClaimKey<'_> {
+        EventKey::new(&self.source, self.event).claim(self.place)
+    }
+}
+
+impl FromRow for ClaimCursor {
+    fn from_row(columns: &mut Columns<'_>) -> Result<Self> {
+        let (source, event) = (columns.take()?, columns.take()?);
+        Ok(Self { source, event, place: ClaimPlace::from_row(columns)? })
+    }
+}
+
+/// What stays the same where a revoked object comes back as another object, and how often that happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::ledger) struct GenerationKey {
+    pub key: Uuid,
+    /// 0: it was never revoked.
+    pub number: i16,
+}

@@ -1,0 +1,190 @@
+//! What a target has still to be sent: the objects whose wanted version is not the delivered one. An index
+//! on the change finds them, so that picking a batch costs the same among a hundred and a million objects.
+
+use uuid::Uuid;
+
+use super::targets::TargetView;
+use crate::ledger::sql::{Result, Transaction, row, statements, values};
+
+/// Versions that differ from what the target holds or refused, and those whose outcome is unknown;
+/// withdrawals also of what may have arrived before a refusal.
+/// What has expired unsent is no longer sent, and what has expired at the target needs no upload.
+/// $1 is the time, Unix milliseconds; `w` is the row of `wanted`, and `d` that of `delivered`, if there is one.
+/// It is NULL, which counts as false, of what was never sent and has expired.
+macro_rules! unsettled {
+    () => {
+        "(w.version <> COALESCE(d.accepted, 0) OR d.sending IS NOT NULL
+          OR w.version = 0 AND d.doubt IS NOT NULL)
+         AND (d.rejected IS NULL OR w.version <> d.rejected OR w.change <> d.rejected_in)
+         AND (d.valid_until > $1 OR w.version <> 0 AND w.valid_until > $1)"
+    };
+}
+pub(super) use unsettled;
+
+/// The columns of a [`Pending`], without a parameter. `w` and `d` as above.
+macro_rules! pending {
+    () => {
+        "w.object, w.stix_id, w.body, w.valid_from, w.valid_until, w.version, w.revoke,
+         w.kind <> 'indicator' AS context,
+         COALESCE(d.rejected = w.version AND d.rejected_in = -1, FALSE) AS retried"
+    };
+}
+pub(super) use pending;
+
+/// The objects of a stride that are pending; what names them uses $6.
+macro_rules! page {
+    ($which:literal) => {
+        concat!(
+            "SELECT ",
+            pending!(),
+            " FROM wanted w
+             LEFT JOIN delivered d ON d.target = $2 AND d.object = w.object
+             WHERE ",
+            $which,
+            " AND w.object > $3 AND w.object <= $4 AND (",
+            unsettled!(),
+            ") ORDER BY w.object LIMIT $5"
+        )
+    };
+}
+
+statements! {
+    PAGE_OF_VIEW(Integer, Text, Bytes, Bytes, Integer, Text) = page!("w.view = $6");
+    PAGE_OF_CHANGE(Integer, Text, Bytes, Bytes, Integer, Integer) = page!("w.change = $6");
+    STRIDE_OF_VIEW(Bytes, Integer, Text) =
+        "SELECT object FROM wanted WHERE view = $3 AND object > $1 ORDER BY object LIMIT 1 OFFSET $2";
+    STRIDE_OF_CHANGE(Bytes, Integer, Integer) =
+        "SELECT object FROM wanted WHERE change = $3 AND object > $1
+         ORDER BY object LIMIT 1 OFFSET $2";
+    DUE_AGAIN(Text, Text, Integer, Integer) = concat!(
+        "SELECT ",
+        pending!(),
+        " FROM delivered d JOIN wanted w ON w.view = $2 AND w.object = d.object
+         WHERE d.target = $1 AND d.resend_at <= $3 ORDER BY d.resend_at LIMIT $4"
+    );
+    OF_OBJECT(Integer, Text, Text, Bytes) = concat!(
+        "SELECT ",
+        pending!(),
+        " FROM wanted w LEFT JOIN delivered d ON d.target = $2 AND d.object = w.object
+         WHERE w.view = $3 AND w.object = $4 AND (",
+        unsettled!(),
+        ")"
+    );
+    ALTERED(Integer, Text, Text, Integer, Bytes, Integer) =
+        "SELECT w.object, w.body, w.version, q.event, d.accepted IS NOT NULL AS known,
+             EXISTS (SELECT 1 FROM claims c
+                 WHERE c.object = w.observable AND c.part = 1 AND c.path = 'url:value') AS second_form
+         FROM wanted w
+         LEFT JOIN queue q ON q.target = $2 AND q.change = w.change
+         LEFT JOIN delivered d ON d.target = $2 AND d.object = w.object
+         WHERE w.view = $3 AND w.change > $4 AND w.object > $5
+             AND w.version <> COALESCE(d.accepted, 0) AND (w.version = 0 OR w.valid_until > $1)
+         ORDER BY w.object LIMIT $6";
+}
+
+row! {
+    /// An object to send.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Pending {
+        pub object: Uuid,
+        pub stix_id: Uuid,
+        pub body: String,
+        pub valid_from: i64,
+        pub valid_until: i64,
+        /// 0: a withdrawal.
+        pub version: i64,
+        /// Withdrawn by `revoked`.
+        pub revoke: bool,
+        /// No indicator: it has no validity.
+        pub context: bool,
+        /// This version was rejected, and is tried once more.
+        pub retried: bool,
+    }
+}
+
+row! {
+    /// What a target would be sent.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Altered {
+        pub object: Uuid,
+        /// The indicator without its times.
+        pub body: String,
+        /// 0: a withdrawal.
+        pub(in crate::ledger) version: i64,
+        /// Of the event whose change it is part of.
+        pub event: Option<Uuid>,
+        /// The target accepted a version of it.
+        pub(in crate::ledger) known: bool,
+        /// An attribute claims it as the form of its URL that requests have.
+        pub second_form: bool,
+    }
+}
+
+/// Objects of a change, and where the next ones begin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    pub found: Vec<Pending>,
+    /// To go on after; `None`: there is no more.
+    pub next: Option<Uuid>,
+}
+
+/// A change is gone through in steps of so many objects, whether they are pending or not, so that no
+/// look at it takes long.
+const STRIDE: i64 = 500;
+
+/// Objects of a change, at most `limit`, in the order of their keys, those after `after`.
+pub(in crate::ledger) fn page(
+    tx: &Transaction<'_>,
+    at: TargetView<'_>,
+    change: i64,
+    after: Option<Uuid>,
+    now: i64,
+    limit: i64,
+) -> Result<Page> {
+    let (TargetView { target, view }, after) = (at, after.unwrap_or(Uuid::nil()));
+    let end: Option<Uuid> = match change {
+        0 => tx.row(&STRIDE_OF_VIEW, &values![after, STRIDE - 1, view])?,
+        _ => tx.row(&STRIDE_OF_CHANGE, &values![after, STRIDE - 1, change])?,
+    };
+    let last = end.unwrap_or(Uuid::max());
+    let found: Vec<Pending> = match change {
+        0 => tx.rows(&PAGE_OF_VIEW, &values![now, target, after, last, limit, view])?,
+        _ => tx.rows(&PAGE_OF_CHANGE, &values![now, target, after, last, limit, change])?,
+    };
+    let is_full = i64::try_from(found.len()).is_ok_and(|found| found >= limit);
+    let last = found.last().map(|pending| pending.object);
+    Ok(Page { found, next: if is_full { last } else { end } })
+}
+
+/// Objects whose final version is due to be sent once more.
+pub(in crate::ledger) fn due_again(
+    tx: &Transaction<'_>,
+    TargetView { target, view }: TargetView<'_>,
+    now: i64,
+    limit: i64,
+) -> Result<Vec<Pending>> {
+    tx.rows(&DUE_AGAIN, &values![target, view, now, limit])
+}
+
+/// Those of these objects that the target has still to be sent.
+pub(in crate::ledger) fn of_objects(
+    tx: &Transaction<'_>,
+    TargetView { target, view }: TargetView<'_>,
+    objects: &[Uuid],
+    now: i64,
+) -> Result<Vec<Pending>> {
+    tx.rows_each(&OF_OBJECT, objects.iter().map(|object| values![now, target, view, object]))
+}
+
+/// What the target would be sent because of the changes after `change`, those after `after` in the order
+/// of their keys.
+pub(in crate::ledger) fn altered(
+    tx: &Transaction<'_>,
+    TargetView { target, view }: TargetView<'_>,
+    change: i64,
+    after: Uuid,
+    now: i64,
+    limit: i64,
+) -> Result<Vec<Altered>> {
+    tx.rows(&ALTERED, &values![now, target, view, change, after, limit])
+}

@@ -1,0 +1,132 @@
+//! The table `queue`: the changes that a target has not fully taken. Change 0 stands for all that the view of
+//! the target wants.
+
+use uuid::Uuid;
+
+use crate::ledger::lane::Lane;
+use crate::ledger::sql::{Result, SqlError, Transaction, row, statements, values};
+
+statements! {
+    AFTER(Text, Integer, Integer, Integer) =
+        "SELECT change, lane, event, opened_at, summary FROM queue
+         WHERE target = $1 AND lane = $2 AND change > $3 ORDER BY change LIMIT $4";
+    DEPTHS(Text) = "SELECT lane, count(*) FROM queue WHERE target = $1 GROUP BY lane";
+    COUNT() = "SELECT count(*) FROM queue";
+    OPEN(Text, Integer, Integer, Bytes, Integer) =
+        "INSERT INTO queue (target, change, lane, event, opened_at, summary)
+         VALUES ($1, $2, $3, $4, $5, '{}')";
+    OPEN_EVERYTHING(Text, Integer, Integer) =
+        "INSERT INTO queue (target, change, lane, opened_at, summary)
+         VALUES ($1, 0, $2, $3, '{}')
+         ON CONFLICT (target, change) DO UPDATE SET opened_at = queue.opened_at + 1";
+    SUMMARISE(Text, Integer) =
+        "UPDATE queue SET summary = $1 WHERE change = $2 AND event IS NOT NULL";
+    CLOSE(Text, Integer, Integer) =
+        "DELETE FROM queue WHERE target = $1 AND change = $2 AND ($2 <> 0 OR opened_at = $3)";
+    CLOSE_CHANGES(Text) = "DELETE FROM queue WHERE target = $1 AND change <> 0";
+    DELETE(Text) = "DELETE FROM queue WHERE target = $1";
+    DELETE_ALL() = "DELETE FROM queue";
+}
+
+row! {
+    /// A change that a target has not fully taken.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct OpenChange {
+        /// 0 stands for all that the view wants (a target that was added later).
+        pub change: i64,
+        pub lane: Lane,
+        pub event: Option<Uuid>,
+        /// When its notice arrived, Unix milliseconds.
+        pub opened_at: i64,
+        /// JSON for the log line of the event.
+        pub summary: String,
+    }
+}
+
+/// A change that begins.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::ledger) struct NewChange {
+    pub number: i64,
+    pub lane: Lane,
+    pub event: Option<Uuid>,
+    /// When its notice arrived, Unix milliseconds.
+    pub opened_at: i64,
+}
+
+/// The oldest changes of a target in a lane, those after `after`.
+pub(in crate::ledger) fn after(
+    tx: &Transaction<'_>,
+    target: &str,
+    lane: Lane,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<OpenChange>> {
+    tx.rows(&AFTER, &values![target, lane.number(), after, limit])
+}
+
+/// How many changes of a target are open, per lane in the order of [`Lane::ALL`].
+pub(in crate::ledger) fn depths(tx: &Transaction<'_>, target: &str) -> Result<[i64; 3]> {
+    let rows: Vec<(Lane, i64)> = tx.rows(&DEPTHS, &values![target])?;
+    let depth = |lane| rows.iter().find(|(one, _)| *one == lane).map_or(0, |(_, depth)| *depth);
+    Ok(Lane::ALL.map(depth))
+}
+
+pub(in crate::ledger) fn count(tx: &Transaction<'_>) -> Result<i64> {
+    tx.row(&COUNT, &values![])?.ok_or(SqlError::NoRow)
+}
+
+/// Puts a change into the queues of these targets.
+pub(in crate::ledger) fn open(
+    tx: &Transaction<'_>,
+    targets: &[String],
+    change: NewChange,
+) -> Result<()> {
+    let NewChange { number, lane, event, opened_at } = change;
+    let each =
+        targets.iter().map(|target| values![target, number, lane.number(), event, opened_at]);
+    tx.execute_each(&OPEN, each).map(drop)
+}
+
+/// Opens change 0 in the backlog: whatever the target does not hold is sent. If it is open, it is marked
+/// as opened anew, so that a sender that is about to close it looks again.
+pub(in crate::ledger) fn open_everything(
+    tx: &Transaction<'_>,
+    target: &str,
+    now: i64,
+) -> Result<()> {
+    tx.execute(&OPEN_EVERYTHING, &values![target, Lane::Backlog.number(), now]).map(drop)
+}
+
+/// Stores the words for the event's log line beside the changes of these numbers.
+pub(in crate::ledger) fn summarise(
+    tx: &Transaction<'_>,
+    numbers: impl Iterator<Item = i64>,
+    summary: &str,
+) -> Result<()> {
+    tx.execute_each(&SUMMARISE, numbers.map(|number| values![summary, number])).map(drop)
+}
+
+/// Takes a change off a target's queue, unless it is change 0 and was opened anew. Whether it is gone.
+pub(in crate::ledger) fn close(
+    tx: &Transaction<'_>,
+    target: &str,
+    open: &OpenChange,
+) -> Result<bool> {
+    let OpenChange { change, opened_at, .. } = *open;
+    let closed = tx.execute(&CLOSE, &values![target, change, opened_at])?;
+    Ok(change != 0 || closed > 0)
+}
+
+/// Takes all changes off a target's queue but change 0.
+pub(in crate::ledger) fn close_changes(tx: &Transaction<'_>, target: &str) -> Result<()> {
+    tx.execute(&CLOSE_CHANGES, &values![target]).map(drop)
+}
+
+/// Takes everything off a target's queue.
+pub(in crate::ledger) fn delete(tx: &Transaction<'_>, target: &str) -> Result<()> {
+    tx.execute(&DELETE, &values![target]).map(drop)
+}
+
+pub(in crate::ledger) fn delete_all(tx: &Transaction<'_>) -> Result<()> {
+    tx.execute(&DELETE_ALL, &values![]).map(drop)
+}

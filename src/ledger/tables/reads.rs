@@ -1,0 +1,356 @@
+//! The table `reads`: the events that are to be read over REST, and when. Whatever asks for a read writes a
+//! row, and one task works the rows down. So an asking survives a crash, and many askings are one read.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::keys::EventKey;
+use crate::ledger::sql::{Result, SqlError, Transaction, row, statements, values};
+
+statements! {
+    ASK(Text, Bytes, Integer, Integer, Boolean, Integer, Boolean, Integer, Integer) =
+        "INSERT INTO reads (source, event, urgency, due_at, not_before, asked_at, asked, confirm)
+         VALUES ($1, $2, $3, $4, CASE WHEN $5 THEN $4 ELSE 0 END, $6, 1, $7)
+         ON CONFLICT (source, event) DO UPDATE SET
+             asked = reads.asked + 1, attempts = 0,
+             urgency = CASE WHEN excluded.urgency < reads.urgency THEN excluded.urgency
+                       ELSE reads.urgency END,
+             confirm = reads.confirm OR excluded.confirm,
+             not_before = CASE WHEN NOT $5 AND reads.not_before > $6 + $9 THEN $6
+                          WHEN NOT $5 THEN reads.not_before
+                          WHEN excluded.due_at < reads.asked_at + $8 OR reads.asked_at > $6
+                          THEN excluded.due_at
+                          ELSE reads.asked_at + $8 END,
+             asked_at = CASE WHEN reads.asked_at > $6 THEN $6 ELSE reads.asked_at END,
+             due_at = CASE WHEN excluded.due_at < reads.due_at THEN excluded.due_at
+                      ELSE reads.due_at END";
+    ASK_FOR_LISTED(Text, Bytes, Integer, Integer, Boolean, Integer, Integer) =
+        "INSERT INTO reads (source, event, urgency, due_at, asked_at, asked, resync, weight)
+         VALUES ($1, $2, $3, $4, $4, 1, $5, $6)
+         ON CONFLICT (source, event) DO UPDATE SET
+             asked = reads.asked + CASE WHEN excluded.resync THEN 1 ELSE 0 END,
+             urgency = CASE WHEN excluded.urgency < reads.urgency THEN excluded.urgency
+                       ELSE reads.urgency END,
+             resync = reads.resync OR excluded.resync,
+             due_at = CASE WHEN reads.due_at > excluded.due_at + $7
+                      OR excluded.resync AND excluded.due_at < reads.due_at
+                      THEN excluded.due_at ELSE reads.due_at END,
+             not_before = CASE WHEN reads.not_before > excluded.due_at + $7
+                          THEN excluded.due_at ELSE reads.not_before END,
+             weight = CASE WHEN excluded.weight > reads.weight THEN excluded.weight
+                      ELSE reads.weight END";
+    DUE(Text, Integer, Integer, Integer) =
+        "SELECT r.event, r.urgency, r.asked, r.attempts, r.confirm, r.weight,
+             COALESCE(e.sequence, $4)
+         FROM reads r LEFT JOIN events e ON e.source = r.source AND e.event = r.event
+         WHERE r.source = $1 AND r.due_at <= $2 AND r.not_before <= $2
+         ORDER BY r.urgency, r.due_at LIMIT $3";
+    NEXT(Text) =
+        "SELECT MIN(CASE WHEN due_at < not_before THEN not_before ELSE due_at END)
+         FROM reads WHERE source = $1";
+    SETTLE(Text, Bytes, Integer) =
+        "DELETE FROM reads WHERE source = $1 AND event = $2 AND asked = $3";
+    NO_LONGER_IN_VAIN(Text, Bytes) =
+        "UPDATE reads SET vain = 0, why = '' WHERE source = $1 AND event = $2 AND vain > 0";
+    FORGET(Text, Bytes) = "DELETE FROM reads WHERE source = $1 AND event = $2";
+    FORGET_ALL(Text) = "DELETE FROM reads WHERE source = $1";
+    POSTPONE(Text, Bytes, Integer, Integer, Integer) =
+        "UPDATE reads SET due_at = $4, attempts = attempts + $5
+         WHERE source = $1 AND event = $2 AND asked = $3";
+    PUT_OFF(Text, Integer, Integer, Integer, Integer, Text, Bytes, Integer) =
+        "UPDATE reads SET vain = vain + 1, why = $1,
+             due_at = $2 + CASE WHEN $3 * (vain + 1) < $4 THEN $3 * (vain + 1) ELSE $4 END,
+             resync = resync AND vain + 1 < $5
+         WHERE source = $6 AND event = $7 AND asked = $8 RETURNING vain";
+    IN_VAIN(Integer) =
+        "SELECT event, why, vain, due_at FROM reads WHERE vain > 0
+         ORDER BY vain DESC, event LIMIT $1";
+    IN_VAIN_OF(Bytes) =
+        "SELECT event, why, vain, due_at FROM reads WHERE event = $1 AND vain > 0";
+    COUNT_IN_VAIN() = "SELECT count(*) FROM reads WHERE vain > 0";
+    COUNT() = "SELECT count(*) FROM reads";
+    OF_RESYNC(Text) =
+        "SELECT count(*), COALESCE(CAST(SUM(weight) AS BIGINT), 0)
+         FROM reads WHERE source = $1 AND resync";
+    NOT_AFTER(Integer) = "UPDATE reads SET asked_at = $1 WHERE asked_at > $1";
+    BRING_FORWARD(Integer, Integer) =
+        "UPDATE reads SET due_at = CASE WHEN due_at > $2 THEN $1 ELSE due_at END,
+             not_before = CASE WHEN not_before > $2 THEN $1 ELSE not_before END
+         WHERE due_at > $2 OR not_before > $2";
+}
+
+/// How soon an event is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::ledger) enum Urgency {
+    /// A gap, or a withdrawal that cannot be judged.
+    Now,
+    /// What was pushed is read back.
+    ReadBack,
+    /// Catch-up and existence.
+    CatchUp,
+    Resync,
+}
+
+impl Urgency {
+    fn number(self) -> i16 {
+        match self {
+            Self::Now => 0,
+            Self::ReadBack => 1,
+            Self::CatchUp => 2,
+            Self::Resync => 3,
+        }
+    }
+}
+
+/// What listed an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// Catch-up, or the check of existence.
+    CatchUp,
+    /// A full resync, which waits for the reads.
+    Resync,
+}
+
+/// Nothing waits longer by intent, milliseconds: a stored time that lies further ahead is from a clock that
+/// was ahead.
+pub(in crate::ledger) const LONGEST_WAIT: i64 = 3_600_000;
+
+/// An asking for a read.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::ledger) struct Asking {
+    pub urgency: Urgency,
+    /// Earliest, Unix milliseconds.
+    pub due_at: i64,
+    /// The event was just published: nothing that began before `due_at` tells, and a later publication
+    /// moves the read on, by no more than this, milliseconds.
+    pub publication: Option<i64>,
+    /// The publication counts only if a read shows it.
+    pub confirm: bool,
+}
+
+/// Asks for a read. An earlier asking keeps what is stricter of both, unless it is of a clock that was
+/// ahead.
+pub(in crate::ledger) fn ask(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    asking: Asking,
+    now: i64,
+) -> Result<()> {
+    let Asking { urgency, due_at, publication, confirm } = asking;
+    let values = values![
+        source,
+        event,
+        urgency.number(),
+        due_at,
+        publication.is_some(),
+        now,
+        confirm,
+        publication.unwrap_or_default(),
+        LONGEST_WAIT,
+    ];
+    tx.execute(&ASK, &values).map(drop)
+}
+
+/// An event that a listing names as one to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    pub event: Uuid,
+    /// Attributes.
+    pub weight: i64,
+}
+
+/// Asks for the reads of what a listing named. Of an event that is being read already a listing asks nothing
+/// new: what the read misses differs from the next listing. A resync reads what it asks for.
+pub(in crate::ledger) fn ask_for_listed(
+    tx: &Transaction<'_>,
+    source: &str,
+    candidates: &[Candidate],
+    listing: Listing,
+    now: i64,
+) -> Result<()> {
+    let is_resync = listing == Listing::Resync;
+    let urgency = if is_resync { Urgency::Resync } else { Urgency::CatchUp };
+    let rows = candidates.iter().map(|Candidate { event, weight }| {
+        values![source, event, urgency.number(), now, is_resync, weight, LONGEST_WAIT]
+    });
+    tx.execute_each(&ASK_FOR_LISTED, rows).map(drop)
+}
+
+row! {
+    /// A read that is due.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct DueRead {
+        pub event: Uuid,
+        /// 0 is the most urgent.
+        pub urgency: i16,
+        /// Which asking it answers.
+        pub asked: i64,
+        pub attempts: i64,
+        pub confirm: bool,
+        /// Attributes, as far as known.
+        pub weight: i64,
+        /// Of the event in the ledger; negative or 0 where it is unknown, moved by notices about unknown
+        /// events.
+        pub sequence: i64,
+    }
+}
+
+impl DueRead {
+    /// Nobody waits for it in particular.
+    #[must_use]
+    pub fn is_backlog(&self) -> bool {
+        self.urgency >= Urgency::CatchUp.number()
+    }
+}
+
+/// At most `limit` reads that are due, the most urgent and oldest first. `strange` stands for the sequence of
+/// events that the ledger does not know.
+pub(in crate::ledger) fn due(
+    tx: &Transaction<'_>,
+    source: &str,
+    now: i64,
+    limit: i64,
+    strange: i64,
+) -> Result<Vec<DueRead>> {
+    tx.rows(&DUE, &values![source, now, limit, strange])
+}
+
+/// When the next read is due, Unix milliseconds.
+pub(in crate::ledger) fn next_due(tx: &Transaction<'_>, source: &str) -> Result<Option<i64>> {
+    let next: Option<(Option<i64>,)> = tx.row(&NEXT, &values![source])?;
+    Ok(next.and_then(|(next,)| next))
+}
+
+/// The read answered: it is asked for no more, unless it was asked for again meanwhile.
+pub(in crate::ledger) fn settle(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    asked: i64,
+) -> Result<()> {
+    tx.execute(&SETTLE, &values![source, event, asked])?;
+    // It was asked for again, but no longer in vain.
+    tx.execute(&NO_LONGER_IN_VAIN, &values![source, event]).map(drop)
+}
+
+/// Forgets a read: what was pushed is wholly applied, and nothing will read it.
+pub(in crate::ledger) fn forget(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+) -> Result<()> {
+    tx.execute(&FORGET, &values![source, event]).map(drop)
+}
+
+/// Forgets all reads of a source.
+pub(in crate::ledger) fn forget_all(tx: &Transaction<'_>, source: &str) -> Result<()> {
+    tx.execute(&FORGET_ALL, &values![source]).map(drop)
+}
+
+/// Puts off a read that settled nothing, unless the event was asked for anew meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::ledger) struct Postponement {
+    /// Which asking the read answered.
+    pub asked: i64,
+    /// When it is due again, Unix milliseconds.
+    pub due_at: i64,
+    /// How many more of the reads that confirm a publication are over.
+    pub attempts: i64,
+}
+
+pub(in crate::ledger) fn postpone(
+    tx: &Transaction<'_>,
+    EventKey { source, event }: EventKey<'_>,
+    Postponement { asked, due_at, attempts }: Postponement,
+) -> Result<()> {
+    tx.execute(&POSTPONE, &values![source, event, asked, due_at, attempts]).map(drop)
+}
+
+/// A read that told nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Vain<'a> {
+    pub event: Uuid,
+    /// Which asking it answers.
+    pub asked: i64,
+    pub why: &'a str,
+    /// After so many vain reads a full resync goes on without the event.
+    pub patience: i64,
+    pub pauses: Pauses,
+}
+
+/// When a vain read is repeated, milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Pauses {
+    pub now: i64,
+    /// The first pause; each further one is longer by as much.
+    pub step: i64,
+    pub longest: i64,
+}
+
+/// Puts off a read that told nothing. The number of vain reads in a row; `None` if the event was asked for
+/// anew meanwhile.
+pub(in crate::ledger) fn put_off(
+    tx: &Transaction<'_>,
+    source: &str,
+    vain: Vain<'_>,
+) -> Result<Option<i64>> {
+    let Vain { event, asked, why, patience, pauses: Pauses { now, step, longest } } = vain;
+    tx.row(&PUT_OFF, &values![why, now, step, longest, patience, source, event, asked])
+}
+
+row! {
+    /// An event whose last read told nothing.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Unread {
+        pub event: Uuid,
+        /// Why, with the remedy.
+        pub why: String,
+        /// Vain reads in a row.
+        pub times: i64,
+        /// When it is tried again, Unix milliseconds.
+        pub next: i64,
+    }
+}
+
+/// At most `most` of the events that were read in vain, those first that wait longest.
+pub(in crate::ledger) fn in_vain(tx: &Transaction<'_>, most: i64) -> Result<Vec<Unread>> {
+    tx.rows(&IN_VAIN, &values![most])
+}
+
+/// The vain reads of an event, of any source.
+pub(in crate::ledger) fn in_vain_of(tx: &Transaction<'_>, event: Uuid) -> Result<Vec<Unread>> {
+    tx.rows(&IN_VAIN_OF, &values![event])
+}
+
+/// How many events were read in vain.
+pub(in crate::ledger) fn count_in_vain(tx: &Transaction<'_>) -> Result<i64> {
+    tx.row(&COUNT_IN_VAIN, &values![])?.ok_or(SqlError::NoRow)
+}
+
+/// How many events are to be read.
+pub(in crate::ledger) fn count(tx: &Transaction<'_>) -> Result<i64> {
+    tx.row(&COUNT, &values![])?.ok_or(SqlError::NoRow)
+}
+
+row! {
+    /// How far a full resync has come.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct ResyncCount {
+        /// Events still to be read, and their attributes as far as known.
+        pub events: i64,
+        pub attributes: i64,
+    }
+}
+
+/// What a resync still waits for.
+pub(in crate::ledger) fn of_resync(tx: &Transaction<'_>, source: &str) -> Result<ResyncCount> {
+    tx.row(&OF_RESYNC, &values![source])?.ok_or(SqlError::NoRow)
+}
+
+/// Nothing was asked for later than `now`, whatever a clock said that was ahead.
+pub(in crate::ledger) fn not_after(tx: &Transaction<'_>, now: i64) -> Result<()> {
+    tx.execute(&NOT_AFTER, &values![now]).map(drop)
+}
+
+/// Brings those reads forward to `now` that wait until later than `limit`.
+pub(in crate::ledger) fn bring_forward(tx: &Transaction<'_>, now: i64, limit: i64) -> Result<()> {
+    tx.execute(&BRING_FORWARD, &values![now, limit]).map(drop)
+}

@@ -1,0 +1,136 @@
+//! All statements of the program, for the tests that prepare every one of them.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::ledger::sql::{Connection, Options, Statement, Type};
+
+/// The schema of the file.
+const SCHEMA: &str = include_str!("../schema.sql");
+
+/// Lists modules of this folder with their statements.
+macro_rules! files {
+    ($($file:ident $(:: $part:ident)?),+ $(,)?) => {
+        &[$((
+            concat!(stringify!($file) $(, "/", stringify!($part))?),
+            super::$file $(::$part)?::STATEMENTS,
+        )),+]
+    };
+}
+
+static FILES: &[(&str, &[&Statement])] = files![
+    announced,
+    claims,
+    claims::merging,
+    claims::naming,
+    claims::of_event,
+    claims::times,
+    claims::walk,
+    counters,
+    cursors,
+    decay,
+    delivered,
+    delivered::deletions,
+    delivered::mending,
+    delivered::requests,
+    dump,
+    event_tags,
+    events,
+    gaps,
+    held,
+    inferred,
+    invariants,
+    pending,
+    queue,
+    reads,
+    settings,
+    sightings,
+    standings,
+    suppressed,
+    tag_changes,
+    targets,
+    tombstones,
+    wanted,
+    wanted::context,
+    wanted::counts,
+    wanted::indicators,
+    wanted::views,
+    wanted::withdrawn,
+];
+
+fn all() -> impl Iterator<Item = &'static Statement> {
+    FILES.iter().flat_map(|(_, statements)| statements.iter().copied())
+}
+
+/// Modules without statements.
+const WITHOUT: [&str; 3] = ["keys", "mod", "registry"];
+
+/// The modules below a folder.
+fn modules(folder: &Path, under: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = format!("{under}{}", path.file_stem().unwrap().to_str().unwrap());
+        if path.is_dir() {
+            found.extend(modules(&path, &format!("{name}/")));
+        } else {
+            found.push(name.strip_suffix("/mod").unwrap_or(&name).to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_module_is_listed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ledger/tables");
+    let mut found = modules(&folder, "");
+    found.retain(|module| !WITHOUT.contains(&module.as_str()));
+    found.sort();
+    let listed: Vec<&str> = FILES.iter().map(|(file, _)| *file).collect();
+    assert_eq!(found, listed);
+}
+
+#[test]
+fn sqlite_prepares_every_statement() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { fsync: false, cache: 1_000 };
+    let mut connection = Connection::open(&folder.path().join("ledger.db"), options).unwrap();
+    connection.run(SCHEMA).unwrap();
+    let transaction = connection.snapshot().unwrap();
+    for statement in all() {
+        transaction.prepare(statement).unwrap_or_else(|error| panic!("{statement:?}: {error}"));
+    }
+}
+
+/// `POSTGRES_URL` names a PostgreSQL. The tables exist for this session alone, and nothing is executed.
+#[test]
+fn postgresql_prepares_every_statement() {
+    let Ok(url) = std::env::var("POSTGRES_URL") else {
+        assert!(std::env::var_os("CI").is_none(), "POSTGRES_URL names no PostgreSQL");
+        eprintln!("skipped: POSTGRES_URL names no PostgreSQL");
+        return;
+    };
+    let mut script = format!("SET search_path = pg_temp;\n{}\n", SCHEMA.replace("BLOB", "BYTEA"));
+    for (number, statement) in all().enumerate() {
+        let types: Vec<&str> = statement.parameters().iter().map(postgresql_type).collect();
+        let types =
+            if types.is_empty() { String::new() } else { format!("({})", types.join(", ")) };
+        writeln!(script, "PREPARE statement_{number} {types} AS {};", statement.sql()).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("statements.sql");
+    std::fs::write(&file, script).unwrap();
+    let told = Command::new("psql").args(["-X", "-q", "-f"]).arg(file).arg(url).output().unwrap();
+    let errors = String::from_utf8_lossy(&told.stderr);
+    assert!(told.status.success() && errors.is_empty(), "{errors}");
+}
+
+fn postgresql_type(kind: &Type) -> &'static str {
+    match kind {
+        Type::Integer => "BIGINT",
+        Type::Boolean => "BOOLEAN",
+        Type::Text => "TEXT",
+        Type::Bytes => "BYTEA",
+    }
+}

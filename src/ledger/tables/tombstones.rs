@@ -1,0 +1,125 @@
+//! The table `tombstones`: what MISP has withdrawn. A tombstone keeps a snapshot from before the withdrawal
+//! from undoing it.
+
+use uuid::Uuid;
+
+use crate::ledger::sql::{Result, Transaction, row, statements, values};
+use crate::pure::convert::ClaimFacts;
+
+statements! {
+    OF(Text, Bytes) =
+        "SELECT attribute, object, timestamp, ids_only, withdrawn_at FROM tombstones
+         WHERE source = $1 AND attribute = $2";
+    OF_ATTRIBUTE(Bytes) =
+        "SELECT attribute, object, timestamp, ids_only, withdrawn_at FROM tombstones
+         WHERE attribute = $1 ORDER BY withdrawn_at";
+    /// The later of two withdrawals counts, of the same second the stricter.
+    BURY(Text, Bytes, Bytes, Integer, Boolean, Integer) =
+        "INSERT INTO tombstones (source, attribute, object, timestamp, ids_only, withdrawn_at)
+         VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (source, attribute, object) DO UPDATE SET
+             ids_only = CASE WHEN excluded.timestamp > tombstones.timestamp
+                        THEN excluded.ids_only
+                        WHEN excluded.timestamp = tombstones.timestamp
+                        THEN excluded.ids_only AND tombstones.ids_only
+                        ELSE tombstones.ids_only END,
+             timestamp = CASE WHEN excluded.timestamp > tombstones.timestamp
+                         THEN excluded.timestamp ELSE tombstones.timestamp END,
+             withdrawn_at = excluded.withdrawn_at";
+    END(Text, Bytes, Bytes) =
+        "DELETE FROM tombstones WHERE source = $1 AND attribute = $2 AND object = $3";
+    FORGET_OLDER(Integer, Integer) =
+        "DELETE FROM tombstones WHERE (source, attribute, object) IN
+             (SELECT source, attribute, object FROM tombstones WHERE withdrawn_at < $1 LIMIT $2)";
+    KEEP_NEWEST(Integer) =
+        "DELETE FROM tombstones WHERE withdrawn_at <=
+             (SELECT withdrawn_at FROM tombstones ORDER BY withdrawn_at DESC LIMIT 1 OFFSET $1)";
+    NOT_AFTER(Integer) = "UPDATE tombstones SET withdrawn_at = $1 WHERE withdrawn_at > $1";
+}
+
+row! {
+    #[derive(Debug, Clone, Copy)]
+    pub(in crate::ledger) struct Tombstone {
+        /// Or a MISP object: whatever its attributes claim. Or an event that the ledger does not know.
+        pub attribute: Uuid,
+        /// Nil: whatever the attribute claims.
+        pub object: Uuid,
+        /// MISP's, of the withdrawal, Unix seconds.
+        pub timestamp: i64,
+        /// `to_ids` was switched off, and nothing else.
+        pub ids_only: bool,
+        /// When the relay heard of it, Unix milliseconds.
+        pub withdrawn_at: i64,
+    }
+}
+
+impl Tombstone {
+    /// For whatever the attribute claims.
+    pub(in crate::ledger) fn of(attribute: Uuid, timestamp: i64) -> Self {
+        Self { attribute, object: Uuid::nil(), timestamp, ids_only: false, withdrawn_at: 0 }
+    }
+
+    /// Whether a snapshot that says this is from before the withdrawal. Of the same second, the
+    /// withdrawal wins.
+    pub(in crate::ledger) fn keeps_out(&self, facts: &ClaimFacts) -> bool {
+        let is_same_news = self.ids_only && !facts.to_ids;
+        facts.timestamp < self.timestamp || (facts.timestamp == self.timestamp && !is_same_news)
+    }
+}
+
+/// The tombstones of these attributes, MISP objects and unknown events.
+pub(in crate::ledger) fn of(
+    tx: &Transaction<'_>,
+    source: &str,
+    buried: &[Uuid],
+) -> Result<Vec<Tombstone>> {
+    tx.rows_each(&OF, buried.iter().map(|uuid| values![source, uuid]))
+}
+
+/// The tombstones of an attribute of any source, the oldest first.
+pub(in crate::ledger) fn of_attribute(
+    tx: &Transaction<'_>,
+    attribute: Uuid,
+) -> Result<Vec<Tombstone>> {
+    tx.rows(&OF_ATTRIBUTE, &values![attribute])
+}
+
+/// Writes a tombstone of what was withdrawn at `now`, Unix milliseconds.
+pub(in crate::ledger) fn bury(
+    tx: &Transaction<'_>,
+    source: &str,
+    tombstone: &Tombstone,
+    now: i64,
+) -> Result<()> {
+    let Tombstone { attribute, object, timestamp, ids_only, .. } = *tombstone;
+    tx.execute(&BURY, &values![source, attribute, object, timestamp, ids_only, now]).map(drop)
+}
+
+/// Ends tombstones.
+pub(in crate::ledger) fn end(
+    tx: &Transaction<'_>,
+    source: &str,
+    tombstones: &[Tombstone],
+) -> Result<()> {
+    let rows = tombstones.iter().map(|one| values![source, one.attribute, one.object]);
+    tx.execute_each(&END, rows).map(drop)
+}
+
+/// Forgets at most `most` tombstones from before `before`, Unix milliseconds; returns how many.
+pub(in crate::ledger) fn forget_older(
+    tx: &Transaction<'_>,
+    before: i64,
+    most: i64,
+) -> Result<usize> {
+    tx.execute(&FORGET_OLDER, &values![before, most])
+}
+
+/// Forgets the oldest beyond so many: a flood of frames must not fill the disk. Returns how many.
+pub(in crate::ledger) fn keep_newest(tx: &Transaction<'_>, most: i64) -> Result<usize> {
+    tx.execute(&KEEP_NEWEST, &values![most])
+}
+
+/// Nothing was withdrawn later than `now`, whatever a clock said that was ahead.
+pub(in crate::ledger) fn not_after(tx: &Transaction<'_>, now: i64) -> Result<()> {
+    tx.execute(&NOT_AFTER, &values![now]).map(drop)
+}

@@ -1,0 +1,54 @@
+//! How many live objects there are.
+
+use uuid::Uuid;
+
+use crate::ledger::sql::{Result, SqlError, Transaction, statements, values};
+
+statements! {
+    COUNT_LIVE_OF_KEY(Text, Bytes) =
+        "SELECT (SELECT count(*) FROM wanted
+                 WHERE view = $1 AND object = $2 AND key = $2 AND version <> 0)
+             + (SELECT count(*) FROM wanted
+                WHERE view = $1 AND key = $2 AND key <> object AND version <> 0)";
+    COUNT_LIVE_OF_OBSERVABLE(Text, Bytes) =
+        "SELECT count(*) FROM wanted
+         WHERE view = $1 AND observable = $2 AND observable <> key AND version <> 0";
+    COUNT_LIVE_INDICATORS_OF(Text) =
+        "SELECT count(*) FROM wanted WHERE view = $1 AND version <> 0 AND kind = 'indicator'";
+    COUNT_LIVE_INDICATORS() =
+        "SELECT count(*) FROM wanted WHERE version <> 0 AND kind = 'indicator'";
+    COUNT_LIVE_CONTEXT() =
+        "SELECT count(*) FROM wanted WHERE version <> 0 AND kind <> 'indicator'";
+}
+
+/// How many live objects have this key: one or none.
+pub(in crate::ledger) fn count_live_of_key(
+    tx: &Transaction<'_>,
+    view: &str,
+    key: Uuid,
+) -> Result<i64> {
+    tx.row(&COUNT_LIVE_OF_KEY, &values![view, key])?.ok_or(SqlError::NoRow)
+}
+
+/// How many live indicators an observable has in a view where each attribute has one of its own.
+pub(in crate::ledger) fn count_live_of_observable(
+    tx: &Transaction<'_>,
+    view: &str,
+    observable: Uuid,
+) -> Result<i64> {
+    tx.row(&COUNT_LIVE_OF_OBSERVABLE, &values![view, observable])?.ok_or(SqlError::NoRow)
+}
+
+pub(in crate::ledger) fn count_live_indicators_of(tx: &Transaction<'_>, view: &str) -> Result<i64> {
+    tx.row(&COUNT_LIVE_INDICATORS_OF, &values![view])?.ok_or(SqlError::NoRow)
+}
+
+/// In all views.
+pub(in crate::ledger) fn count_live_indicators(tx: &Transaction<'_>) -> Result<i64> {
+    tx.row(&COUNT_LIVE_INDICATORS, &values![])?.ok_or(SqlError::NoRow)
+}
+
+/// In all views.
+pub(in crate::ledger) fn count_live_context(tx: &Transaction<'_>) -> Result<i64> {
+    tx.row(&COUNT_LIVE_CONTEXT, &values![])?.ok_or(SqlError::NoRow)
+}

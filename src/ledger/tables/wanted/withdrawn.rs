@@ -1,0 +1,91 @@
+//! Withdrawn objects, until every target is done with them.
+
+use uuid::Uuid;
+
+use super::{NewIndicator, its_targets};
+use crate::ledger::sql::{Result, Transaction, statements, values};
+use crate::ledger::tables::keys::GenerationKey;
+
+/// A target is done with a withdrawn object: it has accepted the withdrawal before $4, or what it
+/// holds was over by then. (After an accepted withdrawal its `valid_until` is 0.)
+macro_rules! done {
+    () => {
+        "(d.accepted = 0 AND d.accepted_at < $4
+              AND d.sending IS NULL AND d.doubt IS NULL AND d.resend_at IS NULL
+          OR COALESCE(d.accepted, 1) <> 0 AND d.valid_until < $4)"
+    };
+}
+
+/// A revocation of the object has left, or may have.
+macro_rules! is_used_up {
+    ($row:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM delivered d WHERE d.object = ",
+            $row,
+            ".object AND d.revoked > 0 AND d.target IN ",
+            its_targets!(),
+            ")"
+        )
+    };
+}
+
+statements! {
+    NOTE_WITHDRAWN(Text, Bytes, Bytes, Bytes, Text, Integer, Integer, Integer, Boolean) =
+        "INSERT INTO wanted
+         (view, object, key, observable, stix_id, body, valid_from, valid_until, version,
+          generation, change, kind, revoke)
+         VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 0, $8, 0, 'indicator', $9)
+         ON CONFLICT (view, object) DO NOTHING";
+    WITHDRAWN_AFTER(Text, Bytes, Integer) =
+        "SELECT object FROM wanted
+         WHERE view = $1 AND version = 0 AND object > $2 ORDER BY object LIMIT $3";
+    /// What was revoked is kept: its row is the memory that the id is used up, unless that of a later
+    /// generation tells.
+    FORGET_WITHDRAWN(Text, Bytes, Bytes, Integer) = concat!(
+        "DELETE FROM wanted AS w
+         WHERE w.view = $1 AND w.version = 0 AND w.object > $2 AND w.object <= $3
+         AND NOT EXISTS (SELECT 1 FROM delivered d WHERE d.object = w.object
+                         AND d.target IN ", its_targets!(), "
+                         AND NOT COALESCE(", done!(), ", FALSE))
+         AND NOT (", is_used_up!("w"), " AND (w.stix_id <> w.object OR NOT EXISTS
+             (SELECT 1 FROM wanted b WHERE b.view = $1 AND b.key = w.key AND b.key <> b.object
+              AND b.generation > w.generation AND ", is_used_up!("b"), ")))
+         RETURNING object"
+    );
+}
+
+/// Writes an indicator that is withdrawn, in no change, unless the view knows the object.
+pub(in crate::ledger) fn note_withdrawn(
+    tx: &Transaction<'_>,
+    view: &str,
+    indicator: &NewIndicator<'_>,
+    revoke: bool,
+) -> Result<()> {
+    let NewIndicator { object, generation, stix_id, body, valid_from, valid_until, .. } =
+        *indicator;
+    let GenerationKey { key, number } = generation;
+    let values = values![view, object, key, stix_id, body, valid_from, valid_until, number, revoke];
+    tx.execute(&NOTE_WITHDRAWN, &values).map(drop)
+}
+
+/// The next withdrawn objects behind `after`.
+pub(in crate::ledger) fn withdrawn_after(
+    tx: &Transaction<'_>,
+    view: &str,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<Uuid>> {
+    tx.rows(&WITHDRAWN_AFTER, &values![view, after, limit])
+}
+
+/// Forgets the withdrawn objects behind `after` up to `last` that every target of the view was done with
+/// `before` this time, Unix milliseconds; returns them.
+pub(in crate::ledger) fn forget_withdrawn(
+    tx: &Transaction<'_>,
+    view: &str,
+    after: Uuid,
+    last: Uuid,
+    before: i64,
+) -> Result<Vec<Uuid>> {
+    tx.rows(&FORGET_WITHDRAWN, &values![view, after, last, before])
+}

@@ -1,0 +1,115 @@
+//! Work on all claims of an event, in transactions of bounded size: it is noted in the ledger before it
+//! begins, so that a crash in the middle is taken up again.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::Ledger;
+use super::change::Change;
+use super::owner::Unit;
+use super::refresh::refresh;
+use super::sql::{Result, Transaction};
+use super::tables::announced;
+use super::tables::events::{self, DeletedAt, Whole};
+use super::tables::keys::{ClaimPlace, EventKey};
+use super::tags::{Affected, refresh_event};
+use super::withdraw::end_claims;
+use super::writing::Context;
+
+/// Begins to go through all claims of an event. The first step is part of the notice's own transaction: for
+/// all but large events it is the last too. The event, if more are needed.
+fn begin(
+    context: &Context,
+    unit: &Unit<'_>,
+    event: Uuid,
+    whole: Whole,
+    change: &mut Change<'_>,
+) -> Result<Option<Uuid>> {
+    let key = context.key(event);
+    context.applied.invalidate(&event);
+    events::begin_whole(unit, key, whole)?;
+    change.event = Some(event);
+    Ok(step(unit, key, None, change)?.map(|_| event))
+}
+
+/// Marks an event as deleted, known or not, and ends its claims. The event, if that takes more transactions.
+pub(super) fn delete(
+    context: &Context,
+    unit: &Unit<'_>,
+    event: Uuid,
+    deleted: DeletedAt,
+    change: &mut Change<'_>,
+) -> Result<Option<Uuid>> {
+    let key = context.key(event);
+    events::delete(unit, key, deleted)?;
+    announced::forget(unit, key)?;
+    begin(context, unit, event, Whole::End, change)
+}
+
+/// Merges anew what a notice affects. The event, if that takes more transactions.
+pub(super) fn merge_affected(
+    context: &Context,
+    unit: &Unit<'_>,
+    event: Uuid,
+    affected: &Affected,
+    change: &mut Change<'_>,
+) -> Result<Option<Uuid>> {
+    match affected {
+        Affected::Nothing => Ok(None),
+        Affected::Objects(objects) => {
+            context.applied.invalidate(&event);
+            refresh(unit, objects, change).map(|()| None)
+        }
+        Affected::Event => begin(context, unit, event, Whole::Refresh, change),
+    }
+}
+
+/// A step through an event's claims, after those of `after`; the place of the last one if more are left.
+fn step(
+    tx: &Transaction<'_>,
+    event: EventKey<'_>,
+    after: Option<ClaimPlace>,
+    change: &mut Change<'_>,
+) -> Result<Option<ClaimPlace>> {
+    let next = match events::unfinished(tx, event)? {
+        Some(Whole::End) if end_claims(tx, event, change)? => Some(ClaimPlace::BEGINNING),
+        Some(Whole::Refresh) => refresh_event(tx, event, after, change)?,
+        Some(Whole::End) => None,
+        None => return Ok(None),
+    };
+    if next.is_none() {
+        events::end_whole(tx, event)?;
+    }
+    Ok(next)
+}
+
+/// Goes through all claims of an event of which the ledger notes that this is to be done.
+pub(super) async fn go_through(context: &Arc<Context>, event: Uuid) -> Result<()> {
+    let mut after = None;
+    loop {
+        let work = Arc::clone(context);
+        let step = move |unit: &Unit<'_>| {
+            let mut change = Change::new(&work.views, Some(event), Ledger::now());
+            let next = step(unit, work.key(event), after, &mut change)?;
+            unit.wake(&change);
+            Ok(next)
+        };
+        after = context.ledger.write(step).await?;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Takes up what a crash interrupted.
+pub(super) async fn resume(context: &Arc<Context>) {
+    let source = context.source().to_owned();
+    let unfinished = context.ledger.read(move |tx| events::all_unfinished(tx, &source)).await;
+    for event in unfinished.unwrap_or_default() {
+        tracing::info!(%event, "going on with an event that the last run left unfinished");
+        if let Err(error) = go_through(context, event).await {
+            tracing::error!(%event, %error, "cannot go on with an unfinished event");
+        }
+    }
+}
