@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use misp_sentinel_relay::config::LedgerConfig;
-use misp_sentinel_relay::ledger::{Ledger, Page, SqlResult};
+use misp_sentinel_relay::ledger::{Ledger, PendingPage, SqlResult};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -77,7 +77,7 @@ fn picking(criterion: &mut Criterion) {
     group.finish();
 }
 
-async fn pick(ledger: &Ledger, change: i64, after: Option<Uuid>) -> SqlResult<Page> {
+async fn pick(ledger: &Ledger, change: i64, after: Option<Uuid>) -> SqlResult<PendingPage> {
     ledger.page(VIEW, TARGET, change, after, Ledger::now(), BATCH).await
 }
 

@@ -18,7 +18,7 @@ use crate::deliver::Sender;
 use crate::intake::rest::RestStatus;
 use crate::intake::webhook;
 use crate::intake::zmq::{self, ZeroMqStatus};
-use crate::ledger::{Lane, Ledger, Room, SqlResult, Views, Writer};
+use crate::ledger::{Lane, Ledger, Room, SqlResult, Views, WaitingCounts, Writer};
 use crate::metrics::{self, Part};
 
 /// How often gauges are refreshed and histograms drained.
@@ -220,7 +220,7 @@ impl Watched {
     }
 
     async fn ledger(&self) -> SqlResult<()> {
-        let (reads, held) = self.ledger.waiting().await?;
+        let WaitingCounts { reads, held } = self.ledger.waiting().await?;
         metrics::waiting(reads as f64, held as f64);
         let Room { file, wal, free } = self.ledger.room().await?;
         for (part, bytes) in [("file", file), ("wal", wal), ("free", free)] {

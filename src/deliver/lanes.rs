@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 
 use uuid::Uuid;
 
-use crate::ledger::{Lane, Ledger, OpenChange, Page, Pending, Sending, SqlResult};
+use crate::ledger::{Lane, Ledger, OpenChange, Pending, PendingPage, Sending, SqlResult};
 
 /// The most changes of a lane in memory. More are read when there are fewer.
 const HELD: usize = 512;
@@ -212,7 +212,7 @@ impl Lanes {
         Ok(None)
     }
 
-    async fn page(&self, ledger: &Ledger, turn: &Turn, space: &Space) -> SqlResult<Page> {
+    async fn page(&self, ledger: &Ledger, turn: &Turn, space: &Space) -> SqlResult<PendingPage> {
         let (change, limit) = (turn.open.change, i64::try_from(space.objects).unwrap_or(i64::MAX));
         ledger.page(&self.view, &self.target, change, turn.pass.after, space.now, limit).await
     }
@@ -329,7 +329,7 @@ impl Lanes {
 /// and whether the request is full.
 fn take(
     turn: &Turn,
-    page: Page,
+    page: PendingPage,
     space: &mut Space,
     picked: &mut Vec<Picked>,
     busy: impl Fn(&Pending) -> bool,

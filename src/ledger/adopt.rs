@@ -1,4 +1,4 @@
-//! Other lists come into force: what they alter is judged anew, within the guard's measure.
+//! Puts other warninglists into force. What they alter is judged anew, within the guard's measure.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::change::Change;
-use super::claimed::{KnownEvents, claims_of};
+use super::full_claims::{KnownEvents, claims_of};
 use super::generations::Generations;
 use super::guard;
 use super::merge::merge;
@@ -75,9 +75,7 @@ impl Ledger {
     /// Puts lists into force. The first ones ever, and those that decide as the ones before, always;
     /// others only if what they withdraw is within the guard's `measure` (`None`: an operator
     /// released them).
-    ///
-    /// # Errors
-    /// What the disk says. Whatever was done by then, the next call or start does the rest.
+    /// Whatever was done before an error, the next call or start does the rest.
     pub async fn adopt(
         &self,
         views: &Views,
@@ -129,9 +127,6 @@ impl Ledger {
     }
 
     /// Puts the waiting lists into force, as an operator asked; `None`: none wait.
-    ///
-    /// # Errors
-    /// As [`Ledger::adopt`].
     pub async fn release_warninglists(
         &self,
         views: &Views,

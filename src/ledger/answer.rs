@@ -1,4 +1,4 @@
-//! What REST answers about an event: the judge of everything that was pushed.
+//! Applies MISP's answers to reads of events. What is pushed is a hint; an answer decides.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::change::Change;
 use super::judgement::{Asked, Origin, Shown};
 use super::owner::Unit;
-use super::running::{Applied, Purpose, Running, Taken};
+use super::running::{Applied, Purpose, RunningSnapshot, Taken};
 use super::snapshot::{self, Snapshot, SnapshotHead, Source};
 use super::sql::Result;
 use super::tables::events::{self, DeletedAt, ShownHead};
@@ -50,7 +50,7 @@ pub(super) async fn begin(context: &Arc<Context>, read: Read, received: Instant)
     }
     context.applied.invalidate(&read.event);
     let lane = lane(&read, &shown);
-    let running = Running::new(context, snapshot, Purpose::Answer(read), lane, received);
+    let running = RunningSnapshot::new(context, snapshot, Purpose::Answer(read), lane, received);
     Ok(Taken::Running(Box::new(running)))
 }
 

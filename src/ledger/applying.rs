@@ -12,7 +12,7 @@ use super::begin::{self, Begun};
 use super::change::Change;
 use super::judgement::Origin;
 use super::owner::Unit;
-use super::snapshot::{Chunk, End, SnapshotHead};
+use super::snapshot::{Chunk, SnapshotHead, Totals};
 use super::sql::{Result, Transaction, encode};
 use super::tables::keys::EventKey;
 use super::tables::{announced, event_tags, gaps, reads};
@@ -48,7 +48,7 @@ pub(super) enum Stepped {
 #[derive(Debug, Clone)]
 pub(super) struct Ended {
     pub application: Application,
-    pub end: Arc<End>,
+    pub totals: Arc<Totals>,
     /// Nothing is left to end.
     pub done: bool,
 }
@@ -89,17 +89,18 @@ impl Applying {
             return Ok(Stepped::GivenUp);
         };
         self.take_in(unit, chunk, &mut change)?;
-        let Some(end) = &chunk.end else {
+        let Some(totals) = &chunk.totals else {
             unit.wake(&change);
             return Ok(Stepped::Added { begun, added });
         };
+        // A lost transaction runs again from what was known before it, so nothing is advanced in place.
         let mut application = application.clone();
         application.advance(&added);
         let origin = self.head.origin;
         self.context.take_back_unshown(unit, self.event(), origin, shown, &mut change)?;
         let measure = self.context.rest().map(|rest| &rest.guard);
         application.judge_absent(unit, measure, &mut change)?;
-        let added = Ended { application, end: Arc::clone(end), done: false };
+        let added = Ended { application, totals: Arc::clone(totals), done: false };
         Ok(Stepped::Ended(Box::new(self.end(unit, added, change)?)))
     }
 
@@ -133,6 +134,7 @@ impl Applying {
 
     fn note_not_begun(&self, unit: &Unit<'_>, begun: &Begun) -> Result<()> {
         let (event, origin) = (self.event(), self.head.origin);
+        // An overtaken read says nothing of what came after it began, so it confirms nothing.
         if !matches!(begun, Begun::Overtaken) {
             confirm(unit, self.key(), origin.told_at())?;
         }
@@ -161,27 +163,28 @@ impl Applying {
 
     /// Ends some claims; once all have ended the snapshot is applied.
     fn end(&self, unit: &Unit<'_>, ended: Ended, mut change: Change<'_>) -> Result<Ended> {
-        let Ended { mut application, end, .. } = ended;
+        let Ended { mut application, totals, .. } = ended;
         let done = application.end_some(unit, &mut change)?;
         if done {
-            self.finish(unit, &application, &end, &change)?;
+            self.finish(unit, &application, &totals, &change)?;
         }
         unit.wake(&change);
-        Ok(Ended { application, end, done })
+        Ok(Ended { application, totals, done })
     }
 
     fn finish(
         &self,
         unit: &Unit<'_>,
         application: &Application,
-        end: &End,
+        totals: &Totals,
         change: &Change<'_>,
     ) -> Result<()> {
         let event = self.key();
-        let summary = Summary::new(&self.head, &application.counts, end);
+        let summary = Summary::new(&self.head, &application.counts, totals);
         change.summarise(unit, &encode(&summary)?)?;
         application.finish(unit, self.head.content, &encode(&summary.skipped)?)?;
-        event_tags::store(unit, event, &end.tags)?;
+        event_tags::store(unit, event, &totals.tags)?;
+        // Without REST nothing reads the event back. The asking was there for a crash, which did not happen.
         if self.context.rest().is_none() {
             reads::forget(unit, event)?;
         }
@@ -210,15 +213,15 @@ struct Summary<'a> {
 }
 
 impl<'a> Summary<'a> {
-    fn new(head: &'a SnapshotHead, counts: &Counts, end: &End) -> Self {
+    fn new(head: &'a SnapshotHead, counts: &Counts, totals: &Totals) -> Self {
         Self {
             info: &head.facts.info,
-            attributes: end.attributes,
+            attributes: totals.attributes,
             new: counts.new,
             changed: counts.changed,
             gone: counts.gone,
             pending: counts.pending,
-            skipped: end.skipped.iter().chain(counts.forbidden.iter()).collect(),
+            skipped: totals.skipped.iter().chain(counts.forbidden.iter()).collect(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a snapshot is to be applied, and what its head comes to beside what is known already.
+//! Decides whether a snapshot is to be applied, and combines its head with what the ledger knows already.
 
 use super::apply::{Application, BegunHead};
 use super::judgement::Origin;
@@ -15,7 +15,7 @@ use crate::pure::convert::EventFacts;
 pub(super) enum Begun {
     /// The ledger holds exactly this.
     Unchanged,
-    /// An older snapshot than the applied one, which `Event.timestamp` tells.
+    /// The snapshot is older than the applied one, as `Event.timestamp` tells.
     Stale,
     /// The event was deleted; only a REST read begun after that brings it back.
     Deleted,
@@ -37,9 +37,11 @@ fn objection(
     if stored.deleted_at.is_some() && !origin.is_read() {
         return Some(Begun::Deleted);
     }
+    // A read is what MISP answers now, so an older timestamp is no objection to it.
     if stored.deleted_at.is_none() && !origin.is_read() && facts.timestamp < stored.timestamp {
         return Some(Begun::Stale);
     }
+    // `events::touch` takes the stored content away, so an event that was altered since is never unchanged.
     (stored.content == Some(content)).then_some(Begun::Unchanged)
 }
 
@@ -95,8 +97,8 @@ fn says_more(stored: &EventFacts, now: &EventFacts) -> bool {
     without_times(stored) != without_times(now)
 }
 
-/// What was heard of tags by MISP's numbers counts against a push that may be from before it; a read
-/// settles it.
+/// Finds the tag changes that count against a snapshot. A push may be from before them, so they count against it. A
+/// read shows what came of them, so it settles them.
 fn heard_of(
     tx: &Transaction<'_>,
     source: &str,

@@ -1,5 +1,5 @@
-//! What is told beside attributes: sightings, and what MISP's decaying models say. Both are kept beside the
-//! claims. Sightings are kept whether or not the attribute claims anything yet.
+//! What MISP tells beside attributes: sightings, and what its decaying models say. The ledger keeps both beside the
+//! claims. It keeps a sighting whether or not the attribute claims anything yet.
 
 use std::collections::HashSet;
 

@@ -2,16 +2,15 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::Ledger;
-use super::sql::{Result, decode};
+use super::sql::Result;
 use super::tables::claims::{self, STEP};
+use super::tables::cursors::{self, ListingCursor};
 use super::tables::events::{self, LastRead};
 use super::tables::gaps::{self, OpenGap, Span};
 use super::tables::keys::EventKey;
-use super::tables::{cursors, settings};
 use crate::notice::{Gap, GapReason};
 
 /// The head of an event, as a listing shows it; times are MISP's, Unix seconds.
@@ -142,12 +141,10 @@ impl Ledger {
     }
 
     /// Stores how far a listing has come.
-    pub async fn move_cursors(&self, source: &str, cursors: &[(&str, i64)]) -> Result<()> {
-        let source = source.to_owned();
-        let cursors: Vec<(String, i64)> =
-            cursors.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+    pub async fn move_cursors(&self, source: &str, cursors: &[ListingCursor]) -> Result<()> {
+        let (source, cursors) = (source.to_owned(), cursors.to_vec());
         self.write(move |unit| {
-            cursors.iter().try_for_each(|(name, value)| cursors::store(unit, &source, name, *value))
+            cursors.iter().try_for_each(|cursor| cursors::store(unit, &source, *cursor))
         })
         .await
     }
@@ -156,18 +153,5 @@ impl Ledger {
     pub async fn cursor(&self, source: &str, name: &str) -> Result<Option<i64>> {
         let (source, name) = (source.to_owned(), name.to_owned());
         self.read(move |tx| cursors::value(tx, &source, &name)).await
-    }
-
-    /// Stores a value under a name, for the tasks that talk to MISP.
-    pub async fn remember(&self, name: &str, value: &Value) -> Result<()> {
-        let (name, value) = (name.to_owned(), value.to_string());
-        self.write(move |unit| settings::store(unit, &name, &value)).await
-    }
-
-    /// What [`Ledger::remember`] stored.
-    pub async fn remembered(&self, name: &str) -> Result<Option<Value>> {
-        let name = name.to_owned();
-        let text = self.read(move |tx| settings::value(tx, &name)).await?;
-        text.map(|text| decode(&text)).transpose()
     }
 }

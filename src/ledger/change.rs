@@ -8,8 +8,8 @@ use super::tables::counters;
 use super::tables::queue::{self, NewChange};
 use super::views::{View, Views};
 
-/// What one transaction alters. In each view that it alters it has a number for each lane: made, with a
-/// place in the queue of each of the view's targets, when the first object joins it.
+/// What one transaction alters. It has a number for each view and lane. The first object of a view and lane makes
+/// the number, with a place in the queue of each of the view's targets.
 #[derive(Debug)]
 pub(super) struct Change<'a> {
     pub views: &'a Views,
@@ -52,8 +52,8 @@ impl<'a> Change<'a> {
         queue::summarise(tx, self.numbers.iter().map(|one| one.number), summary)
     }
 
-    /// Its number in a view and a lane. What it brings into the backlog besides (context) is no
-    /// part of the event's story.
+    /// Returns the number of the change in a view and a lane. Context that goes into the backlog is no part of the
+    /// event's story.
     pub(super) fn number(
         &mut self,
         tx: &Transaction<'_>,

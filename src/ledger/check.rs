@@ -1,5 +1,5 @@
-//! What must be true of a ledger at any moment, whatever was killed and when: each invariant has a
-//! name, and a remedy for when it does not hold.
+//! Checks what must be true of a ledger at any moment, whenever the relay was killed. Each invariant has a name, and
+//! a remedy for when it does not hold.
 
 use std::collections::HashSet;
 

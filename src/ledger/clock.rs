@@ -1,10 +1,10 @@
-//! Our own clock may be wrong, and step. The ledger keeps two times: the latest that anybody saw
-//! (`clock`), by which a step back is noticed, and when upkeep last looked (`clock followed`), by which a
-//! step ahead is noticed, since a delivery right after such a step raises the first.
+//! Follows our own clock, which may be wrong and may step. The ledger keeps two times. `clock` is the latest time
+//! that anybody saw, and shows a step back. `clock followed` is when upkeep last looked, and shows a step ahead: a
+//! delivery right after such a step has raised `clock` already.
 //!
-//! A clock that went back was ahead before, or is behind now, and nothing here can tell which: MISP may
-//! share this clock. Either way what waits is brought forward, no stored time stays in the future, and
-//! everything is compared anew. If it was behind, what it cut too short is put right when it goes on.
+//! A clock that went back was ahead before, or is behind now. Nothing here can tell which, since MISP may share the
+//! clock. So what waits is brought forward, no stored time stays in the future, and everything is compared anew. If
+//! the clock is behind, what it cuts too short is put right when it goes on.
 
 use std::time::Duration;
 

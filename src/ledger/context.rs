@@ -76,6 +76,7 @@ fn name<'a>(
     for (key, content) in said {
         match wanted::context_said(tx, &view.name, key)? {
             Some(ContextSaid { said_at, body })
+                // The newest event counts, and of two at the same time the greater body: so the order of events is all one.
                 if (content.timestamp, &content.body) <= (said_at, &body) => {}
             Some(ContextSaid { body, .. }) if body == content.body => {
                 wanted::said_later(tx, &view.name, key, content.timestamp)?;
@@ -158,6 +159,7 @@ fn store<'a>(
     if lacking.is_empty() {
         return Ok(());
     }
+    // Indicators go out without their context, so it holds none of them up.
     let number = change.number(tx, view, Lane::Backlog)?;
     let objects = lacking.iter().map(|one| NewContext {
         object: one.object,
@@ -175,7 +177,7 @@ fn store<'a>(
     Ok(())
 }
 
-/// What no target was ever sent is forgotten.
+/// Ends relationships by `revoked`. One that no target was ever sent is forgotten.
 fn revoke<'a>(
     tx: &Transaction<'_>,
     view: &'a View,
@@ -200,8 +202,8 @@ pub(super) struct Astray {
     pub context: Uuid,
 }
 
-/// What these indicators need and is not wanted, and relationships that nothing needs. Of what has expired at
-/// `now` nothing is expected.
+/// Finds the context that these indicators need and that is not wanted, and the relationships that nothing needs. An
+/// indicator that has expired at `now` needs nothing.
 pub(super) fn astray(
     tx: &Transaction<'_>,
     view: &View,

@@ -32,9 +32,6 @@ impl Altered {
 
 impl Ledger {
     /// Writes a consistent copy of the ledger's file; the relay goes on meanwhile.
-    ///
-    /// # Errors
-    /// The file exists, there is no room, or whatever else SQLite says.
     pub async fn copy_to(&self, file: &Path) -> Result<()> {
         let file = file.to_owned();
         // SQLite's own statement; another database has its own dump.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::claimed::{Claimed, KnownEvents, claims_of};
+use super::full_claims::{FullClaim, KnownEvents, claims_of};
 use super::generations::Generations;
 use super::lookup::{LookedUp, look_up};
 use super::merge::merge;
@@ -149,7 +149,7 @@ fn held_note(tx: &Transaction<'_>, claiming: &ClaimingAttribute) -> Result<Optio
 struct Background<'k> {
     objects: &'k [Uuid],
     /// In the order of objects.
-    claims: &'k [Claimed],
+    claims: &'k [FullClaim],
     events: &'k KnownEvents,
     telling: Telling,
 }
@@ -202,8 +202,8 @@ impl<'k> InView<'k> {
     }
 
     /// What the view makes of `own`, the claim at `index`.
-    fn seen(&self, index: usize, own: &Claimed) -> ClaimVerdict {
-        let is_own = |claim: &Claimed| {
+    fn seen(&self, index: usize, own: &FullClaim) -> ClaimVerdict {
+        let is_own = |claim: &FullClaim| {
             claim.row.attribute == own.row.attribute && claim.row.event == own.row.event
         };
         let judged = self.background.claims.iter().zip(&self.reasons);
@@ -232,7 +232,7 @@ impl<'k> InView<'k> {
         }
     }
 
-    fn remarks(&self, claim: &Claimed) -> Vec<String> {
+    fn remarks(&self, claim: &FullClaim) -> Vec<String> {
         let known = claim.facts.as_ref().zip(self.background.event(claim));
         known.map_or_else(Vec::new, |(facts, event)| {
             remarks(&self.view.judge, event, facts, &claim.row.observable)
@@ -240,7 +240,7 @@ impl<'k> InView<'k> {
     }
 }
 
-fn why(claim: &Claimed, reason: Option<Reason>) -> Option<Why> {
+fn why(claim: &FullClaim, reason: Option<Reason>) -> Option<Why> {
     reason.map(|reason| Why::knowing(reason, &claim.side_facts))
 }
 
@@ -260,7 +260,7 @@ impl Background<'_> {
         Some(Story { claims: claims.collect(), ..story })
     }
 
-    fn event(&self, claim: &Claimed) -> Option<&EventFacts> {
+    fn event(&self, claim: &FullClaim) -> Option<&EventFacts> {
         self.events.get(claim.row.event_key())
     }
 }
@@ -275,7 +275,7 @@ fn rendered(row: &WantedRow) -> Option<Value> {
     Some(body)
 }
 
-fn is_of(claim: &Claimed, told: &ClaimingAttribute) -> bool {
+fn is_of(claim: &FullClaim, told: &ClaimingAttribute) -> bool {
     let row = &claim.row;
     row.attribute == told.attribute && row.event == told.event && row.source == told.source
 }

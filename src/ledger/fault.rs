@@ -1,5 +1,5 @@
-//! When the ledger cannot be written: readiness drops, and work goes on by itself once there is room. A
-//! notice that was lost meanwhile becomes a gap.
+//! Faults of the file and its disk. While the ledger cannot be written, readiness drops; work goes on by itself once
+//! there is room. A notice that is lost meanwhile becomes a gap.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};

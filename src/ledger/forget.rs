@@ -1,4 +1,4 @@
-//! Forgetting a target that the configuration names no longer: only on command, since what it was sent
+//! Forgets a target that the configuration no longer names. It does so only on command: what the target was sent
 //! stays in Sentinel, and the ledger alone knows what that is.
 
 use serde::{Deserialize, Serialize};

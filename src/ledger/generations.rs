@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::View;
-use super::claimed::Claimed;
+use super::full_claims::FullClaim;
 use super::sql::{Result, Transaction};
 use super::tables::claims::ClaimRow;
 use super::tables::wanted::{self, IdOfObject, KnownIndicator, WantedRow};
@@ -53,16 +53,17 @@ impl Generations {
         &mut self,
         tx: &Transaction<'_>,
         view: &View,
-        claims: &[Claimed],
+        claims: &[FullClaim],
     ) -> Result<()> {
         if !view.is_by_attribute() {
             return Ok(());
         }
         let revokes = view.merger.withdraw() == Withdraw::Revoke;
         for claims in claims.chunk_by(|a, b| view.merges(&a.row, &b.row)) {
-            let Some(Claimed { row: first, .. }) = claims.first() else { continue };
+            let Some(FullClaim { row: first, .. }) = claims.first() else { continue };
             let key = view.key(first);
             let known = self.newest.get(&key);
+            // A live object has its id already, whoever else had it.
             if known.is_some_and(KnownIndicator::is_live) {
                 continue;
             }
@@ -81,6 +82,7 @@ impl Generations {
     pub(super) fn ids(&self, view: &View, key: Uuid, first: &ClaimRow) -> IndicatorIds {
         let newest = self.newest.get(&key);
         let generation = newest.map_or(0, |known| known.generation);
+        // Nobody can take a revocation back in STIX, so the observable goes on as another object.
         if self.taken.contains(&key) || newest.is_some_and(|known| known.revoked) {
             let generation = generation.saturating_add(1);
             let id = view.merger.successor(&first.observable, first.attribute, generation);

@@ -1,6 +1,6 @@
-//! The guard: what MISP shows no longer, without saying that it was deleted, ends only within a
-//! measure. Beyond it the claims stand until an operator releases them, so that a MISP that answers
-//! wrongly never empties a SIEM.
+//! The guard: claims that MISP no longer shows, without saying that it deleted them, end only within a measure.
+//! Beyond the measure they stand until an operator releases them. So a MISP that answers wrongly never empties a
+//! SIEM.
 
 use std::collections::{HashMap, HashSet};
 
@@ -32,9 +32,11 @@ pub(super) fn hold(
     let (old, fresh): (Vec<PlacedObject>, Vec<PlacedObject>) =
         absent.iter().copied().partition(|claim| held.contains(&claim.place));
     let mut kept: HashSet<ClaimPlace> = old.iter().map(|claim| claim.place).collect();
+    // What is held stays held, whatever the measure allows by now: only an operator releases it.
     if !(fresh.is_empty() || may_go(tx, event.source, &fresh, measure, change)?) {
         kept.extend(fresh.iter().map(|claim| claim.place));
     }
+    // What is no longer absent is no longer held.
     held::release(tx, held.difference(&kept).map(|place| event.claim(*place)))?;
     held::hold(tx, kept.iter().map(|place| event.claim(*place)), change.opened_at)?;
     if kept.len() > held.len() {
@@ -82,6 +84,7 @@ pub(super) fn infer(
             return Ok(false);
         }
     }
+    // Recorded before the claims end: after a crash in between, too many are counted and never too few.
     inferred::record(tx, source, going, now)?;
     Ok(true)
 }
@@ -99,6 +102,7 @@ fn count_live(
         } else {
             wanted::count_live_of_key(tx, &view.name, *object)?
         };
+        // Other attributes may claim it still, so this is the most that can go.
         live += count.min(i64::try_from(attributes.len()).unwrap_or(i64::MAX));
     }
     Ok(live)
@@ -112,6 +116,7 @@ fn allows(
     measure: &Guard,
 ) -> Result<bool> {
     let all = inferred::sum_since(tx, source, view, since)?.saturating_add(*objects);
+    // Either bound is enough: a few objects may always go, and of a large view a share.
     if *objects == 0 || all <= i64::try_from(measure.max).unwrap_or(i64::MAX) {
         return Ok(true);
     }

@@ -1,5 +1,5 @@
-//! Tags that only their words make markings of the Traffic Light Protocol: each is told once, since
-//! the operator may know better.
+//! Tells of tags that only their words make markings of the Traffic Light Protocol. Each is told once, since the
+//! operator may know better.
 
 use std::collections::HashSet;
 

@@ -5,13 +5,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::claimed::{Claimed, KnownEvents, claims_of};
 use super::context::{self, Astray};
 use super::finding::Finding;
+use super::full_claims::{FullClaim, KnownEvents, claims_of};
 use super::generations::Generations;
 use super::merge::{Merged, merge};
 use super::sql::{Result, Transaction};
 use super::tables::claims;
+use super::tables::keys::EventOfSource;
 use super::tables::wanted::{WITHDRAWN, WantedRow};
 use super::{View, Views};
 
@@ -26,7 +27,7 @@ pub(super) struct Judging {
     pub wanted: Finding,
     pub context: Finding,
     /// Events whose claims are being merged anew: they may differ for a while.
-    unfinished: HashSet<(String, Uuid)>,
+    unfinished: HashSet<EventOfSource>,
     /// Unix milliseconds.
     now: i64,
 }
@@ -43,7 +44,7 @@ fn agree(wanted: &WantedRow, merged: &Merged) -> bool {
 }
 
 impl Judging {
-    pub(super) fn new(unfinished: HashSet<(String, Uuid)>, now: i64) -> Self {
+    pub(super) fn new(unfinished: HashSet<EventOfSource>, now: i64) -> Self {
         Self {
             keys: Finding::new(
                 "claims-have-their-keys",
@@ -82,8 +83,8 @@ impl Judging {
         }
     }
 
-    fn look_at(&mut self, views: &Views, claims: &[Claimed]) {
-        for Claimed { row: claim, facts, .. } in claims {
+    fn look_at(&mut self, views: &Views, claims: &[FullClaim]) {
+        for FullClaim { row: claim, facts, .. } in claims {
             let place = || {
                 json!({"source": claim.source, "event": claim.event, "attribute": claim.attribute,
                        "part": claim.part, "object": claim.object})
@@ -103,7 +104,7 @@ impl Judging {
         tx: &Transaction<'_>,
         view: &View,
         objects: &[Uuid],
-        claims: &[Claimed],
+        claims: &[FullClaim],
     ) -> Result<()> {
         let events = KnownEvents::of(tx, claims)?;
         let known = Generations::load(tx, view, objects)?;
@@ -114,7 +115,7 @@ impl Judging {
         let moving: BTreeSet<Uuid> = claims
             .iter()
             .map(|claim| &claim.row)
-            .filter(|claim| self.unfinished.contains(&(claim.source.clone(), claim.event)))
+            .filter(|claim| self.unfinished.contains(&EventOfSource::of(claim.event_key())))
             .map(|claim| view.key(claim))
             .chain(outcome.waiting)
             .collect();

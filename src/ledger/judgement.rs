@@ -1,4 +1,4 @@
-//! How far a snapshot counts: what was pushed is a hint from before something; what was read is
+//! How far a snapshot counts. A pushed one is a hint, and may be from before something that is known. A read one is
 //! MISP's answer, and counts by what it shows of the publication.
 
 use super::tables::tombstones::Tombstone;
@@ -53,6 +53,7 @@ impl Shown {
         let publication = event.publish_timestamp;
         let keeps_published = published || publication > 0 && on_unpublish == OnUnpublish::Keep;
         let may_add = selected && of_our_view;
+        // `i64::MIN` lets nothing of the read count, and `i64::MAX` everything: a published event shows what it published.
         let as_published_until = match (may_add && keeps_published, published) {
             (false, _) => i64::MIN,
             (true, true) => i64::MAX,
@@ -94,6 +95,7 @@ impl Shown {
         let known: Vec<Audience> =
             ClaimFacts { also: Vec::new(), ..before.clone() }.below().collect();
         let also = now.below().filter(|one| !known.contains(one)).collect();
+        // An unpublished edit forbids at once and permits nothing, so the published claim and the shown one must agree.
         ClaimFacts { to_ids: before.to_ids && now.to_ids, tags, also, ..before }
     }
 
@@ -142,7 +144,7 @@ impl Origin {
         matches!(self, Self::Read(shown) if shown.sequence > 0)
     }
 
-    /// Up to when what was announced or missed is told by this, Unix milliseconds.
+    /// Up to when this tells what was announced or missed, Unix milliseconds.
     pub(super) fn told_at(&self) -> i64 {
         match self {
             Self::Push { .. } => i64::MAX,
@@ -150,8 +152,8 @@ impl Origin {
         }
     }
 
-    /// When a snapshot with this `Event.timestamp` was taken, by our clock, as far as that can be told:
-    /// not after it arrived, however far MISP's clock is ahead. Unix seconds.
+    /// When a snapshot with this `Event.timestamp` was taken, Unix seconds of our clock, as far as that can be told.
+    /// It was not taken after it arrived, however far MISP's clock is ahead.
     pub(super) fn taken(&self, timestamp: i64) -> i64 {
         match self {
             Self::Push { received } => timestamp.min(*received),

@@ -1,5 +1,5 @@
-//! Whether the last run ended in order. A notice that waits in memory when the process dies is lost
-//! without a trace; the next start knows that there may be some, and since when.
+//! Tells whether the last run ended in order. A notice that waits in memory when the process dies is lost without a
+//! trace. The next start knows that there may be some, and since when.
 
 use std::time::{Duration, SystemTime};
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 use super::View;
-use super::claimed::{Claimed, KnownEvents};
+use super::full_claims::{FullClaim, KnownEvents};
 use super::generations::{Generations, IndicatorIds};
 use crate::pure::convert::Reason;
 use crate::pure::stix::{Admitted, ContextId, ContextObject, Indicator, Memo};
@@ -33,7 +33,7 @@ pub(super) struct Need {
 
 /// What the claims on some observables come to in a view.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub(super) struct MergeOutcome {
     pub merged: Vec<Merged>,
     /// Keys of which it is not known yet whether their claims are admitted: they stay as they are.
     pub waiting: HashSet<Uuid>,
@@ -41,16 +41,16 @@ pub(super) struct Outcome {
     pub reasons: Vec<Option<Reason>>,
 }
 
-/// Judges and merges claims, which are in [order](super::claimed::sort).
+/// Judges and merges claims, which are in [order](super::full_claims::sort).
 pub(super) fn merge(
     view: &View,
     known: &Generations,
-    claims: &[Claimed],
+    claims: &[FullClaim],
     events: &KnownEvents,
-) -> Outcome {
-    let (mut outcome, mut memo) = (Outcome::default(), Memo::default());
+) -> MergeOutcome {
+    let (mut outcome, mut memo) = (MergeOutcome::default(), Memo::default());
     for claims in claims.chunk_by(|a, b| view.merges(&a.row, &b.row)) {
-        let Some(Claimed { row: first, .. }) = claims.first() else { continue };
+        let Some(FullClaim { row: first, .. }) = claims.first() else { continue };
         let key = view.key(first);
         let ids = known.ids(view, key, first);
         let told = claims.iter().map(|claim| claim.known(events)).collect();
@@ -77,7 +77,7 @@ fn needs(view: &View, indicator: Uuid, admitted: &[Admitted<'_>]) -> Vec<Need> {
     need.collect()
 }
 
-impl Outcome {
+impl MergeOutcome {
     /// What differs from what was wanted so far.
     pub(super) fn altered(self, known: &Generations) -> Vec<Merged> {
         let is_new = |one: &Merged| {

@@ -1,6 +1,6 @@
-//! What MISP shows to others than before, as a frame tells: until a publication says which counts, both
-//! audiences must allow it, and a read tells the rest. MISP may have read a publication before the edit
-//! and send it after the frame: such a publication undoes nothing.
+//! Edits that show something to another audience than before, as frames tell of them. Until a publication says which
+//! audience counts, both must allow it, and a read tells the rest. MISP may read a publication before the edit and
+//! send it after the frame: such a publication undoes nothing.
 
 use uuid::Uuid;
 
@@ -59,7 +59,8 @@ fn apply_to_event(
     if !differs || facts.timestamp > shown.timestamp {
         return Ok(Narrowed { differs, affected: Affected::Nothing });
     }
-    // What it was published for; a frame names a sharing group by its number alone.
+    // From here on both audiences count: the published one, and that of the frame. A frame names a sharing group by
+    // its number alone.
     if facts.also.is_none() {
         facts.also = Some(facts.shared());
     }
@@ -83,7 +84,7 @@ fn apply_to_claims(
         let mut facts: ClaimFacts = decode(&claim.facts)?;
         let Some(before) = audience(&facts, group) else { continue };
         differs |= before != shown.audience;
-        // Facts hold no time of their object's.
+        // The facts hold no time of the MISP object, so no edit of one is known to be older.
         let is_older =
             matches!(group, ClaimGroup::OfAttribute(_)) && facts.timestamp > shown.timestamp;
         if is_older || before == shown.audience {

@@ -60,13 +60,13 @@ trait Job: Send {
     fn answer(self: Box<Self>, outcome: Result<()>);
 }
 
-struct Work<W, T> {
+struct WaitingUnit<W, T> {
     work: W,
     done: Option<T>,
     waiting: oneshot::Sender<Result<T>>,
 }
 
-impl<W, T> Job for Work<W, T>
+impl<W, T> Job for WaitingUnit<W, T>
 where
     W: Fn(&Unit<'_>) -> Result<T> + Send,
     T: Send,
@@ -106,15 +106,12 @@ impl Owner {
     }
 
     /// Runs a unit of work and waits for its commit. It is done although whoever asked has gone away.
-    ///
-    /// # Errors
-    /// As the unit, or the database refuses the commit.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl Fn(&Unit<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (waiting, answer) = oneshot::channel();
-        self.0.give(Task::Unit(Box::new(Work { work, done: None, waiting }))).await?;
+        self.0.give(Task::Unit(Box::new(WaitingUnit { work, done: None, waiting }))).await?;
         answer.await.map_err(|_| SqlError::Closed)?
     }
 
@@ -144,7 +141,7 @@ struct Thread {
 }
 
 /// What a unit came to in its transaction.
-type Outcome = Result<Vec<Effect>>;
+type UnitOutcome = Result<Vec<Effect>>;
 
 impl Thread {
     fn run(mut self, mut tasks: mpsc::Receiver<Task>) {
@@ -182,7 +179,7 @@ impl Thread {
         }
     }
 
-    fn commit_one(&mut self, one: &mut [Box<dyn Job>]) -> Outcome {
+    fn commit_one(&mut self, one: &mut [Box<dyn Job>]) -> UnitOutcome {
         self.commit(one)?.pop().unwrap_or(Err(SqlError::Closed))
     }
 
@@ -190,7 +187,7 @@ impl Thread {
     ///
     /// # Errors
     /// The transaction was lost, and with it all of them.
-    fn commit(&mut self, units: &mut [Box<dyn Job>]) -> Result<Vec<Outcome>> {
+    fn commit(&mut self, units: &mut [Box<dyn Job>]) -> Result<Vec<UnitOutcome>> {
         let began = Instant::now();
         let transaction = self.connection.begin()?;
         let is_alone = units.len() == 1;
@@ -215,7 +212,7 @@ impl Thread {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sql::{Options, Statement, Type, values};
+    use super::super::sql::{Options, ParameterType, Statement, values};
     use super::*;
 
     static CREATE: Statement = Statement::new(
@@ -225,7 +222,7 @@ mod tests {
     // $2 stands before $1.
     static INSERT: Statement = Statement::new(
         "INSERT INTO words (length, word) VALUES ($2, $1)",
-        &[Type::Text, Type::Integer],
+        &[ParameterType::Text, ParameterType::Integer],
     );
     static ALL: Statement = Statement::new("SELECT word, length FROM words ORDER BY word", &[]);
 

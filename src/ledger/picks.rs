@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::sql::Result;
-use super::tables::pending::{self, Page, Pending};
+use super::tables::pending::{self, Pending, PendingPage};
 use super::tables::queue::{self, OpenChange};
 use super::tables::targets::{self, TargetView};
 use super::{Lane, Ledger, clock};
@@ -32,7 +32,7 @@ impl Ledger {
         after: Option<Uuid>,
         now: i64,
         limit: i64,
-    ) -> Result<Page> {
+    ) -> Result<PendingPage> {
         let (view, target) = (view.to_owned(), target.to_owned());
         self.pick(move |tx| {
             let at = TargetView { target: &target, view: &view };

@@ -1,4 +1,4 @@
-//! Forgetting what is long over, a bounded number of rows at a time.
+//! Forgets what is long over, a bounded number of rows at a time.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! Publications: from the feed, or a webhook's that stand in for one.
+//! Applies publications: those of the feed, and a webhook's where they stand in for one.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::applying::confirm;
 use super::owner::Unit;
-use super::running::{Applied, Purpose, Running, Taken, log_unchanged};
+use super::running::{Applied, Purpose, RunningSnapshot, Taken, log_unchanged};
 use super::snapshot::{self, SnapshotHead, Source};
 use super::sql::Result;
 use super::time::unix;
@@ -50,7 +50,8 @@ pub(super) async fn begin(context: &Arc<Context>, body: Bytes, received: Instant
         return Ok(Taken::Done(Receipt::Committed));
     }
     context.applied.invalidate(&event);
-    let running = Running::new(context, snapshot, Purpose::Publication, Lane::Live, received);
+    let running =
+        RunningSnapshot::new(context, snapshot, Purpose::Publication, Lane::Live, received);
     Ok(Taken::Running(Box::new(running)))
 }
 

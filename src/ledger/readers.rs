@@ -6,15 +6,15 @@ use tokio::sync::{mpsc, oneshot};
 use super::sql::{Connection, Result, SqlError, Transaction};
 use super::thread::{Worker, guarded};
 
-type Work = Box<dyn FnOnce(&mut Connection) + Send>;
+type Reading = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// A thread that reads.
 #[derive(Debug)]
-pub(super) struct Reader(Worker<Work>);
+pub(super) struct ReadingThread(Worker<Reading>);
 
-impl Reader {
+impl ReadingThread {
     pub(super) fn start(name: &str, mut connection: Connection) -> Result<Self> {
-        let run = move |mut waiting: mpsc::Receiver<Work>| {
+        let run = move |mut waiting: mpsc::Receiver<Reading>| {
             while let Some(work) = waiting.blocking_recv() {
                 work(&mut connection);
             }
@@ -53,19 +53,19 @@ impl Reader {
 #[derive(Debug)]
 pub(super) struct Readers {
     /// What the senders pick, and nothing else.
-    pub picks: Reader,
+    pub picks: ReadingThread,
     /// Status and other questions that take milliseconds.
-    pub short: Reader,
+    pub short: ReadingThread,
     /// Commands that go through whole tables.
-    pub long: Reader,
+    pub long: ReadingThread,
 }
 
 impl Readers {
     pub(super) fn start(open: impl Fn() -> Result<Connection>) -> Result<Self> {
         Ok(Self {
-            picks: Reader::start("ledger-picks", open()?)?,
-            short: Reader::start("ledger-reads", open()?)?,
-            long: Reader::start("ledger-long", open()?)?,
+            picks: ReadingThread::start("ledger-picks", open()?)?,
+            short: ReadingThread::start("ledger-reads", open()?)?,
+            long: ReadingThread::start("ledger-long", open()?)?,
         })
     }
 

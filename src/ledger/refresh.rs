@@ -1,11 +1,11 @@
-//! Brings what is wanted to what the claims come to: a version that differs from the wanted one becomes part of
-//! a change.
+//! Brings what is wanted up to what the claims come to. An object whose version differs from the wanted one becomes
+//! part of a change.
 
 use uuid::Uuid;
 
 use super::change::Change;
-use super::claimed::{Claimed, KnownEvents, claims_of};
 use super::context;
+use super::full_claims::{FullClaim, KnownEvents, claims_of};
 use super::generations::Generations;
 use super::merge::{Merged, merge};
 use super::sql::{Result, Transaction};
@@ -31,11 +31,11 @@ pub(super) fn refresh(
     Ok(())
 }
 
-/// The same where the caller has all the claims on these observables, in [order](super::claimed::sort).
+/// The same where the caller has all the claims on these observables, in [order](super::full_claims::sort).
 pub(super) fn refresh_claims(
     tx: &Transaction<'_>,
     objects: &[Uuid],
-    claims: &[Claimed],
+    claims: &[FullClaim],
     events: &mut KnownEvents,
     change: &mut Change<'_>,
 ) -> Result<()> {
@@ -45,6 +45,7 @@ pub(super) fn refresh_claims(
         let mut known = Generations::load(tx, view, objects)?;
         known.find_taken(tx, view, claims)?;
         let outcome = merge(view, &known, claims, events);
+        // Nobody knows yet whether these claims are admitted, so their objects are neither stored nor withdrawn.
         known.leave_out(&outcome.waiting);
         context::refresh(tx, view, &known, &outcome.merged, change)?;
         let withdrawn = outcome.withdrawn(&known);
@@ -79,7 +80,8 @@ fn store<'a>(
     Ok(())
 }
 
-/// What was sent to a target keeps its body, which the withdrawal repeats.
+/// Withdraws objects. One that no target was sent is forgotten at once. One that was sent keeps its body, since the
+/// withdrawal repeats it.
 fn withdraw<'a>(
     tx: &Transaction<'_>,
     view: &'a View,

@@ -1,5 +1,4 @@
-//! The targets, compared with those of the last run: where they lead, which view they see, and which
-//! are gone.
+//! Compares the targets with those of the last run: where they lead, which view they see, and which are gone.
 
 use std::collections::BTreeSet;
 
@@ -55,6 +54,7 @@ fn register_one(tx: &Transaction<'_>, views: &Views, entry: &TargetEntry, now: i
         delivered::delete(tx, name, i64::MAX)?;
     }
     targets::store(tx, entry, view)?;
+    // A disabled target is compared with everything once it is enabled, so its queue holds nothing that matters.
     if entry.mode == TargetMode::Disabled {
         queue::close_changes(tx, name)?;
     }
@@ -66,10 +66,9 @@ fn register_one(tx: &Transaction<'_>, views: &Views, entry: &TargetEntry, now: i
     queue::open_everything(tx, name, now)
 }
 
-/// What the target was sent while it saw another view, and this one does not know, stands in this one
-/// as withdrawn; what this one wants of it becomes wanted when it is judged. Ids that are used up for this
-/// target cannot live in its new view: they end there, for all who see it, and what still claims them goes
-/// on under the next generation.
+/// Moves a target to another view. What it was sent before and the new view does not know stands there as withdrawn;
+/// what the new view wants of that becomes wanted when it is judged. An id that is used up at this target cannot live
+/// in the new view: its object ends there, for all who see the view, and the claims go on under the next generation.
 fn change_view(
     tx: &Transaction<'_>,
     entry: &TargetEntry,
@@ -98,11 +97,12 @@ fn change_view(
         return Ok(());
     }
     queue::open(tx, &view.targets, withdrawals(number))?;
+    // Only judging all claims anew gives the ended objects their successors.
     settings::forget_judged(tx, &view.name)
 }
 
-/// A target that the configuration no longer names misses changes from now on: if it comes back, it is
-/// compared with everything.
+/// Notes that the configuration no longer names a target. It misses changes from now on, so it is compared with
+/// everything if it comes back.
 fn note_absent(tx: &Transaction<'_>, known: &TargetEntry) -> Result<()> {
     let name = &known.target;
     queue::delete(tx, name)?;
@@ -118,7 +118,7 @@ fn note_absent(tx: &Transaction<'_>, known: &TargetEntry) -> Result<()> {
 /// view is judged anew. What nobody was sent is forgotten.
 fn close_views(tx: &Transaction<'_>, views: &Views) -> Result<()> {
     let mut known: BTreeSet<String> = targets::views(tx)?;
-    // Also those of which a start was cut short.
+    // A start that was cut short may have left views that no target has come to see.
     known.extend(settings::judged(tx)?.into_iter().map(|judged| judged.view));
     known.extend(wanted::views(tx)?);
     for view in known.iter().filter(|name| views.iter().all(|view| view.name != **name)) {

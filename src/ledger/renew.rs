@@ -1,5 +1,5 @@
-//! `expiry.renew`: what MISP still claims at half of its life lives on. A claim's `claimed_at` moves on
-//! by whole half-lives, so that the same moment gives the same date, whenever it is looked at.
+//! The setting `expiry.renew`: what MISP still claims at half of its life lives on. The `claimed_at` of a claim moves
+//! on by whole half-lives, so that the same moment gives the same date whenever upkeep looks.
 
 use super::change::Change;
 use super::owner::Unit;

@@ -1,4 +1,4 @@
-//! How a full resync stands: kept in the ledger, so that a restart goes on with it.
+//! How far a full resync has come. The ledger keeps it, so that a restart goes on with it.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! The room that the ledger takes on disk, and giving back what it no longer needs.
+//! The room that the ledger takes on disk, and how it gives back what it no longer needs.
 
 use std::path::PathBuf;
 

@@ -13,7 +13,7 @@ use super::applying::{Applying, Ended, Stepped};
 use super::begin::Begun;
 use super::guessed::Guessed;
 use super::owner::Unit;
-use super::snapshot::{Chunk, End, Snapshot, SnapshotHead};
+use super::snapshot::{Chunk, Snapshot, SnapshotHead, Totals};
 use super::sql::Result;
 use super::time::unix;
 use super::writing::Context;
@@ -26,7 +26,7 @@ pub(super) enum Taken {
     /// It is done with.
     Done(Receipt),
     /// It is a snapshot that is to be applied, step by step.
-    Running(Box<Running>),
+    Running(Box<RunningSnapshot>),
 }
 
 /// Why a snapshot is applied.
@@ -40,7 +40,7 @@ pub(super) enum Purpose {
 
 /// A snapshot that is being applied.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct RunningSnapshot {
     pub purpose: Purpose,
     applying: Arc<Applying>,
     chunks: mpsc::Receiver<Chunk>,
@@ -86,7 +86,7 @@ pub(super) enum Applied {
     BrokenOff,
 }
 
-impl Running {
+impl RunningSnapshot {
     pub(super) fn new(
         context: &Arc<Context>,
         snapshot: Snapshot,
@@ -172,18 +172,18 @@ impl Running {
             self.progress = Progress::Ending(ended);
             return Next::Step;
         }
-        report(self.head(), &ended.application.counts, &ended.end, self.received.elapsed());
+        report(self.head(), &ended.application.counts, &ended.totals, self.received.elapsed());
         Next::End(Applied::Wholly)
     }
 }
 
-fn report(head: &SnapshotHead, counts: &Counts, end: &End, took: Duration) {
-    let left_out = || end.skipped.iter().chain(counts.forbidden.iter());
+fn report(head: &SnapshotHead, counts: &Counts, totals: &Totals, took: Duration) {
+    let left_out = || totals.skipped.iter().chain(counts.forbidden.iter());
     let skipped: Vec<String> =
         left_out().map(|(reason, count)| format!("{}={count}", reason.word())).collect();
     tracing::info!(
         event = %head.facts.uuid,
-        attributes = end.attributes,
+        attributes = totals.attributes,
         new = counts.new,
         changed = counts.changed,
         gone = counts.gone,

@@ -57,12 +57,13 @@ pub(super) struct Chunk {
     pub sighted: Vec<Sighted>,
     /// What decaying models say of those, in a read.
     pub decays: Vec<DecayTold>,
-    /// What was left out, with the last chunk.
-    pub end: Option<Arc<End>>,
+    /// The last chunk has them.
+    pub totals: Option<Arc<Totals>>,
 }
 
+/// What a snapshot comes to as a whole.
 #[derive(Debug, Default)]
-pub(super) struct End {
+pub(super) struct Totals {
     pub attributes: u64,
     pub skipped: Skipped,
     /// MISP's numbers of all tags that it shows.
@@ -141,21 +142,21 @@ fn content(event: &Event<'_>, salt: i64, origin: &Origin) -> i64 {
 
 /// Ends early when the writer has no use for the rest.
 fn convert(event: &Event<'_>, is_read: bool, chunks: &mpsc::Sender<Chunk>) {
-    let mut end = End::default();
-    end.tags.extend(event.tags.iter().map(|tag| tag.id));
+    let mut totals = Totals::default();
+    totals.tags.extend(event.tags.iter().map(|tag| tag.id));
     let mut chunk = Chunk::default();
     for read in event.attributes() {
-        end.attributes += 1;
+        totals.attributes += 1;
         let Ok((attribute, object)) = read else {
-            end.skipped.add(Reason::Malformed);
+            totals.skipped.add(Reason::Malformed);
             continue;
         };
         // What an answer shows in parts is not shown: the guard keeps what it claimed.
         if is_read && !attribute.is_whole {
-            end.skipped.add(Reason::Malformed);
+            totals.skipped.add(Reason::Malformed);
             continue;
         }
-        end.tags.extend(attribute.tags.iter().map(|tag| tag.id));
+        totals.tags.extend(attribute.tags.iter().map(|tag| tag.id));
         match convert::claims(&attribute, object) {
             Ok(claims) => {
                 chunk.sighted.extend(sighted(&attribute, &claims));
@@ -166,7 +167,7 @@ fn convert(event: &Event<'_>, is_read: bool, chunks: &mpsc::Sender<Chunk>) {
                 chunk.claims.extend(claims);
             }
             Err(reason) => {
-                end.skipped.add(reason);
+                totals.skipped.add(reason);
                 chunk.silent.push(attribute.uuid);
             }
         }
@@ -175,7 +176,7 @@ fn convert(event: &Event<'_>, is_read: bool, chunks: &mpsc::Sender<Chunk>) {
         }
     }
     // A closed channel means that nobody wants it.
-    drop(chunks.blocking_send(Chunk { end: Some(Arc::new(end)), ..chunk }));
+    drop(chunks.blocking_send(Chunk { totals: Some(Arc::new(totals)), ..chunk }));
 }
 
 fn sighted(attribute: &Attribute<'_>, claims: &Claims) -> Vec<Sighted> {
@@ -197,8 +198,8 @@ mod tests {
         let failing: Convert = |_, _, _| panic!("a fault of a conversion");
         let push = Source::Push { weigh: false, received: 0 };
         let mut snapshot = read_by(failing, Bytes::from_static(event), 0, push).await.unwrap();
-        assert!(snapshot.chunks.recv().await.is_none(), "no end is told");
+        assert!(snapshot.chunks.recv().await.is_none(), "no totals are told");
         let mut sound = read(Bytes::from_static(event), 0, push).await.unwrap();
-        assert!(sound.chunks.recv().await.unwrap().end.is_some());
+        assert!(sound.chunks.recv().await.unwrap().totals.is_some());
     }
 }

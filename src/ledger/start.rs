@@ -1,6 +1,5 @@
-//! What a start compares with the last run: the namespace, the targets, and whether policy,
-//! rendering or mapping changed, in which case the whole ledger is judged anew before anything is
-//! sent.
+//! Compares a start with the last run: the namespace, the targets, the policy, the rendering and the mapping. If one of
+//! the last three changed, the whole ledger is judged anew before anything is sent.
 
 use uuid::Uuid;
 
@@ -155,6 +154,7 @@ fn rename_objects(tx: &Transaction<'_>, views: &Views) -> Result<()> {
             claims::rename(tx, claim.cursor.key(), views.object_key(&claim.observable))?;
         }
     }
+    // Every id is another one from now on, so nothing that was sent stands for what is wanted.
     queue::delete_all(tx)?;
     wanted::forget_all(tx)?;
     delivered::delete_all(tx)?;

@@ -89,6 +89,15 @@ pub struct TargetStatus {
 /// Events that are told one by one.
 const UNREAD_TOLD: i64 = 5;
 
+/// How much waits for MISP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitingCounts {
+    /// Events that are to be read over REST.
+    pub reads: i64,
+    /// Claims that the guard keeps.
+    pub held: i64,
+}
+
 impl Ledger {
     /// Counts everything; a scan of the tables, so for commands, not for loops. Each count is a read of its
     /// own, so that no other has to wait for all of them.
@@ -120,9 +129,8 @@ impl Ledger {
         })
     }
 
-    /// Events that are to be read over REST, and claims that the guard keeps.
-    pub async fn waiting(&self) -> Result<(i64, i64)> {
-        self.read(|tx| Ok((reads::count(tx)?, held::count(tx)?))).await
+    pub async fn waiting(&self) -> Result<WaitingCounts> {
+        self.read(|tx| Ok(WaitingCounts { reads: reads::count(tx)?, held: held::count(tx)? })).await
     }
 
     async fn resync_status(&self) -> Result<Option<ResyncStatus>> {

@@ -1,4 +1,4 @@
-//! Values that an operator withholds: what claims them counts for nothing until the suppression ends.
+//! Values that an operator withholds. A claim of such a value counts for nothing until the suppression ends.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

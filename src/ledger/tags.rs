@@ -1,4 +1,4 @@
-//! What changes a claim without a publication: tags put on and taken off.
+//! Tags that are put on or taken off between publications, and what they change in claims.
 
 use uuid::Uuid;
 

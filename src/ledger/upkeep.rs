@@ -1,5 +1,5 @@
-//! What time alone changes: some is forgotten, some is renewed, free room is given back. Step by step,
-//! each a few transactions of bounded size.
+//! Upkeep does what time alone asks for: it forgets what is over, renews what is due, and gives free room back. It
+//! goes step by step, and each step is a few transactions of bounded size.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -49,9 +49,6 @@ impl Upkeep {
 
     /// A step at `now`, Unix milliseconds. Whether it changed anything: there is likely to be more.
     /// Walks over large tables go on where the last step ended, a few thousand rows a step.
-    ///
-    /// # Errors
-    /// Whatever SQLite says.
     pub async fn step(&mut self, ledger: &Ledger, views: &Views, now: i64) -> Result<bool> {
         let may_forget = ledger.follow_clock(views, self.source.as_deref(), now).await?;
         ledger.note_running(now).await?;

@@ -136,7 +136,7 @@ impl Views {
         for member in members {
             let known = found.iter().position(|(first, _)| first.shares(member));
             let place = known.unwrap_or_else(|| {
-                let name = name(member, (base, rendering));
+                let name = name(member, base, rendering);
                 let rendering = member.rendering(rendering);
                 found.push((member, View::new(&name, vec![], member.policy, &rendering)));
                 found.len() - 1
@@ -254,7 +254,7 @@ impl Views {
 }
 
 /// A target may be called `default` and have settings of its own.
-fn name(member: &Member<'_>, (policy, rendering): (&Policy, &Rendering)) -> String {
+fn name(member: &Member<'_>, policy: &Policy, rendering: &Rendering) -> String {
     let common = (policy, rendering.identity, rendering.withdraw);
     let mut name = match ((member.policy, member.identity, member.withdraw) == common, member.name)
     {

@@ -1,5 +1,5 @@
-//! Work on all claims of an event, in transactions of bounded size: it is noted in the ledger before it
-//! begins, so that a crash in the middle is taken up again.
+//! Work on all claims of an event, in transactions of bounded size. The ledger notes the work before it begins, so
+//! that what a crash interrupts is taken up again.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use super::tags::{Affected, refresh_event};
 use super::withdraw::end_claims;
 use super::writing::Context;
 
-/// Begins to go through all claims of an event. The first step is part of the notice's own transaction: for
-/// all but large events it is the last too. The event, if more are needed.
+/// Begins to go through all claims of an event. The first step is part of the notice's own transaction, and for all
+/// but large events it is the last one too. Returns the event if it needs more.
 fn begin(
     context: &Context,
     unit: &Unit<'_>,
@@ -33,7 +33,7 @@ fn begin(
     Ok(step(unit, key, None, change)?.map(|_| event))
 }
 
-/// Marks an event as deleted, known or not, and ends its claims. The event, if that takes more transactions.
+/// Marks an event as deleted, known or not, and ends its claims. Returns the event if that takes more transactions.
 pub(super) fn delete(
     context: &Context,
     unit: &Unit<'_>,
@@ -47,7 +47,7 @@ pub(super) fn delete(
     begin(context, unit, event, Whole::End, change)
 }
 
-/// Merges anew what a notice affects. The event, if that takes more transactions.
+/// Merges anew what a notice affects. Returns the event if that takes more transactions.
 pub(super) fn merge_affected(
     context: &Context,
     unit: &Unit<'_>,
@@ -73,6 +73,7 @@ fn step(
     change: &mut Change<'_>,
 ) -> Result<Option<ClaimPlace>> {
     let next = match events::unfinished(tx, event)? {
+        // The claims of this step are gone, so the next one begins at the beginning again.
         Some(Whole::End) if end_claims(tx, event, change)? => Some(ClaimPlace::BEGINNING),
         Some(Whole::Refresh) => refresh_event(tx, event, after, change)?,
         Some(Whole::End) => None,

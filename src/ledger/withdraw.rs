@@ -1,5 +1,5 @@
-//! What MISP takes back. Withdrawals count at once, match by uuid and never by value, and leave a
-//! tombstone, so that a snapshot from before them brings nothing back.
+//! What MISP takes back. A withdrawal counts at once, and matches by uuid and never by value. It leaves a tombstone,
+//! so that a snapshot from before it brings nothing back.
 
 use std::collections::HashSet;
 
@@ -52,7 +52,7 @@ impl Ending {
     }
 }
 
-/// What is withdrawn may be on its way in a snapshot from before: it stays out.
+/// Buries what a withdrawal names: it may be on its way in a snapshot from before, which must not bring it back.
 pub(super) fn remember(
     tx: &Transaction<'_>,
     source: &str,
@@ -72,6 +72,7 @@ pub(super) fn withdraw(
     let Ending { timestamp, ids_only, .. } = *withdrawal;
     let mut ending = claims::of_group(tx, event, withdrawal.group)?;
     ending.retain(|claim| !withdrawal.keeps(claim.object));
+    // One of the two frames may have come late, or a clock of MISP's stepped: only MISP can tell which counts.
     if ending.iter().any(|claim| claim.timestamp > timestamp) {
         reads::ask(tx, event, Asking::at_once(change.opened_at), change.opened_at)?;
         return Ok(Withdrawn::Older);
@@ -90,6 +91,7 @@ pub(super) fn withdraw(
     if !ending.is_empty() {
         claims::delete(tx, event, &over)?;
         held::forget_gone(tx, event)?;
+        // The ledger no longer holds what the snapshot said, so the same snapshot counts as news.
         events::touch(tx, event)?;
     }
     refresh_objects(tx, ending.iter().map(|claim| claim.object), change)?;

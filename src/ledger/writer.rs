@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::fault::{Faults, TRY_AGAIN};
 use super::guessed::Guessed;
 use super::notices::{self, SmallNotice};
-use super::running::{Next, Purpose, Running, Taken};
+use super::running::{Next, Purpose, RunningSnapshot, Taken};
 use super::sql::Result;
 use super::time::unix;
 use super::upkeep::Upkeep;
@@ -31,9 +31,9 @@ pub struct Writer {
     /// The first notice in line, once it was looked at.
     first: Option<Notice>,
     /// The snapshot in work. Small notices pass it between two steps, and nothing else.
-    live: Option<Work>,
+    live: Option<SnapshotInWork>,
     /// A snapshot in work that nobody waits for. Publications pass it as well.
-    backlog: Option<Work>,
+    backlog: Option<SnapshotInWork>,
     /// Since when small notices had all turns.
     small_since: Option<Instant>,
     faults: Faults,
@@ -45,8 +45,8 @@ pub struct Writer {
 
 /// A snapshot in work, and who waits for its end.
 #[derive(Debug)]
-struct Work {
-    running: Box<Running>,
+struct SnapshotInWork {
+    running: Box<RunningSnapshot>,
     waiting: Waiting,
 }
 
@@ -115,6 +115,7 @@ impl Writer {
     async fn work(&mut self) -> bool {
         self.look_at_first();
         self.mark_busy();
+        // However busy the relay is, upkeep has its turn: without it the file only grows.
         if self.upkeep_at + UPKEEP_AT_LATEST <= Instant::now() {
             self.care().await;
             return true;
@@ -128,6 +129,7 @@ impl Writer {
             self.step(live).await;
         } else if let Some(notice) = self
             .first
+            // There is one place for a snapshot of the backlog, so beside it only publications begin.
             .take_if(|first| self.backlog.is_none() || matches!(first.what, What::Published(_)))
         {
             self.take(notice).await;
@@ -216,13 +218,13 @@ impl Writer {
             Ok(Taken::Done(receipt)) => self.finish(waiting, Ok(receipt)).await,
             // Nothing that is heard meanwhile may come between: a snapshot was judged by what the ledger
             // knows now.
-            Ok(Taken::Running(running)) => self.step(Work { running, waiting }).await,
+            Ok(Taken::Running(running)) => self.step(SnapshotInWork { running, waiting }).await,
             Err(error) => self.finish(waiting, Err(error)).await,
         }
     }
 
     /// Takes a snapshot one step further.
-    async fn step(&mut self, mut work: Work) {
+    async fn step(&mut self, mut work: SnapshotInWork) {
         match work.running.step(&mut self.guessed).await {
             Ok(Next::Step) => {
                 let place = match work.running.lane() {

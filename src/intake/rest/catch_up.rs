@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::plan::{self, Rounds, Waits};
 use super::{EXISTENCE, IntakeFault, RestIntake, millis, now, own_clock, until, unweighed};
-use crate::ledger::{Candidate, Head, Listing};
+use crate::ledger::{Candidate, Head, Listing, ListingCursor};
 use crate::misp_api::{Heads, HeadsPage, RestError};
 
 // The names of the cursors.
@@ -147,8 +147,8 @@ impl RestIntake {
         }
         let moved = [
             // A quiet listing shows only old times, so the cursors never move back.
-            (PUBLICATION, published.newest.max(publication)),
-            (TIMESTAMP, touched.newest.max(timestamp)),
+            ListingCursor { name: PUBLICATION, value: published.newest.max(publication) },
+            ListingCursor { name: TIMESTAMP, value: touched.newest.max(timestamp) },
         ];
         // The cursors move last, so that a poll that fails half way is repeated as a whole.
         self.ledger.move_cursors(source, &moved).await?;
@@ -158,7 +158,7 @@ impl RestIntake {
 
     /// Sets the cursors after a listing of everything.
     pub(super) async fn start_cursors(&self, newest: i64) -> Result<(), IntakeFault> {
-        let cursors = [(PUBLICATION, newest), (TIMESTAMP, newest)];
+        let cursors = [PUBLICATION, TIMESTAMP].map(|name| ListingCursor { name, value: newest });
         Ok(self.ledger.move_cursors(self.source(), &cursors).await?)
     }
 

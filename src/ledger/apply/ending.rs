@@ -33,7 +33,9 @@ impl Application {
             unseen.partition(|claim| self.shown.contains(&claim.place.attribute));
         self.ended.extend(told);
         let kept: HashSet<ClaimPlace> = match (&self.origin, measure) {
+            // A publication shows all that there is: what it leaves out was deleted.
             (Origin::Push { .. }, _) | (_, None) => HashSet::new(),
+            // Another key may just not see them.
             (Origin::Read(shown), Some(_)) if !shown.of_our_view => {
                 absent.iter().map(|claim| claim.place).collect()
             }
@@ -58,6 +60,7 @@ impl Application {
         change: &mut Change<'_>,
     ) -> Result<bool> {
         if !self.is_current(tx)? {
+            // The newer snapshot decides on the rest.
             return Ok(true);
         }
         let rest = self.ended.len().saturating_sub(STEP);

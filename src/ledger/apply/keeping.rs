@@ -1,4 +1,5 @@
-//! What stays of a claim as it was published, where a snapshot may be from before or after something else.
+//! Keeps what the ledger knows of a claim, where a snapshot may be from before it, or shows an edit that nobody
+//! published.
 
 use super::Application;
 use crate::ledger::change::Change;

@@ -1,5 +1,5 @@
-//! Applying a snapshot of an event: what is new or changed is written in chunks, each a transaction
-//! of its own that only adds; the last one removes what the snapshot no longer holds.
+//! Applies a snapshot of an event. What is new or changed is written in chunks, each a transaction of its own that
+//! only adds. The last transactions remove what the snapshot no longer holds.
 
 mod ending;
 mod keeping;
@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::change::Change;
-use super::claimed::{self, Claimed, KnownEvents};
+use super::full_claims::{self, FullClaim, KnownEvents};
 use super::judgement::Origin;
 use super::refresh::{CHUNK, refresh_claims};
 use super::snapshot::Chunk;
@@ -96,7 +96,7 @@ pub(super) struct Added {
 
 /// The claims of a chunk, compared with those that the ledger holds.
 #[derive(Debug)]
-struct Compared {
+struct ComparedChunk {
     /// New and changed ones, in the order of their observables.
     altered: Vec<NewClaim>,
     /// Unchanged ones on the touched observables.
@@ -170,6 +170,7 @@ impl Application {
         self.stored.get(place).copied().filter(|_| !seen)
     }
 
+    /// Whether no newer snapshot has begun, and the event was not deleted.
     fn is_current(&self, tx: &Transaction<'_>) -> Result<bool> {
         Ok(events::generation(tx, self.key())? == Some(self.generation))
     }
@@ -258,7 +259,7 @@ impl Application {
     }
 
     /// Tells new and changed claims from unchanged ones. What the snapshot shows twice counts once.
-    fn compare(&self, claims: Vec<NewClaim>, added: &mut Added) -> Compared {
+    fn compare(&self, claims: Vec<NewClaim>, added: &mut Added) -> ComparedChunk {
         let mut touched = HashSet::new();
         let (mut altered, mut same) = (Vec::with_capacity(claims.len()), Vec::new());
         for new in claims {
@@ -267,6 +268,7 @@ impl Application {
             if self.mentioned.contains(&place) || !added.mentioned.insert(place) {
                 continue;
             }
+            // `ALTERED` is no fingerprint: two claims that have it may differ.
             let is_same =
                 stored.is_some_and(|stored| stored.digest == new.digest && new.digest != ALTERED);
             if !is_same || self.event_changed {
@@ -280,12 +282,13 @@ impl Application {
             }
             if is_same { same.push(new) } else { altered.push(new) }
         }
+        // `write` takes them off in this order while it goes through the observables.
         altered.sort_unstable_by_key(|new| (new.object, new.place()));
         let same = same.into_iter().filter(|new| touched.contains(&new.object));
         let same = same.map(|new| (new.place(), new)).collect();
         let mut touched: Vec<Uuid> = touched.into_iter().collect();
         touched.sort_unstable();
-        Compared { altered, same, touched }
+        ComparedChunk { altered, same, touched }
     }
 
     /// Writes the altered claims, and merges anew what they touch. What was just converted is merged from
@@ -294,10 +297,10 @@ impl Application {
     fn write(
         &self,
         tx: &Transaction<'_>,
-        compared: Compared,
+        compared: ComparedChunk,
         change: &mut Change<'_>,
     ) -> Result<()> {
-        let Compared { altered, mut same, touched } = compared;
+        let ComparedChunk { altered, mut same, touched } = compared;
         let replaced: HashSet<ClaimPlace> = altered.iter().map(NewClaim::place).collect();
         let mut altered = altered.into_iter().peekable();
         let mut events = KnownEvents::default();
@@ -318,16 +321,16 @@ impl Application {
                 merging.push(match known.filter(|known| known.digest == one.digest) {
                     Some(NewClaim { claim, .. }) => {
                         let StoredClaim { row, .. } = one;
-                        Claimed::new(row, Some(claim.facts), &lists)
+                        FullClaim::new(row, Some(claim.facts), &lists)
                     }
-                    None => Claimed::stored(one, &lists),
+                    None => FullClaim::stored(one, &lists),
                 });
             }
             let written = self.write_claims(tx, writing, change.opened_at)?;
             merging.extend(
-                written.into_iter().map(|(row, facts)| Claimed::new(row, Some(facts), &lists)),
+                written.into_iter().map(|(row, facts)| FullClaim::new(row, Some(facts), &lists)),
             );
-            claimed::sort(&mut merging);
+            full_claims::sort(&mut merging);
             refresh_claims(tx, objects, &merging, &mut events, change)?;
         }
         Ok(())
@@ -343,6 +346,7 @@ impl Application {
         let event = self.key();
         let sights = claims::write(tx, event, &writing, now)?;
         let keys = writing.iter().map(|new| event.claim(new.place()));
+        // What stands beside a claim is found from its row, so the rows are written first.
         let beside = claims::beside(tx, event.source, keys)?;
         let known = sights.into_iter().zip(beside);
         let written = writing.into_iter().zip(known).map(|(new, (sight, beside))| {

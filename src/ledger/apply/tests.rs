@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::super::begin::{self, Begun};
 use super::super::beside::{self, DecayTold, Sighted};
-use super::super::sql::{Statement, Type, values};
+use super::super::sql::{ParameterType, Statement, values};
 use super::super::withdraw::{self, Ending};
 use super::super::{Ledger, Member, Views, tags};
 use super::ending::objects_of;
@@ -25,7 +25,7 @@ const NOW: i64 = 1_795_000_000_000;
 static REGISTER: Statement = Statement::new(
     "INSERT INTO targets (target, view, mode, workspace, sourcesystem)
      VALUES ($1, $2, 'live', 'w', 's')",
-    &[Type::Text, Type::Text],
+    &[ParameterType::Text, ParameterType::Text],
 );
 static DELIVER: Statement = Statement::new(
     "INSERT INTO delivered
@@ -48,7 +48,7 @@ type Wanted = (String, Uuid, Uuid, Uuid, i64, String);
 
 /// An attribute of a snapshot.
 #[derive(Debug, Clone)]
-struct Shown {
+struct ShownAttribute {
     attribute: u8,
     value: u8,
     /// It is a URL, with a second form.
@@ -64,7 +64,7 @@ enum Step {
     Publish {
         event: u8,
         tag: u8,
-        chunks: [Vec<Shown>; 2],
+        chunks: [Vec<ShownAttribute>; 2],
         between: Small,
     },
     Small(Small),
@@ -82,9 +82,9 @@ enum Small {
     Deliver,
 }
 
-fn shown() -> impl Strategy<Value = Shown> {
+fn shown() -> impl Strategy<Value = ShownAttribute> {
     (0..4_u8, 0..3_u8, any::<bool>(), 0..5_u8, any::<bool>(), 0..2_i64).prop_map(
-        |(attribute, value, is_url, tag, to_ids, timestamp)| Shown {
+        |(attribute, value, is_url, tag, to_ids, timestamp)| ShownAttribute {
             attribute,
             value,
             is_url,
@@ -165,7 +165,7 @@ fn observable(value: u8, is_url: bool, part: u8) -> Observable {
     }
 }
 
-fn claims_of_attribute(event: u8, shown: &Shown) -> impl Iterator<Item = Claim> {
+fn claims_of_attribute(event: u8, shown: &ShownAttribute) -> impl Iterator<Item = Claim> {
     let facts = ClaimFacts {
         attribute_id: i64::from(event) * 100 + i64::from(shown.attribute) + 1,
         kind: if shown.is_url { "url".into() } else { "domain".into() },
@@ -185,7 +185,7 @@ fn claims_of_attribute(event: u8, shown: &Shown) -> impl Iterator<Item = Claim> 
     })
 }
 
-struct World {
+struct SmallWorld {
     ledger: Ledger,
     views: Views,
     /// Unix seconds.
@@ -195,7 +195,7 @@ struct World {
     _folder: tempfile::TempDir,
 }
 
-impl World {
+impl SmallWorld {
     async fn new() -> Self {
         let folder = tempfile::TempDir::new().unwrap();
         let config = LedgerConfig {
@@ -255,7 +255,13 @@ impl World {
         }
     }
 
-    async fn publish(&mut self, event: u8, tagged: u8, chunks: [Vec<Shown>; 2], between: Small) {
+    async fn publish(
+        &mut self,
+        event: u8,
+        tagged: u8,
+        chunks: [Vec<ShownAttribute>; 2],
+        between: Small,
+    ) {
         self.published += 1;
         let timestamp = self.published;
         let facts = EventFacts {
@@ -411,8 +417,15 @@ impl World {
     }
 }
 
-fn of_first(attribute: u8) -> Vec<Shown> {
-    vec![Shown { attribute, value: attribute, is_url: false, tag: 4, to_ids: true, timestamp: 0 }]
+fn of_first(attribute: u8) -> Vec<ShownAttribute> {
+    vec![ShownAttribute {
+        attribute,
+        value: attribute,
+        is_url: false,
+        tag: 4,
+        to_ids: true,
+        timestamp: 0,
+    }]
 }
 
 #[tokio::test]
@@ -424,7 +437,7 @@ async fn what_changes_between_two_chunks_counts() {
         Small::Decayed { event: 0, attribute: 1, score: Some(1) },
         Small::Sighted { event: 0, attribute: 1, is_expiration: true, value: None },
     ] {
-        let mut world = World::new().await;
+        let mut world = SmallWorld::new().await;
         let told = format!("{between:?}");
         for (tag, between) in [(4, Small::Deliver), (1, between)] {
             let chunks = [of_first(0), of_first(1)];
@@ -443,7 +456,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let mut world = World::new().await;
+            let mut world = SmallWorld::new().await;
             for (number, step) in steps.into_iter().enumerate() {
                 let told = format!("{number}: {step:?}");
                 world.go(step).await;

@@ -13,11 +13,11 @@ mod value;
 
 pub use error::SqlError;
 pub(super) use json::{decode, encode};
-pub(super) use row::{Columns, FromColumn, FromRow, Json, row};
+pub(super) use row::{Columns, FromColumn, FromRow, JsonColumn, row};
 pub(super) use rusqlite::types::ValueRef;
 pub(super) use sqlite::{Connection, Options, Transaction};
 pub(super) use statement::{Statement, statements};
-pub(super) use types::Type;
+pub(super) use types::ParameterType;
 pub(super) use value::{Value, values};
 
 /// What comes of a statement.

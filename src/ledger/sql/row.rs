@@ -112,9 +112,9 @@ impl<T: FromColumn> FromColumn for Option<T> {
 
 /// A text column that holds JSON.
 #[derive(Debug)]
-pub(in crate::ledger) struct Json<T>(pub T);
+pub(in crate::ledger) struct JsonColumn<T>(pub T);
 
-impl<T: serde::de::DeserializeOwned> FromColumn for Json<T> {
+impl<T: serde::de::DeserializeOwned> FromColumn for JsonColumn<T> {
     fn from_column(value: ValueRef<'_>) -> Option<Self> {
         serde_json::from_str(value.as_str().ok()?).ok().map(Self)
     }

@@ -2,20 +2,23 @@
 
 use std::sync::OnceLock;
 
-use super::types::Type;
+use super::types::ParameterType;
 use super::value::Value;
 
 /// A statement, written for PostgreSQL: parameters are `$1`, `$2`, in any order and as often as needed.
 #[derive(Debug)]
 pub(in crate::ledger) struct Statement {
     sql: &'static str,
-    parameters: &'static [Type],
+    parameters: &'static [ParameterType],
     /// For SQLite, see [`numbered`].
     sqlite: OnceLock<String>,
 }
 
 impl Statement {
-    pub(in crate::ledger) const fn new(sql: &'static str, parameters: &'static [Type]) -> Self {
+    pub(in crate::ledger) const fn new(
+        sql: &'static str,
+        parameters: &'static [ParameterType],
+    ) -> Self {
         Self { sql, parameters, sqlite: OnceLock::new() }
     }
 
@@ -29,13 +32,14 @@ impl Statement {
     }
 
     #[cfg(test)]
-    pub(in crate::ledger) fn parameters(&self) -> &'static [Type] {
+    pub(in crate::ledger) fn parameters(&self) -> &'static [ParameterType] {
         self.parameters
     }
 
     /// Whether these values are of the types that the statement declares. SQLite would take any.
     pub(super) fn check(&self, values: &[Value<'_>]) {
-        let fits = |(value, kind): (&Value<'_>, &Type)| value.kind().is_none_or(|of| of == *kind);
+        let fits =
+            |(value, kind): (&Value<'_>, &ParameterType)| value.kind().is_none_or(|of| of == *kind);
         let are_right =
             values.len() == self.parameters.len() && values.iter().zip(self.parameters).all(fits);
         debug_assert!(are_right, "{values:?} are not the parameters of {}", self.sql);
@@ -54,7 +58,7 @@ macro_rules! statements {
             $(#[$meta])*
             static $name: $crate::ledger::sql::Statement = $crate::ledger::sql::Statement::new(
                 $sql,
-                &[$($crate::ledger::sql::Type::$type),*],
+                &[$($crate::ledger::sql::ParameterType::$type),*],
             );
         )+
 

@@ -2,7 +2,7 @@
 
 /// The type of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ledger) enum Type {
+pub(in crate::ledger) enum ParameterType {
     Integer,
     Boolean,
     Text,

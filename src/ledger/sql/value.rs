@@ -6,7 +6,7 @@ use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use uuid::Uuid;
 
-use super::types::Type;
+use super::types::ParameterType;
 
 /// The value of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,13 +22,13 @@ pub(in crate::ledger) enum Value<'v> {
 
 impl Value<'_> {
     /// `None`: NULL is of every type.
-    pub(super) fn kind(&self) -> Option<Type> {
+    pub(super) fn kind(&self) -> Option<ParameterType> {
         match self {
             Self::Null => None,
-            Self::Integer(_) => Some(Type::Integer),
-            Self::Boolean(_) => Some(Type::Boolean),
-            Self::Text(_) => Some(Type::Text),
-            Self::Bytes(_) | Self::Id(_) => Some(Type::Bytes),
+            Self::Integer(_) => Some(ParameterType::Integer),
+            Self::Boolean(_) => Some(ParameterType::Boolean),
+            Self::Text(_) => Some(ParameterType::Text),
+            Self::Bytes(_) | Self::Id(_) => Some(ParameterType::Bytes),
         }
     }
 }

@@ -9,11 +9,18 @@ statements! {
     VALUE(Text, Text) = "SELECT value FROM cursors WHERE source = $1 AND name = $2";
 }
 
+/// Where one listing has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListingCursor {
+    pub name: &'static str,
+    /// MISP's time, Unix seconds.
+    pub value: i64,
+}
+
 pub(in crate::ledger) fn store(
     tx: &Transaction<'_>,
     source: &str,
-    name: &str,
-    value: i64,
+    ListingCursor { name, value }: ListingCursor,
 ) -> Result<()> {
     tx.execute(&STORE, &values![source, name, value]).map(drop)
 }

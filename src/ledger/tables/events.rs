@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::keys::EventKey;
+use super::keys::{EventKey, EventOfSource};
 use crate::ledger::sql::{Result, SqlError, Transaction, decode, encode, row, statements, values};
 use crate::pure::convert::EventFacts;
 
@@ -349,7 +349,7 @@ row! {
     }
 }
 
-/// Of an event of any source.
+/// What there is to say of an event, of any source.
 pub(in crate::ledger) fn notes(tx: &Transaction<'_>, event: Uuid) -> Result<Vec<EventNotes>> {
     tx.rows(&NOTES, &values![event])
 }
@@ -370,6 +370,6 @@ pub(in crate::ledger) fn not_after(tx: &Transaction<'_>, now: i64) -> Result<()>
 }
 
 /// The events of all sources whose claims were not gone through to the end.
-pub(in crate::ledger) fn unfinished_of_all(tx: &Transaction<'_>) -> Result<Vec<(String, Uuid)>> {
+pub(in crate::ledger) fn unfinished_of_all(tx: &Transaction<'_>) -> Result<Vec<EventOfSource>> {
     tx.rows(&UNFINISHED_OF_ALL, &values![])
 }

@@ -4,7 +4,7 @@
 use super::dump::JsonRow;
 use super::pending::unsettled;
 use super::targets::TargetView;
-use crate::ledger::sql::{Result, SqlError, Statement, Transaction, Type, Value, values};
+use crate::ledger::sql::{ParameterType, Result, SqlError, Statement, Transaction, Value, values};
 
 /// A rule, and the rows that break it.
 pub(in crate::ledger) struct Rule {
@@ -74,7 +74,7 @@ macro_rules! unqueued {
 static UNQUEUED: BreakingRows = BreakingRows {
     count: Statement::new(
         concat!("SELECT count(*) ", unqueued!()),
-        &[Type::Integer, Type::Text, Type::Text],
+        &[ParameterType::Integer, ParameterType::Text, ParameterType::Text],
     ),
     examples: Statement::new(
         concat!(
@@ -82,7 +82,7 @@ static UNQUEUED: BreakingRows = BreakingRows {
             unqueued!(),
             " LIMIT $4"
         ),
-        &[Type::Integer, Type::Text, Type::Text, Type::Integer],
+        &[ParameterType::Integer, ParameterType::Text, ParameterType::Text, ParameterType::Integer],
     ),
 };
 
@@ -105,7 +105,7 @@ macro_rules! rules {
                     count: Statement::new(concat!("SELECT count(*) ", $rows), &[]),
                     examples: Statement::new(
                         concat!("SELECT ", $columns, " ", $rows, " LIMIT $1"),
-                        &[Type::Integer],
+                        &[ParameterType::Integer],
                     ),
                 },
             };

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::ledger::sql::{Columns, FromRow, Result};
+use crate::ledger::sql::{Columns, FromRow, Result, row};
 
 /// An event of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,6 +22,21 @@ impl<'a> EventKey<'a> {
         ClaimPlace { attribute, part }: ClaimPlace,
     ) -> ClaimKey<'a> {
         ClaimKey { event: self, attribute, part }
+    }
+}
+
+row! {
+    /// An [`EventKey`] to keep.
+    #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+    pub(in crate::ledger) struct EventOfSource {
+        pub source: String,
+        pub event: Uuid,
+    }
+}
+
+impl EventOfSource {
+    pub(in crate::ledger) fn of(EventKey { source, event }: EventKey<'_>) -> Self {
+        Self { source: source.to_owned(), event }
     }
 }
 

@@ -122,7 +122,7 @@ row! {
 
 /// Objects of a change, and where the next ones begin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Page {
+pub struct PendingPage {
     pub found: Vec<Pending>,
     /// To go on after; `None`: there is no more.
     pub next: Option<Uuid>,
@@ -140,7 +140,7 @@ pub(in crate::ledger) fn page(
     after: Option<Uuid>,
     now: i64,
     limit: i64,
-) -> Result<Page> {
+) -> Result<PendingPage> {
     let (TargetView { target, view }, after) = (at, after.unwrap_or(Uuid::nil()));
     let end: Option<Uuid> = match change {
         0 => tx.row(&STRIDE_OF_VIEW, &values![after, STRIDE - 1, view])?,
@@ -153,7 +153,7 @@ pub(in crate::ledger) fn page(
     };
     let is_full = i64::try_from(found.len()).is_ok_and(|found| found >= limit);
     let last = found.last().map(|pending| pending.object);
-    Ok(Page { found, next: if is_full { last } else { end } })
+    Ok(PendingPage { found, next: if is_full { last } else { end } })
 }
 
 /// Objects whose final version is due to be sent once more.

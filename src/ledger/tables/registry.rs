@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::ledger::sql::{Connection, Options, Statement, Type};
+use crate::ledger::sql::{Connection, Options, ParameterType, Statement};
 
 /// The schema of the file.
 const SCHEMA: &str = include_str!("../schema.sql");
@@ -126,11 +126,11 @@ fn postgresql_prepares_every_statement() {
     assert!(told.status.success() && errors.is_empty(), "{errors}");
 }
 
-fn postgresql_type(kind: &Type) -> &'static str {
+fn postgresql_type(kind: &ParameterType) -> &'static str {
     match kind {
-        Type::Integer => "BIGINT",
-        Type::Boolean => "BOOLEAN",
-        Type::Text => "TEXT",
-        Type::Bytes => "BYTEA",
+        ParameterType::Integer => "BIGINT",
+        ParameterType::Boolean => "BOOLEAN",
+        ParameterType::Text => "TEXT",
+        ParameterType::Bytes => "BYTEA",
     }
 }

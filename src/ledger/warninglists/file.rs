@@ -66,9 +66,6 @@ pub(in crate::ledger) async fn remove(data_dir: &Path, name: &str) -> io::Result
 }
 
 /// Copies the lists in force into another data folder, for a copy of the ledger.
-///
-/// # Errors
-/// What the disk says.
 pub async fn copy(data_dir: &Path, to: &Path) -> io::Result<()> {
     match tokio::fs::copy(data_dir.join(IN_FORCE), to.join(IN_FORCE)).await {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

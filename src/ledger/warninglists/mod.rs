@@ -68,10 +68,10 @@ pub struct ListsState {
 
 /// A handle on the lists in force. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Warninglists(Arc<Mutex<Shared>>);
+pub struct Warninglists(Arc<Mutex<SharedLists>>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct SharedLists {
     in_force: InForce,
     read_at: Option<i64>,
     error: Option<String>,
@@ -80,7 +80,7 @@ struct Shared {
 impl Warninglists {
     #[must_use]
     pub fn new(in_force: InForce) -> Self {
-        Self(Arc::new(Mutex::new(Shared { in_force, ..Shared::default() })))
+        Self(Arc::new(Mutex::new(SharedLists { in_force, ..SharedLists::default() })))
     }
 
     #[must_use]
@@ -129,7 +129,7 @@ impl Warninglists {
         }
     }
 
-    fn shared(&self) -> MutexGuard<'_, Shared> {
+    fn shared(&self) -> MutexGuard<'_, SharedLists> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -159,8 +159,7 @@ pub(in crate::ledger) fn beside<'k>(
     source: &str,
     keys: impl ExactSizeIterator<Item = ClaimKey<'k>>,
 ) -> Result<Vec<Beside>> {
-    let (is_any,): (bool,) =
-        tx.row(&IS_ANYTHING_BESIDE, &values![source])?.ok_or(SqlError::NoRow)?;
+    let is_any: bool = tx.row(&IS_ANYTHING_BESIDE, &values![source])?.ok_or(SqlError::NoRow)?;
     if !is_any {
         return Ok(vec![Beside::default(); keys.len()]);
     }

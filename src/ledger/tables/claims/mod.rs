@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::decay;
 use super::keys::{ClaimCursor, ClaimKey, ClaimPlace, EventKey};
-use crate::ledger::sql::{Json, Result, SqlError, Transaction, encode, statements, values};
+use crate::ledger::sql::{JsonColumn, Result, SqlError, Transaction, encode, statements, values};
 use crate::pure::convert::{Claim, ClaimFacts};
 use crate::pure::stix::Sight;
 
@@ -38,8 +38,8 @@ statements! {
          WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4";
     COUNT() = "SELECT count(*) FROM claims";
     ARE_THERE(Text) = "SELECT EXISTS (SELECT 1 FROM claims WHERE source = $1)";
-    /// `claimed_at` outlives the publication while the observable stays, `heard_at` while MISP's timestamp
-    /// does.
+    /// `claimed_at` stays while the observable stays, and `heard_at` while MISP's timestamp stays too: a publication
+    /// without news moves neither.
     WRITE(Text, Bytes, Bytes, Integer, Bytes, Integer, Bytes, Text, Text, Integer, Integer, Integer, Text) =
         "INSERT INTO claims (source, event, attribute, part, object, attribute_id, misp_object,
          path, value, timestamp, claimed_at, heard_at, digest, facts)
@@ -107,8 +107,8 @@ pub(in crate::ledger) fn facts(
     tx: &Transaction<'_>,
     key: ClaimKey<'_>,
 ) -> Result<Option<ClaimFacts>> {
-    let facts: Option<(Json<ClaimFacts>,)> = tx.row(&FACTS, &by_key(key))?;
-    Ok(facts.map(|(Json(facts),)| facts))
+    let facts: Option<(JsonColumn<ClaimFacts>,)> = tx.row(&FACTS, &by_key(key))?;
+    Ok(facts.map(|(JsonColumn(facts),)| facts))
 }
 
 /// The observable of a claim.
@@ -122,8 +122,7 @@ pub(in crate::ledger) fn count(tx: &Transaction<'_>) -> Result<i64> {
 
 /// Whether a source claims anything.
 pub(in crate::ledger) fn are_there(tx: &Transaction<'_>, source: &str) -> Result<bool> {
-    let (are_there,): (bool,) = tx.row(&ARE_THERE, &values![source])?.ok_or(SqlError::NoRow)?;
-    Ok(are_there)
+    tx.row(&ARE_THERE, &values![source])?.ok_or(SqlError::NoRow)
 }
 
 /// A claim ready to be written.

@@ -12,11 +12,11 @@ macro_rules! future {
     };
 }
 
-/// Which claims spoke of the future when they were heard, perhaps because our clock was behind, and do not
-/// any more. There is an index of those that speak of the future, for which the first condition asks. A
-/// difference of less than a minute is one between two clocks that are right. Where MISP's clock is ahead
-/// by less than a day, ours must have been behind by more than that: a claim is heard again once. A claim
-/// that was first seen at the time that is put right was seen by the same clock.
+/// Which claims spoke of the future when they were heard, and do so no longer. Our clock may have been behind then. The
+/// first condition is that of the index on claims that speak of the future. A difference of less than a minute is one
+/// between two clocks that are right. Where MISP's clock is ahead by less than a day, ours must have been behind by
+/// more than that: so a claim is heard again once. A claim whose `claimed_at` is the time that is put right was first
+/// seen by the same clock.
 macro_rules! overtaken {
     () => {
         "(heard_at / 1000 < timestamp AND heard_at / 1000 + 60 < timestamp

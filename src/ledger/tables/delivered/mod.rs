@@ -44,8 +44,7 @@ row! {
 
 /// Whether the target was sent anything.
 pub(in crate::ledger) fn is_any(tx: &Transaction<'_>, target: &str) -> Result<bool> {
-    let (is_any,): (bool,) = tx.row(&IS_ANY, &values![target])?.ok_or(SqlError::NoRow)?;
-    Ok(is_any)
+    tx.row(&IS_ANY, &values![target])?.ok_or(SqlError::NoRow)
 }
 
 /// How many indicators the target accepted.

@@ -43,12 +43,12 @@ pub(in crate::ledger) fn count_live_indicators_of(tx: &Transaction<'_>, view: &s
     tx.row(&COUNT_LIVE_INDICATORS_OF, &values![view])?.ok_or(SqlError::NoRow)
 }
 
-/// In all views.
+/// How many live indicators all views have.
 pub(in crate::ledger) fn count_live_indicators(tx: &Transaction<'_>) -> Result<i64> {
     tx.row(&COUNT_LIVE_INDICATORS, &values![])?.ok_or(SqlError::NoRow)
 }
 
-/// In all views.
+/// How many live context objects all views have.
 pub(in crate::ledger) fn count_live_context(tx: &Transaction<'_>) -> Result<i64> {
     tx.row(&COUNT_LIVE_CONTEXT, &values![])?.ok_or(SqlError::NoRow)
 }

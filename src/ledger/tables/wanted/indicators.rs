@@ -106,9 +106,7 @@ pub(in crate::ledger) fn is_id_taken(
     IdOfObject { stix_id, object }: IdOfObject,
     revokes: bool,
 ) -> Result<bool> {
-    let values = values![view, stix_id, object, revokes];
-    let (is_taken,): (bool,) = tx.row(&IS_ID_TAKEN, &values)?.ok_or(SqlError::NoRow)?;
-    Ok(is_taken)
+    tx.row(&IS_ID_TAKEN, &values![view, stix_id, object, revokes])?.ok_or(SqlError::NoRow)
 }
 
 row! {

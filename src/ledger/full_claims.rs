@@ -16,14 +16,14 @@ use crate::pure::stix::KnownClaim;
 
 /// A claim and all that decides whether it counts, but for the facts of its event.
 #[derive(Debug)]
-pub(super) struct Claimed {
+pub(super) struct FullClaim {
     pub row: ClaimRow,
     /// `None`: unreadable, and not admitted.
     pub facts: Option<ClaimFacts>,
     pub side_facts: SideFacts,
 }
 
-impl Claimed {
+impl FullClaim {
     pub(super) fn new(row: ClaimRow, facts: Option<ClaimFacts>, lists: &InForce) -> Self {
         let warned = facts.as_ref().map(|facts| lists.warned(facts, &row.observable));
         let warned = warned.unwrap_or_default();
@@ -55,20 +55,20 @@ pub(super) fn claims_of(
     tx: &Transaction<'_>,
     objects: &[Uuid],
     views: &Views,
-) -> Result<Vec<Claimed>> {
+) -> Result<Vec<FullClaim>> {
     let mut objects = objects.to_vec();
     objects.sort_unstable();
     objects.dedup();
     let lists = views.warninglists().now();
     let stored = claims::of_objects(tx, &objects)?.into_iter();
-    let mut claims: Vec<Claimed> = stored.map(|one| Claimed::stored(one, &lists)).collect();
+    let mut claims: Vec<FullClaim> = stored.map(|one| FullClaim::stored(one, &lists)).collect();
     sort(&mut claims);
     Ok(claims)
 }
 
 /// Puts claims in the order of their observables, those of an attribute together.
-pub(super) fn sort(claims: &mut [Claimed]) {
-    claims.sort_unstable_by(|Claimed { row: one, .. }, Claimed { row: other, .. }| {
+pub(super) fn sort(claims: &mut [FullClaim]) {
+    claims.sort_unstable_by(|FullClaim { row: one, .. }, FullClaim { row: other, .. }| {
         let order = one.object.cmp(&other.object);
         let order = order.then_with(|| one.attribute.cmp(&other.attribute));
         let order = order.then_with(|| one.source.cmp(&other.source));
@@ -85,11 +85,11 @@ pub(super) struct KnownEvents(HashMap<Uuid, Vec<(String, EventFacts)>>);
 
 impl KnownEvents {
     /// Reads the facts of these claims' events as far as they are not known yet.
-    pub(super) fn load(&mut self, tx: &Transaction<'_>, claims: &[Claimed]) -> Result<()> {
+    pub(super) fn load(&mut self, tx: &Transaction<'_>, claims: &[FullClaim]) -> Result<()> {
         if self.0.len() > MAX_EVENTS {
             self.0.clear();
         }
-        for Claimed { row, .. } in claims {
+        for FullClaim { row, .. } in claims {
             let key = row.event_key();
             if self.get(key).is_some() {
                 continue;
@@ -102,7 +102,7 @@ impl KnownEvents {
     }
 
     /// Those of the events of these claims.
-    pub(super) fn of(tx: &Transaction<'_>, claims: &[Claimed]) -> Result<Self> {
+    pub(super) fn of(tx: &Transaction<'_>, claims: &[FullClaim]) -> Result<Self> {
         let mut events = Self::default();
         events.load(tx, claims)?;
         Ok(events)
