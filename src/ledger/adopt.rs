@@ -93,6 +93,8 @@ impl Ledger {
                 file::write(folder, IN_FORCE, &lists).await?;
                 views.warninglists().set(InForce::Lists(lists));
                 self.forget_waiting().await?;
+                // An earlier call may have failed after the lists came into force.
+                self.reevaluate(views, Self::now(), |_| {}).await?;
                 return Ok(Adopted::Same);
             }
             let replacement = Replacement { before, after: &lists };
@@ -156,7 +158,8 @@ impl Ledger {
         Ok(file::remove(&self.shared.folder, WAITING).await?)
     }
 
-    /// How many live objects would go, if the guard does not allow it; if it does, they are counted.
+    /// How many live objects would go, if the guard does not allow it; if it does, they are counted. They are
+    /// counted in several reads, so what becomes live in between is left out.
     async fn keep_waiting(
         &self,
         views: &Views,

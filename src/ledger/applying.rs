@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::apply::{Added, Application, Counts};
+use super::apply::{Added, Application, Counts, EndingSnapshot};
 use super::begin::{self, Begun};
 use super::change::Change;
 use super::judgement::Origin;
@@ -47,7 +47,7 @@ pub(super) enum Stepped {
 /// A snapshot of which everything was added.
 #[derive(Debug, Clone)]
 pub(super) struct Ended {
-    pub application: Application,
+    pub ending: EndingSnapshot,
     pub totals: Arc<Totals>,
     /// Nothing is left to end.
     pub done: bool,
@@ -93,15 +93,12 @@ impl Applying {
             unit.wake(&change);
             return Ok(Stepped::Added { begun, added });
         };
-        // A lost transaction runs again from what was known before it, so nothing is advanced in place.
-        let mut application = application.clone();
-        application.advance(&added);
         let origin = self.head.origin;
         self.context.take_back_unshown(unit, self.event(), origin, shown, &mut change)?;
         let measure = self.context.rest().map(|rest| &rest.guard);
-        application.judge_absent(unit, measure, &mut change)?;
-        let added = Ended { application, totals: Arc::clone(totals), done: false };
-        Ok(Stepped::Ended(Box::new(self.end(unit, added, change)?)))
+        let ending = application.judge_absent(unit, &added, measure, &mut change)?;
+        let ended = Ended { ending, totals: Arc::clone(totals), done: false };
+        Ok(Stepped::Ended(Box::new(self.end(unit, ended, change)?)))
     }
 
     /// Ends more of the claims that the snapshot ends.
@@ -163,26 +160,26 @@ impl Applying {
 
     /// Ends some claims; once all have ended the snapshot is applied.
     fn end(&self, unit: &Unit<'_>, ended: Ended, mut change: Change<'_>) -> Result<Ended> {
-        let Ended { mut application, totals, .. } = ended;
-        let done = application.end_some(unit, &mut change)?;
+        let Ended { mut ending, totals, .. } = ended;
+        let done = ending.end_some(unit, &mut change)?;
         if done {
-            self.finish(unit, &application, &totals, &change)?;
+            self.finish(unit, &ending, &totals, &change)?;
         }
         unit.wake(&change);
-        Ok(Ended { application, totals, done })
+        Ok(Ended { ending, totals, done })
     }
 
     fn finish(
         &self,
         unit: &Unit<'_>,
-        application: &Application,
+        ending: &EndingSnapshot,
         totals: &Totals,
         change: &Change<'_>,
     ) -> Result<()> {
         let event = self.key();
-        let summary = Summary::new(&self.head, &application.counts, totals);
+        let summary = Summary::new(&self.head, &ending.counts, totals);
         change.summarise(unit, &encode(&summary)?)?;
-        application.finish(unit, self.head.content, &encode(&summary.skipped)?)?;
+        ending.finish(unit, self.head.content, &encode(&summary.skipped)?)?;
         event_tags::store(unit, event, &totals.tags)?;
         // Without REST nothing reads the event back. The asking was there for a crash, which did not happen.
         if self.context.rest().is_none() {

@@ -7,7 +7,7 @@ use super::sql::{Result, Transaction};
 use super::tables::claims;
 use super::tables::events::{self, StoredEvent, Whole};
 use super::tables::keys::EventKey;
-use super::tables::tag_changes::{self, TagChanges};
+use super::tables::tag_changes;
 use crate::pure::convert::EventFacts;
 
 /// Whether a snapshot is to be applied.
@@ -74,15 +74,19 @@ pub(super) fn begin(
     if let Some(before) = &before {
         origin.reconcile(before, &mut facts);
     }
-    let heard = heard_of(tx, source, &origin, &mut facts)?;
+    if let Origin::Read(shown) = origin {
+        // A read shows what came of the tags that were put on and taken off before it.
+        tag_changes::settle(tx, source, facts.id, shown.began)?;
+    }
+    origin.tags_heard(tx, source, &facts)?.apply(tag_changes::EVENT, &mut facts.tags);
     let changed = before.is_some_and(|before| says_more(&before, &facts));
-    let generation = events::begin_snapshot(tx, source, &facts)?;
+    let stage = events::begin_snapshot(tx, source, &facts)?;
     if changed {
         // If this does not come to its end, all claims are judged by the new head nevertheless.
         events::begin_whole(tx, event, Whole::Refresh)?;
     }
     let stored = claims::digests(tx, event)?;
-    let head = BegunHead { facts, generation, changed, heard };
+    let head = BegunHead { facts, stage, changed };
     Ok(Begun::Started(Box::new(Application::new(source, origin, head, stored))))
 }
 
@@ -95,27 +99,4 @@ fn says_more(stored: &EventFacts, now: &EventFacts) -> bool {
         ..facts.clone()
     };
     without_times(stored) != without_times(now)
-}
-
-/// Finds the tag changes that count against a snapshot. A push may be from before them, so they count against it. A
-/// read shows what came of them, so it settles them.
-fn heard_of(
-    tx: &Transaction<'_>,
-    source: &str,
-    origin: &Origin,
-    facts: &mut EventFacts,
-) -> Result<TagChanges> {
-    let number = facts.id;
-    match origin {
-        Origin::Push { .. } => {
-            let taken = origin.taken(facts.timestamp);
-            let heard = tag_changes::not_before(tx, source, number, taken)?;
-            heard.apply(tag_changes::EVENT, &mut facts.tags);
-            Ok(heard)
-        }
-        Origin::Read(shown) => {
-            tag_changes::settle(tx, source, number, shown.began)?;
-            Ok(TagChanges::default())
-        }
-    }
 }

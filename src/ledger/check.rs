@@ -32,8 +32,8 @@ impl Ledger {
             if !tell(sound(snapshot)?) {
                 return Ok(());
             }
-            for finding in judged(snapshot, &views, now)? {
-                tell(finding);
+            if !judged(snapshot, &views, now)?.into_iter().all(tell) {
+                return Ok(());
             }
             for rule in RULES {
                 if !tell(apply(snapshot, rule)?) {

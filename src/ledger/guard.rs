@@ -22,28 +22,29 @@ use crate::config::Guard;
 
 /// Which of the absent claims stand: all of them, or those that an operator has not released yet.
 pub(super) fn hold(
-    tx: &Transaction<'_>,
+    unit: &Unit<'_>,
     event: EventKey<'_>,
     absent: &[PlacedObject],
     measure: &Guard,
     change: &Change<'_>,
 ) -> Result<HashSet<ClaimPlace>> {
-    let held: HashSet<ClaimPlace> = held::of_event(tx, event)?.into_iter().collect();
+    let held: HashSet<ClaimPlace> = held::of_event(unit, event)?.into_iter().collect();
     let (old, fresh): (Vec<PlacedObject>, Vec<PlacedObject>) =
         absent.iter().copied().partition(|claim| held.contains(&claim.place));
     let mut kept: HashSet<ClaimPlace> = old.iter().map(|claim| claim.place).collect();
     // What is held stays held, whatever the measure allows by now: only an operator releases it.
-    if !(fresh.is_empty() || may_go(tx, event.source, &fresh, measure, change)?) {
+    if !(fresh.is_empty() || may_go(unit, event.source, &fresh, measure, change)?) {
         kept.extend(fresh.iter().map(|claim| claim.place));
     }
     // What is no longer absent is no longer held.
-    held::release(tx, held.difference(&kept).map(|place| event.claim(*place)))?;
-    held::hold(tx, kept.iter().map(|place| event.claim(*place)), change.opened_at)?;
+    held::release(unit, held.difference(&kept).map(|place| event.claim(*place)))?;
+    held::hold(unit, kept.iter().map(|place| event.claim(*place)), change.opened_at)?;
     if kept.len() > held.len() {
-        tracing::error!(
-            event = %event.event, claims = kept.len(),
+        let (event, claims) = (event.event, kept.len());
+        unit.then(move |_| tracing::error!(
+            %event, claims,
             "MISP shows these claims no longer without having deleted them, more than guard.max and guard.percent allow: they stand; look with `held`, then `release` them or mend MISP"
-        );
+        ));
     }
     Ok(kept)
 }

@@ -1,6 +1,8 @@
 //! How far a snapshot counts. A pushed one is a hint, and may be from before something that is known. A read one is
 //! MISP's answer, and counts by what it shows of the publication.
 
+use super::sql::{Result, Transaction};
+use super::tables::tag_changes::{self, TagChanges};
 use super::tables::tombstones::Tombstone;
 use super::tags;
 use crate::config::OnUnpublish;
@@ -124,6 +126,21 @@ const AFTER_DELETION: i64 = 2_000;
 const CLOCK: i64 = 3_600_000;
 
 impl Origin {
+    /// The tag changes that count against a snapshot: a push may be from before them, and a read from before those
+    /// that were heard since it began.
+    pub(super) fn tags_heard(
+        &self,
+        tx: &Transaction<'_>,
+        source: &str,
+        facts: &EventFacts,
+    ) -> Result<TagChanges> {
+        let since = match self {
+            Self::Push { .. } => tag_changes::reaching(self.taken(facts.timestamp)),
+            Self::Read(shown) => shown.began,
+        };
+        tag_changes::since(tx, source, facts.id, since)
+    }
+
     pub(super) fn is_read(&self) -> bool {
         matches!(self, Self::Read(_))
     }

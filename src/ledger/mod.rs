@@ -206,6 +206,14 @@ impl Ledger {
         self.threads.readers.picks.read(work).await
     }
 
+    /// The same for figures that are counted.
+    async fn read_counts<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> SqlResult<T> + Send + 'static,
+    ) -> SqlResult<T> {
+        self.threads.readers.counts.read(work).await
+    }
+
     /// The same for commands that go through whole tables.
     async fn read_long<T: Send + 'static>(
         &self,

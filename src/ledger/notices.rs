@@ -32,11 +32,12 @@ pub(super) struct SmallNotice {
 }
 
 /// Applies small notices in one transaction; what concerns a whole large event goes on in others.
-pub(super) async fn apply(context: &Arc<Context>, batch: Vec<SmallNotice>) -> Result<()> {
+pub(super) async fn apply(context: &Arc<Context>, batch: Vec<Arc<SmallNotice>>) -> Result<()> {
     let work = Arc::clone(context);
     let apply = move |unit: &Unit<'_>| {
         let mut unfinished = Vec::new();
-        for SmallNotice { what, received } in &batch {
+        for notice in &batch {
+            let SmallNotice { what, received } = &**notice;
             let heard = unix(SystemTime::now() - received.elapsed());
             let mut change = Change::new(&work.views, None, heard);
             unfinished.extend(one(&work, unit, what, &mut change)?);
@@ -60,8 +61,9 @@ fn one(
     match what {
         What::Withdrawn(Withdrawal::Event { uuid, timestamp }) => {
             let deleted = DeletedAt { timestamp: *timestamp, heard: change.opened_at };
-            tracing::info!(event = %uuid, "event deleted in MISP: its claims end");
-            let unfinished = whole::delete(context, unit, *uuid, deleted, change)?;
+            let event = *uuid;
+            unit.then(move |_| tracing::info!(%event, "event deleted in MISP: its claims end"));
+            let unfinished = whole::delete(context, unit, event, deleted, change)?;
             return Ok(unfinished.into_iter().collect());
         }
         What::Withdrawn(Withdrawal::Shown(frame)) => {
@@ -170,12 +172,15 @@ fn withdrawn_from(
     match withdraw::withdraw(unit, context.key(event), ending, change)? {
         Withdrawn::Claims(0) => {}
         Withdrawn::Claims(claims) => {
-            unit.then(move |_| metrics::claims("gone", claims as u64));
-            tracing::info!(%event, claims, withdrawn = change.withdrawn, why, "withdrawal");
+            let withdrawn = change.withdrawn;
+            unit.then(move |_| {
+                metrics::claims("gone", claims as u64);
+                tracing::info!(%event, claims, withdrawn, why, "withdrawal");
+            });
         }
-        Withdrawn::Older => {
+        Withdrawn::Older => unit.then(move |_| {
             tracing::warn!(%event, why, "a withdrawal looks older than its claim: only a REST read of the event can judge it");
-        }
+        }),
     }
     Ok(())
 }
@@ -237,8 +242,10 @@ fn sighted(
     context.applied.invalidate(&event);
     if is_news {
         events::touch(unit, context.key(event))?;
-        let (kind, withdrawn) = (sighting.kind, change.withdrawn);
-        tracing::info!(%event, %attribute, ?kind, taken_back, altered = change.altered, withdrawn, "sighting");
+        let (kind, altered, withdrawn) = (sighting.kind, change.altered, change.withdrawn);
+        unit.then(move |_| {
+            tracing::info!(%event, %attribute, ?kind, taken_back, altered, withdrawn, "sighting");
+        });
     }
     Ok(())
 }

@@ -171,10 +171,23 @@ impl Thread {
             };
             for (unit, outcome) in units.drain(..outcomes.len()).zip(outcomes) {
                 outcome.as_ref().err().into_iter().for_each(|error| self.shared.note_failed(error));
-                let outcome = outcome.map(|effects| {
-                    effects.into_iter().for_each(|effect| effect(&self.shared));
-                });
-                unit.answer(outcome);
+                unit.answer(outcome.map(|effects| self.follow(effects)));
+            }
+        }
+    }
+
+    /// Does what follows from a commit. One effect that fails costs no other.
+    fn follow(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            if guarded(|| {
+                effect(&self.shared);
+                Ok(())
+            })
+            .is_err()
+            {
+                tracing::error!(
+                    "the relay failed at what follows from a commit: please report it with the log"
+                );
             }
         }
     }
@@ -274,6 +287,22 @@ mod tests {
         let asked = tokio::time::timeout(Duration::ZERO, owner.run(insert("first", 5))).await;
         drop(asked);
         assert_eq!(all(&owner).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_effect_that_panics_costs_no_other() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let owner = started(&folder);
+        let (told, heard) = std::sync::mpsc::channel();
+        let effects = move |unit: &Unit<'_>| {
+            unit.then(|_| panic!("a fault"));
+            let told = told.clone();
+            unit.then(move |_| told.send("the next").unwrap());
+            Ok(())
+        };
+        assert!(owner.run(effects).await.is_ok());
+        assert_eq!(heard.try_recv(), Ok("the next"));
+        assert!(owner.run(|_: &Unit<'_>| Ok(())).await.is_ok());
     }
 
     #[tokio::test]

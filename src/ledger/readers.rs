@@ -1,25 +1,36 @@
 //! The threads that read: each has a connection of its own, so that nobody who reads holds up the writing,
 //! and nobody who reads for long holds up the senders.
 
-use tokio::sync::{mpsc, oneshot};
+use std::pin::pin;
+use std::time::Duration;
 
-use super::sql::{Connection, Result, SqlError, Transaction};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::sql::{Connection, Interrupt, Result, SqlError, Transaction};
 use super::thread::{Worker, guarded};
 
 type Reading = Box<dyn FnOnce(&mut Connection) + Send>;
 
+/// How long a read may go on while the ledger is being closed.
+const LAST_READ: Duration = Duration::from_millis(50);
+
 /// A thread that reads.
 #[derive(Debug)]
-pub(super) struct ReadingThread(Worker<Reading>);
+pub(super) struct ReadingThread {
+    worker: Worker<Reading>,
+    interrupt: Interrupt,
+}
 
 impl ReadingThread {
     pub(super) fn start(name: &str, mut connection: Connection) -> Result<Self> {
+        let interrupt = connection.interrupt();
         let run = move |mut waiting: mpsc::Receiver<Reading>| {
             while let Some(work) = waiting.blocking_recv() {
                 work(&mut connection);
             }
         };
-        Ok(Self(Worker::start(name, run)?))
+        Ok(Self { worker: Worker::start(name, run)?, interrupt })
     }
 
     /// Reads one moment of the ledger.
@@ -36,7 +47,7 @@ impl ReadingThread {
         work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (waiting, answer) = oneshot::channel();
-        self.0
+        self.worker
             .give(Box::new(move |connection| {
                 waiting.send(guarded(|| work(connection))).ok();
             }))
@@ -44,8 +55,12 @@ impl ReadingThread {
         answer.await.map_err(|_| SqlError::Closed)?
     }
 
+    /// Waits until the thread has ended. What it reads is broken off: nobody needs it any more.
     pub(super) async fn close(&self) {
-        self.0.close().await;
+        let mut closing = pin!(self.worker.close());
+        while timeout(LAST_READ, &mut closing).await.is_err() {
+            self.interrupt.now();
+        }
     }
 }
 
@@ -54,8 +69,10 @@ impl ReadingThread {
 pub(super) struct Readers {
     /// What the senders pick, and nothing else.
     pub picks: ReadingThread,
-    /// Status and other questions that take milliseconds.
+    /// Questions that take milliseconds.
     pub short: ReadingThread,
+    /// The figures of the status, some of which are counted row by row.
+    pub counts: ReadingThread,
     /// Commands that go through whole tables.
     pub long: ReadingThread,
 }
@@ -65,13 +82,40 @@ impl Readers {
         Ok(Self {
             picks: ReadingThread::start("ledger-picks", open()?)?,
             short: ReadingThread::start("ledger-reads", open()?)?,
+            counts: ReadingThread::start("ledger-counts", open()?)?,
             long: ReadingThread::start("ledger-long", open()?)?,
         })
     }
 
     pub(super) async fn close(&self) {
-        for reader in [&self.picks, &self.short, &self.long] {
+        for reader in [&self.picks, &self.short, &self.counts, &self.long] {
             reader.close().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::super::sql::{Options, Statement};
+    use super::*;
+
+    static ENDLESS: Statement = Statement::new(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) SELECT max(n) FROM n",
+        &[],
+    );
+
+    #[tokio::test]
+    async fn a_read_that_lasts_does_not_hold_up_the_end() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let options = Options { fsync: false, cache: 1_000 };
+        let connection = Connection::open(&folder.path().join("ledger.db"), options).unwrap();
+        let reader = ReadingThread::start("reader", connection).unwrap();
+        let began = Instant::now();
+        let reading = reader.read(|tx| tx.row::<i64>(&ENDLESS, &[]));
+        let (read, ()) = tokio::join!(reading, reader.close());
+        assert!(matches!(read, Err(SqlError::Sqlite(_))), "{read:?}");
+        assert!(began.elapsed() < Duration::from_secs(30));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::owner::Unit;
 use super::sql::{Result, Transaction};
 use super::start_error::StartError;
 use super::tables::queue::NewChange;
@@ -25,25 +26,25 @@ pub(super) fn moved(tx: &Transaction<'_>, entries: &[TargetEntry]) -> Result<Opt
 /// Takes in these targets, also those that [`moved`]; the others become absent, and views that no target
 /// sees are closed.
 pub(super) fn register(
-    tx: &Transaction<'_>,
+    unit: &Unit<'_>,
     views: &Views,
     entries: &[TargetEntry],
     now: i64,
 ) -> Result<()> {
     for entry in entries {
-        register_one(tx, views, entry, now)?;
+        register_one(unit, views, entry, now)?;
     }
-    for RegisteredTarget { entry: known, .. } in targets::all(tx)? {
+    for RegisteredTarget { entry: known, .. } in targets::all(unit)? {
         if entries.iter().all(|entry| entry.target != known.target) {
-            note_absent(tx, &known)?;
+            note_absent(unit, &known)?;
         }
     }
-    close_views(tx, views)
+    close_views(unit, views)
 }
 
-fn register_one(tx: &Transaction<'_>, views: &Views, entry: &TargetEntry, now: i64) -> Result<()> {
+fn register_one(unit: &Unit<'_>, views: &Views, entry: &TargetEntry, now: i64) -> Result<()> {
     let (name, view) = (&entry.target, views.name_of(&entry.target));
-    let before = targets::one(tx, name)?;
+    let before = targets::one(unit, name)?;
     if before.as_ref().is_some_and(|known| known.entry == *entry && known.view == view) {
         return Ok(());
     }
@@ -51,26 +52,26 @@ fn register_one(tx: &Transaction<'_>, views: &Views, entry: &TargetEntry, now: i
         && (difference(before, entry).is_some() || before.mode == TargetMode::DryRun)
     {
         // What was sent elsewhere, or only written to a file, was never sent here.
-        delivered::delete(tx, name, i64::MAX)?;
+        delivered::delete(unit, name, i64::MAX)?;
     }
-    targets::store(tx, entry, view)?;
+    targets::store(unit, entry, view)?;
     // A disabled target is compared with everything once it is enabled, so its queue holds nothing that matters.
     if entry.mode == TargetMode::Disabled {
-        queue::close_changes(tx, name)?;
+        queue::close_changes(unit, name)?;
     }
     if let Some(before) = before.filter(|known| known.view != view)
         && let Some(view) = views.iter().find(|one| one.name == view)
     {
-        change_view(tx, entry, &before.view, view, now)?;
+        change_view(unit, entry, &before.view, view, now)?;
     }
-    queue::open_everything(tx, name, now)
+    queue::open_everything(unit, name, now)
 }
 
 /// Moves a target to another view. What it was sent before and the new view does not know stands there as withdrawn;
 /// what the new view wants of that becomes wanted when it is judged. An id that is used up at this target cannot live
 /// in the new view: its object ends there, for all who see the view, and the claims go on under the next generation.
 fn change_view(
-    tx: &Transaction<'_>,
+    unit: &Unit<'_>,
     entry: &TargetEntry,
     before: &str,
     view: &View,
@@ -86,19 +87,20 @@ fn change_view(
     };
     let withdrawals =
         |number| NewChange { number, lane: Lane::Withdrawals, event: None, opened_at: now };
-    queue::close_changes(tx, name)?;
-    let number = counters::next_change(tx)?;
-    if wanted::bring(tx, &moved, number)? > 0 && entry.mode != TargetMode::Disabled {
-        queue::open(tx, std::slice::from_ref(name), withdrawals(number))?;
+    queue::close_changes(unit, name)?;
+    let number = counters::next_change(unit)?;
+    if wanted::bring(unit, &moved, number)? > 0 && entry.mode != TargetMode::Disabled {
+        queue::open(unit, std::slice::from_ref(name), withdrawals(number))?;
     }
-    tracing::info!(target = name, from = before, to = view.name, "a target sees another view");
-    let number = counters::next_change(tx)?;
-    if wanted::end_used_up(tx, &moved, number)? == 0 {
+    let (target, from, to) = (name.clone(), before.to_owned(), view.name.clone());
+    unit.then(move |_| tracing::info!(target, from, to, "a target sees another view"));
+    let number = counters::next_change(unit)?;
+    if wanted::end_used_up(unit, &moved, number)? == 0 {
         return Ok(());
     }
-    queue::open(tx, &view.targets, withdrawals(number))?;
+    queue::open(unit, &view.targets, withdrawals(number))?;
     // Only judging all claims anew gives the ended objects their successors.
-    settings::forget_judged(tx, &view.name)
+    settings::forget_judged(unit, &view.name)
 }
 
 /// Notes that the configuration no longer names a target. It misses changes from now on, so it is compared with

@@ -111,6 +111,10 @@ impl RunningSnapshot {
         &self.applying.head
     }
 
+    pub(super) fn event(&self) -> Uuid {
+        self.applying.event()
+    }
+
     pub(super) fn lane(&self) -> Lane {
         self.applying.lane
     }
@@ -172,7 +176,7 @@ impl RunningSnapshot {
             self.progress = Progress::Ending(ended);
             return Next::Step;
         }
-        report(self.head(), &ended.application.counts, &ended.totals, self.received.elapsed());
+        report(self.head(), &ended.ending.counts, &ended.totals, self.received.elapsed());
         Next::End(Applied::Wholly)
     }
 }

@@ -69,7 +69,7 @@ CREATE INDEX claims_by_object ON claims (object);
 -- Tag frames name the attribute by its number, object frames by the MISP object.
 CREATE INDEX claims_by_attribute_id ON claims (source, event, attribute_id);
 CREATE INDEX claims_by_value ON claims (lower(value));
-CREATE INDEX claims_of_the_future ON claims (object) WHERE heard_at / 1000 < timestamp;
+CREATE INDEX claims_of_the_future ON claims (object) WHERE timestamp > heard_at / 1000;
 -- Withdrawals find their claims by uuids alone: MISP's numbers of events are not for ever.
 CREATE INDEX claims_by_attribute ON claims (source, attribute, event);
 CREATE INDEX claims_by_misp_object ON claims (source, misp_object) WHERE misp_object IS NOT NULL;

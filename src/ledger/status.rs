@@ -103,26 +103,26 @@ impl Ledger {
     /// own, so that no other has to wait for all of them.
     pub async fn status(&self) -> Result<LedgerStatus> {
         let mut targets = Vec::new();
-        for known in self.read(targets::all).await? {
+        for known in self.read_counts(targets::all).await? {
             targets.push(self.target_status(known).await?);
         }
         let (unread_first, unread) = self.unread(UNREAD_TOLD).await?;
         Ok(LedgerStatus {
             unread,
             unread_first,
-            events: self.read(events::count_living).await?,
-            deleted_events: self.read(events::count_deleted).await?,
-            claims: self.read(claims::count).await?,
+            events: self.read_counts(events::count_living).await?,
+            deleted_events: self.read_counts(events::count_deleted).await?,
+            claims: self.read_counts(claims::count).await?,
             skipped: self.skipped().await?,
-            wanted: self.read(wanted::count_live_indicators).await?,
-            context: self.read(wanted::count_live_context).await?,
-            announced: self.read(announced::count).await?,
-            awaiting_rest: self.read(reads::count).await?,
-            held: self.read(held::count).await?,
+            wanted: self.read_counts(wanted::count_live_indicators).await?,
+            context: self.read_counts(wanted::count_live_context).await?,
+            announced: self.read_counts(announced::count).await?,
+            awaiting_rest: self.read_counts(reads::count).await?,
+            held: self.read_counts(held::count).await?,
             warninglists_waiting: self.waiting_warninglists().await?,
-            suppressed: self.read(suppressed::count).await?,
+            suppressed: self.read_counts(suppressed::count).await?,
             resync: self.resync_status().await?,
-            gaps: self.read(gaps::by_reason).await?,
+            gaps: self.read_counts(gaps::by_reason).await?,
             clock_set_back: self.last_set_back().await?,
             targets,
             room: self.room().await?,
@@ -130,11 +130,16 @@ impl Ledger {
     }
 
     pub async fn waiting(&self) -> Result<WaitingCounts> {
-        self.read(|tx| Ok(WaitingCounts { reads: reads::count(tx)?, held: held::count(tx)? })).await
+        self.read_counts(|tx| {
+            Ok(WaitingCounts { reads: reads::count(tx)?, held: held::count(tx)? })
+        })
+        .await
     }
 
     async fn resync_status(&self) -> Result<Option<ResyncStatus>> {
-        let Some(source) = self.read(settings::resynced_source).await? else { return Ok(None) };
+        let Some(source) = self.read_counts(settings::resynced_source).await? else {
+            return Ok(None);
+        };
         let progress = self.resync_progress(&source).await?;
         Ok(progress.map(|(resync, left)| ResyncStatus { resync, left }))
     }
@@ -142,11 +147,11 @@ impl Ledger {
     /// Open changes of a target per lane.
     pub async fn queue_depth(&self, target: &str) -> Result<[i64; 3]> {
         let target = target.to_owned();
-        self.read(move |tx| queue::depths(tx, &target)).await
+        self.read_counts(move |tx| queue::depths(tx, &target)).await
     }
 
     async fn target_status(&self, known: RegisteredTarget) -> Result<TargetStatus> {
-        self.read(move |tx| {
+        self.read_counts(move |tx| {
             let RegisteredTarget { entry, view } = known;
             let at = TargetView { target: &entry.target, view: &view };
             let count = delivered::count(tx, at.target)?;
@@ -166,7 +171,7 @@ impl Ledger {
 
     async fn skipped(&self) -> Result<BTreeMap<String, u64>> {
         let mut total = BTreeMap::new();
-        for event in self.read(events::skipped).await? {
+        for event in self.read_counts(events::skipped).await? {
             for (reason, count) in decode::<BTreeMap<String, u64>>(&event)? {
                 *total.entry(reason).or_default() += count;
             }

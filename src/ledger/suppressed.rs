@@ -87,15 +87,20 @@ impl Ledger {
     /// Takes back the suppressions whose time is over; returns their values.
     pub(super) async fn end_suppressions(&self, views: &Views, now: i64) -> Result<Vec<String>> {
         let over = self.read(move |tx| suppressed::over(tx, now, STEP)).await?;
+        let mut ended = Vec::with_capacity(over.len());
         for value in &over {
             let (views, value) = (views.clone(), value.clone());
-            self.write(move |unit| {
-                let spellings = suppressed::delete(unit, &value)?;
-                judge_again(unit, &views, &spellings, now)
-            })
-            .await?;
+            let end = move |unit: &Unit<'_>| {
+                // The operator may have renewed it since it was read.
+                let Some(spellings) = suppressed::delete_over(unit, &value, now)? else {
+                    return Ok(None);
+                };
+                judge_again(unit, &views, &spellings, now)?;
+                Ok(Some(value.clone()))
+            };
+            ended.extend(self.write(end).await?);
         }
-        Ok(over)
+        Ok(ended)
     }
 
     /// All suppressions, the newest first.

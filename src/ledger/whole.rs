@@ -103,11 +103,13 @@ pub(super) async fn go_through(context: &Arc<Context>, event: Uuid) -> Result<()
     }
 }
 
-/// Takes up what a crash interrupted.
-pub(super) async fn resume(context: &Arc<Context>) {
+/// Takes up what a crash or a fault interrupted. An event whose snapshot is `in_work` waits for it: the
+/// snapshot decides on the same claims.
+pub(super) async fn resume(context: &Arc<Context>, in_work: &[Uuid]) {
     let source = context.source().to_owned();
     let unfinished = context.ledger.read(move |tx| events::all_unfinished(tx, &source)).await;
-    for event in unfinished.unwrap_or_default() {
+    let unfinished = unfinished.unwrap_or_default().into_iter();
+    for event in unfinished.filter(|event| !in_work.contains(event)) {
         tracing::info!(%event, "going on with an event that the last run left unfinished");
         if let Err(error) = go_through(context, event).await {
             tracing::error!(%event, %error, "cannot go on with an unfinished event");

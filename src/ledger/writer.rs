@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
 
 use super::fault::{Faults, TRY_AGAIN};
 use super::guessed::Guessed;
@@ -180,13 +181,24 @@ impl Writer {
             self.look_at_first();
             let Some(notice) = self.first.take_if(|first| is_small(&first.what)) else { break };
             let Notice { what, received, done, memory } = notice;
-            batch.push(SmallNotice { what, received });
+            batch.push(Arc::new(SmallNotice { what, received }));
             waiting.push(Waiting { done, _memory: memory });
         }
         self.mark_busy();
-        let result = notices::apply(&self.context, batch).await;
+        let result = notices::apply(&self.context, batch.clone()).await;
+        // One that cannot be applied is to cost itself alone.
+        if batch.len() > 1 && result.as_ref().is_err_and(|error| !error.is_fault()) {
+            return self.take_one_by_one(batch, waiting).await;
+        }
         let receipt = self.receipt(result.map(|()| Receipt::Committed)).await;
         waiting.into_iter().for_each(|one| one.acknowledge(receipt));
+    }
+
+    async fn take_one_by_one(&mut self, batch: Vec<Arc<SmallNotice>>, waiting: Vec<Waiting>) {
+        for (notice, waiting) in batch.into_iter().zip(waiting) {
+            let result = notices::apply(&self.context, vec![notice]).await;
+            self.finish(waiting, result.map(|()| Receipt::Committed)).await;
+        }
     }
 
     /// Begins with a notice. All but snapshots are done with that.
@@ -210,7 +222,8 @@ impl Writer {
             | What::TagAltered(_)
             | What::Sighted(_)
             | What::Touched(_)) => {
-                let applied = notices::apply(context, vec![SmallNotice { what, received }]).await;
+                let notice = Arc::new(SmallNotice { what, received });
+                let applied = notices::apply(context, vec![notice]).await;
                 applied.map(|()| Taken::Done(Receipt::Committed))
             }
         };
@@ -271,7 +284,9 @@ impl Writer {
         let is_more = matches!(step, Ok(true));
         let after = if ledger.judge(step, "care for the ledger") {
             self.faults.record(&self.context).await;
-            whole::resume(&self.context).await;
+            let in_work = self.live.iter().chain(&self.backlog);
+            let in_work: Vec<Uuid> = in_work.map(|work| work.running.event()).collect();
+            whole::resume(&self.context, &in_work).await;
             if is_more { Duration::ZERO } else { UPKEEP_EVERY }
         } else {
             TRY_AGAIN

@@ -3,11 +3,14 @@
 use std::time::{Instant, SystemTime};
 
 use misp_sentinel_relay::ledger::{Candidate, Ledger, Listing};
-use misp_sentinel_relay::notice::{EventAnswer, Read, Receipt, What};
+use misp_sentinel_relay::notice::{EventAnswer, EventRef, Read, Receipt, ReportedSighting, What};
+use misp_sentinel_relay::pure::misp::{Sighting, SightingKind};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::support::event::{EVENT, of_another_event, publication, sighted, then, with_sightings};
+use super::support::event::{
+    EVENT, attribute_uuid, of_another_event, publication, sighted, then, with_sightings,
+};
 use super::support::ledger::{Relay, TARGET, VIEW};
 use super::support::publisher::recorded_frame;
 use super::support::sandbox::eventually;
@@ -120,6 +123,48 @@ async fn the_newest_of_several_expirations_counts() {
         relay.hear(&sighted(A, (number, EXPIRATION, 0), "delete")).await;
     }
     assert_eq!(told(&relay, &mut sentinel, A.1).await.1, "2100-01-02T00:00:00.000Z");
+}
+
+/// MISP takes any number as the date of a sighting.
+#[tokio::test]
+async fn an_expiration_on_no_day_of_any_calendar_harms_nothing() {
+    let relay = Relay::start().await;
+    let mut sentinel = Sentinel::default();
+    relay.hear(&one()).await;
+    relay.hear(&sighted(A, (1, EXPIRATION, i64::MAX), "add")).await;
+    relay.hear(&with_sightings(&one(), 1, &[(2, EXPIRATION, 20_000_000_000_000_000)])).await;
+    sentinel.accept_all(&relay).await;
+    assert_eq!(sentinel.live()[A.1].len(), 1);
+    relay.hear(&sighted(A, (3, EXPIRATION, -1), "add")).await;
+    sentinel.accept_all(&relay).await;
+    assert!(sentinel.live().is_empty(), "over since 1970");
+}
+
+/// The date of the second one does not fit the ledger. No intake gives such a notice.
+#[tokio::test]
+async fn of_notices_that_wait_together_one_that_cannot_be_applied_costs_itself_alone() {
+    let relay = Relay::start().await;
+    relay.hear(&one()).await;
+    let offer = |number: u128, at: i64| {
+        let kind = SightingKind::FalsePositive;
+        let kind = if at == i64::MAX { SightingKind::Expiration } else { kind };
+        let sighting = Sighting { uuid: Uuid::from_u128(number), number: 1, kind, at };
+        let what = What::Sighted(Box::new(ReportedSighting {
+            event: EventRef { uuid: EVENT.parse().ok(), id: None },
+            attribute: attribute_uuid(1).parse().unwrap(),
+            said: None,
+            sighting,
+            taken_back: false,
+        }));
+        relay.inbox.offer_and_wait(what, Instant::now()).unwrap()
+    };
+    let receipts = [(1, then()), (2, i64::MAX), (3, then())].map(|(number, at)| offer(number, at));
+    let mut answers = Vec::new();
+    for receipt in receipts {
+        answers.push(receipt.await.unwrap());
+    }
+    assert_eq!(answers, [Receipt::Committed, Receipt::Failed, Receipt::Committed]);
+    assert_eq!(told(&relay, &mut Sentinel::default(), A.1).await.0, 31);
 }
 
 #[tokio::test]

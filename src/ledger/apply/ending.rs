@@ -1,37 +1,56 @@
 //! What ends with a snapshot: the claims that it no longer shows.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::Application;
+use super::{Added, Application, BegunHead, Counts};
 use crate::config::Guard;
 use crate::ledger::change::Change;
 use crate::ledger::guard;
 use crate::ledger::judgement::Origin;
+use crate::ledger::owner::Unit;
 use crate::ledger::refresh::refresh;
 use crate::ledger::sql::{Result, Transaction};
-use crate::ledger::tables::claims::{self, KnownDigest, PlacedObject, STEP};
+use crate::ledger::tables::claims::{self, PlacedObject, STEP};
 use crate::ledger::tables::events::{self, SnapshotEnd};
 use crate::ledger::tables::held;
-use crate::ledger::tables::keys::ClaimPlace;
+use crate::ledger::tables::keys::{ClaimPlace, EventKey};
+
+/// A snapshot of which everything was added, while claims end that it no longer shows. A clone is cheap.
+#[derive(Debug, Clone)]
+pub(in crate::ledger) struct EndingSnapshot {
+    source: String,
+    head: Arc<BegunHead>,
+    /// The claims that end.
+    ending: Arc<[PlacedObject]>,
+    /// How many of them, from the first on, have not ended yet.
+    left: usize,
+    pub counts: Counts,
+}
 
 impl Application {
-    /// Decides on the claims that the snapshot does not mention: a publication ends them, a read
-    /// within the guard's measure.
+    /// Decides on the claims that the snapshot does not mention, once all of it but `last` was advanced by: a
+    /// publication ends them, a read within the guard's measure.
     pub(in crate::ledger) fn judge_absent(
-        &mut self,
-        tx: &Transaction<'_>,
+        &self,
+        unit: &Unit<'_>,
+        last: &Added,
         measure: Option<&Guard>,
         change: &mut Change<'_>,
-    ) -> Result<()> {
-        let stored = std::mem::take(&mut self.stored).into_iter();
-        let unseen = stored.filter(|(place, _)| !self.mentioned.contains(place));
+    ) -> Result<EndingSnapshot> {
+        let is_mentioned =
+            |place: &ClaimPlace| self.mentioned.contains(place) || last.mentioned.contains(place);
+        let shown: HashSet<Uuid> = last.shown.iter().copied().collect();
+        let is_shown = |claim: &PlacedObject| {
+            let attribute = &claim.place.attribute;
+            self.shown.contains(attribute) || shown.contains(attribute)
+        };
+        let unseen = self.stored.iter().filter(|(place, _)| !is_mentioned(place));
         let unseen =
-            unseen.map(|(place, KnownDigest { object, .. })| PlacedObject { place, object });
-        let (told, absent): (Vec<PlacedObject>, Vec<PlacedObject>) =
-            unseen.partition(|claim| self.shown.contains(&claim.place.attribute));
-        self.ended.extend(told);
+            unseen.map(|(place, known)| PlacedObject { place: *place, object: known.object });
+        let (told, absent): (Vec<PlacedObject>, Vec<PlacedObject>) = unseen.partition(is_shown);
         let kept: HashSet<ClaimPlace> = match (&self.origin, measure) {
             // A publication shows all that there is: what it leaves out was deleted.
             (Origin::Push { .. }, _) | (_, None) => HashSet::new(),
@@ -40,17 +59,28 @@ impl Application {
                 absent.iter().map(|claim| claim.place).collect()
             }
             (Origin::Read(_), Some(measure)) => {
-                guard::hold(tx, self.key(), &absent, measure, change)?
+                guard::hold(unit, self.key(), &absent, measure, change)?
             }
         };
-        self.counts.held = kept.len();
-        if self.event_changed {
+        if self.head.changed {
             // Judged by the event as it is now: a tag may forbid what stands.
             let still = absent.iter().filter(|claim| kept.contains(&claim.place));
-            refresh(tx, &objects_of(still), change)?;
+            refresh(unit, &objects_of(still), change)?;
         }
-        self.ended.extend(absent.iter().filter(|claim| !kept.contains(&claim.place)));
-        Ok(())
+        let going = absent.iter().filter(|claim| !kept.contains(&claim.place));
+        let all = self.ended.iter().chain(&last.ended).chain(&told).chain(going);
+        let ending: Arc<[PlacedObject]> = all.copied().collect();
+        let mut counts = self.counts.clone();
+        counts.add(&last.counts);
+        counts.held = kept.len();
+        let (source, head, left) = (self.source.clone(), Arc::clone(&self.head), ending.len());
+        Ok(EndingSnapshot { source, head, ending, left, counts })
+    }
+}
+
+impl EndingSnapshot {
+    fn key(&self) -> EventKey<'_> {
+        EventKey::new(&self.source, self.head.facts.uuid)
     }
 
     /// Ends claims, at most [`STEP`]; `false`: call again.
@@ -59,20 +89,22 @@ impl Application {
         tx: &Transaction<'_>,
         change: &mut Change<'_>,
     ) -> Result<bool> {
-        if !self.is_current(tx)? {
+        let stage = events::stage(tx, self.key())?;
+        if stage.is_none_or(|stage| stage.generation != self.head.stage.generation) {
             // The newer snapshot decides on the rest.
             return Ok(true);
         }
-        let rest = self.ended.len().saturating_sub(STEP);
-        let going = self.ended.split_off(rest);
+        let from = self.left.saturating_sub(STEP);
+        let going = self.ending.get(from..self.left).unwrap_or_default();
         if !going.is_empty() {
             let places: Vec<ClaimPlace> = going.iter().map(|claim| claim.place).collect();
             claims::delete(tx, self.key(), &places)?;
             held::forget_gone(tx, self.key())?;
         }
+        refresh(tx, &objects_of(going), change)?;
         self.counts.gone += going.len();
-        refresh(tx, &objects_of(&going), change)?;
-        Ok(self.ended.is_empty())
+        self.left = from;
+        Ok(self.left == 0)
     }
 
     /// Marks the snapshot as wholly applied. While claims are held, the same snapshot is compared anew.
@@ -83,7 +115,7 @@ impl Application {
         skipped: &str,
     ) -> Result<()> {
         let content = (self.counts.held == 0).then_some(content);
-        let end = SnapshotEnd { generation: self.generation, content, skipped };
+        let end = SnapshotEnd { generation: self.head.stage.generation, content, skipped };
         events::finish_snapshot(tx, self.key(), &end)
     }
 }

@@ -25,9 +25,9 @@ impl Application {
         let before = self.facts_of(tx, claim)?;
         // It may have ended between two chunks.
         let Some(before) = before else { return Ok(false) };
-        let taken = self.facts.timestamp;
+        let taken = self.head.facts.timestamp;
         let tagged = self.origin.keep_attached(&before.tags, taken, &mut claim.facts.tags);
-        let narrowed = self.facts.timestamp < before.narrowed_at;
+        let narrowed = self.head.facts.timestamp < before.narrowed_at;
         if narrowed {
             claim.facts.also = before.also;
             claim.facts.narrowed_at = before.narrowed_at;

@@ -1,10 +1,13 @@
 //! Applies a snapshot of an event. What is new or changed is written in chunks, each a transaction of its own that
 //! only adds. The last transactions remove what the snapshot no longer holds.
 
+mod adding;
 mod ending;
 mod keeping;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -15,13 +18,13 @@ use super::refresh::{CHUNK, refresh_claims};
 use super::snapshot::Chunk;
 use super::sql::{Result, Transaction};
 use super::tables::claims::{
-    self, ALTERED, ClaimRow, KnownDigest, NewClaim, PlacedObject, StoredClaim,
+    self, ClaimRow, KnownDigest, NewClaim, PlacedObject, StoredClaim, WrittenClaim,
 };
-use super::tables::events;
+use super::tables::events::{self, EventStage};
 use super::tables::keys::{ClaimPlace, EventKey};
-use super::tables::tag_changes::TagChanges;
-use super::tables::tombstones::{self, Tombstone};
-use crate::pure::convert::{Claim, ClaimFacts, EventFacts, Reason, Skipped};
+use crate::pure::convert::{Claim, ClaimFacts, EventFacts, Skipped};
+use adding::{Adding, ComparedChunk};
+pub(super) use ending::EndingSnapshot;
 
 /// What an event's snapshot did to its claims.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,34 +58,26 @@ impl Counts {
 #[derive(Debug)]
 pub(super) struct BegunHead {
     pub facts: EventFacts,
-    pub generation: i64,
+    pub stage: EventStage,
     /// It says something else than before: all objects of the event are merged anew.
     pub changed: bool,
-    /// What was heard of its tags, of a push.
-    pub heard: TagChanges,
 }
 
 /// A snapshot on its way into the ledger, as far as it has come.
 #[derive(Debug, Clone)]
 pub(super) struct Application {
     source: String,
-    event: Uuid,
     origin: Origin,
-    facts: EventFacts,
-    generation: i64,
+    head: Arc<BegunHead>,
     /// What the event claimed when the snapshot began.
-    stored: HashMap<ClaimPlace, KnownDigest>,
+    stored: Arc<HashMap<ClaimPlace, KnownDigest>>,
     /// Claims that the snapshot has mentioned so far, or ended in so many words.
     mentioned: HashSet<ClaimPlace>,
     /// Attributes that it shows.
     shown: HashSet<Uuid>,
     /// Claims that are to end.
     ended: Vec<PlacedObject>,
-    /// The event's own facts changed: all its objects are merged anew.
-    event_changed: bool,
-    /// What was heard of its tags, of a push.
-    heard: TagChanges,
-    pub counts: Counts,
+    counts: Counts,
 }
 
 /// What a transaction did for a snapshot: once it is committed, the [`Application`] is advanced by it.
@@ -94,17 +89,6 @@ pub(super) struct Added {
     counts: Counts,
 }
 
-/// The claims of a chunk, compared with those that the ledger holds.
-#[derive(Debug)]
-struct ComparedChunk {
-    /// New and changed ones, in the order of their observables.
-    altered: Vec<NewClaim>,
-    /// Unchanged ones on the touched observables.
-    same: HashMap<ClaimPlace, NewClaim>,
-    /// The observables to be merged anew, in order.
-    touched: Vec<Uuid>,
-}
-
 impl Application {
     pub(super) fn new(
         source: &str,
@@ -114,22 +98,18 @@ impl Application {
     ) -> Self {
         Self {
             source: source.to_owned(),
-            event: head.facts.uuid,
             origin,
-            facts: head.facts,
-            generation: head.generation,
-            stored,
+            head: Arc::new(head),
+            stored: Arc::new(stored),
             mentioned: HashSet::new(),
             shown: HashSet::new(),
             ended: Vec::new(),
-            event_changed: head.changed,
-            heard: head.heard,
             counts: Counts::default(),
         }
     }
 
     fn key(&self) -> EventKey<'_> {
-        EventKey::new(&self.source, self.event)
+        EventKey::new(&self.source, self.head.facts.uuid)
     }
 
     pub(super) fn advance(&mut self, added: &Added) {
@@ -148,147 +128,27 @@ impl Application {
         chunk: &Chunk,
         change: &mut Change<'_>,
     ) -> Result<Option<Added>> {
-        if !self.is_current(tx)? {
-            return Ok(None);
-        }
-        let mut added = Added::default();
-        added.shown.extend(&chunk.silent);
-        added.shown.extend(chunk.claims.iter().map(|claim| claim.attribute));
-        let mut claims = Vec::with_capacity(chunk.claims.len());
-        for claim in &chunk.claims {
-            claims.extend(self.counting(tx, claim.clone(), change, &mut added)?);
-        }
-        self.drop_withdrawn(tx, &mut claims, &mut added)?;
-        let compared = self.compare(claims, &mut added);
+        let Some(stage) = self.stage_if_current(tx)? else { return Ok(None) };
+        let mut adding = Adding {
+            application: self,
+            // Frames may have altered or ended claims since the snapshot began.
+            stored: match stage == self.head.stage {
+                true => Cow::Borrowed(&*self.stored),
+                false => Cow::Owned(claims::digests(tx, self.key())?),
+            },
+            heard: self.origin.tags_heard(tx, &self.source, &self.head.facts)?,
+            added: Added::default(),
+        };
+        let compared = adding.compare_chunk(tx, chunk, change)?;
+        let added = adding.added;
         self.write(tx, compared, change)?;
         Ok(Some(added))
     }
 
-    /// What the event claims at this place and the snapshot has not mentioned so far.
-    fn unseen(&self, place: &ClaimPlace, added: &Added) -> Option<KnownDigest> {
-        let seen = self.mentioned.contains(place) || added.mentioned.contains(place);
-        self.stored.get(place).copied().filter(|_| !seen)
-    }
-
-    /// Whether no newer snapshot has begun, and the event was not deleted.
-    fn is_current(&self, tx: &Transaction<'_>) -> Result<bool> {
-        Ok(events::generation(tx, self.key())? == Some(self.generation))
-    }
-
-    /// The claim as it counts; `None`: it does not count before the next publication.
-    fn counting(
-        &self,
-        tx: &Transaction<'_>,
-        mut claim: Claim,
-        change: &Change<'_>,
-        added: &mut Added,
-    ) -> Result<Option<NewClaim>> {
-        let place = ClaimPlace { attribute: claim.attribute, part: i16::from(claim.part) };
-        let stored = self.unseen(&place, added);
-        let altered = match self.origin {
-            Origin::Push { .. } => {
-                let kept = self.keep_heard(tx, &mut claim, stored)?;
-                let Claim { facts, .. } = &mut claim;
-                self.heard.apply(facts.attribute_id, &mut facts.tags) || kept
-            }
-            Origin::Read(shown) if shown.counts(&claim.facts) => {
-                shown.less_unpublished(&mut claim.facts);
-                self.mark_tags(tx, &mut claim, stored, shown)?
-            }
-            Origin::Read(shown) => {
-                if !self.keep_published(tx, &mut claim, shown, stored, change)? {
-                    let ended =
-                        stored.map(|KnownDigest { object, .. }| PlacedObject { place, object });
-                    added.ended.extend(ended);
-                    added.mentioned.extend(stored.map(|_| place));
-                    return Ok(None);
-                }
-                false
-            }
-        };
-        match self.objection(&claim, change) {
-            Some(Reason::WarninglistsPending) => added.counts.pending += 1,
-            Some(reason) => added.counts.forbidden.add(reason),
-            None => {}
-        }
-        let object = change.views.object_key(&claim.observable);
-        let mut counting = NewClaim::new(claim, object)?;
-        if altered {
-            counting.digest = ALTERED;
-        }
-        Ok(Some(counting))
-    }
-
-    fn objection(&self, claim: &Claim, change: &Change<'_>) -> Option<Reason> {
-        let Claim { facts, observable, .. } = claim;
-        change.views.objection(&self.facts, facts, observable)
-    }
-
-    /// Takes out what was withdrawn at or after the attribute's time in this snapshot. A read that
-    /// began after a withdrawal ends its tombstone instead.
-    fn drop_withdrawn(
-        &self,
-        tx: &Transaction<'_>,
-        claims: &mut Vec<NewClaim>,
-        added: &mut Added,
-    ) -> Result<()> {
-        let attributes = claims.iter().map(|new| new.claim.attribute);
-        let mut named: Vec<Uuid> =
-            attributes.chain(claims.iter().filter_map(NewClaim::misp_object)).collect();
-        named.sort_unstable();
-        named.dedup();
-        let found = tombstones::of(tx, &self.source, &named)?.into_iter();
-        let (outdated, standing): (Vec<Tombstone>, Vec<Tombstone>) =
-            found.partition(|tombstone| self.origin.outdates(tombstone));
-        tombstones::end(tx, &self.source, &outdated)?;
-        if standing.is_empty() {
-            return Ok(());
-        }
-        let keyed = |one: Tombstone| ((one.attribute, one.object), one);
-        let standing: HashMap<(Uuid, Uuid), Tombstone> = standing.into_iter().map(keyed).collect();
-        let before = claims.len();
-        claims.retain(|new| {
-            let attribute = new.claim.attribute;
-            let whole = new.misp_object().map(|object| (object, Uuid::nil()));
-            let own = [(attribute, Uuid::nil()), (attribute, new.object)];
-            let mut found = own.iter().chain(&whole).filter_map(|key| standing.get(key));
-            !found.any(|tombstone| tombstone.keeps_out(&new.claim.facts))
-        });
-        added.counts.withdrawn += before - claims.len();
-        Ok(())
-    }
-
-    /// Tells new and changed claims from unchanged ones. What the snapshot shows twice counts once.
-    fn compare(&self, claims: Vec<NewClaim>, added: &mut Added) -> ComparedChunk {
-        let mut touched = HashSet::new();
-        let (mut altered, mut same) = (Vec::with_capacity(claims.len()), Vec::new());
-        for new in claims {
-            let place = new.place();
-            let stored = self.unseen(&place, added);
-            if self.mentioned.contains(&place) || !added.mentioned.insert(place) {
-                continue;
-            }
-            // `ALTERED` is no fingerprint: two claims that have it may differ.
-            let is_same =
-                stored.is_some_and(|stored| stored.digest == new.digest && new.digest != ALTERED);
-            if !is_same || self.event_changed {
-                touched.insert(new.object);
-                touched.extend(stored.map(|stored| stored.object));
-            }
-            match stored {
-                None => added.counts.new += 1,
-                Some(_) if !is_same => added.counts.changed += 1,
-                Some(_) => {}
-            }
-            if is_same { same.push(new) } else { altered.push(new) }
-        }
-        // `write` takes them off in this order while it goes through the observables.
-        altered.sort_unstable_by_key(|new| (new.object, new.place()));
-        let same = same.into_iter().filter(|new| touched.contains(&new.object));
-        let same = same.map(|new| (new.place(), new)).collect();
-        let mut touched: Vec<Uuid> = touched.into_iter().collect();
-        touched.sort_unstable();
-        ComparedChunk { altered, same, touched }
+    /// How far the event has come; `None`: a newer snapshot has begun, or the event was deleted.
+    fn stage_if_current(&self, tx: &Transaction<'_>) -> Result<Option<EventStage>> {
+        let stage = events::stage(tx, self.key())?;
+        Ok(stage.filter(|stage| stage.generation == self.head.stage.generation))
     }
 
     /// Writes the altered claims, and merges anew what they touch. What was just converted is merged from
@@ -302,16 +162,18 @@ impl Application {
     ) -> Result<()> {
         let ComparedChunk { altered, mut same, touched } = compared;
         let replaced: HashSet<ClaimPlace> = altered.iter().map(NewClaim::place).collect();
-        let mut altered = altered.into_iter().peekable();
+        let claimed = claims::claimed(tx, &touched)?;
+        // All of them before any is merged: what withholds one form of a URL stands in the row of the other form.
+        let written = claims::write(tx, self.key(), altered, change.opened_at)?;
+        let mut written = written.into_iter().peekable();
         let mut events = KnownEvents::default();
         let lists = change.views.warninglists().now();
         for objects in touched.chunks(CHUNK) {
             let Some(last) = objects.last() else { break };
-            let writing: Vec<NewClaim> =
-                std::iter::from_fn(|| altered.next_if(|new| new.object <= *last)).collect();
-            let stored = claims::of_objects(tx, objects)?;
-            let mut merging = Vec::with_capacity(stored.len() + writing.len());
-            for one in stored {
+            let known: Vec<Uuid> =
+                objects.iter().copied().filter(|object| claimed.contains(object)).collect();
+            let mut merging = Vec::with_capacity(objects.len());
+            for one in claims::of_objects(tx, &known)? {
                 let place = (one.row.event_key() == self.key()).then(|| one.row.place());
                 if place.is_some_and(|place| replaced.contains(&place)) {
                     continue;
@@ -326,7 +188,9 @@ impl Application {
                     None => FullClaim::stored(one, &lists),
                 });
             }
-            let written = self.write_claims(tx, writing, change.opened_at)?;
+            let written: Vec<WrittenClaim> =
+                std::iter::from_fn(|| written.next_if(|one| one.new.object <= *last)).collect();
+            let written = self.with_what_is_beside(tx, written)?;
             merging.extend(
                 written.into_iter().map(|(row, facts)| FullClaim::new(row, Some(facts), &lists)),
             );
@@ -336,29 +200,24 @@ impl Application {
         Ok(())
     }
 
-    /// Writes claims; returns them as they would be read back.
-    fn write_claims(
+    /// Claims that were written, as they would be read back.
+    fn with_what_is_beside(
         &self,
         tx: &Transaction<'_>,
-        writing: Vec<NewClaim>,
-        now: i64,
+        written: Vec<WrittenClaim>,
     ) -> Result<Vec<(ClaimRow, ClaimFacts)>> {
         let event = self.key();
-        let sights = claims::write(tx, event, &writing, now)?;
-        let keys = writing.iter().map(|new| event.claim(new.place()));
-        // What stands beside a claim is found from its row, so the rows are written first.
+        let keys = written.iter().map(|one| event.claim(one.new.place()));
         let beside = claims::beside(tx, event.source, keys)?;
-        let known = sights.into_iter().zip(beside);
-        let written = writing.into_iter().zip(known).map(|(new, (sight, beside))| {
+        let rows = written.into_iter().zip(beside).map(|(WrittenClaim { new, sight }, beside)| {
             let ClaimPlace { attribute, part } = new.place();
             let NewClaim { claim: Claim { observable, facts, .. }, object, .. } = new;
-            let source = self.source.clone();
-            let event = self.event;
+            let (source, event) = (self.source.clone(), event.event);
             let row =
                 ClaimRow { source, event, attribute, part, object, observable, sight, beside };
             (row, facts)
         });
-        Ok(written.collect())
+        Ok(rows.collect())
     }
 }
 

@@ -303,12 +303,10 @@ impl SmallWorld {
         let Some(application) = begun else { panic!("it is newer") };
         self.go_small(between).await;
         self.work(move |unit, change| {
-            let mut application = application.clone();
             let Some(added) = application.add(unit, &second, change)? else { return Ok(()) };
-            application.advance(&added);
-            application.judge_absent(unit, None, change)?;
-            while !application.end_some(unit, change)? {}
-            application.finish(unit, timestamp, "{}")
+            let mut ending = application.judge_absent(unit, &added, None, change)?;
+            while !ending.end_some(unit, change)? {}
+            ending.finish(unit, timestamp, "{}")
         })
         .await;
     }
@@ -447,6 +445,111 @@ async fn what_changes_between_two_chunks_counts() {
     }
 }
 
+/// Rows of the default view that are live and speak of `value`.
+async fn live(world: &SmallWorld, value: &str) -> Vec<String> {
+    let wanted: Vec<Wanted> = world.work(|unit, _| unit.rows(&WANTED, &[])).await;
+    let live = wanted.into_iter().filter(|(view, _, _, _, version, body)| {
+        view.starts_with("default") && *version != 0 && body.contains(value)
+    });
+    live.map(|(.., body)| body).collect()
+}
+
+fn claim_of(attribute: u128, part: u8, observable: Observable) -> Claim {
+    Claim {
+        attribute: Uuid::from_u128(attribute),
+        part,
+        observable,
+        facts: ClaimFacts {
+            attribute_id: i64::try_from(attribute).unwrap(),
+            kind: "url".into(),
+            to_ids: true,
+            timestamp: NOW / 1_000 - 100,
+            tags: tag(1).into_iter().collect(),
+            ..ClaimFacts::default()
+        },
+    }
+}
+
+/// A chunk touches more observables than are merged at a time, and the two forms of a URL may be far apart.
+#[tokio::test]
+async fn a_suppressed_form_of_a_url_withholds_the_other_one_in_a_large_chunk() {
+    const URLS: u128 = 40;
+    let world = SmallWorld::new().await;
+    let url = |number: u128, tail: &str| format!("http://evil{number}.example/a{tail}b");
+    for number in 0..URLS {
+        let value = url(number, "%20");
+        world.ledger.suppress(&world.views, &value, "", None, world.now).await.unwrap();
+    }
+    let urls = (0..URLS).flat_map(|number| {
+        let form = |part, tail| {
+            claim_of(number + 1, part, Observable::new("url:value", url(number, tail)))
+        };
+        [form(0, " "), form(1, "%20")]
+    });
+    let others = (0..3_000_u128).map(|number| {
+        let name = Observable::new("domain-name:value", format!("other{number}.example"));
+        claim_of(number + 1_000, 0, name)
+    });
+    let chunk = Arc::new(Chunk { claims: urls.chain(others).collect(), ..Chunk::default() });
+    let facts = EventFacts {
+        id: 1,
+        uuid: event_uuid(0),
+        org_uuid: Some(Uuid::from_u128(7)),
+        timestamp: 1,
+        ..EventFacts::default()
+    };
+    world
+        .work(move |unit, change| {
+            let origin = Origin::Push { received: NOW / 1_000 };
+            let begun = begin::begin(unit, "misp", &facts, 1, origin)?;
+            let Begun::Started(application) = begun else { panic!("it is new") };
+            application.add(unit, &chunk, change).map(drop)
+        })
+        .await;
+    assert_eq!(live(&world, "http://evil").await, [""; 0]);
+    assert_eq!(live(&world, "other7.example").await.len(), 1);
+}
+
+/// The second chunk alters the attribute that the tag forbids.
+#[tokio::test]
+async fn a_tag_between_two_chunks_stays_although_the_second_does_not_show_it() {
+    let mut world = SmallWorld::new().await;
+    let forbids = Small::TagAttribute { event: 0, attribute: 1, tag: 0, attached: true };
+    for (timestamp, between) in [(0, Small::Deliver), (-1, forbids)] {
+        let second = ShownAttribute {
+            attribute: 1,
+            value: 1,
+            is_url: false,
+            tag: 1,
+            to_ids: true,
+            timestamp,
+        };
+        let chunks = [of_first(0), vec![second]];
+        world.go(Step::Publish { event: 0, tag: 1, chunks, between }).await;
+    }
+    assert_eq!(live(&world, "evil1.example").await, [""; 0]);
+}
+
+/// MISP takes any number as the date of a sighting.
+#[tokio::test]
+async fn an_expiration_far_ahead_is_one_that_never_comes() {
+    let mut world = SmallWorld::new().await;
+    let chunks = [of_first(0), of_first(1)];
+    world.go(Step::Publish { event: 0, tag: 4, chunks, between: Small::Deliver }).await;
+    let attribute = attribute_uuid(0, 0);
+    for at in [20_000_000_000_000_000, i64::MAX, i64::MIN] {
+        let sighting = Sighting::new(attribute, None, SightingKind::Expiration, 1, at);
+        let one = Sighted { attribute, sighting, values: Vec::new() };
+        world
+            .work(move |unit, change| {
+                let key = EventKey::new("misp", event_uuid(0));
+                beside::take_in_sightings(unit, key, std::slice::from_ref(&one), change).map(drop)
+            })
+            .await;
+        assert_eq!(world.differs().await, "");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
@@ -454,7 +557,7 @@ proptest! {
     fn what_is_merged_from_memory_is_what_the_ledger_gives(
         steps in proptest::collection::vec(step(), 1..16),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let mut world = SmallWorld::new().await;
             for (number, step) in steps.into_iter().enumerate() {

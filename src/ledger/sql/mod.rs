@@ -15,7 +15,7 @@ pub use error::SqlError;
 pub(super) use json::{decode, encode};
 pub(super) use row::{Columns, FromColumn, FromRow, JsonColumn, row};
 pub(super) use rusqlite::types::ValueRef;
-pub(super) use sqlite::{Connection, Options, Transaction};
+pub(super) use sqlite::{Connection, Interrupt, Options, Transaction};
 pub(super) use statement::{Statement, statements};
 pub(super) use types::ParameterType;
 pub(super) use value::{Value, values};

@@ -30,6 +30,22 @@ const PAGE_BYTES: i64 = 4_096;
 #[derive(Debug)]
 pub(in crate::ledger) struct Connection(rusqlite::Connection);
 
+/// Breaks off the statement that a connection is executing.
+pub(in crate::ledger) struct Interrupt(rusqlite::InterruptHandle);
+
+impl std::fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interrupt").finish_non_exhaustive()
+    }
+}
+
+impl Interrupt {
+    /// The statement fails. If there is none, nothing happens.
+    pub(in crate::ledger) fn now(&self) {
+        self.0.interrupt();
+    }
+}
+
 /// How a connection is used.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ledger) struct Options {
@@ -55,6 +71,11 @@ impl Connection {
         connection.pragma_update(None, "wal_autocheckpoint", WAL_BYTES / PAGE_BYTES)?;
         connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
         Ok(Self(connection))
+    }
+
+    /// What breaks off a statement of this connection from another thread.
+    pub(in crate::ledger) fn interrupt(&self) -> Interrupt {
+        Interrupt(self.0.get_interrupt_handle())
     }
 
     /// Begins a transaction that may write. It is rolled back unless it is committed.
@@ -146,12 +167,17 @@ impl Transaction<'_> {
         Ok(words.into_iter().filter(|words| words != "ok").collect())
     }
 
-    /// Prepares a statement whose parameters are as many as it declares.
+    /// Prepares a statement whose parameters are as many as it declares; the steps by which SQLite executes it.
     #[cfg(test)]
-    pub(in crate::ledger) fn prepare(&self, statement: &Statement) -> Result<()> {
+    pub(in crate::ledger) fn plan(&self, statement: &Statement) -> Result<Vec<String>> {
         let prepared = self.0.prepare(statement.sqlite())?;
         assert_eq!(prepared.parameter_count(), statement.parameters().len());
-        Ok(())
+        let mut explained =
+            self.0.prepare(&format!("EXPLAIN QUERY PLAN {}", statement.sqlite()))?;
+        let nothing = statement.parameters().iter().map(|_| rusqlite::types::Null);
+        let steps =
+            explained.query_map(rusqlite::params_from_iter(nothing), |row| row.get("detail"))?;
+        Ok(steps.collect::<rusqlite::Result<_>>()?)
     }
 
     /// The first row, if there is one.

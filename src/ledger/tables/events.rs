@@ -18,11 +18,11 @@ statements! {
          VALUES ($1, $2, $3, $4, 1, 1, $5)
          ON CONFLICT (source, event) DO UPDATE SET misp_id = excluded.misp_id,
              timestamp = excluded.timestamp, facts = excluded.facts, content = NULL,
-             deleted_at = NULL,
+             deleted_at = NULL, unfinished = CASE WHEN events.unfinished = 2 THEN 1 ELSE events.unfinished END,
              sequence = events.sequence + 1, generation = events.generation + 1
-         RETURNING generation";
-    GENERATION(Text, Bytes) =
-        "SELECT generation FROM events
+         RETURNING generation, sequence";
+    STAGE(Text, Bytes) =
+        "SELECT generation, sequence FROM events
          WHERE source = $1 AND event = $2 AND deleted_at IS NULL";
     FINISH_SNAPSHOT(Text, Bytes, Integer, Integer, Text) =
         "UPDATE events SET content = $4, skipped = $5, unfinished = 0
@@ -121,24 +121,36 @@ pub(in crate::ledger) fn store_facts(
     tx.execute(&STORE_FACTS, &values![source, event, &encode(facts)?]).map(drop)
 }
 
-/// Writes the head of a snapshot that begins; returns its generation.
+row! {
+    /// How far an event has come.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(in crate::ledger) struct EventStage {
+        /// How many snapshots of it were begun, and how often it was deleted.
+        pub generation: i64,
+        /// How many notices about it were applied.
+        pub sequence: i64,
+    }
+}
+
+/// Writes the head of a snapshot that begins. If the claims of the event were still being ended, the snapshot
+/// decides on them.
 pub(in crate::ledger) fn begin_snapshot(
     tx: &Transaction<'_>,
     source: &str,
     facts: &EventFacts,
-) -> Result<i64> {
+) -> Result<EventStage> {
     let encoded = encode(facts)?;
     let EventFacts { uuid, id, timestamp, .. } = *facts;
     let values = values![source, uuid, id, timestamp, &encoded];
     tx.row(&BEGIN_SNAPSHOT, &values)?.ok_or(SqlError::NoRow)
 }
 
-/// Which snapshot of an event was begun last; `None` of an event that is deleted or unknown.
-pub(in crate::ledger) fn generation(
+/// How far an event has come; `None` of one that is deleted or unknown.
+pub(in crate::ledger) fn stage(
     tx: &Transaction<'_>,
     EventKey { source, event }: EventKey<'_>,
-) -> Result<Option<i64>> {
-    tx.row(&GENERATION, &values![source, event])
+) -> Result<Option<EventStage>> {
+    tx.row(&STAGE, &values![source, event])
 }
 
 /// What a snapshot comes to when all of it is applied.

@@ -12,6 +12,7 @@ statements! {
         JOIN suppressed_spellings p ON p.value = s.value WHERE p.spelling = $1";
     SPELLINGS(Text) = "SELECT spelling FROM suppressed_spellings WHERE value = $1";
     OVER(Integer, Integer) = "SELECT value FROM suppressed WHERE until <= $1 LIMIT $2";
+    DELETE_OVER(Text, Integer) = "DELETE FROM suppressed WHERE value = $1 AND until <= $2";
     DELETE(Text) = "DELETE FROM suppressed WHERE value = $1";
     TAKE_SPELLINGS(Text) = "DELETE FROM suppressed_spellings WHERE value = $1 RETURNING spelling";
     COUNT() = "SELECT count(*) FROM suppressed";
@@ -70,6 +71,18 @@ pub(in crate::ledger) fn over(tx: &Transaction<'_>, now: i64, limit: i64) -> Res
 pub(in crate::ledger) fn delete(tx: &Transaction<'_>, value: &str) -> Result<Vec<String>> {
     tx.execute(&DELETE, &values![value])?;
     tx.rows(&TAKE_SPELLINGS, &values![value])
+}
+
+/// Deletes a suppression if its time is over; returns its spellings.
+pub(in crate::ledger) fn delete_over(
+    tx: &Transaction<'_>,
+    value: &str,
+    now: i64,
+) -> Result<Option<Vec<String>>> {
+    match tx.execute(&DELETE_OVER, &values![value, now])? {
+        0 => Ok(None),
+        _ => tx.rows(&TAKE_SPELLINGS, &values![value]).map(Some),
+    }
 }
 
 pub(in crate::ledger) fn count(tx: &Transaction<'_>) -> Result<i64> {

@@ -59,15 +59,19 @@ pub(in crate::ledger) fn store(
     tx.execute(&STORE, &values![source, event_id, attribute, tag, *local, *attached, now]).map(drop)
 }
 
-/// What was heard of the tags of event `number`, except what is certainly older than a snapshot that
-/// was `taken` then (Unix seconds).
-pub(in crate::ledger) fn not_before(
+/// What was heard since then (Unix milliseconds) is not certainly older than a snapshot that was `taken` then
+/// (Unix seconds).
+pub(in crate::ledger) fn reaching(taken: i64) -> i64 {
+    taken.saturating_sub(CLOCKS).saturating_mul(1_000)
+}
+
+/// What was heard of the tags of event `number` since then, Unix milliseconds.
+pub(in crate::ledger) fn since(
     tx: &Transaction<'_>,
     source: &str,
     number: i64,
-    taken: i64,
+    since: i64,
 ) -> Result<TagChanges> {
-    let since = taken.saturating_sub(CLOCKS).saturating_mul(1_000);
     let rows: Vec<HeardTag> = tx.rows(&HEARD_SINCE, &values![source, number, since])?;
     let mut changes: HashMap<i64, Vec<HeardTag>> = HashMap::new();
     for row in rows {

@@ -269,6 +269,8 @@ fn a_url_that_requests_have_otherwise_is_claimed_in_both_forms() {
         ("http://evil.example/a#Victim", "http://evil.example/a#Victim", "http://evil.example/a"),
         ("http://evil.example#v", "http://evil.example#v", "http://evil.example/"),
         ("http://evil.example/?a#", "http://evil.example/?a#", "http://evil.example/?a"),
+        ("http://evil.example/ #v", "http://evil.example/ #v", "http://evil.example/"),
+        ("http://evil.example/a\u{a0} #", "http://evil.example/a\u{a0} #", "http://evil.example/a"),
         (
             "http://evil.example?next=http://X/",
             "http://evil.example?next=http://X/",

@@ -59,7 +59,8 @@ pub(super) fn url(value: &str) -> Option<Observable> {
 }
 
 /// The URL as requests and the logs of proxies have it, where that differs from how it was written:
-/// an empty path is a slash, and the fragment stays with the browser (RFC 9112, 3.2.1).
+/// an empty path is a slash, and the fragment stays with the browser (RFC 9112, 3.2.1). Blanks in front
+/// of the fragment stay there too, as they do at the end of a URL.
 pub fn on_the_wire(observable: &Observable) -> Option<Observable> {
     if observable.path != URL {
         return None;
@@ -68,7 +69,7 @@ pub fn on_the_wire(observable: &Observable) -> Option<Observable> {
     if !matches!(scheme, "http" | "https" | "ftp") {
         return None;
     }
-    let sent = rest.split_once('#').map_or(rest, |(sent, _)| sent);
+    let sent = rest.split_once('#').map_or(rest, |(sent, _)| sent.trim_end());
     let end = sent.find(['/', '?', '\\']).unwrap_or(sent.len());
     let (authority, tail) = sent.split_at_checked(end)?;
     let slash = if tail.is_empty() || tail.starts_with('?') { "/" } else { "" };

@@ -32,9 +32,14 @@ pub struct Sighting {
     /// MISP's number; 0 where the document has none.
     pub number: i64,
     pub kind: SightingKind,
-    /// `date_sighting`, Unix seconds: when it was seen, or when it expires.
+    /// `date_sighting`, Unix seconds: when it was seen, or when it expires. Dates before 1970 and
+    /// after 9999 are cut to these.
     pub at: i64,
 }
+
+/// The last second of the year 9999. MISP takes any number as a date; the milliseconds of later ones would
+/// not fit.
+const LATEST: i64 = 253_402_300_799;
 
 impl Sighting {
     /// Without a uuid of its own it gets one that is a function of what it says.
@@ -46,7 +51,7 @@ impl Sighting {
         at: i64,
     ) -> Self {
         let made = || Uuid::new_v5(&attribute, format!("{kind:?} {at}").as_bytes());
-        Self { uuid: uuid.unwrap_or_else(made), number, kind, at }
+        Self { uuid: uuid.unwrap_or_else(made), number, kind, at: at.clamp(0, LATEST) }
     }
 }
 
@@ -60,7 +65,7 @@ pub fn false_positives(sightings: &[Sighting]) -> u32 {
 pub fn expires_at(sightings: &[Sighting]) -> Option<i64> {
     let expirations = sightings.iter().filter(|one| one.kind == SightingKind::Expiration);
     let newest = expirations.max_by_key(|one| (one.number, one.at))?;
-    Some(newest.at.saturating_mul(1_000))
+    Some(newest.at * 1_000)
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,5 +1,7 @@
 //! Claims as the merge of an observable reads them, with what is known beside each.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use super::by_key;
@@ -44,6 +46,8 @@ statements! {
         "SELECT source, event, attribute, part, object, path, value, claimed_at, heard_at, ",
         beside!(), ", digest, facts FROM claims WHERE object = $1"
     );
+    /// The index alone answers it.
+    CLAIMED(Bytes) = "SELECT object FROM claims WHERE object = $1 LIMIT 1";
     BESIDE(Text, Bytes, Bytes, Integer) = concat!(
         "SELECT ", beside!(), " FROM claims
          WHERE source = $1 AND event = $2 AND attribute = $3 AND part = $4"
@@ -143,6 +147,12 @@ impl FromRow for StoredClaim {
         let row = ClaimRow::from_row(columns)?;
         Ok(Self { row, digest: columns.take()?, facts: columns.take()? })
     }
+}
+
+/// Those of these observables that anything claims.
+pub(in crate::ledger) fn claimed(tx: &Transaction<'_>, objects: &[Uuid]) -> Result<HashSet<Uuid>> {
+    let claimed = tx.rows_each(&CLAIMED, objects.iter().map(|object| values![object]))?;
+    Ok(claimed.into_iter().collect())
 }
 
 /// The claims on these observables.

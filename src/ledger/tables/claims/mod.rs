@@ -6,7 +6,7 @@ pub(super) mod of_event;
 pub(super) mod times;
 pub(super) mod walk;
 
-pub(in crate::ledger) use merging::{Beside, ClaimRow, StoredClaim, beside, of_objects};
+pub(in crate::ledger) use merging::{Beside, ClaimRow, StoredClaim, beside, claimed, of_objects};
 pub(in crate::ledger) use naming::{
     ClaimingAttribute, SpelledClaim, claiming, claiming_as, claiming_in_event, spelled,
 };
@@ -153,13 +153,21 @@ impl NewClaim {
     }
 }
 
-/// Writes claims of an event; tells of each, in their order, when it counts as seen.
+/// A claim that was written.
+#[derive(Debug)]
+pub(in crate::ledger) struct WrittenClaim {
+    pub new: NewClaim,
+    /// When it counts as seen.
+    pub sight: Sight,
+}
+
+/// Writes claims of an event; returns them in their order.
 pub(in crate::ledger) fn write(
     tx: &Transaction<'_>,
     EventKey { source, event }: EventKey<'_>,
-    claims: &[NewClaim],
+    claims: Vec<NewClaim>,
     now: i64,
-) -> Result<Vec<Sight>> {
+) -> Result<Vec<WrittenClaim>> {
     let rows = claims.iter().map(|new| {
         let NewClaim { claim, object, digest, facts } = new;
         let Claim { attribute, part, observable, facts: said } = claim;
@@ -179,7 +187,9 @@ pub(in crate::ledger) fn write(
             facts.as_str(),
         ]
     });
-    tx.rows_each(&WRITE, rows)
+    let sights: Vec<Sight> = tx.rows_each(&WRITE, rows)?;
+    let written = claims.into_iter().zip(sights);
+    Ok(written.map(|(new, sight)| WrittenClaim { new, sight }).collect())
 }
 
 /// Gives a claim facts that no snapshot said so.

@@ -1,0 +1,177 @@
+//! Compares a chunk of a snapshot with what the ledger holds: which claims count, which are new or changed.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::{Added, Application};
+use crate::ledger::change::Change;
+use crate::ledger::judgement::Origin;
+use crate::ledger::snapshot::Chunk;
+use crate::ledger::sql::{Result, Transaction};
+use crate::ledger::tables::claims::{ALTERED, KnownDigest, NewClaim, PlacedObject};
+use crate::ledger::tables::keys::ClaimPlace;
+use crate::ledger::tables::tag_changes::TagChanges;
+use crate::ledger::tables::tombstones::{self, Tombstone};
+use crate::pure::convert::{Claim, Reason};
+
+/// A chunk of a snapshot on its way into the ledger.
+#[derive(Debug)]
+pub(super) struct Adding<'a> {
+    pub application: &'a Application,
+    /// What the event claims now.
+    pub stored: Cow<'a, HashMap<ClaimPlace, KnownDigest>>,
+    /// What was heard of tags and the snapshot may not show.
+    pub heard: TagChanges,
+    pub added: Added,
+}
+
+/// The claims of a chunk, compared with those that the ledger holds.
+#[derive(Debug)]
+pub(super) struct ComparedChunk {
+    /// New and changed ones, in the order of their observables.
+    pub altered: Vec<NewClaim>,
+    /// Unchanged ones on the touched observables.
+    pub same: HashMap<ClaimPlace, NewClaim>,
+    /// The observables to be merged anew, in order.
+    pub touched: Vec<Uuid>,
+}
+
+impl Adding<'_> {
+    pub(super) fn compare_chunk(
+        &mut self,
+        tx: &Transaction<'_>,
+        chunk: &Chunk,
+        change: &Change<'_>,
+    ) -> Result<ComparedChunk> {
+        self.added.shown.extend(&chunk.silent);
+        self.added.shown.extend(chunk.claims.iter().map(|claim| claim.attribute));
+        let mut claims = Vec::with_capacity(chunk.claims.len());
+        for claim in &chunk.claims {
+            claims.extend(self.counting(tx, claim.clone(), change)?);
+        }
+        self.drop_withdrawn(tx, &mut claims)?;
+        Ok(self.compare(claims))
+    }
+
+    /// What the event claims at this place and the snapshot has not mentioned so far.
+    fn unseen(&self, place: &ClaimPlace) -> Option<KnownDigest> {
+        let is_seen =
+            self.application.mentioned.contains(place) || self.added.mentioned.contains(place);
+        self.stored.get(place).copied().filter(|_| !is_seen)
+    }
+
+    /// The claim as it counts; `None`: it does not count before the next publication.
+    fn counting(
+        &mut self,
+        tx: &Transaction<'_>,
+        mut claim: Claim,
+        change: &Change<'_>,
+    ) -> Result<Option<NewClaim>> {
+        let place = ClaimPlace { attribute: claim.attribute, part: i16::from(claim.part) };
+        let stored = self.unseen(&place);
+        let (application, added) = (self.application, &mut self.added);
+        let kept = match application.origin {
+            Origin::Push { .. } => application.keep_heard(tx, &mut claim, stored)?,
+            Origin::Read(shown) if shown.counts(&claim.facts) => {
+                shown.less_unpublished(&mut claim.facts);
+                application.mark_tags(tx, &mut claim, stored, shown)?
+            }
+            Origin::Read(shown) => {
+                if !application.keep_published(tx, &mut claim, shown, stored, change)? {
+                    let ended =
+                        stored.map(|KnownDigest { object, .. }| PlacedObject { place, object });
+                    added.ended.extend(ended);
+                    added.mentioned.extend(stored.map(|_| place));
+                    return Ok(None);
+                }
+                false
+            }
+        };
+        let Claim { facts, .. } = &mut claim;
+        let altered = self.heard.apply(facts.attribute_id, &mut facts.tags) || kept;
+        match application.objection(&claim, change) {
+            Some(Reason::WarninglistsPending) => added.counts.pending += 1,
+            Some(reason) => added.counts.forbidden.add(reason),
+            None => {}
+        }
+        let object = change.views.object_key(&claim.observable);
+        let mut counting = NewClaim::new(claim, object)?;
+        if altered {
+            counting.digest = ALTERED;
+        }
+        Ok(Some(counting))
+    }
+
+    /// Takes out what was withdrawn at or after the attribute's time in this snapshot. A read that
+    /// began after a withdrawal ends its tombstone instead.
+    fn drop_withdrawn(&mut self, tx: &Transaction<'_>, claims: &mut Vec<NewClaim>) -> Result<()> {
+        let Application { source, origin, .. } = self.application;
+        let attributes = claims.iter().map(|new| new.claim.attribute);
+        let mut named: Vec<Uuid> =
+            attributes.chain(claims.iter().filter_map(NewClaim::misp_object)).collect();
+        named.sort_unstable();
+        named.dedup();
+        let found = tombstones::of(tx, source, &named)?.into_iter();
+        let (outdated, standing): (Vec<Tombstone>, Vec<Tombstone>) =
+            found.partition(|tombstone| origin.outdates(tombstone));
+        tombstones::end(tx, source, &outdated)?;
+        if standing.is_empty() {
+            return Ok(());
+        }
+        let keyed = |one: Tombstone| ((one.attribute, one.object), one);
+        let standing: HashMap<(Uuid, Uuid), Tombstone> = standing.into_iter().map(keyed).collect();
+        let before = claims.len();
+        claims.retain(|new| {
+            let attribute = new.claim.attribute;
+            let whole = new.misp_object().map(|object| (object, Uuid::nil()));
+            let own = [(attribute, Uuid::nil()), (attribute, new.object)];
+            let mut found = own.iter().chain(&whole).filter_map(|key| standing.get(key));
+            !found.any(|tombstone| tombstone.keeps_out(&new.claim.facts))
+        });
+        self.added.counts.withdrawn += before - claims.len();
+        Ok(())
+    }
+
+    /// Tells new and changed claims from unchanged ones. What the snapshot shows twice counts once.
+    fn compare(&mut self, claims: Vec<NewClaim>) -> ComparedChunk {
+        let Application { mentioned, head, .. } = self.application;
+        let mut touched = HashSet::new();
+        let (mut altered, mut same) = (Vec::with_capacity(claims.len()), Vec::new());
+        for new in claims {
+            let place = new.place();
+            let stored = self.unseen(&place);
+            if mentioned.contains(&place) || !self.added.mentioned.insert(place) {
+                continue;
+            }
+            // `ALTERED` is no fingerprint: two claims that have it may differ.
+            let is_same =
+                stored.is_some_and(|stored| stored.digest == new.digest && new.digest != ALTERED);
+            if !is_same || head.changed {
+                touched.insert(new.object);
+                touched.extend(stored.map(|stored| stored.object));
+            }
+            match stored {
+                None => self.added.counts.new += 1,
+                Some(_) if !is_same => self.added.counts.changed += 1,
+                Some(_) => {}
+            }
+            if is_same { same.push(new) } else { altered.push(new) }
+        }
+        // `write` takes them off in this order while it goes through the observables.
+        altered.sort_unstable_by_key(|new| (new.object, new.place()));
+        let same = same.into_iter().filter(|new| touched.contains(&new.object));
+        let same = same.map(|new| (new.place(), new)).collect();
+        let mut touched: Vec<Uuid> = touched.into_iter().collect();
+        touched.sort_unstable();
+        ComparedChunk { altered, same, touched }
+    }
+}
+
+impl Application {
+    fn objection(&self, claim: &Claim, change: &Change<'_>) -> Option<Reason> {
+        let Claim { facts, observable, .. } = claim;
+        change.views.objection(&self.head.facts, facts, observable)
+    }
+}
