@@ -14,9 +14,10 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, on};
+use axum::routing::{MethodFilter, on, post};
 use axum::{Json, Router};
 use futures::stream;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tempfile::TempPath;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::http::serve_until;
-use super::{Request, Services, Streamed};
+use super::{LongRequest, Request, Services};
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "relay.sock";
@@ -143,58 +144,67 @@ impl ControlSocket {
 }
 
 /// Returns the route of a request that is answered at once.
-pub fn route<R: Request>() -> Router<Control> {
-    let method = if R::METHOD == Method::GET { MethodFilter::GET } else { MethodFilter::POST };
-    Router::new().route(R::PATH, on(method, answer::<R>))
+pub fn route<Q, A>(request: &Request<Q, A>) -> Router<Control>
+where
+    Q: DeserializeOwned + Send + 'static,
+    A: Serialize + Send + 'static,
+{
+    let execute = request.execute;
+    let answer = async move |State(control): State<Control>, body: Bytes| {
+        let asked: Q = read(&body)?;
+        let Control { services, answers, stop } = control;
+        // A task of its own carries the request out. So a client that hangs up does not leave it half done.
+        let answering =
+            answers.spawn(async move { stop.run_until_cancelled(execute(&services, asked)).await });
+        Ok::<_, Response>(match answering.await {
+            Ok(Some(Ok(answer))) => Json(answer).into_response(),
+            Ok(Some(Err(error))) => failed(StatusCode::UNPROCESSABLE_ENTITY, &format!("{error:#}")),
+            Ok(None) => failed(StatusCode::SERVICE_UNAVAILABLE, "the relay is being stopped"),
+            Err(error) => {
+                tracing::error!(%error, "a command could not be answered");
+                failed(StatusCode::INTERNAL_SERVER_ERROR, "the relay failed; its log says how")
+            }
+        })
+    };
+    let method = if request.changes { MethodFilter::POST } else { MethodFilter::GET };
+    Router::new().route(request.path, on(method, answer))
 }
 
 /// Returns the route of a request that is answered line by line.
-pub fn stream_route<R: Streamed>() -> Router<Control> {
-    Router::new().route(R::PATH, on(MethodFilter::POST, answer_by_lines::<R>))
+pub fn long_route<Q, L>(request: &LongRequest<Q, L>) -> Router<Control>
+where
+    Q: DeserializeOwned + Send + 'static,
+    L: Serialize + Send + 'static,
+{
+    let execute = request.execute;
+    let answer = async move |State(control): State<Control>, body: Bytes| {
+        let asked: Q = read(&body)?;
+        let Control { services, answers, stop } = control;
+        // Few pieces wait here: a slow client must slow the reading down, and not fill the memory.
+        let (pieces, sent) = mpsc::channel::<Bytes>(2);
+        answers.spawn(async move {
+            let (lines, made) = mpsc::channel(LINES_AT_ONCE);
+            let making = execute(&services, asked, lines);
+            stop.run_until_cancelled(pass_on(making, made, pieces)).await;
+        });
+        let pieces = stream::unfold(sent, async |mut sent| {
+            let piece = sent.recv().await?;
+            Some((Ok::<_, io::Error>(piece), sent))
+        });
+        let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+        Ok::<_, Response>((kind, Body::from_stream(pieces)).into_response())
+    };
+    Router::new().route(request.path, post(answer))
 }
 
-async fn answer<R: Request>(
-    State(control): State<Control>,
-    body: Bytes,
-) -> Result<Response, Response> {
-    let request: R = read(&body)?;
-    let Control { services, answers, stop } = control;
-    // A task of its own carries the request out. So a client that hangs up does not leave it half done.
-    let answering =
-        answers.spawn(async move { stop.run_until_cancelled(request.execute(&services)).await });
-    Ok(match answering.await {
-        Ok(Some(Ok(answer))) => Json(answer).into_response(),
-        Ok(Some(Err(error))) => failed(StatusCode::UNPROCESSABLE_ENTITY, &format!("{error:#}")),
-        Ok(None) => failed(StatusCode::SERVICE_UNAVAILABLE, "the relay is being stopped"),
-        Err(error) => {
-            tracing::error!(%error, "a command could not be answered");
-            failed(StatusCode::INTERNAL_SERVER_ERROR, "the relay failed; its log says how")
-        }
-    })
-}
-
-async fn answer_by_lines<R: Streamed>(
-    State(control): State<Control>,
-    body: Bytes,
-) -> Result<impl IntoResponse, Response> {
-    let request: R = read(&body)?;
-    // Few pieces wait here: a slow client must slow the reading down, and not fill the memory.
-    let (pieces, sent) = mpsc::channel::<Bytes>(2);
-    let Control { services, answers, stop } = control;
-    answers.spawn(async move {
-        stop.run_until_cancelled(make(request, &services, pieces)).await;
-    });
-    let pieces = stream::unfold(sent, async |mut sent| {
-        let piece = sent.recv().await?;
-        Some((Ok::<_, io::Error>(piece), sent))
-    });
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(pieces)))
-}
-
-/// Makes the lines and sends them at the same time. Ends early when the client reads nothing for [`IDLE`].
-async fn make<R: Streamed>(request: R, services: &Services, pieces: mpsc::Sender<Bytes>) {
-    let (lines, made) = mpsc::channel(LINES_AT_ONCE);
-    let (ended, is_taken) = tokio::join!(request.execute(services, lines), send(made, &pieces));
+/// Runs `making` and sends the lines that it makes, then the last line. Ends early when the client reads
+/// nothing for [`IDLE`].
+async fn pass_on<L: Serialize>(
+    making: impl Future<Output = anyhow::Result<()>>,
+    made: mpsc::Receiver<L>,
+    pieces: mpsc::Sender<Bytes>,
+) {
+    let (ended, is_taken) = tokio::join!(making, send(made, &pieces));
     // Nobody would read the last line.
     if !is_taken {
         return;
@@ -231,7 +241,7 @@ fn push_line(text: &mut Vec<u8>, line: &impl Serialize) {
 
 /// Reads the request from the body. No body means the same as an empty object.
 #[expect(clippy::result_large_err, reason = "the error is the answer, which is large either way")]
-fn read<R: serde::de::DeserializeOwned>(body: &[u8]) -> Result<R, Response> {
+fn read<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, Response> {
     let body = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(body)
         .map_err(|error| failed(StatusCode::BAD_REQUEST, &format!("not a request: {error}")))

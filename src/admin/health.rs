@@ -3,7 +3,7 @@
 use super::{Means, RelayStatus, SendingStatus, Status};
 use crate::intake::rest::RestState;
 use crate::intake::zmq::EndpointStatus;
-use crate::ledger::{LedgerStatus, ListsState, Unread};
+use crate::ledger::{LedgerStatus, ListsState, TargetStatus, Unread};
 use crate::pure::count::Count;
 
 impl Status {
@@ -77,50 +77,32 @@ fn rest(rest: &RestState) -> impl Iterator<Item = String> {
 }
 
 fn warninglists(lists: &ListsState, claims: i64) -> impl Iterator<Item = String> {
+    let (claims, unreadable) = (Count(claims, "claim"), lists.unreadable.join(", "));
     let found = [
-        lists.pending.then(|| format!(
-            "warninglists: they were never read, so {} wait and nothing new leaves; mend the way to MISP, or set policy.warninglists = \"off\"",
-            Count(claims, "claim")
-        )),
+        lists.pending.then(|| format!("warninglists: they were never read, so {claims} wait and nothing new leaves; mend the way to MISP, or set policy.warninglists = \"off\"")),
         lists.error.as_ref().map(|error| format!("warninglists: {error}")),
-        (!lists.unreadable.is_empty()).then(|| format!(
-            "warninglists: regular expressions that this program cannot read (look-around, back references) are skipped in {}",
-            lists.unreadable.join(", ")
-        )),
+        (!unreadable.is_empty()).then(|| format!("warninglists: regular expressions that this program cannot read (look-around, back references) are skipped in {unreadable}")),
     ];
     found.into_iter().flatten()
 }
 
 fn in_ledger(ledger: &LedgerStatus, means: Means) -> Vec<String> {
     let rejecting = ledger.targets.iter().filter(|target| target.rejected > 0);
-    let rejected = rejecting.map(|target| {
-        format!(
-            "{}: Sentinel rejected {}; mend the cause, then `retry-rejected --target {0}`",
-            target.target,
-            Count(target.rejected, "object")
-        )
+    let rejected = rejecting.map(|TargetStatus { target, rejected, .. }| {
+        let objects = Count(*rejected, "object");
+        format!("{target}: Sentinel rejected {objects}; mend the cause, then `retry-rejected --target {target}`")
     });
     // Only REST can read again what was missed.
-    let remedy = match means.rest {
-        true => "catch-up heals it",
-        false => "publish again in MISP what was published or withdrawn then",
-    };
+    let again = "publish again in MISP what was published or withdrawn then";
+    let remedy = if means.rest { "catch-up heals it" } else { again };
     let missed = Count(ledger.gaps.iter().map(|gap| gap.times).sum::<i64>(), "time");
+    let (held, awaiting) = (Count(ledger.held, "claim"), ledger.awaiting_rest);
+    let going = ledger.warninglists_waiting.map(|going| Count(going, "live indicator"));
     let others = [
-        (ledger.held > 0).then(|| format!(
-            "held: {} gone from MISP without having been deleted, more than the guard allows; look with `held`, then `release` them or mend MISP",
-            Count(ledger.held, "claim")
-        )),
-        ledger.warninglists_waiting.map(|going| format!(
-            "warninglists: the ones that MISP has now would withdraw {}, more than the guard allows, so the ones before stay in force; look at them in MISP, then `release --warninglists`",
-            Count(going, "live indicator")
-        )),
-        (!ledger.gaps.is_empty())
-            .then(|| format!("gaps: {missed} something may have been missed; {remedy}")),
-        (!means.rest && ledger.awaiting_rest > 0).then(|| format!(
-            "events: {} had a notice that only a REST read could judge; publish them again in MISP",
-            ledger.awaiting_rest
-        )),
+        (ledger.held > 0).then(|| format!("held: {held} gone from MISP without having been deleted, more than the guard allows; look with `held`, then `release` them or mend MISP")),
+        going.map(|going| format!("warninglists: the ones that MISP has now would withdraw {going}, more than the guard allows, so the ones before stay in force; look at them in MISP, then `release --warninglists`")),
+        (!ledger.gaps.is_empty()).then(|| format!("gaps: {missed} something may have been missed; {remedy}")),
+        (!means.rest && awaiting > 0).then(|| format!("events: {awaiting} had a notice that only a REST read could judge; publish them again in MISP")),
     ];
     rejected.chain(unread(ledger)).chain(others.into_iter().flatten()).collect()
 }

@@ -10,6 +10,6 @@ mod services;
 mod status;
 
 pub use progress::ResyncState;
-pub use request::{Needs, Request, Streamed};
+pub use request::{LongRequest, Needs, Nothing, Request};
 pub use services::{RunningRelay, Services};
 pub use status::{Means, RelayStatus, SendingStatus, Status};

@@ -14,7 +14,6 @@ pub struct ResyncState {
     /// The number of open changes of all targets, by lane: withdrawals, live, backlog.
     pub queued: [i64; 3],
     /// Why MISP cannot be asked now; `None` if it can.
-    #[serde(default)]
     pub fault: Option<String>,
 }
 

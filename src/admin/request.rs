@@ -1,11 +1,10 @@
-//! The traits of the requests that commands make. The running relay calls `execute` for a request on its
-//! control socket. Where no relay runs, the command calls the same `execute` itself.
+//! The types of the requests that commands make. The running relay executes a request that comes over its
+//! control socket. Where no relay runs, the command executes the same request itself.
 
 use std::time::Duration;
 
-use axum::http::Method;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::Services;
@@ -21,46 +20,57 @@ pub enum Needs {
     Secrets,
 }
 
-/// A request that is answered at once, with one JSON document.
-pub trait Request: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The request's path on the control socket.
-    const PATH: &'static str;
-    /// The HTTP method: `GET` for a request that changes nothing.
-    const METHOD: Method = Method::POST;
-    /// How long a command waits for the relay's answer. Counting a large ledger takes seconds.
-    const PATIENCE: Duration = Duration::from_secs(30);
+/// The parameters of a request that has none.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// Carries a request with the parameters `Q` out. The error says why it cannot be carried out, and what to do.
+pub(super) type Execute<Q, A> = for<'s> fn(&'s Services, Q) -> BoxFuture<'s, anyhow::Result<A>>;
+
+/// A request with the parameters `Q` that is answered at once, with the JSON document `A`.
+#[derive(Debug)]
+pub struct Request<Q, A> {
+    /// The path on the control socket.
+    pub path: &'static str,
+    /// Whether it may change something.
+    pub changes: bool,
     /// What a command has to load to answer by itself.
-    const NEEDS: Needs;
-
-    type Answer: Serialize + DeserializeOwned + Send + 'static;
-
-    /// Carries the request out.
-    ///
-    /// # Errors
-    /// The request cannot be carried out; the error says why, and what to do.
-    fn execute(
-        self,
-        services: &Services,
-    ) -> impl Future<Output = anyhow::Result<Self::Answer>> + Send;
+    pub needs: Needs,
+    /// How long a command waits for the relay's answer.
+    pub patience: Duration,
+    pub execute: Execute<Q, A>,
 }
 
-/// A question that is answered line by line, as the lines are made.
-pub trait Streamed: Serialize + DeserializeOwned + Send + Sync + 'static {
+impl<Q, A> Request<Q, A> {
+    /// Makes a request that changes nothing.
+    pub const fn read(path: &'static str, needs: Needs, execute: Execute<Q, A>) -> Self {
+        // Counting a large ledger takes seconds.
+        Self { path, changes: false, needs, patience: Duration::from_secs(30), execute }
+    }
+
+    /// Makes a request that changes something.
+    pub const fn change(path: &'static str, needs: Needs, execute: Execute<Q, A>) -> Self {
+        Self { changes: true, ..Self::read(path, needs, execute) }
+    }
+
+    /// Allows ten minutes for the answer: MISP is asked, or a large ledger is rewritten.
+    pub const fn slow(self) -> Self {
+        Self { patience: Duration::from_secs(600), ..self }
+    }
+}
+
+/// Carries a request out whose answer is long, and sends its lines as they are made. It ends early when
+/// nobody takes the lines any more. The error is the same as that of [`Execute`].
+pub(super) type ExecuteByLines<Q, L> =
+    for<'s> fn(&'s Services, Q, mpsc::Sender<L>) -> BoxFuture<'s, anyhow::Result<()>>;
+
+/// A request with the parameters `Q` that is answered by lines of JSON, each an `L`.
+#[derive(Debug)]
+pub struct LongRequest<Q, L> {
     /// The path on the control socket.
-    const PATH: &'static str;
+    pub path: &'static str,
     /// What a command has to load to answer by itself.
-    const NEEDS: Needs;
-
-    type Line: Serialize + DeserializeOwned + Send + 'static;
-
-    /// Carries the request out, and sends its answer to `lines`. Ends early when nobody takes the lines any
-    /// more.
-    ///
-    /// # Errors
-    /// The request cannot be carried out; the error says why, and what to do.
-    fn execute(
-        self,
-        services: &Services,
-        lines: mpsc::Sender<Self::Line>,
-    ) -> impl Future<Output = anyhow::Result<()>> + Send;
+    pub needs: Needs,
+    pub execute: ExecuteByLines<Q, L>,
 }

@@ -47,11 +47,9 @@ pub struct RelayStatus {
     /// The address that the webhook listens on; `None` where there is no webhook.
     pub webhook: Option<SocketAddr>,
     /// The state of the REST intake; `None` without a key.
-    #[serde(default)]
     pub rest: Option<RestState>,
     /// The state of MISP's warninglists; `None` if no policy uses them, or if there is no key to read them
     /// with.
-    #[serde(default)]
     pub warninglists: Option<ListsState>,
     pub targets: Vec<SendingStatus>,
 }
@@ -63,7 +61,6 @@ pub struct SendingStatus {
     /// `live` or `dry-run`.
     pub mode: String,
     /// The file that a dry run writes to; `None` for a live target.
-    #[serde(default)]
     pub file: Option<String>,
     #[serde(flatten)]
     pub health: DeliveryHealth,

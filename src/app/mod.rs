@@ -124,7 +124,10 @@ impl Relay {
         let readback = Arc::new(readback::of(&config, &http, &senders)?);
         // Bound before the run begins, so that a port that is in use ends the start.
         let listeners = Listeners::bind(&config)?;
-        let (inbox, notices) = Inbox::new(memory(&config));
+        // The memory for waiting publications: the feed's bound, and room for one webhook body.
+        let body = config.misp.webhook.as_ref().map_or(0, |webhook| webhook.max_body);
+        let memory = config.misp.zeromq.max_waiting.saturating_add(body);
+        let (inbox, notices) = Inbox::new(memory);
         let feed = ZeroMqStatus::new(&config.misp.zeromq);
         let rest = reading::intake(&config, &ledger, &views, &inbox, options.accept_new_view)?;
         // A start that fails before this line has received nothing, so it leaves no gap behind.
@@ -264,14 +267,13 @@ async fn register(
     views: &Views,
     options: RunOptions,
 ) -> anyhow::Result<()> {
-    let mode = |target: &Target| match (target.enabled, target.mode) {
-        (false, _) => TargetMode::Disabled,
-        (true, Mode::Live) => TargetMode::Live,
-        (true, Mode::DryRun) => TargetMode::DryRun,
-    };
     let entry = |target: &Target| TargetEntry {
         target: target.name.clone(),
-        mode: mode(target),
+        mode: match target.mode {
+            _ if !target.enabled => TargetMode::Disabled,
+            Mode::Live => TargetMode::Live,
+            Mode::DryRun => TargetMode::DryRun,
+        },
         workspace: target.workspace_id.to_string(),
         sourcesystem: target.sourcesystem.clone(),
         identity: target.identity.word().into(),
@@ -287,11 +289,4 @@ async fn register(
         }
     }
     Ok(ledger.register(views, &targets, options.rehome).await?)
-}
-
-/// Returns how many bytes waiting publications may take in memory: the feed's bound, and room for one webhook
-/// body.
-fn memory(config: &Config) -> usize {
-    let webhook = config.misp.webhook.as_ref().map_or(0, |webhook| webhook.max_body);
-    config.misp.zeromq.max_waiting.saturating_add(webhook)
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use crate::azure;
 use crate::azure::token::{SignIn, TokenSource};
 use crate::compare::{ReadableTarget, Readback, is_asked, tells_used_up_ids};
-use crate::config::{Config, Mode, Target};
+use crate::config::{Config, Target};
 use crate::deliver::{Sender, UploadAccess};
 use crate::ledger::{Ledger, StartError, Views};
 use crate::pure::stix::Withdraw;
@@ -20,8 +20,7 @@ pub(super) fn of(
     let mut places = Vec::new();
     for target in &config.targets {
         // What the sender has is shared, so that both use one token and keep one quota.
-        let access = senders.iter().find_map(|sender| sender.access_to(&target.name));
-        if let Some(access) = access {
+        if let Some(access) = senders.iter().find_map(|sender| sender.access_to(&target.name)) {
             places.extend(ReadableTarget::of(config, target, http, access)?);
         }
     }
@@ -65,9 +64,7 @@ pub(super) async fn recover(
     views: &Views,
 ) -> anyhow::Result<()> {
     let Some(http) = http else { return Err(StartError::Forgotten.into()) };
-    let revoking = |target: &&Target| {
-        target.enabled && target.mode == Mode::Live && target.withdraw == Withdraw::Revoke
-    };
+    let revoking = |target: &&Target| target.is_live() && target.withdraw == Withdraw::Revoke;
     // All of them or none: a target that was left out would get revoked ids again.
     let live: Vec<&Target> = config.targets.iter().filter(revoking).collect();
     if !live.iter().all(|target| tells_used_up_ids(target)) {
@@ -78,15 +75,13 @@ pub(super) async fn recover(
         tracing::info!(target = name, "the ledger is empty: reading back which ids are used up");
         let noted = place.recover(ledger, views.name_of(name)).await.with_context(|| {
             format!(
-                "read back which ids target {name} has used up, since the ledger is empty and \
-                 withdraw = \"revoke\" (or start once with --accept-duplicates)"
+                "read back which ids target {name} has used up, since the ledger is empty and withdraw = \"revoke\" (or start once with --accept-duplicates)"
             )
         })?;
         tracing::warn!(
             target = name,
             used_up = noted,
-            "used-up ids were read back; what lives there is sent once more as MISP shows it, and \
-             `verify --repair` withdraws what MISP shows no more"
+            "used-up ids were read back; what lives there is sent once more as MISP shows it, and `verify --repair` withdraws what MISP no longer shows"
         );
     }
     Ok(())

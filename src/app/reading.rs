@@ -64,10 +64,8 @@ pub(super) fn writer_settings(config: &Config, rest: Option<&RestIntake>) -> Wri
 #[serde(deny_unknown_fields)]
 pub struct Scope {
     /// The only event to read; `None` for all.
-    #[serde(default)]
     pub event: Option<Uuid>,
     /// Reads only what was touched since then (MISP's time, Unix seconds); `None` for all times.
-    #[serde(default)]
     pub since: Option<i64>,
 }
 

@@ -35,15 +35,13 @@ pub(super) fn of_relay(relay: &Relay) -> Services {
 /// # Errors
 /// A client for MISP or Azure cannot be made.
 pub fn services_of(config: &Config, ledger: &Ledger, needs: Needs) -> anyhow::Result<Services> {
-    let has_secrets = needs == Needs::Secrets;
-    let rest = config.misp.rest.as_ref().filter(|_| has_secrets);
-    let readback = match has_secrets {
-        true => readback::of_config(config)?,
-        false => Readback::new(Vec::new(), config.management.ingestion),
-    };
-    let (views, readback) = (Arc::new(views(config)), Arc::new(readback));
-    let misp = rest.map(MispClient::new).transpose()?;
-    Ok(Services { misp, ..services(config, ledger, &views, &readback) })
+    let (mut misp, mut readback) = (None, Readback::new(Vec::new(), config.management.ingestion));
+    if needs == Needs::Secrets {
+        misp = config.misp.rest.as_ref().map(MispClient::new).transpose()?;
+        readback = readback::of_config(config)?;
+    }
+    let views = Arc::new(views(config));
+    Ok(Services { misp, ..services(config, ledger, &views, &Arc::new(readback)) })
 }
 
 fn services(
@@ -53,13 +51,12 @@ fn services(
     readback: &Arc<Readback>,
 ) -> Services {
     let named = |target: &Target| Target { name: remembered(target), ..target.clone() };
-    let (webhook, rest) = (config.misp.webhook.is_some(), config.misp.rest.is_some());
     Services {
         ledger: ledger.clone(),
         views: Arc::clone(views),
         source: config.misp.name.clone(),
         targets: config.targets.iter().map(named).collect(),
-        means: Means { webhook, rest },
+        means: Means { webhook: config.misp.webhook.is_some(), rest: config.misp.rest.is_some() },
         misp: None,
         readback: Arc::clone(readback),
         relay: None,

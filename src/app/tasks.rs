@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use futures::FutureExt as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Listeners, Relay, reading, services};
-use crate::admin;
 use crate::admin::control::Control;
+use crate::admin::{self, Services};
 use crate::compare;
+use crate::config::ZeroMq;
 use crate::deliver::Sender;
 use crate::intake::rest::RestStatus;
-use crate::intake::webhook;
 use crate::intake::zmq::{self, ZeroMqStatus};
+use crate::intake::{Inbox, webhook};
 use crate::ledger::{Lane, Ledger, Room, SqlResult, Views, WaitingCounts, Writer};
 use crate::metrics::{self, Part};
 
@@ -50,45 +52,37 @@ impl Tasks {
         let (mut intakes, mut writer, mut senders) =
             (JoinSet::new(), JoinSet::new(), JoinSet::new());
         let services = services::of_relay(&relay);
-        intakes.spawn(feed(&relay, stop.clone()));
-        let Listeners { admin, webhook, control } = relay.listeners;
-        if let (Some(config), Some(listener)) = (relay.config.misp.webhook.clone(), webhook) {
-            let serving = webhook::serve(config, listener, relay.inbox.clone(), stop.clone());
-            intakes.spawn(async move { serving.await.map(|()| "webhook") });
+        let Relay { config, ledger, views, inbox, rest, listeners, .. } = relay;
+        let feeding = feed(config.misp.zeromq.clone(), inbox.clone(), relay.feed, stop.clone());
+        intakes.spawn(named("ZeroMQ intake", feeding));
+        let Listeners { admin, webhook, control } = listeners;
+        if let (Some(config), Some(listener)) = (config.misp.webhook.clone(), webhook) {
+            let serving = webhook::serve(config, listener, inbox.clone(), stop.clone());
+            intakes.spawn(named("webhook", serving));
         }
-        if let Some(asking) = relay.rest.clone() {
-            let stop = stop.clone();
-            intakes.spawn(async move {
-                asking.run(stop).await;
-                Ok("REST intake")
-            });
+        let settings = reading::writer_settings(&config, rest.as_ref());
+        if let Some(asking) = rest {
+            intakes.spawn(named("REST intake", asking.run(stop.clone()).map(Ok)));
         }
         // The writer ends when the last intake drops its end of the inbox, so none may be kept here.
-        let rest = relay.rest.as_ref().map(|asking| asking.status.clone());
-        let settings = reading::writer_settings(&relay.config, relay.rest.as_ref());
-        drop((relay.inbox, relay.rest));
-        let (ledger, views) = (relay.ledger.clone(), Arc::clone(&relay.views));
+        drop(inbox);
         let writing = Writer::new(ledger.clone(), Arc::clone(&views), settings, relay.notices);
-        writer.spawn(async move {
-            writing.run().await;
-            Ok("writer")
-        });
+        writer.spawn(named("writer", writing.run().map(Ok)));
         let stopped = stop_senders.clone();
-        senders.spawn(deliver_all(ledger.clone(), Arc::clone(&views), relay.senders, stopped));
-        let targets = relay.config.targets.iter().map(|target| target.name.clone()).collect();
-        let watched = Watched { ledger, views, targets, feed: relay.feed.clone(), rest };
-        let (readback, of_ledger) = (Arc::clone(&services.readback), services.ledger.clone());
-        let (rules, stopped) = (relay.config.management.clone(), stop_senders.clone());
-        senders.spawn(async move {
-            compare::delete_withdrawn(&readback, &of_ledger, &rules, &stopped).await;
-            Ok("deletions")
-        });
-        senders.spawn(upkeep(watched, recorded.clone(), stop_senders.clone()));
+        let delivering = deliver_all(ledger.clone(), views, relay.senders, stopped.clone());
+        senders.spawn(named("senders", delivering));
+        let readback = Arc::clone(&services.readback);
+        senders.spawn(named("deletions", async move {
+            compare::delete_withdrawn(&readback, &ledger, &config.management, &stopped).await;
+            Ok(())
+        }));
         // The observers stop with the senders, so that status and metrics answer until the end.
-        let http = admin::http::serve(admin, services.clone(), recorded, stop_senders.clone());
-        senders.spawn(async move { http.await.map(|()| "admin listener") });
-        let control = control.serve(commands, services, stop_senders.clone());
-        senders.spawn(async move { control.await.map(|()| "control socket") });
+        let stopped = || stop_senders.clone();
+        let watching = upkeep(services.clone(), recorded.clone(), stopped());
+        senders.spawn(named("upkeep", watching.map(Ok)));
+        let http = admin::http::serve(admin, services.clone(), recorded, stopped());
+        senders.spawn(named("admin listener", http));
+        senders.spawn(named("control socket", control.serve(commands, services, stopped())));
         Self { intakes, writer, senders, stop_senders }
     }
 
@@ -118,6 +112,14 @@ impl Tasks {
     }
 }
 
+/// Runs a part, and returns its name when it ends without an error.
+async fn named(
+    name: &'static str,
+    part: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<&'static str> {
+    part.await.map(|()| name)
+}
+
 async fn drain(group: &mut Parts) {
     while let Some(ended) = group.join_next().await {
         match ended {
@@ -128,21 +130,19 @@ async fn drain(group: &mut Parts) {
     }
 }
 
-fn feed(
-    relay: &Relay,
+async fn feed(
+    config: ZeroMq,
+    inbox: Inbox,
+    status: ZeroMqStatus,
     stop: CancellationToken,
-) -> impl Future<Output = anyhow::Result<&'static str>> + use<> {
-    let (config, inbox, status) =
-        (relay.config.misp.zeromq.clone(), relay.inbox.clone(), relay.feed.clone());
-    async move {
-        if config.endpoints.is_empty() {
-            // A part that returns counts as failed, so this one waits for the stop instead.
-            stop.cancelled().await;
-        } else {
-            zmq::run(config, inbox, status, stop).await;
-        }
-        Ok("ZeroMQ intake")
+) -> anyhow::Result<()> {
+    if config.endpoints.is_empty() {
+        // A part that returns counts as failed, so this one waits for the stop instead.
+        stop.cancelled().await;
+    } else {
+        zmq::run(config, inbox, status, stop).await;
     }
+    Ok(())
 }
 
 /// Judges the whole ledger anew if the policy changed, so that nothing leaves that it forbids now. Then runs
@@ -152,7 +152,7 @@ async fn deliver_all(
     views: Arc<Views>,
     senders: Vec<Sender>,
     stop: CancellationToken,
-) -> anyhow::Result<&'static str> {
+) -> anyhow::Result<()> {
     let progress = |done| {
         tracing::info!(objects = done, "judging the ledger anew: policy or rendering changed")
     };
@@ -166,77 +166,65 @@ async fn deliver_all(
     }
     // Without an enabled target there is no sender. To return before the stop would count as a fault.
     stop.cancelled().await;
-    Ok("senders")
-}
-
-/// The parts that the gauges show.
-struct Watched {
-    ledger: Ledger,
-    views: Arc<Views>,
-    targets: Vec<String>,
-    feed: ZeroMqStatus,
-    rest: Option<RestStatus>,
+    Ok(())
 }
 
 /// Refreshes the gauges and drains the histograms every [`UPKEEP`], until `stop`.
-async fn upkeep(
-    watched: Watched,
-    recorded: PrometheusHandle,
-    stop: CancellationToken,
-) -> anyhow::Result<&'static str> {
+async fn upkeep(watched: Services, recorded: PrometheusHandle, stop: CancellationToken) {
     let mut tick = tokio::time::interval(UPKEEP);
     loop {
         tokio::select! {
-            () = stop.cancelled() => return Ok("upkeep"),
+            () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
         recorded.run_upkeep();
-        watched.parts();
+        gauge_parts(&watched);
         // A gauge that cannot be refreshed is no reason to end the relay.
-        if let Err(error) = watched.ledger().await {
+        if let Err(error) = gauge_ledger(&watched).await {
             tracing::warn!(%error, "cannot read the ledger");
         }
     }
 }
 
-impl Watched {
-    fn parts(&self) {
-        for endpoint in self.feed.now() {
-            let part = Part::Feed(&endpoint.endpoint);
-            metrics::degraded(part, "not_connected", !endpoint.connected());
-        }
-        metrics::degraded(Part::Ledger, "not_writable", !self.ledger.is_writable());
-        metrics::degraded(Part::Rest, "not_configured", self.rest.is_none());
-        let rest = self.rest.as_ref().map(RestStatus::now).unwrap_or_default();
-        metrics::degraded(Part::Rest, "failing", rest.error.is_some());
-        metrics::degraded(Part::Rest, "late", rest.late);
-        metrics::degraded(Part::Rest, "other_view", rest.other_view);
-        metrics::degraded(Part::Rest, "empty", rest.empty);
-        let lists = self.views.warninglists().state().unwrap_or_default();
-        metrics::warninglist_entries(lists.entries as f64);
-        metrics::degraded(Part::Warninglists, "pending", lists.pending);
-        metrics::degraded(Part::Warninglists, "failing", lists.error.is_some());
-        metrics::degraded(Part::Warninglists, "unreadable", !lists.unreadable.is_empty());
+fn gauge_parts(watched: &Services) {
+    let Services { ledger, views, relay, .. } = watched;
+    for endpoint in relay.iter().flat_map(|relay| relay.endpoints.borrow().clone()) {
+        let part = Part::Feed(&endpoint.endpoint);
+        metrics::degraded(part, "not_connected", !endpoint.connected());
     }
+    metrics::degraded(Part::Ledger, "not_writable", !ledger.is_writable());
+    let rest = relay.as_ref().and_then(|relay| relay.rest.as_ref());
+    metrics::degraded(Part::Rest, "not_configured", rest.is_none());
+    let rest = rest.map(RestStatus::now).unwrap_or_default();
+    metrics::degraded(Part::Rest, "failing", rest.error.is_some());
+    metrics::degraded(Part::Rest, "late", rest.late);
+    metrics::degraded(Part::Rest, "other_view", rest.other_view);
+    metrics::degraded(Part::Rest, "empty", rest.empty);
+    let lists = views.warninglists().state().unwrap_or_default();
+    metrics::warninglist_entries(lists.entries as f64);
+    metrics::degraded(Part::Warninglists, "pending", lists.pending);
+    metrics::degraded(Part::Warninglists, "failing", lists.error.is_some());
+    metrics::degraded(Part::Warninglists, "unreadable", !lists.unreadable.is_empty());
+}
 
-    async fn ledger(&self) -> SqlResult<()> {
-        let WaitingCounts { reads, held } = self.ledger.waiting().await?;
-        metrics::waiting(reads as f64, held as f64);
-        let Room { file, wal, free } = self.ledger.room().await?;
-        for (part, bytes) in [("file", file), ("wal", wal), ("free", free)] {
-            metrics::ledger_size(part, bytes as f64);
-        }
-        metrics::degraded(Part::Ledger, "held", held > 0);
-        let (_, unread) = self.ledger.unread(0).await?;
-        metrics::degraded(Part::Rest, "unreadable_events", unread > 0);
-        let waiting = self.ledger.waiting_warninglists().await?.is_some();
-        metrics::degraded(Part::Warninglists, "waiting", waiting);
-        for target in &self.targets {
-            let depths = self.ledger.queue_depth(target).await?;
-            for (lane, depth) in Lane::ALL.iter().zip(depths) {
-                metrics::queued(target, lane.word(), depth as f64);
-            }
-        }
-        Ok(())
+async fn gauge_ledger(watched: &Services) -> SqlResult<()> {
+    let ledger = &watched.ledger;
+    let WaitingCounts { reads, held } = ledger.waiting().await?;
+    metrics::waiting(reads as f64, held as f64);
+    let Room { file, wal, free } = ledger.room().await?;
+    for (part, bytes) in [("file", file), ("wal", wal), ("free", free)] {
+        metrics::ledger_size(part, bytes as f64);
     }
+    metrics::degraded(Part::Ledger, "held", held > 0);
+    let (_, unread) = ledger.unread(0).await?;
+    metrics::degraded(Part::Rest, "unreadable_events", unread > 0);
+    let waiting = ledger.waiting_warninglists().await?.is_some();
+    metrics::degraded(Part::Warninglists, "waiting", waiting);
+    for target in watched.targets.iter() {
+        let depths = ledger.queue_depth(&target.name).await?;
+        for (lane, depth) in Lane::ALL.iter().zip(depths) {
+            metrics::queued(&target.name, lane.word(), depth as f64);
+        }
+    }
+    Ok(())
 }

@@ -22,7 +22,7 @@ use super::http;
 use super::refusal::SignInError;
 use super::sign_in::SignIn;
 use super::transport::{Addressee, OurClient};
-use crate::config::{Azure, Credential, ManagedIdentity};
+use crate::config::{Azure, Credential, ManagedIdentity, Proof};
 
 /// The most characters of `az`'s standard error that are quoted.
 const KEPT: usize = 600;
@@ -42,15 +42,16 @@ pub(super) struct Tools {
 impl Tools {
     /// Makes the SDK's credential for `sign_in`. It holds no cached token yet.
     pub(super) fn signer(&self, sign_in: &SignIn) -> Result<Signer, SignInError> {
-        let made = match &sign_in.credential {
-            Credential::ClientSecret { tenant_id, client_id, secret } => {
+        let Credential { tenant_id, client_id, proof } = &sign_in.credential;
+        let made = match proof {
+            Proof::ClientSecret(secret) => {
                 let client_options = self.to_entra(&sign_in.authority);
                 let options = Some(ClientSecretCredentialOptions { client_options });
                 let secret = secret.expose().to_owned().into();
                 ClientSecretCredential::new(tenant_id, client_id.clone(), secret, options)
                     .map(|signer| signer as Signer)
             }
-            Credential::Certificate { file, password, client_id, tenant_id } => {
+            Proof::Certificate { file, password } => {
                 let assertion = BySignature {
                     file: file.clone(),
                     password: password.clone(),
@@ -59,17 +60,17 @@ impl Tools {
                 };
                 self.by_assertion(sign_in, assertion)
             }
-            Credential::WorkloadIdentity { token_file, .. } => {
+            Proof::WorkloadIdentity { token_file } => {
                 self.by_assertion(sign_in, ByFile(token_file.clone()))
             }
-            Credential::FederatedManagedIdentity { identity, audience, .. } => {
+            Proof::FederatedManagedIdentity { identity, audience } => {
                 self.managed_identity(identity).and_then(|identity| {
                     let scope = format!("{audience}/.default");
                     self.by_assertion(sign_in, ByIdentity { identity, scope })
                 })
             }
-            Credential::ManagedIdentity(identity) => self.managed_identity(identity),
-            Credential::AzureCli { tenant_id } => {
+            Proof::ManagedIdentity(identity) => self.managed_identity(identity),
+            Proof::AzureCli => {
                 let options = AzureCliCredentialOptions {
                     tenant_id: Some(tenant_id.clone()).filter(|tenant| !tenant.is_empty()),
                     executor: Some(Arc::new(Shell)),
@@ -88,8 +89,8 @@ impl Tools {
     ) -> azure_core::Result<Signer> {
         let client_options = self.to_entra(&sign_in.authority);
         Ok(ClientAssertionCredential::new(
-            sign_in.credential.tenant_id().to_owned(),
-            sign_in.credential.client_id().to_owned(),
+            sign_in.credential.tenant_id.clone(),
+            sign_in.credential.client_id.clone(),
             assertion,
             Some(ClientAssertionCredentialOptions { client_options }),
         )?)

@@ -170,14 +170,14 @@ impl SignInError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Credential, ManagedIdentity, Secret};
+    use crate::config::{Credential, ManagedIdentity, Proof, Secret};
+
+    fn credential(proof: Proof) -> Credential {
+        Credential { tenant_id: "contoso.example".to_owned(), client_id: "c1".to_owned(), proof }
+    }
 
     fn secret() -> Credential {
-        Credential::ClientSecret {
-            tenant_id: "contoso.example".to_owned(),
-            client_id: "c1".to_owned(),
-            secret: Secret::new("hush~hush"),
-        }
+        credential(Proof::ClientSecret(Secret::new("hush~hush")))
     }
 
     fn sign_in(credential: Credential) -> SignIn {
@@ -215,24 +215,15 @@ mod tests {
 
     #[test]
     fn common_causes_have_a_remedy_that_names_the_field() {
-        let (tenant_id, client_id) = ("contoso.example".to_owned(), "c1".to_owned());
-        let certificate = Credential::Certificate {
-            tenant_id: tenant_id.clone(),
-            client_id: client_id.clone(),
+        let certificate = credential(Proof::Certificate {
             file: "/run/app.pem".into(),
             password: Secret::new(""),
-        };
-        let pod = Credential::WorkloadIdentity {
-            tenant_id: tenant_id.clone(),
-            client_id: client_id.clone(),
-            token_file: "/var/run/token".into(),
-        };
-        let federated = Credential::FederatedManagedIdentity {
-            tenant_id,
-            client_id,
+        });
+        let pod = credential(Proof::WorkloadIdentity { token_file: "/var/run/token".into() });
+        let federated = credential(Proof::FederatedManagedIdentity {
             identity: ManagedIdentity::ClientId("m1".to_owned()),
             audience: "api://AzureADTokenExchange".to_owned(),
-        };
+        });
         for (number, credential, hint) in [
             ("7000222", &secret(), "has expired"),
             ("7000222", &certificate, "certificate_file"),
@@ -259,7 +250,7 @@ mod tests {
     #[test]
     fn identity_that_the_machine_does_not_have_is_named() {
         let identity = ManagedIdentity::ClientId("m1".to_owned());
-        let sign_in = sign_in(Credential::ManagedIdentity(identity));
+        let sign_in = sign_in(Credential::of_machine(identity));
         let body = br#"{"error":"invalid_request","error_description":"Identity not found"}"#;
         let refusal = answered(Who::ManagedIdentity, 400, body, &sign_in);
         assert!(!refusal.may_pass());

@@ -1,7 +1,7 @@
 //! Chooses the advice for a refused sign-in by the error code and the kind of the credential.
 
 use super::sign_in::{SignIn, Who};
-use crate::config::{Credential, ManagedIdentity};
+use crate::config::{Credential, ManagedIdentity, Proof};
 
 /// Returns what the operator has to change. Empty if the relay knows no remedy.
 pub(super) fn remedy(who: Who, status: u16, code: &str, sign_in: &SignIn) -> String {
@@ -9,7 +9,7 @@ pub(super) fn remedy(who: Who, status: u16, code: &str, sign_in: &SignIn) -> Str
         return of_managed_identity(status, &sign_in.credential);
     }
     let SignIn { credential, authority, .. } = sign_in;
-    let (tenant, client) = (credential.tenant_id(), credential.client_id());
+    let (tenant, client) = (&credential.tenant_id, &credential.client_id);
     match code {
         "AADSTS7000215" => format!(
             "client_secret is not a secret of application {client}: use the secret's value, \
@@ -43,8 +43,8 @@ pub(super) fn remedy(who: Who, status: u16, code: &str, sign_in: &SignIn) -> Str
 }
 
 fn expired(credential: &Credential) -> String {
-    let client = credential.client_id();
-    if let Credential::Certificate { file, .. } = credential {
+    let client = &credential.client_id;
+    if let Proof::Certificate { file, .. } = &credential.proof {
         return format!(
             "the certificate of application {client} has expired: make a new one, upload it under \
              Certificates & secrets, and put it into certificate_file {}",
@@ -58,8 +58,8 @@ fn expired(credential: &Credential) -> String {
 }
 
 fn not_registered(credential: &Credential) -> String {
-    let client = credential.client_id();
-    if let Credential::Certificate { file, .. } = credential {
+    let client = &credential.client_id;
+    if let Proof::Certificate { file, .. } = &credential.proof {
         return format!(
             "application {client} does not know the certificate in certificate_file {}: upload it \
              (without its key) under Certificates & secrets, or check client_id",
@@ -70,7 +70,7 @@ fn not_registered(credential: &Credential) -> String {
 }
 
 fn out_of_time(credential: &Credential) -> String {
-    if let Credential::WorkloadIdentity { token_file, .. } = credential {
+    if let Proof::WorkloadIdentity { token_file } = &credential.proof {
         return format!(
             "the token in federated_token_file {} is no longer good, or this machine's clock is \
              wrong: see that its issuer still replaces it",
@@ -88,23 +88,23 @@ fn not_trusted(code: &str, credential: &Credential) -> String {
         "AADSTS700213" => "subject",
         _ => "issuer, subject and audience",
     };
-    let shown = match credential {
-        Credential::FederatedManagedIdentity { identity, audience, .. } => format!(
+    let shown = match &credential.proof {
+        Proof::FederatedManagedIdentity { identity, audience } => format!(
             "issuer is the managed identity's tenant (e.g. https://login.microsoftonline.com/TENANT/v2.0), \
              subject its object ID, audience {audience}; or check managed_identity {}",
             word(identity)
         ),
-        Credential::WorkloadIdentity { token_file, .. } => format!(
+        Proof::WorkloadIdentity { token_file } => format!(
             "as the token in federated_token_file {} has them (on AKS: the cluster's OIDC issuer, \
              system:serviceaccount:NAMESPACE:NAME, api://AzureADTokenExchange)",
             token_file.display()
         ),
-        Credential::ClientSecret { .. }
-        | Credential::Certificate { .. }
-        | Credential::ManagedIdentity(_)
-        | Credential::AzureCli { .. } => "as the token has them".to_owned(),
+        Proof::ClientSecret(_)
+        | Proof::Certificate { .. }
+        | Proof::ManagedIdentity(_)
+        | Proof::AzureCli => "as the token has them".to_owned(),
     };
-    let client = credential.client_id();
+    let client = &credential.client_id;
     format!(
         "application {client} has no federated credential of this {what}: make one under \
          Certificates & secrets > Federated credentials: {shown}"
@@ -112,8 +112,8 @@ fn not_trusted(code: &str, credential: &Credential) -> String {
 }
 
 fn of_managed_identity(status: u16, credential: &Credential) -> String {
-    let (Credential::ManagedIdentity(identity)
-    | Credential::FederatedManagedIdentity { identity, .. }) = credential
+    let (Proof::ManagedIdentity(identity) | Proof::FederatedManagedIdentity { identity, .. }) =
+        &credential.proof
     else {
         return String::new();
     };

@@ -28,7 +28,7 @@ impl SignIn {
     pub fn is_same_principal(&self, other: &Self) -> bool {
         let name = |one: &Self| {
             let Self { credential, authority, .. } = one;
-            let (tenant, client) = (credential.tenant_id(), credential.client_id());
+            let (tenant, client) = (&credential.tenant_id, &credential.client_id);
             (!client.is_empty())
                 .then(|| (authority.clone(), tenant.to_lowercase(), client.to_lowercase()))
         };

@@ -14,7 +14,7 @@ use super::credential::{Signer, Tools};
 use super::pace::{RequestGate, TokenLife};
 use super::refusal::RefusedAnswer;
 use crate::caught::caught;
-use crate::config::{Azure, Credential, Secret};
+use crate::config::{Azure, Credential, Proof, Secret};
 use crate::http::causes;
 use crate::metrics;
 
@@ -277,13 +277,13 @@ pub fn object_id(token: &Secret) -> Option<String> {
 
 /// Returns who gives the tokens. `None`: Entra.
 fn who(credential: &Credential) -> Option<&'static str> {
-    match credential {
-        Credential::ManagedIdentity(_) => Some("the managed identity endpoint"),
-        Credential::AzureCli { .. } => Some("az"),
-        Credential::ClientSecret { .. }
-        | Credential::Certificate { .. }
-        | Credential::WorkloadIdentity { .. }
-        | Credential::FederatedManagedIdentity { .. } => None,
+    match credential.proof {
+        Proof::ManagedIdentity(_) => Some("the managed identity endpoint"),
+        Proof::AzureCli => Some("az"),
+        Proof::ClientSecret(_)
+        | Proof::Certificate { .. }
+        | Proof::WorkloadIdentity { .. }
+        | Proof::FederatedManagedIdentity { .. } => None,
     }
 }
 
@@ -299,7 +299,7 @@ fn explain(error: &azure_core::Error, sign_in: &SignIn) -> SignInError {
         }
     }
     let who = who(&sign_in.credential).unwrap_or("Entra");
-    let is_az = matches!(sign_in.credential, Credential::AzureCli { .. });
+    let is_az = sign_in.credential.proof == Proof::AzureCli;
     let version = if is_az { ", of which version 2.54 or newer is needed" } else { "" };
     SignInError::Unreachable(format!("the answer is not one of {who}{version}"))
 }
@@ -337,10 +337,10 @@ mod tests {
             metadata_endpoint: "http://127.0.0.1:1".to_owned(),
         };
         let sign_in = SignIn {
-            credential: Credential::ClientSecret {
+            credential: Credential {
                 tenant_id: "t".to_owned(),
                 client_id: "c".to_owned(),
-                secret: Secret::new("s3cret"),
+                proof: Proof::ClientSecret(Secret::new("s3cret")),
             },
             authority: "https://127.0.0.1:1".to_owned(),
             scope: "https://management.example/.default".to_owned(),

@@ -5,12 +5,12 @@ use anyhow::ensure;
 use clap::Args;
 use tokio::sync::mpsc::{self, Sender};
 
-use super::comparison::tell;
 use super::door::{RelayClient, load_without_relay};
-use super::settings::ConfigSource;
-use crate::admin::{Needs, Services, Streamed};
+use super::verify::tell;
+use crate::admin::{LongRequest, Needs, Services};
 use crate::app;
-use crate::compare::{Cleanup, NothingToAsk};
+use crate::compare::Cleanup;
+use crate::config::{ConfigSource, Target};
 use crate::pure::verify::VerifyLine;
 
 #[derive(Debug, Args)]
@@ -23,36 +23,35 @@ pub struct CleanupOptions {
     pub json: bool,
 }
 
-/// Lists what another product left, or ends it. Sends a line for each step and target.
-impl Streamed for Cleanup {
-    const PATH: &'static str = "/cleanup";
-    const NEEDS: Needs = Needs::Secrets;
+/// The request to list what another product left, or to end it. Its lines are the steps and the targets.
+pub(super) const CLEANUP: LongRequest<Cleanup, VerifyLine> = LongRequest {
+    path: "/cleanup",
+    needs: Needs::Secrets,
+    execute: |services, asked, lines| Box::pin(end(services, asked, lines)),
+};
 
-    type Line = VerifyLine;
-
-    async fn execute(self, services: &Services, lines: Sender<VerifyLine>) -> anyhow::Result<()> {
-        // The socket takes requests of any program, so the command's own checks do not suffice.
-        let own = services.targets.iter().map(|target| target.sourcesystem.as_str());
-        expect_another(&self, own)?;
-        let Self { sourcesystem, target: of, apply, revoke } = &self;
-        if *apply {
-            let words = "another product's indicators are ended, as an operator asked";
-            tracing::warn!(sourcesystem, of, revoke, "{words}");
-        }
-        Ok(services.readback.cleanup(self, lines).await?)
+async fn end(services: &Services, asked: Cleanup, lines: Sender<VerifyLine>) -> anyhow::Result<()> {
+    // The socket takes requests of any program, so the command's own checks do not suffice.
+    expect_another(&asked, &services.targets)?;
+    let Cleanup { sourcesystem, target: of, apply, revoke } = &asked;
+    if *apply {
+        let words = "another product's indicators are ended, as an operator asked";
+        tracing::warn!(sourcesystem, of, revoke, "{words}");
     }
+    services.readback.cleanup(asked, lines).await
 }
 
-fn expect_another<'a>(
-    cleanup: &Cleanup,
-    mut own: impl Iterator<Item = &'a str>,
-) -> anyhow::Result<()> {
-    let Cleanup { sourcesystem, apply, revoke, .. } = cleanup;
+fn expect_another(asked: &Cleanup, targets: &[Target]) -> anyhow::Result<()> {
+    let Cleanup { sourcesystem, apply, revoke, .. } = asked;
     ensure!(!sourcesystem.trim().is_empty(), "no source system is named");
-    ensure!(*apply || !revoke, "revoke takes apply: what is only listed is not revoked");
-    if own.any(|own| own == sourcesystem) {
-        return Err(NothingToAsk::Own(sourcesystem.clone()).into());
-    }
+    ensure!(
+        *apply || !revoke,
+        "revoke needs apply: indicators that are only listed are not revoked"
+    );
+    ensure!(
+        targets.iter().all(|target| target.sourcesystem != *sourcesystem),
+        "{sourcesystem:?} is a target's own sourcesystem\n  hint: `verify --repair` withdraws what is left over of it"
+    );
     Ok(())
 }
 
@@ -65,12 +64,12 @@ async fn ask(
 ) -> anyhow::Result<()> {
     // Only the ledger's section is loaded here: with a relay, this command needs no other setting.
     let relay = RelayClient::at(&settings.ledger()?.data_dir)?;
-    if relay.ask_for_lines(&cleanup, &lines).await? {
+    if relay.ask_for_lines(&CLEANUP, &cleanup, &lines).await? {
         return Ok(());
     }
     let config = load_without_relay(settings, Needs::Secrets).await?;
-    expect_another(&cleanup, config.targets.iter().map(|target| target.sourcesystem.as_str()))?;
-    Ok(app::readback_of(&config)?.cleanup(cleanup, lines).await?)
+    expect_another(&cleanup, &config.targets)?;
+    app::readback_of(&config)?.cleanup(cleanup, lines).await
 }
 
 /// Lists what another product left under a source system. Ends it with `--apply`.

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use reqwest::{Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::output::note;
-use super::settings::ConfigSource;
 use crate::admin::control::{End, SOCKET};
-use crate::admin::{Needs, Request, Services, Streamed};
+use crate::admin::{LongRequest, Needs, Request, Services};
 use crate::app;
-use crate::config::{Config, LedgerConfig, Mistakes};
+use crate::config::{Config, ConfigSource, LedgerConfig, Mistakes};
 use crate::http;
 use crate::ledger::{Ledger, OpenError};
 
@@ -44,18 +45,19 @@ pub(super) struct NoLedger(PathBuf);
 ///
 /// # Errors
 /// Neither of them can answer.
-pub(super) async fn ask<R: Request>(
+pub(super) async fn ask<Q: Serialize, A: DeserializeOwned>(
     settings: &ConfigSource,
-    request: R,
-) -> anyhow::Result<(R::Answer, By)> {
+    request: &Request<Q, A>,
+    asked: Q,
+) -> anyhow::Result<(A, By)> {
     let ledger = settings.ledger()?;
     // Only the ledger's section is loaded before: the relay has the rest of the configuration.
-    if let Some(answer) = RelayClient::at(&ledger.data_dir)?.ask(&request).await? {
+    if let Some(answer) = RelayClient::at(&ledger.data_dir)?.ask(request, &asked).await? {
         return Ok((answer, By::Relay));
     }
-    let services = services(settings, &ledger, R::NEEDS).await?;
+    let services = services(settings, &ledger, request.needs).await?;
     // The ledger is closed before an error is returned: only then is its lock free for a relay.
-    let answer = request.execute(&services).await;
+    let answer = (request.execute)(&services, asked).await;
     services.ledger.close().await;
     Ok((answer?, By::Command))
 }
@@ -64,17 +66,18 @@ pub(super) async fn ask<R: Request>(
 ///
 /// # Errors
 /// Those of [`ask`].
-pub(super) async fn ask_for_lines<R: Streamed>(
+pub(super) async fn ask_for_lines<Q: Serialize, L: DeserializeOwned>(
     settings: &ConfigSource,
-    request: R,
-    lines: mpsc::Sender<R::Line>,
+    request: &LongRequest<Q, L>,
+    asked: Q,
+    lines: mpsc::Sender<L>,
 ) -> anyhow::Result<By> {
     let ledger = settings.ledger()?;
-    if RelayClient::at(&ledger.data_dir)?.ask_for_lines(&request, &lines).await? {
+    if RelayClient::at(&ledger.data_dir)?.ask_for_lines(request, &asked, &lines).await? {
         return Ok(By::Relay);
     }
-    let services = services(settings, &ledger, R::NEEDS).await?;
-    let ended = request.execute(&services, lines).await;
+    let services = services(settings, &ledger, request.needs).await?;
+    let ended = (request.execute)(&services, asked, lines).await;
     services.ledger.close().await;
     ended?;
     Ok(By::Command)
@@ -91,10 +94,12 @@ pub(super) async fn open(config: &LedgerConfig) -> anyhow::Result<Ledger> {
     }
     match Ledger::open(config).await {
         Ok(ledger) => Ok(ledger),
-        Err(OpenError::InUse { path, holder }) => bail!(
-            "a relay (process {holder}) holds the ledger in {} but does not listen on its {SOCKET}\n  hint: it is starting or stopping; ask again in a moment, and look into its log if that does not help",
-            path.display()
-        ),
+        Err(OpenError::InUse { path, holder }) => {
+            let path = path.display();
+            bail!(
+                "a relay (process {holder}) holds the ledger in {path} but does not listen on its {SOCKET}\n  hint: it is starting or stopping; ask again in a moment, and look into its log if that does not help"
+            )
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -125,9 +130,9 @@ pub(super) async fn load_without_relay(
     if let (Err(error), Ok(ledger)) = (&loaded, settings.ledger())
         && error.is::<Mistakes>()
     {
+        let folder = ledger.data_dir.display();
         note(&format!(
-            "note: no relay answers on {}, so this command needs the whole configuration: give it the --config and the environment of `run`",
-            ledger.data_dir.join(SOCKET).display()
+            "note: no relay answers on {folder}/{SOCKET}, so this command needs the whole configuration: give it the --config and the environment of `run`"
         ));
     }
     // Vaults are asked last, so that mistakes are reported without waiting for them.
@@ -161,9 +166,14 @@ impl RelayClient {
     ///
     /// # Errors
     /// This user may not open the socket, or the relay fails or does not answer in time.
-    pub(super) async fn ask<R: Request>(&self, request: &R) -> anyhow::Result<Option<R::Answer>> {
-        let asking = self.http.request(R::METHOD, url(R::PATH)).json(request);
-        let Some(answer) = self.send(asking.timeout(R::PATIENCE)).await? else { return Ok(None) };
+    pub(super) async fn ask<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        request: &Request<Q, A>,
+        asked: &Q,
+    ) -> anyhow::Result<Option<A>> {
+        let method = if request.changes { Method::POST } else { Method::GET };
+        let asking = self.http.request(method, url(request.path)).timeout(request.patience);
+        let Some(answer) = self.send(asking.json(asked)).await? else { return Ok(None) };
         let body = answer.bytes().await.map_err(|error| self.no_answer(error))?;
         let answer = serde_json::from_slice(&body).context(OTHER_VERSION)?;
         Ok(Some(answer))
@@ -174,12 +184,13 @@ impl RelayClient {
     ///
     /// # Errors
     /// Those of [`RelayClient::ask`], and an answer that ends before it is complete.
-    pub(super) async fn ask_for_lines<R: Streamed>(
+    pub(super) async fn ask_for_lines<Q: Serialize, L: DeserializeOwned>(
         &self,
-        request: &R,
-        lines: &mpsc::Sender<R::Line>,
+        request: &LongRequest<Q, L>,
+        asked: &Q,
+        lines: &mpsc::Sender<L>,
     ) -> anyhow::Result<bool> {
-        let asking = self.http.post(url(R::PATH)).json(request);
+        let asking = self.http.post(url(request.path)).json(asked);
         let Some(mut answer) = self.send(asking).await? else { return Ok(false) };
         let mut text: Vec<u8> = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(|error| self.no_answer(error))? {

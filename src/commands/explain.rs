@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::output::{note, write};
 use super::{ConfigSource, door};
-use crate::admin::{Needs, Services, Streamed};
+use crate::admin::{LongRequest, Needs, Services};
 use crate::ledger::{Ledger, Telling};
 use crate::misp_api::MispClient;
 use crate::pure::convert;
@@ -55,41 +55,44 @@ pub struct Explain {
     pub stix: bool,
 }
 
-impl Streamed for Explain {
-    const PATH: &'static str = "/explain";
-    const NEEDS: Needs = Needs::Secrets;
+pub(super) const EXPLAIN: LongRequest<Explain, ExplainLine> = LongRequest {
+    path: "/explain",
+    needs: Needs::Secrets,
+    execute: |services, asked, lines| Box::pin(tell(services, asked, lines)),
+};
 
-    type Line = ExplainLine;
-
-    async fn execute(self, services: &Services, lines: Sender<ExplainLine>) -> anyhow::Result<()> {
-        let mut answer = Explanation { lines, known: BTreeSet::new() };
-        let notes = answer.tell_from_ledger(services, &self).await?;
-        let is_uuid = Uuid::parse_str(&self.what).is_ok();
-        let is_known = !answer.known.is_empty();
-        let mut fault = None;
-        // A uuid may be an event's, whose other attributes the ledger does not keep: MISP is asked too.
-        if is_uuid || !is_known {
-            fault = match &services.misp {
-                Some(client) => {
-                    let told = answer.tell_from_misp(services, client, &self).await;
-                    told.unwrap_or_else(|fault| Some(format!("MISP cannot be asked: {fault:#}")))
-                }
-                None if is_known => None,
-                None => Some("set misp.key, and MISP is asked as well".to_owned()),
-            };
-        }
-        // A fault alone is no answer: it may be why nothing is known.
-        let is_told = !answer.known.is_empty() || !notes.is_empty();
-        for note in notes.into_iter().chain(fault) {
-            answer.lines.send(ExplainLine::Note(note)).await.ok();
-        }
-        ensure!(
-            is_told,
-            "nothing is known of {:?}: neither the ledger nor MISP, as far as it was asked, has such an event, attribute or value",
-            self.what
-        );
-        Ok(())
+async fn tell(
+    services: &Services,
+    asked: Explain,
+    lines: Sender<ExplainLine>,
+) -> anyhow::Result<()> {
+    let mut answer = Explanation { lines, known: BTreeSet::new() };
+    let notes = answer.tell_from_ledger(services, &asked).await?;
+    let is_uuid = Uuid::parse_str(&asked.what).is_ok();
+    let is_known = !answer.known.is_empty();
+    let mut fault = None;
+    // A uuid may be an event's, whose other attributes the ledger does not keep: MISP is asked too.
+    if is_uuid || !is_known {
+        fault = match &services.misp {
+            Some(client) => {
+                let told = answer.tell_from_misp(services, client, &asked).await;
+                told.unwrap_or_else(|fault| Some(format!("MISP cannot be asked: {fault:#}")))
+            }
+            None if is_known => None,
+            None => Some("set misp.key, and MISP is asked as well".to_owned()),
+        };
     }
+    // A fault alone is no answer: it may be why nothing is known.
+    let is_told = !answer.known.is_empty() || !notes.is_empty();
+    for note in notes.into_iter().chain(fault) {
+        answer.lines.send(ExplainLine::Note(note)).await.ok();
+    }
+    ensure!(
+        is_told,
+        "nothing is known of {:?}: neither the ledger nor MISP, as far as it was asked, has such an event, attribute or value",
+        asked.what
+    );
+    Ok(())
 }
 
 /// The answer, as far as it was sent.
@@ -173,7 +176,7 @@ impl Explanation {
 /// Nothing is known of it, neither a relay nor the ledger can answer, or standard output is closed.
 pub async fn explain(settings: &ConfigSource, options: ExplainOptions) -> anyhow::Result<()> {
     let ExplainOptions { what, telling } = options;
-    let request = Explain { what, stix: telling.stix };
+    let asked = Explain { what, stix: telling.stix };
     let (lines, mut told) = mpsc::channel(2);
     // This block owns the receiver. When it ends because nothing can be printed, the sender ends too.
     let printing = async move {
@@ -187,7 +190,8 @@ pub async fn explain(settings: &ConfigSource, options: ExplainOptions) -> anyhow
         }
         anyhow::Ok(())
     };
-    let (asked, printed) = tokio::join!(door::ask_for_lines(settings, request, lines), printing);
+    let (asked, printed) =
+        tokio::join!(door::ask_for_lines(settings, &EXPLAIN, asked, lines), printing);
     printed?;
     asked?;
     Ok(())

@@ -20,31 +20,27 @@ pub struct Forget {
     pub target: String,
 }
 
-impl Request for Forget {
-    const PATH: &'static str = "/forget";
-    const NEEDS: Needs = Needs::Targets;
+pub(super) const FORGET: Request<Forget, Forgotten> =
+    Request::change("/forget", Needs::Targets, |services, asked| {
+        Box::pin(delete(services, asked.target))
+    });
 
-    type Answer = Forgotten;
-
-    async fn execute(self, services: &Services) -> anyhow::Result<Forgotten> {
-        let target = self.target;
-        // A target that is configured but not enabled counts as well: it may be enabled again.
-        let configured: Vec<String> =
-            services.targets.iter().map(|target| target.name.clone()).collect();
-        let forgotten = services.ledger.forget(&target, &configured).await;
-        let done = forgotten.context("the ledger cannot be written")?;
-        match &done {
-            Forgotten::Done { objects } => {
-                tracing::warn!(of = target, objects, "forgotten, as an operator asked");
-            }
-            Forgotten::Configured | Forgotten::Unknown { .. } => tracing::info!(
-                of = target,
-                ?done,
-                "an operator asked to forget a target that is configured or not known: nothing was changed"
-            ),
+async fn delete(services: &Services, target: String) -> anyhow::Result<Forgotten> {
+    // A target that is configured but not enabled counts as well: it may be enabled again.
+    let configured: Vec<String> = services.targets.iter().map(|one| one.name.clone()).collect();
+    let forgotten = services.ledger.forget(&target, &configured).await;
+    let done = forgotten.context("the ledger cannot be written")?;
+    match &done {
+        Forgotten::Done { objects } => {
+            tracing::warn!(of = target, objects, "forgotten, as an operator asked");
         }
-        Ok(done)
+        Forgotten::Configured | Forgotten::Unknown { .. } => tracing::info!(
+            of = target,
+            ?done,
+            "an operator asked to forget a target that is configured or not known: nothing was changed"
+        ),
     }
+    Ok(done)
 }
 
 /// Forgets a target that is no longer configured.
@@ -54,12 +50,14 @@ impl Request for Forget {
 /// closed.
 pub async fn forget(settings: &ConfigSource, asked: Forget) -> anyhow::Result<()> {
     let target = asked.target.clone();
-    let (done, _) = door::ask(settings, asked).await?;
+    let (done, _) = door::ask(settings, &FORGET, asked).await?;
     match done {
-        Forgotten::Done { objects } => print(&format!(
-            "{target} is forgotten, and the {} that it was sent; in Sentinel each stays until its valid_until.\n",
-            Count(objects, "object")
-        )),
+        Forgotten::Done { objects } => {
+            let objects = Count(objects, "object");
+            print(&format!(
+                "{target} is forgotten, and the {objects} that it was sent; in Sentinel each stays until its valid_until.\n"
+            ))
+        }
         Forgotten::Configured => bail!(
             "{target} is configured: the relay sends to it, or keeps what it was sent for its return\n  hint: remove [target.{target}] from the configuration and restart the relay first"
         ),

@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::settings::ConfigSource;
+use crate::config::ConfigSource;
 use crate::http;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
@@ -48,11 +48,11 @@ async fn ask(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
     let address = reachable(listen);
     let client = http::local()?.timeout(PATIENCE).build().context("make an HTTP client")?;
     let answer = client.get(format!("http://{address}{path}")).send().await;
-    let answer = answer.map_err(|error| match error.is_timeout() {
-        true => anyhow::anyhow!("{address} did not answer within 3 s"),
-        false => anyhow::Error::from(error.without_url())
-            .context(format!("connect to the admin listener {address}")),
-    })?;
+    if answer.as_ref().is_err_and(reqwest::Error::is_timeout) {
+        bail!("{address} did not answer within 3 s");
+    }
+    let answer = answer.map_err(reqwest::Error::without_url);
+    let answer = answer.with_context(|| format!("connect to the admin listener {address}"))?;
     let status = answer.status();
     if status != StatusCode::OK {
         let body = answer.text().await.unwrap_or_default();
@@ -63,10 +63,8 @@ async fn ask(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
 
 async fn connect(address: SocketAddr) -> anyhow::Result<()> {
     let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
-    connected
-        .with_context(|| format!("{address} did not answer within 3 s"))?
-        .with_context(|| format!("connect to {address}"))?;
-    Ok(())
+    let connected = connected.with_context(|| format!("{address} did not answer within 3 s"))?;
+    connected.map(drop).with_context(|| format!("connect to {address}"))
 }
 
 /// Returns the address at which a listener is reached: over loopback if it listens on all interfaces.

@@ -4,18 +4,15 @@
 pub mod check;
 mod check_config;
 pub mod cleanup;
-mod comparison;
 pub mod convert;
 pub mod demo;
 mod door;
 pub mod explain;
 pub mod forget;
 pub mod healthcheck;
-pub mod held;
 #[cfg(feature = "import-config")]
 pub mod import_config;
 pub mod ledger;
-mod options;
 mod output;
 pub mod release;
 pub mod resync;
@@ -26,7 +23,6 @@ mod settings;
 pub mod status;
 mod status_text;
 pub mod suppress;
-pub mod suppressed;
 pub mod verify;
 
 use std::path::PathBuf;
@@ -35,12 +31,11 @@ use axum::Router;
 use clap::{Parser, Subcommand};
 
 use crate::admin::Needs;
-use crate::admin::control::{Control, route, stream_route};
+use crate::admin::control::{Control, long_route, route};
 use crate::app::RunOptions;
-use crate::compare::Cleanup;
 
+pub use crate::config::ConfigSource;
 pub use output::is_closed_pipe;
-pub use settings::ConfigSource;
 
 /// Pushes MISP threat indicators to Microsoft Sentinel the moment they are published.
 ///
@@ -226,19 +221,19 @@ enum Command {
 /// Returns the routes of the control socket: the requests that the running relay answers.
 pub fn routes() -> Router<Control> {
     Router::new()
-        .merge(route::<status::StatusRequest>())
-        .merge(stream_route::<explain::Explain>())
+        .merge(route(&status::STATUS))
+        .merge(long_route(&explain::EXPLAIN))
         .merge(resync::routes())
-        .merge(route::<held::HeldRequest>())
-        .merge(route::<release::Release>())
-        .merge(route::<release::ReleaseWarninglists>())
-        .merge(route::<suppress::Suppress>())
-        .merge(route::<suppress::Unsuppress>())
-        .merge(route::<suppressed::SuppressedRequest>())
-        .merge(route::<forget::Forget>())
-        .merge(stream_route::<verify::Verify>())
-        .merge(stream_route::<Cleanup>())
-        .merge(route::<retry_rejected::RetryRejected>())
+        .merge(route(&release::HELD))
+        .merge(route(&release::RELEASE))
+        .merge(route(&release::RELEASE_WARNINGLISTS))
+        .merge(route(&suppress::SUPPRESS))
+        .merge(route(&suppress::UNSUPPRESS))
+        .merge(route(&suppress::SUPPRESSED))
+        .merge(route(&forget::FORGET))
+        .merge(long_route(&verify::VERIFY))
+        .merge(long_route(&cleanup::CLEANUP))
+        .merge(route(&retry_rejected::RETRY_REJECTED))
         .merge(ledger::routes())
 }
 
@@ -265,11 +260,11 @@ pub async fn execute(
         Command::Convert(options) => convert::convert(&settings.rules()?, &options)?,
         Command::Explain(options) => explain::explain(&settings, options).await?,
         Command::Resync(options) => resync::resync(&settings, options).await?,
-        Command::Held => held::held(&settings).await?,
+        Command::Held => release::held(&settings).await?,
         Command::Release(options) => release::release(&settings, options).await?,
         Command::Suppress(options) => suppress::suppress(&settings, options).await?,
         Command::Unsuppress(asked) => suppress::unsuppress(&settings, asked).await?,
-        Command::Suppressed(options) => suppressed::suppressed(&settings, options).await?,
+        Command::Suppressed(options) => suppress::suppressed(&settings, options).await?,
         Command::Forget(asked) => forget::forget(&settings, asked).await?,
         Command::Verify(options) => verify::verify(&settings, options).await?,
         Command::Cleanup(options) => cleanup::cleanup(&settings, options).await?,

@@ -1,5 +1,5 @@
-//! Functions with which commands print text, JSON and progress. They remove or escape control characters, so
-//! that no text from outside can command the terminal.
+//! Functions with which commands print text, JSON and progress, and read times. Printing escapes control
+//! characters, so that no text from outside can command the terminal.
 
 use std::io::{self, Write};
 
@@ -58,4 +58,11 @@ pub(super) fn note(line: &str) {
 pub(super) fn time(at: i64) -> String {
     let at = DateTime::from_timestamp_millis(at).unwrap_or_default();
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// Parses a time of at least a second: our times are in milliseconds, but MISP's are in seconds.
+pub(super) fn some_time(text: &str) -> Result<humantime::Duration, String> {
+    let time: humantime::Duration =
+        text.parse().map_err(|error: humantime::DurationError| error.to_string())?;
+    if time.as_secs() == 0 { Err("it must be at least 1s".to_owned()) } else { Ok(time) }
 }

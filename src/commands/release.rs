@@ -1,7 +1,6 @@
-//! The command `release` ends the claims that the guard keeps. It can also tell the relay that MISP is right
-//! to show no events, or that its new warninglists are right.
-
-use std::time::Duration;
+//! The command `held` lists the claims that the guard keeps although MISP no longer shows them. The command
+//! `release` ends them. It can also tell the relay that MISP is right to show no events, or that its new
+//! warninglists are right.
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -9,11 +8,64 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::output::print;
+use super::output::{print, time};
 use super::{ConfigSource, door};
-use crate::admin::{Needs, Request, Services};
-use crate::ledger::{Adopted, Ledger, may_empty};
+use crate::admin::{Needs, Nothing, Request, Services};
+use crate::ledger::{Adopted, Held, Ledger, may_empty};
 use crate::pure::count::Count;
+use crate::pure::safe;
+
+/// What the guard keeps.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct AllHeld {
+    held: Vec<Held>,
+    /// The number of live indicators that MISP's present warninglists would withdraw; `None` if no lists
+    /// wait.
+    warninglists: Option<i64>,
+}
+
+/// The request for what the guard keeps.
+pub(super) const HELD: Request<Nothing, AllHeld> =
+    Request::read("/held", Needs::Settings, |services, _| Box::pin(all_held(services)));
+
+async fn all_held(services: &Services) -> anyhow::Result<AllHeld> {
+    let Services { ledger, .. } = services;
+    let read = tokio::try_join!(ledger.held(), ledger.waiting_warninglists());
+    let (held, warninglists) = read.context("the ledger cannot be read")?;
+    Ok(AllHeld { held, warninglists })
+}
+
+/// Prints what the guard keeps, and why.
+///
+/// # Errors
+/// Neither a relay nor the ledger can answer, or standard output is closed.
+pub async fn held(settings: &ConfigSource) -> anyhow::Result<()> {
+    let (all, _) = door::ask(settings, &HELD, Nothing {}).await?;
+    print(&words(&all))
+}
+
+fn words(all: &AllHeld) -> String {
+    let AllHeld { held, warninglists } = all;
+    let mut text: String = held.iter().map(line).collect();
+    if !held.is_empty() {
+        text.push_str("MISP no longer shows these claims, but has not deleted them. `release` ends them; if MISP is at fault, mend it: a claim that it shows again is no longer held.\n");
+    }
+    if let Some(going) = *warninglists {
+        let going = Count(going, "live indicator");
+        text.push_str(&format!("MISP's present warninglists wait: they would withdraw {going}, more than the guard allows, so the ones before stay in force. Look at them in MISP, then `release --warninglists`.\n"));
+    }
+    if text.is_empty() {
+        text.push_str("Nothing is held.\n");
+    }
+    text
+}
+
+fn line(held: &Held) -> String {
+    let Held { event, info, claims, since, example } = held;
+    let (since, claims) = (time(*since), Count(*claims, "claim"));
+    let line = format!("event {event} {info:?}: {claims} since {since}, such as {example}");
+    format!("{}\n", safe::line(&line))
+}
 
 #[derive(Debug, Args)]
 pub struct ReleaseOptions {
@@ -25,9 +77,6 @@ pub struct ReleaseOptions {
     pub warninglists: bool,
 }
 
-/// How long the relay's answer may take: a large ledger is merged anew.
-const PATIENCE: Duration = Duration::from_secs(600);
-
 /// How long a look at MISP may find it empty after the operator allowed it, milliseconds.
 const LEAVE: i64 = 600_000;
 
@@ -38,7 +87,6 @@ const LEAVE: i64 = 600_000;
 pub struct Release {
     /// Release only what is held of this event
     #[arg(long, value_name = "UUID", conflicts_with = "empty")]
-    #[serde(default)]
     pub event: Option<Uuid>,
 
     /// Accept that MISP shows none of the events that the ledger holds
@@ -47,28 +95,21 @@ pub struct Release {
     pub empty: bool,
 }
 
-impl Request for Release {
-    const PATH: &'static str = "/release";
-    const NEEDS: Needs = Needs::Targets;
-    const PATIENCE: Duration = PATIENCE;
+pub(super) const RELEASE: Request<Release, usize> =
+    Request::change("/release", Needs::Targets, |services, asked| Box::pin(end(services, asked)))
+        .slow();
 
-    type Answer = usize;
-
-    async fn execute(self, services: &Services) -> anyhow::Result<usize> {
-        // The command line excludes this, but another program on the socket may ask for both.
-        ensure!(
-            !self.empty || self.event.is_none(),
-            "release one event, or say that MISP is empty"
-        );
-        if self.empty {
-            return may_be_empty(services).await;
-        }
-        let Services { ledger, views, .. } = services;
-        let released = ledger.release(views, self.event, Ledger::now()).await;
-        let claims = released.context("the ledger cannot be written")?;
-        tracing::warn!(claims, "held claims end, as an operator asked");
-        Ok(claims)
+async fn end(services: &Services, asked: Release) -> anyhow::Result<usize> {
+    // The command line excludes this, but another program on the socket may ask for both.
+    ensure!(!asked.empty || asked.event.is_none(), "release one event, or say that MISP is empty");
+    if asked.empty {
+        return may_be_empty(services).await;
     }
+    let Services { ledger, views, .. } = services;
+    let released = ledger.release(views, asked.event, Ledger::now()).await;
+    let claims = released.context("the ledger cannot be written")?;
+    tracing::warn!(claims, "held claims end, as an operator asked");
+    Ok(claims)
 }
 
 /// Allows the next look at MISP to withdraw what it no longer shows, even if that is everything.
@@ -91,31 +132,25 @@ async fn may_be_empty(services: &Services) -> anyhow::Result<usize> {
     Ok(0)
 }
 
-/// Puts the warninglists into force that the guard keeps waiting. The answer is how many indicators they
-/// withdraw; `None` if no lists wait.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReleaseWarninglists {}
+/// The request to put the warninglists into force that the guard keeps waiting. The answer is how many
+/// indicators they withdraw; `None` if no lists wait.
+pub(super) const RELEASE_WARNINGLISTS: Request<Nothing, Option<usize>> =
+    Request::change("/release-warninglists", Needs::Targets, |services, _| {
+        Box::pin(adopt(services))
+    })
+    .slow();
 
-impl Request for ReleaseWarninglists {
-    const PATH: &'static str = "/release-warninglists";
-    const NEEDS: Needs = Needs::Targets;
-    const PATIENCE: Duration = PATIENCE;
-
-    type Answer = Option<usize>;
-
-    async fn execute(self, services: &Services) -> anyhow::Result<Option<usize>> {
-        let Services { ledger, views, source, .. } = services;
-        let Some(adopted) = ledger.release_warninglists(views, source).await? else {
-            return Ok(None);
-        };
-        let withdrawn = match adopted {
-            Adopted::InForce { withdrawn, .. } => withdrawn,
-            Adopted::Same | Adopted::First | Adopted::Waiting { .. } => 0,
-        };
-        tracing::warn!(withdrawn, "MISP's warninglists are in force, as an operator asked");
-        Ok(Some(withdrawn))
-    }
+async fn adopt(services: &Services) -> anyhow::Result<Option<usize>> {
+    let Services { ledger, views, source, .. } = services;
+    let Some(adopted) = ledger.release_warninglists(views, source).await? else {
+        return Ok(None);
+    };
+    let withdrawn = match adopted {
+        Adopted::InForce { withdrawn, .. } => withdrawn,
+        Adopted::Same | Adopted::First | Adopted::Waiting { .. } => 0,
+    };
+    tracing::warn!(withdrawn, "MISP's warninglists are in force, as an operator asked");
+    Ok(Some(withdrawn))
 }
 
 /// Ends what the guard keeps, or accepts that MISP is as empty as it looks.
@@ -127,18 +162,16 @@ pub async fn release(settings: &ConfigSource, options: ReleaseOptions) -> anyhow
         return release_warninglists(settings).await;
     }
     let empty = options.release.empty;
-    let (released, _) = door::ask(settings, options.release).await?;
+    let (released, _) = door::ask(settings, &RELEASE, options.release).await?;
     if empty {
         return print("The next look at MISP withdraws what it no longer has.\n");
     }
-    print(&format!(
-        "Ended: {}; what nothing else claims is withdrawn.\n",
-        Count(released, "held claim")
-    ))
+    let released = Count(released, "held claim");
+    print(&format!("Ended: {released}; what nothing else claims is withdrawn.\n"))
 }
 
 async fn release_warninglists(settings: &ConfigSource) -> anyhow::Result<()> {
-    let (withdrawn, _) = door::ask(settings, ReleaseWarninglists {}).await?;
+    let (withdrawn, _) = door::ask(settings, &RELEASE_WARNINGLISTS, Nothing {}).await?;
     let Some(count) = withdrawn else { return print("No warninglists wait.\n") };
     let verb = if count == 1 { "is" } else { "are" };
     let count = Count(count, "indicator");

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::door::{self, By};
 use super::output::print;
-use super::settings::ConfigSource;
 use crate::admin::{Needs, Request, Services};
+use crate::config::ConfigSource;
 use crate::ledger::Ledger;
 use crate::pure::count::Count;
 
@@ -18,30 +18,27 @@ use crate::pure::count::Count;
 pub struct RetryRejected {
     /// Retry only at this target
     #[arg(long, value_name = "NAME")]
-    #[serde(default)]
     pub target: Option<String>,
 }
 
-impl Request for RetryRejected {
-    const PATH: &'static str = "/retry-rejected";
-    const NEEDS: Needs = Needs::Targets;
+pub(super) const RETRY_REJECTED: Request<RetryRejected, u64> =
+    Request::change("/retry-rejected", Needs::Targets, |services, asked| {
+        Box::pin(retry(services, asked.target))
+    });
 
-    type Answer = u64;
-
-    async fn execute(self, services: &Services) -> anyhow::Result<u64> {
-        let target = self.target.as_deref();
-        // Only an enabled target has a sender that would send it again.
-        let enabled = services.targets.iter().filter(|one| one.enabled);
-        let names: Vec<&str> = enabled.map(|one| one.name.as_str()).collect();
-        if let Some(target) = target.filter(|target| !names.contains(target)) {
-            bail!("there is no enabled target {target:?}; there is: {}", names.join(", "))
-        }
-        let retried = services.ledger.retry_rejected(target, Ledger::now()).await;
-        let objects = retried.context("the ledger cannot be written")?;
-        let words = "rejected objects are pending again, as an operator asked";
-        tracing::info!(of = target, objects, "{words}");
-        Ok(objects)
+async fn retry(services: &Services, target: Option<String>) -> anyhow::Result<u64> {
+    let target = target.as_deref();
+    // Only an enabled target has a sender that would send it again.
+    let enabled = services.targets.iter().filter(|one| one.enabled);
+    let names: Vec<&str> = enabled.map(|one| one.name.as_str()).collect();
+    if let Some(target) = target.filter(|target| !names.contains(target)) {
+        bail!("there is no enabled target {target:?}; there is: {}", names.join(", "))
     }
+    let retried = services.ledger.retry_rejected(target, Ledger::now()).await;
+    let objects = retried.context("the ledger cannot be written")?;
+    let words = "rejected objects are pending again, as an operator asked";
+    tracing::info!(of = target, objects, "{words}");
+    Ok(objects)
 }
 
 /// Makes what Sentinel rejected pending again, at one target or at all.
@@ -49,7 +46,7 @@ impl Request for RetryRejected {
 /// # Errors
 /// There is no such target, neither a relay nor the ledger can do it, or standard output is closed.
 pub async fn retry_rejected(settings: &ConfigSource, asked: RetryRejected) -> anyhow::Result<()> {
-    let (objects, by) = door::ask(settings, asked).await?;
+    let (objects, by) = door::ask(settings, &RETRY_REJECTED, asked).await?;
     let verb = if objects == 1 { "is" } else { "are" };
     let later = match by {
         By::Relay => "",

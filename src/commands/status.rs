@@ -1,16 +1,14 @@
 //! The command `status` prints the state of the relay, or of the ledger alone if no relay runs.
 
 use anyhow::Context;
-use axum::http::Method;
 use chrono::Utc;
 use clap::Args;
-use serde::{Deserialize, Serialize};
 
 use super::door::{self, NoLedger};
 use super::output::{note, print_as};
-use super::settings::ConfigSource;
 use super::status_text;
-use crate::admin::{Needs, Request, Services, Status};
+use crate::admin::{Needs, Nothing, Request, Status};
+use crate::config::ConfigSource;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub struct StatusOptions {
@@ -23,21 +21,10 @@ pub struct StatusOptions {
 const NO_RELAY: u8 = 3;
 
 /// The request for the status of everything.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StatusRequest {}
-
-impl Request for StatusRequest {
-    const PATH: &'static str = "/status";
-    const METHOD: Method = Method::GET;
-    const NEEDS: Needs = Needs::Settings;
-
-    type Answer = Status;
-
-    async fn execute(self, services: &Services) -> anyhow::Result<Status> {
-        services.status().await.context("the ledger cannot be read")
-    }
-}
+pub(super) const STATUS: Request<Nothing, Status> =
+    Request::read("/status", Needs::Settings, |services, _| {
+        Box::pin(async { services.status().await.context("the ledger cannot be read") })
+    });
 
 /// Prints the status of everything, as text or as one JSON object. Returns the exit code: 0, or 3 if no relay
 /// runs. The ledger alone answers then, if there is one.
@@ -45,7 +32,7 @@ impl Request for StatusRequest {
 /// # Errors
 /// Neither a relay nor the ledger can answer, or standard output is closed.
 pub async fn status(settings: &ConfigSource, options: StatusOptions) -> anyhow::Result<u8> {
-    let status = match door::ask(settings, StatusRequest {}).await {
+    let status = match door::ask(settings, &STATUS, Nothing {}).await {
         Ok((status, _)) => status,
         // Before the first start there is nothing to show. That is exit code 3, and no failure.
         Err(error) if error.is::<NoLedger>() => {

@@ -180,16 +180,14 @@ impl StatusPage {
 
     fn resync(&mut self, status: &ResyncStatus) {
         let ResyncStatus { resync, left } = status;
+        let events = Count(resync.events, "event");
         self.line(&match (resync.phase, resync.finished_at) {
             (ResyncPhase::Listing, _) => "  Resync: asking MISP which events there are".to_owned(),
-            (ResyncPhase::Done, Some(at)) => format!(
-                "  Resync: {} compared, {}",
-                Count(resync.events, "event"),
-                self.ago_millis(at)
-            ),
+            (ResyncPhase::Done, Some(at)) => {
+                format!("  Resync: {events} compared, {}", self.ago_millis(at))
+            }
             (ResyncPhase::Reading | ResyncPhase::Done, _) => {
-                let of = Count(resync.events, "event");
-                format!("  Resync: {} of {of} still to be read", left.events)
+                format!("  Resync: {} of {events} still to be read", left.events)
             }
         });
     }
@@ -217,11 +215,8 @@ impl StatusPage {
         self.line(&line);
         ledger.resync.iter().for_each(|resync| self.resync(resync));
         if let Some(SetBack { at, by }) = ledger.clock_set_back {
-            let (at, by) = (self.ago_millis(at), by.unsigned_abs() / 1_000);
-            self.line(&format!(
-                "  Clock: this machine's went back by {} (noticed {at}); everything was compared anew since",
-                age(by)
-            ));
+            let (at, by) = (self.ago_millis(at), age(by.unsigned_abs() / 1_000));
+            self.line(&format!("  Clock: this machine's went back by {by} (noticed {at}); everything was compared anew since"));
         }
         if !ledger.skipped.is_empty() {
             let skipped = ledger.skipped.iter().map(|(reason, count)| format!("{count} {reason}"));

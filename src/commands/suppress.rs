@@ -1,16 +1,16 @@
-//! The commands `suppress` and `unsuppress`: the first withholds a value from every target, the second lets
-//! it count again.
+//! The commands `suppress`, `unsuppress` and `suppressed`: the first withholds a value from every target, the
+//! second lets it count again, the third lists what is withheld.
 
 use anyhow::{Context, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::door::{self, By};
-use super::options::some_time;
-use super::output::{print, time};
-use super::settings::ConfigSource;
-use crate::admin::{Needs, Request, Services};
-use crate::ledger::{Ledger, Lifted, Suppression, millis};
+use super::output::{print, print_as, some_time, time};
+use super::status::StatusOptions;
+use crate::admin::{Needs, Nothing, Request, Services};
+use crate::config::ConfigSource;
+use crate::ledger::{Ledger, Lifted, Suppressed, Suppression, millis};
 use crate::pure::count::Count;
 use crate::pure::policy;
 use crate::pure::safe;
@@ -39,37 +39,34 @@ const LONGEST: usize = 1_500;
 pub struct Suppress {
     pub value: String,
     /// When it ends, Unix milliseconds; `None` means when it is taken back.
-    #[serde(default)]
     pub until: Option<i64>,
     #[serde(default)]
     pub reason: String,
 }
 
-impl Request for Suppress {
-    const PATH: &'static str = "/suppress";
-    const NEEDS: Needs = Needs::Targets;
+pub(super) const SUPPRESS: Request<Suppress, Suppression> =
+    Request::change("/suppress", Needs::Targets, |services, asked| {
+        Box::pin(withhold(services, asked))
+    });
 
-    type Answer = Suppression;
-
-    async fn execute(self, services: &Services) -> anyhow::Result<Suppression> {
-        let (value, reason, until) = (checked(&self.value)?, self.reason.as_str(), self.until);
-        // Checked here as well, because the request may come from a program other than this command.
-        ensure!(reason.len() <= LONGEST, "the reason is too long");
-        ensure!(
-            until.is_none_or(|until| until > Ledger::now()),
-            "the time is over already: it is Unix milliseconds"
-        );
-        let Services { ledger, views, .. } = services;
-        let suppressed = ledger.suppress(views, value, reason, until, Ledger::now()).await;
-        let done = suppressed.context("the ledger cannot be written")?;
-        let Suppression { before, claims, indicators, .. } = &done;
-        let words = "suppressed, as an operator asked";
-        tracing::warn!(value, reason, until, claims, indicators, "{words}");
-        for Lifted { value, until, reason } in before {
-            tracing::warn!(value, reason, until, "an earlier suppression is replaced");
-        }
-        Ok(done)
+async fn withhold(services: &Services, asked: Suppress) -> anyhow::Result<Suppression> {
+    let (value, reason, until) = (checked(&asked.value)?, asked.reason.as_str(), asked.until);
+    // Checked here as well, because the request may come from a program other than this command.
+    ensure!(reason.len() <= LONGEST, "the reason is too long");
+    ensure!(
+        until.is_none_or(|until| until > Ledger::now()),
+        "the time is over already: it is Unix milliseconds"
+    );
+    let Services { ledger, views, .. } = services;
+    let suppressed = ledger.suppress(views, value, reason, until, Ledger::now()).await;
+    let done = suppressed.context("the ledger cannot be written")?;
+    let Suppression { before, claims, indicators, .. } = &done;
+    let words = "suppressed, as an operator asked";
+    tracing::warn!(value, reason, until, claims, indicators, "{words}");
+    for Lifted { value, until, reason } in before {
+        tracing::warn!(value, reason, until, "an earlier suppression is replaced");
     }
+    Ok(done)
 }
 
 // Takes a suppression back.
@@ -81,29 +78,33 @@ pub struct Unsuppress {
     pub value: String,
 }
 
-impl Request for Unsuppress {
-    const PATH: &'static str = "/unsuppress";
-    const NEEDS: Needs = Needs::Targets;
+pub(super) const UNSUPPRESS: Request<Unsuppress, Suppression> =
+    Request::change("/unsuppress", Needs::Targets, |services, asked| {
+        Box::pin(lift(services, asked))
+    });
 
-    type Answer = Suppression;
-
-    async fn execute(self, services: &Services) -> anyhow::Result<Suppression> {
-        let value = checked(&self.value)?;
-        let Services { ledger, views, .. } = services;
-        let lifted = ledger.unsuppress(views, value, Ledger::now()).await;
-        let done = lifted.context("the ledger cannot be written")?;
-        let Suppression { before, claims, indicators, .. } = &done;
-        if before.is_empty() {
-            tracing::info!(
-                value,
-                "an operator asked to take a suppression back, and the value is not suppressed: nothing was changed"
-            );
-        } else {
-            tracing::warn!(value, claims, indicators, "no longer suppressed, as an operator asked");
-        }
-        Ok(done)
+async fn lift(services: &Services, asked: Unsuppress) -> anyhow::Result<Suppression> {
+    let value = checked(&asked.value)?;
+    let Services { ledger, views, .. } = services;
+    let lifted = ledger.unsuppress(views, value, Ledger::now()).await;
+    let done = lifted.context("the ledger cannot be written")?;
+    let Suppression { before, claims, indicators, .. } = &done;
+    if before.is_empty() {
+        tracing::info!(
+            value,
+            "an operator asked to take a suppression back, and the value is not suppressed: nothing was changed"
+        );
+    } else {
+        tracing::warn!(value, claims, indicators, "no longer suppressed, as an operator asked");
     }
+    Ok(done)
 }
+
+/// The request for the suppressed values.
+pub(super) const SUPPRESSED: Request<Nothing, Vec<Suppressed>> =
+    Request::read("/suppressed", Needs::Settings, |services, _| {
+        Box::pin(async { services.ledger.suppressed().await.context("the ledger cannot be read") })
+    });
 
 /// Withholds a value, and prints what that ends.
 ///
@@ -115,8 +116,8 @@ pub async fn suppress(settings: &ConfigSource, options: SuppressOptions) -> anyh
     let until = options.within.map(|within| Ledger::now().saturating_add(millis(*within)));
     let reason = options.reason.unwrap_or_default();
     ensure!(reason.len() <= LONGEST, "the reason is too long");
-    let request = Suppress { value: value.to_owned(), until, reason };
-    let (done, by) = door::ask(settings, request).await?;
+    let asked = Suppress { value: value.to_owned(), until, reason };
+    let (done, by) = door::ask(settings, &SUPPRESS, asked).await?;
     let mut words = safe::line(&withheld(value, until, &done)).into_owned() + "\n";
     words.push_str(when_sent(by, &done));
     for earlier in &done.before {
@@ -133,17 +134,35 @@ pub async fn suppress(settings: &ConfigSource, options: SuppressOptions) -> anyh
 /// closed.
 pub async fn unsuppress(settings: &ConfigSource, asked: Unsuppress) -> anyhow::Result<()> {
     let value = checked(&asked.value)?.to_owned();
-    let (done, by) = door::ask(settings, Unsuppress { value: value.clone() }).await?;
+    let (done, by) = door::ask(settings, &UNSUPPRESS, Unsuppress { value: value.clone() }).await?;
     ensure!(
         !done.before.is_empty(),
         "{value} is not suppressed\n  hint: `suppressed` lists what is"
     );
     let when = when_sent(by, &done);
     let (claims, indicators) = (Count(done.claims, "claim"), Count(done.indicators, "indicator"));
-    print(&format!(
-        "{} is withheld no more: {claims} and {indicators} come back.\n{when}",
-        safe::line(&value)
-    ))
+    let value = safe::line(&value);
+    print(&format!("{value} is withheld no more: {claims} and {indicators} come back.\n{when}"))
+}
+
+/// Prints the suppressed values.
+///
+/// # Errors
+/// Neither a relay nor the ledger can answer, or standard output is closed.
+pub async fn suppressed(settings: &ConfigSource, options: StatusOptions) -> anyhow::Result<()> {
+    let (list, _) = door::ask(settings, &SUPPRESSED, Nothing {}).await?;
+    print_as(options.json, &list, |list| match list.is_empty() {
+        true => "Nothing is suppressed.\n".to_owned(),
+        false => list.iter().map(line).collect(),
+    })
+}
+
+fn line(one: &Suppressed) -> String {
+    let Suppressed { value, since, until, reason, claims } = one;
+    let (since, claims) = (time(*since), Count(*claims, "claim"));
+    let end = until.map_or_else(String::new, |at| format!(" until {}", time(at)));
+    let line = format!("{value} since {since}{end}, {claims}{}", after_colon(reason));
+    format!("{}\n", safe::line(&line))
 }
 
 fn checked(value: &str) -> anyhow::Result<&str> {
@@ -162,12 +181,10 @@ fn withheld(value: &str, until: Option<i64>, done: &Suppression) -> String {
             "{is_withheld}, but nothing claims it now: compare the spelling with MISP's, and take a mistake back by `unsuppress`."
         );
     }
-    let (count, verb) = (Count(*claims, "claim"), if *claims == 1 { "counts" } else { "count" });
-    let indicators = match indicators {
-        1 => "1 indicator ends".to_owned(),
-        many => format!("{many} indicators end"),
-    };
-    format!("{is_withheld}: {count} {verb} for nothing, {indicators}.")
+    let (count, counts) = (Count(*claims, "claim"), if *claims == 1 { "counts" } else { "count" });
+    let (ending, ends) =
+        (Count(*indicators, "indicator"), if *indicators == 1 { "ends" } else { "end" });
+    format!("{is_withheld}: {count} {counts} for nothing, {ending} {ends}.")
 }
 
 /// Returns the other spellings in claims, such as ` (as http://evil.example and http://evil.example/)`.
@@ -192,8 +209,12 @@ fn when_sent(by: By, done: &Suppression) -> &'static str {
 
 fn told_of(earlier: &Lifted) -> String {
     let Lifted { value, until, reason } = earlier;
-    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-    format!("{value} {}{reason}.", end(*until))
+    format!("{value} {}{}.", end(*until), after_colon(reason))
+}
+
+/// Returns a reason as the end of a line; empty if there is none.
+fn after_colon(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }
 
 fn end(until: Option<i64>) -> String {

@@ -8,13 +8,11 @@ use uuid::Uuid;
 
 use super::look::shown;
 use super::stray::stray;
-use super::{LookError, NothingToAsk, ReadableTarget, Readback};
+use super::{INDICATOR, LookError, ReadableTarget, Readback};
 use crate::azure::manage::{Condition, WorkspaceObject};
 use crate::ledger::Ledger;
 use crate::pure::stix::EndedIndicator;
 use crate::pure::verify::{self, Cleaning, VerifyLine, kind_of, lives};
-
-const KIND: &str = "indicator";
 
 /// How long before now a cleaned-up indicator's end is set, milliseconds. Nobody checks later whether it is
 /// over by Sentinel's clock, and our clock may be ahead of it.
@@ -33,7 +31,6 @@ pub struct Cleanup {
 
     /// Only in this target's workspace
     #[arg(long, value_name = "NAME")]
-    #[serde(default)]
     pub target: Option<String>,
 
     /// End them; without this they are only listed
@@ -51,18 +48,14 @@ impl Readback {
     /// Lists the indicators of another product, and ends them if `cleanup` says so.
     ///
     /// # Errors
-    /// [`NothingToAsk`], also if the source system is one of the targets' own.
+    /// There is nothing to ask, or another comparison is running. An error at one target is in its report.
     pub async fn cleanup(
         &self,
         cleanup: Cleanup,
         lines: mpsc::Sender<VerifyLine>,
-    ) -> Result<(), NothingToAsk> {
+    ) -> anyhow::Result<()> {
         let places = self.which(cleanup.target.as_deref())?;
-        if self.places.iter().any(|place| place.sourcesystem == cleanup.sourcesystem) {
-            return Err(NothingToAsk::Own(cleanup.sourcesystem));
-        }
-        // A second comparison is refused and does not wait: the operator can ask again.
-        let Ok(_turn) = self.turn.try_acquire() else { return Err(NothingToAsk::Busy) };
+        let _turn = self.turn()?;
         for place in places {
             let cleaning = Cleaning {
                 target: place.target.clone(),
@@ -131,7 +124,7 @@ impl Work<'_> {
     }
 
     fn condition<'c>(&'c self, ids: &'c [String]) -> Condition<'c> {
-        Condition { kind: KIND, source: Some(&self.cleanup.sourcesystem), ids }
+        Condition { kind: INDICATOR, source: Some(&self.cleanup.sourcesystem), ids }
     }
 
     async fn progress(&self, looked_at: u64, of: u64) -> Result<(), LookError> {

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::look::uuid_of;
-use super::{LookError, ReadableTarget, Readback};
-use crate::azure::manage::{Condition, WorkspaceObject};
+use super::{INDICATOR, LookError, ReadableTarget, Readback};
+use crate::azure::manage::WorkspaceObject;
 use crate::config::Management;
 use crate::ledger::{Deletable, Deletion, Ledger, millis};
 use crate::metrics::{self, Part};
@@ -22,8 +22,6 @@ const AT_ONCE: i64 = 20;
 
 /// The shortest and the longest pause between two looks for deletions that are due.
 const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(60));
-
-const KIND: &str = "indicator";
 
 /// The factor between the first pause before another try and the longest one.
 const SLOWEST: u32 = 32;
@@ -90,12 +88,12 @@ impl Pass<'_> {
         &self,
         due: &[Deletable],
     ) -> Result<HashMap<Uuid, Vec<WorkspaceObject>>, LookError> {
-        let ids: Vec<String> = due.iter().map(|one| format!("{KIND}--{}", one.stix_id)).collect();
-        let source = Some(self.place.sourcesystem.as_str());
-        let walk = self.place.client.walk(&Condition { kind: KIND, source, ids: &ids });
+        let ids: Vec<String> =
+            due.iter().map(|one| format!("{INDICATOR}--{}", one.stix_id)).collect();
+        let walk = self.place.client.walk(&self.place.own(INDICATOR, &ids));
         let mut held: HashMap<Uuid, Vec<WorkspaceObject>> = HashMap::new();
         for found in walk.all().await? {
-            if let Some(id) = uuid_of(KIND, found.id()) {
+            if let Some(id) = uuid_of(INDICATOR, found.id()) {
                 held.entry(id).or_default().push(found);
             }
         }

@@ -9,9 +9,9 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::ReadableTarget;
 use super::stray::stray;
-use crate::azure::manage::{Condition, ManageError, WorkspaceObject};
+use super::{INDICATOR, ReadableTarget};
+use crate::azure::manage::{ManageError, WorkspaceObject};
 use crate::deliver::ForeignUploadError;
 use crate::ledger::{Accepted, Deviation, Ledger, Mending, SqlError, SqlResult, millis};
 use crate::pure::stix::Withdraw;
@@ -22,8 +22,7 @@ use crate::pure::verify::{
 
 /// The kinds in the order in which they are compared. Indicators and relationships come first, because they
 /// name the others.
-const KINDS: [&str; 5] =
-    ["indicator", "relationship", "identity", "attack-pattern", "threat-actor"];
+const KINDS: [&str; 5] = [INDICATOR, "relationship", "identity", "attack-pattern", "threat-actor"];
 
 /// The most suspects that are asked for by their ids. More of them are looked for in another walk.
 const FEW: usize = 2_000;
@@ -112,9 +111,9 @@ impl Look<'_> {
     /// Counts the objects of a kind on both sides, and tells the operator about indicators before the walk
     /// begins.
     async fn count(&self, kind: &'static str) -> Result<u64, LookError> {
-        let sentinel = self.place.client.count(&self.condition(kind, &[])).await?;
+        let sentinel = self.place.client.count(&self.place.own(kind, &[])).await?;
         let ledger = self.ledger.delivered_count(&self.place.target, kind, Ledger::now()).await?;
-        if kind == "indicator" {
+        if kind == INDICATOR {
             let target = self.place.target.clone();
             self.tell(VerifyLine::Counted { target, sentinel, ledger }).await?;
         }
@@ -125,20 +124,20 @@ impl Look<'_> {
         self.lines.send(line).await.map_err(|_| LookError::Unheard)
     }
 
-    fn condition<'c>(&'c self, kind: &'c str, ids: &'c [String]) -> Condition<'c> {
-        Condition { kind, source: Some(&self.place.sourcesystem), ids }
+    /// Tells how many of `of` objects were looked at so far.
+    async fn progress(&self, of: u64) -> Result<(), LookError> {
+        let (target, looked_at) = (self.place.target.clone(), self.report.looked_at);
+        self.tell(VerifyLine::Progress { target, looked_at, of }).await
     }
 
     /// Walks over what the workspace holds. Returns the ids that look wrong.
     async fn first_look(&mut self, kind: &'static str, of: u64) -> Result<Ids, LookError> {
         let (mut seen, mut suspects) = (Ids::new(), Ids::new());
-        let mut walk = self.place.client.walk(&self.condition(kind, &[]));
+        let mut walk = self.place.client.walk(&self.place.own(kind, &[]));
         while let Some(page) = walk.page().await? {
             let page = by_id(kind, page);
             self.report.looked_at += page.len() as u64;
-            let (target, looked_at) = (self.place.target.clone(), self.report.looked_at);
-            let of = of.max(page.len() as u64);
-            self.tell(VerifyLine::Progress { target, looked_at, of }).await?;
+            self.progress(of.max(page.len() as u64)).await?;
             let ids: Ids = page.keys().copied().collect();
             let known = self.known(kind, &ids).await?;
             seen.extend(ids);
@@ -245,13 +244,13 @@ impl Look<'_> {
         if suspects.len() <= FEW {
             for ids in suspects.chunks(AT_ONCE) {
                 let names: Vec<String> = ids.iter().map(|id| format!("{kind}--{id}")).collect();
-                let walk = self.place.client.walk(&self.condition(kind, &names));
+                let walk = self.place.client.walk(&self.place.own(kind, &names));
                 self.settle(kind, ids, &by_id(kind, walk.all().await?)).await?;
             }
             return Ok(());
         }
         let mut seen: HashSet<Uuid> = HashSet::new();
-        let mut walk = self.place.client.walk(&self.condition(kind, &[]));
+        let mut walk = self.place.client.walk(&self.place.own(kind, &[]));
         while let Some(page) = walk.page().await? {
             let mut page = by_id(kind, page);
             // The others were counted in the first look.
@@ -286,8 +285,7 @@ impl Look<'_> {
         }
         self.mend(STEP).await?;
         // A sign of life for the operator, although nothing new was looked at.
-        let (target, looked_at) = (self.place.target.clone(), self.report.looked_at);
-        self.tell(VerifyLine::Progress { target, looked_at, of: looked_at }).await
+        self.progress(self.report.looked_at).await
     }
 
     fn settle_known(
@@ -346,17 +344,13 @@ impl Look<'_> {
         if !lives(&found.data, Ledger::now()) {
             return;
         }
-        match self.ours(id, found) {
-            Some(ours) => {
-                self.report.left_over.add(|| shown(&found.data));
-                // Before everything was read, an unknown indicator may still be wanted, so it is kept.
-                if self.knows_all {
-                    self.mending.strays.push(stray(found, id, id, Some(&ours)));
-                } else {
-                    self.report.kept += 1;
-                }
-            }
-            None => self.count_unknown(kind, id, found),
+        let Some(ours) = self.ours(id, found) else { return self.count_unknown(kind, id, found) };
+        self.report.left_over.add(|| shown(&found.data));
+        // Before everything was read, an unknown indicator may still be wanted, so it is kept.
+        if self.knows_all {
+            self.mending.strays.push(stray(found, id, id, Some(&ours)));
+        } else {
+            self.report.kept += 1;
         }
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::azure::manage::{ManageClient, ManageError};
-use crate::config::{Config, Mode, Target};
+use crate::azure::manage::{Condition, ManageClient, ManageError};
+use crate::config::{Config, Target};
 use crate::deliver::{ForeignUpload, UploadAccess};
 use crate::ledger::{Ledger, ResyncPhase, SqlResult};
 use crate::pure::stix::{Identity, Withdraw};
@@ -44,10 +44,8 @@ impl ReadableTarget {
         http: &reqwest::Client,
         access: UploadAccess,
     ) -> anyhow::Result<Option<Self>> {
-        let Some(managed) = target.managed.as_ref() else { return Ok(None) };
-        if !is_asked(target) {
-            return Ok(None);
-        }
+        let managed = target.managed.as_ref().filter(|_| target.is_live());
+        let Some(managed) = managed else { return Ok(None) };
         let namespace = config.rendering.namespace;
         // With a window, or with the feed alone, the relay never reads everything.
         let reads_all = config.misp.rest.is_some() && config.misp.window.is_none();
@@ -77,15 +75,20 @@ impl ReadableTarget {
 
     async fn ask_which(&self) -> Result<(), ManageError> {
         let (wanted, scope) = (self.workspace_id, self.client.scope());
-        match self.client.workspace_id().await? {
-            Some(found) if found != wanted => Err(ManageError::Refused(format!(
-                "{scope} has the workspace ID {found}, and uploads go to {wanted} -- set workspace_id, or \
-                 subscription_id, resource_group and workspace_name, of target {}",
-                self.target
-            ))),
-            // It is the right one, or `None`: the role does not allow the question.
-            _ => Ok(()),
+        let found = self.client.workspace_id().await?;
+        // `None`: the role does not allow the question.
+        if let Some(found) = found.filter(|found| *found != wanted) {
+            let target = &self.target;
+            return Err(ManageError::Refused(format!(
+                "{scope} has the workspace ID {found}, and uploads go to {wanted} -- set workspace_id, or subscription_id, resource_group and workspace_name, of target {target}"
+            )));
         }
+        Ok(())
+    }
+
+    /// Returns the condition for this target's own objects of a kind: those with these ids, or all.
+    pub(super) fn own<'c>(&'c self, kind: &'c str, ids: &'c [String]) -> Condition<'c> {
+        Condition { kind, source: Some(&self.sourcesystem), ids }
     }
 
     /// Returns whether the ledger has read all that MISP has published. Only then does nobody want what the
@@ -105,5 +108,5 @@ pub fn tells_used_up_ids(target: &Target) -> bool {
 
 /// Returns whether a target can be read back: it is sent to, and the names of its workspace are configured.
 pub fn is_asked(target: &Target) -> bool {
-    target.enabled && target.mode == Mode::Live && target.managed.is_some()
+    target.is_live() && target.managed.is_some()
 }

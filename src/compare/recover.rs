@@ -4,12 +4,10 @@
 
 use super::look::uuid_of;
 use super::stray::stray;
-use super::{LookError, ReadableTarget};
-use crate::azure::manage::{Condition, WorkspaceObject};
+use super::{INDICATOR, LookError, ReadableTarget};
+use crate::azure::manage::WorkspaceObject;
 use crate::ledger::{Ledger, Stray};
 use crate::pure::verify::Ours;
-
-const KIND: &str = "indicator";
 
 impl ReadableTarget {
     /// Notes in the ledger which ids of a target are used up, before the ledger knows the target. Returns how
@@ -19,8 +17,7 @@ impl ReadableTarget {
     /// [`LookError`] if not all ids could be read.
     pub async fn recover(&self, ledger: &Ledger, view: &str) -> Result<u64, LookError> {
         self.confirm().await?;
-        let source = Some(self.sourcesystem.as_str());
-        let mut walk = self.client.walk(&Condition { kind: KIND, source, ids: &[] });
+        let mut walk = self.client.walk(&self.own(INDICATOR, &[]));
         let mut noted = 0;
         while let Some(page) = walk.page().await? {
             let used_up: Vec<Stray> = page.iter().filter_map(|one| self.used_up(one)).collect();
@@ -31,11 +28,9 @@ impl ReadableTarget {
 
     fn used_up(&self, found: &WorkspaceObject) -> Option<Stray> {
         let namespace = self.namespace.as_ref()?;
-        let id = uuid_of(KIND, found.id())?;
+        let id = uuid_of(INDICATOR, found.id())?;
         let ours = Ours::of(&found.data, id, namespace)?;
-        let is_revoked =
-            found.data.get("revoked").and_then(serde_json::Value::as_bool) == Some(true);
-        if is_revoked {
+        if found.data.get("revoked").is_some_and(|revoked| *revoked == true) {
             return Some(stray(found, id, id, Some(&ours)));
         }
         // A later generation exists only because the id before it was revoked.
@@ -47,7 +42,7 @@ impl ReadableTarget {
         let mut found = found.clone();
         if let Some(id) = found.data.get_mut("id") {
             // The row gets the id of the generation before, which is the one that is used up.
-            *id = format!("{KIND}--{before}").into();
+            *id = format!("{INDICATOR}--{before}").into();
         }
         Some(stray(&found, before, before, Some(&Ours { generation, ..ours })))
     }

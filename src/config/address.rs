@@ -25,15 +25,13 @@ pub(super) fn trimmed(url: &Url) -> String {
 
 /// Reads an https URL, without a slash at its end. Returns `otherwise` if none is set.
 pub(super) fn https(reader: &mut Reader, key: &str, otherwise: &str) -> String {
-    let given =
-        reader.optional(key, HTTPS, |text| {
-            let url = web_address(text)?;
-            match url.scheme() {
-                "https" => Ok(trimmed(&url)),
-                _ => Err(Problem::new("not https")
-                    .hint("tokens and indicators do not travel in the clear")),
-            }
-        });
+    let given = reader.optional(key, HTTPS, |text| {
+        let url = web_address(text)?;
+        if url.scheme() == "https" {
+            return Ok(trimmed(&url));
+        }
+        Err(Problem::new("not https").hint("tokens and indicators do not travel in the clear"))
+    });
     given.unwrap_or_else(|| otherwise.to_owned())
 }
 
@@ -43,12 +41,9 @@ const NO_PROXY: &str = "none";
 /// Reads a proxy's URL, or `none`, which forbids any proxy. `None`: the key is empty.
 pub(super) fn proxy(reader: &mut Reader, key: &str) -> Option<String> {
     let allowed = "an http or https URL without user or password, or \"none\"";
-    reader.optional(key, allowed, |text| {
-        if text == NO_PROXY {
-            return Ok(text.to_owned());
-        }
-        web_address(text).map(String::from).map_err(|problem| {
-            problem.hint("a proxy with user and password goes into HTTPS_PROXY of the environment")
-        })
+    let hint = "a proxy with user and password goes into HTTPS_PROXY of the environment";
+    reader.optional(key, allowed, |text| match text {
+        NO_PROXY => Ok(text.to_owned()),
+        _ => web_address(text).map(String::from).map_err(|problem| problem.hint(hint)),
     })
 }

@@ -2,13 +2,14 @@
 //! already has a mistake.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::layers::variable;
 use super::mistake::Problem;
 use super::reader::Reader;
-use super::{Config, Credential, Mode, Target};
+use super::{Config, Misp, Proof, Rest, Target, Webhook};
 use crate::pure::convert;
 use crate::pure::policy::Tlp;
 
@@ -20,10 +21,11 @@ const MICROSOFT: [&str; 4] = [".azure.com", ".azure.us", ".azure.cn", ".azure-ap
 pub(super) fn across(config: &Config, reader: &mut Reader) {
     intakes(config, reader);
     webhook(config, reader);
-    memory(config, reader);
+    order(config, reader);
+    files(config, reader);
     expiry(config, reader);
-    rest(config, reader);
-    delivery(config, reader);
+    key(config, reader);
+    quota(config, reader);
     targets(config, reader);
     tenants(config, reader);
 }
@@ -32,22 +34,17 @@ fn intakes(config: &Config, reader: &mut Reader) {
     if config.misp.rest.is_some() || !reader.sound("misp.key") {
         return;
     }
-    let (endpoints, listen) = ("misp.zeromq.endpoints", "misp.webhook.listen");
-    let none = config.misp.zeromq.endpoints.is_empty() && config.misp.webhook.is_none();
-    let unconfirmed = config.misp.zeromq.endpoints.is_empty() && config.misp.webhook.is_some();
-    if unconfirmed {
-        reader.missing(
-            endpoints,
-            "a webhook only announces: an event is sent once the ZeroMQ feed or, with misp.key, a \
-             REST read confirms it",
-        );
+    if !config.misp.zeromq.endpoints.is_empty() {
+        return;
     }
-    if none && reader.sound(listen) {
-        reader.missing(
-            endpoints,
-            "the relay needs MISP's ZeroMQ feed to listen to, or misp.key to ask with",
-        );
-    }
+    let hint = if config.misp.webhook.is_some() {
+        "a webhook only announces: an event is sent once the ZeroMQ feed or, with misp.key, a REST read confirms it"
+    } else if reader.sound("misp.webhook.listen") {
+        "the relay needs MISP's ZeroMQ feed to listen to, or misp.key to ask with"
+    } else {
+        return;
+    };
+    reader.missing("misp.zeromq.endpoints", hint);
 }
 
 /// Returns whether two listeners would need the same port. Port 0 stands for any free port.
@@ -76,23 +73,40 @@ fn webhook(config: &Config, reader: &mut Reader) {
             .hint("for example the output of: openssl rand -hex 24");
         reader.fault(SECRET, problem);
     }
-    if let Some(tls) = &webhook.tls {
-        readable(reader, "misp.webhook.tls_certificate", &tls.certificate);
-        readable(reader, "misp.webhook.tls_key", &tls.key);
+}
+
+/// Checks that no part is larger than the whole, and no shortest time longer than the longest.
+fn order(config: &Config, reader: &mut Reader) {
+    let Config { misp: Misp { zeromq, webhook, rest, .. }, delivery, .. } = config;
+    let (frame, waiting) = (zeromq.max_frame, zeromq.max_waiting);
+    not_above(reader, "misp.zeromq", ("max_frame", frame), ("max_waiting", waiting));
+    if let Some(Webhook { max_body, max_total, .. }) = webhook {
+        not_above(reader, "misp.webhook", ("max_body", max_body), ("max_total", max_total));
+    }
+    let (min, max) = (delivery.backoff_min, delivery.backoff_max);
+    not_above(reader, "delivery", ("backoff_min", min), ("backoff_max", max));
+    if let Some(Rest { backoff_min, backoff_max, read_back_after, read_back_within, .. }) = rest {
+        let (min, max) = (("backoff_min", backoff_min), ("backoff_max", backoff_max));
+        not_above(reader, "misp.rest", min, max);
+        let within = ("read_back_within", read_back_within);
+        not_above(reader, "misp.rest", ("read_back_after", read_back_after), within);
     }
 }
 
-/// Checks that no part is larger than the whole.
-fn memory(config: &Config, reader: &mut Reader) {
-    let zeromq = &config.misp.zeromq;
-    let frame = ("misp.zeromq.max_frame", zeromq.max_frame);
-    not_above(reader, frame, ("misp.zeromq.max_waiting", zeromq.max_waiting));
-    if let Some(webhook) = &config.misp.webhook {
-        let body = ("misp.webhook.max_body", webhook.max_body);
-        not_above(reader, body, ("misp.webhook.max_total", webhook.max_total));
-    }
-    if let Some(file) = &config.azure.ca_file {
-        readable(reader, "azure.ca_file", file);
+/// Checks that all files can be opened.
+fn files(config: &Config, reader: &mut Reader) {
+    let Config { misp, azure, .. } = config;
+    let tls = misp.webhook.as_ref().and_then(|webhook| webhook.tls.as_ref());
+    let files = [
+        ("misp.webhook.tls_certificate", tls.map(|tls| &tls.certificate)),
+        ("misp.webhook.tls_key", tls.map(|tls| &tls.key)),
+        ("azure.ca_file", azure.ca_file.as_ref()),
+        ("misp.ca_file", misp.rest.as_ref().and_then(|rest| rest.ca_file.as_ref())),
+    ];
+    for (key, file) in files.into_iter().filter_map(|(key, file)| Some((key, file?))) {
+        if let Err(error) = File::open(file) {
+            reader.unreadable(key, file, format!("cannot read the file: {error}"));
+        }
     }
 }
 
@@ -121,37 +135,25 @@ fn observables() -> BTreeSet<&'static str> {
     paths.filter_map(|path| path.split(':').next()).filter(|kind| *kind != "stix").collect()
 }
 
-fn rest(config: &Config, reader: &mut Reader) {
+/// Checks that there is a key for what only MISP's REST API can answer.
+fn key(config: &Config, reader: &mut Reader) {
     const KEY: &str = "misp.key";
-    let Some(rest) = &config.misp.rest else {
-        let mut policies = config.targets.iter().map(|target| &target.policy);
-        if policies.any(|policy| !policy.shared_host_lists.is_empty()) {
-            let hint = "policy.shared_host_lists is set, and only MISP knows what is on its lists";
-            reader.missing(KEY, hint);
-        }
-        if !config.misp.search.is_empty() {
-            reader.missing(KEY, "misp.search is set, and only MISP can say what it finds");
-        }
+    if config.misp.rest.is_some() {
         return;
-    };
-    let pairs = [
-        ("backoff_min", rest.backoff_min, "backoff_max", rest.backoff_max),
-        ("read_back_after", rest.read_back_after, "read_back_within", rest.read_back_within),
-    ];
-    for (part, shorter, whole, longer) in pairs {
-        let key = |leaf: &str| format!("misp.rest.{leaf}");
-        not_above(reader, (&key(part), shorter), (&key(whole), longer));
     }
-    if let Some(file) = &rest.ca_file {
-        readable(reader, "misp.ca_file", file);
+    let mut policies = config.targets.iter().map(|target| &target.policy);
+    if policies.any(|policy| !policy.shared_host_lists.is_empty()) {
+        let hint = "policy.shared_host_lists is set, and only MISP knows what is on its lists";
+        reader.missing(KEY, hint);
+    }
+    if !config.misp.search.is_empty() {
+        reader.missing(KEY, "misp.search is set, and only MISP can say what it finds");
     }
 }
 
-fn delivery(config: &Config, reader: &mut Reader) {
+fn quota(config: &Config, reader: &mut Reader) {
     const WINDOW: &str = "delivery.quota_window";
     let delivery = &config.delivery;
-    let least = ("delivery.backoff_min", delivery.backoff_min);
-    not_above(reader, least, ("delivery.backoff_max", delivery.backoff_max));
     // A shorter window is only for tests against a stand-in. Sentinel itself would answer 429.
     let short = delivery.quota_window < SENTINEL_WINDOW && reader.sound(WINDOW);
     let real = live(config).find(|target| {
@@ -159,8 +161,8 @@ fn delivery(config: &Config, reader: &mut Reader) {
         MICROSOFT.iter().any(|domain| host.ends_with(domain))
     });
     if let (true, Some(target)) = (short, real) {
-        let problem =
-            format!("too short for {}, which target {} uses", target.endpoint, target.name);
+        let Target { name, endpoint, .. } = target;
+        let problem = format!("too short for {endpoint}, which target {name} uses");
         let value = humantime::format_duration(delivery.quota_window).to_string();
         reader.refuse(WINDOW, &value, "60s or more", problem);
     }
@@ -168,18 +170,17 @@ fn delivery(config: &Config, reader: &mut Reader) {
 
 fn targets(config: &Config, reader: &mut Reader) {
     if !config.has_unread_tenants && !config.targets.iter().any(|target| target.enabled) {
-        let hint = if config.targets.is_empty() {
-            "write a section [target.NAME], e.g. [target.soc]"
-        } else {
-            "set enabled = true in one of them"
-        };
+        let (none, some) = (
+            "write a section [target.NAME], e.g. [target.soc]",
+            "set enabled = true in one of them",
+        );
+        let hint = if config.targets.is_empty() { none } else { some };
         reader.fault("target", Problem::new("no target is enabled").hint(hint));
     }
     let live: Vec<&Target> = live(config).filter(|target| !target.workspace_id.is_nil()).collect();
     for (place, target) in live.iter().enumerate() {
-        let Some(first) = live.iter().take(place).find(|one| is_one_place(one, target)) else {
-            continue;
-        };
+        let first = live.iter().take(place).find(|one| is_one_place(one, target));
+        let Some(first) = first else { continue };
         let problem = format!("the same workspace and sourcesystem as target {}", first.name);
         let hint = "they would overwrite each other: remove one, or give it another sourcesystem";
         let problem = Problem::new(problem).value(&target.workspace_id.to_string()).hint(hint);
@@ -190,9 +191,9 @@ fn targets(config: &Config, reader: &mut Reader) {
 /// Returns the tenant in which a target signs in. Empty: the tenant of the machine, or of `az login`. `None`:
 /// the credential needs a tenant and none is set. That is a mistake of its own if the target is live.
 fn tenant(target: &Target) -> Option<String> {
-    let tenant = target.credential.tenant_id().to_ascii_lowercase();
+    let tenant = target.credential.tenant_id.to_ascii_lowercase();
     let is_machines =
-        matches!(target.credential, Credential::ManagedIdentity(_) | Credential::AzureCli { .. });
+        matches!(target.credential.proof, Proof::ManagedIdentity(_) | Proof::AzureCli);
     Some(tenant).filter(|tenant| is_machines || !tenant.is_empty())
 }
 
@@ -209,13 +210,11 @@ fn tenants(config: &Config, reader: &mut Reader) {
         if reader.is_set(&key) || !reader.sound(&key) {
             continue;
         }
+        let (variable, count) = (variable(&key), tenants.len());
         let hint = format!(
-            "AMBER+STRICT must not reach other organisations than yours: decide for each target, \
-             e.g. \"amber\" for a client's workspace; set {key}, or {} in the environment",
-            variable(&key)
+            "AMBER+STRICT must not reach other organisations than yours: decide for each target, e.g. \"amber\" for a client's workspace; set {key}, or {variable} in the environment"
         );
-        let problem =
-            format!("required, and not set: the targets lie in {} tenants", tenants.len());
+        let problem = format!("required, and not set: the targets lie in {count} tenants");
         let allowed = Tlp::ALL.map(Tlp::name).join(", ");
         reader.fault(&key, Problem::new(problem).allowed(allowed).hint(hint));
     }
@@ -229,24 +228,21 @@ fn is_one_place(one: &Target, other: &Target) -> bool {
 }
 
 fn live(config: &Config) -> impl Iterator<Item = &Target> {
-    config.targets.iter().filter(|target| target.enabled && target.mode == Mode::Live)
+    config.targets.iter().filter(|target| target.is_live())
 }
 
-/// Notes a mistake if the value of `part` is larger than that of `whole`. Each is a key with its value.
+/// Notes a mistake if the value of `part` is larger than that of `whole`. Each is a key of the section with
+/// its value.
 fn not_above<T: PartialOrd>(
     reader: &mut Reader,
+    section: &str,
     (part, smaller): (&str, T),
     (whole, larger): (&str, T),
 ) {
-    if smaller > larger && reader.sound(part) && reader.sound(whole) {
+    let (part, whole) = (format!("{section}.{part}"), format!("{section}.{whole}"));
+    if smaller > larger && reader.sound(&part) && reader.sound(&whole) {
         // The mistake is reported at the key that the operator set, and not at a default.
-        let changed = if reader.is_set(part) { part } else { whole };
+        let changed = if reader.is_set(&part) { &part } else { &whole };
         reader.fault(changed, format!("{part} is larger than {whole}"));
-    }
-}
-
-fn readable(reader: &mut Reader, key: &str, file: &std::path::Path) {
-    if let Err(error) = std::fs::File::open(file) {
-        reader.unreadable(key, file, format!("cannot read the file: {error}"));
     }
 }

@@ -2,7 +2,7 @@
 //! key of another kind is a mistake.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use strum::IntoEnumIterator as _;
 
@@ -12,42 +12,40 @@ use super::secret::Secret;
 use super::unseen::as_meant;
 use super::values::fitting;
 
-/// A credential of one kind.
+/// A credential: who signs in, and the proof that it is who it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The tenant that it signs in to. Empty: the machine or `az login` decides.
+    pub tenant_id: String,
+    /// The client id that signs in. Empty: there is none, or the identity is named in another way.
+    pub client_id: String,
+    pub proof: Proof,
+}
+
+/// What a credential signs in with.
 #[derive(Debug, Clone, PartialEq, Eq, strum::EnumDiscriminants)]
 #[strum_discriminants(name(CredentialKind), vis(), strum(serialize_all = "kebab-case"))]
 #[strum_discriminants(derive(strum::Display, strum::EnumIter, strum::IntoStaticStr))]
-pub enum Credential {
-    ClientSecret {
-        tenant_id: String,
-        client_id: String,
-        secret: Secret,
-    },
+pub enum Proof {
+    ClientSecret(Secret),
     /// An RSA key and its certificate in one file: PEM, or PKCS#12 with a password.
     Certificate {
-        tenant_id: String,
-        client_id: String,
         file: PathBuf,
         password: Secret,
     },
     ManagedIdentity(ManagedIdentity),
     /// A token of another issuer, in a file in which the issuer replaces it (AKS).
     WorkloadIdentity {
-        tenant_id: String,
-        client_id: String,
         token_file: PathBuf,
     },
-    /// An application, possibly of another tenant, that trusts a managed identity.
+    /// The token of a managed identity that the application trusts, possibly one of another tenant.
     FederatedManagedIdentity {
-        tenant_id: String,
-        client_id: String,
         identity: ManagedIdentity,
         /// The audience of the managed identity's token, e.g. `api://AzureADTokenExchange`.
         audience: String,
     },
-    /// The account of `az login`. An empty tenant stands for the tenant of that login.
-    AzureCli {
-        tenant_id: String,
-    },
+    /// The account of `az login`.
+    AzureCli,
 }
 
 /// An identity of the machine that the relay runs on.
@@ -61,67 +59,47 @@ pub enum ManagedIdentity {
 }
 
 impl Credential {
+    /// Makes the credential of a managed identity. The machine knows its tenant.
+    pub fn of_machine(identity: ManagedIdentity) -> Self {
+        let named = if let ManagedIdentity::ClientId(id) = &identity { id.as_str() } else { "" };
+        let client_id = named.to_owned();
+        Self { tenant_id: String::new(), client_id, proof: Proof::ManagedIdentity(identity) }
+    }
+
     /// Returns the name of the kind in the configuration.
     pub fn word(&self) -> &'static str {
-        CredentialKind::from(self).into()
+        CredentialKind::from(&self.proof).into()
     }
 
     /// Returns the secret of the credential. `None`: the kind has no secret.
     pub fn secret_mut(&mut self) -> Option<&mut Secret> {
-        match self {
-            Self::ClientSecret { secret, .. } => Some(secret),
-            Self::Certificate { password, .. } => Some(password),
-            Self::ManagedIdentity(_)
-            | Self::WorkloadIdentity { .. }
-            | Self::FederatedManagedIdentity { .. }
-            | Self::AzureCli { .. } => None,
-        }
-    }
-
-    /// Returns the tenant that it signs in to. Empty: the machine or `az login` decides.
-    pub fn tenant_id(&self) -> &str {
-        match self {
-            Self::ClientSecret { tenant_id, .. }
-            | Self::Certificate { tenant_id, .. }
-            | Self::WorkloadIdentity { tenant_id, .. }
-            | Self::FederatedManagedIdentity { tenant_id, .. }
-            | Self::AzureCli { tenant_id } => tenant_id,
-            Self::ManagedIdentity(_) => "",
-        }
-    }
-
-    /// Returns the client id that signs in. Empty: there is none, or the identity is named in another way.
-    pub fn client_id(&self) -> &str {
-        match self {
-            Self::ClientSecret { client_id, .. }
-            | Self::Certificate { client_id, .. }
-            | Self::WorkloadIdentity { client_id, .. }
-            | Self::FederatedManagedIdentity { client_id, .. }
-            | Self::ManagedIdentity(ManagedIdentity::ClientId(client_id)) => client_id,
-            Self::ManagedIdentity(_) | Self::AzureCli { .. } => "",
-        }
+        let (Proof::ClientSecret(secret) | Proof::Certificate { password: secret, .. }) =
+            &mut self.proof
+        else {
+            return None;
+        };
+        Some(secret)
     }
 }
 
 impl CredentialKind {
     /// Returns the keys that this kind uses.
-    fn keys(self) -> &'static [&'static str] {
-        match self {
-            Self::ClientSecret => {
-                &["tenant_id", "client_id", "client_secret", "client_secret_file"]
+    fn keys(self) -> impl Iterator<Item = &'static str> {
+        let keys = match self {
+            Self::ClientSecret => "tenant_id client_id client_secret client_secret_file",
+            Self::Certificate => {
+                "tenant_id client_id certificate_file certificate_password certificate_password_file"
             }
-            Self::Certificate => &[
-                "tenant_id",
-                "client_id",
-                "certificate_file",
-                "certificate_password",
-                "certificate_password_file",
-            ],
-            Self::ManagedIdentity => &["managed_identity"],
-            Self::WorkloadIdentity => &["tenant_id", "client_id", "federated_token_file"],
-            Self::FederatedManagedIdentity => &["tenant_id", "client_id", "managed_identity"],
-            Self::AzureCli => &["tenant_id"],
-        }
+            Self::ManagedIdentity => "managed_identity",
+            Self::WorkloadIdentity => "tenant_id client_id federated_token_file",
+            Self::FederatedManagedIdentity => "tenant_id client_id managed_identity",
+            Self::AzureCli => "tenant_id",
+        };
+        keys.split(' ')
+    }
+
+    fn uses(self, leaf: &str) -> bool {
+        self.keys().any(|key| key == leaf)
     }
 }
 
@@ -165,80 +143,55 @@ pub(super) fn read(reader: &mut Reader, section: &str, audience: &str, needed: b
         refuse_unused(reader, section, kind);
     }
     if is_sound && needed && kind != CredentialKind::AzureCli {
+        let is_set = |path: &Path| !path.as_os_str().is_empty();
+        let certificate = "a file with the certificate and its RSA key, PEM or PKCS#12";
         let given = [
-            ("tenant_id", !tenant_id.is_empty()),
-            ("client_id", !client_id.is_empty()),
-            ("client_secret", secret.is_given()),
-            ("certificate_file", !file.as_os_str().is_empty()),
-            ("federated_token_file", !token_file.as_os_str().is_empty()),
+            ("tenant_id", !tenant_id.is_empty(), "Directory (tenant) ID of the app"),
+            ("client_id", !client_id.is_empty(), "Application (client) ID of the app"),
+            ("client_secret", secret.is_given(), "a client secret's Value"),
+            ("certificate_file", is_set(&file), certificate),
+            (
+                "federated_token_file",
+                is_set(&token_file),
+                "the file that holds the federated token",
+            ),
         ];
-        let lacking =
-            given.into_iter().filter(|(leaf, given)| kind.keys().contains(leaf) && !given);
-        demand(reader, section, kind, lacking.map(|(leaf, _)| leaf));
+        let pod = ", which AKS gives to a pod labelled azure.workload.identity/use";
+        let pod = if kind == CredentialKind::WorkloadIdentity { pod } else { "" };
+        for (leaf, _, hint) in given.iter().filter(|(leaf, given, _)| kind.uses(leaf) && !given) {
+            reader.missing(&key(leaf), &format!("{hint}{pod}"));
+        }
     }
-    match kind {
-        CredentialKind::ClientSecret => Credential::ClientSecret { tenant_id, client_id, secret },
-        CredentialKind::Certificate => {
-            Credential::Certificate { tenant_id, client_id, file, password }
-        }
-        CredentialKind::ManagedIdentity => Credential::ManagedIdentity(identity),
-        CredentialKind::WorkloadIdentity => {
-            Credential::WorkloadIdentity { tenant_id, client_id, token_file }
-        }
+    let audience = audience.to_owned();
+    let proof = match kind {
+        CredentialKind::ClientSecret => Proof::ClientSecret(secret),
+        CredentialKind::Certificate => Proof::Certificate { file, password },
+        CredentialKind::ManagedIdentity => return Credential::of_machine(identity),
+        CredentialKind::WorkloadIdentity => Proof::WorkloadIdentity { token_file },
         CredentialKind::FederatedManagedIdentity => {
-            let audience = audience.to_owned();
-            Credential::FederatedManagedIdentity { tenant_id, client_id, identity, audience }
+            Proof::FederatedManagedIdentity { identity, audience }
         }
-        CredentialKind::AzureCli => Credential::AzureCli { tenant_id },
-    }
+        CredentialKind::AzureCli => Proof::AzureCli,
+    };
+    Credential { tenant_id, client_id, proof }
 }
 
-/// Notes a mistake for each key that this kind needs and nobody set.
-fn demand(
-    reader: &mut Reader,
-    section: &str,
-    kind: CredentialKind,
-    lacking: impl Iterator<Item = &'static str>,
-) {
-    let pod = if kind == CredentialKind::WorkloadIdentity {
-        ", which AKS gives to a pod labelled azure.workload.identity/use"
-    } else {
-        ""
-    };
-    for leaf in lacking {
-        let hint = match leaf {
-            "tenant_id" => format!("Directory (tenant) ID of the app{pod}"),
-            "client_id" => format!("Application (client) ID of the app{pod}"),
-            "client_secret" => "a client secret's Value".to_owned(),
-            "certificate_file" => {
-                "a file with the certificate and its RSA key, PEM or PKCS#12".to_owned()
-            }
-            _ => format!("the file that holds the federated token{pod}"),
-        };
-        reader.missing(&format!("{section}.{leaf}"), &hint);
-    }
-}
+/// The hint for a `client_id` beside `credential = "managed-identity"`.
+const OF_IDENTITY: &str = "for a user-assigned identity set managed_identity = \"client:ID\"; for an application that trusts the identity, credential = \"federated-managed-identity\"";
 
 /// Refuses the keys of other kinds, because they would have no effect.
 fn refuse_unused(reader: &mut Reader, section: &str, kind: CredentialKind) {
-    let all: BTreeSet<&str> =
-        CredentialKind::iter().flat_map(CredentialKind::keys).copied().collect();
-    for leaf in all.into_iter().filter(|leaf| !kind.keys().contains(leaf)) {
+    let all: BTreeSet<&str> = CredentialKind::iter().flat_map(CredentialKind::keys).collect();
+    for leaf in all.into_iter().filter(|leaf| !kind.uses(leaf)) {
         let key = format!("{section}.{leaf}");
         if !reader.says_something(&key) {
             continue;
         }
+        let users = CredentialKind::iter().filter(|other| other.uses(leaf));
+        let users = users.map(<&str>::from).collect::<Vec<_>>().join(" or ");
         let hint = match (kind, leaf) {
-            (CredentialKind::ManagedIdentity, "client_id") => {
-                "for a user-assigned identity set managed_identity = \"client:ID\"; for an \
-                 application that trusts the identity, credential = \"federated-managed-identity\""
-                    .to_owned()
-            }
-            _ => {
-                let users = CredentialKind::iter().filter(|other| other.keys().contains(&leaf));
-                let users = users.map(<&str>::from).collect::<Vec<_>>().join(" or ");
-                format!("remove it, or set {section}.credential to {users}")
-            }
+            (CredentialKind::ManagedIdentity, "client_id") => OF_IDENTITY.to_owned(),
+            _ => format!("remove it, or set {section}.credential to {users}"),
         };
         let problem = Problem::new(format!("credential = \"{kind}\" does not use it"));
         reader.fault(&key, problem.hint(hint));

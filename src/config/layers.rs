@@ -2,9 +2,10 @@
 //! Later layers override earlier ones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::mistake::{Mistake, SettingOrigin};
+use super::mistake::{Mistake, Mistakes, SettingOrigin};
 
 /// The defaults: every key with its documentation, compiled in.
 pub const EXAMPLE: &str = include_str!("../../config.toml.example");
@@ -88,17 +89,41 @@ pub(super) struct Layers {
     pub(super) environment: BTreeMap<String, String>,
 }
 
-/// Merges the defaults, `file` and `environment`. Later ones override earlier ones.
+/// The sources of a configuration besides the defaults: the file, and the environment of this process.
+#[derive(Clone)]
+pub struct ConfigSource {
+    /// The file that overrides the defaults. `None`: the one that `MSR_CONFIG` names, or else
+    /// [`DEFAULT_FILE`] if it exists.
+    pub file: Option<PathBuf>,
+    /// The environment. Its `MSR_` variables override the file.
+    pub environment: Vec<(String, String)>,
+}
+
+/// The environment is left out, since it holds secrets.
+impl fmt::Debug for ConfigSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfigSource").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl ConfigSource {
+    pub fn new(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
+        let environment = environment.into_iter().collect();
+        Self { file: file.map(Path::to_path_buf), environment }
+    }
+}
+
+/// Merges the defaults and the source. Later ones override earlier ones.
 ///
 /// # Errors
 /// The file cannot be read as TOML. Then no other mistakes can be found.
-pub(super) fn lay(
-    file: Option<&Path>,
-    environment: impl Iterator<Item = (String, String)>,
-) -> Result<Layers, Vec<Mistake>> {
+pub(super) fn lay(source: &ConfigSource) -> Result<Layers, Mistakes> {
     let (environment, other): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        environment.partition(|(name, _)| name.starts_with(PREFIX));
-    let file = choose_file(file, &environment);
+        source.environment.iter().cloned().partition(|(name, _)| name.starts_with(PREFIX));
+    let file = source.file.clone().or_else(|| usual_file(&environment));
     let mut own = file.as_deref().map(read_file).transpose()?.unwrap_or_default();
 
     let (template, mut leaves) = defaults()?;
@@ -126,25 +151,23 @@ fn drop_empty_sections(leaves: &mut Leaves) {
     let empty: Vec<String> = sections.filter(|path| !is_verbatim(path)).cloned().collect();
     for path in empty {
         let inside = format!("{path}.");
-        let overlays = [".policy", ".delivery"];
-        let may_be_empty =
-            path.starts_with("target.") && overlays.iter().any(|end| path.ends_with(end));
+        let is_overlay = path.ends_with(".policy") || path.ends_with(".delivery");
+        let may_be_empty = path.starts_with("target.") && is_overlay;
         if may_be_empty || leaves.keys().any(|other| other.starts_with(&inside)) {
             leaves.remove(&path);
         }
     }
 }
 
-fn choose_file(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Option<PathBuf> {
+/// Returns the file that is read if the command line names none.
+fn usual_file(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
     let named = environment.get(FILE_VARIABLE).filter(|path| !path.is_empty());
-    file.map(Path::to_path_buf).or_else(|| named.map(PathBuf::from)).or_else(|| {
-        let usual = PathBuf::from(DEFAULT_FILE);
-        usual.exists().then_some(usual)
-    })
+    let usual = || Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists());
+    named.map(PathBuf::from).or_else(usual)
 }
 
 /// Parses the example. Returns the keys of a target (without the target's name), and all other keys.
-fn defaults() -> Result<(Leaves, Leaves), Vec<Mistake>> {
+fn defaults() -> Result<(Leaves, Leaves), Mistakes> {
     let mut template = Leaves::new();
     let mut leaves = Leaves::new();
     for (path, leaf) in parse(EXAMPLE, &SettingOrigin::Default)? {
@@ -156,25 +179,21 @@ fn defaults() -> Result<(Leaves, Leaves), Vec<Mistake>> {
     Ok((template, leaves))
 }
 
-fn read_file(path: &Path) -> Result<Leaves, Vec<Mistake>> {
-    let origin = SettingOrigin::File(path.to_path_buf());
-    match std::fs::read_to_string(path) {
-        Ok(text) => parse(&text, &origin),
-        Err(error) => {
-            let key = path.display().to_string();
-            let problem = format!("cannot read the file: {error}");
-            Err(vec![Mistake::new(&key, SettingOrigin::Default, problem)])
-        }
-    }
+fn read_file(path: &Path) -> Result<Leaves, Mistakes> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let problem = format!("cannot read the file: {error}");
+        Mistakes::from(Mistake::new(&path.display().to_string(), SettingOrigin::Default, problem))
+    })?;
+    parse(&text, &SettingOrigin::File(path.to_path_buf()))
 }
 
 /// Parses TOML. The message of a syntax error leaves out the line that it quotes, which may hold a secret.
-fn parse(text: &str, origin: &SettingOrigin) -> Result<Leaves, Vec<Mistake>> {
+fn parse(text: &str, origin: &SettingOrigin) -> Result<Leaves, Mistakes> {
     let table: toml::Table = toml::from_str(text).map_err(|error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
         let key = format!("line {line}, column {column}");
         let summary = error.message().lines().next().unwrap_or_default();
-        vec![Mistake::new(&key, origin.clone(), format!("no TOML: {summary}"))]
+        Mistakes::from(Mistake::new(&key, origin.clone(), format!("no TOML: {summary}")))
     })?;
     let mut leaves = Leaves::new();
     flatten("", table, origin, &mut leaves);

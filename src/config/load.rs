@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::address::{WEB_ADDRESS, https, trimmed, web_address};
-use super::layers::{Layers, lay};
+use super::layers::{ConfigSource, Layers, lay};
 use super::mistake::{Mistakes, Problem};
 use super::reader::Reader;
 use super::secret::FoundSecrets;
@@ -15,9 +15,92 @@ use super::{
 };
 use crate::pure::stix::{ExpireFrom, Expiry, Identity, Rendering, Withdraw};
 
-/// Reads the configuration. `file` overrides the defaults, and the `MSR_` variables of `environment` override
-/// both. Without `file` it reads the file that `MSR_CONFIG` names, or else [`super::DEFAULT_FILE`] if it
-/// exists. It opens only that file and the files that it names.
+/// The beginning of links to MISP if neither `misp.public_url` nor `misp.url` gives one.
+pub const PLACEHOLDER_URL: &str = "https://misp.example.org";
+
+impl ConfigSource {
+    /// Reads the whole configuration. It opens only the file and the files that it names. `found` are the
+    /// secrets that were already read from Key Vaults.
+    ///
+    /// # Errors
+    /// Every mistake that the layers hold.
+    pub fn read(&self, found: FoundSecrets) -> Result<Config, Mistakes> {
+        let Layers { leaves, mut targets, template, environment } = lay(self)?;
+        let mut reader = Reader::new(leaves, environment, found);
+        // The list of tenants adds targets, so it is read before the targets.
+        let has_unread_tenants = tenants::read(&mut reader, &template, &mut targets);
+        let policy = policy::read(&mut reader, "policy".to_owned(), None);
+        let ledger = LedgerConfig::read(&mut reader);
+        let public_url = required_url(&mut reader);
+        let rendering = rendering(&mut reader, public_url);
+        let delivery = Delivery::read(&mut reader);
+        let misp = Misp::read(&mut reader);
+        let targets = targets.iter().map(|name| {
+            target::read(&mut reader, name, &ledger, &policy, &rendering, delivery.limits)
+        });
+        let mut config = Config {
+            misp,
+            targets: targets.collect(),
+            policy,
+            rendering,
+            ledger,
+            guard: Guard::read(&mut reader),
+            delivery,
+            azure: Azure::read(&mut reader),
+            management: Management::read(&mut reader),
+            admin: admin(&mut reader),
+            log: Log::read(&mut reader),
+            vault: vault(&mut reader),
+            has_unread_tenants,
+            lookups: BTreeSet::new(),
+        };
+        // All secrets have been read by now, so `lookups` is complete.
+        config.lookups.clone_from(&reader.lookups);
+        check::across(&config, &mut reader);
+        Mistakes::or(reader.finish(), config)
+    }
+
+    /// Reads only the settings that shape indicators. Intakes, targets and their secrets may be missing or
+    /// wrong. Without MISP's URL the links begin with [`PLACEHOLDER_URL`].
+    ///
+    /// # Errors
+    /// Every mistake of the sections that are read.
+    pub fn rules(&self) -> Result<Rules, Mistakes> {
+        self.part(|reader| {
+            let policy = policy::read(reader, "policy".to_owned(), None);
+            let public_url = public_url(reader);
+            let has_placeholder_url = public_url.is_none();
+            let public_url = public_url.unwrap_or_else(|| PLACEHOLDER_URL.to_owned());
+            Rules { policy, rendering: rendering(reader, public_url), has_placeholder_url }
+        })
+    }
+
+    /// Reads only the section of the ledger, in whose folder the running relay listens. All other sections may
+    /// be missing or wrong.
+    ///
+    /// # Errors
+    /// Every mistake of that section.
+    pub fn ledger(&self) -> Result<LedgerConfig, Mistakes> {
+        self.part(LedgerConfig::read)
+    }
+
+    /// Reads only the address of the admin listener. All other sections may be missing or wrong.
+    ///
+    /// # Errors
+    /// Every mistake of that section.
+    pub fn admin(&self) -> Result<Admin, Mistakes> {
+        self.part(admin)
+    }
+
+    fn part<T>(&self, read: impl FnOnce(&mut Reader) -> T) -> Result<T, Mistakes> {
+        let Layers { leaves, environment, .. } = lay(self)?;
+        let mut reader = Reader::new(leaves, environment, FoundSecrets::default());
+        let part = read(&mut reader);
+        Mistakes::or(reader.into_mistakes(), part)
+    }
+}
+
+/// Reads the whole configuration, as [`ConfigSource::read`] does, without secrets from vaults.
 ///
 /// # Errors
 /// Every mistake that the layers hold.
@@ -25,59 +108,10 @@ pub fn load(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Config, Mistakes> {
-    load_with(file, environment, FoundSecrets::default())
+    ConfigSource::new(file, environment).read(FoundSecrets::default())
 }
 
-/// Does the same as [`load`], with the secrets that were already read from Key Vaults.
-///
-/// # Errors
-/// Every mistake that the layers hold.
-pub fn load_with(
-    file: Option<&Path>,
-    environment: impl Iterator<Item = (String, String)>,
-    found: FoundSecrets,
-) -> Result<Config, Mistakes> {
-    let Layers { leaves, mut targets, template, environment } =
-        lay(file, environment).map_err(Mistakes::new)?;
-    let mut reader = Reader::new(leaves, environment, found);
-    // The list of tenants adds targets, so it is read before the targets.
-    let has_unread_tenants = tenants::read(&mut reader, &template, &mut targets);
-    let policy = policy::read(&mut reader, "policy".to_owned(), None);
-    let ledger = LedgerConfig::read(&mut reader);
-    let public_url = required_url(&mut reader);
-    let rendering = rendering(&mut reader, public_url);
-    let delivery = Delivery::read(&mut reader);
-    let misp = Misp::read(&mut reader);
-    let targets = targets
-        .iter()
-        .map(|name| target::read(&mut reader, name, &ledger, &policy, &rendering, delivery.limits));
-    let mut config = Config {
-        misp,
-        targets: targets.collect(),
-        policy,
-        rendering,
-        ledger,
-        guard: Guard::read(&mut reader),
-        delivery,
-        azure: Azure::read(&mut reader),
-        management: Management::read(&mut reader),
-        admin: admin(&mut reader),
-        log: Log::read(&mut reader),
-        vault: vault(&mut reader),
-        has_unread_tenants,
-        lookups: BTreeSet::new(),
-    };
-    // All secrets have been read by now, so `lookups` is complete.
-    config.lookups.clone_from(&reader.lookups);
-    check::across(&config, &mut reader);
-    Mistakes::or(reader.finish(), config)
-}
-
-/// The beginning of links to MISP if neither `misp.public_url` nor `misp.url` gives one.
-pub const PLACEHOLDER_URL: &str = "https://misp.example.org";
-
-/// Reads only the settings that shape indicators. Intakes, targets and their secrets may be missing or
-/// wrong. Without MISP's URL the links begin with [`PLACEHOLDER_URL`].
+/// Reads the settings that shape indicators, as [`ConfigSource::rules`] does.
 ///
 /// # Errors
 /// Every mistake of the sections that are read.
@@ -85,46 +119,7 @@ pub fn load_rules(
     file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Rules, Mistakes> {
-    load_part(file, environment, |reader| {
-        let policy = policy::read(reader, "policy".to_owned(), None);
-        let public_url = public_url(reader);
-        let has_placeholder_url = public_url.is_none();
-        let public_url = public_url.unwrap_or_else(|| PLACEHOLDER_URL.to_owned());
-        Rules { policy, rendering: rendering(reader, public_url), has_placeholder_url }
-    })
-}
-
-/// Reads only the section of the ledger. All other sections may be missing or wrong.
-///
-/// # Errors
-/// Every mistake of that section.
-pub fn load_ledger(
-    file: Option<&Path>,
-    environment: impl Iterator<Item = (String, String)>,
-) -> Result<LedgerConfig, Mistakes> {
-    load_part(file, environment, LedgerConfig::read)
-}
-
-/// Reads only the address of the admin listener. All other sections may be missing or wrong.
-///
-/// # Errors
-/// Every mistake of that section.
-pub fn load_admin(
-    file: Option<&Path>,
-    environment: impl Iterator<Item = (String, String)>,
-) -> Result<Admin, Mistakes> {
-    load_part(file, environment, admin)
-}
-
-fn load_part<T>(
-    file: Option<&Path>,
-    environment: impl Iterator<Item = (String, String)>,
-    read: impl FnOnce(&mut Reader) -> T,
-) -> Result<T, Mistakes> {
-    let Layers { leaves, environment, .. } = lay(file, environment).map_err(Mistakes::new)?;
-    let mut reader = Reader::new(leaves, environment, FoundSecrets::default());
-    let part = read(&mut reader);
-    Mistakes::or(reader.into_mistakes(), part)
+    ConfigSource::new(file, environment).rules()
 }
 
 fn rendering(reader: &mut Reader, public_url: String) -> Rendering {

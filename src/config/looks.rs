@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::unseen::unseen;
-use super::{Config, Credential, ManagedIdentity};
+use super::{Config, Credential, ManagedIdentity, Proof};
 
 /// Returns a sentence for each doubtful value, with its key and the remedy.
 pub(super) fn doubts(config: &Config) -> Vec<String> {
@@ -24,32 +24,25 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
 fn of_credential(section: &str, credential: &Credential) -> Vec<String> {
     let key = |leaf: &str| format!("{section}.{leaf}");
     let mut doubts = Vec::new();
-    match credential {
-        Credential::ClientSecret { secret, .. } => {
-            doubts.extend(of_text(&key("client_secret"), secret.expose()));
-            if Uuid::try_parse(secret.expose()).is_ok() {
-                doubts.push(format!(
-                    "{section}.client_secret looks like a Secret ID; Entra wants the secret's Value"
-                ));
-            }
-        }
-        Credential::Certificate { password, .. } => {
-            doubts.extend(of_text(&key("certificate_password"), password.expose()));
-        }
-        Credential::FederatedManagedIdentity {
-            identity: ManagedIdentity::SystemAssigned, ..
-        } => {
+    let proof = &credential.proof;
+    if let Proof::ClientSecret(secret) = proof {
+        doubts.extend(of_text(&key("client_secret"), secret.expose()));
+        if Uuid::try_parse(secret.expose()).is_ok() {
             doubts.push(format!(
-                "{section}.managed_identity is empty: Entra lets applications trust user-assigned identities only"
+                "{section}.client_secret looks like a Secret ID; Entra wants the secret's Value"
             ));
         }
-        Credential::FederatedManagedIdentity { .. }
-        | Credential::ManagedIdentity(_)
-        | Credential::WorkloadIdentity { .. }
-        | Credential::AzureCli { .. } => {}
+    } else if let Proof::Certificate { password, .. } = proof {
+        doubts.extend(of_text(&key("certificate_password"), password.expose()));
+    } else if let Proof::FederatedManagedIdentity { identity, .. } = proof
+        && *identity == ManagedIdentity::SystemAssigned
+    {
+        doubts.push(format!(
+            "{section}.managed_identity is empty: Entra lets applications trust user-assigned identities only"
+        ));
     }
-    doubts.extend(of_tenant(&key("tenant_id"), credential.tenant_id()));
-    doubts.extend(of_client(&key("client_id"), credential.client_id()));
+    doubts.extend(of_tenant(&key("tenant_id"), &credential.tenant_id));
+    doubts.extend(of_client(&key("client_id"), &credential.client_id));
     doubts
 }
 

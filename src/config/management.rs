@@ -46,6 +46,9 @@ section! {
     }
 }
 
+const RESOURCE_GROUP: &str = "1 to 90 letters, digits, '.', '_', '-' and brackets";
+const WORKSPACE_NAME: &str = "4 to 63 letters, digits and '-'";
+
 /// Reads the names of a target's workspace. `None`: not all three are set. To set only some is a mistake.
 pub(super) fn of_target(
     reader: &mut Reader,
@@ -54,23 +57,19 @@ pub(super) fn of_target(
 ) -> Option<ManagedWorkspace> {
     let key = |leaf: &str| format!("target.{name}.{leaf}");
     let subscription = reader.optional(&key("subscription_id"), "a uuid", uuid);
-    let group = reader.optional(
-        &key("resource_group"),
-        "1 to 90 letters, digits, '.', '_', '-' and brackets",
-        resource_group,
-    );
-    let workspace =
-        reader.optional(&key("workspace_name"), "4 to 63 letters, digits and '-'", workspace_name);
+    let group = reader.optional(&key("resource_group"), RESOURCE_GROUP, resource_group);
+    let workspace = reader.optional(&key("workspace_name"), WORKSPACE_NAME, workspace_name);
     let management = https(reader, &key("management"), management);
     let api_version =
         reader.required(&key("management_api_version"), "the management API is versioned");
-    let given = [subscription.is_some(), group.is_some(), workspace.is_some()];
-    for (leaf, is_given) in
-        ["subscription_id", "resource_group", "workspace_name"].iter().zip(given)
-    {
-        if given.contains(&true) && !is_given {
-            let hint = "the management plane knows a workspace by subscription_id, resource_group and workspace_name: set all three, or none";
-            reader.missing(&key(leaf), hint);
+    let given = [
+        ("subscription_id", subscription.is_some()),
+        ("resource_group", group.is_some()),
+        ("workspace_name", workspace.is_some()),
+    ];
+    for (leaf, _) in given.iter().filter(|(_, is_given)| !is_given) {
+        if given.iter().any(|(_, is_given)| *is_given) {
+            reader.missing(&key(leaf), "the management plane knows a workspace by subscription_id, resource_group and workspace_name: set all three, or none");
         }
     }
     Some(ManagedWorkspace {

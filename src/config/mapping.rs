@@ -28,8 +28,8 @@ pub(super) fn switches(reader: &mut Reader) -> Switches {
 /// Reads the switches of `[convert.types]`. The environment sets them as one JSON object, or with a variable
 /// for each type: `MSR_CONVERT__TYPES__FILENAME_MD5` is that of `filename|md5`.
 fn types(reader: &mut Reader) -> BTreeMap<String, bool> {
-    const ALLOWED: &str = "a table of attribute types, each true or false; in the environment a \
-                           JSON object";
+    const ALLOWED: &str =
+        "a table of attribute types, each true or false; in the environment a JSON object";
     let table = reader.table(TYPES, ALLOWED);
     let mut switches = reader.lines(TYPES, ALLOWED, table, |types, on| {
         let on = on_or_off(on)?;
@@ -68,10 +68,19 @@ fn unknown(types: &str) -> Option<Problem> {
 }
 
 fn no_type(text: &str) -> Problem {
-    let names = convert::types().iter().map(|row| row.name);
-    let hint = nearest(text, names).map(did_you_mean);
-    Problem::new(format!("{text:?} is no attribute type of MISP"))
-        .hint(hint.unwrap_or_else(|| "docs/reference/mapping.md lists them".to_owned()))
+    let types = convert::types().iter().map(|row| row.name);
+    no_name(text, "attribute type", types, "docs/reference/mapping.md lists them")
+}
+
+/// Returns the problem that MISP has no `what` of this name, with the most similar one of `known` as a hint.
+fn no_name(
+    text: &str,
+    what: &str,
+    known: impl Iterator<Item = &'static str>,
+    otherwise: &str,
+) -> Problem {
+    let hint = nearest(text, known).map_or_else(|| otherwise.to_owned(), did_you_mean);
+    Problem::new(format!("{text:?} is no {what} of MISP")).hint(hint)
 }
 
 /// Reads a list of attribute types, with wildcards. A name that MISP does not have would match nothing, and
@@ -90,9 +99,8 @@ pub(super) fn category_names(reader: &mut Reader, key: &str) -> Vec<String> {
         if is_named(text, categories.iter().copied()) {
             return Ok(());
         }
-        let hint = nearest(text, categories.iter().copied()).map(did_you_mean);
-        Err(Problem::new(format!("{text:?} is no category of MISP"))
-            .hint(hint.unwrap_or_else(|| format!("MISP has {}", categories.join(", ")))))
+        let all = format!("MISP has {}", categories.join(", "));
+        Err(no_name(text, "category", categories.iter().copied(), &all))
     })
 }
 
@@ -105,8 +113,7 @@ fn is_named(text: &str, mut known: impl Iterator<Item = &'static str>) -> bool {
 /// Reads the switches of `[convert.roles]`. In TOML `ddos.ip-dst = true` is the same as
 /// `"ddos.ip-dst" = true`.
 fn roles(reader: &mut Reader) -> BTreeMap<String, bool> {
-    const ALLOWED: &str = "a table of roles (template.relation), each true or false; in the \
-                           environment a JSON object";
+    const ALLOWED: &str = "a table of roles (template.relation), each true or false; in the environment a JSON object";
     let table = flat(reader.table(ROLES, ALLOWED));
     reader.lines(ROLES, ALLOWED, table, |role, on| {
         let on = on_or_off(on)?;

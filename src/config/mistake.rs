@@ -149,6 +149,12 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
+impl From<Mistake> for Mistakes {
+    fn from(mistake: Mistake) -> Self {
+        Self(vec![mistake])
+    }
+}
+
 /// Removes the part before the `@` from `scheme://user:password@host`.
 fn without_credentials(value: &str) -> String {
     match (value.split_once("://"), value.rsplit_once('@')) {

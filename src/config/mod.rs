@@ -8,7 +8,6 @@ mod check;
 mod cloud;
 mod credential;
 mod delivery;
-mod held;
 mod layers;
 mod load;
 mod log;
@@ -39,18 +38,17 @@ use std::time::Duration;
 use uuid::Uuid;
 
 pub use api::Api;
-pub use credential::{Credential, ManagedIdentity};
+pub use credential::{Credential, ManagedIdentity, Proof};
 pub use delivery::{AcceptBody, Delivery, Limits};
-pub use held::{READ_AGAIN, SharedSecret};
-pub use layers::{DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
-pub use load::{PLACEHOLDER_URL, load, load_admin, load_ledger, load_rules, load_with};
+pub use layers::{ConfigSource, DEFAULT_FILE, EXAMPLE, FILE_VARIABLE, variable};
+pub use load::{PLACEHOLDER_URL, load, load_rules};
 pub use log::{Log, LogFormat};
 pub use management::{ManagedWorkspace, Management};
 pub use misp::{Misp, OnUnpublish, Plain, TlsFiles, WarninglistRules, Webhook, ZeroMq};
 pub use mistake::{Mistake, Mistakes, Problem, SettingOrigin};
 pub use rest::Rest;
 pub use schedule::Schedule;
-pub use secret::{FoundSecrets, Secret, Vault};
+pub use secret::{FoundSecrets, READ_AGAIN, Secret, SharedSecret, Vault};
 pub use warnings::warnings;
 
 use address::{proxy, web_address};
@@ -182,6 +180,13 @@ pub struct Target {
     pub withdraw: Withdraw,
     /// The target's limits: its own keys override those of `[delivery]`.
     pub limits: Limits,
+}
+
+impl Target {
+    /// Returns whether its objects are sent.
+    pub fn is_live(&self) -> bool {
+        self.enabled && self.mode == Mode::Live
+    }
 }
 
 /// Whether a target's objects are sent or written to a file.

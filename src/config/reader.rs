@@ -296,8 +296,7 @@ fn chosen<T: Copy>(words: &[(&str, T)], text: &str) -> Result<T, Problem> {
 
 pub(super) fn unresolved() -> Problem {
     Problem::new("is a Key Vault reference that was not resolved").hint(
-        "App Service resolves these; elsewhere a secret is looked up as \
-             \"vault:https://NAME.vault.azure.net/secrets/SECRET\"",
+        "App Service resolves these; elsewhere a secret is looked up as \"vault:https://NAME.vault.azure.net/secrets/SECRET\"",
     )
 }
 

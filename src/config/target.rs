@@ -32,6 +32,11 @@ pub(super) fn read(
     let api = reader.word(&key("api"), Api::StixObjects);
     let endpoint = api.endpoint(&cloud);
     let workspace = reader.optional(&key("workspace_id"), "a uuid", uuid);
+    let own_scope = reader.optional(&key("scope"), "URL/.default", scope);
+    let path = reader.optional(&key("path"), UPLOAD_PATH, upload_path);
+    let version = reader.optional(&key("api_version"), "a version", |text| Ok(text.to_owned()));
+    let file = reader.path(&key("dry_run_file"));
+    let usual_file = || ledger.data_dir.join(format!("dry-run-{name}.ndjson"));
     let target = Target {
         name: name.to_owned(),
         enabled,
@@ -40,20 +45,12 @@ pub(super) fn read(
         credential: credential::read(reader, &section, cloud.exchange, live),
         sourcesystem: reader.parsed(&key("sourcesystem"), SOURCE, source),
         authority: https(reader, &key("authority"), cloud.authority),
-        scope: reader
-            .optional(&key("scope"), "URL/.default", scope)
-            .unwrap_or_else(|| cloud.scope.to_owned()),
+        scope: own_scope.unwrap_or_else(|| cloud.scope.to_owned()),
         api,
         endpoint: https(reader, &key("endpoint"), endpoint.unwrap_or_default()),
-        path: reader
-            .optional(&key("path"), UPLOAD_PATH, upload_path)
-            .unwrap_or_else(|| api.path().to_owned()),
-        api_version: reader
-            .optional(&key("api_version"), "a version", |text| Ok(text.to_owned()))
-            .unwrap_or_else(|| api.version().to_owned()),
-        dry_run_file: reader
-            .path(&key("dry_run_file"))
-            .unwrap_or_else(|| ledger.data_dir.join(format!("dry-run-{name}.ndjson"))),
+        path: path.unwrap_or_else(|| api.path().to_owned()),
+        api_version: version.unwrap_or_else(|| api.version().to_owned()),
+        dry_run_file: file.unwrap_or_else(usual_file),
         managed: management::of_target(reader, name, cloud.management),
         policy: policy::read(reader, format!("{section}.policy"), Some(base)),
         identity: reader.own_word(&key("identity")).unwrap_or(rendering.identity),

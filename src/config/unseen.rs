@@ -19,16 +19,13 @@ fn name(character: char) -> Option<&'static str> {
 
 /// Describes the invisible characters around a text, e.g. `has white space at its end`.
 pub(super) fn unseen(text: &str) -> Option<String> {
-    let beginning = text.chars().next().and_then(name);
-    let end = text.chars().next_back().and_then(name);
-    match (beginning, end) {
-        (Some(one), Some(other)) => {
-            Some(format!("has {one} at its beginning and {other} at its end"))
-        }
-        (Some(one), None) => Some(format!("has {one} at its beginning")),
-        (None, Some(other)) => Some(format!("has {other} at its end")),
-        (None, None) => None,
-    }
+    let ends = [(text.chars().next(), "beginning"), (text.chars().next_back(), "end")];
+    let named = ends.into_iter().filter_map(|(end, place)| {
+        let name = name(end?)?;
+        Some(format!("{name} at its {place}"))
+    });
+    let named: Vec<String> = named.collect();
+    (!named.is_empty()).then(|| format!("has {}", named.join(" and ")))
 }
 
 /// Returns the text, or a problem if invisible characters surround it. Such a text would match nothing, and

@@ -30,12 +30,8 @@ impl Reader {
     /// started. Under systemd or in a container that is seldom the directory of its configuration.
     pub(super) fn unreadable(&mut self, key: &str, file: &Path, problem: String) {
         let here = std::env::current_dir().unwrap_or_default();
-        let hint = file.is_relative().then(|| {
-            format!(
-                "a relative path starts from {}, where the program was started: write the whole path",
-                here.display()
-            )
-        });
+        let here = here.display();
+        let hint = file.is_relative().then(|| format!("a relative path starts from {here}, where the program was started: write the whole path"));
         let problem = Problem { hint, ..Problem::new(problem) };
         self.fault(key, problem.value(&file.display().to_string()));
     }

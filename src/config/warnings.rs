@@ -18,35 +18,28 @@ pub fn warnings(config: &Config) -> Vec<String> {
         warnings.push("delivery.quota_window is shorter than Sentinel's 60s".to_owned());
     }
     if config.policy.tlp_untagged.judged() > config.policy.tlp_max {
-        warnings.push(
-            "policy.tlp_untagged is stricter than policy.tlp_max: what has no tlp: tag never leaves"
-                .to_owned(),
-        );
+        let words = "policy.tlp_untagged is stricter than policy.tlp_max: what has no tlp: tag never leaves";
+        warnings.push(words.to_owned());
     }
     let policies = config.targets.iter().map(|target| &target.policy).chain([&config.policy]);
     if config.misp.rest.is_none() && policies.clone().any(|p| p.warninglists != OnHit::Off) {
-        warnings.push(
-            "policy.warninglists needs misp.key, without which MISP's warninglists cannot be read: hits are sent"
-                .to_owned(),
-        );
+        let words = "policy.warninglists needs misp.key, without which MISP's warninglists cannot be read: hits are sent";
+        warnings.push(words.to_owned());
     }
     warnings.extend(of_marks("policy", &config.policy));
     if let Some(rest) = &config.misp.rest {
         warnings.extend(of_rest(rest, config.misp.zeromq.endpoints.is_empty()));
     }
     for target in &config.targets {
-        let policy = &target.policy;
+        let (name, policy) = (&target.name, &target.policy);
         if *policy != config.policy && policy.tlp_untagged.judged() > policy.tlp_max {
-            warnings.push(format!(
-                "target.{}.policy: tlp_untagged is stricter than tlp_max: what has no tlp: tag never leaves",
-                target.name
-            ));
+            warnings.push(format!("target.{name}.policy: tlp_untagged is stricter than tlp_max: what has no tlp: tag never leaves"));
         }
         if policy.tlp_tags != config.policy.tlp_tags {
-            warnings.extend(of_marks(&format!("target.{}.policy", target.name), policy));
+            warnings.extend(of_marks(&format!("target.{name}.policy"), policy));
         }
         if !target.enabled {
-            warnings.push(format!("target.{} is not enabled", target.name));
+            warnings.push(format!("target.{name} is not enabled"));
         }
     }
     warnings.extend(looks::doubts(config));
@@ -59,12 +52,8 @@ pub fn warnings(config: &Config) -> Vec<String> {
 /// Warns about lines of `tlp_tags` that loosen a restriction. They are allowed, but must not go unnoticed.
 fn of_marks(section: &str, policy: &Policy) -> Vec<String> {
     let told = loosened(&policy.tlp_tags).into_iter().map(|decided| {
-        format!(
-            "{section}.tlp_tags: {} counts as {}, by the line {:?}, which is less strict than the tag says: what is marked so may leave; remove the line unless you mean that",
-            decided.tag,
-            decided.counts_as(),
-            decided.line
-        )
+        let (tag, level, line) = (&decided.tag, decided.counts_as(), &decided.line);
+        format!("{section}.tlp_tags: {tag} counts as {level}, by the line {line:?}, which is less strict than the tag says: what is marked so may leave; remove the line unless you mean that")
     });
     told.collect()
 }
@@ -84,26 +73,14 @@ fn of_rest(rest: &Rest, without_feed: bool) -> Vec<String> {
         || key.len() == KEY_LENGTH && key.chars().all(|c| c.is_ascii_alphanumeric());
     let every = humantime::format_duration(rest.catch_up_every);
     let doubts = [
-        (
-            !rest.verify_tls,
-            "misp.verify_tls = false: ANYONE on the way to MISP can read misp.key and put \
-             indicators into Sentinel, or withdraw them; set misp.ca_file instead"
-                .to_owned(),
-        ),
-        (
-            rest.url.starts_with("http://") && !is_this_host(&rest.url),
-            "misp.url is http: misp.key and all events travel in the clear; use https unless MISP \
-             is on this host or in the same private network"
-                .to_owned(),
-        ),
-        (!is_usual, "misp.key is not 40 letters and digits, as MISP's keys are".to_owned()),
-        (
-            without_feed,
-            format!(
-                "misp.zeromq.endpoints is empty: without the feed news arrives by the webhook, if \
-                 there is one, and by catch-up every {every}"
-            ),
-        ),
+        (!rest.verify_tls).then(|| {
+            "misp.verify_tls = false: ANYONE on the way to MISP can read misp.key and put indicators into Sentinel, or withdraw them; set misp.ca_file instead".to_owned()
+        }),
+        (rest.url.starts_with("http://") && !is_this_host(&rest.url)).then(|| {
+            "misp.url is http: misp.key and all events travel in the clear; use https unless MISP is on this host or in the same private network".to_owned()
+        }),
+        (!is_usual).then(|| "misp.key is not 40 letters and digits, as MISP's keys are".to_owned()),
+        without_feed.then(|| format!("misp.zeromq.endpoints is empty: without the feed news arrives by the webhook, if there is one, and by catch-up every {every}")),
     ];
-    doubts.into_iter().filter(|(doubted, _)| *doubted).map(|(_, words)| words).collect()
+    doubts.into_iter().flatten().collect()
 }

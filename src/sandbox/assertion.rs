@@ -14,7 +14,7 @@ use serde_json::Value;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::access::{Access, Federated};
-use super::refusal::No;
+use super::refusal::EntraRefusal;
 
 /// The longest time that a statement may hold, seconds.
 const LONGEST: i64 = 600;
@@ -38,18 +38,16 @@ struct AssertionClaims {
     exp: i64,
 }
 
-/// Whether `assertion` speaks for the application. `endpoint` is the token endpoint's address.
+/// Checks that `assertion` speaks for the application. `endpoint` is the address of the token endpoint.
 pub(super) fn check(
     access: &mut Access,
     client_id: &str,
     endpoint: &str,
     assertion: &str,
     now: DateTime<Utc>,
-) -> Result<(), No> {
+) -> Result<(), EntraRefusal> {
     let parts: Vec<&str> = assertion.split('.').collect();
-    let [header, claims, signature] = parts.as_slice() else {
-        return Err(malformed());
-    };
+    let [header, claims, signature] = parts.as_slice() else { return Err(malformed()) };
     let signed = format!("{header}.{claims}");
     let claims: AssertionClaims = part(claims)?;
     if claims.iss != client_id {
@@ -58,15 +56,14 @@ pub(super) fn check(
     by_certificate(access, client_id, &part(header)?, &signed, signature)?;
     if claims.sub != client_id {
         let text = "Client assertion application identifier doesn't match 'client_id' parameter.";
-        return Err((401, "invalid_client", 700_021, text.to_owned()));
+        return Err(EntraRefusal::of_client(700_021, text));
     }
     if claims.aud != endpoint {
+        let audience = claims.aud;
         let text = format!(
-            "Client assertion audience claim does not match Realm issuer. Expected {endpoint}, got \
-             {}.",
-            claims.aud
+            "Client assertion audience claim does not match Realm issuer. Expected {endpoint}, got {audience}."
         );
-        return Err((401, "invalid_client", 700_023, text));
+        return Err(EntraRefusal::of_client(700_023, text));
     }
     let now = now.timestamp();
     if now < claims.nbf || now > claims.exp || claims.exp - now > LONGEST {
@@ -74,7 +71,7 @@ pub(super) fn check(
     }
     if claims.jti.is_empty() || !access.seen.insert(claims.jti) {
         let text = "Assertion failed a single sign-on validation: its identifier was used before.";
-        return Err((401, "invalid_client", 50_013, text.to_owned()));
+        return Err(EntraRefusal::of_client(50_013, text));
     }
     Ok(())
 }
@@ -85,23 +82,20 @@ fn by_certificate(
     header: &Header,
     signed: &str,
     signature: &str,
-) -> Result<(), No> {
+) -> Result<(), EntraRefusal> {
     let invalid = |reason: &str| {
+        let thumbprint = &header.thumbprint;
         let text = format!(
-            "The certificate with identifier used to sign the client assertion is not registered on \
-             application. [Reason - {reason}, Thumbprint of key used by client: '{}'] (application \
-             '{client_id}')",
-            header.thumbprint
+            "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - {reason}, Thumbprint of key used by client: '{thumbprint}'] (application '{client_id}')"
         );
-        (401, "invalid_client", 700_027, text)
+        EntraRefusal::of_client(700_027, text)
     };
     if header.alg != "PS256" {
         return Err(invalid("The algorithm is not PS256"));
     }
-    let registered = access.certificates.get(client_id).into_iter().flatten();
-    let known = registered
-        .into_iter()
-        .find(|der| URL_SAFE_NO_PAD.encode(digest(&SHA256, der)) == header.thumbprint);
+    let is_named =
+        |der: &&Vec<u8>| URL_SAFE_NO_PAD.encode(digest(&SHA256, der)) == header.thumbprint;
+    let known = access.certificates.get(client_id).into_iter().flatten().find(is_named);
     let Some(der) = known else { return Err(invalid("The key was not found.")) };
     let parsed = X509Certificate::from_der(der).map_err(|_| invalid("The key cannot be read."))?;
     let key = &parsed.1.public_key().subject_public_key.data;
@@ -111,21 +105,19 @@ fn by_certificate(
         .map_err(|_| invalid("The key was found, but the signature is not its own."))
 }
 
-/// A token of another issuer is one that the sandbox made for it.
+/// Checks a token of another issuer. It must be one that the sandbox made for that issuer.
 fn by_issuer(
     access: &Access,
     client_id: &str,
     assertion: &str,
     claims: &AssertionClaims,
-) -> Result<(), No> {
+) -> Result<(), EntraRefusal> {
     let trusted = access.trusted.get(client_id).map(Vec::as_slice).unwrap_or_default();
     let no_match = |code, what: &str, value: &str| {
         let text = format!(
-            "No matching federated identity record found for presented assertion {what} '{value}'. \
-             Please check your federated identity credential Subject, Audience and Issuer against \
-             the presented assertion. https://learn.microsoft.com/entra/workload-id"
+            "No matching federated identity record found for presented assertion {what} '{value}'. Please check your federated identity credential Subject, Audience and Issuer against the presented assertion. https://learn.microsoft.com/entra/workload-id"
         );
-        Err((401, "invalid_client", code, text))
+        Err(EntraRefusal::of_client(code, text))
     };
     let Some((federated, ends)) = access.issued.get(assertion) else {
         return no_match(700_211, "issuer", &claims.iss);
@@ -145,18 +137,18 @@ fn by_issuer(
     if Instant::now() < *ends { Ok(()) } else { Err(out_of_time("past")) }
 }
 
-fn out_of_time(when: &str) -> No {
+fn out_of_time(when: &str) -> EntraRefusal {
     let text = format!(
         "Client assertion is not within its valid time range ({when}). Current time is not Entra's."
     );
-    (401, "invalid_client", 700_024, text)
+    EntraRefusal::of_client(700_024, text)
 }
 
-fn malformed() -> No {
-    (401, "invalid_client", 50_027, "JWT token is invalid or malformed.".to_owned())
+fn malformed() -> EntraRefusal {
+    EntraRefusal::of_client(50_027, "JWT token is invalid or malformed.")
 }
 
-fn part<T: for<'d> Deserialize<'d>>(part: &str) -> Result<T, No> {
+fn part<T: for<'d> Deserialize<'d>>(part: &str) -> Result<T, EntraRefusal> {
     let bytes = URL_SAFE_NO_PAD.decode(part).unwrap_or_default();
     serde_json::from_slice(&bytes).map_err(|_| malformed())
 }

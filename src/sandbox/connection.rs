@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 pub(super) struct Connections(Arc<Mutex<HashMap<SocketAddr, Arc<AtomicBool>>>>);
 
 impl Connections {
-    /// Marks a connection: its next write resets it.
+    /// Marks a connection, so that its next write resets it.
     pub(super) fn cut(&self, peer: SocketAddr) {
         if let Some(cut) = self.lock().get(&peer) {
             cut.store(true, Ordering::SeqCst);
@@ -57,7 +57,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Once cut, the stream is closed by a reset when it is dropped, and no byte is written.
+    /// Fails if the connection was cut. The stream is then closed by a reset when it is dropped, and no byte is
+    /// written.
     fn intact(&self) -> io::Result<()> {
         if !self.cut.load(Ordering::SeqCst) {
             return Ok(());

@@ -2,6 +2,7 @@
 //! <https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-client-creds-grant-flow>
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{self, ConnectInfo, Path};
@@ -14,50 +15,51 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::access::{Access, Secrets, object_id};
+use super::access::{Access, object_id};
 use super::assertion;
 use super::fault::SignInFault;
 use super::form::{Fields, header};
-use super::refusal::{No, answer, refuse};
+use super::refusal::{EntraRefusal, answer};
 use super::settings::{Account, Settings};
-use super::state::{SandboxState, Service, Token};
+use super::state::{SandboxState, Token, World};
+use crate::config::Secret;
 
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// `POST /{tenant}/oauth2/v2.0/token`
 pub(super) async fn token(
-    extract::State(service): extract::State<Service>,
+    extract::State(world): extract::State<Arc<World>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path(tenant): Path<String>,
     headers: HeaderMap,
     form: String,
 ) -> Response {
-    let fault = service.world.with(|state| {
+    let fault = world.with(|state| {
         state.sign_ins += 1;
         state.faults.take_sign_in()
     });
     if fault == Some(SignInFault::Reset) {
-        service.connections.cut(peer);
+        world.connections.cut(peer);
     }
-    let settings = &service.world.settings;
+    let settings = &world.settings;
     let told = match told_lifetime(fault, settings.token_lifetime).await {
         Ok(told) => told,
         Err(response) => return response,
     };
     let endpoint = format!("https://{}/{tenant}/oauth2/v2.0/token", header(&headers, HOST));
-    let granted = service.world.with(|state| {
+    let granted = world.with(|state| {
         let now = state.now();
         check(settings, &mut state.access, &tenant, &endpoint, now, &form)
             .map(|(client, scope)| remember(state, client, scope, settings.token_lifetime))
     });
     match granted {
         Ok(token) => issue(&token, told),
-        Err(no) => refuse(no),
+        Err(refusal) => refusal.into_response(),
     }
 }
 
-/// How long the answer says that the token lasts, or the answer of a fault that gives none; a reset is
-/// made at the connection.
+/// Returns how long the answer says that the token lasts, or the answer of a fault that gives no token. The
+/// connection makes the reset.
 pub(super) async fn told_lifetime(
     fault: Option<SignInFault>,
     usual: Duration,
@@ -72,7 +74,7 @@ pub(super) async fn told_lifetime(
     })
 }
 
-/// A new token.
+/// Makes a token and remembers it.
 pub(super) fn remember(
     state: &mut SandboxState,
     client_id: String,
@@ -87,7 +89,7 @@ pub(super) fn remember(
     token
 }
 
-/// In the form of Entra's, with what clients may read in it; nobody checks the signature.
+/// Makes a token in Entra's form, with what clients may read in it. Nobody checks the signature.
 fn new_token(client_id: &str) -> String {
     let claims = json!({"appid": client_id, "oid": object_id(client_id), "ver": "1.0"});
     let [head, claims] = [r#"{"typ":"JWT","alg":"none"}"#, &claims.to_string()]
@@ -104,7 +106,7 @@ fn issue(token: &str, lasts: Option<i64>) -> Response {
     answer(200, body.to_string())
 }
 
-/// Client id and scope, where everything is right.
+/// Returns client id and scope if everything is right.
 fn check(
     settings: &Settings,
     access: &mut Access,
@@ -112,34 +114,33 @@ fn check(
     endpoint: &str,
     now: DateTime<Utc>,
     form: &str,
-) -> Result<(String, String), No> {
+) -> Result<(String, String), EntraRefusal> {
     let form = Fields::of(form);
     if !settings.accounts.iter().any(|account| account.tenant_id == tenant) {
         let text = format!(
-            "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and \
-             are signing into the correct cloud. Check with your subscription administrator, this \
-             may happen if there are no active subscriptions for the tenant."
+            "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud. Check with your subscription administrator, this may happen if there are no active subscriptions for the tenant."
         );
-        return Err((400, "invalid_request", 90_002, text));
+        return Err(EntraRefusal::of_request("invalid_request", 90_002, text));
     }
     if form.get("grant_type") != "client_credentials" {
-        let text = "The app requested an unsupported grant type.".to_owned();
-        return Err((400, "unsupported_grant_type", 70_003, text));
+        let text = "The app requested an unsupported grant type.";
+        return Err(EntraRefusal::of_request("unsupported_grant_type", 70_003, text));
     }
     let client_id = form.get("client_id");
-    let of_tenant = settings.accounts.iter().filter(|account| account.tenant_id == tenant);
-    let Some(account) = of_tenant.clone().find(|account| account.client_id == client_id) else {
+    let is_known =
+        |account: &Account| account.tenant_id == tenant && account.client_id == client_id;
+    if !settings.accounts.iter().any(is_known) {
         let text = format!(
             "Application with identifier '{client_id}' was not found in the directory '{tenant}'."
         );
-        return Err((400, "unauthorized_client", 700_016, text));
-    };
+        return Err(EntraRefusal::of_request("unauthorized_client", 700_016, text));
+    }
     match form.get("client_assertion") {
-        "" => secret(access, account, form.get("client_secret"))?,
+        "" => secret(access, client_id, form.get("client_secret"))?,
         assertion => {
             if form.get("client_assertion_type") != ASSERTION {
-                let text = "The client_assertion_type is not supported.".to_owned();
-                return Err((400, "invalid_request", 50_126, text));
+                let text = "The client_assertion_type is not supported.";
+                return Err(EntraRefusal::of_request("invalid_request", 50_126, text));
             }
             assertion::check(access, client_id, endpoint, assertion, now)?;
         }
@@ -147,30 +148,25 @@ fn check(
     let scope = form.get("scope");
     if !scope.ends_with("/.default") {
         let text = format!("The provided value for scope {scope} is not valid.");
-        return Err((400, "invalid_scope", 1_002_012, text));
+        return Err(EntraRefusal::of_request("invalid_scope", 1_002_012, text));
     }
     Ok((client_id.to_owned(), scope.to_owned()))
 }
 
-fn secret(access: &Access, account: &Account, given: &str) -> Result<(), No> {
-    let client_id = &account.client_id;
-    let rotated = access.secrets.get(client_id).cloned();
-    let first = || Secrets { good: vec![account.client_secret.clone()], expired: Vec::new() };
-    let Secrets { good, expired } = rotated.unwrap_or_else(first);
-    if good.iter().any(|secret| secret.expose() == given) {
+fn secret(access: &Access, client_id: &str, given: &str) -> Result<(), EntraRefusal> {
+    let secrets = access.secrets.get(client_id);
+    let is_given = |secret: &Secret| secret.expose() == given;
+    if secrets.is_some_and(|secrets| is_given(&secrets.good)) {
         return Ok(());
     }
-    if expired.iter().any(|secret| secret.expose() == given) {
+    if secrets.is_some_and(|secrets| secrets.expired.iter().any(is_given)) {
         let text = format!(
-            "The provided client secret keys for app '{client_id}' are expired. Visit the Azure \
-             portal to create new keys for your app: https://aka.ms/NewClientSecret, or consider \
-             using certificate credentials for added security: https://aka.ms/certCreds."
+            "The provided client secret keys for app '{client_id}' are expired. Visit the Azure portal to create new keys for your app: https://aka.ms/NewClientSecret, or consider using certificate credentials for added security: https://aka.ms/certCreds."
         );
-        return Err((401, "invalid_client", 7_000_222, text));
+        return Err(EntraRefusal::of_client(7_000_222, text));
     }
     let text = format!(
-        "Invalid client secret provided. Ensure the secret being sent in the request is the \
-         client secret value, not the client secret ID, for a secret added to app '{client_id}'."
+        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '{client_id}'."
     );
-    Err((401, "invalid_client", 7_000_215, text))
+    Err(EntraRefusal::of_client(7_000_215, text))
 }

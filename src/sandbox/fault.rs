@@ -54,44 +54,43 @@ pub enum SignInFault {
         status: u16,
         body: String,
     },
-    /// A token as usual, whose answer says that it lasts so many seconds; `None`: says nothing of it.
+    /// A token as usual, whose answer says that it lasts so many seconds. `None`: the answer does not say.
     Lifetime(Option<i64>),
 }
 
-/// All that is on order.
+/// All faults that are ordered.
 #[derive(Debug, Default)]
 pub(super) struct FaultOrders {
     pub(super) next: VecDeque<Fault>,
     pub(super) always: Option<Fault>,
-    /// That of every request to a workspace, before all others.
-    pub(super) always_for: HashMap<Uuid, Fault>,
+    /// The fault of every request to a workspace. It goes before all others.
+    pub(super) always_for: HashMap<Uuid, Option<Fault>>,
     pub(super) sign_ins: VecDeque<SignInFault>,
     pub(super) always_sign_in: Option<SignInFault>,
-    /// Of the metadata service.
+    /// The faults of the next requests to the metadata service.
     pub(super) metadata: VecDeque<SignInFault>,
-    /// Of the next requests to the management plane.
+    /// The faults of the next requests to the management plane.
     pub(super) management: VecDeque<Fault>,
-    /// Deletions are answered with success, and what they name stays.
+    /// Whether deletions are answered with success although what they name stays.
     pub(super) idle_deletions: bool,
     pub(super) poison: HashSet<String>,
     pub(super) rejections: Vec<Rejection>,
 }
 
 impl FaultOrders {
-    /// The fault of the request that arrives now.
+    /// Returns the fault of the request that arrives now.
     pub(super) fn take(&mut self, workspace: Option<Uuid>) -> Fault {
-        if let Some(fault) = workspace.and_then(|workspace| self.always_for.get(&workspace)) {
-            return fault.clone();
-        }
-        self.next.pop_front().or_else(|| self.always.clone()).unwrap_or(Fault::None)
+        let of_workspace = workspace.and_then(|workspace| self.always_for.get(&workspace)?.clone());
+        let of_all = || self.next.pop_front().or_else(|| self.always.clone());
+        of_workspace.or_else(of_all).unwrap_or(Fault::None)
     }
 
-    /// The fault of the sign-in that arrives now.
+    /// Returns the fault of the sign-in that arrives now.
     pub(super) fn take_sign_in(&mut self) -> Option<SignInFault> {
         self.sign_ins.pop_front().or_else(|| self.always_sign_in.clone())
     }
 
-    /// Why `object` is rejected beyond the documented rules.
+    /// Returns why `object` is rejected beyond the documented rules.
     pub(super) fn rejection(&self, object: &Value) -> Option<String> {
         self.rejections.iter().find_map(|rejection| rejection.0(object))
     }

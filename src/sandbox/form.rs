@@ -16,19 +16,19 @@ impl Fields {
         Self(url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect())
     }
 
-    /// The first of this name; empty where there is none.
+    /// Returns the first field of this name; empty if there is none.
     pub(super) fn get(&self, name: &str) -> &str {
         let found = self.0.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 }
 
-/// The text of a header; empty where there is none.
+/// Returns the text of a header; empty if there is none.
 pub(super) fn header(headers: &HeaderMap, name: HeaderName) -> &str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// The token that a request shows; empty where it shows none.
+/// Returns the token that a request shows; empty if it shows none.
 pub(super) fn bearer(headers: &HeaderMap) -> &str {
     header(headers, AUTHORIZATION).strip_prefix("Bearer ").unwrap_or_default()
 }

@@ -11,29 +11,27 @@ use axum::response::Response;
 use axum::routing::get;
 use serde_json::json;
 
+use super::Sandbox;
 use super::access::{Access, Federated, MachineIdentity};
 use super::entra;
 use super::form::Fields;
 use super::refusal::answer;
 use super::state::World;
-use super::{Sandbox, SandboxError};
 
 const PATH: &str = "/metadata/identity/oauth2/token";
 const API_VERSIONS: [&str; 2] = ["2018-02-01", "2019-08-01"];
 
-/// Resources that only an application's trust makes useful: their tokens are assertions.
+/// The beginning of the resources whose tokens are assertions for applications that trust the identity.
 const EXCHANGE: &str = "api://AzureADTokenExchange";
 
 impl Sandbox {
     /// Starts the metadata service on a free port, until the sandbox is dropped.
     ///
     /// # Errors
-    /// [`SandboxError::Listen`]
-    pub async fn serve_metadata(&mut self) -> Result<SocketAddr, SandboxError> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let failed = |source| SandboxError::Listen { address, source };
-        let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
-        let bound = listener.local_addr().map_err(failed)?;
+    /// There is no free port.
+    pub async fn serve_metadata(&mut self) -> anyhow::Result<SocketAddr> {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let bound = listener.local_addr()?;
         let app = Router::new().route(PATH, get(token)).with_state(Arc::clone(&self.world));
         self.metadata.spawn(async move { axum::serve(listener, app).await });
         Ok(bound)
@@ -92,7 +90,7 @@ fn named<'a>(access: &'a Access, query: &Fields) -> Option<&'a MachineIdentity> 
     })
 }
 
-/// A managed identity's token as another application sees it.
+/// Returns a managed identity's token as another application sees it.
 fn of(identity: &MachineIdentity, audience: &str) -> Federated {
     Federated {
         issuer: format!("https://login.microsoftonline.com/{}/v2.0", identity.tenant_id),
@@ -101,7 +99,7 @@ fn of(identity: &MachineIdentity, audience: &str) -> Federated {
     }
 }
 
-/// Numbers are strings, as the service writes them.
+/// Answers with a token. Numbers are strings, as the service writes them.
 fn granted(identity: &MachineIdentity, resource: &str, token: &str, seconds: i64) -> Response {
     let now = chrono::Utc::now().timestamp();
     let body = json!({

@@ -1,11 +1,30 @@
-//! Decides whether a rule of Sentinel can still match an indicator. Nearly all rules ask `IsActive and
-//! ValidUntil > now()`, but one does not ask for `IsActive`. So only an indicator whose validity has ended is
-//! matched by none of them. Pure.
+//! The type `HeldObject`: an object that a workspace of the sandbox holds. The type `Life` says whether a rule of
+//! Sentinel can still match an indicator. Nearly all rules ask `IsActive and ValidUntil > now()`, but one does not
+//! ask for `IsActive`. So only an indicator whose validity has ended is matched by none of them. Pure.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::Value;
 
-/// Where an indicator stands at a moment of Sentinel's clock.
+/// A stored object: Sentinel keeps one for each id and source system, the newest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HeldObject {
+    pub id: String,
+    pub sourcesystem: String,
+    /// The object as it was last accepted.
+    pub json: Value,
+    /// How often it was accepted. Each time is a billed row.
+    pub writes: usize,
+}
+
+impl HeldObject {
+    /// Returns the STIX type.
+    pub(super) fn kind(&self) -> &str {
+        self.json.get("type").and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// The state of an indicator at a moment of Sentinel's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
     /// Its validity begins later. Whether Sentinel calls it active until then is not documented.
@@ -19,7 +38,8 @@ pub enum Life {
 }
 
 impl Life {
-    /// `None` for an object that is no indicator. What has no `valid_until` that can be read never ends.
+    /// Returns the state of an object; `None` if it is no indicator. An indicator without a readable
+    /// `valid_until` never ends.
     pub fn of(object: &Value, now: DateTime<Utc>) -> Option<Self> {
         if object.get("type")?.as_str()? != "indicator" {
             return None;
@@ -36,7 +56,7 @@ impl Life {
         })
     }
 
-    /// Whether it counts as withdrawn: only where no rule can match it any more.
+    /// Returns whether it counts as withdrawn: no rule can match it any more.
     pub fn is_over(self) -> bool {
         self == Self::Over
     }

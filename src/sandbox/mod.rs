@@ -8,7 +8,6 @@ mod connection;
 mod entra;
 mod fault;
 mod form;
-mod held;
 mod imds;
 mod life;
 mod manage;
@@ -23,9 +22,11 @@ mod vault;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderValue;
@@ -43,118 +44,92 @@ use uuid::Uuid;
 
 pub use access::{Federated, MachineIdentity};
 pub use fault::{Fault, SignInFault};
-pub use held::HeldObject;
-pub use life::Life;
+pub use life::{HeldObject, Life};
 pub use settings::{Account, RECORDED_ORGANISATION, Settings};
 pub use state::{Managed, Upload};
 
 use certificate::Certificates;
-use connection::Connections;
-use state::{Service, World};
+use state::World;
 
-/// Why the sandbox does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum SandboxError {
-    #[error("the sandbox cannot listen on {address}")]
-    Listen { address: SocketAddr, source: io::Error },
-    #[error("the sandbox's certificate could not be made: {0}")]
-    Certificate(String),
-    #[error("the sandbox's certificate authority could not be written to {}", file.display())]
-    CaFile { file: PathBuf, source: io::Error },
-}
-
-/// A running stand-in. Dropped, it is gone at once, open connections included.
+/// A running stand-in. When it is dropped, it is gone at once, including its open connections.
 #[derive(Debug)]
 pub struct Sandbox {
     address: SocketAddr,
     certificates: Certificates,
     world: Arc<World>,
-    connections: Connections,
-    running: Option<Running>,
+    handle: Handle<SocketAddr>,
+    /// The server; empty while it is stopped.
+    server: JoinSet<io::Result<()>>,
     /// Its metadata service, if any.
     metadata: JoinSet<io::Result<()>>,
 }
 
-#[derive(Debug)]
-struct Running {
-    handle: Handle<SocketAddr>,
-    tasks: JoinSet<io::Result<()>>,
-}
-
-impl Drop for Running {
+impl Drop for Sandbox {
     fn drop(&mut self) {
         self.handle.shutdown();
     }
 }
 
 impl Sandbox {
-    /// Starts the stand-in; it listens when this returns.
+    /// Starts the stand-in. It listens when this returns.
     ///
     /// # Errors
-    /// [`SandboxError`].
-    pub async fn start(settings: Settings) -> Result<Self, SandboxError> {
-        let certificates = Certificates::make(&settings)?;
+    /// The address cannot be used, or the certificate cannot be made or written.
+    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let mut sandbox = Self {
             address: settings.listen,
-            certificates,
+            certificates: Certificates::make(&settings)?,
             world: Arc::new(World::new(settings)),
-            connections: Connections::default(),
-            running: None,
+            handle: Handle::new(),
+            server: JoinSet::new(),
             metadata: JoinSet::new(),
         };
         sandbox.restart().await?;
         Ok(sandbox)
     }
 
-    /// Goes down: the port refuses, connections are closed in the middle of anything. What it
-    /// holds is kept for [`Sandbox::restart`].
+    /// Takes it down: the port refuses, and connections are closed in the middle of anything. What it holds is
+    /// kept for [`Sandbox::restart`].
     pub async fn stop(&mut self) {
-        if let Some(mut running) = self.running.take() {
-            running.handle.shutdown();
-            while running.tasks.join_next().await.is_some() {}
-        }
+        self.handle.shutdown();
+        while self.server.join_next().await.is_some() {}
     }
 
-    /// Comes back on the same port. While running, a stop first.
+    /// Stops it if it runs, and brings it back on the same port.
     ///
     /// # Errors
-    /// [`SandboxError::Listen`].
-    pub async fn restart(&mut self) -> Result<(), SandboxError> {
+    /// The address cannot be used.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.stop().await;
-        let address = self.address;
-        let failed = |source| SandboxError::Listen { address, source };
-        let listener = TcpListener::bind(address).map_err(failed)?;
-        self.address = listener.local_addr().map_err(failed)?;
-
-        let handle = Handle::new();
+        let failed = format!("the sandbox cannot listen on {}", self.address);
+        let listener = TcpListener::bind(self.address).context(failed)?;
+        self.address = listener.local_addr()?;
+        self.handle = Handle::new();
         let tls = RustlsConfig::from_config(Arc::clone(&self.certificates.server));
-        let acceptor = RustlsAcceptor::new(tls).acceptor(self.connections.clone());
-        let server = axum_server::from_tcp(listener).map_err(failed)?;
-        let server = server.acceptor(acceptor).handle(handle.clone());
-        let app = app(Arc::clone(&self.world), self.connections.clone());
-        let app = app.into_make_service_with_connect_info::<SocketAddr>();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(server.serve(app));
-        self.running = Some(Running { handle, tasks });
+        let acceptor = RustlsAcceptor::new(tls).acceptor(self.world.connections.clone());
+        let server =
+            axum_server::from_tcp(listener)?.acceptor(acceptor).handle(self.handle.clone());
+        let app = app(Arc::clone(&self.world));
+        self.server.spawn(server.serve(app.into_make_service_with_connect_info::<SocketAddr>()));
         Ok(())
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// `https://localhost:<port>`: authority and upload endpoint alike.
+    /// Returns `https://localhost:<port>`: the authority, and the upload endpoint as well.
     pub fn base_url(&self) -> String {
         format!("https://localhost:{}", self.address.port())
     }
 
-    /// Its certificate authority, PEM.
+    /// Returns its certificate authority, PEM.
     pub fn ca_pem(&self) -> &str {
         &self.certificates.ca_pem
     }
 
-    /// The file that holds [`Sandbox::ca_pem`], for `azure.ca_file` or `SSL_CERT_FILE`.
+    /// Returns the file that holds [`Sandbox::ca_pem`], for `azure.ca_file` or `SSL_CERT_FILE`.
     pub fn ca_file(&self) -> &Path {
         &self.certificates.ca_file
     }
@@ -163,144 +138,147 @@ impl Sandbox {
         &self.world.settings
     }
 
-    /// What `workspace` holds, in the order of source system and id.
-    pub fn objects(&self, workspace: Uuid) -> Vec<HeldObject> {
-        self.world.with(|state| state.objects(workspace))
-    }
-
-    /// How many objects `workspace` holds.
-    pub fn count(&self, workspace: Uuid) -> usize {
-        self.world.with(|state| state.count(workspace, |_| true))
-    }
-
-    /// Every upload request so far, in the order of arrival.
-    pub fn requests(&self) -> Vec<Upload> {
-        self.world.with(|state| state.uploads.clone())
-    }
-
-    /// Changes each time an upload request is read, stored or answered.
+    /// Returns a counter that changes each time an upload request is read, stored or answered.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.world.changes.subscribe()
     }
 
-    /// How many sign-ins were asked for so far, refused ones included.
-    pub fn sign_ins(&self) -> usize {
-        self.world.with(|state| state.sign_ins)
-    }
-
-    /// Scripts the next upload requests, one fault each, after those scripted before.
-    pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.world.with(|state| state.faults.next.extend(faults));
-    }
-
-    /// The fault of every request that no script covers, until `None` is set.
-    pub fn always(&self, fault: Option<Fault>) {
-        self.world.with(|state| state.faults.always = fault);
-    }
-
-    /// The fault of every request to one workspace, until `None` is set.
-    pub fn always_for(&self, workspace: Uuid, fault: Option<Fault>) {
-        self.world.with(|state| match fault {
-            Some(fault) => drop(state.faults.always_for.insert(workspace, fault)),
-            None => drop(state.faults.always_for.remove(&workspace)),
-        });
-    }
-
-    /// Scripts the next sign-ins.
-    pub fn script_sign_ins(&self, faults: impl IntoIterator<Item = SignInFault>) {
-        self.world.with(|state| state.faults.sign_ins.extend(faults));
-    }
-
-    /// The fault of every sign-in that no script covers, until `None` is set.
-    pub fn always_sign_in(&self, fault: Option<SignInFault>) {
-        self.world.with(|state| state.faults.always_sign_in = fault);
-    }
-
-    /// Scripts the next requests to the metadata service.
-    pub fn script_metadata(&self, faults: impl IntoIterator<Item = SignInFault>) {
-        self.world.with(|state| state.faults.metadata.extend(faults));
-    }
-
-    /// Scripts the next requests to the management plane; of the faults, those that are answers, and
-    /// [`Fault::ResetBefore`] and [`Fault::NeverAnswers`].
-    pub fn script_management(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.world.with(|state| state.faults.management.extend(faults));
-    }
-
-    /// Every request to the management plane so far.
-    pub fn managed(&self) -> Vec<Managed> {
-        self.world.with(|state| state.managed.clone())
-    }
-
-    /// Whether deletions over the management plane are answered with success and delete nothing.
-    pub fn delete_nothing(&self, idle: bool) {
-        self.world.with(|state| state.faults.idle_deletions = idle);
-    }
-
-    /// Takes an object out, as Sentinel's users do; whether it was there.
-    pub fn remove(&self, workspace: Uuid, sourcesystem: &str, id: &str) -> bool {
-        self.world.with(|state| state.remove(workspace, sourcesystem, id)).is_some()
-    }
-
-    /// Changes what is held of an id, as Sentinel's users do; whether it was there.
-    pub fn alter(&self, workspace: Uuid, id: &str, change: impl Fn(&mut Value)) -> bool {
-        self.world.with(|state| state.alter(workspace, id, change))
-    }
-
-    /// Holds an object as if another product had uploaded it.
+    /// Stores an object as if another product had uploaded it.
     pub fn put(&self, workspace: Uuid, sourcesystem: &str, object: Value) {
         let id = object.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
         self.world.with(|state| state.store(workspace, sourcesystem, &id, object));
     }
 
-    /// Every request that holds one of these STIX ids is answered 400 as a whole.
-    pub fn poison(&self, ids: impl IntoIterator<Item = String>) {
-        self.world.with(|state| state.faults.poison.extend(ids));
-    }
-
-    /// Objects for which `judge` gives a reason are rejected by `recordIndex` with it.
-    pub fn reject_where(&self, judge: impl Fn(&Value) -> Option<String> + Send + Sync + 'static) {
-        self.world.with(|state| state.faults.rejections.push(fault::Rejection(Box::new(judge))));
-    }
-
-    /// Its clock, which answers tell in their `Date`, is ahead of this machine's from now on; behind
-    /// where `seconds` is negative.
-    pub fn set_clock_ahead(&self, seconds: i64) {
-        self.world.with(|state| state.ahead = seconds);
-    }
-
-    /// The time by its clock, which is what Sentinel's rules call `now()`.
-    pub fn now(&self) -> DateTime<Utc> {
-        self.world.with(|state| state.now())
-    }
-
-    /// Where each indicator of `workspace` stands now, by the condition of Sentinel's rules.
+    /// Returns where each indicator of `workspace` stands now, by the condition of Sentinel's rules.
     pub fn lives(&self, workspace: Uuid) -> Vec<(HeldObject, Life)> {
         let now = self.now();
         let objects = self.objects(workspace).into_iter();
         objects.filter_map(|held| Life::of(&held.json, now).map(|life| (held, life))).collect()
     }
 
-    /// Takes back every fault, script, poison and rejection.
-    pub fn heal(&self) {
-        self.world.with(|state| state.faults = fault::FaultOrders::default());
-    }
-
-    /// Forgets all tokens: those in use are answered 401.
-    pub fn invalidate_tokens(&self) {
-        self.world.with(|state| state.tokens.clear());
-    }
-
-    /// The relay's settings for this sandbox, as environment variables, for each workspace.
-    pub fn relay_environment(&self) -> String {
+    /// Returns the relay's settings for this sandbox, as environment variables, for each workspace.
+    pub fn relay_environment(&self) -> Vec<(String, String)> {
         settings::relay_environment(&self.world.settings, &self.base_url(), self.ca_file())
     }
+}
+
+/// Defines methods of the sandbox that do one thing to its state, which is behind a lock.
+macro_rules! on_state {
+    ($($(#[$about:meta])* fn $name:ident($state:ident $(, $given:ident: $type:ty)*) $(-> $answer:ty)? = $act:expr;)*) => {
+        impl Sandbox {
+            $($(#[$about])* pub fn $name(&self $(, $given: $type)*) $(-> $answer)? {
+                self.world.with(|$state| $act)
+            })*
+        }
+    };
+}
+
+on_state! {
+    /// Returns what `workspace` holds, in the order of source system and id.
+    fn objects(state, workspace: Uuid) -> Vec<HeldObject> = state.objects(workspace);
+
+    /// Returns how many objects `workspace` holds.
+    fn count(state, workspace: Uuid) -> usize = state.count(workspace, |_| true);
+
+    /// Returns every upload request so far, in the order of arrival.
+    fn requests(state) -> Vec<Upload> = state.uploads.clone();
+
+    /// Returns how many sign-ins were asked for so far, including refused ones.
+    fn sign_ins(state) -> usize = state.sign_ins;
+
+    /// Scripts the next upload requests, one fault each, after those scripted before.
+    fn script(state, faults: impl IntoIterator<Item = Fault>) = state.faults.next.extend(faults);
+
+    /// Sets the fault of every request that no script covers. `None` ends it.
+    fn always(state, fault: Option<Fault>) = state.faults.always = fault;
+
+    /// Sets the fault of every request to one workspace. `None` ends it.
+    fn always_for(state, workspace: Uuid, fault: Option<Fault>) =
+        drop(state.faults.always_for.insert(workspace, fault));
+
+    /// Scripts the next sign-ins.
+    fn script_sign_ins(state, faults: impl IntoIterator<Item = SignInFault>) =
+        state.faults.sign_ins.extend(faults);
+
+    /// Sets the fault of every sign-in that no script covers. `None` ends it.
+    fn always_sign_in(state, fault: Option<SignInFault>) = state.faults.always_sign_in = fault;
+
+    /// Scripts the next requests to the metadata service.
+    fn script_metadata(state, faults: impl IntoIterator<Item = SignInFault>) =
+        state.faults.metadata.extend(faults);
+
+    /// Scripts the next requests to the management plane. Of the faults it knows those that are answers,
+    /// [`Fault::ResetBefore`] and [`Fault::NeverAnswers`].
+    fn script_management(state, faults: impl IntoIterator<Item = Fault>) =
+        state.faults.management.extend(faults);
+
+    /// Returns every request to the management plane so far.
+    fn managed(state) -> Vec<Managed> = state.managed.clone();
+
+    /// Sets whether deletions over the management plane are answered with success and delete nothing.
+    fn delete_nothing(state, idle: bool) = state.faults.idle_deletions = idle;
+
+    /// Removes an object, as Sentinel's users do. Returns whether it was there.
+    fn remove(state, workspace: Uuid, sourcesystem: &str, id: &str) -> bool =
+        state.remove(workspace, sourcesystem, id).is_some();
+
+    /// Changes what is held of an id, as Sentinel's users do. Returns whether it was there.
+    fn alter(state, workspace: Uuid, id: &str, change: impl Fn(&mut Value)) -> bool =
+        state.alter(workspace, id, change);
+
+    /// Answers every request that holds one of these STIX ids with 400 as a whole.
+    fn poison(state, ids: impl IntoIterator<Item = String>) = state.faults.poison.extend(ids);
+
+    /// Rejects by `recordIndex` the objects for which `judge` gives a reason.
+    fn reject_where(state, judge: impl Fn(&Value) -> Option<String> + Send + Sync + 'static) =
+        state.faults.rejections.push(fault::Rejection(Box::new(judge)));
+
+    /// Sets its clock, which answers tell in their `Date`, ahead of this machine's; behind it if `seconds` is
+    /// negative.
+    fn set_clock_ahead(state, seconds: i64) = state.ahead = seconds;
+
+    /// Returns the time by its clock, which is what Sentinel's rules call `now()`.
+    fn now(state) -> DateTime<Utc> = state.now();
+
+    /// Ends every fault, script, poison and rejection.
+    fn heal(state) = state.faults = fault::FaultOrders::default();
+
+    /// Forgets all tokens. Whoever uses one of them is answered 401.
+    fn invalidate_tokens(state) = state.tokens.clear();
+
+    /// Removes the certificates of an application.
+    fn forget_certificates(state, client_id: &str) = drop(state.access.certificates.remove(client_id));
+
+    /// Registers a certificate (DER) with an application.
+    fn register_certificate(state, client_id: &str, certificate: Vec<u8>) =
+        state.access.certificates.entry(client_id.to_owned()).or_default().push(certificate);
+
+    /// Makes an application trust tokens of another issuer.
+    fn trust(state, client_id: &str, federated: Federated) =
+        state.access.trusted.entry(client_id.to_owned()).or_default().push(federated);
+
+    /// Makes a token of another issuer, e.g. as a cluster would project it into a pod.
+    fn federated_token(state, federated: Federated, lifetime: Duration) -> String =
+        state.access.issue(federated, lifetime);
+
+    /// Assigns an identity to the machine.
+    fn assign(state, identity: MachineIdentity) = state.access.identities.push(identity);
+
+    /// Returns how often the metadata service was asked.
+    fn metadata_requests(state) -> usize = state.access.metadata_requests;
+
+    /// Makes vaults ask for tokens for another resource than their own. `None`: they ask as they should.
+    fn set_vault_resource(state, resource: Option<&str>) =
+        state.access.vault_resource = resource.map(str::to_owned);
+
+    /// Returns how many secrets of vaults were read.
+    fn vault_reads(state) -> usize = state.access.vault_reads;
 }
 
 /// Runs a sandbox until `stop` completes, and tells on `out` how to use it.
 ///
 /// # Errors
-/// Not started ([`SandboxError`]), or `out` cannot be written.
+/// It cannot be started, or `out` cannot be written.
 pub async fn serve_until(
     settings: Settings,
     out: &mut (dyn io::Write + Send),
@@ -315,20 +293,12 @@ pub async fn serve_until(
     let ledger = tempfile::Builder::new().prefix("sandbox-ledger-").tempdir()?;
     let trial = settings::trial_environment(ledger.path());
     writeln!(out, "\nTo point a relay at it, paste this into another shell:\n")?;
-    for (name, value) in sandbox
-        .relay_environment()
-        .lines()
-        .chain(trial.lines())
-        .filter_map(|line| line.split_once('='))
-    {
-        writeln!(out, "export {name}={}", settings::quoted(value))?;
+    for (name, value) in sandbox.relay_environment().into_iter().chain(trial) {
+        writeln!(out, "export {name}={}", settings::quoted(&value))?;
     }
     writeln!(out, "\nand start there: misp-sentinel-relay run")?;
-    writeln!(
-        out,
-        "MISP's part is played by: misp-sentinel-relay demo --feed {}",
-        settings::TRIAL_FEED
-    )?;
+    let feed = settings::TRIAL_FEED;
+    writeln!(out, "MISP's part is played by: misp-sentinel-relay demo --feed {feed}")?;
     writeln!(out, "Stop that relay before this sandbox: its ledger goes with the sandbox.")?;
     out.flush()?;
     stop.await;
@@ -336,12 +306,11 @@ pub async fn serve_until(
     Ok(())
 }
 
-fn app(world: Arc<World>, connections: Connections) -> Router {
-    let service = Service { world: Arc::clone(&world), connections };
+fn app(world: Arc<World>) -> Router {
     let workspace = "/subscriptions/{subscription}/resourceGroups/{group}/providers\
                      /Microsoft.OperationalInsights/workspaces/{name}";
     let threats = format!("{workspace}/providers/Microsoft.SecurityInsights");
-    let services = Router::new()
+    let routes = Router::new()
         .route("/{tenant}/oauth2/v2.0/token", post(entra::token))
         .route("/workspaces/{id}/{action}", post(upload::upload))
         .route("/{id}/{action}", post(upload::upload))
@@ -351,12 +320,12 @@ fn app(world: Arc<World>, connections: Connections) -> Router {
         .route("/secrets/{name}", get(vault::secret))
         .route("/secrets/{name}/", get(vault::secret))
         .route("/secrets/{name}/{version}", get(vault::secret))
-        .with_state(service);
-    let pages = Router::new().route("/", get(page::page)).route("/objects", get(page::objects));
-    let all = services.merge(pages.with_state(Arc::clone(&world)));
-    all.layer(map_response_with_state(world, dated))
+        .route("/", get(page::page))
+        .route("/objects", get(page::objects));
+    routes.with_state(Arc::clone(&world)).layer(map_response_with_state(world, dated))
 }
 
+/// Adds the `Date` of the sandbox's clock.
 async fn dated(State(world): State<Arc<World>>, mut response: Response) -> Response {
     let now = world.with(|state| state.now());
     let date = HeaderValue::from_str(&now.format("%a, %d %b %Y %H:%M:%S GMT").to_string());

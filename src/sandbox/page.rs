@@ -9,8 +9,7 @@ use axum::response::Html;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::held::HeldObject;
-use super::life::Life;
+use super::life::{HeldObject, Life};
 use super::state::{self, World};
 
 /// `GET /objects`: all objects of all workspaces.
@@ -45,30 +44,22 @@ fn render(state: &state::SandboxState, workspaces: &[Uuid]) -> String {
          <th>over<th>writes",
     );
     for workspace in workspaces {
-        let objects = state.objects(*workspace);
-        let now = state.now();
-        let count = |life: Life| {
-            objects.iter().filter(|held| Life::of(&held.json, now) == Some(life)).count()
-        };
-        row(
-            &mut page,
-            &[
-                workspace.to_string(),
-                objects.len().to_string(),
-                count(Life::Live).to_string(),
-                count(Life::NotYet).to_string(),
-                count(Life::Revoked).to_string(),
-                count(Life::Over).to_string(),
-                objects.iter().map(|held| held.writes).sum::<usize>().to_string(),
-            ],
-        );
+        let (objects, now) = (state.objects(*workspace), state.now());
+        let lives: Vec<Life> =
+            objects.iter().filter_map(|held| Life::of(&held.json, now)).collect();
+        let count = |life: Life| lives.iter().filter(|one| **one == life).count();
+        let [live, later, revoked, over] =
+            [Life::Live, Life::NotYet, Life::Revoked, Life::Over].map(count);
+        let writes = objects.iter().map(|held| held.writes).sum();
+        let figures = [objects.len(), live, later, revoked, over, writes];
+        let figures = figures.map(|figure| figure.to_string());
+        row(&mut page, [workspace.to_string()].into_iter().chain(figures));
     }
     let (sign_ins, uploads) = (state.sign_ins, state.uploads.len());
     // Writing to a String cannot fail.
     let _written = write!(
         page,
-        "</table><p>{sign_ins} sign-ins, {uploads} upload requests; <a href=/objects>all objects \
-         as JSON</a></p><h2>Last accepted</h2>\
+        "</table><p>{sign_ins} sign-ins, {uploads} upload requests; <a href=/objects>all objects as JSON</a></p><h2>Last accepted</h2>\
          <table><tr><th>id<th>source<th>pattern<th>valid_until<th>revoked<th>writes"
     );
     for held in state.latest.iter().rev() {
@@ -77,32 +68,18 @@ fn render(state: &state::SandboxState, workspaces: &[Uuid]) -> String {
             Some(other) => other.to_string(),
             None => String::new(),
         };
-        row(
-            &mut page,
-            &[
-                held.id.clone(),
-                held.sourcesystem.clone(),
-                text("pattern"),
-                text("valid_until"),
-                text("revoked"),
-                held.writes.to_string(),
-            ],
-        );
+        let times = [text("valid_until"), text("revoked"), held.writes.to_string()];
+        let named = [held.id.clone(), held.sourcesystem.clone(), text("pattern")];
+        row(&mut page, named.into_iter().chain(times));
     }
     page.push_str("</table></html>");
     page
 }
 
-fn row(page: &mut String, cells: &[String]) {
+fn row(page: &mut String, cells: impl Iterator<Item = String>) {
     page.push_str("<tr>");
     for cell in cells {
         page.push_str("<td>");
-        for character in cell.chars() {
-            match character {
-                '<' => page.push_str("&lt;"),
-                '&' => page.push_str("&amp;"),
-                other => page.push(other),
-            }
-        }
+        page.push_str(&cell.replace('&', "&amp;").replace('<', "&lt;"));
     }
 }

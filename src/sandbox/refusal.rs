@@ -7,7 +7,7 @@ use chrono::Utc;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// An answer before it is HTTP.
+/// An answer that is not HTTP yet.
 #[derive(Debug, Default)]
 pub(super) struct DraftAnswer {
     pub(super) status: u16,
@@ -20,7 +20,7 @@ impl DraftAnswer {
         Self { status, body: body.into(), retry_after: None }
     }
 
-    /// In the shape of Sentinel's services.
+    /// An error in the shape of Sentinel's services.
     pub(super) fn error(status: u16, code: &str, message: &str) -> Self {
         let body = json!({"error": {"code": code, "message": message}});
         Self::new(status, body.to_string())
@@ -38,28 +38,50 @@ impl IntoResponse for DraftAnswer {
     }
 }
 
-/// A refusal of Entra: status, OAuth's word, code and sentence.
-pub(super) type No = (u16, &'static str, u32, String);
-
-/// In Entra's shape, line breaks included.
-pub(super) fn refuse((status, error, code, text): No) -> Response {
-    let [trace, correlation] = [Uuid::new_v4(), Uuid::new_v4()];
-    let time = Utc::now().format("%Y-%m-%d %H:%M:%SZ").to_string();
-    let body = json!({
-        "error": error,
-        "error_description": format!(
-            "AADSTS{code}: {text}\r\nTrace ID: {trace}\r\nCorrelation ID: {correlation}\r\n\
-             Timestamp: {time}"
-        ),
-        "error_codes": [code],
-        "timestamp": time,
-        "trace_id": trace,
-        "correlation_id": correlation,
-        "error_uri": Value::Null,
-    });
-    answer(status, body.to_string())
+/// A refusal of Entra, with OAuth's word for it and Entra's own code.
+#[derive(Debug)]
+pub(super) struct EntraRefusal {
+    status: u16,
+    error: &'static str,
+    code: u32,
+    text: String,
 }
 
+impl EntraRefusal {
+    /// The request is wrong.
+    pub(super) fn of_request(error: &'static str, code: u32, text: impl Into<String>) -> Self {
+        Self { status: 400, error, code, text: text.into() }
+    }
+
+    /// The client does not prove that it is who it says.
+    pub(super) fn of_client(code: u32, text: impl Into<String>) -> Self {
+        Self { status: 401, error: "invalid_client", code, text: text.into() }
+    }
+}
+
+/// Writes the refusal in Entra's shape, line breaks included.
+impl IntoResponse for EntraRefusal {
+    fn into_response(self) -> Response {
+        let Self { status, error, code, text } = self;
+        let [trace, correlation] = [Uuid::new_v4(), Uuid::new_v4()];
+        let time = Utc::now().format("%Y-%m-%d %H:%M:%SZ").to_string();
+        let body = json!({
+            "error": error,
+            "error_description": format!(
+                "AADSTS{code}: {text}\r\nTrace ID: {trace}\r\nCorrelation ID: {correlation}\r\n\
+                 Timestamp: {time}"
+            ),
+            "error_codes": [code],
+            "timestamp": time,
+            "trace_id": trace,
+            "correlation_id": correlation,
+            "error_uri": Value::Null,
+        });
+        answer(status, body.to_string())
+    }
+}
+
+/// An answer of JSON.
 pub(super) fn answer(status: u16, body: String) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response()

@@ -1,7 +1,6 @@
 //! The settings of a sandbox: its accounts and workspaces, and how strict it is. It also prints the
 //! environment for a relay that uses the sandbox.
 
-use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,34 +12,35 @@ use crate::config::Secret;
 /// The organisation that made the recorded events of the demo.
 pub const RECORDED_ORGANISATION: &str = "4028eff6-8b64-45f8-ac36-ff18b327dc76";
 
-/// The defaults are Microsoft's documented limits, one account and one workspace, on a free port
+/// How a sandbox behaves. The defaults are Microsoft's documented limits, one account and one workspace, on a free port
 /// of the loopback interface.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub listen: SocketAddr,
-    /// Host names and addresses of the certificate, besides localhost, 127.0.0.1 and ::1.
+    /// Further host names and addresses of the certificate, besides localhost, 127.0.0.1 and ::1.
     pub names: Vec<String>,
-    /// Where the certificate authority is written, PEM; `None` is a temporary file that goes with
-    /// the sandbox.
+    /// The file into which the certificate authority is written, PEM; `None` for a temporary file that is
+    /// removed with the sandbox.
     pub ca_file: Option<PathBuf>,
     pub accounts: Vec<Account>,
-    /// On the management plane their names are `workspace-1`, `workspace-2`, … in this order.
+    /// The workspaces. On the management plane their names are `workspace-1`, `workspace-2` and so on, in this
+    /// order.
     pub workspaces: Vec<Uuid>,
-    /// Where all workspaces are on the management plane.
+    /// The subscription of all workspaces on the management plane.
     pub subscription_id: Uuid,
     pub resource_group: String,
-    /// Client ids without a role there.
+    /// The client ids without a role on the management plane.
     pub unprivileged: Vec<String>,
-    /// Requests in any `quota_window`, per client id; 0 is no limit.
+    /// The most requests of a client id in any `quota_window`; 0 is no limit.
     pub quota_requests: u32,
     pub quota_window: Duration,
     /// Whether a 429 has a `Retry-After` header.
     pub retry_after: bool,
     pub max_objects: usize,
-    /// Bytes a request. Microsoft documents no limit.
+    /// The most bytes of a request. Microsoft documents no limit.
     pub max_bytes: usize,
     pub token_lifetime: Duration,
-    /// Keeps the body of each upload request in [`Upload::body`](super::Upload::body).
+    /// Whether to keep the body of each upload request in [`Upload::body`](super::Upload::body).
     pub keep_bodies: bool,
 }
 
@@ -50,7 +50,7 @@ pub struct Account {
     pub tenant_id: String,
     pub client_id: String,
     pub client_secret: Secret,
-    /// Where it has the role to upload; empty: everywhere.
+    /// The workspaces to which it may upload; empty: all.
     pub workspaces: Vec<Uuid>,
 }
 
@@ -88,25 +88,26 @@ impl Default for Settings {
     }
 }
 
-/// Where the feed of recorded events is looked for in a trial.
+/// The address of the feed of recorded events in a trial.
 pub(super) const TRIAL_FEED: &str = "127.0.0.1:50000";
 
-/// What else a relay needs to be tried between the sandbox and the feed of recorded events.
-pub(super) fn trial_environment(ledger: &Path) -> String {
-    let ledger = ledger.display();
-    // The recorded events are made of documentation addresses, and some are for the organisation that made
-    // them alone. The way to this machine leads past its proxy.
-    format!(
-        "MSR_LEDGER__DATA_DIR={ledger}\n\
-         MSR_MISP__PUBLIC_URL=https://misp.example\n\
-         MSR_MISP__ZEROMQ__ENDPOINTS=tcp://{TRIAL_FEED}\n\
-         MSR_POLICY__ALLOW_NON_ROUTABLE=true\n\
-         MSR_POLICY__ORG_WITHOUT_KEY={RECORDED_ORGANISATION}\n\
-         MSR_AZURE__PROXY=none\n"
-    )
+/// Returns what else a relay needs to be tried between the sandbox and the feed of recorded events.
+pub(super) fn trial_environment(ledger: &Path) -> [(String, String); 6] {
+    [
+        ("MSR_LEDGER__DATA_DIR", ledger.display().to_string()),
+        ("MSR_MISP__PUBLIC_URL", "https://misp.example".to_owned()),
+        ("MSR_MISP__ZEROMQ__ENDPOINTS", format!("tcp://{TRIAL_FEED}")),
+        // The recorded events are made of documentation addresses.
+        ("MSR_POLICY__ALLOW_NON_ROUTABLE", "true".to_owned()),
+        // Some of them are only for the organisation that made them.
+        ("MSR_POLICY__ORG_WITHOUT_KEY", RECORDED_ORGANISATION.to_owned()),
+        // The operator's proxy does not lead to this machine.
+        ("MSR_AZURE__PROXY", "none".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
 }
 
-/// A value as a shell takes it.
+/// Quotes a value for a shell, if it needs that.
 pub(super) fn quoted(value: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@,".contains(c);
     if value.chars().all(is_plain) {
@@ -116,32 +117,34 @@ pub(super) fn quoted(value: &str) -> String {
     }
 }
 
-/// The relay's environment for a sandbox: one target for each workspace, of the first account that may
+/// Returns the relay's environment for a sandbox: one target for each workspace, of the first account that may
 /// upload to it.
-pub(super) fn relay_environment(settings: &Settings, base_url: &str, ca_file: &Path) -> String {
-    let mut text = format!("MSR_AZURE__CA_FILE={}\n", ca_file.display());
-    for (number, workspace) in settings.workspaces.iter().enumerate() {
+pub(super) fn relay_environment(
+    settings: &Settings,
+    base_url: &str,
+    ca_file: &Path,
+) -> Vec<(String, String)> {
+    let mut variables = vec![("MSR_AZURE__CA_FILE".to_owned(), ca_file.display().to_string())];
+    for (number, workspace) in (1..).zip(&settings.workspaces) {
         let mut accounts = settings.accounts.iter();
         let Some(account) = accounts.find(|account| account.may_upload_to(*workspace)) else {
             continue;
         };
-        let target =
-            if number == 0 { "SANDBOX".to_owned() } else { format!("SANDBOX_{}", number + 1) };
-        for (key, value) in [
-            ("WORKSPACE_ID", workspace.to_string().as_str()),
-            ("TENANT_ID", &account.tenant_id),
-            ("CLIENT_ID", &account.client_id),
-            ("CLIENT_SECRET", account.client_secret.expose()),
-            ("AUTHORITY", base_url),
-            ("ENDPOINT", base_url),
-            ("SUBSCRIPTION_ID", &settings.subscription_id.to_string()),
-            ("RESOURCE_GROUP", &settings.resource_group),
-            ("WORKSPACE_NAME", &format!("workspace-{}", number + 1)),
-            ("MANAGEMENT", base_url),
-        ] {
-            // Writing to a String cannot fail.
-            let _written = writeln!(text, "MSR_TARGET__{target}__{key}={value}");
-        }
+        let target = if number == 1 { "SANDBOX".to_owned() } else { format!("SANDBOX_{number}") };
+        let keys = [
+            ("WORKSPACE_ID", workspace.to_string()),
+            ("TENANT_ID", account.tenant_id.clone()),
+            ("CLIENT_ID", account.client_id.clone()),
+            ("CLIENT_SECRET", account.client_secret.expose().to_owned()),
+            ("AUTHORITY", base_url.to_owned()),
+            ("ENDPOINT", base_url.to_owned()),
+            ("SUBSCRIPTION_ID", settings.subscription_id.to_string()),
+            ("RESOURCE_GROUP", settings.resource_group.clone()),
+            ("WORKSPACE_NAME", format!("workspace-{number}")),
+            ("MANAGEMENT", base_url.to_owned()),
+        ];
+        let named = |(key, value)| (format!("MSR_TARGET__{target}__{key}"), value);
+        variables.extend(keys.map(named));
     }
-    text
+    variables
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::body::Bytes;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::access::Access;
 use super::connection::Connections;
 use super::fault::{Fault, FaultOrders};
-use super::held::HeldObject;
+use super::life::HeldObject;
 use super::manage::condition::Paging;
 use super::quota::Quota;
 use super::settings::Settings;
@@ -22,29 +22,29 @@ use super::settings::Settings;
 /// An upload request.
 #[derive(Debug, Clone)]
 pub struct Upload {
-    /// When its headers had arrived.
+    /// The time when its headers had arrived.
     pub arrived: Instant,
-    /// When its answer was ready; `None` while, or because, there is none.
+    /// The time when its answer was ready; `None` if there is no answer, or none yet.
     pub answered: Option<Instant>,
-    /// `None` where the token names nobody.
+    /// The client id that the token names; `None` if it names nobody.
     pub client_id: Option<String>,
-    /// The one that the path names, known or not.
+    /// The workspace that the path names, known or not; `None` if the path names none.
     pub workspace: Option<Uuid>,
-    /// `None` as `answered`.
+    /// The status of the answer; `None` if there is no answer, or none yet.
     pub status: Option<u16>,
     pub bytes: usize,
     pub objects: usize,
     pub accepted: usize,
-    /// The places in `stixobjects` of those that were rejected by `recordIndex`.
+    /// The places in `stixobjects` of the objects that were rejected by `recordIndex`.
     pub rejected: Vec<usize>,
-    /// What the request met; [`Fault::None`] until that is known.
+    /// The fault that the request met; [`Fault::None`] until that is known.
     pub fault: Fault,
-    /// Empty unless [`Settings::keep_bodies`].
+    /// The body; empty unless [`Settings::keep_bodies`] is set.
     pub body: Bytes,
 }
 
 impl Upload {
-    /// Of which nothing else is known yet.
+    /// Makes the record of a request of which nothing else is known yet.
     pub(super) fn arrives_now(workspace: Option<Uuid>) -> Self {
         Self {
             arrived: Instant::now(),
@@ -66,12 +66,12 @@ impl Upload {
 #[derive(Debug, Clone)]
 pub struct Managed {
     pub arrived: Instant,
-    /// `None` where the token names nobody.
+    /// The client id that the token names; `None` if it names nobody.
     pub client_id: Option<String>,
-    /// `query`, `count`, or what a deletion names.
+    /// `query`, `count`, or the resource that a deletion names.
     pub what: String,
     pub method: String,
-    /// 0: it got no answer.
+    /// The status of the answer. 0: there was none.
     pub status: u16,
 }
 
@@ -79,25 +79,20 @@ pub struct Managed {
 #[derive(Debug, Clone)]
 pub(super) struct Token {
     pub(super) client_id: String,
-    /// e.g. `https://management.azure.com/.default`.
+    /// The scope, e.g. `https://management.azure.com/.default`.
     pub(super) scope: String,
     pub(super) ends: Instant,
 }
 
-/// The settings, and behind one lock all that changes.
+/// The settings, and all that changes, behind one lock.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) settings: Settings,
-    state: Mutex<SandboxState>,
-    /// Counts what happened to upload requests.
-    pub(super) changes: watch::Sender<u64>,
-}
-
-/// What a handler needs: the world, and the means to cut its own connection.
-#[derive(Debug, Clone)]
-pub(super) struct Service {
-    pub(super) world: Arc<World>,
+    /// The open connections, which a handler may cut.
     pub(super) connections: Connections,
+    state: Mutex<SandboxState>,
+    /// A counter of what happened to upload requests.
+    pub(super) changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -105,27 +100,34 @@ pub(super) struct SandboxState {
     pub(super) tokens: HashMap<String, Token>,
     pub(super) sign_ins: usize,
     pub(super) access: Access,
-    /// How many seconds its clock is ahead.
+    /// The seconds by which its clock is ahead of this machine's.
     pub(super) ahead: i64,
     pub(super) quota: Quota,
     pub(super) faults: FaultOrders,
     pub(super) uploads: Vec<Upload>,
-    /// By workspace, source system and id.
+    /// The stored objects, by workspace, source system and id.
     held: BTreeMap<(Uuid, String, String), HeldObject>,
-    /// The last accepted, newest last.
+    /// The objects that were accepted last, the newest at the end.
     pub(super) latest: Vec<HeldObject>,
-    /// Requests to the management plane.
+    /// All requests to the management plane.
     pub(super) managed: Vec<Managed>,
-    /// By skip token.
+    /// The queries that are not at their end, by skip token.
     pub(super) pagings: HashMap<String, Paging>,
 }
 
-/// How many of the last accepted objects the page shows.
+/// The number of last accepted objects that the page shows.
 const LATEST: usize = 20;
 
 impl World {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, state: Mutex::default(), changes: watch::Sender::default() }
+        let access = Access::new(&settings.accounts);
+        let state = SandboxState { access, ..SandboxState::default() };
+        Self {
+            settings,
+            connections: Connections::default(),
+            state: state.into(),
+            changes: watch::Sender::default(),
+        }
     }
 
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut SandboxState) -> T) -> T {
@@ -140,12 +142,12 @@ impl World {
 }
 
 impl SandboxState {
-    /// The time by the sandbox's clock.
+    /// Returns the time by the sandbox's clock.
     pub(super) fn now(&self) -> DateTime<Utc> {
         Utc::now() + TimeDelta::seconds(self.ahead)
     }
 
-    /// A token that is good now.
+    /// Returns the token of this text if it is valid now.
     pub(super) fn token(&self, text: &str) -> Option<&Token> {
         self.tokens.get(text).filter(|token| token.ends > Instant::now())
     }
@@ -190,7 +192,7 @@ impl SandboxState {
         self.held.remove(&(workspace, source.to_owned(), id.to_owned()))
     }
 
-    /// Changes what is held of an id, of any source; returns whether there was any.
+    /// Changes what is held of an id, of any source. Returns whether there was any.
     pub(super) fn alter(&mut self, workspace: Uuid, id: &str, change: impl Fn(&mut Value)) -> bool {
         let mut found = false;
         for ((place, _, known), held) in &mut self.held {
@@ -202,7 +204,7 @@ impl SandboxState {
         found
     }
 
-    /// The first `most` after a source and id, and whether there are more.
+    /// Returns the first `most` objects after a source and id, and whether there are more.
     pub(super) fn page(
         &self,
         workspace: Uuid,

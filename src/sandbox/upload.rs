@@ -2,6 +2,7 @@
 //! <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::to_bytes;
@@ -14,10 +15,10 @@ use uuid::Uuid;
 use super::fault::Fault;
 use super::form::{Fields, bearer};
 use super::refusal::DraftAnswer;
-use super::state::{self, Service, World};
+use super::state::{self, World};
 use super::validate::{self, UploadBatch};
 
-/// An upload API: what ends its path, its version, and the list in its body. The older two are those of
+/// An upload API: the end of its path, its version, and the list in its body. The older two are those of
 /// <https://learn.microsoft.com/en-us/azure/sentinel/upload-indicators-api>.
 #[derive(Debug, Clone, Copy)]
 struct UploadApi {
@@ -51,12 +52,12 @@ const APIS: [UploadApi; 3] = [
 /// `POST /workspaces/{id}/threat-intelligence-stix-objects:upload?api-version=…`, the second of the older
 /// APIs, and the first: `POST /{id}/threatintelligence:upload-indicators`.
 pub(super) async fn upload(
-    State(service): State<Service>,
+    State(world): State<Arc<World>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path((workspace, action)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    let world = &service.world;
+    let world = world.as_ref();
     let workspace = Uuid::parse_str(&workspace).ok();
     let number = world.with(|state| state.arrived(state::Upload::arrives_now(workspace)));
     let (head, body) = request.into_parts();
@@ -91,7 +92,7 @@ pub(super) async fn upload(
         return std::future::pending().await;
     }
     if fault == Fault::ResetBefore {
-        return reset(&service, peer);
+        return reset(world, peer);
     }
     if let Fault::Late(delay) = fault {
         tokio::time::sleep(delay).await;
@@ -102,7 +103,7 @@ pub(super) async fn upload(
     }
     if fault == Fault::ResetAfter {
         world.note(number, |_| ());
-        return reset(&service, peer);
+        return reset(world, peer);
     }
     finish(world, number, answer)
 }
@@ -116,7 +117,7 @@ struct UploadRequest<'r> {
     body: &'r [u8],
 }
 
-/// Token and quota, then whose request this is, and its fault.
+/// Checks token and quota. Returns whose request it is, and its fault.
 fn admit(
     world: &World,
     state: &mut state::SandboxState,
@@ -133,7 +134,11 @@ fn admit(
     Ok((client_id, state.faults.take(asked.workspace)))
 }
 
-/// The answer of a fault that is one; `None` where the request is processed.
+/// Sentinel's words for a missing role.
+const NO_PERMISSION: &str = "The Object ID [00000000-0000-4000-8000-00000000000a] does not have required permission to perform this action on the workspace.";
+
+/// Returns the answer of a fault; `None` if the fault is none or leaves the answer to [`process`].
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other faults lie around the answer")]
 fn scripted(world: &World, fault: &Fault, token: &str) -> Option<DraftAnswer> {
     Some(match fault {
         Fault::Throttled { seconds, header } => throttled(*seconds, *header),
@@ -147,30 +152,19 @@ fn scripted(world: &World, fault: &Fault, token: &str) -> Option<DraftAnswer> {
             unauthorized()
         }
         Fault::BadRequest => DraftAnswer::error(400, "BadRequest", "The request is not valid."),
-        Fault::Forbidden => DraftAnswer::error(
-            403,
-            "UnauthorizedAccess",
-            "The Object ID [00000000-0000-4000-8000-00000000000a] does not have required \
-             permission to perform this action on the workspace.",
-        ),
+        Fault::Forbidden => DraftAnswer::error(403, "UnauthorizedAccess", NO_PERMISSION),
         Fault::ForbiddenPage => DraftAnswer::new(
             403,
-            "<!DOCTYPE html><html><head><title>403</title></head><body><h2>You do not have \
-             permission to view this directory or page.</h2></body></html>",
+            "<!DOCTYPE html><html><head><title>403</title></head><body><h2>You do not have permission to view this directory or page.</h2></body></html>",
         ),
         Fault::UnknownWorkspace => unknown_workspace(),
         Fault::TooLarge => too_large(),
         Fault::Answer { status, body } => DraftAnswer::new(*status, body),
-        Fault::None
-        | Fault::ResetBefore
-        | Fault::ResetAfter
-        | Fault::NeverAnswers
-        | Fault::NullLists
-        | Fault::Late(_) => return None,
+        _ => return None,
     })
 }
 
-/// What Sentinel does with a request that it lets in.
+/// Does what Sentinel does with a request that it lets in.
 fn process(world: &World, asked: &UploadRequest<'_>, client_id: &str) -> DraftAnswer {
     let Some(api) = asked.api else {
         return DraftAnswer::error(404, "NotFound", "Resource not found.");
@@ -202,7 +196,8 @@ fn process(world: &World, asked: &UploadRequest<'_>, client_id: &str) -> DraftAn
     }
 }
 
-/// Returns the places of the objects that it rejects as well; `None`: the request as a whole.
+/// Stores the objects that are sound. Returns the answer and the places of the rejected objects; `None` if the
+/// request is rejected as a whole.
 fn take(
     state: &mut state::SandboxState,
     workspace: Uuid,
@@ -244,11 +239,10 @@ fn with_null_lists(body: &str) -> String {
     body.to_string()
 }
 
-/// As it was seen: <https://github.com/cudeso/misp2sentinel/issues/154>.
+/// Makes the refusal that was seen: <https://github.com/cudeso/misp2sentinel/issues/154>.
 fn no_role(object_id: &str, workspace: Uuid) -> DraftAnswer {
     let message = format!(
-        "The Object ID [{object_id}] does not have required permission to perform this action on \
-         the workspace [{workspace}]."
+        "The Object ID [{object_id}] does not have required permission to perform this action on the workspace [{workspace}]."
     );
     let body = json!({"error": {
         "code": "UnauthorizedAccess",
@@ -280,9 +274,9 @@ fn throttled(seconds: Option<u64>, header: Option<u64>) -> DraftAnswer {
     DraftAnswer { status: 429, body, retry_after: header }
 }
 
-/// The response is never written: the connection is reset in its place.
-fn reset(service: &Service, peer: SocketAddr) -> Response {
-    service.connections.cut(peer);
+/// Resets the connection. The response that is returned is never written.
+fn reset(world: &World, peer: SocketAddr) -> Response {
+    world.connections.cut(peer);
     StatusCode::OK.into_response()
 }
 

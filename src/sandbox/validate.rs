@@ -13,14 +13,14 @@ const MAX_SOURCE: usize = 256;
 const TYPES: [&str; 5] =
     ["indicator", "attack-pattern", "identity", "threat-actor", "relationship"];
 
-/// A request that is understood as a whole.
+/// A request that could be read as a whole.
 #[derive(Debug)]
 pub(super) struct UploadBatch {
     pub(super) sourcesystem: String,
     pub(super) objects: Vec<Value>,
 }
 
-/// Reads a body whose objects are in `list`, or says why the whole of it is a bad request.
+/// Reads a body whose objects are in `list`. The error says why the request as a whole is bad.
 pub(super) fn batch(body: &[u8], list: &str, max_objects: usize) -> Result<UploadBatch, String> {
     let body: Value =
         serde_json::from_slice(body).map_err(|error| format!("The body is not JSON: {error}."))?;
@@ -46,7 +46,7 @@ pub(super) fn batch(body: &[u8], list: &str, max_objects: usize) -> Result<Uploa
     Ok(UploadBatch { sourcesystem, objects })
 }
 
-/// What is wrong with one object; empty where nothing is.
+/// Returns what is wrong with an object; empty if nothing is.
 pub(super) fn object(value: &Value) -> Vec<String> {
     let Value::Object(object) = value else {
         return vec!["The record is not a JSON object.".to_owned()];
@@ -81,13 +81,13 @@ struct Check<'o> {
 }
 
 impl<'o> Check<'o> {
-    /// In the words of the documented sample.
+    /// Notes a problem in the words of the documented sample.
     fn complain(&mut self, property: &str, problem: &str, actual: &str) {
         self.wrong
             .push(format!("Error for Property={property}: {problem} Actual value: {actual}."));
     }
 
-    /// A required string.
+    /// Reads a required string.
     fn text(&mut self, property: &str) -> Option<&'o str> {
         match self.object.get(property) {
             Some(Value::String(text)) if !text.is_empty() => Some(text),
@@ -133,7 +133,7 @@ impl<'o> Check<'o> {
         }
     }
 
-    /// A property that may be absent.
+    /// Checks a property that may be absent.
     fn optional(&mut self, property: &str, problem: &str, fits: impl Fn(&Value) -> bool) {
         let value = self.object.get(property).filter(|value| !value.is_null());
         if let Some(value) = value.filter(|value| !fits(value)) {

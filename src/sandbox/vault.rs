@@ -1,6 +1,8 @@
 //! Plays Azure Key Vault, as far as reading a secret needs it. The host name selects the vault.
 //! <https://learn.microsoft.com/en-us/rest/api/keyvault/secrets/get-secret/get-secret>
 
+use std::sync::Arc;
+
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::http::header::{HOST, WWW_AUTHENTICATE};
@@ -10,11 +12,11 @@ use serde_json::json;
 use super::access::Kept;
 use super::form::{bearer, header};
 use super::refusal::answer;
-use super::state::Service;
+use super::state::World;
 
 /// `GET /secrets/{name}` and, with an empty version too, `GET /secrets/{name}/{version}`
 pub(super) async fn secret(
-    State(service): State<Service>,
+    State(world): State<Arc<World>>,
     Path(parts): Path<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Response {
@@ -24,12 +26,12 @@ pub(super) async fn secret(
     let Some((vault, resource)) = host.split_once('.') else {
         return refuse(404, "NotFound", "", "no vault has this name");
     };
-    service.world.with(|state| {
-        // One for vaults of this cloud.
+    world.with(|state| {
+        // The token must be one for vaults of this cloud.
         let scope = format!("https://{resource}/.default");
         let token = state.token(bearer(&headers)).filter(|token| token.scope == scope);
         let Some(client_id) = token.map(|token| token.client_id.clone()) else {
-            let tenant = service.world.settings.accounts.first();
+            let tenant = world.settings.accounts.first();
             let tenant = tenant.map(|account| account.tenant_id.as_str()).unwrap_or_default();
             let own = format!("https://{resource}");
             return challenge(tenant, state.access.vault_resource.as_ref().unwrap_or(&own));
@@ -41,8 +43,7 @@ pub(super) async fn secret(
         };
         if !kept.readers.is_empty() && !kept.readers.contains(&client_id) {
             let text = format!(
-                "Caller is not authorized to perform action on resource. Caller: appid={client_id}. \
-                 Action: 'Microsoft.KeyVault/vaults/secrets/getSecret/action'. Vault: {vault}"
+                "Caller is not authorized to perform action on resource. Caller: appid={client_id}. Action: 'Microsoft.KeyVault/vaults/secrets/getSecret/action'. Vault: {vault}"
             );
             return refuse(403, "Forbidden", "ForbiddenByRbac", &text);
         }
@@ -69,8 +70,7 @@ fn found(kept: &Kept, id: &str, version: &str) -> Response {
 
 fn challenge(tenant: &str, resource: &str) -> Response {
     let words = format!(
-        "Bearer authorization=\"https://login.microsoftonline.com/{tenant}\", \
-         resource=\"{resource}\""
+        "Bearer authorization=\"https://login.microsoftonline.com/{tenant}\", resource=\"{resource}\""
     );
     let answer =
         refuse(401, "Unauthorized", "", "AKV10000: Request is missing a Bearer or PoP token.");

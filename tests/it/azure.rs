@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use misp_sentinel_relay::azure::http::{self, HttpError};
 use misp_sentinel_relay::azure::token::{SignIn, SignInError, TokenSource};
-use misp_sentinel_relay::config::{Api, Azure, Credential, Secret};
+use misp_sentinel_relay::config::{Api, Azure, Credential, Proof, Secret};
 use misp_sentinel_relay::deliver::outcome::UploadOutcome;
 use misp_sentinel_relay::deliver::upload;
 use misp_sentinel_relay::sandbox::{Fault, Sandbox, Settings, SignInFault};
@@ -65,8 +65,7 @@ async fn short_lived_token_is_renewed_before_its_end_and_used_while_entra_is_awa
 async fn wrong_secret_is_named_and_the_sign_in_is_not_repeated() {
     let sandbox = start().await;
     let tokens = tokens(&sandbox, |credential| {
-        let Credential::ClientSecret { secret, .. } = credential else { unreachable!() };
-        *secret = Secret::new("the-secret-id");
+        credential.proof = Proof::ClientSecret(Secret::new("the-secret-id"));
     });
     let error = tokens.token().await.unwrap_err();
     let SignInError::Refused(refusal) = &error else { panic!("{error}") };
@@ -85,9 +84,7 @@ async fn unknown_application_and_tenant_are_named() {
         [(None, Some(UNKNOWN), "AADSTS700016"), (Some(UNKNOWN), None, "AADSTS90002")]
     {
         let tokens = tokens(&sandbox, |credential| {
-            let Credential::ClientSecret { tenant_id, client_id, .. } = credential else {
-                unreachable!()
-            };
+            let Credential { tenant_id, client_id, .. } = credential;
             *tenant_id = tenant.unwrap_or(tenant_id).to_owned();
             *client_id = client.unwrap_or(client_id).to_owned();
         });

@@ -27,23 +27,21 @@ pub(super) async fn explain(
     let shown = der.as_deref().and_then(|der| Some(parse_x509_certificate(der).ok()?.1));
     let whose = shown.as_ref().map_or_else(String::new, |shown| format!(" ({})", shown.subject()));
     if matches!(why, Cause::NotValidForName | Cause::NotValidForNameContext { .. }) {
-        let names = names(why);
-        return (
-            format!("its certificate{whose} is for {names}, not for {host}"),
-            format!(
-                "write the name that it was issued for into {key}, or give the server a certificate for {host}"
-            ),
+        let seen = format!("its certificate{whose} is for {}, not for {host}", names(why));
+        let remedy = format!(
+            "write the name that it was issued for into {key}, or give the server a certificate for {host}"
         );
+        return (seen, remedy);
     }
+    let validity = shown.as_ref().map(|shown| shown.validity());
     let renew = "renew it; if it is good, this machine's clock is wrong".to_owned();
     if matches!(why, Cause::Expired | Cause::ExpiredContext { .. }) {
-        let when = shown
-            .map_or_else(String::new, |shown| format!(" on {}", day(shown.validity().not_after)));
+        let when =
+            validity.map_or_else(String::new, |dates| format!(" on {}", day(dates.not_after)));
         return (format!("its certificate{whose} ended{when}"), renew);
     }
     if matches!(why, Cause::NotValidYet | Cause::NotValidYetContext { .. }) {
-        let from =
-            shown.map_or_else(|| "later".to_owned(), |shown| day(shown.validity().not_before));
+        let from = validity.map_or_else(|| "later".to_owned(), |dates| day(dates.not_before));
         return (format!("its certificate{whose} is valid from {from}"), renew);
     }
     let own = match way.trust {
@@ -79,10 +77,10 @@ fn names(why: &CertificateError) -> String {
 fn unknown(why: &CertificateError, shown: Option<&X509Certificate<'_>>) -> String {
     match shown.map(|shown| (shown.subject().to_string(), shown.issuer().to_string())) {
         Some((subject, issuer)) if subject == issuer => format!(
-            "its certificate ({subject}) is self-signed: nobody whom this machine trusts vouches for it"
+            "its certificate ({subject}) is self-signed, and this machine does not trust it"
         ),
         Some((subject, issuer)) => format!(
-            "its certificate ({subject}) is signed by {issuer}, whom this machine does not know ({why})"
+            "its certificate ({subject}) is signed by {issuer}, which this machine does not know ({why})"
         ),
         None => format!("its certificate is not trusted: {why}"),
     }

@@ -40,11 +40,9 @@ pub(super) fn judge(clocks: &[(&'static str, i64)]) -> Vec<Diagnosis> {
     }
     if findings.is_empty() {
         let most = clocks.iter().map(|(_, ahead)| ahead.unsigned_abs()).max().unwrap_or_default();
-        findings.push(Subject(STEP, "").ok(format!(
-            "this machine and {} servers agree within {} s",
-            clocks.len(),
-            most + 1
-        )));
+        let (servers, within) = (clocks.len(), most + 1);
+        let words = format!("this machine and {servers} servers agree within {within} s");
+        findings.push(Subject(STEP, "").ok(words));
     }
     findings
 }

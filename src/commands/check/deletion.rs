@@ -19,8 +19,7 @@ pub(super) const REMEDY: &str = " -- ";
 /// The pause between two looks at the probe.
 const LOOK: Duration = Duration::from_millis(500);
 
-const SET_EXPIRE: &str = "set withdraw = \"expire\": the end of an indicator is accepted before any \
-                          deletion, so nothing stays active";
+const SET_EXPIRE: &str = "set withdraw = \"expire\": the end of an indicator is accepted before any deletion, so nothing stays active";
 
 /// The upload probe of a target, whose deletion is tried.
 pub(super) struct Probe<'p> {
@@ -38,8 +37,7 @@ impl Probe<'_> {
 
     /// Says that nothing was tried. Only the probe can be deleted without harm, and none was uploaded.
     pub(super) fn untried(&self) -> Diagnosis {
-        let words = "withdraw = \"delete\" is experimental; --upload-probe tries whether a deletion has an \
-                     effect";
+        let words = "withdraw = \"delete\" is experimental; --upload-probe tries whether a deletion has an effect";
         self.subject().note(words)
     }
 
@@ -56,8 +54,7 @@ impl Probe<'_> {
         // The relay deletes only what is over, so the probe must be over first too.
         let held = self.look_until(is_over).await?;
         if !is_over(&held) {
-            let words = "not tried: Sentinel does not show the probe's withdrawal yet; run \
-                         `check --upload-probe` again in some minutes";
+            let words = "not tried: Sentinel does not show the probe's withdrawal yet; run `check --upload-probe` again in some minutes";
             return Ok(self.subject().note(words));
         }
         // Sentinel may hold the probe more than once.

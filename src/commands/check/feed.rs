@@ -30,7 +30,7 @@ const SWITCHES: [&str; 7] = [
     "Plugin.ZeroMQ_warninglist_notifications_enable",
 ];
 
-/// A refused connection: nobody listens there. The remedy depends on MISP's settings, which are read later.
+/// A refused connection: nothing listens there. The remedy depends on MISP's settings, which are read later.
 pub(super) struct ConnectionRefused {
     endpoint: String,
     words: String,
@@ -79,13 +79,14 @@ async fn listen(endpoint: &str, config: &ZeroMq, wait: Duration) -> Heard {
             subject.ok(format!("connected ({mechanism}), heard {topic} after {after:.1} s"))
         }
         Ok(Err(error)) => return not_connected(endpoint, &error),
-        Err(_) => subject.error(
-            format!(
-                "connected ({mechanism}), but nothing was heard for {}; MISP says something at least every 10 s",
-                humantime::format_duration(wait)
-            ),
-            "see that MISP's publisher runs and reaches its Redis: app/tmp/logs/mispzmq.error.log, and Plugin.ZeroMQ_redis_host, _port and _password",
-        ),
+        Err(_) => {
+            let wait = humantime::format_duration(wait);
+            let seen = format!(
+                "connected ({mechanism}), but nothing was heard for {wait}; MISP says something at least every 10 s"
+            );
+            let remedy = "see that MISP's publisher runs and reaches its Redis: app/tmp/logs/mispzmq.error.log, and Plugin.ZeroMQ_redis_host, _port and _password";
+            subject.error(seen, remedy)
+        }
     })
 }
 
@@ -124,26 +125,23 @@ pub(super) async fn heard(
 /// Returns which topics MISP publishes, as far as the key may see its settings.
 fn topics(off: Option<&[&str]>) -> Diagnosis {
     let subject = Subject(ZEROMQ, "topics");
-    match off {
-        Some(off) if off.contains(&FEED) => subject.error(
-            format!(
-                "{FEED} is off in MISP: its publisher may still say that it lives, and publishes nothing"
-            ),
-            set(off),
-        ),
-        None => subject.note(format!(
-            "this key may not see MISP's settings (a site administrator's may); withdrawals arrive at once only with these on: {}",
-            SWITCHES.join(", ")
-        )),
-        Some([]) => subject.ok("all that the relay listens to are on"),
-        Some(off) => subject.warning(
-            format!(
-                "off in MISP: {}; what they would tell waits for the next catch-up or resync",
-                off.join(", ")
-            ),
-            set(off),
-        ),
+    let Some(off) = off else {
+        let switches = SWITCHES.join(", ");
+        return subject.note(format!("this key may not see MISP's settings (a site administrator's may); withdrawals arrive at once only with these on: {switches}"));
+    };
+    if off.contains(&FEED) {
+        let seen = format!(
+            "{FEED} is off in MISP: its publisher may still say that it lives, and publishes nothing"
+        );
+        return subject.error(seen, set(off));
     }
+    if off.is_empty() {
+        return subject.ok("all that the relay listens to are on");
+    }
+    let names = off.join(", ");
+    let seen =
+        format!("off in MISP: {names}; what they would tell waits for the next catch-up or resync");
+    subject.warning(seen, set(off))
 }
 
 /// Checks the listener, or the place where it will be, and whether MISP may call it.
@@ -165,19 +163,13 @@ pub(super) async fn webhook(
     let Some(client) = misp else { return findings };
     let subject = Subject(WEBHOOK, "MISP");
     findings.push(match misp::settings(client, NEEDED).await {
-        Some(off) if !off.is_empty() => subject.warning(
-            format!(
-                "off in MISP: {}; without it MISP's workflows call no webhook (misp-modules render its URL: \"URL not provided\")",
-                off.join(", ")
-            ),
-            set(&off),
-        ),
-        Some(_) => subject.ok(format!(
-            "on in MISP: {needed}; misp-modules must also run, or MISP logs \"URL not provided\""
-        )),
-        None => subject.note(format!(
-            "this key may not see whether these are on, without which MISP calls none: {needed}; misp-modules must also run"
-        )),
+        None => subject.note(format!("this key may not see whether these are on, without which MISP calls none: {needed}; misp-modules must also run")),
+        Some(off) if off.is_empty() => subject.ok(format!("on in MISP: {needed}; misp-modules must also run, or MISP logs \"URL not provided\"")),
+        Some(off) => {
+            let names = off.join(", ");
+            let seen = format!("off in MISP: {names}; without it MISP's workflows call no webhook (misp-modules render its URL: \"URL not provided\")");
+            subject.warning(seen, set(&off))
+        }
     });
     findings
 }

@@ -92,12 +92,10 @@ impl Host<'_> {
             return certificate::explain(why, url, key, way, PATIENCE).await;
         }
         if speaks_no_tls(error) {
-            return (
-                "what answers there speaks no TLS".to_owned(),
-                format!(
-                    "write http:// in place of https:// into {key}, or the port that the server speaks TLS at"
-                ),
+            let remedy = format!(
+                "write http:// in place of https:// into {key}, or the port that the server speaks TLS at"
             );
+            return ("the server there speaks no TLS".to_owned(), remedy);
         }
         let address = self.address();
         // With a proxy, this machine never resolves the host's name itself: only the proxy can be tried.
@@ -108,10 +106,8 @@ impl Host<'_> {
                 Some(_) => format!("{}.proxy", way.section),
                 None => "HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment".to_owned(),
             };
-            return (
-                format!("the proxy {proxy} does not lead there: {why}"),
-                format!("check {keys}, and that the proxy lets {address} through"),
-            );
+            let remedy = format!("check {keys}, and that the proxy lets {address} through");
+            return (format!("the proxy {proxy} does not lead there: {why}"), remedy);
         }
         if let Err(why) = connect(&address).await {
             let section = way.section;

@@ -2,11 +2,11 @@
 //! tests whether the file can be made.
 
 use super::super::door::RelayClient;
-use super::super::status::StatusRequest;
+use super::super::status::STATUS;
 use super::diagnosis::{Diagnosis, Found, Subject};
-use crate::admin::Status;
+use crate::admin::{Nothing, Status};
 use crate::compare::tells_used_up_ids;
-use crate::config::{Config, LedgerConfig, Mode};
+use crate::config::{Config, LedgerConfig};
 use crate::ledger::{Ledger, LedgerStatus, StartError};
 use crate::pure::count::Count;
 use crate::pure::stix::Withdraw;
@@ -18,7 +18,7 @@ const HINT: &str = "\n  hint: ";
 
 /// Asks the relay that runs on this data folder for its status. Returns `None` if none runs.
 pub(super) async fn running(config: &LedgerConfig) -> Found<Option<Status>> {
-    let asked = async { RelayClient::at(&config.data_dir)?.ask(&StatusRequest {}).await };
+    let asked = async { RelayClient::at(&config.data_dir)?.ask(&STATUS, &Nothing {}).await };
     asked.await.map_err(|error| {
         let remedy = "run `check` as the user that runs the relay, and with the same release";
         Subject("relay", "").error(format!("{error:#}"), remedy)
@@ -60,7 +60,7 @@ pub(super) async fn look(config: &Config) -> Found {
 /// Returns the finding on a ledger that is not there yet. `run` refuses an empty one if the used-up ids
 /// cannot be read back.
 fn to_be_made(config: &Config, subject: Subject<'_>) -> Diagnosis {
-    let live = config.targets.iter().filter(|one| one.enabled && one.mode == Mode::Live);
+    let live = config.targets.iter().filter(|target| target.is_live());
     let silent = live.filter(|one| one.withdraw == Withdraw::Revoke && !tells_used_up_ids(one));
     let names: Vec<&str> = silent.map(|target| target.name.as_str()).collect();
     if names.is_empty() {

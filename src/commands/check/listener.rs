@@ -28,20 +28,20 @@ pub(super) async fn look(
     let answers = timeout(PATIENCE, TcpStream::connect(reachable(address))).await;
     match (is_running, matches!(answers, Ok(Ok(_)))) {
         (true, true) => subject.ok("the relay listens"),
-        (true, false) => subject.error(
-            "a relay runs, but nothing accepts a connection there",
-            "restart the relay with this configuration",
-        ),
-        (false, true) => subject.error(
-            "another program listens there",
-            format!("stop it, or choose another port in {key}"),
-        ),
+        (true, false) => {
+            let seen = "a relay runs, but nothing accepts a connection there";
+            subject.error(seen, "restart the relay with this configuration")
+        }
+        (false, true) => {
+            let remedy = format!("stop it, or choose another port in {key}");
+            subject.error("another program listens there", remedy)
+        }
         (false, false) => match TcpListener::bind(address).await {
             Ok(_) => subject.ok("free; the relay will listen there"),
-            Err(error) => subject.error(
-                format!("cannot listen there: {error}"),
-                format!("set {key} to an address of this machine and a free port"),
-            ),
+            Err(error) => {
+                let remedy = format!("set {key} to an address of this machine and a free port");
+                subject.error(format!("cannot listen there: {error}"), remedy)
+            }
         },
     }
 }

@@ -56,19 +56,15 @@ pub(super) async fn look(
 /// Corrects the remedy if `misp.url` has a path. A page's address, copied from a browser, is not the address
 /// of MISP, and something else may answer there.
 fn elsewhere(mut finding: Diagnosis, error: &RestError, url: &str) -> Diagnosis {
+    use RestError::{Html, Malformed, NotLive, Redirected, Unexpected};
     // These errors mean that something answers, but probably not MISP.
-    let is_something_else = matches!(
-        error,
-        RestError::Unexpected { .. }
-            | RestError::Html { .. }
-            | RestError::Malformed { .. }
-            | RestError::NotLive { .. }
-            | RestError::Redirected { .. }
-    );
-    let Some(url) = Url::parse(url).ok().filter(|url| url.path() != "/" && is_something_else)
+    let (Unexpected { .. } | Html { .. } | Malformed { .. } | NotLive { .. } | Redirected { .. }) =
+        error
     else {
         return finding;
     };
+    let url = Url::parse(url).ok().filter(|url| url.path() != "/");
+    let Some(url) = url else { return finding };
     let (path, root) = (url.path(), url.origin().ascii_serialization());
     finding.remedy = Some(format!(
         "misp.url has the path {path}: write it only if MISP itself is under it, else set misp.url to {root}"
@@ -80,10 +76,10 @@ fn elsewhere(mut finding: Diagnosis, error: &RestError, url: &str) -> Diagnosis 
 fn expiring(key: &Key, today: NaiveDate) -> Option<Diagnosis> {
     const SOON: i64 = 30;
     let expires = key.expires.filter(|day| (*day - today).num_days() <= SOON)?;
-    Some(Subject("misp", "user").warning(
-        format!("the key's user expires on {expires}, and its keys with it"),
-        "put its end off in MISP (Administration > List Users), or take the key of another user",
-    ))
+    let seen = format!("the key's user expires on {expires}, and its keys with it");
+    let remedy =
+        "set a later date in MISP (Administration > List Users), or take the key of another user";
+    Some(Subject("misp", "user").warning(seen, remedy))
 }
 
 fn whose(key: &Key) -> Diagnosis {
@@ -91,12 +87,10 @@ fn whose(key: &Key) -> Diagnosis {
     if !key.view.site_admin {
         return subject.ok(format!("{words}; it sees what its organisation may see"));
     }
-    subject.warning(
-        format!(
-            "{words}; a site administrator's key: it sees every event, and so does Sentinel then"
-        ),
-        "use a key of a role such as Read Only, unless what is for one organisation only shall leave as well",
-    )
+    let seen = format!(
+        "{words}; a site administrator's key: it sees every event, and so does Sentinel then"
+    );
+    subject.warning(seen, "use a key of a role such as Read Only, unless events that are for one organisation only may leave as well")
 }
 
 const WARNINGLISTS: &str = "warninglists";
@@ -109,7 +103,7 @@ pub(super) async fn warninglists(config: &Config, client: &MispClient) -> Found 
     // A set, so that each name is reported once.
     let names: BTreeSet<&String> = policies.flat_map(|one| &one.shared_host_lists).collect();
     if !used && names.is_empty() {
-        return Err(subject.note("policy.warninglists = \"off\": nobody looks"));
+        return Err(subject.note("policy.warninglists = \"off\": MISP's warninglists are not used"));
     }
     let lists = client.warninglists().await.map_err(|error| refused(subject, &error))?;
     let named = names.iter().map(|name| named_list(name, &lists));
@@ -119,10 +113,8 @@ pub(super) async fn warninglists(config: &Config, client: &MispClient) -> Found 
 /// Returns the finding on the warninglists that MISP has enabled.
 fn enabled(subject: Subject<'_>, lists: &[ListHead]) -> Diagnosis {
     if lists.is_empty() {
-        return subject.warning(
-            "none is enabled in MISP, so public resolvers and the like reach Sentinel as indicators",
-            "enable some in MISP (Input Filters > Warninglists), or set policy.warninglists = \"off\"",
-        );
+        let seen = "none is enabled in MISP, so public resolvers and the like reach Sentinel as indicators";
+        return subject.warning(seen, "enable some in MISP (Input Filters > Warninglists), or set policy.warninglists = \"off\"");
     }
     let entries: u64 = lists.iter().filter_map(|list| list.entries).sum();
     subject.ok(format!("{} enabled in MISP, {entries} entries", lists.len()))
@@ -168,17 +160,14 @@ pub(super) async fn settings<const N: usize>(
 
 /// Returns the remedy that sets these settings in MISP.
 pub(super) fn set(names: &[&str]) -> String {
-    let commands: Vec<String> = names
-        .iter()
-        .map(|name| {
-            let (name, value) = name.split_once('=').unwrap_or((name, "true"));
-            format!("docker compose exec -u www-data misp-core /var/www/MISP/app/Console/cake Admin setSetting {name} {value}")
-        })
-        .collect();
-    format!(
-        "set in MISP (Administration > Server Settings, or with misp-docker): {}",
-        commands.join("; ")
-    )
+    let command = |name: &&str| {
+        let (name, value) = name.split_once('=').unwrap_or((name, "true"));
+        format!(
+            "docker compose exec -u www-data misp-core /var/www/MISP/app/Console/cake Admin setSetting {name} {value}"
+        )
+    };
+    let commands = names.iter().map(command).collect::<Vec<_>>().join("; ");
+    format!("set in MISP (Administration > Server Settings, or with misp-docker): {commands}")
 }
 
 /// Makes an error that separates what MISP said from what to do.

@@ -22,7 +22,7 @@ use reqwest::Url;
 use tokio::task::JoinSet;
 
 use crate::azure;
-use crate::config::{Config, Credential, Mistakes, Mode, Problem, warnings};
+use crate::config::{Config, Credential, Mistakes, Problem, Proof, warnings};
 use crate::misp_api::MispClient;
 use crate::pure::count::Count;
 use diagnosis::{Diagnosis, Severity, Subject, told};
@@ -127,9 +127,9 @@ fn of_config(config: &Config) -> Vec<Diagnosis> {
     let count = config.targets.iter().filter(|target| target.enabled).count();
     let valid = subject.ok(format!("valid, {} enabled", Count(count, "target")));
     let doubts = warnings(config).into_iter().map(|words| subject.warning(words, ""));
-    let feed_only = config.misp.rest.is_none();
-    let feed_only = feed_only.then(|| Subject("config", "misp.key").note(FEED_ONLY));
-    feed_only.into_iter().chain([valid]).chain(doubts).collect()
+    let without_key = config.misp.rest.is_none();
+    let note = without_key.then(|| Subject("config", "misp.key").note(FEED_ONLY));
+    note.into_iter().chain([valid]).chain(doubts).collect()
 }
 
 /// Returns each server once, however many targets use it.
@@ -145,8 +145,7 @@ fn hosts(config: &Config) -> Vec<Host<'_>> {
     if let Some(rest) = &config.misp.rest {
         add("MISP", &rest.url, "misp.url".to_owned(), MispClient::way(rest));
     }
-    for target in config.targets.iter().filter(|target| target.enabled && target.mode == Mode::Live)
-    {
+    for target in config.targets.iter().filter(|target| target.is_live()) {
         let key = |leaf: &str| format!("target.{}.{leaf}", target.name);
         let way = || azure::http::way(&config.azure);
         if signs_in_at_entra(&target.credential) {
@@ -162,7 +161,7 @@ fn hosts(config: &Config) -> Vec<Host<'_>> {
 
 /// Returns whether the relay itself asks Entra for tokens. The others get them on this machine.
 fn signs_in_at_entra(credential: &Credential) -> bool {
-    !matches!(credential, Credential::ManagedIdentity(_) | Credential::AzureCli { .. })
+    !matches!(credential.proof, Proof::ManagedIdentity(_) | Proof::AzureCli)
 }
 
 /// The output, with the counts for the end and for the exit code.

@@ -47,7 +47,8 @@ pub(super) async fn look(config: &Config, client: &MispClient) -> Found {
     let enabled = config.targets.iter().filter(|target| target.enabled);
     let policies = alike(enabled, |a, b| a.policy == b.policy);
     let judges = policies.iter().filter_map(|targets| Some(Judge::new(&targets.first()?.policy)));
-    let mut counted: Vec<Counted> = judges.map(Counted::by).collect();
+    let counting = judges.map(|judge| Counted { judge, selected: 0, skipped: BTreeMap::new() });
+    let mut counted: Vec<Counted> = counting.collect();
     let read = read(client, &listed, &mut counted).await.map_err(refused)?;
     let found = policies.iter().zip(&counted);
     Ok(found.map(|(targets, counted)| tell(&names(targets), counted, &listed, read)).collect())
@@ -124,10 +125,6 @@ async fn read(
 }
 
 impl Counted {
-    fn by(judge: Judge) -> Self {
-        Self { judge, selected: 0, skipped: BTreeMap::new() }
-    }
-
     /// Counts an event's attributes. One is selected if any of its claims is.
     fn take(&mut self, event: &Event<'_>) {
         let facts = event.facts();
@@ -161,9 +158,9 @@ fn tell(targets: &str, counted: &Counted, listed: &NewestEvents, read: usize) ->
         reasons.iter().map(|(reason, count)| format!("{count} {}", reason.word())).collect();
     let why = if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) };
     let more = if listed.is_whole { "" } else { "at least " };
+    let events = listed.events;
     let evidence = format!(
-        "{more}{} published events; of the {read} newest, {selected} attributes are for Sentinel and {not} are not{why}, before warninglists and suppressions",
-        listed.events
+        "{more}{events} published events; of the {read} newest, {selected} attributes are for Sentinel and {not} are not{why}, before warninglists and suppressions"
     );
     let subject = Subject(STEP, targets);
     match (selected, reasons.first()) {

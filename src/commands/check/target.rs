@@ -12,9 +12,7 @@ use super::host::HostSeen;
 use crate::azure;
 use crate::azure::manage::{Condition, ManageClient, ManageError};
 use crate::azure::token::{SignIn, SignInError, TokenSource, object_id};
-use crate::config::{
-    Config, Credential, Limits, ManagedWorkspace, Management, Mode, Secret, Target,
-};
+use crate::config::{Config, Limits, ManagedWorkspace, Management, Mode, Proof, Secret, Target};
 use crate::deliver::outcome::{RequestFacts, UploadOutcome};
 use crate::deliver::upload;
 use crate::ledger::Ledger;
@@ -128,21 +126,20 @@ async fn signed_in(
 /// Notes that the end of a client secret is unknown. The end of a certificate is known, and other credentials
 /// have none.
 fn end_untold(target: &Target) -> Option<Diagnosis> {
-    let has_secret = matches!(target.credential, Credential::ClientSecret { .. });
+    let has_secret = matches!(target.credential.proof, Proof::ClientSecret(_));
     let words = "Entra does not tell when a client secret ends: note its date, and change the secret before it";
     has_secret.then(|| Subject(TOKEN, &format!("{} client secret", target.name)).note(words))
 }
 
 fn refused(target: &Target, error: &SignInError) -> Diagnosis {
-    let unreachable = match target.credential {
-        Credential::ManagedIdentity(_) | Credential::FederatedManagedIdentity { .. } => {
-            "only machines in Azure have managed identities: elsewhere set credential to \
-             \"certificate\" or \"client-secret\""
+    let unreachable = match target.credential.proof {
+        Proof::ManagedIdentity(_) | Proof::FederatedManagedIdentity { .. } => {
+            "only machines in Azure have managed identities: elsewhere set credential to \"certificate\" or \"client-secret\""
         }
-        Credential::ClientSecret { .. }
-        | Credential::Certificate { .. }
-        | Credential::WorkloadIdentity { .. }
-        | Credential::AzureCli { .. } => "see what is said of the host above",
+        Proof::ClientSecret(_)
+        | Proof::Certificate { .. }
+        | Proof::WorkloadIdentity { .. }
+        | Proof::AzureCli => "see what is said of the host above",
     };
     let subject = Subject(TOKEN, &target.name);
     match error {
@@ -218,15 +215,16 @@ impl<'c> WorkspaceCheck<'c> {
         let told: Result<(Option<Uuid>, u64), ManageError> =
             async { Ok((client.workspace_id().await?, client.count(&condition).await?)) }.await;
         match told {
-            Ok((Some(found), _)) if found != *workspace_id => subject.error(
-                format!(
-                    "{} has the workspace ID {found}, and uploads go to {workspace_id}",
-                    client.scope()
-                ),
-                format!(
+            Ok((Some(found), _)) if found != *workspace_id => {
+                let scope = client.scope();
+                let seen = format!(
+                    "{scope} has the workspace ID {found}, and uploads go to {workspace_id}"
+                );
+                let remedy = format!(
                     "set target.{name}.workspace_id to {found}, or the names to those of the other workspace"
-                ),
-            ),
+                );
+                subject.error(seen, remedy)
+            }
             Ok((_, count)) => {
                 subject.ok(format!("Sentinel holds {count} indicators of {sourcesystem}"))
             }
@@ -260,35 +258,33 @@ impl<'c> WorkspaceCheck<'c> {
         match outcome {
             UploadOutcome::Accepted { rejected, .. } => match rejected.first() {
                 None => subject.ok(well),
-                Some((_, words)) => subject.error(
-                    format!("rejects a sound indicator: {words}"),
-                    "check api_version and path of the target",
-                ),
+                Some((_, words)) => {
+                    let seen = format!("rejects a sound indicator: {words}");
+                    subject.error(seen, "check api_version and path of the target")
+                }
             },
             // Sentinel refuses the empty list by its name. So it has let the request in.
-            UploadOutcome::BadRequest { why } if is_empty && why.contains(self.target.api.list()) => {
+            UploadOutcome::BadRequest { why }
+                if is_empty && why.contains(self.target.api.list()) =>
+            {
                 subject.ok(well)
             }
             UploadOutcome::BadRequest { why } if is_empty => subject
                 .note(format!("an empty request is answered {why}; --upload-probe tells more")),
             UploadOutcome::Unauthorized { why } | UploadOutcome::Forbidden { why } => {
-                let whom = object_id(token).map_or_else(
-                    || "the application (its service principal)".to_owned(),
-                    |id| format!("object id {id}"),
-                );
+                let whom = object_id(token).map(|id| format!("object id {id}"));
+                let whom = whom.as_deref().unwrap_or("the application (its service principal)");
                 let workspace_id = self.target.workspace_id;
                 let seen = why.split_once("; ").map_or(why.as_str(), |(seen, _)| seen);
-                subject.error(
-                    seen,
-                    format!(
-                        "give {whom} the role \"Microsoft Sentinel Contributor\" on the workspace {workspace_id} (Access control (IAM) > Add role assignment; it counts after some minutes)"
-                    ),
-                )
+                let remedy = format!(
+                    "give {whom} the role \"Microsoft Sentinel Contributor\" on the workspace {workspace_id} (Access control (IAM) > Add role assignment; it counts after some minutes)"
+                );
+                subject.error(seen, remedy)
             }
-            UploadOutcome::Throttled { .. } => subject.warning(
-                "too many requests (429)",
-                "another program uses the same application, e.g. misp2sentinel's cron job: give each its own",
-            ),
+            UploadOutcome::Throttled { .. } => {
+                let remedy = "another program uses the same application, e.g. misp2sentinel's cron job: give each its own";
+                subject.warning("too many requests (429)", remedy)
+            }
             UploadOutcome::Misconfigured { why }
             | UploadOutcome::BadRequest { why }
             | UploadOutcome::TooLarge { why }
@@ -325,10 +321,8 @@ fn quotas(config: &Config) -> Vec<Diagnosis> {
         let (names, requests) = (names(targets), Limits::shared_quota(&limits));
         let subject = Subject(QUOTA, &names);
         if requests == 0 {
-            return subject.warning(
-                "delivery.quota_requests = 0: no limit, Sentinel will answer 429",
-                "leave it at its default",
-            );
+            let seen = "delivery.quota_requests = 0: no limit, Sentinel will answer 429";
+            return subject.warning(seen, "leave it at its default");
         }
         let figures = format!("{requests} requests in any {per}");
         match limits.len() {

@@ -12,10 +12,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use chrono::Utc;
 use clap::Args;
@@ -72,7 +74,9 @@ pub async fn run(options: DemoOptions, commands: Router<Control>) -> anyhow::Res
     if options.verbose {
         logging::install(&stage.config.log)?;
     } else {
-        logging::install_in_file(&stage.config.log, stage.create_log()?)?;
+        let log = stage.log_file();
+        let file = File::create(&log).with_context(|| format!("create {}", log.display()))?;
+        logging::install_in_file(&stage.config.log, file)?;
     }
     let screen = Screen::new(&mut out, !options.verbose && understands_ansi());
     let mut play = Play::new(&stage, feed, screen);

@@ -94,10 +94,8 @@ impl<'a> Play<'a> {
             );
         }
         self.steps += 1;
-        if let (Some(after), false) = (row.after, row.accepted.is_empty()) {
-            let times = if only_withdraws { &mut self.withdrawals } else { &mut self.publications };
-            times.push(after);
-        }
+        let times = if only_withdraws { &mut self.withdrawals } else { &mut self.publications };
+        times.extend(row.after.filter(|_| !row.accepted.is_empty()));
         Ok(())
     }
 
@@ -206,10 +204,10 @@ impl<'a> Play<'a> {
 
     fn hears_both(&self, since: DateTime<Utc>) -> bool {
         let recent = |time: Option<DateTime<Utc>>| time.is_some_and(|time| time >= since);
-        let endpoints = self.stage.hears.now();
-        endpoints
-            .iter()
-            .all(|one| one.connected() && recent(one.last_frame) && recent(one.last_publication))
+        self.stage.hears.now().iter().all(|endpoint| {
+            let heard = recent(endpoint.last_frame) && recent(endpoint.last_publication);
+            endpoint.connected() && heard
+        })
     }
 
     /// Takes the feed down and brings it back. The relay must reconnect by itself, and note that it may have
@@ -233,8 +231,7 @@ impl<'a> Play<'a> {
 
     /// Returns how often the relay noted that it may have missed something.
     pub(super) async fn gaps(&self) -> anyhow::Result<i64> {
-        let status = self.stage.ledger.status().await?;
-        Ok(status.gaps.iter().map(|gap| gap.times).sum())
+        Ok(self.stage.ledger.status().await?.gaps.iter().map(|gap| gap.times).sum())
     }
 }
 

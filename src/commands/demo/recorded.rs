@@ -94,14 +94,11 @@ impl Recording {
             ],
         )?;
         let (before, rest) = frame.split_once("\"Attribute\":[").context("no attributes")?;
-        let (attribute, after) = rest
-            .split_once("],\"ShadowAttribute\":[],\"RelatedEvent\"")
-            .context("nothing behind the attributes")?;
+        let end = "],\"ShadowAttribute\":[],\"RelatedEvent\"";
+        let (attribute, after) = rest.split_once(end).context("nothing behind the attributes")?;
         let attributes: Vec<String> = (1..=count).map(|n| bulk_attribute(attribute, n)).collect();
         let attributes = attributes.join(",");
-        Ok(format!(
-            "{before}\"Attribute\":[{attributes}],\"ShadowAttribute\":[],\"RelatedEvent\"{after}"
-        ))
+        Ok(format!("{before}\"Attribute\":[{attributes}{end}{after}"))
     }
 
     fn moved(self, frame: &str) -> String {

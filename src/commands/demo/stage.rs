@@ -53,15 +53,6 @@ impl Stage {
         self.folder.path().join("relay.log")
     }
 
-    /// Creates the file for the relay's log.
-    ///
-    /// # Errors
-    /// The file cannot be made.
-    pub(super) fn create_log(&self) -> anyhow::Result<File> {
-        let path = self.log_file();
-        File::create(&path).with_context(|| format!("create {}", path.display()))
-    }
-
     /// Keeps the folder with log and ledger, and returns the path of the log.
     pub(super) fn keep(self) -> PathBuf {
         let log = self.log_file();
@@ -75,9 +66,7 @@ impl Stage {
 fn configuration(sandbox: &Sandbox, feed: &Feed, folder: &Path) -> anyhow::Result<Config> {
     let file = folder.join("config.toml");
     File::create(&file).with_context(|| format!("create {}", file.display()))?;
-    let of_sandbox = sandbox.relay_environment();
-    let variables = of_sandbox.lines().filter_map(|line| line.split_once('='));
-    let variables = variables.map(|(name, value)| (name, value.to_owned())).chain([
+    let own = [
         ("MSR_MISP__PUBLIC_URL", "https://misp.example".to_owned()),
         ("MSR_MISP__ZEROMQ__ENDPOINTS", feed.endpoint()),
         ("MSR_LEDGER__DATA_DIR", folder.display().to_string()),
@@ -90,7 +79,8 @@ fn configuration(sandbox: &Sandbox, feed: &Feed, folder: &Path) -> anyhow::Resul
         ("MSR_INDICATOR__CONTEXT", String::new()),
         // The sandbox is on loopback, which the operator's proxy cannot reach.
         ("MSR_AZURE__PROXY", "none".to_owned()),
-    ]);
-    let environment = variables.map(|(name, value)| (name.to_owned(), value));
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), value));
+    let environment = sandbox.relay_environment().into_iter().chain(own);
     Ok(config::load(Some(&file), environment)?)
 }

@@ -156,8 +156,10 @@ impl StepRow {
             line.push_str(&format!(" \"{}\"", self.event));
         }
         let mut parts = self.held.as_ref().map(PublicationCounts::words).unwrap_or_default();
-        parts.extend(labelled("in the ledger ", &self.claims));
-        parts.extend(labelled("accepted ", &self.accepted.replace('\n', " + ")));
+        let accepted = self.accepted.replace('\n', " + ");
+        let told = [("in the ledger", &self.claims), ("accepted", &accepted)];
+        let told = told.iter().filter(|(_, words)| !words.is_empty());
+        parts.extend(told.map(|(label, words)| format!("{label} {words}")));
         parts.extend(self.after.map(|after| format!("after {}", seconds(after))));
         if !parts.is_empty() {
             line.push_str(": ");
@@ -165,10 +167,6 @@ impl StepRow {
         }
         line
     }
-}
-
-fn labelled(label: &str, text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| format!("{label}{text}"))
 }
 
 pub(super) fn seconds(time: Duration) -> String {

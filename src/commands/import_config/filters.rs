@@ -5,7 +5,7 @@
 use toml::Value;
 
 use super::page::TomlPage;
-use super::setting::{Literal, Setting};
+use super::python::{Literal, Setting};
 
 /// The parameters that the relay sets by itself, or that only shape the answer, and why they are left out.
 const ALWAYS: [(&str, &str); 10] = [

@@ -4,7 +4,6 @@
 mod filters;
 mod page;
 mod python;
-mod setting;
 mod table;
 
 use std::path::PathBuf;

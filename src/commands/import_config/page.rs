@@ -7,8 +7,7 @@ use std::fmt::Write;
 use toml::Value;
 
 /// The sections, in the order of config.toml.example.
-const SECTIONS: &str = "misp misp.search misp.rest policy convert.types indicator \
-    indicator.confidence expiry expiry.days delivery target.sentinel log";
+const SECTIONS: &str = "misp misp.search misp.rest policy convert.types indicator indicator.confidence expiry expiry.days delivery target.sentinel log";
 
 const HEAD: &str = "\
 # Made by `misp-sentinel-relay import-config` of misp2sentinel's settings; config.toml.example documents
@@ -48,9 +47,7 @@ impl TomlPage {
                 line.value = value;
                 line.comments.push(comment);
             }
-            None => {
-                section.push(TomlLine { key: key.to_owned(), value, comments: vec![comment] });
-            }
+            None => section.push(TomlLine { key: key.to_owned(), value, comments: vec![comment] }),
         }
     }
 

@@ -3,53 +3,32 @@
 
 use super::filters;
 use super::page::TomlPage;
-use super::setting::{Literal, Setting};
+use super::python::{Literal, Setting};
 
-/// The settings without a counterpart, and why they have none.
-const WITHOUT: [(&str, &str); 21] = [
-    ("ms_api_version", "belongs to another API; the relay knows its own (target.NAME.api_version)"),
-    ("ms_useragent", "the relay names itself"),
-    (
-        "ms_target_product targetProduct ms_action action ms_passiveonly passiveOnly",
-        "Graph API only",
-    ),
-    ("network_ignore_direction write_post_json", "Graph API only"),
-    ("ignore_localtags", "local tags never leave; policy reads them all the same"),
-    ("misp_flatten_attributes", "each attribute of an object is an indicator of its own, always"),
-    ("misp_remove_eventreports", "event reports are never asked for"),
-    (
-        "remove_pipe_from_misp_attribute",
-        "each half of a composite is treated as what it is: docs/reference/mapping.md",
-    ),
-    ("log_file", "the log goes to standard error: systemd or Docker keep it"),
-    (
-        "write_parsed_indicators",
-        "`convert FILE` shows what is sent, `explain` why; or set mode = \"dry-run\"",
-    ),
-    ("write_parsed_eventid", "the log has a line for each event"),
-    ("sentinel_write_response", "Sentinel's words are in the log, in `status` and in `explain`"),
-    ("ms_check_if_exist_in_sentinel", "the ledger knows what was sent: nothing is sent twice"),
-    ("timeframe_toids_change", "to_ids switched off withdraws at once"),
-    (
-        "UPLOAD_INDICATOR_API_ACCEPTED_TYPES",
-        "indicators always; see indicator.context for what else",
-    ),
-    ("TLP_MARKING_OBJECT_DEFINITION", "the markings are STIX's own"),
-    ("MISP_ANALYSIS MISP_THREATLEVEL", "MISP's own words are known"),
-    ("local_mode", "only switched misp_verifycert"),
-    (
-        "keyVaultName KVUri credential client",
-        "secrets may stay in the vault: misp.key and target.sentinel.client_secret take \"vault:https://VAULT.vault.azure.net/secrets/NAME\"",
-    ),
-    (
-        "retrieved_mispkey retrieved_clientsecret mispkey mispurl",
-        "a step on the way to misp_key, misp_domain or ms_auth",
-    ),
-    (
-        "tenant_id client_id client_secret workspace_id misp_event_filters_raw",
-        "a step on the way to ms_auth or misp_event_filters",
-    ),
-];
+/// The settings without a counterpart: names, a colon, and why they have none.
+const WITHOUT: &str = r#"
+ms_api_version: belongs to another API; the relay knows its own (target.NAME.api_version)
+ms_useragent: the relay names itself
+ms_target_product targetProduct ms_action action ms_passiveonly passiveOnly: Graph API only
+network_ignore_direction write_post_json: Graph API only
+ignore_localtags: local tags never leave; policy reads them all the same
+misp_flatten_attributes: each attribute of an object is an indicator of its own, always
+misp_remove_eventreports: event reports are never asked for
+remove_pipe_from_misp_attribute: each half of a composite is treated as what it is: docs/reference/mapping.md
+log_file: the log goes to standard error: systemd or Docker keep it
+write_parsed_indicators: `convert FILE` shows what is sent, `explain` why; or set mode = "dry-run"
+write_parsed_eventid: the log has a line for each event
+sentinel_write_response: Sentinel's words are in the log, in `status` and in `explain`
+ms_check_if_exist_in_sentinel: the ledger knows what was sent: nothing is sent twice
+timeframe_toids_change: to_ids switched off withdraws at once
+UPLOAD_INDICATOR_API_ACCEPTED_TYPES: indicators always; see indicator.context for what else
+TLP_MARKING_OBJECT_DEFINITION: the markings are STIX's own
+MISP_ANALYSIS MISP_THREATLEVEL: MISP's own words are known
+local_mode: only switched misp_verifycert
+keyVaultName KVUri credential client: secrets may stay in the vault: misp.key and target.sentinel.client_secret take "vault:https://VAULT.vault.azure.net/secrets/NAME"
+retrieved_mispkey retrieved_clientsecret mispkey mispurl: an intermediate value of misp_key, misp_domain or ms_auth
+tenant_id client_id client_secret workspace_id misp_event_filters_raw: an intermediate value of ms_auth or misp_event_filters
+"#;
 
 /// The settings of misp2sentinel that [`translate`] takes over.
 const TAKEN: &str = "\
@@ -74,7 +53,8 @@ fn is_one_of(name: &str, names: &str) -> bool {
 }
 
 fn why_without(name: &str) -> Option<&'static str> {
-    WITHOUT.iter().find(|(names, _)| is_one_of(name, names)).map(|(_, why)| *why)
+    let mut lines = WITHOUT.lines().filter_map(|line| line.split_once(": "));
+    lines.find(|(names, _)| is_one_of(name, names)).map(|(_, why)| why)
 }
 
 /// Translates a setting into the page.
@@ -234,8 +214,8 @@ impl Put<'_> {
 
     fn secret(&mut self, section: &str, key: &str, value: &Literal) {
         if value.text().is_some_and(|text| !is_placeholder(text)) {
-            self.from
-                .push_str(&format!("; a secret: better in a file of its own, named by {key}_file"));
+            let advice = format!("; a secret: better in a file of its own, named by {key}_file");
+            self.from.push_str(&advice);
         }
         self.filled(section, key, value);
     }
@@ -250,19 +230,18 @@ impl Put<'_> {
             format!("{from}: made by running the file, which is not done; set it by hand")
         };
         let is_text = ["misp", "target.sentinel"].contains(&section) && key != "verify_tls";
-        match is_text {
-            true => self.page.set(section, key, "", why),
-            false => self.page.leave(&format!("{section}.{key}"), &why),
+        if is_text {
+            return self.page.set(section, key, "", why);
         }
+        self.page.leave(&format!("{section}.{key}"), &why);
     }
 
     fn at_most(&mut self, key: &str, value: &Literal, most: i64) {
-        let number = value.integer().filter(|number| *number > most);
-        if let Some(number) = number {
-            self.from.push_str(&format!(" says {number}; {most} is the most"));
-            return self.value("delivery", key, &Literal::Integer(most));
-        }
-        self.value("delivery", key, value);
+        let Some(number) = value.integer().filter(|number| *number > most) else {
+            return self.value("delivery", key, value);
+        };
+        self.from.push_str(&format!(" says {number}; {most} is the most"));
+        self.value("delivery", key, &Literal::Integer(most));
     }
 
     /// Puts the source. With the old source the relay continues the old ids, if they are those of attributes.

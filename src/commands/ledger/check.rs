@@ -1,52 +1,37 @@
 //! The command `ledger check` tests whether the invariants of the ledger hold.
 
 use anyhow::{Context, bail};
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{self, Sender};
 
 use super::super::door::{self, By};
 use super::super::output::print;
-use super::super::settings::ConfigSource;
 use super::export::long_read;
-use crate::admin::{Needs, Request, Services, Streamed};
+use crate::admin::{LongRequest, Needs, Nothing, Request, Services};
+use crate::config::ConfigSource;
 use crate::ledger::{Finding, Ledger};
 use crate::pure::safe;
 
 /// The request to check each invariant.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CheckLedger {}
+pub(super) const CHECK: LongRequest<Nothing, Finding> = LongRequest {
+    path: "/ledger/check",
+    needs: Needs::Targets,
+    execute: |services, _, findings| Box::pin(check_all(services, findings)),
+};
 
-impl Streamed for CheckLedger {
-    const PATH: &'static str = "/ledger/check";
-    const NEEDS: Needs = Needs::Targets;
-
-    type Line = Finding;
-
-    async fn execute(self, services: &Services, findings: Sender<Finding>) -> anyhow::Result<()> {
-        let _turn = long_read(&services.long_read)?;
-        let checked = services.ledger.check(&services.views, Ledger::now(), findings).await;
-        checked.context("the ledger cannot be read")
-    }
+async fn check_all(services: &Services, findings: Sender<Finding>) -> anyhow::Result<()> {
+    let _turn = long_read(&services.long_read)?;
+    let checked = services.ledger.check(&services.views, Ledger::now(), findings).await;
+    checked.context("the ledger cannot be read")
 }
 
 /// The request that the next start judges all claims anew.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Repair {}
-
-impl Request for Repair {
-    const PATH: &'static str = "/ledger/repair";
-    const NEEDS: Needs = Needs::Targets;
-
-    type Answer = ();
-
-    async fn execute(self, services: &Services) -> anyhow::Result<()> {
-        let Services { ledger, views, .. } = services;
-        let noted = ledger.judge_anew(views, Ledger::now()).await;
-        noted.context("the ledger cannot be written")
-    }
-}
+pub(super) const REPAIR: Request<Nothing, ()> =
+    Request::change("/ledger/repair", Needs::Targets, |Services { ledger, views, .. }, _| {
+        Box::pin(async {
+            let noted = ledger.judge_anew(views, Ledger::now()).await;
+            noted.context("the ledger cannot be written")
+        })
+    });
 
 /// Prints for each invariant whether it holds, and what to do if not. With `repair`, the next start judges
 /// all claims anew.
@@ -63,7 +48,7 @@ pub(super) async fn check(settings: &ConfigSource, repair: bool) -> anyhow::Resu
         }
         anyhow::Ok(broken)
     };
-    let asking = door::ask_for_lines(settings, CheckLedger {}, findings);
+    let asking = door::ask_for_lines(settings, &CHECK, Nothing {}, findings);
     let (asked, broken) = tokio::join!(asking, telling);
     // An error of printing comes first, because it is why the asking ended.
     let broken = broken?;
@@ -80,7 +65,7 @@ pub(super) async fn check(settings: &ConfigSource, repair: bool) -> anyhow::Resu
 }
 
 async fn repair(settings: &ConfigSource) -> anyhow::Result<()> {
-    let ((), by) = door::ask(settings, Repair {}).await?;
+    let ((), by) = door::ask(settings, &REPAIR, Nothing {}).await?;
     print(match by {
         By::Relay => "Restart the relay: it judges all claims anew before it sends anything.\n",
         By::Command => "The next start judges all claims anew before it sends anything.\n",

@@ -4,35 +4,29 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tempfile::NamedTempFile;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use super::super::{ConfigSource, door};
-use crate::admin::{Needs, Services, Streamed};
+use crate::admin::{LongRequest, Needs, Nothing, Services};
 
 /// A row of the ledger as JSON.
 pub(super) type RowJson = Box<RawValue>;
 
 /// The request for every row of the ledger, as of one moment.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Export {}
+pub(super) const EXPORT: LongRequest<Nothing, RowJson> = LongRequest {
+    path: "/ledger/export",
+    needs: Needs::Settings,
+    execute: |services, _, rows| Box::pin(export_all(services, rows)),
+};
 
-impl Streamed for Export {
-    const PATH: &'static str = "/ledger/export";
-    const NEEDS: Needs = Needs::Settings;
-
-    type Line = RowJson;
-
-    async fn execute(self, services: &Services, rows: mpsc::Sender<RowJson>) -> anyhow::Result<()> {
-        let _turn = long_read(&services.long_read)?;
-        let (chunks, made) = mpsc::channel(2);
-        let (exported, passed) = tokio::join!(services.ledger.export(chunks), pass_on(made, rows));
-        exported.context("the ledger cannot be read")?;
-        passed
-    }
+async fn export_all(services: &Services, rows: mpsc::Sender<RowJson>) -> anyhow::Result<()> {
+    let _turn = long_read(&services.long_read)?;
+    let (chunks, made) = mpsc::channel(2);
+    let (exported, passed) = tokio::join!(services.ledger.export(chunks), pass_on(made, rows));
+    exported.context("the ledger cannot be read")?;
+    passed
 }
 
 /// Takes the turn for a long read. Only one runs at a time, since each occupies one of the ledger's few
@@ -71,7 +65,8 @@ pub(super) async fn export(settings: &ConfigSource, file: Option<&Path>) -> anyh
             None => Ok(write_rows(told, &mut io::stdout()).await.map(|()| None)?),
         }
     };
-    let (asked, written) = tokio::join!(door::ask_for_lines(settings, Export {}, rows), writing);
+    let (asked, written) =
+        tokio::join!(door::ask_for_lines(settings, &EXPORT, Nothing {}, rows), writing);
     // An error of writing comes first, because it is why the asking ended.
     let part: Option<NamedTempFile> = written?;
     // The file is put in place only after the whole answer has come.

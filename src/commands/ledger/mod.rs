@@ -3,15 +3,18 @@
 
 mod check;
 mod export;
-mod vacuum;
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use axum::Router;
 use clap::Subcommand;
 
-use super::settings::ConfigSource;
-use crate::admin::control::{Control, route, stream_route};
+use super::output::print;
+use super::{ConfigSource, door};
+use crate::admin::control::{Control, long_route, route};
+use crate::admin::{Needs, Nothing, Request, Services};
+use crate::ledger::Given;
 
 /// Commands that the running relay carries out. Without one, they work on the ledger itself.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -52,10 +55,10 @@ pub enum LedgerCommand {
 /// Returns the routes of the control socket for these commands.
 pub(super) fn routes() -> Router<Control> {
     Router::new()
-        .merge(stream_route::<export::Export>())
-        .merge(stream_route::<check::CheckLedger>())
-        .merge(route::<check::Repair>())
-        .merge(route::<vacuum::Vacuum>())
+        .merge(long_route(&export::EXPORT))
+        .merge(long_route(&check::CHECK))
+        .merge(route(&check::REPAIR))
+        .merge(route(&GIVE_BACK))
 }
 
 /// Carries out one of these commands.
@@ -66,6 +69,28 @@ pub async fn ledger(settings: &ConfigSource, command: LedgerCommand) -> anyhow::
     match command {
         LedgerCommand::Export { out } => export::export(settings, out.as_deref()).await,
         LedgerCommand::Check { repair } => check::check(settings, repair).await,
-        LedgerCommand::Vacuum => vacuum::vacuum(settings).await,
+        LedgerCommand::Vacuum => vacuum(settings).await,
     }
+}
+
+/// The request to give free pages back. A running relay does it in small steps. Without one, the file is
+/// rewritten.
+const GIVE_BACK: Request<Nothing, Given> =
+    Request::change("/ledger/vacuum", Needs::Settings, |services, _| Box::pin(give_back(services)))
+        .slow();
+
+async fn give_back(services: &Services) -> anyhow::Result<Given> {
+    let given = match services.relay {
+        Some(_) => services.ledger.give_back().await,
+        // Nobody else uses the ledger then, so the whole file can be rewritten.
+        None => services.ledger.vacuum().await,
+    };
+    given.context("the ledger cannot be written")
+}
+
+/// Gives free pages back, and prints how large the ledger is before and after.
+async fn vacuum(settings: &ConfigSource) -> anyhow::Result<()> {
+    let (Given { before, after }, _) = door::ask(settings, &GIVE_BACK, Nothing {}).await?;
+    let [before, after] = [before, after].map(|bytes| bytesize::ByteSize::b(bytes.unsigned_abs()));
+    print(&format!("The ledger had {before}, it has {after} now.\n"))
 }

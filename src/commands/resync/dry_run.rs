@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
@@ -29,24 +28,20 @@ pub(super) struct CopyLedger {
     pub to: PathBuf,
 }
 
-impl Request for CopyLedger {
-    const PATH: &'static str = "/ledger/copy";
-    const NEEDS: Needs = Needs::Settings;
-    // A large file takes minutes.
-    const PATIENCE: Duration = Duration::from_secs(600);
+pub(super) const COPY: Request<CopyLedger, ()> =
+    Request::change("/ledger/copy", Needs::Settings, |services, asked: CopyLedger| {
+        Box::pin(async move { copy_to(services, &asked.to).await })
+    })
+    .slow();
 
-    type Answer = ();
-
-    async fn execute(self, services: &Services) -> anyhow::Result<()> {
-        let to = self.to.as_path();
-        ensure!(to.is_absolute(), "{} is no absolute path", to.display());
-        // SQLite writes into an empty file and keeps its permissions. So only this user can read the copy.
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
-        made.with_context(|| format!("make {}", to.display()))?;
-        let copied = services.ledger.copy_to(to).await.context("the ledger cannot be copied");
-        // An incomplete copy would look like a ledger, so it is removed.
-        copied.inspect_err(|_| drop(std::fs::remove_file(to)))
-    }
+async fn copy_to(services: &Services, to: &Path) -> anyhow::Result<()> {
+    ensure!(to.is_absolute(), "{} is no absolute path", to.display());
+    // SQLite writes into an empty file and keeps its permissions. So only this user can read the copy.
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
+    made.with_context(|| format!("make {}", to.display()))?;
+    let copied = services.ledger.copy_to(to).await.context("the ledger cannot be copied");
+    // An incomplete copy would look like a ledger, so it is removed.
+    copied.inspect_err(|_| drop(std::fs::remove_file(to)))
 }
 
 /// Resyncs a copy of the ledger that nothing is sent from. Prints what would be sent.
@@ -73,7 +68,7 @@ async fn copy(
     from: &LedgerConfig,
     to: &Path,
 ) -> anyhow::Result<LedgerConfig> {
-    door::ask(settings, CopyLedger { to: to.join("ledger.db") }).await?;
+    door::ask(settings, &COPY, CopyLedger { to: to.join("ledger.db") }).await?;
     copy_warninglists(&from.data_dir, to).await.context("copy the warninglists in force")?;
     Ok(LedgerConfig { data_dir: to.to_owned(), ..from.clone() })
 }
@@ -107,12 +102,11 @@ async fn tell_altered(ledger: &Ledger, before: i64, config: &Config) -> anyhow::
             print(&text)?;
         }
         let of = |how| counts.get(&how).copied().unwrap_or_default();
+        let [new, changed, withdrawn] =
+            [Alteration::New, Alteration::Changed, Alteration::Withdrawn].map(of);
+        let source = &config.misp.name;
         print(&format!(
-            "{target}: {} new, {} changed and {} withdrawn indicators would be sent from {}\n",
-            of(Alteration::New),
-            of(Alteration::Changed),
-            of(Alteration::Withdrawn),
-            config.misp.name,
+            "{target}: {new} new, {changed} changed and {withdrawn} withdrawn indicators would be sent from {source}\n"
         ))?;
         if second_forms > 0 {
             print(&format!(
@@ -131,8 +125,6 @@ fn words(altered: &Altered) -> String {
     };
     let body: Value = serde_json::from_str(&altered.body).unwrap_or_default();
     let pattern = body.get("pattern").and_then(Value::as_str).unwrap_or_default();
-    match altered.event {
-        Some(event) => format!("{what} {pattern} by event {event}"),
-        None => format!("{what} {pattern}"),
-    }
+    let by = altered.event.map_or_else(String::new, |event| format!(" by event {event}"));
+    format!("{what} {pattern}{by}")
 }

@@ -3,24 +3,20 @@
 mod dry_run;
 mod follow;
 
-use std::time::Duration;
-
 use anyhow::{Context, bail, ensure};
 use axum::Router;
-use axum::http::Method;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::follow::{follow, read};
 use super::door::{RelayClient, load_without_relay, open};
-use super::options::some_time;
-use super::output::print;
-use super::settings::ConfigSource;
-use super::status::StatusRequest;
+use super::output::{print, some_time};
+use super::status::STATUS;
 use crate::admin::control::{Control, route};
-use crate::admin::{Needs, Request, ResyncState, Services};
+use crate::admin::{Needs, Nothing, Request, ResyncState, Services};
 use crate::app::Scope;
+use crate::config::ConfigSource;
 use crate::ledger::{Ledger, millis};
 use crate::pure::safe;
 
@@ -48,75 +44,54 @@ const NO_KEY: &str = "a resync reads MISP over REST: set misp.key (and misp.url)
 /// Returns the routes of the control socket for this command.
 pub(super) fn routes() -> Router<Control> {
     Router::new()
-        .merge(route::<Scope>())
-        .merge(route::<ResyncProgress>())
-        .merge(route::<IsGone>())
-        .merge(route::<dry_run::CopyLedger>())
+        .merge(route(&RESYNC))
+        .merge(route(&PROGRESS))
+        .merge(route(&IS_GONE))
+        .merge(route(&dry_run::COPY))
 }
 
-/// Begins a resync of this scope.
-impl Request for Scope {
-    const PATH: &'static str = "/resync";
-    const NEEDS: Needs = Needs::Secrets;
+/// The request to begin a resync of a scope.
+const RESYNC: Request<Scope, ()> =
+    Request::change("/resync", Needs::Secrets, |services, scope| Box::pin(begin(services, scope)));
 
-    type Answer = ();
-
-    async fn execute(self, services: &Services) -> anyhow::Result<()> {
-        ensure!(services.misp.is_some(), NO_KEY);
-        let Self { event, since } = self;
-        ensure!(event.is_none() || since.is_none(), "a resync is of one event, or since a time");
-        let begun = self.begin(&services.ledger, &services.source).await;
-        begun.context("the ledger cannot be written")?;
-        tracing::info!(
-            event = event.map(tracing::field::display),
-            since,
-            "full resync, as an operator asked"
-        );
-        Ok(())
-    }
+async fn begin(services: &Services, scope: Scope) -> anyhow::Result<()> {
+    ensure!(services.misp.is_some(), NO_KEY);
+    let Scope { event, since } = scope;
+    ensure!(event.is_none() || since.is_none(), "a resync is of one event, or since a time");
+    let begun = scope.begin(&services.ledger, &services.source).await;
+    begun.context("the ledger cannot be written")?;
+    let event = event.map(tracing::field::display);
+    tracing::info!(event, since, "full resync, as an operator asked");
+    Ok(())
 }
 
 /// The request for the progress of the resync, and for what is queued. The answer is `None` if there never
 /// was one.
+const PROGRESS: Request<Nothing, Option<ResyncState>> =
+    Request::read("/resync/progress", Needs::Settings, |services, _| Box::pin(progress(services)));
+
+async fn progress(services: &Services) -> anyhow::Result<Option<ResyncState>> {
+    let progress = ResyncState::of(&services.ledger, &services.source).await;
+    let rest = services.relay.as_ref().and_then(|relay| relay.rest.as_ref());
+    let fault = rest.and_then(|rest| rest.now().error);
+    Ok(progress.context("the ledger cannot be read")?.map(|one| ResyncState { fault, ..one }))
+}
+
+/// The question whether MISP lacks an event, or does not show it to this key.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ResyncProgress {}
-
-impl Request for ResyncProgress {
-    const PATH: &'static str = "/resync/progress";
-    const NEEDS: Needs = Needs::Settings;
-    const METHOD: Method = Method::GET;
-
-    type Answer = Option<ResyncState>;
-
-    async fn execute(self, services: &Services) -> anyhow::Result<Option<ResyncState>> {
-        let progress = ResyncState::of(&services.ledger, &services.source).await;
-        let rest = services.relay.as_ref().and_then(|relay| relay.rest.as_ref());
-        let fault = rest.and_then(|rest| rest.now().error);
-        Ok(progress.context("the ledger cannot be read")?.map(|one| ResyncState { fault, ..one }))
-    }
+struct IsGone {
+    event: Uuid,
 }
 
-/// The request whether MISP lacks an event, or does not show it to this key.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IsGone {
-    pub event: Uuid,
-}
-
-impl Request for IsGone {
-    const PATH: &'static str = "/resync/is-gone";
-    const NEEDS: Needs = Needs::Secrets;
-    // MISP is asked, which may be slow.
-    const PATIENCE: Duration = Duration::from_secs(600);
-
-    type Answer = bool;
-
-    async fn execute(self, services: &Services) -> anyhow::Result<bool> {
-        let client = services.misp.as_ref().context(NO_KEY)?;
-        Ok(client.is_gone(self.event).await?)
-    }
-}
+const IS_GONE: Request<IsGone, bool> =
+    Request::change("/resync/is-gone", Needs::Secrets, |services, asked: IsGone| {
+        Box::pin(async move {
+            let client = services.misp.as_ref().context(NO_KEY)?;
+            Ok(client.is_gone(asked.event).await?)
+        })
+    })
+    .slow();
 
 /// Reads everything in MISP again and compares it. Shows the progress until it is done.
 ///
@@ -130,19 +105,19 @@ pub async fn resync(settings: &ConfigSource, options: ResyncOptions) -> anyhow::
         return Box::pin(dry_run::dry_run(settings, scope)).await;
     }
     let relay = RelayClient::at(&settings.ledger()?.data_dir)?;
-    if relay.ask(&scope).await?.is_none() {
+    if relay.ask(&RESYNC, &scope).await?.is_none() {
         return without_relay(settings, scope).await;
     }
     if detach {
         return print("The relay resyncs; `status` tells how far it is.\n");
     }
-    let done = follow(async || match relay.ask(&ResyncProgress {}).await? {
+    let done = follow(async || match relay.ask(&PROGRESS, &Nothing {}).await? {
         Some(progress) => Ok(progress),
         None => bail!("the relay has ended; its next start goes on with the resync"),
     });
+    let done = done.await?;
     print(&format!(
-        "{}\nAll is compared; what differed is being sent, as `status` and the log tell.\n",
-        done.await?
+        "{done}\nAll is compared; what differed is being sent, as `status` and the log tell.\n"
     ))?;
     notes(&relay, event).await
 }
@@ -150,11 +125,11 @@ pub async fn resync(settings: &ConfigSource, options: ResyncOptions) -> anyhow::
 /// Prints what prevented a correction.
 async fn notes(relay: &RelayClient, event: Option<Uuid>) -> anyhow::Result<()> {
     if let Some(event) = event
-        && relay.ask(&IsGone { event }).await? == Some(true)
+        && relay.ask(&IS_GONE, &IsGone { event }).await? == Some(true)
     {
         print(&format!("MISP has no event {event}, or does not show it to this key.\n"))?;
     }
-    let Some(status) = relay.ask(&StatusRequest {}).await? else { return Ok(()) };
+    let Some(status) = relay.ask(&STATUS, &Nothing {}).await? else { return Ok(()) };
     // Of all that may be degraded, only these prevent a resync from correcting something.
     const KEPT: [&str; 3] = ["rest:", "events:", "held:"];
     let kept = |line: &&String| KEPT.iter().any(|start| line.starts_with(start));

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::super::held::HeldObject;
+use super::super::life::HeldObject;
 
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -69,7 +69,7 @@ impl QueryCondition {
     }
 }
 
-/// A query that is not at its end.
+/// A query whose answer has further pages.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Paging {
     pub(super) condition: QueryCondition,

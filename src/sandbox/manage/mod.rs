@@ -6,6 +6,7 @@ pub(super) mod condition;
 mod query;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Bytes, to_bytes};
@@ -23,23 +24,23 @@ use super::access::object_id;
 use super::fault::Fault;
 use super::form::{Fields, bearer, header};
 use super::refusal::DraftAnswer;
-use super::state::{Managed, Service, World};
+use super::state::{Managed, World};
 
 const API_VERSION: &str = "2025-07-01-preview";
 
-/// Of workspaces themselves.
+/// The API version for workspaces themselves.
 const WORKSPACE_VERSION: &str = "2023-09-01";
 
-/// Of a request's body, bytes.
+/// The most bytes of a request's body.
 const MAX_BYTES: usize = 1 << 20;
 
-/// What a path names.
+/// The parts of a path.
 #[derive(Debug, Deserialize)]
 pub(super) struct ManagePath {
     subscription: String,
     group: String,
     name: String,
-    /// `query`, `count`, or a resource as `query` gave it; nothing: the workspace itself.
+    /// `query`, `count`, or a resource as `query` gave it. Empty: the workspace itself.
     #[serde(default)]
     what: String,
 }
@@ -47,7 +48,7 @@ pub(super) struct ManagePath {
 struct ManageRequest {
     path: ManagePath,
     query: Fields,
-    /// As `https://host` leads here.
+    /// The host and port at which the sandbox is reached.
     host: String,
     method: Method,
     body: Bytes,
@@ -57,12 +58,12 @@ struct ManageRequest {
 /// `POST …/threatIntelligence/main/{query|count}`, `GET` of a `nextLink`,
 /// `DELETE …/threatIntelligence/{resource}`, and `GET …/workspaces/{name}`.
 pub(super) async fn serve(
-    State(service): State<Service>,
+    State(world): State<Arc<World>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path(path): Path<ManagePath>,
     request: Request,
 ) -> Response {
-    let world = &service.world;
+    let world = world.as_ref();
     let (head, body) = request.into_parts();
     let asked = ManageRequest {
         path,
@@ -87,7 +88,7 @@ pub(super) async fn serve(
         if fault == Fault::NeverAnswers {
             return std::future::pending().await;
         }
-        service.connections.cut(peer);
+        world.connections.cut(peer);
         return StatusCode::OK.into_response();
     }
     let answer = answer(world, &asked, &fault, owner.as_deref());
@@ -95,16 +96,13 @@ pub(super) async fn serve(
     answer.into_response()
 }
 
-/// `owner`: whose token it is, if it is one.
+/// Returns the answer. `owner` is the client id of the token; `None` if the token is not valid.
 fn answer(world: &World, asked: &ManageRequest, fault: &Fault, owner: Option<&str>) -> DraftAnswer {
     let ManageRequest { path, query, method, body, .. } = asked;
     let what = path.what.as_str();
     let Some(owner) = owner else {
-        return DraftAnswer::error(
-            401,
-            "ExpiredAuthenticationToken",
-            "The access token expiry is in the past.",
-        );
+        let text = "The access token expiry is in the past.";
+        return DraftAnswer::error(401, "ExpiredAuthenticationToken", text);
     };
     if let Some(answer) = scripted(world, fault, &asked.token) {
         return answer;
@@ -114,17 +112,13 @@ fn answer(world: &World, asked: &ManageRequest, fault: &Fault, owner: Option<&st
     }
     let known = if what.is_empty() { WORKSPACE_VERSION } else { API_VERSION };
     if query.get("api-version") != known {
-        return DraftAnswer::error(
-            400,
-            "InvalidApiVersionParameter",
-            "The api-version is missing or unknown.",
-        );
+        let text = "The api-version is missing or unknown.";
+        return DraftAnswer::error(400, "InvalidApiVersionParameter", text);
     }
     let Some(workspace) = workspace(world, path) else {
+        let ManagePath { name, group, .. } = path;
         let text = format!(
-            "The Resource 'Microsoft.OperationalInsights/workspaces/{}' under resource group '{}' \
-             was not found.",
-            path.name, path.group
+            "The Resource 'Microsoft.OperationalInsights/workspaces/{name}' under resource group '{group}' was not found."
         );
         return DraftAnswer::error(404, "ResourceNotFound", &text);
     };
@@ -146,6 +140,8 @@ fn ok(body: &Value) -> DraftAnswer {
     DraftAnswer::new(200, body.to_string())
 }
 
+/// Returns the answer of a fault that the management plane knows; `None` if there is none.
+#[expect(clippy::wildcard_enum_match_arm, reason = "tests order these faults alone")]
 fn scripted(world: &World, fault: &Fault, token: &str) -> Option<DraftAnswer> {
     Some(match fault {
         Fault::Throttled { header, .. } => DraftAnswer {
@@ -160,27 +156,15 @@ fn scripted(world: &World, fault: &Fault, token: &str) -> Option<DraftAnswer> {
             DraftAnswer::error(401, "InvalidAuthenticationToken", "The access token is invalid.")
         }
         Fault::Answer { status, body } => DraftAnswer::new(*status, body),
-        Fault::None
-        | Fault::ResetBefore
-        | Fault::ResetAfter
-        | Fault::NeverAnswers
-        | Fault::BadRequest
-        | Fault::Forbidden
-        | Fault::ForbiddenPage
-        | Fault::UnknownWorkspace
-        | Fault::TooLarge
-        | Fault::NullLists
-        | Fault::Late(_) => return None,
+        _ => return None,
     })
 }
 
-/// In the words of Azure Resource Manager.
+/// Makes a refusal in the words of Azure Resource Manager.
 fn forbidden(path: &ManagePath, client: &str) -> DraftAnswer {
     let (object, what, scope) = (object_id(client), &path.what, scope(path));
     let text = format!(
-        "The client '{client}' with object id '{object}' does not have authorization to perform \
-         action 'Microsoft.SecurityInsights/threatIntelligence/{what}/action' over scope '{scope}' or \
-         the scope is invalid. If access was recently granted, please refresh your credentials."
+        "The client '{client}' with object id '{object}' does not have authorization to perform action 'Microsoft.SecurityInsights/threatIntelligence/{what}/action' over scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials."
     );
     DraftAnswer::error(403, "AuthorizationFailed", &text)
 }
@@ -192,7 +176,7 @@ fn scope(path: &ManagePath) -> String {
     )
 }
 
-/// The workspace of these names.
+/// Returns the workspace of these names.
 fn workspace(world: &World, path: &ManagePath) -> Option<Uuid> {
     let settings = &world.settings;
     let same = path.subscription == settings.subscription_id.to_string()
@@ -201,7 +185,7 @@ fn workspace(world: &World, path: &ManagePath) -> Option<Uuid> {
     settings.workspaces.get(number.checked_sub(1)?).copied()
 }
 
-/// A resource's name, as rows of Log Analytics have it: the source in base64, `---`, the STIX id.
+/// Returns a resource's name as rows of Log Analytics have it: the source in base64, `---`, the STIX id.
 fn resource_name(source: &str, id: &str) -> String {
     format!("{}---{id}", BASE64.encode(source))
 }

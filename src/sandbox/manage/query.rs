@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::super::held::HeldObject;
+use super::super::life::HeldObject;
 use super::super::refusal::DraftAnswer;
 use super::super::state::World;
 use super::condition::{Paging, QueryCondition};
@@ -16,21 +16,17 @@ const LARGEST_PAGE: usize = 1_000;
 
 const TIMES: [&str; 4] = ["created", "modified", "valid_from", "valid_until"];
 
+/// What a count asks: a query without a page, one level deeper.
+#[derive(Debug, Deserialize)]
+struct CountQuery {
+    properties: Query,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Query {
     condition: QueryCondition,
     max_page_size: Option<usize>,
-}
-
-#[derive(Debug, Deserialize)]
-struct CountQuery {
-    properties: CountProperties,
-}
-
-#[derive(Debug, Deserialize)]
-struct CountProperties {
-    condition: QueryCondition,
 }
 
 pub(super) fn query(world: &World, workspace: Uuid, asked: &ManageRequest) -> DraftAnswer {
@@ -62,10 +58,9 @@ fn show(world: &World, workspace: Uuid, asked: &ManageRequest, paging: Paging) -
         let token = Uuid::new_v4().simple().to_string();
         let paging = Paging { condition, page, after: (last.sourcesystem, last.id) };
         world.with(|state| state.pagings.insert(token.clone(), paging));
+        let (host, scope) = (&asked.host, scope(&asked.path));
         next = Value::from(format!(
-            "https://{}{}/threatIntelligence/main/query?api-version={API_VERSION}&$skipToken={token}",
-            asked.host,
-            scope(&asked.path)
+            "https://{host}{scope}/threatIntelligence/main/query?api-version={API_VERSION}&$skipToken={token}"
         ));
     }
     ok(&json!({"value": value, "nextLink": next}))

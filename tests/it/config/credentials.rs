@@ -25,11 +25,8 @@ fn each_kind_takes_its_own_fields() {
         "credential = 'certificate'\n{app}\ncertificate_file = '/run/app.pfx'\n\
          certificate_password = 'hush'"
     );
-    let Credential::Certificate { tenant_id, client_id, file, password } =
-        credential(&certificate, &[])
-    else {
-        panic!()
-    };
+    let Credential { tenant_id, client_id, proof } = credential(&certificate, &[]);
+    let Proof::Certificate { file, password } = proof else { panic!() };
     assert_eq!((tenant_id.as_str(), client_id.as_str()), ("t", "c"));
     assert_eq!((file, password.expose()), (PathBuf::from("/run/app.pfx"), "hush"));
 
@@ -37,11 +34,8 @@ fn each_kind_takes_its_own_fields() {
         "credential = 'federated-managed-identity'\n{app}\nmanaged_identity = 'client:abc-1'\n\
          cloud = 'us-government'"
     );
-    let Credential::FederatedManagedIdentity { client_id, identity, audience, .. } =
-        credential(&federated, &[])
-    else {
-        panic!()
-    };
+    let Credential { client_id, proof, .. } = credential(&federated, &[]);
+    let Proof::FederatedManagedIdentity { identity, audience } = proof else { panic!() };
     assert_eq!(client_id, "c");
     assert_eq!(identity, ManagedIdentity::ClientId("abc-1".to_owned()));
     assert_eq!(audience, "api://AzureADTokenExchangeUSGov");
@@ -51,7 +45,7 @@ fn each_kind_takes_its_own_fields() {
     assert!(warnings.iter().any(|warning| warning.contains("user-assigned")), "{warnings:?}");
 
     let cli = credential("credential = 'azure-cli'", &[]);
-    assert_eq!(cli, Credential::AzureCli { tenant_id: String::new() });
+    assert_eq!((cli.tenant_id.as_str(), cli.proof), ("", Proof::AzureCli));
 }
 
 #[test]
@@ -65,7 +59,7 @@ fn managed_identities_are_named_by_the_kind_of_their_id() {
     ];
     for (text, expected) in cases {
         let lines = format!("credential = 'managed-identity'\nmanaged_identity = '{text}'");
-        assert_eq!(credential(&lines, &[]), Credential::ManagedIdentity(expected));
+        assert_eq!(credential(&lines, &[]), Credential::of_machine(expected));
     }
     for (text, hint) in [("11-aa", "client:11-aa"), ("resource:n", "resource:/subscriptions/")] {
         let lines = format!("credential = 'managed-identity'\nmanaged_identity = '{text}'");
@@ -81,10 +75,10 @@ fn workload_identity_is_what_the_pod_says_unless_the_target_says_otherwise() {
         ("AZURE_CLIENT_ID", "pod-client"),
         ("AZURE_FEDERATED_TOKEN_FILE", "/var/run/token"),
     ];
-    let expected = |client: &str| Credential::WorkloadIdentity {
+    let expected = |client: &str| Credential {
         tenant_id: "pod-tenant".to_owned(),
         client_id: client.to_owned(),
-        token_file: "/var/run/token".into(),
+        proof: Proof::WorkloadIdentity { token_file: "/var/run/token".into() },
     };
     assert_eq!(credential("credential = 'workload-identity'", &pod), expected("pod-client"));
     let own = "credential = 'workload-identity'\nclient_id = 'own'";
@@ -168,10 +162,7 @@ fn a_secret_in_a_vault_is_named_and_not_looked_up() {
         lookups,
         ["https://k.vault.azure.net/secrets/a/1", "https://k.vault.azure.net/secrets/b", address]
     );
-    assert_eq!(
-        config.vault.credential,
-        Credential::ManagedIdentity(ManagedIdentity::SystemAssigned)
-    );
+    assert_eq!(config.vault.credential, Credential::of_machine(ManagedIdentity::SystemAssigned));
     assert_eq!(secret_of(&config.targets[0]), "");
     assert!(config.misp.rest.is_some() && config.misp.webhook.is_some());
     assert!(config::warnings(&config).iter().all(|warning| !warning.contains("40 letters")));

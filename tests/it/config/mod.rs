@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use misp_sentinel_relay::config::{
-    self, Config, Credential, Mistakes, Mode, OnUnpublish, SettingOrigin, Target,
+    self, Config, Credential, Mistakes, Mode, OnUnpublish, Proof, SettingOrigin, Target,
 };
 use misp_sentinel_relay::pure::policy::{Tlp, Untagged};
 
@@ -83,7 +83,7 @@ fn flat(prefix: &str, table: &toml::Table) -> Vec<(String, String)> {
 
 /// The client secret of a target that has one.
 fn secret_of(target: &Target) -> &str {
-    let Credential::ClientSecret { secret, .. } = &target.credential else {
+    let Proof::ClientSecret(secret) = &target.credential.proof else {
         panic!("{:?}", target.credential)
     };
     secret.expose()

@@ -34,8 +34,8 @@ fn each_entry_is_a_target_whose_name_stays_in_any_order() {
         let [a, b] = &config.targets[..] else { panic!("{:?}", config.targets) };
         assert_eq!([&*a.name, &*b.name], ["tenant-aaaaaaaa", "tenant-bbbbbbbb"]);
         assert_eq!(a.workspace_id.to_string(), FIRST);
-        assert_eq!((b.credential.tenant_id(), b.credential.client_id()), ("b.example", "app-b"));
-        let Credential::ClientSecret { secret, .. } = &b.credential else { panic!() };
+        assert_eq!((&*b.credential.tenant_id, &*b.credential.client_id), ("b.example", "app-b"));
+        let Proof::ClientSecret(secret) = &b.credential.proof else { panic!() };
         assert_eq!(secret.expose(), format!("{CANARY}-b"));
         assert!(a.enabled && a.sourcesystem == "misp-sentinel-relay");
         assert!(!format!("{config:?}").contains(CANARY));
@@ -57,7 +57,7 @@ fn a_section_of_the_same_name_lays_over_an_entry_and_others_stand_beside() {
     assert_eq!(names, ["soc", "tenant-aaaaaaaa", "tenant-bbbbbbbb"]);
     let b = &config.targets[2];
     assert_eq!((b.enabled, &*b.sourcesystem, b.policy.tlp_max), (false, "own", Tlp::Green));
-    assert_eq!(b.credential.client_id(), "app-b");
+    assert_eq!(b.credential.client_id, "app-b");
     let referred = load(
         &least(),
         &[

@@ -100,7 +100,10 @@ fn statement_is_what_microsoft_documents_and_the_public_key_verifies_it() {
 fn by(sandbox: &Sandbox, file: PathBuf) -> TokenSource {
     let (tenant_id, client_id) = application(sandbox);
     let password = Secret::new(PASSWORD);
-    source(sandbox, Credential::Certificate { tenant_id, client_id, file, password })
+    source(
+        sandbox,
+        Credential { tenant_id, client_id, proof: Proof::Certificate { file, password } },
+    )
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ async fn client_secret() {
     let make = |sandbox: &Sandbox| {
         let (tenant_id, client_id) = application(sandbox);
         let secret = sandbox.settings().accounts[0].client_secret.clone();
-        Credential::ClientSecret { tenant_id, client_id, secret }
+        Credential { tenant_id, client_id, proof: Proof::ClientSecret(secret) }
     };
     is_cached_and_renewed(&make, Sandbox::sign_ins).await;
 }
@@ -58,7 +58,7 @@ async fn certificate() {
         let (tenant_id, client_id) = application(sandbox);
         sandbox.register_certificate(&client_id, certificate_der("one.crt"));
         let (file, password) = (certificate_file("one.pem"), Secret::new(""));
-        Credential::Certificate { tenant_id, client_id, file, password }
+        Credential { tenant_id, client_id, proof: Proof::Certificate { file, password } }
     };
     is_cached_and_renewed(&make, Sandbox::sign_ins).await;
 }
@@ -76,7 +76,7 @@ async fn managed_identity_by_each_kind_of_id() {
         let make = |sandbox: &Sandbox| {
             sandbox.assign(identity(sandbox, 1, false));
             sandbox.assign(identity(sandbox, 2, true));
-            Credential::ManagedIdentity(name(identity(sandbox, 1, false)))
+            Credential::of_machine(name(identity(sandbox, 1, false)))
         };
         is_cached_and_renewed(&make, Sandbox::metadata_requests).await;
     }
@@ -89,7 +89,11 @@ async fn workload_identity() {
     let make = |sandbox: &Sandbox| {
         let (tenant_id, client_id) = application(sandbox);
         std::fs::write(&token_file, project(sandbox, PATIENCE) + "\n").unwrap();
-        Credential::WorkloadIdentity { tenant_id, client_id, token_file: token_file.clone() }
+        Credential {
+            tenant_id,
+            client_id,
+            proof: Proof::WorkloadIdentity { token_file: token_file.clone() },
+        }
     };
     is_cached_and_renewed(&make, Sandbox::sign_ins).await;
 }
@@ -117,8 +121,8 @@ fn trusted(identity: &MachineIdentity, audience: &str) -> Federated {
 fn federated(sandbox: &Sandbox, identity: &MachineIdentity) -> Credential {
     let (tenant_id, client_id) = application(sandbox);
     let identity = ManagedIdentity::ClientId(identity.client_id.clone());
-    let audience = EXCHANGE.to_owned();
-    Credential::FederatedManagedIdentity { tenant_id, client_id, identity, audience }
+    let proof = Proof::FederatedManagedIdentity { identity, audience: EXCHANGE.to_owned() };
+    Credential { tenant_id, client_id, proof }
 }
 
 #[tokio::test]
@@ -159,7 +163,11 @@ async fn with_az() {
         std::fs::set_permissions(&az, std::fs::Permissions::from_mode(0o755)).unwrap();
     };
     let sandbox = start().await;
-    let cli = || Credential::AzureCli { tenant_id: "contoso.example".to_owned() };
+    let cli = || Credential {
+        tenant_id: "contoso.example".to_owned(),
+        client_id: String::new(),
+        proof: Proof::AzureCli,
+    };
 
     let error = source(&sandbox, cli()).token().await.unwrap_err();
     assert!(error.to_string().contains("az is not found"), "{error}");
@@ -204,7 +212,7 @@ async fn with_az() {
 async fn identity_that_the_machine_lacks_is_named_at_once() {
     let (sandbox, azure) = machine(Settings::default()).await;
     let unknown = ManagedIdentity::ClientId("not-here".to_owned());
-    let source = source_by(&sandbox, Credential::ManagedIdentity(unknown), &azure);
+    let source = source_by(&sandbox, Credential::of_machine(unknown), &azure);
     let refusal = refusal(&source).await;
     assert_eq!((refusal.who, refusal.status), (Who::ManagedIdentity, 400));
     assert_eq!(refusal.description, "Identity not found");
@@ -216,7 +224,7 @@ async fn identity_that_the_machine_lacks_is_named_at_once() {
 async fn metadata_service_is_asked_once_a_sign_in_whatever_it_answers() {
     let (sandbox, azure) = machine(Settings::default()).await;
     sandbox.assign(identity(&sandbox, 1, true));
-    let credential = || Credential::ManagedIdentity(ManagedIdentity::SystemAssigned);
+    let credential = || Credential::of_machine(ManagedIdentity::SystemAssigned);
     sandbox.script_metadata([
         SignInFault::Unavailable,
         SignInFault::Answer { status: 404, body: String::new() },
@@ -238,7 +246,7 @@ async fn metadata_service_is_asked_once_a_sign_in_whatever_it_answers() {
 #[tokio::test]
 async fn machine_outside_of_azure_is_told_that_nobody_answers() {
     let sandbox = start().await;
-    let credential = Credential::ManagedIdentity(ManagedIdentity::SystemAssigned);
+    let credential = Credential::of_machine(ManagedIdentity::SystemAssigned);
     let error = source(&sandbox, credential).token().await.unwrap_err();
     let words = error.to_string();
     assert!(words.contains("managed identity endpoint cannot be reached"), "{words}");
@@ -273,8 +281,11 @@ async fn projected_token_is_read_anew_and_its_end_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let token_file = folder.path().join("token");
     let (tenant_id, client_id) = application(&sandbox);
-    let credential =
-        Credential::WorkloadIdentity { tenant_id, client_id, token_file: token_file.clone() };
+    let credential = Credential {
+        tenant_id,
+        client_id,
+        proof: Proof::WorkloadIdentity { token_file: token_file.clone() },
+    };
     let source = source(&sandbox, credential);
     let error = source.token().await.unwrap_err();
     assert!(matches!(error, SignInError::Settings(_)), "{error}");

@@ -116,7 +116,7 @@ async fn token_of_the_metadata_service_that_is_over_is_not_used() {
     let metadata_endpoint = format!("http://{}", sandbox.serve_metadata().await.unwrap());
     sandbox.assign(identity(&sandbox, 1, true));
     let by = Azure { metadata_endpoint, ..azure(&sandbox) };
-    let credential = Credential::ManagedIdentity(ManagedIdentity::SystemAssigned);
+    let credential = Credential::of_machine(ManagedIdentity::SystemAssigned);
     let source = source_by(&sandbox, credential, &by);
     sandbox.script_metadata([SignInFault::Lifetime(Some(-60)), SignInFault::Lifetime(Some(90))]);
     let error = source.token().await.unwrap_err();
@@ -133,7 +133,7 @@ async fn sign_ins_are_paced_whoever_asks() {
     sandbox.always_sign_in(Some(SignInFault::Lifetime(Some(0))));
     let (tenant_id, client_id) = application(&sandbox);
     let secret = sandbox.settings().accounts[0].client_secret.clone();
-    let credential = Credential::ClientSecret { tenant_id, client_id, secret };
+    let credential = Credential { tenant_id, client_id, proof: Proof::ClientSecret(secret) };
     let by = Azure { sign_in_pause: Duration::from_millis(200), ..azure(&sandbox) };
     let source = std::sync::Arc::new(source_by(&sandbox, credential, &by));
     let ask = async |source: std::sync::Arc<TokenSource>| {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use misp_sentinel_relay::azure::http;
 use misp_sentinel_relay::azure::token::{SignIn, SignInError, TokenSource};
 use misp_sentinel_relay::azure::{SignInRefusal, Who};
-use misp_sentinel_relay::config::{Azure, Credential, ManagedIdentity, Secret};
+use misp_sentinel_relay::config::{Azure, Credential, ManagedIdentity, Proof, Secret};
 use misp_sentinel_relay::sandbox::{Federated, MachineIdentity, Sandbox, Settings, SignInFault};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;

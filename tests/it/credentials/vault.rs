@@ -167,7 +167,7 @@ async fn managed_identity_opens_the_vault_by_itself() {
     std::fs::write(file.path(), text).unwrap();
     let config = config::load(Some(file.path()), std::iter::empty()).unwrap();
     let found = look_up(&config, FoundSecrets::default()).await.unwrap();
-    let whole = config::load_with(Some(file.path()), std::iter::empty(), found).unwrap();
+    let whole = config::ConfigSource::new(Some(file.path()), []).read(found).unwrap();
     assert!(whole.lookups.is_empty());
     assert_eq!(whole.misp.rest.unwrap().key.expose(), "k");
     assert_eq!((sandbox.metadata_requests(), sandbox.sign_ins()), (1, 0));

@@ -177,12 +177,7 @@ impl Drop for Relay {
 }
 
 pub(crate) fn environment(sandbox: &Sandbox) -> Vec<(String, String)> {
-    sandbox
-        .relay_environment()
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned()))
-        .collect()
+    sandbox.relay_environment()
 }
 
 fn log_file(folder: &Path) -> PathBuf {

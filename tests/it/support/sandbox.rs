@@ -7,8 +7,8 @@ use misp_sentinel_relay::azure::reply::Reply;
 use misp_sentinel_relay::azure::token::{SignIn, TokenSource};
 use misp_sentinel_relay::azure::{http, manage};
 use misp_sentinel_relay::config::{
-    self, AcceptBody, Api, Azure, Credential, Limits, ManagedWorkspace, Management, Mode, Secret,
-    Target,
+    self, AcceptBody, Api, Azure, Credential, Limits, ManagedWorkspace, Management, Mode, Proof,
+    Secret, Target,
 };
 use misp_sentinel_relay::deliver::outcome::{NoReply, RequestFacts, UploadOutcome};
 use misp_sentinel_relay::deliver::upload;
@@ -79,10 +79,10 @@ pub(crate) fn target(sandbox: &Sandbox) -> Target {
         enabled: true,
         mode: Mode::Live,
         workspace_id: sandbox.settings().workspaces[0],
-        credential: Credential::ClientSecret {
+        credential: Credential {
             tenant_id: account.tenant_id.clone(),
             client_id: account.client_id.clone(),
-            secret: account.client_secret.clone(),
+            proof: Proof::ClientSecret(account.client_secret.clone()),
         },
         sourcesystem: SOURCE.to_owned(),
         authority: sandbox.base_url(),
