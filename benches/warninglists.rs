@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use measure::memory;
 use misp_sentinel_relay::pure::warninglist::{
-    Builder, List, ListHead, ListKind, Lists, read_index, read_view,
+    List, ListHead, ListKind, Lists, Texts, read_index, read_view,
 };
 use serde_json::Value;
 
@@ -120,7 +120,7 @@ fn generated() -> impl Iterator<Item = Arc<List>> {
         .chain(of(ListKind::Substring, 2, 14_950, &MAIL))
         .chain(of(ListKind::Regex, 1, 100, &MAIL));
     all.enumerate().map(|(id, (kind, list, entries, types))| {
-        let mut builder = Builder::new(ListHead {
+        let head = ListHead {
             id: 1_000 + id as u64,
             name: format!("Generated {id}"),
             kind,
@@ -128,12 +128,10 @@ fn generated() -> impl Iterator<Item = Arc<List>> {
             version: "1".to_owned(),
             entries: None,
             types: types.iter().map(|kind| (*kind).to_owned()).collect(),
-        });
+        };
         let first = list * entries;
-        for number in first..first + entries {
-            builder.push(&entry(kind, types, number));
-        }
-        Arc::new(builder.finish().unwrap())
+        let entries = (first..first + entries).map(|number| entry(kind, types, number));
+        Arc::new(List::new(head, Texts::of(entries).unwrap()).unwrap())
     })
 }
 

@@ -74,15 +74,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::pure::warninglist::{Builder, ListHead, ListKind};
+    use crate::pure::warninglist::{List, ListHead, ListKind, Texts};
 
-    fn list(
-        id: u64,
-        kind: ListKind,
-        types: &[&str],
-        entry: &str,
-    ) -> Arc<crate::pure::warninglist::List> {
-        let mut builder = Builder::new(ListHead {
+    fn list(id: u64, kind: ListKind, types: &[&str], entry: &str) -> Arc<List> {
+        let head = ListHead {
             id,
             name: format!("list {id}"),
             kind,
@@ -90,9 +85,8 @@ mod tests {
             version: "1".into(),
             entries: None,
             types: types.iter().map(|kind| (*kind).to_owned()).collect(),
-        });
-        builder.push(entry);
-        Arc::new(builder.finish().unwrap())
+        };
+        Arc::new(List::new(head, Texts::of([entry]).unwrap()).unwrap())
     }
 
     /// The types of `List of known google domains` and its like in misp-warninglists.

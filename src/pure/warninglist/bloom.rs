@@ -3,19 +3,19 @@
 
 use super::texts::Hashed;
 
-/// A Bloom filter whose bits of one text lie in one word. About one text in a hundred that is on no
-/// list passes.
+/// A Bloom filter that keeps all bits of a text in one word. Of the texts that are on no list, about one in a
+/// hundred passes.
 #[derive(Debug, Default)]
 pub(super) struct Bloom {
-    /// A power of two of words, none before the first text.
+    /// The words. Their number is a power of two; there is none in the default.
     words: Vec<u64>,
 }
 
-/// Texts that share a word.
+/// How many texts share a word, on average.
 const SHARE: usize = 4;
 
 impl Bloom {
-    /// For so many texts.
+    /// Makes a filter for this number of texts.
     pub(super) fn new(texts: usize) -> Self {
         Self { words: vec![0; (texts / SHARE + 1).next_power_of_two()] }
     }
@@ -27,7 +27,7 @@ impl Bloom {
         }
     }
 
-    /// `false`: the text was not added.
+    /// Whether the text may have been added. `false`: it was not.
     pub(super) fn passes(&self, text: Hashed) -> bool {
         let bits = bits(text);
         self.words.get(self.place(text)).is_some_and(|word| word & bits == bits)
@@ -35,13 +35,13 @@ impl Bloom {
 
     fn place(&self, text: Hashed) -> usize {
         let most = (self.words.len() as u64).saturating_sub(1);
-        usize::try_from(text.number() & most).unwrap_or(0)
+        usize::try_from(text.0 & most).unwrap_or(0)
     }
 }
 
-/// Four of a word's bits, from the half of the hash that does not choose the word.
+/// Returns four of a word's bits, from the half of the hash that does not choose the word.
 fn bits(text: Hashed) -> u64 {
-    let high = text.number() >> 32;
+    let high = text.0 >> 32;
     (0..4).fold(0, |bits, which| bits | 1 << (high >> (6 * which) & 63))
 }
 

@@ -1,7 +1,7 @@
 //! Matches addresses and networks against the networks of a warninglist, exactly as MISP's `CidrTool` does.
 
 use std::cmp::Ordering;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -12,7 +12,7 @@ pub(super) struct Networks {
     v6: Vec<Ipv6Net>,
 }
 
-/// A value of a cidr list's attribute: an address, and what stands behind a `/`.
+/// The value of an attribute that cidr lists are asked for: an address, and what stands behind a `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AddressValue<'a> {
     address: IpAddr,
@@ -20,7 +20,7 @@ pub(super) struct AddressValue<'a> {
 }
 
 impl<'a> AddressValue<'a> {
-    /// `None`: no address.
+    /// Reads a value. `None`: it begins with no address.
     pub(super) fn read(value: &'a str) -> Option<Self> {
         let mut parts = value.split('/');
         let address = parts.next()?.parse().ok()?;
@@ -28,53 +28,29 @@ impl<'a> AddressValue<'a> {
     }
 }
 
-impl Networks {
-    /// Whether the entry can ever match. MISP looks up the network of an address, so an IPv4 entry
-    /// with bits behind its prefix (`10.1.2.3/8`), or written in another way, never does; an IPv6
-    /// entry does.
-    pub(super) fn push(&mut self, entry: &str) -> bool {
-        let (address, prefix) = match entry.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (entry, None),
-        };
-        match address.parse() {
-            Ok(IpAddr::V4(address)) => self.push_v4(address, prefix),
-            Ok(IpAddr::V6(address)) => self.push_v6(address, prefix),
-            Err(_) => false,
+impl<'e> FromIterator<&'e str> for Networks {
+    fn from_iter<I: IntoIterator<Item = &'e str>>(entries: I) -> Self {
+        let mut all = Self::default();
+        for entry in entries {
+            match network(entry) {
+                Some(IpNet::V4(network)) => all.v4.push(network),
+                Some(IpNet::V6(network)) => all.v6.push(network),
+                None => {}
+            }
         }
+        all.v4.sort_unstable();
+        all.v4.dedup_by(|next, kept| kept.contains(&*next));
+        all.v4.shrink_to_fit();
+        all.v6.sort_unstable();
+        all.v6.dedup_by(|next, kept| kept.contains(&*next));
+        all.v6.shrink_to_fit();
+        all
     }
+}
 
-    fn push_v4(&mut self, address: Ipv4Addr, prefix: Option<&str>) -> bool {
-        let length = prefix.map_or(Some(32), canonical);
-        let network = length.and_then(|length| Ipv4Net::new(address, length).ok());
-        let canonical = network.filter(|network| network.addr() == network.network());
-        self.v4.extend(canonical);
-        canonical.is_some()
-    }
-
-    fn push_v6(&mut self, address: Ipv6Addr, prefix: Option<&str>) -> bool {
-        let length = prefix.map_or(Some(128), |text| text.trim().parse().ok());
-        let network = length.and_then(|length| Ipv6Net::new(address, length).ok());
-        self.v6.extend(network.map(|network| network.trunc()));
-        network.is_some()
-    }
-
-    /// Makes the networks findable.
-    pub(super) fn seal(&mut self) {
-        self.v4.sort_unstable();
-        self.v4.dedup_by(|next, kept| kept.contains(&*next));
-        self.v4.shrink_to_fit();
-        self.v6.sort_unstable();
-        self.v6.dedup_by(|next, kept| kept.contains(&*next));
-        self.v6.shrink_to_fit();
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.v4.len() + self.v6.len()
-    }
-
-    /// The network around an address. A range is looked up by its address; it must then not be
-    /// wider than the network, unless its prefix is 0 or empty, which MISP does not look at.
+impl Networks {
+    /// Returns the network around an address. A range is looked up by its address. It must not be wider than
+    /// the network, unless its prefix is 0 or empty, which MISP does not look at.
     pub(super) fn find(&self, asked: &AddressValue<'_>) -> Option<String> {
         let network: IpNet = match asked.address {
             IpAddr::V4(address) => last(&self.v4, |network| network.addr() <= address)?.into(),
@@ -91,18 +67,36 @@ impl Networks {
     }
 }
 
-/// The last of sorted networks that `begins` at or before an address: no other can be around it.
+/// Returns the last of the sorted networks that begins at or before an address. No other can be around it.
 fn last<N: Copy>(networks: &[N], begins: impl Fn(&N) -> bool) -> Option<N> {
     networks.get(networks.partition_point(begins).checked_sub(1)?).copied()
 }
 
-/// A prefix as MISP itself would write it.
+/// Reads an entry. `None`: it can never match. MISP looks up the network of an address, so an IPv4 entry with
+/// bits behind its prefix (`10.1.2.3/8`), or written in another way, never matches. Such an IPv6 entry does.
+fn network(entry: &str) -> Option<IpNet> {
+    let mut parts = entry.splitn(2, '/');
+    let (address, prefix) = (parts.next()?, parts.next());
+    match address.parse().ok()? {
+        IpAddr::V4(address) => {
+            let length = prefix.map_or(Some(32), canonical)?;
+            let network = Ipv4Net::new(address, length).ok()?;
+            (network.addr() == network.network()).then_some(network.into())
+        }
+        IpAddr::V6(address) => {
+            let length = prefix.map_or(Ok(128), |text| text.trim().parse()).ok()?;
+            Some(Ipv6Net::new(address, length).ok()?.trunc().into())
+        }
+    }
+}
+
+/// Reads a prefix that is written as MISP itself would write it.
 fn canonical(prefix: &str) -> Option<u8> {
     let number: u8 = prefix.parse().ok()?;
     (number.to_string() == prefix).then_some(number)
 }
 
-/// PHP's `$prefix < "$length"`: by number if both are, else by bytes.
+/// Compares as PHP does in `$prefix < "$length"`: by number if both are numbers, else by bytes.
 fn is_less(prefix: &str, length: u8) -> bool {
     let number = |text: &str| -> Option<f64> {
         let text = text.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
@@ -119,17 +113,8 @@ fn is_less(prefix: &str, length: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn networks(entries: &[&str]) -> Networks {
-        let mut networks = Networks::default();
-        for entry in entries {
-            networks.push(entry);
-        }
-        networks.seal();
-        networks
-    }
-
     fn find(entries: &[&str], value: &str) -> Option<String> {
-        networks(entries).find(&AddressValue::read(value)?)
+        entries.iter().copied().collect::<Networks>().find(&AddressValue::read(value)?)
     }
 
     /// Every case is derived from `CidrTool::contains` and `filterInputList`.
@@ -200,7 +185,7 @@ mod tests {
             "example.com",
             "",
         ] {
-            assert!(!Networks::default().push(entry), "{entry}");
+            assert_eq!(network(entry), None, "{entry}");
         }
         // Behind the prefix of an IPv6 entry nothing is compared.
         assert!(find(&["2001:db8::5/32"], "2001:db8::6").is_some());

@@ -9,15 +9,15 @@ use serde_json::Value;
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum ListKind {
-    /// The whole value.
+    /// An entry is the whole value.
     String,
-    /// Anywhere in the value.
+    /// An entry stands anywhere in the value.
     Substring,
-    /// The value's host or a domain above it.
+    /// An entry is the value's host or a domain above it.
     Hostname,
-    /// A Perl-compatible regular expression with delimiters.
+    /// An entry is a Perl-compatible regular expression with delimiters.
     Regex,
-    /// An address or network that is inside.
+    /// An entry is a network around the value, or its address.
     Cidr,
 }
 
@@ -31,15 +31,15 @@ pub struct ListHead {
     /// `false_positive` or `known`: MISP enforces both.
     pub category: String,
     pub version: String,
-    /// Entries, as MISP counts them, where it does.
+    /// The number of entries, if MISP tells it.
     pub entries: Option<u64>,
-    /// The attribute types that it applies to; `ALL` is every one.
+    /// The attribute types to which it applies. `ALL` stands for every type.
     pub types: Vec<String>,
 }
 
 /// The answer is no index of warninglists.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no index of warninglists: {0}")]
+#[error("this is no index of warninglists: {0}")]
 pub struct NotAnIndex(pub String);
 
 #[derive(Deserialize)]
@@ -70,25 +70,24 @@ struct HeadFields {
     valid_attributes: String,
 }
 
-/// The enabled lists of an index, by their ids, which is the order in which MISP asks them. Lists of
-/// a kind that MISP 2.5.1 does not know are left out: there they never hit.
+/// Reads the enabled lists of an index, in the order of their ids, in which MISP asks them. A list of a kind
+/// that MISP 2.5.1 does not know is left out, since it never matches there.
 ///
 /// # Errors
-/// [`NotAnIndex`]: another document, or a list without what is needed to match it.
+/// [`NotAnIndex`]: the answer is another document, or a list lacks what is needed to match it.
 pub fn read_index(answer: &[u8]) -> Result<Vec<ListHead>, NotAnIndex> {
     let index: Index =
         serde_json::from_slice(answer).map_err(|error| NotAnIndex(error.to_string()))?;
     let enabled = index.lists.into_iter().filter(|around| is_on(&around.list.enabled));
-    let heads: Result<Vec<Option<ListHead>>, NotAnIndex> =
-        enabled.map(|around| around.list.head()).collect();
-    let mut heads: Vec<ListHead> = heads?.into_iter().flatten().collect();
+    let heads = enabled.filter_map(|around| around.list.head().transpose());
+    let mut heads = heads.collect::<Result<Vec<_>, _>>()?;
     heads.sort_by_key(|head| head.id);
     Ok(heads)
 }
 
 impl HeadFields {
     fn head(self) -> Result<Option<ListHead>, NotAnIndex> {
-        let id = number(&self.id).ok_or_else(|| NotAnIndex("a list without id".to_owned()))?;
+        let id = number(&self.id).ok_or_else(|| NotAnIndex("a list has no id".to_owned()))?;
         let Ok(kind) = self.kind.parse() else { return Ok(None) };
         let types = self.valid_attributes.split(", ").filter(|name| !name.is_empty());
         Ok(Some(ListHead {
@@ -103,7 +102,7 @@ impl HeadFields {
     }
 }
 
-/// `true`, `1` or `"1"`.
+/// Whether a switch is on: `true`, `1` or `"1"`.
 fn is_on(value: &Value) -> bool {
     value.as_bool().unwrap_or_else(|| number(value).is_some_and(|number| number != 0))
 }

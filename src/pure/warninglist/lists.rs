@@ -8,15 +8,15 @@ use super::list::List;
 use super::texts::Hashed;
 use super::value::parts;
 
-/// The enabled lists, in the order in which MISP asks them. Cheap to make anew: lists are shared.
+/// The enabled lists, in the order in which MISP asks them. It is cheap to make it anew: lists are shared.
 #[derive(Debug, Default)]
 pub struct Lists {
     lists: Vec<Arc<List>>,
     /// Places in `lists`, by attribute type.
     by_type: HashMap<String, Vec<usize>>,
-    /// For every other type.
+    /// Places in `lists`, for every other type.
     of_all: Vec<usize>,
-    /// Of the texts of all lists.
+    /// The filter over the texts of all lists.
     pub(super) bloom: Bloom,
 }
 
@@ -31,7 +31,7 @@ pub struct Hit<'l, 'v> {
 }
 
 impl Lists {
-    /// By their ids.
+    /// Makes the set, with the lists in the order of their ids.
     pub fn new(mut lists: Vec<Arc<List>>) -> Self {
         lists.sort_by_key(|list| list.head.id);
         let applying = |kind: &str| -> Vec<usize> {
@@ -57,12 +57,12 @@ impl Lists {
         self.lists.is_empty()
     }
 
-    /// Entries of all lists.
+    /// Returns how many entries all lists have.
     pub fn entries(&self) -> usize {
         self.lists.iter().map(|list| list.len()).sum()
     }
 
-    /// The lists that an attribute of the type `kind` with this value, as MISP wrote it, is on.
+    /// Returns the lists that an attribute of the type `kind` with this value, as MISP wrote it, is on.
     pub fn hits<'l, 'v>(&'l self, kind: &str, value: &'v str) -> impl Iterator<Item = Hit<'l, 'v>> {
         let parts = parts(kind, value, &self.bloom);
         let places = self.by_type.get(kind).unwrap_or(&self.of_all);
@@ -74,24 +74,23 @@ impl Lists {
         })
     }
 
-    /// The lists that have this very host as an entry, whatever types they are for. Lists of other
-    /// kinds than whole values and hosts have none.
+    /// Returns the lists that have this very host as an entry, whatever types they are for. Only lists of whole
+    /// values and of hosts can have it.
     pub fn holding<'l>(&'l self, host: &str) -> impl Iterator<Item = &'l List> {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let hashed = Some(Hashed::of(&host)).filter(|hashed| self.bloom.passes(*hashed));
-        let of = move |list: &&Arc<List>| hashed.is_some_and(|hashed| list.has(&host, hashed));
-        self.lists.iter().filter(of).map(AsRef::as_ref)
+        let holds = move |list: &&List| {
+            let texts = list.texts().zip(hashed);
+            texts.is_some_and(|(texts, hashed)| texts.contains(&host, hashed))
+        };
+        self.lists.iter().map(AsRef::as_ref).filter(holds)
     }
 
-    /// Of what decides the verdicts: names, kinds, types and entries. Not of order and versions.
+    /// Sums up what decides the verdicts: names, kinds, types and entries, but neither order nor versions.
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut each: Vec<[u8; 32]> = self.lists.iter().map(|list| list.fingerprint).collect();
         each.sort_unstable();
-        let mut hasher = blake3::Hasher::new();
-        each.iter().for_each(|one| {
-            hasher.update(one);
-        });
-        *hasher.finalize().as_bytes()
+        *blake3::hash(&each.concat()).as_bytes()
     }
 }
 

@@ -14,9 +14,10 @@ mod value;
 mod view;
 
 pub use head::{ListHead, ListKind, NotAnIndex, read_index};
-pub use list::{Builder, List};
+pub use list::List;
 pub use lists::{Hit, Lists};
 pub use store::NotOurs;
+pub use texts::{Texts, TooManyTexts};
 pub use view::{NotAList, read_view};
 
 #[cfg(test)]

@@ -2,73 +2,45 @@
 //! that this crate cannot match becomes `Unknown`; one that PHP refuses becomes `Dead`, since it never
 //! matches in MISP.
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
-/// What an entry of a regex list is here.
+/// What an entry of a regex list becomes.
 #[derive(Debug)]
 pub(super) enum Pattern {
     Matches(Regex),
-    /// PHP refuses it, so that it never matches in MISP: another delimiter, or a modifier that PCRE
-    /// does not have (`/g`).
+    /// PHP refuses it, so it never matches in MISP. It has another delimiter, or a modifier that PCRE does not
+    /// have (`/g`).
     Dead,
-    /// PCRE may know it, this program's engine does not: look-around, back references and the like.
+    /// PCRE may know it, but this program's engine does not: look-around, back references and the like.
     Unknown,
 }
 
-/// The modifiers of PHP 8.2 that change what matches.
-#[derive(Debug, Default)]
-struct Modifiers {
-    caseless: bool,
-    multi_line: bool,
-    dot_all: bool,
-    extended: bool,
-    anchored: bool,
-    utf8: bool,
-}
-
 impl Pattern {
-    /// Reads a pattern with its delimiters and modifiers. A `$` only ever ends the value here; in
-    /// PCRE also before a line feed at its end, which no value of MISP has.
+    /// Reads a pattern with its delimiters and modifiers. A `$` only ever ends the value here. In PCRE it also
+    /// matches before a line feed at the end, which no value of MISP has.
     pub(super) fn read(entry: &str) -> Self {
         let Some((pattern, modifiers)) = undelimited(entry) else { return Self::Dead };
-        let Some(modifiers) = Modifiers::read(modifiers) else { return Self::Dead };
-        let Some(translated) = translated(pattern, modifiers.extended) else {
+        let Some(flags) = flags(modifiers) else { return Self::Dead };
+        let Some(mut translated) = translated(pattern, flags.contains('x')) else {
             return Self::Unknown;
         };
-        let translated =
-            if modifiers.anchored { format!(r"\A(?:{translated})") } else { translated };
-        let built = RegexBuilder::new(&translated)
-            .case_insensitive(modifiers.caseless)
-            .multi_line(modifiers.multi_line)
-            .dot_matches_new_line(modifiers.dot_all)
-            .ignore_whitespace(modifiers.extended)
-            .unicode(modifiers.utf8)
-            .build();
-        built.map_or(Self::Unknown, Self::Matches)
-    }
-}
-
-impl Modifiers {
-    fn read(text: &str) -> Option<Self> {
-        let mut read = Self::default();
-        for modifier in text.chars() {
-            match modifier {
-                'i' => read.caseless = true,
-                'm' => read.multi_line = true,
-                's' => read.dot_all = true,
-                'x' => read.extended = true,
-                'A' => read.anchored = true,
-                'u' => read.utf8 = true,
-                // They change how fast it matches, or what is captured.
-                'D' | 'S' | 'U' | 'X' | 'J' | 'n' | ' ' | '\n' | '\r' => {}
-                _ => return None,
-            }
+        if modifiers.contains('A') {
+            translated = format!(r"\A(?:{translated})");
         }
-        Some(read)
+        Regex::new(&format!("(?{flags}){translated}")).map_or(Self::Unknown, Self::Matches)
     }
 }
 
-/// What stands between the delimiters, and behind them.
+/// Translates the modifiers of PHP 8.2 into flags of this engine. `None`: PHP knows no such modifier.
+fn flags(modifiers: &str) -> Option<String> {
+    // `A` is read by the caller. The others change how fast an expression matches, or what is captured.
+    let is_known = |modifier: char| "imsxuADSUXJn \n\r".contains(modifier);
+    let mut flags: String = "imsx".chars().filter(|flag| modifiers.contains(*flag)).collect();
+    flags.push_str(if modifiers.contains('u') { "u" } else { "-u" });
+    modifiers.chars().all(is_known).then_some(flags)
+}
+
+/// Returns what stands between the delimiters, and what stands behind them.
 fn undelimited(entry: &str) -> Option<(&str, &str)> {
     let entry = entry.trim_start_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
     let begin = entry.chars().next()?;
@@ -101,8 +73,8 @@ fn undelimited(entry: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// Where the two dialects read the same letters otherwise, the other spelling; `None` where this
-/// engine would take another meaning without a word.
+/// Spells a pattern for this engine where the two dialects read the same letters differently. `None`: this
+/// engine would silently read it with another meaning.
 fn translated(pattern: &str, extended: bool) -> Option<String> {
     if pattern.contains("(?R") {
         return None;
@@ -155,7 +127,7 @@ fn translated(pattern: &str, extended: bool) -> Option<String> {
 
 fn escape(out: &mut String, escaped: char) {
     match escaped {
-        // Half word boundaries there, the signs themselves here.
+        // For this engine these are half word boundaries. For PCRE they are the signs themselves.
         '<' | '>' => out.push(escaped),
         'Z' => out.push_str(r"\z"),
         other => out.extend(['\\', other]),

@@ -5,24 +5,25 @@ use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 
 use super::head::ListHead;
-use super::list::Builder;
+use super::list::List;
 use super::lists::Lists;
+use super::texts::Texts;
 
 /// The first line; another layout gets another number.
 const TITLE: &str = "misp-sentinel-relay warninglists 1";
 
-/// The bytes are not lists as this version writes them, or are damaged.
+/// The bytes are not what this version writes, or are damaged.
 #[derive(Debug, thiserror::Error)]
-#[error("no warninglists of this version, or damaged: {0}")]
+#[error("these are no warninglists of this version, or they are damaged: {0}")]
 pub struct NotOurs(String);
 
 impl Lists {
-    /// Writes a line per list and per entry, and a last line by which damage shows.
+    /// Writes a line per list and per entry. A checksum in the last line shows damage.
     ///
     /// # Errors
-    /// Those of `to`.
+    /// An error of `to`.
     pub fn write(&self, to: impl Write) -> io::Result<()> {
-        let mut lines = Lines { to, hasher: blake3::Hasher::new() };
+        let mut lines = Lines { stream: to, hasher: blake3::Hasher::new() };
         lines.put(TITLE)?;
         for list in self.iter() {
             let count = list.entries().count();
@@ -32,67 +33,61 @@ impl Lists {
             }
         }
         let end = lines.hasher.finalize().to_hex();
-        writeln!(lines.to, "{end}")?;
-        lines.to.flush()
+        writeln!(lines.stream, "{end}")?;
+        lines.stream.flush()
     }
 
     /// Reads what [`Lists::write`] wrote.
     ///
     /// # Errors
-    /// [`NotOurs`]
+    /// [`NotOurs`].
     pub fn read(from: impl BufRead) -> Result<Self, NotOurs> {
-        let mut lines = ReadLines { from, hasher: blake3::Hasher::new(), line: String::new() };
+        let mut lines = Lines { stream: from, hasher: blake3::Hasher::new() };
         if lines.next()? != TITLE {
-            return Err(NotOurs("another title".to_owned()));
+            return Err(NotOurs("the first line is another".to_owned()));
         }
         let mut lists = Vec::new();
         loop {
             let before = lines.hasher.clone();
             let line = lines.next()?;
             if !line.starts_with('[') {
-                let whole = line == before.finalize().to_hex().as_str();
-                return if whole {
-                    Ok(Self::new(lists))
-                } else {
-                    Err(NotOurs("it was not written to its end".to_owned()))
-                };
+                let is_whole = line == before.finalize().to_hex().as_str();
+                let cut = || NotOurs("the last line is no checksum of the others".to_owned());
+                return is_whole.then(|| Self::new(lists)).ok_or_else(cut);
             }
-            let (head, count): (ListHead, usize) = parse(line)?;
-            let mut builder = Builder::new(head);
+            let (head, count): (ListHead, usize) = parse(&line)?;
+            let mut entries = Texts::default();
             for _ in 0..count {
-                let entry: String = parse(lines.next()?)?;
-                builder.push(&entry);
+                let entry: String = parse(&lines.next()?)?;
+                entries.push(&entry).map_err(|error| NotOurs(error.to_string()))?;
             }
-            lists.push(Arc::new(builder.finish().map_err(NotOurs)?));
+            lists.push(Arc::new(List::new(head, entries).map_err(NotOurs)?));
         }
     }
 }
 
-struct Lines<W> {
-    to: W,
+/// The lines of a file, and the checksum of those so far.
+struct Lines<S> {
+    stream: S,
     hasher: blake3::Hasher,
 }
 
 impl<W: Write> Lines<W> {
     fn put(&mut self, line: &str) -> io::Result<()> {
         self.hasher.update(line.as_bytes()).update(b"\n");
-        self.to.write_all(line.as_bytes())?;
-        self.to.write_all(b"\n")
+        writeln!(self.stream, "{line}")
     }
 }
 
-struct ReadLines<R> {
-    from: R,
-    hasher: blake3::Hasher,
-    line: String,
-}
-
-impl<R: BufRead> ReadLines<R> {
-    fn next(&mut self) -> Result<&str, NotOurs> {
-        self.line.clear();
-        self.from.read_line(&mut self.line).map_err(|error| NotOurs(error.to_string()))?;
-        self.hasher.update(self.line.as_bytes());
-        self.line.strip_suffix('\n').ok_or_else(|| NotOurs("it ends too early".to_owned()))
+impl<R: BufRead> Lines<R> {
+    fn next(&mut self) -> Result<String, NotOurs> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).map_err(|error| NotOurs(error.to_string()))?;
+        self.hasher.update(line.as_bytes());
+        match line.pop() {
+            Some('\n') => Ok(line),
+            _ => Err(NotOurs("it ends too early".to_owned())),
+        }
     }
 }
 

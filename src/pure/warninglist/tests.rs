@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::value::parts;
-use super::{Builder, List, ListHead, ListKind, Lists, NotAnIndex, read_index, read_view};
+use super::{List, ListHead, ListKind, Lists, NotAnIndex, Texts, read_index, read_view};
 
 /// The lists that were enabled when MISP answered: frames zmq/000036 to 000046 switch them on before
 /// the answers, `warninglists_index2` shows the same six after them.
@@ -80,9 +80,8 @@ fn head(kind: ListKind, types: &[&str]) -> ListHead {
 }
 
 fn list(kind: ListKind, types: &[&str], entries: &[&str]) -> Lists {
-    let mut builder = Builder::new(head(kind, types));
-    entries.iter().for_each(|entry| builder.push(entry));
-    Lists::new(vec![Arc::new(builder.finish().unwrap())])
+    let list = List::new(head(kind, types), Texts::of(entries).unwrap());
+    Lists::new(vec![Arc::new(list.unwrap())])
 }
 
 /// The entry that a value hits.
@@ -197,7 +196,9 @@ fn a_view_that_is_no_list_is_refused_with_what_was_expected() {
         (r#"{"Warninglist":7}"#, "a warninglist"),
         (r#"{"Warninglist":{"WarninglistEntry":7}}"#, "a list of entries"),
         (r#"{"Warninglist":{"WarninglistEntry":[7]}}"#, "an object with value"),
-        (r#"{"Warninglist":{"WarninglistEntry":[{"value":7}]}}"#, "an entry's text"),
+        (r#"{"Warninglist":{"WarninglistEntry":[{"value":7}]}}"#, "a string"),
+        (r#"{"Warninglist":{"WarninglistEntry":[{}]}}"#, "value"),
+        (r#"{"Warninglist":{"WarninglistEntry":[]}}"#, "WarninglistType"),
     ] {
         let refused = read_view(head.clone(), view.as_bytes()).unwrap_err().to_string();
         assert!(refused.contains(expected), "{view}: {refused}");
@@ -384,9 +385,8 @@ fn each_kind_compares_as_misp_does() {
 
 #[test]
 fn a_pattern_that_cannot_be_read_is_told() {
-    let mut builder = Builder::new(head(ListKind::Regex, &["ALL"]));
-    ["/(?<=a)b/", "/c/", "/d/g"].iter().for_each(|entry| builder.push(entry));
-    let list = builder.finish().unwrap();
+    let entries = Texts::of(["/(?<=a)b/", "/c/", "/d/g"]).unwrap();
+    let list = List::new(head(ListKind::Regex, &["ALL"]), entries).unwrap();
     assert_eq!(list.unreadable, ["/(?<=a)b/"]);
     assert_eq!(list.len(), 1);
     // It is told again after a restart.
@@ -445,9 +445,8 @@ fn damage_shows() {
 #[test]
 fn the_fingerprint_is_of_what_decides() {
     let one = |head: ListHead, entries: &[&str]| {
-        let mut builder = Builder::new(head);
-        entries.iter().for_each(|entry| builder.push(entry));
-        Lists::new(vec![Arc::new(builder.finish().unwrap())]).fingerprint()
+        let list = List::new(head, Texts::of(entries).unwrap()).unwrap();
+        Lists::new(vec![Arc::new(list)]).fingerprint()
     };
     let base = || head(ListKind::String, &["domain", "url"]);
     let same = one(base(), &["a", "b"]);

@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 
 /// The hash by which every [`Texts`] finds a text: one hash serves all lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hashed(u64);
+pub(super) struct Hashed(pub(super) u64);
 
 impl Hashed {
     pub(super) fn of(text: &str) -> Self {
@@ -14,18 +14,19 @@ impl Hashed {
         hasher.write(text.as_bytes());
         Self(hasher.finish())
     }
-
-    pub(super) fn number(self) -> u64 {
-        self.0
-    }
 }
 
-/// Texts of this length and longer have it in four bytes behind the first.
+/// The first byte of a long text. Its length stands in the next four bytes.
 const LONG: u8 = u8::MAX;
 
-/// Texts in the order in which they were put in, each behind its length.
+/// The set has no room for another text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it has more than 4 GB of entries")]
+pub struct TooManyTexts;
+
+/// Texts in the order in which they were put in. Its length stands before each.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Texts {
+pub struct Texts {
     run: Vec<u8>,
     count: usize,
     /// Offsets into `run`, by the hash of the text there.
@@ -33,34 +34,42 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    /// Whether there was room: a set holds 4 GB.
-    pub(super) fn push(&mut self, text: &str) -> bool {
-        let (Ok(length), Ok(_)) =
-            (u32::try_from(text.len()), u32::try_from(self.run.len() + text.len() + 5))
-        else {
-            return false;
+    /// Takes the texts in their order.
+    ///
+    /// # Errors
+    /// [`TooManyTexts`].
+    pub fn of<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> Result<Self, TooManyTexts> {
+        let mut all = Self::default();
+        texts.into_iter().try_for_each(|text| all.push(text.as_ref()))?;
+        Ok(all)
+    }
+
+    pub(super) fn push(&mut self, text: &str) -> Result<(), TooManyTexts> {
+        // An offset into the run has four bytes.
+        let end = u32::try_from(self.run.len() + text.len() + 5);
+        let (Ok(length), Ok(_)) = (u32::try_from(text.len()), end) else {
+            return Err(TooManyTexts);
         };
-        match u8::try_from(length).ok().filter(|short| *short != LONG) {
-            Some(short) => self.run.push(short),
-            None => {
+        match u8::try_from(length) {
+            Ok(short) if short != LONG => self.run.push(short),
+            _ => {
                 self.run.push(LONG);
                 self.run.extend_from_slice(&length.to_le_bytes());
             }
         }
         self.run.extend_from_slice(text.as_bytes());
         self.count += 1;
-        true
+        Ok(())
     }
 
-    /// Makes the texts findable.
-    pub(super) fn seal(&mut self) {
+    /// Makes the table by which texts are found. Texts that are put in later are not in it.
+    pub(super) fn sealed(mut self) -> Self {
         self.run.shrink_to_fit();
         let mut found = HashTable::with_capacity(self.count);
-        let hash =
-            |at: &u32| self.at(*at as usize).map_or(0, |(text, _)| Hashed::of(text).number());
+        let hash = |at: &u32| self.at(*at as usize).map_or(0, |(text, _)| Hashed::of(text).0);
         let mut offset = 0;
         while let Some((text, next)) = self.at(offset) {
-            let hashed = Hashed::of(text).number();
+            let hashed = Hashed::of(text).0;
             let is_known = found.find(hashed, |at| self.is_at(*at, text)).is_some();
             if let (false, Ok(at)) = (is_known, u32::try_from(offset)) {
                 found.insert_unique(hashed, at, hash);
@@ -68,10 +77,11 @@ impl Texts {
             offset = next;
         }
         self.found = found;
+        self
     }
 
     pub(super) fn contains(&self, text: &str, hashed: Hashed) -> bool {
-        self.found.find(hashed.number(), |at| self.is_at(*at, text)).is_some()
+        self.found.find(hashed.0, |at| self.is_at(*at, text)).is_some()
     }
 
     fn is_at(&self, offset: u32, text: &str) -> bool {
@@ -91,7 +101,7 @@ impl Texts {
         })
     }
 
-    /// The text at an offset, and the offset of the next.
+    /// Returns the text at an offset, and the offset of the next text.
     fn at(&self, offset: usize) -> Option<(&str, usize)> {
         let short = *self.run.get(offset)?;
         let (begin, length) = match short {
@@ -111,12 +121,7 @@ mod tests {
     use super::*;
 
     fn sealed(texts: &[String]) -> Texts {
-        let mut set = Texts::default();
-        for text in texts {
-            assert!(set.push(text));
-        }
-        set.seal();
-        set
+        Texts::of(texts).unwrap().sealed()
     }
 
     fn contains(set: &Texts, text: &str) -> bool {

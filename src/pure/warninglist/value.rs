@@ -7,7 +7,7 @@ use super::bloom::Bloom;
 use super::cidr::AddressValue;
 use super::texts::Hashed;
 
-/// A value, or one of the two of a composite.
+/// A value, or one of the two parts of a composite value.
 #[derive(Debug)]
 pub(super) struct ValuePart<'a, 's> {
     pub(super) text: &'a str,
@@ -17,18 +17,16 @@ pub(super) struct ValuePart<'a, 's> {
     domains: OnceCell<Vec<(&'a str, Hashed)>>,
 }
 
-/// The parts of a value, asked of lists whose texts are in `bloom`. MISP splits by the type, at the
-/// first `|`.
+/// Returns the parts of a value; `bloom` holds the texts of the lists that are asked. MISP splits at the first
+/// `|`, if the type says that the value is composite.
 pub(super) fn parts<'a, 's>(
     kind: &str,
     value: &'a str,
     bloom: &'s Bloom,
 ) -> Vec<ValuePart<'a, 's>> {
-    let split = kind == "malware-sample" || kind.contains('|');
-    match value.split_once('|').filter(|_| split) {
-        Some((first, second)) => vec![ValuePart::new(first, bloom), ValuePart::new(second, bloom)],
-        None => vec![ValuePart::new(value, bloom)],
-    }
+    let is_composite = kind == "malware-sample" || kind.contains('|');
+    let parts = value.splitn(if is_composite { 2 } else { 1 }, '|');
+    parts.map(|text| ValuePart::new(text, bloom)).collect()
 }
 
 impl<'a, 's> ValuePart<'a, 's> {
@@ -42,17 +40,18 @@ impl<'a, 's> ValuePart<'a, 's> {
         }
     }
 
-    /// What a list of whole values is asked for; `None` where none has it.
+    /// Returns what a list of whole values is asked for. `None`: no list has it.
     pub(super) fn whole(&self) -> Option<Hashed> {
         let hashed = || Some(Hashed::of(self.text)).filter(|text| self.bloom.passes(*text));
         *self.whole.get_or_init(hashed)
     }
 
+    /// Returns what a list of networks is asked for. `None`: the part begins with no address.
     pub(super) fn address(&self) -> Option<&AddressValue<'a>> {
         self.address.get_or_init(|| AddressValue::read(self.text)).as_ref()
     }
 
-    /// What a hostname list is asked for, in MISP's order, without what none has.
+    /// Returns what a list of hosts is asked for, in MISP's order, without what no list has.
     pub(super) fn domains(&self) -> &[(&'a str, Hashed)] {
         self.domains.get_or_init(|| {
             let hashed = domains(self.text).into_iter().map(|domain| (domain, Hashed::of(domain)));
@@ -61,8 +60,8 @@ impl<'a, 's> ValuePart<'a, 's> {
     }
 }
 
-/// The host in a value and the domains above it, the topmost first. MISP takes what stands before
-/// the first slash, or behind the second one if there are two in a row; it keeps port, user and case.
+/// Returns the host in a value and the domains above it, the topmost first. MISP takes for the host what stands
+/// before the first slash, or behind the second slash if there are two in a row. It keeps port, user and case.
 fn domains(value: &str) -> Vec<&str> {
     let place = if value.contains("//") { 2 } else { 0 };
     let Some(host) = value.split('/').nth(place) else { return Vec::new() };
@@ -71,7 +70,7 @@ fn domains(value: &str) -> Vec<&str> {
     loop {
         let above = host.get(begin..end).unwrap_or_default();
         let before = if begin == host.len() { begin } else { begin - 1 };
-        // PHP takes "0" for empty, and begins anew.
+        // For PHP "0" is empty, so MISP begins anew there.
         if above.is_empty() || above == "0" {
             end = before;
         }

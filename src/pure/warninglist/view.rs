@@ -3,55 +3,36 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::Read;
+use std::io::{BufReader, Read};
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
 use super::head::{ListHead, ListKind};
-use super::list::{Builder, List};
+use super::list::List;
+use super::texts::Texts;
 
 /// The answer is not the list that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no warninglist, or another: {0}")]
+#[error("this is not the warninglist that was asked for: {0}")]
 pub struct NotAList(pub String);
 
-/// Reads the list that the index announced as `head`. Only its entries are ever in memory.
-///
-/// # Errors
-/// [`NotAList`]: another document, a list of another kind than the index said, or an answer that
-/// ends too early.
-pub fn read_view(head: ListHead, answer: impl Read) -> Result<List, NotAList> {
-    let (kind, announced) = (head.kind, head.entries);
-    let expected: BTreeSet<String> = head.types.iter().cloned().collect();
-    let mut builder = Builder::new(head);
-    let mut reader = serde_json::Deserializer::from_reader(std::io::BufReader::new(answer));
-    let seen = In("Warninglist", ListFields { kind, builder: &mut builder })
-        .deserialize(&mut reader)
-        .map_err(|error| NotAList(error.to_string()))?;
-    reader.end().map_err(|error| NotAList(error.to_string()))?;
-    let Some(ListParts { entries: Some(entries), types: Some(types) }) = seen else {
-        return Err(NotAList("it has no entries or no types".to_owned()));
-    };
-    if types != expected || announced.is_some_and(|announced| announced != entries) {
-        return Err(NotAList("the index says otherwise: it was changed meanwhile".to_owned()));
-    }
-    builder.finish().map_err(NotAList)
+#[derive(Deserialize)]
+#[serde(expecting = "an object with Warninglist")]
+struct Answer {
+    #[serde(rename = "Warninglist")]
+    list: ListFields,
 }
 
-/// An object in which one field is read.
-struct In<S>(&'static str, S);
-
-/// The object `Warninglist`.
-struct ListFields<'a> {
-    kind: ListKind,
-    builder: &'a mut Builder,
-}
-
-#[derive(Debug, Default)]
-struct ListParts {
-    entries: Option<u64>,
-    types: Option<BTreeSet<String>>,
+#[derive(Deserialize)]
+#[serde(expecting = "a warninglist")]
+struct ListFields {
+    #[serde(rename = "type")]
+    kind: Option<ListKind>,
+    #[serde(rename = "WarninglistEntry", deserialize_with = "entries")]
+    entries: Texts,
+    #[serde(rename = "WarninglistType")]
+    types: Vec<Type>,
 }
 
 #[derive(Deserialize)]
@@ -60,119 +41,48 @@ struct Type {
     kind: String,
 }
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for In<S> {
-    type Value = Option<S::Value>;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_map(self)
-    }
+#[derive(Deserialize)]
+#[serde(expecting = "an object with value")]
+struct Entry {
+    value: String,
 }
 
-impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for In<S> {
-    type Value = Option<S::Value>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an object with {}", self.0)
+/// Reads the list that the index announced as `head`. Only its entries are ever in memory.
+///
+/// # Errors
+/// [`NotAList`]: the answer is another document, is not the list that the index announced, or ends too
+/// early.
+pub fn read_view(head: ListHead, answer: impl Read) -> Result<List, NotAList> {
+    let read = serde_json::from_reader(BufReader::new(answer));
+    let Answer { list } = read.map_err(|error| NotAList(error.to_string()))?;
+    let types: BTreeSet<&str> = list.types.iter().map(|one| one.kind.as_str()).collect();
+    let is_announced = list.kind.is_none_or(|kind| kind == head.kind)
+        && types == head.types.iter().map(String::as_str).collect()
+        && head.entries.is_none_or(|announced| announced == list.entries.len() as u64);
+    if !is_announced {
+        return Err(NotAList("it differs from the index, so it was changed meanwhile".to_owned()));
     }
+    List::new(head, list.entries).map_err(NotAList)
+}
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut seed, mut found) = (Some(self.1), None);
-        while let Some(name) = map.next_key::<String>()? {
-            match seed.take_if(|_| name == self.0) {
-                Some(seed) => found = Some(map.next_value_seed(seed)?),
-                None => drop(map.next_value::<IgnoredAny>()?),
+fn entries<'de, D: Deserializer<'de>>(from: D) -> Result<Texts, D::Error> {
+    struct Entries;
+
+    impl<'de> Visitor<'de> for Entries {
+        type Value = Texts;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of entries")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
+            let mut texts = Texts::default();
+            while let Some(Entry { value }) = list.next_element()? {
+                texts.push(&value).map_err(A::Error::custom)?;
             }
+            Ok(texts)
         }
-        Ok(found)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for ListFields<'_> {
-    type Value = ListParts;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ListFields<'_> {
-    type Value = ListParts;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a warninglist")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut seen = ListParts::default();
-        while let Some(name) = map.next_key::<String>()? {
-            match name.as_str() {
-                "type" => {
-                    let kind = map.next_value::<String>()?;
-                    if kind.parse() != Ok(self.kind) {
-                        return Err(serde::de::Error::custom("its type is not the index's"));
-                    }
-                }
-                "WarninglistEntry" => {
-                    seen.entries = Some(map.next_value_seed(Entries(&mut *self.builder))?);
-                }
-                "WarninglistType" => {
-                    let types = map.next_value::<Vec<Type>>()?;
-                    seen.types = Some(types.into_iter().map(|one| one.kind).collect());
-                }
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(seen)
-    }
-}
-
-struct Entries<'a>(&'a mut Builder);
-
-impl<'de> DeserializeSeed<'de> for Entries<'_> {
-    /// How many.
-    type Value = u64;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<u64, D::Error> {
-        from.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Entries<'_> {
-    type Value = u64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of entries")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<u64, A::Error> {
-        let mut count = 0;
-        while list.next_element_seed(In("value", EntryText(&mut *self.0)))?.is_some() {
-            count += 1;
-        }
-        Ok(count)
-    }
-}
-
-/// An entry's text, which goes into the builder without a copy of its own.
-struct EntryText<'a>(&'a mut Builder);
-
-impl<'de> DeserializeSeed<'de> for EntryText<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for EntryText<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an entry's text")
-    }
-
-    fn visit_str<E>(self, entry: &str) -> Result<(), E> {
-        self.0.push(entry);
-        Ok(())
-    }
+    from.deserialize_seq(Entries)
 }
