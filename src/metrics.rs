@@ -28,7 +28,7 @@ pub enum MetricKind {
 macro_rules! declare {
     ($($(#[$doc:meta])* $vis:vis $function:ident($($label:ident),* $(; $value:ident: $type:ty)?)
         = $kind:ident $name:literal $unit:ident: $help:literal;)*) => {
-        /// All of them, in the order of the flow.
+        /// All metrics, in the order in which data flows.
         pub const METRICS: &[Metric] = &[$(Metric {
             name: $name,
             kind: MetricKind::$kind,
@@ -49,59 +49,60 @@ macro_rules! declare {
     (@Histogram $name:literal, $labels:ident, $value:ident) => { histogram!($name, $labels).record($value) };
 }
 
-// Each with the function that records it: its labels, and after `;` its value. A counter without one counts
-// by one.
+// Each line is the function that records a metric: its labels, and after `;` its value. A counter without a
+// value counts by one.
 declare! {
     build(version; one: f64) = Gauge "relay_build_info" Count: "1, with the version of the program";
-    /// A ZeroMQ frame; `topic` one of MISP's, or `unknown`.
+    /// A ZeroMQ frame came; `topic` is one of MISP's, or `unknown`.
     pub frame_received(endpoint, topic) = Counter "relay_zeromq_frames_total" Count: "ZeroMQ frames received";
     /// The size of a ZeroMQ frame that came on `socket` (`publications` or `others`).
     pub bytes_received(endpoint, socket; bytes: u64) = Counter "relay_zeromq_bytes_total" Bytes: "Bytes of ZeroMQ frames received";
     pub connected(endpoint, socket; yes: bool) = Gauge "relay_zeromq_connected" Count: "1 while the socket is connected, else 0";
     newest_frame(endpoint; seconds: f64) = Gauge "relay_zeromq_last_frame_timestamp_seconds" Seconds: "Unix time of the newest frame";
     pub webhook_answered(status) = Counter "relay_webhook_requests_total" Count: "Webhook requests, by the HTTP status of the relay's answer";
-    /// A request to MISP was `answered`, or why not.
+    /// A request to MISP ended; `outcome` is `answered`, or says why there is no answer.
     pub rest_request(outcome) = Counter "relay_rest_requests_total" Count: "Requests to MISP's REST API, by outcome: answered, or what went wrong, also later in the answer";
     gap_of(intake, reason) = Counter "relay_gaps_total" Count: "Times at which something may have been missed";
-    /// A publication was `applied`, `unchanged` or `refused`.
+    /// A snapshot of an event was `applied`, `unchanged`, `refused` and so on.
     pub event_read(outcome) = Counter "relay_events_total" Count: "Snapshots of events: applied, unchanged, stale, deleted, refused, read (over REST) or overtaken";
-    /// Claims that a transaction made `new`, `changed` or `gone`.
+    /// A transaction made claims `new`, `changed` or `gone`.
     pub claims(change; count: u64) = Counter "relay_claims_total" Count: "Claims of the ledger: new, changed or gone";
-    /// Attributes or claims left out for a reason, as `convert` spells it.
+    /// Attributes or claims were left out; `reason` is the word of `pure::convert::Reason`.
     pub skipped(reason; count: u64) = Counter "relay_skipped_total" Count: "Attributes that make no claim, and claims that no policy admits";
-    reads_waiting(; reads: f64) = Gauge "relay_reads_waiting" Count: "Events that wait to be read over REST";
-    claims_held(; held: f64) = Gauge "relay_held_claims" Count: "Claims that the guard holds until an operator releases them";
+    pub reads_waiting(; reads: f64) = Gauge "relay_reads_waiting" Count: "Events that wait to be read over REST";
+    pub claims_held(; held: f64) = Gauge "relay_held_claims" Count: "Claims that the guard holds until an operator releases them";
     pub warninglist_entries(; entries: f64) = Gauge "relay_warninglist_entries" Count: "Entries of MISP's warninglists that are in force";
     pub committed(; took: Duration) = Histogram "relay_ledger_commit_seconds" Seconds: "Time of a ledger transaction with its commit";
     /// `part` is `file`, `wal` or `free`.
     pub ledger_size(part; bytes: f64) = Gauge "relay_ledger_bytes" Bytes: "Size of the ledger: its file, its WAL, and the free part of the file";
-    /// How many changes a target has not fully taken, in a lane (`withdrawals`, `live` or `backlog`).
+    /// How many changes a target has not accepted completely, in a lane (`withdrawals`, `live` or `backlog`).
     pub queued(target, lane; changes: f64) = Gauge "relay_queue_changes" Count: "Open changes of the target: one per event and lane";
     pub sent(target, lane; objects: u64) = Counter "relay_objects_sent_total" Count: "Objects sent, repeats included";
     pub accepted(target, lane; objects: u64) = Counter "relay_objects_accepted_total" Count: "Objects that Sentinel accepted, or that a dry run wrote to its file";
     pub rejected(target; objects: u64) = Counter "relay_objects_rejected_total" Count: "Objects that Sentinel rejected";
     pub withdrawn(target; objects: u64) = Counter "relay_objects_withdrawn_total" Count: "Accepted objects that were withdrawals";
-    request_outcome(target, outcome) = Counter "relay_requests_total" Count: "Upload requests, by outcome";
-    request_time(target; took: Duration) = Histogram "relay_request_seconds" Seconds: "Time of an upload request";
+    /// An upload request ended; `outcome` is one of the words of `deliver::outcome`.
+    pub request_outcome(target, outcome) = Counter "relay_requests_total" Count: "Upload requests, by outcome";
+    pub request_time(target; took: Duration) = Histogram "relay_request_seconds" Seconds: "Time of an upload request";
     /// A token was asked for: `granted`, or the word of the `SignInError`.
     pub sign_in(outcome) = Counter "relay_sign_ins_total" Count: "Sign-ins, by outcome";
     /// A withdrawn indicator was deleted over the management plane.
     pub deleted(target) = Counter "relay_deleted_total" Count: "Withdrawn indicators deleted over the management plane";
-    /// From the arrival of MISP's frame to Sentinel's 200.
+    /// The time from the arrival of MISP's frame to Sentinel's 200.
     pub time_to_accepted(target, lane; took: Duration) = Histogram "relay_time_to_accepted_seconds" Seconds: "From MISP's frame to Sentinel's acceptance";
     degraded_part(part, name, reason; yes: bool) = Gauge "relay_degraded" Count: "1 while a part of the relay works less than promised, else 0; name is the target or the endpoint, and empty for all else";
 }
 
-/// Upper bounds, seconds: an fsync on good and bad disks.
+/// Upper bounds in seconds: an fsync on good and bad disks.
 const COMMIT_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
-/// Upper bounds, seconds: up to the request time-out.
+/// Upper bounds in seconds: up to the request time-out.
 const REQUEST_BUCKETS: [f64; 9] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
-/// Upper bounds, seconds: live objects take milliseconds, a backlog hours.
+/// Upper bounds in seconds: live objects take milliseconds, a backlog takes hours.
 const ACCEPT_BUCKETS: [f64; 13] =
     [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0, 1800.0, 14_400.0];
 
-/// Records from now on, process-wide. The handle's `render` is the text of `/metrics`; its
-/// `run_upkeep` has to be called every few seconds, or histograms grow until somebody looks.
+/// Records the metrics of this process from now on. The handle's `render` gives the text of `/metrics`. Its
+/// `run_upkeep` must be called every few seconds, since histograms grow until then.
 ///
 /// # Errors
 /// A recorder was installed before.
@@ -124,21 +125,17 @@ fn builder() -> Result<PrometheusBuilder, BuildError> {
 
 /// Describes all metrics, and sets those that hold from the start.
 fn begin() {
-    for metric in METRICS {
-        match metric.kind {
-            MetricKind::Counter => {
-                metrics::describe_counter!(metric.name, metric.unit, metric.help)
-            }
-            MetricKind::Gauge => metrics::describe_gauge!(metric.name, metric.unit, metric.help),
-            MetricKind::Histogram => {
-                metrics::describe_histogram!(metric.name, metric.unit, metric.help)
-            }
+    for &Metric { name, kind, unit, help, .. } in METRICS {
+        match kind {
+            MetricKind::Counter => metrics::describe_counter!(name, unit, help),
+            MetricKind::Gauge => metrics::describe_gauge!(name, unit, help),
+            MetricKind::Histogram => metrics::describe_histogram!(name, unit, help),
         }
     }
     build(env!("CARGO_PKG_VERSION"), 1.0);
 }
 
-/// When the newest frame came.
+/// Records when the newest frame came.
 pub fn last_frame(endpoint: &str, at: SystemTime) {
     newest_frame(endpoint, at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
 }
@@ -147,45 +144,26 @@ pub fn gap(intake: &str, reason: GapReason) {
     gap_of(intake, reason.word());
 }
 
-/// An upload request with its outcome, one of the words of `deliver::outcome`.
-pub fn request(target: &str, outcome: &str, took: Duration) {
-    request_outcome(target, outcome);
-    request_time(target, took);
-}
-
-pub fn waiting(reads: f64, held: f64) {
-    reads_waiting(reads);
-    claims_held(held);
-}
-
-/// What may work less than promised. Names of the configuration have a label of their own, so that
-/// a target may be called as it likes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A part of the relay that may work less than promised. A name of the configuration has a label of its own, so
+/// a target may have any name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Part<'a> {
-    /// By its endpoint.
+    /// A feed, with its endpoint.
     Feed(&'a str),
     Rest,
     Warninglists,
     Ledger,
-    /// By its name.
+    /// A target, with its name.
     Target(&'a str),
 }
 
-impl<'a> Part<'a> {
-    fn labels(self) -> (&'static str, &'a str) {
-        match self {
-            Self::Feed(endpoint) => ("feed", endpoint),
-            Self::Rest => ("rest", ""),
-            Self::Warninglists => ("warninglists", ""),
-            Self::Ledger => ("ledger", ""),
-            Self::Target(name) => ("target", name),
-        }
-    }
-}
-
 pub fn degraded(part: Part<'_>, reason: &str, yes: bool) {
-    let (part, name) = part.labels();
-    degraded_part(part, name, reason, yes);
+    let name = match part {
+        Part::Feed(name) | Part::Target(name) => name,
+        Part::Rest | Part::Warninglists | Part::Ledger => "",
+    };
+    degraded_part(part.into(), name, reason, yes);
 }
 
 #[cfg(test)]
@@ -212,14 +190,16 @@ mod tests {
         accepted(target, lane, 1);
         rejected(target, 1);
         withdrawn(target, 1);
-        request(target, "accepted", second);
+        request_outcome(target, "accepted");
+        request_time(target, second);
         sign_in("granted");
         deleted("soc");
         time_to_accepted(target, lane, Duration::from_millis(40));
         degraded(Part::Rest, "not_configured", true);
         degraded(Part::Target("rest"), "failing", false);
         rest_request("ok");
-        waiting(1.0, 0.0);
+        reads_waiting(1.0);
+        claims_held(0.0);
         warninglist_entries(2.0);
     }
 

@@ -210,7 +210,8 @@ fn gauge_parts(watched: &Services) {
 async fn gauge_ledger(watched: &Services) -> SqlResult<()> {
     let ledger = &watched.ledger;
     let WaitingCounts { reads, held } = ledger.waiting().await?;
-    metrics::waiting(reads as f64, held as f64);
+    metrics::reads_waiting(reads as f64);
+    metrics::claims_held(held as f64);
     let Room { file, wal, free } = ledger.room().await?;
     for (part, bytes) in [("file", file), ("wal", wal), ("free", free)] {
         metrics::ledger_size(part, bytes as f64);

@@ -20,8 +20,8 @@ use azure_identity::{
 use super::assertion::{ByFile, ByIdentity, BySignature};
 use super::http;
 use super::refusal::SignInError;
-use super::sign_in::SignIn;
-use super::transport::{Addressee, OurClient};
+use super::sign_in::{SignIn, Who};
+use super::transport::OurClient;
 use crate::config::{Azure, Credential, ManagedIdentity, Proof};
 
 /// The most characters of `az`'s standard error that are quoted.
@@ -106,7 +106,11 @@ impl Tools {
                 ManagedIdentity::ObjectId(id) => Some(UserAssignedId::ObjectId(id)),
                 ManagedIdentity::ResourceId(id) => Some(UserAssignedId::ResourceId(id)),
             },
-            client_options: options(http, Addressee::Metadata(endpoint)),
+            client_options: options(OurClient {
+                http,
+                who: Who::ManagedIdentity,
+                metadata: Some(endpoint),
+            }),
         };
         Ok(ManagedIdentityCredential::new(Some(options))?)
     }
@@ -123,15 +127,16 @@ impl Tools {
         let mut cloud = CustomConfiguration::default();
         authority.clone_into(&mut cloud.authority_host);
         let cloud = Some(Arc::new(CloudConfiguration::Custom(cloud)));
-        ClientOptions { cloud, ..options(self.http.clone(), Addressee::Entra) }
+        let http = self.http.clone();
+        ClientOptions { cloud, ..options(OurClient { http, who: Who::Entra, metadata: None }) }
     }
 }
 
 /// Returns the SDK's options without retries: the caller that asks for a token decides when to ask again.
-pub(super) fn options(http: reqwest::Client, asks: Addressee) -> ClientOptions {
+pub(super) fn options(client: OurClient) -> ClientOptions {
     ClientOptions {
         retry: RetryOptions::none(),
-        transport: Some(Transport::new(Arc::new(OurClient { http, asks }))),
+        transport: Some(Transport::new(Arc::new(client))),
         ..ClientOptions::default()
     }
 }

@@ -1,8 +1,8 @@
 //! Makes the HTTP client for all requests to Azure, sign-ins and uploads alike. So certificate authorities,
 //! proxy and time-outs are the same everywhere, and TLS is always verified.
 
-use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};
+use reqwest::{RequestBuilder, Response};
 
 use super::reply::Reply;
 use crate::config::Azure;
@@ -36,6 +36,14 @@ pub fn way(azure: &Azure) -> ClientOptions<'_> {
 /// [`HttpError`]
 pub(super) fn metadata_client(azure: &Azure) -> Result<reqwest::Client, HttpError> {
     ClientOptions { https_only: false, proxy: Some("none"), ..way(azure) }.client()
+}
+
+/// Sends a request, and reads its answer as [`read`] does.
+///
+/// # Errors
+/// No answer came, or it broke off.
+pub async fn exchange(request: RequestBuilder, most: usize) -> reqwest::Result<Reply> {
+    read(request.send().await?, most).await
 }
 
 /// Reads an answer, and at most `most` bytes of its body.

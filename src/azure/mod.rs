@@ -6,7 +6,7 @@ mod certificate;
 mod credential;
 pub mod http;
 pub mod manage;
-mod pace;
+pub mod pace;
 mod refusal;
 mod remedy;
 pub mod reply;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
+use chrono::{DateTime, FixedOffset};
 use serde_json::{Map, Value};
 
 /// The longest wait that an answer can ask for. A retry after an hour costs only one request.
@@ -34,6 +34,11 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Whether the status is 2xx.
+    pub fn is_success(&self) -> bool {
+        matches!(self.status, 200..=299)
+    }
+
     /// Returns the answer in one line: status, code, message and activity id, or else the start of the body
     /// without markup.
     pub fn words(&self) -> String {
@@ -44,7 +49,7 @@ impl Reply {
         }
         let listed = || {
             let first = complaints.iter().take(3);
-            first.map(|one| format!("record {}: {}", one.place(), one.words())).collect::<Vec<_>>()
+            first.map(|one| format!("record {}: {}", one.place, one.words)).collect::<Vec<_>>()
         };
         let message = message.or_else(|| Some(listed().join("; ")).filter(|text| !text.is_empty()));
         let message = one_line(&message.unwrap_or_else(|| plain(&self.body)));
@@ -55,6 +60,11 @@ impl Reply {
             line.push_str(&format!(" (activityId {activity})"));
         }
         line
+    }
+
+    /// Returns the time of the header `Date` (RFC 9110, 6.6.1).
+    pub fn date(&self) -> Option<DateTime<FixedOffset>> {
+        DateTime::parse_from_rfc2822(self.date.as_deref()?.trim()).ok()
     }
 
     /// Returns how long the answer asks to wait: `Retry-After` in seconds or as a date, or else the number in
@@ -134,34 +144,26 @@ fn told<'v>(members: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
 /// empty list still names the record.
 #[derive(Debug)]
 pub struct Complaint {
-    index: Value,
-    words: Vec<String>,
+    /// The record's position in the request.
+    pub record: Option<usize>,
+    /// The record's position as the answer spells it.
+    pub place: String,
+    pub words: String,
 }
 
 impl Complaint {
     fn read(entry: &Value) -> Self {
-        let Some(members) = entry.as_object() else {
-            return Self { index: Value::Null, words: texts(entry) };
-        };
         // The article and the swagger name the list differently.
-        let lists = ["errorMessages", "validationErrorMessages"];
-        let words = lists.iter().filter_map(|name| members.get(*name)).flat_map(texts).collect();
-        Self { index: members.get("recordIndex").cloned().unwrap_or_default(), words }
-    }
-
-    /// Returns the record's position in the request.
-    pub fn record(&self) -> Option<usize> {
-        let index = self.index.as_u64().or_else(|| self.index.as_str()?.trim().parse().ok());
-        index.and_then(|index| usize::try_from(index).ok())
-    }
-
-    /// Returns the record's position as the answer spells it.
-    pub fn place(&self) -> String {
-        self.index.to_string()
-    }
-
-    pub fn words(&self) -> String {
-        if self.words.is_empty() { "no reason given".to_owned() } else { self.words.join("; ") }
+        let lists = ["errorMessages", "validationErrorMessages"].iter();
+        let words = match entry.as_object() {
+            Some(members) => lists.filter_map(|name| members.get(*name)).flat_map(texts).collect(),
+            None => texts(entry),
+        };
+        let words = if words.is_empty() { "no reason given".to_owned() } else { words.join("; ") };
+        let index = entry.get("recordIndex").unwrap_or(&Value::Null);
+        let number = index.as_u64().or_else(|| index.as_str()?.trim().parse().ok());
+        let record = number.and_then(|number| usize::try_from(number).ok());
+        Self { record, place: index.to_string(), words }
     }
 }
 
@@ -206,8 +208,7 @@ impl Failure {
 
 fn until(header: &str, reply: &Reply) -> Option<Duration> {
     let until = DateTime::parse_from_rfc2822(header).ok()?;
-    let sent = DateTime::parse_from_rfc2822(reply.date.as_deref()?.trim()).ok()?;
-    Some((until - sent).to_std().unwrap_or(Duration::ZERO))
+    Some((until - reply.date()?).to_std().unwrap_or(Duration::ZERO))
 }
 
 /// Reads the gateway's "Rate limit is exceeded. Try again in <n> seconds."
@@ -220,23 +221,12 @@ fn seconds_in_message(body: &[u8]) -> Option<Duration> {
 
 /// Returns the text of a body that is no JSON we know, without tags and cut.
 fn plain(body: &[u8]) -> String {
-    let mut inside = false;
     let text = String::from_utf8_lossy(body);
-    let text: String = text
-        .chars()
-        .filter_map(|c| match c {
-            '<' => {
-                inside = true;
-                Some(' ')
-            }
-            '>' if inside => {
-                inside = false;
-                None
-            }
-            _ => (!inside).then_some(c),
-        })
-        .collect();
-    one_line(&text)
+    let mut pieces = text.split('<');
+    let first = pieces.next().unwrap_or_default();
+    // Every other piece begins with a tag. A tag without an end hides what follows it.
+    let others = pieces.map(|piece| piece.split_once('>').map_or("", |(_, text)| text));
+    one_line(&[first].into_iter().chain(others).collect::<Vec<_>>().join(" "))
 }
 
 fn one_line(text: &str) -> String {

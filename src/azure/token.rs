@@ -4,19 +4,20 @@
 //! is paced here.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use azure_core::credentials::AccessToken;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::credential::{Signer, Tools};
-use super::pace::{RequestGate, TokenLife};
+use super::pace::{TokenLife, pass};
 use super::refusal::RefusedAnswer;
 use crate::caught::caught;
 use crate::config::{Azure, Credential, Proof, Secret};
 use crate::http::causes;
 use crate::metrics;
+use crate::pure::pacer::Pacer;
 
 pub use super::refusal::SignInError;
 pub use super::sign_in::SignIn;
@@ -25,7 +26,7 @@ pub use super::sign_in::SignIn;
 #[derive(Debug)]
 pub struct TokenSource {
     tools: Tools,
-    gate: RequestGate,
+    pacer: Pacer,
     /// The task that holds it signs in. The others wait, and use the token that it gets.
     turn: tokio::sync::Mutex<()>,
     state: Mutex<TokenState>,
@@ -48,7 +49,7 @@ impl TokenState {
         Self { sign_in, signer, last: None, paused_until: None, trouble: None }
     }
 
-    /// Returns the cached token, if it passes the test.
+    /// Returns the cached token, if its lifetime passes the test.
     fn held(&self, test: fn(TokenLife, Instant) -> bool) -> Option<AccessToken> {
         let held = self.last.as_ref().filter(|(_, life)| test(*life, Instant::now()));
         held.map(|(token, _)| token.clone())
@@ -65,7 +66,7 @@ impl TokenSource {
         let signer = tools.signer(&sign_in)?;
         Ok(Self {
             tools,
-            gate: RequestGate::new(azure.sign_in_pause),
+            pacer: Pacer::with_pauses(azure.sign_in_pause, Instant::now()),
             turn: tokio::sync::Mutex::new(()),
             state: Mutex::new(TokenState::new(sign_in, signer)),
         })
@@ -104,10 +105,10 @@ impl TokenSource {
         let good = self.with(|state| state.held(TokenLife::is_good));
         match good {
             None => {
-                self.gate.pass().await;
+                pass(&self.pacer).await;
                 self.sign_in().await
             }
-            Some(good) if self.gate.try_pass().is_err() => Ok(good),
+            Some(good) if self.pacer.take(Instant::now()).is_err() => Ok(good),
             Some(good) => match self.sign_in().await {
                 Ok(token) => Ok(token),
                 Err(error) => {
@@ -159,7 +160,7 @@ impl TokenSource {
         self.replace(sign_in).map(drop)
     }
 
-    /// Signs in. The caller has already passed the gate. After a refusal the secret is read again, and one
+    /// Signs in. The caller has already taken a slot. After a refusal the secret is read again, and one
     /// more sign-in follows if it has changed.
     async fn sign_in(&self) -> Result<AccessToken, SignInError> {
         let (signer, sign_in) =
@@ -170,25 +171,26 @@ impl TokenSource {
         };
         let Some(sign_in) = self.read_again(sign_in).await else { return Err(refused) };
         let signer = self.replace(sign_in.clone())?;
-        self.gate.pass().await;
+        pass(&self.pacer).await;
         self.ask(&signer, &sign_in).await
     }
 
     /// Returns the sign-in with the secret that is there now. `None`: it is the same, or cannot be read.
     async fn read_again(&self, mut sign_in: SignIn) -> Option<SignIn> {
         let secret = sign_in.credential.secret_mut()?;
-        match tokio::time::timeout(self.timeout(), secret.read_again()).await {
+        match tokio::time::timeout(self.tools.azure.token_timeout, secret.read_again()).await {
             Ok(Ok(Some(new))) => {
-                tracing::info!("sign-in refused, and the secret is another one now: trying that");
+                tracing::info!(
+                    "sign-in refused, but the secret has changed since: trying the new one"
+                );
                 *secret = new;
                 Some(sign_in)
             }
-            Ok(Ok(None)) => None,
+            Ok(Ok(None)) | Err(_) => None,
             Ok(Err(why)) => {
                 tracing::warn!(%why, "the secret of a refused sign-in cannot be read again");
                 None
             }
-            Err(_) => None,
         }
     }
 
@@ -200,16 +202,12 @@ impl TokenSource {
         Ok(held)
     }
 
-    fn timeout(&self) -> Duration {
-        self.tools.azure.token_timeout
-    }
-
     /// Signs in once, counts it in the metrics, and caches the token.
     async fn ask(&self, signer: &Signer, sign_in: &SignIn) -> Result<AccessToken, SignInError> {
         let scopes = [sign_in.scope.as_str()];
         // A panic in the SDK must stop only this credential.
         let asked = caught(signer.get_token(&scopes, None));
-        let answer = match tokio::time::timeout(self.timeout(), asked).await {
+        let answer = match tokio::time::timeout(self.tools.azure.token_timeout, asked).await {
             Ok(Ok(Ok(token))) => self.keep(signer, token, sign_in),
             Ok(Ok(Err(error))) => Err(explain(&error, sign_in)),
             Ok(Err(panicked)) => Err(SignInError::Unusable(panicked.to_string())),
@@ -221,7 +219,7 @@ impl TokenSource {
 
     /// Makes the error for a sign-in that timed out.
     fn silence(&self, sign_in: &SignIn) -> SignInError {
-        let timeout = humantime::format_duration(self.timeout());
+        let timeout = humantime::format_duration(self.tools.azure.token_timeout);
         let asked = who(&sign_in.credential).unwrap_or(&sign_in.authority);
         SignInError::Unreachable(format!("no sign-in within {timeout}: {asked} does not answer"))
     }
@@ -237,7 +235,7 @@ impl TokenSource {
         let lasts = SystemTime::from(token.expires_on).duration_since(SystemTime::now());
         let Some(lasts) = lasts.ok().filter(|lasts| lasts.as_secs() > 0) else {
             return Err(SignInError::Unusable(format!(
-                "the one that {who} gives is over already; check this machine's clock"
+                "{who} gives one that has expired already; check this machine's clock"
             )));
         };
         // The monotonic clock measures the remaining lifetime, so jumps of the system clock do no harm.
@@ -245,7 +243,7 @@ impl TokenSource {
         let trouble = life.is_short().then(|| {
             format!(
                 "{who} gives tokens that last less than five minutes, so sign-ins are frequent; if \
-                 that does not pass, look into the token lifetime of the identity"
+                 that does not pass, check the token lifetime of the identity"
             )
         });
         self.with(|state| {
@@ -301,11 +299,13 @@ fn explain(error: &azure_core::Error, sign_in: &SignIn) -> SignInError {
     let who = who(&sign_in.credential).unwrap_or("Entra");
     let is_az = sign_in.credential.proof == Proof::AzureCli;
     let version = if is_az { ", of which version 2.54 or newer is needed" } else { "" };
-    SignInError::Unreachable(format!("the answer is not one of {who}{version}"))
+    SignInError::Unreachable(format!("this is no answer of {who}{version}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use async_trait::async_trait;
     use azure_core::credentials::{TokenCredential, TokenRequestOptions};
 

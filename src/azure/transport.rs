@@ -28,31 +28,16 @@ const METADATA_HOST: &str = "169.254.169.254";
 #[derive(Debug)]
 pub(super) struct OurClient {
     pub(super) http: reqwest::Client,
-    pub(super) asks: Addressee,
-}
-
-#[derive(Debug)]
-pub(super) enum Addressee {
-    Entra,
-    /// The metadata service at this URL. Its client must not use a proxy.
-    Metadata(Url),
-    /// Key Vault. The SDK reads its refusals itself, because the 401 says where to sign in.
-    KeyVault,
+    pub(super) who: Who,
+    /// The URL at which the metadata service is asked. Its client must not use a proxy.
+    pub(super) metadata: Option<Url>,
 }
 
 impl OurClient {
-    fn who(&self) -> Who {
-        match self.asks {
-            Addressee::Entra => Who::Entra,
-            Addressee::Metadata(_) => Who::ManagedIdentity,
-            Addressee::KeyVault => Who::KeyVault,
-        }
-    }
-
     /// Returns the URL that is really asked: the configured endpoint in place of the metadata service's.
     fn address(&self, asked: &Url) -> Url {
         let mut address = asked.clone();
-        if let Addressee::Metadata(endpoint) = &self.asks
+        if let Some(endpoint) = &self.metadata
             && asked.host_str() == Some(METADATA_HOST)
         {
             address = endpoint.clone();
@@ -76,7 +61,7 @@ impl HttpClient for OurClient {
         if let Body::Bytes(bytes) = request.body() {
             builder = builder.body(bytes.clone());
         }
-        let who = self.who();
+        let who = self.who;
         let silent = |why: &str| {
             let address = address.origin().ascii_serialization();
             SignInError::Unreachable(format!("{who} cannot be reached: {address}: {why}"))
@@ -90,16 +75,16 @@ impl HttpClient for OurClient {
             return Err(silent("the answer is too long").into());
         }
         // The SDK's client must see this 401 itself, because its header says where to sign in.
-        let is_challenge = matches!(self.asks, Addressee::KeyVault) && status == 401;
+        let is_challenge = who == Who::KeyVault && status == 401;
         if !(200..=299).contains(&status) && !is_challenge {
             return Err(Error::new(ErrorKind::Other, RefusedAnswer { who, status, body }));
         }
-        if !matches!(self.asks, Addressee::KeyVault) {
+        if who != Who::KeyVault {
             let answer: Option<TokenAnswer<'_>> = serde_json::from_slice(&body).ok();
             // The SDK would take an answer without a token for an empty token, and cache it.
             let token = answer.filter(|answer| !answer.access_token.is_empty());
             let token = token.ok_or_else(|| silent("the answer holds no token"))?;
-            if matches!(self.asks, Addressee::Entra) {
+            if who == Who::Entra {
                 check_lifetime(&token.expires_in)?;
             }
         }
@@ -122,7 +107,7 @@ fn check_lifetime(expires_in: &serde_json::Value) -> Result<(), SignInError> {
         Some(_) => format!("Entra says that it lasts {expires_in} s"),
         None => "Entra does not say how long it lasts (expires_in)".to_owned(),
     };
-    Err(SignInError::Unusable(format!("{why}; look whether a proxy answers in Entra's place")))
+    Err(SignInError::Unusable(format!("{why}; check whether a proxy answers in Entra's place")))
 }
 
 fn headers(map: &reqwest::header::HeaderMap) -> Headers {

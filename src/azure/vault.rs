@@ -15,8 +15,9 @@ use serde_json::Value;
 
 use super::credential::options;
 use super::refusal::RefusedAnswer;
+use super::sign_in::Who;
 use super::token::{SignIn, SignInError, TokenSource};
-use super::transport::Addressee;
+use super::transport::OurClient;
 use crate::caught::caught;
 use crate::config::{Azure, Config, FoundSecrets, Secret, Vault, VaultAccess};
 use crate::http::causes;
@@ -85,14 +86,6 @@ impl KeyVaults {
         Ok(tokens)
     }
 
-    fn client(&self, bearer: Bearer, vault: &str) -> Result<SecretClient, Error> {
-        let options = SecretClientOptions {
-            client_options: options(self.http.clone(), Addressee::KeyVault),
-            ..SecretClientOptions::default()
-        };
-        SecretClient::new(vault, Arc::new(bearer), Some(options))
-    }
-
     /// Reads a secret's text. The error holds whether a fresh token may help, and the reason.
     async fn ask(
         &self,
@@ -113,8 +106,13 @@ impl KeyVaults {
         })?;
         let answer = answer.map_err(|panicked| (false, panicked.to_string()))?;
         let secret = match answer {
-            Ok(answer) => answer.into_model().map_err(|_| (false, "no secret in it".to_owned()))?,
-            Err(error) => return Err((refuses_token(&error), explain(&error))),
+            Ok(answer) => {
+                answer.into_model().map_err(|_| (false, "the answer holds no secret".to_owned()))?
+            }
+            Err(error) => {
+                let status = error.http_status().map(u16::from);
+                return Err((status == Some(401), explain(&error)));
+            }
         };
         match secret.value {
             Some(text) if !text.is_empty() => Ok(text),
@@ -129,7 +127,13 @@ impl Vault for KeyVaults {
         let address = SecretAddress::parse(address).ok_or("not the address of a secret")?;
         let tokens = self.tokens_for(&address.scope).map_err(|error| error.to_string())?;
         let bearer = Bearer { scope: address.scope.clone(), tokens: Arc::clone(&tokens) };
-        let client = self.client(bearer, &address.vault).map_err(|error| error.to_string())?;
+        let client = OurClient { http: self.http.clone(), who: Who::KeyVault, metadata: None };
+        let options = SecretClientOptions {
+            client_options: options(client),
+            ..SecretClientOptions::default()
+        };
+        let client = SecretClient::new(&address.vault, Arc::new(bearer), Some(options))
+            .map_err(|error| error.to_string())?;
         match self.ask(&client, &address).await {
             // The cached token was refused, so one more attempt follows with a fresh one.
             Err((true, _)) => {
@@ -174,7 +178,8 @@ impl TokenCredential for Bearer {
         let token = if scopes == [self.scope.as_str()] {
             self.tokens.access().await
         } else {
-            let why = format!("it asks for a token for {scopes:?} in place of {}", self.scope);
+            let why =
+                format!("the vault asks for a token for {scopes:?} instead of {}", self.scope);
             Err(SignInError::Settings(why))
         };
         token.map_err(|error| Error::new(ErrorKind::Credential, NoToken(error)))
@@ -185,10 +190,6 @@ impl TokenCredential for Bearer {
 #[derive(Debug, thiserror::Error)]
 #[error("{0} (the credential of [azure.vault])")]
 struct NoToken(SignInError);
-
-fn refuses_token(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::HttpResponse { status, .. } if u16::from(*status) == 401)
-}
 
 /// Returns our own error if the SDK's error wraps one, or else the start of the SDK's message.
 fn explain(error: &Error) -> String {
@@ -249,7 +250,7 @@ mod tests {
             let body = format!(
                 r#"{{"error":{{"code":"Forbidden","message":"no","innererror":{{"code":"{inner}"}}}}}}"#
             );
-            let who = super::super::Who::KeyVault;
+            let who = Who::KeyVault;
             in_words(&RefusedAnswer { who, status, body: body.into_bytes() })
         };
         assert!(refused(403, "ForbiddenByRbac").contains("Key Vault Secrets User"));

@@ -8,7 +8,6 @@ use thiserror::Error;
 
 use super::destination::Destination;
 use super::health::Health;
-use super::pacer::Pacer;
 use super::sender::Sender;
 use super::session::Session;
 use super::target_delivery::TargetDelivery;
@@ -16,8 +15,9 @@ use super::upload;
 use crate::azure::token::{SignIn, SignInError, TokenSource};
 use crate::config::{Config, Limits, Mode};
 use crate::ledger::{Ledger, Views};
+use crate::pure::pacer::Pacer;
 
-/// Why no sender can be built.
+/// The reason why no sender can be built.
 #[derive(Debug, Error)]
 pub enum BuildError {
     #[error(transparent)]
@@ -29,7 +29,7 @@ pub enum BuildError {
 /// Builds the senders of all enabled targets: one for each credential.
 ///
 /// # Errors
-/// A target's address or credential cannot be used.
+/// [`BuildError`]: a target's address or credential cannot be used.
 pub fn senders(
     config: &Config,
     views: &Views,
@@ -37,42 +37,39 @@ pub fn senders(
     http: &reqwest::Client,
     health: &Health,
 ) -> Result<Vec<Sender>, BuildError> {
-    // Targets of one credential share a sender, so that its slots go to the highest lane of all of them.
-    let mut credentials: Vec<(Option<SignIn>, Vec<TargetDelivery>)> = Vec::new();
+    let mut senders: Vec<(Option<SignIn>, Sender)> = Vec::new();
     for target in config.targets.iter().filter(|target| target.enabled) {
         let sign_in = (target.mode == Mode::Live).then(|| SignIn::of(target));
         let destination = Destination::new(config, target, http)?;
         let view = views.name_of(&target.name);
-        let delivery = TargetDelivery::new(target, view, destination, health.clone());
-        match credentials.iter_mut().find(|(known, _)| *known == sign_in) {
-            Some((_, targets)) => targets.push(delivery),
-            None => credentials.push((sign_in, vec![delivery])),
+        let target = TargetDelivery::new(target, view, destination, health.clone());
+        // Targets of one credential share a sender, so that its slots go to the highest lane of all of them.
+        if let Some((_, sender)) = senders.iter_mut().find(|(known, _)| *known == sign_in) {
+            sender.targets.push(target);
+            continue;
         }
-    }
-    let mut senders = Vec::with_capacity(credentials.len());
-    let mut pacers = Vec::new();
-    for (sign_in, targets) in credentials {
-        let pacer = pacer(config, sign_in.as_ref(), &mut pacers);
-        let tokens = sign_in.map(|one| TokenSource::new(one, http.clone(), &config.azure));
+        let pacer = pacer(config, sign_in.as_ref(), &senders);
+        let tokens = sign_in.clone().map(|one| TokenSource::new(one, http.clone(), &config.azure));
         let session = Session::new(tokens.transpose()?.map(Arc::new), &config.delivery);
         let (delivery, ledger) = (config.delivery.clone(), ledger.clone());
-        senders.push(Sender::new(delivery, ledger, session, pacer, targets));
+        senders.push((sign_in, Sender::new(delivery, ledger, session, pacer, target)));
     }
-    Ok(senders)
+    Ok(senders.into_iter().map(|(_, sender)| sender).collect())
 }
 
-/// Returns the pacer of an application or identity. The quota is counted for it, however many credentials
-/// it has. What is written to a file has no quota.
-fn pacer(config: &Config, sign_in: Option<&SignIn>, known: &mut Vec<(SignIn, Pacer)>) -> Pacer {
-    let paced = |requests| Pacer::new(requests, config.delivery.quota_window, Instant::now());
+/// Returns the pacer of an application or identity. Sentinel counts the quota for it, however many credentials
+/// it has. A dry run has no quota.
+fn pacer(config: &Config, sign_in: Option<&SignIn>, senders: &[(Option<SignIn>, Sender)]) -> Pacer {
+    let paced =
+        |requests| Pacer::with_quota(requests, config.delivery.quota_window, Instant::now());
     let Some(sign_in) = sign_in else { return paced(0) };
+    let is_same = |other: &SignIn| other.is_same_principal(sign_in);
     // Two senders with a pacer each would use one quota twice.
-    if let Some((_, pacer)) = known.iter().find(|(one, _)| one.is_same_principal(sign_in)) {
-        return pacer.clone();
+    let mut others = senders.iter();
+    if let Some((_, other)) = others.find(|(known, _)| known.as_ref().is_some_and(is_same)) {
+        return other.pacer.clone();
     }
     let live = config.targets.iter().filter(|one| one.enabled && one.mode == Mode::Live);
-    let same = live.filter(|one| SignIn::of(one).is_same_principal(sign_in));
-    let pacer = paced(Limits::shared_quota(same.map(|one| &one.limits)));
-    known.push((sign_in.clone(), pacer.clone()));
-    pacer
+    let same = live.filter(|one| is_same(&SignIn::of(one)));
+    paced(Limits::shared_quota(same.map(|one| &one.limits)))
 }

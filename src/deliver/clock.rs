@@ -3,9 +3,8 @@
 
 use std::time::Instant;
 
-use chrono::DateTime;
-
-/// The clock of a target, as far as it is known: a time that it told, Unix milliseconds, and when that came.
+/// The clock of a target, as far as it is known: a time that it told, Unix milliseconds, and the instant at
+/// which that time came.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TargetClock(Option<(i64, Instant)>);
 
@@ -15,8 +14,8 @@ impl TargetClock {
         self.0 = date.map(|date| (date, at)).or(self.0);
     }
 
-    /// Returns a time that has come at the target. Its clock may be ahead of that: an answer takes time,
-    /// and it tells whole seconds.
+    /// Returns a time that the target's clock has surely reached. It may show a later one, since an answer takes
+    /// time and tells whole seconds.
     pub(super) fn there(&self, at: Instant) -> Option<i64> {
         let (date, came) = self.0?;
         let since = at.saturating_duration_since(came).as_millis();
@@ -29,23 +28,24 @@ impl TargetClock {
     }
 }
 
-/// Reads the header `Date` (RFC 9110, 6.6.1) as Unix milliseconds.
-pub(super) fn date(header: Option<&str>) -> Option<i64> {
-    let date = DateTime::parse_from_rfc2822(header?.trim()).ok()?;
-    Some(date.timestamp_millis())
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use chrono::DateTime;
+
     use super::*;
+    use crate::azure::reply::Reply;
     use crate::ledger::Moment;
 
     /// A server's `Date` at a time of its clock.
     fn told(time: i64) -> Option<i64> {
         let time = DateTime::from_timestamp_millis(time).unwrap();
-        date(Some(&time.to_rfc2822()))
+        date(&time.to_rfc2822())
+    }
+
+    fn date(header: &str) -> Option<i64> {
+        Some(Reply { date: Some(header.to_owned()), ..Reply::default() }.date()?.timestamp_millis())
     }
 
     #[test]
@@ -71,7 +71,7 @@ mod tests {
         let (mut clock, at) = (TargetClock::default(), Instant::now());
         assert_eq!(clock.there(at), None);
         assert_eq!(clock.earlier(5_000, at), 5_000);
-        clock.hear(date(Some("Sun, 29 Nov 2026 12:00:00 GMT")), at);
+        clock.hear(date("Sun, 29 Nov 2026 12:00:00 GMT"), at);
         let noon = 1_795_953_600_000;
         let later = at + Duration::from_millis(1_500);
         assert_eq!(clock.there(later), Some(noon + 1_500));
@@ -83,6 +83,6 @@ mod tests {
             Some(noon + 1_500),
             "an answer without a date tells nothing"
         );
-        assert_eq!(date(Some("noon")), None);
+        assert_eq!(date("noon"), None);
     }
 }

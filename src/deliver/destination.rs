@@ -1,13 +1,13 @@
-//! Sends the requests of a target to Sentinel's upload API or, in a dry run, appends them to a file.
+//! Sends the requests of a target to Sentinel's upload API. In a dry run it appends them to a file instead.
 
 use std::path::{Path, PathBuf};
 
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
-use super::clock;
 use super::outcome::{RequestFacts, UploadOutcome};
 use super::upload::{self, BadEndpoint};
+use crate::azure::reply::Reply;
 use crate::config::{AcceptBody, Api, Config, Mode, Secret, Target};
 
 /// The address of a target's requests and the form of their bodies.
@@ -22,15 +22,15 @@ pub(super) struct Destination {
 #[derive(Debug, Clone)]
 enum Way {
     Upload(upload::Client),
-    /// `mode = "dry-run"`.
+    /// The file of `mode = "dry-run"`.
     File(PathBuf),
 }
 
-/// What one request led to.
+/// The answer to one request.
 #[derive(Debug)]
 pub(super) struct UploadResponse {
     pub outcome: UploadOutcome,
-    /// The target's time by the answer, Unix milliseconds. `None` where the answer does not tell it.
+    /// The target's time that the answer tells, Unix milliseconds. `None`: it tells none.
     pub date: Option<i64>,
 }
 
@@ -53,7 +53,7 @@ impl Destination {
         Ok(Self { workspace, api: target.api, accept_body, way })
     }
 
-    /// The file of a dry run. `None` where objects are really sent.
+    /// Returns the file of a dry run. `None`: objects are sent to Sentinel.
     pub(super) fn file(&self) -> Option<&Path> {
         match &self.way {
             Way::Upload(_) => None,
@@ -71,30 +71,25 @@ impl Destination {
         let body = upload::body(self.api, sourcesystem, objects);
         let Self { workspace, accept_body, .. } = *self;
         let asked = RequestFacts { workspace, objects: objects.len(), accept_body };
-        match (&self.way, token) {
+        let (outcome, date) = match (&self.way, token) {
             (Way::Upload(client), Some(token)) => {
                 let answer = client.send(token, body).await;
-                let header = answer.as_ref().ok().and_then(|reply| reply.date.as_deref());
-                UploadResponse {
-                    date: clock::date(header),
-                    outcome: UploadOutcome::of(&answer, asked),
-                }
+                let date = answer.as_ref().ok().and_then(Reply::date);
+                (UploadOutcome::of(&answer, asked), date.map(|date| date.timestamp_millis()))
             }
-            (Way::File(path), _) => {
-                UploadResponse { outcome: append(path, &body).await, date: None }
-            }
+            (Way::File(path), _) => (append(path, &body).await, None),
             (Way::Upload(_), None) => {
-                let outcome = UploadOutcome::Unauthorized { why: "no credential".into() };
-                UploadResponse { outcome, date: None }
+                (UploadOutcome::Unauthorized { why: "no credential".into() }, None)
             }
-        }
+        };
+        UploadResponse { outcome, date }
     }
 }
 
 /// Appends the body of a request to the file of a dry run as one line.
 async fn append(path: &Path, body: &[u8]) -> UploadOutcome {
     let appended = async {
-        // Others must not read indicators that may be restricted.
+        // Indicators may be restricted, so no other user may read the file.
         let mut file =
             tokio::fs::File::options().create(true).append(true).mode(0o600).open(path).await?;
         file.write_all(&[body, b"\n"].concat()).await?;

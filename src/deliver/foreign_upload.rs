@@ -3,23 +3,24 @@
 //! stores nothing about them, so a failure is retried here or reported to the caller.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use thiserror::Error;
 
 use super::destination::Destination;
 use super::outcome::UploadOutcome;
-use super::pacer::Pacer;
 use super::session::UploadAccess;
 use super::upload::BadEndpoint;
+use crate::azure::pace::pass;
 use crate::azure::token::{SignInError, TokenSource};
 use crate::config::{Config, Delivery, Target};
 use crate::pure::backoff::Backoff;
+use crate::pure::pacer::Pacer;
 
-/// An upload is given up after more failures of network or server in a row than this.
+/// The most failures of network or server in a row. After one more the upload is given up.
 const MOST_FAILURES: u32 = 8;
 
-/// Uploads to one target.
+/// Uploads to one target that bypass the ledger.
 #[derive(Debug, Clone)]
 pub struct ForeignUpload {
     destination: Destination,
@@ -29,12 +30,12 @@ pub struct ForeignUpload {
     delivery: Delivery,
 }
 
-/// Why the upload stopped.
+/// The reason why an upload stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ForeignUploadError {
     #[error(transparent)]
     SignIn(#[from] SignInError),
-    #[error("Sentinel does not take it: {0}")]
+    #[error("Sentinel does not accept it: {0}")]
     Refused(String),
 }
 
@@ -60,13 +61,13 @@ impl ForeignUpload {
         let delivery = config.delivery.clone();
         let destination = Destination::new(config, target, http)?;
         let pacer = access.pacer.unwrap_or_else(|| {
-            Pacer::new(target.limits.quota_requests, delivery.quota_window, Instant::now())
+            Pacer::with_quota(target.limits.quota_requests, delivery.quota_window, Instant::now())
         });
         let (tokens, max_objects) = (access.tokens, target.limits.max_objects.max(1));
         Ok(Self { destination, max_objects, tokens, pacer, delivery })
     }
 
-    /// The most objects of one request.
+    /// Returns the most objects that a request may hold.
     pub fn max_objects(&self) -> usize {
         self.max_objects
     }
@@ -74,7 +75,7 @@ impl ForeignUpload {
     /// Uploads objects under a source system and returns those that were rejected, with the reason.
     ///
     /// # Errors
-    /// [`ForeignUploadError`]: some of the objects may have been taken.
+    /// [`ForeignUploadError`]: Sentinel may have taken some of the objects.
     pub async fn send(
         &self,
         sourcesystem: &str,
@@ -92,7 +93,8 @@ impl ForeignUpload {
                     rejected.extend(batch.pop().map(|object| (object, why)));
                 }
                 BatchVerdict::Refused(_) => {
-                    // One bad record makes Sentinel refuse all, so halves are sent until it is alone.
+                    // One bad record may make Sentinel refuse the whole request, so halves are sent until it is
+                    // alone.
                     waiting.push(batch.split_off(batch.len() / 2));
                     waiting.push(batch);
                 }
@@ -110,7 +112,7 @@ impl ForeignUpload {
         let (mut failures, mut renewed) = (0, false);
         loop {
             let token = self.tokens.token().await?;
-            self.wait_for_slot().await;
+            pass(&self.pacer).await;
             let response = self.destination.send(Some(&token), sourcesystem, objects).await;
             let (why, wait) = match response.outcome {
                 UploadOutcome::Accepted { rejected, .. } => {
@@ -123,12 +125,12 @@ impl ForeignUpload {
                 }
                 UploadOutcome::Throttled { wait } => {
                     let wait = wait.unwrap_or(self.delivery.throttled_default);
-                    // The quota is the credential's, so the target's sender waits too.
+                    // The quota belongs to the credential, so the target's sender must wait too.
                     self.pacer.hold(Instant::now() + wait);
                     continue;
                 }
                 UploadOutcome::Unauthorized { .. } if !renewed => {
-                    // The token may be over. A second 401, with a fresh token, has another cause.
+                    // The token may have ended. A second 401, with a fresh token, has another cause.
                     renewed = true;
                     self.tokens.renew()?;
                     continue;
@@ -148,12 +150,6 @@ impl ForeignUpload {
             }
             tokio::time::sleep(wait.unwrap_or_else(|| backoff.pause(failures, rand::random())))
                 .await;
-        }
-    }
-
-    async fn wait_for_slot(&self) {
-        while let Err(wait) = self.pacer.take(Instant::now()) {
-            tokio::time::sleep(wait.max(Duration::from_millis(1))).await;
         }
     }
 }

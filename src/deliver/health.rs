@@ -11,15 +11,15 @@ use crate::metrics::{self, Part};
 /// The health of a target, as its sender sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeliveryHealth {
-    /// What is wrong and what to do; `None` while all is well.
+    /// What is wrong with the target, and what to do. `None`: nothing is.
     pub degraded: Option<String>,
-    /// What is wrong with the sign-ins although there is a token; `None` while all is well.
+    /// What is wrong with the sign-ins although there is a token. `None`: nothing is.
     #[serde(default)]
     pub sign_in: Option<String>,
     pub last_accepted: Option<DateTime<Utc>>,
     /// The time of the next try while the target is held back.
     pub next_try: Option<DateTime<Utc>>,
-    /// Requests without an answer yet.
+    /// How many requests have no answer yet.
     pub in_flight: usize,
 }
 

@@ -1,14 +1,14 @@
 //! Keeps the open changes of a target in memory, in three lanes. In the live lane, events take turns. The
-//! ledger is the queue; this file only remembers how far each change has been picked. Invariant: a change
-//! leaves the queue only after a pass over all of its objects found nothing pending.
+//! queue itself is the ledger: here is only noted how far each change has been picked. Invariant: a change
+//! leaves the queue only after a look at all of its objects found nothing pending.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use uuid::Uuid;
 
 use crate::ledger::{Lane, Ledger, OpenChange, Pending, PendingPage, Sending, SqlResult};
 
-/// The most changes of a lane in memory. More are read when there are fewer.
+/// A lane with fewer changes in memory than this reads more of them from the ledger.
 const HELD: usize = 512;
 
 /// An object that was picked, and the change that led to it.
@@ -26,6 +26,8 @@ struct Turn {
     pass: PickPass,
     /// Something of it was sent in this run.
     was_sent: bool,
+    /// Its objects in requests without an answer.
+    in_flight: usize,
 }
 
 /// How far a change has been picked.
@@ -35,7 +37,7 @@ struct PickPass {
     after: Option<Uuid>,
     /// All objects were looked at.
     exhausted: bool,
-    /// Some object waits for another request or rests. The next answer starts a new pass.
+    /// Some object is in another request or rests. The next answer starts a new pass.
     busy: bool,
     /// Some object was pending.
     pending: bool,
@@ -43,7 +45,13 @@ struct PickPass {
 
 impl Turn {
     fn new(open: OpenChange) -> Self {
-        Self { open, pass: PickPass::default(), was_sent: false }
+        Self { open, pass: PickPass::default(), was_sent: false, in_flight: 0 }
+    }
+
+    /// Whether nothing of it is left to pick or to be answered. A change with a request in flight stays open: the
+    /// answer may make its objects pending again.
+    fn is_over(&self) -> bool {
+        self.pass.exhausted && !self.pass.busy && self.in_flight == 0
     }
 
     fn start_again(&mut self) {
@@ -51,17 +59,13 @@ impl Turn {
     }
 }
 
-/// How far one change came when a batch was picked.
+/// How far one change came when a batch was picked. It counts once the batch is sent.
 #[derive(Debug)]
-struct ChangeStep {
+pub(super) struct ChangeStep {
     lane: Lane,
     change: i64,
     pass: PickPass,
 }
-
-/// How far all changes came when a batch was picked. It counts once the batch is sent.
-#[derive(Debug, Default)]
-pub(super) struct PickProgress(Vec<ChangeStep>);
 
 /// The open changes of one target.
 #[derive(Debug)]
@@ -69,9 +73,8 @@ pub(super) struct Lanes {
     target: String,
     view: String,
     lanes: [VecDeque<Turn>; 3],
-    /// The newest change read from the ledger, per lane.
+    /// The newest change that was read from the ledger, for each lane.
     last: [i64; 3],
-    in_flight: HashMap<i64, usize>,
 }
 
 /// The space that is left in a request.
@@ -79,8 +82,6 @@ pub(super) struct Lanes {
 pub(super) struct Space {
     pub objects: usize,
     pub bytes: usize,
-    /// The request holds no object yet.
-    pub is_empty: bool,
     /// The time by which it is judged what has expired, Unix milliseconds.
     pub now: i64,
 }
@@ -101,18 +102,17 @@ impl Lanes {
             view: view.to_owned(),
             lanes: Default::default(),
             last: [0; 3],
-            in_flight: HashMap::new(),
         }
     }
 
     /// Reads the changes that were opened since, as far as memory has room for them.
     pub(super) async fn refill(&mut self, ledger: &Ledger) -> SqlResult<()> {
         let lanes = Lane::ALL.into_iter().zip(self.lanes.iter_mut().zip(self.last.iter_mut()));
-        // The backlog is read first. If a commit comes in between, its withdrawals are seen, or nothing of
-        // it: its additions are never sent before its withdrawals.
+        // The backlog is read first and the withdrawals last. If the writer commits in between, its withdrawals
+        // are seen, or nothing of it. So the additions of a commit are never sent before its withdrawals.
         for (lane, (turns, last)) in lanes.rev() {
             if turns.len() < HELD {
-                // A resync opens a change for each event, so not all of them are held.
+                // A resync opens a change for each event: too many to hold them all in memory.
                 let limit = i64::try_from(HELD).unwrap_or(i64::MAX);
                 let opened = ledger.open_changes(&self.target, lane, *last, limit).await?;
                 *last = opened.last().map_or(*last, |open| open.change);
@@ -122,8 +122,8 @@ impl Lanes {
         self.look_for_everything(ledger).await
     }
 
-    /// Reads change 0, which stands for everything. It can be opened at any time, so no number that was
-    /// read last tells of it.
+    /// Reads change 0, which stands for all objects. It can be opened at any time, and its number is always below
+    /// the one that was read last. So it is asked for by itself.
     async fn look_for_everything(&mut self, ledger: &Ledger) -> SqlResult<()> {
         let [.., backlog] = &mut self.lanes;
         if backlog.iter().any(|turn| turn.open.change == 0) {
@@ -159,25 +159,29 @@ impl Lanes {
         }
     }
 
-    /// Picks objects for a request, the highest lane first; `busy` tells which objects wait. The lanes
-    /// stay as they are until [`Lanes::sent`], so a batch that does not leave loses nothing.
+    /// Picks objects for a request, the highest lane first; `busy` says which objects must wait. The lanes stay
+    /// as they are until [`Lanes::sent`], so a batch that is not sent after all loses nothing.
     pub(super) async fn pick(
         &self,
         ledger: &Ledger,
         mut space: Space,
         lowest: Lane,
         busy: impl Fn(&Pending) -> bool,
-    ) -> SqlResult<(Vec<Picked>, PickProgress)> {
-        let (mut picked, mut progress) = (Vec::new(), PickProgress::default());
+    ) -> SqlResult<(Vec<Picked>, Vec<ChangeStep>)> {
+        let (mut picked, mut progress) = (Vec::new(), Vec::new());
         for turn in self.waiting().filter(|turn| turn.open.lane <= lowest) {
             if space.objects == 0 {
                 break;
             }
-            let page = self.page(ledger, turn, &space).await?;
-            // One page without anything pending is enough for once, so that no look takes long.
+            let (change, limit) =
+                (turn.open.change, i64::try_from(space.objects).unwrap_or(i64::MAX));
+            let page = ledger
+                .page(&self.view, &self.target, change, turn.pass.after, space.now, limit)
+                .await?;
+            // After one page without anything pending the look ends, so that no look takes long.
             let is_barren = page.found.is_empty() && page.next.is_some() && picked.is_empty();
             let (step, is_full) = take(turn, page, &mut space, &mut picked, &busy);
-            progress.0.push(step);
+            progress.push(step);
             if is_full || is_barren {
                 break;
             }
@@ -185,8 +189,8 @@ impl Lanes {
         Ok((picked, progress))
     }
 
-    /// Picks one object to try the target with: at each attempt one of another change, and of a change
-    /// another object. `now`: by which it is judged what has expired.
+    /// Picks one object to try the target with: at each attempt an object of another change, and at each turn of
+    /// a change another object. `now` is the time by which it is judged what has expired.
     pub(super) async fn probe(
         &self,
         ledger: &Ledger,
@@ -212,61 +216,52 @@ impl Lanes {
         Ok(None)
     }
 
-    async fn page(&self, ledger: &Ledger, turn: &Turn, space: &Space) -> SqlResult<PendingPage> {
-        let (change, limit) = (turn.open.change, i64::try_from(space.objects).unwrap_or(i64::MAX));
-        ledger.page(&self.view, &self.target, change, turn.pass.after, space.now, limit).await
-    }
-
-    /// Notes that a picked batch was sent: how far its changes have come. Its events go to the end of the
-    /// lane, so that events take turns.
-    pub(super) fn sent(&mut self, picked: &[Picked], progress: PickProgress) {
+    /// Notes that of a picked batch these objects were sent. Others may have been altered since they were picked,
+    /// and belong to a newer change now.
+    pub(super) fn sent(
+        &mut self,
+        picked: &[Picked],
+        sending: &[Sending],
+        progress: Vec<ChangeStep>,
+    ) {
         for one in picked {
-            *self.in_flight.entry(one.change).or_default() += 1;
+            if let Some(turn) = self.turn(one.lane, one.change) {
+                turn.in_flight += 1;
+                turn.was_sent |= sending.iter().any(|it| it.object == one.pending.object);
+            }
         }
         self.advance(progress);
     }
 
-    /// Notes that these objects left. Others of their batch may have been altered since they were picked.
-    pub(super) fn left(&mut self, picked: &[Picked], sending: &[Sending]) {
-        let has_left = |one: &&Picked| sending.iter().any(|it| it.object == one.pending.object);
-        for one in picked.iter().filter(has_left) {
-            if let Some(turn) = self.turn(one.lane, one.change) {
-                turn.was_sent = true;
-            }
-        }
-    }
-
     /// Notes how far changes have come that had nothing to send.
-    pub(super) fn advance(&mut self, progress: PickProgress) {
-        for step in progress.0 {
-            let turns = self.of_mut(step.lane);
+    pub(super) fn advance(&mut self, progress: Vec<ChangeStep>) {
+        for step in progress {
             // A change may have been closed since it was picked.
-            let Some(position) = turns.iter().position(|turn| turn.open.change == step.change)
-            else {
-                continue;
-            };
-            let Some(mut turn) = turns.remove(position) else { continue };
+            let Some(turn) = self.turn(step.lane, step.change) else { continue };
             turn.pass = step.pass;
-            let event = turn.open.event;
-            // Every change goes to the end of its lane, so that a large one lets the others pass.
-            turns.push_back(turn);
-            if step.lane == Lane::Live && event.is_some() {
-                requeue(turns, event);
-            }
+            let event = turn.open.event.filter(|_| step.lane == Lane::Live);
+            // Every change goes to the end of its lane, so that a large one lets the others pass. In the live
+            // lane the other changes of its event go there too, so that events take turns.
+            let place = |turn: &Turn| match &turn.open {
+                open if open.change == step.change => 2,
+                open if event.is_some() && open.event == event => 1,
+                _ => 0,
+            };
+            self.of_mut(step.lane).make_contiguous().sort_by_key(place);
         }
     }
 
-    /// Notes that a batch was answered. Unless all of it is settled, a new pass over its changes begins.
+    /// Notes that a batch was answered. `is_settled`: nothing of it is pending any more. Otherwise a new pass over
+    /// its changes begins, which finds what must be sent again.
     pub(super) fn answered(&mut self, picked: &[Picked], is_settled: bool) {
         for one in picked {
-            if let Some(count) = self.in_flight.get_mut(&one.change) {
-                *count = count.saturating_sub(1);
-            }
-            if !is_settled && let Some(turn) = self.turn(one.lane, one.change) {
-                turn.start_again();
+            if let Some(turn) = self.turn(one.lane, one.change) {
+                turn.in_flight = turn.in_flight.saturating_sub(1);
+                if !is_settled {
+                    turn.start_again();
+                }
             }
         }
-        self.in_flight.retain(|_, count| *count > 0);
         self.unblock();
     }
 
@@ -279,54 +274,44 @@ impl Lanes {
         self.of_mut(lane).iter_mut().find(|turn| turn.open.change == change)
     }
 
-    /// Takes the changes that are wholly picked and answered off the queue. Returns those of which something
-    /// was sent, and after which no other change of their event is open in the lane.
+    /// Closes the changes that are completely picked and answered. Returns those of which something was sent, and
+    /// after which no other change of their event is open in the lane.
     pub(super) async fn close_finished(
         &mut self,
         ledger: &Ledger,
         now: i64,
     ) -> SqlResult<Vec<OpenChange>> {
-        let in_flight = &self.in_flight;
         let mut closed = Vec::new();
         for turns in &mut self.lanes {
-            // A change with a request in flight stays: the answer may make its objects pending again.
-            let is_over = |turn: &Turn| {
-                turn.pass.exhausted && !turn.pass.busy && !in_flight.contains_key(&turn.open.change)
-            };
-            if !turns.iter().any(is_over) {
+            // Before the ledger closes a change, it looks once more whether anything of it is pending. For change
+            // 0 that look would be one at all objects, so it is closed only after a pass that found nothing.
+            let is_unfinished =
+                |turn: &&mut Turn| turn.is_over() && turn.open.change == 0 && turn.pass.pending;
+            turns.iter_mut().filter(is_unfinished).for_each(Turn::start_again);
+            let over: Vec<_> = turns.iter().filter(|turn| turn.is_over()).collect();
+            if over.is_empty() {
                 continue;
             }
-            let (over, kept): (VecDeque<Turn>, VecDeque<Turn>) =
-                std::mem::take(turns).into_iter().partition(is_over);
-            *turns = kept;
-            // The ledger looks at other changes once more before it closes them. Change 0 leads to all
-            // objects, so only a pass that found nothing pending may close it.
-            let (over, again): (Vec<Turn>, Vec<Turn>) =
-                over.into_iter().partition(|turn| turn.open.change != 0 || !turn.pass.pending);
             let asked: Vec<&OpenChange> = over.iter().map(|turn| &turn.open).collect();
-            let gone = match ledger.close_changes(&self.view, &self.target, &asked, now).await {
-                Ok(gone) => gone,
-                Err(error) => {
-                    turns.extend(over.into_iter().chain(again));
-                    return Err(error);
-                }
-            };
-            let (over, open): (Vec<Turn>, Vec<Turn>) =
+            let gone = ledger.close_changes(&self.view, &self.target, &asked, now).await?;
+            let (over, kept): (VecDeque<_>, VecDeque<_>) =
+                std::mem::take(turns).into_iter().partition(Turn::is_over);
+            let (gone, open): (Vec<_>, Vec<_>) =
                 over.into_iter().partition(|turn| gone.contains(&turn.open.change));
-            // Change 0, if it was opened anew, is read anew by the next refill.
-            let open = open.into_iter().filter(|turn| turn.open.change != 0);
-            for mut turn in open.chain(again) {
+            *turns = kept;
+            // If change 0 was opened anew meanwhile, the next refill reads it.
+            for mut turn in open.into_iter().filter(|turn| turn.open.change != 0) {
                 turn.start_again();
                 turns.push_back(turn);
             }
-            closed.extend(over.into_iter().filter_map(|turn| last_of_event(turns, turn)));
+            closed.extend(gone.into_iter().filter_map(|turn| last_of_event(turns, turn)));
         }
         Ok(closed)
     }
 }
 
-/// Takes the objects that fit. The first object of a request always does. Returns how far the change came,
-/// and whether the request is full.
+/// Takes the objects of a page that fit into the request. The first object of a request always fits. Returns how
+/// far the change came, and whether the request is full.
 fn take(
     turn: &Turn,
     page: PendingPage,
@@ -338,7 +323,7 @@ fn take(
     pass.pending |= !page.found.is_empty();
     for pending in page.found {
         let size = pending.body.len() + ENVELOPE;
-        if size > space.bytes && !space.is_empty {
+        if size > space.bytes && !picked.is_empty() {
             return (ChangeStep { lane, change, pass }, true);
         }
         pass.after = Some(pending.object);
@@ -350,12 +335,8 @@ fn take(
             pass.busy = true;
             continue;
         }
-        *space = Space {
-            objects: space.objects.saturating_sub(1),
-            bytes: space.bytes.saturating_sub(size),
-            is_empty: false,
-            now: space.now,
-        };
+        space.objects = space.objects.saturating_sub(1);
+        space.bytes = space.bytes.saturating_sub(size);
         picked.push(Picked { pending, lane, change });
     }
     pass.after = page.next.or(pass.after);
@@ -377,12 +358,4 @@ fn last_of_event(
         heir.open.summary = closed.summary;
     }
     None
-}
-
-/// Puts all changes of an event that just had its turn behind those of other events.
-fn requeue(turns: &mut VecDeque<Turn>, event: Option<Uuid>) {
-    let (same, others): (VecDeque<Turn>, VecDeque<Turn>) =
-        std::mem::take(turns).into_iter().partition(|turn| turn.open.event == event);
-    turns.extend(others);
-    turns.extend(same);
 }

@@ -1,5 +1,5 @@
 //! Sends to Sentinel what waits in the ledger's queue, and stores what Sentinel answers. One [`Sender`] per
-//! credential picks batches (`target_delivery`, `lanes`), signs in (`session`), keeps the quota (`pacer`),
+//! credential picks batches (`target_delivery`, `lanes`), signs in (`session`), keeps the quota (`pure::pacer`),
 //! sends (`destination`, `upload`), reads the answer (`outcome`) and settles it (`settle`). `state` decides
 //! how a target goes on.
 
@@ -10,7 +10,6 @@ mod foreign_upload;
 mod health;
 mod lanes;
 pub mod outcome;
-pub mod pacer;
 mod sender;
 mod session;
 mod settle;

@@ -1,6 +1,6 @@
-//! Runs the loop that sends: one per credential, since the targets of a credential share token and quota. A
-//! slot of the quota goes to the highest lane that waits in any of the targets. Every request takes a slot,
-//! also a repeat.
+//! Runs the loop that sends. There is one per credential, since the targets of a credential share token and
+//! quota. Each slot of the quota goes to the highest lane that waits in any of the targets. Every request takes a
+//! slot, a repeat too, because Sentinel counts every request.
 
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::destination::UploadResponse;
 use super::outcome::UploadOutcome;
-use super::pacer::Pacer;
-use super::session::{Authorization, Session, SignInFailed, UploadAccess};
-use super::settle::{Neighbours, Settling};
+use super::session::{Session, SignInFailed, UploadAccess};
+use super::settle::Settling;
 use super::target_delivery::{FinishedRequest, PickedBatch, TargetDelivery};
 use super::tell;
-use crate::caught::{Panicked, caught};
-use crate::config::Delivery;
+use crate::caught::caught;
+use crate::config::{Delivery, Secret};
 use crate::ledger::{Lane, Ledger, SqlResult};
 use crate::metrics;
+use crate::pure::pacer::Pacer;
 
 /// Sends to all targets of one credential.
 #[derive(Debug)]
@@ -27,12 +27,12 @@ pub struct Sender {
     ledger: Ledger,
     delivery: Delivery,
     session: Session,
-    pacer: Pacer,
-    targets: Vec<TargetDelivery>,
+    pub(super) pacer: Pacer,
+    pub(super) targets: Vec<TargetDelivery>,
     in_flight: FuturesUnordered<BoxFuture<'static, FinishedRequest>>,
-    /// When the next slot opens, as far as is known. No batch is picked before.
+    /// The time at which the next slot opens, if it is known. No batch is picked before.
     slot_opens: Option<Instant>,
-    /// Since when a batch that is not full waits for more.
+    /// The time since which a batch that is not full waits for more.
     lingering_since: Option<Instant>,
     /// The target that is asked first. The targets take turns.
     first: usize,
@@ -41,7 +41,7 @@ pub struct Sender {
 /// How long nothing is sent after the ledger could not be read or written.
 const LEDGER_PAUSE: Duration = Duration::from_secs(1);
 
-/// While a batch waits for more, how often the sender looks whether more is still arriving.
+/// How often the sender looks whether more is still arriving, while a batch waits for more.
 const LINGER_LOOK: Duration = Duration::from_millis(10);
 
 impl Sender {
@@ -50,14 +50,14 @@ impl Sender {
         ledger: Ledger,
         session: Session,
         pacer: Pacer,
-        targets: Vec<TargetDelivery>,
+        target: TargetDelivery,
     ) -> Self {
         Self {
             ledger,
             delivery,
             session,
             pacer,
-            targets,
+            targets: vec![target],
             in_flight: FuturesUnordered::new(),
             slot_opens: None,
             lingering_since: None,
@@ -69,11 +69,11 @@ impl Sender {
     /// another sender's, or its requests go to a file.
     pub fn access_to(&self, target: &str) -> Option<UploadAccess> {
         self.targets.iter().find(|one| one.name == target)?;
-        self.session.access(&self.pacer)
+        Some(UploadAccess { tokens: self.session.tokens.clone()?, pacer: Some(self.pacer.clone()) })
     }
 
-    /// Sends until `stop`, then waits for the answers of the requests in flight. While the ledger
-    /// cannot be read or written, nothing is sent; what was sent meanwhile is in doubt and is sent again.
+    /// Sends until `stop`, then waits for the answers of the requests in flight. While the ledger cannot be read or
+    /// written, nothing is sent. A request whose outcome cannot be stored stays in doubt, and is sent again.
     pub async fn run(mut self, stop: CancellationToken) {
         let tick = self.delivery.resend_after.min(Duration::from_secs(2)) / 2;
         let mut due = tokio::time::interval(tick.max(Duration::from_millis(1)));
@@ -87,8 +87,8 @@ impl Sender {
                 }
             }
         }
-        // Requests in flight are answered before the end. Cut off, they would be in doubt after every stop, and
-        // each of their objects would be sent and billed again.
+        // If these requests were cut off, they would be in doubt after every stop. Each of their objects would be
+        // sent again, and billed twice.
         while let Some(finished) = self.in_flight.next().await {
             let settled = self.settle(finished).await;
             self.ledger.judge(settled, "settle");
@@ -131,38 +131,36 @@ impl Sender {
                 return Ok(wait);
             }
             let Some(index) = self.next_target(now) else { return Ok(self.next_wake(now)) };
-            // Nothing of the batch has to be sent. Answers are settled before the next target is asked.
+            // Without a batch nothing has to be sent. Answers are settled before the next target is asked.
             let Some(batch) = self.batch_of(index).await? else { return Ok(Some(Duration::ZERO)) };
             if let Some(wait) = self.lingers(&batch, now) {
                 return Ok(Some(wait));
             }
-            // The token is at hand before a slot is taken: slots that waited for a sign-in would all be
-            // used at once after it, against the quota.
-            let Some(authorization) = self.authorize().await else {
-                return Ok(Some(Duration::ZERO));
-            };
+            // The token must be there before a slot is taken. Otherwise several slots could wait for one sign-in,
+            // and their requests would leave together after it: more than the quota allows.
+            let Some(token) = self.authorize().await else { return Ok(Some(Duration::ZERO)) };
             if let Err(wait) = self.pacer.take(Instant::now()) {
                 self.slot_opens = Some(Instant::now() + wait);
                 return Ok(Some(wait));
             }
             self.lingering_since = None;
-            self.send(index, batch, authorization).await?;
+            self.send(index, batch, token).await?;
         }
     }
 
-    /// Whether a request of any target may leave now. Else the time that opens the way; `None`: the next
-    /// answer or the end of a sign-in does.
+    /// Checks whether a request of any target may leave now. The error is the time to wait. `None`: the next answer
+    /// or the end of a sign-in must come first.
     fn may_send(&self, now: Instant) -> Result<(), Option<Duration>> {
         if self.in_flight.len() >= self.max_in_flight() || self.session.is_signing_in() {
             return Err(None);
         }
-        match self.slot_opens.max(self.session.paused_until()) {
+        match self.slot_opens.max(self.session.paused_until) {
             Some(until) if now < until => Err(Some(until - now)),
             Some(_) | None => Ok(()),
         }
     }
 
-    /// Returns the most requests of all targets together. Each target may have one in flight, whatever the
+    /// Returns how many requests of all targets together may be in flight. Each target may have one, whatever the
     /// others do.
     fn max_in_flight(&self) -> usize {
         let limits = self.targets.iter().map(|target| target.limits.max_in_flight);
@@ -172,11 +170,11 @@ impl Sender {
     /// Returns the target with the highest waiting lane. Equal ones take turns.
     fn next_target(&self, now: Instant) -> Option<usize> {
         let count = self.targets.len();
-        // A place is kept free for each other target, so that one that hangs stops none.
+        // A place is kept free for each other target, so that a target that hangs stops no other.
         let most = self.max_in_flight().saturating_sub(count.saturating_sub(1)).max(1);
         let ready = |index: usize| -> Option<(Lane, usize)> {
             let target = self.targets.get(index)?;
-            let has_place = target.state.requests() < most.min(target.limits.max_in_flight);
+            let has_place = target.state.requests < most.min(target.limits.max_in_flight);
             if has_place { Some((target.ready(now)?, index)) } else { None }
         };
         let in_turn = (0..count).map(|offset| (self.first + offset) % count);
@@ -188,8 +186,8 @@ impl Sender {
         next.map(|until| until.saturating_duration_since(now))
     }
 
-    /// Returns a token for a request; `None` while a sign-in is under way, or when one has just failed.
-    async fn authorize(&mut self) -> Option<Authorization> {
+    /// Returns a token for a request, or no token for a dry run; `None` while a sign-in is under way, or when one has just failed.
+    async fn authorize(&mut self) -> Option<Option<Secret>> {
         let result = self.session.authorize().await?;
         self.signed_in(result)
     }
@@ -203,11 +201,11 @@ impl Sender {
                 Some(token)
             }
             Err(SignInFailed { error, pause }) => {
-                // The session itself holds all requests back. The targets are held too, so that each shows why.
+                // The session already holds all requests back. The targets are held as well, so that each shows the
+                // reason in its status.
                 tell::sign_in_failed(&error, pause);
-                let now = Instant::now();
                 for target in &mut self.targets {
-                    target.hold(now, pause, Some(error.to_string()));
+                    target.hold(pause, Some(error.to_string()));
                 }
                 None
             }
@@ -230,7 +228,7 @@ impl Sender {
         if !batch.has_room || !self.ledger.is_busy() {
             return None;
         }
-        // A publication may be written in several commits. Sent one by one, each of them would cost a slot.
+        // A publication may be written in several commits. If each were sent by itself, each would cost a slot.
         let since = *self.lingering_since.get_or_insert(now);
         let left = self.delivery.linger.checked_sub(now - since)?;
         (!left.is_zero()).then(|| left.min(LINGER_LOOK))
@@ -240,33 +238,41 @@ impl Sender {
         &mut self,
         index: usize,
         batch: PickedBatch,
-        authorization: Authorization,
+        token: Option<Secret>,
     ) -> SqlResult<()> {
         // The next target has the next turn, whatever becomes of this batch.
         self.first = index + 1;
         let Some(target) = self.targets.get_mut(index) else { return Ok(()) };
         let pending: Vec<_> = batch.picked.iter().map(|one| one.pending.clone()).collect();
-        // Stored before it leaves: after a kill, the ledger knows that the outcome is in doubt.
+        // The ledger stores the exact objects before they leave. So after a kill it knows that their outcome is in
+        // doubt, and the repeat has the same bytes: Sentinel sees the same version again and no second one.
         let sending = self.ledger.mark_sending(&target.name, &pending, target.moment()).await?;
         let is_part = batch.is_part;
-        // The lanes go past the batch even if nothing of it is left: altered objects are in a newer change.
-        let picked = target.sent(batch);
+        // The lanes go past the batch even if nothing of it was sent: what was altered is in a newer change.
+        let picked = target.sent(batch, &sending);
         if sending.is_empty() {
             // All of it was altered since it was picked.
             target.answered(&picked, true);
             return Ok(());
         }
-        target.lanes.left(&picked, &sending);
         for one in &picked {
             metrics::sent(&target.name, one.lane.word(), 1);
         }
         let (destination, sourcesystem) = (target.destination.clone(), target.sourcesystem.clone());
-        let Authorization { token, token_number } = authorization;
+        let token_number = self.session.token_number;
         let started = Instant::now();
         self.in_flight.push(Box::pin(async move {
             let objects: Vec<&str> = sending.iter().map(|one| one.json.as_str()).collect();
             let response = caught(destination.send(token.as_ref(), &sourcesystem, &objects)).await;
-            let response = response.unwrap_or_else(|panicked| faulty(&panicked));
+            // After a panic it is unknown what arrived. The objects are sent again, and other requests go on.
+            let response = response.unwrap_or_else(|panicked| UploadResponse {
+                outcome: UploadOutcome::Transient {
+                    why: panicked.to_string(),
+                    ambiguous: true,
+                    wait: None,
+                },
+                date: None,
+            });
             let took = started.elapsed();
             FinishedRequest {
                 target: index,
@@ -283,7 +289,7 @@ impl Sender {
 
     /// Settles a request in the ledger and decides how its target goes on.
     async fn settle(&mut self, finished: FinishedRequest) -> SqlResult<()> {
-        let neighbours = Neighbours::of(&self.targets, finished.target);
+        let is_429_for_all = self.is_429_for_all(finished.target);
         let Some(target) = self.targets.get_mut(finished.target) else { return Ok(()) };
         let settling = Settling {
             ledger: &self.ledger,
@@ -291,13 +297,22 @@ impl Sender {
             pacer: &self.pacer,
             session: &mut self.session,
             target,
-            neighbours,
+            is_429_for_all,
             request: &finished,
         };
         settling.settle().await
     }
 
-    /// Takes changes of which nothing is left off the queues, and logs how long each took.
+    /// Whether a 429 to this target means that the quota of the credential is used up: it has no other target,
+    /// or another one waits after a 429 as well.
+    fn is_429_for_all(&self, target: usize) -> bool {
+        let now = Instant::now();
+        let others = self.targets.iter().enumerate().filter(|(index, _)| *index != target);
+        self.targets.len() == 1
+            || others.map(|(_, other)| &other.state.retry).any(|retry| retry.is_throttled(now))
+    }
+
+    /// Closes the changes of which nothing is left, and logs how long each took.
     async fn close_finished(&mut self) -> SqlResult<()> {
         for target in &mut self.targets {
             let now = target.now();
@@ -306,14 +321,5 @@ impl Sender {
             }
         }
         Ok(())
-    }
-}
-
-/// Returns the outcome of a request that panicked. It is sent again, and others go on.
-fn faulty(panicked: &Panicked) -> UploadResponse {
-    let why = panicked.to_string();
-    UploadResponse {
-        outcome: UploadOutcome::Transient { why, ambiguous: true, wait: None },
-        date: None,
     }
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 
-use super::pacer::Pacer;
 use crate::azure::token::{SignInError, TokenSource};
 use crate::config::{Delivery, Secret};
 use crate::pure::backoff::Backoff;
+use crate::pure::pacer::Pacer;
 
 /// The tokens and the quota of one credential.
 #[derive(Debug, Clone)]
@@ -24,37 +24,27 @@ pub struct UploadAccess {
 /// The tokens of one credential, as its sender uses them.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// `None` for dry-run targets, which need no token.
-    tokens: Option<Arc<TokenSource>>,
-    /// The sign-in that is under way: at most one. No slot is taken meanwhile.
+    /// The source of tokens. `None`: the targets are dry runs, which need no token.
+    pub tokens: Option<Arc<TokenSource>>,
+    /// The sign-in that is under way, at most one. No slot is taken meanwhile.
     under_way: FuturesUnordered<BoxFuture<'static, Result<Secret, SignInError>>>,
-    /// The sign-ins that failed in a row.
+    /// How many sign-ins failed in a row.
     failures: u32,
-    /// Nothing is sent before, since the last sign-in failed.
-    paused_until: Option<Instant>,
-    /// Counts the tokens that were thrown away. It tells the answers to the present token from older
-    /// ones.
-    token_number: u64,
-    /// Some target accepted the present token. If another target refuses it, the token is not at fault.
-    is_token_good: bool,
+    /// The end of the pause after a failed sign-in. Nothing is sent before.
+    pub paused_until: Option<Instant>,
+    /// The number of tokens that were dropped. It tells answers to the present token from answers to an older one.
+    pub token_number: u64,
+    /// Some target accepted the present token. If another target refuses it, the token is not the cause.
+    pub is_token_good: bool,
     backoff: Backoff,
     refused_pause: Duration,
 }
 
-/// A sign-in failed, and the next one is tried after a pause.
+/// A failed sign-in, and the pause before the next one.
 #[derive(Debug)]
 pub(super) struct SignInFailed {
     pub error: SignInError,
     pub pause: Duration,
-}
-
-/// What a request needs in order to be authorised.
-#[derive(Debug)]
-pub(super) struct Authorization {
-    /// `None` for a dry run.
-    pub token: Option<Secret>,
-    /// The token's number: see [`Session::is_outdated`].
-    pub token_number: u64,
 }
 
 impl Session {
@@ -71,35 +61,21 @@ impl Session {
         }
     }
 
-    /// Returns the tokens and the quota of the credential; `None` for a dry run.
-    pub(super) fn access(&self, pacer: &Pacer) -> Option<UploadAccess> {
-        Some(UploadAccess { tokens: self.tokens.clone()?, pacer: Some(pacer.clone()) })
-    }
-
     /// Whether a sign-in is under way.
     pub(super) fn is_signing_in(&self) -> bool {
         !self.under_way.is_empty()
     }
 
-    /// Returns the end of the pause after a failed sign-in.
-    pub(super) fn paused_until(&self) -> Option<Instant> {
-        self.paused_until
-    }
-
-    /// Returns a token without waiting for one. `None`: a sign-in is under way now.
-    pub(super) async fn authorize(&mut self) -> Option<Result<Authorization, SignInFailed>> {
-        let token_number = self.token_number;
-        let Some(tokens) = self.tokens.clone() else {
-            return Some(Ok(Authorization { token: None, token_number }));
-        };
+    /// Returns a token without waiting for one, or no token for a dry run. `None`: a sign-in is under way now.
+    pub(super) async fn authorize(&mut self) -> Option<Result<Option<Secret>, SignInFailed>> {
+        let Some(tokens) = self.tokens.clone() else { return Some(Ok(None)) };
         self.under_way.push(Box::pin(async move { tokens.token().await }));
         // A sign-in takes time. It is not awaited here, since answers are settled meanwhile.
         let Poll::Ready(Some(result)) = futures::poll!(self.under_way.next()) else { return None };
-        let token = self.signed_in(result);
-        Some(token.map(|token| Authorization { token: Some(token), token_number }))
+        Some(self.signed_in(result).map(Some))
     }
 
-    /// Waits until the sign-in that is under way ends. Never ends if there is none.
+    /// Waits for the end of the sign-in that is under way. Without one it waits forever.
     pub(super) async fn sign_in_ended(&mut self) -> Result<(), SignInFailed> {
         match self.under_way.next().await {
             Some(result) => self.signed_in(result).map(drop),
@@ -120,7 +96,7 @@ impl Session {
     fn pause(&self, error: &SignInError, failures: u32) -> Duration {
         match error {
             SignInError::Unreachable(_) => self.backoff.pause(failures, rand::random()),
-            // Only a person mends these, so frequent tries would be in vain.
+            // Only a person can put these right, so frequent tries would be in vain.
             SignInError::Refused(_) | SignInError::Unusable(_) | SignInError::Settings(_) => {
                 self.refused_pause
             }
@@ -137,19 +113,14 @@ impl Session {
         self.is_token_good |= token_number == self.token_number;
     }
 
-    /// Whether the token of this number was thrown away since.
+    /// Whether the token of this number was dropped since.
     pub(super) fn is_outdated(&self, token_number: u64) -> bool {
         token_number < self.token_number
     }
 
-    /// Whether some target accepted the present token.
-    pub(super) fn is_token_good(&self) -> bool {
-        self.is_token_good
-    }
-
-    /// Throws the present token away, so that the next request signs in anew.
+    /// Drops the present token, so that the next request signs in anew.
     pub(super) fn renew(&mut self) -> Result<(), SignInError> {
-        // Requests in flight still hold the old token. Their 401 must not throw the new one away.
+        // Requests in flight still have the old token. A 401 to one of them must not drop the new token.
         self.token_number += 1;
         self.is_token_good = false;
         self.tokens.as_ref().map_or(Ok(()), |tokens| tokens.renew())
@@ -186,14 +157,14 @@ mod tests {
     #[test]
     fn pauses_grow_with_failed_sign_ins_until_one_succeeds() {
         let mut session = session();
-        assert_eq!(session.paused_until(), None);
+        assert_eq!(session.paused_until, None);
         let pauses = [1, 2, 3, 4].map(|_| session.signed_in(Err(unreachable())).unwrap_err().pause);
         for (pause, most) in pauses.into_iter().zip([1, 2, 4, 8]) {
             assert!(pause >= SECOND * most / 2 && pause <= SECOND * most, "{pause:?} of {most} s");
         }
-        assert!(session.paused_until().is_some_and(|until| until > Instant::now()));
+        assert!(session.paused_until.is_some_and(|until| until > Instant::now()));
         assert!(session.signed_in(Ok(secret())).is_ok());
-        assert_eq!((session.failures, session.paused_until()), (0, None));
+        assert_eq!((session.failures, session.paused_until), (0, None));
     }
 
     #[test]
@@ -211,7 +182,7 @@ mod tests {
             let token: BoxFuture<'static, _> = Box::pin(std::future::ready(result));
             session.failures = 4;
             session.under_way.push(token);
-            assert!(session.is_signing_in() && session.paused_until().is_none());
+            assert!(session.is_signing_in() && session.paused_until.is_none());
             assert_eq!(session.sign_in_ended().await.is_ok(), is_good);
             assert!(!session.is_signing_in());
             assert_eq!(session.failures, if is_good { 0 } else { 5 });
@@ -220,21 +191,20 @@ mod tests {
 
     #[tokio::test]
     async fn dry_run_needs_no_token() {
-        let authorization = session().authorize().await.unwrap().unwrap();
-        assert!(authorization.token.is_none());
+        assert_eq!(session().authorize().await.unwrap().unwrap(), None);
     }
 
     #[test]
     fn token_is_good_once_a_target_accepted_it_and_until_it_is_renewed() {
         let mut session = session();
-        assert!(!session.is_token_good());
+        assert!(!session.is_token_good);
         session.accepted(0);
-        assert!(session.is_token_good() && !session.is_outdated(0));
+        assert!(session.is_token_good && !session.is_outdated(0));
         session.renew().unwrap();
-        assert!(!session.is_token_good() && session.is_outdated(0) && !session.is_outdated(1));
+        assert!(!session.is_token_good && session.is_outdated(0) && !session.is_outdated(1));
         session.accepted(0);
-        assert!(!session.is_token_good(), "that was the token before");
+        assert!(!session.is_token_good, "that was the token before");
         session.accepted(1);
-        assert!(session.is_token_good());
+        assert!(session.is_token_good);
     }
 }

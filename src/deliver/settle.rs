@@ -1,22 +1,22 @@
 //! Acts on the outcome of an upload: it stores what was accepted or rejected, splits a batch with a bad
-//! record, and sets the wait before the next try. Of a sender, no other file matches on [`UploadOutcome`].
+//! record, and sets the wait before the next try. No other file of the sender matches on [`UploadOutcome`].
 
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use super::outcome::UploadOutcome;
-use super::pacer::Pacer;
 use super::session::Session;
 use super::state::{DEGRADED_AFTER, Record, Ruling};
 use super::target_delivery::{FinishedRequest, TargetDelivery, record};
 use super::tell;
 use crate::config::Delivery;
-use crate::ledger::{Ledger, RejectedObject, Sending, SentVersion, Settlement, SqlResult};
+use crate::ledger::{Ledger, RejectedObject, SentVersion, Settlement, SqlResult};
 use crate::metrics;
 use crate::pure::backoff::Backoff;
+use crate::pure::pacer::Pacer;
 
-/// The shortest pause after a 429, also where it asks for no wait at all.
+/// The shortest pause after a 429, even if it asks for none.
 const SHORTEST_HOLD: Duration = Duration::from_millis(100);
 
 /// A request that has ended, and all that its outcome can change.
@@ -26,19 +26,12 @@ pub(super) struct Settling<'s> {
     pub pacer: &'s Pacer,
     pub session: &'s mut Session,
     pub target: &'s mut TargetDelivery,
-    pub neighbours: Neighbours,
+    /// A 429 to this target holds for all targets of the credential.
+    pub is_429_for_all: bool,
     pub request: &'s FinishedRequest,
 }
 
-/// The other targets of a credential.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Neighbours {
-    are_any: bool,
-    /// The end of the wait that a 429 asked any of them for.
-    throttled_until: Option<Instant>,
-}
-
-/// The target is left alone for a while.
+/// A pause in which nothing is sent to the target.
 struct Hold {
     pause: Duration,
     /// The reason, if the operator must know it.
@@ -51,42 +44,37 @@ impl Hold {
     }
 }
 
-impl Neighbours {
-    /// Returns the neighbours of the target at `index`.
-    pub(super) fn of(targets: &[TargetDelivery], index: usize) -> Self {
-        let now = Instant::now();
-        let others = targets.iter().enumerate().filter(|(at, _)| *at != index);
-        let throttled_until =
-            others.filter_map(|(_, target)| target.state.retry.throttled_until(now)).max();
-        Self { are_any: targets.len() > 1, throttled_until }
-    }
-}
-
 impl Settling<'_> {
     /// Settles the request in the ledger and decides how its target goes on. If the ledger cannot be
     /// written, the outcome stays unknown and the objects are sent again.
     pub(super) async fn settle(mut self) -> SqlResult<()> {
         let (request, response) = (self.request, &self.request.response);
         self.target.clock.hear(response.date, Instant::now());
-        metrics::request(&self.target.name, response.outcome.word(), request.took);
+        metrics::request_outcome(&self.target.name, response.outcome.word());
+        metrics::request_time(&self.target.name, request.took);
         let followed = self.follow_outcome(response.outcome.clone()).await;
-        // A withdrawal that ends only later by Sentinel's clock still matches there, so it stays pending.
+        // A withdrawal whose end is still to come by Sentinel's clock leaves the indicator active there. So it is not
+        // settled: it is sent again, with an end that is over by that clock.
         let is_early = request.sending.iter().any(|one| request.is_early(one));
         let is_accepted = matches!(response.outcome, UploadOutcome::Accepted { .. });
         let is_settled = followed.is_ok() && is_accepted && !is_early;
-        // The objects are free before the target is held, so that the next batch may hold them again.
+        // The objects are freed first, so that the batch after the pause may hold them again.
         self.target.answered(&request.picked, is_settled);
         if let Some(Hold { pause, why }) = followed? {
             if let Some(why) = &why {
                 tell::degraded(&self.target.name, pause, why);
             }
-            self.target.hold(Instant::now(), pause, why);
+            self.target.hold(pause, why);
         }
         Ok(())
     }
 
-    /// Does what follows from the outcome. Where the request was surely not processed, its objects are given
-    /// back first, so that the ledger has no doubt about them. All other failures leave them in doubt.
+    /// Does what follows from the outcome. If the request was surely not processed, its objects are returned to
+    /// the ledger as they were before.
+    ///
+    /// All other failures leave the objects in doubt: after a time-out, Sentinel may have the version or may still
+    /// receive it. If the object changes meanwhile, that older version may arrive after the newer one. So the ledger
+    /// keeps the doubt, and the final version is sent once more after `delivery.resend_after`.
     async fn follow_outcome(&mut self, outcome: UploadOutcome) -> SqlResult<Option<Hold>> {
         let may_be_processed = matches!(
             outcome,
@@ -99,7 +87,7 @@ impl Settling<'_> {
             self.store(&[Settlement::Returned(&self.request.sending)]).await?;
         }
         match outcome {
-            UploadOutcome::Accepted { rejected, stray } => self.accepted(rejected, &stray).await,
+            UploadOutcome::Accepted { rejected, stray } => self.accepted(&rejected, &stray).await,
             UploadOutcome::Throttled { wait } => Ok(self.throttled(wait)),
             UploadOutcome::Transient { why, wait, .. } => Ok(Some(self.failed(why, wait))),
             UploadOutcome::Foreign { why, may_be_api } => Ok(Some(self.foreign(why, may_be_api))),
@@ -115,25 +103,23 @@ impl Settling<'_> {
 
     async fn accepted(
         &mut self,
-        rejected: Vec<(usize, String)>,
+        rejected: &[(usize, String)],
         stray: &[String],
     ) -> SqlResult<Option<Hold>> {
         let request = self.request;
-        let named: Vec<(&Sending, String)> = rejected
-            .into_iter()
-            .filter_map(|(index, words)| Some((request.sending.get(index)?, words)))
-            .collect();
-        let refusals: Vec<RejectedObject> = named
+        let (mut refused, mut early, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, sending) in request.sending.iter().enumerate() {
+            // Sentinel names only the bad records, so a record without a complaint is accepted.
+            match rejected.iter().find(|(at, _)| *at == index) {
+                Some((_, words)) => refused.push((sending, words)),
+                None if request.is_early(sending) => early.push(sending.object),
+                None => taken.push(sending.object),
+            }
+        }
+        let refusals: Vec<RejectedObject> = refused
             .iter()
-            .map(|(one, words)| RejectedObject { object: one.object, words: words.clone() })
+            .map(|(one, words)| RejectedObject { object: one.object, words: (*words).clone() })
             .collect();
-        let is_refused = |object: Uuid| refusals.iter().any(|refused| refused.object == object);
-        // Sentinel names only the bad records, so a record without a complaint is accepted.
-        let good = request.sending.iter().filter(|one| !is_refused(one.object));
-        let (early, taken): (Vec<&Sending>, Vec<&Sending>) =
-            good.partition(|one| request.is_early(one));
-        let of = |some: &[&Sending]| some.iter().map(|one| one.object).collect::<Vec<_>>();
-        let (early, taken) = (of(&early), of(&taken));
         let settlements = [
             Settlement::Accepted(&taken),
             Settlement::NotOver(&early),
@@ -142,7 +128,7 @@ impl Settling<'_> {
         self.store(&settlements).await?;
         tell::early_withdrawals(&self.target.name, early.len());
         tell::stray_complaints(&self.target.name, stray);
-        let told = named.iter().map(|(one, words)| (record(one), words.as_str()));
+        let told = refused.iter().map(|(one, words)| (record(one), words.as_str()));
         tell::refusals(&self.target.name, told);
         tell::accepted(self.target, request, &taken);
         let ruling = self.target.accepted(request.is_part);
@@ -162,20 +148,18 @@ impl Settling<'_> {
                 Ok(None)
             }
             Ruling::Reject(alone) => {
-                let version = |record: &Record| SentVersion {
-                    object: record.object,
-                    version: record.version,
-                };
+                let version =
+                    |&Record { object, version, .. }: &Record| SentVersion { object, version };
                 let versions: Vec<SentVersion> = alone.iter().map(version).collect();
                 self.ledger.reject_versions(name, &versions, why).await?;
                 tell::refusals(name, alone.iter().map(|record| (*record, why)));
                 Ok(None)
             }
             Ruling::Misconfigured(not_theirs) => {
-                // The records were rejected on the word of a target that refuses everything.
+                // These records were rejected because of a target that refuses everything, so they are not bad.
                 let objects: Vec<Uuid> = not_theirs.iter().map(|record| record.object).collect();
                 self.ledger.unreject(name, &objects, Ledger::now()).await?;
-                // Two bad records look like a bad target. A single object tells, so it is tried at once.
+                // Two bad records look like a bad target. A single object shows which it is, so it is tried at once.
                 Ok(Some(Hold { pause: self.delivery.backoff_min, why: None }))
             }
             Ruling::StillMisconfigured => {
@@ -185,27 +169,26 @@ impl Settling<'_> {
         }
     }
 
-    /// Follows a 429: the target waits as long as Sentinel asks. If another target of the credential waits
-    /// as well, the credential's quota is used up, by whomever, and all of its targets wait. Microsoft says
-    /// that the quota is a user's; a workspace that is throttled alone must not stop the others.
+    /// Follows a 429: the target waits as long as Sentinel asks. Microsoft counts the quota per user. So if another
+    /// target of the credential waits after a 429 as well, the quota of the credential is used up, and all of its
+    /// targets wait. A workspace that is throttled alone must not stop the others.
     fn throttled(&mut self, wait: Option<Duration>) -> Option<Hold> {
         let now = Instant::now();
         let wait = wait.unwrap_or(self.delivery.throttled_default).max(SHORTEST_HOLD);
         let times = self.target.state.retry.throttled(now, wait);
         tell::throttled(&self.target.name, wait);
-        let is_alone = self.neighbours.throttled_until.is_none_or(|until| until <= now);
-        if !(self.neighbours.are_any && is_alone) {
+        if self.is_429_for_all {
             self.pacer.hold(now + wait);
             return None;
         }
-        // Each try costs the others a slot, so the tries grow rare.
+        // Each try takes a slot from the other targets, so the tries become rare.
         let slower = wait.saturating_mul(1_u32 << times.saturating_sub(1).min(16));
         let why = (times >= DEGRADED_AFTER)
             .then(|| "Sentinel throttles it again and again (429), and no other target".to_owned());
         Some(Hold { pause: slower.min(self.delivery.backoff_max).max(wait), why })
     }
 
-    /// Follows a failure that a repeat may mend.
+    /// Follows a failure after which a repeat may succeed.
     fn failed(&mut self, why: String, wait: Option<Duration>) -> Hold {
         let failures = self.target.state.retry.failed(Instant::now());
         let pause = self.backoff(failures).max(wait.unwrap_or_default());
@@ -213,13 +196,13 @@ impl Settling<'_> {
         Hold { pause, why: (failures >= DEGRADED_AFTER).then_some(why) }
     }
 
-    /// Follows a success that is not the API's: the objects stay in doubt. If it goes on, single objects are
-    /// tried slowly, since each of them may be stored and billed.
+    /// Follows a success that is not the API's: the objects stay in doubt. If such answers go on, single objects are
+    /// tried slowly, since Sentinel may store and bill each of them.
     fn foreign(&mut self, why: String, may_be_api: bool) -> Hold {
         if !self.target.state.retry.foreign(Instant::now(), may_be_api) {
             return self.failed(why, None);
         }
-        // Each try may be stored and billed, so the operator must decide whether the API has changed.
+        // Whether the API has changed is for the operator to decide: believing a proxy would lose indicators.
         let remedy = "if Sentinel itself answers so, set delivery.accept_body = \"any-json\"";
         self.misconfigured(format!("{why}; {remedy}"))
     }
@@ -241,8 +224,8 @@ impl Settling<'_> {
         }
         let times = self.target.state.retry.unauthorized();
         let pause = self.backoff(times);
-        // Another target accepts this token, so a new one would not help.
-        if times > 1 && self.session.is_token_good() {
+        // Another target accepts this token, so a new token would not help.
+        if times > 1 && self.session.is_token_good {
             return Some(Hold::with_reason(pause, why));
         }
         if let Err(error) = self.session.renew() {
@@ -255,13 +238,13 @@ impl Settling<'_> {
         Some(Hold::with_reason(pause, why))
     }
 
-    /// Follows an answer by which the settings are wrong: single objects are tried, slowly.
+    /// Follows an answer that shows wrong settings: single objects are tried slowly.
     fn misconfigured(&mut self, why: String) -> Hold {
         self.target.state.refusals.suspect_target();
         Hold::with_reason(self.delivery.degraded_retry, why)
     }
 
-    /// Follows a refusal: a record in the request is bad, or the target is.
+    /// Follows a refusal: either a record in the request is bad, or the target is set up wrongly.
     async fn refused(&mut self, why: String, too_large: bool) -> SqlResult<Option<Hold>> {
         let records = self.request.records();
         let refusals = &mut self.target.state.refusals;
@@ -277,7 +260,8 @@ impl Settling<'_> {
 
     async fn store(&mut self, settlements: &[Settlement<'_>]) -> SqlResult<()> {
         let now = Ledger::now();
-        // An older version in doubt may arrive after this one. The final version goes once more when that is over.
+        // An older version in doubt may still arrive after this one and overwrite it. So the ledger notes when the
+        // final version is sent once more: late enough that nothing older is on its way any more.
         let resend = crate::ledger::millis(self.delivery.resend_after);
         self.ledger.settle(&self.target.name, settlements, now, now.saturating_add(resend)).await
     }

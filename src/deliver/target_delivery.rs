@@ -9,28 +9,27 @@ use uuid::Uuid;
 use super::clock::TargetClock;
 use super::destination::{Destination, UploadResponse};
 use super::health::Health;
-use super::lanes::{Lanes, PickProgress, Picked, Space};
+use super::lanes::{ChangeStep, Lanes, Picked, Space};
 use super::state::{Bisection, Record, Ruling, TargetState};
 use crate::config::{Limits, Target};
 use crate::ledger::{Lane, Ledger, Moment, Pending, Sending, SqlResult};
 use crate::pure::stix::Identity;
 
-/// A target and everything that the sender remembers of it.
+/// A target, and everything that its sender remembers of it.
 #[derive(Debug)]
 pub(super) struct TargetDelivery {
     pub name: String,
     pub sourcesystem: String,
     pub destination: Destination,
     pub limits: Limits,
-    /// `identity = "attribute"`: withdrawals are settled before anything else is sent, since an old
-    /// and a new pattern can share an id.
+    /// `identity = "attribute"`: an old and a new pattern can share an id. If the new pattern were sent first, the
+    /// withdrawal of the old one could end it. So withdrawals are settled before anything else is sent.
     withdrawals_first: bool,
     pub lanes: Lanes,
     pub state: TargetState,
-    /// Probes picked so far. The count goes on from one time of probing to the next, so that each probe
-    /// tries another object.
+    /// How many probes were picked. It is never reset, so that each probe tries another object.
     probes: usize,
-    /// Something may be due to be sent once more.
+    /// Whether an object may be due to be sent once more.
     pub check_due: bool,
     pub clock: TargetClock,
     health: Health,
@@ -40,10 +39,10 @@ pub(super) struct TargetDelivery {
 #[derive(Debug, Default)]
 pub(super) struct PickedBatch {
     pub picked: Vec<Picked>,
-    pub progress: PickProgress,
-    /// More would fit.
+    pub progress: Vec<ChangeStep>,
+    /// Whether more objects would fit.
     pub has_room: bool,
-    /// The batch is the part of a search for a bad record.
+    /// Whether the batch is the part of a search for a bad record.
     pub is_part: bool,
 }
 
@@ -57,7 +56,7 @@ pub(super) struct FinishedRequest {
     pub took: Duration,
     pub response: UploadResponse,
     pub token_number: u64,
-    /// The request was the part of a search for a bad record.
+    /// Whether the request was the part of a search for a bad record.
     pub is_part: bool,
 }
 
@@ -85,8 +84,8 @@ impl TargetDelivery {
         }
     }
 
-    /// Returns the time by which it is judged what has expired, Unix milliseconds. If our clock is ahead, it
-    /// must not keep anything back that is still valid at the target.
+    /// Returns the time by which it is judged what has expired, Unix milliseconds. It is the earlier of both clocks:
+    /// if our clock is ahead, nothing must be kept back that is still valid at the target.
     pub(super) fn now(&self) -> i64 {
         self.clock.earlier(Ledger::now(), Instant::now())
     }
@@ -106,8 +105,8 @@ impl TargetDelivery {
             return None;
         }
         let lane = self.lanes.highest();
-        // Parts of a search and repeats stand in no lane. They count as live, so that they wait for
-        // withdrawals only.
+        // Parts of a search and repeats are in no lane. They count as live, so that they wait for withdrawals
+        // only.
         if self.state.refusals.is_searching() || self.check_due {
             return lane.min(Some(Lane::Live)).or(Some(Lane::Live));
         }
@@ -121,14 +120,14 @@ impl TargetDelivery {
 
     /// Picks the next batch; an empty one if nothing of what waited has to be sent.
     pub(super) async fn pick(&mut self, ledger: &Ledger) -> SqlResult<PickedBatch> {
-        // A search can take long, and no withdrawal waits for it.
+        // A search can take long, and no withdrawal may wait for it.
         let withdraws = self.lanes.highest() == Some(Lane::Withdrawals);
-        if withdraws || !self.state.refusals.search().is_some_and(Bisection::is_next) {
+        if withdraws || !self.state.refusals.search().is_some_and(|search| search.is_next) {
             let batch = self.pick_other(ledger).await?;
             if !batch.picked.is_empty() || !self.state.refusals.is_searching() {
                 return Ok(batch);
             }
-            // Nothing else is to be sent, so the search need not wait for its turn.
+            // Nothing else is to be sent, so it is the search's turn.
             self.lanes.advance(batch.progress);
         }
         match self.pick_part(ledger).await? {
@@ -145,10 +144,10 @@ impl TargetDelivery {
         let is_of_part = |one: &Pending| {
             part.iter().any(|it| (it.object, it.version) == (one.object, one.version))
         };
-        // A new version may be a good record, so it is no part of the search.
+        // A new version of an object is another record and may be good, so it is no part of the search.
         found.retain(is_of_part);
         if found.is_empty() {
-            // All of it was altered since: there is nothing left to search in.
+            // All of these objects were altered since, so nothing is left to search.
             self.state.refusals.give_up();
             self.lanes.unblock();
             return Ok(None);
@@ -160,7 +159,7 @@ impl TargetDelivery {
     async fn pick_other(&mut self, ledger: &Ledger) -> SqlResult<PickedBatch> {
         let now = self.now();
         let Limits { max_objects: objects, max_bytes: bytes, .. } = self.limits;
-        let space = Space { objects, bytes, is_empty: true, now };
+        let space = Space { objects, bytes, now };
         // The sender's tick sets this again, so an object that waits now is found at a later tick.
         if std::mem::take(&mut self.check_due) {
             let limit = i64::try_from(objects).unwrap_or(i64::MAX);
@@ -196,10 +195,10 @@ impl TargetDelivery {
         }
     }
 
-    /// Notes that a batch was sent, and returns its objects.
-    pub(super) fn sent(&mut self, batch: PickedBatch) -> Vec<Picked> {
+    /// Notes that of a batch these objects were sent, and returns the batch.
+    pub(super) fn sent(&mut self, batch: PickedBatch, sending: &[Sending]) -> Vec<Picked> {
         self.state.sent(ids(&batch.picked), batch.is_part);
-        self.lanes.sent(&batch.picked, batch.progress);
+        self.lanes.sent(&batch.picked, sending, batch.progress);
         self.show_requests();
         batch.picked
     }
@@ -214,10 +213,6 @@ impl TargetDelivery {
     /// Notes that the target accepted a request. Returns what that tells of a search.
     pub(super) fn accepted(&mut self, is_part: bool) -> Ruling {
         let ruling = self.state.accepted(Instant::now(), is_part);
-        // What was refused alone may have been the target's fault, which has passed.
-        if self.state.wake_all() {
-            self.lanes.unblock();
-        }
         self.health.update(&self.name, |health| {
             // Whatever was wrong, the target accepts requests now.
             health.degraded = None;
@@ -228,8 +223,8 @@ impl TargetDelivery {
     }
 
     /// Sends nothing to the target for `pause`; `why` is shown to the operator.
-    pub(super) fn hold(&mut self, now: Instant, pause: Duration, why: Option<String>) {
-        self.state.retry.block(now + pause);
+    pub(super) fn hold(&mut self, pause: Duration, why: Option<String>) {
+        self.state.retry.block(Instant::now() + pause);
         self.health.update(&self.name, |health| {
             health.next_try = Some(Utc::now() + pause);
             if why.is_some() {
@@ -244,8 +239,7 @@ impl TargetDelivery {
     }
 
     fn show_requests(&self) {
-        let requests = self.state.requests();
-        self.health.update(&self.name, |health| health.in_flight = requests);
+        self.health.update(&self.name, |health| health.in_flight = self.state.requests);
     }
 }
 
@@ -272,7 +266,8 @@ impl FinishedRequest {
         self.sending.iter().map(record).collect()
     }
 
-    /// Whether a withdrawal ends only later by the clock of the target that has taken it.
+    /// Whether the target took a withdrawal that ends only later by the target's own clock. Until then the indicator
+    /// still matches there.
     pub(super) fn is_early(&self, sending: &Sending) -> bool {
         sending.ended_at.zip(self.response.date).is_some_and(|(end, now)| end > now)
     }

@@ -9,12 +9,12 @@ use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
 
 use super::outcome::NoReply;
-use crate::azure::http::{explain, read};
+use crate::azure::http::{exchange, explain};
 use crate::azure::reply::Reply;
 use crate::config::{Api, Secret, Target};
 
-/// The most bytes of an answer's body. A longer one is cut and not refused: its status still counts, and
-/// its start names records.
+/// The most bytes of an answer's body. A longer body is cut and not refused: the status still counts, and the
+/// start of the body names records.
 const MAX_ANSWER: usize = 1 << 20;
 
 /// The upload address of a target.
@@ -25,7 +25,7 @@ pub struct Client {
     timeout: Duration,
 }
 
-/// The endpoint, path and version of a target make no https address.
+/// The error if endpoint and path of a target make no https address.
 #[derive(Debug, thiserror::Error)]
 #[error("target {target}: {address} is no https address ({why}); check endpoint and path")]
 pub struct BadEndpoint {
@@ -54,7 +54,7 @@ impl Client {
         };
         let mut url = Url::parse(&address).map_err(|error| wrong(error.to_string()))?;
         if url.scheme() != "https" {
-            return Err(wrong("the scheme is another".to_owned()));
+            return Err(wrong("the scheme is not https".to_owned()));
         }
         if !target.api_version.is_empty() {
             url.query_pairs_mut().append_pair("api-version", &target.api_version);
@@ -79,13 +79,11 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .timeout(self.timeout)
             .body(body);
-        let response = request.send().await.map_err(|error| NoReply {
+        exchange(request, MAX_ANSWER).await.map_err(|error| NoReply {
             why: explain(&error),
             // Without a connection nothing arrived. Every other error may hide a success.
             ambiguous: !error.is_connect() && !error.is_builder(),
-        })?;
-        let broken = |error: reqwest::Error| NoReply { why: explain(&error), ambiguous: true };
-        read(response, MAX_ANSWER).await.map_err(broken)
+        })
     }
 }
 

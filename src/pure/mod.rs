@@ -6,6 +6,7 @@ pub mod convert;
 pub mod count;
 pub mod explain;
 pub mod misp;
+pub mod pacer;
 pub mod policy;
 pub mod safe;
 pub mod stix;

@@ -7,6 +7,7 @@ mod shape;
 mod walk;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Url};
@@ -15,12 +16,13 @@ use uuid::Uuid;
 pub use shape::{Condition, WorkspaceObject};
 pub use walk::Walk;
 
-use super::http::{explain, read};
-use super::pace::RequestGate;
+use super::http::{exchange, explain};
+use super::pace::pass;
 use super::reply::{Reply, may_pass};
 use super::token::{SignInError, TokenSource};
 use crate::config::{ManagedWorkspace, Management};
 use crate::pure::backoff::Backoff;
+use crate::pure::pacer::Pacer;
 
 /// The longest body of an answer, in bytes. A page of 1,000 indicators takes a few MB.
 const MAX_ANSWER: usize = 64 << 20;
@@ -37,10 +39,10 @@ pub enum ManageError {
     #[error("the management plane refuses: {0}")]
     Refused(String),
     /// There was no answer, or a failure that may pass, in all attempts.
-    #[error("the management plane cannot be asked: {0}")]
+    #[error("the management plane cannot be reached: {0}")]
     Unreachable(String),
     /// The answer is not one of this API.
-    #[error("the management plane answers what nobody can read: {0}")]
+    #[error("the answer of the management plane cannot be read: {0}")]
     Unreadable(String),
 }
 
@@ -60,7 +62,7 @@ pub struct ManageClient {
     api_version: String,
     tokens: Arc<TokenSource>,
     rules: Management,
-    gate: RequestGate,
+    pacer: Pacer,
 }
 
 /// A request before it gets its token.
@@ -99,8 +101,8 @@ impl ManageClient {
             &workspace.workspace_name,
         ]);
         let api_version = workspace.api_version.clone();
-        let gate = RequestGate::new(rules.request_pause);
-        Ok(Self { http, scope, api_version, tokens, rules: rules.clone(), gate })
+        let pacer = Pacer::with_pauses(rules.request_pause, Instant::now());
+        Ok(Self { http, scope, api_version, tokens, rules: rules.clone(), pacer })
     }
 
     /// Returns the workspace's resource ID, on which roles are assigned.
@@ -115,12 +117,12 @@ impl ManageClient {
     pub async fn workspace_id(&self) -> Result<Option<Uuid>, ManageError> {
         let mut url = self.scope.clone();
         url.query_pairs_mut().append_pair("api-version", WORKSPACE_VERSION);
-        let reply = self.exchange(&Message { method: Method::GET, url, body: None }).await?;
-        match reply.status {
-            200..=299 => shape::workspace_id(&reply.body).map(Some),
-            401 | 403 => Ok(None),
-            _ => Err(self.refused(&reply).await),
+        let message = Message { method: Method::GET, url, body: None };
+        let reply = self.send(&message, &[401, 403]).await?;
+        if !reply.is_success() {
+            return Ok(None);
         }
+        shape::workspace_id(&reply.body).map(Some)
     }
 
     /// Asks how many objects meet a condition.
@@ -129,7 +131,7 @@ impl ManageClient {
     /// [`ManageError`].
     pub async fn count(&self, condition: &Condition<'_>) -> Result<u64, ManageError> {
         let message = self.post("count", shape::count_body(condition));
-        shape::count(&self.send(&message).await?.body)
+        shape::count(&self.send(&message, &[]).await?.body)
     }
 
     /// Returns the objects that meet a condition, page by page. The first page is asked for later.
@@ -152,12 +154,9 @@ impl ManageClient {
         }
         self.check_host(&url)?;
         url.query_pairs_mut().append_pair("api-version", &self.api_version);
-        let reply = self.exchange(&Message { method: Method::DELETE, url, body: None }).await?;
-        match reply.status {
-            200..=299 => Ok(reply.status != 204),
-            404 | 410 => Ok(false),
-            _ => Err(self.refused(&reply).await),
-        }
+        let message = Message { method: Method::DELETE, url, body: None };
+        let reply = self.send(&message, &[404, 410]).await?;
+        Ok(reply.is_success() && reply.status != 204)
     }
 
     fn post(&self, action: &str, body: String) -> Message {
@@ -177,18 +176,14 @@ impl ManageClient {
         if is_ours { Ok(()) } else { Err(foreign(url.as_str())) }
     }
 
-    /// Sends a message, with retries, and returns an error unless the status is 2xx.
-    async fn send(&self, message: &Message) -> Result<Reply, ManageError> {
+    /// Sends a message, with retries. An answer whose status is neither 2xx nor one of `expected` is an error.
+    async fn send(&self, message: &Message, expected: &[u16]) -> Result<Reply, ManageError> {
         let reply = self.exchange(message).await?;
-        match reply.status {
-            200..=299 => Ok(reply),
-            _ => Err(self.refused(&reply).await),
+        if reply.is_success() || expected.contains(&reply.status) {
+            return Ok(reply);
         }
-    }
-
-    async fn refused(&self, reply: &Reply) -> ManageError {
         let token = self.tokens.token().await.ok();
-        refusal::explain(reply, self.scope(), token.as_ref())
+        Err(refusal::explain(&reply, self.scope(), token.as_ref()))
     }
 
     /// Sends a message. It is sent again after a failure that may pass, as often as configured, and once more
@@ -198,34 +193,31 @@ impl ManageClient {
         let backoff = Backoff::new(backoff_min, backoff_max);
         let (mut failures, mut renewed) = (0, false);
         loop {
-            let (why, wait) = match self.attempt(message).await? {
+            let (why, wait) = match self.attempt(message).await {
                 Ok(reply) if reply.status == 401 && !renewed => {
                     renewed = true;
                     self.tokens.renew()?;
                     continue;
                 }
                 Ok(reply) if may_pass(reply.status) => (reply.words(), reply.wait()),
-                Ok(reply) => return Ok(reply),
-                Err(why) => (why, None),
+                Err(ManageError::Unreachable(why)) => (why, None),
+                answer => return answer,
             };
             failures += 1;
             if failures > retries {
                 return Err(ManageError::Unreachable(why));
             }
             let pause = wait.unwrap_or_else(|| backoff.pause(failures, rand::random()));
-            tracing::warn!(
-                why,
-                wait_s = pause.as_secs_f64(),
-                "the management plane must be asked again"
-            );
+            let wait_s = pause.as_secs_f64();
+            tracing::warn!(why, wait_s, "the management plane failed: asking again");
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Sends a message once. The inner error is one of the network.
-    async fn attempt(&self, message: &Message) -> Result<Result<Reply, String>, ManageError> {
+    /// Sends a message once.
+    async fn attempt(&self, message: &Message) -> Result<Reply, ManageError> {
         let token = self.tokens.token().await?;
-        self.gate.pass().await;
+        pass(&self.pacer).await;
         let mut request = self
             .http
             .request(message.method.clone(), message.url.clone())
@@ -234,17 +226,15 @@ impl ManageClient {
         if let Some(body) = &message.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
-        let answer = match request.send().await {
-            Ok(response) => read(response, MAX_ANSWER).await,
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(reply) if reply.is_cut => Err(ManageError::Unreadable(format!(
+        let answer = exchange(request, MAX_ANSWER).await;
+        let reply = answer.map_err(|error| ManageError::Unreachable(explain(&error)))?;
+        if reply.is_cut {
+            return Err(ManageError::Unreadable(format!(
                 "an answer of more than {} MiB: set a smaller azure.management.page",
                 MAX_ANSWER >> 20
-            ))),
-            answer => Ok(answer.map_err(|error| explain(&error))),
+            )));
         }
+        Ok(reply)
     }
 }
 

@@ -64,20 +64,22 @@ impl<'c> Walk<'c> {
     async fn fetch(&self, url: Url) -> Result<Vec<u8>, ManageError> {
         if !self.is_first {
             let message = Message { method: Method::GET, url: url.clone(), body: None };
-            let reply = self.client.exchange(&message).await?;
-            match reply.status {
-                200..=299 => return Ok(reply.body),
-                404 | 405 => {}
-                _ => return Err(self.client.refused(&reply).await),
+            let reply = self.client.send(&message, &[404, 405]).await?;
+            if reply.is_success() {
+                return Ok(reply.body);
             }
         }
         let message = Message { method: Method::POST, url, body: self.body.clone() };
-        Ok(self.client.send(&message).await?.body)
+        Ok(self.client.send(&message, &[]).await?.body)
     }
 
     fn checked(&mut self, link: &str) -> Result<Url, ManageError> {
         let unreadable = |why: &str| ManageError::Unreadable(format!("{why}: {link}"));
-        let url = self.client.scope.join(link).map_err(|_| unreadable("a bad nextLink"))?;
+        let url = self
+            .client
+            .scope
+            .join(link)
+            .map_err(|_| unreadable("a nextLink that is no address"))?;
         self.client.check_host(&url)?;
         let place = rapidhash_v3(link.as_bytes());
         if !self.seen.insert(place) {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::azure::reply::{Body, Complaint, Reply, may_pass};
 use crate::config::AcceptBody;
 
-/// No answer came, or half of one.
+/// The failure of a request without a complete answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoReply {
     pub why: String,
@@ -27,10 +27,10 @@ pub enum UploadOutcome {
         /// Complaints that name no record of the request. They are logged and reject nothing.
         stray: Vec<String>,
     },
-    /// 429. `wait` as Sentinel tells it, at most an hour; `None` where it does not.
+    /// 429. `wait`: the time that Sentinel asks to wait, at most an hour. `None`: it names none.
     Throttled { wait: Option<Duration> },
-    /// 5xx, 408, 425 or no answer: the same request may succeed later. `ambiguous`: Sentinel may have
-    /// taken it already. `wait`: the time that the answer asks to wait.
+    /// 5xx, 408, 425 or no answer: the same request may succeed later. `ambiguous`: Sentinel may have taken it
+    /// nevertheless, as after a time-out. `wait`: the time that the answer asks to wait.
     Transient { why: String, ambiguous: bool, wait: Option<Duration> },
     /// A success that is not an answer of this API, such as that of a proxy: the request may or may
     /// not have arrived. `may_be_api`: the body is empty, or JSON that tells of no error, so the API may
@@ -38,7 +38,7 @@ pub enum UploadOutcome {
     Foreign { why: String, may_be_api: bool },
     /// A 200 whose complaints cannot be read: which records were taken is not known.
     Unreadable { why: String },
-    /// 401: the token is not good, or no longer.
+    /// 401: the token is not valid, or no longer.
     Unauthorized { why: String },
     /// 403: the application may not write to this workspace.
     Forbidden { why: String },
@@ -46,17 +46,17 @@ pub enum UploadOutcome {
     TooLarge { why: String },
     /// 400: Sentinel does not understand the request or a record in it.
     BadRequest { why: String },
-    /// 404, or another status that no repeat mends: the settings of the target are wrong.
+    /// 404, or another status that no repeat changes: the settings of the target are wrong.
     Misconfigured { why: String },
 }
 
-/// The request, as far as reading its answer needs it.
+/// What must be known of a request to read its answer.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestFacts {
     pub workspace: Uuid,
-    /// Objects in the request.
+    /// The number of objects in the request.
     pub objects: usize,
-    /// The bodies of a success that count as accepted.
+    /// Which bodies of a success count as acceptance.
     pub accept_body: AcceptBody,
 }
 
@@ -66,7 +66,7 @@ impl UploadOutcome {
         Self::Accepted { rejected: Vec::new(), stray: Vec::new() }
     }
 
-    /// Returns the word in metrics.
+    /// Returns the name of the outcome in metrics.
     pub fn word(&self) -> &'static str {
         self.into()
     }
@@ -82,65 +82,58 @@ impl UploadOutcome {
     }
 
     fn of_reply(reply: &Reply, asked: RequestFacts) -> Self {
-        let said = || reply.words();
-        let workspace = asked.workspace;
+        let (said, workspace) = (reply.words(), asked.workspace);
         match reply.status {
-            200..=299 => success(reply, asked),
-            400 | 422 => {
-                none_good(reply, asked.objects).unwrap_or_else(|| Self::BadRequest { why: said() })
-            }
-            401 => Self::Unauthorized { why: unauthorized(reply, workspace) },
-            403 => Self::Forbidden { why: format!("{}; {}", said(), role_remedy(workspace)) },
+            200..=299 => success(reply, &said, asked),
+            400 | 422 => none_good(reply, asked.objects).unwrap_or(Self::BadRequest { why: said }),
+            401 => Self::Unauthorized { why: unauthorized(said, workspace) },
+            403 => Self::Forbidden { why: format!("{said}; {}", role_remedy(workspace)) },
             404 => Self::Misconfigured {
                 why: format!(
-                    "{}; check workspace_id {workspace} (the workspace's own ID, not its name or \
-                     resource ID), endpoint, path and api_version of the target",
-                    said()
+                    "{said}; check workspace_id {workspace} (the workspace's own ID, not its name \
+                     or resource ID), endpoint, path and api_version of the target"
                 ),
             },
-            413 => Self::TooLarge { why: said() },
+            413 => Self::TooLarge { why: said },
             429 => Self::Throttled { wait: reply.wait() },
             status if may_pass(status) => {
-                Self::Transient { why: said(), ambiguous: true, wait: reply.wait() }
+                Self::Transient { why: said, ambiguous: true, wait: reply.wait() }
             }
             // A redirect could lead the token to another host.
             300..=399 => Self::Misconfigured {
-                why: format!("{}: redirects are not followed; check endpoint and proxy", said()),
+                why: format!("{said}: redirects are not followed; check endpoint and proxy"),
             },
-            _ => Self::Misconfigured { why: format!("{}: not an answer of this API", said()) },
+            _ => Self::Misconfigured { why: format!("{said}: not an answer of this API") },
         }
     }
 }
 
-fn success(reply: &Reply, asked: RequestFacts) -> UploadOutcome {
-    let said = || reply.words();
+fn success(reply: &Reply, said: &str, asked: RequestFacts) -> UploadOutcome {
     let body = Body::of(reply);
     let may_be_api = body.may_be_api(reply);
-    // A proxy's page or an empty 202 is no acceptance: believing it would lose indicators for good.
+    // A proxy's page or an empty 202 is no acceptance. If it counted as one, objects that never arrived would be
+    // taken for delivered and never be sent again.
     let is_let_pass = asked.accept_body == AcceptBody::AnyJson && may_be_api;
     match body {
         Body::Complaints(complaints) if reply.status == 200 || is_let_pass => {
             verdicts(complaints, asked.objects)
         }
-        Body::Unreadable if reply.status == 200 || is_let_pass => UploadOutcome::Unreadable {
-            why: format!("{}: its list of errors cannot be read", said()),
-        },
+        Body::Unreadable if reply.status == 200 || is_let_pass => {
+            UploadOutcome::Unreadable { why: format!("{said}: its list of errors cannot be read") }
+        }
         Body::OtherJson if is_let_pass => UploadOutcome::accepted_all(),
         Body::Complaints(_) | Body::Unreadable | Body::OtherJson | Body::Other => {
-            UploadOutcome::Foreign {
-                why: format!(
-                    "{}: this is not an answer of Sentinel's upload API; look whether a proxy or a \
-                 sign-in page stands in between",
-                    said()
-                ),
-                may_be_api,
-            }
+            let why = format!(
+                "{said}: this is not an answer of Sentinel's upload API; check whether a proxy or a \
+                 sign-in page stands in between"
+            );
+            UploadOutcome::Foreign { why, may_be_api }
         }
     }
 }
 
-/// Reads a 400 that names each record of the request. That is Sentinel's verdict on each record: it answers
-/// 200 as soon as one record is good.
+/// Reads a 400 that names every record of the request: Sentinel has judged each record, and none is good. As soon
+/// as one record is good, it answers 200.
 fn none_good(reply: &Reply, objects: usize) -> Option<UploadOutcome> {
     let Body::Complaints(complaints) = Body::of(reply) else { return None };
     let outcome = verdicts(complaints, objects);
@@ -152,28 +145,25 @@ fn none_good(reply: &Reply, objects: usize) -> Option<UploadOutcome> {
 /// Sorts complaints into those about a record of the request, by position, and those about none of them.
 fn verdicts(complaints: Vec<Complaint>, objects: usize) -> UploadOutcome {
     let (mut rejected, mut stray) = (Vec::<(usize, String)>::new(), Vec::new());
-    for complaint in complaints {
-        let words = complaint.words();
-        match complaint.record().filter(|index| *index < objects) {
+    for Complaint { record, place, words } in complaints {
+        match record.filter(|index| *index < objects) {
             Some(index) => match rejected.iter_mut().find(|(known, _)| *known == index) {
                 // One record may have several complaints, in one entry or in several.
                 Some((_, text)) => *text = format!("{text}; {words}"),
                 None => rejected.push((index, words)),
             },
-            None => stray.push(format!("record {}: {words}", complaint.place())),
+            None => stray.push(format!("record {place}: {words}")),
         }
     }
     UploadOutcome::Accepted { rejected, stray }
 }
 
-fn unauthorized(reply: &Reply, workspace: Uuid) -> String {
-    let said = reply.words();
+fn unauthorized(said: String, workspace: Uuid) -> String {
     // Sentinel answers 401 with this word where a role is missing: https://github.com/cudeso/misp2sentinel/issues/154
-    if said.contains("UnauthorizedAccess") {
-        format!("{said}; {}", role_remedy(workspace))
-    } else {
-        said
+    if !said.contains("UnauthorizedAccess") {
+        return said;
     }
+    format!("{said}; {}", role_remedy(workspace))
 }
 
 fn role_remedy(workspace: Uuid) -> String {

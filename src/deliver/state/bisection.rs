@@ -16,20 +16,12 @@ pub(in crate::deliver) struct Record {
 pub(in crate::deliver) struct Bisection {
     /// The set whose halves are being sent: two records or more.
     set: Vec<Record>,
-    /// Whether the first half was refused, once that is known.
+    /// Whether the first half was refused. `None`: it has no answer yet.
     first_refused: Option<bool>,
     /// Other refused sets of two records or more. The last one is halved next.
     waiting: Vec<Vec<Record>>,
     /// Other requests and those of the search take turns, so that a long search delays no news.
-    is_next: bool,
-}
-
-/// What is known once a half was answered.
-pub(super) enum Halved {
-    /// The second half is sent next.
-    First(Bisection),
-    /// The refused ones of both halves, and the sets that wait.
-    Both { refused: Vec<Vec<Record>>, waiting: Vec<Vec<Record>> },
+    pub is_next: bool,
 }
 
 impl Bisection {
@@ -37,11 +29,13 @@ impl Bisection {
         Self { set, first_refused: None, waiting: Vec::new(), is_next: true }
     }
 
-    /// Goes on with the last of these sets; `None` where there is none.
-    pub(super) fn go_on(mut waiting: Vec<Vec<Record>>) -> Option<Self> {
-        let set = waiting.pop()?;
+    /// Goes on with these refused sets and those that wait. Returns whether there is any.
+    pub(super) fn go_on(&mut self, refused: Vec<Vec<Record>>) -> bool {
+        self.waiting.extend(refused);
+        let Some(set) = self.waiting.pop() else { return false };
         // A part was sent just now: the next turn is that of other requests.
-        Some(Self { waiting, is_next: false, ..Self::new(set) })
+        (self.set, self.first_refused, self.is_next) = (set, None, false);
+        true
     }
 
     /// Adds another refused set. It goes first, unless half of the present set is known already.
@@ -58,32 +52,19 @@ impl Bisection {
         if self.first_refused.is_none() { first } else { second }
     }
 
-    /// Whether an object is searched. It goes into no other request, whose answer it would spoil.
+    /// Whether an object is part of the search. It may be bad, so it must not be in another request.
     pub(super) fn holds(&self, object: Uuid) -> bool {
         self.waiting.iter().chain([&self.set]).flatten().any(|record| record.object == object)
     }
 
-    /// Whether it is the turn of the search.
-    pub(in crate::deliver) fn is_next(&self) -> bool {
-        self.is_next
-    }
-
-    /// Notes that a request was sent; `is_part`: it was the search's.
-    pub(super) fn sent(&mut self, is_part: bool) {
-        self.is_next = !is_part;
-    }
-
-    /// Notes the answer to the part.
-    pub(super) fn answered(mut self, is_refused: bool) -> Halved {
-        let Some(first_refused) = self.first_refused else {
-            self.first_refused = Some(is_refused);
-            return Halved::First(self);
-        };
+    /// Notes the answer to the part. Returns the refused halves once both are answered. Neither half is judged
+    /// before: that only one of them is refused shows that a record is at fault and not the target.
+    pub(super) fn answered(&mut self, is_refused: bool) -> Option<Vec<Vec<Record>>> {
+        let first_refused = self.first_refused.replace(is_refused)?;
         let second = self.set.split_off(self.set.len() / 2);
-        let halves = [(first_refused, self.set), (is_refused, second)];
-        let refused =
-            halves.into_iter().filter_map(|(is_refused, half)| is_refused.then_some(half));
-        Halved::Both { refused: refused.collect(), waiting: self.waiting }
+        let halves = [(first_refused, std::mem::take(&mut self.set)), (is_refused, second)];
+        let refused = halves.into_iter().filter(|(is_refused, _)| *is_refused);
+        Some(refused.map(|(_, half)| half).collect())
     }
 }
 
@@ -99,14 +80,12 @@ mod tests {
 
     #[test]
     fn both_halves_are_answered_before_either_is_judged() {
-        let search = Bisection::new(set(1..=5));
+        let mut search = Bisection::new(set(1..=5));
         assert_eq!(search.part(), set(1..=2));
-        let Halved::First(search) = search.answered(false) else { panic!("one half is known") };
+        assert_eq!(search.answered(false), None, "one half is known");
         assert_eq!(search.part(), set(3..=5));
-        let Halved::Both { refused, waiting } = search.answered(true) else {
-            panic!("both halves are known")
-        };
-        assert_eq!((refused, waiting), (vec![set(3..=5)], vec![]));
+        assert_eq!(search.answered(true), Some(vec![set(3..=5)]));
+        assert!(!search.go_on(vec![]));
     }
 
     #[test]
@@ -114,26 +93,22 @@ mod tests {
         let mut search = Bisection::new(set(1..=2));
         search.add(set(3..=4));
         assert_eq!(search.part(), set(3..=3));
-        let Halved::First(mut search) = search.answered(true) else { panic!("one half is known") };
+        assert_eq!(search.answered(true), None, "one half is known");
         search.add(set(5..=6));
         assert_eq!(search.part(), set(4..=4));
-        let Halved::Both { refused, waiting } = search.answered(true) else {
-            panic!("both halves are known")
-        };
-        assert_eq!(refused, [set(3..=3), set(4..=4)]);
-        assert_eq!(waiting, [set(1..=2), set(5..=6)]);
-        assert_eq!(Bisection::go_on(waiting).unwrap().part(), set(5..=5));
+        assert_eq!(search.answered(true), Some(vec![set(3..=3), set(4..=4)]));
+        for part in [set(5..=5), set(1..=1)] {
+            assert!(search.go_on(vec![]));
+            assert_eq!(search.part(), part);
+        }
+        assert!(!search.go_on(vec![]));
     }
 
     #[test]
-    fn the_search_and_other_requests_take_turns() {
+    fn other_requests_have_the_turn_after_a_part() {
         let mut search = Bisection::new(set(1..=4));
-        assert!(search.is_next());
-        search.sent(true);
-        assert!(!search.is_next());
-        search.sent(false);
-        assert!(search.is_next());
-        let after_a_part = Bisection::go_on(vec![set(1..=2)]).unwrap();
-        assert!(!after_a_part.is_next());
+        assert!(search.is_next);
+        assert!(search.go_on(vec![set(1..=2)]));
+        assert!(!search.is_next, "a part was sent just now");
     }
 }

@@ -1,6 +1,6 @@
-//! The state of a target between its answers. Pure: an event and the time come in, and what follows comes
-//! out. It answers three independent questions: whether single objects, halves or whole batches are sent
-//! ([`Refusals`]), when they are sent ([`Retry`]), and which objects wait ([`TargetState`] itself).
+//! Keeps the state of a target from one answer to the next. It decides whether single objects, halves or whole
+//! batches are sent ([`Refusals`]), when they are sent ([`Retry`]), and which objects wait ([`TargetState`]).
+//! Pure: the time is an argument.
 
 mod bisection;
 mod refusals;
@@ -15,7 +15,8 @@ pub(super) use bisection::{Bisection, Record};
 pub(super) use refusals::{Refusals, Ruling};
 pub(super) use retry::{DEGRADED_AFTER, Retry};
 
-/// The state of a target between its answers. The ledger stores everything that must outlive a restart.
+/// The state of a target from one answer to the next. It is lost at a restart: the ledger stores everything that
+/// must last longer.
 #[derive(Debug, Default)]
 pub(super) struct TargetState {
     pub refusals: Refusals,
@@ -25,32 +26,28 @@ pub(super) struct TargetState {
     /// Objects that were refused alone, until they are tried again.
     resting: HashMap<Uuid, Instant>,
     /// Requests without an answer.
-    requests: usize,
+    pub requests: usize,
 }
 
 impl TargetState {
     /// Whether a request may be sent now.
     pub(super) fn is_ready(&self, now: Instant) -> bool {
         let Self { refusals, retry, .. } = self;
-        // The answer to a part of a search or to a probe decides what is sent next. A target that has
-        // not answered for long gets one request at a time, so that each failure is told from others.
+        // The answer to a part of a search or to a probe decides what is sent next. A target that keeps failing
+        // gets one request at a time, so that each failure is counted by itself.
         let is_one_at_a_time =
             refusals.is_searching() || refusals.is_probing() || retry.is_failing();
         !retry.is_blocked(now) && (!is_one_at_a_time || self.requests == 0)
     }
 
-    /// Whether an object waits: it is in a request, rests, or is searched.
+    /// Whether an object must wait: it is in a request, rests, or is part of a search. Two requests with one object
+    /// could arrive in the wrong order, and the older version would stay.
     pub(super) fn holds(&self, object: Uuid, stix_id: Uuid) -> bool {
         // With `identity = "attribute"` an old and a new pattern are two objects with one STIX id.
         self.in_flight.contains(&object)
             || self.in_flight.contains(&stix_id)
             || self.resting.contains_key(&object)
             || self.refusals.search().is_some_and(|search| search.holds(object))
-    }
-
-    /// Returns the number of requests without an answer.
-    pub(super) fn requests(&self) -> usize {
-        self.requests
     }
 
     /// Notes that a request with these objects and STIX ids was sent; `is_part`: it is the part of a search.
@@ -71,23 +68,14 @@ impl TargetState {
     /// Notes that the target accepted a request. Returns what that tells of a search.
     pub(super) fn accepted(&mut self, now: Instant, is_part: bool) -> Ruling {
         self.retry.accepted(now);
-        if is_part {
-            return self.refusals.accepted_part();
-        }
-        self.refusals.accepted();
-        Ruling::Smaller
+        // What was refused alone may have been the target's fault, which has passed.
+        self.resting.clear();
+        self.refusals.accepted(is_part)
     }
 
     /// Leaves an object alone until `until`, or until the target accepts something.
     pub(super) fn rest(&mut self, object: Uuid, until: Instant) {
         self.resting.insert(object, until);
-    }
-
-    /// Ends the rest of all objects. Returns whether there were any.
-    pub(super) fn wake_all(&mut self) -> bool {
-        let any = !self.resting.is_empty();
-        self.resting.clear();
-        any
     }
 
     /// Ends the rest of those objects whose time is over. Returns whether there were any.
@@ -165,7 +153,7 @@ mod tests {
         let (mut state, now) = (TargetState::default(), Instant::now());
         let [object, stix_id, other] = [1, 2, 3].map(Uuid::from_u128);
         state.sent([object, stix_id], false);
-        assert_eq!(state.requests(), 1);
+        assert_eq!(state.requests, 1);
         assert!(state.holds(object, other) && state.holds(other, stix_id));
         state.answered([object, stix_id]);
         assert!(!state.holds(object, stix_id));
@@ -175,7 +163,8 @@ mod tests {
         assert_eq!(state.next_wake(now), Some(now + SECOND));
         assert!(state.wake(now + SECOND) && !state.holds(object, stix_id));
         state.rest(object, now + SECOND);
-        assert!(state.wake_all() && !state.wake_all() && !state.holds(object, stix_id));
+        state.accepted(now, false);
+        assert!(!state.holds(object, stix_id), "an acceptance ends the rest");
 
         state.refusals.refused(&records(1..=2));
         assert!(state.holds(object, stix_id));

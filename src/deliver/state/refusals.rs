@@ -3,15 +3,15 @@
 //! - If both halves of a set are refused, or three records in a row alone, the target is at fault.
 //! - A record that was rejected before and is tried once more says nothing about the target.
 
-use super::bisection::{Bisection, Halved, Record};
+use super::bisection::{Bisection, Record};
 
-/// So many records refused alone in a row speak against the target.
+/// If this many records in a row were refused alone, the target is at fault.
 const TOO_MANY: usize = 3;
 
-/// The same number for a target that was seen to accept something just before.
+/// The same number for a target that accepted something just before.
 const TOO_MANY_IF_PROVEN: usize = 16;
 
-/// A record is rejected after so many tries alone, even if the target accepted nothing else meanwhile.
+/// A record is rejected after this many tries alone, even if the target accepted nothing else meanwhile.
 const TRIES: u8 = 3;
 
 /// The most suspects that are remembered. The oldest are forgotten first.
@@ -26,8 +26,8 @@ pub(in crate::deliver) enum Ruling {
     Rest(Record),
     /// These records are bad: each was refused alone while others were accepted.
     Reject(Vec<Record>),
-    /// The target refuses whatever it is sent. Records that were rejected meanwhile are named, since
-    /// they were not at fault.
+    /// The target refuses whatever it is sent. The records that were rejected meanwhile are named, since they were
+    /// not at fault.
     Misconfigured(Vec<Record>),
     /// The target still refuses whatever it is sent.
     StillMisconfigured,
@@ -45,7 +45,7 @@ enum SendMode {
     Probing,
 }
 
-/// What a target has refused, and what that tells.
+/// What a target has refused, and what follows from it.
 #[derive(Debug, Default)]
 pub(in crate::deliver) struct Refusals {
     mode: SendMode,
@@ -66,7 +66,7 @@ struct Suspect {
 }
 
 impl Refusals {
-    /// Whether a bad record is searched.
+    /// Whether a search for a bad record goes on.
     pub(in crate::deliver) fn is_searching(&self) -> bool {
         matches!(self.mode, SendMode::Searching(_))
     }
@@ -87,31 +87,26 @@ impl Refusals {
     /// Notes that a request was sent; `is_part`: it was the search's.
     pub(super) fn sent(&mut self, is_part: bool) {
         if let SendMode::Searching(search) = &mut self.mode {
-            search.sent(is_part);
+            search.is_next = !is_part;
         }
     }
 
-    /// Notes that the target accepted the part of the search.
-    pub(super) fn accepted_part(&mut self) -> Ruling {
-        self.clear_target();
-        self.is_proven = true;
-        self.answered_part(false, false)
-    }
-
-    /// Notes that the target accepted a request that was no part of a search.
-    pub(super) fn accepted(&mut self) {
-        self.clear_target();
+    /// Notes that the target accepted a request; `is_part`: it was the search's. Returns what that tells of the
+    /// search.
+    pub(super) fn accepted(&mut self, is_part: bool) -> Ruling {
+        self.lone.clear();
+        self.suspects.iter_mut().for_each(|suspect| suspect.others_accepted = true);
+        if is_part {
+            self.is_proven = true;
+            return self.answered_part(false, false);
+        }
         // After a probe both halves of a set may be bad. In normal times an old acceptance proves little:
         // the settings may have changed since.
         self.is_proven = !matches!(self.mode, SendMode::Normal);
         if self.is_probing() {
             self.mode = SendMode::Normal;
         }
-    }
-
-    fn clear_target(&mut self) {
-        self.lone.clear();
-        self.suspects.iter_mut().for_each(|suspect| suspect.others_accepted = true);
+        Ruling::Smaller
     }
 
     /// Notes that the target refused the part of the search; `too_large`: for its size.
@@ -174,28 +169,17 @@ impl Refusals {
     }
 
     fn answered_part(&mut self, is_refused: bool, too_large: bool) -> Ruling {
-        let search = match std::mem::take(&mut self.mode) {
-            SendMode::Searching(search) => search,
-            mode @ (SendMode::Normal | SendMode::Probing) => {
-                self.mode = mode;
-                return Ruling::Smaller;
-            }
-        };
-        let (refused, mut waiting) = match search.answered(is_refused) {
-            Halved::Both { refused, waiting } => (refused, waiting),
-            Halved::First(search) => {
-                self.mode = SendMode::Searching(search);
-                return Ruling::Smaller;
-            }
-        };
+        let SendMode::Searching(search) = &mut self.mode else { return Ruling::Smaller };
+        let Some(refused) = search.answered(is_refused) else { return Ruling::Smaller };
         // A target that accepted either half is proven. One that refused both may refuse everything.
         let is_certain = self.is_proven || too_large;
         if !is_certain && !refused.iter().flatten().any(|record| record.retried) {
             return self.misconfigured();
         }
         let (alone, sets): (Vec<_>, Vec<_>) = refused.into_iter().partition(|half| half.len() == 1);
-        waiting.extend(sets);
-        self.mode = Bisection::go_on(waiting).map_or(SendMode::Normal, SendMode::Searching);
+        if !search.go_on(sets) {
+            self.mode = SendMode::Normal;
+        }
         // A fresh record beside a retried one may be good: it is picked again from the ledger.
         let is_bad = |record: &Record| record.retried || is_certain;
         let alone: Vec<Record> = alone.into_iter().flatten().filter(is_bad).collect();
@@ -251,7 +235,7 @@ mod tests {
     /// The target was suspected, and accepted a probe.
     fn prove(refusals: &mut Refusals) {
         refusals.suspect_target();
-        refusals.accepted();
+        refusals.accepted(false);
     }
 
     /// Sends a batch to a target that refuses every part with a bad record; returns the rejected
@@ -266,7 +250,7 @@ mod tests {
             assert!(requests < 100, "no end");
             let is_bad = part.iter().any(|id| bad.contains(id));
             let ruling =
-                if is_bad { refusals.refused_part(false) } else { refusals.accepted_part() };
+                if is_bad { refusals.refused_part(false) } else { refusals.accepted(true) };
             match ruling {
                 Ruling::Smaller => {}
                 Ruling::Reject(ids) => rejected.extend(ids),
@@ -317,7 +301,7 @@ mod tests {
         let mut rejected = Vec::new();
         while let Some(part) = part(&refusals).map(<[Record]>::to_vec) {
             let bad = part.contains(&batch[0]) || part.contains(&batch[9]);
-            let ruling = if bad { refusals.refused_part(false) } else { refusals.accepted_part() };
+            let ruling = if bad { refusals.refused_part(false) } else { refusals.accepted(true) };
             if let Ruling::Reject(ids) = ruling {
                 rejected.extend(ids);
             }
@@ -340,7 +324,7 @@ mod tests {
         let mut refusals = Refusals::default();
         let [a, b] = [1, 2].map(record);
         assert_eq!(refusals.refused(&[a]), Ruling::Rest(a));
-        refusals.accepted();
+        refusals.accepted(false);
         assert_eq!(refusals.refused(&[b]), Ruling::Rest(b), "another record");
         assert_eq!(refusals.refused(&[a]), Ruling::Reject(vec![a]));
     }
@@ -359,7 +343,7 @@ mod tests {
         let mut refusals = Refusals::default();
         let [a, altered] = [7, 8].map(|version| Record { version, ..record(1) });
         assert_eq!(refusals.refused(&[a]), Ruling::Rest(a));
-        refusals.accepted();
+        refusals.accepted(false);
         assert_eq!(refusals.refused(&[altered]), Ruling::Rest(altered));
     }
 
@@ -445,7 +429,7 @@ mod tests {
         let mut refusals = Refusals::default();
         let a = record(1);
         assert_eq!(refusals.refused(&[a]), Ruling::Rest(a));
-        refusals.accepted();
+        refusals.accepted(false);
         refusals.give_up();
         assert_eq!(refusals.refused(&[a]), Ruling::Reject(vec![a]));
     }
@@ -481,7 +465,7 @@ mod tests {
         }
         assert_eq!(refusals.refused(&[retried(9)]), Ruling::Reject(vec![retried(9)]));
         assert!(refusals.is_probing());
-        refusals.accepted();
+        refusals.accepted(false);
         assert!(!refusals.is_probing() && !refusals.is_searching());
     }
 
@@ -489,7 +473,7 @@ mod tests {
     fn a_search_goes_on_after_other_requests_were_accepted() {
         let mut refusals = Refusals::default();
         refusals.refused(&ids(4));
-        refusals.accepted();
+        refusals.accepted(false);
         assert_eq!(part(&refusals), Some(&ids(4)[..2]));
         refusals.refused_part(false);
         assert_eq!(refusals.refused_part(false), Ruling::Smaller, "the target is proven");
@@ -500,10 +484,10 @@ mod tests {
     fn no_turn_is_the_searchs_without_a_search() {
         let mut refusals = Refusals::default();
         refusals.sent(false);
-        assert!(!refusals.search().is_some_and(Bisection::is_next));
+        assert!(!refusals.search().is_some_and(|search| search.is_next));
         refusals.refused(&ids(2));
-        assert!(refusals.search().is_some_and(Bisection::is_next));
+        assert!(refusals.search().is_some_and(|search| search.is_next));
         refusals.sent(true);
-        assert!(!refusals.search().is_some_and(Bisection::is_next));
+        assert!(!refusals.search().is_some_and(|search| search.is_next));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// A target counts as degraded after so many failures in a row.
+/// A target counts as degraded after this many failures in a row.
 pub(in crate::deliver) const DEGRADED_AFTER: u32 = 3;
 
 /// The failures of a target and its pause.
@@ -13,14 +13,14 @@ pub(in crate::deliver) struct Retry {
     /// another batch does not reset it, so that no batch is sent again and again unhalved.
     unreadable: u32,
     throttled: Option<Throttled>,
-    /// Nothing is sent before. A past time holds nothing back.
+    /// The end of the pause, in which nothing is sent. It may lie in the past.
     blocked_until: Option<Instant>,
 }
 
 /// Answers in a row. An accepted request ends them all.
 #[derive(Debug, Default)]
 struct Streaks {
-    /// No answer, or one that a repeated request may better.
+    /// Requests without an answer, or with one after which a repeat may succeed.
     failures: u32,
     /// Answers 401.
     unauthorized: u32,
@@ -28,17 +28,17 @@ struct Streaks {
     foreign: u32,
 }
 
-/// The target answers 429.
+/// The answers 429 of a target.
 #[derive(Debug, Clone, Copy)]
 struct Throttled {
-    /// Answers in a row; those that were on their way together count once.
+    /// How many came in a row. Answers to requests that were in flight together count once.
     times: u32,
     /// The end of the wait that the answers asked for.
     until: Instant,
 }
 
 impl Retry {
-    /// Whether nothing is to be sent now.
+    /// Whether the target is in a pause.
     pub(in crate::deliver) fn is_blocked(&self, now: Instant) -> bool {
         self.blocked_until.is_some_and(|until| now < until)
     }
@@ -53,9 +53,9 @@ impl Retry {
         self.streaks.failures >= DEGRADED_AFTER
     }
 
-    /// Returns the end of the present wait that a 429 asked for.
-    pub(in crate::deliver) fn throttled_until(&self, now: Instant) -> Option<Instant> {
-        self.throttled.map(|throttled| throttled.until).filter(|until| now < *until)
+    /// Whether the wait that a 429 asked for goes on.
+    pub(in crate::deliver) fn is_throttled(&self, now: Instant) -> bool {
+        self.throttled.is_some_and(|throttled| now < throttled.until)
     }
 
     /// Sends nothing before `until`, which replaces an earlier pause.
@@ -97,9 +97,7 @@ impl Retry {
     pub(in crate::deliver) fn unreadable(&mut self, is_part: bool) -> bool {
         self.unreadable = self.unreadable.saturating_add(1);
         let is_halved = is_part || self.unreadable >= DEGRADED_AFTER;
-        if is_halved {
-            self.unreadable = 0;
-        }
+        self.unreadable = if is_halved { 0 } else { self.unreadable };
         is_halved
     }
 
@@ -111,14 +109,11 @@ impl Retry {
 
     /// Notes a 429 that asks to `wait`. Returns how many came in a row.
     pub(in crate::deliver) fn throttled(&mut self, now: Instant, wait: Duration) -> u32 {
-        let until = now + wait;
-        let throttled = match self.throttled {
-            None => Throttled { times: 1, until },
-            Some(before) => Throttled {
-                // Answers within the wait were on their way when the first 429 came.
-                times: before.times.saturating_add(u32::from(before.until <= now)),
-                until: before.until.max(until),
-            },
+        let before = self.throttled.unwrap_or(Throttled { times: 0, until: now });
+        let throttled = Throttled {
+            // Answers within the wait were on their way when the first 429 came.
+            times: before.times.saturating_add(u32::from(before.until <= now)),
+            until: before.until.max(now + wait),
         };
         self.throttled = Some(throttled);
         throttled.times
@@ -186,7 +181,7 @@ mod tests {
         assert_eq!(retry.throttled(now, SECOND * 10), 1);
         assert_eq!(retry.throttled(now, SECOND * 5), 1, "both were on their way together");
         retry.accepted(now + SECOND * 9);
-        assert_eq!(retry.throttled_until(now + SECOND * 9), Some(now + SECOND * 10));
+        assert!(retry.is_throttled(now + SECOND * 9) && !retry.is_throttled(now + SECOND * 10));
         assert!(retry.is_blocked(now + SECOND * 9) && !retry.is_blocked(now + SECOND * 10));
         assert_eq!(retry.throttled(now + SECOND * 10, SECOND), 2);
         retry.accepted(now + SECOND * 11);

@@ -200,7 +200,7 @@ async fn search_for_bad_records_holds_up_no_withdrawal_and_no_other_event() {
     let bad: Vec<String> = event.domains.iter().map(id).collect();
     scene.sandbox.poison(bad);
     scene.commit(&Event::new(2, 0..100).commented("altered")).await;
-    scene.logs("looking for the record").await;
+    scene.logs("to find the bad record").await;
 
     let (published, before) = (Instant::now(), scene.requests());
     scene.publish(&first.only([0])).await;

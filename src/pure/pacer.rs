@@ -1,29 +1,44 @@
-//! Keeps the quota of a credential: it decides when the next request may leave. Pure: the time is an
-//! argument. Invariant: no more than `requests` slots open in any `window`, also across a restart.
+//! Decides when the next request may leave, so that no more leave in a time than a quota allows. Pure: the
+//! time is an argument.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The quota of one credential (Microsoft: 100 requests a minute per user, see
-/// <https://learn.microsoft.com/en-us/azure/sentinel/stix-objects-api>), spread evenly: a slot opens an
-/// interval after the last one was taken. It starts empty, so that a restart continues the rhythm instead of
-/// adding to it. A cheap handle: clones share the slots.
+/// How many requests may follow each other after a quiet time, where pauses are kept. A sign-in can need
+/// three: the first, one with a replaced secret, and one after a 401.
+const AT_ONCE: u32 = 3;
+
+/// Slots for requests, spread evenly: each slot taken moves the next one by an interval. A cheap handle:
+/// clones share the slots.
 #[derive(Debug, Clone)]
 pub struct Pacer {
     interval: Duration,
-    /// When the next slot opens.
-    opens: Arc<Mutex<Instant>>,
+    /// How long before it is due a slot opens already.
+    ahead: Duration,
+    /// When the next slot is due.
+    due: Arc<Mutex<Instant>>,
 }
 
 impl Pacer {
-    /// Makes a pacer for `requests` in any `window`; 0 requests, or no window, is no limit. The first
-    /// slot opens one interval after `start`.
-    pub fn new(requests: u32, window: Duration, start: Instant) -> Self {
+    /// Makes a pacer for `requests` in any `window`. 0 requests, or no window, is no limit.
+    ///
+    /// The first slot opens one interval after `start`. So a restart goes on with the rhythm of the process
+    /// before it and does not add to what that one has sent: the quota holds across a restart as well.
+    pub fn with_quota(requests: u32, window: Duration, start: Instant) -> Self {
         // Rounded up: rounded down, the shares would fit into the window once too often.
         let nanos = window.as_nanos().div_ceil(u128::from(requests.max(1)));
         let share = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         let interval = if requests == 0 { Duration::ZERO } else { share };
-        Self { interval, opens: Arc::new(Mutex::new(start + interval)) }
+        Self::new(interval, Duration::ZERO, start + interval)
+    }
+
+    /// Makes a pacer that lets [`AT_ONCE`] requests leave without a pause, and then one in each `pause`.
+    pub fn with_pauses(pause: Duration, start: Instant) -> Self {
+        Self::new(pause, pause.saturating_mul(AT_ONCE - 1), start)
+    }
+
+    fn new(interval: Duration, ahead: Duration, due: Instant) -> Self {
+        Self { interval, ahead, due: Arc::new(Mutex::new(due)) }
     }
 
     /// Takes the slot that is open at `now`. The caller has a request that is ready to leave: a slot that
@@ -32,9 +47,10 @@ impl Pacer {
     /// # Errors
     /// The time to wait before the next call; no slot was taken.
     pub fn take(&self, now: Instant) -> Result<(), Duration> {
-        let mut opens = self.opens();
-        match opens.saturating_duration_since(now) {
-            Duration::ZERO => *opens = now + self.interval,
+        let mut due = self.due();
+        match due.saturating_duration_since(now).saturating_sub(self.ahead) {
+            // Counted from `now` at the earliest, so that a quiet time saves no slots.
+            Duration::ZERO => *due = now.max(*due) + self.interval,
             wait => return Err(wait),
         }
         Ok(())
@@ -42,18 +58,20 @@ impl Pacer {
 
     /// Opens no slot before `until`, since Sentinel answered 429. A shorter hold changes nothing.
     pub fn hold(&self, until: Instant) {
-        let mut opens = self.opens();
-        *opens = until.max(*opens);
+        let mut due = self.due();
+        *due = until.max(*due);
     }
 
-    fn opens(&self) -> MutexGuard<'_, Instant> {
-        self.opens.lock().unwrap_or_else(PoisonError::into_inner)
+    fn due(&self) -> MutexGuard<'_, Instant> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -92,7 +110,7 @@ mod tests {
     fn hours_of_full_load_keep_the_quota_and_use_it() {
         let start = Instant::now();
         let hours = 6;
-        let pacer = Pacer::new(99, MINUTE, start);
+        let pacer = Pacer::with_quota(99, MINUTE, start);
         let left = departures(&pacer, start, MINUTE * 60 * hours, 10_000);
         assert!(most_in_any(MINUTE, &left) <= 100);
         let possible = 99 * 60 * hours as usize;
@@ -102,7 +120,7 @@ mod tests {
     #[test]
     fn punctual_sender_never_reaches_the_hundredth() {
         let start = Instant::now();
-        let left = departures(&Pacer::new(99, MINUTE, start), start, MINUTE * 120, 0);
+        let left = departures(&Pacer::with_quota(99, MINUTE, start), start, MINUTE * 120, 0);
         assert_eq!(most_in_any(MINUTE, &left), 99);
     }
 
@@ -113,7 +131,7 @@ mod tests {
         let mut begun = Duration::ZERO;
         for life in [100, 700, 45_000, 61, 5_000, 650, 650, 650, 90_000, 30_000] {
             let life = Duration::from_millis(life);
-            let pacer = Pacer::new(99, MINUTE, start + begun);
+            let pacer = Pacer::with_quota(99, MINUTE, start + begun);
             let left = departures(&pacer, start + begun, life, 0);
             all.extend(left.into_iter().map(|time| time + begun));
             begun += life;
@@ -125,7 +143,7 @@ mod tests {
     #[test]
     fn first_slot_opens_one_interval_after_the_start() {
         let start = Instant::now();
-        let pacer = Pacer::new(60, MINUTE, start);
+        let pacer = Pacer::with_quota(60, MINUTE, start);
         assert_eq!(pacer.take(start), Err(Duration::from_secs(1)));
         assert_eq!(pacer.take(start + Duration::from_secs(1)), Ok(()));
         assert_eq!(
@@ -137,7 +155,7 @@ mod tests {
     #[test]
     fn idle_time_saves_no_slots() {
         let start = Instant::now();
-        let pacer = Pacer::new(60, MINUTE, start);
+        let pacer = Pacer::with_quota(60, MINUTE, start);
         let later = start + MINUTE * 60;
         assert_eq!(pacer.take(later), Ok(()));
         assert_eq!(pacer.take(later), Err(Duration::from_secs(1)));
@@ -146,7 +164,7 @@ mod tests {
     #[test]
     fn hold_closes_every_slot_until_its_end_and_then_opens_one() {
         let start = Instant::now();
-        let pacer = Pacer::new(60, MINUTE, start);
+        let pacer = Pacer::with_quota(60, MINUTE, start);
         let second = Duration::from_secs(1);
         pacer.hold(start + second * 30);
         pacer.hold(start + second * 10);
@@ -159,7 +177,7 @@ mod tests {
     fn all_who_share_a_pacer_share_its_slots_and_its_holds() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
-        let one = Pacer::new(60, MINUTE, start);
+        let one = Pacer::with_quota(60, MINUTE, start);
         let other = one.clone();
         assert_eq!(one.take(start + second), Ok(()));
         assert_eq!(other.take(start + second), Err(second));
@@ -170,9 +188,44 @@ mod tests {
     #[test]
     fn zero_requests_is_no_limit_but_a_hold_still_counts() {
         let start = Instant::now();
-        let pacer = Pacer::new(0, MINUTE, start);
+        let pacer = Pacer::with_quota(0, MINUTE, start);
         assert_eq!((0..1_000).filter(|_| pacer.take(start).is_ok()).count(), 1_000);
         pacer.hold(start + MINUTE);
         assert_eq!(pacer.take(start), Err(MINUTE));
+    }
+
+    #[test]
+    fn requests_without_end_are_few_at_once_and_then_one_in_each_pause() {
+        let start = Instant::now();
+        let pace = Pacer::with_pauses(SECOND * 10, start);
+        let granted = (0..60_000).filter(|ms| {
+            let now = start + Duration::from_millis(*ms);
+            pace.take(now).is_ok()
+        });
+        let granted: Vec<u64> = granted.collect();
+        assert_eq!(granted, [0, 1, 2, 10_000, 20_000, 30_000, 40_000, 50_000]);
+    }
+
+    #[test]
+    fn wait_is_told_and_rest_fills_up_again() {
+        let start = Instant::now();
+        let pace = Pacer::with_pauses(SECOND * 10, start);
+        for _ in 0..3 {
+            assert_eq!(pace.take(start), Ok(()));
+        }
+        assert_eq!(pace.take(start), Err(SECOND * 10));
+        assert_eq!(pace.take(start + SECOND * 4), Err(SECOND * 6));
+        let later = start + SECOND * 3_600;
+        for _ in 0..3 {
+            assert_eq!(pace.take(later), Ok(()));
+        }
+        assert_eq!(pace.take(later), Err(SECOND * 10));
+    }
+
+    #[test]
+    fn no_pause_is_no_limit() {
+        let now = Instant::now();
+        let pace = Pacer::with_pauses(Duration::ZERO, now);
+        assert!((0..1_000).all(|_| pace.take(now).is_ok()));
     }
 }
