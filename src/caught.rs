@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures::FutureExt as _;
 
-/// Of a panic's own words, characters.
+/// The most characters of a panic's own words that are kept.
 const KEPT: usize = 200;
 
 /// A fault of this program or of a library.
@@ -14,16 +14,17 @@ const KEPT: usize = 200;
 #[error("a fault inside this program, please report it: {0}")]
 pub struct Panicked(String);
 
-/// Awaits `future`. What it shares with others must not be left half changed by a panic.
+/// Awaits `future`, and turns a panic in it into an error. A panic must not leave what the future shares with
+/// others half changed.
 ///
 /// # Errors
-/// [`Panicked`]
+/// [`Panicked`].
 pub async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
     AssertUnwindSafe(future).catch_unwind().await.map_err(|payload| Panicked(words(&*payload)))
 }
 
-/// Does `work` at once, such as reading what others sent; `None` if it panicked, which is then on
-/// standard error with its place. What it changed is not to be used any more.
+/// Does `work` at once, e.g. reading what others sent. `None`: it panicked, and standard error shows where.
+/// The caller must no longer use what the work may have changed.
 pub fn caught_now<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }

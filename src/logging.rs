@@ -61,7 +61,7 @@ where
     })
 }
 
-/// A format of JSON lines that escapes whatever a terminal would obey, whoever wrote it.
+/// A format of JSON lines that escapes whatever a terminal would obey. The text may be from anybody.
 struct SafeJson<F>(F);
 
 impl<S, N, F> FormatEvent<S, N> for SafeJson<F>

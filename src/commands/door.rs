@@ -154,11 +154,8 @@ impl RelayClient {
     /// The HTTP client cannot be made.
     pub(super) fn at(data_dir: &Path) -> anyhow::Result<Self> {
         let socket = data_dir.join(SOCKET);
-        let http = http::local()?
-            .unix_socket(socket.clone())
-            .read_timeout(NEXT_LINE)
-            .build()
-            .context("make an HTTP client")?;
+        let http = http::LOCAL
+            .client_with(|builder| builder.unix_socket(socket.clone()).read_timeout(NEXT_LINE))?;
         Ok(Self { http, socket })
     }
 

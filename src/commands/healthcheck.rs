@@ -46,7 +46,7 @@ pub(super) async fn healthcheck(
 
 async fn ask(listen: SocketAddr, path: &str) -> anyhow::Result<()> {
     let address = reachable(listen);
-    let client = http::local()?.timeout(PATIENCE).build().context("make an HTTP client")?;
+    let client = http::LOCAL.client_with(|builder| builder.timeout(PATIENCE))?;
     let answer = client.get(format!("http://{address}{path}")).send().await;
     if answer.as_ref().is_err_and(reqwest::Error::is_timeout) {
         bail!("{address} did not answer within 3 s");

@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{ClientBuilder, NoProxy, Proxy};
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 mod trust;
 
-/// Why no client could be made. All are mistakes of the configuration or the image.
+/// The reason why no client could be made. Each is a mistake in the configuration or the image.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     #[error(
@@ -31,60 +30,48 @@ pub enum HttpError {
     Proxy { section: &'static str, why: &'static str },
     #[error("{section}: TLS could not be set up: {why}")]
     Tls { section: &'static str, why: String },
-    #[error("{section}.key cannot be sent: it holds characters that no header may")]
+    #[error("{section}.key cannot be sent: it holds characters that an HTTP header must not hold")]
     Key { section: &'static str },
 }
 
-/// Whose certificates are taken.
+/// Which certificates are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
-    /// Those that an authority signed for the host's name.
+    /// Certificates that an authority signed for the host's name.
     Authorities,
-    /// Besides, exactly those that stand in `ca_file`, under any name and at any time: a server's
-    /// own self-signed certificate.
+    /// These, and the very certificates in `ca_file`, under any name and at any time. So a server may sign its
+    /// own certificate.
     Own,
-    /// Any at all.
+    /// Any certificate.
     Anything,
 }
 
-/// How the other side is reached.
+/// How a client reaches the other side.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientOptions<'a> {
-    /// Of the configuration, for errors.
+    /// The section of the configuration that errors name.
     pub section: &'static str,
     pub https_only: bool,
     pub trust: Trust,
-    /// Extra certificate authorities, PEM; the system's are always used.
+    /// A PEM file of further certificate authorities. Those of the system are always used.
     pub ca_file: Option<&'a Path>,
     /// As [`crate::config::Azure::proxy`].
     pub proxy: Option<&'a str>,
     pub connect_timeout: Duration,
 }
 
-/// A client to be that asks the relay on this machine, in the clear and without a proxy.
-///
-/// # Errors
-/// TLS, which it never uses, could not be set up.
-pub fn local() -> Result<ClientBuilder, HttpError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = tls_builder(&provider)
-        .map_err(|error| HttpError::Tls { section: "admin", why: error.to_string() })?
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    Ok(reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .redirect(Policy::none())
-        .no_proxy())
-}
-
-fn tls_builder(
-    provider: &Arc<CryptoProvider>,
-) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
-    ClientConfig::builder_with_provider(Arc::clone(provider)).with_safe_default_protocol_versions()
-}
+/// How a command asks the relay on this machine: without a proxy, and without TLS. So no authority is loaded.
+pub const LOCAL: ClientOptions<'static> = ClientOptions {
+    section: "admin",
+    https_only: false,
+    trust: Trust::Anything,
+    ca_file: None,
+    proxy: Some("none"),
+    connect_timeout: Duration::from_secs(5),
+};
 
 impl ClientOptions<'_> {
-    /// A client that follows no redirect.
+    /// Makes a client that follows no redirect.
     ///
     /// # Errors
     /// [`HttpError`], each with its remedy.
@@ -92,7 +79,7 @@ impl ClientOptions<'_> {
         self.client_with(|builder| builder)
     }
 
-    /// The same with what `more` sets besides.
+    /// Makes a client that follows no redirect, with the settings that `more` adds.
     ///
     /// # Errors
     /// [`HttpError`], each with its remedy.
@@ -100,21 +87,18 @@ impl ClientOptions<'_> {
         &self,
         more: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Result<reqwest::Client, HttpError> {
-        more(self.builder()?).build().map_err(|error| self.broken(&error))
-    }
-
-    fn builder(&self) -> Result<ClientBuilder, HttpError> {
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls()?)
             .https_only(self.https_only)
             .redirect(Policy::none())
             .connect_timeout(self.connect_timeout)
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
-        Ok(match self.proxy {
+        let builder = match self.proxy {
             None => builder,
             Some("none") => builder.no_proxy(),
             Some(address) => builder.proxy(self.proxy(address)?),
-        })
+        };
+        more(builder).build().map_err(|error| self.broken(&error))
     }
 
     fn proxy(&self, address: &str) -> Result<Proxy, HttpError> {
@@ -130,7 +114,9 @@ impl ClientOptions<'_> {
 
     fn tls(&self) -> Result<ClientConfig, HttpError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = tls_builder(&provider).map_err(|error| self.broken(&error))?;
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| self.broken(&error))?;
         let verifier = if self.trust == Trust::Anything {
             trust::Verifier::of_anything(provider)
         } else {
@@ -150,8 +136,8 @@ impl ClientOptions<'_> {
         HttpError::Tls { section: self.section, why: chain(error) }
     }
 
-    /// The system's authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` say where, else the usual
-    /// places), and those of `ca_file`.
+    /// Loads the authorities of the system and of `ca_file`. Those of the system lie where `SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR` say, or else in the usual places.
     fn authorities(&self, own: &[CertificateDer<'static>]) -> Result<RootCertStore, HttpError> {
         let mut store = RootCertStore::empty();
         let system = rustls_native_certs::load_native_certs();
@@ -172,7 +158,7 @@ impl ClientOptions<'_> {
         Err(HttpError::NoAuthorities { section: self.section, why: reasons.join("; ") })
     }
 
-    /// The certificates of `ca_file`.
+    /// Reads the certificates of `ca_file`.
     fn own_certificates(&self) -> Result<Vec<CertificateDer<'static>>, HttpError> {
         let Some(file) = self.ca_file else { return Ok(Vec::new()) };
         let pem = std::fs::read(file).map_err(|error| self.unusable(&error))?;
@@ -189,7 +175,7 @@ impl ClientOptions<'_> {
     }
 }
 
-/// What is wrong with the other side's certificate, if that is the cause.
+/// Returns what is wrong with the other side's certificate. `None`: that is not the cause.
 pub fn certificate_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e CertificateError> {
     causes(error).find_map(|cause| match cause.downcast_ref() {
         Some(rustls::Error::InvalidCertificate(why)) => Some(why),
@@ -197,13 +183,13 @@ pub fn certificate_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Cer
     })
 }
 
-/// Whether the other side answered a handshake with something that is no TLS: a port of plain HTTP.
+/// Whether the other side answered a handshake with something that is no TLS, as a port of plain HTTP does.
 pub fn speaks_no_tls(error: &(dyn Error + 'static)) -> bool {
     causes(error)
         .any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidMessage(_))))
 }
 
-/// An error and all that caused it, also what an I/O error holds, which is not among its sources.
+/// Returns an error and its causes. The error inside an I/O error is one of them, although it is no source.
 pub fn causes<'e>(
     error: &'e (dyn Error + 'static),
 ) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
@@ -215,10 +201,10 @@ pub fn causes<'e>(
     })
 }
 
-/// An error and its causes, without repeating what is contained already, and without the address.
+/// Prints an error and its causes, without repetitions and without the address.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
-    for error in std::iter::successors(Some(error), |&error| error.source()) {
+    for error in causes(error) {
         let words = match error.downcast_ref::<reqwest::Error>() {
             Some(error) => without_address(error).to_owned(),
             None => error.to_string(),

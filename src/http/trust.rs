@@ -9,12 +9,12 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-/// The other side proves in any case that it holds the key of the certificate it shows.
+/// Verifies certificates. In any case the other side must prove that it holds the key of its certificate.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    /// `None`: any certificate will do.
+    /// The authorities. `None`: any certificate is trusted.
     authorities: Option<Arc<WebPkiServerVerifier>>,
-    /// Trusted as they stand.
+    /// Certificates that are trusted as they are.
     own: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }

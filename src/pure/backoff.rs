@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-/// Exponential back-off: each failure doubles the pause, and the random half of it keeps relays
-/// that failed together from coming back together.
+/// Exponential back-off: each failure doubles the pause. Half of the pause is random, so that relays that failed
+/// together do not come back together.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
     min: Duration,
@@ -12,13 +12,13 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Pauses from `min` up to `max`; a `max` below `min` counts as `min`.
+    /// Makes a back-off with pauses from `min` to `max`. A `max` below `min` counts as `min`.
     pub fn new(min: Duration, max: Duration) -> Self {
         Self { min, max: max.max(min) }
     }
 
-    /// The pause after `failures` failures in a row (the first is 1), for a `random` number in
-    /// 0..1: at least half of the doubled pause, at most all of it, never below `min`.
+    /// Returns the pause after this number of failures in a row, for a `random` number in 0..1. It is between
+    /// half of the doubled pause and all of it, and never below `min`.
     pub fn pause(&self, failures: u32, random: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         let full = self.min.saturating_mul(1 << doublings).min(self.max);

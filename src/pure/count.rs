@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// `1 object`, `2 objects`.
+/// A number and its noun, in the singular.
 #[derive(Debug, Clone, Copy)]
 pub struct Count<N>(pub N, pub &'static str);
 

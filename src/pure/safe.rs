@@ -2,47 +2,39 @@
 //! new line nor control a terminal. Pure.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
-/// The text in one line: whatever could move the cursor, begin another line or turn the order of
-/// writing around stands there as its escape, e.g. `\n` or `\u{1b}`.
+/// Returns the text in one line. Whatever could move the cursor, begin another line or turn the direction of
+/// writing around is replaced by its escape, e.g. `\n` or `\u{1b}`.
 pub fn line(text: &str) -> Cow<'_, str> {
-    escaped(text, is_unfit)
+    escaped(text, is_unfit, |character| character.escape_default().to_string())
 }
 
-/// As [`line()`], for text whose line breaks are our own.
+/// Does the same as [`line()`] for a text whose line breaks are our own.
 pub fn lines(text: &str) -> Cow<'_, str> {
-    escaped(text, |character| character != '\n' && is_unfit(character))
+    let is_unfit = |character| character != '\n' && is_unfit(character);
+    escaped(text, is_unfit, |character| character.escape_default().to_string())
 }
 
-/// JSON as it is, but for what a terminal would obey in it: that stands there as JSON's escape, e.g.
-/// `\u009b`, so that a parser reads the same. What JSON itself escapes, it has escaped.
+/// Returns JSON in which a terminal finds nothing to obey: that is replaced by JSON's escape, e.g. `\u009b`,
+/// so that a parser reads the same. What JSON itself escapes, it has escaped.
 pub fn json(finished: &str) -> Cow<'_, str> {
-    let is_unfit = |character: char| character >= ' ' && is_unfit(character);
-    if !finished.contains(is_unfit) {
-        return Cow::Borrowed(finished);
-    }
-    let mut safe = String::with_capacity(finished.len() + 16);
-    for character in finished.chars() {
-        if is_unfit(character) {
-            // All of them have four digits. Writing into a String cannot fail.
-            write!(safe, "\\u{:04x}", u32::from(character)).unwrap_or_default();
-        } else {
-            safe.push(character);
-        }
-    }
-    Cow::Owned(safe)
+    let is_unfit = |character| character >= ' ' && is_unfit(character);
+    // All of these characters have four digits.
+    escaped(finished, is_unfit, |character| format!("\\u{:04x}", u32::from(character)))
 }
 
-fn escaped(text: &str, is_unfit: impl Fn(char) -> bool) -> Cow<'_, str> {
+fn escaped(
+    text: &str,
+    is_unfit: impl Fn(char) -> bool,
+    escape: impl Fn(char) -> String,
+) -> Cow<'_, str> {
     if !text.contains(&is_unfit) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
     for character in text.chars() {
         if is_unfit(character) {
-            // Writing into a String cannot fail.
-            write!(safe, "{}", character.escape_default()).unwrap_or_default();
+            safe.push_str(&escape(character));
         } else {
             safe.push(character);
         }
@@ -50,8 +42,8 @@ fn escaped(text: &str, is_unfit: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Control characters of ASCII and Latin-1, the separators of lines and paragraphs, and the signs that
-/// set the direction of writing (UAX 9).
+/// Whether a character is a control character of ASCII or Latin-1, a separator of lines or paragraphs, or a sign
+/// that sets the direction of writing (UAX 9).
 fn is_unfit(character: char) -> bool {
     character.is_control()
         || matches!(

@@ -12,7 +12,7 @@ use misp_sentinel_relay::admin::{Means, RunningRelay, Services, Status, http};
 use misp_sentinel_relay::commands;
 use misp_sentinel_relay::compare::Readback;
 use misp_sentinel_relay::deliver::Health;
-use misp_sentinel_relay::http::local;
+use misp_sentinel_relay::http::LOCAL;
 use misp_sentinel_relay::intake::zmq::EndpointStatus;
 use misp_sentinel_relay::ledger::{Lane, Ledger, Moment, RejectedObject, Settlement};
 use misp_sentinel_relay::notice::What;
@@ -136,7 +136,7 @@ async fn not_ready_while_the_ledger_cannot_be_written() {
 /// Asks as `curl --unix-socket` does. `None`: nobody listens.
 async fn ask(relay: &Relay, method: Method, path: &str, body: &Value) -> Option<(u16, Value)> {
     let socket = relay.config.ledger.data_dir.join(SOCKET);
-    let client = local().unwrap().unix_socket(socket).build().unwrap();
+    let client = LOCAL.client_with(|builder| builder.unix_socket(socket)).unwrap();
     let asked = client.request(method, format!("http://relay{path}")).json(body).send().await;
     let answer = match asked {
         Err(error) if error.is_connect() => return None,
@@ -247,7 +247,7 @@ async fn what_changes_anything_takes_a_post() {
     let relay = Relay::start().await;
     let served = serve_control(&relay);
     let socket = relay.config.ledger.data_dir.join(SOCKET);
-    let client = local().unwrap().unix_socket(socket).build().unwrap();
+    let client = LOCAL.client_with(|builder| builder.unix_socket(socket)).unwrap();
     let page = include_str!("../../docs/reference/control-api.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
     let routes: Vec<(&str, &str)> = rows.filter_map(|(route, _)| route.split_once(' ')).collect();
@@ -295,7 +295,7 @@ async fn a_long_answer_says_how_it_ended() {
     relay.publish(recorded("webhook/0002_POST.http").body).await;
     let served = serve_control(&relay);
     let socket = relay.config.ledger.data_dir.join(SOCKET);
-    let client = local().unwrap().unix_socket(socket).build().unwrap();
+    let client = LOCAL.client_with(|builder| builder.unix_socket(socket)).unwrap();
     let lines = async |path: &str, body: Value| {
         let answer = client.post(format!("http://relay{path}")).json(&body).send().await.unwrap();
         assert_eq!(answer.headers()["content-type"], "application/x-ndjson");

@@ -16,35 +16,36 @@ use crate::pure::stix::{self, Indicator, KnownClaim, Memo, Merger, Verdict};
 pub struct ViewRules<'r> {
     pub judge: &'r Judge,
     pub merger: &'r Merger,
-    /// Whom it concerns.
+    /// The targets that share the policy.
     pub targets: &'r [String],
-    /// Unix milliseconds.
+    /// The time by which it is judged what has expired, Unix milliseconds.
     pub now: i64,
     /// Whether to render the indicators.
     pub stix: bool,
 }
 
-/// What a document tells, event by event: any event may claim what another claimed before.
+/// The stories of a document. They are told only when all events are in, since any event may claim what another
+/// claimed before.
 #[derive(Debug, Default)]
 pub struct DocumentStories {
     events: Vec<EventFacts>,
     attributes: Vec<Attributed>,
-    /// Where in `attributes` those are that claim an observable, with their claims, by its key.
+    /// By the key of an observable: its claims, each with the place of its attribute in `attributes`.
     claims: HashMap<Uuid, Vec<(usize, Claim)>>,
 }
 
 #[derive(Debug)]
 struct Attributed {
-    /// Where in `events` its event is.
+    /// The place of its event in `events`.
     event: usize,
     story: Story,
-    /// Of its claims.
+    /// The keys of what it claims.
     keys: Vec<Uuid>,
     sightings: Vec<Sighting>,
 }
 
 impl DocumentStories {
-    /// Takes in an event.
+    /// Takes in an event and its attributes.
     pub fn take(&mut self, event: &Event<'_>, merger: &Merger) {
         let facts = event.facts();
         // An attributes answer repeats its event for each attribute.
@@ -78,9 +79,7 @@ impl DocumentStories {
                 }
             }
         }
-        let event = self.events.len().saturating_sub(1);
-        let sightings = attribute.sightings();
-        self.attributes.push(Attributed { event, story, keys, sightings });
+        self.add(story, keys, attribute.sightings());
     }
 
     fn malformed(&mut self, malformed: &Malformed<'_>) {
@@ -94,12 +93,15 @@ impl DocumentStories {
             notes: vec![malformed.problem.clone()],
             ..Story::default()
         };
+        self.add(story, Vec::new(), Vec::new());
+    }
+
+    fn add(&mut self, story: Story, keys: Vec<Uuid>, sightings: Vec<Sighting>) {
         let event = self.events.len().saturating_sub(1);
-        let (keys, sightings) = (Vec::new(), Vec::new());
         self.attributes.push(Attributed { event, story, keys, sightings });
     }
 
-    /// The stories, in the order of the document, under each of the policies.
+    /// Tells the stories under each of the policies, in the order of the document.
     pub fn stories(&self, views: &[ViewRules<'_>]) -> impl Iterator<Item = Story> {
         self.attributes.iter().enumerate().map(move |(place, attributed)| {
             let claims = attributed.keys.iter().filter_map(|key| self.claimed(place, *key, views));
@@ -107,7 +109,7 @@ impl DocumentStories {
         })
     }
 
-    /// What the claim of the attribute at `place` on the observable with this key comes to.
+    /// Tells what became of the claim on the observable with this key by the attribute at `place`.
     fn claimed(&self, place: usize, key: Uuid, views: &[ViewRules<'_>]) -> Option<ClaimStory> {
         let claims = self.claims.get(&key)?;
         let (_, own) = claims.iter().find(|(of, _)| *of == place)?;
@@ -151,7 +153,7 @@ impl DocumentStories {
         self.events.get(self.attributes.get(attribute)?.event)
     }
 
-    /// What the claims on one observable come to; `None` without any.
+    /// Judges and merges the claims on one observable. `None`: there is none.
     fn verdict<'a>(
         &'a self,
         claims: &'a [(usize, Claim)],
@@ -170,7 +172,7 @@ impl DocumentStories {
     }
 }
 
-/// The STIX uuid of the indicator of these claims.
+/// Returns the STIX uuid of the indicator of these claims.
 fn id(claims: &[(usize, Claim)], rules: ViewRules<'_>) -> Option<Uuid> {
     let (_, first) = claims.first()?;
     Some(rules.merger.stix_id(&first.observable, first.attribute, first.part))
@@ -222,14 +224,14 @@ impl From<&EventFacts> for EventOf {
     }
 }
 
-/// Those of the event first, each once.
+/// Lists the tags of an event and of an attribute, each once, those of the event first.
 pub(super) fn tags(event: &EventFacts, of_attribute: impl Iterator<Item = String>) -> Vec<String> {
     let mut seen = HashSet::new();
     let all = event.tags.iter().map(spelled).chain(of_attribute);
     all.filter(|tag| seen.insert(tag.clone())).collect()
 }
 
-/// A tag, with what policy makes of where it stands.
+/// Spells a tag, and adds what policy asks of it: whether it is local, and since when it is there.
 pub(super) fn spelled(tag: &TagFacts) -> String {
     let name = &tag.name;
     let local = if tag.local { " (local)" } else { "" };

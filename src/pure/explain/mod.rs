@@ -24,23 +24,24 @@ pub struct Story {
     #[serde(rename = "type")]
     pub kind: String,
     pub category: String,
-    /// As MISP wrote it.
+    /// The value as MISP wrote it.
     pub value: String,
     pub to_ids: bool,
     /// MISP's time of the last change, Unix seconds.
     pub timestamp: i64,
-    /// Of the attribute and its event, those put on or taken off since the publication marked so.
+    /// The tags of the attribute and its event. A tag that was put on or taken off since the publication is
+    /// marked so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The template of the MISP object around it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
-    /// Why it claims nothing.
+    /// The reason why it claims nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Why>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<ClaimStory>,
-    /// What an operator should know besides.
+    /// What else an operator should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
@@ -54,15 +55,15 @@ pub struct EventOf {
     pub info: String,
     /// The creator organisation.
     pub organisation: String,
-    /// MISP's time of a publication, Unix seconds; 0: MISP told none.
+    /// MISP's time of the publication, Unix seconds. 0: MISP told none.
     pub publish_timestamp: i64,
-    /// It is known to be published, whether or not MISP told when: the frame of a first publication is
-    /// made before MISP stores its time.
+    /// The event is known to be published, even if MISP did not tell when. MISP makes the frame of a first
+    /// publication before it stores the time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub published: bool,
 }
 
-/// A reason, in the word of metrics and logs, and in a sentence.
+/// A reason, as the word in metrics and logs and as a sentence.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Why {
     pub reason: String,
@@ -76,18 +77,16 @@ impl From<Reason> for Why {
 }
 
 impl Why {
-    /// With what is known beside the claim.
+    /// Makes the reason, and names the warninglists if they are its cause.
     pub fn knowing(reason: Reason, side_facts: &SideFacts) -> Self {
-        let why = Self::from(reason);
-        match (&side_facts.warned, reason) {
-            (Warned::On(lists), Reason::Warninglist) => why.naming(&lists.attribute),
-            (Warned::On(lists), Reason::SharedHost) => why.naming(&lists.host),
-            _ => why,
-        }
-    }
-
-    fn naming(self, lists: &[String]) -> Self {
-        Self { words: format!("{}; {}", self.words, lists.join(", ")), ..self }
+        let mut why = Self::from(reason);
+        let lists = match (&side_facts.warned, reason) {
+            (Warned::On(lists), Reason::Warninglist) => &lists.attribute,
+            (Warned::On(lists), Reason::SharedHost) => &lists.host,
+            _ => return why,
+        };
+        why.words = format!("{}; {}", why.words, lists.join(", "));
+        why
     }
 }
 
@@ -95,7 +94,7 @@ impl Why {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimStory {
     pub pattern: String,
-    /// One for each set of targets that share a policy.
+    /// The verdicts, one for each set of targets that share a policy.
     pub views: Vec<ClaimVerdict>,
 }
 
@@ -103,23 +102,23 @@ pub struct ClaimStory {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimVerdict {
     pub targets: Vec<String>,
-    /// Why policy keeps the claim back.
+    /// The reason why policy withholds the claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withheld: Option<Why>,
     /// What an operator should know of the verdict.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
-    /// Other attributes that claim the same, in the order of their age; at most [`MAX_OTHERS`].
+    /// Other attributes that claim the same, at most [`MAX_OTHERS`], in the order of their age.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<Other>,
-    /// So many more claim it.
+    /// How many attributes more claim it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub indicator: Option<Indicated>,
 }
 
-/// Others that are listed, the newest first.
+/// The most other attributes that are listed.
 pub const MAX_OTHERS: usize = 10;
 
 /// Another attribute that claims the same observable.
@@ -135,17 +134,17 @@ pub struct Other {
 /// The indicator that the admitted claims add up to. Times are Unix milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Indicated {
-    /// `indicator--…`
+    /// The STIX id, `indicator--…`.
     pub id: String,
     pub valid_from: i64,
     pub valid_until: i64,
-    /// Nothing claims it any more.
+    /// Nothing that policy admits claims it any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub withdrawn: bool,
     /// Its validity is over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expired: bool,
-    /// As it is sent, but for `created` and `modified`, where that was asked for.
+    /// The object as it is sent, except for `created` and `modified`. `None`: it was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stix: Option<Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -156,31 +155,31 @@ pub struct Indicated {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetStanding {
     pub target: String,
-    /// The target is a dry run: what it is said to hold was written to its file and never sent.
+    /// The target is a dry run: what it is said to hold was only written to its file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
     pub state: DeliveryState,
-    /// Since when, or the last answer; Unix milliseconds.
+    /// The time of the state or of the last answer, Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<i64>,
-    /// Sentinel's.
+    /// Sentinel's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<String>,
-    /// Which it waits in.
+    /// The lane in which it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lane: Option<String>,
-    /// A request holds it whose answer is not known.
+    /// It is in a request whose answer is not known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_doubt: bool,
 }
 
-/// The words of `status`.
+/// The state of delivery, in the words that `status` uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeliveryState {
     /// Sentinel accepted this very version, or a dry run wrote it to its file.
     Delivered,
-    /// To be sent, or sent anew.
+    /// It is to be sent, or to be sent anew.
     #[default]
     Pending,
     /// Sentinel refused it.
@@ -189,32 +188,32 @@ pub enum DeliveryState {
     Withdrawing,
     /// Sentinel accepted its withdrawal, or a dry run wrote it to its file.
     Withdrawn,
-    /// Its validity is over: it is not sent (any more).
+    /// Its validity is over, so it is not sent (any more).
     Expired,
     /// The target was never sent it.
     NeverSent,
-    /// The target is configured and not enabled.
+    /// The target is configured but not enabled.
     Disabled,
 }
 
-/// What the ledger tells.
+/// A line of the ledger's answer to `explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExplainLine {
     Story(Box<Story>),
-    /// Of an event, or of an attribute that claims nothing any more.
+    /// A remark on an event, or on an attribute that claims nothing any more.
     Note(String),
 }
 
 impl Story {
-    /// Whether more is known of the attribute than what it is called.
+    /// Whether the attribute could be read. Else only its name is known.
     pub fn is_read(&self) -> bool {
         let is_malformed = |why: &Why| why.reason == Reason::Malformed.word();
         !self.skipped.as_ref().is_some_and(is_malformed)
     }
 
-    /// Of an attribute whose claims the ledger keeps, so that its event is published; `value` as MISP
-    /// wrote it.
+    /// Makes the story of an attribute whose claims the ledger keeps, so its event is published. `value` is as
+    /// MISP wrote it.
     pub fn of_claim(event: &EventFacts, attribute: Uuid, facts: &ClaimFacts, value: &str) -> Self {
         Self {
             event: EventOf { published: true, ..event.into() },

@@ -5,7 +5,7 @@ use crate::pure::convert::{ClaimFacts, EventFacts};
 use crate::pure::policy::{Decided, Judge};
 use crate::pure::stix::Observable;
 
-/// What there is to say of a claim under a policy.
+/// Lists what is to be said about a claim under a policy.
 pub fn remarks(
     judge: &Judge,
     event: &EventFacts,
@@ -21,8 +21,8 @@ pub fn remarks(
     remarks
 }
 
-/// Tags that the operator's table decides, and tags that only their words make markings: each once, with
-/// what they are taken for.
+/// Lists the tags that the operator's table decides, and the tags that count as markings only for their words.
+/// Each is listed once, with what it is taken for.
 pub fn markings(judge: &Judge, event: &EventFacts, claim: &ClaimFacts) -> Vec<String> {
     let mut words = Vec::new();
     for tag in event.tags.iter().chain(&claim.tags) {

@@ -3,29 +3,28 @@
 
 use std::fmt::Write;
 
-use chrono::{DateTime, SecondsFormat};
+use chrono::DateTime;
 use uuid::Uuid;
 
-use super::{
-    ClaimStory, ClaimVerdict, DeliveryState, EventOf, Indicated, Other, Story, TargetStanding, Why,
-};
+use super::{ClaimVerdict, DeliveryState, EventOf, Indicated, Other, Story, TargetStanding, Why};
 use crate::pure::safe;
 
-/// Tells one story after the other.
+/// Prints one story after the other.
 #[derive(Debug, Default)]
 pub struct Teller {
     json: bool,
-    /// Whose heading was written last.
+    /// The event whose heading was printed last.
     event: Option<Uuid>,
 }
 
 impl Teller {
-    /// `json`: one object a line.
+    /// Makes a teller; `json`: it prints one object a line.
     pub fn new(json: bool) -> Self {
         Self { json, event: None }
     }
 
-    /// The words for this story; its event's heading first, where it is another's.
+    /// Returns the text of a story. The heading of its event comes first, unless the last story has the same
+    /// event.
     pub fn tell(&mut self, story: &Story) -> String {
         if self.json {
             // Strings and numbers with string keys: serialising cannot fail.
@@ -42,12 +41,13 @@ impl Teller {
     }
 }
 
-/// The block of one story. Times are UTC.
+/// Returns the block of one story. Times are UTC.
 fn text(story: &Story) -> String {
     let mut block = Block(String::new());
     block.attribute(story);
     for claimed in &story.claims {
-        block.claimed(claimed);
+        block.line("claims", &claimed.pattern);
+        claimed.views.iter().for_each(|seen| block.seen(seen));
     }
     for note in &story.notes {
         block.line("note", note);
@@ -55,7 +55,7 @@ fn text(story: &Story) -> String {
     block.0
 }
 
-/// The line about an event, above the blocks of its attributes.
+/// Returns the line about an event, which stands above the blocks of its attributes.
 fn heading(event: &EventOf) -> String {
     let published = match (event.publish_timestamp, event.published) {
         (0, true) => "published, at a time that the feed did not tell".to_owned(),
@@ -69,7 +69,7 @@ fn heading(event: &EventOf) -> String {
 struct Block(String);
 
 impl Block {
-    /// Words of MISP and Sentinel stand in it: they end no line of ours.
+    /// Adds a line. It may hold words of MISP and Sentinel, which must not end it.
     fn line(&mut self, name: &str, words: &str) {
         // Writing to a string cannot fail.
         writeln!(self.0, "  {name:<11} {}", safe::line(words)).ok();
@@ -94,22 +94,13 @@ impl Block {
 
     fn in_misp(&mut self, story: &Story) {
         let to_ids = if story.to_ids { "to_ids" } else { "no to_ids" };
-        let mut words = vec![story.category.as_str(), to_ids];
         let object = story.object.as_ref().map(|name| format!("in an object {name:?}"));
-        words.extend(object.as_deref());
         let changed = format!("changed {}", time(story.timestamp.saturating_mul(1_000)));
-        words.push(&changed);
-        words.retain(|word| !word.is_empty());
+        let words = [&story.category, to_ids, &object.unwrap_or_default(), &changed];
+        let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
         self.line("in MISP", &words.join(", "));
         if !story.tags.is_empty() {
             self.line("tags", &story.tags.join(", "));
-        }
-    }
-
-    fn claimed(&mut self, claimed: &ClaimStory) {
-        self.line("claims", &claimed.pattern);
-        for seen in &claimed.views {
-            self.seen(seen);
         }
     }
 
@@ -172,7 +163,7 @@ fn because(why: &Why) -> String {
     format!("{} ({})", why.reason, why.words)
 }
 
-/// Where an indicator stands at a target, in words.
+/// Says how an indicator stands at a target.
 pub fn standing(at: &TargetStanding) -> String {
     let when = at.at.map(|at| format!(" {}", time(at))).unwrap_or_default();
     let lane = at.lane.as_ref().map(|lane| format!(" in the {lane} lane")).unwrap_or_default();
@@ -201,7 +192,7 @@ pub fn standing(at: &TargetStanding) -> String {
     words
 }
 
-/// A rule of many lines is told by its first.
+/// Shortens a value. Of a rule of many lines only the first line is shown.
 fn shown(value: &str) -> String {
     const MOST: usize = 200;
     let first = value.lines().next().unwrap_or_default();
@@ -209,13 +200,11 @@ fn shown(value: &str) -> String {
     if short.len() < value.len() { format!("{short}…") } else { short }
 }
 
-/// `2026-10-01 10:34:56 UTC`, of Unix milliseconds.
+/// Prints Unix milliseconds as `2026-10-01 10:34:56 UTC`.
 pub fn time(milliseconds: i64) -> String {
     let time = DateTime::from_timestamp_millis(milliseconds);
     time.map_or_else(
         || format!("{milliseconds} ms"),
-        |time| {
-            time.to_rfc3339_opts(SecondsFormat::Secs, true).replace('T', " ").replace('Z', " UTC")
-        },
+        |time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
     )
 }

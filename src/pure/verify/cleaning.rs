@@ -9,22 +9,22 @@ use super::listed::{CountedExamples, Example, list};
 use crate::pure::count::Count;
 use crate::pure::safe;
 
-/// What a workspace holds of another product.
+/// What a workspace holds from another product.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cleaning {
     pub target: String,
     pub sourcesystem: String,
-    /// Indicators that neither are revoked nor have expired.
+    /// Indicators that are neither revoked nor expired.
     pub live: CountedExamples,
-    /// The others.
+    /// The number of all other indicators.
     pub over: u64,
-    /// The live ones by what their patterns compare, e.g. `ipv4-addr:value`.
+    /// The number of live indicators by what their patterns compare, e.g. `ipv4-addr:value`.
     pub kinds: BTreeMap<String, u64>,
-    /// How many were ended; `None`: nothing was to be.
+    /// How many were ended. `None`: nothing was to be ended.
     pub ended: Option<u64>,
-    /// Those that Sentinel did not take the end of.
+    /// Those whose end Sentinel rejected.
     pub rejected: CountedExamples,
-    /// Why it was not done to the end.
+    /// The reason why the work stopped early.
     pub error: Option<String>,
 }
 
@@ -34,7 +34,7 @@ impl Cleaning {
         self.error.is_none() && self.rejected.count == 0
     }
 
-    /// For people.
+    /// Prints the report for people.
     pub fn text(&self) -> String {
         let mut text = String::new();
         let mut line = |words: String| {
@@ -63,7 +63,7 @@ impl Cleaning {
     }
 }
 
-/// What the pattern of an indicator compares: what stands before the first comparison.
+/// Returns what the pattern of an indicator compares: what stands before the first operator.
 pub fn kind_of(object: &Value) -> String {
     let pattern = object.get("pattern").and_then(Value::as_str).unwrap_or_default();
     let path = pattern.trim_start_matches(['[', '(', ' ']).split(['=', '<', '>', '!', ' ']).next();
@@ -73,7 +73,7 @@ pub fn kind_of(object: &Value) -> String {
     }
 }
 
-/// An object that was rejected, with the words.
+/// Makes the example of an object that was rejected, with Sentinel's words.
 pub fn rejected(object: &str, why: &str) -> Example {
     let object: Value = serde_json::from_str(object).unwrap_or_default();
     let id = object.get("id").and_then(Value::as_str).unwrap_or_default();

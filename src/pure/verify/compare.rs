@@ -3,16 +3,16 @@
 //! own way.
 
 use chrono::TimeDelta;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::instant;
 
-/// When it was said and by which version of STIX is no content.
+/// Members that are no content: the time of the statement, and the version of STIX.
 const IGNORED: [&str; 3] = ["created", "modified", "spec_version"];
 
 const TIMES: [&str; 4] = ["valid_from", "valid_until", "first_seen", "last_seen"];
 
-/// The names of the properties that differ, in the order of their names.
+/// Returns the names of the properties that differ, in alphabetical order.
 pub fn differences(sent: &Value, held: &Value) -> Vec<String> {
     let (Some(sent), Some(held)) = (sent.as_object(), held.as_object()) else {
         return vec!["type".to_owned()];
@@ -23,7 +23,7 @@ pub fn differences(sent: &Value, held: &Value) -> Vec<String> {
         .filter(|(name, value)| !same_member(name, value, held.get(*name)))
         .map(|(name, _)| name.clone())
         .collect();
-    // What is not sent is not revoked.
+    // An object that was sent without `revoked` is not revoked.
     if held.get("revoked") == Some(&Value::Bool(true)) && !sent.contains_key("revoked") {
         different.push("revoked".to_owned());
     }
@@ -31,11 +31,11 @@ pub fn differences(sent: &Value, held: &Value) -> Vec<String> {
     different
 }
 
-/// What ingestion rules and users of Sentinel may change of an object that somebody uploaded.
+/// The members of an uploaded object that ingestion rules and users of Sentinel may change.
 const CHANGED_THERE: [&str; 4] = ["confidence", "labels", "revoked", "valid_until"];
 
-/// Whether an ingestion rule or a user of Sentinel made these differences. A rule leaves `modified` as it
-/// was sent, a user may renew it; a version that Sentinel has missed the successor of has an older one.
+/// Whether an ingestion rule or a user of Sentinel made these differences. A rule leaves `modified` as it was
+/// sent, and a user may renew it. If Sentinel missed the newest version, its `modified` is older.
 pub(super) fn is_changed_there(sent: &Value, held: &Value, differences: &[String]) -> bool {
     if !differences.iter().all(|name| CHANGED_THERE.contains(&name.as_str())) {
         return false;
@@ -67,7 +67,7 @@ fn is_default(name: &str, sent: &Value) -> bool {
     }
 }
 
-/// Of equal instants, as far as the coarser of the two tells.
+/// Whether two times are the same instant, as precisely as the coarser of them tells it.
 fn same_time(sent: &str, held: &str) -> bool {
     let (Some(one), Some(other)) = (instant(sent), instant(held)) else { return sent == held };
     let is_whole = |text: &str| !text.contains('.');
@@ -85,12 +85,14 @@ fn same(sent: &Value, held: &Value) -> bool {
             sent == held || sent.as_f64().is_some_and(|sent| held.as_f64() == Some(sent))
         }
         (Value::Array(sent), Value::Array(held)) => same_list(sent, held),
-        (Value::Object(sent), Value::Object(held)) => same_object(sent, held),
+        (Value::Object(sent), Value::Object(held)) => {
+            sent.iter().all(|(name, value)| same_member(name, value, held.get(name)))
+        }
         _ => sent == held,
     }
 }
 
-/// In any order.
+/// Whether two lists hold the same elements, in any order.
 fn same_list(sent: &[Value], held: &[Value]) -> bool {
     let mut left: Vec<&Value> = held.iter().collect();
     let found = sent.iter().all(|one| {
@@ -98,10 +100,6 @@ fn same_list(sent: &[Value], held: &[Value]) -> bool {
         place.map(|place| left.swap_remove(place)).is_some()
     });
     found && left.is_empty()
-}
-
-fn same_object(sent: &Map<String, Value>, held: &Map<String, Value>) -> bool {
-    sent.iter().all(|(name, value)| same_member(name, value, held.get(name)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Writes the queries of `verify --kql`, which show in Log Analytics what a target holds. The table
 //! `ThreatIntelIndicators` has one row for each write, so a query takes the newest row of each id.
 
-/// What a target holds, in sections with a comment each.
+/// Returns the queries for a target, each below a comment that says what it shows.
 pub fn queries(target: &str, sourcesystem: &str) -> String {
     let source = literal(sourcesystem);
     let of_source = format!("ThreatIntelIndicators\n| where SourceSystem == {source}");
@@ -29,7 +29,7 @@ pub fn queries(target: &str, sourcesystem: &str) -> String {
     )
 }
 
-/// A string literal of KQL, which escapes as JSON does:
+/// Writes a string literal of KQL, which escapes as JSON does:
 /// <https://learn.microsoft.com/en-us/kusto/query/scalar-data-types/string>.
 fn literal(text: &str) -> String {
     serde_json::Value::from(text).to_string()

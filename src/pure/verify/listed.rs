@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Of each list so many are shown.
+/// The most examples of a list.
 const SHOWN: usize = 10;
 
-/// A count and the first few.
+/// A count, and the first few of what was counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountedExamples {
     pub count: u64,
@@ -15,9 +15,9 @@ pub struct CountedExamples {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Example {
     pub id: String,
-    /// Its pattern or name.
+    /// The pattern or name of the object.
     pub what: String,
-    /// Properties that differ.
+    /// The properties that differ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub properties: Vec<String>,
 }

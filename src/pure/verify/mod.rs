@@ -21,49 +21,49 @@ pub use report::{AcceptedCount, VerifyLine, VerifyReport, text};
 /// How an object stands at a target, by the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stand {
-    /// Something of it is still to be sent, is on its way, or was refused: nothing can be told.
+    /// A version of it is still to be sent, is on its way, or was refused, so nothing can be said.
     Moving,
-    /// Accepted as it is wanted: this STIX object.
+    /// It was accepted as it is wanted: this STIX object.
     Live { json: String, accepted_at: i64 },
-    /// Accepted as it is wanted, and over since.
+    /// It was accepted as it is wanted, and its validity is over since.
     Expired,
-    /// Its withdrawal was accepted, which said that it was modified and had ended then.
+    /// Its withdrawal was accepted, with this `modified` and this end of its validity.
     Ended { accepted_at: i64, modified: i64, ended_at: Option<i64> },
-    /// Nobody wants it, and this target was never sent it.
+    /// Nothing claims it, and it was never sent to this target.
     NeverSent,
 }
 
-/// What a look at one object finds.
+/// What the comparison of one object finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Comparison {
     Same,
-    /// It is over there, as it should, or gone.
+    /// Its validity is over in Sentinel, as it should, or the object is gone.
     Ended,
     /// See [`Stand::Moving`].
     Moving,
-    /// It differs, and was accepted so lately that Sentinel may not show it yet.
+    /// It differs, but it was accepted so lately that Sentinel may not show it yet.
     NotYet,
     Missing,
-    /// In these properties.
+    /// It differs in these properties.
     Different(Vec<String>),
-    /// In these properties, which an ingestion rule or a user changed in Sentinel: to send it again
-    /// would undo what they want, and the rule would change it again.
+    /// It differs in these properties, and an ingestion rule or a user changed them in Sentinel. Sending it
+    /// again would undo what they want, and the rule would change it again.
     ChangedThere(Vec<String>),
-    /// It is as it was withdrawn, but an ingestion rule gave it another end.
+    /// It is the withdrawn version, but an ingestion rule gave it another end.
     Revived,
-    /// It lives there, and nobody wants it.
+    /// It is live in Sentinel, and nothing claims it.
     LeftOver,
 }
 
-/// Judges an object that the ledger knows by what Sentinel shows of it. What was accepted after
-/// `shown` may not be there yet; both times are Unix milliseconds.
+/// Compares an object that the ledger knows with what Sentinel shows of it. A version that was accepted after
+/// `shown` may not be visible yet. `now` and `shown` are Unix milliseconds.
 pub fn judge(stand: &Stand, held: Option<&Value>, now: i64, shown: i64) -> Comparison {
     let later = |at: &i64, verdict| if *at > shown { Comparison::NotYet } else { verdict };
     match (stand, held) {
         (Stand::Moving, _) => Comparison::Moving,
         (Stand::Live { accepted_at, .. }, None) => later(accepted_at, Comparison::Missing),
         (Stand::Live { json, accepted_at }, Some(held)) => {
-            // Our own column: it is JSON.
+            // The ledger wrote this column, so it is JSON.
             let sent = serde_json::from_str(json).unwrap_or_default();
             match differences(&sent, held) {
                 none if none.is_empty() => Comparison::Same,
@@ -88,25 +88,25 @@ pub fn judge(stand: &Stand, held: Option<&Value>, now: i64, shown: i64) -> Compa
     }
 }
 
-/// Whether an object is neither revoked nor over; without `valid_until` it lives.
+/// Whether an object is neither revoked nor expired. Without `valid_until` it does not expire.
 pub fn lives(object: &Value, now: i64) -> bool {
     let is_revoked = object.get("revoked").and_then(Value::as_bool).unwrap_or_default();
     !is_revoked && time(object, "valid_until").is_none_or(|until| until > now)
 }
 
-/// Whether a rule can match an object. One of them does not ask whether an indicator is revoked, so its
-/// validity must be over as well.
+/// Whether a rule of Sentinel can match an object. One of the rules does not look at `revoked`, so the validity
+/// must be over as well.
 fn may_match(object: &Value, now: i64) -> bool {
     lives(object, now) || time(object, "valid_until").is_some_and(|until| until > now)
 }
 
-/// A time of an object, Unix milliseconds.
+/// Reads a time of an object as Unix milliseconds.
 pub fn time(object: &Value, member: &str) -> Option<i64> {
     let text = object.get(member)?.as_str()?;
     instant(text).map(|instant| instant.timestamp_millis())
 }
 
-/// STIX's times, and Sentinel's, which may lack the zone: they are UTC.
+/// Reads a time of STIX or of Sentinel, which may leave out the zone and means UTC.
 fn instant(text: &str) -> Option<DateTime<Utc>> {
     text.parse().or_else(|_| format!("{text}Z").parse()).ok()
 }

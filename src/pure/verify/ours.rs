@@ -8,20 +8,20 @@ use uuid::Uuid;
 
 use crate::pure::stix::{Observable, relationship_id};
 
-/// Generations that are looked through: an observable would have to be revoked so often.
+/// The most generations that are tried. A higher one would need an observable that was revoked more often.
 const GENERATIONS: i16 = 50;
 
-/// What an id says of itself.
+/// An indicator of this relay, as its id shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ours {
     pub observable: Observable,
-    /// The key of its claims: the id of generation 0.
+    /// The key of its claims, which is the id of generation 0.
     pub key: Uuid,
     pub generation: i16,
 }
 
 impl Ours {
-    /// `None` where the id is not one that `namespace` gives to the object's observable.
+    /// Recognises an indicator. `None`: `namespace` does not give this id to the object's observable.
     pub fn of(object: &Value, id: Uuid, namespace: &Uuid) -> Option<Self> {
         let observable = observable(object)?;
         let key = observable.id(namespace);
@@ -34,7 +34,7 @@ impl Ours {
     }
 }
 
-/// Whether a relationship's id is one that this relay gives to what it says.
+/// Whether this relay gives this id to a relationship with these ends.
 pub fn is_own_relationship(object: &Value, id: Uuid, namespace: &Uuid) -> bool {
     let text = |member: &str| object.get(member).and_then(Value::as_str);
     let (Some(source), Some(target)) = (text("source_ref"), text("target_ref")) else {
@@ -45,7 +45,8 @@ pub fn is_own_relationship(object: &Value, id: Uuid, namespace: &Uuid) -> bool {
     ids.any(|own| own == id)
 }
 
-/// The observable of an indicator of ours: one comparison, or a rule of another language.
+/// Reads the observable of an indicator of ours, whose pattern is one comparison or a rule of another language.
+/// `None`: the pattern is not one that this relay writes.
 pub fn observable(object: &Value) -> Option<Observable> {
     let pattern = object.get("pattern")?.as_str()?;
     let language = object.get("pattern_type").and_then(Value::as_str).unwrap_or("stix");
@@ -61,11 +62,11 @@ pub fn observable(object: &Value) -> Option<Observable> {
         None => value.to_owned(),
     };
     let observable = Observable { path: Cow::Owned(path.to_owned()), value };
-    // What is written otherwise was not written by us.
+    // If this relay would spell the pattern differently, somebody else wrote it.
     (observable.pattern() == pattern).then_some(observable)
 }
 
-/// A string literal's value: a backslash stands before a quote or another one.
+/// Returns the value of a string literal, in which a backslash stands before a quote or a backslash.
 fn unescaped(literal: &str) -> Option<String> {
     let mut value = String::with_capacity(literal.len());
     let mut characters = literal.chars();

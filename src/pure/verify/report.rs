@@ -7,73 +7,73 @@ use super::listed::{CountedExamples, list};
 use crate::pure::count::Count;
 use crate::pure::safe;
 
-/// A line of the answer.
+/// A line of the answer to `verify`, `count` or `cleanup`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum VerifyLine {
-    /// What was looked at so far.
+    /// How many objects were looked at so far.
     Progress {
         target: String,
         looked_at: u64,
         of: u64,
     },
-    /// By `count`, before the comparison.
+    /// The counts of both sides, before the comparison.
     Counted {
         target: String,
         sentinel: u64,
         ledger: AcceptedCount,
     },
     Report(Box<VerifyReport>),
-    /// Of `cleanup`.
+    /// The report of `cleanup`.
     Cleaned(Box<Cleaning>),
 }
 
-/// What a target accepted, by the ledger.
+/// How many objects a target accepted, as the ledger knows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceptedCount {
-    /// Valid now.
+    /// Objects that are valid now.
     pub live: u64,
-    /// Withdrawn, or expired.
+    /// Objects that were withdrawn or have expired.
     pub ended: u64,
 }
 
-/// One target, compared.
+/// The comparison of one target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyReport {
     pub target: String,
     pub sourcesystem: String,
-    /// Objects of the source system that Sentinel showed.
+    /// How many objects of the source system Sentinel showed.
     pub looked_at: u64,
     pub same: u64,
-    /// Over in Sentinel, as they should.
+    /// Objects whose validity is over in Sentinel, as it should.
     #[serde(default)]
     pub ended: u64,
-    /// Not in the ledger, and of this relay all the same: what its indicators name, and relationships
-    /// that it made.
+    /// Objects of this relay that the ledger does not know: what its indicators name, and relationships that it
+    /// made.
     #[serde(default)]
     pub unknown: u64,
-    /// Still to be sent, on their way, or refused.
+    /// Objects that are still to be sent, are on their way, or were refused.
     pub moving: u64,
-    /// Accepted so lately that Sentinel may not show it yet.
+    /// Objects that were accepted so lately that Sentinel may not show them yet.
     pub not_yet: u64,
     pub missing: CountedExamples,
     pub different: CountedExamples,
     pub left_over: CountedExamples,
-    /// Changed in Sentinel by an ingestion rule or a user, which is left as it is.
+    /// Objects that an ingestion rule or a user changed in Sentinel. They are left as they are.
     #[serde(default)]
     pub changed: CountedExamples,
-    /// Withdrawn, and given another end by an ingestion rule in Sentinel: no repair lasts.
+    /// Withdrawn objects to which an ingestion rule in Sentinel gave another end. No repair lasts.
     #[serde(default)]
     pub revived: CountedExamples,
-    /// Of these, those that no repair withdraws: the ledger does not know them, and has not read all that
-    /// MISP has published.
+    /// How many of those left over no repair withdraws: the ledger does not know them, and it has not read all
+    /// that MISP has published.
     #[serde(default)]
     pub kept: u64,
-    /// Live under the source system, and neither known to the ledger nor made by this relay.
+    /// Live objects under the source system that this relay did not make and the ledger does not know.
     pub foreign: CountedExamples,
-    /// Objects that are sent or withdrawn because of it; `None`: nothing was to be repaired.
+    /// How many objects the repair sends again or withdraws. `None`: no repair was asked for.
     pub repaired: Option<u64>,
-    /// Why it was not compared to the end.
+    /// The reason why the comparison stopped early.
     pub error: Option<String>,
 }
 
@@ -93,11 +93,11 @@ impl VerifyReport {
     }
 }
 
-/// A report for people.
+/// Prints a report for people.
 pub fn text(report: &VerifyReport) -> String {
     let mut text = String::new();
     let VerifyReport { target, sourcesystem, looked_at, same, moving, not_yet, .. } = report;
-    // Patterns and names in it may be of anybody who writes into the workspace.
+    // Anybody who writes into the workspace may have chosen the patterns and names in it.
     let mut line = |words: String| {
         text.push_str(&safe::line(&words));
         text.push('\n');
