@@ -9,6 +9,7 @@ pub mod pure;
 // What everything stands on.
 pub mod caught;
 pub mod config;
+pub mod document;
 pub mod http;
 pub mod logging;
 pub mod notice;

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use uuid::Uuid;
 
+use crate::document::Document;
 use crate::pure::misp::{Audience, Sighting};
 
 /// One piece of news from MISP on its way to the ledger.
@@ -85,7 +86,7 @@ pub struct Read {
 pub enum EventAnswer {
     /// The event with its live and deleted attributes, as `{"Event": …}`.
     Event {
-        document: Bytes,
+        document: Document,
         /// `misp.search` selects it, or is empty: it may add indicators.
         selected: bool,
     },

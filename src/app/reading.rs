@@ -31,6 +31,7 @@ pub(super) fn intake(
         client: MispClient::new(&rest)?,
         ledger: ledger.clone(),
         inbox: inbox.clone(),
+        data_dir: config.ledger.data_dir.clone(),
         misp: Arc::new(config.misp.clone()),
         rest: Arc::new(rest),
         key: KeyView::default(),

@@ -149,6 +149,7 @@ impl Explanation {
         let is_wanted = names(&asked.what);
         let mut answer = client.read(&events).await?;
         while let Some(event) = answer.next().await? {
+            let event = event.into_bytes().context("read MISP's answer")?;
             let event = misp::Event::parse(&event).context("read MISP's answer")?;
             let mut told = DocumentStories::default();
             told.take(&event, first.merger);

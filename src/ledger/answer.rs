@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
 use uuid::Uuid;
 
 use super::change::Change;
@@ -18,6 +17,7 @@ use super::time::{millis, unix};
 use super::whole;
 use super::writing::{Context, RestRules};
 use super::{Lane, Ledger};
+use crate::document::Document;
 use crate::metrics;
 use crate::notice::{EventAnswer, Read, Receipt};
 
@@ -80,7 +80,7 @@ async fn shown(
     context: &Context,
     rest: &RestRules,
     read: &Read,
-    document: Bytes,
+    document: Document,
     selected: bool,
 ) -> Result<Snapshot, String> {
     let asked = Asked {

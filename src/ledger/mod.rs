@@ -16,6 +16,7 @@ mod check;
 mod clock;
 mod context;
 mod copy;
+mod event_parts;
 mod explain;
 mod export;
 mod fault;

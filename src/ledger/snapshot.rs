@@ -2,20 +2,21 @@
 //! chunk of claims after the other.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
-
 use uuid::Uuid;
 
 use super::beside::{DecayTold, Sighted};
+use super::event_parts::{self, EventParts, Unread};
 use super::judgement::{Asked, Origin, Shown};
 use super::tables::claims::STEP;
 use crate::config::OnUnpublish;
+use crate::document::{Document, Spool};
 use crate::pure::convert::{self, Claim, Claims, EventFacts, Reason, Skipped};
-use crate::pure::misp::{Attribute, Event, NotAnEvent};
+use crate::pure::misp::{Attribute, Event, NotAnEvent, Object};
 
 /// How a document came.
 #[derive(Debug, Clone, Copy)]
@@ -71,44 +72,31 @@ pub(super) struct Totals {
 }
 
 /// How an event becomes chunks of claims; whether it was asked for.
-type Convert = fn(&Event<'_>, bool, &mpsc::Sender<Chunk>);
+type Convert = fn(&EventParts<'_>, bool, &mpsc::Sender<Chunk>);
 
 /// Starts reading; `salt` goes into the content's fingerprint. A panic in it ends the chunks without
 /// an end.
-pub(super) async fn read(body: Bytes, salt: i64, source: Source) -> Result<Snapshot, NotAnEvent> {
-    read_by(convert, body, salt, source).await
+pub(super) async fn read(
+    document: impl Into<Document>,
+    salt: i64,
+    source: Source,
+) -> Result<Snapshot, NotAnEvent> {
+    read_by(convert, document.into(), salt, source).await
 }
 
 async fn read_by(
     convert: Convert,
-    body: Bytes,
+    document: Document,
     salt: i64,
     source: Source,
 ) -> Result<Snapshot, NotAnEvent> {
     // One chunk in the writer's hands, one waiting, one being made.
     let (chunks, reader) = mpsc::channel(1);
-    let (head, started) = tokio::sync::oneshot::channel();
-    spawn_blocking(move || {
-        let event = match Event::parse(&body) {
-            Ok(event) => event,
-            Err(refusal) => return drop(head.send(Err(refusal))),
-        };
-        if matches!(source, Source::Read(..)) && !event.lacking.is_empty() {
-            return drop(head.send(Err(lacks(&event.lacking))));
-        }
-        let (origin, restricted) = match source {
-            Source::Push { weigh, received } => {
-                (Origin::Push { received }, weigh && event.is_restricted())
-            }
-            Source::Read(asked, on_unpublish) => {
-                (Origin::Read(Shown::new(&event, asked, on_unpublish)), false)
-            }
-        };
-        let content = content(&event, salt, &origin);
-        let read = SnapshotHead { facts: event.facts(), origin, restricted, content };
-        if head.send(Ok(read)).is_ok() {
-            convert(&event, matches!(origin, Origin::Read(_)), &chunks);
-        }
+    let (head, started) = oneshot::channel();
+    let reading = Reading { convert, salt, source, head, chunks };
+    spawn_blocking(move || match document {
+        Document::Held(body) => reading.whole(&body),
+        Document::Spooled(spool) => reading.spooled(&spool),
     });
     match started.await {
         Ok(Ok(head)) => Ok(Snapshot { head: Arc::new(head), chunks: reader }),
@@ -119,12 +107,78 @@ async fn read_by(
     }
 }
 
+/// The reading of one document.
+struct Reading {
+    convert: Convert,
+    salt: i64,
+    source: Source,
+    head: oneshot::Sender<Result<SnapshotHead, NotAnEvent>>,
+    chunks: mpsc::Sender<Chunk>,
+}
+
+impl Reading {
+    fn whole(self, document: &[u8]) {
+        let event = EventParts::whole(document);
+        match event.map_err(Unread::from).and_then(|event| Ok((self.head_of(&event)?, event))) {
+            Ok((head, event)) => self.hand_over(head, &event),
+            Err(unread) => drop(self.head.send(Err(unread.into()))),
+        }
+    }
+
+    /// Reads a spooled document part by part. One that is broken or has an unusual shape is read as a whole, so
+    /// that it is judged and told as if it had never been spooled.
+    fn spooled(self, spool: &Spool) {
+        if let Ok(cut) = event_parts::cut(spool)
+            && let Ok(event) = EventParts::spooled(spool, &cut)
+            && let Ok(head) = self.head_of(&event)
+        {
+            return self.hand_over(head, &event);
+        }
+        match spool.read(&(0..spool.length())) {
+            Ok(document) => self.whole(&document),
+            Err(error) => drop(self.head.send(Err(Unread::from(error).into()))),
+        }
+    }
+
+    fn head_of(&self, event: &EventParts<'_>) -> Result<SnapshotHead, Unread> {
+        let head = &event.head;
+        let is_read = matches!(self.source, Source::Read(..));
+        if is_read && !head.lacking.is_empty() {
+            return Err(lacks(&head.lacking).into());
+        }
+        let (origin, restricted) = match self.source {
+            Source::Push { weigh, received } => {
+                (Origin::Push { received }, weigh && event.is_restricted()?)
+            }
+            Source::Read(asked, on_unpublish) => {
+                (Origin::Read(Shown::new(head, asked, on_unpublish)), false)
+            }
+        };
+        let mut hasher = hasher(self.salt, &origin);
+        let facts = event.facts(|piece| {
+            hasher.update(piece);
+        })?;
+        let mut content = [0; 8];
+        hasher.finalize_xof().fill(&mut content);
+        let content = i64::from_le_bytes(content);
+        Ok(SnapshotHead { facts, origin, restricted, content })
+    }
+
+    fn hand_over(self, head: SnapshotHead, event: &EventParts<'_>) {
+        let is_read = head.origin.is_read();
+        if self.head.send(Ok(head)).is_ok() {
+            (self.convert)(event, is_read, &self.chunks);
+        }
+    }
+}
+
 /// An answer that lacks a field does not say that it is empty.
 fn lacks(fields: &[&str]) -> NotAnEvent {
     NotAnEvent::Other(format!("the answer lacks the event's {}", fields.join(", ")))
 }
 
-fn content(event: &Event<'_>, salt: i64, origin: &Origin) -> i64 {
+/// The hasher of an event's content, which has taken what the content counts beside.
+fn hasher(salt: i64, origin: &Origin) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&salt.to_le_bytes());
     if let Origin::Read(shown) = origin {
@@ -132,51 +186,74 @@ fn content(event: &Event<'_>, salt: i64, origin: &Origin) -> i64 {
             hasher.update(&number.to_le_bytes());
         });
     }
-    event.content(|piece| {
-        hasher.update(piece);
-    });
-    let mut bytes = [0; 8];
-    hasher.finalize_xof().fill(&mut bytes);
-    i64::from_le_bytes(bytes)
+    hasher
 }
 
 /// Ends early when the writer has no use for the rest.
-fn convert(event: &Event<'_>, is_read: bool, chunks: &mpsc::Sender<Chunk>) {
-    let mut totals = Totals::default();
-    totals.tags.extend(event.tags.iter().map(|tag| tag.id));
-    let mut chunk = Chunk::default();
-    for read in event.attributes() {
-        totals.attributes += 1;
-        let Ok((attribute, object)) = read else {
-            totals.skipped.add(Reason::Malformed);
-            continue;
-        };
-        // What an answer shows in parts is not shown: the guard keeps what it claimed.
-        if is_read && !attribute.is_whole {
-            totals.skipped.add(Reason::Malformed);
-            continue;
-        }
-        totals.tags.extend(attribute.tags.iter().map(|tag| tag.id));
-        match convert::claims(&attribute, object) {
-            Ok(claims) => {
-                chunk.sighted.extend(sighted(&attribute, &claims));
-                if is_read {
-                    let decay = attribute.decay();
-                    chunk.decays.push(DecayTold { attribute: attribute.uuid, decay });
-                }
-                chunk.claims.extend(claims);
-            }
-            Err(reason) => {
-                totals.skipped.add(reason);
-                chunk.silent.push(attribute.uuid);
-            }
-        }
-        if chunk.claims.len() >= STEP && chunks.blocking_send(std::mem::take(&mut chunk)).is_err() {
-            return;
+fn convert(event: &EventParts<'_>, is_read: bool, chunks: &mpsc::Sender<Chunk>) {
+    let mut conversion =
+        Conversion { is_read, chunks, chunk: Chunk::default(), totals: Totals::default() };
+    conversion.totals.tags.extend(event.head.tags.iter().map(|tag| tag.id));
+    match event.each(|part| conversion.take(part)) {
+        Ok(ControlFlow::Continue(())) => conversion.end(),
+        Ok(ControlFlow::Break(())) => {}
+        // Without totals the snapshot counts as broken off, and is read again.
+        Err(unread) => {
+            tracing::error!(event = %event.head.uuid, %unread, "an event's document");
         }
     }
-    // A closed channel means that nobody wants it.
-    drop(chunks.blocking_send(Chunk { totals: Some(Arc::new(totals)), ..chunk }));
+}
+
+/// A conversion of an event's attributes, part by part.
+struct Conversion<'c> {
+    is_read: bool,
+    chunks: &'c mpsc::Sender<Chunk>,
+    chunk: Chunk,
+    totals: Totals,
+}
+
+impl Conversion<'_> {
+    fn take(&mut self, part: &Event<'_>) -> ControlFlow<()> {
+        for read in part.attributes() {
+            self.totals.attributes += 1;
+            // What an answer shows in parts is not shown: the guard keeps what it claimed.
+            match read.ok().filter(|(attribute, _)| attribute.is_whole || !self.is_read) {
+                Some((attribute, object)) => self.attribute(&attribute, object),
+                None => self.totals.skipped.add(Reason::Malformed),
+            }
+            if self.chunk.claims.len() >= STEP {
+                let full = std::mem::take(&mut self.chunk);
+                if self.chunks.blocking_send(full).is_err() {
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn attribute(&mut self, attribute: &Attribute<'_>, object: Option<&Object<'_>>) {
+        self.totals.tags.extend(attribute.tags.iter().map(|tag| tag.id));
+        match convert::claims(attribute, object) {
+            Ok(claims) => {
+                self.chunk.sighted.extend(sighted(attribute, &claims));
+                if self.is_read {
+                    let decay = attribute.decay();
+                    self.chunk.decays.push(DecayTold { attribute: attribute.uuid, decay });
+                }
+                self.chunk.claims.extend(claims);
+            }
+            Err(reason) => {
+                self.totals.skipped.add(reason);
+                self.chunk.silent.push(attribute.uuid);
+            }
+        }
+    }
+
+    fn end(self) {
+        let chunk = Chunk { totals: Some(Arc::new(self.totals)), ..self.chunk };
+        // A closed channel means that nobody wants it.
+        drop(self.chunks.blocking_send(chunk));
+    }
 }
 
 fn sighted(attribute: &Attribute<'_>, claims: &Claims) -> Vec<Sighted> {
@@ -190,16 +267,105 @@ fn sighted(attribute: &Attribute<'_>, claims: &Claims) -> Vec<Sighted> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
+    use axum::body::Bytes;
+
     use super::*;
+
+    const PUSH: Source = Source::Push { weigh: true, received: 0 };
+
+    fn asked() -> Source {
+        let asked = Asked { began: 1, sequence: 2, date: 3, selected: true, of_our_view: true };
+        Source::Read(asked, OnUnpublish::Withdraw)
+    }
+
+    fn spooled(document: &[u8]) -> Document {
+        let mut spool = Spool::new(&std::env::temp_dir()).unwrap();
+        spool.write(document).unwrap();
+        Document::Spooled(Arc::new(spool))
+    }
+
+    /// All that a snapshot tells the writer, or why there is none.
+    async fn told(document: Document, source: Source) -> Result<Vec<String>, String> {
+        let read = read(document, 7, source).await;
+        let mut snapshot = read.map_err(|refusal| refusal.to_string())?;
+        let mut told = vec![format!("{:?}", snapshot.head)];
+        while let Some(chunk) = snapshot.chunks.recv().await {
+            let Chunk { claims, silent, sighted, decays, totals } = chunk;
+            told.push(format!("{claims:?} {silent:?} {sighted:?} {decays:?}"));
+            if let Some(totals) = totals {
+                let mut tags: Vec<_> = totals.tags.iter().collect();
+                tags.sort_unstable();
+                let skipped: Vec<_> = totals.skipped.iter().collect();
+                told.push(format!("{} {skipped:?} {tags:?}", totals.attributes));
+            }
+        }
+        Ok(told)
+    }
+
+    async fn is_the_same(document: &[u8]) {
+        for source in [PUSH, asked()] {
+            let held = told(Bytes::copy_from_slice(document).into(), source).await;
+            let spooled = told(spooled(document), source).await;
+            assert!(held == spooled, "{held:.2000?}\nand\n{spooled:.2000?}");
+        }
+    }
+
+    /// The publications that a real MISP sent, one of them with 5,000 attributes.
+    fn recorded() -> Vec<Vec<u8>> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/zmq");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let documents = files.filter_map(|path| {
+            let name = path.to_str().unwrap();
+            if !name.contains("_misp_json.bin") || name.contains("010630") {
+                return None;
+            }
+            let mut bytes = std::fs::read(&path).unwrap();
+            if name.ends_with(".gz") {
+                let mut inflated = Vec::new();
+                flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut inflated).unwrap();
+                bytes = inflated;
+            }
+            Some(bytes.strip_prefix(b"misp_json ").unwrap().to_vec())
+        });
+        documents.collect()
+    }
+
+    #[tokio::test]
+    async fn a_spooled_event_tells_what_it_tells_from_memory() {
+        let documents = recorded();
+        assert!(documents.len() > 40 && documents.iter().any(|one| one.len() > 2_000_000));
+        for document in documents {
+            is_the_same(&document).await;
+        }
+    }
+
+    /// Whatever is told of the whole: its errors name the same places.
+    #[tokio::test]
+    async fn a_damaged_spooled_event_is_told_as_from_memory() {
+        let documents = recorded();
+        for (number, document) in documents.iter().filter(|one| one.len() < 50_000).enumerate() {
+            for damage in 0..20 {
+                let place = (document.len() * damage / 20 + number) % document.len();
+                is_the_same(&document[..place]).await;
+                for byte in *b"\"},\xff" {
+                    let mut document = document.clone();
+                    document[place] = byte;
+                    is_the_same(&document).await;
+                }
+            }
+        }
+    }
 
     #[tokio::test]
     async fn a_panic_in_a_conversion_ends_the_chunks_and_nothing_else() {
         let event = br#"{"Event":{"id":"1","uuid":"62724408-1cb5-4198-8ceb-3e542ad28bcd","timestamp":"1","Attribute":[]}}"#;
         let failing: Convert = |_, _, _| panic!("a fault of a conversion");
-        let push = Source::Push { weigh: false, received: 0 };
-        let mut snapshot = read_by(failing, Bytes::from_static(event), 0, push).await.unwrap();
+        let document = || Document::from(Bytes::from_static(event));
+        let mut snapshot = read_by(failing, document(), 0, PUSH).await.unwrap();
         assert!(snapshot.chunks.recv().await.is_none(), "no totals are told");
-        let mut sound = read(Bytes::from_static(event), 0, push).await.unwrap();
+        let mut sound = read(document(), 0, PUSH).await.unwrap();
         assert!(sound.chunks.recv().await.unwrap().totals.is_some());
     }
 }

@@ -2,16 +2,15 @@
 //! whole.
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
-use axum::body::Bytes;
 use uuid::Uuid;
 
-use super::elements::Element;
 use super::refusal::RestError;
-use super::reply::{Stream, StreamedReply};
+use super::reply::{Arrived, Stream, StreamedReply};
 use super::search::{self, Deleted};
 use super::transport::{Ask, MispClient, SEARCH};
-use crate::pure::misp;
+use crate::document::Document;
 
 /// The answer to [`MispClient::read`](super::MispClient::read), while it arrives.
 #[derive(Debug)]
@@ -19,6 +18,8 @@ pub struct EventsAnswer {
     /// The time of MISP's clock when the answer began, in Unix seconds. `None`: MISP did not send it.
     pub date: Option<i64>,
     client: MispClient,
+    /// The folder in which large events are spooled. `None`: they stay in memory.
+    folder: Option<PathBuf>,
     /// The events that were asked for and have not arrived yet.
     missing: HashSet<Uuid>,
     asked: usize,
@@ -38,7 +39,11 @@ enum AnswerState {
 }
 
 impl EventsAnswer {
-    pub(super) async fn ask(client: MispClient, events: &[Uuid]) -> Result<Self, RestError> {
+    pub(super) async fn ask(
+        client: MispClient,
+        events: &[Uuid],
+        folder: Option<&Path>,
+    ) -> Result<Self, RestError> {
         let missing: HashSet<Uuid> = events.iter().copied().collect();
         let asked = missing.len();
         // An empty list of uuids is no filter for MISP: it would answer with all events.
@@ -46,9 +51,10 @@ impl EventsAnswer {
             (None, AnswerState::Ended)
         } else {
             let reply = search(&client, events, Deleted::Shown).await?;
-            (reply.date(), AnswerState::First(Box::new(reply.elements())))
+            (reply.date(), AnswerState::First(Box::new(elements(reply, folder))))
         };
-        Ok(Self { date, client, missing, asked, strangers: 0, state })
+        let folder = folder.map(Path::to_owned);
+        Ok(Self { date, client, folder, missing, asked, strangers: 0, state })
     }
 
     /// Returns the JSON of the next event, `{"Event": {…}}`, as it arrived. `None` only after a complete and
@@ -57,7 +63,7 @@ impl EventsAnswer {
     /// # Errors
     /// After [`RestError::TooLarge`] the next call continues with the next event. After any other error every
     /// call fails.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, RestError> {
+    pub async fn next(&mut self) -> Result<Option<Document>, RestError> {
         loop {
             let found = match &mut self.state {
                 AnswerState::First(stream) | AnswerState::Second(stream) => stream.next().await,
@@ -84,10 +90,10 @@ impl EventsAnswer {
 
     /// Accepts an event of the answer. `None`: it was not asked for. MISP also finds events by the uuids of
     /// their attributes, so a few such events are normal.
-    fn take(&mut self, element: Element) -> Result<Option<Bytes>, RestError> {
+    fn take(&mut self, element: Arrived) -> Result<Option<Document>, RestError> {
         let event = match element {
-            Element::Whole(event) => event,
-            Element::TooLarge(event) => {
+            Arrived::Whole(event) => event,
+            Arrived::TooLarge(event) => {
                 if let Some(event) = event {
                     // It exists, so the second request must not ask for it again.
                     self.missing.remove(&event);
@@ -95,7 +101,7 @@ impl EventsAnswer {
                 return Err(RestError::TooLarge { event, most: self.client.max_event() });
             }
         };
-        let asked_for = misp::event_uuid(&event).is_some_and(|uuid| self.missing.remove(&uuid));
+        let asked_for = event.event().is_some_and(|uuid| self.missing.remove(&uuid));
         if asked_for {
             return Ok(Some(event));
         }
@@ -111,7 +117,7 @@ impl EventsAnswer {
         if matches!(was, AnswerState::First(_)) && !self.missing.is_empty() {
             let missing: Vec<Uuid> = self.missing.iter().copied().collect();
             let reply = search(&self.client, &missing, Deleted::Left).await?;
-            self.state = AnswerState::Second(Box::new(reply.elements()));
+            self.state = AnswerState::Second(Box::new(elements(reply, self.folder.as_deref())));
         }
         Ok(())
     }
@@ -124,6 +130,13 @@ async fn search(
 ) -> Result<StreamedReply, RestError> {
     let query = search::events(events, deleted, client.reads_decay());
     client.ask(&Ask::search(query, events.len() > 1)).await
+}
+
+fn elements(reply: StreamedReply, folder: Option<&Path>) -> Stream {
+    match folder {
+        Some(folder) => reply.spooled_elements(folder),
+        None => reply.elements(),
+    }
 }
 
 fn unasked(client: &MispClient) -> RestError {

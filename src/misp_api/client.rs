@@ -2,6 +2,7 @@
 //! of events, whole events, and whether an event is gone. `transport` sends the requests.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Response;
@@ -61,7 +62,20 @@ impl MispClient {
     /// # Errors
     /// [`RestError`] of the request. [`EventsAnswer::next`] returns errors that occur later.
     pub async fn read(&self, events: &[Uuid]) -> Result<EventsAnswer, RestError> {
-        EventsAnswer::ask(self.clone(), events).await
+        EventsAnswer::ask(self.clone(), events, None).await
+    }
+
+    /// Asks for whole events as [`MispClient::read`] does. Large ones are written to spools in `folder`, and are
+    /// never in memory as a whole.
+    ///
+    /// # Errors
+    /// As of [`MispClient::read`].
+    pub async fn read_spooling(
+        &self,
+        events: &[Uuid],
+        folder: &Path,
+    ) -> Result<EventsAnswer, RestError> {
+        EventsAnswer::ask(self.clone(), events, Some(folder)).await
     }
 
     /// Asks which of these events match `search`, the operator's `misp.search`.

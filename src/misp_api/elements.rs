@@ -29,11 +29,22 @@ const OPENING: [&[u8]; 4] = [b"{", b"\"response\"", b":", b"["];
 /// The part of a piece, in bytes, in which the uuid of a too large event is searched.
 const HEAD: usize = 64 << 10;
 
+/// The most bytes of an element that are collected where it comes in parts. Nearly every event is smaller, and
+/// is never written to a disk.
+pub(super) const FIRST_PART: usize = 8 << 20;
+
+/// The bytes of each further part.
+const NEXT_PART: usize = 1 << 20;
+
 /// One element of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Element {
     /// The element `{"Event": …}`, as it arrived.
     Whole(Bytes),
+    /// The next part of an element that is larger than [`FIRST_PART`]. Another one follows, or
+    /// [`Element::TooLarge`], after which the earlier parts are of no use.
+    Part(Bytes),
+    LastPart(Bytes),
     /// The uuid, if it was found, of an element that is longer than allowed. The element is dropped.
     TooLarge(Option<Uuid>),
 }
@@ -63,6 +74,10 @@ pub struct Elements {
     escaped: bool,
     /// The bytes of the current element from earlier pieces. Empty while an element is skipped.
     collected: Vec<u8>,
+    /// Whether large elements come in parts.
+    in_parts: bool,
+    /// The bytes of the current element in the parts that were returned.
+    parted: usize,
     skipping: bool,
     /// The longest element that is accepted, in bytes.
     most: usize,
@@ -83,10 +98,17 @@ impl Elements {
             in_string: false,
             escaped: false,
             collected: Vec::new(),
+            in_parts: false,
+            parted: 0,
             skipping: false,
             most,
             blanks: MOST_BLANKS,
         }
+    }
+
+    /// Returns large elements in parts from now on.
+    pub fn in_parts(self) -> Self {
+        Self { in_parts: true, ..self }
     }
 
     /// Takes the bytes of the next element from `piece`. `None`: the whole piece was taken, and the element
@@ -198,21 +220,41 @@ impl Elements {
             self.skipping = !ends;
             return None;
         }
-        if self.collected.len() + part.len() > self.most {
+        if self.parted + self.collected.len() + part.len() > self.most {
             self.skipping = !ends;
-            let mut head = std::mem::take(&mut self.collected);
-            let uuid = misp::event_uuid(&head).or_else(|| {
-                head.extend_from_slice(part.get(..HEAD).unwrap_or(&part));
-                misp::event_uuid(&head)
-            });
-            return Some(Element::TooLarge(uuid));
+            return Some(Element::TooLarge(self.too_large(&part)));
         }
         // The usual case: the element lies within one piece, and is not copied.
-        if ends && self.collected.is_empty() {
+        if ends && self.collected.is_empty() && self.parted == 0 {
             return Some(Element::Whole(part));
         }
         self.collected.extend_from_slice(&part);
-        ends.then(|| Element::Whole(std::mem::take(&mut self.collected).into()))
+        let enough = if self.parted == 0 { FIRST_PART } else { NEXT_PART };
+        let is_enough = self.in_parts && self.collected.len() > enough;
+        if !ends && !is_enough {
+            return None;
+        }
+        let bytes = Bytes::from(std::mem::take(&mut self.collected));
+        let before = self.parted;
+        self.parted = if ends { 0 } else { before + bytes.len() };
+        Some(match (ends, before) {
+            (false, _) => Element::Part(bytes),
+            (true, 0) => Element::Whole(bytes),
+            (true, _) => Element::LastPart(bytes),
+        })
+    }
+
+    /// Drops an element, and returns its uuid if that stands in what was collected. If parts were returned, the
+    /// first one holds it.
+    fn too_large(&mut self, part: &[u8]) -> Option<Uuid> {
+        let mut head = std::mem::take(&mut self.collected);
+        if std::mem::take(&mut self.parted) > 0 {
+            return None;
+        }
+        misp::event_uuid(&head).or_else(|| {
+            head.extend_from_slice(part.get(..HEAD).unwrap_or(part));
+            misp::event_uuid(&head)
+        })
     }
 }
 
@@ -326,6 +368,59 @@ mod tests {
         // The head is not there yet when it is too long already.
         let found = split(answer.as_bytes(), &every, 20).unwrap();
         assert!(found.iter().all(|element| *element == Element::TooLarge(None)), "{found:?}");
+    }
+
+    /// One element of `length` bytes between two small ones.
+    fn with_a_large_one(length: usize) -> (String, Vec<u8>) {
+        let large = format!(r#"{{"Event":{{"info":"{}"}}}}"#, "x".repeat(length - 21));
+        assert_eq!(large.len(), length);
+        let answer = format!(r#"{{"response":[{FIRST},{large},{SECOND}]}}"#);
+        (large, answer.into_bytes())
+    }
+
+    fn taken_in_parts(answer: &[u8], most: usize) -> Vec<Element> {
+        let mut elements = Elements::new(most).in_parts();
+        let mut found = Vec::new();
+        for piece in answer.chunks(64 << 10) {
+            let mut piece = Bytes::copy_from_slice(piece);
+            while let Some(element) = elements.take(&mut piece).unwrap() {
+                found.push(element);
+            }
+        }
+        elements.finish().unwrap();
+        found
+    }
+
+    #[test]
+    fn a_large_element_comes_in_parts_and_a_small_one_whole() {
+        for length in [FIRST_PART + 140_000, 2 * FIRST_PART, 2 * FIRST_PART + 70_001] {
+            let (large, answer) = with_a_large_one(length);
+            let found = taken_in_parts(&answer, usize::MAX);
+            let [first, parts @ .., Element::LastPart(last), second] = &found[..] else { panic!() };
+            assert_eq!([first, second], whole(&[FIRST, SECOND]).iter().collect::<Vec<_>>()[..]);
+            let mut joined = Vec::new();
+            for part in parts {
+                let Element::Part(part) = part else { panic!("{length}") };
+                assert!(part.len() <= FIRST_PART + (64 << 10));
+                joined.extend_from_slice(part);
+            }
+            joined.extend_from_slice(last);
+            assert!(joined == large.as_bytes(), "{length}");
+        }
+        let (large, answer) = with_a_large_one(FIRST_PART);
+        assert_eq!(taken_in_parts(&answer, usize::MAX), whole(&[FIRST, &large, SECOND]));
+    }
+
+    #[test]
+    fn an_element_that_grows_too_large_in_parts_is_passed_over() {
+        let (_, answer) = with_a_large_one(2 * FIRST_PART);
+        let found = taken_in_parts(&answer, 2 * FIRST_PART - 1);
+        let [_, Element::Part(_), .., Element::Part(_), Element::TooLarge(None), second] =
+            &found[..]
+        else {
+            panic!()
+        };
+        assert_eq!(*second, whole(&[SECOND])[0]);
     }
 
     #[derive(Debug, Clone)]

@@ -4,14 +4,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::elements::Element;
 use super::key::{flag, number};
 use super::listing::{RankedListing, Window};
 use super::refusal::RestError;
+use super::reply::Arrived;
 use super::search;
 use super::transport::{Ask, MispClient, SEARCH};
 use crate::caught::caught_now;
-use crate::pure::misp;
 
 /// The head of an event, as a listing holds it. Times are Unix seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,17 +94,17 @@ impl Heads {
         let mut stream = reply.elements();
         let mut heads = Vec::with_capacity(window.limit);
         while let Some(element) = stream.next().await? {
-            heads.push(self.head(&element)?);
+            heads.push(self.head(element)?);
         }
         Ok((HeadsPage { heads, date }, total))
     }
 
-    fn head(&self, element: &Element) -> Result<EventHead, RestError> {
+    fn head(&self, element: Arrived) -> Result<EventHead, RestError> {
         let head = match element {
-            Element::Whole(event) => {
-                caught_now(|| read(event).or_else(|_| read(&mended(event)))).unwrap_or_else(|| Err("the relay failed at reading a head: this is a fault of the relay, please report it".to_owned()))
-            }
-            Element::TooLarge(_) => {
+            Arrived::Whole(event) => event.into_bytes().map_err(|error| error.to_string()).and_then(|event| {
+                caught_now(|| read(&event).or_else(|_| read(&mended(&event)))).unwrap_or_else(|| Err("the relay failed at reading a head: this is a fault of the relay, please report it".to_owned()))
+            }),
+            Arrived::TooLarge(_) => {
                 Err("a head that is larger than misp.rest.max_event".to_owned())
             }
         };
@@ -113,10 +112,10 @@ impl Heads {
     }
 }
 
-pub(super) fn uuid(element: &Element) -> Option<Uuid> {
+pub(super) fn uuid(element: &Arrived) -> Option<Uuid> {
     match element {
-        Element::Whole(event) => misp::event_uuid(event),
-        Element::TooLarge(event) => *event,
+        Arrived::Whole(event) => event.event(),
+        Arrived::TooLarge(event) => *event,
     }
 }
 

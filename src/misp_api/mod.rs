@@ -13,6 +13,7 @@ mod page;
 mod refusal;
 mod reply;
 mod search;
+mod spooling;
 mod transport;
 mod warninglists;
 

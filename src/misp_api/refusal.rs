@@ -67,6 +67,12 @@ pub enum RestError {
     BrokeOff { path: String, why: String },
     #[error("the answer to {path} is not MISP's: {why}")]
     Malformed { path: String, why: String },
+    /// A large event could not be written to the data folder, from which it is read part by part.
+    #[error(
+        "a large event cannot be kept in {folder} while it is read: {why}; free space there: an event needs as \
+         much as misp.rest.max_event allows"
+    )]
+    Unspooled { folder: String, why: String },
     /// This event is skipped. The answer continues.
     #[error(
         "{} is larger than misp.rest.max_event ({} bytes)",
@@ -90,8 +96,8 @@ impl RestError {
         self.into()
     }
 
-    /// Returns whether one of the requested events may be the cause: MISP fails at it, or writes something
-    /// else than JSON into its answer.
+    /// Returns whether one of the requested events may be the cause: MISP fails at it, writes something else
+    /// than JSON into its answer, or it is too large for the disk.
     pub fn may_be_of_one_event(&self) -> bool {
         matches!(
             self,
@@ -103,6 +109,7 @@ impl RestError {
                 | Self::Malformed { .. }
                 | Self::Html { .. }
                 | Self::Unexpected { .. }
+                | Self::Unspooled { .. }
         )
     }
 

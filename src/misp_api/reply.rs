@@ -2,6 +2,8 @@
 //! arrives.
 
 use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use chrono::DateTime;
@@ -10,12 +12,15 @@ use reqwest::header::DATE;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use super::elements::{Element, Elements, NotAnAnswer};
 use super::faults::{AnswerFaults, header};
 use super::page::Pages;
 use super::refusal::{self, RestError};
+use super::spooling::Spooling;
 use crate::caught::caught_now;
+use crate::document::{Document, Spool};
 use crate::metrics;
 
 /// The most bytes of a body that an error keeps.
@@ -142,7 +147,14 @@ impl StreamedReply {
     /// Returns the elements of the list of events.
     pub(super) fn elements(self) -> Stream {
         let elements = Elements::new(self.max_event);
-        Stream { reply: self, elements, rest: Bytes::new(), begun: None }
+        Stream { reply: self, elements, rest: Bytes::new(), begun: None, spooling: None }
+    }
+
+    /// Returns the elements of the list of events; large ones in spools in `folder`.
+    pub(super) fn spooled_elements(self, folder: &Path) -> Stream {
+        let stream = self.elements();
+        let spooling = Some(Spooling::into_folder(folder));
+        Stream { elements: stream.elements.in_parts(), spooling, ..stream }
     }
 }
 
@@ -167,6 +179,15 @@ impl Read for Pieces {
     }
 }
 
+/// An element of a restSearch answer that has arrived.
+#[derive(Debug)]
+pub(super) enum Arrived {
+    /// `{"Event": …}`
+    Whole(Document),
+    /// The uuid, if it was found, of an element that is longer than allowed. The element is dropped.
+    TooLarge(Option<Uuid>),
+}
+
 /// The elements of a restSearch answer, one at a time.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -176,11 +197,13 @@ pub(super) struct Stream {
     rest: Bytes,
     /// The beginning of the first piece, for errors.
     begun: Option<Vec<u8>>,
+    /// Where large elements are written. `None`: they stay in memory.
+    spooling: Option<Spooling>,
 }
 
 impl Stream {
     /// Returns the next element. `None` only after the end of a complete answer.
-    pub(super) async fn next(&mut self) -> Result<Option<Element>, RestError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Arrived>, RestError> {
         let next = self.next_element().await;
         if let Err(error) = &next {
             metrics::rest_request(error.word());
@@ -188,13 +211,16 @@ impl Stream {
         next
     }
 
-    async fn next_element(&mut self) -> Result<Option<Element>, RestError> {
+    async fn next_element(&mut self) -> Result<Option<Arrived>, RestError> {
         loop {
             let (elements, rest) = (&mut self.elements, &mut self.rest);
             // A panic of the parser must fail only this answer.
             let taken = caught_now(|| elements.take(rest)).unwrap_or(Err(NotAnAnswer::Failed));
             if let Some(element) = taken.map_err(|error| self.malformed(&error))? {
-                return Ok(Some(element));
+                match self.arrive(element).await? {
+                    None => continue,
+                    arrived => return Ok(arrived),
+                }
             }
             match self.reply.piece().await {
                 Ok(None) => break,
@@ -212,6 +238,36 @@ impl Stream {
             }
         });
         self.reply.pages.settle(ended.map(|()| None))
+    }
+
+    /// Returns an element once all of it has arrived.
+    async fn arrive(&mut self, element: Element) -> Result<Option<Arrived>, RestError> {
+        Ok(match element {
+            Element::Whole(event) => Some(Arrived::Whole(event.into())),
+            Element::Part(part) => {
+                self.spool(part).await?;
+                None
+            }
+            Element::LastPart(part) => {
+                self.spool(part).await?;
+                self.spooled().map(|spool| Arrived::Whole(Document::Spooled(Arc::new(spool))))
+            }
+            Element::TooLarge(event) => {
+                let named = self.spooled().and_then(|spool| spool.event());
+                Some(Arrived::TooLarge(event.or(named)))
+            }
+        })
+    }
+
+    async fn spool(&mut self, part: Bytes) -> Result<(), RestError> {
+        match &mut self.spooling {
+            Some(spooling) => spooling.write(part).await,
+            None => Err(self.malformed(&NotAnAnswer::Failed)),
+        }
+    }
+
+    fn spooled(&mut self) -> Option<Spool> {
+        self.spooling.as_mut().and_then(Spooling::end)
     }
 
     fn note_beginning(&mut self, piece: &[u8]) -> Result<(), RestError> {

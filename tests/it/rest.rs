@@ -4,10 +4,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use misp_sentinel_relay::document::Document;
 use misp_sentinel_relay::misp_api::{EventHead, EventsAnswer, RestError};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::recordings::{http, recording};
 use crate::support::rest::{FakeRest, KEY, Part, events, ok, recorded, response};
 
 const KITCHEN: &str = "62724408-1cb5-4198-8ceb-3e542ad28bcd";
@@ -26,7 +28,7 @@ fn uuid_of(event: &Value) -> Uuid {
 async fn all(mut answer: EventsAnswer) -> Result<Vec<Value>, RestError> {
     let mut events = Vec::new();
     while let Some(event) = answer.next().await? {
-        events.push(serde_json::from_slice(&event).unwrap());
+        events.push(serde_json::from_slice(&event.into_bytes().unwrap()).unwrap());
     }
     Ok(events)
 }
@@ -61,6 +63,60 @@ async fn a_read_asks_for_everything_of_these_events_and_nothing_else() {
         "excludeLocalTags": 0, "noEventReports": 1, "noShadowAttributes": 1,
     });
     assert_eq!(request.json(), expected);
+}
+
+/// A recorded answer with an event of 50,000 attributes.
+fn large() -> (Vec<u8>, Uuid) {
+    let path = recording("rest/big50k_ev_rs.response.http.gz");
+    let (_, body) = http(&path);
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    (body, uuid_of(&answer["response"][0]))
+}
+
+#[tokio::test]
+async fn a_large_event_is_spooled_and_a_small_one_is_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let (body, event) = large();
+    let misp = FakeRest::saying(ok("", &body)).await;
+    let mut answer = misp.client().read_spooling(&[event], folder.path()).await.unwrap();
+    let document = answer.next().await.unwrap().unwrap();
+    assert!(matches!(document, Document::Spooled(_)), "{} bytes", body.len());
+    assert_eq!(document.event(), Some(event));
+    // The file has no name, so nobody else can open it, and a crash leaves nothing.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let spooled = document.into_bytes().unwrap();
+    assert!(body.windows(spooled.len()).any(|window| window == &spooled[..]));
+    assert_eq!(answer.next().await.unwrap(), None);
+
+    let misp = FakeRest::saying(recorded("ev_rs_by_uuid")).await;
+    let small = uuid_of(&events("ev_rs_by_uuid")[0]);
+    let mut answer = misp.client().read_spooling(&[small], folder.path()).await.unwrap();
+    assert!(matches!(answer.next().await.unwrap(), Some(Document::Held(_))));
+}
+
+#[tokio::test]
+async fn a_spool_that_cannot_be_written_says_what_to_do() {
+    let (body, event) = large();
+    let misp = FakeRest::saying(ok("", &body)).await;
+    let folder = std::path::Path::new("/proc/self/fdinfo");
+    let mut answer = misp.client().read_spooling(&[event], folder).await.unwrap();
+    let error = answer.next().await.unwrap_err();
+    assert!(matches!(error, RestError::Unspooled { .. }), "{error:?}");
+    assert!(error.to_string().contains("free space there"), "{error}");
+    assert!(error.may_be_of_one_event(), "smaller events are read meanwhile");
+}
+
+#[tokio::test]
+async fn a_spooled_event_that_is_too_large_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (body, event) = large();
+    let misp = FakeRest::saying(ok("", &body)).await;
+    let client = misp.client_with(|settings| settings.max_event = 12 << 20);
+    let mut answer = client.read_spooling(&[event], folder.path()).await.unwrap();
+    let most = 12 << 20;
+    let too_large = RestError::TooLarge { event: Some(event), most };
+    assert_eq!(answer.next().await, Err(too_large));
+    assert_eq!(answer.next().await.unwrap(), None);
 }
 
 /// MISP joins the attributes when it is asked for `deleted`: an event without any is not found.

@@ -33,7 +33,9 @@ async fn rest_of(mut answer: EventsAnswer) -> (Vec<Value>, Option<RestError>) {
     let mut events = Vec::new();
     loop {
         match answer.next().await {
-            Ok(Some(event)) => events.push(serde_json::from_slice(&event).unwrap()),
+            Ok(Some(event)) => {
+                events.push(serde_json::from_slice(&event.into_bytes().unwrap()).unwrap())
+            }
             Ok(None) => return (events, None),
             Err(error) => {
                 // What failed once never ends well.
@@ -253,7 +255,8 @@ async fn an_event_that_is_too_large_is_named_and_the_next_one_comes() {
     let error = answer.next().await.unwrap_err();
     assert_eq!(error, RestError::TooLarge { event: Some(FIRST), most: 64 << 10 });
     assert!(error.to_string().contains(&FIRST.to_string()), "{error}");
-    let small: Value = serde_json::from_slice(&answer.next().await.unwrap().unwrap()).unwrap();
+    let small = answer.next().await.unwrap().unwrap().into_bytes().unwrap();
+    let small: Value = serde_json::from_slice(&small).unwrap();
     assert_eq!(small["Event"]["info"], "small");
     assert_eq!(answer.next().await.unwrap(), None);
     assert_eq!(misp.requests().len(), 1, "it is not looked for again");

@@ -18,7 +18,7 @@ const STARTS: [&str; 6] = [
 
 /// Who may. Those of `intake`, `rest`, `ledger` and the commands wait for what they start before they
 /// return; the others stop what they hold.
-const OWNERS: [&str; 13] = [
+const OWNERS: [&str; 14] = [
     "src/admin/control.rs",
     "src/app/mod.rs",
     "src/app/reading.rs",
@@ -31,6 +31,7 @@ const OWNERS: [&str; 13] = [
     "src/ledger/thread.rs",
     "src/ledger/warninglists/file.rs",
     "src/misp_api/reply.rs",
+    "src/misp_api/spooling.rs",
     "src/sandbox/mod.rs",
 ];
 

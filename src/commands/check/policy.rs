@@ -110,6 +110,7 @@ async fn read(
         let document = async { client.read(&[head.uuid]).await?.next().await };
         match document.await {
             Ok(Some(document)) => {
+                let Ok(document) = document.into_bytes() else { continue };
                 let Ok(event) = Event::parse(&document) else { continue };
                 counted.iter_mut().for_each(|counted| counted.take(&event));
                 read += 1;

@@ -11,6 +11,7 @@ mod reader;
 mod resync;
 mod status;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
@@ -39,6 +40,8 @@ pub struct RestIntake {
     pub client: MispClient,
     pub ledger: Ledger,
     pub inbox: Inbox,
+    /// The folder in which large events are spooled while they are read.
+    pub data_dir: PathBuf,
     pub misp: Arc<Misp>,
     pub rest: Arc<Rest>,
     /// The view of the key: written here, read by the ledger's writer.

@@ -3,14 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
-use axum::body::Bytes;
 use uuid::Uuid;
 
 use super::{IntakeFault, RestIntake, now, own_clock, until};
+use crate::document::Document;
 use crate::ledger::{DueRead, Ledger, Vain};
 use crate::misp_api::RestError;
 use crate::notice::{EventAnswer, Read, Receipt, What};
-use crate::pure::misp;
 
 /// The longest sleep of the reader.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -119,7 +118,7 @@ impl RestIntake {
         } else {
             Some(self.client.selected(&self.misp.search, &events).await?)
         };
-        let mut answer = self.client.read(&events).await?;
+        let mut answer = self.client.read_spooling(&events, &self.data_dir).await?;
         // The key's view may have changed before the answer, which then must not be used.
         self.judge_key().await?;
         // MISP dates its answer and may have read the event when the request began. One second more, since
@@ -147,8 +146,8 @@ impl RestIntake {
         self.look_for(&request, missing).await
     }
 
-    async fn take(&self, request: &mut ReadRequest, document: Bytes) {
-        let event = misp::event_uuid(&document);
+    async fn take(&self, request: &mut ReadRequest, document: Document) {
+        let event = document.event();
         // Removed from `due`, so that what is left at the end is what the answer does not hold.
         let Some(due) = event.and_then(|event| request.due.remove(&event)) else {
             tracing::debug!(?event, "MISP answers with an event that was not asked for");

@@ -3,13 +3,16 @@
 use std::borrow::Cow;
 
 use super::claim::{ClaimFacts, EventFacts, ObjectFacts, SharingGroupFacts, Since, TagFacts};
+use super::galaxy::Clusters;
+use super::object;
 use super::types::category;
-use super::{galaxy, object};
 use crate::pure::misp::{self, Attribute, Event, Object};
 
 impl Event<'_> {
     /// What policy, merging and the ledger need of the event.
     pub fn facts(&self) -> EventFacts {
+        let mut clusters = Clusters::default();
+        clusters.take(self);
         EventFacts {
             id: self.id,
             uuid: self.uuid,
@@ -27,7 +30,7 @@ impl Event<'_> {
             timestamp: self.timestamp,
             publish_timestamp: self.publish_timestamp,
             tags: tags(&self.tags),
-            clusters: galaxy::clusters(&self.clusters()),
+            clusters: clusters.finish(),
         }
     }
 }

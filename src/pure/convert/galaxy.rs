@@ -2,6 +2,7 @@
 //! cluster counts only where its tag `misp-galaxy:type="value"` is on the event or on one of its attributes.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::claim::{ClusterFacts, ClusterKind};
 use crate::pure::misp::{self, Audience};
@@ -14,15 +15,30 @@ const MAX_DESCRIPTION: usize = 500;
 
 const MAX_SYNONYMS: usize = 20;
 
-/// The clusters that are read, of those that anyone may see who sees the event; of too many the same ones
-/// whatever their order.
-pub(super) fn clusters(clusters: &[misp::Cluster<'_>]) -> Vec<ClusterFacts> {
-    let mut read: Vec<ClusterFacts> = clusters.iter().filter_map(cluster).collect();
-    if read.len() > MAX_CLUSTERS {
-        read.sort_by(|one, other| one.tag.cmp(&other.tag));
-        read.truncate(MAX_CLUSTERS);
+/// The clusters of an event, which may come in parts.
+#[derive(Debug, Default)]
+pub struct Clusters {
+    /// The tags of all clusters so far. Of two clusters with one tag the first one counts.
+    tags: HashSet<String>,
+    read: Vec<ClusterFacts>,
+}
+
+impl Clusters {
+    /// Takes the clusters of a part of the event.
+    pub fn take(&mut self, part: &misp::Event<'_>) {
+        let clusters = part.clusters().into_iter();
+        let new = clusters.filter(|cluster| self.tags.insert(cluster.tag.as_ref().to_owned()));
+        self.read.extend(new.filter_map(|new| cluster(&new)));
     }
-    read
+
+    /// Returns those that anyone may see who sees the event; of too many the same ones whatever their order.
+    pub fn finish(mut self) -> Vec<ClusterFacts> {
+        if self.read.len() > MAX_CLUSTERS {
+            self.read.sort_by(|one, other| one.tag.cmp(&other.tag));
+            self.read.truncate(MAX_CLUSTERS);
+        }
+        self.read
+    }
 }
 
 fn cluster(cluster: &misp::Cluster<'_>) -> Option<ClusterFacts> {

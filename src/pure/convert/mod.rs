@@ -27,7 +27,7 @@ pub use claim::{
     SharingGroupFacts, Sibling, Since, TagFacts,
 };
 pub use conversion::{Claims, Conversion, Skipped, UrlForm, claims, event, said, url_form};
-pub use galaxy::actor;
+pub use galaxy::{Clusters, actor};
 pub use object::uncut;
 pub use roles::{Role, roles};
 pub use skipped::Reason;

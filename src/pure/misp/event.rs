@@ -196,14 +196,30 @@ impl<'a> Event<'a> {
         self.attributes.len() + held
     }
 
+    /// An event with the audience of this one that lists only `attributes`.
+    pub(super) fn with_attributes<'t>(&self, attributes: Vec<&'t RawValue>) -> Event<'t> {
+        let (distribution, sharing_group_id) = (self.distribution, self.sharing_group_id);
+        Event { distribution, sharing_group_id, attributes, ..Event::default() }
+    }
+
+    /// An event with the audience of this one that lists only `objects`.
+    pub(super) fn with_objects<'t>(&self, objects: Vec<&'t RawValue>) -> Event<'t> {
+        let mut event = self.with_attributes(Vec::new());
+        event.hold(objects);
+        event
+    }
+
     /// Gives `take` everything of the event that counts, piece by piece, for hashing. `published`
     /// and `publish_timestamp` are left out, so that a republication without change gives the same
     /// pieces. Each piece is preceded by its length.
     pub fn content(&self, mut take: impl FnMut(&[u8])) {
-        let mut piece = |bytes: &[u8]| {
-            take(&bytes.len().to_le_bytes());
-            take(bytes);
-        };
+        self.content_of_head(self.attributes.len(), &mut take);
+        self.content_of_lists(take);
+    }
+
+    /// The first pieces of [`Event::content`], of an event that lists so many attributes outside of objects.
+    pub fn content_of_head(&self, attributes: usize, mut take: impl FnMut(&[u8])) {
+        let mut piece = |bytes: &[u8]| in_piece(&mut take, bytes);
         piece(self.uuid.as_bytes());
         piece(self.org_uuid.unwrap_or_default().as_bytes());
         for number in [
@@ -229,9 +245,18 @@ impl<'a> Event<'a> {
             piece(&[u8::from(tag.local)]);
         }
         piece(self.galaxies.map_or("", RawValue::get).as_bytes());
-        piece(&self.attributes.len().to_le_bytes());
+        piece(&attributes.to_le_bytes());
+    }
+
+    /// The pieces of [`Event::content`] that follow those of the head.
+    pub fn content_of_lists(&self, mut take: impl FnMut(&[u8])) {
         for raw in self.attributes.iter().chain(&self.raw_objects) {
-            piece(raw.get().as_bytes());
+            in_piece(&mut take, raw.get().as_bytes());
         }
     }
+}
+
+fn in_piece(take: &mut impl FnMut(&[u8]), bytes: &[u8]) {
+    take(&bytes.len().to_le_bytes());
+    take(bytes);
 }

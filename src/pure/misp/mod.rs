@@ -3,6 +3,7 @@
 
 mod attribute;
 mod audience;
+mod cut;
 mod decay;
 mod document;
 mod event;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use attribute::{Attribute, Malformed};
 pub use audience::{Audience, SHARING_GROUP, stands_under};
+pub use cut::{CutEvent, EventCutter, LongList, NotToBeCut, Part};
 pub use decay::Decay;
 pub use document::{Events, NotAnEvent, events};
 pub use event::Event;
